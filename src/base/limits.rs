@@ -1,0 +1,29 @@
+//! Every hard bound in one place; configuration may only lower or choose below them.
+//!
+//! Owns: the numbers and their relations. Never knows: configuration.
+
+/// Arguments of one request (Redis: `1024*1024`, networking.c).
+pub const REQUEST_ARGS_MAX: u32 = 1_048_576;
+/// A bulk length that the protocol accepts at all (Redis: `proto-max-bulk-len`).
+pub const BULK_BYTES_MAX: u64 = 512 * 1024 * 1024;
+/// An inline command or a header line (Redis: `PROTO_INLINE_MAX_SIZE`).
+pub const INLINE_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of one request that may be collected in memory (Redis: `client-query-buffer-limit`).
+pub const REQUEST_BYTES_MAX: usize = 1024 * 1024 * 1024;
+/// Arguments of a request before authentication (Redis 7: networking.c).
+pub const UNAUTHENTICATED_ARGS_MAX: u32 = 10;
+/// Bytes of a bulk before authentication (Redis 7: networking.c).
+pub const UNAUTHENTICATED_BULK_BYTES_MAX: u64 = 16 * 1024;
+/// Nesting of a reply.
+pub const REPLY_DEPTH_MAX: usize = 128;
+/// Text of the client that an error repeats.
+pub const ECHO_BYTES_MAX: usize = 128;
+/// What is read from a socket at once.
+pub const READ_BYTES: usize = 64 * 1024;
+/// A reply that is decoded instead of passed on (HELLO, SENTINEL, acknowledgements).
+pub const DECODED_REPLY_BYTES_MAX: usize = 1024 * 1024;
+
+const _: () = assert!(UNAUTHENTICATED_ARGS_MAX < REQUEST_ARGS_MAX);
+const _: () = assert!(UNAUTHENTICATED_BULK_BYTES_MAX < BULK_BYTES_MAX);
+const _: () = assert!(INLINE_BYTES_MAX <= READ_BYTES);
+const _: () = assert!(BULK_BYTES_MAX <= REQUEST_BYTES_MAX as u64);

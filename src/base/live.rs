@@ -1,0 +1,36 @@
+//! A value that may be replaced while it is read.
+//!
+//! Owns: [`Live`]. Never knows: what it holds.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+/// A shared value with one current version: readers take the version of the moment and keep it for
+/// as long as they work, writers replace it whole.
+#[derive(Debug)]
+pub struct Live<T>(Arc<ArcSwap<T>>);
+
+impl<T> Live<T> {
+    #[must_use]
+    pub fn new(value: T) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(value)))
+    }
+
+    /// The version of this moment.
+    #[must_use]
+    pub fn get(&self) -> Arc<T> {
+        self.0.load_full()
+    }
+
+    /// Replaces the value for everybody who asks from here on.
+    pub fn set(&self, value: Arc<T>) {
+        self.0.store(value);
+    }
+}
+
+impl<T> Clone for Live<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}

@@ -1,0 +1,62 @@
+//! A secret that does not print itself, is wiped when dropped and compares in constant time.
+//!
+//! Owns: [`Secret`]. Never knows: where the bytes came from.
+
+use zeroize::Zeroize;
+
+/// A password or token.
+#[derive(Clone, Default)]
+pub struct Secret(Vec<u8>);
+
+impl Secret {
+    #[must_use]
+    pub const fn new(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes, for the one who writes them to the wire; never for logs or errors.
+    #[must_use]
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Whether `other` is the same secret. The time taken depends on the lengths alone.
+    #[must_use]
+    pub fn matches(&self, other: &[u8]) -> bool {
+        let mut difference = self.0.len() ^ other.len();
+        for (i, byte) in other.iter().enumerate() {
+            let own = self.0.get(i % self.0.len().max(1)).copied().unwrap_or(0);
+            difference |= usize::from(own ^ byte);
+        }
+        std::hint::black_box(difference) == 0
+    }
+}
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn never_prints_and_compares_whole() {
+        let s = Secret::new(b"hunter2".to_vec());
+        assert_eq!(format!("{s:?}"), "Secret(..)");
+        assert!(s.matches(b"hunter2"));
+        for other in [&b"hunter"[..], b"hunter22", b"", b"Hunter2", b"hunter2hunter2"] {
+            assert!(!s.matches(other), "{other:?}");
+        }
+        assert!(Secret::default().matches(b""));
+        assert!(!Secret::default().matches(b"x"));
+    }
+}

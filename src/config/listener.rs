@@ -1,0 +1,105 @@
+//! Settings of the downstream side: addresses, what a client may cost, how the process leaves.
+//!
+//! Owns: [`Listener`], [`ClientLimits`], [`Drain`]. Never knows: sockets.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::SecretSource;
+
+/// One place where applications connect.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listener {
+    pub address: ListenAddress,
+    /// Permits a TCP address that is not loopback.
+    pub allow_remote: bool,
+    /// Permission bits of a Unix socket.
+    pub mode: u32,
+    /// Group that owns a Unix socket, by name or number.
+    pub group: Option<String>,
+    /// What an application must say before it is served.
+    pub auth: ClientAuth,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ListenAddress {
+    Tcp(SocketAddr),
+    /// Written `unix:/path/to/socket`.
+    Unix(PathBuf),
+}
+
+/// Authentication of applications towards respgate.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub enum ClientAuth {
+    /// As a Redis whose default user has no password.
+    #[default]
+    Off,
+    /// Any `AUTH` is answered `+OK` and changes nothing.
+    Ignore,
+    /// As a Redis with `requirepass`.
+    Password(SecretSource),
+}
+
+/// What one client, and all clients together, may cost.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClientLimits {
+    pub max_clients: usize,
+    /// A client that says nothing for this long is disconnected; zero: never.
+    pub idle_timeout: Duration,
+    pub max_args: u32,
+    /// The longest argument, bytes. A longer one is consumed, answered with an error, and not stored.
+    pub max_bulk_bytes: u64,
+    pub max_inline_bytes: usize,
+    /// Arguments and replies from this size on travel on a pinned connection, unstored.
+    pub large_bytes: u64,
+    /// Commands of one session on their way at once.
+    pub max_in_flight: usize,
+    /// Bytes of one session's requests on their way at once.
+    pub max_in_flight_bytes: usize,
+    /// Bytes of commands queued by one MULTI.
+    pub max_transaction_bytes: usize,
+    /// Unread replies of one client: disconnected at once above `hard`, and after `soft_time` above `soft`.
+    pub output_hard_bytes: usize,
+    pub output_soft_bytes: usize,
+    pub output_soft_time: Duration,
+    /// All buffers of all sessions together.
+    pub memory_budget_bytes: usize,
+}
+
+impl Default for ClientLimits {
+    fn default() -> Self {
+        Self {
+            max_clients: 10_000,
+            idle_timeout: Duration::ZERO,
+            max_args: 1_048_576,
+            max_bulk_bytes: 64 << 20,
+            max_inline_bytes: 64 << 10,
+            large_bytes: 64 << 10,
+            max_in_flight: 1024,
+            max_in_flight_bytes: 1 << 20,
+            max_transaction_bytes: 64 << 20,
+            output_hard_bytes: 64 << 20,
+            output_soft_bytes: 8 << 20,
+            output_soft_time: Duration::from_secs(30),
+            memory_budget_bytes: 256 << 20,
+        }
+    }
+}
+
+/// How the process leaves after SIGTERM.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Drain {
+    /// Keep serving at least this long.
+    pub min: Duration,
+    /// Leave after this long, whoever is still connected.
+    pub max: Duration,
+    /// Without clients for this long, nobody is coming any more.
+    pub quiet: Duration,
+}
+
+impl Default for Drain {
+    fn default() -> Self {
+        Self { min: Duration::ZERO, max: Duration::from_secs(20), quiet: Duration::from_secs(1) }
+    }
+}

@@ -1,0 +1,146 @@
+//! Settings of the upstream side: where the server is, how it is trusted, how many connections.
+//!
+//! Owns: [`Upstream`], [`Tls`], [`Pool`], [`Retry`]. Never knows: rustls, pools.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::SecretSource;
+
+/// The server behind and everything about the way to it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Upstream {
+    pub address: HostPort,
+    /// `None` only with `insecure_plaintext = true`.
+    pub tls: Option<Tls>,
+    pub auth: ServerAuth,
+    pub pool: Pool,
+    pub retry: Retry,
+}
+
+/// `host:port`; the host is a name or an IP address, IPv6 in brackets.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct HostPort {
+    pub host: String,
+    pub port: u16,
+}
+
+impl std::fmt::Display for HostPort {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// Mutual TLS: who we are and whom we trust.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tls {
+    pub cert: PathBuf,
+    pub key: PathBuf,
+    pub ca: PathBuf,
+    /// The name the server's certificate must carry, and SNI; default: the upstream host.
+    pub server_name: Option<String>,
+    pub verify: Verify,
+    /// With [`Verify::Pin`]: SHA-256 of the server's SubjectPublicKeyInfo, 64 hex digits each.
+    pub pins: Vec<String>,
+    pub min_version: TlsVersion,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Verify {
+    /// Chain and host name.
+    #[default]
+    Full,
+    /// Chain only.
+    Ca,
+    /// The server's public key is one of `pins`.
+    Pin,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum TlsVersion {
+    #[default]
+    V1_2,
+    V1_3,
+}
+
+/// How respgate authenticates to the server; without a password the certificate alone must do.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct ServerAuth {
+    pub username: Option<String>,
+    pub password: Option<SecretSource>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum PoolMode {
+    /// Sessions share connections wherever their state allows.
+    #[default]
+    Shared,
+    /// Every session has an upstream connection of its own.
+    Session,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pool {
+    pub mode: PoolMode,
+    /// Pinned connections at once; sessions beyond wait `acquire_timeout`.
+    pub max_connections: usize,
+    /// Pinned connections kept warm.
+    pub min_idle: usize,
+    /// Idle pinned connections kept at most.
+    pub max_idle: usize,
+    pub idle_timeout: Duration,
+    pub health_check_interval: Duration,
+    pub acquire_timeout: Duration,
+    pub connect_timeout: Duration,
+    /// A command without a reply for this long is answered with an error; zero: never.
+    pub command_timeout: Duration,
+    /// A connection silent for this long under commands is probed, then closed.
+    pub stall_timeout: Duration,
+    /// Connections are replaced at this age; zero: never.
+    pub max_age: Duration,
+    pub tcp_keepalive: Duration,
+}
+
+impl Default for Pool {
+    fn default() -> Self {
+        Self {
+            mode: PoolMode::Shared,
+            max_connections: 256,
+            min_idle: 1,
+            max_idle: 16,
+            idle_timeout: Duration::from_secs(300),
+            health_check_interval: Duration::from_secs(60),
+            acquire_timeout: Duration::from_secs(5),
+            connect_timeout: Duration::from_secs(5),
+            command_timeout: Duration::from_secs(30),
+            stall_timeout: Duration::from_secs(15),
+            max_age: Duration::ZERO,
+            tcp_keepalive: Duration::from_secs(60),
+        }
+    }
+}
+
+/// Reconnects, and read-only commands sent again after a lost connection.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Retry {
+    /// How often one read-only command is sent again; 0: never.
+    pub max_retries: u8,
+    pub initial: Duration,
+    pub multiplier: f64,
+    pub max: Duration,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self {
+            max_retries: 3,
+            initial: Duration::from_millis(50),
+            multiplier: 1.5,
+            max: Duration::from_secs(2),
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! respgate: a sidecar proxy between applications that speak plain RESP and a Redis or Valkey
+//! that accepts only mutual TLS.
+//!
+//! The modules stand on levels; imports go down only and two modules of one level never meet
+//! (`tests/architecture.rs` holds this). A command meets them in this order: `downstream` reads it,
+//! `resp` frames it, `command` knows it, `policy` judges it, `session` says where it goes,
+//! `upstream` carries it and matches the reply, `session` puts the reply in its place.
+
+// L0: values with no opinion.
+pub mod base;
+// L1: bytes <-> frames, text -> settings.
+pub mod config;
+pub mod resp;
+// L2: what is known about each command, what is counted and logged.
+pub mod command;
+pub mod telemetry;
+// L3: nouns that both sides share, who we are.
+pub mod tls;
+pub mod traffic;
+// L4: may this command pass.
+pub mod policy;
+// L5: one client's conversation (pure), connections to the server. They never meet.
+pub mod session;
+pub mod upstream;
+// L6: the application's side: the shell around a session.
+pub mod downstream;
+// L7: what operators see over HTTP.
+pub mod admin;
+// L8: assembly, reload, drain.
+pub mod proxy;
+// L9: words for people.
+pub mod cli;

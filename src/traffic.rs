@@ -1,0 +1,69 @@
+//! What a session and an upstream connection say to each other, so that neither knows the other.
+//!
+//! Owns: [`Ticket`], [`PoolKey`], [`Loss`]. Never knows: sessions, connections.
+
+use crate::resp::Protocol;
+
+/// The number of a request within its session; replies are matched by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Ticket(pub u64);
+
+impl Ticket {
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.wrapping_add(1))
+    }
+}
+
+/// What two sessions must agree on to share a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PoolKey {
+    pub protocol: Protocol,
+    pub database: u32,
+}
+
+/// Why a request will get no reply from the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// Nothing of it was sent; the reason is why the server cannot be reached.
+    Unavailable(Unavailable),
+    /// It was sent and the connection ended: it may have been executed.
+    OutcomeUnknown,
+    /// The server did not answer in time: it may still be executed.
+    TimedOut,
+    /// The reply had begun and will never end.
+    Truncated,
+}
+
+/// Why no connection to the server can be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unavailable {
+    Resolve,
+    Connect,
+    Tls,
+    Auth,
+    Timeout,
+    /// The server speaks, but not what it should.
+    Protocol,
+    /// Every pinned connection is taken.
+    Exhausted,
+    /// The queue to the server is full.
+    Overloaded,
+}
+
+impl Unavailable {
+    /// A word for logs, metrics and the client's error.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Resolve => "dns",
+            Self::Connect => "tcp",
+            Self::Tls => "tls",
+            Self::Auth => "auth",
+            Self::Timeout => "timeout",
+            Self::Protocol => "protocol",
+            Self::Exhausted => "exhausted",
+            Self::Overloaded => "overloaded",
+        }
+    }
+}
