@@ -31,6 +31,8 @@ pub enum Loss {
     OutcomeUnknown,
     /// The server did not answer in time: it may still be executed.
     TimedOut,
+    /// The proxy gave it up before it was sent whole: it was not executed.
+    Abandoned,
     /// The reply had begun and will never end.
     Truncated,
 }
@@ -66,4 +68,25 @@ impl Unavailable {
             Self::Overloaded => "overloaded",
         }
     }
+}
+
+/// What the server says of itself in its answer to HELLO.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    pub server: String,
+    pub version: String,
+    pub mode: String,
+    pub role: String,
+    /// The list of modules, ready to be part of a reply in RESP2 …
+    pub modules_resp2: Vec<u8>,
+    /// … and in RESP3.
+    pub modules_resp3: Vec<u8>,
+}
+
+/// Why a shared connection could not be opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OpenFailure {
+    Loss(Loss),
+    /// The server refused SELECT with this line, without `-` and CRLF.
+    Refused(Vec<u8>),
 }

@@ -23,6 +23,14 @@ impl<T> Live<T> {
         self.0.load_full()
     }
 
+    /// Brings `held` up to date; cheaper than [`Self::get`] while nothing has changed.
+    pub fn refresh(&self, held: &mut Arc<T>) {
+        let current = self.0.load();
+        if !Arc::ptr_eq(&current, held) {
+            *held = Arc::clone(&current);
+        }
+    }
+
     /// Replaces the value for everybody who asks from here on.
     pub fn set(&self, value: Arc<T>) {
         self.0.store(value);
