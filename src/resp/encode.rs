@@ -1,0 +1,184 @@
+//! Writes frames: requests for the server, replies for a client, each in the client's protocol.
+//!
+//! Owns: the spelling of every type. Never knows: why something is said.
+
+use bytes::{BufMut, BytesMut};
+
+use super::{Protocol, number};
+use crate::base::limits::ECHO_BYTES_MAX;
+
+const LINE_END: &[u8] = b"\r\n";
+
+/// An error. `message` begins with its code (`ERR …`); what would break the line becomes a blank.
+pub fn error(out: &mut BytesMut, message: impl AsRef<[u8]>) {
+    line(out, b'-', message.as_ref());
+}
+
+/// A simple string (`OK`); what would break the line becomes a blank.
+pub fn simple(out: &mut BytesMut, text: impl AsRef<[u8]>) {
+    line(out, b'+', text.as_ref());
+}
+
+pub fn integer(out: &mut BytesMut, value: i64) {
+    out.put_u8(b':');
+    number::write_i64(out, value);
+    out.put_slice(LINE_END);
+}
+
+pub fn bulk(out: &mut BytesMut, bytes: impl AsRef<[u8]>) {
+    let bytes = bytes.as_ref();
+    out.reserve(bytes.len() + 24);
+    header(out, b'$', bytes.len());
+    out.put_slice(bytes);
+    out.put_slice(LINE_END);
+}
+
+/// The absence of a string.
+pub fn null(out: &mut BytesMut, protocol: Protocol) {
+    out.put_slice(match protocol {
+        Protocol::Resp2 => b"$-1\r\n",
+        Protocol::Resp3 => b"_\r\n",
+    });
+}
+
+/// The absence of an array: an aborted `EXEC`, a `BLPOP` that timed out.
+pub fn null_array(out: &mut BytesMut, protocol: Protocol) {
+    out.put_slice(match protocol {
+        Protocol::Resp2 => b"*-1\r\n",
+        Protocol::Resp3 => b"_\r\n",
+    });
+}
+
+/// The header of an array; the caller writes its `count` elements.
+pub fn array(out: &mut BytesMut, count: usize) {
+    header(out, b'*', count);
+}
+
+/// The header of a map; the caller writes `pairs` keys, each followed by its value.
+pub fn map(out: &mut BytesMut, pairs: usize, protocol: Protocol) {
+    match protocol {
+        Protocol::Resp2 => header(out, b'*', pairs * 2),
+        Protocol::Resp3 => header(out, b'%', pairs),
+    }
+}
+
+/// The header of a set; the caller writes its `count` elements.
+pub fn set(out: &mut BytesMut, count: usize, protocol: Protocol) {
+    match protocol {
+        Protocol::Resp2 => header(out, b'*', count),
+        Protocol::Resp3 => header(out, b'~', count),
+    }
+}
+
+/// The header of a message that answers no request; the caller writes its `count` elements.
+pub fn push(out: &mut BytesMut, count: usize, protocol: Protocol) {
+    match protocol {
+        Protocol::Resp2 => header(out, b'*', count),
+        Protocol::Resp3 => header(out, b'>', count),
+    }
+}
+
+/// A floating point number; RESP2 has only its text.
+pub fn double(out: &mut BytesMut, value: f64, protocol: Protocol) {
+    let text = if value.is_nan() { "nan".to_owned() } else { value.to_string() };
+    match protocol {
+        Protocol::Resp2 => bulk(out, text),
+        Protocol::Resp3 => line(out, b',', text.as_bytes()),
+    }
+}
+
+/// Yes or no; RESP2 says 1 or 0.
+pub fn boolean(out: &mut BytesMut, value: bool, protocol: Protocol) {
+    match protocol {
+        Protocol::Resp2 => integer(out, i64::from(value)),
+        Protocol::Resp3 => out.put_slice(if value { b"#t\r\n" } else { b"#f\r\n" }),
+    }
+}
+
+/// A whole request.
+pub fn request<I, A>(out: &mut BytesMut, args: I)
+where
+    I: IntoIterator<Item = A>,
+    I::IntoIter: ExactSizeIterator,
+    A: AsRef<[u8]>,
+{
+    let args = args.into_iter();
+    array(out, args.len());
+    for arg in args {
+        bulk(out, arg);
+    }
+}
+
+/// A client's bytes made fit to be repeated in an error: control characters become blanks, what is
+/// not UTF-8 becomes `?`, and no more than [`ECHO_BYTES_MAX`] bytes are repeated.
+#[must_use]
+pub fn echo(bytes: &[u8]) -> String {
+    let cut = bytes.get(..ECHO_BYTES_MAX).unwrap_or(bytes);
+    let mut text = String::with_capacity(cut.len());
+    for chunk in cut.utf8_chunks() {
+        text.extend(chunk.valid().chars().map(|c| if c.is_control() { ' ' } else { c }));
+        if !chunk.invalid().is_empty() {
+            text.push('?');
+        }
+    }
+    text
+}
+
+fn header(out: &mut BytesMut, kind: u8, count: usize) {
+    out.put_u8(kind);
+    number::write_u64(out, count as u64);
+    out.put_slice(LINE_END);
+}
+
+fn line(out: &mut BytesMut, kind: u8, text: &[u8]) {
+    out.reserve(text.len() + 3);
+    out.put_u8(kind);
+    for &byte in text {
+        out.put_u8(if byte.is_ascii_control() { b' ' } else { byte });
+    }
+    out.put_slice(LINE_END);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(write: impl Fn(&mut BytesMut, Protocol), resp2: &str, resp3: &str) {
+        for (protocol, expected) in [(Protocol::Resp2, resp2), (Protocol::Resp3, resp3)] {
+            let mut out = BytesMut::new();
+            write(&mut out, protocol);
+            assert_eq!(out, expected.as_bytes(), "{protocol:?}");
+        }
+    }
+
+    #[test]
+    fn spells_each_type() {
+        check(|o, _| error(o, "ERR no"), "-ERR no\r\n", "-ERR no\r\n");
+        check(|o, _| simple(o, "OK"), "+OK\r\n", "+OK\r\n");
+        check(|o, _| integer(o, -5), ":-5\r\n", ":-5\r\n");
+        check(|o, _| bulk(o, "a\r\nb"), "$4\r\na\r\nb\r\n", "$4\r\na\r\nb\r\n");
+        check(null, "$-1\r\n", "_\r\n");
+        check(null_array, "*-1\r\n", "_\r\n");
+        check(|o, _| array(o, 12), "*12\r\n", "*12\r\n");
+        check(|o, p| map(o, 3, p), "*6\r\n", "%3\r\n");
+        check(|o, p| set(o, 3, p), "*3\r\n", "~3\r\n");
+        check(|o, p| push(o, 3, p), "*3\r\n", ">3\r\n");
+        check(|o, p| double(o, 1.5, p), "$3\r\n1.5\r\n", ",1.5\r\n");
+        check(|o, p| double(o, f64::NEG_INFINITY, p), "$4\r\n-inf\r\n", ",-inf\r\n");
+        check(|o, p| double(o, f64::NAN, p), "$3\r\nnan\r\n", ",nan\r\n");
+        check(|o, p| boolean(o, true, p), ":1\r\n", "#t\r\n");
+        check(|o, p| boolean(o, false, p), ":0\r\n", "#f\r\n");
+        let get = "*2\r\n$3\r\nGET\r\n$1\r\nk\r\n";
+        check(|o, _| request(o, ["GET", "k"]), get, get);
+    }
+
+    #[test]
+    fn no_text_forges_a_reply() {
+        check(|o, _| error(o, "ERR a\r\n+OK\0"), "-ERR a  +OK \r\n", "-ERR a  +OK \r\n");
+        assert_eq!(echo(b"a\r\n+OK\x00\x7f"), "a  +OK  ");
+        assert_eq!(echo("é\u{85}".as_bytes()), "é ");
+        assert_eq!(echo(b"\xff\xfeab"), "??ab");
+        assert_eq!(echo(&[b'x'; 1000]).len(), ECHO_BYTES_MAX);
+        assert!(echo(&[0xff; 1000]).len() <= ECHO_BYTES_MAX);
+    }
+}
