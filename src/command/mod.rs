@@ -1,1 +1,79 @@
-//! (under construction)
+//! What is known about each command of Redis 7.0 to 8.x and Valkey 7.2 to 9.x.
+//!
+//! Owns: [`Spec`] and the way from a request to it. Never knows: policy, sessions, sockets.
+
+mod effect;
+mod flags;
+mod keys;
+mod lookup;
+mod options;
+mod place;
+mod scan;
+mod table;
+
+pub use effect::{Blocking, Effect, blocking};
+pub use flags::{Categories, Flags};
+pub use keys::{KeySpec, find_keys};
+pub use lookup::{COMMANDS, Lookup, all, by_name, lookup};
+pub use place::{Access, KeyAt, KeyError, KeyKind};
+pub use scan::scan_match;
+
+/// A command's place in the table: dense from 0, so that a set of commands is a bit set. It holds
+/// for one build only; files and messages name commands by [`Spec::name`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CommandId(pub u16);
+
+/// One command or subcommand, as the servers' own `COMMAND` describes it.
+#[derive(Clone, Copy, Debug)]
+pub struct Spec {
+    pub id: CommandId,
+    /// Lower case; a subcommand is `container|subcommand`.
+    pub name: &'static str,
+    /// How many arguments a request has, the names included (two for a subcommand): exactly this
+    /// many, or at least as many when negative.
+    pub arity: i16,
+    pub flags: Flags,
+    pub categories: Categories,
+    /// Where the keys and channels stand; [`find_keys`] reads it.
+    pub keys: &'static [KeySpec],
+    pub effect: Effect,
+    /// The container of a subcommand.
+    pub parent: Option<CommandId>,
+    /// Whether the command has subcommands: its second argument then names one of them.
+    pub container: bool,
+}
+
+impl Spec {
+    /// Whether a request of `len` arguments is neither too short nor too long.
+    #[must_use]
+    pub const fn accepts(&self, len: usize) -> bool {
+        let arity = self.arity.unsigned_abs() as usize;
+        if self.arity < 0 { len >= arity } else { len == arity }
+    }
+}
+
+#[cfg(test)]
+mod testing {
+    use crate::resp::{Request, RequestLimits, RequestScanner, Scan};
+
+    /// Calls `look` with the head of a request of `len` arguments: those of `line`, and a large one
+    /// that is announced alone.
+    pub(super) fn with_head<T>(line: &str, len: usize, look: impl Fn(&Request<'_>) -> T) -> T {
+        let limits = RequestLimits {
+            max_args: 100,
+            max_bulk_bytes: 1 << 20,
+            max_inline_bytes: 100,
+            large_bytes: 1 << 16,
+            authenticated: true,
+        };
+        let mut bytes = format!("*{len}\r\n");
+        for arg in line.split(' ') {
+            bytes += &format!("${}\r\n{arg}\r\n", arg.len());
+        }
+        bytes += "$65536\r\n";
+        let mut scanner = RequestScanner::default();
+        let scan = scanner.scan(bytes.as_bytes(), &limits);
+        assert!(matches!(scan, Ok(Scan::Head { .. })), "{scan:?}");
+        look(&scanner.request(bytes.as_bytes()))
+    }
+}

@@ -1,0 +1,314 @@
+//! Where the keys and channels of a request stand.
+//!
+//! Owns: [`KeySpec`] and its reading. Never knows: which keys are allowed.
+//!
+//! Every position that the server may touch is found; arguments that fit no specification are an
+//! error, for the server's own ACL lets some of them through (`PFMERGE` with one argument).
+
+use super::Spec;
+use super::options::{bitfield, debug, geo_store, migrate, set, sort, streams, tracking};
+use super::place::{Access, KeyAt, KeyError, KeyKind, present, push};
+use crate::resp::{Request, number};
+
+/// Where a command's keys stand.
+#[derive(Clone, Copy, Debug)]
+pub enum KeySpec {
+    /// One argument.
+    At { arg: usize, kind: KeyKind, access: Access },
+    /// Every `step`-th argument from `first` on, but the last `spare` arguments; at least `least`.
+    Span { first: usize, step: usize, spare: usize, least: usize, kind: KeyKind, access: Access },
+    /// The argument `count` says how many follow it, each with `step - 1` values; at least `least`.
+    Counted { count: usize, step: usize, least: usize, access: Access },
+    /// `SET`: read too when `GET` is among the options.
+    Set,
+    /// `BITFIELD`: only read when `GET` is its only operation.
+    Bitfield,
+    /// `SORT`, `SORT_RO`: the patterns of `BY` and `GET`, and `STORE` if it is allowed.
+    Sort { store: bool },
+    /// `GEORADIUS`, `GEORADIUSBYMEMBER`: `STORE` and `STOREDIST` among the options from `options` on.
+    GeoStore { options: usize },
+    /// `XREAD`, `XREADGROUP`: the first half of what follows `STREAMS`.
+    Streams,
+    /// `MIGRATE`: its third argument, or those after `KEYS`.
+    Migrate,
+    /// `DEBUG`: the subcommands that look at keys (debug.c).
+    Debug,
+    /// `CLIENT TRACKING`: what follows each `PREFIX`.
+    Tracking,
+}
+
+/// Finds every key and channel of a request for the command `spec`, into `out` (cleared first), in
+/// the order of the specifications.
+///
+/// # Errors
+///
+/// When they cannot be told; `out` then holds nothing to go by.
+pub fn find_keys(spec: &Spec, request: &Request<'_>, out: &mut Vec<KeyAt>) -> Result<(), KeyError> {
+    out.clear();
+    for key_spec in spec.keys {
+        key_spec.find(request, out)?;
+    }
+    Ok(())
+}
+
+impl KeySpec {
+    fn find(&self, request: &Request<'_>, out: &mut Vec<KeyAt>) -> Result<(), KeyError> {
+        match *self {
+            Self::At { arg, kind, access } => push(request, arg, kind, access, out),
+            Self::Span { first, step, spare, least, kind, access } => {
+                span(request, (first, step, spare, least), kind, access, out)
+            }
+            Self::Counted { count, step, least, access } => {
+                counted(request, (count, step, least), access, out)
+            }
+            Self::Set => set(request, out),
+            Self::Bitfield => bitfield(request, out),
+            Self::Sort { store } => sort(request, store, out),
+            Self::GeoStore { options } => geo_store(request, options, out),
+            Self::Streams => streams(request, out),
+            Self::Migrate => migrate(request, out),
+            Self::Debug => debug(request, out),
+            Self::Tracking => tracking(request, out),
+        }
+    }
+}
+
+fn span(
+    request: &Request<'_>,
+    (first, step, spare, least): (usize, usize, usize, usize),
+    kind: KeyKind,
+    access: Access,
+    out: &mut Vec<KeyAt>,
+) -> Result<(), KeyError> {
+    let end = request.len().saturating_sub(spare);
+    if end < first + least {
+        return Err(KeyError::Syntax);
+    }
+    (first..end).step_by(step).try_for_each(|arg| push(request, arg, kind, access, out))
+}
+
+fn counted(
+    request: &Request<'_>,
+    (count, step, least): (usize, usize, usize),
+    access: Access,
+    out: &mut Vec<KeyAt>,
+) -> Result<(), KeyError> {
+    // Only the server's canonical numbers: it refuses `01` and `+1` as we do.
+    let number = number::parse_i64(present(request, count)?).ok_or(KeyError::Syntax)?;
+    let number = usize::try_from(number).map_err(|_| KeyError::Syntax)?;
+    let first = count + 1;
+    let room = request.len().saturating_sub(first) / step;
+    if number < least || number > room {
+        return Err(KeyError::Syntax);
+    }
+    (first..)
+        .step_by(step)
+        .take(number)
+        .try_for_each(|arg| push(request, arg, KeyKind::Key, access, out))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::testing::with_head;
+    use crate::command::{Lookup, lookup};
+    use crate::resp::RequestBuf;
+
+    /// One position as text: its kind, what it names, and how it is used.
+    fn show(request: &Request<'_>, at: &KeyAt) -> String {
+        let kind = match at.kind {
+            KeyKind::Key => "",
+            KeyKind::KeyPattern => "~",
+            KeyKind::KeyPrefix => "^",
+            KeyKind::Channel => "#",
+            KeyKind::ChannelPattern => "#~",
+            KeyKind::ShardChannel => "##",
+        };
+        let arg = request.arg(at.arg as usize).unwrap_or_default();
+        let name = &arg[at.start as usize..][..at.len as usize];
+        let access = match (at.access.read, at.access.write) {
+            (false, false) => "",
+            (true, false) => ":r",
+            (false, true) => ":w",
+            (true, true) => ":rw",
+        };
+        format!("{}{kind}{}{access}", at.arg, name.escape_ascii())
+    }
+
+    fn found(request: &Request<'_>) -> String {
+        let Lookup::Command(spec) = lookup(request) else { return "unknown".into() };
+        let mut out = vec![];
+        match find_keys(spec, request, &mut out) {
+            Ok(()) => out.iter().map(|at| show(request, at)).collect::<Vec<_>>().join(" "),
+            Err(KeyError::Syntax) => "syntax".into(),
+            Err(KeyError::NotYetKnown) => "not yet known".into(),
+        }
+    }
+
+    /// `''` stands for an empty argument.
+    fn check(line: &str, expected: &str) {
+        let args = line.split(' ').map(|arg| if arg == "''" { "" } else { arg });
+        assert_eq!(found(&RequestBuf::from_args(args).as_request()), expected, "{line:?}");
+    }
+
+    #[test]
+    fn plain_positions() {
+        check("GET a", "1a:r");
+        check("EXISTS a b", "1a 2b");
+        check("DEL a b", "1a:w 2b:w");
+        check("MGET a b a", "1a:r 2b:r 3a:r");
+        check("MSET a 1 b 2", "1a:w 3b:w");
+        check("MSET a 1 b", "1a:w 3b:w");
+        check("BLPOP a b 0", "1a:rw 2b:rw");
+        check("BITOP AND d a b", "2d:w 3a:r 4b:r");
+        check("RENAME a b", "1a:rw 2b:w");
+        check("LCS a b LEN", "1a:r 2b:r");
+        check("COPY a b DB 1", "1a:r 2b:w");
+        check("SDIFFSTORE d a b", "1d:w 2a:r 3b:r");
+        check("OBJECT ENCODING a", "2a");
+        check("memory Usage a", "2a");
+        check("XINFO STREAM a", "2a:r");
+        check("XGROUP CREATE a g $", "2a:w");
+        check("PFMERGE d", "1d:rw");
+        check("PFMERGE d a", "1d:rw 2a:r");
+        check("PING", "");
+        check("OBJECT HELP", "");
+        check("KEYS *", "");
+        check("COMMAND GETKEYS GET a", "");
+        check("GET", "syntax");
+        check("BLPOP 0", "syntax");
+    }
+
+    #[test]
+    fn counted_keys() {
+        check("EVAL s 2 a b c", "3a:rw 4b:rw");
+        check("EVAL_RO s 1 a", "3a:r");
+        check("FCALL f 0 a", "");
+        check("SINTERCARD 2 a b", "2a:r 3b:r");
+        check("ZUNIONSTORE d 2 a b WEIGHTS 1 2", "1d:w 3a:r 4b:r");
+        check("BLMPOP 0 1 a LEFT", "3a:rw");
+        check("MSETEX 2 a 1 b 2 EX 5", "2a:w 4b:w");
+        for number in ["01", "+1", "-1", "0", "0x1", "1.0", "3", "''", "99999999999999999999"] {
+            check(&format!("ZUNION {number} a b"), "syntax");
+        }
+        check("EVAL s -1 a", "syntax");
+        check("EVAL s 01 a", "syntax");
+        check("EVAL s 2 a", "syntax");
+        check("MSETEX 2 a 1 b", "syntax");
+        check("EVAL s 9223372036854775807 a", "syntax");
+    }
+
+    #[test]
+    fn access_that_options_decide() {
+        check("SET a 1", "1a:w");
+        check("SET a 1 EX 5 get", "1a:rw");
+        check("SET GET GET", "1GET:w");
+        check("SET a 1 GET\0x", "1a:rw");
+        check("BITFIELD a GET u8 0", "1a:r");
+        check("BITFIELD a OVERFLOW SAT GET u8 0", "1a:r");
+        check("BITFIELD a GET u8 0 SET u8 0 1", "1a:rw");
+        check("BITFIELD a SET u8 0 GET", "1a:rw");
+    }
+
+    #[test]
+    fn sort() {
+        check("SORT l", "1l:r");
+        check("SORT l BY STORE STORE k", "1l:r 5k:w");
+        check("SORT l STORE a STORE b", "1l:r 3a:w 5b:w");
+        check("SORT l STORE STORE", "1l:r 3STORE:w");
+        check("SORT l LIMIT 0 STORE STORE k", "1l:r 6k:w");
+        check("SORT l BY w_* GET # GET o_*->f GET p*", "1l:r 3~w_*:r 7~o_*:r 9~p*:r");
+        check("SORT l BY nosort GET plain", "1l:r");
+        check("SORT l BY * GET *->", "1l:r 3~*:r 5~*->:r");
+        check("SORT l GET a->b*", "1l:r 3~a->b*:r");
+        check("SORT l GET a\0*->f", "1l:r");
+        check("SORT l GET a*\0->f", "1l:r 3~a*\\x00->f:r");
+        check("SORT l STORE\0x k", "1l:r 3k:w");
+        check("SORT l STORE", "syntax");
+        check("SORT l LIMIT 0", "syntax");
+        check("SORT l nonsense", "syntax");
+        check("SORT_RO l GET p*", "1l:r 3~p*:r");
+        check("SORT_RO l STORE k", "syntax");
+    }
+
+    #[test]
+    fn geo() {
+        check("GEORADIUS g 1 2 3 km", "1g:r");
+        check("GEORADIUS g 1 2 3 km STORE a STORE b", "1g:r 7a:w 9b:w");
+        check("GEORADIUS g 1 2 3 km STORE a STOREDIST b", "1g:r 7a:w 9b:w");
+        check("GEORADIUSBYMEMBER g STORE 200 km STORE k", "1g:r 6k:w");
+        check("GEORADIUSBYMEMBER g m 200 km COUNT 1 ANY ASC WITHDIST", "1g:r");
+        check("GEORADIUS g 1 2 3 km STORE", "syntax");
+        check("GEORADIUS g 1 2 3 STORE k", "syntax");
+        check("GEORADIUS_RO g 1 2 3 km STORE k", "1g:r");
+        check("GEOSEARCHSTORE d g FROMMEMBER m BYRADIUS 1 m", "1d:w 2g:r");
+    }
+
+    #[test]
+    fn streams() {
+        check("XREAD STREAMS a b 0 0", "2a:r 3b:r");
+        check("XREAD COUNT 1 BLOCK 0 STREAMS STREAMS 0", "6STREAMS:r");
+        check("XREADGROUP GROUP STREAMS STREAMS STREAMS k >", "5k:r");
+        check("XREADGROUP GROUP g c NOACK CLAIM 1 STREAMS k >", "8k:r");
+        check("XREAD STREAMS a b 0", "syntax");
+        check("XREAD STREAMS", "syntax");
+        check("XREAD COUNT 1 a 0", "syntax");
+        check("XREAD BLOCK", "syntax");
+        check("XREADGROUP GROUP g", "syntax");
+        check("XREAD MAXCOUNT 1 MAXSIZE STREAMS STREAMS k 0", "6k:r");
+    }
+
+    #[test]
+    fn migrate() {
+        check("MIGRATE h 1 k 0 9", "3k:rw");
+        check("MIGRATE h 1 '' 0 9", "3:rw");
+        check("MIGRATE h 1 '' 0 9 COPY KEYS a b", "8a:rw 9b:rw");
+        check("MIGRATE h 1 '' 0 9 AUTH KEYS KEYS a", "9a:rw");
+        check("MIGRATE h 1 '' 0 9 AUTH2 KEYS KEYS KEYS KEYS", "10KEYS:rw");
+        check("MIGRATE h 1 k 0 9 AUTH KEYS", "3k:rw");
+        check("MIGRATE h 1 k 0 9 KEYS a", "syntax");
+        check("MIGRATE h 1 '' 0 9 KEYS", "syntax");
+        check("MIGRATE h 1 k 0 9 AUTH", "syntax");
+        check("MIGRATE h 1 k 0 9 AUTH2 u", "syntax");
+    }
+
+    #[test]
+    fn debug_and_tracking() {
+        check("DEBUG OBJECT k", "2k:r");
+        check("DEBUG digest-value a b", "2a:r 3b:r");
+        check("DEBUG SLEEP 0", "");
+        check("PFDEBUG GETREG k", "2k:r");
+        check("CLIENT TRACKING ON", "");
+        check("CLIENT TRACKING ON BCAST PREFIX a PREFIX PREFIX NOLOOP", "5^a:r 7^PREFIX:r");
+        check("CLIENT TRACKING ON BCAST", "4^:r");
+        check("CLIENT TRACKING ON REDIRECT PREFIX BCAST", "6^:r");
+        check("CLIENT TRACKING ON PREFIX", "syntax");
+    }
+
+    #[test]
+    fn channels() {
+        check("SUBSCRIBE a b", "1#a:r 2#b:r");
+        check("PSUBSCRIBE a*", "1#~a*:r");
+        check("SSUBSCRIBE a", "1##a:r");
+        check("UNSUBSCRIBE", "");
+        check("PUNSUBSCRIBE a*", "1#~a*");
+        check("PUBLISH a m", "1#a:w");
+        check("SPUBLISH a m", "1##a:w");
+        check("PUBSUB CHANNELS", "");
+        check("PUBSUB CHANNELS a*", "2#~a*");
+        check("PUBSUB NUMSUB a b", "2#a 3#b");
+    }
+
+    #[test]
+    fn a_head_tells_its_keys_when_nothing_missing_decides() {
+        let head = |line, len| with_head(line, len, found);
+        assert_eq!(head("SET k", 3), "1k:w");
+        assert_eq!(head("SET k", 4), "not yet known");
+        assert_eq!(head("LPUSH k a", 4), "1k:w");
+        assert_eq!(head("MSET a", 3), "1a:w");
+        assert_eq!(head("MSET a", 5), "not yet known");
+        assert_eq!(head("EVAL", 3), "not yet known");
+        assert_eq!(head("EVAL s 1 k", 5), "3k:rw");
+        assert_eq!(head("SORT l", 4), "not yet known");
+    }
+}

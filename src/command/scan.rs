@@ -1,0 +1,68 @@
+//! Patterns over key names in the commands that walk the keyspace.
+//!
+//! Owns: where `KEYS` and `SCAN` hold a pattern. Never knows: what a pattern matches.
+
+use super::place::{KeyError, is_word, narrow, present};
+use crate::resp::Request;
+
+/// The arguments of a `KEYS`, `SCAN` or `CLUSTERSCAN` request that are patterns of key names, in
+/// order. A server heeds the last `MATCH`; whoever judges must look at all. Other commands have
+/// none. Clears `out` first.
+///
+/// # Errors
+///
+/// When the options do not parse (the server refuses the request) or are not all there yet.
+pub fn scan_match(request: &Request<'_>, out: &mut Vec<u32>) -> Result<(), KeyError> {
+    out.clear();
+    let name = present(request, 0)?;
+    if name.eq_ignore_ascii_case(b"keys") {
+        present(request, 1)?;
+        out.push(1);
+        return Ok(());
+    }
+    if !name.eq_ignore_ascii_case(b"scan") && !name.eq_ignore_ascii_case(b"clusterscan") {
+        return Ok(());
+    }
+    let mut i = 2;
+    while i < request.len() {
+        let option = present(request, i)?;
+        // Every option of SCAN has one value (db.c, parseScanOptionsOrReply).
+        present(request, i + 1)?;
+        if is_word(option, b"match") {
+            out.push(narrow(i + 1));
+        } else if ![&b"count"[..], b"type", b"slot"].iter().any(|word| is_word(option, word)) {
+            return Err(KeyError::Syntax);
+        }
+        i += 2;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resp::RequestBuf;
+
+    fn check(line: &str, expected: Result<&[u32], KeyError>) {
+        let request = RequestBuf::from_args(line.split(' '));
+        let mut out = vec![9];
+        let found = scan_match(&request.as_request(), &mut out).map(|()| &out[..]);
+        assert_eq!(found, expected, "{line:?}");
+    }
+
+    #[test]
+    fn every_pattern_is_found_by_position() {
+        check("KEYS a*", Ok(&[1]));
+        check("SCAN 0", Ok(&[]));
+        check("scan 0 match a* COUNT 5 MATCH *", Ok(&[3, 7]));
+        check("SCAN 0 COUNT 5 TYPE string", Ok(&[]));
+        check("SCAN 0 MATCH MATCH", Ok(&[3]));
+        check("SCAN 0 MATCH\0x a*", Ok(&[3]));
+        check("CLUSTERSCAN 0 SLOT 5 MATCH a*", Ok(&[5]));
+        check("SCAN 0 COUNT MATCH a*", Err(KeyError::Syntax));
+        check("SCAN 0 MATCH", Err(KeyError::Syntax));
+        check("SCAN 0 NEW a*", Err(KeyError::Syntax));
+        check("HSCAN k 0 MATCH f*", Ok(&[]));
+        check("KEYS", Err(KeyError::Syntax));
+    }
+}
