@@ -1,1 +1,148 @@
-//! (under construction)
+//! The telemetry server: metrics and health over HTTP, for reading only, on a thread of its own.
+//!
+//! Owns: [`serve`], [`AdminHandle`], [`Health`]. Never knows: commands, what the numbers mean.
+//!
+//! Each connection carries one request and has a deadline. When too many are open the oldest gives way:
+//! clients that do nothing must not keep a health probe out.
+
+mod readiness;
+mod routes;
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+use tracing::{debug, warn};
+
+use crate::base::clock;
+use crate::telemetry::Metrics;
+
+pub use readiness::{HEARTBEAT_AGE_MAX, Health, Probe, Report};
+
+/// Connections open at once.
+const CONNECTIONS_MAX: usize = 64;
+/// From the first byte to the end of the header.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// From accept to the last byte of the answer.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(15);
+/// Bytes of a request's header.
+const HEADER_BYTES_MAX: usize = 16 * 1024;
+/// The wait after a failed accept, when descriptors have run out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The running server. Dropped: stopped.
+#[derive(Debug)]
+pub struct AdminHandle {
+    address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl AdminHandle {
+    /// Where it listens; tells the port when 0 was asked for.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Closes the listener and all connections, and waits for the thread.
+    pub fn stop(self) {}
+}
+
+impl Drop for AdminHandle {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            warn!("the telemetry server ended by a panic");
+        }
+    }
+}
+
+/// Serves `/metrics`, `/livez`, `/readyz`, `/startupz` and `/healthz/upstream` until the handle is
+/// dropped. Any address is allowed: nothing can be changed here.
+///
+/// # Errors
+///
+/// When the address cannot be bound, or the system gives no thread.
+pub fn serve(
+    address: SocketAddr,
+    health: Arc<Health>,
+    metrics: Arc<Metrics>,
+) -> io::Result<AdminHandle> {
+    let listener = TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    let address = listener.local_addr()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (stop, stopped) = oneshot::channel::<()>();
+    let run = move || {
+        runtime.block_on(async {
+            tokio::select! {
+                _ = stopped => {}
+                Err(e) = accept(listener, health, metrics) => {
+                    warn!(error = %e, "the telemetry server cannot listen");
+                }
+            }
+        });
+    };
+    let thread = thread::Builder::new().name("respgate-admin".to_owned()).spawn(run)?;
+    Ok(AdminHandle { address, stop: Some(stop), thread: Some(thread) })
+}
+
+async fn accept(
+    listener: TcpListener,
+    health: Arc<Health>,
+    metrics: Arc<Metrics>,
+) -> io::Result<Infallible> {
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let mut open = VecDeque::<JoinHandle<()>>::with_capacity(CONNECTIONS_MAX);
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                open.retain(|connection| !connection.is_finished());
+                if open.len() >= CONNECTIONS_MAX {
+                    open.pop_front().inspect(JoinHandle::abort);
+                }
+                let (health, metrics) = (Arc::clone(&health), Arc::clone(&metrics));
+                open.push_back(tokio::spawn(async move {
+                    converse(stream, &health, &metrics).await;
+                }));
+            }
+            Err(e) => {
+                debug!(error = %e, "telemetry connection not accepted");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Answers one request and closes.
+async fn converse(stream: TcpStream, health: &Health, metrics: &Metrics) {
+    let respond = |request: Request<Incoming>| {
+        let answer = routes::answer(request.method(), request.uri(), health, metrics, clock::now());
+        std::future::ready(Ok::<Response<String>, Infallible>(answer))
+    };
+    let connection = http1::Builder::new()
+        .keep_alive(false)
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(HEADER_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), service_fn(respond));
+    match timeout(CONNECTION_TIMEOUT, connection).await {
+        Ok(Ok(())) => {}
+        Ok(Err(e)) => debug!(error = %e, "telemetry connection failed"),
+        Err(_) => debug!("telemetry connection took too long"),
+    }
+}

@@ -1,1 +1,61 @@
-//! (under construction)
+//! What operators see of the process: numbers and log lines. Handles are passed down, never looked up.
+//!
+//! Owns: [`Telemetry`], [`Metrics`], [`LogHandle`]. Never knows: sessions, connections, HTTP.
+
+mod flood;
+pub mod label;
+mod log;
+mod metrics;
+pub mod number;
+mod open_set;
+mod process;
+pub mod redact;
+mod sink;
+
+use std::io;
+use std::sync::Arc;
+
+use crate::config;
+
+pub use label::{
+    By, CertificateRole, ClientAuthResult, ClientDisconnect, ClientRejection, CodeClass,
+    CommandClass, ConnectPhase, ConnectResult, DenyRule, Endpoint, ErrorCode, Family,
+    HandshakeFailure, HandshakeResult, HealthResult, Label, ListenerKind, PinCause, ProtocolFault,
+    Reload, ReloadRejection, ReloadResult, ReplyResult, RetryResult, State, UpstreamAuthResult,
+    UpstreamDisconnect, UpstreamState,
+};
+pub use log::{LogError, LogHandle};
+pub use metrics::Metrics;
+pub use open_set::{BuildInfo, Certificates, Denied, OneHot};
+pub use process::Process;
+
+/// Both handles in one; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Telemetry {
+    pub metrics: Arc<Metrics>,
+    pub log: LogHandle,
+}
+
+impl Telemetry {
+    /// Fresh metrics, and the log of the whole process. Once per process.
+    ///
+    /// # Errors
+    ///
+    /// When the log level is no filter, or a log is installed already.
+    pub fn start(settings: &config::Telemetry) -> Result<Self, LogError> {
+        let metrics = Arc::new(Metrics::default());
+        let log = log::install(settings, &metrics)?;
+        Ok(Self { metrics, log })
+    }
+
+    /// Fresh metrics, and a log that nobody hears: for tests and tools that print for themselves.
+    ///
+    /// # Errors
+    ///
+    /// As [`Telemetry::start`].
+    pub fn silent(settings: &config::Telemetry) -> Result<Self, LogError> {
+        let metrics = Arc::new(Metrics::default());
+        let (_, log) = log::build(settings, false, Box::new(io::sink()), &metrics)?;
+        Ok(Self { metrics, log })
+    }
+}

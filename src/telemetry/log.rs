@@ -1,0 +1,228 @@
+//! Turns events into log lines on standard error, as text or JSON, with a level that can be changed
+//! while running.
+//!
+//! Owns: [`LogHandle`], [`LogError`]. Never knows: events.
+
+use std::fmt::{self, Write as _};
+use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::Dispatch;
+use tracing::field::Field;
+use tracing_subscriber::field::MakeExt;
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt as lines, reload};
+
+use super::flood::Flood;
+use super::metrics::Metrics;
+use super::sink::Sink;
+use crate::config::{self, LogFormat};
+
+/// Changes what is logged; cheap to clone.
+#[derive(Clone)]
+pub struct LogHandle {
+    filter: reload::Handle<EnvFilter, Registry>,
+    sink: Sink,
+}
+
+impl LogHandle {
+    /// Replaces the filter at once, for every thread.
+    ///
+    /// # Errors
+    ///
+    /// When `level` is no filter, or the log has ended. The old filter stays.
+    pub fn set_level(&self, level: &str) -> Result<(), LogError> {
+        self.filter.reload(parse(level)?).map_err(|_| LogError::Ended)
+    }
+
+    /// Waits until everything logged before is written, at most for `patience`: the last act of a
+    /// process.
+    pub fn flush(&self, patience: Duration) {
+        self.sink.flush(patience);
+    }
+}
+
+impl fmt::Debug for LogHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LogHandle(..)")
+    }
+}
+
+/// Why the log could not be set up or changed.
+#[derive(Debug)]
+pub enum LogError {
+    /// The text, and what is wrong with it.
+    Level(String, String),
+    Thread(io::Error),
+    /// Another log is installed in this process already.
+    Installed,
+    Ended,
+}
+
+impl fmt::Display for LogError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Level(level, problem) => write!(f, "log level `{level}`: {problem}"),
+            Self::Thread(e) => write!(f, "no thread for the log: {e}"),
+            Self::Installed => f.write_str("a log is installed already"),
+            Self::Ended => f.write_str("the log has ended"),
+        }
+    }
+}
+
+impl std::error::Error for LogError {}
+
+/// Installs the log of the process, to standard error. Colours only for people: on a terminal, and
+/// unless `NO_COLOR` says otherwise.
+pub(super) fn install(
+    settings: &config::Telemetry,
+    metrics: &Arc<Metrics>,
+) -> Result<LogHandle, LogError> {
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let colours = io::stderr().is_terminal() && !plain;
+    let (dispatch, handle) = build(settings, colours, Box::new(io::stderr()), metrics)?;
+    tracing::dispatcher::set_global_default(dispatch).map_err(|_| LogError::Installed)?;
+    Ok(handle)
+}
+
+/// A log of its own that writes to `output`.
+pub(super) fn build(
+    settings: &config::Telemetry,
+    colours: bool,
+    output: Box<dyn Write + Send>,
+    metrics: &Arc<Metrics>,
+) -> Result<(Dispatch, LogHandle), LogError> {
+    let (filter, handle) = reload::Layer::new(parse(&settings.log_level)?);
+    let sink = Sink::start(output, Arc::clone(metrics)).map_err(LogError::Thread)?;
+    let lines = lines::layer().with_ansi(colours).with_writer(sink.clone());
+    let lines = match settings.log_format {
+        LogFormat::Text => lines.fmt_fields(debug_fn(text_field).delimited(" ")).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    };
+    let flood = Flood::new(Arc::clone(metrics));
+    let dispatch = Dispatch::new(Registry::default().with(filter).with(flood).with(lines));
+    Ok((dispatch, LogHandle { filter: handle, sink }))
+}
+
+/// Prints one field of a text line. What others say may hold line ends and terminal commands; they are
+/// escaped, so that nobody can forge a line.
+fn text_field(out: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
+    if field.name() == "message" {
+        write!(Escaped(out), "{value:?}")
+    } else {
+        write!(Escaped(out), "{field}={value:?}")
+    }
+}
+
+struct Escaped<'a, 'b>(&'a mut Writer<'b>);
+
+impl fmt::Write for Escaped<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        text.chars().try_for_each(|c| match c.is_control() {
+            true => write!(self.0, "{}", c.escape_default()),
+            false => self.0.write_char(c),
+        })
+    }
+}
+
+fn parse(level: &str) -> Result<EnvFilter, LogError> {
+    EnvFilter::builder().parse(level).map_err(|e| LogError::Level(level.to_owned(), e.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Mutex, PoisonError};
+
+    use tracing::{debug, dispatcher, info, trace, warn};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Page(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Page {
+        fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(line);
+            Ok(line.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What is written while `events` runs, and the metrics of that log.
+    fn page(
+        format: LogFormat,
+        level: &str,
+        events: impl FnOnce(&LogHandle),
+    ) -> (String, Arc<Metrics>) {
+        let (page, metrics) = (Page::default(), Arc::new(Metrics::default()));
+        let settings = config::Telemetry {
+            log_format: format,
+            log_level: level.to_owned(),
+            ..config::Telemetry::default()
+        };
+        let (dispatch, handle) = build(&settings, false, Box::new(page.clone()), &metrics).unwrap();
+        dispatcher::with_default(&dispatch, || events(&handle));
+        handle.flush(Duration::from_secs(10));
+        let text = String::from_utf8(page.0.lock().unwrap().clone()).unwrap();
+        (text, metrics)
+    }
+
+    #[test]
+    fn json_has_one_object_per_line_with_a_time() {
+        let (text, _) = page(LogFormat::Json, "info", |_| {
+            info!(node = "a:1", generation = 2, "certificate \"published\"\n");
+            debug!("unheard");
+        });
+        let event: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(event["message"], "certificate \"published\"\n");
+        assert_eq!((&event["generation"], &event["level"]), (&2.into(), &"INFO".into()));
+        assert!(event["timestamp"].as_str().unwrap().ends_with('Z'));
+        assert_eq!(text.lines().count(), 1);
+    }
+
+    #[test]
+    fn text_has_no_colours_and_no_control_characters() {
+        let (text, _) = page(LogFormat::Text, "info", |_| {
+            warn!(name = %"\u{1b}[31mred\nforged", n = 1, quoted = "a\nb", "from a \u{1b}[2J{}", "b\nc");
+        });
+        let said = r#"from a \u{1b}[2Jb\nc name=\u{1b}[31mred\nforged n=1 quoted="a\nb""#;
+        assert!(text.contains("WARN") && text.trim_end().ends_with(said), "{text:?}");
+        assert_eq!(text.lines().count(), 1);
+    }
+
+    #[test]
+    fn the_level_changes_while_running() {
+        let (text, _) = page(LogFormat::Text, "warn", |log| {
+            info!("one");
+            log.set_level("debug").unwrap();
+            debug!("two");
+            let error = log.set_level("respgate=loud").unwrap_err();
+            assert!(error.to_string().starts_with("log level `respgate=loud`: "), "{error}");
+            debug!("three");
+            log.set_level("off").unwrap();
+            warn!("four");
+        });
+        let said: Vec<&str> =
+            text.lines().filter_map(|line| line.split_whitespace().last()).collect();
+        assert_eq!(said, ["two", "three"]);
+    }
+
+    #[test]
+    fn one_place_cannot_flood_the_others() {
+        let (text, metrics) = page(LogFormat::Text, "trace", |_| {
+            (0..200).for_each(|_| warn!("again"));
+            (0..200).for_each(|_| trace!("each"));
+            info!("once");
+        });
+        let count = |word| text.lines().filter(|line| line.ends_with(word)).count();
+        let again = count("again");
+        assert!((50..60).contains(&again), "{again}");
+        assert_eq!((count("each"), count("once")), (200, 1));
+        assert_eq!(metrics.log_events_dropped_total.get(), 200 - again as u64);
+    }
+}

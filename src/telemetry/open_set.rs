@@ -1,0 +1,195 @@
+//! The few metrics whose label values are not an enum, each with a bound on how many there can be.
+//!
+//! Owns: [`Denied`], [`Certificates`], [`OneHot`], [`BuildInfo`]. Never knows: policy, certificates.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use prometheus::proto::{LabelPair, Metric, MetricType};
+
+use super::label::{By, CertificateRole, DenyRule, Label};
+use super::number::{Counter, Lazy, Series, gauge, pair};
+
+/// Commands that get a label of their own.
+const DENIED_COMMANDS_MAX: usize = 32;
+/// Fingerprints shown per role.
+const FINGERPRINTS_MAX: usize = 4;
+
+type ByRule = By<DenyRule, Lazy<Counter>>;
+
+/// Denials by rule and command. The first 32 commands are named, all others are `other`.
+#[derive(Debug)]
+pub struct Denied {
+    named: [(OnceLock<&'static str>, ByRule); DENIED_COMMANDS_MAX],
+    other: ByRule,
+}
+
+impl Default for Denied {
+    fn default() -> Self {
+        Self { named: std::array::from_fn(|_| Default::default()), other: By::default() }
+    }
+}
+
+impl Denied {
+    /// Counts a refusal; single writer. `command` is a name of the command table, never what a client
+    /// sent; `None` when the table does not have it.
+    pub fn inc(&self, rule: DenyRule, command: Option<&'static str>) {
+        let named = command.and_then(|command| {
+            self.named.iter().find(|(name, _)| *name.get_or_init(|| command) == command)
+        });
+        named.map_or(&self.other, |(_, by_rule)| by_rule)[rule].inc();
+    }
+}
+
+impl Series for Denied {
+    const KIND: MetricType = MetricType::COUNTER;
+
+    fn collect(&self, labels: &mut Vec<LabelPair>, out: &mut Vec<Metric>) {
+        let named = self.named.iter().filter_map(|(name, by_rule)| Some((*name.get()?, by_rule)));
+        for (name, by_rule) in named.chain([("other", &self.other)]) {
+            labels.push(pair("command", name));
+            by_rule.collect(labels, out);
+            labels.pop();
+        }
+    }
+}
+
+/// Fingerprints of the certificates in use, by role; those of a former certificate disappear.
+#[derive(Debug, Default)]
+pub struct Certificates(Mutex<Vec<(CertificateRole, Vec<String>)>>);
+
+impl Certificates {
+    /// Replaces what is shown for `role`; of many only the first four.
+    pub fn set(&self, role: CertificateRole, mut fingerprints: Vec<String>) {
+        fingerprints.truncate(FINGERPRINTS_MAX);
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|(other, _)| *other != role);
+        all.push((role, fingerprints));
+    }
+}
+
+impl Series for Certificates {
+    const KIND: MetricType = MetricType::GAUGE;
+
+    fn collect(&self, labels: &mut Vec<LabelPair>, out: &mut Vec<Metric>) {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for (role, fingerprints) in all.iter() {
+            for fingerprint in fingerprints {
+                labels.push(pair(CertificateRole::NAME, role.label()));
+                labels.push(pair("fingerprint", fingerprint));
+                out.push(gauge(labels, 1.0));
+                labels.truncate(labels.len() - 2);
+            }
+        }
+    }
+}
+
+/// Which of several states is the present one: 1 for it, 0 for the others.
+pub struct OneHot<L>(AtomicUsize, PhantomData<fn(L)>);
+
+impl<L: Label> OneHot<L> {
+    pub fn set(&self, state: L) {
+        self.0.store(state.index(), Relaxed);
+    }
+}
+
+/// The first value of the enum.
+impl<L> Default for OneHot<L> {
+    fn default() -> Self {
+        Self(AtomicUsize::new(0), PhantomData)
+    }
+}
+
+impl<L: Label> Series for OneHot<L> {
+    const KIND: MetricType = MetricType::GAUGE;
+
+    fn collect(&self, labels: &mut Vec<LabelPair>, out: &mut Vec<Metric>) {
+        let present = self.0.load(Relaxed);
+        for (place, state) in L::ALL.iter().enumerate() {
+            labels.push(pair(L::NAME, state.label()));
+            out.push(gauge(labels, f64::from(u8::from(place == present))));
+            labels.pop();
+        }
+    }
+}
+
+impl<L: Label> fmt::Debug for OneHot<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        L::ALL.get(self.0.load(Relaxed)).fmt(f)
+    }
+}
+
+/// What was built, as labels; fixed at compile time.
+#[derive(Debug, Default)]
+pub struct BuildInfo;
+
+impl Series for BuildInfo {
+    const KIND: MetricType = MetricType::GAUGE;
+
+    fn collect(&self, labels: &mut Vec<LabelPair>, out: &mut Vec<Metric>) {
+        let held = labels.len();
+        labels.push(pair("version", env!("CARGO_PKG_VERSION")));
+        labels.push(pair("revision", option_env!("RESPGATE_REVISION").unwrap_or("unknown")));
+        labels.push(pair("tls_provider", "aws-lc-rs"));
+        out.push(gauge(labels, 1.0));
+        labels.truncate(held);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(series: &impl Series) -> Vec<String> {
+        let mut out = Vec::new();
+        series.collect(&mut Vec::new(), &mut out);
+        let line = |m: &Metric| {
+            let labels: Vec<&str> = m.get_label().iter().map(LabelPair::value).collect();
+            let value = m.get_counter().get_value() + m.get_gauge().get_value();
+            format!("{} {value}", labels.join(" "))
+        };
+        out.iter().map(line).collect()
+    }
+
+    #[test]
+    fn denied_commands_are_named_up_to_the_cap() {
+        let denied = Denied::default();
+        assert!(lines(&denied).is_empty());
+        denied.inc(DenyRule::Command, Some("FLUSHALL"));
+        denied.inc(DenyRule::Command, Some("FLUSHALL"));
+        denied.inc(DenyRule::Arity, Some("FLUSHALL"));
+        denied.inc(DenyRule::Unknown, None);
+        assert_eq!(lines(&denied), ["FLUSHALL command 2", "FLUSHALL arity 1", "other unknown 1"]);
+
+        let many: Vec<&'static str> =
+            (0..100).map(|n| &*Box::leak(format!("C{n}").into_boxed_str())).collect();
+        for name in &many {
+            denied.inc(DenyRule::Command, Some(name));
+        }
+        let lines = lines(&denied);
+        assert_eq!(lines.len(), 1 + DENIED_COMMANDS_MAX + 2);
+        assert!(lines.contains(&"C30 command 1".to_owned()));
+        assert!(lines.contains(&"other command 69".to_owned()), "{lines:?}");
+    }
+
+    #[test]
+    fn a_new_certificate_replaces_the_old_one_of_its_role_only() {
+        let certificates = Certificates::default();
+        certificates.set(CertificateRole::TrustAnchor, vec!["root".to_owned(); 9]);
+        certificates.set(CertificateRole::Client, vec!["old".to_owned()]);
+        certificates.set(CertificateRole::Client, vec!["new".to_owned()]);
+        let lines = lines(&certificates);
+        assert_eq!(lines.len(), FINGERPRINTS_MAX + 1);
+        assert_eq!(lines.last().map(String::as_str), Some("client new 1"));
+    }
+
+    #[test]
+    fn one_state_at_a_time() {
+        let state = OneHot::<super::super::label::State>::default();
+        assert_eq!(lines(&state), ["starting 1", "ready 0", "draining 0"]);
+        state.set(super::super::label::State::Draining);
+        assert_eq!(lines(&state), ["starting 0", "ready 0", "draining 1"]);
+    }
+}
