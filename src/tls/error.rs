@@ -1,0 +1,247 @@
+//! What may be wrong with certificates and handshakes: one table of codes, labels and fixes.
+//!
+//! Owns: [`Fault`], [`TlsError`]. Never knows: how a fault is found.
+
+use std::borrow::Cow;
+
+/// Everything that stands between two parties and mutual TLS. The code of a fault never changes;
+/// documentation and logs refer to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    // Our own files.
+    Unreadable,
+    Unstable,
+    NoCertificate,
+    NoKey,
+    Swapped,
+    EncryptedKey,
+    BadCertificate,
+    BadKey,
+    KeyMismatch,
+    ChainOrder,
+    Expired,
+    NotYetValid,
+    Version1,
+    Usage,
+    BadPin,
+    BadServerName,
+    BadAnchor,
+    Refused,
+    // The handshake with the server.
+    ServerExpired,
+    ServerNotYetValid,
+    ServerUntrusted,
+    ServerName,
+    ServerNameless,
+    ServerVersion1,
+    ServerIsCa,
+    ServerUsage,
+    ServerPin,
+    ServerCertificate,
+    Plaintext,
+    Incompatible,
+    CertificateRequired,
+    ClientUntrusted,
+    ClientRefused,
+    ClientExpired,
+    ClientRevoked,
+    Alert,
+    Closed,
+    Broken,
+}
+
+impl Fault {
+    /// The stable name under which a fault is documented and logged.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        self.row().0
+    }
+
+    /// Why a reload was rejected, as a metric label.
+    #[must_use]
+    pub const fn reason(self) -> &'static str {
+        self.row().1
+    }
+
+    /// Why a handshake failed, as a metric label.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        self.row().2
+    }
+
+    /// What a person does about it.
+    #[must_use]
+    pub const fn hint(self) -> &'static str {
+        self.row().3
+    }
+
+    /// Whether the fault may be half of a write that is still going on, so that reading again soon
+    /// may find it gone.
+    #[must_use]
+    pub const fn may_heal(self) -> bool {
+        matches!(
+            self,
+            Self::Unreadable
+                | Self::Unstable
+                | Self::NoCertificate
+                | Self::NoKey
+                | Self::BadCertificate
+                | Self::BadKey
+                | Self::BadAnchor
+                | Self::KeyMismatch
+        )
+    }
+
+    /// Code, reload reason, handshake label, hint.
+    #[rustfmt::skip]
+    #[allow(clippy::too_many_lines, reason = "a table")]
+    const fn row(self) -> (&'static str, &'static str, &'static str, &'static str) {
+        match self {
+            Self::Unreadable => ("TLS-E001", "io", "io",
+                "check the path, and that the file is readable by the user respgate runs as"),
+            Self::Unstable => ("TLS-E002", "io", "io",
+                "let the writer finish; write files under another name and rename them"),
+            Self::NoCertificate => ("TLS-E003", "parse", "other",
+                "give a PEM file with -----BEGIN CERTIFICATE-----; convert DER with: openssl x509 -inform der -in FILE -out FILE.pem"),
+            Self::NoKey => ("TLS-E004", "parse", "other",
+                "give a PEM file with -----BEGIN PRIVATE KEY-----; convert DER with: openssl pkey -inform der -in FILE -out FILE.pem"),
+            Self::Swapped => ("TLS-E005", "parse", "other",
+                "upstream.tls.cert and upstream.tls.key may be exchanged"),
+            Self::EncryptedKey => ("TLS-E006", "unsupported", "other",
+                "respgate asks for no passphrase; decrypt it with: openssl pkey -in KEY -out KEY.plain, and protect the file by its mode"),
+            Self::BadCertificate => ("TLS-E007", "parse", "unsupported_cert",
+                "look at it with: openssl x509 -in FILE -noout -text"),
+            Self::BadKey => ("TLS-E008", "parse", "other",
+                "use an ECDSA P-256/P-384, RSA (2048 bits or more) or Ed25519 key; check it with: openssl pkey -in FILE -noout -check"),
+            Self::KeyMismatch => ("TLS-E009", "key_mismatch", "other",
+                "these two must print the same: openssl x509 -in CERT -noout -pubkey; openssl pkey -in KEY -pubout"),
+            Self::ChainOrder => ("TLS-E010", "key_mismatch", "other",
+                "put the client's own certificate first, then the intermediates upwards"),
+            Self::Expired => ("TLS-E011", "expired", "expired",
+                "issue a new certificate; if it is new, compare the clocks of this host and the issuer"),
+            Self::NotYetValid => ("TLS-E012", "not_yet_valid", "expired",
+                "compare the clocks of this host and the issuer"),
+            Self::Version1 => ("TLS-E013", "unsupported", "unsupported_cert",
+                "issue it as X.509 v3: openssl x509 -req … -extfile <(printf 'extendedKeyUsage=clientAuth')"),
+            Self::Usage => ("TLS-E014", "eku", "unsupported_cert",
+                "issue it with extendedKeyUsage=clientAuth, or without extendedKeyUsage"),
+            Self::BadPin => ("TLS-E015", "unsupported", "pin",
+                "print a pin with: openssl x509 -in SERVER.crt -noout -pubkey | openssl pkey -pubin -outform der | sha256sum"),
+            Self::BadServerName => ("TLS-E016", "unsupported", "bad_name",
+                "set upstream.tls.server_name to a DNS name or an IP address of the server's certificate"),
+            Self::BadAnchor => ("TLS-E017", "parse", "unknown_ca",
+                "look at it with: openssl x509 -in CA -noout -text"),
+            Self::Refused => ("TLS-E018", "unsupported", "other",
+                "issue certificate and key anew with common parameters (ECDSA P-256)"),
+            Self::ServerExpired => ("TLS-E101", "probe_failed", "expired",
+                "renew the server's certificate; if it is new, compare the clocks of both hosts"),
+            Self::ServerNotYetValid => ("TLS-E102", "probe_failed", "expired",
+                "compare the clocks of both hosts"),
+            Self::ServerUntrusted => ("TLS-E103", "untrusted", "unknown_ca",
+                "put the CA that signed the server's certificate into upstream.tls.ca; see the chain with: openssl s_client -connect HOST:PORT -showcerts"),
+            Self::ServerName => ("TLS-E104", "probe_failed", "bad_name",
+                "connect by one of these names, set upstream.tls.server_name to one, or issue the certificate with the name in subjectAltName"),
+            Self::ServerNameless => ("TLS-E105", "probe_failed", "bad_name",
+                "issue it with subjectAltName=DNS:NAME (the common name is not looked at), or set upstream.tls.verify = \"ca\" to check the chain alone"),
+            Self::ServerVersion1 => ("TLS-E106", "probe_failed", "unsupported_cert",
+                "issue it as X.509 v3: openssl x509 -req … -extfile <(printf 'subjectAltName=DNS:NAME'), or trust its key with upstream.tls.verify = \"pin\""),
+            Self::ServerIsCa => ("TLS-E107", "probe_failed", "unsupported_cert",
+                "issue a server certificate with basicConstraints=CA:FALSE, or trust its key with upstream.tls.verify = \"pin\""),
+            Self::ServerUsage => ("TLS-E108", "probe_failed", "unsupported_cert",
+                "issue it with extendedKeyUsage=serverAuth, or without extendedKeyUsage"),
+            Self::ServerPin => ("TLS-E109", "probe_failed", "pin",
+                "if the server's key was changed on purpose, add the pin of the new key to upstream.tls.pins"),
+            Self::ServerCertificate => ("TLS-E110", "probe_failed", "unsupported_cert",
+                "look at it with: openssl s_client -connect HOST:PORT -showcerts"),
+            Self::Plaintext => ("TLS-E111", "probe_failed", "other",
+                "use the server's tls-port; its plaintext port cannot be used with [upstream.tls]"),
+            Self::Incompatible => ("TLS-E112", "probe_failed", "version",
+                "let the server offer TLS 1.2 or 1.3 (tls-protocols), or lower upstream.tls.min_version"),
+            Self::CertificateRequired => ("TLS-E113", "probe_failed", "cert_required",
+                "let the server accept the key type of upstream.tls.cert, or issue it with an ECDSA P-256 key"),
+            Self::ClientUntrusted => ("TLS-E114", "untrusted", "unknown_ca",
+                "put the CA of upstream.tls.cert into the server's tls-ca-cert-file, and intermediates into upstream.tls.cert"),
+            Self::ClientRefused => ("TLS-E115", "probe_failed", "unsupported_cert",
+                "check upstream.tls.cert with: openssl verify -purpose sslclient -CAfile CA CERT"),
+            Self::ClientExpired => ("TLS-E116", "expired", "expired",
+                "renew upstream.tls.cert; if it is new, compare the clocks of both hosts"),
+            Self::ClientRevoked => ("TLS-E117", "probe_failed", "revoked",
+                "issue a new client certificate"),
+            Self::Alert => ("TLS-E118", "probe_failed", "other",
+                "the server's log says why it refused the handshake"),
+            Self::Closed => ("TLS-E119", "probe_failed", "io",
+                "check that the address is the server's tls-port and that no proxy between ends TLS"),
+            Self::Broken => ("TLS-E120", "probe_failed", "other",
+                "check that the address is the server's tls-port and that nothing between changes the bytes"),
+        }
+    }
+}
+
+/// One fault, where it is and what exactly was seen. Prints as one line; `{:#}` adds the hint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsError {
+    pub fault: Fault,
+    /// The file or the server.
+    pub place: String,
+    /// What is wrong, in words.
+    pub detail: Cow<'static, str>,
+}
+
+impl TlsError {
+    pub(super) fn new(
+        fault: Fault,
+        place: impl std::fmt::Display,
+        detail: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self { fault, place: place.to_string(), detail: detail.into() }
+    }
+}
+
+impl std::fmt::Display for TlsError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if !self.place.is_empty() {
+            write!(f, "{}: ", self.place)?;
+        }
+        write!(f, "{} ({})", self.detail, self.fault.code())?;
+        if f.alternate() { write!(f, "\n  hint: {}", self.fault.hint()) } else { Ok(()) }
+    }
+}
+
+impl std::error::Error for TlsError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[rustfmt::skip]
+    const ALL: [Fault; 38] = {
+        use Fault::*;
+        [Unreadable, Unstable, NoCertificate, NoKey, Swapped, EncryptedKey, BadCertificate, BadKey,
+         KeyMismatch, ChainOrder, Expired, NotYetValid, Version1, Usage, BadPin, BadServerName,
+         BadAnchor, Refused, ServerExpired, ServerNotYetValid, ServerUntrusted, ServerName,
+         ServerNameless, ServerVersion1, ServerIsCa, ServerUsage, ServerPin, ServerCertificate,
+         Plaintext, Incompatible, CertificateRequired, ClientUntrusted, ClientRefused,
+         ClientExpired, ClientRevoked, Alert, Closed, Broken]
+    };
+
+    #[test]
+    fn codes_are_unique_and_labels_are_those_of_the_metrics() {
+        let reasons =
+            "io,parse,key_mismatch,expired,not_yet_valid,untrusted,eku,unsupported,probe_failed";
+        let labels = "expired,unknown_ca,bad_name,cert_required,revoked,version,unsupported_cert,pin,timeout,io,other";
+        let mut codes = std::collections::BTreeSet::new();
+        for fault in ALL {
+            assert!(codes.insert(fault.code()), "{} twice", fault.code());
+            assert!(reasons.split(',').any(|r| r == fault.reason()), "{fault:?}");
+            assert!(labels.split(',').any(|l| l == fault.label()), "{fault:?}");
+            assert!(!fault.hint().is_empty() && !fault.hint().ends_with('.'), "{fault:?}");
+        }
+    }
+
+    #[test]
+    fn prints_on_one_line_and_the_hint_on_another() {
+        let error = TlsError::new(Fault::Expired, "/a/tls.crt", "expired on Monday");
+        assert_eq!(error.to_string(), "/a/tls.crt: expired on Monday (TLS-E011)");
+        assert!(format!("{error:#}").contains("(TLS-E011)\n  hint: issue a new certificate"));
+    }
+}

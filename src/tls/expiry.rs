@@ -1,0 +1,61 @@
+//! How a validity period looks at a moment.
+//!
+//! Owns: [`Expiry`]. Never knows: certificates, metrics, clocks.
+
+use std::time::{Duration, SystemTime};
+
+/// The share of a lifetime that is left when somebody should look: renewers act at a third, so at a
+/// fifth they have not.
+const EXPIRING_SHARE: u32 = 5;
+
+/// The state of a validity period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expiry {
+    /// It begins after this time.
+    NotYet(Duration),
+    /// Most of it is left.
+    Fresh(Duration),
+    /// Less than a fifth of it is left, and how much.
+    Expiring(Duration),
+    /// It ended this long ago.
+    Expired(Duration),
+}
+
+/// Judges the period `not_before ..= not_after` at `now`.
+#[must_use]
+pub fn assess(not_before: SystemTime, not_after: SystemTime, now: SystemTime) -> Expiry {
+    if let Ok(wait) = not_before.duration_since(now)
+        && !wait.is_zero()
+    {
+        return Expiry::NotYet(wait);
+    }
+    match not_after.duration_since(now) {
+        Err(past) => Expiry::Expired(past.duration()),
+        Ok(left) => {
+            let lifetime = not_after.duration_since(not_before).unwrap_or_default();
+            if left < lifetime / EXPIRING_SHARE {
+                Expiry::Expiring(left)
+            } else {
+                Expiry::Fresh(left)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_period_of_a_hundred_seconds() {
+        let at = |s| SystemTime::UNIX_EPOCH + Duration::from_secs(s);
+        let check = |now, expected| assert_eq!(assess(at(1000), at(1100), at(now)), expected);
+        let secs = Duration::from_secs;
+        check(990, Expiry::NotYet(secs(10)));
+        check(1000, Expiry::Fresh(secs(100)));
+        check(1080, Expiry::Fresh(secs(20)));
+        check(1081, Expiry::Expiring(secs(19)));
+        check(1100, Expiry::Expiring(secs(0)));
+        check(1101, Expiry::Expired(secs(1)));
+    }
+}

@@ -1,0 +1,123 @@
+//! The identity in use: validated first, published second, kept when its successor is no good.
+//!
+//! Owns: [`TlsStore`], [`Candidate`]. Never knows: sockets, who probes a candidate.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::error::TlsError;
+use super::files::FileSet;
+use super::identity::Identity;
+use super::material::Material;
+use super::provider;
+use crate::base::clock;
+use crate::base::live::Live;
+use crate::config;
+
+/// Files that do not fit each other may be half of a write: read again this often …
+const SETTLE_TRIES: u32 = 5;
+/// … over this time in all.
+const SETTLE_TIME: Duration = Duration::from_secs(2);
+
+/// Where dials find the identity of the moment; cheap to clone, all clones see the same.
+#[derive(Clone, Debug)]
+pub struct TlsStore {
+    settings: Arc<config::Tls>,
+    host: Arc<str>,
+    live: Live<Identity>,
+}
+
+/// An identity that passed every check but the server's: probe it, then publish it.
+#[derive(Debug)]
+pub struct Candidate(Arc<Identity>);
+
+impl Candidate {
+    /// For the probe. Its generation is the one it gets if it is published next.
+    #[must_use]
+    pub const fn identity(&self) -> &Arc<Identity> {
+        &self.0
+    }
+}
+
+impl TlsStore {
+    /// Reads and checks the files and publishes them as generation 1. Blocks on files.
+    ///
+    /// # Errors
+    ///
+    /// When the files cannot be an identity; there is nothing to fall back to.
+    pub fn open(settings: &config::Tls, host: &str) -> Result<Self, TlsError> {
+        let files = FileSet::read(settings)?;
+        let identity = build(settings, host, &files, clock::wall(), 1)?;
+        Ok(Self {
+            settings: Arc::new(settings.clone()),
+            host: host.into(),
+            live: Live::new(identity),
+        })
+    }
+
+    /// The identity that connections are opened with.
+    #[must_use]
+    pub fn current(&self) -> Arc<Identity> {
+        self.live.get()
+    }
+
+    /// Reads and checks the files again; `None` when they hold what is in use. Blocks on files.
+    ///
+    /// # Errors
+    ///
+    /// When the files cannot be an identity; the one in use stays.
+    pub fn candidate(&self) -> Result<Option<Candidate>, TlsError> {
+        let current = self.current();
+        let files = FileSet::read(&self.settings)?;
+        if files.hash == current.content_hash {
+            return Ok(None);
+        }
+        let generation = current.generation + 1;
+        let identity = build(&self.settings, &self.host, &files, clock::wall(), generation)?;
+        Ok(Some(Candidate(Arc::new(identity))))
+    }
+
+    /// Like [`Self::candidate`], and waits two seconds for files that a writer may not have
+    /// finished: some replace certificate and key one after the other.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::candidate`].
+    pub async fn candidate_settled(&self) -> Result<Option<Candidate>, TlsError> {
+        let mut tries = 1;
+        loop {
+            match self.candidate() {
+                Err(error) if error.fault.may_heal() && tries < SETTLE_TRIES => {
+                    tokio::time::sleep(SETTLE_TIME / (SETTLE_TRIES - 1)).await;
+                    tries += 1;
+                }
+                settled => return settled,
+            }
+        }
+    }
+
+    /// Makes a candidate the identity of every connection opened from here on, as a generation of
+    /// its own, and returns it. The caller retires connections of earlier generations.
+    #[must_use = "connections of earlier generations are to be retired"]
+    pub fn publish(&self, candidate: Candidate) -> Arc<Identity> {
+        let mut identity = candidate.0;
+        let generation = self.current().generation + 1;
+        if identity.generation != generation {
+            identity = Arc::new(Identity { generation, ..Identity::clone(&identity) });
+        }
+        self.live.set(Arc::clone(&identity));
+        identity
+    }
+}
+
+fn build(
+    settings: &config::Tls,
+    host: &str,
+    files: &FileSet,
+    now: SystemTime,
+    generation: u64,
+) -> Result<Identity, TlsError> {
+    let provider = provider::provider();
+    let material = Material::from_files(files, settings, &provider, now)?;
+    Identity::build(settings, host, material, provider, generation)
+}
