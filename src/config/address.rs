@@ -1,0 +1,192 @@
+//! Addresses between text and types: `127.0.0.1:6379`, `unix:/path`, `rediss://user@host:port`.
+//!
+//! Owns: their spelling. Never knows: who listens or connects.
+
+use std::fmt;
+use std::net::{Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+
+use super::error::{Mistake, quoted};
+use super::listener::ListenAddress;
+use super::upstream::HostPort;
+
+/// The longest path that fits a socket address (Linux: `sun_path` without its final NUL).
+const UNIX_PATH_BYTES_MAX: usize = 107;
+const HOST_BYTES_MAX: usize = 253;
+
+/// Where the server is, and what a URL says beyond that.
+pub(super) struct ServerAddress {
+    pub place: HostPort,
+    pub username: Option<String>,
+    /// `rediss` says true, `redis` false, no scheme nothing.
+    pub tls: Option<bool>,
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(f, "{address}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+pub(super) fn listen(text: &str) -> Result<ListenAddress, Mistake> {
+    if let Some(path) = text.strip_prefix("unix:") {
+        if path.is_empty() || path.contains('\0') || path.len() > UNIX_PATH_BYTES_MAX {
+            return Err(Mistake::new(format!("not a path of 1 to {UNIX_PATH_BYTES_MAX} bytes")));
+        }
+        return Ok(ListenAddress::Unix(PathBuf::from(path)));
+    }
+    if text.starts_with('/') {
+        let hint = format!("write \"unix:{text}\" for a Unix socket");
+        return Err(Mistake::new(format!("{} is not an address", quoted(text))).hint(hint));
+    }
+    socket(text).map(ListenAddress::Tcp)
+}
+
+/// An IP address and a port.
+pub(super) fn socket(text: &str) -> Result<SocketAddr, Mistake> {
+    text.parse().map_err(|_| {
+        let port = text.rsplit(':').next().and_then(|port| port.parse::<u16>().ok());
+        let hint = match port {
+            Some(port) => format!("write an IP address, as in \"127.0.0.1:{port}\""),
+            None => "write an IP address and a port, as in \"127.0.0.1:6379\"".to_owned(),
+        };
+        Mistake::new(format!("{} is not an IP address with a port", quoted(text))).hint(hint)
+    })
+}
+
+/// `host:port`, or a URL of the scheme `redis` or `rediss` with at most a user name.
+pub(super) fn server(text: &str) -> Result<ServerAddress, Mistake> {
+    let (tls, rest) = if let Some(rest) = text.strip_prefix("rediss://") {
+        (Some(true), rest)
+    } else if let Some(rest) = text.strip_prefix("redis://") {
+        (Some(false), rest)
+    } else if text.contains("://") {
+        return Err(Mistake::new("the scheme is not one of redis and rediss"));
+    } else {
+        (None, text)
+    };
+    // What stands before the @ may hold a password: no error repeats it.
+    let (user, place) = match rest.rsplit_once('@') {
+        Some((user, place)) if tls.is_some() => (Some(user), place),
+        Some(_) => {
+            return Err(Mistake::new("a user name needs rediss:// in front, or auth.username"));
+        }
+        None => (None, rest),
+    };
+    let username = user.map(username).transpose()?;
+    let place = if tls.is_some() { place.strip_suffix('/').unwrap_or(place) } else { place };
+    if place.contains(['/', '?', '#']) {
+        return Err(Mistake::new("something follows the port")
+            .hint("clients choose the database themselves, with SELECT"));
+    }
+    Ok(ServerAddress { place: host_port(place)?, username, tls })
+}
+
+fn username(user: &str) -> Result<String, Mistake> {
+    if user.contains(':') {
+        return Err(Mistake::new("a password does not belong in an address").hint(
+            "put it into a file and name that with auth.password_file, or use auth.password_env",
+        ));
+    }
+    if user.is_empty() || user.contains('%') {
+        return Err(Mistake::new("not a plain user name").hint("set auth.username instead"));
+    }
+    Ok(user.to_owned())
+}
+
+fn host_port(text: &str) -> Result<HostPort, Mistake> {
+    let wrong = |what: &str| Mistake::new(format!("{} {what}", quoted(text)));
+    let Some((host, port)) = text.rsplit_once(':').filter(|_| !text.ends_with(']')) else {
+        return Err(
+            wrong("has no port").hint(format!("write \"{text}:6379\", or the server's port"))
+        );
+    };
+    let port: u16 = port.parse().unwrap_or(0);
+    if port == 0 {
+        return Err(wrong("has no port between 1 and 65535"));
+    }
+    if let Some(inner) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        let address: Ipv6Addr = inner.parse().map_err(|_| wrong("holds no IPv6 address"))?;
+        return Ok(HostPort { host: address.to_string(), port });
+    }
+    if host.contains(':') {
+        return Err(
+            wrong("is ambiguous").hint(format!("write \"[{host}]:{port}\" for an IPv6 address"))
+        );
+    }
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    if host.is_empty() || host.len() > HOST_BYTES_MAX || !host.bytes().all(fits) {
+        return Err(wrong("has no host name"));
+    }
+    Ok(HostPort { host: host.to_owned(), port })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listen_addresses() {
+        for text in ["127.0.0.1:6379", "[::1]:6379", "0.0.0.0:0", "unix:/run/a b.sock", "unix:x"] {
+            assert_eq!(listen(text).unwrap().to_string(), text);
+        }
+        let long = format!("unix:/{}", "x".repeat(107));
+        for (text, hint) in [
+            ("localhost:6379", Some("127.0.0.1:6379")),
+            (":6380", Some("127.0.0.1:6380")),
+            ("6379", Some("127.0.0.1:6379")),
+            ("/run/x", Some("unix:/run/x")),
+            ("unix:", None),
+            (long.as_str(), None),
+        ] {
+            let mistake = listen(text).unwrap_err();
+            assert_eq!(mistake.hint.is_some(), hint.is_some(), "{text}");
+            assert!(mistake.hint.unwrap_or_default().contains(hint.unwrap_or("")), "{text}");
+        }
+    }
+
+    #[test]
+    fn server_addresses() {
+        for (text, place, username, tls) in [
+            ("redis:6380", "redis:6380", None, None),
+            ("rediss://redis:6380", "redis:6380", None, Some(true)),
+            (
+                "rediss://app1@redis.example.com:6380/",
+                "redis.example.com:6380",
+                Some("app1"),
+                Some(true),
+            ),
+            ("redis://10.0.0.1:6379", "10.0.0.1:6379", None, Some(false)),
+            ("[0::1]:6379", "[::1]:6379", None, None),
+        ] {
+            let server = server(text).map_err(|mistake| mistake.problem).unwrap();
+            assert_eq!(server.place.to_string(), place);
+            assert_eq!(server.username.as_deref(), username);
+            assert_eq!(server.tls, tls);
+        }
+        for (text, problem) in [
+            ("redis", "has no port"),
+            ("redis:", "no port between"),
+            ("redis:0", "no port between"),
+            ("redis:65536", "no port between"),
+            (":6379", "no host"),
+            ("a b:6379", "no host"),
+            ("[::1]", "has no port"),
+            ("::1:6379", "ambiguous"),
+            ("[x]:1", "IPv6"),
+            ("app@redis:1", "rediss://"),
+            ("http://redis:1", "scheme"),
+            ("rediss://redis:1/3", "follows the port"),
+            ("rediss://u:hunter2@redis:1", "password"),
+            ("rediss://u:hunter2@x@redis:1", "password"),
+            ("rediss://a%3a@redis:1", "plain user name"),
+        ] {
+            let mistake = server(text).err().unwrap();
+            assert!(mistake.problem.contains(problem), "{text}: {}", mistake.problem);
+            assert!(!mistake.problem.contains("hunter2"));
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! What settings must hold together and each alone, beyond their types.
+//!
+//! Owns: the rules between keys. Never knows: how settings are used, how they were written.
+
+use std::collections::HashSet;
+
+use crate::base::limits;
+
+use super::Config;
+use super::error::{Mistake, Problem};
+use super::listener::ListenAddress;
+use super::tree::Node;
+use super::units::{show_duration, show_size};
+use super::upstream::{Tls, Verify};
+
+/// A SHA-256 in hexadecimal.
+const PIN_DIGITS: usize = 64;
+
+/// Reports what is wrong with `config`, which was read from `root`, unless one of the keys
+/// concerned is reported already.
+pub(super) fn check(config: &Config, root: &Node, problems: &mut Vec<Problem>) {
+    let mut check = Check { root, problems };
+    check.listeners(config);
+    check.upstream(config);
+    check.pool(config);
+    check.limits(config);
+    check.times(config);
+}
+
+struct Check<'a> {
+    root: &'a Node,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl Check<'_> {
+    /// Reports `mistake` unless `fine`. The keys are those that it concerns, the one to change
+    /// first; it is reported at the first of them that is written somewhere.
+    fn hold(&mut self, fine: bool, keys: &[&str], mistake: impl FnOnce() -> Mistake) {
+        let reported = |key: &&str| self.problems.iter().any(|problem| problem.key == **key);
+        if fine || keys.iter().any(reported) {
+            return;
+        }
+        let written = keys.iter().find(|key| self.root.find(key).is_some());
+        let Some(key) = written.or_else(|| keys.first()) else { return };
+        self.problems.push(mistake().at(self.root.place_of(key), *key));
+    }
+
+    fn listeners(&mut self, config: &Config) {
+        self.hold(!config.listeners.is_empty(), &["listener"], || {
+            Mistake::new("missing").hint("add [[listener]] with address = \"127.0.0.1:6379\"")
+        });
+        let mut taken = HashSet::new();
+        for (index, listener) in config.listeners.iter().enumerate() {
+            let key = |name: &str| format!("listener.{index}.{name}");
+            let address = key("address");
+            let (tcp, loopback, shared) = match &listener.address {
+                ListenAddress::Tcp(address) => {
+                    let loopback = address.ip().to_canonical().is_loopback();
+                    // The system chooses another port 0 each time.
+                    (true, loopback, address.port() == 0)
+                }
+                ListenAddress::Unix(_) => (false, true, false),
+            };
+            self.hold(loopback || listener.allow_remote, &[&address], || {
+                Mistake::new("other machines could connect").hint(
+                    "listen on 127.0.0.1, or add allow_remote = true if that is what you want",
+                )
+            });
+            let fresh = taken.insert(&listener.address) || shared;
+            self.hold(fresh, &[&address], || Mistake::new("another listener has this address"));
+            for name in ["mode", "group"] {
+                let key = key(name);
+                self.hold(!tcp || self.root.find(&key).is_none(), &[&key], || {
+                    Mistake::new("only a Unix socket has it").hint("remove it")
+                });
+            }
+        }
+        let own = config.telemetry.address.filter(|address| address.port() != 0);
+        let free = own.is_none_or(|address| !taken.contains(&ListenAddress::Tcp(address)));
+        self.hold(free, &["telemetry.address"], || Mistake::new("a listener has this address"));
+    }
+
+    fn upstream(&mut self, config: &Config) {
+        if let Some(tls) = &config.upstream.tls {
+            self.tls(tls);
+        }
+        let username = config.upstream.auth.username.as_deref().unwrap_or("x");
+        let plain = !username.contains(|c: char| c.is_whitespace() || c.is_control());
+        self.hold(plain, &["upstream.auth.username", "upstream.address"], || {
+            Mistake::new("a user name has no spaces and no control characters")
+        });
+        let retry = &config.upstream.retry;
+        let grows = (1.0..=100.0).contains(&retry.multiplier);
+        self.hold(grows, &["upstream.retry.multiplier"], || Mistake::new("not between 1 and 100"));
+        self.order(
+            ("upstream.retry.initial", retry.initial),
+            ("upstream.retry.max", retry.max),
+            show_duration,
+        );
+    }
+
+    fn tls(&mut self, tls: &Tls) {
+        let pin = tls.verify == Verify::Pin;
+        self.hold(!pin || !tls.pins.is_empty(), &["upstream.tls.verify"], || {
+            Mistake::new("\"pin\" needs pins").hint(
+                "add pins = [\"…\"]: the SHA-256 of the server's public key, 64 hexadecimal digits",
+            )
+        });
+        self.hold(pin || tls.pins.is_empty(), &["upstream.tls.pins"], || {
+            Mistake::new("without effect").hint("add verify = \"pin\", or remove pins")
+        });
+        let hexadecimal = |pin: &String| {
+            pin.len() == PIN_DIGITS && pin.bytes().all(|byte| byte.is_ascii_hexdigit())
+        };
+        self.hold(tls.pins.iter().all(hexadecimal), &["upstream.tls.pins"], || {
+            Mistake::new("a pin is the SHA-256 of a public key: 64 hexadecimal digits")
+        });
+        let name = tls.server_name.as_deref().unwrap_or("x");
+        let plain =
+            name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte));
+        self.hold(plain, &["upstream.tls.server_name"], || Mistake::new("not a host name"));
+    }
+
+    fn pool(&mut self, config: &Config) {
+        let pool = &config.upstream.pool;
+        let count = |number: usize| number.to_string();
+        self.order(
+            ("upstream.pool.min_idle", pool.min_idle),
+            ("upstream.pool.max_idle", pool.max_idle),
+            count,
+        );
+        self.order(
+            ("upstream.pool.min_idle", pool.min_idle),
+            ("upstream.pool.max_connections", pool.max_connections),
+            count,
+        );
+        self.positive("upstream.pool.max_connections", pool.max_connections);
+    }
+
+    fn limits(&mut self, config: &Config) {
+        let own = &config.limits;
+        let size = |bytes: usize| show_size(bytes as u64);
+        self.at_most(
+            "limits.max_args",
+            u64::from(own.max_args),
+            u64::from(limits::REQUEST_ARGS_MAX),
+            |n| n.to_string(),
+        );
+        self.at_most("limits.max_bulk", own.max_bulk_bytes, limits::BULK_BYTES_MAX, show_size);
+        self.at_most("limits.max_inline", own.max_inline_bytes, limits::INLINE_BYTES_MAX, size);
+        self.at_most(
+            "limits.max_transaction",
+            own.max_transaction_bytes,
+            limits::REQUEST_BYTES_MAX,
+            size,
+        );
+        self.order(
+            ("limits.output_soft", own.output_soft_bytes),
+            ("limits.output_hard", own.output_hard_bytes),
+            size,
+        );
+        self.positive("limits.max_clients", own.max_clients);
+        self.positive("limits.max_args", own.max_args);
+        self.positive("limits.max_bulk", own.max_bulk_bytes);
+        self.positive("limits.max_inline", own.max_inline_bytes);
+        self.positive("limits.large", own.large_bytes);
+        self.positive("limits.max_in_flight", own.max_in_flight);
+        self.positive("limits.max_in_flight_bytes", own.max_in_flight_bytes);
+        self.positive("limits.max_transaction", own.max_transaction_bytes);
+        self.positive("limits.output_hard", own.output_hard_bytes);
+        self.positive("limits.output_soft", own.output_soft_bytes);
+        self.positive("limits.memory_budget", own.memory_budget_bytes);
+    }
+
+    fn times(&mut self, config: &Config) {
+        let pool = &config.upstream.pool;
+        self.positive("upstream.pool.idle_timeout", pool.idle_timeout);
+        self.positive("upstream.pool.health_check_interval", pool.health_check_interval);
+        self.positive("upstream.pool.acquire_timeout", pool.acquire_timeout);
+        self.positive("upstream.pool.connect_timeout", pool.connect_timeout);
+        self.positive("upstream.pool.stall_timeout", pool.stall_timeout);
+        self.positive("upstream.pool.tcp_keepalive", pool.tcp_keepalive);
+        self.positive("upstream.retry.initial", config.upstream.retry.initial);
+        let drain = &config.drain;
+        self.order(("drain.min", drain.min), ("drain.max", drain.max), show_duration);
+    }
+
+    fn positive<T: Default + PartialEq>(&mut self, key: &str, value: T) {
+        self.hold(value != T::default(), &[key], || Mistake::new("must be more than 0"));
+    }
+
+    fn at_most<T: PartialOrd + Copy>(
+        &mut self,
+        key: &str,
+        value: T,
+        limit: T,
+        show: impl Fn(T) -> String,
+    ) {
+        self.hold(value <= limit, &[key], || {
+            Mistake::new(format!("{} is more than {}, the most there is", show(value), show(limit)))
+        });
+    }
+
+    fn order<T: PartialOrd + Copy>(
+        &mut self,
+        low: (&str, T),
+        high: (&str, T),
+        show: impl Fn(T) -> String,
+    ) {
+        self.hold(low.1 <= high.1, &[low.0, high.0], || {
+            Mistake::new(format!(
+                "{} is {}, more than {}, which is {}",
+                leaf(low.0),
+                show(low.1),
+                leaf(high.0),
+                show(high.1)
+            ))
+        });
+    }
+}
+
+/// The last part of a key.
+fn leaf(key: &str) -> &str {
+    key.rsplit('.').next().unwrap_or(key)
+}

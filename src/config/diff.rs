@@ -1,0 +1,57 @@
+//! What differs between two configurations, and what of it a running process can take up.
+//!
+//! Owns: [`Changes`] and which key is which. Never knows: how a change is applied.
+
+use super::{Config, listener::Listener};
+
+/// Names of keys or sections that differ.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Changes {
+    /// Taken up by a running process.
+    pub live: Vec<&'static str>,
+    /// Taken up by the next start only.
+    pub restart: Vec<&'static str>,
+}
+
+impl Changes {
+    /// Whether the two configurations mean the same.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.live.is_empty() && self.restart.is_empty()
+    }
+}
+
+/// What `new` changes over `old`.
+#[must_use]
+pub fn diff(old: &Config, new: &Config) -> Changes {
+    let (o, n) = (&old.upstream, &new.upstream);
+    let live = [
+        ("listener.auth", same_listeners(old, new) && old.listeners != new.listeners),
+        ("policy", old.policy != new.policy),
+        ("limits", old.limits != new.limits),
+        ("telemetry.log_level", old.telemetry.log_level != new.telemetry.log_level),
+        ("drain", old.drain != new.drain),
+    ];
+    let restart = [
+        ("listener", !same_listeners(old, new)),
+        ("upstream.address", o.address != n.address),
+        ("upstream.insecure_plaintext", o.tls.is_some() != n.tls.is_some()),
+        ("upstream.tls", o.tls.is_some() && n.tls.is_some() && o.tls != n.tls),
+        ("upstream.auth", o.auth != n.auth),
+        ("upstream.pool", o.pool != n.pool),
+        ("upstream.retry", o.retry != n.retry),
+        ("telemetry.address", old.telemetry.address != new.telemetry.address),
+        ("telemetry.log_format", old.telemetry.log_format != new.telemetry.log_format),
+    ];
+    Changes { live: names(&live), restart: names(&restart) }
+}
+
+fn names(rows: &[(&'static str, bool)]) -> Vec<&'static str> {
+    rows.iter().filter(|(_, changed)| *changed).map(|(name, _)| *name).collect()
+}
+
+/// Whether both listen at the same places in the same way; what clients must say is apart.
+fn same_listeners(old: &Config, new: &Config) -> bool {
+    let place = |listener: &Listener| Listener { auth: super::ClientAuth::Off, ..listener.clone() };
+    old.listeners.iter().map(place).eq(new.listeners.iter().map(place))
+}

@@ -1,0 +1,75 @@
+//! The known name that somebody who wrote an unknown one probably meant.
+//!
+//! Owns: edit distance. Never knows: what the names name.
+
+/// The candidate nearest to `name`, if any is near: about one slip in three characters.
+pub(super) fn nearest<'a>(
+    name: &str,
+    candidates: impl Iterator<Item = &'a str>,
+) -> Option<&'a str> {
+    let limit = (name.chars().count() / 3).max(1);
+    candidates
+        .map(|candidate| (distance(name, candidate), candidate))
+        .filter(|(distance, _)| *distance <= limit)
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+/// Insertions, deletions, substitutions and swaps of neighbours between two words, one point each.
+/// Names longer than any key are far from everything.
+#[allow(clippy::indexing_slicing, reason = "the table is as large as both words")]
+fn distance(from: &str, to: &str) -> usize {
+    const CHARACTERS_MAX: usize = 64;
+    let (from, to): (Vec<char>, Vec<char>) = (from.chars().collect(), to.chars().collect());
+    if from.len().max(to.len()) > CHARACTERS_MAX {
+        return usize::MAX;
+    }
+    // points[i][j]: between the first i characters of `from` and the first j of `to`.
+    let mut points = vec![vec![0; to.len() + 1]; from.len() + 1];
+    for i in 0..=from.len() {
+        for j in 0..=to.len() {
+            points[i][j] = if i == 0 || j == 0 {
+                i + j
+            } else {
+                let same = from[i - 1] == to[j - 1];
+                let one = (points[i - 1][j - 1] + usize::from(!same))
+                    .min(points[i - 1][j] + 1)
+                    .min(points[i][j - 1] + 1);
+                let swapped =
+                    i > 1 && j > 1 && from[i - 1] == to[j - 2] && from[i - 2] == to[j - 1];
+                if swapped { one.min(points[i - 2][j - 2] + 1) } else { one }
+            };
+        }
+    }
+    points[from.len()][to.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distances() {
+        for (a, b, expected) in [
+            ("", "", 0),
+            ("", "abc", 3),
+            ("idle", "idle", 0),
+            ("idel", "idle", 1),
+            ("adress", "address", 1),
+            ("kitten", "sitting", 3),
+            ("max_conn", "max_connections", 7),
+        ] {
+            assert_eq!(distance(a, b), expected, "{a} {b}");
+            assert_eq!(distance(b, a), expected, "{b} {a}");
+        }
+    }
+
+    #[test]
+    fn finds_what_was_meant_and_nothing_else() {
+        let known = ["idle_timeout", "max_idle", "min_idle", "mode"];
+        assert_eq!(nearest("idel_timeout", known.into_iter()), Some("idle_timeout"));
+        assert_eq!(nearest("maxidle", known.into_iter()), Some("max_idle"));
+        assert_eq!(nearest("colour", known.into_iter()), None);
+        assert_eq!(nearest(&"x".repeat(10_000), known.into_iter()), None);
+    }
+}

@@ -1,0 +1,254 @@
+//! The shape of a configuration: every key, its type, and the setting it becomes.
+//!
+//! Owns: the names of all keys. Never knows: how settings relate to each other, who uses them.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::error::{Mistake, Place};
+use super::listener::{ClientAuth, ClientLimits, Drain, ListenAddress, Listener};
+use super::rules::Rules;
+use super::section::{
+    Section, boolean, choice, count, duration, number, path, size, string, strings, text,
+};
+use super::source::SecretSource;
+use super::telemetry::{LogFormat, Telemetry};
+use super::tree::{Node, is_index};
+use super::upstream::{
+    HostPort, Pool, PoolMode, Retry, ServerAuth, Tls, TlsVersion, Upstream, Verify,
+};
+use super::{Config, address};
+
+/// Other spellings of keys, taken over from neighbouring products: section, spelling, key.
+pub(super) const ALIASES: [(&str, &str, &str); 4] = [
+    ("upstream.tls", "cert_file", "cert"),
+    ("upstream.tls", "key_file", "key"),
+    ("upstream.tls", "ca_file", "ca"),
+    ("upstream.retry", "retry_backoff", "multiplier"),
+];
+
+/// Permission bits of a Unix socket where nothing else is said: owner and group.
+const MODE: u32 = 0o660;
+
+/// The settings in `root`. Where the log has a problem, the settings are not to be used.
+pub(super) fn read(root: &Section<'_>) -> Config {
+    Config {
+        listeners: root.list("listener").iter().map(listener).collect(),
+        upstream: upstream(&root.section("upstream")),
+        policy: policy(&root.section("policy")),
+        limits: limits(&root.section("limits")),
+        telemetry: telemetry(&root.section("telemetry")),
+        drain: drain(&root.section("drain")),
+    }
+}
+
+/// Every key and section there is; true for one that holds a value.
+pub(super) fn known() -> BTreeMap<String, bool> {
+    let log = RefCell::default();
+    // Parts that are read only where they are present.
+    let parts = Node::parse("[[listener]]\n[upstream.tls]", &Arc::from(""));
+    let nothing = Place::Text { name: Arc::from(""), position: None };
+    let parts = parts.unwrap_or_else(|_| Node::empty(nothing));
+    read(&Section::root(&parts, &log));
+    log.into_inner().known
+}
+
+fn listener(at: &Section<'_>) -> Listener {
+    let hint = "write address = \"127.0.0.1:6379\" or address = \"unix:/run/respgate.sock\"";
+    let address = at.need("address", hint, |node| address::listen(text(node)?));
+    let word = at.get("auth", choice(&[("off", ClientWord::Off), ("ignore", ClientWord::Ignore)]));
+    let auth = match (word, secret(at)) {
+        (None, Some(password)) => ClientAuth::Password(password),
+        (Some(_), Some(_)) => {
+            let hint = "remove auth: with a password set, clients must give it";
+            at.report("auth", Mistake::new("contradicts the password").hint(hint));
+            ClientAuth::Off
+        }
+        (Some(ClientWord::Ignore), None) => ClientAuth::Ignore,
+        (Some(ClientWord::Off) | None, None) => ClientAuth::Off,
+    };
+    let unspecified = ListenAddress::Unix(PathBuf::new());
+    Listener {
+        address: address.unwrap_or(unspecified),
+        allow_remote: at.get("allow_remote", boolean).unwrap_or(false),
+        mode: at.get("mode", mode).unwrap_or(MODE),
+        group: at.get("group", string),
+        auth,
+    }
+}
+
+#[derive(Clone, Copy)]
+enum ClientWord {
+    Off,
+    Ignore,
+}
+
+fn mode(node: &Node) -> Result<u32, Mistake> {
+    let wrong = || Mistake::new("not permission bits").hint("write three octal digits: \"0660\"");
+    let text = text(node).map_err(|_| wrong())?;
+    let mode = u32::from_str_radix(text, 8).ok().filter(|_| is_index(text));
+    mode.filter(|mode| *mode <= 0o777).ok_or_else(wrong)
+}
+
+fn secret(at: &Section<'_>) -> Option<SecretSource> {
+    let file = at.get("password_file", path).map(SecretSource::File);
+    let variable = at.get("password_env", variable).map(SecretSource::Env);
+    if file.is_some() && variable.is_some() {
+        let hint = "keep one of password_file and password_env";
+        at.report("password_env", Mistake::new("there are two sources of one password").hint(hint));
+    }
+    file.or(variable)
+}
+
+/// The name of a variable. An error does not repeat it: it may be the password itself.
+fn variable(node: &Node) -> Result<String, Mistake> {
+    let name = string(node)?;
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    if name.bytes().all(fits) && !name.starts_with(|c: char| c.is_ascii_digit()) {
+        return Ok(name);
+    }
+    Err(Mistake::new("not the name of an environment variable")
+        .hint("write the variable's name here, and the password into the variable"))
+}
+
+fn upstream(at: &Section<'_>) -> Upstream {
+    let hint = "write address = \"redis.example.com:6380\" under [upstream]";
+    let server = at.need("address", hint, |node| address::server(text(node)?));
+    let plaintext = at.get("insecure_plaintext", boolean).unwrap_or(false);
+    let tls = at.has("tls").then(|| tls(&at.section("tls")));
+    let (place, username, secure) = server.map_or_else(
+        || (HostPort { host: String::new(), port: 0 }, None, None),
+        |server| (server.place, server.username, server.tls),
+    );
+    match (&tls, plaintext, secure) {
+        (None, false, _) => {
+            let hint = "add tls = { cert = \"…\", key = \"…\", ca = \"…\" } under [upstream], \
+                        or insecure_plaintext = true to do without";
+            at.report("tls", Mistake::new("missing").hint(hint));
+        }
+        (Some(_), true, _) => {
+            let hint = "remove one of tls and insecure_plaintext";
+            at.report("insecure_plaintext", Mistake::new("contradicts tls").hint(hint));
+        }
+        (Some(_), false, Some(false)) => {
+            let hint = "write rediss://, or host:port alone";
+            at.report("address", Mistake::new("redis:// contradicts tls").hint(hint));
+        }
+        (None, true, Some(true)) => {
+            let hint = "set tls instead, or write host:port alone";
+            at.report("insecure_plaintext", Mistake::new("contradicts rediss://").hint(hint));
+        }
+        (Some(_), false, None | Some(true)) | (None, true, None | Some(false)) => {}
+    }
+    Upstream {
+        address: place,
+        tls,
+        auth: server_auth(&at.section("auth"), username),
+        pool: pool(&at.section("pool")),
+        retry: retry(&at.section("retry")),
+    }
+}
+
+fn tls(at: &Section<'_>) -> Tls {
+    let file = |key: &str, what: &str| {
+        at.need(key, &format!("name the PEM file with {what}"), path).unwrap_or_default()
+    };
+    let verify = [("full", Verify::Full), ("ca", Verify::Ca), ("pin", Verify::Pin)];
+    Tls {
+        cert: file("cert", "the client certificate and its chain"),
+        key: file("key", "the private key of the certificate"),
+        ca: file("ca", "the authorities that may sign the server's certificate"),
+        server_name: at.get("server_name", string),
+        verify: at.get("verify", choice(&verify)).unwrap_or_default(),
+        pins: at.get("pins", strings).unwrap_or_default(),
+        min_version: at
+            .get("min_version", choice(&[("1.2", TlsVersion::V1_2), ("1.3", TlsVersion::V1_3)]))
+            .unwrap_or_default(),
+    }
+}
+
+fn server_auth(at: &Section<'_>, from_address: Option<String>) -> ServerAuth {
+    let username = at.get("username", string);
+    if from_address.is_some() && username.is_some() && from_address != username {
+        let hint = "keep one of auth.username and the name in the address";
+        at.report("username", Mistake::new("contradicts the address").hint(hint));
+    }
+    ServerAuth { username: username.or(from_address), password: secret(at) }
+}
+
+fn pool(at: &Section<'_>) -> Pool {
+    let mut pool = Pool::default();
+    let modes = [("shared", PoolMode::Shared), ("session", PoolMode::Session)];
+    at.set("mode", &mut pool.mode, choice(&modes));
+    at.set("max_connections", &mut pool.max_connections, count);
+    at.set("min_idle", &mut pool.min_idle, count);
+    at.set("max_idle", &mut pool.max_idle, count);
+    at.set("idle_timeout", &mut pool.idle_timeout, duration);
+    at.set("health_check_interval", &mut pool.health_check_interval, duration);
+    at.set("acquire_timeout", &mut pool.acquire_timeout, duration);
+    at.set("connect_timeout", &mut pool.connect_timeout, duration);
+    at.set("command_timeout", &mut pool.command_timeout, duration);
+    at.set("stall_timeout", &mut pool.stall_timeout, duration);
+    at.set("max_age", &mut pool.max_age, duration);
+    at.set("tcp_keepalive", &mut pool.tcp_keepalive, duration);
+    pool
+}
+
+fn retry(at: &Section<'_>) -> Retry {
+    let mut retry = Retry::default();
+    at.set("max_retries", &mut retry.max_retries, count);
+    at.set("initial", &mut retry.initial, duration);
+    at.set("multiplier", &mut retry.multiplier, number);
+    at.set("max", &mut retry.max, duration);
+    retry
+}
+
+fn policy(at: &Section<'_>) -> Rules {
+    let presets = Rules::PRESETS.map(|name| (name, name));
+    Rules {
+        preset: at.get("preset", choice(&presets)).map(str::to_owned),
+        acl: at.get("acl", string),
+    }
+}
+
+fn limits(at: &Section<'_>) -> ClientLimits {
+    let mut limits = ClientLimits::default();
+    at.set("max_clients", &mut limits.max_clients, count);
+    at.set("idle_timeout", &mut limits.idle_timeout, duration);
+    at.set("max_args", &mut limits.max_args, count);
+    at.set("max_bulk", &mut limits.max_bulk_bytes, size);
+    at.set("max_inline", &mut limits.max_inline_bytes, size);
+    at.set("large", &mut limits.large_bytes, size);
+    at.set("max_in_flight", &mut limits.max_in_flight, count);
+    at.set("max_in_flight_bytes", &mut limits.max_in_flight_bytes, size);
+    at.set("max_transaction", &mut limits.max_transaction_bytes, size);
+    at.set("output_hard", &mut limits.output_hard_bytes, size);
+    at.set("output_soft", &mut limits.output_soft_bytes, size);
+    at.set("output_soft_time", &mut limits.output_soft_time, duration);
+    at.set("memory_budget", &mut limits.memory_budget_bytes, size);
+    limits
+}
+
+fn telemetry(at: &Section<'_>) -> Telemetry {
+    let mut telemetry = Telemetry::default();
+    at.set("address", &mut telemetry.address, |node| match string(node) {
+        Ok(text) if text != "off" => address::socket(&text).map(Some),
+        Ok(_) => Ok(None),
+        Err(_) if node.is_empty_text() => Ok(None),
+        Err(mistake) => Err(mistake),
+    });
+    let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+    at.set("log_format", &mut telemetry.log_format, choice(&formats));
+    at.set("log_level", &mut telemetry.log_level, string);
+    telemetry
+}
+
+fn drain(at: &Section<'_>) -> Drain {
+    let mut drain = Drain::default();
+    at.set("min", &mut drain.min, duration);
+    at.set("max", &mut drain.max, duration);
+    at.set("quiet", &mut drain.quiet, duration);
+    drain
+}

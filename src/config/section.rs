@@ -1,0 +1,222 @@
+//! Takes typed values out of a tree, key by key, and remembers which keys were asked for.
+//!
+//! Owns: [`Section`], [`Log`], what each type of value looks like. Never knows: which keys exist.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::error::{Mistake, Problem, quoted};
+use super::tree::{Kind, Node, Scalar, Value, is_index};
+use super::units;
+
+/// What reading brought to light.
+#[derive(Default)]
+pub(super) struct Log {
+    pub problems: Vec<Problem>,
+    /// Every key and section asked for, without list positions; true for one that holds a value.
+    pub known: BTreeMap<String, bool>,
+}
+
+/// One table of the tree, present or not.
+pub(super) struct Section<'a> {
+    root: &'a Node,
+    log: &'a RefCell<Log>,
+    name: String,
+}
+
+type Read<T> = Result<T, Mistake>;
+
+impl<'a> Section<'a> {
+    pub fn root(root: &'a Node, log: &'a RefCell<Log>) -> Self {
+        Self { root, log, name: String::new() }
+    }
+
+    /// The full name of a key of this section.
+    fn full(&self, key: &str) -> String {
+        if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) }
+    }
+
+    fn note(&self, key: &str, leaf: bool) {
+        self.log.borrow_mut().known.insert(unnumbered(&self.full(key)), leaf);
+    }
+
+    pub fn report(&self, key: &str, mistake: Mistake) {
+        let name = self.full(key);
+        self.log.borrow_mut().problems.push(mistake.at(self.root.place_of(&name), name));
+    }
+
+    /// The value of `key`, when it is there and right; a wrong one is reported.
+    pub fn get<T>(&self, key: &str, read: impl Fn(&Node) -> Read<T>) -> Option<T> {
+        self.note(key, true);
+        match read(self.root.find(&self.full(key))?) {
+            Ok(value) => Some(value),
+            Err(mistake) => {
+                self.report(key, mistake);
+                None
+            }
+        }
+    }
+
+    /// Replaces `into` by the value of `key`, when it is there and right.
+    pub fn set<T>(&self, key: &str, into: &mut T, read: impl Fn(&Node) -> Read<T>) {
+        if let Some(value) = self.get(key, read) {
+            *into = value;
+        }
+    }
+
+    /// The value of a key that must be there.
+    pub fn need<T>(&self, key: &str, hint: &str, read: impl Fn(&Node) -> Read<T>) -> Option<T> {
+        let whole = !self.log.borrow().problems.iter().any(|problem| problem.key == self.name);
+        if whole && !self.has(key) {
+            self.report(key, Mistake::new("missing").hint(hint));
+        }
+        self.get(key, read)
+    }
+
+    pub fn has(&self, key: &str) -> bool {
+        self.root.find(&self.full(key)).is_some()
+    }
+
+    /// A table of this section; an absent one is as an empty one.
+    pub fn section(&self, key: &str) -> Self {
+        self.note(key, false);
+        let name = self.full(key);
+        if let Some(Node { value: Value::Scalar(_) | Value::List(_), .. }) = self.root.find(&name) {
+            self.report(key, Mistake::new("expected a table").hint(format!("write [{name}]")));
+        }
+        Section { root: self.root, log: self.log, name }
+    }
+
+    /// A list of tables.
+    pub fn list(&self, key: &str) -> Vec<Self> {
+        self.note(key, false);
+        let name = self.full(key);
+        let length = match self.root.find(&name).map(|node| &node.value) {
+            None => 0,
+            Some(Value::List(nodes)) => nodes.len(),
+            Some(Value::Table(_) | Value::Scalar(_)) => {
+                let hint = format!("write [[{name}]], in double brackets");
+                self.report(key, Mistake::new("expected a list of tables").hint(hint));
+                0
+            }
+        };
+        (0..length).map(|index| self.section_at(&name, index)).collect()
+    }
+
+    fn section_at(&self, list: &str, index: usize) -> Self {
+        let entry = Section { root: self.root, log: self.log, name: format!("{list}.{index}") };
+        if let Some(Node { value: Value::Scalar(_), place }) = self.root.find(&entry.name) {
+            let problem = Mistake::new("expected a table").at(place.clone(), entry.name.clone());
+            self.log.borrow_mut().problems.push(problem);
+        }
+        entry
+    }
+}
+
+/// `listener.0.address` as `listener.address`.
+pub(super) fn unnumbered(key: &str) -> String {
+    key.split('.').filter(|name| !is_index(name)).collect::<Vec<_>>().join(".")
+}
+
+/// What stands at `node`, for a person.
+fn found(node: &Node) -> &'static str {
+    match &node.value {
+        Value::Table(_) => "a table",
+        Value::List(_) => "a list",
+        Value::Scalar(Scalar { kind, .. }) => match kind {
+            Kind::Text | Kind::Untyped => "text",
+            Kind::Integer => "a number",
+            Kind::Float => "a fraction",
+            Kind::Boolean => "true or false",
+            Kind::Date => "a date",
+        },
+    }
+}
+
+fn expected(what: &str, node: &Node) -> Mistake {
+    Mistake::new(format!("expected {what}, found {}", found(node)))
+}
+
+fn scalar<'a>(node: &'a Node, kinds: &[Kind], what: &str) -> Read<&'a str> {
+    match &node.value {
+        Value::Scalar(Scalar { kind, text }) if *kind == Kind::Untyped || kinds.contains(kind) => {
+            Ok(text)
+        }
+        Value::Scalar(_) | Value::List(_) | Value::Table(_) => Err(expected(what, node)),
+    }
+}
+
+pub(super) fn text(node: &Node) -> Read<&str> {
+    let text = scalar(node, &[Kind::Text], "text in quotes")?;
+    if text.trim().is_empty() { Err(Mistake::new("empty")) } else { Ok(text) }
+}
+
+pub(super) fn string(node: &Node) -> Read<String> {
+    text(node).map(str::to_owned)
+}
+
+pub(super) fn path(node: &Node) -> Read<PathBuf> {
+    let text = text(node)?;
+    if text.contains('\0') { Err(Mistake::new("not a path")) } else { Ok(PathBuf::from(text)) }
+}
+
+pub(super) fn count<T: TryFrom<u64>>(node: &Node) -> Read<T> {
+    let text = scalar(node, &[Kind::Integer], "a whole number")?;
+    let number: Option<u64> = text.trim().parse().ok();
+    number
+        .and_then(|number| T::try_from(number).ok())
+        .ok_or_else(|| Mistake::new(format!("{} is not a whole number in range", quoted(text))))
+}
+
+pub(super) fn size<T: TryFrom<u64>>(node: &Node) -> Read<T> {
+    let text = scalar(node, &[Kind::Text, Kind::Integer], "a size such as \"64MiB\"")?;
+    let too_large = |_| Mistake::new(format!("{} is too large", quoted(text)));
+    T::try_from(units::size(text.trim())?).map_err(too_large)
+}
+
+pub(super) fn duration(node: &Node) -> Read<Duration> {
+    let text = scalar(node, &[Kind::Text, Kind::Integer], "a duration such as \"300s\"")?;
+    units::duration(text.trim())
+}
+
+pub(super) fn number(node: &Node) -> Read<f64> {
+    let text = scalar(node, &[Kind::Float, Kind::Integer], "a number")?;
+    let number: Option<f64> = text.trim().parse().ok();
+    number
+        .filter(|number| number.is_finite())
+        .ok_or_else(|| Mistake::new(format!("{} is not a number", quoted(text))))
+}
+
+pub(super) fn boolean(node: &Node) -> Read<bool> {
+    match scalar(node, &[Kind::Boolean], "true or false")?.trim() {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        other => Err(Mistake::new(format!("expected true or false, found {}", quoted(other)))),
+    }
+}
+
+/// Several texts: a list, or (from a variable or a flag) one text with commas.
+pub(super) fn strings(node: &Node) -> Read<Vec<String>> {
+    match &node.value {
+        Value::List(nodes) => nodes.iter().map(string).collect(),
+        Value::Scalar(Scalar { kind: Kind::Untyped, text }) => {
+            Ok(text.split(',').map(|part| part.trim().to_owned()).collect())
+        }
+        Value::Scalar(_) | Value::Table(_) => Err(expected("a list of texts", node)),
+    }
+}
+
+/// One of a few words.
+pub(super) fn choice<T: Copy>(words: &[(&str, T)]) -> impl Fn(&Node) -> Read<T> {
+    move |node| {
+        let text = text(node)?;
+        let found = words.iter().find(|(word, _)| *word == text);
+        found.map(|(_, value)| *value).ok_or_else(|| {
+            let known: Vec<String> = words.iter().map(|(word, _)| format!("{word:?}")).collect();
+            Mistake::new(format!("{} is not one of the known words", quoted(text)))
+                .hint(format!("write {}", known.join(" or ")))
+        })
+    }
+}

@@ -1,0 +1,124 @@
+//! The files under `config/` are true: the reference names every key, with its default.
+//!
+//! Owns: that comparison. Never knows: how a configuration is read.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may crash")]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use respgate::config::{
+    ClientAuth, ClientLimits, Config, Drain, Pool, Problem, Retry, Rules, ServerAuth, Telemetry,
+    Tls, keys, load, parse,
+};
+
+fn directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("config")
+}
+
+fn reference() -> String {
+    std::fs::read_to_string(directory().join("respgate.toml")).unwrap()
+}
+
+fn read(text: &str) -> Result<Config, Vec<Problem>> {
+    parse(text, "respgate.toml", Vec::new())
+}
+
+fn show(problems: &[Problem]) -> String {
+    problems.iter().map(|problem| format!("{problem}\n")).collect()
+}
+
+/// The line as it is without its "# ", when it is a key that has no default.
+fn without_default(line: &str) -> Option<&str> {
+    let line = line.strip_prefix("# ")?;
+    let (key, _) = line.split_once(" = ")?;
+    key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_').then_some(line)
+}
+
+#[test]
+fn every_file_is_a_configuration() {
+    let mut files = 0;
+    for entry in std::fs::read_dir(directory()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            load(&path, Vec::new()).unwrap_or_else(|problems| panic!("{}", show(&problems)));
+            files += 1;
+        }
+    }
+    assert!(files >= 4);
+}
+
+#[test]
+fn a_value_in_the_reference_is_the_default() {
+    let config = read(&reference()).unwrap_or_else(|problems| panic!("{}", show(&problems)));
+    let smallest = read(
+        "listener = [{ address = '127.0.0.1:6379' }, { address = 'unix:x' }]\n\
+         upstream = { address = 'h:1', tls = { cert = 'c', key = 'k', ca = 'a' } }",
+    )
+    .unwrap();
+    for (listener, default) in config.listeners.iter().zip(&smallest.listeners) {
+        assert!(!listener.allow_remote && !default.allow_remote);
+        assert_eq!(listener.mode, default.mode);
+        assert_eq!((&listener.group, &listener.auth), (&default.group, &ClientAuth::Off));
+    }
+    let defaults = |tls: Tls| (tls.server_name, tls.verify, tls.pins, tls.min_version);
+    assert_eq!(config.upstream.tls.map(defaults), smallest.upstream.tls.map(defaults));
+    assert_eq!(config.upstream.auth, ServerAuth::default());
+    assert_eq!(config.upstream.pool, Pool::default());
+    assert_eq!(config.upstream.retry, Retry::default());
+    assert_eq!(config.policy, Rules::default());
+    assert_eq!(config.limits, ClientLimits::default());
+    assert_eq!(config.telemetry, Telemetry::default());
+    assert_eq!(config.drain, Drain::default());
+}
+
+#[test]
+fn the_reference_names_every_key_and_no_other() {
+    let text: String = reference()
+        .lines()
+        .map(|line| format!("{}\n", without_default(line).unwrap_or(line)))
+        .collect();
+    let mut named = BTreeSet::new();
+    names(&toml::from_str::<toml::Value>(&text).unwrap(), "", &mut named);
+    let known: BTreeSet<String> = keys().into_iter().collect();
+    assert_eq!(named, known);
+}
+
+/// The full names of all keys, without list positions.
+fn names(value: &toml::Value, at: &str, into: &mut BTreeSet<String>) {
+    if let Some(table) = value.as_table() {
+        for (name, value) in table {
+            let full = if at.is_empty() { name.clone() } else { format!("{at}.{name}") };
+            names(value, &full, into);
+        }
+    } else if let Some(values) =
+        value.as_array().filter(|values| values.iter().any(toml::Value::is_table))
+    {
+        values.iter().for_each(|value| names(value, at, into));
+    } else {
+        into.insert(at.to_owned());
+    }
+}
+
+#[test]
+fn each_key_without_a_default_can_be_uncommented() {
+    let reference = reference();
+    let mut keys = 0;
+    for (number, line) in reference.lines().enumerate() {
+        let Some(setting) = without_default(line) else { continue };
+        let text: String = reference
+            .lines()
+            .enumerate()
+            .map(|(at, other)| if at == number { setting } else { other })
+            // A client's password replaces auth, as the reference says.
+            .filter(|other| {
+                !(setting.contains("/client") || setting.contains("CLIENT"))
+                    || *other != "auth = \"off\""
+            })
+            .map(|line| format!("{line}\n"))
+            .collect();
+        read(&text).unwrap_or_else(|problems| panic!("{setting}: {}", show(&problems)));
+        keys += 1;
+    }
+    assert!(keys >= 9, "{keys}");
+}
