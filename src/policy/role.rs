@@ -1,0 +1,176 @@
+//! What one application may do: a set of commands, patterns of keys and of channels.
+//!
+//! Owns: [`Role`], [`Selector`]. Never knows: the text it came from, passwords, requests.
+
+use crate::command::{self, Access, COMMANDS, CommandId};
+
+use super::acl::{Problem, Step};
+use super::pattern::Pattern;
+
+/// The number of the word that decided about a command; 0 when none did.
+pub(super) type WordNumber = u16;
+
+/// A root and any number of selectors: a request passes when one of them lets it pass whole.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Role {
+    pub root: Selector,
+    pub selectors: Vec<Selector>,
+}
+
+impl Role {
+    /// The root first, as the server asks them.
+    pub fn iter(&self) -> impl Iterator<Item = &Selector> {
+        std::iter::once(&self.root).chain(&self.selectors)
+    }
+}
+
+/// One set of permissions that stand together.
+#[derive(Clone, Debug)]
+pub(super) struct Selector {
+    allowed: Box<[u64]>,
+    /// For each command the word that had the last say.
+    decided: Box<[Decision]>,
+    first_arguments: Vec<(CommandId, Box<[u8]>)>,
+    pub keys: Scope<KeyPattern>,
+    pub channels: Scope<Pattern>,
+}
+
+/// Which word allowed or denied a command.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Decision {
+    pub word: WordNumber,
+    /// Whether the word named a category (`-@dangerous`), not the command.
+    pub category: bool,
+}
+
+/// All names, or those that fit a pattern.
+#[derive(Clone, Debug)]
+pub(super) enum Scope<P> {
+    All,
+    Only(Vec<P>),
+}
+
+/// A pattern of keys and what may be done to them.
+#[derive(Clone, Debug)]
+pub(super) struct KeyPattern {
+    pub pattern: Pattern,
+    pub access: Access,
+}
+
+/// Nothing at all, as a new user of the server.
+impl Default for Selector {
+    fn default() -> Self {
+        Self {
+            allowed: vec![0; COMMANDS.div_ceil(64)].into(),
+            decided: vec![Decision::default(); COMMANDS].into(),
+            first_arguments: Vec::new(),
+            keys: Scope::Only(Vec::new()),
+            channels: Scope::Only(Vec::new()),
+        }
+    }
+}
+
+impl Selector {
+    /// Does what one word says; later words win.
+    ///
+    /// # Errors
+    ///
+    /// When the word would have no effect after those before it, as the server sees it.
+    pub fn apply(&mut self, step: Step, word: WordNumber) -> Result<(), Problem> {
+        match step {
+            Step::Commands { allow, category, ids } => {
+                for id in ids {
+                    self.set(id, allow, Decision { word, category });
+                }
+            }
+            Step::AllCommands { allow } => {
+                for spec in command::all() {
+                    self.set(spec.id, allow, Decision { word, category: false });
+                }
+            }
+            Step::FirstArgument { id, argument } => self.first_arguments.push((id, argument)),
+            Step::AllKeys => self.keys = Scope::All,
+            Step::ResetKeys => self.keys = Scope::Only(Vec::new()),
+            Step::Keys { pattern, access } => match &mut self.keys {
+                Scope::All => return Err(Problem::KeysAlreadyAll),
+                Scope::Only(patterns) => add_key_pattern(patterns, pattern, access),
+            },
+            Step::AllChannels => self.channels = Scope::All,
+            Step::ResetChannels => self.channels = Scope::Only(Vec::new()),
+            Step::Channels { pattern } => match &mut self.channels {
+                Scope::All => return Err(Problem::ChannelsAlreadyAll),
+                Scope::Only(patterns) => patterns.push(pattern),
+            },
+        }
+        Ok(())
+    }
+
+    fn set(&mut self, id: CommandId, allow: bool, decision: Decision) {
+        let (word, bit) = place(id);
+        if let Some(word) = self.allowed.get_mut(word) {
+            *word = if allow { *word | bit } else { *word & !bit };
+        }
+        if let Some(known) = self.decided.get_mut(usize::from(id.0)) {
+            *known = decision;
+        }
+        self.first_arguments.retain(|(command, _)| *command != id);
+    }
+
+    /// Whether the command may run with any first argument.
+    pub fn allows(&self, id: CommandId) -> bool {
+        let (word, bit) = place(id);
+        self.allowed.get(word).is_some_and(|word| word & bit != 0)
+    }
+
+    /// Whether the command may run with this first argument, although not with any.
+    pub fn allows_first(&self, id: CommandId, argument: Option<&[u8]>) -> bool {
+        !self.first_arguments.is_empty()
+            && argument.is_some_and(|argument| {
+                self.first_arguments
+                    .iter()
+                    .any(|(command, known)| *command == id && known.eq_ignore_ascii_case(argument))
+            })
+    }
+
+    pub fn decision(&self, id: CommandId) -> Decision {
+        self.decided.get(usize::from(id.0)).copied().unwrap_or_default()
+    }
+}
+
+impl Scope<KeyPattern> {
+    /// Whether one pattern allows all of `access` and makes `fits` true. As the server has it, one
+    /// pattern must allow the whole: `%R~a %W~a` is not `%RW~a` where the texts differ.
+    pub fn any(&self, access: Access, fits: impl Fn(&Pattern) -> bool) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(patterns) => {
+                patterns.iter().any(|known| covers(known.access, access) && fits(&known.pattern))
+            }
+        }
+    }
+
+    /// Whether every key there is may be used this way (Redis:
+    /// `ACLSelectorHasUnrestrictedKeyAccess`).
+    pub fn is_unrestricted(&self, access: Access) -> bool {
+        self.any(access, Pattern::is_everything)
+    }
+}
+
+fn covers(has: Access, wants: Access) -> bool {
+    (has.read || !wants.read) && (has.write || !wants.write)
+}
+
+/// The same pattern twice becomes one with the access of both.
+fn add_key_pattern(patterns: &mut Vec<KeyPattern>, pattern: Pattern, access: Access) {
+    match patterns.iter_mut().find(|known| known.pattern == pattern) {
+        Some(known) => {
+            known.access.read |= access.read;
+            known.access.write |= access.write;
+        }
+        None => patterns.push(KeyPattern { pattern, access }),
+    }
+}
+
+fn place(id: CommandId) -> (usize, u64) {
+    (usize::from(id.0 / 64), 1 << (id.0 % 64))
+}
