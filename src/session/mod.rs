@@ -1,1 +1,26 @@
-//! (under construction)
+//! One client's conversation as a pure state machine: requests and replies go in, steps come out.
+//!
+//! Owns: the way of a request through the files below. Never knows: tokio, sockets, connections,
+//! clocks; time and the outcome of every wait are arguments.
+//!
+//! `request` asks everything that is to be asked and sends each kind of command to its file: `hello`,
+//! `local`, `multi`, `pubsub`. `remote` takes what the server answers. `state` is what they share,
+//! `queue` keeps replies in order.
+
+mod about;
+mod auth;
+mod hello;
+mod local;
+mod multi;
+mod pubsub;
+mod queue;
+mod remote;
+mod request;
+mod state;
+mod subscriptions;
+mod transaction;
+mod words;
+
+pub use auth::Auth;
+pub use queue::Class;
+pub use state::{Cause, Completed, Context, LeaseNeed, Route, Session, Step, Surplus};

@@ -1,0 +1,249 @@
+//! Who the client is and how it speaks: HELLO, AUTH, SELECT, RESET.
+//!
+//! Owns: the session's protocol, database and authentication. Never knows: how the
+//! server is reached; passwords of the upstream.
+
+use bytes::BytesMut;
+
+use super::about::is_valid_name;
+use super::queue::{Class, Expect};
+use super::state::{Cause, Context, Opening, ReplyMode, Route, Session, Step};
+use super::subscriptions::Subscriptions;
+use super::words;
+use crate::resp::{Protocol, Request, encode, number};
+use crate::traffic::{Facts, OpenFailure, PoolKey};
+
+/// Databases a request may name at all; the server knows how many there are.
+const DATABASE_MAX: i64 = i32::MAX as i64;
+
+impl Session {
+    /// Redis acl.c `authCommand`.
+    pub(super) fn auth(
+        &mut self,
+        request: &Request<'_>,
+        ctx: &Context<'_>,
+        out: &mut BytesMut,
+    ) -> Step {
+        let text = self.judge_auth(request, ctx);
+        self.last_auth = match text {
+            Ok(()) => Some(true),
+            Err(words::WRONGPASS) => Some(false),
+            Err(_) => None,
+        };
+        self.answer(out, |out| match text {
+            Ok(()) => encode::simple(out, words::OK),
+            Err(text) => encode::error(out, text.as_bytes()),
+        });
+        Step::Done
+    }
+
+    pub(super) fn judge_auth(
+        &mut self,
+        request: &Request<'_>,
+        ctx: &Context<'_>,
+    ) -> Result<(), &'static str> {
+        let (user, password) = match (request.arg(1), request.arg(2), request.len()) {
+            (Some(password), None, 2) => {
+                if matches!(ctx.auth, super::auth::Auth::Off) {
+                    return Err(words::NO_PASSWORD_SET);
+                }
+                (b"default".as_slice(), password)
+            }
+            (Some(user), Some(password), 3) => (user, password),
+            _ => return Err(words::SYNTAX),
+        };
+        if ctx.auth.admits(user, password) {
+            self.authenticated = true;
+            Ok(())
+        } else {
+            Err(words::WRONGPASS)
+        }
+    }
+
+    /// Redis networking.c `helloCommand`.
+    pub(super) fn hello(
+        &mut self,
+        request: &Request<'_>,
+        ctx: &Context<'_>,
+        out: &mut BytesMut,
+    ) -> Step {
+        let (protocol, name, authenticate) = match self.judge_hello(request, ctx) {
+            Ok(judged) => judged,
+            Err(text) => {
+                self.last_auth = (text == words::WRONGPASS).then_some(false);
+                self.answer(out, |out| encode::error(out, text.as_bytes()));
+                return Step::Done;
+            }
+        };
+        if protocol != self.protocol && (self.pins() || ctx.has_lease) {
+            if self.in_flight() > 0 {
+                return Step::Wait;
+            }
+            if self.watching || self.subscriptions.any() || self.tracking || self.monitor {
+                let text = "ERR respgate: HELLO cannot change the protocol while WATCH, SUBSCRIBE, MONITOR or CLIENT TRACKING is in force";
+                self.answer(out, |out| encode::error(out, text.as_bytes()));
+                return Step::Done;
+            }
+            self.bulky = 0;
+            self.lease_drop = ctx.has_lease;
+        }
+        self.last_auth = authenticate.then_some(true);
+        self.opening = Some(Box::new(Opening::Hello { protocol, name, authenticate }));
+        Step::Open(PoolKey { protocol, database: self.database })
+    }
+
+    #[allow(clippy::type_complexity, reason = "three answers of one reading")]
+    fn judge_hello(
+        &self,
+        request: &Request<'_>,
+        ctx: &Context<'_>,
+    ) -> Result<(Protocol, Option<Vec<u8>>, bool), String> {
+        let mut protocol = self.protocol;
+        if let Some(version) = request.arg(1) {
+            protocol = match number::parse_i64(version) {
+                None => return Err(words::PROTO_NOT_INTEGER.to_owned()),
+                Some(2) => Protocol::Resp2,
+                Some(3) => Protocol::Resp3,
+                Some(_) => return Err(words::NOPROTO.to_owned()),
+            };
+        }
+        let (mut name, mut authenticate, mut at) = (None, false, 2);
+        while let Some(option) = request.arg(at) {
+            let rest = request.len() - at - 1;
+            if option.eq_ignore_ascii_case(b"auth") && rest >= 2 {
+                let user = request.arg(at + 1).unwrap_or_default();
+                let password = request.arg(at + 2).unwrap_or_default();
+                if !ctx.auth.admits(user, password) {
+                    return Err(words::WRONGPASS.to_owned());
+                }
+                authenticate = true;
+                at += 3;
+            } else if option.eq_ignore_ascii_case(b"setname") && rest >= 1 {
+                let value = request.arg(at + 1).unwrap_or_default();
+                if !is_valid_name(value) {
+                    return Err(words::BAD_NAME.to_owned());
+                }
+                name = Some(value.to_vec());
+                at += 2;
+            } else {
+                return Err(format!("ERR Syntax error in HELLO option '{}'", encode::echo(option)));
+            }
+        }
+        if !self.authenticated && !authenticate {
+            return Err(words::HELLO_NOAUTH.to_owned());
+        }
+        Ok((protocol, name, authenticate))
+    }
+
+    /// Redis db.c `selectCommand`.
+    pub(super) fn select(
+        &mut self,
+        request: &Request<'_>,
+        ctx: &Context<'_>,
+        out: &mut BytesMut,
+    ) -> Step {
+        let database = match parse_database(request.arg(1).unwrap_or_default()) {
+            Ok(database) => database,
+            Err(text) => {
+                self.answer(out, |out| encode::error(out, text.as_bytes()));
+                return Step::Done;
+            }
+        };
+        if ctx.has_lease || self.usual_route(ctx) == Route::Pinned {
+            return self.send(
+                Route::Pinned,
+                Cause::Session,
+                Expect::Select(database),
+                Class::Other,
+                ctx,
+            );
+        }
+        self.opening = Some(Box::new(Opening::Select(database)));
+        Step::Open(PoolKey { protocol: self.protocol, database })
+    }
+
+    /// The outcome of [`Step::Open`].
+    pub fn handle_opened(&mut self, opened: Result<Facts, OpenFailure>, out: &mut BytesMut) {
+        let Some(opening) = self.opening.take() else { return };
+        match (*opening, opened) {
+            (Opening::Select(database), Ok(_)) => {
+                self.database = database;
+                self.answer(out, |out| encode::simple(out, words::OK));
+            }
+            (Opening::Hello { protocol, name, authenticate }, Ok(facts)) => {
+                self.protocol = protocol;
+                self.authenticated |= authenticate;
+                if let Some(name) = name {
+                    self.about_mut().name = name;
+                }
+                let id = self.id;
+                self.answer(out, |out| write_hello(out, protocol, id, &facts));
+            }
+            (_, Err(OpenFailure::Refused(line))) => {
+                self.answer(out, |out| encode::error(out, &line))
+            }
+            (_, Err(OpenFailure::Loss(loss))) => {
+                let text = words::loss(loss);
+                self.answer(out, |out| encode::error(out, text.as_bytes()));
+            }
+        }
+    }
+
+    /// Redis networking.c `resetCommand`: as if the client had just connected.
+    pub(super) fn reset(&mut self, ctx: &Context<'_>, out: &mut BytesMut) -> Step {
+        if self.in_flight() > 0 {
+            return Step::Wait;
+        }
+        if self.reply_mode == ReplyMode::Off {
+            // It ends before the answer; a SKIP is for the answer.
+            self.reply_mode = ReplyMode::On;
+        }
+        self.answer(out, |out| encode::simple(out, words::RESET));
+        self.protocol = Protocol::Resp2;
+        self.database = 0;
+        self.authenticated = !ctx.auth.required();
+        self.transaction = None;
+        self.watching = false;
+        self.watch_lost = false;
+        self.subscriptions = Subscriptions::default();
+        self.tracking = false;
+        self.monitor = false;
+        self.bulky = 0;
+        self.reply_mode = ReplyMode::On;
+        self.about = None;
+        self.lease_drop = ctx.has_lease;
+        Step::Done
+    }
+}
+
+/// The number of a database, as far as it can be judged without the server.
+pub(super) fn parse_database(text: &[u8]) -> Result<u32, &'static str> {
+    let Some(number) = number::parse_i64(text) else { return Err(words::NOT_INTEGER) };
+    if !(-DATABASE_MAX - 1..=DATABASE_MAX).contains(&number) {
+        return Err(words::NOT_INTEGER);
+    }
+    u32::try_from(number).map_err(|_| words::DB_RANGE)
+}
+
+/// The answer to HELLO (redis networking.c `helloCommand`), with the session's own id.
+fn write_hello(out: &mut BytesMut, protocol: Protocol, id: u64, facts: &Facts) {
+    let bulk = |out: &mut BytesMut, text: &str| encode::bulk(out, text.as_bytes());
+    encode::map(out, 7, protocol);
+    bulk(out, "server");
+    bulk(out, &facts.server);
+    bulk(out, "version");
+    bulk(out, &facts.version);
+    bulk(out, "proto");
+    encode::integer(out, if protocol == Protocol::Resp3 { 3 } else { 2 });
+    bulk(out, "id");
+    encode::integer(out, i64::try_from(id).unwrap_or(i64::MAX));
+    bulk(out, "mode");
+    bulk(out, &facts.mode);
+    bulk(out, "role");
+    bulk(out, &facts.role);
+    bulk(out, "modules");
+    out.extend_from_slice(match protocol {
+        Protocol::Resp2 => &facts.modules_resp2,
+        Protocol::Resp3 => &facts.modules_resp3,
+    });
+}

@@ -1,0 +1,252 @@
+//! MULTI, EXEC, DISCARD, WATCH: a transaction is queued here and sent as one contiguous block.
+//!
+//! Owns: when a transaction runs and what its answer is. Never knows: connections; policy beyond a
+//! spoiled flag.
+
+use bytes::BytesMut;
+
+use super::hello;
+use super::queue::{Class, Expect};
+use super::state::{Cause, Context, Route, Session, Step};
+use super::subscriptions::{Frame, classify};
+use super::transaction::{Executed, Special, Transaction};
+use super::words;
+use crate::command::{Effect, Spec};
+use crate::resp::{Protocol, ReplyScanner, Request, RequestBuf, encode};
+
+impl Session {
+    pub(super) fn multi(&mut self, out: &mut BytesMut) -> Step {
+        if self.transaction.is_some() {
+            // Not a rejection: the transaction stays good (redis multi.c `multiCommand`).
+            self.answer(out, |out| encode::error(out, words::MULTI_NESTED.as_bytes()));
+        } else {
+            self.transaction = Some(Box::default());
+            self.answer(out, |out| encode::simple(out, words::OK));
+        }
+        Step::Done
+    }
+
+    /// A permitted command inside MULTI.
+    pub(super) fn queue_command(
+        &mut self,
+        spec: &'static Spec,
+        request: &Request<'_>,
+        ctx: &Context<'_>,
+        out: &mut BytesMut,
+    ) -> Step {
+        if request.announced().is_some() {
+            return Step::Collect;
+        }
+        let special = match spec.effect {
+            Effect::Local => {
+                let whole = RequestBuf::from_args(request.args());
+                Some(Special::Local(spec, whole))
+            }
+            Effect::Select => match hello::parse_database(request.arg(1).unwrap_or_default()) {
+                Ok(database) => Some(Special::Select(database)),
+                Err(_) => None,
+            },
+            Effect::Subscribe | Effect::Unsubscribe => Some(Special::Acknowledged),
+            Effect::Auth | Effect::Hello | Effect::Monitor | Effect::Tracking | Effect::Never => {
+                return self.refuse_text(words::NOT_IN_MULTI_HERE, out);
+            }
+            Effect::Shared | Effect::Block | Effect::Wait | Effect::Unwatch => None,
+            Effect::Multi
+            | Effect::Exec
+            | Effect::Discard
+            | Effect::Watch
+            | Effect::Quit
+            | Effect::Reset => {
+                debug_assert!(false, "never queued");
+                None
+            }
+        };
+        let Some(transaction) = &mut self.transaction else { return Step::Done };
+        if !transaction.spoiled {
+            if transaction.wire.len() + request.raw().len() > ctx.limits.max_transaction_bytes {
+                return self.refuse_text(words::MULTI_TOO_LARGE, out);
+            }
+            if matches!(special, Some(Special::Local(..))) {
+                encode::request(&mut transaction.wire, [b"PING".as_slice()]);
+            } else {
+                transaction.wire.extend_from_slice(request.raw());
+            }
+            if let Some(special) = special {
+                transaction.specials.push((transaction.count, special));
+            }
+            transaction.count += 1;
+        }
+        self.answer(out, |out| encode::simple(out, words::QUEUED));
+        Step::Done
+    }
+
+    pub(super) fn exec(&mut self, ctx: &Context<'_>, out: &mut BytesMut) -> Step {
+        let Some(transaction) = &self.transaction else {
+            // The watch stays (redis multi.c `execCommand`).
+            self.answer(out, |out| encode::error(out, words::EXEC_ALONE.as_bytes()));
+            return Step::Done;
+        };
+        if transaction.spoiled {
+            return self.end_without_execution(ctx, out, |out, _| {
+                encode::error(out, words::EXECABORT.as_bytes());
+            });
+        }
+        if self.watch_lost {
+            return self.end_without_execution(ctx, out, encode::null_array);
+        }
+        let stateful = transaction
+            .specials
+            .iter()
+            .any(|(_, special)| matches!(special, Special::Select(_) | Special::Acknowledged));
+        let large =
+            u64::try_from(transaction.wire.len()).unwrap_or(u64::MAX) >= ctx.limits.large_bytes;
+        let (route, cause) = if self.usual_route(ctx) == Route::Pinned {
+            (Route::Pinned, self.cause(ctx))
+        } else if stateful || large {
+            (Route::Pinned, if large { Cause::Large } else { Cause::Multi })
+        } else {
+            (Route::Shared(self.key()), Cause::Multi)
+        };
+        if let Err(step) = self.passable(route, cause, ctx) {
+            return step;
+        }
+        let Some(transaction) = self.transaction.take() else { return Step::Done };
+        let Transaction { wire, count, specials, .. } = *transaction;
+        let (skip, special) = (count.saturating_add(1), !specials.is_empty());
+        let expect =
+            if special { Expect::Exec(Box::new(Executed(specials))) } else { Expect::Plain };
+        let ticket = match self.enqueue(route, cause, expect, skip, Class::Write, ctx) {
+            Ok(ticket) => ticket,
+            Err(step) => return step,
+        };
+        self.watching = false;
+        self.executing = special;
+        self.wire.clear();
+        encode::request(&mut self.wire, [b"MULTI".as_slice()]);
+        self.wire.extend_from_slice(&wire);
+        encode::request(&mut self.wire, [b"EXEC".as_slice()]);
+        Step::SendWire { route, ticket, skip }
+    }
+
+    /// EXEC that is itself refused ends the transaction (redis multi.c `execCommandAbort`).
+    pub(super) fn abort_exec(
+        &mut self,
+        text: &[u8],
+        ctx: &Context<'_>,
+        out: &mut BytesMut,
+    ) -> Step {
+        let reason = text.strip_prefix(b"ERR ").unwrap_or(text);
+        let words = [words::EXECABORT_BECAUSE.as_bytes(), reason].concat();
+        self.end_without_execution(ctx, out, |out, _| encode::error(out, words))
+    }
+
+    /// EXEC or DISCARD that runs nothing; what was watched is let go.
+    pub(super) fn end_without_execution(
+        &mut self,
+        ctx: &Context<'_>,
+        out: &mut BytesMut,
+        write: impl FnOnce(&mut BytesMut, Protocol),
+    ) -> Step {
+        let protocol = self.protocol;
+        if !self.watching {
+            self.transaction = None;
+            self.watch_lost = false;
+            self.answer(out, |out| write(out, protocol));
+            return Step::Done;
+        }
+        match self.send_unwatch(Expect::Hidden, ctx) {
+            Ok(step) => {
+                self.transaction = None;
+                self.answer(out, |out| write(out, protocol));
+                step
+            }
+            Err(step) => step,
+        }
+    }
+
+    pub(super) fn discard(&mut self, ctx: &Context<'_>, out: &mut BytesMut) -> Step {
+        if self.transaction.is_none() {
+            self.answer(out, |out| encode::error(out, words::DISCARD_ALONE.as_bytes()));
+            return Step::Done;
+        }
+        self.end_without_execution(ctx, out, |out, _| encode::simple(out, words::OK))
+    }
+
+    pub(super) fn watch(&mut self, ctx: &Context<'_>, out: &mut BytesMut) -> Step {
+        if self.transaction.is_some() {
+            self.answer(out, |out| encode::error(out, words::WATCH_INSIDE.as_bytes()));
+            return Step::Done;
+        }
+        let step = self.send(Route::Pinned, Cause::Watch, Expect::Watch, Class::Other, ctx);
+        if matches!(step, Step::Send { .. }) {
+            self.watching = true;
+        }
+        step
+    }
+
+    pub(super) fn unwatch(&mut self, ctx: &Context<'_>, out: &mut BytesMut) -> Step {
+        self.watch_lost = false;
+        if !self.watching {
+            self.answer(out, |out| encode::simple(out, words::OK));
+            return Step::Done;
+        }
+        self.send_unwatch(Expect::Watch, ctx).unwrap_or_else(|step| step)
+    }
+
+    fn send_unwatch(&mut self, expect: Expect, ctx: &Context<'_>) -> Result<Step, Step> {
+        let ticket = self.enqueue(Route::Pinned, Cause::Watch, expect, 0, Class::Other, ctx)?;
+        self.watching = false;
+        self.watch_lost = false;
+        self.wire.clear();
+        encode::request(&mut self.wire, [b"UNWATCH".as_slice()]);
+        Ok(Step::SendWire { route: Route::Pinned, ticket, skip: 0 })
+    }
+
+    /// Puts the proxy's own answers into EXEC's array and takes over what the transaction changed.
+    pub(super) fn complete_exec(
+        &mut self,
+        executed: Executed,
+        kind: u8,
+        frame: &[u8],
+        out: &mut BytesMut,
+    ) {
+        let header = frame.iter().position(|&byte| byte == b'\n').map_or(frame.len(), |at| at + 1);
+        let (Some(head), Some(mut rest)) = (frame.get(..header), frame.get(header..)) else {
+            return;
+        };
+        out.extend_from_slice(head);
+        if kind != b'*' || head == b"*-1\r\n" {
+            out.extend_from_slice(rest);
+            return;
+        }
+        let mut specials = executed.0.into_iter().peekable();
+        let mut index = 0;
+        while !rest.is_empty() {
+            let mut scanner = ReplyScanner::default();
+            let used = scanner.advance(rest).map_or(rest.len(), |advance| advance.used.max(1));
+            let (element, after) = rest.split_at_checked(used).unwrap_or((rest, &[]));
+            let special = specials.next_if(|(at, _)| *at == index).map(|(_, special)| special);
+            match special {
+                Some(Special::Local(spec, request)) => {
+                    self.write_local(spec, &request.as_request(), out)
+                }
+                Some(Special::Select(database)) => {
+                    if element.starts_with(b"+") {
+                        self.database = database;
+                    }
+                    self.lease_dirty = true;
+                    out.extend_from_slice(element);
+                }
+                Some(Special::Acknowledged) => {
+                    if let Frame::Ack { kind, total, .. } = classify(element) {
+                        self.subscriptions.note(kind, total);
+                    }
+                    out.extend_from_slice(element);
+                }
+                None => out.extend_from_slice(element),
+            }
+            rest = after;
+            index += 1;
+        }
+    }
+}

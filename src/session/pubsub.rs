@@ -1,0 +1,39 @@
+//! SUBSCRIBE, UNSUBSCRIBE and MONITOR: the session moves to a connection of its own.
+//!
+//! Owns: what is expected in return. Never knows: frames, channel names.
+
+use super::queue::{Class, Expect};
+use super::state::{Cause, Context, Route, Session, Step};
+use super::subscriptions::Kind;
+use crate::command::{Effect, Spec};
+use crate::resp::Request;
+
+impl Session {
+    pub(super) fn subscribe(
+        &mut self,
+        spec: &'static Spec,
+        request: &Request<'_>,
+        ctx: &Context<'_>,
+    ) -> Step {
+        let subscribe = spec.effect == Effect::Subscribe;
+        let kind = match spec.name.as_bytes().first() {
+            Some(b'p') => Kind::Pattern,
+            Some(b's') if matches!(spec.name, "ssubscribe" | "sunsubscribe") => Kind::Shard,
+            _ => Kind::Channel,
+        };
+        let named = u32::try_from(request.len() - 1).unwrap_or(u32::MAX);
+        let left = None;
+        let expect = Expect::Acks { named, left, kind, subscribe };
+        match self.enqueue(Route::Pinned, Cause::Subscribe, expect, 0, Class::Other, ctx) {
+            Ok(ticket) => {
+                self.subscriptions.pending += 1;
+                Step::Send { route: Route::Pinned, ticket, retry: false }
+            }
+            Err(step) => step,
+        }
+    }
+
+    pub(super) fn start_monitor(&mut self, ctx: &Context<'_>) -> Step {
+        self.send(Route::Pinned, Cause::Monitor, Expect::Monitor, Class::Other, ctx)
+    }
+}

@@ -1,0 +1,197 @@
+//! The replies of one session in the order of its requests, whoever answers them.
+//!
+//! Owns: [`ReplyQueue`], [`Expect`]. Never knows: what a reply means, where it comes from.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use bytes::BytesMut;
+
+use crate::traffic::Ticket;
+
+/// What the session must do when a remote reply has arrived.
+#[derive(Debug)]
+pub(super) enum Expect {
+    /// Pass it on.
+    Plain,
+    /// It was asked for by the proxy itself; the client never sees it.
+    Hidden,
+    /// Acknowledgements of a SUBSCRIBE or UNSUBSCRIBE; `None` until it is known how many.
+    Acks { named: u32, left: Option<u32>, kind: super::subscriptions::Kind, subscribe: bool },
+    /// `+OK` to WATCH or UNWATCH.
+    Watch,
+    /// The answer to SELECT on a connection of the session's own.
+    Select(u32),
+    /// The answer to EXEC whose array the proxy completes.
+    Exec(Box<super::transaction::Executed>),
+    /// The answer to CLIENT TRACKING.
+    Tracking { on: bool },
+    /// The answer to MONITOR.
+    Monitor,
+}
+
+/// What the statistics want to know of a finished request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    Read,
+    Write,
+    Blocking,
+    Other,
+}
+
+#[derive(Debug)]
+pub(super) struct Remote {
+    pub ticket: Ticket,
+    pub expect: Expect,
+    /// Replies that come before the one that counts (a connection of the session's own).
+    pub skip: u32,
+    pub class: Class,
+    pub at: Instant,
+}
+
+#[derive(Debug)]
+enum Content {
+    Local(Box<[u8]>),
+    Remote(Remote),
+}
+
+#[derive(Debug)]
+struct Place {
+    content: Content,
+    /// CLIENT REPLY OFF or SKIP was in force: nothing of it reaches the client.
+    silent: bool,
+}
+
+/// Places in line, one per request that is not fully answered.
+#[derive(Debug, Default)]
+pub(super) struct ReplyQueue {
+    places: VecDeque<Place>,
+    in_flight: usize,
+    next: Ticket,
+}
+
+/// Places kept allocated for an idle session.
+const PLACES_KEPT: usize = 8;
+
+impl ReplyQueue {
+    /// Requests on their way to the server.
+    pub(super) const fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// The oldest place, if it waits for the server.
+    pub(super) fn front(&mut self) -> Option<&mut Remote> {
+        match self.places.front_mut().map(|place| &mut place.content) {
+            Some(Content::Remote(remote)) => Some(remote),
+            Some(Content::Local(_)) | None => None,
+        }
+    }
+
+    pub(super) fn peek(&self) -> Option<&Remote> {
+        match self.places.front().map(|place| &place.content) {
+            Some(Content::Remote(remote)) => Some(remote),
+            Some(Content::Local(_)) | None => None,
+        }
+    }
+
+    pub(super) fn front_silent(&self) -> bool {
+        self.places.front().is_some_and(|place| place.silent)
+    }
+
+    /// Puts the proxy's own reply in line: straight into `out` when nothing is before it.
+    pub(super) fn push_local(
+        &mut self,
+        silent: bool,
+        hold: bool,
+        out: &mut BytesMut,
+        write: impl FnOnce(&mut BytesMut),
+    ) {
+        if silent {
+            return;
+        }
+        if self.places.is_empty() && !hold {
+            write(out);
+        } else {
+            let mut own = BytesMut::new();
+            write(&mut own);
+            self.places.push_back(Place { content: Content::Local(Box::from(&*own)), silent });
+        }
+    }
+
+    pub(super) fn push_remote(
+        &mut self,
+        expect: Expect,
+        skip: u32,
+        class: Class,
+        at: Instant,
+        silent: bool,
+    ) -> Ticket {
+        let ticket = self.next;
+        self.next = ticket.next();
+        self.in_flight += 1;
+        let remote = Remote { ticket, expect, skip, class, at };
+        self.places.push_back(Place { content: Content::Remote(remote), silent });
+        ticket
+    }
+
+    /// Removes the oldest place, which waited for the server, and lets local replies behind it go.
+    pub(super) fn pop(&mut self, out: &mut BytesMut) -> Option<Remote> {
+        let place = self.places.pop_front()?;
+        let Content::Remote(remote) = place.content else {
+            debug_assert!(false, "only remote places are popped");
+            return None;
+        };
+        self.in_flight -= 1;
+        self.flush(out);
+        Some(remote)
+    }
+
+    /// Lets every local reply go that has nothing before it.
+    pub(super) fn flush(&mut self, out: &mut BytesMut) {
+        while let Some(Place { content: Content::Local(bytes), .. }) = self.places.front() {
+            out.extend_from_slice(bytes);
+            self.places.pop_front();
+        }
+        if self.places.is_empty() && self.places.capacity() > PLACES_KEPT {
+            self.places.shrink_to(PLACES_KEPT);
+        }
+    }
+
+    /// Turns the place of `ticket` into a local one, wherever it stands. `None` when nobody waits
+    /// for that ticket any more.
+    pub(super) fn replace(
+        &mut self,
+        ticket: Ticket,
+        out: &mut BytesMut,
+        write: impl FnOnce(&mut BytesMut),
+    ) -> Option<Remote> {
+        let place = self.places.iter_mut().find(|place| match &place.content {
+            Content::Remote(remote) => remote.ticket == ticket,
+            Content::Local(_) => false,
+        })?;
+        let mut bytes = BytesMut::new();
+        let hidden =
+            matches!(&place.content, Content::Remote(Remote { expect: Expect::Hidden, .. }));
+        if !place.silent && !hidden {
+            write(&mut bytes);
+        }
+        let old = std::mem::replace(&mut place.content, Content::Local(Box::from(&*bytes)));
+        self.in_flight -= 1;
+        self.flush(out);
+        match old {
+            Content::Remote(remote) => Some(remote),
+            Content::Local(_) => None,
+        }
+    }
+
+    /// The tickets that wait for the server, oldest first.
+    pub(super) fn waiting(&self) -> Vec<Ticket> {
+        self.places
+            .iter()
+            .filter_map(|place| match &place.content {
+                Content::Remote(remote) => Some(remote.ticket),
+                Content::Local(_) => None,
+            })
+            .collect()
+    }
+}

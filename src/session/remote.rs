@@ -1,0 +1,296 @@
+//! Replies and losses that come from the server: each finds the place of its request.
+//!
+//! Owns: the matching of replies to places. Never knows: connections; what a request asked.
+
+use bytes::BytesMut;
+
+use super::queue::Class;
+use super::queue::{Expect, Remote};
+use super::state::{
+    Cause, Completed, Context, LARGE_REPLY_MEMORY, Route, Session, Step, Surplus, WINDOW_START,
+};
+use super::{subscriptions, words};
+use crate::resp::{Protocol, Request, encode};
+use crate::traffic::{Loss, Ticket};
+
+impl Session {
+    /// A piece of the reply to `ticket` from a shared connection. `kind` is the reply's first byte;
+    /// `done`: the reply ends with this piece. A reply nobody waits for any more is dropped.
+    pub fn handle_reply(
+        &mut self,
+        ticket: Ticket,
+        chunk: &[u8],
+        kind: u8,
+        done: bool,
+        out: &mut BytesMut,
+    ) -> Option<Completed> {
+        let front = self.queue.front()?;
+        if front.ticket != ticket {
+            debug_assert!(ticket < front.ticket, "a reply overtook an earlier one");
+            return None;
+        }
+        if !matches!(front.expect, Expect::Plain) {
+            self.partial.extend_from_slice(chunk);
+            if !done {
+                return None;
+            }
+            let frame = std::mem::take(&mut self.partial);
+            return self.handle_reply_frame(kind, &frame, out);
+        }
+        self.pass_on(chunk, kind, done, out)
+    }
+
+    /// A piece of whatever the pinned connection says.
+    ///
+    /// # Errors
+    ///
+    /// When nothing was asked that this could answer: the connection must be closed.
+    pub fn handle_pinned(
+        &mut self,
+        chunk: &[u8],
+        kind: u8,
+        done: bool,
+        out: &mut BytesMut,
+    ) -> Result<Option<Completed>, Surplus> {
+        let stateful = self.subscriptions.any()
+            || self.subscriptions.pending > 0
+            || self.tracking
+            || self.monitor
+            || kind == b'>';
+        let plain = self
+            .queue
+            .front()
+            .is_some_and(|front| matches!(front.expect, Expect::Plain) && front.skip == 0);
+        if self.begun || (plain && !stateful && self.partial.is_empty()) {
+            return Ok(self.pass_on(chunk, kind, done, out));
+        }
+        self.partial.extend_from_slice(chunk);
+        if !done {
+            return Ok(None);
+        }
+        let frame = std::mem::take(&mut self.partial);
+        self.handle_pinned_frame(kind, &frame, out)
+    }
+
+    fn handle_pinned_frame(
+        &mut self,
+        kind: u8,
+        frame: &[u8],
+        out: &mut BytesMut,
+    ) -> Result<Option<Completed>, Surplus> {
+        if self.monitor && subscriptions::is_monitor_line(frame) {
+            out.extend_from_slice(frame);
+            return Ok(None);
+        }
+        let in_pubsub = self.subscriptions.any() || self.subscriptions.pending > 0;
+        if kind == b'>' || (kind == b'*' && self.protocol == Protocol::Resp2 && in_pubsub) {
+            match subscriptions::classify(frame) {
+                subscriptions::Frame::Ack { kind, subscribe, total } => {
+                    return Ok(self.acknowledge(kind, subscribe, total, frame, out));
+                }
+                subscriptions::Frame::Message => {
+                    out.extend_from_slice(frame);
+                    return Ok(None);
+                }
+                subscriptions::Frame::Other if kind == b'>' => {
+                    out.extend_from_slice(frame);
+                    return Ok(None);
+                }
+                subscriptions::Frame::Other => {}
+            }
+        }
+        let Some(front) = self.queue.front() else { return Err(Surplus) };
+        if front.skip > 0 {
+            front.skip -= 1;
+            return Ok(None);
+        }
+        Ok(self.handle_reply_frame(kind, frame, out))
+    }
+
+    /// An acknowledgement belongs to the oldest SUBSCRIBE or UNSUBSCRIBE; the server may also end a
+    /// subscription by itself.
+    fn acknowledge(
+        &mut self,
+        kind: subscriptions::Kind,
+        subscribe: bool,
+        total: u64,
+        frame: &[u8],
+        out: &mut BytesMut,
+    ) -> Option<Completed> {
+        let before = self.subscriptions.count(kind);
+        self.subscriptions.note(kind, total);
+        out.extend_from_slice(frame);
+        let front = self.queue.front()?;
+        let Expect::Acks { named, left, kind: expected, subscribe: direction } = &mut front.expect
+        else {
+            return None;
+        };
+        if *expected != kind || *direction != subscribe {
+            return None;
+        }
+        let due = left.unwrap_or_else(|| {
+            if *named > 0 { *named } else { u32::try_from(before).unwrap_or(u32::MAX).max(1) }
+        });
+        *left = Some(due.saturating_sub(1));
+        if due > 1 {
+            return None;
+        }
+        self.subscriptions.pending -= 1;
+        self.finish(false, out)
+    }
+
+    /// A whole reply to the oldest place, which wants to look into it.
+    fn handle_reply_frame(
+        &mut self,
+        kind: u8,
+        frame: &[u8],
+        out: &mut BytesMut,
+    ) -> Option<Completed> {
+        let error = kind == b'-' || kind == b'!';
+        let ok = kind == b'+';
+        self.reply_bytes = frame.len();
+        let silent = self.queue.front_silent();
+        let front = self.queue.front()?;
+        let mut hidden = silent;
+        match std::mem::replace(&mut front.expect, Expect::Plain) {
+            Expect::Plain => {}
+            Expect::Hidden => {
+                hidden = true;
+                self.lease_dirty |= !ok;
+            }
+            Expect::Acks { .. } => {
+                self.subscriptions.pending -= 1;
+            }
+            Expect::Watch => {
+                // Refused, nobody knows what is watched there.
+                self.lease_dirty |= !ok;
+            }
+            Expect::Select(database) => {
+                if ok {
+                    self.database = database;
+                    self.lease_dirty = true;
+                }
+            }
+            Expect::Exec(executed) => {
+                self.executing = false;
+                let mut completed = BytesMut::new();
+                self.complete_exec(*executed, kind, frame, &mut completed);
+                if !silent {
+                    out.extend_from_slice(&completed);
+                }
+                hidden = true;
+            }
+            Expect::Tracking { on } => {
+                if ok {
+                    self.tracking = on;
+                }
+                self.lease_dirty = true;
+            }
+            Expect::Monitor => {
+                self.monitor = ok;
+                self.lease_dirty = true;
+            }
+        }
+        if !hidden {
+            out.extend_from_slice(frame);
+        }
+        self.finish(error, out)
+    }
+
+    /// The common case: a piece of a reply goes to the client as it came.
+    fn pass_on(
+        &mut self,
+        chunk: &[u8],
+        kind: u8,
+        done: bool,
+        out: &mut BytesMut,
+    ) -> Option<Completed> {
+        if !self.queue.front_silent() {
+            out.extend_from_slice(chunk);
+        }
+        self.reply_bytes += chunk.len();
+        self.begun = !done;
+        if done { self.finish(kind == b'-' || kind == b'!', out) } else { None }
+    }
+
+    fn finish(&mut self, error: bool, out: &mut BytesMut) -> Option<Completed> {
+        let remote = self.queue.pop(out)?;
+        self.window = self.window.saturating_add(1);
+        let last = std::mem::take(&mut self.reply_bytes);
+        self.reply_size = last.max(self.reply_size - self.reply_size / 8);
+        Some(completed(&remote, error))
+    }
+
+    /// A reply of at least `limits.large_bytes` came on a shared connection: the next commands of
+    /// this session travel on a pinned one, where nobody else waits behind their replies.
+    pub const fn note_large_reply(&mut self) {
+        self.window = WINDOW_START;
+        self.bulky = LARGE_REPLY_MEMORY;
+    }
+
+    /// The request behind `ticket` will get no reply. Returns what the statistics want to know;
+    /// `None` when nobody waits for it any more.
+    pub fn handle_loss(
+        &mut self,
+        ticket: Ticket,
+        loss: Loss,
+        out: &mut BytesMut,
+    ) -> Option<Completed> {
+        let text = words::loss(loss);
+        if self.queue.peek().is_some_and(|front| front.ticket == ticket) {
+            self.partial.clear();
+            self.begun = false;
+        }
+        let remote = self.queue.replace(ticket, out, |out| encode::error(out, text.as_bytes()))?;
+        if matches!(remote.expect, Expect::Exec(_)) {
+            self.executing = false;
+        }
+        Some(completed(&remote, true))
+    }
+
+    /// The pinned connection is gone with everything on it. Returns whether the session must end,
+    /// because state of it was there that cannot be had again.
+    pub fn handle_lease_lost(&mut self, loss: Loss, out: &mut BytesMut) -> bool {
+        let fatal = self.subscriptions.any()
+            || self.subscriptions.pending > 0
+            || self.tracking
+            || self.monitor
+            || (!self.partial.is_empty() && self.flight == Route::Pinned);
+        for ticket in if self.flight == Route::Pinned { self.queue.waiting() } else { Vec::new() } {
+            self.handle_loss(ticket, loss, out);
+        }
+        if self.watching {
+            // What was watched may have changed unseen: EXEC will answer nil, as if it had.
+            self.watching = false;
+            self.watch_lost = true;
+        }
+        self.bulky = 0;
+        self.handle_lease_gone();
+        fatal
+    }
+
+    /// WAIT and WAITAOF count what their own connection wrote; on a connection where a PING has just
+    /// been executed, that is everything the server wrote so far, which includes what this session
+    /// wrote (redis replication.c `waitCommand`, server.c `c->woff`).
+    pub(super) fn wait(&mut self, request: &Request<'_>, ctx: &Context<'_>) -> Step {
+        let ticket = match self.enqueue(
+            Route::Pinned,
+            Cause::Blocking,
+            Expect::Plain,
+            1,
+            Class::Blocking,
+            ctx,
+        ) {
+            Ok(ticket) => ticket,
+            Err(step) => return step,
+        };
+        self.wire.clear();
+        encode::request(&mut self.wire, [b"PING".as_slice()]);
+        self.wire.extend_from_slice(request.raw());
+        Step::SendWire { route: Route::Pinned, ticket, skip: 1 }
+    }
+}
+
+const fn completed(remote: &Remote, error: bool) -> Completed {
+    Completed { class: remote.class, at: remote.at, error }
+}

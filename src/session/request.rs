@@ -1,0 +1,166 @@
+//! The order of everything that is asked about a request, and where each kind of command goes.
+//!
+//! Owns: [`Session::handle_request`]. Never knows: connections, how a command is carried out.
+
+use bytes::BytesMut;
+
+use super::queue::{Class, Expect};
+use super::state::{Cause, Context, Route, Session, Step, class_of};
+use super::{subscriptions, words};
+use crate::command::{self, Blocking, Effect, Flags, Spec, blocking};
+use crate::policy::{self, Refusal, Rule, Scratch};
+use crate::resp::{Protocol, Request, encode};
+
+impl Session {
+    /// One request. May be called again with the same request after [`Step::Wait`] and
+    /// [`Step::Acquire`]; nothing has changed then.
+    pub fn handle_request(
+        &mut self,
+        request: &Request<'_>,
+        ctx: &Context<'_>,
+        scratch: &mut Scratch,
+        out: &mut BytesMut,
+    ) -> Step {
+        debug_assert!(self.opening.is_none(), "no request while one waits for a connection");
+        if self.executing {
+            return Step::Wait;
+        }
+        let known = policy::known(command::lookup(request));
+        let known = known.and_then(|spec| policy::arity(spec, request).map(|()| spec));
+        let spec = match known {
+            Ok(spec) => spec,
+            // The words for an unknown command repeat its arguments.
+            Err(refusal) if refusal.rule == Rule::Unknown && request.announced().is_some() => {
+                return Step::Collect;
+            }
+            Err(refusal) => return self.refuse(refusal, request, ctx, out),
+        };
+        self.last_command = Some(spec);
+        if !self.authenticated && !spec.flags.has(Flags::NO_AUTH) {
+            return self.reject(spec, words::NOAUTH, ctx, out);
+        }
+        let own_words = !ctx.valkey && matches!(spec.effect, Effect::Watch | Effect::Multi);
+        if self.transaction.is_some() && spec.flags.has(Flags::NO_MULTI) && !own_words {
+            let text = words::not_in_multi(spec.name, ctx.valkey);
+            return self.refuse_text(text, out);
+        }
+        match ctx.policy.permit(spec, request, self.database, scratch) {
+            Ok(()) => self.dispatch(spec, request, ctx, out),
+            Err(refusal) if refusal.rule == Rule::Incomplete => Step::Collect,
+            Err(refusal) => self.refuse(refusal, request, ctx, out),
+        }
+    }
+
+    /// The policy's no.
+    fn refuse(
+        &mut self,
+        refusal: Refusal,
+        request: &Request<'_>,
+        ctx: &Context<'_>,
+        out: &mut BytesMut,
+    ) -> Step {
+        self.last_refusal = Some(refusal);
+        let mut text = BytesMut::new();
+        refusal.write_text(request, &mut text);
+        match refusal.spec {
+            Some(spec) if spec.effect == Effect::Exec => self.abort_exec(&text, ctx, out),
+            Some(_) | None => self.refuse_text(&text, out),
+        }
+    }
+
+    /// A command that Redis would not run here.
+    fn reject(&mut self, spec: &Spec, text: &str, ctx: &Context<'_>, out: &mut BytesMut) -> Step {
+        if spec.effect == Effect::Exec {
+            self.abort_exec(text.as_bytes(), ctx, out)
+        } else {
+            self.refuse_text(text, out)
+        }
+    }
+
+    fn dispatch(
+        &mut self,
+        spec: &'static Spec,
+        request: &Request<'_>,
+        ctx: &Context<'_>,
+        out: &mut BytesMut,
+    ) -> Step {
+        if self.protocol == Protocol::Resp2 && !self.subscriptions.allows(spec) {
+            if self.subscriptions.pending > 0 {
+                return Step::Wait;
+            }
+            if self.subscriptions.any() {
+                let text = subscriptions::modal_refusal(spec);
+                return self.reject(spec, &text, ctx, out);
+            }
+        }
+        if self.transaction.is_some()
+            && !matches!(
+                spec.effect,
+                Effect::Multi
+                    | Effect::Exec
+                    | Effect::Discard
+                    | Effect::Watch
+                    | Effect::Quit
+                    | Effect::Reset
+            )
+        {
+            return self.queue_command(spec, request, ctx, out);
+        }
+        if request.announced().is_some() && spec.effect != Effect::Shared {
+            return Step::Collect;
+        }
+        match spec.effect {
+            Effect::Shared => self.forward(spec, request, ctx, out),
+            Effect::Local => self.answer_local(spec, request, ctx, out),
+            Effect::Auth => self.auth(request, ctx, out),
+            Effect::Hello => self.hello(request, ctx, out),
+            Effect::Reset => self.reset(ctx, out),
+            Effect::Quit => {
+                self.answer(out, |out| encode::simple(out, words::OK));
+                Step::Close
+            }
+            Effect::Select => self.select(request, ctx, out),
+            Effect::Multi => self.multi(out),
+            Effect::Exec => self.exec(ctx, out),
+            Effect::Discard => self.discard(ctx, out),
+            Effect::Watch => self.watch(ctx, out),
+            Effect::Unwatch => self.unwatch(ctx, out),
+            Effect::Block => match blocking(spec, request) {
+                Blocking::No => self.forward(spec, request, ctx, out),
+                Blocking::For(_) | Blocking::Forever => {
+                    self.send(Route::Pinned, Cause::Blocking, Expect::Plain, Class::Blocking, ctx)
+                }
+            },
+            Effect::Wait => self.wait(request, ctx),
+            Effect::Subscribe | Effect::Unsubscribe => self.subscribe(spec, request, ctx),
+            Effect::Monitor => self.start_monitor(ctx),
+            Effect::Tracking => self.track(spec, request, ctx, out),
+            Effect::Never => self.refuse_text(words::NEVER, out),
+        }
+    }
+
+    /// A command without state: on the shared connection, unless the session is pinned or the
+    /// command large.
+    pub(super) fn forward(
+        &mut self,
+        spec: &'static Spec,
+        request: &Request<'_>,
+        ctx: &Context<'_>,
+        _out: &mut BytesMut,
+    ) -> Step {
+        let large = request.announced().is_some()
+            || u64::try_from(request.raw().len()).unwrap_or(u64::MAX) >= ctx.limits.large_bytes;
+        let class = class_of(spec);
+        if large {
+            return self.send(Route::Pinned, Cause::Large, Expect::Plain, class, ctx);
+        }
+        let (route, cause) = (self.usual_route(ctx), self.cause(ctx));
+        match self.enqueue(route, cause, Expect::Plain, 0, class, ctx) {
+            Ok(ticket) => {
+                self.bulky = self.bulky.saturating_sub(1);
+                Step::Send { route, ticket, retry: class == Class::Read }
+            }
+            Err(step) => step,
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! What a frame on a subscribed connection is, and how many subscriptions live.
+//!
+//! Owns: [`Subscriptions`], [`classify`]. Never knows: channel names beyond their bytes, connections.
+
+use crate::command::{Effect, Spec};
+use crate::resp::number;
+
+/// The three families of subscriptions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Channel,
+    Pattern,
+    Shard,
+}
+
+/// How many subscriptions live on the pinned connection, as the server counts them.
+#[derive(Debug, Default)]
+pub(super) struct Subscriptions {
+    channels: u64,
+    patterns: u64,
+    shards: u64,
+    /// SUBSCRIBE and UNSUBSCRIBE commands not fully acknowledged.
+    pub pending: u32,
+}
+
+impl Subscriptions {
+    pub(super) const fn any(&self) -> bool {
+        self.channels + self.patterns + self.shards > 0
+    }
+
+    pub(super) const fn count(&self, kind: Kind) -> u64 {
+        match kind {
+            Kind::Channel => self.channels,
+            Kind::Pattern => self.patterns,
+            Kind::Shard => self.shards,
+        }
+    }
+
+    /// Takes over the total of an acknowledgement: channels and patterns are counted together, shard
+    /// channels by themselves (redis pubsub.c `clientSubscriptionsCount`).
+    pub(super) const fn note(&mut self, kind: Kind, total: u64) {
+        match kind {
+            Kind::Channel => self.channels = total.saturating_sub(self.patterns),
+            Kind::Pattern => self.patterns = total.saturating_sub(self.channels),
+            Kind::Shard => self.shards = total,
+        }
+    }
+
+    /// Whether RESP2 permits the command while subscriptions live or are about to (redis server.c
+    /// `processCommand`).
+    pub(super) fn allows(&self, spec: &Spec) -> bool {
+        (!self.any() && self.pending == 0)
+            || matches!(
+                spec.effect,
+                Effect::Subscribe | Effect::Unsubscribe | Effect::Quit | Effect::Reset
+            )
+            || (spec.name == "ping" && self.pending == 0)
+    }
+}
+
+pub(super) fn modal_refusal(spec: &Spec) -> String {
+    let name = spec.name;
+    format!(
+        "ERR Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
+    )
+}
+
+/// What a frame on a connection with subscriptions is.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Frame {
+    /// `total`: subscriptions left, as the server counts them.
+    Ack { kind: Kind, subscribe: bool, total: u64 },
+    /// Something published.
+    Message,
+    /// Another push, or a plain reply.
+    Other,
+}
+
+/// Reads the first element of an array or push, and the last number of an acknowledgement.
+pub(super) fn classify(frame: &[u8]) -> Frame {
+    let Some(word) = first_bulk(frame) else { return Frame::Other };
+    let (kind, subscribe) = match word {
+        b"message" | b"pmessage" | b"smessage" => return Frame::Message,
+        b"subscribe" => (Kind::Channel, true),
+        b"unsubscribe" => (Kind::Channel, false),
+        b"psubscribe" => (Kind::Pattern, true),
+        b"punsubscribe" => (Kind::Pattern, false),
+        b"ssubscribe" => (Kind::Shard, true),
+        b"sunsubscribe" => (Kind::Shard, false),
+        _ => return Frame::Other,
+    };
+    match last_integer(frame) {
+        Some(total) => Frame::Ack { kind, subscribe, total },
+        None => Frame::Other,
+    }
+}
+
+fn first_bulk(frame: &[u8]) -> Option<&[u8]> {
+    let mut lines = frame.splitn(4, |&byte| byte == b'\n');
+    let header = lines.next()?;
+    if !matches!(header, b"*3\r" | b">3\r" | b"*4\r" | b">4\r") {
+        return None;
+    }
+    if !lines.next()?.starts_with(b"$") {
+        return None;
+    }
+    lines.next()?.strip_suffix(b"\r")
+}
+
+fn last_integer(frame: &[u8]) -> Option<u64> {
+    let body = frame.strip_suffix(b"\r\n")?;
+    let start = body.iter().rposition(|&byte| byte == b'\n')?;
+    let digits = body.get(start + 1..)?.strip_prefix(b":")?;
+    u64::try_from(number::parse_i64(digits)?).ok()
+}
+
+/// A line of MONITOR: `+1700000000.123456 [0 127.0.0.1:1] "get" "k"`.
+pub(super) fn is_monitor_line(frame: &[u8]) -> bool {
+    matches!(frame, [b'+', digit, ..] if digit.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_told_apart() {
+        let check =
+            |frame: &str, want: Frame| assert_eq!(classify(frame.as_bytes()), want, "{frame:?}");
+        let ack = |kind, subscribe, total| Frame::Ack { kind, subscribe, total };
+        check("*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n", ack(Kind::Channel, true, 1));
+        check(">3\r\n$10\r\npsubscribe\r\n$2\r\na*\r\n:12\r\n", ack(Kind::Pattern, true, 12));
+        check("*3\r\n$11\r\nunsubscribe\r\n$-1\r\n:0\r\n", ack(Kind::Channel, false, 0));
+        check(">3\r\n$12\r\nsunsubscribe\r\n_\r\n:0\r\n", ack(Kind::Shard, false, 0));
+        check("*3\r\n$7\r\nmessage\r\n$1\r\na\r\n$2\r\n:1\r\n", Frame::Message);
+        check("*4\r\n$8\r\npmessage\r\n$1\r\n*\r\n$1\r\na\r\n$1\r\nx\r\n", Frame::Message);
+        check(">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n", Frame::Other);
+        check("*2\r\n$4\r\npong\r\n$0\r\n\r\n", Frame::Other);
+        check("+OK\r\n", Frame::Other);
+        check("*3\r\n$9\r\nsubscribe\r\n$3\r\na\r\n\r\n", Frame::Other);
+    }
+
+    #[test]
+    fn counts_follow_the_server() {
+        let mut s = Subscriptions::default();
+        s.note(Kind::Channel, 1);
+        s.note(Kind::Channel, 2);
+        s.note(Kind::Pattern, 3);
+        s.note(Kind::Shard, 1);
+        assert_eq!(
+            (s.count(Kind::Channel), s.count(Kind::Pattern), s.count(Kind::Shard)),
+            (2, 1, 1)
+        );
+        s.note(Kind::Channel, 2);
+        s.note(Kind::Channel, 1);
+        s.note(Kind::Pattern, 0);
+        assert!(s.any());
+        s.note(Kind::Shard, 0);
+        assert!(!s.any());
+    }
+}

@@ -1,0 +1,73 @@
+//! Every line that respgate itself says to a client, besides the policy's refusals.
+//!
+//! Owns: the texts; those of Redis are its own to the byte (redis 7.0: server.c, networking.c, acl.c,
+//! multi.c, pubsub.c). Never knows: who says it when.
+
+use crate::traffic::Loss;
+
+pub(super) const OK: &str = "OK";
+pub(super) const QUEUED: &str = "QUEUED";
+pub(super) const RESET: &str = "RESET";
+
+pub(super) const NOAUTH: &str = "NOAUTH Authentication required.";
+pub(super) const WRONGPASS: &str = "WRONGPASS invalid username-password pair or user is disabled.";
+pub(super) const NO_PASSWORD_SET: &str = "ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?";
+pub(super) const HELLO_NOAUTH: &str = "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time";
+pub(super) const NOPROTO: &str = "NOPROTO unsupported protocol version";
+pub(super) const PROTO_NOT_INTEGER: &str = "ERR Protocol version is not an integer or out of range";
+pub(super) const SYNTAX: &str = "ERR syntax error";
+pub(super) const NOT_INTEGER: &str = "ERR value is not an integer or out of range";
+pub(super) const DB_RANGE: &str = "ERR DB index is out of range";
+pub(super) const BAD_NAME: &str =
+    "ERR Client names cannot contain spaces, newlines or special characters.";
+
+pub(super) const MULTI_NESTED: &str = "ERR MULTI calls can not be nested";
+pub(super) const EXEC_ALONE: &str = "ERR EXEC without MULTI";
+pub(super) const DISCARD_ALONE: &str = "ERR DISCARD without MULTI";
+pub(super) const WATCH_INSIDE: &str = "ERR WATCH inside MULTI is not allowed";
+pub(super) const EXECABORT: &str = "EXECABORT Transaction discarded because of previous errors.";
+pub(super) const EXECABORT_BECAUSE: &str = "EXECABORT Transaction discarded because of: ";
+pub(super) const MULTI_TOO_LARGE: &str = "ERR respgate: the transaction is larger than limits.max_transaction; send it in smaller parts or raise the limit";
+
+pub(super) const TRACKING_REDIRECT: &str = "ERR respgate: CLIENT TRACKING with REDIRECT is not available through respgate; use RESP3, where invalidations arrive on the same connection";
+pub(super) const NOT_IN_MULTI_HERE: &str =
+    "ERR respgate: this command inside MULTI is not available through respgate";
+pub(super) const NEVER: &str = "ERR respgate: this command speaks a replication or debugging stream and cannot pass through a proxy; connect to the server itself";
+pub(super) const CLIENT_KILL: &str = "ERR respgate: CLIENT KILL is not available through respgate, because upstream connections carry other clients too";
+pub(super) const CLIENT_UNBLOCK: &str = "ERR respgate: CLIENT UNBLOCK is not available through respgate; close the blocked client instead";
+pub(super) const NO_CLUSTER: &str = "ERR This instance has cluster support disabled";
+
+/// Redis server.c `processCommand`, and Valkey's.
+pub(super) fn not_in_multi(name: &str, valkey: bool) -> String {
+    if valkey {
+        format!("ERR Command '{name}' not allowed inside a transaction")
+    } else {
+        "ERR Command not allowed inside a transaction".to_owned()
+    }
+}
+
+/// The bulk of a request exceeded the limit; it was consumed and thrown away.
+pub(super) fn oversize(length: u64, limit: u64) -> String {
+    format!(
+        "ERR respgate: an argument of {length} bytes is larger than limits.max_bulk ({limit} bytes); the command was not executed"
+    )
+}
+
+/// What a client hears when its request gets no reply from the server.
+pub(super) fn loss(loss: Loss) -> String {
+    match loss {
+        Loss::Unavailable(why) => format!(
+            "ERR respgate: upstream unavailable ({}); the command was not executed",
+            why.label()
+        ),
+        Loss::OutcomeUnknown | Loss::Truncated => {
+            "ERR respgate: upstream connection lost, outcome unknown; the command may have been executed".to_owned()
+        }
+        Loss::Abandoned => {
+            "ERR respgate: the request was given up before it was whole, because an argument is larger than limits.max_bulk or its framing is broken; it was not executed".to_owned()
+        }
+        Loss::TimedOut => {
+            "ERR respgate: no reply within upstream.pool.command_timeout; the command may still run".to_owned()
+        }
+    }
+}
