@@ -1,1 +1,152 @@
-//! (under construction)
+//! Connections to the server: dial, share, lend, mend.
+//!
+//! Owns: [`Upstream`], the one door to all of them. Never knows: sessions, policy, what a request asks.
+
+pub mod credentials;
+pub mod dial;
+mod drive;
+mod env;
+pub mod failure;
+mod figures;
+pub mod greeting;
+mod inbox;
+mod lease;
+mod mux;
+mod pipeline;
+mod pool;
+mod read_ahead;
+mod reply_to;
+mod shared;
+mod stream;
+mod turn;
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+pub use lease::{Lease, LeaseError};
+pub use reply_to::{Buffers, FAIR_SHARE_BYTES, Item, Mailbox};
+pub use shared::Shared;
+pub use stream::Stream;
+pub use turn::give_way;
+
+use crate::config;
+use crate::resp::Protocol;
+use crate::telemetry::Metrics;
+use crate::traffic::{Facts, Loss, OpenFailure, PoolKey, Unavailable};
+use dial::Dialer;
+use env::Env;
+use pool::Pool;
+
+/// Databases and protocols in use at once; each costs the server one connection.
+const SHARED_MAX: usize = 64;
+
+/// The server, as the data plane sees it: shared connections by key, pinned ones on loan.
+#[derive(Debug)]
+pub struct Upstream {
+    env: Rc<Env>,
+    shared: RefCell<HashMap<PoolKey, Rc<Shared>>>,
+    pool: Rc<Pool>,
+}
+
+impl Upstream {
+    /// Must be called on the data plane's own thread, inside its `LocalRuntime`.
+    #[must_use]
+    pub fn start(
+        settings: config::Upstream,
+        large_bytes: u64,
+        dialer: Dialer,
+        metrics: Arc<Metrics>,
+        seed: u64,
+    ) -> Rc<Self> {
+        let env = Env::new(settings, large_bytes, dialer, metrics, seed);
+        let pool = Pool::new(Rc::clone(&env));
+        tokio::task::spawn_local(Rc::clone(&pool).keep());
+        Rc::new(Self { env, shared: RefCell::default(), pool })
+    }
+
+    /// The shared connection for a key; it is dialed when somebody needs it.
+    #[must_use]
+    pub fn shared(&self, key: PoolKey) -> Rc<Shared> {
+        let mut shared = self.shared.borrow_mut();
+        if let Some(aside) = shared.get(&key).filter(|shared| shared.is_aside()) {
+            aside.close();
+            shared.remove(&key);
+        }
+        Rc::clone(shared.entry(key).or_insert_with(|| mux::spawn(key, Rc::clone(&self.env))))
+    }
+
+    /// The shared connection for a key, if there is one.
+    #[must_use]
+    pub fn known(&self, key: PoolKey) -> Option<Rc<Shared>> {
+        self.shared.borrow().get(&key).map(Rc::clone)
+    }
+
+    /// How long a command may take.
+    #[must_use]
+    pub fn command_timeout(&self) -> std::time::Duration {
+        self.env.settings.pool.command_timeout
+    }
+
+    /// Makes sure that the shared connection for a key works.
+    ///
+    /// # Errors
+    ///
+    /// Why it does not; with the server's own line when it has no such database.
+    pub async fn open(&self, key: PoolKey) -> Result<Facts, OpenFailure> {
+        let known = self.shared.borrow().contains_key(&key);
+        if !known && self.shared.borrow().len() >= SHARED_MAX {
+            return Err(OpenFailure::Loss(Loss::Unavailable(Unavailable::Exhausted)));
+        }
+        let shared = self.shared(key);
+        let result = shared.open().await;
+        if matches!(result, Err(OpenFailure::Refused(_))) {
+            self.shared.borrow_mut().remove(&key);
+            shared.close();
+        }
+        result
+    }
+
+    /// Lends a connection to one session.
+    ///
+    /// # Errors
+    ///
+    /// When none can be had in time.
+    pub async fn lease(&self, key: PoolKey) -> Result<Lease, OpenFailure> {
+        Lease::acquire(Rc::clone(&self.pool), key).await
+    }
+
+    /// Moves everything to connections made with the identity and password now in force. Nothing in
+    /// flight is lost.
+    pub fn rotate(&self) {
+        for shared in self.shared.borrow().values() {
+            shared.retire();
+        }
+        self.pool.retire();
+    }
+
+    /// Whether the server can be reached.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.shared.borrow().values().any(|shared| shared.is_up())
+    }
+
+    /// Whether the server is a Valkey, as far as it is known yet.
+    #[must_use]
+    pub fn is_valkey(&self) -> bool {
+        self.env.valkey.get()
+    }
+
+    /// Connects before the first client asks.
+    pub async fn warm(&self) -> Result<Facts, OpenFailure> {
+        self.open(PoolKey { protocol: Protocol::Resp2, database: 0 }).await
+    }
+
+    /// Takes leave of the server: every connection ends when it owes nothing any more.
+    pub fn close(&self) {
+        for shared in self.shared.borrow().values() {
+            shared.close();
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! A name and a port into a connection that is encrypted, logged in and ready for commands.
+//!
+//! Owns: [`Dialer`], [`Link`]. Never knows: pools, retries, sessions.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
+
+use rustls::HandshakeKind;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+use super::credentials::{Credentials, Login, LoginCandidate};
+use super::failure::DialError;
+use super::greeting::{Greeting, Manners, Progress, ServerFacts};
+use super::inbox::{Inbox, NotAReply};
+use super::read_ahead::ReadAhead;
+use super::stream::Stream;
+use crate::base::clock;
+use crate::config::{self, HostPort};
+use crate::resp::Protocol;
+use crate::tls::{self, Candidate, Identity, TlsStore};
+use crate::traffic::{PoolKey, Unavailable};
+
+/// Unanswered keepalive probes until a connection is given up.
+const KEEPALIVE_PROBES: u32 = 3;
+
+/// Probes ask for what every server has.
+const PROBE_KEY: PoolKey = PoolKey { protocol: Protocol::Resp2, database: 0 };
+
+/// Opens connections to one server; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Dialer(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    address: HostPort,
+    tls: Option<TlsStore>,
+    credentials: Credentials,
+    connect_timeout: Duration,
+    keepalive: Duration,
+    setinfo: AtomicBool,
+    ping: AtomicBool,
+}
+
+/// An open connection on which the server has answered everything it was asked.
+#[derive(Debug)]
+pub struct Link {
+    pub stream: Stream,
+    pub key: PoolKey,
+    /// Of the identity it was opened with; 0 without TLS.
+    pub generation: u64,
+    /// Of the credentials it is logged in with.
+    pub credentials_generation: u64,
+    pub facts: ServerFacts,
+    /// `None` without TLS.
+    pub handshake: Option<Handshake>,
+}
+
+/// What was agreed in a TLS handshake, for metrics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Handshake {
+    pub resumed: bool,
+    /// `TLSv1_3`.
+    pub version: String,
+    /// `TLS13_AES_128_GCM_SHA256`.
+    pub cipher_suite: String,
+    /// `X25519MLKEM768`; empty when a session was resumed without a key exchange.
+    pub group: String,
+    pub duration: Duration,
+    /// When the server's certificate ends.
+    pub peer_not_after: Option<SystemTime>,
+}
+
+impl Dialer {
+    #[must_use]
+    pub fn new(
+        settings: &config::Upstream,
+        tls: Option<TlsStore>,
+        credentials: Credentials,
+    ) -> Self {
+        let Manners { setinfo, ping } = Manners::default();
+        Self(Arc::new(Inner {
+            address: settings.address.clone(),
+            tls,
+            credentials,
+            connect_timeout: settings.pool.connect_timeout,
+            keepalive: settings.pool.tcp_keepalive,
+            setinfo: AtomicBool::new(setinfo),
+            ping: AtomicBool::new(ping),
+        }))
+    }
+
+    /// Looks up the name, connects, encrypts, logs in: with the identity and the credentials of this
+    /// moment, and all within the connect timeout.
+    ///
+    /// # Errors
+    ///
+    /// What kept it from being, with its phase.
+    pub async fn dial(&self, key: PoolKey) -> Result<Link, DialError> {
+        let identity = self.0.tls.as_ref().map(TlsStore::current);
+        self.open(key, identity, self.0.credentials.current()).await
+    }
+
+    /// Whether a connection was opened with the identity and the credentials of this moment.
+    #[must_use]
+    pub fn is_current(&self, link: &Link) -> bool {
+        let identity = self.0.tls.as_ref().map_or(0, |tls| tls.current().generation);
+        link.generation == identity
+            && link.credentials_generation == self.0.credentials.current().generation
+    }
+
+    /// Opens one connection with an identity or credentials (or both) that are not in use yet, asks
+    /// for a sign of life, and closes it.
+    ///
+    /// # Errors
+    ///
+    /// Why the candidate must not be published.
+    pub async fn probe(
+        &self,
+        identity: Option<&Candidate>,
+        login: Option<&LoginCandidate>,
+    ) -> Result<(), DialError> {
+        let current = || self.0.tls.as_ref().map(TlsStore::current);
+        let identity = identity.map(|c| Arc::clone(c.identity())).or_else(current);
+        let login = login.map_or_else(|| self.0.credentials.current(), |c| Arc::clone(c.login()));
+        let mut link = self.open(PROBE_KEY, identity, login).await?;
+        // The proof is complete; a server that does not say goodbye takes nothing from it.
+        let _ = link.stream.shutdown().await;
+        Ok(())
+    }
+
+    async fn open(
+        &self,
+        key: PoolKey,
+        identity: Option<Arc<Identity>>,
+        login: Arc<Login>,
+    ) -> Result<Link, DialError> {
+        let mut phase = "the name is not resolved";
+        let attempt = Box::pin(self.0.open(key, identity, login, &mut phase));
+        match timeout(self.0.connect_timeout, attempt).await {
+            Ok(result) => result,
+            Err(_) => Err(DialError::timed_out(&self.0.address, self.0.connect_timeout, phase)),
+        }
+    }
+}
+
+impl Inner {
+    async fn open(
+        &self,
+        key: PoolKey,
+        identity: Option<Arc<Identity>>,
+        login: Arc<Login>,
+        phase: &mut &'static str,
+    ) -> Result<Link, DialError> {
+        let addresses = self.resolve().await?;
+        *phase = "no connection; is a firewall between?";
+        let socket = self.connect(&addresses).await?;
+        let (mut stream, handshake) = match &identity {
+            None => (Stream::plain(socket), None),
+            Some(identity) => {
+                *phase = "no answer to the TLS handshake; is it a plaintext port?";
+                let (stream, handshake) = self.encrypt(socket, identity).await?;
+                (stream, Some(handshake))
+            }
+        };
+        *phase = if identity.is_some() {
+            "no answer to the login"
+        } else {
+            "no answer to the login; is it a TLS port?"
+        };
+        let facts = self.greet(&mut stream, key, &login).await?;
+        Ok(Link {
+            stream,
+            key,
+            generation: identity.map_or(0, |identity| identity.generation),
+            credentials_generation: login.generation,
+            facts,
+            handshake,
+        })
+    }
+
+    async fn resolve(&self) -> Result<Vec<SocketAddr>, DialError> {
+        let HostPort { host, port } = &self.address;
+        let failed = |why: String| {
+            DialError::new(Unavailable::Resolve, format!("the name {host} has no address: {why}"))
+        };
+        let found = tokio::net::lookup_host((host.as_str(), *port)).await;
+        let addresses: Vec<_> = found.map_err(|e| failed(e.to_string()))?.collect();
+        if addresses.is_empty() { Err(failed("none found".to_owned())) } else { Ok(addresses) }
+    }
+
+    /// Tries the addresses in turn; a silent one leaves the others their share of the time.
+    async fn connect(&self, addresses: &[SocketAddr]) -> Result<TcpStream, DialError> {
+        let count = u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
+        let mut last = String::new();
+        for address in addresses {
+            match timeout(self.connect_timeout / count, TcpStream::connect(address)).await {
+                Ok(Ok(socket)) => {
+                    self.prepare(&socket).map_err(|e| {
+                        DialError::new(Unavailable::Connect, format!("socket options: {e}"))
+                    })?;
+                    return Ok(socket);
+                }
+                Ok(Err(error)) => last = format!("{address}: {error}"),
+                Err(_) => last = format!("{address}: no answer"),
+            }
+        }
+        let text = format!("no connection to {}: {last}", self.address);
+        Err(DialError::new(Unavailable::Connect, text))
+    }
+
+    fn prepare(&self, socket: &TcpStream) -> std::io::Result<()> {
+        socket.set_nodelay(true)?;
+        if self.keepalive.is_zero() {
+            return Ok(());
+        }
+        let interval = (self.keepalive / KEEPALIVE_PROBES).max(Duration::from_secs(1));
+        let keepalive = TcpKeepalive::new()
+            .with_time(self.keepalive)
+            .with_interval(interval)
+            .with_retries(KEEPALIVE_PROBES);
+        SockRef::from(socket).set_tcp_keepalive(&keepalive)
+    }
+
+    async fn encrypt(
+        &self,
+        socket: TcpStream,
+        identity: &Identity,
+    ) -> Result<(Stream, Handshake), DialError> {
+        let start = clock::now();
+        let stream = TlsConnector::from(Arc::clone(&identity.client_config))
+            .connect(identity.server_name.clone(), ReadAhead::new(socket))
+            .await
+            .map_err(|error| tls::explain(&error, &self.address.to_string()))?;
+        let (_, connection) = stream.get_ref();
+        let peer = connection.peer_certificates().and_then(<[_]>::first);
+        let handshake = Handshake {
+            resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
+            version: name(connection.protocol_version()),
+            cipher_suite: name(connection.negotiated_cipher_suite().map(|s| s.suite())),
+            group: name(connection.negotiated_key_exchange_group().map(|g| g.name())),
+            duration: clock::now().duration_since(start),
+            peer_not_after: peer.and_then(|der| tls::not_after(der)),
+        };
+        Ok((Stream::tls(stream), handshake))
+    }
+
+    async fn greet(
+        &self,
+        stream: &mut Stream,
+        key: PoolKey,
+        login: &Arc<Login>,
+    ) -> Result<ServerFacts, DialError> {
+        let manners = Manners {
+            setinfo: self.setinfo.load(Ordering::Relaxed),
+            ping: self.ping.load(Ordering::Relaxed),
+        };
+        let mut greeting = Greeting::new(key, Arc::clone(login), manners);
+        let mut inbox = Inbox::default();
+        let mut sent = send(stream, &greeting.begin()).await;
+        let facts = loop {
+            let reply = match inbox.take(key.protocol) {
+                Err(NotAReply) => return Err(self.nonsense("does not speak RESP")),
+                Ok(Some(reply)) => reply,
+                Ok(None) => {
+                    // A server that refuses us says why before it closes, and only then does a
+                    // write fail: what can be read counts more.
+                    match (stream.read_buf(inbox.bytes_mut()).await, sent) {
+                        (Ok(0), Ok(())) => return Err(self.closed(stream)),
+                        (Ok(0), Err(e)) | (Err(e), _) => return Err(self.broken(&e, stream)),
+                        (Ok(_), still) => sent = still,
+                    }
+                    continue;
+                }
+            };
+            match greeting.handle_reply(&reply).map_err(|e| self.at_server(e))? {
+                Progress::More => {}
+                Progress::Send(bytes) => sent = send(stream, &bytes).await,
+                Progress::Done(facts) => break facts,
+            }
+        };
+        if !inbox.is_empty() {
+            return Err(self.nonsense("answers more than it was asked"));
+        }
+        self.setinfo.store(greeting.manners().setinfo, Ordering::Relaxed);
+        self.ping.store(greeting.manners().ping, Ordering::Relaxed);
+        Ok(facts)
+    }
+
+    fn at_server(&self, error: DialError) -> DialError {
+        DialError { text: format!("{}: {}", self.address, error.text), ..error }
+    }
+
+    fn nonsense(&self, what: &str) -> DialError {
+        self.at_server(DialError::new(Unavailable::Protocol, format!("the server {what}")))
+    }
+
+    fn closed(&self, stream: &Stream) -> DialError {
+        self.broken(&std::io::ErrorKind::UnexpectedEof.into(), stream)
+    }
+
+    /// The connection ended during the login.
+    fn broken(&self, error: &std::io::Error, stream: &Stream) -> DialError {
+        if error.kind() == std::io::ErrorKind::InvalidData && stream.is_tls() {
+            return tls::explain(error, &self.address.to_string()).into();
+        }
+        let guess = if stream.is_tls() {
+            "it may not accept our certificate, or have reached its maxclients; its log says which"
+        } else {
+            "it may be a TLS port, or have reached its maxclients"
+        };
+        let text = format!("the server closed the connection at the login ({error}); {guess}");
+        self.at_server(DialError::new(Unavailable::Connect, text))
+    }
+}
+
+async fn send(stream: &mut Stream, bytes: &[u8]) -> std::io::Result<()> {
+    stream.write_all(bytes).await?;
+    stream.flush().await
+}
+
+fn name(value: Option<impl std::fmt::Debug>) -> String {
+    value.map_or_else(String::new, |value| format!("{value:?}"))
+}

@@ -1,0 +1,459 @@
+//! Drives one connection that is up: reads and writes together, watches over silence and age.
+//!
+//! Owns: the order of writing, reading and waiting. Never knows: sessions, what a request asks, how a
+//! connection is made.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::time::Sleep;
+
+use super::dial::Link;
+use super::env::Env;
+use super::failure::DialError;
+use super::pipeline::{Broken, Delivery, Pipeline};
+use super::shared::{Owner, Shared};
+use super::turn::give_way;
+use crate::base::{clock, limits};
+use crate::resp::Protocol;
+use crate::telemetry::UpstreamDisconnect;
+use crate::traffic::{Loss, PoolKey, Ticket};
+
+/// How often a busy connection is looked at.
+const BUSY_TICK: Duration = Duration::from_millis(100);
+/// Reads in a row before other tasks get their turn.
+const READS_PER_TURN: u32 = 4;
+/// A connection that is to be replaced may take this long to answer what it owes.
+const REPLACE_PATIENCE: Duration = Duration::from_secs(30);
+/// A client that has this much to read, and more to come of one reply, is slow.
+const SLOW_READER_BYTES: usize = 2 * 1024 * 1024;
+/// A connection is not given up for a server that takes no writes before it is this old.
+const FAILOVER_PAUSE: Duration = Duration::from_secs(1);
+const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
+
+/// How the time of one connection ended.
+pub(super) enum Ended {
+    /// It answered everything and this one takes over.
+    Replaced(Box<Link>),
+    /// Nobody used it for `idle_timeout`.
+    Idle,
+    /// The proxy leaves.
+    Closed,
+    /// It died or could not be trusted any more.
+    Lost(UpstreamDisconnect),
+}
+
+impl Ended {
+    const fn reason(&self) -> UpstreamDisconnect {
+        match self {
+            Self::Replaced(_) => UpstreamDisconnect::Rotation,
+            Self::Idle => UpstreamDisconnect::Idle,
+            Self::Closed => UpstreamDisconnect::ClientLeft,
+            Self::Lost(reason) => *reason,
+        }
+    }
+}
+
+type Dialing = Pin<Box<dyn Future<Output = Result<Link, DialError>>>>;
+
+struct Driver<'a> {
+    shared: &'a Shared,
+    env: &'a Rc<Env>,
+    link: Link,
+    read: Box<[u8]>,
+    timer: Pin<Box<Sleep>>,
+    timer_at: Instant,
+    born: Instant,
+    /// The server is no primary any more.
+    misplaced: bool,
+    last_read: Instant,
+    last_use: Instant,
+    /// A PING of the proxy's own is in line since then.
+    probe: Option<Instant>,
+    write_blocked: bool,
+    flush_pending: bool,
+    last_batch_owners: u32,
+    successor: Option<Successor>,
+    ended: Option<Ended>,
+}
+
+enum Successor {
+    Dialing(Dialing),
+    /// Nothing is written any more; it takes over when everything owed is answered.
+    Ready(Box<Link>, Instant),
+    /// An attempt failed; the next one not before then.
+    Failed(Instant),
+}
+
+/// What this connection writes next: with a successor at hand no new request, but the rest of one
+/// that the server has in part.
+fn due<'a>(pipeline: &'a Pipeline<Owner>, successor: &Option<Successor>) -> &'a [u8] {
+    match successor {
+        Some(Successor::Ready(..)) => pipeline.unfinished(),
+        Some(Successor::Dialing(_) | Successor::Failed(_)) | None => pipeline.unwritten(),
+    }
+}
+
+/// Serves the connection until it ends.
+pub(super) async fn drive(shared: &Rc<Shared>, env: &Rc<Env>, link: Link) -> Ended {
+    let now = clock::now();
+    env.metrics.shared(1);
+    let mut driver = Driver {
+        shared,
+        env,
+        link,
+        read: vec![0; limits::READ_BYTES].into_boxed_slice(),
+        timer: Box::pin(tokio::time::sleep(BUSY_TICK)),
+        timer_at: now + BUSY_TICK,
+        born: now,
+        misplaced: false,
+        last_read: now,
+        last_use: now,
+        probe: None,
+        write_blocked: false,
+        flush_pending: false,
+        last_batch_owners: 0,
+        successor: None,
+        ended: None,
+    };
+    let ended = driver.serve().await;
+    env.metrics.ended(ended.reason());
+    env.metrics.shared(-1);
+    if !matches!(ended, Ended::Lost(_)) {
+        let _ = tokio::time::timeout(Duration::from_secs(1), driver.link.stream.shutdown()).await;
+    }
+    ended
+}
+
+impl Driver<'_> {
+    async fn serve(&mut self) -> Ended {
+        loop {
+            poll_fn(|cx| self.poll_wait(cx)).await;
+            if let Some(ended) = self.ended.take() {
+                return ended;
+            }
+            // Others may be about to add to this write: after a batch, or while replies are owed,
+            // every task that is ready gets one turn first. A lone client pays nothing.
+            if self.may_write() && (self.last_batch_owners > 1 || self.owed()) {
+                tokio::task::yield_now().await;
+            }
+            poll_fn(|cx| {
+                self.write(cx);
+                Poll::Ready(())
+            })
+            .await;
+            if let Some(ended) = self.ended.take() {
+                return ended;
+            }
+        }
+    }
+
+    fn owed(&self) -> bool {
+        self.shared.inner.borrow().pipeline.owed()
+    }
+
+    fn may_write(&self) -> bool {
+        !self.write_blocked
+            && !due(&self.shared.inner.borrow().pipeline, &self.successor).is_empty()
+    }
+
+    /// Reads whatever is there; ready when there is something to write or the connection has ended.
+    fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.read(cx);
+        if self.write_blocked || self.flush_pending {
+            self.write(cx);
+        }
+        self.poll_timer(cx);
+        self.poll_successor(cx);
+        if self.ended.is_none() {
+            let mut inner = self.shared.inner.borrow_mut();
+            let idle = inner.pipeline.is_empty();
+            if idle && inner.closing {
+                self.ended = Some(Ended::Closed);
+            } else if inner.retire && self.successor.is_none() {
+                inner.retire = false;
+                self.successor = Some(Successor::Dialing(self.dial()));
+                cx.waker().wake_by_ref();
+            }
+            if idle && !inner.closing {
+                self.shared.set_aside(false);
+            }
+            inner.waker = Some(cx.waker().clone());
+        }
+        if self.ended.is_some() || self.may_write() { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    fn dial(&self) -> Dialing {
+        let (env, key): (Rc<Env>, PoolKey) = (Rc::clone(self.env), self.shared.key());
+        Box::pin(async move { env.dial(key).await })
+    }
+
+    /// Whether the reader of a long reply must catch up first. New requests go elsewhere from then
+    /// on; while others are in line behind the reply, nothing waits and the reader's limit decides.
+    fn awaits_reader(&mut self, cx: &Context<'_>) -> bool {
+        let inner = self.shared.inner.borrow();
+        let Some(Some(reader)) = inner.pipeline.reader() else { return false };
+        let backlog = reader.backlog();
+        if backlog < SLOW_READER_BYTES {
+            return false;
+        }
+        self.shared.set_aside(true);
+        let is_reader = |owner: &Owner| owner.as_ref().is_some_and(|it| Rc::ptr_eq(it, reader));
+        let others = inner.pipeline.owners().any(|owner| !is_reader(owner));
+        if others {
+            return false;
+        }
+        reader.wait_for_reader(cx.waker());
+        self.last_read = clock::now();
+        true
+    }
+
+    fn read(&mut self, cx: &mut Context<'_>) {
+        for _ in 0..READS_PER_TURN {
+            if self.awaits_reader(cx) {
+                return;
+            }
+            let mut buf = ReadBuf::new(&mut self.read);
+            match Pin::new(&mut self.link.stream).poll_read(cx, &mut buf) {
+                Poll::Pending => return,
+                Poll::Ready(Ok(())) if !buf.filled().is_empty() => {
+                    let filled = buf.filled().len();
+                    self.handle_bytes(filled);
+                }
+                Poll::Ready(Ok(())) => self.lose(UpstreamDisconnect::Eof),
+                Poll::Ready(Err(error)) => {
+                    tracing::debug!(%error, "upstream connection failed");
+                    self.lose(UpstreamDisconnect::Reset);
+                }
+            }
+            if self.ended.is_some() {
+                return;
+            }
+        }
+        give_way(cx);
+    }
+
+    fn handle_bytes(&mut self, filled: usize) {
+        let now = clock::now();
+        self.last_read = now;
+        let bytes = self.read.get(..filled).unwrap_or_default();
+        let env = self.env;
+        env.metrics.received(filled);
+        let mut internal = false;
+        let mut failover = false;
+        let mut inner = self.shared.inner.borrow_mut();
+        let result = inner.pipeline.handle_bytes(bytes, |delivery: Delivery<'_, Owner>| {
+            let Some(mailbox) = delivery.owner else {
+                internal |= delivery.done;
+                return;
+            };
+            if delivery.kind == b'-' {
+                env.metrics.error_line(delivery.bytes);
+                failover |= delivery.bytes.starts_with(b"-READONLY");
+            }
+            if delivery.announced >= env.large_bytes
+                || delivery.bytes.len() as u64 >= env.large_bytes
+            {
+                mailbox.note_large();
+            }
+            if delivery.done {
+                env.metrics.answered(now.saturating_duration_since(delivery.at));
+            }
+            mailbox.deliver(delivery.ticket, delivery.bytes, delivery.kind, delivery.done);
+        });
+        drop(inner);
+        if internal {
+            env.metrics.health_check(true);
+        }
+        self.probe = None;
+        if failover && self.successor.is_none() {
+            // The primary has become a replica: look the name up again and move over; but while
+            // there is no other primary, not for each such reply.
+            self.misplaced = true;
+            let pause = self.born + FAILOVER_PAUSE;
+            self.successor = Some(if now >= pause {
+                Successor::Dialing(self.dial())
+            } else {
+                Successor::Failed(pause)
+            });
+        }
+        if let Err(broken) = result {
+            let reason = match broken {
+                Broken::Surplus => "a reply that nobody asked for",
+                Broken::Push => "a push on a shared connection",
+                Broken::Framing(_) => "bytes that are not RESP",
+            };
+            tracing::error!(
+                code = "UPS-E001",
+                reason,
+                "upstream connection closed: it cannot be trusted"
+            );
+            self.lose(UpstreamDisconnect::Protocol);
+        }
+    }
+
+    fn lose(&mut self, reason: UpstreamDisconnect) {
+        self.ended = Some(Ended::Lost(reason));
+    }
+
+    /// Writes everything in line as far as the socket takes it.
+    fn write(&mut self, cx: &mut Context<'_>) {
+        if self.ended.is_some() {
+            return;
+        }
+        self.write_blocked = false;
+        let mut inner = self.shared.inner.borrow_mut();
+        let mut wrote = false;
+        loop {
+            let bytes = due(&inner.pipeline, &self.successor);
+            if bytes.is_empty() {
+                break;
+            }
+            match Pin::new(&mut self.link.stream).poll_write(cx, bytes) {
+                Poll::Ready(Ok(count)) if count > 0 => {
+                    inner.pipeline.wrote(count);
+                    self.env.metrics.sent(count);
+                    wrote = true;
+                }
+                Poll::Ready(_) => {
+                    drop(inner);
+                    return self.lose(UpstreamDisconnect::Reset);
+                }
+                Poll::Pending => {
+                    self.write_blocked = true;
+                    break;
+                }
+            }
+        }
+        if wrote {
+            self.last_batch_owners = std::mem::take(&mut inner.batch_owners);
+            self.env.metrics.batch(u64::from(self.last_batch_owners));
+        }
+        drop(inner);
+        if wrote || self.flush_pending {
+            match Pin::new(&mut self.link.stream).poll_flush(cx) {
+                Poll::Ready(Ok(())) => self.flush_pending = false,
+                Poll::Ready(Err(_)) => return self.lose(UpstreamDisconnect::Reset),
+                Poll::Pending => self.flush_pending = true,
+            }
+        }
+        if wrote && self.timer_at > clock::now() + BUSY_TICK * 2 {
+            self.set_timer(cx, BUSY_TICK);
+        }
+        if wrote {
+            self.last_use = self.last_read.max(self.last_use);
+        }
+    }
+
+    fn set_timer(&mut self, cx: &mut Context<'_>, after: Duration) {
+        self.timer_at = clock::now() + after;
+        self.timer.as_mut().reset(self.timer_at.into());
+        if self.timer.as_mut().poll(cx).is_ready() {
+            cx.waker().wake_by_ref();
+        }
+    }
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>) {
+        if self.timer.as_mut().poll(cx).is_pending() || self.ended.is_some() {
+            return;
+        }
+        let now = clock::now();
+        self.check(now);
+        let pool = &self.env.settings.pool;
+        let busy = !self.shared.inner.borrow().pipeline.is_empty() || self.successor.is_some();
+        let idle_check = pool.health_check_interval.min(pool.idle_timeout).max(BUSY_TICK);
+        self.set_timer(cx, if busy { BUSY_TICK } else { idle_check });
+    }
+
+    /// Looks after time: late replies, silence, age.
+    fn check(&mut self, now: Instant) {
+        let pool = &self.env.settings.pool;
+        let mut inner = self.shared.inner.borrow_mut();
+        if let Some(before) =
+            now.checked_sub(pool.command_timeout).filter(|_| !pool.command_timeout.is_zero())
+        {
+            let env = self.env;
+            inner.pipeline.expire(before, |owner, ticket| {
+                env.metrics.timed_out();
+                if let Some(mailbox) = owner {
+                    mailbox.lose(ticket, Loss::TimedOut);
+                }
+            });
+        }
+        // A server that owes nothing may be silent as long as it likes.
+        let heard = inner
+            .pipeline
+            .waiting_since()
+            .map_or(self.last_read, |since| since.max(self.last_read));
+        let silent = now.saturating_duration_since(heard);
+        let busy = !inner.pipeline.is_empty();
+        if busy {
+            self.last_use = now;
+        }
+        let health_due = !busy && silent >= pool.health_check_interval;
+        let stalled = busy && silent >= pool.stall_timeout;
+        match self.probe {
+            Some(since) if now.saturating_duration_since(since) >= pool.connect_timeout => {
+                drop(inner);
+                tracing::warn!(
+                    code = "UPS-E002",
+                    "upstream connection closed: silent, and a PING was not answered"
+                );
+                return self.lose(UpstreamDisconnect::Timeout);
+            }
+            Some(_) => {}
+            None if health_due || stalled => {
+                inner.pipeline.push(None, Ticket::default(), PING, 0, false, now);
+                self.probe = Some(now);
+            }
+            None => {}
+        }
+        drop(inner);
+        let home = self.shared.key() == PoolKey { protocol: Protocol::Resp2, database: 0 };
+        if !busy && !home && now.saturating_duration_since(self.last_use) >= pool.idle_timeout {
+            self.ended = Some(Ended::Idle);
+        }
+        let old =
+            !pool.max_age.is_zero() && now.saturating_duration_since(self.born) >= pool.max_age;
+        let outdated = !self.env.is_current(&self.link);
+        let aside = self.shared.is_aside();
+        let pausing = matches!(self.successor, Some(Successor::Failed(until)) if now < until);
+        if (old || outdated || self.misplaced)
+            && !aside
+            && (self.successor.is_none()
+                || matches!(self.successor, Some(Successor::Failed(_))) && !pausing)
+        {
+            self.successor = Some(Successor::Dialing(self.dial()));
+        }
+    }
+
+    /// A new connection takes over when the old one has answered everything.
+    fn poll_successor(&mut self, cx: &mut Context<'_>) {
+        if let Some(Successor::Dialing(dialing)) = &mut self.successor
+            && let Poll::Ready(link) = dialing.as_mut().poll(cx)
+        {
+            self.successor = Some(match link {
+                Ok(link) => Successor::Ready(Box::new(link), clock::now()),
+                Err(error) => {
+                    self.env.note_dial_failure(&error);
+                    Successor::Failed(clock::now() + Duration::from_secs(1))
+                }
+            });
+        }
+        let Some(Successor::Ready(_, since)) = &self.successor else { return };
+        if self.ended.is_some() {
+            return;
+        }
+        if !self.owed() {
+            if let Some(Successor::Ready(link, _)) = self.successor.take() {
+                self.ended = Some(Ended::Replaced(link));
+            }
+        } else if clock::now().saturating_duration_since(*since) > REPLACE_PATIENCE {
+            self.lose(UpstreamDisconnect::Rotation);
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! Why a connection to the server could not be had.
+//!
+//! Owns: [`DialError`]. Never knows: what clients are told.
+
+use std::time::Duration;
+
+use crate::tls::TlsError;
+use crate::traffic::Unavailable;
+
+/// A connection that did not come to be: for logs, for metrics, for the retry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DialError {
+    pub what: Unavailable,
+    /// A metric label: of the phase, or with [`Unavailable::Tls`] of the handshake failure.
+    pub label: &'static str,
+    /// Cause and fix for a person; never a secret, never the server's echo of what we sent.
+    pub text: String,
+    /// What the server answered to `SELECT`, when it is that which failed: the client that asked for
+    /// the database gets this line.
+    pub server_line: Option<Vec<u8>>,
+}
+
+impl DialError {
+    pub(super) fn new(what: Unavailable, text: impl Into<String>) -> Self {
+        Self { what, label: what.label(), text: text.into(), server_line: None }
+    }
+
+    pub(super) fn timed_out(
+        server: impl std::fmt::Display,
+        after: Duration,
+        phase: &'static str,
+    ) -> Self {
+        Self::new(Unavailable::Timeout, format!("{server}: timed out after {after:?}: {phase}"))
+    }
+}
+
+impl From<TlsError> for DialError {
+    fn from(error: TlsError) -> Self {
+        let text = format!("{error}; {}", error.fault.hint());
+        Self { label: error.fault.label(), ..Self::new(Unavailable::Tls, text) }
+    }
+}
+
+impl std::fmt::Display for DialError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for DialError {}

@@ -1,0 +1,141 @@
+//! One upstream connection lent to one session, which drives it from its own task.
+//!
+//! Owns: [`Lease`]. Never knows: why it was lent, what travels on it.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::dial::Link;
+use super::pool::Pool;
+use crate::resp::{ReplyError, ReplyScanner};
+use crate::traffic::{Loss, OpenFailure, PoolKey, Unavailable};
+
+/// The right to a pinned connection. Dropped, it closes the connection; [`Lease::give_back`] is for
+/// one that provably carries no state.
+#[derive(Debug)]
+pub struct Lease {
+    link: Option<Link>,
+    out: BytesMut,
+    scanner: ReplyScanner,
+    pool: Rc<Pool>,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// Why the connection is of no use any more.
+#[derive(Debug)]
+pub enum LeaseError {
+    Closed,
+    Io(std::io::Error),
+    Framing(ReplyError),
+}
+
+impl Lease {
+    /// Borrows a connection from the pool.
+    ///
+    /// # Errors
+    ///
+    /// When none can be had within `acquire_timeout`.
+    pub(super) async fn acquire(pool: Rc<Pool>, key: PoolKey) -> Result<Self, OpenFailure> {
+        let exhausted = OpenFailure::Loss(Loss::Unavailable(Unavailable::Exhausted));
+        let permit = pool.permit().await.ok_or(exhausted)?;
+        let link = Some(pool.link(key).await?);
+        pool.note_lent();
+        let (out, scanner) = (BytesMut::new(), ReplyScanner::default());
+        Ok(Self { link, out, scanner, pool, _permit: permit })
+    }
+
+    /// Puts bytes in line to be written.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.out.extend_from_slice(bytes);
+    }
+
+    /// Bytes not yet written.
+    #[must_use]
+    pub fn unwritten(&self) -> usize {
+        self.out.len()
+    }
+
+    /// Whether it was made with the identity in force.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        self.link.as_ref().is_some_and(|link| self.pool.is_current(link))
+    }
+
+    /// Writes as much as the socket takes; ready when nothing is left.
+    ///
+    /// # Errors
+    ///
+    /// When the connection is gone.
+    pub fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LeaseError>> {
+        let Some(link) = &mut self.link else { return Poll::Ready(Err(LeaseError::Closed)) };
+        while !self.out.is_empty() {
+            let count = ready!(Pin::new(&mut link.stream).poll_write(cx, &self.out))
+                .map_err(LeaseError::Io)?;
+            if count == 0 {
+                return Poll::Ready(Err(LeaseError::Closed));
+            }
+            self.out.advance(count);
+        }
+        if self.out.capacity() > crate::base::limits::READ_BYTES * 4 {
+            self.out = BytesMut::new();
+        }
+        Pin::new(&mut link.stream).poll_flush(cx).map_err(LeaseError::Io)
+    }
+
+    /// Reads once into `scratch`.
+    ///
+    /// # Errors
+    ///
+    /// When the connection is gone.
+    pub fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        scratch: &mut [u8],
+    ) -> Poll<Result<usize, LeaseError>> {
+        let Some(link) = &mut self.link else { return Poll::Ready(Err(LeaseError::Closed)) };
+        let mut buf = ReadBuf::new(scratch);
+        ready!(Pin::new(&mut link.stream).poll_read(cx, &mut buf)).map_err(LeaseError::Io)?;
+        match buf.filled().len() {
+            0 => Poll::Ready(Err(LeaseError::Closed)),
+            count => Poll::Ready(Ok(count)),
+        }
+    }
+
+    /// The next piece of a reply at the front of `bytes`: its length, the reply's first byte, and
+    /// whether the reply ends with it.
+    ///
+    /// # Errors
+    ///
+    /// When the bytes are not RESP.
+    pub fn next_piece(&mut self, bytes: &[u8]) -> Result<(usize, u8, bool), LeaseError> {
+        let advance = self.scanner.advance(bytes).map_err(LeaseError::Framing)?;
+        Ok((advance.used, self.scanner.kind(), advance.done))
+    }
+
+    /// The announced length of the reply in progress, when it is a single string.
+    #[must_use]
+    pub fn announced(&self) -> u64 {
+        self.scanner.announced().unwrap_or(0)
+    }
+
+    /// Returns the connection for somebody else: nobody can tell that it was lent.
+    pub fn give_back(mut self) {
+        if let Some(link) = self.link.take()
+            && self.out.is_empty()
+            && !self.scanner.in_progress()
+        {
+            self.pool.put(link);
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.pool.note_returned();
+    }
+}

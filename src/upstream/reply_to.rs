@@ -1,0 +1,250 @@
+//! The way back from a shared connection to one session: what arrived waits here until the session's
+//! task takes it. It never makes the connection wait.
+//!
+//! Owns: [`Mailbox`], [`Item`]. Never knows: what a reply means, who reads it.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::task::Waker;
+
+use bytes::BytesMut;
+
+use crate::traffic::{Loss, Ticket};
+
+/// Something for a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Item {
+    /// The next `len` bytes are a piece of the reply to `ticket`.
+    Piece { ticket: Ticket, len: usize, kind: u8, done: bool },
+    /// No reply to `ticket` will come, or no more of it.
+    Lost(Ticket, Loss),
+}
+
+/// Bytes that all sessions' buffers may take together, and empty buffers for whoever needs one next.
+#[derive(Debug)]
+pub struct Buffers {
+    used: Cell<usize>,
+    cap: Cell<usize>,
+    spare: RefCell<Vec<BytesMut>>,
+    spare_items: RefCell<Vec<Vec<Item>>>,
+}
+
+/// Empty buffers kept for reuse, and the largest that is kept.
+const SPARES_MAX: usize = 256;
+const SPARE_BYTES_MAX: usize = 16 * 1024;
+const SPARE_ITEMS_MAX: usize = 256;
+/// What a new buffer holds before it grows.
+const FRESH_BYTES: usize = 1024;
+
+impl Buffers {
+    #[must_use]
+    pub fn new(cap: usize) -> Rc<Self> {
+        Rc::new(Self {
+            used: Cell::new(0),
+            cap: Cell::new(cap),
+            spare: RefCell::default(),
+            spare_items: RefCell::default(),
+        })
+    }
+
+    #[must_use]
+    pub fn used(&self) -> usize {
+        self.used.get()
+    }
+
+    pub fn set_cap(&self, cap: usize) {
+        self.cap.set(cap);
+    }
+
+    /// Replaces one holder's share of `before` bytes by `after`. Returns whether all is within the cap.
+    pub fn adjust(&self, before: usize, after: usize) -> bool {
+        let used = (self.used.get() + after).saturating_sub(before);
+        self.used.set(used);
+        used <= self.cap.get()
+    }
+
+    /// An empty buffer, used before if there is one.
+    #[must_use]
+    pub fn get(&self) -> BytesMut {
+        let spare = self.spare.borrow_mut().pop();
+        spare.unwrap_or_else(|| BytesMut::with_capacity(FRESH_BYTES))
+    }
+
+    /// Takes a buffer back for the next one; an idle session keeps none.
+    pub fn put(&self, mut buffer: BytesMut) {
+        buffer.clear();
+        let mut spare = self.spare.borrow_mut();
+        if (1..=SPARE_BYTES_MAX).contains(&buffer.capacity()) && spare.len() < SPARES_MAX {
+            spare.push(buffer);
+        }
+    }
+
+    fn get_items(&self) -> Vec<Item> {
+        self.spare_items.borrow_mut().pop().unwrap_or_default()
+    }
+
+    fn put_items(&self, items: Vec<Item>) {
+        let mut spare = self.spare_items.borrow_mut();
+        if items.capacity() <= SPARE_ITEMS_MAX && spare.len() < SPARES_MAX {
+            spare.push(items);
+        }
+    }
+}
+
+/// A session below this share of the buffers is never ended for the sake of the others.
+pub const FAIR_SHARE_BYTES: usize = 64 * 1024;
+
+#[derive(Debug, Default)]
+struct Inner {
+    bytes: BytesMut,
+    items: Vec<Item>,
+    waker: Option<Waker>,
+    /// The connection that waits until the client has read some.
+    feeder: Option<Waker>,
+    closed: bool,
+}
+
+/// One session's mailbox.
+#[derive(Debug)]
+pub struct Mailbox {
+    inner: RefCell<Inner>,
+    /// Unread bytes at which the session is ended at once.
+    limit: Cell<usize>,
+    /// Bytes of replies that the session's task has taken but the client has not read.
+    unread: Cell<usize>,
+    overflow: Cell<bool>,
+    large: Cell<bool>,
+    buffers: Rc<Buffers>,
+}
+
+impl Mailbox {
+    #[must_use]
+    pub fn new(limit: usize, buffers: Rc<Buffers>) -> Rc<Self> {
+        Rc::new(Self {
+            inner: RefCell::default(),
+            limit: Cell::new(limit),
+            unread: Cell::new(0),
+            overflow: Cell::new(false),
+            large: Cell::new(false),
+            buffers,
+        })
+    }
+
+    /// A piece of a reply. Never waits: a session over its limit is marked and gets nothing more.
+    pub fn deliver(&self, ticket: Ticket, bytes: &[u8], kind: u8, done: bool) {
+        let mut inner = self.inner.borrow_mut();
+        if inner.closed {
+            return;
+        }
+        let before = inner.bytes.len();
+        let after = before + bytes.len();
+        let within = self.buffers.adjust(before, after);
+        if after + self.unread.get() > self.limit.get() || (!within && after > FAIR_SHARE_BYTES) {
+            self.buffers.adjust(after, 0);
+            self.overflow.set(true);
+            inner.closed = true;
+            inner.bytes = BytesMut::new();
+            inner.items = Vec::new();
+        } else {
+            if inner.bytes.capacity() == 0 {
+                inner.bytes = self.buffers.get();
+            }
+            if inner.items.capacity() == 0 {
+                inner.items = self.buffers.get_items();
+            }
+            inner.bytes.extend_from_slice(bytes);
+            inner.items.push(Item::Piece { ticket, len: bytes.len(), kind, done });
+        }
+        if let Some(waker) = inner.waker.take() {
+            waker.wake();
+        }
+    }
+
+    pub fn lose(&self, ticket: Ticket, loss: Loss) {
+        let mut inner = self.inner.borrow_mut();
+        if inner.closed {
+            return;
+        }
+        inner.items.push(Item::Lost(ticket, loss));
+        if let Some(waker) = inner.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// Notes that a reply of at least `limits.large_bytes` is on its way here.
+    pub fn note_large(&self) {
+        self.large.set(true);
+    }
+
+    /// Whether a large reply came since the last question.
+    pub fn take_large(&self) -> bool {
+        self.large.take()
+    }
+
+    /// Hands out everything that has arrived, and asks to be woken by the next arrival. Returns
+    /// whether the session has exceeded what it may leave unread.
+    pub fn drain(&self, waker: &Waker, mut take: impl FnMut(Item, &[u8])) -> bool {
+        let mut inner = self.inner.borrow_mut();
+        let Inner { bytes, items, waker: known, .. } = &mut *inner;
+        let mut start = 0;
+        for item in items.drain(..) {
+            let len = if let Item::Piece { len, .. } = item { len } else { 0 };
+            take(item, bytes.get(start..start + len).unwrap_or_default());
+            start += len;
+        }
+        if items.capacity() > 0 {
+            self.buffers.put_items(std::mem::take(items));
+        }
+        if !bytes.is_empty() {
+            self.buffers.adjust(bytes.len(), 0);
+            self.buffers.put(std::mem::take(bytes));
+        }
+        if !known.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            *known = Some(waker.clone());
+        }
+        self.overflow.get()
+    }
+
+    /// Bytes that have arrived and that the client has not read; 0 when nobody will.
+    pub(super) fn backlog(&self) -> usize {
+        let inner = self.inner.borrow();
+        if inner.closed { 0 } else { inner.bytes.len() + self.unread.get() }
+    }
+
+    /// Asks to be woken when the client has read some.
+    pub(super) fn wait_for_reader(&self, waker: &Waker) {
+        self.inner.borrow_mut().feeder = Some(waker.clone());
+    }
+
+    /// Notes how much of what the session's task has taken is not read.
+    pub fn note_unread(&self, bytes: usize) {
+        if self.unread.replace(bytes) > bytes
+            && let Some(feeder) = self.inner.borrow_mut().feeder.take()
+        {
+            feeder.wake();
+        }
+    }
+
+    /// Lets the session's task look around, although nothing has arrived.
+    pub fn wake(&self) {
+        if let Some(waker) = self.inner.borrow_mut().waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// Nobody will read this any more.
+    pub fn close(&self) {
+        let mut inner = self.inner.borrow_mut();
+        self.buffers.adjust(inner.bytes.len(), 0);
+        if let Some(feeder) = inner.feeder.take() {
+            feeder.wake();
+        }
+        *inner = Inner { closed: true, ..Inner::default() };
+    }
+}
+
+impl Drop for Mailbox {
+    fn drop(&mut self) {
+        self.buffers.adjust(self.inner.get_mut().bytes.len(), 0);
+    }
+}
