@@ -1,1 +1,13 @@
-//! (under construction)
+//! The application's side: accept, read, write; the shell around each session.
+//!
+//! Owns: the meeting of sessions and upstream connections. Never knows: TLS, how policy decides.
+
+mod connection;
+mod intake;
+mod listener;
+mod meter;
+mod pinned;
+mod shell;
+
+pub use listener::{BindError, Listener, bind};
+pub use shell::{Shell, ShellParts};

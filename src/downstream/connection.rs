@@ -1,0 +1,354 @@
+//! One client connection: the order in which it reads, asks, waits, answers and ends.
+//!
+//! Owns: [`Connection`]. Never knows: what a command means, how the server is reached.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Sleep;
+
+use super::shell::Shell;
+use crate::base::clock;
+use crate::config::ClientLimits;
+use crate::policy::Policy;
+use crate::resp::RequestScanner;
+use crate::session::{Auth, Cause, Session};
+use crate::telemetry::ClientDisconnect;
+use crate::traffic::{Facts, Loss, OpenFailure};
+use crate::upstream::{FAIR_SHARE_BYTES, Item, Lease, Mailbox, Shared, give_way};
+
+/// How long a connection that is to be closed may take to read its last replies.
+const GOODBYE: Duration = Duration::from_secs(5);
+/// Rounds of one connection before other tasks get their turn.
+const ROUNDS_PER_TURN: u32 = 3;
+
+/// What the request at the front of the client's bytes waits for.
+pub(super) enum Waiting {
+    No,
+    /// A reply: everything in flight must be answered first.
+    Reply,
+    Lease(Cause, Pin<Box<dyn Future<Output = Result<Lease, OpenFailure>>>>),
+    Open(Pin<Box<dyn Future<Output = Result<Facts, OpenFailure>>>>),
+}
+
+/// What becomes of the rest of a large request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Passing {
+    No,
+    /// On to the pinned connection.
+    ToLease,
+    /// Nowhere.
+    Away,
+}
+
+/// The shell around one session.
+pub(super) struct Connection<S> {
+    pub stream: S,
+    pub shell: Rc<Shell>,
+    pub auth: std::sync::Arc<Auth>,
+    pub policy: std::sync::Arc<Policy>,
+    pub limits: std::sync::Arc<ClientLimits>,
+    pub session: Session,
+    pub scanner: RequestScanner,
+    /// Bytes of the client that are not consumed yet; empty while the client is idle.
+    pub pending: BytesMut,
+    /// A request at the front of `pending` was scanned and presented: so long, and only a head.
+    pub presented: Option<(usize, bool)>,
+    pub out: BytesMut,
+    pub mailbox: Rc<Mailbox>,
+    pub shared: Option<Rc<Shared>>,
+    pub lease: Option<Box<(Lease, Cause)>>,
+    pub waiting: Waiting,
+    pub passing: Passing,
+    /// Bytes sent since nothing was in flight.
+    pub sent_bytes: usize,
+    pub eof: bool,
+    /// The socket had nothing more when it was asked in this turn, and will wake the task.
+    pub socket_empty: bool,
+    pub ending: Option<(ClientDisconnect, Instant)>,
+    pub now: Instant,
+    pub last_heard: Instant,
+    /// Since when the client has taken nothing although too much waits for it.
+    stuck_since: Option<Instant>,
+    timer: Option<Pin<Box<Sleep>>>,
+    accounted: usize,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    pub(super) fn new(stream: S, shell: Rc<Shell>, auth: std::sync::Arc<Auth>) -> (u64, Box<Self>) {
+        let (id, mailbox) = shell.admit();
+        let now = clock::now();
+        let connection = Box::new(Self {
+            stream,
+            session: Session::new(id, &auth),
+            auth,
+            policy: shell.policy.get(),
+            limits: shell.limits.get(),
+            shell,
+            scanner: RequestScanner::default(),
+            pending: BytesMut::new(),
+            presented: None,
+            out: BytesMut::new(),
+            mailbox,
+            shared: None,
+            lease: None,
+            waiting: Waiting::No,
+            passing: Passing::No,
+            sent_bytes: 0,
+            eof: false,
+            socket_empty: false,
+            ending: None,
+            now,
+            last_heard: now,
+            stuck_since: None,
+            timer: None,
+            accounted: 0,
+        });
+        (id, connection)
+    }
+
+    /// Serves the client until it is gone; says why it went.
+    pub(super) async fn serve(mut self: Box<Self>) -> ClientDisconnect {
+        let why = std::future::poll_fn(|cx| self.poll(cx)).await;
+        if why == ClientDisconnect::OutputLimit {
+            tracing::warn!(
+                code = "CLI-E001",
+                held = self.accounted,
+                unread = self.out.len(),
+                "client disconnected: its unread replies or unfinished requests exceed the limits"
+            );
+        }
+        self.mailbox.close();
+        if let Some(lease) = self.lease.take() {
+            self.shell.meter.pinned(lease.1, -1);
+        }
+        self.shell.buffers.adjust(self.accounted, 0);
+        why
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ClientDisconnect> {
+        self.now = clock::now();
+        self.socket_empty = false;
+        for _ in 0..ROUNDS_PER_TURN {
+            let mut progress = self.take_replies(cx);
+            progress |= self.poll_lease(cx);
+            progress |= self.poll_waiting(cx);
+            // What the replies have made of the pinned connection comes before the next request.
+            self.settle_lease();
+            progress |= self.intake(cx);
+            self.settle_lease();
+            match self.write(cx) {
+                Ok(wrote) => progress |= wrote,
+                Err(why) => return Poll::Ready(why),
+            }
+            if let Some(why) = self.account() {
+                return Poll::Ready(why);
+            }
+            if let Some(why) = self.ended() {
+                return Poll::Ready(why);
+            }
+            if !progress {
+                return self.poll_timer(cx);
+            }
+        }
+        give_way(cx);
+        Poll::Pending
+    }
+
+    /// Puts what the shared connection delivered into its places.
+    fn take_replies(&mut self, cx: &Context<'_>) -> bool {
+        let Self { mailbox, session, out, shell, now, .. } = self;
+        let mut any = false;
+        let mut cut = None;
+        let overflow = mailbox.drain(cx.waker(), |item, bytes| {
+            any = true;
+            if out.capacity() == 0 {
+                *out = shell.buffers.get();
+            }
+            match item {
+                Item::Piece { ticket, kind, done, .. } => {
+                    if let Some(completed) = session.handle_reply(ticket, bytes, kind, done, out) {
+                        shell.meter.completed(completed, *now);
+                    }
+                }
+                Item::Lost(ticket, loss) => {
+                    if loss == Loss::Truncated {
+                        cut = cut.or(Some(out.len()));
+                    }
+                    if session.handle_loss(ticket, loss, out).is_some() {
+                        shell.meter.lost(loss == Loss::TimedOut);
+                    }
+                }
+            }
+        });
+        if mailbox.take_large() {
+            session.note_large_reply();
+        }
+        if overflow {
+            self.end_now(ClientDisconnect::OutputLimit);
+        }
+        if let Some(cut) = cut {
+            // A reply was cut in its middle: whatever followed would be taken for its rest.
+            self.out.truncate(cut);
+            self.end_now(ClientDisconnect::UpstreamLost);
+        }
+        if any && matches!(self.waiting, Waiting::Reply) {
+            self.waiting = Waiting::No;
+        }
+        if self.session.in_flight() == 0 {
+            self.sent_bytes = 0;
+            self.shared.take_if(|shared| shared.is_aside());
+        }
+        any
+    }
+
+    /// The connection is to be closed once everything before is answered and read.
+    pub(super) fn end(&mut self, why: ClientDisconnect) {
+        if self.ending.is_none() {
+            self.ending = Some((why, self.now + GOODBYE));
+        }
+        self.pending = BytesMut::new();
+        self.presented = None;
+        self.passing = Passing::Away;
+    }
+
+    /// The connection is to be closed at once.
+    pub(super) fn end_now(&mut self, why: ClientDisconnect) {
+        self.end(why);
+        self.ending = Some((why, self.now));
+    }
+
+    fn ended(&mut self) -> Option<ClientDisconnect> {
+        if self.ending.is_none()
+            && self.shell.is_leaving()
+            && self.session.is_idle()
+            && self.pending.is_empty()
+        {
+            self.end(ClientDisconnect::Drain);
+        }
+        let finished = self.session.is_settled() && self.out.is_empty();
+        if let Some((why, until)) = self.ending {
+            return (finished || self.now >= until).then_some(why);
+        }
+        if !self.eof {
+            return None;
+        }
+        // A client that left while its blocking command waits is told nothing, and nothing is
+        // popped for nobody: the pinned connection closes with this one. Other replies are still
+        // written: the client may have closed its sending half only.
+        let waits = !matches!(self.waiting, Waiting::No) || self.presented.is_some();
+        let left = self.session.is_blocked() || self.passing == Passing::ToLease;
+        (left || (finished && !waits)).then_some(ClientDisconnect::Client)
+    }
+
+    /// Writes as much as the client takes.
+    fn write(&mut self, cx: &mut Context<'_>) -> Result<bool, ClientDisconnect> {
+        let mut wrote = 0;
+        while !self.out.is_empty() {
+            match Pin::new(&mut self.stream).poll_write(cx, &self.out) {
+                Poll::Ready(Ok(count)) if count > 0 => {
+                    // Emptied, the buffer keeps its room; advanced to its end it would have none.
+                    if count == self.out.len() {
+                        self.out.clear();
+                    } else {
+                        self.out.advance(count);
+                    }
+                    wrote += count;
+                }
+                Poll::Ready(_) => return Err(ClientDisconnect::Reset),
+                Poll::Pending => break,
+            }
+        }
+        if wrote > 0 {
+            self.shell.meter.transmitted(wrote);
+            self.stuck_since = None;
+        }
+        if self.out.is_empty() {
+            if self.out.capacity() > 0 {
+                self.shell.buffers.put(std::mem::take(&mut self.out));
+            }
+        } else if self.out.len() > self.limits.output_soft_bytes && self.stuck_since.is_none() {
+            self.stuck_since = Some(self.now);
+        }
+        self.mailbox.note_unread(self.out.len());
+        Ok(wrote > 0)
+    }
+
+    /// Counts this connection's buffers against its own limit and that of all together.
+    fn account(&mut self) -> Option<ClientDisconnect> {
+        let lease = self.lease.as_ref().map_or(0, |lease| lease.0.unwritten());
+        let held =
+            self.pending.capacity() + self.out.capacity() + self.session.held_bytes() + lease;
+        if held == self.accounted {
+            return None;
+        }
+        let grown = held > self.accounted;
+        let within = self.shell.buffers.adjust(self.accounted, held);
+        self.accounted = held;
+        let alone = self.out.len() > self.limits.output_hard_bytes;
+        let together = grown && !within && held > FAIR_SHARE_BYTES;
+        (alone || together).then_some(ClientDisconnect::OutputLimit)
+    }
+
+    /// Waits for the next thing to happen, with the earliest deadline as an end.
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<ClientDisconnect> {
+        let Some(deadline) = self.deadline() else {
+            self.timer = None;
+            return Poll::Pending;
+        };
+        if self.now >= deadline {
+            if let Some(why) = self.expire() {
+                return Poll::Ready(why);
+            }
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let timer =
+            self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
+        if timer.deadline() != deadline.into() {
+            timer.as_mut().reset(deadline.into());
+        }
+        if timer.as_mut().poll(cx).is_ready() {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+
+    fn idle_deadline(&self) -> Option<Instant> {
+        let idle = self.limits.idle_timeout;
+        (!idle.is_zero() && self.session.is_idle()).then(|| self.last_heard + idle)
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let stuck = self.stuck_since.map(|since| since + self.limits.output_soft_time);
+        let ending = self.ending.map(|(_, until)| until);
+        let lease = [self.lease_deadline(), self.rest_deadline()];
+        [self.idle_deadline(), stuck, ending].into_iter().chain(lease).flatten().min()
+    }
+
+    /// A deadline has passed; whose, and what follows.
+    fn expire(&mut self) -> Option<ClientDisconnect> {
+        let now = self.now;
+        if let Some((why, until)) = self.ending
+            && now >= until
+        {
+            return Some(why);
+        }
+        if self.stuck_since.is_some_and(|since| now >= since + self.limits.output_soft_time) {
+            return Some(ClientDisconnect::OutputLimit);
+        }
+        if self.idle_deadline().is_some_and(|deadline| now >= deadline) {
+            return Some(ClientDisconnect::Idle);
+        }
+        self.expire_lease();
+        None
+    }
+
+    pub(super) const fn heard(&mut self) {
+        self.last_heard = self.now;
+    }
+}

@@ -1,0 +1,157 @@
+//! What happens on the application's side, as figures.
+//!
+//! Owns: which event moves which metric. Never knows: decisions; how metrics are printed.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::command::{Categories, Spec, all};
+use crate::policy::{Refusal, Rule};
+use crate::session::{Cause, Class, Completed};
+use crate::telemetry::{
+    ClientAuthResult, ClientDisconnect, ClientRejection, CommandClass, DenyRule, Family,
+    ListenerKind, Metrics, PinCause, ProtocolFault, ReplyResult,
+};
+
+#[derive(Debug)]
+pub(super) struct Meter {
+    metrics: Arc<Metrics>,
+    /// By command number.
+    families: Box<[Family]>,
+}
+
+impl Meter {
+    pub(super) fn new(metrics: Arc<Metrics>) -> Self {
+        let mut families = vec![Family::Other; all().len()];
+        for spec in all() {
+            if let Some(family) = families.get_mut(usize::from(spec.id.0)) {
+                *family = family_of(spec);
+            }
+        }
+        Self { metrics, families: families.into_boxed_slice() }
+    }
+
+    pub(super) fn accepted(&self, kind: ListenerKind) {
+        self.metrics.client_connections_total[kind].inc();
+        self.metrics.client_connections[kind].inc();
+    }
+
+    pub(super) fn rejected(&self, why: ClientRejection) {
+        self.metrics.client_connections_rejected_total[why].inc();
+    }
+
+    pub(super) fn left(&self, kind: ListenerKind, why: ClientDisconnect) {
+        self.metrics.client_connections[kind].dec();
+        self.metrics.client_disconnects_total[why].inc();
+    }
+
+    pub(super) fn received(&self, bytes: usize, commands: u64) {
+        self.metrics.client_receive_bytes_total.add(bytes as u64);
+        if commands > 0 {
+            self.metrics.pipeline_depth.observe(commands);
+        }
+    }
+
+    pub(super) fn transmitted(&self, bytes: usize) {
+        self.metrics.client_transmit_bytes_total.add(bytes as u64);
+    }
+
+    pub(super) fn command(&self, spec: Option<&'static Spec>) {
+        let family = spec.and_then(|spec| self.families.get(usize::from(spec.id.0)));
+        self.metrics.commands_total[family.copied().unwrap_or(Family::Other)].inc();
+    }
+
+    pub(super) fn completed(&self, done: Completed, now: Instant) {
+        let result = if done.error { ReplyResult::RedisError } else { ReplyResult::Ok };
+        self.metrics.replies_total[result].inc();
+        let class = match done.class {
+            Class::Read => CommandClass::Read,
+            Class::Write => CommandClass::Write,
+            Class::Blocking => CommandClass::Blocking,
+            Class::Other => CommandClass::Other,
+        };
+        self.metrics.command_duration_seconds[class]
+            .observe(now.saturating_duration_since(done.at));
+    }
+
+    pub(super) fn lost(&self, timed_out: bool) {
+        let result = if timed_out { ReplyResult::Timeout } else { ReplyResult::Unavailable };
+        self.metrics.replies_total[result].inc();
+    }
+
+    pub(super) fn refused(&self, refusal: &Refusal) {
+        let rule = match refusal.rule {
+            Rule::Unknown => DenyRule::Unknown,
+            Rule::Arity => DenyRule::Arity,
+            Rule::Syntax => DenyRule::Syntax,
+            Rule::Command => DenyRule::Command,
+            Rule::Category => DenyRule::Category,
+            Rule::Namespace => DenyRule::Namespace,
+            Rule::Channel => DenyRule::Channel,
+            Rule::Incomplete => DenyRule::Other,
+        };
+        self.metrics.replies_total[ReplyResult::Denied].inc();
+        self.metrics.commands_denied_total.inc(rule, refusal.spec.map(|spec| spec.name));
+    }
+
+    pub(super) fn authenticated(&self, ok: bool) {
+        let result = if ok { ClientAuthResult::Ok } else { ClientAuthResult::Failed };
+        self.metrics.client_auth_total[result].inc();
+    }
+
+    pub(super) fn malformed(&self, label: &str) {
+        let fault = match label {
+            "too_large" => ProtocolFault::TooLarge,
+            "http_smuggling" => ProtocolFault::HttpSmuggling,
+            "inline" => ProtocolFault::Inline,
+            _ => ProtocolFault::Resp,
+        };
+        self.metrics.client_protocol_errors_total[fault].inc();
+    }
+
+    pub(super) fn pinned(&self, cause: Cause, change: i64) {
+        self.metrics.client_pinned_connections[pin_cause(cause)].add(change);
+    }
+
+    pub(super) fn buffered(&self, bytes: usize) {
+        self.metrics.buffer_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+}
+
+const fn pin_cause(cause: Cause) -> PinCause {
+    match cause {
+        Cause::Watch => PinCause::Watch,
+        Cause::Blocking => PinCause::Blocking,
+        Cause::Subscribe => PinCause::Subscribe,
+        Cause::Monitor => PinCause::Monitor,
+        Cause::Tracking => PinCause::Tracking,
+        Cause::Large => PinCause::Large,
+        Cause::Multi => PinCause::Multi,
+        Cause::Session => PinCause::Session,
+    }
+}
+
+/// The first that fits: a command may be in several categories.
+fn family_of(spec: &Spec) -> Family {
+    let table = [
+        (Categories::TRANSACTION, Family::Tx),
+        (Categories::SCRIPTING, Family::Scripting),
+        (Categories::PUBSUB, Family::Pubsub),
+        (Categories::GEO, Family::Geo),
+        (Categories::HYPERLOGLOG, Family::Hll),
+        (Categories::BITMAP, Family::Bitmap),
+        (Categories::STREAM, Family::Stream),
+        (Categories::STRING, Family::String),
+        (Categories::HASH, Family::Hash),
+        (Categories::LIST, Family::List),
+        (Categories::SET, Family::Set),
+        (Categories::SORTEDSET, Family::Zset),
+        (Categories::CONNECTION, Family::Connection),
+        (Categories::KEYSPACE, Family::Generic),
+    ];
+    if spec.name.starts_with("cluster") {
+        return Family::Cluster;
+    }
+    let found = table.iter().find(|(category, _)| spec.categories.has(*category));
+    found.map_or(Family::Server, |(_, family)| *family)
+}

@@ -1,0 +1,164 @@
+//! A session's pinned connection: driven from the session's own task, with the client's own pace.
+//!
+//! Owns: when it is read, written, returned, dropped. Never knows: what travels on it.
+
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::connection::{Connection, Passing, Waiting};
+use crate::session::LeaseNeed;
+use crate::telemetry::ClientDisconnect;
+use crate::traffic::Loss;
+
+/// Unread bytes of the client above which its pinned connection is not read.
+const UNREAD_BYTES_MAX: usize = 256 * 1024;
+/// A client that is silent for this long gives back what it holds for large replies alone.
+const REST: Duration = Duration::from_secs(1);
+/// Unsent bytes of a large request above which the client is not read.
+const UNSENT_BYTES_MAX: usize = 256 * 1024;
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    pub(super) fn lease_has_room(&self) -> bool {
+        self.lease.as_ref().is_none_or(|lease| lease.0.unwritten() < UNSENT_BYTES_MAX)
+    }
+
+    /// Writes and reads the pinned connection. Returns whether anything happened.
+    pub(super) fn poll_lease(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut progress = false;
+        if let Some(lease) = &mut self.lease {
+            let before = lease.0.unwritten();
+            match lease.0.poll_write(cx) {
+                Poll::Ready(Err(_)) => {
+                    self.lose_lease(Loss::OutcomeUnknown);
+                    return true;
+                }
+                Poll::Ready(Ok(())) | Poll::Pending => progress |= lease.0.unwritten() != before,
+            }
+        }
+        if self.out.len() >= UNREAD_BYTES_MAX || self.lease.is_none() {
+            return progress;
+        }
+        let mut scratch = self.shell.take_scratch();
+        let read = self.lease.as_mut().map(|lease| lease.0.poll_read(cx, &mut scratch));
+        match read {
+            None | Some(Poll::Pending) => {}
+            Some(Poll::Ready(Ok(count))) => {
+                progress = true;
+                self.take_pinned(scratch.get(..count).unwrap_or_default());
+            }
+            Some(Poll::Ready(Err(_))) => {
+                progress = true;
+                self.lose_lease(Loss::OutcomeUnknown);
+            }
+        }
+        self.shell.return_scratch(scratch);
+        progress
+    }
+
+    fn take_pinned(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let Some(lease) = &mut self.lease else { return };
+            let Ok((used, kind, done)) = lease.0.next_piece(bytes) else {
+                return self.distrust();
+            };
+            if lease.0.announced() >= self.limits.large_bytes {
+                self.session.note_large_reply();
+            }
+            let (piece, rest) = bytes.split_at_checked(used).unwrap_or((bytes, &[]));
+            bytes = rest;
+            match self.session.handle_pinned(piece, kind, done, &mut self.out) {
+                Ok(Some(completed)) => self.shell.meter.completed(completed, self.now),
+                Ok(None) => {}
+                Err(_) => return self.distrust(),
+            }
+        }
+        if matches!(self.waiting, Waiting::Reply) {
+            self.waiting = Waiting::No;
+        }
+        if self.session.in_flight() == 0 {
+            self.sent_bytes = 0;
+        }
+    }
+
+    fn distrust(&mut self) {
+        tracing::error!(code = "UPS-E001", "pinned connection closed: it cannot be trusted");
+        self.lose_lease(Loss::OutcomeUnknown);
+    }
+
+    /// The pinned connection is gone.
+    pub(super) fn lose_lease(&mut self, loss: Loss) {
+        let Some(lease) = self.lease.take() else { return };
+        self.shell.meter.pinned(lease.1, -1);
+        let (begun, said) = (self.session.reply_has_begun(), self.out.len());
+        let fatal = self.session.handle_lease_lost(loss, &mut self.out);
+        if self.passing == Passing::ToLease {
+            self.passing = Passing::Away;
+        }
+        if matches!(self.waiting, Waiting::Reply) {
+            self.waiting = Waiting::No;
+        }
+        if begun {
+            // Whatever followed half a reply would be taken for its rest.
+            self.out.truncate(said);
+        }
+        if fatal || begun {
+            self.end_now(ClientDisconnect::UpstreamLost);
+        }
+    }
+
+    /// Half a request is on the pinned connection and the rest must not follow.
+    pub(super) fn abandon_pinned(&mut self) {
+        self.lose_lease(Loss::Abandoned);
+    }
+
+    /// Gives the pinned connection back as soon as nothing of this session is on it.
+    pub(super) fn settle_lease(&mut self) {
+        if self.lease.is_none()
+            || self.passing == Passing::ToLease
+            || matches!(self.waiting, Waiting::Lease(..))
+        {
+            return;
+        }
+        let need = if self.presented.is_some() {
+            LeaseNeed::Keep
+        } else {
+            self.session.lease_need(self.shell.dedicated)
+        };
+        if need == LeaseNeed::Keep {
+            return;
+        }
+        let Some(lease) = self.lease.take() else { return };
+        self.shell.meter.pinned(lease.1, -1);
+        self.session.handle_lease_gone();
+        if need == LeaseNeed::Return {
+            lease.0.give_back();
+        }
+    }
+
+    /// When the oldest request on the pinned connection has waited too long; a blocking one never has.
+    pub(super) fn lease_deadline(&self) -> Option<Instant> {
+        self.lease.as_ref()?;
+        let timeout = self.shell.upstream.command_timeout();
+        if timeout.is_zero() || self.passing == Passing::ToLease || !self.out.is_empty() {
+            return None;
+        }
+        self.session.pinned_since().map(|since| since + timeout)
+    }
+
+    /// When the pinned connection has been kept long enough for replies that do not come.
+    pub(super) fn rest_deadline(&self) -> Option<Instant> {
+        let rests = self.lease.is_some() && !self.shell.dedicated && self.session.rests_on_lease();
+        (rests && self.out.is_empty()).then(|| self.last_heard + REST)
+    }
+
+    pub(super) fn expire_lease(&mut self) {
+        if self.rest_deadline().is_some_and(|deadline| self.now >= deadline) {
+            self.session.forget_large_reply();
+        }
+        if self.lease_deadline().is_some_and(|deadline| self.now >= deadline) {
+            self.lose_lease(Loss::TimedOut);
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! What all client connections of the data plane share.
+//!
+//! Owns: [`Shell`]. Never knows: one connection's state.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+
+use super::meter::Meter;
+use crate::base::limits;
+use crate::base::live::Live;
+use crate::config::{ClientLimits, PoolMode};
+use crate::policy::{Policy, Scratch};
+use crate::telemetry::Metrics;
+use crate::upstream::{Buffers, Mailbox, Upstream};
+
+/// What is handed down at assembly.
+#[derive(Debug)]
+pub struct ShellParts {
+    pub upstream: Rc<Upstream>,
+    pub policy: Live<Policy>,
+    pub limits: Live<ClientLimits>,
+    pub mode: PoolMode,
+    pub metrics: Arc<Metrics>,
+}
+
+/// Lives on the data plane's thread.
+#[derive(Debug)]
+pub struct Shell {
+    pub(super) upstream: Rc<Upstream>,
+    pub(super) policy: Live<Policy>,
+    pub(super) limits: Live<ClientLimits>,
+    pub(super) dedicated: bool,
+    pub(super) buffers: Rc<Buffers>,
+    pub(super) meter: Meter,
+    /// Where every connection reads to; only an incomplete request is copied out of it.
+    scratch: RefCell<Box<[u8]>>,
+    pub(super) judge: RefCell<Scratch>,
+    next_id: Cell<u64>,
+    clients: RefCell<HashMap<u64, Weak<Mailbox>>>,
+    leaving: Cell<bool>,
+}
+
+impl Shell {
+    #[must_use]
+    pub fn new(parts: ShellParts) -> Rc<Self> {
+        let cap = parts.limits.get().memory_budget_bytes;
+        Rc::new(Self {
+            upstream: parts.upstream,
+            policy: parts.policy,
+            limits: parts.limits,
+            dedicated: parts.mode == PoolMode::Session,
+            buffers: Buffers::new(cap),
+            meter: Meter::new(parts.metrics),
+            scratch: RefCell::new(vec![0; limits::READ_BYTES].into_boxed_slice()),
+            judge: RefCell::default(),
+            next_id: Cell::new(1),
+            clients: RefCell::default(),
+            leaving: Cell::new(false),
+        })
+    }
+
+    /// Lends the reading buffer; it must come back before the next task runs.
+    pub(super) fn take_scratch(&self) -> Box<[u8]> {
+        std::mem::take(&mut *self.scratch.borrow_mut())
+    }
+
+    pub(super) fn return_scratch(&self, scratch: Box<[u8]>) {
+        *self.scratch.borrow_mut() = scratch;
+    }
+
+    pub(super) fn admit(&self) -> (u64, Rc<Mailbox>) {
+        let id = self.next_id.get();
+        self.next_id.set(id + 1);
+        let limit = self.limits.get().output_hard_bytes;
+        let mailbox = Mailbox::new(limit, Rc::clone(&self.buffers));
+        self.clients.borrow_mut().insert(id, Rc::downgrade(&mailbox));
+        (id, mailbox)
+    }
+
+    pub(super) fn dismiss(&self, id: u64) {
+        self.clients.borrow_mut().remove(&id);
+    }
+
+    /// Clients connected.
+    #[must_use]
+    pub fn clients(&self) -> usize {
+        self.clients.borrow().len()
+    }
+
+    /// Whether another client would be accepted.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.clients() < self.limits.get().max_clients
+    }
+
+    /// Brings the figures up to date that nobody counts as they change.
+    pub fn note_figures(&self) {
+        self.meter.buffered(self.buffers.used());
+    }
+
+    /// New limits are in force; the total among them.
+    pub fn apply_limits(&self) {
+        self.buffers.set_cap(self.limits.get().memory_budget_bytes);
+    }
+
+    /// Every client that owes and is owed nothing is sent away, the others when they are answered.
+    pub fn send_away(&self) {
+        self.leaving.set(true);
+        for mailbox in self.clients.borrow().values().filter_map(Weak::upgrade) {
+            mailbox.wake();
+        }
+    }
+
+    pub(super) const fn is_leaving(&self) -> bool {
+        self.leaving.get()
+    }
+}
