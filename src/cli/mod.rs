@@ -1,1 +1,47 @@
-//! (under construction)
+//! Words for people: the command line, its help, its answers.
+//!
+//! Owns: [`main`]. Never knows: sockets.
+
+mod args;
+mod check;
+mod demo;
+mod output;
+mod run;
+mod version;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::config::environment;
+
+use args::{Arguments, Command};
+
+/// The command line is wrong.
+const USAGE: u8 = 2;
+
+/// Does what the command line says: 0 when all is well, 1 when the configuration is wrong, 2 when
+/// the command line is.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version arrive here as well; a closed pipe is nobody's problem.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    match arguments.command {
+        Command::Run(inputs) => {
+            let source = inputs.source();
+            match source.load(environment()) {
+                Ok(config) => run::run(config, source),
+                Err(problems) => output::complain(&source, problems),
+            }
+        }
+        Command::Check { inputs, skip_files } => check::check(&inputs.source(), skip_files),
+        Command::Demo(arguments) => demo::demo(&arguments),
+        Command::Version => version::version(),
+    }
+}

@@ -1,0 +1,153 @@
+//! `demo`: a throwaway server, certificates and proxy on this machine, and a tour of what they do.
+//!
+//! Owns: the order of the demonstration, its end. Never knows: production.
+
+mod actor;
+mod process;
+mod rotation;
+mod screen;
+mod stage;
+mod talk;
+mod tour;
+
+use std::process::ExitCode;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use super::args::DemoArguments;
+use crate::proxy::Signal;
+use screen::Screen;
+use stage::Stage;
+use talk::Target;
+
+/// How often the programs are looked after while nothing happens.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Sets the stage, gives the tour and stays up until told to leave; 0 when everything was as it
+/// should be.
+pub(super) fn demo(arguments: &DemoArguments) -> ExitCode {
+    let shown = Interrupt::listen().and_then(|interrupt| show(arguments, &interrupt));
+    match shown {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            super::output::print_error(&format!("respgate demo: {}", error.trim_end()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn show(arguments: &DemoArguments, interrupt: &Interrupt) -> Result<(), String> {
+    let screen = Screen::new();
+    let mut stage = Stage::set(arguments)?;
+    introduce(&stage, screen);
+    let told = play(&mut stage, screen, arguments.once, interrupt);
+    let told = told.map_err(|error| format!("{error}\n{}", stage.last_lines()))?;
+    screen.heading(match told {
+        Ending::Finished => "Everything was as it should be.",
+        Ending::Interrupted => "Told to leave.",
+    });
+    let directory = stage.directory().display().to_string();
+    drop(stage);
+    let left = if arguments.keep { "left behind" } else { "removed" };
+    screen.line(&format!("server and respgate ended, {directory} {left}"));
+    Ok(())
+}
+
+/// How a demonstration without a fault ends.
+enum Ending {
+    Finished,
+    Interrupted,
+}
+
+fn play(
+    stage: &mut Stage,
+    screen: Screen,
+    once: bool,
+    interrupt: &Interrupt,
+) -> Result<Ending, String> {
+    for (title, chapter) in tour::CHAPTERS {
+        if interrupt.within(Duration::ZERO) {
+            return Ok(Ending::Interrupted);
+        }
+        screen.heading(title);
+        chapter(stage, screen)?;
+    }
+    if once {
+        return Ok(Ending::Finished);
+    }
+    stage.start_gate()?;
+    invite(stage, screen);
+    while !interrupt.within(LOOK) {
+        stage.check()?;
+    }
+    let gate = stage.gate()?;
+    gate.tell_to_leave()?;
+    gate.await_end()?;
+    Ok(Ending::Interrupted)
+}
+
+fn introduce(stage: &Stage, screen: Screen) {
+    screen.heading("respgate demo");
+    let [first, socket] = [stage.listeners.first(), stage.listeners.last()];
+    let place = |target: Option<&Target>| target.map(ToString::to_string).unwrap_or_default();
+    let Stage { server_name, server_address, .. } = stage;
+    for (name, what) in [
+        ("server", format!("{server_name} on {server_address}, mutual TLS only")),
+        ("respgate", format!("plain RESP on {}", place(first))),
+        ("", format!("and on {}", place(socket))),
+        ("files", format!("{}", stage.directory().display())),
+    ] {
+        screen.line(&format!("{name:10}{what}"));
+    }
+    for note in &stage.notes {
+        screen.line(&format!("note      {note}"));
+    }
+}
+
+fn invite(stage: &Stage, screen: Screen) {
+    screen.heading("Your turn: respgate runs again, until Ctrl-C");
+    let mut ways: Vec<String> = Vec::new();
+    for listener in &stage.listeners {
+        ways.push(match listener {
+            Target::Tcp(address) => {
+                format!("redis-cli -h {} -p {}", address.ip(), address.port())
+            }
+            Target::Unix(path) => format!("redis-cli -s {}", path.display()),
+        });
+    }
+    for (name, what) in [
+        ("connect", ways.join("\n            ")),
+        ("metrics", format!("curl http://{}/metrics", stage.telemetry)),
+        (
+            "config",
+            format!("{}   (save it, and it is read again)", stage.configuration().display()),
+        ),
+        ("log", stage.log().display().to_string()),
+    ] {
+        screen.line(&format!("{name:10}{what}"));
+    }
+    screen.line(&format!("Keys begin with {}", stage::PREFIX));
+}
+
+/// Ctrl-C and its kin.
+struct Interrupt(Receiver<()>);
+
+impl Interrupt {
+    /// Listens on a thread of its own; what follows is up to who asks.
+    fn listen() -> Result<Self, String> {
+        let fault = |error: std::io::Error| format!("no signals: {error}");
+        let (sender, told) = mpsc::channel();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(fault)?;
+        let mut signals = runtime.block_on(async { Signal::listen() }).map_err(fault)?;
+        std::thread::spawn(move || {
+            while runtime.block_on(signals.recv()).is_some() && sender.send(()).is_ok() {}
+        });
+        Ok(Self(told))
+    }
+
+    /// Whether somebody says so within this time, or nobody can.
+    fn within(&self, time: Duration) -> bool {
+        !matches!(self.0.recv_timeout(time), Err(RecvTimeoutError::Timeout))
+    }
+}

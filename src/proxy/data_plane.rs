@@ -1,0 +1,182 @@
+//! The one thread on which commands travel: listeners, sessions, upstream connections.
+//!
+//! Owns: [`DataPlane`], its runtime and what can be told to it. Never knows: signals, files.
+
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::LocalOptions;
+use tokio::sync::{mpsc, oneshot};
+
+use super::parts::{Parts, StartError};
+use crate::admin::Health;
+use crate::base::clock;
+use crate::config::{Config, Listener};
+use crate::downstream::{self, Shell, ShellParts};
+use crate::telemetry::{Metrics, Telemetry};
+use crate::upstream::Upstream;
+
+/// How often the thread shows that it is alive.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// How long connections may take to end when the process leaves.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// What can be told to the data plane.
+#[derive(Debug)]
+pub(super) enum Control {
+    /// A new identity or password is in force.
+    Rotate,
+    /// New limits are in force.
+    Limits,
+}
+
+/// The running thread.
+#[derive(Debug)]
+pub(super) struct DataPlane {
+    control: mpsc::UnboundedSender<Control>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+/// What the thread is built from.
+struct Blueprint {
+    config: Config,
+    parts: Parts,
+    metrics: Arc<Metrics>,
+    health: Arc<Health>,
+    seed: u64,
+}
+
+impl DataPlane {
+    /// Starts the thread and waits until every address is bound.
+    pub(super) fn start(
+        config: &Config,
+        parts: &Parts,
+        telemetry: &Telemetry,
+        health: Arc<Health>,
+    ) -> Result<Self, StartError> {
+        let (control, orders) = mpsc::unbounded_channel();
+        let (stop, stopped) = oneshot::channel();
+        let (report, bound) = std::sync::mpsc::channel();
+        let blueprint = Blueprint {
+            config: config.clone(),
+            parts: parts.clone(),
+            metrics: Arc::clone(&telemetry.metrics),
+            health,
+            seed: RandomState::new().hash_one(std::process::id()),
+        };
+        let run = move || {
+            let mut builder = tokio::runtime::Builder::new_current_thread();
+            let runtime = builder.enable_all().build_local(LocalOptions::default());
+            match runtime {
+                Ok(runtime) => runtime.block_on(serve(blueprint, orders, stopped, report)),
+                Err(error) => {
+                    let _ = report.send(Err(StartError::new(format!("no event loop: {error}"))));
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("respgate-data".to_owned()).spawn(run);
+        let thread = thread.map_err(|error| StartError::new(format!("no thread: {error}")))?;
+        let plane = Self { control, stop: Some(stop), thread: Some(thread) };
+        match bound.recv() {
+            Ok(Ok(())) => Ok(plane),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(StartError::new("the data plane ended before it began")),
+        }
+    }
+
+    pub(super) fn tell(&self, control: Control) {
+        let _ = self.control.send(control);
+    }
+
+    /// Ends every connection and waits for the thread.
+    pub(super) fn stop(mut self) {
+        self.stop.take();
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the data plane ended by a panic");
+        }
+    }
+}
+
+async fn serve(
+    blueprint: Blueprint,
+    mut orders: mpsc::UnboundedReceiver<Control>,
+    mut stopped: oneshot::Receiver<()>,
+    report: std::sync::mpsc::Sender<Result<(), StartError>>,
+) {
+    let Blueprint { config, parts, metrics, health, seed } = blueprint;
+    let listeners = match bind_all(&config.listeners, &parts).await {
+        Ok(listeners) => listeners,
+        Err(error) => {
+            let _ = report.send(Err(error));
+            return;
+        }
+    };
+    let mode = config.upstream.pool.mode;
+    let upstream = Upstream::start(
+        config.upstream,
+        config.limits.large_bytes,
+        parts.dialer,
+        Arc::clone(&metrics),
+        seed,
+    );
+    let shell = Shell::new(ShellParts {
+        upstream: Rc::clone(&upstream),
+        policy: parts.policy,
+        limits: parts.limits,
+        mode,
+        metrics: Arc::clone(&metrics),
+    });
+    for listener in listeners {
+        tokio::task::spawn_local(listener.accept(Rc::clone(&shell)));
+    }
+    let _ = report.send(Ok(()));
+    let warm = Rc::clone(&upstream);
+    tokio::task::spawn_local(async move { drop(warm.warm().await) });
+    let mut heartbeat = tokio::time::interval(HEARTBEAT);
+    loop {
+        tokio::select! {
+            _ = &mut stopped => break,
+            Some(order) = orders.recv() => match order {
+                Control::Rotate => upstream.rotate(),
+                Control::Limits => shell.apply_limits(),
+            },
+            _ = heartbeat.tick() => beat(&health, &shell, &upstream),
+        }
+    }
+    say_goodbye(&shell, &upstream).await;
+}
+
+async fn bind_all(
+    listeners: &[Listener],
+    parts: &Parts,
+) -> Result<Vec<downstream::Listener>, StartError> {
+    let mut bound = Vec::new();
+    for (listener, auth) in listeners.iter().zip(&parts.auth) {
+        bound.push(downstream::bind(listener, auth.clone()).await.map_err(StartError::new)?);
+    }
+    Ok(bound)
+}
+
+fn beat(health: &Health, shell: &Shell, upstream: &Upstream) {
+    health.beat(clock::now());
+    health.set_upstream_up(upstream.is_up());
+    health.set_client_slots_free(shell.has_room());
+    shell.note_figures();
+}
+
+/// Whoever owes and is owed nothing is sent away; the others get a moment.
+async fn say_goodbye(shell: &Shell, upstream: &Upstream) {
+    shell.send_away();
+    let until = clock::now() + GOODBYE;
+    while shell.clients() > 0 && clock::now() < until {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    upstream.close();
+    while upstream.is_up() && clock::now() < until {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}

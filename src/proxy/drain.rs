@@ -1,0 +1,39 @@
+//! When a process that was told to leave may go.
+//!
+//! Owns: [`wait`]. Never knows: signals, connections.
+
+use std::time::Duration;
+
+use crate::base::clock;
+use crate::config::Drain;
+use crate::telemetry::{ListenerKind, Metrics};
+
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Returns when nobody has been connected for `quiet` and `min` has passed, or `max` has passed.
+pub(super) async fn wait(settings: &Drain, metrics: &Metrics) {
+    let began = clock::now();
+    let mut empty_since = None;
+    loop {
+        let now = clock::now();
+        let elapsed = now.saturating_duration_since(began);
+        let clients = connected(metrics);
+        metrics.drain_remaining_connections.set(clients);
+        if clients > 0 {
+            empty_since = None;
+        }
+        let quiet = clients <= 0
+            && now.saturating_duration_since(*empty_since.get_or_insert(now)) >= settings.quiet;
+        if elapsed >= settings.max || (quiet && elapsed >= settings.min) {
+            return;
+        }
+        tokio::time::sleep(LOOK.min(settings.max.saturating_sub(elapsed))).await;
+    }
+}
+
+fn connected(metrics: &Metrics) -> i64 {
+    [ListenerKind::Tcp, ListenerKind::Unix]
+        .iter()
+        .map(|kind| metrics.client_connections[*kind].get())
+        .sum()
+}

@@ -1,0 +1,191 @@
+//! Reload: validate, probe, publish; any fault keeps what is in force.
+//!
+//! Owns: [`Reloader`]. Never knows: how connections move over, what a policy says.
+
+use std::time::{Duration, SystemTime};
+
+use super::parts::{self, Parts};
+use crate::base::clock;
+use crate::config::{self, Config, Drain, Problem};
+use crate::telemetry::{Reload, ReloadRejection, ReloadResult, Telemetry};
+
+/// How long after a failed probe everything is tried again.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// Where a reload finds the next configuration.
+pub struct Reread {
+    /// The file it is read from, to be watched.
+    pub file: Option<std::path::PathBuf>,
+    pub load: Box<dyn Fn() -> Result<Config, Vec<Problem>> + Send>,
+}
+
+impl std::fmt::Debug for Reread {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reread").field("file", &self.file).finish_non_exhaustive()
+    }
+}
+
+/// What the data plane must be told after a reload.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    pub rotate: bool,
+    pub limits: bool,
+    pub drain: Option<Drain>,
+}
+
+/// Holds what is in force and replaces it.
+#[derive(Debug)]
+pub(super) struct Reloader {
+    config: Config,
+    parts: Parts,
+    telemetry: Telemetry,
+    probe_failed: bool,
+}
+
+/// Why one part was not replaced.
+struct Rejection {
+    reason: ReloadRejection,
+    text: String,
+}
+
+impl Rejection {
+    fn new(reason: ReloadRejection, text: impl std::fmt::Display) -> Self {
+        Self { reason, text: text.to_string() }
+    }
+}
+
+impl Reloader {
+    pub(super) fn new(config: Config, parts: Parts, telemetry: Telemetry) -> Self {
+        let now = clock::wall();
+        for what in [Reload::TlsIdentity, Reload::Auth, Reload::Config] {
+            telemetry.metrics.reload_last_attempt_timestamp_seconds[what].set(now);
+            telemetry.metrics.reload_last_success_timestamp_seconds[what].set(now);
+        }
+        Self { config, parts, telemetry, probe_failed: false }
+    }
+
+    /// When to try again although nothing has changed: the server could not be asked.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        self.probe_failed.then_some(RETRY)
+    }
+
+    /// Replaces what has changed. Each part is all or nothing: the configuration, the identity, the
+    /// password.
+    pub(super) async fn reload(&mut self, reread: &Reread) -> Outcome {
+        let mut outcome = Outcome::default();
+        self.probe_failed = false;
+        let result = self.reload_config(reread, &mut outcome);
+        self.report(Reload::Config, result);
+        let result = self.reload_identity().await;
+        outcome.rotate |= matches!(result, Ok(true));
+        self.report(Reload::TlsIdentity, result);
+        let result = self.reload_credentials().await;
+        outcome.rotate |= matches!(result, Ok(true));
+        self.report(Reload::Auth, result);
+        outcome
+    }
+
+    fn reload_config(&mut self, reread: &Reread, outcome: &mut Outcome) -> Result<bool, Rejection> {
+        let invalid = |text: String| Rejection::new(ReloadRejection::InvalidConfig, text);
+        let new = (reread.load)().map_err(|problems| {
+            let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            invalid(all.join("; "))
+        })?;
+        let changes = config::diff(&self.config, &new);
+        if changes.is_empty() {
+            return self.reread_client_passwords(&new);
+        }
+        if !changes.restart.is_empty() {
+            return Err(invalid(format!(
+                "only a restart can change {}",
+                changes.restart.join(", ")
+            )));
+        }
+        let policy = parts::compile(&new).map_err(|error| invalid(error.to_string()))?;
+        let auth = new.listeners.iter().map(parts::read_auth).collect::<Result<Vec<_>, _>>();
+        let auth = auth.map_err(|error| invalid(error.to_string()))?;
+        self.telemetry
+            .log
+            .set_level(&new.telemetry.log_level)
+            .map_err(|error| invalid(error.to_string()))?;
+        self.parts.policy.set(policy.into());
+        self.parts.limits.set(new.limits.clone().into());
+        for (live, auth) in self.parts.auth.iter().zip(auth) {
+            live.set(auth.into());
+        }
+        outcome.limits = true;
+        outcome.drain = Some(new.drain.clone());
+        tracing::info!(changed = %changes.live.join(", "), "new configuration in force");
+        self.config = new;
+        Ok(true)
+    }
+
+    /// The configuration is the same, but the files it names may not be.
+    fn reread_client_passwords(&self, config: &Config) -> Result<bool, Rejection> {
+        let auth = config.listeners.iter().map(parts::read_auth).collect::<Result<Vec<_>, _>>();
+        let auth = auth.map_err(|error| Rejection::new(ReloadRejection::Io, error))?;
+        for (live, auth) in self.parts.auth.iter().zip(auth) {
+            live.set(auth.into());
+        }
+        Ok(false)
+    }
+
+    async fn reload_identity(&mut self) -> Result<bool, Rejection> {
+        let Some(store) = &self.parts.tls else { return Ok(false) };
+        let candidate = store.candidate_settled().await.map_err(|error| {
+            let text = format!("{error}; {}", error.fault.hint());
+            Rejection::new(rejection(error.fault.reason()), text)
+        })?;
+        let Some(candidate) = candidate else { return Ok(false) };
+        if let Err(error) = self.parts.dialer.probe(Some(&candidate), None).await {
+            self.probe_failed = true;
+            return Err(Rejection::new(ReloadRejection::ProbeFailed, error));
+        }
+        let identity = store.publish(candidate);
+        parts::note_identity(&identity, &self.telemetry.metrics);
+        tracing::info!(
+            generation = identity.generation,
+            fingerprint = %identity.fingerprint,
+            "new identity in force; connections move over to it"
+        );
+        Ok(true)
+    }
+
+    async fn reload_credentials(&mut self) -> Result<bool, Rejection> {
+        let candidate = self.parts.credentials.candidate();
+        let candidate = candidate.map_err(|error| Rejection::new(ReloadRejection::Io, error))?;
+        let Some(candidate) = candidate else { return Ok(false) };
+        if let Err(error) = self.parts.dialer.probe(None, Some(&candidate)).await {
+            self.probe_failed = true;
+            return Err(Rejection::new(ReloadRejection::ProbeFailed, error));
+        }
+        let generation = self.parts.credentials.publish(candidate);
+        tracing::info!(generation, "new password in force; connections move over to it");
+        Ok(true)
+    }
+
+    fn report(&self, what: Reload, result: Result<bool, Rejection>) {
+        let metrics = &self.telemetry.metrics;
+        let now: SystemTime = clock::wall();
+        metrics.reload_last_attempt_timestamp_seconds[what].set(now);
+        let counted = match result {
+            Ok(true) => ReloadResult::Applied,
+            Ok(false) => ReloadResult::Unchanged,
+            Err(rejection) => {
+                metrics.reload_rejections_total[what][rejection.reason].inc();
+                tracing::warn!(code = "REL-E001", what = ?what, cause = %rejection.text, "reload rejected; what was in force stays");
+                ReloadResult::Rejected
+            }
+        };
+        if counted != ReloadResult::Rejected {
+            metrics.reload_last_success_timestamp_seconds[what].set(now);
+        }
+        metrics.reload_attempts_total[what][counted].inc();
+    }
+}
+
+fn rejection(reason: &str) -> ReloadRejection {
+    use crate::telemetry::Label;
+    let known = ReloadRejection::ALL.iter().find(|known| known.label() == reason);
+    known.copied().unwrap_or(ReloadRejection::Parse)
+}

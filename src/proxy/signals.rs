@@ -1,0 +1,42 @@
+//! What the operating system tells the process.
+//!
+//! Owns: [`Signal`], [`listen`]. Never knows: what follows from it.
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+/// Something the proxy was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// Read everything again.
+    Reload,
+    /// Leave politely; the second time: at once.
+    Leave,
+}
+
+impl Signal {
+    /// SIGHUP, SIGTERM and SIGINT as they come.
+    ///
+    /// # Errors
+    ///
+    /// When the system does not let us listen.
+    pub fn listen() -> std::io::Result<mpsc::Receiver<Self>> {
+        let (sender, receiver) = mpsc::channel(4);
+        let mut hangup = signal(SignalKind::hangup())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        tokio::spawn(async move {
+            loop {
+                let told = tokio::select! {
+                    _ = hangup.recv() => Self::Reload,
+                    _ = terminate.recv() => Self::Leave,
+                    _ = interrupt.recv() => Self::Leave,
+                };
+                if sender.send(told).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(receiver)
+    }
+}
