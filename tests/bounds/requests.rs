@@ -1,0 +1,192 @@
+//! Requests that are too large, large, or just not large.
+//!
+//! Owns: the cases. Never knows: replies of a size of their own.
+
+use super::*;
+
+const SMALL_BULKS: &str = "max_bulk = \"1MiB\"";
+
+/// Answered in its place; whatever stands before and behind in the same write is served.
+#[test]
+fn an_oversize_argument_is_answered_in_its_place() {
+    let (server, proxy) = stage(SMALL_BULKS);
+    let big = filler(2 * MIB);
+    let mut client = proxy.client();
+    let pipeline = [
+        encode(&["SET", "a", "1"]),
+        words(&["SET", "big"], &big),
+        encode(&["INCR", "a"]),
+        // Two in one request, and a good argument between them.
+        encode(&[&b"MSET"[..], b"b", &big, b"c", b"1", b"d", &big]),
+        encode(&["GET", "a"]),
+        encode(&[&big[..], b"x"]),
+        encode(&["PING"]),
+    ];
+    client.send_raw(&pipeline.concat());
+    expect(&mut client, b"+OK\r\n");
+    expect_error(&mut client, &["2097152 bytes", "limits.max_bulk (1048576 bytes)"]);
+    expect(&mut client, b":2\r\n");
+    expect_error(&mut client, &["limits.max_bulk", "not executed"]);
+    expect(&mut client, b"$1\r\n2\r\n");
+    expect_error(&mut client, &["limits.max_bulk"]);
+    expect(&mut client, b"+PONG\r\n");
+    assert_eq!(server.observer().ask(&["DBSIZE"]), b":1\r\n");
+    assert!(proxy.metric("respgate_client_protocol_errors_total{kind=\"too_large\"}") >= 3.0);
+}
+
+/// The first part of the request is on its way to the server when the oversize argument shows.
+#[test]
+fn an_oversize_argument_inside_a_streamed_request() {
+    let (server, proxy) = stage(SMALL_BULKS);
+    let (large, big) = (filler(100 * KIB), filler(2 * MIB));
+    let mut client = proxy.client();
+    let pipeline = [
+        encode(&["SET", "a", "1"]),
+        encode(&[&b"RPUSH"[..], b"list", &large, &big, &large]),
+        encode(&["INCR", "a"]),
+        words(&["SET", "b"], &large),
+    ];
+    client.send_raw(&pipeline.concat());
+    expect(&mut client, b"+OK\r\n");
+    expect_error(&mut client, &["limits.max_bulk", "not executed"]);
+    expect(&mut client, b":2\r\n");
+    expect(&mut client, b"+OK\r\n");
+    assert_eq!(server.observer().ask(&["EXISTS", "list"]), b":0\r\n");
+    assert_eq!(server.observer().ask(&["STRLEN", "b"]), b":102400\r\n");
+}
+
+#[test]
+fn an_oversize_argument_spoils_a_transaction() {
+    let (server, proxy) = stage(SMALL_BULKS);
+    let mut client = proxy.client();
+    let pipeline = [
+        encode(&["MULTI"]),
+        encode(&["SET", "a", "1"]),
+        words(&["SET", "b"], &filler(2 * MIB)),
+        encode(&["EXEC"]),
+        encode(&["PING"]),
+    ];
+    client.send_raw(&pipeline.concat());
+    expect(&mut client, b"+OK\r\n");
+    expect(&mut client, b"+QUEUED\r\n");
+    expect_error(&mut client, &["limits.max_bulk"]);
+    expect(&mut client, b"-EXECABORT Transaction discarded because of previous errors.\r\n");
+    expect(&mut client, b"+PONG\r\n");
+    assert_eq!(server.observer().ask(&["DBSIZE"]), b":0\r\n");
+}
+
+/// On both sides of the border where requests and replies begin to be streamed.
+#[test]
+fn around_the_border_of_large() {
+    let (server, proxy) = stage("");
+    for hello in ["2", "3"] {
+        let mut client = proxy.client();
+        client.ask(&["HELLO", hello]);
+        for length in [65_534, 65_535, 65_536, 65_537, 70_000, 131_071, 131_072] {
+            let value = filler(length);
+            let pipeline = [
+                encode(&["SET", "n", "1"]),
+                words(&["SET", "k"], &value),
+                encode(&["INCR", "n"]),
+                encode(&["GET", "k"]),
+                words(&["ECHO"], &value),
+                words(&["GETSET", "k"], &value[1..]),
+                encode(&["STRLEN", "k"]),
+                encode(&["INCR", "n"]),
+            ];
+            client.send_raw(&pipeline.concat());
+            expect(&mut client, b"+OK\r\n");
+            expect(&mut client, b"+OK\r\n");
+            expect(&mut client, b":2\r\n");
+            for _ in 0..3 {
+                expect(&mut client, &bulk(&value));
+            }
+            expect(&mut client, format!(":{}\r\n", length - 1).as_bytes());
+            expect(&mut client, b":3\r\n");
+        }
+    }
+    assert_eq!(server.observer().ask(&["GET", "k"]), bulk(&filler(131_072)[1..]));
+}
+
+#[test]
+fn five_megabytes_cut_anywhere() {
+    let (server, proxy) = stage("");
+    let value = filler(5 * MIB);
+    let request = words(&["SET", "k"], &value);
+    for step in [1460, 65_536, 1_000_003] {
+        let mut client = proxy.client();
+        for piece in request.chunks(step) {
+            client.send_raw(piece);
+        }
+        expect(&mut client, b"+OK\r\n");
+        client.send(&["GET", "k"]);
+        expect(&mut client, &bulk(&value));
+    }
+    assert_eq!(server.observer().ask(&["STRLEN", "k"]), b":5242880\r\n");
+}
+
+/// Where keys come behind the first large value, the request is read whole before it is judged.
+#[test]
+fn keys_behind_a_large_value_are_judged() {
+    let server = Server::mutual_tls(Brand::Redis);
+    let proxy = Proxy::with_policy(&server, "+@all ~app1:*", "");
+    let value = filler(5 * MIB);
+    let mut client = proxy.client();
+    let mset = |second: &str| encode(&[&b"MSET"[..], b"app1:a", &value, second.as_bytes(), b"1"]);
+    client.send_raw(&mset("app2:b"));
+    expect_error(&mut client, &["NOPERM"]);
+    assert_eq!(server.observer().ask(&["DBSIZE"]), b":0\r\n");
+    client.send_raw(&[mset("app1:b"), encode(&["GET", "app1:b"])].concat());
+    expect(&mut client, b"+OK\r\n");
+    expect(&mut client, b"$1\r\n1\r\n");
+    assert_eq!(server.observer().ask(&["STRLEN", "app1:a"]), b":5242880\r\n");
+
+    let script = [b"--".to_vec(), filler(300 * KIB), b"\nreturn KEYS[1]".to_vec()].concat();
+    let eval = |key: &str| encode(&[&b"EVAL"[..], &script, b"1", key.as_bytes()]);
+    client.send_raw(&[eval("app1:a"), eval("app2:a"), encode(&["PING"])].concat());
+    expect(&mut client, b"$6\r\napp1:a\r\n");
+    expect_error(&mut client, &["NOPERM"]);
+    expect(&mut client, b"+PONG\r\n");
+}
+
+#[test]
+fn large_commands_in_a_transaction() {
+    let (server, proxy) = stage("max_transaction = \"1MiB\"");
+    let value = filler(200 * KIB);
+    let mut client = proxy.client();
+    let set = |key: &str| words(&["SET", key], &value);
+    let some =
+        [encode(&["MULTI"]), set("a"), set("b"), encode(&["STRLEN", "a"]), encode(&["EXEC"])];
+    client.send_raw(&some.concat());
+    expect(&mut client, b"+OK\r\n");
+    for _ in 0..3 {
+        expect(&mut client, b"+QUEUED\r\n");
+    }
+    expect(&mut client, b"*3\r\n+OK\r\n+OK\r\n:204800\r\n");
+    server.observer().ask(&["FLUSHALL"]);
+
+    let sets = ["a", "b", "c", "d", "e", "f", "g"].map(set).concat();
+    client.send_raw(&[encode(&["MULTI"]), sets, encode(&["EXEC"]), encode(&["PING"])].concat());
+    expect(&mut client, b"+OK\r\n");
+    let answers: Vec<Vec<u8>> = (0..7).map(|_| client.reply()).collect();
+    // Behind the error the transaction is lost, and says QUEUED as Redis does.
+    assert_eq!(answers.iter().filter(|answer| **answer == b"+QUEUED\r\n").count(), 6);
+    assert!(answers[5].starts_with(b"-ERR") && show(&answers[5]).contains("max_transaction"));
+    expect_error(&mut client, &["EXECABORT"]);
+    expect(&mut client, b"+PONG\r\n");
+    assert_eq!(server.observer().ask(&["DBSIZE"]), b":0\r\n");
+}
+
+#[test]
+fn too_many_arguments_and_too_long_a_line() {
+    let (_server, proxy) = stage("max_args = 10\nmax_inline = \"1KiB\"");
+    let mut client = proxy.client();
+    client.send_raw(b"PING\r\n*11\r\n");
+    expect(&mut client, b"+PONG\r\n");
+    expect(&mut client, b"-ERR Protocol error: invalid multibulk length\r\n");
+    assert_eq!(client.next(support::client::PATIENCE), Got::End);
+    let mut client = proxy.client();
+    client.send_raw(&[b"PING ".to_vec(), vec![b'x'; 2 * KIB]].concat());
+    expect(&mut client, b"-ERR Protocol error: too big inline request\r\n");
+    assert_eq!(client.next(support::client::PATIENCE), Got::End);
+}

@@ -1,0 +1,128 @@
+//! What one client does to the others: nothing.
+//!
+//! Owns: the cases. Never knows: single requests.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use respgate::base::clock::now;
+
+use super::support::client::PATIENCE;
+use super::*;
+
+#[test]
+fn a_deep_pipeline_through_a_narrow_window() {
+    for limits in ["max_in_flight = 1", "max_in_flight = 16", "max_in_flight_bytes = \"256B\""] {
+        let (server, proxy) = stage(limits);
+        let mut client = proxy.client();
+        client.send_raw(&encode(&["INCR", "n"]).repeat(5000));
+        for number in 1..=5000 {
+            expect(&mut client, format!(":{number}\r\n").as_bytes());
+        }
+        assert_eq!(server.observer().ask(&["GET", "n"]), b"$4\r\n5000\r\n");
+    }
+}
+
+/// What all clients leave unfinished or unread stays within the budget; who asks for little is
+/// served all the while.
+#[test]
+fn all_buffers_together_stay_within_the_budget() {
+    const BUDGET: f64 = 8.0 * 1024.0 * 1024.0;
+    let server = Server::mutual_tls(Brand::Redis);
+    let limits = "[limits]\nmemory_budget = \"8MiB\"";
+    let proxy = Proxy::with_policy(&server, "+@all ~app1:*", limits);
+    let mut neighbour = proxy.client();
+    neighbour.ask(&["PING"]);
+    let before = proxy.memory("VmRSS");
+    // Where keys come behind it, a script is collected whole before it is judged; these never end.
+    let head = b"*4\r\n$4\r\nEVAL\r\n$33554432\r\n";
+    let mut greedy: Vec<Client> = (0..12).map(|_| proxy.client()).collect();
+    for client in &mut greedy {
+        client.send_raw(&[&head[..], &vec![b'-'; 3 * MIB]].concat());
+    }
+    let limit = "respgate_client_disconnects_total{reason=\"output_limit\"}";
+    proxy.await_metric(limit, |count| {
+        assert_eq!(neighbour.ask(&["PING"]), b"+PONG\r\n");
+        count >= 6.0
+    });
+    assert!(proxy.metric("respgate_buffer_bytes") <= BUDGET + 1e6);
+    let after = proxy.memory("VmRSS");
+    assert!(after.saturating_sub(before) < 32 << 20, "{before} {after}");
+    drop(greedy);
+    proxy.await_metric("respgate_buffer_bytes", |bytes| bytes < 1e5);
+}
+
+/// Announcing much costs nothing.
+#[test]
+fn announcements_are_not_believed() {
+    let (_server, proxy) = stage("");
+    let mut neighbour = proxy.client();
+    neighbour.ask(&["PING"]);
+    let before = proxy.memory("VmRSS");
+    let bombs: [&[u8]; 4] = [
+        b"*1048576\r\n",
+        b"*1048576\r\n$67108864\r\n",
+        b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$67108864\r\n",
+        b"*3\r\n$4\r\nEVAL\r\n$67108864\r\n",
+    ];
+    let mut clients = Vec::new();
+    for bomb in bombs.iter().cycle().take(100) {
+        let mut client = proxy.client();
+        client.send_raw(bomb);
+        clients.push(client);
+    }
+    assert_eq!(neighbour.ask(&["PING"]), b"+PONG\r\n");
+    let after = proxy.memory("VmRSS");
+    assert!(after.saturating_sub(before) < 12 << 20, "{before} {after}");
+}
+
+/// One client sends and reads without end; another's questions are answered in between.
+#[test]
+fn an_endless_pipeline_starves_nobody() {
+    let (server, proxy) = stage("");
+    server.observer().ask(&["SETRANGE", "large", "299999", "x"]);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for request in [&["GET", "missing"][..], &["SET", "k", "v"], &["GET", "large"], &["PING"]] {
+            let (proxy, done) = (&proxy, &done);
+            let burst = encode(request).repeat(if request.contains(&"large") { 20 } else { 2000 });
+            scope.spawn(move || {
+                let mut client = proxy.client();
+                client.send_raw(&burst);
+                while !done.load(Ordering::Relaxed) {
+                    client.send_raw(&burst);
+                    let _ = client.drain(Duration::from_micros(200));
+                }
+            });
+        }
+        let mut patient = proxy.client();
+        let mut times = Vec::new();
+        for number in 0..100 {
+            let began = now();
+            let text = number.to_string();
+            patient.send(&["ECHO", &text]);
+            assert_eq!(patient.next(PATIENCE), Got::Reply(bulk(text.as_bytes())));
+            times.push(began.elapsed());
+        }
+        done.store(true, Ordering::Relaxed);
+        times.sort_unstable();
+        assert!(times[50] < Duration::from_millis(500), "{times:?}");
+        assert!(times[99] < Duration::from_secs(4), "{times:?}");
+    });
+}
+
+/// A large value makes a client a connection of its own for a while; idle, it gives that back.
+#[test]
+fn who_once_had_a_large_reply_keeps_nobody_waiting() {
+    let server = Server::mutual_tls(Brand::Redis);
+    let sections = "[upstream.pool]\nmax_connections = 3\nacquire_timeout = \"4s\"";
+    let proxy = Proxy::before(&server, sections);
+    server.observer().ask(&["SETRANGE", "large", "99999", "x"]);
+    let mut clients: Vec<Client> = (0..8).map(|_| proxy.client()).collect();
+    for client in &mut clients {
+        for _ in 0..3 {
+            assert_eq!(client.ask(&["GET", "large"]).len(), 100_011);
+        }
+    }
+    assert_eq!(clients[0].ask(&["BLPOP", "empty", "0.01"]), b"*-1\r\n");
+}

@@ -1,0 +1,171 @@
+//! The program as a person calls it: check, version, help, exit codes.
+//!
+//! Owns: what the command line promises. Never knows: the code behind it.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may crash")]
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+/// Exit code, standard output, standard error.
+fn respgate(arguments: &[&str], environment: &[(&str, &str)]) -> (i32, String, String) {
+    let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_respgate"))
+        .args(arguments)
+        .env_clear()
+        .envs(environment.iter().copied())
+        .output()
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (status.code().unwrap(), text(stdout), text(stderr))
+}
+
+fn write(directory: &Path, name: &str, text: &str) -> String {
+    let path = directory.join(name);
+    std::fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn version_and_help() {
+    let version = concat!("respgate ", env!("CARGO_PKG_VERSION"), "\n").to_owned();
+    assert_eq!(respgate(&["version"], &[]), (0, version.clone(), String::new()));
+    assert_eq!(respgate(&["--version"], &[]), (0, version, String::new()));
+    let (code, help, _) = respgate(&["--help"], &[]);
+    assert_eq!(code, 0);
+    for word in
+        ["run", "check", "demo", "version", "Examples", "RESPGATE__UPSTREAM__ADDRESS", "Exit codes"]
+    {
+        assert!(help.contains(word), "{word}");
+    }
+    let (code, help, _) = respgate(&["run", "--help"], &[]);
+    assert_eq!(code, 0);
+    for word in [
+        "--config",
+        "--upstream",
+        "--cert",
+        "--key",
+        "--ca",
+        "--prefix",
+        "--listen",
+        "--password-file",
+    ] {
+        assert!(help.contains(word), "{word}");
+    }
+}
+
+#[test]
+fn a_wrong_command_line_is_2() {
+    for arguments in [
+        &[][..],
+        &["serve"],
+        &["run", "--colour"],
+        &["check", "--config", "x", "--upstream", "h:1"],
+        &["run", "--prefix", "a b"],
+    ] {
+        let (code, out, err) = respgate(arguments, &[]);
+        assert_eq!((code, out.as_str()), (2, ""), "{arguments:?}");
+        assert!(!err.is_empty());
+    }
+}
+
+#[test]
+fn check_says_every_problem_and_is_1() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = write(
+        directory.path(),
+        "respgate.toml",
+        "[[listener]]\naddress = \"0.0.0.0:6379\"\n[upstream]\naddress = \"h:1\"\n\
+         [upstream.pool]\nidel_timeout = \"5m\"\n",
+    );
+    let (code, out, err) = respgate(&["check", "--config", &file], &[]);
+    assert_eq!((code, out.as_str()), (1, ""));
+    let places: Vec<&str> =
+        err.lines().filter_map(|line| line.strip_prefix(&format!("{file}:"))).collect();
+    assert_eq!(
+        places,
+        [
+            "2:11: listener.0.address: other machines could connect",
+            "3:1: upstream.tls: missing",
+            "6:1: upstream.pool.idel_timeout: unknown key"
+        ]
+    );
+    assert!(err.contains("\n  hint: did you mean idle_timeout?\n"), "{err}");
+    assert!(err.ends_with("respgate: 3 problems\n"), "{err}");
+
+    // `run` refuses in the same words.
+    assert_eq!(respgate(&["run", "--config", &file], &[]), (1, String::new(), err));
+
+    let (code, _, err) = respgate(&["check", "--config", "/nonexistent.toml"], &[]);
+    assert_eq!(code, 1);
+    assert!(err.starts_with("/nonexistent.toml: No such file"), "{err}");
+}
+
+#[test]
+fn check_says_what_a_configuration_means() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let file = write(
+        directory.path(),
+        "respgate.toml",
+        &format!(
+            "[[listener]]\naddress = \"127.0.0.1:6379\"\n[upstream]\naddress = \"redis.example.com:6380\"\n\
+             tls = {{ cert = {:?}, key = {:?}, ca = {:?} }}\n\
+             auth = {{ username = \"app1\", password_env = \"PW\" }}\n[policy]\npreset = \"cache\"\n",
+            at("c"),
+            at("k"),
+            at("a")
+        ),
+    );
+    for name in ["c", "k"] {
+        write(directory.path(), name, "x");
+    }
+    let (code, out, err) = respgate(&["check", "--config", &file], &[]);
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(err.contains(&format!("{file}:5:")) && err.contains("upstream.tls.ca: "), "{err}");
+    assert!(
+        err.contains(&format!(
+            "{file}:6:44: upstream.auth.password_env: environment variable PW is not set"
+        )),
+        "{err}"
+    );
+    assert_eq!(respgate(&["check", "--skip-files", "--config", &file], &[]).0, 0);
+
+    write(directory.path(), "a", "x");
+    let (code, out, err) = respgate(&["check", "--config", &file], &[("PW", "hunter2")]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    for words in
+        ["no problems", "127.0.0.1:6379", "app1", "$PW", "redis.example.com:6380", "preset cache"]
+    {
+        assert!(out.contains(words), "{words}: {out}");
+    }
+    assert!(!out.contains("hunter2"));
+    assert!(out.lines().count() <= 24, "one screen");
+}
+
+#[test]
+fn flags_and_environment_are_a_configuration_too() {
+    let flags = [
+        "check",
+        "--skip-files",
+        "--upstream",
+        "rediss://app1@redis:6380",
+        "--cert",
+        "c",
+        "--key",
+        "k",
+        "--ca",
+        "a",
+        "--prefix",
+        "app1:",
+    ];
+    let (code, out, err) = respgate(&flags, &[("RESPGATE__LIMITS__MAX_CLIENTS", "7")]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(out.contains("preset default, then resetkeys ~app1:* resetchannels &app1:*"), "{out}");
+    assert!(out.contains("7 clients"), "{out}");
+
+    let (code, _, err) = respgate(&flags[..6], &[("RESPGATE__LIMIT__MAX_CLIENTS", "7")]);
+    assert_eq!(code, 1);
+    assert!(err.contains("command line: upstream.tls.key: missing\n  hint: give --key\n"), "{err}");
+    assert!(err.contains("RESPGATE__LIMIT__MAX_CLIENTS: limit: unknown key\n"), "{err}");
+    assert!(err.contains("did you mean RESPGATE__LIMITS"), "{err}");
+}

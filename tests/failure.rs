@@ -1,0 +1,75 @@
+//! What clients hear, and what they do not, when the server or the way to it misbehaves.
+//!
+//! Owns: the list of its parts and what they share. Never knows: how a fault is made.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test may crash"
+)]
+
+mod support;
+
+#[path = "failure/broken.rs"]
+mod broken;
+#[path = "failure/death.rs"]
+mod death;
+#[path = "failure/pinned.rs"]
+mod pinned;
+#[path = "failure/silence.rs"]
+mod silence;
+#[path = "failure/unreachable.rs"]
+mod unreachable;
+
+use std::time::Duration;
+
+use support::client::{Client, Got, Target};
+use support::fake_server::FakeServer;
+use support::proxy::Proxy;
+use support::real_server::free_port;
+
+/// What a client hears when nobody knows whether its command was executed.
+const UNKNOWN: &str =
+    "-ERR respgate: upstream connection lost, outcome unknown; the command may have been executed";
+const LATE: &str =
+    "-ERR respgate: no reply within upstream.pool.command_timeout; the command may still run";
+
+/// Long enough for whatever would come anyway to have come.
+const QUIET: Duration = Duration::from_millis(60);
+
+/// respgate before a fake server; `pool` and `retry` are lines of these sections.
+fn before(server: &FakeServer, pool: &str, retry: &str) -> Proxy {
+    let directory = tempfile::Builder::new().prefix("respgate-").tempdir().unwrap();
+    let (port, telemetry) = (free_port(), free_port());
+    let configuration = format!(
+        "[[listener]]\naddress = \"127.0.0.1:{port}\"\n\n\
+         [upstream]\naddress = \"127.0.0.1:{}\"\ninsecure_plaintext = true\n\n\
+         [upstream.pool]\nmin_idle = 0\n{pool}\n\n[upstream.retry]\ninitial = \"5ms\"\nmax = \"20ms\"\n{retry}\n\n\
+         [policy]\nacl = \"+@all ~* &*\"\n\n[telemetry]\naddress = \"127.0.0.1:{telemetry}\"\n",
+        server.port
+    );
+    Proxy::configured(directory, Target::Tcp(port), telemetry, &configuration)
+}
+
+/// Nothing more comes, and the connection stays.
+fn stays_silent(client: &mut Client) {
+    assert_eq!(client.next(QUIET), Got::Silence);
+}
+
+fn ends(client: &mut Client) {
+    match client.next(Duration::from_secs(5)) {
+        Got::End => {}
+        other @ (Got::Reply(_) | Got::Silence) => {
+            panic!("the connection should have ended: {other:?}")
+        }
+    }
+}
+
+/// The next reply as a line.
+fn line(client: &mut Client) -> String {
+    String::from_utf8_lossy(&client.reply()).trim_end().to_owned()
+}

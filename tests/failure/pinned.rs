@@ -1,0 +1,130 @@
+//! Connections of one client alone: what their death means, and what the client's death means.
+//!
+//! Owns: WATCH, SUBSCRIBE and blocking commands under faults. Never knows: shared connections.
+
+use std::time::Duration;
+
+use super::support::fake_server::{FakeServer, Order};
+use super::support::proxy::Proxy;
+use super::support::real_server::{Brand, Server, wait_until};
+use super::{UNKNOWN, before, ends, stays_silent};
+
+#[test]
+fn a_watch_that_died_fails_its_exec() {
+    let server = FakeServer::start();
+    let proxy = before(&server, "", "");
+    let mut client = proxy.client();
+    assert_eq!(client.ask_text(&["WATCH", "k"]), "+OK");
+    server.close_all();
+    assert_eq!(client.ask_text(&["MULTI"]), "+OK");
+    assert_eq!(client.ask_text(&["SET", "k", "1"]), "+QUEUED");
+    wait_until("the death is noticed", || server.is_closed(server.connection_of("WATCH")));
+    std::thread::sleep(Duration::from_millis(30));
+    assert_eq!(client.ask_text(&["EXEC"]), "*-1");
+    assert_eq!(server.count("EXEC"), 0);
+    assert_eq!(client.ask_text(&["MULTI"]), "+OK");
+    assert_eq!(client.ask_text(&["EXEC"]), "*0", "once");
+}
+
+#[test]
+fn an_exec_under_which_the_connection_dies_is_unknown() {
+    let server = FakeServer::start();
+    server.order("EXEC", Order::Close(0), 1);
+    let proxy = before(&server, "", "");
+    let mut client = proxy.client();
+    for (words, reply) in [(&["WATCH", "k"][..], "+OK"), (&["MULTI"], "+OK"), (&["EXEC"], UNKNOWN)]
+    {
+        assert_eq!(client.ask_text(words), reply);
+    }
+    assert_eq!(client.ask_text(&["MULTI"]), "+OK");
+    assert_eq!(client.ask_text(&["EXEC"]), "*0");
+}
+
+#[test]
+fn a_subscriber_without_its_connection_is_sent_away() {
+    for hello in ["2", "3"] {
+        let server = FakeServer::start();
+        let proxy = before(&server, "", "");
+        let mut client = proxy.client();
+        client.ask(&["HELLO", hello]);
+        client.ask(&["SUBSCRIBE", "news"]);
+        let connection = server.connection_of("SUBSCRIBE");
+        stays_silent(&mut client);
+        server.close_all();
+        assert!(server.is_closed(connection));
+        ends(&mut client);
+    }
+}
+
+#[test]
+fn messages_pass_whole_although_they_come_in_pieces() {
+    let server = FakeServer::start();
+    let proxy = before(&server, "", "");
+    let mut client = proxy.client();
+    client.ask(&["SUBSCRIBE", "news"]);
+    let connection = server.connection_of("SUBSCRIBE");
+    let message = b"*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$5\r\nhello\r\n";
+    for piece in message.chunks(5) {
+        server.say(connection, piece);
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    assert_eq!(client.reply(), message);
+}
+
+#[test]
+fn half_a_message_is_forgotten_with_its_connection() {
+    let server = FakeServer::start();
+    let proxy = before(&server, "", "");
+    let mut client = proxy.client();
+    client.ask(&["SUBSCRIBE", "news"]);
+    server.say(server.connection_of("SUBSCRIBE"), b"*3\r\n$7\r\nmessage\r\n$4\r\nne");
+    std::thread::sleep(Duration::from_millis(30));
+    assert_eq!(client.ask_text(&["RESET"]), "+RESET");
+    assert_eq!(client.ask_text(&["WATCH", "k"]), "+OK");
+    assert_eq!(client.ask_text(&["ECHO", "a"]), "$1\r\na");
+    stays_silent(&mut client);
+}
+
+#[test]
+fn a_client_that_leaves_takes_its_blocked_connection_along() {
+    let server = FakeServer::start();
+    server.order("BLPOP", Order::Never, 2);
+    let proxy = before(&server, "", "");
+    for half in [false, true] {
+        let mut client = proxy.client();
+        client.send(&["BLPOP", "q", "0"]);
+        wait_until("it blocks", || server.count("BLPOP") == 1 + usize::from(half));
+        let connection = server.connection_of("BLPOP");
+        assert!(!server.is_closed(connection));
+        if half {
+            client.finish();
+        } else {
+            drop(client);
+        }
+        wait_until("the connection goes", || server.is_closed(connection));
+    }
+}
+
+#[test]
+fn no_element_is_popped_for_nobody() {
+    if !Brand::Redis.available() {
+        return;
+    }
+    let server = Server::plain(Brand::Redis);
+    let proxy = Proxy::before(&server, "");
+    let mut observer = server.observer();
+    for round in 0..20 {
+        let key = format!("q{round}");
+        let mut client = proxy.client();
+        client.send(&["BLPOP", &key, "0"]);
+        wait_until("it blocks", || {
+            observer.ask_text(&["INFO", "clients"]).contains("blocked_clients:1")
+        });
+        drop(client);
+        wait_until("nobody blocks", || {
+            observer.ask_text(&["INFO", "clients"]).contains("blocked_clients:0")
+        });
+        observer.ask(&["RPUSH", &key, "job"]);
+        assert_eq!(observer.ask_text(&["LRANGE", &key, "0", "-1"]), "*1\r\n$3\r\njob");
+    }
+}

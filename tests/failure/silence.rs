@@ -1,0 +1,117 @@
+//! A server that does not answer in time.
+//!
+//! Owns: command timeouts, stalls. Never knows: dead connections.
+
+use std::time::Duration;
+
+use respgate::base::clock::now;
+
+use super::support::fake_server::{FakeServer, Order};
+use super::support::real_server::wait_until;
+use super::{LATE, UNKNOWN, before, line, stays_silent};
+
+#[test]
+fn a_late_reply_goes_nowhere_and_nobody_else_suffers() {
+    let server = FakeServer::start();
+    server.order("SET late", Order::Gate("late"), 1);
+    let proxy = before(&server, "command_timeout = \"150ms\"", "");
+    let (mut one, mut two) = (proxy.client(), proxy.client());
+    one.send(&["SET", "late", "1"]);
+    let connection = server.connection_of("SET late");
+    std::thread::sleep(Duration::from_millis(120));
+    two.send(&["ECHO", "two"]);
+    server.connection_of("ECHO two");
+    assert_eq!(line(&mut one), LATE);
+    server.release("late");
+    assert_eq!(two.reply(), b"$3\r\ntwo\r\n");
+    assert_eq!(one.ask(&["ECHO", "one"]), b"$3\r\none\r\n");
+    assert_eq!(server.connection_of("ECHO one"), connection, "the connection is as good as before");
+    stays_silent(&mut one);
+    stays_silent(&mut two);
+    assert_eq!(server.count("SET late"), 1);
+}
+
+#[test]
+fn a_late_block_goes_nowhere_as_a_whole() {
+    let server = FakeServer::start();
+    server.order("EXEC", Order::Gate("late"), 1);
+    let proxy = before(&server, "command_timeout = \"100ms\"", "");
+    let mut client = proxy.client();
+    for (words, reply) in
+        [(&["MULTI"][..], "+OK"), (&["SET", "k", "1"], "+QUEUED"), (&["EXEC"], LATE)]
+    {
+        assert_eq!(client.ask_text(words), reply);
+    }
+    client.send(&["ECHO", "next"]);
+    server.connection_of("ECHO next");
+    server.release("late");
+    assert_eq!(client.reply(), b"$4\r\nnext\r\n");
+    stays_silent(&mut client);
+}
+
+#[test]
+fn a_reply_that_has_begun_is_awaited() {
+    let server = FakeServer::start();
+    let proxy = before(&server, "command_timeout = \"100ms\"", "");
+    let mut client = proxy.client();
+    server.order("GET begun", Order::Say(b"$6\r\nabc".to_vec()), 1);
+    server.order("GET second", Order::Gate("second"), 1);
+    client.send(&["GET", "begun"]);
+    let connection = server.connection_of("GET begun");
+    assert_eq!(client.bytes(7, Duration::from_secs(2)), b"$6\r\nabc");
+    client.send(&["GET", "second"]);
+    std::thread::sleep(Duration::from_millis(250));
+    server.say(connection, b"def\r\n");
+    assert_eq!(client.bytes(5, Duration::from_secs(2)), b"def\r\n");
+    assert_eq!(line(&mut client), LATE);
+    server.release("second");
+    assert_eq!(client.ask(&["ECHO", "a"]), b"$1\r\na\r\n");
+    stays_silent(&mut client);
+}
+
+#[test]
+fn a_pinned_request_that_is_late_takes_its_connection_along() {
+    let server = FakeServer::start();
+    server.order("WATCH", Order::Never, 1);
+    let proxy = before(&server, "command_timeout = \"100ms\"", "");
+    let mut client = proxy.client();
+    assert_eq!(client.ask_text(&["WATCH", "k"]), LATE);
+    let connection = server.connection_of("WATCH");
+    wait_until("the connection goes", || server.is_closed(connection));
+    assert_eq!(client.ask(&["ECHO", "a"]), b"$1\r\na\r\n");
+}
+
+#[test]
+fn a_blocking_command_may_take_its_time() {
+    let server = FakeServer::start();
+    server.order("BLPOP", Order::Late(Duration::from_millis(300)), 1);
+    let proxy = before(&server, "command_timeout = \"100ms\"\nstall_timeout = \"100ms\"", "");
+    let mut client = proxy.client();
+    assert_eq!(client.ask(&["BLPOP", "q", "0"]), b"+OK\r\n");
+}
+
+#[test]
+fn a_connection_that_stays_silent_is_closed() {
+    let server = FakeServer::start();
+    server.order("SET stuck", Order::Never, 1);
+    let proxy = before(&server, "stall_timeout = \"150ms\"\nconnect_timeout = \"150ms\"", "");
+    let mut client = proxy.client();
+    let start = now();
+    assert_eq!(client.ask_text(&["SET", "stuck", "1"]), UNKNOWN);
+    let taken = now() - start;
+    assert!(taken >= Duration::from_millis(280), "not before the PING had its time: {taken:?}");
+    assert_eq!(client.ask(&["ECHO", "a"]), b"$1\r\na\r\n");
+    assert_eq!(server.count("SET stuck"), 1);
+    assert!(server.count("PING") >= 1);
+}
+
+#[test]
+fn a_server_that_had_nothing_to_say_was_not_silent() {
+    let server = FakeServer::start();
+    let proxy = before(&server, "stall_timeout = \"400ms\"\nconnect_timeout = \"200ms\"", "");
+    let mut client = proxy.client();
+    assert_eq!(client.ask(&["ECHO", "a"]), b"$1\r\na\r\n");
+    std::thread::sleep(Duration::from_millis(600));
+    server.order("SET slow", Order::Late(Duration::from_millis(450)), 1);
+    assert_eq!(client.ask_text(&["SET", "slow", "1"]), "+OK", "450 ms are less than 400 + 200");
+}

@@ -1,0 +1,145 @@
+//! A server that cannot be reached, does not want, or has no room.
+//!
+//! Owns: fail-fast, recovery, waiting for pinned connections, failover. Never knows: faults of one
+//! connection.
+
+use std::time::Duration;
+
+use respgate::base::clock::now;
+
+use super::support::fake_server::{FakeServer, Order};
+use super::support::real_server::wait_until;
+use super::{before, line};
+
+fn is_unavailable(line: &str) -> bool {
+    line.starts_with("-ERR respgate: upstream unavailable (")
+        && line.ends_with("; the command was not executed")
+}
+
+#[test]
+fn a_server_that_is_down_is_told_at_once_and_found_again() {
+    let server = FakeServer::start();
+    let proxy = before(&server, "acquire_timeout = \"200ms\"", "");
+    let mut client = proxy.client();
+    assert_eq!(client.ask_text(&["SET", "k", "1"]), "+OK");
+    server.go_down();
+    wait_until("it is noticed", || is_unavailable(&client.ask_text(&["SET", "k", "2"])));
+    let start = now();
+    for _ in 0..100 {
+        assert!(is_unavailable(&client.ask_text(&["GET", "k"])));
+    }
+    assert!(now() - start < Duration::from_secs(1), "nobody waits for what will not come");
+    assert!(is_unavailable(&client.ask_text(&["WATCH", "k"])));
+    assert!(is_unavailable(&client.ask_text(&["SELECT", "3"])));
+    assert_eq!(client.ask_text(&["CLIENT", "GETNAME"]), "$-1", "respgate itself is well");
+    server.come_up();
+    wait_until("it is found again", || client.ask_text(&["SET", "k", "3"]) == "+OK");
+    assert_eq!(client.ask_text(&["WATCH", "k"]), "+OK");
+}
+
+#[test]
+fn a_server_that_says_nothing_is_not_waited_for_for_ever() {
+    let server = FakeServer::start();
+    let proxy = before(&server, "acquire_timeout = \"150ms\"\nconnect_timeout = \"200ms\"", "");
+    let mut client = proxy.client();
+    server.be_mute(true);
+    server.close_all();
+    let start = now();
+    // It may still be written to the connection that has just ended.
+    let heard = client.ask_text(&["SET", "k", "1"]);
+    assert!(is_unavailable(&heard) || heard.contains("outcome unknown"), "{heard}");
+    assert!(now() - start < Duration::from_millis(900));
+    assert_eq!(server.count("SET k"), 0);
+    server.be_mute(false);
+    wait_until("it is found again", || client.ask_text(&["SET", "k", "3"]) == "+OK");
+}
+
+#[test]
+fn pinned_connections_end_at_the_limit() {
+    let server = FakeServer::start();
+    server.order("BLPOP", Order::Never, 9);
+    let proxy = before(&server, "max_connections = 2\nacquire_timeout = \"150ms\"", "");
+    let (mut one, mut two, mut three) = (proxy.client(), proxy.client(), proxy.client());
+    one.send(&["BLPOP", "q", "0"]);
+    assert_eq!(two.ask_text(&["WATCH", "k"]), "+OK");
+    wait_until("both are taken", || server.count("BLPOP") == 1);
+    let start = now();
+    three.send(&["BLPOP", "q", "0"]);
+    three.send(&["ECHO", "a"]);
+    let heard = line(&mut three);
+    assert!(heard.contains("unavailable (exhausted)") && is_unavailable(&heard), "{heard}");
+    assert!(now() - start >= Duration::from_millis(130), "it was waited for");
+    assert_eq!(three.reply(), b"$1\r\na\r\n", "shared connections are another matter");
+    assert_eq!(two.ask_text(&["UNWATCH"]), "+OK");
+    assert_eq!(three.ask_text(&["WATCH", "k"]), "+OK", "there is room again");
+}
+
+#[test]
+fn one_that_waits_gets_the_connection_that_comes_free() {
+    let server = FakeServer::start();
+    let proxy = before(&server, "max_connections = 1\nacquire_timeout = \"5s\"", "");
+    let (mut one, mut two) = (proxy.client(), proxy.client());
+    assert_eq!(one.ask_text(&["WATCH", "k"]), "+OK");
+    two.send(&["WATCH", "k"]);
+    super::stays_silent(&mut two);
+    drop(one);
+    assert_eq!(line(&mut two), "+OK");
+}
+
+#[test]
+fn an_exec_that_gets_no_connection_ends_its_transaction() {
+    let server = FakeServer::start();
+    server.order("BLPOP", Order::Never, 1);
+    let proxy = before(&server, "max_connections = 1\nacquire_timeout = \"100ms\"", "");
+    let (mut one, mut two) = (proxy.client(), proxy.client());
+    one.send(&["BLPOP", "q", "0"]);
+    server.connection_of("BLPOP");
+    assert_eq!(two.ask_text(&["MULTI"]), "+OK");
+    assert_eq!(two.ask_text(&["SELECT", "1"]), "+QUEUED");
+    let heard = two.ask_text(&["EXEC"]);
+    assert!(
+        heard.starts_with("-EXECABORT ") && heard.contains("unavailable (exhausted)"),
+        "{heard}"
+    );
+    assert_eq!(two.ask(&["ECHO", "a"]), b"$1\r\na\r\n");
+    assert_eq!(server.count("EXEC"), 0);
+}
+
+#[test]
+fn a_primary_that_became_a_replica_is_left() {
+    let server = FakeServer::start();
+    let readonly = b"-READONLY You can't write against a read only replica.\r\n".to_vec();
+    server.order("SET k", Order::Say(readonly), 1);
+    let proxy = before(&server, "", "");
+    let mut client = proxy.client();
+    assert!(client.ask_text(&["SET", "k", "1"]).starts_with("-READONLY "), "as it is");
+    let old = server.connection_of("SET k");
+    wait_until("the connection is replaced", || server.is_closed(old));
+    assert_eq!(client.ask_text(&["SET", "k", "1"]), "+OK");
+    assert_ne!(server.connection_of("SET k"), old);
+}
+
+#[test]
+fn a_server_that_loads_is_passed_on_as_it_speaks() {
+    let server = FakeServer::start();
+    let loading = b"-LOADING Redis is loading the dataset in memory\r\n".to_vec();
+    server.order("GET k", Order::Say(loading), 2);
+    let proxy = before(&server, "", "");
+    let mut client = proxy.client();
+    assert!(client.ask_text(&["GET", "k"]).starts_with("-LOADING "));
+    assert!(client.ask_text(&["GET", "k"]).starts_with("-LOADING "));
+    assert_eq!(client.ask_text(&["GET", "k"]), "$-1");
+}
+
+#[test]
+fn a_replica_that_stays_one_is_not_dialed_for_every_write() {
+    let server = FakeServer::start();
+    let readonly = b"-READONLY You can't write against a read only replica.\r\n".to_vec();
+    server.order("SET k", Order::Say(readonly), usize::MAX);
+    let proxy = before(&server, "", "");
+    let mut client = proxy.client();
+    for _ in 0..300 {
+        assert!(client.ask_text(&["SET", "k", "1"]).starts_with("-READONLY "));
+    }
+    assert!(server.accepted() <= 10, "{} connections for 300 writes", server.accepted());
+}

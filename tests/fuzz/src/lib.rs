@@ -1,0 +1,9 @@
+//! What must hold for any bytes; each check panics when it does not.
+//!
+//! Owns: the list of checks. Never knows: who makes the bytes.
+
+pub mod acl_rule;
+pub mod config;
+pub mod reply;
+pub mod request;
+pub mod session_operations;

@@ -1,0 +1,15 @@
+//! Any bytes, taken for the decisions of a simulation, leave every conversation one with Redis.
+//!
+//! Owns: [`check`]. Never knows: what is simulated.
+
+#[path = "../../session_sim/mod.rs"]
+mod sim;
+
+/// A longer input decides nothing more.
+const STEPS: usize = 400;
+
+pub fn check(data: &[u8]) {
+    let mut choices = sim::choices::Choices::from_bytes(data);
+    let now = respgate::base::clock::now();
+    sim::grammar::run(&mut choices, STEPS, now, false, &mut |_| {});
+}

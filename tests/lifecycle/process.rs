@@ -1,0 +1,198 @@
+//! Start, probes, leaving.
+//!
+//! Owns: the cases. Never knows: sessions' state.
+
+use std::time::Duration;
+
+use respgate::base::clock::now;
+
+use super::support::proxy;
+use super::support::real_server::{free_port, wait_until};
+use super::*;
+
+const READY: &str = "respgate_state{state=\"ready\"}";
+const DRAINING: &str = "respgate_state{state=\"draining\"}";
+
+#[test]
+fn probes_and_figures_of_a_serving_process() {
+    let server = Server::mutual_tls(Brand::Redis);
+    let proxy = Proxy::with_policy(&server, "+@all -flushall ~* &*", "");
+    for path in ["/livez", "/readyz", "/startupz"] {
+        assert_eq!(proxy.get(path), (200, "ok\n".to_owned()), "{path}");
+    }
+    let (status, verbose) = proxy.get("/readyz?verbose");
+    assert_eq!(status, 200);
+    for check in ["started", "listeners", "not-draining", "client-slots"] {
+        assert!(verbose.contains(&format!("[+]{check} ok\n")), "{verbose}");
+    }
+    wait_until("the server is known to be up", || proxy.get("/healthz/upstream").0 == 200);
+    assert_eq!(proxy.get("/nothing").0, 404);
+
+    let mut client = proxy.client();
+    let series = |name: &str| proxy.metric(&format!("respgate_{name}"));
+    let strings = series("commands_total{family=\"string\"}");
+    client.ask(&["SET", "k", "v"]);
+    client.ask(&["GET", "k"]);
+    client.ask(&["LPUSH", "k", "v"]);
+    client.ask(&["FLUSHALL"]);
+    let is = |name: &str, value: f64| {
+        proxy.await_metric(&format!("respgate_{name}"), |now| (now - value).abs() < 0.1);
+    };
+    is("commands_total{family=\"string\"}", strings + 2.0);
+    is("commands_total{family=\"list\"}", 1.0);
+    is("replies_total{result=\"redis_error\"}", 1.0);
+    is("replies_total{result=\"denied\"}", 1.0);
+    is("client_connections{listener=\"tcp\"}", 1.0);
+    is("upstream_up", 1.0);
+    is("upstream_connections{state=\"shared\"}", 1.0);
+    is("tls_identity_generation", 1.0);
+    is("commands_denied_total{command=\"flushall\",rule=\"command\"}", 1.0);
+    let ends =
+        proxy.metric("respgate_tls_certificate_not_after_timestamp_seconds{role=\"client\"}");
+    assert!(ends > 1.7e9);
+    assert!(proxy.metric(READY) > 0.5 && proxy.metric(DRAINING) < 0.5);
+    drop(client);
+    is("client_connections{listener=\"tcp\"}", 0.0);
+}
+
+/// It starts without its server, says so, and serves as soon as the server is there.
+#[test]
+fn the_server_comes_later() {
+    let mut server = Server::mutual_tls(Brand::Redis);
+    server.stop();
+    let directory = proxy::directory();
+    let (port, telemetry) = (free_port(), free_port());
+    let target = support::client::Target::Tcp(port);
+    let head =
+        proxy::configuration(&server, &proxy::listener(&target, ""), proxy::OPEN_POLICY, telemetry);
+    let text = format!("{head}\n[upstream.pool]\nacquire_timeout = \"500ms\"\n");
+    let proxy = Proxy::configured(directory, target, telemetry, &text);
+    assert_eq!(proxy.get("/readyz").0, 200, "applications may connect");
+    assert_eq!(proxy.get("/healthz/upstream").0, 503);
+    let mut client = proxy.client();
+    for _ in 0..5 {
+        let began = now();
+        let reply = client.ask_text(&["SET", "k", "v"]);
+        assert!(reply.starts_with("-ERR respgate: upstream unavailable"), "{reply}");
+        assert!(began.elapsed() < Duration::from_secs(3));
+    }
+    let blocking = client.ask_text(&["BLPOP", "list", "1"]);
+    assert!(blocking.starts_with("-ERR respgate: upstream unavailable"), "{blocking}");
+    // What the proxy answers itself needs no server.
+    assert_eq!(client.ask(&["CLIENT", "SETNAME", "patient"]), b"+OK\r\n");
+    server.start();
+    wait_until("the server is found", || client.ask(&["SET", "k", "v"]) == b"+OK\r\n");
+    assert_eq!(client.ask(&["CLIENT", "GETNAME"]), b"$7\r\npatient\r\n");
+    wait_until("it is known to be up", || proxy.get("/healthz/upstream").0 == 200);
+    // And once more, with a connection that breaks.
+    server.crash();
+    wait_until("the loss is noticed", || client.ask(&["SET", "k", "v"]).starts_with(b"-ERR"));
+    server.start();
+    wait_until("the server is found again", || client.ask(&["SET", "k", "v"]) == b"+OK\r\n");
+    assert_eq!(client.ask(&["RPUSH", "list", "x"]), b":1\r\n");
+    assert_eq!(client.ask(&["BLPOP", "list", "1"]), b"*2\r\n$4\r\nlist\r\n$1\r\nx\r\n");
+}
+
+#[test]
+fn leaving_takes_no_longer_than_the_clients() {
+    let server = Server::mutual_tls(Brand::Redis);
+    let mut proxy = Proxy::before(&server, "[drain]\nquiet = \"100ms\"");
+    let mut client = proxy.client();
+    let mut subscriber = proxy.client();
+    client.ask(&["SET", "k", "v"]);
+    subscriber.ask(&["SUBSCRIBE", "news"]);
+    let before = now();
+    signal("TERM", proxy.pid());
+    wait_until("not ready", || proxy.get("/readyz").0 == 503);
+    assert!(before.elapsed() < Duration::from_millis(900), "{:?}", before.elapsed());
+    assert!(proxy.get("/readyz").1.contains("[-]not-draining failed\n"));
+    assert_eq!((proxy.get("/livez").0, proxy.get("/startupz").0), (200, 200));
+    assert!(proxy.metric(DRAINING) > 0.5);
+    // Served on, newcomers too.
+    let until = now() + Duration::from_millis(600);
+    while now() < until {
+        assert_eq!(client.ask(&["INCR", "n"])[..1], *b":");
+        assert_eq!(proxy.client().ask(&["PUBLISH", "news", "x"]), b":1\r\n");
+        subscriber.reply();
+    }
+    assert!(proxy.metric("respgate_drain_remaining_connections") > 1.5);
+    drop((client, subscriber));
+    let left = now();
+    let status = proxy.ended_within(Duration::from_secs(3)).expect("it leaves");
+    assert!(status.success(), "{status}");
+    assert!(left.elapsed() >= Duration::from_millis(80), "quiet was waited for");
+    assert_eq!(server.observer().ask_text(&["CLIENT", "LIST"]).lines().count(), 2, "only this one");
+}
+
+#[test]
+fn the_end_of_patience() {
+    let server = Server::mutual_tls(Brand::Redis);
+    let mut proxy = Proxy::before(&server, "[drain]\nmax = \"700ms\"\nquiet = \"100ms\"");
+    let mut client = proxy.client();
+    let mut blocked = proxy.client();
+    let mut queued = proxy.client();
+    client.ask(&["PING"]);
+    queued.ask(&["MULTI"]);
+    blocked.send(&["BLPOP", "list", "0"]);
+    server.await_blocked(1);
+    let began = now();
+    signal("TERM", proxy.pid());
+    let status = proxy.ended_within(Duration::from_secs(6)).expect("it leaves");
+    assert!(status.success(), "{status}");
+    let took = began.elapsed();
+    assert!(took >= Duration::from_millis(650) && took < Duration::from_secs(4), "{took:?}");
+    for client in [&mut client, &mut blocked, &mut queued] {
+        assert_eq!(client.next(PATIENCE), Got::End);
+    }
+    server.await_blocked(0);
+}
+
+#[test]
+fn told_a_second_time() {
+    let server = Server::mutual_tls(Brand::Redis);
+    for (first, second) in [("TERM", "TERM"), ("INT", "TERM")] {
+        let mut proxy = Proxy::before(&server, "");
+        let mut client = proxy.client();
+        client.ask(&["MULTI"]);
+        signal(first, proxy.pid());
+        wait_until("not ready", || proxy.get("/readyz").0 == 503);
+        assert_eq!(proxy.ended_within(Duration::from_millis(300)), None);
+        let began = now();
+        signal(second, proxy.pid());
+        let status = proxy.ended_within(Duration::from_secs(4)).expect("it leaves");
+        assert!(status.success(), "{status}");
+        assert!(began.elapsed() < Duration::from_millis(2500), "{:?}", began.elapsed());
+    }
+}
+
+/// The server hangs and a reload is asking it: the process is told to leave nevertheless.
+#[test]
+fn leaving_while_a_reload_waits_for_the_server() {
+    let mut server = Server::mutual_tls(Brand::Redis);
+    let mut proxy = Proxy::before(&server, "[drain]\nquiet = \"50ms\"");
+    server.hold();
+    server.pki.as_mut().unwrap().rotate();
+    proxy.hang_up();
+    std::thread::sleep(Duration::from_millis(300));
+    let began = now();
+    signal("TERM", proxy.pid());
+    let status = proxy.ended_within(Duration::from_secs(10)).expect("it leaves");
+    assert!(status.success(), "{status}");
+    assert!(began.elapsed() < Duration::from_millis(2500), "{:?}", began.elapsed());
+}
+
+/// Nobody is connected: nothing to wait for but the quiet time, and no less than the minimum.
+#[test]
+fn leaving_an_empty_house() {
+    let server = Server::mutual_tls(Brand::Redis);
+    let cases = [("quiet = \"50ms\"", 0), ("quiet = \"50ms\"\nmin = \"600ms\"", 600)];
+    for (drain, least) in cases {
+        let mut proxy = Proxy::before(&server, &format!("[drain]\n{drain}"));
+        let began = now();
+        let status = proxy.terminate();
+        assert!(status.success(), "{status}");
+        let took = began.elapsed();
+        assert!(took >= Duration::from_millis(least), "{took:?}");
+        assert!(took < Duration::from_millis(least + 2000), "{took:?}");
+    }
+}

@@ -1,0 +1,95 @@
+//! Passwords: the one towards the server, and those of clients.
+//!
+//! Owns: the cases. Never knows: certificates.
+
+use std::path::PathBuf;
+
+use super::load::under_load;
+use super::support::client::{Client, Target};
+use super::support::proxy;
+use super::support::real_server::free_port;
+use super::*;
+
+/// A server with a user `app`, and a respgate that is this user by a password in a file.
+fn stage() -> (Server, Proxy, PathBuf) {
+    let server = Server::mutual_tls(Brand::Redis);
+    let mut observer = server.observer();
+    observer.ask(&["ACL", "SETUSER", "app", "on", ">first", "~*", "&*", "+@all"]);
+    let home = proxy::directory();
+    let file = home.path().join("password");
+    std::fs::write(&file, "first\n").unwrap();
+    let (port, telemetry) = (free_port(), free_port());
+    let listener = proxy::listener(&Target::Tcp(port), "");
+    let text = proxy::configuration(&server, &listener, proxy::OPEN_POLICY, telemetry);
+    let auth = format!("[upstream.auth]\nusername = \"app\"\npassword_file = {file:?}\n");
+    let proxy = Proxy::configured(home, Target::Tcp(port), telemetry, &format!("{text}\n{auth}"));
+    (server, proxy, file)
+}
+
+fn applied(proxy: &Proxy) -> f64 {
+    attempts(proxy, "auth", "applied")
+}
+
+/// As the server's documentation has it: both passwords, the new one, the old one gone.
+#[test]
+fn a_rotation_with_overlap_loses_nothing() {
+    let (server, proxy, file) = stage();
+    under_load(&proxy, || {
+        let mut current = "first";
+        for next in ["second", "third"] {
+            std::thread::sleep(Duration::from_millis(100));
+            let old = connections(&server);
+            let before = applied(&proxy);
+            server.observer().ask(&["ACL", "SETUSER", "app", &format!(">{next}")]);
+            rename_over(&file, next);
+            wait_until("the password is taken up", || applied(&proxy) > before);
+            await_gone(&server, &old);
+            server.observer().ask(&["ACL", "SETUSER", "app", &format!("<{current}")]);
+            current = next;
+        }
+    });
+    // What is opened from here on can only be opened with the last one.
+    server.observer().ask(&["CLIENT", "KILL", "USER", "app"]);
+    wait_until("it serves", || proxy.client().ask(&["SET", "k", "v"]) == b"+OK\r\n");
+    serves(&proxy);
+    let log = proxy.log();
+    for secret in ["first", "second", "third"] {
+        assert!(!log.contains(secret), "{log}");
+    }
+}
+
+#[test]
+fn a_wrong_password_changes_nothing() {
+    let (server, proxy, file) = stage();
+    std::fs::write(&file, "mistyped").unwrap();
+    wait_until("it is rejected", || rejections(&proxy, "auth", "probe_failed") > 0.5);
+    proxy.await_log(&["REL-E001", "WRONGPASS"]);
+    serves(&proxy);
+    server.observer().ask(&["CLIENT", "KILL", "USER", "app"]);
+    wait_until("it serves", || proxy.client().ask(&["SET", "k", "v"]) == b"+OK\r\n");
+    std::fs::remove_file(&file).unwrap();
+    wait_until("it is rejected", || rejections(&proxy, "auth", "io") > 0.5);
+    serves(&proxy);
+    assert!(!proxy.log().contains("mistyped"));
+}
+
+/// Clients that are in stay in; newcomers need the new one.
+#[test]
+fn the_password_of_clients() {
+    let server = Server::mutual_tls(Brand::Redis);
+    let home = proxy::directory();
+    let file = home.path().join("password");
+    std::fs::write(&file, "first").unwrap();
+    let (target, telemetry) = (Target::Tcp(free_port()), free_port());
+    let listener = proxy::listener(&target, &format!("password_file = {file:?}"));
+    let text = proxy::configuration(&server, &listener, proxy::OPEN_POLICY, telemetry);
+    let proxy = Proxy::configured(home, target.clone(), telemetry, &text);
+    let mut inside = proxy.client();
+    assert_eq!(inside.ask(&["AUTH", "first"]), b"+OK\r\n");
+    rename_over(&file, "second");
+    wait_until("the new one is asked for", || {
+        Client::connect(&target).unwrap().ask(&["AUTH", "second"]) == b"+OK\r\n"
+    });
+    assert!(proxy.client().ask(&["AUTH", "first"]).starts_with(b"-WRONGPASS"));
+    assert_eq!(inside.ask(&["SET", "k", "v"]), b"+OK\r\n");
+}

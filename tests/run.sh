@@ -1,0 +1,84 @@
+#!/usr/bin/env bash
+# Installs what is missing and runs everything; `tests/run.sh quick` stops after the Rust part.
+# The last line is `N passed, N failed`.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+. tests/setup.sh
+
+logs=$(mktemp -d)
+trap 'rm -rf "$logs"' EXIT
+passed=0 failed=0 began=$SECONDS
+summary=()
+
+# stage NAME COMMAND...: runs it, keeps its output, and counts by its own figures or as one.
+stage() {
+  local name=$1 start=$SECONDS status=0 good bad
+  shift
+  echo "── $name"
+  "$@" > "$logs/log" 2>&1 || status=$?
+  good=$(sed -nE 's/^(test result: [a-zA-Z]+\. )?([0-9]+) passed[;,] [0-9]+ failed.*/\2/p' "$logs/log" | paste -sd+)
+  bad=$(sed -nE 's/^(test result: [a-zA-Z]+\. )?[0-9]+ passed[;,] ([0-9]+) failed.*/\2/p' "$logs/log" | paste -sd+)
+  good=$((${good:-0})) bad=$((${bad:-0}))
+  if ((status == 0 && good == 0)); then good=1; fi
+  if ((status != 0 && bad == 0)); then bad=1; fi
+  if ((bad > 0)); then
+    # What failed within cargo's long output, and the end of any other.
+    awk '/^failures:$/, /^test result/' "$logs/log" | head -n 400
+    tail -n 60 "$logs/log"
+  else 
+    grep -E '^(ok  |skipped)' "$logs/log"
+  fi
+  passed=$((passed + good)) failed=$((failed + bad))
+  summary+=("$(printf '%-26s %5d passed %4d failed %5d s' "$name" "$good" "$bad" $((SECONDS - start)))")
+  return "$status"
+}
+
+finish() {
+  printf '\n'
+  printf '%s\n' "${summary[@]}"
+  printf '%-26s %36d s\n\n' 'in all' $((SECONDS - began))
+  echo "$passed passed, $failed failed"
+  exit $((failed > 0))
+}
+
+rust_driver() {
+  CARGO_TARGET_DIR=$cache/redis-rs \
+    cargo build --locked --quiet --manifest-path tests/drivers/redis-rs/Cargo.toml
+}
+
+drivers() {
+  "$python" tests/drivers/run.py --node "$NODE_PATH" --rust "$cache/redis-rs/debug/driver-redis-rs"
+}
+
+tcl_suite() {
+  local suite
+  suite=$(bash tests/tcl/fetch.sh "$cache/tcl") && "$python" tests/tcl/run.py "$suite"
+}
+
+install_rust_part() {
+  need_to_build && need redis-server=redis-server redis-cli=redis-tools promtool=prometheus \
+    python3=python3-venv openssl=openssl
+  python3 -c 'import ensurepip' 2> /dev/null || need ensurepip=python3-venv
+  python_environment tests/drivers/requirements.txt
+}
+
+install_rest() {
+  need node=nodejs npm=npm tclsh=tcl dpkg-source=dpkg-dev && node_packages tests/drivers/node
+}
+
+echo '── setting up'
+install_rust_part || { echo '0 passed, 1 failed'; exit 1; }
+
+stage format cargo fmt --check
+stage lints cargo clippy --quiet --locked --all-targets -- -D warnings
+stage 'cargo test' cargo test --locked --no-fail-fast
+[[ ${1:-} == quick ]] && finish
+
+install_rest || { echo '0 passed, 1 failed'; exit 1; }
+export RESPGATE_BIN=$PWD/target/debug/respgate
+stage 'redis-rs builds' rust_driver
+stage drivers drivers
+stage "Redis's TCL suite" tcl_suite
+stage demo bash deploy/local/demo.sh --once
+stage Dockerfile "$cache/venv/bin/hadolint" Dockerfile
+finish

@@ -1,0 +1,13 @@
+//! A simulation of sessions between clients and a server: a seed decides everything that happens.
+//!
+//! Owns: the list of its parts. Never knows: how often it is run.
+
+pub mod choices;
+pub mod client;
+mod data;
+pub mod grammar;
+pub mod model;
+mod network;
+pub mod reference;
+mod shared;
+mod world;

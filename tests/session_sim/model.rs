@@ -1,0 +1,424 @@
+//! A Redis of forty commands: its data, its connections and every byte it says.
+//!
+//! Owns: [`Model`]: the order of checks and the commands that keep state. Never knows: respgate. It is
+//! the server behind the sessions, and once more, asked by one connection alone, the reference.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use bytes::BytesMut;
+use respgate::resp::{Protocol, encode};
+
+/// A command and its arguments.
+pub type Words = Vec<Vec<u8>>;
+
+/// Databases there are.
+pub const DATABASES: u32 = 3;
+
+/// What a proxy says to a command that it cannot carry out inside a transaction.
+pub const HERE_NOT_IN_MULTI: &str =
+    "ERR respgate: this command inside MULTI is not available through respgate";
+
+#[derive(Clone, Debug)]
+pub enum Value {
+    Text(Vec<u8>),
+    List(VecDeque<Vec<u8>>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    On,
+    Off,
+    SkipNext,
+    Skip,
+}
+
+/// Commands queued since MULTI.
+#[derive(Debug, Default)]
+pub struct Queued {
+    commands: Vec<Words>,
+    pub spoiled: bool,
+}
+
+/// One connection's state.
+#[derive(Debug)]
+pub struct Connection {
+    pub id: i64,
+    pub protocol: Protocol,
+    pub database: u32,
+    pub transaction: Option<Queued>,
+    pub watched: BTreeSet<(u32, Vec<u8>)>,
+    /// Something watched was written to.
+    pub touched: bool,
+    pub channels: BTreeSet<Vec<u8>>,
+    pub patterns: BTreeSet<Vec<u8>>,
+    pub shards: BTreeSet<Vec<u8>>,
+    pub tracking: bool,
+    tracked: BTreeSet<Vec<u8>>,
+    /// Written to by others, and not told yet.
+    stale: Vec<Vec<u8>>,
+    /// The lists it waits for, in this database.
+    pub blocked: Option<(u32, Vec<Vec<u8>>)>,
+    pub(super) blocked_silently: bool,
+    mode: Mode,
+    name: Vec<u8>,
+    pub output: BytesMut,
+    pub closed: bool,
+}
+
+impl Connection {
+    pub fn new(id: i64, protocol: Protocol, database: u32) -> Self {
+        Self {
+            id,
+            protocol,
+            database,
+            transaction: None,
+            watched: BTreeSet::new(),
+            touched: false,
+            channels: BTreeSet::new(),
+            patterns: BTreeSet::new(),
+            shards: BTreeSet::new(),
+            tracking: false,
+            tracked: BTreeSet::new(),
+            stale: Vec::new(),
+            blocked: None,
+            blocked_silently: false,
+            mode: Mode::On,
+            name: Vec::new(),
+            output: BytesMut::new(),
+            closed: false,
+        }
+    }
+
+    pub fn subscribed(&self) -> bool {
+        !(self.channels.is_empty() && self.patterns.is_empty() && self.shards.is_empty())
+    }
+
+    /// Whether nobody can tell it from a new one of the same database and protocol.
+    pub fn is_clean(&self) -> bool {
+        self.transaction.is_none()
+            && self.watched.is_empty()
+            && !self.touched
+            && !self.subscribed()
+            && !self.tracking
+            && self.blocked.is_none()
+    }
+
+    fn unwatch(&mut self) {
+        self.watched.clear();
+        self.touched = false;
+    }
+
+    /// Whether the reply to the next command is suppressed.
+    pub fn silent(&self) -> bool {
+        matches!(self.mode, Mode::Off | Mode::Skip)
+    }
+
+    /// A command is done: a SKIP before it has had its effect, one by it comes into force.
+    pub fn next_command(&mut self) {
+        self.mode = match self.mode {
+            Mode::On | Mode::Skip => Mode::On,
+            Mode::Off => Mode::Off,
+            Mode::SkipNext => Mode::Skip,
+        };
+    }
+}
+
+/// The data and whoever is connected.
+#[derive(Debug, Default)]
+pub struct Model {
+    pub(super) data: BTreeMap<(u32, Vec<u8>), Value>,
+    pub connections: Vec<Connection>,
+}
+
+impl Model {
+    pub fn connect(&mut self, id: i64, protocol: Protocol, database: u32) -> usize {
+        self.connections.push(Connection::new(id, protocol, database));
+        self.connections.len() - 1
+    }
+
+    pub fn close(&mut self, at: usize) {
+        let connection = &mut self.connections[at];
+        *connection = Connection::new(connection.id, connection.protocol, connection.database);
+        connection.closed = true;
+    }
+
+    /// Executes one command; what is said goes to the connections' outputs.
+    pub fn execute(&mut self, at: usize, words: &[Vec<u8>]) {
+        let before = self.connections[at].output.len();
+        let acknowledges = self.dispatch(at, words);
+        let connection = &mut self.connections[at];
+        if connection.silent() && !acknowledges {
+            connection.output.truncate(before);
+        }
+        connection.next_command();
+        self.invalidate();
+    }
+
+    /// Redis server.c `processCommand`. `true`: what it said are pushes, which nothing suppresses.
+    fn dispatch(&mut self, at: usize, words: &[Vec<u8>]) -> bool {
+        let name = words[0].to_ascii_lowercase();
+        let name = String::from_utf8_lossy(&name).into_owned();
+        let Some(arity) = arity(&name) else {
+            let text = format!(
+                "ERR unknown command '{}', with args beginning with: {}",
+                String::from_utf8_lossy(&words[0]),
+                quoted(&words[1..])
+            );
+            self.reject(at, &name, &text);
+            return false;
+        };
+        if (arity > 0 && words.len() != arity.unsigned_abs()) || words.len() < arity.unsigned_abs()
+        {
+            let text = format!("ERR wrong number of arguments for '{name}' command");
+            self.reject(at, &name, &text);
+            return false;
+        }
+        let connection = &mut self.connections[at];
+        let modal = connection.protocol == Protocol::Resp2 && connection.subscribed();
+        if modal && !allowed_when_subscribed(&name) {
+            let option = words.get(1).filter(|_| name == "client");
+            let option =
+                option.map(|word| String::from_utf8_lossy(&word.to_ascii_lowercase()).into_owned());
+            let name = option.map_or_else(|| name.clone(), |option| format!("client|{option}"));
+            let text = format!(
+                "ERR Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
+            );
+            self.reject(at, &name, &text);
+            return false;
+        }
+        let passes =
+            matches!(name.as_str(), "exec" | "discard" | "multi" | "watch" | "quit" | "reset");
+        if let Some(transaction) = &mut connection.transaction
+            && !passes
+        {
+            transaction.commands.push(words.to_vec());
+            encode::simple(&mut connection.output, "QUEUED");
+            return false;
+        }
+        self.run(at, &name, words);
+        name.ends_with("subscribe")
+    }
+
+    /// An error instead of execution (redis server.c `rejectCommand`).
+    pub fn reject(&mut self, at: usize, name: &str, text: &str) {
+        let connection = &mut self.connections[at];
+        if name == "exec" {
+            connection.transaction = None;
+            connection.unwatch();
+            let text = text.trim_start_matches("ERR ");
+            let text = format!("EXECABORT Transaction discarded because of: {text}");
+            return encode::error(&mut connection.output, text);
+        }
+        if let Some(transaction) = &mut connection.transaction {
+            transaction.spoiled = true;
+        }
+        encode::error(&mut connection.output, text);
+    }
+
+    fn run(&mut self, at: usize, name: &str, words: &[Vec<u8>]) {
+        match name {
+            "multi" | "exec" | "discard" | "watch" | "unwatch" => self.transact(at, name, words),
+            "subscribe" | "psubscribe" | "ssubscribe" => self.subscribe(at, name, &words[1..]),
+            "unsubscribe" | "punsubscribe" | "sunsubscribe" => {
+                self.unsubscribe(at, name, &words[1..])
+            }
+            "hello" => self.hello(at, words),
+            "reset" => {
+                let connection = &mut self.connections[at];
+                let mut new = Connection::new(connection.id, Protocol::Resp2, 0);
+                new.output = connection.output.split();
+                if connection.mode == Mode::Skip {
+                    new.mode = Mode::Skip;
+                }
+                encode::simple(&mut new.output, "RESET");
+                *connection = new;
+            }
+            "client" => self.client(at, words),
+            "quit" => {
+                encode::simple(&mut self.connections[at].output, "OK");
+                self.connections[at].closed = true;
+            }
+            _ => self.run_on_data(at, name, words),
+        }
+    }
+
+    fn transact(&mut self, at: usize, name: &str, words: &[Vec<u8>]) {
+        let connection = &mut self.connections[at];
+        let out = &mut connection.output;
+        match (name, connection.transaction.is_some()) {
+            ("multi", true) => encode::error(out, "ERR MULTI calls can not be nested"),
+            ("multi", false) => {
+                connection.transaction = Some(Queued::default());
+                encode::simple(out, "OK");
+            }
+            ("watch", true) => encode::error(out, "ERR WATCH inside MULTI is not allowed"),
+            ("watch", false) => {
+                encode::simple(out, "OK");
+                for key in &words[1..] {
+                    connection.watched.insert((connection.database, key.clone()));
+                }
+            }
+            ("unwatch", _) => {
+                encode::simple(out, "OK");
+                connection.unwatch();
+            }
+            ("discard", true) => {
+                encode::simple(out, "OK");
+                connection.transaction = None;
+                connection.unwatch();
+            }
+            ("discard", false) => encode::error(out, "ERR DISCARD without MULTI"),
+            ("exec", true) => self.exec(at),
+            _ => encode::error(out, "ERR EXEC without MULTI"),
+        }
+    }
+
+    fn exec(&mut self, at: usize) {
+        let connection = &mut self.connections[at];
+        let Some(queued) = connection.transaction.take() else { return };
+        let touched = connection.touched;
+        connection.unwatch();
+        let out = &mut connection.output;
+        if queued.spoiled {
+            return encode::error(
+                out,
+                "EXECABORT Transaction discarded because of previous errors.",
+            );
+        }
+        if touched {
+            return encode::null_array(out, connection.protocol);
+        }
+        encode::array(out, queued.commands.len());
+        for words in queued.commands {
+            let name = String::from_utf8_lossy(&words[0].to_ascii_lowercase()).into_owned();
+            if name == "ssubscribe" {
+                let text = "ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client";
+                encode::error(&mut self.connections[at].output, text);
+                continue;
+            }
+            self.run(at, &name, &words);
+            if self.connections[at].blocked.take().is_some() {
+                let connection = &mut self.connections[at];
+                encode::null_array(&mut connection.output, connection.protocol);
+            }
+        }
+    }
+
+    fn hello(&mut self, at: usize, words: &[Vec<u8>]) {
+        let connection = &mut self.connections[at];
+        let out = &mut connection.output;
+        match words.get(1).map(Vec::as_slice) {
+            None => {}
+            Some(b"2") => connection.protocol = Protocol::Resp2,
+            Some(b"3") => connection.protocol = Protocol::Resp3,
+            Some(b"4") => return encode::error(out, "NOPROTO unsupported protocol version"),
+            Some(_) => {
+                return encode::error(
+                    out,
+                    "ERR Protocol version is not an integer or out of range",
+                );
+            }
+        }
+        encode::map(out, 7, connection.protocol);
+        for (key, value) in [("server", "redis"), ("version", "7.0.15")] {
+            encode::bulk(out, key);
+            encode::bulk(out, value);
+        }
+        encode::bulk(out, "proto");
+        encode::integer(out, if connection.protocol == Protocol::Resp3 { 3 } else { 2 });
+        encode::bulk(out, "id");
+        encode::integer(out, connection.id);
+        for (key, value) in [("mode", "standalone"), ("role", "master")] {
+            encode::bulk(out, key);
+            encode::bulk(out, value);
+        }
+        encode::bulk(out, "modules");
+        encode::array(out, 0);
+    }
+
+    fn client(&mut self, at: usize, words: &[Vec<u8>]) {
+        let connection = &mut self.connections[at];
+        let out = &mut connection.output;
+        let option = words.get(2).map(|word| word.to_ascii_lowercase()).unwrap_or_default();
+        match words[1].to_ascii_lowercase().as_slice() {
+            b"id" => encode::integer(out, connection.id),
+            b"getname" if connection.name.is_empty() => encode::null(out, connection.protocol),
+            b"getname" => encode::bulk(out, &connection.name),
+            b"setname" => {
+                connection.name.clone_from(&words[2]);
+                encode::simple(out, "OK");
+            }
+            b"reply" => match option.as_slice() {
+                b"on" => {
+                    connection.mode = Mode::On;
+                    encode::simple(out, "OK");
+                }
+                b"off" => connection.mode = Mode::Off,
+                _ if connection.mode != Mode::Off => connection.mode = Mode::SkipNext,
+                _ => {}
+            },
+            b"tracking" => {
+                connection.tracking = option == b"on";
+                connection.tracked.clear();
+                encode::simple(out, "OK");
+            }
+            _ => encode::error(out, HERE_NOT_IN_MULTI),
+        }
+    }
+
+    /// A key was written to.
+    pub(super) fn touch(&mut self, database: u32, key: &[u8]) {
+        for connection in &mut self.connections {
+            if connection.watched.iter().any(|(db, watched)| *db == database && watched == key) {
+                connection.touched = true;
+            }
+            if connection.tracked.remove(key) {
+                connection.stale.push(key.to_vec());
+            }
+        }
+    }
+
+    /// A key was read; who tracks will hear of the next write (tracking knows no databases).
+    pub(super) fn note_read(&mut self, at: usize, key: &[u8]) {
+        if self.connections[at].tracking {
+            self.connections[at].tracked.insert(key.to_vec());
+        }
+    }
+
+    /// Tells of the writes of a command after its reply.
+    pub(super) fn invalidate(&mut self) {
+        for connection in &mut self.connections {
+            for key in std::mem::take(&mut connection.stale) {
+                if connection.protocol == Protocol::Resp3 {
+                    encode::push(&mut connection.output, 2, Protocol::Resp3);
+                    encode::bulk(&mut connection.output, "invalidate");
+                    encode::array(&mut connection.output, 1);
+                    encode::bulk(&mut connection.output, &key);
+                }
+            }
+        }
+    }
+}
+
+/// As in Redis: negative means at least so many. `None`: no such command.
+fn arity(name: &str) -> Option<isize> {
+    Some(match name {
+        "get" | "incr" | "echo" | "select" | "llen" => 2,
+        "set" => -3,
+        "mget" | "del" | "watch" | "subscribe" | "psubscribe" | "ssubscribe" | "client" => -2,
+        "rpush" | "blpop" => -3,
+        "lrange" => 4,
+        "wait" => 3,
+        "ping" | "hello" | "quit" | "unsubscribe" | "punsubscribe" | "sunsubscribe" => -1,
+        "multi" | "exec" | "discard" | "unwatch" | "reset" => 1,
+        _ => return None,
+    })
+}
+
+fn allowed_when_subscribed(name: &str) -> bool {
+    name.ends_with("subscribe") || matches!(name, "ping" | "quit" | "reset")
+}
+
+fn quoted(words: &[Vec<u8>]) -> String {
+    words.iter().map(|word| format!("'{}' ", String::from_utf8_lossy(word))).collect()
+}

@@ -1,0 +1,433 @@
+//! Sessions, their connections and a make-believe server, moved one small step at a time.
+//!
+//! Owns: [`World`] and the way of requests from clients to connections. Never knows: what is asked.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use respgate::config::ClientLimits;
+use respgate::policy::{Policy, Scratch};
+use respgate::resp::RequestBuf;
+use respgate::session::{Auth, Context, LeaseNeed, Route, Step};
+use respgate::traffic::{Facts, Loss, OpenFailure, PoolKey, Ticket, Unavailable};
+
+use super::client::{Client, Flying, Lease, Waiting};
+use super::model::{DATABASES, Model, Words};
+use super::reference::{Fate, show};
+use super::shared::{Entry, Shared};
+
+/// A command on a pinned connection that the server has not executed.
+#[derive(Debug)]
+pub struct Sent {
+    pub number: usize,
+    pub words: Words,
+    /// The last of its request.
+    pub last: bool,
+    pub hidden: bool,
+}
+
+/// How a world differs from others.
+#[derive(Clone, Debug)]
+pub struct Shape {
+    pub clients: usize,
+    pub dedicated: bool,
+    pub max_in_flight: usize,
+    pub large_bytes: u64,
+    /// Says on standard error what happens.
+    pub loud: bool,
+}
+
+pub struct World {
+    pub model: Model,
+    pub clients: Vec<Client>,
+    pub shared: Vec<Shared>,
+    /// What pinned connections have received, by connection.
+    pub inboxes: Vec<VecDeque<Sent>>,
+    pub idle: Vec<(PoolKey, usize)>,
+    pub shape: Shape,
+    policy: Policy,
+    auth: Auth,
+    limits: ClientLimits,
+    scratch: Scratch,
+    now: Instant,
+}
+
+impl World {
+    pub fn new(shape: Shape, now: Instant) -> Self {
+        let auth = Auth::Off;
+        let limits = ClientLimits {
+            max_in_flight: shape.max_in_flight,
+            large_bytes: shape.large_bytes,
+            ..ClientLimits::default()
+        };
+        Self {
+            model: Model::default(),
+            clients: (0..shape.clients).map(|at| Client::new(at as u64 + 100, &auth)).collect(),
+            shared: Vec::new(),
+            inboxes: Vec::new(),
+            idle: Vec::new(),
+            shape,
+            policy: Policy::open(),
+            auth,
+            limits,
+            scratch: Scratch::default(),
+            now,
+        }
+    }
+
+    /// A new connection to the server.
+    pub fn connect(&mut self, key: PoolKey) -> usize {
+        self.inboxes.push(VecDeque::new());
+        self.model.connect(0, key.protocol, key.database)
+    }
+
+    pub fn hang_up(&mut self, connection: usize) {
+        self.model.close(connection);
+        self.inboxes[connection].clear();
+    }
+
+    /// Presents up to `count` requests, then gives back what is not needed: one turn of a client's
+    /// task. `refuse`: the way to the shared connection is closed.
+    pub fn turn(&mut self, at: usize, count: usize, refuse: bool) {
+        for _ in 0..count {
+            let client = &self.clients[at];
+            if client.closed
+                || client.waiting != Waiting::No
+                || client.leaving
+                || client.pending.is_empty()
+            {
+                break;
+            }
+            self.present(at, refuse);
+        }
+        self.settle(at);
+    }
+
+    fn present(&mut self, at: usize, refuse: bool) {
+        let client = &mut self.clients[at];
+        let words = client.pending.front().cloned().unwrap();
+        let request = RequestBuf::from_args(&words);
+        let context = Context {
+            policy: &self.policy,
+            auth: &self.auth,
+            limits: &self.limits,
+            dedicated: self.shape.dedicated,
+            valkey: false,
+            has_lease: client.lease.is_some(),
+            now: self.now,
+        };
+        let request = request.as_request();
+        let step =
+            client.session.handle_request(&request, &context, &mut self.scratch, &mut client.out);
+        if self.shape.loud {
+            eprintln!(
+                "client {at} {} fly {:?}: {step:?}",
+                client.flying.len(),
+                show(request.raw())
+            );
+        }
+        match step {
+            Step::Wait => {
+                assert!(!client.flying.is_empty(), "waits for a reply and none is due");
+                client.waiting = Waiting::Reply;
+                return;
+            }
+            Step::Acquire(cause) => {
+                assert!(client.lease.is_none(), "has what it asks for");
+                client.waiting = Waiting::Lease(cause);
+                return;
+            }
+            Step::Collect => panic!("every request is whole"),
+            Step::Done => {
+                client.reference.ask(&words, Fate::Executed);
+            }
+            Step::Close => {
+                client.reference.ask(&words, Fate::Executed);
+                client.leaving = true;
+                client.pending.clear();
+                return;
+            }
+            Step::Open(key) => {
+                client.waiting = Waiting::Open(key);
+                if key.database < DATABASES
+                    && self.shared.iter().any(|s| s.key == key && s.connection.is_some())
+                {
+                    self.open(at, None);
+                }
+                return self.drop_lease(at);
+            }
+            Step::Send { route, ticket, retry } => {
+                self.send(at, &words, route, ticket, 0, retry, refuse)
+            }
+            Step::SendWire { route, ticket, skip } => {
+                self.send(at, &words, route, ticket, skip, false, refuse);
+            }
+        }
+        self.clients[at].pending.pop_front();
+        self.drop_lease(at);
+    }
+
+    /// RESET and HELLO part with the pinned connection before the next request is presented.
+    fn drop_lease(&mut self, at: usize) {
+        if self.clients[at].session.drops_lease() {
+            self.settle(at);
+        }
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "what a step says, and what the world adds")]
+    fn send(
+        &mut self,
+        at: usize,
+        words: &Words,
+        route: Route,
+        ticket: Ticket,
+        skip: u32,
+        retry: bool,
+        refuse: bool,
+    ) {
+        let client = &mut self.clients[at];
+        let wire = client.session.take_wire();
+        let commands = if wire.is_empty() { vec![words.clone()] } else { split(&wire) };
+        assert_eq!(commands.len(), skip as usize + 1, "replies that are to come");
+        let name = String::from_utf8(words[0].to_ascii_lowercase()).unwrap();
+        let hidden = matches!(name.as_str(), "exec" | "discard") && commands.len() == 1;
+        let number = client.reference.ask(words, Fate::Open);
+        client.flying.push_back(Flying { ticket, number, route, hidden, name });
+        match route {
+            Route::Pinned => {
+                let connection = client.lease.as_ref().expect("a lease is at hand").connection;
+                let last = commands.len() - 1;
+                self.inboxes[connection].extend(
+                    commands.into_iter().enumerate().map(|(index, words)| Sent {
+                        number,
+                        words,
+                        last: index == last,
+                        hidden,
+                    }),
+                );
+            }
+            Route::Shared(_) if refuse => {
+                let loss = Loss::Unavailable(Unavailable::Overloaded);
+                let client = &mut self.clients[at];
+                client.session.handle_loss(ticket, loss, &mut client.out).expect("it waits");
+                let flying = client.land(Some(ticket));
+                client.reference.lose(flying.number, &line_of(loss));
+            }
+            Route::Shared(key) => {
+                let shared = self.shared_for(key);
+                self.shared[shared].line.push_back(Entry {
+                    client: at,
+                    ticket,
+                    number,
+                    commands,
+                    written: 0,
+                    executed: 0,
+                    skip,
+                    retry,
+                    attempts: 0,
+                    abandoned: false,
+                });
+            }
+        }
+    }
+
+    fn shared_for(&mut self, key: PoolKey) -> usize {
+        assert!(key.database < DATABASES, "nothing is shared in a database that there is not");
+        if let Some(at) = self.shared.iter().position(|shared| shared.key == key) {
+            return at;
+        }
+        self.shared.push(Shared::new(key));
+        self.shared.len() - 1
+    }
+
+    /// The shared connection that a client asked for is up, or is not.
+    pub fn open(&mut self, at: usize, denied: Option<Loss>) {
+        let Waiting::Open(key) = self.clients[at].waiting else { return };
+        if self.clients[at].closed {
+            return;
+        }
+        let missing = key.database >= DATABASES;
+        if !missing && denied.is_none() {
+            let shared = self.shared_for(key);
+            if self.shared[shared].connection.is_none() {
+                self.shared[shared].connection = Some(self.connect(key));
+            }
+        }
+        let client = &mut self.clients[at];
+        client.waiting = Waiting::No;
+        let words = client.pending.pop_front().unwrap();
+        let (result, fate) = match denied {
+            _ if missing => (
+                Err(OpenFailure::Refused(b"ERR DB index is out of range".to_vec())),
+                Fate::Executed,
+            ),
+            Some(loss) => (Err(OpenFailure::Loss(loss)), Fate::Lost(line_of(loss))),
+            None => (Ok(facts()), Fate::Executed),
+        };
+        client.session.handle_opened(result, &mut client.out);
+        client.reference.ask(&words, fate);
+    }
+
+    /// The pinned connection that a client asked for is there, or cannot be had.
+    pub fn grant(&mut self, at: usize, denied: Option<Loss>) {
+        if self.clients[at].closed || !matches!(self.clients[at].waiting, Waiting::Lease(_)) {
+            return;
+        }
+        self.clients[at].waiting = Waiting::No;
+        if let Some(loss) = denied {
+            let client = &mut self.clients[at];
+            let words = client.pending.pop_front().unwrap();
+            client.session.handle_unavailable(loss, &mut client.out);
+            client.reference.ask(&words, Fate::Refused(line_of(loss)));
+            return;
+        }
+        let key = self.clients[at].session.key();
+        let connection = match self.idle.iter().position(|(idle, _)| *idle == key) {
+            Some(found) => self.idle.remove(found).1,
+            None => self.connect(key),
+        };
+        let client = &mut self.clients[at];
+        client.lease = Some(Lease {
+            connection,
+            key,
+            scanner: respgate::resp::ReplyScanner::default(),
+            begun: false,
+        });
+    }
+
+    /// Gives the pinned connection back as soon as nothing of the client is on it.
+    pub fn settle(&mut self, at: usize) {
+        let client = &mut self.clients[at];
+        // A request that waits was presented; so long the connection stays.
+        if client.closed
+            || client.lease.is_none()
+            || matches!(client.waiting, Waiting::Lease(_) | Waiting::Reply)
+        {
+            return;
+        }
+        let need = client.session.lease_need(self.shape.dedicated);
+        if need == LeaseNeed::Keep {
+            return;
+        }
+        assert!(
+            !client.flies_pinned(),
+            "a pinned connection goes under its requests: {:?}",
+            client.flying
+        );
+        let lease = client.lease.take().unwrap();
+        client.session.handle_lease_gone();
+        if need == LeaseNeed::Drop {
+            return self.hang_up(lease.connection);
+        }
+        let connection = &self.model.connections[lease.connection];
+        assert!(connection.is_clean(), "given back with state: {connection:?}");
+        assert_eq!(
+            (connection.protocol, connection.database),
+            (lease.key.protocol, lease.key.database)
+        );
+        assert!(
+            connection.output.is_empty() && !lease.begun,
+            "given back with replies on their way"
+        );
+        assert!(self.inboxes[lease.connection].is_empty(), "given back with requests on their way");
+        self.idle.push((lease.key, lease.connection));
+    }
+
+    /// Something happens to a client's data or channels, at the server and in its reference.
+    pub fn happen(&mut self, at: usize, happen: impl Fn(&mut Model)) {
+        happen(&mut self.model);
+        self.clients[at].reference.outside(happen);
+    }
+
+    /// The time of a client's blocked command is up.
+    pub fn time_out(&mut self, at: usize) {
+        let client = &mut self.clients[at];
+        let Some(lease) = &client.lease else { return };
+        if self.model.connections[lease.connection].blocked.is_some() {
+            self.model.time_out(lease.connection);
+            client.reference.outside(|model| model.time_out(0));
+        }
+    }
+
+    /// Lets everything come to an end that can.
+    pub fn drain(&mut self) {
+        for _ in 0..2000 {
+            for at in 0..self.clients.len() {
+                self.grant(at, None);
+                self.open(at, None);
+                self.turn(at, 10, false);
+                self.serve_pinned(at, false);
+                self.time_out(at);
+                self.deliver_pinned(at, usize::MAX);
+            }
+            for at in 0..self.shared.len() {
+                self.write(at, usize::MAX);
+                self.serve_shared(at);
+                self.deliver_shared(at, usize::MAX);
+            }
+            self.check();
+            if self.is_quiet() {
+                return;
+            }
+        }
+    }
+
+    fn is_quiet(&self) -> bool {
+        let idle = |client: &Client| {
+            client.closed
+                || (client.pending.is_empty()
+                    && client.flying.is_empty()
+                    && client.waiting == Waiting::No)
+        };
+        let silent = |lease: &Lease| self.model.connections[lease.connection].output.is_empty();
+        self.clients.iter().all(|client| idle(client) && client.lease.as_ref().is_none_or(silent))
+            && self.shared.iter().all(|shared| shared.line.is_empty())
+    }
+
+    /// What must hold after every step.
+    pub fn check(&mut self) {
+        self.clients.iter_mut().for_each(Client::check);
+    }
+}
+
+/// What a client hears when its request gets no reply.
+pub fn line_of(loss: Loss) -> String {
+    match loss {
+        Loss::Unavailable(why) => format!("ERR respgate: upstream unavailable ({}); the command was not executed", why.label()),
+        Loss::OutcomeUnknown | Loss::Truncated => "ERR respgate: upstream connection lost, outcome unknown; the command may have been executed".to_owned(),
+        Loss::TimedOut => "ERR respgate: no reply within upstream.pool.command_timeout; the command may still run".to_owned(),
+        Loss::Abandoned => panic!("no request is half sent"),
+    }
+}
+
+fn facts() -> Facts {
+    Facts {
+        server: "redis".to_owned(),
+        version: "7.0.15".to_owned(),
+        mode: "standalone".to_owned(),
+        role: "master".to_owned(),
+        modules_resp2: b"*0\r\n".to_vec(),
+        modules_resp3: b"*0\r\n".to_vec(),
+    }
+}
+
+/// The commands of a wire.
+fn split(wire: &[u8]) -> Vec<Words> {
+    let limits = respgate::resp::RequestLimits {
+        max_args: 1 << 20,
+        max_bulk_bytes: 1 << 20,
+        max_inline_bytes: 0,
+        large_bytes: 1 << 20,
+        authenticated: true,
+    };
+    let mut scanner = respgate::resp::RequestScanner::default();
+    let (mut all, mut rest) = (Vec::new(), wire);
+    while !rest.is_empty() {
+        let Ok(respgate::resp::Scan::Request { used }) = scanner.scan(rest, &limits) else {
+            panic!("not a request: {:?}", rest.escape_ascii().to_string());
+        };
+        all.push(scanner.request(rest).args().map(<[u8]>::to_vec).collect());
+        rest = &rest[used..];
+    }
+    all
+}

@@ -1,0 +1,76 @@
+//! Two servers of one version: one asked straight, one asked through respgate.
+//!
+//! Owns: [`Pair`]. Never knows: what is compared.
+
+use super::client::{Client, Target};
+use super::proxy::Proxy;
+use super::real_server::{Brand, Server};
+
+/// Both sides of a comparison.
+#[derive(Debug)]
+pub struct Pair {
+    pub straight: Server,
+    pub behind: Server,
+    proxy: Option<Proxy>,
+    version: String,
+}
+
+/// How respgate stands before its server.
+#[derive(Clone, Copy, Debug)]
+pub enum Shape {
+    /// TCP, shared connections.
+    Shared,
+    /// Unix socket, shared connections.
+    Unix,
+    /// TCP, one upstream connection for each session.
+    Session,
+}
+
+impl Pair {
+    /// With `RESPGATE_TEST_STRAIGHT` set both sides are asked straight: what differs then is the
+    /// servers' own doing and belongs into the written list.
+    pub fn new(brand: Brand, tls: bool, shape: Shape) -> Self {
+        let straight_only = std::env::var_os("RESPGATE_TEST_STRAIGHT").is_some();
+        let straight = Server::plain(brand);
+        let behind = Server::new(brand, tls && !straight_only, &[]);
+        let proxy = (!straight_only).then(|| match shape {
+            Shape::Shared => Proxy::before(&behind, ""),
+            Shape::Unix => Proxy::on_unix_socket(&behind, ""),
+            Shape::Session => Proxy::before(&behind, "[upstream.pool]\nmode = \"session\"\n"),
+        });
+        let text = straight.observer().ask_text(&["INFO", "server"]);
+        let mark = format!("{}_version:", brand.name());
+        let number = text.lines().find_map(|line| line.strip_prefix(&mark)).unwrap_or("?");
+        let version = format!("{} {}, {shape:?}", brand.name(), number.trim());
+        Self { straight, behind, proxy, version }
+    }
+
+    pub fn brand(&self) -> Brand {
+        self.straight.brand
+    }
+
+    /// For messages: brand, version, shape.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    pub fn through(&self) -> Target {
+        self.proxy.as_ref().map_or_else(|| self.behind.target(), |proxy| proxy.target().clone())
+    }
+
+    /// A client of each side: straight, through.
+    pub fn clients(&self) -> (Client, Client) {
+        let straight = Client::connect(&self.straight.target()).unwrap();
+        (straight, Client::connect(&self.through()).unwrap())
+    }
+
+    /// Empties both servers of data, scripts and functions.
+    pub fn reset(&self) {
+        for server in [&self.straight, &self.behind] {
+            let mut observer = server.observer();
+            for words in [&["FLUSHALL"][..], &["SCRIPT", "FLUSH"], &["FUNCTION", "FLUSH"]] {
+                assert_eq!(observer.ask(words), b"+OK\r\n");
+            }
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! The respgate binary as a process in front of a test's server.
+//!
+//! Owns: [`Proxy`]. Never knows: what travels through it.
+
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use respgate::base::clock::now;
+
+use super::client::{Client, Got, Target};
+use super::real_server::{Server, free_port, signal, wait_until};
+
+/// A running respgate; ended on drop, its log shown when the test fails.
+#[derive(Debug)]
+pub struct Proxy {
+    pub telemetry_port: u16,
+    target: Target,
+    directory: tempfile::TempDir,
+    child: Child,
+}
+
+/// A policy that lets everything through: what remains is the carrying.
+pub const OPEN_POLICY: &str = "+@all ~* &*";
+
+impl Proxy {
+    /// On a TCP port, with an open policy; `sections` is further TOML.
+    pub fn before(server: &Server, sections: &str) -> Self {
+        Self::start(server, None, OPEN_POLICY, sections)
+    }
+
+    /// As [`Proxy::before`], on a Unix socket.
+    pub fn on_unix_socket(server: &Server, sections: &str) -> Self {
+        Self::start(server, Some("respgate.sock"), OPEN_POLICY, sections)
+    }
+
+    pub fn with_policy(server: &Server, acl: &str, sections: &str) -> Self {
+        Self::start(server, None, acl, sections)
+    }
+
+    /// With a configuration of the test's own, in `directory`: `target` is one of its listeners.
+    /// Ready means here that a client is answered at all.
+    pub fn configured(
+        directory: tempfile::TempDir,
+        target: Target,
+        telemetry_port: u16,
+        configuration: &str,
+    ) -> Self {
+        let child = spawn(directory.path(), configuration);
+        let mut proxy = Self { telemetry_port, target, directory, child };
+        proxy.await_ready(|reply| matches!(reply, Got::Reply(_)));
+        proxy
+    }
+
+    /// Starts with a configuration that cannot be served: how it ended, and what it said.
+    pub fn refused(directory: &Path, configuration: &str) -> (ExitStatus, String) {
+        let mut child = spawn(directory, configuration);
+        let deadline = now() + super::client::PATIENCE;
+        loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                return (status, std::fs::read_to_string(directory.join("log")).unwrap());
+            }
+            if now() > deadline {
+                let _ = child.kill();
+                let _ = child.wait();
+                panic!("respgate serves this configuration:\n{configuration}");
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    fn start(server: &Server, socket: Option<&str>, acl: &str, sections: &str) -> Self {
+        let directory = directory();
+        let target = match socket {
+            None => Target::Tcp(free_port()),
+            Some(file) => Target::Unix(directory.path().join(file)),
+        };
+        let telemetry_port = free_port();
+        let listener = listener(&target, "");
+        let head = configuration(server, &listener, acl, telemetry_port);
+        let child = spawn(directory.path(), &format!("{head}\n{sections}\n"));
+        let mut proxy = Self { telemetry_port, target, directory, child };
+        proxy.await_ready(|reply| *reply == Got::Reply(b"+PONG\r\n".to_vec()));
+        proxy
+    }
+
+    fn await_ready(&mut self, is_ready: impl Fn(&Got) -> bool) {
+        wait_until("respgate answers", || {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                panic!("respgate ended at its start: {status}\n{}", self.log());
+            }
+            let served = Client::connect(&self.target).is_ok_and(|mut client| {
+                client.send(&["PING"]);
+                is_ready(&client.next(super::client::PATIENCE))
+            });
+            served && TcpStream::connect(("127.0.0.1", self.telemetry_port)).is_ok()
+        });
+    }
+
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    pub fn client(&self) -> Client {
+        Client::connect(&self.target).unwrap()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The file the process was started with; tests rewrite it before a reload.
+    pub fn configuration_file(&self) -> PathBuf {
+        self.directory.path().join("respgate.toml")
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
+    }
+
+    /// Asks for a reload.
+    pub fn hang_up(&self) {
+        signal("HUP", self.pid());
+    }
+
+    /// Asks the process to leave and waits until it has.
+    pub fn terminate(&mut self) -> ExitStatus {
+        signal("TERM", self.pid());
+        self.child.wait().unwrap()
+    }
+
+    /// Waits until the process has left, `None` when it takes longer than given.
+    pub fn ended_within(&mut self, patience: Duration) -> Option<ExitStatus> {
+        let deadline = now() + patience;
+        loop {
+            let status = self.child.try_wait().unwrap();
+            if status.is_some() || now() >= deadline {
+                return status;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Memory of the process in bytes, `VmRSS` or `VmHWM`.
+    pub fn memory(&self, field: &str) -> u64 {
+        let text = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = text.lines().find(|line| line.starts_with(field)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.log();
+            let skipped = log.lines().count().saturating_sub(40);
+            let lines: Vec<&str> = log.lines().skip(skipped).collect();
+            eprintln!("the end of respgate's log:\n{}", lines.join("\n"));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A directory for one test.
+pub fn directory() -> tempfile::TempDir {
+    tempfile::Builder::new().prefix("respgate-").tempdir().unwrap()
+}
+
+fn spawn(directory: &Path, configuration: &str) -> Child {
+    let file = directory.join("respgate.toml");
+    std::fs::write(&file, configuration).unwrap();
+    let log = std::fs::File::create(directory.join("log")).unwrap();
+    Command::new(env!("CARGO_BIN_EXE_respgate"))
+        .args(["run", "--config"])
+        .arg(&file)
+        .current_dir(directory)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .spawn()
+        .unwrap()
+}
+
+/// A `[[listener]]`; `keys` is further TOML of it.
+pub fn listener(target: &Target, keys: &str) -> String {
+    let address = match target {
+        Target::Tcp(port) => format!("127.0.0.1:{port}"),
+        Target::Unix(path) => format!("unix:{}", path.display()),
+    };
+    format!("[[listener]]\naddress = {address:?}\n{keys}\n")
+}
+
+/// Everything besides what a test adds.
+pub fn configuration(server: &Server, listeners: &str, acl: &str, telemetry_port: u16) -> String {
+    let upstream = match &server.pki {
+        None => "insecure_plaintext = true".to_owned(),
+        Some(pki) => format!(
+            "tls = {{ cert = {:?}, key = {:?}, ca = {:?} }}",
+            pki.client("tls.crt"),
+            pki.client("tls.key"),
+            pki.client("ca.crt")
+        ),
+    };
+    format!(
+        "{listeners}\n[upstream]\naddress = \"localhost:{}\"\n{upstream}\n\n\
+         [policy]\nacl = {acl:?}\n\n[telemetry]\naddress = \"127.0.0.1:{telemetry_port}\"\n",
+        server.port
+    )
+}

@@ -1,0 +1,181 @@
+//! What is said about certificate, key and CA files that cannot be an identity.
+//!
+//! Owns: the cases. Never knows: servers.
+
+use std::process::Command;
+
+use respgate::config::Verify;
+use respgate::tls::throwaway::{Authority, Order, Role};
+
+use super::certs::{DAY, Lab};
+use super::*;
+
+/// Opens a store on these settings and compares code, metric reason and a part of the text.
+fn check(tls: &Tls, code: &str, reason: &str, part: &str) {
+    let error = TlsStore::open(tls, "127.0.0.1").unwrap_err();
+    assert_eq!((error.fault.code(), error.fault.reason()), (code, reason), "{error}");
+    let text = format!("{error:#}");
+    assert!(text.contains(part), "`{part}` is not in `{text}`");
+    assert!(text.contains("\n  hint: "), "{text}");
+    assert!(!text.contains("BEGIN PRIVATE KEY-----\nM"), "{text}");
+}
+
+#[test]
+fn a_good_identity_tells_about_itself() {
+    let lab = Lab::new();
+    let store = TlsStore::open(&lab.settings(), "redis.internal").unwrap();
+    let identity = store.current();
+    assert_eq!(identity.generation, 1);
+    assert_eq!(identity.server_name.to_str(), "redis.internal");
+    assert!(identity.not_before < lab.now && lab.now < identity.not_after);
+    assert_eq!(identity.not_after, identity.chain_not_after);
+    assert_eq!(identity.fingerprint.len(), 64);
+    assert!(!format!("{store:?}").contains("PRIVATE"));
+    assert!(store.candidate().unwrap().is_none(), "nothing changed");
+}
+
+#[test]
+fn the_chain_counts_to_its_earliest_end() {
+    let lab = Lab::new();
+    let short = Order { not_after: lab.now + DAY / 4, ..lab.client_order("between") };
+    let chain = [lab.make(&lab.client_order("app")), lab.make(&short)];
+    std::fs::write(lab.path("client.crt"), chain[0].cert.clone() + &chain[1].cert).unwrap();
+    std::fs::write(lab.path("client.key"), &chain[0].key).unwrap();
+    let identity = TlsStore::open(&lab.settings(), "127.0.0.1").unwrap().current();
+    assert!(identity.chain_not_after < identity.not_after);
+}
+
+#[test]
+fn certificates_that_no_server_would_take() {
+    let lab = Lab::new();
+    let good = lab.client_order("app");
+    let order = |name: &str, order: &Order| lab.settings_for(&lab.issue(name, order));
+    let (not_before, not_after) = (lab.now - 2 * DAY, lab.now - DAY);
+    let expired = order("expired", &Order { not_before, not_after, ..good.clone() });
+    check(&expired, "TLS-E011", "expired", "certificate 1: expired on");
+    let early = order("early", &Order { not_before: lab.now + DAY / 2, ..good.clone() });
+    check(&early, "TLS-E012", "not_yet_valid", "is not valid before");
+    let server = order("usage", &Order { role: Role::Server, ..good });
+    check(&server, "TLS-E014", "eku", "clientAuth");
+    let version_1 = lab.settings_for(&lab.issue_version_1("v1"));
+    check(&version_1, "TLS-E013", "unsupported", "-extfile");
+}
+
+#[test]
+fn files_that_do_not_belong_together() {
+    let lab = Lab::new();
+    let good = lab.settings();
+    let other = lab.issue("other", &lab.client_order("other"));
+    check(&Tls { key: other.1, ..good.clone() }, "TLS-E009", "key_mismatch", "does not belong to");
+    let swapped = Tls { cert: good.key.clone(), key: good.cert.clone(), ..good.clone() };
+    check(&swapped, "TLS-E005", "parse", "may be exchanged");
+    check(&Tls { key: good.cert.clone(), ..good.clone() }, "TLS-E005", "parse", "client.crt");
+    let chain = lab.authority.cert() + &std::fs::read_to_string(&good.cert).unwrap();
+    std::fs::write(lab.path("reversed.crt"), chain).unwrap();
+    let reversed = Tls { cert: lab.path("reversed.crt"), ..good.clone() };
+    check(&reversed, "TLS-E010", "key_mismatch", "certificate 2, which must come first");
+    // All in one file is fine.
+    let all = std::fs::read(&good.cert).unwrap();
+    let all = [all, std::fs::read(&good.key).unwrap()].concat();
+    std::fs::write(lab.path("all.pem"), all).unwrap();
+    let one = Tls { cert: lab.path("all.pem"), key: lab.path("all.pem"), ..good };
+    assert!(TlsStore::open(&one, "127.0.0.1").is_ok());
+}
+
+#[test]
+fn files_that_are_something_else() {
+    let lab = Lab::new();
+    let good = lab.settings();
+    let write = |name: &str, bytes: &[u8]| {
+        std::fs::write(lab.path(name), bytes).unwrap();
+        lab.path(name)
+    };
+    let with_cert = |cert| Tls { cert, ..good.clone() };
+    let with_key = |key| Tls { key, ..good.clone() };
+    check(&with_cert(lab.path("missing")), "TLS-E001", "io", "missing: No such file");
+    check(&with_cert(lab.dir.path().into()), "TLS-E001", "io", "is not a regular file");
+    check(&with_cert(write("empty", b"")), "TLS-E003", "parse", "(it is empty)");
+    check(&with_cert(write("der", &[0x30, 0x82, 1, 2])), "TLS-E003", "parse", "-inform der");
+    let big = write("big", &vec![b' '; 5 << 20]);
+    check(&with_cert(big), "TLS-E001", "io", "larger than 4 MiB");
+    let half = std::fs::read(&good.cert).unwrap();
+    check(&with_cert(write("half", &half[..300])), "TLS-E007", "parse", "damaged PEM");
+    let junk = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    check(&with_cert(write("junk", junk)), "TLS-E007", "parse", "damaged");
+    check(&with_key(write("nokey", b"hello")), "TLS-E004", "parse", "(it is not PEM)");
+    let junk = b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
+    check(&with_key(write("junk", junk)), "TLS-E008", "parse", "damaged or of an unknown kind");
+    let two = std::fs::read(&good.key).unwrap().repeat(2);
+    check(&with_key(write("two", &two)), "TLS-E008", "parse", "more than one");
+    check(&Tls { ca: write("empty", b""), ..good.clone() }, "TLS-E003", "parse", "empty: holds no");
+    let key = Tls { ca: good.key.clone(), ..good.clone() };
+    check(&key, "TLS-E003", "parse", "(but: PRIVATE KEY)");
+}
+
+#[test]
+fn keys_with_a_passphrase() {
+    let lab = Lab::new();
+    let encrypt = |args: &str, out: &str| {
+        let args = args.split(' ');
+        let status = Command::new("openssl")
+            .args(args)
+            .args(["-in", "client.key", "-passout", "pass:x", "-out", out])
+            .current_dir(lab.dir.path())
+            .stderr(Stdio::null())
+            .status();
+        assert!(status.unwrap().success());
+        Tls { key: lab.path(out), ..lab.settings() }
+    };
+    let pkcs8 = encrypt("pkcs8 -topk8", "pkcs8.key");
+    check(&pkcs8, "TLS-E006", "unsupported", "openssl pkey -in KEY");
+    let legacy = encrypt("ec -aes128", "legacy.key");
+    check(&legacy, "TLS-E006", "unsupported", "openssl pkey -in KEY");
+}
+
+#[test]
+fn every_common_kind_of_key_is_taken() {
+    let lab = Lab::new();
+    for kind in [
+        "EC -pkeyopt ec_paramgen_curve:P-256",
+        "EC -pkeyopt ec_paramgen_curve:P-384",
+        "RSA -pkeyopt rsa_keygen_bits:2048",
+        "ED25519",
+    ] {
+        let run = |line: String| {
+            let mut command = Command::new("openssl");
+            command.args(line.split(' ')).current_dir(lab.dir.path()).stderr(Stdio::null());
+            assert!(command.status().unwrap().success(), "{line}");
+        };
+        run(format!("genpkey -algorithm {kind} -out kind.key"));
+        run("req -x509 -key kind.key -subj /CN=app -days 1 -out kind.crt".to_owned());
+        let tls = lab.settings_for(&lab.pair("kind"));
+        let opened = TlsStore::open(&tls, "127.0.0.1");
+        assert!(opened.is_ok(), "{kind}: {opened:?}");
+    }
+}
+
+#[test]
+fn settings_that_trust_nothing_or_name_nobody() {
+    let lab = Lab::new();
+    let good = lab.settings();
+    let pin = Tls { verify: Verify::Pin, ..good.clone() };
+    check(&pin, "TLS-E015", "unsupported", "empty");
+    let pins = vec!["beef".to_owned()];
+    check(&Tls { pins, ..pin }, "TLS-E015", "unsupported", "`beef` is not 64 hex digits");
+    let server_name = Some("not a name".to_owned());
+    check(&Tls { server_name, ..good }, "TLS-E016", "unsupported", "not a name");
+}
+
+#[test]
+fn throwaway_files_fit_each_other() {
+    let lab = Lab::new();
+    let dir = tempfile::tempdir().unwrap();
+    let names = ["localhost", "127.0.0.1", "::1"];
+    let files =
+        respgate::tls::throwaway::write_all(dir.path(), &names, "demo", lab.now, DAY).unwrap();
+    let tls = Tls { ca: files.ca, ..lab.settings_for(&(files.client_cert, files.client_key)) };
+    assert!(TlsStore::open(&tls, "localhost").is_ok());
+    let mode = std::os::unix::fs::MetadataExt::mode(&files.server_key.metadata().unwrap());
+    assert_eq!(mode & 0o777, 0o600);
+    assert!(Authority::new("x", lab.now, DAY).is_ok());
+}

@@ -1,0 +1,239 @@
+//! Which servers are accepted, which are not, and what is said about them.
+//!
+//! Owns: the cases. Never knows: files that change.
+
+use std::io::{Read, Write};
+use std::sync::Arc;
+
+use respgate::config::{TlsVersion, Verify};
+use respgate::tls::throwaway::{Authority, Order, Role};
+use respgate::tls::{TlsStore, explain, provider};
+use respgate::traffic::Unavailable;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+use super::certs::{DAY, Lab};
+use super::*;
+
+/// Dials a server with this certificate in each way of verifying, and compares.
+async fn check(server_cert: impl Fn(&Lab) -> Pair, cases: &[(Verify, &str)]) {
+    let lab = Lab::new();
+    let pair = server_cert(&lab);
+    let server = Server::tls(&lab, &pair, &[]);
+    for &(verify, expected) in cases {
+        let tls = Tls { verify, pins: vec![lab.pin(&pair.0)], ..lab.settings() };
+        let got = verdict(dialer(server.port, &tls).dial(RESP2).await);
+        assert_eq!(got, expected, "{verify:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_good_certificate() {
+    let ok = [(Verify::Full, "ok"), (Verify::Ca, "ok"), (Verify::Pin, "ok")];
+    check(|lab| lab.pair("server"), &ok).await;
+}
+
+#[tokio::test]
+async fn a_certificate_without_names() {
+    let make = |lab: &Lab| lab.issue("odd", &Order { names: vec![], ..lab.server_order() });
+    let full = (Verify::Full, "bad_name TLS-E105");
+    check(make, &[full, (Verify::Ca, "ok"), (Verify::Pin, "ok")]).await;
+}
+
+#[tokio::test]
+async fn an_expired_certificate() {
+    let make = |lab: &Lab| {
+        let (not_before, not_after) = (lab.now - 2 * DAY, lab.now - DAY);
+        lab.issue("odd", &Order { not_before, not_after, ..lab.server_order() })
+    };
+    let (full, ca) = ((Verify::Full, "expired TLS-E101"), (Verify::Ca, "expired TLS-E101"));
+    check(make, &[full, ca, (Verify::Pin, "ok")]).await;
+}
+
+#[tokio::test]
+async fn a_certificate_of_tomorrow() {
+    let make = |lab: &Lab| {
+        lab.issue("odd", &Order { not_before: lab.now + DAY / 2, ..lab.server_order() })
+    };
+    check(make, &[(Verify::Full, "expired TLS-E102")]).await;
+}
+
+#[tokio::test]
+async fn an_authority_as_server() {
+    let make = |lab: &Lab| lab.issue("odd", &Order { as_authority: true, ..lab.server_order() });
+    let no = "unsupported_cert TLS-E107";
+    check(make, &[(Verify::Full, no), (Verify::Ca, no), (Verify::Pin, "ok")]).await;
+}
+
+#[tokio::test]
+async fn a_version_1_certificate() {
+    let make = |lab: &Lab| lab.issue_version_1("odd");
+    let no = "unsupported_cert TLS-E106";
+    check(make, &[(Verify::Full, no), (Verify::Ca, no), (Verify::Pin, "ok")]).await;
+}
+
+#[tokio::test]
+async fn a_client_certificate_as_server() {
+    let make = |lab: &Lab| lab.issue("odd", &Order { role: Role::Client, ..lab.server_order() });
+    check(make, &[(Verify::Full, "unsupported_cert TLS-E108")]).await;
+}
+
+#[tokio::test]
+async fn names_pins_and_authorities_that_do_not_fit() {
+    let lab = Lab::new();
+    let server = Server::tls(&lab, &lab.pair("server"), &[]);
+    let other = Authority::new("Other CA", lab.now, DAY).unwrap();
+    std::fs::write(lab.path("other-ca.crt"), other.cert()).unwrap();
+    let both = [lab.authority.cert(), other.cert()].concat();
+    std::fs::write(lab.path("both-ca.crt"), both).unwrap();
+    let check = async |tls: Tls, expected| {
+        let got = verdict(dialer(server.port, &tls).dial(RESP2).await);
+        assert_eq!(got, expected, "{tls:?}");
+    };
+    let base = lab.settings();
+    let named = |name: &str| Tls { server_name: Some(name.to_owned()), ..base.clone() };
+    check(named("localhost"), "ok").await;
+    check(named("127.0.0.1"), "ok").await;
+    check(named("redis.internal"), "bad_name TLS-E104").await;
+    check(Tls { verify: Verify::Ca, ..named("redis.internal") }, "ok").await;
+    check(Tls { ca: lab.path("both-ca.crt"), ..base.clone() }, "ok").await;
+    let foreign = Tls { ca: lab.path("other-ca.crt"), ..base.clone() };
+    check(foreign.clone(), "unknown_ca TLS-E103").await;
+    check(Tls { verify: Verify::Ca, ..foreign.clone() }, "unknown_ca TLS-E103").await;
+    let pinned = |pins: Vec<String>| Tls { verify: Verify::Pin, pins, ..foreign.clone() };
+    check(pinned(vec!["00".repeat(32)]), "pin TLS-E109").await;
+    check(pinned(vec!["00".repeat(32), lab.pin(&lab.path("server.crt"))]), "ok").await;
+
+    let error = dialer(server.port, &named("redis.internal")).dial(RESP2).await.unwrap_err();
+    assert_eq!(error.what, Unavailable::Tls);
+    for part in ["127.0.0.1:", "localhost", "redis.internal", "subjectAltName"] {
+        assert!(error.text.contains(part), "{part} in {}", error.text);
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_want_us() {
+    let lab = Lab::new();
+    let server = Server::tls(&lab, &lab.pair("server"), &[]);
+    let stranger = Authority::new("Strange CA", lab.now, DAY).unwrap();
+    let pair = stranger.issue(&lab.client_order("app")).unwrap();
+    let pair = pair.write(lab.dir.path(), "stranger").unwrap();
+    let error = dialer(server.port, &lab.settings_for(&pair)).dial(RESP2).await.unwrap_err();
+    assert_eq!(error.what, Unavailable::Tls);
+    assert_eq!(verdict(Err(error)), "unknown_ca TLS-E114");
+
+    // Without any certificate, which no setting can bring about.
+    let identity = TlsStore::open(&lab.settings(), "127.0.0.1").unwrap().current();
+    let mut config = rustls::ClientConfig::clone(&identity.client_config);
+    config.client_auth_cert_resolver = Arc::new(NoCertificate);
+    let socket = tokio::net::TcpStream::connect(("127.0.0.1", server.port)).await.unwrap();
+    let name = identity.server_name.clone();
+    let connected = TlsConnector::from(Arc::new(config)).connect(name, socket).await;
+    let error = match connected {
+        Err(error) => error,
+        Ok(mut stream) => stream.read_u8().await.unwrap_err(),
+    };
+    assert_eq!(explain(&error, "redis").fault.code(), "TLS-E113");
+}
+
+#[derive(Debug)]
+struct NoCertificate;
+
+impl rustls::client::ResolvesClientCert for NoCertificate {
+    fn resolve(
+        &self,
+        _: &[&[u8]],
+        _: &[rustls::SignatureScheme],
+    ) -> Option<Arc<rustls::sign::CertifiedKey>> {
+        None
+    }
+
+    fn has_certs(&self) -> bool {
+        false
+    }
+}
+
+#[tokio::test]
+async fn versions_suites_groups_and_resumption() {
+    let lab = Lab::new();
+    let server = Server::tls(&lab, &lab.pair("server"), &[]);
+    let (dialer, _) = dialer_with(server.port, &lab.settings(), ServerAuth::default());
+    let first = dialer.dial(RESP2).await.unwrap().handshake.unwrap();
+    assert_eq!(first.version, "TLSv1_3");
+    assert_eq!(first.cipher_suite, "TLS13_AES_128_GCM_SHA256");
+    assert!(first.group.starts_with("X25519"), "hybrid where the server can: {}", first.group);
+    assert!(!first.resumed);
+    assert!(first.peer_not_after.unwrap() > lab.now);
+    assert!(dialer.dial(RESP3).await.unwrap().handshake.unwrap().resumed);
+
+    let old = Server::tls(&lab, &lab.pair("server"), &["--tls-protocols", "TLSv1.2"]);
+    let handshake = self::dialer(old.port, &lab.settings()).dial(RESP2).await.unwrap().handshake;
+    assert_eq!(handshake.unwrap().version, "TLSv1_2");
+    let strict = Tls { min_version: TlsVersion::V1_3, ..lab.settings() };
+    assert_eq!(verdict(self::dialer(old.port, &strict).dial(RESP2).await), "version TLS-E112");
+}
+
+/// A server that knows the hybrid group gets it.
+#[tokio::test]
+async fn the_hybrid_group_is_used_with_a_server_that_knows_it() {
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    let lab = Lab::new();
+    let (cert, key) = lab.pair("server");
+    let chain = CertificateDer::pem_file_iter(cert).unwrap().map(Result::unwrap).collect();
+    let key = PrivateKeyDer::from_pem_file(key).unwrap();
+    let config = rustls::ServerConfig::builder_with_provider(provider::provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let serve = tokio::spawn(async move {
+        let (socket, _) = listener.accept().await.unwrap();
+        let mut stream = TlsAcceptor::from(Arc::new(config)).accept(socket).await.unwrap();
+        let mut buf = [0; 4096];
+        let _ = stream.read(&mut buf).await.unwrap();
+        let hello = b"*4\r\n$5\r\nproto\r\n:2\r\n$6\r\nserver\r\n$4\r\nmock\r\n+OK\r\n+PONG\r\n";
+        stream.write_all(hello).await.unwrap();
+        stream.flush().await.unwrap();
+        stream
+    });
+    let link = dialer(port, &lab.settings()).dial(RESP2).await.unwrap();
+    assert_eq!(link.handshake.unwrap().group, "X25519MLKEM768");
+    assert_eq!(link.facts.server, "mock");
+    drop(serve.await.unwrap());
+}
+
+#[tokio::test]
+async fn ports_that_are_not_what_they_should_be() {
+    let lab = Lab::new();
+    let plain = Server::plain(&lab, &[]);
+    let tls = Server::tls(&lab, &lab.pair("server"), &[]);
+    let dial_tls = async |port| dialer(port, &lab.settings()).dial(RESP2).await;
+
+    // Redis takes a hello of TLS for an inline command and may wait for its end.
+    let error = dial_tls(plain.port).await.unwrap_err();
+    assert!(error.text.contains("plaintext port"), "{}", error.text);
+
+    let error = plain_dialer(tls.port, ServerAuth::default()).dial(RESP2).await.unwrap_err();
+    assert!(error.text.contains("may be a TLS port"), "{}", error.text);
+
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let http = std::thread::spawn(move || {
+        let (mut socket, _) = listener.accept().unwrap();
+        let _ = socket.read(&mut [0; 16]).unwrap();
+        socket.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
+    });
+    assert_eq!(verdict(dial_tls(port).await), "other TLS-E111");
+    http.join().unwrap();
+    assert_eq!(dial_tls(port).await.unwrap_err().what, Unavailable::Connect);
+
+    let nowhere = upstream(1, None, ServerAuth::default());
+    let address = HostPort { host: "nowhere.invalid".to_owned(), port: 1 };
+    let credentials = Credentials::open(&nowhere.auth).unwrap();
+    let dialer = Dialer::new(&Upstream { address, ..nowhere }, None, credentials);
+    assert_eq!(dialer.dial(RESP2).await.unwrap_err().what, Unavailable::Resolve);
+}

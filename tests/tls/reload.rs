@@ -1,0 +1,293 @@
+//! Files replaced while they are in use: by swapped links, renames, writes in place.
+//!
+//! Owns: one fixture per kind of writer. Never knows: connections in use.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use respgate::tls::throwaway::{Authority, Issued, Order};
+use respgate::tls::watch::Watch;
+use tokio::time::timeout;
+
+use super::certs::{DAY, Lab};
+use super::*;
+
+/// Longer than any test: what is noticed was heard, not found by looking.
+const NEVER: Duration = Duration::from_secs(3600);
+
+fn watch(tls: &Tls) -> Watch {
+    let paths = vec![tls.cert.clone(), tls.key.clone(), tls.ca.clone()];
+    let watch = Watch::with_poll(paths, NEVER);
+    assert!(watch.watch_up());
+    watch
+}
+
+/// Makes a change while the watch is waited for; whatever it sees, it must have heard of.
+async fn noticed(watch: &mut Watch, change: impl FnOnce()) {
+    let wait = timeout(Duration::from_secs(10), watch.changed());
+    let (heard, ()) = tokio::join!(biased; wait, async { change() });
+    heard.expect("a change is noticed");
+}
+
+fn put(dir: &Path, new: &Issued) {
+    fs::write(dir.join("tls.crt"), &new.cert).unwrap();
+    fs::write(dir.join("tls.key"), &new.key).unwrap();
+}
+
+/// Writes beside and renames over.
+fn rename_over(path: &Path, text: &str) {
+    let beside = path.with_extension("tmp");
+    fs::write(&beside, text).unwrap();
+    fs::rename(beside, path).unwrap();
+}
+
+/// Publishes what the files hold, which must be new.
+fn take(store: &TlsStore) -> u64 {
+    let before = store.current();
+    let after = store.publish(store.candidate().unwrap().expect("something new"));
+    assert_ne!(before.fingerprint, after.fingerprint);
+    assert_eq!(store.current().fingerprint, after.fingerprint);
+    assert!(store.candidate().unwrap().is_none());
+    after.generation
+}
+
+/// What kubelet does: new directory, new link beside, one rename, old directory gone.
+fn kubernetes(root: &Path, stamp: &str, ca: &str, new: &Issued) {
+    let dir = root.join(stamp);
+    fs::create_dir(&dir).unwrap();
+    put(&dir, new);
+    fs::write(dir.join("ca.crt"), ca).unwrap();
+    symlink(stamp, root.join("..data_tmp")).unwrap();
+    let old = fs::read_link(root.join("..data")).ok();
+    fs::rename(root.join("..data_tmp"), root.join("..data")).unwrap();
+    if let Some(old) = old {
+        fs::remove_dir_all(root.join(old)).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_kubernetes_secret_twice() {
+    let lab = Lab::new();
+    let root = lab.path("secret");
+    fs::create_dir(&root).unwrap();
+    let make = || lab.make(&lab.client_order("app"));
+    kubernetes(&root, "..1", &lab.authority.cert(), &make());
+    for name in ["tls.crt", "tls.key", "ca.crt"] {
+        symlink(format!("..data/{name}"), root.join(name)).unwrap();
+    }
+    let pair = (root.join("tls.crt"), root.join("tls.key"));
+    let tls = Tls { ca: root.join("ca.crt"), ..lab.settings_for(&pair) };
+    let mut watch = watch(&tls);
+    let store = TlsStore::open(&tls, "127.0.0.1").unwrap();
+    for generation in 2..5 {
+        let stamp = format!("..{generation}");
+        let swap = || kubernetes(&root, &stamp, &lab.authority.cert(), &make());
+        noticed(&mut watch, swap).await;
+        assert_eq!(take(&store), generation);
+    }
+}
+
+/// However often the directory is swapped during a reading, certificate and key are of one moment.
+#[test]
+fn a_kubernetes_secret_is_never_read_in_two_halves() {
+    let lab = Lab::new();
+    let root = lab.path("secret");
+    fs::create_dir(&root).unwrap();
+    let made = [0, 1].map(|_| lab.make(&lab.client_order("app")));
+    kubernetes(&root, "..0", &lab.authority.cert(), &made[0]);
+    let data = root.join("..data");
+    let tls = Tls {
+        ca: data.join("ca.crt"),
+        ..lab.settings_for(&(data.join("tls.crt"), data.join("tls.key")))
+    };
+    let store = TlsStore::open(&tls, "127.0.0.1").unwrap();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for i in 1..500 {
+                kubernetes(&root, &format!("..{i}"), &lab.authority.cert(), &made[i % 2]);
+            }
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+        let (mut fine, mut busy) = (0, 0);
+        while !done.load(std::sync::atomic::Ordering::Relaxed) {
+            match store.candidate() {
+                Ok(_) => fine += 1,
+                Err(error) => {
+                    assert_eq!(error.fault.reason(), "io", "{error}");
+                    busy += 1;
+                }
+            }
+        }
+        assert!(fine > 0, "{fine} readings, {busy} given up");
+    });
+}
+
+/// The files may be links to another directory, in which they are replaced, and then to a third.
+#[tokio::test]
+async fn linked_files_replaced_behind_the_links() {
+    let lab = Lab::new();
+    let [front, back, third] = ["front", "back", "third"].map(|name| lab.path(name));
+    let make = || lab.make(&lab.client_order("app"));
+    let link_to = |dir: &Path| {
+        for name in ["tls.crt", "tls.key"] {
+            symlink(dir.join(name), front.join("tmp")).unwrap();
+            fs::rename(front.join("tmp"), front.join(name)).unwrap();
+        }
+    };
+    fs::create_dir(&front).unwrap();
+    for dir in [&back, &third] {
+        fs::create_dir(dir).unwrap();
+        put(dir, &make());
+    }
+    link_to(&back);
+    let tls = lab.settings_for(&(front.join("tls.crt"), front.join("tls.key")));
+    let mut watch = watch(&tls);
+    let store = TlsStore::open(&tls, "127.0.0.1").unwrap();
+    let replace_in = |dir: &Path| {
+        let new = make();
+        rename_over(&dir.join("tls.crt"), &new.cert);
+        rename_over(&dir.join("tls.key"), &new.key);
+    };
+    noticed(&mut watch, || replace_in(&back)).await;
+    assert_eq!(take(&store), 2);
+    noticed(&mut watch, || link_to(&third)).await;
+    assert_eq!(take(&store), 3);
+    noticed(&mut watch, || replace_in(&third)).await;
+    assert_eq!(take(&store), 4);
+}
+
+#[tokio::test]
+async fn rename_over_one_after_the_other() {
+    let lab = Lab::new();
+    let tls = lab.settings();
+    let mut watch = watch(&tls);
+    let store = TlsStore::open(&tls, "127.0.0.1").unwrap();
+    for generation in 2..4 {
+        let new = lab.make(&lab.client_order("app"));
+        noticed(&mut watch, || rename_over(&tls.cert, &new.cert)).await;
+        assert_eq!(store.candidate().unwrap_err().fault.code(), "TLS-E009", "only half is there");
+        noticed(&mut watch, || rename_over(&tls.key, &new.key)).await;
+        assert_eq!(take(&store), generation);
+    }
+}
+
+#[tokio::test]
+async fn truncated_and_written_in_place() {
+    let lab = Lab::new();
+    let tls = lab.settings();
+    let mut watch = watch(&tls);
+    let store = TlsStore::open(&tls, "127.0.0.1").unwrap();
+    noticed(&mut watch, || fs::write(&tls.cert, "").unwrap()).await;
+    let error = store.candidate().unwrap_err();
+    assert!(error.fault.may_heal(), "{error}");
+    assert_eq!(store.current().generation, 1, "the old one stays");
+    noticed(&mut watch, || put_pair(&tls, &lab.make(&lab.client_order("app")))).await;
+    assert_eq!(take(&store), 2);
+}
+
+fn put_pair(tls: &Tls, new: &Issued) {
+    fs::write(&tls.cert, &new.cert).unwrap();
+    fs::write(&tls.key, &new.key).unwrap();
+}
+
+#[tokio::test]
+async fn a_torn_pair_heals_while_it_is_waited_for() {
+    let lab = Lab::new();
+    let tls = lab.settings();
+    let store = TlsStore::open(&tls, "127.0.0.1").unwrap();
+    let new = lab.make(&lab.client_order("app"));
+    fs::write(&tls.cert, &new.cert).unwrap();
+    let finish = async {
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        fs::write(&tls.key, &new.key).unwrap();
+    };
+    let (candidate, ()) = tokio::join!(store.candidate_settled(), finish);
+    assert_eq!(store.publish(candidate.unwrap().unwrap()).generation, 2);
+}
+
+#[tokio::test]
+async fn a_pair_that_stays_torn_is_refused_after_two_seconds() {
+    let lab = Lab::new();
+    let tls = lab.settings();
+    let store = TlsStore::open(&tls, "127.0.0.1").unwrap();
+    fs::write(&tls.cert, lab.make(&lab.client_order("app")).cert).unwrap();
+    let start = tokio::time::Instant::now();
+    let error = store.candidate_settled().await.unwrap_err();
+    assert_eq!(error.fault.reason(), "key_mismatch");
+    assert!((2000..4000).contains(&start.elapsed().as_millis()));
+    // What no writer can have meant to finish is refused at once.
+    let odd = lab.make(&Order {
+        not_after: lab.now - DAY,
+        not_before: lab.now - 2 * DAY,
+        ..lab.client_order("app")
+    });
+    put_pair(&tls, &odd);
+    let start = tokio::time::Instant::now();
+    assert_eq!(store.candidate_settled().await.unwrap_err().fault.reason(), "expired");
+    assert!(start.elapsed().as_millis() < 500);
+    assert_eq!(store.current().generation, 1);
+}
+
+#[tokio::test]
+async fn the_same_content_written_again_is_nothing_new() {
+    let lab = Lab::new();
+    let tls = lab.settings();
+    let mut watch = watch(&tls);
+    let store = TlsStore::open(&tls, "127.0.0.1").unwrap();
+    let same = fs::read_to_string(&tls.cert).unwrap();
+    noticed(&mut watch, || rename_over(&tls.cert, &same)).await;
+    assert!(store.candidate().unwrap().is_none());
+}
+
+#[tokio::test]
+async fn reading_and_neighbours_do_not_wake_the_watch() {
+    let lab = Lab::new();
+    let tls = lab.settings();
+    let mut watch = watch(&tls);
+    let store = TlsStore::open(&tls, "127.0.0.1").unwrap();
+    assert!(store.candidate().unwrap().is_none());
+    fs::write(lab.path("neighbour"), "noise").unwrap();
+    let waited = timeout(Duration::from_millis(600), watch.changed()).await;
+    assert!(waited.is_err(), "nothing of ours changed");
+    // A cancelled wait forgets nothing.
+    fs::write(&tls.ca, lab.authority.cert() + "\n").unwrap();
+    let _ = timeout(Duration::from_millis(10), watch.changed()).await;
+    noticed(&mut watch, || {}).await;
+}
+
+#[tokio::test]
+async fn a_directory_that_appears_later_is_found_by_looking() {
+    let lab = Lab::new();
+    let late = lab.path("late").join("password");
+    let mut watch = Watch::with_poll(vec![late.clone()], Duration::from_millis(50));
+    assert!(!watch.watch_up());
+    let appear = || {
+        fs::create_dir(late.parent().unwrap()).unwrap();
+        fs::write(&late, "secret").unwrap();
+    };
+    noticed(&mut watch, appear).await;
+    assert!(watch.watch_up(), "and then listened to");
+}
+
+#[tokio::test]
+async fn a_probe_says_whether_the_server_takes_the_candidate() {
+    let lab = Lab::new();
+    let server = Server::tls(&lab, &lab.pair("server"), &[]);
+    let tls = lab.settings();
+    let (dialer, store) = dialer_with(server.port, &tls, ServerAuth::default());
+    put_pair(&tls, &lab.make(&lab.client_order("app")));
+    let candidate = store.candidate().unwrap().unwrap();
+    dialer.probe(Some(&candidate), None).await.unwrap();
+    let _ = store.publish(candidate);
+    assert_eq!(dialer.dial(RESP2).await.unwrap().generation, 2);
+
+    let stranger = Authority::new("Strange CA", lab.now, DAY).unwrap();
+    put_pair(&tls, &stranger.issue(&lab.client_order("app")).unwrap());
+    let candidate = store.candidate().unwrap().unwrap();
+    let error = dialer.probe(Some(&candidate), None).await.unwrap_err();
+    assert_eq!(error.label, "unknown_ca", "{error}");
+    let link = dialer.dial(RESP2).await.unwrap();
+    assert_eq!(link.generation, 2, "the one in use still works");
+}
