@@ -1,0 +1,144 @@
+//! One command's way through the pure core, there and back, as the shells walk it.
+//!
+//! Owns: [`Conversation`]. Never knows: clocks, how often it is walked, what is counted.
+
+use std::rc::Rc;
+use std::task::Waker;
+use std::time::Instant;
+
+use bytes::BytesMut;
+use respgate::config::{ClientLimits, Rules};
+use respgate::policy::{Policy, Scratch, compile};
+use respgate::resp::{ReplyScanner, RequestLimits, RequestScanner, Scan};
+use respgate::session::{Auth, Context, Session, Step};
+use respgate::upstream::{Buffers, Item, Mailbox};
+
+/// The rules of the example configuration.
+pub const RULES: &str = "+@all -@dangerous ~app1:*";
+
+pub fn policy(acl: &str) -> Policy {
+    compile(&Rules { preset: None, acl: Some(acl.to_owned()) }).unwrap()
+}
+
+pub fn limits() -> RequestLimits {
+    RequestLimits {
+        max_args: 1 << 20,
+        max_bulk_bytes: 64 << 20,
+        max_inline_bytes: 64 << 10,
+        large_bytes: 64 << 10,
+        authenticated: true,
+    }
+}
+
+pub fn request(args: &[&str]) -> Vec<u8> {
+    let mut text = format!("*{}\r\n", args.len());
+    for arg in args {
+        text += &format!("${}\r\n{arg}\r\n", arg.len());
+    }
+    text.into_bytes()
+}
+
+/// A session with everything around it.
+pub struct Conversation {
+    session: Session,
+    scanner: RequestScanner,
+    replies: ReplyScanner,
+    mailbox: Rc<Mailbox>,
+    policy: Policy,
+    auth: Auth,
+    limits: ClientLimits,
+    frame: RequestLimits,
+    scratch: Scratch,
+    now: Instant,
+    pub out: BytesMut,
+    pub wire: BytesMut,
+}
+
+impl Conversation {
+    pub fn new(acl: &str, now: Instant) -> Self {
+        Self {
+            session: Session::new(1, &Auth::Off),
+            scanner: RequestScanner::default(),
+            replies: ReplyScanner::default(),
+            mailbox: Mailbox::new(1 << 20, Buffers::new(1 << 20)),
+            policy: policy(acl),
+            auth: Auth::Off,
+            limits: ClientLimits::default(),
+            frame: limits(),
+            scratch: Scratch::default(),
+            now,
+            out: BytesMut::new(),
+            wire: BytesMut::new(),
+        }
+    }
+
+    /// Takes every request in `bytes`, then every reply in `replies`; returns how many went through.
+    pub fn turn(&mut self, bytes: &[u8], replies: &[u8]) -> usize {
+        self.out.clear();
+        self.wire.clear();
+        let tickets = self.requests(bytes);
+        let mut rest = replies;
+        for &ticket in &tickets {
+            let advance = self.replies.advance(rest).unwrap();
+            assert!(advance.done, "the replies end too early");
+            let (reply, behind) = rest.split_at(advance.used);
+            rest = behind;
+            self.mailbox.deliver(ticket, reply, self.replies.kind(), true);
+        }
+        let Self { mailbox, session, out, .. } = self;
+        let mut completed = 0;
+        mailbox.drain(Waker::noop(), |item, bytes| {
+            let Item::Piece { ticket, kind, done, .. } = item else { return };
+            completed +=
+                usize::from(session.handle_reply(ticket, bytes, kind, done, out).is_some());
+        });
+        completed
+    }
+
+    fn requests(&mut self, mut rest: &[u8]) -> Tickets {
+        let mut tickets = Tickets::default();
+        let Self { session, scanner, policy, auth, limits, frame, scratch, now, out, wire, .. } =
+            self;
+        let ctx = Context {
+            policy,
+            auth,
+            limits,
+            dedicated: false,
+            valkey: false,
+            has_lease: false,
+            now: *now,
+        };
+        while let Ok(Scan::Request { used }) = scanner.scan(rest, frame) {
+            let request = scanner.request(rest);
+            let step = session.handle_request(&request, &ctx, scratch, out);
+            let Step::Send { ticket, .. } = step else { panic!("not sent: {step:?}") };
+            wire.extend_from_slice(request.raw());
+            tickets.push(ticket);
+            rest = &rest[used..];
+        }
+        tickets
+    }
+}
+
+/// As many as one turn may have, without an allocation.
+#[derive(Default)]
+struct Tickets {
+    all: [respgate::traffic::Ticket; 32],
+    len: usize,
+}
+
+impl Tickets {
+    fn push(&mut self, ticket: respgate::traffic::Ticket) {
+        self.all[self.len] = ticket;
+        self.len += 1;
+    }
+}
+
+impl<'a> IntoIterator for &'a Tickets {
+    type Item = &'a respgate::traffic::Ticket;
+    type IntoIter = std::slice::Iter<'a, respgate::traffic::Ticket>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.all[..self.len].iter()
+    }
+}

@@ -1,0 +1,84 @@
+//! What a connection sends and exactly what must come back, made before the window opens.
+//!
+//! Owns: [`Script`], [`Step`]. Never knows: sockets.
+
+use super::spec::Talk;
+
+/// Bytes to send and the bytes that answer them.
+#[derive(Debug, Default)]
+pub struct Step {
+    pub request: Vec<u8>,
+    pub reply: Vec<u8>,
+    pub operations: u64,
+}
+
+/// Said once, then over and over.
+#[derive(Debug)]
+pub struct Script {
+    pub prelude: Vec<Step>,
+    pub cycle: Vec<Step>,
+}
+
+impl Step {
+    fn set(&mut self, key: &str, value: &[u8]) {
+        command(&mut self.request, &[b"SET", key.as_bytes(), value]);
+        self.reply.extend_from_slice(b"+OK\r\n");
+        self.operations += 1;
+    }
+
+    fn get(&mut self, key: &str, value: &[u8]) {
+        command(&mut self.request, &[b"GET", key.as_bytes()]);
+        self.reply.extend_from_slice(format!("${}\r\n", value.len()).as_bytes());
+        self.reply.extend_from_slice(value);
+        self.reply.extend_from_slice(b"\r\n");
+        self.operations += 1;
+    }
+}
+
+fn command(out: &mut Vec<u8>, args: &[&[u8]]) {
+    out.extend_from_slice(format!("*{}\r\n", args.len()).as_bytes());
+    for arg in args {
+        out.extend_from_slice(format!("${}\r\n", arg.len()).as_bytes());
+        out.extend_from_slice(arg);
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// A value that no other connection, key or turn has.
+fn value(connection: usize, key: usize, turn: usize, bytes: usize) -> Vec<u8> {
+    let tag = format!("<connection {connection} key {key} turn {turn}>");
+    tag.bytes().cycle().take(bytes).collect()
+}
+
+impl Script {
+    /// What `talk` means for one connection. Two turns with different values: a stale reply differs
+    /// from the right one as a foreign one does.
+    pub fn new(talk: Talk, connection: usize) -> Self {
+        let Talk { value_bytes, pipeline, only_get } = talk;
+        let keys = if only_get { pipeline } else { pipeline.div_ceil(2) };
+        let names: Vec<String> = (0..keys).map(|key| format!("app1:{connection}:{key}")).collect();
+        let turns = if only_get { 1 } else { 2 };
+        let mut script = Self { prelude: Vec::new(), cycle: Vec::new() };
+        for turn in 0..turns {
+            let mut sets = Step::default();
+            let mut gets = Step::default();
+            let mut both = Step::default();
+            for (key, name) in names.iter().enumerate() {
+                let value = value(connection, key, turn, value_bytes);
+                sets.set(name, &value);
+                gets.get(name, &value);
+                both.set(name, &value);
+                both.get(name, &value);
+            }
+            match (only_get, pipeline) {
+                (true, _) => {
+                    script.prelude.push(sets);
+                    script.cycle.push(gets);
+                }
+                (false, 1) => script.cycle.extend([sets, gets]),
+                (false, _) => script.cycle.push(both),
+            }
+        }
+        script
+    }
+}

@@ -1,0 +1,150 @@
+//! What is asked of whom.
+//!
+//! Owns: [`WORKLOADS`]. Never knows: results.
+
+use crate::load::{Shape, Talk};
+
+/// One row group of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Workload {
+    /// How targets and the JSON name it.
+    pub id: &'static str,
+    pub title: &'static str,
+    pub shape: Shape,
+    pub talk: Talk,
+    pub bulk_bytes: Option<usize>,
+    pub contestants: &'static [&'static str],
+}
+
+const SMALL: Talk = Talk { value_bytes: 64, pipeline: 1, only_get: false };
+const GET: Talk = Talk { only_get: true, ..SMALL };
+const PIPELINE: Talk = Talk { pipeline: 16, ..SMALL };
+const KIB_100: Talk = Talk { value_bytes: 100 << 10, ..GET };
+const MIB_10: Talk = Talk { value_bytes: 10 << 20, ..SMALL };
+
+const fn closed(connections: usize) -> Shape {
+    Shape::Closed { connections }
+}
+
+const BASE: Workload = Workload {
+    id: "50",
+    title: "50 connections, no pipelining",
+    shape: closed(50),
+    talk: SMALL,
+    bulk_bytes: None,
+    contestants: &[
+        "direct TLS",
+        "direct plaintext",
+        "respgate",
+        "other build",
+        "respgate no rules",
+        "respgate unix",
+        "haproxy",
+        "envoy redis_proxy",
+        "envoy tcp_proxy",
+        "nginx",
+        "stunnel",
+    ],
+};
+
+pub const WORKLOADS: [Workload; 11] = [
+    BASE,
+    Workload {
+        id: "500",
+        title: "500 connections",
+        shape: closed(500),
+        contestants: &["direct TLS", "respgate", "other build", "haproxy", "envoy redis_proxy"],
+        ..BASE
+    },
+    Workload {
+        id: "50x16",
+        title: "50 connections, pipeline 16",
+        talk: PIPELINE,
+        contestants: &[
+            "direct TLS",
+            "respgate",
+            "other build",
+            "respgate no rules",
+            "haproxy",
+            "envoy redis_proxy",
+            "envoy tcp_proxy",
+            "nginx",
+        ],
+        ..BASE
+    },
+    Workload {
+        id: "8",
+        title: "8 connections",
+        shape: closed(8),
+        contestants: &["direct TLS", "respgate", "other build", "haproxy"],
+        ..BASE
+    },
+    Workload {
+        id: "1",
+        title: "1 connection",
+        shape: closed(1),
+        contestants: &["direct TLS", "respgate", "other build", "respgate unix", "haproxy"],
+        ..BASE
+    },
+    Workload {
+        id: "rate",
+        title: "50 connections, 10,000 op/s in all",
+        shape: Shape::Open { connections: 50, per_second: 10_000 },
+        contestants: &["direct TLS", "respgate", "other build", "haproxy"],
+        ..BASE
+    },
+    Workload {
+        id: "churn",
+        title: "connect + GET + close, 16 at once",
+        shape: Shape::Churn { connections: 16 },
+        talk: GET,
+        contestants: &["respgate", "other build", "haproxy", "nginx", "envoy tcp_proxy"],
+        ..BASE
+    },
+    Workload {
+        id: "100k",
+        title: "GET of 100 KiB, 8 connections",
+        shape: closed(8),
+        talk: KIB_100,
+        contestants: &[
+            "direct TLS",
+            "respgate",
+            "other build",
+            "haproxy",
+            "envoy redis_proxy",
+            "envoy tcp_proxy",
+            "nginx",
+        ],
+        ..BASE
+    },
+    Workload {
+        id: "10m",
+        title: "SET and GET of 10 MiB, 1 connection",
+        shape: closed(1),
+        talk: MIB_10,
+        contestants: &[
+            "direct TLS",
+            "respgate",
+            "other build",
+            "haproxy",
+            "envoy tcp_proxy",
+            "nginx",
+        ],
+        ..BASE
+    },
+    Workload {
+        id: "alone",
+        title: "20 connections",
+        shape: closed(20),
+        contestants: &["respgate", "other build"],
+        ..BASE
+    },
+    Workload {
+        id: "beside",
+        title: "20 connections, beside one that sets and gets 10 MiB",
+        shape: closed(20),
+        bulk_bytes: Some(10 << 20),
+        contestants: &["respgate", "other build", "direct TLS"],
+        ..BASE
+    },
+];
