@@ -5,13 +5,17 @@ set -euo pipefail
 cache=$1
 if ! compgen -G "$cache/redis-*/runtest" > /dev/null; then
   mkdir -p "$cache/apt/lists/partial"
-  # A source list of its own: the machine's may have no deb-src, and stays as it is.
-  . /etc/os-release
-  {
-    echo "deb-src http://deb.debian.org/debian $VERSION_CODENAME main"
-    echo "deb-src http://deb.debian.org/debian-security $VERSION_CODENAME-security main"
-  } > "$cache/apt/sources.list"
-  apt=(apt-get -qq -o Dir::Etc::sourcelist="$cache/apt/sources.list" -o Dir::Etc::sourceparts=-
+  # Lists of its own, made from the machine's: those may have no deb-src, and stay as they are.
+  mkdir -p "$cache/apt/sources"
+  for list in /etc/apt/sources.list /etc/apt/sources.list.d/*; do
+    [[ -r $list ]] || continue
+    case $list in
+      *.sources) sed 's/^Types:.*/Types: deb-src/' "$list" ;;
+      *.list) sed -nE 's/^deb(-src)? /deb-src /p' "$list" ;;
+      *) continue ;;
+    esac > "$cache/apt/sources/$(basename "$list")"
+  done
+  apt=(apt-get -qq -o Dir::Etc::sourcelist=/dev/null -o Dir::Etc::sourceparts="$cache/apt/sources"
     -o Dir::State::lists="$cache/apt/lists" -o Dir::Cache::srcpkgcache= -o Dir::Cache::pkgcache=
     -o APT::Sandbox::User=)
   "${apt[@]}" update >&2
