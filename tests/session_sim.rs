@@ -14,6 +14,7 @@
     reason = "a test may crash"
 )]
 
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use respgate::base::clock;
@@ -80,8 +81,12 @@ fn compare(server: &Server, seed: u64) {
     let mut choices = Choices::from_seed(seed);
     let mut grammar = Grammar::draw(&mut choices);
     let mut said = Vec::new();
+    let mut pending = VecDeque::new();
     for _ in 0..150 {
-        let mut words = grammar.request(&mut choices, 0);
+        while pending.is_empty() {
+            pending.extend(grammar.requests(&mut choices, 0));
+        }
+        let mut words = pending.pop_front().unwrap();
         if words[0] == b"BLPOP" {
             *words.last_mut().unwrap() = b"0.01".to_vec();
         }

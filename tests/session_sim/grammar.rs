@@ -9,6 +9,7 @@ use respgate::traffic::{Loss, Unavailable};
 
 use super::choices::Choices;
 use super::client::Waiting;
+use super::conversations::conversation;
 use super::model::Words;
 use super::world::{Shape, World};
 
@@ -40,6 +41,9 @@ pub struct Grammar {
     /// Connections die, and the server says no.
     faults: bool,
     forbids: usize,
+    /// Percent of what is said in conversations, and of what is delivered in small pieces.
+    conversations: usize,
+    small: usize,
     tag: usize,
 }
 
@@ -60,11 +64,21 @@ impl Grammar {
         }
         requests[0] += 1;
         let forbids = if faults { *choices.pick(&[0, 0, 10, 40]) } else { 0 };
-        Self { actions, requests, faults, forbids, tag: 0 }
+        let conversations = *choices.pick(&[0, 20, 60]);
+        let small = *choices.pick(&[0, 30, 90]);
+        Self { actions, requests, faults, forbids, conversations, small, tag: 0 }
     }
 
-    /// A client's next request.
-    pub fn request(&mut self, choices: &mut Choices, client: usize) -> Words {
+    /// A client's next requests.
+    pub fn requests(&mut self, choices: &mut Choices, client: usize) -> Vec<Words> {
+        if choices.chance(self.conversations) {
+            self.tag += 1;
+            return conversation(choices, client, &format!("c{client}-{}", self.tag));
+        }
+        vec![self.request(choices, client)]
+    }
+
+    fn request(&mut self, choices: &mut Choices, client: usize) -> Words {
         let kind = choices.weighted(&self.requests);
         let key = |choices: &mut Choices| format!("c{client}:k{}", choices.below(3));
         let list = |choices: &mut Choices| format!("c{client}:q{}", choices.below(2));
@@ -138,8 +152,9 @@ impl Grammar {
     fn act(&mut self, world: &mut World, choices: &mut Choices) {
         let client = choices.below(world.clients.len());
         let shared = world.shared.len();
+        let small = self.small;
         let piece = |choices: &mut Choices| {
-            if choices.chance(30) { choices.below(8) + 1 } else { usize::MAX }
+            if choices.chance(small) { choices.below(8) + 1 } else { usize::MAX }
         };
         let action = choices.weighted(&self.actions);
         if world.shape.loud && action > 0 {
@@ -148,10 +163,10 @@ impl Grammar {
         match action {
             0 => {
                 for _ in 0..=choices.below(4) {
-                    let request = self.request(choices, client);
+                    let requests = self.requests(choices, client);
                     let client = &mut world.clients[client];
                     if !client.closed && !client.leaving && client.pending.len() < 50 {
-                        client.pending.push_back(request);
+                        client.pending.extend(requests);
                     }
                 }
             }
@@ -244,6 +259,7 @@ pub fn run(
     report(steps);
     world.drain();
     world.clients.iter().for_each(super::client::Client::finish);
+    world.check_leases();
     for client in world.clients.iter().filter(|client| !client.closed) {
         assert_eq!(client.waiting, Waiting::No);
     }

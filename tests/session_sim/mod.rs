@@ -4,6 +4,7 @@
 
 pub mod choices;
 pub mod client;
+mod conversations;
 mod data;
 pub mod grammar;
 pub mod model;

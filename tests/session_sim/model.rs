@@ -60,7 +60,7 @@ pub struct Connection {
     pub blocked: Option<(u32, Vec<Vec<u8>>)>,
     pub(super) blocked_silently: bool,
     mode: Mode,
-    name: Vec<u8>,
+    pub name: Vec<u8>,
     pub output: BytesMut,
     pub closed: bool,
 }
@@ -101,6 +101,12 @@ impl Connection {
             && !self.subscribed()
             && !self.tracking
             && self.blocked.is_none()
+    }
+
+    pub fn stop_tracking(&mut self) {
+        self.tracking = false;
+        self.tracked.clear();
+        self.stale.clear();
     }
 
     fn unwatch(&mut self) {
@@ -358,9 +364,12 @@ impl Model {
                 _ => {}
             },
             b"tracking" => {
-                connection.tracking = option == b"on";
-                connection.tracked.clear();
-                encode::simple(out, "OK");
+                if option == b"on" {
+                    connection.tracking = true;
+                } else {
+                    connection.stop_tracking();
+                }
+                encode::simple(&mut connection.output, "OK");
             }
             _ => encode::error(out, HERE_NOT_IN_MULTI),
         }

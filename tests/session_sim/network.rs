@@ -3,6 +3,7 @@
 //!
 //! Owns: execution, delivery, losses. Never knows: how a client decides.
 
+use respgate::resp::Protocol;
 use respgate::session::Route;
 use respgate::traffic::Loss;
 
@@ -37,6 +38,11 @@ impl World {
         let words = entry.commands[entry.executed].clone();
         entry.executed += 1;
         self.model.execute(connection, &words);
+        let at_server = &self.model.connections[connection];
+        let within = entry.executed < entry.commands.len();
+        assert!(within || at_server.is_clean(), "state on a shared connection: {at_server:?}");
+        assert_eq!((at_server.protocol, at_server.database), (key.protocol, key.database));
+        check_wire(&words);
         if entry.executed < entry.commands.len() {
             return;
         }
@@ -46,6 +52,7 @@ impl World {
         } else if entry.attempts > 0
             && client.last_executed.is_some_and(|last| last >= entry.number)
         {
+            assert!(is_read(&words), "executed twice: {words:?}");
             client.reference.repeat(entry.number, &words, key);
         } else {
             in_order(&mut client.last_executed, entry.number);
@@ -62,13 +69,31 @@ impl World {
         }
         let Some(sent) = self.inboxes[connection].pop_front() else { return };
         let client = &mut self.clients[at];
+        let alone = self.inboxes[connection].is_empty()
+            && !self.shape.dedicated
+            && matches!(client.waiting, Waiting::No | Waiting::Reply);
+        let at_server = &self.model.connections[connection];
+        if sent.hidden && at_server.protocol == Protocol::Resp2 && at_server.subscribed() {
+            // EXEC was refused because of the subscription and lets go of what is watched. The
+            // server will not hear of it: a later EXEC may answer nil once too often. Nobody who
+            // subscribes under RESP2 while watching is worth more; the conversation ends here.
+            return self.close(at);
+        }
         let in_block = self.model.connections[connection].transaction.is_some();
-        let forbidden = forbid && !in_block && sent.last && may_be_forbidden(&sent.words);
+        let forbidden = forbid && !in_block && sent.last && may_be_forbidden(&sent.words, alone);
+        if forbidden && sent.words[0] == b"UNWATCH" {
+            // What it watched stays watched, and no later EXEC on that connection is any more what
+            // it should be: this client says nothing more, and the connection must go.
+            client.leaving = true;
+            client.waiting = Waiting::No;
+            client.pending.clear();
+        }
         if forbidden {
             self.model.reject(connection, "", FORBIDDEN);
         } else {
             self.model.execute(connection, &sent.words);
         }
+        check_wire(&sent.words);
         if sent.last {
             in_order(&mut client.last_executed, sent.number);
             let fate = if forbidden && !sent.hidden { Fate::Forbidden } else { Fate::Executed };
@@ -260,18 +285,27 @@ fn in_order(last: &mut Option<usize>, number: usize) {
 }
 
 /// What the server may refuse without more ado in this simulation.
-fn may_be_forbidden(words: &Words) -> bool {
+fn may_be_forbidden(words: &Words, alone: bool) -> bool {
     let name = words[0].to_ascii_lowercase();
-    matches!(
-        name.as_slice(),
-        b"get"
-            | b"set"
-            | b"incr"
-            | b"select"
-            | b"subscribe"
-            | b"psubscribe"
-            | b"blpop"
-            | b"unwatch"
-            | b"wait"
-    )
+    match name.as_slice() {
+        b"get" | b"set" | b"incr" | b"select" | b"subscribe" | b"psubscribe" | b"blpop"
+        | b"wait" => true,
+        b"unwatch" => alone,
+        _ => false,
+    }
+}
+
+fn is_read(words: &Words) -> bool {
+    matches!(words[0].to_ascii_lowercase().as_slice(), b"get" | b"mget" | b"lrange")
+}
+
+/// What is about the client's own connection is no business of the server.
+fn check_wire(words: &Words) {
+    let word = |at: usize| words.get(at).map(|w| w.to_ascii_lowercase()).unwrap_or_default();
+    let own = match word(0).as_slice() {
+        b"hello" | b"reset" | b"quit" => true,
+        b"client" => word(1) != b"tracking",
+        _ => false,
+    };
+    assert!(!own, "it went to the server: {words:?}");
 }

@@ -46,6 +46,8 @@ pub struct Reference {
     /// A request that blocks.
     blocked: Option<usize>,
     silent: BTreeSet<usize>,
+    /// The latest EXEC, and what the client was called before it.
+    executed: Option<(usize, Vec<u8>)>,
     /// Messages may be lost from here on: the client said RESET while some were on their way.
     pub forgetful: bool,
     received: Vec<u8>,
@@ -65,6 +67,7 @@ impl Reference {
             messages: VecDeque::new(),
             blocked: None,
             silent: BTreeSet::new(),
+            executed: None,
             forgetful: false,
             received: Vec::new(),
         }
@@ -99,6 +102,9 @@ impl Reference {
             }
             let name = words[0].to_ascii_lowercase();
             self.forgetful |= name == b"reset";
+            if name == b"exec" {
+                self.executed = Some((number, self.model.connections[0].name.clone()));
+            }
             match fate {
                 Fate::Open => unreachable!(),
                 Fate::Executed => self.execute(&words),
@@ -217,6 +223,10 @@ impl Reference {
             self.blocked = None;
             self.model.connections[0].blocked = None;
         }
+        if let Some((_, name)) = self.executed.take_if(|(executed, _)| *executed == number) {
+            // What it did to the proxy's own state was not done.
+            self.model.connections[0].name = name;
+        }
         self.replace(number, format!("-{line}\r\n").into_bytes());
         self.advance();
     }
@@ -249,9 +259,10 @@ impl Reference {
 
     /// The connection with the session's state is gone, without the client being sent away.
     pub fn lose_state(&mut self, database: u32) {
+        self.messages.clear();
         let connection = &mut self.model.connections[0];
         connection.database = database;
-        connection.tracking = false;
+        connection.stop_tracking();
         connection.channels.clear();
         connection.patterns.clear();
         connection.shards.clear();
@@ -309,7 +320,8 @@ impl Reference {
         assert!(self.asked.is_empty(), "requests were not executed: {:?}", self.asked);
         let missing: Vec<String> = self.replies.iter().map(|(_, reply)| show(reply)).collect();
         assert!(missing.is_empty(), "replies are missing: {missing:?}");
-        assert!(self.forgetful || self.messages.is_empty(), "messages are missing");
+        let missing: Vec<String> = self.messages.iter().map(|message| show(message)).collect();
+        assert!(self.forgetful || missing.is_empty(), "messages are missing: {missing:?}");
     }
 }
 

@@ -169,7 +169,7 @@ impl World {
 
     /// RESET and HELLO part with the pinned connection before the next request is presented.
     fn drop_lease(&mut self, at: usize) {
-        if self.clients[at].session.drops_lease() {
+        if self.clients[at].session.lease_need(self.shape.dedicated) == LeaseNeed::Drop {
             self.settle(at);
         }
     }
@@ -367,8 +367,21 @@ impl World {
             }
             self.check();
             if self.is_quiet() {
+                (0..self.clients.len()).for_each(|at| self.settle(at));
                 return;
             }
+        }
+    }
+
+    /// Nobody keeps a connection without need.
+    pub fn check_leases(&self) {
+        if self.shape.dedicated || self.shape.large_bytes < 1 << 16 {
+            return;
+        }
+        for client in self.clients.iter().filter(|client| !client.closed && client.lease.is_some())
+        {
+            let needs = !client.reference.model.connections[0].is_clean();
+            assert!(needs, "a pinned connection is kept without need");
         }
     }
 
