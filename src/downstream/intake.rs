@@ -230,7 +230,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Step::SendWire { route, ticket, skip } => self.send_wire(route, ticket, skip),
         }
         self.presented = None;
-        if self.lease.is_some() && self.session.drops_lease() {
+        if self.lease.is_some() && self.session.drops_lease(self.shell.dedicated) {
             self.settle_lease();
         }
         *commands += 1;

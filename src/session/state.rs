@@ -259,8 +259,8 @@ impl Session {
 
     /// Whether the pinned connection must go before the next request.
     #[must_use]
-    pub const fn drops_lease(&self) -> bool {
-        self.lease_drop
+    pub fn drops_lease(&self, dedicated: bool) -> bool {
+        (self.lease_drop || self.lease_dirty) && self.lease_need(dedicated) == LeaseNeed::Drop
     }
 
     /// What shall become of the pinned connection, if there is one.
