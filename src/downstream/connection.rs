@@ -154,6 +154,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             if !progress {
                 return self.poll_timer(cx);
             }
+            if self.moves_bulk() {
+                break;
+            }
         }
         give_way(cx);
         Poll::Pending

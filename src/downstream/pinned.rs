@@ -17,11 +17,18 @@ const UNREAD_BYTES_MAX: usize = 256 * 1024;
 /// A client that is silent for this long gives back what it holds for large replies alone.
 const REST: Duration = Duration::from_secs(1);
 /// Unsent bytes of a large request above which the client is not read.
-const UNSENT_BYTES_MAX: usize = 256 * 1024;
+const UNSENT_BYTES_MAX: usize = 128 * 1024;
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub(super) fn lease_has_room(&self) -> bool {
         self.lease.as_ref().is_none_or(|lease| lease.0.unwritten() < UNSENT_BYTES_MAX)
+    }
+
+    /// Whether a large value is under way: each round is long, so others come between them.
+    pub(super) fn moves_bulk(&self) -> bool {
+        self.lease.as_ref().is_some_and(|lease| {
+            self.session.reply_has_begun() || lease.0.unwritten() > 0 || !self.out.is_empty()
+        })
     }
 
     /// Writes and reads the pinned connection. Returns whether anything happened.

@@ -12,8 +12,12 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::dial::Link;
 use super::pool::Pool;
+use super::turn::give_way;
 use crate::resp::{ReplyError, ReplyScanner};
 use crate::traffic::{Loss, OpenFailure, PoolKey, Unavailable};
+
+/// Bytes encrypted in one turn, while others wait for theirs.
+const WRITE_BYTES_MAX: usize = 64 * 1024;
 
 /// The right to a pinned connection. Dropped, it closes the connection; [`Lease::give_back`] is for
 /// one that provably carries no state.
@@ -66,19 +70,26 @@ impl Lease {
         self.link.as_ref().is_some_and(|link| self.pool.is_current(link))
     }
 
-    /// Writes as much as the socket takes; ready when nothing is left.
+    /// Writes as much as the socket takes, up to [`WRITE_BYTES_MAX`] in one turn; ready when nothing
+    /// is left. The caller looks in again while there is.
     ///
     /// # Errors
     ///
     /// When the connection is gone.
     pub fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LeaseError>> {
         let Some(link) = &mut self.link else { return Poll::Ready(Err(LeaseError::Closed)) };
+        let mut wrote = 0;
         while !self.out.is_empty() {
+            if wrote >= WRITE_BYTES_MAX {
+                give_way(cx);
+                return Poll::Pending;
+            }
             let count = ready!(Pin::new(&mut link.stream).poll_write(cx, &self.out))
                 .map_err(LeaseError::Io)?;
             if count == 0 {
                 return Poll::Ready(Err(LeaseError::Closed));
             }
+            wrote += count;
             self.out.advance(count);
         }
         if self.out.capacity() > crate::base::limits::READ_BYTES * 4 {
