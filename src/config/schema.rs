@@ -192,6 +192,7 @@ fn pool(at: &Section<'_>) -> Pool {
     at.set("command_timeout", &mut pool.command_timeout, duration);
     at.set("stall_timeout", &mut pool.stall_timeout, duration);
     at.set("max_age", &mut pool.max_age, duration);
+    at.set("pinned_grace", &mut pool.pinned_grace, duration);
     at.set("tcp_keepalive", &mut pool.tcp_keepalive, duration);
     pool
 }

@@ -102,6 +102,9 @@ pub struct Pool {
     pub stall_timeout: Duration,
     /// Connections are replaced at this age; zero: never.
     pub max_age: Duration,
+    /// What WATCH, a subscription, MONITOR or tracking pins is let go this long after the identity
+    /// or the password was replaced; zero: never.
+    pub pinned_grace: Duration,
     pub tcp_keepalive: Duration,
 }
 
@@ -119,6 +122,7 @@ impl Default for Pool {
             command_timeout: Duration::from_secs(30),
             stall_timeout: Duration::from_secs(15),
             max_age: Duration::ZERO,
+            pinned_grace: Duration::from_secs(60),
             tcp_keepalive: Duration::from_secs(60),
         }
     }

@@ -47,6 +47,7 @@ pub(super) enum Passing {
 
 /// The shell around one session.
 pub(super) struct Connection<S> {
+    pub id: u64,
     pub stream: S,
     pub shell: Rc<Shell>,
     pub auth: std::sync::Arc<Auth>,
@@ -83,6 +84,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let (id, mailbox) = shell.admit();
         let now = clock::now();
         let connection = Box::new(Self {
+            id,
             stream,
             session: Session::new(id, &auth),
             auth,
@@ -329,7 +331,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn deadline(&self) -> Option<Instant> {
         let stuck = self.stuck_since.map(|since| since + self.limits.output_soft_time);
         let ending = self.ending.map(|(_, until)| until);
-        let lease = [self.lease_deadline(), self.rest_deadline()];
+        let grace = self.grace_end().filter(|end| *end > self.now);
+        let lease = [self.lease_deadline(), self.rest_deadline(), grace];
         [self.idle_deadline(), stuck, ending].into_iter().chain(lease).flatten().min()
     }
 

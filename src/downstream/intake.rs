@@ -92,6 +92,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             && self.ending.is_none()
             && self.out.len() < self.limits.output_soft_bytes
             && (self.passing != Passing::ToLease || self.lease_has_room())
+            && (self.passing != Passing::No || !self.grace_is_over())
             && !self.shared.as_ref().is_some_and(|shared| shared.is_aside())
             && (self.sent_bytes < self.limits.max_in_flight_bytes || self.session.in_flight() == 0)
     }

@@ -11,11 +11,14 @@ use super::connection::{Connection, Passing, Waiting};
 use crate::session::LeaseNeed;
 use crate::telemetry::ClientDisconnect;
 use crate::traffic::Loss;
+use crate::upstream::Lease;
 
 /// Unread bytes of the client above which its pinned connection is not read.
 const UNREAD_BYTES_MAX: usize = 256 * 1024;
 /// A client that is silent for this long gives back what it holds for large replies alone.
 const REST: Duration = Duration::from_secs(1);
+/// Moments over which the connections of one grace go.
+const GRACE_STEPS: u32 = 17;
 /// Unsent bytes of a large request above which the client is not read.
 const UNSENT_BYTES_MAX: usize = 128 * 1024;
 
@@ -128,6 +131,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         {
             return;
         }
+        self.move_over();
         let need = if self.presented.is_some() {
             LeaseNeed::Keep
         } else {
@@ -136,12 +140,52 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if need == LeaseNeed::Keep {
             return;
         }
-        let Some(lease) = self.lease.take() else { return };
-        self.shell.meter.pinned(lease.1, -1);
-        self.session.handle_lease_gone();
+        let Some(lease) = self.take_lease() else { return };
         if need == LeaseNeed::Return {
-            lease.0.give_back();
+            lease.give_back();
         }
+    }
+
+    /// Lets go of a pinned connection whose identity or password was replaced: at once when nothing of
+    /// this session is on it, when the grace is over if nothing but state is. What has been asked is
+    /// answered first, however long a blocking command takes.
+    fn move_over(&mut self) {
+        let Some((lease, _)) = self.lease.as_deref_mut() else { return };
+        if lease.outdated_since(self.now).is_none() {
+            return;
+        }
+        if self.session.is_off_lease() {
+            drop(self.take_lease());
+        } else if self.grace_is_over() && !self.session.is_blocked() {
+            if self.session.lives_on_lease() {
+                self.end(ClientDisconnect::Rotation);
+            } else if self.session.in_flight() == 0 {
+                self.lose_lease(Loss::OutcomeUnknown);
+            }
+        }
+    }
+
+    /// The pinned connection is this session's no more.
+    fn take_lease(&mut self) -> Option<Lease> {
+        let (lease, cause) = *self.lease.take()?;
+        self.shell.meter.pinned(cause, -1);
+        self.session.handle_lease_gone();
+        Some(lease)
+    }
+
+    /// When a pinned connection whose identity or password was replaced must go. Clients leave over
+    /// the last quarter of the grace, each at its own time.
+    pub(super) fn grace_end(&self) -> Option<Instant> {
+        let since = self.lease.as_ref()?.0.outdated()?;
+        let grace = self.shell.upstream.pinned_grace();
+        let step = grace / 4 / (GRACE_STEPS - 1);
+        let steps = u32::try_from(self.id % u64::from(GRACE_STEPS)).unwrap_or_default();
+        (!grace.is_zero()).then(|| since + grace - step * steps)
+    }
+
+    /// Nothing more is asked on a connection that must go.
+    pub(super) fn grace_is_over(&self) -> bool {
+        self.grace_end().is_some_and(|end| self.now >= end)
     }
 
     /// When the oldest request on the pinned connection has waited too long; a blocking one never has.

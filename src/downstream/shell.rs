@@ -108,6 +108,15 @@ impl Shell {
     /// Every client that owes and is owed nothing is sent away, the others when they are answered.
     pub fn send_away(&self) {
         self.leaving.set(true);
+        self.wake_all();
+    }
+
+    /// Another identity or password is in force: whoever holds a connection looks whether to let go.
+    pub fn look_again(&self) {
+        self.wake_all();
+    }
+
+    fn wake_all(&self) {
         for mailbox in self.clients.borrow().values().filter_map(Weak::upgrade) {
             mailbox.wake();
         }

@@ -141,7 +141,10 @@ async fn serve(
         tokio::select! {
             _ = &mut stopped => break,
             Some(order) = orders.recv() => match order {
-                Control::Rotate => upstream.rotate(),
+                Control::Rotate => {
+                    upstream.rotate();
+                    shell.look_again();
+                }
                 Control::Limits => shell.apply_limits(),
             },
             _ = heartbeat.tick() => beat(&health, &shell, &upstream),

@@ -251,11 +251,8 @@ impl Session {
     /// The pinned connection is gone with everything on it. Returns whether the session must end,
     /// because state of it was there that cannot be had again.
     pub fn handle_lease_lost(&mut self, loss: Loss, out: &mut BytesMut) -> bool {
-        let fatal = self.subscriptions.any()
-            || self.subscriptions.pending > 0
-            || self.tracking
-            || self.monitor
-            || (!self.partial.is_empty() && self.flight == Route::Pinned);
+        let fatal =
+            self.lives_on_lease() || (!self.partial.is_empty() && self.flight == Route::Pinned);
         for ticket in if self.flight == Route::Pinned { self.queue.waiting() } else { Vec::new() } {
             self.handle_loss(ticket, loss, out);
         }

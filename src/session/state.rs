@@ -293,11 +293,19 @@ impl Session {
 
     /// Whether the session's state lives on a pinned connection.
     pub(super) fn pins(&self) -> bool {
-        self.watching
-            || self.subscriptions.any()
-            || self.subscriptions.pending > 0
-            || self.tracking
-            || self.monitor
+        self.watching || self.lives_on_lease()
+    }
+
+    /// Whether what is on the pinned connection cannot be had again, so that the session ends with it.
+    #[must_use]
+    pub fn lives_on_lease(&self) -> bool {
+        self.subscriptions.any() || self.subscriptions.pending > 0 || self.tracking || self.monitor
+    }
+
+    /// Whether nothing of this session is on the pinned connection, on its way or kept there.
+    #[must_use]
+    pub fn is_off_lease(&self) -> bool {
+        self.in_flight() == 0 && !self.pins()
     }
 
     /// Whether nothing but the memory of a large reply keeps the pinned connection.

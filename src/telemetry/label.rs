@@ -122,7 +122,7 @@ labels! {
     ClientDisconnect as "reason" {
         Client = "client", Idle = "idle", ProtocolError = "protocol_error",
         OutputLimit = "output_limit", Auth = "auth", Drain = "drain",
-        UpstreamLost = "upstream_lost", Reset = "reset",
+        UpstreamLost = "upstream_lost", Reset = "reset", Rotation = "rotation",
     }
     /// What was wrong with an application's bytes.
     ProtocolFault as "kind" {

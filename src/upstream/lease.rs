@@ -5,6 +5,7 @@
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -27,6 +28,7 @@ pub struct Lease {
     out: BytesMut,
     scanner: ReplyScanner,
     pool: Rc<Pool>,
+    outdated: Option<Instant>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -50,7 +52,7 @@ impl Lease {
         let link = Some(pool.link(key).await?);
         pool.note_lent();
         let (out, scanner) = (BytesMut::new(), ReplyScanner::default());
-        Ok(Self { link, out, scanner, pool, _permit: permit })
+        Ok(Self { link, out, scanner, pool, outdated: None, _permit: permit })
     }
 
     /// Puts bytes in line to be written.
@@ -64,10 +66,20 @@ impl Lease {
         self.out.len()
     }
 
-    /// Whether it was made with the identity in force.
+    /// Since when it is known that the identity and password in force are others than its own.
     #[must_use]
-    pub fn is_current(&self) -> bool {
-        self.link.as_ref().is_some_and(|link| self.pool.is_current(link))
+    pub fn outdated_since(&mut self, now: Instant) -> Option<Instant> {
+        let link = self.link.as_ref()?;
+        if self.outdated.is_none() && !self.pool.is_current(link) {
+            self.outdated = Some(now);
+        }
+        self.outdated
+    }
+
+    /// As [`Self::outdated_since`] said last.
+    #[must_use]
+    pub const fn outdated(&self) -> Option<Instant> {
+        self.outdated
     }
 
     /// Writes as much as the socket takes, up to [`WRITE_BYTES_MAX`] in one turn; ready when nothing

@@ -89,6 +89,12 @@ impl Upstream {
         self.env.settings.pool.command_timeout
     }
 
+    /// How long a pinned connection may outlive the identity or password it was made with.
+    #[must_use]
+    pub fn pinned_grace(&self) -> std::time::Duration {
+        self.env.settings.pool.pinned_grace
+    }
+
     /// Makes sure that the shared connection for a key works.
     ///
     /// # Errors

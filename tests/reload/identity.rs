@@ -257,3 +257,62 @@ fn idle_clients_hold_nothing_old() {
         assert_eq!(client.ask(&["GET", "large"]), b"$-1\r\n");
     }
 }
+
+/// What only the client can set up again has a deadline; what it waits for has none.
+#[test]
+fn pinned_connections_have_a_grace() {
+    let mut server = Server::mutual_tls(Brand::Redis);
+    let proxy = Proxy::before(&server, "[upstream.pool]\npinned_grace = \"2s\"\n");
+    let [mut subscriber, mut tracker, mut monitor, mut watcher, mut blocked] =
+        std::array::from_fn(|_| proxy.client());
+    subscriber.ask(&["SUBSCRIBE", "news"]);
+    tracker.ask(&["HELLO", "3"]);
+    assert_eq!(tracker.ask(&["CLIENT", "TRACKING", "ON"]), b"+OK\r\n");
+    assert_eq!(monitor.ask(&["MONITOR"]), b"+OK\r\n");
+    assert_eq!(watcher.ask(&["WATCH", "k"]), b"+OK\r\n");
+    blocked.send(&["BLPOP", "q", "0"]);
+    server.await_blocked(1);
+    let old = connections(&server);
+    server.pki.as_mut().unwrap().rotate();
+    await_generation(&proxy, 2);
+    let begin = respgate::base::clock::now();
+    assert_eq!(proxy.client().ask(&["PUBLISH", "news", "x"]), b":1\r\n");
+    assert!(matches!(subscriber.next(Duration::from_secs(1)), Got::Reply(_)));
+    assert_eq!(watcher.ask(&["GET", "k"]), b"$-1\r\n");
+
+    for client in [&mut subscriber, &mut tracker] {
+        assert_eq!(client.next(Duration::from_secs(4)), Got::End);
+    }
+    assert!(begin.elapsed() > Duration::from_millis(1000), "{:?}", begin.elapsed());
+    assert!(monitor.drain(Duration::from_secs(2)).1, "it ends");
+    proxy.await_metric("respgate_client_disconnects_total{reason=\"rotation\"}", |now| now > 2.5);
+    wait_until("the watch is gone", || {
+        proxy.metric("respgate_client_pinned_connections{cause=\"watch\"}") < 0.5
+    });
+    assert_eq!(watcher.ask(&["MULTI"]), b"+OK\r\n");
+    assert_eq!(watcher.ask(&["SET", "k", "v"]), b"+QUEUED\r\n");
+    assert_eq!(watcher.ask(&["EXEC"]), b"*-1\r\n");
+    server.observer().ask(&["RPUSH", "q", "job"]);
+    assert_eq!(blocked.reply(), b"*2\r\n$1\r\nq\r\n$3\r\njob\r\n");
+    await_gone(&server, &old);
+}
+
+/// A session that has a connection of its own moves over between two replies, busy or idle.
+#[test]
+fn sessions_of_their_own_move_over() {
+    let mut server = Server::mutual_tls(Brand::Redis);
+    let pool = "[upstream.pool]\nmode = \"session\"\npinned_grace = \"0\"\n";
+    let proxy = Proxy::before(&server, pool);
+    let mut idle = proxy.client();
+    assert_eq!(idle.ask(&["SELECT", "2"]), b"+OK\r\n");
+    assert_eq!(idle.ask(&["SET", "k", "v"]), b"+OK\r\n");
+    under_load(&proxy, || {
+        for generation in 2..4 {
+            let old = connections(&server);
+            server.pki.as_mut().unwrap().rotate();
+            await_generation(&proxy, generation);
+            await_gone(&server, &old);
+        }
+    });
+    assert_eq!(idle.ask(&["GET", "k"]), b"$1\r\nv\r\n");
+}
