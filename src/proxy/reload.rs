@@ -40,6 +40,8 @@ pub(super) struct Reloader {
     parts: Parts,
     telemetry: Telemetry,
     probe_failed: bool,
+    /// The credentials that the data plane was told of.
+    told: u64,
 }
 
 /// Why one part was not replaced.
@@ -61,7 +63,8 @@ impl Reloader {
             telemetry.metrics.reload_last_attempt_timestamp_seconds[what].set(now);
             telemetry.metrics.reload_last_success_timestamp_seconds[what].set(now);
         }
-        Self { config, parts, telemetry, probe_failed: false }
+        let told = parts.credentials.current().generation;
+        Self { config, parts, telemetry, probe_failed: false, told }
     }
 
     /// When to try again although nothing has changed: the server could not be asked.
@@ -154,12 +157,17 @@ impl Reloader {
     async fn reload_credentials(&mut self) -> Result<bool, Rejection> {
         let candidate = self.parts.credentials.candidate();
         let candidate = candidate.map_err(|error| Rejection::new(ReloadRejection::Io, error))?;
-        let Some(candidate) = candidate else { return Ok(false) };
+        let Some(candidate) = candidate else {
+            // A connection whose login was refused may have taken it up before.
+            let generation = self.parts.credentials.current().generation;
+            return Ok(std::mem::replace(&mut self.told, generation) != generation);
+        };
         if let Err(error) = self.parts.dialer.probe(None, Some(&candidate)).await {
             self.probe_failed = true;
             return Err(Rejection::new(ReloadRejection::ProbeFailed, error));
         }
         let generation = self.parts.credentials.publish(candidate);
+        self.told = generation;
         tracing::info!(generation, "new password in force; connections move over to it");
         Ok(true)
     }

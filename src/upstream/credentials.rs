@@ -2,7 +2,7 @@
 //!
 //! Owns: [`Credentials`], [`Login`]. Never knows: files, when to read again.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::base::live::Live;
 use crate::base::secret::Secret;
@@ -39,6 +39,8 @@ impl Login {
 pub struct Credentials {
     auth: Arc<ServerAuth>,
     live: Live<Login>,
+    /// One publication at a time: each counts from the one before.
+    publishing: Arc<Mutex<()>>,
 }
 
 /// Credentials read again and not yet in use: probe them, then publish them.
@@ -69,7 +71,8 @@ impl Credentials {
     /// When there is none where one should be.
     pub fn open(auth: &ServerAuth) -> Result<Self, SourceError> {
         let login = Login::read(auth, 1)?;
-        Ok(Self { auth: Arc::new(auth.clone()), live: Live::new(login) })
+        let (auth, publishing) = (Arc::new(auth.clone()), Arc::default());
+        Ok(Self { auth, live: Live::new(login), publishing })
     }
 
     /// The credentials that connections log in with.
@@ -94,6 +97,17 @@ impl Credentials {
 
     /// Makes a candidate what every connection logs in with from here on, and says its generation.
     pub fn publish(&self, candidate: LoginCandidate) -> u64 {
+        let _one = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.replace(candidate)
+    }
+
+    /// As [`Self::publish`], unless what is in use is not of this generation any more.
+    pub fn publish_after(&self, generation: u64, candidate: LoginCandidate) -> Option<u64> {
+        let _one = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
+        (self.current().generation == generation).then(|| self.replace(candidate))
+    }
+
+    fn replace(&self, candidate: LoginCandidate) -> u64 {
         let mut login = candidate.0;
         let generation = self.current().generation + 1;
         if login.generation != generation {
@@ -139,9 +153,13 @@ mod tests {
         let other = credentials.clone();
         assert_eq!(credentials.reload().unwrap(), Reload::Changed(2));
         assert!(other.current().password.as_ref().unwrap().matches(b"two"), "clones see the same");
+        std::fs::write(&file, "three").unwrap();
+        let candidate = || credentials.candidate().unwrap().unwrap();
+        assert_eq!(credentials.publish_after(1, candidate()), None, "that was replaced before");
+        assert_eq!(credentials.publish_after(2, candidate()), Some(3));
         std::fs::write(&file, "").unwrap();
         assert!(credentials.reload().is_err());
-        assert_eq!(credentials.current().generation, 2);
-        assert!(!format!("{credentials:?}").contains("two"));
+        assert_eq!(credentials.current().generation, 3);
+        assert!(!format!("{credentials:?}").contains("three"));
     }
 }

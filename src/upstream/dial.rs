@@ -47,6 +47,13 @@ struct Inner {
     ping: AtomicBool,
 }
 
+/// A login to try when one was refused.
+enum Other {
+    /// Published in the meantime.
+    InForce(Arc<Login>),
+    Candidate(LoginCandidate),
+}
+
 /// An open connection on which the server has answered everything it was asked.
 #[derive(Debug)]
 pub struct Link {
@@ -96,14 +103,57 @@ impl Dialer {
     }
 
     /// Looks up the name, connects, encrypts, logs in: with the identity and the credentials of this
-    /// moment, and all within the connect timeout.
+    /// moment, and all within the connect timeout. When the login is refused, the password is read
+    /// again at once, and another one gets one attempt of its own.
     ///
     /// # Errors
     ///
     /// What kept it from being, with its phase.
     pub async fn dial(&self, key: PoolKey) -> Result<Link, DialError> {
-        let identity = self.0.tls.as_ref().map(TlsStore::current);
-        self.open(key, identity, self.0.credentials.current()).await
+        let login = self.0.credentials.current();
+        let refused = login.generation;
+        match self.open(key, self.identity(), login).await {
+            Err(error) if error.what == Unavailable::Auth => {
+                match self.other_login(refused).await {
+                    Some(other) => self.dial_with(key, other, refused).await,
+                    None => Err(error),
+                }
+            }
+            result => result,
+        }
+    }
+
+    fn identity(&self) -> Option<Arc<Identity>> {
+        self.0.tls.as_ref().map(TlsStore::current)
+    }
+
+    /// Credentials other than those of a generation that the server has refused.
+    async fn other_login(&self, refused: u64) -> Option<Other> {
+        let current = self.0.credentials.current();
+        if current.generation != refused {
+            return Some(Other::InForce(current));
+        }
+        let credentials = self.0.credentials.clone();
+        let read = tokio::task::spawn_blocking(move || credentials.candidate()).await;
+        read.ok()?.ok()?.map(Other::Candidate)
+    }
+
+    async fn dial_with(&self, key: PoolKey, other: Other, refused: u64) -> Result<Link, DialError> {
+        let candidate = match other {
+            Other::InForce(login) => return self.open(key, self.identity(), login).await,
+            Other::Candidate(candidate) => candidate,
+        };
+        let login = Arc::clone(candidate.login());
+        let mut link = self.open(key, self.identity(), login).await?;
+        let published = self.0.credentials.publish_after(refused, candidate);
+        link.credentials_generation = published.unwrap_or_default();
+        if let Some(generation) = published {
+            tracing::info!(
+                generation,
+                "the server refused the password in use; the one read again is in force"
+            );
+        }
+        Ok(link)
     }
 
     /// Whether a connection was opened with the identity and the credentials of this moment.
@@ -125,8 +175,7 @@ impl Dialer {
         identity: Option<&Candidate>,
         login: Option<&LoginCandidate>,
     ) -> Result<(), DialError> {
-        let current = || self.0.tls.as_ref().map(TlsStore::current);
-        let identity = identity.map(|c| Arc::clone(c.identity())).or_else(current);
+        let identity = identity.map(|c| Arc::clone(c.identity())).or_else(|| self.identity());
         let login = login.map_or_else(|| self.0.credentials.current(), |c| Arc::clone(c.login()));
         let mut link = self.open(PROBE_KEY, identity, login).await?;
         // The proof is complete; a server that does not say goodbye takes nothing from it.

@@ -73,6 +73,27 @@ fn a_wrong_password_changes_nothing() {
     assert!(!proxy.log().contains("mistyped"));
 }
 
+/// The password changes at the server without overlap, after respgate has seen the file and found it
+/// wrong: the first connection that is refused looks into the file again.
+#[test]
+fn a_refused_login_reads_the_file_again() {
+    let (server, proxy, file) = stage();
+    serves(&proxy);
+    rename_over(&file, "second");
+    wait_until("it is rejected", || rejections(&proxy, "auth", "probe_failed") > 0.5);
+    let mut observer = server.observer();
+    observer.ask(&["ACL", "SETUSER", "app", "resetpass", ">second"]);
+    observer.ask(&["CLIENT", "KILL", "USER", "app"]);
+    let mut client = proxy.client();
+    assert_eq!(client.ask(&["GET", "nothing"]), b"$-1\r\n");
+    assert_eq!(client.ask(&["BLPOP", "nothing", "0.01"]), b"*-1\r\n");
+    proxy.await_log(&["the one read again is in force", "generation=2"]);
+    let before = applied(&proxy);
+    proxy.hang_up();
+    wait_until("it counts", || applied(&proxy) > before);
+    assert!(!proxy.log().contains("second"));
+}
+
 /// Clients that are in stay in; newcomers need the new one.
 #[test]
 fn the_password_of_clients() {
