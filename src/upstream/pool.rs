@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::dial::Link;
 use super::env::Env;
@@ -31,13 +31,22 @@ pub struct Pool {
     permits: Arc<Semaphore>,
     leased: Cell<usize>,
     last_key: Cell<PoolKey>,
+    /// Told when fewer than `min_idle` are left.
+    drained: Notify,
 }
 
 impl Pool {
     pub(super) fn new(env: Rc<Env>) -> Rc<Self> {
         let permits = Arc::new(Semaphore::new(env.settings.pool.max_connections));
         let last_key = Cell::new(PoolKey { protocol: Protocol::Resp2, database: 0 });
-        Rc::new(Self { env, idle: RefCell::default(), permits, leased: Cell::new(0), last_key })
+        Rc::new(Self {
+            env,
+            idle: RefCell::default(),
+            permits,
+            leased: Cell::new(0),
+            last_key,
+            drained: Notify::new(),
+        })
     }
 
     /// The right to one more connection, once there are fewer than `max_connections`.
@@ -63,6 +72,13 @@ impl Pool {
     pub(super) fn note_lent(&self) {
         self.leased.set(self.leased.get() + 1);
         self.note_sizes();
+        if self.spares(self.last_key.get()) < self.env.settings.pool.min_idle {
+            self.drained.notify_one();
+        }
+    }
+
+    fn spares(&self, key: PoolKey) -> usize {
+        self.idle.borrow().iter().filter(|idle| idle.link.key == key).count()
     }
 
     fn take_idle(&self, key: PoolKey) -> Option<Link> {
@@ -107,15 +123,19 @@ impl Pool {
     pub(super) async fn keep(self: Rc<Self>) {
         let settings = &self.env.settings.pool;
         let period = settings.health_check_interval.min(settings.idle_timeout) / 2;
-        let mut pause = Duration::ZERO;
+        let (mut pause, mut failed) = (Duration::ZERO, false);
         loop {
-            tokio::time::sleep(pause).await;
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = self.drained.notified(), if !failed => {}
+            }
             pause = period.max(Duration::from_millis(100));
+            failed = false;
             self.retire();
             self.close_old();
             self.check_idle().await;
             let key = self.last_key.get();
-            let idle = self.idle.borrow().iter().filter(|idle| idle.link.key == key).count();
+            let idle = self.spares(key);
             if idle < settings.min_idle && self.permits.available_permits() > 0 {
                 match self.env.dial(key).await {
                     Ok(link) => {
@@ -124,7 +144,7 @@ impl Pool {
                             pause = Duration::ZERO;
                         }
                     }
-                    Err(_) => pause = Duration::from_secs(1).min(period),
+                    Err(_) => (pause, failed) = (Duration::from_secs(1).min(period), true),
                 }
             }
             self.note_sizes();

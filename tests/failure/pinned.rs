@@ -128,3 +128,25 @@ fn no_element_is_popped_for_nobody() {
         assert_eq!(observer.ask_text(&["LRANGE", &key, "0", "-1"]), "*1\r\n$3\r\njob");
     }
 }
+
+/// Whoever takes the last spare connection is followed by another at once.
+#[test]
+fn spares_are_made_up_for_at_once() {
+    if !Brand::Redis.available() {
+        return;
+    }
+    let server = Server::plain(Brand::Redis);
+    let pool =
+        "[upstream.pool]\nmin_idle = 2\nhealth_check_interval = \"1h\"\nidle_timeout = \"1h\"\n";
+    let proxy = Proxy::before(&server, pool);
+    let mut subscribers = Vec::new();
+    for count in 0..5 {
+        wait_until("two are spare", || {
+            let idle = proxy.metric("respgate_upstream_connections{state=\"pinned_idle\"}");
+            (idle - 2.0).abs() < 0.1
+        });
+        let mut subscriber = proxy.client();
+        subscriber.ask(&["SUBSCRIBE", &format!("c{count}")]);
+        subscribers.push(subscriber);
+    }
+}
