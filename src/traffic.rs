@@ -33,6 +33,8 @@ pub enum Loss {
     TimedOut,
     /// The proxy gave it up before it was sent whole: it was not executed.
     Abandoned,
+    /// The server refused MULTI and ran what was queued command by command.
+    MultiRefused,
     /// The reply had begun and will never end.
     Truncated,
 }

@@ -132,7 +132,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return;
         }
         self.move_over();
-        let need = if self.presented.is_some() {
+        let need = if self.presented.is_some() && !self.session.shuns_lease() {
             LeaseNeed::Keep
         } else {
             self.session.lease_need(self.shell.dedicated)

@@ -113,8 +113,11 @@ impl Session {
         let Some(transaction) = self.transaction.take() else { return Step::Done };
         let Transaction { wire, count, specials, .. } = *transaction;
         let (skip, special) = (count.saturating_add(1), !specials.is_empty());
-        let expect =
-            if special { Expect::Exec(Box::new(Executed(specials))) } else { Expect::Plain };
+        let expect = match route {
+            _ if special => Expect::Exec(Box::new(Executed(specials))),
+            Route::Pinned => Expect::Block,
+            Route::Shared(_) => Expect::Plain,
+        };
         let ticket = match self.enqueue(route, cause, expect, skip, Class::Write, ctx) {
             Ok(ticket) => ticket,
             Err(step) => return step,

@@ -14,6 +14,8 @@ use crate::traffic::Ticket;
 pub(super) enum Expect {
     /// Pass it on.
     Plain,
+    /// The answer to EXEC on a connection of the session's own: pass it on, unless MULTI was refused.
+    Block,
     /// It was asked for by the proxy itself; the client never sees it.
     Hidden,
     /// Acknowledgements of a SUBSCRIBE or UNSUBSCRIBE; `None` until it is known how many.
@@ -45,6 +47,8 @@ pub(super) struct Remote {
     pub expect: Expect,
     /// Replies that come before the one that counts (a connection of the session's own).
     pub skip: u32,
+    /// Of a transaction: whether MULTI, the first of them, was answered by `+OK`.
+    pub opened: Option<bool>,
     pub class: Class,
     pub at: Instant,
 }
@@ -129,7 +133,7 @@ impl ReplyQueue {
         let ticket = self.next;
         self.next = ticket.next();
         self.in_flight += 1;
-        let remote = Remote { ticket, expect, skip, class, at };
+        let remote = Remote { ticket, expect, skip, opened: None, class, at };
         self.places.push_back(Place { content: Content::Remote(remote), silent });
         ticket
     }

@@ -57,10 +57,11 @@ impl Session {
             || self.tracking
             || self.monitor
             || kind == b'>';
-        let plain = self
-            .queue
-            .front()
-            .is_some_and(|front| matches!(front.expect, Expect::Plain) && front.skip == 0);
+        let plain = self.queue.front().is_some_and(|front| {
+            let plain = matches!(front.expect, Expect::Plain)
+                || (matches!(front.expect, Expect::Block) && kind != b'-');
+            plain && front.skip == 0
+        });
         if self.begun || (plain && !stateful && self.partial.is_empty()) {
             return Ok(self.pass_on(chunk, kind, done, out));
         }
@@ -102,6 +103,10 @@ impl Session {
         let Some(front) = self.queue.front() else { return Err(Surplus) };
         if front.skip > 0 {
             front.skip -= 1;
+            if matches!(front.expect, Expect::Block | Expect::Exec(_)) {
+                let opened = *front.opened.get_or_insert(kind == b'+');
+                self.lease_drop |= !opened;
+            }
             return Ok(None);
         }
         Ok(self.handle_reply_frame(kind, frame, out))
@@ -151,12 +156,17 @@ impl Session {
         self.reply_bytes = frame.len();
         let silent = self.queue.front_silent();
         let front = self.queue.front()?;
+        if front.opened == Some(false) {
+            return self.end_unopened(out);
+        }
         let mut hidden = silent;
         match std::mem::replace(&mut front.expect, Expect::Plain) {
             Expect::Plain => {}
+            Expect::Block => self.distrust_exec(frame),
             Expect::Hidden => {
                 hidden = true;
-                self.lease_dirty |= !ok;
+                // It still watches: a later EXEC there would answer nil without a reason.
+                self.lease_drop |= !ok;
             }
             Expect::Acks { .. } => {
                 self.subscriptions.pending -= 1;
@@ -173,6 +183,7 @@ impl Session {
             }
             Expect::Exec(executed) => {
                 self.executing = false;
+                self.distrust_exec(frame);
                 let mut completed = BytesMut::new();
                 self.complete_exec(*executed, kind, frame, &mut completed);
                 if !silent {
@@ -195,6 +206,21 @@ impl Session {
             out.extend_from_slice(frame);
         }
         self.finish(error, out)
+    }
+
+    /// MULTI was refused: EXEC's own error says less than what has happened.
+    fn end_unopened(&mut self, out: &mut BytesMut) -> Option<Completed> {
+        self.executing = false;
+        if !self.queue.front_silent() {
+            encode::error(out, words::MULTI_REFUSED);
+        }
+        self.finish(true, out)
+    }
+
+    /// After an EXEC that failed in any way but one, its connection may still watch or queue.
+    fn distrust_exec(&mut self, frame: &[u8]) {
+        let failed = frame.starts_with(b"-") && !frame.starts_with(b"-EXECABORT");
+        self.lease_drop |= failed && self.flight == Route::Pinned;
     }
 
     /// The common case: a piece of a reply goes to the client as it came.
@@ -255,11 +281,6 @@ impl Session {
             self.lives_on_lease() || (!self.partial.is_empty() && self.flight == Route::Pinned);
         for ticket in if self.flight == Route::Pinned { self.queue.waiting() } else { Vec::new() } {
             self.handle_loss(ticket, loss, out);
-        }
-        if self.watching {
-            // What was watched may have changed unseen: EXEC will answer nil, as if it had.
-            self.watching = false;
-            self.watch_lost = true;
         }
         self.bulky = 0;
         self.handle_lease_gone();

@@ -263,16 +263,19 @@ impl Session {
         (self.lease_drop || self.lease_dirty) && self.lease_need(dedicated) == LeaseNeed::Drop
     }
 
+    /// Whether not even a request that waits for it may take the pinned connection.
+    #[must_use]
+    pub const fn shuns_lease(&self) -> bool {
+        self.lease_drop
+    }
+
     /// What shall become of the pinned connection, if there is one.
     #[must_use]
     pub fn lease_need(&self, dedicated: bool) -> LeaseNeed {
-        if self.lease_drop {
+        let flies = self.in_flight() > 0 && self.flight == Route::Pinned;
+        if self.lease_drop && !flies && !self.lives_on_lease() {
             LeaseNeed::Drop
-        } else if self.pins()
-            || self.bulky > 0
-            || dedicated
-            || (self.in_flight() > 0 && self.flight == Route::Pinned)
-        {
+        } else if self.pins() || self.bulky > 0 || dedicated || flies {
             LeaseNeed::Keep
         } else if self.lease_dirty {
             LeaseNeed::Drop
@@ -285,6 +288,11 @@ impl Session {
     pub fn handle_lease_gone(&mut self) {
         self.lease_drop = false;
         self.lease_dirty = false;
+        if self.watching {
+            // What was watched may change unseen: EXEC will answer nil, as if it had.
+            self.watching = false;
+            self.watch_lost = true;
+        }
         if self.in_flight() == 0 || self.flight == Route::Pinned {
             // Half a message, of a connection that nobody listens to any more.
             self.partial.clear();
@@ -353,6 +361,9 @@ impl Session {
     ) -> Result<(), Step> {
         let in_flight = self.in_flight();
         if in_flight > 0 && self.flight != route {
+            return Err(Step::Wait);
+        }
+        if in_flight > 0 && self.shuns_lease() && !self.lives_on_lease() {
             return Err(Step::Wait);
         }
         // No more than the client may leave unread, if the next replies are as large as the last.

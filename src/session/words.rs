@@ -28,6 +28,7 @@ pub(super) const WATCH_INSIDE: &str = "ERR WATCH inside MULTI is not allowed";
 pub(super) const EXECABORT: &str = "EXECABORT Transaction discarded because of previous errors.";
 pub(super) const EXECABORT_BECAUSE: &str = "EXECABORT Transaction discarded because of: ";
 pub(super) const MULTI_TOO_LARGE: &str = "ERR respgate: the transaction is larger than limits.max_transaction; send it in smaller parts or raise the limit";
+pub(super) const MULTI_REFUSED: &str = "ERR respgate: the server refused MULTI, so the queued commands ran one by one; give respgate's user there +@transaction";
 
 pub(super) const TRACKING_REDIRECT: &str = "ERR respgate: CLIENT TRACKING with REDIRECT is not available through respgate; use RESP3, where invalidations arrive on the same connection";
 pub(super) const NOT_IN_MULTI_HERE: &str =
@@ -66,6 +67,7 @@ pub(super) fn loss(loss: Loss) -> String {
         Loss::Abandoned => {
             "ERR respgate: the request was given up before it was whole, because an argument is larger than limits.max_bulk or its framing is broken; it was not executed".to_owned()
         }
+        Loss::MultiRefused => MULTI_REFUSED.to_owned(),
         Loss::TimedOut => {
             "ERR respgate: no reply within upstream.pool.command_timeout; the command may still run".to_owned()
         }

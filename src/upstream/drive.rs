@@ -263,6 +263,12 @@ impl Driver<'_> {
             if delivery.done {
                 env.metrics.answered(now.saturating_duration_since(delivery.at));
             }
+            if delivery.refused {
+                if delivery.done {
+                    mailbox.lose(delivery.ticket, Loss::MultiRefused);
+                }
+                return;
+            }
             mailbox.deliver(delivery.ticket, delivery.bytes, delivery.kind, delivery.done);
         });
         drop(inner);

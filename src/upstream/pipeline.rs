@@ -22,6 +22,8 @@ struct Entry<W> {
     skip: u32,
     /// Those that have arrived.
     skipped: u32,
+    /// The first of them was not `+OK`: what follows did not run as a transaction.
+    refused: bool,
     /// May be executed twice without harm.
     retry: bool,
     attempts: u8,
@@ -39,6 +41,8 @@ pub struct Delivery<'a, W> {
     /// The reply's first byte.
     pub kind: u8,
     pub done: bool,
+    /// The MULTI before it was refused.
+    pub refused: bool,
     /// The length that the reply's own header announces, when it is a single string.
     pub announced: u64,
     pub at: Instant,
@@ -98,6 +102,7 @@ impl<W> Pipeline<W> {
             len,
             skip,
             skipped: 0,
+            refused: false,
             retry,
             attempts: 0,
             abandoned: false,
@@ -190,6 +195,7 @@ impl<W> Pipeline<W> {
                 return Err(Broken::Surplus);
             };
             if entry.skipped < entry.skip {
+                entry.refused |= entry.skipped == 0 && kind != b'+';
                 entry.skipped += u32::from(advance.done);
                 continue;
             }
@@ -204,6 +210,7 @@ impl<W> Pipeline<W> {
                     bytes: piece,
                     kind,
                     done: advance.done,
+                    refused: entry.refused,
                     announced: self.scanner.announced().unwrap_or(0),
                     at: entry.at,
                 });
@@ -260,6 +267,7 @@ impl<W> Pipeline<W> {
                 } else if !sent || (entry.retry && entry.attempts < retries) {
                     entry.attempts += u8::from(sent);
                     entry.skipped = 0;
+                    entry.refused = false;
                     again += usize::from(sent);
                     self.bytes.extend_from_slice(old.get(start..end).unwrap_or_default());
                     self.line.push_back(entry);
@@ -419,6 +427,22 @@ mod tests {
             feed(&mut p, "+OK\r\n+QUEUED\r\n*1\r\n+OK\r\n").0,
             ["t \"*1\\r\\n+OK\\r\\n\" true"]
         );
+    }
+
+    #[test]
+    fn a_block_whose_multi_is_refused_is_marked() {
+        let mut p = Pipeline::default();
+        p.push("t", Ticket(0), b"MULTI..EXEC", 2, false, at());
+        p.push("u", Ticket(1), b"GET", 0, false, at());
+        p.wrote(14);
+        let mut refused = Vec::new();
+        for piece in ["-NOPERM no", " MULTI\r\n+OK\r\n-ERR EXEC with", "out MULTI\r\n$-1\r\n"] {
+            let taken = p.handle_bytes(piece.as_bytes(), |delivery| {
+                refused.push((*delivery.owner, delivery.refused, delivery.done));
+            });
+            assert_eq!(taken, Ok(()));
+        }
+        assert_eq!(refused, [("t", true, false), ("t", true, true), ("u", false, true)]);
     }
 
     #[test]

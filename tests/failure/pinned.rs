@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use super::support::client::Client;
 use super::support::fake_server::{FakeServer, Order};
 use super::support::proxy::Proxy;
 use super::support::real_server::{Brand, Server, wait_until};
@@ -126,6 +127,64 @@ fn no_element_is_popped_for_nobody() {
         });
         observer.ask(&["RPUSH", &key, "job"]);
         assert_eq!(observer.ask_text(&["LRANGE", &key, "0", "-1"]), "*1\r\n$3\r\njob");
+    }
+}
+
+const REFUSED: &str = "-ERR respgate: the server refused MULTI, so the queued commands ran one by one; \
+     give respgate's user there +@transaction";
+
+/// A transaction of `SET k` under a watch, or none.
+fn transact(client: &mut Client, watch: bool) -> String {
+    if watch {
+        assert_eq!(client.ask_text(&["WATCH", "k"]), "+OK");
+    }
+    assert_eq!(client.ask_text(&["MULTI"]), "+OK");
+    assert_eq!(client.ask_text(&["SET", "k", "1"]), "+QUEUED");
+    client.ask_text(&["EXEC"])
+}
+
+/// The server runs what was queued, and goes on watching: whoever comes next must not notice.
+#[test]
+fn a_multi_that_the_server_refuses_is_told() {
+    if !Brand::Redis.available() {
+        return;
+    }
+    for mode in ["shared", "session"] {
+        let server = Server::plain(Brand::Redis);
+        let pool = format!("[upstream.pool]\nmode = {mode:?}\nmax_connections = 1\n");
+        let proxy = Proxy::before(&server, &pool);
+        let mut client = proxy.client();
+        let mut observer = server.observer();
+        assert_eq!(observer.ask_text(&["ACL", "SETUSER", "default", "-multi"]), "+OK");
+        for watch in [false, true] {
+            assert_eq!(transact(&mut client, watch), REFUSED, "{mode} {watch}");
+            assert_eq!(client.ask_text(&["INCR", "k"]), ":2", "{mode} {watch}");
+        }
+        assert_eq!(observer.ask_text(&["ACL", "SETUSER", "default", "+multi"]), "+OK");
+        for watch in [true, false] {
+            assert_eq!(transact(&mut client, watch), "*1\r\n+OK", "{mode} {watch}");
+        }
+    }
+}
+
+/// Nobody knows what such a connection still watches or queues.
+#[test]
+fn a_connection_on_which_exec_failed_is_not_used_again() {
+    let server = FakeServer::start();
+    for mode in ["shared", "session"] {
+        let proxy = before(&server, &format!("mode = {mode:?}"), "");
+        for (error, goes) in [("-ERR not now", true), ("-EXECABORT not so", false)] {
+            server.order("EXEC", Order::Say(format!("{error}\r\n").into_bytes()), 1);
+            let mut client = proxy.client();
+            assert_eq!(transact(&mut client, true), error);
+            let connection = server.connection_of("EXEC");
+            assert_eq!(client.ask_text(&["SET", "k", "1"]), "+OK");
+            if goes {
+                wait_until("the connection goes", || server.is_closed(connection));
+            } else {
+                assert!(!server.is_closed(connection), "{mode}");
+            }
+        }
     }
 }
 

@@ -3,7 +3,6 @@
 //!
 //! Owns: execution, delivery, losses. Never knows: how a client decides.
 
-use respgate::resp::Protocol;
 use respgate::session::Route;
 use respgate::traffic::Loss;
 
@@ -72,16 +71,10 @@ impl World {
         let alone = self.inboxes[connection].is_empty()
             && !self.shape.dedicated
             && matches!(client.waiting, Waiting::No | Waiting::Reply);
-        let at_server = &self.model.connections[connection];
-        if sent.hidden && at_server.protocol == Protocol::Resp2 && at_server.subscribed() {
-            // EXEC was refused because of the subscription and lets go of what is watched. The
-            // server will not hear of it: a later EXEC may answer nil once too often. Nobody who
-            // subscribes under RESP2 while watching is worth more; the conversation ends here.
-            return self.close(at);
-        }
         let in_block = self.model.connections[connection].transaction.is_some();
+        let alone = alone || sent.hidden;
         let forbidden = forbid && !in_block && sent.last && may_be_forbidden(&sent.words, alone);
-        if forbidden && sent.words[0] == b"UNWATCH" {
+        if forbidden && sent.words[0] == b"UNWATCH" && !sent.hidden {
             // What it watched stays watched, and no later EXEC on that connection is any more what
             // it should be: this client says nothing more, and the connection must go.
             client.leaving = true;

@@ -89,6 +89,8 @@ impl World {
     /// Presents up to `count` requests, then gives back what is not needed: one turn of a client's
     /// task. `refuse`: the way to the shared connection is closed.
     pub fn turn(&mut self, at: usize, count: usize, refuse: bool) {
+        // What the replies have made of the pinned connection comes before the next request.
+        self.drop_lease(at);
         for _ in 0..count {
             let client = &self.clients[at];
             if client.closed
@@ -317,6 +319,7 @@ impl World {
         let lease = client.lease.take().unwrap();
         client.session.handle_lease_gone();
         if need == LeaseNeed::Drop {
+            client.reference.lose_watch();
             return self.hang_up(lease.connection);
         }
         let connection = &self.model.connections[lease.connection];
@@ -409,6 +412,7 @@ pub fn line_of(loss: Loss) -> String {
         Loss::Unavailable(why) => format!("ERR respgate: upstream unavailable ({}); the command was not executed", why.label()),
         Loss::OutcomeUnknown | Loss::Truncated => "ERR respgate: upstream connection lost, outcome unknown; the command may have been executed".to_owned(),
         Loss::TimedOut => "ERR respgate: no reply within upstream.pool.command_timeout; the command may still run".to_owned(),
+        Loss::MultiRefused => panic!("no MULTI is refused"),
         Loss::Abandoned => panic!("no request is half sent"),
     }
 }
