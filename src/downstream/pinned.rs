@@ -148,10 +148,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Lets go of a pinned connection whose identity or password was replaced: at once when nothing of
     /// this session is on it, when the grace is over if nothing but state is. What has been asked is
-    /// answered first, however long a blocking command takes.
+    /// answered first, however long a blocking command takes. A connection to a server that is no
+    /// primary goes, too, but state stays on it.
     fn move_over(&mut self) {
         let Some((lease, _)) = self.lease.as_deref_mut() else { return };
-        if lease.outdated_since(self.now).is_none() {
+        if lease.outdated_since(self.now).is_none() && !lease.is_misplaced() {
             return;
         }
         if self.session.is_off_lease() {

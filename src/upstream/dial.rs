@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustls::HandshakeKind;
 use socket2::{SockRef, TcpKeepalive};
@@ -59,6 +59,7 @@ enum Other {
 pub struct Link {
     pub stream: Stream,
     pub key: PoolKey,
+    pub born: Instant,
     /// Of the identity it was opened with; 0 without TLS.
     pub generation: u64,
     /// Of the credentials it is logged in with.
@@ -226,6 +227,7 @@ impl Inner {
         Ok(Link {
             stream,
             key,
+            born: clock::now(),
             generation: identity.map_or(0, |identity| identity.generation),
             credentials_generation: login.generation,
             facts,

@@ -15,6 +15,7 @@ use tokio::time::Sleep;
 use super::dial::Link;
 use super::env::Env;
 use super::failure::DialError;
+use super::misplaced::{self, is_misplaced};
 use super::pipeline::{Broken, Delivery, Pipeline};
 use super::shared::{Owner, Shared};
 use super::turn::give_way;
@@ -31,8 +32,6 @@ const READS_PER_TURN: u32 = 4;
 const REPLACE_PATIENCE: Duration = Duration::from_secs(30);
 /// A client that has this much to read, and more to come of one reply, is slow.
 const SLOW_READER_BYTES: usize = 2 * 1024 * 1024;
-/// A connection is not given up for a server that takes no writes before it is this old.
-const FAILOVER_PAUSE: Duration = Duration::from_secs(1);
 const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
 
 /// How the time of one connection ended.
@@ -253,7 +252,7 @@ impl Driver<'_> {
             };
             if delivery.kind == b'-' {
                 env.metrics.error_line(delivery.bytes);
-                failover |= delivery.bytes.starts_with(b"-READONLY");
+                failover |= is_misplaced(delivery.bytes);
             }
             if delivery.announced >= env.large_bytes
                 || delivery.bytes.len() as u64 >= env.large_bytes
@@ -277,10 +276,9 @@ impl Driver<'_> {
         }
         self.probe = None;
         if failover && self.successor.is_none() {
-            // The primary has become a replica: look the name up again and move over; but while
-            // there is no other primary, not for each such reply.
+            // Look the name up again and move over to whoever is the primary.
             self.misplaced = true;
-            let pause = self.born + FAILOVER_PAUSE;
+            let pause = self.born + misplaced::PAUSE;
             self.successor = Some(if now >= pause {
                 Successor::Dialing(self.dial())
             } else {

@@ -12,8 +12,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::dial::Link;
+use super::misplaced::{self, is_misplaced};
 use super::pool::Pool;
 use super::turn::give_way;
+use crate::base::clock;
 use crate::resp::{ReplyError, ReplyScanner};
 use crate::traffic::{Loss, OpenFailure, PoolKey, Unavailable};
 
@@ -29,6 +31,8 @@ pub struct Lease {
     scanner: ReplyScanner,
     pool: Rc<Pool>,
     outdated: Option<Instant>,
+    /// The server is not the primary that is wanted.
+    misplaced: bool,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -51,8 +55,15 @@ impl Lease {
         let permit = pool.permit().await.ok_or(exhausted)?;
         let link = Some(pool.link(key).await?);
         pool.note_lent();
-        let (out, scanner) = (BytesMut::new(), ReplyScanner::default());
-        Ok(Self { link, out, scanner, pool, outdated: None, _permit: permit })
+        Ok(Self {
+            link,
+            out: BytesMut::new(),
+            scanner: ReplyScanner::default(),
+            pool,
+            outdated: None,
+            misplaced: false,
+            _permit: permit,
+        })
     }
 
     /// Puts bytes in line to be written.
@@ -137,7 +148,27 @@ impl Lease {
     /// When the bytes are not RESP.
     pub fn next_piece(&mut self, bytes: &[u8]) -> Result<(usize, u8, bool), LeaseError> {
         let advance = self.scanner.advance(bytes).map_err(LeaseError::Framing)?;
+        if self.scanner.kind() == b'-' && is_misplaced(bytes) {
+            self.note_misplaced();
+        }
         Ok((advance.used, self.scanner.kind(), advance.done))
+    }
+
+    /// Neither this connection nor one that was made before serves anybody else.
+    fn note_misplaced(&mut self) {
+        let before = clock::now().checked_sub(misplaced::PAUSE);
+        if let (Some(link), Some(before)) = (&self.link, before)
+            && link.born <= before
+        {
+            self.misplaced = true;
+            self.pool.close_older(before);
+        }
+    }
+
+    /// Whether another connection leads to the primary, perhaps.
+    #[must_use]
+    pub const fn is_misplaced(&self) -> bool {
+        self.misplaced
     }
 
     /// The announced length of the reply in progress, when it is a single string.
@@ -149,6 +180,7 @@ impl Lease {
     /// Returns the connection for somebody else: nobody can tell that it was lent.
     pub fn give_back(mut self) {
         if let Some(link) = self.link.take()
+            && !self.misplaced
             && self.out.is_empty()
             && !self.scanner.in_progress()
         {

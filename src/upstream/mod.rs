@@ -11,6 +11,7 @@ mod figures;
 pub mod greeting;
 mod inbox;
 mod lease;
+mod misplaced;
 mod mux;
 mod pipeline;
 mod pool;

@@ -119,6 +119,13 @@ impl Pool {
         self.note_sizes();
     }
 
+    /// Drops every idle connection made before `before`: it leads to a server that is no primary.
+    pub(super) fn close_older(&self, before: Instant) {
+        self.idle.borrow_mut().retain(|idle| idle.link.born > before);
+        self.note_sizes();
+        self.drained.notify_one();
+    }
+
     /// Keeps `min_idle` connections warm, checks idle ones and closes those idle for too long.
     pub(super) async fn keep(self: Rc<Self>) {
         let settings = &self.env.settings.pool;

@@ -105,18 +105,46 @@ fn an_exec_that_gets_no_connection_ends_its_transaction() {
     assert_eq!(server.count("EXEC"), 0);
 }
 
+/// What a server says that is not the primary, or not yet.
+const MISPLACED: [&str; 3] = [
+    "-READONLY You can't write against a read only replica.",
+    "-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+    "-LOADING Redis is loading the dataset in memory",
+];
+
 #[test]
-fn a_primary_that_became_a_replica_is_left() {
+fn a_primary_that_is_none_any_more_is_left() {
+    for line in MISPLACED {
+        let server = FakeServer::start();
+        server.order("SET k", Order::Say(format!("{line}\r\n").into_bytes()), 1);
+        let proxy = before(&server, "", "");
+        let mut client = proxy.client();
+        assert_eq!(client.ask_text(&["SET", "k", "1"]), line, "as it is");
+        let old = server.connection_of("SET k");
+        wait_until("the connection is replaced", || server.is_closed(old));
+        assert_eq!(client.ask_text(&["SET", "k", "1"]), "+OK");
+        assert_ne!(server.connection_of("SET k"), old);
+    }
+}
+
+/// Once a session has let go of it: a pinned connection and all that lie idle.
+#[test]
+fn pinned_connections_leave_it_too() {
     let server = FakeServer::start();
-    let readonly = b"-READONLY You can't write against a read only replica.\r\n".to_vec();
-    server.order("SET k", Order::Say(readonly), 1);
     let proxy = before(&server, "", "");
-    let mut client = proxy.client();
-    assert!(client.ask_text(&["SET", "k", "1"]).starts_with("-READONLY "), "as it is");
-    let old = server.connection_of("SET k");
-    wait_until("the connection is replaced", || server.is_closed(old));
-    assert_eq!(client.ask_text(&["SET", "k", "1"]), "+OK");
-    assert_ne!(server.connection_of("SET k"), old);
+    let (mut one, mut two) = (proxy.client(), proxy.client());
+    assert_eq!(one.ask_text(&["WATCH", "k"]), "+OK");
+    assert_eq!(two.ask_text(&["WATCH", "other"]), "+OK");
+    let (pinned, spare) = (server.connection_of("WATCH k"), server.connection_of("WATCH other"));
+    assert_eq!(two.ask_text(&["UNWATCH"]), "+OK");
+    std::thread::sleep(Duration::from_millis(1100));
+    server.order("SET k", Order::Say(format!("{}\r\n", MISPLACED[0]).into_bytes()), 1);
+    assert_eq!(one.ask_text(&["SET", "k", "1"]), MISPLACED[0]);
+    wait_until("the spare one goes", || server.is_closed(spare));
+    assert!(!server.is_closed(pinned), "it watches");
+    assert_eq!(one.ask_text(&["UNWATCH"]), "+OK");
+    wait_until("the pinned one goes", || server.is_closed(pinned));
+    assert_eq!(one.ask_text(&["WATCH", "k"]), "+OK");
 }
 
 #[test]
