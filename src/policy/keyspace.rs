@@ -62,7 +62,8 @@ const WALK_INSTEAD: &str = "begin every pattern with an allowed prefix";
 const OTHERS: &str = "shows arguments of other clients";
 const CHANNELS: &str = "shows channels outside the allowed patterns";
 
-/// `INFO` is not among them: drivers need it, and it tells of other keys only how many there are.
+/// `INFO` is not among them: drivers need it, and it tells of other keys only how many there are. Nor is
+/// `CLIENT LIST`: respgate answers it with the asking client alone.
 static HAZARDS: &[Hazard] = &[
     unless("keys", Check::Walk, WALK, WALK_INSTEAD),
     unless("scan", Check::Walk, WALK, "begin every MATCH with an allowed prefix"),
@@ -89,7 +90,6 @@ static HAZARDS: &[Hazard] = &[
     never("cluster|reset", WRITE, "removes all keys"),
     never("trimslots", WRITE, "removes all keys of some slots"),
     never("swapdb", BOTH, "exchanges whole databases"),
-    never("client|list", READ, "shows other clients"),
     never("monitor", READ, OTHERS),
     never("slowlog|get", READ, OTHERS),
     never("commandlog|get", READ, OTHERS),
