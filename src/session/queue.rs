@@ -75,7 +75,7 @@ pub(super) struct ReplyQueue {
 }
 
 /// Places kept allocated for an idle session.
-const PLACES_KEPT: usize = 8;
+const PLACES_KEPT: usize = 16;
 
 impl ReplyQueue {
     /// Requests on their way to the server.

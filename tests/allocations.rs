@@ -1,0 +1,64 @@
+//! The way of a command through the pure core and the mailbox, there and back, allocates nothing once
+//! the buffers have grown.
+//!
+//! Owns: the count and its bound. Never knows: sockets.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    unnameable_types,
+    missing_debug_implementations,
+    reason = "a test may crash"
+)]
+
+#[path = "../benches/core/conversation.rs"]
+mod conversation;
+
+use std::alloc::System;
+
+use conversation::{Conversation, RULES, request};
+use respgate::base::clock::now;
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+const TURNS: usize = 1000;
+/// The process counts as a whole; what somebody else allocates is not there every time.
+const ATTEMPTS: usize = 5;
+
+/// Allocations of as many turns, at the best attempt.
+fn allocations(requests: &[u8], replies: &[u8], commands: usize) -> usize {
+    let mut talk = Conversation::new(RULES, now());
+    for _ in 0..100 {
+        assert_eq!(talk.turn(requests, replies), commands);
+    }
+    let attempts = (0..ATTEMPTS).map(|_| {
+        let region = Region::new(ALLOCATOR);
+        for _ in 0..TURNS {
+            talk.turn(requests, replies);
+        }
+        let change = region.change();
+        change.allocations + change.reallocations
+    });
+    attempts.min().unwrap()
+}
+
+#[test]
+fn no_command_allocates() {
+    let value = "v".repeat(64);
+    let set = request(&["SET", "app1:key", &value]);
+    let get = request(&["GET", "app1:key"]);
+    let bulk = format!("${}\r\n{value}\r\n", value.len());
+    let many = [set.as_slice(), &get].concat().repeat(8);
+    for (name, requests, replies, commands) in [
+        ("SET", set, "+OK\r\n".to_owned(), 1),
+        ("GET", get, bulk.clone(), 1),
+        ("a pipeline of both", many, format!("+OK\r\n{bulk}").repeat(8), 16),
+    ] {
+        assert_eq!(allocations(&requests, replies.as_bytes(), commands), 0, "{name}");
+    }
+    let counted = Region::new(ALLOCATOR);
+    drop(value.clone());
+    assert!(counted.change().allocations > 0, "the count counts");
+}
