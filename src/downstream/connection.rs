@@ -184,8 +184,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     if loss == Loss::Truncated {
                         cut = cut.or(Some(out.len()));
                     }
-                    if session.handle_loss(ticket, loss, out).is_some() {
-                        shell.meter.lost(loss == Loss::TimedOut);
+                    match session.handle_loss(ticket, loss, out) {
+                        Some(refused) if loss == Loss::MultiRefused => {
+                            shell.meter.completed(refused, *now);
+                        }
+                        Some(_) => shell.meter.lost(loss == Loss::TimedOut),
+                        None => {}
                     }
                 }
             }
