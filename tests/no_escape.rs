@@ -69,7 +69,7 @@ const REACHES_NO_KEY: &[&str] = &[
     "backup|abort", "backup|cleanup", "backup|help", "backup|list", "backup|seal", "backup|start",
     "backup|status", "bgrewriteaof", "bgsave", "client|caching", "client|capa", "client|getname",
     "client|getredir", "client|help", "client|id", "client|import-source", "client|info",
-    "client|kill", "client|no-evict", "client|no-touch", "client|pause", "client|reply",
+    "client|kill", "client|list", "client|no-evict", "client|no-touch", "client|pause", "client|reply",
     "client|setinfo", "client|setname", "client|trackinginfo", "client|unblock", "client|unpause",
     "cluster|addslots", "cluster|addslotsrange", "cluster|bumpepoch",
     "cluster|cancelslotmigrations", "cluster|count-failure-reports", "cluster|delslots",
