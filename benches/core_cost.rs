@@ -19,10 +19,10 @@ mod conversation;
 
 use std::hint::black_box;
 
-use conversation::{Conversation, RULES, limits, policy, request};
+use conversation::{Conversation, RULES, limits, request};
 use respgate::base::clock::now;
 use respgate::command::{self, Lookup};
-use respgate::policy::Scratch;
+use respgate::policy::{Moment, Scratch, compile};
 use respgate::resp::{ReplyScanner, RequestBuf, RequestScanner, Scan};
 
 const BATCHES: usize = 401;
@@ -83,10 +83,15 @@ fn judging(set: &[&str], get: &[&str]) {
             black_box(command::lookup(black_box(&request)));
         });
         let Lookup::Command(spec) = command::lookup(&request) else { panic!("{name} is unknown") };
-        for (rules, acl) in [("one prefix", RULES), ("none", "+@all ~* &*")] {
-            let policy = policy(acl);
+        for (rules, build) in RULES {
+            let policy = compile(&build()).unwrap();
+            let moment = Moment::default();
             measure(&format!("policy, rules {rules}: {name}"), 1, || {
-                black_box(policy.permit(spec, black_box(&request), 0, &mut scratch)).unwrap();
+                let grant = policy.permit(spec, black_box(&request), &moment, &mut scratch);
+                if black_box(grant).unwrap().changed {
+                    let wire = scratch.take_wire();
+                    scratch.reuse(wire);
+                }
             });
         }
     }
@@ -118,8 +123,8 @@ fn conversations(set: &[&str], get: &[&str], value: &str) {
             (0..count).flat_map(|_| [request(set), request(get)].concat()).collect();
         (requests, format!("+OK\r\n{bulk}").repeat(count).into_bytes())
     };
-    for (rules, acl) in [("one prefix", RULES), ("none", "+@all ~* &*")] {
-        let mut talk = Conversation::new(acl, now());
+    for (rules, build) in RULES {
+        let mut talk = Conversation::new(&build(), now());
         let (single, ok) = (request(set), b"+OK\r\n".to_vec());
         measure(&format!("there and back, rules {rules}: SET"), 1, || {
             assert_eq!(talk.turn(black_box(&single), black_box(&ok)), 1);

@@ -261,7 +261,7 @@ fn set_user(client: &mut Client, rules: &str) -> bool {
 }
 
 fn policy(acl: &str) -> Option<Policy> {
-    compile(&Rules { preset: None, acl: Some(acl.to_owned()) }).ok()
+    compile(&Rules { acl: Some(acl.to_owned()), ..Rules::default() }).ok()
 }
 
 fn judge(policy: &Policy, words: &[Vec<u8>], scratch: &mut Scratch) -> Option<String> {

@@ -15,9 +15,11 @@
 mod conversation;
 
 use std::alloc::System;
+use std::time::Duration;
 
 use conversation::{Conversation, RULES, request};
 use respgate::base::clock::now;
+use respgate::config::{Encoding, KeyRules, OnMissing, Rules, TtlRules, ValueRules};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 #[global_allocator]
@@ -28,8 +30,8 @@ const TURNS: usize = 1000;
 const ATTEMPTS: usize = 5;
 
 /// Allocations of as many turns, at the best attempt.
-fn allocations(requests: &[u8], replies: &[u8], commands: usize) -> usize {
-    let mut talk = Conversation::new(RULES, now());
+fn allocations(rules: &Rules, requests: &[u8], replies: &[u8], commands: usize) -> usize {
+    let mut talk = Conversation::new(rules, now());
     for _ in 0..100 {
         assert_eq!(talk.turn(requests, replies), commands);
     }
@@ -56,9 +58,38 @@ fn no_command_allocates() {
         ("GET", get, bulk.clone(), 1),
         ("a pipeline of both", many, format!("+OK\r\n{bulk}").repeat(8), 16),
     ] {
-        assert_eq!(allocations(&requests, replies.as_bytes(), commands), 0, "{name}");
+        for (rules, build) in RULES {
+            let count = allocations(&build(), &requests, replies.as_bytes(), commands);
+            assert_eq!(count, 0, "{name}, rules: {rules}");
+        }
     }
     let counted = Region::new(ALLOCATOR);
     drop(std::hint::black_box(Box::new(0_u8)));
     assert!(counted.change().allocations > 0, "the count counts");
+}
+
+/// Rules that look into requests, or change them. What respgate adds behind a command counts as one
+/// more.
+#[test]
+fn no_rule_allocates() {
+    let ttl = TtlRules {
+        default: Some(Duration::from_secs(60)),
+        max: Some(Duration::from_secs(3600)),
+        on_missing: OnMissing::Inject,
+        exempt: vec!["app1:lock:*".to_owned()],
+        ..TtlRules::default()
+    };
+    let keys = KeyRules { max_bytes: Some(100), ..KeyRules::default() };
+    let values =
+        ValueRules { max_bytes: Some(1000), encoding: Encoding::Json, ..ValueRules::default() };
+    let acl = Some("+@all ~app1:*".to_owned());
+    let rules = Rules { acl, keys, values, ttl, ..Rules::default() };
+    for (words, replies, commands) in [
+        (&["SET", "app1:key", "[1,2,{}]"][..], "+OK\r\n", 1),
+        (&["SET", "app1:key", "1", "EX", "9999"], "+OK\r\n", 1),
+        (&["INCR", "app1:n"], ":1\r\n:1\r\n", 2),
+    ] {
+        let allocations = allocations(&rules, &request(words), replies.as_bytes(), commands);
+        assert_eq!(allocations, 0, "{words:?}");
+    }
 }

@@ -143,6 +143,57 @@ fn check_says_what_a_configuration_means() {
 }
 
 #[test]
+fn check_says_who_may_do_what() {
+    let directory = tempfile::tempdir().unwrap();
+    let hash = format!("#{}", "0f".repeat(32));
+    let accounts = write(directory.path(), "users.acl", "user a on >hunter2 ~a:* +get\nuser b\n");
+    let text = format!(
+        "[[listener]]\naddress = \"127.0.0.1:6379\"\nauth = \"users\"\npolicy = \"one\"\n\
+         [upstream]\naddress = \"h:1\"\ninsecure_plaintext = true\n\
+         [policies.one]\npreset = \"cache\"\nkeys = {{ prefix = \"one:\" }}\n\
+         [[user]]\nname = \"app1\"\npasswords = [{hash:?}]\nuids = [1000]\n\
+         [[user]]\nname = \"app2\"\nenabled = false\npolicy = \"one\"\n\
+         [[user]]\nname = \"app3\"\n[users]\nacl_file = {accounts:?}\n"
+    );
+    let file = write(directory.path(), "respgate.toml", &text);
+    let (code, out, err) = respgate(&["check", "--config", &file], &[]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    for words in [
+        "127.0.0.1:6379, users, policy one",
+        "one: preset cache, keys one:*",
+        "app1: a password or Unix socket of uid 1000; policy the listener's",
+        "app2: disabled; policy one",
+        "app3: nobody can be it: no password, no uid; policy the listener's",
+        "users.acl, each with its own rules: a, b (disabled)",
+    ] {
+        assert!(out.contains(words), "{words}: {out}");
+    }
+    assert!(!out.contains("NOBODY") && !out.contains("hunter2") && !out.contains("0f0f"), "{out}");
+    let unasked = text.replace("auth = \"users\"", "");
+    write(directory.path(), "respgate.toml", &unasked);
+    assert!(respgate(&["check", "--config", &file], &[]).1.contains("NOBODY ASKS FOR THEM"));
+
+    // What is wrong stands at its place, in whichever file.
+    write(
+        directory.path(),
+        "respgate.toml",
+        &text.replace("preset = \"cache\"", "acl = \"+gett\""),
+    );
+    write(directory.path(), "users.acl", "user a on hunter2\nuser app1 >hunter2\n");
+    let (code, _, err) = respgate(&["check", "--config", &file], &[]);
+    assert_eq!(code, 1);
+    assert!(
+        err.contains(&format!("{file}:9:7: policies.one.acl: '+gett': unknown command")),
+        "{err}"
+    );
+    assert!(err.contains(&format!("{accounts}:1:11: 'h…': not a word")), "{err}");
+    assert!(!err.contains("hunter2"), "{err}");
+    write(directory.path(), "users.acl", "user app1 >hunter2\n");
+    let (_, _, err) = respgate(&["check", "--config", &file], &[]);
+    assert!(err.contains("users.acl_file: its user app1 stands in the configuration too"), "{err}");
+}
+
+#[test]
 fn flags_and_environment_are_a_configuration_too() {
     let flags = [
         "check",

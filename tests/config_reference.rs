@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use respgate::config::{
-    ClientAuth, ClientLimits, Config, Drain, Pool, Problem, Retry, Rules, ServerAuth, Telemetry,
-    Tls, keys, load, parse,
+    ClientAuth, ClientLimits, Commands, Config, Drain, LimitRule, Pool, Problem, Retry, Rules,
+    ServerAuth, Telemetry, Tls, keys, load, parse,
 };
 
 fn directory() -> PathBuf {
@@ -60,13 +60,22 @@ fn a_value_in_the_reference_is_the_default() {
         assert!(!listener.allow_remote && !default.allow_remote);
         assert_eq!(listener.mode, default.mode);
         assert_eq!((&listener.group, &listener.auth), (&default.group, &ClientAuth::Off));
+        assert_eq!(listener.policy, default.policy);
     }
     let defaults = |tls: Tls| (tls.server_name, tls.verify, tls.pins, tls.min_version);
     assert_eq!(config.upstream.tls.map(defaults), smallest.upstream.tls.map(defaults));
     assert_eq!(config.upstream.auth, ServerAuth::default());
     assert_eq!(config.upstream.pool, Pool::default());
     assert_eq!(config.upstream.retry, Retry::default());
-    assert_eq!(config.policy, Rules::default());
+    let limit = LimitRule { commands: "@all".to_owned(), ..LimitRule::default() };
+    assert_eq!(config.commands, Commands::default());
+    assert_eq!(config.policy, Rules { limits: vec![limit], ..Rules::default() });
+    let user = read(
+        "listener = [{ address = '127.0.0.1:6379' }]\nuser = [{ name = 'app1' }]\n\
+         upstream = { address = 'h:1', insecure_plaintext = true }",
+    );
+    assert_eq!(config.users, user.unwrap().users);
+    assert_eq!(config.acl_file, None);
     assert_eq!(config.limits, ClientLimits::default());
     assert_eq!(config.telemetry, Telemetry::default());
     assert_eq!(config.drain, Drain::default());
@@ -80,13 +89,27 @@ fn the_reference_names_every_key_and_no_other() {
         .collect();
     let mut named = BTreeSet::new();
     names(&toml::from_str::<toml::Value>(&text).unwrap(), "", &mut named);
-    let known: BTreeSet<String> = keys().into_iter().collect();
-    assert_eq!(named, known);
+    // Every other policy has the keys of the first.
+    let (policies, named): (BTreeSet<String>, BTreeSet<String>) =
+        named.into_iter().partition(|key| key.starts_with("policies."));
+    let of_policies = |key: &str| {
+        let mut parts = key.splitn(3, '.');
+        (parts.next() == Some("policies")).then(|| format!("policy.{}", parts.last().unwrap()))
+    };
+    assert!(!policies.is_empty());
+    assert!(policies.iter().all(|key| named.contains(&of_policies(key).unwrap())), "{policies:?}");
+    let (twins, known): (Vec<String>, Vec<String>) =
+        keys().into_iter().partition(|key| of_policies(key).is_some());
+    let twins: BTreeSet<String> = twins.iter().filter_map(|key| of_policies(key)).collect();
+    let own = |key: &&String| key.starts_with("policy.");
+    assert_eq!(twins, known.iter().filter(own).cloned().collect());
+    assert_eq!(named, known.into_iter().collect());
 }
 
 /// The full names of all keys, without list positions.
 fn names(value: &toml::Value, at: &str, into: &mut BTreeSet<String>) {
-    if let Some(table) = value.as_table() {
+    // Behind it stand names of commands.
+    if let Some(table) = value.as_table().filter(|_| at != "commands.custom") {
         for (name, value) in table {
             let full = if at.is_empty() { name.clone() } else { format!("{at}.{name}") };
             names(value, &full, into);
@@ -110,6 +133,14 @@ fn each_key_without_a_default_can_be_uncommented() {
             .lines()
             .enumerate()
             .map(|(at, other)| if at == number { setting } else { other })
+            // A directory of scripts is for one mode alone, a burst for a rate.
+            .map(|other| match other {
+                "mode = \"declared-keys\"" if setting.starts_with("directory") => {
+                    "mode = \"allowlist\""
+                }
+                "# rate = \"1000/s\"" if setting.starts_with("burst") => "rate = \"1000/s\"",
+                other => other,
+            })
             // A client's password replaces auth, as the reference says.
             .filter(|other| {
                 !(setting.contains("/client") || setting.contains("CLIENT"))

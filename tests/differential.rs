@@ -21,6 +21,7 @@ use std::time::Duration;
 use support::allowed::{in_any_order, normalise};
 use support::client::{Client, Got, PATIENCE, encode, show};
 use support::pair::{Pair, Shape};
+use support::prefixed::{SCENARIOS, translate};
 use support::real_server::Brand;
 use support::script::{Line, Scenario, Step, parse};
 
@@ -58,6 +59,18 @@ fn redis_with_a_connection_for_each_session() {
 fn valkey_in_plaintext() {
     if Brand::Valkey.available() {
         play_all(Brand::Valkey, false, Shape::Shared);
+    }
+}
+
+#[test]
+fn redis_with_a_prefix_before_every_name() {
+    play_all(Brand::Redis, true, Shape::Prefixed);
+}
+
+#[test]
+fn valkey_with_a_prefix_before_every_name() {
+    if Brand::Valkey.available() {
+        play_all(Brand::Valkey, false, Shape::Prefixed);
     }
 }
 
@@ -121,7 +134,15 @@ fn play_all(brand: Brand, tls: bool, shape: Shape) {
     let pair = Pair::new(brand, tls, shape);
     let mut differences = Vec::new();
     let other = if brand == Brand::Redis { "valkey" } else { "redis" };
-    for scenario in scenarios().iter().filter(|scenario| !scenario.has(other)) {
+    let mut scenarios = scenarios();
+    scenarios.retain(|scenario| !scenario.has(other));
+    if let Shape::Prefixed = shape {
+        scenarios.retain(|one| SCENARIOS.iter().all(|(name, _)| *name != one.name));
+        for line in scenarios.iter_mut().flat_map(|scenario| &mut scenario.steps) {
+            say_otherwise(&mut line.step);
+        }
+    }
+    for scenario in &scenarios {
         for protocol in ["2", "3"] {
             let unwanted = if protocol == "2" { "resp3" } else { "resp2" };
             if scenario.has(unwanted) {
@@ -136,6 +157,18 @@ fn play_all(brand: Brand, tls: bool, shape: Shape) {
         }
     }
     report(&pair, differences);
+}
+
+/// What a client with a prefix may not say.
+fn say_otherwise(step: &mut Step) {
+    let (Step::Command { words, .. } | Step::Many { words, .. } | Step::Aside { words, .. }) = step
+    else {
+        return;
+    };
+    match translate(words) {
+        Some(other) => *words = other,
+        None => *step = Step::Pause(0),
+    }
 }
 
 fn report(pair: &Pair, differences: Vec<Difference>) {

@@ -82,7 +82,7 @@ const REACHES_NO_KEY: &[&str] = &[
     "commandlog|help", "commandlog|len", "commandlog|reset", "config|get", "config|help",
     "config|resetstat", "config|rewrite", "config|set", "discard", "echo", "exec", "failover",
     "function|delete", "function|dump", "function|flush", "function|help", "function|kill",
-    "function|list", "function|load", "function|restore", "function|stats", "hello",
+    "function|list", "function|load", "function|restore", "hello",
     "hotkeys|help", "hotkeys|reset", "hotkeys|start", "hotkeys|stop", "info", "lastsave",
     "latency|doctor", "latency|graph", "latency|help", "latency|histogram", "latency|history",
     "latency|latest", "latency|reset", "lolwut", "memory|doctor", "memory|help",
@@ -108,7 +108,7 @@ fn what_names_no_key_reaches_none() {
 }
 
 fn policy(acl: &str) -> Policy {
-    compile(&Rules { preset: None, acl: Some(acl.to_owned()) }).unwrap()
+    compile(&Rules { acl: Some(acl.to_owned()), ..Rules::default() }).unwrap()
 }
 
 /// Nothing when the request passes.

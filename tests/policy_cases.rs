@@ -136,11 +136,11 @@ fn parse(file: &str, text: &str) -> Vec<Case> {
         if line == "default" {
             rules = Rules::default();
         } else if let Some(acl) = line.strip_prefix("acl:") {
-            rules = Rules { preset: None, acl: Some(acl.trim().to_owned()) };
+            rules = Rules { acl: Some(acl.trim().to_owned()), ..Rules::default() };
         } else if let Some(preset) = line.strip_prefix("preset:") {
             let (name, acl) = preset.trim().split_once(' ').unwrap_or_else(|| (preset.trim(), ""));
             let acl = (!acl.is_empty()).then(|| acl.to_owned());
-            rules = Rules { preset: Some(name.to_owned()), acl };
+            rules = Rules { preset: Some(name.to_owned()), acl, ..Rules::default() };
         } else {
             let (command, verdict) = line.split_once(" => ").unwrap_or_else(|| panic!("{place}"));
             let strict = command.strip_prefix("strict: ");

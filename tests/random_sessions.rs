@@ -21,7 +21,7 @@ use std::time::Duration;
 use support::allowed::normalise;
 use support::client::{Client, Got, PATIENCE, show};
 use support::grammar::{Action, Speaker, Then, Weights};
-use support::pair::{Pair, Shape};
+use support::pair::{PREFIX_TEXT, Pair, Shape};
 use support::prng::Prng;
 use support::real_server::{Brand, Server, wait_until};
 
@@ -31,6 +31,9 @@ const CLIENTS: usize = 4;
 /// After the last step, for what nobody asked for.
 const QUIET_AT_END: Duration = Duration::from_millis(5);
 
+/// What reaches keys of others: refused with a prefix, or only outside of a transaction.
+const OTHERS: [&str; 5] = ["SWAPDB", "RANDOMKEY", "FLUSHALL", "FLUSHDB", "DBSIZE"];
+
 #[test]
 fn redis() {
     play(Brand::Redis, true, Shape::Shared, 0..60);
@@ -39,6 +42,11 @@ fn redis() {
 #[test]
 fn redis_with_a_connection_for_each_session() {
     play(Brand::Redis, true, Shape::Session, 1000..1030);
+}
+
+#[test]
+fn redis_with_a_prefix_before_every_name() {
+    play(Brand::Redis, true, Shape::Prefixed, 3000..3040);
 }
 
 #[test]
@@ -97,6 +105,9 @@ impl<'a> Session<'a> {
             } else {
                 client.speaker.next(&self.weights, &mut self.random)
             };
+            if self.pair.has_prefix && OTHERS.iter().any(|name| action.text.contains(name)) {
+                continue;
+            }
             self.history.push(format!("{step} client {index}: {}", action.text));
             if loud {
                 eprintln!("{}", self.history.last().unwrap());
@@ -212,13 +223,22 @@ impl Both {
 /// Waits until both servers count the same blocked clients and subscriptions: a client that is
 /// gone is noticed behind respgate a moment later.
 fn await_same(pair: &Pair) {
-    let census = |server: &Server| {
+    let census = |server: &Server, prefix: &str| {
         let mut observer = server.observer();
-        let channels = ["PUBSUB", "NUMSUB", "c0", "c1", "c2", "c3"];
-        let shards = ["PUBSUB", "SHARDNUMSUB", "c0", "c1", "c2", "c3"];
-        let subscribed = [observer.ask(&channels), observer.ask(&shards)].concat();
+        let names = ["c0", "c1", "c2", "c3"].map(|name| format!("{prefix}{name}"));
+        let mut count = |what: &str| {
+            let words: Vec<&str> =
+                ["PUBSUB", what].into_iter().chain(names.iter().map(String::as_str)).collect();
+            let reply = String::from_utf8(observer.ask(&words)).unwrap();
+            let numbers = reply.lines().filter(|line| line.starts_with(':'));
+            numbers.map(str::to_owned).collect::<Vec<_>>()
+        };
+        let subscribed = [count("NUMSUB"), count("SHARDNUMSUB")];
         let patterns = observer.ask(&["PUBSUB", "NUMPAT"]);
         (subscribed, patterns, server.info("clients", "blocked_clients"))
     };
-    wait_until("both servers count the same", || census(&pair.straight) == census(&pair.behind));
+    let prefix = if pair.has_prefix { PREFIX_TEXT } else { "" };
+    wait_until("both servers count the same", || {
+        census(&pair.straight, "") == census(&pair.behind, prefix)
+    });
 }

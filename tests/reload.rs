@@ -55,9 +55,20 @@ fn serves(proxy: &Proxy) {
 
 /// The ids of the connections that the server has from respgate.
 fn connections(server: &Server) -> Vec<String> {
+    connections_after(server, &[""])
+}
+
+/// The same of those that sent one of these commands last. (Once there is one that asks for the
+/// server's commands, and goes.)
+fn connections_after(server: &Server, commands: &[&str]) -> Vec<String> {
     let list = server.observer().ask_text(&["CLIENT", "LIST"]);
-    let inet = list.lines().filter(|line| line.contains(" laddr=127.0.0.1:"));
-    inet.map(|line| line.split("id=").nth(1).unwrap().split(' ').next().unwrap().to_owned())
+    let is_meant = |line: &&str| {
+        commands.iter().any(|command| line.contains(&format!(" cmd={command}")))
+            && line.contains(" laddr=127.0.0.1:")
+    };
+    list.lines()
+        .filter(is_meant)
+        .map(|line| line.split("id=").nth(1).unwrap().split(' ').next().unwrap().to_owned())
         .collect()
 }
 

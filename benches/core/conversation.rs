@@ -4,20 +4,35 @@
 
 use std::rc::Rc;
 use std::task::Waker;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use respgate::config::{ClientLimits, Rules};
+use respgate::config::{ClientLimits, KeyMode, KeyRules, OnMissing, Rules, TtlRules};
 use respgate::policy::{Policy, Scratch, compile};
 use respgate::resp::{ReplyScanner, RequestLimits, RequestScanner, Scan};
-use respgate::session::{Auth, Context, Session, Step};
+use respgate::session::{Auth, Context, Gates, Scripts, Session, Step};
 use respgate::upstream::{Buffers, Item, Mailbox};
 
-/// The rules of the example configuration.
-pub const RULES: &str = "+@all -@dangerous ~app1:*";
+type Build = fn() -> Rules;
 
-pub fn policy(acl: &str) -> Policy {
-    compile(&Rules { preset: None, acl: Some(acl.to_owned()) }).unwrap()
+/// The rules of the example configuration, none, and those that change requests.
+pub const RULES: [(&str, Build); 4] = [
+    ("one prefix", || acl("+@all -@dangerous ~app1:*")),
+    ("none", || acl("+@all ~* &*")),
+    ("rewrite", || {
+        let prefix = Some("app1:".to_owned());
+        let keys = KeyRules { mode: KeyMode::Rewrite, prefix, ..KeyRules::default() };
+        Rules { keys, ..acl("+@all -@dangerous ~* &*") }
+    }),
+    ("time to live", || {
+        let default = Some(Duration::from_secs(3600));
+        let ttl = TtlRules { default, on_missing: OnMissing::Inject, ..TtlRules::default() };
+        Rules { ttl, ..acl("+@all -@dangerous ~app1:*") }
+    }),
+];
+
+fn acl(acl: &str) -> Rules {
+    Rules { acl: Some(acl.to_owned()), ..Rules::default() }
 }
 
 pub fn limits() -> RequestLimits {
@@ -49,23 +64,27 @@ pub struct Conversation {
     limits: ClientLimits,
     frame: RequestLimits,
     scratch: Scratch,
+    scripts: Scripts,
+    gates: Gates,
     now: Instant,
     pub out: BytesMut,
     pub wire: BytesMut,
 }
 
 impl Conversation {
-    pub fn new(acl: &str, now: Instant) -> Self {
+    pub fn new(rules: &Rules, now: Instant) -> Self {
         Self {
-            session: Session::new(1, &Auth::Off),
+            session: Session::new(1, &Auth::Off, None),
             scanner: RequestScanner::default(),
             replies: ReplyScanner::default(),
             mailbox: Mailbox::new(1 << 20, Buffers::new(1 << 20)),
-            policy: policy(acl),
+            policy: compile(rules).unwrap(),
             auth: Auth::Off,
             limits: ClientLimits::default(),
             frame: limits(),
             scratch: Scratch::default(),
+            scripts: Scripts::default(),
+            gates: Gates::default(),
             now,
             out: BytesMut::new(),
             wire: BytesMut::new(),
@@ -97,8 +116,21 @@ impl Conversation {
 
     fn requests(&mut self, mut rest: &[u8]) -> Tickets {
         let mut tickets = Tickets::default();
-        let Self { session, scanner, policy, auth, limits, frame, scratch, now, out, wire, .. } =
-            self;
+        let Self {
+            session,
+            scanner,
+            policy,
+            auth,
+            limits,
+            frame,
+            scratch,
+            scripts,
+            gates,
+            now,
+            out,
+            wire,
+            ..
+        } = self;
         let ctx = Context {
             policy,
             auth,
@@ -107,13 +139,37 @@ impl Conversation {
             valkey: false,
             has_lease: false,
             now: *now,
+            unix_ms: 1_700_000_000_000,
+            epoch: 0,
+            scripts,
+            gates,
         };
         while let Ok(Scan::Request { used }) = scanner.scan(rest, frame) {
             let request = scanner.request(rest);
             let step = session.handle_request(&request, &ctx, scratch, out);
-            let Step::Send { ticket, .. } = step else { panic!("not sent: {step:?}") };
-            wire.extend_from_slice(request.raw());
-            tickets.push(ticket);
+            match step {
+                Step::Send { ticket, .. } => {
+                    wire.extend_from_slice(request.raw());
+                    tickets.push(ticket);
+                }
+                Step::SendWire { ticket, wire: how, .. } => {
+                    let changed = session.take_wire();
+                    wire.extend_from_slice(&changed);
+                    scratch.reuse(changed);
+                    tickets.push(ticket);
+                    if how.companions > 0 {
+                        tickets.push(ticket.next());
+                    }
+                }
+                other @ (Step::Done
+                | Step::Wait
+                | Step::Pause(_)
+                | Step::Ask { .. }
+                | Step::Acquire(_)
+                | Step::Open(_)
+                | Step::Collect
+                | Step::Close) => panic!("not sent: {other:?}"),
+            }
             rest = &rest[used..];
         }
         tickets

@@ -13,9 +13,14 @@ use serde_json::{Value, json};
 use crate::load::Target;
 use crate::process::{Process, find_program, free_port};
 
-/// The rules of the example configuration, and none.
-pub const RULES: &str = "+@all -@dangerous ~app1:*";
-pub const NO_RULES: &str = "+@all ~* &*";
+/// What stands under `[policy]`: the rules of the example configuration, none, and those that change
+/// every request.
+pub const RULES: &str = "acl = \"+@all -@dangerous ~app1:*\"";
+const NO_RULES: &str = "acl = \"+@all ~* &*\"";
+const REWRITE: &str = "acl = \"+@all -@dangerous ~* &*\"\n\
+                       keys = { mode = \"rewrite\", prefix = \"app1:\" }";
+const TTL: &str = "acl = \"+@all -@dangerous ~app1:*\"\n\
+                   ttl = { default = \"1h\", max = \"1d\", on_missing = \"inject\" }";
 
 /// Clients that a contestant must be able to hold.
 const CLIENTS_MAX: usize = 4_000;
@@ -66,9 +71,15 @@ impl Field {
             let (process, port) = field.spawn_build(Path::new(&other), "other", RULES, None);
             field.add("other build", Target::Tcp(port), vec![process.await_port(port)]);
         }
-        if wanted("respgate no rules") {
-            let (process, port) = field.start_respgate("open", NO_RULES, None);
-            field.add("respgate no rules", Target::Tcp(port), vec![process]);
+        for (name, file, rules) in [
+            ("respgate no rules", "open", NO_RULES),
+            ("respgate rewrite", "rewrite", REWRITE),
+            ("respgate ttl", "ttl", TTL),
+        ] {
+            if wanted(name) {
+                let (process, port) = field.start_respgate(file, rules, None);
+                field.add(name, Target::Tcp(port), vec![process]);
+            }
         }
         for (name, start) in PEERS {
             if !wanted(name) {
@@ -121,15 +132,15 @@ impl Field {
     }
 
     /// A respgate in front of this server. It may not listen yet.
-    pub fn spawn_respgate(&self, name: &str, acl: &str, socket: Option<&Path>) -> (Process, u16) {
-        self.spawn_build(Path::new(env!("CARGO_BIN_EXE_respgate")), name, acl, socket)
+    pub fn spawn_respgate(&self, name: &str, rules: &str, socket: Option<&Path>) -> (Process, u16) {
+        self.spawn_build(Path::new(env!("CARGO_BIN_EXE_respgate")), name, rules, socket)
     }
 
     fn spawn_build(
         &self,
         program: &Path,
         name: &str,
-        acl: &str,
+        rules: &str,
         socket: Option<&Path>,
     ) -> (Process, u16) {
         let port = free_port();
@@ -140,7 +151,7 @@ impl Field {
         let text = format!(
             "[[listener]]\naddress = \"127.0.0.1:{port}\"\n{unix}\n[upstream]\n\
              address = \"localhost:{}\"\ntls = {{ cert = {client_cert:?}, key = {client_key:?}, \
-             ca = {ca:?} }}\n\n[policy]\nacl = {acl:?}\n\n[telemetry]\naddress = \"127.0.0.1:{}\"\n",
+             ca = {ca:?} }}\n\n[policy]\n{rules}\n\n[telemetry]\naddress = \"127.0.0.1:{}\"\n",
             self.tls_port,
             free_port(),
         );
@@ -148,8 +159,8 @@ impl Field {
         (self.start_process(name, program, &[&"run", &"--config", &file]), port)
     }
 
-    pub fn start_respgate(&self, name: &str, acl: &str, socket: Option<&Path>) -> (Process, u16) {
-        let (process, port) = self.spawn_respgate(name, acl, socket);
+    pub fn start_respgate(&self, name: &str, rules: &str, socket: Option<&Path>) -> (Process, u16) {
+        let (process, port) = self.spawn_respgate(name, rules, socket);
         (process.await_port(port), port)
     }
 

@@ -51,6 +51,7 @@ pub fn needs(id: &str) -> &'static [&'static str] {
         "T15" => &["10m", "large values"],
         "T16" => &["100k"],
         "T17" => &["50", "50x16"],
+        "T20" => &["50x16"],
         "T18" => &["alone", "beside"],
         _ => &[],
     }
@@ -176,6 +177,12 @@ const TARGETS: &[(&str, &str, Bounds, Measure)] = &[
     }),
     ("T17", "rules on vs off: pipeline 16", Least(0.85, 0.95), |r| {
         versus(r, "50x16", OPEN, Window::rate)
+    }),
+    ("T20", "rewrite vs enforce: pipeline 16", Least(0.9, 0.95), |r| {
+        r.ratio(("50x16", "respgate rewrite"), ("50x16", &["respgate"]), Window::rate)
+    }),
+    ("T20", "TTL injection vs enforce: pipeline 16", Least(0.9, 0.95), |r| {
+        r.ratio(("50x16", "respgate ttl"), ("50x16", &["respgate"]), Window::rate)
     }),
     ("T18", "others' p99 beside a client with 10 MiB values vs without", Most(3.0, 1.5), |r| {
         r.ratio(("beside", "respgate"), ("alone", &["respgate"]), Window::p99)

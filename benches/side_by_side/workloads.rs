@@ -65,6 +65,8 @@ pub const WORKLOADS: [Workload; 11] = [
             "respgate",
             "other build",
             "respgate no rules",
+            "respgate rewrite",
+            "respgate ttl",
             "haproxy",
             "envoy redis_proxy",
             "envoy tcp_proxy",

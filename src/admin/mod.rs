@@ -5,6 +5,7 @@
 //! Each connection carries one request and has a deadline. When too many are open the oldest gives way:
 //! clients that do nothing must not keep a health probe out.
 
+mod control;
 mod readiness;
 mod routes;
 
@@ -30,6 +31,7 @@ use tracing::{debug, warn};
 use crate::base::clock;
 use crate::telemetry::Metrics;
 
+pub use control::{Question, serve as serve_control};
 pub use readiness::{HEARTBEAT_AGE_MAX, Health, Probe, Report};
 
 /// Connections open at once.

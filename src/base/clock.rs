@@ -11,6 +11,13 @@ pub fn now() -> Instant {
     Instant::now()
 }
 
+/// Milliseconds since 1970, as servers count time.
+#[must_use]
+pub fn unix_ms() -> u64 {
+    let since = wall().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
 /// The calendar, for certificates and time stamps.
 #[must_use]
 #[allow(clippy::disallowed_methods, reason = "this is the one place")]

@@ -23,12 +23,15 @@ impl<T> Live<T> {
         self.0.load_full()
     }
 
-    /// Brings `held` up to date; cheaper than [`Self::get`] while nothing has changed.
-    pub fn refresh(&self, held: &mut Arc<T>) {
+    /// Brings `held` up to date, and says whether it was not; cheaper than [`Self::get`] while
+    /// nothing has changed.
+    pub fn refresh(&self, held: &mut Arc<T>) -> bool {
         let current = self.0.load();
-        if !Arc::ptr_eq(&current, held) {
+        let is_new = !Arc::ptr_eq(&current, held);
+        if is_new {
             *held = Arc::clone(&current);
         }
+        is_new
     }
 
     /// Replaces the value for everybody who asks from here on.

@@ -1,10 +1,13 @@
 //! The ground: values with no opinion, usable everywhere.
 //!
-//! Owns: limits, clocks, secrets, live values, backoff, entropy. Never knows: Redis, or anything above.
+//! Owns: limits, clocks, secrets, password hashes, digests, live values, backoff, entropy. Never knows: Redis,
+//! or anything above.
 
 pub mod backoff;
 pub mod clock;
 pub mod entropy;
 pub mod limits;
 pub mod live;
+pub mod password;
 pub mod secret;
+pub mod sha1;

@@ -18,6 +18,9 @@ Examples:
     respgate run --upstream rediss://app1@redis.example.com:6380 \\
       --cert tls.crt --key tls.key --ca ca.crt --password-file password --prefix app1:
 
+  Ask which rule decides about a command:
+    respgate explain --config /etc/respgate/respgate.toml 'SORT app1:list BY w_* STORE app1:s'
+
   See it work with a throwaway server and certificates:
     respgate demo --once
 
@@ -26,7 +29,7 @@ Environment variables override the keys of a file, and flags override them:
     RESPGATE__UPSTREAM__POOL__MAX_CONNECTIONS=64
     RESPGATE__LISTENER__0__ADDRESS=127.0.0.1:6379
 
-Exit codes: 0 all is well, 1 the configuration is wrong, 2 the command line is wrong.";
+Exit codes: 0 all is well, 1 the configuration is wrong, 2 the command line is wrong.\nexplain: 0 the command passes, 1 it is refused.\nacl --diff: 0 the server has the same rules, 1 others.";
 
 /// A sidecar proxy: plain RESP on localhost in, policy, mutual TLS to Redis or Valkey out.
 #[derive(Debug, Parser)]
@@ -47,6 +50,41 @@ pub(super) enum Command {
         /// Do not look at the files that the configuration names
         #[arg(long)]
         skip_files: bool,
+    },
+    /// Say what becomes of a command, and which rule decides
+    Explain {
+        #[command(flatten)]
+        inputs: Box<Inputs>,
+        /// Ask the respgate that runs with this control socket, instead of reading a configuration
+        #[arg(long, value_name = "PATH", conflicts_with_all = ["config", "Flags"])]
+        socket: Option<PathBuf>,
+        /// One of [policies]; without it, [policy]
+        #[arg(long, value_name = "NAME", conflicts_with = "socket")]
+        policy: Option<String>,
+        /// The database that the client has selected
+        #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+        database: u32,
+        /// The command: one text in quotes, or its words
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<String>,
+    },
+    /// Print the smallest policy that would pass what a running respgate has observed
+    Learn {
+        /// The control socket of that respgate: [admin] socket
+        #[arg(long, value_name = "PATH")]
+        socket: PathBuf,
+    },
+    /// Print the policy as rules of the server's own user, or compare it with that user's rules
+    Acl {
+        #[command(flatten)]
+        inputs: Box<Inputs>,
+        /// One of [policies]; without it, [policy]
+        #[arg(long, value_name = "NAME")]
+        policy: Option<String>,
+        /// Say what the server's rules lack or have besides; with a file or -, what ACL LIST said is
+        /// read from there instead of asking the server
+        #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "")]
+        diff: Option<String>,
     },
     /// Show it all on this machine, with a throwaway server and certificates
     Demo(DemoArguments),

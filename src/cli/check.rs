@@ -5,14 +5,19 @@
 use std::fmt::Write;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use super::output;
+use crate::base::password::Passwords;
+use crate::command::{DefinitionError, Dictionary};
 use crate::config::{
-    ClientAuth, Config, ConfigSource, Document, ListenAddress, Listener, LogFormat, PoolMode,
-    Problem, Rules, SecretSource, Telemetry, Tls, TlsVersion, Upstream, Verify, environment,
-    show_duration, show_size,
+    ClientAuth, Commands, Config, ConfigSource, Document, ListenAddress, Listener, LogFormat,
+    Place, PoolMode, Problem, Rules, SecretSource, Telemetry, Tls, TlsVersion, Upstream, User,
+    Verify, environment, read_acl_file, show_duration, show_size,
 };
-use crate::policy::{self, RuleError};
+use crate::policy::{self, Account, AccountError, RuleError};
+
+const ACL_FILE: &str = "users.acl_file";
 
 pub(super) fn check(source: &ConfigSource, skip_files: bool) -> ExitCode {
     match examine(source, skip_files) {
@@ -24,29 +29,69 @@ pub(super) fn check(source: &ConfigSource, skip_files: bool) -> ExitCode {
     }
 }
 
-fn examine(source: &ConfigSource, skip_files: bool) -> Result<Config, Vec<Problem>> {
+/// The settings, or everything that is wrong with them.
+pub(super) fn examine(source: &ConfigSource, skip_files: bool) -> Result<Config, Vec<Problem>> {
     let document = source.document(environment())?;
     let config = document.config()?;
-    let mut problems = rule_problems(&document, &config.policy);
+    let dictionary = dictionary(&document, &config)?;
+    let mut problems = rule_problems(&document, "policy", &config.policy, &dictionary);
+    for (name, rules) in &config.policies {
+        let section = format!("policies.{name}");
+        problems.extend(rule_problems(&document, &section, rules, &dictionary));
+    }
     if !skip_files {
-        problems.extend(file_problems(&document, &config));
+        problems.extend(file_problems(&document, &config, &dictionary));
     }
     if problems.is_empty() { Ok(config) } else { Err(problems) }
 }
 
+/// `[policy]`, or the one of that name, with the name of its section.
+pub(super) fn policy_of<'a>(config: &'a Config, name: Option<&str>) -> Option<(String, &'a Rules)> {
+    match name {
+        None => Some(("policy".to_owned(), &config.policy)),
+        Some(name) => Some((format!("policies.{name}"), config.policies.get(name)?)),
+    }
+}
+
+/// The commands that the configuration declares.
+///
+/// # Errors
+///
+/// Every command that cannot be declared so.
+pub(super) fn dictionary(
+    document: &Document,
+    config: &Config,
+) -> Result<Arc<Dictionary>, Vec<Problem>> {
+    let problem = |error: DefinitionError| {
+        document.problem(&error.key, error.problem, Some(error.hint.to_owned()))
+    };
+    Dictionary::of(&config.commands)
+        .map(Arc::new)
+        .map_err(|errors| errors.into_iter().map(problem).collect())
+}
+
 /// Rules of the policy that cannot be applied.
-fn rule_problems(document: &Document, rules: &Rules) -> Vec<Problem> {
-    let errors = policy::compile(rules).err().unwrap_or_default();
+pub(super) fn rule_problems(
+    document: &Document,
+    section: &str,
+    rules: &Rules,
+    dictionary: &Arc<Dictionary>,
+) -> Vec<Problem> {
+    let errors = policy::compile_with(rules, dictionary).err().unwrap_or_default();
     let problem = |error: RuleError| {
         let hint = error.nearest.map(|nearest| format!("did you mean {nearest}?"));
         let what = format!("'{}': {}", error.word, error.problem);
-        document.problem(&format!("policy.{}", error.setting), what, hint)
+        document.problem(&format!("{section}.{}", error.setting), what, hint)
     };
     errors.into_iter().map(problem).collect()
 }
 
 /// Files and variables that cannot be read.
-fn file_problems(document: &Document, config: &Config) -> Vec<Problem> {
+fn file_problems(
+    document: &Document,
+    config: &Config,
+    dictionary: &Arc<Dictionary>,
+) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut report = |key: String, error: Option<String>| {
         problems.extend(error.map(|error| document.problem(&key, error, None)));
@@ -55,6 +100,12 @@ fn file_problems(document: &Document, config: &Config) -> Vec<Problem> {
         for (key, path) in [("cert", &tls.cert), ("key", &tls.key), ("ca", &tls.ca)] {
             report(format!("upstream.tls.{key}"), unreadable(path));
         }
+    }
+    let own = std::iter::once(("policy".to_owned(), &config.policy));
+    let others = config.policies.iter().map(|(name, rules)| (format!("policies.{name}"), rules));
+    for (section, rules) in own.chain(others) {
+        let scripts = rules.scripts.with_files().err().map(|error| error.to_string());
+        report(format!("{section}.scripts.directory"), scripts);
     }
     let mut secret = |section: &str, source: &SecretSource| {
         let key = match source {
@@ -71,7 +122,51 @@ fn file_problems(document: &Document, config: &Config) -> Vec<Problem> {
             secret(&format!("listener.{index}"), password);
         }
     }
+    for (index, user) in config.users.iter().enumerate() {
+        if let Some(password) = &user.password {
+            secret(&format!("user.{index}"), password);
+        }
+    }
+    if let Some(path) = &config.acl_file {
+        problems.extend(account_problems(document, config, path, dictionary));
+    }
     problems
+}
+
+/// What is wrong with the users of an ACL file.
+fn account_problems(
+    document: &Document,
+    config: &Config,
+    path: &Path,
+    dictionary: &Arc<Dictionary>,
+) -> Vec<Problem> {
+    let text = match read_acl_file(path) {
+        Ok(text) => text,
+        Err(error) => return vec![document.problem(ACL_FILE, error.to_string(), None)],
+    };
+    match policy::read_accounts(text.expose(), &config.policy, dictionary) {
+        Ok(accounts) => {
+            let twice = |account: &&Account| config.users.iter().any(|u| u.name == account.name);
+            let problem = |account: &Account| {
+                let what = format!("its user {} stands in the configuration too", account.name);
+                document.problem(ACL_FILE, what, None)
+            };
+            accounts.iter().filter(twice).map(problem).collect()
+        }
+        Err(errors) => {
+            let name: Arc<str> = path.display().to_string().into();
+            let problem = |error: AccountError| Problem {
+                place: Place::Text {
+                    name: Arc::clone(&name),
+                    position: Some((error.line, error.column)),
+                },
+                key: String::new(),
+                problem: error.problem,
+                hint: error.nearest.map(|nearest| format!("did you mean {nearest}?")),
+            };
+            errors.into_iter().map(problem).collect()
+        }
+    }
 }
 
 fn unreadable(path: &Path) -> Option<String> {
@@ -85,6 +180,11 @@ fn summary(source: &ConfigSource, config: &Config) -> String {
     rows.extend(config.listeners.iter().map(|listener| ("listen", listen(listener))));
     rows.extend(upstream(&config.upstream));
     rows.push(("policy", rules(&config.policy)));
+    rows.extend(commands(&config.commands).map(|words| ("commands", words)));
+    rows.extend(
+        config.policies.iter().map(|(name, own)| ("policy", format!("{name}: {}", rules(own)))),
+    );
+    rows.extend(users(config).into_iter().map(|words| ("users", words)));
     let limits = &config.limits;
     let argument = show_size(limits.max_bulk_bytes);
     let buffers = show_size(limits.memory_budget_bytes as u64);
@@ -111,7 +211,11 @@ fn listen(listener: &Listener) -> String {
         ClientAuth::Off => "no password".to_owned(),
         ClientAuth::Ignore => "any password".to_owned(),
         ClientAuth::Password(source) => format!("password from {}", place(source)),
+        ClientAuth::Users => "users".to_owned(),
     };
+    let policy =
+        listener.policy.as_ref().map_or_else(String::new, |name| format!(", policy {name}"));
+    let auth = auth + &policy;
     match (&listener.address, &listener.group) {
         (address @ ListenAddress::Tcp(_), _) => format!("{address}, {auth}"),
         (address @ ListenAddress::Unix(_), None) => {
@@ -181,12 +285,69 @@ fn place(source: &SecretSource) -> String {
     }
 }
 
+/// The users there are, those of the ACL file by name if it can be read.
+fn users(config: &Config) -> Vec<String> {
+    let mut words: Vec<String> = config.users.iter().map(user).collect();
+    if let Some(path) = &config.acl_file {
+        let text = read_acl_file(path).ok();
+        let dictionary = Arc::new(Dictionary::of(&config.commands).unwrap_or_default());
+        let accounts = text.and_then(|text| {
+            policy::read_accounts(text.expose(), &config.policy, &dictionary).ok()
+        });
+        let name = |account: &Account| match account.enabled {
+            true => account.name.clone(),
+            false => format!("{} (disabled)", account.name),
+        };
+        let names: Vec<String> = accounts.iter().flatten().map(name).collect();
+        words.push(format!("{}, each with its own rules: {}", path.display(), names.join(", ")));
+    }
+    let asked_for = config.listeners.iter().any(|listener| listener.auth == ClientAuth::Users);
+    if !words.is_empty() && !asked_for {
+        words.push("NOBODY ASKS FOR THEM: no listener has auth = \"users\"".to_owned());
+    }
+    words
+}
+
+fn user(user: &User) -> String {
+    let mut ways = Vec::new();
+    match &user.passwords {
+        Passwords::Any => ways.push("any password".to_owned()),
+        Passwords::OneOf(hashes) if hashes.is_empty() => {}
+        Passwords::OneOf(hashes) if hashes.len() == 1 => ways.push("a password".to_owned()),
+        Passwords::OneOf(hashes) => ways.push(format!("one of {} passwords", hashes.len())),
+    }
+    ways.extend(user.password.as_ref().map(|source| format!("password from {}", place(source))));
+    if !user.uids.is_empty() {
+        let uids: Vec<String> = user.uids.iter().map(u32::to_string).collect();
+        ways.push(format!("Unix socket of uid {}", uids.join(", ")));
+    }
+    let ways = match (user.enabled, ways.is_empty()) {
+        (false, _) => "disabled".to_owned(),
+        (true, true) => "nobody can be it: no password, no uid".to_owned(),
+        (true, false) => ways.join(" or "),
+    };
+    let policy = user.policy.as_deref().unwrap_or("the listener's");
+    format!("{}: {ways}; policy {policy}", user.name)
+}
+
+/// What is known beyond the table, if anything may be.
+fn commands(commands: &Commands) -> Option<String> {
+    let mut names: Vec<String> =
+        commands.custom.iter().map(|own| own.name.to_ascii_uppercase()).collect();
+    names.extend(commands.learn.then(|| "others as the server tells of them".to_owned()));
+    (!names.is_empty()).then(|| format!("besides those known: {}", names.join(", ")))
+}
+
 fn rules(rules: &Rules) -> String {
     let acl = rules.acl.as_deref().map(|acl| acl.split_whitespace().collect::<Vec<_>>().join(" "));
-    match (&rules.preset, acl) {
+    let words = match (&rules.preset, acl) {
         (None, None) => "preset default".to_owned(),
         (Some(preset), None) => format!("preset {preset}"),
         (Some(preset), Some(acl)) => format!("preset {preset}, then {acl}"),
         (None, Some(acl)) => acl,
+    };
+    match &rules.keys.prefix {
+        Some(prefix) => format!("{words}, keys {prefix}*"),
+        None => words,
     }
 }

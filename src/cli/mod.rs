@@ -2,9 +2,12 @@
 //!
 //! Owns: [`main`]. Never knows: sockets.
 
+mod acl;
 mod args;
+mod ask;
 mod check;
 mod demo;
+mod explain;
 mod output;
 mod run;
 mod version;
@@ -12,8 +15,6 @@ mod version;
 use std::process::ExitCode;
 
 use clap::Parser;
-
-use crate::config::environment;
 
 use args::{Arguments, Command};
 
@@ -35,12 +36,20 @@ pub fn main() -> ExitCode {
     match arguments.command {
         Command::Run(inputs) => {
             let source = inputs.source();
-            match source.load(environment()) {
+            match check::examine(&source, true) {
                 Ok(config) => run::run(config, source),
                 Err(problems) => output::complain(&source, problems),
             }
         }
         Command::Check { inputs, skip_files } => check::check(&inputs.source(), skip_files),
+        Command::Explain { inputs, socket, policy, database, command } => {
+            let source = inputs.source();
+            explain::explain(source, socket.as_deref(), policy.as_deref(), &command, database)
+        }
+        Command::Learn { socket } => ask::learn(&socket),
+        Command::Acl { inputs, policy, diff } => {
+            acl::acl(&inputs.source(), policy.as_deref(), diff.as_deref())
+        }
         Command::Demo(arguments) => demo::demo(&arguments),
         Command::Version => version::version(),
     }

@@ -39,7 +39,8 @@ fn serve(config: Config, source: ConfigSource, telemetry: Telemetry) -> Result<(
             file: source.path.clone(),
             load: Box::new(move || source.load(environment())),
         };
-        let proxy = Proxy::start(config, reread, telemetry).map_err(|error| error.to_string())?;
+        let proxy = Proxy::start(config, reread, telemetry).await;
+        let proxy = proxy.map_err(|error| error.to_string())?;
         tracing::info!(listeners, telemetry = ?proxy.telemetry_address(), "serving");
         proxy.run(signals).await;
         Ok(())

@@ -4,9 +4,9 @@
 
 use std::time::Duration;
 
-use super::Spec;
 use super::options::streams_begin;
 use super::place::is_word;
+use super::{Flags, Spec};
 use crate::resp::{Request, number};
 
 /// What a command asks of the connection it travels on.
@@ -54,6 +54,8 @@ pub enum Blocking {
 pub fn blocking(spec: &Spec, request: &Request<'_>) -> Blocking {
     let last = request.len().saturating_sub(1);
     match (spec.effect, spec.name) {
+        // Declared by a configuration: nobody knows which argument says it.
+        (Effect::Block, _) if spec.flags.has(Flags::MODULE) => Blocking::Forever,
         (Effect::Block, "xread" | "xreadgroup") => streams(request),
         (Effect::Block, "blmpop" | "bzmpop") => timeout(request, 1, seconds),
         (Effect::Block, "blmove" | "blmovem") => timeout(request, 5, seconds),
@@ -92,7 +94,9 @@ fn seconds(value: &[u8]) -> Blocking {
         let hexadecimal = digits.starts_with("0x") || digits.starts_with("0X");
         return if hexadecimal { Blocking::Forever } else { Blocking::No };
     };
-    if seconds == 0.0 {
+    // The server rounds up to milliseconds before it asks for the sign, in other numbers than ours:
+    // what little is below zero counts as zero.
+    if seconds > -0.002 && seconds <= 0.0 {
         return Blocking::Forever;
     }
     // Negative, not a number, or beyond the server's 63 bits of milliseconds.
@@ -141,6 +145,9 @@ mod tests {
             assert_eq!(waits(&format!("BLPOP a {refused}")), Blocking::No, "{refused:?}");
         }
         assert_eq!(waits("BLPOP a 0x1p3"), Blocking::Forever);
+        for rounded in ["-0", "-0.0005", "-1e-9", "-0.001"] {
+            assert_eq!(waits(&format!("BLPOP a {rounded}")), Blocking::Forever, "{rounded}");
+        }
     }
 
     #[test]

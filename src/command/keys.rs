@@ -11,7 +11,7 @@ use super::place::{Access, KeyAt, KeyError, KeyKind, present, push};
 use crate::resp::{Request, number};
 
 /// Where a command's keys stand.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum KeySpec {
     /// One argument.
     At { arg: usize, kind: KeyKind, access: Access },
@@ -35,6 +35,8 @@ pub enum KeySpec {
     Debug,
     /// `CLIENT TRACKING`: what follows each `PREFIX`.
     Tracking,
+    /// Nobody says where: no request can be told to stay inside any pattern.
+    Unknown,
 }
 
 /// Finds every key and channel of a request for the command `spec`, into `out` (cleared first), in
@@ -69,6 +71,52 @@ impl KeySpec {
             Self::Migrate => migrate(request, out),
             Self::Debug => debug(request, out),
             Self::Tracking => tracking(request, out),
+            Self::Unknown => Err(KeyError::Syntax),
+        }
+    }
+}
+
+impl KeySpec {
+    /// Whether the command may write a key of these.
+    #[must_use]
+    pub fn may_write(&self) -> bool {
+        match *self {
+            Self::At { kind, access, .. } | Self::Span { kind, access, .. } => {
+                kind == KeyKind::Key && access.write
+            }
+            Self::Counted { access, .. } => access.write,
+            Self::Set | Self::Bitfield | Self::GeoStore { .. } | Self::Migrate | Self::Unknown => {
+                true
+            }
+            Self::Sort { store } => store,
+            Self::Streams | Self::Debug | Self::Tracking => false,
+        }
+    }
+
+    /// Whether argument `arg`, of which perhaps no byte is here, names a key; `None` when that takes
+    /// a reading of what stands before and behind it.
+    #[must_use]
+    pub fn names(&self, request: &Request<'_>, arg: usize) -> Option<bool> {
+        match *self {
+            Self::At { arg: at, kind, .. } => Some(kind == KeyKind::Key && arg == at),
+            Self::Span { first, step, spare, kind, .. } => {
+                let within = (first..request.len().saturating_sub(spare)).contains(&arg);
+                Some(kind == KeyKind::Key && within && (arg - first).is_multiple_of(step))
+            }
+            Self::Counted { count, step, .. } => {
+                let Some(place) = arg.checked_sub(count + 1) else { return Some(false) };
+                let number = number::parse_length(request.arg(count)?)?;
+                let within = u64::try_from(place / step).is_ok_and(|pair| pair < number);
+                Some(within && place.is_multiple_of(step))
+            }
+            Self::Set | Self::Bitfield => Some(arg == 1),
+            Self::Tracking => Some(false),
+            Self::Sort { .. }
+            | Self::GeoStore { .. }
+            | Self::Streams
+            | Self::Migrate
+            | Self::Debug
+            | Self::Unknown => None,
         }
     }
 }
@@ -177,6 +225,31 @@ mod tests {
         check("COMMAND GETKEYS GET a", "");
         check("GET", "syntax");
         check("BLPOP 0", "syntax");
+    }
+
+    #[test]
+    fn a_place_that_is_not_here_yet() {
+        let names = |line: &str, len: usize| {
+            with_head(line, len, |request| {
+                let Lookup::Command(spec) = lookup(request) else { panic!("{line}") };
+                let found = spec.keys.iter().map(|keys| keys.names(request, request.available()));
+                found.collect::<Vec<_>>()
+            })
+        };
+        assert_eq!(names("SET k", 3), [Some(false)]);
+        assert_eq!(names("SET", 3), [Some(true)]);
+        assert_eq!(names("MSET k", 5), [Some(false)]);
+        assert_eq!(names("MSET k v", 5), [Some(true)]);
+        assert_eq!(names("BLPOP a b", 4), [Some(false)]);
+        assert_eq!(names("EVAL", 4), [Some(false)]);
+        assert_eq!(names("EVAL s 1", 5), [Some(true)]);
+        assert_eq!(names("EVAL s 1 k", 5), [Some(false)]);
+        assert_eq!(names("EVAL s x", 5), [None]);
+        assert_eq!(names("MSETEX 2 a", 6), [Some(false)]);
+        assert_eq!(names("MSETEX 2 a 1", 6), [Some(true)]);
+        assert_eq!(names("SORT k BY", 4), [None]);
+        assert_eq!(names("RENAME a", 3), [Some(false), Some(true)]);
+        assert_eq!(names("PUBLISH", 3), [Some(false)]);
     }
 
     #[test]

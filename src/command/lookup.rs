@@ -106,7 +106,7 @@ const fn hash(parent: u16, len: usize, letters: &Letters) -> usize {
 }
 
 /// The name without its container.
-const fn last_word(name: &str) -> &[u8] {
+pub(super) const fn last_word(name: &str) -> &[u8] {
     let mut rest = name.as_bytes();
     while let Some((byte, after)) = rest.split_first() {
         rest = after;

@@ -2,24 +2,37 @@
 //!
 //! Owns: [`Spec`] and the way from a request to it. Never knows: policy, sessions, sockets.
 
+mod definition;
+mod described;
+mod dictionary;
 mod effect;
 mod flags;
 mod keys;
+mod lifetime;
 mod lookup;
 mod options;
 mod place;
 mod scan;
+mod script;
 mod table;
 
+pub use definition::{Definition, DefinitionError, define_all};
+pub use described::{Described, Learned, describe, differences, learn};
+pub use dictionary::{Dictionary, IDS, Lexicon, LexiconFull};
 pub use effect::{Blocking, Effect, blocking};
 pub use flags::{Categories, Flags};
 pub use keys::{KeySpec, find_keys};
+pub use lifetime::{
+    First, Lifetime, Otherwise, TimeAt, TimeOption, Unit, restore_time, time_options,
+};
 pub use lookup::{COMMANDS, Lookup, all, by_name, lookup};
-pub use place::{Access, KeyAt, KeyError, KeyKind};
+pub use place::{Access, KeyAt, KeyError, KeyKind, is_word};
 pub use scan::scan_match;
+pub use script::{Script, script};
 
-/// A command's place in the table: dense from 0, so that a set of commands is a bit set. It holds
-/// for one build only; files and messages name commands by [`Spec::name`].
+/// A command's place in the table, or behind it in a [`Lexicon`]: dense from 0, so that a set of
+/// commands is a bit set. It holds for one process only; files and messages name commands by
+/// [`Spec::name`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CommandId(pub u16);
 
@@ -34,7 +47,7 @@ pub struct Spec {
     pub arity: i16,
     pub flags: Flags,
     pub categories: Categories,
-    /// Where the keys and channels stand; [`find_keys`] reads it.
+    /// Where the keys and channels stand; [`find_keys`] reads it. Empty: there are none.
     pub keys: &'static [KeySpec],
     pub effect: Effect,
     /// The container of a subcommand.
@@ -49,6 +62,12 @@ impl Spec {
     pub const fn accepts(&self, len: usize) -> bool {
         let arity = self.arity.unsigned_abs() as usize;
         if self.arity < 0 { len >= arity } else { len == arity }
+    }
+
+    /// Whether nobody says where its keys stand.
+    #[must_use]
+    pub fn hides_keys(&self) -> bool {
+        self.keys.contains(&KeySpec::Unknown)
     }
 }
 

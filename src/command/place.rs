@@ -49,6 +49,16 @@ pub struct KeyAt {
     pub access: Access,
 }
 
+impl KeyAt {
+    /// The name itself.
+    #[must_use]
+    pub fn name<'a>(&self, request: &Request<'a>) -> &'a [u8] {
+        let (start, len) = (self.start as usize, self.len as usize);
+        let arg = request.arg(self.arg as usize).unwrap_or_default();
+        arg.get(start..start + len).unwrap_or(arg)
+    }
+}
+
 /// Why the positions are not known. The caller must not forward the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum KeyError {
@@ -70,7 +80,8 @@ pub(super) fn present<'a>(request: &Request<'a>, arg: usize) -> Result<&'a [u8],
 
 /// Whether the server takes an argument for this word (in lower case): it compares C strings, so a
 /// NUL ends the argument and what follows does not count.
-pub(super) fn is_word(arg: &[u8], word: &[u8]) -> bool {
+#[must_use]
+pub fn is_word(arg: &[u8], word: &[u8]) -> bool {
     arg.split_at_checked(word.len()).is_some_and(|(start, rest)| {
         start.eq_ignore_ascii_case(word) && rest.first().is_none_or(|byte| *byte == 0)
     })

@@ -73,7 +73,7 @@ pub(super) const ROWS: &[Row] = &[
     row("acl|save", 2, f::ADMIN | f::LOADING | f::NOSCRIPT | f::STALE, c::ADMIN | c::DANGEROUS | c::SLOW, &[], Shared),
     row("acl|setuser", -3, f::ADMIN | f::LOADING | f::NOSCRIPT | f::STALE, c::ADMIN | c::DANGEROUS | c::SLOW, &[], Shared),
     row("acl|users", 2, f::ADMIN | f::LOADING | f::NOSCRIPT | f::STALE, c::ADMIN | c::DANGEROUS | c::SLOW, &[], Shared),
-    row("acl|whoami", 2, f::LOADING | f::NOSCRIPT | f::STALE, c::SLOW, &[], Shared),
+    row("acl|whoami", 2, f::LOADING | f::NOSCRIPT | f::STALE, c::SLOW, &[], Local),
     row("append", 3, f::DENYOOM | f::FAST | f::WRITE, c::FAST | c::STRING | c::WRITE, &[at(1, W)], Shared),
     row("arcount", 2, f::FAST | f::READONLY, c::ARRAY | c::FAST | c::READ, &[at(1, R)], Shared),
     row("ardel", -3, f::FAST | f::WRITE, c::ARRAY | c::FAST | c::WRITE, &[at(1, W)], Shared),

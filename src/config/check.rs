@@ -7,8 +7,9 @@ use std::collections::HashSet;
 use crate::base::limits;
 
 use super::Config;
-use super::error::{Mistake, Problem};
-use super::listener::ListenAddress;
+use super::error::{Mistake, Problem, quoted};
+use super::listener::{ClientAuth, ListenAddress};
+use super::nearest::nearest;
 use super::tree::Node;
 use super::units::{show_duration, show_size};
 use super::upstream::{Tls, Verify};
@@ -21,6 +22,8 @@ const PIN_DIGITS: usize = 64;
 pub(super) fn check(config: &Config, root: &Node, problems: &mut Vec<Problem>) {
     let mut check = Check { root, problems };
     check.listeners(config);
+    check.policies(config);
+    check.users(config);
     check.upstream(config);
     check.pool(config);
     check.limits(config);
@@ -78,6 +81,47 @@ impl Check<'_> {
         let own = config.telemetry.address.filter(|address| address.port() != 0);
         let free = own.is_none_or(|address| !taken.contains(&ListenAddress::Tcp(address)));
         self.hold(free, &["telemetry.address"], || Mistake::new("a listener has this address"));
+    }
+
+    /// Every policy that somebody selects is there.
+    fn policies(&mut self, config: &Config) {
+        let listeners = config.listeners.iter().map(|listener| &listener.policy);
+        let users = config.users.iter().map(|user| &user.policy);
+        let at = |list: &'static str| move |(index, policy)| (list, index, policy);
+        let all =
+            listeners.enumerate().map(at("listener")).chain(users.enumerate().map(at("user")));
+        for (list, index, selected) in all {
+            let Some(name) = selected else { continue };
+            let key = format!("{list}.{index}.policy");
+            self.hold(config.policies.contains_key(name), &[&key], || {
+                let mistake = Mistake::new(format!("there is no policy {}", quoted(name)));
+                let known = || config.policies.keys().map(String::as_str);
+                mistake.hint(match nearest(name, known()) {
+                    Some(meant) => format!("did you mean {meant}?"),
+                    None if config.policies.is_empty() => format!("write [policies.{name}]"),
+                    None => format!("there are: {}", known().collect::<Vec<_>>().join(", ")),
+                })
+            });
+        }
+    }
+
+    fn users(&mut self, config: &Config) {
+        let (mut names, mut uids) = (HashSet::new(), HashSet::new());
+        for (index, user) in config.users.iter().enumerate() {
+            let key = |name: &str| format!("user.{index}.{name}");
+            let fresh = names.insert(&user.name);
+            self.hold(fresh, &[&key("name")], || Mistake::new("another user has this name"));
+            let fresh = user.uids.iter().all(|uid| uids.insert(uid));
+            self.hold(fresh, &[&key("uids")], || Mistake::new("one stands twice"));
+        }
+        let any = !config.users.is_empty() || config.acl_file.is_some();
+        for (index, listener) in config.listeners.iter().enumerate() {
+            let fine = any || listener.auth != ClientAuth::Users;
+            self.hold(fine, &[&format!("listener.{index}.auth")], || {
+                Mistake::new("there are no users")
+                    .hint("add [[user]] with a name, or acl_file under [users]")
+            });
+        }
     }
 
     fn upstream(&mut self, config: &Config) {

@@ -25,9 +25,18 @@ impl Changes {
 #[must_use]
 pub fn diff(old: &Config, new: &Config) -> Changes {
     let (o, n) = (&old.upstream, &new.upstream);
+    let listeners = |differ: fn(&Listener, &Listener) -> bool| {
+        same_listeners(old, new)
+            && old.listeners.iter().zip(&new.listeners).any(|(old, new)| differ(old, new))
+    };
     let live = [
-        ("listener.auth", same_listeners(old, new) && old.listeners != new.listeners),
+        ("listener.auth", listeners(|old, new| old.auth != new.auth)),
+        ("listener.policy", listeners(|old, new| old.policy != new.policy)),
         ("policy", old.policy != new.policy),
+        ("commands", old.commands != new.commands),
+        ("policies", old.policies != new.policies),
+        ("user", old.users != new.users),
+        ("users.acl_file", old.acl_file != new.acl_file),
         ("limits", old.limits != new.limits),
         ("telemetry.log_level", old.telemetry.log_level != new.telemetry.log_level),
         ("drain", old.drain != new.drain),
@@ -41,6 +50,7 @@ pub fn diff(old: &Config, new: &Config) -> Changes {
         ("upstream.pool", o.pool != n.pool),
         ("upstream.retry", o.retry != n.retry),
         ("telemetry.address", old.telemetry.address != new.telemetry.address),
+        ("admin", old.admin != new.admin),
         ("telemetry.log_format", old.telemetry.log_format != new.telemetry.log_format),
     ];
     Changes { live: names(&live), restart: names(&restart) }
@@ -50,8 +60,12 @@ fn names(rows: &[(&'static str, bool)]) -> Vec<&'static str> {
     rows.iter().filter(|(_, changed)| *changed).map(|(name, _)| *name).collect()
 }
 
-/// Whether both listen at the same places in the same way; what clients must say is apart.
+/// Whether both listen at the same places in the same way; who may come and do what is apart.
 fn same_listeners(old: &Config, new: &Config) -> bool {
-    let place = |listener: &Listener| Listener { auth: super::ClientAuth::Off, ..listener.clone() };
+    let place = |listener: &Listener| Listener {
+        auth: super::ClientAuth::Off,
+        policy: None,
+        ..listener.clone()
+    };
     old.listeners.iter().map(place).eq(new.listeners.iter().map(place))
 }

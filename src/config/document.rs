@@ -156,6 +156,12 @@ impl Document {
         if problems.is_empty() { Ok(config) } else { Err(problems) }
     }
 
+    /// Where the value of `key` was written, or should have been.
+    #[must_use]
+    pub fn place(&self, key: &str) -> Place {
+        self.root.place_of(key)
+    }
+
     /// A problem that somebody else found with the value of `key`, as `policy.acl`.
     #[must_use]
     pub fn problem(&self, key: &str, problem: impl Into<String>, hint: Option<String>) -> Problem {

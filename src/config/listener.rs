@@ -20,6 +20,8 @@ pub struct Listener {
     pub group: Option<String>,
     /// What an application must say before it is served.
     pub auth: ClientAuth,
+    /// One of `[policies]`; without it, `[policy]`.
+    pub policy: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -39,6 +41,8 @@ pub enum ClientAuth {
     Ignore,
     /// As a Redis with `requirepass`.
     Password(SecretSource),
+    /// As one of the users of the configuration.
+    Users,
 }
 
 /// What one client, and all clients together, may cost.

@@ -4,13 +4,17 @@
 
 mod address;
 mod check;
+mod commands;
 mod diff;
 mod document;
 mod error;
 mod listener;
 mod nearest;
+mod policy;
+mod rate;
 mod rules;
 mod schema;
+mod scripts;
 mod section;
 mod source;
 mod telemetry;
@@ -18,19 +22,29 @@ mod tree;
 mod units;
 mod unknown;
 mod upstream;
+mod user;
 
+pub use commands::{Commands, CustomCommand, KeyAccess, KeyPlace, KeySpan};
 pub use diff::{Changes, diff};
 pub use document::{ConfigSource, Document, environment, keys, load, parse};
 pub use error::{Place, Problem, VARIABLE_PREFIX};
 pub use listener::{ClientAuth, ClientLimits, Drain, ListenAddress, Listener};
-pub use rules::Rules;
-pub use source::{SecretSource, SourceError};
-pub use telemetry::{LogFormat, Telemetry};
+pub use rate::{LimitRule, OnLimit, Per, Rate};
+pub use rules::{
+    Charset, Encoding, KeyMode, KeyRules, OnExceed, OnMissing, Rules, TtlRules, ValueRules,
+};
+pub use scripts::{ScriptError, ScriptMode, ScriptRules};
+pub use source::{SecretSource, SourceError, read_acl_file};
+pub use telemetry::{Admin, LogFormat, Telemetry};
 pub use tree::Setting;
 pub use units::{show_duration, show_size};
 pub use upstream::{
     HostPort, Pool, PoolMode, Retry, ServerAuth, Tls, TlsVersion, Upstream, Verify,
 };
+pub use user::User;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// The whole configuration of one process.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,12 +53,22 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// The server behind.
     pub upstream: Upstream,
-    /// What may pass.
+    /// What may pass where nothing else is said.
     pub policy: Rules,
+    /// Commands beyond the table.
+    pub commands: Commands,
+    /// Other policies, that listeners and users select by name.
+    pub policies: BTreeMap<String, Rules>,
+    /// Who may log in to listeners with `auth = "users"`.
+    pub users: Vec<User>,
+    /// A Redis ACL file with more of them, each with the policy that its line says.
+    pub acl_file: Option<PathBuf>,
     /// What one client, and all together, may cost.
     pub limits: ClientLimits,
     /// Metrics, health, logs.
     pub telemetry: Telemetry,
+    /// How operators talk to it.
+    pub admin: Admin,
     /// How the process leaves.
     pub drain: Drain,
 }

@@ -1,6 +1,11 @@
 //! Settings of the policy: what may pass, in Redis's own ACL language.
 //!
-//! Owns: [`Rules`]. Never knows: how a rule is applied.
+//! Owns: [`Rules`] and its parts. Never knows: how a rule is applied.
+
+use std::time::Duration;
+
+use super::rate::LimitRule;
+use super::scripts::ScriptRules;
 
 /// What an application may do.
 ///
@@ -18,6 +23,102 @@ pub struct Rules {
     pub preset: Option<String>,
     /// ACL rules as Redis's `ACL SETUSER` takes them.
     pub acl: Option<String>,
+    /// Nothing is refused, what would be is counted and logged.
+    pub observe_all: bool,
+    /// The same for the rules of these names alone.
+    pub observe: Vec<String>,
+    pub keys: KeyRules,
+    pub values: ValueRules,
+    pub ttl: TtlRules,
+    pub scripts: ScriptRules,
+    /// Each holds by itself.
+    pub limits: Vec<LimitRule>,
+}
+
+/// What keys look like, and whether the application shares them.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct KeyRules {
+    pub mode: KeyMode,
+    /// The text before every key and channel: the application writes it, or with
+    /// [`KeyMode::Rewrite`] respgate does.
+    pub prefix: Option<String>,
+    /// With [`KeyMode::Rewrite`]: `FLUSHDB` and `DBSIZE` walk the application's own keys.
+    pub flushdb: bool,
+    pub dbsize: bool,
+    /// The longest key, bytes as the application writes it.
+    pub max_bytes: Option<usize>,
+    /// A glob that every key must match.
+    pub pattern: Option<String>,
+    pub charset: Charset,
+    /// Globs of keys that nobody may name.
+    pub deny: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum KeyMode {
+    /// Keys travel as they are; those outside the ACL's patterns are refused.
+    #[default]
+    Enforce,
+    /// The prefix is put before every key of a request and taken off every key of a reply.
+    Rewrite,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Charset {
+    #[default]
+    Any,
+    /// Visible ASCII, no blanks.
+    Printable,
+    Utf8,
+}
+
+/// What values look like.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct ValueRules {
+    /// The longest argument that is no key, bytes.
+    pub max_bytes: Option<u64>,
+    /// Arguments of one command that writes.
+    pub max_args: Option<u32>,
+    pub encoding: Encoding,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Encoding {
+    #[default]
+    Any,
+    Utf8,
+    Json,
+}
+
+/// How long keys live.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct TtlRules {
+    pub default: Option<Duration>,
+    pub max: Option<Duration>,
+    /// A write that leaves a key without a time to live.
+    pub on_missing: OnMissing,
+    /// A time to live above `max`.
+    pub on_exceed: OnExceed,
+    /// Globs of keys the rules are for; none: all.
+    pub apply_to: Vec<String>,
+    /// Globs of keys they are not for.
+    pub exempt: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum OnMissing {
+    #[default]
+    Allow,
+    /// It gets `default`.
+    Inject,
+    Reject,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum OnExceed {
+    #[default]
+    Clamp,
+    Reject,
 }
 
 impl Rules {

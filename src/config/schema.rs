@@ -7,19 +7,22 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::base::password::{PasswordHash, Passwords};
+
 use super::error::{Mistake, Place};
 use super::listener::{ClientAuth, ClientLimits, Drain, ListenAddress, Listener};
 use super::rules::Rules;
 use super::section::{
-    Section, boolean, choice, count, duration, number, path, size, string, strings, text,
+    Section, boolean, choice, count, counts, duration, number, path, size, string, strings, text,
 };
 use super::source::SecretSource;
-use super::telemetry::{LogFormat, Telemetry};
+use super::telemetry::{Admin, LogFormat, Telemetry};
 use super::tree::{Node, is_index};
 use super::upstream::{
     HostPort, Pool, PoolMode, Retry, ServerAuth, Tls, TlsVersion, Upstream, Verify,
 };
-use super::{Config, address};
+use super::user::User;
+use super::{Config, address, commands, policy};
 
 /// Other spellings of keys, taken over from neighbouring products: section, spelling, key.
 pub(super) const ALIASES: [(&str, &str, &str); 4] = [
@@ -37,9 +40,14 @@ pub(super) fn read(root: &Section<'_>) -> Config {
     Config {
         listeners: root.list("listener").iter().map(listener).collect(),
         upstream: upstream(&root.section("upstream")),
-        policy: policy(&root.section("policy")),
+        policy: policy::read(&root.section("policy")),
+        commands: commands::read(&root.section("commands")),
+        policies: root.named("policies").iter().map(named_policy).collect(),
+        users: root.list("user").iter().map(user).collect(),
+        acl_file: root.section("users").get("acl_file", path),
         limits: limits(&root.section("limits")),
         telemetry: telemetry(&root.section("telemetry")),
+        admin: Admin { socket: root.section("admin").get("socket", path) },
         drain: drain(&root.section("drain")),
     }
 }
@@ -48,7 +56,8 @@ pub(super) fn read(root: &Section<'_>) -> Config {
 pub(super) fn known() -> BTreeMap<String, bool> {
     let log = RefCell::default();
     // Parts that are read only where they are present.
-    let parts = Node::parse("[[listener]]\n[upstream.tls]", &Arc::from(""));
+    let parts = "[[listener]]\n[[user]]\n[upstream.tls]\n[[policy.limit]]\n[[policies.NAME.limit]]";
+    let parts = Node::parse(parts, &Arc::from(""));
     let nothing = Place::Text { name: Arc::from(""), position: None };
     let parts = parts.unwrap_or_else(|_| Node::empty(nothing));
     read(&Section::root(&parts, &log));
@@ -58,7 +67,9 @@ pub(super) fn known() -> BTreeMap<String, bool> {
 fn listener(at: &Section<'_>) -> Listener {
     let hint = "write address = \"127.0.0.1:6379\" or address = \"unix:/run/respgate.sock\"";
     let address = at.need("address", hint, |node| address::listen(text(node)?));
-    let word = at.get("auth", choice(&[("off", ClientWord::Off), ("ignore", ClientWord::Ignore)]));
+    let words =
+        [("off", ClientAuth::Off), ("ignore", ClientAuth::Ignore), ("users", ClientAuth::Users)];
+    let word = at.get("auth", choice(&words));
     let auth = match (word, secret(at)) {
         (None, Some(password)) => ClientAuth::Password(password),
         (Some(_), Some(_)) => {
@@ -66,8 +77,7 @@ fn listener(at: &Section<'_>) -> Listener {
             at.report("auth", Mistake::new("contradicts the password").hint(hint));
             ClientAuth::Off
         }
-        (Some(ClientWord::Ignore), None) => ClientAuth::Ignore,
-        (Some(ClientWord::Off) | None, None) => ClientAuth::Off,
+        (word, None) => word.unwrap_or_default(),
     };
     let unspecified = ListenAddress::Unix(PathBuf::new());
     Listener {
@@ -76,13 +86,52 @@ fn listener(at: &Section<'_>) -> Listener {
         mode: at.get("mode", mode).unwrap_or(MODE),
         group: at.get("group", string),
         auth,
+        policy: at.get("policy", string),
     }
 }
 
-#[derive(Clone, Copy)]
-enum ClientWord {
-    Off,
-    Ignore,
+fn named_policy((name, at): &(String, Section<'_>)) -> (String, Rules) {
+    (name.clone(), policy::read(at))
+}
+
+fn user(at: &Section<'_>) -> User {
+    let name = at.need("name", "write name = \"app1\", as clients say it in AUTH", user_name);
+    let hashes = at.get("passwords", password_hashes).unwrap_or_default();
+    let nopass = at.get("nopass", boolean).unwrap_or(false);
+    let password = secret(at);
+    if nopass && (!hashes.is_empty() || password.is_some()) {
+        let hint = "remove nopass: with it, any password would be right";
+        at.report("nopass", Mistake::new("contradicts the passwords").hint(hint));
+    }
+    User {
+        name: name.unwrap_or_default(),
+        enabled: at.get("enabled", boolean).unwrap_or(true),
+        passwords: if nopass { Passwords::Any } else { Passwords::OneOf(hashes) },
+        password,
+        policy: at.get("policy", string),
+        uids: at.get("uids", counts).unwrap_or_default(),
+    }
+}
+
+/// Redis acl.c `ACLStringHasSpaces`.
+fn user_name(node: &Node) -> Result<String, Mistake> {
+    let name = string(node)?;
+    if name.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return Err(Mistake::new("a user name has no spaces and no control characters"));
+    }
+    Ok(name)
+}
+
+/// Hashes as `ACL SETUSER` takes them. An error repeats none: it may be the password itself.
+fn password_hashes(node: &Node) -> Result<Vec<PasswordHash>, Mistake> {
+    let words = strings(node)?;
+    let hashes =
+        words.iter().map(|word| word.strip_prefix('#').and_then(PasswordHash::parse)).collect();
+    let hashes: Option<_> = hashes;
+    hashes.ok_or_else(|| {
+        Mistake::new("one is not # and 64 lower-case hexadecimal digits, the SHA-256 of a password")
+            .hint("printf %s \"$PASSWORD\" | sha256sum tells it; password_file takes the password")
+    })
 }
 
 fn mode(node: &Node) -> Result<u32, Mistake> {
@@ -204,14 +253,6 @@ fn retry(at: &Section<'_>) -> Retry {
     at.set("multiplier", &mut retry.multiplier, number);
     at.set("max", &mut retry.max, duration);
     retry
-}
-
-fn policy(at: &Section<'_>) -> Rules {
-    let presets = Rules::PRESETS.map(|name| (name, name));
-    Rules {
-        preset: at.get("preset", choice(&presets)).map(str::to_owned),
-        acl: at.get("acl", string),
-    }
 }
 
 fn limits(at: &Section<'_>) -> ClientLimits {

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::error::{Mistake, Problem, quoted};
-use super::tree::{Kind, Node, Scalar, Value, is_index};
+use super::tree::{Entry, Kind, Node, Scalar, Value, is_index};
 use super::units;
 
 /// What reading brought to light.
@@ -24,27 +24,41 @@ pub(super) struct Section<'a> {
     root: &'a Node,
     log: &'a RefCell<Log>,
     name: String,
+    /// The same without list positions, and with [`ANY_NAME`] for names of the writer's own.
+    plain: String,
 }
+
+/// Stands for every name in a table whose names are the writer's own: `policies.NAME.acl`.
+pub(super) const ANY_NAME: &str = "NAME";
 
 type Read<T> = Result<T, Mistake>;
 
 impl<'a> Section<'a> {
     pub fn root(root: &'a Node, log: &'a RefCell<Log>) -> Self {
-        Self { root, log, name: String::new() }
+        Self { root, log, name: String::new(), plain: String::new() }
     }
 
     /// The full name of a key of this section.
     fn full(&self, key: &str) -> String {
-        if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) }
+        join(&self.name, key)
     }
 
     fn note(&self, key: &str, leaf: bool) {
-        self.log.borrow_mut().known.insert(unnumbered(&self.full(key)), leaf);
+        self.log.borrow_mut().known.insert(join(&self.plain, key), leaf);
+    }
+
+    fn inner(&self, name: String, plain: String) -> Self {
+        Section { root: self.root, log: self.log, name, plain }
     }
 
     pub fn report(&self, key: &str, mistake: Mistake) {
         let name = self.full(key);
         self.log.borrow_mut().problems.push(mistake.at(self.root.place_of(&name), name));
+    }
+
+    /// Reports what a reader of a whole value has found in it.
+    pub fn report_all(&self, problems: Vec<Problem>) {
+        self.log.borrow_mut().problems.extend(problems);
     }
 
     /// The value of `key`, when it is there and right; a wrong one is reported.
@@ -86,7 +100,31 @@ impl<'a> Section<'a> {
         if let Some(Node { value: Value::Scalar(_) | Value::List(_), .. }) = self.root.find(&name) {
             self.report(key, Mistake::new("expected a table").hint(format!("write [{name}]")));
         }
-        Section { root: self.root, log: self.log, name }
+        self.inner(name, join(&self.plain, key))
+    }
+
+    /// A table of tables whose names are the writer's own.
+    pub fn named(&self, key: &str) -> Vec<(String, Self)> {
+        let table = self.section(key);
+        table.note(ANY_NAME, false);
+        let Some(Node { value: Value::Table(entries), .. }) = self.root.find(&table.name) else {
+            return Vec::new();
+        };
+        let mut found = Vec::new();
+        for Entry { name, place, .. } in entries {
+            let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+            if name.is_empty() || is_index(name) || !name.bytes().all(fits) {
+                let hint = "letters, digits, - and _ make a name, at least one of them no digit";
+                let mistake = Mistake::new(format!("{} is not a name", quoted(name))).hint(hint);
+                self.log.borrow_mut().problems.push(mistake.at(place.clone(), &*table.name));
+                continue;
+            }
+            // Reports it when it is no table.
+            let section = table.section(name);
+            let plain = join(&table.plain, ANY_NAME);
+            found.push((name.clone(), self.inner(section.name, plain)));
+        }
+        found
     }
 
     /// A list of tables.
@@ -102,11 +140,11 @@ impl<'a> Section<'a> {
                 0
             }
         };
-        (0..length).map(|index| self.section_at(&name, index)).collect()
+        (0..length).map(|index| self.section_at(&name, key, index)).collect()
     }
 
-    fn section_at(&self, list: &str, index: usize) -> Self {
-        let entry = Section { root: self.root, log: self.log, name: format!("{list}.{index}") };
+    fn section_at(&self, list: &str, key: &str, index: usize) -> Self {
+        let entry = self.inner(format!("{list}.{index}"), join(&self.plain, key));
         if let Some(Node { value: Value::Scalar(_), place }) = self.root.find(&entry.name) {
             let problem = Mistake::new("expected a table").at(place.clone(), entry.name.clone());
             self.log.borrow_mut().problems.push(problem);
@@ -115,9 +153,8 @@ impl<'a> Section<'a> {
     }
 }
 
-/// `listener.0.address` as `listener.address`.
-pub(super) fn unnumbered(key: &str) -> String {
-    key.split('.').filter(|name| !is_index(name)).collect::<Vec<_>>().join(".")
+fn join(section: &str, key: &str) -> String {
+    if section.is_empty() { key.to_owned() } else { format!("{section}.{key}") }
 }
 
 /// What stands at `node`, for a person.
@@ -189,6 +226,19 @@ pub(super) fn number(node: &Node) -> Read<f64> {
         .ok_or_else(|| Mistake::new(format!("{} is not a number", quoted(text))))
 }
 
+/// Several whole numbers: a list, or (from a variable or a flag) one text with commas.
+pub(super) fn counts<T: TryFrom<u64>>(node: &Node) -> Read<Vec<T>> {
+    match &node.value {
+        Value::List(nodes) => nodes.iter().map(count).collect(),
+        Value::Scalar(Scalar { kind: Kind::Untyped, text }) => text
+            .split(',')
+            .map(|part| part.trim().parse().ok().and_then(|number: u64| T::try_from(number).ok()))
+            .collect::<Option<_>>()
+            .ok_or_else(|| Mistake::new(format!("{} are not whole numbers", quoted(text)))),
+        Value::Scalar(_) | Value::Table(_) => Err(expected("a list of whole numbers", node)),
+    }
+}
+
 pub(super) fn boolean(node: &Node) -> Read<bool> {
     match scalar(node, &[Kind::Boolean], "true or false")?.trim() {
         "true" => Ok(true),
@@ -209,11 +259,11 @@ pub(super) fn strings(node: &Node) -> Read<Vec<String>> {
 }
 
 /// One of a few words.
-pub(super) fn choice<T: Copy>(words: &[(&str, T)]) -> impl Fn(&Node) -> Read<T> {
+pub(super) fn choice<T: Clone>(words: &[(&str, T)]) -> impl Fn(&Node) -> Read<T> {
     move |node| {
         let text = text(node)?;
         let found = words.iter().find(|(word, _)| *word == text);
-        found.map(|(_, value)| *value).ok_or_else(|| {
+        found.map(|(_, value)| value.clone()).ok_or_else(|| {
             let known: Vec<String> = words.iter().map(|(word, _)| format!("{word:?}")).collect();
             Mistake::new(format!("{} is not one of the known words", quoted(text)))
                 .hint(format!("write {}", known.join(" or ")))

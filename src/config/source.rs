@@ -1,8 +1,8 @@
 //! Where a secret comes from; read on demand and again on every reload.
 //!
-//! Owns: [`SecretSource`]. Never knows: credentials in use.
+//! Owns: [`SecretSource`], [`read_acl_file`]. Never knows: credentials in use.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::base::secret::Secret;
 
@@ -32,6 +32,16 @@ impl std::fmt::Display for SourceError {
 }
 
 impl std::error::Error for SourceError {}
+
+/// The text of a file of users; it may hold passwords. An empty one is one without users.
+///
+/// # Errors
+///
+/// When the file cannot be read.
+pub fn read_acl_file(path: &Path) -> Result<Secret, SourceError> {
+    let text = std::fs::read(path);
+    text.map(Secret::new).map_err(|source| SourceError::Read { path: path.to_path_buf(), source })
+}
 
 impl SecretSource {
     /// Reads the secret; one trailing line break is not part of it.

@@ -1,8 +1,9 @@
 //! Settings of what operators see.
 //!
-//! Owns: [`Telemetry`]. Never knows: prometheus, tracing, hyper.
+//! Owns: [`Telemetry`], [`Admin`]. Never knows: prometheus, tracing, hyper.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Telemetry {
@@ -11,6 +12,13 @@ pub struct Telemetry {
     pub log_format: LogFormat,
     /// A filter as `tracing-subscriber` takes it: `info`, `respgate=debug`.
     pub log_level: String,
+}
+
+/// How operators talk to a running process.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Admin {
+    /// A Unix socket that only its owner may open; `None`: none.
+    pub socket: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]

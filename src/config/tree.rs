@@ -27,6 +27,12 @@ impl Setting {
         Self { place, key, value: value.into() }
     }
 
+    /// Whether it sets `key`, as in `listener.0.address`.
+    #[must_use]
+    pub fn is_for(&self, key: &str) -> bool {
+        self.key.iter().map(String::as_str).eq(key.split('.'))
+    }
+
     /// Tables before what they hold, list positions by number, one and the same key by its place.
     pub(super) fn order(&self) -> (Vec<(usize, String)>, Place) {
         let parts = self.key.iter().map(|part| (part.len(), part.clone()));
@@ -105,11 +111,17 @@ impl Node {
         Err(problems)
     }
 
-    /// The value of `key`, as `upstream.pool` or `listener.0.address`.
+    /// The value of `key`, as `upstream.pool` or `listener.0.address`. A name in quotes may hold dots,
+    /// and is found in any letter case: `commands.custom."json.get"`.
     pub fn find(&self, key: &str) -> Option<&Self> {
-        key.split('.').try_fold(self, |node, name| match &node.value {
+        names(key).try_fold(self, |node, name| match &node.value {
             Value::Table(entries) => {
-                entries.iter().find(|entry| entry.name == name).map(|entry| &entry.node)
+                let quoted = name.strip_prefix('"').and_then(|name| name.strip_suffix('"'));
+                let is_meant = |entry: &&Entry| match quoted {
+                    Some(name) => entry.name.eq_ignore_ascii_case(name),
+                    None => entry.name == name,
+                };
+                entries.iter().find(is_meant).map(|entry| &entry.node)
             }
             Value::List(nodes) => nodes.get(name.parse::<usize>().ok()?),
             Value::Scalar(_) => None,
@@ -217,6 +229,15 @@ fn untyped(setting: &Setting) -> Value {
         return Origin::Setting(&setting.place).value(value.into_inner());
     }
     Value::Scalar(Scalar { kind: Kind::Untyped, text: setting.value.clone() })
+}
+
+/// The parts of a key between its dots.
+fn names(key: &str) -> impl Iterator<Item = &str> {
+    let mut inside = false;
+    key.split(move |c| {
+        inside ^= c == '"';
+        c == '.' && !inside
+    })
 }
 
 pub(super) fn is_index(name: &str) -> bool {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use super::error::{Mistake, Place, Problem, VARIABLE_PREFIX};
 use super::nearest::nearest;
+use super::section::ANY_NAME;
 use super::tree::{Entry, Node, Value};
 
 /// Names that promise a secret.
@@ -37,7 +38,9 @@ impl Search<'_> {
             }
             Value::Table(entries) => {
                 for entry in entries {
-                    let full = join(plain, &entry.name);
+                    let own = join(plain, ANY_NAME);
+                    let full =
+                        if self.known.contains_key(&own) { own } else { join(plain, &entry.name) };
                     // A quoted name with a dot is no path.
                     let found = self.known.get(&full).filter(|_| !entry.name.contains('.'));
                     match found {

@@ -4,6 +4,7 @@
 
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -13,10 +14,11 @@ use tokio::time::Sleep;
 
 use super::shell::Shell;
 use crate::base::clock;
+use crate::base::live::Live;
 use crate::config::ClientLimits;
 use crate::policy::Policy;
 use crate::resp::RequestScanner;
-use crate::session::{Auth, Cause, Session};
+use crate::session::{Cause, Door, Gatehouse, Gates, Session};
 use crate::telemetry::ClientDisconnect;
 use crate::traffic::{Facts, Loss, OpenFailure};
 use crate::upstream::{FAIR_SHARE_BYTES, Item, Lease, Mailbox, Shared, give_way};
@@ -31,6 +33,8 @@ pub(super) enum Waiting {
     No,
     /// A reply: everything in flight must be answered first.
     Reply,
+    /// Until then, or for its turn: a limit of the policy.
+    Pause(Instant),
     Lease(Cause, Pin<Box<dyn Future<Output = Result<Lease, OpenFailure>>>>),
     Open(Pin<Box<dyn Future<Output = Result<Facts, OpenFailure>>>>),
 }
@@ -50,9 +54,14 @@ pub(super) struct Connection<S> {
     pub id: u64,
     pub stream: S,
     pub shell: Rc<Shell>,
-    pub auth: std::sync::Arc<Auth>,
-    pub policy: std::sync::Arc<Policy>,
-    pub limits: std::sync::Arc<ClientLimits>,
+    /// Where the listener's rules of the moment are, and those last seen.
+    pub live_door: Live<Door>,
+    pub door: Arc<Door>,
+    /// The policy of the session's user.
+    pub policy: Arc<Policy>,
+    pub gatehouse: Rc<Gatehouse>,
+    pub gates: Gates,
+    pub limits: Arc<ClientLimits>,
     pub session: Session,
     pub scanner: RequestScanner,
     /// Bytes of the client that are not consumed yet; empty while the client is idle.
@@ -65,6 +74,10 @@ pub(super) struct Connection<S> {
     pub lease: Option<Box<(Lease, Cause)>>,
     pub waiting: Waiting,
     pub passing: Passing,
+    /// What follows the last byte of the request that is passing.
+    pub tail: Box<[u8]>,
+    /// No further argument of the request under way may be longer, whatever `limits` says.
+    pub argument_max: Option<u64>,
     /// Bytes sent since nothing was in flight.
     pub sent_bytes: usize,
     pub eof: bool,
@@ -77,18 +90,35 @@ pub(super) struct Connection<S> {
     stuck_since: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
     accounted: usize,
+    /// How many changes of the doors this connection has taken up.
+    pub doors_seen: u64,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    pub(super) fn new(stream: S, shell: Rc<Shell>, auth: std::sync::Arc<Auth>) -> (u64, Box<Self>) {
+    /// `uid` is the system's user at the other end, on a Unix socket.
+    pub(super) fn new(
+        stream: S,
+        shell: Rc<Shell>,
+        live_door: Live<Door>,
+        gatehouse: Rc<Gatehouse>,
+        uid: Option<u32>,
+    ) -> (u64, Box<Self>) {
         let (id, mailbox) = shell.admit();
         let now = clock::now();
+        let door = live_door.get();
+        let mut session = Session::new(id, &door.auth, uid);
+        let policy = session.policy(&door).unwrap_or_else(|| Arc::clone(&door.policy));
+        let gates = gatehouse.gates(&policy, now);
         let connection = Box::new(Self {
             id,
             stream,
-            session: Session::new(id, &auth),
-            auth,
-            policy: shell.policy.get(),
+            policy,
+            gatehouse,
+            gates,
+            session,
+            live_door,
+            door,
+            doors_seen: shell.door_changes(),
             limits: shell.limits.get(),
             shell,
             scanner: RequestScanner::default(),
@@ -100,6 +130,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             lease: None,
             waiting: Waiting::No,
             passing: Passing::No,
+            tail: Box::default(),
+            argument_max: None,
             sent_bytes: 0,
             eof: false,
             socket_empty: false,
@@ -135,6 +167,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ClientDisconnect> {
         self.now = clock::now();
         self.socket_empty = false;
+        self.notice_doors();
         for _ in 0..ROUNDS_PER_TURN {
             let mut progress = self.take_replies(cx);
             progress |= self.poll_lease(cx);
@@ -197,6 +230,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if mailbox.take_large() {
             session.note_large_reply();
         }
+        self.resend();
         if overflow {
             self.end_now(ClientDisconnect::OutputLimit);
         }
@@ -329,7 +363,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     fn idle_deadline(&self) -> Option<Instant> {
         let idle = self.limits.idle_timeout;
-        (!idle.is_zero() && self.session.is_idle()).then(|| self.last_heard + idle)
+        let idles = self.session.is_idle() && self.presented.is_none();
+        (!idle.is_zero() && idles).then(|| self.last_heard + idle)
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -337,7 +372,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let ending = self.ending.map(|(_, until)| until);
         let grace = self.grace_end().filter(|end| *end > self.now);
         let lease = [self.lease_deadline(), self.rest_deadline(), grace];
-        [self.idle_deadline(), stuck, ending].into_iter().chain(lease).flatten().min()
+        let pause = if let Waiting::Pause(until) = self.waiting { Some(until) } else { None };
+        [self.idle_deadline(), stuck, ending, pause].into_iter().chain(lease).flatten().min()
     }
 
     /// A deadline has passed; whose, and what follows.

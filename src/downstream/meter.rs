@@ -80,18 +80,21 @@ impl Meter {
     }
 
     pub(super) fn refused(&self, refusal: &Refusal) {
-        let rule = match refusal.rule {
-            Rule::Unknown => DenyRule::Unknown,
-            Rule::Arity => DenyRule::Arity,
-            Rule::Syntax => DenyRule::Syntax,
-            Rule::Command => DenyRule::Command,
-            Rule::Category => DenyRule::Category,
-            Rule::Namespace => DenyRule::Namespace,
-            Rule::Channel => DenyRule::Channel,
-            Rule::Incomplete => DenyRule::Other,
-        };
+        let command = refusal.spec.map(|spec| spec.name);
         self.metrics.replies_total[ReplyResult::Denied].inc();
-        self.metrics.commands_denied_total.inc(rule, refusal.spec.map(|spec| spec.name));
+        self.metrics.commands_denied_total.inc(deny_rule(refusal.rule), command);
+    }
+
+    /// It passed, because the rule is only observed.
+    pub(super) fn observed(&self, refusal: &Refusal) {
+        let command = refusal.spec.map(|spec| spec.name);
+        self.metrics.policy_would_deny_total.inc(deny_rule(refusal.rule), command);
+        tracing::info!(
+            code = "POL-I001",
+            rule = refusal.rule.label(),
+            command = command.unwrap_or("other"),
+            "passed, but would be refused: the rule is only observed"
+        );
     }
 
     pub(super) fn authenticated(&self, ok: bool) {
@@ -115,6 +118,25 @@ impl Meter {
 
     pub(super) fn buffered(&self, bytes: usize) {
         self.metrics.buffer_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+}
+
+const fn deny_rule(rule: Rule) -> DenyRule {
+    match rule {
+        Rule::Unknown => DenyRule::Unknown,
+        Rule::Arity => DenyRule::Arity,
+        Rule::Syntax => DenyRule::Syntax,
+        Rule::Command => DenyRule::Command,
+        Rule::Category => DenyRule::Category,
+        Rule::Namespace => DenyRule::Namespace,
+        Rule::Channel => DenyRule::Channel,
+        Rule::Script => DenyRule::Script,
+        Rule::Rate => DenyRule::Rate,
+        Rule::Concurrency => DenyRule::Concurrency,
+        Rule::Key => DenyRule::Key,
+        Rule::Value => DenyRule::Value,
+        Rule::Ttl => DenyRule::Ttl,
+        Rule::Incomplete => DenyRule::Other,
     }
 }
 

@@ -3,11 +3,15 @@
 //! Owns: the meeting of sessions and upstream connections. Never knows: TLS, how policy decides.
 
 mod connection;
+mod door;
 mod intake;
 mod listener;
 mod meter;
 mod pinned;
+mod present;
 mod shell;
+mod unix;
 
 pub use listener::{BindError, Listener, bind};
 pub use shell::{Shell, ShellParts};
+pub use unix::{SocketFile, bind as bind_unix};

@@ -84,6 +84,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Err(_) => return self.distrust(),
             }
         }
+        self.resend();
         if matches!(self.waiting, Waiting::Reply) {
             self.waiting = Waiting::No;
         }

@@ -11,7 +11,8 @@ use super::meter::Meter;
 use crate::base::limits;
 use crate::base::live::Live;
 use crate::config::{ClientLimits, PoolMode};
-use crate::policy::{Policy, Scratch};
+use crate::policy::{Lesson, Scratch};
+use crate::session::Scripts;
 use crate::telemetry::Metrics;
 use crate::upstream::{Buffers, Mailbox, Upstream};
 
@@ -19,7 +20,6 @@ use crate::upstream::{Buffers, Mailbox, Upstream};
 #[derive(Debug)]
 pub struct ShellParts {
     pub upstream: Rc<Upstream>,
-    pub policy: Live<Policy>,
     pub limits: Live<ClientLimits>,
     pub mode: PoolMode,
     pub metrics: Arc<Metrics>,
@@ -29,7 +29,6 @@ pub struct ShellParts {
 #[derive(Debug)]
 pub struct Shell {
     pub(super) upstream: Rc<Upstream>,
-    pub(super) policy: Live<Policy>,
     pub(super) limits: Live<ClientLimits>,
     pub(super) dedicated: bool,
     pub(super) buffers: Rc<Buffers>,
@@ -37,9 +36,13 @@ pub struct Shell {
     /// Where every connection reads to; only an incomplete request is copied out of it.
     scratch: RefCell<Box<[u8]>>,
     pub(super) judge: RefCell<Scratch>,
+    /// What passed under a policy that only observes.
+    pub(super) lesson: RefCell<Lesson>,
+    pub(super) scripts: Scripts,
     next_id: Cell<u64>,
     clients: RefCell<HashMap<u64, Weak<Mailbox>>>,
     leaving: Cell<bool>,
+    door_changes: Cell<u64>,
 }
 
 impl Shell {
@@ -48,16 +51,18 @@ impl Shell {
         let cap = parts.limits.get().memory_budget_bytes;
         Rc::new(Self {
             upstream: parts.upstream,
-            policy: parts.policy,
             limits: parts.limits,
             dedicated: parts.mode == PoolMode::Session,
             buffers: Buffers::new(cap),
             meter: Meter::new(parts.metrics),
             scratch: RefCell::new(vec![0; limits::READ_BYTES].into_boxed_slice()),
             judge: RefCell::default(),
+            lesson: RefCell::default(),
+            scripts: Scripts::default(),
             next_id: Cell::new(1),
             clients: RefCell::default(),
             leaving: Cell::new(false),
+            door_changes: Cell::new(0),
         })
     }
 
@@ -83,6 +88,12 @@ impl Shell {
         self.clients.borrow_mut().remove(&id);
     }
 
+    /// What was learned from observed traffic, as TOML for the server's user `user`.
+    #[must_use]
+    pub fn learned(&self, user: &str) -> String {
+        self.lesson.borrow().to_toml(user)
+    }
+
     /// Clients connected.
     #[must_use]
     pub fn clients(&self) -> usize {
@@ -103,6 +114,17 @@ impl Shell {
     /// New limits are in force; the total among them.
     pub fn apply_limits(&self) {
         self.buffers.set_cap(self.limits.get().memory_budget_bytes);
+    }
+
+    /// Who may come and do what has changed; clients that say nothing learn it too.
+    pub fn apply_doors(&self) {
+        self.door_changes.set(self.door_changes.get() + 1);
+        self.wake_all();
+    }
+
+    /// How often [`Self::apply_doors`] was called.
+    pub(super) const fn door_changes(&self) -> u64 {
+        self.door_changes.get()
     }
 
     /// Every client that owes and is owed nothing is sent away, the others when they are answered.

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use crate::command::{self, Access, Categories, CommandId, Spec};
+use crate::command::{Access, Categories, CommandId, Dictionary, Spec};
 
 use super::pattern::Pattern;
 
@@ -58,6 +58,10 @@ pub enum Problem {
     UnknownCategory,
     /// Not a word of the language.
     UnknownWord,
+    /// No rule of that name, or none that can be observed.
+    UnknownRule,
+    /// Not about commands, in a limit.
+    NotCommands,
     /// No preset of that name.
     UnknownPreset,
     /// `-name|argument` where the name has no subcommands.
@@ -89,6 +93,8 @@ impl fmt::Display for Problem {
             Self::UnknownSubcommand => "unknown subcommand",
             Self::UnknownCategory => "unknown category",
             Self::UnknownWord => "not a word of the ACL language",
+            Self::NotCommands => "a limit is about whole commands and categories",
+            Self::UnknownRule => "no rule of that name can be observed",
             Self::UnknownPreset => "unknown preset",
             Self::FirstArgumentDenied => {
                 "a first argument can only be allowed, and the command has no subcommands"
@@ -149,26 +155,26 @@ fn plain_words(text: &str, at: usize) -> impl Iterator<Item = Word<'_>> {
     })
 }
 
-/// What one word of a root or of a selector says.
+/// What one word of a root or of a selector says about the commands of `dictionary`.
 ///
 /// # Errors
 ///
 /// When the word says nothing that a policy can do.
-pub(super) fn step(word: &str) -> Result<Step, Problem> {
+pub(super) fn step(word: &str, dictionary: &Dictionary) -> Result<Step, Problem> {
     if let Some(step) = keyword(word) {
         return step;
     }
     if let Some(name) = word.strip_prefix("+@") {
-        return category(name, true);
+        return category(name, true, dictionary);
     }
     if let Some(name) = word.strip_prefix("-@") {
-        return category(name, false);
+        return category(name, false, dictionary);
     }
     if let Some(name) = word.strip_prefix('+') {
-        return command(name, true);
+        return command(name, true, dictionary);
     }
     if let Some(name) = word.strip_prefix('-') {
-        return command(name, false);
+        return command(name, false, dictionary);
     }
     if let Some(pattern) = word.strip_prefix('~') {
         let pattern = Pattern::new(pattern.as_bytes());
@@ -208,24 +214,34 @@ fn keyword(word: &str) -> Option<Result<Step, Problem>> {
 
 /// Whether the word holds a password or its hash, which no message may repeat.
 pub(super) fn is_secret(word: &str) -> bool {
-    word.starts_with(['>', '<', '#', '!'])
+    word.trim_start_matches('(').starts_with(['>', '<', '#', '!'])
 }
 
-fn category(name: &str, allow: bool) -> Result<Step, Problem> {
+fn category(name: &str, allow: bool, dictionary: &Dictionary) -> Result<Step, Problem> {
     let wanted = Categories::from_name(&name.to_ascii_lowercase());
     let wanted = wanted.ok_or(Problem::UnknownCategory)?;
-    let members = command::all().iter().filter(|spec| spec.categories.intersects(wanted));
+    let members = dictionary.all().filter(|spec| spec.categories.intersects(wanted));
     // The server applies a container's category to all its subcommands.
-    let ids = members.flat_map(family).collect();
+    let ids = members.flat_map(|spec| family(spec, dictionary)).collect();
     Ok(Step::Commands { allow, category: true, ids })
 }
 
-fn command(name: &str, allow: bool) -> Result<Step, Problem> {
-    if let Some(spec) = command::by_name(name) {
-        return Ok(Step::Commands { allow, category: false, ids: family(spec).collect() });
+fn command(name: &str, allow: bool, dictionary: &Dictionary) -> Result<Step, Problem> {
+    if let Some(spec) = dictionary.by_name(name) {
+        let ids = family(spec, dictionary).collect();
+        return Ok(Step::Commands { allow, category: false, ids });
     }
-    let (name, last) = name.rsplit_once('|').ok_or(Problem::UnknownCommand)?;
-    let spec = command::by_name(name).ok_or(Problem::UnknownCommand)?;
+    let unknown = || {
+        // Until the server tells of it, it is refused whatever stands here.
+        let later = Step::Commands { allow, category: false, ids: Vec::new() };
+        if dictionary.grows() && !name.is_empty() {
+            Ok(later)
+        } else {
+            Err(Problem::UnknownCommand)
+        }
+    };
+    let Some((container, last)) = name.rsplit_once('|') else { return unknown() };
+    let Some(spec) = dictionary.by_name(container) else { return unknown() };
     if spec.parent.is_some() {
         return Err(Problem::FirstArgumentOfSubcommand);
     }
@@ -242,8 +258,8 @@ fn command(name: &str, allow: bool) -> Result<Step, Problem> {
 }
 
 /// A command and, when it has some, its subcommands.
-fn family(spec: &'static Spec) -> impl Iterator<Item = CommandId> {
-    let subcommands = command::all().iter().filter(|other| other.parent == Some(spec.id));
+fn family(spec: &'static Spec, dictionary: &Dictionary) -> impl Iterator<Item = CommandId> {
+    let subcommands = dictionary.all().filter(|other| other.parent == Some(spec.id));
     std::iter::once(spec.id).chain(subcommands.map(|spec| spec.id))
 }
 

@@ -3,15 +3,17 @@
 //! Owns: [`compile`], [`RuleError`]. Never knows: requests.
 
 use std::fmt;
+use std::sync::Arc;
 
-use crate::command;
-use crate::command::Categories;
-use crate::config::Rules;
+use crate::command::{Categories, Dictionary};
+use crate::config::{KeyMode, LimitRule, Rules};
 
-use super::Policy;
-use super::acl::{self, Problem, Word};
+use super::acl::{self, Problem, Step, Word};
+use super::limit::Limit;
 use super::preset::{DEFAULT, PRESETS, Preset};
 use super::role::{Role, Selector, WordNumber};
+use super::script::Scripts;
+use super::{Policy, RuleSet, RuleWord};
 
 /// One word that cannot be applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,41 +39,68 @@ impl fmt::Display for RuleError {
 impl std::error::Error for RuleError {}
 
 /// Builds the table that decides. Without a preset `acl` begins from nothing, as a new user of the
-/// server does; with one, the preset's words come first, and all keys and all channels are allowed
-/// unless `acl` says something about them. Neither: the safe default.
+/// server does; with one, the preset's words come first. All keys and all channels are then allowed,
+/// or with `keys.prefix` those that begin with it, unless `acl` says something about
+/// them. Neither: the safe default.
 ///
 /// # Errors
 ///
 /// Every word that cannot be applied.
 pub fn compile(rules: &Rules) -> Result<Policy, Vec<RuleError>> {
-    let mut builder = Builder::default();
-    let acl = rules.acl.as_deref().unwrap_or_default();
-    let preset = match (&rules.preset, &rules.acl) {
-        (Some(name), _) => find_preset(name).map_err(|error| vec![error])?,
-        (None, None) => Some(&DEFAULT),
-        (None, Some(_)) => None,
-    };
-    if let Some(preset) = preset {
-        builder.add("preset", preset.rules);
-        let about = |starts: &[char], words: [&str; 2]| {
-            acl::words(acl).into_iter().flatten().any(|word| {
-                word.text.starts_with(starts)
-                    || words.iter().any(|known| word.text.eq_ignore_ascii_case(known))
-            })
-        };
-        if !about(&['~', '%'], ["allkeys", "resetkeys"]) {
-            builder.add("preset", "allkeys");
-        }
-        if !about(&['&'], ["allchannels", "resetchannels"]) {
-            builder.add("preset", "allchannels");
-        }
+    compile_with(rules, &Arc::default())
+}
+
+/// As [`compile`], for the commands of the table and those of `dictionary`.
+///
+/// # Errors
+///
+/// Every word that cannot be applied.
+pub fn compile_with(rules: &Rules, dictionary: &Arc<Dictionary>) -> Result<Policy, Vec<RuleError>> {
+    let mut builder = Builder { dictionary: Arc::clone(dictionary), ..Builder::default() };
+    for (setting, text) in pieces(rules).map_err(|error| vec![error])? {
+        builder.add(setting, &text);
     }
-    builder.add("acl", acl);
+    let observed = builder.observed(rules);
+    let limits = rules.limits.iter().map(|rule| builder.limit(rule)).collect();
     if builder.errors.is_empty() {
-        Ok(Policy::new(builder.role, builder.words))
+        let policy = Policy::new(builder.role, builder.words, observed, builder.dictionary);
+        let policy = policy.with_keys(&rules.keys).with_content(rules);
+        Ok(Policy { scripts: Scripts::new(&rules.scripts), limits, ..policy })
     } else {
         Err(builder.errors)
     }
+}
+
+/// The rules in the ACL language, in their order, each with the setting it comes from.
+pub(super) fn pieces(rules: &Rules) -> Result<Vec<(&'static str, String)>, RuleError> {
+    let acl = rules.acl.as_deref().unwrap_or_default();
+    let preset = match (&rules.preset, &rules.acl) {
+        (Some(name), _) => find_preset(name)?,
+        (None, None) => Some(&DEFAULT),
+        (None, Some(_)) => None,
+    };
+    let about = |starts: &[char], words: [&str; 2]| {
+        acl::words(acl).into_iter().flatten().any(|word| {
+            word.text.starts_with(starts)
+                || words.iter().any(|known| word.text.eq_ignore_ascii_case(known))
+        })
+    };
+    let prefix = rules.keys.prefix.as_ref().filter(|_| rules.keys.mode == KeyMode::Enforce);
+    let otherwise = |all: &str, sign: char| match (prefix, preset) {
+        (Some(prefix), _) => Some(("keys.prefix", format!("{sign}{prefix}*"))),
+        (None, Some(_)) => Some(("preset", all.to_owned())),
+        (None, None) => None,
+    };
+    let mut pieces = Vec::new();
+    pieces.extend(preset.map(|preset| ("preset", preset.rules.to_owned())));
+    if !about(&['~', '%'], ["allkeys", "resetkeys"]) {
+        pieces.extend(otherwise("allkeys", '~'));
+    }
+    if !about(&['&'], ["allchannels", "resetchannels"]) {
+        pieces.extend(otherwise("allchannels", '&'));
+    }
+    pieces.push(("acl", acl.to_owned()));
+    Ok(pieces)
 }
 
 fn find_preset(name: &str) -> Result<Option<&'static Preset>, RuleError> {
@@ -91,8 +120,9 @@ fn find_preset(name: &str) -> Result<Option<&'static Preset>, RuleError> {
 /// Applies words in order and keeps on after a problem.
 #[derive(Debug, Default)]
 struct Builder {
+    dictionary: Arc<Dictionary>,
     role: Role,
-    words: Vec<Box<str>>,
+    words: Vec<RuleWord>,
     errors: Vec<RuleError>,
 }
 
@@ -104,6 +134,41 @@ impl Builder {
                 Err(open) => self.refuse(setting, open, Problem::UnclosedSelector),
             }
         }
+    }
+
+    fn observed(&mut self, rules: &Rules) -> RuleSet {
+        if rules.observe_all {
+            return RuleSet::OBSERVABLE;
+        }
+        RuleSet::named(rules.observe.iter().map(String::as_str)).unwrap_or_else(|name| {
+            let word = Word { at: 0, text: name };
+            self.refuse("observe", word, Problem::UnknownRule);
+            RuleSet::default()
+        })
+    }
+
+    /// The commands of a limit: a word without a sign adds.
+    fn limit(&mut self, rule: &LimitRule) -> Limit {
+        let mut commands = Selector::default();
+        for word in acl::words(&rule.commands) {
+            let word = word.unwrap_or_else(|open| open);
+            let sign = if word.text.starts_with(['+', '-']) { "" } else { "+" };
+            let signed = format!("{sign}{}", word.text);
+            let applied = acl::step(&signed, &self.dictionary).and_then(|step| match step {
+                Step::Commands { .. } | Step::AllCommands { .. } => commands.apply(step, 0),
+                Step::FirstArgument { .. }
+                | Step::AllKeys
+                | Step::ResetKeys
+                | Step::Keys { .. }
+                | Step::AllChannels
+                | Step::ResetChannels
+                | Step::Channels { .. } => Err(Problem::NotCommands),
+            });
+            if let Err(problem) = applied {
+                self.refuse("limit", Word { at: word.at, text: &signed }, problem);
+            }
+        }
+        Limit::new(commands, rule)
     }
 
     fn add_word(&mut self, setting: &'static str, word: Word<'_>) {
@@ -129,16 +194,17 @@ impl Builder {
     }
 
     fn apply(&mut self, setting: &'static str, word: Word<'_>, selector: &mut Selector) {
-        let number = self.number(word.text);
-        let applied = acl::step(word.text).and_then(|step| selector.apply(step, number));
+        let number = self.number(setting, word.text);
+        let applied = acl::step(word.text, &self.dictionary);
+        let applied = applied.and_then(|step| selector.apply(step, number));
         if let Err(problem) = applied {
             self.refuse(setting, word, problem);
         }
     }
 
     /// Words are counted from 1; 0 means that none decided.
-    fn number(&mut self, word: &str) -> WordNumber {
-        self.words.push(word.into());
+    fn number(&mut self, setting: &'static str, word: &str) -> WordNumber {
+        self.words.push(RuleWord { setting, text: word.into() });
         WordNumber::try_from(self.words.len()).unwrap_or(WordNumber::MAX)
     }
 
@@ -146,7 +212,7 @@ impl Builder {
         let nearest = if problem == Problem::UnknownCategory {
             nearest_category(word.text)
         } else if matches!(problem, Problem::UnknownCommand | Problem::UnknownSubcommand) {
-            nearest_name(word.text)
+            nearest_name(word.text, &self.dictionary)
         } else {
             None
         };
@@ -159,9 +225,9 @@ impl Builder {
     }
 }
 
-fn nearest_name(word: &str) -> Option<String> {
+fn nearest_name(word: &str, dictionary: &Dictionary) -> Option<String> {
     let name = word.get(1..)?.to_ascii_lowercase();
-    nearest(&name, command::all().iter().map(|spec| spec.name))
+    nearest(&name, dictionary.all().map(|spec| spec.name))
 }
 
 fn nearest_category(word: &str) -> Option<String> {
@@ -199,11 +265,11 @@ fn distance(a: &[u8], b: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test may crash")]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may crash")]
     use super::*;
 
     fn errors(acl: &str) -> Vec<String> {
-        let rules = Rules { preset: None, acl: Some(acl.to_owned()) };
+        let rules = Rules { acl: Some(acl.to_owned()), ..Rules::default() };
         compile(&rules).unwrap_err().iter().map(RuleError::to_string).collect()
     }
 
@@ -245,16 +311,41 @@ mod tests {
             ("(reset)", Problem::NestedSelector),
             ("(~\"a\")", Problem::Quotes),
         ] {
-            let rules = Rules { preset: None, acl: Some(word.to_owned()) };
+            let rules = Rules { acl: Some(word.to_owned()), ..Rules::default() };
             let errors = compile(&rules).unwrap_err();
             assert_eq!(errors.first().unwrap().problem, problem, "{word}");
         }
     }
 
     #[test]
+    fn the_commands_of_a_limit() {
+        let limits = |commands: &str| {
+            let limit = LimitRule { commands: commands.to_owned(), ..LimitRule::default() };
+            compile(&Rules { limits: vec![limit], ..Rules::default() })
+        };
+        let policy = limits("@write -incr ping auth").unwrap();
+        let covered = |name| policy.limits()[0].covers(crate::command::by_name(name).unwrap());
+        assert!(covered("set") && covered("ping"));
+        // AUTH and its kin are never limited.
+        assert!(!covered("incr") && !covered("get") && !covered("auth"));
+        for (commands, expected) in [
+            ("gett", "limit: '+gett' at byte 0: unknown command; nearest: get"),
+            ("get @wite", "limit: '+@wite' at byte 4: unknown category; nearest: write"),
+            ("+get ~a", "limit: '+~a' at byte 5: unknown command"),
+            (
+                "+select|0",
+                "limit: '+select|0' at byte 0: a limit is about whole commands and categories",
+            ),
+        ] {
+            let errors = limits(commands).unwrap_err();
+            assert_eq!(errors.first().unwrap().to_string(), expected);
+        }
+    }
+
+    #[test]
     fn passwords_are_never_repeated() {
         for word in [">hunter2", "<hunter2", "#hunter2", "!hunter2", "(>hunter2)"] {
-            let rules = Rules { preset: None, acl: Some(word.to_owned()) };
+            let rules = Rules { acl: Some(word.to_owned()), ..Rules::default() };
             let error = format!("{:?}", compile(&rules).unwrap_err());
             assert!(!error.contains("hunter2"), "{error}");
         }
@@ -263,10 +354,10 @@ mod tests {
     #[test]
     fn presets() {
         for preset in PRESETS {
-            let rules = Rules { preset: Some(preset.name.to_owned()), acl: None };
+            let rules = Rules { preset: Some(preset.name.to_owned()), ..Rules::default() };
             assert!(compile(&rules).is_ok(), "{}", preset.name);
         }
-        let rules = Rules { preset: Some("cach".to_owned()), acl: None };
+        let rules = Rules { preset: Some("cach".to_owned()), ..Rules::default() };
         let error = compile(&rules).unwrap_err();
         assert_eq!(error.first().unwrap().nearest.as_deref(), Some("cache"));
     }
@@ -275,7 +366,7 @@ mod tests {
         /// Whatever stands in a configuration is compiled or complained about, at a place within it.
         #[test]
         fn any_text_is_told(acl in "([-+~%&@()|a-z*\"é ]|get|config\\||RW~){0,40}") {
-            let rules = Rules { preset: None, acl: Some(acl.clone()) };
+            let rules = Rules { acl: Some(acl.clone()), ..Rules::default() };
             for error in compile(&rules).err().unwrap_or_default() {
                 assert!(acl.get(error.at..).unwrap().starts_with(&error.word) || error.word.ends_with('…'));
             }

@@ -6,7 +6,7 @@
 //!
 //! Owns: [`Hazard`] and the table of them. Never knows: how a command was allowed.
 
-use crate::command::{self, Access, COMMANDS, CommandId, KeyError, scan_match};
+use crate::command::{self, Access, COMMANDS, CommandId, KeyError, Spec, is_word, scan_match};
 use crate::resp::{Request, number};
 
 use super::pattern::{Pattern, literal_prefix};
@@ -94,12 +94,16 @@ static HAZARDS: &[Hazard] = &[
     never("slowlog|get", READ, OTHERS),
     never("commandlog|get", READ, OTHERS),
     never("acl|log", READ, OTHERS),
+    never("function|stats", READ, OTHERS),
     never("debug", BOTH, "reaches any key"),
     never("sync", READ, "sends the whole data set"),
     never("psync", READ, "sends the whole data set"),
     never("replicaof", BOTH, "replaces the whole data set"),
     never("slaveof", BOTH, "replaces the whole data set"),
 ];
+
+/// With a prefix before the keys: the other server would get them under their whole names.
+static MIGRATE: Hazard = never("migrate", BOTH, "sends keys to another server");
 
 /// The table by command.
 #[derive(Debug)]
@@ -120,9 +124,23 @@ impl Hazards {
     pub fn get(&self, id: CommandId) -> Option<&'static Hazard> {
         self.0.get(usize::from(id.0)).copied().flatten()
     }
+
+    /// The hazard of a command that reaches other keys although every name in it has a prefix.
+    pub fn of_prefixed_keys(&self, spec: &Spec) -> Option<&'static Hazard> {
+        if spec.name == MIGRATE.name {
+            return Some(&MIGRATE);
+        }
+        let stays = matches!(spec.name, "move" | "client|list");
+        self.get(spec.id).filter(|hazard| hazard.check == Check::Never && !stays)
+    }
 }
 
 impl Hazard {
+    /// Whether a selector may do this to every key.
+    pub fn is_open_to(&self, selector: &Selector) -> bool {
+        selector.keys.is_unrestricted(self.access)
+    }
+
     /// Whether this request stays inside what the selector allows.
     ///
     /// # Errors
@@ -153,7 +171,7 @@ impl Hazard {
                 };
                 Ok(!patterns.is_empty() && patterns.iter().all(inside))
             }
-            Check::Database => Ok(copies_within(request, database)),
+            Check::Database => copies_within(request, database),
         }
     }
 }
@@ -175,14 +193,19 @@ impl Check {
 
 /// Whether no `DB` of a `COPY` leads elsewhere. A number that the server would read differently
 /// (`+1`, `01`) is elsewhere.
-fn copies_within(request: &Request<'_>, database: u32) -> bool {
+///
+/// # Errors
+///
+/// When not all of it is there: an option may be long, for a NUL ends it.
+fn copies_within(request: &Request<'_>, database: u32) -> Result<bool, KeyError> {
+    if request.available() < request.len() {
+        return Err(KeyError::NotYetKnown);
+    }
     let own = i64::from(database);
-    (3..request.len()).all(|index| {
-        // The server compares C strings: a NUL ends the word.
-        let word = request.arg(index).and_then(|word| word.split(|byte| *byte == 0).next());
-        let is_option = word.is_some_and(|word| word.eq_ignore_ascii_case(b"db"));
+    Ok((3..request.len()).all(|index| {
+        let is_option = request.arg(index).is_some_and(|word| is_word(word, b"db"));
         !is_option || request.arg(index + 1).and_then(number::parse_i64) == Some(own)
-    })
+    }))
 }
 
 /// What the channels on which the server tells about keys begin with.

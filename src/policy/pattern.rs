@@ -97,6 +97,15 @@ pub fn literal_prefix(pattern: &[u8]) -> &[u8] {
     pattern.get(..end.unwrap_or(pattern.len())).unwrap_or(pattern)
 }
 
+/// The pattern that only `literal` itself fits.
+#[must_use]
+pub fn escape(literal: &[u8]) -> Vec<u8> {
+    let special = |byte: &u8| matches!(byte, b'*' | b'?' | b'[' | b']' | b'\\' | b'^');
+    let escaped =
+        literal.iter().flat_map(|byte| special(byte).then_some(b'\\').into_iter().chain([*byte]));
+    escaped.collect()
+}
+
 /// Whether `subject` fits `pattern`, letter by letter as the server decides it.
 ///
 /// Where the server tries every `*` anew by recursion, only the last `*` is tried here: a later

@@ -2,7 +2,7 @@
 //!
 //! Owns: [`Role`], [`Selector`]. Never knows: the text it came from, passwords, requests.
 
-use crate::command::{self, Access, COMMANDS, CommandId};
+use crate::command::{Access, CommandId, IDS};
 
 use super::acl::{Problem, Step};
 use super::pattern::Pattern;
@@ -61,8 +61,8 @@ pub(super) struct KeyPattern {
 impl Default for Selector {
     fn default() -> Self {
         Self {
-            allowed: vec![0; COMMANDS.div_ceil(64)].into(),
-            decided: vec![Decision::default(); COMMANDS].into(),
+            allowed: vec![0; IDS.div_ceil(64)].into(),
+            decided: vec![Decision::default(); IDS].into(),
             first_arguments: Vec::new(),
             keys: Scope::Only(Vec::new()),
             channels: Scope::Only(Vec::new()),
@@ -84,8 +84,8 @@ impl Selector {
                 }
             }
             Step::AllCommands { allow } => {
-                for spec in command::all() {
-                    self.set(spec.id, allow, Decision { word, category: false });
+                for id in (0..=u16::MAX).take(IDS).map(CommandId) {
+                    self.set(id, allow, Decision { word, category: false });
                 }
             }
             Step::FirstArgument { id, argument } => self.first_arguments.push((id, argument)),
@@ -132,8 +132,33 @@ impl Selector {
             })
     }
 
+    /// Its keys and channels, as words of the ACL language.
+    pub fn words(&self) -> Vec<String> {
+        let text = |pattern: &Pattern| String::from_utf8_lossy(pattern.text()).into_owned();
+        let keys = match &self.keys {
+            Scope::All => vec!["~*".to_owned()],
+            Scope::Only(known) => known.iter().map(|key| key.word(&text(&key.pattern))).collect(),
+        };
+        let channels = match &self.channels {
+            Scope::All => vec!["&*".to_owned()],
+            Scope::Only(known) => known.iter().map(|known| format!("&{}", text(known))).collect(),
+        };
+        [keys, channels].concat()
+    }
+
     pub fn decision(&self, id: CommandId) -> Decision {
         self.decided.get(usize::from(id.0)).copied().unwrap_or_default()
+    }
+}
+
+impl KeyPattern {
+    fn word(&self, pattern: &str) -> String {
+        let access = match (self.access.read, self.access.write) {
+            (true, false) => "%R",
+            (false, true) => "%W",
+            (true, true) | (false, false) => "",
+        };
+        format!("{access}~{pattern}")
     }
 }
 

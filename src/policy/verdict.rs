@@ -6,13 +6,20 @@
 //! Owns: [`Rule`], [`Refusal`] and every text that a policy can answer. Never knows: how the
 //! decision was reached.
 
+use std::time::Duration;
+
 use bytes::{BufMut, BytesMut};
 
 use crate::base::limits::ECHO_BYTES_MAX;
-use crate::command::Spec;
+use crate::base::sha1::Sha1;
+use crate::command::{Script, Spec};
+use crate::config::{Charset, Encoding, show_duration};
 use crate::resp::Request;
 
 use super::keyspace::Hazard;
+
+const HIDDEN: &str = "NOPERM respgate: nobody says where the keys of '";
+const HIDDEN_INSTEAD: &str = "' stand (rule namespace); declare them in commands.custom";
 
 /// The kind of rule that refused: the label of the counter and the field of the audit log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,12 +38,24 @@ pub enum Rule {
     Namespace,
     /// A channel is outside the patterns.
     Channel,
+    /// A script or function that may not run.
+    Script,
+    /// Too often.
+    Rate,
+    /// Too many at once.
+    Concurrency,
+    /// A key that the rules about keys do not allow.
+    Key,
+    /// A value, or the number of them, that the rules about values do not allow.
+    Value,
+    /// A time to live that is missing or too long.
+    Ttl,
     /// Not a refusal: the request is not all there. Collect it and ask again.
     Incomplete,
 }
 
 impl Rule {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 14] = [
         Self::Unknown,
         Self::Arity,
         Self::Syntax,
@@ -44,6 +63,12 @@ impl Rule {
         Self::Category,
         Self::Namespace,
         Self::Channel,
+        Self::Script,
+        Self::Rate,
+        Self::Concurrency,
+        Self::Key,
+        Self::Value,
+        Self::Ttl,
         Self::Incomplete,
     ];
 
@@ -57,8 +82,56 @@ impl Rule {
             Self::Category => "category",
             Self::Namespace => "namespace",
             Self::Channel => "channel",
+            Self::Script => "script",
+            Self::Rate => "rate",
+            Self::Concurrency => "concurrency",
+            Self::Key => "key",
+            Self::Value => "value",
+            Self::Ttl => "ttl",
             Self::Incomplete => "incomplete",
         }
+    }
+}
+
+/// Some of the rules.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RuleSet(u32);
+
+impl RuleSet {
+    /// Every rule that can be only observed. A request that the server itself would not understand,
+    /// or whose effect on a connection nobody knows, is refused all the same.
+    pub const OBSERVABLE: Self = {
+        let (mut bits, mut rules) = (0, Rule::ALL.as_slice());
+        while let Some((rule, rest)) = rules.split_first() {
+            if !matches!(rule, Rule::Unknown | Rule::Arity | Rule::Incomplete) {
+                bits |= 1 << *rule as u32;
+            }
+            rules = rest;
+        }
+        Self(bits)
+    };
+
+    #[must_use]
+    pub const fn has(self, rule: Rule) -> bool {
+        self.0 & (1 << rule as u32) != 0
+    }
+
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The rules of these names.
+    ///
+    /// # Errors
+    ///
+    /// With the first name that no observable rule has.
+    pub fn named<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Self, &'a str> {
+        names.into_iter().try_fold(Self::default(), |Self(bits), name| {
+            let rule = Rule::ALL.into_iter().find(|rule| rule.label() == name);
+            let rule = rule.filter(|rule| Self::OBSERVABLE.has(*rule)).ok_or(name)?;
+            Ok(Self(bits | 1 << rule as u32))
+        })
     }
 }
 
@@ -69,6 +142,17 @@ pub struct Refusal {
     /// The command, or the container of an unknown subcommand; `None` when nothing is known.
     pub spec: Option<&'static Spec>,
     pub(super) cause: Cause,
+}
+
+/// Why a script may not run.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum No {
+    /// None may.
+    Denied,
+    /// This one may not.
+    Unlisted(Script),
+    /// Nobody may change what all applications of the server use.
+    Change,
 }
 
 /// What the text speaks of.
@@ -85,12 +169,56 @@ pub(super) enum Cause {
     /// A pattern of `SORT`, after the option `BY` or `GET`.
     SortPattern(&'static str),
     Hazard(&'static Hazard),
+    /// The same where keys have a prefix: no role permits it.
+    OthersKeys(&'static Hazard),
+    /// `SORT … BY` and `GET` put the data where their first `*` is, which would be in the prefix.
+    StarInPrefix,
+    /// A pattern that may fit the server's own channels, and where the prefix would go is not clear.
+    ServerChannels,
     /// A channel on which the server itself tells about keys.
     ReservedChannel,
     /// `CLIENT TRACKING … BCAST` over keys outside the patterns.
     Broadcast,
+    /// Nobody says where the keys of the command stand.
+    HiddenKeys,
     NotCarried,
+    Script(No),
+    Rate {
+        wait_ms: u32,
+    },
+    Concurrency,
+    Content(ContentFault),
+    Ttl(TtlFault),
     Incomplete,
+}
+
+/// What is wrong with a key or a value. Sizes in bytes, limits included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ContentFault {
+    KeyTooLong { bytes: u64, max: u64 },
+    KeyPattern,
+    KeyCharset(Charset),
+    KeyDenied,
+    ValueTooLong { bytes: u64, max: u64 },
+    TooManyArguments { count: u64, max: u64 },
+    ValueEncoding(Encoding),
+}
+
+/// What is wrong with a time to live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TtlFault {
+    /// None is given, and options of the command could give one.
+    Missing,
+    /// The command cannot give one.
+    CannotSay,
+    /// It would be taken away.
+    Ended,
+    /// Another key's is taken over, which may have none.
+    Inherited,
+    /// The key is made in another database, out of reach.
+    Elsewhere,
+    /// Longer than this many milliseconds.
+    TooLong(u64),
 }
 
 impl Refusal {
@@ -111,9 +239,18 @@ impl Refusal {
             | Cause::Channel
             | Cause::SortPattern(_) => true,
             Cause::Hazard(_)
+            | Cause::OthersKeys(_)
+            | Cause::StarInPrefix
+            | Cause::ServerChannels
             | Cause::ReservedChannel
             | Cause::Broadcast
+            | Cause::HiddenKeys
             | Cause::NotCarried
+            | Cause::Script(_)
+            | Cause::Rate { .. }
+            | Cause::Concurrency
+            | Cause::Content(_)
+            | Cause::Ttl(_)
             | Cause::Incomplete => false,
         }
     }
@@ -148,35 +285,21 @@ impl Refusal {
                 out,
                 &["ERR ", option, " option of SORT denied due to insufficient ACL permissions."],
             ),
-            Cause::Hazard(hazard) => {
-                let Hazard { does, instead, .. } = hazard;
-                put(out, &["NOPERM respgate: '", name, "' ", does, " (rule namespace); "]);
-                match instead {
-                    Some(instead) => put(out, &[instead]),
-                    None => put(out, &["the selector (+", name, " allkeys) would permit it"]),
-                }
-            }
-            Cause::ReservedChannel => put(
-                out,
-                &[
-                    "NOPERM respgate: '",
-                    name,
-                    "' may reach the server's own channels about keys \
-                   (rule namespace); name them in the ACL, as in &__keyspace@0__:app:*",
-                ],
-            ),
-            Cause::Broadcast => put(
-                out,
-                &[
-                    "NOPERM respgate: '",
-                    name,
-                    "' with BCAST tells of keys outside the allowed \
-                   patterns (rule namespace); begin every PREFIX with an allowed prefix",
-                ],
-            ),
+            Cause::Hazard(hazard) => write_hazard(hazard, name, out),
+            Cause::OthersKeys(hazard) => write_others(hazard, name, out),
+            Cause::StarInPrefix => put(out, &[OWN, name, STAR_IN_PREFIX]),
+            Cause::ServerChannels => put(out, &[OWN, name, SERVER_CHANNELS]),
+            Cause::ReservedChannel => put(out, &[OWN, name, RESERVED_CHANNEL]),
+            Cause::Broadcast => put(out, &[OWN, name, BROADCAST]),
+            Cause::HiddenKeys => put(out, &[HIDDEN, name, HIDDEN_INSTEAD]),
             Cause::NotCarried => {
                 put(out, &["NOPERM respgate: '", name, "' cannot pass a proxy (rule command)"]);
             }
+            Cause::Script(no) => write_script(no, name, request, out),
+            Cause::Rate { wait_ms } => write_rate(wait_ms, name, out),
+            Cause::Concurrency => write_concurrency(name, out),
+            Cause::Content(fault) => fault.write(name, out),
+            Cause::Ttl(fault) => fault.write(name, out),
             Cause::Incomplete => put(out, &["ERR respgate: request is not complete"]),
         }
     }
@@ -187,6 +310,147 @@ impl Refusal {
         self.write_text(request, out);
         out.put_slice(b"\r\n");
     }
+}
+
+const OWN: &str = "NOPERM respgate: '";
+const STAR_IN_PREFIX: &str =
+    "' with BY or GET cannot have a prefix with a * in it (rule namespace)";
+const SERVER_CHANNELS: &str = "' with this pattern may fit the server's own channels (rule \
+    namespace); write out what stands before the key, as in __keyspace@0__:*, or __key*__:*";
+const RESERVED_CHANNEL: &str = "' may reach the server's own channels about keys (rule namespace); \
+    name them in the ACL, as in &__keyspace@0__:app:*";
+const BROADCAST: &str = "' with BCAST tells of keys outside the allowed patterns (rule namespace); \
+    begin every PREFIX with an allowed prefix";
+
+fn write_hazard(hazard: &Hazard, name: &str, out: &mut BytesMut) {
+    let Hazard { does, instead, .. } = hazard;
+    put(out, &[OWN, name, "' ", does, " (rule namespace); "]);
+    match instead {
+        Some(instead) => put(out, &[instead]),
+        None => put(out, &["the selector (+", name, " allkeys) would permit it"]),
+    }
+}
+
+fn write_others(hazard: &Hazard, name: &str, out: &mut BytesMut) {
+    put(out, &[OWN, name, "' ", hazard.does, " (rule namespace)"]);
+    match name {
+        "dbsize" | "flushdb" => {
+            put(out, &["; keys.", name, " = true makes it this application's own"]);
+        }
+        _ => put(out, &[", which keys.mode = \"rewrite\" permits nobody"]),
+    }
+}
+
+fn write_rate(wait_ms: u32, name: &str, out: &mut BytesMut) {
+    let words = "' comes too often (rule rate); try again in ";
+    put(out, &["ERR respgate: '", name, words, &wait_ms.to_string(), " ms"]);
+}
+
+fn write_concurrency(name: &str, out: &mut BytesMut) {
+    let words = "': too many of its kind are under way (rule concurrency); try again";
+    put(out, &["ERR respgate: '", name, words]);
+}
+
+/// Which script it is, where that helps to allow it.
+fn write_script(no: No, name: &str, request: &Request<'_>, out: &mut BytesMut) {
+    let words = match no {
+        No::Denied => "is about scripts, and none may run (rule script)",
+        No::Change => "changes what all applications of the server use (rule script)",
+        No::Unlisted(Script::Function) => "names a function that is not on the list (rule script)",
+        No::Unlisted(_) => "names a script that is not on the list (rule script)",
+    };
+    put(out, &["NOPERM respgate: '", name, "' ", words]);
+    let No::Unlisted(what) = no else { return };
+    let named = request.arg(what.argument()).unwrap_or_default();
+    let sha = match what {
+        Script::Text { .. } => Some(Sha1::of(named)),
+        Script::Digest => Sha1::parse(named),
+        Script::Function | Script::Change => None,
+    };
+    if let Some(sha) = sha {
+        put(out, &["; its SHA-1 is ", &sha.to_string()]);
+    }
+}
+
+impl ContentFault {
+    pub(super) const fn rule(self) -> Rule {
+        match self {
+            Self::KeyTooLong { .. } | Self::KeyPattern | Self::KeyCharset(_) | Self::KeyDenied => {
+                Rule::Key
+            }
+            Self::ValueTooLong { .. } | Self::TooManyArguments { .. } | Self::ValueEncoding(_) => {
+                Rule::Value
+            }
+        }
+    }
+
+    fn write(self, name: &str, out: &mut BytesMut) {
+        let (begin, (is, advice)) = match self {
+            Self::KeyTooLong { bytes, max } => {
+                let is = format!("has {bytes} bytes");
+                ("a key of '", (is, format!("at most {max} are allowed")))
+            }
+            Self::KeyPattern => {
+                ("a key of '", own("does not match", "policy.keys.pattern says which do"))
+            }
+            Self::KeyCharset(Charset::Utf8) => {
+                ("a key of '", own("is not UTF-8", "write its text in UTF-8"))
+            }
+            Self::KeyCharset(Charset::Any | Charset::Printable) => (
+                "a key of '",
+                own("has bytes besides visible ASCII", "leave out blanks, controls and accents"),
+            ),
+            Self::KeyDenied => {
+                ("a key of '", own("is denied", "policy.keys.deny says which names are"))
+            }
+            Self::ValueTooLong { bytes, max } => {
+                let is = format!("has {bytes} bytes");
+                ("an argument of '", (is, format!("at most {max} are allowed")))
+            }
+            Self::TooManyArguments { count, max } => {
+                let is = format!("has {count} arguments");
+                ("'", (is, format!("at most {max} are allowed, send several commands")))
+            }
+            Self::ValueEncoding(Encoding::Json) => {
+                ("a value of '", own("is not JSON", "write a JSON text in UTF-8"))
+            }
+            Self::ValueEncoding(Encoding::Any | Encoding::Utf8) => {
+                ("a value of '", own("is not UTF-8", "write its text in UTF-8"))
+            }
+        };
+        let rule = self.rule().label();
+        put(out, &["NOPERM respgate: ", begin, name, "' ", &is, " (rule ", rule, "); ", &advice]);
+    }
+}
+
+impl TtlFault {
+    fn write(self, name: &str, out: &mut BytesMut) {
+        let (is, advice) = match self {
+            Self::Missing => ("leaves a key without a time to live", "add EX with seconds"),
+            Self::CannotSay => (
+                "may leave a key without a time to live",
+                "use a command that says how long, as SET key value EX seconds",
+            ),
+            Self::Ended => ("takes a key's time to live away", "use EXPIRE to prolong it"),
+            Self::Inherited => (
+                "takes over the time to live of a key that may have none",
+                "use a key to which the rule applies too",
+            ),
+            Self::Elsewhere => (
+                "makes a key in another database, where it may have no time to live",
+                "leave out DB",
+            ),
+            Self::TooLong(_) => ("asks for too long a time to live", "allowed is at most "),
+        };
+        put(out, &["NOPERM respgate: '", name, "' ", is, " (rule ttl); ", advice]);
+        if let Self::TooLong(max) = self {
+            put(out, &[&show_duration(Duration::from_millis(max))]);
+        }
+    }
+}
+
+fn own(is: &str, advice: &str) -> (String, String) {
+    (is.to_owned(), advice.to_owned())
 }
 
 /// Redis: `commandCheckExistence`, server.c. The names of the arguments stop once they fill the

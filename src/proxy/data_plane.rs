@@ -11,7 +11,8 @@ use std::time::Duration;
 use tokio::runtime::LocalOptions;
 use tokio::sync::{mpsc, oneshot};
 
-use super::parts::{Parts, StartError};
+use super::error::StartError;
+use super::parts::Parts;
 use crate::admin::Health;
 use crate::base::clock;
 use crate::config::{Config, Listener};
@@ -31,6 +32,10 @@ pub(super) enum Control {
     Rotate,
     /// New limits are in force.
     Limits,
+    /// Who may come and do what has changed.
+    Doors,
+    /// What was learned from observed traffic, for the server's user of that name.
+    Learned(String, oneshot::Sender<String>),
 }
 
 /// The running thread.
@@ -38,6 +43,8 @@ pub(super) enum Control {
 pub(super) struct DataPlane {
     control: mpsc::UnboundedSender<Control>,
     stop: Option<oneshot::Sender<()>>,
+    /// Tells that a server is there which says otherwise of itself than the one before.
+    pub other_server: mpsc::UnboundedReceiver<()>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
@@ -47,6 +54,7 @@ struct Blueprint {
     parts: Parts,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
+    other_server: mpsc::UnboundedSender<()>,
     seed: u64,
 }
 
@@ -61,11 +69,13 @@ impl DataPlane {
         let (control, orders) = mpsc::unbounded_channel();
         let (stop, stopped) = oneshot::channel();
         let (report, bound) = std::sync::mpsc::channel();
+        let (tell_other, other_server) = mpsc::unbounded_channel();
         let blueprint = Blueprint {
             config: config.clone(),
             parts: parts.clone(),
             metrics: Arc::clone(&telemetry.metrics),
             health,
+            other_server: tell_other,
             seed: RandomState::new().hash_one(std::process::id()),
         };
         let run = move || {
@@ -80,7 +90,7 @@ impl DataPlane {
         };
         let thread = std::thread::Builder::new().name("respgate-data".to_owned()).spawn(run);
         let thread = thread.map_err(|error| StartError::new(format!("no thread: {error}")))?;
-        let plane = Self { control, stop: Some(stop), thread: Some(thread) };
+        let plane = Self { control, stop: Some(stop), other_server, thread: Some(thread) };
         match bound.recv() {
             Ok(Ok(())) => Ok(plane),
             Ok(Err(error)) => Err(error),
@@ -107,7 +117,7 @@ async fn serve(
     mut stopped: oneshot::Receiver<()>,
     report: std::sync::mpsc::Sender<Result<(), StartError>>,
 ) {
-    let Blueprint { config, parts, metrics, health, seed } = blueprint;
+    let Blueprint { config, parts, metrics, health, other_server, seed } = blueprint;
     let listeners = match bind_all(&config.listeners, &parts).await {
         Ok(listeners) => listeners,
         Err(error) => {
@@ -125,7 +135,6 @@ async fn serve(
     );
     let shell = Shell::new(ShellParts {
         upstream: Rc::clone(&upstream),
-        policy: parts.policy,
         limits: parts.limits,
         mode,
         metrics: Arc::clone(&metrics),
@@ -135,8 +144,9 @@ async fn serve(
     }
     let _ = report.send(Ok(()));
     let warm = Rc::clone(&upstream);
-    tokio::task::spawn_local(async move { drop(warm.warm().await) });
+    let mut warming = Some(tokio::task::spawn_local(async move { drop(warm.warm().await) }));
     let mut heartbeat = tokio::time::interval(HEARTBEAT);
+    let mut server = None;
     loop {
         tokio::select! {
             _ = &mut stopped => break,
@@ -146,8 +156,16 @@ async fn serve(
                     shell.look_again();
                 }
                 Control::Limits => shell.apply_limits(),
+                Control::Doors => shell.apply_doors(),
+                Control::Learned(user, answer) => drop(answer.send(shell.learned(&user))),
             },
             _ = heartbeat.tick() => beat(&health, &shell, &upstream),
+            _ = async { warming.as_mut()?.await.ok() }, if warming.is_some() => warming = None,
+        }
+        let present = upstream.facts();
+        if present.is_some() && present != server {
+            server = present;
+            let _ = other_server.send(());
         }
     }
     say_goodbye(&shell, &upstream).await;
@@ -158,8 +176,8 @@ async fn bind_all(
     parts: &Parts,
 ) -> Result<Vec<downstream::Listener>, StartError> {
     let mut bound = Vec::new();
-    for (listener, auth) in listeners.iter().zip(&parts.auth) {
-        bound.push(downstream::bind(listener, auth.clone()).await.map_err(StartError::new)?);
+    for (listener, door) in listeners.iter().zip(&parts.doors) {
+        bound.push(downstream::bind(listener, door.clone()).await.map_err(StartError::new)?);
     }
     Ok(bound)
 }

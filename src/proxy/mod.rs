@@ -2,27 +2,36 @@
 //!
 //! Owns: [`Proxy`]: the process from start to exit. Never knows: the command line.
 
+mod control;
 mod data_plane;
+mod doors;
 mod drain;
+mod error;
 mod parts;
 mod reload;
 mod signals;
+mod vocabulary;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use crate::admin::{self, AdminHandle, Health};
+use crate::admin::{self, AdminHandle, Health, Question};
 use crate::base::clock;
 use crate::config::Config;
 use crate::telemetry::{State, Telemetry};
 use crate::tls::watch::Watch;
 use data_plane::{Control, DataPlane};
 use parts::Parts;
+use vocabulary::Vocabulary;
 
-pub use parts::StartError;
+pub use error::StartError;
 pub use reload::Reread;
 pub use signals::Signal;
+
+/// How long after a server could not be asked for its commands it is asked again.
+const ASK_AGAIN: Duration = Duration::from_secs(10);
 
 /// A running proxy: applications are served from the moment it exists.
 #[derive(Debug)]
@@ -35,6 +44,7 @@ pub struct Proxy {
     watch: Watch,
     reread: Reread,
     drain: crate::config::Drain,
+    control: Option<control::ControlSocket>,
 }
 
 impl Proxy {
@@ -44,13 +54,18 @@ impl Proxy {
     /// # Errors
     ///
     /// What is wrong, where and what to do.
-    pub fn start(config: Config, reread: Reread, telemetry: Telemetry) -> Result<Self, StartError> {
+    pub async fn start(
+        config: Config,
+        reread: Reread,
+        telemetry: Telemetry,
+    ) -> Result<Self, StartError> {
         // Before the files are read: no change falls between.
         let watch = parts::watch(&config, reread.file.as_ref());
         telemetry.metrics.reload_watch_up.set(watch.watch_up());
         let health = Arc::new(Health::new(clock::now()));
         telemetry.metrics.state.set(State::Starting);
-        let parts = Parts::build(&config, &telemetry)?;
+        let mut vocabulary = Vocabulary::default();
+        let parts = Parts::build(&config, &mut vocabulary, &telemetry)?;
         let data_plane = DataPlane::start(&config, &parts, &telemetry, Arc::clone(&health))?;
         let admin = match config.telemetry.address {
             None => None,
@@ -60,12 +75,13 @@ impl Proxy {
                 Some(served.map_err(|error| StartError::telemetry(address, &error))?)
             }
         };
+        let control = control::ControlSocket::open(&config).await?;
         health.set_listeners_bound(true);
         health.set_started();
         telemetry.metrics.state.set(State::Ready);
         let drain = config.drain.clone();
-        let reloader = reload::Reloader::new(config, parts, telemetry.clone());
-        Ok(Self { data_plane, admin, health, telemetry, reloader, watch, reread, drain })
+        let reloader = reload::Reloader::new(config, parts, vocabulary, telemetry.clone());
+        Ok(Self { data_plane, admin, health, telemetry, reloader, watch, reread, drain, control })
     }
 
     /// Where the telemetry server listens, if there is one.
@@ -74,58 +90,70 @@ impl Proxy {
         self.admin.as_ref().map(AdminHandle::address)
     }
 
-    /// Serves until told to leave: reloads on [`Signal::Reload`] and when a file changes, leaves
-    /// politely on the first [`Signal::Leave`] and at once on the second.
+    /// Serves until told to leave: reloads on [`Signal::Reload`] and when a file changes, asks the
+    /// server for its commands when it is another, leaves politely on the first [`Signal::Leave`] and
+    /// at once on the second. A server that does not answer holds nobody up.
     pub async fn run(mut self, mut signals: mpsc::Receiver<Signal>) {
+        let mut due = Due::default();
         loop {
-            let retry = self.reloader.retry_after();
-            tokio::select! {
-                signal = signals.recv() => match signal {
-                    Some(Signal::Reload) => {}
-                    Some(Signal::Leave) | None => break,
-                },
-                () = self.watch.changed() => {}
-                () = tokio::time::sleep(retry.unwrap_or_default()), if retry.is_some() => {}
-            }
-            if !self.reload(&mut signals).await {
-                break;
+            if std::mem::take(&mut due.reload) {
+                let reload = self.reloader.reload(&self.reread);
+                let Some(outcome) = attend(reload, &mut signals, &mut due).await else { break };
+                self.apply(outcome);
+            } else if std::mem::take(&mut due.ask) {
+                let ask = self.reloader.ask_for_commands();
+                let Some(answered) = attend(ask, &mut signals, &mut due).await else { break };
+                due.ask_again = answered.is_none();
+                self.apply(answered.unwrap_or_default());
+            } else {
+                let retry = self.reloader.retry_after();
+                tokio::select! {
+                    question = control::next(&mut self.control) => self.answer(question),
+                    signal = signals.recv() => match signal {
+                        Some(Signal::Reload) => due.all(),
+                        Some(Signal::Leave) | None => break,
+                    },
+                    () = self.watch.changed() => due.reload = true,
+                    () = tokio::time::sleep(retry.unwrap_or_default()), if retry.is_some() => {
+                        due.reload = true;
+                    }
+                    Some(()) = self.data_plane.other_server.recv() => due.ask = true,
+                    () = tokio::time::sleep(ASK_AGAIN), if due.ask_again => due.ask = true,
+                }
             }
         }
         self.leave(signals).await;
-    }
-
-    /// Reloads, and once more when asked to meanwhile. `false`: told to leave; a server that does
-    /// not answer the probe holds nobody up.
-    async fn reload(&mut self, signals: &mut mpsc::Receiver<Signal>) -> bool {
-        let mut again = true;
-        while again {
-            again = false;
-            let outcome = {
-                let mut reload = std::pin::pin!(self.reloader.reload(&self.reread));
-                loop {
-                    tokio::select! {
-                        outcome = &mut reload => break outcome,
-                        signal = signals.recv() => match signal {
-                            Some(Signal::Reload) => again = true,
-                            Some(Signal::Leave) | None => return false,
-                        },
-                    }
-                }
-            };
-            self.apply(outcome);
-        }
-        true
     }
 
     fn apply(&mut self, outcome: reload::Outcome) {
         if outcome.rotate {
             self.data_plane.tell(Control::Rotate);
         }
+        if outcome.doors {
+            self.data_plane.tell(Control::Doors);
+        }
+        if let Some(watch) = outcome.watch {
+            self.watch = watch;
+            self.telemetry.metrics.reload_watch_up.set(self.watch.watch_up());
+        }
         if outcome.limits {
             self.data_plane.tell(Control::Limits);
         }
         if let Some(drain) = outcome.drain {
             self.drain = drain;
+        }
+    }
+
+    /// Answers a question of the control socket.
+    fn answer(&self, question: Question) {
+        match question {
+            Question::Learned(answer) => {
+                self.data_plane.tell(Control::Learned(self.reloader.server_user(), answer));
+            }
+            Question::Explain { command, database, answer } => {
+                // Whoever asked may be gone.
+                let _ = answer.send(self.reloader.explain(&command, database));
+            }
         }
     }
 
@@ -140,5 +168,39 @@ impl Proxy {
         }
         self.data_plane.stop();
         tracing::info!("left");
+    }
+}
+
+/// What is to be done next.
+#[derive(Debug, Default)]
+struct Due {
+    reload: bool,
+    /// Ask the server for its commands.
+    ask: bool,
+    /// It could not be asked.
+    ask_again: bool,
+}
+
+impl Due {
+    const fn all(&mut self) {
+        (self.reload, self.ask) = (true, true);
+    }
+}
+
+/// Does the work, and notes it when asked to reload meanwhile. `None`: told to leave.
+async fn attend<T>(
+    work: impl Future<Output = T>,
+    signals: &mut mpsc::Receiver<Signal>,
+    due: &mut Due,
+) -> Option<T> {
+    let mut work = std::pin::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return Some(done),
+            signal = signals.recv() => match signal {
+                Some(Signal::Reload) => due.all(),
+                Some(Signal::Leave) | None => return None,
+            },
+        }
     }
 }

@@ -1,13 +1,17 @@
 //! What is built from settings before anything runs, and what of it a reload replaces.
 //!
-//! Owns: [`Parts`], [`StartError`]. Never knows: threads, sockets of clients.
+//! Owns: [`Parts`]. Never knows: threads, sockets of clients.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use super::doors::{self, Doors};
+use super::error::StartError;
+use super::vocabulary::Vocabulary;
 use crate::base::live::Live;
-use crate::config::{ClientAuth, ClientLimits, Config, Listener, SecretSource};
-use crate::policy::{self, Policy};
-use crate::session::Auth;
+use crate::config::{ClientLimits, Config, SecretSource};
+use crate::policy::Policy;
+use crate::session::Door;
 use crate::telemetry::{CertificateRole, Metrics, Telemetry};
 use crate::tls::watch::Watch;
 use crate::tls::{Identity, TlsStore};
@@ -20,45 +24,32 @@ pub(super) struct Parts {
     pub tls: Option<TlsStore>,
     pub credentials: Credentials,
     pub dialer: Dialer,
-    pub policy: Live<Policy>,
     pub limits: Live<ClientLimits>,
     /// One per listener, in their order.
-    pub auth: Vec<Live<Auth>>,
-}
-
-/// Why the proxy cannot start.
-#[derive(Debug)]
-pub struct StartError {
-    pub what: String,
-    pub hint: Option<String>,
-}
-
-impl std::fmt::Display for StartError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.what)?;
-        match &self.hint {
-            Some(hint) => write!(f, "\n  hint: {hint}"),
-            None => Ok(()),
-        }
-    }
-}
-
-impl std::error::Error for StartError {}
-
-impl StartError {
-    pub(super) fn new(what: impl std::fmt::Display) -> Self {
-        Self { what: what.to_string(), hint: None }
-    }
-
-    pub(super) fn telemetry(address: std::net::SocketAddr, error: &std::io::Error) -> Self {
-        let hint = "choose another telemetry.address, or \"off\"".to_owned();
-        Self { what: format!("cannot serve telemetry on {address}: {error}"), hint: Some(hint) }
-    }
+    pub doors: Vec<Live<Door>>,
+    /// `[policy]`, to be explained.
+    pub policy: Arc<Policy>,
+    /// What [`Doors::hash`] was when they were built.
+    pub doors_hash: [u8; 32],
 }
 
 impl Parts {
-    pub(super) fn build(config: &Config, telemetry: &Telemetry) -> Result<Self, StartError> {
-        let policy = compile(config)?;
+    /// Puts other doors in force.
+    pub(super) fn replace_doors(&mut self, doors: Doors) {
+        self.doors_hash = doors.hash;
+        self.policy = doors.policy;
+        for (live, door) in self.doors.iter().zip(doors.all) {
+            live.set(door.into());
+        }
+    }
+
+    pub(super) fn build(
+        config: &Config,
+        vocabulary: &mut Vocabulary,
+        telemetry: &Telemetry,
+    ) -> Result<Self, StartError> {
+        let dictionary = vocabulary.dictionary(&config.commands, false)?;
+        let doors = Doors::build(config, &dictionary)?;
         let tls = match &config.upstream.tls {
             None => None,
             Some(settings) => {
@@ -76,31 +67,11 @@ impl Parts {
         let credentials = Credentials::open(&config.upstream.auth)
             .map_err(|error| StartError::new(format!("upstream.auth: {error}")))?;
         let dialer = Dialer::new(&config.upstream, tls.clone(), credentials.clone());
-        let auth = config.listeners.iter().map(|listener| read_auth(listener).map(Live::new));
-        let auth = auth.collect::<Result<Vec<_>, _>>()?;
+        let Doors { all, policy, hash } = doors;
+        let doors = all.into_iter().map(Live::new).collect();
         let limits = Live::new(config.limits.clone());
-        Ok(Self { tls, credentials, dialer, policy: Live::new(policy), limits, auth })
+        Ok(Self { tls, credentials, dialer, limits, doors, policy, doors_hash: hash })
     }
-}
-
-/// Compiles the policy, or tells every rule that cannot be.
-pub(super) fn compile(config: &Config) -> Result<Policy, StartError> {
-    policy::compile(&config.policy).map_err(|errors| {
-        let all: Vec<String> = errors.iter().map(|error| format!("policy: {error}")).collect();
-        StartError::new(all.join("\n"))
-    })
-}
-
-/// What clients of a listener must say, with the password read.
-pub(super) fn read_auth(listener: &Listener) -> Result<Auth, StartError> {
-    Ok(match &listener.auth {
-        ClientAuth::Off => Auth::Off,
-        ClientAuth::Ignore => Auth::Ignore,
-        ClientAuth::Password(source) => {
-            let secret = source.read();
-            Auth::Password(secret.map_err(|error| StartError::new(format!("listener: {error}")))?)
-        }
-    })
 }
 
 /// Watches every file whose change is a reason to reload, the configuration's own included.
@@ -109,15 +80,10 @@ pub(super) fn watch(config: &Config, file: Option<&PathBuf>) -> Watch {
     if let Some(tls) = &config.upstream.tls {
         files.extend([tls.cert.clone(), tls.key.clone(), tls.ca.clone()]);
     }
-    let passwords = config.listeners.iter().filter_map(|listener| match &listener.auth {
-        ClientAuth::Password(source) => Some(source),
-        ClientAuth::Off | ClientAuth::Ignore => None,
-    });
-    for source in passwords.chain(&config.upstream.auth.password) {
-        if let SecretSource::File(path) = source {
-            files.push(path.clone());
-        }
+    if let Some(SecretSource::File(path)) = &config.upstream.auth.password {
+        files.push(path.clone());
     }
+    files.extend(doors::files(config));
     Watch::new(files)
 }
 

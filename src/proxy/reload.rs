@@ -4,10 +4,16 @@
 
 use std::time::{Duration, SystemTime};
 
+use super::doors::{self, Doors};
+use super::error::StartError;
 use super::parts::{self, Parts};
+use super::vocabulary::{Answer, Vocabulary};
 use crate::base::clock;
 use crate::config::{self, Config, Drain, Problem};
+use crate::policy::{Moment, show};
+use crate::resp::RequestBuf;
 use crate::telemetry::{Reload, ReloadRejection, ReloadResult, Telemetry};
+use crate::tls::watch::Watch;
 
 /// How long after a failed probe everything is tried again.
 const RETRY: Duration = Duration::from_secs(10);
@@ -30,6 +36,9 @@ impl std::fmt::Debug for Reread {
 pub(super) struct Outcome {
     pub rotate: bool,
     pub limits: bool,
+    pub doors: bool,
+    /// The configuration names other files.
+    pub watch: Option<Watch>,
     pub drain: Option<Drain>,
 }
 
@@ -38,6 +47,7 @@ pub(super) struct Outcome {
 pub(super) struct Reloader {
     config: Config,
     parts: Parts,
+    vocabulary: Vocabulary,
     telemetry: Telemetry,
     probe_failed: bool,
     /// The credentials that the data plane was told of.
@@ -57,14 +67,32 @@ impl Rejection {
 }
 
 impl Reloader {
-    pub(super) fn new(config: Config, parts: Parts, telemetry: Telemetry) -> Self {
+    pub(super) fn new(
+        config: Config,
+        parts: Parts,
+        vocabulary: Vocabulary,
+        telemetry: Telemetry,
+    ) -> Self {
         let now = clock::wall();
         for what in [Reload::TlsIdentity, Reload::Auth, Reload::Config] {
             telemetry.metrics.reload_last_attempt_timestamp_seconds[what].set(now);
             telemetry.metrics.reload_last_success_timestamp_seconds[what].set(now);
         }
         let told = parts.credentials.current().generation;
-        Self { config, parts, telemetry, probe_failed: false, told }
+        Self { config, parts, vocabulary, telemetry, probe_failed: false, told }
+    }
+
+    /// Who respgate is to the server.
+    pub(super) fn server_user(&self) -> String {
+        self.config.upstream.auth.username.clone().unwrap_or_else(|| "default".to_owned())
+    }
+
+    /// What becomes of a command under the policy in force.
+    pub(super) fn explain(&self, command: &RequestBuf, database: u32) -> String {
+        let request = command.as_request();
+        let moment = Moment { database, unix_ms: clock::unix_ms() };
+        let explanation = self.parts.policy.explain(&request, &moment);
+        show(&request, &explanation, |_| None)
     }
 
     /// When to try again although nothing has changed: the server could not be asked.
@@ -88,6 +116,38 @@ impl Reloader {
         outcome
     }
 
+    fn doors(&mut self, config: &Config) -> Result<Doors, StartError> {
+        let dictionary = self.vocabulary.dictionary(&config.commands, false)?;
+        Doors::build(config, &dictionary)
+    }
+
+    /// Asks the server for its commands, and puts policies in force that know them. `None`: it could
+    /// not be asked.
+    pub(super) async fn ask_for_commands(&mut self) -> Option<Outcome> {
+        let mut outcome = Outcome::default();
+        let (dialer, commands) = (&self.parts.dialer, &self.config.commands);
+        match self.vocabulary.ask(dialer, commands, &self.telemetry.metrics).await {
+            Answer::Unreachable => return None,
+            Answer::News if commands.learn => {}
+            Answer::News | Answer::Nothing => return Some(outcome),
+        }
+        let config = self.config.clone();
+        match self.doors(&config) {
+            Ok(doors) => {
+                self.parts.replace_doors(doors);
+                outcome.doors = true;
+            }
+            Err(error) => {
+                tracing::warn!(code = "CMD-W002", %error, "what the server tells of its commands is not taken up");
+            }
+        }
+        let known = self.vocabulary.dictionary(&config.commands, true);
+        for word in known.map(|known| doors::unapplied(&config, &known)).unwrap_or_default() {
+            tracing::warn!(code = "CMD-W003", %word, "a rule without effect: the server does not have the command either");
+        }
+        Some(outcome)
+    }
+
     fn reload_config(&mut self, reread: &Reread, outcome: &mut Outcome) -> Result<bool, Rejection> {
         let invalid = |text: String| Rejection::new(ReloadRejection::InvalidConfig, text);
         let new = (reread.load)().map_err(|problems| {
@@ -96,7 +156,7 @@ impl Reloader {
         })?;
         let changes = config::diff(&self.config, &new);
         if changes.is_empty() {
-            return self.reread_client_passwords(&new);
+            return self.reread_doors(&new, outcome);
         }
         if !changes.restart.is_empty() {
             return Err(invalid(format!(
@@ -104,18 +164,17 @@ impl Reloader {
                 changes.restart.join(", ")
             )));
         }
-        let policy = parts::compile(&new).map_err(|error| invalid(error.to_string()))?;
-        let auth = new.listeners.iter().map(parts::read_auth).collect::<Result<Vec<_>, _>>();
-        let auth = auth.map_err(|error| invalid(error.to_string()))?;
+        // Before the files are read: no change falls between.
+        let watch = parts::watch(&new, reread.file.as_ref());
+        let doors = self.doors(&new).map_err(|error| invalid(error.to_string()))?;
         self.telemetry
             .log
             .set_level(&new.telemetry.log_level)
             .map_err(|error| invalid(error.to_string()))?;
-        self.parts.policy.set(policy.into());
+        self.parts.replace_doors(doors);
         self.parts.limits.set(new.limits.clone().into());
-        for (live, auth) in self.parts.auth.iter().zip(auth) {
-            live.set(auth.into());
-        }
+        outcome.doors = true;
+        outcome.watch = Some(watch);
         outcome.limits = true;
         outcome.drain = Some(new.drain.clone());
         tracing::info!(changed = %changes.live.join(", "), "new configuration in force");
@@ -124,13 +183,16 @@ impl Reloader {
     }
 
     /// The configuration is the same, but the files it names may not be.
-    fn reread_client_passwords(&self, config: &Config) -> Result<bool, Rejection> {
-        let auth = config.listeners.iter().map(parts::read_auth).collect::<Result<Vec<_>, _>>();
-        let auth = auth.map_err(|error| Rejection::new(ReloadRejection::Io, error))?;
-        for (live, auth) in self.parts.auth.iter().zip(auth) {
-            live.set(auth.into());
+    fn reread_doors(&mut self, config: &Config, outcome: &mut Outcome) -> Result<bool, Rejection> {
+        let doors = self.doors(config);
+        let doors = doors.map_err(|error| Rejection::new(ReloadRejection::InvalidConfig, error))?;
+        if doors.hash == self.parts.doors_hash {
+            return Ok(false);
         }
-        Ok(false)
+        self.parts.replace_doors(doors);
+        outcome.doors = true;
+        tracing::info!("new users, passwords of clients and lists of scripts in force");
+        Ok(true)
     }
 
     async fn reload_identity(&mut self) -> Result<bool, Rejection> {

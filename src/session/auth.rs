@@ -1,8 +1,12 @@
-//! What an application must say before it is served.
+//! What an application must say before it is served, and which policy is then its own.
 //!
-//! Owns: [`Auth`]. Never knows: AUTH and HELLO, passwords of the upstream.
+//! Owns: [`Auth`], [`Door`]. Never knows: AUTH and HELLO, passwords of the upstream.
 
+use std::sync::Arc;
+
+use super::users::{Name, Users};
 use crate::base::secret::Secret;
+use crate::policy::Policy;
 
 /// What an application must say before it is served.
 #[derive(Debug, Default)]
@@ -14,21 +18,46 @@ pub enum Auth {
     Ignore,
     /// As a Redis with `requirepass`.
     Password(Secret),
+    /// As a Redis with these users.
+    Users(Arc<Users>),
+}
+
+/// One listener's rules of one moment.
+#[derive(Debug)]
+pub struct Door {
+    pub auth: Auth,
+    /// For everybody whose user has none.
+    pub policy: Arc<Policy>,
 }
 
 impl Auth {
-    /// Whether a client must authenticate at all.
-    #[must_use]
-    pub const fn required(&self) -> bool {
-        matches!(self, Self::Password(_))
+    /// As whom a client begins, and whether it is served without AUTH.
+    pub(super) fn enter(&self, uid: Option<u32>) -> (Name, bool) {
+        match self {
+            Self::Off | Self::Ignore => (Name::default(), true),
+            Self::Password(_) => (Name::default(), false),
+            Self::Users(users) => users.enter(uid),
+        }
     }
 
-    /// Redis acl.c `ACLAuthenticateUser` for a server with the user `default` alone.
-    pub(super) fn admits(&self, user: &[u8], password: &[u8]) -> bool {
+    /// Whether `AUTH password` is a mistake, because no password was ever set.
+    pub(super) fn has_no_password(&self) -> bool {
         match self {
+            Self::Off => true,
+            Self::Ignore | Self::Password(_) => false,
+            Self::Users(users) => users.default_has_no_password(),
+        }
+    }
+
+    /// As whom a client goes on that said this; `None`: it is wrong (Redis acl.c
+    /// `ACLAuthenticateUser`, for [`Self::Off`] and [`Self::Password`] with the user `default` alone).
+    pub(super) fn admit(&self, user: &[u8], password: &[u8]) -> Option<Name> {
+        let right = match self {
             Self::Ignore => true,
             Self::Off => user == b"default",
             Self::Password(secret) => secret.matches(password) && user == b"default",
-        }
+            Self::Users(users) => return users.admit(user, password),
+        };
+        right.then(Name::default)
     }
 }

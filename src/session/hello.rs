@@ -9,6 +9,7 @@ use super::about::is_valid_name;
 use super::queue::{Class, Expect};
 use super::state::{Cause, Context, Opening, ReplyMode, Route, Session, Step};
 use super::subscriptions::Subscriptions;
+use super::users::Name;
 use super::words;
 use crate::resp::{Protocol, Request, encode, number};
 use crate::traffic::{Facts, OpenFailure, PoolKey};
@@ -44,7 +45,7 @@ impl Session {
     ) -> Result<(), &'static str> {
         let (user, password) = match (request.arg(1), request.arg(2), request.len()) {
             (Some(password), None, 2) => {
-                if matches!(ctx.auth, super::auth::Auth::Off) {
+                if ctx.auth.has_no_password() {
                     return Err(words::NO_PASSWORD_SET);
                 }
                 (b"default".as_slice(), password)
@@ -52,12 +53,10 @@ impl Session {
             (Some(user), Some(password), 3) => (user, password),
             _ => return Err(words::SYNTAX),
         };
-        if ctx.auth.admits(user, password) {
-            self.authenticated = true;
-            Ok(())
-        } else {
-            Err(words::WRONGPASS)
-        }
+        let name = ctx.auth.admit(user, password).ok_or(words::WRONGPASS)?;
+        self.may_become(&name)?;
+        self.become_user(name, true);
+        Ok(())
     }
 
     /// Redis networking.c `helloCommand`.
@@ -67,7 +66,7 @@ impl Session {
         ctx: &Context<'_>,
         out: &mut BytesMut,
     ) -> Step {
-        let (protocol, name, authenticate) = match self.judge_hello(request, ctx) {
+        let (protocol, name, user) = match self.judge_hello(request, ctx) {
             Ok(judged) => judged,
             Err(text) => {
                 self.last_auth = (text == words::WRONGPASS).then_some(false);
@@ -87,8 +86,8 @@ impl Session {
             self.bulky = 0;
             self.lease_drop = ctx.has_lease;
         }
-        self.last_auth = authenticate.then_some(true);
-        self.opening = Some(Box::new(Opening::Hello { protocol, name, authenticate }));
+        self.last_auth = user.is_some().then_some(true);
+        self.opening = Some(Box::new(Opening::Hello { protocol, name, user }));
         Step::Open(PoolKey { protocol, database: self.database })
     }
 
@@ -97,7 +96,7 @@ impl Session {
         &self,
         request: &Request<'_>,
         ctx: &Context<'_>,
-    ) -> Result<(Protocol, Option<Vec<u8>>, bool), String> {
+    ) -> Result<(Protocol, Option<Vec<u8>>, Option<Name>), String> {
         let mut protocol = self.protocol;
         if let Some(version) = request.arg(1) {
             protocol = match number::parse_i64(version) {
@@ -107,16 +106,15 @@ impl Session {
                 Some(_) => return Err(words::NOPROTO.to_owned()),
             };
         }
-        let (mut name, mut authenticate, mut at) = (None, false, 2);
+        let (mut name, mut admitted, mut at) = (None, None, 2);
         while let Some(option) = request.arg(at) {
             let rest = request.len() - at - 1;
             if option.eq_ignore_ascii_case(b"auth") && rest >= 2 {
                 let user = request.arg(at + 1).unwrap_or_default();
                 let password = request.arg(at + 2).unwrap_or_default();
-                if !ctx.auth.admits(user, password) {
-                    return Err(words::WRONGPASS.to_owned());
-                }
-                authenticate = true;
+                let name = ctx.auth.admit(user, password).ok_or(words::WRONGPASS)?;
+                self.may_become(&name)?;
+                admitted = Some(name);
                 at += 3;
             } else if option.eq_ignore_ascii_case(b"setname") && rest >= 1 {
                 let value = request.arg(at + 1).unwrap_or_default();
@@ -129,10 +127,10 @@ impl Session {
                 return Err(format!("ERR Syntax error in HELLO option '{}'", encode::echo(option)));
             }
         }
-        if !self.authenticated && !authenticate {
+        if !self.authenticated && admitted.is_none() {
             return Err(words::HELLO_NOAUTH.to_owned());
         }
-        Ok((protocol, name, authenticate))
+        Ok((protocol, name, admitted))
     }
 
     /// Redis db.c `selectCommand`.
@@ -150,13 +148,10 @@ impl Session {
             }
         };
         if ctx.has_lease || self.usual_route(ctx) == Route::Pinned {
-            return self.send(
-                Route::Pinned,
-                Cause::Session,
-                Expect::Select(database),
-                Class::Other,
-                ctx,
-            );
+            let expect = Expect::Select(database);
+            let step = self.send(Route::Pinned, Cause::Session, expect, Class::Other, ctx);
+            self.executing = matches!(step, Step::Send { .. });
+            return step;
         }
         self.opening = Some(Box::new(Opening::Select(database)));
         Step::Open(PoolKey { protocol: self.protocol, database })
@@ -170,9 +165,11 @@ impl Session {
                 self.database = database;
                 self.answer(out, |out| encode::simple(out, words::OK));
             }
-            (Opening::Hello { protocol, name, authenticate }, Ok(facts)) => {
+            (Opening::Hello { protocol, name, user }, Ok(facts)) => {
                 self.protocol = protocol;
-                self.authenticated |= authenticate;
+                if let Some(user) = user {
+                    self.become_user(user, true);
+                }
                 if let Some(name) = name {
                     self.about_mut().name = name;
                 }
@@ -201,11 +198,13 @@ impl Session {
         self.answer(out, |out| encode::simple(out, words::RESET));
         self.protocol = Protocol::Resp2;
         self.database = 0;
-        self.authenticated = !ctx.auth.required();
+        let (user, authenticated) = ctx.auth.enter(self.uid);
+        self.become_user(user, authenticated);
         self.transaction = None;
         self.watching = false;
         self.watch_lost = false;
         self.subscriptions = Subscriptions::default();
+        self.names = None;
         self.tracking = false;
         self.monitor = false;
         self.bulky = 0;

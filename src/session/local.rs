@@ -10,7 +10,7 @@ use super::queue::{Class, Expect};
 use super::state::{Cause, Context, ReplyMode, Route, Session, Step};
 use super::subscriptions::Kind;
 use super::words;
-use crate::command::{Effect, Spec};
+use crate::command::{Effect, Spec, is_word};
 use crate::resp::{Protocol, Request, encode, number};
 
 impl Session {
@@ -67,6 +67,7 @@ impl Session {
         let error = |out: &mut BytesMut, text: &str| encode::error(out, text.as_bytes());
         let option = request.arg(2).unwrap_or_default();
         match spec.name {
+            "acl|whoami" => encode::bulk(out, self.user.as_str().as_bytes()),
             "client|id" => encode::integer(out, i64::try_from(self.id).unwrap_or(i64::MAX)),
             "client|getname" => match &self.about {
                 Some(about) if !about.name.is_empty() => encode::bulk(out, &about.name),
@@ -152,7 +153,7 @@ impl Session {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let count = |kind| self.subscriptions.count(kind);
         let line = format!(
-            "id={} addr=127.0.0.1:0 laddr=127.0.0.1:0 fd=0 name={} age=0 idle=0 flags=N db={} sub={} psub={} ssub={} multi={} cmd=client|info user=default redir=-1 resp={} lib-name={} lib-ver={}\n",
+            "id={} addr=127.0.0.1:0 laddr=127.0.0.1:0 fd=0 name={} age=0 idle=0 flags=N db={} sub={} psub={} ssub={} multi={} cmd=client|info user={} redir=-1 resp={} lib-name={} lib-ver={}\n",
             self.id,
             text(&about.name),
             self.database,
@@ -160,6 +161,7 @@ impl Session {
             count(Kind::Pattern),
             count(Kind::Shard),
             if self.transaction.is_some() { "0" } else { "-1" },
+            self.user.as_str(),
             if self.protocol == Protocol::Resp3 { 3 } else { 2 },
             text(&about.lib_name),
             text(&about.lib_ver),
@@ -191,7 +193,7 @@ impl Session {
         if spec.name == "client|caching" {
             return self.send(Route::Pinned, Cause::Tracking, Expect::Plain, Class::Other, ctx);
         }
-        if request.args().skip(3).any(|option| option.eq_ignore_ascii_case(b"redirect")) {
+        if request.args().skip(3).any(|option| is_word(option, b"redirect")) {
             return self.refuse_text(words::TRACKING_REDIRECT, out);
         }
         let on = request.arg(2).is_some_and(|word| word.eq_ignore_ascii_case(b"on"));

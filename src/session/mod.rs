@@ -4,23 +4,36 @@
 //! clocks; time and the outcome of every wait are arguments.
 //!
 //! `request` asks everything that is to be asked and sends each kind of command to its file: `hello`,
-//! `local`, `multi`, `pubsub`. `remote` takes what the server answers. `state` is what they share,
+//! `local`, `multi`, `pubsub`, `script`, `walk`. `remote` takes what the server answers. `state` is what they share,
 //! `queue` keeps replies in order.
 
 mod about;
+mod admission;
+mod answer;
 mod auth;
+mod gates;
 mod hello;
+mod identity;
+mod lease;
 mod local;
 mod multi;
 mod pubsub;
 mod queue;
 mod remote;
+mod replay;
 mod request;
+mod script;
 mod state;
 mod subscriptions;
 mod transaction;
+mod users;
+mod walk;
+mod walking;
 mod words;
 
-pub use auth::Auth;
+pub use auth::{Auth, Door};
+pub use gates::{Gatehouse, Gates};
 pub use queue::Class;
-pub use state::{Cause, Completed, Context, LeaseNeed, Route, Session, Step, Surplus};
+pub use replay::Scripts;
+pub use state::{Cause, Completed, Context, LeaseNeed, Route, Session, Step, Surplus, Wire};
+pub use users::{Name, User, Users};

@@ -3,6 +3,8 @@
 //! Owns: when a transaction runs and what its answer is. Never knows: connections; policy beyond a
 //! spoiled flag.
 
+use std::sync::Arc;
+
 use bytes::BytesMut;
 
 use super::hello;
@@ -12,7 +14,7 @@ use super::subscriptions::{Frame, classify};
 use super::transaction::{Executed, Special, Transaction};
 use super::words;
 use crate::command::{Effect, Spec};
-use crate::resp::{Protocol, ReplyScanner, Request, RequestBuf, encode};
+use crate::resp::{Protocol, ReplyScanner, Request, RequestBuf, encode, number};
 
 impl Session {
     pub(super) fn multi(&mut self, out: &mut BytesMut) -> Step {
@@ -36,6 +38,9 @@ impl Session {
     ) -> Step {
         if request.announced().is_some() {
             return Step::Collect;
+        }
+        if self.grant.walk.is_some() {
+            return self.refuse_text(words::NOT_IN_MULTI_HERE, out);
         }
         let special = match spec.effect {
             Effect::Local => {
@@ -63,21 +68,43 @@ impl Session {
         };
         let Some(transaction) = &mut self.transaction else { return Step::Done };
         if !transaction.spoiled {
-            if transaction.wire.len() + request.raw().len() > ctx.limits.max_transaction_bytes {
+            let bytes = if self.grant.changed { self.wire.len() } else { request.raw().len() };
+            if transaction.size() + bytes > ctx.limits.max_transaction_bytes {
                 return self.refuse_text(words::MULTI_TOO_LARGE, out);
             }
             if matches!(special, Some(Special::Local(..))) {
                 encode::request(&mut transaction.wire, [b"PING".as_slice()]);
+                transaction.kept += request.raw().len();
+            } else if self.grant.changed {
+                transaction.wire.extend_from_slice(&self.wire);
             } else {
                 transaction.wire.extend_from_slice(request.raw());
             }
-            if let Some(special) = special {
+            let strip = self.grant.strip.take();
+            if let (Some(Special::Acknowledged), Some(strip)) = (&special, &strip) {
+                self.names = Some(Arc::clone(strip.prefix()));
+            }
+            // An unknown command ends the transaction; other errors say names of some commands only.
+            let strip = strip.filter(|strip| !strip.is_for_errors()).map(Special::Names);
+            if let Some(special) = special.or(strip) {
                 transaction.specials.push((transaction.count, special));
             }
             transaction.count += 1;
+            for _ in 0..self.grant.companions {
+                transaction.specials.push((transaction.count, Special::Swallow));
+                transaction.count += 1;
+            }
         }
         self.answer(out, |out| encode::simple(out, words::QUEUED));
         Step::Done
+    }
+
+    /// What is queued was judged by rules that are no longer in force (redis multi.c asks its ACL
+    /// again at EXEC).
+    pub fn handle_new_policy(&mut self) {
+        if let Some(transaction) = &mut self.transaction {
+            transaction.spoil();
+        }
     }
 
     pub(super) fn exec(&mut self, ctx: &Context<'_>, out: &mut BytesMut) -> Step {
@@ -113,6 +140,10 @@ impl Session {
         let Some(transaction) = self.transaction.take() else { return Step::Done };
         let Transaction { wire, count, specials, .. } = *transaction;
         let (skip, special) = (count.saturating_add(1), !specials.is_empty());
+        let changes = |(_, special): &(u32, Special)| {
+            !matches!(special, Special::Names(_) | Special::Swallow)
+        };
+        let executing = specials.iter().any(changes);
         let expect = match route {
             _ if special => Expect::Exec(Box::new(Executed(specials))),
             Route::Pinned => Expect::Block,
@@ -123,12 +154,12 @@ impl Session {
             Err(step) => return step,
         };
         self.watching = false;
-        self.executing = special;
+        self.executing = executing;
         self.wire.clear();
         encode::request(&mut self.wire, [b"MULTI".as_slice()]);
         self.wire.extend_from_slice(&wire);
         encode::request(&mut self.wire, [b"EXEC".as_slice()]);
-        Step::SendWire { route, ticket, skip }
+        self.send_wire(route, ticket, skip)
     }
 
     /// EXEC that is itself refused ends the transaction (redis multi.c `execCommandAbort`).
@@ -202,7 +233,7 @@ impl Session {
         self.watch_lost = false;
         self.wire.clear();
         encode::request(&mut self.wire, [b"UNWATCH".as_slice()]);
-        Ok(Step::SendWire { route: Route::Pinned, ticket, skip: 0 })
+        Ok(self.send_wire(Route::Pinned, ticket, 0))
     }
 
     /// Puts the proxy's own answers into EXEC's array and takes over what the transaction changed.
@@ -217,10 +248,15 @@ impl Session {
         let (Some(head), Some(mut rest)) = (frame.get(..header), frame.get(header..)) else {
             return;
         };
-        out.extend_from_slice(head);
-        if kind != b'*' || head == b"*-1\r\n" {
-            out.extend_from_slice(rest);
-            return;
+        let swallowed =
+            executed.0.iter().filter(|(_, special)| matches!(special, Special::Swallow)).count();
+        let count = head.get(1..head.len().saturating_sub(2)).and_then(number::parse_i64);
+        match count.and_then(|count| usize::try_from(count).ok()).filter(|_| kind == b'*') {
+            Some(count) => encode::array(out, count.saturating_sub(swallowed)),
+            None => {
+                out.extend_from_slice(frame);
+                return;
+            }
         }
         let mut specials = executed.0.into_iter().peekable();
         let mut index = 0;
@@ -244,8 +280,10 @@ impl Session {
                     if let Frame::Ack { kind, total, .. } = classify(element) {
                         self.subscriptions.note(kind, total);
                     }
-                    out.extend_from_slice(element);
+                    self.write_push(element, out);
                 }
+                Some(Special::Names(strip)) => strip.frame(element, out),
+                Some(Special::Swallow) => {}
                 None => out.extend_from_slice(element),
             }
             rest = after;

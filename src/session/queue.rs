@@ -7,6 +7,8 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 
+use super::gates::Slot;
+use crate::policy::Strip;
 use crate::traffic::Ticket;
 
 /// What the session must do when a remote reply has arrived.
@@ -18,6 +20,10 @@ pub(super) enum Expect {
     Block,
     /// It was asked for by the proxy itself; the client never sees it.
     Hidden,
+    /// A page of the walk for the request that waits.
+    Page,
+    /// Names in it carry the prefix of the policy.
+    Names(Strip),
     /// Acknowledgements of a SUBSCRIBE or UNSUBSCRIBE; `None` until it is known how many.
     Acks { named: u32, left: Option<u32>, kind: super::subscriptions::Kind, subscribe: bool },
     /// `+OK` to WATCH or UNWATCH.
@@ -26,6 +32,8 @@ pub(super) enum Expect {
     Select(u32),
     /// The answer to EXEC whose array the proxy completes.
     Exec(Box<super::transaction::Executed>),
+    /// The answer to a script that the server may not have.
+    Script(Box<super::replay::Replay>),
     /// The answer to CLIENT TRACKING.
     Tracking { on: bool },
     /// The answer to MONITOR.
@@ -51,6 +59,9 @@ pub(super) struct Remote {
     pub opened: Option<bool>,
     pub class: Class,
     pub at: Instant,
+    /// Its share of the limits on how many there are at once.
+    #[allow(dead_code, reason = "given back when dropped")]
+    slots: Vec<Slot>,
 }
 
 #[derive(Debug)]
@@ -71,6 +82,8 @@ struct Place {
 pub(super) struct ReplyQueue {
     places: VecDeque<Place>,
     in_flight: usize,
+    /// Bytes of local replies that wait behind remote ones.
+    held: usize,
     next: Ticket,
 }
 
@@ -81,6 +94,11 @@ impl ReplyQueue {
     /// Requests on their way to the server.
     pub(super) const fn in_flight(&self) -> usize {
         self.in_flight
+    }
+
+    /// Bytes of the proxy's own replies that wait for others.
+    pub(super) const fn held_bytes(&self) -> usize {
+        self.held
     }
 
     /// The oldest place, if it waits for the server.
@@ -118,6 +136,7 @@ impl ReplyQueue {
         } else {
             let mut own = BytesMut::new();
             write(&mut own);
+            self.held += own.len() + size_of::<Place>();
             self.places.push_back(Place { content: Content::Local(Box::from(&*own)), silent });
         }
     }
@@ -133,9 +152,16 @@ impl ReplyQueue {
         let ticket = self.next;
         self.next = ticket.next();
         self.in_flight += 1;
-        let remote = Remote { ticket, expect, skip, opened: None, class, at };
+        let remote = Remote { ticket, expect, skip, opened: None, class, at, slots: Vec::new() };
         self.places.push_back(Place { content: Content::Remote(remote), silent });
         ticket
+    }
+
+    /// The request that was put in line last keeps these until it is answered.
+    pub(super) fn keep(&mut self, slots: Vec<Slot>) {
+        if let Some(Place { content: Content::Remote(remote), .. }) = self.places.back_mut() {
+            remote.slots = slots;
+        }
     }
 
     /// Removes the oldest place, which waited for the server, and lets local replies behind it go.
@@ -154,6 +180,7 @@ impl ReplyQueue {
     pub(super) fn flush(&mut self, out: &mut BytesMut) {
         while let Some(Place { content: Content::Local(bytes), .. }) = self.places.front() {
             out.extend_from_slice(bytes);
+            self.held = self.held.saturating_sub(bytes.len() + size_of::<Place>());
             self.places.pop_front();
         }
         if self.places.is_empty() && self.places.capacity() > PLACES_KEPT {
@@ -174,11 +201,14 @@ impl ReplyQueue {
             Content::Local(_) => false,
         })?;
         let mut bytes = BytesMut::new();
-        let hidden =
-            matches!(&place.content, Content::Remote(Remote { expect: Expect::Hidden, .. }));
+        let hidden = matches!(
+            &place.content,
+            Content::Remote(Remote { expect: Expect::Hidden | Expect::Page, .. })
+        );
         if !place.silent && !hidden {
             write(&mut bytes);
         }
+        self.held += bytes.len() + size_of::<Place>();
         let old = std::mem::replace(&mut place.content, Content::Local(Box::from(&*bytes)));
         self.in_flight -= 1;
         self.flush(out);

@@ -6,10 +6,13 @@ use bytes::BytesMut;
 
 use super::queue::Class;
 use super::queue::{Expect, Remote};
+use super::replay::Replay;
 use super::state::{
     Cause, Completed, Context, LARGE_REPLY_MEMORY, Route, Session, Step, Surplus, WINDOW_START,
 };
+use super::transaction::Executed;
 use super::{subscriptions, words};
+use crate::policy::Strip;
 use crate::resp::{Protocol, Request, encode};
 use crate::traffic::{Loss, Ticket};
 
@@ -29,7 +32,9 @@ impl Session {
             debug_assert!(ticket < front.ticket, "a reply overtook an earlier one");
             return None;
         }
-        if !matches!(front.expect, Expect::Plain) {
+        self.begin_script(kind);
+        let front = self.queue.front()?;
+        if !matches!(front.expect, Expect::Plain | Expect::Names(_)) {
             self.partial.extend_from_slice(chunk);
             if !done {
                 return None;
@@ -57,8 +62,11 @@ impl Session {
             || self.tracking
             || self.monitor
             || kind == b'>';
+        if !stateful && self.partial.is_empty() && self.queue.peek().is_some_and(|f| f.skip == 0) {
+            self.begin_script(kind);
+        }
         let plain = self.queue.front().is_some_and(|front| {
-            let plain = matches!(front.expect, Expect::Plain)
+            let plain = matches!(front.expect, Expect::Plain | Expect::Names(_))
                 || (matches!(front.expect, Expect::Block) && kind != b'-');
             plain && front.skip == 0
         });
@@ -83,18 +91,20 @@ impl Session {
             out.extend_from_slice(frame);
             return Ok(None);
         }
-        let in_pubsub = self.subscriptions.any() || self.subscriptions.pending > 0;
+        // A reply asked for before the first SUBSCRIBE may look like a message.
+        let acknowledges = |front: &mut Remote| matches!(front.expect, Expect::Acks { .. });
+        let in_pubsub = self.subscriptions.any() || self.queue.front().is_some_and(acknowledges);
         if kind == b'>' || (kind == b'*' && self.protocol == Protocol::Resp2 && in_pubsub) {
             match subscriptions::classify(frame) {
                 subscriptions::Frame::Ack { kind, subscribe, total } => {
                     return Ok(self.acknowledge(kind, subscribe, total, frame, out));
                 }
                 subscriptions::Frame::Message => {
-                    out.extend_from_slice(frame);
+                    self.write_push(frame, out);
                     return Ok(None);
                 }
                 subscriptions::Frame::Other if kind == b'>' => {
-                    out.extend_from_slice(frame);
+                    self.write_push(frame, out);
                     return Ok(None);
                 }
                 subscriptions::Frame::Other => {}
@@ -112,6 +122,14 @@ impl Session {
         Ok(self.handle_reply_frame(kind, frame, out))
     }
 
+    /// What nobody asked for at this moment, with the client's own names.
+    pub(super) fn write_push(&self, frame: &[u8], out: &mut BytesMut) {
+        match &self.names {
+            Some(prefix) => prefix.push(frame, out),
+            None => out.extend_from_slice(frame),
+        }
+    }
+
     /// An acknowledgement belongs to the oldest SUBSCRIBE or UNSUBSCRIBE; the server may also end a
     /// subscription by itself.
     fn acknowledge(
@@ -124,7 +142,7 @@ impl Session {
     ) -> Option<Completed> {
         let before = self.subscriptions.count(kind);
         self.subscriptions.note(kind, total);
-        out.extend_from_slice(frame);
+        self.write_push(frame, out);
         let front = self.queue.front()?;
         let Expect::Acks { named, left, kind: expected, subscribe: direction } = &mut front.expect
         else {
@@ -144,6 +162,45 @@ impl Session {
         self.finish(false, out)
     }
 
+    /// A script that answers anything but an error is there: its reply needs not be looked into.
+    fn begin_script(&mut self, kind: u8) {
+        let Some(front) = self.queue.front() else { return };
+        if kind == b'-' || kind == b'!' || !matches!(front.expect, Expect::Script(_)) {
+            return;
+        }
+        if let Expect::Script(replay) = std::mem::replace(&mut front.expect, Expect::Plain) {
+            self.executing &= !replay.held;
+            replay.note_run(&mut self.scripts_seen);
+            front.expect = replay.strip.map_or(Expect::Plain, Expect::Names);
+        }
+    }
+
+    /// The oldest place's script answers an error: it is passed on, or the script is sent again.
+    fn refute_script(
+        &mut self,
+        mut replay: Box<Replay>,
+        frame: &[u8],
+        alone: bool,
+        out: &mut BytesMut,
+    ) -> Option<Completed> {
+        self.executing &= !replay.held;
+        let silent = self.queue.front_silent();
+        let front = self.queue.front()?;
+        if let Some(wire) = replay.again(frame, alone) {
+            self.resend = Some((front.ticket, front.class == Class::Read));
+            front.expect = Expect::Script(replay);
+            self.executing = true;
+            self.wire = wire;
+            return None;
+        }
+        match replay.strip {
+            _ if silent => {}
+            Some(strip) => strip.frame(frame, out),
+            None => out.extend_from_slice(frame),
+        }
+        self.finish(true, out)
+    }
+
     /// A whole reply to the oldest place, which wants to look into it.
     fn handle_reply_frame(
         &mut self,
@@ -155,7 +212,10 @@ impl Session {
         let ok = kind == b'+';
         self.reply_bytes = frame.len();
         let silent = self.queue.front_silent();
+        let alone = self.queue.in_flight() == 1;
+        self.begin_script(kind);
         let front = self.queue.front()?;
+        let ticket = front.ticket;
         if front.opened == Some(false) {
             return self.end_unopened(out);
         }
@@ -168,6 +228,16 @@ impl Session {
                 // It still watches: a later EXEC there would answer nil without a reason.
                 self.lease_drop |= !ok;
             }
+            Expect::Page => {
+                hidden = true;
+                self.take_page(ticket, frame);
+            }
+            Expect::Names(strip) => {
+                if !silent {
+                    strip.frame(frame, out);
+                }
+                hidden = true;
+            }
             Expect::Acks { .. } => {
                 self.subscriptions.pending -= 1;
             }
@@ -176,22 +246,22 @@ impl Session {
                 self.lease_dirty |= !ok;
             }
             Expect::Select(database) => {
+                self.executing = false;
                 if ok {
                     self.database = database;
                     self.lease_dirty = true;
                 }
             }
             Expect::Exec(executed) => {
-                self.executing = false;
-                self.distrust_exec(frame);
-                let mut completed = BytesMut::new();
-                self.complete_exec(*executed, kind, frame, &mut completed);
-                if !silent {
-                    out.extend_from_slice(&completed);
-                }
+                self.take_executed(*executed, kind, frame, silent, out);
                 hidden = true;
             }
+            Expect::Script(replay) => return self.refute_script(replay, frame, alone, out),
             Expect::Tracking { on } => {
+                if let Some(prefix) = self.names.clone().filter(|_| error && !silent) {
+                    Strip::of_errors(prefix).frame(frame, out);
+                    hidden = true;
+                }
                 if ok {
                     self.tracking = on;
                 }
@@ -206,6 +276,23 @@ impl Session {
             out.extend_from_slice(frame);
         }
         self.finish(error, out)
+    }
+
+    fn take_executed(
+        &mut self,
+        executed: Executed,
+        kind: u8,
+        frame: &[u8],
+        silent: bool,
+        out: &mut BytesMut,
+    ) {
+        self.executing = false;
+        self.distrust_exec(frame);
+        let mut completed = BytesMut::new();
+        self.complete_exec(executed, kind, frame, &mut completed);
+        if !silent {
+            out.extend_from_slice(&completed);
+        }
     }
 
     /// MULTI was refused: EXEC's own error says less than what has happened.
@@ -231,8 +318,17 @@ impl Session {
         done: bool,
         out: &mut BytesMut,
     ) -> Option<Completed> {
-        if !self.queue.front_silent() {
-            out.extend_from_slice(chunk);
+        let silent = self.queue.front_silent();
+        match self.queue.front().map(|front| &front.expect) {
+            _ if silent => {}
+            Some(Expect::Names(strip)) if strip.concerns(kind) => {
+                let stripper = self.stripper.get_or_insert_default();
+                if !self.begun {
+                    stripper.reset();
+                }
+                stripper.feed(strip, chunk, out);
+            }
+            _ => out.extend_from_slice(chunk),
         }
         self.reply_bytes += chunk.len();
         self.begun = !done;
@@ -241,6 +337,9 @@ impl Session {
 
     fn finish(&mut self, error: bool, out: &mut BytesMut) -> Option<Completed> {
         let remote = self.queue.pop(out)?;
+        if self.in_flight() == 0 {
+            self.replay_bytes = 0;
+        }
         self.window = self.window.saturating_add(1);
         let last = std::mem::take(&mut self.reply_bytes);
         self.reply_size = last.max(self.reply_size - self.reply_size / 8);
@@ -268,8 +367,15 @@ impl Session {
             self.begun = false;
         }
         let remote = self.queue.replace(ticket, out, |out| encode::error(out, text.as_bytes()))?;
-        if matches!(remote.expect, Expect::Exec(_)) {
+        if self.in_flight() == 0 {
+            self.replay_bytes = 0;
+        }
+        if matches!(remote.expect, Expect::Exec(_) | Expect::Select(_)) {
             self.executing = false;
+        } else if let Expect::Script(replay) = &remote.expect {
+            self.executing &= !replay.held;
+        } else if matches!(remote.expect, Expect::Page) {
+            self.lose_page(ticket, loss);
         }
         Some(completed(&remote, true))
     }
@@ -305,7 +411,7 @@ impl Session {
         self.wire.clear();
         encode::request(&mut self.wire, [b"PING".as_slice()]);
         self.wire.extend_from_slice(request.raw());
-        Step::SendWire { route: Route::Pinned, ticket, skip: 1 }
+        self.send_wire(Route::Pinned, ticket, 1)
     }
 }
 

@@ -4,17 +4,32 @@
 
 use bytes::BytesMut;
 
+use super::admission::Halt;
 use super::queue::{Class, Expect};
-use super::state::{Cause, Context, Route, Session, Step, class_of};
+use super::state::{Cause, Context, Route, Session, Step, Wire};
 use super::{subscriptions, words};
-use crate::command::{self, Blocking, Effect, Flags, Spec, blocking};
-use crate::policy::{self, Refusal, Rule, Scratch};
+use crate::command::{Blocking, Effect, Flags, Spec, blocking};
+use crate::policy::{self, Grant, Moment, Refusal, Rule, Scratch};
 use crate::resp::{Protocol, Request, encode};
 
 impl Session {
-    /// One request. May be called again with the same request after [`Step::Wait`] and
-    /// [`Step::Acquire`]; nothing has changed then.
+    /// One request. May be called again with the same request after [`Step::Wait`],
+    /// [`Step::Pause`] and [`Step::Acquire`]; nothing has changed then.
     pub fn handle_request(
+        &mut self,
+        request: &Request<'_>,
+        ctx: &Context<'_>,
+        scratch: &mut Scratch,
+        out: &mut BytesMut,
+    ) -> Step {
+        let step = self.judge(request, ctx, scratch, out);
+        if self.admission.is_some() && !step.presents_again() {
+            self.admission = None;
+        }
+        step
+    }
+
+    fn judge(
         &mut self,
         request: &Request<'_>,
         ctx: &Context<'_>,
@@ -25,7 +40,7 @@ impl Session {
         if self.executing {
             return Step::Wait;
         }
-        let known = policy::known(command::lookup(request));
+        let known = policy::known(ctx.policy.lookup(request));
         let known = known.and_then(|spec| policy::arity(spec, request).map(|()| spec));
         let spec = match known {
             Ok(spec) => spec,
@@ -36,6 +51,7 @@ impl Session {
             Err(refusal) => return self.refuse(refusal, request, ctx, out),
         };
         self.last_command = Some(spec);
+        self.grant = Grant::default();
         if !self.authenticated && !spec.flags.has(Flags::NO_AUTH) {
             return self.reject(spec, words::NOAUTH, ctx, out);
         }
@@ -44,11 +60,48 @@ impl Session {
             let text = words::not_in_multi(spec.name, ctx.valkey);
             return self.refuse_text(text, out);
         }
-        match ctx.policy.permit(spec, request, self.database, scratch) {
-            Ok(()) => self.dispatch(spec, request, ctx, out),
+        let moment = Moment { database: self.database_then(), unix_ms: ctx.unix_ms };
+        match ctx.policy.permit(spec, request, &moment, scratch) {
+            Ok(_) if self.names_have_changed(spec, ctx) => {
+                self.refuse_text(words::PREFIX_CHANGED, out)
+            }
+            Ok(grant) => {
+                self.last_observed = grant.observed;
+                match self.admit(spec, ctx) {
+                    Ok(()) => {}
+                    Err(Halt::Until(until)) => return Step::Pause(until),
+                    Err(Halt::Refused(refusal)) => return self.refuse(refusal, request, ctx, out),
+                }
+                let changed = grant.changed;
+                self.grant = grant;
+                let step = if changed {
+                    self.wire = scratch.take_wire();
+                    self.dispatch_changed(spec, request, ctx, out)
+                } else {
+                    self.dispatch(spec, request, ctx, out)
+                };
+                if ctx.policy.heals_scripts() && !step.presents_again() {
+                    self.note_script(spec, request, ctx);
+                }
+                step
+            }
             Err(refusal) if refusal.rule == Rule::Incomplete => Step::Collect,
             Err(refusal) => self.refuse(refusal, request, ctx, out),
         }
+    }
+
+    /// The database in which the request at hand will run: a transaction may go to another.
+    fn database_then(&self) -> u32 {
+        let queued = self.transaction.as_ref().and_then(|transaction| transaction.database());
+        queued.unwrap_or(self.database)
+    }
+
+    /// Whether the policy puts another prefix before names than when this session subscribed or
+    /// began to track: replies that nobody asked for have the old one.
+    fn names_have_changed(&self, spec: &Spec, ctx: &Context<'_>) -> bool {
+        (self.tracking || self.subscriptions.any() || self.subscriptions.pending > 0)
+            && !spec.keys.is_empty()
+            && self.names.as_deref() != ctx.policy.prefix()
     }
 
     /// The policy's no.
@@ -60,6 +113,7 @@ impl Session {
         out: &mut BytesMut,
     ) -> Step {
         self.last_refusal = Some(refusal);
+        self.walking = None;
         let mut text = BytesMut::new();
         refusal.write_text(request, &mut text);
         match refusal.spec {
@@ -75,6 +129,23 @@ impl Session {
         } else {
             self.refuse_text(text, out)
         }
+    }
+
+    /// A request that the policy has changed: whatever would send it sends `self.wire` instead.
+    fn dispatch_changed(
+        &mut self,
+        spec: &'static Spec,
+        request: &Request<'_>,
+        ctx: &Context<'_>,
+        out: &mut BytesMut,
+    ) -> Step {
+        let Grant { split, companions, .. } = self.grant;
+        let step = self.dispatch(spec, request, ctx, out);
+        if let Step::Send { route, ticket, retry } = step {
+            let wire = Wire { skip: 0, retry, split, companions };
+            return Step::SendWire { route, ticket, wire };
+        }
+        step
     }
 
     fn dispatch(
@@ -105,6 +176,9 @@ impl Session {
             )
         {
             return self.queue_command(spec, request, ctx, out);
+        }
+        if let Some(walk) = self.grant.walk.take() {
+            return self.walk(walk, request, ctx, out);
         }
         if request.announced().is_some() && spec.effect != Effect::Shared {
             return Step::Collect;
@@ -148,6 +222,9 @@ impl Session {
         ctx: &Context<'_>,
         _out: &mut BytesMut,
     ) -> Step {
+        if let Some(script) = Self::named_script(spec, request, ctx) {
+            return self.forward_script(script, spec, request, ctx);
+        }
         let large = request.announced().is_some()
             || u64::try_from(request.raw().len()).unwrap_or(u64::MAX) >= ctx.limits.large_bytes;
         let class = class_of(spec);
@@ -162,5 +239,15 @@ impl Session {
             }
             Err(step) => step,
         }
+    }
+}
+
+pub(super) fn class_of(spec: &Spec) -> Class {
+    if spec.flags.has(Flags::WRITE) {
+        Class::Write
+    } else if spec.flags.has(Flags::READONLY) {
+        Class::Read
+    } else {
+        Class::Other
     }
 }

@@ -3,21 +3,25 @@
 //! Owns: [`Session`], [`Context`], [`Step`]: what goes in and what comes out. Never knows: what any one
 //! command does to the state.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::BytesMut;
 
 use super::about::About;
 use super::auth::Auth;
+use super::gates::{Admission, Gates};
 use super::queue::{Class, Expect, ReplyQueue};
+use super::replay::{Scripts, Sightings};
 use super::subscriptions::Subscriptions;
 use super::transaction::Transaction;
-use super::words;
-use crate::command::{Effect, Flags, Spec};
+use super::users::Name;
+use super::walking::Walking;
+use crate::command::Spec;
 use crate::config::ClientLimits;
-use crate::policy::{Policy, Refusal};
-use crate::resp::{Protocol, encode};
-use crate::traffic::{Loss, PoolKey, Ticket};
+use crate::policy::{Grant, Policy, Prefix, Refusal, Stripper};
+use crate::resp::Protocol;
+use crate::traffic::{PoolKey, Ticket};
 
 /// What a session needs to know of the world to judge one request.
 #[derive(Debug)]
@@ -32,6 +36,13 @@ pub struct Context<'a> {
     /// A pinned connection is at hand.
     pub has_lease: bool,
     pub now: Instant,
+    /// Milliseconds since 1970, if the policy wants them.
+    pub unix_ms: u64,
+    /// Another number whenever the server may have been restarted or replaced.
+    pub epoch: u64,
+    pub scripts: &'a Scripts,
+    /// What is used of the policy's limits.
+    pub gates: &'a Gates,
 }
 
 /// Which connection carries a request.
@@ -61,10 +72,16 @@ pub enum Step {
     Done,
     /// Send the request as it stands.
     Send { route: Route, ticket: Ticket, retry: bool },
-    /// Send what [`Session::take_wire`] gives; `skip` replies come before the one that counts.
-    SendWire { route: Route, ticket: Ticket, skip: u32 },
+    /// Send what [`Session::take_wire`] gives.
+    SendWire { route: Route, ticket: Ticket, wire: Wire },
+    /// Send what [`Session::take_wire`] gives, a request of the session's own, and present the same
+    /// request again when a reply has arrived.
+    Ask { route: Route, ticket: Ticket },
     /// Nothing has changed: present the same request again when a reply has arrived.
     Wait,
+    /// Nothing has changed: present the same request again at this time, or when
+    /// [`Session::poll_turn`] says so.
+    Pause(Instant),
     /// Nothing has changed: get a pinned connection, then present the same request again.
     Acquire(Cause),
     /// Make sure that a shared connection for this key works, then call [`Session::handle_opened`].
@@ -73,6 +90,29 @@ pub enum Step {
     Collect,
     /// Close when everything before is answered and written.
     Close,
+}
+
+impl Step {
+    /// Whether the same request comes again.
+    #[must_use]
+    pub const fn presents_again(&self) -> bool {
+        matches!(
+            self,
+            Self::Wait | Self::Pause(_) | Self::Ask { .. } | Self::Acquire(_) | Self::Collect
+        )
+    }
+}
+
+/// How the bytes of [`Session::take_wire`] are to be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Wire {
+    /// Replies that come before the one that counts.
+    pub skip: u32,
+    pub retry: bool,
+    /// Where the request itself ends; what follows goes behind its last byte.
+    pub split: usize,
+    /// Requests in what follows. Their replies belong to the next ticket, all but the last as `skip`.
+    pub companions: u32,
 }
 
 /// What the statistics want to know of a finished request.
@@ -101,7 +141,7 @@ pub struct Surplus;
 #[derive(Debug)]
 pub(super) enum Opening {
     Select(u32),
-    Hello { protocol: Protocol, name: Option<Vec<u8>>, authenticate: bool },
+    Hello { protocol: Protocol, name: Option<Vec<u8>>, user: Option<Name> },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -125,12 +165,19 @@ pub struct Session {
     pub(super) protocol: Protocol,
     pub(super) database: u32,
     pub(super) authenticated: bool,
+    /// Whose policy is in force.
+    pub(super) user: Name,
+    /// It may be another since the shell asked.
+    pub(super) user_is_new: bool,
+    /// The system's user at the other end of a Unix socket.
+    pub(super) uid: Option<u32>,
     pub(super) about: Option<Box<About>>,
     pub(super) queue: ReplyQueue,
     /// Where everything in flight travels.
     pub(super) flight: Route,
     pub(super) transaction: Option<Box<Transaction>>,
-    /// An EXEC is on its way whose answer changes what is known here: nothing may be judged before.
+    /// An EXEC or SELECT is on its way whose answer changes what is known here, or a script that may
+    /// have to be sent again: nothing may be judged before.
     pub(super) executing: bool,
     pub(super) watching: bool,
     pub(super) watch_lost: bool,
@@ -144,9 +191,23 @@ pub struct Session {
     pub(super) opening: Option<Box<Opening>>,
     pub(super) partial: BytesMut,
     pub(super) wire: BytesMut,
+    /// `wire` is to be sent for this place, with or without another try.
+    pub(super) resend: Option<(Ticket, bool)>,
+    /// At most so many bytes are kept for scripts that may have to be sent again.
+    pub(super) replay_bytes: usize,
+    pub(super) scripts_seen: Sightings,
+    /// What the policy made of the request at hand.
+    pub(super) grant: Grant,
+    /// What stands before the names of its subscriptions and invalidations.
+    pub(super) names: Option<Arc<Prefix>>,
+    /// Takes it off the reply in progress.
+    pub(super) stripper: Option<Box<Stripper>>,
+    pub(super) walking: Option<Box<Walking>>,
     pub(super) last_refusal: Option<Refusal>,
+    pub(super) last_observed: Option<Refusal>,
     pub(super) last_auth: Option<bool>,
     pub(super) last_command: Option<&'static Spec>,
+    pub(super) admission: Option<Box<Admission>>,
     /// Some of the oldest reply has gone to the client, not all.
     pub(super) begun: bool,
     /// Requests that may be on their way at once; grows with every reply, as nobody knows
@@ -158,15 +219,20 @@ pub struct Session {
 }
 
 impl Session {
-    /// A client that has just connected. `id` is what CLIENT ID answers.
+    /// A client that has just connected. `id` is what CLIENT ID answers, `uid` who it is on a Unix
+    /// socket.
     #[must_use]
-    pub fn new(id: u64, auth: &Auth) -> Self {
+    pub fn new(id: u64, auth: &Auth, uid: Option<u32>) -> Self {
+        let (user, authenticated) = auth.enter(uid);
         let key = PoolKey { protocol: Protocol::Resp2, database: 0 };
         Self {
             id,
             protocol: key.protocol,
             database: key.database,
-            authenticated: !auth.required(),
+            authenticated,
+            user,
+            user_is_new: false,
+            uid,
             about: None,
             queue: ReplyQueue::default(),
             flight: Route::Shared(key),
@@ -184,19 +250,23 @@ impl Session {
             opening: None,
             partial: BytesMut::new(),
             wire: BytesMut::new(),
+            resend: None,
+            replay_bytes: 0,
+            scripts_seen: Sightings::default(),
+            grant: Grant::default(),
+            names: None,
+            stripper: None,
+            walking: None,
             last_refusal: None,
+            last_observed: None,
             last_auth: None,
             last_command: None,
+            admission: None,
             begun: false,
             window: WINDOW_START,
             reply_bytes: 0,
             reply_size: 0,
         }
-    }
-
-    #[must_use]
-    pub const fn is_authenticated(&self) -> bool {
-        self.authenticated
     }
 
     /// The shared connections this session's commands belong on.
@@ -215,7 +285,16 @@ impl Session {
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         self.partial.capacity()
+            + self.replay_bytes
+            + self.queue.held_bytes()
+            + self.stripper.as_ref().map_or(0, |stripper| stripper.held_bytes())
             + self.transaction.as_ref().map_or(0, |transaction| transaction.held_bytes())
+    }
+
+    /// Bytes of replies that are known but must wait for others.
+    #[must_use]
+    pub const fn waiting_bytes(&self) -> usize {
+        self.queue.held_bytes()
     }
 
     /// The refusal of the request just presented, once.
@@ -223,12 +302,27 @@ impl Session {
         self.last_refusal.take()
     }
 
-    /// Whether the password of the request just presented was right, if it had one, once.
-    pub const fn take_auth(&mut self) -> Option<bool> {
-        self.last_auth.take()
+    /// The refusal that the request just presented would have met, were its rule not observed, once.
+    pub const fn take_observed(&mut self) -> Option<Refusal> {
+        self.last_observed.take()
+    }
+
+    /// The command of the request just presented if it passed, and what was against it.
+    #[must_use]
+    pub const fn passed(&self) -> Option<(&'static Spec, Option<&Refusal>)> {
+        match (self.last_command, &self.last_refusal) {
+            (Some(spec), None) => Some((spec, self.last_observed.as_ref())),
+            _ => None,
+        }
     }
 
     /// The command of the request just presented, if it is one.
+    #[must_use]
+    pub const fn command(&self) -> Option<&'static Spec> {
+        self.last_command
+    }
+
+    /// The same, once.
     pub const fn take_command(&mut self) -> Option<&'static Spec> {
         self.last_command.take()
     }
@@ -239,116 +333,9 @@ impl Session {
         self.queue.front().is_some_and(|front| front.class == Class::Blocking)
     }
 
-    /// Since when the oldest request on the pinned connection waits; `None` when it may.
-    #[must_use]
-    pub fn pinned_since(&self) -> Option<Instant> {
-        let front = self.queue.peek().filter(|_| self.flight == Route::Pinned)?;
-        (front.class != Class::Blocking).then_some(front.at)
-    }
-
-    /// Whether some of a reply from the pinned connection, not all, has been handed to the client.
-    #[must_use]
-    pub fn reply_has_begun(&self) -> bool {
-        self.begun && self.flight == Route::Pinned
-    }
-
     /// The bytes of [`Step::SendWire`].
     pub fn take_wire(&mut self) -> BytesMut {
         std::mem::take(&mut self.wire)
-    }
-
-    /// Whether the pinned connection must go before the next request.
-    #[must_use]
-    pub fn drops_lease(&self, dedicated: bool) -> bool {
-        (self.lease_drop || self.lease_dirty) && self.lease_need(dedicated) == LeaseNeed::Drop
-    }
-
-    /// Whether not even a request that waits for it may take the pinned connection.
-    #[must_use]
-    pub const fn shuns_lease(&self) -> bool {
-        self.lease_drop
-    }
-
-    /// What shall become of the pinned connection, if there is one.
-    #[must_use]
-    pub fn lease_need(&self, dedicated: bool) -> LeaseNeed {
-        let flies = self.in_flight() > 0 && self.flight == Route::Pinned;
-        if self.lease_drop && !flies && !self.lives_on_lease() {
-            LeaseNeed::Drop
-        } else if self.pins() || self.bulky > 0 || dedicated || flies {
-            LeaseNeed::Keep
-        } else if self.lease_dirty {
-            LeaseNeed::Drop
-        } else {
-            LeaseNeed::Return
-        }
-    }
-
-    /// The shell has given the pinned connection away.
-    pub fn handle_lease_gone(&mut self) {
-        self.lease_drop = false;
-        self.lease_dirty = false;
-        if self.watching {
-            // What was watched may change unseen: EXEC will answer nil, as if it had.
-            self.watching = false;
-            self.watch_lost = true;
-        }
-        if self.in_flight() == 0 || self.flight == Route::Pinned {
-            // Half a message, of a connection that nobody listens to any more.
-            self.partial.clear();
-        }
-    }
-
-    /// Whether the session's state lives on a pinned connection.
-    pub(super) fn pins(&self) -> bool {
-        self.watching || self.lives_on_lease()
-    }
-
-    /// Whether what is on the pinned connection cannot be had again, so that the session ends with it.
-    #[must_use]
-    pub fn lives_on_lease(&self) -> bool {
-        self.subscriptions.any() || self.subscriptions.pending > 0 || self.tracking || self.monitor
-    }
-
-    /// Whether nothing of this session is on the pinned connection, on its way or kept there.
-    #[must_use]
-    pub fn is_off_lease(&self) -> bool {
-        self.in_flight() == 0 && !self.pins()
-    }
-
-    /// Whether nothing but the memory of a large reply keeps the pinned connection.
-    #[must_use]
-    pub fn rests_on_lease(&self) -> bool {
-        self.bulky > 0 && self.is_settled() && !self.pins()
-    }
-
-    /// The next large reply finds the session as it was before the first.
-    pub const fn forget_large_reply(&mut self) {
-        self.bulky = 0;
-    }
-
-    pub(super) fn usual_route(&self, ctx: &Context<'_>) -> Route {
-        if ctx.dedicated || self.pins() || self.bulky > 0 {
-            Route::Pinned
-        } else {
-            Route::Shared(self.key())
-        }
-    }
-
-    pub(super) fn cause(&self, ctx: &Context<'_>) -> Cause {
-        if self.watching {
-            Cause::Watch
-        } else if self.subscriptions.any() || self.subscriptions.pending > 0 {
-            Cause::Subscribe
-        } else if self.monitor {
-            Cause::Monitor
-        } else if self.tracking {
-            Cause::Tracking
-        } else if ctx.dedicated {
-            Cause::Session
-        } else {
-            Cause::Large
-        }
     }
 
     /// Whether a request may take `route` at this moment: everything in flight must travel there
@@ -391,6 +378,12 @@ impl Session {
         }
     }
 
+    /// All of `self.wire`, for the reply after `skip` others.
+    pub(super) fn send_wire(&self, route: Route, ticket: Ticket, skip: u32) -> Step {
+        let wire = Wire { skip, split: self.wire.len(), ..Wire::default() };
+        Step::SendWire { route, ticket, wire }
+    }
+
     pub(super) fn enqueue(
         &mut self,
         route: Route,
@@ -402,56 +395,32 @@ impl Session {
     ) -> Result<Ticket, Step> {
         self.passable(route, cause, ctx)?;
         self.flight = route;
-        let silent = !matches!(expect, Expect::Hidden) && self.silence();
-        let pinned_skip = if route == Route::Pinned { skip } else { 0 };
-        Ok(self.queue.push_remote(expect, pinned_skip, class, ctx.now, silent))
-    }
-
-    /// Whether the reply to the request at hand is suppressed; uses up a SKIP.
-    pub(super) fn silence(&mut self) -> bool {
-        let silent = self.reply_mode != ReplyMode::On;
-        if self.reply_mode == ReplyMode::SkipNext {
-            self.reply_mode = ReplyMode::On;
+        let page = matches!(expect, Expect::Page);
+        let silent = !page && !matches!(expect, Expect::Hidden) && self.silence();
+        let expect = match (expect, self.grant.strip.take()) {
+            (Expect::Plain, Some(strip)) => Expect::Names(strip),
+            (Expect::Script(mut replay), strip) => {
+                replay.strip = strip;
+                Expect::Script(replay)
+            }
+            (expect @ (Expect::Acks { .. } | Expect::Tracking { .. }), strip) => {
+                self.names = strip.map(|strip| Arc::clone(strip.prefix()));
+                expect
+            }
+            (expect, _) => expect,
+        };
+        let pinned = |count: u32| if route == Route::Pinned { count } else { 0 };
+        let ticket = self.queue.push_remote(expect, pinned(skip), class, ctx.now, silent);
+        if self.admission.is_some() && !page {
+            let slots = self.take_slots();
+            self.queue.keep(slots);
         }
-        silent
-    }
-
-    /// The proxy's own reply, in line.
-    pub(super) fn answer(&mut self, out: &mut BytesMut, write: impl FnOnce(&mut BytesMut)) {
-        let silent = self.silence();
-        self.queue.push_local(silent, false, out, write);
-    }
-
-    /// An error instead of execution; spoils a transaction as Redis's `rejectCommand` does.
-    pub(super) fn refuse_text(&mut self, text: impl AsRef<[u8]>, out: &mut BytesMut) -> Step {
-        if let Some(transaction) = &mut self.transaction {
-            transaction.spoil();
+        if let Some(before) = self.grant.companions.checked_sub(1) {
+            // Silent: nothing of it reaches the client.
+            let expect = Expect::Plain;
+            self.queue.push_remote(expect, pinned(before), Class::Other, ctx.now, true);
         }
-        self.answer(out, |out| encode::error(out, text));
-        Step::Done
-    }
-
-    /// The request at hand will not be sent: no connection of the kind it needs can be had.
-    pub fn handle_unavailable(&mut self, loss: Loss, out: &mut BytesMut) {
-        let text = words::loss(loss);
-        let exec = self.last_command.is_some_and(|spec| spec.effect == Effect::Exec);
-        if exec && self.transaction.take().is_some() {
-            // Nothing is watched: what is watched has its connection at hand.
-            let line = [words::EXECABORT_BECAUSE, text.trim_start_matches("ERR ")].concat();
-            return self.answer(out, |out| encode::error(out, line));
-        }
-        self.refuse_text(&text, out);
-    }
-
-    /// The request at hand has an argument over the limit; its bytes are thrown away.
-    pub fn handle_oversize(&mut self, length: u64, ctx: &Context<'_>, out: &mut BytesMut) {
-        let text = words::oversize(length, ctx.limits.max_bulk_bytes);
-        self.refuse_text(&text, out);
-    }
-
-    /// The frame at hand is malformed: the last words of this session.
-    pub fn handle_protocol_error(&mut self, message: &str, out: &mut BytesMut) {
-        self.answer(out, |out| encode::error(out, message.as_bytes()));
+        Ok(ticket)
     }
 
     /// Whether everything that was asked is answered.
@@ -464,15 +433,5 @@ impl Session {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.is_settled() && self.transaction.is_none() && !self.pins()
-    }
-}
-
-pub(super) fn class_of(spec: &Spec) -> Class {
-    if spec.flags.has(Flags::WRITE) {
-        Class::Write
-    } else if spec.flags.has(Flags::READONLY) {
-        Class::Read
-    } else {
-        Class::Other
     }
 }

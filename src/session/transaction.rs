@@ -5,6 +5,7 @@
 use bytes::BytesMut;
 
 use crate::command::Spec;
+use crate::policy::Strip;
 use crate::resp::RequestBuf;
 
 /// Commands queued since MULTI.
@@ -14,6 +15,8 @@ pub(super) struct Transaction {
     pub count: u32,
     pub spoiled: bool,
     pub specials: Vec<(u32, Special)>,
+    /// Bytes of requests that are answered here.
+    pub kept: usize,
 }
 
 /// A queued command whose reply, or effect on the session, is the proxy's.
@@ -25,6 +28,10 @@ pub(super) enum Special {
     Acknowledged,
     /// Executed there; on success the session is in that database.
     Select(u32),
+    /// Names in its reply carry the prefix of the policy.
+    Names(Strip),
+    /// A request of the proxy's own: the client's array has no place for it.
+    Swallow,
 }
 
 /// What is left to do when EXEC's array arrives.
@@ -32,14 +39,30 @@ pub(super) enum Special {
 pub(super) struct Executed(pub Vec<(u32, Special)>);
 
 impl Transaction {
+    /// Where the commands queued so far lead.
+    pub(super) fn database(&self) -> Option<u32> {
+        self.specials.iter().rev().find_map(|(_, special)| match special {
+            Special::Select(database) => Some(*database),
+            Special::Local(..) | Special::Acknowledged | Special::Names(_) | Special::Swallow => {
+                None
+            }
+        })
+    }
+
     /// EXEC will answer EXECABORT.
     pub(super) fn spoil(&mut self) {
         self.spoiled = true;
         self.wire = BytesMut::new();
         self.specials = Vec::new();
+        self.kept = 0;
     }
 
     pub(super) fn held_bytes(&self) -> usize {
-        self.wire.capacity()
+        self.wire.capacity() + self.kept + self.specials.capacity() * size_of::<(u32, Special)>()
+    }
+
+    /// What `limits.max_transaction` bounds.
+    pub(super) fn size(&self) -> usize {
+        self.wire.len() + self.kept + self.specials.len() * size_of::<(u32, Special)>()
     }
 }

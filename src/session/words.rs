@@ -13,6 +13,7 @@ pub(super) const NOAUTH: &str = "NOAUTH Authentication required.";
 pub(super) const WRONGPASS: &str = "WRONGPASS invalid username-password pair or user is disabled.";
 pub(super) const NO_PASSWORD_SET: &str = "ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?";
 pub(super) const HELLO_NOAUTH: &str = "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time";
+pub(super) const USER_STAYS: &str = "ERR respgate: the user cannot change while SUBSCRIBE or CLIENT TRACKING is in force, because channels and keys carry the prefix of its policy; send RESET first";
 pub(super) const NOPROTO: &str = "NOPROTO unsupported protocol version";
 pub(super) const PROTO_NOT_INTEGER: &str = "ERR Protocol version is not an integer or out of range";
 pub(super) const SYNTAX: &str = "ERR syntax error";
@@ -31,6 +32,7 @@ pub(super) const MULTI_TOO_LARGE: &str = "ERR respgate: the transaction is large
 pub(super) const MULTI_REFUSED: &str = "ERR respgate: the server refused MULTI, so the queued commands ran one by one; give respgate's user there +@transaction";
 
 pub(super) const TRACKING_REDIRECT: &str = "ERR respgate: CLIENT TRACKING with REDIRECT is not available through respgate; use RESP3, where invalidations arrive on the same connection";
+pub(super) const PREFIX_CHANGED: &str = "ERR respgate: keys.prefix has changed while SUBSCRIBE or CLIENT TRACKING is in force; connect anew";
 pub(super) const NOT_IN_MULTI_HERE: &str =
     "ERR respgate: this command inside MULTI is not available through respgate";
 pub(super) const NEVER: &str = "ERR respgate: this command speaks a replication or debugging stream and cannot pass through a proxy; connect to the server itself";
@@ -54,6 +56,13 @@ pub(super) fn oversize(length: u64, limit: u64) -> String {
     )
 }
 
+/// The same, of the policy's limit, where the command is not at hand any more.
+pub(super) fn too_long(length: u64, limit: u64) -> String {
+    format!(
+        "NOPERM respgate: an argument has {length} bytes (rule value); at most {limit} are allowed"
+    )
+}
+
 /// What a client hears when its request gets no reply from the server.
 pub(super) fn loss(loss: Loss) -> String {
     match loss {
@@ -65,7 +74,7 @@ pub(super) fn loss(loss: Loss) -> String {
             "ERR respgate: upstream connection lost, outcome unknown; the command may have been executed".to_owned()
         }
         Loss::Abandoned => {
-            "ERR respgate: the request was given up before it was whole, because an argument is larger than limits.max_bulk or its framing is broken; it was not executed".to_owned()
+            "ERR respgate: the request was given up before it was whole, because an argument is larger than limits.max_bulk or policy.values.max_bytes, or its framing is broken; it was not executed".to_owned()
         }
         Loss::MultiRefused => MULTI_REFUSED.to_owned(),
         Loss::TimedOut => {

@@ -156,6 +156,7 @@ labels! {
     DenyRule as "rule" {
         Command = "command", Category = "category", Namespace = "namespace", Channel = "channel",
         Arity = "arity", Unknown = "unknown", Syntax = "syntax", Script = "script",
+        Key = "key", Value = "value", Ttl = "ttl", Rate = "rate", Concurrency = "concurrency",
         Other = "other",
     }
 

@@ -118,6 +118,13 @@ metrics! {
     pipeline_depth: Histogram<Batch>,
     /// Commands refused by policy. Commands beyond the first 32 are "other".
     commands_denied_total: Denied,
+    /// Commands that passed although a rule is against them, because it is only observed.
+    policy_would_deny_total: Denied,
+
+    /// Commands that the server describes otherwise than respgate knows them.
+    command_table_differences: Gauge,
+    /// Commands of the server that respgate's own table does not have.
+    command_table_missing: Gauge,
 
     /// 1 if at least one connection to the server is usable.
     upstream_up: Flag,

@@ -21,7 +21,8 @@ const DEBOUNCE: Duration = Duration::from_millis(250);
 /// … or after this long, in a directory where it is never quiet.
 const DEBOUNCE_MAX: Duration = Duration::from_secs(2);
 
-/// Watches any files: certificates, passwords, configuration. Watched are the *directories* of each
+/// Watches any files: certificates, passwords, configuration; a path may also be a directory and stands
+/// for the files in it. Watched are the *directories* of each
 /// path and of what the path leads to: Kubernetes replaces a link beside the file (`..data`) and
 /// never the file, and others rename a new file over it, after which a watch on the file is blind.
 ///
@@ -88,7 +89,14 @@ impl Watch {
     }
 
     fn stamps(&self) -> Vec<Option<Stamp>> {
-        self.paths.iter().map(|path| Stamp::of(path).ok()).collect()
+        let mut stamps = Vec::new();
+        for path in &self.paths {
+            stamps.push(Stamp::of(path).ok());
+            let mut entries = entries(path);
+            entries.sort();
+            stamps.extend(entries.iter().map(|entry| Stamp::of(entry).ok()));
+        }
+        stamps
     }
 
     /// Installs the watches anew (what paths lead to may have changed), then takes the state that
@@ -124,10 +132,17 @@ impl Watch {
     fn directories(&self) -> BTreeSet<PathBuf> {
         let targets = self.paths.iter().filter_map(|path| path.canonicalize().ok());
         let all = self.paths.iter().cloned().chain(targets);
-        all.map(|path| match path.parent() {
+        let own = self.paths.iter().filter(|path| path.is_dir()).cloned();
+        let above = all.map(|path| match path.parent() {
             Some(parent) if parent != Path::new("") => parent.to_path_buf(),
             _ => PathBuf::from("."),
-        })
-        .collect()
+        });
+        own.chain(above).collect()
     }
+}
+
+/// What is in a directory; nothing when it is none.
+fn entries(path: &Path) -> Vec<PathBuf> {
+    let found = std::fs::read_dir(path).into_iter().flatten();
+    found.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect()
 }

@@ -22,7 +22,7 @@ use super::read_ahead::ReadAhead;
 use super::stream::Stream;
 use crate::base::clock;
 use crate::config::{self, HostPort};
-use crate::resp::Protocol;
+use crate::resp::{Protocol, Value};
 use crate::tls::{self, Candidate, Identity, TlsStore};
 use crate::traffic::{PoolKey, Unavailable};
 
@@ -31,6 +31,7 @@ const KEEPALIVE_PROBES: u32 = 3;
 
 /// Probes ask for what every server has.
 const PROBE_KEY: PoolKey = PoolKey { protocol: Protocol::Resp2, database: 0 };
+const COMMAND: &[u8] = b"*1\r\n$7\r\nCOMMAND\r\n";
 
 /// Opens connections to one server; cheap to clone.
 #[derive(Clone, Debug)]
@@ -182,6 +183,30 @@ impl Dialer {
         // The proof is complete; a server that does not say goodbye takes nothing from it.
         let _ = link.stream.shutdown().await;
         Ok(())
+    }
+
+    /// Asks the server for its commands, on a connection of its own. The reply may be an error.
+    ///
+    /// # Errors
+    ///
+    /// When there is no reply.
+    pub async fn commands(&self) -> Result<Value, DialError> {
+        self.reply_to(COMMAND).await
+    }
+
+    /// Asks the server once, on a connection of its own: `request` is one request in RESP.
+    ///
+    /// # Errors
+    ///
+    /// When there is no reply.
+    pub async fn reply_to(&self, request: &[u8]) -> Result<Value, DialError> {
+        let Link { mut stream, .. } = self.dial(PROBE_KEY).await?;
+        let asked = timeout(self.0.connect_timeout, self.0.ask(&mut stream, request)).await;
+        let wait = self.0.connect_timeout;
+        let late = |_| DialError::timed_out(&self.0.address, wait, "no answer to a question");
+        let reply = asked.map_err(late)??;
+        let _ = stream.shutdown().await;
+        Ok(reply)
     }
 
     async fn open(
@@ -341,6 +366,23 @@ impl Inner {
         self.setinfo.store(greeting.manners().setinfo, Ordering::Relaxed);
         self.ping.store(greeting.manners().ping, Ordering::Relaxed);
         Ok(facts)
+    }
+
+    /// One request with one reply, on a connection that nobody else uses.
+    async fn ask(&self, stream: &mut Stream, request: &[u8]) -> Result<Value, DialError> {
+        send(stream, request).await.map_err(|error| self.broken(&error, stream))?;
+        let mut inbox = Inbox::default();
+        loop {
+            match inbox.take(PROBE_KEY.protocol) {
+                Err(NotAReply) => return Err(self.nonsense("gives an answer that is not read")),
+                Ok(Some(reply)) => return Ok(reply),
+                Ok(None) => match stream.read_buf(inbox.bytes_mut()).await {
+                    Ok(0) => return Err(self.closed(stream)),
+                    Ok(_) => {}
+                    Err(error) => return Err(self.broken(&error, stream)),
+                },
+            }
+        }
     }
 
     fn at_server(&self, error: DialError) -> DialError {

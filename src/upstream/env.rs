@@ -27,6 +27,8 @@ pub(super) struct Env {
     pub large_bytes: u64,
     pub metrics: Figures,
     pub valkey: Cell<bool>,
+    /// Connections that have come or gone.
+    pub epoch: Cell<u64>,
     dialer: Dialer,
     handshakes: Semaphore,
     entropy: RefCell<Entropy>,
@@ -45,6 +47,7 @@ impl Env {
             large_bytes,
             metrics: Figures::new(metrics),
             valkey: Cell::new(false),
+            epoch: Cell::new(0),
             dialer,
             handshakes: Semaphore::new(HANDSHAKES_MAX),
             entropy: RefCell::new(Entropy::from_seed(seed)),
@@ -57,8 +60,14 @@ impl Env {
         self.metrics.dialed(link.as_ref());
         if let Ok(link) = &link {
             self.valkey.set(link.facts.server == "valkey");
+            self.note_change();
         }
         link
+    }
+
+    /// A connection has come or gone: the server may be another one.
+    pub(super) fn note_change(&self) {
+        self.epoch.set(self.epoch.get().wrapping_add(1));
     }
 
     /// Whether the connection was made with the identity and password in force.

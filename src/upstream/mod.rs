@@ -139,10 +139,23 @@ impl Upstream {
         self.shared.borrow().values().any(|shared| shared.is_up())
     }
 
+    /// What the server says of itself, while any shared connection to it is up.
+    #[must_use]
+    pub fn facts(&self) -> Option<Facts> {
+        self.shared.borrow().values().find_map(|shared| shared.facts())
+    }
+
     /// Whether the server is a Valkey, as far as it is known yet.
     #[must_use]
     pub fn is_valkey(&self) -> bool {
         self.env.valkey.get()
+    }
+
+    /// Another number whenever a connection has come or gone: what was known of the server may not be
+    /// true any more.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.env.epoch.get()
     }
 
     /// Connects before the first client asks.

@@ -52,7 +52,9 @@ async fn run(shared: Rc<Shared>, env: Rc<Env>) {
             Ok(link) => {
                 attempt = 0;
                 shared.inner.borrow_mut().up(&facts_of(&link));
-                match drive(&shared, &env, link).await {
+                let ended = drive(&shared, &env, link).await;
+                env.note_change();
+                match ended {
                     Ended::Replaced(link) => successor = Some(*link),
                     Ended::Closed => {
                         shared.inner.borrow_mut().facts = None;

@@ -44,6 +44,95 @@ fn listeners() {
 }
 
 #[test]
+fn policies() {
+    check("[policies.a]\npreset = \"cache\"\n[policies.b-1_X.keys]\nmax_bytes = 5", &[]);
+    check(
+        "[[listener]]\naddress = \"unix:x\"\npolicy = \"reprots\"\n[policies.reports]",
+        &["f:8:10: listener.1.policy: there is no policy \"reprots\""],
+    );
+    check(
+        "[[user]]\nname = \"a\"\npolicy = \"x\"",
+        &["f:8:10: user.0.policy: there is no policy \"x\""],
+    );
+    let named = "[[user]]\nname = \"a\"\npolicy = ";
+    for (more, expected) in [
+        ("\"reprots\"\n[policies.reports]\n[policies.cache]", "did you mean reports?"),
+        ("\"x\"\n[policies.reports]\n[policies.cache]", "there are: cache, reports"),
+        ("\"x\"", "write [policies.x]"),
+    ] {
+        assert_eq!(hint(&format!("{named}{more}")), expected);
+    }
+    check(
+        "[policies.a]\nacl = 1\nrules = 1\nkeys = { prefix = \"\" }\n[policies.b.ttl]\nmaxx = 1",
+        &[
+            "f:7:7: policies.a.acl: expected text in quotes, found a number",
+            "f:8:1: policies.a.rules: unknown key",
+            "f:9:19: policies.a.keys.prefix: empty",
+            "f:11:1: policies.b.ttl.maxx: unknown key",
+        ],
+    );
+    check(
+        "[policies]\n\"a.b\" = {}\n\"\" = {}\n12 = {}\nx = 1",
+        &[
+            "f:7:1: policies: \"a.b\" is not a name",
+            "f:7:1: policies.a.b: unknown key",
+            "f:8:1: policies: \"\" is not a name",
+            "f:9:1: policies: \"12\" is not a name",
+            "f:10:5: policies.x: expected a table",
+        ],
+    );
+}
+
+#[test]
+fn users() {
+    let hash = format!("#{}", "0f".repeat(32));
+    let user = "[[user]]\nname = \"a\"\n";
+    check(&format!("{user}passwords = [{hash:?}, {hash:?}]\nuids = [0, 4294967295]"), &[]);
+    check(&format!("{user}passwords = []\nnopass = true\n[users]\nacl_file = \"x\""), &[]);
+    check(
+        "[[listener]]\naddress = \"unix:x\"\nauth = \"users\"",
+        &["f:8:8: listener.1.auth: there are no users"],
+    );
+    check("[[listener]]\naddress = \"unix:x\"\nauth = \"users\"\n[users]\nacl_file = \"x\"", &[]);
+    check(
+        "[[listener]]\naddress = \"unix:x\"\nauth = \"users\"\npassword_env = \"X\"\n[[user]]\nname = \"a\"",
+        &["f:8:8: listener.1.auth: contradicts the password"],
+    );
+    check("[[user]]", &["f:6:1: user.0.name: missing"]);
+    check(
+        "[[user]]\nname = \"a b\"",
+        &["f:7:8: user.0.name: a user name has no spaces and no control characters"],
+    );
+    check(&format!("{user}{user}"), &["f:9:8: user.1.name: another user has this name"]);
+    check(
+        &format!("{user}uids = [1]\n[[user]]\nname = \"b\"\nuids = [2, 1]"),
+        &["f:11:8: user.1.uids: one stands twice"],
+    );
+    check(
+        &format!("{user}uids = [-1]"),
+        &["f:8:8: user.0.uids: \"-1\" is not a whole number in range"],
+    );
+    check(
+        &format!("{user}nopass = true\npassword_env = \"X\""),
+        &["f:8:10: user.0.nopass: contradicts the passwords"],
+    );
+    check(
+        &format!("{user}password = \"hunter2\""),
+        &["f:8:1: user.0.password: a password does not belong in a configuration"],
+    );
+    for word in [">hunter2", "hunter2", "#hunter2", &hash[1..], &hash.to_uppercase(), "#"] {
+        check(
+            &format!("{user}passwords = [{hash:?}, {word:?}]"),
+            &[
+                "f:8:13: user.0.passwords: one is not # and 64 lower-case hexadecimal digits, the SHA-256 of a password",
+            ],
+        );
+    }
+    let config = good(&format!("{MINIMAL}{user}passwords = [{hash:?}]"));
+    assert!(!format!("{config:?}").contains("0f0f"), "{config:?}");
+}
+
+#[test]
 fn secrets_and_names() {
     check(
         "[upstream.auth]\npassword_env = \"hunter-2\"",
@@ -184,4 +273,89 @@ fn the_way_to_the_server() {
     let problems = parse("", "f", none()).unwrap_err();
     let keys: Vec<&str> = problems.iter().map(|problem| problem.key.as_str()).collect();
     assert_eq!(keys, ["upstream.address", "upstream.tls", "listener"]);
+}
+
+#[test]
+fn scripts() {
+    check(
+        "[policy.scripts]\nallow = [\"e0e1f9\"]",
+        &["f:7:9: policy.scripts.allow: \"e0e1f9\" is no SHA-1 of a script"],
+    );
+    let sha = "e0e1f9fabfc9d4800c877a703b823ac0578ff8db";
+    check(
+        &format!("[policy.scripts]\nallow = [\"{sha}\"]\nallow_functions = [\"f\"]"),
+        &[
+            "f:7:9: policy.scripts.allow: without effect",
+            "f:8:19: policy.scripts.allow_functions: without effect",
+        ],
+    );
+    check(
+        "[policy.scripts]\nmode = \"deny\"\ndirectory = \"x\"",
+        &["f:8:13: policy.scripts.directory: without effect"],
+    );
+    check(
+        &format!("[policy.scripts]\nmode = \"allowlist\"\nallow = [\"{sha}\"]\ndirectory = \"x\""),
+        &[],
+    );
+}
+
+#[test]
+fn limits_of_the_policy() {
+    check("[[policy.limit]]", &["f:6:1: policy.limit.0.commands: missing"]);
+    check(
+        "[[policy.limit]]\ncommands = \"@all\"\nburst = 3",
+        &["f:8:9: policy.limit.0.burst: without effect"],
+    );
+    check(
+        "[[policy.limit]]\ncommands = \"@all\"\nrate = \"fast\"\nburst = 3",
+        &["f:8:8: policy.limit.0.rate: \"fast\" is not a rate"],
+    );
+    check(
+        "[[policy.limit]]\ncommands = \"@all\"\nconcurrency = 0",
+        &["f:8:15: policy.limit.0.concurrency: must be more than 0"],
+    );
+}
+
+#[test]
+fn times_to_live() {
+    let ttl = |text: &str, expected: &[&str]| {
+        let expected: Vec<String> = expected.iter().map(|line| format!("f:{line}")).collect();
+        let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
+        check(&format!("[policy.ttl]\n{text}"), &expected);
+    };
+    ttl("on_missing = \"inject\"\ndefault = \"1h\"\nmax = \"1h\"\nexempt = [\"lock:*\"]", &[]);
+    ttl("on_missing = \"reject\"\napply_to = [\"cache:*\"]", &[]);
+    ttl("on_missing = \"inject\"", &["7:14: policy.ttl.on_missing: \"inject\" needs a default"]);
+    ttl(
+        "on_missing = \"inject\"\ndefault = \"2h\"\nmax = \"1h\"",
+        &["8:11: policy.ttl.default: default is 2h, more than max, which is 1h"],
+    );
+    ttl("max = \"0\"", &["7:7: policy.ttl.max: must be at least 1s"]);
+    ttl("default = \"999ms\"", &["7:11: policy.ttl.default: must be at least 1s"]);
+    ttl("exempt = [\"a*\"]", &["7:10: policy.ttl.exempt: without effect"]);
+    ttl(
+        "max = \"1h\"\napply_to = [\"a[b\", \"a[b]\", \"a\\\\\"]",
+        &[
+            "8:12: policy.ttl.apply_to: \"a[b\" has a bracket that is not closed",
+            "8:12: policy.ttl.apply_to: \"a\\\\\" ends with a backslash",
+        ],
+    );
+}
+
+#[test]
+fn keys_and_values() {
+    check("[policy.keys]\nmax_bytes = 0", &["f:7:13: policy.keys.max_bytes: must be more than 0"]);
+    check(
+        "[policy.values]\nmax_bytes = 0",
+        &["f:7:13: policy.values.max_bytes: must be more than 0"],
+    );
+    check(
+        "[policy.values]\nmax_args = 0",
+        &["f:7:12: policy.values.max_args: must be more than 0"],
+    );
+    check(
+        "[policy.keys]\npattern = \"[a\"",
+        &["f:7:11: policy.keys.pattern: \"[a\" has a bracket that is not closed"],
+    );
+    check("[policy.keys]\npattern = \"\\\\[a\"\ndeny = [\"x\", \"[]\"]", &[]);
 }

@@ -2,11 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may crash")]
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use respgate::config::*;
 
+mod commands;
 mod contradictions;
 mod layers;
 
@@ -63,6 +65,7 @@ fn the_smallest_file_means_the_defaults() {
             mode: 0o660,
             group: None,
             auth: ClientAuth::Off,
+            policy: None,
         }],
         upstream: Upstream {
             address: HostPort { host: "redis.example.com".to_owned(), port: 6380 },
@@ -80,8 +83,13 @@ fn the_smallest_file_means_the_defaults() {
             retry: Retry::default(),
         },
         policy: Rules::default(),
+        commands: Commands::default(),
+        policies: BTreeMap::new(),
+        users: Vec::new(),
+        acl_file: None,
         limits: ClientLimits::default(),
         telemetry: Telemetry::default(),
+        admin: Admin::default(),
         drain: Drain::default(),
     };
     assert_eq!(config, expected);
@@ -190,7 +198,7 @@ respgate.toml:9:7: drain.max: a duration needs a unit
 respgate.toml:10:7: drain.min: "1w" is not a duration
   hint: the units are ms, s, m, h and d, as in "300s"
 respgate.toml:11:2: colour: unknown key
-  hint: known here: drain, limits, listener, policy, telemetry, upstream"#
+  hint: known here: admin, commands, drain, limits, listener, policies, policy, telemetry, upstream, user, users"#
     );
 }
 
@@ -258,7 +266,10 @@ fn hints() {
     assert_eq!(hint("[upstream.pool]\nidel_timeout = 1"), "did you mean idle_timeout?");
     assert_eq!(hint("[limit]\nx = 1"), "did you mean limits?");
     assert_eq!(hint("[upstream.pool]\nmax_clients = 1"), "did you mean limits.max_clients?");
-    assert_eq!(hint("[policy]\nrules = 1"), "known here: acl, preset");
+    assert_eq!(
+        hint("[policy]\nrules = 1"),
+        "known here: acl, keys, limit, mode, observe, preset, scripts, ttl, values"
+    );
     assert_eq!(hint("[limits]\nmax_bulk = \"64MB\""), "write \"64MiB\"");
     assert!(hint("[upstream.auth]\npassword = \"hunter2\"").contains("password_file"));
 }
@@ -291,6 +302,10 @@ fn a_later_problem_stands_where_its_key_does() {
     assert_eq!(problem.to_string(), format!("{}:7:7: policy.acl: unknown command", path.display()));
 }
 
+fn good_user() -> User {
+    good(&format!("{MINIMAL}[[user]]\nname = \"a\"")).users.remove(0)
+}
+
 #[test]
 fn what_a_reload_can_take_up() {
     let old = good(MINIMAL);
@@ -309,6 +324,10 @@ fn what_a_reload_can_take_up() {
     check(&|c| c.upstream.tls.as_mut().unwrap().cert = "x".into(), &[], &["upstream.tls"]);
     check(&|c| c.upstream.tls = None, &[], &["upstream.insecure_plaintext"]);
     check(&|c| c.listeners[0].auth = ClientAuth::Ignore, &["listener.auth"], &[]);
+    check(&|c| c.listeners[0].policy = Some("x".to_owned()), &["listener.policy"], &[]);
+    check(&|c| drop(c.policies.insert("x".to_owned(), Rules::default())), &["policies"], &[]);
+    check(&|c| c.users.push(good_user()), &["user"], &[]);
+    check(&|c| c.acl_file = Some("x".into()), &["users.acl_file"], &[]);
     check(&|c| c.listeners[0].mode = 0, &[], &["listener"]);
     check(&|c| c.listeners.clear(), &[], &["listener"]);
     check(&|c| c.upstream.address.port = 1, &[], &["upstream.address"]);

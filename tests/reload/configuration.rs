@@ -126,7 +126,8 @@ fn what_is_wrong_changes_nothing() {
 fn the_same_in_other_words() {
     let (server, proxy) = stage();
     serves(&proxy);
-    let old = connections(&server);
+    let old = connections_after(&server, &["set", "blpop"]);
+    assert_eq!(old.len(), 2);
     proxy.reconfigure("max_bulk = \"1MiB\"", "# one mebibyte\nmax_bulk = \"1024KiB\"");
     proxy.hang_up();
     wait_until("it looks", || attempts(&proxy, "config", "unchanged") > 0.5);

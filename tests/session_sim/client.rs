@@ -61,7 +61,7 @@ pub struct Client {
 impl Client {
     pub fn new(id: u64, auth: &Auth) -> Self {
         Self {
-            session: Session::new(id, auth),
+            session: Session::new(id, auth, None),
             reference: Reference::new(id),
             pending: VecDeque::new(),
             waiting: Waiting::No,

@@ -8,7 +8,7 @@ use std::time::Instant;
 use respgate::config::ClientLimits;
 use respgate::policy::{Policy, Scratch};
 use respgate::resp::RequestBuf;
-use respgate::session::{Auth, Context, LeaseNeed, Route, Step};
+use respgate::session::{Auth, Context, Gates, LeaseNeed, Route, Scripts, Step};
 use respgate::traffic::{Facts, Loss, OpenFailure, PoolKey, Ticket, Unavailable};
 
 use super::client::{Client, Flying, Lease, Waiting};
@@ -49,6 +49,8 @@ pub struct World {
     auth: Auth,
     limits: ClientLimits,
     scratch: Scratch,
+    scripts: Scripts,
+    gates: Gates,
     now: Instant,
 }
 
@@ -71,6 +73,8 @@ impl World {
             auth,
             limits,
             scratch: Scratch::default(),
+            scripts: Scripts::default(),
+            gates: Gates::default(),
             now,
         }
     }
@@ -117,6 +121,10 @@ impl World {
             valkey: false,
             has_lease: client.lease.is_some(),
             now: self.now,
+            unix_ms: 0,
+            epoch: 0,
+            scripts: &self.scripts,
+            gates: &self.gates,
         };
         let request = request.as_request();
         let step =
@@ -134,11 +142,13 @@ impl World {
                 client.waiting = Waiting::Reply;
                 return;
             }
+            Step::Ask { .. } => panic!("no policy walks here"),
             Step::Acquire(cause) => {
                 assert!(client.lease.is_none(), "has what it asks for");
                 client.waiting = Waiting::Lease(cause);
                 return;
             }
+            Step::Pause(_) => panic!("nothing is limited"),
             Step::Collect => panic!("every request is whole"),
             Step::Done => {
                 client.reference.ask(&words, Fate::Executed);
@@ -161,8 +171,8 @@ impl World {
             Step::Send { route, ticket, retry } => {
                 self.send(at, &words, route, ticket, 0, retry, refuse)
             }
-            Step::SendWire { route, ticket, skip } => {
-                self.send(at, &words, route, ticket, skip, false, refuse);
+            Step::SendWire { route, ticket, wire } => {
+                self.send(at, &words, route, ticket, wire.skip, wire.retry, refuse);
             }
         }
         self.clients[at].pending.pop_front();

@@ -163,7 +163,8 @@ fn general(spec: &'static Spec, prefix: &str) -> Option<Form> {
             | KeySpec::Streams
             | KeySpec::Migrate
             | KeySpec::Debug
-            | KeySpec::Tracking => return None,
+            | KeySpec::Tracking
+            | KeySpec::Unknown => return None,
         }
     }
     if places.is_empty() {

@@ -388,7 +388,7 @@ const DATA: &[&str] = &[
     "BITOP OR @b @b @b",
     "PFADD @b a#",
     "PFCOUNT @b",
-    "EVAL return{KEYS[1],ARGV[1],redis.call('TYPE',KEYS[1])} 1 @s #",
+    "EVAL return{#KEYS,ARGV[1],redis.call('TYPE',KEYS[1])} 1 @s #",
     "EVAL return(redis.call('INCR',KEYS[1])) 1 @n",
     "EVALSHA 0000 0",
     "DBSIZE",

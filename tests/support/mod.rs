@@ -20,6 +20,7 @@ pub mod grammar;
 pub mod operator;
 pub mod pair;
 pub mod pki;
+pub mod prefixed;
 pub mod prng;
 pub mod proxy;
 pub mod real_server;

@@ -11,6 +11,8 @@ use super::real_server::{Brand, Server};
 pub struct Pair {
     pub straight: Server,
     pub behind: Server,
+    /// Keys have a prefix behind respgate.
+    pub has_prefix: bool,
     proxy: Option<Proxy>,
     version: String,
 }
@@ -24,7 +26,16 @@ pub enum Shape {
     Unix,
     /// TCP, one upstream connection for each session.
     Session,
+    /// TCP, shared connections, and a prefix before every key and channel.
+    Prefixed,
 }
+
+/// The prefix of [`Shape::Prefixed`], with characters that mean something in patterns.
+pub const PREFIX_TEXT: &str = "a[1]?:";
+
+/// Configuration with it.
+pub const PREFIX: &str =
+    "[policy.keys]\nmode = \"rewrite\"\nprefix = \"a[1]?:\"\nflushdb = true\ndbsize = true\n";
 
 impl Pair {
     /// With `RESPGATE_TEST_STRAIGHT` set both sides are asked straight: what differs then is the
@@ -36,13 +47,15 @@ impl Pair {
         let proxy = (!straight_only).then(|| match shape {
             Shape::Shared => Proxy::before(&behind, ""),
             Shape::Unix => Proxy::on_unix_socket(&behind, ""),
+            Shape::Prefixed => Proxy::before(&behind, PREFIX),
             Shape::Session => Proxy::before(&behind, "[upstream.pool]\nmode = \"session\"\n"),
         });
         let text = straight.observer().ask_text(&["INFO", "server"]);
         let mark = format!("{}_version:", brand.name());
         let number = text.lines().find_map(|line| line.strip_prefix(&mark)).unwrap_or("?");
         let version = format!("{} {}, {shape:?}", brand.name(), number.trim());
-        Self { straight, behind, proxy, version }
+        let has_prefix = !straight_only && matches!(shape, Shape::Prefixed);
+        Self { straight, behind, has_prefix, proxy, version }
     }
 
     pub fn brand(&self) -> Brand {

@@ -12,7 +12,7 @@ use respgate::resp::RequestBuf;
 pub fn check(data: &[u8]) {
     let mut lines = data.split(|byte| *byte == b'\n');
     let Some(Ok(acl)) = lines.next().map(str::from_utf8) else { return };
-    let rules = Rules { preset: None, acl: Some(acl.to_owned()) };
+    let rules = Rules { acl: Some(acl.to_owned()), ..Rules::default() };
     let policy = match compile(&rules) {
         Ok(policy) => policy,
         Err(errors) => {

@@ -1,0 +1,154 @@
+//! Passwords as Redis's ACL keeps them: by their SHA-256, compared in constant time.
+//!
+//! Owns: [`PasswordHash`], [`Passwords`]. Never knows: users, where a hash was written.
+
+use std::fmt;
+
+use sha2::{Digest, Sha256};
+
+/// The SHA-256 of a password. Who knows it can try passwords at leisure, so it is not printed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct PasswordHash([u8; 32]);
+
+impl PasswordHash {
+    #[must_use]
+    pub fn of(password: &[u8]) -> Self {
+        Self(Sha256::digest(password).into())
+    }
+
+    /// From 64 lower-case hexadecimal digits (Redis acl.c `ACLCheckPasswordHash`).
+    #[must_use]
+    pub fn parse(digits: &str) -> Option<Self> {
+        let (pairs, rest) = digits.as_bytes().as_chunks::<2>();
+        if pairs.len() != 32 || !rest.is_empty() {
+            return None;
+        }
+        let mut hash = [0; 32];
+        for (byte, [high, low]) in hash.iter_mut().zip(pairs) {
+            *byte = digit(*high)? << 4 | digit(*low)?;
+        }
+        Some(Self(hash))
+    }
+
+    /// Looks at all bytes, wherever the first difference is.
+    fn is(&self, other: &Self) -> bool {
+        let bytes = self.0.iter().zip(&other.0);
+        let difference = bytes.fold(0, |difference, (own, other)| difference | (own ^ other));
+        std::hint::black_box(difference) == 0
+    }
+}
+
+const fn digit(byte: u8) -> Option<u8> {
+    match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        _ => None,
+    }
+}
+
+impl fmt::Debug for PasswordHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PasswordHash(..)")
+    }
+}
+
+/// With what a user may log in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Passwords {
+    /// Any password is right, as after Redis's `nopass`.
+    Any,
+    /// One of these; with none of them nobody logs in.
+    OneOf(Vec<PasswordHash>),
+}
+
+impl Default for Passwords {
+    /// As a user that Redis has just made.
+    fn default() -> Self {
+        Self::OneOf(Vec::new())
+    }
+}
+
+impl Passwords {
+    /// Whether the password of this hash is right. All hashes are looked at.
+    #[must_use]
+    pub fn admit(&self, hash: &PasswordHash) -> bool {
+        match self {
+            Self::Any => true,
+            Self::OneOf(known) => known.iter().fold(false, |found, own| found | own.is(hash)),
+        }
+    }
+
+    /// Adds one; from here on not any password is right.
+    pub fn add(&mut self, hash: PasswordHash) {
+        match self {
+            Self::OneOf(known) if known.contains(&hash) => {}
+            Self::OneOf(known) => known.push(hash),
+            Self::Any => *self = Self::OneOf(vec![hash]),
+        }
+    }
+
+    /// Takes one away; `false` when it was not there.
+    pub fn remove(&mut self, hash: &PasswordHash) -> bool {
+        let Self::OneOf(known) = self else { return false };
+        let before = known.len();
+        known.retain(|own| own != hash);
+        known.len() < before
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `printf foobar | sha256sum`
+    const FOOBAR: &str = "c3ab8ff13720e8ad9047dd39466b3c8974e592c2fa383d4a3960714caef0c4f2";
+
+    #[test]
+    fn digits() {
+        assert_eq!(PasswordHash::parse(FOOBAR), Some(PasswordHash::of(b"foobar")));
+        let upper = FOOBAR.to_uppercase();
+        let long = format!("{FOOBAR}0");
+        for wrong in ["", &FOOBAR[1..], &FOOBAR[2..], &upper, &long, &FOOBAR.replace('c', "é")] {
+            assert_eq!(PasswordHash::parse(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_is_right() {
+        let (one, two) = (PasswordHash::of(b"one"), PasswordHash::of(b"two"));
+        let mut passwords = Passwords::default();
+        let expect = |passwords: &Passwords, right: [bool; 2]| {
+            assert_eq!([&one, &two].map(|hash| passwords.admit(hash)), right, "{passwords:?}");
+        };
+        expect(&passwords, [false, false]);
+        passwords.add(one);
+        expect(&passwords, [true, false]);
+        passwords.add(two);
+        passwords.add(two);
+        expect(&passwords, [true, true]);
+        assert!(passwords.remove(&two));
+        assert!(!passwords.remove(&two));
+        expect(&passwords, [true, false]);
+        passwords = Passwords::Any;
+        expect(&passwords, [true, true]);
+        assert!(!passwords.remove(&one));
+        passwords.add(two);
+        expect(&passwords, [false, true]);
+    }
+
+    #[test]
+    fn a_single_bit_counts() {
+        let hash = PasswordHash::of(b"x");
+        for at in 0..32 {
+            let mut other = hash;
+            other.0[at] ^= 1;
+            assert!(!hash.is(&other), "{at}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_printed() {
+        let text = format!("{:?}", Passwords::OneOf(vec![PasswordHash::of(b"x")]));
+        assert_eq!(text, "OneOf([PasswordHash(..)])");
+    }
+}

@@ -1,0 +1,129 @@
+//! `acl`: the policy as rules of the server's own user, which hold where a proxy cannot look.
+//!
+//! Owns: the command to type, the comparison with the user that the server has. Never knows: how rules
+//! are applied.
+
+use std::io::Read;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use super::{check, output};
+use crate::command::Dictionary;
+use crate::config::{Config, ConfigSource, Rules, environment};
+use crate::policy;
+use crate::resp::{RequestBuf, Value};
+use crate::tls::TlsStore;
+use crate::upstream::credentials::Credentials;
+use crate::upstream::dial::Dialer;
+
+/// The server's user has other rules.
+const DIFFERENT: u8 = 1;
+
+/// Prints the `ACL SETUSER` for the user that respgate authenticates as, or with `diff` what the
+/// server's rules of that user lack or have besides: 0 when nothing, 1 otherwise. `diff` names a file
+/// with what `ACL LIST` said, `-` for standard input, or nothing: then the server is asked.
+pub(super) fn acl(source: &ConfigSource, section: Option<&str>, diff: Option<&str>) -> ExitCode {
+    let document = source.document(environment());
+    let read = document.and_then(|document| document.config().map(|config| (document, config)));
+    let (document, config) = match read {
+        Ok(read) => read,
+        Err(problems) => return output::complain(source, problems),
+    };
+    let dictionary = match check::dictionary(&document, &config) {
+        Ok(dictionary) => dictionary,
+        Err(problems) => return output::complain(source, problems),
+    };
+    let Some((section, rules)) = check::policy_of(&config, section) else {
+        return fail(&format!("there is no [policies.{}]", section.unwrap_or_default()));
+    };
+    let Ok(words) = policy::server_rules(rules, &dictionary) else {
+        let problems = check::rule_problems(&document, &section, rules, &dictionary);
+        return output::complain(source, problems);
+    };
+    let user = config.upstream.auth.username.as_deref().unwrap_or("default");
+    let Some(diff) = diff else {
+        output::print(&format!("ACL SETUSER {user} on {}", words.join(" ")));
+        return ExitCode::SUCCESS;
+    };
+    match compare(&config, user, &words, &dictionary, diff) {
+        Ok(differences) if differences.is_empty() => {
+            output::print(&format!("the server's user {user} has the rules of the policy"));
+            ExitCode::SUCCESS
+        }
+        Ok(differences) => {
+            output::print(&differences.join("\n"));
+            ExitCode::from(DIFFERENT)
+        }
+        Err(problem) => fail(&problem),
+    }
+}
+
+fn compare(
+    config: &Config,
+    user: &str,
+    words: &[String],
+    dictionary: &Arc<Dictionary>,
+    diff: &str,
+) -> Result<Vec<String>, String> {
+    let said = match diff {
+        "" => ask(config)?,
+        "-" => {
+            let mut text = String::new();
+            let read = std::io::stdin().lock().read_to_string(&mut text);
+            read.map_err(|error| format!("standard input: {error}"))?;
+            text
+        }
+        file => std::fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?,
+    };
+    let own = |line: &&str| line.split_ascii_whitespace().take(2).eq(["user", user]);
+    let line = said.lines().find(own).ok_or_else(|| format!("the server has no user {user}"))?;
+    let nothing = Rules::default();
+    let read = |line: &str| {
+        let accounts = policy::read_accounts(line.as_bytes(), &nothing, dictionary);
+        let accounts = accounts.map_err(|errors| {
+            let all: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            format!("the rules of user {user} cannot be read: {}", all.join("; "))
+        })?;
+        accounts.into_iter().next().ok_or_else(|| format!("the server has no user {user}"))
+    };
+    let live = read(line)?;
+    let wanted = read(&format!("user {user} on {}", words.join(" ")))?;
+    let mut differences = policy::differences(&wanted.policy, &live.policy);
+    if !live.enabled {
+        differences.push(format!("the server's user {user} is off"));
+    }
+    Ok(differences)
+}
+
+/// What the server says to `ACL LIST`, a user in each line.
+fn ask(config: &Config) -> Result<String, String> {
+    let tls = match &config.upstream.tls {
+        None => None,
+        Some(settings) => Some(
+            TlsStore::open(settings, &config.upstream.address.host)
+                .map_err(|error| format!("upstream.tls: {error}; {}", error.fault.hint()))?,
+        ),
+    };
+    let credentials = Credentials::open(&config.upstream.auth)
+        .map_err(|error| format!("upstream.auth: {error}"))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| format!("no event loop: {error}"))?;
+    let reply = runtime.block_on(async {
+        let dialer = Dialer::new(&config.upstream, tls, credentials);
+        let request = RequestBuf::from_args(["ACL", "LIST"]);
+        dialer.reply_to(request.as_request().raw()).await
+    });
+    let reply = reply.map_err(|error| error.to_string())?;
+    let Some(lines) = reply.elements() else {
+        let said = String::from_utf8_lossy(reply.as_bytes().unwrap_or_default()).into_owned();
+        let instead = "let somebody who may ask: redis-cli ACL LIST | respgate acl --diff -";
+        return Err(format!("the server answers ACL LIST: {said}; {instead}"));
+    };
+    let lines = lines.iter().filter_map(Value::as_bytes).map(String::from_utf8_lossy);
+    Ok(lines.collect::<Vec<_>>().join("\n"))
+}
+
+fn fail(problem: &str) -> ExitCode {
+    output::print_error(&format!("respgate: {problem}"));
+    ExitCode::from(2)
+}

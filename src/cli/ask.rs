@@ -1,0 +1,67 @@
+//! Questions to a running respgate over its control socket.
+//!
+//! Owns: [`ask`], `learn`. Never knows: answers.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::{Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::net::UnixStream;
+
+use super::output;
+
+/// Connecting, asking and reading the answer.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Prints the policy that observed traffic needs.
+pub(super) fn learn(socket: &Path) -> ExitCode {
+    answer(socket, Request::get("/learned").body(Full::default()))
+}
+
+/// Prints what becomes of a command (as RESP) under the policy in force.
+pub(super) fn explain(socket: &Path, command: &[u8], database: u32) -> ExitCode {
+    let uri = format!("/explain?database={database}");
+    answer(socket, Request::post(uri).body(Full::new(Bytes::copy_from_slice(command))))
+}
+
+fn answer(socket: &Path, request: Result<Request<Full<Bytes>>, hyper::http::Error>) -> ExitCode {
+    let answered = request.map_err(|error| error.to_string()).and_then(|request| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| format!("no event loop: {error}"))?;
+        runtime.block_on(async {
+            let asked = tokio::time::timeout(DEADLINE, ask(socket, request)).await;
+            asked.unwrap_or_else(|_| Err("no answer in time".to_owned()))
+        })
+    });
+    match answered {
+        Ok(text) => {
+            output::print(text.trim_end());
+            ExitCode::SUCCESS
+        }
+        Err(problem) => {
+            output::print_error(&format!("respgate: {}: {problem}", socket.display()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn ask(socket: &Path, mut request: Request<Full<Bytes>>) -> Result<String, String> {
+    let hint = "is [admin] socket set to this path, and respgate running?";
+    let stream = UnixStream::connect(socket).await.map_err(|error| format!("{error}; {hint}"))?;
+    let host = hyper::header::HeaderValue::from_static("respgate");
+    request.headers_mut().insert(hyper::header::HOST, host);
+    let said = |error: hyper::Error| error.to_string();
+    let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream));
+    let (mut sender, connection) = handshake.await.map_err(said)?;
+    let driver = tokio::spawn(connection);
+    let response = sender.send_request(request).await.map_err(said)?;
+    let status = response.status();
+    let body = response.into_body().collect().await.map_err(said)?.to_bytes();
+    driver.abort();
+    let text = String::from_utf8_lossy(&body).into_owned();
+    if status == StatusCode::OK { Ok(text) } else { Err(text.trim_end().to_owned()) }
+}

@@ -1,0 +1,102 @@
+//! `explain`: what becomes of one command, and which rule decides.
+//!
+//! Owns: the way from the command line to a decision. Never knows: how one is made.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use super::{ask, check, output};
+use crate::base::clock;
+use crate::config::{ConfigSource, Document, Place, Problem, Setting, environment};
+use crate::policy::{self, Moment, Policy, Verdict, show};
+use crate::resp::{RequestBuf, RequestLimits, RequestScanner, Scan};
+
+/// The command would be refused.
+const REFUSED: u8 = 1;
+/// The words are no command.
+const USAGE: u8 = 2;
+
+const LIMITS: RequestLimits = RequestLimits {
+    max_args: 1_048_576,
+    max_bulk_bytes: 512 << 20,
+    max_inline_bytes: 64 << 10,
+    large_bytes: u64::MAX,
+    authenticated: true,
+};
+
+/// Explains one command under the policy of a configuration: 0 when it passes, 1 when it is refused.
+pub(super) fn explain(
+    mut source: ConfigSource,
+    socket: Option<&Path>,
+    section: Option<&str>,
+    words: &[String],
+    database: u32,
+) -> ExitCode {
+    let Some(request) = parse(words) else {
+        output::print_error("respgate: not a command: a quote is open, or there is no word");
+        return ExitCode::from(USAGE);
+    };
+    if let Some(socket) = socket {
+        return ask::explain(socket, request.as_request().raw(), database);
+    }
+    without_upstream(&mut source);
+    match load(&source, section) {
+        Ok((document, section, policy)) => {
+            let unix_ms = clock::unix_ms();
+            let moment = Moment { database, unix_ms };
+            let request = request.as_request();
+            let explanation = policy.explain(&request, &moment);
+            let place =
+                |setting: &str| Some(document.place(&format!("{section}.{setting}")).to_string());
+            output::print(&show(&request, &explanation, place));
+            match explanation.verdict {
+                Verdict::Refused(..) => ExitCode::from(REFUSED),
+                Verdict::Passes | Verdict::Observed(..) => ExitCode::SUCCESS,
+            }
+        }
+        Err(problems) => output::complain(&source, problems),
+    }
+}
+
+/// Where flags alone describe a policy, no server needs to be named.
+fn without_upstream(source: &mut ConfigSource) {
+    let named = source.flags.iter().any(|setting| setting.is_for("upstream.address"));
+    if source.path.is_some() || named {
+        return;
+    }
+    for (key, value) in
+        [("upstream.address", "localhost:6379"), ("upstream.insecure_plaintext", "true")]
+    {
+        source.flags.push(Setting::new(Place::Flag(String::new()), key, value.to_owned()));
+    }
+}
+
+/// The policy, and the name of its section.
+fn load(
+    source: &ConfigSource,
+    name: Option<&str>,
+) -> Result<(Document, String, Policy), Vec<Problem>> {
+    let document = source.document(environment())?;
+    let config = document.config()?;
+    let dictionary = check::dictionary(&document, &config)?;
+    let Some((section, rules)) = check::policy_of(&config, name) else {
+        let key = format!("policies.{}", name.unwrap_or_default());
+        return Err(vec![document.problem(&key, "there is no such policy", None)]);
+    };
+    let policy = policy::compile_with(rules, &dictionary)
+        .map_err(|_| check::rule_problems(&document, &section, rules, &dictionary))?;
+    Ok((document, section, policy))
+}
+
+/// The words of a command: one text as `redis-cli` takes it at its prompt, or each word by itself.
+fn parse(words: &[String]) -> Option<RequestBuf> {
+    let [line] = words else { return Some(RequestBuf::from_args(words)) };
+    let line = format!("{line}\r\n");
+    let mut scanner = RequestScanner::default();
+    match scanner.scan(line.as_bytes(), &LIMITS) {
+        Ok(Scan::Request { .. }) => {
+            Some(RequestBuf::from_args(scanner.request(line.as_bytes()).args()))
+        }
+        Ok(_) | Err(_) => None,
+    }
+}

@@ -1,0 +1,92 @@
+//! Settings of the policy about scripts, and the files that scripts stand in.
+//!
+//! Owns: [`ScriptRules`]. Never knows: how a script is judged.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use crate::base::sha1::Sha1;
+
+/// Which scripts and functions may run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScriptRules {
+    pub mode: ScriptMode,
+    /// With [`ScriptMode::Allowlist`]: those that may run.
+    pub allow: Vec<Sha1>,
+    /// Each `*.lua` file in it is one that may run.
+    pub directory: Option<PathBuf>,
+    /// Names of functions that may be called.
+    pub functions: Vec<String>,
+    /// A script that the server has lost is sent to it again.
+    pub heal: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum ScriptMode {
+    /// All that the ACL permits; the keys they declare are checked, others they may use are not.
+    #[default]
+    DeclaredKeys,
+    /// Those on the list.
+    Allowlist,
+    /// None.
+    Deny,
+}
+
+impl Default for ScriptRules {
+    fn default() -> Self {
+        Self {
+            mode: ScriptMode::default(),
+            allow: Vec::new(),
+            directory: None,
+            functions: Vec::new(),
+            heal: true,
+        }
+    }
+}
+
+/// Why the scripts of a directory could not be read.
+#[derive(Debug)]
+pub struct ScriptError {
+    path: PathBuf,
+    source: std::io::Error,
+}
+
+impl fmt::Display for ScriptError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path.display(), self.source)
+    }
+}
+
+impl std::error::Error for ScriptError {}
+
+impl ScriptRules {
+    /// These rules with the scripts of the directory on the list.
+    ///
+    /// # Errors
+    ///
+    /// When the directory, or a file with a script, cannot be read.
+    pub fn with_files(&self) -> Result<Self, ScriptError> {
+        let mut rules = self.clone();
+        if let Some(directory) = &self.directory {
+            rules.allow.extend(digests(directory)?);
+        }
+        Ok(rules)
+    }
+}
+
+fn digests(directory: &Path) -> Result<Vec<Sha1>, ScriptError> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        |source| ScriptError { path, source }
+    };
+    let mut digests = Vec::new();
+    for entry in std::fs::read_dir(directory).map_err(failed(directory))? {
+        let path = entry.map_err(failed(directory))?.path();
+        if path.extension().is_some_and(|extension| extension == "lua") {
+            digests.push(Sha1::of(&std::fs::read(&path).map_err(failed(&path))?));
+        }
+    }
+    // The order of a directory is nobody's.
+    digests.sort_unstable();
+    Ok(digests)
+}

@@ -1,0 +1,21 @@
+//! Settings of local users: who may log in to respgate, and which policy is theirs.
+//!
+//! Owns: [`User`]. Never knows: AUTH, what a policy says.
+
+use super::SecretSource;
+use crate::base::password::Passwords;
+
+/// One user of listeners with `auth = "users"`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    pub name: String,
+    /// A disabled user cannot log in; sessions that are in stay, as in Redis.
+    pub enabled: bool,
+    pub passwords: Passwords,
+    /// One more password, in a file or a variable.
+    pub password: Option<SecretSource>,
+    /// One of `[policies]`; without it, the listener's.
+    pub policy: Option<String>,
+    /// Processes of these users of the system are this user on a Unix socket, without a word.
+    pub uids: Vec<u32>,
+}

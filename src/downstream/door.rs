@@ -1,0 +1,66 @@
+//! Which policy is in force for a client: its user's, at the listener's door of the moment.
+//!
+//! Owns: when it is looked up again. Never knows: users, what a policy says.
+
+use std::sync::Arc;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::connection::{Connection, Passing, Waiting};
+use crate::policy::Policy;
+use crate::telemetry::ClientDisconnect;
+use crate::traffic::{Facts, OpenFailure};
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// Takes up what a reload has put in force. Redis cuts off the clients of a deleted user and
+    /// leaves those of a changed one (acl.c `ACLFreeUserAndKillClients`).
+    pub(super) fn refresh_door(&mut self) {
+        if self.live_door.refresh(&mut self.door) {
+            self.settle_policy();
+        }
+    }
+
+    /// As [`Self::refresh_door`], for a client that says nothing.
+    pub(super) fn notice_doors(&mut self) {
+        let changes = self.shell.door_changes();
+        if std::mem::replace(&mut self.doors_seen, changes) != changes {
+            self.refresh_door();
+        }
+    }
+
+    /// The request just presented may have made the client another user.
+    pub(super) fn settle_user(&mut self) {
+        if self.session.take_user_is_new() {
+            self.settle_policy();
+        }
+    }
+
+    /// What the session waited for is decided.
+    pub(super) fn opened(&mut self, opened: Result<Facts, OpenFailure>) {
+        self.session.handle_opened(opened, &mut self.out);
+        self.settle_user();
+    }
+
+    /// Whoever waits for one of the old policy's limits is judged by the new one.
+    fn take_policy(&mut self, policy: Arc<Policy>) {
+        self.gates = self.gatehouse.gates(&policy, self.now);
+        self.policy = policy;
+        self.session.handle_new_policy();
+        self.session.forget_admission();
+        if matches!(self.waiting, Waiting::Pause(_)) {
+            self.waiting = Waiting::No;
+        }
+    }
+
+    fn settle_policy(&mut self) {
+        match self.session.policy(&self.door) {
+            Some(policy) if Arc::ptr_eq(&policy, &self.policy) => {}
+            Some(policy) => self.take_policy(policy),
+            // Who waits for others' writes, or is in the middle of a request, would wait for ever.
+            None if self.session.is_blocked() || self.passing == Passing::ToLease => {
+                self.end_now(ClientDisconnect::Auth);
+            }
+            None => self.end(ClientDisconnect::Auth),
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! From a session's steps to connections: what a presented request asks for is done.
+//!
+//! Owns: presenting, sending, waiting for what a request needs. Never knows: reading, framing, replies.
+
+use std::rc::Rc;
+use std::task::Poll;
+
+use bytes::Buf;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::connection::{Connection, Passing, Waiting};
+use crate::base::clock;
+use crate::session::{Cause, Context, Route, Step, Wire};
+use crate::telemetry::ClientDisconnect;
+use crate::traffic::{Loss, OpenFailure, PoolKey, Ticket, Unavailable};
+use crate::upstream::Shared;
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// Shows a request to the session and does what it says.
+    pub(super) fn present(
+        &mut self,
+        bytes: &[u8],
+        used: usize,
+        head: bool,
+        commands: &mut u64,
+    ) -> usize {
+        let step = self.judge(bytes);
+        if !matches!(step, Step::SendWire { .. } | Step::Ask { .. }) {
+            self.reuse_wire();
+        }
+        let command = self.session.command().filter(|_| head);
+        self.argument_max = command.and_then(|spec| self.policy.argument_max(spec));
+        if step == Step::Collect {
+            self.presented = None;
+            self.scanner.collect();
+            // The scanner goes on behind the head; nothing is consumed.
+            return self.collect_on(bytes, commands);
+        }
+        if step.presents_again() {
+            self.presented = Some((used, head));
+            let asked = matches!(step, Step::Ask { .. });
+            self.wait_for(step);
+            if asked && self.session.in_flight() == 0 {
+                // It could not be sent, which the session knows by now.
+                self.presented = None;
+                self.waiting = Waiting::No;
+                return self.present(bytes, used, head, commands);
+            }
+            return 0;
+        }
+        self.carry_out(step, bytes, head);
+        self.presented = None;
+        self.settle_user();
+        if self.lease.is_some() && self.session.drops_lease(self.shell.dedicated) {
+            self.settle_lease();
+        }
+        *commands += 1;
+        self.count_presented();
+        if head {
+            self.scanner.pass();
+            if self.passing == Passing::No {
+                self.passing = Passing::Away;
+            }
+        } else {
+            self.scanner.reset();
+        }
+        used
+    }
+
+    fn judge(&mut self, bytes: &[u8]) -> Step {
+        let Self { session, shell, door, policy, gates, limits, now, lease, out, scanner, .. } =
+            self;
+        if out.capacity() == 0 {
+            *out = shell.buffers.get();
+        }
+        let ctx = Context {
+            policy,
+            auth: &door.auth,
+            limits,
+            dedicated: shell.dedicated,
+            valkey: shell.upstream.is_valkey(),
+            has_lease: lease.is_some(),
+            now: *now,
+            unix_ms: if policy.needs_wall_clock() { clock::unix_ms() } else { 0 },
+            epoch: shell.upstream.epoch(),
+            scripts: &shell.scripts,
+            gates,
+        };
+        let request = scanner.request(bytes);
+        let step = session.handle_request(&request, &ctx, &mut shell.judge.borrow_mut(), out);
+        if policy.is_observing()
+            && !step.presents_again()
+            && let Some((spec, observed)) = session.passed()
+        {
+            shell.lesson.borrow_mut().note(spec, &request, observed);
+        }
+        step
+    }
+
+    /// The same request is presented again later.
+    fn wait_for(&mut self, step: Step) {
+        self.waiting = match step {
+            Step::Pause(until) => Waiting::Pause(until),
+            Step::Acquire(cause) => return self.acquire(cause),
+            Step::Ask { route, ticket } => {
+                let whole = Wire { split: usize::MAX, ..Wire::default() };
+                self.send_wire(route, ticket, whole, false);
+                Waiting::Reply
+            }
+            Step::Wait
+            | Step::Collect
+            | Step::Done
+            | Step::Open(_)
+            | Step::Close
+            | Step::Send { .. }
+            | Step::SendWire { .. } => Waiting::Reply,
+        };
+    }
+
+    /// The request is dealt with by this.
+    fn carry_out(&mut self, step: Step, bytes: &[u8], head: bool) {
+        match step {
+            Step::Open(key) => self.open(key),
+            Step::Close => self.end(ClientDisconnect::Client),
+            Step::Send { route, ticket, retry } => {
+                let shared =
+                    if let Route::Shared(key) = route { Some(self.shared(key)) } else { None };
+                let wire = self.scanner.request(bytes).raw();
+                self.sent_bytes += wire.len();
+                if let Some(shared) = shared {
+                    let sent = shared.send(&self.mailbox, ticket, wire, 0, retry, self.now);
+                    self.check_sent(ticket, sent);
+                } else if let Some(lease) = &mut self.lease {
+                    lease.0.push(wire);
+                }
+            }
+            Step::SendWire { route, ticket, wire } => self.send_wire(route, ticket, wire, head),
+            Step::Done
+            | Step::Wait
+            | Step::Pause(_)
+            | Step::Ask { .. }
+            | Step::Acquire(_)
+            | Step::Collect => return,
+        }
+        let sends = matches!(step, Step::Send { .. } | Step::SendWire { .. });
+        if sends && head && self.lease.is_some() {
+            self.passing = Passing::ToLease;
+        }
+    }
+
+    fn count_presented(&mut self) {
+        let meter = &self.shell.meter;
+        meter.command(self.session.take_command());
+        if let Some(ok) = self.session.take_auth() {
+            meter.authenticated(ok);
+        }
+        if let Some(refusal) = self.session.take_refused() {
+            meter.refused(&refusal);
+        }
+        if let Some(refusal) = self.session.take_observed() {
+            meter.observed(&refusal);
+        }
+    }
+
+    fn collect_on(&mut self, bytes: &[u8], commands: &mut u64) -> usize {
+        match self.next(bytes, commands) {
+            Ok(used) => used,
+            Err(error) => {
+                self.malformed(&error);
+                0
+            }
+        }
+    }
+
+    /// Sends what the session wrote itself, or the policy instead of the client's bytes.
+    fn send_wire(&mut self, route: Route, ticket: Ticket, how: Wire, head: bool) {
+        let wire = self.session.take_wire();
+        self.sent_bytes += wire.len();
+        let (own, behind) = wire.split_at_checked(how.split).unwrap_or((&wire, &[]));
+        match route {
+            Route::Pinned => {
+                if let Some(lease) = &mut self.lease {
+                    lease.0.push(own);
+                    if head {
+                        self.tail = behind.into();
+                    } else {
+                        lease.0.push(behind);
+                    }
+                }
+            }
+            Route::Shared(key) => {
+                let (shared, now) = (self.shared(key), self.now);
+                let mut sent = shared.send(&self.mailbox, ticket, own, how.skip, how.retry, now);
+                self.check_sent(ticket, sent);
+                if let Some(before) = how.companions.checked_sub(1) {
+                    let ticket = ticket.next();
+                    sent = sent.and_then(|()| {
+                        shared.send(&self.mailbox, ticket, behind, before, true, now)
+                    });
+                    self.check_sent(ticket, sent);
+                }
+            }
+        }
+        self.shell.judge.borrow_mut().reuse(wire);
+    }
+
+    /// Sends what takes the place of a request already in line.
+    pub(super) fn resend(&mut self) {
+        if let Some((route, ticket, wire)) = self.session.take_resend() {
+            self.send_wire(route, ticket, wire, false);
+        }
+    }
+
+    /// What was written instead of the request is sent, queued, or not needed.
+    fn reuse_wire(&mut self) {
+        let wire = self.session.take_wire();
+        if wire.capacity() > 0 {
+            self.shell.judge.borrow_mut().reuse(wire);
+        }
+    }
+
+    fn check_sent(&mut self, ticket: Ticket, sent: Result<(), Unavailable>) {
+        if let Err(why) = sent {
+            self.session.handle_loss(ticket, Loss::Unavailable(why), &mut self.out);
+            self.shell.meter.lost(false);
+        }
+    }
+
+    fn shared(&mut self, key: PoolKey) -> Rc<Shared> {
+        match &self.shared {
+            Some(shared) if shared.key() == key => Rc::clone(shared),
+            _ => {
+                let shared = self.shell.upstream.shared(key);
+                self.shared = Some(Rc::clone(&shared));
+                shared
+            }
+        }
+    }
+
+    fn acquire(&mut self, cause: Cause) {
+        let (upstream, key) = (Rc::clone(&self.shell.upstream), self.session.key());
+        self.waiting = Waiting::Lease(cause, Box::pin(async move { upstream.lease(key).await }));
+    }
+
+    fn open(&mut self, key: PoolKey) {
+        let shared = self.shell.upstream.known(key);
+        match shared.and_then(|shared| shared.facts()) {
+            Some(facts) => self.opened(Ok(facts)),
+            None => {
+                let upstream = Rc::clone(&self.shell.upstream);
+                self.waiting = Waiting::Open(Box::pin(async move { upstream.open(key).await }));
+            }
+        }
+    }
+
+    /// What the session waits for besides replies.
+    pub(super) fn poll_waiting(&mut self, cx: &mut std::task::Context<'_>) -> bool {
+        match &mut self.waiting {
+            Waiting::No | Waiting::Reply => false,
+            Waiting::Pause(until) => {
+                let over = self.now >= *until || self.session.poll_turn(cx.waker());
+                if over {
+                    self.waiting = Waiting::No;
+                }
+                over
+            }
+            Waiting::Lease(cause, lease) => {
+                let cause = *cause;
+                let Poll::Ready(lease) = lease.as_mut().poll(cx) else { return false };
+                self.waiting = Waiting::No;
+                match lease {
+                    Ok(lease) => {
+                        self.shell.meter.pinned(cause, 1);
+                        self.lease = Some(Box::new((lease, cause)));
+                    }
+                    Err(failure) => self.refuse_presented(&failure),
+                }
+                true
+            }
+            Waiting::Open(open) => {
+                let Poll::Ready(opened) = open.as_mut().poll(cx) else { return false };
+                self.waiting = Waiting::No;
+                self.opened(opened);
+                true
+            }
+        }
+    }
+
+    /// The presented request needs a connection that cannot be had.
+    fn refuse_presented(&mut self, failure: &OpenFailure) {
+        let loss = match failure {
+            OpenFailure::Loss(loss) => *loss,
+            OpenFailure::Refused(_) => Loss::Unavailable(Unavailable::Protocol),
+        };
+        let Some((used, head)) = self.presented.take() else { return };
+        self.session.handle_unavailable(loss, &mut self.out);
+        self.shell.meter.lost(false);
+        self.pending.advance(used.min(self.pending.len()));
+        if head {
+            self.scanner.pass();
+            self.passing = Passing::Away;
+        } else {
+            self.scanner.reset();
+        }
+    }
+}

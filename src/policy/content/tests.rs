@@ -1,0 +1,236 @@
+//! Requests against the rules about keys and values, as tables.
+//!
+//! Owns: requests and the verdict expected for each. Never knows: servers.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may crash")]
+
+use bytes::BytesMut;
+
+use crate::command::{Lookup, lookup};
+use crate::config::{Charset, Encoding, KeyRules, Rules, ValueRules};
+use crate::policy::{Moment, Policy, Rule, Scratch, compile};
+use crate::resp::{Request, RequestBuf, RequestLimits, RequestScanner, Scan};
+
+fn policy(keys: KeyRules, values: ValueRules) -> Policy {
+    compile(&Rules { preset: Some("full".to_owned()), keys, values, ..Rules::default() }).unwrap()
+}
+
+fn judged(policy: &Policy, request: &Request<'_>) -> String {
+    let Lookup::Command(spec) = lookup(request) else { panic!("{request:?}") };
+    match policy.permit(spec, request, &Moment::default(), &mut Scratch::default()) {
+        Ok(grant) => {
+            assert!(!grant.changed);
+            "=".to_owned()
+        }
+        Err(refusal) => {
+            let mut text = BytesMut::new();
+            refusal.write_text(request, &mut text);
+            String::from_utf8_lossy(&text).replace("NOPERM respgate: ", "")
+        }
+    }
+}
+
+fn check(policy: &Policy, cases: &[(&str, &str)]) {
+    for (line, expected) in cases {
+        let request = RequestBuf::from_args(line.split(' '));
+        assert_eq!(judged(policy, &request.as_request()), *expected, "{line}");
+    }
+}
+
+#[test]
+fn nothing_asked_nothing_looked_at() {
+    assert!(super::Content::new(&KeyRules::default(), &ValueRules::default()).is_none());
+}
+
+#[test]
+fn keys() {
+    let keys = KeyRules {
+        max_bytes: Some(8),
+        pattern: Some("user:*".to_owned()),
+        charset: Charset::Printable,
+        deny: vec!["user:0*".to_owned()],
+        ..KeyRules::default()
+    };
+    let policy = policy(keys, ValueRules::default());
+    let long = "a key of 'get' has 9 bytes (rule key); at most 8 are allowed";
+    let pattern = |name: &str| {
+        format!("a key of '{name}' does not match (rule key); policy.keys.pattern says which do")
+    };
+    let denied = |name: &str| {
+        format!("a key of '{name}' is denied (rule key); policy.keys.deny says which names are")
+    };
+    let charset = "a key of 'get' has bytes besides visible ASCII (rule key); leave out blanks, \
+                   controls and accents";
+    check(
+        &policy,
+        &[
+            ("GET user:1", "="),
+            ("GET user:123", "="),
+            ("GET user:1234", long),
+            ("GET other", &pattern("get")),
+            ("GET user:é", charset),
+            ("GET user:01", &denied("get")),
+            ("MGET user:1 user:2 x", &pattern("mget")),
+            ("MSET user:1 x user:01 y", &denied("mset")),
+            ("SUBSCRIBE other", "="),
+            ("PING", "="),
+            ("EVAL s 1 x", &pattern("eval")),
+            ("EVAL s 01 user:1", "ERR syntax error"),
+            ("SORT user:1 GET user:1*", "="),
+            ("SORT user:1 GET user:*", &denied("sort")),
+            ("SORT user:1 BY user:02*", &denied("sort")),
+            ("SORT user:1 GET other*", &pattern("sort")),
+            ("SORT user:1 GET #", "="),
+        ],
+    );
+    let keys = KeyRules { charset: Charset::Utf8, ..KeyRules::default() };
+    let policy = self::policy(keys, ValueRules::default());
+    check(&policy, &[("GET é", "="), ("GET a", "=")]);
+    let request = RequestBuf::from_args([&b"GET"[..], b"\xff"]);
+    let text = "a key of 'get' is not UTF-8 (rule key); write its text in UTF-8";
+    assert_eq!(judged(&policy, &request.as_request()), text);
+}
+
+#[test]
+fn sizes_and_numbers_of_values() {
+    let values = ValueRules { max_bytes: Some(4), max_args: Some(5), encoding: Encoding::Any };
+    let policy = policy(KeyRules::default(), values);
+    let long = |name: &str| {
+        format!("an argument of '{name}' has 5 bytes (rule value); at most 4 are allowed")
+    };
+    check(
+        &policy,
+        &[
+            ("SET longkey 1234", "="),
+            ("SET longkey 12345", &long("set")),
+            ("MSET longkey 1 otherlong 12345", &long("mset")),
+            ("HSET k field 1", &long("hset")),
+            ("PUBLISH c 12345", "="),
+            ("GET longkey", "="),
+            ("EVAL script 1 k 12345", "="),
+            (
+                "MSET a 1 b 2 c 3",
+                "'mset' has 7 arguments (rule value); at most 5 are allowed, send several commands",
+            ),
+            ("MGET a b c d e f g", "="),
+            // Whatever the server says of it.
+            (
+                "MSETEX x longkey 12345",
+                "an argument of 'msetex' has 7 bytes (rule value); at most 4 \
+              are allowed",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn encodings() {
+    let json = ValueRules { encoding: Encoding::Json, ..ValueRules::default() };
+    let policy = policy(KeyRules::default(), json);
+    let bad = |name: &str| {
+        format!("a value of '{name}' is not JSON (rule value); write a JSON text in UTF-8")
+    };
+    check(
+        &policy,
+        &[
+            ("SET k {\"a\":[1,null]}", "="),
+            ("SET k {a}", &bad("set")),
+            ("SET k 1 EX x", "="),
+            ("SETEX k x 1", "="),
+            ("SETEX k 1 x", &bad("setex")),
+            ("MSET a 1 b [] c x", &bad("mset")),
+            ("MSETEX 2 a 1 b 2 EX 5", "="),
+            ("MSETEX 2 a 1 b x EX 5", &bad("msetex")),
+            ("GETSET k x", &bad("getset")),
+            ("APPEND k x", "="),
+            ("HSET k f x", "="),
+            ("GET k", "="),
+        ],
+    );
+    let utf8 = ValueRules { encoding: Encoding::Utf8, ..ValueRules::default() };
+    let policy = self::policy(KeyRules::default(), utf8);
+    check(&policy, &[("SET k é", "=")]);
+    let request = RequestBuf::from_args([&b"SET"[..], b"k", b"\xff"]);
+    let text = "a value of 'set' is not UTF-8 (rule value); write its text in UTF-8";
+    assert_eq!(judged(&policy, &request.as_request()), text);
+}
+
+/// Only the arguments of `line` are here, and that another has 65536 bytes, of `len` in all.
+fn of_head(policy: &Policy, line: &str, len: usize) -> String {
+    let limits = RequestLimits {
+        max_args: 100,
+        max_bulk_bytes: 1 << 20,
+        max_inline_bytes: 100,
+        large_bytes: 1 << 16,
+        authenticated: true,
+    };
+    let args = line.split(' ').map(|arg| format!("${}\r\n{arg}\r\n", arg.len()));
+    let frame = format!("*{len}\r\n{}$65536\r\n", args.collect::<String>());
+    let mut scanner = RequestScanner::default();
+    assert!(matches!(scanner.scan(frame.as_bytes(), &limits), Ok(Scan::Head { .. })), "{line}");
+    judged(policy, &scanner.request(frame.as_bytes()))
+}
+
+#[test]
+fn a_large_argument_is_judged_by_its_announcement() {
+    let value = |name: &str| {
+        format!("an argument of '{name}' has 65536 bytes (rule value); at most 1000 are allowed")
+    };
+    let key = |name: &str| {
+        format!("a key of '{name}' has 65536 bytes (rule key); at most 100 are allowed")
+    };
+    let incomplete = "ERR respgate: request is not complete";
+    let keys = KeyRules { max_bytes: Some(100), ..KeyRules::default() };
+    let values = ValueRules { max_bytes: Some(1000), ..ValueRules::default() };
+    let both = policy(keys.clone(), values.clone());
+    for (line, len, expected) in [
+        ("SET k", 3, value("set")),
+        ("SET k", 5, value("set")),
+        ("SET", 3, key("set")),
+        ("GET", 2, key("get")),
+        ("MSET a 1", 5, key("mset")),
+        ("MSET a", 5, value("mset")),
+        ("SORT l BY", 4, value("sort")),
+        ("PUBLISH c", 3, "=".to_owned()),
+        ("EVAL", 3, incomplete.to_owned()),
+    ] {
+        assert_eq!(of_head(&both, line, len), expected, "{line} of {len}");
+    }
+    let alone = policy(KeyRules::default(), values);
+    assert_eq!(of_head(&alone, "SET", 3), "=");
+    assert_eq!(of_head(&alone, "SET k", 5), value("set"));
+    let alone = policy(keys, ValueRules::default());
+    assert_eq!(of_head(&alone, "SET k", 3), "=");
+    let json = ValueRules { encoding: Encoding::Json, ..ValueRules::default() };
+    let json = policy(KeyRules::default(), json);
+    assert_eq!(of_head(&json, "SET k", 3), incomplete);
+    assert_eq!(of_head(&json, "APPEND k", 3), "=");
+}
+
+/// An observed rule about keys does not hide what a rule about values says.
+#[test]
+fn what_is_only_observed() {
+    let keys = KeyRules { max_bytes: Some(3), ..KeyRules::default() };
+    let values = ValueRules { max_bytes: Some(4), ..ValueRules::default() };
+    let preset = Some("full".to_owned());
+    let observe = vec!["key".to_owned()];
+    let rules = Rules { preset, keys, values, observe, ..Rules::default() };
+    let observed = |rules: &Rules, line: &str| {
+        let request = RequestBuf::from_args(line.split(' '));
+        let request = request.as_request();
+        let decided =
+            compile(rules).unwrap().decide(lookup(&request), &request, 0, &mut Scratch::default());
+        match decided {
+            Ok(grant) => grant.observed.map_or("passes", |refusal| refusal.rule.label()),
+            Err(refusal) if refusal.rule == Rule::Value => "no value",
+            Err(_) => "no",
+        }
+    };
+    assert_eq!(observed(&rules, "SET k 1"), "passes");
+    assert_eq!(observed(&rules, "SET long 1"), "key");
+    assert_eq!(observed(&rules, "SET long 12345"), "no value");
+    assert_eq!(observed(&rules, "EVAL s 01 k"), "passes");
+    let both = Rules { observe_all: true, ..rules };
+    assert_eq!(observed(&both, "SET long 12345"), "key");
+    assert_eq!(observed(&both, "SET k 12345"), "value");
+    assert_eq!(compile(&both).unwrap().argument_max(crate::command::by_name("set").unwrap()), None);
+}

@@ -1,0 +1,24 @@
+//! What a permitted request becomes on its way: sent as it came, or changed.
+//!
+//! Owns: [`Grant`]. Never knows: why a request is changed, sessions.
+
+use super::names::{Strip, Walk};
+use super::verdict::Refusal;
+
+/// How a permitted request travels.
+#[derive(Debug, Default)]
+pub struct Grant {
+    /// It is sent as [`Scratch::take_wire`](super::Scratch::take_wire) has it, not as it came.
+    pub changed: bool,
+    /// Bytes of that which are the request itself, or of a head the head; what follows goes behind
+    /// the request's last byte.
+    pub split: usize,
+    /// Requests of the proxy's own behind it, whose replies nobody sees.
+    pub companions: u32,
+    /// What to take off the names in its reply.
+    pub strip: Option<Strip>,
+    /// It passes only because a rule is observed: that rule's refusal.
+    pub observed: Option<Refusal>,
+    /// It is not sent at all: the answer comes from a walk over the application's keys.
+    pub walk: Option<Box<Walk>>,
+}

@@ -1,0 +1,237 @@
+//! Whether a role lets a request pass: commands, keys, channels, and what is reached without a name.
+//!
+//! Owns: [`Case`], the order of a selector's checks. Never knows: rules that change requests.
+
+use crate::command::{Access, Effect, Flags, KeyAt, KeyError, KeyKind, Spec, find_keys};
+use crate::resp::Request;
+
+use super::keyspace::{Hazards, may_be_reserved, names_reserved};
+use super::pattern::Pattern;
+use super::role::{Scope, Selector};
+use super::verdict::Cause;
+use super::{Policy, Refusal, Rule, RuleSet, Scratch};
+
+/// A request under judgement, and what was found out about it so far.
+pub(super) struct Case<'a, 's> {
+    pub spec: &'static Spec,
+    pub request: &'a Request<'a>,
+    pub database: u32,
+    pub scratch: &'s mut Scratch,
+    /// Whether the keys were looked for, and with what result: once for all selectors.
+    pub found: Option<Result<(), KeyError>>,
+    /// Rules that do not refuse.
+    pub lenient: RuleSet,
+}
+
+impl Policy {
+    /// Whether the role lets it pass; if only because rules are observed, which would refuse it.
+    pub(super) fn judge_roles(
+        &self,
+        spec: &'static Spec,
+        request: &Request<'_>,
+        database: u32,
+        scratch: &mut Scratch,
+    ) -> Result<Option<Refusal>, Refusal> {
+        let lenient = RuleSet::default();
+        let mut case = Case { spec, request, database, scratch, found: None, lenient };
+        let refusal = match self.judge_all(&mut case) {
+            Ok(()) => return Ok(None),
+            Err(refusal) if !self.observed.has(refusal.rule) => return Err(refusal),
+            Err(refusal) => refusal,
+        };
+        case.lenient = self.observed;
+        self.judge_all(&mut case).map(|()| Some(refusal))
+    }
+
+    /// One selector that lets it pass is enough.
+    fn judge_all(&self, case: &mut Case<'_, '_>) -> Result<(), Refusal> {
+        let mut worst: Option<Refusal> = None;
+        for selector in self.role.iter() {
+            match self.judge(selector, case) {
+                // What no role can permit is told apart from what this one forbids.
+                Ok(()) if case.spec.effect == Effect::Never => {
+                    return Err(Refusal::new(Rule::Command, Some(case.spec), Cause::NotCarried));
+                }
+                Ok(()) => return Ok(()),
+                Err(refusal) if worst.is_none_or(|known| weight(&refusal) > weight(&known)) => {
+                    worst = Some(refusal);
+                }
+                Err(_) => {}
+            }
+        }
+        worst.map_or(Ok(()), Err)
+    }
+
+    /// One selector's answer: the command, its keys, its channels, and what it reaches without
+    /// naming it.
+    pub(super) fn judge(
+        &self,
+        selector: &Selector,
+        case: &mut Case<'_, '_>,
+    ) -> Result<(), Refusal> {
+        let spec = case.spec;
+        let allowed = selector.allows(spec.id)
+            || spec.flags.has(Flags::NO_AUTH)
+            || selector.allows_first(spec.id, case.request.arg(1));
+        if !allowed {
+            let decision = selector.decision(spec.id);
+            let rule = if decision.category { Rule::Category } else { Rule::Command };
+            case.refuse(rule, Cause::Command(decision.word))?;
+        }
+        let keys_are_open = matches!(selector.keys, Scope::All);
+        let channels_are_open = matches!(selector.channels, Scope::All);
+        if keys_are_open && (channels_are_open || !spec.flags.has(Flags::PUBSUB)) {
+            return Ok(());
+        }
+        if !spec.keys.is_empty() {
+            case.find_keys(keys_are_open)?;
+            case.check_keys(selector)?;
+            case.check_channels(selector)?;
+        }
+        case.check_hazard(selector, &self.hazards)
+    }
+}
+
+impl Case<'_, '_> {
+    /// A rule is broken: refused, unless that rule is lenient.
+    const fn refuse(&self, rule: Rule, cause: Cause) -> Result<(), Refusal> {
+        if self.lenient.has(rule) {
+            return Ok(());
+        }
+        Err(Refusal::new(rule, Some(self.spec), cause))
+    }
+
+    /// Looks for the keys once. Where every key is allowed the server may say what is wrong with
+    /// the request.
+    fn find_keys(&mut self, keys_are_open: bool) -> Result<(), Refusal> {
+        let scratch = &mut *self.scratch;
+        let found = *self
+            .found
+            .get_or_insert_with(|| find_keys(self.spec, self.request, &mut scratch.keys));
+        match found {
+            Ok(()) => Ok(()),
+            Err(KeyError::NotYetKnown) => self.refuse(Rule::Incomplete, Cause::Incomplete),
+            Err(KeyError::Syntax) if self.spec.hides_keys() => {
+                self.scratch.keys.clear();
+                self.refuse(Rule::Namespace, Cause::HiddenKeys)
+            }
+            Err(KeyError::Syntax) if keys_are_open => {
+                self.scratch.keys.clear();
+                Ok(())
+            }
+            Err(KeyError::Syntax) => {
+                self.scratch.keys.clear();
+                self.refuse(Rule::Syntax, Cause::Syntax)
+            }
+        }
+    }
+
+    fn name(&self, at: &KeyAt) -> &[u8] {
+        let (start, len) = (at.start as usize, at.len as usize);
+        let arg = self.request.arg(at.arg as usize).unwrap_or_default();
+        arg.get(start..start + len).unwrap_or(arg)
+    }
+
+    fn check_keys(&self, selector: &Selector) -> Result<(), Refusal> {
+        let mut indirect = None;
+        for at in &self.scratch.keys {
+            let name = self.name(at);
+            match at.kind {
+                KeyKind::Key => {
+                    if !selector.keys.any(at.access, |known| known.matches(name)) {
+                        self.refuse(Rule::Namespace, Cause::Key)?;
+                    }
+                }
+                KeyKind::KeyPattern => {
+                    // The data stand for `*`, so only a literal beginning is certain.
+                    if !selector.keys.any(at.access, |known| known.covers_prefix(name)) {
+                        indirect =
+                            indirect.or_else(|| Some(Cause::SortPattern(self.option_before(at))));
+                    }
+                }
+                KeyKind::KeyPrefix => {
+                    if !selector.keys.any(at.access, |known| known.covers_prefix(name)) {
+                        indirect = indirect.or(Some(Cause::Broadcast));
+                    }
+                }
+                KeyKind::Channel | KeyKind::ChannelPattern | KeyKind::ShardChannel => {}
+            }
+        }
+        indirect.map_or(Ok(()), |cause| self.refuse(Rule::Namespace, cause))
+    }
+
+    fn option_before(&self, at: &KeyAt) -> &'static str {
+        let option = (at.arg as usize).checked_sub(1).and_then(|arg| self.request.arg(arg));
+        if option.is_some_and(|option| option.eq_ignore_ascii_case(b"get")) { "GET" } else { "BY" }
+    }
+
+    fn check_channels(&self, selector: &Selector) -> Result<(), Refusal> {
+        let mut reserved = false;
+        for at in &self.scratch.keys {
+            let is_pattern = match at.kind {
+                KeyKind::Key | KeyKind::KeyPattern | KeyKind::KeyPrefix => continue,
+                KeyKind::ChannelPattern => true,
+                KeyKind::Channel | KeyKind::ShardChannel => false,
+            };
+            // Leaving a channel is free.
+            if at.access == Access::NONE {
+                continue;
+            }
+            let name = self.name(at);
+            // The server compares a pattern with the allowed ones letter by letter.
+            let fits = |known: &Pattern| {
+                if is_pattern { known.text() == name } else { known.matches(name) }
+            };
+            let known: &[Pattern] = match &selector.channels {
+                Scope::All => &[],
+                Scope::Only(known) if known.iter().any(fits) => known,
+                Scope::Only(known) => {
+                    self.refuse(Rule::Channel, Cause::Channel)?;
+                    known
+                }
+            };
+            reserved |= may_be_reserved(name, is_pattern)
+                && !selector.keys.is_unrestricted(at.access)
+                && !known.iter().any(|known| fits(known) && names_reserved(known));
+        }
+        if reserved { self.refuse(Rule::Namespace, Cause::ReservedChannel) } else { Ok(()) }
+    }
+
+    fn check_hazard(&mut self, selector: &Selector, hazards: &Hazards) -> Result<(), Refusal> {
+        let Some(hazard) = hazards.get(self.spec.id) else { return Ok(()) };
+        let patterns = &mut self.scratch.patterns;
+        match hazard.stays_inside(selector, self.request, self.database, patterns) {
+            Ok(true) => Ok(()),
+            Ok(false) => self.refuse(Rule::Namespace, Cause::Hazard(hazard)),
+            Err(KeyError::Syntax) => self.refuse(Rule::Syntax, Cause::Syntax),
+            Err(KeyError::NotYetKnown) => self.refuse(Rule::Incomplete, Cause::Incomplete),
+        }
+    }
+}
+
+/// Of several selectors' refusals the server tells one: that of a channel before that of a key
+/// before that of the command (acl.c, `ACLCheckAllUserCommandPerm`). Its commands check the rest
+/// themselves, later.
+fn weight(refusal: &Refusal) -> u8 {
+    match refusal.cause {
+        Cause::UnknownCommand | Cause::UnknownSubcommand | Cause::Arity => 0,
+        Cause::Command(_) => 1,
+        Cause::Key | Cause::Syntax => 2,
+        Cause::Channel => 3,
+        Cause::SortPattern(_)
+        | Cause::Hazard(_)
+        | Cause::OthersKeys(_)
+        | Cause::StarInPrefix
+        | Cause::ServerChannels
+        | Cause::ReservedChannel
+        | Cause::Broadcast
+        | Cause::HiddenKeys => 4,
+        Cause::NotCarried
+        | Cause::Content(_)
+        | Cause::Ttl(_)
+        | Cause::Script(_)
+        | Cause::Rate { .. }
+        | Cause::Concurrency => 5,
+        Cause::Incomplete => 6,
+    }
+}

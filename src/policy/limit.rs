@@ -1,0 +1,59 @@
+//! A limit on some commands: how often, and how many at once.
+//!
+//! Owns: [`Limit`]. Never knows: how much of it is used, who waits.
+
+use std::time::Duration;
+
+use super::rate::Rate;
+use super::role::Selector;
+use super::verdict::{Cause, Refusal, Rule};
+use crate::command::{Flags, Spec};
+use crate::config::{LimitRule, OnLimit, Per};
+
+/// One limit. What is used of it lies with whoever enforces it.
+#[derive(Clone, Debug)]
+pub struct Limit {
+    commands: Selector,
+    pub rate: Option<Rate>,
+    pub concurrency: Option<u32>,
+    /// Each client has one of its own.
+    pub per_client: bool,
+    /// The longest wait; none at all where commands over the limit are refused.
+    pub max_delay: Duration,
+}
+
+impl Limit {
+    pub(super) fn new(commands: Selector, rule: &LimitRule) -> Self {
+        Self {
+            commands,
+            rate: rule.rate.as_ref().map(Rate::new),
+            concurrency: rule.concurrency,
+            per_client: rule.per == Per::Client,
+            max_delay: match rule.on_exceed {
+                OnLimit::Delay => rule.max_delay,
+                OnLimit::Error => Duration::ZERO,
+            },
+        }
+    }
+
+    /// Whether it is about this command. Those that every client may say at any time are free.
+    #[must_use]
+    pub fn covers(&self, spec: &Spec) -> bool {
+        self.commands.allows(spec.id) && !spec.flags.has(Flags::NO_AUTH)
+    }
+}
+
+impl Refusal {
+    /// Too often; there is room again after `wait`.
+    #[must_use]
+    pub fn rate(spec: &'static Spec, wait: Duration) -> Self {
+        let wait_ms = u32::try_from(wait.as_micros().div_ceil(1000)).unwrap_or(u32::MAX);
+        Self::new(Rule::Rate, Some(spec), Cause::Rate { wait_ms })
+    }
+
+    /// Too many at once.
+    #[must_use]
+    pub const fn concurrency(spec: &'static Spec) -> Self {
+        Self::new(Rule::Concurrency, Some(spec), Cause::Concurrency)
+    }
+}

@@ -1,0 +1,315 @@
+//! One application's names among others': the prefix goes before every key and channel of a
+//! request, and what must come off the reply is told.
+//!
+//! Owns: [`Namespace`]: the request's side. Never knows: roles, sessions.
+//!
+//! `prefix` knows where the prefix stands in a channel, `shape` where a reply has names; `strip` takes
+//! it off replies, `push` off messages, `error_text` off errors; `walk` is `DBSIZE` and `FLUSHDB` over one application's keys.
+
+mod error_text;
+mod prefix;
+mod push;
+mod shape;
+mod strip;
+mod walk;
+
+pub use prefix::Prefix;
+pub use shape::Strip;
+pub use strip::Stripper;
+pub use walk::{Next, Sweep, Walk};
+
+use std::sync::Arc;
+
+use super::edits::Edits;
+use super::keyspace::{Hazard, Hazards};
+use super::verdict::Cause;
+use crate::command::{
+    Access, COMMANDS, CommandId, Effect, KeyAt, KeyError, KeyKind, KeySpec, Spec, all, find_keys,
+    is_word, scan_match,
+};
+use crate::config::{KeyMode, KeyRules};
+use crate::resp::Request;
+use prefix::{Place, of_channel, of_pattern};
+use shape::Shape;
+
+/// What replies of these commands have names in.
+const SHAPES: &[(&str, Shape)] = &[
+    ("keys", Shape::Names),
+    ("scan", Shape::Scan),
+    ("clusterscan", Shape::Scan),
+    ("blpop", Shape::First),
+    ("brpop", Shape::First),
+    ("bzpopmin", Shape::First),
+    ("bzpopmax", Shape::First),
+    ("lmpop", Shape::First),
+    ("blmpop", Shape::First),
+    ("zmpop", Shape::First),
+    ("bzmpop", Shape::First),
+    ("xread", Shape::Streams),
+    ("xreadgroup", Shape::Streams),
+    ("pubsub|channels", Shape::Channels),
+    ("pubsub|shardchannels", Shape::Channels),
+    ("pubsub|numsub", Shape::Pairs),
+    ("pubsub|shardnumsub", Shape::Pairs),
+    ("client|trackinginfo", Shape::Tracking),
+    ("xautoclaim", Shape::KeyAtEnd),
+    ("xclaim", Shape::KeyAtEnd),
+    ("xpending", Shape::KeyAtEnd),
+    ("xgroup|createconsumer", Shape::KeyAtEnd),
+    ("xgroup|delconsumer", Shape::KeyAtEnd),
+    ("xgroup|destroy", Shape::KeyAtEnd),
+    ("xgroup|setid", Shape::KeyAtEnd),
+    ("xinfo|consumers", Shape::KeyAtEnd),
+    ("xinfo|groups", Shape::KeyAtEnd),
+    ("xinfo|stream", Shape::KeyAtEnd),
+];
+
+/// What a command needs besides the keys that [`find_keys`] finds.
+#[derive(Clone, Copy, Debug, Default)]
+struct Treatment {
+    shape: Shape,
+    /// Its options hold patterns of key names.
+    walks: bool,
+    /// It would show or touch keys of others, and no role changes that.
+    forbidden: Option<&'static Hazard>,
+    sweep: Option<Sweep>,
+}
+
+/// The keys and channels of one application; built once, then only read.
+#[derive(Debug)]
+pub(super) struct Namespace {
+    prefix: Arc<Prefix>,
+    by_command: Box<[Treatment]>,
+}
+
+/// What becomes of a request besides its changes.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    pub strip: Option<Strip>,
+    pub walk: Option<Box<Walk>>,
+}
+
+impl Namespace {
+    /// None when keys travel as they are.
+    pub fn new(rules: &KeyRules, hazards: &Hazards) -> Option<Self> {
+        let text = rules.prefix.as_deref().filter(|_| rules.mode == KeyMode::Rewrite)?;
+        let mut by_command = vec![Treatment::default(); COMMANDS];
+        for spec in all() {
+            let Some(treatment) = by_command.get_mut(usize::from(spec.id.0)) else { continue };
+            let shape = SHAPES.iter().find(|(name, _)| *name == spec.name);
+            treatment.shape = match (shape, spec.effect) {
+                (Some((_, shape)), _) => *shape,
+                (None, Effect::Subscribe | Effect::Unsubscribe) => Shape::Acknowledged,
+                (None, _) => Shape::Errors,
+            };
+            treatment.walks = matches!(spec.name, "keys" | "scan" | "clusterscan");
+            treatment.sweep = match spec.name {
+                "dbsize" if rules.dbsize => Some(Sweep::Count),
+                "flushdb" if rules.flushdb => Some(Sweep::Remove),
+                _ => None,
+            };
+            treatment.forbidden =
+                hazards.of_prefixed_keys(spec).filter(|_| treatment.sweep.is_none());
+        }
+        let prefix = Arc::new(Prefix::new(text.as_bytes()));
+        Some(Self { prefix, by_command: by_command.into() })
+    }
+
+    pub const fn prefix(&self) -> &Arc<Prefix> {
+        &self.prefix
+    }
+
+    fn treatment(&self, id: CommandId) -> Treatment {
+        self.by_command.get(usize::from(id.0)).copied().unwrap_or_default()
+    }
+
+    /// Notes what must change in a request that the role permits.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be kept among the application's own names.
+    pub fn apply(
+        &self,
+        spec: &'static Spec,
+        request: &Request<'_>,
+        keys: &mut Vec<KeyAt>,
+        patterns: &mut Vec<u32>,
+        edits: &mut Edits,
+    ) -> Result<Outcome, Cause> {
+        let treatment = self.treatment(spec.id);
+        let mut echoed = 0;
+        if spec.hides_keys() {
+            return Err(Cause::HiddenKeys);
+        }
+        if let Some(hazard) = treatment.forbidden {
+            return Err(Cause::OthersKeys(hazard));
+        }
+        if let Some(sweep) = treatment.sweep {
+            let walk = Box::new(Walk::new(Arc::clone(&self.prefix), sweep));
+            return Ok(Outcome { walk: Some(walk), strip: None });
+        }
+        if treatment.walks {
+            scan_match(request, patterns).map_err(cause)?;
+            echoed = self.change_patterns(spec, request, patterns, edits);
+        } else if !spec.keys.is_empty() {
+            match find_keys(spec, request, keys) {
+                Ok(()) => {}
+                Err(KeyError::Syntax) => everything_behind(spec, request, keys).map_err(cause)?,
+                Err(KeyError::NotYetKnown) => return Err(Cause::Incomplete),
+            }
+        } else if treatment.shape == Shape::Errors {
+            return Ok(Outcome::default());
+        } else {
+            keys.clear();
+        }
+        if !treatment.walks {
+            for at in &*keys {
+                self.change(spec, request, at, edits)?;
+                echoed |= bit(at.arg);
+            }
+            self.add_default(spec, request, edits);
+        }
+        let is_at_end = treatment.shape == Shape::KeyAtEnd;
+        let key = request.arg(2).filter(|_| is_at_end).unwrap_or_default();
+        let key_bytes = c_length(key);
+        let (prefix, shape) = (Arc::clone(&self.prefix), treatment.shape);
+        Ok(Outcome { strip: Some(Strip { prefix, echoed, key_bytes, shape }), walk: None })
+    }
+
+    /// `KEYS`, `SCAN`: every pattern, and one where there is none. Returns [`Strip::echoed`].
+    fn change_patterns(
+        &self,
+        spec: &Spec,
+        request: &Request<'_>,
+        patterns: &[u32],
+        edits: &mut Edits,
+    ) -> u64 {
+        for arg in patterns {
+            edits.insert(*arg, 0, self.prefix.glob());
+        }
+        if patterns.is_empty() && spec.name != "keys" {
+            edits.append(b"MATCH");
+            edits.append_pieces(&[self.prefix.glob(), b"*"]);
+            return u32::try_from(request.len() + 1).map_or(0, bit);
+        }
+        patterns.iter().fold(0, |echoed, arg| echoed | bit(*arg))
+    }
+
+    /// One name.
+    fn change(
+        &self,
+        spec: &Spec,
+        request: &Request<'_>,
+        at: &KeyAt,
+        edits: &mut Edits,
+    ) -> Result<(), Cause> {
+        let name = request.arg(at.arg as usize);
+        let subscribes = matches!(spec.effect, Effect::Subscribe | Effect::Unsubscribe);
+        let place = match at.kind {
+            KeyKind::Key | KeyKind::ShardChannel => Place::At(0),
+            KeyKind::KeyPattern if self.prefix.text().contains(&b'*') => {
+                return Err(Cause::StarInPrefix);
+            }
+            KeyKind::KeyPattern => Place::At(at.start as usize),
+            KeyKind::KeyPrefix if name.is_none() => {
+                // BCAST alone: the prefix stands where the client's would.
+                edits.append(b"PREFIX");
+                edits.append(self.prefix.text());
+                return Ok(());
+            }
+            KeyKind::KeyPrefix => Place::At(0),
+            KeyKind::Channel => match of_channel(name.unwrap_or_default()) {
+                // Nobody can forge what the server tells, and nobody counts others' listeners.
+                _ if at.access.write => Place::At(0),
+                Place::Nowhere if !subscribes => Place::At(0),
+                place @ (Place::At(_) | Place::Nowhere | Place::Refused) => place,
+            },
+            KeyKind::ChannelPattern if subscribes => match of_pattern(name.unwrap_or_default()) {
+                // Leaving what was never entered.
+                Place::Refused if at.access == Access::NONE => Place::At(0),
+                place @ (Place::At(_) | Place::Nowhere | Place::Refused) => place,
+            },
+            KeyKind::ChannelPattern => Place::At(0),
+        };
+        match place {
+            Place::At(begin) => {
+                let is_glob = at.kind == KeyKind::ChannelPattern;
+                let text = if is_glob { self.prefix.glob() } else { self.prefix.text() };
+                edits.insert(at.arg, u32::try_from(begin).unwrap_or(0), text);
+                Ok(())
+            }
+            Place::Nowhere => Ok(()),
+            Place::Refused => Err(Cause::ServerChannels),
+        }
+    }
+
+    /// `PUBSUB CHANNELS` without a pattern.
+    fn add_default(&self, spec: &Spec, request: &Request<'_>, edits: &mut Edits) {
+        let lists = matches!(spec.name, "pubsub|channels" | "pubsub|shardchannels");
+        if lists && request.len() == 2 {
+            edits.append_pieces(&[self.prefix.glob(), b"*"]);
+        }
+    }
+}
+
+/// An argument in [`Strip::echoed`]; those far behind are not repeated.
+fn bit(arg: u32) -> u64 {
+    1_u64.checked_shl(arg).unwrap_or(0)
+}
+
+const fn cause(error: KeyError) -> Cause {
+    match error {
+        KeyError::Syntax => Cause::Syntax,
+        KeyError::NotYetKnown => Cause::Incomplete,
+    }
+}
+
+/// Bytes up to a NUL.
+fn c_length(text: &[u8]) -> u32 {
+    let length = memchr::memchr(0, text).unwrap_or(text.len());
+    u32::try_from(length).unwrap_or(u32::MAX)
+}
+
+/// The server refuses a request with a wrong number of keys, each command in its own words. It may
+/// say so: everything that could be a key there gets the prefix.
+fn everything_behind(
+    spec: &Spec,
+    request: &Request<'_>,
+    keys: &mut Vec<KeyAt>,
+) -> Result<(), KeyError> {
+    keys.clear();
+    let key = |arg: usize| {
+        let (kind, access) = (KeyKind::Key, Access::READ_WRITE);
+        KeyAt { arg: u32::try_from(arg).unwrap_or(u32::MAX), start: 0, len: 0, kind, access }
+    };
+    let mut first = None;
+    for known in spec.keys {
+        match *known {
+            KeySpec::At { arg, .. } => keys.push(key(arg)),
+            KeySpec::Counted { count, .. } => first = Some(count + 1),
+            KeySpec::Streams => {
+                let is_word = |arg: &[u8]| is_word(arg, b"streams");
+                first = request.args().position(is_word).map(|at| at + 1);
+            }
+            KeySpec::Span { .. }
+            | KeySpec::Set
+            | KeySpec::Bitfield
+            | KeySpec::Sort { .. }
+            | KeySpec::GeoStore { .. }
+            | KeySpec::Migrate
+            | KeySpec::Debug
+            | KeySpec::Tracking
+            | KeySpec::Unknown => return Err(KeyError::Syntax),
+        }
+    }
+    let first = first.ok_or(KeyError::Syntax)?;
+    if request.available() < request.len() {
+        return Err(KeyError::NotYetKnown);
+    }
+    keys.retain(|at| (at.arg as usize) < first);
+    keys.extend((first..request.len()).map(key));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

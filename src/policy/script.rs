@@ -1,0 +1,166 @@
+//! Which scripts and functions may run.
+//!
+//! A script may build the names of keys: what it declares is all that anybody but the server sees of
+//! it. So a policy that is to hold without the server's own ACL allows no scripts, or those that
+//! somebody has read.
+//!
+//! Owns: [`Scripts`]. Never knows: files, what a script does.
+
+use std::collections::HashSet;
+
+use super::verdict::{Cause, No, Refusal, Rule};
+use crate::base::sha1::Sha1;
+use crate::command::{Script, Spec, script};
+use crate::config::{ScriptMode, ScriptRules};
+use crate::resp::Request;
+
+/// The part of a policy that is about scripts.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub(super) struct Scripts {
+    mode: ScriptMode,
+    allowed: HashSet<Sha1>,
+    functions: HashSet<Box<[u8]>>,
+    pub heal: bool,
+}
+
+impl Scripts {
+    pub(super) fn new(rules: &ScriptRules) -> Self {
+        Self {
+            mode: rules.mode,
+            allowed: rules.allow.iter().copied().collect(),
+            functions: rules.functions.iter().map(|name| name.as_bytes().into()).collect(),
+            heal: rules.heal,
+        }
+    }
+
+    /// Whether the request may run or load what it names, whatever else is allowed.
+    pub(super) fn judge(&self, spec: &'static Spec, request: &Request<'_>) -> Result<(), Refusal> {
+        if self.mode == ScriptMode::DeclaredKeys {
+            return Ok(());
+        }
+        let Some(what) = script(spec) else { return Ok(()) };
+        let refuse = |no| Err(Refusal::new(Rule::Script, Some(spec), Cause::Script(no)));
+        if what == Script::Change {
+            return refuse(No::Change);
+        }
+        if self.mode == ScriptMode::Deny {
+            return refuse(No::Denied);
+        }
+        let Some(named) = request.arg(what.argument()) else {
+            return Err(Refusal::new(Rule::Incomplete, Some(spec), Cause::Incomplete));
+        };
+        let listed = match what {
+            Script::Text { .. } => self.allowed.contains(&Sha1::of(named)),
+            Script::Digest => Sha1::parse(named).is_some_and(|sha| self.allowed.contains(&sha)),
+            Script::Function => self.functions.contains(named),
+            Script::Change => false,
+        };
+        if listed { Ok(()) } else { refuse(No::Unlisted(what)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+
+    use super::*;
+    use crate::command::{Lookup, lookup};
+    use crate::resp::{RequestBuf, RequestLimits, RequestScanner, Scan};
+
+    /// `return 1`.
+    const ONE: &str = "e0e1f9fabfc9d4800c877a703b823ac0578ff8db";
+    /// `return 2`.
+    const TWO: &str = "7f923f79fe76194c868d7e1d0820de36700eb649";
+
+    fn scripts(mode: ScriptMode) -> Scripts {
+        Scripts::new(&ScriptRules {
+            mode,
+            allow: Sha1::parse(ONE.as_bytes()).into_iter().collect(),
+            functions: vec!["known".to_owned()],
+            ..ScriptRules::default()
+        })
+    }
+
+    fn text(scripts: &Scripts, request: &Request<'_>) -> String {
+        let Lookup::Command(spec) = lookup(request) else { return "unknown".to_owned() };
+        let Err(refusal) = scripts.judge(spec, request) else { return String::new() };
+        let mut text = BytesMut::new();
+        refusal.write_text(request, &mut text);
+        String::from_utf8_lossy(&text).into_owned()
+    }
+
+    #[test]
+    fn what_passes_in_each_mode() {
+        let none = "and none may run (rule script)";
+        let script = "a script that is not on the list (rule script); its SHA-1 is 7f923f79fe76";
+        let function = "a function that is not on the list (rule script)";
+        let change = "changes what all applications of the server use (rule script)";
+        let upper = ONE.to_uppercase();
+        for (line, deny, allowlist) in [
+            ("EVAL|return 1|0", none, ""),
+            ("eval|return 2|0", none, script),
+            ("EVAL_RO|return 1|0", none, ""),
+            ("EVAL_RO|return 2|0", none, script),
+            ("EVAL|return 1 |0", none, "a script that is not on the list"),
+            (&format!("EVALSHA|{ONE}|0"), none, ""),
+            (&format!("EVALSHA_RO|{upper}|0"), none, ""),
+            (&format!("EVALSHA|{TWO}|0"), none, script),
+            (&format!("EVALSHA_RO|{TWO}|0"), none, script),
+            ("EVALSHA|x|0", none, "names a script that is not on the list (rule script)"),
+            ("SCRIPT|LOAD|return 1", none, ""),
+            ("Script|Load|return 2", none, script),
+            ("SCRIPT|EXISTS|x", "", ""),
+            ("SCRIPT|FLUSH", change, change),
+            ("SCRIPT|KILL", change, change),
+            ("FCALL|known|0", none, ""),
+            ("FCALL|Known|0", none, function),
+            ("FCALL_RO|other|0", none, function),
+            ("FUNCTION|LOAD|x", change, change),
+            ("FUNCTION|RESTORE|x", change, change),
+            ("FUNCTION|DELETE|x", change, change),
+            ("FUNCTION|FLUSH", change, change),
+            ("FUNCTION|LIST", "", ""),
+            ("GET|a", "", ""),
+        ] {
+            let request = RequestBuf::from_args(line.split('|'));
+            for (mode, expected) in [
+                (ScriptMode::DeclaredKeys, ""),
+                (ScriptMode::Deny, deny),
+                (ScriptMode::Allowlist, allowlist),
+            ] {
+                let said = text(&scripts(mode), &request.as_request());
+                assert_eq!(said.is_empty(), expected.is_empty(), "{line} {mode:?}: {said}");
+                assert!(said.contains(expected), "{line} {mode:?}: {said}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_large_text_is_awaited_only_where_it_decides() {
+        let limits = RequestLimits {
+            max_args: 100,
+            max_bulk_bytes: 1 << 20,
+            max_inline_bytes: 100,
+            large_bytes: 1 << 16,
+            authenticated: true,
+        };
+        for (frame, mode, expected) in [
+            ("*3\r\n$4\r\nEVAL\r\n$65536\r\n", ScriptMode::Allowlist, Some(Rule::Incomplete)),
+            ("*3\r\n$4\r\nEVAL\r\n$65536\r\n", ScriptMode::Deny, Some(Rule::Script)),
+            ("*3\r\n$4\r\nEVAL\r\n$65536\r\n", ScriptMode::DeclaredKeys, None),
+            (
+                "*4\r\n$4\r\nEVAL\r\n$8\r\nreturn 1\r\n$1\r\n0\r\n$65536\r\n",
+                ScriptMode::Allowlist,
+                None,
+            ),
+        ] {
+            let mut scanner = RequestScanner::default();
+            let scan = scanner.scan(frame.as_bytes(), &limits);
+            assert!(matches!(scan, Ok(Scan::Head { .. })), "{scan:?}");
+            let request = scanner.request(frame.as_bytes());
+            let Lookup::Command(spec) = lookup(&request) else { continue };
+            let said = scripts(mode).judge(spec, &request).err().map(|refusal| refusal.rule);
+            assert_eq!(said, expected, "{frame:?} {mode:?}");
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! What the session itself answers, in line with what the server does.
+//!
+//! Owns: how such an answer gets its place. Never knows: what it is about.
+
+use bytes::BytesMut;
+
+use super::state::{Context, ReplyMode, Session, Step};
+use super::words;
+use crate::command::Effect;
+use crate::resp::encode;
+use crate::traffic::Loss;
+
+impl Session {
+    /// Whether the reply to the request at hand is suppressed; uses up a SKIP.
+    pub(super) fn silence(&mut self) -> bool {
+        let silent = self.reply_mode != ReplyMode::On;
+        if self.reply_mode == ReplyMode::SkipNext {
+            self.reply_mode = ReplyMode::On;
+        }
+        silent
+    }
+
+    /// The proxy's own reply, in line.
+    pub(super) fn answer(&mut self, out: &mut BytesMut, write: impl FnOnce(&mut BytesMut)) {
+        let silent = self.silence();
+        self.queue.push_local(silent, false, out, write);
+    }
+
+    /// An error instead of execution; spoils a transaction as Redis's `rejectCommand` does.
+    pub(super) fn refuse_text(&mut self, text: impl AsRef<[u8]>, out: &mut BytesMut) -> Step {
+        if let Some(transaction) = &mut self.transaction {
+            transaction.spoil();
+        }
+        self.answer(out, |out| encode::error(out, text));
+        Step::Done
+    }
+
+    /// The request at hand will not be sent: no connection of the kind it needs can be had.
+    pub fn handle_unavailable(&mut self, loss: Loss, out: &mut BytesMut) {
+        self.walking = None;
+        self.admission = None;
+        let text = words::loss(loss);
+        let exec = self.last_command.is_some_and(|spec| spec.effect == Effect::Exec);
+        if exec && self.transaction.take().is_some() {
+            // Nothing is watched: what is watched has its connection at hand.
+            let line = [words::EXECABORT_BECAUSE, text.trim_start_matches("ERR ")].concat();
+            return self.answer(out, |out| encode::error(out, line));
+        }
+        self.refuse_text(&text, out);
+    }
+
+    /// The request at hand has an argument over the limit, that of the policy if it is lower; its
+    /// bytes are thrown away.
+    pub fn handle_oversize(
+        &mut self,
+        length: u64,
+        policy: Option<u64>,
+        ctx: &Context<'_>,
+        out: &mut BytesMut,
+    ) {
+        self.admission = None;
+        let limit = ctx.limits.max_bulk_bytes;
+        let text = match policy.filter(|max| *max < limit) {
+            Some(max) => words::too_long(length, max),
+            None => words::oversize(length, limit),
+        };
+        self.refuse_text(&text, out);
+    }
+
+    /// The frame at hand is malformed: the last words of this session.
+    pub fn handle_protocol_error(&mut self, message: &str, out: &mut BytesMut) {
+        self.answer(out, |out| encode::error(out, message.as_bytes()));
+    }
+}

@@ -1,0 +1,64 @@
+//! As whom a client speaks: kept while it speaks, looked up again when somebody may have changed it.
+//!
+//! Owns: changes of the session's user. Never knows: passwords, how a policy decides.
+
+use std::sync::Arc;
+
+use super::auth::{Auth, Door};
+use super::state::Session;
+use super::users::Name;
+use super::words;
+use crate::policy::Policy;
+
+impl Session {
+    #[must_use]
+    pub const fn is_authenticated(&self) -> bool {
+        self.authenticated
+    }
+
+    /// What a subscription brings carries the prefix of the policy it was made under, and only that
+    /// can be taken off.
+    ///
+    /// # Errors
+    ///
+    /// With the words for the client.
+    pub(super) fn may_become(&self, user: &Name) -> Result<(), &'static str> {
+        let brings = self.subscriptions.any() || self.subscriptions.pending > 0 || self.tracking;
+        if self.names.is_some() && brings && *user != self.user {
+            Err(words::USER_STAYS)
+        } else {
+            Ok(())
+        }
+    }
+
+    pub(super) fn become_user(&mut self, user: Name, authenticated: bool) {
+        self.user = user;
+        self.authenticated = authenticated;
+        self.user_is_new = true;
+    }
+
+    /// Whether the user may be another since this was asked last.
+    pub const fn take_user_is_new(&mut self) -> bool {
+        std::mem::replace(&mut self.user_is_new, false)
+    }
+
+    /// Whether the password of the request just presented was right, if it had one, once.
+    pub const fn take_auth(&mut self) -> Option<bool> {
+        self.last_auth.take()
+    }
+
+    /// The policy of this session's user at `door`; `None`: there is no such user any more. A door
+    /// without users knows `default` alone.
+    pub fn policy(&mut self, door: &Door) -> Option<Arc<Policy>> {
+        let Auth::Users(users) = &door.auth else {
+            self.user = Name::default();
+            return Some(Arc::clone(&door.policy));
+        };
+        match users.get(&self.user) {
+            Some(user) => Some(Arc::clone(user.policy.as_ref().unwrap_or(&door.policy))),
+            None if self.authenticated => None,
+            // Nothing is judged by it: the session may only say who it is.
+            None => Some(Arc::clone(&door.policy)),
+        }
+    }
+}

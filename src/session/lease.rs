@@ -1,0 +1,117 @@
+//! The pinned connection: what of the session is on it, and what shall become of it.
+//!
+//! Owns: [`LeaseNeed`]'s rules, the usual way of a request. Never knows: connections themselves.
+
+use std::time::Instant;
+
+use super::queue::Class;
+use super::state::{Cause, Context, LeaseNeed, Route, Session};
+
+impl Session {
+    /// Since when the oldest request on the pinned connection waits; `None` when it may.
+    #[must_use]
+    pub fn pinned_since(&self) -> Option<Instant> {
+        let front = self.queue.peek().filter(|_| self.flight == Route::Pinned)?;
+        (front.class != Class::Blocking).then_some(front.at)
+    }
+
+    /// Whether some of a reply from the pinned connection, not all, has been handed to the client.
+    #[must_use]
+    pub fn reply_has_begun(&self) -> bool {
+        self.begun && self.flight == Route::Pinned
+    }
+
+    /// Whether the pinned connection must go before the next request.
+    #[must_use]
+    pub fn drops_lease(&self, dedicated: bool) -> bool {
+        (self.lease_drop || self.lease_dirty) && self.lease_need(dedicated) == LeaseNeed::Drop
+    }
+
+    /// Whether not even a request that waits for it may take the pinned connection.
+    #[must_use]
+    pub const fn shuns_lease(&self) -> bool {
+        self.lease_drop
+    }
+
+    /// What shall become of the pinned connection, if there is one.
+    #[must_use]
+    pub fn lease_need(&self, dedicated: bool) -> LeaseNeed {
+        let flies = self.in_flight() > 0 && self.flight == Route::Pinned;
+        if self.lease_drop && !flies && !self.lives_on_lease() {
+            LeaseNeed::Drop
+        } else if self.pins() || self.bulky > 0 || dedicated || flies {
+            LeaseNeed::Keep
+        } else if self.lease_dirty {
+            LeaseNeed::Drop
+        } else {
+            LeaseNeed::Return
+        }
+    }
+
+    /// The shell has given the pinned connection away.
+    pub fn handle_lease_gone(&mut self) {
+        self.lease_drop = false;
+        self.lease_dirty = false;
+        if self.watching {
+            // What was watched may change unseen: EXEC will answer nil, as if it had.
+            self.watching = false;
+            self.watch_lost = true;
+        }
+        if self.in_flight() == 0 || self.flight == Route::Pinned {
+            // Half a message, of a connection that nobody listens to any more.
+            self.partial.clear();
+        }
+    }
+
+    /// Whether the session's state lives on a pinned connection.
+    pub(super) fn pins(&self) -> bool {
+        self.watching || self.lives_on_lease()
+    }
+
+    /// Whether what is on the pinned connection cannot be had again, so that the session ends with it.
+    #[must_use]
+    pub fn lives_on_lease(&self) -> bool {
+        self.subscriptions.any() || self.subscriptions.pending > 0 || self.tracking || self.monitor
+    }
+
+    /// Whether nothing of this session is on the pinned connection, on its way or kept there.
+    #[must_use]
+    pub fn is_off_lease(&self) -> bool {
+        self.in_flight() == 0 && !self.pins()
+    }
+
+    /// Whether nothing but the memory of a large reply keeps the pinned connection.
+    #[must_use]
+    pub fn rests_on_lease(&self) -> bool {
+        self.bulky > 0 && self.is_settled() && !self.pins()
+    }
+
+    /// The next large reply finds the session as it was before the first.
+    pub const fn forget_large_reply(&mut self) {
+        self.bulky = 0;
+    }
+
+    pub(super) fn usual_route(&self, ctx: &Context<'_>) -> Route {
+        if ctx.dedicated || self.pins() || self.bulky > 0 {
+            Route::Pinned
+        } else {
+            Route::Shared(self.key())
+        }
+    }
+
+    pub(super) fn cause(&self, ctx: &Context<'_>) -> Cause {
+        if self.watching {
+            Cause::Watch
+        } else if self.subscriptions.any() || self.subscriptions.pending > 0 {
+            Cause::Subscribe
+        } else if self.monitor {
+            Cause::Monitor
+        } else if self.tracking {
+            Cause::Tracking
+        } else if ctx.dedicated {
+            Cause::Session
+        } else {
+            Cause::Large
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! `DBSIZE` and `FLUSHDB` over the application's own keys: the client's request waits while page
+//! after page is asked for, one at a time, so that nobody else waits for long.
+//!
+//! Owns: the way of a page through the session. Never knows: what a page holds.
+
+use bytes::BytesMut;
+
+use super::queue::{Class, Expect};
+use super::state::{Context, Session, Step};
+use super::walking::{Arrived, Walking};
+use super::words;
+use crate::policy::{Next, Sweep, Walk};
+use crate::resp::{Request, encode};
+use crate::traffic::{Loss, Ticket};
+
+impl Session {
+    /// The request is presented again whenever a reply has arrived. What it asked for is sent by
+    /// [`Step::Ask`]; in the end the answer is local.
+    pub(super) fn walk(
+        &mut self,
+        fresh: Box<Walk>,
+        request: &Request<'_>,
+        ctx: &Context<'_>,
+        out: &mut BytesMut,
+    ) -> Step {
+        if self.transaction.is_some() {
+            return self.refuse_text(words::NOT_IN_MULTI_HERE, out);
+        }
+        if !fits(fresh.sweep(), request) {
+            return self.refuse_text(words::SYNTAX, out);
+        }
+        // A connection must be at hand before anything changes.
+        let (route, cause) = (self.usual_route(ctx), self.cause(ctx));
+        if self.walking.as_ref().is_some_and(|walking| walking.arrived.is_none()) {
+            return Step::Wait;
+        }
+        if let Err(step) = self.passable(route, cause, ctx) {
+            return step;
+        }
+        let mut wire = std::mem::take(&mut self.wire);
+        wire.clear();
+        let (next, walk) = match self.walking.take() {
+            None => {
+                let mut walk = fresh;
+                walk.ask(&mut wire);
+                (Next::Ask, walk)
+            }
+            Some(walking) => {
+                let Walking { mut walk, arrived, .. } = *walking;
+                match arrived {
+                    Some(Arrived::Page(frame)) => (walk.take(&frame, &mut wire), walk),
+                    Some(Arrived::Lost(loss)) => {
+                        let mut line = BytesMut::new();
+                        encode::error(&mut line, words::loss(loss));
+                        (Next::Failed((*line).into()), walk)
+                    }
+                    None => (Next::Ask, walk),
+                }
+            }
+        };
+        self.wire = wire;
+        match next {
+            Next::Ask => {}
+            Next::Done(found) => {
+                self.answer(out, |out| match walk.sweep() {
+                    Sweep::Count => encode::integer(out, i64::try_from(found).unwrap_or(i64::MAX)),
+                    Sweep::Remove => encode::simple(out, words::OK),
+                });
+                return Step::Done;
+            }
+            Next::Failed(line) => {
+                self.answer(out, |out| out.extend_from_slice(&line));
+                return Step::Done;
+            }
+        }
+        match self.enqueue(route, cause, Expect::Page, 0, Class::Other, ctx) {
+            Ok(ticket) => {
+                self.walking = Some(Box::new(Walking { walk, ticket, arrived: None }));
+                Step::Ask { route, ticket }
+            }
+            Err(step) => {
+                debug_assert!(false, "it was passable before");
+                step
+            }
+        }
+    }
+
+    /// The reply to a request of the walk's own.
+    pub(super) fn take_page(&mut self, ticket: Ticket, frame: &[u8]) {
+        self.arrive(ticket, || Arrived::Page(frame.into()));
+    }
+
+    /// It will never come.
+    pub(super) fn lose_page(&mut self, ticket: Ticket, loss: Loss) {
+        self.arrive(ticket, || Arrived::Lost(loss));
+    }
+
+    fn arrive(&mut self, ticket: Ticket, what: impl FnOnce() -> Arrived) {
+        // The walk that asked may have been given up.
+        if let Some(walking) = self.walking.as_mut().filter(|walking| walking.ticket == ticket) {
+            walking.arrived = Some(what());
+        }
+    }
+}
+
+/// Redis db.c, `getFlushCommandFlags`.
+fn fits(sweep: Sweep, request: &Request<'_>) -> bool {
+    let option = request.arg(1).unwrap_or_default();
+    let is_known = option.eq_ignore_ascii_case(b"async") || option.eq_ignore_ascii_case(b"sync");
+    request.len() == 1 || (sweep == Sweep::Remove && request.len() == 2 && is_known)
+}

@@ -1,0 +1,157 @@
+//! Messages, events, invalidations: an application hears of itself alone.
+//!
+//! Owns: who listens to what, and what a changed prefix does to listeners. Never knows: frames.
+
+use std::time::Duration;
+
+use super::support::client::{Client, Got, show};
+use super::support::real_server::{Brand, Server, wait_until};
+use super::*;
+
+/// Long enough for a message on its way.
+const QUIET: Duration = Duration::from_millis(100);
+
+fn listen(client: &mut Client, line: &str) {
+    let words: Vec<&str> = line.split(' ').collect();
+    client.send(&words);
+    for _ in 1..words.len() {
+        let reply = client.reply();
+        assert!(contains(&reply, "subscribe"), "{line}: {}", show(&reply));
+    }
+}
+
+fn say(client: &mut Client, lines: &[&str]) {
+    for line in lines {
+        let reply = client.ask(&line.split(' ').collect::<Vec<_>>());
+        assert_ne!(reply[0], b'-', "{line}: {}", show(&reply));
+    }
+}
+
+/// Everything that makes a server tell something.
+const NOISE: &[&str] = &[
+    "SET k v",
+    "SET k w",
+    "EXPIRE k 100",
+    "DEL k",
+    "RPUSH l x",
+    "LPOP l",
+    "SET x__:qa:k v",
+    "SET __:qa: v",
+    "PUBLISH c m",
+    "PUBLISH qa:c m",
+    "PUBLISH __keyspace@0__:qa:k set",
+    "PUBLISH __keyevent@0__:set qa:k",
+    "PUBLISH __redis__:invalidate qa:k",
+    "SPUBLISH c m",
+    "SPUBLISH qa:c m",
+    "FLUSHDB",
+];
+
+fn nobody_hears_the_other(brand: Brand, tls: bool) {
+    let server = Server::new(brand, tls, &["--notify-keyspace-events", "KEA"]);
+    let (own, other) = (app(&server, "qa:", WALKS), app(&server, "qb:", WALKS));
+    for protocol in ["2", "3"] {
+        let mut listener = own.client();
+        listener.ask(&["HELLO", protocol]);
+        if protocol == "3" {
+            say(&mut listener, &["CLIENT TRACKING ON BCAST"]);
+        }
+        listen(&mut listener, "SUBSCRIBE c qa:c __keyspace@0__:k __keyevent@0__:set");
+        listen(&mut listener, "PSUBSCRIBE * __key*__:* __keyspace@*__:* __keyevent@*__:*");
+        listen(&mut listener, "PSUBSCRIBE __keyspace@0__:x*");
+        listen(&mut listener, "SSUBSCRIBE c");
+        let mut speaker = other.client();
+        say(&mut speaker, NOISE);
+        assert_eq!(listener.next(QUIET), Got::Silence);
+        assert!(speaker.ask(&["PUBSUB", "CHANNELS"]) == b"*0\r\n");
+        assert_eq!(
+            speaker.ask(&["PUBSUB", "NUMSUB", "c", "qa:c", "__keyevent@0__:set"]),
+            b"*6\r\n$1\r\nc\r\n:0\r\n$4\r\nqa:c\r\n:0\r\n$18\r\n__keyevent@0__:set\r\n:0\r\n"
+        );
+        // The same of its own is heard, and with the own names.
+        let mut speaker = own.client();
+        speaker.send(&["SET", "k", "v"]);
+        let (heard, _) = listener.drain(QUIET);
+        let heard = String::from_utf8(heard).unwrap();
+        for part in ["__keyspace@0__:k\r\n$3\r\nset", "__keyevent@0__:set\r\n$1\r\nk\r\n"] {
+            assert_eq!(heard.matches(part).count(), 3, "{heard}");
+        }
+        assert_eq!(heard.matches("invalidate").count(), usize::from(protocol == "3"), "{heard}");
+        speaker.send(&["PUBLISH", "c", "m"]);
+        let (heard, _) = listener.drain(QUIET);
+        let heard = String::from_utf8(heard).unwrap();
+        assert_eq!(heard.matches("$1\r\nc\r\n$1\r\nm\r\n").count(), 2, "{heard}");
+        assert!(!heard.contains("qa:"), "{heard}");
+        say(&mut own.client(), &["DEL k"]);
+    }
+}
+
+#[test]
+fn redis() {
+    nobody_hears_the_other(Brand::Redis, true);
+}
+
+#[test]
+fn valkey() {
+    if Brand::Valkey.available() {
+        nobody_hears_the_other(Brand::Valkey, false);
+    }
+}
+
+/// One application does not see when the other writes what it watches.
+#[test]
+fn watched_keys_are_ones_own() {
+    let server = Server::mutual_tls(Brand::Redis);
+    let (own, other) = (app(&server, "qa:", ""), app(&server, "qb:", ""));
+    let (mut client, mut another) = (own.client(), own.client());
+    let mut foreign = other.client();
+    say(&mut client, &["SET k 1", "WATCH k"]);
+    say(&mut foreign, &["SET k 2", "DEL k"]);
+    say(&mut client, &["MULTI", "GET k"]);
+    assert_eq!(client.ask(&["EXEC"]), b"*1\r\n$1\r\n1\r\n");
+    say(&mut client, &["WATCH k"]);
+    say(&mut another, &["SET k 3"]);
+    say(&mut client, &["MULTI", "GET k"]);
+    assert_eq!(client.ask(&["EXEC"]), b"*-1\r\n");
+}
+
+/// What a blocked client waits for is its own, too.
+#[test]
+fn blocked_clients_wait_for_their_own() {
+    let server = Server::mutual_tls(Brand::Redis);
+    let (own, other) = (app(&server, "qa:", ""), app(&server, "qb:", ""));
+    let mut client = own.client();
+    client.send(&["BLPOP", "l", "0"]);
+    server.await_blocked(1);
+    say(&mut other.client(), &["RPUSH l foreign"]);
+    assert_eq!(client.next(QUIET), Got::Silence);
+    say(&mut own.client(), &["RPUSH l own"]);
+    assert_eq!(client.reply(), b"*2\r\n$1\r\nl\r\n$3\r\nown\r\n");
+}
+
+/// With another prefix in force, a session that listens under the old one may not mix them.
+#[test]
+fn a_changed_prefix() {
+    let server = Server::mutual_tls(Brand::Redis);
+    let proxy = app(&server, "qa:", "");
+    let (mut subscriber, mut tracker, mut plain) = (proxy.client(), proxy.client(), proxy.client());
+    listen(&mut subscriber, "SUBSCRIBE c");
+    tracker.ask(&["HELLO", "3"]);
+    say(&mut tracker, &["CLIENT TRACKING ON", "GET k"]);
+    say(&mut plain, &["SET k old"]);
+    assert!(contains(&tracker.reply(), "invalidate"));
+    proxy.reconfigure("prefix = \"qa:\"", "prefix = \"qb:\"");
+    proxy.hang_up();
+    wait_until("the new prefix is in force", || plain.ask(&["GET", "k"]) == b"$-1\r\n");
+    for (client, line) in [(&mut subscriber, "UNSUBSCRIBE"), (&mut tracker, "GET k")] {
+        let reply = client.ask(&line.split(' ').collect::<Vec<_>>());
+        assert!(contains(&reply, "keys.prefix has changed"), "{line}: {}", show(&reply));
+    }
+    assert_eq!(plain.ask(&["PUBLISH", "c", "new"]), b":0\r\n");
+    assert_eq!(server.observer().ask(&["PUBLISH", "qa:c", "old"]), b":1\r\n");
+    assert_eq!(subscriber.reply(), b"*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$3\r\nold\r\n");
+    assert_eq!(subscriber.ask(&["RESET"]), b"+RESET\r\n");
+    listen(&mut subscriber, "SUBSCRIBE c");
+    assert_eq!(plain.ask(&["PUBLISH", "c", "new"]), b":1\r\n");
+    assert_eq!(subscriber.reply(), b"*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$3\r\nnew\r\n");
+}

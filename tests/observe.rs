@@ -1,0 +1,201 @@
+//! A policy that is only observed, what can be learned from it, and the questions one may ask a running
+//! respgate.
+//!
+//! Owns: the cases. Never knows: how decisions are made.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test may crash"
+)]
+
+mod support;
+
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Output};
+
+use support::client::Target;
+use support::proxy::{Proxy, configuration, directory, listener};
+use support::real_server::{Brand, Server, free_port};
+
+/// What a program of the operator's says: its exit code and standard output.
+fn respgate(arguments: &[&str]) -> (i32, String) {
+    let Output { status, stdout, stderr } =
+        Command::new(env!("CARGO_BIN_EXE_respgate")).args(arguments).output().unwrap();
+    let said = [stdout, stderr].concat();
+    (status.code().unwrap(), String::from_utf8(said).unwrap())
+}
+
+/// In front of `server`, with these lines under `[policy]` and a control socket.
+fn serve(server: &Server, acl: &str, policy: &str) -> (Proxy, String) {
+    let directory = directory();
+    let socket = directory.path().join("control.sock").to_str().unwrap().to_owned();
+    let (target, telemetry) = (Target::Tcp(free_port()), free_port());
+    let text = configuration(server, &listener(&target, ""), acl, telemetry);
+    let text = text.replace("[policy]\n", &format!("[policy]\n{policy}\n"));
+    let text = format!("{text}\n[admin]\nsocket = {socket:?}\n");
+    (Proxy::configured(directory, target, telemetry, &text), socket)
+}
+
+#[test]
+fn nothing_is_refused_and_everything_is_told() {
+    let server = Server::mutual_tls(Brand::Redis);
+    let (proxy, socket) = serve(&server, "+@read -keys ~app:*", "mode = \"observe\"");
+    let mut client = proxy.client();
+    assert_eq!(client.ask_text(&["SET", "app:1", "v"]), "+OK");
+    assert_eq!(client.ask_text(&["GET", "other:1"]), "$-1");
+    assert_eq!(client.ask_text(&["KEYS", "app:*"]), "*1\r\n$5\r\napp:1");
+    assert_eq!(client.ask_text(&["GET", "app:1"]), "$1\r\nv");
+    // What the server would not understand, and what no proxy can carry, is refused all the same.
+    assert!(client.ask_text(&["GET"]).starts_with("-ERR wrong number"));
+    assert!(client.ask_text(&["NOSUCH"]).starts_with("-ERR unknown command"));
+    assert!(client.ask_text(&["PSYNC", "?", "-1"]).starts_with("-NOPERM"));
+    let would = "respgate_policy_would_deny_total";
+    proxy.await_metric(&format!("{would}{{command=\"get\",rule=\"namespace\"}}"), |n| n > 0.5);
+    proxy.await_metric(&format!("{would}{{command=\"set\",rule=\"command\"}}"), |n| n > 0.5);
+    proxy.await_metric(&format!("{would}{{command=\"keys\",rule=\"command\"}}"), |n| n > 0.5);
+    let line = proxy.await_log(&["POL-I001", "namespace"]);
+    assert!(!line.contains("other:1"), "{line}");
+
+    let mode = std::fs::metadata(&socket).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let (code, learned) = respgate(&["learn", "--socket", &socket]);
+    assert_eq!(code, 0, "{learned}");
+    assert!(learned.contains("acl = \"+get +keys +ping +set ~app:* %R~other:*\""), "{learned}");
+    assert!(learned.contains("against the policy in force: command: keys 1, "), "{learned}");
+
+    let (code, said) = respgate(&["explain", "--socket", &socket, "SET app:1 v"]);
+    assert_eq!(code, 0);
+    assert!(said.contains("passes, because the rule is only observed"), "{said}");
+    let (code, said) = respgate(&["explain", "--socket", &socket, "GET", "app:1"]);
+    assert_eq!(code, 0);
+    assert!(said.contains("because  +@read in policy.acl"), "{said}");
+    let (code, said) = respgate(&["learn", "--socket", "/nonexistent/control.sock"]);
+    assert!(code == 1 && said.contains("[admin] socket"), "{said}");
+}
+
+/// What was learned, put into force, passes the same traffic and nothing else.
+#[test]
+fn what_was_learned_is_a_policy() {
+    let server = Server::mutual_tls(Brand::Redis);
+    let traffic: &[&[&str]] = &[
+        &["SET", "user:1:name", "x"],
+        &["MGET", "user:1:name", "user:2:name"],
+        &["HSET", "session:9", "f", "v"],
+        &["EXISTS", "flag"],
+        &["SCAN", "0", "MATCH", "user:*"],
+        &["PUBLISH", "news:1", "m"],
+        &["CLIENT", "SETNAME", "x"],
+        &["SORT", "list:1", "BY", "w:*", "GET", "#"],
+    ];
+    let (observed, socket) = serve(&server, "+@all", "mode = \"observe\"");
+    let mut client = observed.client();
+    let replies: Vec<String> = traffic.iter().map(|words| client.ask_text(words)).collect();
+    let (_, learned) = respgate(&["learn", "--socket", &socket]);
+    let acl = learned.lines().find_map(|line| line.strip_prefix("acl = \"")?.strip_suffix('"'));
+    let acl = acl.unwrap();
+
+    let (enforced, _) = serve(&server, acl, "mode = \"enforce\"");
+    let mut client = enforced.client();
+    for (words, before) in traffic.iter().zip(replies) {
+        assert_eq!(client.ask_text(words).len(), before.len(), "{words:?} under {acl}");
+    }
+    for words in [&["GET", "user:1:name"][..], &["SET", "list:1", "x"], &["DBSIZE"]] {
+        assert!(client.ask_text(words).starts_with("-NOPERM"), "{words:?} under {acl}");
+    }
+}
+
+#[test]
+fn one_rule_is_observed_while_the_others_hold() {
+    let server = Server::mutual_tls(Brand::Redis);
+    let (proxy, _) = serve(&server, "+@read +@transaction ~app:*", "observe = [\"namespace\"]");
+    let mut client = proxy.client();
+    assert_eq!(client.ask_text(&["GET", "other:1"]), "$-1");
+    assert!(client.ask_text(&["SET", "other:1", "v"]).starts_with("-NOPERM"));
+    client.ask(&["MULTI"]);
+    assert_eq!(client.ask_text(&["GET", "other:1"]), "+QUEUED");
+    assert!(client.ask_text(&["SET", "app:1", "v"]).starts_with("-NOPERM"));
+    assert!(client.ask_text(&["EXEC"]).starts_with("-EXECABORT"));
+}
+
+/// The printed rules are taken by a real server, and pass what respgate passes.
+#[test]
+fn the_server_takes_the_rules_and_holds_them() {
+    let server = Server::mutual_tls(Brand::Redis);
+    let (proxy, _) = serve(&server, "+@all -@dangerous ~app:* &app:*", "");
+    let file = proxy.configuration_file();
+    let (code, said) = respgate(&["acl", "--config", file.to_str().unwrap()]);
+    assert_eq!(code, 0, "{said}");
+    let words: Vec<&str> = said.split_whitespace().collect();
+    assert_eq!(words[..3], ["ACL", "SETUSER", "default"]);
+    let mut operator = server.observer();
+    let mut setuser = words.clone();
+    setuser[2] = "app";
+    assert_eq!(operator.ask_text(&setuser), "+OK");
+    for (command, passes) in [
+        (&["GET", "app:1"][..], true),
+        (&["SET", "app:1", "v"], true),
+        (&["GET", "other:1"], false),
+        (&["CONFIG", "GET", "*"], false),
+        (&["EVAL", "return 1", "1", "app:1"], true),
+        (&["MULTI"], true),
+        (&["SELECT", "1"], true),
+    ] {
+        let dry = [&["ACL", "DRYRUN", "app"][..], command].concat();
+        assert_eq!(operator.ask_text(&dry) == "+OK", passes, "{command:?}");
+    }
+}
+
+/// What the server's user has otherwise is told; after the printed command nothing is.
+#[test]
+fn the_rules_of_the_servers_user_are_compared() {
+    let server = Server::mutual_tls(Brand::Redis);
+    let (proxy, _) = serve(&server, "+@all -@dangerous ~app:* &app:*", "");
+    let file = proxy.configuration_file();
+    let file = file.to_str().unwrap();
+    let text = std::fs::read_to_string(file).unwrap();
+    let diff = |more: &[&str]| respgate(&[&["acl", "--config", file, "--diff"], more].concat());
+
+    // The default user may do everything, on all keys.
+    let (code, said) = diff(&[]);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("the server permits besides: ") && said.contains("flushall"), "{said}");
+    assert!(said.contains("names the server does not have: ~app:* &app:*"), "{said}");
+    assert!(said.contains("names the server has besides: ~* &*"), "{said}");
+    assert!(!said.contains("the server refuses"), "{said}");
+
+    // Another user, who may not ask; what an operator may see is compared.
+    let mut operator = server.observer();
+    let (_, rules) = respgate(&["acl", "--config", file]);
+    let mut words: Vec<&str> = rules.split_whitespace().collect();
+    words[2] = "app";
+    words.push(">secret");
+    assert_eq!(operator.ask_text(&words), "+OK");
+    let password = proxy.directory().join("password");
+    std::fs::write(&password, "secret").unwrap();
+    let auth =
+        format!("[upstream.auth]\nusername = \"app\"\npassword_file = {password:?}\n\n[policy]");
+    std::fs::write(file, text.replace("[policy]", &auth)).unwrap();
+    let (code, said) = diff(&[]);
+    assert!(code == 2 && said.contains("NOPERM") && said.contains("redis-cli ACL LIST"), "{said}");
+
+    let list = proxy.directory().join("list");
+    let list = list.to_str().unwrap();
+    let write = |operator: &mut support::client::Client| {
+        let said = operator.ask_text(&["ACL", "LIST"]);
+        std::fs::write(list, said).unwrap();
+    };
+    write(&mut operator);
+    let (code, said) = diff(&[list]);
+    assert_eq!((code, said.trim_end()), (0, "the server's user app has the rules of the policy"));
+    assert_eq!(operator.ask_text(&["ACL", "SETUSER", "app", "-get", "+config", "~x"]), "+OK");
+    write(&mut operator);
+    let (code, said) = diff(&[list]);
+    assert_eq!(code, 1);
+    assert!(said.contains("the server refuses: get\n"), "{said}");
+    assert!(said.contains("the server permits besides: ") && said.contains("config|set"), "{said}");
+    assert!(said.contains("names the server has besides: ~x"), "{said}");
+}
