@@ -11,7 +11,7 @@ use super::{check, output};
 use crate::command::Dictionary;
 use crate::config::{Config, ConfigSource, Rules, environment};
 use crate::policy;
-use crate::resp::{RequestBuf, Value};
+use crate::resp::{Protocol, RequestBuf, Value};
 use crate::tls::TlsStore;
 use crate::upstream::credentials::Credentials;
 use crate::upstream::dial::Dialer;
@@ -114,6 +114,7 @@ fn ask(config: &Config) -> Result<String, String> {
         dialer.reply_to(request.as_request().raw()).await
     });
     let reply = reply.map_err(|error| error.to_string())?;
+    let reply = Value::decode(&reply, Protocol::Resp2).map_err(|_| "the answer is no RESP")?;
     let Some(lines) = reply.elements() else {
         let said = String::from_utf8_lossy(reply.as_bytes().unwrap_or_default()).into_owned();
         let instead = "let somebody who may ask: redis-cli ACL LIST | respgate acl --diff -";

@@ -9,7 +9,7 @@ use super::definition::Definition;
 use super::dictionary::NAME_BYTES_MAX;
 use super::lookup::by_name;
 use super::{Access, Categories, Effect, Flags, KeyKind, KeySpec, Spec};
-use crate::resp::Value;
+use crate::resp::{Protocol, ReplyScanner, Value};
 
 /// Keys of one specification that are told one by one.
 const SINGLE_KEYS_MAX: i64 = 16;
@@ -30,18 +30,29 @@ pub struct Described {
 }
 
 /// Reads a reply to `COMMAND` (RESP2); `None` when it is no such reply. An entry that cannot be
-/// read is left out.
+/// read is left out. Entry after entry is decoded: the whole would take megabytes.
 #[must_use]
-pub fn describe(reply: &Value) -> Option<Vec<Described>> {
+pub fn describe(reply: &[u8]) -> Option<Vec<Described>> {
+    let line = reply.split(|byte| *byte == b'\r').next()?;
+    line.strip_prefix(b"*")?;
+    let mut rest = reply.get(line.len() + 2..)?;
     let mut found = Vec::new();
-    for entry in reply.elements()? {
-        let Some(fields) = entry.elements() else { continue };
-        let subcommands = fields.get(9).and_then(Value::elements).unwrap_or_default();
-        found.extend(entry_of(fields, !subcommands.is_empty()));
-        let fields = subcommands.iter().filter_map(Value::elements);
-        found.extend(fields.filter_map(|fields| entry_of(fields, false)));
+    while !rest.is_empty() {
+        let advance = ReplyScanner::default().advance(rest).ok().filter(|advance| advance.done)?;
+        let (entry, behind) = rest.split_at_checked(advance.used)?;
+        rest = behind;
+        let Ok(entry) = Value::decode(entry, Protocol::Resp2) else { continue };
+        take_entry(&entry, &mut found);
     }
     Some(found)
+}
+
+fn take_entry(entry: &Value, found: &mut Vec<Described>) {
+    let Some(fields) = entry.elements() else { return };
+    let subcommands = fields.get(9).and_then(Value::elements).unwrap_or_default();
+    found.extend(entry_of(fields, !subcommands.is_empty()));
+    let fields = subcommands.iter().filter_map(Value::elements);
+    found.extend(fields.filter_map(|fields| entry_of(fields, false)));
 }
 
 fn entry_of(fields: &[Value], container: bool) -> Option<Described> {

@@ -71,7 +71,8 @@ impl Vocabulary {
             }
         };
         let Some(described) = command::describe(&reply) else {
-            let answer = reply.as_bytes().map(String::from_utf8_lossy).unwrap_or_default();
+            let line = reply.as_ref().split(|byte: &u8| *byte == b'\r').next().unwrap_or_default();
+            let answer = String::from_utf8_lossy(line);
             tracing::info!(code = "CMD-I002", %answer, learn = commands.learn, "the server does not tell its commands, so nobody compares them with those known here");
             return Answer::Nothing;
         };

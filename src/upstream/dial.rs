@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
+use bytes::BytesMut;
 use rustls::HandshakeKind;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -22,7 +23,7 @@ use super::read_ahead::ReadAhead;
 use super::stream::Stream;
 use crate::base::clock;
 use crate::config::{self, HostPort};
-use crate::resp::{Protocol, Value};
+use crate::resp::Protocol;
 use crate::tls::{self, Candidate, Identity, TlsStore};
 use crate::traffic::{PoolKey, Unavailable};
 
@@ -190,16 +191,17 @@ impl Dialer {
     /// # Errors
     ///
     /// When there is no reply.
-    pub async fn commands(&self) -> Result<Value, DialError> {
+    pub async fn commands(&self) -> Result<BytesMut, DialError> {
         self.reply_to(COMMAND).await
     }
 
-    /// Asks the server once, on a connection of its own: `request` is one request in RESP.
+    /// Asks the server once, on a connection of its own: `request` is one request in RESP, and so is
+    /// the reply (RESP2).
     ///
     /// # Errors
     ///
     /// When there is no reply.
-    pub async fn reply_to(&self, request: &[u8]) -> Result<Value, DialError> {
+    pub async fn reply_to(&self, request: &[u8]) -> Result<BytesMut, DialError> {
         let Link { mut stream, .. } = self.dial(PROBE_KEY).await?;
         let asked = timeout(self.0.connect_timeout, self.0.ask(&mut stream, request)).await;
         let wait = self.0.connect_timeout;
@@ -369,11 +371,11 @@ impl Inner {
     }
 
     /// One request with one reply, on a connection that nobody else uses.
-    async fn ask(&self, stream: &mut Stream, request: &[u8]) -> Result<Value, DialError> {
+    async fn ask(&self, stream: &mut Stream, request: &[u8]) -> Result<BytesMut, DialError> {
         send(stream, request).await.map_err(|error| self.broken(&error, stream))?;
         let mut inbox = Inbox::default();
         loop {
-            match inbox.take(PROBE_KEY.protocol) {
+            match inbox.take_bytes() {
                 Err(NotAReply) => return Err(self.nonsense("gives an answer that is not read")),
                 Ok(Some(reply)) => return Ok(reply),
                 Ok(None) => match stream.read_buf(inbox.bytes_mut()).await {

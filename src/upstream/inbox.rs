@@ -32,6 +32,12 @@ impl Inbox {
 
     /// Takes the first reply, if all of it is there.
     pub(super) fn take(&mut self, protocol: Protocol) -> Result<Option<Value>, NotAReply> {
+        let Some(reply) = self.take_bytes()? else { return Ok(None) };
+        Value::decode(&reply, protocol).map(Some).map_err(|_| NotAReply)
+    }
+
+    /// The same, as it came.
+    pub(super) fn take_bytes(&mut self) -> Result<Option<BytesMut>, NotAReply> {
         let fresh = self.bytes.get(self.seen..).unwrap_or_default();
         let advance = self.scanner.advance(fresh).map_err(|_| NotAReply)?;
         self.seen += advance.used;
@@ -43,7 +49,7 @@ impl Inbox {
         }
         let reply = self.bytes.split_to(self.seen);
         self.seen = 0;
-        Value::decode(&reply, protocol).map(Some).map_err(|_| NotAReply)
+        Ok(Some(reply))
     }
 }
 

@@ -64,8 +64,15 @@ const AT_ONE: (&str, &[(&str, i64)]) = ("index", &[("index", 1)]);
 const ONE_KEY: (&str, &[(&str, i64)]) = ("range", &[("lastkey", 0), ("keystep", 1), ("limit", 0)]);
 const TO_END: (&str, &[(&str, i64)]) = ("range", &[("lastkey", -1), ("keystep", 2), ("limit", 0)]);
 
+/// What a server tells that says these entries.
+fn told(entries: &[Value]) -> Vec<Described> {
+    let mut found = Vec::new();
+    entries.iter().for_each(|entry| take_entry(entry, &mut found));
+    found
+}
+
 fn learned(entries: Vec<Value>) -> Learned {
-    learn(&describe(&Value::Array(entries)).unwrap())
+    learn(&told(&entries))
 }
 
 /// The keys of a command with these specifications, or why it stays unknown.
@@ -167,7 +174,7 @@ fn what_changes_a_connection_is_never_learned() {
 fn only_what_the_table_does_not_have() {
     let spec = [("RO access", AT_ONE, ONE_KEY)];
     let sub = |name: &str, flags: &str| entry(name, -3, flags, "", &spec, Vec::new());
-    let described = describe(&Value::Array(vec![
+    let described = told(&[
         entry("GET", 2, "readonly", "", &spec, Vec::new()),
         entry("config", -2, "", "", &[], vec![sub("config|new", "readonly")]),
         entry(
@@ -183,19 +190,26 @@ fn only_what_the_table_does_not_have() {
         entry("zero", 0, "readonly", "", &spec, Vec::new()),
         Value::Integer(1),
         Value::Array(Vec::new()),
-    ]));
-    let learned = learn(&described.unwrap());
+    ]);
+    let learned = learn(&described);
     let names: Vec<&str> = learned.definitions.iter().map(|own| own.name.as_str()).collect();
     assert_eq!(names, ["ft.x", "ft.x|get"]);
     assert_eq!(learned.definitions.first().unwrap().categories, Categories::SLOW);
     assert_eq!(learned.refused.len(), 1, "{:?}", learned.refused);
-    assert_eq!(describe(&Value::Integer(1)), None);
+    for no in [&b":1\r\n"[..], b"-NOPERM no\r\n", b"*1\r\n$3\r\nab", b"*", b""] {
+        assert_eq!(describe(no), None, "{no:?}");
+    }
+    let reply =
+        b"*3\r\n*7\r\n+x.y\r\n:2\r\n*1\r\n+readonly\r\n:1\r\n:1\r\n:1\r\n*0\r\n:7\r\n*0\r\n";
+    let described = describe(reply).unwrap();
+    assert_eq!(described.len(), 1);
+    assert_eq!(described.first().unwrap().name, "x.y");
 }
 
 #[test]
 fn what_differs_from_the_table() {
     let line = |entry: Value| {
-        let found = differences(&describe(&Value::Array(vec![entry])).unwrap());
+        let found = differences(&told(&[entry]));
         found.first().cloned().unwrap_or_default()
     };
     let get =
