@@ -135,20 +135,23 @@ impl Edits {
         }
         let mut edits = self.list.iter().peekable();
         encode::array(out, request.len() + self.appended.len());
-        for (arg, bytes) in (0u32..).zip(request.args()) {
-            let first = edits.next_if(|edit| edit.arg == arg);
-            match first {
-                None => encode::bulk(out, bytes),
-                Some(Edit { at: None, text, .. }) => encode::bulk(out, self.text(text)),
-                Some(edit) => {
-                    let more = std::iter::once(edit);
-                    let more = more.chain(std::iter::from_fn(|| {
-                        edits.next_if(|edit| edit.arg == arg && edit.at.is_some())
-                    }));
-                    self.write_inserted(bytes, more, out);
-                }
+        // What stays as it is between two edits is copied at once.
+        let mut done = 0;
+        while let Some(edit) = edits.next() {
+            let at = edit.arg as usize;
+            let Some(bytes) = request.arg(at).filter(|_| at >= done) else { continue };
+            out.extend_from_slice(request.raw_args(done..at));
+            done = at + 1;
+            if edit.at.is_none() {
+                encode::bulk(out, self.text(&edit.text));
+                continue;
             }
+            let more = std::iter::from_fn(|| {
+                edits.next_if(|more| more.arg == edit.arg && more.at.is_some())
+            });
+            self.write_inserted(bytes, std::iter::once(edit).chain(more), out);
         }
+        out.extend_from_slice(request.raw_args(done..request.available()));
         let mut split = None;
         if let Some(length) = request.announced() {
             out.put_u8(b'$');

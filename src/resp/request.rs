@@ -3,6 +3,7 @@
 //! Owns: [`Request`], [`RequestBuf`]. Never knows: what any command means, how bytes arrive.
 
 use std::fmt;
+use std::ops::Range;
 
 use bytes::{BufMut, BytesMut};
 
@@ -76,6 +77,20 @@ impl<'a> Request<'a> {
     #[must_use]
     pub fn raw(&self) -> &'a [u8] {
         self.frame.get(self.start..).unwrap_or_default()
+    }
+
+    /// The canonical bytes of some arguments that are here, one after the other, with their headers.
+    #[must_use]
+    pub fn raw_args(&self, args: Range<usize>) -> &'a [u8] {
+        let behind = |count: usize| match count.checked_sub(1) {
+            Some(last) => self.spans.get(last).map(|span| span.end as usize + 2),
+            None => {
+                let line = self.raw().iter().position(|byte| *byte == b'\n')?;
+                Some(self.start + line + 1)
+            }
+        };
+        let range = behind(args.start).zip(behind(args.end));
+        range.and_then(|(start, end)| self.frame.get(start..end)).unwrap_or_default()
     }
 
     /// The length of the large argument, if this is a head.
@@ -212,6 +227,20 @@ mod tests {
         assert_eq!(request.as_request().raw(), b"*1\r\n$4\r\nPING\r\n");
         let copy = RequestBuf::from(request.as_request());
         assert!(copy.as_request().args().eq([b"PING"]));
+    }
+
+    #[test]
+    fn arguments_with_their_headers() {
+        let request = RequestBuf::from_args(["SET", "", "k\r\n", &"v".repeat(100)]);
+        let request = request.as_request();
+        for from in 0..=4 {
+            for to in from..=4 {
+                let mut expected = BytesMut::new();
+                request.args().take(to).skip(from).for_each(|arg| encode::bulk(&mut expected, arg));
+                assert_eq!(request.raw_args(from..to), expected, "{from}..{to}");
+            }
+        }
+        assert_eq!(request.raw_args(2..9), b"");
     }
 
     #[test]
