@@ -19,6 +19,8 @@ const UNREAD_BYTES_MAX: usize = 256 * 1024;
 const REST: Duration = Duration::from_secs(1);
 /// Moments over which the connections of one grace go.
 const GRACE_STEPS: u32 = 17;
+/// As much as one TLS record: a round that moves it is a long one.
+const BULK_BYTES: usize = 16 * 1024;
 /// Unsent bytes of a large request above which the client is not read.
 const UNSENT_BYTES_MAX: usize = 128 * 1024;
 
@@ -30,7 +32,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Whether a large value is under way: each round is long, so others come between them.
     pub(super) fn moves_bulk(&self) -> bool {
         self.lease.as_ref().is_some_and(|lease| {
-            self.session.reply_has_begun() || lease.0.unwritten() > 0 || !self.out.is_empty()
+            self.session.reply_has_begun()
+                || lease.0.unwritten() >= BULK_BYTES
+                || self.out.len() >= BULK_BYTES
         })
     }
 

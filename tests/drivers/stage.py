@@ -39,8 +39,9 @@ def ask(path, *words):
 class Stage:
     """Everything is ended and removed at the end of the `with` block."""
 
-    def __init__(self, straight=False, server="redis-server"):
+    def __init__(self, straight=False, server="redis-server", upstream=""):
         self.straight = straight
+        self.upstream = upstream
         self.server = shutil.which(server) or server
         self.processes = []
 
@@ -85,6 +86,7 @@ address = "127.0.0.1:{port}"
 [upstream]
 address = "localhost:{self.server_port}"
 tls = {{ cert = {path("client.crt")}, key = {path("client.key")}, ca = {path("ca.crt")} }}
+{self.upstream}
 
 [policy]
 acl = "+@all ~* &*"
