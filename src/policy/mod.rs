@@ -61,7 +61,7 @@ pub use verdict::{Refusal, Rule, RuleSet};
 
 use std::sync::Arc;
 
-use crate::command::{Dictionary, Lookup, Spec};
+use crate::command::{self, Dictionary, Lookup, Spec};
 use crate::config::{KeyRules, Rules};
 use crate::resp::Request;
 
@@ -174,10 +174,13 @@ impl Policy {
         self.observed.has(rule)
     }
 
-    /// Whether a script that the server has lost is sent to it again.
+    /// Whether a script that the server has lost is sent to it again: only for whoever could have
+    /// sent its text.
     #[must_use]
-    pub const fn heals_scripts(&self) -> bool {
+    pub fn heals_scripts(&self) -> bool {
+        let eval = command::by_name("eval");
         self.scripts.heal
+            && eval.is_some_and(|eval| self.role.iter().any(|selector| selector.allows(eval.id)))
     }
 
     /// Whether [`Moment::unix_ms`] must be given.
@@ -383,6 +386,18 @@ mod tests {
         assert_eq!(of_head(&policy("+get ~app1:*"), "MSET app1:a", 5), Some(Rule::Command));
         assert_eq!(of_head(&policy("+@all allkeys &*"), "MSET app1:a", 5), None);
         assert_eq!(of_head(&Policy::open(), "MSET app1:a", 5), None);
+    }
+
+    #[test]
+    fn lost_scripts_are_sent_again_where_their_text_could_be() {
+        for (acl, heals) in [
+            ("+@all", true),
+            ("+evalsha", false),
+            ("+@all -eval", false),
+            ("+evalsha (+eval)", true),
+        ] {
+            assert_eq!(policy(acl).heals_scripts(), heals, "{acl}");
+        }
     }
 
     #[test]
