@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use respgate::config::{ClientLimits, KeyMode, KeyRules, OnMissing, Rules, TtlRules};
-use respgate::policy::{Policy, Scratch, compile};
+use respgate::policy::{Policy, compile};
 use respgate::resp::{ReplyScanner, RequestLimits, RequestScanner, Scan};
-use respgate::session::{Auth, Context, Gates, Scripts, Session, Step};
+use respgate::session::{Auth, Context, Desk, Gates, Scripts, Session, Step};
 use respgate::upstream::{Buffers, Item, Mailbox};
 
 type Build = fn() -> Rules;
@@ -63,7 +63,7 @@ pub struct Conversation {
     auth: Auth,
     limits: ClientLimits,
     frame: RequestLimits,
-    scratch: Scratch,
+    desk: Desk,
     scripts: Scripts,
     gates: Gates,
     now: Instant,
@@ -82,7 +82,7 @@ impl Conversation {
             auth: Auth::Off,
             limits: ClientLimits::default(),
             frame: limits(),
-            scratch: Scratch::default(),
+            desk: Desk::default(),
             scripts: Scripts::default(),
             gates: Gates::default(),
             now,
@@ -123,7 +123,7 @@ impl Conversation {
             auth,
             limits,
             frame,
-            scratch,
+            desk,
             scripts,
             gates,
             now,
@@ -131,7 +131,7 @@ impl Conversation {
             wire,
             ..
         } = self;
-        let ctx = Context {
+        let mut ctx = Context {
             policy,
             auth,
             limits,
@@ -143,19 +143,20 @@ impl Conversation {
             epoch: 0,
             scripts,
             gates,
+            desk,
         };
         while let Ok(Scan::Request { used }) = scanner.scan(rest, frame) {
             let request = scanner.request(rest);
-            let step = session.handle_request(&request, &ctx, scratch, out);
+            let step = session.handle_request(&request, &mut ctx, out);
             match step {
                 Step::Send { ticket, .. } => {
                     wire.extend_from_slice(request.raw());
                     tickets.push(ticket);
                 }
                 Step::SendWire { ticket, wire: how, .. } => {
-                    let changed = session.take_wire();
+                    let changed = ctx.desk.take_wire();
                     wire.extend_from_slice(&changed);
-                    scratch.reuse(changed);
+                    ctx.desk.reuse(changed);
                     tickets.push(ticket);
                     if how.companions > 0 {
                         tickets.push(ticket.next());

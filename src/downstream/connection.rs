@@ -170,12 +170,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.notice_doors();
         for _ in 0..ROUNDS_PER_TURN {
             let mut progress = self.take_replies(cx);
-            progress |= self.poll_lease(cx);
-            progress |= self.poll_waiting(cx);
-            // What the replies have made of the pinned connection comes before the next request.
-            self.settle_lease();
+            if !self.is_simple() {
+                progress |= self.poll_lease(cx);
+                progress |= self.poll_waiting(cx);
+                // What the replies have made of the pinned connection comes before the next request.
+                self.settle_lease();
+            }
             progress |= self.intake(cx);
-            self.settle_lease();
+            if self.lease.is_some() {
+                self.settle_lease();
+            }
             match self.write(cx) {
                 Ok(wrote) => progress |= wrote,
                 Err(why) => return Poll::Ready(why),
@@ -186,7 +190,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             if let Some(why) = self.ended() {
                 return Poll::Ready(why);
             }
-            if !progress {
+            if !progress || (self.is_simple() && self.pending.is_empty() && self.socket_empty) {
                 return self.poll_timer(cx);
             }
             if self.moves_bulk() {
@@ -195,6 +199,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         give_way(cx);
         Poll::Pending
+    }
+
+    /// Whether nothing is waited for but replies of the shared connection and the client itself.
+    const fn is_simple(&self) -> bool {
+        self.lease.is_none() && matches!(self.waiting, Waiting::No)
     }
 
     /// Puts what the shared connection delivered into its places.
@@ -368,6 +377,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn deadline(&self) -> Option<Instant> {
+        if self.is_simple() && self.stuck_since.is_none() && self.ending.is_none() {
+            return self.idle_deadline();
+        }
         let stuck = self.stuck_since.map(|since| since + self.limits.output_soft_time);
         let ending = self.ending.map(|(_, until)| until);
         let grace = self.grace_end().filter(|end| *end > self.now);

@@ -11,7 +11,6 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::connection::{Connection, Passing, Waiting};
 use crate::base::limits;
 use crate::resp::{ProtocolError, RequestLimits, Scan};
-use crate::session;
 use crate::telemetry::ClientDisconnect;
 
 /// Bytes kept for a client whose next request has to wait.
@@ -29,32 +28,48 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             progress |= used > 0 || !matches!(self.waiting, Waiting::No);
             self.keep(kept, used);
         }
-        if self.socket_empty || self.eof || self.ending.is_some() || !self.wants_more() {
-            return progress;
+        if self.reads() {
+            let mut scratch = self.shell.take_scratch();
+            // A read that did not fill the buffer has emptied the socket: the second one finds
+            // nothing, without a system call, and leaves word to be woken.
+            for _ in 0..2 {
+                let filled = if self.reads() { self.read(cx, &mut scratch) } else { None };
+                progress |= filled.is_some();
+                if filled.is_none_or(|filled| filled == scratch.len()) {
+                    break;
+                }
+            }
+            self.shell.return_scratch(scratch);
         }
-        let mut scratch = self.shell.take_scratch();
-        let mut buf = ReadBuf::new(&mut scratch);
+        progress
+    }
+
+    /// Whether the socket is to be asked.
+    fn reads(&self) -> bool {
+        !self.socket_empty && !self.eof && self.ending.is_none() && self.wants_more()
+    }
+
+    /// Reads once and takes in what was there; returns how much, or nothing when that was nothing.
+    fn read(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Option<usize> {
+        let mut buf = ReadBuf::new(scratch);
         let read = Pin::new(&mut self.stream).poll_read(cx, &mut buf);
         let filled = buf.filled().len();
         match read {
-            Poll::Pending => self.socket_empty = true,
+            Poll::Pending => {
+                self.socket_empty = true;
+                return None;
+            }
             Poll::Ready(Ok(())) if filled > 0 => {
                 self.heard();
                 self.take_in(scratch.get(..filled).unwrap_or_default());
-                progress = true;
             }
-            Poll::Ready(result) => {
-                let why =
-                    if result.is_ok() { ClientDisconnect::Client } else { ClientDisconnect::Reset };
+            Poll::Ready(Ok(())) => self.eof = true,
+            Poll::Ready(Err(_)) => {
                 self.eof = true;
-                if why == ClientDisconnect::Reset {
-                    self.end_now(why);
-                }
-                progress = true;
+                self.end_now(ClientDisconnect::Reset);
             }
         }
-        self.shell.return_scratch(scratch);
-        progress
+        Some(filled)
     }
 
     fn take_in(&mut self, bytes: &[u8]) {
@@ -150,22 +165,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Scan::Request { used } => Ok(self.present(bytes, used, false, commands)),
             Scan::Head { used } => Ok(self.present(bytes, used, true, commands)),
             Scan::Oversize { used, length } => {
-                let Self { session, shell, door, policy, gates, limits, now, lease, out, .. } =
-                    self;
-                let ctx = session::Context {
-                    policy,
-                    auth: &door.auth,
-                    limits,
-                    dedicated: shell.dedicated,
-                    valkey: shell.upstream.is_valkey(),
-                    has_lease: lease.is_some(),
-                    now: *now,
-                    unix_ms: 0,
-                    epoch: 0,
-                    scripts: &shell.scripts,
-                    gates,
-                };
-                session.handle_oversize(length, self.argument_max, &ctx, out);
+                let (own, limit) = (self.argument_max, self.limits.max_bulk_bytes);
+                self.session.handle_oversize(length, own, limit, &mut self.out);
                 self.shell.meter.malformed("too_large");
                 self.scanner.pass();
                 self.passing = Passing::Away;

@@ -25,9 +25,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         commands: &mut u64,
     ) -> usize {
         let step = self.judge(bytes);
-        if !matches!(step, Step::SendWire { .. } | Step::Ask { .. }) {
-            self.reuse_wire();
-        }
         let command = self.session.command().filter(|_| head);
         self.argument_max = command.and_then(|spec| self.policy.argument_max(spec));
         if step == Step::Collect {
@@ -73,7 +70,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if out.capacity() == 0 {
             *out = shell.buffers.get();
         }
-        let ctx = Context {
+        let desk = &mut *shell.desk.borrow_mut();
+        let mut ctx = Context {
             policy,
             auth: &door.auth,
             limits,
@@ -85,14 +83,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             epoch: shell.upstream.epoch(),
             scripts: &shell.scripts,
             gates,
+            desk,
         };
         let request = scanner.request(bytes);
-        let step = session.handle_request(&request, &ctx, &mut shell.judge.borrow_mut(), out);
+        let step = session.handle_request(&request, &mut ctx, out);
         if policy.is_observing()
             && !step.presents_again()
-            && let Some((spec, observed)) = session.passed()
+            && let (Some(spec), None) = (session.command(), desk.refused())
         {
-            shell.lesson.borrow_mut().note(spec, &request, observed);
+            shell.lesson.borrow_mut().note(spec, &request, desk.observed());
         }
         step
     }
@@ -104,7 +103,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Step::Acquire(cause) => return self.acquire(cause),
             Step::Ask { route, ticket } => {
                 let whole = Wire { split: usize::MAX, ..Wire::default() };
-                self.send_wire(route, ticket, whole, false);
+                let wire = self.shell.desk.borrow_mut().take_wire();
+                self.send_wire(route, ticket, whole, &wire, false);
+                self.shell.desk.borrow_mut().reuse(wire);
                 Waiting::Reply
             }
             Step::Wait
@@ -134,7 +135,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     lease.0.push(wire);
                 }
             }
-            Step::SendWire { route, ticket, wire } => self.send_wire(route, ticket, wire, head),
+            Step::SendWire { route, ticket, wire: how } => {
+                let wire = self.shell.desk.borrow_mut().take_wire();
+                self.send_wire(route, ticket, how, &wire, head);
+                self.shell.desk.borrow_mut().reuse(wire);
+            }
             Step::Done
             | Step::Wait
             | Step::Pause(_)
@@ -149,16 +154,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn count_presented(&mut self) {
-        let meter = &self.shell.meter;
+        let (meter, desk) = (&self.shell.meter, self.shell.desk.borrow());
         meter.command(self.session.take_command());
         if let Some(ok) = self.session.take_auth() {
             meter.authenticated(ok);
         }
-        if let Some(refusal) = self.session.take_refused() {
-            meter.refused(&refusal);
+        if let Some(refusal) = desk.refused() {
+            meter.refused(refusal);
         }
-        if let Some(refusal) = self.session.take_observed() {
-            meter.observed(&refusal);
+        if let Some(refusal) = desk.observed() {
+            meter.observed(refusal);
         }
     }
 
@@ -173,10 +178,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Sends what the session wrote itself, or the policy instead of the client's bytes.
-    fn send_wire(&mut self, route: Route, ticket: Ticket, how: Wire, head: bool) {
-        let wire = self.session.take_wire();
+    fn send_wire(&mut self, route: Route, ticket: Ticket, how: Wire, wire: &[u8], head: bool) {
         self.sent_bytes += wire.len();
-        let (own, behind) = wire.split_at_checked(how.split).unwrap_or((&wire, &[]));
+        let (own, behind) = wire.split_at_checked(how.split).unwrap_or((wire, &[]));
         match route {
             Route::Pinned => {
                 if let Some(lease) = &mut self.lease {
@@ -201,21 +205,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
             }
         }
-        self.shell.judge.borrow_mut().reuse(wire);
     }
 
     /// Sends what takes the place of a request already in line.
     pub(super) fn resend(&mut self) {
-        if let Some((route, ticket, wire)) = self.session.take_resend() {
-            self.send_wire(route, ticket, wire, false);
-        }
-    }
-
-    /// What was written instead of the request is sent, queued, or not needed.
-    fn reuse_wire(&mut self) {
-        let wire = self.session.take_wire();
-        if wire.capacity() > 0 {
-            self.shell.judge.borrow_mut().reuse(wire);
+        if let Some((route, ticket, how, wire)) = self.session.take_resend() {
+            self.send_wire(route, ticket, how, &wire, false);
         }
     }
 

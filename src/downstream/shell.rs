@@ -11,8 +11,8 @@ use super::meter::Meter;
 use crate::base::limits;
 use crate::base::live::Live;
 use crate::config::{ClientLimits, PoolMode};
-use crate::policy::{Lesson, Scratch};
-use crate::session::Scripts;
+use crate::policy::Lesson;
+use crate::session::{Desk, Scripts};
 use crate::telemetry::Metrics;
 use crate::upstream::{Buffers, Mailbox, Upstream};
 
@@ -35,7 +35,7 @@ pub struct Shell {
     pub(super) meter: Meter,
     /// Where every connection reads to; only an incomplete request is copied out of it.
     scratch: RefCell<Box<[u8]>>,
-    pub(super) judge: RefCell<Scratch>,
+    pub(super) desk: RefCell<Desk>,
     /// What passed under a policy that only observes.
     pub(super) lesson: RefCell<Lesson>,
     pub(super) scripts: Scripts,
@@ -56,7 +56,7 @@ impl Shell {
             buffers: Buffers::new(cap),
             meter: Meter::new(parts.metrics),
             scratch: RefCell::new(vec![0; limits::READ_BYTES].into_boxed_slice()),
-            judge: RefCell::default(),
+            desk: RefCell::default(),
             lesson: RefCell::default(),
             scripts: Scripts::default(),
             next_id: Cell::new(1),

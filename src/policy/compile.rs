@@ -12,7 +12,6 @@ use super::acl::{self, Problem, Step, Word};
 use super::limit::Limit;
 use super::preset::{DEFAULT, PRESETS, Preset};
 use super::role::{Role, Selector, WordNumber};
-use super::script::Scripts;
 use super::{Policy, RuleSet, RuleWord};
 
 /// One word that cannot be applied.
@@ -65,7 +64,7 @@ pub fn compile_with(rules: &Rules, dictionary: &Arc<Dictionary>) -> Result<Polic
     if builder.errors.is_empty() {
         let policy = Policy::new(builder.role, builder.words, observed, builder.dictionary);
         let policy = policy.with_keys(&rules.keys).with_content(rules);
-        Ok(Policy { scripts: Scripts::new(&rules.scripts), limits, ..policy })
+        Ok(Policy { limits, ..policy.with_scripts(&rules.scripts) })
     } else {
         Err(builder.errors)
     }

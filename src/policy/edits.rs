@@ -27,6 +27,11 @@ impl Scratch {
         std::mem::take(&mut self.wire)
     }
 
+    /// Where that is written.
+    pub const fn wire(&mut self) -> &mut BytesMut {
+        &mut self.wire
+    }
+
     /// Takes the buffer back for the next request.
     pub fn reuse(&mut self, mut wire: BytesMut) {
         wire.clear();

@@ -62,7 +62,7 @@ pub use verdict::{Refusal, Rule, RuleSet};
 use std::sync::Arc;
 
 use crate::command::{self, Dictionary, Lookup, Spec};
-use crate::config::{KeyRules, Rules};
+use crate::config::{KeyRules, Rules, ScriptRules};
 use crate::resp::Request;
 
 use content::Content;
@@ -86,6 +86,8 @@ pub struct Policy {
     hazards: Hazards,
     namespace: Option<Namespace>,
     scripts: Scripts,
+    /// A script that the server has lost is sent to it again.
+    heals_scripts: bool,
     limits: Box<[Limit]>,
     content: Option<Content>,
     ttl: Option<Ttl>,
@@ -109,6 +111,7 @@ impl Policy {
             hazards: Hazards::new(),
             namespace: None,
             scripts: Scripts::default(),
+            heals_scripts: false,
             limits: Box::default(),
             content: None,
             ttl: None,
@@ -129,6 +132,15 @@ impl Policy {
         self.content = Content::new(&rules.keys, &rules.values);
         self.ttl = Ttl::new(&rules.ttl);
         self.passes_unchanged &= self.content.is_none() && self.ttl.is_none();
+        self
+    }
+
+    /// The same with rules about scripts.
+    fn with_scripts(mut self, rules: &ScriptRules) -> Self {
+        self.scripts = Scripts::new(rules);
+        let eval = command::by_name("eval").map(|eval| eval.id);
+        let may_eval = eval.is_some_and(|id| self.role.iter().any(|selector| selector.allows(id)));
+        self.heals_scripts = rules.heal && may_eval;
         self
     }
 
@@ -177,10 +189,8 @@ impl Policy {
     /// Whether a script that the server has lost is sent to it again: only for whoever could have
     /// sent its text.
     #[must_use]
-    pub fn heals_scripts(&self) -> bool {
-        let eval = command::by_name("eval");
-        self.scripts.heal
-            && eval.is_some_and(|eval| self.role.iter().any(|selector| selector.allows(eval.id)))
+    pub const fn heals_scripts(&self) -> bool {
+        self.heals_scripts
     }
 
     /// Whether [`Moment::unix_ms`] must be given.

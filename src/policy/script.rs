@@ -20,7 +20,6 @@ pub(super) struct Scripts {
     mode: ScriptMode,
     allowed: HashSet<Sha1>,
     functions: HashSet<Box<[u8]>>,
-    pub heal: bool,
 }
 
 impl Scripts {
@@ -29,7 +28,6 @@ impl Scripts {
             mode: rules.mode,
             allowed: rules.allow.iter().copied().collect(),
             functions: rules.functions.iter().map(|name| name.as_bytes().into()).collect(),
-            heal: rules.heal,
         }
     }
 

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use super::gates::{Admission, Gate, Slot};
+use super::gates::{Admission, Gate};
 use super::state::{Context, Session};
 use crate::command::Spec;
 use crate::policy::{Limit, Refusal};
@@ -23,7 +23,7 @@ pub(super) enum Halt {
 impl Session {
     /// Whether the request at hand may go. Nothing of it is counted twice, however often it is
     /// presented.
-    pub(super) fn admit(&mut self, spec: &'static Spec, ctx: &Context<'_>) -> Result<(), Halt> {
+    pub(super) fn admit(&mut self, spec: &'static Spec, ctx: &mut Context<'_>) -> Result<(), Halt> {
         if ctx.gates.is_empty() {
             return Ok(());
         }
@@ -37,16 +37,11 @@ impl Session {
             return Err(Halt::Until(until));
         }
         let entered = enter(&mut admission, spec, ctx);
-        self.last_observed = self.last_observed.or(admission.observed);
+        ctx.desk.observed = ctx.desk.observed.or(admission.observed);
         if !matches!(entered, Err(Halt::Refused(_))) {
             self.admission = Some(admission);
         }
         entered
-    }
-
-    /// What the request's place in the queue keeps until it is answered.
-    pub(super) fn take_slots(&mut self) -> Vec<Slot> {
-        self.admission.as_mut().map_or_else(Vec::new, |held| std::mem::take(&mut held.slots))
     }
 
     /// Whether the request that waits is to be presented again; if not, `waker` is called when it is.

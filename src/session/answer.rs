@@ -4,7 +4,7 @@
 
 use bytes::BytesMut;
 
-use super::state::{Context, ReplyMode, Session, Step};
+use super::state::{ReplyMode, Session, Step};
 use super::words;
 use crate::command::Effect;
 use crate::resp::encode;
@@ -49,17 +49,16 @@ impl Session {
         self.refuse_text(&text, out);
     }
 
-    /// The request at hand has an argument over the limit, that of the policy if it is lower; its
-    /// bytes are thrown away.
+    /// The request at hand has an argument over `limit`, or over that of the policy if it is lower;
+    /// its bytes are thrown away.
     pub fn handle_oversize(
         &mut self,
         length: u64,
         policy: Option<u64>,
-        ctx: &Context<'_>,
+        limit: u64,
         out: &mut BytesMut,
     ) {
         self.admission = None;
-        let limit = ctx.limits.max_bulk_bytes;
         let text = match policy.filter(|max| *max < limit) {
             Some(max) => words::too_long(length, max),
             None => words::oversize(length, limit),

@@ -22,7 +22,7 @@ impl Session {
     pub(super) fn auth(
         &mut self,
         request: &Request<'_>,
-        ctx: &Context<'_>,
+        ctx: &mut Context<'_>,
         out: &mut BytesMut,
     ) -> Step {
         let text = self.judge_auth(request, ctx);
@@ -41,7 +41,7 @@ impl Session {
     pub(super) fn judge_auth(
         &mut self,
         request: &Request<'_>,
-        ctx: &Context<'_>,
+        ctx: &mut Context<'_>,
     ) -> Result<(), &'static str> {
         let (user, password) = match (request.arg(1), request.arg(2), request.len()) {
             (Some(password), None, 2) => {
@@ -63,7 +63,7 @@ impl Session {
     pub(super) fn hello(
         &mut self,
         request: &Request<'_>,
-        ctx: &Context<'_>,
+        ctx: &mut Context<'_>,
         out: &mut BytesMut,
     ) -> Step {
         let (protocol, name, user) = match self.judge_hello(request, ctx) {
@@ -95,7 +95,7 @@ impl Session {
     fn judge_hello(
         &self,
         request: &Request<'_>,
-        ctx: &Context<'_>,
+        ctx: &mut Context<'_>,
     ) -> Result<(Protocol, Option<Vec<u8>>, Option<Name>), String> {
         let mut protocol = self.protocol;
         if let Some(version) = request.arg(1) {
@@ -137,7 +137,7 @@ impl Session {
     pub(super) fn select(
         &mut self,
         request: &Request<'_>,
-        ctx: &Context<'_>,
+        ctx: &mut Context<'_>,
         out: &mut BytesMut,
     ) -> Step {
         let database = match parse_database(request.arg(1).unwrap_or_default()) {
@@ -187,7 +187,7 @@ impl Session {
     }
 
     /// Redis networking.c `resetCommand`: as if the client had just connected.
-    pub(super) fn reset(&mut self, ctx: &Context<'_>, out: &mut BytesMut) -> Step {
+    pub(super) fn reset(&mut self, ctx: &mut Context<'_>, out: &mut BytesMut) -> Step {
         if self.in_flight() > 0 {
             return Step::Wait;
         }

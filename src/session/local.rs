@@ -22,7 +22,7 @@ impl Session {
         &mut self,
         spec: &'static Spec,
         request: &Request<'_>,
-        ctx: &Context<'_>,
+        ctx: &mut Context<'_>,
         out: &mut BytesMut,
     ) -> Step {
         match spec.name {
@@ -186,7 +186,7 @@ impl Session {
         &mut self,
         spec: &'static Spec,
         request: &Request<'_>,
-        ctx: &Context<'_>,
+        ctx: &mut Context<'_>,
         out: &mut BytesMut,
     ) -> Step {
         debug_assert_eq!(spec.effect, Effect::Tracking);

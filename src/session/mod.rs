@@ -11,6 +11,7 @@ mod about;
 mod admission;
 mod answer;
 mod auth;
+mod desk;
 mod gates;
 mod hello;
 mod identity;
@@ -32,6 +33,7 @@ mod walking;
 mod words;
 
 pub use auth::{Auth, Door};
+pub use desk::Desk;
 pub use gates::{Gatehouse, Gates};
 pub use queue::Class;
 pub use replay::Scripts;

@@ -33,13 +33,13 @@ impl Session {
         &mut self,
         spec: &'static Spec,
         request: &Request<'_>,
-        ctx: &Context<'_>,
+        ctx: &mut Context<'_>,
         out: &mut BytesMut,
     ) -> Step {
         if request.announced().is_some() {
             return Step::Collect;
         }
-        if self.grant.walk.is_some() {
+        if ctx.desk.grant.walk.is_some() {
             return self.refuse_text(words::NOT_IN_MULTI_HERE, out);
         }
         let special = match spec.effect {
@@ -68,19 +68,18 @@ impl Session {
         };
         let Some(transaction) = &mut self.transaction else { return Step::Done };
         if !transaction.spoiled {
-            let bytes = if self.grant.changed { self.wire.len() } else { request.raw().len() };
-            if transaction.size() + bytes > ctx.limits.max_transaction_bytes {
+            let changed = ctx.desk.grant.changed;
+            let wire = if changed { &**ctx.desk.wire() } else { request.raw() };
+            if transaction.size() + wire.len() > ctx.limits.max_transaction_bytes {
                 return self.refuse_text(words::MULTI_TOO_LARGE, out);
             }
             if matches!(special, Some(Special::Local(..))) {
                 encode::request(&mut transaction.wire, [b"PING".as_slice()]);
                 transaction.kept += request.raw().len();
-            } else if self.grant.changed {
-                transaction.wire.extend_from_slice(&self.wire);
             } else {
-                transaction.wire.extend_from_slice(request.raw());
+                transaction.wire.extend_from_slice(wire);
             }
-            let strip = self.grant.strip.take();
+            let strip = ctx.desk.grant.strip.take();
             if let (Some(Special::Acknowledged), Some(strip)) = (&special, &strip) {
                 self.names = Some(Arc::clone(strip.prefix()));
             }
@@ -90,7 +89,7 @@ impl Session {
                 transaction.specials.push((transaction.count, special));
             }
             transaction.count += 1;
-            for _ in 0..self.grant.companions {
+            for _ in 0..ctx.desk.grant.companions {
                 transaction.specials.push((transaction.count, Special::Swallow));
                 transaction.count += 1;
             }
@@ -107,7 +106,7 @@ impl Session {
         }
     }
 
-    pub(super) fn exec(&mut self, ctx: &Context<'_>, out: &mut BytesMut) -> Step {
+    pub(super) fn exec(&mut self, ctx: &mut Context<'_>, out: &mut BytesMut) -> Step {
         let Some(transaction) = &self.transaction else {
             // The watch stays (redis multi.c `execCommand`).
             self.answer(out, |out| encode::error(out, words::EXEC_ALONE.as_bytes()));
@@ -155,18 +154,18 @@ impl Session {
         };
         self.watching = false;
         self.executing = executing;
-        self.wire.clear();
-        encode::request(&mut self.wire, [b"MULTI".as_slice()]);
-        self.wire.extend_from_slice(&wire);
-        encode::request(&mut self.wire, [b"EXEC".as_slice()]);
-        self.send_wire(route, ticket, skip)
+        let block = ctx.desk.fresh_wire();
+        encode::request(block, [b"MULTI".as_slice()]);
+        block.extend_from_slice(&wire);
+        encode::request(block, [b"EXEC".as_slice()]);
+        Self::send_wire(route, ticket, skip)
     }
 
     /// EXEC that is itself refused ends the transaction (redis multi.c `execCommandAbort`).
     pub(super) fn abort_exec(
         &mut self,
         text: &[u8],
-        ctx: &Context<'_>,
+        ctx: &mut Context<'_>,
         out: &mut BytesMut,
     ) -> Step {
         let reason = text.strip_prefix(b"ERR ").unwrap_or(text);
@@ -177,7 +176,7 @@ impl Session {
     /// EXEC or DISCARD that runs nothing; what was watched is let go.
     pub(super) fn end_without_execution(
         &mut self,
-        ctx: &Context<'_>,
+        ctx: &mut Context<'_>,
         out: &mut BytesMut,
         write: impl FnOnce(&mut BytesMut, Protocol),
     ) -> Step {
@@ -198,7 +197,7 @@ impl Session {
         }
     }
 
-    pub(super) fn discard(&mut self, ctx: &Context<'_>, out: &mut BytesMut) -> Step {
+    pub(super) fn discard(&mut self, ctx: &mut Context<'_>, out: &mut BytesMut) -> Step {
         if self.transaction.is_none() {
             self.answer(out, |out| encode::error(out, words::DISCARD_ALONE.as_bytes()));
             return Step::Done;
@@ -206,7 +205,7 @@ impl Session {
         self.end_without_execution(ctx, out, |out, _| encode::simple(out, words::OK))
     }
 
-    pub(super) fn watch(&mut self, ctx: &Context<'_>, out: &mut BytesMut) -> Step {
+    pub(super) fn watch(&mut self, ctx: &mut Context<'_>, out: &mut BytesMut) -> Step {
         if self.transaction.is_some() {
             self.answer(out, |out| encode::error(out, words::WATCH_INSIDE.as_bytes()));
             return Step::Done;
@@ -218,7 +217,7 @@ impl Session {
         step
     }
 
-    pub(super) fn unwatch(&mut self, ctx: &Context<'_>, out: &mut BytesMut) -> Step {
+    pub(super) fn unwatch(&mut self, ctx: &mut Context<'_>, out: &mut BytesMut) -> Step {
         self.watch_lost = false;
         if !self.watching {
             self.answer(out, |out| encode::simple(out, words::OK));
@@ -227,13 +226,12 @@ impl Session {
         self.send_unwatch(Expect::Watch, ctx).unwrap_or_else(|step| step)
     }
 
-    fn send_unwatch(&mut self, expect: Expect, ctx: &Context<'_>) -> Result<Step, Step> {
+    fn send_unwatch(&mut self, expect: Expect, ctx: &mut Context<'_>) -> Result<Step, Step> {
         let ticket = self.enqueue(Route::Pinned, Cause::Watch, expect, 0, Class::Other, ctx)?;
         self.watching = false;
         self.watch_lost = false;
-        self.wire.clear();
-        encode::request(&mut self.wire, [b"UNWATCH".as_slice()]);
-        Ok(self.send_wire(Route::Pinned, ticket, 0))
+        encode::request(ctx.desk.fresh_wire(), [b"UNWATCH".as_slice()]);
+        Ok(Self::send_wire(Route::Pinned, ticket, 0))
     }
 
     /// Puts the proxy's own answers into EXEC's array and takes over what the transaction changed.

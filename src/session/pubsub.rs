@@ -13,7 +13,7 @@ impl Session {
         &mut self,
         spec: &'static Spec,
         request: &Request<'_>,
-        ctx: &Context<'_>,
+        ctx: &mut Context<'_>,
     ) -> Step {
         let subscribe = spec.effect == Effect::Subscribe;
         let kind = match spec.name.as_bytes().first() {
@@ -33,7 +33,7 @@ impl Session {
         }
     }
 
-    pub(super) fn start_monitor(&mut self, ctx: &Context<'_>) -> Step {
+    pub(super) fn start_monitor(&mut self, ctx: &mut Context<'_>) -> Step {
         self.send(Route::Pinned, Cause::Monitor, Expect::Monitor, Class::Other, ctx)
     }
 }

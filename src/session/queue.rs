@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 
-use super::gates::Slot;
+use super::gates::Admission;
 use crate::policy::Strip;
 use crate::traffic::Ticket;
 
@@ -61,7 +61,7 @@ pub(super) struct Remote {
     pub at: Instant,
     /// Its share of the limits on how many there are at once.
     #[allow(dead_code, reason = "given back when dropped")]
-    slots: Vec<Slot>,
+    admission: Option<Box<Admission>>,
 }
 
 #[derive(Debug)]
@@ -152,15 +152,19 @@ impl ReplyQueue {
         let ticket = self.next;
         self.next = ticket.next();
         self.in_flight += 1;
-        let remote = Remote { ticket, expect, skip, opened: None, class, at, slots: Vec::new() };
+        if self.places.capacity() == 0 {
+            // Most sessions ask one thing after the other.
+            self.places.reserve_exact(1);
+        }
+        let remote = Remote { ticket, expect, skip, opened: None, class, at, admission: None };
         self.places.push_back(Place { content: Content::Remote(remote), silent });
         ticket
     }
 
-    /// The request that was put in line last keeps these until it is answered.
-    pub(super) fn keep(&mut self, slots: Vec<Slot>) {
+    /// The request that was put in line last keeps this until it is answered.
+    pub(super) fn keep(&mut self, admission: Box<Admission>) {
         if let Some(Place { content: Content::Remote(remote), .. }) = self.places.back_mut() {
-            remote.slots = slots;
+            remote.admission = Some(admission);
         }
     }
 

@@ -6,7 +6,7 @@ use bytes::BytesMut;
 
 use super::queue::Class;
 use super::queue::{Expect, Remote};
-use super::replay::Replay;
+use super::replay::{Replay, Resend};
 use super::state::{
     Cause, Completed, Context, LARGE_REPLY_MEMORY, Route, Session, Step, Surplus, WINDOW_START,
 };
@@ -170,7 +170,7 @@ impl Session {
         }
         if let Expect::Script(replay) = std::mem::replace(&mut front.expect, Expect::Plain) {
             self.executing &= !replay.held;
-            replay.note_run(&mut self.scripts_seen);
+            replay.note_run(&mut self.replays.get_or_insert_default().seen);
             front.expect = replay.strip.map_or(Expect::Plain, Expect::Names);
         }
     }
@@ -187,10 +187,10 @@ impl Session {
         let silent = self.queue.front_silent();
         let front = self.queue.front()?;
         if let Some(wire) = replay.again(frame, alone) {
-            self.resend = Some((front.ticket, front.class == Class::Read));
+            let resend = Resend { ticket: front.ticket, retry: front.class == Class::Read, wire };
             front.expect = Expect::Script(replay);
             self.executing = true;
-            self.wire = wire;
+            self.replays.get_or_insert_default().resend = Some(resend);
             return None;
         }
         match replay.strip {
@@ -337,9 +337,7 @@ impl Session {
 
     fn finish(&mut self, error: bool, out: &mut BytesMut) -> Option<Completed> {
         let remote = self.queue.pop(out)?;
-        if self.in_flight() == 0 {
-            self.replay_bytes = 0;
-        }
+        self.settle_replays();
         self.window = self.window.saturating_add(1);
         let last = std::mem::take(&mut self.reply_bytes);
         self.reply_size = last.max(self.reply_size - self.reply_size / 8);
@@ -367,9 +365,7 @@ impl Session {
             self.begun = false;
         }
         let remote = self.queue.replace(ticket, out, |out| encode::error(out, text.as_bytes()))?;
-        if self.in_flight() == 0 {
-            self.replay_bytes = 0;
-        }
+        self.settle_replays();
         if matches!(remote.expect, Expect::Exec(_) | Expect::Select(_)) {
             self.executing = false;
         } else if let Expect::Script(replay) = &remote.expect {
@@ -396,7 +392,7 @@ impl Session {
     /// WAIT and WAITAOF count what their own connection wrote; on a connection where a PING has just
     /// been executed, that is everything the server wrote so far, which includes what this session
     /// wrote (redis replication.c `waitCommand`, server.c `c->woff`).
-    pub(super) fn wait(&mut self, request: &Request<'_>, ctx: &Context<'_>) -> Step {
+    pub(super) fn wait(&mut self, request: &Request<'_>, ctx: &mut Context<'_>) -> Step {
         let ticket = match self.enqueue(
             Route::Pinned,
             Cause::Blocking,
@@ -408,10 +404,10 @@ impl Session {
             Ok(ticket) => ticket,
             Err(step) => return step,
         };
-        self.wire.clear();
-        encode::request(&mut self.wire, [b"PING".as_slice()]);
-        self.wire.extend_from_slice(request.raw());
-        self.send_wire(Route::Pinned, ticket, 1)
+        let wire = ctx.desk.fresh_wire();
+        encode::request(wire, [b"PING".as_slice()]);
+        wire.extend_from_slice(request.raw());
+        Self::send_wire(Route::Pinned, ticket, 1)
     }
 }
 

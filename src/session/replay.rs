@@ -15,6 +15,7 @@ use bytes::BytesMut;
 use crate::base::sha1::Sha1;
 use crate::policy::Strip;
 use crate::resp::{encode, number};
+use crate::traffic::Ticket;
 
 /// Scripts kept, and their bytes together.
 const SCRIPTS_MAX: usize = 128;
@@ -63,6 +64,23 @@ struct Sighting {
 /// The scripts that one session has seen run last.
 #[derive(Debug, Default)]
 pub(super) struct Sightings(Vec<Sighting>);
+
+/// What a session knows of its scripts.
+#[derive(Debug, Default)]
+pub(super) struct Replays {
+    pub seen: Sightings,
+    /// At most so many bytes are kept for those that may have to be sent again.
+    pub kept_bytes: usize,
+    pub resend: Option<Resend>,
+}
+
+/// What is to be sent at once, in the place of a request that stays in line.
+#[derive(Debug)]
+pub(super) struct Resend {
+    pub ticket: Ticket,
+    pub retry: bool,
+    pub wire: BytesMut,
+}
 
 impl Sightings {
     pub(super) fn holds(&self, script: &Script, epoch: u64) -> bool {

@@ -9,7 +9,7 @@ use super::queue::{Class, Expect};
 use super::state::{Cause, Context, Route, Session, Step, Wire};
 use super::{subscriptions, words};
 use crate::command::{Blocking, Effect, Flags, Spec, blocking};
-use crate::policy::{self, Grant, Moment, Refusal, Rule, Scratch};
+use crate::policy::{self, Grant, Moment, Refusal, Rule};
 use crate::resp::{Protocol, Request, encode};
 
 impl Session {
@@ -18,24 +18,18 @@ impl Session {
     pub fn handle_request(
         &mut self,
         request: &Request<'_>,
-        ctx: &Context<'_>,
-        scratch: &mut Scratch,
+        ctx: &mut Context<'_>,
         out: &mut BytesMut,
     ) -> Step {
-        let step = self.judge(request, ctx, scratch, out);
+        ctx.desk.clear();
+        let step = self.judge(request, ctx, out);
         if self.admission.is_some() && !step.presents_again() {
             self.admission = None;
         }
         step
     }
 
-    fn judge(
-        &mut self,
-        request: &Request<'_>,
-        ctx: &Context<'_>,
-        scratch: &mut Scratch,
-        out: &mut BytesMut,
-    ) -> Step {
+    fn judge(&mut self, request: &Request<'_>, ctx: &mut Context<'_>, out: &mut BytesMut) -> Step {
         debug_assert!(self.opening.is_none(), "no request while one waits for a connection");
         if self.executing {
             return Step::Wait;
@@ -51,7 +45,6 @@ impl Session {
             Err(refusal) => return self.refuse(refusal, request, ctx, out),
         };
         self.last_command = Some(spec);
-        self.grant = Grant::default();
         if !self.authenticated && !spec.flags.has(Flags::NO_AUTH) {
             return self.reject(spec, words::NOAUTH, ctx, out);
         }
@@ -61,21 +54,20 @@ impl Session {
             return self.refuse_text(text, out);
         }
         let moment = Moment { database: self.database_then(), unix_ms: ctx.unix_ms };
-        match ctx.policy.permit(spec, request, &moment, scratch) {
+        match ctx.policy.permit(spec, request, &moment, &mut ctx.desk.scratch) {
             Ok(_) if self.names_have_changed(spec, ctx) => {
                 self.refuse_text(words::PREFIX_CHANGED, out)
             }
             Ok(grant) => {
-                self.last_observed = grant.observed;
+                ctx.desk.observed = grant.observed;
                 match self.admit(spec, ctx) {
                     Ok(()) => {}
                     Err(Halt::Until(until)) => return Step::Pause(until),
                     Err(Halt::Refused(refusal)) => return self.refuse(refusal, request, ctx, out),
                 }
                 let changed = grant.changed;
-                self.grant = grant;
+                ctx.desk.grant = grant;
                 let step = if changed {
-                    self.wire = scratch.take_wire();
                     self.dispatch_changed(spec, request, ctx, out)
                 } else {
                     self.dispatch(spec, request, ctx, out)
@@ -109,10 +101,10 @@ impl Session {
         &mut self,
         refusal: Refusal,
         request: &Request<'_>,
-        ctx: &Context<'_>,
+        ctx: &mut Context<'_>,
         out: &mut BytesMut,
     ) -> Step {
-        self.last_refusal = Some(refusal);
+        ctx.desk.refused = Some(refusal);
         self.walking = None;
         let mut text = BytesMut::new();
         refusal.write_text(request, &mut text);
@@ -123,7 +115,13 @@ impl Session {
     }
 
     /// A command that Redis would not run here.
-    fn reject(&mut self, spec: &Spec, text: &str, ctx: &Context<'_>, out: &mut BytesMut) -> Step {
+    fn reject(
+        &mut self,
+        spec: &Spec,
+        text: &str,
+        ctx: &mut Context<'_>,
+        out: &mut BytesMut,
+    ) -> Step {
         if spec.effect == Effect::Exec {
             self.abort_exec(text.as_bytes(), ctx, out)
         } else {
@@ -131,15 +129,15 @@ impl Session {
         }
     }
 
-    /// A request that the policy has changed: whatever would send it sends `self.wire` instead.
+    /// A request that the policy has changed: whatever would send it sends the desk's wire instead.
     fn dispatch_changed(
         &mut self,
         spec: &'static Spec,
         request: &Request<'_>,
-        ctx: &Context<'_>,
+        ctx: &mut Context<'_>,
         out: &mut BytesMut,
     ) -> Step {
-        let Grant { split, companions, .. } = self.grant;
+        let Grant { split, companions, .. } = ctx.desk.grant;
         let step = self.dispatch(spec, request, ctx, out);
         if let Step::Send { route, ticket, retry } = step {
             let wire = Wire { skip: 0, retry, split, companions };
@@ -152,7 +150,7 @@ impl Session {
         &mut self,
         spec: &'static Spec,
         request: &Request<'_>,
-        ctx: &Context<'_>,
+        ctx: &mut Context<'_>,
         out: &mut BytesMut,
     ) -> Step {
         if self.protocol == Protocol::Resp2 && !self.subscriptions.allows(spec) {
@@ -177,7 +175,7 @@ impl Session {
         {
             return self.queue_command(spec, request, ctx, out);
         }
-        if let Some(walk) = self.grant.walk.take() {
+        if let Some(walk) = ctx.desk.grant.walk.take() {
             return self.walk(walk, request, ctx, out);
         }
         if request.announced().is_some() && spec.effect != Effect::Shared {
@@ -219,7 +217,7 @@ impl Session {
         &mut self,
         spec: &'static Spec,
         request: &Request<'_>,
-        ctx: &Context<'_>,
+        ctx: &mut Context<'_>,
         _out: &mut BytesMut,
     ) -> Step {
         if let Some(script) = Self::named_script(spec, request, ctx) {

@@ -5,12 +5,15 @@
 
 use std::rc::Rc;
 
+use bytes::BytesMut;
+
 use super::queue::{Class, Expect};
-use super::replay::{Replay, Script};
+use super::replay::{Replay, Resend, Script};
 use super::request::class_of;
 use super::state::{Cause, Context, Route, Session, Step, Wire};
 use crate::base::sha1::Sha1;
 use crate::command::{self, Flags, Spec};
+use crate::policy::Grant;
 use crate::resp::Request;
 use crate::traffic::Ticket;
 
@@ -46,9 +49,10 @@ impl Session {
         script: Rc<Script>,
         spec: &'static Spec,
         request: &Request<'_>,
-        ctx: &Context<'_>,
+        ctx: &mut Context<'_>,
     ) -> Step {
-        let held = !self.scripts_seen.holds(&script, ctx.epoch);
+        let seen = self.replays.as_ref();
+        let held = !seen.is_some_and(|replays| replays.seen.holds(&script, ctx.epoch));
         // A large argument passes without being stored as long as the server has the script.
         let streamed = request.announced().is_some();
         if streamed && held {
@@ -64,7 +68,8 @@ impl Session {
         if let Err(step) = self.passable(route, cause, ctx) {
             return step;
         }
-        let changed = self.wire.get(..self.grant.split).filter(|_| self.grant.changed);
+        let Grant { changed, split, .. } = ctx.desk.grant;
+        let changed = ctx.desk.wire().get(..split).filter(|_| changed);
         let wire = changed.unwrap_or_else(|| request.raw());
         let wire = (!streamed).then_some(wire);
         let read_only = spec.flags.has(Flags::READONLY);
@@ -74,7 +79,7 @@ impl Session {
         match self.enqueue(route, cause, Expect::Script(Box::new(replay)), 0, class, ctx) {
             Ok(ticket) => {
                 self.executing = held;
-                self.replay_bytes += kept;
+                self.replays.get_or_insert_default().kept_bytes += kept;
                 self.bulky = self.bulky.saturating_sub(u8::from(!large));
                 Step::Send { route, ticket, retry: class == Class::Read }
             }
@@ -82,11 +87,19 @@ impl Session {
         }
     }
 
-    /// What must be sent at once, in the place of a request that stays in line; its bytes are those
-    /// of [`Session::take_wire`].
-    pub fn take_resend(&mut self) -> Option<(Route, Ticket, Wire)> {
-        let (ticket, retry) = self.resend.take()?;
-        let wire = Wire { retry, split: self.wire.len(), ..Wire::default() };
-        Some((self.flight, ticket, wire))
+    /// What must be sent at once, in the place of a request that stays in line, and its bytes.
+    pub fn take_resend(&mut self) -> Option<(Route, Ticket, Wire, BytesMut)> {
+        let Resend { ticket, retry, wire } = self.replays.as_mut()?.resend.take()?;
+        let how = Wire { retry, split: wire.len(), ..Wire::default() };
+        Some((self.flight, ticket, how, wire))
+    }
+
+    /// A request has been answered; when it was the last, nothing is kept to be sent again.
+    pub(super) fn settle_replays(&mut self) {
+        if self.queue.in_flight() == 0
+            && let Some(replays) = &mut self.replays
+        {
+            replays.kept_bytes = 0;
+        }
     }
 }

@@ -10,16 +10,17 @@ use bytes::BytesMut;
 
 use super::about::About;
 use super::auth::Auth;
+use super::desk::Desk;
 use super::gates::{Admission, Gates};
 use super::queue::{Class, Expect, ReplyQueue};
-use super::replay::{Scripts, Sightings};
+use super::replay::{Replays, Scripts};
 use super::subscriptions::Subscriptions;
 use super::transaction::Transaction;
 use super::users::Name;
 use super::walking::Walking;
 use crate::command::Spec;
 use crate::config::ClientLimits;
-use crate::policy::{Grant, Policy, Prefix, Refusal, Stripper};
+use crate::policy::{Policy, Prefix, Stripper};
 use crate::resp::Protocol;
 use crate::traffic::{PoolKey, Ticket};
 
@@ -43,6 +44,7 @@ pub struct Context<'a> {
     pub scripts: &'a Scripts,
     /// What is used of the policy's limits.
     pub gates: &'a Gates,
+    pub desk: &'a mut Desk,
 }
 
 /// Which connection carries a request.
@@ -72,9 +74,9 @@ pub enum Step {
     Done,
     /// Send the request as it stands.
     Send { route: Route, ticket: Ticket, retry: bool },
-    /// Send what [`Session::take_wire`] gives.
+    /// Send what [`Desk::take_wire`] gives.
     SendWire { route: Route, ticket: Ticket, wire: Wire },
-    /// Send what [`Session::take_wire`] gives, a request of the session's own, and present the same
+    /// Send what [`Desk::take_wire`] gives, a request of the session's own, and present the same
     /// request again when a reply has arrived.
     Ask { route: Route, ticket: Ticket },
     /// Nothing has changed: present the same request again when a reply has arrived.
@@ -103,7 +105,7 @@ impl Step {
     }
 }
 
-/// How the bytes of [`Session::take_wire`] are to be taken.
+/// How the bytes of [`Desk::take_wire`] are to be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Wire {
     /// Replies that come before the one that counts.
@@ -190,21 +192,13 @@ pub struct Session {
     pub(super) lease_drop: bool,
     pub(super) opening: Option<Box<Opening>>,
     pub(super) partial: BytesMut,
-    pub(super) wire: BytesMut,
-    /// `wire` is to be sent for this place, with or without another try.
-    pub(super) resend: Option<(Ticket, bool)>,
-    /// At most so many bytes are kept for scripts that may have to be sent again.
-    pub(super) replay_bytes: usize,
-    pub(super) scripts_seen: Sightings,
-    /// What the policy made of the request at hand.
-    pub(super) grant: Grant,
+    /// What is known of scripts, once there was one.
+    pub(super) replays: Option<Box<Replays>>,
     /// What stands before the names of its subscriptions and invalidations.
     pub(super) names: Option<Arc<Prefix>>,
     /// Takes it off the reply in progress.
     pub(super) stripper: Option<Box<Stripper>>,
     pub(super) walking: Option<Box<Walking>>,
-    pub(super) last_refusal: Option<Refusal>,
-    pub(super) last_observed: Option<Refusal>,
     pub(super) last_auth: Option<bool>,
     pub(super) last_command: Option<&'static Spec>,
     pub(super) admission: Option<Box<Admission>>,
@@ -249,16 +243,10 @@ impl Session {
             lease_drop: false,
             opening: None,
             partial: BytesMut::new(),
-            wire: BytesMut::new(),
-            resend: None,
-            replay_bytes: 0,
-            scripts_seen: Sightings::default(),
-            grant: Grant::default(),
+            replays: None,
             names: None,
             stripper: None,
             walking: None,
-            last_refusal: None,
-            last_observed: None,
             last_auth: None,
             last_command: None,
             admission: None,
@@ -285,7 +273,7 @@ impl Session {
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         self.partial.capacity()
-            + self.replay_bytes
+            + self.replays.as_ref().map_or(0, |replays| replays.kept_bytes)
             + self.queue.held_bytes()
             + self.stripper.as_ref().map_or(0, |stripper| stripper.held_bytes())
             + self.transaction.as_ref().map_or(0, |transaction| transaction.held_bytes())
@@ -295,25 +283,6 @@ impl Session {
     #[must_use]
     pub const fn waiting_bytes(&self) -> usize {
         self.queue.held_bytes()
-    }
-
-    /// The refusal of the request just presented, once.
-    pub const fn take_refused(&mut self) -> Option<Refusal> {
-        self.last_refusal.take()
-    }
-
-    /// The refusal that the request just presented would have met, were its rule not observed, once.
-    pub const fn take_observed(&mut self) -> Option<Refusal> {
-        self.last_observed.take()
-    }
-
-    /// The command of the request just presented if it passed, and what was against it.
-    #[must_use]
-    pub const fn passed(&self) -> Option<(&'static Spec, Option<&Refusal>)> {
-        match (self.last_command, &self.last_refusal) {
-            (Some(spec), None) => Some((spec, self.last_observed.as_ref())),
-            _ => None,
-        }
     }
 
     /// The command of the request just presented, if it is one.
@@ -333,11 +302,6 @@ impl Session {
         self.queue.front().is_some_and(|front| front.class == Class::Blocking)
     }
 
-    /// The bytes of [`Step::SendWire`].
-    pub fn take_wire(&mut self) -> BytesMut {
-        std::mem::take(&mut self.wire)
-    }
-
     /// Whether a request may take `route` at this moment: everything in flight must travel there
     /// too, or replies (and effects) could overtake each other.
     pub(super) fn passable(
@@ -354,8 +318,10 @@ impl Session {
             return Err(Step::Wait);
         }
         // No more than the client may leave unread, if the next replies are as large as the last.
-        let fitting = ctx.limits.output_soft_bytes / self.reply_size.max(1);
-        if in_flight >= ctx.limits.max_in_flight.min(self.window).min(fitting.max(1)) {
+        let unread = (in_flight + 1).saturating_mul(self.reply_size);
+        if in_flight >= ctx.limits.max_in_flight.min(self.window)
+            || (in_flight > 0 && unread > ctx.limits.output_soft_bytes)
+        {
             return Err(Step::Wait);
         }
         if route == Route::Pinned && !ctx.has_lease {
@@ -370,7 +336,7 @@ impl Session {
         cause: Cause,
         expect: Expect,
         class: Class,
-        ctx: &Context<'_>,
+        ctx: &mut Context<'_>,
     ) -> Step {
         match self.enqueue(route, cause, expect, 0, class, ctx) {
             Ok(ticket) => Step::Send { route, ticket, retry: false },
@@ -378,9 +344,9 @@ impl Session {
         }
     }
 
-    /// All of `self.wire`, for the reply after `skip` others.
-    pub(super) fn send_wire(&self, route: Route, ticket: Ticket, skip: u32) -> Step {
-        let wire = Wire { skip, split: self.wire.len(), ..Wire::default() };
+    /// All of the desk's wire, for the reply after `skip` others.
+    pub(super) fn send_wire(route: Route, ticket: Ticket, skip: u32) -> Step {
+        let wire = Wire { skip, split: usize::MAX, ..Wire::default() };
         Step::SendWire { route, ticket, wire }
     }
 
@@ -391,13 +357,13 @@ impl Session {
         expect: Expect,
         skip: u32,
         class: Class,
-        ctx: &Context<'_>,
+        ctx: &mut Context<'_>,
     ) -> Result<Ticket, Step> {
         self.passable(route, cause, ctx)?;
         self.flight = route;
         let page = matches!(expect, Expect::Page);
         let silent = !page && !matches!(expect, Expect::Hidden) && self.silence();
-        let expect = match (expect, self.grant.strip.take()) {
+        let expect = match (expect, ctx.desk.grant.strip.take()) {
             (Expect::Plain, Some(strip)) => Expect::Names(strip),
             (Expect::Script(mut replay), strip) => {
                 replay.strip = strip;
@@ -411,11 +377,10 @@ impl Session {
         };
         let pinned = |count: u32| if route == Route::Pinned { count } else { 0 };
         let ticket = self.queue.push_remote(expect, pinned(skip), class, ctx.now, silent);
-        if self.admission.is_some() && !page {
-            let slots = self.take_slots();
-            self.queue.keep(slots);
+        if let Some(admission) = self.admission.take_if(|_| !page) {
+            self.queue.keep(admission);
         }
-        if let Some(before) = self.grant.companions.checked_sub(1) {
+        if let Some(before) = ctx.desk.grant.companions.checked_sub(1) {
             // Silent: nothing of it reaches the client.
             let expect = Expect::Plain;
             self.queue.push_remote(expect, pinned(before), Class::Other, ctx.now, true);

@@ -20,7 +20,7 @@ impl Session {
         &mut self,
         fresh: Box<Walk>,
         request: &Request<'_>,
-        ctx: &Context<'_>,
+        ctx: &mut Context<'_>,
         out: &mut BytesMut,
     ) -> Step {
         if self.transaction.is_some() {
@@ -37,18 +37,17 @@ impl Session {
         if let Err(step) = self.passable(route, cause, ctx) {
             return step;
         }
-        let mut wire = std::mem::take(&mut self.wire);
-        wire.clear();
+        let wire = ctx.desk.fresh_wire();
         let (next, walk) = match self.walking.take() {
             None => {
                 let mut walk = fresh;
-                walk.ask(&mut wire);
+                walk.ask(wire);
                 (Next::Ask, walk)
             }
             Some(walking) => {
                 let Walking { mut walk, arrived, .. } = *walking;
                 match arrived {
-                    Some(Arrived::Page(frame)) => (walk.take(&frame, &mut wire), walk),
+                    Some(Arrived::Page(frame)) => (walk.take(&frame, wire), walk),
                     Some(Arrived::Lost(loss)) => {
                         let mut line = BytesMut::new();
                         encode::error(&mut line, words::loss(loss));
@@ -58,7 +57,6 @@ impl Session {
                 }
             }
         };
-        self.wire = wire;
         match next {
             Next::Ask => {}
             Next::Done(found) => {

@@ -11,9 +11,10 @@ use std::time::Duration;
 use tracing::Dispatch;
 use tracing::field::Field;
 use tracing_subscriber::field::MakeExt;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::{EnvFilter, Layer, Registry, fmt as lines, reload};
+use tracing_subscriber::{Layer, Registry, fmt as lines, reload};
 
 use super::flood::Flood;
 use super::metrics::Metrics;
@@ -23,7 +24,7 @@ use crate::config::{self, LogFormat};
 /// Changes what is logged; cheap to clone.
 #[derive(Clone)]
 pub struct LogHandle {
-    filter: reload::Handle<EnvFilter, Registry>,
+    filter: reload::Handle<Targets, Registry>,
     sink: Sink,
 }
 
@@ -127,8 +128,19 @@ impl fmt::Write for Escaped<'_, '_> {
     }
 }
 
-fn parse(level: &str) -> Result<EnvFilter, LogError> {
-    EnvFilter::builder().parse(level).map_err(|e| LogError::Level(level.to_owned(), e.to_string()))
+/// A level, or levels for parts of the program: `info,respgate::upstream=debug`.
+fn parse(level: &str) -> Result<Targets, LogError> {
+    let wrong = |problem: String| LogError::Level(level.to_owned(), problem);
+    // A word alone would be taken for a part of the program, and all others would be silent.
+    let stray = level.split(',').map(str::trim).find(|part| {
+        !part.is_empty() && !part.contains('=') && part.parse::<LevelFilter>().is_err()
+    });
+    if let Some(word) = stray {
+        return Err(wrong(format!(
+            "`{word}` is none of off, error, warn, info, debug, trace, nor PART=LEVEL"
+        )));
+    }
+    level.parse().map_err(|error: tracing_subscriber::filter::ParseError| wrong(error.to_string()))
 }
 
 #[cfg(test)]
@@ -201,10 +213,12 @@ mod tests {
             info!("one");
             log.set_level("debug").unwrap();
             debug!("two");
-            let error = log.set_level("respgate=loud").unwrap_err();
-            assert!(error.to_string().starts_with("log level `respgate=loud`: "), "{error}");
+            for unfit in ["respgate=loud", "inof", "warn,loud"] {
+                let error = log.set_level(unfit).unwrap_err().to_string();
+                assert!(error.starts_with(&format!("log level `{unfit}`: ")), "{error}");
+            }
             debug!("three");
-            log.set_level("off").unwrap();
+            log.set_level("off,respgate::telemetry=error").unwrap();
             warn!("four");
         });
         let said: Vec<&str> =

@@ -6,9 +6,9 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use respgate::config::ClientLimits;
-use respgate::policy::{Policy, Scratch};
+use respgate::policy::Policy;
 use respgate::resp::RequestBuf;
-use respgate::session::{Auth, Context, Gates, LeaseNeed, Route, Scripts, Step};
+use respgate::session::{Auth, Context, Desk, Gates, LeaseNeed, Route, Scripts, Step};
 use respgate::traffic::{Facts, Loss, OpenFailure, PoolKey, Ticket, Unavailable};
 
 use super::client::{Client, Flying, Lease, Waiting};
@@ -48,7 +48,7 @@ pub struct World {
     policy: Policy,
     auth: Auth,
     limits: ClientLimits,
-    scratch: Scratch,
+    desk: Desk,
     scripts: Scripts,
     gates: Gates,
     now: Instant,
@@ -72,7 +72,7 @@ impl World {
             policy: Policy::open(),
             auth,
             limits,
-            scratch: Scratch::default(),
+            desk: Desk::default(),
             scripts: Scripts::default(),
             gates: Gates::default(),
             now,
@@ -113,7 +113,7 @@ impl World {
         let client = &mut self.clients[at];
         let words = client.pending.front().cloned().unwrap();
         let request = RequestBuf::from_args(&words);
-        let context = Context {
+        let mut context = Context {
             policy: &self.policy,
             auth: &self.auth,
             limits: &self.limits,
@@ -125,10 +125,10 @@ impl World {
             epoch: 0,
             scripts: &self.scripts,
             gates: &self.gates,
+            desk: &mut self.desk,
         };
         let request = request.as_request();
-        let step =
-            client.session.handle_request(&request, &context, &mut self.scratch, &mut client.out);
+        let step = client.session.handle_request(&request, &mut context, &mut client.out);
         if self.shape.loud {
             eprintln!(
                 "client {at} {} fly {:?}: {step:?}",
@@ -169,10 +169,12 @@ impl World {
                 return self.drop_lease(at);
             }
             Step::Send { route, ticket, retry } => {
-                self.send(at, &words, route, ticket, 0, retry, refuse)
+                self.send(at, &words, vec![words.clone()], route, ticket, retry, refuse);
             }
             Step::SendWire { route, ticket, wire } => {
-                self.send(at, &words, route, ticket, wire.skip, wire.retry, refuse);
+                let commands = split(&self.desk.take_wire());
+                assert_eq!(commands.len(), wire.skip as usize + 1, "replies that are to come");
+                self.send(at, &words, commands, route, ticket, wire.retry, refuse);
             }
         }
         self.clients[at].pending.pop_front();
@@ -191,16 +193,13 @@ impl World {
         &mut self,
         at: usize,
         words: &Words,
+        commands: Vec<Words>,
         route: Route,
         ticket: Ticket,
-        skip: u32,
         retry: bool,
         refuse: bool,
     ) {
         let client = &mut self.clients[at];
-        let wire = client.session.take_wire();
-        let commands = if wire.is_empty() { vec![words.clone()] } else { split(&wire) };
-        assert_eq!(commands.len(), skip as usize + 1, "replies that are to come");
         let name = String::from_utf8(words[0].to_ascii_lowercase()).unwrap();
         let hidden = matches!(name.as_str(), "exec" | "discard") && commands.len() == 1;
         let number = client.reference.ask(words, Fate::Open);
@@ -231,10 +230,10 @@ impl World {
                     client: at,
                     ticket,
                     number,
+                    skip: u32::try_from(commands.len() - 1).unwrap(),
                     commands,
                     written: 0,
                     executed: 0,
-                    skip,
                     retry,
                     attempts: 0,
                     abandoned: false,

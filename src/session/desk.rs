@@ -1,0 +1,62 @@
+//! What is being made of the request at hand. One for all sessions of a thread: between two requests
+//! there is nothing on it but room.
+//!
+//! Owns: [`Desk`]. Never knows: why a request is permitted, refused or changed; sessions.
+
+use bytes::BytesMut;
+
+use crate::policy::{Grant, Refusal, Scratch};
+
+/// The request that was presented last, judged. What is to be known of it is asked for before the
+/// next one.
+#[derive(Debug, Default)]
+pub struct Desk {
+    /// Its `wire` is what is sent when that is not what the client sent.
+    pub(super) scratch: Scratch,
+    pub(super) grant: Grant,
+    pub(super) refused: Option<Refusal>,
+    /// It passed only because a rule is observed: that rule's refusal.
+    pub(super) observed: Option<Refusal>,
+}
+
+impl Desk {
+    /// Clears it for the next request.
+    pub(super) fn clear(&mut self) {
+        self.grant = Grant::default();
+        self.refused = None;
+        self.observed = None;
+    }
+
+    /// The refusal of the request just presented.
+    #[must_use]
+    pub const fn refused(&self) -> Option<&Refusal> {
+        self.refused.as_ref()
+    }
+
+    /// The refusal that the request just presented would have met, were its rule not observed.
+    #[must_use]
+    pub const fn observed(&self) -> Option<&Refusal> {
+        self.observed.as_ref()
+    }
+
+    /// The bytes of [`Step::SendWire`](super::Step::SendWire) and [`Step::Ask`](super::Step::Ask),
+    /// once. [`Self::reuse`] takes the buffer back.
+    pub fn take_wire(&mut self) -> BytesMut {
+        self.scratch.take_wire()
+    }
+
+    pub fn reuse(&mut self, wire: BytesMut) {
+        self.scratch.reuse(wire);
+    }
+
+    /// An empty buffer for a request of the session's own.
+    pub(super) fn fresh_wire(&mut self) -> &mut BytesMut {
+        let wire = self.scratch.wire();
+        wire.clear();
+        wire
+    }
+
+    pub(super) fn wire(&mut self) -> &mut BytesMut {
+        self.scratch.wire()
+    }
+}
