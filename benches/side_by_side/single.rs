@@ -2,6 +2,7 @@
 //!
 //! Owns: those measurements. Never knows: what the figures should be.
 
+use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
@@ -23,7 +24,7 @@ pub fn large_values(program: &Path, field: &Field, window_ms: u64, results: &mut
     let spec = Spec {
         target: Target::Tcp(port),
         shape: Shape::Closed { connections: 2 },
-        talk: Talk { value_bytes: 10 << 20, pipeline: 1, only_get: false },
+        talk: Talk { value_bytes: 10 << 20, pipeline: 1, ..Talk::default() },
         bulk_bytes: None,
         warm_up_ms: 0,
         window_ms,
@@ -66,7 +67,6 @@ pub fn idle_clients(field: &Field, results: &mut Results) {
     get(&mut TcpStream::connect(("127.0.0.1", port)).unwrap());
     let pid = process.pid();
     let before = memory_kib(pid, "VmRSS");
-    let connections_before = redis_connections(field);
     let clients: Vec<TcpStream> = (0..IDLE_CLIENTS)
         .map(|_| {
             let mut client = TcpStream::connect(("127.0.0.1", port)).unwrap();
@@ -77,8 +77,8 @@ pub fn idle_clients(field: &Field, results: &mut Results) {
     std::thread::sleep(Duration::from_millis(1_500));
     let kib = (memory_kib(pid, "VmRSS") - before) / clients.len() as f64;
     note(results, "KiB per idle client", kib);
-    // Those that carry commands; one more is kept warm for commands that need one of their own.
-    note(results, "redis connections", redis_connections(field) - connections_before + 1.0);
+    // One that carries commands, and one kept warm for those that need a connection of their own.
+    note(results, "redis connections", connections(pid, field.tls_port) as f64);
     drop(clients);
     std::thread::sleep(Duration::from_millis(1_500));
     note(results, "MiB after they left", memory_kib(pid, "VmRSS") / 1024.0);
@@ -97,12 +97,19 @@ fn get(client: &mut TcpStream) {
     assert_eq!(&reply, b"$-1\r\n", "{}", String::from_utf8_lossy(&reply));
 }
 
-/// As the server counts them.
-fn redis_connections(field: &Field) -> f64 {
-    let mut client = TcpStream::connect(("127.0.0.1", field.plain_port)).unwrap();
-    client.write_all(b"INFO clients\r\nQUIT\r\n").unwrap();
-    let mut text = String::new();
-    client.read_to_string(&mut text).unwrap();
-    let count = text.lines().find_map(|line| line.strip_prefix("connected_clients:"));
-    count.unwrap().trim().parse().unwrap()
+/// How many of the process's sockets are connected to `port`.
+fn connections(pid: u32, port: u16) -> usize {
+    let fds = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    let own: HashSet<String> = fds
+        .filter_map(|fd| std::fs::read_link(fd.ok()?.path()).ok())
+        .filter_map(|to| Some(to.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned()))
+        .collect();
+    let remote = format!(":{port:04X}");
+    let is_one = |line: &&str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        fields[2].ends_with(&remote) && own.contains(fields[9])
+    };
+    let tables = ["tcp", "tcp6"].map(|name| format!("/proc/{pid}/net/{name}"));
+    let tables = tables.map(|path| std::fs::read_to_string(path).unwrap());
+    tables.iter().flat_map(|table| table.lines().skip(1)).filter(is_one).count()
 }

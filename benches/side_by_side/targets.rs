@@ -51,7 +51,7 @@ pub fn needs(id: &str) -> &'static [&'static str] {
         "T15" => &["10m", "large values"],
         "T16" => &["100k"],
         "T17" => &["50", "50x16"],
-        "T20" => &["50x16"],
+        "T20" => &["50x16", "50x16ex"],
         "T18" => &["alone", "beside"],
         _ => &[],
     }
@@ -183,6 +183,9 @@ const TARGETS: &[(&str, &str, Bounds, Measure)] = &[
     }),
     ("T20", "TTL injection vs enforce: pipeline 16", Least(0.9, 0.95), |r| {
         r.ratio(("50x16", "respgate ttl"), ("50x16", &["respgate"]), Window::rate)
+    }),
+    ("T20", "TTL injection vs the client's own EX: pipeline 16", Least(0.9, 0.95), |r| {
+        r.ratio(("50x16", "respgate ttl"), ("50x16ex", &["respgate"]), Window::rate)
     }),
     ("T18", "others' p99 beside a client with 10 MiB values vs without", Most(3.0, 1.5), |r| {
         r.ratio(("beside", "respgate"), ("alone", &["respgate"]), Window::p99)

@@ -16,9 +16,10 @@ pub struct Workload {
     pub contestants: &'static [&'static str],
 }
 
-const SMALL: Talk = Talk { value_bytes: 64, pipeline: 1, only_get: false };
+const SMALL: Talk = Talk { value_bytes: 64, pipeline: 1, only_get: false, expires: false };
 const GET: Talk = Talk { only_get: true, ..SMALL };
 const PIPELINE: Talk = Talk { pipeline: 16, ..SMALL };
+const EXPIRING: Talk = Talk { expires: true, ..PIPELINE };
 const KIB_100: Talk = Talk { value_bytes: 100 << 10, ..GET };
 const MIB_10: Talk = Talk { value_bytes: 10 << 20, ..SMALL };
 
@@ -47,7 +48,7 @@ const BASE: Workload = Workload {
     ],
 };
 
-pub const WORKLOADS: [Workload; 11] = [
+pub const WORKLOADS: [Workload; 12] = [
     BASE,
     Workload {
         id: "500",
@@ -72,6 +73,13 @@ pub const WORKLOADS: [Workload; 11] = [
             "envoy tcp_proxy",
             "nginx",
         ],
+        ..BASE
+    },
+    Workload {
+        id: "50x16ex",
+        title: "50 connections, pipeline 16, every SET with EX",
+        talk: EXPIRING,
+        contestants: &["direct TLS", "respgate"],
         ..BASE
     },
     Workload {

@@ -71,7 +71,7 @@ async fn window(spec: &Spec, load: Rc<Load>) -> Report {
     }
     if let Some(value_bytes) = spec.bulk_bytes {
         let load = Rc::clone(&load);
-        let script = Script::new(Talk { value_bytes, pipeline: 1, only_get: false }, connections);
+        let script = Script::new(Talk { value_bytes, pipeline: 1, ..Talk::default() }, connections);
         tasks.push(tokio::task::spawn_local(async move {
             let stream = load.dialer.dial().await;
             load.converse(stream, &script, None).await;

@@ -15,6 +15,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
+use super::quiet::Quiet;
 use super::spec::Target;
 use respgate::config::TlsVersion;
 use respgate::tls::provider::{provider, versions};
@@ -46,7 +47,7 @@ impl Dialer {
                 let connector = tokio_rustls::TlsConnector::from(Arc::clone(config));
                 Box::pin(connector.connect(server_name(), socket).await?)
             }
-            (Target::Unix(path), _) => Box::pin(UnixStream::connect(path).await?),
+            (Target::Unix(path), _) => Box::pin(Quiet::new(UnixStream::connect(path).await?)?),
             (Target::Tcp(port) | Target::Tls { port, .. }, _) => Box::pin(tcp(*port).await?),
         })
     }

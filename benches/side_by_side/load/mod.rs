@@ -7,6 +7,7 @@ mod closed;
 mod connect;
 mod histogram;
 mod open;
+mod quiet;
 mod script;
 mod spec;
 

@@ -20,8 +20,9 @@ pub struct Script {
 }
 
 impl Step {
-    fn set(&mut self, key: &str, value: &[u8]) {
-        command(&mut self.request, &[b"SET", key.as_bytes(), value]);
+    fn set(&mut self, key: &str, value: &[u8], expires: bool) {
+        let all: [&[u8]; 5] = [b"SET", key.as_bytes(), value, b"EX", b"3600"];
+        command(&mut self.request, if expires { &all } else { &all[..3] });
         self.reply.extend_from_slice(b"+OK\r\n");
         self.operations += 1;
     }
@@ -54,7 +55,7 @@ impl Script {
     /// What `talk` means for one connection. Two turns with different values: a stale reply differs
     /// from the right one as a foreign one does.
     pub fn new(talk: Talk, connection: usize) -> Self {
-        let Talk { value_bytes, pipeline, only_get } = talk;
+        let Talk { value_bytes, pipeline, only_get, expires } = talk;
         let keys = if only_get { pipeline } else { pipeline.div_ceil(2) };
         let names: Vec<String> = (0..keys).map(|key| format!("app1:{connection}:{key}")).collect();
         let turns = if only_get { 1 } else { 2 };
@@ -65,9 +66,9 @@ impl Script {
             let mut both = Step::default();
             for (key, name) in names.iter().enumerate() {
                 let value = value(connection, key, turn, value_bytes);
-                sets.set(name, &value);
+                sets.set(name, &value, expires);
                 gets.get(name, &value);
-                both.set(name, &value);
+                both.set(name, &value, expires);
                 both.get(name, &value);
             }
             match (only_get, pipeline) {

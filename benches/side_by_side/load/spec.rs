@@ -24,13 +24,15 @@ pub enum Shape {
 }
 
 /// What each connection says.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Talk {
     pub value_bytes: usize,
     /// Requests sent together.
     pub pipeline: usize,
     /// GET alone; otherwise SET and GET in turn.
     pub only_get: bool,
+    /// Every SET gives its key a time to live.
+    pub expires: bool,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
