@@ -61,6 +61,7 @@ fn a_wrong_command_line_is_2() {
         &["run", "--colour"],
         &["check", "--config", "x", "--upstream", "h:1"],
         &["run", "--prefix", "a b"],
+        &["explain", "--socket", "s", "--policy", "a&b", "PING"],
     ] {
         let (code, out, err) = respgate(arguments, &[]);
         assert_eq!((code, out.as_str()), (2, ""), "{arguments:?}");

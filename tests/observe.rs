@@ -31,19 +31,26 @@ fn respgate(arguments: &[&str]) -> (i32, String) {
 
 /// In front of `server`, with these lines under `[policy]` and a control socket.
 fn serve(server: &Server, acl: &str, policy: &str) -> (Proxy, String) {
+    serve_with(server, acl, policy, "")
+}
+
+/// With further sections.
+fn serve_with(server: &Server, acl: &str, policy: &str, sections: &str) -> (Proxy, String) {
     let directory = directory();
     let socket = directory.path().join("control.sock").to_str().unwrap().to_owned();
     let (target, telemetry) = (Target::Tcp(free_port()), free_port());
     let text = configuration(server, &listener(&target, ""), acl, telemetry);
     let text = text.replace("[policy]\n", &format!("[policy]\n{policy}\n"));
-    let text = format!("{text}\n[admin]\nsocket = {socket:?}\n");
+    let text = format!("{text}\n[admin]\nsocket = {socket:?}\n{sections}");
     (Proxy::configured(directory, target, telemetry, &text), socket)
 }
 
 #[test]
 fn nothing_is_refused_and_everything_is_told() {
     let server = Server::mutual_tls(Brand::Redis);
-    let (proxy, socket) = serve(&server, "+@read -keys ~app:*", "mode = \"observe\"");
+    let others = "[policies.writes]\nacl = \"+set ~*\"\n\
+                  [policies.reads]\npreset = \"readonly\"\n";
+    let (proxy, socket) = serve_with(&server, "+@read -keys ~app:*", "mode = \"observe\"", others);
     let mut client = proxy.client();
     assert_eq!(client.ask_text(&["SET", "app:1", "v"]), "+OK");
     assert_eq!(client.ask_text(&["GET", "other:1"]), "$-1");
@@ -73,6 +80,16 @@ fn nothing_is_refused_and_everything_is_told() {
     let (code, said) = respgate(&["explain", "--socket", &socket, "GET", "app:1"]);
     assert_eq!(code, 0);
     assert!(said.contains("because  +@read in policy.acl"), "{said}");
+    let named =
+        |name: &str| respgate(&["explain", "--socket", &socket, "--policy", name, "SET a v"]);
+    let (code, said) = named("reads");
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("verdict  refused") && said.contains("rule     category"), "{said}");
+    let (code, said) = named("writes");
+    assert!(code == 0 && said.contains("because  +set in policies.writes.acl"), "{said}");
+    let (code, said) = named("nobodys");
+    let there = "there is no [policies.nobodys]; there are: reads, writes";
+    assert!(code == 1 && said.contains(there), "{said}");
     let (code, said) = respgate(&["learn", "--socket", "/nonexistent/control.sock"]);
     assert!(code == 1 && said.contains("[admin] socket"), "{said}");
 }

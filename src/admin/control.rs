@@ -3,8 +3,8 @@
 //!
 //! Owns: [`serve`], [`Question`]. Never knows: answers.
 //!
-//! `GET /learned` is the policy that observed traffic needs. `POST /explain?database=N` takes one
-//! request in RESP and says what becomes of it.
+//! `GET /learned` is the policy that observed traffic needs. `POST /explain?database=N&policy=NAME` takes
+//! one request in RESP and says what becomes of it; without a database it is 0, without a policy `[policy]`.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -34,8 +34,13 @@ const BODY_BYTES_MAX: usize = 64 * 1024;
 pub enum Question {
     /// The policy that the observed traffic needs.
     Learned(oneshot::Sender<String>),
-    /// What becomes of a command.
-    Explain { command: RequestBuf, database: u32, answer: oneshot::Sender<String> },
+    /// What becomes of a command; the error is that there is no such policy.
+    Explain {
+        command: RequestBuf,
+        database: u32,
+        policy: Option<String>,
+        answer: oneshot::Sender<Result<String, String>>,
+    },
 }
 
 /// Serves until dropped.
@@ -80,29 +85,48 @@ async fn respond(
 async fn answer(
     request: Request<Incoming>,
     questions: mpsc::Sender<Question>,
-) -> Result<String, (StatusCode, &'static str)> {
-    let (back, answer) = oneshot::channel();
-    let question = match (request.method(), request.uri().path()) {
-        (&Method::GET, "/learned") => Question::Learned(back),
+) -> Result<String, (StatusCode, String)> {
+    let say = |status: StatusCode, text: &str| (status, text.to_owned());
+    let gone = || say(StatusCode::SERVICE_UNAVAILABLE, "respgate is leaving");
+    match (request.method(), request.uri().path()) {
+        (&Method::GET, "/learned") => {
+            let (back, answer) = oneshot::channel();
+            questions.send(Question::Learned(back)).await.map_err(|_| gone())?;
+            answer.await.map_err(|_| gone())
+        }
         (&Method::POST, "/explain") => {
-            let query = request.uri().query().unwrap_or("database=0");
-            let database = query.strip_prefix("database=").and_then(|text| text.parse().ok());
-            let database = database.ok_or((StatusCode::BAD_REQUEST, "no such query"))?;
+            let query = request.uri().query().unwrap_or_default();
+            let query = explain_query(query);
+            let (database, policy) =
+                query.ok_or_else(|| say(StatusCode::BAD_REQUEST, "no such query"))?;
             let body = Limited::new(request.into_body(), BODY_BYTES_MAX).collect().await;
             let body =
-                body.map_err(|_| (StatusCode::PAYLOAD_TOO_LARGE, "the command is too long"))?;
-            let command = parse(&body.to_bytes());
-            let command = command.ok_or((StatusCode::BAD_REQUEST, "not one request in RESP"))?;
-            Question::Explain { command, database, answer: back }
+                body.map_err(|_| say(StatusCode::PAYLOAD_TOO_LARGE, "the command is too long"))?;
+            let command = parse(&body.to_bytes())
+                .ok_or_else(|| say(StatusCode::BAD_REQUEST, "not one request in RESP"))?;
+            let (back, answer) = oneshot::channel();
+            let question = Question::Explain { command, database, policy, answer: back };
+            questions.send(question).await.map_err(|_| gone())?;
+            answer.await.map_err(|_| gone())?.map_err(|text| (StatusCode::NOT_FOUND, text))
         }
         (_, "/learned" | "/explain") => {
-            return Err((StatusCode::METHOD_NOT_ALLOWED, "method not allowed"));
+            Err(say(StatusCode::METHOD_NOT_ALLOWED, "method not allowed"))
         }
-        _ => return Err((StatusCode::NOT_FOUND, "not found")),
-    };
-    let gone = (StatusCode::SERVICE_UNAVAILABLE, "respgate is leaving");
-    questions.send(question).await.map_err(|_| gone)?;
-    answer.await.map_err(|_| gone)
+        _ => Err(say(StatusCode::NOT_FOUND, "not found")),
+    }
+}
+
+/// The database and the name of the policy.
+fn explain_query(query: &str) -> Option<(u32, Option<String>)> {
+    let (mut database, mut policy) = (0, None);
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        match pair.split_once('=')? {
+            ("database", number) => database = number.parse().ok()?,
+            ("policy", name) => policy = Some(name.to_owned()),
+            _ => return None,
+        }
+    }
+    Some((database, policy))
 }
 
 fn parse(bytes: &[u8]) -> Option<RequestBuf> {

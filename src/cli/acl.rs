@@ -33,8 +33,9 @@ pub(super) fn acl(source: &ConfigSource, section: Option<&str>, diff: Option<&st
         Ok(dictionary) => dictionary,
         Err(problems) => return output::complain(source, problems),
     };
-    let Some((section, rules)) = check::policy_of(&config, section) else {
-        return fail(&format!("there is no [policies.{}]", section.unwrap_or_default()));
+    let (section, rules) = match config.rules(section) {
+        Ok(found) => found,
+        Err(problem) => return fail(&problem),
     };
     let Ok(words) = policy::server_rules(rules, &dictionary) else {
         let problems = check::rule_problems(&document, &section, rules, &dictionary);

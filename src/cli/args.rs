@@ -59,7 +59,7 @@ pub(super) enum Command {
         #[arg(long, value_name = "PATH", conflicts_with_all = ["config", "Flags"])]
         socket: Option<PathBuf>,
         /// One of [policies]; without it, [policy]
-        #[arg(long, value_name = "NAME", conflicts_with = "socket")]
+        #[arg(long, value_name = "NAME", value_parser = policy_name)]
         policy: Option<String>,
         /// The database that the client has selected
         #[arg(long, value_name = "NUMBER", default_value_t = 0)]
@@ -79,7 +79,7 @@ pub(super) enum Command {
         #[command(flatten)]
         inputs: Box<Inputs>,
         /// One of [policies]; without it, [policy]
-        #[arg(long, value_name = "NAME")]
+        #[arg(long, value_name = "NAME", value_parser = policy_name)]
         policy: Option<String>,
         /// Say what the server's rules lack or have besides; with a file or -, what ACL LIST said is
         /// read from there instead of asking the server
@@ -254,6 +254,15 @@ fn prefix(text: &str) -> Result<String, String> {
     }
     let special = |c: char| matches!(c, '*' | '?' | '[' | '\\');
     Ok(text.chars().flat_map(|c| special(c).then_some('\\').into_iter().chain([c])).collect())
+}
+
+/// A name that a policy can have.
+fn policy_name(text: &str) -> Result<String, String> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    if text.is_empty() || !text.bytes().all(fits) {
+        return Err("letters, digits, - and _ make a name".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 /// A problem of a configuration without a file, with a hint that speaks of flags.

@@ -22,9 +22,16 @@ pub(super) fn learn(socket: &Path) -> ExitCode {
     answer(socket, Request::get("/learned").body(Full::default()))
 }
 
-/// Prints what becomes of a command (as RESP) under the policy in force.
-pub(super) fn explain(socket: &Path, command: &[u8], database: u32) -> ExitCode {
-    let uri = format!("/explain?database={database}");
+/// Prints what becomes of a command (as RESP) under the policy in force, or that of this name.
+pub(super) fn explain(
+    socket: &Path,
+    command: &[u8],
+    database: u32,
+    policy: Option<&str>,
+) -> ExitCode {
+    // A name of the command line is letters, digits, - and _.
+    let policy = policy.map(|name| format!("&policy={name}"));
+    let uri = format!("/explain?database={database}{}", policy.unwrap_or_default());
     answer(socket, Request::post(uri).body(Full::new(Bytes::copy_from_slice(command))))
 }
 

@@ -34,23 +34,14 @@ pub(super) fn examine(source: &ConfigSource, skip_files: bool) -> Result<Config,
     let document = source.document(environment())?;
     let config = document.config()?;
     let dictionary = dictionary(&document, &config)?;
-    let mut problems = rule_problems(&document, "policy", &config.policy, &dictionary);
-    for (name, rules) in &config.policies {
-        let section = format!("policies.{name}");
+    let mut problems = Vec::new();
+    for (section, rules) in config.sections() {
         problems.extend(rule_problems(&document, &section, rules, &dictionary));
     }
     if !skip_files {
         problems.extend(file_problems(&document, &config, &dictionary));
     }
     if problems.is_empty() { Ok(config) } else { Err(problems) }
-}
-
-/// `[policy]`, or the one of that name, with the name of its section.
-pub(super) fn policy_of<'a>(config: &'a Config, name: Option<&str>) -> Option<(String, &'a Rules)> {
-    match name {
-        None => Some(("policy".to_owned(), &config.policy)),
-        Some(name) => Some((format!("policies.{name}"), config.policies.get(name)?)),
-    }
 }
 
 /// The commands that the configuration declares.
@@ -101,9 +92,7 @@ fn file_problems(
             report(format!("upstream.tls.{key}"), unreadable(path));
         }
     }
-    let own = std::iter::once(("policy".to_owned(), &config.policy));
-    let others = config.policies.iter().map(|(name, rules)| (format!("policies.{name}"), rules));
-    for (section, rules) in own.chain(others) {
+    for (section, rules) in config.sections() {
         let scripts = rules.scripts.with_files().err().map(|error| error.to_string());
         report(format!("{section}.scripts.directory"), scripts);
     }

@@ -37,7 +37,7 @@ pub(super) fn explain(
         return ExitCode::from(USAGE);
     };
     if let Some(socket) = socket {
-        return ask::explain(socket, request.as_request().raw(), database);
+        return ask::explain(socket, request.as_request().raw(), database, section);
     }
     without_upstream(&mut source);
     match load(&source, section) {
@@ -48,7 +48,7 @@ pub(super) fn explain(
             let explanation = policy.explain(&request, &moment);
             let place =
                 |setting: &str| Some(document.place(&format!("{section}.{setting}")).to_string());
-            output::print(&show(&request, &explanation, place));
+            output::print(&show(&request, &explanation, &section, place));
             match explanation.verdict {
                 Verdict::Refused(..) => ExitCode::from(REFUSED),
                 Verdict::Passes | Verdict::Observed(..) => ExitCode::SUCCESS,
@@ -79,10 +79,8 @@ fn load(
     let document = source.document(environment())?;
     let config = document.config()?;
     let dictionary = check::dictionary(&document, &config)?;
-    let Some((section, rules)) = check::policy_of(&config, name) else {
-        let key = format!("policies.{}", name.unwrap_or_default());
-        return Err(vec![document.problem(&key, "there is no such policy", None)]);
-    };
+    let (section, rules) =
+        config.rules(name).map_err(|problem| vec![document.problem("policies", problem, None)])?;
     let policy = policy::compile_with(rules, &dictionary)
         .map_err(|_| check::rule_problems(&document, &section, rules, &dictionary))?;
     Ok((document, section, policy))

@@ -72,3 +72,30 @@ pub struct Config {
     /// How the process leaves.
     pub drain: Drain,
 }
+
+impl Config {
+    /// Every policy with the name of its section; `[policy]` first.
+    pub fn sections(&self) -> impl Iterator<Item = (String, &Rules)> {
+        let named = self.policies.iter().map(|(name, rules)| (section(Some(name)), rules));
+        std::iter::once((section(None), &self.policy)).chain(named)
+    }
+
+    /// `[policy]`, or the one of that name, with the name of its section.
+    ///
+    /// # Errors
+    ///
+    /// With the names there are, when that one is not.
+    pub fn rules(&self, name: Option<&str>) -> Result<(String, &Rules), String> {
+        let Some(known) = name else { return Ok((section(None), &self.policy)) };
+        let found = self.policies.get(known).map(|rules| (section(name), rules));
+        found.ok_or_else(|| {
+            let names: Vec<&str> = self.policies.keys().map(String::as_str).collect();
+            let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+            format!("there is no [policies.{known}]; there are: {names}")
+        })
+    }
+}
+
+fn section(name: Option<&str>) -> String {
+    name.map_or_else(|| "policy".to_owned(), |name| format!("policies.{name}"))
+}

@@ -16,11 +16,13 @@ const LIMITS: RequestLimits = RequestLimits {
     authenticated: true,
 };
 
-/// A decision as a person reads it; `place` says where a setting of the policy stands.
+/// A decision as a person reads it; `section` is the policy's, `place` says where a setting of it
+/// stands.
 #[must_use]
 pub fn show(
     request: &Request<'_>,
     explained: &Explanation,
+    section: &str,
     place: impl Fn(&str) -> Option<String>,
 ) -> String {
     let mut rows: Vec<(&str, String)> = Vec::new();
@@ -38,7 +40,7 @@ pub fn show(
         }
     }
     if let Some(word) = &explained.word {
-        rows.push(("because", because(word, place)));
+        rows.push(("because", because(word, section, place)));
     }
     for name in &explained.names {
         let (text, arg, role) = (quoted(&name.text), name.arg, &name.role);
@@ -63,12 +65,12 @@ pub fn show(
     text
 }
 
-fn because(word: &RuleWord, place: impl Fn(&str) -> Option<String>) -> String {
+fn because(word: &RuleWord, section: &str, place: impl Fn(&str) -> Option<String>) -> String {
     let RuleWord { setting, text } = word;
     match place(setting) {
         _ if *setting == "preset" => format!("{text} of the preset"),
-        Some(place) => format!("{text} in policy.{setting}, {place}"),
-        None => format!("{text} in policy.{setting}"),
+        Some(place) => format!("{text} in {section}.{setting}, {place}"),
+        None => format!("{text} in {section}.{setting}"),
     }
 }
 

@@ -21,8 +21,7 @@ use crate::session::{Auth, Door, User, Users};
 pub(super) struct Doors {
     /// One per listener, in their order.
     pub all: Vec<Door>,
-    /// `[policy]` itself.
-    pub policy: Arc<Policy>,
+    pub policies: Policies,
     /// SHA-256 over the secrets and files that were read.
     pub hash: [u8; 32],
 }
@@ -43,7 +42,7 @@ impl Doors {
             Ok(Door { auth, policy: policies.get(listener.policy.as_deref()) })
         };
         let all = config.listeners.iter().map(door).collect::<Result<_, StartError>>()?;
-        Ok(Self { all, policy: policies.own, hash: read.0.finalize().into() })
+        Ok(Self { all, policies, hash: read.0.finalize().into() })
     }
 }
 
@@ -70,7 +69,8 @@ pub(super) fn files(config: &Config) -> impl Iterator<Item = PathBuf> {
 }
 
 /// All policies by name, and the one for everybody else.
-struct Policies {
+#[derive(Clone, Debug)]
+pub(super) struct Policies {
     own: Arc<Policy>,
     named: BTreeMap<String, Arc<Policy>>,
 }
@@ -97,7 +97,8 @@ impl Policies {
         }
     }
 
-    fn get(&self, name: Option<&str>) -> Arc<Policy> {
+    /// `[policy]`, or the one of that name.
+    pub(super) fn get(&self, name: Option<&str>) -> Arc<Policy> {
         // A name that is not there is refused by the configuration.
         Arc::clone(name.and_then(|name| self.named.get(name)).unwrap_or(&self.own))
     }

@@ -150,9 +150,9 @@ impl Proxy {
             Question::Learned(answer) => {
                 self.data_plane.tell(Control::Learned(self.reloader.server_user(), answer));
             }
-            Question::Explain { command, database, answer } => {
+            Question::Explain { command, database, policy, answer } => {
                 // Whoever asked may be gone.
-                let _ = answer.send(self.reloader.explain(&command, database));
+                let _ = answer.send(self.reloader.explain(&command, database, policy.as_deref()));
             }
         }
     }

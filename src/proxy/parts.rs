@@ -3,14 +3,12 @@
 //! Owns: [`Parts`]. Never knows: threads, sockets of clients.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use super::doors::{self, Doors};
+use super::doors::{self, Doors, Policies};
 use super::error::StartError;
 use super::vocabulary::Vocabulary;
 use crate::base::live::Live;
 use crate::config::{ClientLimits, Config, SecretSource};
-use crate::policy::Policy;
 use crate::session::Door;
 use crate::telemetry::{CertificateRole, Metrics, Telemetry};
 use crate::tls::watch::Watch;
@@ -27,8 +25,8 @@ pub(super) struct Parts {
     pub limits: Live<ClientLimits>,
     /// One per listener, in their order.
     pub doors: Vec<Live<Door>>,
-    /// `[policy]`, to be explained.
-    pub policy: Arc<Policy>,
+    /// To be explained.
+    pub policies: Policies,
     /// What [`Doors::hash`] was when they were built.
     pub doors_hash: [u8; 32],
 }
@@ -37,7 +35,7 @@ impl Parts {
     /// Puts other doors in force.
     pub(super) fn replace_doors(&mut self, doors: Doors) {
         self.doors_hash = doors.hash;
-        self.policy = doors.policy;
+        self.policies = doors.policies;
         for (live, door) in self.doors.iter().zip(doors.all) {
             live.set(door.into());
         }
@@ -67,10 +65,10 @@ impl Parts {
         let credentials = Credentials::open(&config.upstream.auth)
             .map_err(|error| StartError::new(format!("upstream.auth: {error}")))?;
         let dialer = Dialer::new(&config.upstream, tls.clone(), credentials.clone());
-        let Doors { all, policy, hash } = doors;
+        let Doors { all, policies, hash } = doors;
         let doors = all.into_iter().map(Live::new).collect();
         let limits = Live::new(config.limits.clone());
-        Ok(Self { tls, credentials, dialer, limits, doors, policy, doors_hash: hash })
+        Ok(Self { tls, credentials, dialer, limits, doors, policies, doors_hash: hash })
     }
 }
 

@@ -87,12 +87,23 @@ impl Reloader {
         self.config.upstream.auth.username.clone().unwrap_or_else(|| "default".to_owned())
     }
 
-    /// What becomes of a command under the policy in force.
-    pub(super) fn explain(&self, command: &RequestBuf, database: u32) -> String {
+    /// What becomes of a command under the policy in force, or that of this name.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such policy.
+    pub(super) fn explain(
+        &self,
+        command: &RequestBuf,
+        database: u32,
+        policy: Option<&str>,
+    ) -> Result<String, String> {
+        let (section, _) = self.config.rules(policy)?;
+        let policy = self.parts.policies.get(policy);
         let request = command.as_request();
         let moment = Moment { database, unix_ms: clock::unix_ms() };
-        let explanation = self.parts.policy.explain(&request, &moment);
-        show(&request, &explanation, |_| None)
+        let explanation = policy.explain(&request, &moment);
+        Ok(show(&request, &explanation, &section, |_| None))
     }
 
     /// When to try again although nothing has changed: the server could not be asked.
