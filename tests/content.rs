@@ -103,6 +103,17 @@ fn a_long_value_is_refused_and_not_kept() {
     assert!(grown < 16 * MIB as u64, "{grown} bytes");
     assert_eq!(server.observer().ask(&["EXISTS", "k", "a", "b", "l"]), b":0\r\n");
     assert_eq!(client.ask(&["STRLEN", "fits"]), b":1048576\r\n");
+    // Nor does it come in by way of a script, which may be long itself.
+    let script = format!("return redis.call('SET', KEYS[1], ARGV[1]) --{}", "x".repeat(2 * MIB));
+    client.send_raw(&encode(&[&b"EVAL"[..], script.as_bytes(), b"1", b"k", &long]));
+    assert!(client.reply().starts_with(b"-ERR respgate: the request was given up"));
+    client.send_raw(&encode(&[&b"SCRIPT"[..], b"LOAD", script.as_bytes()]));
+    assert!(client.reply().starts_with(b"$40\r\n"));
+    client.send_raw(&encode(&[&b"EVAL"[..], b"return 1", b"1", b"k", &long]));
+    refused(&mut client, &["'eval' has 41943040 bytes (rule value); at most 1048576 are allowed"]);
+    assert_eq!(server.observer().ask(&["EXISTS", "k"]), b":0\r\n");
+    client.send_raw(&encode(&[&b"EVAL"[..], script.as_bytes(), b"1", b"scripted", &fits]));
+    assert_eq!(client.reply(), b"+OK\r\n");
     // Inside MULTI it is as any refusal.
     client.send_raw(&[encode(&["MULTI"]), encode(&[&b"SET"[..], b"k", &long])].concat());
     assert_eq!(client.reply(), b"+OK\r\n");

@@ -8,7 +8,7 @@ use super::json::is_json;
 use super::pattern::{Pattern, literal_prefix};
 use super::subject::{Subject, Witness};
 use super::verdict::{Cause, ContentFault, Refusal, Rule};
-use crate::command::{self, Flags, KeyAt, KeyError, KeyKind, Spec, find_keys};
+use crate::command::{self, Flags, KeyAt, KeyError, KeyKind, Script, Spec, find_keys};
 use crate::config::{Charset, Encoding, KeyRules, ValueRules};
 use crate::resp::{Request, number};
 
@@ -68,9 +68,11 @@ impl Content {
             || !self.keys_denied.is_empty()
     }
 
-    /// The longest value of such a command.
+    /// The longest value of such a command. A script may store each of its arguments, unless it is
+    /// one that only reads.
     pub(super) fn value_bytes(&self, spec: &Spec) -> Option<u64> {
-        self.value_bytes.filter(|_| spec.flags.has(Flags::WRITE))
+        let runs = command::script(spec).is_some() && !spec.flags.has(Flags::READONLY);
+        self.value_bytes.filter(|_| runs || spec.flags.has(Flags::WRITE))
     }
 
     /// Looks at every key, and of a command that writes at every value.
@@ -96,8 +98,8 @@ impl Content {
         if let Some(fault) = self.announced_fault(subject, value_bytes) {
             witness.refuse(subject, fault)?;
         }
-        let too_long =
-            value_bytes.is_some_and(|max| request.args().any(|arg| arg.len() as u64 > max));
+        let values = || request.args().skip(first_value(subject.spec));
+        let too_long = value_bytes.is_some_and(|max| values().any(|arg| arg.len() as u64 > max));
         if self.judges_keys() || too_long {
             match find_keys(subject.spec, request, keys) {
                 Ok(()) => {}
@@ -138,7 +140,7 @@ impl Content {
         let value = value_bytes.filter(above).map(|max| ContentFault::ValueTooLong { bytes, max });
         match names(subject.spec, request, request.available()) {
             Some(true) => key,
-            Some(false) => value,
+            Some(false) => value.filter(|_| request.available() >= first_value(subject.spec)),
             None => key.and(value),
         }
     }
@@ -210,10 +212,20 @@ impl Content {
     }
 }
 
+/// The first argument that may be a value: behind the name, or behind the script that runs.
+fn first_value(spec: &Spec) -> usize {
+    let name = usize::from(spec.parent.is_some());
+    match command::script(spec) {
+        Some(script @ (Script::Text { .. } | Script::Digest | Script::Function)) => {
+            script.argument() + 1
+        }
+        Some(Script::Change) | None => name + 1,
+    }
+}
+
 /// The length of the first value above `max`.
 fn long_value(subject: &Subject<'_>, keys: &[KeyAt], max: u64) -> Option<u64> {
-    let words = 1 + usize::from(subject.spec.parent.is_some());
-    let mut args = (0u32..).zip(subject.request.args()).skip(words);
+    let mut args = (0u32..).zip(subject.request.args()).skip(first_value(subject.spec));
     args.find_map(|(arg, value)| {
         let bytes = value.len() as u64;
         let names = || keys.iter().any(|at| at.arg == arg && at.kind == KeyKind::Key);

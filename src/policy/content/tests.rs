@@ -106,7 +106,14 @@ fn sizes_and_numbers_of_values() {
             ("HSET k field 1", &long("hset")),
             ("PUBLISH c 12345", "="),
             ("GET longkey", "="),
-            ("EVAL script 1 k 12345", "="),
+            ("EVAL script 1 longkey 1234", "="),
+            ("EVAL script 1 k 1 12345", &long("eval")),
+            ("EVAL script 0 12345", &long("eval")),
+            ("EVALSHA digest 1 longkey 12345", &long("evalsha")),
+            ("FCALL function 1 longkey 12345", &long("fcall")),
+            ("SCRIPT LOAD script", "="),
+            ("EVAL_RO script 1 k 12345", "="),
+            ("FCALL_RO function 1 k 12345", "="),
             (
                 "MSET a 1 b 2 c 3",
                 "'mset' has 7 arguments (rule value); at most 5 are allowed, send several commands",
@@ -192,12 +199,19 @@ fn a_large_argument_is_judged_by_its_announcement() {
         ("SORT l BY", 4, value("sort")),
         ("PUBLISH c", 3, "=".to_owned()),
         ("EVAL", 3, incomplete.to_owned()),
+        ("EVAL s 0", 4, value("eval")),
+        ("EVALSHA s 1 k", 5, value("evalsha")),
+        ("EVAL_RO s 0", 4, "=".to_owned()),
     ] {
         assert_eq!(of_head(&both, line, len), expected, "{line} of {len}");
     }
     let alone = policy(KeyRules::default(), values);
     assert_eq!(of_head(&alone, "SET", 3), "=");
     assert_eq!(of_head(&alone, "SET k", 5), value("set"));
+    assert_eq!(of_head(&alone, "EVAL", 3), "=");
+    assert_eq!(of_head(&alone, "SCRIPT LOAD", 3), "=");
+    assert_eq!(of_head(&alone, "EVAL s 1", 5), "=");
+    assert_eq!(of_head(&alone, "EVAL s 1 k", 5), value("eval"));
     let alone = policy(keys, ValueRules::default());
     assert_eq!(of_head(&alone, "SET k", 3), "=");
     let json = ValueRules { encoding: Encoding::Json, ..ValueRules::default() };
