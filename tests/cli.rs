@@ -189,6 +189,14 @@ fn check_says_who_may_do_what() {
     );
     assert!(err.contains(&format!("{accounts}:1:11: 'h…': not a word")), "{err}");
     assert!(!err.contains("hunter2"), "{err}");
+    let limits = "[[policies.one.limit]]\ncommands = \"@all\"\n\
+                  [[policies.one.limit]]\nconcurrency = 1\ncommands = \"gett\"\n";
+    write(directory.path(), "respgate.toml", &format!("{text}{limits}"));
+    let (code, _, err) = respgate(&["check", "--skip-files", "--config", &file], &[]);
+    assert_eq!(code, 1);
+    let place = ":27:12: policies.one.limit.1.commands: '+gett': unknown command";
+    assert!(err.contains(place), "{err}");
+    write(directory.path(), "respgate.toml", &text);
     write(directory.path(), "users.acl", "user app1 >hunter2\n");
     let (_, _, err) = respgate(&["check", "--config", &file], &[]);
     assert!(err.contains("users.acl_file: its user app1 stands in the configuration too"), "{err}");

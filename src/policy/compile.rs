@@ -2,6 +2,7 @@
 //!
 //! Owns: [`compile`], [`RuleError`]. Never knows: requests.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -17,8 +18,8 @@ use super::{Policy, RuleSet, RuleWord};
 /// One word that cannot be applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleError {
-    /// The setting: `acl` or `preset`.
-    pub setting: &'static str,
+    /// The setting, as `acl` or `limit.0.commands`.
+    pub setting: Cow<'static, str>,
     /// Bytes of the setting's text before the word.
     pub at: usize,
     /// The word; of a password only its first character.
@@ -60,7 +61,8 @@ pub fn compile_with(rules: &Rules, dictionary: &Arc<Dictionary>) -> Result<Polic
         builder.add(setting, &text);
     }
     let observed = builder.observed(rules);
-    let limits = rules.limits.iter().map(|rule| builder.limit(rule)).collect();
+    let limits = rules.limits.iter().enumerate();
+    let limits = limits.map(|(index, rule)| builder.limit(index, rule)).collect();
     if builder.errors.is_empty() {
         let policy = Policy::new(builder.role, builder.words, observed, builder.dictionary);
         let policy = policy.with_keys(&rules.keys).with_content(rules);
@@ -108,7 +110,7 @@ fn find_preset(name: &str) -> Result<Option<&'static Preset>, RuleError> {
         return Ok(found);
     }
     Err(RuleError {
-        setting: "preset",
+        setting: "preset".into(),
         at: 0,
         word: name.to_owned(),
         problem: Problem::UnknownPreset,
@@ -147,7 +149,7 @@ impl Builder {
     }
 
     /// The commands of a limit: a word without a sign adds.
-    fn limit(&mut self, rule: &LimitRule) -> Limit {
+    fn limit(&mut self, index: usize, rule: &LimitRule) -> Limit {
         let mut commands = Selector::default();
         for word in acl::words(&rule.commands) {
             let word = word.unwrap_or_else(|open| open);
@@ -164,7 +166,8 @@ impl Builder {
                 | Step::Channels { .. } => Err(Problem::NotCommands),
             });
             if let Err(problem) = applied {
-                self.refuse("limit", Word { at: word.at, text: &signed }, problem);
+                let setting = format!("limit.{index}.commands");
+                self.refuse(setting, Word { at: word.at, text: &signed }, problem);
             }
         }
         Limit::new(commands, rule)
@@ -207,7 +210,8 @@ impl Builder {
         WordNumber::try_from(self.words.len()).unwrap_or(WordNumber::MAX)
     }
 
-    fn refuse(&mut self, setting: &'static str, word: Word<'_>, problem: Problem) {
+    fn refuse(&mut self, setting: impl Into<Cow<'static, str>>, word: Word<'_>, problem: Problem) {
+        let setting = setting.into();
         let nearest = if problem == Problem::UnknownCategory {
             nearest_category(word.text)
         } else if matches!(problem, Problem::UnknownCommand | Problem::UnknownSubcommand) {
@@ -319,8 +323,11 @@ mod tests {
     #[test]
     fn the_commands_of_a_limit() {
         let limits = |commands: &str| {
-            let limit = LimitRule { commands: commands.to_owned(), ..LimitRule::default() };
-            compile(&Rules { limits: vec![limit], ..Rules::default() })
+            let limit = |commands: &str| LimitRule {
+                commands: commands.to_owned(),
+                ..LimitRule::default()
+            };
+            compile(&Rules { limits: vec![limit(commands), limit("ping")], ..Rules::default() })
         };
         let policy = limits("@write -incr ping auth").unwrap();
         let covered = |name| policy.limits()[0].covers(crate::command::by_name(name).unwrap());
@@ -328,12 +335,12 @@ mod tests {
         // AUTH and its kin are never limited.
         assert!(!covered("incr") && !covered("get") && !covered("auth"));
         for (commands, expected) in [
-            ("gett", "limit: '+gett' at byte 0: unknown command; nearest: get"),
-            ("get @wite", "limit: '+@wite' at byte 4: unknown category; nearest: write"),
-            ("+get ~a", "limit: '+~a' at byte 5: unknown command"),
+            ("gett", "limit.0.commands: '+gett' at byte 0: unknown command; nearest: get"),
+            ("get @wite", "limit.0.commands: '+@wite' at byte 4: unknown category; nearest: write"),
+            ("+get ~a", "limit.0.commands: '+~a' at byte 5: unknown command"),
             (
                 "+select|0",
-                "limit: '+select|0' at byte 0: a limit is about whole commands and categories",
+                "limit.0.commands: '+select|0' at byte 0: a limit is about whole commands and categories",
             ),
         ] {
             let errors = limits(commands).unwrap_err();
