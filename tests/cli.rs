@@ -170,6 +170,15 @@ fn check_says_who_may_do_what() {
         assert!(out.contains(words), "{words}: {out}");
     }
     assert!(!out.contains("NOBODY") && !out.contains("hunter2") && !out.contains("0f0f"), "{out}");
+    assert!(!out.contains("warning"), "{out}");
+    let rewrite = |prefix: &str| format!("keys = {{ mode = \"rewrite\", prefix = {prefix:?} }}");
+    let overlapping = text.replace("keys = { prefix = \"one:\" }", &rewrite("one:a:"));
+    let overlapping = format!("{overlapping}[policies.two]\n{}\n", rewrite("one:"));
+    write(directory.path(), "respgate.toml", &overlapping);
+    let (code, out, _) = respgate(&["check", "--config", &file], &[]);
+    let warning =
+        "\n  warning    policies.two reaches the keys of policies.one: keys.prefix \"one:\" is";
+    assert!(code == 0 && out.contains(warning), "{out}");
     let unasked = text.replace("auth = \"users\"", "");
     write(directory.path(), "respgate.toml", &unasked);
     assert!(respgate(&["check", "--config", &file], &[]).1.contains("NOBODY ASKS FOR THEM"));

@@ -167,6 +167,7 @@ fn the_prefix_is_that_of_the_user() {
         .replace("acl = \"+@all ~one:* -flushall\"", &rewrite("one:"))
         .replace("acl = \"+@all ~two:* &*\"", &rewrite("two:"));
     let stage = Stage::new("auth = \"users\"", &users);
+    assert!(!stage.proxy.log().contains("POL-W001"));
     let mut client = stage.client();
     let one = ["HELLO", "3", "AUTH", "app1", "sesame-1"];
     let two = ["AUTH", "app2", "sesame-2"];
@@ -203,6 +204,12 @@ fn the_prefix_is_that_of_the_user() {
     assert!(client.ask(&["UNSUBSCRIBE"]).starts_with(b">3"));
     assert_eq!(client.ask(&two), OK);
     assert_eq!(client.ask(&["GET", "k"]), b"$6\r\nof two\r\n");
+    // One that is the beginning of the other keeps nothing apart, and that is said.
+    stage.proxy.reconfigure("prefix = \"two:\"", "prefix = \"one:b:\"");
+    let said = ["POL-W001", "policies.one reaches the keys of policies.two"];
+    stage.proxy.await_log(&said);
+    let users = users.replace("prefix = \"two:\"", "prefix = \"one:b:\"");
+    Stage::new("auth = \"users\"", &users).proxy.await_log(&said);
 }
 
 #[test]

@@ -173,6 +173,7 @@ fn summary(source: &ConfigSource, config: &Config) -> String {
     rows.extend(
         config.policies.iter().map(|(name, own)| ("policy", format!("{name}: {}", rules(own)))),
     );
+    rows.extend(policy::overlaps(config.sections()).into_iter().map(|line| ("warning", line)));
     rows.extend(users(config).into_iter().map(|words| ("users", words)));
     let limits = &config.limits;
     let argument = show_size(limits.max_bulk_bytes);

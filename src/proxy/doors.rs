@@ -52,6 +52,13 @@ pub(super) fn unapplied(config: &Config, dictionary: &Arc<Dictionary>) -> Vec<St
     errors.map_or_else(Vec::new, |error| error.what.lines().map(str::to_owned).collect())
 }
 
+/// Tells of policies that are allowed, and yet not what one expects.
+pub(super) fn warn(config: &Config) {
+    for overlap in policy::overlaps(config.sections()) {
+        tracing::warn!(code = "POL-W001", %overlap, "two policies are not kept apart by their prefixes");
+    }
+}
+
 /// The files that [`Doors::build`] reads.
 pub(super) fn files(config: &Config) -> impl Iterator<Item = PathBuf> {
     let listeners = config.listeners.iter().filter_map(|listener| match &listener.auth {

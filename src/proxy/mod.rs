@@ -66,6 +66,7 @@ impl Proxy {
         telemetry.metrics.state.set(State::Starting);
         let mut vocabulary = Vocabulary::default();
         let parts = Parts::build(&config, &mut vocabulary, &telemetry)?;
+        doors::warn(&config);
         let data_plane = DataPlane::start(&config, &parts, &telemetry, Arc::clone(&health))?;
         let admin = match config.telemetry.address {
             None => None,

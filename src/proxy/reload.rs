@@ -189,6 +189,7 @@ impl Reloader {
         outcome.limits = true;
         outcome.drain = Some(new.drain.clone());
         tracing::info!(changed = %changes.live.join(", "), "new configuration in force");
+        doors::warn(&new);
         self.config = new;
         Ok(true)
     }
