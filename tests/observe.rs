@@ -166,6 +166,72 @@ fn the_server_takes_the_rules_and_holds_them() {
     }
 }
 
+/// One user of the server may what each policy in use allows, and nothing of two together.
+#[test]
+fn the_server_takes_the_rules_of_several_policies() {
+    for brand in [Brand::Redis, Brand::Valkey] {
+        if !brand.available() {
+            continue;
+        }
+        let home = directory();
+        let at = |name: &str| home.path().join(name).to_str().unwrap().to_owned();
+        let accounts = "user c on nopass ~c:* +incr (+get ~d)\nuser off off +@all ~*\n";
+        std::fs::write(at("users.acl"), accounts).unwrap();
+        let text = format!(
+            "[[listener]]\naddress = \"127.0.0.1:1\"\npolicy = \"a\"\n\
+             [[listener]]\naddress = \"127.0.0.1:2\"\nauth = \"users\"\n\
+             [upstream]\naddress = \"localhost:3\"\ninsecure_plaintext = true\n\
+             auth = {{ username = \"app\" }}\n\
+             [policies.a]\nacl = \"+get +select ~a:* (+set ~both)\"\n\
+             [policies.b]\nacl = \"+set +flushall ~*\"\n\
+             keys = {{ mode = \"rewrite\", prefix = \"b:\" }}\n\
+             [policies.nobodys]\nacl = \"+del ~*\"\n\
+             [[user]]\nname = \"b\"\nnopass = true\npolicy = \"b\"\n\
+             [users]\nacl_file = {:?}\n",
+            at("users.acl")
+        );
+        std::fs::write(at("respgate.toml"), text).unwrap();
+        let file = at("respgate.toml");
+        let acl = |more: &[&str]| respgate(&[&["acl", "--config", &file], more].concat());
+        let (code, said) = acl(&[]);
+        assert_eq!(code, 0, "{said}");
+        let server = Server::plain(brand);
+        let mut operator = server.observer();
+        assert_eq!(operator.ask_text(&said.split_whitespace().collect::<Vec<_>>()), "+OK");
+        for (command, passes) in [
+            (&["GET", "a:1"][..], true),
+            (&["SET", "both", "v"], true),
+            (&["SET", "b:1", "v"], true),
+            (&["INCR", "c:1"], true),
+            (&["GET", "d"], true),
+            (&["PING"], true),
+            (&["SET", "a:1", "v"], false),
+            (&["GET", "b:1"], false),
+            (&["GET", "c:1"], false),
+            (&["DEL", "a:1"], false),
+            (&["FLUSHALL"], false),
+        ] {
+            let dry = [&["ACL", "DRYRUN", "app"][..], command].concat();
+            assert_eq!(operator.ask_text(&dry) == "+OK", passes, "{command:?} {said}");
+        }
+        let list = at("list");
+        let mut diff = |words: &[&str], more: &[&str]| {
+            let setuser = [&["ACL", "SETUSER", "app"][..], words].concat();
+            assert_eq!(operator.ask_text(&setuser), "+OK");
+            std::fs::write(&list, operator.ask_text(&["ACL", "LIST"])).unwrap();
+            acl(&[more, &["--diff", &list]].concat())
+        };
+        let (code, said) = diff(&[], &[]);
+        let same = "the server's user app has the rules of the policies";
+        assert_eq!((code, said.trim_end()), (0, same));
+        let (code, said) = diff(&[], &["--policy", "a"]);
+        assert!(code == 1 && said.contains("the server permits besides: incr"), "{said}");
+        let (code, said) = diff(&["(~a:* ~b:* +get +set)"], &[]);
+        let more = "the server has further rules on: ~a:* ~b:*";
+        assert_eq!((code, said.trim_end()), (1, more));
+    }
+}
+
 /// What the server's user has otherwise is told; after the printed command nothing is.
 #[test]
 fn the_rules_of_the_servers_user_are_compared() {

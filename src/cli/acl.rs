@@ -3,14 +3,17 @@
 //! Owns: the command to type, the comparison with the user that the server has. Never knows: how rules
 //! are applied.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use super::{check, output};
 use crate::command::Dictionary;
-use crate::config::{Config, ConfigSource, Rules, environment};
-use crate::policy;
+use crate::config::{
+    ClientAuth, Config, ConfigSource, Document, Listener, Problem, Rules, environment,
+};
+use crate::policy::{self, ServerRole};
 use crate::resp::{Protocol, RequestBuf, Value};
 use crate::tls::TlsStore;
 use crate::upstream::credentials::Credentials;
@@ -21,25 +24,37 @@ const DIFFERENT: u8 = 1;
 
 /// Prints the `ACL SETUSER` for the user that respgate authenticates as, or with `diff` what the
 /// server's rules of that user lack or have besides: 0 when nothing, 1 otherwise. `diff` names a file
-/// with what `ACL LIST` said, `-` for standard input, or nothing: then the server is asked.
-pub(super) fn acl(source: &ConfigSource, section: Option<&str>, diff: Option<&str>) -> ExitCode {
+/// with what `ACL LIST` said, `-` for standard input, or nothing: then the server is asked. Without the
+/// name of a policy, all that clients can have.
+pub(super) fn acl(source: &ConfigSource, name: Option<&str>, diff: Option<&str>) -> ExitCode {
     let document = source.document(environment());
     let read = document.and_then(|document| document.config().map(|config| (document, config)));
-    let (document, config) = match read {
+    let read = read.and_then(|(document, config)| {
+        let dictionary = check::dictionary(&document, &config)?;
+        Ok((document, config, dictionary))
+    });
+    let (document, config, dictionary) = match read {
         Ok(read) => read,
         Err(problems) => return output::complain(source, problems),
     };
-    let dictionary = match check::dictionary(&document, &config) {
-        Ok(dictionary) => dictionary,
+    let policies = match name {
+        None => in_use(&document, &config, &dictionary),
+        Some(_) => match config.rules(name) {
+            Ok((section, rules)) => Ok(vec![(section, rules.clone())]),
+            Err(problem) => return fail(&problem),
+        },
+    };
+    let roles = policies.and_then(|policies| roles(&document, &policies, &dictionary));
+    let roles = match roles {
+        Ok(roles) => roles,
         Err(problems) => return output::complain(source, problems),
     };
-    let (section, rules) = match config.rules(section) {
-        Ok(found) => found,
-        Err(problem) => return fail(&problem),
-    };
-    let Ok(words) = policy::server_rules(rules, &dictionary) else {
-        let problems = check::rule_problems(&document, &section, rules, &dictionary);
-        return output::complain(source, problems);
+    let words = match policy::server_rules(&roles) {
+        Ok(words) => words,
+        Err(word) => {
+            let instead = "print each policy by itself, with --policy NAME";
+            return fail(&format!("{word} cannot stand in a selector of the server; {instead}"));
+        }
     };
     let user = config.upstream.auth.username.as_deref().unwrap_or("default");
     let Some(diff) = diff else {
@@ -48,7 +63,8 @@ pub(super) fn acl(source: &ConfigSource, section: Option<&str>, diff: Option<&st
     };
     match compare(&config, user, &words, &dictionary, diff) {
         Ok(differences) if differences.is_empty() => {
-            output::print(&format!("the server's user {user} has the rules of the policy"));
+            let policies = if roles.len() == 1 { "policy" } else { "policies" };
+            output::print(&format!("the server's user {user} has the rules of the {policies}"));
             ExitCode::SUCCESS
         }
         Ok(differences) => {
@@ -57,6 +73,52 @@ pub(super) fn acl(source: &ConfigSource, section: Option<&str>, diff: Option<&st
         }
         Err(problem) => fail(&problem),
     }
+}
+
+/// Every policy that some client can have: those of the listeners, and where users log in theirs.
+fn in_use(
+    document: &Document,
+    config: &Config,
+    dictionary: &Arc<Dictionary>,
+) -> Result<Vec<(String, Rules)>, Vec<Problem>> {
+    let enabled = || config.users.iter().filter(|user| user.enabled);
+    let (asking, open): (Vec<&Listener>, Vec<&Listener>) =
+        config.listeners.iter().partition(|listener| listener.auth == ClientAuth::Users);
+    let mut names: BTreeSet<Option<&str>> =
+        open.iter().map(|listener| listener.policy.as_deref()).collect();
+    if !asking.is_empty() {
+        names.extend(enabled().filter_map(|user| user.policy.as_deref()).map(Some));
+    }
+    if enabled().any(|user| user.policy.is_none()) {
+        names.extend(asking.iter().map(|listener| listener.policy.as_deref()));
+    }
+    // That each name is there is known by now.
+    let named = names.into_iter().filter_map(|name| config.rules(name).ok());
+    let mut policies: Vec<_> = named.map(|(section, rules)| (section, rules.clone())).collect();
+    if let Some(path) = config.acl_file.as_ref().filter(|_| !asking.is_empty()) {
+        let accounts = check::accounts(document, config, path, dictionary)?;
+        let enabled = accounts.into_iter().filter(|account| account.enabled);
+        policies.extend(enabled.map(|account| ("policy".to_owned(), account.rules)));
+    }
+    Ok(policies)
+}
+
+fn roles(
+    document: &Document,
+    policies: &[(String, Rules)],
+    dictionary: &Arc<Dictionary>,
+) -> Result<Vec<ServerRole>, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let mut roles = Vec::new();
+    for (section, rules) in policies {
+        match ServerRole::new(rules, dictionary) {
+            Ok(role) => roles.push(role),
+            Err(_) => {
+                problems.extend(check::rule_problems(document, section, rules, dictionary));
+            }
+        }
+    }
+    if problems.is_empty() { Ok(roles) } else { Err(problems) }
 }
 
 fn compare(

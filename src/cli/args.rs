@@ -74,11 +74,11 @@ pub(super) enum Command {
         #[arg(long, value_name = "PATH")]
         socket: PathBuf,
     },
-    /// Print the policy as rules of the server's own user, or compare it with that user's rules
+    /// Print the policies as rules of the server's own user, or compare them with that user's rules
     Acl {
         #[command(flatten)]
         inputs: Box<Inputs>,
-        /// One of [policies]; without it, [policy]
+        /// One of [policies]; without it, all that clients can have, together
         #[arg(long, value_name = "NAME", value_parser = policy_name)]
         policy: Option<String>,
         /// Say what the server's rules lack or have besides; with a file or -, what ACL LIST said is

@@ -129,33 +129,40 @@ fn account_problems(
     path: &Path,
     dictionary: &Arc<Dictionary>,
 ) -> Vec<Problem> {
-    let text = match read_acl_file(path) {
-        Ok(text) => text,
-        Err(error) => return vec![document.problem(ACL_FILE, error.to_string(), None)],
+    let accounts = match accounts(document, config, path, dictionary) {
+        Ok(accounts) => accounts,
+        Err(problems) => return problems,
     };
-    match policy::read_accounts(text.expose(), &config.policy, dictionary) {
-        Ok(accounts) => {
-            let twice = |account: &&Account| config.users.iter().any(|u| u.name == account.name);
-            let problem = |account: &Account| {
-                let what = format!("its user {} stands in the configuration too", account.name);
-                document.problem(ACL_FILE, what, None)
-            };
-            accounts.iter().filter(twice).map(problem).collect()
-        }
-        Err(errors) => {
-            let name: Arc<str> = path.display().to_string().into();
-            let problem = |error: AccountError| Problem {
-                place: Place::Text {
-                    name: Arc::clone(&name),
-                    position: Some((error.line, error.column)),
-                },
-                key: String::new(),
-                problem: error.problem,
-                hint: error.nearest.map(|nearest| format!("did you mean {nearest}?")),
-            };
-            errors.into_iter().map(problem).collect()
-        }
-    }
+    let twice = |account: &&Account| config.users.iter().any(|u| u.name == account.name);
+    let problem = |account: &Account| {
+        let what = format!("its user {} stands in the configuration too", account.name);
+        document.problem(ACL_FILE, what, None)
+    };
+    accounts.iter().filter(twice).map(problem).collect()
+}
+
+/// The users of an ACL file.
+///
+/// # Errors
+///
+/// Everything that is wrong with it.
+pub(super) fn accounts(
+    document: &Document,
+    config: &Config,
+    path: &Path,
+    dictionary: &Arc<Dictionary>,
+) -> Result<Vec<Account>, Vec<Problem>> {
+    let text = read_acl_file(path)
+        .map_err(|error| vec![document.problem(ACL_FILE, error.to_string(), None)])?;
+    let name: Arc<str> = path.display().to_string().into();
+    let problem = |error: AccountError| Problem {
+        place: Place::Text { name: Arc::clone(&name), position: Some((error.line, error.column)) },
+        key: String::new(),
+        problem: error.problem,
+        hint: error.nearest.map(|nearest| format!("did you mean {nearest}?")),
+    };
+    policy::read_accounts(text.expose(), &config.policy, dictionary)
+        .map_err(|errors| errors.into_iter().map(problem).collect())
 }
 
 fn unreadable(path: &Path) -> Option<String> {

@@ -23,6 +23,8 @@ pub struct Account {
     pub enabled: bool,
     pub passwords: Passwords,
     pub policy: Policy,
+    /// What the policy was built from.
+    pub rules: Rules,
 }
 
 /// One thing wrong with an ACL file. Never holds a password.
@@ -111,9 +113,11 @@ impl Reader {
                 self.refuse(number, column(line, at), problem);
             }
         }
-        match compile_with(&Rules { acl: Some(rules), ..self.base.clone() }, &self.dictionary) {
+        let rules = Rules { acl: Some(rules), ..self.base.clone() };
+        match compile_with(&rules, &self.dictionary) {
             Ok(policy) => {
-                self.accounts.push(Account { name: name.to_owned(), enabled, passwords, policy });
+                let name = name.to_owned();
+                self.accounts.push(Account { name, enabled, passwords, policy, rules });
             }
             // What is wrong with the base is said where that is read.
             Err(errors) => {

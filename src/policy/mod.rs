@@ -56,7 +56,7 @@ pub use names::{Next, Prefix, Strip, Stripper, Sweep, Walk};
 pub use overlap::overlaps;
 pub use pattern::Pattern;
 pub use rate::{Bucket, Rate};
-pub use server::{differences, server_rules};
+pub use server::{ServerRole, differences, server_rules};
 pub use shown::show;
 pub use subject::Moment;
 pub use verdict::{Refusal, Rule, RuleSet};

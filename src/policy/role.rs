@@ -132,6 +132,18 @@ impl Selector {
             })
     }
 
+    /// Whether `other` permits exactly the same, of these commands.
+    pub fn permits_as(&self, other: &Self, commands: &[CommandId]) -> bool {
+        let sorted = |selector: &Self| {
+            let (mut words, mut first) = (selector.words(), selector.first_arguments.clone());
+            words.sort();
+            first.sort_by(|a, b| (a.0.0, &a.1).cmp(&(b.0.0, &b.1)));
+            (words, first)
+        };
+        commands.iter().all(|id| self.allows(*id) == other.allows(*id))
+            && sorted(self) == sorted(other)
+    }
+
     /// Its keys and channels, as words of the ACL language.
     pub fn words(&self) -> Vec<String> {
         let text = |pattern: &Pattern| String::from_utf8_lossy(pattern.text()).into_owned();

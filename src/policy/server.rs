@@ -1,6 +1,6 @@
 //! The same rules for the server's own user: what holds even where a proxy cannot look.
 //!
-//! Owns: [`server_rules`], [`differences`]. Never knows: servers, users, passwords.
+//! Owns: [`ServerRole`], [`server_rules`], [`differences`]. Never knows: servers, users, passwords.
 
 use std::sync::Arc;
 
@@ -31,40 +31,101 @@ const UNNAMED_KEYS: [&str; 10] = [
     "cluster|countkeysinslot",
 ];
 
-/// The rules of a policy as `ACL SETUSER` of the server takes them, for the user that respgate
-/// authenticates as. They begin from nothing and leave passwords alone.
-///
-/// Scripts remain able to see other keys' names where `KEYS` or `SCAN` is allowed.
+/// What one policy permits, in words for the server: what stands together there.
+#[derive(Debug, Default)]
+pub struct ServerRole {
+    root: Vec<String>,
+    selectors: Vec<Vec<String>>,
+}
+
+impl ServerRole {
+    /// The rules of a policy as its names are on the server.
+    ///
+    /// Scripts remain able to see other keys' names where `KEYS` or `SCAN` is allowed.
+    ///
+    /// # Errors
+    ///
+    /// Every word that cannot be applied.
+    pub fn new(rules: &Rules, dictionary: &Arc<Dictionary>) -> Result<Self, Vec<RuleError>> {
+        let policy = compile_with(rules, dictionary)?;
+        let pieces = pieces(rules).map_err(|error| vec![error])?;
+        let prefix = rules.keys.prefix.as_deref().filter(|_| rules.keys.mode == KeyMode::Rewrite);
+        let prefix = prefix.map(|prefix| escape(prefix.as_bytes()));
+        let prefix = prefix.map(|prefix| String::from_utf8_lossy(&prefix).into_owned());
+        let mut role = Self::default();
+        for word in pieces.iter().flat_map(|(_, text)| acl::words(text)).flatten() {
+            role.add(word, prefix.as_deref(), dictionary);
+        }
+        role.root.extend(withheld(&policy.role.root, prefix.is_some()));
+        let mut needs = Vec::new();
+        if rules.ttl.on_missing == OnMissing::Inject {
+            needs.extend(["+expire", "+pexpire"]);
+        }
+        if rules.keys.flushdb {
+            needs.extend(["+scan", "+unlink"]);
+        } else if rules.keys.dbsize {
+            needs.push("+scan");
+        }
+        role.root.extend(needs.into_iter().map(str::to_owned));
+        Ok(role)
+    }
+
+    fn add(&mut self, word: Word<'_>, prefix: Option<&str>, dictionary: &Dictionary) {
+        if let Some(inner) = acl::selector_words(word) {
+            let (mut words, mut selector) = (Vec::new(), Selector::default());
+            for word in inner {
+                // That every word can be applied is known by now.
+                let _ = acl::step(word.text, dictionary).and_then(|step| selector.apply(step, 0));
+                words.push(on_server(word.text, prefix));
+            }
+            words.extend(withheld(&selector, prefix.is_some()));
+            self.selectors.push(words);
+        } else if word.text.eq_ignore_ascii_case("reset") {
+            *self = Self::default();
+        } else if word.text.eq_ignore_ascii_case("clearselectors") {
+            self.selectors.clear();
+        } else {
+            self.root.push(on_server(word.text, prefix));
+        }
+    }
+}
+
+/// The rules as `ACL SETUSER` of the server takes them, for the user that respgate authenticates as:
+/// what one of the roles permits is permitted, each but the first in selectors. They begin from nothing
+/// and leave passwords alone.
 ///
 /// # Errors
 ///
-/// Every word that cannot be applied.
-pub fn server_rules(
-    rules: &Rules,
-    dictionary: &Arc<Dictionary>,
-) -> Result<Vec<String>, Vec<RuleError>> {
-    let policy = compile_with(rules, dictionary)?;
-    let pieces = pieces(rules).map_err(|error| vec![error])?;
-    let prefix = rules.keys.prefix.as_deref().filter(|_| rules.keys.mode == KeyMode::Rewrite);
-    let prefix = prefix.map(|prefix| escape(prefix.as_bytes()));
-    let prefix = prefix.map(|prefix| String::from_utf8_lossy(&prefix).into_owned());
+/// The word that cannot stand in a selector.
+pub fn server_rules(roles: &[ServerRole]) -> Result<Vec<String>, String> {
+    let sets = |role: &'_ ServerRole| -> Vec<Vec<String>> {
+        std::iter::once(&role.root).chain(&role.selectors).cloned().collect()
+    };
+    let mut sets = roles.iter().flat_map(sets);
+    let root = sets.next().unwrap_or_default();
+    let mut selectors: Vec<Vec<String>> = Vec::new();
+    for words in sets {
+        if !words.is_empty() && words != root && !selectors.contains(&words) {
+            selectors.push(words);
+        }
+    }
     let mut words: Vec<String> =
         ["clearselectors", "resetkeys", "resetchannels", "-@all"].map(str::to_owned).into();
-    for (_, text) in &pieces {
-        let known = acl::words(text).into_iter().flatten();
-        words.extend(known.map(|word| on_server(word, prefix.as_deref(), dictionary)));
-    }
-    words.extend(withheld(&policy.role.root, prefix.is_some()));
+    words.extend(root);
     words.extend(OWN.split(' ').map(str::to_owned));
-    if rules.ttl.on_missing == OnMissing::Inject {
-        words.extend(["+expire", "+pexpire"].map(str::to_owned));
-    }
-    if rules.keys.flushdb {
-        words.extend(["+scan", "+unlink"].map(str::to_owned));
-    } else if rules.keys.dbsize {
-        words.push("+scan".to_owned());
+    for selector in selectors {
+        if let Some(word) = selector.iter().find(|word| !fits_selector(word)) {
+            return Err(word.clone());
+        }
+        words.push(format!("({})", selector.join(" ")));
     }
     Ok(words)
+}
+
+/// Whether the server reads a word within parentheses as it does outside (acl.c,
+/// `ACLMergeSelectorArguments`; sds.c, `sdssplitargs`).
+fn fits_selector(word: &str) -> bool {
+    !word.ends_with(')') && !word.contains(|c: char| c.is_whitespace() || "\"'".contains(c))
 }
 
 /// What the rules of a selector must take back. A key does not leave its prefix with `MOVE`.
@@ -81,19 +142,8 @@ fn withheld(selector: &Selector, has_prefix: bool) -> Vec<String> {
 }
 
 /// A word as it is meant for names that carry the prefix.
-fn on_server(word: Word<'_>, prefix: Option<&str>, dictionary: &Dictionary) -> String {
-    if let Some(inner) = acl::selector_words(word) {
-        let (mut words, mut selector) = (Vec::new(), Selector::default());
-        for word in inner {
-            // That every word can be applied is known by now.
-            let _ = acl::step(word.text, dictionary).and_then(|step| selector.apply(step, 0));
-            words.push(on_server(word, prefix, dictionary));
-        }
-        words.extend(withheld(&selector, prefix.is_some()));
-        return format!("({})", words.join(" "));
-    }
-    let Some(prefix) = prefix else { return word.text.to_owned() };
-    let text = word.text;
+fn on_server(text: &str, prefix: Option<&str>) -> String {
+    let Some(prefix) = prefix else { return text.to_owned() };
     match (text.split_once('~'), text.strip_prefix('&')) {
         _ if text.eq_ignore_ascii_case("allkeys") => format!("~{prefix}*"),
         _ if text.eq_ignore_ascii_case("allchannels") => format!("&{prefix}*"),
@@ -131,7 +181,24 @@ pub fn differences(wanted: &Policy, live: &Policy) -> Vec<String> {
         ("names the server has besides", missing(&theirs, &ours)),
     ];
     let rows = rows.into_iter().filter(|(_, words)| !words.is_empty());
-    rows.map(|(what, words)| format!("{what}: {}", words.join(" "))).collect()
+    let rows: Vec<String> =
+        rows.map(|(what, words)| format!("{what}: {}", words.join(" "))).collect();
+    if rows.is_empty() { apart(wanted, live) } else { rows }
+}
+
+/// What stands together in one of two roles alone, told by its names: the same commands and the same
+/// names may be paired otherwise.
+fn apart(wanted: &Policy, live: &Policy) -> Vec<String> {
+    let counts = |spec: &&Spec| !spec.container && !spec.flags.has(Flags::NO_AUTH);
+    let commands: Vec<_> = command::all().iter().filter(counts).map(|spec| spec.id).collect();
+    let only = |a: &Policy, b: &Policy, what: &str| {
+        let alone = |one: &&Selector| !b.role.iter().any(|other| one.permits_as(other, &commands));
+        let line = |one: &Selector| format!("{what}: {}", one.words().join(" "));
+        a.role.iter().filter(alone).map(line).collect::<Vec<_>>()
+    };
+    let missing = only(wanted, live, "the server permits other commands on");
+    let besides = only(live, wanted, "the server has further rules on");
+    if missing.is_empty() { besides } else { missing }
 }
 
 #[cfg(test)]
@@ -140,8 +207,12 @@ mod tests {
     use super::*;
     use crate::config::KeyRules;
 
+    fn role(rules: &Rules) -> ServerRole {
+        ServerRole::new(rules, &Arc::default()).unwrap()
+    }
+
     fn words(rules: &Rules) -> String {
-        server_rules(rules, &Arc::default()).unwrap().join(" ")
+        server_rules(&[role(rules)]).unwrap().join(" ")
     }
 
     #[test]
@@ -149,13 +220,13 @@ mod tests {
         let acl = |text: &str| Rules { acl: Some(text.to_owned()), ..Rules::default() };
         assert_eq!(
             words(&acl("+hset ~a:* (+get %R~b)")),
-            format!("clearselectors resetkeys resetchannels -@all +hset ~a:* (+get %R~b) {OWN}")
+            format!("clearselectors resetkeys resetchannels -@all +hset ~a:* {OWN} (+get %R~b)")
         );
         assert_eq!(
             words(&acl("+flushall +dbsize +keys %R~* ~a:* (+@all allkeys) (+flushdb ~a:*)")),
             format!(
                 "clearselectors resetkeys resetchannels -@all +flushall +dbsize +keys %R~* ~a:* \
-                 (+@all allkeys) (+flushdb ~a:* -flushdb) -flushall {OWN}"
+                 -flushall {OWN} (+@all allkeys) (+flushdb ~a:* -flushdb)"
             )
         );
         let keys = KeyRules {
@@ -169,8 +240,59 @@ mod tests {
             words(&rules),
             format!(
                 "clearselectors resetkeys resetchannels -@all +get %W~a\\*:y* &a\\*:x \
-                 (+set ~a\\*:* &a\\*:*) {OWN} +scan +unlink"
+                 +scan +unlink {OWN} (+set ~a\\*:* &a\\*:*)"
             )
+        );
+    }
+
+    /// What is reset in the words of a policy is not reset on the server: there it would be the user.
+    #[test]
+    fn one_user_for_several_policies() {
+        let acl = |text: &str| Rules { acl: Some(text.to_owned()), ..Rules::default() };
+        let said = |texts: &[&str]| {
+            let roles: Vec<ServerRole> = texts.iter().map(|text| role(&acl(text))).collect();
+            let words = server_rules(&roles).map(|words| words.join(" "));
+            words.map(|words| {
+                let begin = "clearselectors resetkeys resetchannels -@all";
+                words.replace(begin, "…").replace(OWN, "own")
+            })
+        };
+        assert_eq!(
+            said(&["+get ~a (+set ~b)", "+set ~b", "+get ~a", "(+del ~c)", "+dbsize ~d"]).unwrap(),
+            "… +get ~a own (+set ~b) (+del ~c) (+dbsize ~d -dbsize)"
+        );
+        assert_eq!(
+            said(&["+set (+get) reset +get ~a", "+hget (+get) clearselectors (+set ~b)"]).unwrap(),
+            "… +get ~a own (+hget) (+set ~b)"
+        );
+        assert_eq!(said(&[]).unwrap(), "… own");
+        for word in ["~b)", "~b\"", "~'b"] {
+            let rules = format!("+set {word}");
+            assert_eq!(said(&["+get", &rules]).unwrap_err(), word);
+            assert!(said(&[&rules, "+get"]).unwrap().contains(word));
+        }
+    }
+
+    #[test]
+    fn the_same_words_that_stand_together_otherwise() {
+        let read = |acl: &str| {
+            let rules = Rules { acl: Some(acl.to_owned()), ..Rules::default() };
+            compile_with(&rules, &Arc::default()).unwrap()
+        };
+        let wanted = read("+get ~a (+set ~b)");
+        let differences = |live: &str| differences(&wanted, &read(live));
+        assert!(differences("+set ~b (+get ~a)").is_empty());
+        assert!(differences("+get ~a +ping (+set ~b)").len() == 1);
+        assert_eq!(
+            differences("+set ~a (+get ~b)"),
+            [
+                "the server permits other commands on: ~a",
+                "the server permits other commands on: ~b"
+            ]
+        );
+        assert_eq!(
+            differences("+get ~a (+set ~b) (+get +set ~a ~b)"),
+            ["the server has further rules on: ~a ~b"]
         );
     }
 }
