@@ -212,6 +212,42 @@ fn check_says_who_may_do_what() {
 }
 
 #[test]
+fn check_says_which_scripts_run_and_how_often_commands_do() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = format!(
+        "[[listener]]\naddress = \"127.0.0.1:6379\"\n\
+         [upstream]\naddress = \"h:1\"\ninsecure_plaintext = true\n\
+         [policy]\npreset = \"cache\"\nscripts = {{ mode = \"deny\" }}\n\
+         [[policy.limit]]\ncommands = \"@write -ping\"\nrate = \"1000/s\"\nburst = 50\n\
+         [[policy.limit]]\ncommands = \"keys\"\nconcurrency = 1\nrate = \"5/h\"\nper = \"client\"\n\
+         on_exceed = \"error\"\n[[policy.limit]]\ncommands = \"get\"\n[policies.open]\n\
+         [policies.listed.scripts]\nmode = \"allowlist\"\nallow = [{:?}]\ndirectory = {:?}\n\
+         allow_functions = [\"f\", \"g\"]\n",
+        "0f".repeat(20),
+        directory.path()
+    );
+    let file = write(directory.path(), "respgate.toml", &text);
+    let (code, out, err) = respgate(&["check", "--config", &file], &[]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    let lines: Vec<&str> = out.lines().map(str::trim).collect();
+    let listed = format!(
+        "listed: scripts: 1 by SHA-1, files in {}, functions f g",
+        directory.path().display()
+    );
+    for line in [
+        "scripts: none",
+        "limit on @write -ping: 1000 in 1s, 50 in a burst, all clients together; what is beyond waits, \
+         at most 1s",
+        "limit on keys: 5 in 1h, 1 at once, each client; what is beyond is refused",
+        "limit on get: none",
+        &listed,
+    ] {
+        assert!(lines.contains(&line), "{line}\n{out}");
+    }
+    assert!(!out.contains("open: scripts") && !out.contains("open: limit"), "{out}");
+}
+
+#[test]
 fn flags_and_environment_are_a_configuration_too() {
     let flags = [
         "check",
