@@ -6,6 +6,7 @@ use std::fmt;
 
 use crate::command::{Access, Categories, CommandId, Dictionary, Spec};
 
+use super::database::Databases;
 use super::pattern::Pattern;
 
 /// One rule as it stands in the text; a selector is one word with its parentheses.
@@ -45,6 +46,8 @@ pub(super) enum Step {
     Channels {
         pattern: Pattern,
     },
+    /// `alldbs`, `resetdbs` and `db=0,2`: each in place of what was before (Valkey 9.1).
+    Databases(Databases),
 }
 
 /// What is wrong with a word.
@@ -72,6 +75,8 @@ pub enum Problem {
     EmptySubcommand,
     /// `%` without `R` or `W`, with another letter, or without `~`.
     KeyAccess,
+    /// `db=` without numbers of databases.
+    NoDatabases,
     /// A key pattern after all keys were allowed.
     KeysAlreadyAll,
     /// A channel pattern after all channels were allowed.
@@ -102,6 +107,7 @@ impl fmt::Display for Problem {
             Self::FirstArgumentOfSubcommand => "a subcommand has no first-argument rules",
             Self::EmptySubcommand => "nothing stands behind the |",
             Self::KeyAccess => "a key pattern begins with ~, %R~, %W~ or %RW~",
+            Self::NoDatabases => "numbers with commas between make a list of databases: db=0,2",
             Self::KeysAlreadyAll => {
                 "all keys are allowed already, so the pattern has no effect; put resetkeys before it"
             }
@@ -186,6 +192,10 @@ pub(super) fn step(word: &str, dictionary: &Dictionary) -> Result<Step, Problem>
     if let Some(pattern) = word.strip_prefix('&') {
         return Ok(Step::Channels { pattern: Pattern::new(pattern.as_bytes()) });
     }
+    if let Some(("db", list)) = word.to_ascii_lowercase().split_once('=') {
+        let known = Databases::parse(list).ok_or(Problem::NoDatabases)?;
+        return Ok(Step::Databases(Databases::Only(known)));
+    }
     Err(Problem::UnknownWord)
 }
 
@@ -204,6 +214,8 @@ fn keyword(word: &str) -> Option<Result<Step, Problem>> {
         "resetchannels" => Step::ResetChannels,
         "allcommands" | "+@all" => Step::AllCommands { allow: true },
         "nocommands" | "-@all" => Step::AllCommands { allow: false },
+        "alldbs" => Step::Databases(Databases::All),
+        "resetdbs" => Step::Databases(Databases::Only(Vec::new())),
         "reset" | "clearselectors" => return Some(Err(Problem::NestedSelector)),
         "on" | "off" | "nopass" | "resetpass" | "skip-sanitize-payload" | "sanitize-payload" => {
             return Some(Err(Problem::BelongsToUser));

@@ -163,7 +163,8 @@ impl Builder {
                 | Step::Keys { .. }
                 | Step::AllChannels
                 | Step::ResetChannels
-                | Step::Channels { .. } => Err(Problem::NotCommands),
+                | Step::Channels { .. }
+                | Step::Databases(_) => Err(Problem::NotCommands),
             });
             if let Err(problem) = applied {
                 let setting = format!("limit.{index}.commands");
@@ -308,6 +309,9 @@ mod tests {
             ("%RR~a", Problem::KeyAccess),
             ("%X~a", Problem::KeyAccess),
             ("%R", Problem::KeyAccess),
+            ("db=", Problem::NoDatabases),
+            ("db=1,x", Problem::NoDatabases),
+            ("db", Problem::UnknownWord),
             ("on", Problem::BelongsToUser),
             ("nopass", Problem::BelongsToUser),
             ("((+get))", Problem::NestedSelector),

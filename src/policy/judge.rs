@@ -1,4 +1,4 @@
-//! Whether a role lets a request pass: commands, keys, channels, and what is reached without a name.
+//! Whether a role lets a request pass: databases, commands, keys, channels, and what is reached without a name.
 //!
 //! Owns: [`Case`], the order of a selector's checks. Never knows: rules that change requests.
 
@@ -62,7 +62,7 @@ impl Policy {
         worst.map_or(Ok(()), Err)
     }
 
-    /// One selector's answer: the command, its keys, its channels, and what it reaches without
+    /// One selector's answer: the databases, the command, its keys, its channels, and what it reaches without
     /// naming it.
     pub(super) fn judge(
         &self,
@@ -70,6 +70,11 @@ impl Policy {
         case: &mut Case<'_, '_>,
     ) -> Result<(), Refusal> {
         let spec = case.spec;
+        match selector.databases.hold(spec, case.request, case.database) {
+            Ok(true) => {}
+            Ok(false) => case.refuse(Rule::Namespace, Cause::Database)?,
+            Err(_) => case.refuse(Rule::Incomplete, Cause::Incomplete)?,
+        }
         let allowed = selector.allows(spec.id)
             || spec.flags.has(Flags::NO_AUTH)
             || selector.allows_first(spec.id, case.request.arg(1));
@@ -210,11 +215,11 @@ impl Case<'_, '_> {
 }
 
 /// Of several selectors' refusals the server tells one: that of a channel before that of a key
-/// before that of the command (acl.c, `ACLCheckAllUserCommandPerm`). Its commands check the rest
+/// before that of the command before that of a database (acl.c, `ACLCheckAllUserCommandPerm`). Its commands check the rest
 /// themselves, later.
 fn weight(refusal: &Refusal) -> u8 {
     match refusal.cause {
-        Cause::UnknownCommand | Cause::UnknownSubcommand | Cause::Arity => 0,
+        Cause::UnknownCommand | Cause::UnknownSubcommand | Cause::Arity | Cause::Database => 0,
         Cause::Command(_) => 1,
         Cause::Key | Cause::Syntax => 2,
         Cause::Channel => 3,

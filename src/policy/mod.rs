@@ -23,6 +23,7 @@ mod accounts;
 mod acl;
 mod compile;
 mod content;
+mod database;
 mod edits;
 mod explain;
 mod grant;

@@ -1,10 +1,11 @@
-//! What one application may do: a set of commands, patterns of keys and of channels.
+//! What one application may do: a set of commands, patterns of keys and of channels, databases.
 //!
 //! Owns: [`Role`], [`Selector`]. Never knows: the text it came from, passwords, requests.
 
 use crate::command::{Access, CommandId, IDS};
 
 use super::acl::{Problem, Step};
+use super::database::Databases;
 use super::pattern::Pattern;
 
 /// The number of the word that decided about a command; 0 when none did.
@@ -33,6 +34,7 @@ pub(super) struct Selector {
     first_arguments: Vec<(CommandId, Box<[u8]>)>,
     pub keys: Scope<KeyPattern>,
     pub channels: Scope<Pattern>,
+    pub databases: Databases,
 }
 
 /// Which word allowed or denied a command.
@@ -66,6 +68,7 @@ impl Default for Selector {
             first_arguments: Vec::new(),
             keys: Scope::Only(Vec::new()),
             channels: Scope::Only(Vec::new()),
+            databases: Databases::All,
         }
     }
 }
@@ -101,6 +104,7 @@ impl Selector {
                 Scope::All => return Err(Problem::ChannelsAlreadyAll),
                 Scope::Only(patterns) => patterns.push(pattern),
             },
+            Step::Databases(databases) => self.databases = databases,
         }
         Ok(())
     }
@@ -144,7 +148,7 @@ impl Selector {
             && sorted(self) == sorted(other)
     }
 
-    /// Its keys and channels, as words of the ACL language.
+    /// Its keys, channels and databases, as words of the ACL language.
     pub fn words(&self) -> Vec<String> {
         let text = |pattern: &Pattern| String::from_utf8_lossy(pattern.text()).into_owned();
         let keys = match &self.keys {
@@ -155,7 +159,8 @@ impl Selector {
             Scope::All => vec!["&*".to_owned()],
             Scope::Only(known) => known.iter().map(|known| format!("&{}", text(known))).collect(),
         };
-        [keys, channels].concat()
+        let databases = self.databases.word().into_iter().collect();
+        [keys, channels, databases].concat()
     }
 
     pub fn decision(&self, id: CommandId) -> Decision {

@@ -109,6 +109,14 @@ pub fn server_rules(roles: &[ServerRole]) -> Result<Vec<String>, String> {
             selectors.push(words);
         }
     }
+    let about_databases = |word: &String| {
+        let word = word.to_ascii_lowercase();
+        word == "resetdbs" || word.starts_with("db=")
+    };
+    if root.iter().chain(selectors.iter().flatten()).any(about_databases) {
+        // Each stands alone with its databases, those that respgate selects included.
+        selectors.iter_mut().for_each(|selector| selector.push("+select".to_owned()));
+    }
     let mut words: Vec<String> =
         ["clearselectors", "resetkeys", "resetchannels", "-@all"].map(str::to_owned).into();
     words.extend(root);
@@ -264,6 +272,10 @@ mod tests {
         assert_eq!(
             said(&["+set (+get) reset +get ~a", "+hget (+get) clearselectors (+set ~b)"]).unwrap(),
             "… +get ~a own (+hget) (+set ~b)"
+        );
+        assert_eq!(
+            said(&["+get ~a", "+set ~b db=1"]).unwrap(),
+            "… +get ~a own (+set ~b db=1 +select)"
         );
         assert_eq!(said(&[]).unwrap(), "… own");
         for word in ["~b)", "~b\"", "~'b"] {

@@ -164,6 +164,8 @@ pub(super) enum Cause {
     Syntax,
     /// The number of the word that decided.
     Command(u16),
+    /// A database, which the server says as Valkey does.
+    Database,
     Key,
     Channel,
     /// A pattern of `SORT`, after the option `BY` or `GET`.
@@ -235,6 +237,7 @@ impl Refusal {
             | Cause::Arity
             | Cause::Syntax
             | Cause::Command(_)
+            | Cause::Database
             | Cause::Key
             | Cause::Channel
             | Cause::SortPattern(_) => true,
@@ -270,6 +273,7 @@ impl Refusal {
             Cause::Command(_) => {
                 put(out, &["NOPERM this user has no permissions to run the '", name, "' command"])
             }
+            Cause::Database => put(out, &["NOPERM No permissions to access database"]),
             Cause::Key => put(
                 out,
                 &[

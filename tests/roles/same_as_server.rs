@@ -61,6 +61,33 @@ const SCRIPT: &[&[&str]] = &[
     &["HELLO", "2", "AUTH", "default", "one"],
     &["AUTH", "app1", "one"],
     &["ACL", "WHOAMI"],
+    // Who exists only where roles have databases.
+    &["AUTH", "dbs", "x"],
+    &["GET", "a:1"],
+    &["SET", "a:1", "x"],
+    &["PING"],
+    &["SELECT", "3"],
+    &["SELECT", "1"],
+    &["SET", "a:1", "x"],
+    &["MULTI"],
+    &["SELECT", "2"],
+    &["SET", "a:2", "y"],
+    &["EXEC"],
+    &["GET", "a:2"],
+    &["MULTI"],
+    &["SELECT", "0"],
+    &["SET", "a:2", "y"],
+    &["EXEC"],
+    &["MULTI"],
+    &["SELECT", "1"],
+    &["SELECT", "3"],
+    &["EXEC"],
+    &["RESET"],
+];
+
+const WITH_DATABASES: [(&str, &str); 2] = [
+    ("default", "on nopass ~* &* +@all alldbs"),
+    ("dbs", "on nopass ~* +@all db=1,2 (~* +get db=0)"),
 ];
 
 /// The number of the client is each side's own; later versions name HELLO's argument, and refuse in
@@ -136,4 +163,5 @@ fn valkey() {
     for default in DEFAULTS {
         compare(Brand::Valkey, &[default]);
     }
+    compare(Brand::Valkey, &WITH_DATABASES);
 }
