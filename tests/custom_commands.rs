@@ -195,6 +195,43 @@ fn other_rules_know_declared_commands() {
     assert!(!shown.contains("foreign"), "{shown}");
 }
 
+/// The prefix comes off where a declaration says that a reply has keys; one of others is not shown.
+#[test]
+fn keys_in_the_replies_of_declared_commands() {
+    let server = renamed(Brand::Redis);
+    let rules = "[policy.keys]\nmode = \"rewrite\"\nprefix = \"p:\"\n";
+    let eval = |reply| {
+        format!(
+            "[commands.custom]\n\"mod.eval\" = {{ arity = -3, flags = [\"readonly\"], \
+             keys = [{{ count = 2, access = \"read\" }}], reply_keys = {reply:?} }}\n\
+             \"mod.wait\" = {{ arity = -3, flags = [\"write\", \"blocking\"], connection = \"pinned\", \
+             keys = [{{ first = 1, spare = 1 }}], reply_keys = \"first\" }}\n{rules}"
+        )
+    };
+    let proxy = Proxy::before(&server, &eval("all"));
+    let mut client = proxy.client();
+    assert_eq!(client.ask(&["RPUSH", "l", "p:v"]), b":1\r\n");
+    passes(&mut client, "mod.wait l 0", "*2 $1 l $3 p:v");
+    let ask = |client: &mut Client, script| client.ask_text(&["mod.eval", script, "1", "k"]);
+    let all = "return {KEYS[1], 1, 'p:2'}";
+    assert_eq!(ask(&mut client, all), "*3\r\n$1\r\nk\r\n:1\r\n$1\r\n2");
+    assert!(
+        ask(&mut client, "return {KEYS[1], 'foreign'}").contains("-ERR respgate: the server sent")
+    );
+    assert_eq!(client.ask(&["MULTI"]), b"+OK\r\n");
+    assert_eq!(ask(&mut client, all), "+QUEUED");
+    assert_eq!(client.ask_text(&["EXEC"]), "*1\r\n*3\r\n$1\r\nk\r\n:1\r\n$1\r\n2");
+    let each = "return {{KEYS[1], 'p:v'}, {'p:2', {'p:w'}}}";
+    let said = "*2\r\n*2\r\n$1\r\nk\r\n$3\r\np:v\r\n*2\r\n$1\r\n2\r\n*1\r\n$3\r\np:w";
+    // What a command is may change while it is known.
+    proxy.reconfigure("\"all\"", "\"each\"");
+    wait_until("the other parts are keys", || ask(&mut client, each) == said);
+    assert_eq!(client.ask_text(&["HELLO", "3"]).get(..1), Some("%"));
+    assert_eq!(ask(&mut client, each), said);
+    proxy.reconfigure("\"each\"", "\"some\"");
+    proxy.await_log(&["REL-E001", "reply_keys"]);
+}
+
 /// Who waits on a connection of its own keeps nobody waiting.
 #[test]
 fn a_pinned_command() {

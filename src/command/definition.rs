@@ -6,7 +6,7 @@ use std::fmt;
 
 use super::lookup::by_name;
 use super::{Access, Categories, Effect, Flags, KeyKind, KeySpec};
-use crate::config::{Commands, CustomCommand, KeyAccess, KeyPlace, KeySpan};
+use crate::config::{Commands, CustomCommand, KeyAccess, KeyPlace, KeySpan, ReplyKeys};
 
 /// All about a command but its id.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +18,7 @@ pub struct Definition {
     pub categories: Categories,
     pub keys: Vec<KeySpec>,
     pub effect: Effect,
+    pub reply_keys: ReplyKeys,
 }
 
 impl Definition {
@@ -30,6 +31,7 @@ impl Definition {
             categories: Categories::default(),
             keys: vec![KeySpec::Unknown],
             effect: Effect::Shared,
+            reply_keys: ReplyKeys::None,
         }
     }
 
@@ -133,6 +135,7 @@ fn define(custom: &CustomCommand) -> Result<Definition, Wrong> {
         categories,
         keys,
         effect,
+        reply_keys: custom.reply_keys,
     })
 }
 
@@ -176,6 +179,7 @@ mod tests {
             categories: Vec::new(),
             keys: None,
             pinned: false,
+            reply_keys: ReplyKeys::None,
         }
     }
 

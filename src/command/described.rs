@@ -9,6 +9,7 @@ use super::definition::Definition;
 use super::dictionary::NAME_BYTES_MAX;
 use super::lookup::by_name;
 use super::{Access, Categories, Effect, Flags, KeyKind, KeySpec, Spec};
+use crate::config::ReplyKeys;
 use crate::resp::{Protocol, ReplyScanner, Value};
 
 /// Keys of one specification that are told one by one.
@@ -216,6 +217,7 @@ fn definition(command: &Described) -> Result<Definition, &'static str> {
         categories: *categories,
         keys,
         effect: Effect::Shared,
+        reply_keys: ReplyKeys::None,
     })
 }
 

@@ -49,6 +49,7 @@ impl Lexicon {
                 && spec.categories == definition.categories
                 && spec.keys == definition.keys
                 && spec.effect == definition.effect
+                && spec.reply_keys == definition.reply_keys
                 && (spec.container, spec.parent) == (container, parent)
         };
         if let Some(known) = self.0.iter().find(is_same) {
@@ -67,6 +68,7 @@ impl Lexicon {
             categories: definition.categories,
             keys: definition.keys.clone().leak(),
             effect: definition.effect,
+            reply_keys: definition.reply_keys,
             parent,
             container,
         }));
@@ -195,6 +197,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may crash")]
     use super::*;
     use crate::command::{Categories, Effect, Flags, KeySpec};
+    use crate::config::ReplyKeys;
     use crate::resp::RequestBuf;
 
     fn definition(name: &str, arity: i16) -> Definition {
@@ -205,6 +208,7 @@ mod tests {
             categories: Categories::SLOW,
             keys: vec![KeySpec::Unknown],
             effect: Effect::Shared,
+            reply_keys: ReplyKeys::None,
         }
     }
 

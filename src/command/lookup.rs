@@ -4,6 +4,7 @@
 
 use super::table::ROWS;
 use super::{Categories, CommandId, Effect, Flags, KeySpec, Spec};
+use crate::config::ReplyKeys;
 use crate::resp::Request;
 
 /// How many commands and subcommands there are.
@@ -137,6 +138,7 @@ const fn number() -> [Spec; COMMANDS] {
         categories: Categories::from_bits(0),
         keys: &[] as &[KeySpec],
         effect: Effect::Shared,
+        reply_keys: ReplyKeys::None,
         parent: None,
         container: false,
     };
@@ -159,6 +161,7 @@ const fn number() -> [Spec; COMMANDS] {
             categories: Categories::from_bits(row.categories),
             keys: row.keys,
             effect: row.effect,
+            reply_keys: ReplyKeys::None,
             parent: None,
             container: false,
         };

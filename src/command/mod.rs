@@ -30,6 +30,8 @@ pub use place::{Access, KeyAt, KeyError, KeyKind, is_word};
 pub use scan::scan_match;
 pub use script::{Script, script};
 
+use crate::config::ReplyKeys;
+
 /// A command's place in the table, or behind it in a [`Lexicon`]: dense from 0, so that a set of
 /// commands is a bit set. It holds for one process only; files and messages name commands by
 /// [`Spec::name`].
@@ -50,6 +52,8 @@ pub struct Spec {
     /// Where the keys and channels stand; [`find_keys`] reads it. Empty: there are none.
     pub keys: &'static [KeySpec],
     pub effect: Effect,
+    /// Of a declared command: which parts of its replies are keys.
+    pub reply_keys: ReplyKeys,
     /// The container of a subcommand.
     pub parent: Option<CommandId>,
     /// Whether the command has subcommands: its second argument then names one of them.

@@ -40,6 +40,20 @@ pub struct CustomCommand {
     pub keys: Option<Vec<KeyPlace>>,
     /// It may wait: it travels on a connection of its own until it is answered.
     pub pinned: bool,
+    pub reply_keys: ReplyKeys,
+}
+
+/// Which parts of a reply are keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum ReplyKeys {
+    #[default]
+    None,
+    /// Every element, as of `KEYS`.
+    All,
+    /// The first element, as of `BLPOP`.
+    First,
+    /// The first of each element, or the keys of a map, as of `XREAD`.
+    Each,
 }
 
 /// Where some of its keys stand; the command's name is argument 0.
@@ -141,7 +155,7 @@ fn wrong_name(name: &str) -> Option<Mistake> {
 fn command(entry: &Entry, name: String, key: String, problems: &Problems) -> Option<CustomCommand> {
     let hint = "write { arity = -2, flags = [\"readonly\"], keys = [{ at = 1 }] }";
     let table = Table::new(&entry.node, key, hint, problems)?;
-    table.only(&["arity", "flags", "categories", "keys", "connection"]);
+    table.only(&["arity", "flags", "categories", "keys", "connection", "reply_keys"]);
     let keys = table.entry("keys").map(|keys| places(keys, &table));
     if table.entry("arity").is_none() {
         let hint = "write arity = -2, as COMMAND INFO of the server tells it";
@@ -149,6 +163,7 @@ fn command(entry: &Entry, name: String, key: String, problems: &Problems) -> Opt
         problems.borrow_mut().push(Mistake::new("missing").hint(hint).at(entry.place.clone(), key));
     }
     let subcommand = name.contains('|');
+    let replies = [("all", ReplyKeys::All), ("first", ReplyKeys::First), ("each", ReplyKeys::Each)];
     Some(CustomCommand {
         arity: table.get("arity", |node| arity(node, subcommand))?,
         flags: lower(table.get("flags", strings)),
@@ -157,6 +172,7 @@ fn command(entry: &Entry, name: String, key: String, problems: &Problems) -> Opt
         pinned: table
             .get("connection", choice(&[("shared", false), ("pinned", true)]))
             .unwrap_or_default(),
+        reply_keys: table.get("reply_keys", choice(&replies)).unwrap_or_default(),
         name,
     })
 }

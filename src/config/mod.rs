@@ -24,7 +24,7 @@ mod unknown;
 mod upstream;
 mod user;
 
-pub use commands::{Commands, CustomCommand, KeyAccess, KeyPlace, KeySpan};
+pub use commands::{Commands, CustomCommand, KeyAccess, KeyPlace, KeySpan, ReplyKeys};
 pub use diff::{Changes, diff};
 pub use document::{ConfigSource, Document, environment, keys, load, parse};
 pub use error::{Place, Problem, VARIABLE_PREFIX};

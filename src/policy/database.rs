@@ -82,6 +82,7 @@ fn has_data(spec: &Spec) -> bool {
     about.iter().any(|one| spec.categories.intersects(*one))
         || spec.flags.has(Flags::READONLY)
         || spec.flags.has(Flags::WRITE)
+        || spec.flags.has(Flags::MODULE)
         || (names_keys && spec.effect != Effect::Tracking)
 }
 

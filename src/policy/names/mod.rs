@@ -24,10 +24,10 @@ use super::edits::Edits;
 use super::keyspace::{Hazard, Hazards};
 use super::verdict::Cause;
 use crate::command::{
-    Access, COMMANDS, CommandId, Effect, KeyAt, KeyError, KeyKind, KeySpec, Spec, all, find_keys,
-    is_word, scan_match,
+    Access, COMMANDS, Effect, KeyAt, KeyError, KeyKind, KeySpec, Spec, all, find_keys, is_word,
+    scan_match,
 };
-use crate::config::{KeyMode, KeyRules};
+use crate::config::{KeyMode, KeyRules, ReplyKeys};
 use crate::resp::Request;
 use prefix::{Place, of_channel, of_pattern};
 use shape::Shape;
@@ -119,8 +119,18 @@ impl Namespace {
         &self.prefix
     }
 
-    fn treatment(&self, id: CommandId) -> Treatment {
-        self.by_command.get(usize::from(id.0)).copied().unwrap_or_default()
+    /// What the table says of its own commands, and a declaration of others.
+    fn treatment(&self, spec: &Spec) -> Treatment {
+        let known = self.by_command.get(usize::from(spec.id.0)).copied();
+        known.unwrap_or_else(|| {
+            let shape = match spec.reply_keys {
+                ReplyKeys::None => Shape::Errors,
+                ReplyKeys::All => Shape::Names,
+                ReplyKeys::First => Shape::First,
+                ReplyKeys::Each => Shape::Streams,
+            };
+            Treatment { shape, ..Treatment::default() }
+        })
     }
 
     /// Notes what must change in a request that the role permits.
@@ -136,7 +146,7 @@ impl Namespace {
         patterns: &mut Vec<u32>,
         edits: &mut Edits,
     ) -> Result<Outcome, Cause> {
-        let treatment = self.treatment(spec.id);
+        let treatment = self.treatment(spec);
         let mut echoed = 0;
         if spec.hides_keys() {
             return Err(Cause::HiddenKeys);
