@@ -297,6 +297,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         (left || (finished && !waits)).then_some(ClientDisconnect::Client)
     }
 
+    /// Writes what need not be copied; what the client does not take of it waits.
+    pub(super) fn write_through(&mut self, cx: &mut Context<'_>, bytes: &[u8]) {
+        let mut rest = bytes;
+        if self.out.is_empty()
+            && let Poll::Ready(Ok(count)) = Pin::new(&mut self.stream).poll_write(cx, bytes)
+        {
+            self.shell.meter.transmitted(count);
+            self.stuck_since = None;
+            rest = bytes.get(count..).unwrap_or_default();
+        }
+        self.out.extend_from_slice(rest);
+    }
+
     /// Writes as much as the client takes.
     fn write(&mut self, cx: &mut Context<'_>) -> Result<bool, ClientDisconnect> {
         let mut wrote = 0;

@@ -60,7 +60,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             None | Some(Poll::Pending) => {}
             Some(Poll::Ready(Ok(count))) => {
                 progress = true;
-                self.take_pinned(scratch.get(..count).unwrap_or_default());
+                self.take_pinned(cx, scratch.get(..count).unwrap_or_default());
             }
             Some(Poll::Ready(Err(_))) => {
                 progress = true;
@@ -71,7 +71,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         progress
     }
 
-    fn take_pinned(&mut self, mut bytes: &[u8]) {
+    fn take_pinned(&mut self, cx: &mut Context<'_>, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let Some(lease) = &mut self.lease else { return };
             let Ok((used, kind, done)) = lease.0.next_piece(bytes) else {
@@ -82,6 +82,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             let (piece, rest) = bytes.split_at_checked(used).unwrap_or((bytes, &[]));
             bytes = rest;
+            if piece.len() >= BULK_BYTES && self.session.passes_pinned(kind) {
+                self.write_through(cx, piece);
+                let Self { session, shell, out, now, .. } = self;
+                if let Some(completed) = session.handle_passed(piece.len(), kind, done, out) {
+                    shell.meter.completed(completed, *now);
+                }
+                continue;
+            }
             match self.session.handle_pinned(piece, kind, done, &mut self.out) {
                 Ok(Some(completed)) => self.shell.meter.completed(completed, self.now),
                 Ok(None) => {}

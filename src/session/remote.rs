@@ -57,20 +57,13 @@ impl Session {
         done: bool,
         out: &mut BytesMut,
     ) -> Result<Option<Completed>, Surplus> {
-        let stateful = self.subscriptions.any()
-            || self.subscriptions.pending > 0
-            || self.tracking
-            || self.monitor
-            || kind == b'>';
-        if !stateful && self.partial.is_empty() && self.queue.peek().is_some_and(|f| f.skip == 0) {
+        if !self.begun
+            && self.expects_replies_alone(kind)
+            && self.queue.peek().is_some_and(|front| front.skip == 0)
+        {
             self.begin_script(kind);
         }
-        let plain = self.queue.front().is_some_and(|front| {
-            let plain = matches!(front.expect, Expect::Plain | Expect::Names(_))
-                || (matches!(front.expect, Expect::Block) && kind != b'-');
-            plain && front.skip == 0
-        });
-        if self.begun || (plain && !stateful && self.partial.is_empty()) {
+        if self.is_plain(kind) {
             return Ok(self.pass_on(chunk, kind, done, out));
         }
         self.partial.extend_from_slice(chunk);
@@ -79,6 +72,47 @@ impl Session {
         }
         let frame = std::mem::take(&mut self.partial);
         self.handle_pinned_frame(kind, &frame, out)
+    }
+
+    /// Whether nothing but the reply to the oldest request can be what the pinned connection says.
+    fn expects_replies_alone(&self, kind: u8) -> bool {
+        let stateful = self.subscriptions.any()
+            || self.subscriptions.pending > 0
+            || self.tracking
+            || self.monitor
+            || kind == b'>';
+        !stateful && self.partial.is_empty()
+    }
+
+    /// Whether what the pinned connection says needs not be looked at as a whole.
+    fn is_plain(&self, kind: u8) -> bool {
+        let plain = |front: &Remote| {
+            let plain = matches!(front.expect, Expect::Plain | Expect::Names(_))
+                || (matches!(front.expect, Expect::Block) && kind != b'-');
+            plain && front.skip == 0
+        };
+        self.begun || (self.expects_replies_alone(kind) && self.queue.peek().is_some_and(plain))
+    }
+
+    /// Whether a piece of what the pinned connection says is for the client as it is:
+    /// [`Self::handle_passed`] then tells of it.
+    #[must_use]
+    pub fn passes_pinned(&self, kind: u8) -> bool {
+        let named = |front: &Remote| matches!(&front.expect, Expect::Names(s) if s.concerns(kind));
+        self.is_plain(kind) && !self.queue.front_silent() && !self.queue.peek().is_some_and(named)
+    }
+
+    /// A piece of `bytes` bytes has gone on to the client.
+    pub fn handle_passed(
+        &mut self,
+        bytes: usize,
+        kind: u8,
+        done: bool,
+        out: &mut BytesMut,
+    ) -> Option<Completed> {
+        self.reply_bytes += bytes;
+        self.begun = !done;
+        if done { self.finish(kind == b'-' || kind == b'!', out) } else { None }
     }
 
     fn handle_pinned_frame(
@@ -330,9 +364,7 @@ impl Session {
             }
             _ => out.extend_from_slice(chunk),
         }
-        self.reply_bytes += chunk.len();
-        self.begun = !done;
-        if done { self.finish(kind == b'-' || kind == b'!', out) } else { None }
+        self.handle_passed(chunk.len(), kind, done, out)
     }
 
     fn finish(&mut self, error: bool, out: &mut BytesMut) -> Option<Completed> {
