@@ -55,6 +55,14 @@ fn before(server: &FakeServer, pool: &str, retry: &str) -> Proxy {
     Proxy::configured(directory, Target::Tcp(port), telemetry, &configuration)
 }
 
+/// Begins where respgate knows that the server takes MULTI: it has sent a transaction of its own.
+fn client_that_transacts(proxy: &Proxy) -> Client {
+    let mut client = proxy.client();
+    assert_eq!(client.ask_text(&["MULTI"]), "+OK");
+    assert_eq!(client.ask_text(&["DISCARD"]), "+OK");
+    client
+}
+
 /// Nothing more comes, and the connection stays.
 fn stays_silent(client: &mut Client) {
     assert_eq!(client.next(QUIET), Got::Silence);

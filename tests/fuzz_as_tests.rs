@@ -45,6 +45,11 @@ fn config() {
 }
 
 #[test]
+fn rewrite() {
+    run("rewrite", checks::rewrite::check);
+}
+
+#[test]
 fn session_operations() {
     run("session_operations", checks::session_operations::check);
 }

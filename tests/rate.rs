@@ -74,6 +74,27 @@ fn what_comes_too_often_is_refused() {
     assert!((denied - 4.0).abs() < 0.1, "{denied}");
 }
 
+/// What is used of a limit is forgotten when its policy is another, and not before.
+#[test]
+fn a_reload_fills_no_bucket_of_a_policy_that_stays() {
+    let server = Server::mutual_tls(Brand::Redis);
+    for per in ["policy", "client"] {
+        let limits = format!(
+            "@limit = \"set\"\nrate = \"1/d\"\nburst = 3\non_exceed = \"error\"\nper = {per:?}\n\
+             [limits]\nmax_clients = 100\n"
+        );
+        let proxy = before(&server, &limits);
+        let (mut client, set) = (proxy.client(), ["SET", "app:k", "v"]);
+        assert_eq!(passing(&mut client, &set, 5, "rate"), 3);
+        proxy.reconfigure("max_clients = 100", "max_clients = 1");
+        wait_until("it is in force", || !proxy.client().ask(&["PING"]).starts_with(b"+PONG"));
+        assert_eq!(passing(&mut client, &set, 5, "rate"), 0);
+        proxy.reconfigure("burst = 3", "burst = 4");
+        wait_until("it is another", || client.ask(&set) == b"+OK\r\n");
+        assert_eq!(passing(&mut client, &set, 5, "rate"), 3);
+    }
+}
+
 #[test]
 fn who_shares_a_bucket() {
     let server = Server::mutual_tls(Brand::Redis);

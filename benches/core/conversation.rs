@@ -10,7 +10,7 @@ use bytes::BytesMut;
 use respgate::config::{ClientLimits, KeyMode, KeyRules, OnMissing, Rules, TtlRules};
 use respgate::policy::{Policy, compile};
 use respgate::resp::{ReplyScanner, RequestLimits, RequestScanner, Scan};
-use respgate::session::{Auth, Context, Desk, Gates, Scripts, Session, Step};
+use respgate::session::{Auth, Context, Desk, Gates, Scripts, Session, Step, Transacts};
 use respgate::upstream::{Buffers, Item, Mailbox};
 
 type Build = fn() -> Rules;
@@ -65,6 +65,7 @@ pub struct Conversation {
     frame: RequestLimits,
     desk: Desk,
     scripts: Scripts,
+    transacts: Transacts,
     gates: Gates,
     now: Instant,
     pub out: BytesMut,
@@ -84,6 +85,7 @@ impl Conversation {
             frame: limits(),
             desk: Desk::default(),
             scripts: Scripts::default(),
+            transacts: Transacts::default(),
             gates: Gates::default(),
             now,
             out: BytesMut::new(),
@@ -125,6 +127,7 @@ impl Conversation {
             frame,
             desk,
             scripts,
+            transacts,
             gates,
             now,
             out,
@@ -142,6 +145,7 @@ impl Conversation {
             unix_ms: 1_700_000_000_000,
             epoch: 0,
             scripts,
+            transacts,
             gates,
             desk,
         };

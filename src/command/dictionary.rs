@@ -85,6 +85,18 @@ pub struct Dictionary {
     grows: bool,
 }
 
+/// Within one process, where a definition has one id.
+impl PartialEq for Dictionary {
+    fn eq(&self, other: &Self) -> bool {
+        let has = |(name, spec): (_, &&Spec)| {
+            other.by_name.get(name).is_some_and(|known| known.id == spec.id)
+        };
+        self.grows == other.grows
+            && self.by_name.len() == other.by_name.len()
+            && self.by_name.iter().all(has)
+    }
+}
+
 impl Dictionary {
     /// The commands of these definitions; of what is declared nothing is learned. `grows`: more may
     /// be learned later.

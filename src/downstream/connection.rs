@@ -219,7 +219,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             match item {
                 Item::Piece { ticket, kind, done, .. } => {
                     if let Some(completed) = session.handle_reply(ticket, bytes, kind, done, out) {
-                        shell.meter.completed(completed, *now);
+                        shell.completed(completed, *now);
                     }
                 }
                 Item::Lost(ticket, loss) => {
@@ -228,7 +228,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     }
                     match session.handle_loss(ticket, loss, out) {
                         Some(refused) if loss == Loss::MultiRefused => {
-                            shell.meter.completed(refused, *now);
+                            shell.completed(refused, *now);
                         }
                         Some(_) => shell.meter.lost(loss == Loss::TimedOut),
                         None => {}

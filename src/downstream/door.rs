@@ -12,11 +12,21 @@ use crate::telemetry::ClientDisconnect;
 use crate::traffic::{Facts, OpenFailure};
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    /// Takes up what a reload has put in force. Redis cuts off the clients of a deleted user and
-    /// leaves those of a changed one (acl.c `ACLFreeUserAndKillClients`).
+    /// Takes up what a reload has put in force. Redis cuts off the clients of a deleted user (acl.c
+    /// `ACLFreeUserAndKillClients`), and of a changed one those that may no longer hear what they are
+    /// subscribed to (`ACLKillPubsubClientsIfNeeded`). Here that is whoever is subscribed to anything,
+    /// as soon as anything may no longer be heard.
     pub(super) fn refresh_door(&mut self) {
-        if self.live_door.refresh(&mut self.door) {
-            self.settle_policy();
+        if !self.live_door.refresh(&mut self.door) {
+            return;
+        }
+        let old = Arc::clone(&self.policy);
+        self.settle_policy();
+        if self.session.subscribes()
+            && !Arc::ptr_eq(&old, &self.policy)
+            && !self.policy.hears_all_of(&old)
+        {
+            self.end_now(ClientDisconnect::Auth);
         }
     }
 

@@ -91,7 +91,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 continue;
             }
             match self.session.handle_pinned(piece, kind, done, &mut self.out) {
-                Ok(Some(completed)) => self.shell.meter.completed(completed, self.now),
+                Ok(Some(completed)) => self.shell.completed(completed, self.now),
                 Ok(None) => {}
                 Err(_) => return self.distrust(),
             }

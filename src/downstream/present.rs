@@ -82,6 +82,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             unix_ms: if policy.needs_wall_clock() { clock::unix_ms() } else { 0 },
             epoch: shell.upstream.epoch(),
             scripts: &shell.scripts,
+            transacts: &shell.transacts,
             gates,
             desk,
         };
@@ -101,8 +102,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.waiting = match step {
             Step::Pause(until) => Waiting::Pause(until),
             Step::Acquire(cause) => return self.acquire(cause),
-            Step::Ask { route, ticket } => {
-                let whole = Wire { split: usize::MAX, ..Wire::default() };
+            Step::Ask { route, ticket, skip } => {
+                let whole = Wire { skip, split: usize::MAX, ..Wire::default() };
                 let wire = self.shell.desk.borrow_mut().take_wire();
                 self.send_wire(route, ticket, whole, &wire, false);
                 self.shell.desk.borrow_mut().reuse(wire);

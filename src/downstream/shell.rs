@@ -6,13 +6,14 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::meter::Meter;
 use crate::base::limits;
 use crate::base::live::Live;
 use crate::config::{ClientLimits, PoolMode};
 use crate::policy::Lesson;
-use crate::session::{Desk, Scripts};
+use crate::session::{Completed, Desk, Scripts, Transacts};
 use crate::telemetry::Metrics;
 use crate::upstream::{Buffers, Mailbox, Upstream};
 
@@ -39,6 +40,7 @@ pub struct Shell {
     /// What passed under a policy that only observes.
     pub(super) lesson: RefCell<Lesson>,
     pub(super) scripts: Scripts,
+    pub(super) transacts: Transacts,
     next_id: Cell<u64>,
     clients: RefCell<HashMap<u64, Weak<Mailbox>>>,
     leaving: Cell<bool>,
@@ -59,6 +61,7 @@ impl Shell {
             desk: RefCell::default(),
             lesson: RefCell::default(),
             scripts: Scripts::default(),
+            transacts: Transacts::default(),
             next_id: Cell::new(1),
             clients: RefCell::default(),
             leaving: Cell::new(false),
@@ -86,6 +89,14 @@ impl Shell {
 
     pub(super) fn dismiss(&self, id: u64) {
         self.clients.borrow_mut().remove(&id);
+    }
+
+    /// A request is answered.
+    pub(super) fn completed(&self, done: Completed, now: Instant) {
+        if done.unopened {
+            self.transacts.note(false);
+        }
+        self.meter.completed(done, now);
     }
 
     /// What was learned from observed traffic, as TOML for the server's user `user`.

@@ -65,7 +65,7 @@ pub fn compile_with(rules: &Rules, dictionary: &Arc<Dictionary>) -> Result<Polic
     let limits = limits.map(|(index, rule)| builder.limit(index, rule)).collect();
     if builder.errors.is_empty() {
         let policy = Policy::new(builder.role, builder.words, observed, builder.dictionary);
-        let policy = policy.with_keys(&rules.keys).with_content(rules);
+        let policy = policy.with_keys(&rules.keys).with_content(rules).with_source(rules);
         Ok(Policy { limits, ..policy.with_scripts(&rules.scripts) })
     } else {
         Err(builder.errors)

@@ -27,6 +27,7 @@ mod database;
 mod edits;
 mod explain;
 mod grant;
+mod hearing;
 mod json;
 mod judge;
 mod keyspace;
@@ -81,6 +82,8 @@ use verdict::Cause;
 /// What one application may do. Built once by [`compile`], then only read.
 #[derive(Debug)]
 pub struct Policy {
+    /// What it was built from; without it, nothing.
+    source: Option<Box<Rules>>,
     role: Role,
     /// The commands that its words are about.
     dictionary: Arc<Dictionary>,
@@ -108,6 +111,7 @@ impl Policy {
         dictionary: Arc<Dictionary>,
     ) -> Self {
         Self {
+            source: None,
             role,
             dictionary,
             words,
@@ -145,6 +149,20 @@ impl Policy {
         let may_eval = eval.is_some_and(|id| self.role.iter().any(|selector| selector.allows(id)));
         self.heals_scripts = rules.heal && may_eval;
         self
+    }
+
+    /// The same, built from these rules, however their words are spaced.
+    fn with_source(mut self, rules: &Rules) -> Self {
+        let acl = rules.acl.as_deref();
+        let acl = acl.map(|acl| acl.split_ascii_whitespace().collect::<Vec<_>>().join(" "));
+        self.source = Some(Box::new(Rules { acl, ..rules.clone() }));
+        self
+    }
+
+    /// Whether both say the same of every request: the same rules about the same commands.
+    #[must_use]
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        self.source == other.source && self.dictionary == other.dictionary
     }
 
     /// The text before every key and channel of the application, if there is one.

@@ -27,16 +27,23 @@ pub(super) struct Doors {
 }
 
 impl Doors {
-    /// Compiles all policies and reads all passwords and users.
+    /// Compiles all policies and reads all passwords and users. A policy that says what that of the
+    /// same name said `before` is that one still: whoever is under it is not disturbed.
     ///
     /// # Errors
     ///
     /// Everything that is wrong with the policies; or else the first file that is.
-    pub(super) fn build(config: &Config, dictionary: &Arc<Dictionary>) -> Result<Self, StartError> {
+    pub(super) fn build(
+        config: &Config,
+        dictionary: &Arc<Dictionary>,
+        before: Option<&Policies>,
+    ) -> Result<Self, StartError> {
         let mut read = Read(Sha256::new());
         let config = &read.scripts(config)?;
-        let policies = Policies::compile(config, dictionary)?;
-        let users = Arc::new(read.users(config, &policies, dictionary)?);
+        let mut policies = Policies::compile(config, dictionary, before)?;
+        let accounts = read.accounts(config, dictionary)?;
+        let accounts = policies.take(accounts, before);
+        let users = Arc::new(read.users(config, &policies, accounts)?);
         let door = |listener: &Listener| {
             let auth = read.auth(listener, &users)?;
             Ok(Door { auth, policy: policies.get(listener.policy.as_deref()) })
@@ -48,7 +55,7 @@ impl Doors {
 
 /// Every rule that cannot be applied where no other commands are known.
 pub(super) fn unapplied(config: &Config, dictionary: &Arc<Dictionary>) -> Vec<String> {
-    let errors = Policies::compile(config, dictionary).err();
+    let errors = Policies::compile(config, dictionary, None).err();
     errors.map_or_else(Vec::new, |error| error.what.lines().map(str::to_owned).collect())
 }
 
@@ -80,28 +87,53 @@ pub(super) fn files(config: &Config) -> impl Iterator<Item = PathBuf> {
 pub(super) struct Policies {
     own: Arc<Policy>,
     named: BTreeMap<String, Arc<Policy>>,
+    /// By the users of the ACL file.
+    accounts: BTreeMap<String, Arc<Policy>>,
 }
 
 impl Policies {
-    fn compile(config: &Config, dictionary: &Arc<Dictionary>) -> Result<Self, StartError> {
+    fn compile(
+        config: &Config,
+        dictionary: &Arc<Dictionary>,
+        before: Option<&Self>,
+    ) -> Result<Self, StartError> {
         let mut errors = Vec::new();
-        let mut compile =
-            |section: &str, rules: &Rules| match policy::compile_with(rules, dictionary) {
-                Ok(policy) => Some(Arc::new(policy)),
+        let mut compile = |section: &str, rules: &Rules, before: Option<&Arc<Policy>>| {
+            match policy::compile_with(rules, dictionary) {
+                Ok(policy) => Some(kept(policy, before)),
                 Err(found) => {
                     errors.extend(found.iter().map(|error| format!("{section}: {error}")));
                     None
                 }
-            };
-        let own = compile("policy", &config.policy);
+            }
+        };
+        let own = compile("policy", &config.policy, before.map(|before| &before.own));
         let named = config.policies.iter().filter_map(|(name, rules)| {
-            Some((name.clone(), compile(&format!("policies.{name}"), rules)?))
+            let before = before.and_then(|before| before.named.get(name));
+            Some((name.clone(), compile(&format!("policies.{name}"), rules, before)?))
         });
         let named = named.collect();
         match own {
-            Some(own) if errors.is_empty() => Ok(Self { own, named }),
+            Some(own) if errors.is_empty() => Ok(Self { own, named, accounts: BTreeMap::new() }),
             _ => Err(StartError::new(errors.join("\n"))),
         }
+    }
+
+    /// The users of the ACL file, each with its policy.
+    fn take(&mut self, accounts: Vec<Account>, before: Option<&Self>) -> Vec<User> {
+        let mut user = |account: Account| {
+            let before = before.and_then(|before| before.accounts.get(&account.name));
+            let policy = kept(account.policy, before);
+            self.accounts.insert(account.name.clone(), Arc::clone(&policy));
+            User {
+                name: account.name.into(),
+                enabled: account.enabled,
+                passwords: account.passwords,
+                policy: Some(policy),
+                uids: Vec::new(),
+            }
+        };
+        accounts.into_iter().map(&mut user).collect()
     }
 
     /// `[policy]`, or the one of that name.
@@ -109,6 +141,12 @@ impl Policies {
         // A name that is not there is refused by the configuration.
         Arc::clone(name.and_then(|name| self.named.get(name)).unwrap_or(&self.own))
     }
+}
+
+/// The policy that was there before, if it is the same.
+fn kept(policy: Policy, before: Option<&Arc<Policy>>) -> Arc<Policy> {
+    let same = before.filter(|before| before.is_same_as(&policy));
+    same.map_or_else(|| Arc::new(policy), Arc::clone)
 }
 
 /// Reads, and remembers what was read by its hash.
@@ -164,7 +202,7 @@ impl Read {
         &mut self,
         config: &Config,
         policies: &Policies,
-        dictionary: &Arc<Dictionary>,
+        accounts: Vec<User>,
     ) -> Result<Users, StartError> {
         let own = config.users.iter().map(|user| {
             let mut passwords = user.passwords.clone();
@@ -181,7 +219,7 @@ impl Read {
             })
         });
         let mut users = own.collect::<Result<Vec<_>, StartError>>()?;
-        for account in self.accounts(config, dictionary)? {
+        for account in accounts {
             if users.iter().any(|user| *user.name == *account.name) {
                 let what = format!(
                     "user {} stands in the configuration and in users.acl_file",
@@ -189,13 +227,7 @@ impl Read {
                 );
                 return Err(StartError::new(what));
             }
-            users.push(User {
-                name: account.name.into(),
-                enabled: account.enabled,
-                passwords: account.passwords,
-                policy: Some(Arc::new(account.policy)),
-                uids: Vec::new(),
-            });
+            users.push(account);
         }
         Ok(users.into_iter().collect())
     }

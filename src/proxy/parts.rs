@@ -25,7 +25,6 @@ pub(super) struct Parts {
     pub limits: Live<ClientLimits>,
     /// One per listener, in their order.
     pub doors: Vec<Live<Door>>,
-    /// To be explained.
     pub policies: Policies,
     /// What [`Doors::hash`] was when they were built.
     pub doors_hash: [u8; 32],
@@ -47,7 +46,7 @@ impl Parts {
         telemetry: &Telemetry,
     ) -> Result<Self, StartError> {
         let dictionary = vocabulary.dictionary(&config.commands, false)?;
-        let doors = Doors::build(config, &dictionary)?;
+        let doors = Doors::build(config, &dictionary, None)?;
         let tls = match &config.upstream.tls {
             None => None,
             Some(settings) => {

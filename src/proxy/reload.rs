@@ -15,6 +15,10 @@ use crate::resp::RequestBuf;
 use crate::telemetry::{Reload, ReloadRejection, ReloadResult, Telemetry};
 use crate::tls::watch::Watch;
 
+/// Somebody who writes to a file in place is taken to be done when it reads the same after this long …
+const SETTLE: Duration = Duration::from_millis(50);
+/// … or when it has been read so often.
+const SETTLE_READS: u32 = 20;
 /// How long after a failed probe everything is tried again.
 const RETRY: Duration = Duration::from_secs(10);
 
@@ -116,7 +120,7 @@ impl Reloader {
     pub(super) async fn reload(&mut self, reread: &Reread) -> Outcome {
         let mut outcome = Outcome::default();
         self.probe_failed = false;
-        let result = self.reload_config(reread, &mut outcome);
+        let result = self.reload_config(reread, &mut outcome).await;
         self.report(Reload::Config, result);
         let result = self.reload_identity().await;
         outcome.rotate |= matches!(result, Ok(true));
@@ -129,7 +133,18 @@ impl Reloader {
 
     fn doors(&mut self, config: &Config) -> Result<Doors, StartError> {
         let dictionary = self.vocabulary.dictionary(&config.commands, false)?;
-        Doors::build(config, &dictionary)
+        Doors::build(config, &dictionary, Some(&self.parts.policies))
+    }
+
+    /// The same, when nobody is writing to the files it is read from.
+    async fn settled_doors(&mut self, config: &Config) -> Result<Doors, StartError> {
+        let old = self.parts.doors_hash;
+        let is_old = |read: &Result<Doors, _>| read.as_ref().is_ok_and(|doors| doors.hash == old);
+        let said = |read: &Result<Doors, StartError>| match read {
+            Ok(doors) => Ok(doors.hash),
+            Err(error) => Err(error.to_string()),
+        };
+        settled(|| self.doors(config), is_old, |a, b| said(a) == said(b)).await
     }
 
     /// Asks the server for its commands, and puts policies in force that know them. `None`: it could
@@ -159,15 +174,23 @@ impl Reloader {
         Some(outcome)
     }
 
-    fn reload_config(&mut self, reread: &Reread, outcome: &mut Outcome) -> Result<bool, Rejection> {
+    async fn reload_config(
+        &mut self,
+        reread: &Reread,
+        outcome: &mut Outcome,
+    ) -> Result<bool, Rejection> {
         let invalid = |text: String| Rejection::new(ReloadRejection::InvalidConfig, text);
-        let new = (reread.load)().map_err(|problems| {
-            let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
-            invalid(all.join("; "))
-        })?;
+        let load = || {
+            (reread.load)().map_err(|problems| {
+                let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
+                all.join("; ")
+            })
+        };
+        let is_old = |read: &Result<Config, String>| read.as_ref() == Ok(&self.config);
+        let new = settled(load, is_old, PartialEq::eq).await.map_err(invalid)?;
         let changes = config::diff(&self.config, &new);
         if changes.is_empty() {
-            return self.reread_doors(&new, outcome);
+            return self.reread_doors(&new, outcome).await;
         }
         if !changes.restart.is_empty() {
             return Err(invalid(format!(
@@ -177,7 +200,7 @@ impl Reloader {
         }
         // Before the files are read: no change falls between.
         let watch = parts::watch(&new, reread.file.as_ref());
-        let doors = self.doors(&new).map_err(|error| invalid(error.to_string()))?;
+        let doors = self.settled_doors(&new).await.map_err(|error| invalid(error.to_string()))?;
         self.telemetry
             .log
             .set_level(&new.telemetry.log_level)
@@ -195,8 +218,12 @@ impl Reloader {
     }
 
     /// The configuration is the same, but the files it names may not be.
-    fn reread_doors(&mut self, config: &Config, outcome: &mut Outcome) -> Result<bool, Rejection> {
-        let doors = self.doors(config);
+    async fn reread_doors(
+        &mut self,
+        config: &Config,
+        outcome: &mut Outcome,
+    ) -> Result<bool, Rejection> {
+        let doors = self.settled_doors(config).await;
         let doors = doors.map_err(|error| Rejection::new(ReloadRejection::InvalidConfig, error))?;
         if doors.hash == self.parts.doors_hash {
             return Ok(false);
@@ -266,8 +293,65 @@ impl Reloader {
     }
 }
 
+/// Reads until two readings in a row are the same; what is old is not read again.
+async fn settled<T>(
+    mut read: impl FnMut() -> T,
+    is_old: impl Fn(&T) -> bool,
+    same: impl Fn(&T, &T) -> bool,
+) -> T {
+    let mut last = read();
+    for _ in 1..SETTLE_READS {
+        if is_old(&last) {
+            break;
+        }
+        tokio::time::sleep(SETTLE).await;
+        let next = read();
+        let settled = same(&last, &next);
+        last = next;
+        if settled {
+            break;
+        }
+    }
+    last
+}
+
 fn rejection(reason: &str) -> ReloadRejection {
     use crate::telemetry::Label;
     let known = ReloadRejection::ALL.iter().find(|known| known.label() == reason);
     known.copied().unwrap_or(ReloadRejection::Parse)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_is_read_when_it_is_written() {
+        for (text, whole, reads) in [
+            ("old, half, more, whole", "old", 1),
+            ("half, more, whole, whole, other", "whole", 4),
+            ("half, old, other, other", "old", 2),
+            ("whole, whole", "whole", 2),
+        ] {
+            let count = Cell::new(0);
+            let read = || {
+                count.set(count.get() + 1);
+                text.split(", ").nth(count.get() - 1)
+            };
+            let last = settled(read, |read| *read == Some("old"), PartialEq::eq).await;
+            assert_eq!((last, count.get()), (Some(whole), reads), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_always_written_is_read() {
+        let mut count = 0;
+        let read = || {
+            count += 1;
+            count
+        };
+        assert_eq!(settled(read, |_| false, PartialEq::eq).await, SETTLE_READS);
+    }
 }

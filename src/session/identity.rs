@@ -23,7 +23,7 @@ impl Session {
     ///
     /// With the words for the client.
     pub(super) fn may_become(&self, user: &Name) -> Result<(), &'static str> {
-        let brings = self.subscriptions.any() || self.subscriptions.pending > 0 || self.tracking;
+        let brings = self.subscribes() || self.tracking;
         if self.names.is_some() && brings && *user != self.user {
             Err(words::USER_STAYS)
         } else {

@@ -52,6 +52,7 @@ impl Session {
     pub fn handle_lease_gone(&mut self) {
         self.lease_drop = false;
         self.lease_dirty = false;
+        self.unwatch_due = false;
         if self.watching {
             // What was watched may change unseen: EXEC will answer nil, as if it had.
             self.watching = false;
@@ -71,7 +72,13 @@ impl Session {
     /// Whether what is on the pinned connection cannot be had again, so that the session ends with it.
     #[must_use]
     pub fn lives_on_lease(&self) -> bool {
-        self.subscriptions.any() || self.subscriptions.pending > 0 || self.tracking || self.monitor
+        self.subscribes() || self.tracking || self.monitor
+    }
+
+    /// Whether it is subscribed to anything, or is about to be.
+    #[must_use]
+    pub const fn subscribes(&self) -> bool {
+        self.subscriptions.any() || self.subscriptions.pending > 0
     }
 
     /// Whether nothing of this session is on the pinned connection, on its way or kept there.
@@ -102,7 +109,7 @@ impl Session {
     pub(super) fn cause(&self, ctx: &Context<'_>) -> Cause {
         if self.watching {
             Cause::Watch
-        } else if self.subscriptions.any() || self.subscriptions.pending > 0 {
+        } else if self.subscribes() {
             Cause::Subscribe
         } else if self.monitor {
             Cause::Monitor

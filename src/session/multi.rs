@@ -12,20 +12,70 @@ use super::queue::{Class, Expect};
 use super::state::{Cause, Context, Route, Session, Step};
 use super::subscriptions::{Frame, classify};
 use super::transaction::{Executed, Special, Transaction};
+use super::transacts::Transacts;
+use super::walking::{Arrived, Walking};
 use super::words;
 use crate::command::{Effect, Spec};
 use crate::resp::{Protocol, ReplyScanner, Request, RequestBuf, encode, number};
+use crate::traffic::Loss;
 
 impl Session {
-    pub(super) fn multi(&mut self, out: &mut BytesMut) -> Step {
+    pub(super) fn multi(&mut self, ctx: &mut Context<'_>, out: &mut BytesMut) -> Step {
         if self.transaction.is_some() {
             // Not a rejection: the transaction stays good (redis multi.c `multiCommand`).
             self.answer(out, |out| encode::error(out, words::MULTI_NESTED.as_bytes()));
-        } else {
-            self.transaction = Some(Box::default());
-            self.answer(out, |out| encode::simple(out, words::OK));
+            return Step::Done;
         }
-        Step::Done
+        match self.may_transact(ctx) {
+            Ok(true) => {
+                self.transaction = Some(Box::default());
+                self.answer(out, |out| encode::simple(out, words::OK));
+                Step::Done
+            }
+            Ok(false) => self.refuse_text(words::MULTI_DENIED, out),
+            Err(step) => step,
+        }
+    }
+
+    /// Whether MULTI may be promised to the client. Refused once, it is asked for again each time:
+    /// the server's rules may be others. Where it cannot be asked, what was seen last decides.
+    ///
+    /// # Errors
+    ///
+    /// With the step to be taken before it is known.
+    pub(super) fn may_transact(&mut self, ctx: &mut Context<'_>) -> Result<bool, Step> {
+        let known = ctx.transacts.known();
+        // An empty transaction would end a WATCH, and what is pushed comes between.
+        if known == Some(true) || self.pins() {
+            return Ok(known != Some(false));
+        }
+        self.walking.take_if(|walking| walking.walk.is_some());
+        let taken = match self.walking.as_ref().map(|walking| walking.arrived.as_ref()) {
+            None => return Err(self.ask_for_multi(ctx)),
+            Some(None) => return Err(Step::Wait),
+            Some(Some(Arrived::Page(frame))) => Transacts::said(frame),
+            Some(Some(Arrived::Lost(loss))) => (*loss == Loss::MultiRefused).then_some(false),
+        };
+        self.walking = None;
+        if let Some(taken) = taken {
+            ctx.transacts.note(taken);
+        }
+        // Where nobody knows, whoever sends the transaction will be told.
+        Ok(taken != Some(false))
+    }
+
+    fn ask_for_multi(&mut self, ctx: &mut Context<'_>) -> Step {
+        let (route, cause) = (self.usual_route(ctx), self.cause(ctx));
+        // On a shared connection the reply to MULTI is looked at with that to EXEC.
+        let ticket = match self.enqueue(route, cause, Expect::Page, 1, Class::Other, ctx) {
+            Ok(ticket) => ticket,
+            Err(step) => return step,
+        };
+        let block = ctx.desk.fresh_wire();
+        encode::request(block, [b"MULTI".as_slice()]);
+        encode::request(block, [b"EXEC".as_slice()]);
+        self.walking = Some(Box::new(Walking { walk: None, ticket, arrived: None }));
+        Step::Ask { route, ticket, skip: 1 }
     }
 
     /// A permitted command inside MULTI.
@@ -107,6 +157,9 @@ impl Session {
     }
 
     pub(super) fn exec(&mut self, ctx: &mut Context<'_>, out: &mut BytesMut) -> Step {
+        if let Some(step) = self.catch_up(ctx) {
+            return step;
+        }
         let Some(transaction) = &self.transaction else {
             // The watch stays (redis multi.c `execCommand`).
             self.answer(out, |out| encode::error(out, words::EXEC_ALONE.as_bytes()));
@@ -187,6 +240,14 @@ impl Session {
             self.answer(out, |out| write(out, protocol));
             return Step::Done;
         }
+        if protocol == Protocol::Resp2 && self.subscriptions.any() {
+            // A subscriber may not say UNWATCH.
+            (self.watching, self.watch_lost) = (false, false);
+            (self.unwatch_due, self.lease_drop) = (true, true);
+            self.transaction = None;
+            self.answer(out, |out| write(out, protocol));
+            return Step::Done;
+        }
         match self.send_unwatch(Expect::Hidden, ctx) {
             Ok(step) => {
                 self.transaction = None;
@@ -210,6 +271,15 @@ impl Session {
             self.answer(out, |out| encode::error(out, words::WATCH_INSIDE.as_bytes()));
             return Step::Done;
         }
+        // While it watches MULTI cannot be asked for.
+        if (!ctx.has_lease || ctx.dedicated)
+            && let Err(step) = self.may_transact(ctx)
+        {
+            return step;
+        }
+        if let Some(step) = self.catch_up(ctx) {
+            return step;
+        }
         let step = self.send(Route::Pinned, Cause::Watch, Expect::Watch, Class::Other, ctx);
         if matches!(step, Step::Send { .. }) {
             self.watching = true;
@@ -224,6 +294,22 @@ impl Session {
             return Step::Done;
         }
         self.send_unwatch(Expect::Watch, ctx).unwrap_or_else(|step| step)
+    }
+
+    /// Lets go of what is still watched, before more is or it spoils a transaction.
+    fn catch_up(&mut self, ctx: &mut Context<'_>) -> Option<Step> {
+        if !self.unwatch_due {
+            return None;
+        }
+        let expect = Expect::Page;
+        match self.enqueue(Route::Pinned, Cause::Watch, expect, 0, Class::Other, ctx) {
+            Ok(ticket) => {
+                self.unwatch_due = false;
+                encode::request(ctx.desk.fresh_wire(), [b"UNWATCH".as_slice()]);
+                Some(Step::Ask { route: Route::Pinned, ticket, skip: 0 })
+            }
+            Err(step) => Some(step),
+        }
     }
 
     fn send_unwatch(&mut self, expect: Expect, ctx: &mut Context<'_>) -> Result<Step, Step> {

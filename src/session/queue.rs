@@ -20,7 +20,7 @@ pub(super) enum Expect {
     Block,
     /// It was asked for by the proxy itself; the client never sees it.
     Hidden,
-    /// A page of the walk for the request that waits.
+    /// The session itself asked for it, for the request that waits: a page of a walk, or another answer.
     Page,
     /// Names in it carry the prefix of the policy.
     Names(Strip),

@@ -335,7 +335,7 @@ impl Session {
         if !self.queue.front_silent() {
             encode::error(out, words::MULTI_REFUSED);
         }
-        self.finish(true, out)
+        self.finish(true, out).map(|completed| Completed { unopened: true, ..completed })
     }
 
     /// After an EXEC that failed in any way but one, its connection may still watch or queue.
@@ -405,7 +405,8 @@ impl Session {
         } else if matches!(remote.expect, Expect::Page) {
             self.lose_page(ticket, loss);
         }
-        Some(completed(&remote, true))
+        let unopened = loss == Loss::MultiRefused;
+        Some(Completed { unopened, ..completed(&remote, true) })
     }
 
     /// The pinned connection is gone with everything on it. Returns whether the session must end,
@@ -444,5 +445,5 @@ impl Session {
 }
 
 const fn completed(remote: &Remote, error: bool) -> Completed {
-    Completed { class: remote.class, at: remote.at, error }
+    Completed { class: remote.class, at: remote.at, error, unopened: false }
 }

@@ -91,7 +91,7 @@ impl Session {
     /// Whether the policy puts another prefix before names than when this session subscribed or
     /// began to track: replies that nobody asked for have the old one.
     fn names_have_changed(&self, spec: &Spec, ctx: &Context<'_>) -> bool {
-        (self.tracking || self.subscriptions.any() || self.subscriptions.pending > 0)
+        (self.tracking || self.subscribes())
             && !spec.keys.is_empty()
             && self.names.as_deref() != ctx.policy.prefix()
     }
@@ -192,7 +192,7 @@ impl Session {
                 Step::Close
             }
             Effect::Select => self.select(request, ctx, out),
-            Effect::Multi => self.multi(out),
+            Effect::Multi => self.multi(ctx, out),
             Effect::Exec => self.exec(ctx, out),
             Effect::Discard => self.discard(ctx, out),
             Effect::Watch => self.watch(ctx, out),

@@ -16,6 +16,7 @@ use super::queue::{Class, Expect, ReplyQueue};
 use super::replay::{Replays, Scripts};
 use super::subscriptions::Subscriptions;
 use super::transaction::Transaction;
+use super::transacts::Transacts;
 use super::users::Name;
 use super::walking::Walking;
 use crate::command::Spec;
@@ -42,6 +43,7 @@ pub struct Context<'a> {
     /// Another number whenever the server may have been restarted or replaced.
     pub epoch: u64,
     pub scripts: &'a Scripts,
+    pub transacts: &'a Transacts,
     /// What is used of the policy's limits.
     pub gates: &'a Gates,
     pub desk: &'a mut Desk,
@@ -76,9 +78,9 @@ pub enum Step {
     Send { route: Route, ticket: Ticket, retry: bool },
     /// Send what [`Desk::take_wire`] gives.
     SendWire { route: Route, ticket: Ticket, wire: Wire },
-    /// Send what [`Desk::take_wire`] gives, a request of the session's own, and present the same
-    /// request again when a reply has arrived.
-    Ask { route: Route, ticket: Ticket },
+    /// Send what [`Desk::take_wire`] gives, requests of the session's own, and present the same
+    /// request again when a reply has arrived. `skip`: replies before the one that counts.
+    Ask { route: Route, ticket: Ticket, skip: u32 },
     /// Nothing has changed: present the same request again when a reply has arrived.
     Wait,
     /// Nothing has changed: present the same request again at this time, or when
@@ -123,6 +125,8 @@ pub struct Completed {
     pub class: Class,
     pub at: Instant,
     pub error: bool,
+    /// A transaction whose MULTI was refused.
+    pub unopened: bool,
 }
 
 /// What shall become of the pinned connection.
@@ -183,6 +187,8 @@ pub struct Session {
     pub(super) executing: bool,
     pub(super) watching: bool,
     pub(super) watch_lost: bool,
+    /// The pinned connection watches what the client does not any more.
+    pub(super) unwatch_due: bool,
     pub(super) subscriptions: Subscriptions,
     pub(super) tracking: bool,
     pub(super) monitor: bool,
@@ -234,6 +240,7 @@ impl Session {
             executing: false,
             watching: false,
             watch_lost: false,
+            unwatch_due: false,
             subscriptions: Subscriptions::default(),
             tracking: false,
             monitor: false,

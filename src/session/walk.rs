@@ -29,6 +29,7 @@ impl Session {
         if !fits(fresh.sweep(), request) {
             return self.refuse_text(words::SYNTAX, out);
         }
+        self.walking.take_if(|walking| walking.walk.is_none());
         // A connection must be at hand before anything changes.
         let (route, cause) = (self.usual_route(ctx), self.cause(ctx));
         if self.walking.as_ref().is_some_and(|walking| walking.arrived.is_none()) {
@@ -45,7 +46,8 @@ impl Session {
                 (Next::Ask, walk)
             }
             Some(walking) => {
-                let Walking { mut walk, arrived, .. } = *walking;
+                let Walking { walk, arrived, .. } = *walking;
+                let mut walk = walk.unwrap_or(fresh);
                 match arrived {
                     Some(Arrived::Page(frame)) => (walk.take(&frame, wire), walk),
                     Some(Arrived::Lost(loss)) => {
@@ -73,8 +75,8 @@ impl Session {
         }
         match self.enqueue(route, cause, Expect::Page, 0, Class::Other, ctx) {
             Ok(ticket) => {
-                self.walking = Some(Box::new(Walking { walk, ticket, arrived: None }));
-                Step::Ask { route, ticket }
+                self.walking = Some(Box::new(Walking { walk: Some(walk), ticket, arrived: None }));
+                Step::Ask { route, ticket, skip: 0 }
             }
             Err(step) => {
                 debug_assert!(false, "it was passable before");

@@ -1,4 +1,4 @@
-//! A walk over the application's keys that is under way.
+//! What the session itself has asked for the request at the front of the client's bytes.
 //!
 //! Owns: [`Walking`]. Never knows: how it goes on.
 
@@ -7,10 +7,10 @@ use bytes::BytesMut;
 use crate::policy::Walk;
 use crate::traffic::{Loss, Ticket};
 
-/// A walk under way for the request at the front of the client's bytes.
+/// A walk under way, or a question.
 #[derive(Debug)]
 pub(super) struct Walking {
-    pub walk: Box<Walk>,
+    pub walk: Option<Box<Walk>>,
     /// The request on its way.
     pub ticket: Ticket,
     pub arrived: Option<Arrived>,

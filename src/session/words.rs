@@ -29,6 +29,7 @@ pub(super) const WATCH_INSIDE: &str = "ERR WATCH inside MULTI is not allowed";
 pub(super) const EXECABORT: &str = "EXECABORT Transaction discarded because of previous errors.";
 pub(super) const EXECABORT_BECAUSE: &str = "EXECABORT Transaction discarded because of: ";
 pub(super) const MULTI_TOO_LARGE: &str = "ERR respgate: the transaction is larger than limits.max_transaction; send it in smaller parts or raise the limit";
+pub(super) const MULTI_DENIED: &str = "NOPERM this user has no permissions to run the 'multi' command (respgate's user at the server: give it +@transaction there)";
 pub(super) const MULTI_REFUSED: &str = "ERR respgate: the server refused MULTI, so the queued commands ran one by one; give respgate's user there +@transaction";
 
 pub(super) const TRACKING_REDIRECT: &str = "ERR respgate: CLIENT TRACKING with REDIRECT is not available through respgate; use RESP3, where invalidations arrive on the same connection";

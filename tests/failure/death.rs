@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::support::fake_server::{FakeServer, Order, length_of};
 use super::support::real_server::wait_until;
-use super::{UNKNOWN, before, ends, line, stays_silent};
+use super::{UNKNOWN, before, client_that_transacts, ends, line, stays_silent};
 
 #[test]
 fn a_write_is_never_sent_twice() {
@@ -101,14 +101,14 @@ fn a_request_that_was_cut_is_sent_whole() {
 #[test]
 fn a_transaction_is_never_sent_twice() {
     let server = FakeServer::start();
-    server.order("EXEC", Order::Close(0), 1);
     let proxy = before(&server, "", "");
-    let mut client = proxy.client();
+    let mut client = client_that_transacts(&proxy);
+    server.order("EXEC", Order::Close(0), 1);
     assert_eq!(client.ask_text(&["MULTI"]), "+OK");
     assert_eq!(client.ask_text(&["SET", "k", "1"]), "+QUEUED");
     assert_eq!(client.ask_text(&["EXEC"]), UNKNOWN);
     assert_eq!(client.ask(&["ECHO", "a"]), b"$1\r\na\r\n");
-    assert_eq!(server.count("EXEC"), 1);
+    assert_eq!(server.count("SET k"), 1);
 }
 
 #[test]

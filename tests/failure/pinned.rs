@@ -4,11 +4,11 @@
 
 use std::time::Duration;
 
-use super::support::client::Client;
+use super::support::client::{Client, encode};
 use super::support::fake_server::{FakeServer, Order};
 use super::support::proxy::Proxy;
 use super::support::real_server::{Brand, Server, wait_until};
-use super::{UNKNOWN, before, ends, stays_silent};
+use super::{UNKNOWN, before, client_that_transacts, ends, stays_silent};
 
 #[test]
 fn a_watch_that_died_fails_its_exec() {
@@ -22,7 +22,7 @@ fn a_watch_that_died_fails_its_exec() {
     wait_until("the death is noticed", || server.is_closed(server.connection_of("WATCH")));
     std::thread::sleep(Duration::from_millis(30));
     assert_eq!(client.ask_text(&["EXEC"]), "*-1");
-    assert_eq!(server.count("EXEC"), 0);
+    assert_eq!(server.count("SET"), 0);
     assert_eq!(client.ask_text(&["MULTI"]), "+OK");
     assert_eq!(client.ask_text(&["EXEC"]), "*0", "once");
 }
@@ -30,9 +30,9 @@ fn a_watch_that_died_fails_its_exec() {
 #[test]
 fn an_exec_under_which_the_connection_dies_is_unknown() {
     let server = FakeServer::start();
-    server.order("EXEC", Order::Close(0), 1);
     let proxy = before(&server, "", "");
-    let mut client = proxy.client();
+    let mut client = client_that_transacts(&proxy);
+    server.order("EXEC", Order::Close(0), 1);
     for (words, reply) in [(&["WATCH", "k"][..], "+OK"), (&["MULTI"], "+OK"), (&["EXEC"], UNKNOWN)]
     {
         assert_eq!(client.ask_text(words), reply);
@@ -143,7 +143,41 @@ fn transact(client: &mut Client, watch: bool) -> String {
     client.ask_text(&["EXEC"])
 }
 
-/// The server runs what was queued, and goes on watching: whoever comes next must not notice.
+const DENIED: &str = "-NOPERM this user has no permissions to run the 'multi' command \
+     (respgate's user at the server: give it +@transaction there)";
+
+/// What the client queues is not even queued, as with the server itself, until the rules are others.
+#[test]
+fn a_multi_that_the_server_refuses_is_refused() {
+    if !Brand::Redis.available() {
+        return;
+    }
+    for mode in ["shared", "session"] {
+        for watch in [false, true] {
+            let server = Server::plain(Brand::Redis);
+            let mut observer = server.observer();
+            assert_eq!(observer.ask_text(&["ACL", "SETUSER", "default", "-multi"]), "+OK");
+            let proxy = Proxy::before(&server, &format!("[upstream.pool]\nmode = {mode:?}\n"));
+            let mut client = proxy.client();
+            for round in 1..3 {
+                if watch {
+                    assert_eq!(client.ask_text(&["WATCH", "k"]), "+OK");
+                }
+                let lines = [&["MULTI"][..], &["INCR", "n"], &["EXEC"]];
+                client.send_raw(&lines.iter().flat_map(|words| encode(words)).collect::<Vec<_>>());
+                assert_eq!(client.reply(), format!("{DENIED}\r\n").into_bytes(), "{mode} {watch}");
+                assert_eq!(client.reply(), format!(":{round}\r\n").into_bytes());
+                assert_eq!(client.reply(), b"-ERR EXEC without MULTI\r\n");
+                client.ask(&["UNWATCH"]);
+            }
+            assert_eq!(observer.ask_text(&["ACL", "SETUSER", "default", "+multi"]), "+OK");
+            assert_eq!(transact(&mut client, watch), "*1\r\n+OK", "{mode} {watch}");
+        }
+    }
+}
+
+/// Where it is refused from one moment to the next, the server runs what was queued, and goes on
+/// watching: whoever comes next must not notice.
 #[test]
 fn a_multi_that_the_server_refuses_is_told() {
     if !Brand::Redis.available() {
@@ -155,14 +189,13 @@ fn a_multi_that_the_server_refuses_is_told() {
         let proxy = Proxy::before(&server, &pool);
         let mut client = proxy.client();
         let mut observer = server.observer();
-        assert_eq!(observer.ask_text(&["ACL", "SETUSER", "default", "-multi"]), "+OK");
         for watch in [false, true] {
+            assert_eq!(observer.ask_text(&["ACL", "SETUSER", "default", "+multi"]), "+OK");
+            assert_eq!(transact(&mut client, watch), "*1\r\n+OK", "{mode} {watch}");
+            assert_eq!(observer.ask_text(&["ACL", "SETUSER", "default", "-multi"]), "+OK");
             assert_eq!(transact(&mut client, watch), REFUSED, "{mode} {watch}");
             assert_eq!(client.ask_text(&["INCR", "k"]), ":2", "{mode} {watch}");
-        }
-        assert_eq!(observer.ask_text(&["ACL", "SETUSER", "default", "+multi"]), "+OK");
-        for watch in [true, false] {
-            assert_eq!(transact(&mut client, watch), "*1\r\n+OK", "{mode} {watch}");
+            assert_eq!(client.ask_text(&["MULTI"]), DENIED, "{mode} {watch}");
         }
     }
 }
@@ -174,8 +207,8 @@ fn a_connection_on_which_exec_failed_is_not_used_again() {
     for mode in ["shared", "session"] {
         let proxy = before(&server, &format!("mode = {mode:?}"), "");
         for (error, goes) in [("-ERR not now", true), ("-EXECABORT not so", false)] {
+            let mut client = client_that_transacts(&proxy);
             server.order("EXEC", Order::Say(format!("{error}\r\n").into_bytes()), 1);
-            let mut client = proxy.client();
             assert_eq!(transact(&mut client, true), error);
             let connection = server.connection_of("EXEC");
             assert_eq!(client.ask_text(&["SET", "k", "1"]), "+OK");

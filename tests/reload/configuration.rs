@@ -135,6 +135,27 @@ fn the_same_in_other_words() {
     assert!(old.iter().all(|id| connections(&server).contains(id)));
 }
 
+/// Whoever is under a policy that stays as it is notices nothing of what else is changed.
+#[test]
+fn a_transaction_across_a_change_of_something_else() {
+    let (_server, proxy) = stage();
+    let mut client = proxy.client();
+    assert_eq!(client.ask(&["MULTI"]), b"+OK\r\n");
+    assert_eq!(client.ask(&["INCR", "n"]), b"+QUEUED\r\n");
+    let spaced = OPEN_POLICY.replace(' ', "  ");
+    for (number, (from, to)) in (1..).zip([
+        ("max_clients = 100", "max_clients = 99"),
+        ("[policy]\n", "[policies.other]\nacl = \"+get\"\n\n[policy]\n"),
+        (OPEN_POLICY, spaced.as_str()),
+    ]) {
+        proxy.reconfigure(from, to);
+        proxy.hang_up();
+        wait_until(to, || applied(&proxy) > f64::from(number) - 0.5);
+        assert_eq!(client.ask(&["INCR", "n"]), b"+QUEUED\r\n", "{to}");
+    }
+    assert_eq!(client.ask(&["EXEC"]), b"*4\r\n:1\r\n:2\r\n:3\r\n:4\r\n");
+}
+
 /// What a pipeline has sent when the policy changes is judged once, by one or the other.
 #[test]
 fn a_pipeline_across_a_change() {

@@ -37,6 +37,44 @@ fn a_policy_changes_under_its_users() {
     assert_eq!(who(&mut client), "app1");
 }
 
+/// As after Redis's ACL SETUSER; whoever hears something goes as soon as anything may no longer be heard.
+#[test]
+fn what_may_no_longer_be_heard_is_not() {
+    let channels = "&news:* &__keyspace@0__:two:*";
+    let stage = Stage::new("auth = \"users\"", &two_users().replace("&*", channels));
+    let mut writer = logged_in(&stage, "app2", "sesame-2");
+    let mut hearing: Vec<Client> =
+        [vec!["SUBSCRIBE", "news:a"], vec!["PSUBSCRIBE", "news:*"], vec!["SSUBSCRIBE", "news:s"]]
+            .iter()
+            .map(|words| {
+                let mut client = logged_in(&stage, "app2", "sesame-2");
+                assert!(client.ask(words).starts_with(b"*3"), "{words:?}");
+                client
+            })
+            .collect();
+    let mut gone = logged_in(&stage, "app2", "sesame-2");
+    gone.ask(&["SUBSCRIBE", "news:a"]);
+    assert!(gone.ask(&["UNSUBSCRIBE"]).ends_with(b":0\r\n"));
+    let mut other = logged_in(&stage, "app1", "sesame-1");
+    // More may be heard, and all of it with other keys and without the command.
+    stage.proxy.reconfigure(channels, &format!("{channels} &more -subscribe ~zwei:*"));
+    wait_until("it is in force", || writer.ask(&["SET", "zwei:k", "v"]) == OK);
+    assert_eq!(writer.ask(&["PUBLISH", "news:a", "x"]), b":2\r\n");
+    for client in &mut hearing[..2] {
+        assert!(client.reply().ends_with(b"x\r\n"));
+    }
+    stage.proxy.reconfigure("&news:* &__", "&news:a &__");
+    for client in &mut hearing {
+        ended(client);
+    }
+    for client in [&mut gone, &mut other, &mut writer] {
+        stays(client);
+    }
+    assert_eq!(writer.ask(&["SET", "zwei:k", "v"]), OK);
+    let cut = stage.proxy.metric("respgate_client_disconnects_total{reason=\"auth\"}");
+    assert!((cut - 3.0).abs() < 0.1, "{cut}");
+}
+
 /// As after Redis's ACL SETUSER and ACL DELUSER.
 #[test]
 fn passwords_states_and_ends() {
@@ -102,6 +140,13 @@ fn an_acl_file_changes() {
     let mut a = logged_in(&stage, "a", "sesame-a");
     let mut b = logged_in(&stage, "b", "sesame-b");
     assert!(is_noperm(&a.ask(&["SET", "x:1", "v"])));
+
+    let mut c = logged_in(&stage, "b", "sesame-b");
+    assert_eq!(c.ask(&["MULTI"]), OK);
+    assert_eq!(c.ask(&["SET", "b:1", "v"]), b"+QUEUED\r\n");
+    write("user a on >sesame-a ~z:* +@all\nuser  b on >sesame-bb  ~b:* +@all\n");
+    wait_until("a's policy is another", || a.ask(&["SET", "z:1", "v"]) == OK);
+    assert_eq!(c.ask(&["EXEC"]), b"*1\r\n+OK\r\n", "b's is the same");
 
     write("user a on >sesame-a ~x:* +@all\n");
     ended(&mut b);

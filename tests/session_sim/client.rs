@@ -21,11 +21,14 @@ pub enum Waiting {
     Open(PoolKey),
 }
 
+/// The number of what a session asks for itself.
+pub const OWN: usize = usize::MAX;
+
 /// A request on its way to the server.
 #[derive(Debug)]
 pub struct Flying {
     pub ticket: Ticket,
-    /// Its number among the client's requests.
+    /// Its number among the client's requests, or [`OWN`].
     pub number: usize,
     pub route: Route,
     /// The client hears nothing of it: its own reply is the proxy's.

@@ -209,17 +209,21 @@ impl Grammar {
         match choices.below(8) {
             0 => {
                 let database = u32::try_from(choices.below(2)).unwrap();
-                let key = format!("c{client}:k{n}").into_bytes();
-                world.happen(client, |model| model.set_from_outside(database, &key, &value));
+                let key = format!("c{client}:k{n}");
+                world.happen(client, &key, |model, key| {
+                    model.set_from_outside(database, key, &value);
+                });
             }
             1 => {
-                let key = format!("c{client}:q{}", n % 2).into_bytes();
-                world.happen(client, |model| model.push_from_outside(0, &key, &value));
+                let key = format!("c{client}:q{}", n % 2);
+                world.happen(client, &key, |model, key| model.push_from_outside(0, key, &value));
             }
             2 | 3 => {
-                let channel = format!("c{client}:ch{n}").into_bytes();
+                let channel = format!("c{client}:ch{n}");
                 let shard = choices.chance(30);
-                world.happen(client, |model| model.publish(&channel, &value, shard));
+                world.happen(client, &channel, |model, channel| {
+                    model.publish(channel, &value, shard);
+                });
             }
             4 => world.time_out(client),
             _ => {}
@@ -244,6 +248,7 @@ pub fn run(
         dedicated: choices.chance(15),
         max_in_flight: *choices.pick(&[1024, 1024, 1, 4]),
         large_bytes: *choices.pick(&[1 << 16, 1 << 16, 60]),
+        prefix: if choices.chance(33) { "app:" } else { "" },
         loud,
     };
     let mut grammar = Grammar::draw(choices);

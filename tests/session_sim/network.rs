@@ -6,8 +6,8 @@
 use respgate::session::Route;
 use respgate::traffic::Loss;
 
-use super::client::Waiting;
-use super::model::Words;
+use super::client::{OWN, Waiting};
+use super::model::{Model, Words};
 use super::reference::{FORBIDDEN, Fate};
 use super::world::{World, line_of};
 
@@ -15,6 +15,19 @@ use super::world::{World, line_of};
 pub const RETRIES: u8 = 2;
 
 impl World {
+    /// Something happens to a name of a client's, at the server and in its reference.
+    pub fn happen(&mut self, at: usize, name: &str, happen: impl Fn(&mut Model, &[u8])) {
+        happen(&mut self.model, format!("{}{name}", self.shape.prefix).as_bytes());
+        self.clients[at].reference.outside(|model| happen(model, name.as_bytes()));
+    }
+
+    /// What a client said, of what the server has heard.
+    pub fn said(&self, commands: &[Words]) -> Vec<Words> {
+        let prefix = self.shape.prefix.as_bytes();
+        let word = |word: &Vec<u8>| word.strip_prefix(prefix).unwrap_or(word).to_vec();
+        commands.iter().map(|words| words.iter().map(word).collect()).collect()
+    }
+
     /// Writes up to `count` commands of a shared connection's line.
     pub fn write(&mut self, at: usize, count: usize) {
         if self.shared[at].connection.is_none() {
@@ -45,17 +58,18 @@ impl World {
         if entry.executed < entry.commands.len() {
             return;
         }
-        let client = &mut self.clients[entry.client];
-        if entry.abandoned {
-            client.reference.aside(&entry.commands, key);
-        } else if entry.attempts > 0
-            && client.last_executed.is_some_and(|last| last >= entry.number)
-        {
+        let (number, attempts, abandoned) = (entry.number, entry.attempts, entry.abandoned);
+        let (at, commands) = (entry.client, entry.commands.clone());
+        let said = self.said(&commands);
+        let client = &mut self.clients[at];
+        if abandoned {
+            client.reference.aside(&said, key);
+        } else if attempts > 0 && client.last_executed.is_some_and(|last| last >= number) {
             assert!(is_read(&words), "executed twice: {words:?}");
-            client.reference.repeat(entry.number, &words, key);
+            client.reference.repeat(number, &said[0], key);
         } else {
-            in_order(&mut client.last_executed, entry.number);
-            client.reference.note(entry.number, Fate::Executed);
+            in_order(&mut client.last_executed, number);
+            client.reference.note(number, Fate::Executed);
         }
     }
 
@@ -87,7 +101,7 @@ impl World {
             self.model.execute(connection, &sent.words);
         }
         check_wire(&sent.words);
-        if sent.last {
+        if sent.last && sent.number != OWN {
             in_order(&mut client.last_executed, sent.number);
             let fate = if forbidden && !sent.hidden { Fate::Forbidden } else { Fate::Executed };
             client.reference.note(sent.number, fate);
@@ -208,6 +222,9 @@ impl World {
         client.reference.lose_watch();
         while client.flies_pinned() {
             let flying = client.land(None);
+            if flying.number == OWN {
+                continue;
+            }
             if flying.hidden {
                 client.reference.note(flying.number, Fate::Executed);
             } else {

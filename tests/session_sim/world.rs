@@ -5,13 +5,13 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use respgate::config::ClientLimits;
-use respgate::policy::Policy;
+use respgate::config::{ClientLimits, KeyMode, KeyRules, Rules};
+use respgate::policy::{Policy, compile};
 use respgate::resp::RequestBuf;
-use respgate::session::{Auth, Context, Desk, Gates, LeaseNeed, Route, Scripts, Step};
+use respgate::session::{Auth, Context, Desk, Gates, LeaseNeed, Route, Scripts, Step, Transacts};
 use respgate::traffic::{Facts, Loss, OpenFailure, PoolKey, Ticket, Unavailable};
 
-use super::client::{Client, Flying, Lease, Waiting};
+use super::client::{Client, Flying, Lease, OWN, Waiting};
 use super::model::{DATABASES, Model, Words};
 use super::reference::{Fate, show};
 use super::shared::{Entry, Shared};
@@ -33,6 +33,8 @@ pub struct Shape {
     pub dedicated: bool,
     pub max_in_flight: usize,
     pub large_bytes: u64,
+    /// What stands before every name at the server, and no client sees; it may be nothing.
+    pub prefix: &'static str,
     /// Says on standard error what happens.
     pub loud: bool,
 }
@@ -50,6 +52,7 @@ pub struct World {
     limits: ClientLimits,
     desk: Desk,
     scripts: Scripts,
+    transacts: Transacts,
     gates: Gates,
     now: Instant,
 }
@@ -62,6 +65,10 @@ impl World {
             large_bytes: shape.large_bytes,
             ..ClientLimits::default()
         };
+        let policy = if shape.prefix.is_empty() { Policy::open() } else { before(shape.prefix) };
+        // Nobody asks for it here.
+        let transacts = Transacts::default();
+        transacts.note(true);
         Self {
             model: Model::default(),
             clients: (0..shape.clients).map(|at| Client::new(at as u64 + 100, &auth)).collect(),
@@ -69,11 +76,12 @@ impl World {
             inboxes: Vec::new(),
             idle: Vec::new(),
             shape,
-            policy: Policy::open(),
+            policy,
             auth,
             limits,
             desk: Desk::default(),
             scripts: Scripts::default(),
+            transacts,
             gates: Gates::default(),
             now,
         }
@@ -124,6 +132,7 @@ impl World {
             unix_ms: 0,
             epoch: 0,
             scripts: &self.scripts,
+            transacts: &self.transacts,
             gates: &self.gates,
             desk: &mut self.desk,
         };
@@ -142,7 +151,10 @@ impl World {
                 client.waiting = Waiting::Reply;
                 return;
             }
-            Step::Ask { .. } => panic!("no policy walks here"),
+            Step::Ask { route, ticket, skip } => {
+                assert_eq!((route, skip), (Route::Pinned, 0), "MULTI is not to be asked for");
+                return self.ask(at, ticket);
+            }
             Step::Acquire(cause) => {
                 assert!(client.lease.is_none(), "has what it asks for");
                 client.waiting = Waiting::Lease(cause);
@@ -161,12 +173,7 @@ impl World {
             }
             Step::Open(key) => {
                 client.waiting = Waiting::Open(key);
-                if key.database < DATABASES
-                    && self.shared.iter().any(|s| s.key == key && s.connection.is_some())
-                {
-                    self.open(at, None);
-                }
-                return self.drop_lease(at);
+                return self.await_open(at, key);
             }
             Step::Send { route, ticket, retry } => {
                 self.send(at, &words, vec![words.clone()], route, ticket, retry, refuse);
@@ -179,6 +186,28 @@ impl World {
         }
         self.clients[at].pending.pop_front();
         self.drop_lease(at);
+    }
+
+    /// A shared connection that is up need not be waited for.
+    fn await_open(&mut self, at: usize, key: PoolKey) {
+        let is_up =
+            self.shared.iter().any(|shared| shared.key == key && shared.connection.is_some());
+        if key.database < DATABASES && is_up {
+            self.open(at, None);
+        }
+        self.drop_lease(at);
+    }
+
+    /// Sends what the session asks for itself; the client's request comes again after the reply.
+    fn ask(&mut self, at: usize, ticket: Ticket) {
+        let client = &mut self.clients[at];
+        let words = split(&self.desk.take_wire()).pop().unwrap();
+        let name = String::from_utf8(words[0].to_ascii_lowercase()).unwrap();
+        let (number, route, hidden) = (OWN, Route::Pinned, true);
+        client.flying.push_back(Flying { ticket, number, route, hidden, name });
+        let connection = client.lease.as_ref().expect("a lease is at hand").connection;
+        self.inboxes[connection].push_back(Sent { number, words, last: true, hidden });
+        client.waiting = Waiting::Reply;
     }
 
     /// RESET and HELLO part with the pinned connection before the next request is presented.
@@ -345,12 +374,6 @@ impl World {
         self.idle.push((lease.key, lease.connection));
     }
 
-    /// Something happens to a client's data or channels, at the server and in its reference.
-    pub fn happen(&mut self, at: usize, happen: impl Fn(&mut Model)) {
-        happen(&mut self.model);
-        self.clients[at].reference.outside(happen);
-    }
-
     /// The time of a client's blocked command is up.
     pub fn time_out(&mut self, at: usize) {
         let client = &mut self.clients[at];
@@ -412,7 +435,19 @@ impl World {
     /// What must hold after every step.
     pub fn check(&mut self) {
         self.clients.iter_mut().for_each(Client::check);
+        let prefix = self.shape.prefix.as_bytes();
+        let names = self.model.names();
+        names
+            .for_each(|name| assert!(name.starts_with(prefix), "a name of others: {}", show(name)));
     }
+}
+
+/// Everything is allowed, behind this prefix.
+fn before(prefix: &str) -> Policy {
+    let (mode, prefix) = (KeyMode::Rewrite, Some(prefix.to_owned()));
+    let keys = KeyRules { mode, prefix, ..KeyRules::default() };
+    let rules = Rules { acl: Some("+@all ~* &*".to_owned()), keys, ..Rules::default() };
+    compile(&rules).expect("the rules are right")
 }
 
 /// What a client hears when its request gets no reply.

@@ -6,4 +6,5 @@ pub mod acl_rule;
 pub mod config;
 pub mod reply;
 pub mod request;
+pub mod rewrite;
 pub mod session_operations;
