@@ -85,6 +85,8 @@ pub(super) struct Connection<S> {
     pub socket_empty: bool,
     pub ending: Option<(ClientDisconnect, Instant)>,
     pub now: Instant,
+    /// Milliseconds since 1970 in this turn, once somebody asked; 0 before.
+    pub unix_ms: u64,
     pub last_heard: Instant,
     /// Since when the client has taken nothing although too much waits for it.
     stuck_since: Option<Instant>,
@@ -137,6 +139,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             socket_empty: false,
             ending: None,
             now,
+            unix_ms: 0,
             last_heard: now,
             stuck_since: None,
             timer: None,
@@ -166,6 +169,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ClientDisconnect> {
         self.now = clock::now();
+        self.unix_ms = 0;
         self.socket_empty = false;
         self.notice_doors();
         for _ in 0..ROUNDS_PER_TURN {

@@ -65,6 +65,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn judge(&mut self, bytes: &[u8]) -> Step {
+        if self.unix_ms == 0 && self.policy.needs_wall_clock() {
+            self.unix_ms = clock::unix_ms();
+        }
         let Self { session, shell, door, policy, gates, limits, now, lease, out, scanner, .. } =
             self;
         if out.capacity() == 0 {
@@ -79,7 +82,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             valkey: shell.upstream.is_valkey(),
             has_lease: lease.is_some(),
             now: *now,
-            unix_ms: if policy.needs_wall_clock() { clock::unix_ms() } else { 0 },
+            unix_ms: self.unix_ms,
             epoch: shell.upstream.epoch(),
             scripts: &shell.scripts,
             transacts: &shell.transacts,

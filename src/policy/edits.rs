@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use bytes::{BufMut, BytesMut};
+use bytes::BytesMut;
 
 use crate::command::KeyAt;
 use crate::resp::{Request, encode, number};
@@ -54,8 +54,10 @@ struct Edit {
 #[derive(Debug, Default)]
 pub(super) struct Edits {
     list: Vec<Edit>,
-    appended: Vec<Range<usize>>,
     text: BytesMut,
+    /// Further arguments, with their headers.
+    appended: BytesMut,
+    added: usize,
     /// Whole requests that follow.
     behind: BytesMut,
     companions: u32,
@@ -64,14 +66,15 @@ pub(super) struct Edits {
 impl Edits {
     pub(super) fn clear(&mut self) {
         self.list.clear();
-        self.appended.clear();
         self.text.clear();
+        self.appended.clear();
+        self.added = 0;
         self.behind.clear();
         self.companions = 0;
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.list.is_empty() && self.appended.is_empty() && self.companions == 0
+        self.list.is_empty() && self.added == 0 && self.companions == 0
     }
 
     pub(super) const fn companions(&self) -> u32 {
@@ -94,17 +97,19 @@ impl Edits {
 
     /// Adds one argument at the end.
     pub(super) fn append(&mut self, text: &[u8]) {
-        let text = self.note(text);
-        self.appended.push(text);
+        self.append_pieces(&[text]);
     }
 
     /// Adds one argument of several pieces at the end.
     pub(super) fn append_pieces(&mut self, pieces: &[&[u8]]) {
-        let start = self.text.len();
-        for piece in pieces {
-            self.text.extend_from_slice(piece);
-        }
-        self.appended.push(start..self.text.len());
+        write_bulk(&mut self.appended, pieces);
+        self.added += 1;
+    }
+
+    /// Adds arguments at the end that have their headers already.
+    pub(super) fn append_written(&mut self, count: usize, written: &[u8]) {
+        self.appended.extend_from_slice(written);
+        self.added += count;
     }
 
     /// Adds a request of the proxy's own behind this one: a command about the key whose name is
@@ -113,12 +118,7 @@ impl Edits {
         let out = &mut self.behind;
         encode::array(out, 2 + more.len());
         encode::bulk(out, command);
-        out.put_u8(b'$');
-        number::write_u64(out, (prefix.len() + name.len()) as u64);
-        out.put_slice(b"\r\n");
-        out.put_slice(prefix);
-        out.put_slice(name);
-        out.put_slice(b"\r\n");
+        write_bulk(out, &[prefix, name]);
         for arg in more {
             encode::bulk(out, arg);
         }
@@ -138,35 +138,40 @@ impl Edits {
         if !self.list.is_sorted_by_key(order) {
             self.list.sort_by_key(order);
         }
-        let mut edits = self.list.iter().peekable();
-        encode::array(out, request.len() + self.appended.len());
-        // What stays as it is between two edits is copied at once.
+        let raw = request.raw();
+        let part = |range: Range<usize>| raw.get(range).unwrap_or_default();
+        // Up to here everything is written: what stays as it is between two edits is copied at once.
         let mut done = 0;
-        while let Some(edit) = edits.next() {
-            let at = edit.arg as usize;
-            let Some(bytes) = request.arg(at).filter(|_| at >= done) else { continue };
-            out.extend_from_slice(request.raw_args(done..at));
-            done = at + 1;
-            if edit.at.is_none() {
-                encode::bulk(out, self.text(&edit.text));
+        if self.added > 0 {
+            encode::array(out, request.len() + self.added);
+            done = request.begin(0);
+        }
+        for edits in self.list.chunk_by(|one, next| one.arg == next.arg) {
+            let Some(first) = edits.first() else { continue };
+            let Some(place) = request.place(first.arg as usize) else { continue };
+            out.extend_from_slice(part(done..request.begin(first.arg as usize)));
+            if first.at.is_none() {
+                encode::bulk(out, self.text(&first.text));
+                done = place.end + 2;
                 continue;
             }
-            let more = std::iter::from_fn(|| {
-                edits.next_if(|more| more.arg == edit.arg && more.at.is_some())
-            });
-            self.write_inserted(bytes, std::iter::once(edit).chain(more), out);
+            let added: usize = edits.iter().map(|edit| edit.text.len()).sum();
+            number::write_line(out, b'$', (place.len() + added) as u64);
+            done = place.start;
+            for edit in edits {
+                let at = place.start + (edit.at.unwrap_or(0) as usize).min(place.len());
+                out.extend_from_slice(part(done..at));
+                out.extend_from_slice(self.text(&edit.text));
+                done = at;
+            }
         }
-        out.extend_from_slice(request.raw_args(done..request.available()));
+        out.extend_from_slice(part(done..request.begin(request.available())));
         let mut split = None;
         if let Some(length) = request.announced() {
-            out.put_u8(b'$');
-            number::write_u64(out, length);
-            out.put_slice(b"\r\n");
+            number::write_line(out, b'$', length);
             split = Some(out.len());
         }
-        for text in &self.appended {
-            encode::bulk(out, self.text(text));
-        }
+        out.extend_from_slice(&self.appended);
         let split = split.unwrap_or(out.len());
         out.extend_from_slice(&self.behind);
         split
@@ -175,38 +180,16 @@ impl Edits {
     fn text(&self, range: &Range<usize>) -> &[u8] {
         self.text.get(range.clone()).unwrap_or_default()
     }
+}
 
-    fn write_inserted<'a>(
-        &'a self,
-        bytes: &[u8],
-        edits: impl Iterator<Item = &'a Edit>,
-        out: &mut BytesMut,
-    ) {
-        // The bulk's length is known only when all its pieces are: nearly always there is one.
-        let mut pieces: Option<(u32, &[u8])> = None;
-        let mut many = Vec::new();
-        for edit in edits {
-            let piece = (edit.at.unwrap_or(0), self.text(&edit.text));
-            match pieces {
-                None => pieces = Some(piece),
-                Some(_) => many.push(piece),
-            }
-        }
-        let Some(first) = pieces else { return encode::bulk(out, bytes) };
-        let added = first.1.len() + many.iter().map(|(_, text)| text.len()).sum::<usize>();
-        out.put_u8(b'$');
-        number::write_u64(out, (bytes.len() + added) as u64);
-        out.put_slice(b"\r\n");
-        let mut done = 0;
-        for (at, text) in std::iter::once(first).chain(many) {
-            let at = (at as usize).clamp(done, bytes.len());
-            out.put_slice(bytes.get(done..at).unwrap_or_default());
-            out.put_slice(text);
-            done = at;
-        }
-        out.put_slice(bytes.get(done..).unwrap_or_default());
-        out.put_slice(b"\r\n");
+/// One argument of several pieces.
+fn write_bulk(out: &mut BytesMut, pieces: &[&[u8]]) {
+    let length: usize = pieces.iter().map(|piece| piece.len()).sum();
+    number::write_line(out, b'$', length as u64);
+    for piece in pieces {
+        out.extend_from_slice(piece);
     }
+    out.extend_from_slice(b"\r\n");
 }
 
 #[cfg(test)]

@@ -8,6 +8,8 @@
 //!
 //! What nobody but the server can see: keys that a script makes without declaring them.
 
+use bytes::BytesMut;
+
 use super::edits::Edits;
 use super::pattern::Pattern;
 use super::subject::{Moment, Subject};
@@ -17,7 +19,7 @@ use crate::command::{
     find_keys, restore_time, time_options,
 };
 use crate::config::{OnExceed, OnMissing, TtlRules};
-use crate::resp::{Request, number};
+use crate::resp::{Request, encode, number};
 
 /// The rules about the time to live, compiled.
 #[derive(Debug)]
@@ -51,6 +53,8 @@ struct Max {
 struct Span {
     unit: Unit,
     digits: Box<[u8]>,
+    /// `EX` or `PX` and the digits, as two arguments with their headers.
+    option: Box<[u8]>,
 }
 
 /// The keys of a request.
@@ -250,11 +254,7 @@ impl Case<'_> {
         match &self.rules.missing {
             Missing::Allow => {}
             Missing::Inject(default) => {
-                self.edits.append(match default.unit {
-                    Unit::Seconds => b"EX",
-                    Unit::Milliseconds => b"PX",
-                });
-                self.edits.append(&default.digits);
+                self.edits.append_written(2, &default.option);
             }
             Missing::Reject => return self.refuse(TtlFault::Missing),
         }
@@ -331,7 +331,11 @@ impl Span {
         } else {
             (Unit::Milliseconds, milliseconds)
         };
-        Self { unit, digits: value.to_string().into_bytes().into() }
+        let digits = value.to_string();
+        let mut option = BytesMut::new();
+        encode::bulk(&mut option, if unit == Unit::Seconds { "EX" } else { "PX" });
+        encode::bulk(&mut option, &digits);
+        Self { unit, digits: digits.into_bytes().into(), option: (*option).into() }
     }
 
     /// The command that gives a key this time to live.

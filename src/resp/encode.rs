@@ -125,9 +125,7 @@ pub fn echo(bytes: &[u8]) -> String {
 }
 
 fn header(out: &mut BytesMut, kind: u8, count: usize) {
-    out.put_u8(kind);
-    number::write_u64(out, count as u64);
-    out.put_slice(LINE_END);
+    number::write_line(out, kind, count as u64);
 }
 
 fn line(out: &mut BytesMut, kind: u8, text: &[u8]) {

@@ -43,6 +43,24 @@ pub fn write_u64(out: &mut BytesMut, value: u64) {
     out.put_slice(room.get(room.len() - used..).unwrap_or_default());
 }
 
+/// Appends the line `<kind><value>\r\n`.
+#[inline]
+pub fn write_line(out: &mut BytesMut, kind: u8, value: u64) {
+    let mut room = *b"                     \r\n";
+    let (digits, _) = room.split_at_mut(21);
+    let (mut rest, mut begin) = (value, digits.len());
+    for slot in digits.iter_mut().rev() {
+        begin -= 1;
+        if rest == 0 && begin < 20 {
+            *slot = kind;
+            break;
+        }
+        *slot = b'0' + u8::try_from(rest % 10).unwrap_or(0);
+        rest /= 10;
+    }
+    out.extend_from_slice(room.get(begin..).unwrap_or_default());
+}
+
 /// Appends `value`, with a `-` before a negative one.
 pub fn write_i64(out: &mut BytesMut, value: i64) {
     if value < 0 {
@@ -208,6 +226,18 @@ mod tests {
             assert_eq!(parse_i64(text), None, "{text:?}");
             assert_eq!(parse_length(text), None, "{text:?}");
         }
+    }
+
+    #[test]
+    fn lines_of_every_length() {
+        let mut value = 0;
+        for _ in 0..21 {
+            let mut out = BytesMut::new();
+            write_line(&mut out, b'$', value);
+            assert_eq!(out, format!("${value}\r\n").as_bytes());
+            value = value.saturating_mul(10).saturating_add(9);
+        }
+        assert_eq!(value, u64::MAX);
     }
 
     #[test]

@@ -79,18 +79,24 @@ impl<'a> Request<'a> {
         self.frame.get(self.start..).unwrap_or_default()
     }
 
-    /// The canonical bytes of some arguments that are here, one after the other, with their headers.
+    /// Where the bytes of argument `i` lie in [`Self::raw`]. `None` when it is not here.
     #[must_use]
-    pub fn raw_args(&self, args: Range<usize>) -> &'a [u8] {
-        let behind = |count: usize| match count.checked_sub(1) {
-            Some(last) => self.spans.get(last).map(|span| span.end as usize + 2),
-            None => {
-                let line = self.raw().iter().position(|byte| *byte == b'\n')?;
-                Some(self.start + line + 1)
-            }
-        };
-        let range = behind(args.start).zip(behind(args.end));
-        range.and_then(|(start, end)| self.frame.get(start..end)).unwrap_or_default()
+    #[inline]
+    pub fn place(&self, i: usize) -> Option<Range<usize>> {
+        let span = self.spans.get(i)?;
+        Some((span.start as usize).checked_sub(self.start)?..(span.end as usize) - self.start)
+    }
+
+    /// Where argument `i` begins in [`Self::raw`], its header included; behind the last one that is
+    /// here, where it ends.
+    #[must_use]
+    #[inline]
+    pub fn begin(&self, i: usize) -> usize {
+        let before = i.min(self.spans.len()).checked_sub(1).and_then(|last| self.place(last));
+        match before {
+            Some(place) => place.end + 2,
+            None => self.raw().iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1),
+        }
     }
 
     /// The length of the large argument, if this is a head.
@@ -230,17 +236,18 @@ mod tests {
     }
 
     #[test]
-    fn arguments_with_their_headers() {
-        let request = RequestBuf::from_args(["SET", "", "k\r\n", &"v".repeat(100)]);
-        let request = request.as_request();
-        for from in 0..=4 {
-            for to in from..=4 {
-                let mut expected = BytesMut::new();
-                request.args().take(to).skip(from).for_each(|arg| encode::bulk(&mut expected, arg));
-                assert_eq!(request.raw_args(from..to), expected, "{from}..{to}");
-            }
+    fn where_arguments_lie() {
+        let owned = RequestBuf::from_args(["SET", "", "k\r\n", &"v".repeat(100)]);
+        let request = owned.as_request();
+        let raw = request.raw();
+        let mut expected = BytesMut::from("*4\r\n");
+        for (i, arg) in request.args().enumerate() {
+            assert_eq!(raw[..request.begin(i)], expected, "{i}");
+            encode::bulk(&mut expected, arg);
+            assert_eq!(raw.get(request.place(i).unwrap()), Some(arg), "{i}");
         }
-        assert_eq!(request.raw_args(2..9), b"");
+        assert_eq!((request.begin(4), request.begin(9)), (raw.len(), raw.len()));
+        assert_eq!(request.place(4), None);
     }
 
     #[test]
