@@ -12,6 +12,7 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Sleep;
 
+use super::courtesy::Courtesy;
 use super::shell::Shell;
 use crate::base::clock;
 use crate::base::live::Live;
@@ -90,6 +91,8 @@ pub(super) struct Connection<S> {
     pub last_heard: Instant,
     /// Since when the client has taken nothing although too much waits for it.
     stuck_since: Option<Instant>,
+    /// How a large value under way gives precedence to others.
+    pub courtesy: Courtesy,
     timer: Option<Pin<Box<Sleep>>>,
     accounted: usize,
     /// How many changes of the doors this connection has taken up.
@@ -142,6 +145,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             unix_ms: 0,
             last_heard: now,
             stuck_since: None,
+            courtesy: Courtesy::default(),
             timer: None,
             accounted: 0,
         });
@@ -198,8 +202,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 return self.poll_timer(cx);
             }
             if self.moves_bulk() {
+                if self.courtesy.note_round(self.shell.shared_requests(), self.now) {
+                    return self.poll_timer(cx);
+                }
                 break;
             }
+            self.courtesy.note_end();
         }
         give_way(cx);
         Poll::Pending
@@ -400,7 +408,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let stuck = self.stuck_since.map(|since| since + self.limits.output_soft_time);
         let ending = self.ending.map(|(_, until)| until);
         let grace = self.grace_end().filter(|end| *end > self.now);
-        let lease = [self.lease_deadline(), self.rest_deadline(), grace];
+        let rest = self.courtesy.rests_until().filter(|until| *until > self.now);
+        let lease = [self.lease_deadline(), self.rest_deadline(), grace, rest];
         let pause = if let Waiting::Pause(until) = self.waiting { Some(until) } else { None };
         [self.idle_deadline(), stuck, ending, pause].into_iter().chain(lease).flatten().min()
     }

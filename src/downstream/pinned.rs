@@ -41,6 +41,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Writes and reads the pinned connection. Returns whether anything happened.
     pub(super) fn poll_lease(&mut self, cx: &mut Context<'_>) -> bool {
         let mut progress = false;
+        if self.courtesy.is_resting(self.now) {
+            return false;
+        }
         if let Some(lease) = &mut self.lease {
             let before = lease.0.unwritten();
             match lease.0.poll_write(cx) {

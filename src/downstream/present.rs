@@ -226,6 +226,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn shared(&mut self, key: PoolKey) -> Rc<Shared> {
+        self.shell.note_shared_request();
         match &self.shared {
             Some(shared) if shared.key() == key => Rc::clone(shared),
             _ => {

@@ -45,6 +45,7 @@ pub struct Shell {
     clients: RefCell<HashMap<u64, Weak<Mailbox>>>,
     leaving: Cell<bool>,
     door_changes: Cell<u64>,
+    shared_requests: Cell<u64>,
 }
 
 impl Shell {
@@ -66,6 +67,7 @@ impl Shell {
             clients: RefCell::default(),
             leaving: Cell::new(false),
             door_changes: Cell::new(0),
+            shared_requests: Cell::new(0),
         })
     }
 
@@ -131,6 +133,16 @@ impl Shell {
     pub fn apply_doors(&self) {
         self.door_changes.set(self.door_changes.get() + 1);
         self.wake_all();
+    }
+
+    /// A request goes to a shared connection.
+    pub(super) fn note_shared_request(&self) {
+        self.shared_requests.set(self.shared_requests.get() + 1);
+    }
+
+    /// How many have gone there.
+    pub(super) const fn shared_requests(&self) -> u64 {
+        self.shared_requests.get()
     }
 
     /// How often [`Self::apply_doors`] was called.
