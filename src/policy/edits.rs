@@ -35,8 +35,14 @@ impl Scratch {
     /// Takes the buffer back for the next request.
     pub fn reuse(&mut self, mut wire: BytesMut) {
         wire.clear();
-        if wire.capacity() <= WIRE_BYTES_KEPT {
-            self.wire = wire;
+        self.wire = wire;
+        self.trim();
+    }
+
+    /// Gives memory back that only a large request needed.
+    pub fn trim(&mut self) {
+        if self.wire.capacity() > WIRE_BYTES_KEPT {
+            self.wire = BytesMut::new();
         }
     }
 }

@@ -25,6 +25,8 @@ impl Desk {
         self.grant = Grant::default();
         self.refused = None;
         self.observed = None;
+        // A request that was queued, not sent, has left its bytes here.
+        self.scratch.trim();
     }
 
     /// The refusal of the request just presented.
@@ -58,5 +60,25 @@ impl Desk {
 
     pub(super) fn wire(&mut self) -> &mut BytesMut {
         self.scratch.wire()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_request_leaves_no_room_behind() {
+        let mut desk = Desk::default();
+        desk.fresh_wire().extend_from_slice(&[0; 1024]);
+        desk.clear();
+        assert!(desk.wire().capacity() >= 1024, "small ones share their room");
+        desk.fresh_wire().extend_from_slice(&vec![0; 1 << 20]);
+        desk.clear();
+        assert_eq!(desk.wire().capacity(), 0);
+        let mut wire = desk.take_wire();
+        wire.extend_from_slice(&vec![0; 1 << 20]);
+        desk.reuse(wire);
+        assert_eq!(desk.wire().capacity(), 0);
     }
 }
