@@ -19,6 +19,10 @@ mod replies;
 mod requests;
 #[path = "bounds/together.rs"]
 mod together;
+#[path = "bounds/turns.rs"]
+mod turns;
+#[path = "bounds/unread.rs"]
+mod unread;
 
 use support::client::{Client, Got, encode, show};
 use support::proxy::Proxy;

@@ -141,6 +141,7 @@ impl Conversation {
             dedicated: false,
             valkey: false,
             has_lease: false,
+            lends_at_once: true,
             now: *now,
             unix_ms: 1_700_000_000_000,
             epoch: 0,

@@ -17,6 +17,7 @@ use crate::config::{
     show_duration, show_size,
 };
 use crate::policy::{self, Account, AccountError, RuleError};
+use crate::upstream::most_for_one_use;
 
 const ACL_FILE: &str = "users.acl_file";
 
@@ -239,7 +240,10 @@ fn upstream(upstream: &Upstream) -> Vec<(&'static str, String)> {
     rows.push(("user", user));
     let most = upstream.pool.max_connections;
     let pool = match upstream.pool.mode {
-        PoolMode::Shared => format!("shared connections, and up to {most} pinned"),
+        PoolMode::Shared => {
+            let one = most_for_one_use(most);
+            format!("shared connections, and up to {most} pinned, {one} of them for one use")
+        }
         PoolMode::Session => format!("one connection a session, up to {most}"),
     };
     rows.push(("pool", pool));

@@ -102,8 +102,8 @@ pub struct Pool {
     pub stall_timeout: Duration,
     /// Connections are replaced at this age; zero: never.
     pub max_age: Duration,
-    /// What WATCH, a subscription, MONITOR or tracking pins is let go this long after the identity
-    /// or the password was replaced; zero: never.
+    /// A pinned connection is closed this long after the identity or the password was replaced;
+    /// zero: never.
     pub pinned_grace: Duration,
     pub tcp_keepalive: Duration,
 }

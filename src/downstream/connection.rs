@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Sleep;
 
 use super::courtesy::Courtesy;
+use super::progress::Progress;
 use super::shell::Shell;
 use crate::base::clock;
 use crate::base::live::Live;
@@ -89,8 +90,13 @@ pub(super) struct Connection<S> {
     /// Milliseconds since 1970 in this turn, once somebody asked; 0 before.
     pub unix_ms: u64,
     pub last_heard: Instant,
-    /// Since when the client has taken nothing although too much waits for it.
-    stuck_since: Option<Instant>,
+    /// How the client takes the replies that wait for it.
+    pub outlet: Progress,
+    /// How a large request moves on to the pinned connection, and when the last one was complete.
+    pub upload: Progress,
+    pub uploaded_at: Instant,
+    /// When the pinned connection was last heard.
+    pub lease_heard: Instant,
     /// How a large value under way gives precedence to others.
     pub courtesy: Courtesy,
     timer: Option<Pin<Box<Sleep>>>,
@@ -144,7 +150,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             now,
             unix_ms: 0,
             last_heard: now,
-            stuck_since: None,
+            outlet: Progress::default(),
+            upload: Progress::default(),
+            uploaded_at: now,
+            lease_heard: now,
             courtesy: Courtesy::default(),
             timer: None,
             accounted: 0,
@@ -160,7 +169,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 code = "CLI-E001",
                 held = self.accounted,
                 unread = self.out.len(),
-                "client disconnected: its unread replies or unfinished requests exceed the limits"
+                "client disconnected: its unread replies or unfinished requests exceed the limits, or it read nothing for limits.output_soft_time"
             );
         }
         self.mailbox.close();
@@ -316,7 +325,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             && let Poll::Ready(Ok(count)) = Pin::new(&mut self.stream).poll_write(cx, bytes)
         {
             self.shell.meter.transmitted(count);
-            self.stuck_since = None;
             rest = bytes.get(count..).unwrap_or_default();
         }
         self.out.extend_from_slice(rest);
@@ -342,14 +350,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         if wrote > 0 {
             self.shell.meter.transmitted(wrote);
-            self.stuck_since = None;
+            self.outlet.note(wrote, self.now);
         }
         if self.out.is_empty() {
+            self.outlet.end();
             if self.out.capacity() > 0 {
                 self.shell.buffers.put(std::mem::take(&mut self.out));
             }
-        } else if self.out.len() > self.limits.output_soft_bytes && self.stuck_since.is_none() {
-            self.stuck_since = Some(self.now);
+        } else {
+            self.outlet.begin(self.now);
         }
         self.mailbox.note_unread(self.out.len());
         Ok(wrote > 0)
@@ -402,16 +411,34 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        if self.is_simple() && self.stuck_since.is_none() && self.ending.is_none() {
+        if self.is_simple() && !self.outlet.is_measured() && self.ending.is_none() {
             return self.idle_deadline();
         }
-        let stuck = self.stuck_since.map(|since| since + self.limits.output_soft_time);
         let ending = self.ending.map(|(_, until)| until);
-        let grace = self.grace_end().filter(|end| *end > self.now);
-        let rest = self.courtesy.rests_until().filter(|until| *until > self.now);
-        let lease = [self.lease_deadline(), self.rest_deadline(), grace, rest];
+        let later = |moment: &Instant| *moment > self.now;
+        let grace = self.grace_end().filter(later);
+        let last = self.grace_last().filter(later);
+        let rest = self.courtesy.rests_until().filter(later);
+        let quiet = self.outlet.quiet_at().filter(later);
+        let lease = [self.lease_deadline(), self.upload_deadline(), self.rest_deadline(), grace];
+        let rest = [last, rest, quiet, self.outlet_deadline()];
         let pause = if let Waiting::Pause(until) = self.waiting { Some(until) } else { None };
-        [self.idle_deadline(), stuck, ending, pause].into_iter().chain(lease).flatten().min()
+        let own = [self.idle_deadline(), ending, pause];
+        own.into_iter().chain(lease).chain(rest).flatten().min()
+    }
+
+    /// When the client has left its replies unread for too long, while that holds up more than
+    /// itself: buffers, a connection to the server, or its own requests, which nobody else would end.
+    fn outlet_deadline(&self) -> Option<Instant> {
+        let holds_lease = self.lease.is_some()
+            && !self.shell.dedicated
+            && !self.session.lives_on_lease()
+            && self.session.in_flight() > 0;
+        let holds = holds_lease
+            || self.out.len() > self.limits.output_soft_bytes
+            || !self.pending.is_empty()
+            || self.shared.as_ref().is_some_and(|shared| shared.is_aside());
+        self.outlet.deadline(self.limits.output_soft_time).filter(|_| holds)
     }
 
     /// A deadline has passed; whose, and what follows.
@@ -422,7 +449,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         {
             return Some(why);
         }
-        if self.stuck_since.is_some_and(|since| now >= since + self.limits.output_soft_time) {
+        if self.outlet_deadline().is_some_and(|deadline| now >= deadline) {
             return Some(ClientDisconnect::OutputLimit);
         }
         if self.idle_deadline().is_some_and(|deadline| now >= deadline) {

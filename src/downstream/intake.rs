@@ -118,8 +118,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.accepts() && self.presented.is_none() {
             true
         } else {
-            self.pending.len() < PENDING_BYTES_MAX
+            self.pending.len() < PENDING_BYTES_MAX || self.reads_on()
         }
+    }
+
+    /// Whether requests that cannot be looked at yet are read all the same. A client that takes
+    /// nothing of its replies may be one that first sends all it has to say: not read, it would wait
+    /// for ever. What is kept of it then is bounded as unread replies are.
+    fn reads_on(&self) -> bool {
+        self.outlet.quiet_at().is_some_and(|at| self.now >= at)
+            && self.pending.len() + self.out.len() < self.limits.output_hard_bytes
+            && self.shell.buffers.has_room()
     }
 
     /// Consumes requests from the front of `bytes`; returns how many bytes are done with.
@@ -204,6 +213,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.tail = Box::default();
             self.argument_max = None;
             self.passing = Passing::No;
+            self.upload.end();
+            self.uploaded_at = self.now;
             self.scanner.reset();
         }
         Ok(body.used)

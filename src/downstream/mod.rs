@@ -10,6 +10,7 @@ mod listener;
 mod meter;
 mod pinned;
 mod present;
+mod progress;
 mod shell;
 mod unix;
 

@@ -51,7 +51,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     self.lose_lease(Loss::OutcomeUnknown);
                     return true;
                 }
-                Poll::Ready(Ok(())) | Poll::Pending => progress |= lease.0.unwritten() != before,
+                Poll::Ready(Ok(())) | Poll::Pending => {
+                    let wrote = before - lease.0.unwritten();
+                    progress |= wrote > 0;
+                    self.upload.note(wrote, self.now);
+                }
             }
         }
         if self.out.len() >= UNREAD_BYTES_MAX || self.lease.is_none() {
@@ -63,6 +67,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             None | Some(Poll::Pending) => {}
             Some(Poll::Ready(Ok(count))) => {
                 progress = true;
+                self.lease_heard = self.now;
                 self.take_pinned(cx, scratch.get(..count).unwrap_or_default());
             }
             Some(Poll::Ready(Err(_))) => {
@@ -141,13 +146,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Gives the pinned connection back as soon as nothing of this session is on it.
     pub(super) fn settle_lease(&mut self) {
-        if self.lease.is_none()
-            || self.passing == Passing::ToLease
-            || matches!(self.waiting, Waiting::Lease(..))
-        {
+        if self.lease.is_none() || matches!(self.waiting, Waiting::Lease(..)) {
             return;
         }
         self.move_over();
+        if self.passing == Passing::ToLease {
+            return;
+        }
+        if self.session.rests_on_lease() && self.shell.upstream.lease_is_waited_for() {
+            self.session.forget_large_reply();
+        }
         let need = if self.presented.is_some() && !self.session.shuns_lease() {
             LeaseNeed::Keep
         } else {
@@ -163,18 +171,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Lets go of a pinned connection whose identity or password was replaced: at once when nothing of
-    /// this session is on it, when the grace is over if nothing but state is. What has been asked is
-    /// answered first, however long a blocking command takes. A connection to a server that is no
-    /// primary goes, too, but state stays on it.
+    /// this session is on it, when the grace is over if nothing but state is. A command that blocks
+    /// ends with the grace, and its client is disconnected as by a server that restarts; any other is
+    /// answered first, within the time it has. A connection to a server that is no primary goes, too,
+    /// but state stays on it.
     fn move_over(&mut self) {
         let Some((lease, _)) = self.lease.as_deref_mut() else { return };
         if lease.outdated_since(self.now).is_none() && !lease.is_misplaced() {
             return;
         }
-        if self.session.is_off_lease() {
+        if self.passing == Passing::ToLease {
+            if self.grace_last().is_some_and(|end| self.now >= end) {
+                self.end_now(ClientDisconnect::Rotation);
+            }
+        } else if self.session.is_off_lease() {
             drop(self.take_lease());
-        } else if self.grace_is_over() && !self.session.is_blocked() {
-            if self.session.lives_on_lease() {
+        } else if self.grace_is_over() {
+            let late = self.grace_last().is_some_and(|end| self.now >= end);
+            if self.session.is_blocked() || (late && self.session.in_flight() > 0) {
+                self.end_now(ClientDisconnect::Rotation);
+            } else if self.session.lives_on_lease() {
                 self.end(ClientDisconnect::Rotation);
             } else if self.session.in_flight() == 0 {
                 self.lose_lease(Loss::OutcomeUnknown);
@@ -200,19 +216,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         (!grace.is_zero()).then(|| since + grace - step * steps)
     }
 
+    /// When what was asked before the end of the grace must be answered, too.
+    pub(super) fn grace_last(&self) -> Option<Instant> {
+        self.grace_end().map(|end| end + self.shell.upstream.command_timeout())
+    }
+
     /// Nothing more is asked on a connection that must go.
     pub(super) fn grace_is_over(&self) -> bool {
         self.grace_end().is_some_and(|end| self.now >= end)
     }
 
-    /// When the oldest request on the pinned connection has waited too long; a blocking one never has.
+    /// When the oldest request on the pinned connection has waited too long for its reply, or for the
+    /// rest of it; a blocking one never has.
     pub(super) fn lease_deadline(&self) -> Option<Instant> {
         self.lease.as_ref()?;
         let timeout = self.shell.upstream.command_timeout();
         if timeout.is_zero() || self.passing == Passing::ToLease || !self.out.is_empty() {
             return None;
         }
-        self.session.pinned_since().map(|since| since + timeout)
+        let asked = self.session.pinned_since()?.max(self.uploaded_at);
+        let begun = self.session.reply_has_begun();
+        let since = if begun { asked.max(self.lease_heard) } else { asked };
+        Some(since + timeout)
+    }
+
+    /// When the rest of a large request has failed to come, or to go on to the server, for too long.
+    pub(super) fn upload_deadline(&self) -> Option<Instant> {
+        let timeout = self.shell.upstream.command_timeout();
+        let passes = self.passing == Passing::ToLease && !timeout.is_zero();
+        self.upload.deadline(timeout).filter(|_| passes)
     }
 
     /// When the pinned connection has been kept long enough for replies that do not come.
@@ -224,6 +256,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub(super) fn expire_lease(&mut self) {
         if self.rest_deadline().is_some_and(|deadline| self.now >= deadline) {
             self.session.forget_large_reply();
+        }
+        if self.upload_deadline().is_some_and(|deadline| self.now >= deadline) {
+            tracing::warn!(
+                code = "CLI-E003",
+                "large request abandoned: no more of it moved for upstream.pool.command_timeout"
+            );
+            self.abandon_pinned();
         }
         if self.lease_deadline().is_some_and(|deadline| self.now >= deadline) {
             self.lose_lease(Loss::TimedOut);

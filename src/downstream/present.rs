@@ -13,7 +13,7 @@ use crate::base::clock;
 use crate::session::{Cause, Context, Route, Step, Wire};
 use crate::telemetry::ClientDisconnect;
 use crate::traffic::{Loss, OpenFailure, PoolKey, Ticket, Unavailable};
-use crate::upstream::Shared;
+use crate::upstream::{Shared, Use};
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Shows a request to the session and does what it says.
@@ -81,6 +81,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             dedicated: shell.dedicated,
             valkey: shell.upstream.is_valkey(),
             has_lease: lease.is_some(),
+            lends_at_once: shell.upstream.lends_at_once(Use::Large),
             now: *now,
             unix_ms: self.unix_ms,
             epoch: shell.upstream.epoch(),
@@ -154,6 +155,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let sends = matches!(step, Step::Send { .. } | Step::SendWire { .. });
         if sends && head && self.lease.is_some() {
             self.passing = Passing::ToLease;
+            self.upload.begin(self.now);
         }
     }
 
@@ -239,7 +241,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     fn acquire(&mut self, cause: Cause) {
         let (upstream, key) = (Rc::clone(&self.shell.upstream), self.session.key());
-        self.waiting = Waiting::Lease(cause, Box::pin(async move { upstream.lease(key).await }));
+        let purpose = purpose_of(cause);
+        let lease = Box::pin(async move { upstream.lease(key, purpose).await });
+        self.waiting = Waiting::Lease(cause, lease);
     }
 
     fn open(&mut self, key: PoolKey) {
@@ -273,6 +277,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                         self.shell.meter.pinned(cause, 1);
                         self.lease = Some(Box::new((lease, cause)));
                     }
+                    // A request that can do without is presented again.
+                    Err(_) if self.session.forgoes_lease(cause) => {}
                     Err(failure) => self.refuse_presented(&failure),
                 }
                 true
@@ -302,5 +308,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         } else {
             self.scanner.reset();
         }
+    }
+}
+
+/// What a session's connection is used for, as the pool shares them out.
+const fn purpose_of(cause: Cause) -> Use {
+    match cause {
+        Cause::Watch | Cause::Multi | Cause::Tracking | Cause::Session => Use::State,
+        Cause::Blocking => Use::Block,
+        Cause::Subscribe | Cause::Monitor => Use::Listen,
+        Cause::Large => Use::Large,
     }
 }

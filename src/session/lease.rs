@@ -98,8 +98,20 @@ impl Session {
         self.bulky = 0;
     }
 
+    /// Whether a request that would have waited for a pinned connection may do without: it is to be
+    /// presented again, and goes on a shared one unless it is large itself.
+    pub const fn forgoes_lease(&mut self, cause: Cause) -> bool {
+        let forgoes = self.bulky > 0 && matches!(cause, Cause::Large);
+        if forgoes {
+            self.bulky = 0;
+        }
+        forgoes
+    }
+
     pub(super) fn usual_route(&self, ctx: &Context<'_>) -> Route {
-        if ctx.dedicated || self.pins() || self.bulky > 0 {
+        // After a large reply a connection of its own would be nice, but is not needed.
+        let spare = self.bulky > 0 && (ctx.has_lease || ctx.lends_at_once);
+        if ctx.dedicated || self.pins() || spare {
             Route::Pinned
         } else {
             Route::Shared(self.key())

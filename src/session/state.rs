@@ -37,6 +37,8 @@ pub struct Context<'a> {
     pub valkey: bool,
     /// A pinned connection is at hand.
     pub has_lease: bool,
+    /// A pinned connection for large values could be had at once.
+    pub lends_at_once: bool,
     pub now: Instant,
     /// Milliseconds since 1970, if the policy wants them.
     pub unix_ms: u64,

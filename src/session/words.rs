@@ -75,7 +75,7 @@ pub(super) fn loss(loss: Loss) -> String {
             "ERR respgate: upstream connection lost, outcome unknown; the command may have been executed".to_owned()
         }
         Loss::Abandoned => {
-            "ERR respgate: the request was given up before it was whole, because an argument is larger than limits.max_bulk or policy.values.max_bytes, or its framing is broken; it was not executed".to_owned()
+            "ERR respgate: the request was given up before it was whole, because an argument is larger than limits.max_bulk or policy.values.max_bytes, its framing is broken, or no more of it came for upstream.pool.command_timeout; it was not executed".to_owned()
         }
         Loss::MultiRefused => MULTI_REFUSED.to_owned(),
         Loss::TimedOut => {

@@ -9,11 +9,11 @@ use std::time::Instant;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::dial::Link;
 use super::misplaced::{self, is_misplaced};
-use super::pool::Pool;
+use super::pool::{Permit, Pool};
+use super::shares::Use;
 use super::turn::give_way;
 use crate::base::clock;
 use crate::resp::{ReplyError, ReplyScanner};
@@ -33,7 +33,7 @@ pub struct Lease {
     outdated: Option<Instant>,
     /// The server is not the primary that is wanted.
     misplaced: bool,
-    _permit: OwnedSemaphorePermit,
+    _permit: Permit,
 }
 
 /// Why the connection is of no use any more.
@@ -50,9 +50,13 @@ impl Lease {
     /// # Errors
     ///
     /// When none can be had within `acquire_timeout`.
-    pub(super) async fn acquire(pool: Rc<Pool>, key: PoolKey) -> Result<Self, OpenFailure> {
+    pub(super) async fn acquire(
+        pool: Rc<Pool>,
+        key: PoolKey,
+        purpose: Use,
+    ) -> Result<Self, OpenFailure> {
         let exhausted = OpenFailure::Loss(Loss::Unavailable(Unavailable::Exhausted));
-        let permit = pool.permit().await.ok_or(exhausted)?;
+        let permit = pool.permit(purpose).await.ok_or(exhausted)?;
         let link = Some(pool.link(key).await?);
         pool.note_lent();
         Ok(Self {

@@ -18,6 +18,7 @@ mod pool;
 mod read_ahead;
 mod reply_to;
 mod shared;
+mod shares;
 mod stream;
 mod turn;
 
@@ -29,6 +30,7 @@ use std::sync::Arc;
 pub use lease::{Lease, LeaseError};
 pub use reply_to::{Buffers, FAIR_SHARE_BYTES, Item, Mailbox};
 pub use shared::Shared;
+pub use shares::{Use, most_for_one_use};
 pub use stream::Stream;
 pub use turn::give_way;
 
@@ -120,8 +122,20 @@ impl Upstream {
     /// # Errors
     ///
     /// When none can be had in time.
-    pub async fn lease(&self, key: PoolKey) -> Result<Lease, OpenFailure> {
-        Lease::acquire(Rc::clone(&self.pool), key).await
+    pub async fn lease(&self, key: PoolKey, purpose: Use) -> Result<Lease, OpenFailure> {
+        Lease::acquire(Rc::clone(&self.pool), key, purpose).await
+    }
+
+    /// Whether a connection could be lent without waiting for other sessions.
+    #[must_use]
+    pub fn lends_at_once(&self, purpose: Use) -> bool {
+        self.pool.has_room_for(purpose)
+    }
+
+    /// Whether any session waits for a connection.
+    #[must_use]
+    pub fn lease_is_waited_for(&self) -> bool {
+        self.pool.is_waited_for()
     }
 
     /// Moves everything to connections made with the identity and password now in force. Nothing in

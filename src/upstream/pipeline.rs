@@ -11,6 +11,9 @@ use bytes::{Buf, BytesMut};
 use crate::resp::{ReplyError, ReplyScanner};
 use crate::traffic::{Loss, Ticket};
 
+/// Bytes of a reply that make a slow reader of it hold up others.
+const LARGE_BYTES: usize = 64 * 1024;
+
 /// One request in line.
 #[derive(Debug)]
 struct Entry<W> {
@@ -69,6 +72,8 @@ pub struct Pipeline<W> {
     scanner: ReplyScanner,
     /// Some of the reply in progress has been handed out.
     begun: bool,
+    /// Bytes of it that have come.
+    begun_bytes: usize,
 }
 
 impl<W> Default for Pipeline<W> {
@@ -79,6 +84,7 @@ impl<W> Default for Pipeline<W> {
             line: VecDeque::new(),
             scanner: ReplyScanner::default(),
             begun: false,
+            begun_bytes: 0,
         }
     }
 }
@@ -157,9 +163,10 @@ impl<W> Pipeline<W> {
         debug_assert!(self.written <= self.bytes.len());
     }
 
-    /// Whose reply has come in part.
+    /// Whose large reply has come in part.
     pub fn reader(&self) -> Option<&W> {
-        self.line.front().filter(|entry| self.begun && !entry.abandoned).map(|entry| &entry.owner)
+        let large = self.begun && self.begun_bytes >= LARGE_BYTES;
+        self.line.front().filter(|entry| large && !entry.abandoned).map(|entry| &entry.owner)
     }
 
     /// Everybody in line.
@@ -216,6 +223,7 @@ impl<W> Pipeline<W> {
                 });
             }
             self.begun = !advance.done;
+            self.begun_bytes = if advance.done { 0 } else { self.begun_bytes + piece.len() };
             if advance.done {
                 self.retire_front();
             }
@@ -279,6 +287,7 @@ impl<W> Pipeline<W> {
         }
         self.written = 0;
         self.begun = false;
+        self.begun_bytes = 0;
         self.scanner = ReplyScanner::default();
         again
     }

@@ -3,15 +3,16 @@
 //! Owns: [`Pool`] and the task that keeps it warm. Never knows: what they are lent for.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, oneshot};
 
 use super::dial::Link;
 use super::env::Env;
+use super::shares::{Shares, Use};
 use crate::base::clock;
 use crate::resp::Protocol;
 use crate::traffic::{Loss, OpenFailure, PoolKey};
@@ -23,12 +24,42 @@ struct Idle {
     checked: Instant,
 }
 
+/// The right to one pinned connection; dropped, it is free for the next.
+#[derive(Debug)]
+pub(super) struct Permit {
+    pool: Rc<Pool>,
+    purpose: Use,
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.pool.shares.borrow_mut().give_back(self.purpose);
+        self.pool.grant();
+    }
+}
+
+/// A place in the line for a connection, while its owner waits.
+struct Place<'a> {
+    pool: &'a Pool,
+    purpose: Use,
+    number: u64,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.pool.shares.borrow_mut().leave(self.purpose, self.number);
+        self.pool.waiting.borrow_mut().remove(&self.number);
+    }
+}
+
 /// The pinned connections of one server.
 #[derive(Debug)]
 pub struct Pool {
     env: Rc<Env>,
     idle: RefCell<Vec<Idle>>,
-    permits: Arc<Semaphore>,
+    shares: RefCell<Shares>,
+    /// Where those who wait are given theirs, by their number in `shares`.
+    waiting: RefCell<HashMap<u64, oneshot::Sender<Permit>>>,
     leased: Cell<usize>,
     last_key: Cell<PoolKey>,
     /// Told when fewer than `min_idle` are left.
@@ -37,23 +68,53 @@ pub struct Pool {
 
 impl Pool {
     pub(super) fn new(env: Rc<Env>) -> Rc<Self> {
-        let permits = Arc::new(Semaphore::new(env.settings.pool.max_connections));
+        let settings = &env.settings.pool;
+        let shares = RefCell::new(Shares::new(settings.max_connections, settings.mode));
         let last_key = Cell::new(PoolKey { protocol: Protocol::Resp2, database: 0 });
         Rc::new(Self {
             env,
             idle: RefCell::default(),
-            permits,
+            shares,
+            waiting: RefCell::default(),
             leased: Cell::new(0),
             last_key,
             drained: Notify::new(),
         })
     }
 
-    /// The right to one more connection, once there are fewer than `max_connections`.
-    pub(super) async fn permit(&self) -> Option<OwnedSemaphorePermit> {
+    /// The right to one more connection for this use, once it has room among `max_connections`.
+    pub(super) async fn permit(self: &Rc<Self>, purpose: Use) -> Option<Permit> {
+        if self.shares.borrow_mut().take(purpose) {
+            return Some(Permit { pool: Rc::clone(self), purpose });
+        }
+        let (sender, receiver) = oneshot::channel();
+        let number = self.shares.borrow_mut().wait(purpose);
+        self.waiting.borrow_mut().insert(number, sender);
+        let _place = Place { pool: self, purpose, number };
         let wait = self.env.settings.pool.acquire_timeout;
-        let acquired = tokio::time::timeout(wait, Arc::clone(&self.permits).acquire_owned()).await;
-        acquired.ok()?.ok()
+        tokio::time::timeout(wait, receiver).await.ok()?.ok()
+    }
+
+    /// Whether a connection for this use could be had without waiting for others.
+    pub(super) fn has_room_for(&self, purpose: Use) -> bool {
+        self.shares.borrow().is_free_for(purpose)
+    }
+
+    /// Whether anybody waits for a connection.
+    pub(super) fn is_waited_for(&self) -> bool {
+        self.shares.borrow().is_waited_for()
+    }
+
+    /// Gives what is free to those who wait.
+    fn grant(self: &Rc<Self>) {
+        loop {
+            let granted = self.shares.borrow_mut().grant();
+            let Some((purpose, number)) = granted else { return };
+            let permit = Permit { pool: Rc::clone(self), purpose };
+            let sender = self.waiting.borrow_mut().remove(&number);
+            // One who has just gone does not take it: dropped, it is free for the next.
+            drop(sender.map(|sender| sender.send(permit)));
+        }
     }
 
     /// An idle connection or a new one.
@@ -75,6 +136,10 @@ impl Pool {
         if self.spares(self.last_key.get()) < self.env.settings.pool.min_idle {
             self.drained.notify_one();
         }
+    }
+
+    fn has_room(&self) -> bool {
+        self.shares.borrow().taken() < self.env.settings.pool.max_connections
     }
 
     fn spares(&self, key: PoolKey) -> usize {
@@ -143,7 +208,7 @@ impl Pool {
             self.check_idle().await;
             let key = self.last_key.get();
             let idle = self.spares(key);
-            if idle < settings.min_idle && self.permits.available_permits() > 0 {
+            if idle < settings.min_idle && self.has_room() {
                 match self.env.dial(key).await {
                     Ok(link) => {
                         self.put(link);

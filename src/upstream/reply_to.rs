@@ -56,6 +56,12 @@ impl Buffers {
         self.cap.set(cap);
     }
 
+    /// Whether less than half of the cap is used, so that one holder may keep more than it must.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.used.get() < self.cap.get() / 2
+    }
+
     /// Replaces one holder's share of `before` bytes by `after`. Returns whether all is within the cap.
     pub fn adjust(&self, before: usize, after: usize) -> bool {
         let used = (self.used.get() + after).saturating_sub(before);

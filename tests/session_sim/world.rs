@@ -128,6 +128,7 @@ impl World {
             dedicated: self.shape.dedicated,
             valkey: false,
             has_lease: client.lease.is_some(),
+            lends_at_once: !client.pending.len().is_multiple_of(3),
             now: self.now,
             unix_ms: 0,
             epoch: 0,

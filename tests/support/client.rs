@@ -125,6 +125,11 @@ impl Client {
         self.writer = Some(std::thread::spawn(move || drop(stream.write_all(&bytes))));
     }
 
+    /// Whether the peer's system has taken everything that was sent.
+    pub fn has_sent(&self) -> bool {
+        self.writer.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
     pub fn send(&mut self, words: &[&str]) {
         let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
         self.send_raw(&encode(&words));

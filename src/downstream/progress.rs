@@ -1,0 +1,103 @@
+//! How fast bytes move in one direction of a connection, and since when they do not.
+//!
+//! Owns: [`Progress`]. Never knows: sockets, clocks, whose bytes they are.
+
+use std::time::{Duration, Instant};
+
+/// Bytes below which a whole time limit counts as one without progress.
+const STEP_BYTES: usize = 16 * 1024;
+/// A peer that takes nothing for this long may be busy with sending.
+const QUIET: Duration = Duration::from_millis(50);
+
+/// The movement of bytes for which somebody waits; without any that wait it measures nothing.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    marks: Option<Marks>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Marks {
+    /// When the last [`STEP_BYTES`] were complete, or waiting began.
+    step: Instant,
+    /// When the last byte moved, or waiting began.
+    byte: Instant,
+    /// Bytes since `step`.
+    moved: usize,
+}
+
+impl Progress {
+    /// There are bytes that wait; measures from here unless it does already.
+    pub(super) const fn begin(&mut self, now: Instant) {
+        if self.marks.is_none() {
+            self.marks = Some(Marks { step: now, byte: now, moved: 0 });
+        }
+    }
+
+    /// No byte waits any more.
+    pub(super) const fn end(&mut self) {
+        self.marks = None;
+    }
+
+    /// This many bytes have moved.
+    pub(super) const fn note(&mut self, bytes: usize, now: Instant) {
+        let Some(marks) = &mut self.marks else { return };
+        if bytes == 0 {
+            return;
+        }
+        marks.byte = now;
+        marks.moved = marks.moved.saturating_add(bytes);
+        if marks.moved >= STEP_BYTES {
+            (marks.step, marks.moved) = (now, 0);
+        }
+    }
+
+    pub(super) const fn is_measured(&self) -> bool {
+        self.marks.is_some()
+    }
+
+    /// When there will have been no progress for `limit`.
+    pub(super) fn deadline(&self, limit: Duration) -> Option<Instant> {
+        self.marks.map(|marks| marks.step + limit)
+    }
+
+    /// When the peer will have taken nothing for so long that it may be busy with sending.
+    pub(super) fn quiet_at(&self) -> Option<Instant> {
+        self.marks.map(|marks| marks.byte + QUIET)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(30);
+
+    #[test]
+    fn progress_is_measured_only_while_bytes_wait() {
+        let now = crate::base::clock::now();
+        let mut progress = Progress::default();
+        progress.note(STEP_BYTES, now);
+        assert!(!progress.is_measured() && progress.deadline(LIMIT).is_none());
+        progress.begin(now);
+        progress.begin(now + QUIET);
+        assert_eq!(progress.deadline(LIMIT), Some(now + LIMIT), "a second beginning is none");
+        progress.end();
+        assert!(progress.deadline(LIMIT).is_none() && progress.quiet_at().is_none());
+    }
+
+    #[test]
+    fn progress_of_single_bytes_is_none() {
+        let start = crate::base::clock::now();
+        let mut progress = Progress::default();
+        progress.begin(start);
+        let mut now = start;
+        for _ in 0..100 {
+            now += QUIET;
+            progress.note(1, now);
+        }
+        assert_eq!(progress.deadline(LIMIT), Some(start + LIMIT));
+        assert_eq!(progress.quiet_at(), Some(now + QUIET), "but it is not quiet");
+        progress.note(STEP_BYTES, now);
+        assert_eq!(progress.deadline(LIMIT), Some(now + LIMIT));
+    }
+}

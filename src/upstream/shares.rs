@@ -1,0 +1,184 @@
+//! How pinned connections are shared out among what they are used for, so that no use takes them all.
+//!
+//! Owns: [`Use`], [`Shares`]. Never knows: connections, clocks, tasks.
+
+use std::collections::BTreeSet;
+
+use crate::config::PoolMode;
+
+/// What a pinned connection is used for, as far as one use must leave room for the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// WATCH, a transaction, any other state of a connection.
+    State,
+    /// A command that blocks.
+    Block,
+    /// Subscriptions, MONITOR.
+    Listen,
+    /// A large value.
+    Large,
+}
+
+const USES: usize = 4;
+/// Below this many connections none is reserved: each use may take them all.
+const SHARED_OUT_MIN: usize = 8;
+/// Each use has this part of all connections to itself.
+const RESERVE_PART: usize = 16;
+
+/// How many of all pinned connections one use may have.
+#[must_use]
+pub const fn most_for_one_use(max: usize) -> usize {
+    max - (USES - 1) * reserve(max)
+}
+
+/// Connections that each use finds free, whatever the others have taken.
+const fn reserve(max: usize) -> usize {
+    if max >= SHARED_OUT_MIN { max.div_ceil(RESERVE_PART) } else { 0 }
+}
+
+/// Who has a connection and who waits for one.
+#[derive(Debug)]
+pub(super) struct Shares {
+    max: usize,
+    /// Connections that each use finds free, whatever the others have taken.
+    reserve: usize,
+    taken: [usize; USES],
+    /// Those who wait, by number: the lowest came first.
+    line: [BTreeSet<u64>; USES],
+    next: u64,
+}
+
+impl Shares {
+    /// In session mode a connection serves every use in turn, so nothing is reserved.
+    pub(super) const fn new(max: usize, mode: PoolMode) -> Self {
+        let reserve = if matches!(mode, PoolMode::Shared) { reserve(max) } else { 0 };
+        debug_assert!(reserve * USES <= max, "the reserves fit");
+        let line = [const { BTreeSet::new() }; USES];
+        Self { max, reserve, taken: [0; USES], line, next: 0 }
+    }
+
+    pub(super) fn taken(&self) -> usize {
+        self.taken.iter().sum()
+    }
+
+    /// Whether one may be taken at once, without passing anybody who waits.
+    pub(super) fn is_free_for(&self, purpose: Use) -> bool {
+        self.line[purpose as usize].is_empty() && self.fits(purpose)
+    }
+
+    fn fits(&self, purpose: Use) -> bool {
+        let others = (0..USES).filter(|other| *other != purpose as usize);
+        let kept: usize = others.map(|other| self.reserve.saturating_sub(self.taken[other])).sum();
+        self.taken() + kept < self.max
+    }
+
+    /// Takes one, if it is free.
+    pub(super) fn take(&mut self, purpose: Use) -> bool {
+        let free = self.is_free_for(purpose);
+        self.taken[purpose as usize] += usize::from(free);
+        debug_assert!(self.taken() <= self.max, "no more than there are");
+        free
+    }
+
+    /// The last place in the line; its number.
+    pub(super) fn wait(&mut self, purpose: Use) -> u64 {
+        let number = self.next;
+        self.next += 1;
+        self.line[purpose as usize].insert(number);
+        number
+    }
+
+    /// Whoever has this number waits no longer.
+    pub(super) fn leave(&mut self, purpose: Use, number: u64) {
+        self.line[purpose as usize].remove(&number);
+    }
+
+    /// A connection is free again. [`Self::grant`] says who gets it.
+    pub(super) fn give_back(&mut self, purpose: Use) {
+        debug_assert!(self.taken[purpose as usize] > 0, "only what was taken is given back");
+        let taken = &mut self.taken[purpose as usize];
+        *taken = taken.saturating_sub(1);
+    }
+
+    /// Takes one for the first of those who wait and may have one.
+    pub(super) fn grant(&mut self) -> Option<(Use, u64)> {
+        const ALL: [Use; USES] = [Use::State, Use::Block, Use::Listen, Use::Large];
+        let first = |purpose: Use| {
+            let number = self.line[purpose as usize].first()?;
+            self.fits(purpose).then_some((purpose, *number))
+        };
+        let (purpose, number) =
+            ALL.into_iter().filter_map(first).min_by_key(|(_, number)| *number)?;
+        self.leave(purpose, number);
+        self.taken[purpose as usize] += 1;
+        Some((purpose, number))
+    }
+
+    /// Whether anybody waits.
+    pub(super) fn is_waited_for(&self) -> bool {
+        self.line.iter().any(|line| !line.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shares(max: usize) -> Shares {
+        Shares::new(max, PoolMode::Shared)
+    }
+
+    fn take_all(shares: &mut Shares, purpose: Use) -> usize {
+        (0..).take_while(|_| shares.take(purpose)).count()
+    }
+
+    #[test]
+    fn one_use_leaves_each_other_its_reserve() {
+        for (max, most) in [(256, 208), (16, 13), (9, 6), (8, 5)] {
+            let mut shares = shares(max);
+            assert_eq!(take_all(&mut shares, Use::Listen), most, "of {max}");
+            assert_eq!(most_for_one_use(max), most);
+            for other in [Use::State, Use::Block, Use::Large] {
+                assert!(shares.is_free_for(other) && shares.take(other), "{other:?} of {max}");
+            }
+            while shares.take(Use::State) || shares.take(Use::Block) || shares.take(Use::Large) {}
+            assert_eq!(shares.taken(), max, "nothing is left unused by those who may");
+        }
+    }
+
+    #[test]
+    fn few_connections_or_those_of_sessions_are_not_shared_out() {
+        assert_eq!(take_all(&mut shares(7), Use::Block), 7);
+        assert_eq!(take_all(&mut Shares::new(256, PoolMode::Session), Use::State), 256);
+    }
+
+    #[test]
+    fn a_use_below_its_reserve_keeps_only_the_rest_from_others() {
+        let mut shares = shares(16);
+        assert!(shares.take(Use::Block), "its reserve is used");
+        assert_eq!(take_all(&mut shares, Use::Large), 13);
+        assert!(!shares.is_free_for(Use::Block) && shares.is_free_for(Use::State));
+    }
+
+    #[test]
+    fn those_who_wait_are_served_in_their_order_as_far_as_their_use_has_room() {
+        let mut shares = shares(8);
+        assert_eq!(take_all(&mut shares, Use::Block), 5);
+        let (a, b) = (shares.wait(Use::Block), shares.wait(Use::Block));
+        assert_eq!(shares.grant(), None);
+        assert!(shares.is_waited_for());
+        assert_eq!(take_all(&mut shares, Use::State), 1, "others do not wait behind them");
+        assert_eq!(take_all(&mut shares, Use::Large), 1);
+        let c = shares.wait(Use::Large);
+        shares.give_back(Use::Block);
+        assert_eq!(shares.grant(), Some((Use::Block, a)));
+        assert_eq!(shares.grant(), None);
+        shares.leave(Use::Block, b);
+        shares.give_back(Use::Block);
+        assert_eq!(shares.grant(), Some((Use::Large, c)));
+        assert!(!shares.is_waited_for());
+        let d = shares.wait(Use::State);
+        assert!(!shares.take(Use::State), "nobody passes one who waits");
+        shares.leave(Use::State, d);
+    }
+}

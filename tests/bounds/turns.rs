@@ -1,0 +1,83 @@
+//! Pinned connections are shared out: what one use holds, the others do without.
+//!
+//! Owns: the cases. Never knows: how many connections each use has.
+
+use super::*;
+
+/// All the pinned connections that this use can have are taken.
+fn take_all(proxy: &Proxy, words: &[&str], count: usize) -> Vec<Client> {
+    let mut clients: Vec<Client> = (0..count).map(|_| proxy.client()).collect();
+    for client in &mut clients {
+        client.send(words);
+    }
+    clients
+}
+
+#[test]
+fn one_use_of_pinned_connections_leaves_room_for_the_others() {
+    let large = filler(100 * KIB);
+    let hold: [&[&str]; 4] =
+        [&["BLPOP", "q", "0"], &["SUBSCRIBE", "news"], &["WATCH", "k"], &["MONITOR"]];
+    for words_of_hold in hold {
+        let server = Server::mutual_tls(Brand::Redis);
+        let pool = "[upstream.pool]\nmax_connections = 8\nacquire_timeout = \"300ms\"";
+        let proxy = Proxy::before(&server, pool);
+        let holders = take_all(&proxy, words_of_hold, 12);
+        proxy.await_metric("respgate_upstream_connections{state=\"pinned_leased\"}", |n| n >= 5.0);
+        let mut client = proxy.client();
+        if words_of_hold[0] != "WATCH" {
+            assert_eq!(client.ask(&["WATCH", "k"]), b"+OK\r\n", "{words_of_hold:?}");
+            assert_eq!(client.ask(&["UNWATCH"]), b"+OK\r\n");
+        }
+        if words_of_hold[0] != "BLPOP" {
+            assert_eq!(client.ask(&["BLPOP", "other", "0.01"]), b"*-1\r\n", "{words_of_hold:?}");
+        }
+        client.send_raw(&words(&["SET", "large"], &large));
+        expect(&mut client, b"+OK\r\n");
+        if words_of_hold[0] != "SUBSCRIBE" && words_of_hold[0] != "MONITOR" {
+            assert!(client.ask(&["SUBSCRIBE", "c"]).starts_with(b"*3"), "{words_of_hold:?}");
+        }
+        drop(holders);
+    }
+}
+
+/// After a large reply a session prefers a connection of its own, but small commands do without one.
+#[test]
+fn a_small_command_does_not_need_a_pinned_connection() {
+    for max in [2, 8] {
+        let server = Server::mutual_tls(Brand::Redis);
+        let pool = format!("[upstream.pool]\nmax_connections = {max}\nacquire_timeout = \"300ms\"");
+        let proxy = Proxy::before(&server, &pool);
+        let mut observer = server.observer();
+        observer.ask(&["SETRANGE", "large", "99999", "x"]);
+        observer.ask(&["SET", "small", "1"]);
+        let holders = take_all(&proxy, &["BLPOP", "q", "0"], max);
+        let others = take_all(&proxy, &["WATCH", "k"], max);
+        let most = take_all(&proxy, &["SUBSCRIBE", "c"], max);
+        let large: Vec<Client> = (0..2)
+            .map(|_| {
+                let mut client = proxy.client();
+                client.send_raw(&words(&["SET", "x"], &filler(100 * KIB))[..80 * KIB]);
+                client
+            })
+            .collect();
+        proxy.await_metric("respgate_upstream_connections{state=\"pinned_leased\"}", |n| {
+            n + 0.1 >= f64::from(u8::try_from(max).unwrap())
+        });
+        let mut client = proxy.client();
+        for _ in 0..3 {
+            assert_eq!(client.ask(&["GET", "large"]).len(), 100_011);
+            assert_eq!(client.ask(&["GET", "small"]), b"$1\r\n1\r\n");
+            assert_eq!(client.ask(&["SELECT", "1"]), b"+OK\r\n");
+            assert_eq!(client.ask(&["SELECT", "0"]), b"+OK\r\n");
+            for (words, reply) in [
+                (&["MULTI"][..], &b"+OK\r\n"[..]),
+                (&["GET", "small"], b"+QUEUED\r\n"),
+                (&["EXEC"], b"*1\r\n$1\r\n1\r\n"),
+            ] {
+                assert_eq!(client.ask(words), reply);
+            }
+        }
+        drop((holders, others, most, large));
+    }
+}
