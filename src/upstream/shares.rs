@@ -19,6 +19,7 @@ pub enum Use {
     Large,
 }
 
+const ALL: [Use; USES] = [Use::State, Use::Block, Use::Listen, Use::Large];
 const USES: usize = 4;
 /// Below this many connections none is reserved: each use may take them all.
 const SHARED_OUT_MIN: usize = 8;
@@ -36,46 +37,73 @@ const fn reserve(max: usize) -> usize {
     if max >= SHARED_OUT_MIN { max.div_ceil(RESERVE_PART) } else { 0 }
 }
 
+/// What one use has taken, and who waits for more.
+#[derive(Debug, Default)]
+struct Share {
+    taken: usize,
+    /// Those who wait, by number: the lowest came first.
+    line: BTreeSet<u64>,
+}
+
 /// Who has a connection and who waits for one.
 #[derive(Debug)]
 pub(super) struct Shares {
     max: usize,
-    /// Connections that each use finds free, whatever the others have taken.
     reserve: usize,
-    taken: [usize; USES],
-    /// Those who wait, by number: the lowest came first.
-    line: [BTreeSet<u64>; USES],
+    state: Share,
+    block: Share,
+    listen: Share,
+    large: Share,
     next: u64,
 }
 
 impl Shares {
     /// In session mode a connection serves every use in turn, so nothing is reserved.
-    pub(super) const fn new(max: usize, mode: PoolMode) -> Self {
-        let reserve = if matches!(mode, PoolMode::Shared) { reserve(max) } else { 0 };
+    pub(super) fn new(max: usize, mode: PoolMode) -> Self {
+        let reserve = if mode == PoolMode::Shared { reserve(max) } else { 0 };
         debug_assert!(reserve * USES <= max, "the reserves fit");
-        let line = [const { BTreeSet::new() }; USES];
-        Self { max, reserve, taken: [0; USES], line, next: 0 }
+        let [state, block, listen, large] = std::array::from_fn(|_| Share::default());
+        Self { max, reserve, state, block, listen, large, next: 0 }
+    }
+
+    const fn of(&self, purpose: Use) -> &Share {
+        match purpose {
+            Use::State => &self.state,
+            Use::Block => &self.block,
+            Use::Listen => &self.listen,
+            Use::Large => &self.large,
+        }
+    }
+
+    const fn of_mut(&mut self, purpose: Use) -> &mut Share {
+        match purpose {
+            Use::State => &mut self.state,
+            Use::Block => &mut self.block,
+            Use::Listen => &mut self.listen,
+            Use::Large => &mut self.large,
+        }
     }
 
     pub(super) fn taken(&self) -> usize {
-        self.taken.iter().sum()
+        ALL.iter().map(|purpose| self.of(*purpose).taken).sum()
     }
 
     /// Whether one may be taken at once, without passing anybody who waits.
     pub(super) fn is_free_for(&self, purpose: Use) -> bool {
-        self.line[purpose as usize].is_empty() && self.fits(purpose)
+        self.of(purpose).line.is_empty() && self.fits(purpose)
     }
 
     fn fits(&self, purpose: Use) -> bool {
-        let others = (0..USES).filter(|other| *other != purpose as usize);
-        let kept: usize = others.map(|other| self.reserve.saturating_sub(self.taken[other])).sum();
+        let others = ALL.iter().filter(|other| **other != purpose);
+        let kept: usize =
+            others.map(|other| self.reserve.saturating_sub(self.of(*other).taken)).sum();
         self.taken() + kept < self.max
     }
 
     /// Takes one, if it is free.
     pub(super) fn take(&mut self, purpose: Use) -> bool {
         let free = self.is_free_for(purpose);
-        self.taken[purpose as usize] += usize::from(free);
+        self.of_mut(purpose).taken += usize::from(free);
         debug_assert!(self.taken() <= self.max, "no more than there are");
         free
     }
@@ -84,39 +112,38 @@ impl Shares {
     pub(super) fn wait(&mut self, purpose: Use) -> u64 {
         let number = self.next;
         self.next += 1;
-        self.line[purpose as usize].insert(number);
+        self.of_mut(purpose).line.insert(number);
         number
     }
 
-    /// Whoever has this number waits no longer.
+    /// The owner of this number waits no longer.
     pub(super) fn leave(&mut self, purpose: Use, number: u64) {
-        self.line[purpose as usize].remove(&number);
+        self.of_mut(purpose).line.remove(&number);
     }
 
     /// A connection is free again. [`Self::grant`] says who gets it.
     pub(super) fn give_back(&mut self, purpose: Use) {
-        debug_assert!(self.taken[purpose as usize] > 0, "only what was taken is given back");
-        let taken = &mut self.taken[purpose as usize];
-        *taken = taken.saturating_sub(1);
+        let share = self.of_mut(purpose);
+        debug_assert!(share.taken > 0, "only what was taken is given back");
+        share.taken = share.taken.saturating_sub(1);
     }
 
     /// Takes one for the first of those who wait and may have one.
     pub(super) fn grant(&mut self) -> Option<(Use, u64)> {
-        const ALL: [Use; USES] = [Use::State, Use::Block, Use::Listen, Use::Large];
-        let first = |purpose: Use| {
-            let number = self.line[purpose as usize].first()?;
-            self.fits(purpose).then_some((purpose, *number))
+        let first = |purpose: &Use| {
+            let number = self.of(*purpose).line.first()?;
+            self.fits(*purpose).then_some((*purpose, *number))
         };
-        let (purpose, number) =
-            ALL.into_iter().filter_map(first).min_by_key(|(_, number)| *number)?;
-        self.leave(purpose, number);
-        self.taken[purpose as usize] += 1;
+        let (purpose, number) = ALL.iter().filter_map(first).min_by_key(|(_, number)| *number)?;
+        let share = self.of_mut(purpose);
+        share.line.remove(&number);
+        share.taken += 1;
         Some((purpose, number))
     }
 
     /// Whether anybody waits.
     pub(super) fn is_waited_for(&self) -> bool {
-        self.line.iter().any(|line| !line.is_empty())
+        ALL.iter().any(|purpose| !self.of(*purpose).line.is_empty())
     }
 }
 
