@@ -106,7 +106,7 @@ fn a_long_value_is_refused_and_not_kept() {
     // Nor does it come in by way of a script, which may be long itself.
     let script = format!("return redis.call('SET', KEYS[1], ARGV[1]) --{}", "x".repeat(2 * MIB));
     client.send_raw(&encode(&[&b"EVAL"[..], script.as_bytes(), b"1", b"k", &long]));
-    assert!(client.reply().starts_with(b"-ERR respgate: the request was given up"));
+    assert!(client.reply().starts_with(b"-ERR respgate: the request was aborted"));
     client.send_raw(&encode(&[&b"SCRIPT"[..], b"LOAD", script.as_bytes()]));
     assert!(client.reply().starts_with(b"$40\r\n"));
     client.send_raw(&encode(&[&b"EVAL"[..], b"return 1", b"1", b"k", &long]));

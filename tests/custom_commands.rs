@@ -117,7 +117,7 @@ fn declared_commands_are_held_to_the_rules() {
         refused(
             &mut client,
             "mod.push app1:foreign x",
-            "-NOPERM respgate: nobody says where the keys of 'mod.push' stand (rule namespace)",
+            "-NOPERM respgate: the key positions of 'mod.push' are unknown (rule namespace)",
         );
         refused(&mut client, "mod.set app1:foreign x", "-ERR unknown command 'mod.set'");
         for line in ["MULTI", "MOD.GET foreign", "EXEC"] {
@@ -190,7 +190,7 @@ fn other_rules_know_declared_commands() {
     assert_eq!(observer.ask(&["mod.get", "p:a"]), b"$1\r\n1\r\n");
     assert_eq!(observer.ask(&["TTL", "p:a"]), b":3600\r\n");
     let shown = seen(&server, || {
-        refused(&mut client, "mod.push foreign x", "-NOPERM respgate: nobody says where the keys");
+        refused(&mut client, "mod.push foreign x", "-NOPERM respgate: the key positions");
     });
     assert!(!shown.contains("foreign"), "{shown}");
 }
@@ -281,11 +281,7 @@ fn learned_commands(brand: Brand) {
         refused(&mut client, "mod.get foreign", NOKEY);
         refused(&mut client, "mod.zunion 2 app1:a foreign", NOKEY);
         refused(&mut client, "mod.zunion 3 app1:a foreign", "-ERR syntax error");
-        refused(
-            &mut client,
-            "mod.any",
-            "-NOPERM respgate: nobody says where the keys of 'mod.any'",
-        );
+        refused(&mut client, "mod.any", "-NOPERM respgate: the key positions of 'mod.any'");
         // Keys that depend on options, or cannot be told; waiting, watching, scripts.
         for line in [
             "mod.set app1:foreign x",
@@ -466,7 +462,7 @@ fn explained() {
     for (line, code, words) in [
         ("mod.get app1:a", 0, "key, read"),
         ("mod.get foreign", 1, "one of the keys"),
-        ("mod.push app1:a x", 1, "nobody says where the keys"),
+        ("mod.push app1:a x", 1, "the key positions"),
         ("mod.wait app1:a 0", 0, "a connection of its own until"),
         ("mod.unknown", 1, "unknown command"),
     ] {

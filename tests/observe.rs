@@ -76,7 +76,7 @@ fn nothing_is_refused_and_everything_is_told() {
 
     let (code, said) = respgate(&["explain", "--socket", &socket, "SET app:1 v"]);
     assert_eq!(code, 0);
-    assert!(said.contains("passes, because the rule is only observed"), "{said}");
+    assert!(said.contains("passes, because the rule is in observe mode"), "{said}");
     let (code, said) = respgate(&["explain", "--socket", &socket, "GET", "app:1"]);
     assert_eq!(code, 0);
     assert!(said.contains("because  +@read in policy.acl"), "{said}");

@@ -14,14 +14,14 @@ Examples:
     respgate check --config /etc/respgate/respgate.toml
     respgate run --config /etc/respgate/respgate.toml
 
-  Serve without a file; the application may use keys under app1: alone:
+  Serve without a file; the application can use only keys that begin with app1::
     respgate run --upstream rediss://app1@redis.example.com:6380 \\
       --cert tls.crt --key tls.key --ca ca.crt --password-file password --prefix app1:
 
   Ask which rule decides about a command:
     respgate explain --config /etc/respgate/respgate.toml 'SORT app1:list BY w_* STORE app1:s'
 
-  See it work with a throwaway server and certificates:
+  Run a demonstration with a temporary server and certificates:
     respgate demo --once
 
 Environment variables override the keys of a file, and flags override them:
@@ -29,7 +29,7 @@ Environment variables override the keys of a file, and flags override them:
     RESPGATE__UPSTREAM__POOL__MAX_CONNECTIONS=64
     RESPGATE__LISTENER__0__ADDRESS=127.0.0.1:6379
 
-Exit codes: 0 all is well, 1 the configuration is wrong, 2 the command line is wrong.\nexplain: 0 the command passes, 1 it is refused.\nacl --diff: 0 the server has the same rules, 1 others.";
+Exit codes: 0 success, 1 the configuration is invalid, 2 the command line is invalid.\nexplain: 0 the command passes, 1 it is refused.\nacl --diff: 0 the server has the same rules, 1 others.";
 
 /// A sidecar proxy: plain RESP on localhost in, policy, mutual TLS to Redis or Valkey out.
 #[derive(Debug, Parser)]
@@ -41,17 +41,17 @@ pub(super) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Serve applications until told to stop
+    /// Serve applications until SIGTERM or SIGINT
     Run(Box<Inputs>),
-    /// Say everything that is wrong with a configuration, or what it means
+    /// Validate the configuration: print all errors, or a summary
     Check {
         #[command(flatten)]
         inputs: Box<Inputs>,
-        /// Do not look at the files that the configuration names
+        /// Do not read the files that the configuration names
         #[arg(long)]
         skip_files: bool,
     },
-    /// Say what becomes of a command, and which rule decides
+    /// Show what happens to a command, and which rule decides
     Explain {
         #[command(flatten)]
         inputs: Box<Inputs>,
@@ -81,24 +81,24 @@ pub(super) enum Command {
         /// One of [policies]; without it, all that clients can have, together
         #[arg(long, value_name = "NAME", value_parser = policy_name)]
         policy: Option<String>,
-        /// Say what the server's rules lack or have besides; with a file or -, what ACL LIST said is
-        /// read from there instead of asking the server
+        /// Show the differences from the server's rules; with a file or -, the output of ACL LIST is read
+        /// from there instead of asking the server
         #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "")]
         diff: Option<String>,
     },
-    /// Show it all on this machine, with a throwaway server and certificates
+    /// Run a local demonstration with a temporary server and certificates
     Demo(DemoArguments),
     /// Print the version
     Version,
 }
 
-/// How `demo` goes.
+/// Options of `demo`.
 #[derive(Debug, Args)]
 pub(super) struct DemoArguments {
-    /// Give the tour and leave: 0 when everything was as it should be
+    /// Run the demonstration and exit: 0 when every step succeeded
     #[arg(long)]
     pub once: bool,
-    /// Leave certificates, configuration and logs behind
+    /// Keep certificates, configuration and logs
     #[arg(long)]
     pub keep: bool,
     /// The server to start: redis-server, valkey-server or a path
@@ -139,28 +139,28 @@ struct Flags {
     /// The name in the server's certificate, if it is not the host
     #[arg(long, value_name = "NAME")]
     server_name: Option<String>,
-    /// Speak to the server without TLS
+    /// Connect to the server without TLS
     #[arg(long)]
     insecure_plaintext: bool,
-    /// Who respgate is to the server
+    /// User name for the server
     #[arg(long, value_name = "NAME")]
     username: Option<String>,
-    /// File with the password for the server
+    /// File that contains the password for the server
     #[arg(long, value_name = "FILE")]
     password_file: Option<String>,
-    /// Environment variable with the password for the server
+    /// Environment variable that contains the password for the server
     #[arg(long, value_name = "NAME", conflicts_with = "password_file")]
     password_env: Option<String>,
     /// Where applications connect, as 127.0.0.1:6379 (default) or unix:/path; may be repeated
     #[arg(long, value_name = "ADDRESS")]
     listen: Vec<String>,
-    /// Let other machines connect
+    /// Allow --listen addresses that other machines can reach
     #[arg(long, requires = "listen")]
     allow_remote: bool,
     /// Allow keys and channels that begin with this, and no others
     #[arg(long, value_parser = prefix)]
     prefix: Option<String>,
-    /// Where the policy begins: default, cache, readwrite, readonly or full
+    /// Base rules of the policy: default, cache, readwrite, readonly or full
     #[arg(long, value_name = "NAME")]
     preset: Option<String>,
     /// Rules of the policy, as Redis's ACL SETUSER takes them
@@ -250,7 +250,7 @@ fn prefix(text: &str) -> Result<String, String> {
         return Err("empty".to_owned());
     }
     if text.contains(|c: char| c.is_whitespace() || c.is_control()) {
-        return Err("spaces cannot stand in an ACL pattern".to_owned());
+        return Err("an ACL pattern cannot contain spaces".to_owned());
     }
     let special = |c: char| matches!(c, '*' | '?' | '[' | '\\');
     Ok(text.chars().flat_map(|c| special(c).then_some('\\').into_iter().chain([c])).collect())
@@ -260,7 +260,7 @@ fn prefix(text: &str) -> Result<String, String> {
 fn policy_name(text: &str) -> Result<String, String> {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
     if text.is_empty() || !text.bytes().all(fits) {
-        return Err("letters, digits, - and _ make a name".to_owned());
+        return Err("a name consists of letters, digits, - and _".to_owned());
     }
     Ok(text.to_owned())
 }

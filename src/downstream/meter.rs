@@ -93,7 +93,7 @@ impl Meter {
             code = "POL-I001",
             rule = refusal.rule.label(),
             command = command.unwrap_or("other"),
-            "passed, but would be refused: the rule is only observed"
+            "would have been denied (observe mode)"
         );
     }
 

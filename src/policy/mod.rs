@@ -39,6 +39,7 @@ mod pattern;
 mod preset;
 mod rate;
 mod role;
+mod rule;
 mod script;
 mod server;
 mod shown;
@@ -58,10 +59,11 @@ pub use names::{Next, Prefix, Strip, Stripper, Sweep, Walk};
 pub use overlap::overlaps;
 pub use pattern::Pattern;
 pub use rate::{Bucket, Rate};
+pub use rule::{Rule, RuleSet};
 pub use server::{ServerRole, differences, server_rules};
 pub use shown::show;
 pub use subject::Moment;
-pub use verdict::{Refusal, Rule, RuleSet};
+pub use verdict::Refusal;
 
 use std::sync::Arc;
 

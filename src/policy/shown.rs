@@ -29,7 +29,7 @@ pub fn show(
     match &explained.verdict {
         Verdict::Passes => rows.push(("verdict", "passes".to_owned())),
         Verdict::Observed(rule, text) => {
-            rows.push(("verdict", "passes, because the rule is only observed".to_owned()));
+            rows.push(("verdict", "passes, because the rule is in observe mode".to_owned()));
             rows.push(("rule", (*rule).to_owned()));
             rows.push(("else", text.clone()));
         }

@@ -2,7 +2,8 @@
 //!
 //! Owns: [`Moment`], [`Subject`], [`Witness`]. Never knows: any rule.
 
-use super::verdict::{Cause, Refusal, Rule, RuleSet};
+use super::rule::RuleSet;
+use super::verdict::{Cause, Refusal, Rule};
 use crate::command::{KeyError, Spec};
 use crate::resp::Request;
 

@@ -3,7 +3,7 @@
 //! The server's words are those of Redis 7.0; later servers name the user (`User app has no
 //! permissions …`), which here would be a name that no client knows.
 //!
-//! Owns: [`Rule`], [`Refusal`] and every text that a policy can answer. Never knows: how the
+//! Owns: [`Refusal`] and every text that a policy can answer. Never knows: how the
 //! decision was reached.
 
 use std::time::Duration;
@@ -17,123 +17,10 @@ use crate::config::{Charset, Encoding, show_duration};
 use crate::resp::Request;
 
 use super::keyspace::Hazard;
+pub(super) use super::rule::Rule;
 
-const HIDDEN: &str = "NOPERM respgate: nobody says where the keys of '";
-const HIDDEN_INSTEAD: &str = "' stand (rule namespace); declare them in commands.custom";
-
-/// The kind of rule that refused: the label of the counter and the field of the audit log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Rule {
-    /// No such command, or no such subcommand.
-    Unknown,
-    /// Too few or too many arguments.
-    Arity,
-    /// The keys cannot be found, and not every key is allowed.
-    Syntax,
-    /// The command is denied by name, or nothing allows it.
-    Command,
-    /// The command is denied by its category.
-    Category,
-    /// A key is outside the patterns, or the command would reach such keys without naming them.
-    Namespace,
-    /// A channel is outside the patterns.
-    Channel,
-    /// A script or function that may not run.
-    Script,
-    /// Too often.
-    Rate,
-    /// Too many at once.
-    Concurrency,
-    /// A key that the rules about keys do not allow.
-    Key,
-    /// A value, or the number of them, that the rules about values do not allow.
-    Value,
-    /// A time to live that is missing or too long.
-    Ttl,
-    /// Not a refusal: the request is not all there. Collect it and ask again.
-    Incomplete,
-}
-
-impl Rule {
-    pub const ALL: [Self; 14] = [
-        Self::Unknown,
-        Self::Arity,
-        Self::Syntax,
-        Self::Command,
-        Self::Category,
-        Self::Namespace,
-        Self::Channel,
-        Self::Script,
-        Self::Rate,
-        Self::Concurrency,
-        Self::Key,
-        Self::Value,
-        Self::Ttl,
-        Self::Incomplete,
-    ];
-
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Unknown => "unknown",
-            Self::Arity => "arity",
-            Self::Syntax => "syntax",
-            Self::Command => "command",
-            Self::Category => "category",
-            Self::Namespace => "namespace",
-            Self::Channel => "channel",
-            Self::Script => "script",
-            Self::Rate => "rate",
-            Self::Concurrency => "concurrency",
-            Self::Key => "key",
-            Self::Value => "value",
-            Self::Ttl => "ttl",
-            Self::Incomplete => "incomplete",
-        }
-    }
-}
-
-/// Some of the rules.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RuleSet(u32);
-
-impl RuleSet {
-    /// Every rule that can be only observed. A request that the server itself would not understand,
-    /// or whose effect on a connection nobody knows, is refused all the same.
-    pub const OBSERVABLE: Self = {
-        let (mut bits, mut rules) = (0, Rule::ALL.as_slice());
-        while let Some((rule, rest)) = rules.split_first() {
-            if !matches!(rule, Rule::Unknown | Rule::Arity | Rule::Incomplete) {
-                bits |= 1 << *rule as u32;
-            }
-            rules = rest;
-        }
-        Self(bits)
-    };
-
-    #[must_use]
-    pub const fn has(self, rule: Rule) -> bool {
-        self.0 & (1 << rule as u32) != 0
-    }
-
-    #[must_use]
-    pub const fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
-    /// The rules of these names.
-    ///
-    /// # Errors
-    ///
-    /// With the first name that no observable rule has.
-    pub fn named<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Self, &'a str> {
-        names.into_iter().try_fold(Self::default(), |Self(bits), name| {
-            let rule = Rule::ALL.into_iter().find(|rule| rule.label() == name);
-            let rule = rule.filter(|rule| Self::OBSERVABLE.has(*rule)).ok_or(name)?;
-            Ok(Self(bits | 1 << rule as u32))
-        })
-    }
-}
+const HIDDEN: &str = "NOPERM respgate: the key positions of '";
+const HIDDEN_INSTEAD: &str = "' are unknown (rule namespace); declare them in commands.custom";
 
 /// Why a request may not pass, and enough to say so.
 #[derive(Clone, Copy, Debug)]
@@ -151,7 +38,7 @@ pub(super) enum No {
     Denied,
     /// This one may not.
     Unlisted(Script),
-    /// Nobody may change what all applications of the server use.
+    /// It would change what all applications of the server share.
     Change,
 }
 
@@ -181,7 +68,7 @@ pub(super) enum Cause {
     ReservedChannel,
     /// `CLIENT TRACKING … BCAST` over keys outside the patterns.
     Broadcast,
-    /// Nobody says where the keys of the command stand.
+    /// The key positions of the command are unknown.
     HiddenKeys,
     NotCarried,
     Script(No),
@@ -297,7 +184,14 @@ impl Refusal {
             Cause::Broadcast => put(out, &[OWN, name, BROADCAST]),
             Cause::HiddenKeys => put(out, &[HIDDEN, name, HIDDEN_INSTEAD]),
             Cause::NotCarried => {
-                put(out, &["NOPERM respgate: '", name, "' cannot pass a proxy (rule command)"]);
+                put(
+                    out,
+                    &[
+                        "NOPERM respgate: '",
+                        name,
+                        "' is not supported through respgate (rule command)",
+                    ],
+                );
             }
             Cause::Script(no) => write_script(no, name, request, out),
             Cause::Rate { wait_ms } => write_rate(wait_ms, name, out),
@@ -341,18 +235,21 @@ fn write_others(hazard: &Hazard, name: &str, out: &mut BytesMut) {
         "dbsize" | "flushdb" => {
             put(out, &["; keys.", name, " = true makes it this application's own"]);
         }
-        _ => put(out, &[", which keys.mode = \"rewrite\" permits nobody"]),
+        _ => put(out, &[", which is never allowed with keys.mode = \"rewrite\""]),
     }
 }
 
 fn write_rate(wait_ms: u32, name: &str, out: &mut BytesMut) {
-    let words = "' comes too often (rule rate); try again in ";
-    put(out, &["ERR respgate: '", name, words, &wait_ms.to_string(), " ms"]);
+    let words = "' (rule rate); retry in ";
+    put(
+        out,
+        &["ERR respgate: rate limit exceeded for '", name, words, &wait_ms.to_string(), " ms"],
+    );
 }
 
 fn write_concurrency(name: &str, out: &mut BytesMut) {
-    let words = "': too many of its kind are under way (rule concurrency); try again";
-    put(out, &["ERR respgate: '", name, words]);
+    let words = "' (rule concurrency); retry when one of them is answered";
+    put(out, &["ERR respgate: concurrency limit reached for '", name, words]);
 }
 
 /// Which script it is, where that helps to allow it.
@@ -402,7 +299,7 @@ impl ContentFault {
             }
             Self::KeyCharset(Charset::Any | Charset::Printable) => (
                 "a key of '",
-                own("has bytes besides visible ASCII", "leave out blanks, controls and accents"),
+                own("has bytes besides visible ASCII", "use printable ASCII without spaces"),
             ),
             Self::KeyDenied => {
                 ("a key of '", own("is denied", "policy.keys.deny says which names are"))
@@ -435,7 +332,7 @@ impl TtlFault {
                 "may leave a key without a time to live",
                 "use a command that says how long, as SET key value EX seconds",
             ),
-            Self::Ended => ("takes a key's time to live away", "use EXPIRE to prolong it"),
+            Self::Ended => ("removes the time to live of a key", "use EXPIRE to set a longer one"),
             Self::Inherited => (
                 "takes over the time to live of a key that may have none",
                 "use a key to which the rule applies too",
@@ -444,7 +341,9 @@ impl TtlFault {
                 "makes a key in another database, where it may have no time to live",
                 "leave out DB",
             ),
-            Self::TooLong(_) => ("asks for too long a time to live", "allowed is at most "),
+            Self::TooLong(_) => {
+                ("asks for a time to live that is too long", "the longest allowed is ")
+            }
         };
         put(out, &["NOPERM respgate: '", name, "' ", is, " (rule ttl); ", advice]);
         if let Self::TooLong(max) = self {

@@ -159,16 +159,16 @@ impl Proxy {
     }
 
     async fn leave(self, mut signals: mpsc::Receiver<Signal>) {
-        tracing::info!("leaving: serving on until the clients are gone");
+        tracing::info!("shutting down: draining clients");
         self.health.set_draining();
         self.telemetry.metrics.state.set(State::Draining);
         self.telemetry.metrics.drain_started_timestamp_seconds.set(clock::wall());
         tokio::select! {
             () = drain::wait(&self.drain, &self.telemetry.metrics) => {}
-            _ = signals.recv() => tracing::warn!("leaving at once: told so a second time"),
+            _ = signals.recv() => tracing::warn!("second signal: exiting now"),
         }
         self.data_plane.stop();
-        tracing::info!("left");
+        tracing::info!("stopped");
     }
 }
 

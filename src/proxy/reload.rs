@@ -164,12 +164,12 @@ impl Reloader {
                 outcome.doors = true;
             }
             Err(error) => {
-                tracing::warn!(code = "CMD-W002", %error, "what the server tells of its commands is not taken up");
+                tracing::warn!(code = "CMD-W002", %error, "commands reported by the server were not applied");
             }
         }
         let known = self.vocabulary.dictionary(&config.commands, true);
         for word in known.map(|known| doors::unapplied(&config, &known)).unwrap_or_default() {
-            tracing::warn!(code = "CMD-W003", %word, "a rule without effect: the server does not have the command either");
+            tracing::warn!(code = "CMD-W003", %word, "rule has no effect: the server does not know the command");
         }
         Some(outcome)
     }

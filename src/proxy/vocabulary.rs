@@ -88,7 +88,7 @@ impl Vocabulary {
         let differences = command::differences(described);
         metrics.command_table_differences.set(number(differences.len()));
         if !differences.is_empty() {
-            tracing::warn!(code = "CMD-W001", count = differences.len(), differences = %some(&differences, "; "), "the server describes commands otherwise than respgate knows them; respgate goes by what it knows");
+            tracing::warn!(code = "CMD-W001", count = differences.len(), differences = %some(&differences, "; "), "the server's COMMAND reply differs from respgate's table; the table is used");
         }
         let mut learned = command::learn(described);
         learned.definitions.truncate(LEARNED_MAX);

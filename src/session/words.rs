@@ -29,14 +29,14 @@ pub(super) const WATCH_INSIDE: &str = "ERR WATCH inside MULTI is not allowed";
 pub(super) const EXECABORT: &str = "EXECABORT Transaction discarded because of previous errors.";
 pub(super) const EXECABORT_BECAUSE: &str = "EXECABORT Transaction discarded because of: ";
 pub(super) const MULTI_TOO_LARGE: &str = "ERR respgate: the transaction is larger than limits.max_transaction; send it in smaller parts or raise the limit";
-pub(super) const MULTI_DENIED: &str = "NOPERM this user has no permissions to run the 'multi' command (respgate's user at the server: give it +@transaction there)";
-pub(super) const MULTI_REFUSED: &str = "ERR respgate: the server refused MULTI, so the queued commands ran one by one; give respgate's user there +@transaction";
+pub(super) const MULTI_DENIED: &str = "NOPERM this user has no permissions to run the 'multi' command (grant +@transaction to respgate's server user)";
+pub(super) const MULTI_REFUSED: &str = "ERR respgate: the server refused MULTI, so the queued commands ran without a transaction; grant +@transaction to respgate's server user";
 
 pub(super) const TRACKING_REDIRECT: &str = "ERR respgate: CLIENT TRACKING with REDIRECT is not available through respgate; use RESP3, where invalidations arrive on the same connection";
-pub(super) const PREFIX_CHANGED: &str = "ERR respgate: keys.prefix has changed while SUBSCRIBE or CLIENT TRACKING is in force; connect anew";
+pub(super) const PREFIX_CHANGED: &str = "ERR respgate: keys.prefix has changed while SUBSCRIBE or CLIENT TRACKING is in force; connect again";
 pub(super) const NOT_IN_MULTI_HERE: &str =
     "ERR respgate: this command inside MULTI is not available through respgate";
-pub(super) const NEVER: &str = "ERR respgate: this command speaks a replication or debugging stream and cannot pass through a proxy; connect to the server itself";
+pub(super) const NEVER: &str = "ERR respgate: this command starts a replication or debugging stream, which is not supported through respgate; connect to the server directly";
 pub(super) const CLIENT_KILL: &str = "ERR respgate: CLIENT KILL is not available through respgate, because upstream connections carry other clients too";
 pub(super) const CLIENT_UNBLOCK: &str = "ERR respgate: CLIENT UNBLOCK is not available through respgate; close the blocked client instead";
 pub(super) const NO_CLUSTER: &str = "ERR This instance has cluster support disabled";
@@ -64,7 +64,7 @@ pub(super) fn too_long(length: u64, limit: u64) -> String {
     )
 }
 
-/// What a client hears when its request gets no reply from the server.
+/// The error for a request that gets no reply from the server.
 pub(super) fn loss(loss: Loss) -> String {
     match loss {
         Loss::Unavailable(why) => format!(
@@ -75,7 +75,7 @@ pub(super) fn loss(loss: Loss) -> String {
             "ERR respgate: upstream connection lost, outcome unknown; the command may have been executed".to_owned()
         }
         Loss::Abandoned => {
-            "ERR respgate: the request was given up before it was whole, because an argument is larger than limits.max_bulk or policy.values.max_bytes, its framing is broken, or no more of it came for upstream.pool.command_timeout; it was not executed".to_owned()
+            "ERR respgate: the request was aborted: an argument exceeds limits.max_bulk or policy.values.max_bytes, its framing is invalid, or no more of it arrived within upstream.pool.command_timeout; it was not executed".to_owned()
         }
         Loss::MultiRefused => MULTI_REFUSED.to_owned(),
         Loss::TimedOut => {

@@ -130,8 +130,8 @@ fn no_element_is_popped_for_nobody() {
     }
 }
 
-const REFUSED: &str = "-ERR respgate: the server refused MULTI, so the queued commands ran one by one; \
-     give respgate's user there +@transaction";
+const REFUSED: &str = "-ERR respgate: the server refused MULTI, so the queued commands ran without a \
+     transaction; grant +@transaction to respgate's server user";
 
 /// A transaction of `SET k` under a watch, or none.
 fn transact(client: &mut Client, watch: bool) -> String {
@@ -144,7 +144,7 @@ fn transact(client: &mut Client, watch: bool) -> String {
 }
 
 const DENIED: &str = "-NOPERM this user has no permissions to run the 'multi' command \
-     (respgate's user at the server: give it +@transaction there)";
+     (grant +@transaction to respgate's server user)";
 
 /// What the client queues is not even queued, as with the server itself, until the rules are others.
 #[test]

@@ -58,8 +58,8 @@ fn keys() {
     let denied = |name: &str| {
         format!("a key of '{name}' is denied (rule key); policy.keys.deny says which names are")
     };
-    let charset = "a key of 'get' has bytes besides visible ASCII (rule key); leave out blanks, \
-                   controls and accents";
+    let charset = "a key of 'get' has bytes besides visible ASCII (rule key); use printable \
+                   ASCII without spaces";
     check(
         &policy,
         &[

@@ -222,14 +222,14 @@ fn refusals() {
     };
     let ended = |name: &str| {
         format!(
-            "NOPERM respgate: '{name}' takes a key's time to live away (rule ttl); use EXPIRE to \
-             prolong it"
+            "NOPERM respgate: '{name}' removes the time to live of a key (rule ttl); use EXPIRE \
+             to set a longer one"
         )
     };
     let long = |name: &str| {
         format!(
-            "NOPERM respgate: '{name}' asks for too long a time to live (rule ttl); allowed is at \
-             most 1h"
+            "NOPERM respgate: '{name}' asks for a time to live that is too long (rule ttl); the \
+             longest allowed is 1h"
         )
     };
     check(
