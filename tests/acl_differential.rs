@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::BytesMut;
 use respgate::command::{self, KeyKind, Lookup, Spec, lookup};
-use respgate::config::Rules;
+use respgate::config::{Rules, ScriptMode, ScriptRules};
 use respgate::policy::{Pattern, Policy, Scratch, compile};
 use respgate::resp::RequestBuf;
 use support::client::{Client, encode};
@@ -261,7 +261,8 @@ fn set_user(client: &mut Client, rules: &str) -> bool {
 }
 
 fn policy(acl: &str) -> Option<Policy> {
-    compile(&Rules { acl: Some(acl.to_owned()), ..Rules::default() }).ok()
+    let scripts = ScriptRules { mode: Some(ScriptMode::DeclaredKeys), ..ScriptRules::default() };
+    compile(&Rules { acl: Some(acl.to_owned()), scripts, ..Rules::default() }).ok()
 }
 
 fn judge(policy: &Policy, words: &[Vec<u8>], scratch: &mut Scratch) -> Option<String> {

@@ -231,11 +231,10 @@ fn check_says_which_scripts_run_and_how_often_commands_do() {
     assert_eq!((code, err.as_str()), (0, ""));
     let lines: Vec<&str> = out.lines().map(str::trim).collect();
     let listed = format!(
-        "listed: scripts: 1 by SHA-1, files in {}, functions f g",
+        "listed: scripts: 1 by SHA-1, files in {}, functions f g; what they do inside is not seen",
         directory.path().display()
     );
     for line in [
-        "scripts: none",
         "limit on @write -ping: 1000 in 1s, 50 in a burst, all clients together; what is beyond waits, \
          at most 1s",
         "limit on keys: 5 in 1h, 1 at once, each client; what is beyond is refused",
@@ -244,7 +243,45 @@ fn check_says_which_scripts_run_and_how_often_commands_do() {
     ] {
         assert!(lines.contains(&line), "{line}\n{out}");
     }
-    assert!(!out.contains("open: scripts") && !out.contains("open: limit"), "{out}");
+    let open = "open: scripts: declared-keys: keys and commands inside a script are not seen";
+    assert!(out.contains(open) && !out.contains("open: limit"), "{out}");
+}
+
+/// What a policy lets through, and that it refuses nothing, is said.
+#[test]
+fn check_says_what_a_policy_does_not_hold() {
+    let directory = tempfile::tempdir().unwrap();
+    let check = |policy: &str| {
+        let text = format!(
+            "[[listener]]\naddress = \"127.0.0.1:6379\"\n\
+             [upstream]\naddress = \"h:1\"\ninsecure_plaintext = true\n[policy]\n{policy}"
+        );
+        let file = write(directory.path(), "respgate.toml", &text);
+        let (code, out, err) = respgate(&["check", "--config", &file], &[]);
+        assert_eq!((code, err.as_str()), (0, ""), "{policy}");
+        out
+    };
+    let said = check("keys = { mode = \"rewrite\", prefix = \"app1:\" }\n");
+    for words in [
+        "keys app1:* (rewrite: respgate puts the prefix before every key)",
+        "scripts: none, because keys are bound and a script can use any key; scripts.mode permits",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    assert!(!said.contains("warning"), "{said}");
+    let scripts = "scripts = { mode = \"declared-keys\" }\n";
+    let said = check(&format!("acl = \"+@all ~app1:*\"\n{scripts}"));
+    let beyond = "  warning    policy: scripts.mode = \"declared-keys\": a script can use any key and run any \
+                  command that the server's user may, FLUSHALL included; give that user the rules that \
+                  respgate acl prints";
+    assert!(said.contains(beyond), "{said}");
+    let said = check("mode = \"observe\"\n");
+    let observed =
+        "  warning    policy: observe: nothing is refused; what would be is counted and logged";
+    assert!(said.contains(observed), "{said}");
+    let said = check("observe = [\"command\"]\n");
+    let partly = "  warning    policy: enforce, but these rules refuse nothing: command";
+    assert!(said.contains(partly), "{said}");
 }
 
 #[test]

@@ -135,9 +135,7 @@ fn each_key_without_a_default_can_be_uncommented() {
             .map(|(at, other)| if at == number { setting } else { other })
             // A directory of scripts is for one mode alone, a burst for a rate.
             .map(|other| match other {
-                "mode = \"declared-keys\"" if setting.starts_with("directory") => {
-                    "mode = \"allowlist\""
-                }
+                "# mode = \"deny\"" if setting.starts_with("directory") => "mode = \"allowlist\"",
                 "# rate = \"1000/s\"" if setting.starts_with("burst") => "rate = \"1000/s\"",
                 other => other,
             })

@@ -16,7 +16,7 @@ mod support;
 mod through;
 
 use respgate::command::{self, Effect, find_keys, lookup};
-use respgate::config::Rules;
+use respgate::config::{Rules, ScriptMode, ScriptRules};
 use respgate::policy::{Policy, Rule, Scratch, compile};
 use respgate::resp::RequestBuf;
 use support::forms::{escapes, forms, plain};
@@ -108,7 +108,8 @@ fn what_names_no_key_reaches_none() {
 }
 
 fn policy(acl: &str) -> Policy {
-    compile(&Rules { acl: Some(acl.to_owned()), ..Rules::default() }).unwrap()
+    let scripts = ScriptRules { mode: Some(ScriptMode::DeclaredKeys), ..ScriptRules::default() };
+    compile(&Rules { acl: Some(acl.to_owned()), scripts, ..Rules::default() }).unwrap()
 }
 
 /// Nothing when the request passes.

@@ -56,6 +56,12 @@ fn nothing_is_refused_and_everything_is_told() {
     assert_eq!(client.ask_text(&["GET", "other:1"]), "$-1");
     assert_eq!(client.ask_text(&["KEYS", "app:*"]), "*1\r\n$5\r\napp:1");
     assert_eq!(client.ask_text(&["GET", "app:1"]), "$1\r\nv");
+    // It does not look like a policy that refuses.
+    let info = proxy.metric("respgate_policy_info{policy=\"policy\",mode=\"observe\"}");
+    assert!((info - 1.0).abs() < 0.1);
+    let named = proxy.metric("respgate_policy_info{policy=\"policies.writes\",mode=\"enforce\"}");
+    assert!((named - 1.0).abs() < 0.1);
+    proxy.await_log(&["WARN", "POL-W002", "nothing is refused"]);
     // What the server would not understand, and what no proxy can carry, is refused all the same.
     assert!(client.ask_text(&["GET"]).starts_with("-ERR wrong number"));
     assert!(client.ask_text(&["NOSUCH"]).starts_with("-ERR unknown command"));
@@ -73,6 +79,9 @@ fn nothing_is_refused_and_everything_is_told() {
     assert_eq!(code, 0, "{learned}");
     assert!(learned.contains("acl = \"+get +keys +ping +set ~app:* %R~other:*\""), "{learned}");
     assert!(learned.contains("against the policy in force: command: keys 1, "), "{learned}");
+    let refused = "# refused although rules are only observed: arity: get 1, command: psync 1, \
+                   unknown: nosuch 1";
+    assert!(learned.contains(refused), "{learned}");
 
     let (code, said) = respgate(&["explain", "--socket", &socket, "SET app:1 v"]);
     assert_eq!(code, 0);
@@ -83,7 +92,7 @@ fn nothing_is_refused_and_everything_is_told() {
     let named =
         |name: &str| respgate(&["explain", "--socket", &socket, "--policy", name, "SET a v"]);
     let (code, said) = named("reads");
-    assert_eq!(code, 0, "{said}");
+    assert_eq!(code, 1, "{said}");
     assert!(said.contains("verdict  refused") && said.contains("rule     category"), "{said}");
     let (code, said) = named("writes");
     assert!(code == 0 && said.contains("because  +set in policies.writes.acl"), "{said}");
@@ -92,6 +101,81 @@ fn nothing_is_refused_and_everything_is_told() {
     assert!(code == 1 && said.contains(there), "{said}");
     let (code, said) = respgate(&["learn", "--socket", "/nonexistent/control.sock"]);
     assert!(code == 1 && said.contains("[admin] socket"), "{said}");
+}
+
+/// Under a prefix that respgate puts there, and with what it sends on its own: what was learned is a
+/// policy in the application's names, and the rules for the server's user are in those of the server.
+#[test]
+fn what_was_learned_is_a_policy_and_a_user_of_the_server() {
+    let own = "mode = \"rewrite\"\nprefix = \"app1:\"\nflushdb = true\ndbsize = true\n\
+               [policy.ttl]\non_missing = \"inject\"\ndefault = \"1h\"";
+    let traffic: &[&[&str]] = &[
+        &["PING"],
+        &["CLIENT", "SETINFO", "lib-name", "x"],
+        &["SET", "user:1", "x"],
+        &["GET", "user:1"],
+        &["LPUSH", "list:1", "a"],
+        &["EVAL", "return redis.call('GET',KEYS[1])", "1", "user:1"],
+        &["SCAN", "0", "COUNT", "1000"],
+        &["DBSIZE"],
+        &["MULTI"],
+        &["INCR", "n"],
+        &["EXEC"],
+        &["SELECT", "1"],
+        &["SELECT", "0"],
+        &["PUBLISH", "news:1", "m"],
+        &["FLUSHDB"],
+    ];
+    for keys in ["", own] {
+        let server = Server::mutual_tls(Brand::Redis);
+        let policy = |mode: &str| format!("mode = {mode:?}\n[policy.keys]\n{keys}\n");
+        let (observed, socket) = serve_keys(&server, "", &policy("observe"));
+        let mut client = observed.client();
+        let replies: Vec<String> = traffic.iter().map(|words| client.ask_text(words)).collect();
+        let (code, learned) = respgate(&["learn", "--socket", &socket]);
+        assert_eq!(code, 0, "{learned}");
+        drop((client, observed));
+
+        let setuser = learned.lines().find_map(|line| line.strip_prefix("# ACL SETUSER default "));
+        let mut operator = server.observer();
+        let words: Vec<&str> = setuser.unwrap().split(' ').collect();
+        let app = [&["ACL", "SETUSER", "app", ">secret"][..], &words].concat();
+        assert_eq!(operator.ask_text(&app), "+OK", "{learned}");
+        let acl = learned.lines().find_map(|line| line.strip_prefix("acl = \"")?.strip_suffix('"'));
+        let scripts = learned.split("[policy.scripts]\n").nth(1).unwrap();
+        let scripts = scripts.split("\n\n").next().unwrap();
+        let enforced = format!("{}[policy.scripts]\n{scripts}\n", policy("enforce"));
+        let user = "username = \"app\"\npassword_env = \"LEARNED\"\n";
+        let (proxy, _) =
+            serve_keys(&server, user, &format!("acl = {:?}\n{enforced}", acl.unwrap()));
+        let mut client = proxy.client();
+        for (words, before) in traffic.iter().zip(replies) {
+            assert_eq!(client.ask_text(words), before, "{words:?} under {learned}");
+        }
+        assert!(client.ask_text(&["SET", "other:1", "x"]).starts_with("-NOPERM"), "{learned}");
+        assert_eq!(operator.ask_text(&["ACL", "LOG"]), "*0", "{learned}");
+        assert!(!proxy.log().contains("NOPERM"), "{}", proxy.log());
+    }
+}
+
+/// With these lines for `[policy]`, its tables included, and for `[upstream.auth]`.
+fn serve_keys(server: &Server, user: &str, policy: &str) -> (Proxy, String) {
+    let directory = directory();
+    let socket = directory.path().join("control.sock").to_str().unwrap().to_owned();
+    std::fs::write(directory.path().join("secret"), "secret").unwrap();
+    let (target, telemetry) = (Target::Tcp(free_port()), free_port());
+    let text = configuration(server, &listener(&target, ""), "ACL", telemetry);
+    let policy = if policy.starts_with("acl") {
+        policy.to_owned()
+    } else {
+        format!("acl = \"+@all ~* &*\"\n{policy}")
+    };
+    let text = text.replace("acl = \"ACL\"\n", &policy);
+    let file = directory.path().join("secret");
+    let user = user.replace("password_env = \"LEARNED\"", &format!("password_file = {file:?}"));
+    let auth = if user.is_empty() { String::new() } else { format!("[upstream.auth]\n{user}") };
+    let text = format!("{text}\n{auth}[admin]\nsocket = {socket:?}\n");
+    (Proxy::configured(directory, target, telemetry, &text), socket)
 }
 
 /// What was learned, put into force, passes the same traffic and nothing else.
@@ -123,6 +207,61 @@ fn what_was_learned_is_a_policy() {
     for words in [&["GET", "user:1:name"][..], &["SET", "list:1", "x"], &["DBSIZE"]] {
         assert!(client.ask_text(words).starts_with("-NOPERM"), "{words:?} under {acl}");
     }
+}
+
+/// Every refused command is in the log at debug, and at info one of its kind; without keys and values.
+#[test]
+fn a_refused_command_is_in_the_log() {
+    let server = Server::mutual_tls(Brand::Redis);
+    for level in ["info", "debug"] {
+        let sections = format!("[telemetry]\nlog_level = {level:?}\n");
+        let directory = directory();
+        let (target, telemetry) = (Target::Tcp(free_port()), free_port());
+        let acl = "+@read +@transaction +ping ~app:*";
+        let text = configuration(&server, &listener(&target, ""), acl, telemetry);
+        let text = text.replace("[telemetry]\n", &sections);
+        let proxy = Proxy::configured(directory, target, telemetry, &text);
+        let mut client = proxy.client();
+        for _ in 0..20 {
+            assert!(client.ask_text(&["GET", "secret-key"]).starts_with("-NOPERM"));
+        }
+        client.ask(&["MULTI"]);
+        client.ask(&["SET", "app:1", "secret-value"]);
+        client.ask(&["EXEC"]);
+        client.ask(&["JSON.GET\u{1b}x", "secret-key"]);
+        let line = proxy.await_log(&["POL-I002", "namespace", "command=get", "policy"]);
+        assert!(line.contains(&format!("listener=\"{}", listener_address(&proxy))), "{line}");
+        proxy.await_log(&["POL-I002", "rule=\"command\"", "command=set"]);
+        proxy.await_log(&["POL-I002", "unknown", "json.get?x"]);
+        let log = proxy.log();
+        let lines = |level: &str| {
+            let of_get = |line: &&str| line.contains("command=get") && line.contains(level);
+            log.lines().filter(of_get).count()
+        };
+        assert_eq!(
+            (lines(" INFO "), lines("DEBUG")),
+            (1, if level == "debug" { 20 } else { 0 }),
+            "{log}"
+        );
+        assert!(!log.contains("secret"), "{log}");
+    }
+}
+
+fn listener_address(proxy: &Proxy) -> String {
+    match proxy.target() {
+        Target::Tcp(port) => format!("127.0.0.1:{port}"),
+        Target::Unix(path) => format!("unix:{}", path.display()),
+    }
+}
+
+#[test]
+fn nothing_observed_is_no_policy() {
+    let server = Server::mutual_tls(Brand::Redis);
+    let (proxy, socket) = serve(&server, "+@all ~* &*", "");
+    assert_eq!(proxy.client().ask(&["SET", "k", "v"]), b"+OK\r\n");
+    let (code, said) = respgate(&["learn", "--socket", &socket]);
+    assert!(code == 1 && said.starts_with("# Nothing observed yet"), "{said}");
+    assert!(!said.contains("acl") && !said.contains("ACL"), "{said}");
 }
 
 #[test]

@@ -27,7 +27,7 @@ use std::path::Path;
 
 use bytes::BytesMut;
 use respgate::command::lookup;
-use respgate::config::Rules;
+use respgate::config::{Rules, ScriptMode, ScriptRules};
 use respgate::policy::{Policy, Scratch, compile};
 use respgate::resp::RequestBuf;
 use support::client::{Client, encode};
@@ -125,6 +125,11 @@ fn cases() -> Vec<Case> {
     cases
 }
 
+/// The cases are about the ACL: what scripts.mode takes away is said elsewhere.
+fn scripts() -> ScriptRules {
+    ScriptRules { mode: Some(ScriptMode::DeclaredKeys), ..ScriptRules::default() }
+}
+
 fn parse(file: &str, text: &str) -> Vec<Case> {
     let mut rules = Rules::default();
     let mut cases = Vec::new();
@@ -136,11 +141,13 @@ fn parse(file: &str, text: &str) -> Vec<Case> {
         if line == "default" {
             rules = Rules::default();
         } else if let Some(acl) = line.strip_prefix("acl:") {
-            rules = Rules { acl: Some(acl.trim().to_owned()), ..Rules::default() };
+            rules =
+                Rules { acl: Some(acl.trim().to_owned()), scripts: scripts(), ..Rules::default() };
         } else if let Some(preset) = line.strip_prefix("preset:") {
             let (name, acl) = preset.trim().split_once(' ').unwrap_or_else(|| (preset.trim(), ""));
             let acl = (!acl.is_empty()).then(|| acl.to_owned());
-            rules = Rules { preset: Some(name.to_owned()), acl, ..Rules::default() };
+            let preset = Some(name.to_owned());
+            rules = Rules { preset, acl, scripts: scripts(), ..Rules::default() };
         } else {
             let (command, verdict) = line.split_once(" => ").unwrap_or_else(|| panic!("{place}"));
             let strict = command.strip_prefix("strict: ");

@@ -406,7 +406,8 @@ fn sessions_with_state() {
 #[test]
 fn keys_keep_their_prefix() {
     let server = Server::mutual_tls(Brand::Redis);
-    let sections = "[policy.keys]\nmode = \"rewrite\"\nprefix = \"app1:\"\n";
+    let sections = "[policy.keys]\nmode = \"rewrite\"\nprefix = \"app1:\"\n\
+                    [policy.scripts]\nmode = \"declared-keys\"\n";
     let proxy = Proxy::before(&server, sections);
     let mut client = proxy.client();
     let wrong = "return redis.call('lpop', KEYS[1])";

@@ -92,6 +92,7 @@ fn stir(metrics: &Metrics) {
     }
     metrics.drain_started_timestamp_seconds.set(clock::wall());
     metrics.commands_denied_total.inc(DenyRule::Command, Some("FLUSHALL"));
+    metrics.policy_info.set(vec![("policy".to_owned(), "enforce")]);
     metrics.policy_would_deny_total.inc(DenyRule::Command, Some("FLUSHALL"));
     metrics.commands_total[Family::String].inc();
     metrics.command_duration_seconds[CommandClass::Read].observe(Duration::from_micros(80));

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
+use hyper::header::HeaderValue;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -32,16 +33,36 @@ const BODY_BYTES_MAX: usize = 64 * 1024;
 /// What is asked; the answer goes back as text for a person.
 #[derive(Debug)]
 pub enum Question {
-    /// The policy that the observed traffic needs.
-    Learned(oneshot::Sender<String>),
+    /// The policy that the observed traffic needs; none when there was none.
+    Learned(oneshot::Sender<Option<String>>),
     /// What becomes of a command; the error is that there is no such policy.
     Explain {
         command: RequestBuf,
         database: u32,
         policy: Option<String>,
-        answer: oneshot::Sender<Result<String, String>>,
+        answer: oneshot::Sender<Result<Explained, String>>,
     },
 }
+
+/// What becomes of a command.
+#[derive(Debug)]
+pub struct Explained {
+    /// For a person.
+    pub text: String,
+    pub refused: bool,
+}
+
+/// The header of an answer with which a program that asked ends, when that is not 0.
+pub const EXIT: &str = "respgate-exit";
+
+/// An answer, and whether the program that asked ends with 1.
+struct Told {
+    text: String,
+    one: bool,
+}
+
+const NOTHING: &str = "# Nothing observed yet: requests are noted under a policy with mode = \"observe\" or with\n\
+    # observed rules, and none has come.\n";
 
 /// Serves until dropped.
 pub async fn serve(listener: UnixListener, questions: mpsc::Sender<Question>) -> Infallible {
@@ -73,26 +94,31 @@ async fn respond(
     request: Request<Incoming>,
     questions: mpsc::Sender<Question>,
 ) -> Result<Response<String>, Infallible> {
-    let (status, text) = match answer(request, questions).await {
-        Ok(text) => (StatusCode::OK, text),
-        Err((status, text)) => (status, format!("{text}\n")),
+    let (status, text, one) = match answer(request, questions).await {
+        Ok(Told { text, one }) => (StatusCode::OK, text, one),
+        Err((status, text)) => (status, format!("{text}\n"), false),
     };
     let mut response = Response::new(text);
     *response.status_mut() = status;
+    if one {
+        response.headers_mut().insert(EXIT, HeaderValue::from_static("1"));
+    }
     Ok(response)
 }
 
 async fn answer(
     request: Request<Incoming>,
     questions: mpsc::Sender<Question>,
-) -> Result<String, (StatusCode, String)> {
+) -> Result<Told, (StatusCode, String)> {
     let say = |status: StatusCode, text: &str| (status, text.to_owned());
     let gone = || say(StatusCode::SERVICE_UNAVAILABLE, "respgate is leaving");
     match (request.method(), request.uri().path()) {
         (&Method::GET, "/learned") => {
             let (back, answer) = oneshot::channel();
             questions.send(Question::Learned(back)).await.map_err(|_| gone())?;
-            answer.await.map_err(|_| gone())
+            let learned = answer.await.map_err(|_| gone())?;
+            let one = learned.is_none();
+            Ok(Told { text: learned.unwrap_or_else(|| NOTHING.to_owned()), one })
         }
         (&Method::POST, "/explain") => {
             let query = request.uri().query().unwrap_or_default();
@@ -107,7 +133,9 @@ async fn answer(
             let (back, answer) = oneshot::channel();
             let question = Question::Explain { command, database, policy, answer: back };
             questions.send(question).await.map_err(|_| gone())?;
-            answer.await.map_err(|_| gone())?.map_err(|text| (StatusCode::NOT_FOUND, text))
+            let said = answer.await.map_err(|_| gone())?;
+            let told = |said: Explained| Told { text: said.text, one: said.refused };
+            said.map(told).map_err(|text| (StatusCode::NOT_FOUND, text))
         }
         (_, "/learned" | "/explain") => {
             Err(say(StatusCode::METHOD_NOT_ALLOWED, "method not allowed"))

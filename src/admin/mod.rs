@@ -31,7 +31,7 @@ use tracing::{debug, warn};
 use crate::base::clock;
 use crate::telemetry::Metrics;
 
-pub use control::{Question, serve as serve_control};
+pub use control::{EXIT, Explained, Question, serve as serve_control};
 pub use readiness::{HEARTBEAT_AGE_MAX, Health, Probe, Report};
 
 /// Connections open at once.

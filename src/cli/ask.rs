@@ -13,16 +13,18 @@ use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 
 use super::output;
+use crate::admin::EXIT;
 
 /// Connecting, asking and reading the answer.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Prints the policy that observed traffic needs.
+/// Prints the policy that observed traffic needs; 1 when there was none.
 pub(super) fn learn(socket: &Path) -> ExitCode {
     answer(socket, Request::get("/learned").body(Full::default()))
 }
 
-/// Prints what becomes of a command (as RESP) under the policy in force, or that of this name.
+/// Prints what becomes of a command (as RESP) under the policy in force, or that of this name; 1 when
+/// it is refused.
 pub(super) fn explain(
     socket: &Path,
     command: &[u8],
@@ -45,9 +47,9 @@ fn answer(socket: &Path, request: Result<Request<Full<Bytes>>, hyper::http::Erro
         })
     });
     match answered {
-        Ok(text) => {
+        Ok((text, one)) => {
             output::print(text.trim_end());
-            ExitCode::SUCCESS
+            if one { ExitCode::FAILURE } else { ExitCode::SUCCESS }
         }
         Err(problem) => {
             output::print_error(&format!("respgate: {}: {problem}", socket.display()));
@@ -56,7 +58,8 @@ fn answer(socket: &Path, request: Result<Request<Full<Bytes>>, hyper::http::Erro
     }
 }
 
-async fn ask(socket: &Path, mut request: Request<Full<Bytes>>) -> Result<String, String> {
+/// The answer, and whether this program ends with 1.
+async fn ask(socket: &Path, mut request: Request<Full<Bytes>>) -> Result<(String, bool), String> {
     let hint = "is [admin] socket set to this path, and respgate running?";
     let stream = UnixStream::connect(socket).await.map_err(|error| format!("{error}; {hint}"))?;
     let host = hyper::header::HeaderValue::from_static("respgate");
@@ -66,9 +69,9 @@ async fn ask(socket: &Path, mut request: Request<Full<Bytes>>) -> Result<String,
     let (mut sender, connection) = handshake.await.map_err(said)?;
     let driver = tokio::spawn(connection);
     let response = sender.send_request(request).await.map_err(said)?;
-    let status = response.status();
+    let (status, one) = (response.status(), response.headers().contains_key(EXIT));
     let body = response.into_body().collect().await.map_err(said)?.to_bytes();
     driver.abort();
     let text = String::from_utf8_lossy(&body).into_owned();
-    if status == StatusCode::OK { Ok(text) } else { Err(text.trim_end().to_owned()) }
+    if status == StatusCode::OK { Ok((text, one)) } else { Err(text.trim_end().to_owned()) }
 }

@@ -7,14 +7,13 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use super::output;
+use super::{output, policy_rows};
 use crate::base::password::Passwords;
 use crate::command::{DefinitionError, Dictionary};
 use crate::config::{
-    ClientAuth, Commands, Config, ConfigSource, Document, LimitRule, ListenAddress, Listener,
-    LogFormat, OnLimit, Per, Place, PoolMode, Problem, Rate, Rules, ScriptMode, ScriptRules,
-    SecretSource, Telemetry, Tls, TlsVersion, Upstream, User, Verify, environment, read_acl_file,
-    show_duration, show_size,
+    ClientAuth, Commands, Config, ConfigSource, Document, ListenAddress, Listener, LogFormat,
+    Place, PoolMode, Problem, Rules, SecretSource, Telemetry, Tls, TlsVersion, Upstream, User,
+    Verify, environment, read_acl_file, show_duration, show_size,
 };
 use crate::policy::{self, Account, AccountError, RuleError};
 use crate::upstream::most_for_one_use;
@@ -177,11 +176,8 @@ fn summary(source: &ConfigSource, config: &Config) -> String {
     let mut rows: Vec<(&str, String)> = Vec::new();
     rows.extend(config.listeners.iter().map(|listener| ("listen", listen(listener))));
     rows.extend(upstream(&config.upstream));
-    rows.extend(policy_rows(&config.policy).map(|words| ("policy", words)));
+    rows.extend(policy_rows::rows(config));
     rows.extend(commands(&config.commands).map(|words| ("commands", words)));
-    for (name, own) in &config.policies {
-        rows.extend(policy_rows(own).map(|words| ("policy", format!("{name}: {words}"))));
-    }
     rows.extend(policy::overlaps(config.sections()).into_iter().map(|line| ("warning", line)));
     rows.extend(users(config).into_iter().map(|words| ("users", words)));
     let limits = &config.limits;
@@ -338,62 +334,4 @@ fn commands(commands: &Commands) -> Option<String> {
         commands.custom.iter().map(|own| own.name.to_ascii_uppercase()).collect();
     names.extend(commands.learn.then(|| "others as the server tells of them".to_owned()));
     (!names.is_empty()).then(|| format!("besides those known: {}", names.join(", ")))
-}
-
-/// What one policy means: its rules, which scripts may run unless all, each limit.
-fn policy_rows(own: &Rules) -> impl Iterator<Item = String> {
-    std::iter::once(rules(own)).chain(scripts(&own.scripts)).chain(own.limits.iter().map(limit))
-}
-
-fn scripts(rules: &ScriptRules) -> Option<String> {
-    match rules.mode {
-        ScriptMode::DeclaredKeys => return None,
-        ScriptMode::Deny => return Some("scripts: none".to_owned()),
-        ScriptMode::Allowlist => {}
-    }
-    let mut listed = Vec::new();
-    if !rules.allow.is_empty() {
-        listed.push(format!("{} by SHA-1", rules.allow.len()));
-    }
-    listed.extend(rules.directory.iter().map(|path| format!("files in {}", path.display())));
-    if !rules.functions.is_empty() {
-        listed.push(format!("functions {}", rules.functions.join(" ")));
-    }
-    let listed = if listed.is_empty() { "an empty list".to_owned() } else { listed.join(", ") };
-    Some(format!("scripts: {listed}"))
-}
-
-fn limit(limit: &LimitRule) -> String {
-    let mut most = Vec::new();
-    if let Some(Rate { count, period, burst }) = limit.rate {
-        most.push(format!("{count} in {}", show_duration(period)));
-        most.extend((burst != count).then(|| format!("{burst} in a burst")));
-    }
-    most.extend(limit.concurrency.map(|count| format!("{count} at once")));
-    if most.is_empty() {
-        return format!("limit on {}: none", limit.commands);
-    }
-    let whose = match limit.per {
-        Per::Policy => "all clients together",
-        Per::Client => "each client",
-    };
-    let beyond = match limit.on_exceed {
-        OnLimit::Delay => format!("waits, at most {}", show_duration(limit.max_delay)),
-        OnLimit::Error => "is refused".to_owned(),
-    };
-    format!("limit on {}: {}, {whose}; what is beyond {beyond}", limit.commands, most.join(", "))
-}
-
-fn rules(rules: &Rules) -> String {
-    let acl = rules.acl.as_deref().map(|acl| acl.split_whitespace().collect::<Vec<_>>().join(" "));
-    let words = match (&rules.preset, acl) {
-        (None, None) => "preset default".to_owned(),
-        (Some(preset), None) => format!("preset {preset}"),
-        (Some(preset), Some(acl)) => format!("preset {preset}, then {acl}"),
-        (None, Some(acl)) => acl,
-    };
-    match &rules.keys.prefix {
-        Some(prefix) => format!("{words}, keys {prefix}*"),
-        None => words,
-    }
 }

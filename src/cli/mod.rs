@@ -9,6 +9,7 @@ mod check;
 mod demo;
 mod explain;
 mod output;
+mod policy_rows;
 mod run;
 mod version;
 

@@ -190,20 +190,21 @@ fn scripts(at: &Section<'_>) -> ScriptRules {
         ("allowlist", ScriptMode::Allowlist),
         ("deny", ScriptMode::Deny),
     ];
-    let mode = at.get("mode", choice(&modes)).unwrap_or_default();
+    let mode = at.get("mode", choice(&modes));
     let rules = ScriptRules {
         mode,
         allow: at.get("allow", digests).unwrap_or_default(),
         directory: at.get("directory", path),
         functions: at.get("allow_functions", strings).unwrap_or_default(),
-        heal: at.get("heal", boolean).unwrap_or(true),
+        heal: at.get("heal", boolean),
     };
     let lists = [
         ("allow", !rules.allow.is_empty()),
         ("directory", rules.directory.is_some()),
         ("allow_functions", !rules.functions.is_empty()),
     ];
-    for (key, _) in lists.iter().filter(|(_, given)| *given && mode != ScriptMode::Allowlist) {
+    for (key, _) in lists.iter().filter(|(_, given)| *given && mode != Some(ScriptMode::Allowlist))
+    {
         let hint = "add mode = \"allowlist\" under [policy.scripts], or remove it";
         at.report(key, Mistake::new("without effect").hint(hint));
     }

@@ -8,17 +8,19 @@ use std::path::{Path, PathBuf};
 use crate::base::sha1::Sha1;
 
 /// Which scripts and functions may run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct ScriptRules {
-    pub mode: ScriptMode,
+    /// Without it, [`ScriptMode::Deny`] where the policy bounds keys or databases, else
+    /// [`ScriptMode::DeclaredKeys`].
+    pub mode: Option<ScriptMode>,
     /// With [`ScriptMode::Allowlist`]: those that may run.
     pub allow: Vec<Sha1>,
     /// Each `*.lua` file in it is one that may run.
     pub directory: Option<PathBuf>,
     /// Names of functions that may be called.
     pub functions: Vec<String>,
-    /// A script that the server has lost is sent to it again.
-    pub heal: bool,
+    /// A script that the server has lost is sent to it again; without it, yes.
+    pub heal: Option<bool>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -30,18 +32,6 @@ pub enum ScriptMode {
     Allowlist,
     /// None.
     Deny,
-}
-
-impl Default for ScriptRules {
-    fn default() -> Self {
-        Self {
-            mode: ScriptMode::default(),
-            allow: Vec::new(),
-            directory: None,
-            functions: Vec::new(),
-            heal: true,
-        }
-    }
 }
 
 /// Why the scripts of a directory could not be read.

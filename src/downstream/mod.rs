@@ -11,6 +11,7 @@ mod meter;
 mod pinned;
 mod present;
 mod progress;
+mod refusals;
 mod shell;
 mod unix;
 

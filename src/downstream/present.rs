@@ -92,11 +92,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         };
         let request = scanner.request(bytes);
         let step = session.handle_request(&request, &mut ctx, out);
-        if policy.is_observing()
-            && !step.presents_again()
-            && let (Some(spec), None) = (session.command(), desk.refused())
-        {
-            shell.lesson.borrow_mut().note(spec, &request, desk.observed());
+        if step.presents_again() {
+            return step;
+        }
+        if let Some(refusal) = desk.refused() {
+            shell.refusals.borrow_mut().log(*now, policy, &door.listener, refusal, &request);
+        }
+        if policy.is_observing() {
+            let (observed, refused) = (desk.observed(), desk.refused());
+            shell.lessons.borrow_mut().note(policy, session.command(), &request, observed, refused);
         }
         step
     }

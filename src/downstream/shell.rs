@@ -9,10 +9,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::meter::Meter;
+use super::refusals::Refusals;
 use crate::base::limits;
 use crate::base::live::Live;
 use crate::config::{ClientLimits, PoolMode};
-use crate::policy::Lesson;
+use crate::policy::Lessons;
 use crate::session::{Completed, Desk, Scripts, Transacts};
 use crate::telemetry::Metrics;
 use crate::upstream::{Buffers, Mailbox, Upstream};
@@ -37,8 +38,9 @@ pub struct Shell {
     /// Where every connection reads to; only an incomplete request is copied out of it.
     scratch: RefCell<Box<[u8]>>,
     pub(super) desk: RefCell<Desk>,
-    /// What passed under a policy that only observes.
-    pub(super) lesson: RefCell<Lesson>,
+    /// What was seen under policies that observe.
+    pub(super) lessons: RefCell<Lessons>,
+    pub(super) refusals: RefCell<Refusals>,
     pub(super) scripts: Scripts,
     pub(super) transacts: Transacts,
     next_id: Cell<u64>,
@@ -60,7 +62,8 @@ impl Shell {
             meter: Meter::new(parts.metrics),
             scratch: RefCell::new(vec![0; limits::READ_BYTES].into_boxed_slice()),
             desk: RefCell::default(),
-            lesson: RefCell::default(),
+            lessons: RefCell::default(),
+            refusals: RefCell::default(),
             scripts: Scripts::default(),
             transacts: Transacts::default(),
             next_id: Cell::new(1),
@@ -101,10 +104,11 @@ impl Shell {
         self.meter.completed(done, now);
     }
 
-    /// What was learned from observed traffic, as TOML for the server's user `user`.
+    /// What was learned from observed traffic, as TOML for the server's user `user`; none when there
+    /// was none.
     #[must_use]
-    pub fn learned(&self, user: &str) -> String {
-        self.lesson.borrow().to_toml(user)
+    pub fn learned(&self, user: &str) -> Option<String> {
+        self.lessons.borrow().to_toml(user, self.dedicated)
     }
 
     /// Clients connected.

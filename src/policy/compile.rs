@@ -66,7 +66,7 @@ pub fn compile_with(rules: &Rules, dictionary: &Arc<Dictionary>) -> Result<Polic
     if builder.errors.is_empty() {
         let policy = Policy::new(builder.role, builder.words, observed, builder.dictionary);
         let policy = policy.with_keys(&rules.keys).with_content(rules).with_source(rules);
-        Ok(Policy { limits, ..policy.with_scripts(&rules.scripts) })
+        Ok(Policy { limits, ..policy.with_scripts(rules) })
     } else {
         Err(builder.errors)
     }
@@ -101,6 +101,12 @@ pub(super) fn pieces(rules: &Rules) -> Result<Vec<(&'static str, String)>, RuleE
         pieces.extend(otherwise("allchannels", '&'));
     }
     pieces.push(("acl", acl.to_owned()));
+    if rules.keys.mode == KeyMode::Rewrite {
+        // Whatever is said of the command before was meant of everybody's keys.
+        let walks = [("keys.flushdb", rules.keys.flushdb), ("keys.dbsize", rules.keys.dbsize)];
+        let asked = walks.into_iter().filter(|(_, asked)| *asked);
+        pieces.extend(asked.map(|(setting, _)| (setting, setting.replace("keys.", "+"))));
+    }
     Ok(pieces)
 }
 

@@ -6,8 +6,9 @@
 
 use super::json::is_json;
 use super::pattern::{Pattern, literal_prefix};
+use super::rule::Rule;
 use super::subject::{Subject, Witness};
-use super::verdict::{Cause, ContentFault, Refusal, Rule};
+use super::verdict::{Cause, ContentFault, Refusal};
 use crate::command::{self, Flags, KeyAt, KeyError, KeyKind, Script, Spec, find_keys};
 use crate::config::{Charset, Encoding, KeyRules, ValueRules};
 use crate::resp::{Request, number};

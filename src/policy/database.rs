@@ -90,14 +90,17 @@ fn has_data(spec: &Spec) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may crash")]
     use super::*;
-    use crate::config::Rules;
+    use crate::config::{Rules, ScriptMode, ScriptRules};
     use crate::policy::{Scratch, compile};
     use crate::resp::RequestBuf;
 
     #[test]
     fn which_databases_a_command_reaches() {
-        let rules =
-            |acl: &str| compile(&Rules { acl: Some(acl.to_owned()), ..Rules::default() }).unwrap();
+        let mode = Some(ScriptMode::DeclaredKeys);
+        let rules = |acl: &str| {
+            let scripts = ScriptRules { mode, ..ScriptRules::default() };
+            compile(&Rules { acl: Some(acl.to_owned()), scripts, ..Rules::default() }).unwrap()
+        };
         let some = rules("+@all ~* &* db=0,2 (+get ~* alldbs)");
         let none = rules("+@all ~* &* db=1 resetdbs");
         let another = rules("+@all ~* &* db=0 db=1");

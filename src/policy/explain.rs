@@ -19,6 +19,8 @@ pub struct Explanation {
     pub word: Option<RuleWord>,
     /// Keys and channels, in the order of the arguments.
     pub names: Vec<Name>,
+    /// Of a refused request: the names that do not fit, and what they were held against.
+    pub misfits: Vec<String>,
     /// What is sent instead of the request, if it is changed: the request and what follows it.
     pub sent: Option<BytesMut>,
 }
@@ -70,10 +72,16 @@ impl Policy {
                 self.word_of(refusal).cloned(),
             ),
         };
+        let refusal = match &decided {
+            Ok(grant) => grant.observed,
+            Err(refusal) => Some(*refusal),
+        };
+        let misfits = refusal.zip(spec).map(|(no, spec)| self.misfits(&no, spec, request));
+        let misfits = misfits.unwrap_or_default();
         let changed = decided.is_ok_and(|grant| grant.changed);
         let sent = changed.then(|| scratch.take_wire());
         let names = spec.map(|spec| names(spec, request)).unwrap_or_default();
-        Explanation { spec, verdict, word, names, sent }
+        Explanation { spec, verdict, word, names, misfits, sent }
     }
 
     /// The word by which the first selector that lets a request pass allows its command.

@@ -1,67 +1,96 @@
 //! From observed traffic to the smallest policy that would pass it.
 //!
-//! Owns: [`Lesson`]. Never knows: values, whole keys where a prefix says enough, sockets.
+//! Owns: [`Lesson`]: what was seen under one policy. Never knows: values, whole keys where a prefix
+//! says enough, sockets.
 
-use std::collections::BTreeMap;
+mod names;
+mod scripts;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use super::Refusal;
-use super::pattern::escape;
-use crate::command::{Access, Flags, KeyAt, KeyKind, Spec, find_keys, scan_match};
+use super::keyspace::{Hazards, may_be_reserved, names_reserved};
+use super::pattern::Pattern;
+use super::role::{KeyPattern, Scope, Selector};
+use crate::command::{Access, Effect, Flags, KeyAt, KeyKind, Spec, by_name, find_keys, scan_match};
 use crate::resp::Request;
+use names::{Names, certain};
+use scripts::SeenScripts;
 
-/// Different prefixes, or names without one, that are told apart; beyond, all names are one.
-const PREFIXES_MAX: usize = 256;
-const LITERALS_MAX: usize = 32;
-/// Names end their prefix at the first of these.
-const SEPARATORS: &[u8] = b":/|.";
-/// A name without a separator that is longer is no name but data.
-const LITERAL_BYTES_MAX: usize = 64;
+/// Refused commands that are told apart; beyond, all are one.
+const REFUSED_MAX: usize = 128;
 
 /// What was seen, without values: commands, prefixes of names, what was or would be refused.
 #[derive(Debug, Default)]
 pub struct Lesson {
     commands: BTreeMap<&'static str, u64>,
+    /// Those that reach names beyond the ones they give.
+    whole: BTreeSet<&'static str>,
     keys: Names,
     channels: Names,
-    refused: BTreeMap<(&'static str, &'static str), u64>,
+    scripts: SeenScripts,
+    /// By the label of the rule and the command.
+    would_refuse: BTreeMap<(&'static str, &'static str), u64>,
+    refused: BTreeMap<(&'static str, String), u64>,
     total: u64,
     /// Room for positions, kept between requests.
     found: Vec<KeyAt>,
     patterns: Vec<u32>,
 }
 
-/// How often the names of one prefix were used, and for what.
-#[derive(Clone, Copy, Debug, Default)]
-struct Use {
-    count: u64,
-    access: Access,
-}
-
-#[derive(Debug, Default)]
-struct Names {
-    /// Text before `*`.
-    prefixes: BTreeMap<Vec<u8>, Use>,
-    /// Whole names.
-    literals: BTreeMap<Vec<u8>, Use>,
-}
-
 impl Lesson {
     /// A request that passed, if only because a rule is observed.
-    pub fn note(&mut self, spec: &'static Spec, request: &Request<'_>, observed: Option<&Refusal>) {
+    pub(super) fn note(
+        &mut self,
+        hazards: &Hazards,
+        spec: &'static Spec,
+        request: &Request<'_>,
+        observed: Option<&Refusal>,
+    ) {
         self.total += 1;
         if let Some(refusal) = observed {
-            *self.refused.entry((refusal.rule.label(), spec.name)).or_default() += 1;
+            *self.would_refuse.entry((refusal.rule.label(), spec.name)).or_default() += 1;
         }
         *self.commands.entry(spec.name).or_default() += 1;
-        let mut found = std::mem::take(&mut self.found);
+        self.scripts.note(spec, request);
+        if self.whole.contains(spec.name) {
+            return;
+        }
+        let (mut found, mut patterns) =
+            (std::mem::take(&mut self.found), std::mem::take(&mut self.patterns));
         if find_keys(spec, request, &mut found).is_err() {
             found.clear();
         }
-        for at in &found {
-            let name = request.arg(at.arg as usize).unwrap_or_default();
-            let name = name.get(at.start as usize..).unwrap_or_default();
-            let name = name.get(..at.len as usize).unwrap_or(name);
+        if scan_match(request, &mut patterns).is_err() {
+            patterns.clear();
+        }
+        if reaches_more(hazards, spec, request, &found, &patterns) {
+            self.whole.insert(spec.name);
+        } else {
+            self.note_names(request, &found, &patterns);
+        }
+        (self.found, self.patterns) = (found, patterns);
+    }
+
+    /// A request that was refused although rules are only observed.
+    pub(super) fn note_refused(&mut self, request: &Request<'_>, refusal: &Refusal) {
+        self.total += 1;
+        let label = refusal.rule.label();
+        let name = refusal.command(request).into_owned();
+        let full = self.refused.len() >= REFUSED_MAX;
+        let key = (label, name);
+        let key = if full && !self.refused.contains_key(&key) {
+            (label, "others".to_owned())
+        } else {
+            key
+        };
+        *self.refused.entry(key).or_default() += 1;
+    }
+
+    fn note_names(&mut self, request: &Request<'_>, found: &[KeyAt], patterns: &[u32]) {
+        for at in found {
+            let name = at.name(request);
             match at.kind {
                 KeyKind::Key => self.keys.note(name, at.access),
                 KeyKind::KeyPattern => self.keys.note_pattern(name, at.access),
@@ -71,47 +100,111 @@ impl Lesson {
                 KeyKind::ChannelPattern => self.channels.note_literal(name, at.access),
             }
         }
-        self.found = found;
-        if scan_match(request, &mut self.patterns).is_ok() {
-            for arg in &self.patterns {
-                let pattern = request.arg(*arg as usize).unwrap_or_default();
-                self.keys.note_pattern(pattern, Access::READ);
-            }
+        for arg in patterns {
+            let pattern = request.arg(*arg as usize).unwrap_or_default();
+            self.keys.note_pattern(pattern, Access::READ);
         }
     }
 
-    /// The rules, as `acl` of a policy and `ACL SETUSER` of a server take them.
+    /// Whether anything was seen.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.total == 0
+    }
+
+    /// Whether scripts or functions were run, loaded or changed.
+    pub(super) fn has_scripts(&self) -> bool {
+        self.scripts.any()
+    }
+
+    /// The rules, as `acl` of a policy takes them.
     #[must_use]
     pub fn words(&self) -> String {
+        self.words_about(|_| true)
+    }
+
+    /// The rules for the server's user. What respgate answers itself is not among them: the server may
+    /// be older than the command.
+    pub(super) fn server_words(&self) -> String {
+        self.words_about(|name| {
+            let tracking =
+                matches!(name, "client|help" | "client|trackinginfo" | "client|getredir");
+            tracking || by_name(name).is_none_or(|spec| spec.effect != Effect::Local)
+        })
+    }
+
+    fn words_about(&self, wanted: impl Fn(&str) -> bool) -> String {
         let mut words = Vec::new();
-        let commands = self.commands.keys().filter(|name| !is_free(name));
-        words.extend(commands.map(|name| format!("+{name}")));
+        let commands = self.commands.keys().filter(|name| !is_free(name) && wanted(name));
+        let (whole, named): (Vec<&&str>, Vec<&&str>) =
+            commands.partition(|name| self.whole.contains(**name));
+        words.extend(named.iter().map(|name| format!("+{name}")));
         self.keys.write_words("~", true, &mut words);
         self.channels.write_words("&", false, &mut words);
+        words.extend(whole.iter().map(|name| format!("(+{name} ~* &*)")));
         words.join(" ")
     }
 
-    /// A policy in TOML, with the counts behind it as comments; `user` is the one at the server.
-    #[must_use]
-    pub fn to_toml(&self, user: &str) -> String {
-        let mut text = format!("# Learned from {} commands.\n", self.total);
-        comment(&mut text, "commands", self.commands.iter().map(|(name, n)| format!("{name} {n}")));
-        comment(&mut text, "keys", self.keys.counts());
-        comment(&mut text, "channels", self.channels.counts());
+    /// The policy in TOML, as the section of that name, with the counts behind it as comments.
+    pub(super) fn write(&self, section: &str, text: &mut String) {
+        let _ = writeln!(text, "# Learned from {} commands.", self.total);
+        comment(text, "commands", self.commands.iter().map(|(name, n)| format!("{name} {n}")));
+        comment(text, "keys", self.keys.counts());
+        comment(text, "channels", self.channels.counts());
+        let would = self.would_refuse.iter();
+        let would = would.map(|((rule, name), n)| format!("{rule}: {name} {n}"));
+        comment(text, "against the policy in force", would);
         let refused = self.refused.iter().map(|((rule, name), n)| format!("{rule}: {name} {n}"));
-        comment(&mut text, "against the policy in force", refused);
-        let words = self.words();
-        let quoted = words.replace('\\', "\\\\").replace('"', "\\\"");
-        let _ = write!(text, "\n[policy]\nacl = \"{quoted}\"\n");
-        let reset = "clearselectors resetkeys resetchannels -@all";
-        let _ = write!(text, "\n# On the server:\n# ACL SETUSER {user} on {reset} {words}\n");
-        text
+        comment(text, "refused although rules are only observed", refused);
+        let quoted = self.words().replace('\\', "\\\\").replace('"', "\\\"");
+        let _ = write!(text, "\n[{section}]\nacl = \"{quoted}\"\n");
+        self.scripts.write(section, text);
     }
+}
+
+/// Whether it reaches names that it does not give, so that patterns of the given ones would refuse it.
+fn reaches_more(
+    hazards: &Hazards,
+    spec: &'static Spec,
+    request: &Request<'_>,
+    found: &[KeyAt],
+    patterns: &[u32],
+) -> bool {
+    let given: Vec<&[u8]> = patterns.iter().map(|arg| pattern_at(request, *arg)).collect();
+    let unclear = |at: &KeyAt| {
+        let name = at.name(request);
+        match at.kind {
+            KeyKind::Key => false,
+            KeyKind::KeyPattern => certain(name).is_empty(),
+            KeyKind::KeyPrefix => name.is_empty(),
+            KeyKind::Channel | KeyKind::ShardChannel | KeyKind::ChannelPattern => {
+                let is_pattern = at.kind == KeyKind::ChannelPattern;
+                at.access != Access::NONE
+                    && may_be_reserved(name, is_pattern)
+                    && !names_reserved(&Pattern::new(name))
+            }
+        }
+    };
+    if spec.hides_keys() || given.iter().any(|it| it.is_empty()) || found.iter().any(unclear) {
+        return true;
+    }
+    let Some(hazard) = hazards.get(spec.id) else { return false };
+    let pattern =
+        |prefix: &[u8]| Pattern::new(&[&super::pattern::escape(prefix), &b"*"[..]].concat());
+    let key = |it: &&[u8]| KeyPattern { pattern: pattern(it), access: Access::READ_WRITE };
+    let mut selector = Selector::default();
+    selector.keys = Scope::Only(given.iter().map(key).collect());
+    let mut room = Vec::new();
+    !matches!(hazard.stays_inside(&selector, request, u32::MAX, &mut room), Ok(true))
+}
+
+/// What is certain of a pattern of names.
+fn pattern_at<'a>(request: &'a Request<'_>, arg: u32) -> &'a [u8] {
+    certain(request.arg(arg as usize).unwrap_or_default())
 }
 
 /// Whether every role may run it.
 fn is_free(name: &str) -> bool {
-    crate::command::by_name(name).is_some_and(|spec| spec.flags.has(Flags::NO_AUTH))
+    by_name(name).is_some_and(|spec| spec.flags.has(Flags::NO_AUTH))
 }
 
 fn comment(text: &mut String, what: &str, entries: impl Iterator<Item = String>) {
@@ -121,156 +214,5 @@ fn comment(text: &mut String, what: &str, entries: impl Iterator<Item = String>)
     }
 }
 
-impl Names {
-    fn note(&mut self, name: &[u8], access: Access) {
-        match name.iter().position(|byte| SEPARATORS.contains(byte)) {
-            Some(at) => self.note_prefix(name.get(..=at).unwrap_or_default(), access),
-            None if name.len() > LITERAL_BYTES_MAX => self.note_prefix(b"", access),
-            None => self.note_literal(name, access),
-        }
-    }
-
-    /// Only what stands before the first special character is certain.
-    fn note_pattern(&mut self, pattern: &[u8], access: Access) {
-        let literal = super::pattern::literal_prefix(pattern);
-        let end = literal.iter().position(|byte| SEPARATORS.contains(byte));
-        self.note_prefix(
-            literal.get(..end.map_or(literal.len(), |at| at + 1)).unwrap_or_default(),
-            access,
-        );
-    }
-
-    fn note_prefix(&mut self, prefix: &[u8], access: Access) {
-        // What cannot stand in a word of the ACL language ends the prefix.
-        let fits = |byte: &u8| byte.is_ascii_graphic() && !b"()\"'".contains(byte);
-        let end = prefix.iter().position(|byte| !fits(byte)).unwrap_or(prefix.len());
-        let mut prefix = prefix.get(..end).unwrap_or_default();
-        if self.prefixes.len() >= PREFIXES_MAX && !self.prefixes.contains_key(prefix) {
-            prefix = b"";
-        }
-        add(&mut self.prefixes, prefix, access);
-    }
-
-    fn note_literal(&mut self, name: &[u8], access: Access) {
-        let fits = |byte: &u8| byte.is_ascii_graphic() && !b"()\"'".contains(byte);
-        let full = self.literals.len() >= LITERALS_MAX && !self.literals.contains_key(name);
-        if full || name.is_empty() || !name.iter().all(fits) {
-            return self.note_prefix(b"", access);
-        }
-        add(&mut self.literals, name, access);
-    }
-
-    fn counts(&self) -> impl Iterator<Item = String> {
-        let text = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
-        let prefixes =
-            self.prefixes.iter().map(move |(name, use_)| format!("{}* {}", text(name), use_.count));
-        prefixes.chain(
-            self.literals.iter().map(move |(name, use_)| format!("{} {}", text(name), use_.count)),
-        )
-    }
-
-    /// One word for each name; those that `*` covers are left out.
-    fn write_words(&self, sign: &str, with_access: bool, words: &mut Vec<String>) {
-        let everything = |use_: &&Use| !with_access || (use_.access.read && use_.access.write);
-        if self.prefixes.get(b"".as_slice()).filter(everything).is_some() {
-            return words.push(format!("{sign}*"));
-        }
-        let word = |pattern: Vec<u8>, access: Access| {
-            let access = match (access.read, access.write) {
-                (_, false) if with_access => "%R",
-                (false, true) if with_access => "%W",
-                _ => "",
-            };
-            format!("{access}{sign}{}", String::from_utf8_lossy(&pattern))
-        };
-        for (prefix, use_) in &self.prefixes {
-            words.push(word([escape(prefix), b"*".to_vec()].concat(), use_.access));
-        }
-        for (name, use_) in &self.literals {
-            let pattern = if with_access { escape(name) } else { name.clone() };
-            words.push(word(pattern, use_.access));
-        }
-    }
-}
-
-fn add(names: &mut BTreeMap<Vec<u8>, Use>, name: &[u8], access: Access) {
-    if !names.contains_key(name) {
-        names.insert(name.to_vec(), Use::default());
-    }
-    if let Some(known) = names.get_mut(name) {
-        known.count += 1;
-        known.access.read |= access.read;
-        known.access.write |= access.write;
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may crash")]
-    use super::*;
-    use crate::command::{Lookup, lookup};
-    use crate::config::Rules;
-    use crate::policy::{Scratch, compile};
-    use crate::resp::RequestBuf;
-
-    const TRAFFIC: &str = "GET app:1|GET app:2|SET app:1 v|MGET app:1 log:3|HSET h f v|\
-        EXISTS tmp:x|SUBSCRIBE news|PSUBSCRIBE n*|PUBLISH ev:1 x|KEYS app:*|SCAN 0 MATCH log:*|\
-        CLIENT SETNAME x|HELLO 3|EVAL s 1 q[1]|SORT h BY w_*|XREAD STREAMS st:1 0|\
-        BITOP AND app:d app:a log:b";
-
-    fn learned(traffic: &str) -> Lesson {
-        let mut lesson = Lesson::default();
-        for line in traffic.split('|') {
-            let request = RequestBuf::from_args(line.split(' '));
-            let Lookup::Command(spec) = lookup(&request.as_request()) else { panic!("{line}") };
-            lesson.note(spec, &request.as_request(), None);
-        }
-        lesson
-    }
-
-    #[test]
-    fn what_was_seen_passes_and_nothing_else() {
-        let words = learned(TRAFFIC).words();
-        let policy = compile(&Rules { acl: Some(words.clone()), ..Rules::default() }).unwrap();
-        let passes = |line: &str| {
-            let request = RequestBuf::from_args(line.split(' '));
-            let request = request.as_request();
-            policy.decide(lookup(&request), &request, 0, &mut Scratch::default()).is_ok()
-        };
-        for line in TRAFFIC.split('|') {
-            assert!(passes(line), "{line}: {words}");
-        }
-        for line in ["DEL app:1", "GET other:1", "SET log:1 v", "SUBSCRIBE other", "KEYS *"] {
-            assert!(!passes(line), "{line}: {words}");
-        }
-    }
-
-    #[test]
-    fn neither_values_nor_whole_keys_are_told() {
-        let text = learned("SET user:4711:mail secret EX 5|APPEND user:4712 hidden").to_toml("app");
-        for word in ["secret", "hidden", "4711", "4712", "mail"] {
-            assert!(!text.contains(word), "{text}");
-        }
-        assert!(text.contains("acl = \"+append +set %W~user:*\""), "{text}");
-        assert!(text.contains("# commands: append 1, set 1\n"), "{text}");
-    }
-
-    #[test]
-    fn many_names_are_one() {
-        let mut lesson = Lesson::default();
-        for i in 0..1000 {
-            let request = RequestBuf::from_args(["GET".to_owned(), format!("k{i}")]);
-            let spec = crate::command::by_name("get").unwrap();
-            lesson.note(spec, &request.as_request(), None);
-            let request = RequestBuf::from_args(["GET".to_owned(), format!("k{i}:x")]);
-            lesson.note(spec, &request.as_request(), None);
-        }
-        assert!(lesson.words().contains("%R~*"));
-        let request = RequestBuf::from_args(["GETSET", &"k".repeat(65), "v"]);
-        let spec = crate::command::by_name("getset").unwrap();
-        lesson.note(spec, &request.as_request(), None);
-        assert_eq!(lesson.words(), "+get +getset ~*");
-        assert!(lesson.keys.prefixes.len() <= PREFIXES_MAX + 1);
-        assert!(lesson.keys.literals.len() <= LITERALS_MAX);
-    }
-}
+mod tests;

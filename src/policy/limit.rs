@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::rate::Rate;
 use super::role::Selector;
-use super::verdict::{Cause, Refusal, Rule};
+use super::rule::Rule;
+use super::verdict::{Cause, Refusal};
 use crate::command::{Flags, Spec};
 use crate::config::{LimitRule, OnLimit, Per};
 

@@ -16,8 +16,9 @@
 //! One thing is more lenient: `SORT … BY p*` and `GET p*` pass when `p` lies within an allowed
 //! prefix; the server wants every key to be readable.
 //!
-//! What nobody but the server can see: scripts and functions may build key names. Their declared
-//! keys are checked; only an ACL of the server's own user holds the others back.
+//! What only the server can see: scripts and functions may build key names and run any command. So
+//! where keys or databases are bound none may run, unless the configuration asks for it; then their
+//! declared keys are checked, and only an ACL of the server's own user holds the others back.
 
 mod accounts;
 mod acl;
@@ -32,9 +33,12 @@ mod json;
 mod judge;
 mod keyspace;
 mod lesson;
+mod lessons;
 mod limit;
+mod misfit;
 mod names;
 mod overlap;
+mod overview;
 mod pattern;
 mod preset;
 mod rate;
@@ -53,10 +57,11 @@ pub use compile::{RuleError, compile, compile_with};
 pub use edits::Scratch;
 pub use explain::{Explanation, Name, RuleWord, Verdict};
 pub use grant::Grant;
-pub use lesson::Lesson;
+pub use lessons::Lessons;
 pub use limit::Limit;
 pub use names::{Next, Prefix, Strip, Stripper, Sweep, Walk};
 pub use overlap::overlaps;
+pub use overview::{Mode, Overview};
 pub use pattern::Pattern;
 pub use rate::{Bucket, Rate};
 pub use rule::{Rule, RuleSet};
@@ -67,8 +72,8 @@ pub use verdict::Refusal;
 
 use std::sync::Arc;
 
-use crate::command::{self, Dictionary, Lookup, Spec};
-use crate::config::{KeyRules, Rules, ScriptRules};
+use crate::command::{self, Access, Dictionary, Lookup, Spec};
+use crate::config::{KeyRules, Rules};
 use crate::resp::Request;
 
 use content::Content;
@@ -84,6 +89,8 @@ use verdict::Cause;
 /// What one application may do. Built once by [`compile`], then only read.
 #[derive(Debug)]
 pub struct Policy {
+    /// Its section in the configuration.
+    section: Box<str>,
     /// What it was built from; without it, nothing.
     source: Option<Box<Rules>>,
     role: Role,
@@ -113,6 +120,7 @@ impl Policy {
         dictionary: Arc<Dictionary>,
     ) -> Self {
         Self {
+            section: "policy".into(),
             source: None,
             role,
             dictionary,
@@ -144,13 +152,24 @@ impl Policy {
         self
     }
 
-    /// The same with rules about scripts.
-    fn with_scripts(mut self, rules: &ScriptRules) -> Self {
-        self.scripts = Scripts::new(rules);
+    /// The same with rules about scripts; after those about keys.
+    fn with_scripts(mut self, rules: &Rules) -> Self {
+        self.scripts = Scripts::new(&rules.scripts, self.bounds_scripts(&rules.keys));
         let eval = command::by_name("eval").map(|eval| eval.id);
         let may_eval = eval.is_some_and(|id| self.role.iter().any(|selector| selector.allows(id)));
-        self.heals_scripts = rules.heal && may_eval;
+        self.heals_scripts = rules.scripts.heal.unwrap_or(true) && may_eval;
         self
+    }
+
+    /// Whether a script could reach keys or databases that its caller may not: every selector that
+    /// permits one bounds them.
+    fn bounds_scripts(&self, keys: &KeyRules) -> bool {
+        let is_open = |one: &Selector| {
+            let all_keys = one.keys.is_unrestricted(Access::READ_WRITE);
+            all_keys && one.databases.word().is_none() && script::may_run(one)
+        };
+        let named = keys.prefix.is_some() || keys.pattern.is_some() || !keys.deny.is_empty();
+        named || !self.role.iter().any(is_open)
     }
 
     /// The same, built from these rules, however their words are spaced.
@@ -159,6 +178,19 @@ impl Policy {
         let acl = acl.map(|acl| acl.split_ascii_whitespace().collect::<Vec<_>>().join(" "));
         self.source = Some(Box::new(Rules { acl, ..rules.clone() }));
         self
+    }
+
+    /// The same, by the name of its section in the configuration.
+    #[must_use]
+    pub fn named(mut self, section: &str) -> Self {
+        self.section = section.into();
+        self
+    }
+
+    /// The name of its section in the configuration.
+    #[must_use]
+    pub fn section(&self) -> &str {
+        &self.section
     }
 
     /// Whether both say the same of every request: the same rules about the same commands.

@@ -169,7 +169,7 @@ impl Selector {
 }
 
 impl KeyPattern {
-    fn word(&self, pattern: &str) -> String {
+    pub fn word(&self, pattern: &str) -> String {
         let access = match (self.access.read, self.access.write) {
             (true, false) => "%R",
             (false, true) => "%W",

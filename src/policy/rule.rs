@@ -102,6 +102,11 @@ impl RuleSet {
         self.0 == 0
     }
 
+    /// The rules in it, in their order.
+    pub fn iter(self) -> impl Iterator<Item = Rule> {
+        Rule::ALL.into_iter().filter(move |rule| self.has(*rule))
+    }
+
     /// The rules of these names.
     ///
     /// # Errors

@@ -1,16 +1,18 @@
 //! Which scripts and functions may run.
 //!
-//! A script may build the names of keys: what it declares is all that anybody but the server sees of
-//! it. So a policy that is to hold without the server's own ACL allows no scripts, or those that
-//! somebody has read.
+//! A script may build the names of keys and run any command that the server's user may: what it
+//! declares is all that a proxy sees of it. So where a policy bounds keys or databases, no script
+//! runs unless the configuration says which.
 //!
 //! Owns: [`Scripts`]. Never knows: files, what a script does.
 
 use std::collections::HashSet;
 
-use super::verdict::{Cause, No, Refusal, Rule};
+use super::role::Selector;
+use super::rule::Rule;
+use super::verdict::{Cause, No, Refusal};
 use crate::base::sha1::Sha1;
-use crate::command::{Script, Spec, script};
+use crate::command::{Script, Spec, all, script};
 use crate::config::{ScriptMode, ScriptRules};
 use crate::resp::Request;
 
@@ -18,17 +20,40 @@ use crate::resp::Request;
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub(super) struct Scripts {
     mode: ScriptMode,
+    /// The mode follows from what the rest of the policy bounds.
+    by_default: bool,
+    /// The rest of the policy bounds what the caller of a script may reach.
+    bound: bool,
     allowed: HashSet<Sha1>,
     functions: HashSet<Box<[u8]>>,
 }
 
 impl Scripts {
-    pub(super) fn new(rules: &ScriptRules) -> Self {
+    /// `bound`: the rest of the policy bounds what the caller of a script may reach.
+    pub(super) fn new(rules: &ScriptRules, bound: bool) -> Self {
+        let default = if bound { ScriptMode::Deny } else { ScriptMode::DeclaredKeys };
         Self {
-            mode: rules.mode,
+            mode: rules.mode.unwrap_or(default),
+            by_default: rules.mode.is_none(),
+            bound,
             allowed: rules.allow.iter().copied().collect(),
             functions: rules.functions.iter().map(|name| name.as_bytes().into()).collect(),
         }
+    }
+
+    /// The mode in force.
+    pub(super) const fn mode(&self) -> ScriptMode {
+        self.mode
+    }
+
+    /// Whether no setting says it.
+    pub(super) const fn is_by_default(&self) -> bool {
+        self.by_default
+    }
+
+    /// Whether a script could reach what its caller may not.
+    pub(super) const fn are_bound(&self) -> bool {
+        self.bound
     }
 
     /// Whether the request may run or load what it names, whatever else is allowed.
@@ -42,7 +67,7 @@ impl Scripts {
             return refuse(No::Change);
         }
         if self.mode == ScriptMode::Deny {
-            return refuse(No::Denied);
+            return refuse(No::Denied { by_default: self.by_default });
         }
         let Some(named) = request.arg(what.argument()) else {
             return Err(Refusal::new(Rule::Incomplete, Some(spec), Cause::Incomplete));
@@ -55,6 +80,11 @@ impl Scripts {
         };
         if listed { Ok(()) } else { refuse(No::Unlisted(what)) }
     }
+}
+
+/// Whether a selector permits a command that runs a script or a function, or could change one.
+pub(super) fn may_run(selector: &Selector) -> bool {
+    all().iter().any(|spec| script(spec).is_some() && selector.allows(spec.id))
 }
 
 #[cfg(test)]
@@ -71,12 +101,13 @@ mod tests {
     const TWO: &str = "7f923f79fe76194c868d7e1d0820de36700eb649";
 
     fn scripts(mode: ScriptMode) -> Scripts {
-        Scripts::new(&ScriptRules {
-            mode,
+        let rules = ScriptRules {
+            mode: Some(mode),
             allow: Sha1::parse(ONE.as_bytes()).into_iter().collect(),
             functions: vec!["known".to_owned()],
             ..ScriptRules::default()
-        })
+        };
+        Scripts::new(&rules, true)
     }
 
     fn text(scripts: &Scripts, request: &Request<'_>) -> String {
@@ -89,7 +120,7 @@ mod tests {
 
     #[test]
     fn what_passes_in_each_mode() {
-        let none = "and none may run (rule script)";
+        let none = "is about scripts, and scripts.mode = \"deny\" permits none (rule script)";
         let script = "a script that is not on the list (rule script); its SHA-1 is 7f923f79fe76";
         let function = "a function that is not on the list (rule script)";
         let change = "changes what all applications of the server use (rule script)";

@@ -10,7 +10,7 @@ use super::keyspace::Hazards;
 use super::pattern::escape;
 use super::role::Selector;
 use super::{Policy, RuleError, compile_with};
-use crate::command::{self, Dictionary, Flags, Spec};
+use crate::command::{self, Dictionary, Flags, Lifetime, Spec};
 use crate::config::{KeyMode, OnMissing, Rules};
 
 /// What respgate itself says to a server, whatever the application may.
@@ -57,16 +57,11 @@ impl ServerRole {
             role.add(word, prefix.as_deref(), dictionary);
         }
         role.root.extend(withheld(&policy.role.root, prefix.is_some()));
-        let mut needs = Vec::new();
-        if rules.ttl.on_missing == OnMissing::Inject {
-            needs.extend(["+expire", "+pexpire"]);
+        let sets = std::iter::once(&mut role.root).chain(&mut role.selectors);
+        for (words, selector) in sets.zip(policy.role.iter()) {
+            let needs = needs(rules, selector);
+            words.extend(needs.into_iter().map(str::to_owned));
         }
-        if rules.keys.flushdb {
-            needs.extend(["+scan", "+unlink"]);
-        } else if rules.keys.dbsize {
-            needs.push("+scan");
-        }
-        role.root.extend(needs.into_iter().map(str::to_owned));
         Ok(role)
     }
 
@@ -147,6 +142,25 @@ fn withheld(selector: &Selector, has_prefix: bool) -> Vec<String> {
         selector.allows(spec.id) && !stays
     };
     UNNAMED_KEYS.into_iter().filter(is_withheld).map(|name| format!("-{name}")).collect()
+}
+
+/// What respgate itself says on the keys of a selector: behind a write, and to walk over all keys of
+/// the application.
+fn needs(rules: &Rules, selector: &Selector) -> Vec<&'static str> {
+    let allows = |name| command::by_name(name).is_some_and(|spec| selector.allows(spec.id));
+    let writes =
+        |spec: &Spec| Lifetime::of(spec) != Lifetime::Untouched && selector.allows(spec.id);
+    let mut needs = Vec::new();
+    let shortens = rules.ttl.on_missing == OnMissing::Inject || rules.ttl.max.is_some();
+    if shortens && command::all().iter().any(writes) {
+        needs.extend(["+expire", "+pexpire"]);
+    }
+    if rules.keys.flushdb && allows("flushdb") {
+        needs.extend(["+scan", "+unlink"]);
+    } else if rules.keys.dbsize && allows("dbsize") {
+        needs.push("+scan");
+    }
+    needs
 }
 
 /// A word as it is meant for names that carry the prefix.
@@ -248,7 +262,7 @@ mod tests {
             words(&rules),
             format!(
                 "clearselectors resetkeys resetchannels -@all +get %W~a\\*:y* &a\\*:x \
-                 +scan +unlink {OWN} (+set ~a\\*:* &a\\*:*)"
+                 +flushdb -flushdb +scan +unlink {OWN} (+set ~a\\*:* &a\\*:*)"
             )
         );
     }

@@ -1,12 +1,16 @@
 //! An explanation in words and rows.
 //!
-//! Owns: [`show`]. Never knows: how a decision was made, where the text goes.
+//! Owns: [`show`], the name of a refused command. Never knows: how a decision was made, where the text goes.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
-use super::{Explanation, RuleWord, Verdict};
+use super::{Explanation, Refusal, Rule, RuleWord, Verdict};
 use crate::command::{Blocking, Effect, Spec, blocking};
 use crate::resp::{Request, RequestLimits, RequestScanner, Scan};
+
+/// A longer name of an unknown command is cut.
+const NAME_BYTES_MAX: usize = 64;
 
 const LIMITS: RequestLimits = RequestLimits {
     max_args: 1_048_576,
@@ -42,6 +46,7 @@ pub fn show(
     if let Some(word) = &explained.word {
         rows.push(("because", because(word, section, place)));
     }
+    rows.extend(explained.misfits.iter().map(|line| ("pattern", line.clone())));
     for name in &explained.names {
         let (text, arg, role) = (quoted(&name.text), name.arg, &name.role);
         rows.push(("names", format!("{text} (argument {arg}): {role}")));
@@ -72,6 +77,28 @@ fn because(word: &RuleWord, section: &str, place: impl Fn(&str) -> Option<String
         Some(place) => format!("{text} in {section}.{setting}, {place}"),
         None => format!("{text} in {section}.{setting}"),
     }
+}
+
+impl Refusal {
+    /// The command in lower case. An unknown one is what the client wrote, cut and without characters
+    /// that could mislead a reader of a log.
+    #[must_use]
+    pub fn command(&self, request: &Request<'_>) -> Cow<'static, str> {
+        let written = |arg: usize| plain(request.arg(arg).unwrap_or_default());
+        match self.spec {
+            None => written(0).into(),
+            Some(spec) if self.rule == Rule::Unknown => {
+                format!("{}|{}", spec.name, written(1)).into()
+            }
+            Some(spec) => spec.name.into(),
+        }
+    }
+}
+
+fn plain(bytes: &[u8]) -> String {
+    let fits = |byte: &u8| byte.is_ascii_graphic() && !b",\"".contains(byte);
+    let shown = bytes.iter().take(NAME_BYTES_MAX);
+    shown.map(|byte| if fits(byte) { char::from(byte.to_ascii_lowercase()) } else { '?' }).collect()
 }
 
 /// Which kind of connection carries it, outside MULTI and while nothing is watched or subscribed.
@@ -114,7 +141,7 @@ fn line_of(request: &Request<'_>) -> String {
 }
 
 /// An argument as a person would type it.
-fn quoted(arg: &[u8]) -> String {
+pub(super) fn quoted(arg: &[u8]) -> String {
     let plain = |byte: &u8| byte.is_ascii_graphic() && !b"\"'\\".contains(byte);
     if !arg.is_empty() && arg.iter().all(plain) {
         return String::from_utf8_lossy(arg).into_owned();

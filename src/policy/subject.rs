@@ -2,8 +2,8 @@
 //!
 //! Owns: [`Moment`], [`Subject`], [`Witness`]. Never knows: any rule.
 
-use super::rule::RuleSet;
-use super::verdict::{Cause, Refusal, Rule};
+use super::rule::{Rule, RuleSet};
+use super::verdict::{Cause, Refusal};
 use crate::command::{KeyError, Spec};
 use crate::resp::Request;
 

@@ -34,8 +34,8 @@ pub struct Refusal {
 /// Why a script may not run.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum No {
-    /// None may.
-    Denied,
+    /// None may; by default, because the policy bounds keys or databases, or because it says so.
+    Denied { by_default: bool },
     /// This one may not.
     Unlisted(Script),
     /// It would change what all applications of the server share.
@@ -220,6 +220,10 @@ const RESERVED_CHANNEL: &str = "' may reach the server's own channels about keys
 const BROADCAST: &str = "' with BCAST tells of keys outside the allowed patterns (rule namespace); \
     begin every PREFIX with an allowed prefix";
 
+const NO_SCRIPTS: &str = "is about scripts, and none may run where the policy bounds keys (rule \
+    script), because a script can reach any key; scripts.mode = \"allowlist\" permits named ones, \
+    \"declared-keys\" all of them";
+
 fn write_hazard(hazard: &Hazard, name: &str, out: &mut BytesMut) {
     let Hazard { does, instead, .. } = hazard;
     put(out, &[OWN, name, "' ", does, " (rule namespace); "]);
@@ -255,7 +259,10 @@ fn write_concurrency(name: &str, out: &mut BytesMut) {
 /// Which script it is, where that helps to allow it.
 fn write_script(no: No, name: &str, request: &Request<'_>, out: &mut BytesMut) {
     let words = match no {
-        No::Denied => "is about scripts, and none may run (rule script)",
+        No::Denied { by_default: true } => NO_SCRIPTS,
+        No::Denied { by_default: false } => {
+            "is about scripts, and scripts.mode = \"deny\" permits none (rule script)"
+        }
         No::Change => "changes what all applications of the server use (rule script)",
         No::Unlisted(Script::Function) => "names a function that is not on the list (rule script)",
         No::Unlisted(_) => "names a script that is not on the list (rule script)",

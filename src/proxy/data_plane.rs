@@ -35,7 +35,7 @@ pub(super) enum Control {
     /// Who may come and do what has changed.
     Doors,
     /// What was learned from observed traffic, for the server's user of that name.
-    Learned(String, oneshot::Sender<String>),
+    Learned(String, oneshot::Sender<Option<String>>),
 }
 
 /// The running thread.

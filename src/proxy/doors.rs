@@ -13,8 +13,9 @@ use crate::base::password::PasswordHash;
 use crate::base::secret::Secret;
 use crate::command::Dictionary;
 use crate::config::{self, ClientAuth, Config, Listener, Rules, SecretSource, SourceError};
-use crate::policy::{self, Account, Policy};
+use crate::policy::{self, Account, Overview, Policy};
 use crate::session::{Auth, Door, User, Users};
+use crate::telemetry::Metrics;
 
 /// Everything about clients that a reload replaces.
 #[derive(Debug)]
@@ -46,7 +47,8 @@ impl Doors {
         let users = Arc::new(read.users(config, &policies, accounts)?);
         let door = |listener: &Listener| {
             let auth = read.auth(listener, &users)?;
-            Ok(Door { auth, policy: policies.get(listener.policy.as_deref()) })
+            let policy = policies.get(listener.policy.as_deref());
+            Ok(Door { auth, listener: listener.address.to_string().into(), policy })
         };
         let all = config.listeners.iter().map(door).collect::<Result<_, StartError>>()?;
         Ok(Self { all, policies, hash: read.0.finalize().into() })
@@ -63,6 +65,31 @@ pub(super) fn unapplied(config: &Config, dictionary: &Arc<Dictionary>) -> Vec<St
 pub(super) fn warn(config: &Config) {
     for overlap in policy::overlaps(config.sections()) {
         tracing::warn!(code = "POL-W001", %overlap, "two policies are not kept apart by their prefixes");
+    }
+}
+
+/// Says what each policy in force is: in the metrics, and in the log.
+pub(super) fn announce(policies: &Policies, metrics: &Metrics) {
+    let mut modes = Vec::new();
+    for (section, policy) in policies.sections() {
+        let Overview { mode, refuses, keys, scripts, warnings } = policy.overview();
+        let scripts = scripts.unwrap_or_else(|| "no command runs any".to_owned());
+        tracing::info!(policy = %section, mode = %refuses, %keys, %scripts, "policy in force");
+        warn_of(&section, &warnings);
+        modes.push((section, mode.label()));
+    }
+    for (name, policy) in &policies.accounts {
+        let warnings = policy.overview().warnings;
+        // That it refuses nothing is said of [policy], which decides that for all of them.
+        let own: Vec<_> = warnings.into_iter().filter(|(code, _)| *code == "POL-W003").collect();
+        warn_of(&format!("user {name} of users.acl_file"), &own);
+    }
+    metrics.policy_info.set(modes);
+}
+
+fn warn_of(policy: &str, warnings: &[(&'static str, String)]) {
+    for (code, text) in warnings {
+        tracing::warn!(code, %policy, "{text}");
     }
 }
 
@@ -100,7 +127,7 @@ impl Policies {
         let mut errors = Vec::new();
         let mut compile = |section: &str, rules: &Rules, before: Option<&Arc<Policy>>| {
             match policy::compile_with(rules, dictionary) {
-                Ok(policy) => Some(kept(policy, before)),
+                Ok(policy) => Some(kept(policy.named(section), before)),
                 Err(found) => {
                     errors.extend(found.iter().map(|error| format!("{section}: {error}")));
                     None
@@ -119,11 +146,18 @@ impl Policies {
         }
     }
 
+    /// `[policy]` first, each with the name of its section.
+    fn sections(&self) -> impl Iterator<Item = (String, &Policy)> {
+        let named = self.named.iter().map(|(name, policy)| (format!("policies.{name}"), &**policy));
+        std::iter::once(("policy".to_owned(), &*self.own)).chain(named)
+    }
+
     /// The users of the ACL file, each with its policy.
     fn take(&mut self, accounts: Vec<Account>, before: Option<&Self>) -> Vec<User> {
         let mut user = |account: Account| {
             let before = before.and_then(|before| before.accounts.get(&account.name));
-            let policy = kept(account.policy, before);
+            let section = format!("users.acl_file user {}", account.name);
+            let policy = kept(account.policy.named(&section), before);
             self.accounts.insert(account.name.clone(), Arc::clone(&policy));
             User {
                 name: account.name.into(),

@@ -67,6 +67,7 @@ impl Proxy {
         let mut vocabulary = Vocabulary::default();
         let parts = Parts::build(&config, &mut vocabulary, &telemetry)?;
         doors::warn(&config);
+        doors::announce(&parts.policies, &telemetry.metrics);
         let data_plane = DataPlane::start(&config, &parts, &telemetry, Arc::clone(&health))?;
         let admin = match config.telemetry.address {
             None => None,

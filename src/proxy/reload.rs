@@ -8,9 +8,10 @@ use super::doors::{self, Doors};
 use super::error::StartError;
 use super::parts::{self, Parts};
 use super::vocabulary::{Answer, Vocabulary};
+use crate::admin::Explained;
 use crate::base::clock;
 use crate::config::{self, Config, Drain, Problem};
-use crate::policy::{Moment, show};
+use crate::policy::{Moment, Verdict, show};
 use crate::resp::RequestBuf;
 use crate::telemetry::{Reload, ReloadRejection, ReloadResult, Telemetry};
 use crate::tls::watch::Watch;
@@ -101,13 +102,14 @@ impl Reloader {
         command: &RequestBuf,
         database: u32,
         policy: Option<&str>,
-    ) -> Result<String, String> {
+    ) -> Result<Explained, String> {
         let (section, _) = self.config.rules(policy)?;
         let policy = self.parts.policies.get(policy);
         let request = command.as_request();
         let moment = Moment { database, unix_ms: clock::unix_ms() };
         let explanation = policy.explain(&request, &moment);
-        Ok(show(&request, &explanation, &section, |_| None))
+        let refused = matches!(explanation.verdict, Verdict::Refused(..));
+        Ok(Explained { text: show(&request, &explanation, &section, |_| None), refused })
     }
 
     /// When to try again although nothing has changed: the server could not be asked.
@@ -213,6 +215,7 @@ impl Reloader {
         outcome.drain = Some(new.drain.clone());
         tracing::info!(changed = %changes.live.join(", "), "new configuration in force");
         doors::warn(&new);
+        doors::announce(&self.parts.policies, &self.telemetry.metrics);
         self.config = new;
         Ok(true)
     }

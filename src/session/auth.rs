@@ -26,6 +26,8 @@ pub enum Auth {
 #[derive(Debug)]
 pub struct Door {
     pub auth: Auth,
+    /// Its address, for the log.
+    pub listener: Box<str>,
     /// For everybody whose user has none.
     pub policy: Arc<Policy>,
 }

@@ -19,7 +19,7 @@ use super::number::{
     Batch, Counter, Flag, Gauge, HandshakeTime, Histogram, Latency, Lazy, Seconds, SecondsTotal,
     Series, SharedCounter, Timestamp, Wait,
 };
-use super::open_set::{BuildInfo, Certificates, Denied, OneHot};
+use super::open_set::{BuildInfo, Certificates, Denied, OneHot, Policies};
 use super::process::Process;
 
 macro_rules! metrics {
@@ -118,6 +118,9 @@ metrics! {
     pipeline_depth: Histogram<Batch>,
     /// Commands refused by policy. Commands beyond the first 32 are "other".
     commands_denied_total: Denied,
+    /// Policies in force by their sections; mode "observe": it refuses nothing, "partly": some of its
+    /// rules refuse nothing. Always 1.
+    policy_info: Policies,
     /// Commands that passed although a rule is against them, because it is only observed.
     policy_would_deny_total: Denied,
 

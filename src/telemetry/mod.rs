@@ -26,7 +26,7 @@ pub use label::{
 };
 pub use log::{LogError, LogHandle};
 pub use metrics::Metrics;
-pub use open_set::{BuildInfo, Certificates, Denied, OneHot};
+pub use open_set::{BuildInfo, Certificates, Denied, OneHot, Policies};
 pub use process::Process;
 
 /// Both handles in one; cheap to clone.

@@ -1,6 +1,6 @@
 //! The few metrics whose label values are not an enum, each with a bound on how many there can be.
 //!
-//! Owns: [`Denied`], [`Certificates`], [`OneHot`], [`BuildInfo`]. Never knows: policy, certificates.
+//! Owns: [`Denied`], [`Certificates`], [`Policies`], [`OneHot`], [`BuildInfo`]. Never knows: policy, certificates.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -121,6 +121,31 @@ impl<L: Label> fmt::Debug for OneHot<L> {
     }
 }
 
+/// The policies in force, each with its mode; those of a former configuration disappear.
+#[derive(Debug, Default)]
+pub struct Policies(Mutex<Vec<(String, &'static str)>>);
+
+impl Policies {
+    /// Replaces what is shown: the section of each policy in the configuration, and its mode.
+    pub fn set(&self, policies: Vec<(String, &'static str)>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = policies;
+    }
+}
+
+impl Series for Policies {
+    const KIND: MetricType = MetricType::GAUGE;
+
+    fn collect(&self, labels: &mut Vec<LabelPair>, out: &mut Vec<Metric>) {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for (policy, mode) in all.iter() {
+            labels.push(pair("policy", policy));
+            labels.push(pair("mode", mode));
+            out.push(gauge(labels, 1.0));
+            labels.truncate(labels.len() - 2);
+        }
+    }
+}
+
 /// What was built, as labels; fixed at compile time.
 #[derive(Debug, Default)]
 pub struct BuildInfo;
@@ -183,6 +208,15 @@ mod tests {
         let lines = lines(&certificates);
         assert_eq!(lines.len(), FINGERPRINTS_MAX + 1);
         assert_eq!(lines.last().map(String::as_str), Some("client new 1"));
+    }
+
+    #[test]
+    fn policies_of_a_former_configuration_disappear() {
+        let policies = Policies::default();
+        policies.set(vec![("policy".to_owned(), "observe"), ("policies.a".to_owned(), "enforce")]);
+        assert_eq!(lines(&policies), ["policy observe 1", "policies.a enforce 1"]);
+        policies.set(vec![("policy".to_owned(), "enforce")]);
+        assert_eq!(lines(&policies), ["policy enforce 1"]);
     }
 
     #[test]

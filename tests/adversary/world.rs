@@ -82,12 +82,16 @@ pub struct World {
     attacker: Option<Client>,
 }
 
+/// Whether a script may run is what the commands say: the rules of the server hold it.
+const SCRIPTS: &str = "[policy.scripts]\nmode = \"declared-keys\"\n";
+
 /// What a test adds to the policy of a mode.
 pub fn policy(mode: Mode, commands: &str) -> String {
     match mode {
-        Mode::Enforce => format!("acl = \"{commands} ~app1:* &app1:*\"\n"),
+        Mode::Enforce => format!("acl = \"{commands} ~app1:* &app1:*\"\n{SCRIPTS}"),
         Mode::Rewrite => format!(
-            "acl = \"{commands} ~* &*\"\n[policy.keys]\nmode = \"rewrite\"\nprefix = {OWN:?}\n"
+            "acl = \"{commands} ~* &*\"\n{SCRIPTS}\
+             [policy.keys]\nmode = \"rewrite\"\nprefix = {OWN:?}\n"
         ),
     }
 }

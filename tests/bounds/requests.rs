@@ -129,7 +129,8 @@ fn five_megabytes_cut_anywhere() {
 #[test]
 fn keys_behind_a_large_value_are_judged() {
     let server = Server::mutual_tls(Brand::Redis);
-    let proxy = Proxy::with_policy(&server, "+@all ~app1:*", "");
+    let scripts = "[policy.scripts]\nmode = \"declared-keys\"\n";
+    let proxy = Proxy::with_policy(&server, "+@all ~app1:*", scripts);
     let value = filler(5 * MIB);
     let mut client = proxy.client();
     let mset = |second: &str| encode(&[&b"MSET"[..], b"app1:a", &value, second.as_bytes(), b"1"]);

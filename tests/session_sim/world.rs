@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use respgate::config::{ClientLimits, KeyMode, KeyRules, Rules};
+use respgate::config::{ClientLimits, KeyMode, KeyRules, Rules, ScriptMode, ScriptRules};
 use respgate::policy::{Policy, compile};
 use respgate::resp::RequestBuf;
 use respgate::session::{Auth, Context, Desk, Gates, LeaseNeed, Route, Scripts, Step, Transacts};
@@ -447,7 +447,9 @@ impl World {
 fn before(prefix: &str) -> Policy {
     let (mode, prefix) = (KeyMode::Rewrite, Some(prefix.to_owned()));
     let keys = KeyRules { mode, prefix, ..KeyRules::default() };
-    let rules = Rules { acl: Some("+@all ~* &*".to_owned()), keys, ..Rules::default() };
+    let scripts = ScriptRules { mode: Some(ScriptMode::DeclaredKeys), ..ScriptRules::default() };
+    let acl = Some("+@all ~* &*".to_owned());
+    let rules = Rules { acl, keys, scripts, ..Rules::default() };
     compile(&rules).expect("the rules are right")
 }
 

@@ -34,8 +34,8 @@ pub enum Shape {
 pub const PREFIX_TEXT: &str = "a[1]?:";
 
 /// Configuration with it.
-pub const PREFIX: &str =
-    "[policy.keys]\nmode = \"rewrite\"\nprefix = \"a[1]?:\"\nflushdb = true\ndbsize = true\n";
+pub const PREFIX: &str = "[policy.keys]\nmode = \"rewrite\"\nprefix = \"a[1]?:\"\nflushdb = true\ndbsize = true\n\
+     [policy.scripts]\nmode = \"declared-keys\"\n";
 
 impl Pair {
     /// With `RESPGATE_TEST_STRAIGHT` set both sides are asked straight: what differs then is the

@@ -6,12 +6,14 @@
 use bytes::BytesMut;
 
 use crate::command::{Lookup, lookup};
-use crate::config::{Charset, Encoding, KeyRules, Rules, ValueRules};
+use crate::config::{Charset, Encoding, KeyRules, Rules, ScriptMode, ScriptRules, ValueRules};
 use crate::policy::{Moment, Policy, Rule, Scratch, compile};
 use crate::resp::{Request, RequestBuf, RequestLimits, RequestScanner, Scan};
 
 fn policy(keys: KeyRules, values: ValueRules) -> Policy {
-    compile(&Rules { preset: Some("full".to_owned()), keys, values, ..Rules::default() }).unwrap()
+    let scripts = ScriptRules { mode: Some(ScriptMode::DeclaredKeys), ..ScriptRules::default() };
+    let preset = Some("full".to_owned());
+    compile(&Rules { preset, keys, values, scripts, ..Rules::default() }).unwrap()
 }
 
 fn judged(policy: &Policy, request: &Request<'_>) -> String {

@@ -8,14 +8,15 @@ use bytes::BytesMut;
 
 use super::*;
 use crate::command::lookup;
-use crate::config::Rules;
+use crate::config::{Rules, ScriptMode, ScriptRules};
 use crate::policy::{Policy, Rule, Scratch, compile};
 use crate::resp::{RequestBuf, RequestLimits, RequestScanner, Scan};
 
 fn policy(acl: &str, prefix: &str) -> Policy {
     let prefix = Some(prefix.to_owned());
     let keys = KeyRules { mode: KeyMode::Rewrite, prefix, ..KeyRules::default() };
-    compile(&Rules { acl: Some(acl.to_owned()), keys, ..Rules::default() }).unwrap()
+    let scripts = ScriptRules { mode: Some(ScriptMode::DeclaredKeys), ..ScriptRules::default() };
+    compile(&Rules { acl: Some(acl.to_owned()), keys, scripts, ..Rules::default() }).unwrap()
 }
 
 /// What is sent for a line, its words parted by blanks; `-` and the rule when it is refused.

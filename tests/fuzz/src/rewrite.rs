@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use bytes::BytesMut;
 use respgate::command::{Effect, lookup};
-use respgate::config::{KeyMode, KeyRules, Rules};
+use respgate::config::{KeyMode, KeyRules, Rules, ScriptMode, ScriptRules};
 use respgate::policy::{Policy, Rule, Scratch, Strip, Stripper, compile, known};
 use respgate::resp::{ReplyScanner, Request, RequestBuf, RequestLimits, RequestScanner, Scan};
 
@@ -66,7 +66,8 @@ pub fn check(data: &[u8]) {
 }
 
 fn policy(acl: &str, keys: KeyRules) -> Policy {
-    let rules = Rules { acl: Some(acl.to_owned()), keys, ..Rules::default() };
+    let scripts = ScriptRules { mode: Some(ScriptMode::DeclaredKeys), ..ScriptRules::default() };
+    let rules = Rules { acl: Some(acl.to_owned()), keys, scripts, ..Rules::default() };
     compile(&rules).expect("the rules are right")
 }
 

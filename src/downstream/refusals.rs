@@ -1,0 +1,110 @@
+//! Refused commands in the log: every one at debug, and of each kind one a minute at info.
+//!
+//! Owns: [`Refusals`]. Never knows: keys, values, how a command is judged.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::{Duration, Instant};
+
+use crate::policy::{Policy, Refusal};
+use crate::resp::Request;
+
+/// Of each kind one line in this time.
+const EVERY: Duration = Duration::from_secs(60);
+/// Kinds that are told apart. Others are only at debug until one is due again.
+const KINDS_MAX: usize = 256;
+
+/// The refusals of one thread.
+#[derive(Debug, Default)]
+pub(super) struct Refusals {
+    /// By the hash of policy, rule and command.
+    kinds: HashMap<u64, Sample>,
+}
+
+#[derive(Debug)]
+struct Sample {
+    since: Instant,
+    /// Refused since, without a line.
+    more: u64,
+}
+
+impl Refusals {
+    pub(super) fn log(
+        &mut self,
+        now: Instant,
+        policy: &Policy,
+        listener: &str,
+        refusal: &Refusal,
+        request: &Request<'_>,
+    ) {
+        let (section, rule) = (policy.section(), refusal.rule.label());
+        let command = refusal.command(request);
+        tracing::debug!(policy = section, listener, rule, %command, "command refused");
+        if let Some(more) = self.sample(now, kind(section, rule, &command)) {
+            let words = "command refused; the same again within a minute is only counted";
+            tracing::info!(code = "POL-I002", policy = section, listener, rule, %command, more, "{words}");
+        }
+    }
+
+    /// Whether a line is due, and how many of the kind had none since the last one.
+    fn sample(&mut self, now: Instant, kind: u64) -> Option<u64> {
+        let over = |sample: &Sample| now.saturating_duration_since(sample.since) >= EVERY;
+        match self.kinds.get_mut(&kind) {
+            Some(sample) if over(sample) => {
+                sample.since = now;
+                return Some(std::mem::take(&mut sample.more));
+            }
+            Some(sample) => {
+                sample.more += 1;
+                return None;
+            }
+            None => {}
+        }
+        if self.kinds.len() >= KINDS_MAX {
+            self.kinds.retain(|_, sample| !over(sample));
+        }
+        if self.kinds.len() >= KINDS_MAX {
+            return None;
+        }
+        self.kinds.insert(kind, Sample { since: now, more: 0 });
+        Some(0)
+    }
+}
+
+fn kind(section: &str, rule: &str, command: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (section, rule, command).hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::clock;
+
+    #[test]
+    fn a_kind_has_one_line_a_minute() {
+        let (mut refusals, start) = (Refusals::default(), clock::now());
+        let get = kind("policy", "command", "get");
+        let other = kind("policy", "command", "set");
+        assert_eq!(refusals.sample(start, get), Some(0));
+        assert_eq!(refusals.sample(start, other), Some(0));
+        for _ in 0..7 {
+            assert_eq!(refusals.sample(start + EVERY - Duration::from_nanos(1), get), None);
+        }
+        assert_eq!(refusals.sample(start + EVERY, get), Some(7));
+        assert_eq!(refusals.sample(start + EVERY, get), None);
+    }
+
+    #[test]
+    fn many_kinds_take_no_more_room_and_make_no_more_lines() {
+        let (mut refusals, start) = (Refusals::default(), clock::now());
+        let lines = |refusals: &mut Refusals, at, from| {
+            (from..from + 1000).filter(|kind| refusals.sample(at, *kind).is_some()).count()
+        };
+        assert_eq!(lines(&mut refusals, start, 0), KINDS_MAX);
+        assert_eq!(lines(&mut refusals, start, 5000), 0);
+        assert_eq!(lines(&mut refusals, start + EVERY, 5000), KINDS_MAX);
+        assert_eq!(refusals.kinds.len(), KINDS_MAX);
+    }
+}

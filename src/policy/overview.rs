@@ -1,0 +1,243 @@
+//! A policy as a whole, in the words of operators: whether it refuses, which keys it is about, what
+//! scripts are beyond it.
+//!
+//! Owns: [`Overview`], [`Mode`]. Never knows: where it is shown, requests.
+
+use super::role::Selector;
+use super::{Policy, Rule, RuleSet, script};
+use crate::config::{KeyMode, Rules, ScriptMode, ScriptRules};
+
+/// Whether a policy refuses what its rules do not permit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Enforce,
+    /// Some of its rules refuse nothing.
+    Partly,
+    /// It refuses nothing but what respgate cannot carry.
+    Observe,
+}
+
+impl Mode {
+    /// The label of the metric and the field of the log.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Partly => "partly",
+            Self::Observe => "observe",
+        }
+    }
+}
+
+/// What operators should know about a policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overview {
+    pub mode: Mode,
+    /// Whether something is refused: `enforce`, `observe: nothing is refused`.
+    pub refuses: String,
+    /// Which keys: `app1:* (rewrite: …)`.
+    pub keys: String,
+    /// Which scripts may run, and what of them is not seen; none where no command runs any.
+    pub scripts: Option<String>,
+    /// What is allowed, and yet not what one may expect of a policy: a code and a sentence.
+    pub warnings: Vec<(&'static str, String)>,
+}
+
+const NOT_SEEN: &str = "what they do inside is not seen";
+const ANY_KEY: &str = "a script can use any key and run any command that the server's user may, \
+    FLUSHALL included; give that user the rules that respgate acl prints";
+const BEYOND_RULES: &str = "keys and commands inside a script are not seen: it can run what the \
+    server's user may, whatever the rules deny";
+
+impl Policy {
+    /// What operators should know about it.
+    #[must_use]
+    pub fn overview(&self) -> Overview {
+        let (mode, refuses) = self.refuses();
+        let mut warnings = Vec::new();
+        if mode != Mode::Enforce {
+            warnings.push(("POL-W002", refuses.clone()));
+        }
+        let rules = self.source.as_deref();
+        let given = rules.map(|rules| rules.scripts.clone()).unwrap_or_default();
+        let may_run = self.role.iter().any(script::may_run);
+        let scripts = may_run.then(|| self.scripts_that_run(&given));
+        if may_run && self.scripts.mode() == ScriptMode::DeclaredKeys && self.scripts.are_bound() {
+            let asked = "scripts.mode = \"declared-keys\"";
+            warnings.push(("POL-W003", format!("{asked}: {ANY_KEY}")));
+        }
+        Overview { mode, refuses, keys: self.keys_in_words(rules), scripts, warnings }
+    }
+
+    fn refuses(&self) -> (Mode, String) {
+        let observed: Vec<&str> = self.observed.iter().map(Rule::label).collect();
+        if observed.is_empty() {
+            return (Mode::Enforce, "enforce".to_owned());
+        }
+        if self.observed == RuleSet::OBSERVABLE {
+            let text = "observe: nothing is refused; what would be is counted and logged";
+            return (Mode::Observe, text.to_owned());
+        }
+        let text = format!("enforce, but these rules refuse nothing: {}", observed.join(", "));
+        (Mode::Partly, text)
+    }
+
+    fn scripts_that_run(&self, given: &ScriptRules) -> String {
+        match self.scripts.mode() {
+            ScriptMode::Deny if self.scripts.is_by_default() => {
+                "none, because keys are bound and a script can use any key; scripts.mode permits some"
+                    .to_owned()
+            }
+            ScriptMode::Deny => "none".to_owned(),
+            ScriptMode::Allowlist => format!("{}; {NOT_SEEN}", listed(given)),
+            ScriptMode::DeclaredKeys if self.scripts.are_bound() => {
+                format!("declared-keys: {ANY_KEY}")
+            }
+            ScriptMode::DeclaredKeys => format!("declared-keys: {BEYOND_RULES}"),
+        }
+    }
+
+    fn keys_in_words(&self, rules: Option<&Rules>) -> String {
+        let prefix = rules.and_then(|rules| rules.keys.prefix.as_deref());
+        let rewrites = rules.is_some_and(|rules| rules.keys.mode == KeyMode::Rewrite);
+        if let Some(prefix) = prefix.filter(|_| rewrites) {
+            return format!("{prefix}* (rewrite: respgate puts the prefix before every key)");
+        }
+        let keys: Vec<String> = self.role.iter().flat_map(Selector::words).collect();
+        let mut keys: Vec<&str> =
+            keys.iter().map(String::as_str).filter(|word| !word.starts_with('&')).collect();
+        keys.dedup();
+        if keys.is_empty() { "none".to_owned() } else { keys.join(" ") }
+    }
+}
+
+fn listed(rules: &ScriptRules) -> String {
+    let mut listed = Vec::new();
+    if !rules.allow.is_empty() {
+        listed.push(format!("{} by SHA-1", rules.allow.len()));
+    }
+    listed.extend(rules.directory.iter().map(|path| format!("files in {}", path.display())));
+    if !rules.functions.is_empty() {
+        listed.push(format!("functions {}", rules.functions.join(" ")));
+    }
+    if listed.is_empty() { "an empty list".to_owned() } else { listed.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may crash")]
+    use super::*;
+    use crate::config::KeyRules;
+    use crate::policy::compile;
+
+    fn overview(rules: &Rules) -> Overview {
+        compile(rules).unwrap().overview()
+    }
+
+    fn acl(acl: &str) -> Rules {
+        Rules { acl: Some(acl.to_owned()), ..Rules::default() }
+    }
+
+    fn with_prefix(mode: KeyMode) -> Rules {
+        let prefix = Some("app1:".to_owned());
+        Rules { keys: KeyRules { mode, prefix, ..KeyRules::default() }, ..Rules::default() }
+    }
+
+    /// What bounds keys or databases takes scripts away unless the configuration gives them back.
+    #[test]
+    fn scripts_of_each_kind_of_policy() {
+        let none = "none, because keys are bound";
+        let open = "declared-keys: keys and commands inside a script are not seen";
+        let mut pattern = Rules::default();
+        pattern.keys.pattern = Some("a*".to_owned());
+        let mut denied = Rules::default();
+        denied.keys.deny = vec!["a*".to_owned()];
+        for (rules, expected) in [
+            (Rules::default(), Some(open)),
+            (acl("+@all ~*"), Some(open)),
+            (acl("+@all -@dangerous %RW~*"), Some(open)),
+            (acl("+@all ~a"), Some(none)),
+            (acl("+@all ~a ~b*"), Some(none)),
+            (acl("+@all %R~*"), Some(none)),
+            (acl("+@all"), Some(none)),
+            (acl("+@all ~* db=0"), Some(none)),
+            (acl("+@all -@scripting ~* (+eval ~a)"), Some(none)),
+            (acl("+@all ~a (+eval ~*)"), Some(open)),
+            (acl("+script|load ~a"), Some(none)),
+            (acl("+@read -@scripting ~a"), None),
+            (Rules { preset: Some("cache".to_owned()), ..Rules::default() }, None),
+            (with_prefix(KeyMode::Enforce), Some(none)),
+            (with_prefix(KeyMode::Rewrite), Some(none)),
+            (pattern, Some(none)),
+            (denied, Some(none)),
+        ] {
+            let said = overview(&rules).scripts;
+            let fits = match (&said, expected) {
+                (Some(said), Some(words)) => said.starts_with(words),
+                (said, expected) => said.is_none() && expected.is_none(),
+            };
+            assert!(fits, "{rules:?}: {said:?}");
+        }
+    }
+
+    #[test]
+    fn scripts_that_were_asked_for() {
+        let with = |mode, rules: Rules| {
+            let scripts = ScriptRules { mode: Some(mode), ..ScriptRules::default() };
+            let Overview { scripts, warnings, .. } = overview(&Rules { scripts, ..rules });
+            (scripts.unwrap_or_default(), warnings.len())
+        };
+        let bound = || with_prefix(KeyMode::Rewrite);
+        let (text, warnings) = with(ScriptMode::DeclaredKeys, bound());
+        assert!(text.contains("FLUSHALL included") && warnings == 1, "{text}");
+        let (text, warnings) = with(ScriptMode::DeclaredKeys, Rules::default());
+        assert!(text.contains("whatever the rules deny") && warnings == 0, "{text}");
+        let (text, warnings) = with(ScriptMode::Allowlist, bound());
+        assert_eq!(
+            (text.as_str(), warnings),
+            ("an empty list; what they do inside is not seen", 0)
+        );
+        assert_eq!(with(ScriptMode::Deny, bound()), ("none".to_owned(), 0));
+    }
+
+    #[test]
+    fn modes() {
+        let all = Rules { observe_all: true, ..Rules::default() };
+        let some = Rules { observe: vec!["ttl".to_owned(), "command".to_owned()], ..all.clone() };
+        let partly = Rules { observe_all: false, ..some.clone() };
+        for (rules, mode, text) in [
+            (Rules::default(), Mode::Enforce, "enforce"),
+            (
+                all,
+                Mode::Observe,
+                "observe: nothing is refused; what would be is counted and logged",
+            ),
+            (
+                some,
+                Mode::Observe,
+                "observe: nothing is refused; what would be is counted and logged",
+            ),
+            (partly, Mode::Partly, "enforce, but these rules refuse nothing: command, ttl"),
+        ] {
+            let said = overview(&rules);
+            assert_eq!((said.mode, said.refuses.as_str()), (mode, text));
+            assert_eq!(said.warnings.len(), usize::from(mode != Mode::Enforce));
+        }
+    }
+
+    #[test]
+    fn keys() {
+        for (rules, expected) in [
+            (acl("+get ~a %R~b &c (+set ~d)"), "~a %R~b ~d"),
+            (acl("+get"), "none"),
+            (Rules::default(), "~*"),
+            (with_prefix(KeyMode::Enforce), "~app1:*"),
+            (
+                with_prefix(KeyMode::Rewrite),
+                "app1:* (rewrite: respgate puts the prefix before every key)",
+            ),
+        ] {
+            assert_eq!(overview(&rules).keys, expected);
+        }
+    }
+}
