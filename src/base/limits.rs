@@ -2,8 +2,10 @@
 //!
 //! Owns: the numbers and their relations. Never knows: configuration.
 
-/// Arguments of one request (Redis: `1024*1024`, networking.c).
+/// Arguments of one request.
 pub const REQUEST_ARGS_MAX: u32 = 1_048_576;
+/// A count of arguments that the protocol accepts at all (Redis: `INT_MAX`, networking.c).
+pub const COUNT_MAX: u32 = 2_147_483_647;
 /// A bulk length that the protocol accepts at all (Redis: `proto-max-bulk-len`).
 pub const BULK_BYTES_MAX: u64 = 512 * 1024 * 1024;
 /// An inline command or a header line (Redis: `PROTO_INLINE_MAX_SIZE`).
@@ -24,6 +26,7 @@ pub const READ_BYTES: usize = 64 * 1024;
 pub const DECODED_REPLY_BYTES_MAX: usize = 1024 * 1024;
 
 const _: () = assert!(UNAUTHENTICATED_ARGS_MAX < REQUEST_ARGS_MAX);
+const _: () = assert!(REQUEST_ARGS_MAX < COUNT_MAX);
 const _: () = assert!(UNAUTHENTICATED_BULK_BYTES_MAX < BULK_BYTES_MAX);
 const _: () = assert!(INLINE_BYTES_MAX <= READ_BYTES);
 const _: () = assert!(BULK_BYTES_MAX <= REQUEST_BYTES_MAX as u64);

@@ -83,6 +83,8 @@ pub(super) struct Connection<S> {
     /// Bytes sent since nothing was in flight.
     pub sent_bytes: usize,
     pub eof: bool,
+    /// A malformed request came while replies were off: nothing more is understood.
+    pub deaf: bool,
     /// The socket had nothing more when it was asked in this turn, and will wake the task.
     pub socket_empty: bool,
     pub ending: Option<(ClientDisconnect, Instant)>,
@@ -145,6 +147,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             argument_max: None,
             sent_bytes: 0,
             eof: false,
+            deaf: false,
             socket_empty: false,
             ending: None,
             now,
@@ -367,8 +370,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Counts this connection's buffers against its own limit and that of all together.
     fn account(&mut self) -> Option<ClientDisconnect> {
         let lease = self.lease.as_ref().map_or(0, |lease| lease.0.unwritten());
-        let held =
-            self.pending.capacity() + self.out.capacity() + self.session.held_bytes() + lease;
+        let held = self.pending.capacity()
+            + self.out.capacity()
+            + self.session.held_bytes()
+            + lease
+            + self.scanner.held_bytes();
         if held == self.accounted {
             return None;
         }

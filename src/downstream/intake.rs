@@ -74,7 +74,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     fn take_in(&mut self, bytes: &[u8]) {
         self.refresh_door();
-        if self.ending.is_some() {
+        if self.ending.is_some() || self.deaf {
             return;
         }
         if self.pending.is_empty() && self.accepts() {
@@ -82,6 +82,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             if let Some(rest) = bytes.get(used..)
                 && !rest.is_empty()
                 && self.ending.is_none()
+                && !self.deaf
             {
                 self.pending.extend_from_slice(rest);
             }
@@ -96,7 +97,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn keep(&mut self, mut kept: BytesMut, used: usize) {
-        if used < kept.len() && self.ending.is_none() {
+        if used < kept.len() && self.ending.is_none() && !self.deaf {
             kept.advance(used);
             self.pending = kept;
         }
@@ -170,7 +171,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let limits = self.request_limits();
         match self.scanner.scan(bytes, &limits)? {
             Scan::More => Ok(0),
-            Scan::Ignored { used } => Ok(used),
+            Scan::Ignored { used } => {
+                self.session.handle_nothing();
+                Ok(used)
+            }
             Scan::Request { used } => Ok(self.present(bytes, used, false, commands)),
             Scan::Head { used } => Ok(self.present(bytes, used, true, commands)),
             Scan::Oversize { used, length } => {
@@ -196,15 +200,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// The rest of a large request.
     fn pass(&mut self, bytes: &[u8]) -> Result<usize, ProtocolError> {
-        let body = self.scanner.body(bytes, &self.request_limits())?;
-        if self.passing == Passing::ToLease {
-            if body.oversize {
-                self.abandon_pinned();
-            } else if let Some(lease) = &mut self.lease {
-                lease.0.push(bytes.get(..body.used).unwrap_or_default());
+        let limits = self.request_limits();
+        let Self { scanner, lease, passing, .. } = self;
+        let mut lease = lease.as_mut().filter(|_| *passing == Passing::ToLease);
+        let body = scanner.body(bytes, &limits, |piece| {
+            if let Some(lease) = &mut lease {
+                lease.0.push(piece);
             }
+        })?;
+        if body.oversize && self.passing == Passing::ToLease {
+            self.abandon_pinned();
         }
         if body.done {
+            self.session.handle_whole(&mut self.out);
             if self.passing == Passing::ToLease
                 && let Some(lease) = &mut self.lease
             {
@@ -223,14 +231,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// The client's last request is no request.
     pub(super) fn malformed(&mut self, error: &ProtocolError) {
         self.shell.meter.malformed(error.label());
-        if self.passing == Passing::ToLease {
-            self.abandon_pinned();
-        }
         if error.is_cross_protocol() {
+            tracing::warn!(
+                code = "CLI-E003",
+                client = self.id,
+                "client disconnected: it sent the command POST or Host:, as a browser does in a cross-protocol attack"
+            );
+            // Redis drops what is not written yet, too.
+            self.out.clear();
             return self.end_now(ClientDisconnect::ProtocolError);
         }
-        let message = error.message();
-        self.session.handle_protocol_error(&format!("ERR {message}"), &mut self.out);
+        let sent = match self.passing {
+            Passing::ToLease => 1 + usize::from(!self.tail.is_empty()),
+            Passing::Away | Passing::No => 0,
+        };
+        self.session.handle_withdrawal(sent);
+        if self.out.is_empty() && self.session.is_mute() {
+            return self.ignore_client();
+        }
+        self.session.handle_protocol_error(&error.message(), &mut self.out);
         self.end(ClientDisconnect::ProtocolError);
+    }
+
+    /// Nothing more of this client is read as requests, and the connection stays until it leaves: a
+    /// Redis that may not answer does not close either (networking.c, `setProtocolError`).
+    fn ignore_client(&mut self) {
+        self.deaf = true;
+        self.pending = BytesMut::new();
+        self.presented = None;
+        self.passing = Passing::No;
+        self.scanner.reset();
     }
 }

@@ -24,7 +24,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         head: bool,
         commands: &mut u64,
     ) -> usize {
+        self.session.note_incomplete(head);
         let step = self.judge(bytes);
+        self.session.note_incomplete(false);
         let command = self.session.command().filter(|_| head);
         self.argument_max = command.and_then(|spec| self.policy.argument_max(spec));
         if step == Step::Collect {
@@ -303,7 +305,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             OpenFailure::Refused(_) => Loss::Unavailable(Unavailable::Protocol),
         };
         let Some((used, head)) = self.presented.take() else { return };
+        self.session.note_incomplete(head);
         self.session.handle_unavailable(loss, &mut self.out);
+        self.session.note_incomplete(false);
         self.shell.meter.lost(false);
         self.pending.advance(used.min(self.pending.len()));
         if head {

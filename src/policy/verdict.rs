@@ -381,11 +381,11 @@ fn write_unknown_command(request: &Request<'_>, out: &mut BytesMut) {
     }
 }
 
-/// Bytes of the client within an error: cut at a NUL as the server's C strings are, and without
-/// control bytes, each of which becomes a space.
+/// Bytes of the client within an error: cut at a NUL as the server's C strings are, and with a space
+/// for each CR and LF.
 fn put_echo(bytes: &[u8], limit: usize, out: &mut BytesMut) {
     let visible = bytes.iter().take(limit).take_while(|byte| **byte != 0);
-    out.extend(visible.map(|byte| if byte.is_ascii_control() { b' ' } else { *byte }));
+    out.extend(visible.map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte }));
 }
 
 fn put(out: &mut BytesMut, parts: &[&str]) {

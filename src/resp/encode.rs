@@ -9,12 +9,13 @@ use crate::base::limits::ECHO_BYTES_MAX;
 
 const LINE_END: &[u8] = b"\r\n";
 
-/// An error. `message` begins with its code (`ERR …`); what would break the line becomes a blank.
+/// An error. `message` begins with its code (`ERR …`); a CR or LF in it becomes a blank, as in Redis
+/// (networking.c, `addReplyErrorFormat`).
 pub fn error(out: &mut BytesMut, message: impl AsRef<[u8]>) {
     line(out, b'-', message.as_ref());
 }
 
-/// A simple string (`OK`); what would break the line becomes a blank.
+/// A simple string (`OK`); a CR or LF in it becomes a blank.
 pub fn simple(out: &mut BytesMut, text: impl AsRef<[u8]>) {
     line(out, b'+', text.as_ref());
 }
@@ -132,7 +133,7 @@ fn line(out: &mut BytesMut, kind: u8, text: &[u8]) {
     out.reserve(text.len() + 3);
     out.put_u8(kind);
     for &byte in text {
-        out.put_u8(if byte.is_ascii_control() { b' ' } else { byte });
+        out.put_u8(if matches!(byte, b'\r' | b'\n') { b' ' } else { byte });
     }
     out.put_slice(LINE_END);
 }
@@ -172,7 +173,7 @@ mod tests {
 
     #[test]
     fn no_text_forges_a_reply() {
-        check(|o, _| error(o, "ERR a\r\n+OK\0"), "-ERR a  +OK \r\n", "-ERR a  +OK \r\n");
+        check(|o, _| error(o, "ERR a\r\n+OK\t"), "-ERR a  +OK\t\r\n", "-ERR a  +OK\t\r\n");
         assert_eq!(echo(b"a\r\n+OK\x00\x7f"), "a  +OK  ");
         assert_eq!(echo("é\u{85}".as_bytes()), "é ");
         assert_eq!(echo(b"\xff\xfeab"), "??ab");

@@ -21,20 +21,22 @@ pub enum Violation {
     BulkLength,
     /// Where an argument must begin there is this byte instead of `$`.
     ExpectedBulk(u8),
-    /// A CR that is not followed by LF, or a bulk that is not followed by CRLF.
-    LineEnd,
     /// More arguments than a client may send before it is known.
     UnauthenticatedMultibulkLength,
     /// A longer argument than a client may send before it is known.
     UnauthenticatedBulkLength,
+    /// More arguments than the configuration permits: this many.
+    TooManyArguments(u32),
     /// A request that may be collected neither whole nor in part.
     TooBigRequest,
+    /// The line with the number of arguments does not end.
+    TooBigCount,
+    /// The line with the length of an argument does not end.
+    TooBigLength,
     /// An inline command without an end.
     TooBigInline,
     /// An inline command whose quotes do not match.
     UnbalancedQuotes,
-    /// A NUL in an inline command: this is no text, most likely TLS.
-    InlineNul,
     /// `POST` or `Host:`: a browser was made to speak to this port (Redis: `securityWarningCommand`).
     /// The connection closes without a reply.
     CrossProtocol,
@@ -45,27 +47,32 @@ impl ProtocolError {
         Self { kind }
     }
 
-    /// The text behind `-ERR `; Redis's own wherever Redis has one (networking.c), and without
-    /// control bytes.
+    /// The text behind `-ERR `; Redis's own wherever Redis has one (networking.c), and without CR
+    /// and LF.
     #[must_use]
-    pub fn message(&self) -> Cow<'static, str> {
+    pub fn message(&self) -> Cow<'static, [u8]> {
         Cow::Borrowed(match self.kind {
-            Violation::MultibulkLength => "Protocol error: invalid multibulk length",
-            Violation::BulkLength => "Protocol error: invalid bulk length",
+            Violation::MultibulkLength => b"Protocol error: invalid multibulk length",
+            Violation::BulkLength => b"Protocol error: invalid bulk length",
             Violation::ExpectedBulk(byte) => {
-                let got = if byte.is_ascii_graphic() { char::from(byte) } else { ' ' };
-                return Cow::Owned(format!("Protocol error: expected '$', got '{got}'"));
+                let got = if matches!(byte, b'\r' | b'\n') { b' ' } else { byte };
+                let text: &[&[u8]] = &[b"Protocol error: expected '$', got '", &[got], b"'"];
+                return Cow::Owned(text.concat());
             }
-            Violation::LineEnd => "Protocol error: expected CRLF",
             Violation::UnauthenticatedMultibulkLength => {
-                "Protocol error: unauthenticated multibulk length"
+                b"Protocol error: unauthenticated multibulk length"
             }
-            Violation::UnauthenticatedBulkLength => "Protocol error: unauthenticated bulk length",
-            Violation::TooBigRequest => "Protocol error: too big request",
-            Violation::TooBigInline => "Protocol error: too big inline request",
-            Violation::UnbalancedQuotes => "Protocol error: unbalanced quotes in request",
-            Violation::InlineNul => "Protocol error: NUL in inline request",
-            Violation::CrossProtocol => "Protocol error: HTTP request",
+            Violation::UnauthenticatedBulkLength => b"Protocol error: unauthenticated bulk length",
+            Violation::TooManyArguments(max) => {
+                let text = "Protocol error: invalid multibulk length: limits.max_args is";
+                return Cow::Owned(format!("{text} {max}").into_bytes());
+            }
+            Violation::TooBigRequest => b"Protocol error: too big request",
+            Violation::TooBigCount => b"Protocol error: too big mbulk count string",
+            Violation::TooBigLength => b"Protocol error: too big bulk count string",
+            Violation::TooBigInline => b"Protocol error: too big inline request",
+            Violation::UnbalancedQuotes => b"Protocol error: unbalanced quotes in request",
+            Violation::CrossProtocol => b"Protocol error: HTTP request",
         })
     }
 
@@ -79,15 +86,17 @@ impl ProtocolError {
     #[must_use]
     pub fn label(&self) -> &'static str {
         match self.kind {
-            Violation::MultibulkLength
-            | Violation::BulkLength
-            | Violation::ExpectedBulk(_)
-            | Violation::LineEnd => "resp",
+            Violation::MultibulkLength | Violation::BulkLength | Violation::ExpectedBulk(_) => {
+                "resp"
+            }
             Violation::UnauthenticatedMultibulkLength
             | Violation::UnauthenticatedBulkLength
+            | Violation::TooManyArguments(_)
             | Violation::TooBigRequest
+            | Violation::TooBigCount
+            | Violation::TooBigLength
             | Violation::TooBigInline => "too_large",
-            Violation::UnbalancedQuotes | Violation::InlineNul => "inline",
+            Violation::UnbalancedQuotes => "inline",
             Violation::CrossProtocol => "http_smuggling",
         }
     }
@@ -95,7 +104,7 @@ impl ProtocolError {
 
 impl fmt::Display for ProtocolError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message())
+        f.write_str(&String::from_utf8_lossy(&self.message()))
     }
 }
 
@@ -136,12 +145,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn repeats_no_control_byte() {
+    fn the_byte_that_was_got_ends_no_line() {
         for byte in 0..=255 {
             let message = ProtocolError::new(Violation::ExpectedBulk(byte)).message();
-            assert!(message.bytes().all(|b| (b' '..=b'~').contains(&b)), "{message}");
+            assert!(!message.iter().any(|byte| matches!(byte, b'\r' | b'\n')), "{byte}");
         }
         let message = ProtocolError::new(Violation::ExpectedBulk(b':')).message();
-        assert_eq!(message, "Protocol error: expected '$', got ':'");
+        assert_eq!(&*message, b"Protocol error: expected '$', got ':'");
     }
 }

@@ -9,13 +9,16 @@ mod inline;
 pub mod number;
 mod reply;
 mod request;
+mod request_limits;
+mod request_line;
 mod request_scanner;
 mod value;
 
 pub use error::{ProtocolError, ReplyError, Violation};
 pub use reply::{Advance, ReplyScanner};
 pub use request::{Request, RequestBuf};
-pub use request_scanner::{Body, RequestLimits, RequestScanner, Scan};
+pub use request_limits::RequestLimits;
+pub use request_scanner::{Body, RequestScanner, Scan};
 pub use value::{Value, ValueError};
 
 /// The version of RESP that one side of a connection speaks.

@@ -141,20 +141,43 @@ impl RequestBuf {
     {
         let mut request = Self::default();
         for arg in args {
-            request.push_arg(arg.as_ref());
+            request.append(arg.as_ref());
+        }
+        if !request.is_empty() {
+            request.write_count(request.spans.len());
         }
         request
     }
 
     /// Appends one argument; the frame is valid after each.
     pub fn push_arg(&mut self, arg: &[u8]) {
-        if self.bytes.is_empty() {
-            self.bytes.put_bytes(0, FIRST_LINE_BYTES);
-        }
+        self.append(arg);
+        self.write_count(self.spans.len());
+    }
+
+    fn append(&mut self, arg: &[u8]) {
+        self.make_room();
         encode::bulk(&mut self.bytes, arg);
         let end = self.bytes.len() - 2;
         self.spans.push(Span::new(end - arg.len(), end));
-        self.write_count();
+    }
+
+    /// Makes it the head of a request of `declared` arguments, whose next one has this length.
+    pub(super) fn announce(&mut self, declared: usize, length: u64) {
+        self.make_room();
+        number::write_line(&mut self.bytes, b'$', length);
+        self.write_count(declared);
+    }
+
+    fn make_room(&mut self) {
+        if self.bytes.is_empty() {
+            self.bytes.put_bytes(0, FIRST_LINE_BYTES);
+        }
+    }
+
+    /// Bytes kept.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.bytes.capacity() + self.spans.capacity() * size_of::<Span>()
     }
 
     /// Removes every argument and keeps the room.
@@ -183,10 +206,10 @@ impl RequestBuf {
 
     /// Writes the first line, whose length depends on the count, so that it ends where the
     /// arguments begin.
-    fn write_count(&mut self) {
+    fn write_count(&mut self, count: usize) {
         let mut line = BytesMut::with_capacity(FIRST_LINE_BYTES);
         line.put_u8(b'*');
-        number::write_u64(&mut line, self.spans.len() as u64);
+        number::write_u64(&mut line, count as u64);
         line.put_slice(b"\r\n");
         self.start = FIRST_LINE_BYTES.saturating_sub(line.len());
         if let Some(room) = self.bytes.get_mut(self.start..FIRST_LINE_BYTES) {

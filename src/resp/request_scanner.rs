@@ -2,30 +2,19 @@
 //!
 //! Owns: [`RequestScanner`] and its limits. Never knows: what any command means, sockets.
 
-use super::body::BulkBody;
 use super::error::{ProtocolError, Violation};
 use super::inline;
-use super::number::{BadLine, NumberLine, short_line};
+use super::number::short_line;
 use super::request::{Request, RequestBuf, Span};
+use super::request_limits::RequestLimits;
+use super::request_line::{COUNT, Kind, LENGTH, LineFinder};
 use crate::base::limits;
 
 /// Spans that a scanner keeps between requests; those of a larger request are given back.
 const SPANS_KEPT: usize = 64;
-
-/// What a client may send. Every bound is at most the one of the same name in [`limits`].
-#[derive(Clone, Copy, Debug)]
-pub struct RequestLimits {
-    /// Arguments of a request.
-    pub max_args: u32,
-    /// A longer bulk is walked over ([`Scan::Oversize`]), not read.
-    pub max_bulk_bytes: u64,
-    /// An inline command without its line end.
-    pub max_inline_bytes: usize,
-    /// A bulk of at least this length is announced before it arrives ([`Scan::Head`]).
-    pub large_bytes: u64,
-    /// Before it is, arguments are bounded as in Redis 7 (networking.c).
-    pub authenticated: bool,
-}
+const LINE_END: &[u8] = b"\r\n";
+/// What follows a bulk.
+const BULK_END_BYTES: u64 = LINE_END.len() as u64;
 
 /// What stands at the front of a client's bytes. `used` counts from the frame's first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,8 +53,6 @@ enum Phase {
     Inline,
     /// In the line that counts the arguments.
     Count,
-    /// Where `$` must stand.
-    Dollar,
     /// In the line with a bulk's length.
     Length,
     /// In a bulk that is collected.
@@ -73,13 +60,16 @@ enum Phase {
     /// Before a bulk that the caller has to decide about.
     Head,
     Oversize,
-    /// In a bulk that is passed on.
+    /// In a bulk that is passed on, or in the two bytes behind it.
     Passed,
     /// Behind a whole request.
     Whole,
 }
 
-/// Finds the requests in one client's bytes. After an error it must not be used again.
+/// Finds the requests in one client's bytes, exactly as Redis 7.0 finds them (networking.c,
+/// `processInlineBuffer` and `processMultibulkBuffer`): a line is judged once its end is here, its
+/// end is a CR and any byte, any two bytes end a bulk, and a NUL hides what follows it in a line.
+/// What is handed out is canonical all the same. After an error it must not be used again.
 ///
 /// Between two requests it holds no memory worth counting.
 #[derive(Default)]
@@ -88,17 +78,20 @@ pub struct RequestScanner {
     /// Reads a request to its end once a large bulk was announced.
     collecting: bool,
     oversize: bool,
+    /// The frame is spelled otherwise than a canonical one: it must be written anew.
+    respell: bool,
     /// Bytes of the frame that were read.
     position: usize,
+    /// What was seen of the line under way.
+    line: LineFinder,
     /// Arguments that the frame declared, and those whose end is still to come.
     declared: u32,
     missing: u32,
-    line: NumberLine,
-    /// The length of the bulk under way, and what is to come of one that is passed on.
+    /// The length of the bulk under way, or what is to come of one that is passed on.
     length: u64,
-    body: BulkBody,
     spans: Vec<Span>,
-    inline: Option<Box<RequestBuf>>,
+    /// The request, where its own bytes are not canonical.
+    own: Option<Box<RequestBuf>>,
     #[cfg(test)]
     examined: usize,
 }
@@ -119,38 +112,39 @@ impl RequestScanner {
             self.reset();
         }
         loop {
-            let rest = buf.get(self.position..).unwrap_or_default();
             match self.phase {
-                Phase::Start => match rest.first() {
+                Phase::Start => match buf.get(self.position) {
                     None => return Ok(Scan::More),
-                    Some(b'*') => self.step(1, Phase::Count),
+                    Some(b'*') => self.phase = Phase::Count,
                     Some(_) => self.phase = Phase::Inline,
                 },
-                Phase::Inline => return self.scan_inline(buf, limits),
+                Phase::Inline => match self.scan_inline(buf, limits)? {
+                    Some(scan) => return Ok(scan),
+                    None => self.phase = Phase::Whole,
+                },
                 Phase::Count => {
-                    let (used, count) = self.number(rest, Violation::MultibulkLength)?;
+                    let Some((count, used)) = self.header(buf, self.position, &COUNT, limits)?
+                    else {
+                        return Ok(Scan::More);
+                    };
                     self.position += used;
-                    let Some(count) = count else { return Ok(Scan::More) };
                     if count <= 0 {
                         let used = self.position;
                         self.reset();
                         return Ok(Scan::Ignored { used });
                     }
-                    self.declared = checked_count(count, limits)?;
+                    self.declared = limits.checked_count(count)?;
                     self.missing = self.declared;
-                    self.phase = Phase::Dollar;
+                    self.phase = Phase::Length;
                     self.collect_ready(buf, limits)?;
                 }
-                Phase::Dollar => match rest.first() {
-                    None => return Ok(Scan::More),
-                    Some(b'$') => self.step(1, Phase::Length),
-                    Some(&other) => return Err(ProtocolError::new(Violation::ExpectedBulk(other))),
-                },
                 Phase::Length => {
-                    let (used, length) = self.number(rest, Violation::BulkLength)?;
+                    let Some((length, used)) = self.header(buf, self.position, &LENGTH, limits)?
+                    else {
+                        return Ok(Scan::More);
+                    };
                     self.position += used;
-                    let Some(length) = length else { return Ok(Scan::More) };
-                    self.length = checked_length(length, limits)?;
+                    self.length = limits.checked_length(length)?;
                     self.phase = if self.length > limits.max_bulk_bytes {
                         Phase::Oversize
                     } else if self.length >= limits.large_bytes && !self.collecting {
@@ -165,11 +159,18 @@ impl RequestScanner {
                     }
                     self.collect_ready(buf, limits)?;
                 }
-                Phase::Head => return Ok(Scan::Head { used: self.position }),
+                Phase::Head => {
+                    self.conclude(buf)?;
+                    return Ok(Scan::Head { used: self.position });
+                }
                 Phase::Oversize => {
+                    self.conclude(buf)?;
                     return Ok(Scan::Oversize { used: self.position, length: self.length });
                 }
-                Phase::Whole => return Ok(Scan::Request { used: self.position }),
+                Phase::Whole => {
+                    self.conclude(buf)?;
+                    return Ok(Scan::Request { used: self.position });
+                }
                 Phase::Passed => {
                     debug_assert!(false, "scan() while body() is due");
                     return Ok(Scan::More);
@@ -182,17 +183,13 @@ impl RequestScanner {
     /// [`Scan::Request`], and as a head after [`Scan::Head`] and [`Scan::Oversize`].
     #[must_use]
     pub fn request<'a>(&'a self, buf: &'a [u8]) -> Request<'a> {
-        if let Some(inline) = &self.inline {
-            return inline.as_request();
-        }
         let announced = matches!(self.phase, Phase::Head | Phase::Oversize).then_some(self.length);
-        Request {
-            frame: buf.get(..self.position).unwrap_or_default(),
-            start: 0,
-            spans: &self.spans,
-            declared: self.declared as usize,
-            announced,
+        let declared = self.declared as usize;
+        if let Some(own) = &self.own {
+            return Request { declared, announced, ..own.as_request() };
         }
+        let frame = buf.get(..self.position).unwrap_or_default();
+        Request { frame, start: 0, spans: &self.spans, declared, announced }
     }
 
     /// After [`Scan::Head`]: goes on until the request is whole in the buffer, without another
@@ -200,6 +197,7 @@ impl RequestScanner {
     pub fn collect(&mut self) {
         debug_assert_eq!(self.phase, Phase::Head, "collect() without a head");
         self.collecting = true;
+        self.own = None;
         self.phase = Phase::Bulk;
     }
 
@@ -212,52 +210,54 @@ impl RequestScanner {
         );
         self.oversize = self.phase == Phase::Oversize;
         self.spans = Vec::new();
-        self.body = BulkBody::new(self.length);
+        self.own = None;
+        self.pass_bulk(self.length);
+    }
+
+    fn pass_bulk(&mut self, length: u64) {
+        self.length = length.saturating_add(BULK_END_BYTES);
         self.phase = Phase::Passed;
     }
 
     /// After [`Self::pass`]: how much of `buf` belongs to the rest of the request. The caller drops
-    /// it, or passes it on, and comes back with what follows until the request is done.
+    /// that, keeps the rest at the front of what follows, and comes back until the request is done.
+    /// `emit` gets the same in canonical form, and nothing of a line that was not judged.
     ///
     /// # Errors
     ///
-    /// When the rest is malformed. None of `buf` may be passed on; the session must close.
-    pub fn body(&mut self, buf: &[u8], limits: &RequestLimits) -> Result<Body, ProtocolError> {
+    /// When the rest is malformed. The request must not be sent; the session must close.
+    pub fn body(
+        &mut self,
+        buf: &[u8],
+        limits: &RequestLimits,
+        mut emit: impl FnMut(&[u8]),
+    ) -> Result<Body, ProtocolError> {
         let mut used = 0;
-        while self.phase != Phase::Whole {
+        loop {
             let rest = buf.get(used..).unwrap_or_default();
-            let Some(&first) = rest.first() else { break };
             match self.phase {
-                Phase::Passed => {
-                    used +=
-                        self.body.feed(rest).map_err(|_| ProtocolError::new(Violation::LineEnd))?;
-                    if self.body.done() {
-                        self.missing -= 1;
-                        self.phase = if self.missing == 0 { Phase::Whole } else { Phase::Dollar };
-                    }
-                }
-                Phase::Dollar if first == b'$' => {
-                    used += 1;
-                    self.phase = Phase::Length;
-                }
-                Phase::Dollar => return Err(ProtocolError::new(Violation::ExpectedBulk(first))),
+                Phase::Passed if rest.is_empty() => break,
+                Phase::Passed => used += self.pass_on(rest, &mut emit),
                 Phase::Length => {
-                    let (taken, length) = self.number(rest, Violation::BulkLength)?;
+                    self.check_room(limits)?;
+                    let Some((length, taken)) = self.header(buf, used, &LENGTH, limits)? else {
+                        break;
+                    };
+                    let length = limits.checked_length(length)?;
+                    self.oversize |= length > limits.max_bulk_bytes;
+                    // A number has one spelling, so only the end of its line may differ.
+                    emit(buf.get(used..used + taken - LINE_END.len()).unwrap_or_default());
+                    emit(LINE_END);
                     used += taken;
-                    if let Some(length) = length {
-                        let length = checked_length(length, limits)?;
-                        self.oversize |= length > limits.max_bulk_bytes;
-                        self.body = BulkBody::new(length);
-                        self.phase = Phase::Passed;
-                    }
+                    self.pass_bulk(length);
                 }
+                Phase::Whole => break,
                 Phase::Start
                 | Phase::Inline
                 | Phase::Count
                 | Phase::Bulk
                 | Phase::Head
-                | Phase::Oversize
-                | Phase::Whole => {
+                | Phase::Oversize => {
                     debug_assert!(false, "body() without pass()");
                     break;
                 }
@@ -266,19 +266,48 @@ impl RequestScanner {
         Ok(Body { used, done: self.phase == Phase::Whole, oversize: self.oversize })
     }
 
+    /// Takes bytes of a bulk that is passed on, and the two behind it, whatever they are.
+    fn pass_on(&mut self, rest: &[u8], emit: &mut impl FnMut(&[u8])) -> usize {
+        let inside = self.length.saturating_sub(BULK_END_BYTES);
+        let inside = usize::try_from(inside).unwrap_or(usize::MAX).min(rest.len());
+        if inside > 0 {
+            emit(rest.get(..inside).unwrap_or_default());
+            self.length -= inside as u64;
+        }
+        if self.length > BULK_END_BYTES {
+            return inside;
+        }
+        let behind = usize::try_from(self.length).unwrap_or_default().min(rest.len() - inside);
+        self.length -= behind as u64;
+        if self.length == 0 {
+            emit(LINE_END);
+            self.missing -= 1;
+            self.phase = if self.missing == 0 { Phase::Whole } else { Phase::Length };
+        }
+        inside + behind
+    }
+
     /// Ready for the next frame. To be called once the bytes of a request are dropped, so that a
     /// silent client keeps nothing.
     pub fn reset(&mut self) {
         self.phase = Phase::Start;
         self.collecting = false;
         self.oversize = false;
+        self.respell = false;
         self.position = 0;
-        self.line = NumberLine::default();
+        self.line.reset();
         self.spans.clear();
         if self.spans.capacity() > SPANS_KEPT {
             self.spans = Vec::new();
         }
-        self.inline = None;
+        self.own = None;
+    }
+
+    /// Bytes kept for the request under way.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        let own = self.own.as_ref().map_or(0, |own| own.held_bytes());
+        own + self.spans.capacity() * size_of::<Span>()
     }
 
     /// Whether no frame has begun, or the last one is whole.
@@ -287,39 +316,33 @@ impl RequestScanner {
         matches!(self.phase, Phase::Start | Phase::Whole)
     }
 
+    /// The number in the line that begins at `at`, and the bytes of that line with its end; `None`
+    /// while it cannot be judged.
     #[inline]
-    fn step(&mut self, used: usize, next: Phase) {
-        self.position += used;
-        self.phase = next;
-    }
-
-    /// Reads on in a line with a number; `wrong` names a bad one.
-    #[inline]
-    fn number(
+    fn header(
         &mut self,
-        rest: &[u8],
-        wrong: Violation,
-    ) -> Result<(usize, Option<i64>), ProtocolError> {
-        let read = self.line.feed(rest).map_err(|bad| match bad {
-            BadLine::Number => ProtocolError::new(wrong),
-            BadLine::End => ProtocolError::new(Violation::LineEnd),
-        })?;
-        #[cfg(test)]
-        {
-            self.examined += read.0;
-        }
-        Ok(read)
+        buf: &[u8],
+        at: usize,
+        kind: &'static Kind,
+        limits: &RequestLimits,
+    ) -> Result<Option<(i64, usize)>, ProtocolError> {
+        let Some(header) = self.line.header(buf, at, kind, limits)? else {
+            return Ok(None);
+        };
+        self.respell |= !header.canonical;
+        Ok(Some((header.number, header.used)))
     }
 
-    /// Steps over arguments that are here as a whole and of a common length, which is nearly all
-    /// there are. Whatever is uncommon stays for the phases of [`Self::scan`] to judge; they look
-    /// once more at the few bytes of its header, and at no other.
+    /// Steps over arguments that are here as a whole and of a common length and spelling, which is
+    /// nearly all there are. Whatever is uncommon stays for the phases of [`Self::scan`] to judge;
+    /// they look once more at the few bytes of its header, and at no other.
     #[inline]
     fn collect_ready(&mut self, buf: &[u8], limits: &RequestLimits) -> Result<(), ProtocolError> {
         let uncommon = limits.large_bytes.min(limits.max_bulk_bytes);
         let uncommon = uncommon.min(limits::UNAUTHENTICATED_BULK_BYTES_MAX);
-        let named = !self.spans.is_empty();
-        let (mut position, mut missing) = (self.position, self.missing);
+        let room = limits.max_args.saturating_sub(self.declared - self.missing);
+        let beyond = self.missing.saturating_sub(room);
+        let (mut position, mut missing) = (self.position, self.missing - beyond);
         let mut rest = buf.get(position..).unwrap_or_default();
         while missing > 0
             && let [b'$', line @ ..] = rest
@@ -339,21 +362,27 @@ impl RequestScanner {
             let declined = buf.len().saturating_sub(position).min(8);
             self.examined += position - self.position + declined;
         }
-        if !named && let Some(name) = self.spans.first() {
-            refuse_http(name.of(buf))?;
-        }
         if position > limits::REQUEST_BYTES_MAX {
             return Err(ProtocolError::new(Violation::TooBigRequest));
         }
         self.position = position;
-        self.missing = missing;
-        if missing == 0 {
+        self.missing = missing + beyond;
+        if self.missing == 0 {
             self.phase = Phase::Whole;
+            return Ok(());
         }
-        Ok(())
+        self.check_room(limits)
     }
 
-    /// Steps over a bulk once it is there with its CRLF; says whether it is.
+    /// Whether the next argument is one too many.
+    fn check_room(&self, limits: &RequestLimits) -> Result<(), ProtocolError> {
+        if self.declared - self.missing < limits.max_args {
+            return Ok(());
+        }
+        Err(ProtocolError::new(Violation::TooManyArguments(limits.max_args)))
+    }
+
+    /// Steps over a bulk once it is there with the two bytes behind it; says whether it is.
     #[inline]
     fn collect_bulk(&mut self, buf: &[u8]) -> Result<bool, ProtocolError> {
         let length = usize::try_from(self.length).unwrap_or(usize::MAX);
@@ -362,52 +391,64 @@ impl RequestScanner {
         if end > limits::REQUEST_BYTES_MAX {
             return Err(ProtocolError::new(Violation::TooBigRequest));
         }
-        match buf.get(end..).unwrap_or_default() {
-            [b'\r', b'\n', ..] => {}
-            [] | [b'\r'] => return Ok(false),
-            _ => return Err(ProtocolError::new(Violation::LineEnd)),
-        }
-        let span = Span::new(start, end);
-        if self.spans.is_empty() {
-            refuse_http(span.of(buf))?;
-        }
-        self.spans.push(span);
+        let Some(behind) = buf.get(end..end + LINE_END.len()) else { return Ok(false) };
+        self.respell |= behind != LINE_END;
+        self.spans.push(Span::new(start, end));
         self.missing -= 1;
-        self.step(length + 2, if self.missing == 0 { Phase::Whole } else { Phase::Dollar });
+        self.position = end + LINE_END.len();
+        self.phase = if self.missing == 0 { Phase::Whole } else { Phase::Length };
         Ok(true)
     }
 
-    fn scan_inline(&mut self, buf: &[u8], limits: &RequestLimits) -> Result<Scan, ProtocolError> {
-        let rest = buf.get(self.position..).unwrap_or_default();
-        let found = memchr::memchr2(b'\n', 0, rest);
-        #[cfg(test)]
-        {
-            self.examined += found.map_or(rest.len(), |at| at + 1);
+    /// A request, or a head, is here.
+    #[inline]
+    fn conclude(&mut self, buf: &[u8]) -> Result<(), ProtocolError> {
+        if self.respell && self.own.is_none() {
+            let mut own = RequestBuf::from_args(self.spans.iter().map(|span| span.of(buf)));
+            if matches!(self.phase, Phase::Head | Phase::Oversize) {
+                own.announce(self.declared as usize, self.length);
+            }
+            self.own = Some(Box::new(own));
         }
-        let end = self.position + found.unwrap_or(rest.len());
-        if end > limits.max_inline_bytes {
-            return Err(ProtocolError::new(Violation::TooBigInline));
+        let name = match &self.own {
+            None => self.spans.first().map(|span| span.of(buf)),
+            Some(own) => own.as_request().arg(0),
+        };
+        refuse_http(name.unwrap_or_default())
+    }
+
+    /// `None` once the line is a request.
+    fn scan_inline(
+        &mut self,
+        buf: &[u8],
+        limits: &RequestLimits,
+    ) -> Result<Option<Scan>, ProtocolError> {
+        let too_big = Err(ProtocolError::new(Violation::TooBigInline));
+        let Some(end) = self.line.end(buf, 0, b'\n') else {
+            return if buf.len() > limits.max_inline_bytes {
+                too_big
+            } else {
+                Ok(Some(Scan::More))
+            };
+        };
+        if limits.is_long_line(end) {
+            return too_big;
         }
-        self.position = end;
-        if found.is_none() {
-            return Ok(Scan::More);
-        }
-        if buf.get(end) == Some(&0) {
-            return Err(ProtocolError::new(Violation::InlineNul));
-        }
-        let used = end + 1;
-        let args = inline::split(buf.get(..end).unwrap_or_default())?;
+        let line = buf.get(..end).unwrap_or_default();
+        let args = inline::split(line.strip_suffix(b"\r").unwrap_or(line))?;
+        self.line.reset();
+        self.position = end + 1;
         if args.is_empty() {
+            let used = self.position;
             self.reset();
-            return Ok(Scan::Ignored { used });
+            return Ok(Some(Scan::Ignored { used }));
         }
-        if args.len() > limits.max_args as usize {
-            return Err(ProtocolError::new(Violation::MultibulkLength));
+        self.declared = u32::try_from(args.len()).unwrap_or(u32::MAX);
+        if self.declared > limits.max_args {
+            return Err(ProtocolError::new(Violation::TooManyArguments(limits.max_args)));
         }
-        refuse_http(args.first().map_or(&[], Vec::as_slice))?;
-        self.inline = Some(Box::new(RequestBuf::from_args(args)));
-        self.step(1, Phase::Whole);
-        Ok(Scan::Request { used })
+        self.own = Some(Box::new(RequestBuf::from_args(args)));
+        Ok(None)
     }
 }
 
@@ -422,37 +463,15 @@ impl std::fmt::Debug for RequestScanner {
     }
 }
 
-fn checked_count(count: i64, limits: &RequestLimits) -> Result<u32, ProtocolError> {
-    let Some(count) = u32::try_from(count).ok().filter(|count| *count <= limits.max_args) else {
-        return Err(ProtocolError::new(Violation::MultibulkLength));
-    };
-    if !limits.authenticated && count > limits::UNAUTHENTICATED_ARGS_MAX {
-        return Err(ProtocolError::new(Violation::UnauthenticatedMultibulkLength));
-    }
-    Ok(count)
-}
-
-#[inline]
-fn checked_length(length: i64, limits: &RequestLimits) -> Result<u64, ProtocolError> {
-    let Some(length) = u64::try_from(length).ok().filter(|bytes| *bytes <= limits::BULK_BYTES_MAX)
-    else {
-        return Err(ProtocolError::new(Violation::BulkLength));
-    };
-    if !limits.authenticated && length > limits::UNAUTHENTICATED_BULK_BYTES_MAX {
-        return Err(ProtocolError::new(Violation::UnauthenticatedBulkLength));
-    }
-    Ok(length)
-}
-
-/// Refuses the names of commands that a browser was made to send (Redis: `post` and `host:` in its
-/// command table, any case). `Host:` needs no blank behind it in HTTP, and no command begins so.
+/// Refuses the names of commands that a browser was made to send, in any case and up to a NUL
+/// (Redis: `processCommand`, server.c, with `strcasecmp`).
 #[inline]
 fn refuse_http(name: &[u8]) -> Result<(), ProtocolError> {
-    let http = match name {
-        [b'P' | b'p', ..] => name.eq_ignore_ascii_case(b"POST"),
-        [b'H' | b'h', ..] => name.get(..5).is_some_and(|it| it.eq_ignore_ascii_case(b"Host:")),
-        _ => false,
-    };
+    if !matches!(name, [b'P' | b'p' | b'H' | b'h', ..]) {
+        return Ok(());
+    }
+    let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
+    let http = name.eq_ignore_ascii_case(b"POST") || name.eq_ignore_ascii_case(b"Host:");
     if http { Err(ProtocolError::new(Violation::CrossProtocol)) } else { Ok(()) }
 }
 

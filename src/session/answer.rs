@@ -23,7 +23,7 @@ impl Session {
     /// The proxy's own reply, in line.
     pub(super) fn answer(&mut self, out: &mut BytesMut, write: impl FnOnce(&mut BytesMut)) {
         let silent = self.silence();
-        self.queue.push_local(silent, false, out, write);
+        self.queue.push_local(silent, self.incomplete, out, write);
     }
 
     /// An error instead of execution; spoils a transaction as Redis's `rejectCommand` does.
@@ -67,7 +67,41 @@ impl Session {
     }
 
     /// The frame at hand is malformed: the last words of this session.
-    pub fn handle_protocol_error(&mut self, message: &str, out: &mut BytesMut) {
-        self.answer(out, |out| encode::error(out, message.as_bytes()));
+    pub fn handle_protocol_error(&mut self, message: &[u8], out: &mut BytesMut) {
+        self.answer(out, |out| encode::error(out, [b"ERR ", message].concat()));
+    }
+
+    /// Whether no byte will be written any more, whatever follows.
+    #[must_use]
+    pub fn is_mute(&self) -> bool {
+        self.reply_mode != ReplyMode::On && !self.queue.will_speak()
+    }
+
+    /// A request without arguments: it is no command, but CLIENT REPLY SKIP counts it (redis
+    /// networking.c `resetClient`).
+    pub fn handle_nothing(&mut self) {
+        self.silence();
+    }
+
+    /// Whether the request that is presented next has not arrived as a whole. An answer to it waits
+    /// for [`Self::handle_whole`], since there is none if its rest is malformed.
+    pub const fn note_incomplete(&mut self, incomplete: bool) {
+        self.incomplete = incomplete;
+    }
+
+    /// The request that was presented last has arrived as a whole.
+    pub fn handle_whole(&mut self, out: &mut BytesMut) {
+        self.queue.release(out);
+    }
+
+    /// The rest of the request that was presented last is malformed: it is not answered. `sent`: so
+    /// many places wait for the server, which will not answer them; what was sent before is answered,
+    /// then the pinned connection must go.
+    pub fn handle_withdrawal(&mut self, sent: usize) {
+        self.queue.forget_withheld();
+        for _ in 0..sent {
+            self.queue.withdraw();
+        }
+        self.lease_drop |= sent > 0;
     }
 }

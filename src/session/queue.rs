@@ -84,6 +84,8 @@ pub(super) struct ReplyQueue {
     in_flight: usize,
     /// Bytes of local replies that wait behind remote ones.
     held: usize,
+    /// The newest place is the proxy's answer to a request that has not arrived as a whole: it waits.
+    withheld: bool,
     next: Ticket,
 }
 
@@ -120,25 +122,39 @@ impl ReplyQueue {
         self.places.front().is_some_and(|place| place.silent)
     }
 
-    /// Puts the proxy's own reply in line: straight into `out` when nothing is before it.
+    /// Puts the proxy's own reply in line: straight into `out` when nothing is before it. `withhold`:
+    /// it waits for [`Self::release`], or is dropped by [`Self::withdraw`].
     pub(super) fn push_local(
         &mut self,
         silent: bool,
-        hold: bool,
+        withhold: bool,
         out: &mut BytesMut,
         write: impl FnOnce(&mut BytesMut),
     ) {
         if silent {
             return;
         }
-        if self.places.is_empty() && !hold {
+        if self.places.is_empty() && !withhold {
             write(out);
         } else {
             let mut own = BytesMut::new();
             write(&mut own);
             self.held += own.len() + size_of::<Place>();
             self.places.push_back(Place { content: Content::Local(Box::from(&*own)), silent });
+            self.withheld = withhold;
         }
+    }
+
+    /// What was withheld may go.
+    pub(super) fn release(&mut self, out: &mut BytesMut) {
+        if std::mem::take(&mut self.withheld) {
+            self.flush(out);
+        }
+    }
+
+    /// Whether anything that waits in line will reach the client.
+    pub(super) fn will_speak(&self) -> bool {
+        self.places.iter().any(|place| !place.silent)
     }
 
     pub(super) fn push_remote(
@@ -180,9 +196,31 @@ impl ReplyQueue {
         Some(remote)
     }
 
+    /// Removes the newest place: that of a request of which the rest will not come.
+    pub(super) fn withdraw(&mut self) {
+        match self.places.pop_back().map(|place| place.content) {
+            Some(Content::Remote(_)) => self.in_flight -= 1,
+            Some(Content::Local(bytes)) => self.uncount(&bytes),
+            None => {}
+        }
+    }
+
+    /// Drops what is withheld.
+    pub(super) fn forget_withheld(&mut self) {
+        if std::mem::take(&mut self.withheld) {
+            self.withdraw();
+        }
+    }
+
+    fn uncount(&mut self, bytes: &[u8]) {
+        self.held = self.held.saturating_sub(bytes.len() + size_of::<Place>());
+    }
+
     /// Lets every local reply go that has nothing before it.
     pub(super) fn flush(&mut self, out: &mut BytesMut) {
-        while let Some(Place { content: Content::Local(bytes), .. }) = self.places.front() {
+        while self.places.len() > usize::from(self.withheld)
+            && let Some(Place { content: Content::Local(bytes), .. }) = self.places.front()
+        {
             out.extend_from_slice(bytes);
             self.held = self.held.saturating_sub(bytes.len() + size_of::<Place>());
             self.places.pop_front();

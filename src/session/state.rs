@@ -196,6 +196,8 @@ pub struct Session {
     pub(super) monitor: bool,
     pub(super) bulky: u8,
     pub(super) reply_mode: ReplyMode,
+    /// The request at hand is only a head.
+    pub(super) incomplete: bool,
     pub(super) lease_dirty: bool,
     pub(super) lease_drop: bool,
     pub(super) opening: Option<Box<Opening>>,
@@ -248,6 +250,7 @@ impl Session {
             monitor: false,
             bulky: 0,
             reply_mode: ReplyMode::On,
+            incomplete: false,
             lease_dirty: false,
             lease_drop: false,
             opening: None,

@@ -184,7 +184,10 @@ fn too_many_arguments_and_too_long_a_line() {
     let mut client = proxy.client();
     client.send_raw(b"PING\r\n*11\r\n");
     expect(&mut client, b"+PONG\r\n");
-    expect(&mut client, b"-ERR Protocol error: invalid multibulk length\r\n");
+    expect(
+        &mut client,
+        b"-ERR Protocol error: invalid multibulk length: limits.max_args is 10\r\n",
+    );
     assert_eq!(client.next(support::client::PATIENCE), Got::End);
     let mut client = proxy.client();
     client.send_raw(&[b"PING ".to_vec(), vec![b'x'; 2 * KIB]].concat());

@@ -104,10 +104,11 @@ fn pass_on(
     buffer: &mut Vec<u8>,
     passing: &mut Option<Event>,
 ) -> Result<Option<Event>, Stop> {
-    let body = scanner.body(buffer, &LIMITS).map_err(|e| Stop::Refused(e.kind))?;
-    assert!(body.done || body.used == buffer.len(), "all of it or up to the end");
+    let mut emitted = Vec::new();
+    let emit = |piece: &[u8]| emitted.extend_from_slice(piece);
+    let body = scanner.body(buffer, &LIMITS, emit).map_err(|e| Stop::Refused(e.kind))?;
     if let Some(Event::Large(_, rest)) = passing {
-        rest.extend_from_slice(&buffer[..body.used]);
+        rest.extend_from_slice(&emitted);
     }
     buffer.drain(..body.used);
     if !body.done {
