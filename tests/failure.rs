@@ -18,6 +18,8 @@ mod support;
 mod broken;
 #[path = "failure/death.rs"]
 mod death;
+#[path = "failure/misplaced.rs"]
+mod misplaced;
 #[path = "failure/pinned.rs"]
 mod pinned;
 #[path = "failure/silence.rs"]

@@ -35,6 +35,8 @@ pub enum Effect {
     Monitor,
     /// Asks for invalidations, or prepares the next command for them.
     Tracking,
+    /// Ends what holds up the server, or says what does: it goes where nothing waits before it.
+    Release,
     /// Turns the connection into something that is not requests and replies, or leaves on it what
     /// nobody could take along (`HIMPORT`): never forwarded.
     Never,
@@ -116,7 +118,7 @@ fn seconds(value: &[u8]) -> Blocking {
 mod tests {
     use super::*;
     use crate::command::testing::with_head;
-    use crate::command::{Lookup, by_name, lookup};
+    use crate::command::{Lookup, all, by_name, lookup};
     use crate::resp::RequestBuf;
 
     fn waits(line: &str) -> Blocking {
@@ -191,6 +193,8 @@ mod tests {
             ("asking", Effect::Local),
             ("ssubscribe", Effect::Subscribe),
             ("punsubscribe", Effect::Unsubscribe),
+            ("script|kill", Effect::Release),
+            ("client|unpause", Effect::Release),
             ("psync", Effect::Never),
             ("script|debug", Effect::Never),
             ("script|load", Effect::Shared),
@@ -199,5 +203,13 @@ mod tests {
         ] {
             assert_eq!(by_name(name).unwrap().effect, effect, "{name}");
         }
+    }
+
+    /// What the server takes while a script holds it up must not wait behind that script.
+    #[test]
+    fn nothing_that_is_allowed_while_busy_waits_on_a_shared_connection() {
+        let waiting = all().iter().filter(|spec| spec.flags.has(Flags::ALLOW_BUSY));
+        let waiting = waiting.filter(|spec| spec.effect == Effect::Shared);
+        assert_eq!(waiting.map(|spec| spec.name).collect::<Vec<_>>(), Vec::<&str>::new());
     }
 }

@@ -246,6 +246,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                         shell.completed(completed, *now);
                     }
                 }
+                Item::Refusal { ticket, .. } => session.note_refusal(ticket, bytes),
                 Item::Lost(ticket, loss) => {
                     if loss == Loss::Truncated {
                         cut = cut.or(Some(out.len()));

@@ -150,6 +150,7 @@ const fn pin_cause(cause: Cause) -> PinCause {
         Cause::Large => PinCause::Large,
         Cause::Multi => PinCause::Multi,
         Cause::Session => PinCause::Session,
+        Cause::Release => PinCause::Release,
     }
 }
 

@@ -90,6 +90,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             let (piece, rest) = bytes.split_at_checked(used).unwrap_or((bytes, &[]));
             bytes = rest;
+            if kind == b'*' && self.session.awaits_exec() {
+                lease.0.look_into(piece);
+            }
             if piece.len() >= BULK_BYTES && self.session.passes_pinned(kind) {
                 self.write_through(cx, piece);
                 let Self { session, shell, out, now, .. } = self;

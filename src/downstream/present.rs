@@ -326,5 +326,6 @@ const fn purpose_of(cause: Cause) -> Use {
         Cause::Blocking => Use::Block,
         Cause::Subscribe | Cause::Monitor => Use::Listen,
         Cause::Large => Use::Large,
+        Cause::Release => Use::Release,
     }
 }

@@ -106,7 +106,9 @@ fn travels(spec: &Spec, request: &Request<'_>) -> &'static str {
     match spec.effect {
         Effect::Shared => "on a shared connection (from limits.large on, on one of its own)",
         Effect::Block if blocking(spec, request) == Blocking::No => "on a shared connection",
-        Effect::Block | Effect::Wait => "on a connection of its own until it is answered",
+        Effect::Block | Effect::Wait | Effect::Release => {
+            "on a connection of its own until it is answered"
+        }
         Effect::Watch => "on a connection of its own until EXEC, DISCARD or UNWATCH",
         Effect::Subscribe | Effect::Unsubscribe => {
             "on a connection of its own while anything is subscribed"

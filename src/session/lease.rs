@@ -4,7 +4,7 @@
 
 use std::time::Instant;
 
-use super::queue::Class;
+use super::queue::{Class, Expect, Remote};
 use super::state::{Cause, Context, LeaseNeed, Route, Session};
 
 impl Session {
@@ -13,6 +13,13 @@ impl Session {
     pub fn pinned_since(&self) -> Option<Instant> {
         let front = self.queue.peek().filter(|_| self.flight == Route::Pinned)?;
         (front.class != Class::Blocking).then_some(front.at)
+    }
+
+    /// Whether the next reply of the pinned connection answers EXEC.
+    #[must_use]
+    pub fn awaits_exec(&self) -> bool {
+        let exec = |front: &Remote| matches!(front.expect, Expect::Block | Expect::Exec(_));
+        self.flight == Route::Pinned && self.queue.peek().is_some_and(exec)
     }
 
     /// Whether some of a reply from the pinned connection, not all, has been handed to the client.

@@ -105,7 +105,9 @@ impl Session {
             Effect::Auth | Effect::Hello | Effect::Monitor | Effect::Tracking | Effect::Never => {
                 return self.refuse_text(words::NOT_IN_MULTI_HERE, out);
             }
-            Effect::Shared | Effect::Block | Effect::Wait | Effect::Unwatch => None,
+            Effect::Shared | Effect::Block | Effect::Wait | Effect::Unwatch | Effect::Release => {
+                None
+            }
             Effect::Multi
             | Effect::Exec
             | Effect::Discard
@@ -196,11 +198,8 @@ impl Session {
             !matches!(special, Special::Names(_) | Special::Swallow)
         };
         let executing = specials.iter().any(changes);
-        let expect = match route {
-            _ if special => Expect::Exec(Box::new(Executed(specials))),
-            Route::Pinned => Expect::Block,
-            Route::Shared(_) => Expect::Plain,
-        };
+        let expect =
+            if special { Expect::Exec(Box::new(Executed(specials))) } else { Expect::Block };
         let ticket = match self.enqueue(route, cause, expect, skip, Class::Write, ctx) {
             Ok(ticket) => ticket,
             Err(step) => return step,

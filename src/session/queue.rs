@@ -16,7 +16,7 @@ use crate::traffic::Ticket;
 pub(super) enum Expect {
     /// Pass it on.
     Plain,
-    /// The answer to EXEC on a connection of the session's own: pass it on, unless MULTI was refused.
+    /// The answer to EXEC: pass it on, unless MULTI or a queued command was refused.
     Block,
     /// It was asked for by the proxy itself; the client never sees it.
     Hidden,
@@ -57,11 +57,31 @@ pub(super) struct Remote {
     pub skip: u32,
     /// Of a transaction: whether MULTI, the first of them, was answered by `+OK`.
     pub opened: Option<bool>,
+    /// The first error that the server answered to a queued command, as far as it is kept.
+    pub refusal: Option<Box<[u8]>>,
     pub class: Class,
     pub at: Instant,
     /// Its share of the limits on how many there are at once.
     #[allow(dead_code, reason = "given back when dropped")]
     admission: Option<Box<Admission>>,
+}
+
+/// Bytes kept of the server's refusal of a queued command.
+const REFUSAL_MAX: usize = 256;
+
+impl Remote {
+    /// Whether a reply of this kind goes on to the client piece by piece.
+    pub(super) const fn passes(&self, kind: u8) -> bool {
+        matches!(self.expect, Expect::Plain | Expect::Names(_))
+            || (matches!(self.expect, Expect::Block) && kind != b'-')
+    }
+
+    /// Keeps the first error among the replies before the one that counts.
+    pub(super) fn note_refusal(&mut self, line: &[u8]) {
+        if self.refusal.is_none() && line.starts_with(b"-") {
+            self.refusal = Some(line.get(..REFUSAL_MAX).unwrap_or(line).into());
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -172,7 +192,8 @@ impl ReplyQueue {
             // Most sessions ask one thing after the other.
             self.places.reserve_exact(1);
         }
-        let remote = Remote { ticket, expect, skip, opened: None, class, at, admission: None };
+        let (opened, refusal) = (None, None);
+        let remote = Remote { ticket, expect, skip, opened, refusal, class, at, admission: None };
         self.places.push_back(Place { content: Content::Remote(remote), silent });
         ticket
     }

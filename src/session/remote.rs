@@ -34,7 +34,7 @@ impl Session {
         }
         self.begin_script(kind);
         let front = self.queue.front()?;
-        if !matches!(front.expect, Expect::Plain | Expect::Names(_)) {
+        if !front.passes(kind) {
             self.partial.extend_from_slice(chunk);
             if !done {
                 return None;
@@ -86,11 +86,7 @@ impl Session {
 
     /// Whether what the pinned connection says needs not be looked at as a whole.
     fn is_plain(&self, kind: u8) -> bool {
-        let plain = |front: &Remote| {
-            let plain = matches!(front.expect, Expect::Plain | Expect::Names(_))
-                || (matches!(front.expect, Expect::Block) && kind != b'-');
-            plain && front.skip == 0
-        };
+        let plain = |front: &Remote| front.passes(kind) && front.skip == 0;
         self.begun || (self.expects_replies_alone(kind) && self.queue.peek().is_some_and(plain))
     }
 
@@ -150,6 +146,7 @@ impl Session {
             if matches!(front.expect, Expect::Block | Expect::Exec(_)) {
                 let opened = *front.opened.get_or_insert(kind == b'+');
                 self.lease_drop |= !opened;
+                front.note_refusal(frame);
             }
             return Ok(None);
         }
@@ -254,6 +251,8 @@ impl Session {
             return self.end_unopened(out);
         }
         let mut hidden = silent;
+        let told = front.refusal.take().and_then(|line| words::aborted(frame, &line));
+        let frame = told.as_deref().unwrap_or(frame);
         match std::mem::replace(&mut front.expect, Expect::Plain) {
             Expect::Plain => {}
             Expect::Block => self.distrust_exec(frame),
@@ -326,6 +325,13 @@ impl Session {
         self.complete_exec(executed, kind, frame, &mut completed);
         if !silent {
             out.extend_from_slice(&completed);
+        }
+    }
+
+    /// The server has refused a queued command of the transaction behind `ticket`.
+    pub fn note_refusal(&mut self, ticket: Ticket, line: &[u8]) {
+        if let Some(front) = self.queue.front().filter(|front| front.ticket == ticket) {
+            front.note_refusal(line);
         }
     }
 

@@ -207,6 +207,9 @@ impl Session {
             Effect::Subscribe | Effect::Unsubscribe => self.subscribe(spec, request, ctx),
             Effect::Monitor => self.start_monitor(ctx),
             Effect::Tracking => self.track(spec, request, ctx, out),
+            Effect::Release => {
+                self.send(Route::Pinned, Cause::Release, Expect::Plain, class_of(spec), ctx)
+            }
             Effect::Never => self.refuse_text(words::NEVER, out),
         }
     }

@@ -69,6 +69,7 @@ pub enum Cause {
     Large,
     Multi,
     Session,
+    Release,
 }
 
 /// What the shell must do with the request it has just presented.

@@ -3,6 +3,9 @@
 //! Owns: the texts; those of Redis are its own to the byte (redis 7.0: server.c, networking.c, acl.c,
 //! multi.c, pubsub.c). Never knows: who says it when.
 
+use bytes::BytesMut;
+
+use crate::resp::encode;
 use crate::traffic::Loss;
 
 pub(super) const OK: &str = "OK";
@@ -40,6 +43,24 @@ pub(super) const NEVER: &str = "ERR respgate: this command starts a replication 
 pub(super) const CLIENT_KILL: &str = "ERR respgate: CLIENT KILL is not available through respgate, because upstream connections carry other clients too";
 pub(super) const CLIENT_UNBLOCK: &str = "ERR respgate: CLIENT UNBLOCK is not available through respgate; close the blocked client instead";
 pub(super) const NO_CLUSTER: &str = "ERR This instance has cluster support disabled";
+
+/// EXEC's reply with the reason, in the words of redis multi.c `execCommandAbort`: `exec` is the
+/// server's own, `line` its refusal of a queued command, perhaps cut. `None` when it says more itself.
+pub(super) fn aborted(exec: &[u8], line: &[u8]) -> Option<BytesMut> {
+    let own = exec.strip_prefix(b"-")?.strip_suffix(b"\r\n")?;
+    if own != EXECABORT.as_bytes() {
+        return None;
+    }
+    let reason = line.strip_prefix(b"-").unwrap_or(line);
+    let reason = reason.strip_prefix(b"ERR ").unwrap_or(reason).trim_ascii_end();
+    // What follows repeats the command's arguments, as they were sent.
+    let args = b", with args beginning with:";
+    let end = reason.windows(args.len()).position(|window| window == args);
+    let reason = reason.get(..end.unwrap_or(reason.len()))?;
+    let mut out = BytesMut::new();
+    encode::error(&mut out, [EXECABORT_BECAUSE.as_bytes(), reason].concat());
+    Some(out)
+}
 
 /// Redis server.c `processCommand`, and Valkey's.
 pub(super) fn not_in_multi(name: &str, valkey: bool) -> String {
@@ -80,6 +101,36 @@ pub(super) fn loss(loss: Loss) -> String {
         Loss::MultiRefused => MULTI_REFUSED.to_owned(),
         Loss::TimedOut => {
             "ERR respgate: no reply within upstream.pool.command_timeout; the command may still run".to_owned()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exec_says_why_in_the_words_of_the_server() {
+        let exec = b"-EXECABORT Transaction discarded because of previous errors.\r\n".as_slice();
+        let cases = [
+            (
+                "-OOM command not allowed when used memory > 'maxmemory'.\r\n",
+                "OOM command not allowed when used memory > 'maxmemory'.",
+            ),
+            (
+                "-ERR unknown command 'X', with args beginning with: 'app1:k' \r\n",
+                "unknown command 'X'",
+            ),
+            ("-NOREPLICAS Not enough good", "NOREPLICAS Not enough good"),
+        ];
+        for (line, reason) in cases {
+            let text = format!("-EXECABORT Transaction discarded because of: {reason}\r\n");
+            assert_eq!(aborted(exec, line.as_bytes()).as_deref(), Some(text.as_bytes()));
+        }
+        for other in
+            ["*0\r\n", "-EXECABORT Transaction discarded because of: OOM\r\n", "-NOPERM x\r\n"]
+        {
+            assert_eq!(aborted(other.as_bytes(), b"-OOM a\r\n"), None, "{other}");
         }
     }
 }

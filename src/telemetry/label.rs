@@ -134,6 +134,7 @@ labels! {
     PinCause as "cause" {
         Multi = "multi", Subscribe = "subscribe", Blocking = "blocking", Watch = "watch",
         Monitor = "monitor", Tracking = "tracking", Large = "large", Session = "session",
+        Release = "release",
     }
 
     /// What kind of data a command works on.

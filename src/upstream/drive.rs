@@ -3,6 +3,8 @@
 //! Owns: the order of writing, reading and waiting. Never knows: sessions, what a request asks, how a
 //! connection is made.
 
+mod succession;
+
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -14,24 +16,24 @@ use tokio::time::Sleep;
 
 use super::dial::Link;
 use super::env::Env;
-use super::failure::DialError;
-use super::misplaced::{self, is_misplaced};
-use super::pipeline::{Broken, Delivery, Pipeline};
+use super::misplaced::{Sign, Suspicion, sign, sign_within};
+use super::pipeline::{Broken, Delivery};
 use super::shared::{Owner, Shared};
 use super::turn::give_way;
 use crate::base::{clock, limits};
 use crate::resp::Protocol;
 use crate::telemetry::UpstreamDisconnect;
 use crate::traffic::{Loss, PoolKey, Ticket};
+use succession::{QUESTION, Successor, due};
 
 /// How often a busy connection is looked at.
 const BUSY_TICK: Duration = Duration::from_millis(100);
 /// Reads in a row before other tasks get their turn.
 const READS_PER_TURN: u32 = 4;
-/// A connection that is to be replaced may take this long to answer what it owes.
-const REPLACE_PATIENCE: Duration = Duration::from_secs(30);
 /// A client that has this much to read, and more to come of one reply, is slow.
 const SLOW_READER_BYTES: usize = 2 * 1024 * 1024;
+/// An answer that is longer says nothing.
+const ANSWER_MAX: usize = 16 * 1024;
 const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
 
 /// How the time of one connection ended.
@@ -57,8 +59,6 @@ impl Ended {
     }
 }
 
-type Dialing = Pin<Box<dyn Future<Output = Result<Link, DialError>>>>;
-
 struct Driver<'a> {
     shared: &'a Shared,
     env: &'a Rc<Env>,
@@ -67,8 +67,10 @@ struct Driver<'a> {
     timer: Pin<Box<Sleep>>,
     timer_at: Instant,
     born: Instant,
-    /// The server is no primary any more.
-    misplaced: bool,
+    /// Whether the server is the primary that is wanted.
+    suspicion: Suspicion,
+    /// The answer to the question about it, as far as it has come.
+    answer: Vec<u8>,
     last_read: Instant,
     last_use: Instant,
     /// A PING of the proxy's own is in line since then.
@@ -77,24 +79,9 @@ struct Driver<'a> {
     flush_pending: bool,
     last_batch_owners: u32,
     successor: Option<Successor>,
+    /// The successor must be a primary.
+    elsewhere: bool,
     ended: Option<Ended>,
-}
-
-enum Successor {
-    Dialing(Dialing),
-    /// Nothing is written any more; it takes over when everything owed is answered.
-    Ready(Box<Link>, Instant),
-    /// An attempt failed; the next one not before then.
-    Failed(Instant),
-}
-
-/// What this connection writes next: with a successor at hand no new request, but the rest of one
-/// that the server has in part.
-fn due<'a>(pipeline: &'a Pipeline<Owner>, successor: &Option<Successor>) -> &'a [u8] {
-    match successor {
-        Some(Successor::Ready(..)) => pipeline.unfinished(),
-        Some(Successor::Dialing(_) | Successor::Failed(_)) | None => pipeline.unwritten(),
-    }
 }
 
 /// Serves the connection until it ends.
@@ -109,7 +96,8 @@ pub(super) async fn drive(shared: &Rc<Shared>, env: &Rc<Env>, link: Link) -> End
         timer: Box::pin(tokio::time::sleep(BUSY_TICK)),
         timer_at: now + BUSY_TICK,
         born: now,
-        misplaced: false,
+        suspicion: Suspicion::new(now),
+        answer: Vec::new(),
         last_read: now,
         last_use: now,
         probe: None,
@@ -117,6 +105,7 @@ pub(super) async fn drive(shared: &Rc<Shared>, env: &Rc<Env>, link: Link) -> End
         flush_pending: false,
         last_batch_owners: 0,
         successor: None,
+        elsewhere: false,
         ended: None,
     };
     let ended = driver.serve().await;
@@ -186,11 +175,6 @@ impl Driver<'_> {
         if self.ended.is_some() || self.may_write() { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    fn dial(&self) -> Dialing {
-        let (env, key): (Rc<Env>, PoolKey) = (Rc::clone(self.env), self.shared.key());
-        Box::pin(async move { env.dial(key).await })
-    }
-
     /// Whether the reader of a long reply must catch up first. New requests go elsewhere from then
     /// on; while others are in line behind the reply, nothing waits and the reader's limit decides.
     fn awaits_reader(&mut self, cx: &Context<'_>) -> bool {
@@ -242,17 +226,28 @@ impl Driver<'_> {
         let bytes = self.read.get(..filled).unwrap_or_default();
         let env = self.env;
         env.metrics.received(filled);
-        let mut internal = false;
-        let mut failover = false;
+        let (mut internal, mut answered) = (false, false);
+        let mut seen: Option<Sign> = None;
+        let answer = &mut self.answer;
         let mut inner = self.shared.inner.borrow_mut();
         let result = inner.pipeline.handle_bytes(bytes, |delivery: Delivery<'_, Owner>| {
             let Some(mailbox) = delivery.owner else {
                 internal |= delivery.done;
+                if delivery.ticket == QUESTION {
+                    let room = ANSWER_MAX.saturating_sub(answer.len());
+                    answer.extend_from_slice(delivery.bytes.get(..room).unwrap_or(delivery.bytes));
+                    answered |= delivery.done;
+                }
                 return;
             };
             if delivery.kind == b'-' {
                 env.metrics.error_line(delivery.bytes);
-                failover |= is_misplaced(delivery.bytes);
+                seen = seen.or_else(|| sign(delivery.bytes));
+            } else if delivery.block && delivery.kind == b'*' {
+                seen = seen.or_else(|| sign_within(delivery.bytes));
+            }
+            if delivery.skipped {
+                return mailbox.deliver_refusal(delivery.ticket, delivery.bytes);
             }
             if delivery.announced >= env.large_bytes
                 || delivery.bytes.len() as u64 >= env.large_bytes
@@ -275,15 +270,12 @@ impl Driver<'_> {
             env.metrics.health_check(true);
         }
         self.probe = None;
-        if failover && self.successor.is_none() {
-            // Look the name up again and move over to whoever is the primary.
-            self.misplaced = true;
-            let pause = self.born + misplaced::PAUSE;
-            self.successor = Some(if now >= pause {
-                Successor::Dialing(self.dial())
-            } else {
-                Successor::Failed(pause)
-            });
+        if let Some(sign) = seen {
+            self.suspicion.note_sign(sign);
+            self.ask(now);
+        }
+        if answered {
+            self.take_answer(now);
         }
         if let Err(broken) = result {
             let reason = match broken {
@@ -368,7 +360,9 @@ impl Driver<'_> {
         let now = clock::now();
         self.check(now);
         let pool = &self.env.settings.pool;
-        let busy = !self.shared.inner.borrow().pipeline.is_empty() || self.successor.is_some();
+        let busy = !self.shared.inner.borrow().pipeline.is_empty()
+            || self.successor.is_some()
+            || self.suspicion.is_waiting();
         let idle_check = pool.health_check_interval.min(pool.idle_timeout).max(BUSY_TICK);
         self.set_timer(cx, if busy { BUSY_TICK } else { idle_check });
     }
@@ -417,47 +411,11 @@ impl Driver<'_> {
             None => {}
         }
         drop(inner);
+        self.ask(now);
         let home = self.shared.key() == PoolKey { protocol: Protocol::Resp2, database: 0 };
         if !busy && !home && now.saturating_duration_since(self.last_use) >= pool.idle_timeout {
             self.ended = Some(Ended::Idle);
         }
-        let old =
-            !pool.max_age.is_zero() && now.saturating_duration_since(self.born) >= pool.max_age;
-        let outdated = !self.env.is_current(&self.link);
-        let aside = self.shared.is_aside();
-        let pausing = matches!(self.successor, Some(Successor::Failed(until)) if now < until);
-        if (old || outdated || self.misplaced)
-            && !aside
-            && (self.successor.is_none()
-                || matches!(self.successor, Some(Successor::Failed(_))) && !pausing)
-        {
-            self.successor = Some(Successor::Dialing(self.dial()));
-        }
-    }
-
-    /// A new connection takes over when the old one has answered everything.
-    fn poll_successor(&mut self, cx: &mut Context<'_>) {
-        if let Some(Successor::Dialing(dialing)) = &mut self.successor
-            && let Poll::Ready(link) = dialing.as_mut().poll(cx)
-        {
-            self.successor = Some(match link {
-                Ok(link) => Successor::Ready(Box::new(link), clock::now()),
-                Err(error) => {
-                    self.env.note_dial_failure(&error);
-                    Successor::Failed(clock::now() + Duration::from_secs(1))
-                }
-            });
-        }
-        let Some(Successor::Ready(_, since)) = &self.successor else { return };
-        if self.ended.is_some() {
-            return;
-        }
-        if !self.owed() {
-            if let Some(Successor::Ready(link, _)) = self.successor.take() {
-                self.ended = Some(Ended::Replaced(link));
-            }
-        } else if clock::now().saturating_duration_since(*since) > REPLACE_PATIENCE {
-            self.lose(UpstreamDisconnect::Rotation);
-        }
+        self.check_age(now);
     }
 }

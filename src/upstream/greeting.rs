@@ -26,6 +26,8 @@ pub struct ServerFacts {
     pub mode: String,
     /// `master`, `replica`.
     pub role: String,
+    /// It does not refuse PING because it reads its data or has lost its primary.
+    pub serving: bool,
     /// The connection's number at the server.
     pub client_id: u64,
     /// The list of modules, ready to be part of a reply in RESP2 …
@@ -41,6 +43,7 @@ impl Default for ServerFacts {
             version: String::new(),
             mode: String::new(),
             role: String::new(),
+            serving: true,
             client_id: 0,
             modules_resp2: b"*0\r\n".to_vec(),
             modules_resp3: b"*0\r\n".to_vec(),
@@ -247,6 +250,7 @@ impl Greeting {
             Some(line) if code(line) == "NOAUTH" => Err(login_refused(line)),
             Some(line) => {
                 self.manners.ping = code(line) != "NOPERM";
+                self.facts.serving = !matches!(code(line), "LOADING" | "MASTERDOWN");
                 Ok(())
             }
             None => Ok(()),

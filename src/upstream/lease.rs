@@ -5,13 +5,13 @@
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::dial::Link;
-use super::misplaced::{self, is_misplaced};
+use super::misplaced::{Sign, sign, sign_within};
 use super::pool::{Permit, Pool};
 use super::shares::Use;
 use super::turn::give_way;
@@ -22,6 +22,9 @@ use crate::traffic::{Loss, OpenFailure, PoolKey, Unavailable};
 /// Bytes encrypted in one turn, while others wait for theirs.
 const WRITE_BYTES_MAX: usize = 64 * 1024;
 
+/// A connection is not given up for what its server says before it is this old.
+const YOUTH: Duration = Duration::from_secs(1);
+
 /// The right to a pinned connection. Dropped, it closes the connection; [`Lease::give_back`] is for
 /// one that provably carries no state.
 #[derive(Debug)]
@@ -31,8 +34,8 @@ pub struct Lease {
     scanner: ReplyScanner,
     pool: Rc<Pool>,
     outdated: Option<Instant>,
-    /// The server is not the primary that is wanted.
-    misplaced: bool,
+    /// What was said on it: the server may not be the primary that is wanted.
+    sign: Option<Sign>,
     _permit: Permit,
 }
 
@@ -65,7 +68,7 @@ impl Lease {
             scanner: ReplyScanner::default(),
             pool,
             outdated: None,
-            misplaced: false,
+            sign: None,
             _permit: permit,
         })
     }
@@ -152,27 +155,30 @@ impl Lease {
     /// When the bytes are not RESP.
     pub fn next_piece(&mut self, bytes: &[u8]) -> Result<(usize, u8, bool), LeaseError> {
         let advance = self.scanner.advance(bytes).map_err(LeaseError::Framing)?;
-        if self.scanner.kind() == b'-' && is_misplaced(bytes) {
-            self.note_misplaced();
+        if self.scanner.kind() == b'-' {
+            self.note_sign(sign(bytes));
         }
         Ok((advance.used, self.scanner.kind(), advance.done))
     }
 
-    /// Neither this connection nor one that was made before serves anybody else.
-    fn note_misplaced(&mut self) {
-        let before = clock::now().checked_sub(misplaced::PAUSE);
-        if let (Some(link), Some(before)) = (&self.link, before)
-            && link.born <= before
-        {
-            self.misplaced = true;
-            self.pool.close_older(before);
+    /// The same for a piece of the array that answers EXEC.
+    pub fn look_into(&mut self, piece: &[u8]) {
+        self.note_sign(sign_within(piece));
+    }
+
+    /// While there is no other server, each connection is kept for a while.
+    fn note_sign(&mut self, sign: Option<Sign>) {
+        let Some(sign) = sign else { return };
+        let born = self.link.as_ref().map(|link| link.born);
+        if born.is_some_and(|born| clock::now().saturating_duration_since(born) >= YOUTH) {
+            self.sign = Some(sign);
         }
     }
 
     /// Whether another connection leads to the primary, perhaps.
     #[must_use]
     pub const fn is_misplaced(&self) -> bool {
-        self.misplaced
+        self.sign.is_some()
     }
 
     /// The announced length of the reply in progress, when it is a single string.
@@ -183,11 +189,8 @@ impl Lease {
 
     /// Returns the connection for somebody else: nobody can tell that it was lent.
     pub fn give_back(mut self) {
-        if let Some(link) = self.link.take()
-            && !self.misplaced
-            && self.out.is_empty()
-            && !self.scanner.in_progress()
-        {
+        let clean = self.sign.is_none() && self.out.is_empty() && !self.scanner.in_progress();
+        if let Some(link) = self.link.take_if(|_| clean) {
             self.pool.put(link);
         }
     }
@@ -195,6 +198,13 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
+        // A connection on which something is under way cannot be asked.
+        if let (Some(link), Some(sign)) = (self.link.take(), self.sign)
+            && self.out.is_empty()
+            && !self.scanner.in_progress()
+        {
+            self.pool.doubt(link, sign);
+        }
         self.pool.note_returned();
     }
 }

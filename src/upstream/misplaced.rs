@@ -1,20 +1,158 @@
-//! How the server says that it is not, or not now, the primary that is wanted.
+//! Whether the server is, or is not any more, the primary that is wanted: what its errors say, and what
+//! it answers when it is asked.
 //!
-//! Owns: [`is_misplaced`]. Never knows: connections, what follows from it.
+//! Owns: [`Sign`], [`Question`], [`Suspicion`]. Never knows: connections, clocks, what follows.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// A connection is not given up for such a server before it is this old: while there is no other, not
-/// for each such reply.
-pub(super) const PAUSE: Duration = Duration::from_secs(1);
+use crate::resp::{Protocol, Value};
 
-/// Whether a reply, or its first piece, says that another server may be the primary by now: this one
-/// is a replica, has lost its primary, or reads its data after a start (Redis server.c
-/// `processCommand`).
-pub(super) fn is_misplaced(reply: &[u8]) -> bool {
-    [b"-READONLY ".as_slice(), b"-MASTERDOWN ", b"-LOADING "]
-        .iter()
-        .any(|sign| reply.starts_with(sign))
+/// The least time between two questions, and the most: it doubles while there is no reason to move.
+const PAUSE: Duration = Duration::from_secs(1);
+const PAUSE_MAX: Duration = Duration::from_secs(8);
+
+/// What an error says about the server (Redis server.c `processCommand`). A script can say the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sign {
+    /// It is a replica.
+    ReadOnly,
+    /// It has lost its primary, or reads its data after a start.
+    NotServing,
+}
+
+/// What the server is asked before a sign counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Question {
+    /// `HELLO` without arguments changes nothing and says the role.
+    Hello,
+    /// The role, where the server's rules forbid HELLO.
+    Role,
+    /// The server refuses it as long as it does not serve.
+    Ping,
+}
+
+/// What an answer means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Ask(Question),
+    /// The server is the primary and serves: the sign was a script's.
+    Stay,
+    /// Another server is to be looked for.
+    Move,
+}
+
+/// What the first bytes of a reply say.
+pub(super) fn sign(reply: &[u8]) -> Option<Sign> {
+    let error = reply.strip_prefix(b"-")?;
+    if error.starts_with(b"READONLY ") {
+        Some(Sign::ReadOnly)
+    } else if error.starts_with(b"MASTERDOWN ") || error.starts_with(b"LOADING ") {
+        Some(Sign::NotServing)
+    } else {
+        None
+    }
+}
+
+/// The first sign among the elements of EXEC's array. A value may look like one: it is asked.
+pub(super) fn sign_within(array: &[u8]) -> Option<Sign> {
+    memchr::memchr_iter(b'\n', array).find_map(|at| sign(array.get(at + 1..)?))
+}
+
+/// Whether a role, as HELLO says it, is that of a primary; in doubt it is.
+pub(super) fn is_primary(role: &[u8]) -> bool {
+    !matches!(role, b"replica" | b"slave")
+}
+
+impl Question {
+    pub(super) const fn wire(self) -> &'static [u8] {
+        match self {
+            Self::Hello => b"*1\r\n$5\r\nHELLO\r\n",
+            Self::Role => b"*1\r\n$4\r\nROLE\r\n",
+            Self::Ping => b"*1\r\n$4\r\nPING\r\n",
+        }
+    }
+
+    pub(super) const fn about(sign: Sign) -> Self {
+        match sign {
+            Sign::ReadOnly => Self::Hello,
+            Sign::NotServing => Self::Ping,
+        }
+    }
+
+    /// What the reply means. A server that does not say its role is taken at its word.
+    pub(super) fn judge(self, reply: &[u8], protocol: Protocol) -> Verdict {
+        let value = || Value::decode(reply, protocol).ok();
+        let primary = match self {
+            Self::Hello => match value().as_ref().and_then(|value| value.get("role")?.as_bytes()) {
+                Some(role) => is_primary(role),
+                None => return Verdict::Ask(Self::Role),
+            },
+            Self::Role => value()
+                .as_ref()
+                .and_then(|value| value.elements()?.first()?.as_bytes())
+                .is_some_and(is_primary),
+            Self::Ping => sign(reply) != Some(Sign::NotServing),
+        };
+        if primary { Verdict::Stay } else { Verdict::Move }
+    }
+}
+
+/// One connection's doubt whether its server is the right one: one question at a time, and not often.
+#[derive(Debug)]
+pub(super) struct Suspicion {
+    asked: Option<Question>,
+    /// Seen too early: it counts then.
+    waiting: Option<Sign>,
+    not_before: Instant,
+    pause: Duration,
+}
+
+impl Suspicion {
+    /// While there is no other server, each one is kept for a while.
+    pub(super) fn new(born: Instant) -> Self {
+        Self { asked: None, waiting: None, not_before: born + PAUSE, pause: PAUSE }
+    }
+
+    pub(super) const fn note_sign(&mut self, sign: Sign) {
+        if self.asked.is_none() {
+            self.waiting = Some(sign);
+        }
+    }
+
+    pub(super) const fn is_waiting(&self) -> bool {
+        self.waiting.is_some()
+    }
+
+    /// What to ask now.
+    pub(super) fn question(&mut self, now: Instant) -> Option<Question> {
+        if now < self.not_before || self.asked.is_some() {
+            return None;
+        }
+        self.asked = self.waiting.take().map(Question::about);
+        self.asked
+    }
+
+    /// The server answers.
+    pub(super) fn take_answer(
+        &mut self,
+        reply: &[u8],
+        protocol: Protocol,
+        now: Instant,
+    ) -> Verdict {
+        let Some(question) = self.asked.take() else { return Verdict::Stay };
+        let verdict = question.judge(reply, protocol);
+        match verdict {
+            Verdict::Ask(question) => self.asked = Some(question),
+            Verdict::Stay | Verdict::Move => self.rest(now),
+        }
+        verdict
+    }
+
+    /// There is nothing better, for the time being.
+    pub(super) fn rest(&mut self, now: Instant) {
+        self.not_before = now + self.pause;
+        self.pause = (self.pause * 2).min(PAUSE_MAX);
+    }
 }
 
 #[cfg(test)]
@@ -24,15 +162,60 @@ mod tests {
     #[test]
     fn signs() {
         let lines = [
-            ("-READONLY You can't write against a read only replica.\r\n", true),
-            ("-MASTERDOWN Link with MASTER is down\r\n", true),
-            ("-LOADING Redis is loading the dataset in memory\r\n", true),
-            ("-ERR READONLY\r\n", false),
-            ("-READONLYX a\r\n", false),
-            ("+READONLY \r\n", false),
+            ("-READONLY You can't write against a read only replica.\r\n", Some(Sign::ReadOnly)),
+            ("-MASTERDOWN Link with MASTER is down\r\n", Some(Sign::NotServing)),
+            ("-LOADING Redis is loading the dataset in memory\r\n", Some(Sign::NotServing)),
+            ("-ERR READONLY\r\n", None),
+            ("-READONLYX a\r\n", None),
+            ("+READONLY \r\n", None),
         ];
         for (line, expected) in lines {
-            assert_eq!(is_misplaced(line.as_bytes()), expected, "{line}");
+            assert_eq!(sign(line.as_bytes()), expected, "{line}");
+            let array = format!("*2\r\n:1\r\n{line}");
+            assert_eq!(sign_within(array.as_bytes()), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn answers_say_whether_to_move() {
+        let hello = |role: &str| {
+            format!("*4\r\n$5\r\nproto\r\n:2\r\n$4\r\nrole\r\n${}\r\n{role}\r\n", role.len())
+        };
+        let cases = [
+            (Question::Hello, hello("master"), Verdict::Stay),
+            (Question::Hello, hello("replica"), Verdict::Move),
+            (Question::Hello, "-NOPERM no\r\n".to_owned(), Verdict::Ask(Question::Role)),
+            (Question::Role, "*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n".to_owned(), Verdict::Stay),
+            (Question::Role, "*1\r\n$5\r\nslave\r\n".to_owned(), Verdict::Move),
+            (Question::Role, "-NOPERM no\r\n".to_owned(), Verdict::Move),
+            (Question::Ping, "+PONG\r\n".to_owned(), Verdict::Stay),
+            (Question::Ping, "-LOADING a\r\n".to_owned(), Verdict::Move),
+            (Question::Ping, "-MASTERDOWN a\r\n".to_owned(), Verdict::Move),
+            (Question::Ping, "-NOPERM a\r\n".to_owned(), Verdict::Stay),
+        ];
+        for (question, reply, verdict) in cases {
+            assert_eq!(question.judge(reply.as_bytes(), Protocol::Resp2), verdict, "{reply}");
+        }
+    }
+
+    #[test]
+    fn one_question_at_a_time_and_ever_less_often() {
+        let born = crate::base::clock::now();
+        let mut suspicion = Suspicion::new(born);
+        suspicion.note_sign(Sign::ReadOnly);
+        assert_eq!(suspicion.question(born), None, "too early");
+        assert!(suspicion.is_waiting());
+        let mut now = born + PAUSE;
+        for pause in [1, 2, 4, 8, 8] {
+            assert_eq!(suspicion.question(now), Some(Question::Hello));
+            suspicion.note_sign(Sign::NotServing);
+            assert_eq!(suspicion.question(now), None, "one is on its way");
+            let forged = b"*2\r\n+role\r\n+master\r\n";
+            assert_eq!(suspicion.take_answer(forged, Protocol::Resp2, now), Verdict::Stay);
+            suspicion.note_sign(Sign::ReadOnly);
+            now += Duration::from_secs(pause) - Duration::from_millis(1);
+            assert_eq!(suspicion.question(now), None);
+            now += Duration::from_millis(1);
         }
     }
 }

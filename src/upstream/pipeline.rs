@@ -13,6 +13,8 @@ use crate::traffic::{Loss, Ticket};
 
 /// Bytes of a reply that make a slow reader of it hold up others.
 const LARGE_BYTES: usize = 64 * 1024;
+/// Bytes kept of an error that the server answers to a queued command.
+pub(super) const REASON_MAX: usize = 256;
 
 /// One request in line.
 #[derive(Debug)]
@@ -46,6 +48,10 @@ pub struct Delivery<'a, W> {
     pub done: bool,
     /// The MULTI before it was refused.
     pub refused: bool,
+    /// Not the reply itself: the first error among the replies before it, cut to [`REASON_MAX`].
+    pub skipped: bool,
+    /// It is the answer to EXEC, or to whatever else skips replies.
+    pub block: bool,
     /// The length that the reply's own header announces, when it is a single string.
     pub announced: u64,
     pub at: Instant,
@@ -74,6 +80,32 @@ pub struct Pipeline<W> {
     begun: bool,
     /// Bytes of it that have come.
     begun_bytes: usize,
+    /// The first error among the replies that the oldest request skips.
+    reason: Reason,
+}
+
+#[derive(Debug, Default)]
+struct Reason {
+    line: Vec<u8>,
+    told: bool,
+}
+
+impl Reason {
+    /// Takes a piece of a skipped reply; returns whether the line is whole now, and the first.
+    fn note(&mut self, piece: &[u8], kind: u8, done: bool) -> bool {
+        if self.told || kind != b'-' {
+            return false;
+        }
+        let room = REASON_MAX.saturating_sub(self.line.len());
+        self.line.extend_from_slice(piece.get(..room).unwrap_or(piece));
+        self.told = done;
+        done
+    }
+
+    fn clear(&mut self) {
+        self.line.clear();
+        self.told = false;
+    }
 }
 
 impl<W> Default for Pipeline<W> {
@@ -85,6 +117,7 @@ impl<W> Default for Pipeline<W> {
             scanner: ReplyScanner::default(),
             begun: false,
             begun_bytes: 0,
+            reason: Reason::default(),
         }
     }
 }
@@ -204,6 +237,21 @@ impl<W> Pipeline<W> {
             if entry.skipped < entry.skip {
                 entry.refused |= entry.skipped == 0 && kind != b'+';
                 entry.skipped += u32::from(advance.done);
+                let told = entry.refused || entry.abandoned;
+                if !told && self.reason.note(piece, kind, advance.done) {
+                    deliver(Delivery {
+                        owner: &entry.owner,
+                        ticket: entry.ticket,
+                        bytes: &self.reason.line,
+                        kind,
+                        done: false,
+                        refused: entry.refused,
+                        skipped: true,
+                        block: true,
+                        announced: 0,
+                        at: entry.at,
+                    });
+                }
                 continue;
             }
             if self.written < entry.len {
@@ -218,6 +266,8 @@ impl<W> Pipeline<W> {
                     kind,
                     done: advance.done,
                     refused: entry.refused,
+                    skipped: false,
+                    block: entry.skip > 0,
                     announced: self.scanner.announced().unwrap_or(0),
                     at: entry.at,
                 });
@@ -236,6 +286,7 @@ impl<W> Pipeline<W> {
         debug_assert!(self.written >= entry.len, "a reply came before its request was written");
         self.bytes.advance(entry.len.min(self.bytes.len()));
         self.written = self.written.saturating_sub(entry.len);
+        self.reason.clear();
         if self.line.is_empty() && self.bytes.capacity() > crate::base::limits::READ_BYTES {
             self.bytes = BytesMut::new();
         }
@@ -288,6 +339,7 @@ impl<W> Pipeline<W> {
         self.written = 0;
         self.begun = false;
         self.begun_bytes = 0;
+        self.reason.clear();
         self.scanner = ReplyScanner::default();
         again
     }
@@ -309,159 +361,4 @@ impl<W> Pipeline<W> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at() -> Instant {
-        crate::base::clock::now()
-    }
-
-    fn pushed(requests: &[(&'static str, bool)]) -> Pipeline<&'static str> {
-        let mut pipeline = Pipeline::default();
-        for (i, (name, retry)) in requests.iter().enumerate() {
-            pipeline.push(*name, Ticket(i as u64), name.as_bytes(), 0, *retry, at());
-        }
-        pipeline
-    }
-
-    fn write(pipeline: &mut Pipeline<&'static str>, count: usize) {
-        pipeline.wrote(count);
-    }
-
-    fn feed(
-        pipeline: &mut Pipeline<&'static str>,
-        bytes: &str,
-    ) -> (Vec<String>, Result<(), Broken>) {
-        let mut seen = Vec::new();
-        let result = pipeline.handle_bytes(bytes.as_bytes(), |delivery| {
-            let text = String::from_utf8_lossy(delivery.bytes).into_owned();
-            seen.push(format!("{} {text:?} {}", delivery.owner, delivery.done));
-        });
-        (seen, result)
-    }
-
-    fn lose(pipeline: &mut Pipeline<&'static str>, retries: u8) -> Vec<String> {
-        let mut lost = Vec::new();
-        pipeline.handle_loss(retries, |owner, _, loss| lost.push(format!("{owner} {loss:?}")));
-        lost
-    }
-
-    #[test]
-    fn replies_go_to_their_owners_in_order_and_in_pieces() {
-        let mut p = pushed(&[("a", true), ("b", true)]);
-        write(&mut p, 2);
-        assert_eq!(
-            feed(&mut p, "+1\r\n$3\r\nx").0,
-            ["a \"+1\\r\\n\" true", "b \"$3\\r\\nx\" false"]
-        );
-        assert_eq!(feed(&mut p, "yz\r\n").0, ["b \"yz\\r\\n\" true"]);
-        assert!(p.is_empty() && !p.owed());
-    }
-
-    #[test]
-    fn what_nobody_asked_for_breaks_the_connection() {
-        assert_eq!(feed(&mut pushed(&[]), "+1\r\n").1, Err(Broken::Surplus));
-        assert_eq!(
-            feed(&mut pushed(&[("a", true)]), "+1\r\n").1,
-            Err(Broken::Surplus),
-            "not written yet"
-        );
-        let mut p = pushed(&[("a", true)]);
-        write(&mut p, 1);
-        assert_eq!(feed(&mut p, ">1\r\n+x\r\n").1, Err(Broken::Push));
-        let mut p = pushed(&[("a", true)]);
-        write(&mut p, 1);
-        assert!(matches!(feed(&mut p, "hello\r\n").1, Err(Broken::Framing(_))));
-    }
-
-    #[test]
-    fn a_loss_keeps_what_is_safe_and_reports_the_rest() {
-        let mut p = pushed(&[
-            ("get1", true),
-            ("set2", false),
-            ("get3", true),
-            ("set4", false),
-            ("set5", false),
-        ]);
-        write(&mut p, 14);
-        assert_eq!(lose(&mut p, 3), ["set2 OutcomeUnknown"]);
-        assert_eq!(
-            p.unwritten(),
-            b"get1get3set4set5",
-            "set4 was cut, set5 not begun: never executed"
-        );
-    }
-
-    #[test]
-    fn a_reply_that_has_begun_is_truncated_and_retries_end() {
-        let mut p = pushed(&[("get1", true), ("get2", true)]);
-        write(&mut p, 8);
-        assert_eq!(feed(&mut p, "$5\r\nab").1, Ok(()));
-        assert_eq!(lose(&mut p, 1), ["get1 Truncated"]);
-        write(&mut p, 4);
-        assert_eq!(lose(&mut p, 1), ["get2 OutcomeUnknown"]);
-        assert!(p.is_empty());
-    }
-
-    #[test]
-    fn the_late_reply_of_an_abandoned_request_goes_nowhere() {
-        let mut p = pushed(&[("a", true), ("b", true)]);
-        write(&mut p, 2);
-        let mut late = Vec::new();
-        p.expire(at() + std::time::Duration::from_secs(1), |owner, _| late.push(*owner));
-        assert_eq!(late, ["a", "b"]);
-        p.push("c", Ticket(2), b"c", 0, true, at());
-        write(&mut p, 1);
-        assert_eq!(feed(&mut p, "+1\r\n+2\r\n+3\r\n").0, ["c \"+3\\r\\n\" true"]);
-    }
-
-    #[test]
-    fn half_a_request_is_not_answered() {
-        let mut p = pushed(&[("get1", true), ("get2", true)]);
-        write(&mut p, 6);
-        assert_eq!(feed(&mut p, "+1\r\n").0, ["get1 \"+1\\r\\n\" true"]);
-        assert_eq!(p.unfinished(), b"t2");
-        assert_eq!(feed(&mut p, "+2\r\n").1, Err(Broken::Surplus));
-    }
-
-    #[test]
-    fn a_block_that_is_sent_again_swallows_all_its_replies_again() {
-        let mut p = Pipeline::default();
-        p.push("t", Ticket(0), b"MULTI..EXEC", 2, false, at());
-        p.wrote(7);
-        assert_eq!(feed(&mut p, "+OK\r\n+QUEUED\r\n"), (vec![], Ok(())));
-        assert!(lose(&mut p, 0).is_empty());
-        write(&mut p, 11);
-        assert_eq!(
-            feed(&mut p, "+OK\r\n+QUEUED\r\n*1\r\n+OK\r\n").0,
-            ["t \"*1\\r\\n+OK\\r\\n\" true"]
-        );
-    }
-
-    #[test]
-    fn a_block_whose_multi_is_refused_is_marked() {
-        let mut p = Pipeline::default();
-        p.push("t", Ticket(0), b"MULTI..EXEC", 2, false, at());
-        p.push("u", Ticket(1), b"GET", 0, false, at());
-        p.wrote(14);
-        let mut refused = Vec::new();
-        for piece in ["-NOPERM no", " MULTI\r\n+OK\r\n-ERR EXEC with", "out MULTI\r\n$-1\r\n"] {
-            let taken = p.handle_bytes(piece.as_bytes(), |delivery| {
-                refused.push((*delivery.owner, delivery.refused, delivery.done));
-            });
-            assert_eq!(taken, Ok(()));
-        }
-        assert_eq!(refused, [("t", true, false), ("t", true, true), ("u", false, true)]);
-    }
-
-    #[test]
-    fn a_block_swallows_the_replies_nobody_wants() {
-        let mut p = Pipeline::default();
-        p.push("t", Ticket(0), b"MULTI..EXEC", 2, false, at());
-        p.wrote(11);
-        assert_eq!(
-            feed(&mut p, "+OK\r\n+QUEUED\r\n*1\r\n+OK\r\n").0,
-            ["t \"*1\\r\\n+OK\\r\\n\" true"]
-        );
-    }
-}
+mod tests;

@@ -7,15 +7,21 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Notify, oneshot};
 
 use super::dial::Link;
 use super::env::Env;
+use super::inbox::Inbox;
+use super::misplaced::{Question, Sign, Verdict};
 use super::shares::{Shares, Use};
 use crate::base::clock;
 use crate::resp::Protocol;
 use crate::traffic::{Loss, OpenFailure, PoolKey};
+
+/// Between two questions whether the server is the right one.
+const DOUBT_PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 struct Idle {
@@ -64,6 +70,9 @@ pub struct Pool {
     last_key: Cell<PoolKey>,
     /// Told when fewer than `min_idle` are left.
     drained: Notify,
+    /// Whether its server is the right one was asked last then; nobody asks while it is being asked.
+    doubted: Cell<Option<Instant>>,
+    asking: Cell<bool>,
 }
 
 impl Pool {
@@ -79,6 +88,8 @@ impl Pool {
             leased: Cell::new(0),
             last_key,
             drained: Notify::new(),
+            doubted: Cell::new(None),
+            asking: Cell::new(false),
         })
     }
 
@@ -184,6 +195,29 @@ impl Pool {
         self.note_sizes();
     }
 
+    /// A connection on whose server something was said that only a server says that is no primary, or
+    /// a script: the server is asked, and its answer decides about the idle connections.
+    pub(super) fn doubt(self: &Rc<Self>, mut link: Link, sign: Sign) {
+        let now = clock::now();
+        let recent = |at: Instant| now.saturating_duration_since(at) < DOUBT_PAUSE;
+        if self.asking.get() || self.doubted.get().is_some_and(recent) {
+            return;
+        }
+        self.asking.set(true);
+        self.doubted.set(Some(now));
+        let pool = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            let wait = pool.env.settings.pool.connect_timeout;
+            let verdict = tokio::time::timeout(wait, ask(&mut link, sign)).await;
+            pool.asking.set(false);
+            match verdict {
+                Ok(Some(Verdict::Move)) => pool.close_older(now),
+                Ok(Some(Verdict::Stay)) => pool.put(link),
+                Ok(Some(Verdict::Ask(_)) | None) | Err(_) => {}
+            }
+        });
+    }
+
     /// Drops every idle connection made before `before`: it leads to a server that is no primary.
     pub(super) fn close_older(&self, before: Instant) {
         self.idle.borrow_mut().retain(|idle| idle.link.born > before);
@@ -270,20 +304,37 @@ fn is_silent(link: &mut Link) -> bool {
 }
 
 async fn ping(link: &mut Link) -> std::io::Result<()> {
-    link.stream.write_all(b"*1\r\n$4\r\nPING\r\n").await?;
+    reply_to(link, Question::Ping.wire()).await.map(drop)
+}
+
+/// What the server's answer to a question about the sign means.
+async fn ask(link: &mut Link, sign: Sign) -> Option<Verdict> {
+    let protocol = link.key.protocol;
+    let mut question = Question::about(sign);
+    // HELLO may be followed by ROLE.
+    for _ in 0..2 {
+        let reply = reply_to(link, question.wire()).await.ok()?;
+        match question.judge(&reply, protocol) {
+            Verdict::Ask(next) => question = next,
+            verdict @ (Verdict::Stay | Verdict::Move) => return Some(verdict),
+        }
+    }
+    None
+}
+
+/// The one reply to one request, on a connection on which nothing else is said.
+async fn reply_to(link: &mut Link, request: &[u8]) -> std::io::Result<BytesMut> {
+    link.stream.write_all(request).await?;
     link.stream.flush().await?;
-    let mut scanner = crate::resp::ReplyScanner::default();
-    let mut scratch = [0; 512];
+    let mut inbox = Inbox::default();
     loop {
-        let count = link.stream.read(&mut scratch).await?;
-        let bytes = scratch.get(..count).unwrap_or_default();
-        if bytes.is_empty() {
+        if link.stream.read_buf(inbox.bytes_mut()).await? == 0 {
             return Err(std::io::ErrorKind::UnexpectedEof.into());
         }
-        let advance = scanner.advance(bytes).map_err(|_| std::io::ErrorKind::InvalidData)?;
-        if advance.done {
-            let whole = advance.used == bytes.len();
-            return if whole { Ok(()) } else { Err(std::io::ErrorKind::InvalidData.into()) };
+        let reply = inbox.take_bytes().map_err(|_| std::io::ErrorKind::InvalidData)?;
+        if let Some(reply) = reply {
+            let whole = inbox.is_empty();
+            return whole.then_some(reply).ok_or_else(|| std::io::ErrorKind::InvalidData.into());
         }
     }
 }

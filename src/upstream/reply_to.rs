@@ -16,6 +16,8 @@ use crate::traffic::{Loss, Ticket};
 pub enum Item {
     /// The next `len` bytes are a piece of the reply to `ticket`.
     Piece { ticket: Ticket, len: usize, kind: u8, done: bool },
+    /// The next `len` bytes are the error that the server answered to a command queued for `ticket`.
+    Refusal { ticket: Ticket, len: usize },
     /// No reply to `ticket` will come, or no more of it.
     Lost(Ticket, Loss),
 }
@@ -138,6 +140,15 @@ impl Mailbox {
 
     /// A piece of a reply. Never waits: a session over its limit is marked and gets nothing more.
     pub fn deliver(&self, ticket: Ticket, bytes: &[u8], kind: u8, done: bool) {
+        self.put(bytes, Item::Piece { ticket, len: bytes.len(), kind, done });
+    }
+
+    /// Why a queued command will not be executed: it precedes the reply to EXEC.
+    pub fn deliver_refusal(&self, ticket: Ticket, line: &[u8]) {
+        self.put(line, Item::Refusal { ticket, len: line.len() });
+    }
+
+    fn put(&self, bytes: &[u8], item: Item) {
         let mut inner = self.inner.borrow_mut();
         if inner.closed {
             return;
@@ -159,7 +170,7 @@ impl Mailbox {
                 inner.items = self.buffers.get_items();
             }
             inner.bytes.extend_from_slice(bytes);
-            inner.items.push(Item::Piece { ticket, len: bytes.len(), kind, done });
+            inner.items.push(item);
         }
         if let Some(waker) = inner.waker.take() {
             waker.wake();
@@ -194,7 +205,10 @@ impl Mailbox {
         let Inner { bytes, items, waker: known, .. } = &mut *inner;
         let mut start = 0;
         for item in items.drain(..) {
-            let len = if let Item::Piece { len, .. } = item { len } else { 0 };
+            let len = match item {
+                Item::Piece { len, .. } | Item::Refusal { len, .. } => len,
+                Item::Lost(..) => 0,
+            };
             take(item, bytes.get(start..start + len).unwrap_or_default());
             start += len;
         }

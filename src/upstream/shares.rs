@@ -17,10 +17,14 @@ pub enum Use {
     Listen,
     /// A large value.
     Large,
+    /// A command that frees the server: it has a few connections beyond the others'.
+    Release,
 }
 
 const ALL: [Use; USES] = [Use::State, Use::Block, Use::Listen, Use::Large];
 const USES: usize = 4;
+/// Connections beyond all others, for [`Use::Release`].
+const RELEASE_MAX: usize = 2;
 /// Below this many connections none is reserved: each use may take them all.
 const SHARED_OUT_MIN: usize = 8;
 /// Each use has this part of all connections to itself.
@@ -54,6 +58,7 @@ pub(super) struct Shares {
     block: Share,
     listen: Share,
     large: Share,
+    release: Share,
     next: u64,
 }
 
@@ -62,8 +67,8 @@ impl Shares {
     pub(super) fn new(max: usize, mode: PoolMode) -> Self {
         let reserve = if mode == PoolMode::Shared { reserve(max) } else { 0 };
         debug_assert!(reserve * USES <= max, "the reserves fit");
-        let [state, block, listen, large] = std::array::from_fn(|_| Share::default());
-        Self { max, reserve, state, block, listen, large, next: 0 }
+        let [state, block, listen, large, release] = std::array::from_fn(|_| Share::default());
+        Self { max, reserve, state, block, listen, large, release, next: 0 }
     }
 
     const fn of(&self, purpose: Use) -> &Share {
@@ -72,6 +77,7 @@ impl Shares {
             Use::Block => &self.block,
             Use::Listen => &self.listen,
             Use::Large => &self.large,
+            Use::Release => &self.release,
         }
     }
 
@@ -81,6 +87,7 @@ impl Shares {
             Use::Block => &mut self.block,
             Use::Listen => &mut self.listen,
             Use::Large => &mut self.large,
+            Use::Release => &mut self.release,
         }
     }
 
@@ -94,6 +101,9 @@ impl Shares {
     }
 
     fn fits(&self, purpose: Use) -> bool {
+        if purpose == Use::Release {
+            return self.release.taken < RELEASE_MAX;
+        }
         let others = ALL.iter().filter(|other| **other != purpose);
         let kept: usize =
             others.map(|other| self.reserve.saturating_sub(self.of(*other).taken)).sum();
@@ -134,7 +144,8 @@ impl Shares {
             let number = self.of(*purpose).line.first()?;
             self.fits(*purpose).then_some((*purpose, *number))
         };
-        let (purpose, number) = ALL.iter().filter_map(first).min_by_key(|(_, number)| *number)?;
+        let uses = ALL.iter().chain(&[Use::Release]);
+        let (purpose, number) = uses.filter_map(first).min_by_key(|(_, number)| *number)?;
         let share = self.of_mut(purpose);
         share.line.remove(&number);
         share.taken += 1;
@@ -185,6 +196,17 @@ mod tests {
         assert!(shares.take(Use::Block), "its reserve is used");
         assert_eq!(take_all(&mut shares, Use::Large), 13);
         assert!(!shares.is_free_for(Use::Block) && shares.is_free_for(Use::State));
+    }
+
+    #[test]
+    fn what_frees_the_server_has_connections_beyond_all_others() {
+        let mut shares = shares(8);
+        while shares.take(Use::State) || shares.take(Use::Block) {}
+        assert_eq!(take_all(&mut shares, Use::Release), RELEASE_MAX);
+        let waits = shares.wait(Use::Release);
+        assert_eq!(shares.grant(), None);
+        shares.give_back(Use::Release);
+        assert_eq!(shares.grant(), Some((Use::Release, waits)));
     }
 
     #[test]

@@ -54,6 +54,8 @@ struct Stage {
     /// Connections are closed when so many bytes of requests have arrived on one.
     cut: Option<usize>,
     streams: Vec<Option<TcpStream>>,
+    /// Connections before this one lead to a server that says it is a replica.
+    demoted: usize,
 }
 
 /// Listens in plaintext; ended on drop.
@@ -109,6 +111,12 @@ impl FakeServer {
     /// The next `times` requests that begin with `line` get something else than an answer.
     pub fn order(&self, line: &str, order: Order, times: usize) {
         self.stage().orders.push((line.to_owned(), order, times));
+    }
+
+    /// Connections made so far lead to a replica from now on, others to a primary.
+    pub fn demote(&self) {
+        let mut stage = self.stage();
+        stage.demoted = stage.streams.len();
     }
 
     /// Lets the answers go that wait behind a gate.
@@ -329,8 +337,11 @@ impl Service {
         let argument = words.get(1).map(String::as_str).unwrap_or_default();
         match name.as_str() {
             "HELLO" => {
-                self.protocol = if argument == "3" { 3 } else { 2 };
-                hello(self.protocol)
+                if !argument.is_empty() {
+                    self.protocol = if argument == "3" { 3 } else { 2 };
+                }
+                let demoted = self.stage.lock().unwrap().demoted;
+                hello(self.protocol, if self.at < demoted { "replica" } else { "master" })
             }
             "PING" => b"+PONG\r\n".to_vec(),
             "ECHO" => bulk(argument),
@@ -385,11 +396,12 @@ fn bulk(text: &str) -> Vec<u8> {
     format!("${}\r\n{text}\r\n", text.len()).into_bytes()
 }
 
-fn hello(protocol: u8) -> Vec<u8> {
+fn hello(protocol: u8, role: &str) -> Vec<u8> {
     let head = if protocol == 3 { "%7\r\n" } else { "*14\r\n" };
     let pairs = format!(
         "$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$6\r\n7.0.15\r\n$5\r\nproto\r\n:{protocol}\r\n\
-         $2\r\nid\r\n:7\r\n$4\r\nmode\r\n$10\r\nstandalone\r\n$4\r\nrole\r\n$6\r\nmaster\r\n$7\r\nmodules\r\n*0\r\n"
+         $2\r\nid\r\n:7\r\n$4\r\nmode\r\n$10\r\nstandalone\r\n$4\r\nrole\r\n${}\r\n{role}\r\n$7\r\nmodules\r\n*0\r\n",
+        role.len()
     );
     [head, &pairs].concat().into_bytes()
 }

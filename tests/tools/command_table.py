@@ -65,9 +65,11 @@ EFFECTS = {
     "Monitor": "monitor",
     "Tracking": "client|tracking client|caching",
     "Local": "readonly readwrite asking",
+    # Whatever the server takes while a script holds it up, and what ends a pause.
+    "Release": "script|kill function|kill function|stats shutdown client|unpause failover",
     "Never": "sync psync replconf script|debug cluster|syncslots"
     " himport|prepare himport|set himport|discard himport|discardall",
-    "Shared": "client|pause client|unpause",
+    "Shared": "client|pause",
 }
 EFFECT_OF = {name: effect for effect, names in EFFECTS.items() for name in names.split()}
 

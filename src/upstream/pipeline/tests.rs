@@ -1,0 +1,163 @@
+//! What a pipeline does with replies, losses and time.
+//!
+//! Owns: its tests. Never knows: sockets.
+
+use super::*;
+
+fn at() -> Instant {
+    crate::base::clock::now()
+}
+
+fn pushed(requests: &[(&'static str, bool)]) -> Pipeline<&'static str> {
+    let mut pipeline = Pipeline::default();
+    for (i, (name, retry)) in requests.iter().enumerate() {
+        pipeline.push(*name, Ticket(i as u64), name.as_bytes(), 0, *retry, at());
+    }
+    pipeline
+}
+
+fn write(pipeline: &mut Pipeline<&'static str>, count: usize) {
+    pipeline.wrote(count);
+}
+
+fn feed(pipeline: &mut Pipeline<&'static str>, bytes: &str) -> (Vec<String>, Result<(), Broken>) {
+    let mut seen = Vec::new();
+    let result = pipeline.handle_bytes(bytes.as_bytes(), |delivery| {
+        let text = String::from_utf8_lossy(delivery.bytes).into_owned();
+        seen.push(format!("{} {text:?} {}", delivery.owner, delivery.done));
+    });
+    (seen, result)
+}
+
+fn lose(pipeline: &mut Pipeline<&'static str>, retries: u8) -> Vec<String> {
+    let mut lost = Vec::new();
+    pipeline.handle_loss(retries, |owner, _, loss| lost.push(format!("{owner} {loss:?}")));
+    lost
+}
+
+#[test]
+fn replies_go_to_their_owners_in_order_and_in_pieces() {
+    let mut p = pushed(&[("a", true), ("b", true)]);
+    write(&mut p, 2);
+    assert_eq!(feed(&mut p, "+1\r\n$3\r\nx").0, ["a \"+1\\r\\n\" true", "b \"$3\\r\\nx\" false"]);
+    assert_eq!(feed(&mut p, "yz\r\n").0, ["b \"yz\\r\\n\" true"]);
+    assert!(p.is_empty() && !p.owed());
+}
+
+#[test]
+fn what_nobody_asked_for_breaks_the_connection() {
+    assert_eq!(feed(&mut pushed(&[]), "+1\r\n").1, Err(Broken::Surplus));
+    assert_eq!(
+        feed(&mut pushed(&[("a", true)]), "+1\r\n").1,
+        Err(Broken::Surplus),
+        "not written yet"
+    );
+    let mut p = pushed(&[("a", true)]);
+    write(&mut p, 1);
+    assert_eq!(feed(&mut p, ">1\r\n+x\r\n").1, Err(Broken::Push));
+    let mut p = pushed(&[("a", true)]);
+    write(&mut p, 1);
+    assert!(matches!(feed(&mut p, "hello\r\n").1, Err(Broken::Framing(_))));
+}
+
+#[test]
+fn a_loss_keeps_what_is_safe_and_reports_the_rest() {
+    let mut p = pushed(&[
+        ("get1", true),
+        ("set2", false),
+        ("get3", true),
+        ("set4", false),
+        ("set5", false),
+    ]);
+    write(&mut p, 14);
+    assert_eq!(lose(&mut p, 3), ["set2 OutcomeUnknown"]);
+    assert_eq!(p.unwritten(), b"get1get3set4set5", "set4 was cut, set5 not begun: never executed");
+}
+
+#[test]
+fn a_reply_that_has_begun_is_truncated_and_retries_end() {
+    let mut p = pushed(&[("get1", true), ("get2", true)]);
+    write(&mut p, 8);
+    assert_eq!(feed(&mut p, "$5\r\nab").1, Ok(()));
+    assert_eq!(lose(&mut p, 1), ["get1 Truncated"]);
+    write(&mut p, 4);
+    assert_eq!(lose(&mut p, 1), ["get2 OutcomeUnknown"]);
+    assert!(p.is_empty());
+}
+
+#[test]
+fn the_late_reply_of_an_abandoned_request_goes_nowhere() {
+    let mut p = pushed(&[("a", true), ("b", true)]);
+    write(&mut p, 2);
+    let mut late = Vec::new();
+    p.expire(at() + std::time::Duration::from_secs(1), |owner, _| late.push(*owner));
+    assert_eq!(late, ["a", "b"]);
+    p.push("c", Ticket(2), b"c", 0, true, at());
+    write(&mut p, 1);
+    assert_eq!(feed(&mut p, "+1\r\n+2\r\n+3\r\n").0, ["c \"+3\\r\\n\" true"]);
+}
+
+#[test]
+fn half_a_request_is_not_answered() {
+    let mut p = pushed(&[("get1", true), ("get2", true)]);
+    write(&mut p, 6);
+    assert_eq!(feed(&mut p, "+1\r\n").0, ["get1 \"+1\\r\\n\" true"]);
+    assert_eq!(p.unfinished(), b"t2");
+    assert_eq!(feed(&mut p, "+2\r\n").1, Err(Broken::Surplus));
+}
+
+#[test]
+fn a_block_that_is_sent_again_swallows_all_its_replies_again() {
+    let mut p = Pipeline::default();
+    p.push("t", Ticket(0), b"MULTI..EXEC", 2, false, at());
+    p.wrote(7);
+    assert_eq!(feed(&mut p, "+OK\r\n+QUEUED\r\n"), (vec![], Ok(())));
+    assert!(lose(&mut p, 0).is_empty());
+    write(&mut p, 11);
+    assert_eq!(feed(&mut p, "+OK\r\n+QUEUED\r\n*1\r\n+OK\r\n").0, ["t \"*1\\r\\n+OK\\r\\n\" true"]);
+}
+
+#[test]
+fn a_block_whose_multi_is_refused_is_marked() {
+    let mut p = Pipeline::default();
+    p.push("t", Ticket(0), b"MULTI..EXEC", 2, false, at());
+    p.push("u", Ticket(1), b"GET", 0, false, at());
+    p.wrote(14);
+    let mut refused = Vec::new();
+    for piece in ["-NOPERM no", " MULTI\r\n+OK\r\n-ERR EXEC with", "out MULTI\r\n$-1\r\n"] {
+        let taken = p.handle_bytes(piece.as_bytes(), |delivery| {
+            refused.push((*delivery.owner, delivery.refused, delivery.done));
+        });
+        assert_eq!(taken, Ok(()));
+    }
+    assert_eq!(refused, [("t", true, false), ("t", true, true), ("u", false, true)]);
+}
+
+#[test]
+fn the_first_error_of_a_block_is_told_whole_and_cut() {
+    let mut p = Pipeline::default();
+    p.push("t", Ticket(0), b"MULTI..EXEC", 3, false, at());
+    p.push("u", Ticket(1), b"MULTI..EXEC", 2, false, at());
+    p.wrote(22);
+    let mut told = Vec::new();
+    let long = format!("-OOM {}\r\n", "x".repeat(1000));
+    for piece in ["+OK\r\n-READ", "ONLY a\r\n-OOM b\r\n-EXECABORT\r\n+OK\r\n", &long, "*0\r\n"] {
+        let taken = p.handle_bytes(piece.as_bytes(), |delivery| {
+            if delivery.skipped {
+                told.push((*delivery.owner, delivery.bytes.to_vec()));
+            }
+        });
+        assert_eq!(taken, Ok(()));
+    }
+    let cut = long.as_bytes()[..REASON_MAX].to_vec();
+    assert_eq!(told, [("t", b"-READONLY a\r\n".to_vec()), ("u", cut)]);
+    assert!(p.is_empty());
+}
+
+#[test]
+fn a_block_swallows_the_replies_nobody_wants() {
+    let mut p = Pipeline::default();
+    p.push("t", Ticket(0), b"MULTI..EXEC", 2, false, at());
+    p.wrote(11);
+    assert_eq!(feed(&mut p, "+OK\r\n+QUEUED\r\n*1\r\n+OK\r\n").0, ["t \"*1\\r\\n+OK\\r\\n\" true"]);
+}
