@@ -7,6 +7,8 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+use respgate::tls::throwaway::write_all;
+
 /// Exit code, standard output, standard error.
 fn respgate(arguments: &[&str], environment: &[(&str, &str)]) -> (i32, String, String) {
     let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_respgate"))
@@ -117,12 +119,15 @@ fn check_says_what_a_configuration_means() {
             at("a")
         ),
     );
-    for name in ["c", "k"] {
-        write(directory.path(), name, "x");
-    }
+    let now = respgate::base::clock::wall();
+    let day = std::time::Duration::from_secs(86_400);
+    let files = write_all(directory.path(), &["redis.example.com"], "app1", now, day).unwrap();
+    std::fs::rename(&files.client_cert, at("c")).unwrap();
     let (code, out, err) = respgate(&["check", "--config", &file], &[]);
     assert_eq!((code, out.as_str()), (1, ""));
-    assert!(err.contains(&format!("{file}:5:")) && err.contains("upstream.tls.ca: "), "{err}");
+    for key in ["upstream.tls.key: ", "upstream.tls.ca: "] {
+        assert!(err.contains(&format!("{file}:5:")) && err.contains(key), "{err}");
+    }
     assert!(
         err.contains(&format!(
             "{file}:6:44: upstream.auth.password_env: environment variable PW is not set"
@@ -131,7 +136,11 @@ fn check_says_what_a_configuration_means() {
     );
     assert_eq!(respgate(&["check", "--skip-files", "--config", &file], &[]).0, 0);
 
-    write(directory.path(), "a", "x");
+    std::fs::rename(&files.ca, at("a")).unwrap();
+    std::fs::rename(&files.server_key, at("k")).unwrap();
+    let (code, _, err) = respgate(&["check", "--config", &file], &[("PW", "hunter2")]);
+    assert!(code == 1 && err.contains("k: does not belong to") && err.contains(":5:"), "{err}");
+    std::fs::rename(&files.client_key, at("k")).unwrap();
     let (code, out, err) = respgate(&["check", "--config", &file], &[("PW", "hunter2")]);
     assert_eq!((code, err.as_str()), (0, ""));
     for words in

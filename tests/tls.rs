@@ -17,17 +17,25 @@ mod files;
 mod handshake;
 #[path = "tls/login.rs"]
 mod login;
+#[path = "tls/managed.rs"]
+mod managed;
 #[path = "tls/reload.rs"]
 mod reload;
+#[path = "tls/version1.rs"]
+mod version1;
 
 use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use certs::{Lab, Pair};
-use respgate::config::{HostPort, Pool, Retry, SecretSource, ServerAuth, Tls, Upstream};
+use respgate::config::{
+    Authorities, ClientCertificate, HostPort, Pool, Retry, SecretSource, ServerAuth, Tls, Upstream,
+    Verify,
+};
 use respgate::resp::Protocol;
-use respgate::tls::TlsStore;
+use respgate::tls::{Identity, TlsStore};
 use respgate::traffic::PoolKey;
 use respgate::upstream::credentials::Credentials;
 use respgate::upstream::dial::{Dialer, Link};
@@ -95,6 +103,33 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Trusts the authorities of a file.
+fn ca(path: impl Into<PathBuf>) -> Option<Authorities> {
+    Some(Authorities::File(path.into()))
+}
+
+fn client(cert: &Path, key: &Path) -> Option<ClientCertificate> {
+    Some(ClientCertificate { cert: cert.to_owned(), key: key.to_owned() })
+}
+
+/// The file of the client certificate.
+fn cert(tls: &Tls) -> &Path {
+    &tls.client.as_ref().unwrap().cert
+}
+
+fn key(tls: &Tls) -> &Path {
+    &tls.client.as_ref().unwrap().key
+}
+
+/// The file of the authorities.
+fn trust(tls: &Tls) -> &Path {
+    tls.files().last().unwrap()
+}
+
+fn fingerprint(identity: &Identity) -> &str {
+    &identity.client.as_ref().unwrap().fingerprint
 }
 
 fn upstream(port: u16, tls: Option<Tls>, auth: ServerAuth) -> Upstream {

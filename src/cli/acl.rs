@@ -164,7 +164,7 @@ fn ask(config: &Config) -> Result<String, String> {
         None => None,
         Some(settings) => Some(
             TlsStore::open(settings, &config.upstream.address.host)
-                .map_err(|error| format!("upstream.tls: {error}; {}", error.fault.hint()))?,
+                .map_err(|error| format!("upstream.tls: {error}; {}", error.hint()))?,
         ),
     };
     let credentials = Credentials::open(&config.upstream.auth)

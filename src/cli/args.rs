@@ -127,14 +127,14 @@ struct Flags {
     /// The server: host:port, or rediss://user@host:port
     #[arg(long, value_name = "ADDRESS")]
     upstream: Option<String>,
-    /// Client certificate and its chain (PEM)
-    #[arg(long, value_name = "FILE")]
+    /// Client certificate and its chain (PEM), if the server asks for one
+    #[arg(long, value_name = "FILE", allow_hyphen_values = true)]
     cert: Option<String>,
     /// Private key of the certificate (PEM)
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", allow_hyphen_values = true)]
     key: Option<String>,
-    /// Authorities that may sign the server's certificate (PEM)
-    #[arg(long, value_name = "FILE")]
+    /// Authorities that may sign the server's certificate (PEM), or system for the public ones
+    #[arg(long, value_name = "FILE", allow_hyphen_values = true)]
     ca: Option<String>,
     /// The name in the server's certificate, if it is not the host
     #[arg(long, value_name = "NAME")]
@@ -275,9 +275,11 @@ pub(super) fn for_flags(source: &ConfigSource, mut problem: Problem) -> Problem 
         ("upstream.address", _) if problem.problem == "missing" => {
             Some("give --upstream HOST:PORT, or --config FILE".to_owned())
         }
-        ("upstream.tls", _) => {
-            Some("give --cert, --key and --ca, or --insecure-plaintext to do without".to_owned())
-        }
+        ("upstream.tls", _) => Some(
+            "give --ca FILE, or --ca system for public authorities, with --cert and --key if \
+                 the server asks for a client certificate; or --insecure-plaintext to do without"
+                .to_owned(),
+        ),
         (_, Some(flag)) if problem.problem == "missing" => Some(format!("give {flag}")),
         (key, _) if key.starts_with("listener.") && problem.place == listen() => {
             problem.hint.map(|hint| hint.replace("add allow_remote = true", "add --allow-remote"))
@@ -341,8 +343,8 @@ mod tests {
                    --allow-remote --telemetry off --log-level trace";
         let config = source(&format!("{TLS} {all}")).load(Vec::new()).unwrap();
         let tls = config.upstream.tls.unwrap();
-        let paths = [tls.cert, tls.key, tls.ca];
-        assert_eq!(paths, ["c", "k", "a"].map(PathBuf::from));
+        let paths: Vec<_> = tls.files().collect();
+        assert_eq!(paths, ["c", "k", "a"].map(std::path::Path::new));
         assert_eq!(tls.server_name.as_deref(), Some("n"));
         assert_eq!(config.listeners.len(), 2);
         assert!(config.listeners[1].allow_remote);

@@ -3,7 +3,7 @@
 //! Owns: the summary, the look at the files that a configuration names. Never knows: a runtime.
 
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -11,11 +11,13 @@ use super::{output, policy_rows};
 use crate::base::password::Passwords;
 use crate::command::{DefinitionError, Dictionary};
 use crate::config::{
-    ClientAuth, Commands, Config, ConfigSource, Document, ListenAddress, Listener, LogFormat,
-    Place, PoolMode, Problem, Rules, SecretSource, Telemetry, Tls, TlsVersion, Upstream, User,
-    Verify, environment, read_acl_file, show_duration, show_size,
+    Authorities, ClientAuth, ClientCertificate, Commands, Config, ConfigSource, Document,
+    ListenAddress, Listener, LogFormat, Place, PoolMode, Problem, Rules, SecretSource, Telemetry,
+    Tls, TlsVersion, Upstream, User, Verify, environment, io_cause, read_acl_file, show_duration,
+    show_size,
 };
 use crate::policy::{self, Account, AccountError, RuleError};
+use crate::tls::{Fault, TlsStore};
 use crate::upstream::most_for_one_use;
 
 const ACL_FILE: &str = "users.acl_file";
@@ -85,14 +87,12 @@ fn file_problems(
     dictionary: &Arc<Dictionary>,
 ) -> Vec<Problem> {
     let mut problems = Vec::new();
+    if let Some(tls) = &config.upstream.tls {
+        problems.extend(tls_problems(document, tls, &config.upstream.address.host));
+    }
     let mut report = |key: String, error: Option<String>| {
         problems.extend(error.map(|error| document.problem(&key, error, None)));
     };
-    if let Some(tls) = &config.upstream.tls {
-        for (key, path) in [("cert", &tls.cert), ("key", &tls.key), ("ca", &tls.ca)] {
-            report(format!("upstream.tls.{key}"), unreadable(path));
-        }
-    }
     for (section, rules) in config.sections() {
         let scripts = rules.scripts.with_files().err().map(|error| error.to_string());
         report(format!("{section}.scripts.directory"), scripts);
@@ -166,8 +166,39 @@ pub(super) fn accounts(
         .map_err(|errors| errors.into_iter().map(problem).collect())
 }
 
-fn unreadable(path: &Path) -> Option<String> {
-    std::fs::read(path).err().map(|error| format!("{}: {error}", path.display()))
+/// Every file of TLS that is not there; or else what `run` would find wrong with them, at the key
+/// that names the file.
+fn tls_problems(document: &Document, tls: &Tls, host: &str) -> Vec<Problem> {
+    let client = tls.client.iter();
+    let mut files: Vec<_> = client.flat_map(|c| [("cert", &c.cert), ("key", &c.key)]).collect();
+    files.extend(tls.ca.iter().filter_map(|ca| match ca {
+        Authorities::File(path) => Some(("ca", path)),
+        Authorities::System => None,
+    }));
+    let missing = |(key, path): (&str, &PathBuf)| {
+        let what = format!("{}: {}", path.display(), io_cause(&std::fs::metadata(path).err()?));
+        Some(document.problem(&format!("upstream.tls.{key}"), what, None))
+    };
+    let missing: Vec<_> = files.into_iter().filter_map(missing).collect();
+    if missing.is_empty() {
+        tls_problem(document, tls, host).into_iter().collect()
+    } else {
+        missing
+    }
+}
+
+fn tls_problem(document: &Document, tls: &Tls, host: &str) -> Option<Problem> {
+    let error = TlsStore::open(tls, host).err()?;
+    let is_at = |path: &Path| error.place.starts_with(&*path.to_string_lossy());
+    let key = match (&tls.client, &tls.ca) {
+        _ if error.fault == Fault::BadServerName => "server_name",
+        _ if error.fault == Fault::BadPin => "pins",
+        (Some(client), _) if is_at(&client.cert) => "cert",
+        (Some(client), _) if is_at(&client.key) => "key",
+        _ => "ca",
+    };
+    let hint = Some(error.hint().to_owned());
+    Some(document.problem(&format!("upstream.tls.{key}"), error.to_string(), hint))
 }
 
 /// One screen: what the configuration means, in rows of a label and words.
@@ -246,22 +277,26 @@ fn upstream(upstream: &Upstream) -> Vec<(&'static str, String)> {
     rows
 }
 
-fn tls_rows(tls: &Tls, host: &str) -> [(&'static str, String); 3] {
+fn tls_rows(tls: &Tls, host: &str) -> Vec<(&'static str, String)> {
     let name = tls.server_name.as_deref().unwrap_or(host);
     let trust = match tls.verify {
         Verify::Full => format!("the server must prove to be {name}"),
-        Verify::Ca => "any server that the authorities vouch for".to_owned(),
+        Verify::Ca => "any server with a certificate of the authorities".to_owned(),
         Verify::Pin => format!("a server with one of {} public keys", tls.pins.len()),
     };
     let version = match tls.min_version {
         TlsVersion::V1_2 => "TLS 1.2 or later",
         TlsVersion::V1_3 => "TLS 1.3",
     };
-    [
-        ("tls", format!("{version}, {trust}")),
-        ("tls", format!("certificate {}, key {}", tls.cert.display(), tls.key.display())),
-        ("tls", format!("authorities {}", tls.ca.display())),
-    ]
+    let mut rows = vec![("tls", format!("{version}, {trust}"))];
+    rows.push(match &tls.client {
+        Some(ClientCertificate { cert, key }) => {
+            ("tls", format!("certificate {}, key {}", cert.display(), key.display()))
+        }
+        None => ("tls", "no client certificate".to_owned()),
+    });
+    rows.extend(tls.ca.iter().map(|ca| ("tls", format!("authorities {ca}"))));
+    rows
 }
 
 fn telemetry(telemetry: &Telemetry) -> String {

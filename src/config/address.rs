@@ -104,6 +104,11 @@ fn host_port(text: &str) -> Result<HostPort, Mistake> {
             wrong("has no port").hint(format!("write \"{text}:6379\", or the server's port"))
         );
     };
+    if port.is_empty() || !port.bytes().all(|byte| byte.is_ascii_digit()) {
+        // It may be a password: it is not repeated.
+        return Err(Mistake::new("no port between 1 and 65535 follows the last colon")
+            .hint("write host:port; a password belongs into the file of auth.password_file"));
+    }
     let port: u16 = port.parse().unwrap_or(0);
     if port == 0 {
         return Err(wrong("has no port between 1 and 65535"));
@@ -113,9 +118,16 @@ fn host_port(text: &str) -> Result<HostPort, Mistake> {
         return Ok(HostPort { host: address.to_string(), port });
     }
     if host.contains(':') {
-        return Err(
+        // More than an IPv6 address can hold may be a user's password: it is not repeated.
+        let digits = |c: char| c.is_ascii_hexdigit() || c == ':' || c == '.';
+        return Err(if host.chars().all(digits) {
             wrong("is ambiguous").hint(format!("write \"[{host}]:{port}\" for an IPv6 address"))
-        );
+        } else {
+            Mistake::new("there is more than one colon").hint(
+                "write host:port alone; user name and password belong into auth.username and \
+                 auth.password_file",
+            )
+        });
     }
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
     if host.is_empty() || host.len() > HOST_BYTES_MAX || !host.bytes().all(fits) {

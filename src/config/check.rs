@@ -153,6 +153,10 @@ impl Check<'_> {
         self.hold(pin || tls.pins.is_empty(), &["upstream.tls.pins"], || {
             Mistake::new("without effect").hint("add verify = \"pin\", or remove pins")
         });
+        self.hold(!pin || tls.ca.is_none(), &["upstream.tls.ca"], || {
+            Mistake::new("without effect: verify = \"pin\" trusts the pins alone")
+                .hint("remove ca; or remove verify and pins, to trust the authorities of ca")
+        });
         let hexadecimal = |pin: &String| {
             pin.len() == PIN_DIGITS && pin.bytes().all(|byte| byte.is_ascii_hexdigit())
         };

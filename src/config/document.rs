@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::error::{Mistake, Place, Problem, VARIABLE_PREFIX};
 use super::section::Section;
+use super::source::io_cause;
 use super::tree::{Node, Setting};
 use super::unknown::unknown;
 use super::{Config, check, schema};
@@ -70,10 +71,10 @@ fn read(path: &Path) -> Result<Node, Vec<Problem>> {
         vec![Mistake::new(problem).at(place, "")]
     };
     let mut text = String::new();
-    let file = std::fs::File::open(path).map_err(|error| fail(error.to_string()))?;
+    let file = std::fs::File::open(path).map_err(|error| fail(io_cause(&error).to_owned()))?;
     file.take(TEXT_BYTES_MAX + 1)
         .read_to_string(&mut text)
-        .map_err(|error| fail(error.to_string()))?;
+        .map_err(|error| fail(io_cause(&error).to_owned()))?;
     if text.len() as u64 > TEXT_BYTES_MAX {
         return Err(fail("larger than a configuration can be".to_owned()));
     }

@@ -34,12 +34,13 @@ pub use rules::{
     Charset, Encoding, KeyMode, KeyRules, OnExceed, OnMissing, Rules, TtlRules, ValueRules,
 };
 pub use scripts::{ScriptError, ScriptMode, ScriptRules};
-pub use source::{SecretSource, SourceError, read_acl_file};
+pub use source::{SecretSource, SourceError, io_cause, read_acl_file};
 pub use telemetry::{Admin, LogFormat, Telemetry};
 pub use tree::Setting;
 pub use units::{show_duration, show_size};
 pub use upstream::{
-    HostPort, Pool, PoolMode, Retry, ServerAuth, Tls, TlsVersion, Upstream, Verify,
+    Authorities, ClientCertificate, HostPort, Pool, PoolMode, Retry, ServerAuth, Tls, TlsVersion,
+    Upstream, Verify,
 };
 pub use user::User;
 

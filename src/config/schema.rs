@@ -19,7 +19,8 @@ use super::source::SecretSource;
 use super::telemetry::{Admin, LogFormat, Telemetry};
 use super::tree::{Node, is_index};
 use super::upstream::{
-    HostPort, Pool, PoolMode, Retry, ServerAuth, Tls, TlsVersion, Upstream, Verify,
+    Authorities, ClientCertificate, HostPort, Pool, PoolMode, Retry, ServerAuth, Tls, TlsVersion,
+    Upstream, Verify,
 };
 use super::user::User;
 use super::{Config, address, commands, policy};
@@ -173,8 +174,9 @@ fn upstream(at: &Section<'_>) -> Upstream {
     );
     match (&tls, plaintext, secure) {
         (None, false, _) => {
-            let hint = "add tls = { cert = \"…\", key = \"…\", ca = \"…\" } under [upstream], \
-                        or insecure_plaintext = true to do without";
+            let hint = "add tls = { ca = \"FILE\" } under [upstream], or ca = \"system\" for public \
+                        authorities, with cert and key if the server asks for a client certificate; \
+                        or insecure_plaintext = true to do without TLS";
             at.report("tls", Mistake::new("missing").hint(hint));
         }
         (Some(_), true, _) => {
@@ -201,21 +203,50 @@ fn upstream(at: &Section<'_>) -> Upstream {
 }
 
 fn tls(at: &Section<'_>) -> Tls {
-    let file = |key: &str, what: &str| {
-        at.need(key, &format!("name the PEM file with {what}"), path).unwrap_or_default()
-    };
     let verify = [("full", Verify::Full), ("ca", Verify::Ca), ("pin", Verify::Pin)];
+    let verify = at.get("verify", choice(&verify)).unwrap_or_default();
+    let client = client_certificate(at);
+    let ca = match verify {
+        Verify::Pin => at.get("ca", authorities),
+        Verify::Full | Verify::Ca => {
+            let hint = "name the PEM file with the authorities that may sign the server's \
+                        certificate, or write ca = \"system\" for the public ones";
+            at.need("ca", hint, authorities)
+        }
+    };
     Tls {
-        cert: file("cert", "the client certificate and its chain"),
-        key: file("key", "the private key of the certificate"),
-        ca: file("ca", "the authorities that may sign the server's certificate"),
+        client,
+        ca,
         server_name: at.get("server_name", string),
-        verify: at.get("verify", choice(&verify)).unwrap_or_default(),
+        verify,
         pins: at.get("pins", strings).unwrap_or_default(),
         min_version: at
             .get("min_version", choice(&[("1.2", TlsVersion::V1_2), ("1.3", TlsVersion::V1_3)]))
             .unwrap_or_default(),
     }
+}
+
+/// Both files or none: many servers ask for no certificate.
+fn client_certificate(at: &Section<'_>) -> Option<ClientCertificate> {
+    let (cert, key) = (at.get("cert", path), at.get("key", path));
+    let without =
+        |other: &str| format!("or remove {other}, if the server asks for no client certificate");
+    if at.has("cert") && !at.has("key") {
+        let hint = format!("name the PEM file with the private key of cert, {}", without("cert"));
+        at.report("key", Mistake::new("missing").hint(hint));
+    }
+    if at.has("key") && !at.has("cert") {
+        let hint = format!("name the PEM file with the certificate of key, {}", without("key"));
+        at.report("cert", Mistake::new("missing").hint(hint));
+    }
+    Some(ClientCertificate { cert: cert?, key: key? })
+}
+
+fn authorities(node: &Node) -> Result<Authorities, Mistake> {
+    Ok(match text(node)? {
+        "system" => Authorities::System,
+        _ => Authorities::File(path(node)?),
+    })
 }
 
 fn server_auth(at: &Section<'_>, from_address: Option<String>) -> ServerAuth {

@@ -31,6 +31,12 @@ pub(super) struct Section<'a> {
 /// Stands for every name in a table whose names are the writer's own: `policies.NAME.acl`.
 pub(super) const ANY_NAME: &str = "NAME";
 
+/// The longest path of the system (Linux: `PATH_MAX`).
+const PATH_BYTES_MAX: usize = 4096;
+
+/// Longer than any word that a key takes.
+const WORD_BYTES_MAX: usize = 16;
+
 type Read<T> = Result<T, Mistake>;
 
 impl<'a> Section<'a> {
@@ -196,7 +202,15 @@ pub(super) fn string(node: &Node) -> Read<String> {
 
 pub(super) fn path(node: &Node) -> Read<PathBuf> {
     let text = text(node)?;
-    if text.contains('\0') { Err(Mistake::new("not a path")) } else { Ok(PathBuf::from(text)) }
+    // The text of a key may stand where its path should: no error repeats it.
+    if text.contains("-----BEGIN") || text.contains(['\n', '\r']) {
+        return Err(Mistake::new("the text of a file where its path should be")
+            .hint("write the text into a file, and the path of that file here"));
+    }
+    if text.contains('\0') || text.len() > PATH_BYTES_MAX {
+        return Err(Mistake::new("not a path"));
+    }
+    Ok(PathBuf::from(text))
 }
 
 pub(super) fn count<T: TryFrom<u64>>(node: &Node) -> Read<T> {
@@ -265,7 +279,14 @@ pub(super) fn choice<T: Clone>(words: &[(&str, T)]) -> impl Fn(&Node) -> Read<T>
         let found = words.iter().find(|(word, _)| *word == text);
         found.map(|(_, value)| value.clone()).ok_or_else(|| {
             let known: Vec<String> = words.iter().map(|(word, _)| format!("{word:?}")).collect();
-            Mistake::new(format!("{} is not one of the known words", quoted(text)))
+            // A password may stand in the wrong place.
+            let plain = |byte: u8| byte.is_ascii_lowercase() || b"-.".contains(&byte);
+            let shown = if text.len() <= WORD_BYTES_MAX && text.bytes().all(plain) {
+                quoted(text)
+            } else {
+                "this".to_owned()
+            };
+            Mistake::new(format!("{shown} is not one of the known words"))
                 .hint(format!("write {}", known.join(" or ")))
         })
     }

@@ -2,7 +2,7 @@
 //!
 //! Owns: [`Upstream`], [`Tls`], [`Pool`], [`Retry`]. Never knows: rustls, pools.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::SecretSource;
@@ -35,18 +35,56 @@ impl std::fmt::Display for HostPort {
     }
 }
 
-/// Mutual TLS: who we are and whom we trust.
+/// TLS: who we are, if the server asks, and whom we trust.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tls {
-    pub cert: PathBuf,
-    pub key: PathBuf,
-    pub ca: PathBuf,
+    /// `None`: the server asks for no certificate, as the managed services do.
+    pub client: Option<ClientCertificate>,
+    /// `None` only with [`Verify::Pin`].
+    pub ca: Option<Authorities>,
     /// The name the server's certificate must carry, and SNI; default: the upstream host.
     pub server_name: Option<String>,
     pub verify: Verify,
     /// With [`Verify::Pin`]: SHA-256 of the server's SubjectPublicKeyInfo, 64 hex digits each.
     pub pins: Vec<String>,
     pub min_version: TlsVersion,
+}
+
+/// The files of a client certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// The certificate, and the intermediates behind it.
+    pub cert: PathBuf,
+    pub key: PathBuf,
+}
+
+/// Who may sign the server's certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Authorities {
+    File(PathBuf),
+    /// The public ones that this system trusts.
+    System,
+}
+
+impl std::fmt::Display for Authorities {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::System => f.write_str("the authorities of this system"),
+        }
+    }
+}
+
+impl Tls {
+    /// The files that it is read from.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        let client = self.client.iter().flat_map(|client| [&*client.cert, &*client.key]);
+        let ca = self.ca.iter().filter_map(|ca| match ca {
+            Authorities::File(path) => Some(&**path),
+            Authorities::System => None,
+        });
+        client.chain(ca)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]

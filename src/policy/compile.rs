@@ -226,13 +226,27 @@ impl Builder {
         } else {
             None
         };
-        let shown = if acl::is_secret(word.text) {
+        let unknown = matches!(
+            problem,
+            Problem::UnknownCommand | Problem::UnknownCategory | Problem::UnknownPreset
+        );
+        let may_be_secret = matches!(problem, Problem::UnknownWord | Problem::NoDatabases)
+            || unknown && nearest.is_none() && !is_like_a_name(word.text);
+        let shown = if acl::is_secret(word.text) || may_be_secret {
             word.text.chars().take(1).chain(['…']).collect()
         } else {
             word.text.to_owned()
         };
         self.errors.push(RuleError { setting, at: word.at, word: shown, problem, nearest });
     }
+}
+
+/// Whether a word that is not known looks like the name of a command or category: a password in the
+/// wrong place seldom does.
+fn is_like_a_name(word: &str) -> bool {
+    const BYTES_MAX: usize = 24;
+    let fits = |byte: u8| byte.is_ascii_lowercase() || b"+-@._|~&%".contains(&byte);
+    word.len() <= BYTES_MAX && word.bytes().all(fits)
 }
 
 fn nearest_name(word: &str, dictionary: &Dictionary) -> Option<String> {

@@ -2,7 +2,7 @@
 //!
 //! Owns: [`Parts`]. Never knows: threads, sockets of clients.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::doors::{self, Doors, Policies};
 use super::error::StartError;
@@ -53,7 +53,7 @@ impl Parts {
                 let store =
                     TlsStore::open(settings, &config.upstream.address.host).map_err(|error| {
                         StartError {
-                            hint: Some(error.fault.hint().to_owned()),
+                            hint: Some(error.hint().to_owned()),
                             ..StartError::new(format!("upstream.tls: {error}"))
                         }
                     })?;
@@ -75,7 +75,7 @@ impl Parts {
 pub(super) fn watch(config: &Config, file: Option<&PathBuf>) -> Watch {
     let mut files: Vec<PathBuf> = file.cloned().into_iter().collect();
     if let Some(tls) = &config.upstream.tls {
-        files.extend([tls.cert.clone(), tls.key.clone(), tls.ca.clone()]);
+        files.extend(tls.files().map(Path::to_path_buf));
     }
     if let Some(SecretSource::File(path)) = &config.upstream.auth.password {
         files.push(path.clone());
@@ -86,12 +86,16 @@ pub(super) fn watch(config: &Config, file: Option<&PathBuf>) -> Watch {
 
 /// Shows the published identity in the metrics.
 pub(super) fn note_identity(identity: &Identity, metrics: &Metrics) {
-    let role = CertificateRole::Client;
-    metrics.tls_certificate_not_after_timestamp_seconds[role].set(identity.not_after);
-    metrics.tls_certificate_not_before_timestamp_seconds[role].set(identity.not_before);
-    let anchor = CertificateRole::TrustAnchor;
-    metrics.tls_certificate_not_after_timestamp_seconds[anchor].set(identity.ca_not_after);
-    metrics.tls_certificate_info.set(role, vec![identity.fingerprint.clone()]);
+    if let Some(client) = &identity.client {
+        let role = CertificateRole::Client;
+        metrics.tls_certificate_not_after_timestamp_seconds[role].set(client.not_after);
+        metrics.tls_certificate_not_before_timestamp_seconds[role].set(client.not_before);
+        metrics.tls_certificate_info.set(role, vec![client.fingerprint.clone()]);
+    }
+    if let Some(ca_not_after) = identity.ca_not_after {
+        let anchor = CertificateRole::TrustAnchor;
+        metrics.tls_certificate_not_after_timestamp_seconds[anchor].set(ca_not_after);
+    }
     let generation = i64::try_from(identity.generation).unwrap_or(i64::MAX);
     metrics.tls_identity_generation.set(generation);
 }

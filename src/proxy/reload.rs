@@ -240,7 +240,7 @@ impl Reloader {
     async fn reload_identity(&mut self) -> Result<bool, Rejection> {
         let Some(store) = &self.parts.tls else { return Ok(false) };
         let candidate = store.candidate_settled().await.map_err(|error| {
-            let text = format!("{error}; {}", error.fault.hint());
+            let text = format!("{error}; {}", error.hint());
             Rejection::new(rejection(error.fault.reason()), text)
         })?;
         let Some(candidate) = candidate else { return Ok(false) };
@@ -252,7 +252,7 @@ impl Reloader {
         parts::note_identity(&identity, &self.telemetry.metrics);
         tracing::info!(
             generation = identity.generation,
-            fingerprint = %identity.fingerprint,
+            fingerprint = identity.client.as_ref().map(|client| client.fingerprint.as_str()),
             "new identity in force; connections move over to it"
         );
         Ok(true)

@@ -21,12 +21,12 @@ pub enum Fault {
     ChainOrder,
     Expired,
     NotYetValid,
-    Version1,
     Usage,
     BadPin,
     BadServerName,
     BadAnchor,
     Refused,
+    NoSystem,
     // The handshake with the server.
     ServerExpired,
     ServerNotYetValid,
@@ -41,6 +41,7 @@ pub enum Fault {
     Plaintext,
     Incompatible,
     CertificateRequired,
+    NoClientCertificate,
     ClientUntrusted,
     ClientRefused,
     ClientExpired,
@@ -121,8 +122,6 @@ impl Fault {
                 "issue a new certificate; if it is new, compare the clocks of this host and the issuer"),
             Self::NotYetValid => ("TLS-E012", "not_yet_valid", "expired",
                 "compare the clocks of this host and the issuer"),
-            Self::Version1 => ("TLS-E013", "unsupported", "unsupported_cert",
-                "issue it as X.509 v3: openssl x509 -req … -extfile <(printf 'extendedKeyUsage=clientAuth')"),
             Self::Usage => ("TLS-E014", "eku", "unsupported_cert",
                 "issue it with extendedKeyUsage=clientAuth, or without extendedKeyUsage"),
             Self::BadPin => ("TLS-E015", "unsupported", "pin",
@@ -133,6 +132,8 @@ impl Fault {
                 "look at it with: openssl x509 -in CA -noout -text"),
             Self::Refused => ("TLS-E018", "unsupported", "other",
                 "issue certificate and key anew with common parameters (ECDSA P-256)"),
+            Self::NoSystem => ("TLS-E019", "io", "unknown_ca",
+                "install the package ca-certificates, set the variable SSL_CERT_FILE to a PEM file, or name one with upstream.tls.ca"),
             Self::ServerExpired => ("TLS-E101", "probe_failed", "expired",
                 "renew the server's certificate; if it is new, compare the clocks of both hosts"),
             Self::ServerNotYetValid => ("TLS-E102", "probe_failed", "expired",
@@ -144,7 +145,7 @@ impl Fault {
             Self::ServerNameless => ("TLS-E105", "probe_failed", "bad_name",
                 "issue it with subjectAltName=DNS:NAME (the common name is not looked at), or set upstream.tls.verify = \"ca\" to check the chain alone"),
             Self::ServerVersion1 => ("TLS-E106", "probe_failed", "unsupported_cert",
-                "issue it as X.509 v3: openssl x509 -req … -extfile <(printf 'subjectAltName=DNS:NAME'), or trust its key with upstream.tls.verify = \"pin\""),
+                "issue it as X.509 version 3 with the names of the server: openssl x509 -req -in SERVER.csr -CA CA.crt -CAkey CA.key -CAcreateserial -days 365 -out SERVER.crt -extfile <(printf 'subjectAltName=DNS:NAME\\nextendedKeyUsage=serverAuth'); or set upstream.tls.verify to \"ca\", or to \"pin\""),
             Self::ServerIsCa => ("TLS-E107", "probe_failed", "unsupported_cert",
                 "issue a server certificate with basicConstraints=CA:FALSE, or trust its key with upstream.tls.verify = \"pin\""),
             Self::ServerUsage => ("TLS-E108", "probe_failed", "unsupported_cert",
@@ -156,9 +157,11 @@ impl Fault {
             Self::Plaintext => ("TLS-E111", "probe_failed", "other",
                 "use the server's tls-port; its plaintext port cannot be used with [upstream.tls]"),
             Self::Incompatible => ("TLS-E112", "probe_failed", "version",
-                "let the server offer TLS 1.2 or 1.3 (tls-protocols), or lower upstream.tls.min_version"),
+                "let the server offer TLS 1.2 or 1.3 (tls-protocols), or set upstream.tls.min_version = \"1.2\""),
             Self::CertificateRequired => ("TLS-E113", "probe_failed", "cert_required",
                 "let the server accept the key type of upstream.tls.cert, or issue it with an ECDSA P-256 key"),
+            Self::NoClientCertificate => ("TLS-E121", "probe_failed", "cert_required",
+                "set upstream.tls.cert and upstream.tls.key, or let the server do without (tls-auth-clients no)"),
             Self::ClientUntrusted => ("TLS-E114", "untrusted", "unknown_ca",
                 "put the CA of upstream.tls.cert into the server's tls-ca-cert-file, and intermediates into upstream.tls.cert"),
             Self::ClientRefused => ("TLS-E115", "probe_failed", "unsupported_cert",
@@ -185,15 +188,27 @@ pub struct TlsError {
     pub place: String,
     /// What is wrong, in words.
     pub detail: Cow<'static, str>,
+    /// What a person does about it, where more is known than the kind of fault.
+    pub advice: Option<Cow<'static, str>>,
 }
 
 impl TlsError {
+    /// What a person does about it.
+    #[must_use]
+    pub fn hint(&self) -> &str {
+        self.advice.as_deref().unwrap_or_else(|| self.fault.hint())
+    }
+
+    pub(super) fn advise(self, advice: impl Into<Cow<'static, str>>) -> Self {
+        Self { advice: Some(advice.into()), ..self }
+    }
+
     pub(super) fn new(
         fault: Fault,
         place: impl std::fmt::Display,
         detail: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self { fault, place: place.to_string(), detail: detail.into() }
+        Self { fault, place: place.to_string(), detail: detail.into(), advice: None }
     }
 }
 
@@ -203,7 +218,7 @@ impl std::fmt::Display for TlsError {
             write!(f, "{}: ", self.place)?;
         }
         write!(f, "{} ({})", self.detail, self.fault.code())?;
-        if f.alternate() { write!(f, "\n  hint: {}", self.fault.hint()) } else { Ok(()) }
+        if f.alternate() { write!(f, "\n  hint: {}", self.hint()) } else { Ok(()) }
     }
 }
 
@@ -214,11 +229,11 @@ mod tests {
     use super::*;
 
     #[rustfmt::skip]
-    const ALL: [Fault; 38] = {
+    const ALL: [Fault; 39] = {
         use Fault::*;
         [Unreadable, Unstable, NoCertificate, NoKey, Swapped, EncryptedKey, BadCertificate, BadKey,
-         KeyMismatch, ChainOrder, Expired, NotYetValid, Version1, Usage, BadPin, BadServerName,
-         BadAnchor, Refused, ServerExpired, ServerNotYetValid, ServerUntrusted, ServerName,
+         KeyMismatch, ChainOrder, Expired, NotYetValid, Usage, BadPin, BadServerName,
+         BadAnchor, Refused, NoSystem, NoClientCertificate, ServerExpired, ServerNotYetValid, ServerUntrusted, ServerName,
          ServerNameless, ServerVersion1, ServerIsCa, ServerUsage, ServerPin, ServerCertificate,
          Plaintext, Incompatible, CertificateRequired, ClientUntrusted, ClientRefused,
          ClientExpired, ClientRevoked, Alert, Closed, Broken]

@@ -1,21 +1,42 @@
 //! Why a handshake failed, in words that name cause and fix.
 //!
-//! Owns: the translation of rustls's errors. Never knows: sockets.
+//! Owns: the translation of rustls's errors, none of whose own texts is repeated. Never knows: sockets.
 #![allow(clippy::wildcard_enum_match_arm, reason = "others add variants to their enums")]
 
 use std::io;
+use std::path::PathBuf;
 
-use rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
+use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible};
 
 use super::error::{Fault, TlsError};
 use super::material::calendar;
+use crate::config::{self, Authorities, TlsVersion};
+
+/// What our side of a handshake offers and asks for, as far as it explains a failure.
+#[derive(Clone, Debug)]
+pub struct Offer {
+    /// The file of the client certificate, if there is one.
+    pub certificate: Option<PathBuf>,
+    pub min_version: TlsVersion,
+    pub system: bool,
+}
+
+impl Offer {
+    pub(super) fn new(settings: &config::Tls) -> Self {
+        Self {
+            certificate: settings.client.as_ref().map(|client| client.cert.clone()),
+            min_version: settings.min_version,
+            system: settings.ca == Some(Authorities::System),
+        }
+    }
+}
 
 /// What went wrong on a TLS connection to `server` (an address, for the text), during the handshake
 /// or in the first exchange after it: in TLS 1.3 a server refuses our certificate only then.
 #[must_use]
-pub fn explain(error: &io::Error, server: &str) -> TlsError {
+pub fn explain(error: &io::Error, server: &str, offer: &Offer) -> TlsError {
     if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
-        return explain_tls(tls, server);
+        return explain_tls(tls, server, offer);
     }
     let (fault, detail) = match error.kind() {
         io::ErrorKind::UnexpectedEof
@@ -23,30 +44,69 @@ pub fn explain(error: &io::Error, server: &str) -> TlsError {
         | io::ErrorKind::BrokenPipe => {
             (Fault::Closed, "the server closed the connection during the handshake".to_owned())
         }
-        _ => (Fault::Broken, error.to_string()),
+        kind => (Fault::Broken, format!("the connection failed during the handshake: {kind}")),
     };
     TlsError::new(fault, server, detail)
 }
 
-fn explain_tls(error: &Error, server: &str) -> TlsError {
-    let new = |fault, detail: String| TlsError::new(fault, server, detail);
+fn explain_tls(error: &Error, server: &str, offer: &Offer) -> TlsError {
+    let new = |fault, detail: &'static str| TlsError::new(fault, server, detail);
     match error {
-        Error::InvalidCertificate(reason) => explain_certificate(reason, server),
-        Error::AlertReceived(alert) => explain_alert(*alert, server),
+        Error::InvalidCertificate(reason) => explain_certificate(reason, server, offer),
+        Error::AlertReceived(alert) => explain_alert(*alert, server, offer),
         Error::InvalidMessage(
             InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion,
-        ) => new(Fault::Plaintext, "answers in something that is not TLS".to_owned()),
-        Error::PeerIncompatible(reason) => {
-            new(Fault::Incompatible, format!("no common TLS version or algorithm ({reason:?})"))
+        ) => plaintext(server),
+        Error::PeerIncompatible(
+            PeerIncompatible::ServerDoesNotSupportTls12Or13
+            | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
+        ) => too_old(server, offer),
+        Error::PeerIncompatible(_) => {
+            new(Fault::Incompatible, "the server shares no TLS algorithm with respgate").advise(
+                "let the server offer the usual suites and curves (tls-ciphers, tls-ciphersuites)",
+            )
         }
         Error::NoCertificatesPresented => {
-            new(Fault::ServerCertificate, "the server shows no certificate".to_owned())
+            new(Fault::ServerCertificate, "the server shows no certificate")
         }
-        other => new(Fault::Broken, format!("the TLS connection is broken: {other}")),
+        Error::DecryptError => new(Fault::Broken, "what the server sends cannot be decrypted"),
+        Error::PeerMisbehaved(_)
+        | Error::InvalidMessage(_)
+        | Error::InappropriateMessage { .. }
+        | Error::InappropriateHandshakeMessage { .. }
+        | Error::PeerSentOversizedRecord => {
+            new(Fault::Broken, "the server answers otherwise than TLS says")
+        }
+        _ => new(Fault::Broken, "the TLS handshake failed"),
     }
 }
 
-fn explain_certificate(reason: &CertificateError, server: &str) -> TlsError {
+/// The server answers, or would answer, in plain text.
+#[must_use]
+pub fn plaintext(server: &str) -> TlsError {
+    TlsError::new(Fault::Plaintext, server, "the port is plaintext: it does not answer in TLS")
+}
+
+fn too_old(server: &str, offer: &Offer) -> TlsError {
+    match offer.min_version {
+        TlsVersion::V1_2 => {
+            let detail = "the server speaks neither TLS 1.3 nor TLS 1.2";
+            TlsError::new(Fault::Incompatible, server, detail).advise(
+                "let the server offer TLS 1.2 or 1.3 (tls-protocols \"TLSv1.2 TLSv1.3\"); \
+                 respgate speaks no older version",
+            )
+        }
+        TlsVersion::V1_3 => {
+            let detail =
+                "the server does not speak TLS 1.3, and upstream.tls.min_version asks for it";
+            TlsError::new(Fault::Incompatible, server, detail).advise(
+                "let the server offer TLS 1.3 (tls-protocols), or set upstream.tls.min_version = \"1.2\"",
+            )
+        }
+    }
+}
+
+fn explain_certificate(reason: &CertificateError, server: &str, offer: &Offer) -> TlsError {
     use CertificateError as C;
     let (fault, detail) = match reason {
         C::ExpiredContext { not_after, .. } => (
@@ -63,21 +123,13 @@ fn explain_certificate(reason: &CertificateError, server: &str) -> TlsError {
         }
         C::UnknownIssuer | C::BadSignature => (
             Fault::ServerUntrusted,
-            "the server's certificate is not signed by any CA of upstream.tls.ca".to_owned(),
+            match offer.system {
+                true => "the server's certificate is not signed by any public authority",
+                false => "the server's certificate is not signed by any CA of upstream.tls.ca",
+            }
+            .to_owned(),
         ),
-        C::NotValidForNameContext { presented, .. } if presented.is_empty() => (
-            Fault::ServerNameless,
-            "the server's certificate names no host (no subjectAltName)".to_owned(),
-        ),
-        C::NotValidForNameContext { expected, presented } => (
-            Fault::ServerName,
-            format!(
-                "the server's certificate is for {}, not for {}",
-                presented.join(", "),
-                expected.to_str()
-            ),
-        ),
-        C::NotValidForName => {
+        C::NotValidForName | C::NotValidForNameContext { .. } => {
             (Fault::ServerName, "the server's certificate is for another name".to_owned())
         }
         C::InvalidPurpose | C::InvalidPurposeContext { .. } => (
@@ -86,23 +138,48 @@ fn explain_certificate(reason: &CertificateError, server: &str) -> TlsError {
                 .to_owned(),
         ),
         C::Other(other) => match other.0.downcast_ref::<TlsError>() {
-            Some(known) => (known.fault, known.detail.to_string()),
+            Some(known) => {
+                let advice = known.advice.clone();
+                let detail = known.detail.clone();
+                return TlsError { advice, ..TlsError::new(known.fault, server, detail) };
+            }
             None => (
                 Fault::ServerCertificate,
-                format!("the server's certificate is not acceptable: {}", other.0),
+                "the server's certificate is not one that TLS allows".to_owned(),
             ),
         },
-        rest => (
-            Fault::ServerCertificate,
-            format!("the server's certificate is not acceptable: {rest}"),
-        ),
+        rest => (Fault::ServerCertificate, format!("the server's certificate {}", unusual(rest))),
     };
     TlsError::new(fault, server, detail)
 }
 
-fn explain_alert(alert: AlertDescription, server: &str) -> TlsError {
+/// What is seldom wrong with a certificate.
+fn unusual(reason: &CertificateError) -> &'static str {
+    use CertificateError as C;
+    match reason {
+        C::BadEncoding => "cannot be read",
+        C::UnhandledCriticalExtension => "has a critical extension that respgate does not know",
+        C::UnsupportedSignatureAlgorithmContext { .. }
+        | C::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+            "is signed with an algorithm that is not safe any more (SHA-1, MD5, RSA below 2048 bits)"
+        }
+        C::Revoked => "is revoked",
+        _ => "is not acceptable",
+    }
+}
+
+fn explain_alert(alert: AlertDescription, server: &str, offer: &Offer) -> TlsError {
     use AlertDescription as A;
+    let without = offer.certificate.is_none();
     let (fault, detail) = match alert {
+        A::CertificateRequired | A::NoCertificate if without => (
+            Fault::NoClientCertificate,
+            "the server requires a client certificate, and none is configured",
+        ),
+        A::HandshakeFailure if without => (
+            Fault::NoClientCertificate,
+            "the server refused the handshake; it may require a client certificate, and none is configured",
+        ),
         A::CertificateRequired | A::NoCertificate => {
             (Fault::CertificateRequired, "the server requires a client certificate")
         }
@@ -118,16 +195,48 @@ fn explain_alert(alert: AlertDescription, server: &str) -> TlsError {
         A::CertificateRevoked => {
             (Fault::ClientRevoked, "the server says our certificate is revoked")
         }
-        A::ProtocolVersion | A::InsufficientSecurity => {
-            (Fault::Incompatible, "the server speaks no TLS version or suite that we do")
+        A::ProtocolVersion => return too_old(server, offer),
+        A::InsufficientSecurity => {
+            (Fault::Incompatible, "the server speaks no TLS suite that respgate does")
         }
         A::UnrecognisedName => (Fault::ServerName, "the server does not know the name we ask for"),
         _ => {
-            let detail = format!("the server refused the connection with the alert {alert:?}");
+            let detail = format!(
+                "the server refused the connection with the TLS alert {} ({})",
+                u8::from(alert),
+                alert_name(alert)
+            );
             return TlsError::new(Fault::Alert, server, detail);
         }
     };
-    TlsError::new(fault, server, detail)
+    let error = TlsError::new(fault, server, detail);
+    match (fault, &offer.certificate) {
+        (Fault::ClientRefused, Some(path)) => error.advise(format!(
+            "check it with: openssl verify -purpose sslclient -CAfile CA {}, where CA is the server's tls-ca-cert-file",
+            path.display()
+        )),
+        _ => error,
+    }
+}
+
+/// As the registry of TLS calls it (RFC 8446, 6).
+fn alert_name(alert: AlertDescription) -> &'static str {
+    use AlertDescription as A;
+    match alert {
+        A::UnexpectedMessage => "unexpected_message",
+        A::BadRecordMac => "bad_record_mac",
+        A::RecordOverflow => "record_overflow",
+        A::HandshakeFailure => "handshake_failure",
+        A::IllegalParameter => "illegal_parameter",
+        A::DecodeError => "decode_error",
+        A::DecryptError => "decrypt_error",
+        A::InternalError => "internal_error",
+        A::UserCanceled => "user_canceled",
+        A::MissingExtension => "missing_extension",
+        A::UnsupportedExtension => "unsupported_extension",
+        A::NoApplicationProtocol => "no_application_protocol",
+        _ => "without a name here",
+    }
 }
 
 fn unix(seconds: u64) -> String {
@@ -153,12 +262,44 @@ mod tests {
             (A::InternalError, "TLS-E118", "other"),
         ] {
             let error = io::Error::new(io::ErrorKind::InvalidData, Error::AlertReceived(alert));
-            let told = explain(&error, "redis:6380");
+            let told = explain(&error, "redis:6380", &offer(true));
             assert_eq!((told.fault.code(), told.fault.label()), (code, label), "{alert:?}");
             assert!(told.to_string().starts_with("redis:6380: the server "), "{told}");
         }
         let reset = io::Error::from(io::ErrorKind::ConnectionReset);
-        assert_eq!(explain(&reset, "").fault, Fault::Closed);
-        assert_eq!(explain(&io::Error::other("odd"), "").fault, Fault::Broken);
+        assert_eq!(explain(&reset, "", &offer(true)).fault, Fault::Closed);
+        let odd = explain(&io::Error::other("s3cret"), "", &offer(true));
+        assert_eq!(odd.fault, Fault::Broken);
+        assert!(!odd.to_string().contains("s3cret"), "{odd}");
+    }
+
+    #[test]
+    fn an_explanation_knows_what_was_offered() {
+        use AlertDescription as A;
+        let told = |alert, offer: &Offer| {
+            let error = io::Error::new(io::ErrorKind::InvalidData, Error::AlertReceived(alert));
+            format!("{:#}", explain(&error, "redis:6380", offer))
+        };
+        for (alert, certificate, part) in [
+            (A::CertificateRequired, false, "none is configured (TLS-E121)"),
+            (A::HandshakeFailure, false, "none is configured (TLS-E121)"),
+            (A::HandshakeFailure, true, "alert 40 (handshake_failure) (TLS-E118)"),
+            (A::BadCertificate, true, "-CAfile CA tls.crt,"),
+        ] {
+            let text = told(alert, &offer(certificate));
+            assert!(text.contains(part), "{text}");
+        }
+        let oldest = offer(true);
+        assert!(!told(A::ProtocolVersion, &oldest).contains("min_version"), "1.2 is the lowest");
+        let newest = Offer { min_version: TlsVersion::V1_3, ..oldest };
+        assert!(told(A::ProtocolVersion, &newest).contains("min_version = \"1.2\""));
+    }
+
+    fn offer(certificate: bool) -> Offer {
+        Offer {
+            certificate: certificate.then(|| PathBuf::from("tls.crt")),
+            min_version: TlsVersion::V1_2,
+            system: false,
+        }
     }
 }

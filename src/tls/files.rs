@@ -6,12 +6,13 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use rustls::pki_types::CertificateDer;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::error::{Fault, TlsError};
 use super::stamp::Stamp;
-use crate::config;
+use crate::config::{self, Authorities, ClientCertificate};
 
 /// More than any bundle of certificates; a path to something else must not fill the memory.
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -19,18 +20,30 @@ const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 const READINGS_MAX: u32 = 5;
 
 /// The bytes of one identity and of what it trusts, all of one moment.
-pub(super) struct FileSet {
-    pub(super) cert: Zeroizing<Vec<u8>>,
-    pub(super) key: Zeroizing<Vec<u8>>,
-    pub(super) ca: Zeroizing<Vec<u8>>,
-    /// SHA-256 over the three, with their lengths.
+pub(super) struct FileSet<'a> {
+    pub(super) client: Option<ClientFiles<'a>>,
+    pub(super) ca: Option<AuthorityFiles<'a>>,
+    /// SHA-256 over all of them, with their lengths.
     pub(super) hash: [u8; 32],
 }
 
-impl FileSet {
+/// A client certificate and its key, with the places they are from.
+pub(super) struct ClientFiles<'a> {
+    pub(super) paths: &'a ClientCertificate,
+    pub(super) cert: Zeroizing<Vec<u8>>,
+    pub(super) key: Zeroizing<Vec<u8>>,
+}
+
+/// Whom to trust.
+pub(super) enum AuthorityFiles<'a> {
+    File { path: &'a Path, pem: Zeroizing<Vec<u8>> },
+    System(Vec<CertificateDer<'static>>),
+}
+
+impl<'a> FileSet<'a> {
     /// Reads the set again and again until no file was replaced or written to during the reading:
     /// Kubernetes swaps the directory behind all three at once, others rename them one by one.
-    pub(super) fn read(tls: &config::Tls) -> Result<Self, TlsError> {
+    pub(super) fn read(tls: &'a config::Tls) -> Result<Self, TlsError> {
         for _ in 0..READINGS_MAX {
             let before = stamps(tls)?;
             let set = Self::read_once(tls)?;
@@ -38,27 +51,58 @@ impl FileSet {
                 return Ok(set);
             }
         }
-        Err(TlsError::new(Fault::Unstable, tls.cert.display(), "changes while it is read"))
+        let first = tls.files().next().unwrap_or_else(|| Path::new(""));
+        Err(TlsError::new(Fault::Unstable, first.display(), "changes while it is read"))
     }
 
-    fn read_once(tls: &config::Tls) -> Result<Self, TlsError> {
-        let (cert, key, ca) = (read(&tls.cert)?, read(&tls.key)?, read(&tls.ca)?);
+    fn read_once(tls: &'a config::Tls) -> Result<Self, TlsError> {
+        let client = tls.client.as_ref().map(|paths| {
+            Ok(ClientFiles { paths, cert: read(&paths.cert)?, key: read(&paths.key)? })
+        });
+        let client = client.transpose()?;
+        let ca = tls.ca.as_ref().map(|ca| match ca {
+            Authorities::File(path) => Ok(AuthorityFiles::File { path, pem: read(path)? }),
+            Authorities::System => system().map(AuthorityFiles::System),
+        });
+        let ca = ca.transpose()?;
         let mut hash = Sha256::new();
-        for part in [&cert, &key, &ca] {
+        let mut note = |part: &[u8]| {
             hash.update((part.len() as u64).to_le_bytes());
             hash.update(part);
+        };
+        if let Some(client) = &client {
+            note(&client.cert);
+            note(&client.key);
         }
-        Ok(Self { cert, key, ca, hash: hash.finalize().into() })
+        match &ca {
+            Some(AuthorityFiles::File { pem, .. }) => note(pem),
+            Some(AuthorityFiles::System(all)) => all.iter().for_each(|der| note(der)),
+            None => {}
+        }
+        Ok(Self { client, ca, hash: hash.finalize().into() })
     }
 }
 
-fn stamps(tls: &config::Tls) -> Result<[Stamp; 3], TlsError> {
+/// The public authorities that this system trusts.
+fn system() -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    // What could not be read beside them may be the link of a package that was removed.
+    let mut found = rustls_native_certs::load_native_certs().certs;
+    if found.is_empty() {
+        let detail = "this system has no certificates of public authorities";
+        return Err(TlsError::new(Fault::NoSystem, "ca = \"system\"", detail));
+    }
+    // They come in the order of the directory, which says nothing.
+    found.sort_unstable_by(|a, b| a.as_ref().cmp(b.as_ref()));
+    Ok(found)
+}
+
+fn stamps(tls: &config::Tls) -> Result<Vec<Stamp>, TlsError> {
     let stamp = |path: &Path| match Stamp::of(path) {
         Ok(stamp) if stamp.is_file => Ok(stamp),
         Ok(_) => Err(TlsError::new(Fault::Unreadable, path.display(), "is not a regular file")),
         Err(error) => Err(unreadable(path, &error)),
     };
-    Ok([stamp(&tls.cert)?, stamp(&tls.key)?, stamp(&tls.ca)?])
+    tls.files().map(stamp).collect()
 }
 
 fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, TlsError> {
@@ -75,5 +119,5 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, TlsError> {
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> TlsError {
-    TlsError::new(Fault::Unreadable, path.display(), error.to_string())
+    TlsError::new(Fault::Unreadable, path.display(), config::io_cause(error))
 }

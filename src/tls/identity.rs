@@ -2,29 +2,30 @@
 //!
 //! Owns: [`Identity`] and how a server's certificate is judged. Never knows: files, sockets.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, verify_server_cert_signed_by_trust_anchor, verify_server_name};
-use rustls::crypto::{
-    WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature_with_raw_key,
-};
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key};
 use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore,
-    SignatureScheme,
-};
+use rustls::sign::SingleCertAndKey;
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, OtherError, SignatureScheme};
 use sha2::{Digest, Sha256};
-use x509_parser::prelude::{FromDer, X509Certificate, X509Version};
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Version};
 
 use super::error::{Fault, TlsError};
-use super::material::Material;
-use super::provider;
+use super::explain::Offer;
+use super::material::{Client, Material, Trusted};
+use super::{provider, version1};
 use crate::config::{self, Verify};
 
+pub use super::material::ClientFacts;
+
+/// Names of a certificate that a text repeats.
+const NAMES_MAX: usize = 8;
 /// Sessions remembered for resumption; all are with one server.
 const SESSIONS: usize = 32;
 
@@ -34,16 +35,14 @@ pub struct Identity {
     pub client_config: Arc<ClientConfig>,
     /// The name the server must prove, and SNI unless it is an address.
     pub server_name: ServerName<'static>,
+    /// What handshakes with it offer, for the texts about those that fail.
+    pub offer: Offer,
     /// Counts published identities from 1.
     pub generation: u64,
-    pub not_before: SystemTime,
-    pub not_after: SystemTime,
-    /// The earliest end among the certificate and its intermediates.
-    pub chain_not_after: SystemTime,
-    /// The latest end among the trusted authorities.
-    pub ca_not_after: SystemTime,
-    /// SHA-256 of the certificate, hexadecimal.
-    pub fingerprint: String,
+    /// `None` where no client certificate is configured.
+    pub client: Option<ClientFacts>,
+    /// The latest end among the trusted authorities; `None` where the server's key is pinned.
+    pub ca_not_after: Option<SystemTime>,
     /// SHA-256 of all files the identity was read from.
     pub content_hash: [u8; 32],
 }
@@ -58,28 +57,33 @@ impl Identity {
         provider: Arc<rustls::crypto::CryptoProvider>,
         generation: u64,
     ) -> Result<Self, TlsError> {
+        let Material { client, trusted, content_hash } = material;
+        let ca_not_after = trusted.as_ref().map(|trusted| trusted.not_after);
         let verifier = Arc::new(ServerVerifier {
-            trust: Trust::new(settings, material.roots)?,
+            trust: Trust::new(settings, trusted)?,
             algorithms: provider.signature_verification_algorithms,
         });
-        let key = CertifiedKey::new(material.chain, material.key);
-        let mut config = ClientConfig::builder_with_provider(provider)
+        let builder = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(provider::versions(settings.min_version))
-            .map_err(|e| TlsError::new(Fault::Refused, "", e.to_string()))?
+            .map_err(|_| TlsError::new(Fault::Refused, "", "no TLS version is left to speak"))?
             .dangerous()
-            .with_custom_certificate_verifier(verifier)
-            .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(key)));
+            .with_custom_certificate_verifier(verifier);
+        let (mut config, client) = match client {
+            None => (builder.with_no_client_auth(), None),
+            Some(Client { certified, facts }) => {
+                let resolver = SingleCertAndKey::from(certified);
+                (builder.with_client_cert_resolver(Arc::new(resolver)), Some(facts))
+            }
+        };
         config.resumption = Resumption::in_memory_sessions(SESSIONS);
         Ok(Self {
             client_config: Arc::new(config),
             server_name: server_name(settings, host)?,
+            offer: Offer::new(settings),
             generation,
-            not_before: material.not_before,
-            not_after: material.not_after,
-            chain_not_after: material.chain_not_after,
-            ca_not_after: material.ca_not_after,
-            fingerprint: material.fingerprint,
-            content_hash: material.content_hash,
+            client,
+            ca_not_after,
+            content_hash,
         })
     }
 }
@@ -95,17 +99,20 @@ fn server_name(settings: &config::Tls, host: &str) -> Result<ServerName<'static>
 /// What makes a server's certificate good.
 #[derive(Debug)]
 enum Trust {
-    Chain { roots: RootCertStore, name_too: bool },
+    Chain { trusted: Trusted, name_too: bool },
     Pins(Vec<[u8; 32]>),
 }
 
 impl Trust {
-    fn new(settings: &config::Tls, roots: RootCertStore) -> Result<Self, TlsError> {
-        Ok(match settings.verify {
-            Verify::Full => Self::Chain { roots, name_too: true },
-            Verify::Ca => Self::Chain { roots, name_too: false },
-            Verify::Pin => Self::Pins(pins(&settings.pins)?),
-        })
+    fn new(settings: &config::Tls, trusted: Option<Trusted>) -> Result<Self, TlsError> {
+        let name_too = match settings.verify {
+            Verify::Pin => return Ok(Self::Pins(pins(&settings.pins)?)),
+            Verify::Full => true,
+            Verify::Ca => false,
+        };
+        let nothing =
+            || TlsError::new(Fault::BadAnchor, "upstream.tls.ca", "no authority is named");
+        Ok(Self::Chain { trusted: trusted.ok_or_else(nothing)?, name_too })
     }
 }
 
@@ -155,7 +162,14 @@ impl ServerCertVerifier for ServerVerifier {
                     return Err(rejected(Fault::ServerPin, detail));
                 }
             }
-            Trust::Chain { roots, name_too } => {
+            Trust::Chain { trusted, name_too: false } if is_version_1(end_entity) => {
+                let (_, parsed) = X509Certificate::from_der(end_entity)
+                    .map_err(|_| CertificateError::BadEncoding)?;
+                let authorities = &trusted.certificates;
+                version1::verify_signed(&parsed, end_entity, authorities, &self.algorithms, now)?;
+            }
+            Trust::Chain { trusted, name_too } => {
+                let roots = &trusted.roots;
                 let verify = || {
                     let parsed = ParsedCertificate::try_from(end_entity)?;
                     let algorithms = self.algorithms.all;
@@ -180,8 +194,8 @@ impl ServerCertVerifier for ServerVerifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, dss, &self.algorithms)
-            .map_err(|error| look_closer(error, cert))
+        // By the bare key, as below.
+        version1::verify_tls12(spki(cert)?.as_ref(), message, dss, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -190,13 +204,18 @@ impl ServerCertVerifier for ServerVerifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        // By the bare key, so that a pinned certificate may be of any version.
+        // By the bare key, so that the certificate may be of any version: it was judged before.
         verify_tls13_signature_with_raw_key(message, &spki(cert)?, dss, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.algorithms.supported_schemes()
     }
+}
+
+fn is_version_1(der: &CertificateDer<'_>) -> bool {
+    let parsed = X509Certificate::from_der(der);
+    parsed.is_ok_and(|(_, certificate)| certificate.version() != X509Version::V3)
 }
 
 fn spki(der: &CertificateDer<'_>) -> Result<SubjectPublicKeyInfoDer<'static>, rustls::Error> {
@@ -208,12 +227,18 @@ fn spki(der: &CertificateDer<'_>) -> Result<SubjectPublicKeyInfoDer<'static>, ru
 /// Replaces an error that names no cause by one that does; what other errors say goes to the server
 /// as an alert and stays as it is.
 fn look_closer(error: rustls::Error, der: &CertificateDer<'_>) -> rustls::Error {
+    if let rustls::Error::InvalidCertificate(
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+    ) = error
+    {
+        return other_name(&error, der);
+    }
     if !matches!(error, rustls::Error::InvalidCertificate(CertificateError::Other(_))) {
         return error;
     }
     let Ok((_, certificate)) = X509Certificate::from_der(der) else { return error };
     if certificate.version() != X509Version::V3 {
-        let detail = "the server's certificate is X.509 version 1, and TLS needs version 3";
+        let detail = "the server's certificate is X.509 version 1, which names no host";
         return rejected(Fault::ServerVersion1, detail);
     }
     if certificate.is_ca() {
@@ -223,9 +248,52 @@ fn look_closer(error: rustls::Error, der: &CertificateDer<'_>) -> rustls::Error 
     error
 }
 
-fn rejected(fault: Fault, detail: impl Into<std::borrow::Cow<'static, str>>) -> rustls::Error {
-    let error = TlsError::new(fault, "", detail);
+/// The certificate is for other names than the one that was asked for, or for none.
+fn other_name(error: &rustls::Error, der: &CertificateDer<'_>) -> rustls::Error {
+    let names = names(der);
+    let Some(first) = names.first() else {
+        let detail = "the server's certificate names no host (no subjectAltName)";
+        return rejected(Fault::ServerNameless, detail);
+    };
+    let mut asked = String::new();
+    if let rustls::Error::InvalidCertificate(CertificateError::NotValidForNameContext {
+        expected,
+        ..
+    }) = error
+    {
+        asked = format!(", not for {}", expected.to_str());
+    }
+    let detail = format!("the server's certificate is for {}{asked}", names.join(", "));
+    let advice = format!(
+        "connect by one of these names, set upstream.tls.server_name = \"{first}\", or issue the \
+         certificate with the name in subjectAltName"
+    );
+    rejected_error(TlsError::new(Fault::ServerName, "", detail).advise(advice))
+}
+
+/// The hosts that a certificate names, as far as they can be printed.
+fn names(der: &CertificateDer<'_>) -> Vec<String> {
+    let Ok((_, certificate)) = X509Certificate::from_der(der) else { return Vec::new() };
+    let Ok(Some(found)) = certificate.subject_alternative_name() else { return Vec::new() };
+    let plain = |name: &str| name.bytes().all(|byte| byte.is_ascii_graphic());
+    #[allow(clippy::wildcard_enum_match_arm, reason = "others name no host")]
+    let name = |name: &GeneralName<'_>| match name {
+        GeneralName::DNSName(name) if plain(name) => Some((*name).to_owned()),
+        GeneralName::IPAddress(bytes) => match *bytes {
+            [a, b, c, d] => Some(IpAddr::from([*a, *b, *c, *d]).to_string()),
+            long => <[u8; 16]>::try_from(long).ok().map(|bytes| IpAddr::from(bytes).to_string()),
+        },
+        _ => None,
+    };
+    found.value.general_names.iter().filter_map(name).take(NAMES_MAX).collect()
+}
+
+fn rejected_error(error: TlsError) -> rustls::Error {
     CertificateError::Other(OtherError(Arc::new(error))).into()
+}
+
+fn rejected(fault: Fault, detail: impl Into<std::borrow::Cow<'static, str>>) -> rustls::Error {
+    rejected_error(TlsError::new(fault, "", detail))
 }
 
 #[cfg(test)]

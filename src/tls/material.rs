@@ -1,6 +1,6 @@
 //! PEM files into a certificate chain, its key and the authorities to trust, checked.
 //!
-//! Owns: [`Material`]. Never knows: who uses it, where the server is.
+//! Owns: [`Material`], [`ClientFacts`]. Never knows: who uses it, where the server is.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,31 +10,50 @@ use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::sign::SigningKey;
+use rustls::sign::{CertifiedKey, SigningKey};
 use sha2::{Digest, Sha256};
-use x509_parser::prelude::{ASN1Time, FromDer, X509Certificate, X509Version};
+use x509_parser::prelude::{ASN1Time, FromDer, X509Certificate};
 
 use super::error::{Fault, TlsError};
-use super::files::FileSet;
-use crate::config;
+use super::files::{AuthorityFiles, ClientFiles, FileSet};
+use super::pem::{self, Block};
+use crate::config::ClientCertificate;
 
 /// A certificate may begin this far in the future: clocks differ.
 const CLOCK_SKEW: Duration = Duration::from_secs(60);
 
 /// An identity and what it trusts: parsed, and found usable at one moment.
 pub(super) struct Material {
-    pub(super) chain: Vec<CertificateDer<'static>>,
-    pub(super) key: Arc<dyn SigningKey>,
-    pub(super) roots: RootCertStore,
-    pub(super) not_before: SystemTime,
-    pub(super) not_after: SystemTime,
-    /// The earliest end among all certificates of the chain.
-    pub(super) chain_not_after: SystemTime,
-    /// The latest end among the authorities: an old one may stand beside its successor.
-    pub(super) ca_not_after: SystemTime,
-    /// SHA-256 of the first certificate, hexadecimal.
-    pub(super) fingerprint: String,
+    pub(super) client: Option<Client>,
+    pub(super) trusted: Option<Trusted>,
     pub(super) content_hash: [u8; 32],
+}
+
+/// A client certificate with its key.
+pub(super) struct Client {
+    pub(super) certified: CertifiedKey,
+    pub(super) facts: ClientFacts,
+}
+
+/// What is known of a client certificate in use.
+#[derive(Clone, Debug)]
+pub struct ClientFacts {
+    pub not_before: SystemTime,
+    pub not_after: SystemTime,
+    /// The earliest end among the certificate and its intermediates.
+    pub chain_not_after: SystemTime,
+    /// SHA-256 of the certificate, hexadecimal.
+    pub fingerprint: String,
+}
+
+/// The authorities that may sign a server's certificate.
+#[derive(Debug)]
+pub(super) struct Trusted {
+    pub(super) roots: RootCertStore,
+    /// The same, whole.
+    pub(super) certificates: Vec<CertificateDer<'static>>,
+    /// The latest end among them: an old one may stand beside its successor.
+    pub(super) not_after: SystemTime,
 }
 
 impl Material {
@@ -42,90 +61,87 @@ impl Material {
     ///
     /// The first thing that would keep a server from accepting the identity, as far as files tell.
     pub(super) fn from_files(
-        files: &FileSet,
-        settings: &config::Tls,
+        files: &FileSet<'_>,
         provider: &CryptoProvider,
         now: SystemTime,
     ) -> Result<Self, TlsError> {
-        refuse_swapped(files, settings)?;
-        let chain = certificates(&files.cert, &settings.cert)?;
-        let key = private_key(&files.key, &settings.key, provider)?;
-        let (roots, ca_not_after) = authorities(&files.ca, &settings.ca)?;
-        let leaf = chain.first().map_or(&[][..], |der| der.as_ref());
-        require_fit(&chain, key.as_ref(), settings)?;
-        let parsed = parse(leaf, &settings.cert)?;
-        require_client(&parsed, &settings.cert)?;
-        let (not_before, not_after) = period(&parsed);
-        let mut chain_not_after = not_after;
-        for (i, der) in chain.iter().enumerate() {
-            let (begin, end) = period(&parse(der, &settings.cert)?);
-            require_period(
-                begin,
-                end,
-                now,
-                &format!("{}: certificate {}", settings.cert.display(), i + 1),
-            )?;
-            chain_not_after = chain_not_after.min(end);
-        }
-        Ok(Self {
-            key,
-            roots,
-            not_before,
-            not_after,
-            chain_not_after,
-            ca_not_after,
-            fingerprint: hex(&Sha256::digest(leaf)),
-            content_hash: files.hash,
-            chain,
-        })
+        let client = files.client.as_ref().map(|files| client(files, provider, now)).transpose()?;
+        let trusted = files.ca.as_ref().map(|ca| match ca {
+            AuthorityFiles::File { path, pem } => authorities(pem, path),
+            AuthorityFiles::System(all) => Ok(public_authorities(all)),
+        });
+        Ok(Self { client, trusted: trusted.transpose()?, content_hash: files.hash })
     }
 }
 
-/// The names in the `-----BEGIN …-----` lines.
-fn labels(pem: &[u8]) -> Vec<&str> {
-    let text = std::str::from_utf8(pem).unwrap_or_default();
-    text.lines()
-        .filter_map(|line| line.trim_end().strip_prefix("-----BEGIN ")?.strip_suffix("-----"))
-        .collect()
+fn client(
+    files: &ClientFiles<'_>,
+    provider: &CryptoProvider,
+    now: SystemTime,
+) -> Result<Client, TlsError> {
+    let path = files.paths.cert.as_path();
+    refuse_swapped(files)?;
+    let chain = certificates(&files.cert, path)?;
+    let key = private_key(&files.key, &files.paths.key, provider)?;
+    require_fit(&chain, key.as_ref(), files.paths)?;
+    let leaf = chain.first().map_or(&[][..], |der| der.as_ref());
+    let parsed = parse(leaf, path)?;
+    require_client(&parsed, path)?;
+    let (not_before, not_after) = period(&parsed);
+    let mut chain_not_after = not_after;
+    for (i, der) in chain.iter().enumerate() {
+        let (begin, end) = period(&parse(der, path)?);
+        require_period(begin, end, now, &format!("{}: certificate {}", path.display(), i + 1))?;
+        chain_not_after = chain_not_after.min(end);
+    }
+    let fingerprint = hex(&Sha256::digest(leaf));
+    let facts = ClientFacts { not_before, not_after, chain_not_after, fingerprint };
+    Ok(Client { certified: CertifiedKey::new(chain, key), facts })
 }
 
-fn is_private_key(label: &&str) -> bool {
-    label.ends_with("PRIVATE KEY")
-}
-
-fn refuse_swapped(files: &FileSet, settings: &config::Tls) -> Result<(), TlsError> {
-    let (cert, key) = (labels(&files.cert), labels(&files.key));
-    if !cert.contains(&"CERTIFICATE") && cert.iter().any(is_private_key) {
+fn refuse_swapped(files: &ClientFiles<'_>) -> Result<(), TlsError> {
+    let (cert, key) = (pem::blocks(&files.cert), pem::blocks(&files.key));
+    let private = |blocks: &[Block]| {
+        blocks.iter().any(|block| matches!(block, Block::Key | Block::EncryptedKey))
+    };
+    if !cert.contains(&Block::Certificate) && private(&cert) {
         let detail = "holds a private key where the certificate should be";
-        return Err(TlsError::new(Fault::Swapped, settings.cert.display(), detail));
+        return Err(TlsError::new(Fault::Swapped, files.paths.cert.display(), detail));
     }
-    if !key.iter().any(is_private_key) && key.contains(&"CERTIFICATE") {
+    if !private(&key) && key.contains(&Block::Certificate) {
         let detail = "holds a certificate where the private key should be";
-        return Err(TlsError::new(Fault::Swapped, settings.key.display(), detail));
+        return Err(TlsError::new(Fault::Swapped, files.paths.key.display(), detail));
     }
     Ok(())
 }
 
-/// What a file without the wanted block holds instead, for the error.
-fn instead(pem: &[u8]) -> String {
-    match labels(pem).as_slice() {
-        [] if pem.is_empty() => " (it is empty)".to_owned(),
-        [] => " (it is not PEM)".to_owned(),
-        found => format!(" (but: {})", found.join(", ")),
+/// Why a file does not hold what is `wanted`: of the file itself nothing is repeated.
+fn without(wanted: &str, fault: Fault, pem: &[u8], path: &Path) -> TlsError {
+    let error = |detail: String| TlsError::new(fault, path.display(), detail);
+    let found = pem::blocks(pem);
+    let Some(first) = found.iter().find(|block| block.advice().is_some()).or_else(|| found.first())
+    else {
+        let (what, fix) = pem::damage(pem);
+        return error(format!("holds no {wanted}: {what}")).advise(fix);
+    };
+    let error = error(format!("holds no {wanted}, but {}", first.name()));
+    match first.advice() {
+        Some(advice) => error.advise(advice),
+        None => error,
     }
 }
 
+fn damaged(fault: Fault, pem: &[u8], path: &Path) -> TlsError {
+    let (what, fix) = pem::damage(pem);
+    TlsError::new(fault, path.display(), format!("damaged PEM: {what}")).advise(fix)
+}
+
 fn certificates(pem: &[u8], path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    // The library's errors quote their input.
     let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     match all {
-        Err(e) => {
-            let detail = format!("damaged PEM: {e}");
-            Err(TlsError::new(Fault::BadCertificate, path.display(), detail))
-        }
-        Ok(none) if none.is_empty() => {
-            let detail = format!("holds no certificate{}", instead(pem));
-            Err(TlsError::new(Fault::NoCertificate, path.display(), detail))
-        }
+        Err(_) => Err(damaged(Fault::BadCertificate, pem, path)),
+        Ok(none) if none.is_empty() => Err(without("certificate", Fault::NoCertificate, pem, path)),
         Ok(all) => Ok(all),
     }
 }
@@ -135,45 +151,64 @@ fn private_key(
     path: &Path,
     provider: &CryptoProvider,
 ) -> Result<Arc<dyn SigningKey>, TlsError> {
-    let error = |fault, detail: String| Err(TlsError::new(fault, path.display(), detail));
-    let encrypted = labels(pem).contains(&"ENCRYPTED PRIVATE KEY")
+    let error = |fault, detail: &'static str| Err(TlsError::new(fault, path.display(), detail));
+    let encrypted = pem::blocks(pem).contains(&Block::EncryptedKey)
         || pem.windows(LEGACY_ENCRYPTION.len()).any(|w| w == LEGACY_ENCRYPTION);
     if encrypted {
-        return error(Fault::EncryptedKey, "the private key is encrypted".to_owned());
+        return error(Fault::EncryptedKey, "the private key is encrypted");
     }
     let mut keys = PrivateKeyDer::pem_slice_iter(pem);
     let key = match keys.next() {
-        None => return error(Fault::NoKey, format!("holds no private key{}", instead(pem))),
-        Some(Err(e)) => return error(Fault::BadKey, format!("damaged PEM: {e}")),
+        None => return Err(without("private key", Fault::NoKey, pem, path)),
+        Some(Err(_)) => return Err(damaged(Fault::BadKey, pem, path)),
         Some(Ok(key)) => key,
     };
     if keys.next().is_some() {
-        return error(Fault::BadKey, "holds more than one private key".to_owned());
+        return error(Fault::BadKey, "holds more than one private key");
     }
+    let der = key.secret_der();
+    let certificate = X509Certificate::from_der(der).is_ok();
+    // A key of another form than its BEGIN line says.
+    let other = PrivateKeyDer::try_from(der).ok().map(|key| key.clone_key());
     match provider.key_provider.load_private_key(key) {
         Ok(key) => Ok(key),
-        Err(_) => {
-            error(Fault::BadKey, "the private key is damaged or of an unknown kind".to_owned())
+        Err(_) if certificate => {
+            error(Fault::BadKey, "the block named PRIVATE KEY holds a certificate")
         }
+        Err(_) if other.is_some_and(|key| provider.key_provider.load_private_key(key).is_ok()) => {
+            let detail = "the name in its line BEGIN is not that of the key's form";
+            let fix = "write it anew with: openssl pkey -in FILE -out FILE.pem; or name the block RSA PRIVATE KEY (PKCS #1), EC PRIVATE KEY (SEC 1) or PRIVATE KEY (PKCS #8)";
+            Err(TlsError::new(Fault::BadKey, path.display(), detail).advise(fix))
+        }
+        Err(_) => error(Fault::BadKey, "the private key is damaged or of an unknown kind"),
     }
 }
 
 /// How OpenSSL before PKCS #8 marks an encrypted key (RFC 1421).
 const LEGACY_ENCRYPTION: &[u8] = b"Proc-Type: 4,ENCRYPTED";
 
-fn authorities(pem: &[u8], path: &Path) -> Result<(RootCertStore, SystemTime), TlsError> {
+fn authorities(pem: &[u8], path: &Path) -> Result<Trusted, TlsError> {
     let mut roots = RootCertStore::empty();
-    let mut latest = SystemTime::UNIX_EPOCH;
-    for der in certificates(pem, path)? {
-        let (_, end) = period(&parse(&der, path)?);
-        latest = latest.max(end);
-        roots.add(der).map_err(|_| {
-            let number = roots.len() + 1;
+    let mut not_after = SystemTime::UNIX_EPOCH;
+    let certificates = certificates(pem, path)?;
+    for (number, der) in (1..).zip(&certificates) {
+        let parsed = parse(der, path)?;
+        not_after = not_after.max(period(&parsed).1);
+        roots.add(der.clone()).map_err(|_| {
             let detail = format!("certificate {number} cannot serve as a trust anchor");
             TlsError::new(Fault::BadAnchor, path.display(), detail)
         })?;
     }
-    Ok((roots, latest))
+    Ok(Trusted { roots, certificates, not_after })
+}
+
+/// Those of the system that can be read: an odd one among them is not ours to mend.
+fn public_authorities(all: &[CertificateDer<'static>]) -> Trusted {
+    let mut roots = RootCertStore::empty();
+    let (_, _) = roots.add_parsable_certificates(all.iter().cloned());
+    let ends = all.iter().filter_map(|der| not_after(der));
+    let not_after = ends.max().unwrap_or(SystemTime::UNIX_EPOCH);
+    Trusted { roots, certificates: all.to_vec(), not_after }
 }
 
 fn parse<'a>(der: &'a [u8], path: &Path) -> Result<X509Certificate<'a>, TlsError> {
@@ -187,12 +222,12 @@ fn parse<'a>(der: &'a [u8], path: &Path) -> Result<X509Certificate<'a>, TlsError
 fn require_fit(
     chain: &[CertificateDer<'static>],
     key: &dyn SigningKey,
-    settings: &config::Tls,
+    paths: &ClientCertificate,
 ) -> Result<(), TlsError> {
     let Some(public) = key.public_key() else { return Ok(()) };
     let mut place = None;
     for (i, der) in chain.iter().enumerate() {
-        let certificate = parse(der, &settings.cert)?;
+        let certificate = parse(der, &paths.cert)?;
         if place.is_none() && certificate.public_key().raw == public.as_ref() {
             place = Some(i);
         }
@@ -202,20 +237,22 @@ fn require_fit(
         Some(later) => {
             let detail =
                 format!("the key belongs to certificate {}, which must come first", later + 1);
-            Err(TlsError::new(Fault::ChainOrder, settings.cert.display(), detail))
+            Err(TlsError::new(Fault::ChainOrder, paths.cert.display(), detail))
         }
         None => {
-            let detail = format!("does not belong to {}", settings.cert.display());
-            Err(TlsError::new(Fault::KeyMismatch, settings.key.display(), detail))
+            let (cert, key) = (paths.cert.display(), paths.key.display());
+            let detail = format!("does not belong to {cert}");
+            let fix = format!(
+                "these two must print the same: openssl x509 -in {cert} -noout -pubkey; \
+                 openssl pkey -in {key} -pubout"
+            );
+            Err(TlsError::new(Fault::KeyMismatch, key, detail).advise(fix))
         }
     }
 }
 
+/// X.509 version 1 certificates pass: a server that takes them (OpenSSL does) decides about them.
 fn require_client(certificate: &X509Certificate<'_>, path: &Path) -> Result<(), TlsError> {
-    if certificate.version() != X509Version::V3 {
-        let detail = "an X.509 version 1 certificate, and TLS needs version 3";
-        return Err(TlsError::new(Fault::Version1, path.display(), detail));
-    }
     let Ok(usage) = certificate.extended_key_usage() else {
         let detail = "its extended key usage cannot be read";
         return Err(TlsError::new(Fault::BadCertificate, path.display(), detail));

@@ -7,8 +7,10 @@ mod explain;
 mod files;
 mod identity;
 mod material;
+mod pem;
 mod stamp;
 mod store;
+mod version1;
 
 pub mod expiry;
 pub mod provider;
@@ -16,7 +18,7 @@ pub mod throwaway;
 pub mod watch;
 
 pub use error::{Fault, TlsError};
-pub use explain::explain;
-pub use identity::Identity;
+pub use explain::{Offer, explain, plaintext};
+pub use identity::{ClientFacts, Identity};
 pub use material::not_after;
 pub use store::{Candidate, TlsStore};

@@ -113,11 +113,11 @@ impl TlsStore {
 fn build(
     settings: &config::Tls,
     host: &str,
-    files: &FileSet,
+    files: &FileSet<'_>,
     now: SystemTime,
     generation: u64,
 ) -> Result<Identity, TlsError> {
     let provider = provider::provider();
-    let material = Material::from_files(files, settings, &provider, now)?;
+    let material = Material::from_files(files, &provider, now)?;
     Identity::build(settings, host, material, provider, generation)
 }

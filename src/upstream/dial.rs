@@ -24,7 +24,7 @@ use super::stream::Stream;
 use crate::base::clock;
 use crate::config::{self, HostPort};
 use crate::resp::Protocol;
-use crate::tls::{self, Candidate, Identity, TlsStore};
+use crate::tls::{self, Candidate, Identity, Offer, TlsStore};
 use crate::traffic::{PoolKey, Unavailable};
 
 /// Unanswered keepalive probes until a connection is given up.
@@ -250,7 +250,8 @@ impl Inner {
         } else {
             "no answer to the login; is it a TLS port?"
         };
-        let facts = self.greet(&mut stream, key, &login).await?;
+        let offer = identity.as_ref().map(|identity| &identity.offer);
+        let facts = self.greet(&mut stream, key, &login, offer).await?;
         Ok(Link {
             stream,
             key,
@@ -314,7 +315,7 @@ impl Inner {
         let stream = TlsConnector::from(Arc::clone(&identity.client_config))
             .connect(identity.server_name.clone(), ReadAhead::new(socket))
             .await
-            .map_err(|error| tls::explain(&error, &self.address.to_string()))?;
+            .map_err(|error| tls::explain(&error, &self.address.to_string(), &identity.offer))?;
         let (_, connection) = stream.get_ref();
         let peer = connection.peer_certificates().and_then(<[_]>::first);
         let handshake = Handshake {
@@ -333,6 +334,7 @@ impl Inner {
         stream: &mut Stream,
         key: PoolKey,
         login: &Arc<Login>,
+        offer: Option<&Offer>,
     ) -> Result<ServerFacts, DialError> {
         let manners = Manners {
             setinfo: self.setinfo.load(Ordering::Relaxed),
@@ -349,8 +351,8 @@ impl Inner {
                     // A server that refuses us says why before it closes, and only then does a
                     // write fail: what can be read counts more.
                     match (stream.read_buf(inbox.bytes_mut()).await, sent) {
-                        (Ok(0), Ok(())) => return Err(self.closed(stream)),
-                        (Ok(0), Err(e)) | (Err(e), _) => return Err(self.broken(&e, stream)),
+                        (Ok(0), Ok(())) => return Err(self.closed(offer)),
+                        (Ok(0), Err(e)) | (Err(e), _) => return Err(self.broken(&e, offer)),
                         (Ok(_), still) => sent = still,
                     }
                     continue;
@@ -372,16 +374,16 @@ impl Inner {
 
     /// One request with one reply, on a connection that nobody else uses.
     async fn ask(&self, stream: &mut Stream, request: &[u8]) -> Result<BytesMut, DialError> {
-        send(stream, request).await.map_err(|error| self.broken(&error, stream))?;
+        send(stream, request).await.map_err(|error| self.lost(&error))?;
         let mut inbox = Inbox::default();
         loop {
             match inbox.take_bytes() {
                 Err(NotAReply) => return Err(self.nonsense("gives an answer that is not read")),
                 Ok(Some(reply)) => return Ok(reply),
                 Ok(None) => match stream.read_buf(inbox.bytes_mut()).await {
-                    Ok(0) => return Err(self.closed(stream)),
+                    Ok(0) => return Err(self.lost(&std::io::ErrorKind::UnexpectedEof.into())),
                     Ok(_) => {}
-                    Err(error) => return Err(self.broken(&error, stream)),
+                    Err(error) => return Err(self.lost(&error)),
                 },
             }
         }
@@ -395,21 +397,30 @@ impl Inner {
         self.at_server(DialError::new(Unavailable::Protocol, format!("the server {what}")))
     }
 
-    fn closed(&self, stream: &Stream) -> DialError {
-        self.broken(&std::io::ErrorKind::UnexpectedEof.into(), stream)
+    fn closed(&self, offer: Option<&Offer>) -> DialError {
+        self.broken(&std::io::ErrorKind::UnexpectedEof.into(), offer)
+    }
+
+    /// The connection ended before a question was answered.
+    fn lost(&self, error: &std::io::Error) -> DialError {
+        let text =
+            format!("the server closed the connection before it answered ({})", error.kind());
+        self.at_server(DialError::new(Unavailable::Connect, text))
     }
 
     /// The connection ended during the login.
-    fn broken(&self, error: &std::io::Error, stream: &Stream) -> DialError {
-        if error.kind() == std::io::ErrorKind::InvalidData && stream.is_tls() {
-            return tls::explain(error, &self.address.to_string()).into();
-        }
-        let guess = if stream.is_tls() {
-            "it may not accept our certificate, or have reached its maxclients; its log says which"
-        } else {
-            "it may be a TLS port, or have reached its maxclients"
+    fn broken(&self, error: &std::io::Error, offer: Option<&Offer>) -> DialError {
+        let guess = match offer {
+            Some(offer) if error.kind() == std::io::ErrorKind::InvalidData => {
+                return tls::explain(error, &self.address.to_string(), offer).into();
+            }
+            Some(_) => {
+                "it may not accept our certificate, or have reached its maxclients; its log says which"
+            }
+            None => "it may be a TLS port, or have reached its maxclients",
         };
-        let text = format!("the server closed the connection at the login ({error}); {guess}");
+        let cause = error.kind();
+        let text = format!("the server closed the connection at the login ({cause}); {guess}");
         self.at_server(DialError::new(Unavailable::Connect, text))
     }
 }

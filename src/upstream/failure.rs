@@ -36,7 +36,7 @@ impl DialError {
 
 impl From<TlsError> for DialError {
     fn from(error: TlsError) -> Self {
-        let text = format!("{error}; {}", error.fault.hint());
+        let text = format!("{error}; {}", error.hint());
         Self { label: error.fault.label(), ..Self::new(Unavailable::Tls, text) }
     }
 }

@@ -210,17 +210,20 @@ fn limits_telemetry_and_drain() {
     check("[drain]\nmin = \"30s\"", &["f:7:7: drain.min: min is 30s, more than max, which is 20s"]);
 }
 
+/// The problems of a configuration whose `[upstream]` is this.
+fn check_upstream(upstream: &str, expected: &[&str]) {
+    let text = format!("listener = [{{ address = \"unix:x\" }}]\n[upstream]\n{upstream}");
+    let problems = parse(&text, "f", none()).err().unwrap_or_default();
+    let lines: Vec<String> = problems
+        .iter()
+        .map(|problem| Problem { hint: None, ..problem.clone() }.to_string())
+        .collect();
+    assert_eq!(lines, expected, "{upstream}");
+}
+
 #[test]
 fn the_way_to_the_server() {
-    let check = |upstream: &str, expected: &[&str]| {
-        let text = format!("listener = [{{ address = \"unix:x\" }}]\n[upstream]\n{upstream}");
-        let problems = parse(&text, "f", none()).err().unwrap_or_default();
-        let lines: Vec<String> = problems
-            .iter()
-            .map(|problem| Problem { hint: None, ..problem.clone() }.to_string())
-            .collect();
-        assert_eq!(lines, expected, "{upstream}");
-    };
+    let check = check_upstream;
     let tls = "tls = { cert = 'c', key = 'k', ca = 'a' }";
     check("address = 'h:1'", &["f:2:1: upstream.tls: missing"]);
     check("address = 'h:1'\ninsecure_plaintext = true", &[]);
@@ -258,21 +261,39 @@ fn the_way_to_the_server() {
         &["f:4:7: upstream.tls.key: missing", "f:4:26: upstream.tls.ca: empty"],
     );
     check("address = 'h:1'\ntls = true", &["f:4:7: upstream.tls: expected a table"]);
+    let problems = parse("", "f", none()).unwrap_err();
+    let keys: Vec<&str> = problems.iter().map(|problem| problem.key.as_str()).collect();
+    assert_eq!(keys, ["upstream.address", "upstream.tls", "listener"]);
+}
+
+#[test]
+fn files_pins_and_authorities() {
+    let check = check_upstream;
     check(
-        "address = 'h:1'\n[upstream.tls]\ncert='c'\nkey='k'\nca='a'\nverify='pin'",
-        &["f:8:8: upstream.tls.verify: \"pin\" needs pins"],
+        "address = 'h:1'\n[upstream.tls]\ncert='c'\nkey='k'\nverify='pin'",
+        &["f:7:8: upstream.tls.verify: \"pin\" needs pins"],
     );
     check(
         "address = 'h:1'\n[upstream.tls]\ncert='c'\nkey='k'\nca='a'\npins=['00']",
         &["f:8:6: upstream.tls.pins: without effect"],
     );
     check(
-        "address = 'h:1'\n[upstream.tls]\ncert='c'\nkey='k'\nca='a'\nverify='pin'\npins=['00']",
-        &["f:9:6: upstream.tls.pins: a pin is the SHA-256 of a public key: 64 hexadecimal digits"],
+        "address = 'h:1'\n[upstream.tls]\nca='a'\nverify='pin'\npins=['00']",
+        &[
+            "f:5:4: upstream.tls.ca: without effect: verify = \"pin\" trusts the pins alone",
+            "f:7:6: upstream.tls.pins: a pin is the SHA-256 of a public key: 64 hexadecimal digits",
+        ],
     );
-    let problems = parse("", "f", none()).unwrap_err();
-    let keys: Vec<&str> = problems.iter().map(|problem| problem.key.as_str()).collect();
-    assert_eq!(keys, ["upstream.address", "upstream.tls", "listener"]);
+    check(
+        "address = 'h:1'\n[upstream.tls]\nkey='k'\nca='system'",
+        &["f:4:1: upstream.tls.cert: missing"],
+    );
+    check("address = 'h:1'\n[upstream.tls]\nverify='ca'", &["f:4:1: upstream.tls.ca: missing"]);
+    let pem = "-----BEGIN PRIVATE KEY-----\\nhunter2";
+    check(
+        &format!("address = 'h:1'\n[upstream.tls]\ncert='c'\nkey=\"{pem}\"\nca='a'"),
+        &["f:6:5: upstream.tls.key: the text of a file where its path should be"],
+    );
 }
 
 #[test]

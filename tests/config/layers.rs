@@ -29,7 +29,8 @@ fn the_environment_overrides_the_file() {
     assert_eq!(config.upstream.pool.max_connections, 5);
     assert_eq!(config.upstream.pool.idle_timeout, Duration::from_secs(10));
     assert_eq!(config.upstream.auth.username.as_deref(), Some("123"));
-    assert_eq!(config.upstream.tls.unwrap().cert, PathBuf::from("other.crt"));
+    let tls = config.upstream.tls.unwrap();
+    assert_eq!(tls.client.unwrap().cert, PathBuf::from("other.crt"));
     assert_eq!(config.listeners[0].address.to_string(), "[::1]:6380");
     assert_eq!(config.listeners[1].address.to_string(), "unix:/x");
     assert_eq!(config.listeners[1].mode, 0o600);

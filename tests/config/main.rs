@@ -70,9 +70,8 @@ fn the_smallest_file_means_the_defaults() {
         upstream: Upstream {
             address: HostPort { host: "redis.example.com".to_owned(), port: 6380 },
             tls: Some(Tls {
-                cert: PathBuf::from("tls.crt"),
-                key: PathBuf::from("tls.key"),
-                ca: PathBuf::from("ca.crt"),
+                client: Some(ClientCertificate { cert: "tls.crt".into(), key: "tls.key".into() }),
+                ca: Some(Authorities::File("ca.crt".into())),
                 server_name: None,
                 verify: Verify::Full,
                 pins: Vec::new(),
@@ -115,8 +114,7 @@ cert_file = "c"
 key_file = "k"
 ca_file = "a"
 server_name = "redis.internal"
-verify = "pin"
-pins = ["0123456789abcdef0123456789ABCDEF0123456789abcdef0123456789abcdef"]
+verify = "ca"
 min_version = "1.3"
 [upstream.auth]
 password_env = "REDIS_PASSWORD"
@@ -150,8 +148,9 @@ max = "1m"
     assert_eq!(config.listeners[1].auth, ClientAuth::Password(SecretSource::File("pw".into())));
     let upstream = config.upstream;
     let tls = upstream.tls.unwrap();
-    assert_eq!((tls.cert, tls.key, tls.ca), ("c".into(), "k".into(), "a".into()));
-    assert_eq!((tls.verify, tls.min_version, tls.pins.len()), (Verify::Pin, TlsVersion::V1_3, 1));
+    let files: Vec<_> = tls.files().collect();
+    assert_eq!(files, ["c", "k", "a"].map(std::path::Path::new));
+    assert_eq!((tls.verify, tls.min_version), (Verify::Ca, TlsVersion::V1_3));
     assert_eq!(upstream.auth.username.as_deref(), Some("app1"));
     assert_eq!(upstream.auth.password, Some(SecretSource::Env("REDIS_PASSWORD".to_owned())));
     assert_eq!((upstream.pool.mode, upstream.pool.max_connections), (PoolMode::Session, 5));
@@ -187,7 +186,7 @@ red = 1
 respgate.toml:2:1: listener.0.adress: unknown key
   hint: did you mean address?
 respgate.toml:3:1: upstream.tls: missing
-  hint: add tls = { cert = "…", key = "…", ca = "…" } under [upstream], or insecure_plaintext = true to do without
+  hint: add tls = { ca = "FILE" } under [upstream], or ca = "system" for public authorities, with cert and key if the server asks for a client certificate; or insecure_plaintext = true to do without TLS
 respgate.toml:4:13: upstream.address: "redis" has no port
   hint: write "redis:6379", or the server's port
 respgate.toml:6:1: upstream.pool.idel_timeout: unknown key
@@ -321,7 +320,7 @@ fn what_a_reload_can_take_up() {
     check(&|c| c.telemetry.log_level = "debug".to_owned(), &["telemetry.log_level"], &[]);
     check(&|c| c.drain.max = Duration::ZERO, &["drain"], &[]);
     check(&|c| c.upstream.auth.username = Some("x".to_owned()), &[], &["upstream.auth"]);
-    check(&|c| c.upstream.tls.as_mut().unwrap().cert = "x".into(), &[], &["upstream.tls"]);
+    check(&|c| c.upstream.tls.as_mut().unwrap().client = None, &[], &["upstream.tls"]);
     check(&|c| c.upstream.tls = None, &[], &["upstream.insecure_plaintext"]);
     check(&|c| c.listeners[0].auth = ClientAuth::Ignore, &["listener.auth"], &[]);
     check(&|c| c.listeners[0].policy = Some("x".to_owned()), &["listener.policy"], &[]);

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use respgate::base::clock;
-use respgate::config::{Tls, TlsVersion, Verify};
+use respgate::config::{Authorities, ClientCertificate, Tls, TlsVersion, Verify};
 use respgate::tls::throwaway::{Authority, Issued, Order, Role};
 
 pub const DAY: Duration = Duration::from_secs(86_400);
@@ -89,9 +89,8 @@ impl Lab {
 
     pub fn settings_for(&self, (cert, key): &Pair) -> Tls {
         Tls {
-            cert: cert.clone(),
-            key: key.clone(),
-            ca: self.path("ca.crt"),
+            client: Some(ClientCertificate { cert: cert.clone(), key: key.clone() }),
+            ca: Some(Authorities::File(self.path("ca.crt"))),
             server_name: None,
             verify: Verify::Full,
             pins: Vec::new(),

@@ -2,6 +2,7 @@
 //!
 //! Owns: the cases. Never knows: servers.
 
+use std::path::Path;
 use std::process::Command;
 
 use respgate::config::Verify;
@@ -27,9 +28,10 @@ fn a_good_identity_tells_about_itself() {
     let identity = store.current();
     assert_eq!(identity.generation, 1);
     assert_eq!(identity.server_name.to_str(), "redis.internal");
-    assert!(identity.not_before < lab.now && lab.now < identity.not_after);
-    assert_eq!(identity.not_after, identity.chain_not_after);
-    assert_eq!(identity.fingerprint.len(), 64);
+    let client = identity.client.as_ref().unwrap();
+    assert!(client.not_before < lab.now && lab.now < client.not_after);
+    assert_eq!(client.not_after, client.chain_not_after);
+    assert_eq!(client.fingerprint.len(), 64);
     assert!(!format!("{store:?}").contains("PRIVATE"));
     assert!(store.candidate().unwrap().is_none(), "nothing changed");
 }
@@ -42,7 +44,8 @@ fn the_chain_counts_to_its_earliest_end() {
     std::fs::write(lab.path("client.crt"), chain[0].cert.clone() + &chain[1].cert).unwrap();
     std::fs::write(lab.path("client.key"), &chain[0].key).unwrap();
     let identity = TlsStore::open(&lab.settings(), "127.0.0.1").unwrap().current();
-    assert!(identity.chain_not_after < identity.not_after);
+    let client = identity.client.as_ref().unwrap();
+    assert!(client.chain_not_after < client.not_after);
 }
 
 #[test]
@@ -57,8 +60,6 @@ fn certificates_that_no_server_would_take() {
     check(&early, "TLS-E012", "not_yet_valid", "is not valid before");
     let server = order("usage", &Order { role: Role::Server, ..good });
     check(&server, "TLS-E014", "eku", "clientAuth");
-    let version_1 = lab.settings_for(&lab.issue_version_1("v1"));
-    check(&version_1, "TLS-E013", "unsupported", "-extfile");
 }
 
 #[test]
@@ -66,19 +67,19 @@ fn files_that_do_not_belong_together() {
     let lab = Lab::new();
     let good = lab.settings();
     let other = lab.issue("other", &lab.client_order("other"));
-    check(&Tls { key: other.1, ..good.clone() }, "TLS-E009", "key_mismatch", "does not belong to");
-    let swapped = Tls { cert: good.key.clone(), key: good.cert.clone(), ..good.clone() };
-    check(&swapped, "TLS-E005", "parse", "may be exchanged");
-    check(&Tls { key: good.cert.clone(), ..good.clone() }, "TLS-E005", "parse", "client.crt");
-    let chain = lab.authority.cert() + &std::fs::read_to_string(&good.cert).unwrap();
+    let with = |cert: &Path, key: &Path| Tls { client: client(cert, key), ..good.clone() };
+    check(&with(cert(&good), &other.1), "TLS-E009", "key_mismatch", "does not belong to");
+    check(&with(key(&good), cert(&good)), "TLS-E005", "parse", "may be exchanged");
+    check(&with(cert(&good), cert(&good)), "TLS-E005", "parse", "client.crt");
+    let chain = lab.authority.cert() + &std::fs::read_to_string(cert(&good)).unwrap();
     std::fs::write(lab.path("reversed.crt"), chain).unwrap();
-    let reversed = Tls { cert: lab.path("reversed.crt"), ..good.clone() };
+    let reversed = with(&lab.path("reversed.crt"), key(&good));
     check(&reversed, "TLS-E010", "key_mismatch", "certificate 2, which must come first");
     // All in one file is fine.
-    let all = std::fs::read(&good.cert).unwrap();
-    let all = [all, std::fs::read(&good.key).unwrap()].concat();
+    let all = std::fs::read(cert(&good)).unwrap();
+    let all = [all, std::fs::read(key(&good)).unwrap()].concat();
     std::fs::write(lab.path("all.pem"), all).unwrap();
-    let one = Tls { cert: lab.path("all.pem"), key: lab.path("all.pem"), ..good };
+    let one = with(&lab.path("all.pem"), &lab.path("all.pem"));
     assert!(TlsStore::open(&one, "127.0.0.1").is_ok());
 }
 
@@ -90,26 +91,27 @@ fn files_that_are_something_else() {
         std::fs::write(lab.path(name), bytes).unwrap();
         lab.path(name)
     };
-    let with_cert = |cert| Tls { cert, ..good.clone() };
-    let with_key = |key| Tls { key, ..good.clone() };
+    let with_cert = |cert: PathBuf| Tls { client: client(&cert, key(&good)), ..good.clone() };
+    let with_key = |key: PathBuf| Tls { client: client(cert(&good), &key), ..good.clone() };
     check(&with_cert(lab.path("missing")), "TLS-E001", "io", "missing: No such file");
     check(&with_cert(lab.dir.path().into()), "TLS-E001", "io", "is not a regular file");
-    check(&with_cert(write("empty", b"")), "TLS-E003", "parse", "(it is empty)");
+    check(&with_cert(write("empty", b"")), "TLS-E003", "parse", "it is empty");
     check(&with_cert(write("der", &[0x30, 0x82, 1, 2])), "TLS-E003", "parse", "-inform der");
     let big = write("big", &vec![b' '; 5 << 20]);
     check(&with_cert(big), "TLS-E001", "io", "larger than 4 MiB");
-    let half = std::fs::read(&good.cert).unwrap();
+    let half = std::fs::read(cert(&good)).unwrap();
     check(&with_cert(write("half", &half[..300])), "TLS-E007", "parse", "damaged PEM");
     let junk = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     check(&with_cert(write("junk", junk)), "TLS-E007", "parse", "damaged");
-    check(&with_key(write("nokey", b"hello")), "TLS-E004", "parse", "(it is not PEM)");
+    check(&with_key(write("nokey", b"hello")), "TLS-E004", "parse", "it is not PEM");
     let junk = b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
     check(&with_key(write("junk", junk)), "TLS-E008", "parse", "damaged or of an unknown kind");
-    let two = std::fs::read(&good.key).unwrap().repeat(2);
+    let two = std::fs::read(key(&good)).unwrap().repeat(2);
     check(&with_key(write("two", &two)), "TLS-E008", "parse", "more than one");
-    check(&Tls { ca: write("empty", b""), ..good.clone() }, "TLS-E003", "parse", "empty: holds no");
-    let key = Tls { ca: good.key.clone(), ..good.clone() };
-    check(&key, "TLS-E003", "parse", "(but: PRIVATE KEY)");
+    let empty = Tls { ca: ca(write("empty", b"")), ..good.clone() };
+    check(&empty, "TLS-E003", "parse", "empty: holds no");
+    let key = Tls { ca: ca(key(&good)), ..good.clone() };
+    check(&key, "TLS-E003", "parse", "but a private key");
 }
 
 #[test]
@@ -124,7 +126,7 @@ fn keys_with_a_passphrase() {
             .stderr(Stdio::null())
             .status();
         assert!(status.unwrap().success());
-        Tls { key: lab.path(out), ..lab.settings() }
+        lab.settings_for(&(lab.path("client.crt"), lab.path(out)))
     };
     let pkcs8 = encrypt("pkcs8 -topk8", "pkcs8.key");
     check(&pkcs8, "TLS-E006", "unsupported", "openssl pkey -in KEY");
@@ -173,7 +175,7 @@ fn throwaway_files_fit_each_other() {
     let names = ["localhost", "127.0.0.1", "::1"];
     let files =
         respgate::tls::throwaway::write_all(dir.path(), &names, "demo", lab.now, DAY).unwrap();
-    let tls = Tls { ca: files.ca, ..lab.settings_for(&(files.client_cert, files.client_key)) };
+    let tls = Tls { ca: ca(files.ca), ..lab.settings_for(&(files.client_cert, files.client_key)) };
     assert!(TlsStore::open(&tls, "localhost").is_ok());
     let mode = std::os::unix::fs::MetadataExt::mode(&files.server_key.metadata().unwrap());
     assert_eq!(mode & 0o777, 0o600);

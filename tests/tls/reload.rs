@@ -17,7 +17,7 @@ use super::*;
 const NEVER: Duration = Duration::from_secs(3600);
 
 fn watch(tls: &Tls) -> Watch {
-    let paths = vec![tls.cert.clone(), tls.key.clone(), tls.ca.clone()];
+    let paths = tls.files().map(Path::to_path_buf).collect();
     let watch = Watch::with_poll(paths, NEVER);
     assert!(watch.watch_up());
     watch
@@ -46,8 +46,8 @@ fn rename_over(path: &Path, text: &str) {
 fn take(store: &TlsStore) -> u64 {
     let before = store.current();
     let after = store.publish(store.candidate().unwrap().expect("something new"));
-    assert_ne!(before.fingerprint, after.fingerprint);
-    assert_eq!(store.current().fingerprint, after.fingerprint);
+    assert_ne!(fingerprint(&before), fingerprint(&after));
+    assert_eq!(fingerprint(&store.current()), fingerprint(&after));
     assert!(store.candidate().unwrap().is_none());
     after.generation
 }
@@ -77,7 +77,7 @@ async fn a_kubernetes_secret_twice() {
         symlink(format!("..data/{name}"), root.join(name)).unwrap();
     }
     let pair = (root.join("tls.crt"), root.join("tls.key"));
-    let tls = Tls { ca: root.join("ca.crt"), ..lab.settings_for(&pair) };
+    let tls = Tls { ca: ca(root.join("ca.crt")), ..lab.settings_for(&pair) };
     let mut watch = watch(&tls);
     let store = TlsStore::open(&tls, "127.0.0.1").unwrap();
     for generation in 2..5 {
@@ -98,7 +98,7 @@ fn a_kubernetes_secret_is_never_read_in_two_halves() {
     kubernetes(&root, "..0", &lab.authority.cert(), &made[0]);
     let data = root.join("..data");
     let tls = Tls {
-        ca: data.join("ca.crt"),
+        ca: ca(data.join("ca.crt")),
         ..lab.settings_for(&(data.join("tls.crt"), data.join("tls.key")))
     };
     let store = TlsStore::open(&tls, "127.0.0.1").unwrap();
@@ -166,9 +166,9 @@ async fn rename_over_one_after_the_other() {
     let store = TlsStore::open(&tls, "127.0.0.1").unwrap();
     for generation in 2..4 {
         let new = lab.make(&lab.client_order("app"));
-        noticed(&mut watch, || rename_over(&tls.cert, &new.cert)).await;
+        noticed(&mut watch, || rename_over(cert(&tls), &new.cert)).await;
         assert_eq!(store.candidate().unwrap_err().fault.code(), "TLS-E009", "only half is there");
-        noticed(&mut watch, || rename_over(&tls.key, &new.key)).await;
+        noticed(&mut watch, || rename_over(key(&tls), &new.key)).await;
         assert_eq!(take(&store), generation);
     }
 }
@@ -179,7 +179,7 @@ async fn truncated_and_written_in_place() {
     let tls = lab.settings();
     let mut watch = watch(&tls);
     let store = TlsStore::open(&tls, "127.0.0.1").unwrap();
-    noticed(&mut watch, || fs::write(&tls.cert, "").unwrap()).await;
+    noticed(&mut watch, || fs::write(cert(&tls), "").unwrap()).await;
     let error = store.candidate().unwrap_err();
     assert!(error.fault.may_heal(), "{error}");
     assert_eq!(store.current().generation, 1, "the old one stays");
@@ -188,8 +188,8 @@ async fn truncated_and_written_in_place() {
 }
 
 fn put_pair(tls: &Tls, new: &Issued) {
-    fs::write(&tls.cert, &new.cert).unwrap();
-    fs::write(&tls.key, &new.key).unwrap();
+    fs::write(cert(tls), &new.cert).unwrap();
+    fs::write(key(tls), &new.key).unwrap();
 }
 
 #[tokio::test]
@@ -198,10 +198,10 @@ async fn a_torn_pair_heals_while_it_is_waited_for() {
     let tls = lab.settings();
     let store = TlsStore::open(&tls, "127.0.0.1").unwrap();
     let new = lab.make(&lab.client_order("app"));
-    fs::write(&tls.cert, &new.cert).unwrap();
+    fs::write(cert(&tls), &new.cert).unwrap();
     let finish = async {
         tokio::time::sleep(Duration::from_millis(700)).await;
-        fs::write(&tls.key, &new.key).unwrap();
+        fs::write(key(&tls), &new.key).unwrap();
     };
     let (candidate, ()) = tokio::join!(store.candidate_settled(), finish);
     assert_eq!(store.publish(candidate.unwrap().unwrap()).generation, 2);
@@ -212,7 +212,7 @@ async fn a_pair_that_stays_torn_is_refused_after_two_seconds() {
     let lab = Lab::new();
     let tls = lab.settings();
     let store = TlsStore::open(&tls, "127.0.0.1").unwrap();
-    fs::write(&tls.cert, lab.make(&lab.client_order("app")).cert).unwrap();
+    fs::write(cert(&tls), lab.make(&lab.client_order("app")).cert).unwrap();
     let start = tokio::time::Instant::now();
     let error = store.candidate_settled().await.unwrap_err();
     assert_eq!(error.fault.reason(), "key_mismatch");
@@ -236,8 +236,8 @@ async fn the_same_content_written_again_is_nothing_new() {
     let tls = lab.settings();
     let mut watch = watch(&tls);
     let store = TlsStore::open(&tls, "127.0.0.1").unwrap();
-    let same = fs::read_to_string(&tls.cert).unwrap();
-    noticed(&mut watch, || rename_over(&tls.cert, &same)).await;
+    let same = fs::read_to_string(cert(&tls)).unwrap();
+    noticed(&mut watch, || rename_over(cert(&tls), &same)).await;
     assert!(store.candidate().unwrap().is_none());
 }
 
@@ -252,7 +252,7 @@ async fn reading_and_neighbours_do_not_wake_the_watch() {
     let waited = timeout(Duration::from_millis(600), watch.changed()).await;
     assert!(waited.is_err(), "nothing of ours changed");
     // A cancelled wait forgets nothing.
-    fs::write(&tls.ca, lab.authority.cert() + "\n").unwrap();
+    fs::write(trust(&tls), lab.authority.cert() + "\n").unwrap();
     let _ = timeout(Duration::from_millis(10), watch.changed()).await;
     noticed(&mut watch, || {}).await;
 }

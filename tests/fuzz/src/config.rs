@@ -44,7 +44,7 @@ fn holds_together(config: &Config) {
     }
     assert!(!config.upstream.address.host.is_empty() && config.upstream.address.port != 0);
     if let Some(tls) = &config.upstream.tls {
-        assert!(![&tls.cert, &tls.key, &tls.ca].iter().any(|path| path.as_os_str().is_empty()));
+        assert!(!tls.files().any(|path| path.as_os_str().is_empty()));
     }
     assert!(config.upstream.pool.min_idle <= config.upstream.pool.max_idle);
     assert!(config.limits.output_soft_bytes <= config.limits.output_hard_bytes);
