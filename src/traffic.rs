@@ -1,6 +1,6 @@
 //! What a session and an upstream connection say to each other, so that neither knows the other.
 //!
-//! Owns: [`Ticket`], [`PoolKey`], [`Loss`]. Never knows: sessions, connections.
+//! Owns: [`Ticket`], [`PoolKey`], [`Loss`] and what a client may make of one. Never knows: sessions, connections.
 
 use crate::resp::Protocol;
 
@@ -39,6 +39,39 @@ pub enum Loss {
     Truncated,
 }
 
+/// What is known of a request that gets no reply. This is decided here alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The server never had the whole of it: it may be sent again.
+    NotExecuted,
+    /// The server may have executed it, or may yet: only the application knows whether to repeat it.
+    Unknown,
+    /// No outage: the server is slow, or a limit or a rule is the reason.
+    Refused,
+}
+
+impl Loss {
+    #[must_use]
+    pub const fn outcome(self) -> Outcome {
+        match self {
+            // All pinned connections, or all databases, are in use: the server is not to blame.
+            Self::Unavailable(Unavailable::Exhausted)
+            | Self::Abandoned
+            | Self::MultiRefused
+            | Self::TimedOut => Outcome::Refused,
+            Self::Unavailable(_) => Outcome::NotExecuted,
+            Self::OutcomeUnknown | Self::Truncated => Outcome::Unknown,
+        }
+    }
+
+    /// Whether the server could not be reached, or not any more: with `on_outage = "close"` the
+    /// client's connection ends, as it would at a server that dies.
+    #[must_use]
+    pub const fn is_outage(self) -> bool {
+        matches!(self.outcome(), Outcome::NotExecuted | Outcome::Unknown)
+    }
+}
+
 /// Why no connection to the server can be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unavailable {
@@ -49,6 +82,8 @@ pub enum Unavailable {
     Timeout,
     /// The server speaks, but not what it should.
     Protocol,
+    /// The server is there and reads its data, or waits for its primary.
+    Loading,
     /// Every pinned connection is taken.
     Exhausted,
     /// The queue to the server is full.
@@ -66,6 +101,7 @@ impl Unavailable {
             Self::Auth => "auth",
             Self::Timeout => "timeout",
             Self::Protocol => "protocol",
+            Self::Loading => "loading",
             Self::Exhausted => "exhausted",
             Self::Overloaded => "overloaded",
         }

@@ -20,6 +20,8 @@ mod broken;
 mod death;
 #[path = "failure/misplaced.rs"]
 mod misplaced;
+#[path = "failure/outage.rs"]
+mod outage;
 #[path = "failure/pinned.rs"]
 mod pinned;
 #[path = "failure/silence.rs"]
@@ -40,17 +42,27 @@ const UNKNOWN: &str =
 const LATE: &str =
     "-ERR respgate: no reply within upstream.pool.command_timeout; the command may still run";
 
+/// Lines of `[upstream.retry]` for a short backoff.
+const QUICK: &str = "initial = \"5ms\"\nmax = \"20ms\"\n";
+
 /// Long enough for whatever would come anyway to have come.
 const QUIET: Duration = Duration::from_millis(60);
 
-/// respgate before a fake server; `pool` and `retry` are lines of these sections.
+/// respgate before a fake server, with `on_outage = "error"`; `pool` and `retry` are lines of these
+/// sections.
 fn before(server: &FakeServer, pool: &str, retry: &str) -> Proxy {
+    let retry = format!("{QUICK}{retry}");
+    with_outage(server, "on_outage = \"error\"\noutage_wait = \"150ms\"", pool, &retry)
+}
+
+/// The same, as it is by default: an outage closes connections. `outage` is lines of `[upstream]`.
+fn with_outage(server: &FakeServer, outage: &str, pool: &str, retry: &str) -> Proxy {
     let directory = tempfile::Builder::new().prefix("respgate-").tempdir().unwrap();
     let (port, telemetry) = (free_port(), free_port());
     let configuration = format!(
         "[[listener]]\naddress = \"127.0.0.1:{port}\"\n\n\
-         [upstream]\naddress = \"127.0.0.1:{}\"\ninsecure_plaintext = true\n\n\
-         [upstream.pool]\nmin_idle = 0\n{pool}\n\n[upstream.retry]\ninitial = \"5ms\"\nmax = \"20ms\"\n{retry}\n\n\
+         [upstream]\naddress = \"127.0.0.1:{}\"\ninsecure_plaintext = true\n{outage}\n\n\
+         [upstream.pool]\nmin_idle = 0\n{pool}\n\n[upstream.retry]\n{retry}\n\n\
          [policy]\nacl = \"+@all ~* &*\"\n\n[telemetry]\naddress = \"127.0.0.1:{telemetry}\"\n",
         server.port
     );

@@ -134,6 +134,8 @@ fn fingerprint(identity: &Identity) -> &str {
 
 fn upstream(port: u16, tls: Option<Tls>, auth: ServerAuth) -> Upstream {
     Upstream {
+        on_outage: respgate::config::OnOutage::Close,
+        outage_wait: respgate::config::OUTAGE_WAIT,
         address: HostPort { host: "127.0.0.1".to_owned(), port },
         tls,
         auth,

@@ -7,7 +7,7 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use respgate::config::{ClientLimits, KeyMode, KeyRules, OnMissing, Rules, TtlRules};
+use respgate::config::{ClientLimits, KeyMode, KeyRules, OnMissing, OnOutage, Rules, TtlRules};
 use respgate::policy::{Policy, compile};
 use respgate::resp::{ReplyScanner, RequestLimits, RequestScanner, Scan};
 use respgate::session::{Auth, Context, Desk, Gates, Scripts, Session, Step, Transacts};
@@ -75,7 +75,7 @@ pub struct Conversation {
 impl Conversation {
     pub fn new(rules: &Rules, now: Instant) -> Self {
         Self {
-            session: Session::new(1, &Auth::Off, None),
+            session: Session::new(1, &Auth::Off, None, OnOutage::Close),
             scanner: RequestScanner::default(),
             replies: ReplyScanner::default(),
             mailbox: Mailbox::new(1 << 20, Buffers::new(1 << 20)),

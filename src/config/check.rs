@@ -229,6 +229,7 @@ impl Check<'_> {
         self.positive("upstream.pool.stall_timeout", pool.stall_timeout);
         self.positive("upstream.pool.tcp_keepalive", pool.tcp_keepalive);
         self.positive("upstream.retry.initial", config.upstream.retry.initial);
+        self.positive("upstream.outage_wait", config.upstream.outage_wait);
         let drain = &config.drain;
         self.order(("drain.min", drain.min), ("drain.max", drain.max), show_duration);
     }

@@ -49,6 +49,8 @@ pub fn diff(old: &Config, new: &Config) -> Changes {
         ("upstream.auth", o.auth != n.auth),
         ("upstream.pool", o.pool != n.pool),
         ("upstream.retry", o.retry != n.retry),
+        ("upstream.on_outage", o.on_outage != n.on_outage),
+        ("upstream.outage_wait", o.outage_wait != n.outage_wait),
         ("telemetry.address", old.telemetry.address != new.telemetry.address),
         ("admin", old.admin != new.admin),
         ("telemetry.log_format", old.telemetry.log_format != new.telemetry.log_format),

@@ -39,8 +39,8 @@ pub use telemetry::{Admin, LogFormat, Telemetry};
 pub use tree::Setting;
 pub use units::{show_duration, show_size};
 pub use upstream::{
-    Authorities, ClientCertificate, HostPort, Pool, PoolMode, Retry, ServerAuth, Tls, TlsVersion,
-    Upstream, Verify,
+    Authorities, ClientCertificate, HostPort, OUTAGE_WAIT, OnOutage, Pool, PoolMode, Retry,
+    ServerAuth, Tls, TlsVersion, Upstream, Verify,
 };
 pub use user::User;
 

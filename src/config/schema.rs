@@ -19,8 +19,8 @@ use super::source::SecretSource;
 use super::telemetry::{Admin, LogFormat, Telemetry};
 use super::tree::{Node, is_index};
 use super::upstream::{
-    Authorities, ClientCertificate, HostPort, Pool, PoolMode, Retry, ServerAuth, Tls, TlsVersion,
-    Upstream, Verify,
+    Authorities, ClientCertificate, HostPort, OUTAGE_WAIT, OnOutage, Pool, PoolMode, Retry,
+    ServerAuth, Tls, TlsVersion, Upstream, Verify,
 };
 use super::user::User;
 use super::{Config, address, commands, policy};
@@ -193,12 +193,15 @@ fn upstream(at: &Section<'_>) -> Upstream {
         }
         (Some(_), false, None | Some(true)) | (None, true, None | Some(false)) => {}
     }
+    let on_outage = choice(&[("close", OnOutage::Close), ("error", OnOutage::Error)]);
     Upstream {
         address: place,
         tls,
         auth: server_auth(&at.section("auth"), username),
         pool: pool(&at.section("pool")),
         retry: retry(&at.section("retry")),
+        on_outage: at.get("on_outage", on_outage).unwrap_or_default(),
+        outage_wait: at.get("outage_wait", duration).unwrap_or(OUTAGE_WAIT),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Settings of the upstream side: where the server is, how it is trusted, how many connections.
 //!
-//! Owns: [`Upstream`], [`Tls`], [`Pool`], [`Retry`]. Never knows: rustls, pools.
+//! Owns: [`Upstream`], [`Tls`], [`Pool`], [`Retry`], [`OnOutage`]. Never knows: rustls, pools.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,7 +16,23 @@ pub struct Upstream {
     pub auth: ServerAuth,
     pub pool: Pool,
     pub retry: Retry,
+    pub on_outage: OnOutage,
+    /// How long a command may wait for a connection while the server cannot be reached.
+    pub outage_wait: Duration,
 }
+
+/// What a client sees when the server cannot be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum OnOutage {
+    /// Its connection is closed, as by a server that dies.
+    #[default]
+    Close,
+    /// Its connection stays; each command is answered with an error.
+    Error,
+}
+
+/// Shorter than the timeouts of most drivers, longer than a restart.
+pub const OUTAGE_WAIT: Duration = Duration::from_secs(5);
 
 /// `host:port`; the host is a name or an IP address, IPv6 in brackets.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -26,7 +26,7 @@ use crate::traffic::{Facts, Loss, OpenFailure};
 use crate::upstream::{FAIR_SHARE_BYTES, Item, Lease, Mailbox, Shared, give_way};
 
 /// How long a connection that is to be closed may take to read its last replies.
-const GOODBYE: Duration = Duration::from_secs(5);
+pub(super) const GOODBYE: Duration = Duration::from_secs(5);
 /// Rounds of one connection before other tasks get their turn.
 const ROUNDS_PER_TURN: u32 = 3;
 
@@ -119,7 +119,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let (id, mailbox) = shell.admit();
         let now = clock::now();
         let door = live_door.get();
-        let mut session = Session::new(id, &door.auth, uid);
+        let mut session = Session::new(id, &door.auth, uid, shell.upstream.on_outage());
         let policy = session.policy(&door).unwrap_or_else(|| Arc::clone(&door.policy));
         let gates = gatehouse.gates(&policy, now);
         let connection = Box::new(Self {
@@ -180,6 +180,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.shell.meter.pinned(lease.1, -1);
         }
         self.shell.buffers.adjust(self.accounted, 0);
+        if why == ClientDisconnect::UpstreamLost {
+            self.shell.upstream.note_client_closed();
+        }
         why
     }
 
@@ -196,7 +199,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 // What the replies have made of the pinned connection comes before the next request.
                 self.settle_lease();
             }
+            self.notice_cut();
             progress |= self.intake(cx);
+            self.notice_cut();
             if self.lease.is_some() {
                 self.settle_lease();
             }
@@ -318,7 +323,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         // popped for nobody: the pinned connection closes with this one. Other replies are still
         // written: the client may have closed its sending half only.
         let waits = !matches!(self.waiting, Waiting::No) || self.presented.is_some();
-        let left = self.session.is_blocked() || self.passing == Passing::ToLease;
+        let left = self.session.is_blocked() || self.passing == Passing::ToLease || self.gives_up();
         (left || (finished && !waits)).then_some(ClientDisconnect::Client)
     }
 

@@ -107,6 +107,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn accepts(&self) -> bool {
         matches!(self.waiting, Waiting::No)
             && self.ending.is_none()
+            && !self.session.is_cut()
             && self.out.len() + self.session.waiting_bytes() < self.limits.output_soft_bytes
             && (self.passing != Passing::ToLease || self.lease_has_room())
             && (self.passing != Passing::No || !self.grace_is_over())

@@ -4,6 +4,7 @@
 
 mod connection;
 mod courtesy;
+mod cut;
 mod door;
 mod intake;
 mod listener;

@@ -196,7 +196,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             } else if self.session.lives_on_lease() {
                 self.end(ClientDisconnect::Rotation);
             } else if self.session.in_flight() == 0 {
-                self.lose_lease(Loss::OutcomeUnknown);
+                // Nothing was asked; what was watched is lost, and EXEC will say so.
+                self.lose_lease(Loss::Abandoned);
             }
         }
     }
@@ -268,7 +269,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.abandon_pinned();
         }
         if self.lease_deadline().is_some_and(|deadline| self.now >= deadline) {
-            self.lose_lease(Loss::TimedOut);
+            let silent = self.shell.upstream.is_silent();
+            self.lose_lease(if silent { Loss::OutcomeUnknown } else { Loss::TimedOut });
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::base::clock;
 use crate::session::{Cause, Context, Route, Step, Wire};
 use crate::telemetry::ClientDisconnect;
 use crate::traffic::{Loss, OpenFailure, PoolKey, Ticket, Unavailable};
-use crate::upstream::{Shared, Use};
+use crate::upstream::{Request, Shared, Use};
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Shows a request to the session and does what it says.
@@ -39,7 +39,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.presented = Some((used, head));
             let asked = matches!(step, Step::Ask { .. });
             self.wait_for(step);
-            if asked && self.session.in_flight() == 0 {
+            if asked && self.session.in_flight() == 0 && !self.session.is_cut() {
                 // It could not be sent, which the session knows by now.
                 self.presented = None;
                 self.waiting = Waiting::No;
@@ -112,8 +112,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.waiting = match step {
             Step::Pause(until) => Waiting::Pause(until),
             Step::Acquire(cause) => return self.acquire(cause),
-            Step::Ask { route, ticket, skip } => {
-                let whole = Wire { skip, split: usize::MAX, ..Wire::default() };
+            Step::Ask { route, ticket, skip, retry } => {
+                let whole = Wire { skip, retry, split: usize::MAX, ..Wire::default() };
                 let wire = self.shell.desk.borrow_mut().take_wire();
                 self.send_wire(route, ticket, whole, &wire, false);
                 self.shell.desk.borrow_mut().reuse(wire);
@@ -140,7 +140,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 let wire = self.scanner.request(bytes).raw();
                 self.sent_bytes += wire.len();
                 if let Some(shared) = shared {
-                    let sent = shared.send(&self.mailbox, ticket, wire, 0, retry, self.now);
+                    let (share, at) = (self.sent_bytes, self.now);
+                    let (skip, companion) = (0, false);
+                    let request =
+                        Request { ticket, bytes: wire, skip, retry, companion, share, at };
+                    let sent = shared.send(&self.mailbox, request);
                     self.check_sent(ticket, sent);
                 } else if let Some(lease) = &mut self.lease {
                     lease.0.push(wire);
@@ -205,14 +209,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
             }
             Route::Shared(key) => {
-                let (shared, now) = (self.shared(key), self.now);
-                let mut sent = shared.send(&self.mailbox, ticket, own, how.skip, how.retry, now);
+                let (shared, share, at) = (self.shared(key), self.sent_bytes, self.now);
+                let (skip, retry) = (how.skip, how.retry);
+                let request =
+                    Request { ticket, bytes: own, skip, retry, companion: false, share, at };
+                let mut sent = shared.send(&self.mailbox, request);
                 self.check_sent(ticket, sent);
-                if let Some(before) = how.companions.checked_sub(1) {
-                    let ticket = ticket.next();
-                    sent = sent.and_then(|()| {
-                        shared.send(&self.mailbox, ticket, behind, before, true, now)
-                    });
+                if let Some(skip) = how.companions.checked_sub(1) {
+                    let (ticket, bytes) = (ticket.next(), behind);
+                    let request =
+                        Request { ticket, bytes, skip, retry: true, companion: true, share, at };
+                    sent = sent.and_then(|()| shared.send(&self.mailbox, request));
                     self.check_sent(ticket, sent);
                 }
             }

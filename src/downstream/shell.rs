@@ -53,12 +53,13 @@ pub struct Shell {
 impl Shell {
     #[must_use]
     pub fn new(parts: ShellParts) -> Rc<Self> {
-        let cap = parts.limits.get().memory_budget_bytes;
+        let buffers = parts.upstream.buffers();
+        buffers.set_cap(parts.limits.get().memory_budget_bytes);
         Rc::new(Self {
             upstream: parts.upstream,
             limits: parts.limits,
             dedicated: parts.mode == PoolMode::Session,
-            buffers: Buffers::new(cap),
+            buffers,
             meter: Meter::new(parts.metrics),
             scratch: RefCell::new(vec![0; limits::READ_BYTES].into_boxed_slice()),
             desk: RefCell::default(),

@@ -39,6 +39,9 @@ impl Session {
     pub fn handle_unavailable(&mut self, loss: Loss, out: &mut BytesMut) {
         self.walking = None;
         self.admission = None;
+        if self.ends_with(loss) {
+            return self.queue.cut();
+        }
         let text = words::loss(loss);
         let exec = self.last_command.is_some_and(|spec| spec.effect == Effect::Exec);
         if exec && self.transaction.take().is_some() {

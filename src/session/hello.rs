@@ -179,6 +179,7 @@ impl Session {
             (_, Err(OpenFailure::Refused(line))) => {
                 self.answer(out, |out| encode::error(out, &line))
             }
+            (_, Err(OpenFailure::Loss(loss))) if self.ends_with(loss) => self.queue.cut(),
             (_, Err(OpenFailure::Loss(loss))) => {
                 let text = words::loss(loss);
                 self.answer(out, |out| encode::error(out, text.as_bytes()));

@@ -75,7 +75,8 @@ impl Session {
         encode::request(block, [b"MULTI".as_slice()]);
         encode::request(block, [b"EXEC".as_slice()]);
         self.walking = Some(Box::new(Walking { walk: None, ticket, arrived: None }));
-        Step::Ask { route, ticket, skip: 1 }
+        // An empty transaction changes nothing, however often it runs.
+        Step::Ask { route, ticket, skip: 1, retry: true }
     }
 
     /// A permitted command inside MULTI.
@@ -305,7 +306,7 @@ impl Session {
             Ok(ticket) => {
                 self.unwatch_due = false;
                 encode::request(ctx.desk.fresh_wire(), [b"UNWATCH".as_slice()]);
-                Some(Step::Ask { route: Route::Pinned, ticket, skip: 0 })
+                Some(Step::Ask { route: Route::Pinned, ticket, skip: 0, retry: false })
             }
             Err(step) => Some(step),
         }

@@ -88,6 +88,8 @@ impl Remote {
 enum Content {
     Local(Box<[u8]>),
     Remote(Remote),
+    /// The client's connection is closed here.
+    Cut,
 }
 
 #[derive(Debug)]
@@ -107,6 +109,8 @@ pub(super) struct ReplyQueue {
     /// The newest place is the proxy's answer to a request that has not arrived as a whole: it waits.
     withheld: bool,
     next: Ticket,
+    /// A place is, or was, the last: nothing is put behind it.
+    cut: bool,
 }
 
 /// Places kept allocated for an idle session.
@@ -127,15 +131,58 @@ impl ReplyQueue {
     pub(super) fn front(&mut self) -> Option<&mut Remote> {
         match self.places.front_mut().map(|place| &mut place.content) {
             Some(Content::Remote(remote)) => Some(remote),
-            Some(Content::Local(_)) | None => None,
+            Some(Content::Local(_) | Content::Cut) | None => None,
         }
     }
 
     pub(super) fn peek(&self) -> Option<&Remote> {
         match self.places.front().map(|place| &place.content) {
             Some(Content::Remote(remote)) => Some(remote),
-            Some(Content::Local(_)) | None => None,
+            Some(Content::Local(_) | Content::Cut) | None => None,
         }
+    }
+
+    /// Whether the client's connection is to be closed once every place before is answered.
+    pub(super) const fn is_cut(&self) -> bool {
+        self.cut
+    }
+
+    /// The client's connection is to be closed behind everything that is in line.
+    pub(super) fn cut(&mut self) {
+        self.forget_withheld();
+        self.cut_at(self.places.len());
+    }
+
+    /// The client's connection is to be closed in the place of `ticket`: what is behind it gets no
+    /// answer any more. `None` when nobody waits for that ticket.
+    pub(super) fn cut_off(&mut self, ticket: Ticket, out: &mut BytesMut) -> Option<Remote> {
+        let index = self.position(ticket)?;
+        let place = self.places.get_mut(index)?;
+        let old = std::mem::replace(&mut place.content, Content::Cut);
+        self.in_flight -= 1;
+        self.cut_at(index);
+        self.flush(out);
+        match old {
+            Content::Remote(remote) => Some(remote),
+            Content::Local(_) | Content::Cut => None,
+        }
+    }
+
+    fn cut_at(&mut self, index: usize) {
+        for place in self.places.drain(index..) {
+            match place.content {
+                Content::Remote(_) => self.in_flight -= 1,
+                Content::Local(bytes) => {
+                    self.held = self.held.saturating_sub(bytes.len() + size_of::<Place>());
+                }
+                Content::Cut => {}
+            }
+            self.withheld = false;
+        }
+        if !self.places.is_empty() {
+            self.places.push_back(Place { content: Content::Cut, silent: true });
+        }
+        self.cut = true;
     }
 
     pub(super) fn front_silent(&self) -> bool {
@@ -151,7 +198,7 @@ impl ReplyQueue {
         out: &mut BytesMut,
         write: impl FnOnce(&mut BytesMut),
     ) {
-        if silent {
+        if silent || self.cut {
             return;
         }
         if self.places.is_empty() && !withhold {
@@ -219,10 +266,13 @@ impl ReplyQueue {
 
     /// Removes the newest place: that of a request of which the rest will not come.
     pub(super) fn withdraw(&mut self) {
+        if self.cut {
+            return;
+        }
         match self.places.pop_back().map(|place| place.content) {
             Some(Content::Remote(_)) => self.in_flight -= 1,
             Some(Content::Local(bytes)) => self.uncount(&bytes),
-            None => {}
+            Some(Content::Cut) | None => {}
         }
     }
 
@@ -240,10 +290,16 @@ impl ReplyQueue {
     /// Lets every local reply go that has nothing before it.
     pub(super) fn flush(&mut self, out: &mut BytesMut) {
         while self.places.len() > usize::from(self.withheld)
-            && let Some(Place { content: Content::Local(bytes), .. }) = self.places.front()
+            && let Some(place) = self.places.front()
         {
-            out.extend_from_slice(bytes);
-            self.held = self.held.saturating_sub(bytes.len() + size_of::<Place>());
+            match &place.content {
+                Content::Remote(_) => break,
+                Content::Local(bytes) => {
+                    out.extend_from_slice(bytes);
+                    self.held = self.held.saturating_sub(bytes.len() + size_of::<Place>());
+                }
+                Content::Cut => {}
+            }
             self.places.pop_front();
         }
         if self.places.is_empty() && self.places.capacity() > PLACES_KEPT {
@@ -259,10 +315,8 @@ impl ReplyQueue {
         out: &mut BytesMut,
         write: impl FnOnce(&mut BytesMut),
     ) -> Option<Remote> {
-        let place = self.places.iter_mut().find(|place| match &place.content {
-            Content::Remote(remote) => remote.ticket == ticket,
-            Content::Local(_) => false,
-        })?;
+        let index = self.position(ticket)?;
+        let place = self.places.get_mut(index)?;
         let mut bytes = BytesMut::new();
         let hidden = matches!(
             &place.content,
@@ -277,8 +331,15 @@ impl ReplyQueue {
         self.flush(out);
         match old {
             Content::Remote(remote) => Some(remote),
-            Content::Local(_) => None,
+            Content::Local(_) | Content::Cut => None,
         }
+    }
+
+    fn position(&self, ticket: Ticket) -> Option<usize> {
+        self.places.iter().position(|place| match &place.content {
+            Content::Remote(remote) => remote.ticket == ticket,
+            Content::Local(_) | Content::Cut => false,
+        })
     }
 
     /// The tickets that wait for the server, oldest first.
@@ -287,7 +348,7 @@ impl ReplyQueue {
             .iter()
             .filter_map(|place| match &place.content {
                 Content::Remote(remote) => Some(remote.ticket),
-                Content::Local(_) => None,
+                Content::Local(_) | Content::Cut => None,
             })
             .collect()
     }

@@ -12,6 +12,7 @@ use super::state::{
 };
 use super::transaction::Executed;
 use super::{subscriptions, words};
+use crate::config::OnOutage;
 use crate::policy::Strip;
 use crate::resp::{Protocol, Request, encode};
 use crate::traffic::{Loss, Ticket};
@@ -397,12 +398,15 @@ impl Session {
         loss: Loss,
         out: &mut BytesMut,
     ) -> Option<Completed> {
-        let text = words::loss(loss);
         if self.queue.peek().is_some_and(|front| front.ticket == ticket) {
             self.partial.clear();
             self.begun = false;
         }
-        let remote = self.queue.replace(ticket, out, |out| encode::error(out, text.as_bytes()))?;
+        let remote = if self.ends_with(loss) {
+            self.queue.cut_off(ticket, out)?
+        } else {
+            self.queue.replace(ticket, out, |out| encode::error(out, words::loss(loss)))?
+        };
         self.settle_replays();
         if matches!(remote.expect, Expect::Exec(_) | Expect::Select(_)) {
             self.executing = false;
@@ -418,14 +422,28 @@ impl Session {
     /// The pinned connection is gone with everything on it. Returns whether the session must end,
     /// because state of it was there that cannot be had again.
     pub fn handle_lease_lost(&mut self, loss: Loss, out: &mut BytesMut) -> bool {
-        let fatal =
-            self.lives_on_lease() || (!self.partial.is_empty() && self.flight == Route::Pinned);
+        let close = self.ends_with(loss);
+        let fatal = self.lives_on_lease()
+            || (!self.partial.is_empty() && self.flight == Route::Pinned)
+            || (close && self.watching);
         for ticket in if self.flight == Route::Pinned { self.queue.waiting() } else { Vec::new() } {
             self.handle_loss(ticket, loss, out);
         }
         self.bulky = 0;
         self.handle_lease_gone();
         fatal
+    }
+
+    /// Whether a request that gets no reply for this reason ends the client's connection.
+    pub(super) fn ends_with(&self, loss: Loss) -> bool {
+        self.on_outage == OnOutage::Close && loss.is_outage()
+    }
+
+    /// Whether the client's connection is to be closed, once what is before in line is answered: the
+    /// server cannot be reached, or could not in time.
+    #[must_use]
+    pub const fn is_cut(&self) -> bool {
+        self.queue.is_cut()
     }
 
     /// WAIT and WAITAOF count what their own connection wrote; on a connection where a PING has just

@@ -20,7 +20,7 @@ use super::transacts::Transacts;
 use super::users::Name;
 use super::walking::Walking;
 use crate::command::Spec;
-use crate::config::ClientLimits;
+use crate::config::{ClientLimits, OnOutage};
 use crate::policy::{Policy, Prefix, Stripper};
 use crate::resp::Protocol;
 use crate::traffic::{PoolKey, Ticket};
@@ -82,8 +82,9 @@ pub enum Step {
     /// Send what [`Desk::take_wire`] gives.
     SendWire { route: Route, ticket: Ticket, wire: Wire },
     /// Send what [`Desk::take_wire`] gives, requests of the session's own, and present the same
-    /// request again when a reply has arrived. `skip`: replies before the one that counts.
-    Ask { route: Route, ticket: Ticket, skip: u32 },
+    /// request again when a reply has arrived. `skip`: replies before the one that counts. `retry`:
+    /// it may be executed twice without harm.
+    Ask { route: Route, ticket: Ticket, skip: u32, retry: bool },
     /// Nothing has changed: present the same request again when a reply has arrived.
     Wait,
     /// Nothing has changed: present the same request again at this time, or when
@@ -181,6 +182,7 @@ pub struct Session {
     /// The system's user at the other end of a Unix socket.
     pub(super) uid: Option<u32>,
     pub(super) about: Option<Box<About>>,
+    pub(super) on_outage: OnOutage,
     pub(super) queue: ReplyQueue,
     /// Where everything in flight travels.
     pub(super) flight: Route,
@@ -225,9 +227,9 @@ pub struct Session {
 
 impl Session {
     /// A client that has just connected. `id` is what CLIENT ID answers, `uid` who it is on a Unix
-    /// socket.
+    /// socket, `on_outage` what it sees when the server cannot be reached.
     #[must_use]
-    pub fn new(id: u64, auth: &Auth, uid: Option<u32>) -> Self {
+    pub fn new(id: u64, auth: &Auth, uid: Option<u32>, on_outage: OnOutage) -> Self {
         let (user, authenticated) = auth.enter(uid);
         let key = PoolKey { protocol: Protocol::Resp2, database: 0 };
         Self {
@@ -239,6 +241,7 @@ impl Session {
             user_is_new: false,
             uid,
             about: None,
+            on_outage,
             queue: ReplyQueue::default(),
             flight: Route::Shared(key),
             transaction: None,

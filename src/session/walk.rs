@@ -76,7 +76,7 @@ impl Session {
         match self.enqueue(route, cause, Expect::Page, 0, Class::Other, ctx) {
             Ok(ticket) => {
                 self.walking = Some(Box::new(Walking { walk: Some(walk), ticket, arrived: None }));
-                Step::Ask { route, ticket, skip: 0 }
+                Step::Ask { route, ticket, skip: 0, retry: false }
             }
             Err(step) => {
                 debug_assert!(false, "it was passable before");

@@ -6,7 +6,7 @@
 use bytes::BytesMut;
 
 use crate::resp::encode;
-use crate::traffic::Loss;
+use crate::traffic::{Loss, Outcome};
 
 pub(super) const OK: &str = "OK";
 pub(super) const QUEUED: &str = "QUEUED";
@@ -85,11 +85,14 @@ pub(super) fn too_long(length: u64, limit: u64) -> String {
     )
 }
 
-/// The error for a request that gets no reply from the server.
+/// The error that answers a request without a reply from the server. `LOADING` is the code that drivers
+/// take for a server that will be there soon: those that know it reconnect or repeat, which is right
+/// for a command that was not executed, and for no other.
 pub(super) fn loss(loss: Loss) -> String {
+    let code = if loss.outcome() == Outcome::NotExecuted { "LOADING" } else { "ERR" };
     match loss {
         Loss::Unavailable(why) => format!(
-            "ERR respgate: upstream unavailable ({}); the command was not executed",
+            "{code} respgate: upstream unavailable ({}); the command was not executed",
             why.label()
         ),
         Loss::OutcomeUnknown | Loss::Truncated => {

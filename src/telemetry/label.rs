@@ -169,7 +169,7 @@ labels! {
     /// How an attempt to connect to the server ended.
     ConnectResult as "result" {
         Ok = "ok", Dns = "dns", Tcp = "tcp", Tls = "tls", Auth = "auth", Timeout = "timeout",
-        Protocol = "protocol",
+        Protocol = "protocol", Loading = "loading",
     }
     /// The steps of connecting.
     ConnectPhase as "phase" { Dns = "dns", Tcp = "tcp", Tls = "tls", Auth = "auth", }

@@ -15,7 +15,8 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::Sleep;
 
 use super::dial::Link;
-use super::env::Env;
+use super::ended::Ended;
+use super::env::{Env, PROOF};
 use super::misplaced::{Sign, Suspicion, sign, sign_within};
 use super::pipeline::{Broken, Delivery};
 use super::shared::{Owner, Shared};
@@ -36,29 +37,6 @@ const SLOW_READER_BYTES: usize = 2 * 1024 * 1024;
 const ANSWER_MAX: usize = 16 * 1024;
 const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
 
-/// How the time of one connection ended.
-pub(super) enum Ended {
-    /// It answered everything and this one takes over.
-    Replaced(Box<Link>),
-    /// Nobody used it for `idle_timeout`.
-    Idle,
-    /// The proxy leaves.
-    Closed,
-    /// It died or could not be trusted any more.
-    Lost(UpstreamDisconnect),
-}
-
-impl Ended {
-    const fn reason(&self) -> UpstreamDisconnect {
-        match self {
-            Self::Replaced(_) => UpstreamDisconnect::Rotation,
-            Self::Idle => UpstreamDisconnect::Idle,
-            Self::Closed => UpstreamDisconnect::ClientLeft,
-            Self::Lost(reason) => *reason,
-        }
-    }
-}
-
 struct Driver<'a> {
     shared: &'a Shared,
     env: &'a Rc<Env>,
@@ -75,6 +53,13 @@ struct Driver<'a> {
     last_use: Instant,
     /// A PING of the proxy's own is in line since then.
     probe: Option<Instant>,
+    /// That PING was not answered in time: nothing more is written, and requests that cannot be sent
+    /// again are given up at their own time.
+    silent: bool,
+    /// The server has answered a request.
+    answered: bool,
+    /// It has answered, or the connection has lived for long enough: the server works.
+    proven: bool,
     write_blocked: bool,
     flush_pending: bool,
     last_batch_owners: u32,
@@ -84,8 +69,8 @@ struct Driver<'a> {
     ended: Option<Ended>,
 }
 
-/// Serves the connection until it ends.
-pub(super) async fn drive(shared: &Rc<Shared>, env: &Rc<Env>, link: Link) -> Ended {
+/// Serves the connection until it ends. Returns whether the server has answered a request besides.
+pub(super) async fn drive(shared: &Rc<Shared>, env: &Rc<Env>, link: Link) -> (Ended, bool) {
     let now = clock::now();
     env.metrics.shared(1);
     let mut driver = Driver {
@@ -101,6 +86,9 @@ pub(super) async fn drive(shared: &Rc<Shared>, env: &Rc<Env>, link: Link) -> End
         last_read: now,
         last_use: now,
         probe: None,
+        silent: false,
+        answered: false,
+        proven: false,
         write_blocked: false,
         flush_pending: false,
         last_batch_owners: 0,
@@ -109,12 +97,13 @@ pub(super) async fn drive(shared: &Rc<Shared>, env: &Rc<Env>, link: Link) -> End
         ended: None,
     };
     let ended = driver.serve().await;
+    driver.note_silence(false);
     env.metrics.ended(ended.reason());
     env.metrics.shared(-1);
     if !matches!(ended, Ended::Lost(_)) {
         let _ = tokio::time::timeout(Duration::from_secs(1), driver.link.stream.shutdown()).await;
     }
-    ended
+    (ended, driver.answered)
 }
 
 impl Driver<'_> {
@@ -146,7 +135,7 @@ impl Driver<'_> {
 
     fn may_write(&self) -> bool {
         !self.write_blocked
-            && !due(&self.shared.inner.borrow().pipeline, &self.successor).is_empty()
+            && !due(&self.shared.inner.borrow().pipeline, &self.successor, self.silent).is_empty()
     }
 
     /// Reads whatever is there; ready when there is something to write or the connection has ended.
@@ -265,11 +254,15 @@ impl Driver<'_> {
             }
             mailbox.deliver(delivery.ticket, delivery.bytes, delivery.kind, delivery.done);
         });
+        self.shared.settle_charge(&mut inner);
         drop(inner);
         if internal {
             env.metrics.health_check(true);
         }
         self.probe = None;
+        self.note_silence(false);
+        self.answered = true;
+        self.note_proven();
         if let Some(sign) = seen {
             self.suspicion.note_sign(sign);
             self.ask(now);
@@ -292,6 +285,19 @@ impl Driver<'_> {
         }
     }
 
+    fn note_silence(&mut self, silent: bool) {
+        if std::mem::replace(&mut self.silent, silent) != silent {
+            self.env.note_silence(silent);
+        }
+    }
+
+    fn note_proven(&mut self) {
+        if !std::mem::replace(&mut self.proven, true) {
+            self.shared.inner.borrow_mut().down_since = None;
+            self.env.note_proven();
+        }
+    }
+
     fn lose(&mut self, reason: UpstreamDisconnect) {
         self.ended = Some(Ended::Lost(reason));
     }
@@ -305,7 +311,7 @@ impl Driver<'_> {
         let mut inner = self.shared.inner.borrow_mut();
         let mut wrote = false;
         loop {
-            let bytes = due(&inner.pipeline, &self.successor);
+            let bytes = due(&inner.pipeline, &self.successor, self.silent);
             if bytes.is_empty() {
                 break;
             }
@@ -364,7 +370,12 @@ impl Driver<'_> {
             || self.successor.is_some()
             || self.suspicion.is_waiting();
         let idle_check = pool.health_check_interval.min(pool.idle_timeout).max(BUSY_TICK);
-        self.set_timer(cx, if busy { BUSY_TICK } else { idle_check });
+        let proof = (self.born + PROOF).saturating_duration_since(now);
+        if proof.is_zero() {
+            self.note_proven();
+        }
+        let rest = if self.proven { idle_check } else { idle_check.min(proof) };
+        self.set_timer(cx, if busy { BUSY_TICK } else { rest });
     }
 
     /// Looks after time: late replies, silence, age.
@@ -375,10 +386,12 @@ impl Driver<'_> {
             now.checked_sub(pool.command_timeout).filter(|_| !pool.command_timeout.is_zero())
         {
             let env = self.env;
+            // A slow answer is awaited no longer; a silent server is an outage.
+            let loss = if self.silent { Loss::OutcomeUnknown } else { Loss::TimedOut };
             inner.pipeline.expire(before, |owner, ticket| {
                 env.metrics.timed_out();
                 if let Some(mailbox) = owner {
-                    mailbox.lose(ticket, Loss::TimedOut);
+                    mailbox.lose(ticket, loss);
                 }
             });
         }
@@ -396,12 +409,15 @@ impl Driver<'_> {
         let stalled = busy && silent >= pool.stall_timeout;
         match self.probe {
             Some(since) if now.saturating_duration_since(since) >= pool.connect_timeout => {
+                // What was written and must not be written again is given up at its own time.
+                let owes = inner.pipeline.owes_writes(Option::is_some);
                 drop(inner);
-                tracing::warn!(
-                    code = "UPS-E002",
-                    "upstream connection closed: silent, and a PING was not answered"
-                );
-                return self.lose(UpstreamDisconnect::Timeout);
+                self.note_silence(true);
+                if pool.command_timeout.is_zero() || !owes {
+                    self.env.metrics.health_check(false);
+                    return self.lose(UpstreamDisconnect::Timeout);
+                }
+                return;
             }
             Some(_) => {}
             None if health_due || stalled => {

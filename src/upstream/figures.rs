@@ -49,6 +49,7 @@ impl Figures {
                 }
                 Unavailable::Timeout => ConnectResult::Timeout,
                 Unavailable::Protocol => ConnectResult::Protocol,
+                Unavailable::Loading => ConnectResult::Loading,
                 Unavailable::Connect | Unavailable::Exhausted | Unavailable::Overloaded => {
                     ConnectResult::Tcp
                 }
@@ -77,6 +78,21 @@ impl Figures {
     pub(super) fn error_line(&self, line: &[u8]) {
         let word = line.get(1..).unwrap_or_default().split(|byte| *byte == b' ').next();
         self.0.upstream_errors_total[ErrorCode::of(word.unwrap_or_default())].inc();
+    }
+
+    /// The wait before the next attempt to connect.
+    pub(super) fn backoff(&self, wait: Duration) {
+        self.0.upstream_reconnect_backoff_seconds.set(wait);
+    }
+
+    /// Commands that wait for a shared connection.
+    pub(super) fn waiting(&self, change: i64) {
+        self.0.upstream_queue_depth.add(change);
+    }
+
+    /// A command has waited for a connection.
+    pub(super) fn waited(&self, time: Duration) {
+        self.0.upstream_queue_wait_seconds.observe(time);
     }
 
     pub(super) fn timed_out(&self) {

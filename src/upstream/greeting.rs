@@ -26,8 +26,6 @@ pub struct ServerFacts {
     pub mode: String,
     /// `master`, `replica`.
     pub role: String,
-    /// It does not refuse PING because it reads its data or has lost its primary.
-    pub serving: bool,
     /// The connection's number at the server.
     pub client_id: u64,
     /// The list of modules, ready to be part of a reply in RESP2 …
@@ -43,7 +41,6 @@ impl Default for ServerFacts {
             version: String::new(),
             mode: String::new(),
             role: String::new(),
-            serving: true,
             client_id: 0,
             modules_resp2: b"*0\r\n".to_vec(),
             modules_resp3: b"*0\r\n".to_vec(),
@@ -254,13 +251,15 @@ impl Greeting {
         Ok(())
     }
 
-    /// Any answer is a sign of life, unless it says that we are nobody.
+    /// Any answer proves that the connection works, unless it says that the login is missing, or that
+    /// the server is not ready yet: then commands wait as for one that is down.
     fn judge_ping(&mut self, error: Option<&[u8]>) -> Result<(), DialError> {
         match error {
-            Some(line) if code(line) == "NOAUTH" => Err(login_refused(line)),
+            Some(line) if matches!(code(line), "NOAUTH" | "LOADING" | "MASTERDOWN") => {
+                Err(login_refused(line))
+            }
             Some(line) => {
                 self.manners.ping = code(line) != "NOPERM";
-                self.facts.serving = !matches!(code(line), "LOADING" | "MASTERDOWN");
                 Ok(())
             }
             None => Ok(()),
@@ -307,7 +306,7 @@ fn judge_auth(error: Option<&[u8]>) -> Result<(), DialError> {
 
 fn judge_select(error: Option<&[u8]>) -> Result<(), DialError> {
     let Some(line) = error else { return Ok(()) };
-    if code(line) == "NOAUTH" {
+    if matches!(code(line), "NOAUTH" | "LOADING" | "MASTERDOWN") {
         return Err(login_refused(line));
     }
     let text = format!("the server refuses the database: {}", String::from_utf8_lossy(line));
@@ -330,6 +329,14 @@ fn login_refused(line: &[u8]) -> DialError {
         "NOPERM" => auth(
             "the server's ACL forbids the login itself (NOPERM); \
              allow +auth and +hello for the user of [upstream.auth]",
+        ),
+        "LOADING" => DialError::new(
+            Unavailable::Loading,
+            "the server reads its data after a start (LOADING)",
+        ),
+        "MASTERDOWN" => DialError::new(
+            Unavailable::Loading,
+            "the server is a replica that has lost its primary (MASTERDOWN)",
         ),
         "NOPROTO" => nonsense("the server does not speak this version of RESP (NOPROTO)"),
         "DENIED" => DialError::new(

@@ -17,7 +17,7 @@ use super::shares::Use;
 use super::turn::give_way;
 use crate::base::clock;
 use crate::resp::{ReplyError, ReplyScanner};
-use crate::traffic::{Loss, OpenFailure, PoolKey, Unavailable};
+use crate::traffic::{OpenFailure, PoolKey};
 
 /// Bytes encrypted in one turn, while others wait for theirs.
 const WRITE_BYTES_MAX: usize = 64 * 1024;
@@ -34,6 +34,8 @@ pub struct Lease {
     scanner: ReplyScanner,
     pool: Rc<Pool>,
     outdated: Option<Instant>,
+    /// The server has answered a request on this loan.
+    answered: bool,
     /// What was said on it: the server may not be the primary that is wanted.
     sign: Option<Sign>,
     _permit: Permit,
@@ -52,22 +54,22 @@ impl Lease {
     ///
     /// # Errors
     ///
-    /// When none can be had within `acquire_timeout`.
+    /// When none can be had within `acquire_timeout`, or `outage_wait` while the server cannot be
+    /// reached.
     pub(super) async fn acquire(
         pool: Rc<Pool>,
         key: PoolKey,
         purpose: Use,
     ) -> Result<Self, OpenFailure> {
-        let exhausted = OpenFailure::Loss(Loss::Unavailable(Unavailable::Exhausted));
-        let permit = pool.permit(purpose).await.ok_or(exhausted)?;
-        let link = Some(pool.link(key).await?);
+        let (permit, link) = pool.obtain(key, purpose).await?;
         pool.note_lent();
         Ok(Self {
-            link,
+            link: Some(link),
             out: BytesMut::new(),
             scanner: ReplyScanner::default(),
             pool,
             outdated: None,
+            answered: false,
             sign: None,
             _permit: permit,
         })
@@ -114,13 +116,14 @@ impl Lease {
                 give_way(cx);
                 return Poll::Pending;
             }
-            let count = ready!(Pin::new(&mut link.stream).poll_write(cx, &self.out))
-                .map_err(LeaseError::Io)?;
-            if count == 0 {
-                return Poll::Ready(Err(LeaseError::Closed));
+            match ready!(Pin::new(&mut link.stream).poll_write(cx, &self.out)) {
+                Ok(0) => return Poll::Ready(Err(self.died(LeaseError::Closed))),
+                Ok(count) => {
+                    wrote += count;
+                    self.out.advance(count);
+                }
+                Err(error) => return Poll::Ready(Err(self.died(LeaseError::Io(error)))),
             }
-            wrote += count;
-            self.out.advance(count);
         }
         if self.out.capacity() > crate::base::limits::READ_BYTES * 4 {
             self.out = BytesMut::new();
@@ -140,11 +143,20 @@ impl Lease {
     ) -> Poll<Result<usize, LeaseError>> {
         let Some(link) = &mut self.link else { return Poll::Ready(Err(LeaseError::Closed)) };
         let mut buf = ReadBuf::new(scratch);
-        ready!(Pin::new(&mut link.stream).poll_read(cx, &mut buf)).map_err(LeaseError::Io)?;
-        match buf.filled().len() {
-            0 => Poll::Ready(Err(LeaseError::Closed)),
-            count => Poll::Ready(Ok(count)),
+        let read = ready!(Pin::new(&mut link.stream).poll_read(cx, &mut buf));
+        match (read, buf.filled().len()) {
+            (Err(error), _) => Poll::Ready(Err(self.died(LeaseError::Io(error)))),
+            (Ok(()), 0) => Poll::Ready(Err(self.died(LeaseError::Closed))),
+            (Ok(()), count) => Poll::Ready(Ok(count)),
         }
+    }
+
+    /// The server, or the way to it, has ended the connection.
+    fn died(&mut self, error: LeaseError) -> LeaseError {
+        if let Some(link) = self.link.take() {
+            self.pool.note_death(self.answered, link.born);
+        }
+        error
     }
 
     /// The next piece of a reply at the front of `bytes`: its length, the reply's first byte, and
@@ -155,6 +167,9 @@ impl Lease {
     /// When the bytes are not RESP.
     pub fn next_piece(&mut self, bytes: &[u8]) -> Result<(usize, u8, bool), LeaseError> {
         let advance = self.scanner.advance(bytes).map_err(LeaseError::Framing)?;
+        if !std::mem::replace(&mut self.answered, true) {
+            self.pool.note_answer();
+        }
         if self.scanner.kind() == b'-' {
             self.note_sign(sign(bytes));
         }

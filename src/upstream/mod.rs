@@ -2,9 +2,11 @@
 //!
 //! Owns: [`Upstream`], the one door to all of them. Never knows: sessions, policy, what a request asks.
 
+mod breaker;
 pub mod credentials;
 pub mod dial;
 mod drive;
+mod ended;
 mod env;
 pub mod failure;
 mod figures;
@@ -13,6 +15,7 @@ mod inbox;
 mod lease;
 mod misplaced;
 mod mux;
+mod outage;
 mod pipeline;
 mod pool;
 mod read_ahead;
@@ -29,13 +32,12 @@ use std::sync::Arc;
 
 pub use lease::{Lease, LeaseError};
 pub use reply_to::{Buffers, FAIR_SHARE_BYTES, Item, Mailbox};
-pub use shared::Shared;
+pub use shared::{Request, Shared};
 pub use shares::{Use, most_for_one_use};
 pub use stream::Stream;
 pub use turn::give_way;
 
 use crate::config;
-use crate::resp::Protocol;
 use crate::telemetry::Metrics;
 use crate::traffic::{Facts, Loss, OpenFailure, PoolKey, Unavailable};
 use dial::Dialer;
@@ -109,7 +111,11 @@ impl Upstream {
             return Err(OpenFailure::Loss(Loss::Unavailable(Unavailable::Exhausted)));
         }
         let shared = self.shared(key);
-        let result = shared.open().await;
+        let usual = self.env.settings.pool.acquire_timeout;
+        let result =
+            self.env.bounded(usual, shared.open()).await.unwrap_or_else(|| {
+                Err(OpenFailure::Loss(Loss::Unavailable(self.env.last_failure())))
+            });
         if matches!(result, Err(OpenFailure::Refused(_))) {
             self.shared.borrow_mut().remove(&key);
             shared.close();
@@ -147,6 +153,41 @@ impl Upstream {
         self.pool.retire();
     }
 
+    /// What all buffers may take together.
+    #[must_use]
+    pub fn buffers(&self) -> Rc<Buffers> {
+        Rc::clone(&self.env.buffers)
+    }
+
+    /// Whether the server cannot be reached, as far as is known.
+    #[must_use]
+    pub fn is_out(&self) -> bool {
+        self.env.outage_since().is_some()
+    }
+
+    /// Whether nothing is heard of the server: then a late reply is not a slow one.
+    #[must_use]
+    pub fn is_silent(&self) -> bool {
+        self.env.is_silent()
+    }
+
+    /// How long a command waits for a connection while the server cannot be reached.
+    #[must_use]
+    pub fn outage_wait(&self) -> std::time::Duration {
+        self.env.patience.wait
+    }
+
+    /// What a client sees of an outage.
+    #[must_use]
+    pub fn on_outage(&self) -> config::OnOutage {
+        self.env.patience.on_outage
+    }
+
+    /// A client was closed because the server cannot be reached.
+    pub fn note_client_closed(&self) {
+        self.env.note_client_closed();
+    }
+
     /// Whether the server can be reached.
     #[must_use]
     pub fn is_up(&self) -> bool {
@@ -174,7 +215,7 @@ impl Upstream {
 
     /// Connects before the first client asks.
     pub async fn warm(&self) -> Result<Facts, OpenFailure> {
-        self.open(PoolKey { protocol: Protocol::Resp2, database: 0 }).await
+        self.open(mux::HOME).await
     }
 
     /// Takes leave of the server: every connection ends when it owes nothing any more.

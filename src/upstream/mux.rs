@@ -1,31 +1,35 @@
-//! The life of one shared connection: dial on demand, drive, mend, replace.
+//! The life of one shared connection: dial when it is needed, drive, replace, dial again.
 //!
 //! Owns: the task behind each [`Shared`]. Never knows: policy, sessions, what a request asks.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::dial::Link;
-use super::drive::{Ended, drive};
+use super::drive::drive;
+use super::ended::{Ended, cause};
 use super::env::Env;
-use super::failure::DialError;
+use super::outage::Overdue;
 use super::shared::{Owner, Shared};
-use crate::base::backoff::Backoff;
 use crate::base::clock;
-use crate::traffic::{Facts, Loss, PoolKey, Ticket, Unavailable};
+use crate::resp::Protocol;
+use crate::telemetry::UpstreamDisconnect;
+use crate::traffic::{Facts, Loss, OpenFailure, PoolKey, Ticket, Unavailable};
 
+/// The connection that tells whether the server is there; it is made at the start and kept.
+pub(super) const HOME: PoolKey = PoolKey { protocol: Protocol::Resp2, database: 0 };
 /// How often requests that wait for a connection are looked at.
 const WAIT_TICK: Duration = Duration::from_millis(50);
 
 /// Makes a shared connection and starts its task.
 pub(super) fn spawn(key: PoolKey, env: Rc<Env>) -> Rc<Shared> {
-    let shared = Shared::new(key);
+    let shared = Shared::new(key, key == HOME, Rc::clone(&env));
     tokio::task::spawn_local(run(Rc::clone(&shared), env));
     shared
 }
 
-/// Tells owners of requests that gave up waiting for a connection.
+/// Tells owners of requests that will get no reply.
 fn report_lost(losses: VecDeque<(Owner, Ticket, Loss)>) {
     for (owner, ticket, loss) in losses {
         if let Some(mailbox) = owner {
@@ -36,128 +40,147 @@ fn report_lost(losses: VecDeque<(Owner, Ticket, Loss)>) {
 
 /// The life of one logical shared connection.
 async fn run(shared: Rc<Shared>, env: Rc<Env>) {
-    let mut attempt = 0;
     let mut successor: Option<Link> = None;
     loop {
         let link = match successor.take() {
-            Some(link) => Ok(link),
-            None => {
-                if !demand(&shared).await {
-                    return;
-                }
-                dial(&shared, &env).await
-            }
+            Some(link) => link,
+            None if !demand(&shared).await => return,
+            None => match connect(&shared, &env).await {
+                Some(link) => link,
+                None => continue,
+            },
         };
-        match link {
-            Ok(link) => {
-                attempt = 0;
-                shared.inner.borrow_mut().up(&facts_of(&link));
-                let ended = drive(&shared, &env, link).await;
-                env.note_change();
-                match ended {
-                    Ended::Replaced(link) => successor = Some(*link),
-                    Ended::Closed => {
-                        shared.inner.borrow_mut().facts = None;
-                        return;
-                    }
-                    Ended::Idle => shared.inner.borrow_mut().facts = None,
-                    Ended::Lost(_) => lost(&shared, &env),
-                }
+        up(&shared, &env, &link);
+        let born = link.born;
+        let (ended, answered) = drive(&shared, &env, link).await;
+        env.note_change();
+        match ended {
+            Ended::Replaced(link) => successor = Some(*link),
+            Ended::Closed => {
+                shared.inner.borrow_mut().facts = None;
+                return;
             }
-            Err(error) => {
-                env.note_dial_failure(&error);
-                let refused = error.server_line.is_some();
-                shared.inner.borrow_mut().failed(&error);
-                if refused {
-                    give_up(&shared, None, error.what);
-                    continue;
-                }
-                let retry = &env.settings.retry;
-                let backoff = Backoff {
-                    initial: retry.initial,
-                    multiplier: retry.multiplier,
-                    cap: retry.max,
-                };
-                let delay = backoff.delay(attempt, env.draw());
-                attempt = attempt.saturating_add(1);
-                pause(&shared, &env, delay, error.what).await;
+            Ended::Idle => shared.inner.borrow_mut().facts = None,
+            // It was replaced too slowly; the server is well.
+            Ended::Lost(UpstreamDisconnect::Rotation) => lost(&shared, &env),
+            Ended::Lost(reason) => {
+                env.note_lost(cause(reason), answered, born);
+                env.note_death(answered, born);
+                lost(&shared, &env);
             }
         }
     }
 }
 
+/// A connection is there: what waits is sent on it.
+fn up(shared: &Shared, env: &Env, link: &Link) {
+    let now = clock::now();
+    let mut inner = shared.inner.borrow_mut();
+    inner.up(&facts_of(link));
+    if inner.pipeline.owed() {
+        return;
+    }
+    inner.pipeline.restart(
+        now,
+        |owner| owner.as_ref().is_none_or(|mailbox| mailbox.is_closed()),
+        |time| env.metrics.waited(time),
+    );
+    env.metrics.waiting(shared.replace_depth(0));
+    shared.settle_charge(&mut inner);
+}
+
+/// The connection is gone: what may be sent on the next one waits for it.
 fn lost(shared: &Shared, env: &Env) {
     let mut losses = VecDeque::new();
     let mut inner = shared.inner.borrow_mut();
     inner.facts = None;
+    inner.down_since.get_or_insert_with(clock::now);
     let again =
         inner.pipeline.handle_loss(env.settings.retry.max_retries, |owner, ticket, loss| {
             losses.push_back((owner.clone(), ticket, loss));
         });
+    env.note_waiting(inner.pipeline.len());
+    // A client that has left does not know yet that it waits for nothing.
+    inner.pipeline.owners().flatten().for_each(|mailbox| mailbox.wake());
+    shared.settle_charge(&mut inner);
     drop(inner);
     env.note_retries(again);
     report_lost(losses);
 }
 
-/// Fails what waits: everything, or what has waited since before `before`.
-fn give_up(shared: &Shared, before: Option<Instant>, why: Unavailable) {
+/// Gives up what has waited for too long, or all of it.
+fn give_up(shared: &Shared, env: &Env, overdue: Overdue, why: Unavailable) {
+    let before = match overdue {
+        Overdue::Nothing => return,
+        Overdue::Before(before) => Some(before),
+        Overdue::All => None,
+    };
     let mut losses = VecDeque::new();
-    shared.inner.borrow_mut().pipeline.give_up(before, |owner, ticket| {
+    let mut inner = shared.inner.borrow_mut();
+    inner.pipeline.give_up(before, |owner, ticket| {
         losses.push_back((owner.clone(), ticket, Loss::Unavailable(why)));
     });
+    shared.settle_charge(&mut inner);
+    drop(inner);
+    losses.iter().for_each(|_| env.metrics.waited(env.patience.wait));
     report_lost(losses);
 }
 
-/// Waits until somebody needs the connection. `false`: it will never be needed again.
+/// Waits until something needs the connection. `false`: it will never be needed again.
 async fn demand(shared: &Shared) -> bool {
     std::future::poll_fn(|cx| {
-        let mut inner = shared.inner.borrow_mut();
-        if inner.closing && inner.pipeline.is_empty() {
+        if shared.is_done() {
             return std::task::Poll::Ready(false);
         }
-        if inner.wanted() {
+        if shared.wanted() {
             return std::task::Poll::Ready(true);
         }
-        inner.waker = Some(cx.waker().clone());
+        shared.inner.borrow_mut().waker = Some(cx.waker().clone());
         std::task::Poll::Pending
     })
     .await
 }
 
-/// Dials, while requests that have waited too long are given up.
-async fn dial(shared: &Shared, env: &Rc<Env>) -> Result<Link, DialError> {
-    let dialing = env.dial(shared.key());
-    tokio::pin!(dialing);
+/// Dials until there is a connection, while requests that have waited too long are given up. `None`:
+/// it is not needed any more, or the server does not have the database.
+async fn connect(shared: &Shared, env: &Rc<Env>) -> Option<Link> {
+    // One for all attempts: each may fail at once.
+    let mut looks = tokio::time::interval(WAIT_TICK);
     loop {
-        tokio::select! {
-            link = &mut dialing => return link,
-            () = tokio::time::sleep(WAIT_TICK) => expire(shared, env, Unavailable::Timeout),
+        let dialing = env.dial(shared.key());
+        tokio::pin!(dialing);
+        let result = loop {
+            tokio::select! {
+                link = &mut dialing => break link,
+                _ = looks.tick() => {
+                    let now = clock::now();
+                    let since = shared.inner.borrow().down_since;
+                    give_up(shared, env, env.patience.overdue(since, now), env.last_failure());
+                    note_depth(shared, env);
+                    if !shared.wanted() {
+                        return None;
+                    }
+                }
+            }
+        };
+        let error = match result {
+            Ok(link) => return Some(link),
+            Err(error) => error,
+        };
+        if let Some(line) = error.server_line {
+            let refused = Err(OpenFailure::Refused(line));
+            shared.inner.borrow_mut().answer_openers(&refused);
+            give_up(shared, env, Overdue::All, error.what);
+            return None;
         }
+        shared.inner.borrow_mut().down_since.get_or_insert_with(clock::now);
     }
 }
 
-fn expire(shared: &Shared, env: &Env, why: Unavailable) {
-    if let Some(before) = clock::now().checked_sub(env.settings.pool.acquire_timeout) {
-        give_up(shared, Some(before), why);
-    }
-}
-
-/// Waits before the next attempt; with the breaker open nothing waits along.
-async fn pause(shared: &Shared, env: &Env, delay: Duration, why: Unavailable) {
-    let until = clock::now() + delay;
-    loop {
-        let (open, closing) = shared.standing();
-        if open || closing {
-            give_up(shared, None, why);
-        } else {
-            expire(shared, env, why);
-        }
-        let now = clock::now();
-        if now >= until || closing {
-            return;
-        }
-        tokio::time::sleep(WAIT_TICK.min(until - now)).await;
-    }
+/// How many commands wait for this connection, for the metric.
+fn note_depth(shared: &Shared, env: &Env) {
+    let depth = shared.inner.borrow().pipeline.len();
+    env.metrics.waiting(shared.replace_depth(depth));
 }
 
 fn facts_of(link: &Link) -> Facts {

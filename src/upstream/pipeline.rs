@@ -4,7 +4,7 @@
 //! knows: sockets, clocks, what a request asks.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
 
@@ -32,6 +32,8 @@ struct Entry<W> {
     /// May be executed twice without harm.
     retry: bool,
     attempts: u8,
+    /// It completes the request before it, and is repeated only if that one's outcome is known.
+    companion: bool,
     /// Its owner was told that it takes too long; the late reply goes nowhere.
     abandoned: bool,
     at: Instant,
@@ -144,9 +146,17 @@ impl<W> Pipeline<W> {
             refused: false,
             retry,
             attempts: 0,
+            companion: false,
             abandoned: false,
             at,
         });
+    }
+
+    /// The request put in line last completes the one before it.
+    pub fn note_companion(&mut self) {
+        if let Some(entry) = self.line.back_mut() {
+            entry.companion = true;
+        }
     }
 
     #[must_use]
@@ -316,14 +326,20 @@ impl<W> Pipeline<W> {
         let (written, begun) = (self.written, self.begun);
         let mut start = 0;
         let mut again = 0;
+        // Whether the outcome of the request before is unknown.
+        let mut doubtful = false;
         for (index, mut entry) in line.into_iter().enumerate() {
             let end = start + entry.len;
             let sent = end <= written;
             let started = begun && index == 0;
+            let again_allowed =
+                entry.retry && entry.attempts < retries && !(entry.companion && doubtful);
+            doubtful = true;
             if !entry.abandoned {
                 if started {
                     report(&entry.owner, entry.ticket, Loss::Truncated);
-                } else if !sent || (entry.retry && entry.attempts < retries) {
+                } else if !sent || again_allowed {
+                    doubtful = false;
                     entry.attempts += u8::from(sent);
                     entry.skipped = 0;
                     entry.refused = false;
@@ -342,6 +358,43 @@ impl<W> Pipeline<W> {
         self.reason.clear();
         self.scanner = ReplyScanner::default();
         again
+    }
+
+    /// A connection is there again, on which nothing is written yet. Requests whose owner is gone are
+    /// forgotten; the others wait for their replies from now on. `waited` gets each one's wait.
+    pub fn restart(
+        &mut self,
+        now: Instant,
+        is_gone: impl Fn(&W) -> bool,
+        mut waited: impl FnMut(Duration),
+    ) {
+        debug_assert_eq!(self.written, 0, "only on a new connection");
+        let gone = self.line.iter().any(|entry| is_gone(&entry.owner));
+        let old = if gone { std::mem::take(&mut self.bytes) } else { BytesMut::new() };
+        let (mut start, bytes) = (0, &mut self.bytes);
+        self.line.retain_mut(|entry| {
+            let end = start + entry.len;
+            let keep = !is_gone(&entry.owner);
+            if keep {
+                waited(now.saturating_duration_since(entry.at));
+                entry.at = now;
+            }
+            if keep && gone {
+                bytes.extend_from_slice(old.get(start..end).unwrap_or_default());
+            }
+            start = end;
+            keep
+        });
+    }
+
+    /// Whether a request is written that must not be written again, and whose owner, as `counts` says,
+    /// still waits for it.
+    pub fn owes_writes(&self, counts: impl Fn(&W) -> bool) -> bool {
+        let mut end = 0;
+        self.line.iter().any(|entry| {
+            end += entry.len;
+            end <= self.written && !entry.retry && !entry.abandoned && counts(&entry.owner)
+        })
     }
 
     /// Gives up everything put in line before `before` while there is no connection.

@@ -18,7 +18,7 @@ use super::misplaced::{Question, Sign, Verdict};
 use super::shares::{Shares, Use};
 use crate::base::clock;
 use crate::resp::Protocol;
-use crate::traffic::{Loss, OpenFailure, PoolKey};
+use crate::traffic::{Loss, OpenFailure, PoolKey, Unavailable};
 
 /// Between two questions whether the server is the right one.
 const DOUBT_PAUSE: Duration = Duration::from_secs(1);
@@ -94,7 +94,7 @@ impl Pool {
     }
 
     /// The right to one more connection for this use, once it has room among `max_connections`.
-    pub(super) async fn permit(self: &Rc<Self>, purpose: Use) -> Option<Permit> {
+    async fn permit(self: &Rc<Self>, purpose: Use) -> Option<Permit> {
         if self.shares.borrow_mut().take(purpose) {
             return Some(Permit { pool: Rc::clone(self), purpose });
         }
@@ -102,8 +102,7 @@ impl Pool {
         let number = self.shares.borrow_mut().wait(purpose);
         self.waiting.borrow_mut().insert(number, sender);
         let _place = Place { pool: self, purpose, number };
-        let wait = self.env.settings.pool.acquire_timeout;
-        tokio::time::timeout(wait, receiver).await.ok()?.ok()
+        receiver.await.ok()
     }
 
     /// Whether a connection for this use could be had without waiting for others.
@@ -128,17 +127,68 @@ impl Pool {
         }
     }
 
-    /// An idle connection or a new one.
-    pub(super) async fn link(&self, key: PoolKey) -> Result<Link, OpenFailure> {
-        self.last_key.set(key);
-        if let Some(link) = self.take_idle(key) {
-            return Ok(link);
+    /// The right to one more connection, and the connection.
+    ///
+    /// # Errors
+    ///
+    /// When both together take longer than `acquire_timeout`; while the server cannot be reached,
+    /// `outage_wait`.
+    pub(super) async fn obtain(
+        self: &Rc<Self>,
+        key: PoolKey,
+        purpose: Use,
+    ) -> Result<(Permit, Link), OpenFailure> {
+        let usual = self.env.settings.pool.acquire_timeout;
+        match self.env.bounded(usual, self.permit_and_link(key, purpose)).await {
+            Some(result) => result,
+            None => Err(OpenFailure::Loss(Loss::Unavailable(self.lack(purpose)))),
         }
-        self.env.dial(key).await.map_err(|error| {
-            self.env.note_dial_failure(&error);
-            let loss = Loss::Unavailable(error.what);
-            error.server_line.map_or(OpenFailure::Loss(loss), OpenFailure::Refused)
-        })
+    }
+
+    /// An idle connection or a new one, once there are fewer than `max_connections`.
+    async fn permit_and_link(
+        self: &Rc<Self>,
+        key: PoolKey,
+        purpose: Use,
+    ) -> Result<(Permit, Link), OpenFailure> {
+        self.last_key.set(key);
+        loop {
+            let Some(permit) = self.permit(purpose).await else {
+                return Err(OpenFailure::Loss(Loss::Unavailable(Unavailable::Exhausted)));
+            };
+            if let Some(link) = self.take_idle(key) {
+                return Ok((permit, link));
+            }
+            match self.env.dial(key).await {
+                Ok(link) => return Ok((permit, link)),
+                Err(error) => {
+                    if let Some(line) = error.server_line {
+                        return Err(OpenFailure::Refused(line));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Why no connection could be had in time.
+    fn lack(&self, purpose: Use) -> Unavailable {
+        if self.env.outage_since().is_some() {
+            self.env.last_failure()
+        } else if !self.has_room_for(purpose) {
+            Unavailable::Exhausted
+        } else {
+            Unavailable::Timeout
+        }
+    }
+
+    /// A connection on loan has answered.
+    pub(super) fn note_answer(&self) {
+        self.env.note_proven();
+    }
+
+    /// The server, or the way to it, has ended a connection on loan.
+    pub(super) fn note_death(&self, answered: bool, born: Instant) {
+        self.env.note_death(answered, born);
     }
 
     pub(super) fn note_lent(&self) {
@@ -242,7 +292,9 @@ impl Pool {
             self.check_idle().await;
             let key = self.last_key.get();
             let idle = self.spares(key);
-            if idle < settings.min_idle && self.has_room() {
+            if idle < settings.min_idle && !self.env.may_dial() {
+                (pause, failed) = (Duration::from_secs(1).min(period), true);
+            } else if idle < settings.min_idle && self.has_room() {
                 match self.env.dial(key).await {
                     Ok(link) => {
                         self.put(link);

@@ -54,6 +54,11 @@ impl Buffers {
         self.used.get()
     }
 
+    #[must_use]
+    pub fn cap(&self) -> usize {
+        self.cap.get()
+    }
+
     pub fn set_cap(&self, cap: usize) {
         self.cap.set(cap);
     }
@@ -250,6 +255,12 @@ impl Mailbox {
         if let Some(waker) = self.inner.borrow_mut().waker.take() {
             waker.wake();
         }
+    }
+
+    /// Whether nobody will read this any more.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.inner.borrow().closed
     }
 
     /// Nobody will read this any more.

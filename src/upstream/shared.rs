@@ -10,17 +10,17 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use super::failure::DialError;
+use super::env::Env;
 use super::pipeline::Pipeline;
-use super::reply_to::Mailbox;
+use super::reply_to::{FAIR_SHARE_BYTES, Mailbox};
 use crate::traffic::{Facts, Loss, OpenFailure, PoolKey, Ticket, Unavailable};
 
 /// Bytes of requests that wait for one shared connection at most.
 const QUEUE_BYTES_MAX: usize = 64 << 20;
 /// Requests that wait for one shared connection at most.
 const QUEUE_LEN_MAX: usize = 1 << 20;
-/// After this many failed attempts in a row, new requests fail at once instead of waiting.
-const BREAKER_FAILURES: u32 = 3;
+/// Changes of the queue's bytes below this are not worth an entry in the account.
+const CHARGE_STEP_BYTES: usize = 16 * 1024;
 /// What a dead or living shared connection has in line; the owner is `None` for the proxy's own PING.
 pub(super) type Owner = Option<Rc<Mailbox>>;
 
@@ -30,9 +30,11 @@ pub(super) struct Inner {
     /// The task that drives the connection.
     pub waker: Option<Waker>,
     pub facts: Option<Facts>,
+    /// Since when there is no connection, or none that has proven itself; `None` before the first.
+    pub down_since: Option<Instant>,
     openers: Vec<oneshot::Sender<Result<Facts, OpenFailure>>>,
-    failures: u32,
-    last_failure: Unavailable,
+    /// Bytes of the pipeline that the memory budget knows of.
+    charged: usize,
     /// Sessions that put something in line since the last write.
     pub batch_owners: u32,
     last_owner: usize,
@@ -45,23 +47,47 @@ pub(super) struct Inner {
 #[derive(Debug)]
 pub struct Shared {
     key: PoolKey,
+    /// It is dialed again whenever it is lost, although nothing waits for it.
+    keep: bool,
     aside: Cell<bool>,
+    /// Commands that wait for a connection, as the metric has it.
+    depth: Cell<usize>,
+    env: Rc<Env>,
     pub(super) inner: RefCell<Inner>,
 }
 
+/// One request for a shared connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    pub ticket: Ticket,
+    pub bytes: &'a [u8],
+    /// Replies that come before the one that counts.
+    pub skip: u32,
+    /// May be executed twice without harm.
+    pub retry: bool,
+    /// It completes the request sent just before, and is repeated only together with it.
+    pub companion: bool,
+    /// Bytes that its session has on their way, this request among them.
+    pub share: usize,
+    pub at: Instant,
+}
+
 impl Shared {
-    /// Nothing is dialed before somebody asks.
-    pub(super) fn new(key: PoolKey) -> Rc<Self> {
+    /// With `keep` it is dialed at once and whenever it is lost, else when a request needs it.
+    pub(super) fn new(key: PoolKey, keep: bool, env: Rc<Env>) -> Rc<Self> {
         Rc::new(Self {
             key,
+            keep,
             aside: Cell::new(false),
+            depth: Cell::new(0),
+            env,
             inner: RefCell::new(Inner {
                 pipeline: Pipeline::default(),
                 waker: None,
                 facts: None,
+                down_since: None,
                 openers: Vec::new(),
-                failures: 0,
-                last_failure: Unavailable::Connect,
+                charged: 0,
                 batch_owners: 0,
                 last_owner: 0,
                 retire: false,
@@ -86,35 +112,58 @@ impl Shared {
         self.aside.set(aside);
     }
 
-    /// Puts a request in line; `skip` replies come before the one that counts.
+    /// Puts a request in line. Without a connection it waits for one.
     ///
     /// # Errors
     ///
     /// When it cannot be expected to be sent in time; nothing was queued.
-    pub fn send(
-        &self,
-        owner: &Rc<Mailbox>,
-        ticket: Ticket,
-        request: &[u8],
-        skip: u32,
-        retry: bool,
-        at: Instant,
-    ) -> Result<(), Unavailable> {
+    pub fn send(&self, owner: &Rc<Mailbox>, request: Request<'_>) -> Result<(), Unavailable> {
         let mut inner = self.inner.borrow_mut();
-        if inner.failures >= BREAKER_FAILURES {
-            return Err(inner.last_failure);
+        if inner.facts.is_none() {
+            if self.env.patience.refuses(inner.down_since, request.at) {
+                return Err(self.env.last_failure());
+            }
+            self.env.note_waiting(1);
         }
-        if inner.pipeline.held_bytes() > QUEUE_BYTES_MAX || inner.pipeline.len() > QUEUE_LEN_MAX {
+        let held = inner.pipeline.held_bytes();
+        if held > QUEUE_BYTES_MAX || inner.pipeline.len() > QUEUE_LEN_MAX {
             return Err(Unavailable::Overloaded);
+        }
+        let after = held + request.bytes.len();
+        if after >= inner.charged + CHARGE_STEP_BYTES {
+            let within = self.env.buffers.adjust(inner.charged, after);
+            inner.charged = after;
+            if !within && (request.share > FAIR_SHARE_BYTES || after > self.env.buffers.cap() / 2) {
+                return Err(Unavailable::Overloaded);
+            }
         }
         let address = Rc::as_ptr(owner).addr();
         if inner.last_owner != address || inner.batch_owners == 0 {
             inner.last_owner = address;
             inner.batch_owners += 1;
         }
-        inner.pipeline.push(Some(Rc::clone(owner)), ticket, request, skip, retry, at);
+        let Request { ticket, bytes, skip, retry, companion, at, .. } = request;
+        inner.pipeline.push(Some(Rc::clone(owner)), ticket, bytes, skip, retry, at);
+        if companion {
+            inner.pipeline.note_companion();
+        }
         inner.wake();
         Ok(())
+    }
+
+    /// The memory budget gets to know how much is still in line.
+    pub(super) fn settle_charge(&self, inner: &mut Inner) {
+        let held = inner.pipeline.held_bytes();
+        if inner.charged >= held + CHARGE_STEP_BYTES || (held == 0 && inner.charged > 0) {
+            self.env.buffers.adjust(inner.charged, held);
+            inner.charged = held;
+        }
+    }
+
+    /// So many commands wait for a connection: the change.
+    pub(super) fn replace_depth(&self, depth: usize) -> i64 {
+        let before = self.depth.replace(depth);
+        i64::try_from(depth).unwrap_or(i64::MAX) - i64::try_from(before).unwrap_or(i64::MAX)
     }
 
     /// What the server said of itself, if the connection is up.
@@ -123,21 +172,19 @@ impl Shared {
         self.inner.borrow().facts.clone()
     }
 
-    /// Waits until the connection is up.
+    /// Waits until the connection is up, however long that takes.
     ///
     /// # Errors
     ///
-    /// The reason of the first attempt that fails.
-    pub async fn open(&self) -> Result<Facts, OpenFailure> {
+    /// When the server refuses the database.
+    pub(super) async fn open(&self) -> Result<Facts, OpenFailure> {
         let receiver = {
             let mut inner = self.inner.borrow_mut();
             if let Some(facts) = &inner.facts {
                 return Ok(facts.clone());
             }
-            if inner.failures >= BREAKER_FAILURES {
-                return Err(OpenFailure::Loss(Loss::Unavailable(inner.last_failure)));
-            }
             let (sender, receiver) = oneshot::channel();
+            inner.openers.retain(|opener| !opener.is_closed());
             inner.openers.push(sender);
             inner.wake();
             receiver
@@ -160,21 +207,28 @@ impl Shared {
         inner.wake();
     }
 
-    /// Whether new requests fail at once, and whether the connection is to end.
-    pub(super) fn standing(&self) -> (bool, bool) {
+    /// Whether a connection is to be made: something waits for one, or one is always to be there.
+    pub(super) fn wanted(&self) -> bool {
+        let mut inner = self.inner.borrow_mut();
+        inner.openers.retain(|opener| !opener.is_closed());
+        !inner.pipeline.is_empty() || (!inner.closing && (self.keep || !inner.openers.is_empty()))
+    }
+
+    /// Whether it is to end and owes nothing.
+    pub(super) fn is_done(&self) -> bool {
         let inner = self.inner.borrow();
-        (inner.is_open(), inner.closing)
+        inner.closing && inner.pipeline.is_empty()
     }
 
     #[must_use]
     pub fn is_up(&self) -> bool {
         self.inner.borrow().facts.is_some()
     }
+}
 
-    /// Requests in line.
-    #[must_use]
-    pub fn in_line(&self) -> usize {
-        self.inner.borrow().pipeline.len()
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.env.buffers.adjust(self.inner.get_mut().charged, 0);
     }
 }
 
@@ -185,40 +239,15 @@ impl Inner {
         }
     }
 
-    pub(super) fn wanted(&self) -> bool {
-        !self.pipeline.is_empty() || !self.openers.is_empty() || self.failures > 0
-    }
-
     pub(super) fn up(&mut self, facts: &Facts) {
         self.facts = Some(facts.clone());
-        self.failures = 0;
         self.retire = false;
-        for opener in self.openers.drain(..) {
-            let _ = opener.send(Ok(facts.clone()));
-        }
+        self.answer_openers(&Ok(facts.clone()));
     }
 
-    pub(super) fn failed(&mut self, error: &DialError) {
-        self.facts = None;
-        self.failures = self.failures.saturating_add(1);
-        self.last_failure = error.what;
-        let failure = match &error.server_line {
-            Some(line) => {
-                // The server is well; it is this database that it does not have.
-                self.failures = 0;
-                OpenFailure::Refused(line.clone())
-            }
-            None => OpenFailure::Loss(Loss::Unavailable(error.what)),
-        };
+    pub(super) fn answer_openers(&mut self, result: &Result<Facts, OpenFailure>) {
         for opener in self.openers.drain(..) {
-            let _ = opener.send(Err(failure.clone()));
+            let _ = opener.send(result.clone());
         }
-    }
-}
-
-impl Inner {
-    /// Whether new requests fail at once.
-    pub(super) const fn is_open(&self) -> bool {
-        self.failures >= BREAKER_FAILURES
     }
 }

@@ -68,6 +68,8 @@ fn the_smallest_file_means_the_defaults() {
             policy: None,
         }],
         upstream: Upstream {
+            on_outage: OnOutage::Close,
+            outage_wait: OUTAGE_WAIT,
             address: HostPort { host: "redis.example.com".to_owned(), port: 6380 },
             tls: Some(Tls {
                 client: Some(ClientCertificate { cert: "tls.crt".into(), key: "tls.key".into() }),

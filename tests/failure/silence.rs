@@ -94,15 +94,19 @@ fn a_blocking_command_may_take_its_time() {
 fn a_connection_that_stays_silent_is_closed() {
     let server = FakeServer::start();
     server.order("SET stuck", Order::Never, 1);
-    let proxy = before(&server, "stall_timeout = \"150ms\"\nconnect_timeout = \"150ms\"", "");
+    let pool =
+        "stall_timeout = \"150ms\"\nconnect_timeout = \"150ms\"\ncommand_timeout = \"600ms\"";
+    let proxy = before(&server, pool, "");
     let mut client = proxy.client();
     let start = now();
     assert_eq!(client.ask_text(&["SET", "stuck", "1"]), UNKNOWN);
     let taken = now() - start;
-    assert!(taken >= Duration::from_millis(280), "not before the PING had its time: {taken:?}");
+    assert!(taken >= Duration::from_millis(580), "not before command_timeout: {taken:?}");
     assert_eq!(client.ask(&["ECHO", "a"]), b"$1\r\na\r\n");
     assert_eq!(server.count("SET stuck"), 1);
     assert!(server.count("PING") >= 1);
+    let connection = server.connection_of("SET stuck");
+    wait_until("the connection goes", || server.is_closed(connection));
 }
 
 #[test]

@@ -12,7 +12,8 @@ use super::support::real_server::wait_until;
 use super::{before, line};
 
 fn is_unavailable(line: &str) -> bool {
-    line.starts_with("-ERR respgate: upstream unavailable (")
+    let code = if line.contains("(exhausted)") { "-ERR" } else { "-LOADING" };
+    line.starts_with(&format!("{code} respgate: upstream unavailable ("))
         && line.ends_with("; the command was not executed")
 }
 

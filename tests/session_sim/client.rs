@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 
 use bytes::BytesMut;
+use respgate::config::OnOutage;
 use respgate::resp::ReplyScanner;
 use respgate::session::{Auth, Cause, Route, Session};
 use respgate::traffic::{PoolKey, Ticket};
@@ -57,14 +58,16 @@ pub struct Client {
     /// It said QUIT.
     pub leaving: bool,
     pub closed: bool,
+    /// The server cannot be reached: the connection is closed in the place of this request.
+    pub cut: Option<usize>,
     /// The last of its requests that the server executed.
     pub last_executed: Option<usize>,
 }
 
 impl Client {
-    pub fn new(id: u64, auth: &Auth) -> Self {
+    pub fn new(id: u64, auth: &Auth, on_outage: OnOutage) -> Self {
         Self {
-            session: Session::new(id, auth, None),
+            session: Session::new(id, auth, None, on_outage),
             reference: Reference::new(id),
             pending: VecDeque::new(),
             waiting: Waiting::No,
@@ -73,6 +76,7 @@ impl Client {
             out: BytesMut::new(),
             leaving: false,
             closed: false,
+            cut: None,
             last_executed: None,
         }
     }
@@ -87,6 +91,20 @@ impl Client {
             self.waiting = Waiting::No;
         }
         self.flying.remove(at).expect("it flies")
+    }
+
+    /// Whether a reply to `ticket` is for the client.
+    pub fn flies(&self, ticket: Ticket) -> bool {
+        self.flying.iter().any(|flying| flying.ticket == ticket)
+    }
+
+    /// Nothing of request `number`, nor of any behind it, will be answered.
+    pub fn cut(&mut self, number: usize) {
+        self.flying.retain(|flying| flying.number < number && flying.number != OWN);
+        self.pending.clear();
+        self.waiting = Waiting::No;
+        self.leaving = true;
+        self.cut = Some(number);
     }
 
     pub fn flies_pinned(&self) -> bool {

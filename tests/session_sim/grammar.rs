@@ -5,6 +5,7 @@
 
 use std::time::Instant;
 
+use respgate::config::OnOutage;
 use respgate::traffic::{Loss, Unavailable};
 
 use super::choices::Choices;
@@ -183,8 +184,8 @@ impl Grammar {
             5 if shared > 0 => world.deliver_shared(choices.below(shared), piece(choices)),
             6 => world.deliver_pinned(client, piece(choices)),
             7 => {
-                let deny = (self.faults && choices.chance(15))
-                    .then_some(Loss::Unavailable(Unavailable::Exhausted));
+                let why = *choices.pick(&[Unavailable::Exhausted, Unavailable::Connect]);
+                let deny = (self.faults && choices.chance(15)).then_some(Loss::Unavailable(why));
                 world.grant(client, deny);
                 world.open(client, deny);
                 self.outside(world, choices, client);
@@ -246,6 +247,7 @@ pub fn run(
     let shape = Shape {
         clients: choices.below(3) + 1,
         dedicated: choices.chance(15),
+        on_outage: *choices.pick(&[OnOutage::Close, OnOutage::Error]),
         max_in_flight: *choices.pick(&[1024, 1024, 1, 4]),
         large_bytes: *choices.pick(&[1 << 16, 1 << 16, 60]),
         prefix: if choices.chance(33) { "app:" } else { "" },

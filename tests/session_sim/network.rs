@@ -3,6 +3,7 @@
 //!
 //! Owns: execution, delivery, losses. Never knows: how a client decides.
 
+use respgate::config::OnOutage;
 use respgate::session::Route;
 use respgate::traffic::Loss;
 
@@ -126,6 +127,7 @@ impl World {
             }
             let client = &mut self.clients[entry.client];
             if !entry.abandoned && !client.closed {
+                let flies = client.flies(entry.ticket);
                 let done = client.session.handle_reply(
                     entry.ticket,
                     &piece,
@@ -133,7 +135,7 @@ impl World {
                     advance.done,
                     &mut client.out,
                 );
-                assert_eq!(done.is_some(), advance.done, "a reply is whole when it is");
+                assert_eq!(done.is_some(), advance.done && flies, "a reply is whole when it is");
                 if announced.is_some_and(|length| length >= self.shape.large_bytes) {
                     client.session.note_large_reply();
                 }
@@ -201,15 +203,23 @@ impl World {
             || client.flying.iter().any(|f| {
                 f.route == Route::Pinned && (f.name.ends_with("subscribe") || f.name == "client")
             })
-            || client.reference.model.connections[0].subscribed();
+            || client.reference.model.connections[0].subscribed()
+            || (self.shape.on_outage == OnOutage::Close
+                && loss.is_outage()
+                && !connection.watched.is_empty());
         assert!(!begun || lease.begun, "a reply has begun and none did");
         client.check();
         let fatal = client.session.handle_lease_lost(loss, &mut client.out);
         if client.waiting == Waiting::Reply {
             client.waiting = Waiting::No;
         }
+        if client.session.is_cut() && !begun && !fatal {
+            let number = client.flying.front().map_or(OWN, |flying| flying.number);
+            client.cut(number);
+            return self.hang_up(lease.connection);
+        }
         if fatal || begun {
-            assert!(reason, "sent away without need");
+            assert!(client.session.is_cut() || reason, "sent away without need");
             self.hang_up(lease.connection);
             return self.close(at);
         }
@@ -248,7 +258,15 @@ impl World {
             if begun {
                 client.reference.receive(&client.out.split());
             }
+            if !client.flies(entry.ticket) {
+                assert!(client.cut.is_some(), "nobody waits for a reply");
+                continue;
+            }
             client.session.handle_loss(entry.ticket, loss, &mut client.out).expect("it waits");
+            if client.session.is_cut() && !begun {
+                client.cut(entry.number);
+                continue;
+            }
             let flying = client.land(Some(entry.ticket));
             client.reference.lose(flying.number, &line_of(loss));
             if begun {
@@ -263,6 +281,10 @@ impl World {
         for (index, entry) in shared.line.iter_mut().enumerate().take(count) {
             let client = &mut self.clients[entry.client];
             if entry.abandoned || (index == 0 && shared.begun) || client.closed {
+                continue;
+            }
+            if !client.flies(entry.ticket) {
+                assert!(client.cut.is_some(), "nobody waits for a reply");
                 continue;
             }
             entry.abandoned = true;

@@ -314,6 +314,18 @@ impl Reference {
         panic!("not a message for this client: {:?}", show(frame));
     }
 
+    /// The number that the next request will have.
+    pub fn next_number(&self) -> usize {
+        self.next + self.asked.len()
+    }
+
+    /// The connection is closed in the place of request `number`: everything before is answered.
+    pub fn finish_before(&self, number: usize) {
+        assert!(self.received.is_empty(), "half a reply: {:?}", show(&self.received));
+        let missing = self.replies.front().filter(|(of, _)| *of < number);
+        assert!(missing.is_none(), "closed before a reply that was due: {missing:?}");
+    }
+
     /// The client has received everything.
     pub fn finish(&self) {
         assert!(self.received.is_empty(), "half a reply: {:?}", show(&self.received));

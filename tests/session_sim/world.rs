@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use respgate::config::{ClientLimits, KeyMode, KeyRules, Rules, ScriptMode, ScriptRules};
+use respgate::config::{ClientLimits, KeyMode, KeyRules, OnOutage, Rules, ScriptMode, ScriptRules};
 use respgate::policy::{Policy, compile};
 use respgate::resp::RequestBuf;
 use respgate::session::{Auth, Context, Desk, Gates, LeaseNeed, Route, Scripts, Step, Transacts};
@@ -31,6 +31,7 @@ pub struct Sent {
 pub struct Shape {
     pub clients: usize,
     pub dedicated: bool,
+    pub on_outage: OnOutage,
     pub max_in_flight: usize,
     pub large_bytes: u64,
     /// What stands before every name at the server, and no client sees; it may be nothing.
@@ -71,7 +72,9 @@ impl World {
         transacts.note(true);
         Self {
             model: Model::default(),
-            clients: (0..shape.clients).map(|at| Client::new(at as u64 + 100, &auth)).collect(),
+            clients: (0..shape.clients)
+                .map(|at| Client::new(at as u64 + 100, &auth, shape.on_outage))
+                .collect(),
             shared: Vec::new(),
             inboxes: Vec::new(),
             idle: Vec::new(),
@@ -152,7 +155,7 @@ impl World {
                 client.waiting = Waiting::Reply;
                 return;
             }
-            Step::Ask { route, ticket, skip } => {
+            Step::Ask { route, ticket, skip, .. } => {
                 assert_eq!((route, skip), (Route::Pinned, 0), "MULTI is not to be asked for");
                 return self.ask(at, ticket);
             }
@@ -251,6 +254,9 @@ impl World {
                 let loss = Loss::Unavailable(Unavailable::Overloaded);
                 let client = &mut self.clients[at];
                 client.session.handle_loss(ticket, loss, &mut client.out).expect("it waits");
+                if client.session.is_cut() {
+                    return client.cut(number);
+                }
                 let flying = client.land(Some(ticket));
                 client.reference.lose(flying.number, &line_of(loss));
             }
@@ -297,6 +303,7 @@ impl World {
         let client = &mut self.clients[at];
         client.waiting = Waiting::No;
         let words = client.pending.pop_front().unwrap();
+        let number = client.reference.next_number();
         let (result, fate) = match denied {
             _ if missing => (
                 Err(OpenFailure::Refused(b"ERR DB index is out of range".to_vec())),
@@ -306,6 +313,9 @@ impl World {
             None => (Ok(facts()), Fate::Executed),
         };
         client.session.handle_opened(result, &mut client.out);
+        if client.session.is_cut() {
+            return client.cut(number);
+        }
         client.reference.ask(&words, fate);
     }
 
@@ -319,6 +329,9 @@ impl World {
             let client = &mut self.clients[at];
             let words = client.pending.pop_front().unwrap();
             client.session.handle_unavailable(loss, &mut client.out);
+            if client.session.is_cut() {
+                return client.cut(client.reference.next_number());
+            }
             client.reference.ask(&words, Fate::Refused(line_of(loss)));
             return;
         }
@@ -436,6 +449,15 @@ impl World {
     /// What must hold after every step.
     pub fn check(&mut self) {
         self.clients.iter_mut().for_each(Client::check);
+        for at in 0..self.clients.len() {
+            let client = &self.clients[at];
+            if let Some(number) = client.cut.filter(|_| client.session.is_settled()) {
+                if !client.closed {
+                    client.reference.finish_before(number);
+                }
+                self.close(at);
+            }
+        }
         let prefix = self.shape.prefix.as_bytes();
         let names = self.model.names();
         names
@@ -456,7 +478,10 @@ fn before(prefix: &str) -> Policy {
 /// What a client hears when its request gets no reply.
 pub fn line_of(loss: Loss) -> String {
     match loss {
-        Loss::Unavailable(why) => format!("ERR respgate: upstream unavailable ({}); the command was not executed", why.label()),
+        Loss::Unavailable(why) => {
+            let code = if why == Unavailable::Exhausted { "ERR" } else { "LOADING" };
+            format!("{code} respgate: upstream unavailable ({}); the command was not executed", why.label())
+        }
         Loss::OutcomeUnknown | Loss::Truncated => "ERR respgate: upstream connection lost, outcome unknown; the command may have been executed".to_owned(),
         Loss::TimedOut => "ERR respgate: no reply within upstream.pool.command_timeout; the command may still run".to_owned(),
         Loss::MultiRefused => panic!("no MULTI is refused"),

@@ -45,6 +45,8 @@ pub struct Seen {
 struct Stage {
     listening: bool,
     mute: bool,
+    /// What PING is answered within a greeting.
+    greeting: Option<Vec<u8>>,
     ended: bool,
     seen: Vec<Seen>,
     /// For requests that begin so, for so many of them.
@@ -132,6 +134,11 @@ impl FakeServer {
     /// Accepts connections and never says a word on them.
     pub fn be_mute(&self, mute: bool) {
         self.stage().mute = mute;
+    }
+
+    /// Answers the PING of a greeting with this.
+    pub fn greet_with(&self, bytes: Option<Vec<u8>>) {
+        self.stage().greeting = bytes;
     }
 
     /// Closes everything and accepts nothing more.
@@ -309,6 +316,12 @@ impl Service {
             || (line == "PING" && self.received == 0);
         let bytes = self.execute(words);
         let mut answer = Answer { bytes, ready: Ready::Now, close: false };
+        if greeting
+            && line == "PING"
+            && let Some(bytes) = &self.stage.lock().unwrap().greeting
+        {
+            answer.bytes.clone_from(bytes);
+        }
         if !greeting {
             self.received += used;
             let mut stage = self.stage.lock().unwrap();

@@ -8,11 +8,12 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use super::{Driver, Ended};
+use super::Driver;
 use crate::base::clock;
 use crate::telemetry::UpstreamDisconnect;
 use crate::traffic::{PoolKey, Ticket};
 use crate::upstream::dial::Link;
+use crate::upstream::ended::Ended;
 use crate::upstream::env::Env;
 use crate::upstream::failure::DialError;
 use crate::upstream::misplaced::{Question, Verdict, is_primary};
@@ -34,10 +35,15 @@ pub(super) enum Successor {
     Failed(Instant),
 }
 
-/// What this connection writes next: with a successor at hand no new request, but the rest of one
-/// that the server has in part.
-pub(super) fn due<'a>(pipeline: &'a Pipeline<Owner>, successor: &Option<Successor>) -> &'a [u8] {
+/// What this connection writes next: with a successor at hand, or while the server is silent, no new
+/// request, but the rest of one that the server has in part.
+pub(super) fn due<'a>(
+    pipeline: &'a Pipeline<Owner>,
+    successor: &Option<Successor>,
+    silent: bool,
+) -> &'a [u8] {
     match successor {
+        _ if silent => pipeline.unfinished(),
         Some(Successor::Ready(..)) => pipeline.unfinished(),
         Some(Successor::Dialing(_) | Successor::Failed(_)) | None => pipeline.unwritten(),
     }
@@ -105,19 +111,17 @@ impl Driver<'_> {
             let now = clock::now();
             let elsewhere = std::mem::take(&mut self.elsewhere);
             self.successor = match link {
-                Ok(link)
-                    if elsewhere
-                        && !(is_primary(link.facts.role.as_bytes()) && link.facts.serving) =>
-                {
+                Ok(link) if elsewhere && !is_primary(link.facts.role.as_bytes()) => {
                     // No better than this one.
                     self.suspicion.rest(now);
                     None
                 }
                 Ok(link) => Some(Successor::Ready(Box::new(link), now)),
-                Err(error) => {
-                    self.env.note_dial_failure(&error);
-                    (!elsewhere).then(|| Successor::Failed(now + Duration::from_secs(1)))
+                Err(_) if elsewhere => {
+                    self.suspicion.rest(now);
+                    None
                 }
+                Err(_) => Some(Successor::Failed(now + Duration::from_secs(1))),
             };
         }
         let Some(Successor::Ready(_, since)) = &self.successor else { return };

@@ -75,6 +75,50 @@ fn a_loss_keeps_what_is_safe_and_reports_the_rest() {
 }
 
 #[test]
+fn companion_is_repeated_only_behind_a_request_whose_outcome_is_known() {
+    let with_companion = || {
+        let mut p = pushed(&[("set", false)]);
+        p.push("expire", Ticket(1), b"expire", 0, true, at());
+        p.note_companion();
+        p
+    };
+    let mut p = with_companion();
+    write(&mut p, 9);
+    assert_eq!(lose(&mut p, 3), ["set OutcomeUnknown", "expire OutcomeUnknown"]);
+    let mut p = with_companion();
+    write(&mut p, 9);
+    assert!(feed(&mut p, "+OK\r\n").1.is_ok());
+    assert!(lose(&mut p, 3).is_empty());
+    assert_eq!(p.unwritten(), b"expire", "the write was executed");
+    let mut p = with_companion();
+    write(&mut p, 2);
+    assert!(lose(&mut p, 3).is_empty());
+    assert_eq!(p.unwritten(), b"setexpire", "neither was executed");
+    let mut p = with_companion();
+    write(&mut p, 9);
+    p.expire(at() + Duration::from_secs(1), |_, _| {});
+    assert!(lose(&mut p, 3).is_empty() && p.is_empty(), "given up before");
+}
+
+#[test]
+fn restart_forgets_what_nobody_waits_for() {
+    let mut p = pushed(&[("get1", true), ("set2", false), ("get3", true)]);
+    let mut waits = 0;
+    p.restart(at(), |owner| *owner == "set2", |_| waits += 1);
+    assert_eq!((p.unwritten(), p.len(), waits), (&b"get1get3"[..], 2, 2));
+}
+
+#[test]
+fn owes_writes_counts_what_must_not_be_written_again() {
+    let mut p = pushed(&[("get1", true), ("set2", false)]);
+    assert!(!p.owes_writes(|_| true));
+    write(&mut p, 8);
+    assert!(p.owes_writes(|_| true) && !p.owes_writes(|owner| *owner == "get1"));
+    p.expire(at() + Duration::from_secs(1), |_, _| {});
+    assert!(!p.owes_writes(|_| true));
+}
+
+#[test]
 fn a_reply_that_has_begun_is_truncated_and_retries_end() {
     let mut p = pushed(&[("get1", true), ("get2", true)]);
     write(&mut p, 8);
@@ -90,7 +134,7 @@ fn the_late_reply_of_an_abandoned_request_goes_nowhere() {
     let mut p = pushed(&[("a", true), ("b", true)]);
     write(&mut p, 2);
     let mut late = Vec::new();
-    p.expire(at() + std::time::Duration::from_secs(1), |owner, _| late.push(*owner));
+    p.expire(at() + Duration::from_secs(1), |owner, _| late.push(*owner));
     assert_eq!(late, ["a", "b"]);
     p.push("c", Ticket(2), b"c", 0, true, at());
     write(&mut p, 1);

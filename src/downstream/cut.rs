@@ -1,0 +1,40 @@
+//! What becomes of a client whose request cannot reach the server.
+//!
+//! Owns: when its connection is closed, and when it is taken for one that has given up. Never knows:
+//! what was asked, how the server is reached.
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::connection::{Connection, GOODBYE, Waiting};
+use crate::session::Cause;
+use crate::telemetry::ClientDisconnect;
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// A request of this client cannot be answered any more, because the server cannot be reached: its
+    /// connection is closed once what comes before is answered.
+    pub(super) fn notice_cut(&mut self) {
+        if self.session.is_cut() && self.ending.is_none() {
+            self.waiting = Waiting::No;
+            self.end(ClientDisconnect::UpstreamLost);
+            if !self.session.is_settled() {
+                // What comes before may wait for the server as long as any command.
+                let until = self.now + self.shell.upstream.outage_wait() + GOODBYE;
+                self.ending = Some((ClientDisconnect::UpstreamLost, until));
+            }
+        }
+    }
+
+    /// Whether a client that has closed its side will not wait any more. While the server cannot be
+    /// reached that is any: its driver has timed out and repeats the command elsewhere, so that what
+    /// was not sent must not be sent now.
+    pub(super) fn gives_up(&self) -> bool {
+        match &self.waiting {
+            Waiting::Lease(Cause::Blocking, _) => true,
+            Waiting::Lease(..) | Waiting::Open(_) => self.shell.upstream.is_out(),
+            Waiting::No | Waiting::Reply | Waiting::Pause(_) => {
+                self.session.in_flight() > 0
+                    && self.shared.as_ref().is_some_and(|shared| !shared.is_up())
+            }
+        }
+    }
+}

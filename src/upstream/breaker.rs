@@ -1,0 +1,286 @@
+//! When the server may be dialed: at once while all is well, after an exponential backoff while it is
+//! not, and then by one attempt alone.
+//!
+//! Owns: [`Breaker`]. Never knows: clocks, sockets, who wants a connection.
+
+use std::time::{Duration, Instant};
+
+use crate::base::backoff::Backoff;
+
+/// Decides for one server, for shared and pinned connections together.
+#[derive(Debug)]
+pub(super) struct Breaker {
+    backoff: Backoff,
+    /// A connection that lived this long has proven that the server works.
+    proof: Duration,
+    state: State,
+    /// Failures in a row without a connection that has proven itself.
+    failures: u32,
+    round: Round,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Anyone may dial.
+    Closed,
+    /// Nobody may dial before then.
+    Open(Instant),
+    /// One attempt is under way and decides for all.
+    HalfOpen,
+}
+
+/// The attempts that began between two changes of state. Only the first failure of a round counts:
+/// the others say the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Round(u64);
+
+/// The answer to someone who wants to dial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ask {
+    Dial(Round),
+    /// Ask again at this time, or when the state has changed; `None`: when it has changed.
+    Wait(Option<Instant>),
+}
+
+impl Breaker {
+    pub(super) const fn new(backoff: Backoff, proof: Duration) -> Self {
+        Self { backoff, proof, state: State::Closed, failures: 0, round: Round(0) }
+    }
+
+    /// Whether an attempt would be allowed at `now`; changes nothing.
+    pub(super) fn is_passable(&self, now: Instant) -> bool {
+        match self.state {
+            State::Closed => true,
+            State::Open(until) => now >= until,
+            State::HalfOpen => false,
+        }
+    }
+
+    /// Whether the last that is known of the server is a failure.
+    pub(super) fn is_open(&self) -> bool {
+        self.state != State::Closed
+    }
+
+    /// The wait that is in force, for the metric.
+    pub(super) fn waits(&self, now: Instant) -> Duration {
+        match self.state {
+            State::Open(until) => until.saturating_duration_since(now),
+            State::Closed | State::HalfOpen => Duration::ZERO,
+        }
+    }
+
+    /// Whoever is told to dial reports how it ended, with the round.
+    pub(super) fn ask(&mut self, now: Instant) -> Ask {
+        match self.state {
+            State::Closed => Ask::Dial(self.round),
+            State::Open(until) if now < until => Ask::Wait(Some(until)),
+            State::Open(_) => {
+                self.state = State::HalfOpen;
+                self.round.0 += 1;
+                Ask::Dial(self.round)
+            }
+            State::HalfOpen => Ask::Wait(None),
+        }
+    }
+
+    /// An attempt led to a connection that is logged in.
+    pub(super) fn handle_connected(&mut self) {
+        if self.state != State::Closed {
+            self.state = State::Closed;
+            self.round.0 += 1;
+        }
+    }
+
+    /// An attempt failed.
+    pub(super) fn handle_failed(&mut self, round: Round, now: Instant, entropy: u64) {
+        if round == self.round {
+            self.open(now, entropy);
+        }
+    }
+
+    /// An attempt was given up before its end, and says nothing about the server.
+    pub(super) fn handle_cancelled(&mut self, round: Round, now: Instant) {
+        if round == self.round && self.state == State::HalfOpen {
+            self.state = State::Open(now);
+        }
+    }
+
+    /// A connection has answered a request: the server works.
+    pub(super) fn handle_proven(&mut self) {
+        if self.state == State::Closed {
+            self.failures = 0;
+        }
+    }
+
+    /// The server, or the way to it, ended a connection that was logged in. One that never answered
+    /// and did not live for long counts as a failed attempt.
+    pub(super) fn handle_died(
+        &mut self,
+        answered: bool,
+        lived: Duration,
+        now: Instant,
+        entropy: u64,
+    ) {
+        if self.state != State::Closed {
+            return;
+        }
+        if answered || lived >= self.proof {
+            self.failures = 0;
+        } else {
+            self.open(now, entropy);
+        }
+    }
+
+    fn open(&mut self, now: Instant, entropy: u64) {
+        self.state = State::Open(now + self.backoff.delay(self.failures, entropy));
+        self.failures = self.failures.saturating_add(1);
+        self.round.0 += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PROOF: Duration = Duration::from_secs(2);
+    const LONG: Duration = Duration::from_secs(60);
+    /// The longest delay of each ceiling.
+    const MOST: u64 = u64::MAX;
+
+    fn breaker() -> (Breaker, Instant) {
+        let backoff = Backoff {
+            initial: Duration::from_millis(100),
+            multiplier: 2.0,
+            cap: Duration::from_secs(2),
+        };
+        (Breaker::new(backoff, PROOF), crate::base::clock::now())
+    }
+
+    /// The round of an attempt that must be allowed.
+    fn dial(breaker: &mut Breaker, now: Instant) -> Round {
+        match breaker.ask(now) {
+            Ask::Dial(round) => round,
+            Ask::Wait(until) => panic!("told to wait until {until:?}"),
+        }
+    }
+
+    /// Dials as often as allowed for `time`; each attempt ends at once as `end` says.
+    fn attempts(
+        breaker: &mut Breaker,
+        start: Instant,
+        time: Duration,
+        mut end: impl FnMut(&mut Breaker, Round, Instant),
+    ) -> u32 {
+        let (mut count, mut now) = (0, start);
+        while now < start + time {
+            match breaker.ask(now) {
+                Ask::Dial(round) => {
+                    count += 1;
+                    end(breaker, round, now);
+                    now += Duration::from_millis(1);
+                }
+                Ask::Wait(until) => now = until.expect("nobody else dials"),
+            }
+        }
+        count
+    }
+
+    #[test]
+    fn closed_lets_everyone_dial_and_one_failure_of_many_counts() {
+        let (mut breaker, now) = breaker();
+        let rounds: Vec<Round> = (0..8).map(|_| dial(&mut breaker, now)).collect();
+        for round in rounds {
+            breaker.handle_failed(round, now, MOST);
+        }
+        assert_eq!(breaker.failures, 1);
+        assert!(breaker.is_open());
+        let Ask::Wait(Some(until)) = breaker.ask(now) else { panic!("it is open") };
+        assert!(until <= now + Duration::from_millis(100), "the first delay");
+    }
+
+    #[test]
+    fn half_open_lets_one_probe_dial() {
+        let (mut breaker, now) = breaker();
+        let round = dial(&mut breaker, now);
+        breaker.handle_failed(round, now, MOST);
+        let later = now + Duration::from_secs(1);
+        assert!(breaker.is_passable(later));
+        let probe = dial(&mut breaker, later);
+        assert_eq!(breaker.ask(later), Ask::Wait(None));
+        assert!(!breaker.is_passable(later));
+        breaker.handle_failed(round, later, MOST);
+        assert_eq!(breaker.ask(later), Ask::Wait(None), "an attempt of before says nothing");
+        breaker.handle_cancelled(probe, later);
+        let probe = dial(&mut breaker, later);
+        breaker.handle_failed(probe, later, MOST);
+        assert!(matches!(breaker.ask(later), Ask::Wait(Some(_))));
+        let probe = dial(&mut breaker, later + LONG);
+        breaker.handle_cancelled(round, later);
+        assert_eq!(breaker.ask(later + LONG), Ask::Wait(None), "another's end is not the probe's");
+        breaker.handle_connected();
+        assert_eq!(dial(&mut breaker, later), dial(&mut breaker, later));
+        breaker.handle_failed(probe, later, MOST);
+        assert!(!breaker.is_open(), "the probe has ended already");
+    }
+
+    #[test]
+    fn a_server_that_refuses_is_dialed_ever_more_rarely() {
+        let (mut breaker, now) = breaker();
+        let count = attempts(&mut breaker, now, LONG, |breaker, round, now| {
+            breaker.handle_failed(round, now, MOST);
+        });
+        assert!((25..=40).contains(&count), "{count} attempts in a minute");
+    }
+
+    #[test]
+    fn a_server_that_greets_and_hangs_up_is_dialed_ever_more_rarely() {
+        let (mut breaker, now) = breaker();
+        let count = attempts(&mut breaker, now, LONG, |breaker, _, now| {
+            breaker.handle_connected();
+            breaker.handle_died(false, Duration::from_millis(3), now, MOST);
+        });
+        assert!((25..=40).contains(&count), "{count} attempts in a minute");
+    }
+
+    #[test]
+    fn a_connection_that_answered_or_lived_is_replaced_at_once() {
+        for (answered, lived) in [(true, Duration::ZERO), (false, PROOF)] {
+            let (mut breaker, now) = breaker();
+            for _ in 0..3 {
+                breaker.handle_connected();
+                breaker.handle_died(false, Duration::ZERO, now, MOST);
+            }
+            let round = dial(&mut breaker, now + LONG);
+            breaker.handle_connected();
+            breaker.handle_died(answered, lived, now + LONG, MOST);
+            assert_ne!(round, dial(&mut breaker, now + LONG));
+            assert_eq!(breaker.failures, 0);
+        }
+    }
+
+    #[test]
+    fn a_success_without_proof_keeps_the_backoff() {
+        let (mut breaker, now) = breaker();
+        for _ in 0..4 {
+            let round = dial(&mut breaker, now + LONG);
+            breaker.handle_failed(round, now, MOST);
+        }
+        breaker.handle_proven();
+        assert_eq!(breaker.failures, 4, "an older connection proves nothing while dialing fails");
+        let _ = dial(&mut breaker, now + LONG);
+        breaker.handle_connected();
+        assert_eq!(breaker.failures, 4);
+        breaker.handle_proven();
+        assert_eq!(breaker.failures, 0);
+    }
+
+    #[test]
+    fn many_connections_that_die_together_are_one_failure() {
+        let (mut breaker, now) = breaker();
+        for _ in 0..100 {
+            breaker.handle_died(false, Duration::ZERO, now, MOST);
+        }
+        assert_eq!(breaker.failures, 1);
+        assert!(breaker.waits(now) <= Duration::from_millis(100));
+    }
+}

@@ -1,0 +1,44 @@
+//! How the time of one shared connection ended, in the words of the metrics and of the log.
+//!
+//! Owns: [`Ended`]. Never knows: connections, what follows.
+
+use super::dial::Link;
+use crate::telemetry::UpstreamDisconnect;
+
+/// How the time of one connection ended.
+pub(super) enum Ended {
+    /// It answered everything and this one takes over.
+    Replaced(Box<Link>),
+    /// Nobody used it for `idle_timeout`.
+    Idle,
+    /// The proxy leaves.
+    Closed,
+    /// It died or could not be trusted any more.
+    Lost(UpstreamDisconnect),
+}
+
+impl Ended {
+    pub(super) const fn reason(&self) -> UpstreamDisconnect {
+        match self {
+            Self::Replaced(_) => UpstreamDisconnect::Rotation,
+            Self::Idle => UpstreamDisconnect::Idle,
+            Self::Closed => UpstreamDisconnect::ClientLeft,
+            Self::Lost(reason) => *reason,
+        }
+    }
+}
+
+/// Why a connection was lost, for the log.
+pub(super) const fn cause(reason: UpstreamDisconnect) -> &'static str {
+    match reason {
+        UpstreamDisconnect::Eof => "the server closed it",
+        UpstreamDisconnect::Reset => "it was reset",
+        UpstreamDisconnect::Timeout | UpstreamDisconnect::Health => "the server does not answer",
+        UpstreamDisconnect::Protocol => "the server's bytes cannot be trusted",
+        UpstreamDisconnect::Rotation
+        | UpstreamDisconnect::MaxAge
+        | UpstreamDisconnect::Idle
+        | UpstreamDisconnect::Dirty
+        | UpstreamDisconnect::ClientLeft => "it was not answered before it had to be replaced",
+    }
+}

@@ -1,0 +1,358 @@
+//! A server that goes away and comes back, before clients that know what a lost connection means.
+//!
+//! Owns: `on_outage = "close"`: what waits, who is closed, what is logged. Never knows: faults of one
+//! connection, `on_outage = "error"`.
+
+use std::time::Duration;
+
+use respgate::base::clock::now;
+
+use super::support::client::{Client, Got, encode};
+use super::support::fake_server::{FakeServer, Order};
+use super::support::proxy::Proxy;
+use super::support::real_server::{Brand, Server, wait_until};
+use super::{QUICK, client_that_transacts, ends, line, with_outage};
+
+fn before(server: &FakeServer, wait: &str) -> Proxy {
+    with_outage(server, &format!("outage_wait = {wait:?}"), "", QUICK)
+}
+
+/// Waits until respgate knows that the server is gone.
+fn noticed(proxy: &Proxy) {
+    wait_until("the loss is noticed", || proxy.metric("respgate_upstream_up") < 0.5);
+}
+
+/// Lines of the log with this text.
+fn logged(proxy: &Proxy, text: &str) -> usize {
+    proxy.log().lines().filter(|line| line.contains(text)).count()
+}
+
+#[test]
+fn outage_that_is_short_is_not_noticed_by_what_was_not_sent() {
+    let server = FakeServer::start();
+    let proxy = before(&server, "5s");
+    let mut clients: Vec<Client> = (0..8).map(|_| proxy.client()).collect();
+    assert_eq!(clients[0].ask_text(&["SET", "k", "v"]), "+OK");
+    server.go_down();
+    noticed(&proxy);
+    let asked = now();
+    let requests: [&[&str]; 8] = [
+        &["GET", "k"],
+        &["SET", "a", "1"],
+        &["SELECT", "3"],
+        &["HELLO", "3"],
+        &["WATCH", "k"],
+        &["SUBSCRIBE", "news"],
+        &["BLPOP", "q", "1"],
+        &["MULTI"],
+    ];
+    for (client, words) in clients.iter_mut().zip(requests) {
+        client.send(words);
+    }
+    let mut late = proxy.client();
+    late.send(&["SET", "b", "2"]);
+    std::thread::sleep(Duration::from_millis(500));
+    server.come_up();
+    assert_eq!(line(&mut clients[0]), "$1\r\nv");
+    assert_eq!(line(&mut clients[1]), "+OK");
+    assert_eq!(line(&mut clients[2]), "+OK");
+    assert!(line(&mut clients[3]).starts_with("%7"));
+    assert_eq!(line(&mut clients[4]), "+OK");
+    assert!(line(&mut clients[5]).starts_with("*3"));
+    assert_eq!(line(&mut clients[6]), "+OK", "what the fake server says to BLPOP");
+    assert_eq!(line(&mut clients[7]), "+OK");
+    assert_eq!(line(&mut late), "+OK", "a client that came during the outage");
+    assert!(asked.elapsed() >= Duration::from_millis(450));
+    for write in ["SET a", "SET b"] {
+        assert_eq!(server.count(write), 1, "{write}");
+    }
+}
+
+#[test]
+fn outage_that_is_long_closes_clients_without_a_word() {
+    let server = FakeServer::start();
+    let proxy = before(&server, "400ms");
+    let mut idle = proxy.client();
+    assert_eq!(idle.ask_text(&["SET", "k", "v"]), "+OK");
+    server.go_down();
+    noticed(&proxy);
+    for words in [
+        &["GET", "k"][..],
+        &["SET", "k", "1"],
+        &["SELECT", "3"],
+        &["HELLO", "3"],
+        &["WATCH", "k"],
+        &["SUBSCRIBE", "news"],
+        &["BLPOP", "q", "0"],
+        &["MULTI"],
+        &["PING"],
+    ] {
+        let mut client = proxy.client();
+        let asked = now();
+        // What respgate answers itself is answered.
+        client.send(&["CLIENT", "GETNAME"]);
+        client.send(words);
+        assert_eq!(client.reply(), b"$-1\r\n", "{words:?}");
+        ends(&mut client);
+        assert!(asked.elapsed() >= Duration::from_millis(380), "{words:?} waited");
+        assert!(asked.elapsed() < Duration::from_secs(2), "{words:?} waited too long");
+    }
+    server.come_up();
+    assert_eq!(idle.ask_text(&["GET", "k"]), "$1\r\nv", "who asked nothing noticed nothing");
+    assert_eq!(server.count("SET k 1"), 0, "what was given up is never sent");
+    assert!(proxy.metric("respgate_client_disconnects_total{reason=\"upstream_lost\"}") > 8.5);
+}
+
+#[test]
+fn a_write_of_unknown_outcome_closes_its_client_after_the_replies_due_before() {
+    let server = FakeServer::start();
+    server.order("SET b", Order::Close(0), 1);
+    let proxy = before(&server, "5s");
+    let (mut client, mut other) = (proxy.client(), proxy.client());
+    assert_eq!(other.ask_text(&["SET", "x", "1"]), "+OK");
+    let mut bytes = encode(&["SET", "a", "1"]);
+    for words in [&["GET", "a"][..], &["SET", "b", "2"], &["GET", "a"], &["SET", "c", "3"]] {
+        bytes.extend(encode(words));
+    }
+    client.send_raw(&bytes);
+    assert_eq!(line(&mut client), "+OK");
+    assert_eq!(line(&mut client), "$1\r\n1");
+    ends(&mut client);
+    assert_eq!(server.count("SET b"), 1);
+    assert_eq!(other.ask_text(&["GET", "x"]), "$1\r\n1", "nobody else is closed");
+}
+
+#[test]
+fn a_transaction_of_unknown_outcome_closes_its_client() {
+    let server = FakeServer::start();
+    let proxy = before(&server, "5s");
+    let mut client = client_that_transacts(&proxy);
+    server.order("EXEC", Order::Close(0), 1);
+    assert_eq!(client.ask_text(&["MULTI"]), "+OK");
+    assert_eq!(client.ask_text(&["SET", "k", "1"]), "+QUEUED");
+    client.send(&["EXEC"]);
+    ends(&mut client);
+    assert_eq!(server.count("EXEC"), 2, "one asked whether MULTI is allowed");
+}
+
+/// As a server does that restarts.
+#[test]
+fn state_on_a_pinned_connection_ends_with_it() {
+    let server = FakeServer::start();
+    let proxy = before(&server, "5s");
+    server.order("BLPOP", Order::Never, 1);
+    let mut clients: Vec<Client> = (0..3).map(|_| proxy.client()).collect();
+    assert_eq!(clients[0].ask_text(&["WATCH", "k"]), "+OK");
+    clients[1].ask(&["SUBSCRIBE", "news"]);
+    clients[2].send(&["BLPOP", "q", "0"]);
+    server.connection_of("BLPOP");
+    server.close_all();
+    clients.iter_mut().for_each(ends);
+}
+
+/// What its driver has given up and repeats elsewhere must not run twice.
+#[test]
+fn what_waits_is_forgotten_when_its_client_leaves() {
+    let server = FakeServer::start();
+    let proxy = before(&server, "5s");
+    let mut client = proxy.client();
+    assert_eq!(client.ask_text(&["SET", "k", "v"]), "+OK");
+    server.go_down();
+    noticed(&proxy);
+    for half in [false, true] {
+        let mut leaving = proxy.client();
+        leaving.send(&["INCR", "left"]);
+        std::thread::sleep(Duration::from_millis(100));
+        if half {
+            leaving.finish();
+            ends(&mut leaving);
+        }
+        drop(leaving);
+    }
+    let mut leaving = proxy.client();
+    leaving.send(&["BLPOP", "left", "0"]);
+    std::thread::sleep(Duration::from_millis(100));
+    drop(leaving);
+    std::thread::sleep(Duration::from_millis(100));
+    server.come_up();
+    assert_eq!(client.ask_text(&["GET", "k"]), "$1\r\nv");
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!((server.count("INCR"), server.count("BLPOP")), (0, 0));
+}
+
+#[test]
+fn outage_is_logged_at_its_begin_and_at_its_end_alone() {
+    let server = FakeServer::start();
+    let proxy = before(&server, "300ms");
+    let mut clients: Vec<Client> = (0..3).map(|_| proxy.client()).collect();
+    assert_eq!(clients[0].ask_text(&["SET", "k", "v"]), "+OK");
+    clients[1].ask(&["HELLO", "3"]);
+    assert_eq!(clients[2].ask_text(&["SELECT", "4"]), "+OK");
+    let quiet = proxy.log().lines().count();
+    server.go_down();
+    noticed(&proxy);
+    for client in &mut clients {
+        client.send(&["SET", "k", "1"]);
+        ends(client);
+    }
+    std::thread::sleep(Duration::from_millis(1500));
+    assert_eq!(logged(&proxy, "connection lost: "), 1);
+    let mut waiting = proxy.client();
+    waiting.send(&["GET", "k"]);
+    std::thread::sleep(Duration::from_millis(50));
+    server.come_up();
+    assert_eq!(line(&mut waiting), "$1\r\nv");
+    wait_until("the end is logged", || logged(&proxy, "connected again after ") == 1);
+    let end = proxy.log();
+    let end = end.lines().find(|line| line.contains("connected again")).unwrap();
+    assert!(end.contains("; 4 commands waited, 3 clients were closed"), "{end}");
+    assert_eq!(proxy.log().lines().count(), quiet + 2, "{}", proxy.log());
+}
+
+/// Nobody asks anything, and still it is known within moments that the server is back.
+#[test]
+fn a_connection_lost_in_a_quiet_moment_is_made_again() {
+    let server = FakeServer::start();
+    let proxy = before(&server, "5s");
+    assert_eq!(proxy.client().ask_text(&["SET", "k", "v"]), "+OK");
+    wait_until("it is up", || proxy.get("/healthz/upstream").0 == 200);
+    server.go_down();
+    wait_until("it is known to be down", || proxy.get("/healthz/upstream").0 == 503);
+    server.come_up();
+    wait_until("it is known to be up", || proxy.get("/healthz/upstream").0 == 200);
+}
+
+#[test]
+fn a_server_that_greets_and_hangs_up_is_dialed_within_bounds() {
+    let server = FakeServer::start();
+    server.order("GET", Order::Close(0), usize::MAX);
+    let proxy = with_outage(&server, "", "", "initial = \"50ms\"\nmax = \"1s\"");
+    let start = (now(), server.accepted());
+    while start.0.elapsed() < Duration::from_secs(3) {
+        let mut client = proxy.client();
+        client.send(&["GET", "k"]);
+        let _ = client.next(Duration::from_millis(200));
+    }
+    let dials = server.accepted() - start.1;
+    assert!(dials <= 25, "{dials} connections in 3 s");
+    assert!(logged(&proxy, "connection lost") <= 2, "{}", proxy.log());
+}
+
+#[test]
+fn pinned_connections_do_not_storm_a_server_that_is_down() {
+    let server = FakeServer::start();
+    let proxy = with_outage(&server, "", "", "initial = \"50ms\"\nmax = \"1s\"");
+    assert_eq!(proxy.client().ask_text(&["WATCH", "k"]), "+OK");
+    server.close_all();
+    server.be_mute(true);
+    server.go_down();
+    noticed(&proxy);
+    let failures = || proxy.metric("respgate_upstream_connects_total{result=\"tcp\"}");
+    let before = failures();
+    let mut clients: Vec<Client> = (0..40).map(|_| proxy.client()).collect();
+    clients.iter_mut().for_each(|client| client.send(&["BLPOP", "q", "0"]));
+    std::thread::sleep(Duration::from_secs(2));
+    let dials = failures() - before;
+    assert!(dials <= 20.0, "{dials} attempts in 2 s");
+}
+
+#[test]
+fn acquire_timeout_bounds_everything() {
+    let server = FakeServer::start();
+    let pool = "acquire_timeout = \"200ms\"\nconnect_timeout = \"1s\"";
+    let proxy = with_outage(&server, "outage_wait = \"200ms\"", pool, QUICK);
+    server.be_mute(true);
+    let start = now();
+    let mut clients: Vec<Client> = (0..64).map(|_| proxy.client()).collect();
+    clients.iter_mut().for_each(|client| client.send(&["BLPOP", "q", "0"]));
+    for client in &mut clients {
+        ends(client);
+    }
+    let taken = start.elapsed();
+    assert!(taken < Duration::from_millis(900), "the last one waited {taken:?}");
+}
+
+#[test]
+fn a_server_that_loads_at_the_login_is_waited_for() {
+    for text in
+        ["-LOADING Redis is loading the dataset in memory", "-MASTERDOWN Link with MASTER is down"]
+    {
+        let server = FakeServer::start();
+        let proxy = before(&server, "5s");
+        let mut client = proxy.client();
+        assert_eq!(client.ask_text(&["SET", "k", "v"]), "+OK");
+        server.greet_with(Some(format!("{text}\r\n").into_bytes()));
+        server.close_all();
+        noticed(&proxy);
+        client.send(&["GET", "k"]);
+        assert_eq!(client.next(Duration::from_millis(300)), Got::Silence);
+        server.greet_with(None);
+        assert_eq!(line(&mut client), "$1\r\nv");
+    }
+}
+
+/// A path that is silent: neither an answer nor an end.
+#[test]
+fn a_silent_server_costs_writes_nothing_before_command_timeout() {
+    let server = FakeServer::start();
+    server.order("SET stuck", Order::Never, 1);
+    let pool =
+        "stall_timeout = \"100ms\"\nconnect_timeout = \"100ms\"\ncommand_timeout = \"800ms\"";
+    let proxy = with_outage(&server, "", pool, QUICK);
+    let mut client = proxy.client();
+    let start = now();
+    client.send(&["SET", "stuck", "1"]);
+    ends(&mut client);
+    let taken = start.elapsed();
+    assert!(taken >= Duration::from_millis(780), "given up after {taken:?}");
+    assert_eq!(proxy.client().ask_text(&["SET", "k", "v"]), "+OK");
+}
+
+/// Its bytes count against the memory budget, and are given back.
+#[test]
+fn what_waits_counts_against_the_memory_budget() {
+    let server = FakeServer::start();
+    let proxy = before(&server, "5s");
+    let mut client = proxy.client();
+    assert_eq!(client.ask_text(&["SET", "k", "v"]), "+OK");
+    server.go_down();
+    noticed(&proxy);
+    let value = "x".repeat(50_000);
+    let mut clients: Vec<Client> = (0..40).map(|_| proxy.client()).collect();
+    clients.iter_mut().for_each(|client| client.send(&["SET", "k", &value]));
+    let held = || proxy.metric("respgate_buffer_bytes");
+    wait_until("it counts", || held() > 1_900_000.0);
+    server.come_up();
+    for client in &mut clients {
+        assert_eq!(line(client), "+OK");
+    }
+    wait_until("it is given back", || held() < 300_000.0);
+}
+
+#[test]
+fn a_real_restart_of_a_second_closes_nobody_and_answers_no_error() {
+    if !Brand::Redis.available() {
+        return;
+    }
+    let mut server =
+        Server::new(Brand::Redis, false, &["--appendonly", "yes", "--appendfsync", "always"]);
+    let proxy = Proxy::before(&server, "");
+    let mut clients: Vec<Client> = (0..20).map(|_| proxy.client()).collect();
+    for client in &mut clients {
+        assert_eq!(client.ask_text(&["SET", "k", "v"]), "+OK");
+    }
+    server.stop();
+    noticed(&proxy);
+    for (number, client) in clients.iter_mut().enumerate() {
+        client.send(&["RPUSH", "list", &number.to_string()]);
+    }
+    std::thread::sleep(Duration::from_secs(1));
+    server.start();
+    let mut lengths: Vec<String> = clients.iter_mut().map(line).collect();
+    lengths.sort_by_key(|length| length.trim_start_matches(':').parse::<usize>().unwrap());
+    let expected: Vec<String> = (1..=20).map(|length| format!(":{length}")).collect();
+    assert_eq!(lengths, expected, "each write was executed once");
+    for client in &mut clients {
+        assert_eq!(client.ask_text(&["GET", "k"]), "$1\r\nv");
+    }
+}
