@@ -16,7 +16,7 @@ mod support;
 mod through;
 
 use respgate::command::{self, Effect, find_keys, lookup};
-use respgate::config::{Rules, ScriptMode, ScriptRules};
+use respgate::config::{KeyMode, KeyRules, Rules, ScriptMode, ScriptRules};
 use respgate::policy::{Policy, Rule, Scratch, compile};
 use respgate::resp::RequestBuf;
 use support::forms::{escapes, forms, plain};
@@ -60,51 +60,88 @@ fn no_place_lets_a_foreign_name_through() {
     assert!(tried > 500, "{tried}");
 }
 
-/// Commands that neither name nor show nor touch a key. Some of them serve administration and may
-/// hurt in other ways: that is for `-@admin` to say.
+/// Commands that neither name nor show nor touch a key, nor anything else of other clients.
 #[rustfmt::skip]
 const REACHES_NO_KEY: &[&str] = &[
-    "acl|cat", "acl|deluser", "acl|dryrun", "acl|genpass", "acl|getuser", "acl|help", "acl|list",
-    "acl|load", "acl|save", "acl|setuser", "acl|users", "acl|whoami", "asking", "auth",
-    "backup|abort", "backup|cleanup", "backup|help", "backup|list", "backup|seal", "backup|start",
-    "backup|status", "bgrewriteaof", "bgsave", "client|caching", "client|capa", "client|getname",
-    "client|getredir", "client|help", "client|id", "client|import-source", "client|info",
-    "client|kill", "client|list", "client|no-evict", "client|no-touch", "client|pause", "client|reply",
-    "client|setinfo", "client|setname", "client|trackinginfo", "client|unblock", "client|unpause",
-    "cluster|addslots", "cluster|addslotsrange", "cluster|bumpepoch",
-    "cluster|cancelslotmigrations", "cluster|count-failure-reports", "cluster|delslots",
-    "cluster|delslotsrange", "cluster|failover", "cluster|flushslots", "cluster|forget",
-    "cluster|getslotmigrations", "cluster|help", "cluster|info", "cluster|keyslot",
-    "cluster|links", "cluster|meet", "cluster|myid", "cluster|myshardid", "cluster|nodes",
-    "cluster|replicas", "cluster|saveconfig", "cluster|set-config-epoch", "cluster|setslot",
+    "acl|cat", "acl|genpass", "acl|help", "acl|whoami", "asking", "auth", "backup|help",
+    "client|caching", "client|capa", "client|getname", "client|getredir", "client|help",
+    "client|id", "client|import-source", "client|info", "client|kill", "client|list",
+    "client|no-evict", "client|no-touch", "client|reply", "client|setinfo", "client|setname",
+    "client|trackinginfo", "client|unblock", "cluster|help", "cluster|info", "cluster|keyslot",
+    "cluster|links", "cluster|myid", "cluster|myshardid", "cluster|nodes", "cluster|replicas",
     "cluster|shards", "cluster|slaves", "cluster|slots", "command|count", "command|docs",
     "command|getkeys", "command|getkeysandflags", "command|help", "command|info", "command|list",
-    "commandlog|help", "commandlog|len", "commandlog|reset", "config|get", "config|help",
-    "config|resetstat", "config|rewrite", "config|set", "discard", "echo", "exec", "failover",
-    "function|delete", "function|dump", "function|flush", "function|help", "function|kill",
-    "function|list", "function|load", "function|restore", "hello",
-    "hotkeys|help", "hotkeys|reset", "hotkeys|start", "hotkeys|stop", "info", "lastsave",
-    "latency|doctor", "latency|graph", "latency|help", "latency|histogram", "latency|history",
-    "latency|latest", "latency|reset", "lolwut", "memory|doctor", "memory|help",
-    "memory|malloc-stats", "memory|purge", "module|help", "module|list", "module|load",
-    "module|loadex", "module|unload", "multi", "object|help", "pfselftest", "ping", "pubsub|help",
-    "pubsub|numpat", "quit", "readonly", "readwrite", "reset", "role", "save", "script|exists",
-    "script|flush", "script|help", "script|kill", "script|load", "script|show", "select",
-    "shutdown", "slowlog|help", "slowlog|len", "slowlog|reset", "time", "unwatch", "wait",
-    "waitaof", "xgroup|help", "xinfo|help",
+    "commandlog|help", "config|help", "discard", "echo", "exec", "function|help", "hello",
+    "hotkeys|help", "info", "latency|help", "lolwut", "memory|help", "module|help", "multi",
+    "object|help", "ping", "pubsub|help", "quit", "readonly", "readwrite", "reset", "role",
+    "script|exists", "script|help", "script|load", "select", "slowlog|help", "time", "unwatch",
+    "wait", "waitaof", "xgroup|help", "xinfo|help",
 ];
 
-/// A command without keys is refused, or stands in the list: a new one asks for a decision.
+/// A command without keys is refused, or stands in the list: a new one asks for a decision. It is the
+/// same list whatever bounds the policy, but for what a database has alone.
 #[test]
 fn what_names_no_key_reaches_none() {
-    let policy = policy("+@all ~app1:*");
-    let mut passed = Vec::new();
-    for spec in command::all().iter().filter(|spec| !spec.container && spec.keys.is_empty()) {
-        if judge(&policy, &plain(spec).words).is_none() {
-            passed.push(spec.name);
+    const OF_A_DATABASE: [&str; 6] =
+        ["clusterscan", "dbsize", "flushdb", "keys", "randomkey", "scan"];
+    for (acl, rewrites) in [
+        ("+@all ~app1:*", false),
+        ("+@all %R~app1:* %W~app1:*", false),
+        ("+@all ~app1:* (+@all ~app2:*)", false),
+        ("+@all ~* &* db=0", false),
+        ("+@all ~app1:* db=0", false),
+        ("+@all ~* &*", true),
+        ("+@all ~* &* db=0", true),
+    ] {
+        let policy = if rewrites { rewriting(acl) } else { policy(acl) };
+        let mut passed = Vec::new();
+        for spec in command::all().iter().filter(|spec| !spec.container && spec.keys.is_empty()) {
+            if judge(&policy, &plain(spec).words).is_none() {
+                passed.push(spec.name);
+            }
+        }
+        let all_keys = acl.contains("~*");
+        passed.retain(|name| !(all_keys && OF_A_DATABASE.contains(name)));
+        // The plain form of SELECT names database 1.
+        let missing = |name: &&&str| acl.contains("db=0") && **name == "select";
+        let expected: Vec<&str> =
+            REACHES_NO_KEY.iter().filter(|name| !missing(name)).copied().collect();
+        assert_eq!(passed, expected, "{acl}");
+    }
+}
+
+/// What is about the server needs its name in the rules; what shows keys, a selector for all of them.
+#[test]
+fn what_is_about_the_server_passes_by_name() {
+    let words = |name: &str| plain(command::by_name(name).unwrap()).words;
+    for name in ["config|get", "function|load", "script|flush", "memory|doctor", "acl|list"] {
+        for prefixed in [false, true] {
+            let keys = if prefixed { "~*" } else { "~app1:*" };
+            let rules = |more: &str| {
+                let acl = format!("+@all {keys} {more}");
+                if prefixed { rewriting(&acl) } else { policy(&acl) }
+            };
+            assert!(judge(&rules(""), &words(name)).is_some(), "{name}");
+            assert!(judge(&rules("+@scripting +@admin +@slow"), &words(name)).is_some(), "{name}");
+            assert!(judge(&rules(&format!("+{name}")), &words(name)).is_none(), "{name}");
+            let container = name.split('|').next().unwrap();
+            assert!(judge(&rules(&format!("+{container}")), &words(name)).is_none(), "{name}");
         }
     }
-    assert_eq!(passed, REACHES_NO_KEY);
+    for name in ["slowlog|get", "function|stats", "flushall", "randomkey"] {
+        let named = policy(&format!("+@all ~app1:* +{name}"));
+        assert!(judge(&named, &words(name)).is_some(), "{name}");
+        assert!(judge(&rewriting(&format!("+@all ~* +{name}")), &words(name)).is_some(), "{name}");
+        let open = policy(&format!("+@all ~app1:* (+{name} allkeys)"));
+        assert!(judge(&open, &words(name)).is_none(), "{name}");
+    }
+}
+
+fn rewriting(acl: &str) -> Policy {
+    let prefix = Some("app1:".to_owned());
+    let keys = KeyRules { mode: KeyMode::Rewrite, prefix, ..KeyRules::default() };
+    let scripts = ScriptRules { mode: Some(ScriptMode::DeclaredKeys), ..ScriptRules::default() };
+    compile(&Rules { acl: Some(acl.to_owned()), keys, scripts, ..Rules::default() }).unwrap()
 }
 
 fn policy(acl: &str) -> Policy {

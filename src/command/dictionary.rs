@@ -7,7 +7,7 @@ use std::fmt;
 
 use super::definition::{Definition, DefinitionError, define_all};
 use super::lookup::{COMMANDS, Lookup, all, by_name, last_word};
-use super::{CommandId, Spec};
+use super::{CommandId, Flags, Reach, Spec, Stores};
 use crate::config::Commands;
 use crate::resp::Request;
 
@@ -68,6 +68,13 @@ impl Lexicon {
             categories: definition.categories,
             keys: definition.keys.clone().leak(),
             effect: definition.effect,
+            reach: Reach::Named,
+            stores: if definition.flags.has(Flags::WRITE) {
+                Stores::Unknown
+            } else {
+                Stores::Nothing
+            },
+            script: None,
             reply_keys: definition.reply_keys,
             parent,
             container,

@@ -3,7 +3,7 @@
 //! Owns: the numbered table and its index. Never knows: what a command means.
 
 use super::table::ROWS;
-use super::{Categories, CommandId, Effect, Flags, KeySpec, Spec};
+use super::{Categories, CommandId, Effect, Flags, KeySpec, Reach, Spec, Stores};
 use crate::config::ReplyKeys;
 use crate::resp::Request;
 
@@ -138,6 +138,9 @@ const fn number() -> [Spec; COMMANDS] {
         categories: Categories::from_bits(0),
         keys: &[] as &[KeySpec],
         effect: Effect::Shared,
+        reach: Reach::Named,
+        stores: Stores::Nothing,
+        script: None,
         reply_keys: ReplyKeys::None,
         parent: None,
         container: false,
@@ -161,6 +164,9 @@ const fn number() -> [Spec; COMMANDS] {
             categories: Categories::from_bits(row.categories),
             keys: row.keys,
             effect: row.effect,
+            reach: row.reach,
+            stores: row.stores,
+            script: row.script,
             reply_keys: ReplyKeys::None,
             parent: None,
             container: false,

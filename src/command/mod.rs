@@ -12,8 +12,10 @@ mod lifetime;
 mod lookup;
 mod options;
 mod place;
+mod reach;
 mod scan;
 mod script;
+mod stores;
 mod table;
 
 pub use definition::{Definition, DefinitionError, define_all};
@@ -27,8 +29,10 @@ pub use lifetime::{
 };
 pub use lookup::{COMMANDS, Lookup, all, by_name, lookup};
 pub use place::{Access, KeyAt, KeyError, KeyKind, is_word};
+pub use reach::{Does, Reach};
 pub use scan::scan_match;
-pub use script::{Script, script};
+pub use script::Script;
+pub use stores::Stores;
 
 use crate::config::ReplyKeys;
 
@@ -52,6 +56,12 @@ pub struct Spec {
     /// Where the keys and channels stand; [`find_keys`] reads it. Empty: there are none.
     pub keys: &'static [KeySpec],
     pub effect: Effect,
+    /// What it reaches beyond them.
+    pub reach: Reach,
+    /// Which of its arguments become values.
+    pub stores: Stores,
+    /// What it has to do with scripts and functions, if anything.
+    pub script: Option<Script>,
     /// Of a declared command: which parts of its replies are keys.
     pub reply_keys: ReplyKeys,
     /// The container of a subcommand.

@@ -2,10 +2,8 @@
 //!
 //! Owns: [`Script`]. Never knows: which scripts may run.
 
-use super::{Categories, Spec};
-
-/// What runs, or what changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What runs, or what is shown or changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Script {
     /// `EVAL`, `SCRIPT LOAD` and kin: the script's text is the argument of this number.
     Text { arg: usize },
@@ -13,6 +11,10 @@ pub enum Script {
     Digest,
     /// `FCALL` and kin: its first argument is the name of a function that the server has.
     Function,
+    /// `SCRIPT EXISTS`: its arguments from the second on are SHA-1s of scripts.
+    Asks,
+    /// What the server keeps of all applications is shown.
+    Shows,
     /// What the server keeps, or runs for others, is replaced, removed or stopped.
     Change,
 }
@@ -23,52 +25,14 @@ impl Script {
     pub const fn argument(self) -> usize {
         match self {
             Self::Text { arg } => arg,
-            Self::Digest | Self::Function | Self::Change => 1,
+            Self::Asks => 2,
+            Self::Digest | Self::Function | Self::Shows | Self::Change => 1,
         }
     }
-}
 
-/// What `spec` does with scripts; `None`: nothing, or it only tells about them.
-#[must_use]
-pub fn script(spec: &Spec) -> Option<Script> {
-    if !spec.categories.has(Categories::SCRIPTING) {
-        return None;
-    }
-    match spec.name {
-        "eval" | "eval_ro" => Some(Script::Text { arg: 1 }),
-        "script|load" => Some(Script::Text { arg: 2 }),
-        "evalsha" | "evalsha_ro" => Some(Script::Digest),
-        "fcall" | "fcall_ro" => Some(Script::Function),
-        "script|flush" | "script|kill" | "function|delete" | "function|flush" | "function|kill"
-        | "function|load" | "function|restore" => Some(Script::Change),
-        _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::all;
-    use super::*;
-
-    /// A command that a later server brings must be thought about.
-    #[test]
-    fn every_scripting_command_is_known() {
-        let harmless = all().iter().filter(|spec| {
-            spec.categories.has(Categories::SCRIPTING) && !spec.container && script(spec).is_none()
-        });
-        let names: Vec<&str> = harmless.map(|spec| spec.name).collect();
-        assert_eq!(
-            names,
-            [
-                "function|dump",
-                "function|help",
-                "function|list",
-                "function|stats",
-                "script|debug",
-                "script|exists",
-                "script|help",
-                "script|show",
-            ]
-        );
+    /// Whether a script or function runs: the arguments behind [`Self::argument`] are its own.
+    #[must_use]
+    pub const fn runs(self) -> bool {
+        matches!(self, Self::Text { arg: 1 } | Self::Digest | Self::Function)
     }
 }

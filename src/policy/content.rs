@@ -4,14 +4,20 @@
 //!
 //! A large argument is judged by its announced length, before a byte of it is here.
 
+use super::fault::ContentFault;
 use super::json::is_json;
-use super::pattern::{Pattern, literal_prefix};
+use super::keyspace::may_be_reserved;
+use super::meet::Glob;
+use super::pattern::{Pattern, escape, literal_prefix};
 use super::rule::Rule;
 use super::subject::{Subject, Witness};
-use super::verdict::{Cause, ContentFault, Refusal};
-use crate::command::{self, Flags, KeyAt, KeyError, KeyKind, Script, Spec, find_keys};
+use super::verdict::{Cause, Refusal};
+use crate::command::{
+    Categories, Does, Flags, KeyAt, KeyError, KeyKind, Reach, Script, Spec, Stores, find_keys,
+    scan_match,
+};
 use crate::config::{Charset, Encoding, KeyRules, ValueRules};
-use crate::resp::{Request, number};
+use crate::resp::Request;
 
 /// The rules about keys and values, compiled.
 #[derive(Debug)]
@@ -19,23 +25,10 @@ pub(super) struct Content {
     key_bytes: Option<u64>,
     key_pattern: Option<Pattern>,
     key_charset: Charset,
-    keys_denied: Vec<Pattern>,
+    keys_denied: Vec<Denied>,
     value_bytes: Option<u64>,
     arguments: Option<u64>,
     encoding: Encoding,
-    /// By command.
-    stored: Box<[Stored]>,
-}
-
-/// Where the strings stand that a command stores as they are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stored {
-    Nowhere,
-    At(usize),
-    /// Behind each key from argument 1 on.
-    Pairs,
-    /// Behind each key from argument 2 on; argument 1 says how many.
-    CountedPairs,
 }
 
 type Judged = Result<(), Refusal>;
@@ -43,18 +36,14 @@ type Judged = Result<(), Refusal>;
 impl Content {
     /// `None` when the rules ask for nothing.
     pub(super) fn new(keys: &KeyRules, values: &ValueRules) -> Option<Self> {
-        let patterns = |globs: &[String]| {
-            globs.iter().map(|glob| Pattern::new(glob.as_bytes())).collect::<Vec<_>>()
-        };
         let content = Self {
             key_bytes: keys.max_bytes.map(|bytes| bytes as u64),
             key_pattern: keys.pattern.as_ref().map(|glob| Pattern::new(glob.as_bytes())),
             key_charset: keys.charset,
-            keys_denied: patterns(&keys.deny),
+            keys_denied: keys.deny.iter().map(|glob| Denied::new(glob.as_bytes())).collect(),
             value_bytes: values.max_bytes,
             arguments: values.max_args.map(u64::from),
             encoding: values.encoding,
-            stored: command::all().iter().map(Stored::of).collect(),
         };
         let values = content.value_bytes.is_some()
             || content.arguments.is_some()
@@ -72,8 +61,7 @@ impl Content {
     /// The longest value of such a command. A script may store each of its arguments, unless it is
     /// one that only reads.
     pub(super) fn value_bytes(&self, spec: &Spec) -> Option<u64> {
-        let runs = command::script(spec).is_some() && !spec.flags.has(Flags::READONLY);
-        self.value_bytes.filter(|_| runs || spec.flags.has(Flags::WRITE))
+        self.value_bytes.filter(|_| may_write(spec))
     }
 
     /// Looks at every key, and of a command that writes at every value.
@@ -88,9 +76,8 @@ impl Content {
         witness: &mut Witness,
     ) -> Judged {
         let request = subject.request;
-        let writes = subject.spec.flags.has(Flags::WRITE);
         let value_bytes = self.value_bytes(subject.spec);
-        if writes
+        if may_write(subject.spec)
             && let (Some(max), count) = (self.arguments, request.len() as u64)
             && count > max
         {
@@ -117,15 +104,59 @@ impl Content {
                 witness.refuse(subject, fault)?;
             }
         }
+        if !self.keys_denied.is_empty() {
+            self.check_reach(subject, witness)?;
+        }
+        let reaches = value_bytes.map_or(0, |_| subject.spec.stores.reaches(request));
+        if let Some(max) = value_bytes.filter(|max| reaches > *max) {
+            witness.refuse(subject, ContentFault::ValueGrows { bytes: reaches, max })?;
+        }
         if let Some(max) = value_bytes.filter(|_| too_long)
             && let Some(bytes) = long_value(subject, keys, max)
         {
             witness.refuse(subject, ContentFault::ValueTooLong { bytes, max })?;
         }
-        if writes && self.encoding != Encoding::Any && !self.is_legible(subject)? {
-            witness.refuse(subject, ContentFault::ValueEncoding(self.encoding))?;
+        if self.encoding != Encoding::Any
+            && let Some(fault) = self.encoding_fault(subject)?
+        {
+            witness.refuse(subject, fault)?;
         }
         Ok(())
+    }
+
+    /// Whether a command may show or touch denied keys although it names none of them.
+    fn check_reach(&self, subject: &Subject<'_>, witness: &mut Witness) -> Judged {
+        let reaches = match subject.spec.reach {
+            Reach::Walk => {
+                let mut patterns = Vec::new();
+                match scan_match(subject.request, &mut patterns) {
+                    Ok(()) => {}
+                    Err(error) => return witness.hold(subject.unclear(error)),
+                }
+                let shows = |arg: &u32| {
+                    let pattern = subject.request.arg(*arg as usize).unwrap_or_default();
+                    self.may_deny(&Glob::new(pattern))
+                };
+                patterns.is_empty() || patterns.iter().any(shows)
+            }
+            Reach::Database(does) | Reach::Server(does) => {
+                does.access().is_some() && does != Does::CountsKeys
+            }
+            Reach::Named
+            | Reach::Copy
+            | Reach::Move
+            | Reach::Migrate
+            | Reach::ChannelWalk
+            | Reach::ChannelCount
+            | Reach::Invalidations
+            | Reach::Report => false,
+        };
+        if reaches { witness.refuse(subject, ContentFault::ReachesDenied) } else { Ok(()) }
+    }
+
+    /// Whether a name that fits the pattern may be denied.
+    fn may_deny(&self, glob: &Glob) -> bool {
+        self.keys_denied.iter().any(|denied| denied.glob.meets(glob))
     }
 
     /// The argument whose length alone is known.
@@ -152,11 +183,35 @@ impl Content {
             KeyKind::Key => self.name_fault(name),
             // The data stand for `*`: only what is before it is certain.
             KeyKind::KeyPattern => self.pattern_fault(literal_prefix(name)),
-            KeyKind::KeyPrefix
-            | KeyKind::Channel
-            | KeyKind::ChannelPattern
-            | KeyKind::ShardChannel => None,
+            KeyKind::KeyPrefix => self.may_deny_behind(name).then_some(ContentFault::ReachesDenied),
+            KeyKind::Channel | KeyKind::ChannelPattern if at.access.read => {
+                self.channel_fault(name, at.kind == KeyKind::ChannelPattern)
+            }
+            KeyKind::Channel | KeyKind::ChannelPattern | KeyKind::ShardChannel => None,
         }
+    }
+
+    /// The server's own channels tell of keys: only those that name keys which are not denied may be
+    /// heard.
+    fn channel_fault(&self, name: &[u8], is_pattern: bool) -> Option<ContentFault> {
+        if self.keys_denied.is_empty() || !may_be_reserved(name, is_pattern) {
+            return None;
+        }
+        let key = name.strip_prefix(b"__keyspace@").and_then(|rest| {
+            let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+            rest.get(digits..)?.strip_prefix(b"__:")
+        });
+        let denied = match key {
+            Some(key) if is_pattern => self.may_deny(&Glob::new(key)),
+            Some(key) => self.keys_denied.iter().any(|denied| denied.pattern.matches(key)),
+            None => true,
+        };
+        denied.then_some(ContentFault::ReachesDenied)
+    }
+
+    /// Whether a name that begins with `start` may be denied.
+    fn may_deny_behind(&self, start: &[u8]) -> bool {
+        !self.keys_denied.is_empty() && self.may_deny(&Glob::new(&[&*escape(start), b"*"].concat()))
     }
 
     fn name_fault(&self, name: &[u8]) -> Option<ContentFault> {
@@ -172,7 +227,7 @@ impl Content {
         if !legible {
             return Some(ContentFault::KeyCharset(self.key_charset));
         }
-        if self.keys_denied.iter().any(|denied| denied.matches(name)) {
+        if self.keys_denied.iter().any(|denied| denied.pattern.matches(name)) {
             return Some(ContentFault::KeyDenied);
         }
         let fits = self.key_pattern.as_ref().is_none_or(|pattern| pattern.matches(name));
@@ -181,46 +236,84 @@ impl Content {
 
     /// Keys that begin with `start` are read, nobody knows which.
     fn pattern_fault(&self, start: &[u8]) -> Option<ContentFault> {
-        let may_be = |denied: &Pattern| {
-            let denied = literal_prefix(denied.text());
-            denied.starts_with(start) || start.starts_with(denied)
-        };
-        if self.keys_denied.iter().any(may_be) {
+        if self.may_deny_behind(start) {
             return Some(ContentFault::KeyDenied);
         }
         let fits = self.key_pattern.as_ref().is_none_or(|pattern| pattern.covers_prefix(start));
         (!fits).then_some(ContentFault::KeyPattern)
     }
 
-    /// Whether all values that the command stores are encoded as they should be.
-    fn is_legible(&self, subject: &Subject<'_>) -> Result<bool, Refusal> {
+    /// What is wrong with the encoding of a value that the command stores, or cannot be seen of it.
+    fn encoding_fault(&self, subject: &Subject<'_>) -> Result<Option<ContentFault>, Refusal> {
         let request = subject.request;
-        let stored = self.stored.get(usize::from(subject.spec.id.0)).copied();
-        for arg in stored.unwrap_or(Stored::Nowhere).places(request) {
+        let stores = subject.spec.stores;
+        let is_part = match stores {
+            Stores::Overwritten | Stores::Bit | Stores::Combined | Stores::Serialized => true,
+            // That which only reads reaches nothing.
+            Stores::Bits => stores.reaches(request) > 0,
+            // Text behind text is text.
+            Stores::Appended => self.encoding == Encoding::Json,
+            Stores::Nothing
+            | Stores::At(_)
+            | Stores::Each { .. }
+            | Stores::CountedPairs
+            | Stores::Fields
+            | Stores::Members { .. }
+            | Stores::Entry
+            | Stores::Attribute
+            | Stores::Unknown => false,
+        };
+        if is_part {
+            return Ok(Some(ContentFault::ValueUnseen(self.encoding)));
+        }
+        // Of JSON a string is a text; what is kept in pieces (fields, elements) is UTF-8.
+        let is_string = subject.spec.categories.has(Categories::STRING);
+        let encoding = match self.encoding {
+            Encoding::Json if !is_string => Encoding::Utf8,
+            encoding @ (Encoding::Any | Encoding::Utf8 | Encoding::Json) => encoding,
+        };
+        for arg in stores.places(request) {
             let Some(value) = request.arg(arg) else {
                 return Err(subject.unclear(KeyError::NotYetKnown));
             };
-            let legible = match self.encoding {
+            let legible = match encoding {
                 Encoding::Any => true,
                 Encoding::Utf8 => str::from_utf8(value).is_ok(),
                 Encoding::Json => is_json(value),
             };
             if !legible {
-                return Ok(false);
+                return Ok(Some(ContentFault::ValueEncoding(encoding)));
             }
         }
-        Ok(true)
+        Ok(None)
     }
+}
+
+/// Names that no command may name, in both forms.
+#[derive(Debug)]
+struct Denied {
+    pattern: Pattern,
+    glob: Glob,
+}
+
+impl Denied {
+    fn new(glob: &[u8]) -> Self {
+        Self { pattern: Pattern::new(glob), glob: Glob::new(glob) }
+    }
+}
+
+/// Whether a command may write, by itself or by a script: it is one that does not only read.
+fn may_write(spec: &Spec) -> bool {
+    let runs = spec.script.is_some_and(Script::runs) && !spec.flags.has(Flags::READONLY);
+    runs || spec.flags.has(Flags::WRITE)
 }
 
 /// The first argument that may be a value: behind the name, or behind the script that runs.
 fn first_value(spec: &Spec) -> usize {
     let name = usize::from(spec.parent.is_some());
-    match command::script(spec) {
-        Some(script @ (Script::Text { .. } | Script::Digest | Script::Function)) => {
-            script.argument() + 1
-        }
-        Some(Script::Change) | None => name + 1,
+    match spec.script {
+        Some(script) if script.runs() => script.argument() + 1,
+        Some(_) | None => name + 1,
     }
 }
 
@@ -250,32 +343,6 @@ fn names(spec: &Spec, request: &Request<'_>, arg: usize) -> Option<bool> {
 impl Witness {
     fn refuse(&mut self, subject: &Subject<'_>, fault: ContentFault) -> Judged {
         self.hold(subject.refuse(fault.rule(), Cause::Content(fault)))
-    }
-}
-
-impl Stored {
-    fn of(spec: &Spec) -> Self {
-        match spec.name {
-            "set" | "setnx" | "getset" => Self::At(2),
-            "setex" | "psetex" => Self::At(3),
-            "mset" | "msetnx" => Self::Pairs,
-            "msetex" => Self::CountedPairs,
-            _ => Self::Nowhere,
-        }
-    }
-
-    /// The arguments, in order, those included that are not here yet.
-    fn places(self, request: &Request<'_>) -> impl Iterator<Item = usize> {
-        let len = request.len();
-        let pairs = request.arg(1).and_then(number::parse_length);
-        let pairs = pairs.and_then(|pairs| usize::try_from(pairs).ok()).unwrap_or(0);
-        let (first, count) = match self {
-            Self::Nowhere => (len, 0),
-            Self::At(arg) => (arg, 1),
-            Self::Pairs => (2, len),
-            Self::CountedPairs => (3, pairs),
-        };
-        (first..len).step_by(2).take(count)
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Owns: [`Databases`]. Never knows: which one a session has selected, keys.
 
-use crate::command::{Categories, Effect, Flags, KeyError, Spec, is_word};
+use crate::command::{Categories, Does, Effect, Flags, KeyError, Reach, Spec, is_word};
 use crate::resp::{Request, number};
 
 /// The databases of a role.
@@ -37,6 +37,34 @@ impl Databases {
         Some(format!("db={}", numbers.join(",")))
     }
 
+    /// Whether all of them are allowed.
+    pub(super) const fn are_all(&self) -> bool {
+        matches!(self, Self::All)
+    }
+
+    /// Whether every one of `other` is among these.
+    pub(super) fn cover(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::All, _) => true,
+            (Self::Only(_), Self::All) => false,
+            (Self::Only(own), Self::Only(other)) => other.iter().all(|one| own.contains(one)),
+        }
+    }
+
+    /// Whether a channel of the server's own, or all that such a pattern fits, tells of keys in these
+    /// databases alone: `__keyspace@0__:…`, the number written out.
+    pub(super) fn hold_channel(&self, name: &[u8]) -> bool {
+        let Self::Only(known) = self else { return true };
+        let mut parts = name.splitn(2, |byte| *byte == b'@');
+        let kind = parts.next().and_then(|kind| kind.strip_prefix(b"__"));
+        let is_kind = kind.is_some_and(|kind| kind.iter().all(u8::is_ascii_lowercase));
+        let rest = parts.next().filter(|_| is_kind).unwrap_or_default();
+        let digits = rest.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len());
+        let (digits, behind) = rest.split_at_checked(digits).unwrap_or_default();
+        let number = number::parse_length(digits).and_then(|number| u32::try_from(number).ok());
+        behind.starts_with(b"__:") && number.is_some_and(|number| known.contains(&number))
+    }
+
     /// Whether all databases that a request reaches are among these. A number that the server would
     /// not read is none of them.
     ///
@@ -55,21 +83,20 @@ impl Databases {
             let number = request.arg(at).and_then(number::parse_length);
             number.and_then(|number| u32::try_from(number).ok()).is_some_and(holds)
         };
-        Ok(match spec.name {
-            "select" => named(1),
-            "swapdb" => named(1) && named(2),
-            "move" => holds(own) && named(2),
-            "copy" if request.available() < request.len() => return Err(KeyError::NotYetKnown),
-            "copy" => {
+        Ok(match (spec.effect, spec.reach) {
+            (Effect::Select, _) => named(1),
+            (_, Reach::Server(Does::ExchangesDatabases)) => named(1) && named(2),
+            (_, Reach::Move) => holds(own) && named(2),
+            (_, Reach::Copy) if request.available() < request.len() => {
+                return Err(KeyError::NotYetKnown);
+            }
+            (_, Reach::Copy) => {
                 let mut words = 3..request.len();
                 let is_option =
                     |at: usize| request.arg(at).is_some_and(|word| is_word(word, b"db"));
                 holds(own) && words.all(|at| !is_option(at) || named(at + 1))
             }
-            "flushall"
-            | "cluster|flushslot"
-            | "cluster|migrateslots"
-            | "cluster|cancelslotmigrations" => false,
+            (_, Reach::Server(Does::RemovesKeys | Does::MovesKeys)) => false,
             _ => !has_data(spec) || holds(own),
         })
     }
@@ -91,7 +118,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may crash")]
     use super::*;
     use crate::config::{Rules, ScriptMode, ScriptRules};
-    use crate::policy::{Scratch, compile};
+    use crate::policy::{Policy, Scratch, compile};
     use crate::resp::RequestBuf;
 
     #[test]
@@ -140,6 +167,45 @@ mod tests {
                     assert!(is_get || words == text.as_bytes() || policy.role.selectors.len() == 1);
                 }
             }
+        }
+    }
+
+    #[test]
+    fn channels_that_tell_of_other_databases() {
+        let rules =
+            |acl: &str| compile(&Rules { acl: Some(acl.to_owned()), ..Rules::default() }).unwrap();
+        let some = rules("+@all ~* &* db=0,12");
+        let named = rules("+@all ~* &news &__key* &__keyspace@*__:* db=0,12");
+        for (line, passes) in [
+            ("SUBSCRIBE news", true),
+            ("PSUBSCRIBE news*", true),
+            ("SUBSCRIBE __keyevent@0__:set", true),
+            ("SUBSCRIBE __keyspace@12__:k", true),
+            ("PSUBSCRIBE __keyspace@12__:*", true),
+            ("SUBSCRIBE __keyevent@1__:set", false),
+            ("SUBSCRIBE __keyevent@01__:set", false),
+            ("PSUBSCRIBE __keyevent@1__:*", false),
+            ("PSUBSCRIBE __keyevent@1*", false),
+            ("PSUBSCRIBE __keyspace@*__:*", false),
+            ("PSUBSCRIBE __key*__:*", false),
+            ("PSUBSCRIBE __keyspace@[0]__:k", false),
+            ("PSUBSCRIBE *", false),
+            ("PSUBSCRIBE [_]*", false),
+            ("SUBSCRIBE __redis__:invalidate", false),
+            ("PUBLISH __keyevent@1__:set k", false),
+            ("PUBLISH __keyevent@0__:set k", true),
+            ("PUNSUBSCRIBE *", true),
+            ("CLIENT TRACKING ON", false),
+            ("CLIENT TRACKING ON BCAST PREFIX a", false),
+        ] {
+            let request = RequestBuf::from_args(line.split(' '));
+            let request = request.as_request();
+            let said = |policy: &Policy| {
+                let lookup = policy.lookup(&request);
+                policy.decide(lookup, &request, 0, &mut Scratch::default()).is_ok()
+            };
+            assert_eq!(said(&some), passes, "{line}");
+            assert!(passes || !said(&named), "{line}");
         }
     }
 

@@ -31,8 +31,9 @@ impl Policy {
                         (has, has && named)
                     }
                 };
+                let events = (names || has.hears_keys()) && has.databases.cover(&had.databases);
                 (hears || self.observes(Rule::Channel))
-                    && (!reserved || names || has.hears_keys() || self.observes(Rule::Namespace))
+                    && (!reserved || events || self.observes(Rule::Namespace))
             };
             self.role.iter().any(fits)
         };

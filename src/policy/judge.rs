@@ -2,10 +2,15 @@
 //!
 //! Owns: [`Case`], the order of a selector's checks. Never knows: rules that change requests.
 
-use crate::command::{Access, Effect, Flags, KeyAt, KeyError, KeyKind, Spec, find_keys};
+use std::sync::Arc;
+
+use crate::command::{
+    Access, Effect, Flags, KeyAt, KeyError, KeyKind, Reach, Script, Spec, find_keys,
+};
 use crate::resp::Request;
 
-use super::keyspace::{Hazards, may_be_reserved, names_reserved};
+use super::keyspace::{may_be_reserved, names_reserved};
+use super::names::{Prefix, Strip};
 use super::pattern::Pattern;
 use super::role::{Scope, Selector};
 use super::verdict::Cause;
@@ -84,16 +89,44 @@ impl Policy {
             case.refuse(rule, Cause::Command(decision.word))?;
         }
         let keys_are_open = matches!(selector.keys, Scope::All);
-        let channels_are_open = matches!(selector.channels, Scope::All);
-        if keys_are_open && (channels_are_open || !spec.flags.has(Flags::PUBSUB)) {
-            return Ok(());
-        }
-        if !spec.keys.is_empty() {
+        let names_are_open = keys_are_open
+            && (!spec.flags.has(Flags::PUBSUB)
+                || (matches!(selector.channels, Scope::All) && selector.databases.are_all()));
+        if !names_are_open && !spec.keys.is_empty() {
             case.find_keys(keys_are_open)?;
             case.check_keys(selector)?;
             case.check_channels(selector)?;
         }
-        case.check_hazard(selector, &self.hazards)
+        if spec.reach == Reach::Named { Ok(()) } else { case.check_reach(selector) }
+    }
+
+    /// Where the policy is bounded, what to leave out of a report about the server.
+    pub(super) fn own_report(&self, spec: &Spec) -> Option<Strip> {
+        let sees_all = |one: &Selector| one.allows(spec.id) && one.is_boundless();
+        let namespace = self.namespace.as_ref().map(|namespace| Arc::clone(namespace.prefix()));
+        if namespace.is_none() && (self.observes(Rule::Namespace) || self.role.iter().any(sees_all))
+        {
+            return None;
+        }
+        Some(Strip::of_report(namespace.unwrap_or_else(|| Arc::new(Prefix::new(b"")))))
+    }
+
+    /// Whether a rule permits the command by its name, not as one of many.
+    pub(super) fn names(&self, spec: &Spec) -> bool {
+        self.role.iter().any(|selector| selector.names(spec.id))
+    }
+
+    /// What the rules about scripts say; what a rule permits by name is none of theirs.
+    pub(super) fn judge_script(
+        &self,
+        spec: &'static Spec,
+        request: &Request<'_>,
+    ) -> Result<(), Refusal> {
+        let Some(script) = spec.script else { return Ok(()) };
+        if matches!(script, Script::Shows | Script::Change) && self.names(spec) {
+            return Ok(());
+        }
+        self.scripts.judge(script, spec, request)
     }
 }
 
@@ -171,7 +204,7 @@ impl Case<'_, '_> {
     }
 
     fn check_channels(&self, selector: &Selector) -> Result<(), Refusal> {
-        let mut reserved = false;
+        let (mut reserved, mut elsewhere) = (false, false);
         for at in &self.scratch.keys {
             let is_pattern = match at.kind {
                 KeyKind::Key | KeyKind::KeyPattern | KeyKind::KeyPrefix => continue,
@@ -183,9 +216,10 @@ impl Case<'_, '_> {
                 continue;
             }
             let name = self.name(at);
-            // The server compares a pattern with the allowed ones letter by letter.
+            // The server compares a pattern with the allowed ones letter by letter; here one passes too
+            // whose every match lies within an allowed prefix.
             let fits = |known: &Pattern| {
-                if is_pattern { known.text() == name } else { known.matches(name) }
+                if is_pattern { known.covers(name) } else { known.matches(name) }
             };
             let known: &[Pattern] = match &selector.channels {
                 Scope::All => &[],
@@ -195,19 +229,24 @@ impl Case<'_, '_> {
                     known
                 }
             };
-            reserved |= may_be_reserved(name, is_pattern)
-                && !selector.keys.is_unrestricted(at.access)
+            if !may_be_reserved(name, is_pattern) {
+                continue;
+            }
+            elsewhere |= !selector.databases.hold_channel(name);
+            reserved |= !selector.keys.is_unrestricted(at.access)
                 && !known.iter().any(|known| fits(known) && names_reserved(known));
         }
-        if reserved { self.refuse(Rule::Namespace, Cause::ReservedChannel) } else { Ok(()) }
+        if reserved {
+            self.refuse(Rule::Namespace, Cause::ReservedChannel)?;
+        }
+        if elsewhere { self.refuse(Rule::Namespace, Cause::OthersEvents) } else { Ok(()) }
     }
 
-    fn check_hazard(&mut self, selector: &Selector, hazards: &Hazards) -> Result<(), Refusal> {
-        let Some(hazard) = hazards.get(self.spec.id) else { return Ok(()) };
+    fn check_reach(&mut self, selector: &Selector) -> Result<(), Refusal> {
         let patterns = &mut self.scratch.patterns;
-        match hazard.stays_inside(selector, self.request, self.database, patterns) {
+        match selector.holds(self.spec, self.request, self.database, patterns) {
             Ok(true) => Ok(()),
-            Ok(false) => self.refuse(Rule::Namespace, Cause::Hazard(hazard)),
+            Ok(false) => self.refuse(Rule::Namespace, Cause::Reach(self.spec.reach)),
             Err(KeyError::Syntax) => self.refuse(Rule::Syntax, Cause::Syntax),
             Err(KeyError::NotYetKnown) => self.refuse(Rule::Incomplete, Cause::Incomplete),
         }
@@ -224,7 +263,8 @@ fn weight(refusal: &Refusal) -> u8 {
         Cause::Key | Cause::Syntax => 2,
         Cause::Channel => 3,
         Cause::SortPattern(_)
-        | Cause::Hazard(_)
+        | Cause::Reach(_)
+        | Cause::OthersEvents
         | Cause::OthersKeys(_)
         | Cause::StarInPrefix
         | Cause::ServerChannels

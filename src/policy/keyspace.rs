@@ -1,144 +1,47 @@
-//! Commands that show or touch keys without naming them, where not every key is allowed.
+//! Commands that show or touch more than they name, where a policy is bounded: to some keys, or to some
+//! databases.
 //!
 //! A key pattern of the server's ACL speaks only of keys that a request names; `DBSIZE`, `SCAN` or
 //! a subscription to keyspace events tell about all others. Here such a command passes only when
-//! it can be seen to stay inside the patterns, or when the selector allows every key.
+//! it can be seen to stay inside, when the selector allows every key of every database, or, where it
+//! is about the server and not about keys, when a rule permits it by its name.
 //!
-//! Owns: [`Hazard`] and the table of them. Never knows: how a command was allowed.
+//! Owns: what [`Reach`] means for a selector. Never knows: how a command was allowed, any command's name.
 
-use crate::command::{self, Access, COMMANDS, CommandId, KeyError, Spec, is_word, scan_match};
+use crate::command::{Access, Does, KeyError, Reach, Spec, is_word, scan_match};
 use crate::resp::{Request, number};
 
 use super::pattern::{Pattern, literal_prefix};
 use super::role::{Scope, Selector};
 
-/// One command of that kind.
-#[derive(Debug)]
-pub(super) struct Hazard {
-    pub name: &'static str,
-    /// A selector that may do this to every key may run the command as it likes.
-    access: Access,
-    check: Check,
-    /// What it does, for the refusal: "'dbsize' counts all keys".
-    pub does: &'static str,
-    /// What to do instead; `None`: only a selector with `allkeys` permits it.
-    pub instead: Option<&'static str>,
-}
-
-/// When it stays inside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Check {
-    Never,
-    /// `KEYS SCAN`: every pattern of names is covered by an allowed one.
-    Walk,
-    /// `COPY`: no database other than the session's own.
-    Database,
-    /// `PUBSUB CHANNELS`: the pattern is covered by an allowed channel pattern.
-    ChannelWalk,
-    /// `PUBSUB NUMSUB`: every channel is allowed.
-    ChannelNames,
-}
-
 const READ: Access = Access::READ;
-const WRITE: Access = Access::WRITE;
 const BOTH: Access = Access::READ_WRITE;
 
-const fn never(name: &'static str, access: Access, does: &'static str) -> Hazard {
-    Hazard { name, access, check: Check::Never, does, instead: None }
-}
+impl Selector {
+    /// Whether every key of every database is allowed: nothing is beyond it.
+    pub fn is_boundless(&self) -> bool {
+        self.keys.is_unrestricted(BOTH) && self.databases.are_all()
+    }
 
-const fn unless(
-    name: &'static str,
-    check: Check,
-    does: &'static str,
-    instead: &'static str,
-) -> Hazard {
-    let access = if matches!(check, Check::Database) { BOTH } else { READ };
-    Hazard { name, access, check, does, instead: Some(instead) }
-}
-
-const WALK: &str = "shows keys outside the allowed patterns";
-const WALK_INSTEAD: &str = "begin every pattern with an allowed prefix";
-const OTHERS: &str = "shows arguments of other clients";
-const CHANNELS: &str = "shows channels outside the allowed patterns";
-
-/// `INFO` is not among them: drivers need it, and it tells of other keys only how many there are. Nor is
-/// `CLIENT LIST`: respgate answers it with the asking client alone.
-static HAZARDS: &[Hazard] = &[
-    unless("keys", Check::Walk, WALK, WALK_INSTEAD),
-    unless("scan", Check::Walk, WALK, "begin every MATCH with an allowed prefix"),
-    unless("clusterscan", Check::Walk, WALK, "begin every MATCH with an allowed prefix"),
-    unless("copy", Check::Database, "writes into another database", "leave DB out"),
-    unless("pubsub|channels", Check::ChannelWalk, CHANNELS, "give an allowed pattern"),
-    unless("pubsub|shardchannels", Check::ChannelWalk, CHANNELS, "give an allowed pattern"),
-    unless("pubsub|numsub", Check::ChannelNames, CHANNELS, "give allowed channels"),
-    unless("pubsub|shardnumsub", Check::ChannelNames, CHANNELS, "give allowed channels"),
-    never("move", BOTH, "writes into another database"),
-    never("randomkey", READ, WALK),
-    never("dbsize", READ, "counts all keys"),
-    never("memory|stats", READ, "counts all keys"),
-    never("cluster|countkeysinslot", READ, "counts keys outside the allowed patterns"),
-    never("cluster|slot-stats", READ, "counts keys outside the allowed patterns"),
-    never("cluster|getkeysinslot", READ, WALK),
-    never("hotkeys|get", READ, WALK),
-    never("flushall", WRITE, "removes all keys"),
-    never("flushdb", WRITE, "removes all keys"),
-    never("cluster|flushslot", WRITE, "removes all keys of a slot"),
-    never("cluster|migrateslots", BOTH, "moves all keys of some slots"),
-    never("cluster|migration", BOTH, "moves all keys of some slots"),
-    never("cluster|replicate", BOTH, "replaces the whole data set"),
-    never("cluster|reset", WRITE, "removes all keys"),
-    never("trimslots", WRITE, "removes all keys of some slots"),
-    never("swapdb", BOTH, "exchanges whole databases"),
-    never("monitor", READ, OTHERS),
-    never("slowlog|get", READ, OTHERS),
-    never("commandlog|get", READ, OTHERS),
-    never("acl|log", READ, OTHERS),
-    never("function|stats", READ, OTHERS),
-    never("debug", BOTH, "reaches any key"),
-    never("sync", READ, "sends the whole data set"),
-    never("psync", READ, "sends the whole data set"),
-    never("replicaof", BOTH, "replaces the whole data set"),
-    never("slaveof", BOTH, "replaces the whole data set"),
-];
-
-/// With a prefix before the keys: the other server would get them under their whole names.
-static MIGRATE: Hazard = never("migrate", BOTH, "sends keys to another server");
-
-/// The table by command.
-#[derive(Debug)]
-pub(super) struct Hazards(Box<[Option<&'static Hazard>]>);
-
-impl Hazards {
-    pub fn new() -> Self {
-        let mut by_id = vec![None; COMMANDS];
-        for hazard in HAZARDS {
-            let id = command::by_name(hazard.name).map(|spec| usize::from(spec.id.0));
-            if let Some(place) = id.and_then(|id| by_id.get_mut(id)) {
-                *place = Some(hazard);
+    /// Whether what a command reaches is all allowed, whatever the request.
+    pub fn is_open_to(&self, reach: Reach) -> bool {
+        match reach {
+            Reach::Named
+            | Reach::Migrate
+            | Reach::Report
+            | Reach::ChannelWalk
+            | Reach::ChannelCount => true,
+            Reach::Walk => self.keys.is_unrestricted(READ),
+            Reach::Copy | Reach::Move => self.keys.is_unrestricted(BOTH),
+            Reach::Invalidations => self.databases.are_all(),
+            // The databases are named: they are looked at by themselves.
+            Reach::Server(does @ Does::ExchangesDatabases) | Reach::Database(does) => {
+                self.keys.is_unrestricted(does.access().unwrap_or(BOTH))
+            }
+            Reach::Server(does) => {
+                self.databases.are_all() && self.keys.is_unrestricted(does.access().unwrap_or(BOTH))
             }
         }
-        Self(by_id.into())
-    }
-
-    pub fn get(&self, id: CommandId) -> Option<&'static Hazard> {
-        self.0.get(usize::from(id.0)).copied().flatten()
-    }
-
-    /// The hazard of a command that reaches other keys although every name in it has a prefix.
-    pub fn of_prefixed_keys(&self, spec: &Spec) -> Option<&'static Hazard> {
-        if spec.name == MIGRATE.name {
-            return Some(&MIGRATE);
-        }
-        let stays = matches!(spec.name, "move" | "client|list");
-        self.get(spec.id).filter(|hazard| hazard.check == Check::Never && !stays)
-    }
-}
-
-impl Hazard {
-    /// Whether a selector may do this to every key.
-    pub fn is_open_to(&self, selector: &Selector) -> bool {
-        selector.keys.is_unrestricted(self.access)
     }
 
     /// Whether this request stays inside what the selector allows.
@@ -147,48 +50,98 @@ impl Hazard {
     ///
     /// When its options do not parse or are not all there; where the selector allows every key they
     /// are not looked at.
-    pub fn stays_inside(
+    pub fn holds(
         &self,
-        selector: &Selector,
+        spec: &Spec,
         request: &Request<'_>,
         database: u32,
         patterns: &mut Vec<u32>,
     ) -> Result<bool, KeyError> {
-        if let Check::ChannelWalk | Check::ChannelNames = self.check {
-            let Scope::Only(channels) = &selector.channels else { return Ok(true) };
-            return Ok(self.check.channels_inside(channels, request));
+        if let Reach::ChannelWalk | Reach::ChannelCount = spec.reach {
+            let Scope::Only(channels) = &self.channels else { return Ok(true) };
+            return Ok(channels_inside(spec.reach, channels, request));
         }
-        if selector.keys.is_unrestricted(self.access) {
+        if self.is_open_to(spec.reach) {
             return Ok(true);
         }
-        match self.check {
-            Check::Never | Check::ChannelWalk | Check::ChannelNames => Ok(false),
-            Check::Walk => {
+        match spec.reach {
+            Reach::Walk => {
                 scan_match(request, patterns)?;
                 let inside = |at: &u32| {
                     let pattern = usize::try_from(*at).ok().and_then(|at| request.arg(at));
-                    pattern.is_some_and(|text| selector.keys.any(READ, |known| known.covers(text)))
+                    pattern.is_some_and(|text| self.keys.any(READ, |known| known.covers(text)))
                 };
                 Ok(!patterns.is_empty() && patterns.iter().all(inside))
             }
-            Check::Database => copies_within(request, database),
+            Reach::Copy => copies_within(request, database),
+            Reach::Server(does) => Ok(does.access().is_none() && self.names(spec.id)),
+            Reach::Named
+            | Reach::Move
+            | Reach::Migrate
+            | Reach::ChannelWalk
+            | Reach::ChannelCount
+            | Reach::Invalidations
+            | Reach::Report
+            | Reach::Database(_) => Ok(false),
         }
     }
 }
 
-impl Check {
-    fn channels_inside(self, known: &[Pattern], request: &Request<'_>) -> bool {
-        let mut names = (2..request.len()).map(|index| request.arg(index));
-        let inside = |name: Option<&[u8]>| {
-            name.is_some_and(|name| {
-                known.iter().any(|known| {
-                    if self == Self::ChannelWalk { known.covers(name) } else { known.matches(name) }
-                })
-            })
-        };
-        // Without a pattern PUBSUB CHANNELS shows all; without a name PUBSUB NUMSUB shows nothing.
-        (self == Self::ChannelNames || request.len() > 2) && names.all(inside)
+/// Why a command is refused whatever the role where every key carries a prefix, although each name
+/// in it would carry it too. `named`: a rule permits it by its name.
+pub(super) fn leaves_prefix(reach: Reach, named: bool) -> bool {
+    match reach {
+        Reach::Migrate | Reach::Database(_) => true,
+        Reach::Server(does) => does.access().is_some() || !named,
+        Reach::Named
+        | Reach::Walk
+        | Reach::Copy
+        | Reach::Move
+        | Reach::ChannelWalk
+        | Reach::ChannelCount
+        | Reach::Invalidations
+        | Reach::Report => false,
     }
+}
+
+/// What a command does, for the refusal: "'dbsize' counts all keys".
+pub(super) const fn does(reach: Reach) -> &'static str {
+    match reach {
+        Reach::Walk => "shows keys outside the allowed patterns",
+        Reach::Copy | Reach::Move => "writes into another database",
+        Reach::Migrate => "sends keys to another server",
+        Reach::ChannelWalk | Reach::ChannelCount => "shows channels outside the allowed patterns",
+        Reach::Invalidations => "tells of keys in all databases",
+        Reach::Database(does) | Reach::Server(does) => match does {
+            Does::ShowsKeys => "shows keys outside the allowed patterns",
+            Does::CountsKeys => "counts all keys",
+            Does::RemovesKeys => "removes all keys",
+            Does::MovesKeys => "moves all keys of some slots",
+            Does::ReachesKeys => "reaches any key",
+            Does::ShowsRequests => "shows arguments of other clients",
+            Does::SendsData => "sends the whole data set",
+            Does::ReplacesData => "replaces the whole data set",
+            Does::ExchangesDatabases => "exchanges whole databases",
+            Does::ShowsServer => "shows what all clients of the server do or may do",
+            Does::ChangesServer => "changes the server for all its clients",
+            Does::ShowsScripts => "shows scripts and functions of all clients of the server",
+            Does::ChangesScripts => "changes scripts and functions of all clients of the server",
+        },
+        // These are never refused for what they reach.
+        Reach::Named | Reach::Report => "",
+    }
+}
+
+fn channels_inside(reach: Reach, known: &[Pattern], request: &Request<'_>) -> bool {
+    let walks = reach == Reach::ChannelWalk;
+    let mut names = (2..request.len()).map(|index| request.arg(index));
+    let inside = |name: Option<&[u8]>| {
+        name.is_some_and(|name| {
+            known.iter().any(|known| if walks { known.covers(name) } else { known.matches(name) })
+        })
+    };
+    // Without a pattern PUBSUB CHANNELS shows all; without a name PUBSUB NUMSUB shows nothing.
+    (!walks || request.len() > 2) && names.all(inside)
 }
 
 /// Whether no `DB` of a `COPY` leads elsewhere. A number that the server would read differently
@@ -230,13 +183,6 @@ pub(super) fn names_reserved(known: &Pattern) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_hazard_is_a_command() {
-        for hazard in HAZARDS {
-            assert!(command::by_name(hazard.name).is_some(), "{}", hazard.name);
-        }
-    }
 
     #[test]
     fn what_may_be_reserved() {

@@ -10,10 +10,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use super::Refusal;
-use super::keyspace::{Hazards, may_be_reserved, names_reserved};
+use super::keyspace::{may_be_reserved, names_reserved};
 use super::pattern::Pattern;
 use super::role::{KeyPattern, Scope, Selector};
-use crate::command::{Access, Effect, Flags, KeyAt, KeyKind, Spec, by_name, find_keys, scan_match};
+use crate::command::{
+    Access, Effect, Flags, KeyAt, KeyKind, Reach, Spec, by_name, find_keys, scan_match,
+};
 use crate::resp::Request;
 use names::{Names, certain};
 use scripts::SeenScripts;
@@ -43,7 +45,6 @@ impl Lesson {
     /// A request that passed, if only because a rule is observed.
     pub(super) fn note(
         &mut self,
-        hazards: &Hazards,
         spec: &'static Spec,
         request: &Request<'_>,
         observed: Option<&Refusal>,
@@ -65,7 +66,7 @@ impl Lesson {
         if scan_match(request, &mut patterns).is_err() {
             patterns.clear();
         }
-        if reaches_more(hazards, spec, request, &found, &patterns) {
+        if reaches_more(spec, request, &found, &patterns) {
             self.whole.insert(spec.name);
         } else {
             self.note_names(request, &found, &patterns);
@@ -163,7 +164,6 @@ impl Lesson {
 
 /// Whether it reaches names that it does not give, so that patterns of the given ones would refuse it.
 fn reaches_more(
-    hazards: &Hazards,
     spec: &'static Spec,
     request: &Request<'_>,
     found: &[KeyAt],
@@ -187,14 +187,17 @@ fn reaches_more(
     if spec.hides_keys() || given.iter().any(|it| it.is_empty()) || found.iter().any(unclear) {
         return true;
     }
-    let Some(hazard) = hazards.get(spec.id) else { return false };
+    // What is about the server and not about keys is permitted by its name.
+    if matches!(spec.reach, Reach::Server(does) if does.access().is_none()) {
+        return false;
+    }
     let pattern =
         |prefix: &[u8]| Pattern::new(&[&super::pattern::escape(prefix), &b"*"[..]].concat());
     let key = |it: &&[u8]| KeyPattern { pattern: pattern(it), access: Access::READ_WRITE };
     let mut selector = Selector::default();
     selector.keys = Scope::Only(given.iter().map(key).collect());
     let mut room = Vec::new();
-    !matches!(hazard.stays_inside(&selector, request, u32::MAX, &mut room), Ok(true))
+    !matches!(selector.holds(spec, request, u32::MAX, &mut room), Ok(true))
 }
 
 /// What is certain of a pattern of names.

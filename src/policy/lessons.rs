@@ -50,7 +50,7 @@ impl Lessons {
         }
         match (refused, spec) {
             (Some(refusal), _) => one.lesson.note_refused(request, refusal),
-            (None, Some(spec)) => one.lesson.note(&policy.hazards, spec, request, observed),
+            (None, Some(spec)) => one.lesson.note(spec, request, observed),
             (None, None) => {}
         }
     }

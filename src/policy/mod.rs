@@ -7,7 +7,7 @@
 //! each only where a policy does not allow every key, because a key pattern of the server protects
 //! nothing there:
 //!
-//! * commands that show or touch keys without naming them (the table in `keyspace.rs`);
+//! * commands that show or touch keys, or the server, without naming them (`command::Reach`);
 //! * a request whose keys cannot be told is refused, where the server checks none of them;
 //! * every `STORE` of `SORT` and `GEORADIUS` counts, where the server checks one;
 //! * the server's own channels about keys (`__keyspace@…`) must be named by a channel pattern; `&*`
@@ -27,6 +27,7 @@ mod content;
 mod database;
 mod edits;
 mod explain;
+mod fault;
 mod grant;
 mod hearing;
 mod json;
@@ -35,6 +36,7 @@ mod keyspace;
 mod lesson;
 mod lessons;
 mod limit;
+mod meet;
 mod misfit;
 mod names;
 mod overlap;
@@ -42,6 +44,7 @@ mod overview;
 mod pattern;
 mod preset;
 mod rate;
+mod report;
 mod role;
 mod rule;
 mod script;
@@ -72,13 +75,12 @@ pub use verdict::Refusal;
 
 use std::sync::Arc;
 
-use crate::command::{self, Access, Dictionary, Lookup, Spec};
+use crate::command::{self, Access, Dictionary, Lookup, Reach, Spec};
 use crate::config::{KeyRules, Rules};
 use crate::resp::Request;
 
 use content::Content;
 use edits::Edits;
-use keyspace::Hazards;
 use names::{Namespace, Outcome};
 use role::{Role, Scope, Selector, WordNumber};
 use script::Scripts;
@@ -98,7 +100,6 @@ pub struct Policy {
     dictionary: Arc<Dictionary>,
     /// The words it was built from, numbered from 1.
     words: Vec<RuleWord>,
-    hazards: Hazards,
     namespace: Option<Namespace>,
     scripts: Scripts,
     /// A script that the server has lost is sent to it again.
@@ -125,7 +126,6 @@ impl Policy {
             role,
             dictionary,
             words,
-            hazards: Hazards::new(),
             namespace: None,
             scripts: Scripts::default(),
             heals_scripts: false,
@@ -139,7 +139,7 @@ impl Policy {
 
     /// The same with the application's names kept among its own.
     fn with_keys(mut self, rules: &KeyRules) -> Self {
-        self.namespace = Namespace::new(rules, &self.hazards);
+        self.namespace = Namespace::new(rules);
         self.passes_unchanged &= self.namespace.is_none();
         self
     }
@@ -292,12 +292,13 @@ impl Policy {
         scratch: &mut Scratch,
     ) -> Result<Grant, Refusal> {
         let observed = self.judge_roles(spec, request, moment.database, scratch)?;
-        let observed = self.lenient(self.scripts.judge(spec, request))?.or(observed);
+        let observed = self.lenient(self.judge_script(spec, request))?.or(observed);
+        let strip = if spec.reach == Reach::Report { self.own_report(spec) } else { None };
         if self.passes_unchanged {
-            return Ok(Grant { observed, ..Grant::default() });
+            return Ok(Grant { observed, strip, ..Grant::default() });
         }
         let grant = self.shape(spec, request, moment, scratch)?;
-        Ok(Grant { observed: observed.or(grant.observed), ..grant })
+        Ok(Grant { observed: observed.or(grant.observed), strip: strip.or(grant.strip), ..grant })
     }
 
     /// A refusal by a rule that is only observed refuses nothing.
@@ -353,7 +354,8 @@ impl Policy {
     ) -> Result<Outcome, Refusal> {
         let Some(namespace) = &self.namespace else { return Ok(Outcome::default()) };
         let Scratch { keys, patterns, edits, .. } = scratch;
-        namespace.apply(spec, request, keys, patterns, edits).map_err(|cause| {
+        let named = self.names(spec);
+        namespace.apply(spec, request, named, (keys, patterns), edits).map_err(|cause| {
             let rule = if matches!(cause, Cause::Syntax) {
                 Rule::Syntax
             } else if matches!(cause, Cause::Incomplete) {

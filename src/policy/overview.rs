@@ -5,6 +5,7 @@
 
 use super::role::Selector;
 use super::{Policy, Rule, RuleSet, script};
+use crate::command::{Does, Reach, Spec, all};
 use crate::config::{KeyMode, Rules, ScriptMode, ScriptRules};
 
 /// Whether a policy refuses what its rules do not permit.
@@ -49,7 +50,45 @@ const ANY_KEY: &str = "a script can use any key and run any command that the ser
 const BEYOND_RULES: &str = "keys and commands inside a script are not seen: it can run what the \
     server's user may, whatever the rules deny";
 
+const BEYOND_BOUNDS: &str = "permitted by name or for all keys, and beyond the keys and databases that \
+    the policy bounds: other clients of the server are affected";
+/// Commands that a warning names; the rest are counted.
+const NAMED_MAX: usize = 8;
+
 impl Policy {
+    /// The commands of a bounded policy that reach more than it bounds.
+    fn beyond_bounds(&self) -> Option<String> {
+        let prefixed = self.namespace.is_some();
+        if !prefixed && self.role.root.is_boundless() {
+            return None;
+        }
+        let passes = |spec: &&Spec| {
+            let names = |one: &Selector| one.allows(spec.id) && one.names(spec.id);
+            let open = |one: &Selector| one.allows(spec.id) && one.is_open_to(spec.reach);
+            // Of databases only those can be exchanged that are allowed.
+            if let Reach::Server(does) = spec.reach
+                && does != Does::ExchangesDatabases
+            {
+                let by_name = does.access().is_none() && self.role.iter().any(names);
+                return by_name || (!prefixed && self.role.iter().any(open));
+            }
+            false
+        };
+        let mut names: Vec<&str> = all()
+            .iter()
+            .filter(|spec| !spec.container)
+            .filter(passes)
+            .map(|spec| spec.name)
+            .collect();
+        if names.is_empty() {
+            return None;
+        }
+        let more = names.len().saturating_sub(NAMED_MAX);
+        names.truncate(NAMED_MAX);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        Some(format!("{}{more}", names.join(", ")))
+    }
+
     /// What operators should know about it.
     #[must_use]
     pub fn overview(&self) -> Overview {
@@ -65,6 +104,9 @@ impl Policy {
         if may_run && self.scripts.mode() == ScriptMode::DeclaredKeys && self.scripts.are_bound() {
             let asked = "scripts.mode = \"declared-keys\"";
             warnings.push(("POL-W003", format!("{asked}: {ANY_KEY}")));
+        }
+        if let Some(names) = self.beyond_bounds() {
+            warnings.push(("POL-W004", format!("{names}: {BEYOND_BOUNDS}")));
         }
         Overview { mode, refuses, keys: self.keys_in_words(rules), scripts, warnings }
     }
@@ -198,6 +240,30 @@ mod tests {
             ("an empty list; what they do inside is not seen", 0)
         );
         assert_eq!(with(ScriptMode::Deny, bound()), ("none".to_owned(), 0));
+    }
+
+    #[test]
+    fn commands_beyond_what_is_bound() {
+        let warned = |rules: &Rules| {
+            let warnings = overview(rules).warnings;
+            warnings.into_iter().find(|(code, _)| *code == "POL-W004").map(|(_, text)| text)
+        };
+        let starts = |rules: &Rules, text: &str| {
+            let said = warned(rules).unwrap_or_default();
+            assert!(said.starts_with(text), "{said}");
+        };
+        assert_eq!(warned(&Rules::default()), None);
+        assert_eq!(warned(&acl("+@all ~*")), None);
+        assert_eq!(warned(&acl("+@all ~app1:*")), None);
+        assert_eq!(warned(&with_prefix(KeyMode::Enforce)), None);
+        assert_eq!(warned(&with_prefix(KeyMode::Rewrite)), None);
+        starts(&acl("+@all ~app1:* +config|get +function|load"), "config|get, function|load: ");
+        starts(&acl("+@all ~app1:* (+slowlog|get allkeys)"), "slowlog|get: ");
+        starts(&acl("+@all ~* db=0 +memory|doctor"), "memory|doctor: ");
+        starts(&acl("+@all ~app1:* +acl"), "acl|deluser, acl|dryrun, acl|getuser, acl|list, ");
+        let named =
+            Rules { acl: Some("+@all +lastsave".to_owned()), ..with_prefix(KeyMode::Rewrite) };
+        starts(&named, "lastsave: ");
     }
 
     #[test]

@@ -142,7 +142,7 @@ pub fn matches(pattern: &[u8], subject: &[u8]) -> bool {
 
 /// Compares one byte with the first element of a pattern that does not begin with `*`; the rest of
 /// the pattern when it fits.
-fn one(pattern: &[u8], byte: Option<u8>) -> Option<&[u8]> {
+pub(super) fn one(pattern: &[u8], byte: Option<u8>) -> Option<&[u8]> {
     let byte = byte?;
     let (first, rest) = pattern.split_first()?;
     match (first, rest.split_first()) {

@@ -43,6 +43,9 @@ pub(super) struct Decision {
     pub word: WordNumber,
     /// Whether the word named a category (`-@dangerous`), not the command.
     pub category: bool,
+    /// Whether the word, or one before it, named the command or its container, not a category or all
+    /// commands.
+    pub named: bool,
 }
 
 /// All names, or those that fit a pattern.
@@ -83,12 +86,12 @@ impl Selector {
         match step {
             Step::Commands { allow, category, ids } => {
                 for id in ids {
-                    self.set(id, allow, Decision { word, category });
+                    self.set(id, allow, Decision { word, category, named: !category });
                 }
             }
             Step::AllCommands { allow } => {
                 for id in (0..=u16::MAX).take(IDS).map(CommandId) {
-                    self.set(id, allow, Decision { word, category: false });
+                    self.set(id, allow, Decision { word, category: false, named: false });
                 }
             }
             Step::FirstArgument { id, argument } => self.first_arguments.push((id, argument)),
@@ -109,7 +112,8 @@ impl Selector {
         Ok(())
     }
 
-    fn set(&mut self, id: CommandId, allow: bool, decision: Decision) {
+    fn set(&mut self, id: CommandId, allow: bool, mut decision: Decision) {
+        decision.named |= allow && self.names(id);
         let (word, bit) = place(id);
         if let Some(word) = self.allowed.get_mut(word) {
             *word = if allow { *word | bit } else { *word & !bit };
@@ -124,6 +128,11 @@ impl Selector {
     pub fn allows(&self, id: CommandId) -> bool {
         let (word, bit) = place(id);
         self.allowed.get(word).is_some_and(|word| word & bit != 0)
+    }
+
+    /// Whether a word permits the command by its name.
+    pub fn names(&self, id: CommandId) -> bool {
+        self.allows(id) && self.decision(id).named
     }
 
     /// Whether the command may run with this first argument, although not with any.

@@ -12,7 +12,7 @@ use super::role::Selector;
 use super::rule::Rule;
 use super::verdict::{Cause, No, Refusal};
 use crate::base::sha1::Sha1;
-use crate::command::{Script, Spec, all, script};
+use crate::command::{Script, Spec, all};
 use crate::config::{ScriptMode, ScriptRules};
 use crate::resp::Request;
 
@@ -57,14 +57,21 @@ impl Scripts {
     }
 
     /// Whether the request may run or load what it names, whatever else is allowed.
-    pub(super) fn judge(&self, spec: &'static Spec, request: &Request<'_>) -> Result<(), Refusal> {
+    pub(super) fn judge(
+        &self,
+        what: Script,
+        spec: &'static Spec,
+        request: &Request<'_>,
+    ) -> Result<(), Refusal> {
         if self.mode == ScriptMode::DeclaredKeys {
             return Ok(());
         }
-        let Some(what) = script(spec) else { return Ok(()) };
         let refuse = |no| Err(Refusal::new(Rule::Script, Some(spec), Cause::Script(no)));
         if what == Script::Change {
             return refuse(No::Change);
+        }
+        if what == Script::Shows {
+            return refuse(No::Shows);
         }
         if self.mode == ScriptMode::Deny {
             return refuse(No::Denied { by_default: self.by_default });
@@ -76,7 +83,11 @@ impl Scripts {
             Script::Text { .. } => self.allowed.contains(&Sha1::of(named)),
             Script::Digest => Sha1::parse(named).is_some_and(|sha| self.allowed.contains(&sha)),
             Script::Function => self.functions.contains(named),
-            Script::Change => false,
+            Script::Asks => request
+                .args()
+                .skip(what.argument())
+                .all(|named| Sha1::parse(named).is_some_and(|sha| self.allowed.contains(&sha))),
+            Script::Shows | Script::Change => false,
         };
         if listed { Ok(()) } else { refuse(No::Unlisted(what)) }
     }
@@ -84,7 +95,10 @@ impl Scripts {
 
 /// Whether a selector permits a command that runs a script or a function, or could change one.
 pub(super) fn may_run(selector: &Selector) -> bool {
-    all().iter().any(|spec| script(spec).is_some() && selector.allows(spec.id))
+    let runs = |spec: &&Spec| {
+        spec.script.is_some_and(|what| !matches!(what, Script::Asks | Script::Shows))
+    };
+    all().iter().filter(runs).any(|spec| selector.allows(spec.id))
 }
 
 #[cfg(test)]
@@ -112,7 +126,8 @@ mod tests {
 
     fn text(scripts: &Scripts, request: &Request<'_>) -> String {
         let Lookup::Command(spec) = lookup(request) else { return "unknown".to_owned() };
-        let Err(refusal) = scripts.judge(spec, request) else { return String::new() };
+        let Some(what) = spec.script else { return String::new() };
+        let Err(refusal) = scripts.judge(what, spec, request) else { return String::new() };
         let mut text = BytesMut::new();
         refusal.write_text(request, &mut text);
         String::from_utf8_lossy(&text).into_owned()
@@ -123,6 +138,8 @@ mod tests {
         let none = "is about scripts, and scripts.mode = \"deny\" permits none (rule script)";
         let script = "a script that is not on the list (rule script); its SHA-1 is 7f923f79fe76";
         let function = "a function that is not on the list (rule script)";
+        let shows = "shows what all applications of the server use (rule script)";
+        let script_asked = "names a script that is not on the list (rule script)";
         let change = "changes what all applications of the server use (rule script)";
         let upper = ONE.to_uppercase();
         for (line, deny, allowlist) in [
@@ -138,7 +155,10 @@ mod tests {
             ("EVALSHA|x|0", none, "names a script that is not on the list (rule script)"),
             ("SCRIPT|LOAD|return 1", none, ""),
             ("Script|Load|return 2", none, script),
-            ("SCRIPT|EXISTS|x", "", ""),
+            ("SCRIPT|EXISTS|x", none, "names a script that is not on the list (rule script)"),
+            (&format!("SCRIPT|EXISTS|{ONE}"), none, ""),
+            (&format!("SCRIPT|EXISTS|{ONE}|{TWO}"), none, script_asked),
+            ("SCRIPT|SHOW|x", shows, shows),
             ("SCRIPT|FLUSH", change, change),
             ("SCRIPT|KILL", change, change),
             ("FCALL|known|0", none, ""),
@@ -148,7 +168,9 @@ mod tests {
             ("FUNCTION|RESTORE|x", change, change),
             ("FUNCTION|DELETE|x", change, change),
             ("FUNCTION|FLUSH", change, change),
-            ("FUNCTION|LIST", "", ""),
+            ("FUNCTION|LIST", shows, shows),
+            ("FUNCTION|DUMP", shows, shows),
+            ("FUNCTION|STATS", shows, shows),
             ("GET|a", "", ""),
         ] {
             let request = RequestBuf::from_args(line.split('|'));
@@ -188,7 +210,8 @@ mod tests {
             assert!(matches!(scan, Ok(Scan::Head { .. })), "{scan:?}");
             let request = scanner.request(frame.as_bytes());
             let Lookup::Command(spec) = lookup(&request) else { continue };
-            let said = scripts(mode).judge(spec, &request).err().map(|refusal| refusal.rule);
+            let Some(what) = spec.script else { continue };
+            let said = scripts(mode).judge(what, spec, &request).err().map(|refusal| refusal.rule);
             assert_eq!(said, expected, "{frame:?} {mode:?}");
         }
     }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use super::acl::{self, Word};
 use super::compile::pieces;
-use super::keyspace::Hazards;
 use super::pattern::escape;
 use super::role::Selector;
 use super::{Policy, RuleError, compile_with};
@@ -133,12 +132,9 @@ fn fits_selector(word: &str) -> bool {
 
 /// What the rules of a selector must take back. A key does not leave its prefix with `MOVE`.
 fn withheld(selector: &Selector, has_prefix: bool) -> Vec<String> {
-    let hazards = Hazards::new();
     let is_withheld = |name: &&str| {
         let Some(spec) = command::by_name(name) else { return false };
-        let stays = hazards.get(spec.id).is_none_or(|hazard| {
-            if has_prefix { *name == "move" } else { hazard.is_open_to(selector) }
-        });
+        let stays = if has_prefix { *name == "move" } else { selector.is_open_to(spec.reach) };
         selector.allows(spec.id) && !stays
     };
     UNNAMED_KEYS.into_iter().filter(is_withheld).map(|name| format!("-{name}")).collect()

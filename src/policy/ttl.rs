@@ -11,10 +11,11 @@
 use bytes::BytesMut;
 
 use super::edits::Edits;
+use super::fault::TtlFault;
 use super::pattern::Pattern;
 use super::rule::Rule;
 use super::subject::{Moment, Subject};
-use super::verdict::{Cause, Refusal, TtlFault};
+use super::verdict::{Cause, Refusal};
 use crate::command::{
     self, First, KeyAt, KeyError, KeyKind, Lifetime, Otherwise, TimeAt, TimeOption, Unit,
     find_keys, restore_time, time_options,

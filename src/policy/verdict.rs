@@ -6,17 +6,15 @@
 //! Owns: [`Refusal`] and every text that a policy can answer. Never knows: how the
 //! decision was reached.
 
-use std::time::Duration;
-
 use bytes::{BufMut, BytesMut};
 
 use crate::base::limits::ECHO_BYTES_MAX;
 use crate::base::sha1::Sha1;
-use crate::command::{Script, Spec};
-use crate::config::{Charset, Encoding, show_duration};
+use crate::command::{Reach, Script, Spec};
 use crate::resp::Request;
 
-use super::keyspace::Hazard;
+use super::fault::{ContentFault, TtlFault, put};
+use super::keyspace::does;
 pub(super) use super::rule::Rule;
 
 const HIDDEN: &str = "NOPERM respgate: the key positions of '";
@@ -40,6 +38,8 @@ pub(super) enum No {
     Unlisted(Script),
     /// It would change what all applications of the server share.
     Change,
+    /// It would show that.
+    Shows,
 }
 
 /// What the text speaks of.
@@ -57,9 +57,12 @@ pub(super) enum Cause {
     Channel,
     /// A pattern of `SORT`, after the option `BY` or `GET`.
     SortPattern(&'static str),
-    Hazard(&'static Hazard),
-    /// The same where keys have a prefix: no role permits it.
-    OthersKeys(&'static Hazard),
+    /// It reaches more than it names.
+    Reach(Reach),
+    /// The same where keys have a prefix: no role permits it, unless by its name.
+    OthersKeys(Reach),
+    /// A channel on which the server may tell of keys in other databases.
+    OthersEvents,
     /// `SORT … BY` and `GET` put the data where their first `*` is, which would be in the prefix.
     StarInPrefix,
     /// A pattern that may fit the server's own channels, and where the prefix would go is not clear.
@@ -81,35 +84,6 @@ pub(super) enum Cause {
     Incomplete,
 }
 
-/// What is wrong with a key or a value. Sizes in bytes, limits included.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ContentFault {
-    KeyTooLong { bytes: u64, max: u64 },
-    KeyPattern,
-    KeyCharset(Charset),
-    KeyDenied,
-    ValueTooLong { bytes: u64, max: u64 },
-    TooManyArguments { count: u64, max: u64 },
-    ValueEncoding(Encoding),
-}
-
-/// What is wrong with a time to live.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum TtlFault {
-    /// None is given, and options of the command could give one.
-    Missing,
-    /// The command cannot give one.
-    CannotSay,
-    /// It would be taken away.
-    Ended,
-    /// Another key's is taken over, which may have none.
-    Inherited,
-    /// The key is made in another database, out of reach.
-    Elsewhere,
-    /// Longer than this many milliseconds.
-    TooLong(u64),
-}
-
 impl Refusal {
     pub(super) const fn new(rule: Rule, spec: Option<&'static Spec>, cause: Cause) -> Self {
         Self { rule, spec, cause }
@@ -128,8 +102,9 @@ impl Refusal {
             | Cause::Key
             | Cause::Channel
             | Cause::SortPattern(_) => true,
-            Cause::Hazard(_)
+            Cause::Reach(_)
             | Cause::OthersKeys(_)
+            | Cause::OthersEvents
             | Cause::StarInPrefix
             | Cause::ServerChannels
             | Cause::ReservedChannel
@@ -176,8 +151,9 @@ impl Refusal {
                 out,
                 &["ERR ", option, " option of SORT denied due to insufficient ACL permissions."],
             ),
-            Cause::Hazard(hazard) => write_hazard(hazard, name, out),
-            Cause::OthersKeys(hazard) => write_others(hazard, name, out),
+            Cause::Reach(reach) => write_reach(reach, name, out),
+            Cause::OthersKeys(reach) => write_others(reach, name, out),
+            Cause::OthersEvents => put(out, &[OWN, name, OTHERS_EVENTS]),
             Cause::StarInPrefix => put(out, &[OWN, name, STAR_IN_PREFIX]),
             Cause::ServerChannels => put(out, &[OWN, name, SERVER_CHANNELS]),
             Cause::ReservedChannel => put(out, &[OWN, name, RESERVED_CHANNEL]),
@@ -217,6 +193,9 @@ const SERVER_CHANNELS: &str = "' with this pattern may fit the server's own chan
     namespace); write out what stands before the key, as in __keyspace@0__:*, or __key*__:*";
 const RESERVED_CHANNEL: &str = "' may reach the server's own channels about keys (rule namespace); \
     name them in the ACL, as in &__keyspace@0__:app:*";
+const OTHERS_EVENTS: &str = "' may hear of keys in other databases (rule namespace); write out the \
+    number of an allowed one, as in __keyspace@0__:*";
+const NAMED: &str = " in the rules would permit it by name";
 const BROADCAST: &str = "' with BCAST tells of keys outside the allowed patterns (rule namespace); \
     begin every PREFIX with an allowed prefix";
 
@@ -224,21 +203,34 @@ const NO_SCRIPTS: &str = "is about scripts, and none may run where the policy bo
     script), because a script can reach any key; scripts.mode = \"allowlist\" permits named ones, \
     \"declared-keys\" all of them";
 
-fn write_hazard(hazard: &Hazard, name: &str, out: &mut BytesMut) {
-    let Hazard { does, instead, .. } = hazard;
-    put(out, &[OWN, name, "' ", does, " (rule namespace); "]);
-    match instead {
-        Some(instead) => put(out, &[instead]),
-        None => put(out, &["the selector (+", name, " allkeys) would permit it"]),
+fn write_reach(reach: Reach, name: &str, out: &mut BytesMut) {
+    put(out, &[OWN, name, "' ", does(reach), " (rule namespace); "]);
+    match reach {
+        Reach::Walk if name == "keys" => {
+            put(out, &["begin every pattern with an allowed prefix"]);
+        }
+        Reach::Walk => put(out, &["begin every MATCH with an allowed prefix"]),
+        Reach::Copy => put(out, &["leave DB out"]),
+        Reach::ChannelWalk => put(out, &["give an allowed pattern"]),
+        Reach::ChannelCount => put(out, &["give allowed channels"]),
+        Reach::Server(does) if does.access().is_none() => put(out, &["+", name, NAMED]),
+        Reach::Named
+        | Reach::Move
+        | Reach::Migrate
+        | Reach::Invalidations
+        | Reach::Report
+        | Reach::Database(_)
+        | Reach::Server(_) => put(out, &["the selector (+", name, " allkeys) would permit it"]),
     }
 }
 
-fn write_others(hazard: &Hazard, name: &str, out: &mut BytesMut) {
-    put(out, &[OWN, name, "' ", hazard.does, " (rule namespace)"]);
-    match name {
-        "dbsize" | "flushdb" => {
+fn write_others(reach: Reach, name: &str, out: &mut BytesMut) {
+    put(out, &[OWN, name, "' ", does(reach), " (rule namespace)"]);
+    match (reach, name) {
+        (Reach::Database(_), "dbsize" | "flushdb") => {
             put(out, &["; keys.", name, " = true makes it this application's own"]);
         }
+        (Reach::Server(does), _) if does.access().is_none() => put(out, &["; +", name, NAMED]),
         _ => put(out, &[", which is never allowed with keys.mode = \"rewrite\""]),
     }
 }
@@ -264,6 +256,7 @@ fn write_script(no: No, name: &str, request: &Request<'_>, out: &mut BytesMut) {
             "is about scripts, and scripts.mode = \"deny\" permits none (rule script)"
         }
         No::Change => "changes what all applications of the server use (rule script)",
+        No::Shows => "shows what all applications of the server use (rule script)",
         No::Unlisted(Script::Function) => "names a function that is not on the list (rule script)",
         No::Unlisted(_) => "names a script that is not on the list (rule script)",
     };
@@ -273,94 +266,11 @@ fn write_script(no: No, name: &str, request: &Request<'_>, out: &mut BytesMut) {
     let sha = match what {
         Script::Text { .. } => Some(Sha1::of(named)),
         Script::Digest => Sha1::parse(named),
-        Script::Function | Script::Change => None,
+        Script::Function | Script::Asks | Script::Shows | Script::Change => None,
     };
     if let Some(sha) = sha {
         put(out, &["; its SHA-1 is ", &sha.to_string()]);
     }
-}
-
-impl ContentFault {
-    pub(super) const fn rule(self) -> Rule {
-        match self {
-            Self::KeyTooLong { .. } | Self::KeyPattern | Self::KeyCharset(_) | Self::KeyDenied => {
-                Rule::Key
-            }
-            Self::ValueTooLong { .. } | Self::TooManyArguments { .. } | Self::ValueEncoding(_) => {
-                Rule::Value
-            }
-        }
-    }
-
-    fn write(self, name: &str, out: &mut BytesMut) {
-        let (begin, (is, advice)) = match self {
-            Self::KeyTooLong { bytes, max } => {
-                let is = format!("has {bytes} bytes");
-                ("a key of '", (is, format!("at most {max} are allowed")))
-            }
-            Self::KeyPattern => {
-                ("a key of '", own("does not match", "policy.keys.pattern says which do"))
-            }
-            Self::KeyCharset(Charset::Utf8) => {
-                ("a key of '", own("is not UTF-8", "write its text in UTF-8"))
-            }
-            Self::KeyCharset(Charset::Any | Charset::Printable) => (
-                "a key of '",
-                own("has bytes besides visible ASCII", "use printable ASCII without spaces"),
-            ),
-            Self::KeyDenied => {
-                ("a key of '", own("is denied", "policy.keys.deny says which names are"))
-            }
-            Self::ValueTooLong { bytes, max } => {
-                let is = format!("has {bytes} bytes");
-                ("an argument of '", (is, format!("at most {max} are allowed")))
-            }
-            Self::TooManyArguments { count, max } => {
-                let is = format!("has {count} arguments");
-                ("'", (is, format!("at most {max} are allowed, send several commands")))
-            }
-            Self::ValueEncoding(Encoding::Json) => {
-                ("a value of '", own("is not JSON", "write a JSON text in UTF-8"))
-            }
-            Self::ValueEncoding(Encoding::Any | Encoding::Utf8) => {
-                ("a value of '", own("is not UTF-8", "write its text in UTF-8"))
-            }
-        };
-        let rule = self.rule().label();
-        put(out, &["NOPERM respgate: ", begin, name, "' ", &is, " (rule ", rule, "); ", &advice]);
-    }
-}
-
-impl TtlFault {
-    fn write(self, name: &str, out: &mut BytesMut) {
-        let (is, advice) = match self {
-            Self::Missing => ("leaves a key without a time to live", "add EX with seconds"),
-            Self::CannotSay => (
-                "may leave a key without a time to live",
-                "use a command that says how long, as SET key value EX seconds",
-            ),
-            Self::Ended => ("removes the time to live of a key", "use EXPIRE to set a longer one"),
-            Self::Inherited => (
-                "takes over the time to live of a key that may have none",
-                "use a key to which the rule applies too",
-            ),
-            Self::Elsewhere => (
-                "makes a key in another database, where it may have no time to live",
-                "leave out DB",
-            ),
-            Self::TooLong(_) => {
-                ("asks for a time to live that is too long", "the longest allowed is ")
-            }
-        };
-        put(out, &["NOPERM respgate: '", name, "' ", is, " (rule ttl); ", advice]);
-        if let Self::TooLong(max) = self {
-            put(out, &[&show_duration(Duration::from_millis(max))]);
-        }
-    }
-}
-
-fn own(is: &str, advice: &str) -> (String, String) {
-    (is.to_owned(), advice.to_owned())
 }
 
 /// Redis: `commandCheckExistence`, server.c. The names of the arguments stop once they fill the
@@ -386,10 +296,4 @@ fn write_unknown_command(request: &Request<'_>, out: &mut BytesMut) {
 fn put_echo(bytes: &[u8], limit: usize, out: &mut BytesMut) {
     let visible = bytes.iter().take(limit).take_while(|byte| **byte != 0);
     out.extend(visible.map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte }));
-}
-
-fn put(out: &mut BytesMut, parts: &[&str]) {
-    for part in parts {
-        out.put_slice(part.as_bytes());
-    }
 }

@@ -20,7 +20,7 @@ use crate::traffic::Ticket;
 impl Session {
     /// The request at hand has been dealt with: what it says about scripts.
     pub(super) fn note_script(&self, spec: &Spec, request: &Request<'_>, ctx: &Context<'_>) {
-        match command::script(spec) {
+        match spec.script {
             Some(command::Script::Text { arg }) => {
                 if let Some(text) = request.arg(arg) {
                     ctx.scripts.remember(text);
@@ -37,7 +37,7 @@ impl Session {
         request: &Request<'_>,
         ctx: &Context<'_>,
     ) -> Option<Rc<Script>> {
-        if command::script(spec) != Some(command::Script::Digest) || !ctx.policy.heals_scripts() {
+        if spec.script != Some(command::Script::Digest) || !ctx.policy.heals_scripts() {
             return None;
         }
         ctx.scripts.find(Sha1::parse(request.arg(1)?)?)

@@ -2,17 +2,23 @@
 """Writes src/command/table.rs from the COMMAND replies of running servers.
 
     command_table.py HOST:PORT … > src/command/table.rs
+    command_table.py --again     > new; mv new src/command/table.rs
 
 Name the servers from old to new: where they differ, the later one counts. Facts about servers that
 are not at hand stand in command_facts.json beside this file (the fields of COMMAND, from the
 published command descriptions); a server's own reply goes before them. What COMMAND does not say
-(channels, effects, options that name keys) stands below.
+stands below (channels, effects, options that name keys) and in command_effects.py (what a command
+reaches, stores and does with scripts). With --again no server is asked: the rows of the present
+table get the columns of command_effects.py anew.
 """
 
 import json
 import os
+import re
 import socket
 import sys
+
+from command_effects import reach, script, stores
 
 # Options name keys: COMMAND's specifications are silent, incomplete or heed only the first of them.
 KEYS = {
@@ -183,14 +189,18 @@ HEADER = """\
 //! Owns: facts, written by `tests/tools/command_table.py` and held against running servers by
 //! `tests/command_table.rs`. Never knows: code.
 //!
-//! A line: name, arity, flags, ACL categories, keys and channels, effect. Subcommands follow their
-//! container.
+//! A line: name, arity, flags, ACL categories, keys and channels, effect; what it reaches beyond
+//! them, what it stores, what it has to do with scripts. Subcommands follow their container.
 
 use super::effect::Effect::{self, *};
 use super::flags::{category as c, flag as f};
 use super::keys::KeySpec;
 use super::place::Access;
 use super::place::KeyKind::{self, Channel, ChannelPattern, ShardChannel};
+use super::reach::Does::*;
+use super::reach::Reach::{self, *};
+use super::script::Script;
+use super::stores::Stores as S;
 
 #[derive(Clone, Copy)]
 pub(super) struct Row {
@@ -200,17 +210,18 @@ pub(super) struct Row {
     pub(super) categories: u32,
     pub(super) keys: &'static [KeySpec],
     pub(super) effect: Effect,
+    pub(super) reach: Reach,
+    pub(super) stores: S,
+    pub(super) script: Option<Script>,
 }
 
+#[rustfmt::skip]
+#[allow(clippy::too_many_arguments, reason = "a line of the table")]
 const fn row(
-    name: &'static str,
-    arity: i16,
-    flags: u32,
-    categories: u32,
-    keys: &'static [KeySpec],
-    effect: Effect,
+    name: &'static str, arity: i16, flags: u32, categories: u32, keys: &'static [KeySpec],
+    effect: Effect, reach: Reach, stores: S, script: Option<Script>,
 ) -> Row {
-    Row { name, arity, flags, categories, keys, effect }
+    Row { name, arity, flags, categories, keys, effect, reach, stores, script }
 }
 
 const N: Access = Access::NONE;
@@ -243,20 +254,48 @@ pub(super) const ROWS: &[Row] = &[
 """
 
 
-def main():
+def columns(name, has_keys, writes, scripting):
+    """What command_effects.py says of a command."""
+    return f"{reach(name, has_keys)}, {stores(name, writes)}, {script(name, scripting)}"
+
+
+ROW = re.compile(r'    row\("([^"]+)", (-?\d+), ([^,]+), ([^,]+), &\[(.*?)\], ([A-Z][a-z]+)(?:, .*)?\),')
+
+
+def again():
+    path = os.path.join(os.path.dirname(__file__), "../../src/command/table.rs")
+    with open(path) as file:
+        lines = file.read().split("\n")
+    text = HEADER
+    for line in lines[lines.index("pub(super) const ROWS: &[Row] = &[") + 1 : -2]:
+        name, arity, flags, categories, specs, effect = ROW.fullmatch(line).groups()
+        words = categories.split(" | ")
+        more = columns(name, specs != "", "f::WRITE" in flags, "c::SCRIPTING" in words)
+        text += f'    row("{name}", {arity}, {flags}, {categories}, &[{specs}], {effect}, {more}),\n'
+    return text
+
+
+def from_servers(addresses):
     with open(os.path.join(os.path.dirname(__file__), "command_facts.json")) as file:
         found = json.load(file)
-    for address in sys.argv[1:]:
+    for address in addresses:
         found |= commands(Server(address))
     text = HEADER
     for name in sorted(found, key=lambda name: name.replace("|", "\0")):
         command = found[name]
         flags = {flag.replace("skip_commandlog", "skip_slowlog") for flag in command["flags"]}
         specs = ", ".join(keys(name, command["keys"]))
+        scripting = "scripting" in command["categories"]
         text += (
             f'    row("{name}", {command["arity"]}, {bits("f", flags)},'
-            f' {bits("c", command["categories"])}, &[{specs}], {effect(name)}),\n'
+            f' {bits("c", command["categories"])}, &[{specs}], {effect(name)},'
+            f' {columns(name, specs != "", "write" in flags, scripting)}),\n'
         )
+    return text
+
+
+def main():
+    text = again() if sys.argv[1:] == ["--again"] else from_servers(sys.argv[1:])
     sys.stdout.write(text + "];\n")
 
 

@@ -92,12 +92,66 @@ fn keys() {
     assert_eq!(judged(&policy, &request.as_request()), text);
 }
 
+/// What is denied is neither told nor touched by commands that name no key.
+#[test]
+fn denied_keys_are_out_of_reach() {
+    let deny = vec!["secret:*".to_owned(), "*:password".to_owned()];
+    let policy = policy(KeyRules { deny, ..KeyRules::default() }, ValueRules::default());
+    let reach = |name: &str| {
+        format!(
+            "'{name}' may show or touch keys that are denied (rule key); give a pattern that no name \
+             of policy.keys.deny fits, if it takes one"
+        )
+    };
+    check(
+        &policy,
+        &[
+            ("KEYS *", &reach("keys")),
+            ("KEYS user:*:name", "="),
+            ("KEYS user:*", &reach("keys")),
+            ("SCAN 0", &reach("scan")),
+            ("SCAN 0 MATCH user:*:name", "="),
+            ("SCAN 0 MATCH user:*:name MATCH s*", &reach("scan")),
+            ("SCAN 0 MATCH [s]ecret:x", &reach("scan")),
+            ("RANDOMKEY", &reach("randomkey")),
+            ("FLUSHDB", &reach("flushdb")),
+            ("FLUSHALL", &reach("flushall")),
+            ("SWAPDB 0 1", &reach("swapdb")),
+            ("MONITOR", &reach("monitor")),
+            ("SLOWLOG GET", &reach("slowlog|get")),
+            ("DBSIZE", "="),
+            ("CONFIG GET x", "="),
+            ("INFO", "="),
+            ("CLIENT TRACKING ON", "="),
+            ("CLIENT TRACKING ON BCAST", &reach("client|tracking")),
+            ("CLIENT TRACKING ON BCAST PREFIX sec", &reach("client|tracking")),
+            ("CLIENT TRACKING ON BCAST PREFIX secret:a", &reach("client|tracking")),
+            ("SUBSCRIBE news", "="),
+            ("PSUBSCRIBE news*", "="),
+            ("PSUBSCRIBE *", &reach("psubscribe")),
+            ("SUBSCRIBE __keyspace@0__:user", "="),
+            ("SUBSCRIBE __keyspace@0__:secret:x", &reach("subscribe")),
+            ("PSUBSCRIBE __keyspace@0__:user:*:name", "="),
+            ("PSUBSCRIBE __keyspace@0__:user*", &reach("psubscribe")),
+            ("PSUBSCRIBE __keyspace@*__:user", &reach("psubscribe")),
+            ("SUBSCRIBE __keyevent@0__:set", &reach("subscribe")),
+            ("PUBLISH __keyevent@0__:set x", "="),
+            ("UNSUBSCRIBE __keyevent@0__:set", "="),
+        ],
+    );
+}
+
 #[test]
 fn sizes_and_numbers_of_values() {
     let values = ValueRules { max_bytes: Some(4), max_args: Some(5), encoding: Encoding::Any };
     let policy = policy(KeyRules::default(), values);
     let long = |name: &str| {
         format!("an argument of '{name}' has 5 bytes (rule value); at most 4 are allowed")
+    };
+    let grows = |name: &str, bytes: u64| {
+        format!(
+            "'{name}' makes a value of at least {bytes} bytes (rule value); at most 4 are allowed"
+        )
     };
     check(
         &policy,
@@ -109,7 +163,18 @@ fn sizes_and_numbers_of_values() {
             ("PUBLISH c 12345", "="),
             ("GET longkey", "="),
             ("EVAL script 1 longkey 1234", "="),
-            ("EVAL script 1 k 1 12345", &long("eval")),
+            ("EVAL script 1 k 12345", &long("eval")),
+            (
+                "EVAL script 1 k 1 2 3",
+                "'eval' has 7 arguments (rule value); at most 5 are allowed, send several commands",
+            ),
+            ("EVAL_RO script 1 k 1 2 3", "="),
+            ("SETRANGE k 2 12", "="),
+            ("SETRANGE k 3 12", &grows("setrange", 5)),
+            ("SETBIT k 31 1", "="),
+            ("SETBIT k 32 1", &grows("setbit", 5)),
+            ("BITFIELD k GET u8 99", "="),
+            ("BITFIELD k SET u8 32", &grows("bitfield", 5)),
             ("EVAL script 0 12345", &long("eval")),
             ("EVALSHA digest 1 longkey 12345", &long("evalsha")),
             ("FCALL function 1 longkey 12345", &long("fcall")),
@@ -135,6 +200,9 @@ fn sizes_and_numbers_of_values() {
 fn encodings() {
     let json = ValueRules { encoding: Encoding::Json, ..ValueRules::default() };
     let policy = policy(KeyRules::default(), json);
+    let unseen = |name: &str| {
+        format!("'{name}' writes a value that cannot be seen to be JSON (rule value); use SET")
+    };
     let bad = |name: &str| {
         format!("a value of '{name}' is not JSON (rule value); write a JSON text in UTF-8")
     };
@@ -150,14 +218,76 @@ fn encodings() {
             ("MSETEX 2 a 1 b 2 EX 5", "="),
             ("MSETEX 2 a 1 b x EX 5", &bad("msetex")),
             ("GETSET k x", &bad("getset")),
-            ("APPEND k x", "="),
             ("HSET k f x", "="),
+            ("HSETNX k f x", "="),
+            ("HSETEX k EX 9 FIELDS 1 f x", "="),
+            ("LPUSH k 1 x", "="),
+            ("LINSERT k BEFORE x 1", "="),
+            ("SADD k 1 x", "="),
+            ("ZADD k NX 1 x", "="),
+            ("GEOADD k 1 1 x", "="),
+            ("XADD k MAXLEN ~ 9 * f 1 g x", "="),
+            ("INCRBY k 5", "="),
+            ("PUBLISH c x", "="),
+            ("APPEND k 1", &unseen("append")),
+            ("SETRANGE k 0 1", &unseen("setrange")),
+            ("SETBIT k 0 1", &unseen("setbit")),
+            ("BITFIELD k GET u8 0", "="),
+            ("BITFIELD k SET u8 0 1", &unseen("bitfield")),
+            ("BITOP NOT k l", &unseen("bitop")),
+            ("RESTORE k 0 x", &unseen("restore")),
             ("GET k", "="),
         ],
     );
+}
+
+#[test]
+fn text_in_every_kind_of_value() {
+    let json = ValueRules { encoding: Encoding::Json, ..ValueRules::default() };
+    let json = policy(KeyRules::default(), json);
     let utf8 = ValueRules { encoding: Encoding::Utf8, ..ValueRules::default() };
-    let policy = self::policy(KeyRules::default(), utf8);
-    check(&policy, &[("SET k é", "=")]);
+    let policy = policy(KeyRules::default(), utf8);
+    check(
+        &policy,
+        &[
+            ("SET k é", "="),
+            ("APPEND k é", "="),
+            (
+                "SETRANGE k 0 é",
+                "'setrange' writes a value that cannot be seen to be UTF-8 (rule value); use SET",
+            ),
+        ],
+    );
+    let is_refused = |line: &str| {
+        let words =
+            line.split(' ').map(|word| if word == "bad" { &b"\xff"[..] } else { word.as_bytes() });
+        let request = RequestBuf::from_args(words);
+        let name = line.split(' ').next().unwrap().to_lowercase();
+        let text =
+            format!("a value of '{name}' is not UTF-8 (rule value); write its text in UTF-8");
+        assert_eq!(judged(&policy, &request.as_request()), text, "{line}");
+        assert_eq!(judged(&json, &request.as_request()).contains("is not UTF-8"), name != "append");
+    };
+    for line in [
+        "APPEND k bad",
+        "HSET k f 1 g bad",
+        "HMSET k f bad",
+        "HSETNX k f bad",
+        "HSETEX k EX 9 FIELDS 1 f bad",
+        "LPUSH k 1 bad",
+        "RPUSHX k bad",
+        "LSET k 0 bad",
+        "LINSERT k BEFORE x bad",
+        "SADD k 1 bad",
+        "ZADD k NX 1 bad",
+        "ZINCRBY k 1 bad",
+        "GEOADD k 1 1 bad",
+        "XADD k MAXLEN ~ 9 * f 1 g bad",
+        "ARSET k 0 bad",
+        "ARMSET k 0 1 5 bad",
+    ] {
+        is_refused(line);
+    }
     let request = RequestBuf::from_args([&b"SET"[..], b"k", b"\xff"]);
     let text = "a value of 'set' is not UTF-8 (rule value); write its text in UTF-8";
     assert_eq!(judged(&policy, &request.as_request()), text);
@@ -219,7 +349,9 @@ fn a_large_argument_is_judged_by_its_announcement() {
     let json = ValueRules { encoding: Encoding::Json, ..ValueRules::default() };
     let json = policy(KeyRules::default(), json);
     assert_eq!(of_head(&json, "SET k", 3), incomplete);
-    assert_eq!(of_head(&json, "APPEND k", 3), "=");
+    assert_eq!(of_head(&json, "LPUSH k", 3), incomplete);
+    let utf8 = ValueRules { encoding: Encoding::Utf8, ..ValueRules::default() };
+    assert_eq!(of_head(&policy(KeyRules::default(), utf8), "APPEND k", 3), incomplete);
 }
 
 /// An observed rule about keys does not hide what a rule about values says.

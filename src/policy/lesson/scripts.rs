@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use crate::base::sha1::Sha1;
-use crate::command::{Script, Spec, script};
+use crate::command::{Script, Spec};
 use crate::resp::Request;
 
 /// Scripts, and functions, that are told apart; an application with more makes them as it goes.
@@ -24,7 +24,10 @@ pub(super) struct SeenScripts {
 
 impl SeenScripts {
     pub fn note(&mut self, spec: &'static Spec, request: &Request<'_>) {
-        let Some(what) = script(spec) else { return };
+        let Some(what) = spec.script else { return };
+        if matches!(what, Script::Asks | Script::Shows) {
+            return;
+        }
         let Some(named) = request.arg(what.argument()).filter(|_| what != Script::Change) else {
             self.unlisted = true;
             return;
@@ -39,7 +42,7 @@ impl SeenScripts {
                 }
                 _ => false,
             },
-            Script::Change => false,
+            Script::Change | Script::Asks | Script::Shows => false,
         };
         self.unlisted |= !listed;
     }

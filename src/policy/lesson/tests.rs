@@ -26,7 +26,7 @@ fn note(lesson: &mut Lesson, traffic: &str) {
     for line in traffic.split('|') {
         let request = RequestBuf::from_args(line.split(' '));
         let Lookup::Command(spec) = lookup(&request.as_request()) else { panic!("{line}") };
-        lesson.note(&Hazards::new(), spec, &request.as_request(), None);
+        lesson.note(spec, &request.as_request(), None);
     }
 }
 

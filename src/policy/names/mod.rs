@@ -21,11 +21,11 @@ pub use walk::{Next, Sweep, Walk};
 use std::sync::Arc;
 
 use super::edits::Edits;
-use super::keyspace::{Hazard, Hazards};
+use super::keyspace::leaves_prefix;
 use super::verdict::Cause;
 use crate::command::{
-    Access, COMMANDS, Effect, KeyAt, KeyError, KeyKind, KeySpec, Spec, all, find_keys, is_word,
-    scan_match,
+    Access, COMMANDS, Effect, KeyAt, KeyError, KeyKind, KeySpec, Reach, Spec, all, find_keys,
+    is_word, scan_match,
 };
 use crate::config::{KeyMode, KeyRules, ReplyKeys};
 use crate::resp::Request;
@@ -70,8 +70,6 @@ struct Treatment {
     shape: Shape,
     /// Its options hold patterns of key names.
     walks: bool,
-    /// It would show or touch keys of others, and no role changes that.
-    forbidden: Option<&'static Hazard>,
     sweep: Option<Sweep>,
 }
 
@@ -91,7 +89,7 @@ pub(super) struct Outcome {
 
 impl Namespace {
     /// None when keys travel as they are.
-    pub fn new(rules: &KeyRules, hazards: &Hazards) -> Option<Self> {
+    pub fn new(rules: &KeyRules) -> Option<Self> {
         let text = rules.prefix.as_deref().filter(|_| rules.mode == KeyMode::Rewrite)?;
         let mut by_command = vec![Treatment::default(); COMMANDS];
         for spec in all() {
@@ -102,14 +100,12 @@ impl Namespace {
                 (None, Effect::Subscribe | Effect::Unsubscribe) => Shape::Acknowledged,
                 (None, _) => Shape::Errors,
             };
-            treatment.walks = matches!(spec.name, "keys" | "scan" | "clusterscan");
+            treatment.walks = spec.reach == Reach::Walk;
             treatment.sweep = match spec.name {
                 "dbsize" if rules.dbsize => Some(Sweep::Count),
                 "flushdb" if rules.flushdb => Some(Sweep::Remove),
                 _ => None,
             };
-            treatment.forbidden =
-                hazards.of_prefixed_keys(spec).filter(|_| treatment.sweep.is_none());
         }
         let prefix = Arc::new(Prefix::new(text.as_bytes()));
         Some(Self { prefix, by_command: by_command.into() })
@@ -133,7 +129,7 @@ impl Namespace {
         })
     }
 
-    /// Notes what must change in a request that the role permits.
+    /// Notes what must change in a request that the role permits; `named`: by its name.
     ///
     /// # Errors
     ///
@@ -142,8 +138,8 @@ impl Namespace {
         &self,
         spec: &'static Spec,
         request: &Request<'_>,
-        keys: &mut Vec<KeyAt>,
-        patterns: &mut Vec<u32>,
+        named: bool,
+        (keys, patterns): (&mut Vec<KeyAt>, &mut Vec<u32>),
         edits: &mut Edits,
     ) -> Result<Outcome, Cause> {
         let treatment = self.treatment(spec);
@@ -151,8 +147,8 @@ impl Namespace {
         if spec.hides_keys() {
             return Err(Cause::HiddenKeys);
         }
-        if let Some(hazard) = treatment.forbidden {
-            return Err(Cause::OthersKeys(hazard));
+        if treatment.sweep.is_none() && leaves_prefix(spec.reach, named) {
+            return Err(Cause::OthersKeys(spec.reach));
         }
         if let Some(sweep) = treatment.sweep {
             let walk = Box::new(Walk::new(Arc::clone(&self.prefix), sweep));

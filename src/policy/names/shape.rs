@@ -42,6 +42,8 @@ pub(super) enum Shape {
     Tracking,
     /// `SUBSCRIBE` and the like: acknowledgements, which are not replies.
     Acknowledged,
+    /// `INFO`: a text, of which some lines are left out.
+    Report,
 }
 
 impl Shape {
@@ -56,6 +58,12 @@ impl Strip {
     #[must_use]
     pub const fn of_errors(prefix: Arc<Prefix>) -> Self {
         Self { prefix, echoed: 0, key_bytes: 0, shape: Shape::Errors }
+    }
+
+    /// A report about the server, and names in errors.
+    #[must_use]
+    pub const fn of_report(prefix: Arc<Prefix>) -> Self {
+        Self { prefix, echoed: 0, key_bytes: 0, shape: Shape::Report }
     }
 
     /// The prefix that was in force when the request was made.

@@ -9,12 +9,16 @@ use std::ops::Range;
 
 use bytes::{BufMut, BytesMut};
 
+use super::super::report::{self, REPORT_BYTES_MAX};
 use super::error_text;
 use super::shape::{Shape, Strip};
 use crate::resp::{ReplyScanner, encode, number};
 
 /// What stands in a place of a reply for a name that is not this application's.
 const FOREIGN: &str = "ERR respgate: the server sent a name without this application's prefix";
+
+/// What stands in the place of a report that is none.
+const NO_REPORT: &str = "ERR respgate: the server's answer to INFO is no report, or too long";
 
 impl Strip {
     /// A whole reply.
@@ -91,6 +95,8 @@ enum Step {
     Pass,
     /// In a value that does not.
     Skip,
+    /// In a text that is looked into as a whole.
+    Text,
     /// In an error instead of a reply.
     Error,
     Done,
@@ -148,6 +154,7 @@ impl Stripper {
                     used
                 }
                 Step::Pass | Step::Skip => self.value(rest, out),
+                Step::Text => self.text(rest, out),
                 Step::Error => self.error(strip, rest, out),
                 Step::Done => {
                     debug_assert!(false, "one reply at a time");
@@ -163,8 +170,11 @@ impl Stripper {
         let outer = self.levels.first().filter(|_| self.depth > 0);
         let inner = self.levels.get(1).filter(|_| self.depth > 1);
         let is_outermost = outer.is_none();
+        let is_report = strip.shape == Shape::Report && is_outermost;
         self.step = match (strip.role(outer, inner), first) {
             (_, b'-') if is_outermost => Step::Error,
+            (_, b'$' | b'=') if is_report => Step::Text,
+            _ if is_report => Step::Skip,
             (Role::Opens, b'*' | b'~' | b'>' | b'%') | (Role::Name, b'$') => Step::Header,
             (Role::Name, b'_' | b':' | b',' | b'#' | b'(') | (Role::Other, _) => Step::Pass,
             (Role::Opens, first) if first != b'|' => Step::Pass,
@@ -173,7 +183,10 @@ impl Stripper {
                 Step::Skip
             }
         };
-        if let Step::Pass | Step::Skip = self.step {
+        if is_report && matches!(self.step, Step::Skip) {
+            encode::error(out, NO_REPORT);
+        }
+        if let Step::Pass | Step::Skip | Step::Text = self.step {
             self.scanner = ReplyScanner::default();
         }
     }
@@ -278,6 +291,22 @@ impl Stripper {
         used
     }
 
+    /// In a report.
+    fn text(&mut self, rest: &[u8], out: &mut BytesMut) -> usize {
+        let seen = self.scanner.advance(rest);
+        let (used, done) = seen.map_or((rest.len(), true), |seen| (seen.used, seen.done));
+        self.held.extend_from_slice(rest.get(..used).unwrap_or_default());
+        if self.held.len() > REPORT_BYTES_MAX {
+            encode::error(out, NO_REPORT);
+            self.held = Vec::new();
+            self.step = Step::Skip;
+        } else if done {
+            write_report(&std::mem::take(&mut self.held), out);
+        }
+        self.complete_if(done);
+        used
+    }
+
     fn error(&mut self, strip: &Strip, rest: &[u8], out: &mut BytesMut) -> usize {
         let used = memchr::memchr(b'\n', rest).map_or(rest.len(), |end| end + 1);
         self.held.extend_from_slice(rest.get(..used).unwrap_or_default());
@@ -305,6 +334,23 @@ impl Stripper {
             self.depth -= 1;
         }
     }
+}
+
+/// A bulk string, or a verbatim string of RESP3, with the lines that stay.
+fn write_report(frame: &[u8], out: &mut BytesMut) {
+    let begin = memchr::memchr(b'\n', frame).map_or(frame.len(), |end| end + 1);
+    let (header, body) = frame.split_at_checked(begin).unwrap_or((frame, &[]));
+    let Some(body) = body.strip_suffix(b"\r\n") else {
+        // Null.
+        return out.put_slice(header);
+    };
+    let mut own = BytesMut::with_capacity(body.len());
+    let kind = if header.starts_with(b"=") { body.get(..4).unwrap_or_default() } else { b"" };
+    own.put_slice(kind);
+    report::write_own(body.get(kind.len()..).unwrap_or_default(), &mut own);
+    number::write_line(out, header.first().copied().unwrap_or(b'$'), own.len() as u64);
+    out.put_slice(&own);
+    out.put_slice(b"\r\n");
 }
 
 /// At most so many bytes of what is here.

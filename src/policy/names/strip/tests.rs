@@ -31,6 +31,35 @@ fn check(shape: Shape, reply: &str, expected: &str) {
 }
 
 #[test]
+fn a_report_in_pieces() {
+    let whole = |kind: &str, text: &str| format!("{kind}{}\r\n{text}\r\n", text.len());
+    let text = "# Server\r\nredis_version:7\r\n\r\n# Keyspace\r\ndb0:keys=1\r\n";
+    let own = "# Server\r\nredis_version:7\r\n\r\n# Keyspace\r\n";
+    for (reply, expected) in [
+        (whole("$", text), whole("$", own)),
+        (whole("=", &format!("txt:{text}")), whole("=", &format!("txt:{own}"))),
+        (whole("$", ""), whole("$", "")),
+        ("$-1\r\n".to_owned(), "$-1\r\n".to_owned()),
+        ("-NOPERM no\r\n".to_owned(), "-NOPERM no\r\n".to_owned()),
+        ("*1\r\n$3\r\ndb0\r\n".to_owned(), format!("-{NO_REPORT}\r\n")),
+        (whole("$", &"x".repeat(REPORT_BYTES_MAX)), format!("-{NO_REPORT}\r\n")),
+    ] {
+        let strip = Strip::of_report(Arc::new(Prefix::new(b"")));
+        for size in [1, 2, 7, 4096, reply.len()] {
+            if reply.len() / size > 100_000 {
+                continue;
+            }
+            let (mut stripper, mut out) = (Stripper::default(), BytesMut::new());
+            for piece in reply.as_bytes().chunks(size) {
+                stripper.feed(&strip, piece, &mut out);
+            }
+            assert_eq!(String::from_utf8_lossy(&out), expected, "{size}");
+            assert!(matches!(stripper.step, Step::Done), "{size}");
+        }
+    }
+}
+
+#[test]
 fn by_position() {
     check(Shape::Names, "*2 $4 a*:k $3 a*: ", "*2 $1 k $0  ");
     check(Shape::Names, "*0 ", "*0 ");
@@ -134,7 +163,12 @@ fn reply(shape: Shape, names: &[Vec<u8>], before: &[u8]) -> BytesMut {
                 bulk(PREFIX, &mut out);
             }
         }
-        Shape::First | Shape::Errors | Shape::KeyAtEnd | Shape::Tracking | Shape::Acknowledged => {
+        Shape::First
+        | Shape::Errors
+        | Shape::KeyAtEnd
+        | Shape::Tracking
+        | Shape::Acknowledged
+        | Shape::Report => {
             out.extend_from_slice(b"*2\r\n");
             name(&names.concat(), &mut out);
             bulk(PREFIX, &mut out);

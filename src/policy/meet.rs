@@ -1,0 +1,141 @@
+//! Whether one name can fit two patterns.
+//!
+//! Owns: [`Glob`]. Never knows: what the patterns are for.
+
+use super::pattern::one;
+
+/// A pattern taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Glob(Vec<Element>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Element {
+    /// `*`
+    Any,
+    /// One byte of these: a bit for each.
+    One([u64; 4]),
+}
+
+/// A longer pattern is not taken apart: it counts as one that fits every name.
+const BYTES_MAX: usize = 1024;
+
+impl Glob {
+    pub(super) fn new(pattern: &[u8]) -> Self {
+        let mut elements = Vec::new();
+        let mut rest = pattern;
+        if pattern.len() > BYTES_MAX {
+            elements.push(Element::Any);
+            rest = &[];
+        }
+        while let Some(first) = rest.first() {
+            if *first == b'*' {
+                elements.push(Element::Any);
+                rest = rest.get(1..).unwrap_or_default();
+                continue;
+            }
+            let (mut set, mut behind) = ([0; 4], &[][..]);
+            for byte in 0..=u8::MAX {
+                if let Some(left) = one(rest, Some(byte)) {
+                    if let Some(word) = set.get_mut(usize::from(byte / 64)) {
+                        *word |= 1_u64 << (byte % 64);
+                    }
+                    behind = left;
+                }
+            }
+            elements.push(Element::One(set));
+            rest = behind;
+        }
+        Self(elements)
+    }
+
+    /// Whether some name fits both. In doubt: `*` counts as fitting the empty name, too.
+    pub(super) fn meets(&self, other: &Self) -> bool {
+        // By how much of `other` is used up: whether the elements of `self` so far can be, too.
+        let mut row = vec![false; other.0.len() + 1];
+        if let Some(first) = row.first_mut() {
+            *first = true;
+        }
+        for own in self.0.iter().map(Some).chain([None]) {
+            let mut next = vec![false; row.len()];
+            for (at, their) in other.0.iter().map(Some).chain([None]).enumerate() {
+                if !row.get(at).is_some_and(|reached| *reached) {
+                    continue;
+                }
+                let reach = |row: &mut Vec<bool>, at: usize| {
+                    if let Some(place) = row.get_mut(at) {
+                        *place = true;
+                    }
+                };
+                match (own, their) {
+                    (Some(Element::One(a)), Some(Element::One(b))) => {
+                        if a.iter().zip(b).any(|(a, b)| a & b != 0) {
+                            reach(&mut next, at + 1);
+                        }
+                    }
+                    (Some(Element::Any), Some(_)) => {
+                        reach(&mut next, at);
+                        reach(&mut row, at + 1);
+                    }
+                    (Some(Element::One(_)), Some(Element::Any)) => {
+                        reach(&mut next, at);
+                        reach(&mut row, at + 1);
+                    }
+                    (None, Some(Element::Any)) => reach(&mut row, at + 1),
+                    (Some(Element::Any), None) => reach(&mut next, at),
+                    (Some(Element::One(_)), None) | (None, Some(Element::One(_)) | None) => {}
+                }
+            }
+            if own.is_none() {
+                return row.last().is_some_and(|reached| *reached);
+            }
+            row = next;
+        }
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::pattern::matches;
+
+    fn meet(a: &str, b: &str) -> bool {
+        Glob::new(a.as_bytes()).meets(&Glob::new(b.as_bytes()))
+    }
+
+    #[test]
+    fn patterns_that_share_a_name() {
+        for (a, b, expected) in [
+            ("secret:*", "*", true),
+            ("secret:*", "user:*", false),
+            ("secret:*", "s*", true),
+            ("secret:*", "*:x", true),
+            ("*:secret", "user:*", true),
+            ("*:secret", "user:*:name", false),
+            ("a?c", "a[bd]c", true),
+            ("a[^b]c", "abc", false),
+            ("k", "k", true),
+            ("k", "kk", false),
+            ("a*b*c", "*x*", true),
+        ] {
+            assert_eq!((meet(a, b), meet(b, a)), (expected, expected), "{a} {b}");
+        }
+        let long = "a".repeat(BYTES_MAX + 1);
+        assert!(meet(&long, "b"));
+    }
+
+    proptest::proptest! {
+        /// A name that fits both is never overlooked.
+        #[test]
+        fn no_name_is_overlooked(
+            a in "[ab*?\\[\\]^\\\\-]{0,7}",
+            b in "[ab*?\\[\\]^\\\\-]{0,7}",
+            name in "[ab\\-*\\\\]{0,6}",
+        ) {
+            let fits = |pattern: &str| matches(pattern.as_bytes(), name.as_bytes());
+            if fits(&a) && fits(&b) {
+                assert!(meet(&a, &b), "{a} {b} {name}");
+            }
+        }
+    }
+}
