@@ -16,8 +16,8 @@ pub const REQUEST_BYTES_MAX: usize = 1024 * 1024 * 1024;
 pub const UNAUTHENTICATED_ARGS_MAX: u32 = 10;
 /// Bytes of a bulk before authentication (Redis 7: networking.c).
 pub const UNAUTHENTICATED_BULK_BYTES_MAX: u64 = 16 * 1024;
-/// Nesting of a reply.
-pub const REPLY_DEPTH_MAX: usize = 128;
+/// Nesting of streamed types in a reply; other types may be nested without limit.
+pub const REPLY_STREAMS_MAX: usize = 128;
 /// Text of the client that an error repeats.
 pub const ECHO_BYTES_MAX: usize = 128;
 /// What is read from a socket at once.

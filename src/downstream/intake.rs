@@ -234,7 +234,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.shell.meter.malformed(error.label());
         if error.is_cross_protocol() {
             tracing::warn!(
-                code = "CLI-E003",
+                code = "CLI-E005",
                 client = self.id,
                 "client disconnected: it sent the command POST or Host:, as a browser does in a cross-protocol attack"
             );

@@ -118,11 +118,11 @@ pub enum ReplyError {
     Type(u8),
     /// A number or length is not one.
     Number,
-    /// A line does not end with CRLF, or holds a CR or LF, or a bulk is not followed by CRLF.
+    /// A number, a boolean, a null or a bulk is not followed by CRLF.
     LineEnd,
-    /// A boolean, a double or a big number that cannot be one.
+    /// A boolean that is neither true nor false.
     Scalar,
-    /// Nested deeper than [`crate::base::limits::REPLY_DEPTH_MAX`].
+    /// More streams within streams than [`crate::base::limits::REPLY_STREAMS_MAX`].
     Depth,
 }
 
@@ -132,8 +132,8 @@ impl fmt::Display for ReplyError {
             Self::Type(byte) => write!(f, "unexpected byte 0x{byte:02x} where a reply begins"),
             Self::Number => f.write_str("invalid number in a reply"),
             Self::LineEnd => f.write_str("expected CRLF in a reply"),
-            Self::Scalar => f.write_str("invalid boolean, double or big number in a reply"),
-            Self::Depth => f.write_str("reply nested too deep"),
+            Self::Scalar => f.write_str("invalid boolean in a reply"),
+            Self::Depth => f.write_str("streamed types nested too deep in a reply"),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Owns: the vocabulary of the wire. Never knows: a command's name, a socket.
 
 mod body;
+mod depth;
 pub mod encode;
 mod error;
 mod inline;

@@ -2,10 +2,11 @@
 //!
 //! Owns: [`ReplyScanner`]. Never knows: who asked, what a reply means.
 
+use super::Protocol;
 use super::body::BulkBody;
 use super::error::ReplyError;
 use super::number::{NumberLine, short_line};
-use crate::base::limits::{INLINE_BYTES_MAX, REPLY_DEPTH_MAX};
+use crate::base::limits::REPLY_STREAMS_MAX;
 
 /// What [`ReplyScanner::advance`] saw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,10 +17,9 @@ pub struct Advance {
     pub done: bool,
 }
 
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     /// Before the byte that names a type.
-    #[default]
     Type,
     /// Where a length begins, or a `?` instead.
     Length,
@@ -27,8 +27,8 @@ enum State {
     Number,
     /// Before the letter of a boolean.
     Boolean,
-    /// In a line of text, of which this many more bytes are accepted.
-    Line(u64),
+    /// In a line of text; whether the byte before was a CR.
+    Line(bool),
     /// In a body, or in a CRLF alone.
     Body(Then),
 }
@@ -38,75 +38,84 @@ enum State {
 enum Then {
     Value,
     /// The header of a stream; its elements follow.
-    Open(Tag),
+    Open(Stream),
     /// A piece of a streamed string; another follows.
     Chunk,
     /// The end of a stream.
     Close,
 }
 
-/// What the elements of a level are.
+/// An aggregate or string whose header does not say how long it is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Tag {
-    Counted,
-    /// Describes the value behind it and is none itself.
-    Attribute,
+enum Stream {
     /// Ends with `.`
-    Stream,
-    /// Ends with `.` after an even number of elements; `left` is that number modulo 2.
-    StreamedMap,
+    Elements,
+    /// Ends with `.` after an even number of elements; whether that is so.
+    Pairs { even: bool },
     /// Ends with `;0`
-    StreamedString,
+    Text,
 }
 
+/// A stream under way, and the values that are due outside of it once it ends.
 #[derive(Clone, Copy)]
-struct Level {
-    left: u32,
-    tag: Tag,
+struct Outer {
+    stream: Stream,
+    left: u64,
 }
 
-/// Finds the ends of replies in RESP2 and RESP3, one reply after the other, in any pieces. After
-/// an error it must not be used again.
+/// Finds the ends of replies, one reply after the other, in any pieces. After an error it must not
+/// be used again.
 ///
-/// Neither the length of a bulk nor that of a simple string has a cap: nothing is kept here, and a
-/// shared connection must outlive a large honest reply to one of its clients.
+/// Neither depth nor any length has a cap: the values that are due are one number, whatever they are
+/// nested in, and no byte is kept. A shared connection must outlive whatever one of its clients lets
+/// an honest server say. Only streams, which no server of today sends, need a stack.
 pub struct ReplyScanner {
+    protocol: Protocol,
     state: State,
     /// Some bytes of the current reply were seen.
     begun: bool,
-    /// An attribute has ended and its value must follow.
-    attributed: bool,
+    /// The value under way is the reply itself, not one within it or in an attribute.
+    outermost: bool,
+    /// A push is part of the reply, or the reply is one.
+    pushed: bool,
     /// First byte of the reply, and of the value under way.
     kind: u8,
     value: u8,
     announced: Option<u64>,
     line: NumberLine,
     body: BulkBody,
-    /// Open aggregates, and the most there were in the current reply.
-    depth: usize,
-    deepest: usize,
-    levels: [Level; REPLY_DEPTH_MAX],
+    /// Values that are due in the innermost stream, or in the reply.
+    left: u64,
+    streams: Vec<Outer>,
 }
 
 impl Default for ReplyScanner {
+    /// For RESP3, which contains RESP2.
     fn default() -> Self {
+        Self::new(Protocol::Resp3)
+    }
+}
+
+impl ReplyScanner {
+    /// In RESP2 the types of RESP3 are no replies.
+    #[must_use]
+    pub fn new(protocol: Protocol) -> Self {
         Self {
+            protocol,
             state: State::Type,
             begun: false,
-            attributed: false,
+            outermost: false,
+            pushed: false,
             kind: 0,
             value: 0,
             announced: None,
             line: NumberLine::default(),
             body: BulkBody::default(),
-            depth: 0,
-            deepest: 0,
-            levels: [Level { left: 0, tag: Tag::Counted }; REPLY_DEPTH_MAX],
+            left: 0,
+            streams: Vec::new(),
         }
     }
-}
 
-impl ReplyScanner {
     /// Takes bytes from the front of `buf`, up to the end of the current reply at most. It needs
     /// none of them again.
     ///
@@ -129,9 +138,9 @@ impl ReplyScanner {
                         false
                     }
                 }
-                State::Length if first == b'?' => {
+                State::Length if first == b'?' && self.protocol == Protocol::Resp3 => {
                     used += 1;
-                    self.state = self.line_end(Then::Open(self.stream_tag()));
+                    self.state = self.line_end(Then::Open(self.stream()));
                     false
                 }
                 State::Length | State::Number => {
@@ -151,9 +160,11 @@ impl ReplyScanner {
                     self.state = self.line_end(Then::Value);
                     false
                 }
-                State::Line(left) => {
-                    used += self.text(rest, left)?;
-                    false
+                State::Line(ending) => {
+                    let (taken, ended) = text(rest, ending);
+                    used += taken;
+                    self.state = State::Line(rest.get(taken - 1) == Some(&b'\r'));
+                    ended
                 }
                 State::Body(then) => {
                     used += self.body.feed(rest).map_err(|_| ReplyError::LineEnd)?;
@@ -186,9 +197,12 @@ impl ReplyScanner {
         self.announced
     }
 
-    /// How deep the current or just finished reply is nested; 0 for a scalar.
-    pub(super) fn deepest(&self) -> usize {
-        self.deepest
+    /// Whether the bytes of the current or just finished reply that were seen hold a push. It may be
+    /// part of a reply on a connection that subscribes within EXEC; anywhere else the server has
+    /// written a message between the parts of a reply, and nobody knows where that ends.
+    #[must_use]
+    pub fn has_push(&self) -> bool {
+        self.pushed
     }
 
     /// Begins a value with the byte of its type.
@@ -197,19 +211,27 @@ impl ReplyScanner {
             self.begun = true;
             self.kind = 0;
             self.announced = None;
-            self.deepest = 0;
+            self.pushed = false;
+            self.left = 1;
         }
-        if !self.may_begin(byte) {
+        let resp2 = matches!(byte, b'+' | b'-' | b':' | b'$' | b'*');
+        if !(resp2 || self.protocol == Protocol::Resp3) || !self.may_begin(byte) {
             return Err(ReplyError::Type(byte));
         }
-        if self.depth == 0 && byte != b'|' {
+        if self.left == 0 {
+            // One more element of a stream.
+            self.left = u64::from(!matches!(byte, b'.' | b';'));
+        }
+        // The reply itself is due until it begins, so within an attribute more than one value is.
+        self.outermost =
+            self.kind == 0 && self.left == 1 && self.streams.is_empty() && byte != b'|';
+        if self.outermost {
             self.kind = byte;
         }
-        self.attributed = false;
+        self.pushed |= byte == b'>';
         self.value = byte;
         self.state = match byte {
-            b'+' | b'-' => State::Line(u64::MAX),
-            b',' | b'(' => State::Line(INLINE_BYTES_MAX as u64),
+            b'+' | b'-' | b',' | b'(' => State::Line(false),
             b'$' | b'*' | b'%' | b'~' => State::Length,
             b':' | b'!' | b'=' | b'>' | b'|' | b';' => State::Number,
             b'#' => State::Boolean,
@@ -230,7 +252,7 @@ impl ReplyScanner {
             [b'$', line @ ..] => {
                 let (length, header) = short_line(line)?;
                 let [b'\r', b'\n', ..] = line.get(header + length..)? else { return None };
-                if self.depth == 0 {
+                if self.outermost {
                     self.announced = Some(length as u64);
                 }
                 Some(1 + header + length + 2)
@@ -242,21 +264,12 @@ impl ReplyScanner {
     /// Whether a value of this type may stand here.
     #[inline]
     fn may_begin(&self, byte: u8) -> bool {
-        // Nothing but a value may follow an attribute.
-        if self.attributed && matches!(byte, b'|' | b'.') {
-            return false;
-        }
-        let Some(level) = self.depth.checked_sub(1).and_then(|top| self.levels.get(top)) else {
-            return !matches!(byte, b'.' | b';');
-        };
-        match (level.tag, byte) {
-            (Tag::StreamedString, _) => byte == b';',
-            // A push may stand in EXEC's array: SUBSCRIBE is acknowledged by one wherever it runs.
-            (_, b';') => false,
-            (Tag::Stream, b'.') => true,
-            (Tag::StreamedMap, b'.') => level.left == 0,
-            (Tag::Counted | Tag::Attribute, b'.') => false,
-            (Tag::Counted | Tag::Attribute | Tag::Stream | Tag::StreamedMap, _) => true,
+        match self.streams.last() {
+            Some(Outer { stream: Stream::Text, .. }) => byte == b';',
+            Some(Outer { stream, .. }) if byte == b'.' => {
+                self.left == 0 && *stream != Stream::Pairs { even: false }
+            }
+            Some(_) | None => !matches!(byte, b'.' | b';'),
         }
     }
 
@@ -268,7 +281,7 @@ impl ReplyScanner {
         let count = u64::try_from(number).map_err(|_| ReplyError::Number)?;
         match self.value {
             b';' if count == 0 => {
-                self.depth -= 1;
+                self.close();
                 Ok(true)
             }
             b';' => {
@@ -277,40 +290,26 @@ impl ReplyScanner {
                 Ok(false)
             }
             b'$' | b'!' | b'=' => {
-                if self.depth == 0 {
+                if self.outermost {
                     self.announced = Some(count);
                 }
                 self.body = BulkBody::new(count);
                 self.state = State::Body(Then::Value);
                 Ok(false)
             }
-            b'|' if count == 0 => {
-                self.attributed = true;
+            // The elements are due instead of what holds them, or besides the value they describe.
+            kind => {
+                let each = if matches!(kind, b'%' | b'|') { 2 } else { 1 };
+                let due = count.checked_mul(each).ok_or(ReplyError::Number)?;
+                if due == 0 && kind != b'|' {
+                    return Ok(true);
+                }
+                let left = self.left.saturating_sub(u64::from(kind != b'|'));
+                self.left = left.checked_add(due).ok_or(ReplyError::Number)?;
                 self.state = State::Type;
                 Ok(false)
             }
-            _ if count == 0 => Ok(true),
-            kind => {
-                let elements = if matches!(kind, b'%' | b'|') { 2 } else { 1 };
-                let tag = if kind == b'|' { Tag::Attribute } else { Tag::Counted };
-                let count = u32::try_from(count).ok().and_then(|count| count.checked_mul(elements));
-                self.open(count.ok_or(ReplyError::Number)?, tag)?;
-                Ok(false)
-            }
         }
-    }
-
-    /// Takes text up to the end of its line.
-    #[inline]
-    fn text(&mut self, rest: &[u8], left: u64) -> Result<usize, ReplyError> {
-        let end = memchr::memchr2(b'\r', b'\n', rest);
-        let used = end.unwrap_or(rest.len());
-        let left = left.checked_sub(used as u64).ok_or(ReplyError::Scalar)?;
-        self.state = match end {
-            None => State::Line(left),
-            Some(_) => self.line_end(Then::Value),
-        };
-        Ok(used)
     }
 
     fn line_end(&mut self, then: Then) -> State {
@@ -321,67 +320,79 @@ impl ReplyScanner {
     fn body_ended(&mut self, then: Then) -> Result<bool, ReplyError> {
         match then {
             Then::Value => Ok(true),
-            Then::Open(tag) => self.open(0, tag).map(|()| false),
+            Then::Open(stream) => self.open(stream).map(|()| false),
             Then::Chunk => {
                 self.state = State::Type;
                 Ok(false)
             }
             Then::Close => {
-                self.depth -= 1;
+                self.close();
                 Ok(true)
             }
         }
     }
 
-    fn stream_tag(&self) -> Tag {
+    fn stream(&self) -> Stream {
         match self.value {
-            b'$' => Tag::StreamedString,
-            b'%' => Tag::StreamedMap,
-            _ => Tag::Stream,
+            b'$' => Stream::Text,
+            b'%' => Stream::Pairs { even: true },
+            _ => Stream::Elements,
         }
     }
 
-    fn open(&mut self, left: u32, tag: Tag) -> Result<(), ReplyError> {
-        let level = self.levels.get_mut(self.depth).ok_or(ReplyError::Depth)?;
-        *level = Level { left, tag };
-        self.depth += 1;
-        self.deepest = self.deepest.max(self.depth);
+    fn open(&mut self, stream: Stream) -> Result<(), ReplyError> {
+        if self.streams.len() >= REPLY_STREAMS_MAX {
+            return Err(ReplyError::Depth);
+        }
+        self.streams.push(Outer { stream, left: self.left });
+        self.left = 0;
         self.state = State::Type;
         Ok(())
     }
 
-    /// Counts a complete value in its aggregate, which may complete that one too; says whether the
-    /// reply is complete.
+    /// The innermost stream ends, which completes a value.
+    fn close(&mut self) {
+        if let Some(outer) = self.streams.pop() {
+            self.left = outer.left;
+        }
+    }
+
+    /// Counts a complete value; says whether the reply is complete.
     #[inline]
     fn complete(&mut self) -> bool {
         self.state = State::Type;
-        while let Some(level) = self.depth.checked_sub(1).and_then(|top| self.levels.get_mut(top)) {
-            match level.tag {
-                Tag::Counted => {
-                    level.left -= 1;
-                    if level.left > 0 {
-                        return false;
-                    }
-                    self.depth -= 1;
-                }
-                Tag::Attribute => {
-                    level.left -= 1;
-                    if level.left == 0 {
-                        self.depth -= 1;
-                        self.attributed = true;
-                    }
-                    return false;
-                }
-                Tag::StreamedMap => {
-                    level.left ^= 1;
-                    return false;
-                }
-                Tag::Stream | Tag::StreamedString => return false,
-            }
+        self.left = self.left.saturating_sub(1);
+        if self.left > 0 {
+            return false;
         }
-        self.begun = false;
-        true
+        match self.streams.last_mut() {
+            None => {
+                self.begun = false;
+                true
+            }
+            Some(Outer { stream: Stream::Pairs { even }, .. }) => {
+                *even = !*even;
+                false
+            }
+            Some(_) => false,
+        }
     }
+}
+
+/// How much of `rest` belongs to a line of text, and whether it ends there: with the first CRLF. The
+/// text is somebody's, so a CR or LF alone may be part of it.
+#[inline]
+fn text(rest: &[u8], mut ending: bool) -> (usize, bool) {
+    let mut used = 0;
+    while let Some(at) = rest.get(used..).and_then(|rest| memchr::memchr(b'\n', rest)) {
+        let end = used + at;
+        ending = end.checked_sub(1).map_or(ending, |before| rest.get(before) == Some(&b'\r'));
+        used = end + 1;
+        if ending {
+            return (used, true);
+        }
+    }
+    (rest.len(), false)
 }
 
 impl std::fmt::Debug for ReplyScanner {
@@ -389,7 +400,7 @@ impl std::fmt::Debug for ReplyScanner {
         f.debug_struct("ReplyScanner")
             .field("kind", &char::from(self.kind))
             .field("begun", &self.begun)
-            .field("depth", &self.depth)
+            .field("left", &self.left)
             .finish_non_exhaustive()
     }
 }

@@ -8,6 +8,7 @@ use std::fmt;
 use redis_protocol::resp2::{decode as resp2, types::OwnedFrame as Frame2};
 use redis_protocol::resp3::{decode::complete as resp3, types::OwnedFrame as Frame3};
 
+use super::depth::depth;
 use super::{Protocol, ReplyScanner, number};
 use crate::base::limits::DECODED_REPLY_BYTES_MAX;
 
@@ -74,7 +75,7 @@ impl Value {
         if !seen.done || seen.used != bytes.len() {
             return Err(ValueError::Malformed);
         }
-        if scanner.deepest() > DEPTH_MAX {
+        if depth(bytes, DEPTH_MAX).ok_or(ValueError::Unsupported)? > DEPTH_MAX {
             return Err(ValueError::TooDeep);
         }
         let value = match protocol {
@@ -257,7 +258,7 @@ mod tests {
         let nested = |depth| [b"*1\r\n".repeat(depth), b":1\r\n".to_vec()].concat();
         assert!(decode(&nested(DEPTH_MAX)).is_ok());
         assert_eq!(decode(&nested(DEPTH_MAX + 1)), Err(ValueError::TooDeep));
-        assert_eq!(decode(&nested(100_000)), Err(ValueError::Malformed));
+        assert_eq!(decode(&nested(100_000)), Err(ValueError::TooDeep));
         let large = format!("+{}\r\n", "x".repeat(DECODED_REPLY_BYTES_MAX));
         assert_eq!(decode(large.as_bytes()), Err(ValueError::TooLarge));
     }

@@ -335,7 +335,10 @@ impl Session {
         let swallowed =
             executed.0.iter().filter(|(_, special)| matches!(special, Special::Swallow)).count();
         let count = head.get(1..head.len().saturating_sub(2)).and_then(number::parse_i64);
-        match count.and_then(|count| usize::try_from(count).ok()).filter(|_| kind == b'*') {
+        match count
+            .and_then(|count| usize::try_from(count).ok())
+            .filter(|_| kind == b'*' && frame.starts_with(b"*"))
+        {
             Some(count) => encode::array(out, count.saturating_sub(swallowed)),
             None => {
                 out.extend_from_slice(frame);

@@ -36,6 +36,8 @@ pub struct Lease {
     outdated: Option<Instant>,
     /// The server has answered a request on this loan.
     answered: bool,
+    /// A push came within a reply: nobody else may rely on where replies begin.
+    doubtful: bool,
     /// What was said on it: the server may not be the primary that is wanted.
     sign: Option<Sign>,
     _permit: Permit,
@@ -70,6 +72,7 @@ impl Lease {
             pool,
             outdated: None,
             answered: false,
+            doubtful: false,
             sign: None,
             _permit: permit,
         })
@@ -170,6 +173,7 @@ impl Lease {
         if !std::mem::replace(&mut self.answered, true) {
             self.pool.note_answer();
         }
+        self.doubtful |= self.scanner.has_push() && self.scanner.kind() != b'>';
         if self.scanner.kind() == b'-' {
             self.note_sign(sign(bytes));
         }
@@ -204,7 +208,10 @@ impl Lease {
 
     /// Returns the connection for somebody else: nobody can tell that it was lent.
     pub fn give_back(mut self) {
-        let clean = self.sign.is_none() && self.out.is_empty() && !self.scanner.in_progress();
+        let clean = self.sign.is_none()
+            && !self.doubtful
+            && self.out.is_empty()
+            && !self.scanner.in_progress();
         if let Some(link) = self.link.take_if(|_| clean) {
             self.pool.put(link);
         }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
 
-use crate::resp::{ReplyError, ReplyScanner};
+use crate::resp::{Protocol, ReplyError, ReplyScanner};
 use crate::traffic::{Loss, Ticket};
 
 /// Bytes of a reply that make a slow reader of it hold up others.
@@ -64,7 +64,7 @@ pub struct Delivery<'a, W> {
 pub enum Broken {
     /// A reply that nobody asked for.
     Surplus,
-    /// A push on a connection that many share.
+    /// A push on a connection that many share, by itself or within a reply.
     Push,
     /// Not RESP.
     Framing(ReplyError),
@@ -77,6 +77,7 @@ pub struct Pipeline<W> {
     bytes: BytesMut,
     written: usize,
     line: VecDeque<Entry<W>>,
+    protocol: Protocol,
     scanner: ReplyScanner,
     /// Some of the reply in progress has been handed out.
     begun: bool,
@@ -110,21 +111,22 @@ impl Reason {
     }
 }
 
-impl<W> Default for Pipeline<W> {
-    fn default() -> Self {
+impl<W> Pipeline<W> {
+    /// For a connection that speaks this version of RESP and no other.
+    #[must_use]
+    pub fn new(protocol: Protocol) -> Self {
         Self {
             bytes: BytesMut::new(),
             written: 0,
             line: VecDeque::new(),
-            scanner: ReplyScanner::default(),
+            protocol,
+            scanner: ReplyScanner::new(protocol),
             begun: false,
             begun_bytes: 0,
             reason: Reason::default(),
         }
     }
-}
 
-impl<W> Pipeline<W> {
     /// Puts a request in line.
     pub fn push(
         &mut self,
@@ -238,7 +240,7 @@ impl<W> Pipeline<W> {
             let (piece, rest) = bytes.split_at_checked(advance.used).unwrap_or((bytes, &[]));
             bytes = rest;
             let kind = self.scanner.kind();
-            if kind == b'>' {
+            if self.scanner.has_push() {
                 return Err(Broken::Push);
             }
             let Some(entry) = self.line.front_mut().filter(|_| self.written > 0) else {
@@ -356,7 +358,7 @@ impl<W> Pipeline<W> {
         self.begun = false;
         self.begun_bytes = 0;
         self.reason.clear();
-        self.scanner = ReplyScanner::default();
+        self.scanner = ReplyScanner::new(self.protocol);
         again
     }
 

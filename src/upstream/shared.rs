@@ -82,7 +82,7 @@ impl Shared {
             depth: Cell::new(0),
             env,
             inner: RefCell::new(Inner {
-                pipeline: Pipeline::default(),
+                pipeline: Pipeline::new(key.protocol),
                 waker: None,
                 facts: None,
                 down_since: None,

@@ -177,6 +177,9 @@ fn a_large_value_that_stops_is_abandoned() {
     let mut other = proxy.client();
     assert_eq!(other.ask(&["BLPOP", "q", "0.01"]), b"*-1\r\n");
     proxy.await_log(&["CLI-E003", "command_timeout"]);
+    wait_until("both are abandoned", || {
+        proxy.metric("respgate_client_pinned_connections{cause=\"large\"}") < 0.1
+    });
     for client in &mut half {
         client.send_raw(&request[70 * KIB..]);
         expect_error(client, &["the request was aborted", "command_timeout", "not executed"]);

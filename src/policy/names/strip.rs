@@ -310,7 +310,7 @@ impl Stripper {
     fn error(&mut self, strip: &Strip, rest: &[u8], out: &mut BytesMut) -> usize {
         let used = memchr::memchr(b'\n', rest).map_or(rest.len(), |end| end + 1);
         self.held.extend_from_slice(rest.get(..used).unwrap_or_default());
-        if self.held.ends_with(b"\n") {
+        if self.held.ends_with(b"\r\n") {
             error_text::strip(strip, &self.held, out);
             self.held = Vec::new();
             self.step = Step::Done;

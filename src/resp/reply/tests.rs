@@ -34,6 +34,8 @@ fn finds_the_end_of_every_type() {
     let replies: &[&[u8]] = &[
         b"+OK\r\n",
         b"+\r\n",
+        b"+a\nb\rc\r\r\n",
+        b"-\n\n\r\n",
         b"-ERR no\r\n",
         b":-9223372036854775808\r\n",
         b"$-1\r\n",
@@ -57,6 +59,8 @@ fn finds_the_end_of_every_type() {
         b"*?\r\n:1\r\n*?\r\n.\r\n$?\r\n;0\r\n.\r\n",
         b"%?\r\n+a\r\n|1\r\n+k\r\n+v\r\n:1\r\n.\r\n",
         b"~?\r\n~1\r\n:1\r\n.\r\n",
+        b"*2\r\n*?\r\n*1\r\n%?\r\n:1\r\n*0\r\n.\r\n.\r\n:1\r\n",
+        b"%?\r\n*2\r\n:1\r\n:2\r\n|1\r\n:1\r\n*?\r\n.\r\n:3\r\n.\r\n",
     ];
     for reply in replies {
         let text = [*reply, b"+next\r\n"].concat();
@@ -90,10 +94,10 @@ fn refuses_what_is_no_reply() {
         (b"%?\r\n+a\r\n.\r\n", E::Type(b'.')),
         (b"*?\r\n|1\r\n+k\r\n+v\r\n.\r\n", E::Type(b'.')),
         (b"$?\r\n+a\r\n", E::Type(b'+')),
-        (b"|0\r\n|0\r\n", E::Type(b'|')),
-        (b"*1\r\n|0\r\n|0\r\n", E::Type(b'|')),
-        (b"+a\nb\r\n", E::LineEnd),
-        (b"+a\rb\r\n", E::LineEnd),
+        (b"*?\r\n*1\r\n.\r\n", E::Type(b'.')),
+        (b"$?\r\n.\r\n", E::Type(b'.')),
+        (b"*?\r\n;0\r\n", E::Type(b';')),
+        (b"%?\r\n*?\r\n.\r\n.\r\n", E::Type(b'.')),
         (b"_x\r\n", E::LineEnd),
         (b"#tt\r\n", E::LineEnd),
         (b"$1\r\nab\r\n", E::LineEnd),
@@ -107,32 +111,70 @@ fn refuses_what_is_no_reply() {
         (b"!-1\r\n", E::Number),
         (b">?\r\n", E::Number),
         (b"|?\r\n", E::Number),
-        (b"*4294967296\r\n", E::Number),
-        (b"%2147483648\r\n", E::Number),
+        (b"*9223372036854775808\r\n", E::Number),
+        (b"*9223372036854775807\r\n%9223372036854775807\r\n", E::Number),
+        (b"%9223372036854775807\r\n|9223372036854775807\r\n", E::Number),
     ];
     for (text, error) in cases {
         assert_eq!(end(text), Err(*error), "{}", text.escape_ascii());
     }
-    let mut scanner = ReplyScanner::default();
-    let digits = vec![b'1'; INLINE_BYTES_MAX + 1];
-    assert_eq!(scanner.advance(b"("), Ok(Advance { used: 1, done: false }));
-    assert_eq!(scanner.advance(&digits), Err(E::Scalar));
 }
 
 #[test]
-fn bounds_the_depth_and_nothing_else() {
+fn bounds_nothing_but_streams() {
     let nested = |depth| [b"*1\r\n".repeat(depth), b":1\r\n".to_vec()].concat();
     let mut scanner = ReplyScanner::default();
-    for _ in 0..3 {
-        assert!(scanner.advance(&nested(REPLY_DEPTH_MAX)).unwrap().done);
-        assert_eq!(scanner.deepest(), REPLY_DEPTH_MAX);
+    for depth in [0, 1, 200, 1_000_000] {
+        assert!(scanner.advance(&nested(depth)).unwrap().done);
     }
-    assert_eq!(scanner.advance(&nested(REPLY_DEPTH_MAX + 1)), Err(ReplyError::Depth));
+    assert!(size_of::<ReplyScanner>() <= 128);
+    for kind in ["+", "-", ",", "("] {
+        let text = format!("{kind}{}", "9".repeat(1 << 20));
+        assert_eq!(scanner.advance(text.as_bytes()).unwrap().used, text.len());
+        assert!(scanner.advance(b"\r\n").unwrap().done);
+    }
+    let streams = b"*?\r\n".repeat(REPLY_STREAMS_MAX);
+    assert_eq!(scanner.advance(&streams).unwrap().used, streams.len());
+    assert_eq!(scanner.advance(b"*?\r\n"), Err(ReplyError::Depth));
     let mut scanner = ReplyScanner::default();
-    assert_eq!(scanner.advance(b"*4294967295\r\n").unwrap().used, 13);
+    assert_eq!(scanner.advance(b"*9223372036854775807\r\n").unwrap().used, 22);
     let mut scanner = ReplyScanner::default();
     assert_eq!(scanner.advance(b"$9223372036854775807\r\n").unwrap().used, 22);
     assert_eq!(scanner.announced(), Some(i64::MAX.unsigned_abs()));
+}
+
+#[test]
+fn knows_whether_a_push_is_part_of_a_reply() {
+    let cases: &[(&[u8], bool)] = &[
+        (b"*1\r\n:1\r\n", false),
+        (b">1\r\n:1\r\n", true),
+        (b"*2\r\n:1\r\n>1\r\n:1\r\n", true),
+        (b"+>1\r\n", false),
+        (b"%1\r\n:1\r\n*1\r\n>0\r\n", true),
+        (b"|1\r\n:1\r\n>0\r\n:1\r\n", true),
+        (b"$4\r\n>1\r\n\r\n", false),
+    ];
+    let mut scanner = ReplyScanner::default();
+    for (text, has_push) in cases {
+        assert!(scanner.advance(text).unwrap().done);
+        assert_eq!(scanner.has_push(), *has_push, "{}", text.escape_ascii());
+    }
+}
+
+#[test]
+fn resp2_has_five_types() {
+    for byte in 0..=255_u8 {
+        let known = b"+-:$*".contains(&byte);
+        for text in [vec![byte], [b"*1\r\n", &[byte][..]].concat()] {
+            let seen = ReplyScanner::new(Protocol::Resp2).advance(&text);
+            assert_eq!(seen.is_ok(), known, "{}", text.escape_ascii());
+            assert!(known || seen == Err(ReplyError::Type(byte)));
+        }
+    }
+    for text in ["*?\r\n", "$?\r\n"] {
+        let seen = ReplyScanner::new(Protocol::Resp2).advance(text.as_bytes());
+        assert_eq!(seen, Err(ReplyError::Number));
+    }
 }
 
 #[test]

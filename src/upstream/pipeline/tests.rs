@@ -9,7 +9,7 @@ fn at() -> Instant {
 }
 
 fn pushed(requests: &[(&'static str, bool)]) -> Pipeline<&'static str> {
-    let mut pipeline = Pipeline::default();
+    let mut pipeline = Pipeline::new(Protocol::Resp3);
     for (i, (name, retry)) in requests.iter().enumerate() {
         pipeline.push(*name, Ticket(i as u64), name.as_bytes(), 0, *retry, at());
     }
@@ -55,6 +55,14 @@ fn what_nobody_asked_for_breaks_the_connection() {
     let mut p = pushed(&[("a", true)]);
     write(&mut p, 1);
     assert_eq!(feed(&mut p, ">1\r\n+x\r\n").1, Err(Broken::Push));
+    let mut p = pushed(&[("a", true), ("b", true)]);
+    write(&mut p, 2);
+    let heard = feed(&mut p, "*2\r\n>1\r\n+x\r\n+1\r\n+2\r\n");
+    assert_eq!(heard, (vec![], Err(Broken::Push)), "nobody knows where the array ends");
+    let mut p = Pipeline::new(Protocol::Resp2);
+    p.push("a", Ticket(0), b"a", 0, true, at());
+    p.wrote(1);
+    assert_eq!(feed(&mut p, "%0\r\n").1, Err(Broken::Framing(ReplyError::Type(b'%'))));
     let mut p = pushed(&[("a", true)]);
     write(&mut p, 1);
     assert!(matches!(feed(&mut p, "hello\r\n").1, Err(Broken::Framing(_))));
@@ -152,7 +160,7 @@ fn half_a_request_is_not_answered() {
 
 #[test]
 fn a_block_that_is_sent_again_swallows_all_its_replies_again() {
-    let mut p = Pipeline::default();
+    let mut p = Pipeline::new(Protocol::Resp3);
     p.push("t", Ticket(0), b"MULTI..EXEC", 2, false, at());
     p.wrote(7);
     assert_eq!(feed(&mut p, "+OK\r\n+QUEUED\r\n"), (vec![], Ok(())));
@@ -163,7 +171,7 @@ fn a_block_that_is_sent_again_swallows_all_its_replies_again() {
 
 #[test]
 fn a_block_whose_multi_is_refused_is_marked() {
-    let mut p = Pipeline::default();
+    let mut p = Pipeline::new(Protocol::Resp3);
     p.push("t", Ticket(0), b"MULTI..EXEC", 2, false, at());
     p.push("u", Ticket(1), b"GET", 0, false, at());
     p.wrote(14);
@@ -179,7 +187,7 @@ fn a_block_whose_multi_is_refused_is_marked() {
 
 #[test]
 fn the_first_error_of_a_block_is_told_whole_and_cut() {
-    let mut p = Pipeline::default();
+    let mut p = Pipeline::new(Protocol::Resp3);
     p.push("t", Ticket(0), b"MULTI..EXEC", 3, false, at());
     p.push("u", Ticket(1), b"MULTI..EXEC", 2, false, at());
     p.wrote(22);
@@ -200,7 +208,7 @@ fn the_first_error_of_a_block_is_told_whole_and_cut() {
 
 #[test]
 fn a_block_swallows_the_replies_nobody_wants() {
-    let mut p = Pipeline::default();
+    let mut p = Pipeline::new(Protocol::Resp3);
     p.push("t", Ticket(0), b"MULTI..EXEC", 2, false, at());
     p.wrote(11);
     assert_eq!(feed(&mut p, "+OK\r\n+QUEUED\r\n*1\r\n+OK\r\n").0, ["t \"*1\\r\\n+OK\\r\\n\" true"]);

@@ -1,0 +1,241 @@
+//! Every type of reply in every place, legal and not: it reaches the client that asked and nobody
+//! else, or the connection goes and nobody hears it.
+//!
+//! Owns: the list of types and places. Never knows: what the types mean.
+
+use super::before;
+use super::support::client::{Client, Got, PATIENCE, encode};
+use super::support::fake_server::{FakeServer, Order};
+use super::support::proxy::Proxy;
+use super::support::real_server::wait_until;
+
+/// Values whose end nobody doubts in either version.
+const RESP2: &[&str] = &[
+    "+x\r\n",
+    "+a\nb\rc\r\r\n",
+    "-ERR x\r\n",
+    ":7\r\n",
+    "$1\r\nx\r\n",
+    "$4\r\n>1\r\n\r\n",
+    "$-1\r\n",
+    "*1\r\n:7\r\n",
+    "*0\r\n",
+    "*-1\r\n",
+];
+
+/// The same in RESP3 alone.
+const RESP3: &[&str] = &[
+    "_\r\n",
+    "#t\r\n",
+    ",1.5\r\n",
+    ",-nan\r\n",
+    "(12345678901234567890123\r\n",
+    "!5\r\nERR x\r\n",
+    "=5\r\ntxt:x\r\n",
+    "%1\r\n+a\r\n:7\r\n",
+    "~1\r\n:7\r\n",
+    "|1\r\n+a\r\n:7\r\n:8\r\n",
+    "$?\r\n;1\r\nx\r\n;0\r\n",
+    "*?\r\n:7\r\n.\r\n",
+    "%?\r\n+a\r\n:7\r\n.\r\n",
+    "~?\r\n:7\r\n.\r\n",
+];
+
+/// What no shared connection may carry.
+const NEVER: &[&str] = &[
+    ">1\r\n:7\r\n",
+    ">0\r\n",
+    "|1\r\n+a\r\n>1\r\n:7\r\n:8\r\n",
+    ".\r\n",
+    ";0\r\n",
+    "@1\r\n",
+    "^1\r\n",
+    "x\r\n",
+    "\0\r\n",
+    "\r\n",
+    "\n",
+    "7\r\n",
+    " :7\r\n",
+    ":\r\n",
+    ":+7\r\n",
+    "$01\r\nx\r\n",
+    "$1\r\nxyz",
+    "$-2\r\n",
+    "*-2\r\n",
+    "*9223372036854775808\r\n",
+    "#x\r\n",
+    "_x\r\n",
+    "%-1\r\n",
+];
+
+/// What stands before and behind a value, in both versions and in RESP3 alone.
+const PLACES2: &[(&str, &str)] = &[("", ""), ("*2\r\n", ":1\r\n"), ("*1\r\n*2\r\n:1\r\n", "")];
+const PLACES3: &[(&str, &str)] = &[
+    ("%1\r\n+k\r\n", ""),
+    ("~1\r\n", ""),
+    ("|1\r\n+k\r\n", ":1\r\n"),
+    ("*?\r\n", ".\r\n"),
+    ("*1\r\n%1\r\n+k\r\n*2\r\n:1\r\n", ""),
+];
+
+struct Scene {
+    server: FakeServer,
+    proxy: Proxy,
+    count: usize,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let server = FakeServer::start();
+        let proxy = before(&server, "", "");
+        Self { server, proxy, count: 0 }
+    }
+
+    fn client(&self, version: u8) -> Client {
+        let mut client = self.proxy.client();
+        if version == 3 {
+            assert!(client.ask(&["HELLO", "3"]).starts_with(b"%"));
+        }
+        client
+    }
+
+    /// Nothing on the connection that this client uses is answered before the gate is released.
+    fn close_gate(&mut self, client: &mut Client) -> (&'static str, usize) {
+        self.count += 1;
+        let gate: &'static str = Box::leak(format!("wait{}", self.count).into_boxed_str());
+        self.server.order(&format!("ECHO {gate}"), Order::Gate(gate), 1);
+        client.send(&["ECHO", gate]);
+        (gate, self.server.connection_of(&format!("ECHO {gate}")))
+    }
+
+    /// The server answers one of two clients of one connection by `said`.
+    fn shared(&mut self, version: u8, said: &str, legal: bool) {
+        let (mut one, mut two) = (self.client(version), self.client(version));
+        let (gate, connection) = self.close_gate(&mut two);
+        let bad = format!("bad{}", self.count);
+        self.server.order(&format!("SET {bad}"), Order::Say(said.as_bytes().to_vec()), 1);
+        one.send(&["SET", &bad, "1"]);
+        assert_eq!(self.server.connection_of(&format!("SET {bad}")), connection);
+        self.judge(&mut one, &mut two, (gate, connection), said, legal);
+    }
+
+    /// The same within EXEC's array.
+    fn within_exec(&mut self, version: u8, value: &str, legal: bool) {
+        let (mut one, mut two) = (self.client(version), self.client(version));
+        let queued = format!("queued{}", self.count);
+        assert_eq!(one.ask(&["MULTI"]), b"+OK\r\n");
+        assert_eq!(one.ask(&["SET", &queued, "1"]), b"+QUEUED\r\n");
+        let (gate, connection) = self.close_gate(&mut two);
+        let said = format!("*1\r\n{value}");
+        self.server.order("EXEC", Order::Say(said.as_bytes().to_vec()), 1);
+        one.send(&["EXEC"]);
+        assert_eq!(self.server.connection_of(&format!("SET {queued}")), connection);
+        self.judge(&mut one, &mut two, (gate, connection), &said, legal);
+    }
+
+    fn judge(
+        &self,
+        one: &mut Client,
+        two: &mut Client,
+        (gate, connection): (&'static str, usize),
+        said: &str,
+        legal: bool,
+    ) {
+        let good = format!("good{}", self.count);
+        two.send(&["SET", &good, "1"]);
+        assert_eq!(self.server.connection_of(&format!("SET {good}")), connection);
+        self.server.release(gate);
+        assert_eq!(two.reply(), encode(&[gate.as_bytes()])[4..], "{said:?}");
+        if legal {
+            assert_eq!(
+                one.bytes(said.len(), PATIENCE).escape_ascii().to_string(),
+                said.as_bytes().escape_ascii().to_string()
+            );
+            assert_eq!(two.reply(), b"+OK\r\n", "{said:?}");
+            assert!(!self.server.is_closed(connection), "{said:?}");
+            assert_eq!(one.ask(&["ECHO", "a"]), b"$1\r\na\r\n", "{said:?}");
+        } else {
+            // The one hears nothing of it, the other its own answer, or that there is none.
+            for client in [&mut *one, &mut *two] {
+                match client.next(PATIENCE) {
+                    Got::End => {}
+                    Got::Reply(reply) => assert!(
+                        reply.starts_with(b"-ERR respgate: upstream connection lost")
+                            || reply == b"+OK\r\n",
+                        "{said:?}: {}",
+                        reply.escape_ascii()
+                    ),
+                    Got::Silence => panic!("{said:?} leaves a client without an answer"),
+                }
+            }
+            wait_until("the connection goes", || self.server.is_closed(connection));
+        }
+        let mut next = self.client(2);
+        assert_eq!(next.ask(&["ECHO", "b"]), b"$1\r\nb\r\n", "{said:?}");
+    }
+}
+
+fn cases() -> impl Iterator<Item = (u8, String, bool)> {
+    let versions = [2_u8, 3];
+    versions.into_iter().flat_map(|version| {
+        let types = RESP2.iter().map(|text| (text, true));
+        let types = types.chain(RESP3.iter().map(move |text| (text, version == 3)));
+        let types = types.chain(NEVER.iter().map(|text| (text, false)));
+        types.flat_map(move |(text, legal)| {
+            let places = PLACES2.iter().chain(if version == 3 { PLACES3 } else { &[] });
+            // The end of a stream is at its place there.
+            let places = places.filter(move |(before, _)| (*before, *text) != ("*?\r\n", ".\r\n"));
+            places.map(move |(before, behind)| (version, format!("{before}{text}{behind}"), legal))
+        })
+    })
+}
+
+#[test]
+fn replies_on_a_shared_connection() {
+    let mut scene = Scene::new();
+    for (version, said, legal) in cases() {
+        scene.shared(version, &said, legal);
+    }
+    // Where an aggregate of RESP3 stands in RESP2 it is what is refused.
+    for (before, behind) in PLACES3 {
+        scene.shared(2, &format!("{before}:7\r\n{behind}"), false);
+    }
+}
+
+#[test]
+fn replies_within_a_transaction() {
+    let mut scene = Scene::new();
+    for version in [2, 3] {
+        RESP2.iter().for_each(|value| scene.within_exec(version, value, true));
+        RESP3.iter().for_each(|value| scene.within_exec(version, value, version == 3));
+        NEVER.iter().for_each(|value| scene.within_exec(version, value, false));
+    }
+}
+
+/// A connection of one client carries whatever has an end; nobody else gets it once a push was part
+/// of a reply.
+#[test]
+fn replies_on_a_pinned_connection() {
+    let scene = Scene::new();
+    for (number, (version, said, legal)) in cases().enumerate() {
+        let key = format!("q{number}");
+        let mut one = scene.client(version);
+        scene.server.order(&format!("BLPOP {key}"), Order::Say(said.as_bytes().to_vec()), 1);
+        one.send(&["BLPOP", &key, "0"]);
+        let connection = scene.server.connection_of(&format!("BLPOP {key}"));
+        if legal {
+            let heard = one.bytes(said.len(), PATIENCE);
+            assert_eq!(
+                heard.escape_ascii().to_string(),
+                said.as_bytes().escape_ascii().to_string()
+            );
+            assert_eq!(one.ask(&["ECHO", "a"]), b"$1\r\na\r\n", "{said:?}");
+        } else if said.contains('>') && !said.starts_with('>') && !said.starts_with("$") {
+            wait_until("the connection goes", || scene.server.is_closed(connection));
+        }
+        drop(one);
+        let (mut two, other) = (scene.client(version), format!("r{number}"));
+        scene.server.order(&format!("BLPOP {other}"), Order::Say(b"*-1\r\n".to_vec()), 1);
+        assert_eq!(two.ask(&["BLPOP", &other, "0"]), b"*-1\r\n", "{said:?}");
+    }
+}
