@@ -128,3 +128,26 @@ pub enum OpenFailure {
     /// The server refused SELECT with this line, without `-` and CRLF.
     Refused(Vec<u8>),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outcome_is_unknown_once_all_was_sent_and_an_outage_is_not_a_slow_reply() {
+        let unavailable = |why| Loss::Unavailable(why);
+        for (loss, outcome, outage) in [
+            (unavailable(Unavailable::Connect), Outcome::NotExecuted, true),
+            (unavailable(Unavailable::Loading), Outcome::NotExecuted, true),
+            (unavailable(Unavailable::Overloaded), Outcome::NotExecuted, true),
+            (unavailable(Unavailable::Exhausted), Outcome::Refused, false),
+            (Loss::OutcomeUnknown, Outcome::Unknown, true),
+            (Loss::Truncated, Outcome::Unknown, true),
+            (Loss::TimedOut, Outcome::Refused, false),
+            (Loss::Abandoned, Outcome::Refused, false),
+            (Loss::MultiRefused, Outcome::Refused, false),
+        ] {
+            assert_eq!((loss.outcome(), loss.is_outage()), (outcome, outage), "{loss:?}");
+        }
+    }
+}

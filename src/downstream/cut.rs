@@ -28,12 +28,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// reached that is any: its driver has timed out and repeats the command elsewhere, so that what
     /// was not sent must not be sent now.
     pub(super) fn gives_up(&self) -> bool {
+        let out = self.shell.upstream.is_out();
         match &self.waiting {
             Waiting::Lease(Cause::Blocking, _) => true,
-            Waiting::Lease(..) | Waiting::Open(_) => self.shell.upstream.is_out(),
+            Waiting::Lease(..) | Waiting::Open(_) => out,
             Waiting::No | Waiting::Reply | Waiting::Pause(_) => {
-                self.session.in_flight() > 0
-                    && self.shared.as_ref().is_some_and(|shared| !shared.is_up())
+                let waits = self.shared.as_ref().is_some_and(|shared| !shared.is_up());
+                out && waits && self.session.in_flight() > 0
             }
         }
     }

@@ -413,6 +413,8 @@ impl Driver<'_> {
                 let owes = inner.pipeline.owes_writes(Option::is_some);
                 drop(inner);
                 self.note_silence(true);
+                // What is new finds another way, if there is one.
+                self.shared.set_aside(true);
                 if pool.command_timeout.is_zero() || !owes {
                     self.env.metrics.health_check(false);
                     return self.lose(UpstreamDisconnect::Timeout);

@@ -29,8 +29,14 @@ fn logged(proxy: &Proxy, text: &str) -> usize {
 
 #[test]
 fn outage_that_is_short_is_not_noticed_by_what_was_not_sent() {
+    for mode in ["shared", "session"] {
+        check_short_outage(mode);
+    }
+}
+
+fn check_short_outage(mode: &str) {
     let server = FakeServer::start();
-    let proxy = before(&server, "5s");
+    let proxy = with_outage(&server, "", &format!("mode = {mode:?}"), QUICK);
     let mut clients: Vec<Client> = (0..8).map(|_| proxy.client()).collect();
     assert_eq!(clients[0].ask_text(&["SET", "k", "v"]), "+OK");
     server.go_down();
@@ -327,6 +333,82 @@ fn what_waits_counts_against_the_memory_budget() {
         assert_eq!(line(client), "+OK");
     }
     wait_until("it is given back", || held() < 300_000.0);
+}
+
+/// New logins are refused; what is connected goes on, and what waits is served as soon as they are not.
+#[test]
+fn a_password_changed_at_the_server_is_an_outage_without_a_storm() {
+    if !Brand::Redis.available() {
+        return;
+    }
+    let server = Server::plain(Brand::Redis);
+    let mut observer = server.observer();
+    let proxy = Proxy::before(&server, "[upstream.retry]\nmax = \"500ms\"\n");
+    assert_eq!(proxy.client().ask_text(&["SET", "k", "v"]), "+OK");
+    assert_eq!(observer.ask_text(&["CONFIG", "SET", "requirepass", "secret"]), "+OK");
+    observer.ask(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+    noticed(&proxy);
+    let mut clients: Vec<Client> = (0..30).map(|_| proxy.client()).collect();
+    for (number, client) in clients.iter_mut().enumerate() {
+        client.send(if number % 2 == 0 { &["BLPOP", "q", "0.01"] } else { &["GET", "k"] });
+    }
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(observer.ask_text(&["CONFIG", "SET", "requirepass", ""]), "+OK");
+    let refused = proxy.metric("respgate_upstream_connects_total{result=\"auth\"}");
+    assert!((2.0..=30.0).contains(&refused), "{refused} attempts in 2 s");
+    for (number, client) in clients.iter_mut().enumerate() {
+        assert_eq!(line(client), if number % 2 == 0 { "*-1" } else { "$1\r\nv" });
+    }
+    let lines = ["connection lost: ", "still not connected: ", "connected again after "];
+    assert_eq!(lines.map(|text| logged(&proxy, text)), [1, 1, 1], "{}", proxy.log());
+}
+
+/// Longer than it takes to notice, shorter than it takes to give up.
+#[test]
+fn a_server_that_stalls_costs_nobody_anything() {
+    if !Brand::Redis.available() {
+        return;
+    }
+    let server = Server::plain(Brand::Redis);
+    let pool = "[upstream.pool]\nstall_timeout = \"200ms\"\nconnect_timeout = \"200ms\"\n";
+    let proxy = Proxy::before(&server, pool);
+    let mut clients: Vec<Client> = (0..6).map(|_| proxy.client()).collect();
+    for client in &mut clients {
+        assert_eq!(client.ask_text(&["SET", "k", "v"]), "+OK");
+    }
+    server.hold();
+    clients[0].send(&["INCR", "n"]);
+    clients[1].send(&["INCR", "n"]);
+    std::thread::sleep(Duration::from_millis(900));
+    // It is known to be silent by now.
+    clients[2].send(&["INCR", "n"]);
+    clients[3].send(&["WATCH", "k"]);
+    clients[4].send(&["GET", "k"]);
+    std::thread::sleep(Duration::from_millis(900));
+    server.release();
+    let mut counts: Vec<String> = clients[..3].iter_mut().map(line).collect();
+    counts.sort();
+    assert_eq!(counts, [":1", ":2", ":3"]);
+    assert_eq!(line(&mut clients[3]), "+OK");
+    assert_eq!(line(&mut clients[4]), "$1\r\nv");
+    assert_eq!(clients[5].ask_text(&["GET", "n"]), "$1\r\n3");
+}
+
+#[test]
+fn a_client_that_has_said_all_is_served_by_a_connection_that_is_still_being_made() {
+    let server = FakeServer::start();
+    let proxy = before(&server, "5s");
+    for database in 1..6 {
+        let mut client = proxy.client();
+        client.send(&["SELECT", &database.to_string()]);
+        client.send(&["SET", "k", "v"]);
+        client.send(&["WATCH", "k"]);
+        client.finish();
+        assert_eq!(
+            [line(&mut client), line(&mut client), line(&mut client)],
+            ["+OK", "+OK", "+OK"]
+        );
+    }
 }
 
 #[test]
