@@ -191,7 +191,7 @@ fn our_keys(form: &Args) -> Option<Vec<Key>> {
     let Lookup::Command(spec) = command::lookup(&request) else { panic!("{form:?}") };
     let mut found = Vec::new();
     match command::find_keys(spec, &request, &mut found) {
-        Err(KeyError::Syntax) => return None,
+        Err(KeyError::Syntax | KeyError::Refused) => return None,
         Err(KeyError::NotYetKnown) => panic!("all of {form:?} is there"),
         Ok(()) => {}
     }

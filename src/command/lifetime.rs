@@ -317,7 +317,7 @@ mod tests {
             }
             Ok(TimeOption::Keep) => "keep".to_owned(),
             Ok(TimeOption::Persist) => "persist".to_owned(),
-            Err(KeyError::Syntax) => "syntax".to_owned(),
+            Err(KeyError::Syntax | KeyError::Refused) => "syntax".to_owned(),
             Err(KeyError::NotYetKnown) => "unknown".to_owned(),
         };
         time_options(request, first).map(show).collect::<Vec<_>>().join(" ")

@@ -28,6 +28,7 @@ pub use lifetime::{
     First, Lifetime, Otherwise, TimeAt, TimeOption, Unit, restore_time, time_options,
 };
 pub use lookup::{COMMANDS, Lookup, all, by_name, lookup};
+pub use options::streams_begin;
 pub use place::{Access, KeyAt, KeyError, KeyKind, is_word};
 pub use reach::{Does, Reach};
 pub use scan::scan_match;

@@ -112,7 +112,11 @@ pub(super) fn geo_store(
 
 /// Where the keys of `XREAD` and `XREADGROUP` begin: the argument after `STREAMS`. Tells each
 /// `BLOCK` value on the way (t_stream.c, `xreadCommand`).
-pub(super) fn streams_begin<'a>(
+///
+/// # Errors
+///
+/// When an option is not known, or what decides is not there.
+pub fn streams_begin<'a>(
     request: &Request<'a>,
     mut block: impl FnMut(&'a [u8]),
 ) -> Result<usize, KeyError> {
@@ -144,11 +148,10 @@ pub(super) fn streams_begin<'a>(
 pub(super) fn streams(request: &Request<'_>, out: &mut Vec<KeyAt>) -> Result<(), KeyError> {
     let first = streams_begin(request, |_| ())?;
     let rest = request.len().saturating_sub(first);
-    if rest == 0 || rest % 2 != 0 {
-        return Err(KeyError::Syntax);
-    }
+    // The server's ACL looks at half of them, whether or not there are as many ids.
     (first..first + rest / 2)
-        .try_for_each(|arg| push(request, arg, KeyKind::Key, Access::READ, out))
+        .try_for_each(|arg| push(request, arg, KeyKind::Key, Access::READ, out))?;
+    if rest == 0 || rest % 2 != 0 { Err(KeyError::Syntax) } else { Ok(()) }
 }
 
 /// cluster.c, `migrateCommand`: `MIGRATE host port key|"" db timeout [options] [KEYS key …]`.

@@ -59,12 +59,15 @@ impl KeyAt {
     }
 }
 
-/// Why the positions are not known. The caller must not forward the request.
+/// Why the positions are not known. Unless every server refuses it, the caller must not forward the
+/// request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum KeyError {
     /// The arguments do not fit the command: the server refuses them too, or would touch keys that
     /// nobody can tell.
     Syntax,
+    /// Every server refuses the request before it looks at a key, each in its own words.
+    Refused,
     /// The request is not all there, and what is missing decides.
     NotYetKnown,
 }

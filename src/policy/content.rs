@@ -95,6 +95,8 @@ impl Content {
                 Err(KeyError::Syntax) if !self.judges_keys() || witness.observes(Rule::Key) => {
                     keys.clear();
                 }
+                // The server says what is wrong, and looks at no key.
+                Err(KeyError::Refused) => keys.clear(),
                 Err(error) => {
                     keys.clear();
                     witness.hold(subject.unclear(error))?;

@@ -16,6 +16,9 @@ pub struct Scratch {
     pub(super) patterns: Vec<u32>,
     pub(super) edits: Edits,
     pub(super) wire: BytesMut,
+    /// Its number of keys is wrong, so that the server refuses it whatever its names are: it goes
+    /// there without them.
+    pub(super) nameless: bool,
 }
 
 /// A wire buffer above this size is not kept for the next request.
@@ -99,6 +102,11 @@ impl Edits {
         let start = self.text.len();
         number::write_u64(&mut self.text, value);
         self.list.push(Edit { arg, at: None, text: start..self.text.len() });
+    }
+
+    /// Replaces argument `arg` by nothing. Not together with [`Self::insert`] in the same argument.
+    pub(super) fn blank(&mut self, arg: u32) {
+        self.list.push(Edit { arg, at: None, text: 0..0 });
     }
 
     /// Adds one argument at the end.

@@ -37,6 +37,7 @@ impl Policy {
         database: u32,
         scratch: &mut Scratch,
     ) -> Result<Option<Refusal>, Refusal> {
+        scratch.nameless = false;
         let lenient = RuleSet::default();
         let mut case = Case { spec, request, database, scratch, found: None, lenient };
         let refusal = match self.judge_all(&mut case) {
@@ -149,6 +150,11 @@ impl Case<'_, '_> {
         match found {
             Ok(()) => Ok(()),
             Err(KeyError::NotYetKnown) => self.refuse(Rule::Incomplete, Cause::Incomplete),
+            // The server says what is wrong, and its commands look at no key.
+            Err(KeyError::Refused) => {
+                self.scratch.nameless |= !keys_are_open;
+                Ok(())
+            }
             Err(KeyError::Syntax) if self.spec.hides_keys() => {
                 self.scratch.keys.clear();
                 self.refuse(Rule::Namespace, Cause::HiddenKeys)
@@ -247,7 +253,7 @@ impl Case<'_, '_> {
         match selector.holds(self.spec, self.request, self.database, patterns) {
             Ok(true) => Ok(()),
             Ok(false) => self.refuse(Rule::Namespace, Cause::Reach(self.spec.reach)),
-            Err(KeyError::Syntax) => self.refuse(Rule::Syntax, Cause::Syntax),
+            Err(KeyError::Syntax | KeyError::Refused) => self.refuse(Rule::Syntax, Cause::Syntax),
             Err(KeyError::NotYetKnown) => self.refuse(Rule::Incomplete, Cause::Incomplete),
         }
     }

@@ -75,13 +75,13 @@ pub use verdict::Refusal;
 
 use std::sync::Arc;
 
-use crate::command::{self, Access, Dictionary, Lookup, Reach, Spec};
+use crate::command::{self, Dictionary, Lookup, Reach, Spec};
 use crate::config::{KeyRules, Rules};
 use crate::resp::Request;
 
 use content::Content;
 use edits::Edits;
-use names::{Namespace, Outcome};
+use names::{Namespace, Outcome, everything_behind};
 use role::{Role, Scope, Selector, WordNumber};
 use script::Scripts;
 use subject::{Subject, Witness};
@@ -154,22 +154,11 @@ impl Policy {
 
     /// The same with rules about scripts; after those about keys.
     fn with_scripts(mut self, rules: &Rules) -> Self {
-        self.scripts = Scripts::new(&rules.scripts, self.bounds_scripts(&rules.keys));
+        self.scripts = Scripts::new(&rules.scripts, script::are_bound(&self.role, &rules.keys));
         let eval = command::by_name("eval").map(|eval| eval.id);
         let may_eval = eval.is_some_and(|id| self.role.iter().any(|selector| selector.allows(id)));
         self.heals_scripts = rules.scripts.heal.unwrap_or(true) && may_eval;
         self
-    }
-
-    /// Whether a script could reach keys or databases that its caller may not: every selector that
-    /// permits one bounds them.
-    fn bounds_scripts(&self, keys: &KeyRules) -> bool {
-        let is_open = |one: &Selector| {
-            let all_keys = one.keys.is_unrestricted(Access::READ_WRITE);
-            all_keys && one.databases.word().is_none() && script::may_run(one)
-        };
-        let named = keys.prefix.is_some() || keys.pattern.is_some() || !keys.deny.is_empty();
-        named || !self.role.iter().any(is_open)
     }
 
     /// The same, built from these rules, however their words are spaced.
@@ -294,7 +283,7 @@ impl Policy {
         let observed = self.judge_roles(spec, request, moment.database, scratch)?;
         let observed = self.lenient(self.judge_script(spec, request))?.or(observed);
         let strip = if spec.reach == Reach::Report { self.own_report(spec) } else { None };
-        if self.passes_unchanged {
+        if self.passes_unchanged && !scratch.nameless {
             return Ok(Grant { observed, strip, ..Grant::default() });
         }
         let grant = self.shape(spec, request, moment, scratch)?;
@@ -352,10 +341,19 @@ impl Policy {
         request: &Request<'_>,
         scratch: &mut Scratch,
     ) -> Result<Outcome, Refusal> {
-        let Some(namespace) = &self.namespace else { return Ok(Outcome::default()) };
-        let Scratch { keys, patterns, edits, .. } = scratch;
-        let named = self.names(spec);
-        namespace.apply(spec, request, named, (keys, patterns), edits).map_err(|cause| {
+        let Scratch { keys, patterns, edits, nameless, .. } = scratch;
+        let named = match &self.namespace {
+            Some(namespace) => {
+                namespace.apply(spec, request, self.names(spec), (keys, patterns), edits)
+            }
+            None if *nameless => {
+                let found = everything_behind(spec, request, keys);
+                keys.iter().for_each(|at| edits.blank(at.arg));
+                found.map(|()| Outcome::default())
+            }
+            None => return Ok(Outcome::default()),
+        };
+        named.map_err(|cause| {
             let rule = if matches!(cause, Cause::Syntax) {
                 Rule::Syntax
             } else if matches!(cause, Cause::Incomplete) {

@@ -8,12 +8,12 @@
 
 use std::collections::HashSet;
 
-use super::role::Selector;
+use super::role::{Role, Selector};
 use super::rule::Rule;
 use super::verdict::{Cause, No, Refusal};
 use crate::base::sha1::Sha1;
-use crate::command::{Script, Spec, all};
-use crate::config::{ScriptMode, ScriptRules};
+use crate::command::{Access, Script, Spec, all};
+use crate::config::{KeyRules, ScriptMode, ScriptRules};
 use crate::resp::Request;
 
 /// The part of a policy that is about scripts.
@@ -91,6 +91,17 @@ impl Scripts {
         };
         if listed { Ok(()) } else { refuse(No::Unlisted(what)) }
     }
+}
+
+/// Whether a script could reach keys or databases that its caller may not: every selector that permits
+/// one bounds them.
+pub(super) fn are_bound(role: &Role, keys: &KeyRules) -> bool {
+    let is_open = |one: &Selector| {
+        let all_keys = one.keys.is_unrestricted(Access::READ_WRITE);
+        all_keys && one.databases.word().is_none() && may_run(one)
+    };
+    let named = keys.prefix.is_some() || keys.pattern.is_some() || !keys.deny.is_empty();
+    named || !role.iter().any(is_open)
 }
 
 /// Whether a selector permits a command that runs a script or a function, or could change one.

@@ -34,7 +34,7 @@ impl Subject<'_> {
     /// The keys, or the options that matter, cannot be told.
     pub(super) const fn unclear(&self, error: KeyError) -> Refusal {
         match error {
-            KeyError::Syntax => self.refuse(Rule::Syntax, Cause::Syntax),
+            KeyError::Syntax | KeyError::Refused => self.refuse(Rule::Syntax, Cause::Syntax),
             KeyError::NotYetKnown => self.refuse(Rule::Incomplete, Cause::Incomplete),
         }
     }

@@ -53,6 +53,7 @@ struct Max {
 /// A time to live as requests write it: in seconds if it has no others.
 #[derive(Debug)]
 struct Span {
+    milliseconds: u64,
     unit: Unit,
     digits: Box<[u8]>,
     /// `EX` or `PX` and the digits, as two arguments with their headers.
@@ -108,7 +109,7 @@ impl Ttl {
 
     /// Whether absolute times must be compared with a clock.
     pub(super) const fn needs_wall_clock(&self) -> bool {
-        self.max.is_some()
+        self.max.is_some() || matches!(self.missing, Missing::Inject(_))
     }
 
     /// Adds to `edits` what gives every key of the request its time to live.
@@ -123,7 +124,12 @@ impl Ttl {
         if lifetime == Lifetime::Untouched {
             return Ok(());
         }
-        find_keys(subject.spec, subject.request, keys).map_err(|error| subject.unclear(error))?;
+        match find_keys(subject.spec, subject.request, keys) {
+            Ok(()) => {}
+            // No key is written.
+            Err(KeyError::Refused) => return Ok(()),
+            Err(error) => return Err(subject.unclear(error)),
+        }
         let keys = Keys { rules: self, subject, all: keys };
         if keys.governed().next().is_none() {
             return Ok(());
@@ -237,7 +243,9 @@ impl Case<'_> {
                 }
                 Ok(TimeOption::Keep) => kept = true,
                 Ok(TimeOption::Persist) => return self.unsaid(TtlFault::Ended),
-                Err(KeyError::Syntax) => return self.unknowable(TtlFault::Missing),
+                Err(KeyError::Syntax | KeyError::Refused) => {
+                    return self.unknowable(TtlFault::Missing);
+                }
                 Err(error @ KeyError::NotYetKnown) => return Err(self.subject.unclear(error)),
             }
         }
@@ -263,15 +271,28 @@ impl Case<'_> {
         Ok(())
     }
 
+    /// It carries the time to live in milliseconds, 0 for none. What it says of the key's last use must
+    /// stay, so that no request follows.
     fn restore(&mut self) -> Judged {
         let request = self.subject.request;
-        if request.arg(2) == Some(b"0") {
-            return self.unsaid(TtlFault::Missing);
+        let time = match restore_time(request) {
+            Ok(time) => time,
+            Err(KeyError::Syntax | KeyError::Refused) => {
+                return self.unknowable(TtlFault::Missing);
+            }
+            Err(error @ KeyError::NotYetKnown) => return Err(self.subject.unclear(error)),
+        };
+        if request.arg(2) != Some(b"0") {
+            return self.limit(time, false);
         }
-        match restore_time(request) {
-            Ok(time) => self.limit(time, false),
-            Err(KeyError::Syntax) => self.unknowable(TtlFault::Missing),
-            Err(error @ KeyError::NotYetKnown) => Err(self.subject.unclear(error)),
+        match &self.rules.missing {
+            Missing::Allow => Ok(()),
+            Missing::Reject => self.refuse(TtlFault::Missing),
+            Missing::Inject(default) => {
+                let begin = if time.absolute { self.subject.moment.unix_ms } else { 0 };
+                self.edits.replace_number(2, begin.saturating_add(default.milliseconds));
+                Ok(())
+            }
         }
     }
 
@@ -337,7 +358,8 @@ impl Span {
         let mut option = BytesMut::new();
         encode::bulk(&mut option, if unit == Unit::Seconds { "EX" } else { "PX" });
         encode::bulk(&mut option, &digits);
-        Self { unit, digits: digits.into_bytes().into(), option: (*option).into() }
+        let digits = digits.into_bytes().into();
+        Self { milliseconds: milliseconds.unsigned_abs(), unit, digits, option: (*option).into() }
     }
 
     /// The command that gives a key this time to live.

@@ -40,6 +40,25 @@ fn long_ones_are_cut_to_the_maximum() {
     assert!(has_default(&server, "new"));
 }
 
+/// `RESTORE` carries its time to live itself: what it says of the key's last use stays.
+#[test]
+fn a_restored_key_keeps_its_idle_time() {
+    let (server, proxy) = behind_proxy(&inject());
+    let mut client = proxy.client();
+    client.ask(&["SET", "k", "v"]);
+    let dump = server.observer().ask(&["DUMP", "k"]);
+    let begin = dump.windows(2).position(|pair| pair == b"\r\n").unwrap() + 2;
+    let payload = &dump[begin..dump.len() - 2];
+    for more in [&[&b"IDLETIME"[..], b"1000"][..], &[b"IDLETIME", b"1000", b"ABSTTL"]] {
+        let words = [&[&b"RESTORE"[..], b"k", b"0", payload, b"REPLACE"], more].concat();
+        client.send_raw(&encode(&words));
+        assert_eq!(client.reply(), b"+OK\r\n");
+        assert!(has_default(&server, "k"));
+        let idle = server.observer().ask_text(&["OBJECT", "IDLETIME", "k"]);
+        assert!(idle.trim_start_matches(':').parse::<u64>().unwrap() >= 1000, "{idle}");
+    }
+}
+
 #[test]
 fn names_choose() {
     let rules = format!("{}apply_to = ['cache:*']\nexempt = ['cache:lock:*']\n", inject());

@@ -76,7 +76,7 @@ fn keys() {
             ("SUBSCRIBE other", "="),
             ("PING", "="),
             ("EVAL s 1 x", &pattern("eval")),
-            ("EVAL s 01 user:1", "ERR syntax error"),
+            ("EVAL s 01 user:1", "="),
             ("SORT user:1 GET user:1*", "="),
             ("SORT user:1 GET user:*", &denied("sort")),
             ("SORT user:1 BY user:02*", &denied("sort")),

@@ -25,7 +25,7 @@ use super::keyspace::leaves_prefix;
 use super::verdict::Cause;
 use crate::command::{
     Access, COMMANDS, Effect, KeyAt, KeyError, KeyKind, KeySpec, Reach, Spec, all, find_keys,
-    is_word, scan_match,
+    scan_match, streams_begin,
 };
 use crate::config::{KeyMode, KeyRules, ReplyKeys};
 use crate::resp::Request;
@@ -160,7 +160,9 @@ impl Namespace {
         } else if !spec.keys.is_empty() {
             match find_keys(spec, request, keys) {
                 Ok(()) => {}
-                Err(KeyError::Syntax) => everything_behind(spec, request, keys).map_err(cause)?,
+                Err(KeyError::Syntax | KeyError::Refused) => {
+                    everything_behind(spec, request, keys)?;
+                }
                 Err(KeyError::NotYetKnown) => return Err(Cause::Incomplete),
             }
         } else if treatment.shape == Shape::Errors {
@@ -265,7 +267,7 @@ fn bit(arg: u32) -> u64 {
 
 const fn cause(error: KeyError) -> Cause {
     match error {
-        KeyError::Syntax => Cause::Syntax,
+        KeyError::Syntax | KeyError::Refused => Cause::Syntax,
         KeyError::NotYetKnown => Cause::Incomplete,
     }
 }
@@ -277,12 +279,16 @@ fn c_length(text: &[u8]) -> u32 {
 }
 
 /// The server refuses a request with a wrong number of keys, each command in its own words. It may
-/// say so: everything that could be a key there gets the prefix.
-fn everything_behind(
+/// say so: everything that could be a key there, to get the prefix or to be left away.
+///
+/// # Errors
+///
+/// When that cannot be told, or not all is there.
+pub fn everything_behind(
     spec: &Spec,
     request: &Request<'_>,
     keys: &mut Vec<KeyAt>,
-) -> Result<(), KeyError> {
+) -> Result<(), Cause> {
     keys.clear();
     let key = |arg: usize| {
         let (kind, access) = (KeyKind::Key, Access::READ_WRITE);
@@ -293,10 +299,7 @@ fn everything_behind(
         match *known {
             KeySpec::At { arg, .. } => keys.push(key(arg)),
             KeySpec::Counted { count, .. } => first = Some(count + 1),
-            KeySpec::Streams => {
-                let is_word = |arg: &[u8]| is_word(arg, b"streams");
-                first = request.args().position(is_word).map(|at| at + 1);
-            }
+            KeySpec::Streams => first = Some(streams_begin(request, |_| ()).map_err(cause)?),
             KeySpec::Span { .. }
             | KeySpec::Set
             | KeySpec::Bitfield
@@ -305,12 +308,12 @@ fn everything_behind(
             | KeySpec::Migrate
             | KeySpec::Debug
             | KeySpec::Tracking
-            | KeySpec::Unknown => return Err(KeyError::Syntax),
+            | KeySpec::Unknown => return Err(Cause::Syntax),
         }
     }
-    let first = first.ok_or(KeyError::Syntax)?;
+    let first = first.ok_or(Cause::Syntax)?;
     if request.available() < request.len() {
-        return Err(KeyError::NotYetKnown);
+        return Err(Cause::Incomplete);
     }
     keys.retain(|at| (at.arg as usize) < first);
     keys.extend((first..request.len()).map(key));

@@ -128,8 +128,9 @@ fn what_no_option_can_say_follows() {
             ("PERSIST lock:k", "="),
             ("GETEX k PERSIST", "GETEX k PERSIST + EXPIRE k 60 NX"),
             ("GETEX k", "="),
-            ("RESTORE k 0 x", "RESTORE k 0 x + EXPIRE k 60 NX"),
-            ("RESTORE k 0 x ABSTTL", "RESTORE k 0 x ABSTTL + EXPIRE k 60 NX"),
+            ("RESTORE k 0 x", "RESTORE k 60000 x"),
+            ("RESTORE k 0 x IDLETIME 9", "RESTORE k 60000 x IDLETIME 9"),
+            ("RESTORE k 0 x ABSTTL", &format!("RESTORE k {} x ABSTTL", NOW + 60000)),
             ("DEL k", "="),
             ("LPOP k", "="),
             ("XREADGROUP GROUP g c STREAMS k >", "="),
@@ -295,7 +296,7 @@ fn names_choose_the_keys() {
             ("MSET tmp1 v other v", "MSET tmp1 v other v + EXPIRE tmp1 60 NX"),
         ],
     );
-    assert!(!policy.needs_wall_clock());
+    assert!(policy.needs_wall_clock());
     assert!(inject().needs_wall_clock());
     assert!(!Policy::open().needs_wall_clock());
 }
@@ -329,7 +330,8 @@ fn a_large_value_is_not_waited_for() {
         ("APPEND k", 3, " + APPEND k + EXPIRE k 60 NX"),
         ("MSET k", 3, " + MSET k + EXPIRE k 60 NX"),
         ("MSET k", 5, incomplete),
-        ("RESTORE k 0", 5, " + RESTORE k 0 + EXPIRE k 60 NX"),
+        ("RESTORE k 0", 4, " + RESTORE k 60000"),
+        ("RESTORE k 0", 5, incomplete),
         ("RESTORE k 5", 5, incomplete),
         ("SET", 3, incomplete),
         ("SET lock:k", 3, "="),
