@@ -22,6 +22,32 @@ pub struct PoolKey {
     pub database: u32,
 }
 
+/// Which server, as far as it says so; all zero where it does not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Server {
+    pub valkey: bool,
+    pub major: u16,
+    pub minor: u16,
+}
+
+impl Server {
+    /// From the words of its answer to HELLO.
+    #[must_use]
+    pub fn named(name: &str, version: &str) -> Self {
+        let mut numbers = version.split('.').map(|part| part.parse().unwrap_or(0));
+        let mut next = || numbers.next().unwrap_or(0);
+        Self { valkey: name == "valkey", major: next(), minor: next() }
+    }
+
+    /// Whether it has what came with this version of Redis, or that of Valkey. One that does not say
+    /// what it is counts as new.
+    #[must_use]
+    pub fn has(self, redis: (u16, u16), valkey: (u16, u16)) -> bool {
+        let since = if self.valkey { valkey } else { redis };
+        self.major == 0 || (self.major, self.minor) >= since
+    }
+}
+
 /// Why a request will get no reply from the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loss {

@@ -75,7 +75,7 @@ pub struct Conversation {
 impl Conversation {
     pub fn new(rules: &Rules, now: Instant) -> Self {
         Self {
-            session: Session::new(1, &Auth::Off, None, OnOutage::Close),
+            session: Session::new(1, &Auth::Off, now, OnOutage::Close),
             scanner: RequestScanner::default(),
             replies: ReplyScanner::default(),
             mailbox: Mailbox::new(1 << 20, Buffers::new(1 << 20)),
@@ -140,6 +140,7 @@ impl Conversation {
             limits,
             dedicated: false,
             valkey: false,
+            server: respgate::traffic::Server::default(),
             has_lease: false,
             lends_at_once: true,
             now: *now,

@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Sleep;
 
 use super::courtesy::Courtesy;
+use super::meter::Passed;
 use super::progress::Progress;
 use super::shell::Shell;
 use crate::base::clock;
@@ -20,7 +21,7 @@ use crate::base::live::Live;
 use crate::config::ClientLimits;
 use crate::policy::Policy;
 use crate::resp::RequestScanner;
-use crate::session::{Cause, Door, Gatehouse, Gates, Session};
+use crate::session::{Cause, Door, Gatehouse, Gates, Peer, Seat, Session};
 use crate::telemetry::ClientDisconnect;
 use crate::traffic::{Facts, Loss, OpenFailure};
 use crate::upstream::{FAIR_SHARE_BYTES, Item, Lease, Mailbox, Shared, give_way};
@@ -65,6 +66,8 @@ pub(super) struct Connection<S> {
     pub gates: Gates,
     pub limits: Arc<ClientLimits>,
     pub session: Session,
+    /// Where it is shown to others.
+    pub seat: Rc<Seat>,
     pub scanner: RequestScanner,
     /// Bytes of the client that are not consumed yet; empty while the client is idle.
     pub pending: BytesMut,
@@ -99,28 +102,34 @@ pub(super) struct Connection<S> {
     pub uploaded_at: Instant,
     /// When the pinned connection was last heard.
     pub lease_heard: Instant,
+    /// When something was written to it last.
+    pub last_spoken: Instant,
+    pub passed: Passed,
     /// How a large value under way gives precedence to others.
     pub courtesy: Courtesy,
     timer: Option<Pin<Box<Sleep>>>,
-    accounted: usize,
+    pub accounted: usize,
     /// How many changes of the doors this connection has taken up.
     pub doors_seen: u64,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    /// `uid` is the system's user at the other end, on a Unix socket.
     pub(super) fn new(
         stream: S,
         shell: Rc<Shell>,
         live_door: Live<Door>,
         gatehouse: Rc<Gatehouse>,
-        uid: Option<u32>,
+        peer: Peer,
     ) -> (u64, Box<Self>) {
-        let (id, mailbox) = shell.admit();
         let now = clock::now();
+        let (seat, mailbox) = shell.admit(peer, now);
+        let id = seat.id;
         let door = live_door.get();
-        let mut session = Session::new(id, &door.auth, uid, shell.upstream.on_outage());
+        let outage = shell.upstream.on_outage();
+        let roster = Rc::clone(&shell.roster);
+        let mut session = Session::enter(roster, Rc::clone(&seat), &door.auth, outage);
         let policy = session.policy(&door).unwrap_or_else(|| Arc::clone(&door.policy));
+        seat.note_policy(&policy);
         let gates = gatehouse.gates(&policy, now);
         let connection = Box::new(Self {
             id,
@@ -129,6 +138,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             gatehouse,
             gates,
             session,
+            seat,
             live_door,
             door,
             doors_seen: shell.door_changes(),
@@ -157,10 +167,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             upload: Progress::default(),
             uploaded_at: now,
             lease_heard: now,
+            last_spoken: now,
+            passed: Passed::default(),
             courtesy: Courtesy::default(),
             timer: None,
             accounted: 0,
         });
+        connection.show();
         (id, connection)
     }
 
@@ -188,9 +201,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ClientDisconnect> {
         self.now = clock::now();
+        self.shell.roster.note_time(self.now);
+        let polled = self.take_turn(cx);
+        self.show();
+        polled
+    }
+
+    fn take_turn(&mut self, cx: &mut Context<'_>) -> Poll<ClientDisconnect> {
         self.unix_ms = 0;
         self.socket_empty = false;
         self.notice_doors();
+        if self.seat.is_killed() {
+            self.end_now(ClientDisconnect::Killed);
+        }
         for _ in 0..ROUNDS_PER_TURN {
             let mut progress = self.take_replies(cx);
             if !self.is_simple() {
@@ -305,6 +328,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn ended(&mut self) -> Option<ClientDisconnect> {
+        if self.session.says_farewell() {
+            self.end(ClientDisconnect::Killed);
+        }
         if self.ending.is_none()
             && self.shell.is_leaving()
             && self.session.is_idle()
@@ -333,7 +359,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.out.is_empty()
             && let Poll::Ready(Ok(count)) = Pin::new(&mut self.stream).poll_write(cx, bytes)
         {
-            self.shell.meter.transmitted(count);
+            self.note_written(count);
             rest = bytes.get(count..).unwrap_or_default();
         }
         self.out.extend_from_slice(rest);
@@ -358,7 +384,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
         }
         if wrote > 0 {
-            self.shell.meter.transmitted(wrote);
+            self.note_written(wrote);
             self.outlet.note(wrote, self.now);
         }
         if self.out.is_empty() {
@@ -469,9 +495,5 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         self.expire_lease();
         None
-    }
-
-    pub(super) const fn heard(&mut self) {
-        self.last_heard = self.now;
     }
 }

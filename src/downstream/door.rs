@@ -54,6 +54,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Whoever waits for one of the old policy's limits is judged by the new one.
     fn take_policy(&mut self, policy: Arc<Policy>) {
         self.gates = self.gatehouse.gates(&policy, self.now);
+        self.seat.note_policy(&policy);
         self.policy = policy;
         self.session.handle_new_policy();
         self.session.forget_admission();

@@ -157,6 +157,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
         }
         self.shell.meter.received(done, commands);
+        self.passed.received += done as u64;
+        self.passed.commands += commands;
         done
     }
 

@@ -3,6 +3,7 @@
 //! Owns: [`bind`], [`Listener`]. Never knows: sessions' rules.
 
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use super::shell::Shell;
 use super::unix::{self, SocketFile};
 use crate::base::live::Live;
 use crate::config;
-use crate::session::{Door, Gatehouse};
+use crate::session::{Door, Gatehouse, Peer};
 use crate::telemetry::{ClientRejection, ListenerKind};
 
 /// How long accepting pauses when the process has no file descriptors left.
@@ -31,7 +32,8 @@ pub struct Listener {
 #[derive(Debug)]
 enum Socket {
     Tcp(TcpListener),
-    Unix(UnixListener, #[allow(dead_code, reason = "removed when dropped")] SocketFile),
+    /// The last is what CLIENT LIST calls it.
+    Unix(UnixListener, #[allow(dead_code, reason = "removed when dropped")] SocketFile, Box<str>),
 }
 
 /// Why a listener could not be bound.
@@ -66,7 +68,9 @@ pub async fn bind(settings: &config::Listener, door: Live<Door>) -> Result<Liste
         }
         config::ListenAddress::Unix(path) => {
             let bound = unix::bind(path, settings.mode, settings.group.as_deref()).await;
-            let socket = bound.map(|(socket, file)| Socket::Unix(socket, file));
+            let socket = bound.map(|(socket, file)| {
+                Socket::Unix(socket, file, format!("{}:0", path.display()).into())
+            });
             (format!("unix:{}", path.display()), socket)
         }
     };
@@ -90,13 +94,18 @@ impl Listener {
     pub async fn accept(self, shell: Rc<Shell>) {
         loop {
             let accepted = match &self.socket {
-                Socket::Tcp(listener) => listener.accept().await.map(|(stream, _)| {
+                Socket::Tcp(listener) => listener.accept().await.map(|(stream, peer)| {
                     let _ = stream.set_nodelay(true);
-                    self.admit(stream, ListenerKind::Tcp, None, &shell);
+                    let local = stream.local_addr().unwrap_or(peer).to_string().into();
+                    let (address, fd) = (peer.to_string().into(), stream.as_raw_fd());
+                    let peer = Peer { address, local, is_unix: false, fd, uid: None };
+                    self.admit(stream, ListenerKind::Tcp, peer, &shell);
                 }),
-                Socket::Unix(listener, _) => listener.accept().await.map(|(stream, _)| {
+                Socket::Unix(listener, _, path) => listener.accept().await.map(|(stream, _)| {
                     let uid = stream.peer_cred().ok().map(|peer| peer.uid());
-                    self.admit(stream, ListenerKind::Unix, uid, &shell);
+                    let (address, fd) = (path.clone(), stream.as_raw_fd());
+                    let peer = Peer { local: path.clone(), address, is_unix: true, fd, uid };
+                    self.admit(stream, ListenerKind::Unix, peer, &shell);
                 }),
             };
             if let Err(error) = accepted {
@@ -106,7 +115,7 @@ impl Listener {
         }
     }
 
-    fn admit<S>(&self, stream: S, kind: ListenerKind, uid: Option<u32>, shell: &Rc<Shell>)
+    fn admit<S>(&self, stream: S, kind: ListenerKind, peer: Peer, shell: &Rc<Shell>)
     where
         S: AsyncRead + AsyncWrite + Unpin + 'static,
     {
@@ -122,7 +131,7 @@ impl Listener {
             Rc::clone(&shell),
             self.door.clone(),
             Rc::clone(&self.gatehouse),
-            uid,
+            peer,
         );
         tokio::task::spawn_local(async move {
             let why = connection.serve().await;

@@ -20,6 +20,14 @@ pub(super) struct Meter {
     families: Box<[Family]>,
 }
 
+/// What has passed through a connection so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Passed {
+    pub received: u64,
+    pub sent: u64,
+    pub commands: u64,
+}
+
 impl Meter {
     pub(super) fn new(metrics: Arc<Metrics>) -> Self {
         let mut families = vec![Family::Other; all().len()];

@@ -14,6 +14,7 @@ mod present;
 mod progress;
 mod refusals;
 mod shell;
+mod shown;
 mod unix;
 
 pub use listener::{BindError, Listener, bind};

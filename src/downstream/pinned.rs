@@ -168,7 +168,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return;
         }
         let Some(lease) = self.take_lease() else { return };
-        if need == LeaseNeed::Return {
+        // An UNBLOCK that is on its way to it must not meet another session.
+        if need == LeaseNeed::Return && !self.seat.is_aimed_at() {
             lease.give_back();
         }
     }

@@ -48,6 +48,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return 0;
         }
         self.carry_out(step, bytes, head);
+        self.shell.wake_due();
         self.presented = None;
         self.settle_user();
         if self.lease.is_some() && self.session.drops_lease(self.shell.dedicated) {
@@ -75,13 +76,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if out.capacity() == 0 {
             *out = shell.buffers.get();
         }
+        let server = shell.upstream.server();
         let desk = &mut *shell.desk.borrow_mut();
         let mut ctx = Context {
             policy,
             auth: &door.auth,
             limits,
             dedicated: shell.dedicated,
-            valkey: shell.upstream.is_valkey(),
+            valkey: server.valkey,
+            server,
             has_lease: lease.is_some(),
             lends_at_once: shell.upstream.lends_at_once(Use::Large),
             now: *now,
@@ -287,6 +290,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.waiting = Waiting::No;
                 match lease {
                     Ok(lease) => {
+                        self.seat.forget_aim();
                         self.shell.meter.pinned(cause, 1);
                         self.lease = Some(Box::new((lease, cause)));
                     }

@@ -10,11 +10,11 @@ use std::time::Instant;
 
 use super::meter::Meter;
 use super::refusals::Refusals;
-use crate::base::limits;
 use crate::base::live::Live;
+use crate::base::{clock, limits};
 use crate::config::{ClientLimits, PoolMode};
 use crate::policy::Lessons;
-use crate::session::{Completed, Desk, Scripts, Transacts};
+use crate::session::{Completed, Desk, Peer, Roster, Scripts, Seat, Transacts};
 use crate::telemetry::Metrics;
 use crate::upstream::{Buffers, Mailbox, Upstream};
 
@@ -43,6 +43,7 @@ pub struct Shell {
     pub(super) refusals: RefCell<Refusals>,
     pub(super) scripts: Scripts,
     pub(super) transacts: Transacts,
+    pub(super) roster: Rc<Roster>,
     next_id: Cell<u64>,
     clients: RefCell<HashMap<u64, Weak<Mailbox>>>,
     leaving: Cell<bool>,
@@ -67,6 +68,7 @@ impl Shell {
             refusals: RefCell::default(),
             scripts: Scripts::default(),
             transacts: Transacts::default(),
+            roster: Roster::new(clock::now()),
             next_id: Cell::new(1),
             clients: RefCell::default(),
             leaving: Cell::new(false),
@@ -84,16 +86,17 @@ impl Shell {
         *self.scratch.borrow_mut() = scratch;
     }
 
-    pub(super) fn admit(&self) -> (u64, Rc<Mailbox>) {
+    pub(super) fn admit(&self, peer: Peer, now: Instant) -> (Rc<Seat>, Rc<Mailbox>) {
         let id = self.next_id.get();
         self.next_id.set(id + 1);
         let limit = self.limits.get().output_hard_bytes;
         let mailbox = Mailbox::new(limit, Rc::clone(&self.buffers));
         self.clients.borrow_mut().insert(id, Rc::downgrade(&mailbox));
-        (id, mailbox)
+        (self.roster.enter(id, peer, now), mailbox)
     }
 
     pub(super) fn dismiss(&self, id: u64) {
+        self.roster.leave(id);
         self.clients.borrow_mut().remove(&id);
     }
 
@@ -164,6 +167,19 @@ impl Shell {
     /// Another identity or password is in force: whoever holds a connection looks whether to let go.
     pub fn look_again(&self) {
         self.wake_all();
+    }
+
+    /// Clients whom another one has killed learn it.
+    pub(super) fn wake_due(&self) {
+        if !self.roster.has_due() {
+            return;
+        }
+        let clients = self.clients.borrow();
+        for id in self.roster.take_due() {
+            if let Some(mailbox) = clients.get(&id).and_then(Weak::upgrade) {
+                mailbox.wake();
+            }
+        }
     }
 
     fn wake_all(&self) {

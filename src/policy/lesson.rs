@@ -127,9 +127,11 @@ impl Lesson {
     /// be older than the command.
     pub(super) fn server_words(&self) -> String {
         self.words_about(|name| {
-            let tracking =
-                matches!(name, "client|help" | "client|trackinginfo" | "client|getredir");
-            tracking || by_name(name).is_none_or(|spec| spec.effect != Effect::Local)
+            let asked = matches!(
+                name,
+                "client|help" | "client|trackinginfo" | "client|getredir" | "client|unblock"
+            );
+            asked || by_name(name).is_none_or(|spec| spec.effect != Effect::Local)
         })
     }
 

@@ -16,20 +16,21 @@ pub(super) const DEFAULT: Preset = Preset {
     name: "default",
     // Taken away beyond the categories: what stops or empties everybody's scripts and functions,
     // and SCRIPT DEBUG, which can stop the server. SORT, KEYS, RESTORE, FLUSHALL, FLUSHDB, SWAPDB,
-    // MIGRATE, CONFIG, CLIENT LIST and KILL go with @dangerous, replication and cluster
+    // MIGRATE, CONFIG, CLIENT KILL and UNBLOCK go with @dangerous, replication and cluster
     // administration with @admin.
-    // Given back: INFO, which clients ask for when they connect. All else that drivers send on
+    // Given back: INFO, which clients ask for when they connect, and CLIENT LIST, by which job
+    // queues find their workers and which shows no other policy's clients. All else that drivers send on
     // their own is in neither category: HELLO, AUTH, PING, ECHO, SELECT, RESET, QUIT, COMMAND,
     // CLIENT (ID, INFO, SETNAME, GETNAME, SETINFO, REPLY, TRACKING, CACHING), CLUSTER SLOTS,
     // SHARDS, NODES and MYID, ACL WHOAMI, READONLY, READWRITE.
     rules: "+@all -@admin -@dangerous -script|debug -script|kill -script|flush -function|kill \
-            -function|flush -function|restore +info",
+            -function|flush -function|restore +info +client|list",
 };
 
 /// What drivers send on their own, for the presets that build up from nothing.
 macro_rules! with_drivers {
     ($rules:literal) => {
-        concat!($rules, " +@connection +@transaction -@admin -@dangerous +info +time +command \
+        concat!($rules, " +@connection +@transaction -@admin -@dangerous +info +client|list +time +command \
                          +acl|whoami +cluster|slots +cluster|shards +cluster|nodes +cluster|myid")
     };
 }

@@ -13,7 +13,8 @@ use crate::command::{self, Dictionary, Flags, Lifetime, Spec};
 use crate::config::{KeyMode, OnMissing, Rules};
 
 /// What respgate itself says to a server, whatever the application may.
-const OWN: &str = "+hello +auth +ping +select +client|setname +command +multi +exec +unwatch";
+const OWN: &str =
+    "+hello +auth +ping +select +client|setname +client|info +command +multi +exec +unwatch";
 
 /// What a script could say although respgate passes it on only where every key is allowed; key
 /// patterns of the server do not hold it back. Every server has them.

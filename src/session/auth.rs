@@ -51,6 +51,14 @@ impl Auth {
         }
     }
 
+    /// Whether there is such a user.
+    pub(super) fn has_user(&self, name: &[u8]) -> bool {
+        match self {
+            Self::Off | Self::Ignore | Self::Password(_) => name == b"default",
+            Self::Users(users) => users.has(name),
+        }
+    }
+
     /// As whom a client goes on that said this; `None`: it is wrong (Redis acl.c
     /// `ACLAuthenticateUser`, for [`Self::Off`] and [`Self::Password`] with the user `default` alone).
     pub(super) fn admit(&self, user: &[u8], password: &[u8]) -> Option<Name> {

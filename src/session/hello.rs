@@ -173,7 +173,7 @@ impl Session {
                 if let Some(name) = name {
                     self.about_mut().name = name;
                 }
-                let id = self.id;
+                let id = self.seat.id;
                 self.answer(out, |out| write_hello(out, protocol, id, &facts));
             }
             (_, Err(OpenFailure::Refused(line))) => {
@@ -210,7 +210,10 @@ impl Session {
         self.monitor = false;
         self.bulky = 0;
         self.reply_mode = ReplyMode::On;
-        self.about = None;
+        if let Some(about) = &mut *self.seat.about.borrow_mut() {
+            // What the client's library said of itself stays (`clearClientConnectionState`).
+            about.name = Vec::new();
+        }
         self.lease_drop = ctx.has_lease;
         Step::Done
     }

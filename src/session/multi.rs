@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 
-use super::hello;
 use super::queue::{Class, Expect};
 use super::state::{Cause, Context, Route, Session, Step};
 use super::subscriptions::{Frame, classify};
@@ -15,6 +14,7 @@ use super::transaction::{Executed, Special, Transaction};
 use super::transacts::Transacts;
 use super::walking::{Arrived, Walking};
 use super::words;
+use super::{hello, local};
 use crate::command::{Effect, Spec};
 use crate::resp::{Protocol, ReplyScanner, Request, RequestBuf, encode, number};
 use crate::traffic::Loss;
@@ -94,7 +94,7 @@ impl Session {
             return self.refuse_text(words::NOT_IN_MULTI_HERE, out);
         }
         let special = match spec.effect {
-            Effect::Local => {
+            Effect::Local if local::serves(spec, ctx.server) => {
                 let whole = RequestBuf::from_args(request.args());
                 Some(Special::Local(spec, whole))
             }
@@ -106,9 +106,12 @@ impl Session {
             Effect::Auth | Effect::Hello | Effect::Monitor | Effect::Tracking | Effect::Never => {
                 return self.refuse_text(words::NOT_IN_MULTI_HERE, out);
             }
-            Effect::Shared | Effect::Block | Effect::Wait | Effect::Unwatch | Effect::Release => {
-                None
-            }
+            Effect::Local
+            | Effect::Shared
+            | Effect::Block
+            | Effect::Wait
+            | Effect::Unwatch
+            | Effect::Release => None,
             Effect::Multi
             | Effect::Exec
             | Effect::Discard
@@ -193,6 +196,7 @@ impl Session {
             return step;
         }
         let Some(transaction) = self.transaction.take() else { return Step::Done };
+        let queued = transaction.queued();
         let Transaction { wire, count, specials, .. } = *transaction;
         let (skip, special) = (count.saturating_add(1), !specials.is_empty());
         let changes = |(_, special): &(u32, Special)| {
@@ -207,6 +211,7 @@ impl Session {
         };
         self.watching = false;
         self.executing = executing;
+        self.executes = executing.then_some(queued);
         let block = ctx.desk.fresh_wire();
         encode::request(block, [b"MULTI".as_slice()]);
         block.extend_from_slice(&wire);
@@ -266,7 +271,12 @@ impl Session {
         self.end_without_execution(ctx, out, |out, _| encode::simple(out, words::OK))
     }
 
-    pub(super) fn watch(&mut self, ctx: &mut Context<'_>, out: &mut BytesMut) -> Step {
+    pub(super) fn watch(
+        &mut self,
+        request: &Request<'_>,
+        ctx: &mut Context<'_>,
+        out: &mut BytesMut,
+    ) -> Step {
         if self.transaction.is_some() {
             self.answer(out, |out| encode::error(out, words::WATCH_INSIDE.as_bytes()));
             return Step::Done;
@@ -282,6 +292,9 @@ impl Session {
         }
         let step = self.send(Route::Pinned, Cause::Watch, Expect::Watch, Class::Other, ctx);
         if matches!(step, Step::Send { .. }) {
+            let named = u32::try_from(request.len() - 1).unwrap_or(u32::MAX);
+            let before = if self.watching { self.watched } else { 0 };
+            self.watched = before.saturating_add(named);
             self.watching = true;
         }
         step
@@ -354,7 +367,7 @@ impl Session {
             let special = specials.next_if(|(at, _)| *at == index).map(|(_, special)| special);
             match special {
                 Some(Special::Local(spec, request)) => {
-                    self.write_local(spec, &request.as_request(), out)
+                    self.write_local(spec, &request.as_request(), None, out)
                 }
                 Some(Special::Select(database)) => {
                     if element.starts_with(b"+") {

@@ -324,6 +324,7 @@ impl Session {
         self.distrust_exec(frame);
         let mut completed = BytesMut::new();
         self.complete_exec(executed, kind, frame, &mut completed);
+        self.executes = None;
         if !silent {
             out.extend_from_slice(&completed);
         }
@@ -338,7 +339,7 @@ impl Session {
 
     /// MULTI was refused: EXEC's own error says less than what has happened.
     fn end_unopened(&mut self, out: &mut BytesMut) -> Option<Completed> {
-        self.executing = false;
+        (self.executing, self.executes) = (false, None);
         if !self.queue.front_silent() {
             encode::error(out, words::MULTI_REFUSED);
         }
@@ -409,7 +410,7 @@ impl Session {
         };
         self.settle_replays();
         if matches!(remote.expect, Expect::Exec(_) | Expect::Select(_)) {
-            self.executing = false;
+            (self.executing, self.executes) = (false, None);
         } else if let Expect::Script(replay) = &remote.expect {
             self.executing &= !replay.held;
         } else if matches!(remote.expect, Expect::Page) {

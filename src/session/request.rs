@@ -45,6 +45,7 @@ impl Session {
             Err(refusal) => return self.refuse(refusal, request, ctx, out),
         };
         self.last_command = Some(spec);
+        self.shown_command = Some(spec);
         if !self.authenticated && !spec.flags.has(Flags::NO_AUTH) {
             return self.reject(spec, words::NOAUTH, ctx, out);
         }
@@ -195,7 +196,7 @@ impl Session {
             Effect::Multi => self.multi(ctx, out),
             Effect::Exec => self.exec(ctx, out),
             Effect::Discard => self.discard(ctx, out),
-            Effect::Watch => self.watch(ctx, out),
+            Effect::Watch => self.watch(request, ctx, out),
             Effect::Unwatch => self.unwatch(ctx, out),
             Effect::Block => match blocking(spec, request) {
                 Blocking::No => self.forward(spec, request, ctx, out),

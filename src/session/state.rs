@@ -3,17 +3,18 @@
 //! Owns: [`Session`], [`Context`], [`Step`]: what goes in and what comes out. Never knows: what any one
 //! command does to the state.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::BytesMut;
 
-use super::about::About;
 use super::auth::Auth;
 use super::desk::Desk;
 use super::gates::{Admission, Gates};
 use super::queue::{Class, Expect, ReplyQueue};
 use super::replay::{Replays, Scripts};
+use super::roster::{Peer, Roster, Seat};
 use super::subscriptions::Subscriptions;
 use super::transaction::Transaction;
 use super::transacts::Transacts;
@@ -23,7 +24,7 @@ use crate::command::Spec;
 use crate::config::{ClientLimits, OnOutage};
 use crate::policy::{Policy, Prefix, Stripper};
 use crate::resp::Protocol;
-use crate::traffic::{PoolKey, Ticket};
+use crate::traffic::{PoolKey, Server, Ticket};
 
 /// What a session needs to know of the world to judge one request.
 #[derive(Debug)]
@@ -35,6 +36,8 @@ pub struct Context<'a> {
     pub dedicated: bool,
     /// The server is a Valkey, whose words differ here and there.
     pub valkey: bool,
+    /// Which one.
+    pub server: Server,
     /// A pinned connection is at hand.
     pub has_lease: bool,
     /// A pinned connection for large values could be had at once.
@@ -171,7 +174,9 @@ pub(super) const WINDOW_START: usize = 32;
 /// One downstream connection's Redis state.
 #[derive(Debug)]
 pub struct Session {
-    pub(super) id: u64,
+    /// Where it is shown to others.
+    pub(super) seat: Rc<Seat>,
+    pub(super) roster: Rc<Roster>,
     pub(super) protocol: Protocol,
     pub(super) database: u32,
     pub(super) authenticated: bool,
@@ -181,7 +186,6 @@ pub struct Session {
     pub(super) user_is_new: bool,
     /// The system's user at the other end of a Unix socket.
     pub(super) uid: Option<u32>,
-    pub(super) about: Option<Box<About>>,
     pub(super) on_outage: OnOutage,
     pub(super) queue: ReplyQueue,
     /// Where everything in flight travels.
@@ -190,13 +194,19 @@ pub struct Session {
     /// An EXEC or SELECT is on its way whose answer changes what is known here, or a script that may
     /// have to be sent again: nothing may be judged before.
     pub(super) executing: bool,
+    /// How many commands the transaction has that is on its way.
+    pub(super) executes: Option<u32>,
     pub(super) watching: bool,
+    /// Keys named in WATCH.
+    pub(super) watched: u32,
     pub(super) watch_lost: bool,
     /// The pinned connection watches what the client does not any more.
     pub(super) unwatch_due: bool,
     pub(super) subscriptions: Subscriptions,
     pub(super) tracking: bool,
     pub(super) monitor: bool,
+    /// The client has killed itself.
+    pub(super) farewell: bool,
     pub(super) bulky: u8,
     pub(super) reply_mode: ReplyMode,
     /// The request at hand is only a head.
@@ -214,6 +224,8 @@ pub struct Session {
     pub(super) walking: Option<Box<Walking>>,
     pub(super) last_auth: Option<bool>,
     pub(super) last_command: Option<&'static Spec>,
+    /// As CLIENT LIST shows it.
+    pub(super) shown_command: Option<&'static Spec>,
     pub(super) admission: Option<Box<Admission>>,
     /// Some of the oldest reply has gone to the client, not all.
     pub(super) begun: bool,
@@ -226,32 +238,45 @@ pub struct Session {
 }
 
 impl Session {
-    /// A client that has just connected. `id` is what CLIENT ID answers, `uid` who it is on a Unix
-    /// socket, `on_outage` what it sees when the server cannot be reached.
+    /// A client that is alone. `id` is what CLIENT ID answers.
     #[must_use]
-    pub fn new(id: u64, auth: &Auth, uid: Option<u32>, on_outage: OnOutage) -> Self {
+    pub fn new(id: u64, auth: &Auth, now: Instant, on_outage: OnOutage) -> Self {
+        let roster = Roster::new(now);
+        let seat = roster.enter(id, Peer::default(), now);
+        Self::enter(roster, seat, auth, on_outage)
+    }
+
+    /// A client that has just connected. `on_outage` is what it sees when the server cannot be
+    /// reached.
+    #[must_use]
+    pub fn enter(roster: Rc<Roster>, seat: Rc<Seat>, auth: &Auth, on_outage: OnOutage) -> Self {
+        let uid = seat.peer.uid;
         let (user, authenticated) = auth.enter(uid);
+        seat.user.replace(user.clone());
         let key = PoolKey { protocol: Protocol::Resp2, database: 0 };
         Self {
-            id,
+            seat,
+            roster,
             protocol: key.protocol,
             database: key.database,
             authenticated,
             user,
             user_is_new: false,
             uid,
-            about: None,
             on_outage,
             queue: ReplyQueue::default(),
             flight: Route::Shared(key),
             transaction: None,
             executing: false,
+            executes: None,
             watching: false,
+            watched: 0,
             watch_lost: false,
             unwatch_due: false,
             subscriptions: Subscriptions::default(),
             tracking: false,
             monitor: false,
+            farewell: false,
             bulky: 0,
             reply_mode: ReplyMode::On,
             incomplete: false,
@@ -265,6 +290,7 @@ impl Session {
             walking: None,
             last_auth: None,
             last_command: None,
+            shown_command: None,
             admission: None,
             begun: false,
             window: WINDOW_START,
@@ -307,15 +333,21 @@ impl Session {
         self.last_command
     }
 
-    /// The same, once.
+    /// The last command that was one, as others are shown it.
+    #[must_use]
+    pub const fn shown_command(&self) -> Option<&'static Spec> {
+        self.shown_command
+    }
+
+    /// The same as [`Self::command`], once.
     pub const fn take_command(&mut self) -> Option<&'static Spec> {
         self.last_command.take()
     }
 
     /// Whether the client waits for others' writes.
     #[must_use]
-    pub fn is_blocked(&mut self) -> bool {
-        self.queue.front().is_some_and(|front| front.class == Class::Blocking)
+    pub fn is_blocked(&self) -> bool {
+        self.queue.peek().is_some_and(|front| front.class == Class::Blocking)
     }
 
     /// Whether a request may take `route` at this moment: everything in flight must travel there

@@ -36,6 +36,11 @@ impl Subscriptions {
         }
     }
 
+    /// Channels, patterns, shard channels.
+    pub(super) const fn counts(&self) -> (u64, u64, u64) {
+        (self.channels, self.patterns, self.shards)
+    }
+
     /// Takes over the total of an acknowledgement: channels and patterns are counted together, shard
     /// channels by themselves (redis pubsub.c `clientSubscriptionsCount`).
     pub(super) const fn note(&mut self, kind: Kind, total: u64) {

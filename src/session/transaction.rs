@@ -49,6 +49,13 @@ impl Transaction {
         })
     }
 
+    /// How many commands the client has queued.
+    pub(super) fn queued(&self) -> u32 {
+        let own = |(_, special): &&(u32, Special)| matches!(special, Special::Swallow);
+        let own = u32::try_from(self.specials.iter().filter(own).count()).unwrap_or(u32::MAX);
+        self.count.saturating_sub(own)
+    }
+
     /// EXEC will answer EXECABORT.
     pub(super) fn spoil(&mut self) {
         self.spoiled = true;

@@ -57,6 +57,10 @@ impl Users {
         self.by_name.get(name.as_str())
     }
 
+    pub(super) fn has(&self, name: &[u8]) -> bool {
+        std::str::from_utf8(name).is_ok_and(|name| self.by_name.contains_key(name))
+    }
+
     /// As whom a client begins, and whether it need not say more: the user of its uid, or `default`
     /// when that has `nopass` (Redis networking.c `clientSetDefaultAuth`).
     pub(super) fn enter(&self, uid: Option<u32>) -> (Name, bool) {

@@ -40,8 +40,8 @@ pub(super) const PREFIX_CHANGED: &str = "ERR respgate: keys.prefix has changed w
 pub(super) const NOT_IN_MULTI_HERE: &str =
     "ERR respgate: this command inside MULTI is not available through respgate";
 pub(super) const NEVER: &str = "ERR respgate: this command starts a replication or debugging stream, which is not supported through respgate; connect to the server directly";
-pub(super) const CLIENT_KILL: &str = "ERR respgate: CLIENT KILL is not available through respgate, because upstream connections carry other clients too";
-pub(super) const CLIENT_UNBLOCK: &str = "ERR respgate: CLIENT UNBLOCK is not available through respgate; close the blocked client instead";
+pub(super) const NO_SUCH_CLIENT: &str = "ERR No such client";
+pub(super) const UNBLOCK_REASON: &str = "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR";
 pub(super) const NO_CLUSTER: &str = "ERR This instance has cluster support disabled";
 
 /// EXEC's reply with the reason, in the words of redis multi.c `execCommandAbort`: `exec` is the
@@ -69,6 +69,14 @@ pub(super) fn not_in_multi(name: &str, valkey: bool) -> String {
     } else {
         "ERR Command not allowed inside a transaction".to_owned()
     }
+}
+
+/// Redis networking.c `addReplySubcommandSyntaxError`.
+pub(super) fn odd_subcommand(container: &str, word: &[u8]) -> String {
+    let word = encode::echo(word);
+    format!(
+        "ERR unknown subcommand or wrong number of arguments for '{word}'. Try {container} HELP."
+    )
 }
 
 /// The bulk of a request exceeded the limit; it was consumed and thrown away.

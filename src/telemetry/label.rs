@@ -123,6 +123,7 @@ labels! {
         Client = "client", Idle = "idle", ProtocolError = "protocol_error",
         OutputLimit = "output_limit", Auth = "auth", Drain = "drain",
         UpstreamLost = "upstream_lost", Reset = "reset", Rotation = "rotation",
+        Killed = "killed",
     }
     /// What was wrong with an application's bytes.
     ProtocolFault as "kind" {

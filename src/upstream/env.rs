@@ -21,7 +21,7 @@ use crate::base::clock;
 use crate::base::entropy::Entropy;
 use crate::config;
 use crate::telemetry::Metrics;
-use crate::traffic::{PoolKey, Unavailable};
+use crate::traffic::{PoolKey, Server, Unavailable};
 
 /// TLS handshakes at once: each costs the server a millisecond of its one thread.
 const HANDSHAKES_MAX: usize = 8;
@@ -37,7 +37,7 @@ pub(super) struct Env {
     /// Replies from this size on are large (`limits.large`).
     pub large_bytes: u64,
     pub metrics: Figures,
-    pub valkey: Cell<bool>,
+    pub server: Cell<Server>,
     /// Connections that have come or gone.
     pub epoch: Cell<u64>,
     /// How long a request may wait for the server.
@@ -73,7 +73,7 @@ impl Env {
             settings,
             large_bytes,
             metrics: Figures::new(metrics),
-            valkey: Cell::new(false),
+            server: Cell::default(),
             epoch: Cell::new(0),
             buffers: Buffers::new(usize::MAX),
             dialer,
@@ -100,7 +100,7 @@ impl Env {
         self.metrics.dialed(link.as_ref());
         attempt.end(link.as_ref());
         if let Ok(link) = &link {
-            self.valkey.set(link.facts.server == "valkey");
+            self.server.set(Server::named(&link.facts.server, &link.facts.version));
             self.note_change();
         }
         link

@@ -78,6 +78,12 @@ impl Lease {
         })
     }
 
+    /// Its number at the server; 0 when that is not known.
+    #[must_use]
+    pub fn client_id(&self) -> u64 {
+        self.link.as_ref().map_or(0, |link| link.facts.client_id)
+    }
+
     /// Puts bytes in line to be written.
     pub fn push(&mut self, bytes: &[u8]) {
         self.out.extend_from_slice(bytes);

@@ -39,7 +39,7 @@ pub use turn::give_way;
 
 use crate::config;
 use crate::telemetry::Metrics;
-use crate::traffic::{Facts, Loss, OpenFailure, PoolKey, Unavailable};
+use crate::traffic::{Facts, Loss, OpenFailure, PoolKey, Server, Unavailable};
 use dial::Dialer;
 use env::Env;
 use pool::Pool;
@@ -200,10 +200,10 @@ impl Upstream {
         self.shared.borrow().values().find_map(|shared| shared.facts())
     }
 
-    /// Whether the server is a Valkey, as far as it is known yet.
+    /// Which server it is, as far as it is known yet.
     #[must_use]
-    pub fn is_valkey(&self) -> bool {
-        self.env.valkey.get()
+    pub fn server(&self) -> Server {
+        self.env.server.get()
     }
 
     /// Another number whenever a connection has come or gone: what was known of the server may not be

@@ -3,6 +3,7 @@
 //! Owns: [`Client`]: what is asked, what waits, what flies. Never knows: the server.
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use bytes::BytesMut;
 use respgate::config::OnOutage;
@@ -65,9 +66,9 @@ pub struct Client {
 }
 
 impl Client {
-    pub fn new(id: u64, auth: &Auth, on_outage: OnOutage) -> Self {
+    pub fn new(id: u64, auth: &Auth, now: Instant, on_outage: OnOutage) -> Self {
         Self {
-            session: Session::new(id, auth, None, on_outage),
+            session: Session::new(id, auth, now, on_outage),
             reference: Reference::new(id),
             pending: VecDeque::new(),
             waiting: Waiting::No,

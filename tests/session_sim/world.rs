@@ -73,7 +73,7 @@ impl World {
         Self {
             model: Model::default(),
             clients: (0..shape.clients)
-                .map(|at| Client::new(at as u64 + 100, &auth, shape.on_outage))
+                .map(|at| Client::new(at as u64 + 100, &auth, now, shape.on_outage))
                 .collect(),
             shared: Vec::new(),
             inboxes: Vec::new(),
@@ -130,6 +130,7 @@ impl World {
             limits: &self.limits,
             dedicated: self.shape.dedicated,
             valkey: false,
+            server: respgate::traffic::Server::default(),
             has_lease: client.lease.is_some(),
             lends_at_once: !client.pending.len().is_multiple_of(3),
             now: self.now,

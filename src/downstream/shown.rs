@@ -1,0 +1,39 @@
+//! What others see of a client (`CLIENT LIST`), brought up to date once a turn.
+//!
+//! Owns: the figures that the shell knows. Never knows: who looks at them.
+
+use super::connection::Connection;
+use crate::session::Marks;
+
+impl<S> Connection<S> {
+    pub(super) fn show(&self) {
+        let mut figures = self.seat.figures();
+        self.session.show(&mut figures);
+        if let Some(spec) = self.session.shown_command() {
+            figures.command = Some(spec);
+        }
+        figures.marks.set(Marks::CLOSING, self.ending.is_some());
+        figures.active = self.last_heard.max(self.last_spoken);
+        figures.unread = self.pending.len();
+        figures.room = self.pending.capacity() - self.pending.len();
+        figures.arguments = 0;
+        figures.reply_room = self.out.capacity();
+        figures.unwritten = self.out.len();
+        figures.held = size_of::<Self>() + self.accounted;
+        figures.received = self.passed.received;
+        figures.sent = self.passed.sent;
+        figures.commands = self.passed.commands;
+        figures.link = self.lease.as_ref().map_or(0, |lease| lease.0.client_id());
+        self.seat.show(figures);
+    }
+
+    pub(super) fn note_written(&mut self, bytes: usize) {
+        self.shell.meter.transmitted(bytes);
+        self.last_spoken = self.now;
+        self.passed.sent += bytes as u64;
+    }
+
+    pub(super) const fn heard(&mut self) {
+        self.last_heard = self.now;
+    }
+}

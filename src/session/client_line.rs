@@ -1,0 +1,86 @@
+//! One line of CLIENT LIST.
+//!
+//! Owns: [`write_line`]. Never knows: whose lines are asked for.
+
+use std::fmt::Write as _;
+use std::time::Instant;
+
+use super::about::{About, Form};
+use super::roster::{Figures, Seat};
+
+/// What Redis allots to every client for its replies before it has any.
+const REPLY_ROOM: usize = 16 * 1024;
+
+/// Redis networking.c `catClientInfoString`, and the end of the line.
+pub(super) fn write_line(form: &Form, seat: &Seat, now: Instant, line: &mut String) {
+    let figures = seat.figures();
+    for (at, (name, other)) in form.fields().enumerate() {
+        if at > 0 {
+            line.push(' ');
+        }
+        line.push_str(name);
+        line.push('=');
+        write_value(name, other, seat, &figures, now, line);
+    }
+    line.push('\n');
+}
+
+fn write_value(
+    name: &str,
+    other: &str,
+    seat: &Seat,
+    figures: &Figures,
+    now: Instant,
+    line: &mut String,
+) {
+    let about = seat.about.borrow();
+    let about = about.as_deref();
+    let told = |line: &mut String, what: fn(&About) -> &[u8]| {
+        line.push_str(&String::from_utf8_lossy(about.map_or(&b""[..], what)));
+    };
+    // What does not fit into the room that every client has.
+    let beyond = figures.unwritten.saturating_sub(REPLY_ROOM);
+    let number: u64 = match name {
+        "fd" => return write_number(seat.peer.fd, line),
+        "redir" => return write_number(figures.redirect, line),
+        "multi" => return write_number(figures.queued.map_or(-1, i64::from), line),
+        "addr" => return line.push_str(&seat.peer.address),
+        "laddr" => return line.push_str(&seat.peer.local),
+        "name" => return told(line, |about| &about.name),
+        "lib-name" => return told(line, |about| &about.lib_name),
+        "lib-ver" => return told(line, |about| &about.lib_ver),
+        "capa" => return line.push_str(about.map_or("", |about| about.capa)),
+        "flags" => return line.extend(figures.marks.letters().map(char::from)),
+        "cmd" => return line.push_str(figures.command.map_or("NULL", |spec| spec.name)),
+        "user" => return line.push_str(seat.user.borrow().as_str()),
+        "events" => return line.push_str(if figures.unwritten > 0 { "rw" } else { "r" }),
+        "id" => seat.id,
+        "age" => now.saturating_duration_since(seat.since).as_secs(),
+        "idle" => now.saturating_duration_since(figures.active).as_secs(),
+        "db" => figures.database.into(),
+        "sub" => figures.channels,
+        "psub" => figures.patterns,
+        "ssub" => figures.shards,
+        "watch" => figures.watched.into(),
+        "qbuf" => figures.unread as u64,
+        "qbuf-free" => figures.room as u64,
+        "argv-mem" => figures.arguments as u64,
+        "multi-mem" => figures.queued_bytes as u64,
+        "rbs" | "rbp" => figures.reply_room as u64,
+        "obl" => figures.unwritten.min(REPLY_ROOM) as u64,
+        "oll" => u64::from(beyond > 0),
+        "omem" => beyond as u64,
+        "tot-mem" => figures.held as u64,
+        "resp" => figures.protocol.version().into(),
+        "tot-net-in" => figures.received,
+        "tot-net-out" => figures.sent,
+        "tot-cmds" => figures.commands,
+        _ => return line.push_str(other),
+    };
+    write_number(number, line);
+}
+
+fn write_number(number: impl std::fmt::Display, line: &mut String) {
+    // Nothing fails in memory.
+    let _ = write!(line, "{number}");
+}

@@ -1,0 +1,300 @@
+//! All clients that are connected to this respgate, and what each shows of itself.
+//!
+//! Owns: [`Roster`], [`Seat`], [`Figures`]. Never knows: sockets, commands, how a client is described.
+
+use std::cell::{Cell, Ref, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::about::{About, Form};
+use super::users::Name;
+use crate::command::Spec;
+use crate::policy::Policy;
+use crate::resp::Protocol;
+use crate::traffic::Server;
+
+/// A client as it comes in.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// Where its connection begins and where it ends, as CLIENT LIST says it (redis networking.c
+    /// `genClientAddrString`).
+    pub address: Box<str>,
+    pub local: Box<str>,
+    pub is_unix: bool,
+    /// Its file descriptor.
+    pub fd: i32,
+    /// The system's user at the other end of a Unix socket.
+    pub uid: Option<u32>,
+}
+
+impl Default for Peer {
+    fn default() -> Self {
+        let nowhere = || "127.0.0.1:0".into();
+        Self { address: nowhere(), local: nowhere(), is_unix: false, fd: -1, uid: None }
+    }
+}
+
+/// What `flags=` says of a client, in the order of the letters (redis networking.c
+/// `catClientInfoString`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Marks(u16);
+
+impl Marks {
+    pub const MONITOR: Self = Self(1);
+    pub const PUBSUB: Self = Self(1 << 1);
+    pub const MULTI: Self = Self(1 << 2);
+    pub const BLOCKED: Self = Self(1 << 3);
+    pub const TRACKING: Self = Self(1 << 4);
+    pub const BROKEN_REDIRECT: Self = Self(1 << 5);
+    pub const BROADCAST: Self = Self(1 << 6);
+    pub const DIRTY: Self = Self(1 << 7);
+    pub const CLOSING: Self = Self(1 << 8);
+    pub const UNIX: Self = Self(1 << 9);
+    pub const NO_EVICT: Self = Self(1 << 10);
+    pub const NO_TOUCH: Self = Self(1 << 11);
+
+    /// The letters, each at the place of its bit.
+    pub(super) const LETTERS: &'static [u8; 12] = b"OPxbtRBdcUeT";
+
+    #[must_use]
+    pub const fn has(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    pub const fn set(&mut self, other: Self, on: bool) {
+        if on {
+            self.0 |= other.0;
+        }
+    }
+
+    pub(super) fn letters(self) -> impl Iterator<Item = u8> {
+        let bits = self.0;
+        let own = Self::LETTERS.iter().enumerate().filter(move |(at, _)| bits & (1 << at) != 0);
+        own.map(|(_, letter)| *letter).chain((bits == 0).then_some(b'N'))
+    }
+}
+
+/// What of a client changes with its requests. Written once a turn.
+#[derive(Clone, Copy, Debug)]
+pub struct Figures {
+    pub database: u32,
+    pub protocol: Protocol,
+    pub channels: u64,
+    pub patterns: u64,
+    pub shards: u64,
+    /// Commands queued since MULTI.
+    pub queued: Option<u32>,
+    /// Bytes of them.
+    pub queued_bytes: usize,
+    /// Keys named in WATCH.
+    pub watched: u32,
+    pub marks: Marks,
+    pub command: Option<&'static Spec>,
+    /// When it was heard or something was written to it.
+    pub active: Instant,
+    /// Bytes of its requests that wait, room for more, and the arguments of the request at hand.
+    pub unread: usize,
+    pub room: usize,
+    pub arguments: usize,
+    /// Room for its replies, and those that it has not taken.
+    pub reply_room: usize,
+    pub unwritten: usize,
+    /// All that is kept for it.
+    pub held: usize,
+    pub received: u64,
+    pub sent: u64,
+    pub commands: u64,
+    /// The client that hears of its keys: -1 without tracking, 0 for itself.
+    pub redirect: i64,
+    /// The number at the server of its pinned connection; 0 without.
+    pub link: u64,
+}
+
+impl Figures {
+    fn new(now: Instant) -> Self {
+        Self {
+            database: 0,
+            protocol: Protocol::Resp2,
+            channels: 0,
+            patterns: 0,
+            shards: 0,
+            queued: None,
+            queued_bytes: 0,
+            watched: 0,
+            marks: Marks::default(),
+            command: None,
+            active: now,
+            unread: 0,
+            room: 0,
+            arguments: 0,
+            reply_room: 0,
+            unwritten: 0,
+            held: 0,
+            received: 0,
+            sent: 0,
+            commands: 0,
+            redirect: -1,
+            link: 0,
+        }
+    }
+}
+
+/// One client's place on the roster.
+#[derive(Debug)]
+pub struct Seat {
+    pub id: u64,
+    pub(super) peer: Peer,
+    pub(super) since: Instant,
+    figures: Cell<Figures>,
+    pub(super) about: RefCell<Option<Box<About>>>,
+    pub(super) user: RefCell<Name>,
+    /// Which policy is in force for it; only clients of the same one know of each other.
+    policy: Cell<usize>,
+    killed: Cell<bool>,
+    aimed: Cell<bool>,
+}
+
+impl Seat {
+    #[must_use]
+    pub const fn figures(&self) -> Figures {
+        self.figures.get()
+    }
+
+    pub fn show(&self, figures: Figures) {
+        self.figures.set(figures);
+    }
+
+    /// Another policy is in force.
+    pub fn note_policy(&self, policy: &Arc<Policy>) {
+        self.policy.set(Arc::as_ptr(policy).addr());
+    }
+
+    /// Whether another client has killed it.
+    #[must_use]
+    pub const fn is_killed(&self) -> bool {
+        self.killed.get()
+    }
+
+    /// An UNBLOCK for its pinned connection is on its way, which must not meet anybody else there.
+    pub(super) fn aim(&self) {
+        self.aimed.set(true);
+    }
+
+    /// Whether its pinned connection may be lent to others.
+    #[must_use]
+    pub const fn is_aimed_at(&self) -> bool {
+        self.aimed.get()
+    }
+
+    /// It has another pinned connection.
+    pub fn forget_aim(&self) {
+        self.aimed.set(false);
+    }
+}
+
+/// All clients of one thread, in the order in which they came.
+#[derive(Debug)]
+pub struct Roster {
+    seats: RefCell<BTreeMap<u64, Rc<Seat>>>,
+    now: Cell<Instant>,
+    server: Cell<Server>,
+    form: RefCell<Form>,
+    /// Clients that must be woken.
+    due: RefCell<Vec<u64>>,
+}
+
+impl Roster {
+    #[must_use]
+    pub fn new(now: Instant) -> Rc<Self> {
+        Rc::new(Self {
+            seats: RefCell::default(),
+            now: Cell::new(now),
+            server: Cell::default(),
+            form: RefCell::default(),
+            due: RefCell::default(),
+        })
+    }
+
+    /// A client comes in.
+    #[must_use]
+    pub fn enter(&self, id: u64, peer: Peer, now: Instant) -> Rc<Seat> {
+        let seat = Rc::new(Seat {
+            id,
+            peer,
+            since: now,
+            figures: Cell::new(Figures::new(now)),
+            about: RefCell::default(),
+            user: RefCell::default(),
+            policy: Cell::new(0),
+            killed: Cell::new(false),
+            aimed: Cell::new(false),
+        });
+        self.seats.borrow_mut().insert(id, Rc::clone(&seat));
+        seat
+    }
+
+    /// A client is gone.
+    pub fn leave(&self, id: u64) {
+        self.seats.borrow_mut().remove(&id);
+    }
+
+    /// What time it is in this turn.
+    pub fn note_time(&self, now: Instant) {
+        self.now.set(now);
+    }
+
+    pub(super) const fn now(&self) -> Instant {
+        self.now.get()
+    }
+
+    pub(super) fn note_server(&self, server: Server) {
+        self.server.set(server);
+    }
+
+    pub(super) const fn server(&self) -> Server {
+        self.server.get()
+    }
+
+    pub(super) fn form(&self) -> Ref<'_, Form> {
+        self.form.borrow()
+    }
+
+    pub(super) fn note_form(&self, form: Form) {
+        *self.form.borrow_mut() = form;
+    }
+
+    /// The client of this number, if `own` may know of it.
+    pub(super) fn find(&self, own: &Seat, id: i64) -> Option<Rc<Seat>> {
+        let seats = self.seats.borrow();
+        let seat = seats.get(&u64::try_from(id).ok()?)?;
+        is_known(own, seat).then(|| Rc::clone(seat))
+    }
+
+    /// All clients of which `own` may know, in the order in which they came.
+    pub(super) fn all(&self, own: &Seat) -> Vec<Rc<Seat>> {
+        let seats = self.seats.borrow();
+        seats.values().filter(|seat| is_known(own, seat)).map(Rc::clone).collect()
+    }
+
+    /// A client is to be disconnected.
+    pub(super) fn kill(&self, seat: &Seat) {
+        seat.killed.set(true);
+        self.due.borrow_mut().push(seat.id);
+    }
+
+    #[must_use]
+    pub fn has_due(&self) -> bool {
+        !self.due.borrow().is_empty()
+    }
+
+    /// Clients that must be woken, once.
+    pub fn take_due(&self) -> Vec<u64> {
+        std::mem::take(&mut *self.due.borrow_mut())
+    }
+}
+
+fn is_known(own: &Seat, seat: &Seat) -> bool {
+    seat.policy.get() == own.policy.get() && !seat.is_killed()
+}
