@@ -36,11 +36,16 @@ const KINDS: &[Kind] = &[
 ];
 
 impl Input {
-    pub fn new(seed: u64, random: &mut Prng) -> Self {
+    /// A stranger says a password first, the right one or another, or none.
+    pub fn new(seed: u64, stranger: bool, random: &mut Prng) -> Self {
         let key = name(seed);
         let weights: Vec<usize> = KINDS.iter().map(|kind| kind.1).collect();
         let (kind, _, make) = KINDS[random.weighted(&weights)];
         let mut bytes = make(random, &key);
+        if stranger {
+            let first = pick(random, &[b"", b"", b"AUTH wrong\r\n", b"AUTH secret\r\n"]);
+            bytes.splice(0..0, first.iter().copied());
+        }
         if random.chance(15) && kind != "HTTP" {
             bytes.truncate(random.below(bytes.len() + 1));
         }
@@ -151,7 +156,7 @@ fn around(odd: &[u8], random: &mut Prng, key: &str) -> Vec<u8> {
 }
 
 fn odd_number(random: &mut Prng) -> Vec<u8> {
-    let texts: [&[u8]; 30] = [
+    let texts: [&[u8]; 32] = [
         b"",
         b"+1",
         b"01",
@@ -182,6 +187,8 @@ fn odd_number(random: &mut Prng) -> Vec<u8> {
         b"000000000000000000001",
         b"\t1",
         b"1.0",
+        b"16384",
+        b"16385",
     ];
     random.pick(&texts).to_vec()
 }

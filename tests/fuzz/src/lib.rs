@@ -4,6 +4,7 @@
 
 pub mod acl_rule;
 pub mod config;
+pub mod model;
 pub mod reply;
 pub mod request;
 pub mod rewrite;

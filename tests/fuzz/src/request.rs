@@ -2,6 +2,7 @@
 //!
 //! Owns: [`read`], a make-believe client connection. Never knows: what a command means.
 
+use super::model::{self, Read};
 use respgate::resp::{RequestBuf, RequestLimits, RequestScanner, Scan, Violation};
 
 /// Small bounds, so that short inputs reach every one of them.
@@ -10,6 +11,15 @@ pub const LIMITS: RequestLimits = RequestLimits {
     max_bulk_bytes: 64,
     max_inline_bytes: 64,
     large_bytes: 16,
+    authenticated: true,
+};
+
+/// The server's own.
+const OPEN: RequestLimits = RequestLimits {
+    max_args: 1 << 20,
+    max_bulk_bytes: 512 << 20,
+    max_inline_bytes: 1 << 16,
+    large_bytes: u64::MAX,
     authenticated: true,
 };
 
@@ -118,9 +128,44 @@ fn pass_on(
     Ok(passing.take())
 }
 
+/// Reads `data` in pieces of `size` bytes as the server would, where nothing is large.
+fn read_all(data: &[u8], size: usize, limits: &RequestLimits) -> Vec<Read> {
+    let mut scanner = RequestScanner::default();
+    let (mut all, mut buffer) = (Vec::new(), Vec::new());
+    for piece in data.chunks(size) {
+        buffer.extend_from_slice(piece);
+        loop {
+            let used = match scanner.scan(&buffer, limits) {
+                Ok(Scan::Request { used }) => {
+                    let request = scanner.request(&buffer);
+                    all.push(Read::Request(request.args().map(<[u8]>::to_vec).collect()));
+                    used
+                }
+                Ok(Scan::Ignored { used }) => used,
+                Ok(Scan::More) => break,
+                Ok(other @ (Scan::Head { .. } | Scan::Oversize { .. })) => panic!("{other:?}"),
+                Err(error) => {
+                    all.push(Read::Refused(error.kind));
+                    return all;
+                }
+            };
+            buffer.drain(..used);
+        }
+    }
+    all
+}
+
 /// The same events in any pieces; what is canonical is read as itself; what was passed on is what
 /// was collected otherwise.
 pub fn check(data: &[u8]) {
+    for authenticated in [true, false] {
+        let expected = model::read(data, authenticated);
+        let limits = RequestLimits { authenticated, ..OPEN };
+        for size in [1, 2, 3, 7, 64, data.len().max(1)] {
+            let found = read_all(data, size, &limits);
+            assert_eq!(found, expected, "in pieces of {size}, known: {authenticated}");
+        }
+    }
     for collect in [true, false] {
         let whole = read(data, usize::MAX, collect);
         for size in [1, 2, 3, 7, 64] {
