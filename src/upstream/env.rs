@@ -25,8 +25,6 @@ use crate::traffic::{PoolKey, Server, Unavailable};
 
 /// TLS handshakes at once: each costs the server a millisecond of its one thread.
 const HANDSHAKES_MAX: usize = 8;
-/// How often something that waits for the server looks whether there is an outage.
-const LOOK: Duration = Duration::from_millis(200);
 /// A connection that lived this long has proven that the server works.
 pub(super) const PROOF: Duration = Duration::from_secs(2);
 
@@ -51,6 +49,8 @@ pub(super) struct Env {
     /// The breaker has changed.
     changed: Notify,
     outage: RefCell<Outage>,
+    /// An outage has begun or ended.
+    turned: Notify,
     /// Why the last attempt to connect failed.
     last_failure: Cell<Unavailable>,
     /// Shared connections on which the server is silent although it was asked for a sign of life.
@@ -82,6 +82,7 @@ impl Env {
             breaker: RefCell::new(Breaker::new(backoff, PROOF)),
             changed: Notify::new(),
             outage: RefCell::default(),
+            turned: Notify::new(),
             last_failure: Cell::new(Unavailable::Timeout),
             silent: Cell::new(0),
         })
@@ -146,8 +147,7 @@ impl Env {
         match result {
             Ok(_) => {
                 self.breaker.borrow_mut().handle_connected();
-                let notice = self.outage.borrow_mut().handle_connected(now);
-                self.log(notice, "", "");
+                self.note(|outage| outage.handle_connected(now), "", "");
             }
             Err(error) if error.server_line.is_some() => {
                 // The server is well; it is this database that it does not have.
@@ -159,8 +159,7 @@ impl Env {
                 let entropy = self.draw();
                 self.breaker.borrow_mut().handle_failed(round, now, entropy);
                 tracing::debug!(phase = error.label, cause = %error.text, "attempt to connect failed");
-                let notice = self.outage.borrow_mut().handle_failed(error.what, now);
-                self.log(notice, error.label, &error.text);
+                self.note(|outage| outage.handle_failed(error.what, now), error.label, &error.text);
             }
         }
         self.note_breaker();
@@ -179,18 +178,22 @@ impl Env {
     pub(super) fn note_lost(&self, cause: &str, answered: bool, born: Instant) {
         let now = clock::now();
         let proven = answered || now.saturating_duration_since(born) >= PROOF;
-        let notice = self.outage.borrow_mut().handle_lost(proven, now);
-        self.log(notice, "", cause);
+        self.note(|outage| outage.handle_lost(proven, now), "", cause);
     }
 
     /// A connection has answered a request, or lived for [`PROOF`].
     pub(super) fn note_proven(&self) {
         self.breaker.borrow_mut().handle_proven();
-        let notice = self.outage.borrow_mut().handle_proven(clock::now());
-        self.log(notice, "", "");
+        self.note(|outage| outage.handle_proven(clock::now()), "", "");
     }
 
-    fn log(&self, notice: Option<Notice>, phase: &str, cause: &str) {
+    /// Tells the outage, and then the log and those who wait.
+    fn note(&self, event: impl FnOnce(&mut Outage) -> Option<Notice>, phase: &str, cause: &str) {
+        let before = self.outage_since();
+        let notice = event(&mut self.outage.borrow_mut());
+        if before != self.outage_since() {
+            self.turned.notify_waiters();
+        }
         match notice {
             None => {}
             Some(Notice::Lost) => tracing::warn!(code = "UPS-E003", "connection lost: {cause}"),
@@ -247,23 +250,34 @@ impl Env {
         usual: Duration,
         work: impl Future<Output = T>,
     ) -> Option<T> {
-        let start = clock::now();
-        let deadline = || self.patience.deadline(self.outage_since(), start, usual);
-        let mut counted = false;
+        let mut start = clock::now();
+        let (mut counted, mut out) = (false, false);
         tokio::pin!(work);
+        tokio::select! {
+            biased;
+            result = &mut work => return Some(result),
+            () = std::future::ready(()) => {}
+        }
         loop {
-            // An outage may begin or end meanwhile.
-            let look = deadline().min(clock::now() + LOOK);
+            let turned = self.turned.notified();
+            tokio::pin!(turned);
+            // What `work` itself causes counts as well.
+            turned.as_mut().enable();
+            let since = self.outage_since();
+            if out && since.is_none() {
+                // What waited through an outage has its usual time from now on.
+                start = clock::now();
+            }
+            out = since.is_some();
+            if out && !std::mem::replace(&mut counted, true) {
+                self.note_waiting(1);
+            }
+            let deadline = self.patience.deadline(since, start, usual);
             tokio::select! {
                 biased;
                 result = &mut work => return Some(result),
-                () = tokio::time::sleep_until(look.into()) => {}
-            }
-            if self.outage_since().is_some() && !std::mem::replace(&mut counted, true) {
-                self.note_waiting(1);
-            }
-            if clock::now() >= deadline() {
-                return None;
+                () = &mut turned => {}
+                () = tokio::time::sleep_until(deadline.into()) => return None,
             }
         }
     }

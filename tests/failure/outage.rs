@@ -160,7 +160,7 @@ fn state_on_a_pinned_connection_ends_with_it() {
 #[test]
 fn what_waits_is_forgotten_when_its_client_leaves() {
     let server = FakeServer::start();
-    let proxy = before(&server, "5s");
+    let proxy = before(&server, "30s");
     let mut client = proxy.client();
     assert_eq!(client.ask_text(&["SET", "k", "v"]), "+OK");
     server.go_down();
@@ -312,6 +312,53 @@ fn a_silent_server_costs_writes_nothing_before_command_timeout() {
     let taken = start.elapsed();
     assert!(taken >= Duration::from_millis(780), "given up after {taken:?}");
     assert_eq!(proxy.client().ask_text(&["SET", "k", "v"]), "+OK");
+}
+
+/// A small bound on waiting for others is none on waiting for the server.
+#[test]
+fn acquire_timeout_is_not_the_patience_of_an_outage() {
+    let server = FakeServer::start();
+    let proxy = with_outage(&server, "outage_wait = \"5s\"", "acquire_timeout = \"100ms\"", QUICK);
+    let mut clients: Vec<Client> = (0..30).map(|_| proxy.client()).collect();
+    assert_eq!(clients[0].ask_text(&["SET", "k", "v"]), "+OK");
+    server.go_down();
+    noticed(&proxy);
+    clients.iter_mut().for_each(|client| client.send(&["BLPOP", "q", "0"]));
+    std::thread::sleep(Duration::from_millis(600));
+    server.come_up();
+    for client in &mut clients {
+        assert_eq!(line(client), "+OK", "what the fake server says to BLPOP");
+    }
+}
+
+/// Neither the requests of a server that does not read, nor those of clients that have left, exceed it.
+#[test]
+fn memory_budget_holds_while_the_server_does_not_read() {
+    if !Brand::Redis.available() {
+        return;
+    }
+    let server = Server::plain(Brand::Redis);
+    let proxy = Proxy::before(&server, "[limits]\nmemory_budget = \"8MiB\"\n");
+    let mut first = proxy.client();
+    assert_eq!(first.ask_text(&["SET", "k", "v"]), "+OK");
+    let before = proxy.memory("VmRSS");
+    server.hold();
+    let value = "x".repeat(30_000);
+    let request = encode(&["SET", "k", &value]);
+    let mut clients = Vec::new();
+    for _ in 0..300 {
+        let mut client = proxy.client();
+        client.send_raw(&request.repeat(8));
+        clients.push(client);
+    }
+    std::thread::sleep(Duration::from_millis(500));
+    let grown = proxy.memory("VmRSS").saturating_sub(before) >> 20;
+    assert!(grown < 40, "{grown} MiB for a budget of 8");
+    drop(clients);
+    server.release();
+    let held = || proxy.metric("respgate_buffer_bytes");
+    wait_until("all is given back", || held() < 1_000_000.0);
+    assert_eq!(proxy.client().ask_text(&["PING"]), "+PONG");
 }
 
 /// Its bytes count against the memory budget, and are given back.
