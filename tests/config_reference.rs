@@ -48,6 +48,17 @@ fn every_file_is_a_configuration() {
     assert!(files >= 4);
 }
 
+/// It is the same in both places, so that what was tried is what is copied.
+#[test]
+fn the_smallest_configuration_is_that_of_the_readme() {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let readme = std::fs::read_to_string(readme).unwrap();
+    let smallest = std::fs::read_to_string(directory().join("minimal.toml")).unwrap();
+    let (comment, body) = smallest.split_once("\n\n").unwrap();
+    assert!(comment.starts_with('#'));
+    assert!(readme.contains(&format!("```toml\n{body}```\n")), "config/minimal.toml: {body}");
+}
+
 #[test]
 fn a_value_in_the_reference_is_the_default() {
     let config = read(&reference()).unwrap_or_else(|problems| panic!("{}", show(&problems)));

@@ -160,19 +160,10 @@ fn compare(
 
 /// What the server says to `ACL LIST`, a user in each line.
 fn ask(config: &Config) -> Result<String, String> {
-    let tls = match &config.upstream.tls {
-        None => None,
-        Some(settings) => Some(
-            TlsStore::open(settings, &config.upstream.address.host)
-                .map_err(|error| format!("upstream.tls: {error}; {}", error.hint()))?,
-        ),
-    };
-    let credentials = Credentials::open(&config.upstream.auth)
-        .map_err(|error| format!("upstream.auth: {error}"))?;
+    let dialer = dialer(config)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("no event loop: {error}"))?;
     let reply = runtime.block_on(async {
-        let dialer = Dialer::new(&config.upstream, tls, credentials);
         let request = RequestBuf::from_args(["ACL", "LIST"]);
         dialer.reply_to(request.as_request().raw()).await
     });
@@ -185,6 +176,45 @@ fn ask(config: &Config) -> Result<String, String> {
     };
     let lines = lines.iter().filter_map(Value::as_bytes).map(String::from_utf8_lossy);
     Ok(lines.collect::<Vec<_>>().join("\n"))
+}
+
+/// What the server's user lacks or has besides the rules of the policies, as `acl --diff` asks it.
+///
+/// # Errors
+///
+/// Why nothing can be compared.
+pub(super) fn server_differences(
+    document: &Document,
+    config: &Config,
+    dictionary: &Arc<Dictionary>,
+) -> Result<Vec<String>, String> {
+    let told = |problems: Vec<Problem>| {
+        problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    };
+    let policies = in_use(document, config, dictionary).map_err(told)?;
+    let roles = roles(document, &policies, dictionary).map_err(told)?;
+    let words = policy::server_rules(&roles)
+        .map_err(|word| format!("{word} cannot stand in a selector of the server"))?;
+    let user = config.upstream.auth.username.as_deref().unwrap_or("default");
+    compare(config, user, &words, dictionary, "")
+}
+
+/// What it takes to ask the server.
+///
+/// # Errors
+///
+/// Which file cannot be read, and why.
+pub(super) fn dialer(config: &Config) -> Result<Dialer, String> {
+    let tls = match &config.upstream.tls {
+        None => None,
+        Some(settings) => Some(
+            TlsStore::open(settings, &config.upstream.address.host)
+                .map_err(|error| format!("upstream.tls: {error}; {}", error.hint()))?,
+        ),
+    };
+    let credentials = Credentials::open(&config.upstream.auth)
+        .map_err(|error| format!("upstream.auth: {error}"))?;
+    Ok(Dialer::new(&config.upstream, tls, credentials))
 }
 
 fn fail(problem: &str) -> ExitCode {

@@ -29,7 +29,7 @@ Environment variables override the keys of a file, and flags override them:
     RESPGATE__UPSTREAM__POOL__MAX_CONNECTIONS=64
     RESPGATE__LISTENER__0__ADDRESS=127.0.0.1:6379
 
-Exit codes: 0 success, 1 the configuration is invalid, 2 the command line is invalid.\nexplain: 0 the command passes, 1 it is refused.\nacl --diff: 0 the server has the same rules, 1 others.";
+Exit codes: 0 success, 1 the configuration is invalid, 2 the command line is invalid.\ncheck --connect: 3 the server cannot be used.\nexplain: 0 the command passes, 1 it is refused.\nacl --diff: 0 the server has the same rules, 1 others.";
 
 /// A sidecar proxy: plain RESP on localhost in, policy, mutual TLS to Redis or Valkey out.
 #[derive(Debug, Parser)]
@@ -50,6 +50,10 @@ pub(super) enum Command {
         /// Do not read the files that the configuration names
         #[arg(long)]
         skip_files: bool,
+        /// Try the server too: resolve, connect, TLS, login, and the rules of its user; 3 when it
+        /// cannot be used
+        #[arg(long, conflicts_with = "skip_files")]
+        connect: bool,
     },
     /// Show what happens to a command, and which rule decides
     Explain {

@@ -4,7 +4,6 @@
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::sync::Arc;
 
 use super::{output, policy_rows};
@@ -17,18 +16,22 @@ use crate::config::{
     show_size,
 };
 use crate::policy::{self, Account, AccountError, RuleError};
-use crate::tls::{Fault, TlsStore};
+use crate::tls::{ClientFacts, Fault, TlsStore, calendar};
 use crate::upstream::most_for_one_use;
 
 const ACL_FILE: &str = "users.acl_file";
 
-pub(super) fn check(source: &ConfigSource, skip_files: bool) -> ExitCode {
+/// Prints what the configuration means, or everything that is wrong with it: then `None`.
+pub(super) fn check(source: &ConfigSource, skip_files: bool) -> Option<Config> {
     match examine(source, skip_files) {
         Ok(config) => {
-            output::print(&summary(source, &config));
-            ExitCode::SUCCESS
+            output::print(&summary(source, &config, skip_files));
+            Some(config)
         }
-        Err(problems) => output::complain(source, problems),
+        Err(problems) => {
+            output::complain(source, problems);
+            None
+        }
     }
 }
 
@@ -202,11 +205,11 @@ fn tls_problem(document: &Document, tls: &Tls, host: &str) -> Option<Problem> {
 }
 
 /// One screen: what the configuration means, in rows of a label and words.
-fn summary(source: &ConfigSource, config: &Config) -> String {
+fn summary(source: &ConfigSource, config: &Config, skip_files: bool) -> String {
     let name = source.path.as_ref().map(|path| path.to_string_lossy());
     let mut rows: Vec<(&str, String)> = Vec::new();
     rows.extend(config.listeners.iter().map(|listener| ("listen", listen(listener))));
-    rows.extend(upstream(&config.upstream));
+    rows.extend(upstream(&config.upstream, skip_files));
     rows.extend(policy_rows::rows(config));
     rows.extend(commands(&config.commands).map(|words| ("commands", words)));
     rows.extend(policy::overlaps(config.sections()).into_iter().map(|line| ("warning", line)));
@@ -253,10 +256,10 @@ fn listen(listener: &Listener) -> String {
     }
 }
 
-fn upstream(upstream: &Upstream) -> Vec<(&'static str, String)> {
+fn upstream(upstream: &Upstream, skip_files: bool) -> Vec<(&'static str, String)> {
     let mut rows = vec![("upstream", upstream.address.to_string())];
     match &upstream.tls {
-        Some(tls) => rows.extend(tls_rows(tls, &upstream.address.host)),
+        Some(tls) => rows.extend(tls_rows(tls, &upstream.address.host, skip_files)),
         None => rows.push(("tls", "NONE: commands travel in plain text".to_owned())),
     }
     let user = upstream.auth.username.as_deref().unwrap_or("the server's default user");
@@ -277,7 +280,7 @@ fn upstream(upstream: &Upstream) -> Vec<(&'static str, String)> {
     rows
 }
 
-fn tls_rows(tls: &Tls, host: &str) -> Vec<(&'static str, String)> {
+fn tls_rows(tls: &Tls, host: &str, skip_files: bool) -> Vec<(&'static str, String)> {
     let name = tls.server_name.as_deref().unwrap_or(host);
     let trust = match tls.verify {
         Verify::Full => format!("the server must prove to be {name}"),
@@ -289,14 +292,22 @@ fn tls_rows(tls: &Tls, host: &str) -> Vec<(&'static str, String)> {
         TlsVersion::V1_3 => "TLS 1.3",
     };
     let mut rows = vec![("tls", format!("{version}, {trust}"))];
+    let client = if skip_files { None } else { client_facts(tls, host) };
+    let end = client.map_or_else(String::new, |client| {
+        format!(", valid until {}", calendar(client.chain_not_after))
+    });
     rows.push(match &tls.client {
         Some(ClientCertificate { cert, key }) => {
-            ("tls", format!("certificate {}, key {}", cert.display(), key.display()))
+            ("tls", format!("certificate {}{end}, key {}", cert.display(), key.display()))
         }
         None => ("tls", "no client certificate".to_owned()),
     });
     rows.extend(tls.ca.iter().map(|ca| ("tls", format!("authorities {ca}"))));
     rows
+}
+
+fn client_facts(tls: &Tls, host: &str) -> Option<ClientFacts> {
+    TlsStore::open(tls, host).ok()?.current().client.clone()
 }
 
 fn telemetry(telemetry: &Telemetry) -> String {

@@ -6,6 +6,7 @@ mod acl;
 mod args;
 mod ask;
 mod check;
+mod connect;
 mod demo;
 mod explain;
 mod output;
@@ -42,7 +43,14 @@ pub fn main() -> ExitCode {
                 Err(problems) => output::complain(&source, problems),
             }
         }
-        Command::Check { inputs, skip_files } => check::check(&inputs.source(), skip_files),
+        Command::Check { inputs, skip_files, connect } => {
+            let source = inputs.source();
+            match check::check(&source, skip_files) {
+                Some(config) if connect => connect::connect(&source, &config),
+                Some(_) => ExitCode::SUCCESS,
+                None => ExitCode::FAILURE,
+            }
+        }
         Command::Explain { inputs, socket, policy, database, command } => {
             let source = inputs.source();
             explain::explain(source, socket.as_deref(), policy.as_deref(), &command, database)

@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::config::{Config, ConfigSource, environment};
 use crate::proxy::{Proxy, Reread, Signal};
 use crate::telemetry::Telemetry;
+use crate::tls::calendar;
 
 /// How long the last lines of the log may take to be written.
 const LAST_LINES: Duration = Duration::from_secs(1);
@@ -34,17 +35,59 @@ fn serve(config: Config, source: ConfigSource, telemetry: Telemetry) -> Result<(
     let runtime = runtime.map_err(|error| format!("no event loop: {error}"))?;
     runtime.block_on(async {
         let signals = Signal::listen().map_err(|error| format!("no signals: {error}"))?;
-        let listeners = config.listeners.len();
+        let start = Start::of(&config);
         let reread = Reread {
             file: source.path.clone(),
             load: Box::new(move || source.load(environment())),
         };
         let proxy = Proxy::start(config, reread, telemetry).await;
         let proxy = proxy.map_err(|error| error.to_string())?;
-        tracing::info!(listeners, telemetry = ?proxy.telemetry_address(), "serving");
+        start.log(&proxy);
         proxy.run(signals).await;
         Ok(())
     })
+}
+
+/// What the start line says of the configuration: the policies have lines of their own.
+struct Start {
+    listen: String,
+    server: String,
+    tls: &'static str,
+    user: String,
+}
+
+impl Start {
+    fn of(config: &Config) -> Self {
+        let upstream = &config.upstream;
+        let listen: Vec<String> =
+            config.listeners.iter().map(|listener| listener.address.to_string()).collect();
+        Self {
+            listen: listen.join(" "),
+            server: upstream.address.to_string(),
+            tls: match &upstream.tls {
+                None => "none",
+                Some(tls) if tls.client.is_some() => "mutual",
+                Some(_) => "server only",
+            },
+            user: upstream.auth.username.clone().unwrap_or_else(|| "default".to_owned()),
+        }
+    }
+
+    fn log(&self, proxy: &Proxy) {
+        let Self { listen, server, tls, user } = self;
+        let telemetry = proxy.telemetry_address().map(tracing::field::display);
+        let end = proxy.certificate_end().map(calendar);
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            %listen,
+            %server,
+            tls,
+            %user,
+            certificate_ends = end,
+            telemetry,
+            "serving"
+        );
+    }
 }
 
 fn fail(text: &str) -> ExitCode {

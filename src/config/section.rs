@@ -104,7 +104,11 @@ impl<'a> Section<'a> {
         self.note(key, false);
         let name = self.full(key);
         if let Some(Node { value: Value::Scalar(_) | Value::List(_), .. }) = self.root.find(&name) {
-            self.report(key, Mistake::new("expected a table").hint(format!("write [{name}]")));
+            let hint = match name.as_str() {
+                "users" => "write [[user]] for each user; [users] holds acl_file".to_owned(),
+                _ => format!("write [{name}]"),
+            };
+            self.report(key, Mistake::new("expected a table").hint(hint));
         }
         self.inner(name, join(&self.plain, key))
     }
@@ -117,7 +121,7 @@ impl<'a> Section<'a> {
             return Vec::new();
         };
         let mut found = Vec::new();
-        for Entry { name, place, .. } in entries {
+        for Entry { name, place, node } in entries {
             let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
             if name.is_empty() || is_index(name) || !name.bytes().all(fits) {
                 let hint = "letters, digits, - and _ make a name, at least one of them no digit";
@@ -125,7 +129,17 @@ impl<'a> Section<'a> {
                 self.log.borrow_mut().problems.push(mistake.at(place.clone(), &*table.name));
                 continue;
             }
-            // Reports it when it is no table.
+            if !matches!(node.value, Value::Table(_)) {
+                let hint = format!(
+                    "for the policy of all, write {name} under [policy]; [{}.NAME] is for others, \
+                     with names of your own",
+                    table.name
+                );
+                let mistake = Mistake::new("expected a table with a name of your own").hint(hint);
+                let key = join(&table.name, name);
+                self.log.borrow_mut().problems.push(mistake.at(node.place.clone(), key));
+                continue;
+            }
             let section = table.section(name);
             let plain = join(&table.plain, ANY_NAME);
             found.push((name.clone(), self.inner(section.name, plain)));

@@ -86,7 +86,7 @@ impl std::fmt::Display for Authorities {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::File(path) => write!(f, "{}", path.display()),
-            Self::System => f.write_str("the authorities of this system"),
+            Self::System => f.write_str("of this system"),
         }
     }
 }

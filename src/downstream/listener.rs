@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
 
 use super::connection::Connection;
+use super::holder::{Holder, holder};
 use super::shell::Shell;
 use super::unix::{self, SocketFile};
 use crate::base::live::Live;
@@ -41,6 +42,52 @@ enum Socket {
 pub struct BindError {
     pub address: String,
     pub problem: String,
+    /// What to do, where it is known.
+    pub hint: Option<String>,
+}
+
+impl BindError {
+    /// Why a TCP address cannot be bound, for a listener or another server of ours.
+    #[must_use]
+    pub fn tcp(address: SocketAddr, error: &std::io::Error) -> Self {
+        use std::io::ErrorKind as E;
+        #[allow(clippy::wildcard_enum_match_arm, reason = "others add variants to their enums")]
+        let (problem, hint) = match error.kind() {
+            E::AddrInUse => in_use(address),
+            E::AddrNotAvailable => (
+                "no interface of this host has the address".to_owned(),
+                Some("choose an address of this host, as shown by: ip address".to_owned()),
+            ),
+            E::PermissionDenied => (
+                "permission denied".to_owned(),
+                Some("choose a port from 1024 on, or grant CAP_NET_BIND_SERVICE".to_owned()),
+            ),
+            kind => (kind.to_string(), None),
+        };
+        Self { address: address.to_string(), problem, hint }
+    }
+}
+
+/// Who has the address, and what to do about it.
+fn in_use(address: SocketAddr) -> (String, Option<String>) {
+    let port = address.port();
+    match holder(address) {
+        Some(Holder { pid, program }) if program == "respgate" => (
+            format!("the address is in use by another respgate (process {pid})"),
+            Some(format!(
+                "end it with: kill {pid}; while it drains its clients (at most drain.max) it keeps \
+                 the address"
+            )),
+        ),
+        Some(Holder { pid, program }) => (
+            format!("the address is in use by {program} (process {pid})"),
+            Some("end that process, or choose another port".to_owned()),
+        ),
+        None => (
+            "the address is in use by a process that respgate cannot see".to_owned(),
+            Some(format!("see who it is with: ss -ltnp 'sport = :{port}'; or choose another port")),
+        ),
+    }
 }
 
 impl std::fmt::Display for BindError {
@@ -58,26 +105,25 @@ impl std::error::Error for BindError {}
 ///
 /// When the address cannot be had.
 pub async fn bind(settings: &config::Listener, door: Live<Door>) -> Result<Listener, BindError> {
-    let (address, socket) = match &settings.address {
+    let socket = match &settings.address {
         config::ListenAddress::Tcp(address) => {
-            let socket = TcpListener::bind(address)
-                .await
-                .map(Socket::Tcp)
-                .map_err(|error| error.to_string());
-            (address.to_string(), socket)
+            let bound = TcpListener::bind(address).await;
+            bound.map(Socket::Tcp).map_err(|error| BindError::tcp(*address, &error))
         }
         config::ListenAddress::Unix(path) => {
             let bound = unix::bind(path, settings.mode, settings.group.as_deref()).await;
-            let socket = bound.map(|(socket, file)| {
+            let bound = bound.map(|(socket, file)| {
                 Socket::Unix(socket, file, format!("{}:0", path.display()).into())
             });
-            (format!("unix:{}", path.display()), socket)
+            bound.map_err(|problem| {
+                let address = format!("unix:{}", path.display());
+                let hint = (problem == unix::OTHER_PROCESS)
+                    .then(|| format!("see who it is with: ss -lxp src '{}'", path.display()));
+                BindError { address, problem, hint }
+            })
         }
     };
-    match socket {
-        Ok(socket) => Ok(Listener { socket, door, gatehouse: Rc::default() }),
-        Err(problem) => Err(BindError { address, problem }),
-    }
+    Ok(Listener { socket: socket?, door, gatehouse: Rc::default() })
 }
 
 impl Listener {

@@ -6,6 +6,7 @@ mod connection;
 mod courtesy;
 mod cut;
 mod door;
+mod holder;
 mod intake;
 mod listener;
 mod meter;

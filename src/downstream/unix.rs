@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use tokio::net::{UnixListener, UnixStream};
 
+pub const OTHER_PROCESS: &str = "another process is listening there";
+
 /// The file of a Unix socket; removed when the listener goes.
 #[derive(Debug)]
 pub struct SocketFile(PathBuf);
@@ -29,7 +31,7 @@ pub async fn bind(
     group: Option<&str>,
 ) -> Result<(UnixListener, SocketFile), String> {
     if UnixStream::connect(path).await.is_ok() {
-        return Err("another process is listening there".to_owned());
+        return Err(OTHER_PROCESS.to_owned());
     }
     if path.symlink_metadata().is_ok_and(|found| !found.file_type().is_socket()) {
         return Err("a file that is no socket lies there; move it away".to_owned());

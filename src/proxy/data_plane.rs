@@ -177,7 +177,7 @@ async fn bind_all(
 ) -> Result<Vec<downstream::Listener>, StartError> {
     let mut bound = Vec::new();
     for (listener, door) in listeners.iter().zip(&parts.doors) {
-        bound.push(downstream::bind(listener, door.clone()).await.map_err(StartError::new)?);
+        bound.push(downstream::bind(listener, door.clone()).await.map_err(StartError::bind)?);
     }
     Ok(bound)
 }

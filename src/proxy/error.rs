@@ -2,6 +2,8 @@
 //!
 //! Owns: [`StartError`]. Never knows: who tells it to whom.
 
+use crate::downstream::BindError;
+
 /// Why the proxy cannot start.
 #[derive(Debug)]
 pub struct StartError {
@@ -26,8 +28,14 @@ impl StartError {
         Self { what: what.to_string(), hint: None }
     }
 
+    pub(super) fn bind(error: BindError) -> Self {
+        Self { what: error.to_string(), hint: error.hint }
+    }
+
     pub(super) fn telemetry(address: std::net::SocketAddr, error: &std::io::Error) -> Self {
-        let hint = "choose another telemetry.address, or \"off\"".to_owned();
-        Self { what: format!("cannot serve telemetry on {address}: {error}"), hint: Some(hint) }
+        let BindError { problem, hint, .. } = BindError::tcp(address, error);
+        let instead = "choose another telemetry.address, or \"off\"";
+        let hint = hint.map_or_else(|| instead.to_owned(), |hint| format!("{hint}; or {instead}"));
+        Self { what: format!("cannot serve telemetry on {address}: {problem}"), hint: Some(hint) }
     }
 }

@@ -86,6 +86,12 @@ impl Proxy {
         Ok(Self { data_plane, admin, health, telemetry, reloader, watch, reread, drain, control })
     }
 
+    /// When the client certificate or one of its intermediates ends, if there is one.
+    #[must_use]
+    pub fn certificate_end(&self) -> Option<std::time::SystemTime> {
+        self.reloader.certificate_end()
+    }
+
     /// Where the telemetry server listens, if there is one.
     #[must_use]
     pub fn telemetry_address(&self) -> Option<std::net::SocketAddr> {

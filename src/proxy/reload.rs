@@ -92,6 +92,12 @@ impl Reloader {
         self.config.upstream.auth.username.clone().unwrap_or_else(|| "default".to_owned())
     }
 
+    /// When the client certificate in force ends, if there is one.
+    pub(super) fn certificate_end(&self) -> Option<SystemTime> {
+        let identity = self.parts.tls.as_ref()?.current();
+        identity.client.as_ref().map(|client| client.chain_not_after)
+    }
+
     /// What becomes of a command under the policy in force, or that of this name.
     ///
     /// # Errors

@@ -36,7 +36,15 @@ impl Offer {
 #[must_use]
 pub fn explain(error: &io::Error, server: &str, offer: &Offer) -> TlsError {
     if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
-        return explain_tls(tls, server, offer);
+        let error = explain_tls(tls, server, offer);
+        // The command to type, with the server that it is about.
+        return match error.hint().contains("HOST:PORT") {
+            true => {
+                let advice = error.hint().replace("HOST:PORT", server);
+                error.advise(advice)
+            }
+            false => error,
+        };
     }
     let (fault, detail) = match error.kind() {
         io::ErrorKind::UnexpectedEof

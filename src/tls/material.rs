@@ -291,10 +291,16 @@ pub(super) fn period(certificate: &X509Certificate<'_>) -> (SystemTime, SystemTi
 }
 
 /// A moment as people write it, in UTC.
-pub(super) fn calendar(time: SystemTime) -> String {
+#[must_use]
+pub fn calendar(time: SystemTime) -> String {
     let seconds = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     let time = i64::try_from(seconds).ok().and_then(|s| ASN1Time::from_timestamp(s).ok());
-    time.map_or_else(|| "a distant day".to_owned(), |t| t.to_string())
+    let Some(time) = time.map(|time| time.to_datetime()) else {
+        return "a distant day".to_owned();
+    };
+    let (year, month, day) = (time.year(), u8::from(time.month()), time.day());
+    let (hour, minute, second) = (time.hour(), time.minute(), time.second());
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {

@@ -20,5 +20,5 @@ pub mod watch;
 pub use error::{Fault, TlsError};
 pub use explain::{Offer, explain, plaintext};
 pub use identity::{ClientFacts, Identity};
-pub use material::not_after;
+pub use material::{calendar, not_after};
 pub use store::{Candidate, TlsStore};

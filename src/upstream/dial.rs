@@ -16,10 +16,12 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::credentials::{Credentials, Login, LoginCandidate};
-use super::failure::DialError;
+use super::failure::{DialError, refused};
 use super::greeting::{Greeting, Manners, Progress, ServerFacts};
 use super::inbox::{Inbox, NotAReply};
+use super::phase::{Phase, Reached};
 use super::read_ahead::ReadAhead;
+use super::sniff;
 use super::stream::Stream;
 use crate::base::clock;
 use crate::config::{self, HostPort};
@@ -217,12 +219,17 @@ impl Dialer {
         identity: Option<Arc<Identity>>,
         login: Arc<Login>,
     ) -> Result<Link, DialError> {
-        let mut phase = "the name is not resolved";
-        let attempt = Box::pin(self.0.open(key, identity, login, &mut phase));
-        match timeout(self.0.connect_timeout, attempt).await {
-            Ok(result) => result,
-            Err(_) => Err(DialError::timed_out(&self.0.address, self.0.connect_timeout, phase)),
-        }
+        let mut at = Reached::default();
+        let (wait, tls) = (self.0.connect_timeout, identity.is_some());
+        let attempt = Box::pin(self.0.open(key, identity, login, &mut at));
+        let error = match timeout(wait, attempt).await {
+            Ok(Ok(link)) => return Ok(link),
+            Ok(Err(error)) => self.0.look_closer(error, tls, &at).await,
+            Err(_) => DialError::timed_out(&self.0.address, wait, at.phase.silence(tls)),
+        };
+        // In TLS 1.3 a server refuses our certificate only when the handshake is over.
+        let phase = if error.what == Unavailable::Tls { Phase::Tls } else { at.phase };
+        Err(DialError { phase, ..error })
     }
 }
 
@@ -232,24 +239,21 @@ impl Inner {
         key: PoolKey,
         identity: Option<Arc<Identity>>,
         login: Arc<Login>,
-        phase: &mut &'static str,
+        at: &mut Reached,
     ) -> Result<Link, DialError> {
         let addresses = self.resolve().await?;
-        *phase = "no connection; is a firewall between?";
-        let socket = self.connect(&addresses).await?;
+        at.phase = Phase::Connect;
+        let (socket, peer) = self.connect(&addresses).await?;
+        at.peer = Some(peer);
         let (mut stream, handshake) = match &identity {
             None => (Stream::plain(socket), None),
             Some(identity) => {
-                *phase = "no answer to the TLS handshake; is it a plaintext port?";
-                let (stream, handshake) = self.encrypt(socket, identity).await?;
+                at.phase = Phase::Tls;
+                let (stream, handshake) = self.encrypt(socket, peer, identity).await?;
                 (stream, Some(handshake))
             }
         };
-        *phase = if identity.is_some() {
-            "no answer to the login"
-        } else {
-            "no answer to the login; is it a TLS port?"
-        };
+        at.phase = Phase::Login;
         let offer = identity.as_ref().map(|identity| &identity.offer);
         let facts = self.greet(&mut stream, key, &login, offer).await?;
         Ok(Link {
@@ -266,7 +270,9 @@ impl Inner {
     async fn resolve(&self) -> Result<Vec<SocketAddr>, DialError> {
         let HostPort { host, port } = &self.address;
         let failed = |why: String| {
-            DialError::new(Unavailable::Resolve, format!("the name {host} has no address: {why}"))
+            let fix = "check the name and this host's DNS; in Kubernetes: SERVICE.NAMESPACE.svc";
+            let text = format!("the name {host} has no address ({why}); {fix}");
+            DialError::new(Unavailable::Resolve, text)
         };
         let found = tokio::net::lookup_host((host.as_str(), *port)).await;
         let addresses: Vec<_> = found.map_err(|e| failed(e.to_string()))?.collect();
@@ -274,19 +280,23 @@ impl Inner {
     }
 
     /// Tries the addresses in turn; a silent one leaves the others their share of the time.
-    async fn connect(&self, addresses: &[SocketAddr]) -> Result<TcpStream, DialError> {
+    async fn connect(
+        &self,
+        addresses: &[SocketAddr],
+    ) -> Result<(TcpStream, SocketAddr), DialError> {
         let count = u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
         let mut last = String::new();
         for address in addresses {
             match timeout(self.connect_timeout / count, TcpStream::connect(address)).await {
                 Ok(Ok(socket)) => {
                     self.prepare(&socket).map_err(|e| {
-                        DialError::new(Unavailable::Connect, format!("socket options: {e}"))
+                        let kind = e.kind();
+                        DialError::new(Unavailable::Connect, format!("socket options: {kind}"))
                     })?;
-                    return Ok(socket);
+                    return Ok((socket, *address));
                 }
-                Ok(Err(error)) => last = format!("{address}: {error}"),
-                Err(_) => last = format!("{address}: no answer"),
+                Ok(Err(error)) => last = format!("{address}: {}", refused(&error)),
+                Err(_) => last = format!("{address}: no answer; is a firewall between?"),
             }
         }
         let text = format!("no connection to {}: {last}", self.address);
@@ -309,12 +319,24 @@ impl Inner {
     async fn encrypt(
         &self,
         socket: TcpStream,
+        peer: SocketAddr,
         identity: &Identity,
     ) -> Result<(Stream, Handshake), DialError> {
         let start = clock::now();
-        let stream = TlsConnector::from(Arc::clone(&identity.client_config))
-            .connect(identity.server_name.clone(), ReadAhead::new(socket))
-            .await
+        let connector = TlsConnector::from(Arc::clone(&identity.client_config));
+        let server_name = identity.server_name.clone();
+        let mut connect = Box::pin(connector.connect(server_name, ReadAhead::new(socket)));
+        let stream = tokio::select! {
+            biased;
+            connected = &mut connect => connected,
+            plaintext = sniff::silent_and_plaintext(peer, self.connect_timeout) => {
+                if plaintext {
+                    return Err(tls::plaintext(&self.address.to_string()).into());
+                }
+                connect.await
+            }
+        };
+        let stream = stream
             .map_err(|error| tls::explain(&error, &self.address.to_string(), &identity.offer))?;
         let (_, connection) = stream.get_ref();
         let peer = connection.peer_certificates().and_then(<[_]>::first);
@@ -345,6 +367,9 @@ impl Inner {
         let mut sent = send(stream, &greeting.begin()).await;
         let facts = loop {
             let reply = match inbox.take(key.protocol) {
+                Err(NotAReply) if offer.is_none() && inbox.first().is_some_and(sniff::is_alert) => {
+                    return Err(self.wants_tls());
+                }
                 Err(NotAReply) => return Err(self.nonsense("does not speak RESP")),
                 Ok(Some(reply)) => reply,
                 Ok(None) => {
@@ -387,6 +412,22 @@ impl Inner {
                 },
             }
         }
+    }
+
+    /// A connection that ended at the login without TLS: the port may speak TLS.
+    async fn look_closer(&self, error: DialError, tls: bool, at: &Reached) -> DialError {
+        let ended = error.what == Unavailable::Connect && at.phase == Phase::Login;
+        match at.peer.filter(|_| ended && !tls) {
+            Some(peer) if sniff::is_tls(peer).await => self.wants_tls(),
+            _ => error,
+        }
+    }
+
+    fn wants_tls(&self) -> DialError {
+        self.nonsense(
+            "speaks TLS on this port, and upstream.insecure_plaintext = true asks for plaintext; \
+             set upstream.tls instead, or use the server's plaintext port",
+        )
     }
 
     fn at_server(&self, error: DialError) -> DialError {

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use super::phase::Phase;
 use crate::tls::TlsError;
 use crate::traffic::Unavailable;
 
@@ -13,6 +14,8 @@ pub struct DialError {
     pub what: Unavailable,
     /// A metric label: of the phase, or with [`Unavailable::Tls`] of the handshake failure.
     pub label: &'static str,
+    /// The step that failed.
+    pub phase: Phase,
     /// Cause and fix for a person; never a secret, never the server's echo of what we sent.
     pub text: String,
     /// What the server answered to `SELECT`, when it is that which failed: the client that asked for
@@ -22,15 +25,33 @@ pub struct DialError {
 
 impl DialError {
     pub(super) fn new(what: Unavailable, text: impl Into<String>) -> Self {
-        Self { what, label: what.label(), text: text.into(), server_line: None }
+        let (label, phase) = (what.label(), Phase::Login);
+        Self { what, label, phase, text: text.into(), server_line: None }
     }
 
     pub(super) fn timed_out(
         server: impl std::fmt::Display,
         after: Duration,
-        phase: &'static str,
+        cause: &'static str,
     ) -> Self {
-        Self::new(Unavailable::Timeout, format!("{server}: timed out after {after:?}: {phase}"))
+        Self::new(Unavailable::Timeout, format!("{server}: timed out after {after:?}: {cause}"))
+    }
+}
+
+/// Why there is no TCP connection, and what to look at.
+pub(super) fn refused(error: &std::io::Error) -> String {
+    use std::io::ErrorKind as E;
+    let kind = error.kind();
+    #[allow(clippy::wildcard_enum_match_arm, reason = "others add variants to their enums")]
+    match kind {
+        E::ConnectionRefused => {
+            "connection refused; is the server running, and is this its port?".to_owned()
+        }
+        E::HostUnreachable | E::NetworkUnreachable => {
+            format!("{kind}; is there a route to it, and is it up?")
+        }
+        E::PermissionDenied => "permission denied; a firewall rule forbids it".to_owned(),
+        _ => kind.to_string(),
     }
 }
 

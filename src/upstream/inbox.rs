@@ -26,6 +26,10 @@ impl Inbox {
         &mut self.bytes
     }
 
+    pub(super) fn first(&self) -> Option<u8> {
+        self.bytes.first().copied()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }

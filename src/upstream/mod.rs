@@ -16,12 +16,14 @@ mod lease;
 mod misplaced;
 mod mux;
 mod outage;
+pub mod phase;
 mod pipeline;
 mod pool;
 mod read_ahead;
 mod reply_to;
 mod shared;
 mod shares;
+mod sniff;
 mod stream;
 mod turn;
 

@@ -78,7 +78,7 @@ fn policies() {
             "f:7:1: policies.a.b: unknown key",
             "f:8:1: policies: \"\" is not a name",
             "f:9:1: policies: \"12\" is not a name",
-            "f:10:5: policies.x: expected a table",
+            "f:10:5: policies.x: expected a table with a name of your own",
         ],
     );
 }
@@ -264,6 +264,20 @@ fn the_way_to_the_server() {
     let problems = parse("", "f", none()).unwrap_err();
     let keys: Vec<&str> = problems.iter().map(|problem| problem.key.as_str()).collect();
     assert_eq!(keys, ["upstream.address", "upstream.tls", "listener"]);
+}
+
+#[test]
+fn sections_of_similar_names() {
+    check(
+        "[policies]\npreset = \"cache\"",
+        &["f:7:10: policies.preset: expected a table with a name of your own"],
+    );
+    let problems = parse("[policies]\npreset = 'cache'\n[[users]]\nname = 'a'", "f", none());
+    let text: Vec<String> = problems.unwrap_err().iter().map(ToString::to_string).collect();
+    let text = text.join("\n");
+    for hint in ["write preset under [policy]", "write [[user]] for each user"] {
+        assert!(text.contains(hint), "{hint}: {text}");
+    }
 }
 
 #[test]

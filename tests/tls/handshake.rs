@@ -194,11 +194,15 @@ async fn ports_that_are_not_what_they_should_be() {
     let dial_tls = async |port| dialer(port, &lab.settings()).dial(RESP2).await;
 
     // Redis takes a hello of TLS for an inline command and may wait for its end.
+    let begin = respgate::base::clock::now();
     let error = dial_tls(plain.port).await.unwrap_err();
-    assert!(error.text.contains("plaintext port"), "{}", error.text);
+    assert!(error.text.contains("port is plaintext"), "{}", error.text);
+    assert!(begin.elapsed() < Duration::from_secs(3), "before the time is over");
+    let secret = Server::plain(&lab, &["--requirepass", "hunter2"]);
+    assert_eq!(verdict(dial_tls(secret.port).await), "other TLS-E111");
 
     let error = plain_dialer(tls.port, ServerAuth::default()).dial(RESP2).await.unwrap_err();
-    assert!(error.text.contains("may be a TLS port"), "{}", error.text);
+    assert!(error.text.contains("speaks TLS on this port"), "{}", error.text);
 
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
