@@ -37,6 +37,8 @@ pub enum Effect {
     Tracking,
     /// Ends what holds up the server, or says what does: it goes where nothing waits before it.
     Release,
+    /// Makes the client a replica: SYNC and PSYNC turn the connection into a stream of all data.
+    Replicate,
     /// Turns the connection into something that is not requests and replies, or leaves on it what
     /// nobody could take along (`HIMPORT`): never forwarded.
     Never,
@@ -195,7 +197,7 @@ mod tests {
             ("punsubscribe", Effect::Unsubscribe),
             ("script|kill", Effect::Release),
             ("client|unpause", Effect::Release),
-            ("psync", Effect::Never),
+            ("psync", Effect::Replicate),
             ("script|debug", Effect::Never),
             ("script|load", Effect::Shared),
             ("xread", Effect::Block),

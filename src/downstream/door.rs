@@ -22,6 +22,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         let old = Arc::clone(&self.policy);
         self.settle_policy();
+        if self.session.is_streaming() && !Arc::ptr_eq(&old, &self.policy) {
+            // What is streamed is not asked for any more, so it is not judged again.
+            return self.end_now(ClientDisconnect::Auth);
+        }
         if self.session.subscribes()
             && !Arc::ptr_eq(&old, &self.policy)
             && !self.policy.hears_all_of(&old)

@@ -180,6 +180,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             Scan::Request { used } => Ok(self.present(bytes, used, false, commands)),
             Scan::Head { used } => Ok(self.present(bytes, used, true, commands)),
+            Scan::Oversize { used, .. } if self.session.is_streaming() => {
+                self.shell.meter.malformed("too_large");
+                self.end_now(ClientDisconnect::ProtocolError);
+                Ok(used)
+            }
             Scan::Oversize { used, length } => {
                 let (own, limit) = (self.argument_max, self.limits.max_bulk_bytes);
                 self.session.handle_oversize(length, own, limit, &mut self.out);
@@ -242,6 +247,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             );
             // Redis drops what is not written yet, too.
             self.out.clear();
+            return self.end_now(ClientDisconnect::ProtocolError);
+        }
+        if self.session.is_streaming() {
             return self.end_now(ClientDisconnect::ProtocolError);
         }
         let sent = match self.passing {

@@ -157,6 +157,7 @@ const fn pin_cause(cause: Cause) -> PinCause {
         Cause::Tracking => PinCause::Tracking,
         Cause::Large => PinCause::Large,
         Cause::Multi => PinCause::Multi,
+        Cause::Replication => PinCause::Replication,
         Cause::Session => PinCause::Session,
         Cause::Release => PinCause::Release,
     }

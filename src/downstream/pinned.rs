@@ -80,6 +80,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn take_pinned(&mut self, cx: &mut Context<'_>, mut bytes: &[u8]) {
+        if self.session.is_streaming() {
+            return self.write_through(cx, bytes);
+        }
         while !bytes.is_empty() {
             let Some(lease) = &mut self.lease else { return };
             let Ok((used, kind, done)) = lease.0.next_piece(bytes) else {

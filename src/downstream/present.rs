@@ -335,7 +335,7 @@ const fn purpose_of(cause: Cause) -> Use {
     match cause {
         Cause::Watch | Cause::Multi | Cause::Tracking | Cause::Session => Use::State,
         Cause::Blocking => Use::Block,
-        Cause::Subscribe | Cause::Monitor => Use::Listen,
+        Cause::Subscribe | Cause::Monitor | Cause::Replication => Use::Listen,
         Cause::Large => Use::Large,
         Cause::Release => Use::Release,
     }

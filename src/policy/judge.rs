@@ -9,6 +9,7 @@ use crate::command::{
 };
 use crate::resp::Request;
 
+use super::database::Databases;
 use super::keyspace::{may_be_reserved, names_reserved};
 use super::names::{Prefix, Strip};
 use super::pattern::Pattern;
@@ -58,6 +59,9 @@ impl Policy {
                 Ok(()) if case.spec.effect == Effect::Never => {
                     return Err(Refusal::new(Rule::Command, Some(case.spec), Cause::NotCarried));
                 }
+                Ok(()) if !self.lets_replicate(selector, case.spec) => {
+                    worst = Some(Refusal::new(Rule::Command, Some(case.spec), Cause::NotNamed));
+                }
                 Ok(()) => return Ok(()),
                 Err(refusal) if worst.is_none_or(|known| weight(&refusal) > weight(&known)) => {
                     worst = Some(refusal);
@@ -66,6 +70,16 @@ impl Policy {
             }
         }
         worst.map_or(Ok(()), Err)
+    }
+
+    /// Replication sends everything that the server has: only where it is named among the commands, and
+    /// nothing else bounds what may be read.
+    fn lets_replicate(&self, selector: &Selector, spec: &Spec) -> bool {
+        spec.effect != Effect::Replicate
+            || (selector.decision(spec.id).named
+                && matches!(selector.keys, Scope::All)
+                && matches!(selector.databases, Databases::All)
+                && self.namespace.is_none())
     }
 
     /// One selector's answer: the databases, the command, its keys, its channels, and what it reaches without
@@ -278,6 +292,7 @@ fn weight(refusal: &Refusal) -> u8 {
         | Cause::Broadcast
         | Cause::HiddenKeys => 4,
         Cause::NotCarried
+        | Cause::NotNamed
         | Cause::Content(_)
         | Cause::Ttl(_)
         | Cause::Script(_)

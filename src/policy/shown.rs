@@ -123,6 +123,7 @@ fn travels(spec: &Spec, request: &Request<'_>) -> &'static str {
         | Effect::Reset
         | Effect::Quit
         | Effect::Select => "not at all: respgate answers it itself",
+        Effect::Replicate => "on a connection of its own until the client leaves",
         Effect::Never => "not at all",
     }
 }

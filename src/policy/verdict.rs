@@ -74,6 +74,7 @@ pub(super) enum Cause {
     /// The key positions of the command are unknown.
     HiddenKeys,
     NotCarried,
+    NotNamed,
     Script(No),
     Rate {
         wait_ms: u32,
@@ -111,6 +112,7 @@ impl Refusal {
             | Cause::Broadcast
             | Cause::HiddenKeys
             | Cause::NotCarried
+            | Cause::NotNamed
             | Cause::Script(_)
             | Cause::Rate { .. }
             | Cause::Concurrency
@@ -168,6 +170,14 @@ impl Refusal {
                         "' is not supported through respgate (rule command)",
                     ],
                 );
+            }
+            Cause::NotNamed => {
+                let (all, needs) = (
+                    "' sends all data: the rules must name it (+",
+                    ") and allow \
+                     every key and database, without a prefix (rule command)",
+                );
+                put(out, &["NOPERM respgate: '", name, all, name, needs]);
             }
             Cause::Script(no) => write_script(no, name, request, out),
             Cause::Rate { wait_ms } => write_rate(wait_ms, name, out),

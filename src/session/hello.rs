@@ -7,6 +7,7 @@ use bytes::BytesMut;
 
 use super::about::is_valid_name;
 use super::queue::{Class, Expect};
+use super::replica::Replication;
 use super::state::{Cause, Context, Opening, ReplyMode, Route, Session, Step};
 use super::subscriptions::Subscriptions;
 use super::users::Name;
@@ -78,7 +79,7 @@ impl Session {
             if self.in_flight() > 0 {
                 return Step::Wait;
             }
-            if self.watching || self.subscriptions.any() || self.tracking || self.monitor {
+            if self.pins() {
                 let text = "ERR respgate: HELLO cannot change the protocol while WATCH, SUBSCRIBE, MONITOR or CLIENT TRACKING is in force";
                 self.answer(out, |out| encode::error(out, text.as_bytes()));
                 return Step::Done;
@@ -208,6 +209,7 @@ impl Session {
         self.names = None;
         self.tracking = false;
         self.monitor = false;
+        self.replication = Replication::No;
         self.bulky = 0;
         self.reply_mode = ReplyMode::On;
         if let Some(about) = &mut *self.seat.about.borrow_mut() {

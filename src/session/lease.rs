@@ -5,6 +5,7 @@
 use std::time::Instant;
 
 use super::queue::{Class, Expect, Remote};
+use super::replica::Replication;
 use super::state::{Cause, Context, LeaseNeed, Route, Session};
 
 impl Session {
@@ -79,7 +80,11 @@ impl Session {
     /// Whether what is on the pinned connection cannot be had again, so that the session ends with it.
     #[must_use]
     pub fn lives_on_lease(&self) -> bool {
-        self.subscribes() || self.tracking || self.monitor
+        self.subscribes() || self.tracking || self.monitor || self.replicates()
+    }
+
+    fn replicates(&self) -> bool {
+        self.replication != Replication::No
     }
 
     /// Whether it is subscribed to anything, or is about to be.
@@ -130,6 +135,8 @@ impl Session {
             Cause::Watch
         } else if self.subscribes() {
             Cause::Subscribe
+        } else if self.replicates() {
+            Cause::Replication
         } else if self.monitor {
             Cause::Monitor
         } else if self.tracking {

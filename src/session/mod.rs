@@ -25,6 +25,8 @@ mod pubsub;
 mod queue;
 mod remote;
 mod replay;
+mod replica;
+mod replication;
 mod request;
 mod roster;
 mod script;

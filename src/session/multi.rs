@@ -103,7 +103,12 @@ impl Session {
                 Err(_) => None,
             },
             Effect::Subscribe | Effect::Unsubscribe => Some(Special::Acknowledged),
-            Effect::Auth | Effect::Hello | Effect::Monitor | Effect::Tracking | Effect::Never => {
+            Effect::Auth
+            | Effect::Hello
+            | Effect::Monitor
+            | Effect::Tracking
+            | Effect::Replicate
+            | Effect::Never => {
                 return self.refuse_text(words::NOT_IN_MULTI_HERE, out);
             }
             Effect::Local

@@ -31,6 +31,9 @@ impl Session {
 
     fn judge(&mut self, request: &Request<'_>, ctx: &mut Context<'_>, out: &mut BytesMut) -> Step {
         debug_assert!(self.opening.is_none(), "no request while one waits for a connection");
+        if self.is_streaming() {
+            return self.judge_streaming(request, ctx);
+        }
         if self.executing {
             return Step::Wait;
         }
@@ -211,6 +214,7 @@ impl Session {
             Effect::Release => {
                 self.send(Route::Pinned, Cause::Release, Expect::Plain, class_of(spec), ctx)
             }
+            Effect::Replicate => self.replicate(spec, request, ctx),
             Effect::Never => self.refuse_text(words::NEVER, out),
         }
     }

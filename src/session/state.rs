@@ -14,6 +14,7 @@ use super::desk::Desk;
 use super::gates::{Admission, Gates};
 use super::queue::{Class, Expect, ReplyQueue};
 use super::replay::{Replays, Scripts};
+use super::replica::Replication;
 use super::roster::{Peer, Roster, Seat};
 use super::subscriptions::Subscriptions;
 use super::transaction::Transaction;
@@ -71,6 +72,7 @@ pub enum Cause {
     Tracking,
     Large,
     Multi,
+    Replication,
     Session,
     Release,
 }
@@ -207,6 +209,7 @@ pub struct Session {
     pub(super) monitor: bool,
     /// The client has killed itself.
     pub(super) farewell: bool,
+    pub(super) replication: Replication,
     pub(super) bulky: u8,
     pub(super) reply_mode: ReplyMode,
     /// The request at hand is only a head.
@@ -277,6 +280,7 @@ impl Session {
             tracking: false,
             monitor: false,
             farewell: false,
+            replication: Replication::No,
             bulky: 0,
             reply_mode: ReplyMode::On,
             incomplete: false,
@@ -344,10 +348,10 @@ impl Session {
         self.last_command.take()
     }
 
-    /// Whether the client waits for others' writes.
+    /// Whether the client waits for others' writes, or is sent them all.
     #[must_use]
     pub fn is_blocked(&self) -> bool {
-        self.queue.peek().is_some_and(|front| front.class == Class::Blocking)
+        self.is_streaming() || self.queue.peek().is_some_and(|front| front.class == Class::Blocking)
     }
 
     /// Whether a request may take `route` at this moment: everything in flight must travel there

@@ -135,7 +135,7 @@ labels! {
     PinCause as "cause" {
         Multi = "multi", Subscribe = "subscribe", Blocking = "blocking", Watch = "watch",
         Monitor = "monitor", Tracking = "tracking", Large = "large", Session = "session",
-        Release = "release",
+        Release = "release", Replication = "replication",
     }
 
     /// What kind of data a command works on.

@@ -73,7 +73,8 @@ EFFECTS = {
     "Local": "readonly readwrite asking",
     # Whatever the server takes while a script holds it up, and what ends a pause.
     "Release": "script|kill function|kill function|stats shutdown client|unpause failover",
-    "Never": "sync psync replconf script|debug cluster|syncslots"
+    "Replicate": "sync psync replconf",
+    "Never": "script|debug cluster|syncslots"
     " himport|prepare himport|set himport|discard himport|discardall",
     "Shared": "client|pause",
 }

@@ -1,0 +1,82 @@
+//! REPLCONF, SYNC and PSYNC: a client that becomes a replica of the server, or copies its data as one.
+//!
+//! Owns: what such a client may still say. Never knows: the stream itself, which passes unread.
+
+use super::queue::{Class, Expect};
+use super::replica::Replication;
+use super::state::{Cause, Context, Route, Session, Step};
+use crate::command::{Effect, Spec};
+use crate::policy::{self, Moment};
+use crate::resp::Request;
+use crate::traffic::Ticket;
+
+impl Session {
+    /// Whether what the pinned connection says passes unread.
+    #[must_use]
+    pub fn is_streaming(&self) -> bool {
+        self.replication == Replication::Streaming
+    }
+
+    pub(super) fn replicate(
+        &mut self,
+        spec: &'static Spec,
+        request: &Request<'_>,
+        ctx: &mut Context<'_>,
+    ) -> Step {
+        if self.in_flight() > 0 {
+            return Step::Wait;
+        }
+        if spec.name == "replconf" {
+            if has_no_reply(request) {
+                return Step::Done;
+            }
+            let cause = Cause::Replication;
+            let step = self.send(Route::Pinned, cause, Expect::Plain, Class::Other, ctx);
+            if matches!(step, Step::Send { .. }) {
+                self.replication = Replication::Announced;
+                self.lease_dirty = true;
+            }
+            return step;
+        }
+        if let Err(step) = self.passable(Route::Pinned, Cause::Replication, ctx) {
+            return step;
+        }
+        self.replication = Replication::Streaming;
+        self.lease_dirty = true;
+        Self::pass_on_request()
+    }
+
+    /// A request of a client that is streaming. The server would carry out any command of a replica,
+    /// so only those of replication go on; after any other the connection is closed, because an error
+    /// cannot be told from the stream.
+    pub(super) fn judge_streaming(&mut self, request: &Request<'_>, ctx: &mut Context<'_>) -> Step {
+        let Ok(spec) = policy::known(ctx.policy.lookup(request)) else { return Step::Close };
+        self.last_command = Some(spec);
+        if spec.effect != Effect::Replicate {
+            return Step::Close;
+        }
+        if request.announced().is_some() {
+            return Step::Collect;
+        }
+        let moment = Moment { database: self.database, unix_ms: ctx.unix_ms };
+        match ctx.policy.permit(spec, request, &moment, &mut ctx.desk.scratch) {
+            Ok(_) => Self::pass_on_request(),
+            Err(refusal) => {
+                ctx.desk.refused = Some(refusal);
+                Step::Close
+            }
+        }
+    }
+
+    /// Nothing waits for a reply to it.
+    const fn pass_on_request() -> Step {
+        Step::Send { route: Route::Pinned, ticket: Ticket(0), retry: false }
+    }
+}
+
+/// Redis replication.c `replconfCommand`: ACK and GETACK are never answered, and mean nothing before SYNC.
+fn has_no_reply(request: &Request<'_>) -> bool {
+    let silent =
+        |word: &[u8]| word.eq_ignore_ascii_case(b"ack") || word.eq_ignore_ascii_case(b"getack");
+    request.args().skip(1).step_by(2).any(silent)
+}
