@@ -163,7 +163,8 @@ fn check_says_who_may_do_what() {
          [policies.one]\npreset = \"cache\"\nkeys = {{ prefix = \"one:\" }}\n\
          [[user]]\nname = \"app1\"\npasswords = [{hash:?}]\nuids = [1000]\n\
          [[user]]\nname = \"app2\"\nenabled = false\npolicy = \"one\"\n\
-         [[user]]\nname = \"app3\"\n[users]\nacl_file = {accounts:?}\n"
+         [[user]]\nname = \"app3\"\n[users]\nacl_file = {accounts:?}\n\
+         [[listener]]\naddress = \"unix:x\"\nauth = \"users\"\npolicy = \"one\"\n"
     );
     let file = write(directory.path(), "respgate.toml", &text);
     let (code, out, err) = respgate(&["check", "--config", &file], &[]);
@@ -178,11 +179,12 @@ fn check_says_who_may_do_what() {
     ] {
         assert!(out.contains(words), "{words}: {out}");
     }
-    assert!(!out.contains("NOBODY") && !out.contains("hunter2") && !out.contains("0f0f"), "{out}");
+    assert!(!out.contains("hunter2") && !out.contains("0f0f"), "{out}");
     assert!(!out.contains("warning"), "{out}");
     let rewrite = |prefix: &str| format!("keys = {{ mode = \"rewrite\", prefix = {prefix:?} }}");
     let overlapping = text.replace("keys = { prefix = \"one:\" }", &rewrite("one:a:"));
-    let overlapping = format!("{overlapping}[policies.two]\n{}\n", rewrite("one:"));
+    let two = "[[listener]]\naddress = \"unix:y\"\npolicy = \"two\"\n[policies.two]\n";
+    let overlapping = format!("{overlapping}{two}{}\n", rewrite("one:"));
     write(directory.path(), "respgate.toml", &overlapping);
     let (code, out, _) = respgate(&["check", "--config", &file], &[]);
     let warning =
@@ -190,7 +192,9 @@ fn check_says_who_may_do_what() {
     assert!(code == 0 && out.contains(warning), "{out}");
     let unasked = text.replace("auth = \"users\"", "");
     write(directory.path(), "respgate.toml", &unasked);
-    assert!(respgate(&["check", "--config", &file], &[]).1.contains("NOBODY ASKS FOR THEM"));
+    let (code, _, err) = respgate(&["check", "--config", &file], &[]);
+    let unused = ":22:12: users.acl_file: without effect: no listener has auth = \"users\"";
+    assert!(code == 1 && err.contains(&format!("{file}{unused}")), "{err}");
 
     // What is wrong stands at its place, in whichever file.
     write(
@@ -212,7 +216,7 @@ fn check_says_who_may_do_what() {
     write(directory.path(), "respgate.toml", &format!("{text}{limits}"));
     let (code, _, err) = respgate(&["check", "--skip-files", "--config", &file], &[]);
     assert_eq!(code, 1);
-    let place = ":27:12: policies.one.limit.1.commands: '+gett': unknown command";
+    let place = ":31:12: policies.one.limit.1.commands: '+gett': unknown command";
     assert!(err.contains(place), "{err}");
     write(directory.path(), "respgate.toml", &text);
     write(directory.path(), "users.acl", "user app1 >hunter2\n");
@@ -226,10 +230,12 @@ fn check_says_which_scripts_run_and_how_often_commands_do() {
     let text = format!(
         "[[listener]]\naddress = \"127.0.0.1:6379\"\n\
          [upstream]\naddress = \"h:1\"\ninsecure_plaintext = true\n\
-         [policy]\npreset = \"cache\"\nscripts = {{ mode = \"deny\" }}\n\
+         [[listener]]\naddress = \"unix:a\"\npolicy = \"open\"\n\
+         [[listener]]\naddress = \"unix:b\"\npolicy = \"listed\"\n\
+         [policy]\npreset = \"cache\"\nacl = \"+keys\"\nscripts = {{ mode = \"deny\" }}\n\
          [[policy.limit]]\ncommands = \"@write -ping\"\nrate = \"1000/s\"\nburst = 50\n\
          [[policy.limit]]\ncommands = \"keys\"\nconcurrency = 1\nrate = \"5/h\"\nper = \"client\"\n\
-         on_exceed = \"error\"\n[[policy.limit]]\ncommands = \"get\"\n[policies.open]\n\
+         on_exceed = \"error\"\n[[policy.limit]]\ncommands = \"get\"\nconcurrency = 3\n[policies.open]\n\
          [policies.listed.scripts]\nmode = \"allowlist\"\nallow = [{:?}]\ndirectory = {:?}\n\
          allow_functions = [\"f\", \"g\"]\n",
         "0f".repeat(20),
@@ -247,13 +253,70 @@ fn check_says_which_scripts_run_and_how_often_commands_do() {
         "limit on @write -ping: 1000 in 1s, 50 in a burst, all clients together; what is beyond waits, \
          at most 1s",
         "limit on keys: 5 in 1h, 1 at once, each client; what is beyond is refused",
-        "limit on get: none",
+        "limit on get: 3 at once, all clients together; what is beyond waits, at most 1s",
         &listed,
     ] {
         assert!(lines.contains(&line), "{line}\n{out}");
     }
     let open = "open: scripts: declared-keys: keys and commands inside a script are not seen";
     assert!(out.contains(open) && !out.contains("open: limit"), "{out}");
+}
+
+/// Settings that another makes void are errors of `check`, at their places; `run` starts, and warns.
+#[test]
+fn check_finds_settings_without_effect() {
+    let directory = tempfile::tempdir().unwrap();
+    let check = |more: &str| {
+        let text = format!(
+            "[[listener]]\naddress = \"127.0.0.1:6379\"\n\
+             [upstream]\naddress = \"h:1\"\ninsecure_plaintext = true\n{more}"
+        );
+        let file = write(directory.path(), "respgate.toml", &text);
+        let (code, _, err) = respgate(&["check", "--config", &file], &[]);
+        let lines = err.lines().filter_map(|line| line.strip_prefix(&format!("{file}:")));
+        (code, lines.map(str::to_owned).collect::<Vec<_>>())
+    };
+    for (more, expected) in [
+        ("[policy]\npreset = \"cache\"\n", &[][..]),
+        (
+            "[policy]\npreset = \"cache\"\nscripts = { mode = \"allowlist\" }\n",
+            &[
+                "8:20: policy.scripts.mode: without effect: the rules permit no command that runs scripts",
+            ],
+        ),
+        (
+            "[policy]\nacl = \"+@all ~a\"\nkeys = { prefix = \"a:\" }\n",
+            &["8:19: policy.keys.prefix: without effect: acl names keys, and they count alone"],
+        ),
+        (
+            "[policy]\npreset = \"readonly\"\nvalues = { max_args = 3 }\nttl = { max = \"1h\" }\n",
+            &[
+                "8:23: policy.values.max_args: without effect: the rules permit no command that writes",
+                "9:15: policy.ttl.max: without effect: the rules permit no command that writes",
+            ],
+        ),
+        (
+            "[policy]\nacl = \"+get ~*\"\n[commands.custom.\"A.B\"]\narity = 2\nflags = [\"readonly\"]\n",
+            &["8:1: commands.custom.\"a.b\": without effect: no policy permits the command"],
+        ),
+        (
+            "[policy]\nacl = \"+a.b ~*\"\n[commands.custom.\"A.B\"]\narity = 2\nflags = [\"readonly\"]\n",
+            &[],
+        ),
+        (
+            "[policy.keys]\nmode = \"rewrite\"\nprefix = \"a:\"\nflushdb = true\ndbsize = true\n",
+            &[],
+        ),
+    ] {
+        assert_eq!(
+            check(more),
+            (
+                i32::from(!expected.is_empty()),
+                expected.iter().map(|line| (*line).to_owned()).collect()
+            ),
+            "{more}"
+        );
+    }
 }
 
 /// What a policy lets through, and that it refuses nothing, is said.

@@ -2,14 +2,14 @@
 //!
 //! Owns: that comparison. Never knows: how a configuration is read.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may crash")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may crash")]
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use respgate::config::{
-    ClientAuth, ClientLimits, Commands, Config, Drain, LimitRule, Pool, Problem, Retry, Rules,
-    ServerAuth, Telemetry, Tls, keys, load, parse,
+    ClientAuth, ClientLimits, Commands, Config, Drain, LimitRule, Pool, Problem, Rate, Retry,
+    Rules, ServerAuth, Telemetry, Tls, keys, load, parse,
 };
 
 fn directory() -> PathBuf {
@@ -36,12 +36,18 @@ fn without_default(line: &str) -> Option<&str> {
 }
 
 #[test]
-fn every_file_is_a_configuration() {
+fn every_file_is_a_configuration_without_void_settings() {
     let mut files = 0;
     for entry in std::fs::read_dir(directory()).unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|extension| extension == "toml") {
             load(&path, Vec::new()).unwrap_or_else(|problems| panic!("{}", show(&problems)));
+            let output = std::process::Command::new(env!("CARGO_BIN_EXE_respgate"))
+                .args(["check", "--skip-files", "--config"])
+                .arg(&path)
+                .output()
+                .unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
             files += 1;
         }
     }
@@ -63,14 +69,16 @@ fn the_smallest_configuration_is_that_of_the_readme() {
 fn a_value_in_the_reference_is_the_default() {
     let config = read(&reference()).unwrap_or_else(|problems| panic!("{}", show(&problems)));
     let smallest = read(
-        "listener = [{ address = '127.0.0.1:6379' }, { address = 'unix:x' }]\n\
+        "listener = [{ address = '127.0.0.1:6379' },\
+                     { address = 'unix:x', auth = 'users', policy = 'reports' }]\n\
+         user = [{ name = 'app1' }]\npolicies = { reports = { preset = 'readonly' } }\n\
          upstream = { address = 'h:1', tls = { cert = 'c', key = 'k', ca = 'a' } }",
     )
     .unwrap();
     for (listener, default) in config.listeners.iter().zip(&smallest.listeners) {
         assert!(!listener.allow_remote && !default.allow_remote);
         assert_eq!(listener.mode, default.mode);
-        assert_eq!((&listener.group, &listener.auth), (&default.group, &ClientAuth::Off));
+        assert_eq!((&listener.group, &listener.auth), (&default.group, &default.auth));
         assert_eq!(listener.policy, default.policy);
     }
     let defaults = |tls: Tls| (tls.server_name, tls.verify, tls.pins, tls.min_version);
@@ -78,7 +86,10 @@ fn a_value_in_the_reference_is_the_default() {
     assert_eq!(config.upstream.auth, ServerAuth::default());
     assert_eq!(config.upstream.pool, Pool::default());
     assert_eq!(config.upstream.retry, Retry::default());
-    let limit = LimitRule { commands: "@all".to_owned(), ..LimitRule::default() };
+    // What a listener, and what a limit, must have beside it to mean anything.
+    assert_eq!(config.listeners[1].auth, ClientAuth::Users);
+    let rate = Some(Rate { count: 1000, period: std::time::Duration::from_secs(1), burst: 1000 });
+    let limit = LimitRule { commands: "@all".to_owned(), rate, ..LimitRule::default() };
     assert_eq!(config.commands, Commands::default());
     assert_eq!(config.policy, Rules { limits: vec![limit], ..Rules::default() });
     let user = read(
@@ -144,10 +155,9 @@ fn each_key_without_a_default_can_be_uncommented() {
             .lines()
             .enumerate()
             .map(|(at, other)| if at == number { setting } else { other })
-            // A directory of scripts is for one mode alone, a burst for a rate.
+            // A directory of scripts is for one mode alone.
             .map(|other| match other {
                 "# mode = \"deny\"" if setting.starts_with("directory") => "mode = \"allowlist\"",
-                "# rate = \"1000/s\"" if setting.starts_with("burst") => "rate = \"1000/s\"",
                 other => other,
             })
             // A client's password replaces auth, as the reference says.

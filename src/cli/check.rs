@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{output, policy_rows};
+use super::{output, policy_rows, void};
 use crate::base::password::Passwords;
 use crate::command::{DefinitionError, Dictionary};
 use crate::config::{
@@ -25,6 +25,11 @@ const ACL_FILE: &str = "users.acl_file";
 pub(super) fn check(source: &ConfigSource, skip_files: bool) -> Option<Config> {
     match examine(source, skip_files) {
         Ok(config) => {
+            let problems = void::problems(source, &config);
+            if !problems.is_empty() {
+                output::complain(source, problems);
+                return None;
+            }
             output::print(&summary(source, &config, skip_files));
             Some(config)
         }
@@ -344,10 +349,6 @@ fn users(config: &Config) -> Vec<String> {
         };
         let names: Vec<String> = accounts.iter().flatten().map(name).collect();
         words.push(format!("{}, each with its own rules: {}", path.display(), names.join(", ")));
-    }
-    let asked_for = config.listeners.iter().any(|listener| listener.auth == ClientAuth::Users);
-    if !words.is_empty() && !asked_for {
-        words.push("NOBODY ASKS FOR THEM: no listener has auth = \"users\"".to_owned());
     }
     words
 }

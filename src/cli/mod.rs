@@ -13,6 +13,7 @@ mod output;
 mod policy_rows;
 mod run;
 mod version;
+mod void;
 
 use std::process::ExitCode;
 

@@ -4,10 +4,10 @@
 
 use std::process::ExitCode;
 
-use super::output;
+use super::{output, void};
 use std::time::Duration;
 
-use crate::config::{Config, ConfigSource, environment};
+use crate::config::{Config, ConfigSource, Problem, environment};
 use crate::proxy::{Proxy, Reread, Signal};
 use crate::telemetry::Telemetry;
 use crate::tls::calendar;
@@ -35,6 +35,10 @@ fn serve(config: Config, source: ConfigSource, telemetry: Telemetry) -> Result<(
     let runtime = runtime.map_err(|error| format!("no event loop: {error}"))?;
     runtime.block_on(async {
         let signals = Signal::listen().map_err(|error| format!("no signals: {error}"))?;
+        for problem in void::problems(&source, &config) {
+            let Problem { place, key, problem, .. } = problem;
+            tracing::warn!(code = "CFG-W001", %place, setting = %key, "{problem}");
+        }
         let start = Start::of(&config);
         let reread = Reread {
             file: source.path.clone(),

@@ -12,7 +12,7 @@ use super::section::Section;
 use super::source::io_cause;
 use super::tree::{Node, Setting};
 use super::unknown::unknown;
-use super::{Config, check, schema};
+use super::{Config, check, schema, void};
 
 /// A configuration is read whole; a larger file is not one.
 const TEXT_BYTES_MAX: u64 = 1 << 20;
@@ -155,6 +155,15 @@ impl Document {
         problems.extend(unknown(&self.root, &schema::known()));
         problems.sort_by(|a, b| a.place.cmp(&b.place));
         if problems.is_empty() { Ok(config) } else { Err(problems) }
+    }
+
+    /// What of these settings, which are right, another of them makes void.
+    #[must_use]
+    pub fn void(&self, config: &Config) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        void::check(config, &self.root, &mut problems);
+        problems.sort_by(|a, b| a.place.cmp(&b.place));
+        problems
     }
 
     /// Where the value of `key` was written, or should have been.

@@ -23,6 +23,7 @@ mod units;
 mod unknown;
 mod upstream;
 mod user;
+mod void;
 
 pub use commands::{Commands, CustomCommand, KeyAccess, KeyPlace, KeySpan, ReplyKeys};
 pub use diff::{Changes, diff};

@@ -53,6 +53,7 @@ mod shown;
 mod subject;
 mod ttl;
 mod verdict;
+mod void;
 
 pub use accounts::{Account, AccountError, read_accounts};
 pub use acl::Problem;
@@ -72,6 +73,7 @@ pub use server::{ServerRole, differences, server_rules};
 pub use shown::show;
 pub use subject::Moment;
 pub use verdict::Refusal;
+pub use void::Void;
 
 use std::sync::Arc;
 

@@ -11,6 +11,7 @@ use respgate::config::*;
 mod commands;
 mod contradictions;
 mod layers;
+mod void;
 
 /// SPEC section 7: the smallest useful file.
 const MINIMAL: &str = r#"[[listener]]
