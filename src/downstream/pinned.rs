@@ -121,6 +121,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     fn distrust(&mut self) {
         tracing::error!(code = "UPS-E001", "pinned connection closed: it cannot be trusted");
+        if let Some((lease, _)) = self.lease.as_deref() {
+            lease.note_distrust();
+        }
         self.lose_lease(Loss::OutcomeUnknown);
     }
 

@@ -128,12 +128,23 @@ impl ReplyScanner {
             let rest = buf.get(used..).unwrap_or_default();
             let Some(&first) = rest.first() else { return Ok(Advance { used, done: false }) };
             let complete = match self.state {
-                State::Type => {
+                State::Type if self.left == 0 && self.streams.is_empty() => {
+                    if let Some((whole, length)) = short(rest) {
+                        (self.kind, self.pushed, self.announced) = (first, false, length);
+                        return Ok(Advance { used: used + whole, done: true });
+                    }
                     self.begin(first)?;
-                    if let Some(whole) = self.whole(rest) {
+                    used += 1;
+                    false
+                }
+                State::Type => {
+                    // Within a reply, where such a value may stand unless a stream begins there.
+                    let inside = self.left > 0 && self.kind != 0;
+                    if let Some((whole, _)) = short(rest).filter(|_| inside) {
                         used += whole;
                         true
                     } else {
+                        self.begin(first)?;
                         used += 1;
                         false
                     }
@@ -218,9 +229,9 @@ impl ReplyScanner {
         if !(resp2 || self.protocol == Protocol::Resp3) || !self.may_begin(byte) {
             return Err(ReplyError::Type(byte));
         }
-        if self.left == 0 {
-            // One more element of a stream.
-            self.left = u64::from(!matches!(byte, b'.' | b';'));
+        // One more element of a stream.
+        if self.left == 0 && !matches!(byte, b'.' | b';') {
+            self.left = 1;
         }
         // The reply itself is due until it begins, so within an attribute more than one value is.
         self.outermost =
@@ -240,25 +251,6 @@ impl ReplyScanner {
             _ => return Err(ReplyError::Type(byte)),
         };
         Ok(())
-    }
-
-    /// The short way: the bytes of the value at the front of `rest` when it is common, short and
-    /// here as a whole.
-    #[inline]
-    fn whole(&mut self, rest: &[u8]) -> Option<usize> {
-        match rest {
-            [b'+', b'O', b'K', b'\r', b'\n', ..] => Some(5),
-            [b':', line @ ..] => short_line(line).map(|(_, used)| 1 + used),
-            [b'$', line @ ..] => {
-                let (length, header) = short_line(line)?;
-                let [b'\r', b'\n', ..] = line.get(header + length..)? else { return None };
-                if self.outermost {
-                    self.announced = Some(length as u64);
-                }
-                Some(1 + header + length + 2)
-            }
-            _ => None,
-        }
     }
 
     /// Whether a value of this type may stand here.
@@ -376,6 +368,22 @@ impl ReplyScanner {
             }
             Some(_) => false,
         }
+    }
+}
+
+/// The short way: the bytes of the value at the front of `rest` when it is common in both versions,
+/// short and here as a whole; and its length if it is a string with a header.
+#[inline]
+fn short(rest: &[u8]) -> Option<(usize, Option<u64>)> {
+    match rest {
+        [b'+', b'O', b'K', b'\r', b'\n', ..] => Some((5, None)),
+        [b':', line @ ..] => short_line(line).map(|(_, used)| (1 + used, None)),
+        [b'$', line @ ..] => {
+            let (length, header) = short_line(line)?;
+            let [b'\r', b'\n', ..] = line.get(header + length..)? else { return None };
+            Some((1 + header + length + 2, Some(length as u64)))
+        }
+        _ => None,
     }
 }
 

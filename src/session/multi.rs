@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 
 use super::queue::{Class, Expect};
+use super::request::may_push;
 use super::state::{Cause, Context, Route, Session, Step};
 use super::subscriptions::{Frame, classify};
 use super::transaction::{Executed, Special, Transaction};
@@ -150,6 +151,7 @@ impl Session {
                 transaction.specials.push((transaction.count, special));
             }
             transaction.count += 1;
+            transaction.pushes |= may_push(spec);
             for _ in 0..ctx.desk.grant.companions {
                 transaction.specials.push((transaction.count, Special::Swallow));
                 transaction.count += 1;
@@ -184,10 +186,9 @@ impl Session {
         if self.watch_lost {
             return self.end_without_execution(ctx, out, encode::null_array);
         }
-        let stateful = transaction
-            .specials
-            .iter()
-            .any(|(_, special)| matches!(special, Special::Select(_) | Special::Acknowledged));
+        let changes_state =
+            |(_, special): &_| matches!(special, Special::Select(_) | Special::Acknowledged);
+        let stateful = transaction.pushes || transaction.specials.iter().any(changes_state);
         let large =
             u64::try_from(transaction.wire.len()).unwrap_or(u64::MAX) >= ctx.limits.large_bytes;
         let (route, cause) = if self.usual_route(ctx) == Route::Pinned {

@@ -232,6 +232,7 @@ impl Session {
             return self.forward_script(script, spec, request, ctx);
         }
         let large = request.announced().is_some()
+            || may_push(spec)
             || u64::try_from(request.raw().len()).unwrap_or(u64::MAX) >= ctx.limits.large_bytes;
         let class = class_of(spec);
         if large {
@@ -246,6 +247,12 @@ impl Session {
             Err(step) => step,
         }
     }
+}
+
+/// Whether the server may push something along with its reply (`DEBUG PROTOCOL push`), which no shared
+/// connection survives.
+pub(super) fn may_push(spec: &Spec) -> bool {
+    spec.flags.has(Flags::ADMIN) && spec.name == "debug"
 }
 
 pub(super) fn class_of(spec: &Spec) -> Class {

@@ -14,6 +14,8 @@ pub(super) struct Transaction {
     pub wire: BytesMut,
     pub count: u32,
     pub spoiled: bool,
+    /// One of them may be answered by a push.
+    pub pushes: bool,
     pub specials: Vec<(u32, Special)>,
     /// Bytes of requests that are answered here.
     pub kept: usize,

@@ -212,6 +212,11 @@ impl Lease {
         self.scanner.announced().unwrap_or(0)
     }
 
+    /// What it said fits nothing that was asked: it must be closed.
+    pub fn note_distrust(&self) {
+        self.pool.note_distrust();
+    }
+
     /// Returns the connection for somebody else: nobody can tell that it was lent.
     pub fn give_back(mut self) {
         let clean = self.sign.is_none()

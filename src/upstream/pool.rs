@@ -18,6 +18,7 @@ use super::misplaced::{Question, Sign, Verdict};
 use super::shares::{Shares, Use};
 use crate::base::clock;
 use crate::resp::Protocol;
+use crate::telemetry::UpstreamDisconnect;
 use crate::traffic::{Loss, OpenFailure, PoolKey, Unavailable};
 
 /// Between two questions whether the server is the right one.
@@ -189,6 +190,11 @@ impl Pool {
     /// The server, or the way to it, has ended a connection on loan.
     pub(super) fn note_death(&self, answered: bool, born: Instant) {
         self.env.note_death(answered, born);
+    }
+
+    /// A connection on loan has said what nobody asked for.
+    pub(super) fn note_distrust(&self) {
+        self.env.metrics.ended(UpstreamDisconnect::Protocol);
     }
 
     pub(super) fn note_lent(&self) {

@@ -102,4 +102,6 @@ fn a_surplus_reply_on_a_pinned_connection() {
     assert_eq!(client.ask(&["SET", "k", "1"]), b"+QUEUED\r\n");
     assert_eq!(client.ask(&["EXEC"]), b"*-1\r\n", "what was watched is not watched any more");
     assert_eq!(server.count("SET"), 0);
+    let lost = proxy.metric("respgate_upstream_disconnects_total{reason=\"protocol\"}");
+    assert!((lost - 1.0).abs() < 0.1, "{lost}");
 }

@@ -7,7 +7,7 @@ use super::before;
 use super::support::client::{Client, Got, PATIENCE, encode};
 use super::support::fake_server::{FakeServer, Order};
 use super::support::proxy::Proxy;
-use super::support::real_server::wait_until;
+use super::support::real_server::{Brand, Server, wait_until};
 
 /// Values whose end nobody doubts in either version.
 const RESP2: &[&str] = &[
@@ -196,6 +196,9 @@ fn replies_on_a_shared_connection() {
     for (version, said, legal) in cases() {
         scene.shared(version, &said, legal);
     }
+    let counted = scene.proxy.metric("respgate_upstream_disconnects_total{reason=\"protocol\"}");
+    assert!(counted > 10.0, "{counted}");
+    scene.proxy.await_log(&["UPS-E001", "push"]);
     // Where an aggregate of RESP3 stands in RESP2 it is what is refused.
     for (before, behind) in PLACES3 {
         scene.shared(2, &format!("{before}:7\r\n{behind}"), false);
@@ -238,4 +241,57 @@ fn replies_on_a_pinned_connection() {
         scene.server.order(&format!("BLPOP {other}"), Order::Say(b"*-1\r\n".to_vec()), 1);
         assert_eq!(two.ask(&["BLPOP", &other, "0"]), b"*-1\r\n", "{said:?}");
     }
+}
+
+/// A server that pushes and describes what it says although nobody subscribed to anything: the client
+/// that asked hears all of it, and nobody else's connection ends.
+#[test]
+fn a_push_that_was_asked_for() {
+    let server = Server::new(Brand::Redis, false, &["--enable-debug-command", "yes"]);
+    let proxy = Proxy::before(&server, "");
+    let mut other = proxy.client();
+    let forms = [
+        "string", "integer", "double", "null", "array", "set", "map", "attrib", "push", "verbatim",
+        "true", "false", "bignum",
+    ];
+    for version in ["2", "3"] {
+        let (mut straight, mut through) = (server.observer(), proxy.client());
+        for client in [&mut straight, &mut through] {
+            client.ask(&["HELLO", version]);
+        }
+        for form in forms {
+            let mut sent = encode(&["DEBUG", "PROTOCOL", form]);
+            if form == "push" {
+                // Within a transaction the server itself counts it wrongly; it harms nobody else.
+                let mut wrong = proxy.client();
+                for words in [&["HELLO", version][..], &["MULTI"], &["DEBUG", "PROTOCOL", form]] {
+                    wrong.ask(words);
+                }
+                wrong.ask(&["EXEC"]);
+            } else {
+                for words in [&["MULTI"][..], &["DEBUG", "PROTOCOL", form], &["EXEC"]] {
+                    sent.extend(encode(words));
+                }
+            }
+            sent.extend(encode(&["ECHO", "end"]));
+            let until_end = |client: &mut Client| {
+                client.send_raw(&sent);
+                let mut heard = Vec::new();
+                while !heard.ends_with(b"$3\r\nend\r\n") {
+                    let byte = client.bytes(1, PATIENCE);
+                    assert!(!byte.is_empty(), "{form}: {}", heard.escape_ascii());
+                    heard.extend(byte);
+                }
+                heard.escape_ascii().to_string()
+            };
+            assert_eq!(
+                until_end(&mut through),
+                until_end(&mut straight),
+                "{form} in RESP{version}"
+            );
+            assert_eq!(other.ask(&["INCR", "n"]).first(), Some(&b':'));
+        }
+    }
+    let lost = proxy.metric("respgate_upstream_disconnects_total{reason=\"protocol\"}");
+    assert!(lost.abs() < 0.1, "{lost}");
 }
