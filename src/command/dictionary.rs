@@ -7,7 +7,7 @@ use std::fmt;
 
 use super::definition::{Definition, DefinitionError, define_all};
 use super::lookup::{COMMANDS, Lookup, all, by_name, last_word};
-use super::{CommandId, Flags, Reach, Spec, Stores};
+use super::{CommandId, Cost, Flags, Reach, Spec, Stores};
 use crate::config::Commands;
 use crate::resp::Request;
 
@@ -75,6 +75,7 @@ impl Lexicon {
                 Stores::Nothing
             },
             script: None,
+            cost: Cost::Linear,
             reply_keys: definition.reply_keys,
             parent,
             container,

@@ -3,7 +3,7 @@
 //! Owns: the numbered table and its index. Never knows: what a command means.
 
 use super::table::ROWS;
-use super::{Categories, CommandId, Effect, Flags, KeySpec, Reach, Spec, Stores};
+use super::{Categories, CommandId, Cost, Effect, Flags, KeySpec, Reach, Spec, Stores};
 use crate::config::ReplyKeys;
 use crate::resp::Request;
 
@@ -141,6 +141,7 @@ const fn number() -> [Spec; COMMANDS] {
         reach: Reach::Named,
         stores: Stores::Nothing,
         script: None,
+        cost: Cost::Linear,
         reply_keys: ReplyKeys::None,
         parent: None,
         container: false,
@@ -167,6 +168,7 @@ const fn number() -> [Spec; COMMANDS] {
             reach: row.reach,
             stores: row.stores,
             script: row.script,
+            cost: row.cost,
             reply_keys: ReplyKeys::None,
             parent: None,
             container: false,

@@ -2,6 +2,7 @@
 //!
 //! Owns: [`Spec`] and the way from a request to it. Never knows: policy, sessions, sockets.
 
+mod cost;
 mod definition;
 mod described;
 mod dictionary;
@@ -18,6 +19,7 @@ mod script;
 mod stores;
 mod table;
 
+pub use cost::Cost;
 pub use definition::{Definition, DefinitionError, define_all};
 pub use described::{Described, Learned, describe, differences, learn};
 pub use dictionary::{Dictionary, IDS, Lexicon, LexiconFull};
@@ -63,6 +65,8 @@ pub struct Spec {
     pub stores: Stores,
     /// What it has to do with scripts and functions, if anything.
     pub script: Option<Script>,
+    /// What the server's work for it grows with.
+    pub cost: Cost,
     /// Of a declared command: which parts of its replies are keys.
     pub reply_keys: ReplyKeys,
     /// The container of a subcommand.

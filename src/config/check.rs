@@ -215,6 +215,9 @@ impl Check<'_> {
         self.positive("limits.max_in_flight", own.max_in_flight);
         self.positive("limits.max_in_flight_bytes", own.max_in_flight_bytes);
         self.positive("limits.max_transaction", own.max_transaction_bytes);
+        self.positive("limits.max_watched", own.max_watched);
+        self.positive("limits.max_patterns", own.max_patterns);
+        self.positive("limits.max_repeated", own.max_repeated);
         self.positive("limits.output_hard", own.output_hard_bytes);
         self.positive("limits.output_soft", own.output_soft_bytes);
         self.positive("limits.memory_budget", own.memory_budget_bytes);

@@ -63,6 +63,12 @@ pub struct ClientLimits {
     pub max_in_flight_bytes: usize,
     /// Bytes of commands queued by one MULTI.
     pub max_transaction_bytes: usize,
+    /// Keys that one session may watch at once.
+    pub max_watched: usize,
+    /// Patterns that one session may subscribe to at once, and prefixes that it may track.
+    pub max_patterns: usize,
+    /// Elements that one command may ask for that may repeat.
+    pub max_repeated: usize,
     /// Unread replies of one client: disconnected at once above `hard`, and after `soft_time` above `soft`.
     pub output_hard_bytes: usize,
     pub output_soft_bytes: usize,
@@ -83,6 +89,9 @@ impl Default for ClientLimits {
             max_in_flight: 1024,
             max_in_flight_bytes: 1 << 20,
             max_transaction_bytes: 64 << 20,
+            max_watched: 1024,
+            max_patterns: 1024,
+            max_repeated: 100_000,
             output_hard_bytes: 64 << 20,
             output_soft_bytes: 8 << 20,
             output_soft_time: Duration::from_secs(30),

@@ -300,6 +300,9 @@ fn limits(at: &Section<'_>) -> ClientLimits {
     at.set("max_in_flight", &mut limits.max_in_flight, count);
     at.set("max_in_flight_bytes", &mut limits.max_in_flight_bytes, size);
     at.set("max_transaction", &mut limits.max_transaction_bytes, size);
+    at.set("max_watched", &mut limits.max_watched, count);
+    at.set("max_patterns", &mut limits.max_patterns, count);
+    at.set("max_repeated", &mut limits.max_repeated, count);
     at.set("output_hard", &mut limits.output_hard_bytes, size);
     at.set("output_soft", &mut limits.output_soft_bytes, size);
     at.set("output_soft_time", &mut limits.output_soft_time, duration);

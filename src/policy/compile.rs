@@ -94,6 +94,11 @@ pub(super) fn pieces(rules: &Rules) -> Result<Vec<(&'static str, String)>, RuleE
     };
     let mut pieces = Vec::new();
     pieces.extend(preset.map(|preset| ("preset", preset.rules.to_owned())));
+    if let Some(preset) = preset
+        && bounds_keys(rules)
+    {
+        pieces.push(("preset", preset.where_keys_are_bound.to_owned()));
+    }
     if !about(&['~', '%'], ["allkeys", "resetkeys"]) {
         pieces.extend(otherwise("allkeys", '~'));
     }
@@ -108,6 +113,24 @@ pub(super) fn pieces(rules: &Rules) -> Result<Vec<(&'static str, String)>, RuleE
         pieces.extend(asked.map(|(setting, _)| (setting, setting.replace("keys.", "+"))));
     }
     Ok(pieces)
+}
+
+/// Whether keys are bounded: by a prefix, or by patterns of which none is `*`.
+fn bounds_keys(rules: &Rules) -> bool {
+    let words = acl::words(rules.acl.as_deref().unwrap_or_default());
+    let mut patterns = words.into_iter().flatten().filter_map(|word| {
+        if word.text.eq_ignore_ascii_case("allkeys") {
+            return Some("*");
+        }
+        let (access, pattern) = word.text.split_once('~')?;
+        (access.is_empty() || access.starts_with('%')).then_some(pattern)
+    });
+    let rewrites = rules.keys.mode == KeyMode::Rewrite && rules.keys.prefix.is_some();
+    match patterns.next() {
+        _ if rewrites => true,
+        Some(first) => first != "*" && patterns.all(|pattern| pattern != "*"),
+        None => rules.keys.prefix.is_some(),
+    }
 }
 
 fn find_preset(name: &str) -> Result<Option<&'static Preset>, RuleError> {
@@ -291,6 +314,7 @@ fn distance(a: &[u8], b: &[u8]) -> usize {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may crash")]
     use super::*;
+    use crate::config::KeyRules;
 
     fn errors(acl: &str) -> Vec<String> {
         let rules = Rules { acl: Some(acl.to_owned()), ..Rules::default() };
@@ -378,6 +402,43 @@ mod tests {
             let rules = Rules { acl: Some(word.to_owned()), ..Rules::default() };
             let error = format!("{:?}", compile(&rules).unwrap_err());
             assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn sorting_where_keys_are_bound() {
+        let allows = |rules: &Rules| {
+            let policy = compile(rules).unwrap();
+            ["sort", "sort_ro"].map(|name| {
+                let id = crate::command::by_name(name).unwrap().id;
+                policy.role.iter().any(|selector| selector.allows(id))
+            })
+        };
+        let rules = |preset: &str, acl: &str| {
+            let acl = (!acl.is_empty()).then(|| acl.to_owned());
+            Rules { preset: Some(preset.to_owned()), acl, ..Rules::default() }
+        };
+        let prefixed = |mode, acl: &str| {
+            let keys = KeyRules { mode, prefix: Some("a:".to_owned()), ..KeyRules::default() };
+            Rules { keys, ..rules("default", acl) }
+        };
+        for (rules, expected) in [
+            (Rules::default(), [false, false]),
+            (rules("default", ""), [false, false]),
+            (rules("default", "~a:* %R~b"), [true, true]),
+            (rules("default", "~a:* -sort"), [false, true]),
+            (rules("default", "~*"), [false, false]),
+            (rules("default", "%R~* ~a:*"), [false, false]),
+            (rules("default", "allkeys"), [false, false]),
+            (rules("cache", "~a:*"), [true, true]),
+            (rules("readwrite", "~a:*"), [true, true]),
+            (rules("readonly", "~a:*"), [false, true]),
+            (prefixed(KeyMode::Enforce, ""), [true, true]),
+            (prefixed(KeyMode::Enforce, "~*"), [false, false]),
+            (prefixed(KeyMode::Rewrite, ""), [true, true]),
+            (prefixed(KeyMode::Rewrite, "~*"), [true, true]),
+        ] {
+            assert_eq!(allows(&rules), expected, "{rules:?}");
         }
     }
 

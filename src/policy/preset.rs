@@ -8,7 +8,12 @@
 pub(super) struct Preset {
     pub name: &'static str,
     pub rules: &'static str,
+    /// What follows them where keys are bounded. SORT is dangerous for the keys that its patterns build,
+    /// which are then looked at.
+    pub where_keys_are_bound: &'static str,
 }
+
+const SORTS: &str = "+sort +sort_ro";
 
 /// What holds when the configuration names no rule at all: everything that hurts neither others
 /// nor the server.
@@ -25,6 +30,7 @@ pub(super) const DEFAULT: Preset = Preset {
     // SHARDS, NODES and MYID, ACL WHOAMI, READONLY, READWRITE.
     rules: "+@all -@admin -@dangerous -script|debug -script|kill -script|flush -function|kill \
             -function|flush -function|restore +info +client|list",
+    where_keys_are_bound: SORTS,
 };
 
 /// What drivers send on their own, for the presets that build up from nothing.
@@ -40,11 +46,13 @@ pub(super) const PRESETS: [Preset; 5] = [
     Preset {
         name: "cache",
         rules: with_drivers!("+@read +@write -@scripting -@stream -@pubsub -@blocking"),
+        where_keys_are_bound: SORTS,
     },
     // All data types, messages and waiting; no scripts.
     Preset {
         name: "readwrite",
         rules: with_drivers!("+@read +@write +@pubsub +@blocking -@scripting"),
+        where_keys_are_bound: SORTS,
     },
     // Reading and listening.
     Preset {
@@ -53,8 +61,9 @@ pub(super) const PRESETS: [Preset; 5] = [
             "+@read +subscribe +psubscribe +ssubscribe +unsubscribe +punsubscribe +sunsubscribe \
              -@scripting -@write"
         ),
+        where_keys_are_bound: "+sort_ro",
     },
     // Everything that a proxy can carry.
-    Preset { name: "full", rules: "+@all" },
+    Preset { name: "full", rules: "+@all", where_keys_are_bound: "" },
     DEFAULT,
 ];

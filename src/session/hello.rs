@@ -208,6 +208,7 @@ impl Session {
         self.subscriptions = Subscriptions::default();
         self.names = None;
         self.tracking = false;
+        self.prefixes = 0;
         self.monitor = false;
         self.replication = Replication::No;
         self.bulky = 0;

@@ -9,6 +9,7 @@ use bytes::BytesMut;
 
 use super::about::{About, is_valid_name};
 use super::auth::Auth;
+use super::bounds::prefixes;
 use super::queue::{Class, Expect};
 use super::state::{Cause, Context, ReplyMode, Route, Session, Step};
 use super::words;
@@ -181,7 +182,12 @@ impl Session {
             self.answer(out, |out| encode::simple(out, words::OK));
             return Step::Done;
         }
-        self.send(Route::Pinned, Cause::Tracking, Expect::Tracking { on }, Class::Other, ctx)
+        let expect = Expect::Tracking { on };
+        let step = self.send(Route::Pinned, Cause::Tracking, expect, Class::Other, ctx);
+        if matches!(step, Step::Send { .. }) {
+            self.prefixes = if on { self.prefixes + prefixes(request) } else { 0 };
+        }
+        step
     }
 }
 

@@ -11,6 +11,7 @@ mod about;
 mod admission;
 mod answer;
 mod auth;
+mod bounds;
 mod client_filter;
 mod client_line;
 mod clients;

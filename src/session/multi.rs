@@ -16,7 +16,7 @@ use super::transacts::Transacts;
 use super::walking::{Arrived, Walking};
 use super::words;
 use super::{hello, local};
-use crate::command::{Effect, Spec};
+use crate::command::{Cost, Effect, Spec};
 use crate::resp::{Protocol, ReplyScanner, Request, RequestBuf, encode, number};
 use crate::traffic::Loss;
 
@@ -149,6 +149,9 @@ impl Session {
             let strip = strip.filter(|strip| !strip.is_for_errors()).map(Special::Names);
             if let Some(special) = special.or(strip) {
                 transaction.specials.push((transaction.count, special));
+            }
+            if spec.cost == Cost::Patterns && spec.effect == Effect::Subscribe {
+                transaction.patterns += request.len() - 1;
             }
             transaction.count += 1;
             transaction.pushes |= may_push(spec);

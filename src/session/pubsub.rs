@@ -27,6 +27,9 @@ impl Session {
         match self.enqueue(Route::Pinned, Cause::Subscribe, expect, 0, Class::Other, ctx) {
             Ok(ticket) => {
                 self.subscriptions.pending += 1;
+                if subscribe && kind == Kind::Pattern {
+                    self.subscriptions.asked += u64::from(named);
+                }
                 Step::Send { route: Route::Pinned, ticket, retry: false }
             }
             Err(step) => step,

@@ -183,6 +183,7 @@ impl Session {
         if *expected != kind || *direction != subscribe {
             return None;
         }
+        self.subscriptions.settle(kind, subscribe, 1);
         let due = left.unwrap_or_else(|| {
             if *named > 0 { *named } else { u32::try_from(before).unwrap_or(u32::MAX).max(1) }
         });
@@ -272,8 +273,9 @@ impl Session {
                 }
                 hidden = true;
             }
-            Expect::Acks { .. } => {
+            Expect::Acks { named, left, kind, subscribe } => {
                 self.subscriptions.pending -= 1;
+                self.subscriptions.settle(kind, subscribe, left.unwrap_or(named));
             }
             Expect::Watch => {
                 // Refused, nobody knows what is watched there.

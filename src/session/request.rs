@@ -64,6 +64,9 @@ impl Session {
             }
             Ok(grant) => {
                 ctx.desk.observed = grant.observed;
+                if let Some(text) = self.excess(spec, request, ctx) {
+                    return self.refuse_text(text, out);
+                }
                 match self.admit(spec, ctx) {
                     Ok(()) => {}
                     Err(Halt::Until(until)) => return Step::Pause(until),

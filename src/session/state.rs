@@ -201,6 +201,8 @@ pub struct Session {
     pub(super) watching: bool,
     /// Keys named in WATCH.
     pub(super) watched: u32,
+    /// How many prefixes of CLIENT TRACKING at most.
+    pub(super) prefixes: usize,
     pub(super) watch_lost: bool,
     /// The pinned connection watches what the client does not any more.
     pub(super) unwatch_due: bool,
@@ -274,6 +276,7 @@ impl Session {
             executes: None,
             watching: false,
             watched: 0,
+            prefixes: 0,
             watch_lost: false,
             unwatch_due: false,
             subscriptions: Subscriptions::default(),

@@ -19,6 +19,8 @@ pub(super) struct Subscriptions {
     channels: u64,
     patterns: u64,
     shards: u64,
+    /// Patterns of PSUBSCRIBE that are not acknowledged.
+    pub asked: u64,
     /// SUBSCRIBE and UNSUBSCRIBE commands not fully acknowledged.
     pub pending: u32,
 }
@@ -26,6 +28,18 @@ pub(super) struct Subscriptions {
 impl Subscriptions {
     pub(super) const fn any(&self) -> bool {
         self.channels + self.patterns + self.shards > 0
+    }
+
+    /// How many patterns there are, or will be when all is acknowledged.
+    pub(super) fn patterns_at_most(&self) -> usize {
+        usize::try_from(self.patterns.saturating_add(self.asked)).unwrap_or(usize::MAX)
+    }
+
+    /// So many names of a request are answered.
+    pub(super) fn settle(&mut self, kind: Kind, subscribe: bool, names: u32) {
+        if subscribe && kind == Kind::Pattern {
+            self.asked = self.asked.saturating_sub(u64::from(names));
+        }
     }
 
     pub(super) const fn count(&self, kind: Kind) -> u64 {

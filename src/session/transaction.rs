@@ -19,6 +19,8 @@ pub(super) struct Transaction {
     pub specials: Vec<(u32, Special)>,
     /// Bytes of requests that are answered here.
     pub kept: usize,
+    /// Patterns that EXEC will subscribe to.
+    pub patterns: usize,
 }
 
 /// A queued command whose reply, or effect on the session, is the proxy's.

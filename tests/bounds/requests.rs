@@ -178,6 +178,114 @@ fn large_commands_in_a_transaction() {
     assert_eq!(server.observer().ask(&["DBSIZE"]), b":0\r\n");
 }
 
+/// What one client holds on its connection is counted over its commands, and let go with them.
+#[test]
+fn keys_that_one_client_watches_are_bounded() {
+    let (_server, proxy) = stage("max_watched = 10");
+    let watch = |keys: std::ops::Range<usize>| {
+        let names = keys.map(|n| format!("k{n}"));
+        encode(&std::iter::once("WATCH".to_owned()).chain(names).collect::<Vec<_>>())
+    };
+    let mut client = proxy.client();
+    client.send_raw(&[watch(0..11), watch(0..6), watch(6..11), watch(6..10)].concat());
+    expect_error(&mut client, &["would watch 11 keys", "limits.max_watched is 10"]);
+    expect(&mut client, b"+OK\r\n");
+    expect_error(&mut client, &["would watch 11 keys"]);
+    expect(&mut client, b"+OK\r\n");
+    for ends in [&["UNWATCH"][..], &["MULTI", "EXEC"], &["MULTI", "DISCARD"]] {
+        for word in ends {
+            client.send(&[*word]);
+            assert!(!client.reply().starts_with(b"-"), "{word}");
+        }
+        client.send_raw(&watch(0..10));
+        expect(&mut client, b"+OK\r\n");
+        client.send_raw(&watch(10..11));
+        expect_error(&mut client, &["would watch 11 keys"]);
+    }
+}
+
+#[test]
+fn patterns_that_one_client_hears_are_bounded() {
+    let (_server, proxy) = stage("max_patterns = 10");
+    let words = |command: &str, patterns: std::ops::Range<usize>| {
+        let names = patterns.map(|n| format!("p{n}*"));
+        encode(&std::iter::once(command.to_owned()).chain(names).collect::<Vec<_>>())
+    };
+    let mut client = proxy.client();
+    // The second is judged before the first is acknowledged.
+    client.send_raw(&[words("PSUBSCRIBE", 0..6), words("PSUBSCRIBE", 6..11)].concat());
+    for _ in 0..6 {
+        assert!(client.reply().starts_with(b"*3\r\n$10\r\npsubscribe"));
+    }
+    expect_error(&mut client, &["would have 11 patterns", "limits.max_patterns is 10"]);
+    client.send_raw(&words("PUNSUBSCRIBE", 0..11));
+    expect_error(&mut client, &["would have 11 patterns"]);
+    client.send_raw(&words("PUNSUBSCRIBE", 0..3));
+    for _ in 0..3 {
+        assert!(client.reply().starts_with(b"*3\r\n$12\r\npunsubscribe"));
+    }
+    // The same pattern twice is one, once it is acknowledged.
+    for patterns in [3..6, 3..6, 6..13] {
+        client.send_raw(&words("PSUBSCRIBE", patterns.clone()));
+        for _ in patterns {
+            assert!(client.reply().starts_with(b"*3\r\n$10\r\npsubscribe"));
+        }
+    }
+    client.send_raw(&words("PSUBSCRIBE", 13..14));
+    expect_error(&mut client, &["would have 11 patterns"]);
+
+    let mut client = proxy.client();
+    client.send_raw(&[encode(&["MULTI"]), words("PSUBSCRIBE", 0..6)].concat());
+    expect(&mut client, b"+OK\r\n");
+    expect(&mut client, b"+QUEUED\r\n");
+    client.send_raw(&[words("PSUBSCRIBE", 6..11), encode(&["EXEC"])].concat());
+    expect_error(&mut client, &["would have 11 patterns"]);
+    expect_error(&mut client, &["EXECABORT"]);
+}
+
+#[test]
+fn prefixes_that_one_client_tracks_are_bounded() {
+    let (_server, proxy) = stage("max_patterns = 10");
+    let track = |prefixes: std::ops::Range<usize>| {
+        let start = ["CLIENT", "TRACKING", "ON", "BCAST"].map(str::to_owned);
+        let words = prefixes.flat_map(|n| ["PREFIX".to_owned(), format!("p{n:02}:")]);
+        encode(&start.into_iter().chain(words).collect::<Vec<_>>())
+    };
+    let mut client = proxy.client();
+    client.send(&["HELLO", "3"]);
+    assert!(client.reply().starts_with(b"%"));
+    client.send_raw(&[track(0..11), track(0..6), track(6..11)].concat());
+    expect_error(&mut client, &["would have 11 prefixes", "limits.max_patterns is 10"]);
+    expect(&mut client, b"+OK\r\n");
+    expect_error(&mut client, &["would have 11 prefixes"]);
+    client.send(&["CLIENT", "TRACKING", "OFF"]);
+    expect(&mut client, b"+OK\r\n");
+    client.send_raw(&track(0..10));
+    expect(&mut client, b"+OK\r\n");
+}
+
+#[test]
+fn elements_that_repeat_are_bounded() {
+    let (server, proxy) = stage("max_repeated = 1000");
+    let mut observer = server.observer();
+    observer.ask(&["SADD", "s", "a"]);
+    observer.ask(&["HSET", "h", "a", "1"]);
+    observer.ask(&["ZADD", "z", "1", "a"]);
+    let mut client = proxy.client();
+    for (command, key) in [("SRANDMEMBER", "s"), ("HRANDFIELD", "h"), ("ZRANDMEMBER", "z")] {
+        client.send(&[command, key, "-1000"]);
+        assert!(client.reply().starts_with(b"*1000\r\n"));
+        for count in ["-1001", "-4611686018427387903", "-9223372036854775808"] {
+            client.send(&[command, key, count]);
+            expect_error(&mut client, &["elements that may repeat", "limits.max_repeated is 1000"]);
+        }
+        client.send(&[command, key, "9223372036854775807"]);
+        assert!(!show(&client.reply()).contains("respgate"));
+        client.send(&[command, key, "-x"]);
+        expect_error(&mut client, &["ERR value is not an integer"]);
+    }
+}
+
 #[test]
 fn too_many_arguments_and_too_long_a_line() {
     let (_server, proxy) = stage("max_args = 10\nmax_inline = \"1KiB\"");

@@ -1,4 +1,4 @@
-"""What COMMAND does not say of a command: what it reaches, what it stores, what scripts it is about.
+"""What COMMAND does not say of a command: what it reaches, what it stores, what scripts it is about, what it costs.
 
 Each function answers in the words of src/command/table.rs, and stops with an error where nobody has
 decided yet: a command of a later server has to be put somewhere.
@@ -107,6 +107,14 @@ SCRIPT = by_name({
     " function|restore script|flush script|kill",
 })
 
+# What one request can cost beyond itself and the data that it names.
+COST = by_name({
+    "Cost::Watched": "watch",
+    "Cost::Patterns": "psubscribe punsubscribe",
+    "Cost::Prefixes": "client|tracking",
+    "Cost::Repeats { arg: 2 }": "hrandfield srandmember zrandmember vrandmember",
+})
+
 
 def reach(name, has_keys):
     if has_keys:
@@ -129,3 +137,7 @@ def script(name, scripting):
         return "None"
     assert name in SCRIPT, f"{name}: write down what it does with scripts"
     return SCRIPT[name]
+
+
+def cost(name):
+    return COST.get(name, "L")

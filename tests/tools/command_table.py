@@ -18,7 +18,7 @@ import re
 import socket
 import sys
 
-from command_effects import reach, script, stores
+from command_effects import cost, reach, script, stores
 
 # Options name keys: COMMAND's specifications are silent, incomplete or heed only the first of them.
 KEYS = {
@@ -191,8 +191,9 @@ HEADER = """\
 //! `tests/command_table.rs`. Never knows: code.
 //!
 //! A line: name, arity, flags, ACL categories, keys and channels, effect; what it reaches beyond
-//! them, what it stores, what it has to do with scripts. Subcommands follow their container.
+//! them, what it stores, what it has to do with scripts, its cost. Subcommands follow their container.
 
+use super::cost::Cost;
 use super::effect::Effect::{self, *};
 use super::flags::{category as c, flag as f};
 use super::keys::KeySpec;
@@ -214,17 +215,19 @@ pub(super) struct Row {
     pub(super) reach: Reach,
     pub(super) stores: S,
     pub(super) script: Option<Script>,
+    pub(super) cost: Cost,
 }
 
 #[rustfmt::skip]
 #[allow(clippy::too_many_arguments, reason = "a line of the table")]
 const fn row(
     name: &'static str, arity: i16, flags: u32, categories: u32, keys: &'static [KeySpec],
-    effect: Effect, reach: Reach, stores: S, script: Option<Script>,
+    effect: Effect, reach: Reach, stores: S, script: Option<Script>, cost: Cost,
 ) -> Row {
-    Row { name, arity, flags, categories, keys, effect, reach, stores, script }
+    Row { name, arity, flags, categories, keys, effect, reach, stores, script, cost }
 }
 
+const L: Cost = Cost::Linear;
 const N: Access = Access::NONE;
 const R: Access = Access::READ;
 const W: Access = Access::WRITE;
@@ -257,7 +260,8 @@ pub(super) const ROWS: &[Row] = &[
 
 def columns(name, has_keys, writes, scripting):
     """What command_effects.py says of a command."""
-    return f"{reach(name, has_keys)}, {stores(name, writes)}, {script(name, scripting)}"
+    columns = reach(name, has_keys), stores(name, writes), script(name, scripting), cost(name)
+    return ", ".join(columns)
 
 
 ROW = re.compile(r'    row\("([^"]+)", (-?\d+), ([^,]+), ([^,]+), &\[(.*?)\], ([A-Z][a-z]+)(?:, .*)?\),')

@@ -1,0 +1,72 @@
+//! Requests that ask the server for work out of proportion to their size.
+//!
+//! Owns: what one client may hold on its connection, and ask for at once. Never knows: which commands
+//! those are, connections.
+
+use super::state::{Context, Session};
+use crate::command::{Cost, Effect, Spec, is_word};
+use crate::config::ClientLimits;
+use crate::resp::{Request, number};
+
+impl Session {
+    /// Why the request at hand costs the server more than a client may; `None`: it does not.
+    pub(super) fn excess(
+        &self,
+        spec: &Spec,
+        request: &Request<'_>,
+        ctx: &Context<'_>,
+    ) -> Option<String> {
+        let names = request.len().saturating_sub(1);
+        match spec.cost {
+            Cost::Linear => None,
+            Cost::Watched => {
+                let held = if self.watching { self.watched as usize } else { 0 };
+                let all = names.saturating_add(held);
+                let max = ctx.limits.max_watched;
+                (all > max).then(|| {
+                    format!(
+                        "ERR respgate: this client would watch {all} keys, and limits.max_watched is \
+                         {max}; watch fewer, or send UNWATCH before"
+                    )
+                })
+            }
+            Cost::Patterns => {
+                let queued = self.transaction.as_ref().map_or(0, |queued| queued.patterns);
+                let held = self.subscriptions.patterns_at_most().saturating_add(queued);
+                let held = if spec.effect == Effect::Subscribe { held } else { 0 };
+                over_patterns(names, held, "patterns", ctx.limits)
+            }
+            Cost::Prefixes => {
+                over_patterns(prefixes(request), self.prefixes, "prefixes", ctx.limits)
+            }
+            Cost::Repeats { arg } => {
+                let asked = number::parse_i64(request.arg(arg)?)?;
+                let count =
+                    asked.checked_neg().map_or(u64::MAX, |count| u64::try_from(count).unwrap_or(0));
+                let max = ctx.limits.max_repeated;
+                (count > max as u64).then(|| {
+                    format!(
+                        "ERR respgate: '{}' asks for {count} elements that may repeat, and \
+                         limits.max_repeated is {max}; ask several times for fewer",
+                        spec.name
+                    )
+                })
+            }
+        }
+    }
+}
+
+fn over_patterns(more: usize, held: usize, what: &str, limits: &ClientLimits) -> Option<String> {
+    let (all, max) = (held.saturating_add(more), limits.max_patterns);
+    (all > max).then(|| {
+        format!(
+            "ERR respgate: this client would have {all} {what}, and limits.max_patterns is {max}; use \
+             fewer that are wider"
+        )
+    })
+}
+
+/// How many prefixes a `CLIENT TRACKING` names, or a few more.
+pub(super) fn prefixes(request: &Request<'_>) -> usize {
+    request.args().skip(3).filter(|word| is_word(word, b"prefix")).count()
+}
