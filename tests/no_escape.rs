@@ -12,6 +12,8 @@
 
 mod support;
 
+#[path = "no_escape/bounded.rs"]
+mod bounded;
 #[path = "no_escape/through.rs"]
 mod through;
 
