@@ -141,6 +141,23 @@ fn a_damaged_password_or_user_is_not_repeated_at_check_and_start() {
     refused(&stage, "users nowhere");
 }
 
+/// It would wait for somebody who writes.
+#[test]
+fn a_pipe_is_not_waited_for() {
+    let stage = Stage::new();
+    stage.write("respgate.toml", stage.configuration(free_port(), free_port()));
+    for name in ["password", "users.acl", "tls.key"] {
+        let whole = std::fs::read(stage.path(name)).unwrap();
+        std::fs::remove_file(stage.path(name)).unwrap();
+        assert!(Command::new("mkfifo").arg(stage.path(name)).status().unwrap().success());
+        for verb in ["check", "run"] {
+            let text = said(stage.home.path(), &[verb, "--config", "respgate.toml"], &[]);
+            assert!(text.contains("not a regular file"), "{name}, {verb}: {text}");
+        }
+        stage.write(name, whole);
+    }
+}
+
 /// The server refuses these passwords; it is what is said about that which is searched.
 #[test]
 fn a_wrong_password_is_not_repeated() {

@@ -1,8 +1,10 @@
 //! The ground: values with no opinion, usable everywhere.
 //!
-//! Owns: limits, clocks, secrets, password hashes, digests, live values, backoff, entropy. Never knows: Redis,
+//! Owns: limits, clocks, secrets, password hashes, digests, live values, backoff, entropy, work
+//! that may block. Never knows: Redis,
 //! or anything above.
 
+pub mod aside;
 pub mod backoff;
 pub mod clock;
 pub mod entropy;

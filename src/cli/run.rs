@@ -33,7 +33,7 @@ pub(super) fn run(config: Config, source: ConfigSource) -> ExitCode {
 fn serve(config: Config, source: ConfigSource, telemetry: Telemetry) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("no event loop: {error}"))?;
-    runtime.block_on(async {
+    let served = runtime.block_on(async {
         let signals = Signal::listen().map_err(|error| format!("no signals: {error}"))?;
         for problem in void::problems(&source, &config) {
             let Problem { place, key, problem, .. } = problem;
@@ -49,7 +49,10 @@ fn serve(config: Config, source: ConfigSource, telemetry: Telemetry) -> Result<(
         start.log(&proxy);
         proxy.run(signals).await;
         Ok(())
-    })
+    });
+    // A file that cannot be read to its end holds up nothing.
+    runtime.shutdown_background();
+    served
 }
 
 /// What the start line says of the configuration: the policies have lines of their own.

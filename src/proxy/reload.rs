@@ -9,11 +9,12 @@ use super::error::StartError;
 use super::parts::{self, Parts};
 use super::vocabulary::{Answer, Vocabulary};
 use crate::admin::Explained;
+use crate::base::aside::aside;
 use crate::base::clock;
 use crate::config::{self, Config, Drain, Problem};
 use crate::policy::{Moment, Verdict, show};
 use crate::resp::RequestBuf;
-use crate::telemetry::{Reload, ReloadRejection, ReloadResult, Telemetry};
+use crate::telemetry::{Label, Reload, ReloadRejection, ReloadResult, Telemetry};
 use crate::tls::watch::Watch;
 
 /// Somebody who writes to a file in place is taken to be done when it reads the same after this long …
@@ -265,7 +266,11 @@ impl Reloader {
     }
 
     async fn reload_credentials(&mut self) -> Result<bool, Rejection> {
-        let candidate = self.parts.credentials.candidate();
+        let credentials = self.parts.credentials.clone();
+        let Some(candidate) = aside(move || credentials.candidate()).await else {
+            let text = "reading the password does not end; is its file system gone?";
+            return Err(Rejection::new(ReloadRejection::Io, text));
+        };
         let candidate = candidate.map_err(|error| Rejection::new(ReloadRejection::Io, error))?;
         let Some(candidate) = candidate else {
             // A connection whose login was refused may have taken it up before.
@@ -291,7 +296,8 @@ impl Reloader {
             Ok(false) => ReloadResult::Unchanged,
             Err(rejection) => {
                 metrics.reload_rejections_total[what][rejection.reason].inc();
-                tracing::warn!(code = "REL-E001", what = ?what, cause = %rejection.text, "reload rejected; what was in force stays");
+                let label = what.label();
+                tracing::warn!(code = "REL-E001", what = label, cause = %rejection.text, "reload rejected; what was in force stays");
                 ReloadResult::Rejected
             }
         };
@@ -325,7 +331,6 @@ async fn settled<T>(
 }
 
 fn rejection(reason: &str) -> ReloadRejection {
-    use crate::telemetry::Label;
     let known = ReloadRejection::ALL.iter().find(|known| known.label() == reason);
     known.copied().unwrap_or(ReloadRejection::Parse)
 }

@@ -109,7 +109,7 @@ impl Fault {
             Self::Swapped => ("TLS-E005", "parse", "other",
                 "upstream.tls.cert and upstream.tls.key may be exchanged"),
             Self::EncryptedKey => ("TLS-E006", "unsupported", "other",
-                "respgate asks for no passphrase; decrypt it with: openssl pkey -in KEY -out KEY.plain, and protect the file by its mode"),
+                "respgate asks for no passphrase; decrypt it with: openssl pkey -in FILE -out FILE.plain, and protect the file by its mode"),
             Self::BadCertificate => ("TLS-E007", "parse", "unsupported_cert",
                 "look at it with: openssl x509 -in FILE -noout -text"),
             Self::BadKey => ("TLS-E008", "parse", "other",
@@ -189,7 +189,7 @@ pub struct TlsError {
     /// What is wrong, in words.
     pub detail: Cow<'static, str>,
     /// What a person does about it, where more is known than the kind of fault.
-    pub advice: Option<Cow<'static, str>>,
+    advice: Option<Cow<'static, str>>,
 }
 
 impl TlsError {
@@ -199,8 +199,15 @@ impl TlsError {
         self.advice.as_deref().unwrap_or_else(|| self.fault.hint())
     }
 
+    /// Says what to do; FILE in a command to type is the file at hand.
     pub(super) fn advise(self, advice: impl Into<Cow<'static, str>>) -> Self {
-        Self { advice: Some(advice.into()), ..self }
+        let mut advice = advice.into();
+        let is_file = |path: &str| !path.is_empty() && !path.contains([' ', ':', '\'', '"']);
+        if advice.contains("FILE") && is_file(&self.place) {
+            // One that stands alone: SSL_CERT_FILE is a name of its own.
+            advice = advice.replace(" FILE", &format!(" {}", self.place)).into();
+        }
+        Self { advice: Some(advice), ..self }
     }
 
     pub(super) fn new(
@@ -208,7 +215,9 @@ impl TlsError {
         place: impl std::fmt::Display,
         detail: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self { fault, place: place.to_string(), detail: detail.into(), advice: None }
+        let place = place.to_string();
+        let error = Self { fault, place, detail: detail.into(), advice: None };
+        error.advise(fault.hint())
     }
 }
 

@@ -36,15 +36,7 @@ impl Offer {
 #[must_use]
 pub fn explain(error: &io::Error, server: &str, offer: &Offer) -> TlsError {
     if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
-        let error = explain_tls(tls, server, offer);
-        // The command to type, with the server that it is about.
-        return match error.hint().contains("HOST:PORT") {
-            true => {
-                let advice = error.hint().replace("HOST:PORT", server);
-                error.advise(advice)
-            }
-            false => error,
-        };
+        return for_server(explain_tls(tls, server, offer), server);
     }
     let (fault, detail) = match error.kind() {
         io::ErrorKind::UnexpectedEof
@@ -55,6 +47,16 @@ pub fn explain(error: &io::Error, server: &str, offer: &Offer) -> TlsError {
         kind => (Fault::Broken, format!("the connection failed during the handshake: {kind}")),
     };
     TlsError::new(fault, server, detail)
+}
+
+/// With the server that it is about in the commands to type.
+fn for_server(error: TlsError, server: &str) -> TlsError {
+    let host = server.rsplit_once(':').map_or(server, |(host, _)| host);
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let kind = if host.parse::<std::net::IpAddr>().is_ok() { "IP" } else { "DNS" };
+    let advice = error.hint().replace("HOST:PORT", server);
+    let advice = advice.replace("DNS:NAME", &format!("{kind}:{host}"));
+    error.advise(advice)
 }
 
 fn explain_tls(error: &Error, server: &str, offer: &Offer) -> TlsError {
@@ -147,9 +149,8 @@ fn explain_certificate(reason: &CertificateError, server: &str, offer: &Offer) -
         ),
         C::Other(other) => match other.0.downcast_ref::<TlsError>() {
             Some(known) => {
-                let advice = known.advice.clone();
-                let detail = known.detail.clone();
-                return TlsError { advice, ..TlsError::new(known.fault, server, detail) };
+                let error = TlsError::new(known.fault, server, known.detail.clone());
+                return error.advise(known.hint().to_owned());
             }
             None => (
                 Fault::ServerCertificate,
@@ -301,6 +302,18 @@ mod tests {
         assert!(!told(A::ProtocolVersion, &oldest).contains("min_version"), "1.2 is the lowest");
         let newest = Offer { min_version: TlsVersion::V1_3, ..oldest };
         assert!(told(A::ProtocolVersion, &newest).contains("min_version = \"1.2\""));
+    }
+
+    #[test]
+    fn a_command_to_type_is_about_the_server_at_hand() {
+        let reason = Error::InvalidCertificate(CertificateError::UnknownIssuer);
+        let unknown = io::Error::new(io::ErrorKind::InvalidData, reason);
+        let text = format!("{:#}", explain(&unknown, "redis:6380", &offer(true)));
+        assert!(text.contains("s_client -connect redis:6380 "), "{text}");
+        for (server, name) in [("[::1]:6380", "IP:::1"), ("redis:6380", "DNS:redis")] {
+            let error = for_server(TlsError::new(Fault::ServerNameless, server, "x"), server);
+            assert!(error.hint().contains(name), "{error:#}");
+        }
     }
 
     fn offer(certificate: bool) -> Offer {

@@ -5,11 +5,12 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::error::TlsError;
+use super::error::{Fault, TlsError};
 use super::files::FileSet;
 use super::identity::Identity;
 use super::material::Material;
 use super::provider;
+use crate::base::aside::aside;
 use crate::base::clock;
 use crate::base::live::Live;
 use crate::config;
@@ -86,7 +87,9 @@ impl TlsStore {
     pub async fn candidate_settled(&self) -> Result<Option<Candidate>, TlsError> {
         let mut tries = 1;
         loop {
-            match self.candidate() {
+            let store = self.clone();
+            let read = aside(move || store.candidate()).await;
+            match read.unwrap_or_else(|| Err(never_read())) {
                 Err(error) if error.fault.may_heal() && tries < SETTLE_TRIES => {
                     tokio::time::sleep(SETTLE_TIME / (SETTLE_TRIES - 1)).await;
                     tries += 1;
@@ -108,6 +111,11 @@ impl TlsStore {
         self.live.set(Arc::clone(&identity));
         identity
     }
+}
+
+fn never_read() -> TlsError {
+    let detail = "reading the files does not end; is their file system gone?";
+    TlsError::new(Fault::Unreadable, "upstream.tls", detail)
 }
 
 fn build(

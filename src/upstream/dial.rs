@@ -23,6 +23,7 @@ use super::phase::{Phase, Reached};
 use super::read_ahead::ReadAhead;
 use super::sniff;
 use super::stream::Stream;
+use crate::base::aside::aside;
 use crate::base::clock;
 use crate::config::{self, HostPort};
 use crate::resp::Protocol;
@@ -139,8 +140,8 @@ impl Dialer {
             return Some(Other::InForce(current));
         }
         let credentials = self.0.credentials.clone();
-        let read = tokio::task::spawn_blocking(move || credentials.candidate()).await;
-        read.ok()?.ok()?.map(Other::Candidate)
+        let read = aside(move || credentials.candidate()).await;
+        read?.ok()?.map(Other::Candidate)
     }
 
     async fn dial_with(&self, key: PoolKey, other: Other, refused: u64) -> Result<Link, DialError> {
