@@ -406,6 +406,8 @@ impl Session {
             self.begun = false;
         }
         let remote = if self.ends_with(loss) {
+            // HELLO or SELECT behind it will not be answered either.
+            self.opening = None;
             self.queue.cut_off(ticket, out)?
         } else {
             self.queue.replace(ticket, out, |out| encode::error(out, words::loss(loss)))?

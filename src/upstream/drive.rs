@@ -259,10 +259,7 @@ impl Driver<'_> {
         if internal {
             env.metrics.health_check(true);
         }
-        self.probe = None;
-        self.note_silence(false);
-        self.answered = true;
-        self.note_proven();
+        self.note_heard();
         if let Some(sign) = seen {
             self.suspicion.note_sign(sign);
             self.ask(now);
@@ -283,6 +280,14 @@ impl Driver<'_> {
             );
             self.lose(UpstreamDisconnect::Protocol);
         }
+    }
+
+    /// The server has said something.
+    fn note_heard(&mut self) {
+        self.probe = None;
+        self.note_silence(false);
+        self.answered = true;
+        self.note_proven();
     }
 
     fn note_silence(&mut self, silent: bool) {

@@ -128,6 +128,22 @@ fn a_write_of_unknown_outcome_closes_its_client_after_the_replies_due_before() {
     assert_eq!(other.ask_text(&["GET", "x"]), "$1\r\n1", "nobody else is closed");
 }
 
+/// HELLO waits for a connection of its own while the write before it is lost.
+#[test]
+fn a_request_that_waits_behind_a_lost_one_delays_no_end() {
+    let server = FakeServer::start();
+    server.order("SET b", Order::Gate("never"), 1);
+    let proxy = before(&server, "20s");
+    let mut client = proxy.client();
+    client.send(&["SET", "b", "2"]);
+    server.connection_of("SET b");
+    client.send(&["SELECT", "7"]);
+    server.go_down();
+    let start = now();
+    ends(&mut client);
+    assert!(start.elapsed() < Duration::from_secs(2), "closed after {:?}", start.elapsed());
+}
+
 #[test]
 fn a_transaction_of_unknown_outcome_closes_its_client() {
     let server = FakeServer::start();

@@ -213,7 +213,7 @@ impl World {
         if client.waiting == Waiting::Reply {
             client.waiting = Waiting::No;
         }
-        if client.session.is_cut() && !begun && !fatal {
+        if client.session.is_cut() && client.cut.is_none() && !begun && !fatal {
             let number = client.flying.front().map_or(OWN, |flying| flying.number);
             client.cut(number);
             return self.hang_up(lease.connection);
