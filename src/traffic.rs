@@ -145,6 +145,8 @@ pub struct Facts {
     pub modules_resp2: Vec<u8>,
     /// … and in RESP3.
     pub modules_resp3: Vec<u8>,
+    /// Where it is; Valkey says it when that is configured.
+    pub availability_zone: Option<String>,
 }
 
 /// Why a shared connection could not be opened.

@@ -13,6 +13,9 @@
 
 mod support;
 
+#[path = "clients/redirect.rs"]
+mod redirect;
+
 use support::client::{Client, Got, PATIENCE, Target};
 use support::proxy::{OPEN_POLICY, Proxy, configuration, directory, listener};
 use support::real_server::{Brand, Server, free_port, wait_until};
@@ -234,5 +237,23 @@ fn reset_keeps_what_the_library_said_of_itself() {
         assert_eq!(client.ask(&["RESET"]), b"+RESET\r\n");
         let line = told(client, &["CLIENT", "INFO"]);
         assert_eq!((field(&line, "lib-name"), field(&line, "name")), ("mine", ""), "{line}");
+    }
+}
+
+/// What current drivers ask at the beginning of a connection is no denial.
+#[test]
+fn a_drivers_question_that_no_server_knows_is_no_denial() {
+    for brand in brands() {
+        let server = Server::plain(brand);
+        let proxy = Proxy::before(&server, "");
+        let (mut straight, mut through) = (server.observer(), proxy.client());
+        let words = ["CLIENT", "MAINT_NOTIFICATIONS", "ON", "moving-endpoint-type", "internal-ip"];
+        let denied = || proxy.metric("respgate_replies_total{result=\"denied\"}");
+        for words in [&words[..], &["SENTINEL", "MASTERS"]] {
+            assert_eq!(straight.ask(words), through.ask(words));
+        }
+        assert!(denied() < 0.5, "{}", denied());
+        assert_eq!(straight.ask(&["NOSUCH", "a"]), through.ask(&["NOSUCH", "a"]));
+        assert!(denied() > 0.5);
     }
 }

@@ -21,6 +21,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// happened.
     pub(super) fn intake(&mut self, cx: &mut Context<'_>) -> bool {
         let mut progress = false;
+        // A transaction or HELLO that is answered may have made the client another user.
+        self.settle_user();
+        progress |= self.seat.is_wanted() && self.serve_want();
         if !self.pending.is_empty() && self.accepts() {
             let kept = std::mem::take(&mut self.pending);
             let used = self.consume(&kept);

@@ -93,6 +93,11 @@ impl Meter {
         self.metrics.commands_denied_total.inc(deny_rule(refusal.rule), command);
     }
 
+    /// A driver asked for what no server has, and was answered as by the server.
+    pub(super) fn probed(&self) {
+        self.metrics.replies_total[ReplyResult::RedisError].inc();
+    }
+
     /// It passed, because the rule is only observed.
     pub(super) fn observed(&self, refusal: &Refusal) {
         let command = refusal.spec.map(|spec| spec.name);

@@ -26,6 +26,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     ) -> usize {
         self.session.note_incomplete(head);
         let step = self.judge(bytes);
+        self.shell.wake_due();
         self.session.note_incomplete(false);
         let command = self.session.command().filter(|_| head);
         self.argument_max = command.and_then(|spec| self.policy.argument_max(spec));
@@ -48,7 +49,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return 0;
         }
         self.carry_out(step, bytes, head);
-        self.shell.wake_due();
         self.presented = None;
         self.settle_user();
         if self.lease.is_some() && self.session.drops_lease(self.shell.dedicated) {
@@ -181,6 +181,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if let Some(refusal) = desk.refused() {
             meter.refused(refusal);
         }
+        if desk.probed() {
+            meter.probed();
+        }
         if let Some(refusal) = desk.observed() {
             meter.observed(refusal);
         }
@@ -255,7 +258,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    fn acquire(&mut self, cause: Cause) {
+    pub(super) fn acquire(&mut self, cause: Cause) {
         let (upstream, key) = (Rc::clone(&self.shell.upstream), self.session.key());
         let purpose = purpose_of(cause);
         let lease = Box::pin(async move { upstream.lease(key, purpose).await });
@@ -288,11 +291,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 let cause = *cause;
                 let Poll::Ready(lease) = lease.as_mut().poll(cx) else { return false };
                 self.waiting = Waiting::No;
+                if lease.is_err() {
+                    self.seat.end_want(false);
+                }
                 match lease {
                     Ok(lease) => {
                         self.seat.forget_aim();
                         self.shell.meter.pinned(cause, 1);
                         self.lease = Some(Box::new((lease, cause)));
+                        self.seat.end_want(true);
+                        self.show();
                     }
                     // A request that can do without is presented again.
                     Err(_) if self.session.forgoes_lease(cause) => {}

@@ -2,8 +2,10 @@
 //!
 //! Owns: the figures that the shell knows. Never knows: who looks at them.
 
-use super::connection::Connection;
-use crate::session::Marks;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::connection::{Connection, Waiting};
+use crate::session::{Cause, Marks};
 
 impl<S> Connection<S> {
     pub(super) fn show(&self) {
@@ -35,5 +37,21 @@ impl<S> Connection<S> {
 
     pub(super) const fn heard(&mut self) {
         self.last_heard = self.now;
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// Another client waits for this one to have a pinned connection, on which it shall hear of the
+    /// other's keys. Returns whether anything happened.
+    pub(super) fn serve_want(&mut self) -> bool {
+        if self.lease.is_some() {
+            self.show();
+            self.seat.end_want(true);
+        } else if matches!(self.waiting, Waiting::No) && self.ending.is_none() {
+            self.acquire(Cause::Tracking);
+        } else {
+            return false;
+        }
+        true
     }
 }

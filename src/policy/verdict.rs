@@ -122,6 +122,19 @@ impl Refusal {
         }
     }
 
+    /// Whether a driver asks by it what the server is, and takes the error for an answer: neither
+    /// Redis nor Valkey has it.
+    #[must_use]
+    pub fn is_probe(&self, request: &Request<'_>) -> bool {
+        let is =
+            |at, word: &[u8]| request.arg(at).is_some_and(|arg| arg.eq_ignore_ascii_case(word));
+        let unknown = self.rule == Rule::Unknown;
+        // redis-py, go-redis and node-redis ask it of hosted servers that tell of their maintenance,
+        // StackExchange.Redis whether the server is a sentinel.
+        let maintenance = is(0, b"client") && is(1, b"maint_notifications");
+        unknown && (maintenance || is(0, b"sentinel"))
+    }
+
     /// The text between `-` and CRLF. The request must be the one that was refused.
     pub fn write_text(&self, request: &Request<'_>, out: &mut BytesMut) {
         let name = self.spec.map_or("", |spec| spec.name);

@@ -28,13 +28,17 @@ impl Session {
             transaction.map_or(self.executes, |transaction| Some(transaction.queued()));
         figures.queued_bytes = transaction.map_or(0, |transaction| transaction.size());
         figures.watched = if self.watching { self.watched } else { 0 };
-        figures.redirect = if self.tracking { 0 } else { -1 };
+        figures.redirect = if self.tracking { self.redirect } else { -1 };
         let mut marks = Marks::default();
         marks.set(Marks::MONITOR, self.monitor);
         marks.set(Marks::PUBSUB, self.subscriptions.any());
         marks.set(Marks::MULTI, figures.queued.is_some());
         marks.set(Marks::BLOCKED, self.is_blocked());
         marks.set(Marks::TRACKING, self.tracking);
+        marks.set(Marks::BROKEN_REDIRECT, self.redirect_broken);
+        marks.set(Marks::NO_EVICT, self.manners.no_evict);
+        marks.set(Marks::NO_TOUCH, self.manners.no_touch);
+        marks.set(Marks::IMPORT_SOURCE, self.manners.import_source);
         marks.set(Marks::DIRTY, self.watch_lost);
         marks.set(Marks::UNIX, self.seat.peer.is_unix);
         figures.marks = marks;

@@ -15,6 +15,8 @@ pub struct Desk {
     pub(super) scratch: Scratch,
     pub(super) grant: Grant,
     pub(super) refused: Option<Refusal>,
+    /// The answer was an error of the server's own kind, and nobody's refusal.
+    pub(super) probed: bool,
     /// It passed only because a rule is observed: that rule's refusal.
     pub(super) observed: Option<Refusal>,
 }
@@ -24,6 +26,7 @@ impl Desk {
     pub(super) fn clear(&mut self) {
         self.grant = Grant::default();
         self.refused = None;
+        self.probed = false;
         self.observed = None;
         // A request that was queued, not sent, has left its bytes here.
         self.scratch.trim();
@@ -33,6 +36,12 @@ impl Desk {
     #[must_use]
     pub const fn refused(&self) -> Option<&Refusal> {
         self.refused.as_ref()
+    }
+
+    /// Whether the request just presented was a driver's question that no server knows.
+    #[must_use]
+    pub const fn probed(&self) -> bool {
+        self.probed
     }
 
     /// The refusal that the request just presented would have met, were its rule not observed.

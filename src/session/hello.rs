@@ -6,9 +6,10 @@
 use bytes::BytesMut;
 
 use super::about::is_valid_name;
+use super::greeted::Greeted;
 use super::queue::{Class, Expect};
 use super::replica::Replication;
-use super::state::{Cause, Context, Opening, ReplyMode, Route, Session, Step};
+use super::state::{Cause, Context, Manners, Opening, ReplyMode, Route, Session, Step};
 use super::subscriptions::Subscriptions;
 use super::users::Name;
 use super::words;
@@ -44,6 +45,17 @@ impl Session {
         request: &Request<'_>,
         ctx: &mut Context<'_>,
     ) -> Result<(), &'static str> {
+        let name = self.check_auth(request, ctx)?;
+        self.become_user(name, true);
+        Ok(())
+    }
+
+    /// As whom the client goes on.
+    pub(super) fn check_auth(
+        &self,
+        request: &Request<'_>,
+        ctx: &Context<'_>,
+    ) -> Result<Name, &'static str> {
         let (user, password) = match (request.arg(1), request.arg(2), request.len()) {
             (Some(password), None, 2) => {
                 if ctx.auth.has_no_password() {
@@ -56,8 +68,7 @@ impl Session {
         };
         let name = ctx.auth.admit(user, password).ok_or(words::WRONGPASS)?;
         self.may_become(&name)?;
-        self.become_user(name, true);
-        Ok(())
+        Ok(name)
     }
 
     /// Redis networking.c `helloCommand`.
@@ -67,37 +78,78 @@ impl Session {
         ctx: &mut Context<'_>,
         out: &mut BytesMut,
     ) -> Step {
-        let (protocol, name, user) = match self.judge_hello(request, ctx) {
-            Ok(judged) => judged,
+        let greeted = match self.judge_hello(request, ctx) {
+            Ok(greeted) => greeted,
             Err(text) => {
                 self.last_auth = (text == words::WRONGPASS).then_some(false);
                 self.answer(out, |out| encode::error(out, text.as_bytes()));
                 return Step::Done;
             }
         };
-        if protocol != self.protocol && (self.pins() || ctx.has_lease) {
+        if greeted.protocol != self.protocol && (self.pins() || ctx.has_lease) {
             if self.in_flight() > 0 {
                 return Step::Wait;
             }
             if self.pins() {
-                let text = "ERR respgate: HELLO cannot change the protocol while WATCH, SUBSCRIBE, MONITOR or CLIENT TRACKING is in force";
-                self.answer(out, |out| encode::error(out, text.as_bytes()));
-                return Step::Done;
+                if self.replication != Replication::No {
+                    return self.refuse_text(words::HELLO_OF_REPLICA, out);
+                }
+                return self.hello_on_lease(greeted, ctx);
             }
             self.bulky = 0;
             self.lease_drop = ctx.has_lease;
         }
-        self.last_auth = user.is_some().then_some(true);
-        self.opening = Some(Box::new(Opening::Hello { protocol, name, user }));
-        Step::Open(PoolKey { protocol, database: self.database })
+        self.last_auth = greeted.user.is_some().then_some(true);
+        let key = PoolKey { protocol: greeted.protocol, database: self.database };
+        self.opening = Some(Box::new(Opening::Hello(greeted)));
+        Step::Open(key)
     }
 
-    #[allow(clippy::type_complexity, reason = "three answers of one reading")]
-    fn judge_hello(
+    /// What is on the pinned connection stays there: it is that connection which changes.
+    fn hello_on_lease(&mut self, greeted: Greeted, ctx: &mut Context<'_>) -> Step {
+        let (cause, protocol, tells) = (self.cause(ctx), greeted.protocol, greeted.user.is_some());
+        let expect = Expect::Hello(Box::new(greeted));
+        let ticket = match self.enqueue(Route::Pinned, cause, expect, 0, Class::Other, ctx) {
+            Ok(ticket) => ticket,
+            Err(step) => return step,
+        };
+        self.last_auth = tells.then_some(true);
+        self.executing = true;
+        let version: &[u8] = if protocol == Protocol::Resp3 { b"3" } else { b"2" };
+        encode::request(ctx.desk.fresh_wire(), [b"HELLO".as_slice(), version]);
+        Self::send_wire(Route::Pinned, ticket, 0)
+    }
+
+    /// The server's answer to HELLO on the pinned connection, with the session's own number.
+    pub(super) fn take_hello(&mut self, greeted: Greeted, frame: &[u8], out: &mut BytesMut) {
+        self.lease_dirty = true;
+        self.become_greeted(greeted);
+        let mark: &[u8] = b"$2\r\nid\r\n:";
+        let found = frame.windows(mark.len()).position(|part| part == mark);
+        let found = found.and_then(|at| frame.split_at_checked(at + mark.len()));
+        let Some((head, tail)) = found else { return out.extend_from_slice(frame) };
+        let digits = tail.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        out.extend_from_slice(head);
+        number::write_u64(out, self.seat.id);
+        out.extend_from_slice(tail.get(digits..).unwrap_or_default());
+    }
+
+    fn become_greeted(&mut self, greeted: Greeted) {
+        let Greeted { protocol, name, user } = greeted;
+        self.protocol = protocol;
+        if let Some(user) = user {
+            self.become_user(user, true);
+        }
+        if let Some(name) = name {
+            self.about_mut().name = name;
+        }
+    }
+
+    pub(super) fn judge_hello(
         &self,
         request: &Request<'_>,
-        ctx: &mut Context<'_>,
-    ) -> Result<(Protocol, Option<Vec<u8>>, Option<Name>), String> {
+        ctx: &Context<'_>,
+    ) -> Result<Greeted, String> {
         let mut protocol = self.protocol;
         if let Some(version) = request.arg(1) {
             protocol = match number::parse_i64(version) {
@@ -131,7 +183,7 @@ impl Session {
         if !self.authenticated && admitted.is_none() {
             return Err(words::HELLO_NOAUTH.to_owned());
         }
-        Ok((protocol, name, admitted))
+        Ok(Greeted { protocol, name, user: admitted })
     }
 
     /// Redis db.c `selectCommand`.
@@ -166,15 +218,9 @@ impl Session {
                 self.database = database;
                 self.answer(out, |out| encode::simple(out, words::OK));
             }
-            (Opening::Hello { protocol, name, user }, Ok(facts)) => {
-                self.protocol = protocol;
-                if let Some(user) = user {
-                    self.become_user(user, true);
-                }
-                if let Some(name) = name {
-                    self.about_mut().name = name;
-                }
-                let id = self.seat.id;
+            (Opening::Hello(greeted), Ok(facts)) => {
+                let (protocol, id) = (greeted.protocol, self.seat.id);
+                self.become_greeted(greeted);
                 self.answer(out, |out| write_hello(out, protocol, id, &facts));
             }
             (_, Err(OpenFailure::Refused(line))) => {
@@ -207,7 +253,9 @@ impl Session {
         self.watch_lost = false;
         self.subscriptions = Subscriptions::default();
         self.names = None;
-        self.tracking = false;
+        (self.tracking, self.redirect, self.redirect_broken) = (false, 0, false);
+        self.manners = Manners::default();
+        self.seat.end_target();
         self.prefixes = 0;
         self.monitor = false;
         self.replication = Replication::No;
@@ -234,7 +282,8 @@ pub(super) fn parse_database(text: &[u8]) -> Result<u32, &'static str> {
 /// The answer to HELLO (redis networking.c `helloCommand`), with the session's own id.
 fn write_hello(out: &mut BytesMut, protocol: Protocol, id: u64, facts: &Facts) {
     let bulk = |out: &mut BytesMut, text: &str| encode::bulk(out, text.as_bytes());
-    encode::map(out, 7, protocol);
+    let zone = facts.availability_zone.as_ref().filter(|zone| !zone.is_empty());
+    encode::map(out, 7 + usize::from(zone.is_some()), protocol);
     bulk(out, "server");
     bulk(out, &facts.server);
     bulk(out, "version");
@@ -252,4 +301,8 @@ fn write_hello(out: &mut BytesMut, protocol: Protocol, id: u64, facts: &Facts) {
         Protocol::Resp2 => &facts.modules_resp2,
         Protocol::Resp3 => &facts.modules_resp3,
     });
+    if let Some(zone) = zone {
+        bulk(out, "availability_zone");
+        bulk(out, zone);
+    }
 }

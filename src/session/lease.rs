@@ -58,6 +58,7 @@ impl Session {
 
     /// The shell has given the pinned connection away.
     pub fn handle_lease_gone(&mut self) {
+        self.seat.end_target();
         self.lease_drop = false;
         self.lease_dirty = false;
         self.unwatch_due = false;
@@ -80,7 +81,12 @@ impl Session {
     /// Whether what is on the pinned connection cannot be had again, so that the session ends with it.
     #[must_use]
     pub fn lives_on_lease(&self) -> bool {
-        self.subscribes() || self.tracking || self.monitor || self.replicates()
+        self.subscribes()
+            || self.tracking
+            || self.monitor
+            || self.replicates()
+            || self.manners.any()
+            || self.seat.is_target()
     }
 
     fn replicates(&self) -> bool {
@@ -139,7 +145,7 @@ impl Session {
             Cause::Replication
         } else if self.monitor {
             Cause::Monitor
-        } else if self.tracking {
+        } else if self.tracking || self.seat.is_target() {
             Cause::Tracking
         } else if ctx.dedicated {
             Cause::Session

@@ -9,11 +9,10 @@ use bytes::BytesMut;
 
 use super::about::{About, is_valid_name};
 use super::auth::Auth;
-use super::bounds::prefixes;
 use super::queue::{Class, Expect};
 use super::state::{Cause, Context, ReplyMode, Route, Session, Step};
 use super::words;
-use crate::command::{Effect, Spec, is_word};
+use crate::command::Spec;
 use crate::resp::{Request, encode};
 use crate::traffic::Server;
 
@@ -38,7 +37,11 @@ impl Session {
             "client|help" => return self.forward(spec, request, ctx, out),
             "client|unblock" => return self.unblock(request, ctx, out),
             "client|getredir" | "client|trackinginfo" if self.tracking || ctx.has_lease => {
-                return self.send(Route::Pinned, Cause::Tracking, Expect::Plain, Class::Other, ctx);
+                let expect = Expect::Redirect(None);
+                return self.send(Route::Pinned, Cause::Tracking, expect, Class::Other, ctx);
+            }
+            "client|no-evict" | "client|no-touch" | "client|import-source" => {
+                return self.set_manner(spec, request, ctx, out);
             }
             // Valkey takes them although it is no cluster; a Redis does not.
             "readonly" | "readwrite" if ctx.valkey => {
@@ -102,13 +105,6 @@ impl Session {
             "client|info" => self.write_info(spec, request, out),
             "client|list" => self.write_list(spec, request, auth, out),
             "client|kill" => self.write_kill(spec, request, auth, out),
-            "client|no-evict" | "client|no-touch" => {
-                if option.eq_ignore_ascii_case(b"on") || option.eq_ignore_ascii_case(b"off") {
-                    encode::simple(out, words::OK);
-                } else {
-                    error(out, words::SYNTAX);
-                }
-            }
             "client|capa" => {
                 // Valkey networking.c `clientCapaCommand`: what it does not know does no harm.
                 if request.args().skip(2).any(|word| word.eq_ignore_ascii_case(b"redirect")) {
@@ -155,39 +151,6 @@ impl Session {
         encode::integer(out, -1);
         encode::bulk(out, b"prefixes");
         encode::array(out, 0);
-    }
-
-    /// CLIENT TRACKING and CLIENT CACHING: state of the connection they are said on.
-    pub(super) fn track(
-        &mut self,
-        spec: &'static Spec,
-        request: &Request<'_>,
-        ctx: &mut Context<'_>,
-        out: &mut BytesMut,
-    ) -> Step {
-        debug_assert_eq!(spec.effect, Effect::Tracking);
-        if spec.name == "client|caching" {
-            return self.send(Route::Pinned, Cause::Tracking, Expect::Plain, Class::Other, ctx);
-        }
-        if request.args().skip(3).any(|option| is_word(option, b"redirect")) {
-            return self.refuse_text(words::TRACKING_REDIRECT, out);
-        }
-        let on = request.arg(2).is_some_and(|word| word.eq_ignore_ascii_case(b"on"));
-        if !on && !request.arg(2).is_some_and(|word| word.eq_ignore_ascii_case(b"off")) {
-            self.answer(out, |out| encode::error(out, words::SYNTAX));
-            return Step::Done;
-        }
-        // With a connection at hand ON may be on its way.
-        if !on && !self.tracking && !ctx.has_lease {
-            self.answer(out, |out| encode::simple(out, words::OK));
-            return Step::Done;
-        }
-        let expect = Expect::Tracking { on };
-        let step = self.send(Route::Pinned, Cause::Tracking, expect, Class::Other, ctx);
-        if matches!(step, Step::Send { .. }) {
-            self.prefixes = if on { self.prefixes + prefixes(request) } else { 0 };
-        }
-        step
     }
 }
 

@@ -10,18 +10,21 @@ use bytes::BytesMut;
 use super::queue::{Class, Expect};
 use super::request::may_push;
 use super::state::{Cause, Context, Route, Session, Step};
-use super::subscriptions::{Frame, classify};
 use super::transaction::{Executed, Special, Transaction};
 use super::transacts::Transacts;
 use super::walking::{Arrived, Walking};
 use super::words;
-use super::{hello, local};
 use crate::command::{Cost, Effect, Spec};
-use crate::resp::{Protocol, ReplyScanner, Request, RequestBuf, encode, number};
+use crate::resp::{Protocol, ReplyScanner, Request, encode, number};
 use crate::traffic::Loss;
 
 impl Session {
-    pub(super) fn multi(&mut self, ctx: &mut Context<'_>, out: &mut BytesMut) -> Step {
+    pub(super) fn multi(
+        &mut self,
+        request: &Request<'_>,
+        ctx: &mut Context<'_>,
+        out: &mut BytesMut,
+    ) -> Step {
         if self.transaction.is_some() {
             // Not a rejection: the transaction stays good (redis multi.c `multiCommand`).
             self.answer(out, |out| encode::error(out, words::MULTI_NESTED.as_bytes()));
@@ -29,7 +32,7 @@ impl Session {
         }
         match self.may_transact(ctx) {
             Ok(true) => {
-                self.transaction = Some(Box::default());
+                self.transaction = Some(Box::new(Transaction::begun(request.arg(0))));
                 self.answer(out, |out| encode::simple(out, words::OK));
                 Step::Done
             }
@@ -94,40 +97,13 @@ impl Session {
         if ctx.desk.grant.walk.is_some() {
             return self.refuse_text(words::NOT_IN_MULTI_HERE, out);
         }
-        let special = match spec.effect {
-            Effect::Local if local::serves(spec, ctx.server) => {
-                let whole = RequestBuf::from_args(request.args());
-                Some(Special::Local(spec, whole))
-            }
-            Effect::Select => match hello::parse_database(request.arg(1).unwrap_or_default()) {
-                Ok(database) => Some(Special::Select(database)),
-                Err(_) => None,
-            },
-            Effect::Subscribe | Effect::Unsubscribe => Some(Special::Acknowledged),
-            Effect::Auth
-            | Effect::Hello
-            | Effect::Monitor
-            | Effect::Tracking
-            | Effect::Replicate
-            | Effect::Never => {
-                return self.refuse_text(words::NOT_IN_MULTI_HERE, out);
-            }
-            Effect::Local
-            | Effect::Shared
-            | Effect::Block
-            | Effect::Wait
-            | Effect::Unwatch
-            | Effect::Release => None,
-            Effect::Multi
-            | Effect::Exec
-            | Effect::Discard
-            | Effect::Watch
-            | Effect::Quit
-            | Effect::Reset => {
-                debug_assert!(false, "never queued");
-                None
-            }
+        let special = match self.special_of(spec, request, ctx) {
+            Ok(special) => special,
+            Err(text) => return self.refuse_text(text, out),
         };
+        if let Some(Special::Tracking(on)) = special {
+            self.note_prefixes(on, request);
+        }
         let Some(transaction) = &mut self.transaction else { return Step::Done };
         if !transaction.spoiled {
             let changed = ctx.desk.grant.changed;
@@ -135,14 +111,16 @@ impl Session {
             if transaction.size() + wire.len() > ctx.limits.max_transaction_bytes {
                 return self.refuse_text(words::MULTI_TOO_LARGE, out);
             }
-            if matches!(special, Some(Special::Local(..))) {
+            if special.as_ref().is_some_and(Special::stays_here) {
                 encode::request(&mut transaction.wire, [b"PING".as_slice()]);
                 transaction.kept += request.raw().len();
             } else {
                 transaction.wire.extend_from_slice(wire);
             }
             let strip = ctx.desk.grant.strip.take();
-            if let (Some(Special::Acknowledged), Some(strip)) = (&special, &strip) {
+            if let (Some(Special::Acknowledged | Special::Tracking(_)), Some(strip)) =
+                (&special, &strip)
+            {
                 self.names = Some(Arc::clone(strip.prefix()));
             }
             // An unknown command ends the transaction; other errors say names of some commands only.
@@ -172,7 +150,12 @@ impl Session {
         }
     }
 
-    pub(super) fn exec(&mut self, ctx: &mut Context<'_>, out: &mut BytesMut) -> Step {
+    pub(super) fn exec(
+        &mut self,
+        request: &Request<'_>,
+        ctx: &mut Context<'_>,
+        out: &mut BytesMut,
+    ) -> Step {
         if let Some(step) = self.catch_up(ctx) {
             return step;
         }
@@ -189,9 +172,8 @@ impl Session {
         if self.watch_lost {
             return self.end_without_execution(ctx, out, encode::null_array);
         }
-        let changes_state =
-            |(_, special): &_| matches!(special, Special::Select(_) | Special::Acknowledged);
-        let stateful = transaction.pushes || transaction.specials.iter().any(changes_state);
+        let stateful = transaction.pushes
+            || transaction.specials.iter().any(|(_, special)| special.is_stateful());
         let large =
             u64::try_from(transaction.wire.len()).unwrap_or(u64::MAX) >= ctx.limits.large_bytes;
         let (route, cause) = if self.usual_route(ctx) == Route::Pinned {
@@ -206,7 +188,7 @@ impl Session {
         }
         let Some(transaction) = self.transaction.take() else { return Step::Done };
         let queued = transaction.queued();
-        let Transaction { wire, count, specials, .. } = *transaction;
+        let Transaction { multi, wire, count, specials, .. } = *transaction;
         let (skip, special) = (count.saturating_add(1), !specials.is_empty());
         let changes = |(_, special): &(u32, Special)| {
             !matches!(special, Special::Names(_) | Special::Swallow)
@@ -222,9 +204,10 @@ impl Session {
         self.executing = executing;
         self.executes = executing.then_some(queued);
         let block = ctx.desk.fresh_wire();
-        encode::request(block, [b"MULTI".as_slice()]);
+        // The client's own letters, as MONITOR shows them.
+        encode::request(block, [multi.as_slice()]);
         block.extend_from_slice(&wire);
-        encode::request(block, [b"EXEC".as_slice()]);
+        encode::request(block, [request.arg(0).unwrap_or(b"EXEC")]);
         Self::send_wire(route, ticket, skip)
     }
 
@@ -373,26 +356,8 @@ impl Session {
             let mut scanner = ReplyScanner::default();
             let used = scanner.advance(rest).map_or(rest.len(), |advance| advance.used.max(1));
             let (element, after) = rest.split_at_checked(used).unwrap_or((rest, &[]));
-            let special = specials.next_if(|(at, _)| *at == index).map(|(_, special)| special);
-            match special {
-                Some(Special::Local(spec, request)) => {
-                    self.write_local(spec, &request.as_request(), None, out)
-                }
-                Some(Special::Select(database)) => {
-                    if element.starts_with(b"+") {
-                        self.database = database;
-                    }
-                    self.lease_dirty = true;
-                    out.extend_from_slice(element);
-                }
-                Some(Special::Acknowledged) => {
-                    if let Frame::Ack { kind, total, .. } = classify(element) {
-                        self.subscriptions.note(kind, total);
-                    }
-                    self.write_push(element, out);
-                }
-                Some(Special::Names(strip)) => strip.frame(element, out),
-                Some(Special::Swallow) => {}
+            match specials.next_if(|(at, _)| *at == index) {
+                Some((_, special)) => self.complete_special(special, element, out),
                 None => out.extend_from_slice(element),
             }
             rest = after;

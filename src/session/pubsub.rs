@@ -1,4 +1,4 @@
-//! SUBSCRIBE, UNSUBSCRIBE and MONITOR: the session moves to a connection of its own.
+//! SUBSCRIBE, UNSUBSCRIBE, MONITOR and WAIT: the session moves to a connection of its own.
 //!
 //! Owns: what is expected in return. Never knows: frames, channel names.
 
@@ -6,7 +6,7 @@ use super::queue::{Class, Expect};
 use super::state::{Cause, Context, Route, Session, Step};
 use super::subscriptions::Kind;
 use crate::command::{Effect, Spec};
-use crate::resp::Request;
+use crate::resp::{Request, encode};
 
 impl Session {
     pub(super) fn subscribe(
@@ -38,5 +38,26 @@ impl Session {
 
     pub(super) fn start_monitor(&mut self, ctx: &mut Context<'_>) -> Step {
         self.send(Route::Pinned, Cause::Monitor, Expect::Monitor, Class::Other, ctx)
+    }
+
+    /// WAIT and WAITAOF count what their own connection wrote; on a connection where a PING has just
+    /// been executed, that is everything the server wrote so far, which includes what this session
+    /// wrote (redis replication.c `waitCommand`, server.c `c->woff`).
+    pub(super) fn wait(&mut self, request: &Request<'_>, ctx: &mut Context<'_>) -> Step {
+        let ticket = match self.enqueue(
+            Route::Pinned,
+            Cause::Blocking,
+            Expect::Plain,
+            1,
+            Class::Blocking,
+            ctx,
+        ) {
+            Ok(ticket) => ticket,
+            Err(step) => return step,
+        };
+        let wire = ctx.desk.fresh_wire();
+        encode::request(wire, [b"PING".as_slice()]);
+        wire.extend_from_slice(request.raw());
+        Self::send_wire(Route::Pinned, ticket, 1)
     }
 }

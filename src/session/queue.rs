@@ -8,6 +8,7 @@ use std::time::Instant;
 use bytes::BytesMut;
 
 use super::gates::Admission;
+use crate::command::Spec;
 use crate::policy::Strip;
 use crate::traffic::Ticket;
 
@@ -34,8 +35,14 @@ pub(super) enum Expect {
     Exec(Box<super::transaction::Executed>),
     /// The answer to a script that the server may not have.
     Script(Box<super::replay::Replay>),
-    /// The answer to CLIENT TRACKING.
-    Tracking { on: bool },
+    /// The answer to CLIENT TRACKING; `redirect` is the client that shall hear of the keys.
+    Tracking { on: bool, redirect: i64 },
+    /// The answer to CLIENT GETREDIR or TRACKINGINFO: it names a client by its number at the server.
+    Redirect(Option<Strip>),
+    /// The answer to CLIENT NO-EVICT and the like.
+    Manner { spec: &'static Spec, on: bool },
+    /// The answer to HELLO on a connection of the session's own.
+    Hello(Box<super::greeted::Greeted>),
     /// The answer to MONITOR.
     Monitor,
 }

@@ -7,14 +7,11 @@ use bytes::BytesMut;
 use super::queue::Class;
 use super::queue::{Expect, Remote};
 use super::replay::{Replay, Resend};
-use super::state::{
-    Cause, Completed, Context, LARGE_REPLY_MEMORY, Route, Session, Step, Surplus, WINDOW_START,
-};
+use super::state::{Completed, LARGE_REPLY_MEMORY, Route, Session, Surplus, WINDOW_START};
 use super::transaction::Executed;
 use super::{subscriptions, words};
 use crate::config::OnOutage;
-use crate::policy::Strip;
-use crate::resp::{Protocol, Request, encode};
+use crate::resp::{Protocol, encode};
 use crate::traffic::{Loss, Ticket};
 
 impl Session {
@@ -119,7 +116,9 @@ impl Session {
         out: &mut BytesMut,
     ) -> Result<Option<Completed>, Surplus> {
         if self.monitor && subscriptions::is_monitor_line(frame) {
-            out.extend_from_slice(frame);
+            if !subscriptions::is_own_line(frame) {
+                out.extend_from_slice(frame);
+            }
             return Ok(None);
         }
         // A reply asked for before the first SUBSCRIBE may look like a message.
@@ -132,6 +131,9 @@ impl Session {
                 }
                 subscriptions::Frame::Message => {
                     self.write_push(frame, out);
+                    return Ok(None);
+                }
+                subscriptions::Frame::Other if kind == b'>' && self.take_broken(frame, out) => {
                     return Ok(None);
                 }
                 subscriptions::Frame::Other if kind == b'>' => {
@@ -156,7 +158,7 @@ impl Session {
 
     /// What nobody asked for at this moment, with the client's own names.
     pub(super) fn write_push(&self, frame: &[u8], out: &mut BytesMut) {
-        match &self.names {
+        match self.names.clone().or_else(|| self.seat.names()) {
             Some(prefix) => prefix.push(frame, out),
             None => out.extend_from_slice(frame),
         }
@@ -293,16 +295,15 @@ impl Session {
                 hidden = true;
             }
             Expect::Script(replay) => return self.refute_script(replay, frame, alone, out),
-            Expect::Tracking { on } => {
-                if let Some(prefix) = self.names.clone().filter(|_| error && !silent) {
-                    Strip::of_errors(prefix).frame(frame, out);
-                    hidden = true;
+            expect @ (Expect::Hello(_) | Expect::Redirect(_) | Expect::Tracking { .. }) => {
+                let mut own = BytesMut::new();
+                self.take_own(expect, frame, &mut own);
+                if !silent {
+                    out.extend_from_slice(&own);
                 }
-                if ok {
-                    self.tracking = on;
-                }
-                self.lease_dirty = true;
+                hidden = true;
             }
+            Expect::Manner { spec, on } => self.take_manner(spec, on, ok),
             Expect::Monitor => {
                 self.monitor = ok;
                 self.lease_dirty = true;
@@ -413,7 +414,7 @@ impl Session {
             self.queue.replace(ticket, out, |out| encode::error(out, words::loss(loss)))?
         };
         self.settle_replays();
-        if matches!(remote.expect, Expect::Exec(_) | Expect::Select(_)) {
+        if matches!(remote.expect, Expect::Exec(_) | Expect::Select(_) | Expect::Hello(_)) {
             (self.executing, self.executes) = (false, None);
         } else if let Expect::Script(replay) = &remote.expect {
             self.executing &= !replay.held;
@@ -449,27 +450,6 @@ impl Session {
     #[must_use]
     pub const fn is_cut(&self) -> bool {
         self.queue.is_cut()
-    }
-
-    /// WAIT and WAITAOF count what their own connection wrote; on a connection where a PING has just
-    /// been executed, that is everything the server wrote so far, which includes what this session
-    /// wrote (redis replication.c `waitCommand`, server.c `c->woff`).
-    pub(super) fn wait(&mut self, request: &Request<'_>, ctx: &mut Context<'_>) -> Step {
-        let ticket = match self.enqueue(
-            Route::Pinned,
-            Cause::Blocking,
-            Expect::Plain,
-            1,
-            Class::Blocking,
-            ctx,
-        ) {
-            Ok(ticket) => ticket,
-            Err(step) => return step,
-        };
-        let wire = ctx.desk.fresh_wire();
-        encode::request(wire, [b"PING".as_slice()]);
-        wire.extend_from_slice(request.raw());
-        Self::send_wire(Route::Pinned, ticket, 1)
     }
 }
 

@@ -111,7 +111,11 @@ impl Session {
         ctx: &mut Context<'_>,
         out: &mut BytesMut,
     ) -> Step {
-        ctx.desk.refused = Some(refusal);
+        if refusal.is_probe(request) {
+            ctx.desk.probed = true;
+        } else {
+            ctx.desk.refused = Some(refusal);
+        }
         self.walking = None;
         let mut text = BytesMut::new();
         refusal.write_text(request, &mut text);
@@ -199,8 +203,8 @@ impl Session {
                 Step::Close
             }
             Effect::Select => self.select(request, ctx, out),
-            Effect::Multi => self.multi(ctx, out),
-            Effect::Exec => self.exec(ctx, out),
+            Effect::Multi => self.multi(request, ctx, out),
+            Effect::Exec => self.exec(request, ctx, out),
             Effect::Discard => self.discard(ctx, out),
             Effect::Watch => self.watch(request, ctx, out),
             Effect::Unwatch => self.unwatch(ctx, out),

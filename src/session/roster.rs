@@ -11,7 +11,7 @@ use std::time::Instant;
 use super::about::{About, Form};
 use super::users::Name;
 use crate::command::Spec;
-use crate::policy::Policy;
+use crate::policy::{Policy, Prefix};
 use crate::resp::Protocol;
 use crate::traffic::Server;
 
@@ -54,9 +54,10 @@ impl Marks {
     pub const UNIX: Self = Self(1 << 9);
     pub const NO_EVICT: Self = Self(1 << 10);
     pub const NO_TOUCH: Self = Self(1 << 11);
+    pub const IMPORT_SOURCE: Self = Self(1 << 12);
 
     /// The letters, each at the place of its bit.
-    pub(super) const LETTERS: &'static [u8; 12] = b"OPxbtRBdcUeT";
+    const LETTERS: &'static [u8; 13] = b"OPxbtRBdcUeTI";
 
     #[must_use]
     pub const fn has(self, other: Self) -> bool {
@@ -154,6 +155,12 @@ pub struct Seat {
     policy: Cell<usize>,
     killed: Cell<bool>,
     aimed: Cell<bool>,
+    /// Another client's keys are told to it, on its pinned connection.
+    target: Cell<bool>,
+    /// The same is wanted, and it has no pinned connection yet.
+    wanted: Cell<bool>,
+    /// What stands before the names of those keys.
+    names: RefCell<Option<Arc<Prefix>>>,
 }
 
 impl Seat {
@@ -194,6 +201,42 @@ impl Seat {
     }
 }
 
+/// Redirected invalidations.
+impl Seat {
+    /// From now on its pinned connection stays: another client's keys are told there.
+    pub(super) fn become_target(&self, names: Option<Arc<Prefix>>) {
+        self.target.set(true);
+        if names.is_some() {
+            self.names.replace(names);
+        }
+    }
+
+    /// Whether another client waits for it to have a pinned connection.
+    #[must_use]
+    pub const fn is_wanted(&self) -> bool {
+        self.wanted.get()
+    }
+
+    /// It has one, which stays, or cannot have any.
+    pub fn end_want(&self, stays: bool) {
+        if self.wanted.take() {
+            self.target.set(stays);
+        }
+    }
+
+    pub(super) fn names(&self) -> Option<Arc<Prefix>> {
+        self.names.borrow().clone()
+    }
+
+    pub(super) const fn is_target(&self) -> bool {
+        self.target.get()
+    }
+
+    pub(super) fn end_target(&self) {
+        self.target.set(false);
+    }
+}
+
 /// All clients of one thread, in the order in which they came.
 #[derive(Debug)]
 pub struct Roster {
@@ -230,6 +273,9 @@ impl Roster {
             policy: Cell::new(0),
             killed: Cell::new(false),
             aimed: Cell::new(false),
+            target: Cell::new(false),
+            wanted: Cell::new(false),
+            names: RefCell::default(),
         });
         self.seats.borrow_mut().insert(id, Rc::clone(&seat));
         seat
@@ -276,6 +322,13 @@ impl Roster {
     pub(super) fn all(&self, own: &Seat) -> Vec<Rc<Seat>> {
         let seats = self.seats.borrow();
         seats.values().filter(|seat| is_known(own, seat)).map(Rc::clone).collect()
+    }
+
+    /// A client is to get a pinned connection.
+    pub(super) fn want(&self, seat: &Seat) {
+        if !seat.wanted.replace(true) {
+            self.due.borrow_mut().push(seat.id);
+        }
     }
 
     /// A client is to be disconnected.

@@ -12,6 +12,7 @@ use bytes::BytesMut;
 use super::auth::Auth;
 use super::desk::Desk;
 use super::gates::{Admission, Gates};
+use super::greeted::Greeted;
 use super::queue::{Class, Expect, ReplyQueue};
 use super::replay::{Replays, Scripts};
 use super::replica::Replication;
@@ -156,7 +157,7 @@ pub struct Surplus;
 #[derive(Debug)]
 pub(super) enum Opening {
     Select(u32),
-    Hello { protocol: Protocol, name: Option<Vec<u8>>, user: Option<Name> },
+    Hello(Greeted),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -165,6 +166,31 @@ pub(super) enum ReplyMode {
     On,
     Off,
     SkipNext,
+}
+
+/// Settings of the connection itself that a client has switched on (`CLIENT NO-EVICT`, `NO-TOUCH`,
+/// `IMPORT-SOURCE`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(super) struct Manners {
+    pub no_evict: bool,
+    pub no_touch: bool,
+    pub import_source: bool,
+}
+
+impl Manners {
+    pub(super) const fn any(self) -> bool {
+        self.no_evict || self.no_touch || self.import_source
+    }
+
+    /// The one that a command is about.
+    pub(super) fn of(&mut self, spec: &Spec) -> Option<&mut bool> {
+        match spec.name {
+            "client|no-evict" => Some(&mut self.no_evict),
+            "client|no-touch" => Some(&mut self.no_touch),
+            "client|import-source" => Some(&mut self.import_source),
+            _ => None,
+        }
+    }
 }
 
 /// Commands for which a session that received a large reply stays on a pinned connection.
@@ -208,6 +234,14 @@ pub struct Session {
     pub(super) unwatch_due: bool,
     pub(super) subscriptions: Subscriptions,
     pub(super) tracking: bool,
+    /// The client that hears of its keys; 0 is itself.
+    pub(super) redirect: i64,
+    /// That client is gone.
+    pub(super) redirect_broken: bool,
+    /// Since when it waits for that client's pinned connection.
+    pub(super) awaits_since: Option<Instant>,
+    /// What the client asked to be kept from, on the pinned connection.
+    pub(super) manners: Manners,
     pub(super) monitor: bool,
     /// The client has killed itself.
     pub(super) farewell: bool,
@@ -281,6 +315,10 @@ impl Session {
             unwatch_due: false,
             subscriptions: Subscriptions::default(),
             tracking: false,
+            redirect: 0,
+            redirect_broken: false,
+            awaits_since: None,
+            manners: Manners::default(),
             monitor: false,
             farewell: false,
             replication: Replication::No,
@@ -424,6 +462,7 @@ impl Session {
                 replay.strip = strip;
                 Expect::Script(replay)
             }
+            (Expect::Redirect(_), strip) => Expect::Redirect(strip),
             (expect @ (Expect::Acks { .. } | Expect::Tracking { .. }), strip) => {
                 self.names = strip.map(|strip| Arc::clone(strip.prefix()));
                 expect

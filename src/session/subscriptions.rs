@@ -138,6 +138,17 @@ pub(super) fn is_monitor_line(frame: &[u8]) -> bool {
     matches!(frame, [b'+', digit, ..] if digit.is_ascii_digit())
 }
 
+/// A line of MONITOR about the login of a connection of respgate's own. No client's HELLO and CLIENT
+/// SETINFO come to the server in these words.
+pub(super) fn is_own_line(frame: &[u8]) -> bool {
+    let Some(end) = frame.iter().position(|byte| *byte == b']') else { return false };
+    let words = frame.get(end + 2..).and_then(|words| words.strip_suffix(b"\r\n"));
+    words.is_some_and(|words| {
+        words == b"\"CLIENT\" \"SETINFO\" \"LIB-NAME\" \"respgate\""
+            || (words.starts_with(b"\"HELLO\" ") && words.ends_with(b" \"SETNAME\" \"respgate\""))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,6 +168,25 @@ mod tests {
         check("*2\r\n$4\r\npong\r\n$0\r\n\r\n", Frame::Other);
         check("+OK\r\n", Frame::Other);
         check("*3\r\n$9\r\nsubscribe\r\n$3\r\na\r\n\r\n", Frame::Other);
+    }
+
+    #[test]
+    fn lines_about_respgates_own_logins_are_known() {
+        let line = |words: &str| format!("+1700000000.123456 [0 127.0.0.1:1] {words}\r\n");
+        for (words, own) in [
+            ("\"HELLO\" \"3\" \"SETNAME\" \"respgate\"", true),
+            (
+                "\"HELLO\" \"2\" \"AUTH\" \"(redacted)\" \"(redacted)\" \"SETNAME\" \"respgate\"",
+                true,
+            ),
+            ("\"CLIENT\" \"SETINFO\" \"LIB-NAME\" \"respgate\"", true),
+            ("\"HELLO\" \"3\"", false),
+            ("\"hello\" \"3\" \"SETNAME\" \"respgate\"", false),
+            ("\"SET\" \"a\" \"SETNAME\" \"respgate\"", false),
+        ] {
+            assert_eq!(is_own_line(line(words).as_bytes()), own, "{words}");
+        }
+        assert!(!is_own_line(b"+OK\r\n"));
     }
 
     #[test]

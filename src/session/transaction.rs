@@ -4,6 +4,8 @@
 
 use bytes::BytesMut;
 
+use super::greeted::Greeted;
+use super::users::Name;
 use crate::command::Spec;
 use crate::policy::Strip;
 use crate::resp::RequestBuf;
@@ -11,6 +13,8 @@ use crate::resp::RequestBuf;
 /// Commands queued since MULTI.
 #[derive(Debug, Default)]
 pub(super) struct Transaction {
+    /// The word that began it, in the client's letters.
+    pub multi: [u8; 5],
     pub wire: BytesMut,
     pub count: u32,
     pub spoiled: bool,
@@ -32,6 +36,18 @@ pub(super) enum Special {
     Acknowledged,
     /// Executed there; on success the session is in that database.
     Select(u32),
+    /// Executed there; on success the session tracks keys, or not any more.
+    Tracking(bool),
+    /// Executed there; on success the session is another user's, or speaks another protocol.
+    Hello(Greeted),
+    /// Executed there; on success a setting of the connection is switched.
+    Manner(&'static Spec, bool),
+    /// Executed there; the answer names a client by its number.
+    Renamed,
+    /// Decided when it was queued; on the wire a PING stands in its place.
+    Said(Box<[u8]>),
+    /// The same, and the session is this user's.
+    Become(Name),
     /// Names in its reply carry the prefix of the policy.
     Names(Strip),
     /// A request of the proxy's own: the client's array has no place for it.
@@ -43,13 +59,25 @@ pub(super) enum Special {
 pub(super) struct Executed(pub Vec<(u32, Special)>);
 
 impl Transaction {
+    pub(super) fn begun(word: Option<&[u8]>) -> Self {
+        let multi = word.and_then(|word| word.try_into().ok()).unwrap_or(*b"MULTI");
+        Self { multi, ..Self::default() }
+    }
+
     /// Where the commands queued so far lead.
     pub(super) fn database(&self) -> Option<u32> {
         self.specials.iter().rev().find_map(|(_, special)| match special {
             Special::Select(database) => Some(*database),
-            Special::Local(..) | Special::Acknowledged | Special::Names(_) | Special::Swallow => {
-                None
-            }
+            Special::Local(..)
+            | Special::Acknowledged
+            | Special::Tracking(_)
+            | Special::Hello(_)
+            | Special::Manner(..)
+            | Special::Renamed
+            | Special::Said(_)
+            | Special::Become(_)
+            | Special::Names(_)
+            | Special::Swallow => None,
         })
     }
 

@@ -18,6 +18,8 @@ pub(super) const NO_PASSWORD_SET: &str = "ERR AUTH <password> called without any
 pub(super) const HELLO_NOAUTH: &str = "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time";
 pub(super) const USER_STAYS: &str = "ERR respgate: the user cannot change while SUBSCRIBE or CLIENT TRACKING is in force, because channels and keys carry the prefix of its policy; send RESET first";
 pub(super) const NOPROTO: &str = "NOPROTO unsupported protocol version";
+pub(super) const HELLO_OF_REPLICA: &str =
+    "ERR respgate: HELLO cannot change the protocol of a replication stream";
 pub(super) const PROTO_NOT_INTEGER: &str = "ERR Protocol version is not an integer or out of range";
 pub(super) const SYNTAX: &str = "ERR syntax error";
 pub(super) const NOT_INTEGER: &str = "ERR value is not an integer or out of range";
@@ -35,8 +37,9 @@ pub(super) const MULTI_TOO_LARGE: &str = "ERR respgate: the transaction is large
 pub(super) const MULTI_DENIED: &str = "NOPERM this user has no permissions to run the 'multi' command (grant +@transaction to respgate's server user)";
 pub(super) const MULTI_REFUSED: &str = "ERR respgate: the server refused MULTI, so the queued commands ran without a transaction; grant +@transaction to respgate's server user";
 
-pub(super) const TRACKING_REDIRECT: &str = "ERR respgate: CLIENT TRACKING with REDIRECT is not available through respgate; use RESP3, where invalidations arrive on the same connection";
 pub(super) const PREFIX_CHANGED: &str = "ERR respgate: keys.prefix has changed while SUBSCRIBE or CLIENT TRACKING is in force; connect again";
+/// Redis replication.c `monitorCommand`.
+pub(super) const MONITOR_IN_MULTI: &str = "ERR MONITOR isn't allowed for DENY BLOCKING client";
 pub(super) const NOT_IN_MULTI_HERE: &str =
     "ERR respgate: this command inside MULTI is not available through respgate";
 pub(super) const NEVER: &str = "ERR respgate: this command starts a replication or debugging stream, which is not supported through respgate; connect to the server directly";
@@ -69,6 +72,13 @@ pub(super) fn not_in_multi(name: &str, valkey: bool) -> String {
     } else {
         "ERR Command not allowed inside a transaction".to_owned()
     }
+}
+
+/// The client that shall hear of another one's keys has no connection to the server that would stay.
+pub(super) fn tracking_target(id: u64) -> String {
+    format!(
+        "ERR respgate: client {id} got no connection of its own to the server in time, so it cannot receive invalidations; try again"
+    )
 }
 
 /// Redis networking.c `addReplySubcommandSyntaxError`.

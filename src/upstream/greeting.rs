@@ -32,6 +32,8 @@ pub struct ServerFacts {
     pub modules_resp2: Vec<u8>,
     /// … and in RESP3.
     pub modules_resp3: Vec<u8>,
+    /// Where it is, if it says so.
+    pub availability_zone: Option<String>,
 }
 
 impl Default for ServerFacts {
@@ -44,6 +46,7 @@ impl Default for ServerFacts {
             client_id: 0,
             modules_resp2: b"*0\r\n".to_vec(),
             modules_resp3: b"*0\r\n".to_vec(),
+            availability_zone: None,
         }
     }
 }
@@ -242,6 +245,7 @@ impl Greeting {
             mode: text("mode"),
             role: text("role"),
             client_id: number("id").and_then(|id| u64::try_from(id).ok()).unwrap_or(0),
+            availability_zone: hello.get("availability_zone").map(|_| text("availability_zone")),
             ..ServerFacts::default()
         };
         if let Some(modules) = hello.get("modules") {

@@ -192,5 +192,6 @@ fn facts_of(link: &Link) -> Facts {
         role: facts.role,
         modules_resp2: facts.modules_resp2,
         modules_resp3: facts.modules_resp3,
+        availability_zone: facts.availability_zone,
     }
 }

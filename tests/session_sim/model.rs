@@ -15,7 +15,7 @@ pub type Words = Vec<Vec<u8>>;
 pub const DATABASES: u32 = 3;
 
 /// What a proxy says to a command that it cannot carry out inside a transaction.
-pub const HERE_NOT_IN_MULTI: &str =
+const HERE_NOT_IN_MULTI: &str =
     "ERR respgate: this command inside MULTI is not available through respgate";
 
 #[derive(Clone, Debug)]

@@ -55,7 +55,7 @@ impl World {
         let within = entry.executed < entry.commands.len();
         assert!(within || at_server.is_clean(), "state on a shared connection: {at_server:?}");
         assert_eq!((at_server.protocol, at_server.database), (key.protocol, key.database));
-        check_wire(&words);
+        check_wire(&words, false);
         if entry.executed < entry.commands.len() {
             return;
         }
@@ -101,7 +101,7 @@ impl World {
         } else {
             self.model.execute(connection, &sent.words);
         }
-        check_wire(&sent.words);
+        check_wire(&sent.words, true);
         if sent.last && sent.number != OWN {
             in_order(&mut client.last_executed, sent.number);
             let fate = if forbidden && !sent.hidden { Fate::Forbidden } else { Fate::Executed };
@@ -332,10 +332,12 @@ fn is_read(words: &Words) -> bool {
 }
 
 /// What is about the client's own connection is no business of the server.
-fn check_wire(words: &Words) {
+fn check_wire(words: &Words, pinned: bool) {
     let word = |at: usize| words.get(at).map(|w| w.to_ascii_lowercase()).unwrap_or_default();
     let own = match word(0).as_slice() {
-        b"hello" | b"reset" | b"quit" => true,
+        // The protocol of a connection that keeps the client's state is changed there.
+        b"hello" => !pinned || words.len() != 2,
+        b"reset" | b"quit" => true,
         b"client" => word(1) != b"tracking",
         _ => false,
     };

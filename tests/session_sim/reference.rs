@@ -7,9 +7,7 @@ use std::collections::{BTreeSet, VecDeque};
 use respgate::resp::{Protocol, ReplyScanner};
 use respgate::traffic::PoolKey;
 
-use super::model::{HERE_NOT_IN_MULTI, Model, Words};
-
-const HERE_NO_HELLO: &str = "ERR respgate: HELLO cannot change the protocol while WATCH, SUBSCRIBE, MONITOR or CLIENT TRACKING is in force";
+use super::model::{Model, Words};
 
 /// What has become of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -156,24 +154,6 @@ impl Reference {
                 self.model.reject(0, "", "ERR Command not allowed inside a transaction");
                 return self.after(silent);
             }
-            let here = name == b"hello" || (name == b"client" && option == b"tracking");
-            if here {
-                let silent = connection.silent();
-                self.model.reject(0, "", HERE_NOT_IN_MULTI);
-                return self.after(silent);
-            }
-        }
-        let modal = connection.protocol == Protocol::Resp2 && connection.subscribed();
-        let wants = if option == b"3" { Protocol::Resp3 } else { Protocol::Resp2 };
-        let bound =
-            !connection.watched.is_empty() || connection.subscribed() || connection.tracking;
-        if name == b"hello"
-            && !modal
-            && matches!(option.as_slice(), b"2" | b"3")
-            && wants != connection.protocol
-            && bound
-        {
-            return self.say(HERE_NO_HELLO);
         }
         self.model.execute(0, words);
     }

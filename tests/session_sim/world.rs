@@ -498,6 +498,7 @@ fn facts() -> Facts {
         role: "master".to_owned(),
         modules_resp2: b"*0\r\n".to_vec(),
         modules_resp3: b"*0\r\n".to_vec(),
+        availability_zone: None,
     }
 }
 

@@ -13,6 +13,9 @@ use crate::resp::{ReplyScanner, encode, number};
 /// Elements of a frame whose names are known; no such frame has more.
 const ELEMENTS_MAX: usize = 4;
 
+/// On which the server tells of keys that another client has read.
+const INVALIDATIONS: &[u8] = b"__redis__:invalidate";
+
 /// What stands in the place of a name that is not this application's.
 const FOREIGN: &str = "ERR respgate: the server sent a channel without this application's prefix";
 
@@ -24,6 +27,10 @@ impl Prefix {
         let Some((header, elements)) = split(frame) else { return out.put_slice(frame) };
         let [word, first, second, third] = elements;
         match (text(word), text(first), text(second), text(third)) {
+            // Redirected, to a client that speaks RESP2.
+            (Some(b"message"), Some(INVALIDATIONS), None, _) => {
+                self.invalidation(header, &[word, first], second, out);
+            }
             (Some(b"message"), Some(channel), Some(payload), _) => {
                 self.message(header, &[word], channel, payload, out);
             }
@@ -51,7 +58,7 @@ impl Prefix {
                 }
                 out.put_slice(second);
             }
-            (Some(b"invalidate"), ..) => self.invalidation(header, word, first, out),
+            (Some(b"invalidate"), ..) => self.invalidation(header, &[word], first, out),
             _ => out.put_slice(frame),
         }
     }
@@ -79,13 +86,13 @@ impl Prefix {
     }
 
     /// Redis tracking.c, `sendTrackingMessage`: names, or null when everything is invalid.
-    fn invalidation(&self, header: &[u8], word: &[u8], list: &[u8], out: &mut BytesMut) {
+    fn invalidation(&self, header: &[u8], before: &[&[u8]], list: &[u8], out: &mut BytesMut) {
         let begin = memchr::memchr(b'\n', list).map_or(list.len(), |end| end + 1);
         let (line, mut rest) = list.split_at_checked(begin).unwrap_or((list, &[]));
         if !line.starts_with(b"*") || line.starts_with(b"*-") {
-            for element in [header, word, list] {
-                out.put_slice(element);
-            }
+            out.put_slice(header);
+            before.iter().for_each(|element| out.put_slice(element));
+            out.put_slice(list);
             return;
         }
         let (mut count, mut names) = (0, BytesMut::with_capacity(rest.len()));
@@ -100,7 +107,7 @@ impl Prefix {
         }
         if count > 0 {
             out.put_slice(header);
-            out.put_slice(word);
+            before.iter().for_each(|element| out.put_slice(element));
             encode::array(out, count);
             out.put_slice(&names);
         }

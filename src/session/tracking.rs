@@ -1,0 +1,271 @@
+//! CLIENT TRACKING, CACHING and other settings of the connection itself: they are made on a connection
+//! of the session's own, which then stays.
+//!
+//! Owns: what of them is sent, and whose numbers stand in it. Never knows: connections, what is tracked.
+
+use std::time::Duration;
+
+use bytes::BytesMut;
+
+use super::bounds::prefixes;
+use super::queue::{Class, Expect};
+use super::roster::Seat;
+use super::state::{Cause, Context, Manners, Route, Session, Step};
+use super::words;
+use crate::command::{Effect, Spec, is_word};
+use crate::policy::Strip;
+use crate::resp::{Request, RequestLimits, RequestScanner, Scan, encode, number};
+
+/// A number that no client of a server has: of it the server says in its own words, and at its own
+/// moment, that there is no such client.
+const NOBODY: i64 = i64::MAX;
+
+/// How long another client may take to get a pinned connection, and how often it is looked at.
+const TARGET_WAIT: Duration = Duration::from_secs(1);
+const TARGET_LOOK: Duration = Duration::from_millis(2);
+
+/// What stands before the number in a reply to CLIENT TRACKINGINFO.
+const REDIRECT: &[u8] = b"$8\r\nredirect\r\n:";
+/// Redis tracking.c `sendTrackingMessage`, when the other client is gone.
+const BROKEN: &[u8] = b">2\r\n$21\r\ntracking-redir-broken\r\n:";
+
+type Words = Vec<Vec<u8>>;
+
+impl Session {
+    pub(super) fn track(
+        &mut self,
+        spec: &'static Spec,
+        request: &Request<'_>,
+        ctx: &mut Context<'_>,
+        out: &mut BytesMut,
+    ) -> Step {
+        debug_assert_eq!(spec.effect, Effect::Tracking);
+        if spec.name == "client|caching" {
+            return self.send(Route::Pinned, Cause::Tracking, Expect::Plain, Class::Other, ctx);
+        }
+        let on = request.arg(2).is_some_and(|word| word.eq_ignore_ascii_case(b"on"));
+        let off = request.arg(2).is_some_and(|word| word.eq_ignore_ascii_case(b"off"));
+        // Of the options the server speaks first.
+        if !on && !off && request.len() == 3 {
+            self.answer(out, |out| encode::error(out, words::SYNTAX));
+            return Step::Done;
+        }
+        // With a connection at hand ON may be on its way.
+        if !on && !self.tracking && !ctx.has_lease && request.len() == 3 {
+            self.answer(out, |out| encode::simple(out, words::OK));
+            return Step::Done;
+        }
+        if redirects(request) {
+            return self.track_for_another(on, request, ctx, out);
+        }
+        let expect = Expect::Tracking { on, redirect: 0 };
+        let step = self.send(Route::Pinned, Cause::Tracking, expect, Class::Other, ctx);
+        if matches!(step, Step::Send { .. }) {
+            self.note_prefixes(on, request);
+        }
+        step
+    }
+
+    pub(super) fn note_prefixes(&mut self, on: bool, request: &Request<'_>) {
+        self.prefixes = if on { self.prefixes + prefixes(request) } else { 0 };
+    }
+
+    /// REDIRECT: the client of that number is one of respgate's, which has another at the server.
+    fn track_for_another(
+        &mut self,
+        on: bool,
+        request: &Request<'_>,
+        ctx: &mut Context<'_>,
+        out: &mut BytesMut,
+    ) -> Step {
+        if let Err(step) = self.passable(Route::Pinned, Cause::Tracking, ctx) {
+            return step;
+        }
+        let mut words = words_of(request, ctx);
+        let (mut redirect, mut seat) = (0, None);
+        let mut at = 3;
+        while at < words.len() {
+            let is = |name: &[u8]| words.get(at).is_some_and(|word| is_word(word, name));
+            let step = if is(b"redirect") || is(b"prefix") { 2 } else { 1 };
+            let value = words.get(at + 1).and_then(|word| number::parse_i64(word));
+            if let (true, Some(id)) = (is(b"redirect"), value) {
+                let there = match self.roster.find(&self.seat, id) {
+                    None => NOBODY,
+                    Some(target) => {
+                        let link = target.figures().link;
+                        if link == 0 {
+                            return self.await_target(&target, ctx, out);
+                        }
+                        (redirect, seat) = (id, Some(target));
+                        i64::try_from(link).unwrap_or(NOBODY)
+                    }
+                };
+                if let Some(word) = words.get_mut(at + 1) {
+                    *word = there.to_string().into_bytes();
+                }
+            }
+            at += step;
+        }
+        self.awaits_since = None;
+        let expect = Expect::Tracking { on, redirect };
+        let route = Route::Pinned;
+        let ticket = match self.enqueue(route, Cause::Tracking, expect, 0, Class::Other, ctx) {
+            Ok(ticket) => ticket,
+            Err(step) => return step,
+        };
+        self.note_prefixes(on, request);
+        if let Some(seat) = seat.filter(|_| on) {
+            seat.become_target(self.names.clone());
+        }
+        encode::request(ctx.desk.fresh_wire(), words.iter().map(Vec::as_slice));
+        Self::send_wire(route, ticket, 0)
+    }
+
+    /// The other client gets a pinned connection first.
+    fn await_target(&mut self, target: &Seat, ctx: &Context<'_>, out: &mut BytesMut) -> Step {
+        let since = *self.awaits_since.get_or_insert(ctx.now);
+        if ctx.now.saturating_duration_since(since) >= TARGET_WAIT {
+            self.awaits_since = None;
+            target.end_want(false);
+            return self.refuse_text(words::tracking_target(target.id), out);
+        }
+        self.roster.want(target);
+        Step::Pause(ctx.now + TARGET_LOOK)
+    }
+
+    /// The server's answer to what is about the pinned connection itself, as the client shall see it.
+    pub(super) fn take_own(&mut self, expect: Expect, frame: &[u8], out: &mut BytesMut) {
+        let error = frame.starts_with(b"-") || frame.starts_with(b"!");
+        match expect {
+            Expect::Hello(_) if error => {
+                self.executing = false;
+                self.last_auth = None;
+                out.extend_from_slice(frame);
+            }
+            Expect::Hello(greeted) => {
+                self.executing = false;
+                self.take_hello(*greeted, frame, out);
+            }
+            Expect::Redirect(Some(strip)) => {
+                let mut own = BytesMut::new();
+                self.rename_redirect(frame, &mut own);
+                strip.frame(&own, out);
+            }
+            Expect::Redirect(None) => self.rename_redirect(frame, out),
+            Expect::Tracking { on, redirect } => {
+                self.lease_dirty = true;
+                match self.names.clone().filter(|_| error) {
+                    Some(prefix) => Strip::of_errors(prefix).frame(frame, out),
+                    None => out.extend_from_slice(frame),
+                }
+                if !error {
+                    self.tracking = on;
+                    self.redirect = if on { redirect } else { 0 };
+                    self.redirect_broken = false;
+                }
+            }
+            Expect::Plain
+            | Expect::Block
+            | Expect::Hidden
+            | Expect::Page
+            | Expect::Names(_)
+            | Expect::Acks { .. }
+            | Expect::Watch
+            | Expect::Select(_)
+            | Expect::Exec(_)
+            | Expect::Script(_)
+            | Expect::Manner { .. }
+            | Expect::Monitor => debug_assert!(false, "not about the connection itself"),
+        }
+    }
+
+    pub(super) fn take_manner(&mut self, spec: &Spec, on: bool, ok: bool) {
+        self.lease_dirty = true;
+        if let Some(manner) = self.manners.of(spec).filter(|_| ok) {
+            *manner = on;
+        }
+    }
+
+    /// A reply that may name another client, with its number here.
+    pub(super) fn rename_redirect(&self, frame: &[u8], out: &mut BytesMut) {
+        let begin = match frame.first() {
+            Some(b':') => Some(1),
+            _ => frame
+                .windows(REDIRECT.len())
+                .position(|part| part == REDIRECT)
+                .map(|at| at + REDIRECT.len()),
+        };
+        let Some((head, tail)) = begin.and_then(|begin| frame.split_at_checked(begin)) else {
+            return out.extend_from_slice(frame);
+        };
+        let digits = tail.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let (number, rest) = tail.split_at_checked(digits).unwrap_or((tail, &[]));
+        out.extend_from_slice(head);
+        match number::parse_i64(number) {
+            Some(1..) => number::write_u64(out, self.redirect.unsigned_abs()),
+            _ => out.extend_from_slice(number),
+        }
+        out.extend_from_slice(rest);
+    }
+
+    /// A push that says that the client which heard of the keys is gone.
+    pub(super) fn take_broken(&mut self, frame: &[u8], out: &mut BytesMut) -> bool {
+        if !frame.starts_with(BROKEN) {
+            return false;
+        }
+        self.redirect_broken = true;
+        out.extend_from_slice(BROKEN);
+        number::write_u64(out, self.redirect.unsigned_abs());
+        out.extend_from_slice(b"\r\n");
+        true
+    }
+
+    /// CLIENT NO-EVICT, NO-TOUCH and IMPORT-SOURCE.
+    pub(super) fn set_manner(
+        &mut self,
+        spec: &'static Spec,
+        request: &Request<'_>,
+        ctx: &mut Context<'_>,
+        out: &mut BytesMut,
+    ) -> Step {
+        let word = request.arg(2).unwrap_or_default();
+        let on = word.eq_ignore_ascii_case(b"on");
+        if !on && !word.eq_ignore_ascii_case(b"off") {
+            self.answer(out, |out| encode::error(out, words::SYNTAX));
+            return Step::Done;
+        }
+        let has = Manners::default() != self.manners || ctx.has_lease;
+        if !on && !has && spec.name != "client|import-source" {
+            self.answer(out, |out| encode::simple(out, words::OK));
+            return Step::Done;
+        }
+        let expect = Expect::Manner { spec, on };
+        self.send(Route::Pinned, Cause::Session, expect, Class::Other, ctx)
+    }
+}
+
+/// Whether one of the options is REDIRECT.
+pub(super) fn redirects(request: &Request<'_>) -> bool {
+    request.args().skip(3).any(|option| is_word(option, b"redirect"))
+}
+
+/// The request's words, with the prefix where the policy puts one.
+fn words_of(request: &Request<'_>, ctx: &mut Context<'_>) -> Words {
+    let own = |request: &Request<'_>| request.args().map(<[u8]>::to_vec).collect();
+    if !ctx.desk.grant.changed {
+        return own(request);
+    }
+    let wire = ctx.desk.wire();
+    let limits = RequestLimits {
+        max_args: ctx.limits.max_args,
+        max_bulk_bytes: u64::MAX,
+        max_inline_bytes: 0,
+        large_bytes: u64::MAX,
+        authenticated: true,
+    };
+    let mut scanner = RequestScanner::default();
+    match scanner.scan(wire, &limits) {
+        Ok(Scan::Request { .. }) => own(&scanner.request(wire)),
+        _ => own(request),
+    }
+}

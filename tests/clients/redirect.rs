@@ -1,0 +1,224 @@
+//! CLIENT TRACKING with REDIRECT: one client's keys are told to another one's connection.
+//!
+//! Owns: the cases. Never knows: who is on the list of clients.
+
+use super::*;
+
+fn listener_of(proxy: &Proxy) -> (Client, String) {
+    let mut client = proxy.client();
+    let id = id(&mut client);
+    assert!(client.ask(&["SUBSCRIBE", "__redis__:invalidate"]).starts_with(b"*3"));
+    (client, id)
+}
+
+#[test]
+fn invalidations_arrive_at_the_other_client() {
+    for brand in brands() {
+        let server = Server::plain(brand);
+        let proxy = Proxy::before(&server, "");
+        let (mut hearing, hearing_id) = listener_of(&proxy);
+        let mut client = proxy.client();
+        let reply = client.ask(&["CLIENT", "TRACKING", "ON", "REDIRECT", &hearing_id]);
+        assert_eq!(reply, b"+OK\r\n");
+        let number = format!(":{hearing_id}\r\n");
+        assert_eq!(client.ask_text(&["CLIENT", "GETREDIR"]), number.trim_end());
+        let info = client.ask_text(&["CLIENT", "TRACKINGINFO"]);
+        assert!(info.contains(&format!("redirect\r\n{number}")), "{info}");
+        let line = told(&mut client, &["CLIENT", "INFO"]);
+        assert_eq!((field(&line, "redir"), field(&line, "flags")), (&*hearing_id, "t"));
+        assert_eq!(client.ask(&["GET", "k"]), b"$-1\r\n");
+        assert_eq!(proxy.client().ask(&["SET", "k", "1"]), b"+OK\r\n");
+        let message = b"*3\r\n$7\r\nmessage\r\n$20\r\n__redis__:invalidate\r\n*1\r\n$1\r\nk\r\n";
+        assert_eq!(hearing.reply(), message);
+        assert_eq!(client.ask(&["CLIENT", "TRACKING", "OFF"]), b"+OK\r\n");
+        assert_eq!(client.ask(&["CLIENT", "GETREDIR"]), b":-1\r\n");
+    }
+}
+
+#[test]
+fn a_client_is_told_when_the_other_one_is_gone() {
+    for brand in brands() {
+        let server = Server::plain(brand);
+        let proxy = Proxy::before(&server, "");
+        let (hearing, hearing_id) = listener_of(&proxy);
+        let mut client = proxy.client();
+        assert!(client.ask(&["HELLO", "3"]).starts_with(b"%"));
+        let reply = client.ask(&["CLIENT", "TRACKING", "ON", "REDIRECT", &hearing_id]);
+        assert_eq!(reply, b"+OK\r\n");
+        assert_eq!(client.ask(&["GET", "k"]), b"_\r\n");
+        drop(hearing);
+        wait_until("the other client is gone", || {
+            told_resp3(&mut client, &["CLIENT", "LIST"]).matches("id=").count() == 1
+        });
+        // The server has to notice it, too.
+        let mut push = None;
+        wait_until("the server has noticed it", || {
+            assert_eq!(proxy.client().ask(&["SET", "k", "1"]), b"+OK\r\n");
+            client.send(&["GET", "k"]);
+            let first = client.reply();
+            if first.starts_with(b">") {
+                push = Some(first);
+                client.reply();
+            }
+            push.is_some()
+        });
+        let broken = format!(">2\r\n$21\r\ntracking-redir-broken\r\n:{hearing_id}\r\n");
+        assert_eq!(push.unwrap(), broken.as_bytes());
+    }
+}
+
+#[test]
+fn a_redirect_to_nobody_is_refused_in_the_servers_words() {
+    for brand in brands() {
+        let server = Server::plain(brand);
+        let proxy = Proxy::before(&server, "");
+        let (mut straight, mut through) = (server.observer(), proxy.client());
+        for words in [
+            &["CLIENT", "TRACKING", "ON", "REDIRECT", "99999"][..],
+            &["CLIENT", "TRACKING", "ON", "REDIRECT", "0"],
+            &["CLIENT", "TRACKING", "ON", "REDIRECT", "-1"],
+            &["CLIENT", "TRACKING", "ON", "REDIRECT", "x"],
+            &["CLIENT", "TRACKING", "ON", "REDIRECT"],
+            &["CLIENT", "TRACKING", "ON", "NOSUCH", "REDIRECT", "1"],
+            &["CLIENT", "TRACKING", "MAYBE", "REDIRECT", "99999"],
+            &["CLIENT", "TRACKING", "OFF", "NOSUCH"],
+            &["CLIENT", "TRACKING", "OFF", "REDIRECT", "99999"],
+            &["CLIENT", "TRACKINGINFO"],
+        ] {
+            assert_eq!(straight.ask(words), through.ask(words), "{words:?}");
+        }
+        let own = id(&mut through);
+        assert_eq!(through.ask(&["CLIENT", "TRACKING", "ON", "REDIRECT", &own]), b"+OK\r\n");
+        assert_eq!(through.ask_text(&["CLIENT", "GETREDIR"]), format!(":{own}"));
+    }
+}
+
+/// A client that speaks RESP3 need not be subscribed; it gets a connection of its own for this.
+#[test]
+fn a_client_without_subscription_can_be_told_too() {
+    for brand in brands() {
+        let server = Server::plain(brand);
+        let proxy = Proxy::before(&server, "");
+        let (mut hearing, mut client) = (proxy.client(), proxy.client());
+        assert!(hearing.ask(&["HELLO", "3"]).starts_with(b"%"));
+        let hearing_id = id(&mut hearing);
+        let reply = client.ask(&["CLIENT", "TRACKING", "ON", "REDIRECT", &hearing_id]);
+        assert_eq!(reply, b"+OK\r\n");
+        assert_eq!(client.ask(&["GET", "k"]), b"$-1\r\n");
+        assert_eq!(client.ask(&["SET", "k", "1"]), b"+OK\r\n");
+        assert_eq!(hearing.reply(), b">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n");
+        assert_eq!(hearing.ask(&["GET", "k"]), b"$1\r\n1\r\n");
+    }
+}
+
+/// With a prefix before the keys, both see their own names alone.
+#[test]
+fn redirected_invalidations_have_the_clients_own_names() {
+    let server = Server::plain(Brand::Redis);
+    let (target, telemetry) = (Target::Tcp(free_port()), free_port());
+    let text = configuration(&server, &listener(&target, ""), "+@all ~* &*", telemetry);
+    let text =
+        text.replace("[policy]", "[policy]\nkeys = { prefix = \"app1:\", mode = \"rewrite\" }");
+    let proxy = Proxy::configured(directory(), target, telemetry, &text);
+    let (mut hearing, hearing_id) = listener_of(&proxy);
+    let mut third = proxy.client();
+    assert!(third.ask(&["HELLO", "3"]).starts_with(b"%"));
+    let third_id = id(&mut third);
+    let mut client = proxy.client();
+    let message = b"*3\r\n$7\r\nmessage\r\n$20\r\n__redis__:invalidate\r\n*1\r\n$1\r\nk\r\n";
+    let push = b">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n";
+    for (hearing, id, expected) in
+        [(&mut hearing, hearing_id, &message[..]), (&mut third, third_id, push)]
+    {
+        let reply = client.ask(&["CLIENT", "TRACKING", "ON", "REDIRECT", &id]);
+        assert_eq!(reply, b"+OK\r\n");
+        client.ask(&["GET", "k"]);
+        assert_eq!(client.ask(&["SET", "k", "1"]), b"+OK\r\n");
+        assert_eq!(hearing.reply(), expected);
+    }
+}
+
+fn told_resp3(client: &mut Client, words: &[&str]) -> String {
+    client.send(words);
+    loop {
+        let reply = client.reply();
+        if !reply.starts_with(b">") {
+            return String::from_utf8_lossy(&reply).trim_end().to_owned();
+        }
+    }
+}
+
+/// What Redis permits between MULTI and EXEC, and what comes of it.
+#[test]
+fn a_transaction_may_change_the_connection() {
+    for brand in brands() {
+        let server = Server::plain(brand);
+        let proxy = Proxy::before(&server, "");
+        for conversation in [
+            &["MULTI", "HELLO 3", "GET none", "HGETALL none", "EXEC", "GET none", "PING"][..],
+            &["MULTI", "HELLO 4", "HELLO 3 BOGUS", "EXEC", "GET none"],
+            &["MULTI", "AUTH default x", "AUTH x", "PING", "EXEC", "ACL WHOAMI"],
+            &["MULTI", "MONITOR", "PING", "EXEC", "PING"],
+            &["MULTI", "CLIENT CACHING YES", "EXEC"],
+            &["MULTI", "CLIENT TRACKINGINFO", "CLIENT GETREDIR", "EXEC"],
+            &["HELLO 3", "MULTI", "CLIENT TRACKING ON", "GET a", "EXEC", "CLIENT TRACKINGINFO"],
+            &[
+                "HELLO 3",
+                "CLIENT TRACKING ON OPTIN",
+                "MULTI",
+                "CLIENT CACHING YES",
+                "GET a",
+                "EXEC",
+            ],
+            &["MULTI", "SUBSCRIBE a", "GET none", "EXEC", "PING", "UNSUBSCRIBE", "PING"],
+            &["MULTI", "CLIENT NO-EVICT ON", "CLIENT NO-EVICT MAYBE", "EXEC", "PING"],
+            &["MULTI", "CLIENT HELP", "EXEC"],
+            &["MULTI", "READONLY", "EXEC"],
+            &["WATCH k", "HELLO 3", "MULTI", "EXEC", "HELLO 2"],
+            &["HELLO 3", "SUBSCRIBE a", "HELLO 2", "HELLO 3", "PING", "UNSUBSCRIBE", "HELLO 3"],
+            &["HELLO 3", "CLIENT TRACKING ON", "HELLO 2", "GET k", "HELLO 3", "GET k"],
+            &["HELLO 3", "CLIENT TRACKING ON", "HELLO 2 SETNAME me", "CLIENT GETNAME"],
+        ] {
+            let (mut straight, mut through) = (server.observer(), proxy.client());
+            for line in conversation {
+                let words: Vec<&str> = line.split(' ').collect();
+                let (expected, got) = (straight.ask(&words), through.ask(&words));
+                let place = format!("{brand:?} {line} of {conversation:?}");
+                assert_eq!(without_id(&expected), without_id(&got), "{place}");
+            }
+        }
+    }
+}
+
+/// HELLO says which connection it is.
+fn without_id(reply: &[u8]) -> String {
+    let text = String::from_utf8_lossy(reply).into_owned();
+    let Some((head, tail)) = text.split_once("$2\r\nid\r\n:") else { return text };
+    format!("{head}ID{}", tail.trim_start_matches(|c: char| c.is_ascii_digit()))
+}
+
+/// The server decides what these do: they are made on a connection that then stays.
+#[test]
+fn a_client_that_is_not_to_touch_keys_does_not() {
+    if !Brand::Valkey.available() {
+        return;
+    }
+    let server = Server::new(Brand::Valkey, false, &["--maxmemory-policy", "allkeys-lru"]);
+    let proxy = Proxy::before(&server, "");
+    let (mut own, mut client) = (proxy.client(), proxy.client());
+    assert_eq!(client.ask(&["CLIENT", "NO-TOUCH", "ON"]), b"+OK\r\n");
+    let line = told(&mut client, &["CLIENT", "INFO"]);
+    assert_eq!(field(&line, "flags"), "T");
+    let at_server = server.observer().ask_text(&["CLIENT", "LIST"]);
+    assert_eq!(at_server.lines().filter(|line| line.contains("flags=T")).count(), 1, "{at_server}");
+    assert_eq!(client.ask(&["CLIENT", "NO-TOUCH", "OFF"]), b"+OK\r\n");
+    assert_eq!(client.ask(&["CLIENT", "NO-EVICT", "ON"]), b"+OK\r\n");
+    assert_eq!(field(&told(&mut client, &["CLIENT", "INFO"]), "flags"), "e");
+    let at_server = server.observer().ask_text(&["CLIENT", "LIST"]);
+    assert!(!at_server.lines().any(|line| line.contains("flags=T")), "{at_server}");
+    assert_eq!(client.ask(&["CLIENT", "NO-EVICT", "OFF"]), b"+OK\r\n");
+    assert_eq!(own.ask(&["PING"]), b"+PONG\r\n");
+    let text = "-ERR Server is not in import mode";
+    assert_eq!(own.ask_text(&["CLIENT", "IMPORT-SOURCE", "ON"]), text);
+    assert_eq!(own.ask_text(&["CLIENT", "IMPORT-SOURCE", "OFF"]), "+OK");
+}
