@@ -14,7 +14,7 @@ use super::rate::{LimitRule, OnLimit};
 use super::rules::{OnMissing, Rules};
 use super::tree::Node;
 use super::units::{show_duration, show_size};
-use super::{Config, User};
+use super::{Config, PoolMode, User};
 
 /// Reports what has no effect in `config`, which was read from `root`, unless the key is reported
 /// already.
@@ -182,6 +182,10 @@ impl Void<'_> {
             &format!("there are at most max_connections, which is {}", pool.max_connections),
             "make it smaller, or max_connections larger",
         );
+        let alone = pool.mode == PoolMode::Session;
+        let why = "with pool.mode = \"session\" no session shares a connection";
+        self.report(alone, "upstream.pool.stall_timeout", why, "remove it, or the mode");
+        self.report(alone, "upstream.retry.max_retries", why, "remove it, or the mode");
         let own = &config.limits;
         self.report(
             own.large_bytes > own.max_bulk_bytes,

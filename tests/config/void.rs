@@ -138,6 +138,17 @@ fn pool_limits_and_drain() {
         ],
     );
     void("[upstream.pool]\nmax_connections = 8", &[]);
+    let session = "[upstream.pool]\nmode = \"session\"\nstall_timeout = \"9s\"\n[upstream.retry]\n\
+                   max_retries = 2\n";
+    let alone = "without effect: with pool.mode = \"session\" no session shares a connection";
+    void(
+        session,
+        &[
+            &format!("8:17: upstream.pool.stall_timeout: {alone}"),
+            &format!("10:15: upstream.retry.max_retries: {alone}"),
+        ],
+    );
+    void(&session.replace("\"session\"", "\"shared\""), &[]);
     let limits = |text: &str, expected: &[&str]| void(&format!("[limits]\n{text}"), expected);
     limits(
         "large = \"65MiB\"",
