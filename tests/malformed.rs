@@ -15,6 +15,8 @@
 #[path = "malformed/input.rs"]
 mod input;
 mod support;
+#[path = "malformed/tap.rs"]
+mod tap;
 
 use std::ops::Range;
 use std::time::Duration;
@@ -26,6 +28,7 @@ use support::pair::{Pair, Shape};
 use support::prng::Prng;
 use support::proxy::{OPEN_POLICY, Proxy, configuration, directory, listener};
 use support::real_server::{Brand, Server, free_port};
+use tap::Tap;
 
 const SEEDS: u64 = 4000;
 /// Connections of one side at once.
@@ -81,6 +84,52 @@ fn answers_to_strangers_are_those_of_redis() {
     let sides =
         Sides { straight: straight.target(), through: proxy.target().clone(), waits: false };
     play_all(&sides, 200_000..200_000 + SEEDS / 4, true);
+}
+
+/// Whatever clients send, the server gets requests in their canonical form and nothing else.
+#[test]
+fn nothing_but_canonical_requests_reaches_the_server() {
+    let (straight, behind) = (Server::plain(Brand::Redis), Server::plain(Brand::Redis));
+    let tap = Tap::before(behind.port);
+    let (target, telemetry) = (Target::Tcp(free_port()), free_port());
+    let text = configuration(&behind, &listener(&target, ""), OPEN_POLICY, telemetry);
+    let address = |port: u16| format!("localhost:{port}");
+    let text = text.replace(&address(behind.port), &address(tap.port));
+    let proxy = Proxy::configured(directory(), target, telemetry, &text);
+    let through = proxy.target().clone();
+    let sides = Sides { straight: straight.target(), through, waits: false };
+    play_all(&sides, 300_000..300_000 + SEEDS / 4, false);
+    let sent = tap.sent();
+    let requests: usize = sent.iter().map(|bytes| canonical_requests(bytes)).sum();
+    assert!(requests > 500, "{requests}");
+}
+
+/// How many requests `bytes` are; the last may be cut off, but only where it could go on.
+fn canonical_requests(bytes: &[u8]) -> usize {
+    let (mut at, mut count) = (0, 0);
+    while at < bytes.len() {
+        let Some(args) = number_line(bytes, &mut at, b'*') else { return count };
+        for _ in 0..args {
+            let Some(length) = number_line(bytes, &mut at, b'$') else { return count };
+            let behind = bytes.get(at + length..).unwrap_or_default();
+            assert!(b"\r\n".starts_with(&behind[..behind.len().min(2)]), "{}", show(&bytes[at..]));
+            at += length + 2;
+        }
+        count += 1;
+    }
+    count
+}
+
+/// The number in the line at `at`, which must be spelled as it would be written; `None`: it is cut.
+fn number_line(bytes: &[u8], at: &mut usize, kind: u8) -> Option<usize> {
+    let rest = bytes.get(*at..).filter(|rest| !rest.is_empty())?;
+    assert_eq!(rest[0], kind, "{}", show(rest));
+    let end = rest.windows(2).position(|two| two == b"\r\n")?;
+    let text = std::str::from_utf8(&rest[1..end]).unwrap();
+    let number: usize = text.parse().unwrap();
+    assert_eq!(number.to_string(), text);
+    *at += end + 2;
+    Some(number)
 }
 
 /// `strangers`: some of the clients say a password first.

@@ -16,7 +16,11 @@ pub struct Replies {
 
 /// Reads `data` as it would arrive in pieces of `size` bytes.
 pub fn read(data: &[u8], size: usize) -> Replies {
-    let mut scanner = ReplyScanner::default();
+    read_as(Protocol::Resp3, data, size)
+}
+
+fn read_as(protocol: Protocol, data: &[u8], size: usize) -> Replies {
+    let mut scanner = ReplyScanner::new(protocol);
     let mut replies = Replies { ends: Vec::new(), unfinished: None, error: None };
     let mut position = 0;
     for piece in data.chunks(size.max(1)) {
@@ -49,6 +53,11 @@ pub fn check(data: &[u8]) {
     for size in [1, 2, 3, 7, 64] {
         assert_eq!(read(data, size), whole, "in pieces of {size}");
     }
+    // RESP2 is a part of RESP3.
+    let known = read_as(Protocol::Resp2, data, usize::MAX);
+    assert!(whole.ends.starts_with(&known.ends));
+    assert!(known.error.is_some() || known == whole);
+    assert!(known.ends.iter().all(|(kind, _)| b"+-:$*".contains(kind)));
     let mut start = 0;
     for &(kind, end) in &whole.ends {
         let reply = &data[start..end];
