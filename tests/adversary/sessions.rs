@@ -62,8 +62,8 @@ fn what_is_cut_is_nobody_elses_request() {
             let body = &whole[..whole.len() - 2];
             client.send_raw(&[body, end.as_bytes(), &inner, &inner].concat());
             let (said, _) = client.drain(Duration::from_millis(40));
-            let harmless = end.starts_with("\r\n") || !said.starts_with(b"+OK");
-            assert!(harmless && !has(&said, ":1"), "{end:?}: {}", said.escape_ascii());
+            // As Redis reads it, any two bytes end a bulk: what follows is out of step, and no command.
+            assert!(!has(&said, ":1"), "{end:?}: {}", said.escape_ascii());
             proxy.client().ask(&["DEL", "app1:cut"]);
         }
     }
