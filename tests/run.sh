@@ -57,7 +57,8 @@ applications() {
 
 tcl_suite() {
   local suite
-  suite=$(bash tests/tcl/fetch.sh "$cache/tcl") && "$python" tests/tcl/run.py "$suite"
+  suite=$(bash tests/tcl/fetch.sh "$cache/tcl") && "$python" tests/tcl/run.py "$suite" &&
+    "$python" tests/tcl/run.py "$suite" --mode session
 }
 
 install_rust_part() {

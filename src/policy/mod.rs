@@ -44,6 +44,7 @@ mod overview;
 mod pattern;
 mod preset;
 mod rate;
+mod reach;
 mod report;
 mod role;
 mod rule;

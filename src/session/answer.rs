@@ -31,6 +31,9 @@ impl Session {
         if let Some(transaction) = &mut self.transaction {
             transaction.spoil();
         }
+        if let Some(own) = &mut self.own {
+            own.spoil();
+        }
         self.answer(out, |out| encode::error(out, text));
         Step::Done
     }

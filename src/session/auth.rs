@@ -33,6 +33,11 @@ pub struct Door {
 }
 
 impl Auth {
+    /// Whether respgate asks for nothing, so that AUTH is the server's to answer.
+    pub(super) const fn is_off(&self) -> bool {
+        matches!(self, Self::Off)
+    }
+
     /// As whom a client begins, and whether it is served without AUTH.
     pub(super) fn enter(&self, uid: Option<u32>) -> (Name, bool) {
         match self {

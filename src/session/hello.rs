@@ -134,7 +134,7 @@ impl Session {
         out.extend_from_slice(tail.get(digits..).unwrap_or_default());
     }
 
-    fn become_greeted(&mut self, greeted: Greeted) {
+    pub(super) fn become_greeted(&mut self, greeted: Greeted) {
         let Greeted { protocol, name, user } = greeted;
         self.protocol = protocol;
         if let Some(user) = user {
@@ -259,6 +259,9 @@ impl Session {
         self.prefixes = 0;
         self.monitor = false;
         self.replication = Replication::No;
+        if let Some(own) = &mut self.own {
+            own.move_on();
+        }
         self.bulky = 0;
         self.reply_mode = ReplyMode::On;
         if let Some(about) = &mut *self.seat.about.borrow_mut() {

@@ -62,6 +62,9 @@ impl Session {
         self.lease_drop = false;
         self.lease_dirty = false;
         self.unwatch_due = false;
+        if let Some(own) = &mut self.own {
+            own.move_on();
+        }
         if self.watching {
             // What was watched may change unseen: EXEC will answer nil, as if it had.
             self.watching = false;
@@ -81,12 +84,23 @@ impl Session {
     /// Whether what is on the pinned connection cannot be had again, so that the session ends with it.
     #[must_use]
     pub fn lives_on_lease(&self) -> bool {
-        self.subscribes()
-            || self.tracking
-            || self.monitor
-            || self.replicates()
-            || self.manners.any()
-            || self.seat.is_target()
+        let own = self.own.as_ref().is_some_and(|own| own.is_bound() || self.watching);
+        self.listens() || self.manners.any() || self.seat.is_target() || own
+    }
+
+    fn listens(&self) -> bool {
+        self.subscribes() || self.tracking || self.monitor || self.replicates()
+    }
+
+    /// Whether the session may be ended politely: no transaction, no watch, no subscription.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.is_settled() && self.transaction.is_none() && !self.is_engaged()
+    }
+
+    /// Whether it is in the middle of something, so that it is not idle although nothing is asked.
+    pub(super) fn is_engaged(&self) -> bool {
+        self.watching || self.listens() || self.transacts_on_own()
     }
 
     fn replicates(&self) -> bool {

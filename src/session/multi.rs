@@ -148,6 +148,9 @@ impl Session {
         if let Some(transaction) = &mut self.transaction {
             transaction.spoil();
         }
+        if let Some(own) = &mut self.own {
+            own.spoil();
+        }
     }
 
     pub(super) fn exec(
@@ -220,6 +223,9 @@ impl Session {
     ) -> Step {
         let reason = text.strip_prefix(b"ERR ").unwrap_or(text);
         let words = [words::EXECABORT_BECAUSE.as_bytes(), reason].concat();
+        if self.transacts_on_own() {
+            return self.abort_own(&words, ctx);
+        }
         self.end_without_execution(ctx, out, |out, _| encode::error(out, words))
     }
 

@@ -45,6 +45,8 @@ pub(super) enum Expect {
     Hello(Box<super::greeted::Greeted>),
     /// The answer to MONITOR.
     Monitor,
+    /// The answer to what went to the session's own connection.
+    Own(super::own::OwnReply),
 }
 
 /// What the statistics want to know of a finished request.

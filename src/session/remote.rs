@@ -303,6 +303,10 @@ impl Session {
                 }
                 hidden = true;
             }
+            Expect::Own(reply) => {
+                self.take_own_reply(reply, kind, frame, silent, out);
+                hidden = true;
+            }
             Expect::Manner { spec, on } => self.take_manner(spec, on, ok),
             Expect::Monitor => {
                 self.monitor = ok;
@@ -429,7 +433,8 @@ impl Session {
     /// because state of it was there that cannot be had again.
     pub fn handle_lease_lost(&mut self, loss: Loss, out: &mut BytesMut) -> bool {
         let close = self.ends_with(loss);
-        let fatal = self.lives_on_lease()
+        let fatal = self.own.is_some()
+            || self.lives_on_lease()
             || (!self.partial.is_empty() && self.flight == Route::Pinned)
             || (close && self.watching);
         for ticket in if self.flight == Route::Pinned { self.queue.waiting() } else { Vec::new() } {

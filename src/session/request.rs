@@ -168,10 +168,16 @@ impl Session {
             if self.subscriptions.pending > 0 {
                 return Step::Wait;
             }
+            if self.subscriptions.any() && spec.effect == Effect::Exec && self.own.is_some() {
+                return self.own_exec_refused(ctx);
+            }
             if self.subscriptions.any() {
                 let text = subscriptions::modal_refusal(spec);
                 return self.reject(spec, &text, ctx, out);
             }
+        }
+        if let Some(step) = self.dispatch_own(spec, request, ctx, out) {
+            return step;
         }
         if self.transaction.is_some()
             && !matches!(

@@ -13,6 +13,7 @@ use super::auth::Auth;
 use super::desk::Desk;
 use super::gates::{Admission, Gates};
 use super::greeted::Greeted;
+use super::own::Own;
 use super::queue::{Class, Expect, ReplyQueue};
 use super::replay::{Replays, Scripts};
 use super::replica::Replication;
@@ -246,6 +247,8 @@ pub struct Session {
     /// The client has killed itself.
     pub(super) farewell: bool,
     pub(super) replication: Replication,
+    /// With `pool.mode = "session"`.
+    pub(super) own: Option<Box<Own>>,
     pub(super) bulky: u8,
     pub(super) reply_mode: ReplyMode,
     /// The request at hand is only a head.
@@ -322,6 +325,7 @@ impl Session {
             monitor: false,
             farewell: false,
             replication: Replication::No,
+            own: None,
             bulky: 0,
             reply_mode: ReplyMode::On,
             incomplete: false,
@@ -364,6 +368,7 @@ impl Session {
             + self.queue.held_bytes()
             + self.stripper.as_ref().map_or(0, |stripper| stripper.held_bytes())
             + self.transaction.as_ref().map_or(0, |transaction| transaction.held_bytes())
+            + self.own.as_ref().map_or(0, |own| own.held_bytes())
     }
 
     /// Bytes of replies that are known but must wait for others.
@@ -486,11 +491,5 @@ impl Session {
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.in_flight() == 0 && self.opening.is_none()
-    }
-
-    /// Whether the session may be ended politely: no transaction, no watch, no subscription.
-    #[must_use]
-    pub fn is_idle(&self) -> bool {
-        self.is_settled() && self.transaction.is_none() && !self.pins()
     }
 }

@@ -55,7 +55,9 @@ impl Session {
             self.answer(out, |out| encode::simple(out, words::OK));
             return Step::Done;
         }
-        if redirects(request) {
+        // The number is the server's where CLIENT ID is.
+        let own = self.own.is_some() && ctx.policy.is_unbounded();
+        if redirects(request) && !own {
             return self.track_for_another(on, request, ctx, out);
         }
         let expect = Expect::Tracking { on, redirect: 0 };
@@ -175,6 +177,7 @@ impl Session {
             | Expect::Exec(_)
             | Expect::Script(_)
             | Expect::Manner { .. }
+            | Expect::Own(_)
             | Expect::Monitor => debug_assert!(false, "not about the connection itself"),
         }
     }

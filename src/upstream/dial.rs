@@ -48,6 +48,8 @@ struct Inner {
     credentials: Credentials,
     connect_timeout: Duration,
     keepalive: Duration,
+    /// Connections are given the name of respgate.
+    names: bool,
     setinfo: AtomicBool,
     ping: AtomicBool,
 }
@@ -96,13 +98,15 @@ impl Dialer {
         tls: Option<TlsStore>,
         credentials: Credentials,
     ) -> Self {
-        let Manners { setinfo, ping } = Manners::default();
+        let Manners { setinfo, ping, .. } = Manners::default();
         Self(Arc::new(Inner {
             address: settings.address.clone(),
             tls,
             credentials,
             connect_timeout: settings.pool.connect_timeout,
             keepalive: settings.pool.tcp_keepalive,
+            // In session mode a connection carries its client's name, or none.
+            names: settings.pool.mode == config::PoolMode::Shared,
             setinfo: AtomicBool::new(setinfo),
             ping: AtomicBool::new(ping),
         }))
@@ -360,7 +364,8 @@ impl Inner {
         offer: Option<&Offer>,
     ) -> Result<ServerFacts, DialError> {
         let manners = Manners {
-            setinfo: self.setinfo.load(Ordering::Relaxed),
+            name: self.names,
+            setinfo: self.names && self.setinfo.load(Ordering::Relaxed),
             ping: self.ping.load(Ordering::Relaxed),
         };
         let mut greeting = Greeting::new(key, Arc::clone(login), manners);

@@ -55,13 +55,15 @@ impl Default for ServerFacts {
 /// entry in the server's `ACL LOG`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Manners {
+    /// The connection has a name that says whose it is.
+    pub name: bool,
     pub setinfo: bool,
     pub ping: bool,
 }
 
 impl Default for Manners {
     fn default() -> Self {
-        Self { setinfo: true, ping: true }
+        Self { name: true, setinfo: true, ping: true }
     }
 }
 
@@ -131,7 +133,9 @@ impl Greeting {
         if let Some(password) = &login.password {
             hello.extend([&b"AUTH"[..], user(&login), password.expose()]);
         }
-        hello.extend([&b"SETNAME"[..], NAME]);
+        if self.manners.name {
+            hello.extend([&b"SETNAME"[..], NAME]);
+        }
         let mut out = self.buffer();
         self.say(&mut out, Step::Hello, &hello);
         self.say_rest(&mut out);
@@ -435,7 +439,7 @@ mod tests {
         );
         let Ok(Progress::Done(facts)) = feed(&mut first, &[HELLO, NO, OK, NO]) else { panic!() };
         assert_eq!(facts.client_id, 5);
-        assert_eq!(first.manners(), Manners { setinfo: false, ping: false });
+        assert_eq!(first.manners(), Manners { name: true, setinfo: false, ping: false });
         let mut second = Greeting { manners: first.manners(), ..greeting(None, Some("apple")) };
         assert_eq!(
             words(&second.begin()),
@@ -471,8 +475,10 @@ mod tests {
     fn modules_are_told_in_both_protocols() {
         let hello = b"*4\r\n+proto\r\n:2\r\n+modules\r\n*1\r\n*8\r\n$4\r\nname\r\n$2\r\nbf\r\n\
             $3\r\nver\r\n:20\r\n$4\r\npath\r\n$4\r\n/x/y\r\n$4\r\nargs\r\n*1\r\n$1\r\na\r\n";
-        let mut greeting =
-            Greeting { manners: Manners { setinfo: false, ping: true }, ..greeting(None, None) };
+        let mut greeting = Greeting {
+            manners: Manners { name: true, setinfo: false, ping: true },
+            ..greeting(None, None)
+        };
         let _ = greeting.begin();
         let Ok(Progress::Done(facts)) = feed(&mut greeting, &[hello, OK, OK]) else { panic!() };
         let tail = &hello[hello.windows(4).position(|w| w == b"*1\r\n").unwrap()..];

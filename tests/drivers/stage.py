@@ -89,7 +89,7 @@ tls = {{ cert = {path("client.crt")}, key = {path("client.key")}, ca = {path("ca
 {self.upstream}
 
 [policy]
-acl = "+@all ~* &*"
+acl = "+@all +sync +psync +replconf ~* &*"
 
 [telemetry]
 address = "127.0.0.1:{free_port()}"

@@ -95,32 +95,30 @@ const ABORTED: &str = "-EXECABORT Transaction discarded because of previous erro
 fn a_transaction_finds_the_new_primary() {
     let refused = format!("{}\r\n", MISPLACED[0]);
     let within = format!("*1\r\n{}. script: x, on @user_script:1.\r\n", MISPLACED[0]);
-    for mode in ["shared", "session"] {
-        for queued in [true, false] {
-            let server = FakeServer::start();
-            let proxy = before(&server, &format!("mode = {mode:?}"), "");
-            let mut client = proxy.client();
-            assert_eq!(transact(&mut client, &["SET", "k", "0"]), "*1\r\n+OK");
-            std::thread::sleep(Duration::from_millis(1100));
-            let old = server.connection_of("EXEC");
-            server.demote();
-            if queued {
-                server.order("SET k", Order::Say(refused.clone().into_bytes()), 1);
-                server.order("EXEC", Order::Say(ABORTED.to_owned().into_bytes()), 1);
-            } else {
-                server.order("EXEC", Order::Say(within.clone().into_bytes()), 1);
-            }
-            let heard = transact(&mut client, &["SET", "k", "1"]);
-            if queued {
-                let reason = MISPLACED[0].trim_start_matches('-');
-                let line = format!("-EXECABORT Transaction discarded because of: {reason}");
-                assert_eq!(heard, line, "{mode}");
-            } else {
-                assert_eq!(heard, within.trim_end(), "{mode}");
-            }
-            wait_until("the connection is replaced", || server.is_closed(old));
-            assert_eq!(transact(&mut client, &["SET", "k", "1"]), "*1\r\n+OK", "{mode} {queued}");
+    for queued in [true, false] {
+        let server = FakeServer::start();
+        let proxy = before(&server, "", "");
+        let mut client = proxy.client();
+        assert_eq!(transact(&mut client, &["SET", "k", "0"]), "*1\r\n+OK");
+        std::thread::sleep(Duration::from_millis(1100));
+        let old = server.connection_of("EXEC");
+        server.demote();
+        if queued {
+            server.order("SET k", Order::Say(refused.clone().into_bytes()), 1);
+            server.order("EXEC", Order::Say(ABORTED.to_owned().into_bytes()), 1);
+        } else {
+            server.order("EXEC", Order::Say(within.clone().into_bytes()), 1);
         }
+        let heard = transact(&mut client, &["SET", "k", "1"]);
+        if queued {
+            let reason = MISPLACED[0].trim_start_matches('-');
+            let line = format!("-EXECABORT Transaction discarded because of: {reason}");
+            assert_eq!(heard, line);
+        } else {
+            assert_eq!(heard, within.trim_end());
+        }
+        wait_until("the connection is replaced", || server.is_closed(old));
+        assert_eq!(transact(&mut client, &["SET", "k", "1"]), "*1\r\n+OK", "{queued}");
     }
 }
 
@@ -179,24 +177,22 @@ fn exec_says_why_it_was_refused() {
             "NOPERM this user has no permissions to run the 'incr' command",
         ),
     ];
-    for mode in ["shared", "session"] {
-        let server = Server::plain(Brand::Redis);
-        let proxy = Proxy::before(&server, &format!("[upstream.pool]\nmode = {mode:?}\n"));
-        let (mut observer, mut client) = (server.observer(), proxy.client());
-        for (begin, end, reason) in cases {
-            assert_eq!(observer.ask_text(begin), "+OK");
-            for watch in [false, true] {
-                if watch {
-                    assert_eq!(client.ask_text(&["WATCH", "k"]), "+OK");
-                }
-                let heard = transact(&mut client, &["INCR", "n"]);
-                let line = format!("-EXECABORT Transaction discarded because of: {reason}");
-                assert_eq!(heard, line, "{mode} {watch}");
+    let server = Server::plain(Brand::Redis);
+    let proxy = Proxy::before(&server, "");
+    let (mut observer, mut client) = (server.observer(), proxy.client());
+    for (begin, end, reason) in cases {
+        assert_eq!(observer.ask_text(begin), "+OK");
+        for watch in [false, true] {
+            if watch {
+                assert_eq!(client.ask_text(&["WATCH", "k"]), "+OK");
             }
-            assert_eq!(observer.ask_text(end), "+OK");
+            let heard = transact(&mut client, &["INCR", "n"]);
+            let line = format!("-EXECABORT Transaction discarded because of: {reason}");
+            assert_eq!(heard, line, "{watch}");
         }
-        assert_eq!(transact(&mut client, &["INCR", "n"]), "*1\r\n:1", "{mode}");
+        assert_eq!(observer.ask_text(end), "+OK");
     }
+    assert_eq!(transact(&mut client, &["INCR", "n"]), "*1\r\n:1");
 }
 
 /// What frees the server does not wait behind what holds it up, nor for others' connections.

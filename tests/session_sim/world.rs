@@ -3,9 +3,11 @@
 //! Owns: [`World`] and the way of requests from clients to connections. Never knows: what is asked.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use respgate::config::{ClientLimits, KeyMode, KeyRules, OnOutage, Rules, ScriptMode, ScriptRules};
+use respgate::config::{
+    ClientLimits, KeyMode, KeyRules, OnOutage, Rules, ScriptMode, ScriptRules, TtlRules,
+};
 use respgate::policy::{Policy, compile};
 use respgate::resp::RequestBuf;
 use respgate::session::{Auth, Context, Desk, Gates, LeaseNeed, Route, Scripts, Step, Transacts};
@@ -66,7 +68,11 @@ impl World {
             large_bytes: shape.large_bytes,
             ..ClientLimits::default()
         };
-        let policy = if shape.prefix.is_empty() { Policy::open() } else { before(shape.prefix) };
+        let policy = match shape.prefix {
+            "" if shape.dedicated => queued_here(),
+            "" => Policy::open(),
+            prefix => before(prefix),
+        };
         // Nobody asks for it here.
         let transacts = Transacts::default();
         transacts.note(true);
@@ -474,6 +480,17 @@ fn before(prefix: &str) -> Policy {
     let acl = Some("+@all ~* &*".to_owned());
     let rules = Rules { acl, keys, scripts, ..Rules::default() };
     compile(&rules).expect("the rules are right")
+}
+
+/// Everything, with a rule about no key at all: transactions are queued here also in session mode.
+fn queued_here() -> Policy {
+    let ttl = TtlRules {
+        max: Some(Duration::from_secs(1)),
+        apply_to: vec!["no such key".to_owned()],
+        ..TtlRules::default()
+    };
+    let acl = Some("+@all ~* &*".to_owned());
+    compile(&Rules { acl, ttl, ..Rules::default() }).expect("the rules are right")
 }
 
 /// What a client hears when its request gets no reply.

@@ -1,8 +1,9 @@
 """Plays Redis's own TCL suite, in external-server mode, against respgate.
 
-    tests/tcl/run.py SUITE [--straight] [--only UNIT]...
+    tests/tcl/run.py SUITE [--straight] [--mode session] [--only UNIT]...
 
-SUITE is the directory tests/tcl/fetch.sh prints. --straight asks the server without respgate.
+SUITE is the directory tests/tcl/fetch.sh prints. --straight asks the server without respgate. --mode is
+that of upstream.pool; each has a list of its own of what is not played.
 Two halves run side by side, each with its own server. The last line is `N passed, N failed`.
 """
 
@@ -25,10 +26,14 @@ SECONDS_MAX = 480
 COLOURS = re.compile(rb"\x1b\[[0-9;]*m")
 
 
-def excluded():
-    """The written list: what is not played, by kind: `test`, `unit`, `tag`."""
+LISTS = {"shared": "excluded.txt", "session": "excluded-session.txt"}
+
+
+def excluded(mode):
+    """The written lists: what is not played, by kind: `test`, `unit`, `tag`."""
     names = {"test": [], "unit": [], "tag": []}
-    for line in (HERE / "excluded.txt").read_text().splitlines():
+    lists = [(HERE / name).read_text() for name in ("excluded-server.txt", LISTS[mode])]
+    for line in "\n".join(lists).splitlines():
         kind, _, name = line.partition(" ")
         if kind in names:
             names[kind].append(name.strip())
@@ -45,15 +50,15 @@ def all_units(suite):
 class Half(threading.Thread):
     """One process of the suite with its share of the units."""
 
-    def __init__(self, suite, units, left_out, straight, number):
+    def __init__(self, suite, units, left_out, straight, mode, number):
         super().__init__()
         self.suite, self.units, self.left_out = suite, units, left_out
-        self.straight, self.number = straight, number
+        self.straight, self.mode, self.number = straight, mode, number
         self.output, self.ended = b"", False
 
     def run(self):
         # No connection is made ahead of its use: MONITOR would show its HELLO among the commands.
-        stage = Stage(straight=self.straight, upstream="pool = { min_idle = 0 }")
+        stage = Stage(straight=self.straight, upstream=f"pool = {{ mode = \"{self.mode}\", min_idle = 0 }}")
         with stage, tempfile.NamedTemporaryFile("w") as skips:
             skips.write("\n".join(self.left_out["test"]) + "\n")
             skips.flush()
@@ -92,14 +97,15 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("suite", type=pathlib.Path)
     parser.add_argument("--straight", action="store_true")
+    parser.add_argument("--mode", choices=LISTS, default="shared")
     parser.add_argument("--only", action="append", default=[])
     options = parser.parse_args()
     link_programs(options.suite)
-    left_out = excluded()
+    left_out = excluded(options.mode)
     units = options.only or [unit for unit in all_units(options.suite) if unit not in left_out["unit"]]
     start = time.monotonic()
     shares = [share for share in (units[0::2], units[1::2]) if share]
-    halves = [Half(options.suite, share, left_out, options.straight, number)
+    halves = [Half(options.suite, share, left_out, options.straight, options.mode, number)
               for number, share in enumerate(shares)]
     for half in halves:
         half.start()

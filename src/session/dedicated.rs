@@ -1,0 +1,447 @@
+//! `pool.mode = "session"`: what a client says of its connection, and its transactions, go to the
+//! connection that is its own at the server.
+//!
+//! Owns: which commands go there and what they change here. Never knows: sessions that share connections.
+
+use bytes::BytesMut;
+
+use super::about::is_valid_name;
+use super::greeted::Greeted;
+use super::hello;
+use super::own::{Multi, OwnReply};
+use super::queue::{Class, Expect};
+use super::state::{Cause, Context, Route, Session, Step};
+use super::transaction::{Executed, Special};
+use super::words;
+use crate::command::{Effect, Spec, is_word};
+use crate::resp::{Protocol, Request, encode};
+
+impl Session {
+    /// Whether the session has a connection of its own to which everything about it goes. Rules that
+    /// change requests need a transaction that is queued here.
+    fn owns_connection(&mut self, ctx: &Context<'_>) -> bool {
+        if self.own.as_ref().is_some_and(|own| own.transacts()) {
+            return true;
+        }
+        let owns = ctx.dedicated && ctx.policy.leaves_requests_alone();
+        match (owns, &mut self.own) {
+            (true, None) => self.own = Some(Box::default()),
+            (false, Some(_)) if self.transaction.is_none() => self.own = None,
+            _ => {}
+        }
+        owns && self.transaction.is_none()
+    }
+
+    /// A permitted command, if it is one that goes to the session's own connection.
+    pub(super) fn dispatch_own(
+        &mut self,
+        spec: &'static Spec,
+        request: &Request<'_>,
+        ctx: &mut Context<'_>,
+        out: &mut BytesMut,
+    ) -> Option<Step> {
+        if !ctx.dedicated && self.own.is_none() || !self.owns_connection(ctx) {
+            return None;
+        }
+        if let Some(step) = self.introduce(ctx) {
+            return Some(step);
+        }
+        if self.own.as_ref().is_some_and(|own| own.transacts()) {
+            return self.dispatch_queued(spec, request, ctx, out);
+        }
+        if request.announced().is_some() {
+            return None;
+        }
+        if spec.effect == Effect::Multi {
+            Some(self.own_multi(ctx))
+        } else if matches!(spec.effect, Effect::Exec | Effect::Discard) {
+            Some(self.send_own(Expect::Plain, ctx))
+        } else if matches!(spec.effect, Effect::Watch | Effect::Unwatch) {
+            let step = self.send_own(Expect::Watch, ctx);
+            if matches!(step, Step::Send { .. }) {
+                self.watching = spec.effect == Effect::Watch;
+            }
+            Some(step)
+        } else if spec.effect == Effect::Hello {
+            Some(self.own_hello(request, ctx, out))
+        } else {
+            self.goes_to_own(spec, ctx).then(|| self.own_state(spec, request, ctx))
+        }
+    }
+
+    /// Whether the server's answer about the connection is the client's own.
+    fn goes_to_own(&self, spec: &Spec, ctx: &Context<'_>) -> bool {
+        if spec.effect == Effect::Auth || spec.name == "acl|whoami" {
+            return ctx.auth.is_off();
+        }
+        match spec.name {
+            "client|reply" => false,
+            // These reach connections of others, or say a number by which they are reached.
+            "client|list"
+            | "client|kill"
+            | "client|unblock"
+            | "client|id"
+            | "client|info"
+            | "client|getredir"
+            | "client|trackinginfo" => ctx.policy.is_unbounded(),
+            _ => spec.effect == Effect::Local,
+        }
+    }
+
+    /// A command about the connection.
+    fn own_state(&mut self, spec: &Spec, request: &Request<'_>, ctx: &mut Context<'_>) -> Step {
+        let step = self.send_own(Expect::Plain, ctx);
+        if matches!(step, Step::Send { .. }) {
+            self.note_own_state(spec, request);
+        }
+        step
+    }
+
+    /// What it leaves on the connection. Names can be told to another one.
+    fn note_own_state(&mut self, spec: &Spec, request: &Request<'_>) {
+        let option = request.arg(2).unwrap_or_default();
+        let value = request.arg(3).unwrap_or_default();
+        match spec.name {
+            "client|setname" if is_valid_name(option) => self.about_mut().name = option.to_vec(),
+            "client|setinfo" if is_valid_name(value) => {
+                if option.eq_ignore_ascii_case(b"lib-name") {
+                    self.about_mut().lib_name = value.to_vec();
+                } else if option.eq_ignore_ascii_case(b"lib-ver") {
+                    self.about_mut().lib_ver = value.to_vec();
+                }
+            }
+            "client|setname"
+            | "client|setinfo"
+            | "client|getname"
+            | "client|info"
+            | "client|list"
+            | "client|getredir"
+            | "client|trackinginfo"
+            | "acl|whoami" => {}
+            _ => {
+                self.own.get_or_insert_default().bound = true;
+                self.lease_dirty = true;
+            }
+        }
+    }
+
+    fn send_own(&mut self, expect: Expect, ctx: &mut Context<'_>) -> Step {
+        self.send(Route::Pinned, Cause::Session, expect, Class::Other, ctx)
+    }
+
+    /// Tells a new connection what the client said of itself.
+    fn introduce(&mut self, ctx: &mut Context<'_>) -> Option<Step> {
+        let own = self.own.as_ref().filter(|own| own.nameless)?;
+        debug_assert!(!own.transacts(), "a transaction does not move");
+        let about = self.seat.about.borrow();
+        let words = about.as_deref().map_or_else(Vec::new, |about| {
+            let [name, lib_name, lib_ver] =
+                [&about.name, &about.lib_name, &about.lib_ver].map(|text| text.as_slice());
+            let said: [&[&[u8]]; 3] = [
+                &[b"CLIENT", b"SETNAME", name],
+                &[b"CLIENT", b"SETINFO", b"lib-name", lib_name],
+                &[b"CLIENT", b"SETINFO", b"lib-ver", lib_ver],
+            ];
+            let said = said.into_iter().filter(|words| words.last().is_some_and(|w| !w.is_empty()));
+            said.map(|words| words.iter().map(|word| word.to_vec()).collect())
+                .collect::<Vec<Vec<_>>>()
+        });
+        drop(about);
+        let Some(skip) = u32::try_from(words.len()).ok().and_then(|count| count.checked_sub(1))
+        else {
+            self.own.get_or_insert_default().nameless = false;
+            return None;
+        };
+        let ticket = match self.enqueue(
+            Route::Pinned,
+            Cause::Session,
+            Expect::Page,
+            skip,
+            Class::Other,
+            ctx,
+        ) {
+            Ok(ticket) => ticket,
+            Err(step) => return Some(step),
+        };
+        self.own.get_or_insert_default().nameless = false;
+        let wire = ctx.desk.fresh_wire();
+        for request in &words {
+            encode::request(wire, request.iter().map(Vec::as_slice));
+        }
+        Some(Step::Ask { route: Route::Pinned, ticket, skip, retry: false })
+    }
+
+    fn own_multi(&mut self, ctx: &mut Context<'_>) -> Step {
+        let step = self.send_own(Expect::Own(OwnReply::Multi), ctx);
+        if matches!(step, Step::Send { .. }) {
+            let own = self.own.get_or_insert_default();
+            own.end_transaction();
+            own.multi = Multi::Asked;
+            own.asked += 1;
+        }
+        step
+    }
+
+    /// A command between MULTI and EXEC. The server says of most whether they are queued.
+    fn dispatch_queued(
+        &mut self,
+        spec: &'static Spec,
+        request: &Request<'_>,
+        ctx: &mut Context<'_>,
+        out: &mut BytesMut,
+    ) -> Option<Step> {
+        let asked = self.own.as_ref().is_some_and(|own| own.multi == Multi::Asked);
+        if asked && !matches!(spec.effect, Effect::Shared | Effect::Exec | Effect::Discard) {
+            // Without MULTI it would be carried out at once.
+            return Some(Step::Wait);
+        }
+        if request.announced().is_some() && spec.effect != Effect::Shared {
+            return Some(Step::Collect);
+        }
+        let special = match spec.effect {
+            Effect::Multi | Effect::Watch => return Some(self.send_own(Expect::Plain, ctx)),
+            Effect::Exec => return Some(self.own_exec(request, ctx)),
+            Effect::Discard => {
+                let step = self.send_own(Expect::Plain, ctx);
+                if matches!(step, Step::Send { .. }) {
+                    self.end_own_transaction();
+                }
+                return Some(step);
+            }
+            Effect::Quit | Effect::Reset => return None,
+            Effect::Shared | Effect::Block | Effect::Wait | Effect::Unwatch | Effect::Release => {
+                None
+            }
+            Effect::Select => {
+                let database = hello::parse_database(request.arg(1).unwrap_or_default());
+                database.ok().map(Special::Select)
+            }
+            Effect::Subscribe | Effect::Unsubscribe => Some(Special::Acknowledged),
+            Effect::Tracking if spec.name == "client|caching" => None,
+            Effect::Tracking => {
+                let on = request.arg(2).is_some_and(|word| is_word(word, b"on"));
+                Some(Special::Tracking(on))
+            }
+            Effect::Auth | Effect::Local if self.goes_to_own(spec, ctx) => None,
+            Effect::Auth
+            | Effect::Local
+            | Effect::Hello
+            | Effect::Monitor
+            | Effect::Replicate
+            | Effect::Never => return Some(self.refuse_text(words::NOT_IN_MULTI_HERE, out)),
+        };
+        Some(self.queue_own(special, spec, request, ctx, out))
+    }
+
+    fn queue_own(
+        &mut self,
+        special: Option<Special>,
+        spec: &'static Spec,
+        request: &Request<'_>,
+        ctx: &mut Context<'_>,
+        out: &mut BytesMut,
+    ) -> Step {
+        let size = request.raw().len() as u64 + request.announced().unwrap_or(0);
+        let bytes = self.own.as_ref().map_or(0, |own| own.bytes) + size;
+        if bytes > ctx.limits.max_transaction_bytes as u64 {
+            return self.refuse_text(words::MULTI_TOO_LARGE, out);
+        }
+        let changes = special.is_some();
+        let step = self.send_own(Expect::Own(OwnReply::Queued(special.map(Box::new))), ctx);
+        if matches!(step, Step::Send { .. }) {
+            if matches!(spec.effect, Effect::Auth | Effect::Local) {
+                self.note_own_state(spec, request);
+            }
+            let own = self.own.get_or_insert_default();
+            own.bytes = bytes;
+            own.special |= changes;
+        }
+        step
+    }
+
+    fn own_exec(&mut self, request: &Request<'_>, ctx: &mut Context<'_>) -> Step {
+        let (spoiled, special, asked) = self.own.as_ref().map_or((false, false, false), |own| {
+            (own.spoiled, own.special, own.multi == Multi::Asked)
+        });
+        if spoiled && asked {
+            // Was MULTI refused, EXEC is answered otherwise.
+            return Step::Wait;
+        }
+        if spoiled {
+            return self.exec_spoiled(request, ctx);
+        }
+        let expect = if special { Expect::Own(OwnReply::Exec) } else { Expect::Plain };
+        let step = self.send(Route::Pinned, Cause::Session, expect, Class::Write, ctx);
+        if matches!(step, Step::Send { .. }) {
+            self.executing = special;
+            self.end_own_transaction();
+        }
+        step
+    }
+
+    /// EXEC after something was refused here. A command without its argument, which the server refuses,
+    /// makes it refuse EXEC as well, in its own words.
+    fn exec_spoiled(&mut self, request: &Request<'_>, ctx: &mut Context<'_>) -> Step {
+        let expect = Expect::Plain;
+        match self.enqueue(Route::Pinned, Cause::Session, expect, 1, Class::Other, ctx) {
+            Ok(ticket) => {
+                self.end_own_transaction();
+                let wire = ctx.desk.fresh_wire();
+                encode::request(wire, [b"GET".as_slice()]);
+                wire.extend_from_slice(request.raw());
+                Self::send_wire(Route::Pinned, ticket, 1)
+            }
+            Err(step) => step,
+        }
+    }
+
+    /// EXEC of a client that is subscribed: the server refuses it and lets go of what was watched.
+    pub(super) fn own_exec_refused(&mut self, ctx: &mut Context<'_>) -> Step {
+        let step = self.send_own(Expect::Plain, ctx);
+        if matches!(step, Step::Send { .. }) {
+            self.end_own_transaction();
+        }
+        step
+    }
+
+    /// EXEC that the rules refuse, answered with this text. The server drops what it has queued.
+    pub(super) fn abort_own(&mut self, text: &[u8], ctx: &mut Context<'_>) -> Step {
+        let expect = Expect::Own(OwnReply::Abort(text.into()));
+        match self.enqueue(Route::Pinned, Cause::Session, expect, 0, Class::Other, ctx) {
+            Ok(ticket) => {
+                self.end_own_transaction();
+                encode::request(ctx.desk.fresh_wire(), [b"DISCARD".as_slice()]);
+                Self::send_wire(Route::Pinned, ticket, 0)
+            }
+            Err(step) => step,
+        }
+    }
+
+    /// Whether commands are queued at the server.
+    pub(super) fn transacts_on_own(&self) -> bool {
+        self.own.as_ref().is_some_and(|own| own.transacts())
+    }
+
+    fn end_own_transaction(&mut self) {
+        self.watching = false;
+        if let Some(own) = &mut self.own {
+            own.end_transaction();
+        }
+    }
+
+    /// HELLO changes the protocol of the connection itself. A password that respgate asks for is not
+    /// the server's to see.
+    fn own_hello(
+        &mut self,
+        request: &Request<'_>,
+        ctx: &mut Context<'_>,
+        out: &mut BytesMut,
+    ) -> Step {
+        let (protocol, name, user, own_wire) = if ctx.auth.is_off() {
+            let (protocol, name, says_who) = self.read_hello(request);
+            if says_who {
+                self.own.get_or_insert_default().bound = true;
+            }
+            (protocol, name, None, false)
+        } else {
+            match self.judge_hello(request, ctx) {
+                Ok(Greeted { protocol, name, user }) => (protocol, name, user, true),
+                Err(text) => {
+                    self.last_auth = (text == words::WRONGPASS).then_some(false);
+                    self.answer(out, |out| encode::error(out, text.as_bytes()));
+                    return Step::Done;
+                }
+            }
+        };
+        let said_name = name.clone();
+        self.last_auth = user.is_some().then_some(true);
+        let expect = Expect::Own(OwnReply::Hello(Box::new(Greeted { protocol, name, user })));
+        let ticket = match self.enqueue(Route::Pinned, Cause::Session, expect, 0, Class::Other, ctx)
+        {
+            Ok(ticket) => ticket,
+            Err(step) => return step,
+        };
+        self.executing = true;
+        self.lease_dirty = true;
+        if !own_wire {
+            return Step::Send { route: Route::Pinned, ticket, retry: false };
+        }
+        let wire = ctx.desk.fresh_wire();
+        let version: &[u8] = if protocol == Protocol::Resp3 { b"3" } else { b"2" };
+        match &said_name {
+            Some(name) => encode::request(wire, [b"HELLO".as_slice(), version, b"SETNAME", name]),
+            None => encode::request(wire, [b"HELLO".as_slice(), version]),
+        }
+        Self::send_wire(Route::Pinned, ticket, 0)
+    }
+
+    /// What HELLO asks for, where the server judges it: the protocol, a name, whether as another user.
+    fn read_hello(&self, request: &Request<'_>) -> (Protocol, Option<Vec<u8>>, bool) {
+        let protocol = match request.arg(1) {
+            Some(b"2") => Protocol::Resp2,
+            Some(b"3") => Protocol::Resp3,
+            Some(_) | None => self.protocol,
+        };
+        let (mut name, mut says_who, mut at) = (None, false, 2);
+        while let Some(option) = request.arg(at) {
+            if option.eq_ignore_ascii_case(b"auth") {
+                says_who = true;
+                at += 3;
+            } else if option.eq_ignore_ascii_case(b"setname") {
+                name = request.arg(at + 1).map(<[u8]>::to_vec);
+                at += 2;
+            } else {
+                break;
+            }
+        }
+        (protocol, name, says_who)
+    }
+
+    /// The server's reply to one of these; what the client gets of it.
+    pub(super) fn take_own_reply(
+        &mut self,
+        reply: OwnReply,
+        kind: u8,
+        frame: &[u8],
+        silent: bool,
+        out: &mut BytesMut,
+    ) {
+        let mut unheard = BytesMut::new();
+        let out = if silent { &mut unheard } else { out };
+        let own = self.own.get_or_insert_default();
+        match reply {
+            OwnReply::Multi => {
+                own.asked = own.asked.saturating_sub(1);
+                (own.queued, own.specials) = (0, Vec::new());
+                if own.asked == 0 && own.multi == Multi::Asked {
+                    if kind == b'+' {
+                        own.multi = Multi::Open;
+                    } else {
+                        own.end_transaction();
+                    }
+                }
+            }
+            OwnReply::Queued(special) => {
+                if frame.starts_with(b"+QUEUED") {
+                    let at = own.queued;
+                    own.specials.extend(special.map(|special| (at, *special)));
+                    own.queued += 1;
+                }
+            }
+            OwnReply::Exec => {
+                self.executing = false;
+                let executed = Executed(std::mem::take(&mut own.specials));
+                return self.complete_exec(executed, kind, frame, out);
+            }
+            OwnReply::Abort(text) if kind == b'+' => return encode::error(out, text),
+            OwnReply::Abort(_) => {}
+            OwnReply::Hello(greeted) => {
+                self.executing = false;
+                if kind != b'-' {
+                    self.become_greeted(*greeted);
+                }
+            }
+        }
+        out.extend_from_slice(frame);
+    }
+}
