@@ -123,7 +123,9 @@ fn a_server_is_a_replica_through_respgate() {
     assert_eq!(observer.ask(&["WAIT", "1", "8000"]), b":1\r\n");
     assert_eq!(replica.ask(&["GET", "more"]), b"$1\r\n1\r\n");
     // Cut off, it goes on from where it was.
-    observer.ask(&["CLIENT", "KILL", "TYPE", "replica"]);
+    let mut operator = proxy.client();
+    assert!(operator.ask_text(&["CLIENT", "LIST", "TYPE", "replica"]).contains("flags=S"));
+    assert_eq!(operator.ask(&["CLIENT", "KILL", "TYPE", "replica"]), b":1\r\n");
     observer.ask(&["SET", "later", "1"]);
     wait_until("it has caught up", || replica.ask(&["GET", "later"]) == b"$1\r\n1\r\n");
     assert!(server.info("stats", "sync_partial_ok") >= 1);

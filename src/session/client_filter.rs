@@ -11,12 +11,13 @@ use super::words;
 use crate::resp::{Request, encode, number};
 use crate::traffic::Server;
 
-/// What CLIENT KILL and CLIENT LIST call the kinds of clients; respgate has two of them.
+/// What CLIENT KILL and CLIENT LIST call the kinds of clients; respgate has all but one of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Normal,
     Pubsub,
-    Other,
+    Replica,
+    Primary,
 }
 
 #[derive(Debug)]
@@ -252,8 +253,10 @@ fn kind_named(word: &[u8], server: Server) -> Result<Kind, Line> {
         Ok(Kind::Normal)
     } else if is(b"pubsub") {
         Ok(Kind::Pubsub)
-    } else if is(b"master") || is(b"replica") || is(b"slave") || (server.valkey && is(b"primary")) {
-        Ok(Kind::Other)
+    } else if is(b"replica") || is(b"slave") {
+        Ok(Kind::Replica)
+    } else if is(b"master") || (server.valkey && is(b"primary")) {
+        Ok(Kind::Primary)
     } else {
         Err(format!("ERR Unknown client type '{}'", encode::echo(word)).into())
     }
@@ -261,7 +264,14 @@ fn kind_named(word: &[u8], server: Server) -> Result<Kind, Line> {
 
 /// Redis networking.c `getClientType`.
 fn kind_of(seat: &Seat) -> Kind {
-    if seat.figures().marks.has(Marks::PUBSUB) { Kind::Pubsub } else { Kind::Normal }
+    let marks = seat.figures().marks;
+    if marks.has(Marks::REPLICA) {
+        Kind::Replica
+    } else if marks.has(Marks::PUBSUB) {
+        Kind::Pubsub
+    } else {
+        Kind::Normal
+    }
 }
 
 fn positive(word: &str, value: &[u8]) -> Result<i64, Line> {

@@ -34,6 +34,7 @@ impl Session {
         marks.set(Marks::PUBSUB, self.subscriptions.any());
         marks.set(Marks::MULTI, figures.queued.is_some());
         marks.set(Marks::BLOCKED, self.is_blocked() && !self.is_streaming());
+        marks.set(Marks::REPLICA, self.is_streaming());
         marks.set(Marks::TRACKING, self.tracking);
         marks.set(Marks::BROKEN_REDIRECT, self.redirect_broken);
         marks.set(Marks::NO_EVICT, self.manners.no_evict);

@@ -55,9 +55,10 @@ impl Marks {
     pub const NO_EVICT: Self = Self(1 << 10);
     pub const NO_TOUCH: Self = Self(1 << 11);
     pub const IMPORT_SOURCE: Self = Self(1 << 12);
+    pub const REPLICA: Self = Self(1 << 13);
 
     /// The letters, each at the place of its bit.
-    const LETTERS: &'static [u8; 13] = b"OPxbtRBdcUeTI";
+    const LETTERS: &'static [u8; 14] = b"OPxbtRBdcUeTIS";
 
     #[must_use]
     pub const fn has(self, other: Self) -> bool {
