@@ -26,6 +26,8 @@ mod outage;
 mod pinned;
 #[path = "failure/silence.rs"]
 mod silence;
+#[path = "failure/stalled.rs"]
+mod stalled;
 #[path = "failure/types.rs"]
 mod types;
 #[path = "failure/unreachable.rs"]

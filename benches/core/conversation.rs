@@ -143,6 +143,7 @@ impl Conversation {
             server: respgate::traffic::Server::default(),
             has_lease: false,
             lends_at_once: true,
+            held: false,
             now: *now,
             unix_ms: 1_700_000_000_000,
             epoch: 0,

@@ -207,6 +207,32 @@ mod tests {
         }
     }
 
+    /// Those of the commands that do not read data which may be sent again.
+    #[test]
+    fn what_else_than_reads_may_be_executed_twice() {
+        let other = all().iter().filter(|spec| {
+            !spec.container && spec.may_repeat() && !spec.flags.has(Flags::READONLY)
+        });
+        let names = other.map(|spec| spec.name).filter(|name| !name.ends_with("|help"));
+        let expected = "cluster|countkeysinslot cluster|getkeysinslot cluster|info cluster|keyslot \
+             cluster|links cluster|myid cluster|myshardid cluster|nodes cluster|shards \
+             cluster|slot-stats cluster|slots command|count command|docs command|getkeys \
+             command|getkeysandflags command|info command|list echo info lastsave memory|doctor \
+             memory|malloc-stats memory|purge memory|stats ping time";
+        assert_eq!(names.collect::<Vec<_>>(), expected.split(' ').collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_a_paused_server_holds() {
+        let holds = |name: &str| by_name(name).unwrap().may_write();
+        for name in ["set", "publish", "spublish", "pfcount", "eval", "fcall", "evalsha", "sort"] {
+            assert!(holds(name), "{name}");
+        }
+        for name in ["get", "info", "ping", "eval_ro", "sort_ro", "script|load", "config|set"] {
+            assert!(!holds(name), "{name}");
+        }
+    }
+
     /// What the server takes while a script holds it up must not wait behind that script.
     #[test]
     fn nothing_that_is_allowed_while_busy_waits_on_a_shared_connection() {

@@ -83,6 +83,32 @@ impl Spec {
         if self.arity < 0 { len >= arity } else { len == arity }
     }
 
+    /// Whether the server may hold it while it serves reads (`CLIENT PAUSE WRITE`; redis server.c
+    /// `is_may_replicate_command`): it writes, publishes, runs a script or counts with HyperLogLogs.
+    #[must_use]
+    pub fn may_write(&self) -> bool {
+        let writes = Flags::WRITE.with(Flags::MAY_REPLICATE).with(Flags::PUBSUB);
+        let script = self.categories.has(Categories::SCRIPTING) && !self.keys.is_empty();
+        let unknown = script || self.flags.has(Flags::MODULE);
+        self.flags.intersects(writes)
+            || self.categories.has(Categories::HYPERLOGLOG)
+            || (unknown && !self.flags.has(Flags::READONLY))
+    }
+
+    /// Whether it may be executed twice without harm: it reads, or says something about the server.
+    #[must_use]
+    pub fn may_repeat(&self) -> bool {
+        let harmful = Flags::WRITE
+            .with(Flags::ADMIN)
+            .with(Flags::PUBSUB)
+            .with(Flags::NOSCRIPT)
+            .with(Flags::MODULE)
+            .with(Flags::BLOCKING)
+            .with(Flags::MAY_REPLICATE);
+        self.flags.has(Flags::READONLY)
+            || (self.effect == Effect::Shared && !self.flags.intersects(harmful))
+    }
+
     /// Whether nobody says where its keys stand.
     #[must_use]
     pub fn hides_keys(&self) -> bool {

@@ -280,15 +280,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                         cut = cut.or(Some(out.len()));
                     }
                     match session.handle_loss(ticket, loss, out) {
-                        Some(refused) if loss == Loss::MultiRefused => {
-                            shell.completed(refused, *now);
-                        }
+                        Some(done) if loss == Loss::MultiRefused => shell.completed(done, *now),
                         Some(_) => shell.meter.lost(loss == Loss::TimedOut),
                         None => {}
                     }
                 }
             }
         });
+        if let Some(number) = mailbox.take_moved() {
+            self.shared = shell.upstream.numbered(number);
+        }
         if mailbox.take_large() {
             session.note_large_reply();
         }

@@ -87,6 +87,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             server,
             has_lease: lease.is_some(),
             lends_at_once: shell.upstream.lends_at_once(Use::Large),
+            held: shell.upstream.lane(session.key()).is_some(),
             now: *now,
             unix_ms: self.unix_ms,
             epoch: shell.upstream.epoch(),
@@ -138,8 +139,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Step::Open(key) => self.open(key),
             Step::Close => self.end(ClientDisconnect::Client),
             Step::Send { route, ticket, retry } => {
-                let shared =
-                    if let Route::Shared(key) = route { Some(self.shared(key)) } else { None };
+                let shared = self.carrier(route);
                 let wire = self.scanner.request(bytes).raw();
                 self.sent_bytes += wire.len();
                 if let Some(shared) = shared {
@@ -214,8 +214,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     }
                 }
             }
-            Route::Shared(key) => {
-                let (shared, share, at) = (self.shared(key), self.sent_bytes, self.now);
+            Route::Shared(_) | Route::Held(_) => {
+                let Some(shared) = self.carrier(route) else { return };
+                let (share, at) = (self.sent_bytes, self.now);
                 let (skip, retry) = (how.skip, how.retry);
                 let request =
                     Request { ticket, bytes: own, skip, retry, companion: false, share, at };
@@ -246,6 +247,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
+    /// The shared connection of a route, if it has one.
+    fn carrier(&mut self, route: Route) -> Option<Rc<Shared>> {
+        match route {
+            Route::Pinned => None,
+            Route::Shared(key) => Some(self.shared(key)),
+            Route::Held(key) => {
+                let Some(lane) = self.shell.upstream.lane(key) else {
+                    return Some(self.shared(key));
+                };
+                self.shell.note_shared_request();
+                self.shared = Some(Rc::clone(&lane));
+                Some(lane)
+            }
+        }
+    }
+
     fn shared(&mut self, key: PoolKey) -> Rc<Shared> {
         self.shell.note_shared_request();
         match &self.shared {
@@ -259,7 +276,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     pub(super) fn acquire(&mut self, cause: Cause) {
-        let (upstream, key) = (Rc::clone(&self.shell.upstream), self.session.key());
+        let (upstream, mut key) = (Rc::clone(&self.shell.upstream), self.session.key());
+        if cause == Cause::Release {
+            // A server that is busy does not let everybody select another one.
+            key.database = 0;
+        }
         let purpose = purpose_of(cause);
         let lease = Box::pin(async move { upstream.lease(key, purpose).await });
         self.waiting = Waiting::Lease(cause, lease);

@@ -150,6 +150,14 @@ impl Session {
         }
     }
 
+    /// The same for a command that may write, or not.
+    pub(super) fn route(&self, writes: bool, ctx: &Context<'_>) -> Route {
+        match self.usual_route(ctx) {
+            Route::Shared(key) if writes && ctx.held => Route::Held(key),
+            route @ (Route::Shared(_) | Route::Held(_) | Route::Pinned) => route,
+        }
+    }
+
     pub(super) fn cause(&self, ctx: &Context<'_>) -> Cause {
         if self.watching {
             Cause::Watch

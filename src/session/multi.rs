@@ -131,6 +131,7 @@ impl Session {
             if spec.cost == Cost::Patterns && spec.effect == Effect::Subscribe {
                 transaction.patterns += request.len() - 1;
             }
+            transaction.writes |= spec.may_write();
             transaction.count += 1;
             transaction.pushes |= may_push(spec);
             for _ in 0..ctx.desk.grant.companions {
@@ -184,7 +185,15 @@ impl Session {
         } else if stateful || large {
             (Route::Pinned, if large { Cause::Large } else { Cause::Multi })
         } else {
-            (Route::Shared(self.key()), Cause::Multi)
+            let writes = transaction.writes;
+            (
+                if writes && ctx.held {
+                    Route::Held(self.key())
+                } else {
+                    Route::Shared(self.key())
+                },
+                Cause::Multi,
+            )
         };
         if let Err(step) = self.passable(route, cause, ctx) {
             return step;

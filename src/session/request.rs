@@ -224,9 +224,7 @@ impl Session {
             Effect::Subscribe | Effect::Unsubscribe => self.subscribe(spec, request, ctx),
             Effect::Monitor => self.start_monitor(ctx),
             Effect::Tracking => self.track(spec, request, ctx, out),
-            Effect::Release => {
-                self.send(Route::Pinned, Cause::Release, Expect::Plain, class_of(spec), ctx)
-            }
+            Effect::Release => self.release(ctx),
             Effect::Replicate => self.replicate(spec, request, ctx),
             Effect::Never => self.refuse_text(words::NEVER, out),
         }
@@ -251,14 +249,23 @@ impl Session {
         if large {
             return self.send(Route::Pinned, Cause::Large, Expect::Plain, class, ctx);
         }
-        let (route, cause) = (self.usual_route(ctx), self.cause(ctx));
+        let (route, cause) = (self.route(spec.may_write(), ctx), self.cause(ctx));
         match self.enqueue(route, cause, Expect::Plain, 0, class, ctx) {
             Ok(ticket) => {
                 self.bulky = self.bulky.saturating_sub(1);
-                Step::Send { route, ticket, retry: class == Class::Read }
+                Step::Send { route, ticket, retry: spec.may_repeat() }
             }
             Err(step) => step,
         }
+    }
+
+    /// A command that frees the server, on a connection that nothing else is asked on: it need not be
+    /// in the session's database.
+    fn release(&mut self, ctx: &mut Context<'_>) -> Step {
+        let own = ctx.dedicated || self.pins();
+        let step = self.send(Route::Pinned, Cause::Release, Expect::Plain, Class::Other, ctx);
+        self.lease_drop |= !own && matches!(step, Step::Send { .. });
+        step
     }
 }
 

@@ -63,7 +63,7 @@ impl Session {
         let (route, cause) = if large {
             (Route::Pinned, Cause::Large)
         } else {
-            (self.usual_route(ctx), self.cause(ctx))
+            (self.route(spec.may_write(), ctx), self.cause(ctx))
         };
         if let Err(step) = self.passable(route, cause, ctx) {
             return step;

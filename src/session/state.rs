@@ -45,6 +45,8 @@ pub struct Context<'a> {
     pub has_lease: bool,
     /// A pinned connection for large values could be had at once.
     pub lends_at_once: bool,
+    /// The server serves, but holds what may write.
+    pub held: bool,
     pub now: Instant,
     /// Milliseconds since 1970, if the policy wants them.
     pub unix_ms: u64,
@@ -61,6 +63,8 @@ pub struct Context<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
     Shared(PoolKey),
+    /// Behind the others that the server holds.
+    Held(PoolKey),
     Pinned,
 }
 

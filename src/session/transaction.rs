@@ -20,6 +20,8 @@ pub(super) struct Transaction {
     pub spoiled: bool,
     /// One of them may be answered by a push.
     pub pushes: bool,
+    /// One of them may write.
+    pub writes: bool,
     pub specials: Vec<(u32, Special)>,
     /// Bytes of requests that are answered here.
     pub kept: usize,

@@ -3,6 +3,7 @@
 //! Owns: the order of writing, reading and waiting. Never knows: sessions, what a request asks, how a
 //! connection is made.
 
+mod relief;
 mod succession;
 
 use std::future::poll_fn;
@@ -19,16 +20,18 @@ use super::ended::Ended;
 use super::env::{Env, PROOF};
 use super::misplaced::{Sign, Suspicion, sign, sign_within};
 use super::pipeline::{Broken, Delivery};
-use super::shared::{Owner, Shared};
+use super::shared::{Inner, Owner, Shared};
+use super::stall::Stall;
 use super::turn::give_way;
 use crate::base::{clock, limits};
 use crate::resp::Protocol;
 use crate::telemetry::UpstreamDisconnect;
 use crate::traffic::{Loss, PoolKey, Ticket};
-use succession::{QUESTION, Successor, due};
+pub(super) use relief::Beside;
+use succession::{Dialing, QUESTION, Successor, due};
 
 /// How often a busy connection is looked at.
-const BUSY_TICK: Duration = Duration::from_millis(100);
+const BUSY_TICK: Duration = Duration::from_millis(25);
 /// Reads in a row before other tasks get their turn.
 const READS_PER_TURN: u32 = 4;
 /// A client that has this much to read, and more to come of one reply, is slow.
@@ -38,8 +41,9 @@ const ANSWER_MAX: usize = 16 * 1024;
 const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
 
 struct Driver<'a> {
-    shared: &'a Shared,
+    shared: &'a Rc<Shared>,
     env: &'a Rc<Env>,
+    beside: Beside<'a>,
     link: Link,
     read: Box<[u8]>,
     timer: Pin<Box<Sleep>>,
@@ -66,16 +70,28 @@ struct Driver<'a> {
     successor: Option<Successor>,
     /// The successor must be a primary.
     elsewhere: bool,
+    /// Whether the head of the line holds up the others, and another connection that is dialed then.
+    stall: Stall,
+    held: bool,
+    relief: Option<Dialing>,
+    /// What the server said to it that is busy with a script, and when.
+    busy: Option<(Box<[u8]>, Instant)>,
     ended: Option<Ended>,
 }
 
 /// Serves the connection until it ends. Returns whether the server has answered a request besides.
-pub(super) async fn drive(shared: &Rc<Shared>, env: &Rc<Env>, link: Link) -> (Ended, bool) {
+pub(super) async fn drive(
+    shared: &Rc<Shared>,
+    env: &Rc<Env>,
+    beside: Beside<'_>,
+    link: Link,
+) -> (Ended, bool) {
     let now = clock::now();
-    env.metrics.shared(1);
+    env.metrics.serving(shared.is_aside(), 1);
     let mut driver = Driver {
         shared,
         env,
+        beside,
         link,
         read: vec![0; limits::READ_BYTES].into_boxed_slice(),
         timer: Box::pin(tokio::time::sleep(BUSY_TICK)),
@@ -94,12 +110,17 @@ pub(super) async fn drive(shared: &Rc<Shared>, env: &Rc<Env>, link: Link) -> (En
         last_batch_owners: 0,
         successor: None,
         elsewhere: false,
+        stall: Stall::default(),
+        held: false,
+        relief: None,
+        busy: None,
         ended: None,
     };
     let ended = driver.serve().await;
     driver.note_silence(false);
     env.metrics.ended(ended.reason());
-    env.metrics.shared(-1);
+    env.metrics.serving(shared.is_aside(), -1);
+    shared.note_stalled(false);
     if !matches!(ended, Ended::Lost(_)) {
         let _ = tokio::time::timeout(Duration::from_secs(1), driver.link.stream.shutdown()).await;
     }
@@ -135,7 +156,7 @@ impl Driver<'_> {
 
     fn may_write(&self) -> bool {
         !self.write_blocked
-            && !due(&self.shared.inner.borrow().pipeline, &self.successor, self.silent).is_empty()
+            && !due(&self.shared.inner.borrow().pipeline, &self.successor, self.waits()).is_empty()
     }
 
     /// Reads whatever is there; ready when there is something to write or the connection has ended.
@@ -146,6 +167,7 @@ impl Driver<'_> {
         }
         self.poll_timer(cx);
         self.poll_successor(cx);
+        self.poll_relief(cx);
         if self.ended.is_none() {
             let mut inner = self.shared.inner.borrow_mut();
             let idle = inner.pipeline.is_empty();
@@ -156,9 +178,6 @@ impl Driver<'_> {
                 self.successor = Some(Successor::Dialing(self.dial()));
                 cx.waker().wake_by_ref();
             }
-            if idle && !inner.closing {
-                self.shared.set_aside(false);
-            }
             inner.waker = Some(cx.waker().clone());
         }
         if self.ended.is_some() || self.may_write() { Poll::Ready(()) } else { Poll::Pending }
@@ -167,13 +186,13 @@ impl Driver<'_> {
     /// Whether the reader of a long reply must catch up first. New requests go elsewhere from then
     /// on; while others are in line behind the reply, nothing waits and the reader's limit decides.
     fn awaits_reader(&mut self, cx: &Context<'_>) -> bool {
-        let inner = self.shared.inner.borrow();
-        let Some(Some(reader)) = inner.pipeline.reader() else { return false };
-        let backlog = reader.backlog();
-        if backlog < SLOW_READER_BYTES {
+        let slow = |inner: &Inner| matches!(inner.pipeline.reader(), Some(Some(it)) if it.backlog() >= SLOW_READER_BYTES);
+        if !slow(&self.shared.inner.borrow()) {
             return false;
         }
-        self.shared.set_aside(true);
+        self.step_aside();
+        let inner = self.shared.inner.borrow();
+        let Some(Some(reader)) = inner.pipeline.reader() else { return false };
         let is_reader = |owner: &Owner| owner.as_ref().is_some_and(|it| Rc::ptr_eq(it, reader));
         let others = inner.pipeline.owners().any(|owner| !is_reader(owner));
         if others {
@@ -217,7 +236,7 @@ impl Driver<'_> {
         env.metrics.received(filled);
         let (mut internal, mut answered) = (false, false);
         let mut seen: Option<Sign> = None;
-        let answer = &mut self.answer;
+        let (answer, stall) = (&mut self.answer, &mut self.stall);
         let mut inner = self.shared.inner.borrow_mut();
         let result = inner.pipeline.handle_bytes(bytes, |delivery: Delivery<'_, Owner>| {
             let Some(mailbox) = delivery.owner else {
@@ -244,7 +263,9 @@ impl Driver<'_> {
                 mailbox.note_large();
             }
             if delivery.done {
-                env.metrics.answered(now.saturating_duration_since(delivery.at));
+                let took = now.saturating_duration_since(delivery.at);
+                env.metrics.answered(took);
+                stall.note_reply(took);
             }
             if delivery.refused {
                 if delivery.done {
@@ -260,6 +281,7 @@ impl Driver<'_> {
             env.metrics.health_check(true);
         }
         self.note_heard();
+        self.note_flow();
         if let Some(sign) = seen {
             self.suspicion.note_sign(sign);
             self.ask(now);
@@ -268,17 +290,7 @@ impl Driver<'_> {
             self.take_answer(now);
         }
         if let Err(broken) = result {
-            let reason = match broken {
-                Broken::Surplus => "a reply that nobody asked for",
-                Broken::Push => "a push on a shared connection",
-                Broken::Framing(_) => "bytes that are not RESP",
-            };
-            tracing::error!(
-                code = "UPS-E001",
-                reason,
-                "upstream connection closed: it cannot be trusted"
-            );
-            self.lose(UpstreamDisconnect::Protocol);
+            self.distrust(broken);
         }
     }
 
@@ -288,6 +300,12 @@ impl Driver<'_> {
         self.note_silence(false);
         self.answered = true;
         self.note_proven();
+    }
+
+    /// Whether nothing new is written, because the server is silent or the head of the line is not
+    /// answered.
+    const fn waits(&self) -> bool {
+        self.silent || self.held
     }
 
     fn note_silence(&mut self, silent: bool) {
@@ -303,6 +321,20 @@ impl Driver<'_> {
         }
     }
 
+    fn distrust(&mut self, broken: Broken) {
+        let reason = match broken {
+            Broken::Surplus => "a reply that nobody asked for",
+            Broken::Push => "a push on a shared connection",
+            Broken::Framing(_) => "bytes that are not RESP",
+        };
+        tracing::error!(
+            code = "UPS-E001",
+            reason,
+            "upstream connection closed: it cannot be trusted"
+        );
+        self.lose(UpstreamDisconnect::Protocol);
+    }
+
     fn lose(&mut self, reason: UpstreamDisconnect) {
         self.ended = Some(Ended::Lost(reason));
     }
@@ -316,7 +348,7 @@ impl Driver<'_> {
         let mut inner = self.shared.inner.borrow_mut();
         let mut wrote = false;
         loop {
-            let bytes = due(&inner.pipeline, &self.successor, self.silent);
+            let bytes = due(&inner.pipeline, &self.successor, self.waits());
             if bytes.is_empty() {
                 break;
             }
@@ -406,12 +438,19 @@ impl Driver<'_> {
             .waiting_since()
             .map_or(self.last_read, |since| since.max(self.last_read));
         let silent = now.saturating_duration_since(heard);
-        let busy = !inner.pipeline.is_empty();
+        let (busy, owed) = (!inner.pipeline.is_empty(), inner.pipeline.owed());
         if busy {
             self.last_use = now;
         }
+        // Set aside, it is known that the server is well: what waits there waits its own time.
+        let waits = self.shared.is_stalled() && !pool.command_timeout.is_zero();
+        let given_up = self.shared.is_aside() && inner.pipeline.is_given_up(Option::is_none);
         let health_due = !busy && silent >= pool.health_check_interval;
         let stalled = busy && silent >= pool.stall_timeout;
+        if stalled && given_up {
+            drop(inner);
+            return self.lose(UpstreamDisconnect::Timeout);
+        }
         match self.probe {
             Some(since) if now.saturating_duration_since(since) >= pool.connect_timeout => {
                 // What was written and must not be written again is given up at its own time.
@@ -419,7 +458,7 @@ impl Driver<'_> {
                 drop(inner);
                 self.note_silence(true);
                 // What is new finds another way, if there is one.
-                self.shared.set_aside(true);
+                self.step_aside();
                 if pool.command_timeout.is_zero() || !owes {
                     self.env.metrics.health_check(false);
                     return self.lose(UpstreamDisconnect::Timeout);
@@ -427,14 +466,15 @@ impl Driver<'_> {
                 return;
             }
             Some(_) => {}
-            None if health_due || stalled => {
-                inner.pipeline.push(None, Ticket::default(), PING, 0, false, now);
+            None if health_due || (stalled && !waits) => {
+                inner.pipeline.push_next(None, Ticket::default(), PING, now);
                 self.probe = Some(now);
             }
             None => {}
         }
         drop(inner);
         self.ask(now);
+        self.watch_stall(now, owed.then_some(heard));
         let home = self.shared.key() == PoolKey { protocol: Protocol::Resp2, database: 0 };
         if !busy && !home && now.saturating_duration_since(self.last_use) >= pool.idle_timeout {
             self.ended = Some(Ended::Idle);

@@ -42,6 +42,7 @@ pub(super) struct Env {
     pub patience: Patience,
     /// What all buffers may take together.
     pub buffers: Rc<Buffers>,
+    numbers: Cell<u64>,
     dialer: Dialer,
     handshakes: Semaphore,
     entropy: RefCell<Entropy>,
@@ -76,6 +77,7 @@ impl Env {
             server: Cell::default(),
             epoch: Cell::new(0),
             buffers: Buffers::new(usize::MAX),
+            numbers: Cell::new(0),
             dialer,
             handshakes: Semaphore::new(HANDSHAKES_MAX),
             entropy: RefCell::new(Entropy::from_seed(seed)),
@@ -102,6 +104,17 @@ impl Env {
         attempt.end(link.as_ref());
         if let Ok(link) = &link {
             self.server.set(Server::named(&link.facts.server, &link.facts.version));
+            self.note_change();
+        }
+        link
+    }
+
+    /// Dials beside a connection that is up: whether that works says nothing about an outage.
+    pub(super) async fn dial_beside(&self, key: PoolKey) -> Result<Link, DialError> {
+        let _permit = self.handshakes.acquire().await;
+        let link = self.dialer.dial(key).await;
+        self.metrics.dialed(link.as_ref());
+        if link.is_ok() {
             self.note_change();
         }
         link
@@ -290,6 +303,13 @@ impl Env {
     /// Whether the connection was made with the identity and password in force.
     pub(super) fn is_current(&self, link: &Link) -> bool {
         self.dialer.is_current(link)
+    }
+
+    /// Of the next shared connection.
+    pub(super) fn next_number(&self) -> u64 {
+        let number = self.numbers.get();
+        self.numbers.set(number + 1);
+        number
     }
 
     pub(super) fn draw(&self) -> u64 {

@@ -29,6 +29,11 @@ impl DialError {
         Self { what, label, phase, text: text.into(), server_line: None }
     }
 
+    /// The server's line when it is busy with a script: it is well, and says this to everybody.
+    pub(super) fn busy_line(&self) -> Option<&[u8]> {
+        self.server_line.as_deref().filter(|line| line.starts_with(b"BUSY "))
+    }
+
     pub(super) fn timed_out(
         server: impl std::fmt::Display,
         after: Duration,

@@ -108,9 +108,20 @@ impl Figures {
         self.0.upstream_health_checks_total[result].inc();
     }
 
-    pub(super) fn shared(&self, change: i64) {
-        self.0.upstream_connections[UpstreamState::Shared].add(change);
-        self.0.upstream_up.set(self.0.upstream_connections[UpstreamState::Shared].get() > 0);
+    /// A shared connection, or one that was set aside, has begun or ended to serve.
+    pub(super) fn serving(&self, aside: bool, change: i64) {
+        let state = if aside { UpstreamState::Draining } else { UpstreamState::Shared };
+        self.0.upstream_connections[state].add(change);
+        let serving = [UpstreamState::Shared, UpstreamState::Draining];
+        let count =
+            serving.iter().map(|state| self.0.upstream_connections[*state].get()).sum::<i64>();
+        self.0.upstream_up.set(count > 0);
+    }
+
+    /// A shared connection that serves was set aside.
+    pub(super) fn set_aside(&self) {
+        self.serving(true, 1);
+        self.serving(false, -1);
     }
 
     pub(super) fn pinned(&self, idle: usize, leased: usize) {

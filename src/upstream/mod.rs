@@ -20,15 +20,15 @@ pub mod phase;
 mod pipeline;
 mod pool;
 mod read_ahead;
+mod registry;
 mod reply_to;
 mod shared;
 mod shares;
 mod sniff;
+mod stall;
 mod stream;
 mod turn;
 
-use std::cell::RefCell;
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -45,6 +45,7 @@ use crate::traffic::{Facts, Loss, OpenFailure, PoolKey, Server, Unavailable};
 use dial::Dialer;
 use env::Env;
 use pool::Pool;
+use registry::Registry;
 
 /// Databases and protocols in use at once; each costs the server one connection.
 const SHARED_MAX: usize = 64;
@@ -53,7 +54,7 @@ const SHARED_MAX: usize = 64;
 #[derive(Debug)]
 pub struct Upstream {
     env: Rc<Env>,
-    shared: RefCell<HashMap<PoolKey, Rc<Shared>>>,
+    registry: Rc<Registry>,
     pool: Rc<Pool>,
 }
 
@@ -70,24 +71,35 @@ impl Upstream {
         let env = Env::new(settings, large_bytes, dialer, metrics, seed);
         let pool = Pool::new(Rc::clone(&env));
         tokio::task::spawn_local(Rc::clone(&pool).keep());
-        Rc::new(Self { env, shared: RefCell::default(), pool })
+        Rc::new(Self { env, registry: Rc::default(), pool })
     }
 
     /// The shared connection for a key; it is dialed when somebody needs it.
     #[must_use]
     pub fn shared(&self, key: PoolKey) -> Rc<Shared> {
-        let mut shared = self.shared.borrow_mut();
-        if let Some(aside) = shared.get(&key).filter(|shared| shared.is_aside()) {
-            aside.close();
-            shared.remove(&key);
-        }
-        Rc::clone(shared.entry(key).or_insert_with(|| mux::spawn(key, Rc::clone(&self.env))))
+        self.registry.get(key).unwrap_or_else(|| {
+            let shared = mux::spawn(key, &self.env, &self.registry);
+            self.registry.insert(key, &shared);
+            shared
+        })
+    }
+
+    /// Where requests wait that the server holds, while it serves others (`CLIENT PAUSE WRITE`).
+    #[must_use]
+    pub fn lane(&self, key: PoolKey) -> Option<Rc<Shared>> {
+        self.registry.lane(key)
+    }
+
+    /// The shared connection with this number, if it has not ended.
+    #[must_use]
+    pub fn numbered(&self, number: u64) -> Option<Rc<Shared>> {
+        self.registry.numbered(number)
     }
 
     /// The shared connection for a key, if there is one.
     #[must_use]
     pub fn known(&self, key: PoolKey) -> Option<Rc<Shared>> {
-        self.shared.borrow().get(&key).map(Rc::clone)
+        self.registry.get(key)
     }
 
     /// How long a command may take.
@@ -108,8 +120,8 @@ impl Upstream {
     ///
     /// Why it does not; with the server's own line when it has no such database.
     pub async fn open(&self, key: PoolKey) -> Result<Facts, OpenFailure> {
-        let known = self.shared.borrow().contains_key(&key);
-        if !known && self.shared.borrow().len() >= SHARED_MAX {
+        let known = self.registry.get(key).is_some();
+        if !known && self.registry.len() >= SHARED_MAX {
             return Err(OpenFailure::Loss(Loss::Unavailable(Unavailable::Exhausted)));
         }
         let shared = self.shared(key);
@@ -119,7 +131,9 @@ impl Upstream {
                 Err(OpenFailure::Loss(Loss::Unavailable(self.env.last_failure())))
             });
         if matches!(result, Err(OpenFailure::Refused(_))) {
-            self.shared.borrow_mut().remove(&key);
+            self.registry.remove(key);
+            // Sessions that know it leave it.
+            shared.set_aside();
             shared.close();
         }
         result
@@ -149,7 +163,7 @@ impl Upstream {
     /// Moves everything to connections made with the identity and password now in force. Nothing in
     /// flight is lost.
     pub fn rotate(&self) {
-        for shared in self.shared.borrow().values() {
+        for shared in self.registry.all() {
             shared.retire();
         }
         self.pool.retire();
@@ -193,13 +207,13 @@ impl Upstream {
     /// Whether the server can be reached.
     #[must_use]
     pub fn is_up(&self) -> bool {
-        self.shared.borrow().values().any(|shared| shared.is_up())
+        self.registry.all().iter().any(|shared| shared.is_up())
     }
 
     /// What the server says of itself, while any shared connection to it is up.
     #[must_use]
     pub fn facts(&self) -> Option<Facts> {
-        self.shared.borrow().values().find_map(|shared| shared.facts())
+        self.registry.all().iter().find_map(|shared| shared.facts())
     }
 
     /// Which server it is, as far as it is known yet.
@@ -222,7 +236,7 @@ impl Upstream {
 
     /// Takes leave of the server: every connection ends when it owes nothing any more.
     pub fn close(&self) {
-        for shared in self.shared.borrow().values() {
+        for shared in self.registry.all() {
             shared.close();
         }
     }

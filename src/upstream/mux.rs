@@ -7,11 +7,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::dial::Link;
-use super::drive::drive;
+use super::drive::{Beside, drive};
 use super::ended::{Ended, cause};
 use super::env::Env;
 use super::outage::Overdue;
-use super::shared::{Owner, Shared};
+use super::pipeline::Pipeline;
+use super::registry::Registry;
+use super::shared::{Owner, Shared, answer_all};
 use crate::base::clock;
 use crate::resp::Protocol;
 use crate::telemetry::UpstreamDisconnect;
@@ -23,10 +25,19 @@ pub(super) const HOME: PoolKey = PoolKey { protocol: Protocol::Resp2, database: 
 const WAIT_TICK: Duration = Duration::from_millis(50);
 
 /// Makes a shared connection and starts its task.
-pub(super) fn spawn(key: PoolKey, env: Rc<Env>) -> Rc<Shared> {
-    let shared = Shared::new(key, key == HOME, Rc::clone(&env));
-    tokio::task::spawn_local(run(Rc::clone(&shared), env));
+pub(super) fn spawn(key: PoolKey, env: &Rc<Env>, registry: &Rc<Registry>) -> Rc<Shared> {
+    let shared = Shared::new(key, key == HOME, Rc::clone(env));
+    start(&shared, env, registry, None);
     shared
+}
+
+/// Starts its task, with a connection that is up or, without, when there is demand.
+fn start(shared: &Rc<Shared>, env: &Rc<Env>, registry: &Rc<Registry>, first: Option<Link>) {
+    let (shared, env, registry) = (Rc::clone(shared), Rc::clone(env), Rc::clone(registry));
+    tokio::task::spawn_local(async move {
+        run(&shared, &env, &registry, first).await;
+        registry.forget(&shared);
+    });
 }
 
 /// Tells owners of requests that will get no reply.
@@ -39,20 +50,22 @@ fn report_lost(losses: VecDeque<(Owner, Ticket, Loss)>) {
 }
 
 /// The life of one logical shared connection.
-async fn run(shared: Rc<Shared>, env: Rc<Env>) {
-    let mut successor: Option<Link> = None;
+async fn run(shared: &Rc<Shared>, env: &Rc<Env>, registry: &Rc<Registry>, first: Option<Link>) {
+    let begin = |next: &Rc<Shared>, link: Option<Link>| start(next, env, registry, link);
+    let beside = Beside { registry, begin: &begin };
+    let mut successor = first;
     loop {
         let link = match successor.take() {
             Some(link) => link,
-            None if !demand(&shared).await => return,
-            None => match connect(&shared, &env).await {
+            None if !demand(shared).await => return,
+            None => match connect(shared, env).await {
                 Some(link) => link,
                 None => continue,
             },
         };
-        up(&shared, &env, &link);
+        up(shared, env, &link);
         let born = link.born;
-        let (ended, answered) = drive(&shared, &env, link).await;
+        let (ended, answered) = drive(shared, env, beside, link).await;
         env.note_change();
         match ended {
             Ended::Replaced(link) => successor = Some(*link),
@@ -61,12 +74,13 @@ async fn run(shared: Rc<Shared>, env: Rc<Env>) {
                 return;
             }
             Ended::Idle => shared.inner.borrow_mut().facts = None,
-            // It was replaced too slowly; the server is well.
-            Ended::Lost(UpstreamDisconnect::Rotation) => lost(&shared, &env),
+            // It was replaced too slowly, or held up too long; the server is well.
+            Ended::Lost(UpstreamDisconnect::Rotation) => lost(shared, env),
+            Ended::Lost(_) if shared.is_aside() => lost(shared, env),
             Ended::Lost(reason) => {
                 env.note_lost(cause(reason), answered, born);
                 env.note_death(answered, born);
-                lost(&shared, &env);
+                lost(shared, env);
             }
         }
     }
@@ -167,6 +181,10 @@ async fn connect(shared: &Shared, env: &Rc<Env>) -> Option<Link> {
             Ok(link) => return Some(link),
             Err(error) => error,
         };
+        if let Some(line) = error.busy_line() {
+            answer_waiting(shared, line);
+            tokio::time::sleep(WAIT_TICK).await;
+        }
         if let Some(line) = error.server_line {
             let refused = Err(OpenFailure::Refused(line));
             shared.inner.borrow_mut().answer_openers(&refused);
@@ -175,6 +193,16 @@ async fn connect(shared: &Shared, env: &Rc<Env>) -> Option<Link> {
         }
         shared.inner.borrow_mut().down_since.get_or_insert_with(clock::now);
     }
+}
+
+/// What waits is answered as the server answers everybody at this moment.
+fn answer_waiting(shared: &Shared, line: &[u8]) {
+    let mut inner = shared.inner.borrow_mut();
+    let empty = Pipeline::new(shared.key().protocol);
+    let waiting = std::mem::replace(&mut inner.pipeline, empty);
+    shared.settle_charge(&mut inner);
+    drop(inner);
+    answer_all(waiting, line);
 }
 
 /// How many commands wait for this connection, for the metric.

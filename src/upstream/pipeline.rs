@@ -17,7 +17,7 @@ const LARGE_BYTES: usize = 64 * 1024;
 pub(super) const REASON_MAX: usize = 256;
 
 /// One request in line.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Entry<W> {
     owner: W,
     ticket: Ticket,
@@ -161,6 +161,24 @@ impl<W> Pipeline<W> {
         }
     }
 
+    /// Puts a request of the proxy's own in line, before everything that is not written yet.
+    pub fn push_next(&mut self, owner: W, ticket: Ticket, request: &[u8], at: Instant) {
+        let (mut index, mut end) = (0, 0);
+        for entry in &self.line {
+            if end >= self.written {
+                break;
+            }
+            end += entry.len;
+            index += 1;
+        }
+        let behind = self.bytes.split_off(end.min(self.bytes.len()));
+        self.push(owner, ticket, request, 0, false, at);
+        self.bytes.extend_from_slice(&behind);
+        if let Some(entry) = self.line.pop_back() {
+            self.line.insert(index, entry);
+        }
+    }
+
     #[must_use]
     pub fn len(&self) -> usize {
         self.line.len()
@@ -183,12 +201,12 @@ impl<W> Pipeline<W> {
         self.bytes.get(self.written..).unwrap_or_default()
     }
 
-    /// The rest of a request that is written in part.
+    /// The rest of a request that is written in part, and what is the proxy's `own` right behind it.
     #[must_use]
-    pub fn unfinished(&self) -> &[u8] {
+    pub fn unfinished(&self, own: impl Fn(&W) -> bool) -> &[u8] {
         let mut end = 0;
         for entry in &self.line {
-            if end >= self.written {
+            if end >= self.written && !own(&entry.owner) {
                 break;
             }
             end += entry.len;
@@ -318,6 +336,68 @@ impl<W> Pipeline<W> {
                 report(&entry.owner, entry.ticket);
             }
         }
+    }
+
+    /// Takes out what another connection can carry instead, in its order: what is not written, and
+    /// what may be executed twice, but for the oldest. An owner, as `id` tells one from the other, of
+    /// whom anything else is written keeps all its places: its requests would overtake each other.
+    pub fn move_over(&mut self, id: impl Fn(&W) -> Option<usize>) -> Self
+    where
+        W: Clone,
+    {
+        let bound = self.bound(&id);
+        let old = std::mem::take(&mut self.bytes);
+        let (mut moved, mut start) = (Self::new(self.protocol), 0);
+        let (written, bytes) = (self.written, &mut self.bytes);
+        self.line.retain_mut(|entry| {
+            let (sent, end) = (start < written, start + entry.len);
+            let request = old.get(start..end).unwrap_or_default();
+            start = end;
+            let moves = !entry.abandoned
+                && id(&entry.owner).is_some_and(|id| bound.binary_search(&id).is_err());
+            if moves {
+                let attempts = entry.attempts.saturating_add(u8::from(sent));
+                moved.bytes.extend_from_slice(request);
+                moved.line.push_back(Entry { attempts, skipped: 0, ..entry.clone() });
+                // The reply to what is written already goes nowhere.
+                entry.abandoned = true;
+            }
+            if sent || !moves {
+                bytes.extend_from_slice(request);
+            }
+            sent || !moves
+        });
+        moved
+    }
+
+    /// Everything in line, from the oldest on: whose it is, and whether it skips replies.
+    pub fn into_requests(self) -> impl Iterator<Item = (W, Ticket, bool)> {
+        let waits = self.line.into_iter().filter(|entry| !entry.abandoned);
+        waits.map(|entry| (entry.owner, entry.ticket, entry.skip > 0))
+    }
+
+    /// Those of whom a request is written that must be answered here; in ascending order.
+    fn bound(&self, id: &impl Fn(&W) -> Option<usize>) -> Vec<usize> {
+        let (mut bound, mut end) = (Vec::new(), 0);
+        for (index, entry) in self.line.iter().enumerate() {
+            if end >= self.written {
+                break;
+            }
+            end += entry.len;
+            let whole = end <= self.written;
+            let elsewhere = entry.retry && whole && index > 0;
+            if !entry.abandoned && !elsewhere {
+                bound.extend(id(&entry.owner));
+            }
+        }
+        bound.sort_unstable();
+        bound.dedup();
+        bound
+    }
+
+    /// Whether only requests are in line whose owners wait no longer, or the proxy's `own`.
+    pub fn is_given_up(&self, own: impl Fn(&W) -> bool) -> bool {
+        self.line.iter().all(|entry| entry.abandoned || own(&entry.owner))
     }
 
     /// The connection is gone. What was not written, or may be executed twice, stays in line for the

@@ -127,6 +127,8 @@ pub struct Mailbox {
     unread: Cell<usize>,
     overflow: Cell<bool>,
     large: Cell<bool>,
+    /// The number of the connection that answers instead of the one that was asked.
+    moved: Cell<Option<u64>>,
     buffers: Rc<Buffers>,
 }
 
@@ -139,6 +141,7 @@ impl Mailbox {
             unread: Cell::new(0),
             overflow: Cell::new(false),
             large: Cell::new(false),
+            moved: Cell::new(None),
             buffers,
         })
     }
@@ -196,6 +199,16 @@ impl Mailbox {
     /// Notes that a reply of at least `limits.large_bytes` is on its way here.
     pub fn note_large(&self) {
         self.large.set(true);
+    }
+
+    /// Everything that waits for a reply here is on another connection now.
+    pub(super) fn note_moved(&self, to: u64) {
+        self.moved.set(Some(to));
+    }
+
+    /// Where everything in flight went since the last question, if it moved.
+    pub fn take_moved(&self) -> Option<u64> {
+        self.moved.take()
     }
 
     /// Whether a large reply came since the last question.

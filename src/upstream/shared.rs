@@ -47,9 +47,11 @@ pub(super) struct Inner {
 #[derive(Debug)]
 pub struct Shared {
     key: PoolKey,
+    number: u64,
     /// It is dialed again whenever it is lost, although nothing waits for it.
     keep: bool,
     aside: Cell<bool>,
+    stalled: Cell<bool>,
     /// Commands that wait for a connection, as the metric has it.
     depth: Cell<usize>,
     env: Rc<Env>,
@@ -77,8 +79,10 @@ impl Shared {
     pub(super) fn new(key: PoolKey, keep: bool, env: Rc<Env>) -> Rc<Self> {
         Rc::new(Self {
             key,
+            number: env.next_number(),
             keep,
             aside: Cell::new(false),
+            stalled: Cell::new(false),
             depth: Cell::new(0),
             env,
             inner: RefCell::new(Inner {
@@ -96,20 +100,39 @@ impl Shared {
         })
     }
 
+    /// Another one for the same key, which is to take everything new.
+    pub(super) fn beside(&self) -> Rc<Self> {
+        Self::new(self.key, self.keep, Rc::clone(&self.env))
+    }
+
+    /// Tells it from every other.
+    pub(super) const fn number(&self) -> u64 {
+        self.number
+    }
+
     #[must_use]
     pub const fn key(&self) -> PoolKey {
         self.key
     }
 
-    /// Whether it is taken up by one slow reader: it answers those in line, and another one takes
-    /// its place for everything new.
+    /// Whether it is taken up by one slow reader or one long command: it answers those in line, and
+    /// another one has taken its place for everything new, for good.
     #[must_use]
     pub const fn is_aside(&self) -> bool {
         self.aside.get()
     }
 
-    pub(super) fn set_aside(&self, aside: bool) {
-        self.aside.set(aside);
+    pub(super) fn set_aside(&self) {
+        self.aside.set(true);
+    }
+
+    /// Whether the server serves others, but has not answered the head of this line for a while.
+    pub(super) const fn is_stalled(&self) -> bool {
+        self.stalled.get()
+    }
+
+    pub(super) fn note_stalled(&self, stalled: bool) {
+        self.stalled.set(stalled);
     }
 
     /// Puts a request in line. Without a connection it waits for one.
@@ -249,5 +272,20 @@ impl Inner {
         for opener in self.openers.drain(..) {
             let _ = opener.send(result.clone());
         }
+    }
+}
+
+/// What EXEC answers after an error to a queued command.
+const ABORTED: &[u8] = b"-EXECABORT Transaction discarded because of previous errors.\r\n";
+
+/// Answers requests that were not sent as the server answers everybody at this moment.
+pub(super) fn answer_all(line: Pipeline<Owner>, error: &[u8]) {
+    let error = [b"-", error, b"\r\n"].concat();
+    for (owner, ticket, block) in line.into_requests() {
+        let Some(mailbox) = owner else { continue };
+        if block {
+            mailbox.deliver_refusal(ticket, &error);
+        }
+        mailbox.deliver(ticket, if block { ABORTED } else { &error }, b'-', true);
     }
 }

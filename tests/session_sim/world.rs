@@ -139,6 +139,7 @@ impl World {
             server: respgate::traffic::Server::default(),
             has_lease: client.lease.is_some(),
             lends_at_once: !client.pending.len().is_multiple_of(3),
+            held: false,
             now: self.now,
             unix_ms: 0,
             epoch: 0,
@@ -257,7 +258,7 @@ impl World {
                     }),
                 );
             }
-            Route::Shared(_) if refuse => {
+            Route::Shared(_) | Route::Held(_) if refuse => {
                 let loss = Loss::Unavailable(Unavailable::Overloaded);
                 let client = &mut self.clients[at];
                 client.session.handle_loss(ticket, loss, &mut client.out).expect("it waits");
@@ -267,7 +268,7 @@ impl World {
                 let flying = client.land(Some(ticket));
                 client.reference.lose(flying.number, &line_of(loss));
             }
-            Route::Shared(key) => {
+            Route::Shared(key) | Route::Held(key) => {
                 let shared = self.shared_for(key);
                 self.shared[shared].line.push_back(Entry {
                     client: at,

@@ -35,16 +35,16 @@ pub(super) enum Successor {
     Failed(Instant),
 }
 
-/// What this connection writes next: with a successor at hand, or while the server is silent, no new
-/// request, but the rest of one that the server has in part.
+/// What this connection writes next: with a successor at hand, or while something `waits` for the server
+/// to speak, no new request, but the rest of one that the server has in part.
 pub(super) fn due<'a>(
     pipeline: &'a Pipeline<Owner>,
     successor: &Option<Successor>,
-    silent: bool,
+    waits: bool,
 ) -> &'a [u8] {
     match successor {
-        _ if silent => pipeline.unfinished(),
-        Some(Successor::Ready(..)) => pipeline.unfinished(),
+        _ if waits => pipeline.unfinished(Option::is_none),
+        Some(Successor::Ready(..)) => pipeline.unfinished(Option::is_none),
         Some(Successor::Dialing(_) | Successor::Failed(_)) | None => pipeline.unwritten(),
     }
 }

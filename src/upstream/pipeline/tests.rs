@@ -154,7 +154,7 @@ fn half_a_request_is_not_answered() {
     let mut p = pushed(&[("get1", true), ("get2", true)]);
     write(&mut p, 6);
     assert_eq!(feed(&mut p, "+1\r\n").0, ["get1 \"+1\\r\\n\" true"]);
-    assert_eq!(p.unfinished(), b"t2");
+    assert_eq!(p.unfinished(|_| false), b"t2");
     assert_eq!(feed(&mut p, "+2\r\n").1, Err(Broken::Surplus));
 }
 
@@ -212,4 +212,69 @@ fn a_block_swallows_the_replies_nobody_wants() {
     p.push("t", Ticket(0), b"MULTI..EXEC", 2, false, at());
     p.wrote(11);
     assert_eq!(feed(&mut p, "+OK\r\n+QUEUED\r\n*1\r\n+OK\r\n").0, ["t \"*1\\r\\n+OK\\r\\n\" true"]);
+}
+
+/// The line of `p`, and what is written next.
+fn rest(p: &Pipeline<&'static str>) -> (Vec<&'static str>, String) {
+    let names = p.line.iter().filter(|entry| !entry.abandoned).map(|entry| entry.owner);
+    (names.collect(), String::from_utf8_lossy(p.unwritten()).into_owned())
+}
+
+fn id(owner: &&'static str) -> Option<usize> {
+    owner.bytes().next().map(usize::from)
+}
+
+#[test]
+fn what_may_be_sent_elsewhere_moves_in_its_order() {
+    // The first letter tells the owner.
+    let mut p = pushed(&[
+        ("a1", false),
+        ("b1", true),
+        ("c1", true),
+        ("b2", true),
+        ("c2", false),
+        ("d1", false),
+        ("b3", false),
+        ("a2", true),
+        ("d2", true),
+    ]);
+    write(&mut p, 10);
+    let moved = p.move_over(id);
+    assert_eq!(rest(&moved), (vec!["b1", "b2", "d1", "b3", "d2"], "b1b2d1b3d2".to_owned()));
+    assert_eq!(rest(&p), (vec!["a1", "c1", "c2", "a2"], "a2".to_owned()));
+    assert!(p.owed() && !moved.owed());
+    write(&mut p, 2);
+    let heard = ["a1", "c1", "c2", "a2"].map(|name| format!("{name} \"+\\r\\n\" true"));
+    assert_eq!(feed(&mut p, "+\r\n+\r\n+\r\n+\r\n+\r\n+\r\n").0, heard);
+    assert!(p.is_empty());
+}
+
+#[test]
+fn half_a_request_and_the_oldest_stay() {
+    let mut p = pushed(&[("a1", true), ("b1", true), ("a2", true), ("b2", true)]);
+    write(&mut p, 3);
+    let moved = p.move_over(id);
+    assert!(moved.is_empty());
+    assert_eq!(p.unfinished(|_| false), b"1");
+    assert_eq!(p.unwritten(), b"1a2b2");
+}
+
+#[test]
+fn a_request_of_the_proxy_goes_before_what_is_not_written() {
+    let mut p = pushed(&[("a1", true), ("b1", true), ("c1", true)]);
+    write(&mut p, 3);
+    p.push_next("own", Ticket(9), b"PING", at());
+    assert_eq!(p.unwritten(), b"1PINGc1");
+    assert_eq!(p.unfinished(|owner| *owner == "own"), b"1PING");
+    write(&mut p, 7);
+    let owners = ["a1", "b1", "own", "c1"].map(|name| format!("{name} \"+\\r\\n\" true"));
+    assert_eq!(feed(&mut p, "+\r\n+\r\n+\r\n+\r\n").0, owners);
+}
+
+#[test]
+fn a_line_is_given_up_when_nobody_waits() {
+    let mut p = pushed(&[("a1", true), ("own", true)]);
+    assert!(!p.is_given_up(|owner| *owner == "own"));
+    p.expire(at() + Duration::from_secs(1), |_, _| {});
+    assert!(p.is_given_up(|owner| *owner == "own"));
 }

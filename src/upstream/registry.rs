@@ -1,0 +1,184 @@
+//! Which shared connection carries what is new, and which only answer what they owe.
+//!
+//! Owns: [`Registry`]. Never knows: sockets, sessions, why a connection is replaced.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use super::shared::Shared;
+use crate::traffic::PoolKey;
+
+/// Connections set aside at once, of all keys together: beyond these, none is replaced before it has
+/// answered what it owes.
+const ASIDE_MAX: usize = 8;
+/// So many stalled at once mean that the server holds a kind of commands (`CLIENT PAUSE WRITE`).
+const STALLED_MIN: usize = 2;
+
+/// What is registered, as far as it matters here.
+pub(super) trait Member {
+    fn key(&self) -> PoolKey;
+    fn number(&self) -> u64;
+    /// Whether the server serves others, but has not answered the head of its line for a while.
+    fn is_stalled(&self) -> bool;
+    /// It takes nothing new, and ends when it has answered what it owes.
+    fn leave(&self);
+}
+
+impl Member for Shared {
+    fn key(&self) -> PoolKey {
+        self.key()
+    }
+
+    fn number(&self) -> u64 {
+        self.number()
+    }
+
+    fn is_stalled(&self) -> bool {
+        self.is_stalled()
+    }
+
+    fn leave(&self) {
+        self.set_aside();
+        self.close();
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Registry<M = Shared> {
+    current: RefCell<HashMap<PoolKey, Rc<M>>>,
+    aside: RefCell<Vec<Rc<M>>>,
+}
+
+impl<M> Default for Registry<M> {
+    fn default() -> Self {
+        Self { current: RefCell::default(), aside: RefCell::default() }
+    }
+}
+
+impl<M: Member> Registry<M> {
+    pub(super) fn get(&self, key: PoolKey) -> Option<Rc<M>> {
+        self.current.borrow().get(&key).map(Rc::clone)
+    }
+
+    pub(super) fn insert(&self, key: PoolKey, shared: &Rc<M>) {
+        self.current.borrow_mut().insert(key, Rc::clone(shared));
+    }
+
+    pub(super) fn remove(&self, key: PoolKey) {
+        self.current.borrow_mut().remove(&key);
+    }
+
+    /// Keys in use.
+    pub(super) fn len(&self) -> usize {
+        self.current.borrow().len()
+    }
+
+    /// All of them, those set aside too.
+    pub(super) fn all(&self) -> Vec<Rc<M>> {
+        let aside = self.aside.borrow();
+        self.current.borrow().values().chain(aside.iter()).map(Rc::clone).collect()
+    }
+
+    /// The one with this number, if it has not ended.
+    pub(super) fn numbered(&self, number: u64) -> Option<Rc<M>> {
+        self.all().into_iter().find(|shared| shared.number() == number)
+    }
+
+    /// Whether one more may be set aside.
+    pub(super) fn has_room(&self) -> bool {
+        self.aside.borrow().len() < ASIDE_MAX
+    }
+
+    /// `new` takes the place of `old`, which answers what it owes and then ends.
+    pub(super) fn replace(&self, old: &Rc<M>, new: &Rc<M>) {
+        old.leave();
+        self.aside.borrow_mut().push(Rc::clone(old));
+        self.insert(old.key(), new);
+    }
+
+    /// Its task has ended.
+    pub(super) fn forget(&self, shared: &Rc<M>) {
+        self.aside.borrow_mut().retain(|aside| !Rc::ptr_eq(aside, shared));
+    }
+
+    /// Where commands wait that the server holds, if it does: what may write goes behind the others
+    /// that wait, instead of stopping one connection after the other.
+    pub(super) fn lane(&self, key: PoolKey) -> Option<Rc<M>> {
+        let aside = self.aside.borrow();
+        let mut stalled = aside.iter().filter(|shared| shared.key() == key && shared.is_stalled());
+        let last = stalled.next_back()?;
+        (stalled.count() + 1 >= STALLED_MIN).then(|| Rc::clone(last))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::resp::Protocol;
+
+    #[derive(Debug, Default)]
+    struct Fake {
+        database: u32,
+        stalled: Cell<bool>,
+        left: Cell<bool>,
+    }
+
+    impl Member for Fake {
+        fn key(&self) -> PoolKey {
+            PoolKey { database: self.database, ..KEY }
+        }
+
+        fn number(&self) -> u64 {
+            0
+        }
+
+        fn is_stalled(&self) -> bool {
+            self.stalled.get()
+        }
+
+        fn leave(&self) {
+            self.left.set(true);
+        }
+    }
+
+    const KEY: PoolKey = PoolKey { protocol: Protocol::Resp2, database: 0 };
+
+    #[test]
+    fn as_many_are_set_aside_as_there_is_room_for() {
+        let registry = Registry::default();
+        let first = Rc::new(Fake::default());
+        registry.insert(KEY, &first);
+        let mut current = Rc::clone(&first);
+        for _ in 0..ASIDE_MAX {
+            assert!(registry.has_room());
+            let next = Rc::new(Fake::default());
+            registry.replace(&current, &next);
+            assert!(current.left.get() && !next.left.get());
+            current = next;
+        }
+        assert!(!registry.has_room());
+        assert_eq!((registry.len(), registry.all().len()), (1, 1 + ASIDE_MAX));
+        registry.forget(&first);
+        assert!(registry.has_room());
+    }
+
+    #[test]
+    fn commands_wait_together_once_a_second_connection_is_stalled() {
+        let registry = Registry::default();
+        let (one, two, three) =
+            (Rc::new(Fake::default()), Rc::new(Fake::default()), Rc::new(Fake::default()));
+        registry.insert(KEY, &one);
+        one.stalled.set(true);
+        registry.replace(&one, &two);
+        assert!(registry.lane(KEY).is_none(), "it may be one command alone");
+        two.stalled.set(true);
+        registry.replace(&two, &three);
+        assert!(registry.lane(KEY).is_some_and(|lane| Rc::ptr_eq(&lane, &two)));
+        assert!(registry.lane(PoolKey { database: 1, ..KEY }).is_none());
+        one.stalled.set(false);
+        assert!(registry.lane(KEY).is_none(), "the server goes on");
+    }
+}

@@ -1,0 +1,108 @@
+//! When a shared connection is held up by the request at the head of its line: what then is not written
+//! behind it, and when another connection carries on.
+//!
+//! Owns: [`Stall`], [`Advice`]. Never knows: connections, clocks, what is in line.
+
+use std::time::{Duration, Instant};
+
+/// The head of the line may be silent for this long before nothing more is written behind it, and for
+/// this long before another connection is dialed; on a slow network both are multiples of the fastest
+/// reply.
+const HOLD: Duration = Duration::from_millis(25);
+const RELIEF: Duration = Duration::from_millis(250);
+const HOLD_TRIPS: u32 = 4;
+const RELIEF_TRIPS: u32 = 8;
+/// A reply that was slower says nothing about the network.
+const TRIP_MAX: Duration = Duration::from_millis(250);
+/// From the begin of one attempt to dial to the next: a server with many slow commands is not flooded.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What to do about the silence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Advice {
+    /// Go on.
+    Flow,
+    /// Write nothing more: what is not written can be sent on another connection.
+    Hold,
+    /// The same, and dial another connection, which proves that the server serves others.
+    Relieve,
+}
+
+/// What one connection knows about its own pace.
+#[derive(Debug, Default)]
+pub(super) struct Stall {
+    fastest: Option<Duration>,
+    not_before: Option<Instant>,
+}
+
+impl Stall {
+    /// A reply was complete so long after its request was put in line.
+    pub(super) fn note_reply(&mut self, took: Duration) {
+        self.fastest = Some(self.fastest.map_or(took, |fastest| fastest.min(took)));
+    }
+
+    /// Another connection is being dialed.
+    pub(super) fn note_attempt(&mut self, now: Instant) {
+        self.not_before = Some(now + PAUSE);
+    }
+
+    /// What follows when nothing has been heard since `silent_since`, although something is owed.
+    pub(super) fn advise(&self, now: Instant, silent_since: Instant) -> Advice {
+        let silent = now.saturating_duration_since(silent_since);
+        let trip = self.fastest.unwrap_or_default().min(TRIP_MAX);
+        if silent < HOLD.max(trip * HOLD_TRIPS) {
+            Advice::Flow
+        } else if silent < RELIEF.max(trip * RELIEF_TRIPS)
+            || self.not_before.is_some_and(|at| now < at)
+        {
+            Advice::Hold
+        } else {
+            Advice::Relieve
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(milliseconds: u64) -> Duration {
+        Duration::from_millis(milliseconds)
+    }
+
+    #[test]
+    fn silence_first_holds_back_and_then_asks_for_relief() {
+        let since = crate::base::clock::now();
+        let mut stall = Stall::default();
+        for (silent, advice) in [
+            (0, Advice::Flow),
+            (24, Advice::Flow),
+            (25, Advice::Hold),
+            (249, Advice::Hold),
+            (250, Advice::Relieve),
+            (9_000, Advice::Relieve),
+        ] {
+            assert_eq!(stall.advise(since + ms(silent), since), advice, "{silent}");
+        }
+        stall.note_attempt(since + ms(250));
+        assert_eq!(stall.advise(since + ms(1249), since), Advice::Hold, "one is under way");
+        assert_eq!(stall.advise(since + ms(1250), since), Advice::Relieve);
+    }
+
+    #[test]
+    fn a_slow_network_is_no_stall() {
+        let since = crate::base::clock::now();
+        let mut stall = Stall::default();
+        stall.note_reply(ms(900));
+        stall.note_reply(ms(100));
+        stall.note_reply(ms(300));
+        for (silent, advice) in
+            [(399, Advice::Flow), (400, Advice::Hold), (799, Advice::Hold), (800, Advice::Relieve)]
+        {
+            assert_eq!(stall.advise(since + ms(silent), since), advice, "{silent}");
+        }
+        let mut slow = Stall::default();
+        slow.note_reply(Duration::from_secs(60));
+        assert_eq!(slow.advise(since + ms(2_000), since), Advice::Relieve, "whatever was seen");
+    }
+}

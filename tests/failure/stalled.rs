@@ -1,0 +1,171 @@
+//! A command that the server does not answer while it serves others.
+//!
+//! Owns: shared connections that are held up, what goes on another one, what waits. Never knows: dead
+//! connections, servers that are silent to everybody.
+
+use std::time::Duration;
+
+use respgate::base::clock::now;
+
+use super::support::client::Client;
+use super::support::fake_server::{FakeServer, Order};
+use super::support::proxy::Proxy;
+use super::support::real_server::{Brand, Server, wait_until};
+use super::{before, line, stays_silent};
+
+/// Far below every timeout, far above what another connection takes.
+const SOON: Duration = Duration::from_secs(3);
+
+fn brands() -> impl Iterator<Item = Brand> {
+    [Brand::Redis, Brand::Valkey].into_iter().filter(|brand| brand.available())
+}
+
+/// What comes back, and that it comes soon.
+fn soon(client: &mut Client, words: &[&str]) -> String {
+    let start = now();
+    let text = client.ask_text(words);
+    let taken = now() - start;
+    assert!(taken < SOON, "{words:?} took {taken:?}: {text}");
+    text
+}
+
+#[test]
+fn an_endless_script_holds_up_nobody_else() {
+    for (brand, database) in brands().flat_map(|brand| [(brand, "0"), (brand, "9")]) {
+        let server = Server::new(brand, false, &["--busy-reply-threshold", "300"]);
+        let proxy = Proxy::before(&server, "");
+        let (mut endless, mut other) = (proxy.client(), proxy.client());
+        let mut more: Vec<Client> = (0..20).map(|_| proxy.client()).collect();
+        // Redis 7.0 refuses SELECT, too, while it is busy.
+        for client in more.iter_mut().chain([&mut endless, &mut other]) {
+            assert_eq!(client.ask_text(&["SELECT", database]), "+OK");
+        }
+        assert_eq!(other.ask_text(&["SET", "k", "v"]), "+OK");
+        for round in 0..2 {
+            endless.send(&["EVAL", "while true do end", "0"]);
+            std::thread::sleep(Duration::from_millis(60));
+            for client in &mut more {
+                client.send(&["SET", "k", "w"]);
+            }
+            assert!(soon(&mut other, &["GET", "k"]).starts_with("-BUSY "), "{round}");
+            for client in &mut more {
+                assert!(line(client).starts_with("-BUSY "), "{round}");
+            }
+            let start = now();
+            for _ in 0..20 {
+                assert!(other.ask_text(&["SET", "k", "x"]).starts_with("-BUSY "));
+            }
+            assert!(now() - start < Duration::from_millis(500), "at once by now");
+            assert_eq!(more[0].ask_text(&["MULTI"]), "+OK");
+            assert_eq!(more[0].ask_text(&["INCR", "n"]), "+QUEUED");
+            let exec = soon(&mut more[0], &["EXEC"]);
+            assert!(
+                exec.starts_with("-EXECABORT Transaction discarded because of: BUSY "),
+                "{exec}"
+            );
+            assert_eq!(soon(&mut other, &["SCRIPT", "KILL"]), "+OK");
+            assert!(line(&mut endless).starts_with("-"), "{round}");
+            wait_until("the server serves", || other.ask_text(&["GET", "k"]) == "$1\r\nv");
+        }
+        wait_until("what was held up is closed", || {
+            proxy.metric("respgate_upstream_connections{state=\"draining\"}") < 0.5
+        });
+    }
+}
+
+#[test]
+fn reads_are_served_while_writes_are_paused() {
+    for brand in brands() {
+        let server = Server::plain(brand);
+        let proxy = Proxy::before(&server, "");
+        let (mut reader, mut operator) = (proxy.client(), proxy.client());
+        assert_eq!(reader.ask_text(&["SET", "k", "v"]), "+OK");
+        assert_eq!(operator.ask_text(&["CLIENT", "PAUSE", "100000", "WRITE"]), "+OK");
+        let mut writers: Vec<Client> = (0..30).map(|_| proxy.client()).collect();
+        for (number, writer) in writers.iter_mut().enumerate() {
+            writer.send(&["INCR", "n"]);
+            // A read of the same client waits for its write, as on the server itself.
+            writer.send(&["GET", "n"]);
+            if number % 3 == 0 {
+                assert_eq!(soon(&mut reader, &["GET", "k"]), "$1\r\nv");
+                assert!(soon(&mut operator, &["INFO", "server"]).contains("tcp_port"));
+            }
+        }
+        let start = now();
+        for _ in 0..50 {
+            assert_eq!(reader.ask_text(&["GET", "k"]), "$1\r\nv");
+        }
+        assert!(now() - start < Duration::from_millis(500), "at once by now");
+        let aside = proxy.metric("respgate_upstream_connections{state=\"draining\"}");
+        assert!((1.0..=2.0).contains(&aside), "{aside} connections for 30 writers");
+        assert_eq!(soon(&mut operator, &["CLIENT", "UNPAUSE"]), "+OK");
+        let mut counts: Vec<String> = writers
+            .iter_mut()
+            .map(|writer| {
+                let count = line(writer);
+                assert!(count.starts_with(':'), "{count}");
+                assert!(line(writer).starts_with('$'));
+                count
+            })
+            .collect();
+        counts.sort();
+        counts.dedup();
+        assert_eq!(counts.len(), 30, "each once");
+        wait_until("what was held up is closed", || {
+            proxy.metric("respgate_upstream_connections{state=\"draining\"}") < 0.5
+        });
+        assert_eq!(soon(&mut reader, &["SET", "k", "w"]), "+OK");
+    }
+}
+
+/// Whoever has a write behind the command that is not answered waits for it with everything.
+#[test]
+fn the_order_of_each_client_is_kept() {
+    let server = FakeServer::start();
+    let proxy = before(&server, "", "");
+    let (mut one, mut two, mut three) = (proxy.client(), proxy.client(), proxy.client());
+    assert_eq!(one.ask_text(&["SET", "k", "0"]), "+OK");
+    server.order("EVAL", Order::Gate("go"), 1);
+    one.send(&["EVAL", "x", "0"]);
+    let old = server.connection_of("EVAL");
+    two.send(&["SET", "k", "1"]);
+    server.connection_of("SET k 1");
+    two.send(&["GET", "k"]);
+    assert_eq!(soon(&mut three, &["GET", "k"]), "$1\r\n1", "the fake server has executed SET");
+    assert_eq!(soon(&mut three, &["SET", "j", "1"]), "+OK");
+    assert_ne!(server.connection_of("SET j"), old);
+    stays_silent(&mut two);
+    server.release("go");
+    assert_eq!(line(&mut one), "+OK");
+    assert_eq!(line(&mut two), "+OK");
+    assert_eq!(line(&mut two), "$1\r\n1");
+    assert_eq!(two.ask_text(&["SET", "i", "1"]), "+OK");
+    assert_eq!(server.connection_of("SET i"), server.connection_of("SET j"));
+    wait_until("the old connection goes", || server.is_closed(old));
+}
+
+/// A server that is slow for everybody answers no new connection either: nothing moves, nothing is lost.
+#[test]
+fn a_server_that_stands_still_costs_no_connections() {
+    let server = Server::plain(Brand::Redis);
+    if !Brand::Redis.available() {
+        return;
+    }
+    let proxy = Proxy::before(&server, "[upstream.pool]\nmin_idle = 0\n");
+    let mut clients: Vec<Client> = (0..20).map(|_| proxy.client()).collect();
+    assert_eq!(clients[0].ask_text(&["SET", "n", "0"]), "+OK");
+    let before = server.info("clients", "connected_clients");
+    server.hold();
+    for client in &mut clients {
+        client.send(&["INCR", "n"]);
+    }
+    std::thread::sleep(Duration::from_millis(1500));
+    server.release();
+    for client in &mut clients {
+        assert!(line(client).starts_with(':'));
+    }
+    assert_eq!(clients[0].ask_text(&["GET", "n"]), "$2\r\n20");
+    wait_until("there are as many connections as before", || {
+        server.info("clients", "connected_clients") <= before
+    });
+}
