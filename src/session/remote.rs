@@ -236,6 +236,14 @@ impl Session {
         self.finish(true, out)
     }
 
+    fn take_selected(&mut self, database: u32, ok: bool) {
+        self.executing = false;
+        if ok {
+            self.database = database;
+            self.lease_dirty = true;
+        }
+    }
+
     /// A whole reply to the oldest place, which wants to look into it.
     fn handle_reply_frame(
         &mut self,
@@ -283,13 +291,7 @@ impl Session {
                 // Refused, nobody knows what is watched there.
                 self.lease_dirty |= !ok;
             }
-            Expect::Select(database) => {
-                self.executing = false;
-                if ok {
-                    self.database = database;
-                    self.lease_dirty = true;
-                }
-            }
+            Expect::Select(database) => self.take_selected(database, ok),
             Expect::Exec(executed) => {
                 self.take_executed(*executed, kind, frame, silent, out);
                 hidden = true;

@@ -148,12 +148,10 @@ impl Reference {
         let connection = &self.model.connections[0];
         let word = |at: usize| words.get(at).map(|w| w.to_ascii_lowercase()).unwrap_or_default();
         let (name, option) = (word(0), word(1));
-        if connection.transaction.is_some() {
-            if name == b"client" && option == b"reply" {
-                let silent = connection.silent();
-                self.model.reject(0, "", "ERR Command not allowed inside a transaction");
-                return self.after(silent);
-            }
+        if connection.transaction.is_some() && name == b"client" && option == b"reply" {
+            let silent = connection.silent();
+            self.model.reject(0, "", "ERR Command not allowed inside a transaction");
+            return self.after(silent);
         }
         self.model.execute(0, words);
     }

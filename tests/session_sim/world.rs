@@ -151,11 +151,8 @@ impl World {
         let request = request.as_request();
         let step = client.session.handle_request(&request, &mut context, &mut client.out);
         if self.shape.loud {
-            eprintln!(
-                "client {at} {} fly {:?}: {step:?}",
-                client.flying.len(),
-                show(request.raw())
-            );
+            let (flying, shown) = (client.flying.len(), show(request.raw()));
+            eprintln!("client {at} {flying} fly {shown:?}: {step:?}");
         }
         match step {
             Step::Wait => {
