@@ -1,0 +1,73 @@
+//! What the documents say exists: links, files, codes.
+//!
+//! Owns: that comparison. Never knows: whether a document is understood.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may crash")]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Every file below `directory` with this ending.
+fn files(directory: &Path, ending: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path, ending));
+        } else if path.extension().is_some_and(|extension| extension == ending) {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// Words such as `TLS-E001` in `text`, between quotation marks or back quotes.
+fn codes(text: &str, quote: char) -> BTreeSet<String> {
+    let is_code = |word: &&str| {
+        let Some((area, number)) = word.split_once('-') else { return false };
+        area.len() == 3
+            && area.bytes().all(|byte| byte.is_ascii_uppercase())
+            && number.len() == 4
+            && number.starts_with(['E', 'W', 'I'])
+            && number.bytes().skip(1).all(|byte| byte.is_ascii_digit())
+    };
+    text.split(quote).filter(is_code).map(str::to_owned).collect()
+}
+
+#[test]
+fn codes_page_lists_each_code_of_the_program_and_no_other() {
+    let sources = files(&root().join("src"), "rs");
+    let used: BTreeSet<String> =
+        sources.iter().flat_map(|path| codes(&read(path), '"')).collect();
+    assert!(used.len() > 40, "the codes are elsewhere: {used:?}");
+    assert_eq!(used, codes(&read(&root().join("deploy/docs/codes.md")), '`'));
+}
+
+#[test]
+fn links_of_the_documents_lead_to_files() {
+    let mut documents = files(&root().join("deploy/docs"), "md");
+    documents.push(root().join("README.md"));
+    let mut links = 0;
+    for document in documents {
+        let text = read(&document);
+        for rest in text.split("](").skip(1) {
+            let target = rest.split_once(')').map_or(rest, |(target, _)| target);
+            let target = target.split_once('#').map_or(target, |(file, _)| file);
+            if target.is_empty() || target.contains("://") {
+                continue;
+            }
+            links += 1;
+            let path = document.parent().unwrap().join(target);
+            assert!(path.exists(), "{}: no file {target}", document.display());
+        }
+    }
+    assert!(links >= 5, "the documents have lost their links");
+}
