@@ -45,8 +45,7 @@ fn codes(text: &str, quote: char) -> BTreeSet<String> {
 #[test]
 fn codes_page_lists_each_code_of_the_program_and_no_other() {
     let sources = files(&root().join("src"), "rs");
-    let used: BTreeSet<String> =
-        sources.iter().flat_map(|path| codes(&read(path), '"')).collect();
+    let used: BTreeSet<String> = sources.iter().flat_map(|path| codes(&read(path), '"')).collect();
     assert!(used.len() > 40, "the codes are elsewhere: {used:?}");
     assert_eq!(used, codes(&read(&root().join("deploy/docs/codes.md")), '`'));
 }

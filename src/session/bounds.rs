@@ -41,6 +41,11 @@ impl Session {
             }
             Cost::Repeats { arg } => {
                 let asked = number::parse_i64(request.arg(arg)?)?;
+                // The server itself answers these: "value is out of range" (redis t_zset.c).
+                let least = if request.len() > arg + 1 { -(i64::MAX / 2) } else { -i64::MAX };
+                if asked < least {
+                    return None;
+                }
                 let count =
                     asked.checked_neg().map_or(u64::MAX, |count| u64::try_from(count).unwrap_or(0));
                 let max = ctx.limits.max_repeated;

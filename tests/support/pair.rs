@@ -37,6 +37,10 @@ pub const PREFIX_TEXT: &str = "a[1]?:";
 pub const PREFIX: &str = "[policy.keys]\nmode = \"rewrite\"\nprefix = \"a[1]?:\"\nflushdb = true\ndbsize = true\n\
      [policy.scripts]\nmode = \"declared-keys\"\n";
 
+/// Everything, and by name what reaches more than the keys under the prefix.
+const PREFIXED_RULES: &str = "+@all ~* &* +config +pubsub +script +function +lastsave +latency +memory \
+     +client|pause +client|unpause";
+
 impl Pair {
     /// With `RESPGATE_TEST_STRAIGHT` set both sides are asked straight: what differs then is the
     /// servers' own doing and belongs into the written list.
@@ -47,7 +51,7 @@ impl Pair {
         let proxy = (!straight_only).then(|| match shape {
             Shape::Shared => Proxy::before(&behind, ""),
             Shape::Unix => Proxy::on_unix_socket(&behind, ""),
-            Shape::Prefixed => Proxy::before(&behind, PREFIX),
+            Shape::Prefixed => Proxy::with_policy(&behind, PREFIXED_RULES, PREFIX),
             Shape::Session => Proxy::before(&behind, "[upstream.pool]\nmode = \"session\"\n"),
         });
         let text = straight.observer().ask_text(&["INFO", "server"]);

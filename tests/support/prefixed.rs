@@ -50,7 +50,8 @@ pub fn translate(words: &[Vec<u8>]) -> Option<Vec<Vec<u8>>> {
     let begins = |line: &str| {
         said.get(..line.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(line.as_bytes()))
     };
-    if NOT_PLAYED.iter().any(|(line, _)| begins(line)) {
+    // Without the sections about all clients of the server it has fewer names.
+    if said.eq_ignore_ascii_case(b"INFO") || NOT_PLAYED.iter().any(|(line, _)| begins(line)) {
         return None;
     }
     let mut words = words.to_vec();
