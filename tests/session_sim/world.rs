@@ -171,9 +171,7 @@ impl World {
             }
             Step::Pause(_) => panic!("nothing is limited"),
             Step::Collect => panic!("every request is whole"),
-            Step::Done => {
-                client.reference.ask(&words, Fate::Executed);
-            }
+            Step::Done => _ = client.reference.ask(&words, Fate::Executed),
             Step::Close => {
                 client.reference.ask(&words, Fate::Executed);
                 client.leaving = true;
