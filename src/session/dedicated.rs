@@ -247,6 +247,10 @@ impl Session {
             return self.refuse_text(words::MULTI_TOO_LARGE, out);
         }
         let changes = special.is_some();
+        let database = match &special {
+            Some(Special::Select(database)) => Some(*database),
+            Some(_) | None => None,
+        };
         let step = self.send_own(Expect::Own(OwnReply::Queued(special.map(Box::new))), ctx);
         if matches!(step, Step::Send { .. }) {
             if matches!(spec.effect, Effect::Auth | Effect::Local) {
@@ -255,6 +259,7 @@ impl Session {
             let own = self.own.get_or_insert_default();
             own.bytes = bytes;
             own.special |= changes;
+            own.database = database.or(own.database);
         }
         step
     }

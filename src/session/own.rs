@@ -27,6 +27,8 @@ pub(super) struct Own {
     pub spoiled: bool,
     /// A queued command changes what is known here.
     pub special: bool,
+    /// The database that a queued SELECT goes to: what follows it in the transaction runs there.
+    pub database: Option<u32>,
     /// Bytes of the commands queued.
     pub bytes: u64,
     /// Commands that the server has queued in the transaction whose replies are arriving, and those of
@@ -78,5 +80,6 @@ impl Own {
     /// EXEC or DISCARD has ended it.
     pub(super) fn end_transaction(&mut self) {
         (self.multi, self.spoiled, self.special, self.bytes) = (Multi::No, false, false, 0);
+        self.database = None;
     }
 }

@@ -92,7 +92,8 @@ impl Session {
     /// The database in which the request at hand will run: a transaction may go to another.
     fn database_then(&self) -> u32 {
         let queued = self.transaction.as_ref().and_then(|transaction| transaction.database());
-        queued.unwrap_or(self.database)
+        let sent = self.own.as_ref().and_then(|own| own.database);
+        queued.or(sent).unwrap_or(self.database)
     }
 
     /// Whether the policy puts another prefix before names than when this session subscribed or

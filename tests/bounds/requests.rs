@@ -278,10 +278,12 @@ fn elements_that_repeat_are_bounded() {
     for (command, key) in [("SRANDMEMBER", "s"), ("HRANDFIELD", "h"), ("ZRANDMEMBER", "z")] {
         client.send(&[command, key, "-1000"]);
         assert!(client.reply().starts_with(b"*1000\r\n"));
-        for count in ["-1001", "-4611686018427387903", "-9223372036854775808"] {
+        for count in ["-1001", "-4611686018427387904", "-9223372036854775807"] {
             client.send(&[command, key, count]);
             expect_error(&mut client, &["elements that may repeat", "limits.max_repeated is 1000"]);
         }
+        client.send(&[command, key, "-9223372036854775808"]);
+        assert!(show(&client.reply()).contains("is out of range"));
         client.send(&[command, key, "9223372036854775807"]);
         assert!(!show(&client.reply()).contains("respgate"));
         client.send(&[command, key, "-x"]);
