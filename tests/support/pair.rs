@@ -39,7 +39,7 @@ pub const PREFIX: &str = "[policy.keys]\nmode = \"rewrite\"\nprefix = \"a[1]?:\"
 
 /// Everything, and by name what reaches more than the keys under the prefix.
 const PREFIXED_RULES: &str = "+@all ~* &* +config +pubsub +script +function +lastsave +latency +memory \
-     +client|pause +client|unpause +slowlog +acl +module";
+     +client|pause +client|unpause +slowlog +acl +module +failover";
 
 impl Pair {
     /// With `RESPGATE_TEST_STRAIGHT` set both sides are asked straight: what differs then is the
