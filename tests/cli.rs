@@ -174,7 +174,7 @@ fn check_says_who_may_do_what() {
         "one: preset cache, keys one:*",
         "app1: a password or Unix socket of uid 1000; policy the listener's",
         "app2: disabled; policy one",
-        "app3: nobody can be it: no password, no uid; policy the listener's",
+        "app3: no client can log in as it: no password, no uid; policy the listener's",
         "users.acl, each with its own rules: a, b (disabled)",
     ] {
         assert!(out.contains(words), "{words}: {out}");

@@ -171,7 +171,7 @@ fn ask(config: &Config) -> Result<String, String> {
     let reply = Value::decode(&reply, Protocol::Resp2).map_err(|_| "the answer is no RESP")?;
     let Some(lines) = reply.elements() else {
         let said = String::from_utf8_lossy(reply.as_bytes().unwrap_or_default()).into_owned();
-        let instead = "let somebody who may ask: redis-cli ACL LIST | respgate acl --diff -";
+        let instead = "run as a user that may ACL LIST: redis-cli ACL LIST | respgate acl --diff -";
         return Err(format!("the server answers ACL LIST: {said}; {instead}"));
     };
     let lines = lines.iter().filter_map(Value::as_bytes).map(String::from_utf8_lossy);

@@ -368,7 +368,7 @@ fn user(user: &User) -> String {
     }
     let ways = match (user.enabled, ways.is_empty()) {
         (false, _) => "disabled".to_owned(),
-        (true, true) => "nobody can be it: no password, no uid".to_owned(),
+        (true, true) => "no client can log in as it: no password, no uid".to_owned(),
         (true, false) => ways.join(" or "),
     };
     let policy = user.policy.as_deref().unwrap_or("the listener's");

@@ -65,7 +65,8 @@ fn keys(at: &Section<'_>) -> KeyRules {
     }
     for (name, is_set) in [("flushdb", keys.flushdb), ("dbsize", keys.dbsize)] {
         if is_set && keys.mode == KeyMode::Enforce {
-            let hint = "without a prefix nobody can tell whose keys are whose";
+            let hint =
+                "without a prefix, the keys of one application cannot be told from those of others";
             at.report(name, Mistake::new("only with mode = \"rewrite\"").hint(hint));
         }
     }

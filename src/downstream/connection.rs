@@ -467,7 +467,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// When the client has left its replies unread for too long, while that holds up more than
-    /// itself: buffers, a connection to the server, or its own requests, which nobody else would end.
+    /// itself: buffers, a connection to the server, or its own requests, which nothing else would end.
     fn outlet_deadline(&self) -> Option<Instant> {
         let holds_lease = self.lease.is_some()
             && !self.shell.dedicated

@@ -9,7 +9,7 @@ const STEP_BYTES: usize = 16 * 1024;
 /// A peer that takes nothing for this long may be busy with sending.
 const QUIET: Duration = Duration::from_millis(50);
 
-/// The movement of bytes for which somebody waits; without any that wait it measures nothing.
+/// Measures the movement of bytes while a peer waits for them, and nothing otherwise.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     marks: Option<Marks>,

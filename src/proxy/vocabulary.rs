@@ -73,7 +73,7 @@ impl Vocabulary {
         let Some(described) = command::describe(&reply) else {
             let line = reply.as_ref().split(|byte: &u8| *byte == b'\r').next().unwrap_or_default();
             let answer = String::from_utf8_lossy(line);
-            tracing::info!(code = "CMD-I002", %answer, learn = commands.learn, "the server does not tell its commands, so nobody compares them with those known here");
+            tracing::info!(code = "CMD-I002", %answer, learn = commands.learn, "the server does not answer COMMAND; its commands are not compared with respgate's table");
             return Answer::Nothing;
         };
         if described == self.described {
