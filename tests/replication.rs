@@ -13,8 +13,10 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use support::client::{Client, PATIENCE, Target, encode};
 use support::proxy::{self, Proxy};
@@ -71,6 +73,39 @@ fn redis_cli_copies_the_data_set() {
         proxy.await_metric(STREAMS, |streams| streams < 0.5);
         assert_eq!(proxy.client().ask(&["PING"]), b"+PONG\r\n");
     }
+}
+
+/// The server closes the connection behind a copy; a client that reads late gets all of it.
+#[test]
+fn copy_that_is_read_late_is_whole() {
+    let (server, proxy) = stage(NAMED, "");
+    let mut observer = server.observer();
+    observer.ask(&["CONFIG", "SET", "rdbcompression", "no"]);
+    let value = "v".repeat(1 << 20);
+    for number in 0..16 {
+        observer.ask(&["SET", &format!("large:{number}"), &value]);
+    }
+    let mut stream = TcpStream::connect(format!("127.0.0.1:{}", port(&proxy))).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.write_all(b"REPLCONF rdb-only 1\r\nSYNC\r\n").unwrap();
+    // The server must have the time to send what the sockets take.
+    std::thread::sleep(Duration::from_millis(700));
+    let (mut all, mut chunk) = (Vec::new(), vec![0; 4096]);
+    loop {
+        let count = stream.read(&mut chunk).unwrap();
+        if count == 0 {
+            break;
+        }
+        all.extend_from_slice(&chunk[..count]);
+        if all.len().is_multiple_of(64) {
+            std::thread::sleep(Duration::from_micros(100));
+        }
+    }
+    let at = all.iter().position(|byte| *byte == b'$').unwrap();
+    let end = at + all[at..].iter().position(|byte| *byte == b'\r').unwrap();
+    let length: usize = std::str::from_utf8(&all[at + 1..end]).unwrap().parse().unwrap();
+    assert!(length > 16 << 20, "{length}");
+    assert_eq!(all.len(), end + 2 + length, "the copy is cut");
 }
 
 #[test]

@@ -132,6 +132,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let Some(lease) = self.lease.take() else { return };
         self.shell.meter.pinned(lease.1, -1);
         let (begun, said) = (self.session.reply_has_begun(), self.out.len());
+        let streamed = self.session.is_streaming();
         let fatal = self.session.handle_lease_lost(loss, &mut self.out);
         if self.passing == Passing::ToLease {
             self.passing = Passing::Away;
@@ -139,11 +140,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if matches!(self.waiting, Waiting::Reply) {
             self.waiting = Waiting::No;
         }
-        if begun {
+        if begun || streamed {
             // Whatever followed half a reply would be taken for its rest.
             self.out.truncate(said);
         }
-        if fatal || begun {
+        if fatal && streamed {
+            // A backup ends with the connection: what the client has not read yet belongs to it.
+            self.end(ClientDisconnect::UpstreamLost);
+        } else if fatal || begun {
             self.end_now(ClientDisconnect::UpstreamLost);
         }
     }
