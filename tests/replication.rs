@@ -240,7 +240,7 @@ fn a_stream_that_is_not_read_costs_little() {
     let mut replica = proxy.client();
     replica.send(&["SYNC"]);
     assert!(!replica.bytes(1, PATIENCE).is_empty());
-    std::thread::sleep(std::time::Duration::from_millis(700));
+    std::thread::sleep(Duration::from_millis(700));
     let after = proxy.memory("VmHWM");
     assert!(after - before < 8 << 20, "{before} {after}");
     let mut taken = 0;
