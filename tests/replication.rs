@@ -75,9 +75,9 @@ fn redis_cli_copies_the_data_set() {
     }
 }
 
-/// The server closes the connection behind a copy; a client that reads late gets all of it.
+/// A client that reads a copy of the data set more slowly than the server sends it gets all of it.
 #[test]
-fn copy_that_is_read_late_is_whole() {
+fn copy_that_is_read_slowly_is_whole() {
     let (server, proxy) = stage(NAMED, "");
     let mut observer = server.observer();
     observer.ask(&["CONFIG", "SET", "rdbcompression", "no"]);
@@ -95,7 +95,6 @@ fn copy_that_is_read_late_is_whole() {
             break;
         }
         all.extend_from_slice(&chunk[..count]);
-        // Slower than the server sends: all buffers are full when it closes the connection.
         std::thread::sleep(Duration::from_micros(500));
     }
     let at = all.iter().position(|byte| *byte == b'$').unwrap();
