@@ -8,7 +8,10 @@ use std::io::Read;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use super::{check, output};
+use super::args::Acl;
+use super::output::Output;
+use super::verb::Verb;
+use super::{examine, exit};
 use crate::command::Dictionary;
 use crate::config::{
     ClientAuth, Config, ConfigSource, Document, Listener, Problem, Rules, environment,
@@ -19,23 +22,30 @@ use crate::tls::TlsStore;
 use crate::upstream::credentials::Credentials;
 use crate::upstream::dial::Dialer;
 
-/// The server's user has other rules.
-const DIFFERENT: u8 = 1;
+impl Verb for Acl {
+    fn run(self, output: Output) -> ExitCode {
+        acl(output, &self.inputs.source(), self.policy.as_deref(), self.diff.as_deref())
+    }
+}
 
 /// Prints the `ACL SETUSER` for the user that respgate authenticates as, or with `diff` what the
 /// server's rules of that user lack or have besides: 0 when nothing, 1 otherwise. `diff` names a file
 /// with what `ACL LIST` said, `-` for standard input, or nothing: then the server is asked. Without the
 /// name of a policy, all that clients can have.
-pub(super) fn acl(source: &ConfigSource, name: Option<&str>, diff: Option<&str>) -> ExitCode {
+fn acl(output: Output, source: &ConfigSource, name: Option<&str>, diff: Option<&str>) -> ExitCode {
+    let fail = |problem: &str| {
+        output.print_error(&format!("respgate: {problem}"));
+        ExitCode::from(exit::USAGE)
+    };
     let document = source.document(environment());
     let read = document.and_then(|document| document.config().map(|config| (document, config)));
     let read = read.and_then(|(document, config)| {
-        let dictionary = check::dictionary(&document, &config)?;
+        let dictionary = examine::dictionary(&document, &config)?;
         Ok((document, config, dictionary))
     });
     let (document, config, dictionary) = match read {
         Ok(read) => read,
-        Err(problems) => return output::complain(source, problems),
+        Err(problems) => return output.complain(source, problems),
     };
     let policies = match name {
         None => in_use(&document, &config, &dictionary),
@@ -47,7 +57,7 @@ pub(super) fn acl(source: &ConfigSource, name: Option<&str>, diff: Option<&str>)
     let roles = policies.and_then(|policies| roles(&document, &policies, &dictionary));
     let roles = match roles {
         Ok(roles) => roles,
-        Err(problems) => return output::complain(source, problems),
+        Err(problems) => return output.complain(source, problems),
     };
     let words = match policy::server_rules(&roles) {
         Ok(words) => words,
@@ -58,18 +68,18 @@ pub(super) fn acl(source: &ConfigSource, name: Option<&str>, diff: Option<&str>)
     };
     let user = config.upstream.auth.username.as_deref().unwrap_or("default");
     let Some(diff) = diff else {
-        output::print(&format!("ACL SETUSER {user} on {}", words.join(" ")));
+        output.print(&format!("ACL SETUSER {user} on {}", words.join(" ")));
         return ExitCode::SUCCESS;
     };
     match compare(&config, user, &words, &dictionary, diff) {
         Ok(differences) if differences.is_empty() => {
             let policies = if roles.len() == 1 { "policy" } else { "policies" };
-            output::print(&format!("the server's user {user} has the rules of the {policies}"));
+            output.print(&format!("the server's user {user} has the rules of the {policies}"));
             ExitCode::SUCCESS
         }
         Ok(differences) => {
-            output::print(&differences.join("\n"));
-            ExitCode::from(DIFFERENT)
+            output.print(&differences.join("\n"));
+            ExitCode::FAILURE
         }
         Err(problem) => fail(&problem),
     }
@@ -96,7 +106,7 @@ fn in_use(
     let named = names.into_iter().filter_map(|name| config.rules(name).ok());
     let mut policies: Vec<_> = named.map(|(section, rules)| (section, rules.clone())).collect();
     if let Some(path) = config.acl_file.as_ref().filter(|_| !asking.is_empty()) {
-        let accounts = check::accounts(document, config, path, dictionary)?;
+        let accounts = examine::accounts(document, config, path, dictionary)?;
         let enabled = accounts.into_iter().filter(|account| account.enabled);
         policies.extend(enabled.map(|account| ("policy".to_owned(), account.rules)));
     }
@@ -114,7 +124,7 @@ fn roles(
         match ServerRole::new(rules, dictionary) {
             Ok(role) => roles.push(role),
             Err(_) => {
-                problems.extend(check::rule_problems(document, section, rules, dictionary));
+                problems.extend(examine::rule_problems(document, section, rules, dictionary));
             }
         }
     }
@@ -215,9 +225,4 @@ pub(super) fn dialer(config: &Config) -> Result<Dialer, String> {
     let credentials = Credentials::open(&config.upstream.auth)
         .map_err(|error| format!("upstream.auth: {error}"))?;
     Ok(Dialer::new(&config.upstream, tls, credentials))
-}
-
-fn fail(problem: &str) -> ExitCode {
-    output::print_error(&format!("respgate: {problem}"));
-    ExitCode::from(2)
 }

@@ -12,20 +12,25 @@ use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 
-use super::output;
+use super::args::Learn;
+use super::output::Output;
+use super::verb::Verb;
 use crate::admin::EXIT;
 
 /// Connecting, asking and reading the answer.
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Prints the policy that observed traffic needs; 1 when there was none.
-pub(super) fn learn(socket: &Path) -> ExitCode {
-    answer(socket, Request::get("/learned").body(Full::default()))
+impl Verb for Learn {
+    fn run(self, output: Output) -> ExitCode {
+        answer(output, &self.socket, Request::get("/learned").body(Full::default()))
+    }
 }
 
 /// Prints what becomes of a command (as RESP) under the policy in force, or that of this name; 1 when
 /// it is refused.
 pub(super) fn explain(
+    output: Output,
     socket: &Path,
     command: &[u8],
     database: u32,
@@ -34,10 +39,14 @@ pub(super) fn explain(
     // A name of the command line is letters, digits, - and _.
     let policy = policy.map(|name| format!("&policy={name}"));
     let uri = format!("/explain?database={database}{}", policy.unwrap_or_default());
-    answer(socket, Request::post(uri).body(Full::new(Bytes::copy_from_slice(command))))
+    answer(output, socket, Request::post(uri).body(Full::new(Bytes::copy_from_slice(command))))
 }
 
-fn answer(socket: &Path, request: Result<Request<Full<Bytes>>, hyper::http::Error>) -> ExitCode {
+fn answer(
+    output: Output,
+    socket: &Path,
+    request: Result<Request<Full<Bytes>>, hyper::http::Error>,
+) -> ExitCode {
     let answered = request.map_err(|error| error.to_string()).and_then(|request| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| format!("no event loop: {error}"))?;
@@ -48,11 +57,11 @@ fn answer(socket: &Path, request: Result<Request<Full<Bytes>>, hyper::http::Erro
     });
     match answered {
         Ok((text, one)) => {
-            output::print(text.trim_end());
+            output.print(text.trim_end());
             if one { ExitCode::FAILURE } else { ExitCode::SUCCESS }
         }
         Err(problem) => {
-            output::print_error(&format!("respgate: {}: {problem}", socket.display()));
+            output.print_error(&format!("respgate: {}: {problem}", socket.display()));
             ExitCode::FAILURE
         }
     }

@@ -1,212 +1,55 @@
 //! `check`: every problem with a configuration, or one screen that says what it means.
 //!
-//! Owns: the summary, the look at the files that a configuration names. Never knows: a runtime.
+//! Owns: the summary. Never knows: a runtime, how problems are found.
 
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::sync::Arc;
 
-use super::{output, policy_rows, void};
+use super::args::Check;
+use super::examine::examine;
+use super::output::Output;
+use super::verb::Verb;
+use super::{connect, policy_rows, void};
 use crate::base::password::Passwords;
-use crate::command::{DefinitionError, Dictionary};
+use crate::command::Dictionary;
 use crate::config::{
-    Authorities, ClientAuth, ClientCertificate, Commands, Config, ConfigSource, Document,
-    ListenAddress, Listener, LogFormat, Place, PoolMode, Problem, Rules, SecretSource, Telemetry,
-    Tls, TlsVersion, Upstream, User, Verify, environment, io_cause, read_acl_file, show_duration,
-    show_size,
+    ClientAuth, ClientCertificate, Commands, Config, ConfigSource, ListenAddress, Listener,
+    LogFormat, PoolMode, SecretSource, Telemetry, Tls, TlsVersion, Upstream, User, Verify,
+    read_acl_file, show_duration, show_size,
 };
-use crate::policy::{self, Account, AccountError, RuleError};
-use crate::tls::{ClientFacts, Fault, TlsStore, calendar};
+use crate::policy::{self, Account};
+use crate::tls::{ClientFacts, TlsStore, calendar};
 use crate::upstream::most_for_one_use;
 
-const ACL_FILE: &str = "users.acl_file";
+impl Verb for Check {
+    fn run(self, output: Output) -> ExitCode {
+        let source = self.inputs.source();
+        match check(output, &source, self.skip_files) {
+            Some(config) if self.connect => connect::connect(output, &source, &config),
+            Some(_) => ExitCode::SUCCESS,
+            None => ExitCode::FAILURE,
+        }
+    }
+}
 
 /// Prints what the configuration means, or everything that is wrong with it: then `None`.
-pub(super) fn check(source: &ConfigSource, skip_files: bool) -> Option<Config> {
+fn check(output: Output, source: &ConfigSource, skip_files: bool) -> Option<Config> {
     match examine(source, skip_files) {
         Ok(config) => {
             let problems = void::problems(source, &config);
             if !problems.is_empty() {
-                output::complain(source, problems);
+                output.complain(source, problems);
                 return None;
             }
-            output::print(&summary(source, &config, skip_files));
+            output.print(&summary(source, &config, skip_files));
             Some(config)
         }
         Err(problems) => {
-            output::complain(source, problems);
+            output.complain(source, problems);
             None
         }
     }
-}
-
-/// The settings, or everything that is wrong with them.
-pub(super) fn examine(source: &ConfigSource, skip_files: bool) -> Result<Config, Vec<Problem>> {
-    let document = source.document(environment())?;
-    let config = document.config()?;
-    let dictionary = dictionary(&document, &config)?;
-    let mut problems = Vec::new();
-    for (section, rules) in config.sections() {
-        problems.extend(rule_problems(&document, &section, rules, &dictionary));
-    }
-    if !skip_files {
-        problems.extend(file_problems(&document, &config, &dictionary));
-    }
-    if problems.is_empty() { Ok(config) } else { Err(problems) }
-}
-
-/// The commands that the configuration declares.
-///
-/// # Errors
-///
-/// Every command that cannot be declared so.
-pub(super) fn dictionary(
-    document: &Document,
-    config: &Config,
-) -> Result<Arc<Dictionary>, Vec<Problem>> {
-    let problem = |error: DefinitionError| {
-        document.problem(&error.key, error.problem, Some(error.hint.to_owned()))
-    };
-    Dictionary::of(&config.commands)
-        .map(Arc::new)
-        .map_err(|errors| errors.into_iter().map(problem).collect())
-}
-
-/// Rules of the policy that cannot be applied.
-pub(super) fn rule_problems(
-    document: &Document,
-    section: &str,
-    rules: &Rules,
-    dictionary: &Arc<Dictionary>,
-) -> Vec<Problem> {
-    let errors = policy::compile_with(rules, dictionary).err().unwrap_or_default();
-    let problem = |error: RuleError| {
-        let hint = error.nearest.map(|nearest| format!("did you mean {nearest}?"));
-        let what = format!("'{}': {}", error.word, error.problem);
-        document.problem(&format!("{section}.{}", error.setting), what, hint)
-    };
-    errors.into_iter().map(problem).collect()
-}
-
-/// Files and variables that cannot be read.
-fn file_problems(
-    document: &Document,
-    config: &Config,
-    dictionary: &Arc<Dictionary>,
-) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    if let Some(tls) = &config.upstream.tls {
-        problems.extend(tls_problems(document, tls, &config.upstream.address.host));
-    }
-    let mut report = |key: String, error: Option<String>| {
-        problems.extend(error.map(|error| document.problem(&key, error, None)));
-    };
-    for (section, rules) in config.sections() {
-        let scripts = rules.scripts.with_files().err().map(|error| error.to_string());
-        report(format!("{section}.scripts.directory"), scripts);
-    }
-    let mut secret = |section: &str, source: &SecretSource| {
-        let key = match source {
-            SecretSource::File(_) => "password_file",
-            SecretSource::Env(_) => "password_env",
-        };
-        report(format!("{section}.{key}"), source.read().err().map(|error| error.to_string()));
-    };
-    if let Some(password) = &config.upstream.auth.password {
-        secret("upstream.auth", password);
-    }
-    for (index, listener) in config.listeners.iter().enumerate() {
-        if let ClientAuth::Password(password) = &listener.auth {
-            secret(&format!("listener.{index}"), password);
-        }
-    }
-    for (index, user) in config.users.iter().enumerate() {
-        if let Some(password) = &user.password {
-            secret(&format!("user.{index}"), password);
-        }
-    }
-    if let Some(path) = &config.acl_file {
-        problems.extend(account_problems(document, config, path, dictionary));
-    }
-    problems
-}
-
-/// What is wrong with the users of an ACL file.
-fn account_problems(
-    document: &Document,
-    config: &Config,
-    path: &Path,
-    dictionary: &Arc<Dictionary>,
-) -> Vec<Problem> {
-    let accounts = match accounts(document, config, path, dictionary) {
-        Ok(accounts) => accounts,
-        Err(problems) => return problems,
-    };
-    let twice = |account: &&Account| config.users.iter().any(|u| u.name == account.name);
-    let problem = |account: &Account| {
-        let what = format!("its user {} stands in the configuration too", account.name);
-        document.problem(ACL_FILE, what, None)
-    };
-    accounts.iter().filter(twice).map(problem).collect()
-}
-
-/// The users of an ACL file.
-///
-/// # Errors
-///
-/// Everything that is wrong with it.
-pub(super) fn accounts(
-    document: &Document,
-    config: &Config,
-    path: &Path,
-    dictionary: &Arc<Dictionary>,
-) -> Result<Vec<Account>, Vec<Problem>> {
-    let text = read_acl_file(path)
-        .map_err(|error| vec![document.problem(ACL_FILE, error.to_string(), None)])?;
-    let name: Arc<str> = path.display().to_string().into();
-    let problem = |error: AccountError| Problem {
-        place: Place::Text { name: Arc::clone(&name), position: Some((error.line, error.column)) },
-        key: String::new(),
-        problem: error.problem,
-        hint: error.nearest.map(|nearest| format!("did you mean {nearest}?")),
-    };
-    policy::read_accounts(text.expose(), &config.policy, dictionary)
-        .map_err(|errors| errors.into_iter().map(problem).collect())
-}
-
-/// Every file of TLS that is not there; or else what `run` would find wrong with them, at the key
-/// that names the file.
-fn tls_problems(document: &Document, tls: &Tls, host: &str) -> Vec<Problem> {
-    let client = tls.client.iter();
-    let mut files: Vec<_> = client.flat_map(|c| [("cert", &c.cert), ("key", &c.key)]).collect();
-    files.extend(tls.ca.iter().filter_map(|ca| match ca {
-        Authorities::File(path) => Some(("ca", path)),
-        Authorities::System => None,
-    }));
-    let missing = |(key, path): (&str, &PathBuf)| {
-        let what = format!("{}: {}", path.display(), io_cause(&std::fs::metadata(path).err()?));
-        Some(document.problem(&format!("upstream.tls.{key}"), what, None))
-    };
-    let missing: Vec<_> = files.into_iter().filter_map(missing).collect();
-    if missing.is_empty() {
-        tls_problem(document, tls, host).into_iter().collect()
-    } else {
-        missing
-    }
-}
-
-fn tls_problem(document: &Document, tls: &Tls, host: &str) -> Option<Problem> {
-    let error = TlsStore::open(tls, host).err()?;
-    let is_at = |path: &Path| error.place.starts_with(&*path.to_string_lossy());
-    let key = match (&tls.client, &tls.ca) {
-        _ if error.fault == Fault::BadServerName => "server_name",
-        _ if error.fault == Fault::BadPin => "pins",
-        (Some(client), _) if is_at(&client.cert) => "cert",
-        (Some(client), _) if is_at(&client.key) => "key",
-        _ => "ca",
-    };
-    let hint = Some(error.hint().to_owned());
-    Some(document.problem(&format!("upstream.tls.{key}"), error.to_string(), hint))
 }
 
 /// One screen: what the configuration means, in rows of a label and words.

@@ -4,7 +4,8 @@
 
 use std::process::ExitCode;
 
-use super::{acl, check, output};
+use super::output::Output;
+use super::{acl, examine, exit};
 use crate::config::{Config, ConfigSource, Problem, environment};
 use crate::resp::Protocol;
 use crate::tls::calendar;
@@ -13,8 +14,6 @@ use crate::upstream::dial::Link;
 use crate::upstream::failure::DialError;
 use crate::upstream::phase::Phase;
 
-/// The server cannot be used.
-const UNUSABLE: u8 = 3;
 /// The steps in their order, and what they are called.
 const STEPS: [(Phase, &str); 4] = [
     (Phase::Resolve, "resolve"),
@@ -25,18 +24,18 @@ const STEPS: [(Phase, &str); 4] = [
 
 /// Opens one connection and closes it again, and compares the rules of the server's user with the
 /// policies where that user may ask for them.
-pub(super) fn connect(source: &ConfigSource, config: &Config) -> ExitCode {
+pub(super) fn connect(output: Output, source: &ConfigSource, config: &Config) -> ExitCode {
     let (text, usable) = match dial(config) {
         Ok(Ok(link)) => (succeeded(config, &link, &rules(source, config)), true),
         Ok(Err(error)) => (failed(config, &error), false),
         Err(problem) => (format!("server: FAILED: {problem}"), false),
     };
     if usable {
-        output::print(&text);
+        output.print(&text);
         ExitCode::SUCCESS
     } else {
-        output::print_error(&text);
-        ExitCode::from(UNUSABLE)
+        output.print_error(&text);
+        ExitCode::from(exit::UNUSABLE)
     }
 }
 
@@ -52,7 +51,7 @@ fn dial(config: &Config) -> Result<Result<Link, DialError>, String> {
 fn rules(source: &ConfigSource, config: &Config) -> Vec<String> {
     let read = || -> Result<Result<Vec<String>, String>, Vec<Problem>> {
         let document = source.document(environment())?;
-        let dictionary = check::dictionary(&document, config)?;
+        let dictionary = examine::dictionary(&document, config)?;
         Ok(acl::server_differences(&document, config, &dictionary))
     };
     match read() {

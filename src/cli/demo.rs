@@ -14,7 +14,9 @@ use std::process::ExitCode;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use super::args::DemoArguments;
+use super::args::Demo;
+use super::output::Output;
+use super::verb::Verb;
 use crate::proxy::Signal;
 use screen::Screen;
 use stage::Stage;
@@ -23,21 +25,23 @@ use talk::Target;
 /// How often the programs are looked after while nothing happens.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// Sets the stage, gives the tour and stays up until told to leave; 0 when everything was as it
-/// should be.
-pub(super) fn demo(arguments: &DemoArguments) -> ExitCode {
-    let shown = Interrupt::listen().and_then(|interrupt| show(arguments, &interrupt));
-    match shown {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            super::output::print_error(&format!("respgate demo: {}", error.trim_end()));
-            ExitCode::FAILURE
+/// Starts server and respgate, runs each step and serves until a signal ends it; 0 when every step
+/// succeeded.
+impl Verb for Demo {
+    fn run(self, output: Output) -> ExitCode {
+        let shown = Interrupt::listen().and_then(|interrupt| show(output, &self, &interrupt));
+        match shown {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                output.print_error(&format!("respgate demo: {}", error.trim_end()));
+                ExitCode::FAILURE
+            }
         }
     }
 }
 
-fn show(arguments: &DemoArguments, interrupt: &Interrupt) -> Result<(), String> {
-    let screen = Screen::new();
+fn show(output: Output, arguments: &Demo, interrupt: &Interrupt) -> Result<(), String> {
+    let screen = Screen::new(output);
     let mut stage = Stage::set(arguments)?;
     introduce(&stage, screen);
     let told = play(&mut stage, screen, arguments.once, interrupt);

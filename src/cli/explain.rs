@@ -5,16 +5,14 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::{ask, check, output};
+use super::args::Explain;
+use super::output::Output;
+use super::verb::Verb;
+use super::{ask, examine, exit};
 use crate::base::clock;
 use crate::config::{ConfigSource, Document, Place, Problem, Setting, environment};
 use crate::policy::{self, Moment, Policy, Verdict, show};
 use crate::resp::{RequestBuf, RequestLimits, RequestScanner, Scan};
-
-/// The command would be refused.
-const REFUSED: u8 = 1;
-/// The words are no command.
-const USAGE: u8 = 2;
 
 const LIMITS: RequestLimits = RequestLimits {
     max_args: 1_048_576,
@@ -24,8 +22,17 @@ const LIMITS: RequestLimits = RequestLimits {
     authenticated: true,
 };
 
+impl Verb for Explain {
+    fn run(self, output: Output) -> ExitCode {
+        let source = self.inputs.source();
+        let (socket, policy) = (self.socket.as_deref(), self.policy.as_deref());
+        explain(output, source, socket, policy, &self.command, self.database)
+    }
+}
+
 /// Explains one command under the policy of a configuration: 0 when it passes, 1 when it is refused.
-pub(super) fn explain(
+fn explain(
+    output: Output,
     mut source: ConfigSource,
     socket: Option<&Path>,
     section: Option<&str>,
@@ -33,11 +40,11 @@ pub(super) fn explain(
     database: u32,
 ) -> ExitCode {
     let Some(request) = parse(words) else {
-        output::print_error("respgate: not a command: a quote is open, or there is no word");
-        return ExitCode::from(USAGE);
+        output.print_error("respgate: not a command: a quote is open, or there is no word");
+        return ExitCode::from(exit::USAGE);
     };
     if let Some(socket) = socket {
-        return ask::explain(socket, request.as_request().raw(), database, section);
+        return ask::explain(output, socket, request.as_request().raw(), database, section);
     }
     without_upstream(&mut source);
     match load(&source, section) {
@@ -48,13 +55,13 @@ pub(super) fn explain(
             let explanation = policy.explain(&request, &moment);
             let place =
                 |setting: &str| Some(document.place(&format!("{section}.{setting}")).to_string());
-            output::print(&show(&request, &explanation, &section, place));
+            output.print(&show(&request, &explanation, &section, place));
             match explanation.verdict {
-                Verdict::Refused(..) => ExitCode::from(REFUSED),
+                Verdict::Refused(..) => ExitCode::FAILURE,
                 Verdict::Passes | Verdict::Observed(..) => ExitCode::SUCCESS,
             }
         }
-        Err(problems) => output::complain(&source, problems),
+        Err(problems) => output.complain(&source, problems),
     }
 }
 
@@ -78,11 +85,11 @@ fn load(
 ) -> Result<(Document, String, Policy), Vec<Problem>> {
     let document = source.document(environment())?;
     let config = document.config()?;
-    let dictionary = check::dictionary(&document, &config)?;
+    let dictionary = examine::dictionary(&document, &config)?;
     let (section, rules) =
         config.rules(name).map_err(|problem| vec![document.problem("policies", problem, None)])?;
     let policy = policy::compile_with(rules, &dictionary)
-        .map_err(|_| check::rule_problems(&document, &section, rules, &dictionary))?;
+        .map_err(|_| examine::rule_problems(&document, &section, rules, &dictionary))?;
     Ok((document, section, policy))
 }
 

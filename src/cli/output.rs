@@ -1,31 +1,46 @@
 //! What a command says, on which stream, and with which exit code.
 //!
-//! Owns: the two streams, exit codes. Never knows: what is said.
+//! Owns: [`Output`]. Never knows: what is said.
 
 use std::io::Write;
 use std::process::ExitCode;
 
-use super::args;
+use super::args::{self, Global};
+use super::exit;
 use crate::config::{ConfigSource, Problem};
 
-/// The configuration, or what it names, is wrong.
-const WRONG: u8 = 1;
+/// Standard output and standard error, as the flags of every verb ask for them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Output {
+    quiet: bool,
+}
 
-/// Tells every problem.
-pub(super) fn complain(source: &ConfigSource, problems: Vec<Problem>) -> ExitCode {
-    let count = problems.len();
-    for problem in problems {
-        print_error(&args::for_flags(source, problem).to_string());
+impl Output {
+    pub(super) fn new(global: Global) -> Self {
+        Self { quiet: global.quiet }
     }
-    print_error(&format!("respgate: {count} problem{}", if count == 1 { "" } else { "s" }));
-    ExitCode::from(WRONG)
-}
 
-/// Writes a line for a person or a pipe; a closed one is nobody's problem.
-pub(super) fn print(line: &str) {
-    let _ = writeln!(std::io::stdout().lock(), "{line}");
-}
+    /// Writes a line of the answer to standard output, unless only errors are wanted. A closed pipe is
+    /// no fault.
+    pub(super) fn print(self, line: &str) {
+        if !self.quiet {
+            let _ = writeln!(std::io::stdout().lock(), "{line}");
+        }
+    }
 
-pub(super) fn print_error(line: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{line}");
+    /// Writes a line to standard error.
+    pub(super) fn print_error(self, line: &str) {
+        let _ = writeln!(std::io::stderr().lock(), "{line}");
+    }
+
+    /// Prints every problem of a configuration.
+    pub(super) fn complain(self, source: &ConfigSource, problems: Vec<Problem>) -> ExitCode {
+        let count = problems.len();
+        for problem in problems {
+            self.print_error(&args::for_flags(source, problem).to_string());
+        }
+        let plural = if count == 1 { "" } else { "s" };
+        self.print_error(&format!("respgate: {count} problem{plural}"));
+        ExitCode::from(exit::FAILURE)
+    }
 }

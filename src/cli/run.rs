@@ -4,9 +4,12 @@
 
 use std::process::ExitCode;
 
-use super::{output, void};
 use std::time::Duration;
 
+use super::args::Run;
+use super::output::Output;
+use super::verb::Verb;
+use super::{examine, void};
 use crate::config::{Config, ConfigSource, Problem, environment};
 use crate::proxy::{Proxy, Reread, Signal};
 use crate::telemetry::Telemetry;
@@ -15,8 +18,22 @@ use crate::tls::calendar;
 /// How long the last lines of the log may take to be written.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
+impl Verb for Run {
+    fn run(self, output: Output) -> ExitCode {
+        let source = self.inputs.source();
+        match examine::examine(&source, true) {
+            Ok(config) => run(output, config, source),
+            Err(problems) => output.complain(&source, problems),
+        }
+    }
+}
+
 /// Serves as `config` says; `source` is where a reload finds the next configuration.
-pub(super) fn run(config: Config, source: ConfigSource) -> ExitCode {
+fn run(output: Output, config: Config, source: ConfigSource) -> ExitCode {
+    let fail = |text: &str| {
+        output.print_error(&format!("respgate: {text}"));
+        ExitCode::FAILURE
+    };
     let telemetry = match Telemetry::start(&config.telemetry) {
         Ok(telemetry) => telemetry,
         Err(error) => return fail(&error.to_string()),
@@ -95,9 +112,4 @@ impl Start {
             "serving"
         );
     }
-}
-
-fn fail(text: &str) -> ExitCode {
-    output::print_error(&format!("respgate: {text}"));
-    ExitCode::FAILURE
 }

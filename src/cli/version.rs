@@ -4,9 +4,26 @@
 
 use std::process::ExitCode;
 
-use super::output;
+use clap::Args;
 
-pub(super) fn version() -> ExitCode {
-    output::print(concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")));
-    ExitCode::SUCCESS
+use super::args::Help;
+use super::exit;
+use super::output::Output;
+use super::verb::Verb;
+
+/// Print the version
+#[derive(Debug, Args)]
+pub(super) struct Version;
+
+impl Help for Version {
+    const EXAMPLES: &'static [(&'static str, &'static str)] =
+        &[("Print the version", "respgate version")];
+    const EXIT_CODES: &'static [(u8, &'static str)] = &[(exit::SUCCESS, "always")];
+}
+
+impl Verb for Version {
+    fn run(self, output: Output) -> ExitCode {
+        output.print(concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")));
+        ExitCode::SUCCESS
+    }
 }

@@ -4,7 +4,7 @@
 
 use std::io::IsTerminal;
 
-use crate::cli::output::print;
+use crate::cli::output::Output;
 use crate::resp::Value;
 
 const BOLD: &str = "\x1b[1m";
@@ -17,28 +17,33 @@ const CHARACTERS_MAX: usize = 160;
 /// Standard output.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Screen {
+    output: Output,
     colours: bool,
 }
 
 impl Screen {
     /// Colours on a terminal, unless `NO_COLOR` says otherwise.
-    pub(super) fn new() -> Self {
+    pub(super) fn new(output: Output) -> Self {
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Self { colours: std::io::stdout().is_terminal() && !plain }
+        Self { output, colours: std::io::stdout().is_terminal() && !plain }
     }
 
     pub(super) fn heading(self, text: &str) {
-        print(&format!("\n{}", self.painted(BOLD, text)));
+        self.output.print(&format!("\n{}", self.painted(BOLD, text)));
     }
 
     pub(super) fn line(self, text: &str) {
-        print(&format!("  {text}"));
+        self.output.print(&format!("  {text}"));
     }
 
     /// A command of the client called `who`.
     pub(super) fn command(self, who: &str, command: &[&str]) {
         let words: Vec<_> = command.iter().map(|word| shell_word(word)).collect();
-        print(&format!("  {} {}", self.painted(DIM, &format!("{who}>")), words.join(" ")));
+        self.output.print(&format!(
+            "  {} {}",
+            self.painted(DIM, &format!("{who}>")),
+            words.join(" ")
+        ));
     }
 
     /// A reply; `to` says to whom, where it is not plain.
@@ -46,7 +51,7 @@ impl Screen {
         let text = show(reply);
         let error = matches!(reply, Value::Error(_));
         let text = if error { self.painted(RED, &text) } else { text };
-        print(&format!("  {}{text}", self.painted(DIM, to)));
+        self.output.print(&format!("  {}{text}", self.painted(DIM, to)));
     }
 
     fn painted(self, colour: &str, text: &str) -> String {

@@ -16,7 +16,7 @@ use super::process::Process;
 use super::screen::show;
 use super::talk::{Client, Files, Target, http_get};
 use crate::base::clock;
-use crate::cli::args::DemoArguments;
+use crate::cli::args::Demo;
 use crate::resp::Value;
 use crate::tls::throwaway::{Authority, Order, Role};
 
@@ -64,7 +64,7 @@ pub(super) struct Stage {
 
 impl Stage {
     /// Makes the directory, certificates and passwords and starts both programs.
-    pub(super) fn set(arguments: &DemoArguments) -> Result<Self, String> {
+    pub(super) fn set(arguments: &Demo) -> Result<Self, String> {
         let directory = make_directory(arguments.keep)?;
         let path = &directory.path;
         let mut notes = Vec::new();
@@ -314,7 +314,7 @@ fn find_server(wanted: Option<&str>) -> Result<PathBuf, String> {
 
 /// The addresses asked for, or the usual one; and always a Unix socket in the directory.
 fn listeners(
-    arguments: &DemoArguments,
+    arguments: &Demo,
     directory: &Path,
     notes: &mut Vec<String>,
 ) -> Result<Vec<Target>, String> {

@@ -1,122 +1,16 @@
-//! Flags and subcommands, and what flags mean in terms of configuration keys.
+//! Where a configuration comes from: a file, or flags that are one key each.
 //!
-//! Owns: [`Arguments`], the text of the help. Never knows: effects.
+//! Owns: [`Inputs`], what its flags mean in terms of configuration keys. Never knows: verbs.
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::Args;
 
 use crate::config::{ConfigSource, Place, Problem, Setting};
 
-const EXAMPLES: &str = "\
-Examples:
-  Serve as a configuration file says, after checking it:
-    respgate check --config /etc/respgate/respgate.toml
-    respgate run --config /etc/respgate/respgate.toml
-
-  Serve without a file; the application can use only keys that begin with app1::
-    respgate run --upstream rediss://app1@redis.example.com:6380 \\
-      --cert tls.crt --key tls.key --ca ca.crt --password-file password --prefix app1:
-
-  Ask which rule decides about a command:
-    respgate explain --config /etc/respgate/respgate.toml 'SORT app1:list BY w_* STORE app1:s'
-
-  Run a demonstration with a temporary server and certificates:
-    respgate demo --once
-
-Environment variables override the keys of a file, and flags override them:
-    RESPGATE__UPSTREAM__ADDRESS=redis.example.com:6380
-    RESPGATE__UPSTREAM__POOL__MAX_CONNECTIONS=64
-    RESPGATE__LISTENER__0__ADDRESS=127.0.0.1:6379
-
-Exit codes: 0 success, 1 the configuration is invalid, 2 the command line is invalid.\ncheck --connect: 3 the server cannot be used.\nexplain: 0 the command passes, 1 it is refused.\nacl --diff: 0 the server has the same rules, 1 others.";
-
-/// A sidecar proxy: plain RESP on localhost in, policy, mutual TLS to Redis or Valkey out.
-#[derive(Debug, Parser)]
-#[command(name = "respgate", version, after_help = EXAMPLES, max_term_width = 100)]
-pub(super) struct Arguments {
-    #[command(subcommand)]
-    pub command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum Command {
-    /// Serve applications until SIGTERM or SIGINT
-    Run(Box<Inputs>),
-    /// Validate the configuration: print all errors, or a summary
-    Check {
-        #[command(flatten)]
-        inputs: Box<Inputs>,
-        /// Do not read the files that the configuration names
-        #[arg(long)]
-        skip_files: bool,
-        /// Try the server too: resolve, connect, TLS, login, and the rules of its user; 3 when it
-        /// cannot be used
-        #[arg(long, conflicts_with = "skip_files")]
-        connect: bool,
-    },
-    /// Show what happens to a command, and which rule decides
-    Explain {
-        #[command(flatten)]
-        inputs: Box<Inputs>,
-        /// Ask the respgate that runs with this control socket, instead of reading a configuration
-        #[arg(long, value_name = "PATH", conflicts_with_all = ["config", "Flags"])]
-        socket: Option<PathBuf>,
-        /// One of [policies]; without it, [policy]
-        #[arg(long, value_name = "NAME", value_parser = policy_name)]
-        policy: Option<String>,
-        /// The database that the client has selected
-        #[arg(long, value_name = "NUMBER", default_value_t = 0)]
-        database: u32,
-        /// The command: one text in quotes, or its words
-        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
-        command: Vec<String>,
-    },
-    /// Print the smallest policy that would pass what a running respgate has observed
-    Learn {
-        /// The control socket of that respgate: [admin] socket
-        #[arg(long, value_name = "PATH")]
-        socket: PathBuf,
-    },
-    /// Print the policies as rules of the server's own user, or compare them with that user's rules
-    Acl {
-        #[command(flatten)]
-        inputs: Box<Inputs>,
-        /// One of [policies]; without it, all that clients can have, together
-        #[arg(long, value_name = "NAME", value_parser = policy_name)]
-        policy: Option<String>,
-        /// Show the differences from the server's rules; with a file or -, the output of ACL LIST is read
-        /// from there instead of asking the server
-        #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "")]
-        diff: Option<String>,
-    },
-    /// Run a local demonstration with a temporary server and certificates
-    Demo(DemoArguments),
-    /// Print the version
-    Version,
-}
-
-/// Options of `demo`.
-#[derive(Debug, Args)]
-pub(super) struct DemoArguments {
-    /// Run the demonstration and exit: 0 when every step succeeded
-    #[arg(long)]
-    pub once: bool,
-    /// Keep certificates, configuration and logs
-    #[arg(long)]
-    pub keep: bool,
-    /// The server to start: redis-server, valkey-server or a path
-    #[arg(long, value_name = "PROGRAM")]
-    pub server: Option<String>,
-    /// Where applications connect, besides a Unix socket: 127.0.0.1:6379 or the next free port
-    /// (default), 127.0.0.1:0 for any free port, or unix:/path; may be repeated
-    #[arg(long, value_name = "ADDRESS")]
-    pub listen: Vec<String>,
-}
-
 /// A configuration as a file or as flags.
 #[derive(Debug, Args)]
-pub(super) struct Inputs {
+pub(in crate::cli) struct Inputs {
     /// The configuration file (TOML)
     #[arg(short, long, value_name = "FILE", conflicts_with = "Flags")]
     config: Option<PathBuf>,
@@ -196,7 +90,7 @@ const KEYS: [(&str, &str); 12] = [
 
 impl Inputs {
     /// What to read, now and at every reload.
-    pub(super) fn source(self) -> ConfigSource {
+    pub(in crate::cli) fn source(self) -> ConfigSource {
         ConfigSource { path: self.config, flags: self.flags.settings() }
     }
 }
@@ -260,17 +154,8 @@ fn prefix(text: &str) -> Result<String, String> {
     Ok(text.chars().flat_map(|c| special(c).then_some('\\').into_iter().chain([c])).collect())
 }
 
-/// A name that a policy can have.
-fn policy_name(text: &str) -> Result<String, String> {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
-    if text.is_empty() || !text.bytes().all(fits) {
-        return Err("a name consists of letters, digits, - and _".to_owned());
-    }
-    Ok(text.to_owned())
-}
-
 /// A problem of a configuration without a file, with a hint that speaks of flags.
-pub(super) fn for_flags(source: &ConfigSource, mut problem: Problem) -> Problem {
+pub(in crate::cli) fn for_flags(source: &ConfigSource, mut problem: Problem) -> Problem {
     if source.path.is_some() || matches!(problem.place, Place::Variable(_)) {
         return problem;
     }
@@ -300,24 +185,25 @@ fn listen() -> Place {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use clap::Parser;
 
     use super::*;
 
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        inputs: Inputs,
+    }
+
+    fn parse(line: &str) -> Result<Line, clap::Error> {
+        Line::try_parse_from(["respgate"].into_iter().chain(line.split(' ')))
+    }
+
     fn source(line: &str) -> ConfigSource {
-        let words = ["respgate", "run"].into_iter().chain(line.split(' '));
-        match Arguments::try_parse_from(words).map(|arguments| arguments.command) {
-            Ok(Command::Run(inputs)) => inputs.source(),
-            other => panic!("{other:?}"),
-        }
+        parse(line).unwrap().inputs.source()
     }
 
     const TLS: &str = "--upstream rediss://app1@redis:6380 --cert c --key k --ca a";
-
-    #[test]
-    fn the_definition_holds_together() {
-        Arguments::command().debug_assert();
-    }
 
     #[test]
     fn a_prefix_stands_on_the_default_preset() {
@@ -379,8 +265,7 @@ mod tests {
     #[test]
     fn a_file_and_flags_exclude_each_other() {
         for line in ["--config f --upstream h:1", "--config f --listen x", "--allow-remote"] {
-            let words = ["respgate", "run"].into_iter().chain(line.split(' '));
-            assert!(Arguments::try_parse_from(words).is_err(), "{line}");
+            assert!(parse(line).is_err(), "{line}");
         }
     }
 }

@@ -1,0 +1,54 @@
+//! Flags of the command line: a file for each group of verbs, and what the help says besides flags.
+//!
+//! Owns: [`Help`], the form of examples and exit codes. Never knows: effects.
+
+mod config;
+mod demo;
+mod global;
+mod inputs;
+mod running;
+
+pub(super) use config::{Acl, Check, Explain, Run};
+pub(super) use demo::Demo;
+pub(super) use global::Global;
+pub(super) use inputs::for_flags;
+pub(super) use running::Learn;
+
+use super::exit;
+
+/// What the help of a verb says after its flags.
+pub(super) trait Help {
+    /// What an example does, and what to type for it.
+    const EXAMPLES: &'static [(&'static str, &'static str)];
+    /// Each exit code and when it is returned, besides [`exit::USAGE`], which every verb has.
+    const EXIT_CODES: &'static [(u8, &'static str)];
+
+    /// Adds examples and exit codes to the definition of this verb. A verb that has verbs of its own
+    /// extends those too.
+    fn extend(command: clap::Command) -> clap::Command {
+        command.after_help(after_help(Self::EXAMPLES, Self::EXIT_CODES))
+    }
+}
+
+fn after_help(examples: &[(&str, &str)], exit_codes: &[(u8, &str)]) -> String {
+    let usage = [(exit::USAGE, "the command line is invalid")];
+    let mut codes = [exit_codes, &usage].concat();
+    codes.sort_unstable();
+    let mut lines = vec!["Examples:".to_owned()];
+    for (what, command) in examples {
+        lines.push(format!("  {what}:"));
+        lines.extend(command.lines().map(|line| format!("    {line}")));
+    }
+    lines.push("\nExit codes:".to_owned());
+    lines.extend(codes.iter().map(|(code, when)| format!("  {code}  {when}")));
+    lines.join("\n")
+}
+
+/// A name that a policy can have.
+fn policy_name(text: &str) -> Result<String, String> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    if text.is_empty() || !text.bytes().all(fits) {
+        return Err("a name consists of letters, digits, - and _".to_owned());
+    }
+    Ok(text.to_owned())
+}

@@ -1,0 +1,12 @@
+//! Exit codes that more than one verb returns.
+//!
+//! Owns: their numbers. Never knows: which verb returns one when (its help says so).
+
+/// Everything is as it should be.
+pub(super) const SUCCESS: u8 = 0;
+/// The configuration is invalid, or the answer is no.
+pub(super) const FAILURE: u8 = 1;
+/// The command line is invalid.
+pub(super) const USAGE: u8 = 2;
+/// The server cannot be used.
+pub(super) const UNUSABLE: u8 = 3;
