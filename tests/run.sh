@@ -61,6 +61,11 @@ tcl_suite() {
     "$python" tests/tcl/run.py "$suite" --mode session
 }
 
+kubernetes() {
+  "$kubernetes_python" tests/kubernetes/run.py --respgate "$RESPGATE_BIN" --kubectl "$kubectl" --helm "$helm" \
+    --node "$kubernetes_node"
+}
+
 install_rust_part() {
   need_to_build && need redis-server=redis-server redis-cli=redis-tools promtool=prometheus \
     python3=python3-venv openssl=openssl
@@ -69,7 +74,8 @@ install_rust_part() {
 }
 
 install_rest() {
-  need node=nodejs npm=npm tclsh=tcl dpkg-source=dpkg-dev && node_packages tests/drivers/node
+  need node=nodejs npm=npm tclsh=tcl dpkg-source=dpkg-dev && node_packages tests/drivers/node &&
+    kubernetes_tools
 }
 
 echo '── setting up'
@@ -86,6 +92,7 @@ stage 'redis-rs builds' rust_driver
 stage drivers drivers
 stage applications applications
 stage "Redis's TCL suite" tcl_suite
+stage Kubernetes kubernetes
 stage demo bash deploy/local/demo.sh --once
 stage Dockerfile "$cache/venv/bin/hadolint" Dockerfile
 finish

