@@ -1,12 +1,12 @@
 //! The ground: values with no opinion, usable everywhere.
 //!
-//! Owns: limits, clocks, secrets, password hashes, digests, live values, backoff, entropy, work
-//! that may block. Never knows: Redis,
-//! or anything above.
+//! Owns: limits, clocks, durations, secrets, password hashes, digests, live values, backoff, entropy,
+//! work that may block. Never knows: Redis, or anything above.
 
 pub mod aside;
 pub mod backoff;
 pub mod clock;
+pub mod elapsed;
 pub mod entropy;
 pub mod limits;
 pub mod live;

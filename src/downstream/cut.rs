@@ -12,15 +12,20 @@ use crate::telemetry::ClientDisconnect;
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// A request of this client cannot be answered any more, because the server cannot be reached: its
     /// connection is closed once what comes before is answered.
+    #[inline]
     pub(super) fn notice_cut(&mut self) {
         if self.session.is_cut() && self.ending.is_none() {
-            self.waiting = Waiting::No;
-            self.end(ClientDisconnect::UpstreamLost);
-            if !self.session.is_settled() {
-                // What comes before may wait for the server as long as any command.
-                let until = self.now + self.shell.upstream.outage_wait() + GOODBYE;
-                self.ending = Some((ClientDisconnect::UpstreamLost, until));
-            }
+            self.end_cut();
+        }
+    }
+
+    fn end_cut(&mut self) {
+        self.waiting = Waiting::No;
+        self.end(ClientDisconnect::UpstreamLost);
+        if !self.session.is_settled() {
+            // What comes before may wait for the server as long as any command.
+            let until = self.now + self.shell.upstream.outage_wait() + GOODBYE;
+            self.ending = Some((ClientDisconnect::UpstreamLost, until));
         }
     }
 

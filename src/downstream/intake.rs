@@ -36,9 +36,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             // A read that did not fill the buffer has emptied the socket: the second one finds
             // nothing, without a system call, and leaves word to be woken.
             for _ in 0..2 {
-                let filled = if self.reads() { self.read(cx, &mut scratch) } else { None };
+                let filled = self.read(cx, &mut scratch);
                 progress |= filled.is_some();
-                if filled.is_none_or(|filled| filled == scratch.len()) {
+                if filled.is_none_or(|filled| filled == scratch.len()) || !self.reads() {
                     break;
                 }
             }

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::base::elapsed::Elapsed;
 use crate::command::{Categories, Spec, all};
 use crate::policy::{Refusal, Rule};
 use crate::session::{Cause, Class, Completed};
@@ -18,6 +19,7 @@ pub(super) struct Meter {
     metrics: Arc<Metrics>,
     /// By command number.
     families: Box<[Family]>,
+    elapsed: Elapsed,
 }
 
 /// What has passed through a connection so far.
@@ -36,7 +38,7 @@ impl Meter {
                 *family = family_of(spec);
             }
         }
-        Self { metrics, families: families.into_boxed_slice() }
+        Self { metrics, families: families.into_boxed_slice(), elapsed: Elapsed::default() }
     }
 
     pub(super) fn accepted(&self, kind: ListenerKind) {
@@ -78,8 +80,7 @@ impl Meter {
             Class::Blocking => CommandClass::Blocking,
             Class::Other => CommandClass::Other,
         };
-        self.metrics.command_duration_seconds[class]
-            .observe(now.saturating_duration_since(done.at));
+        self.metrics.command_duration_seconds[class].observe(self.elapsed.between(done.at, now));
     }
 
     pub(super) fn lost(&self, timed_out: bool) {

@@ -134,6 +134,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// The request is dealt with by this.
+    #[inline(always)]
     fn carry_out(&mut self, step: Step, bytes: &[u8], head: bool) {
         match step {
             Step::Open(key) => self.open(key),
@@ -248,6 +249,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// The shared connection of a route, if it has one.
+    #[inline(always)]
     fn carrier(&mut self, route: Route) -> Option<Rc<Shared>> {
         match route {
             Route::Pinned => None,

@@ -170,10 +170,14 @@ impl Shell {
     }
 
     /// Clients whom another one has killed learn it.
+    #[inline]
     pub(super) fn wake_due(&self) {
-        if !self.roster.has_due() {
-            return;
+        if self.roster.has_due() {
+            self.wake_those_due();
         }
+    }
+
+    fn wake_those_due(&self) {
         let clients = self.clients.borrow();
         for id in self.roster.take_due() {
             if let Some(mailbox) = clients.get(&id).and_then(Weak::upgrade) {

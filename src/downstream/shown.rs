@@ -9,24 +9,24 @@ use crate::session::{Cause, Marks};
 
 impl<S> Connection<S> {
     pub(super) fn show(&self) {
-        let mut figures = self.seat.figures();
-        self.session.show(&mut figures);
-        if let Some(spec) = self.session.shown_command() {
-            figures.command = Some(spec);
-        }
-        figures.marks.set(Marks::CLOSING, self.ending.is_some());
-        figures.active = self.last_heard.max(self.last_spoken);
-        figures.unread = self.pending.len();
-        figures.room = self.pending.capacity() - self.pending.len();
-        figures.arguments = 0;
-        figures.reply_room = self.out.capacity();
-        figures.unwritten = self.out.len();
-        figures.held = size_of::<Self>() + self.accounted;
-        figures.received = self.passed.received;
-        figures.sent = self.passed.sent;
-        figures.commands = self.passed.commands;
-        figures.link = self.lease.as_ref().map_or(0, |lease| lease.0.client_id());
-        self.seat.show(figures);
+        self.seat.show(|figures| {
+            self.session.show(figures);
+            if let Some(spec) = self.session.shown_command() {
+                figures.command = Some(spec);
+            }
+            figures.marks.set(Marks::CLOSING, self.ending.is_some());
+            figures.active = self.last_heard.max(self.last_spoken);
+            figures.unread = self.pending.len();
+            figures.room = self.pending.capacity() - self.pending.len();
+            figures.arguments = 0;
+            figures.reply_room = self.out.capacity();
+            figures.unwritten = self.out.len();
+            figures.held = size_of::<Self>() + self.accounted;
+            figures.received = self.passed.received;
+            figures.sent = self.passed.sent;
+            figures.commands = self.passed.commands;
+            figures.link = self.lease.as_ref().map_or(0, |lease| lease.0.client_id());
+        });
     }
 
     pub(super) fn note_written(&mut self, bytes: usize) {

@@ -401,20 +401,26 @@ impl RequestScanner {
     }
 
     /// A request, or a head, is here.
-    #[inline]
+    #[inline(always)]
     fn conclude(&mut self, buf: &[u8]) -> Result<(), ProtocolError> {
         if self.respell && self.own.is_none() {
-            let mut own = RequestBuf::from_args(self.spans.iter().map(|span| span.of(buf)));
-            if matches!(self.phase, Phase::Head | Phase::Oversize) {
-                own.announce(self.declared as usize, self.length);
-            }
-            self.own = Some(Box::new(own));
+            self.respell(buf);
         }
         let name = match &self.own {
             None => self.spans.first().map(|span| span.of(buf)),
             Some(own) => own.as_request().arg(0),
         };
         refuse_http(name.unwrap_or_default())
+    }
+
+    /// Writes the request anew, in its only canonical spelling.
+    #[cold]
+    fn respell(&mut self, buf: &[u8]) {
+        let mut own = RequestBuf::from_args(self.spans.iter().map(|span| span.of(buf)));
+        if matches!(self.phase, Phase::Head | Phase::Oversize) {
+            own.announce(self.declared as usize, self.length);
+        }
+        self.own = Some(Box::new(own));
     }
 
     /// `None` once the line is a request.

@@ -23,10 +23,12 @@ pub(super) enum Halt {
 impl Session {
     /// Whether the request at hand may go. Nothing of it is counted twice, however often it is
     /// presented.
+    #[inline(always)]
     pub(super) fn admit(&mut self, spec: &'static Spec, ctx: &mut Context<'_>) -> Result<(), Halt> {
-        if ctx.gates.is_empty() {
-            return Ok(());
-        }
+        if ctx.gates.is_empty() { Ok(()) } else { self.admit_limited(spec, ctx) }
+    }
+
+    fn admit_limited(&mut self, spec: &'static Spec, ctx: &mut Context<'_>) -> Result<(), Halt> {
         let mut admission = match self.admission.take() {
             Some(admission) => admission,
             None => Box::new(reserve(spec, ctx).map_err(Halt::Refused)?),

@@ -10,12 +10,17 @@ use crate::resp::{Request, number};
 
 impl Session {
     /// Why the request at hand costs the server more than a client may; `None`: it does not.
+    #[inline(always)]
     pub(super) fn excess(
         &self,
         spec: &Spec,
         request: &Request<'_>,
         ctx: &Context<'_>,
     ) -> Option<String> {
+        if spec.cost == Cost::Linear { None } else { self.excess_of(spec, request, ctx) }
+    }
+
+    fn excess_of(&self, spec: &Spec, request: &Request<'_>, ctx: &Context<'_>) -> Option<String> {
         let names = request.len().saturating_sub(1);
         match spec.cost {
             Cost::Linear => None,

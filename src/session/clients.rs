@@ -47,15 +47,15 @@ impl Session {
 
     /// The session's own line shows the request at hand.
     fn show_request(&self, spec: &'static Spec, request: &Request<'_>) {
-        let mut figures = self.seat.figures();
-        self.show(&mut figures);
-        // Within a transaction it is EXEC that runs.
-        figures.command = if self.executes.is_some() { self.shown_command } else { Some(spec) };
-        figures.active = self.roster.now();
-        figures.unread = request.raw().len();
-        figures.arguments = request.args().map(<[u8]>::len).sum();
-        figures.unwritten = 0;
-        self.seat.show(figures);
+        self.seat.show(|figures| {
+            self.show(figures);
+            // Within a transaction it is EXEC that runs.
+            figures.command = if self.executes.is_some() { self.shown_command } else { Some(spec) };
+            figures.active = self.roster.now();
+            figures.unread = request.raw().len();
+            figures.arguments = request.args().map(<[u8]>::len).sum();
+            figures.unwritten = 0;
+        });
     }
 
     /// The server describes a connection of respgate's own, once, so that respgate describes clients

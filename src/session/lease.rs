@@ -140,6 +140,7 @@ impl Session {
         forgoes
     }
 
+    #[inline(always)]
     pub(super) fn usual_route(&self, ctx: &Context<'_>) -> Route {
         // After a large reply a connection of its own would be nice, but is not needed.
         let spare = self.bulky > 0 && (ctx.has_lease || ctx.lends_at_once);

@@ -66,9 +66,7 @@ impl Marks {
     }
 
     pub const fn set(&mut self, other: Self, on: bool) {
-        if on {
-            self.0 |= other.0;
-        }
+        self.0 |= other.0 * on as u16;
     }
 
     pub(super) fn letters(self) -> impl Iterator<Item = u8> {
@@ -149,7 +147,7 @@ pub struct Seat {
     pub id: u64,
     pub(super) peer: Peer,
     pub(super) since: Instant,
-    figures: Cell<Figures>,
+    figures: RefCell<Figures>,
     pub(super) about: RefCell<Option<Box<About>>>,
     pub(super) user: RefCell<Name>,
     /// Which policy is in force for it; only clients of the same one know of each other.
@@ -166,12 +164,14 @@ pub struct Seat {
 
 impl Seat {
     #[must_use]
-    pub const fn figures(&self) -> Figures {
-        self.figures.get()
+    pub fn figures(&self) -> Figures {
+        *self.figures.borrow()
     }
 
-    pub fn show(&self, figures: Figures) {
-        self.figures.set(figures);
+    /// Writes what has changed in place: this happens once a turn of every client.
+    #[inline]
+    pub fn show(&self, write: impl FnOnce(&mut Figures)) {
+        write(&mut self.figures.borrow_mut());
     }
 
     /// Another policy is in force.
@@ -268,7 +268,7 @@ impl Roster {
             id,
             peer,
             since: now,
-            figures: Cell::new(Figures::new(now)),
+            figures: RefCell::new(Figures::new(now)),
             about: RefCell::default(),
             user: RefCell::default(),
             policy: Cell::new(0),

@@ -406,6 +406,7 @@ impl Session {
 
     /// Whether a request may take `route` at this moment: everything in flight must travel there
     /// too, or replies (and effects) could overtake each other.
+    #[inline(always)]
     pub(super) fn passable(
         &self,
         route: Route,

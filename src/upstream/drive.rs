@@ -263,7 +263,7 @@ impl Driver<'_> {
                 mailbox.note_large();
             }
             if delivery.done {
-                let took = now.saturating_duration_since(delivery.at);
+                let took = env.metrics.elapsed(delivery.at, now);
                 env.metrics.answered(took);
                 stall.note_reply(took);
             }

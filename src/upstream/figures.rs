@@ -3,10 +3,11 @@
 //! Owns: which event moves which metric. Never knows: how metrics are printed, connections.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::dial::Link;
 use super::failure::DialError;
+use crate::base::elapsed::Elapsed;
 use crate::telemetry::{
     ConnectResult, ErrorCode, HandshakeResult, HealthResult, Metrics, RetryResult,
     UpstreamAuthResult, UpstreamDisconnect, UpstreamState,
@@ -14,11 +15,17 @@ use crate::telemetry::{
 use crate::traffic::Unavailable;
 
 #[derive(Debug)]
-pub(super) struct Figures(Arc<Metrics>);
+pub(super) struct Figures(Arc<Metrics>, Elapsed);
 
 impl Figures {
-    pub(super) const fn new(metrics: Arc<Metrics>) -> Self {
-        Self(metrics)
+    pub(super) fn new(metrics: Arc<Metrics>) -> Self {
+        Self(metrics, Elapsed::default())
+    }
+
+    /// How long a command took that was sent at `since`.
+    #[inline]
+    pub(super) fn elapsed(&self, since: Instant, now: Instant) -> Duration {
+        self.1.between(since, now)
     }
 
     pub(super) fn dialed(&self, result: Result<&Link, &DialError>) {
