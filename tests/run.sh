@@ -66,6 +66,11 @@ kubernetes() {
     --node "$kubernetes_node"
 }
 
+# With addresses and ports as in the manifests, in a network of its own.
+pods() {
+  as_root unshare --net "$kubernetes_python" tests/kubernetes/endtoend.py --respgate "$RESPGATE_BIN" --kubectl "$kubectl"
+}
+
 install_rust_part() {
   need_to_build && need redis-server=redis-server redis-cli=redis-tools promtool=prometheus \
     python3=python3-venv openssl=openssl
@@ -75,7 +80,7 @@ install_rust_part() {
 
 install_rest() {
   need node=nodejs npm=npm tclsh=tcl dpkg-source=dpkg-dev && node_packages tests/drivers/node &&
-    kubernetes_tools
+    need bwrap=bubblewrap ip=iproute2 unshare=util-linux setpriv=util-linux && kubernetes_tools
 }
 
 echo '── setting up'
@@ -93,6 +98,7 @@ stage drivers drivers
 stage applications applications
 stage "Redis's TCL suite" tcl_suite
 stage Kubernetes kubernetes
+stage 'pods, acted out' pods
 stage demo bash deploy/local/demo.sh --once
 stage Dockerfile "$cache/venv/bin/hadolint" Dockerfile
 finish
