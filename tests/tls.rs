@@ -15,6 +15,8 @@ mod certs;
 mod files;
 #[path = "tls/handshake.rs"]
 mod handshake;
+#[path = "tls/inspect.rs"]
+mod inspect;
 #[path = "tls/login.rs"]
 mod login;
 #[path = "tls/managed.rs"]

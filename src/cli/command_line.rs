@@ -74,6 +74,7 @@ verbs! {
         Explain(args::Explain),
         Learn(args::Learn),
         Acl(args::Acl),
+        Certs(args::Certs),
         Demo(args::Demo),
         Version(version::Version),
     }

@@ -5,6 +5,8 @@
 mod acl;
 mod args;
 mod ask;
+mod certs;
+mod certs_dev;
 mod check;
 mod command_line;
 mod connect;

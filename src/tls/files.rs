@@ -105,7 +105,7 @@ fn stamps(tls: &config::Tls) -> Result<Vec<Stamp>, TlsError> {
     tls.files().map(stamp).collect()
 }
 
-fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, TlsError> {
+pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, TlsError> {
     let file = File::open(path).map_err(|e| unreadable(path, &e))?;
     let size = file.metadata().map_or(0, |m| m.len()).min(FILE_BYTES_MAX);
     // Grown in place, a buffer would leave copies of the key behind.

@@ -131,7 +131,7 @@ fn without(wanted: &str, fault: Fault, pem: &[u8], path: &Path) -> TlsError {
     }
 }
 
-fn damaged(fault: Fault, pem: &[u8], path: &Path) -> TlsError {
+pub(super) fn damaged(fault: Fault, pem: &[u8], path: &Path) -> TlsError {
     let (what, fix) = pem::damage(pem);
     TlsError::new(fault, path.display(), format!("damaged PEM: {what}")).advise(fix)
 }
@@ -146,7 +146,7 @@ fn certificates(pem: &[u8], path: &Path) -> Result<Vec<CertificateDer<'static>>,
     }
 }
 
-fn private_key(
+pub(super) fn private_key(
     pem: &[u8],
     path: &Path,
     provider: &CryptoProvider,
@@ -211,7 +211,7 @@ fn public_authorities(all: &[CertificateDer<'static>]) -> Trusted {
     Trusted { roots, certificates: all.to_vec(), not_after }
 }
 
-fn parse<'a>(der: &'a [u8], path: &Path) -> Result<X509Certificate<'a>, TlsError> {
+pub(super) fn parse<'a>(der: &'a [u8], path: &Path) -> Result<X509Certificate<'a>, TlsError> {
     let (_, certificate) = X509Certificate::from_der(der).map_err(|_| {
         TlsError::new(Fault::BadCertificate, path.display(), "the certificate is damaged")
     })?;

@@ -13,6 +13,7 @@ mod store;
 mod version1;
 
 pub mod expiry;
+pub mod inspect;
 pub mod provider;
 pub mod throwaway;
 pub mod watch;

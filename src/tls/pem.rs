@@ -1,6 +1,6 @@
 //! In which way a PEM file is not what it should be, in words that hold nothing of the file.
 //!
-//! Owns: [`Block`], [`blocks`], [`damage`]. Never knows: paths, what the blocks are used for.
+//! Owns: [`Block`], [`blocks`], [`parts`], [`damage`]. Never knows: paths, what the blocks are used for.
 //!
 //! Every text here is a constant: what a file holds may be a private key.
 
@@ -85,6 +85,26 @@ const DASHES: &[u8] = b"-----";
 /// The blocks that begin on a line of their own, in their order.
 pub(super) fn blocks(pem: &[u8]) -> Vec<Block> {
     lines(pem).filter_map(|line| label(line, BEGIN)).map(Block::of).collect()
+}
+
+/// Each block with its bytes, from its line BEGIN to its line END (or to the next BEGIN, where that is
+/// missing).
+pub(super) fn parts(pem: &[u8]) -> Vec<(Block, &[u8])> {
+    let mut parts: Vec<(Block, usize, usize)> = Vec::new();
+    let (mut at, mut open) = (0, false);
+    for line in pem.split_inclusive(|byte| matches!(byte, b'\n' | b'\r')) {
+        let bare = line.trim_ascii_end();
+        if let Some(name) = label(bare, BEGIN) {
+            parts.push((Block::of(name), at, at));
+            open = true;
+        }
+        at += line.len();
+        if let Some((_, _, end)) = parts.last_mut().filter(|_| open) {
+            *end = at;
+        }
+        open &= label(bare, END).is_none();
+    }
+    parts.into_iter().filter_map(|(block, from, to)| Some((block, pem.get(from..to)?))).collect()
 }
 
 fn lines(pem: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -287,6 +307,17 @@ mod tests {
         ] {
             assert!(damage(bytes).0.contains(expected), "{bytes:?}");
         }
+    }
+
+    #[test]
+    fn parts_are_whole_blocks_without_what_is_between() {
+        let text = format!("Subject: x\n{KEY}\r\nBag\n{KEY}");
+        let parts = parts(text.as_bytes());
+        assert_eq!(parts, [(Block::Key, KEY.as_bytes()); 2]);
+        let cut = "-----BEGIN CERTIFICATE-----\nAAAA\n";
+        let text = format!("{cut}{KEY}");
+        let expected = [(Block::Certificate, cut.as_bytes()), (Block::Key, KEY.as_bytes())];
+        assert_eq!(super::parts(text.as_bytes()), expected);
     }
 
     #[test]

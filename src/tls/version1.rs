@@ -1,6 +1,6 @@
 //! Servers whose certificate is X.509 version 1, as `openssl x509 -req` without extensions makes it.
 //!
-//! Owns: the check of such a certificate against its authority, and of handshakes by the bare key.
+//! Owns: the check of such a certificate against its authority, of a signature by a bare key.
 //! Never knows: names (these certificates have none), when it is asked.
 
 use rustls::client::danger::HandshakeSignatureValid;
@@ -35,18 +35,20 @@ pub(super) fn verify_signed(
             continue;
         }
         error = CertificateError::BadSignature;
-        let Some(key) = key_parts(authority.public_key().raw) else { continue };
-        let fits = algorithms.all.iter().filter(|algorithm| {
-            algorithm.signature_alg_id().as_ref() == signed.algorithm
-                && algorithm.public_key_alg_id().as_ref() == key.algorithm
-        });
-        for algorithm in fits {
-            if algorithm.verify_signature(key.bits, signed.message, signed.signature).is_ok() {
-                return Ok(());
-            }
+        if signed.is_by(authority.public_key().raw, algorithms) {
+            return Ok(());
         }
     }
     Err(error.into())
+}
+
+/// Whether the key of `authority` (a `SubjectPublicKeyInfo`) has signed a certificate of any version.
+pub(super) fn is_signed_by(
+    der: &[u8],
+    authority: &[u8],
+    algorithms: &WebPkiSupportedAlgorithms,
+) -> bool {
+    parts(der).is_some_and(|signed| signed.is_by(authority, algorithms))
 }
 
 /// Checks a signature of a TLS 1.2 handshake by the key alone, whatever certificate carries it.
@@ -76,6 +78,19 @@ struct Signed<'a> {
     /// The contents of the `AlgorithmIdentifier`.
     algorithm: &'a [u8],
     signature: &'a [u8],
+}
+
+impl Signed<'_> {
+    fn is_by(&self, spki: &[u8], algorithms: &WebPkiSupportedAlgorithms) -> bool {
+        let Some(key) = key_parts(spki) else { return false };
+        let mut fits = algorithms.all.iter().filter(|algorithm| {
+            algorithm.signature_alg_id().as_ref() == self.algorithm
+                && algorithm.public_key_alg_id().as_ref() == key.algorithm
+        });
+        fits.any(|algorithm| {
+            algorithm.verify_signature(key.bits, self.message, self.signature).is_ok()
+        })
+    }
 }
 
 fn parts(der: &[u8]) -> Option<Signed<'_>> {

@@ -2,12 +2,14 @@
 //!
 //! Owns: [`Help`], the form of examples and exit codes. Never knows: effects.
 
+mod certs;
 mod config;
 mod demo;
 mod global;
 mod inputs;
 mod running;
 
+pub(super) use certs::{Certs, CertsCommand, Dev, Inspect, Role};
 pub(super) use config::{Acl, Check, Explain, Run};
 pub(super) use demo::Demo;
 pub(super) use global::Global;
