@@ -383,3 +383,229 @@ fn flags_and_environment_are_a_configuration_too() {
     assert!(err.contains("RESPGATE__LIMIT__MAX_CLIENTS: limit: unknown key\n"), "{err}");
     assert!(err.contains("did you mean RESPGATE__LIMITS"), "{err}");
 }
+
+#[test]
+fn wrong_words_get_a_suggestion() {
+    for (arguments, suggestion) in [
+        (&["chekc"][..], "'check'"),
+        (&["check", "--conect"], "'--connect'"),
+        (&["run", "--cofnig", "x"], "'--config'"),
+        (&["completions", "bsh"], "'bash'"),
+    ] {
+        let (code, out, err) = respgate(arguments, &[]);
+        assert_eq!((code, out.as_str()), (2, ""), "{arguments:?}");
+        assert!(err.contains(suggestion), "{arguments:?}: {err}");
+    }
+}
+
+#[test]
+fn completions_are_scripts() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let (code, script, err) = respgate(&["completions", shell], &[]);
+        assert_eq!((code, err.as_str()), (0, ""), "{shell}");
+        for word in ["explain", "password-file", "connect"] {
+            assert!(script.contains(word), "{shell}: {word}");
+        }
+        let Some(parse) = ["bash", "zsh", "fish"].into_iter().find(|known| *known == shell) else {
+            continue;
+        };
+        let directory = tempfile::tempdir().unwrap();
+        let file = write(directory.path(), "script", &script);
+        // Bash is everywhere; of the others, what is installed reads its script.
+        match Command::new(parse).args(["-n", &file]).output() {
+            Ok(Output { status, stderr, .. }) => {
+                assert!(status.success(), "{shell}: {}", String::from_utf8_lossy(&stderr));
+            }
+            Err(error) => assert_ne!(shell, "bash", "{error}"),
+        }
+    }
+    // What bash offers after the first letters of a verb and of a flag.
+    let directory = tempfile::tempdir().unwrap();
+    let file = write(directory.path(), "script", &respgate(&["completions", "bash"], &[]).1);
+    for (words, expected) in [("respgate exp", "explain"), ("respgate check --con", "--connect")] {
+        let script = format!(
+            "source {file}; COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}}-1)); \
+             _respgate respgate \"${{COMP_WORDS[COMP_CWORD]}}\" x; echo \"${{COMPREPLY[@]}}\""
+        );
+        let Output { stdout, .. } = Command::new("bash").args(["-c", &script]).output().unwrap();
+        let offered = String::from_utf8(stdout).unwrap();
+        assert!(offered.split_whitespace().any(|word| word == expected), "{words}: {offered}");
+    }
+}
+
+#[test]
+fn manual_pages_are_written_for_every_verb() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().to_str().unwrap();
+    let (code, out, err) = respgate(&["man", place], &[]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    let pages: Vec<&str> = out.lines().collect();
+    assert!(pages.contains(&format!("{place}/respgate.1").as_str()));
+    assert!(pages.contains(&format!("{place}/respgate-run.1").as_str()));
+    for page in pages {
+        let text = std::fs::read_to_string(page).unwrap();
+        assert!(text.contains(".SH EXAMPLES") && text.contains("respgate"), "{page}");
+        // Where groff is installed it finds nothing to warn of.
+        if let Ok(done) = Command::new("groff").args(["-man", "-ww", "-z", "-Tutf8", page]).output()
+        {
+            let said = String::from_utf8_lossy(&done.stderr).into_owned();
+            assert!(done.status.success() && said.is_empty(), "{page}: {said}");
+        }
+    }
+    let (code, out, err) = respgate(&["man", &format!("{place}/none")], &[]);
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(err.contains("none/respgate.1: No such file"), "{err}");
+}
+
+/// Every verb that takes `--json` prints one JSON text on standard output, whatever the exit code.
+#[test]
+fn json_answers_parse() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = "[[listener]]\naddress = \"127.0.0.1:6379\"\n\
+                [upstream]\naddress = \"127.0.0.1:1\"\ninsecure_plaintext = true\n\
+                [policy]\npreset = \"cache\"\nkeys = { mode = \"rewrite\", prefix = \"a:\" }\n";
+    let good = write(directory.path(), "good.toml", text);
+    let bad = write(directory.path(), "bad.toml", &text.replace("preset", "prest"));
+    let same = write(directory.path(), "acl", "user default on ~* &* +@all\n");
+    let json = |arguments: &[&str]| -> (i32, serde_json::Value) {
+        let (code, out, _) = respgate(arguments, &[]);
+        (code, serde_json::from_str(&out).unwrap_or_else(|e| panic!("{arguments:?}: {e}: {out}")))
+    };
+
+    let (code, answer) = json(&["version", "--json"]);
+    assert_eq!((code, &answer["version"]), (0, &env!("CARGO_PKG_VERSION").into()));
+
+    let (code, answer) = json(&["check", "--json", "--config", &good]);
+    assert_eq!((code, &answer["valid"]), (0, &true.into()));
+    assert_eq!(answer["summary"]["upstream"][0], "127.0.0.1:1");
+    assert_eq!(answer.get("server"), None);
+    let (code, answer) = json(&["check", "--json", "--connect", "--config", &good]);
+    assert_eq!((code, &answer["server"]["usable"]), (3, &false.into()));
+    let results: Vec<&str> = answer["server"]["steps"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|step| step["result"].as_str().unwrap())
+        .collect();
+    assert_eq!(results, ["ok", "failed", "not tried"]);
+    let (code, answer) = json(&["check", "--json", "--config", &bad]);
+    assert_eq!((code, &answer["valid"]), (1, &false.into()));
+    let problem = &answer["problems"][0];
+    assert_eq!((&problem["file"], &problem["line"]), (&bad.clone().into(), &7.into()));
+    assert_eq!(problem["setting"], "policy.prest");
+    assert_eq!(problem["hint"], "did you mean preset?");
+
+    let (code, answer) = json(&["explain", "--json", "--config", &good, "SET k v"]);
+    assert_eq!((code, &answer["verdict"]), (0, &"passes".into()));
+    assert_eq!(answer["command"], serde_json::json!(["SET", "k", "v"]));
+    assert_eq!(answer["sent"][0], "SET a:k v");
+    let (code, answer) = json(&["explain", "--json", "--config", &good, "FLUSHALL"]);
+    assert_eq!(
+        (code, &answer["verdict"], &answer["rule"]),
+        (1, &"refused".into(), &"category".into())
+    );
+    let (code, answer) = json(&["explain", "--json", "--config", &good, "GET 'k"]);
+    assert!(code == 2 && answer["error"].as_str().unwrap().contains("not a command"), "{answer}");
+    assert_eq!(json(&["explain", "--json", "--config", &bad, "PING"]).1["valid"], false);
+
+    let (code, answer) = json(&["acl", "--json", "--config", &good]);
+    assert_eq!((code, &answer["user"]), (0, &"default".into()));
+    assert!(answer["rules"].as_array().unwrap().contains(&"~a:*".into()), "{answer}");
+    let (code, answer) = json(&["acl", "--json", "--config", &good, "--diff", &same]);
+    assert_eq!((code, &answer["same"]), (1, &false.into()));
+    assert!(!answer["differences"].as_array().unwrap().is_empty());
+    assert_eq!(respgate(&["version", "--json", "--quiet"], &[]).0, 2);
+}
+
+/// No colours into a pipe, whatever is asked for.
+#[test]
+fn answers_in_a_pipe_hold_no_escape_sequences() {
+    for environment in [&[][..], &[("TERM", "xterm-256color")], &[("NO_COLOR", "1")]] {
+        for arguments in [
+            &["--help"][..],
+            &["run", "--help"],
+            &["chekc"],
+            &["check", "--upstream", "h:1"],
+            &["check", "--skip-files", "--upstream", "h:1", "--insecure-plaintext"],
+            &["check", "--connect", "--upstream", "127.0.0.1:1", "--insecure-plaintext"],
+            &["explain", "--prefix", "a:", "FLUSHALL"],
+            &["check", "-vv", "--connect", "--upstream", "127.0.0.1:1", "--insecure-plaintext"],
+        ] {
+            let (_, out, err) = respgate(arguments, environment);
+            assert!(
+                !out.contains('\u{1b}') && !err.contains('\u{1b}'),
+                "{arguments:?}\n{out}{err}"
+            );
+        }
+    }
+}
+
+/// What a command prints on a terminal.
+fn on_a_terminal(arguments: &[&str], environment: &[(&str, &str)]) -> String {
+    let line = format!("{} {}", env!("CARGO_BIN_EXE_respgate"), arguments.join(" "));
+    let Output { stdout, .. } = Command::new("script")
+        .args(["-qec", &line, "/dev/null"])
+        .env_clear()
+        .envs([("PATH", "/usr/bin:/bin"), ("TERM", "xterm")])
+        .envs(environment.iter().copied())
+        .output()
+        .unwrap();
+    String::from_utf8(stdout).unwrap()
+}
+
+#[test]
+fn answers_on_a_terminal_have_colours_unless_unwanted() {
+    for arguments in [
+        &["check", "--upstream", "h:1"][..],
+        &["check", "--connect", "--upstream", "127.0.0.1:1", "--insecure-plaintext"],
+        &["explain", "--prefix", "a:", "FLUSHALL"],
+        &["--help"],
+    ] {
+        let shown = on_a_terminal(arguments, &[]);
+        assert!(shown.contains("\u{1b}["), "{arguments:?}: {shown}");
+        for plain in [("NO_COLOR", "1"), ("TERM", "dumb")] {
+            let shown = on_a_terminal(arguments, &[plain]);
+            assert!(!shown.contains('\u{1b}'), "{arguments:?} {plain:?}: {shown:?}");
+            assert!(shown.lines().count() > 2, "{shown}");
+        }
+    }
+}
+
+/// What lasts over a second is named on a terminal, and leaves nothing behind.
+#[test]
+fn progress_is_shown_while_a_server_does_not_answer() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    let arguments = ["check", "--connect", "--insecure-plaintext", "--upstream", &address];
+    let limit = ("RESPGATE__UPSTREAM__POOL__CONNECT_TIMEOUT", "1500ms");
+    let shown = on_a_terminal(&arguments, &[limit]);
+    let line = format!("\r\u{1b}[Kconnecting to {address} (1 s)\r\u{1b}[K");
+    assert!(shown.contains(&line), "{shown:?}");
+    let (code, _, err) = respgate(&arguments, &[limit]);
+    assert!(code == 3 && !err.contains("connecting to") && !err.contains('\r'), "{err:?}");
+}
+
+#[test]
+fn verbose_logs_and_quiet_leaves_the_exit_code() {
+    let check = ["check", "--connect", "--upstream", "127.0.0.1:1", "--insecure-plaintext"];
+    let (code, out, err) = respgate(&[&check[..], &["-v"]].concat(), &[]);
+    assert_eq!(code, 3);
+    assert!(out.contains("no problems"), "{out}");
+    assert!(err.contains("connection is opened") && err.contains("FAILED"), "{err}");
+    let (code, out, err) = respgate(&["explain", "-q", "--prefix", "a:", "FLUSHALL"], &[]);
+    assert_eq!((code, out.as_str(), err.as_str()), (1, "", ""));
+    assert_eq!(respgate(&["version", "-q", "-v"], &[]).0, 2);
+}
+
+/// A reader that has gone away is no error: `respgate check | head -1`.
+#[test]
+fn a_closed_pipe_ends_quietly() {
+    let program = env!("CARGO_BIN_EXE_respgate");
+    for verb in ["--help", "version", "completions bash", "explain --prefix a: PING"] {
+        let line = format!("{program} {verb} | true; echo ${{PIPESTATUS[0]}}");
+        let Output { stdout, stderr, .. } =
+            Command::new("bash").args(["-c", &line]).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&stdout).trim(), "0", "{verb}");
+        assert_eq!(String::from_utf8_lossy(&stderr), "", "{verb}");
+    }
+}

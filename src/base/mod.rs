@@ -13,3 +13,4 @@ pub mod live;
 pub mod password;
 pub mod secret;
 pub mod sha1;
+pub mod terminal;

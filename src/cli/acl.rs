@@ -8,6 +8,8 @@ use std::io::Read;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use serde_json::json;
+
 use super::args::Acl;
 use super::output::Output;
 use super::verb::Verb;
@@ -24,6 +26,7 @@ use crate::upstream::dial::Dialer;
 
 impl Verb for Acl {
     fn run(self, output: Output) -> ExitCode {
+        let output = output.with_json(self.answer.json);
         acl(output, &self.inputs.source(), self.policy.as_deref(), self.diff.as_deref())
     }
 }
@@ -33,10 +36,7 @@ impl Verb for Acl {
 /// with what `ACL LIST` said, `-` for standard input, or nothing: then the server is asked. Without the
 /// name of a policy, all that clients can have.
 fn acl(output: Output, source: &ConfigSource, name: Option<&str>, diff: Option<&str>) -> ExitCode {
-    let fail = |problem: &str| {
-        output.print_error(&format!("respgate: {problem}"));
-        ExitCode::from(exit::USAGE)
-    };
+    let fail = |problem: &str| output.fail(exit::USAGE, problem);
     let document = source.document(environment());
     let read = document.and_then(|document| document.config().map(|config| (document, config)));
     let read = read.and_then(|(document, config)| {
@@ -69,9 +69,15 @@ fn acl(output: Output, source: &ConfigSource, name: Option<&str>, diff: Option<&
     let user = config.upstream.auth.username.as_deref().unwrap_or("default");
     let Some(diff) = diff else {
         output.print(&format!("ACL SETUSER {user} on {}", words.join(" ")));
+        output.json(|| json!({ "user": user, "rules": words }));
         return ExitCode::SUCCESS;
     };
-    match compare(&config, user, &words, &dictionary, diff) {
+    let compared = compare(&config, user, &words, &dictionary, diff);
+    if let Ok(differences) = &compared {
+        let same = differences.is_empty();
+        output.json(|| json!({ "user": user, "same": same, "differences": differences }));
+    }
+    match compared {
         Ok(differences) if differences.is_empty() => {
             let policies = if roles.len() == 1 { "policy" } else { "policies" };
             output.print(&format!("the server's user {user} has the rules of the {policies}"));

@@ -13,6 +13,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 
 use super::args::Learn;
+use super::exit;
 use super::output::Output;
 use super::verb::Verb;
 use crate::admin::EXIT;
@@ -60,10 +61,7 @@ fn answer(
             output.print(text.trim_end());
             if one { ExitCode::FAILURE } else { ExitCode::SUCCESS }
         }
-        Err(problem) => {
-            output.print_error(&format!("respgate: {}: {problem}", socket.display()));
-            ExitCode::FAILURE
-        }
+        Err(problem) => output.fail(exit::FAILURE, &format!("{}: {problem}", socket.display())),
     }
 }
 

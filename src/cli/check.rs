@@ -6,16 +6,19 @@ use std::fmt::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use serde_json::json;
+
 use super::args::Check;
+use super::connect::Trial;
 use super::examine::examine;
-use super::output::Output;
+use super::output::{Output, Paint};
 use super::verb::Verb;
-use super::{connect, policy_rows, void};
+use super::{exit, policy_rows, void};
 use crate::base::password::Passwords;
 use crate::command::Dictionary;
 use crate::config::{
     ClientAuth, ClientCertificate, Commands, Config, ConfigSource, ListenAddress, Listener,
-    LogFormat, PoolMode, SecretSource, Telemetry, Tls, TlsVersion, Upstream, User, Verify,
+    LogFormat, PoolMode, Problem, SecretSource, Telemetry, Tls, TlsVersion, Upstream, User, Verify,
     read_acl_file, show_duration, show_size,
 };
 use crate::policy::{self, Account};
@@ -24,38 +27,46 @@ use crate::upstream::most_for_one_use;
 
 impl Verb for Check {
     fn run(self, output: Output) -> ExitCode {
+        let output = output.with_json(self.answer.json);
         let source = self.inputs.source();
-        match check(output, &source, self.skip_files) {
-            Some(config) if self.connect => connect::connect(output, &source, &config),
-            Some(_) => ExitCode::SUCCESS,
-            None => ExitCode::FAILURE,
-        }
-    }
-}
-
-/// Prints what the configuration means, or everything that is wrong with it: then `None`.
-fn check(output: Output, source: &ConfigSource, skip_files: bool) -> Option<Config> {
-    match examine(source, skip_files) {
-        Ok(config) => {
-            let problems = void::problems(source, &config);
-            if !problems.is_empty() {
-                output.complain(source, problems);
-                return None;
+        let config = match checked(&source, self.skip_files) {
+            Ok(config) => config,
+            Err(problems) => return output.complain(&source, problems),
+        };
+        let rows = summary(&config, self.skip_files);
+        output.print(&text(output, &source, &rows));
+        let trial = self.connect.then(|| Trial::make(output, &source, &config));
+        let usable = trial.as_ref().is_none_or(Trial::usable);
+        match &trial {
+            Some(trial) if usable => output.print(&trial.text(|p, word| output.paint(p, word))),
+            Some(trial) if !self.answer.json => {
+                output.print_error(&trial.text(|p, word| output.paint_error(p, word)));
             }
-            output.print(&summary(source, &config, skip_files));
-            Some(config)
+            Some(_) | None => {}
         }
-        Err(problems) => {
-            output.complain(source, problems);
-            None
-        }
+        output.json(|| match &trial {
+            None => json!({ "valid": true, "summary": json_rows(&rows) }),
+            Some(trial) => {
+                json!({ "valid": true, "summary": json_rows(&rows), "server": trial.json() })
+            }
+        });
+        if usable { ExitCode::SUCCESS } else { ExitCode::from(exit::UNUSABLE) }
     }
 }
 
-/// One screen: what the configuration means, in rows of a label and words.
-fn summary(source: &ConfigSource, config: &Config, skip_files: bool) -> String {
-    let name = source.path.as_ref().map(|path| path.to_string_lossy());
-    let mut rows: Vec<(&str, String)> = Vec::new();
+/// The settings, or everything that is wrong with them, settings without effect included.
+fn checked(source: &ConfigSource, skip_files: bool) -> Result<Config, Vec<Problem>> {
+    let config = examine(source, skip_files)?;
+    let problems = void::problems(source, &config);
+    if problems.is_empty() { Ok(config) } else { Err(problems) }
+}
+
+/// A label and words.
+type Row = (&'static str, String);
+
+/// One screen: what the configuration means.
+fn summary(config: &Config, skip_files: bool) -> Vec<Row> {
+    let mut rows: Vec<Row> = Vec::new();
     rows.extend(config.listeners.iter().map(|listener| ("listen", listen(listener))));
     rows.extend(upstream(&config.upstream, skip_files));
     rows.extend(policy_rows::rows(config));
@@ -72,15 +83,36 @@ fn summary(source: &ConfigSource, config: &Config, skip_files: bool) -> String {
     ));
     rows.push(("telemetry", telemetry(&config.telemetry)));
     rows.push(("drain", format!("at most {}", show_duration(config.drain.max))));
+    rows
+}
 
+fn text(output: Output, source: &ConfigSource, rows: &[Row]) -> String {
+    let name = source.path.as_ref().map(|path| path.to_string_lossy());
     let mut text = format!("{}: no problems", name.as_deref().unwrap_or("command line"));
     let mut previous = "";
     for (label, words) in rows {
-        let shown = if label == previous { "" } else { label };
-        let _ = write!(text, "\n  {shown:<10} {words}");
+        let shown = if *label == previous { "" } else { label };
+        let shown = format!("{shown:<10}");
+        let shown = match *label {
+            "warning" => output.paint(Paint::Warning, &shown),
+            _ => output.paint(Paint::Faint, &shown),
+        };
+        let _ = write!(text, "\n  {shown} {words}");
         previous = label;
     }
     text
+}
+
+/// The rows in their order, those of one label together.
+fn json_rows(rows: &[Row]) -> serde_json::Value {
+    let mut labels: serde_json::Map<String, serde_json::Value> = serde_json::Map::new();
+    for (label, words) in rows {
+        let lines = labels.entry(*label).or_insert_with(|| json!([]));
+        if let Some(lines) = lines.as_array_mut() {
+            lines.push(json!(words));
+        }
+    }
+    labels.into()
 }
 
 fn listen(listener: &Listener) -> String {

@@ -18,7 +18,7 @@ Examples:
     respgate check --config /etc/respgate/respgate.toml
     respgate run --config /etc/respgate/respgate.toml
 
-  Serve without a file; the application can use only keys that begin with app1::
+  Serve without a file, and permit only keys with the prefix app1: to the application:
     respgate run --upstream rediss://app1@redis.example.com:6380 \\
       --cert tls.crt --key tls.key --ca ca.crt --password-file password --prefix app1:
 
@@ -28,13 +28,18 @@ Examples:
   Run a demonstration with a temporary server and certificates:
     respgate demo --once
 
-Environment variables override the keys of a file, and flags override them:
+Environment:
+  Variables override the keys of a file, and flags override them:
     RESPGATE__UPSTREAM__ADDRESS=redis.example.com:6380
     RESPGATE__UPSTREAM__POOL__MAX_CONNECTIONS=64
     RESPGATE__LISTENER__0__ADDRESS=127.0.0.1:6379
+  NO_COLOR, if it is not empty, prevents colours.
 
-Exit codes: 0 success, 1 the configuration is invalid, 2 the command line is invalid.
-The help of each verb says which others it has.";
+Exit codes:
+  0  success
+  1  the configuration is invalid, or the answer is no
+  2  the command line is invalid
+  The help of each verb says what they mean there, and which others it has.";
 
 /// The verbs of one level: an enum for `clap`, and the two things that are done with every verb. Adding
 /// a verb takes a line in such a table and a type that is [`clap::Args`], [`Help`] and [`Verb`]; its doc
@@ -76,6 +81,8 @@ verbs! {
         Acl(args::Acl),
         Certs(args::Certs),
         Demo(args::Demo),
+        Completions(args::Completions),
+        Man(args::Man),
         Version(version::Version),
     }
 }
@@ -130,16 +137,21 @@ mod tests {
     #[test]
     fn every_verb_has_a_description_an_example_and_exit_codes() {
         fn walk(command: &clap::Command, path: &str) {
-            for verb in command.get_subcommands() {
+            for verb in command.get_subcommands().filter(|verb| verb.get_name() != "help") {
                 let path = format!("{path} {}", verb.get_name());
                 let help = verb.clone().render_help().to_string();
                 assert!(verb.get_about().is_some(), "{path}");
                 assert!(help.contains(&format!("    {path}")), "no example: {path}: {help}");
                 assert!(help.contains("Exit codes:\n  0  "), "{path}: {help}");
                 assert!(help.contains("\n  2  "), "{path}: {help}");
+                let wide = help.lines().find(|line| line.chars().count() > 100);
+                assert_eq!(wide, None, "{path}");
                 walk(verb, &path);
             }
         }
-        walk(&CommandLine::definition(), "respgate");
+        let mut definition = CommandLine::definition();
+        // Gives every verb the flags that all have.
+        definition.build();
+        walk(&definition, "respgate");
     }
 }

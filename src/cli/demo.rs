@@ -42,7 +42,10 @@ impl Verb for Demo {
 
 fn show(output: Output, arguments: &Demo, interrupt: &Interrupt) -> Result<(), String> {
     let screen = Screen::new(output);
-    let mut stage = Stage::set(arguments)?;
+    let progress = output.progress("starting the server and respgate");
+    let stage = Stage::set(arguments);
+    drop(progress);
+    let mut stage = stage?;
     introduce(&stage, screen);
     let told = play(&mut stage, screen, arguments.once, interrupt);
     let told = told.map_err(|error| format!("{error}\n{}", stage.last_lines()))?;

@@ -6,12 +6,12 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::args::Explain;
-use super::output::Output;
+use super::output::{Output, Paint};
 use super::verb::Verb;
 use super::{ask, examine, exit};
 use crate::base::clock;
 use crate::config::{ConfigSource, Document, Place, Problem, Setting, environment};
-use crate::policy::{self, Moment, Policy, Verdict, show};
+use crate::policy::{self, Moment, Policy, Shown, Verdict};
 use crate::resp::{RequestBuf, RequestLimits, RequestScanner, Scan};
 
 const LIMITS: RequestLimits = RequestLimits {
@@ -24,6 +24,7 @@ const LIMITS: RequestLimits = RequestLimits {
 
 impl Verb for Explain {
     fn run(self, output: Output) -> ExitCode {
+        let output = output.with_json(self.answer.json);
         let source = self.inputs.source();
         let (socket, policy) = (self.socket.as_deref(), self.policy.as_deref());
         explain(output, source, socket, policy, &self.command, self.database)
@@ -40,8 +41,8 @@ fn explain(
     database: u32,
 ) -> ExitCode {
     let Some(request) = parse(words) else {
-        output.print_error("respgate: not a command: a quote is open, or there is no word");
-        return ExitCode::from(exit::USAGE);
+        let problem = "not a command: a quote is open, or there is no word";
+        return output.fail(exit::USAGE, problem);
     };
     if let Some(socket) = socket {
         return ask::explain(output, socket, request.as_request().raw(), database, section);
@@ -55,7 +56,14 @@ fn explain(
             let explanation = policy.explain(&request, &moment);
             let place =
                 |setting: &str| Some(document.place(&format!("{section}.{setting}")).to_string());
-            output.print(&show(&request, &explanation, &section, place));
+            let shown = Shown::new(&request, &explanation, &section, place);
+            let paint = match explanation.verdict {
+                Verdict::Refused(..) => Paint::Bad,
+                Verdict::Observed(..) => Paint::Warning,
+                Verdict::Passes => Paint::Good,
+            };
+            output.print(&shown.text(|verdict| output.paint(paint, verdict)));
+            output.json(|| shown.json());
             match explanation.verdict {
                 Verdict::Refused(..) => ExitCode::FAILURE,
                 Verdict::Passes | Verdict::Observed(..) => ExitCode::SUCCESS,

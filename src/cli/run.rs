@@ -9,8 +9,8 @@ use std::time::Duration;
 use super::args::Run;
 use super::output::Output;
 use super::verb::Verb;
-use super::{examine, void};
-use crate::config::{Config, ConfigSource, Problem, environment};
+use super::{examine, exit, void};
+use crate::config::{Config, ConfigSource, Place, Problem, Setting, environment};
 use crate::proxy::{Proxy, Reread, Signal};
 use crate::telemetry::Telemetry;
 use crate::tls::calendar;
@@ -20,7 +20,12 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 
 impl Verb for Run {
     fn run(self, output: Output) -> ExitCode {
-        let source = self.inputs.source();
+        let mut source = self.inputs.source();
+        let global = output.global();
+        source.flags.extend(global.log_level().map(|level| {
+            let place = Place::Flag(global.log_flag().to_owned());
+            Setting::new(place, "telemetry.log_level", level.to_owned())
+        }));
         match examine::examine(&source, true) {
             Ok(config) => run(output, config, source),
             Err(problems) => output.complain(&source, problems),
@@ -30,10 +35,7 @@ impl Verb for Run {
 
 /// Serves as `config` says; `source` is where a reload finds the next configuration.
 fn run(output: Output, config: Config, source: ConfigSource) -> ExitCode {
-    let fail = |text: &str| {
-        output.print_error(&format!("respgate: {text}"));
-        ExitCode::FAILURE
-    };
+    let fail = |text: &str| output.fail(exit::FAILURE, text);
     let telemetry = match Telemetry::start(&config.telemetry) {
         Ok(telemetry) => telemetry,
         Err(error) => return fail(&error.to_string()),

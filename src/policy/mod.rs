@@ -71,7 +71,7 @@ pub use pattern::Pattern;
 pub use rate::{Bucket, Rate};
 pub use rule::{Rule, RuleSet};
 pub use server::{ServerRole, differences, server_rules};
-pub use shown::show;
+pub use shown::Shown;
 pub use subject::Moment;
 pub use verdict::Refusal;
 pub use void::Void;

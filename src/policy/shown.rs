@@ -1,6 +1,6 @@
 //! An explanation in words and rows.
 //!
-//! Owns: [`show`], the name of a refused command. Never knows: how a decision was made, where the text goes.
+//! Owns: [`Shown`], the name of a refused command. Never knows: how a decision was made, where the text goes.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -12,6 +12,9 @@ use crate::resp::{Request, RequestLimits, RequestScanner, Scan};
 /// A longer name of an unknown command is cut.
 const NAME_BYTES_MAX: usize = 64;
 
+/// The verdict on what a rule would refuse if it were not only observed.
+const OBSERVED: &str = "passes, because the rule is in observe mode";
+
 const LIMITS: RequestLimits = RequestLimits {
     max_args: 1_048_576,
     max_bulk_bytes: 512 << 20,
@@ -20,54 +23,93 @@ const LIMITS: RequestLimits = RequestLimits {
     authenticated: true,
 };
 
-/// A decision as a person reads it; `section` is the policy's, `place` says where a setting of it
-/// stands.
-#[must_use]
-pub fn show(
-    request: &Request<'_>,
-    explained: &Explanation,
-    section: &str,
-    place: impl Fn(&str) -> Option<String>,
-) -> String {
-    let mut rows: Vec<(&str, String)> = Vec::new();
-    match &explained.verdict {
-        Verdict::Passes => rows.push(("verdict", "passes".to_owned())),
-        Verdict::Observed(rule, text) => {
-            rows.push(("verdict", "passes, because the rule is in observe mode".to_owned()));
-            rows.push(("rule", (*rule).to_owned()));
-            rows.push(("else", text.clone()));
+/// A decision as a person reads it, or a program.
+#[derive(Debug)]
+pub struct Shown {
+    command: Vec<String>,
+    rows: Vec<Row>,
+}
+
+/// A label and words.
+type Row = (&'static str, String);
+
+/// Labels of which there can be several rows.
+const LISTS: [&str; 3] = ["pattern", "names", "sent"];
+
+impl Shown {
+    /// `section` is the policy's, `place` says where a setting of it was written.
+    #[must_use]
+    pub fn new(
+        request: &Request<'_>,
+        explained: &Explanation,
+        section: &str,
+        place: impl Fn(&str) -> Option<String>,
+    ) -> Self {
+        let mut rows: Vec<Row> = Vec::new();
+        match &explained.verdict {
+            Verdict::Passes => rows.push(("verdict", "passes".to_owned())),
+            Verdict::Observed(rule, text) => {
+                rows.push(("verdict", OBSERVED.to_owned()));
+                rows.push(("rule", (*rule).to_owned()));
+                rows.push(("else", text.clone()));
+            }
+            Verdict::Refused(rule, text) => {
+                rows.push(("verdict", "refused".to_owned()));
+                rows.push(("rule", (*rule).to_owned()));
+                rows.push(("answer", text.clone()));
+            }
         }
-        Verdict::Refused(rule, text) => {
-            rows.push(("verdict", "refused".to_owned()));
-            rows.push(("rule", (*rule).to_owned()));
-            rows.push(("answer", text.clone()));
+        if let Some(word) = &explained.word {
+            rows.push(("because", because(word, section, place)));
         }
-    }
-    if let Some(word) = &explained.word {
-        rows.push(("because", because(word, section, place)));
-    }
-    rows.extend(explained.misfits.iter().map(|line| ("pattern", line.clone())));
-    for name in &explained.names {
-        let (text, arg, role) = (quoted(&name.text), name.arg, &name.role);
-        rows.push(("names", format!("{text} (argument {arg}): {role}")));
-    }
-    if !matches!(explained.verdict, Verdict::Refused(..)) {
-        if let Some(spec) = explained.spec {
-            rows.push(("travels", travels(spec, request).to_owned()));
+        rows.extend(explained.misfits.iter().map(|line| ("pattern", line.clone())));
+        for name in &explained.names {
+            let (text, arg, role) = (quoted(&name.text), name.arg, &name.role);
+            rows.push(("names", format!("{text} (argument {arg}): {role}")));
         }
-        match &explained.sent {
-            None => rows.push(("sent", "as it is".to_owned())),
-            Some(wire) => rows.extend(commands(wire).into_iter().map(|line| ("sent", line))),
+        if !matches!(explained.verdict, Verdict::Refused(..)) {
+            if let Some(spec) = explained.spec {
+                rows.push(("travels", travels(spec, request).to_owned()));
+            }
+            match &explained.sent {
+                None => rows.push(("sent", "as it is".to_owned())),
+                Some(wire) => rows.extend(commands(wire).into_iter().map(|line| ("sent", line))),
+            }
         }
+        Self { command: request.args().map(quoted).collect(), rows }
     }
-    let mut text = line_of(request);
-    let mut previous = "";
-    for (label, words) in rows {
-        let shown = if label == previous { "" } else { label };
-        let _ = write!(text, "\n  {shown:<8} {words}");
-        previous = label;
+
+    /// An object with the command, its words quoted where they need it, and a member for each label:
+    /// a list where there can be several rows of it.
+    #[must_use]
+    pub fn json(&self) -> serde_json::Value {
+        let mut members = serde_json::Map::new();
+        members.insert("command".to_owned(), self.command.clone().into());
+        for label in LISTS {
+            let rows = self.rows.iter().filter(|(of, _)| *of == label);
+            let rows: Vec<&str> = rows.map(|(_, words)| words.as_str()).collect();
+            members.insert(label.to_owned(), rows.into());
+        }
+        for (label, words) in self.rows.iter().filter(|(label, _)| !LISTS.contains(label)) {
+            let words = if words == OBSERVED { "observed" } else { words };
+            members.insert((*label).to_owned(), words.into());
+        }
+        members.into()
     }
-    text
+
+    /// The command and its rows; `paint` is how the words of the verdict look.
+    #[must_use]
+    pub fn text(&self, paint: impl Fn(&str) -> String) -> String {
+        let mut text = self.command.join(" ");
+        let mut previous = "";
+        for (label, words) in &self.rows {
+            let shown = if *label == previous { "" } else { label };
+            let words = if *label == "verdict" { paint(words) } else { words.clone() };
+            let _ = write!(text, "\n  {shown:<8} {words}");
+            previous = label;
+        }
+        text
+    }
 }
 
 fn because(word: &RuleWord, section: &str, place: impl Fn(&str) -> Option<String>) -> String {

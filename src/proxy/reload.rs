@@ -12,7 +12,7 @@ use crate::admin::Explained;
 use crate::base::aside::aside;
 use crate::base::clock;
 use crate::config::{self, Config, Drain, Problem};
-use crate::policy::{Moment, Verdict, show};
+use crate::policy::{Moment, Shown, Verdict};
 use crate::resp::RequestBuf;
 use crate::telemetry::{Label, Reload, ReloadRejection, ReloadResult, Telemetry};
 use crate::tls::watch::Watch;
@@ -116,7 +116,8 @@ impl Reloader {
         let moment = Moment { database, unix_ms: clock::unix_ms() };
         let explanation = policy.explain(&request, &moment);
         let refused = matches!(explanation.verdict, Verdict::Refused(..));
-        Ok(Explained { text: show(&request, &explanation, &section, |_| None), refused })
+        let text = Shown::new(&request, &explanation, &section, |_| None).text(str::to_owned);
+        Ok(Explained { text, refused })
     }
 
     /// When to try again although nothing has changed: the server could not be asked.

@@ -4,7 +4,7 @@
 //! Owns: [`LogHandle`], [`LogError`]. Never knows: events.
 
 use std::fmt::{self, Write as _};
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use tracing_subscriber::{Layer, Registry, fmt as lines, reload};
 use super::flood::Flood;
 use super::metrics::Metrics;
 use super::sink::Sink;
+use crate::base::terminal::wants_colours;
 use crate::config::{self, LogFormat};
 
 /// Changes what is logged; cheap to clone.
@@ -81,8 +82,7 @@ pub(super) fn install(
     settings: &config::Telemetry,
     metrics: &Arc<Metrics>,
 ) -> Result<LogHandle, LogError> {
-    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let colours = io::stderr().is_terminal() && !plain;
+    let colours = wants_colours(&io::stderr());
     let (dispatch, handle) = build(settings, colours, Box::new(io::stderr()), metrics)?;
     tracing::dispatcher::set_global_default(dispatch).map_err(|_| LogError::Installed)?;
     Ok(handle)

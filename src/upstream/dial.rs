@@ -246,19 +246,23 @@ impl Inner {
         login: Arc<Login>,
         at: &mut Reached,
     ) -> Result<Link, DialError> {
+        tracing::debug!(server = %self.address, "name is looked up");
         let addresses = self.resolve().await?;
         at.phase = Phase::Connect;
+        tracing::debug!(?addresses, "connection is opened");
         let (socket, peer) = self.connect(&addresses).await?;
         at.peer = Some(peer);
         let (mut stream, handshake) = match &identity {
             None => (Stream::plain(socket), None),
             Some(identity) => {
                 at.phase = Phase::Tls;
+                tracing::debug!(%peer, "TLS handshake begins");
                 let (stream, handshake) = self.encrypt(socket, peer, identity).await?;
                 (stream, Some(handshake))
             }
         };
         at.phase = Phase::Login;
+        tracing::debug!(%peer, database = key.database, "login begins");
         let offer = identity.as_ref().map(|identity| &identity.offer);
         let facts = self.greet(&mut stream, key, &login, offer).await?;
         Ok(Link {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::global::Answer;
 use super::inputs::Inputs;
 use super::{Help, policy_name};
 use crate::cli::exit;
@@ -21,7 +22,7 @@ impl Help for Run {
     const EXAMPLES: &'static [(&'static str, &'static str)] = &[
         ("Serve as a file says", "respgate run --config /etc/respgate/respgate.toml"),
         (
-            "Serve without a file; the application can use only keys that begin with app1:",
+            "Serve without a file, and permit only keys with the prefix app1: to the application",
             "respgate run --upstream rediss://app1@redis.example.com:6380 \\\n  \
              --cert tls.crt --key tls.key --ca ca.crt --password-file password --prefix app1:",
         ),
@@ -48,6 +49,8 @@ pub(in crate::cli) struct Check {
     /// cannot be used
     #[arg(long, conflicts_with = "skip_files")]
     pub connect: bool,
+    #[command(flatten)]
+    pub answer: Answer,
 }
 
 impl Help for Check {
@@ -72,7 +75,7 @@ pub(in crate::cli) struct Explain {
     #[command(flatten)]
     pub inputs: Box<Inputs>,
     /// Ask the respgate that runs with this control socket, instead of reading a configuration
-    #[arg(long, value_name = "PATH", conflicts_with_all = ["config", "Flags"])]
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["config", "Flags", "json"])]
     pub socket: Option<PathBuf>,
     /// One of [policies]; without it, [policy]
     #[arg(long, value_name = "NAME", value_parser = policy_name)]
@@ -80,6 +83,8 @@ pub(in crate::cli) struct Explain {
     /// The database that the client has selected
     #[arg(long, value_name = "NUMBER", default_value_t = 0)]
     pub database: u32,
+    #[command(flatten)]
+    pub answer: Answer,
     /// The command: one text in quotes, or its words
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     pub command: Vec<String>,
@@ -112,6 +117,8 @@ pub(in crate::cli) struct Acl {
     /// from there instead of asking the server
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "")]
     pub diff: Option<String>,
+    #[command(flatten)]
+    pub answer: Answer,
 }
 
 impl Help for Acl {

@@ -4,15 +4,21 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueHint};
 
 use crate::config::{ConfigSource, Place, Problem, Setting};
+
+/// Headings under which the help shows the flags that take the place of a file.
+const SERVER: &str = "Instead of a file: the server";
+const APPLICATIONS: &str = "Instead of a file: applications";
+const POLICY: &str = "Instead of a file: what they may do";
+const TELEMETRY: &str = "Instead of a file: telemetry";
 
 /// A configuration as a file or as flags.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Inputs {
     /// The configuration file (TOML)
-    #[arg(short, long, value_name = "FILE", conflicts_with = "Flags")]
+    #[arg(short, long, value_name = "FILE", conflicts_with = "Flags", value_hint = ValueHint::FilePath)]
     config: Option<PathBuf>,
     #[command(flatten)]
     flags: Flags,
@@ -20,55 +26,54 @@ pub(in crate::cli) struct Inputs {
 
 #[derive(Debug, Args)]
 #[group(id = "Flags", multiple = true)]
-#[command(next_help_heading = "Instead of a file")]
 struct Flags {
     /// The server: host:port, or rediss://user@host:port
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", help_heading = SERVER)]
     upstream: Option<String>,
     /// Client certificate and its chain (PEM), if the server asks for one
-    #[arg(long, value_name = "FILE", allow_hyphen_values = true)]
+    #[arg(long, value_name = "FILE", help_heading = SERVER, allow_hyphen_values = true, value_hint = ValueHint::FilePath)]
     cert: Option<String>,
     /// Private key of the certificate (PEM)
-    #[arg(long, value_name = "FILE", allow_hyphen_values = true)]
+    #[arg(long, value_name = "FILE", help_heading = SERVER, allow_hyphen_values = true, value_hint = ValueHint::FilePath)]
     key: Option<String>,
     /// Authorities that may sign the server's certificate (PEM), or system for the public ones
-    #[arg(long, value_name = "FILE", allow_hyphen_values = true)]
+    #[arg(long, value_name = "FILE", help_heading = SERVER, allow_hyphen_values = true, value_hint = ValueHint::FilePath)]
     ca: Option<String>,
     /// The name in the server's certificate, if it is not the host
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = SERVER)]
     server_name: Option<String>,
     /// Connect to the server without TLS
-    #[arg(long)]
+    #[arg(long, help_heading = SERVER)]
     insecure_plaintext: bool,
     /// User name for the server
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = SERVER)]
     username: Option<String>,
     /// File that contains the password for the server
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = SERVER, value_hint = ValueHint::FilePath)]
     password_file: Option<String>,
     /// Environment variable that contains the password for the server
-    #[arg(long, value_name = "NAME", conflicts_with = "password_file")]
+    #[arg(long, value_name = "NAME", help_heading = SERVER, conflicts_with = "password_file")]
     password_env: Option<String>,
     /// Where applications connect, as 127.0.0.1:6379 (default) or unix:/path; may be repeated
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", help_heading = APPLICATIONS)]
     listen: Vec<String>,
     /// Allow --listen addresses that other machines can reach
-    #[arg(long, requires = "listen")]
+    #[arg(long, help_heading = APPLICATIONS, requires = "listen")]
     allow_remote: bool,
     /// Allow keys and channels that begin with this, and no others
-    #[arg(long, value_parser = prefix)]
+    #[arg(long, help_heading = POLICY, value_parser = prefix)]
     prefix: Option<String>,
     /// Base rules of the policy: default, cache, readwrite, readonly or full
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = POLICY)]
     preset: Option<String>,
     /// Rules of the policy, as Redis's ACL SETUSER takes them
-    #[arg(long, value_name = "RULES", allow_hyphen_values = true)]
+    #[arg(long, value_name = "RULES", help_heading = POLICY, allow_hyphen_values = true)]
     acl: Option<String>,
     /// Where metrics and health are served, or off
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", help_heading = TELEMETRY)]
     telemetry: Option<String>,
     /// What is logged: error, warn, info, debug or trace
-    #[arg(long, value_name = "LEVEL")]
+    #[arg(long, value_name = "LEVEL", help_heading = TELEMETRY, conflicts_with_all = ["verbose", "quiet"])]
     log_level: Option<String>,
 }
 
@@ -191,6 +196,8 @@ mod tests {
 
     #[derive(Debug, Parser)]
     struct Line {
+        #[command(flatten)]
+        _global: crate::cli::args::Global,
         #[command(flatten)]
         inputs: Inputs,
     }

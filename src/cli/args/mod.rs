@@ -5,6 +5,7 @@
 mod certs;
 mod config;
 mod demo;
+mod documents;
 mod global;
 mod inputs;
 mod running;
@@ -12,7 +13,8 @@ mod running;
 pub(super) use certs::{Certs, CertsCommand, Dev, Inspect, Role};
 pub(super) use config::{Acl, Check, Explain, Run};
 pub(super) use demo::Demo;
-pub(super) use global::Global;
+pub(super) use documents::{Completions, Man};
+pub(super) use global::{Answer, Global};
 pub(super) use inputs::for_flags;
 pub(super) use running::Learn;
 

@@ -2,14 +2,8 @@
 //!
 //! Owns: [`Screen`], the short form of a reply. Never knows: what is shown.
 
-use std::io::IsTerminal;
-
-use crate::cli::output::Output;
+use crate::cli::output::{Output, Paint};
 use crate::resp::Value;
-
-const BOLD: &str = "\x1b[1m";
-const DIM: &str = "\x1b[2m";
-const RED: &str = "\x1b[31m";
 
 /// Longer replies are cut.
 const CHARACTERS_MAX: usize = 160;
@@ -18,18 +12,15 @@ const CHARACTERS_MAX: usize = 160;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Screen {
     output: Output,
-    colours: bool,
 }
 
 impl Screen {
-    /// Colours on a terminal, unless `NO_COLOR` says otherwise.
     pub(super) fn new(output: Output) -> Self {
-        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Self { output, colours: std::io::stdout().is_terminal() && !plain }
+        Self { output }
     }
 
     pub(super) fn heading(self, text: &str) {
-        self.output.print(&format!("\n{}", self.painted(BOLD, text)));
+        self.output.print(&format!("\n{}", self.output.paint(Paint::Strong, text)));
     }
 
     pub(super) fn line(self, text: &str) {
@@ -41,7 +32,7 @@ impl Screen {
         let words: Vec<_> = command.iter().map(|word| shell_word(word)).collect();
         self.output.print(&format!(
             "  {} {}",
-            self.painted(DIM, &format!("{who}>")),
+            self.output.paint(Paint::Faint, &format!("{who}>")),
             words.join(" ")
         ));
     }
@@ -50,16 +41,8 @@ impl Screen {
     pub(super) fn reply(self, to: &str, reply: &Value) {
         let text = show(reply);
         let error = matches!(reply, Value::Error(_));
-        let text = if error { self.painted(RED, &text) } else { text };
-        self.output.print(&format!("  {}{text}", self.painted(DIM, to)));
-    }
-
-    fn painted(self, colour: &str, text: &str) -> String {
-        if self.colours && !text.is_empty() {
-            format!("{colour}{text}\x1b[0m")
-        } else {
-            text.to_owned()
-        }
+        let text = if error { self.output.paint(Paint::Bad, &text) } else { text };
+        self.output.print(&format!("  {}{text}", self.output.paint(Paint::Faint, to)));
     }
 }
 

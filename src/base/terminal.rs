@@ -1,0 +1,13 @@
+//! Whether a stream is read by a person at a terminal who wants colours.
+//!
+//! Owns: [`wants_colours`]. Never knows: what is written.
+
+use std::io::IsTerminal;
+
+/// Colours only on a terminal that has them (`TERM` is not `dumb`), and never with `NO_COLOR`.
+#[must_use]
+pub fn wants_colours(stream: &impl IsTerminal) -> bool {
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let dumb = std::env::var_os("TERM").is_some_and(|value| value == "dumb");
+    stream.is_terminal() && !plain && !dumb
+}
