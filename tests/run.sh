@@ -66,9 +66,17 @@ kubernetes() {
     --node "$kubernetes_node"
 }
 
-# With addresses and ports as in the manifests, in a network of its own.
+# The examples with addresses and ports as in the manifests, in a network of its own; beside them Vault's side. Both mostly wait.
 pods() {
-  as_root unshare --net "$kubernetes_python" tests/kubernetes/endtoend.py --respgate "$RESPGATE_BIN" --kubectl "$kubectl"
+  local log status=0
+  log=$(mktemp)
+  "$kubernetes_python" tests/kubernetes/vault.py --respgate "$RESPGATE_BIN" > "$log" 2>&1 &
+  as_root unshare --net "$kubernetes_python" tests/kubernetes/endtoend.py --respgate "$RESPGATE_BIN" --kubectl "$kubectl" ||
+    status=$?
+  wait $! || status=$?
+  cat "$log"
+  rm "$log"
+  return "$status"
 }
 
 install_rust_part() {
@@ -98,7 +106,7 @@ stage drivers drivers
 stage applications applications
 stage "Redis's TCL suite" tcl_suite
 stage Kubernetes kubernetes
-stage 'pods, acted out' pods
+stage 'pods and Vault' pods
 stage demo bash deploy/local/demo.sh --once
 stage Dockerfile "$cache/venv/bin/hadolint" Dockerfile
 finish
