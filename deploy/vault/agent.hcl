@@ -19,7 +19,7 @@ auto_auth {
 }
 
 template_config {
-  # The password is read again this often. Certificates are renewed by their own time.
+  # The password and the authorities are read again this often. Certificates are renewed by their own time.
   static_secret_render_interval = "1m"
   exit_on_retry_failure         = false
 }
@@ -30,6 +30,13 @@ template {
   source      = "/etc/respgate/vault/client.pem.ctmpl"
   destination = "/var/run/respgate/vault/client.pem"
   perms       = "0440"
+}
+
+# All authorities of the engine: while it has an old and a new one, both are trusted.
+template {
+  source      = "/etc/respgate/vault/ca.crt.ctmpl"
+  destination = "/var/run/respgate/vault/ca.crt"
+  perms       = "0444"
 }
 
 template {

@@ -1,4 +1,5 @@
-# What the agent of the application app1 may do: ask for one kind of certificate, read one password.
+# What the agent of the application app1 may do: ask for one kind of certificate, read one password, and see which
+# authorities there are.
 path "pki/issue/respgate-app1" {
   capabilities = ["update"]
   allowed_parameters = {
@@ -8,5 +9,13 @@ path "pki/issue/respgate-app1" {
 }
 
 path "kv/data/respgate/app1" {
+  capabilities = ["read"]
+}
+
+path "pki/issuers" {
+  capabilities = ["list"]
+}
+
+path "pki/issuer/+/json" {
   capabilities = ["read"]
 }

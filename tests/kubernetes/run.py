@@ -17,6 +17,7 @@ import tempfile
 import kubernetes_validate
 
 import compare
+import documents
 import mutants
 import rendered
 
@@ -108,6 +109,9 @@ def main():
         stage("users.acl is the output of respgate acl", compare.users(options.respgate))
         stage("values.schema.json refuses wrong values", compare.schema(options.helm, example))
         stage("NOTES say what to check", compare.notes(options.helm, example))
+    programs = (options.respgate, options.kubectl, options.helm)
+    stage("commands, keys and manifests of the documents exist", documents.check(*programs))
+    stage("what does not exist is refused in documents", documents.refuses(*programs))
     print(f"{passed} passed, {failed} failed")
     sys.exit(failed > 0)
 

@@ -112,13 +112,14 @@ class Place:
 
 
 def parsed(_):
-    """Policy, agent and server files are HCL, and the policy grants two paths alone"""
+    """Policy, agent and server files are HCL, and the policy grants what is written here alone"""
     policy = hcl2.loads((VAULT / "policy.hcl").read_text())
     paths = {key.strip('"'): [each.strip('"') for each in rules["capabilities"]]
              for each in policy["path"] for key, rules in each.items()}
-    assert paths == {"pki/issue/respgate-app1": ["update"], "kv/data/respgate/app1": ["read"]}, paths
+    assert paths == {"pki/issue/respgate-app1": ["update"], "kv/data/respgate/app1": ["read"],
+                     "pki/issuers": ["list"], "pki/issuer/+/json": ["read"]}, paths
     agent = hcl2.loads((VAULT / "agent.hcl").read_text())
-    assert len(agent["template"]) == 2, agent
+    assert len(agent["template"]) == 3, agent
     assert len(hcl2.loads((VAULT / "openbao.hcl").read_text())["audit"]) == 2
 
 
@@ -126,7 +127,7 @@ def annotations(_):
     """The injector's annotations have the same templates as the files"""
     pod = yaml.safe_load((KUSTOMIZE / "components/vault-agent/pod.yaml").read_text())
     given = pod["spec"]["template"]["metadata"]["annotations"]
-    for name, file in (("client.pem", "client.pem.ctmpl"), ("password", "password.ctmpl")):
+    for name, file in (("client.pem", "client.pem.ctmpl"), ("ca.crt", "ca.crt.ctmpl"), ("password", "password.ctmpl")):
         assert given[f"vault.hashicorp.com/agent-inject-template-{name}"] == (VAULT / file).read_text(), name
     secret = given["vault.hashicorp.com/agent-inject-secret-client.pem"]
     assert f'"{secret}"' in (VAULT / "client.pem.ctmpl").read_text()
@@ -168,7 +169,7 @@ def least(place):
         "token", "create", "-format=json", "-no-default-policy", "-policy=respgate-app1"))["auth"]["client_token"]
     permitted = [
         ("write", "pki/issue/respgate-app1", "common_name=app1", "ttl=1h"),
-        ("read", "kv/data/respgate/app1"),
+        ("read", "kv/data/respgate/app1"), ("list", "pki/issuers"), ("read", "pki/issuer/default/json"),
     ]
     refused = [
         ("write", "pki/issue/respgate-app1", "common_name=app2"),
@@ -203,14 +204,14 @@ def agent(place):
     for name, arguments in (("role-id", ["read", "-field=role_id", "auth/approle/role/respgate-app1/role-id"]),
                             ("secret-id", ["write", "-f", "-field=secret_id", "auth/approle/role/respgate-app1/secret-id"])):
         (work / name).write_text(place.root(*arguments).strip())
-    for name in ("client.pem.ctmpl", "password.ctmpl"):
-        changes = {"/var/run/respgate/vault": files, "ttl=24h": f"ttl={CERTIFICATE_SECONDS}s"}
+    for name in ("client.pem.ctmpl", "ca.crt.ctmpl", "password.ctmpl"):
+        changes = {"ttl=24h": f"ttl={CERTIFICATE_SECONDS}s"}
         (work / name).write_text(replaced(VAULT / name, changes if name.startswith("client") else {}))
     (work / "agent.hcl").write_text(replaced(VAULT / "agent.hcl", {
         "https://vault.example.com:8200": place.address, "/etc/respgate/vault": work, "/var/run/respgate/vault": files,
         '"1m"': '"1s"'}))
     place.start("agent", BAO, "agent", f"-config={work}/agent.hcl")
-    await_that(lambda: (files / "client.pem").exists() and (files / "password").exists(), "the files of the agent")
+    await_that(lambda: all((files / name).exists() for name in ("client.pem", "ca.crt", "password")), "the files of the agent")
     start_redis(place, files)
     (work / "respgate.toml").write_text(replaced(KUSTOMIZE / "components/vault-agent/respgate.toml", {
         "/var/run/respgate/vault": files, "/var/run/respgate/admin": work, "127.0.0.1:6379": f"127.0.0.1:{place.listen}",
@@ -237,7 +238,7 @@ def start_redis(place, files):
 
 
 def renewed(place):
-    """Certificates of nine seconds are renewed under load, over a restart of the server, and the password changes: no error"""
+    """Certificates of nine seconds are renewed under load, over a restart of the server; password and authority change: no error"""
     place.environment |= {"REDIS_URL": f"redis://127.0.0.1:{place.listen}"}
     place.start("load", sys.executable, HERE / "load.py")
     first = place.generation()
@@ -255,6 +256,7 @@ def renewed(place):
                                  token=place.token)[0] == 0, "a new password in the store")
     await_that(lambda: place.metrics()[applied] > before, "the new password in force")
     place.admin.acl_setuser("app1", enabled=True, reset=False, passwords=["-first-password"])
+    other_authority(place)
     assert place.stop("load") == 0
     said = json.loads(place.log("load").splitlines()[-1])
     assert not said["errors"] and said["commands"] > 500, (said["commands"], said["errors"][:5])
@@ -262,6 +264,29 @@ def renewed(place):
                    if name.startswith("respgate_reload_attempts_total") and "rejected" in name)
     assert rejected == 0, f"{rejected} reloads were rejected: {place.log('respgate')[-1000:]}"
     return f"{said['commands']} commands, {place.generation():.0f} certificates"
+
+
+def other_authority(place):
+    """As deploy/docs/vault.md: a second authority is trusted on both sides, signs from then on, and the first one ends."""
+    bundle = place.work / "files/ca.crt"
+    first = bundle.read_text().strip()
+    old = json.loads(place.root("read", "-format=json", "pki/config/issuers"))["data"]["default"]
+    made = place.root("write", "-format=json", "pki/root/rotate/internal", "common_name=redis-ca-2", "ttl=43800h",
+                      "key_type=ec", "key_bits=256")
+    await_that(lambda: bundle.read_text().count("BEGIN") == 2, "both authorities in ca.crt")
+    generation = place.generation()
+    place.admin.config_set("tls-ca-cert-file", str(bundle))
+    place.root("write", "pki/root/replace", f"default={json.loads(made)['data']['issuer_id']}")
+    server = json.loads(place.root(
+        "write", "-format=json", "pki/issue/redis-server", "common_name=redis.redis.svc"))["data"]
+    (place.work / "redis.crt").write_text(server["certificate"])
+    (place.work / "redis.key").write_text(server["private_key"])
+    place.admin.config_set(
+        "tls-cert-file", str(place.work / "redis.crt"), "tls-key-file", str(place.work / "redis.key"))
+    await_that(lambda: place.generation() > generation and first not in (place.work / "files/client.pem").read_text(),
+               "a certificate by the second authority")
+    place.root("delete", f"pki/issuer/{old}")
+    await_that(lambda: bundle.read_text().count("BEGIN") == 1 and first not in bundle.read_text(), "one authority in ca.crt")
 
 
 def main():

@@ -73,6 +73,7 @@ respgate.dev/injected: "true"
 {{- define "respgate.annotations" -}}
 {{- $identity := .Values.respgate.identity -}}
 {{- if eq $identity.source "vault" -}}
+{{- $mount := regexReplaceAll "/issue/.*$" $identity.vault.pki "" -}}
 vault.hashicorp.com/agent-inject: "true"
 vault.hashicorp.com/role: {{ $identity.vault.role }}
 vault.hashicorp.com/agent-init-first: "true"
@@ -80,6 +81,7 @@ vault.hashicorp.com/agent-inject-containers: respgate
 vault.hashicorp.com/secret-volume-path: /var/run/respgate/vault
 vault.hashicorp.com/agent-run-as-user: "65532"
 vault.hashicorp.com/agent-run-as-group: "65532"
+vault.hashicorp.com/template-static-secret-render-interval: 1m
 vault.hashicorp.com/agent-inject-secret-client.pem: {{ $identity.vault.pki }}
 vault.hashicorp.com/agent-inject-perms-client.pem: "0440"
 vault.hashicorp.com/agent-inject-template-client.pem: |
@@ -87,7 +89,14 @@ vault.hashicorp.com/agent-inject-template-client.pem: |
   {{ `{{ .Cert }}` }}
   {{ `{{ .CA }}` }}
   {{ `{{ .Key }}` }}
-  {{ `{{- .CA | writeToFile "/var/run/respgate/vault/ca.crt" "" "" "0444" }}` }}
+  {{ `{{- end -}}` }}
+vault.hashicorp.com/agent-inject-secret-ca.crt: {{ $mount }}/issuers
+vault.hashicorp.com/agent-inject-perms-ca.crt: "0444"
+vault.hashicorp.com/agent-inject-template-ca.crt: |
+  {{ `{{- range secrets "` }}{{ $mount }}{{ `/issuers" -}}` }}
+  {{ `{{- with secret (printf "` }}{{ $mount }}{{ `/issuer/%s/json" .) -}}` }}
+  {{ `{{ .Data.certificate }}` }}
+  {{ `{{ end -}}` }}
   {{ `{{- end -}}` }}
 vault.hashicorp.com/agent-inject-secret-password: {{ $identity.vault.password }}
 vault.hashicorp.com/agent-inject-perms-password: "0440"
