@@ -65,7 +65,10 @@ class Commands:
             if program == "kubectl":
                 done_all = subprocess.run([self.programs[program], "options"], capture_output=True, text=True, check=False)
                 text += done_all.stdout
-            self.known[key] = text if done.returncode == 0 and "unknown command" not in text else None
+            known = done.returncode == 0 and "unknown command" not in text
+            # The help of a verb that does not exist is that of its group.
+            known = known and (program != "vault" or f"Usage: bao {' '.join(verbs)} " in text)
+            self.known[key] = text if known else None
         return self.known[key]
 
     def wrong(self, words):
