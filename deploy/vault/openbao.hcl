@@ -14,7 +14,7 @@ listener "tcp" {
 api_addr     = "https://vault.example.com:8200"
 cluster_addr = "https://vault.example.com:8201"
 
-# Unseals by itself after a restart. Without this, nothing is renewed until people have unsealed it by hand.
+# Unseals by itself after a restart. Without this, nothing is renewed until operators have unsealed it by hand.
 seal "static" {
   current_key_id = "2026-11"
   current_key    = "file:///etc/openbao/unseal.key"

@@ -89,7 +89,9 @@ class Commands:
         text = self.help(program, verbs)
         if plain[len(verbs):] and ("Subcommands:" in text or "Available Commands:" in text):
             yield f"{program} {' '.join(verbs)} has no {plain[len(verbs):][:1]}"
-        for word in words:
+        single = [f"-{letter}" for word in words if re.fullmatch(r"-[a-z]{2,}", word) for letter in word[1:]]
+        flags = words if program == "vault" else [word for word in words if not re.fullmatch(r"-[a-z]{2,}", word)] + single
+        for word in flags:
             flag = word.partition("=")[0]
             if word.startswith("-") and not re.search(rf"(^|[\s,]){re.escape(flag)}\b", text):
                 yield f"{program} {' '.join(verbs)} has no {flag}"

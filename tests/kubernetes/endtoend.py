@@ -22,13 +22,15 @@ import redis
 
 import rendered
 from authority import Authority
+from load import THREADS
 from pod import POD_IP, Failure, Pod
 from pods import quantity
 
 HERE = pathlib.Path(__file__).resolve().parent
 REDIS_IP = "10.20.0.9"
 PATIENCE = 20
-PASSWORDS = {"admin": "admin-password", "app1": "first-password", "orders": "orders-password", "invoices": "invoices-password"}
+PASSWORDS = {"admin": "admin-password", "app1": "first-password", "app1.next": "second-password",
+             "orders": "orders-password", "invoices": "invoices-password"}
 
 
 @dataclasses.dataclass
@@ -123,6 +125,8 @@ def deployment(place, name, change=None, secrets=None, during=None, user="app1")
     try:
         pod.start()
         pod.await_ready()
+        kind = "unix" if "respgate-socket" in {each["name"] for each in pod.spec["volumes"]} else "tcp"
+        await_that(lambda: metrics()[f'respgate_client_connections{{listener="{kind}"}}'] >= THREADS)
         time.sleep(1)
         notes = during(place, pod) if during else ""
         peak = pod["respgate"].peak_memory()
@@ -130,6 +134,9 @@ def deployment(place, name, change=None, secrets=None, during=None, user="app1")
         if peak > limit:
             raise Failure(f"respgate needed {peak} bytes, and its limit is {limit:.0f}")
         took = pod.delete()
+        # When the application has used up the grace period, the kubelet leaves a native sidecar two seconds.
+        if pod.sidecars and took["respgate"] > 2:
+            raise Failure(f"respgate needed {took['respgate']:.1f} s to stop without clients")
         if took["app"] < 1.4:
             raise Failure("the application did not use Redis while it stopped")
         return f"{result(pod)} commands, 0 errors; respgate needed {peak / 2**20:.0f} MiB and {took['respgate']:.1f} s to stop{notes}"
@@ -165,8 +172,7 @@ def renewals(place, pod):
     """Certificate, password, authority and rules change; each step as an operator would make it."""
     renew, objects = Renewal(place, pod), pod.volumes.objects
     renew("tls_identity", respgate_client_tls=place.authority.client("app1"))
-    # The server knows both passwords, then respgate has the new one, then the old one ends.
-    place.admin.acl_setuser("app1", enabled=True, reset=False, passwords=["+second-password"])
+    # The server knows both passwords (app1 and app1.next), then respgate has the new one, then the old one ends.
     renew("auth", respgate_auth={"password": "second-password"})
     place.admin.acl_setuser("app1", enabled=True, reset=False, passwords=[f"-{PASSWORDS['app1']}"])
     # Both authorities are trusted on both sides before anything is signed by the new one.
@@ -211,6 +217,16 @@ def projected(place):
 def started_first(place):
     """Deployment with cert-manager's Secret: the first command of the application succeeds"""
     return deployment(place, "examples/deployment")
+
+
+def migrated(place):
+    """StatefulSet: an init container uses Redis before the application starts, and a volume of its own is there"""
+    def during(_, pod):
+        said = json.loads(pod["migrate"].log.read_text().splitlines()[-1])
+        if said["errors"] or not said["commands"]:
+            raise Failure(f"the migration: {said}")
+        return f"; the migration sent {said['commands']} commands"
+    return deployment(place, "examples/statefulset", during=during)
 
 
 def own_certificate(place):
@@ -279,7 +295,7 @@ def only(rendering, namespace):
         rendering.name, [each for each in rendering.objects if each["metadata"].get("namespace") == namespace])
 
 
-SCENES = [started_first, projected, own_certificate, by_user, legacy, job, two_applications]
+SCENES = [started_first, projected, migrated, own_certificate, by_user, legacy, job, two_applications]
 
 
 def main():

@@ -1,9 +1,9 @@
 """An application under load: what the containers called app run in tests/kubernetes/endtoend.py.
 
-    load.py [work | import]
+    load.py [work | migrate | import]
 
-Eight threads set, read, count, pipeline, pop and publish without a pause, and compare what they get. `import` ends
-by itself after two thousand commands; otherwise SIGTERM ends it, and it still uses Redis for a while. The last line is
+Eight threads set, read, count, pipeline, pop and publish without a pause, and compare what they get. `import` and
+`migrate` end by themselves after two thousand commands; otherwise SIGTERM ends it, and it still uses Redis for a while. The last line is
 JSON: commands, and every error that reached the application.
 """
 
@@ -81,7 +81,7 @@ def await_first_answer():
 
 def main():
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    turns = 25 if "import" in sys.argv else None
+    turns = 25 if {"import", "migrate"} & set(sys.argv) else None
     await_first_answer()
     workers = [threading.Thread(target=worker, args=(number, turns)) for number in range(THREADS)]
     for each in workers:

@@ -12,7 +12,8 @@ KUSTOMIZE = ROOT / "deploy/kubernetes"
 HELM = ROOT / "deploy/helm"
 RELEASE, NAMESPACE = "app1", "app1"
 
-# Arguments of Helm, and the example of kustomize that they must equal.
+# Arguments of Helm, and the example of kustomize that they must equal; all have a PodMonitor.
+MONITOR = ["--set", "respgate.podMonitor.create=true"]
 VARIANTS = {
     "native": ([], "deployment"),
     "legacy": (["--set", "respgate.mode=legacy"], "legacy"),
@@ -86,6 +87,6 @@ def everything(kubectl, helm, work):
     all_of_them = [kustomize(kubectl, directory) for directory in kustomizations()]
     example = chart(helm, work)
     for name, (arguments, _) in VARIANTS.items():
-        text = template(helm, example, arguments)
+        text = template(helm, example, MONITOR + arguments)
         all_of_them.append(Rendering(f"helm {name}", objects(text)))
     return all_of_them

@@ -108,6 +108,7 @@ def main():
         stage("the admission policy makes the same pod", compare.injected())
         stage("users.acl is the output of respgate acl", compare.users(options.respgate))
         stage("values.schema.json refuses wrong values", compare.schema(options.helm, example))
+        stage("Helm refuses a native sidecar before Kubernetes 1.29", compare.older(options.helm, example))
         stage("NOTES say what to check", compare.notes(options.helm, example))
     programs = (options.respgate, options.kubectl, options.helm)
     stage("commands, keys and manifests of the documents exist", documents.check(*programs))

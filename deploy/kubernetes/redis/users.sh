@@ -11,6 +11,7 @@ cp "$config/users.acl" "$run/users.acl"
 for file in "$passwords"/*; do
   user=$(basename "$file")
   user=${user%%.*}
+  grep -q "^user $user on " "$run/users.acl" || { echo "no user $user in users.acl for the password $file" >&2; exit 1; }
   hash=$(tr -d '\n' < "$file" | sha256sum | cut -d ' ' -f 1)
   sed -i "s/^user $user on /&#$hash /" "$run/users.acl"
 done

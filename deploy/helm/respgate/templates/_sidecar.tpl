@@ -1,6 +1,9 @@
 {{/* The sidecar as an item of initContainers: for mode native. */}}
 {{- define "respgate.sidecar" -}}
 {{- if eq .Values.respgate.mode "native" }}
+{{- if semverCompare "<1.29-0" .Capabilities.KubeVersion.Version }}
+{{- fail "respgate.mode native needs Kubernetes 1.29 or later, where an init container may keep running; before, set respgate.mode to legacy" }}
+{{- end }}
 {{- include "respgate.item" . }}
 {{- end }}
 {{- end }}
