@@ -18,6 +18,8 @@ mod support;
 mod process;
 #[path = "lifecycle/sessions.rs"]
 mod sessions;
+#[path = "lifecycle/systemd.rs"]
+mod systemd;
 
 use support::client::{Client, Got, PATIENCE, encode, show};
 use support::proxy::Proxy;

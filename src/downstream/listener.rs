@@ -12,6 +12,7 @@ use tokio::net::{TcpListener, UnixListener};
 
 use super::connection::Connection;
 use super::holder::{Holder, holder};
+use super::inherited::Inherited;
 use super::shell::Shell;
 use super::unix::{self, SocketFile};
 use crate::base::live::Live;
@@ -33,8 +34,12 @@ pub struct Listener {
 #[derive(Debug)]
 enum Socket {
     Tcp(TcpListener),
-    /// The last is what CLIENT LIST calls it.
-    Unix(UnixListener, #[allow(dead_code, reason = "removed when dropped")] SocketFile, Box<str>),
+    /// The file is respgate's own unless the socket is inherited; the last is what CLIENT LIST calls it.
+    Unix(
+        UnixListener,
+        #[allow(dead_code, reason = "removed when dropped")] Option<SocketFile>,
+        Box<str>,
+    ),
 }
 
 /// Why a listener could not be bound.
@@ -99,19 +104,34 @@ impl std::fmt::Display for BindError {
 impl std::error::Error for BindError {}
 
 /// Binds one address. A Unix socket appears under its name only when it is ready, with its mode and
-/// group; a file that a dead process left there is replaced, a living one's is not.
+/// group; a file that a dead process left there is replaced, a living one's is not. A socket with this
+/// address that was inherited is used as it is.
 ///
 /// # Errors
 ///
 /// When the address cannot be had.
-pub async fn bind(settings: &config::Listener, door: Live<Door>) -> Result<Listener, BindError> {
+pub async fn bind(
+    settings: &config::Listener,
+    door: Live<Door>,
+    inherited: &mut Inherited,
+) -> Result<Listener, BindError> {
     let socket = match &settings.address {
         config::ListenAddress::Tcp(address) => {
-            let bound = TcpListener::bind(address).await;
+            let bound = match inherited.take_tcp(*address) {
+                Some(socket) => adopt(socket),
+                None => TcpListener::bind(address).await,
+            };
             bound.map(Socket::Tcp).map_err(|error| BindError::tcp(*address, &error))
         }
         config::ListenAddress::Unix(path) => {
-            let bound = unix::bind(path, settings.mode, settings.group.as_deref()).await;
+            let bound = match inherited.take_unix(path) {
+                Some(socket) => adopt_unix(socket)
+                    .map(|socket| (socket, None))
+                    .map_err(|error| error.to_string()),
+                None => unix::bind(path, settings.mode, settings.group.as_deref())
+                    .await
+                    .map(|(socket, file)| (socket, Some(file))),
+            };
             let bound = bound.map(|(socket, file)| {
                 Socket::Unix(socket, file, format!("{}:0", path.display()).into())
             });
@@ -124,6 +144,16 @@ pub async fn bind(settings: &config::Listener, door: Live<Door>) -> Result<Liste
         }
     };
     Ok(Listener { socket: socket?, door, gatehouse: Rc::default() })
+}
+
+fn adopt(socket: std::net::TcpListener) -> std::io::Result<TcpListener> {
+    socket.set_nonblocking(true)?;
+    TcpListener::from_std(socket)
+}
+
+fn adopt_unix(socket: std::os::unix::net::UnixListener) -> std::io::Result<UnixListener> {
+    socket.set_nonblocking(true)?;
+    UnixListener::from_std(socket)
 }
 
 impl Listener {

@@ -7,6 +7,7 @@ mod courtesy;
 mod cut;
 mod door;
 mod holder;
+mod inherited;
 mod intake;
 mod listener;
 mod meter;
@@ -18,6 +19,7 @@ mod shell;
 mod shown;
 mod unix;
 
+pub use inherited::Inherited;
 pub use listener::{BindError, Listener, bind};
 pub use shell::{Shell, ShellParts};
 pub use unix::{SocketFile, bind as bind_unix};

@@ -16,7 +16,7 @@ use super::parts::Parts;
 use crate::admin::Health;
 use crate::base::clock;
 use crate::config::{Config, Listener};
-use crate::downstream::{self, Shell, ShellParts};
+use crate::downstream::{self, Inherited, Shell, ShellParts};
 use crate::telemetry::{Metrics, Telemetry};
 use crate::upstream::Upstream;
 
@@ -56,6 +56,7 @@ struct Blueprint {
     health: Arc<Health>,
     other_server: mpsc::UnboundedSender<()>,
     seed: u64,
+    inherited: Inherited,
 }
 
 impl DataPlane {
@@ -77,6 +78,7 @@ impl DataPlane {
             health,
             other_server: tell_other,
             seed: RandomState::new().hash_one(std::process::id()),
+            inherited: Inherited::take_from_environment().map_err(StartError::new)?,
         };
         let run = move || {
             let mut builder = tokio::runtime::Builder::new_current_thread();
@@ -117,8 +119,8 @@ async fn serve(
     mut stopped: oneshot::Receiver<()>,
     report: std::sync::mpsc::Sender<Result<(), StartError>>,
 ) {
-    let Blueprint { config, parts, metrics, health, other_server, seed } = blueprint;
-    let listeners = match bind_all(&config.listeners, &parts).await {
+    let Blueprint { config, parts, metrics, health, other_server, seed, inherited } = blueprint;
+    let listeners = match bind_all(&config.listeners, &parts, inherited).await {
         Ok(listeners) => listeners,
         Err(error) => {
             let _ = report.send(Err(error));
@@ -174,12 +176,24 @@ async fn serve(
 async fn bind_all(
     listeners: &[Listener],
     parts: &Parts,
+    mut inherited: Inherited,
 ) -> Result<Vec<downstream::Listener>, StartError> {
     let mut bound = Vec::new();
     for (listener, door) in listeners.iter().zip(&parts.doors) {
-        bound.push(downstream::bind(listener, door.clone()).await.map_err(StartError::bind)?);
+        let listener = downstream::bind(listener, door.clone(), &mut inherited).await;
+        bound.push(listener.map_err(StartError::bind)?);
     }
-    Ok(bound)
+    match inherited.left_over() {
+        None => Ok(bound),
+        Some(address) => Err(StartError {
+            hint: Some(
+                "give a [[listener]] this address, or remove it from the .socket unit".to_owned(),
+            ),
+            ..StartError::new(format!(
+                "the service manager passed a socket on {address}, and no listener has this address"
+            ))
+        }),
+    }
 }
 
 fn beat(health: &Health, shell: &Shell, upstream: &Upstream) {

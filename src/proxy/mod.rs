@@ -10,6 +10,7 @@ mod error;
 mod parts;
 mod reload;
 mod signals;
+mod supervisor;
 mod vocabulary;
 
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use crate::telemetry::{State, Telemetry};
 use crate::tls::watch::Watch;
 use data_plane::{Control, DataPlane};
 use parts::Parts;
+use supervisor::Supervisor;
 use vocabulary::Vocabulary;
 
 pub use error::StartError;
@@ -103,11 +105,14 @@ impl Proxy {
     /// at once on the second. A server that does not answer holds nobody up.
     pub async fn run(mut self, mut signals: mpsc::Receiver<Signal>) {
         let mut due = Due::default();
+        let supervisor = Supervisor::ready(&self.health);
         loop {
             if std::mem::take(&mut due.reload) {
+                supervisor.reloading();
                 let reload = self.reloader.reload(&self.reread);
                 let Some(outcome) = attend(reload, &mut signals, &mut due).await else { break };
                 self.apply(outcome);
+                supervisor.reloaded();
             } else if std::mem::take(&mut due.ask) {
                 let ask = self.reloader.ask_for_commands();
                 let Some(answered) = attend(ask, &mut signals, &mut due).await else { break };
@@ -130,6 +135,7 @@ impl Proxy {
                 }
             }
         }
+        supervisor.stopping();
         self.leave(signals).await;
     }
 
