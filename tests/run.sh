@@ -92,7 +92,7 @@ install_rust_part() {
 
 install_rest() {
   need node=nodejs npm=npm tclsh=tcl dpkg-source=dpkg-dev && node_packages tests/drivers/node &&
-    need bwrap=bubblewrap ip=iproute2 unshare=util-linux setpriv=util-linux && kubernetes_tools
+    need systemd-analyze=systemd bwrap=bubblewrap ip=iproute2 unshare=util-linux setpriv=util-linux && kubernetes_tools
 }
 
 echo '── setting up'
@@ -111,6 +111,7 @@ stage applications applications
 stage "Redis's TCL suite" tcl_suite
 stage Kubernetes kubernetes
 stage 'pods and Vault' pods
+stage 'systemd units' bash tests/units.sh
 stage demo bash deploy/local/demo.sh --once
 stage Dockerfile "$cache/venv/bin/hadolint" Dockerfile
 finish
