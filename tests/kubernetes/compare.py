@@ -122,6 +122,27 @@ def older(helm, example):
     rendered.run(*words, "--set", "respgate.mode=legacy")
 
 
+def image():
+    """The image runs as the manifests say, and is built with all that a build reads: .cargo has the allocator's settings."""
+    lines = (rendered.ROOT / "Dockerfile").read_text().splitlines()
+    final = dict(line.split(" ", 1) for line in lines[max(at for at, line in enumerate(lines) if line.startswith("FROM")):] if line)
+    template = yaml.safe_load((KUSTOMIZE / "components/sidecar/pod.yaml").read_text())["spec"]["template"]
+    (container,) = template["spec"]["initContainers"]
+    context = container["securityContext"]
+    if final["USER"] != f"{context['runAsUser']}:{context['runAsGroup']}":
+        yield f"USER {final['USER']}"
+    if json.loads(final["CMD"]) != container["args"] or json.loads(final["ENTRYPOINT"]) != ["/usr/local/bin/respgate"]:
+        yield f"ENTRYPOINT {final['ENTRYPOINT']}, CMD {final['CMD']}"
+    if final["EXPOSE"] != str(container["ports"][0]["containerPort"]):
+        yield f"EXPOSE {final['EXPOSE']}"
+    if final["STOPSIGNAL"] != "SIGTERM":
+        yield f"STOPSIGNAL {final['STOPSIGNAL']}"
+    taken = (rendered.ROOT / ".dockerignore").read_text().splitlines()
+    for name in (".cargo", "Cargo.toml", "Cargo.lock", "src", "benches"):
+        if f"!{name}" not in taken:
+            yield f".dockerignore leaves out {name}"
+
+
 def notes(helm, example):
     """NOTES name the workload and verbs that exist."""
     text = rendered.run(helm, "install", "app1", example, "--namespace", "app1", "--dry-run=client")

@@ -107,6 +107,7 @@ def main():
         stage("a CronJob gets the same sidecar", compare.shapes())
         stage("the admission policy makes the same pod", compare.injected())
         stage("users.acl is the output of respgate acl", compare.users(options.respgate))
+        stage("the image fits the manifests", compare.image())
         stage("values.schema.json refuses wrong values", compare.schema(options.helm, example))
         stage("Helm refuses a native sidecar before Kubernetes 1.29", compare.older(options.helm, example))
         stage("NOTES say what to check", compare.notes(options.helm, example))
