@@ -22,10 +22,12 @@ pub mod policy;
 // L5: one client's conversation (pure), connections to the server. They never meet.
 pub mod session;
 pub mod upstream;
-// L6: the application's side: the shell around a session.
+// L6: the application's side: the shell around a session; looking at a server.
 pub mod downstream;
-// L7: what operators see over HTTP.
+pub mod probe;
+// L7: what operators see over HTTP, and what they learn about a server that does not work.
 pub mod admin;
+pub mod doctor;
 // L8: assembly, reload, drain.
 pub mod proxy;
 // L9: words for people.

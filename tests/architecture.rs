@@ -26,8 +26,8 @@ const LEVELS: &[&[&str]] = &[
     &["traffic", "tls"],
     &["policy"],
     &["session", "upstream"],
-    &["downstream"],
-    &["admin"],
+    &["downstream", "probe"],
+    &["admin", "doctor", "security"],
     &["proxy"],
     &["cli"],
 ];

@@ -11,6 +11,8 @@
 
 #[path = "support/certs.rs"]
 mod certs;
+#[path = "tls/doctor.rs"]
+mod doctor;
 #[path = "tls/files.rs"]
 mod files;
 #[path = "tls/handshake.rs"]

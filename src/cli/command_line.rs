@@ -80,6 +80,7 @@ verbs! {
         Learn(args::Learn),
         Acl(args::Acl),
         Certs(args::Certs),
+        Doctor(args::Doctor),
         Demo(args::Demo),
         Completions(args::Completions),
         Man(args::Man),

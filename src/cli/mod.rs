@@ -12,6 +12,7 @@ mod command_line;
 mod completions;
 mod connect;
 mod demo;
+mod doctor;
 mod examine;
 mod exit;
 mod explain;

@@ -52,6 +52,20 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// All of them, in the order of their codes.
+    #[rustfmt::skip]
+    pub const ALL: [Self; 39] = [
+        Self::Unreadable, Self::Unstable, Self::NoCertificate, Self::NoKey, Self::Swapped,
+        Self::EncryptedKey, Self::BadCertificate, Self::BadKey, Self::KeyMismatch, Self::ChainOrder,
+        Self::Expired, Self::NotYetValid, Self::Usage, Self::BadPin, Self::BadServerName,
+        Self::BadAnchor, Self::Refused, Self::NoSystem, Self::ServerExpired, Self::ServerNotYetValid,
+        Self::ServerUntrusted, Self::ServerName, Self::ServerNameless, Self::ServerVersion1,
+        Self::ServerIsCa, Self::ServerUsage, Self::ServerPin, Self::ServerCertificate, Self::Plaintext,
+        Self::Incompatible, Self::CertificateRequired, Self::ClientUntrusted, Self::ClientRefused,
+        Self::ClientExpired, Self::ClientRevoked, Self::Alert, Self::Closed, Self::Broken,
+        Self::NoClientCertificate,
+    ];
+
     /// The stable name under which a fault is documented and logged.
     #[must_use]
     pub const fn code(self) -> &'static str {
@@ -91,6 +105,53 @@ impl Fault {
                 | Self::BadAnchor
                 | Self::KeyMismatch
         )
+    }
+
+    /// What is wrong, in words for the documents; a [`TlsError`] says it of the case at hand.
+    #[must_use]
+    #[rustfmt::skip]
+    pub const fn cause(self) -> &'static str {
+        match self {
+            Self::Unreadable => "a file cannot be read",
+            Self::Unstable => "a file changes while it is read",
+            Self::NoCertificate => "a file has no certificate",
+            Self::NoKey => "a file has no private key",
+            Self::Swapped => "certificate and key are exchanged",
+            Self::EncryptedKey => "the private key is encrypted",
+            Self::BadCertificate => "a certificate cannot be read",
+            Self::BadKey => "the private key cannot be used",
+            Self::KeyMismatch => "the private key belongs to another certificate",
+            Self::ChainOrder => "the certificates of the chain are in the wrong order",
+            Self::Expired => "the client certificate has expired",
+            Self::NotYetValid => "the client certificate is not valid yet",
+            Self::Usage => "the client certificate is not for clients",
+            Self::BadPin => "a pin is not a SHA-256 in hexadecimal",
+            Self::BadServerName => "the server name is not a name",
+            Self::BadAnchor => "the CA cannot be used",
+            Self::Refused => "certificate and key cannot be used together",
+            Self::NoSystem => "the system has no public authorities",
+            Self::ServerExpired => "the server's certificate has expired",
+            Self::ServerNotYetValid => "the server's certificate is not valid yet",
+            Self::ServerUntrusted => "the server's certificate is signed by an unknown CA",
+            Self::ServerName => "the server's certificate has other names",
+            Self::ServerNameless => "the server's certificate has no subjectAltName",
+            Self::ServerVersion1 => "the server's certificate is X.509 version 1",
+            Self::ServerIsCa => "the server's certificate is that of a CA",
+            Self::ServerUsage => "the server's certificate is not for servers",
+            Self::ServerPin => "the server's public key is none of the pins",
+            Self::ServerCertificate => "the server's certificate cannot be used",
+            Self::Plaintext => "the server answers without TLS",
+            Self::Incompatible => "no common TLS version or cipher suite",
+            Self::CertificateRequired => "the server demands a client certificate and did not accept the one at hand",
+            Self::NoClientCertificate => "the server demands a client certificate, and none is configured",
+            Self::ClientUntrusted => "the server does not trust the client certificate's CA",
+            Self::ClientRefused => "the server does not accept the client certificate",
+            Self::ClientExpired => "to the server, the client certificate has expired",
+            Self::ClientRevoked => "to the server, the client certificate is revoked",
+            Self::Alert => "the server ended the handshake",
+            Self::Closed => "the connection was closed during the handshake",
+            Self::Broken => "the bytes of the handshake are damaged",
+        }
     }
 
     /// Code, reload reason, handshake label, hint.
@@ -237,27 +298,17 @@ impl std::error::Error for TlsError {}
 mod tests {
     use super::*;
 
-    #[rustfmt::skip]
-    const ALL: [Fault; 39] = {
-        use Fault::*;
-        [Unreadable, Unstable, NoCertificate, NoKey, Swapped, EncryptedKey, BadCertificate, BadKey,
-         KeyMismatch, ChainOrder, Expired, NotYetValid, Usage, BadPin, BadServerName,
-         BadAnchor, Refused, NoSystem, NoClientCertificate, ServerExpired, ServerNotYetValid, ServerUntrusted, ServerName,
-         ServerNameless, ServerVersion1, ServerIsCa, ServerUsage, ServerPin, ServerCertificate,
-         Plaintext, Incompatible, CertificateRequired, ClientUntrusted, ClientRefused,
-         ClientExpired, ClientRevoked, Alert, Closed, Broken]
-    };
-
     #[test]
     fn codes_are_unique_and_labels_are_those_of_the_metrics() {
         let reasons =
             "io,parse,key_mismatch,expired,not_yet_valid,untrusted,eku,unsupported,probe_failed";
         let labels = "expired,unknown_ca,bad_name,cert_required,revoked,version,unsupported_cert,pin,timeout,io,other";
         let mut codes = std::collections::BTreeSet::new();
-        for fault in ALL {
+        for fault in Fault::ALL {
             assert!(codes.insert(fault.code()), "{} twice", fault.code());
             assert!(reasons.split(',').any(|r| r == fault.reason()), "{fault:?}");
             assert!(labels.split(',').any(|l| l == fault.label()), "{fault:?}");
+            assert!(!fault.cause().is_empty() && !fault.cause().ends_with('.'), "{fault:?}");
             assert!(!fault.hint().is_empty() && !fault.hint().ends_with('.'), "{fault:?}");
         }
     }

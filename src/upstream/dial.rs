@@ -16,7 +16,8 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::credentials::{Credentials, Login, LoginCandidate};
-use super::failure::{DialError, refused};
+use super::failure::{DialError, not_connected};
+use super::fault::Fault;
 use super::greeting::{Greeting, Manners, Progress, ServerFacts};
 use super::inbox::{Inbox, NotAReply};
 use super::phase::{Phase, Reached};
@@ -212,7 +213,7 @@ impl Dialer {
         let Link { mut stream, .. } = self.dial(PROBE_KEY).await?;
         let asked = timeout(self.0.connect_timeout, self.0.ask(&mut stream, request)).await;
         let wait = self.0.connect_timeout;
-        let late = |_| DialError::timed_out(&self.0.address, wait, "no answer to a question");
+        let late = |_| DialError::timed_out(&self.0.address, wait, Fault::QuestionSilent);
         let reply = asked.map_err(late)??;
         let _ = stream.shutdown().await;
         Ok(reply)
@@ -230,7 +231,7 @@ impl Dialer {
         let error = match timeout(wait, attempt).await {
             Ok(Ok(link)) => return Ok(link),
             Ok(Err(error)) => self.0.look_closer(error, tls, &at).await,
-            Err(_) => DialError::timed_out(&self.0.address, wait, at.phase.silence(tls)),
+            Err(_) => DialError::timed_out(&self.0.address, wait, at.phase.silence()),
         };
         // In TLS 1.3 a server refuses our certificate only when the handshake is over.
         let phase = if error.what == Unavailable::Tls { Phase::Tls } else { at.phase };
@@ -279,9 +280,7 @@ impl Inner {
     async fn resolve(&self) -> Result<Vec<SocketAddr>, DialError> {
         let HostPort { host, port } = &self.address;
         let failed = |why: String| {
-            let fix = "check the name and this host's DNS; in Kubernetes: SERVICE.NAMESPACE.svc";
-            let text = format!("the name {host} has no address ({why}); {fix}");
-            DialError::new(Unavailable::Resolve, text)
+            DialError::new(Fault::NameUnknown, format!("the name {host} has no address ({why})"))
         };
         let found = tokio::net::lookup_host((host.as_str(), *port)).await;
         let addresses: Vec<_> = found.map_err(|e| failed(e.to_string()))?.collect();
@@ -294,22 +293,25 @@ impl Inner {
         addresses: &[SocketAddr],
     ) -> Result<(TcpStream, SocketAddr), DialError> {
         let count = u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
-        let mut last = String::new();
+        let mut last = (Fault::NotConnected, String::new());
         for address in addresses {
             match timeout(self.connect_timeout / count, TcpStream::connect(address)).await {
                 Ok(Ok(socket)) => {
                     self.prepare(&socket).map_err(|e| {
                         let kind = e.kind();
-                        DialError::new(Unavailable::Connect, format!("socket options: {kind}"))
+                        DialError::new(Fault::NotConnected, format!("socket options: {kind}"))
                     })?;
                     return Ok((socket, *address));
                 }
-                Ok(Err(error)) => last = format!("{address}: {}", refused(&error)),
-                Err(_) => last = format!("{address}: no answer; is a firewall between?"),
+                Ok(Err(error)) => {
+                    let (fault, cause) = not_connected(&error);
+                    last = (fault, format!("{address}: {cause}"));
+                }
+                Err(_) => last = (Fault::ConnectSilent, format!("{address}: no answer")),
             }
         }
-        let text = format!("no connection to {}: {last}", self.address);
-        Err(DialError::new(Unavailable::Connect, text))
+        let (fault, cause) = last;
+        Err(DialError::new(fault, format!("no connection to {}: {cause}", self.address)))
     }
 
     fn prepare(&self, socket: &TcpStream) -> std::io::Result<()> {
@@ -393,7 +395,7 @@ impl Inner {
                     continue;
                 }
             };
-            match greeting.handle_reply(&reply).map_err(|e| self.at_server(e))? {
+            match greeting.handle_reply(&reply).map_err(|e| e.at(&self.address))? {
                 Progress::More => {}
                 Progress::Send(bytes) => sent = send(stream, &bytes).await,
                 Progress::Done(facts) => break facts,
@@ -434,18 +436,11 @@ impl Inner {
     }
 
     fn wants_tls(&self) -> DialError {
-        self.nonsense(
-            "speaks TLS on this port, and upstream.insecure_plaintext = true asks for plaintext; \
-             set upstream.tls instead, or use the server's plaintext port",
-        )
-    }
-
-    fn at_server(&self, error: DialError) -> DialError {
-        DialError { text: format!("{}: {}", self.address, error.text), ..error }
+        DialError::of(Fault::WantsTls).at(&self.address)
     }
 
     fn nonsense(&self, what: &str) -> DialError {
-        self.at_server(DialError::new(Unavailable::Protocol, format!("the server {what}")))
+        DialError::new(Fault::NotRedis, format!("the server {what}")).at(&self.address)
     }
 
     fn closed(&self, offer: Option<&Offer>) -> DialError {
@@ -454,9 +449,8 @@ impl Inner {
 
     /// The connection ended before a question was answered.
     fn lost(&self, error: &std::io::Error) -> DialError {
-        let text =
-            format!("the server closed the connection before it answered ({})", error.kind());
-        self.at_server(DialError::new(Unavailable::Connect, text))
+        let cause = format!("{} ({})", Fault::ClosedEarly.cause(), error.kind());
+        DialError::new(Fault::ClosedEarly, cause).at(&self.address)
     }
 
     /// The connection ended during the login.
@@ -470,9 +464,8 @@ impl Inner {
             }
             None => "it may be a TLS port, or have reached its maxclients",
         };
-        let cause = error.kind();
-        let text = format!("the server closed the connection at the login ({cause}); {guess}");
-        self.at_server(DialError::new(Unavailable::Connect, text))
+        let cause = format!("{} ({})", Fault::ClosedAtLogin.cause(), error.kind());
+        DialError::new(Fault::ClosedAtLogin, cause).advise(guess).at(&self.address)
     }
 }
 

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use super::fault::Fault;
 use super::phase::Phase;
 use crate::tls::TlsError;
 use crate::traffic::Unavailable;
@@ -14,9 +15,15 @@ pub struct DialError {
     pub what: Unavailable,
     /// A metric label: of the phase, or with [`Unavailable::Tls`] of the handshake failure.
     pub label: &'static str,
+    /// The stable name of what is wrong: `UPS-E…` or `TLS-E…`.
+    pub code: &'static str,
     /// The step that failed.
     pub phase: Phase,
-    /// Cause and fix for a person; never a secret, never the server's echo of what we sent.
+    /// What is wrong; never a secret, never the server's echo of what we sent.
+    pub cause: Box<str>,
+    /// What a person does about it.
+    pub fix: Box<str>,
+    /// Cause, code and fix in one line.
     pub text: String,
     /// What the server answered to `SELECT`, when it is that which failed: the client that asked for
     /// the database gets this line.
@@ -24,9 +31,38 @@ pub struct DialError {
 }
 
 impl DialError {
-    pub(super) fn new(what: Unavailable, text: impl Into<String>) -> Self {
-        let (label, phase) = (what.label(), Phase::Login);
-        Self { what, label, phase, text: text.into(), server_line: None }
+    /// A fault with nothing to add to its table.
+    pub(super) fn of(fault: Fault) -> Self {
+        Self::new(fault, fault.cause())
+    }
+
+    /// A fault with its cause in other words.
+    pub(super) fn new(fault: Fault, cause: impl Into<Box<str>>) -> Self {
+        Self {
+            what: fault.what(),
+            label: fault.what().label(),
+            code: fault.code(),
+            phase: Phase::Login,
+            cause: cause.into(),
+            fix: fault.hint().into(),
+            text: String::new(),
+            server_line: None,
+        }
+        .told()
+    }
+
+    fn told(self) -> Self {
+        Self { text: format!("{} ({}); {}", self.cause, self.code, self.fix), ..self }
+    }
+
+    /// With another remedy.
+    pub(super) fn advise(self, fix: impl Into<Box<str>>) -> Self {
+        Self { fix: fix.into(), ..self }.told()
+    }
+
+    /// With the server that it is about.
+    pub(super) fn at(self, server: impl std::fmt::Display) -> Self {
+        Self { cause: format!("{server}: {}", self.cause).into(), ..self }.told()
     }
 
     /// The server's line when it is busy with a script: it is well, and says this to everybody.
@@ -34,36 +70,37 @@ impl DialError {
         self.server_line.as_deref().filter(|line| line.starts_with(b"BUSY "))
     }
 
-    pub(super) fn timed_out(
-        server: impl std::fmt::Display,
-        after: Duration,
-        cause: &'static str,
-    ) -> Self {
-        Self::new(Unavailable::Timeout, format!("{server}: timed out after {after:?}: {cause}"))
+    pub(super) fn timed_out(server: impl std::fmt::Display, after: Duration, fault: Fault) -> Self {
+        Self::new(fault, format!("timed out after {after:?}: {}", fault.cause())).at(server)
     }
 }
 
-/// Why there is no TCP connection, and what to look at.
-pub(super) fn refused(error: &std::io::Error) -> String {
+/// Why there is no TCP connection, and what more is known of it.
+pub(super) fn not_connected(error: &std::io::Error) -> (Fault, String) {
     use std::io::ErrorKind as E;
-    let kind = error.kind();
     #[allow(clippy::wildcard_enum_match_arm, reason = "others add variants to their enums")]
-    match kind {
-        E::ConnectionRefused => {
-            "connection refused; is the server running, and is this its port?".to_owned()
-        }
-        E::HostUnreachable | E::NetworkUnreachable => {
-            format!("{kind}; is there a route to it, and is it up?")
-        }
-        E::PermissionDenied => "permission denied; a firewall rule forbids it".to_owned(),
-        _ => kind.to_string(),
-    }
+    let fault = match error.kind() {
+        E::ConnectionRefused => Fault::Refused,
+        E::HostUnreachable | E::NetworkUnreachable => Fault::Unreachable,
+        E::PermissionDenied => Fault::Forbidden,
+        kind => return (Fault::NotConnected, kind.to_string()),
+    };
+    (fault, fault.cause().to_owned())
 }
 
 impl From<TlsError> for DialError {
     fn from(error: TlsError) -> Self {
-        let text = format!("{error}; {}", error.hint());
-        Self { label: error.fault.label(), ..Self::new(Unavailable::Tls, text) }
+        let place =
+            if error.place.is_empty() { String::new() } else { format!("{}: ", error.place) };
+        Self {
+            what: Unavailable::Tls,
+            label: error.fault.label(),
+            code: error.fault.code(),
+            cause: format!("{place}{}", error.detail).into(),
+            fix: error.hint().into(),
+            ..Self::of(Fault::NotConnected)
+        }
+        .told()
     }
 }
 
@@ -74,3 +111,26 @@ impl std::fmt::Display for DialError {
 }
 
 impl std::error::Error for DialError {}
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind as E;
+
+    use super::*;
+
+    #[test]
+    fn causes_of_a_missing_connection_have_codes() {
+        for (kind, code) in [
+            (E::ConnectionRefused, "UPS-E102"),
+            (E::HostUnreachable, "UPS-E103"),
+            (E::NetworkUnreachable, "UPS-E103"),
+            (E::PermissionDenied, "UPS-E104"),
+            (E::AddrNotAvailable, "UPS-E105"),
+        ] {
+            let (fault, cause) = not_connected(&kind.into());
+            let error = DialError::new(fault, cause);
+            assert_eq!(error.code, code, "{kind:?}");
+            assert!(error.text.contains(code) && error.text.ends_with(&*error.fix), "{error}");
+        }
+    }
+}

@@ -10,8 +10,9 @@ use zeroize::Zeroizing;
 
 use super::credentials::Login;
 use super::failure::DialError;
+use super::fault::Fault;
 use crate::resp::{Protocol, Value, encode};
-use crate::traffic::{PoolKey, Unavailable};
+use crate::traffic::PoolKey;
 
 /// How the server's `CLIENT LIST` names our connections.
 const NAME: &[u8] = b"respgate";
@@ -211,7 +212,8 @@ impl Greeting {
             return Err(login_refused(line));
         }
         if self.key.protocol == Protocol::Resp3 {
-            return Err(nonsense(
+            return Err(DialError::new(
+                Fault::NoProtocol,
                 "the server refuses HELLO, without which there is no RESP3; \
                  it is older than Redis 6, or HELLO is renamed or denied by its ACL",
             ));
@@ -318,58 +320,33 @@ fn judge_select(error: Option<&[u8]>) -> Result<(), DialError> {
         return Err(login_refused(line));
     }
     let text = format!("the server refuses the database: {}", String::from_utf8_lossy(line));
-    Err(DialError { server_line: Some(line.to_vec()), ..nonsense(text) })
+    let server_line = Some(line.to_vec());
+    Err(DialError { server_line, ..DialError::new(Fault::NoDatabase, text) })
 }
 
 /// The login failed. Of the server's line only the first word is repeated: it may quote the password
 /// (`unknown command 'HELLO', with args beginning with: …`).
 fn login_refused(line: &[u8]) -> DialError {
-    let auth = |text: &str| DialError::new(Unavailable::Auth, text);
-    match code(line) {
-        "WRONGPASS" => auth(
-            "the server does not accept user name or password (WRONGPASS); \
-             compare [upstream.auth] with the server's ACL, and check that the user is on",
-        ),
-        "NOAUTH" => auth(
-            "the server requires a login and none is configured (NOAUTH); \
-             set upstream.auth.password_file or password_env",
-        ),
-        "NOPERM" => auth(
-            "the server's ACL forbids the login itself (NOPERM); \
-             allow +auth and +hello for the user of [upstream.auth]",
-        ),
-        "LOADING" => DialError::new(
-            Unavailable::Loading,
-            "the server reads its data after a start (LOADING)",
-        ),
-        "MASTERDOWN" => DialError::new(
-            Unavailable::Loading,
-            "the server is a replica that has lost its primary (MASTERDOWN)",
-        ),
-        "NOPROTO" => nonsense("the server does not speak this version of RESP (NOPROTO)"),
-        "DENIED" => DialError::new(
-            Unavailable::Connect,
-            "the server is in protected mode and refuses connections from other hosts (DENIED); \
-             give it a password or bind address",
-        ),
-        "ERR" if is_full(line) => DialError::new(
-            Unavailable::Connect,
-            "the server has reached its maxclients; raise it or open fewer connections",
-        ),
-        "ERR" => auth(
-            "the server does not accept the login (ERR); it may have no password at all, \
-             or know no user names (older than Redis 6)",
-        ),
-        other => nonsense(format!("the server answers {other} to the login")),
-    }
+    DialError::of(match code(line) {
+        "WRONGPASS" => Fault::WrongPassword,
+        "NOAUTH" => Fault::LoginMissing,
+        "NOPERM" => Fault::LoginDenied,
+        "LOADING" => Fault::Loading,
+        "MASTERDOWN" => Fault::PrimaryDown,
+        "NOPROTO" => Fault::NoProtocol,
+        "DENIED" => Fault::ProtectedMode,
+        "ERR" if is_full(line) => Fault::Full,
+        "ERR" => Fault::LoginRejected,
+        other => return nonsense(format!("the server answers {other} to the login")),
+    })
 }
 
 fn is_full(line: &[u8]) -> bool {
     line.starts_with(b"ERR max number of clients")
 }
 
-fn nonsense(text: impl Into<String>) -> DialError {
-    DialError::new(Unavailable::Protocol, text)
+fn nonsense(text: impl Into<Box<str>>) -> DialError {
+    DialError::new(Fault::NotRedis, text)
 }
 
 /// The first word of an error line, if it is one that servers use.
@@ -394,6 +371,7 @@ fn write_command(out: &mut Vec<u8>, args: &[&[u8]]) {
 mod tests {
     use super::*;
     use crate::base::secret::Secret;
+    use crate::traffic::Unavailable;
 
     const KEY: PoolKey = PoolKey { protocol: Protocol::Resp2, database: 7 };
 

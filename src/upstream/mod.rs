@@ -9,6 +9,7 @@ mod drive;
 mod ended;
 mod env;
 pub mod failure;
+pub mod fault;
 mod figures;
 pub mod greeting;
 mod inbox;

@@ -4,6 +4,8 @@
 
 use std::net::SocketAddr;
 
+use super::fault::Fault;
+
 /// One step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
@@ -15,13 +17,12 @@ pub enum Phase {
 
 impl Phase {
     /// What it means that the time ended in this step.
-    pub(super) const fn silence(self, tls: bool) -> &'static str {
-        match (self, tls) {
-            (Self::Resolve, _) => "the name is not resolved; is the DNS server reachable?",
-            (Self::Connect, _) => "no connection; is a firewall between?",
-            (Self::Tls, _) => "no answer to the TLS handshake; is it the server's tls-port?",
-            (Self::Login, true) => "no answer to the login; is the server stopped or overloaded?",
-            (Self::Login, false) => "no answer to the login; is it a TLS port?",
+    pub(super) const fn silence(self) -> Fault {
+        match self {
+            Self::Resolve => Fault::ResolveSilent,
+            Self::Connect => Fault::ConnectSilent,
+            Self::Tls => Fault::TlsSilent,
+            Self::Login => Fault::LoginSilent,
         }
     }
 }

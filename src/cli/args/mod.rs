@@ -5,6 +5,7 @@
 mod certs;
 mod config;
 mod demo;
+mod doctor;
 mod documents;
 mod global;
 mod inputs;
@@ -13,6 +14,7 @@ mod running;
 pub(super) use certs::{Certs, CertsCommand, Dev, Inspect, Role};
 pub(super) use config::{Acl, Check, Explain, Run};
 pub(super) use demo::Demo;
+pub(super) use doctor::Doctor;
 pub(super) use documents::{Completions, Man};
 pub(super) use global::{Answer, Global};
 pub(super) use inputs::for_flags;

@@ -190,7 +190,7 @@ impl Judge<'_> {
             let advice = "issue it with an ECDSA P-256 key, or RSA of 2048 bits or more";
             problems.push(self.problem(fault, detail).advise(advice));
         }
-        // How an authority that is trusted by itself was signed is nobody's concern.
+        // An authority is trusted by itself: its own signature is not checked.
         if facts.weak_signature && !(purpose == Purpose::Authority && facts.is_self_issued()) {
             let detail =
                 format!("is signed with {}, which is not accepted any more", facts.signature);

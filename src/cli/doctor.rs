@@ -1,0 +1,91 @@
+//! `doctor`: each step between respgate and the server, for people and for programs.
+//!
+//! Owns: both forms of the report, the exit code. Never knows: how a step is judged.
+
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use super::args::Doctor;
+use super::output::Output;
+use super::verb::Verb;
+use super::{acl, examine, exit};
+use crate::config::{Config, ConfigSource, environment};
+use crate::doctor::{Facts, Outcome, Step, collect, judge};
+
+impl Verb for Doctor {
+    fn run(self, output: Output) -> ExitCode {
+        let source = self.inputs.source();
+        // What is wrong with the files is a step of the report.
+        let config = match examine::examine(&source, true) {
+            Ok(config) => config,
+            Err(problems) => return output.complain(&source, problems),
+        };
+        let facts = match look(&source, &config) {
+            Ok(facts) => facts,
+            Err(problem) => {
+                output.print_error(&format!("respgate: {problem}"));
+                return ExitCode::from(exit::FAILURE);
+            }
+        };
+        let steps = judge(&facts);
+        output.print(&if self.json { to_json(&facts, &steps) } else { to_text(&facts, &steps) });
+        let failed = steps.iter().any(|step| step.outcome == Outcome::Fail);
+        ExitCode::from(if failed { exit::UNUSABLE } else { exit::SUCCESS })
+    }
+}
+
+fn look(source: &ConfigSource, config: &Config) -> Result<Facts, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| format!("no event loop: {}", error.kind()))?;
+    let mut facts = runtime.block_on(collect(config));
+    drop(runtime);
+    if matches!(facts.dialed, Some(Ok(_))) {
+        facts.rules = Some(rules(source, config));
+    }
+    Ok(facts)
+}
+
+fn rules(source: &ConfigSource, config: &Config) -> Result<Vec<String>, String> {
+    let changed = |_| "the configuration has changed".to_owned();
+    let document = source.document(environment()).map_err(changed)?;
+    let dictionary = examine::dictionary(&document, config).map_err(changed)?;
+    acl::server_differences(&document, config, &dictionary)
+}
+
+fn to_text(facts: &Facts, steps: &[Step]) -> String {
+    let mut lines = vec![format!("server {}", facts.server)];
+    for step in steps {
+        let code = step.code.map_or_else(String::new, |code| format!(" ({code})"));
+        let name = step.outcome.name();
+        lines.push(format!("  {name:<8} {:<12} {}{code}", step.name, step.what));
+        lines.extend(step.fix.iter().map(|fix| format!("           {:<12} fix: {fix}", "")));
+    }
+    let count = |outcome| steps.iter().filter(|step| step.outcome == outcome).count();
+    let plural = |count: usize| if count == 1 { "" } else { "s" };
+    let (failed, warned) = (count(Outcome::Fail), count(Outcome::Warn));
+    lines.push(match (failed, warned) {
+        (0, 0) => "no problems".to_owned(),
+        (0, warned) => format!("the server can be used; {warned} warning{}", plural(warned)),
+        (failed, _) => {
+            format!("the server cannot be used: {failed} step{} failed", plural(failed))
+        }
+    });
+    lines.join("\n")
+}
+
+fn to_json(facts: &Facts, steps: &[Step]) -> String {
+    let worst = steps.iter().map(|step| step.outcome).max().unwrap_or(Outcome::Ok);
+    let rows = steps.iter().map(|step| {
+        json!({
+            "step": step.name,
+            "result": step.outcome.name(),
+            "what": step.what,
+            "code": step.code,
+            "fix": step.fix,
+        })
+    });
+    let rows: Vec<_> = rows.collect();
+    let usable = worst != Outcome::Fail;
+    format!("{:#}", json!({"server": facts.server, "usable": usable, "steps": rows}))
+}

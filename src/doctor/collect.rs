@@ -1,0 +1,181 @@
+//! Looks at the files, goes the way to the server as `run` would, and asks it a few questions.
+//!
+//! Owns: [`collect`]. Never knows: what follows from what is seen.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use super::facts::{Facts, FileFact, Identity, Reached};
+use crate::base::clock;
+use crate::config::{Authorities, Config, SecretSource, io_cause};
+use crate::probe::{self, Conversation, Question};
+use crate::resp::{Protocol, Value};
+use crate::tls::expiry::assess;
+use crate::tls::inspect::Inspection;
+use crate::tls::watch::Watch;
+use crate::tls::{Fault, Looking, TlsStore};
+use crate::traffic::PoolKey;
+use crate::upstream::credentials::Credentials;
+use crate::upstream::dial::{Dialer, Link};
+use crate::upstream::phase::Phase;
+
+const KEY: PoolKey = PoolKey { protocol: Protocol::Resp2, database: 0 };
+
+/// A look at a server's certificate takes no longer.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Everything but the comparison of rules, which needs more than the configuration.
+pub async fn collect(config: &Config) -> Facts {
+    let now = clock::wall();
+    let upstream = &config.upstream;
+    let host = &upstream.address.host;
+    let files = files(config);
+    let paths: Vec<PathBuf> = files.iter().map(|file| file.path.clone()).collect();
+    let watched = (!paths.is_empty()).then(|| Watch::new(paths).watch_up());
+    let store = upstream.tls.as_ref().map(|tls| TlsStore::open(tls, host));
+    let credentials = Credentials::open(&upstream.auth);
+    let mut facts = Facts {
+        server: upstream.address.to_string(),
+        user: upstream.auth.username.clone().unwrap_or_else(|| "default".to_owned()),
+        files,
+        uid: own_uid(),
+        watched,
+        identity: store.as_ref().map(|store| match store {
+            Ok(store) => Ok(identity(store, now)),
+            Err(error) => Err(error.clone()),
+        }),
+        credentials: credentials.as_ref().map(|_| ()).map_err(ToString::to_string),
+        dialed: None,
+        shown: None,
+        rules: None,
+        now,
+    };
+    let store = store.transpose();
+    let known = store.as_ref().ok().cloned();
+    if let (Ok(store), Ok(credentials)) = (store, credentials) {
+        let dialer = Dialer::new(upstream, store, credentials);
+        facts.dialed = Some(match dialer.dial(KEY).await {
+            Ok(link) => Ok(reached(link, upstream.pool.connect_timeout).await),
+            Err(error) => Err(Box::new(error)),
+        });
+    }
+    if let Some(store) = known.filter(|_| upstream.tls.is_some() && speaks_tls(&facts)) {
+        facts.shown = shown(config, store.as_ref()).await;
+    }
+    facts
+}
+
+/// Whether it is worth a handshake to see what the server shows.
+fn speaks_tls(facts: &Facts) -> bool {
+    match &facts.dialed {
+        Some(Err(error)) => error.phase >= Phase::Tls && error.code != Fault::Plaintext.code(),
+        Some(Ok(_)) | None => true,
+    }
+}
+
+/// The effective user, which is who `/proc/self` belongs to.
+fn own_uid() -> Option<u32> {
+    std::fs::metadata("/proc/self").ok().map(|meta| meta.uid())
+}
+
+fn files(config: &Config) -> Vec<FileFact> {
+    let mut files = Vec::new();
+    let mut add = |key, path: &Path, secret, fault| {
+        let seen = std::fs::metadata(path);
+        let mode = match std::fs::File::open(path).and_then(|file| file.metadata()) {
+            Ok(meta) if meta.is_file() => Ok(meta.mode() & 0o7777),
+            Ok(_) => Err("it is not a regular file"),
+            Err(error) => Err(io_cause(&error)),
+        };
+        let owner = seen.ok().map(|meta| (meta.mode() & 0o7777, meta.uid()));
+        files.push(FileFact { key, path: path.to_path_buf(), secret, fault, mode, owner });
+    };
+    if let Some(tls) = &config.upstream.tls {
+        let unreadable = Some(Fault::Unreadable);
+        if let Some(client) = &tls.client {
+            add("upstream.tls.cert", &client.cert, false, unreadable);
+            add("upstream.tls.key", &client.key, true, unreadable);
+        }
+        if let Some(Authorities::File(path)) = &tls.ca {
+            add("upstream.tls.ca", path, false, unreadable);
+        }
+    }
+    if let Some(SecretSource::File(path)) = &config.upstream.auth.password {
+        add("upstream.auth.password_file", path, true, None);
+    }
+    if let Some(path) = &config.acl_file {
+        add("users.acl_file", path, true, None);
+    }
+    files
+}
+
+fn identity(store: &TlsStore, now: SystemTime) -> Identity {
+    let current = store.current();
+    Identity {
+        client: current.client.as_ref().map(|client| {
+            let end = client.chain_not_after;
+            (end, assess(client.not_before, end, now))
+        }),
+        server_name: current.server_name.to_str().into_owned(),
+    }
+}
+
+/// The certificates that the server shows, whether or not they are good.
+async fn shown(config: &Config, store: Option<&TlsStore>) -> Option<Inspection> {
+    let limit = config.upstream.pool.connect_timeout.min(LOOK);
+    let address = *probe::addresses(&config.upstream.address, limit).await.first()?;
+    let identity = store.map(TlsStore::current);
+    let looking = match &identity {
+        Some(identity) => Looking::as_identity(identity)?,
+        None => Looking::without_certificate()?,
+    };
+    let name = match &identity {
+        Some(identity) => identity.server_name.clone(),
+        None => rustls::pki_types::ServerName::IpAddress(address.ip().into()),
+    };
+    let _ = probe::exchange(address, &name, &looking, limit).await;
+    let chain = looking.chain();
+    let server = config.upstream.address.to_string();
+    (!chain.is_empty()).then(|| Inspection::of_server(&server, &chain))
+}
+
+async fn reached(link: Link, limit: Duration) -> Reached {
+    let facts = &link.facts;
+    let mut reached = Reached {
+        tls: link.handshake.as_ref().map(|handshake| {
+            [handshake.version.clone(), handshake.cipher_suite.clone(), handshake.group.clone()]
+        }),
+        description: format!("{} {} {}", facts.server, facts.version, facts.mode).trim().to_owned(),
+        role: facts.role.clone(),
+        ping: None,
+        clock: None,
+    };
+    let mut conversation = Conversation::new(link, limit);
+    let ping = conversation.ask(&Question::Ping).await;
+    reached.ping = Some(match (ping.value(), ping.error()) {
+        (Some(_), _) => Ok(ping.took),
+        (None, Some(line)) => Err(line),
+        (None, None) => Err("no answer".to_owned()),
+    });
+    let time = conversation.ask(&Question::Time).await;
+    reached.clock = Some(match (time.value().and_then(milliseconds), time.error()) {
+        (Some(server), _) => {
+            let own = time.at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            let ahead = server.saturating_sub(i64::try_from(own.as_millis()).unwrap_or(i64::MAX));
+            let doubt = u64::try_from(time.took.as_millis()).unwrap_or(u64::MAX) / 2 + 1;
+            Ok((ahead, doubt))
+        }
+        (None, Some(line)) => Err(line),
+        (None, None) => Err("no answer".to_owned()),
+    });
+    conversation.close().await;
+    reached
+}
+
+/// What `TIME` says: seconds and microseconds.
+fn milliseconds(value: &Value) -> Option<i64> {
+    let number = |value: &Value| std::str::from_utf8(value.as_bytes()?).ok()?.parse::<i64>().ok();
+    let [seconds, micros] = value.elements()? else { return None };
+    number(seconds)?.checked_mul(1000)?.checked_add(number(micros)? / 1000)
+}

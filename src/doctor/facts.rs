@@ -1,0 +1,76 @@
+//! What was seen on the way to a server, without any conclusion.
+//!
+//! Owns: [`Facts`]. Never knows: how it was seen, what follows.
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use crate::tls::expiry::Expiry;
+use crate::tls::inspect::Inspection;
+use crate::tls::{Fault, TlsError};
+use crate::upstream::failure::DialError;
+
+/// Everything that is known of one configuration and its server.
+#[derive(Debug)]
+pub struct Facts {
+    /// `redis.example.com:6380`.
+    pub server: String,
+    /// The user that respgate logs in as.
+    pub user: String,
+    pub files: Vec<FileFact>,
+    /// Who this process runs as.
+    pub uid: Option<u32>,
+    /// Whether changes of the files are noticed at once; `None`: there are no files.
+    pub watched: Option<bool>,
+    /// `None`: TLS is not configured.
+    pub identity: Option<Result<Identity, TlsError>>,
+    /// Why there is no password, where one is configured.
+    pub credentials: Result<(), String>,
+    /// `None`: not tried, since something before is missing.
+    pub dialed: Option<Result<Reached, Box<DialError>>>,
+    /// What the server showed in a handshake that accepts everything.
+    pub shown: Option<Inspection>,
+    /// The differences from the policies, or why they are not known; `None`: not asked.
+    pub rules: Option<Result<Vec<String>, String>>,
+    pub now: SystemTime,
+}
+
+/// A file that the configuration names.
+#[derive(Clone, Debug)]
+pub struct FileFact {
+    /// The key of the configuration.
+    pub key: &'static str,
+    pub path: PathBuf,
+    /// Only respgate should read it.
+    pub secret: bool,
+    /// How a missing one is logged: the files of TLS have a code of their own.
+    pub fault: Option<Fault>,
+    /// Permission bits, or why it cannot be read.
+    pub mode: Result<u32, &'static str>,
+    /// Bits and owner as far as they can be seen of one that cannot be read.
+    pub owner: Option<(u32, u32)>,
+}
+
+/// The identity that would be used.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// `None` without a client certificate.
+    pub client: Option<(SystemTime, Expiry)>,
+    pub server_name: String,
+}
+
+/// A server that has accepted the login.
+#[derive(Clone, Debug, Default)]
+pub struct Reached {
+    /// Version, suite and key exchange of TLS.
+    pub tls: Option<[String; 3]>,
+    /// `redis 7.0.15 standalone`.
+    pub description: String,
+    /// `master`, `replica`.
+    pub role: String,
+    /// The time of one PING, or what was answered.
+    pub ping: Option<Result<Duration, String>>,
+    /// How far the server's clock is ahead (positive) or behind, in milliseconds, and by how much that
+    /// may be wrong; or why it is not known.
+    pub clock: Option<Result<(i64, u64), String>>,
+}

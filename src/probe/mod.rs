@@ -1,0 +1,11 @@
+//! Looks at a server without changing anything there: single connections, each with a deadline.
+//!
+//! Owns: the list of its parts. Never knows: what is concluded from an answer.
+
+mod hello;
+mod question;
+mod reach;
+
+pub use hello::{OldVersion, accepts};
+pub use question::{Asked, Conversation, Question};
+pub use reach::{Exchange, addresses, exchange, speaks_plaintext};

@@ -1,0 +1,160 @@
+//! What may stand between respgate and a server besides TLS: one table of codes, causes and fixes.
+//!
+//! Owns: [`Fault`]. Never knows: how a fault is found.
+
+use crate::traffic::Unavailable;
+
+/// Each way in which a connection does not come to be. The code of a fault never changes;
+/// documentation and logs refer to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    NameUnknown,
+    Refused,
+    Unreachable,
+    Forbidden,
+    NotConnected,
+    ResolveSilent,
+    ConnectSilent,
+    TlsSilent,
+    LoginSilent,
+    QuestionSilent,
+    WrongPassword,
+    LoginMissing,
+    LoginDenied,
+    LoginRejected,
+    Loading,
+    PrimaryDown,
+    ProtectedMode,
+    Full,
+    WantsTls,
+    NotRedis,
+    NoProtocol,
+    NoDatabase,
+    ClosedAtLogin,
+    ClosedEarly,
+}
+
+impl Fault {
+    /// All of them, in the order of their codes.
+    pub const ALL: [Self; 24] = [
+        Self::NameUnknown,
+        Self::Refused,
+        Self::Unreachable,
+        Self::Forbidden,
+        Self::NotConnected,
+        Self::ResolveSilent,
+        Self::ConnectSilent,
+        Self::TlsSilent,
+        Self::LoginSilent,
+        Self::QuestionSilent,
+        Self::WrongPassword,
+        Self::LoginMissing,
+        Self::LoginDenied,
+        Self::LoginRejected,
+        Self::Loading,
+        Self::PrimaryDown,
+        Self::ProtectedMode,
+        Self::Full,
+        Self::WantsTls,
+        Self::NotRedis,
+        Self::NoProtocol,
+        Self::NoDatabase,
+        Self::ClosedAtLogin,
+        Self::ClosedEarly,
+    ];
+
+    /// The stable name under which a fault is documented and logged.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        self.row().0
+    }
+
+    /// What clients, metrics and retries make of it.
+    #[must_use]
+    pub const fn what(self) -> Unavailable {
+        self.row().1
+    }
+
+    /// What is wrong.
+    #[must_use]
+    pub const fn cause(self) -> &'static str {
+        self.row().2
+    }
+
+    /// What a person does about it.
+    #[must_use]
+    pub const fn hint(self) -> &'static str {
+        self.row().3
+    }
+
+    /// Code, kind, cause, fix.
+    #[rustfmt::skip]
+    #[allow(clippy::too_many_lines, reason = "a table")]
+    const fn row(self) -> (&'static str, Unavailable, &'static str, &'static str) {
+        use Unavailable as U;
+        match self {
+            Self::NameUnknown => ("UPS-E101", U::Resolve, "the name has no address",
+                "check the name and this host's DNS; in Kubernetes: SERVICE.NAMESPACE.svc"),
+            Self::Refused => ("UPS-E102", U::Connect, "connection refused",
+                "is the server running, and is this its port?"),
+            Self::Unreachable => ("UPS-E103", U::Connect, "no route to the server",
+                "is there a route to it, and is it up?"),
+            Self::Forbidden => ("UPS-E104", U::Connect, "permission denied: a firewall rule forbids the connection",
+                "allow this host to connect to the server's port (in Kubernetes: a NetworkPolicy with egress to it)"),
+            Self::NotConnected => ("UPS-E105", U::Connect, "no connection",
+                "the line names the cause; check the network between this host and the server"),
+            Self::ResolveSilent => ("UPS-E106", U::Timeout, "the name is not resolved",
+                "is the DNS server reachable? the limit is upstream.pool.connect_timeout"),
+            Self::ConnectSilent => ("UPS-E107", U::Timeout, "no answer to the connection",
+                "is a firewall between? the limit is upstream.pool.connect_timeout"),
+            Self::TlsSilent => ("UPS-E108", U::Timeout, "no answer to the TLS handshake",
+                "is it the server's tls-port? the limit is upstream.pool.connect_timeout"),
+            Self::LoginSilent => ("UPS-E109", U::Timeout, "no answer to the login",
+                "is the server stopped or overloaded? without TLS: is it a TLS port?"),
+            Self::QuestionSilent => ("UPS-E110", U::Timeout, "no answer to a question",
+                "is the server stopped or overloaded?"),
+            Self::WrongPassword => ("UPS-E111", U::Auth, "the server does not accept user name or password (WRONGPASS)",
+                "compare [upstream.auth] with the server's ACL, and check that the user is on"),
+            Self::LoginMissing => ("UPS-E112", U::Auth, "the server requires a login and none is configured (NOAUTH)",
+                "set upstream.auth.password_file or password_env"),
+            Self::LoginDenied => ("UPS-E113", U::Auth, "the server's ACL forbids the login itself (NOPERM)",
+                "allow +auth and +hello for the user of [upstream.auth]"),
+            Self::LoginRejected => ("UPS-E114", U::Auth, "the server does not accept the login (ERR)",
+                "it may have no password at all (then remove [upstream.auth]), or know no user names (older than Redis 6)"),
+            Self::Loading => ("UPS-E115", U::Loading, "the server reads its data after a start (LOADING)",
+                "wait; INFO persistence of the server says how far it is (loading_loaded_perc)"),
+            Self::PrimaryDown => ("UPS-E116", U::Loading, "the server is a replica that has lost its primary (MASTERDOWN)",
+                "start the primary, or connect to another server; INFO replication of the server says which it follows"),
+            Self::ProtectedMode => ("UPS-E117", U::Connect, "the server is in protected mode and refuses connections from other hosts (DENIED)",
+                "give it a password or bind address"),
+            Self::Full => ("UPS-E118", U::Connect, "the server has reached its maxclients",
+                "raise it or open fewer connections"),
+            Self::WantsTls => ("UPS-E119", U::Protocol, "the server speaks TLS on this port, and upstream.insecure_plaintext = true asks for plaintext",
+                "set upstream.tls instead, or use the server's plaintext port"),
+            Self::NotRedis => ("UPS-E120", U::Protocol, "the server does not answer as Redis does",
+                "check that the address is that of a Redis or Valkey, version 6 or later, and that nothing between changes the bytes"),
+            Self::NoProtocol => ("UPS-E121", U::Protocol, "the server does not speak this version of RESP (NOPROTO)",
+                "use Redis 6 or later, or have applications speak RESP2"),
+            Self::NoDatabase => ("UPS-E122", U::Protocol, "the server refuses the database",
+                "select another database, or raise the server's databases"),
+            Self::ClosedAtLogin => ("UPS-E123", U::Connect, "the server closed the connection at the login",
+                "it may have reached its maxclients, not accept the client certificate, or, without TLS, be a TLS port; its log says which"),
+            Self::ClosedEarly => ("UPS-E124", U::Connect, "the server closed the connection before it answered",
+                "the server's log says why: a restart, CLIENT KILL, a timeout"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_and_in_order() {
+        let codes: Vec<&str> = Fault::ALL.iter().map(|fault| fault.code()).collect();
+        assert!(codes.windows(2).all(|pair| pair[0] < pair[1]), "{codes:?}");
+        for fault in Fault::ALL {
+            assert!(!fault.hint().is_empty() && !fault.cause().ends_with('.'), "{fault:?}");
+        }
+    }
+}
