@@ -79,7 +79,7 @@ class Commands:
         verbs = []
         plain = [word for at, word in enumerate(words) if not word.startswith("-")
                  and (at == 0 or words[at - 1] not in ("-n", "-k", "-c", "-o", "--namespace", "--set"))]
-        for word in plain[:3 if program in ("kubectl", "vault") else 2 if program == "helm" else 1]:
+        for word in plain[:3 if program in ("kubectl", "vault") else 2]:
             if not re.fullmatch(r"[a-z]+(-[a-z]+)*", word) or self.help(program, [*verbs, word]) is None:
                 break
             verbs.append(word)
@@ -135,9 +135,19 @@ def check(respgate, kubectl, helm):
                 word in keys | names | FOREIGN | FILES or any((ROOT / "deploy").rglob(word))
             ):
                 yield f"{document}: no key {word}"
+        yield from certificates(document, text, respgate)
         yield from blocks(document, text, respgate, kubectl)
     if count < 15:
         yield f"only {count} commands were found"
+
+
+def certificates(document, text, respgate):
+    """Files of `respgate certs dev` that go into Secrets are written by it."""
+    with tempfile.TemporaryDirectory() as folder:
+        rendered.run(respgate, "certs", "dev", f"{folder}/certs")
+        for file in re.findall(r"--from-file=[\w.]+=(certs/\S+)", text):
+            if not (pathlib.Path(folder) / file).exists():
+                yield f"{document}: respgate certs dev writes no {file}"
 
 
 def blocks(document, text, respgate, kubectl):
