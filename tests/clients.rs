@@ -242,18 +242,24 @@ fn reset_keeps_what_the_library_said_of_itself() {
 
 /// What current drivers ask at the beginning of a connection is no denial.
 #[test]
-fn a_drivers_question_that_no_server_knows_is_no_denial() {
+fn a_drivers_question_about_the_server_is_no_denial() {
     for brand in brands() {
         let server = Server::plain(brand);
-        let proxy = Proxy::before(&server, "");
+        let proxy = Proxy::with_policy(&server, "+@all -@admin -@dangerous ~* &*", "");
         let (mut straight, mut through) = (server.observer(), proxy.client());
         let words = ["CLIENT", "MAINT_NOTIFICATIONS", "ON", "moving-endpoint-type", "internal-ip"];
         let denied = || proxy.metric("respgate_replies_total{result=\"denied\"}");
         for words in [&words[..], &["SENTINEL", "MASTERS"]] {
             assert_eq!(straight.ask(words), through.ask(words));
         }
+        for setting in ["timeout", "slave-read-only", "replica-read-only", "databases"] {
+            assert!(through.ask(&["CONFIG", "GET", setting]).starts_with(b"-NOPERM"));
+        }
         assert!(denied() < 0.5, "{}", denied());
         assert_eq!(straight.ask(&["NOSUCH", "a"]), through.ask(&["NOSUCH", "a"]));
         assert!(denied() > 0.5);
+        through.ask(&["CONFIG", "GET", "requirepass"]);
+        through.ask(&["CONFIG", "GET", "timeout", "requirepass"]);
+        assert!(denied() > 2.5, "{}", denied());
     }
 }

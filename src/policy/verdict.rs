@@ -122,17 +122,21 @@ impl Refusal {
         }
     }
 
-    /// Whether a driver asks by it what the server is, and takes the error for an answer: neither
-    /// Redis nor Valkey has it.
+    /// Whether a driver asks by it what the server is, at the beginning of a connection, and takes the error
+    /// for an answer.
     #[must_use]
     pub fn is_probe(&self, request: &Request<'_>) -> bool {
         let is =
             |at, word: &[u8]| request.arg(at).is_some_and(|arg| arg.eq_ignore_ascii_case(word));
-        let unknown = self.rule == Rule::Unknown;
-        // redis-py, go-redis and node-redis ask it of hosted servers that tell of their maintenance,
-        // StackExchange.Redis whether the server is a sentinel.
+        // Neither Redis nor Valkey has these: redis-py, go-redis and node-redis ask it of hosted servers that
+        // tell of their maintenance, StackExchange.Redis whether the server is a sentinel.
         let maintenance = is(0, b"client") && is(1, b"maint_notifications");
-        unknown && (maintenance || is(0, b"sentinel"))
+        let unknown = self.rule == Rule::Unknown && (maintenance || is(0, b"sentinel"));
+        // Settings that StackExchange.Redis adapts itself to.
+        let settings: [&[u8]; 4] =
+            [b"timeout", b"slave-read-only", b"replica-read-only", b"databases"];
+        let setting = is(0, b"config") && is(1, b"get") && request.arg(3).is_none();
+        unknown || (setting && settings.into_iter().any(|name| is(2, name)))
     }
 
     /// The text between `-` and CRLF. The request must be the one that was refused.

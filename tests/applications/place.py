@@ -39,7 +39,7 @@ class Place(Stage):
     def __enter__(self):
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="respgate-place-"))
         self.socket = str(self.directory / "server.sock")
-        self.make_certificates()
+        self.make_certificates(self.directory)
         self.plain_port, self.server_port = free_port(), free_port()
         try:
             self.start_server()

@@ -11,8 +11,15 @@ import socket
 import subprocess
 import tempfile
 import time
+import urllib.request
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+
+
+# A policy that refuses nothing.
+EVERYTHING = """[policy]
+acl = "+@all +sync +psync +replconf ~* &*"
+"""
 
 
 def binary():
@@ -39,9 +46,18 @@ def ask(path, *words):
 class Stage:
     """Everything is ended and removed at the end of the `with` block."""
 
-    def __init__(self, straight=False, server="redis-server", upstream=""):
+    # Called in each program's process before it begins.
+    before_program = None
+
+    def __init__(self, straight=False, server="redis-server", upstream="", policy=EVERYTHING,
+                 port=None, password=None, arguments=(), certificates=None, tls=True):
         self.straight = straight
-        self.upstream = upstream
+        self.upstream, self.policy = upstream, policy
+        # The port that clients use, what they and respgate log in with, more of the server's arguments, and
+        # the directory with the files of make_certificates, where there are some already.
+        self.port, self.password = port or free_port(), password
+        self.arguments, self.certificates, self.tls = [*arguments], certificates, tls
+        self.telemetry_port = free_port()
         self.server = shutil.which(server) or server
         self.processes = []
 
@@ -50,7 +66,8 @@ class Stage:
         self.socket = str(self.directory / "server.sock")
         try:
             self.start_server()
-            self.port = self.server_port if self.straight else self.start_respgate()
+            if not self.straight:
+                self.start_respgate()
         except BaseException:
             self.__exit__()
             raise
@@ -63,53 +80,69 @@ class Stage:
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def start_server(self):
-        self.server_port = free_port()
+        self.server_port = self.port if self.straight else free_port()
         command = [self.server, "--save", "", "--bind", "127.0.0.1", "--unixsocket", self.socket]
         command += ["--enable-debug-command", "yes"]
-        if self.straight:
-            command += ["--port", str(self.server_port)]
-        else:
-            self.make_certificates()
-            command += ["--port", "0", "--tls-port", str(self.server_port)]
+        # For the tests' own use, past respgate.
+        self.plain_port = self.server_port if self.straight or not self.tls else free_port()
+        command += ["--port", str(self.plain_port)]
+        if self.password:
+            command += ["--requirepass", self.password]
+        if not self.straight and self.tls:
+            if self.certificates:
+                for file in pathlib.Path(self.certificates).iterdir():
+                    shutil.copy(file, self.directory)
+            else:
+                self.make_certificates(self.directory)
+            command += ["--tls-port", str(self.server_port)]
             command += ["--tls-auth-clients", "yes", "--tls-ca-cert-file", "ca.crt"]
             command += ["--tls-cert-file", "server.crt", "--tls-key-file", "server.key"]
-        self.spawn("server", command)
-        self.wait("the server", lambda: ask(self.socket, "PING") == b"+PONG\r\n")
+        self.spawn("server", command + self.arguments)
+        self.wait("the server", lambda: ask(self.socket, "PING")[:5] in (b"+PONG", b"-NOAU"))
 
     def start_respgate(self):
-        port = free_port()
         path = lambda name: f'"{self.directory / name}"'
+        password = f"password_file = {path('password')}" if self.password else ""
+        (self.directory / "password").write_text(self.password or "")
+        tls = f"tls = {{ cert = {path('client.crt')}, key = {path('client.key')}, ca = {path('ca.crt')} }}"
         (self.directory / "respgate.toml").write_text(f"""
 [[listener]]
-address = "127.0.0.1:{port}"
+address = "127.0.0.1:{self.port}"
+{password}
 
 [upstream]
 address = "localhost:{self.server_port}"
-tls = {{ cert = {path("client.crt")}, key = {path("client.key")}, ca = {path("ca.crt")} }}
+{tls if self.tls else "insecure_plaintext = true"}
 {self.upstream}
+{"[upstream.auth]" if password else ""}
+{password}
 
-[policy]
-acl = "+@all +sync +psync +replconf ~* &*"
-
+{self.policy}
 [telemetry]
-address = "127.0.0.1:{free_port()}"
+address = "127.0.0.1:{self.telemetry_port}"
 """)
         process = self.spawn("respgate", [binary(), "run", "--config", "respgate.toml"])
 
         def ready():
             if process.poll() is not None:
                 raise RuntimeError("respgate ended:\n" + self.log("respgate"))
-            with socket.create_connection(("127.0.0.1", port), 5) as connection:
+            with socket.create_connection(("127.0.0.1", self.port), 5) as connection:
                 connection.sendall(b"PING\r\n")
-                return connection.recv(100) == b"+PONG\r\n"
+                return connection.recv(100)[:5] in (b"+PONG", b"-NOAU")
 
         self.wait("respgate", ready)
-        return port
+        return self.port
+
+    def metric(self, name):
+        """The value of one of respgate's metrics, its labels included in the name."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.telemetry_port}/metrics", timeout=5) as told:
+            lines = told.read().decode().splitlines()
+        return next(float(line.split()[-1]) for line in lines if line.startswith(name + " "))
 
     def spawn(self, name, command):
         log = open(self.directory / f"{name}.log", "wb")
         process = subprocess.Popen(command, cwd=self.directory, stdin=subprocess.DEVNULL,
-                                   stdout=log, stderr=subprocess.STDOUT)
+                                   stdout=log, stderr=subprocess.STDOUT, preexec_fn=self.before_program)
         self.processes.append(process)
         return process
 
@@ -131,17 +164,18 @@ address = "127.0.0.1:{free_port()}"
         for words in (("FLUSHALL",), ("SCRIPT", "FLUSH"), ("FUNCTION", "FLUSH")):
             ask(self.socket, *words)
 
-    def make_certificates(self):
+    @staticmethod
+    def make_certificates(directory):
         """One authority, a server and a client, with the openssl program."""
         def openssl(*words):
-            subprocess.run(["openssl", *words], cwd=self.directory, check=True,
+            subprocess.run(["openssl", *words], cwd=directory, check=True,
                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
         key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
         openssl("req", "-x509", *key, "-days", "2", "-subj", "/CN=test authority",
                 "-keyout", "ca.key", "-out", "ca.crt")
         for name in ("server", "client"):
-            (self.directory / "names").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
+            (directory / "names").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
             openssl("req", *key, "-subj", f"/CN={name}", "-keyout", f"{name}.key",
                     "-out", f"{name}.csr")
             openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.crt", "-CAkey", "ca.key",
