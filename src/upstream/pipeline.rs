@@ -27,7 +27,7 @@ struct Entry<W> {
     skip: u32,
     /// Those that have arrived.
     skipped: u32,
-    /// The first of them was not `+OK`: what follows did not run as a transaction.
+    /// The first of them, MULTI's, was not `+OK`: what follows did not run as a transaction.
     refused: bool,
     /// May be executed twice without harm.
     retry: bool,
@@ -265,7 +265,7 @@ impl<W> Pipeline<W> {
                 return Err(Broken::Surplus);
             };
             if entry.skipped < entry.skip {
-                entry.refused |= entry.skipped == 0 && kind != b'+';
+                entry.refused |= entry.skipped == 0 && kind != b'+' && !entry.companion;
                 entry.skipped += u32::from(advance.done);
                 let told = entry.refused || entry.abandoned;
                 if !told && self.reason.note(piece, kind, advance.done) {

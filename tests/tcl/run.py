@@ -1,16 +1,29 @@
 """Plays Redis's own TCL suite, in external-server mode, against respgate.
 
-    tests/tcl/run.py SUITE [--straight] [--mode session] [--only UNIT]...
+    tests/tcl/run.py SUITE [--mode MODE] [--straight] [--only UNIT]...
 
-SUITE is the directory tests/tcl/fetch.sh prints. --straight asks the server without respgate. --mode is
-that of upstream.pool; each has a list of its own of what is not played.
+SUITE is the directory tests/tcl/fetch.sh prints. --straight asks the server without respgate. Each mode has
+a list of its own of what is not played, beside excluded-server.txt:
+
+    shared   pool.mode = "shared", every command allowed       excluded.txt
+    session  pool.mode = "session", every command allowed      excluded-session.txt
+    rewrite  a tenant: keys.mode = "rewrite" with a prefix     excluded-rewrite.txt, excluded.txt
+    ttl      keys without a time to live are given one         excluded-ttl.txt, excluded.txt
+    valkey   as shared, before Valkey, without TLS             excluded-valkey.txt, excluded.txt
+
+tests/run.sh plays the first two; the others take as long and are played by hand. The server of mode valkey
+is RESPGATE_TEST_VALKEY, else the valkey-server on the PATH or in the cache of tests/setup.sh.
 Two halves run side by side, each with its own server. The last line is `N passed, N failed`.
 """
 
 import argparse
+import dataclasses
 import os
 import pathlib
+import random
 import re
+import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -20,24 +33,71 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "drivers"))
 
-from stage import Stage  # noqa: E402
+from stage import EVERYTHING, Stage  # noqa: E402
 
-SECONDS_MAX = 480
+SECONDS_MAX = 900
 COLOURS = re.compile(rb"\x1b\[[0-9;]*m")
 
 
-LISTS = {"shared": "excluded.txt", "session": "excluded-session.txt"}
+# Commands about all scripts and functions are named, for the units that are about these.
+PREFIX = "app1:"
+TENANT = f"""[policy]
+acl = "+@all +function +script ~* &*"
+keys = {{ mode = "rewrite", prefix = "{PREFIX}", flushdb = true, dbsize = true }}
+scripts = {{ mode = "declared-keys" }}
+"""
+MORTAL = EVERYTHING + """ttl = { default = "30d", on_missing = "inject" }
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Mode:
+    """How respgate runs, before which server, and the written lists of what is not played then."""
+
+    lists: tuple
+    policy: str = EVERYTHING
+    pool: str = "shared"
+    valkey: bool = False
+    # What a tenant does not have goes to the server itself: tenant.tcl.
+    tenant: bool = False
+
+
+MODES = {
+    "shared": Mode(("excluded.txt",)),
+    "session": Mode(("excluded-session.txt",), pool="session"),
+    "rewrite": Mode(("excluded-rewrite.txt", "excluded.txt"), policy=TENANT, tenant=True),
+    "ttl": Mode(("excluded-ttl.txt", "excluded.txt"), policy=MORTAL),
+    "valkey": Mode(("excluded-valkey.txt", "excluded.txt"), valkey=True),
+}
+
+
+def valkey_server():
+    """The program, as tests/setup.sh installs it."""
+    cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
+    found = os.environ.get("RESPGATE_TEST_VALKEY") or shutil.which("valkey-server")
+    return found or next(map(str, cache.glob("respgate/venv/**/valkey-server")))
 
 
 def excluded(mode):
     """The written lists: what is not played, by kind: `test`, `unit`, `tag`."""
     names = {"test": [], "unit": [], "tag": []}
-    lists = [(HERE / name).read_text() for name in ("excluded-server.txt", LISTS[mode])]
+    lists = [(HERE / name).read_text() for name in ("excluded-server.txt", *mode.lists)]
     for line in "\n".join(lists).splitlines():
         kind, _, name = line.partition(" ")
         if kind in names:
             names[kind].append(name.strip())
     return names
+
+
+def for_a_tenant(suite, directory):
+    """A copy of the suite whose client leaves the administration of the server to its administrator."""
+    copy = pathlib.Path(directory) / "suite"
+    copy.mkdir()
+    shutil.copytree(suite / "tests", copy / "tests", symlinks=True)
+    with (copy / "tests/support/redis.tcl").open("a") as client:
+        client.write((HERE / "tenant.tcl").read_text())
+    link_programs(copy)
+    return copy
 
 
 def all_units(suite):
@@ -50,27 +110,32 @@ def all_units(suite):
 class Half(threading.Thread):
     """One process of the suite with its share of the units."""
 
-    def __init__(self, suite, units, left_out, straight, mode, number):
+    def __init__(self, suite, units, left_out, straight, mode, base):
         super().__init__()
         self.suite, self.units, self.left_out = suite, units, left_out
-        self.straight, self.mode, self.number = straight, mode, number
+        self.straight, self.mode, self.base = straight, mode, base
         self.output, self.ended = b"", False
 
     def run(self):
         # No connection is made ahead of its use: MONITOR would show its HELLO among the commands.
-        stage = Stage(straight=self.straight, upstream=f"pool = {{ mode = \"{self.mode}\", min_idle = 0 }}")
+        stage = Stage(straight=self.straight, policy=self.mode.policy, tls=not self.mode.valkey,
+                      server=valkey_server() if self.mode.valkey else "redis-server",
+                      upstream=f"pool = {{ mode = \"{self.mode.pool}\", min_idle = 0 }}")
         with stage, tempfile.NamedTemporaryFile("w") as skips:
             skips.write("\n".join(self.left_out["test"]) + "\n")
             skips.flush()
             command = ["tclsh", "tests/test_helper.tcl", "--host", "127.0.0.1", "--durable",
-                       "--port", str(stage.port), "--timeout", "60",
-                       "--baseport", str(21111 + 4000 * self.number), "--portcount", "3000",
+                       "--port", str(stage.port), "--timeout", "240",
+                       "--baseport", str(self.base), "--portcount", "900",
                        "--skipfile", skips.name,
                        "--tags", " ".join(f"-{tag}" for tag in self.left_out["tag"])]
+            if self.mode.valkey:
+                command.append("--ignore-encoding")  # it stores small sets and lists in other ways
             for unit in self.units:
                 command += ["--single", unit]
             log = tempfile.TemporaryFile()
-            process = subprocess.Popen(command, cwd=self.suite, stdin=subprocess.DEVNULL,
+            tenant = {"TENANT_SERVER_PORT": str(stage.plain_port), "TENANT_PREFIX": PREFIX}
+            process = subprocess.Popen(command, cwd=self.suite, stdin=subprocess.DEVNULL, env=os.environ | tenant,
                                        stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
             try:
                 process.wait(SECONDS_MAX)
@@ -79,7 +144,8 @@ class Half(threading.Thread):
                 process.wait()
             log.seek(0)
             self.output = COLOURS.sub(b"", log.read())
-            self.ended = b"Execution time of different units" in self.output
+            # After a unit without progress for --timeout seconds it ends as if all were played.
+            self.ended = b"Execution time of different units" in self.output and b"[TIMEOUT]" not in self.output
             if not self.straight:
                 self.log = stage.log("respgate")
 
@@ -93,20 +159,40 @@ def link_programs(suite):
             link.symlink_to(f"/usr/bin/{program}")
 
 
+def free_bases():
+    """Ports from which on the suite may start servers, apart from those of another run at the same time."""
+    for base in random.sample(range(10111, 31111, 1000), 21):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", base - 32))  # the suite listens there as long as it runs
+            except OSError:
+                continue
+        yield base
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("suite", type=pathlib.Path)
     parser.add_argument("--straight", action="store_true")
-    parser.add_argument("--mode", choices=LISTS, default="shared")
+    parser.add_argument("--mode", choices=MODES, default="shared")
     parser.add_argument("--only", action="append", default=[])
     options = parser.parse_args()
-    link_programs(options.suite)
-    left_out = excluded(options.mode)
-    units = options.only or [unit for unit in all_units(options.suite) if unit not in left_out["unit"]]
+    mode, suite = MODES[options.mode], options.suite.resolve()
+    link_programs(suite)
+    with tempfile.TemporaryDirectory(prefix="respgate-tcl-") as directory:
+        if mode.tenant:
+            suite = for_a_tenant(suite, directory)
+        sys.exit(play(suite, mode, options))
+
+
+def play(suite, mode, options):
+    """The exit status."""
+    left_out = excluded(mode)
+    units = options.only or [unit for unit in all_units(suite) if unit not in left_out["unit"]]
     start = time.monotonic()
     shares = [share for share in (units[0::2], units[1::2]) if share]
-    halves = [Half(options.suite, share, left_out, options.straight, options.mode, number)
-              for number, share in enumerate(shares)]
+    bases = free_bases()
+    halves = [Half(suite, share, left_out, options.straight, mode, next(bases)) for share in shares]
     for half in halves:
         half.start()
     passed = failed = 0
@@ -122,7 +208,7 @@ def main():
             print("the suite did not come to its end:\n" + half.output[-3000:].decode(errors="replace"))
     print(f"{len(units)} units in {time.monotonic() - start:.0f} s")
     print(f"{passed} passed, {failed} failed")
-    sys.exit(bool(failed) or not passed)
+    return int(bool(failed) or not passed)
 
 
 main()

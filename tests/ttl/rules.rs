@@ -40,6 +40,23 @@ fn long_ones_are_cut_to_the_maximum() {
     assert!(has_default(&server, "new"));
 }
 
+/// What follows a request for its keys' times to live is no transaction that the server refused: clients that
+/// cannot ask again, since their connection tracks, watches or listens, may still begin one.
+#[test]
+fn a_transaction_may_begin_after_several_keys_were_given_times_to_live() {
+    let (server, proxy) = behind_proxy(&inject());
+    let (mut client, mut tracks) = (proxy.client(), proxy.client());
+    tracks.ask(&["HELLO", "3"]);
+    assert_eq!(tracks.ask(&["CLIENT", "TRACKING", "ON"]), b"+OK\r\n");
+    for words in [&["MSET", "a", "1", "b", "2"][..], &["EVAL", "return 1", "2", "c", "d"]] {
+        client.ask(words);
+        assert_eq!(client.ask(&["PING"]), b"+PONG\r\n");
+        assert_eq!(tracks.ask(&["MULTI"]), b"+OK\r\n", "{words:?}");
+        assert_eq!(tracks.ask(&["DISCARD"]), b"+OK\r\n");
+    }
+    assert!(has_default(&server, "a") && has_default(&server, "b"));
+}
+
 /// `RESTORE` carries its time to live itself: what it says of the key's last use stays.
 #[test]
 fn a_restored_key_keeps_its_idle_time() {

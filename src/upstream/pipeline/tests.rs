@@ -186,6 +186,18 @@ fn a_block_whose_multi_is_refused_is_marked() {
 }
 
 #[test]
+fn what_completes_a_request_is_no_refused_multi() {
+    let mut p = Pipeline::new(Protocol::Resp3);
+    p.push("t", Ticket(0), b"MSET", 0, false, at());
+    p.push("t", Ticket(1), b"EXPIRE EXPIRE", 1, false, at());
+    p.note_companion();
+    p.wrote(17);
+    let mut refused = Vec::new();
+    let taken = p.handle_bytes(b"+OK\r\n:1\r\n:1\r\n", |delivery| refused.push(delivery.refused));
+    assert_eq!((taken, refused), (Ok(()), vec![false, false]));
+}
+
+#[test]
 fn the_first_error_of_a_block_is_told_whole_and_cut() {
     let mut p = Pipeline::new(Protocol::Resp3);
     p.push("t", Ticket(0), b"MULTI..EXEC", 3, false, at());

@@ -1,0 +1,287 @@
+"""Plays the suite of a driver twice, before Redis and before respgate, and compares test by test.
+
+    tests/suites/run.py redis-py|redis-rs|ioredis|node-redis [--source DIRECTORY] [--only WORD]
+
+A test that passes directly must pass through respgate (plaintext to it, mutual TLS from it, a policy that
+allows everything), or be in NAME.txt beside this file with its reason. What passes once in three tries passes:
+the suites wait for fixed times. The last line is `N passed, N failed`, and the end's status says the same.
+
+The source is fetched into the cache of tests/setup.sh (pip, git), or is a checkout that --source names; the
+suite runs in a network of its own, so that its fixed ports are free. Needs redis-server, git, npm, cargo.
+"""
+
+import argparse
+import collections
+import fcntl
+import json
+import os
+import pathlib
+import re
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import xml.etree.ElementTree
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "drivers"))
+
+from stage import Stage  # noqa: E402
+
+CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "respgate/suites"
+SECONDS_MAX = 1500
+TRIES = 3
+
+
+def say(text):
+    print(text, flush=True)
+
+
+def run(words, **options):
+    """The output, whatever the status; what takes too long is killed, with what it has started."""
+    process = subprocess.Popen([*map(str, words)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT, start_new_session=True, **options)
+    try:
+        return process.communicate(timeout=SECONDS_MAX)[0].decode(errors="replace")
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, 9)
+        return process.communicate()[0].decode(errors="replace") + "\nkilled: no end in time\n"
+
+
+def clone(name, tag, url):
+    """The source at this tag, fetched once."""
+    folder = CACHE / f"{name}-{tag.split('@')[-1].lstrip('v').removeprefix('redis-')}"
+    if not folder.exists():
+        subprocess.run(["git", "clone", "--quiet", "--depth", "1", "--branch", tag, url, folder], check=True)
+    return folder
+
+
+class RedisPy:
+    """pytest on one server."""
+
+    VERSION = "8.1.0"
+    # Those of clusters, modules, Sentinel, TLS and hosted services have other servers.
+    MARKS = "not onlycluster and not redismod and not ssl and not cp_integration and not fixed_client"
+    LEFT_OUT = ("tests/test_scenario", "tests/test_multidb", "tests/test_asyncio/test_multidb",
+                "tests/test_asyncio/test_scenario", "tests/test_cluster.py", "tests/test_asyncio/test_cluster.py")
+
+    def fetch(self):
+        folder = CACHE / f"redis-{self.VERSION}"
+        if not folder.exists():
+            with tempfile.TemporaryDirectory() as directory:
+                subprocess.run([sys.executable, "-m", "pip", "--quiet", "download", "--no-deps", "--no-binary",
+                                ":all:", f"redis=={self.VERSION}", "--dest", directory], check=True)
+                subprocess.run(["tar", "-xzf", *pathlib.Path(directory).glob("*.tar.gz"), "-C", CACHE], check=True)
+        return folder
+
+    def prepare(self, source):
+        requirements, self.python = HERE / "requirements.txt", CACHE / "python/bin/python"
+        installed = CACHE / "python/requirements.txt"
+        if not installed.exists() or installed.read_text() != requirements.read_text():
+            subprocess.run([sys.executable, "-m", "venv", "--clear", CACHE / "python"], check=True)
+            subprocess.run([self.python, "-m", "pip", "--quiet", "install", "-r", requirements], check=True)
+            shutil.copy(requirements, installed)
+
+    def play(self, source, through, only, directory):
+        with Stage(port=6379, straight=not through, certificates=directory / "certificates") as stage:
+            report = directory / "report.xml"
+            words = [self.python, "-m", "pytest", "-q", "-p", "no:cacheprovider",
+                     "--timeout", "60", "-m", self.MARKS, f"--junit-xml={report}",
+                     "--redis-url", f"redis://localhost:{stage.port}/0"]
+            words += [f"--ignore={path}" for path in self.LEFT_OUT]
+            words += only if only else ["tests"]
+            output = run(words, cwd=source)
+        if not report.exists():
+            raise RuntimeError(output[-3000:])
+        results = {}
+        for case in xml.etree.ElementTree.parse(report).iter("testcase"):
+            file = "/".join(part for part in case.get("classname").split(".") if not part[0].isupper()) + ".py"
+            of = [part for part in case.get("classname").split(".") if part[0].isupper()]
+            name = "::".join([file, *of, case.get("name")])
+            if case.find("skipped") is None:
+                bad = [case.find(kind) for kind in ("failure", "error") if case.find(kind) is not None]
+                results[name] = bad[0].get("message") or "" if bad else None
+        return results
+
+
+class Mocha:
+    """mocha's own report, of a suite in TypeScript."""
+
+    def mocha(self, words, source, environment, directory):
+        report = directory / "report.json"
+        output = run([*words, "--reporter", "json", "--reporter-option", f"output={report}", "--exit"],
+                     cwd=source, env=os.environ | environment)
+        if not report.exists():
+            raise RuntimeError(output[-3000:])
+        told = json.loads(report.read_text())
+        results, seen = {}, collections.Counter()
+        skipped = {(test["fullTitle"], test["file"]) for test in told["pending"]}
+        for test in told["tests"]:
+            if (test["fullTitle"], test["file"]) in skipped:
+                continue
+            name = " ".join(test["fullTitle"].split())
+            seen[name] += 1
+            name += f" ({seen[name]})" if seen[name] > 1 else ""
+            results[name] = (test["err"].get("message") or "failed") if test["err"] else None
+        return results
+
+
+class IoRedis(Mocha):
+    TAG, URL = "v6.0.0", "https://github.com/redis/ioredis.git"
+    FILES = ("test/helpers/*.ts", "test/unit/**/*.ts", "test/functional/**/*.ts")
+
+    def fetch(self):
+        return clone("ioredis", self.TAG, self.URL)
+
+    def prepare(self, source):
+        if not (source / "node_modules").exists():
+            subprocess.run(["npm", "ci", "--silent", "--no-audit", "--no-fund"], cwd=source, check=True)
+
+    def play(self, source, through, only, directory):
+        words = ["npx", "mocha", *self.FILES]
+        if only:
+            words += ["--grep", "|".join(map(re.escape, only))]
+        with Stage(port=6379, straight=not through, certificates=directory / "certificates"):
+            return self.mocha(words, source, {"TS_NODE_TRANSPILE_ONLY": "true", "NODE_ENV": "test"}, directory)
+
+
+class NodeRedis(Mocha):
+    TAG, URL = "redis@6.2.1", "https://github.com/redis/node-redis.git"
+
+    def fetch(self):
+        return clone("node-redis", self.TAG, self.URL)
+
+    def prepare(self, source):
+        if not (source / "node_modules").exists():
+            subprocess.run(["npm", "ci", "--silent", "--no-audit", "--no-fund"], cwd=source, check=True)
+        if not (source / "packages/client/dist").exists():
+            run(["npx", "tsc", "--build", "packages/client", "packages/test-utils"], cwd=source)
+
+    def play(self, source, through, only, directory):
+        programs = directory / "programs"
+        programs.mkdir(exist_ok=True)
+        if not (programs / "docker").exists():
+            (programs / "docker").symlink_to(HERE / "server.py")
+        environment = {"PATH": f"{programs}:{os.environ['PATH']}"} | surroundings(through, directory)
+        words = ["npx", "mocha", "-r", "tsx", "--redis-tag=7.0", "--redis-version=7.0", "./lib/**/*.spec.ts"]
+        if only:
+            words += ["--grep", "|".join(map(re.escape, only))]
+        return self.mocha(words, source / "packages/client", environment, directory)
+
+
+class RedisRs:
+    """libtest; each test starts a server of its own."""
+
+    TAG, URL = "redis-1.6.0", "https://github.com/redis-rs/redis-rs.git"
+    FEATURES = "acl,streams,geospatial,script,num-bigint,tokio-comp,connection-manager,cache-aio,r2d2,bb8"
+    LEFT_OUT = ("cluster", "sentinel", "tls", "module", "hotkeys")
+
+    def fetch(self):
+        return clone("redis-rs", self.TAG, self.URL)
+
+    def prepare(self, source):
+        environment = {"CARGO_PROFILE_TEST_DEBUG": "0", "CARGO_PROFILE_DEV_DEBUG": "0",
+                       "CARGO_TARGET_DIR": str(CACHE / "redis-rs-target")}
+        told = subprocess.run(
+            ["cargo", "test", "--locked", "--quiet", "-p", "redis", "--no-default-features", "--features",
+             self.FEATURES, "--tests", "--no-run", "--message-format=json"], cwd=source, check=True,
+            env=os.environ | environment, stdout=subprocess.PIPE).stdout
+        built = [json.loads(line) for line in told.splitlines()]
+        self.programs = {item["target"]["name"]: item["executable"] for item in built
+                         if item.get("executable") and item["profile"]["test"]}
+
+    def play(self, source, through, only, directory):
+        environment = {"REDISRS_SERVER_TYPE": "tcp", "REDISRS_SERVER_BIN": str(HERE / "server.py"),
+                       "RUST_BACKTRACE": "0"} | surroundings(through, directory)
+        results = {}
+        for name, program in sorted(self.programs.items()):
+            if any(word in name for word in self.LEFT_OUT):
+                continue
+            words = [program, "--test-threads", "4"]
+            words += [option for word in self.LEFT_OUT for option in ("--skip", word)]
+            if only:
+                mine = [test.split("::", 1)[1] for test in only if test.startswith(f"{name}::")]
+                if not mine:
+                    continue
+                words += ["--exact", *mine]
+            output = run(words, cwd=source / "redis", env=os.environ | environment)
+            causes = dict(re.findall(r"^---- (\S+) stdout ----\n+((?:.*\n){1,4})", output, re.M))
+            for test, end in re.findall(r"^test (\S+)(?: - should panic)? \.\.\. (ok|FAILED)$", output, re.M):
+                results[f"{name}::{test}"] = None if end == "ok" else causes.get(test, "failed")
+        return results
+
+
+SUITES = {"redis-py": RedisPy, "redis-rs": RedisRs, "ioredis": IoRedis, "node-redis": NodeRedis}
+
+
+def surroundings(through, directory):
+    """For server.py."""
+    told = {"SUITE_CERTIFICATES": str(directory / "certificates")}
+    return told | ({"SUITE_THROUGH": "1"} if through else {})
+
+
+def listed(name):
+    """The tests that need not pass through respgate."""
+    lines = (HERE / f"{name}.txt").read_text().splitlines()
+    return {line.removeprefix("test ") for line in lines if line.startswith("test ")}
+
+
+def compare(suite, source, name, only, directory):
+    """How many passed, and how many failed that should not."""
+    direct = suite.play(source, False, only, directory)
+    passed = {test for test, cause in direct.items() if cause is None}
+    say(f"directly: {len(passed)} of {len(direct)} passed")
+    through = suite.play(source, True, only, directory)
+    known = listed(name)
+    lost = passed - {test for test, cause in through.items() if cause is None}
+    for _ in range(TRIES - 1):
+        again = sorted(lost - known)
+        if again:
+            through |= suite.play(source, True, again, directory)
+            lost = {test for test in lost if through.get(test, "not played") is not None}
+    good = {test for test, cause in through.items() if cause is None}
+    say(f"through respgate: {len(good)} of {len(direct)} passed")
+    for test in sorted(lost):
+        cause = " ".join(str(through.get(test, "not played")).split())[:300]
+        say(f"{'listed' if test in known else 'FAIL'} {test}\n     {cause}")
+    for test in sorted(known & good & passed):
+        say(f"listed, but passed: {test}")
+    return len(good), len(lost - known)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("name", choices=SUITES)
+    parser.add_argument("--source", type=pathlib.Path)
+    parser.add_argument("--only", action="append", default=[])
+    parser.add_argument("--within", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    CACHE.mkdir(parents=True, exist_ok=True)
+    suite = SUITES[options.name]()
+    source = (options.source or suite.fetch()).resolve()
+    suite.prepare(source)
+    if not options.within:
+        words = ["unshare", "--user", "--map-root-user", "--net", sys.executable, __file__, "--within"]
+        sys.exit(subprocess.run([*words, *sys.argv[1:]]).returncode)
+    loopback_up()
+    with tempfile.TemporaryDirectory(prefix="respgate-suite-") as folder:
+        # Servers are killed, and leave their files here.
+        tempfile.tempdir = os.environ["TMPDIR"] = folder
+        directory = pathlib.Path(folder)
+        (directory / "certificates").mkdir()
+        Stage.make_certificates(directory / "certificates")
+        passed, failed = compare(suite, source, options.name, options.only, directory)
+    say(f"{passed} passed, {failed} failed")
+    sys.exit(bool(failed) or not passed)
+
+
+def loopback_up():
+    """As `ip link set lo up`."""
+    with socket.socket() as any_socket:
+        flags = struct.pack("16sh14x", b"lo", 1)  # IFF_UP
+        fcntl.ioctl(any_socket, 0x8914, flags)  # SIOCSIFFLAGS
+
+
+main()
