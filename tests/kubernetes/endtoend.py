@@ -231,7 +231,28 @@ def projected(place):
 
 def started_first(place):
     """Deployment with cert-manager's Secret: the first command of the application succeeds"""
-    return deployment(place, "examples/deployment")
+    return deployment(place, "examples/deployment", during=asked)
+
+
+def asked(place, pod):
+    """What deploy/docs/kubernetes.md and Helm's NOTES say to check, with kubectl exec."""
+    config = ["--config", "/etc/respgate/respgate.toml"]
+    for words, code, said in (
+        (["check", "--connect", *config], 0, "login      ok: user app1"),
+        (["explain", *config, "FLUSHALL"], 1, "refused"),
+        (["learn", "--socket", "/var/run/respgate/admin/control.sock"], 1, "observe"),
+    ):
+        found, text = pod["respgate"].run(["/usr/local/bin/respgate", *words], 10)
+        if found != code or said not in text:
+            raise Failure(f"respgate {' '.join(words)}: {found}: {text}")
+    rules = "\n".join(place.admin.acl_list())
+    found, text = pod["respgate"].run(["/usr/local/bin/respgate", "acl", "--diff", "-", *config], 10, rules)
+    # Redis 7.0 writes the rules anew, without commands that it does not have; those may be named.
+    named = text.partition("the server permits besides:")[2].split() if found == 1 else []
+    known = [name for name in named if place.admin.execute_command("COMMAND", "INFO", name)[0]]
+    if found not in (0, 1) or "refuses" in text or known or (found == 1 and not named):
+        raise Failure(f"respgate acl --diff: {found}: {text}")
+    return "; check, acl, explain and learn answer in the container"
 
 
 def migrated(place):

@@ -77,12 +77,15 @@ class Container:
         if not self.pid:
             raise Failure(f"{self.name} does not start: {self.text()}")
 
-    def run(self, words, seconds):
+    def run(self, words, seconds, given=""):
+        """As kubectl exec: exit code and output."""
         command, words = self.sandbox(words)
         try:
-            return subprocess.run([*command, *words], timeout=seconds, capture_output=True, check=False).returncode == 0
+            done = subprocess.run(
+                [*command, *words], timeout=seconds, input=given, capture_output=True, text=True, check=False)
         except subprocess.TimeoutExpired:
-            return False
+            return None, ""
+        return done.returncode, done.stdout + done.stderr
 
     def stop(self, deadline):
         """SIGTERM, and SIGKILL at the deadline, which is a failure here; the time it took."""
@@ -106,7 +109,7 @@ class Container:
     def probe(self, probe):
         seconds = probe.get("timeoutSeconds", 1)
         if "exec" in probe:
-            return self.run(probe["exec"]["command"], seconds)
+            return self.run(probe["exec"]["command"], seconds)[0] == 0
         get = probe["httpGet"]
         port = next((each["containerPort"] for each in self.spec["ports"] if each["name"] == get["port"]), get["port"])
         try:

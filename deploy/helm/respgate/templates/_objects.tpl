@@ -92,9 +92,10 @@ respgate runs beside the application, which connects to {{ include "respgate.url
 1. The sidecar has started. If not, its last line says why:
      kubectl -n {{ $namespace }} rollout status {{ .workload }}
      kubectl -n {{ $namespace }} logs {{ .workload }} -c respgate
-2. The server accepts it, step by step, and its user has no more rights than the policy:
+2. The server accepts it, step by step:
      kubectl -n {{ $namespace }} exec {{ .workload }} -c respgate -- respgate check --connect --config /etc/respgate/respgate.toml
-     kubectl -n {{ $namespace }} exec {{ .workload }} -c respgate -- respgate acl --diff --config /etc/respgate/respgate.toml
+   Its user has no more rights than the policy (as an operator of the server; the user itself may not ask):
+     redis-cli ACL LIST | kubectl -n {{ $namespace }} exec -i {{ .workload }} -c respgate -- respgate acl --diff - --config /etc/respgate/respgate.toml
 3. A dangerous command is refused:
      kubectl -n {{ $namespace }} exec {{ .workload }} -c respgate -- respgate explain --config /etc/respgate/respgate.toml FLUSHALL
 {{- if eq $values.identity.source "secret" }}
