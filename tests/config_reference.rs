@@ -160,6 +160,12 @@ fn each_key_without_a_default_can_be_uncommented() {
                 "# mode = \"deny\"" if setting.starts_with("directory") => "mode = \"allowlist\"",
                 other => other,
             })
+            // An address of the admin server goes with a token.
+            .map(|other| match other.strip_prefix("# ") {
+                Some(own) if own.starts_with("token_file") && setting.contains(":9466") => own,
+                Some(own) if own.contains(":9466") && setting.starts_with("token_file") => own,
+                Some(_) | None => other,
+            })
             // A client's password replaces auth, as the reference says.
             .filter(|other| {
                 !(setting.contains("/client") || setting.contains("CLIENT"))

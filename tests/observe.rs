@@ -100,7 +100,7 @@ fn nothing_is_refused_and_everything_is_told() {
     let there = "there is no [policies.nobodys]; there are: reads, writes";
     assert!(code == 1 && said.contains(there), "{said}");
     let (code, said) = respgate(&["learn", "--socket", "/nonexistent/control.sock"]);
-    assert!(code == 1 && said.contains("[admin] socket"), "{said}");
+    assert!(code == 3 && said.contains("[admin] socket"), "{said}");
 }
 
 /// Under a prefix that respgate puts there, and with what it sends on its own: what was learned is a

@@ -1,175 +1,308 @@
-//! The control socket: questions about a running respgate, over HTTP on a Unix socket that only its
-//! owner may open.
+//! The admin server: verbs for a running respgate, over HTTP on a Unix socket or on the loopback.
 //!
-//! Owns: [`serve`], [`Question`]. Never knows: answers.
+//! Owns: [`Control`], [`Way`]: connections, their limits, the way from a request to its verb. Never
+//! knows: what a verb does.
 //!
-//! `GET /learned` is the policy that observed traffic needs. `POST /explain?database=N&policy=NAME` takes
-//! one request in RESP and says what becomes of it; without a database it is 0, without a policy `[policy]`.
+//! Each connection carries one request. When too many are open, the oldest whose request has not come
+//! yet is closed: clients that send nothing must not keep an operator out.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
-use hyper::header::HeaderValue;
+use hyper::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::UnixListener;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use super::ACCEPT_PAUSE;
-use crate::resp::{RequestBuf, RequestLimits, RequestScanner, Scan};
+use super::gate::Gate;
+use super::routes::class;
+use super::verb::{Answer, By, Call, Effect, Refused, Verb};
+use super::{ACCEPT_PAUSE, query};
+use crate::base::aside::aside;
+use crate::base::secret::Secret;
+use crate::config::SecretSource;
+use crate::telemetry::{Endpoint, Metrics};
 
-/// Connections at once; more wait.
-const CONNECTIONS_MAX: usize = 8;
-/// From accept to the last byte of the answer.
-const DEADLINE: Duration = Duration::from_secs(10);
-/// A command to be explained.
+/// Connections at once, for each way by itself.
+const CONNECTIONS_MAX: usize = 32;
+/// From the first byte to the end of the header …
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// … to the end of the body …
+const BODY_TIMEOUT: Duration = Duration::from_secs(5);
+/// … and how long the client may take to read the answer.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
+const HEADER_BYTES_MAX: usize = 16 * 1024;
 const BODY_BYTES_MAX: usize = 64 * 1024;
-
-/// What is asked; the answer goes back as text for a person.
-#[derive(Debug)]
-pub enum Question {
-    /// The policy that the observed traffic needs; none when there was none.
-    Learned(oneshot::Sender<Option<String>>),
-    /// What becomes of a command; the error is that there is no such policy.
-    Explain {
-        command: RequestBuf,
-        database: u32,
-        policy: Option<String>,
-        answer: oneshot::Sender<Result<Explained, String>>,
-    },
-}
-
-/// What becomes of a command.
-#[derive(Debug)]
-pub struct Explained {
-    /// For a person.
-    pub text: String,
-    pub refused: bool,
-}
 
 /// The header of an answer with which a program that asked ends, when that is not 0.
 pub const EXIT: &str = "respgate-exit";
 
-/// An answer, and whether the program that asked ends with 1.
-struct Told {
+/// Where requests come from.
+#[derive(Debug)]
+pub enum Way {
+    Unix(UnixListener),
+    /// The file holds the token that a request must have.
+    Loopback(TcpListener, PathBuf),
+}
+
+/// The server: `H` is what its verbs are answered from.
+#[derive(Debug)]
+pub struct Control<H: 'static> {
+    pub house: Arc<H>,
+    pub verbs: &'static [&'static Verb<H>],
+    pub metrics: Arc<Metrics>,
+}
+
+impl<H> Clone for Control<H> {
+    fn clone(&self) -> Self {
+        Self {
+            house: Arc::clone(&self.house),
+            verbs: self.verbs,
+            metrics: Arc::clone(&self.metrics),
+        }
+    }
+}
+
+/// An answer on its way: its status, its text, whether it is JSON, and the exit code.
+struct Reply {
+    status: StatusCode,
     text: String,
-    one: bool,
+    json: bool,
+    no: bool,
+    allow: Option<&'static str>,
 }
 
-const NOTHING: &str = "# Nothing observed yet: requests are noted under a policy with mode = \"observe\" or with\n\
-    # observed rules, and none has come.\n";
-
-/// Serves until dropped.
-pub async fn serve(listener: UnixListener, questions: mpsc::Sender<Question>) -> Infallible {
-    let room = std::sync::Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    loop {
-        let permit = std::sync::Arc::clone(&room).acquire_owned().await;
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let questions = questions.clone();
-                tokio::spawn(async move {
-                    let respond = |request| respond(request, questions.clone());
-                    let connection = http1::Builder::new()
-                        .keep_alive(false)
-                        .timer(TokioTimer::new())
-                        .serve_connection(TokioIo::new(stream), service_fn(respond));
-                    let _ = timeout(DEADLINE, connection).await;
-                    drop(permit);
-                });
+impl<H: Send + Sync + 'static> Control<H> {
+    /// Serves until dropped.
+    pub async fn serve(self, way: Way) -> Infallible {
+        let mut open = VecDeque::<(JoinHandle<()>, Arc<AtomicBool>)>::new();
+        loop {
+            let busy = Arc::new(AtomicBool::new(false));
+            let accepted = match &way {
+                Way::Unix(listener) => listener.accept().await.map(|(stream, _)| {
+                    let uid = stream.peer_cred().ok().map(|peer| peer.uid());
+                    let by = uid.map_or(By::Unknown, By::Uid);
+                    let serve = self.clone().converse(stream, by, None, Arc::clone(&busy));
+                    tokio::spawn(serve)
+                }),
+                Way::Loopback(listener, file) => listener.accept().await.map(|(stream, _)| {
+                    let file = Some(file.clone());
+                    let serve = self.clone().converse(stream, By::Token, file, Arc::clone(&busy));
+                    tokio::spawn(serve)
+                }),
+            };
+            match accepted {
+                Ok(connection) => {
+                    open.retain(|(connection, _)| !connection.is_finished());
+                    open.push_back((connection, busy));
+                    if open.len() > CONNECTIONS_MAX {
+                        let idle = open.iter().position(|(_, busy)| !busy.load(Relaxed));
+                        let _ = idle
+                            .and_then(|at| open.remove(at))
+                            .inspect(|(connection, _)| connection.abort());
+                    }
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "admin connection not accepted");
+                    sleep(ACCEPT_PAUSE).await;
+                }
             }
-            Err(error) => {
-                tracing::debug!(%error, "control connection not accepted");
-                sleep(ACCEPT_PAUSE).await;
+        }
+    }
+
+    async fn converse<S>(self, stream: S, by: By, token: Option<PathBuf>, busy: Arc<AtomicBool>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let patience = self.verbs.iter().map(|verb| verb.patience).max().unwrap_or_default();
+        let respond = |request| {
+            let (own, token, busy) = (self.clone(), token.clone(), Arc::clone(&busy));
+            async move { Ok::<_, Infallible>(own.respond(request, by, token, &busy).await) }
+        };
+        let connection = http1::Builder::new()
+            .keep_alive(false)
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_TIMEOUT)
+            .max_buf_size(HEADER_BYTES_MAX)
+            .serve_connection(TokioIo::new(stream), service_fn(respond));
+        let whole = HEADER_TIMEOUT + BODY_TIMEOUT + patience + READ_TIMEOUT;
+        if let Ok(Err(error)) = timeout(whole, connection).await {
+            tracing::debug!(%error, "admin connection failed");
+        }
+    }
+
+    async fn respond(
+        self,
+        request: Request<Incoming>,
+        by: By,
+        token: Option<PathBuf>,
+        busy: &AtomicBool,
+    ) -> Response<String> {
+        let json = request.headers().get(ACCEPT).is_some_and(|kind| kind == "application/json");
+        let path = request.uri().path();
+        let found = self.verbs.iter().find(|verb| verb.path == path || verb.also.contains(&path));
+        let effect = found.map_or(Effect::Changes, |verb| verb.effect);
+        let gate = gate(token).await;
+        let reply = match (gate.check(request.uri(), request.headers(), effect), found) {
+            (Err(barred), _) => {
+                let verb = found.map_or("none", |verb| verb.name);
+                tracing::warn!(code = "ADM-W001", %by, verb, cause = barred.text(), "admin request refused");
+                Reply::error(barred.status(), barred.text(), json)
+            }
+            (Ok(()), None) => Reply::error(StatusCode::NOT_FOUND, "no such verb", json),
+            (Ok(()), Some(verb)) if *request.method() != verb.effect.method() => {
+                let text = format!("use {}", verb.effect.method());
+                let reply = Reply::error(StatusCode::METHOD_NOT_ALLOWED, &text, json);
+                let allow = if verb.effect == Effect::Shows { "GET" } else { "POST" };
+                Reply { allow: Some(allow), ..reply }
+            }
+            (Ok(()), Some(verb)) => match read(verb, request, by).await {
+                Ok(call) => {
+                    busy.store(true, Relaxed);
+                    self.answer(verb, call, json).await
+                }
+                Err((status, text)) => Reply::error(status, &text, json),
+            },
+        };
+        let endpoint = match (found, effect) {
+            (None, _) => Endpoint::Other,
+            (Some(_), Effect::Shows | Effect::Judges) => Endpoint::Query,
+            (Some(_), Effect::Changes) => Endpoint::Change,
+        };
+        self.metrics.admin_requests_total[endpoint][class(reply.status)].inc();
+        reply.response()
+    }
+
+    /// Carries out a verb; one that changes something is logged.
+    async fn answer(&self, verb: &'static Verb<H>, call: Call, json: bool) -> Reply {
+        let (by, arguments) = (call.by, call.shown());
+        // In a task of its own, for a client that is gone must not end a change in its middle.
+        let work = tokio::spawn((verb.answer)(Arc::clone(&self.house), call));
+        let said = match timeout(verb.patience, work).await {
+            Ok(Ok(said)) => said,
+            Ok(Err(_)) => Err(Refused::Leaving),
+            Err(_) => Err(Refused::Late),
+        };
+        if verb.effect == Effect::Changes {
+            let verb = verb.name;
+            match &said {
+                Ok(answer) if !answer.no => {
+                    tracing::info!(code = "ADM-I001", verb, %arguments, %by, "administrative verb carried out");
+                }
+                Ok(_) => {
+                    tracing::warn!(code = "ADM-W002", verb, %arguments, %by, "administrative verb failed");
+                }
+                Err(refused) => {
+                    tracing::warn!(code = "ADM-W002", verb, %arguments, %by, cause = %refused, "administrative verb failed");
+                }
             }
         }
+        match said {
+            Ok(answer) => Reply::of(answer, json),
+            Err(refused) => Reply::error(status(&refused), &refused.to_string(), json),
+        }
     }
 }
 
-async fn respond(
+/// What a request must have on its way; the token is read each time, so that a new one is in force at
+/// once.
+async fn gate(token: Option<PathBuf>) -> Gate {
+    let Some(path) = token else { return Gate::Unix };
+    Gate::Loopback(aside(move || read_token(path).ok()).await.flatten())
+}
+
+/// The token in a file.
+///
+/// # Errors
+///
+/// When it cannot be read, or is so short that it could be guessed.
+pub fn read_token(path: PathBuf) -> Result<Secret, String> {
+    let token = SecretSource::File(path).read().map_err(|error| error.to_string())?;
+    if token.expose().len() < TOKEN_BYTES_MIN {
+        let hint = "write one with: openssl rand -hex 32";
+        return Err(format!("the token has fewer than {TOKEN_BYTES_MIN} characters; {hint}"));
+    }
+    Ok(token)
+}
+
+/// A shorter token could be guessed.
+const TOKEN_BYTES_MIN: usize = 16;
+
+async fn read<H>(
+    verb: &Verb<H>,
     request: Request<Incoming>,
-    questions: mpsc::Sender<Question>,
-) -> Result<Response<String>, Infallible> {
-    let (status, text, one) = match answer(request, questions).await {
-        Ok(Told { text, one }) => (StatusCode::OK, text, one),
-        Err((status, text)) => (status, format!("{text}\n"), false),
+    by: By,
+) -> Result<Call, (StatusCode, String)> {
+    let wrong = |text: &str| (StatusCode::BAD_REQUEST, text.to_owned());
+    let pairs = query::read(request.uri().query().unwrap_or_default());
+    let pairs = pairs.ok_or_else(|| wrong("the query is not name=value pairs"))?;
+    let body = Limited::new(request.into_body(), BODY_BYTES_MAX).collect();
+    let body = match timeout(BODY_TIMEOUT, body).await {
+        Ok(Ok(body)) => body.to_bytes(),
+        Ok(Err(_)) => {
+            let text = format!("the body is cut off, or longer than {BODY_BYTES_MAX} bytes");
+            return Err((StatusCode::PAYLOAD_TOO_LARGE, text));
+        }
+        Err(_) => {
+            return Err((StatusCode::REQUEST_TIMEOUT, "the body did not come in time".to_owned()));
+        }
     };
-    let mut response = Response::new(text);
-    *response.status_mut() = status;
-    if one {
-        response.headers_mut().insert(EXIT, HeaderValue::from_static("1"));
-    }
-    Ok(response)
+    let body = if verb.effect == Effect::Judges { body } else { Bytes::new() };
+    verb.call(pairs, body, by).map_err(|refused| wrong(&refused.to_string()))
 }
 
-async fn answer(
-    request: Request<Incoming>,
-    questions: mpsc::Sender<Question>,
-) -> Result<Told, (StatusCode, String)> {
-    let say = |status: StatusCode, text: &str| (status, text.to_owned());
-    let gone = || say(StatusCode::SERVICE_UNAVAILABLE, "respgate is leaving");
-    match (request.method(), request.uri().path()) {
-        (&Method::GET, "/learned") => {
-            let (back, answer) = oneshot::channel();
-            questions.send(Question::Learned(back)).await.map_err(|_| gone())?;
-            let learned = answer.await.map_err(|_| gone())?;
-            let one = learned.is_none();
-            Ok(Told { text: learned.unwrap_or_else(|| NOTHING.to_owned()), one })
-        }
-        (&Method::POST, "/explain") => {
-            let query = request.uri().query().unwrap_or_default();
-            let query = explain_query(query);
-            let (database, policy) =
-                query.ok_or_else(|| say(StatusCode::BAD_REQUEST, "no such query"))?;
-            let body = Limited::new(request.into_body(), BODY_BYTES_MAX).collect().await;
-            let body =
-                body.map_err(|_| say(StatusCode::PAYLOAD_TOO_LARGE, "the command is too long"))?;
-            let command = parse(&body.to_bytes())
-                .ok_or_else(|| say(StatusCode::BAD_REQUEST, "not one request in RESP"))?;
-            let (back, answer) = oneshot::channel();
-            let question = Question::Explain { command, database, policy, answer: back };
-            questions.send(question).await.map_err(|_| gone())?;
-            let said = answer.await.map_err(|_| gone())?;
-            let told = |said: Explained| Told { text: said.text, one: said.refused };
-            said.map(told).map_err(|text| (StatusCode::NOT_FOUND, text))
-        }
-        (_, "/learned" | "/explain") => {
-            Err(say(StatusCode::METHOD_NOT_ALLOWED, "method not allowed"))
-        }
-        _ => Err(say(StatusCode::NOT_FOUND, "not found")),
+const fn status(refused: &Refused) -> StatusCode {
+    match refused {
+        Refused::Usage(_) => StatusCode::BAD_REQUEST,
+        Refused::NotFound(_) => StatusCode::NOT_FOUND,
+        Refused::Conflict(_) => StatusCode::CONFLICT,
+        Refused::Leaving => StatusCode::SERVICE_UNAVAILABLE,
+        Refused::Late => StatusCode::GATEWAY_TIMEOUT,
     }
 }
 
-/// The database and the name of the policy.
-fn explain_query(query: &str) -> Option<(u32, Option<String>)> {
-    let (mut database, mut policy) = (0, None);
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        match pair.split_once('=')? {
-            ("database", number) => database = number.parse().ok()?,
-            ("policy", name) => policy = Some(name.to_owned()),
-            _ => return None,
-        }
+impl Reply {
+    fn of(answer: Answer, json: bool) -> Self {
+        let text = if json { answer.json.to_string() } else { answer.text };
+        Self { status: StatusCode::OK, text, json, no: answer.no, allow: None }
     }
-    Some((database, policy))
-}
 
-fn parse(bytes: &[u8]) -> Option<RequestBuf> {
-    let limits = RequestLimits {
-        max_args: u32::try_from(BODY_BYTES_MAX).unwrap_or(u32::MAX),
-        max_bulk_bytes: BODY_BYTES_MAX as u64,
-        max_inline_bytes: BODY_BYTES_MAX,
-        large_bytes: u64::MAX,
-        authenticated: true,
-    };
-    let mut scanner = RequestScanner::default();
-    match scanner.scan(bytes, &limits) {
-        Ok(Scan::Request { used }) if used == bytes.len() => {
-            Some(RequestBuf::from_args(scanner.request(bytes).args()))
+    fn error(status: StatusCode, text: &str, json: bool) -> Self {
+        let text =
+            if json { serde_json::json!({ "error": text }).to_string() } else { text.to_owned() };
+        Self { status, text, json, no: true, allow: None }
+    }
+
+    fn response(self) -> Response<String> {
+        let mut text = self.text;
+        if !text.ends_with('\n') {
+            text.push('\n');
         }
-        Ok(_) | Err(_) => None,
+        let mut response = Response::new(text);
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        let kind = if self.json { "application/json" } else { "text/plain; charset=utf-8" };
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if self.no {
+            let usage = self.status == StatusCode::BAD_REQUEST;
+            headers.insert(EXIT, HeaderValue::from_static(if usage { "2" } else { "1" }));
+        }
+        if let Some(allow) = self.allow {
+            headers.insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        response
     }
 }

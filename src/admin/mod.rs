@@ -1,4 +1,5 @@
-//! The telemetry server: metrics and health over HTTP, for reading only, on a thread of its own.
+//! Two servers for operators: telemetry, and verbs. The telemetry server is here: metrics and health over
+//! HTTP, for reading only, on a thread of its own.
 //!
 //! Owns: [`serve`], [`AdminHandle`], [`Health`]. Never knows: commands, what the numbers mean.
 //!
@@ -6,8 +7,11 @@
 //! clients that do nothing must not keep a health probe out.
 
 mod control;
+mod gate;
+pub mod query;
 mod readiness;
 mod routes;
+mod verb;
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -31,8 +35,10 @@ use tracing::{debug, warn};
 use crate::base::clock;
 use crate::telemetry::Metrics;
 
-pub use control::{EXIT, Explained, Question, serve as serve_control};
+pub use control::{Control, EXIT, Way, read_token};
+pub use gate::HEADER;
 pub use readiness::{HEARTBEAT_AGE_MAX, Health, Probe, Report};
+pub use verb::{Answer, Answering, Argument, By, Call, Effect, Kind, Refused, Verb};
 
 /// Connections open at once.
 const CONNECTIONS_MAX: usize = 64;

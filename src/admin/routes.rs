@@ -70,7 +70,7 @@ fn check(probe: Probe, query: &str, health: &Health, now: Instant) -> (StatusCod
     }
 }
 
-fn class(status: StatusCode) -> CodeClass {
+pub(super) fn class(status: StatusCode) -> CodeClass {
     if status.is_success() {
         CodeClass::Success
     } else if status.is_client_error() {

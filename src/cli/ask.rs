@@ -1,30 +1,47 @@
-//! Questions to a running respgate over its control socket.
+//! Verbs of a running respgate, asked over its admin server.
 //!
-//! Owns: [`ask`], `learn`. Never knows: answers.
+//! Owns: [`ask`], [`Way`]. Never knows: what a verb does.
 
-use std::path::Path;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use hyper::{Request, StatusCode};
+use hyper::header::{ACCEPT, AUTHORIZATION, HOST, HeaderValue};
+use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
-use tokio::net::UnixStream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
 
-use super::args::Learn;
+use super::args::{Asked, OfTable, Target};
 use super::exit;
 use super::output::Output;
 use super::verb::Verb;
-use crate::admin::EXIT;
+use crate::admin::{EXIT, HEADER, query, read_token};
+use crate::config::{Admin, ConfigSource, environment};
+use crate::proxy::verbs as table;
 
-/// Connecting, asking and reading the answer.
-const DEADLINE: Duration = Duration::from_secs(10);
+/// Connecting, and the way of the answer.
+const WAY: Duration = Duration::from_secs(5);
 
-/// Prints the policy that observed traffic needs; 1 when there was none.
-impl Verb for Learn {
+impl<V: OfTable> Verb for Asked<V> {
     fn run(self, output: Output) -> ExitCode {
-        answer(output, &self.socket, Request::get("/learned").body(Full::default()))
+        let output = output.with_json(self.target.answer.json);
+        let way = match self.target.way() {
+            Ok(way) => way,
+            Err(problem) => return problem.print(output),
+        };
+        let pairs = self.arguments.iter().map(|(name, value)| (*name, value.as_str()));
+        let question = Question {
+            method: V::VERB.effect.method(),
+            target: format!("{}{}", V::VERB.path, query::write(pairs)),
+            body: Bytes::new(),
+            json: self.target.answer.json,
+            patience: V::VERB.patience,
+        };
+        ask(&way, question).print(output)
     }
 }
 
@@ -37,48 +54,214 @@ pub(super) fn explain(
     database: u32,
     policy: Option<&str>,
 ) -> ExitCode {
-    // A name of the command line is letters, digits, - and _.
-    let policy = policy.map(|name| format!("&policy={name}"));
-    let uri = format!("/explain?database={database}{}", policy.unwrap_or_default());
-    answer(output, socket, Request::post(uri).body(Full::new(Bytes::copy_from_slice(command))))
+    let verb = &table::EXPLAIN;
+    let database = database.to_string();
+    let pairs = [("database", &*database)].into_iter();
+    let pairs = pairs.chain(policy.map(|name| ("policy", name)));
+    let question = Question {
+        method: verb.effect.method(),
+        target: format!("{}{}", verb.path, query::write(pairs)),
+        body: Bytes::copy_from_slice(command),
+        json: output.is_json(),
+        patience: verb.patience,
+    };
+    ask(&Way::Unix(socket.to_owned()), question).print(output)
 }
 
-fn answer(
-    output: Output,
-    socket: &Path,
-    request: Result<Request<Full<Bytes>>, hyper::http::Error>,
-) -> ExitCode {
-    let answered = request.map_err(|error| error.to_string()).and_then(|request| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| format!("no event loop: {error}"))?;
-        runtime.block_on(async {
-            let asked = tokio::time::timeout(DEADLINE, ask(socket, request)).await;
-            asked.unwrap_or_else(|_| Err("no answer in time".to_owned()))
-        })
-    });
-    match answered {
-        Ok((text, one)) => {
-            output.print(text.trim_end());
-            if one { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+/// Where a respgate is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    Unix(PathBuf),
+    /// With the file that holds the token.
+    Tcp(SocketAddr, PathBuf),
+}
+
+impl std::fmt::Display for Way {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "{}", path.display()),
+            Self::Tcp(address, _) => write!(f, "{address}"),
         }
-        Err(problem) => output.fail(exit::FAILURE, &format!("{}: {problem}", socket.display())),
     }
 }
 
-/// The answer, and whether this program ends with 1.
-async fn ask(socket: &Path, mut request: Request<Full<Bytes>>) -> Result<(String, bool), String> {
-    let hint = "is [admin] socket set to this path, and respgate running?";
-    let stream = UnixStream::connect(socket).await.map_err(|error| format!("{error}; {hint}"))?;
-    let host = hyper::header::HeaderValue::from_static("respgate");
-    request.headers_mut().insert(hyper::header::HOST, host);
+/// Why it is not known where to ask.
+#[derive(Debug)]
+pub(super) enum Lost {
+    /// Nothing names a socket.
+    Unnamed(String),
+    /// The configuration cannot be read.
+    Config(ConfigSource, Vec<crate::config::Problem>),
+}
+
+impl Lost {
+    pub(super) fn print(self, output: Output) -> ExitCode {
+        match self {
+            Self::Unnamed(text) => output.fail(exit::USAGE, &text),
+            Self::Config(source, problems) => {
+                output.complain(&source, problems);
+                ExitCode::from(exit::USAGE)
+            }
+        }
+    }
+}
+
+impl Target {
+    /// Where to ask: as the flags say, else as the configuration, else as the environment.
+    pub(super) fn way(&self) -> Result<Way, Lost> {
+        if let Some(socket) = &self.socket {
+            return Ok(Way::Unix(socket.clone()));
+        }
+        if let (Some(address), Some(file)) = (self.admin_address, &self.token_file) {
+            return Ok(Way::Tcp(address, file.clone()));
+        }
+        let source = ConfigSource { path: self.config.clone(), flags: Vec::new() };
+        match source.admin(environment()) {
+            Ok(Admin { socket: Some(socket), .. }) => Ok(Way::Unix(socket)),
+            Ok(Admin { address: Some(address), token_file: Some(file), .. }) => {
+                Ok(Way::Tcp(address, file))
+            }
+            Ok(_) => Err(Lost::Unnamed(match &self.config {
+                Some(path) => format!(
+                    "{} names no admin server; set socket = \"/run/respgate/control.sock\" under [admin]",
+                    path.display()
+                ),
+                None => "which respgate? give --socket PATH or --config FILE, or set \
+                         RESPGATE__ADMIN__SOCKET"
+                    .to_owned(),
+            })),
+            Err(problems) => Err(Lost::Config(source, problems)),
+        }
+    }
+}
+
+/// One request to the admin server.
+#[derive(Debug)]
+pub(super) struct Question {
+    pub method: Method,
+    /// Path and query.
+    pub target: String,
+    pub body: Bytes,
+    pub json: bool,
+    /// How long the answer may take.
+    pub patience: Duration,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(super) enum Said {
+    Answer {
+        answer: Told,
+        exit: u8,
+    },
+    Refused {
+        problem: String,
+        exit: u8,
+    },
+    /// No respgate answers.
+    Nothing(String),
+}
+
+/// An answer, as it was asked for.
+#[derive(Debug)]
+pub(super) enum Told {
+    Text(String),
+    Json(serde_json::Value),
+}
+
+impl Said {
+    pub(super) fn print(self, output: Output) -> ExitCode {
+        match self {
+            Self::Answer { answer, exit } => {
+                match answer {
+                    Told::Text(text) => output.print(text.trim_end()),
+                    Told::Json(json) => output.json(|| json),
+                }
+                ExitCode::from(exit)
+            }
+            Self::Refused { problem, exit } => output.fail(exit, &problem),
+            Self::Nothing(problem) => output.fail(exit::NO_ANSWER, &problem),
+        }
+    }
+}
+
+/// Asks, and waits for the answer.
+pub(super) fn ask(way: &Way, question: Question) -> Said {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return Said::Nothing(format!("no event loop: {}", error.kind())),
+    };
+    let patience = question.patience + WAY;
+    runtime.block_on(async {
+        let asked = tokio::time::timeout(patience, send(way, question)).await;
+        match asked.unwrap_or_else(|_| Err("no answer in time".to_owned())) {
+            Ok(said) => said,
+            Err(problem) => Said::Nothing(format!("{way}: {problem}")),
+        }
+    })
+}
+
+async fn send(way: &Way, question: Question) -> Result<Said, String> {
+    match way {
+        Way::Unix(path) => {
+            let hint = "is [admin] socket set to this path, and respgate running?";
+            let stream = UnixStream::connect(path).await;
+            let stream = stream.map_err(|error| format!("{}; {hint}", error.kind()))?;
+            exchange(stream, question, None).await
+        }
+        Way::Tcp(address, file) => {
+            let token = read_token(file.clone())?;
+            let mut bearer = b"Bearer ".to_vec();
+            bearer.extend_from_slice(token.expose());
+            let bearer = HeaderValue::from_bytes(&bearer);
+            let mut bearer = bearer.map_err(|_| "the token is not one line of text".to_owned())?;
+            bearer.set_sensitive(true);
+            let hint = "is [admin] address set to it, and respgate running?";
+            let stream = TcpStream::connect(address).await;
+            let stream = stream.map_err(|error| format!("{}; {hint}", error.kind()))?;
+            exchange(stream, question, Some(bearer)).await
+        }
+    }
+}
+
+async fn exchange<S>(
+    stream: S,
+    question: Question,
+    bearer: Option<HeaderValue>,
+) -> Result<Said, String>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let kind = if question.json { "application/json" } else { "text/plain" };
+    let request = Request::builder()
+        .method(question.method)
+        .uri(question.target)
+        .header(HOST, "respgate")
+        .header(HEADER, "1")
+        .header(ACCEPT, kind)
+        .body(Full::new(question.body));
+    let mut request = request.map_err(|error| error.to_string())?;
+    if let Some(bearer) = bearer {
+        request.headers_mut().insert(AUTHORIZATION, bearer);
+    }
     let said = |error: hyper::Error| error.to_string();
     let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream));
     let (mut sender, connection) = handshake.await.map_err(said)?;
     let driver = tokio::spawn(connection);
     let response = sender.send_request(request).await.map_err(said)?;
-    let (status, one) = (response.status(), response.headers().contains_key(EXIT));
+    let status = response.status();
+    let exit = response.headers().get(EXIT).and_then(|exit| exit.to_str().ok()?.parse().ok());
     let body = response.into_body().collect().await.map_err(said)?.to_bytes();
     driver.abort();
-    let text = String::from_utf8_lossy(&body).into_owned();
-    if status == StatusCode::OK { Ok((text, one)) } else { Err(text.trim_end().to_owned()) }
+    let text = || String::from_utf8_lossy(&body).trim_end().to_owned();
+    let json = question.json.then(|| serde_json::from_slice::<serde_json::Value>(&body));
+    let json = json.transpose().map_err(|_| "the answer is not JSON".to_owned())?;
+    if status != StatusCode::OK {
+        let problem = json.as_ref().and_then(|json| json.get("error")?.as_str());
+        let problem = problem.map_or_else(text, str::to_owned);
+        return Ok(Said::Refused { problem, exit: exit.unwrap_or(exit::FAILURE) });
+    }
+    let answer = json.map_or_else(|| Told::Text(text()), Told::Json);
+    Ok(Said::Answer { answer, exit: exit.unwrap_or(exit::SUCCESS) })
 }

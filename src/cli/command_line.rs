@@ -7,10 +7,10 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use super::args::{self, Global, Help};
+use super::args::{self, Asked, Global, Help};
 use super::output::Output;
 use super::verb::Verb;
-use super::version;
+use super::{verbs, version};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -77,7 +77,8 @@ verbs! {
         Run(args::Run),
         Check(args::Check),
         Explain(args::Explain),
-        Learn(args::Learn),
+        Reload(Asked<verbs::Reload>),
+        Learn(Asked<verbs::Learn>),
         Acl(args::Acl),
         Certs(args::Certs),
         Doctor(args::Doctor),

@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::admin::read_token;
 use crate::command::{DefinitionError, Dictionary};
 use crate::config::{
     Authorities, ClientAuth, Config, ConfigSource, Document, Place, Problem, Rules, SecretSource,
@@ -79,6 +80,9 @@ fn file_problems(
     for (section, rules) in config.sections() {
         let scripts = rules.scripts.with_files().err().map(|error| error.to_string());
         report(format!("{section}.scripts.directory"), scripts);
+    }
+    if let Some(path) = &config.admin.token_file {
+        report("admin.token_file".to_owned(), read_token(path.clone()).err());
     }
     let mut secret = |section: &str, source: &SecretSource| {
         let key = match source {

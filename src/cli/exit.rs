@@ -10,3 +10,5 @@ pub(super) const FAILURE: u8 = 1;
 pub(super) const USAGE: u8 = 2;
 /// The server cannot be used.
 pub(super) const UNUSABLE: u8 = 3;
+/// No respgate answers.
+pub(super) const NO_ANSWER: u8 = 3;

@@ -45,7 +45,8 @@ fn explain(
         return output.fail(exit::USAGE, problem);
     };
     if let Some(socket) = socket {
-        return ask::explain(output, socket, request.as_request().raw(), database, section);
+        let command = request.as_request();
+        return ask::explain(output, socket, command.raw(), database, section);
     }
     without_upstream(&mut source);
     match load(&source, section) {

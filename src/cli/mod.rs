@@ -22,6 +22,7 @@ mod policy_rows;
 mod progress;
 mod run;
 mod verb;
+mod verbs;
 mod version;
 mod void;
 

@@ -61,6 +61,11 @@ impl Output {
         Self { json, ..self }
     }
 
+    /// Whether the answer is for programs.
+    pub(super) fn is_json(self) -> bool {
+        self.json
+    }
+
     /// Writes a line of the answer for people to standard output, unless only errors are wanted. A
     /// closed pipe is no fault.
     pub(super) fn print(self, line: &str) {

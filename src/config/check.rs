@@ -28,6 +28,7 @@ pub(super) fn check(config: &Config, root: &Node, problems: &mut Vec<Problem>) {
     check.pool(config);
     check.limits(config);
     check.times(config);
+    check.admin(config);
 }
 
 struct Check<'a> {
@@ -81,6 +82,26 @@ impl Check<'_> {
         let own = config.telemetry.address.filter(|address| address.port() != 0);
         let free = own.is_none_or(|address| !taken.contains(&ListenAddress::Tcp(address)));
         self.hold(free, &["telemetry.address"], || Mistake::new("a listener has this address"));
+    }
+
+    fn admin(&mut self, config: &Config) {
+        let Some(address) = config.admin.address else { return };
+        let loopback = address.ip().to_canonical().is_loopback();
+        self.hold(loopback, &["admin.address"], || {
+            Mistake::new("other machines could connect")
+                .hint("listen on 127.0.0.1; from elsewhere, go through ssh or kubectl")
+        });
+        let taken = |other: &ListenAddress| *other == ListenAddress::Tcp(address);
+        let free = address.port() == 0
+            || (config.telemetry.address != Some(address)
+                && !config.listeners.iter().any(|listener| taken(&listener.address)));
+        self.hold(free, &["admin.address"], || {
+            Mistake::new("a listener or the telemetry server has this address")
+        });
+        self.hold(config.admin.token_file.is_some(), &["admin.token_file"], || {
+            Mistake::new("missing: any program of this machine could connect to admin.address")
+                .hint("write one with: openssl rand -hex 32 > FILE; chmod 600 FILE")
+        });
     }
 
     /// Every policy that somebody selects is there.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::error::{Mistake, Place, Problem, VARIABLE_PREFIX};
 use super::section::Section;
 use super::source::io_cause;
+use super::telemetry::Admin;
 use super::tree::{Node, Setting};
 use super::unknown::unknown;
 use super::{Config, check, schema, void};
@@ -39,6 +40,24 @@ impl ConfigSource {
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Config, Vec<Problem>> {
         self.document(environment)?.config()
+    }
+
+    /// How operators talk to the process that these settings describe, whatever else is wrong with them.
+    ///
+    /// # Errors
+    ///
+    /// When there is no file or it is not TOML.
+    pub fn admin(
+        &self,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Admin, Vec<Problem>> {
+        let root = match &self.path {
+            Some(path) => read(path)?,
+            None => Node::empty(Place::Text { name: Arc::from("command line"), position: None }),
+        };
+        let document = Document::new(root, environment, &self.flags);
+        let log = RefCell::default();
+        Ok(schema::admin(&Section::root(&document.root, &log).section("admin")))
     }
 
     /// As [`ConfigSource::load`], for those who want to report more problems of their own.

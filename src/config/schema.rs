@@ -48,7 +48,7 @@ pub(super) fn read(root: &Section<'_>) -> Config {
         acl_file: root.section("users").get("acl_file", path),
         limits: limits(&root.section("limits")),
         telemetry: telemetry(&root.section("telemetry")),
-        admin: Admin { socket: root.section("admin").get("socket", path) },
+        admin: admin(&root.section("admin")),
         drain: drain(&root.section("drain")),
     }
 }
@@ -322,6 +322,14 @@ fn telemetry(at: &Section<'_>) -> Telemetry {
     at.set("log_format", &mut telemetry.log_format, choice(&formats));
     at.set("log_level", &mut telemetry.log_level, string);
     telemetry
+}
+
+pub(super) fn admin(at: &Section<'_>) -> Admin {
+    Admin {
+        socket: at.get("socket", path),
+        address: at.get("address", |node| address::socket(text(node)?)),
+        token_file: at.get("token_file", path),
+    }
 }
 
 fn drain(at: &Section<'_>) -> Drain {

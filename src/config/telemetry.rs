@@ -19,6 +19,10 @@ pub struct Telemetry {
 pub struct Admin {
     /// A Unix socket that only its owner may open; `None`: none.
     pub socket: Option<PathBuf>,
+    /// On the loopback, for those who cannot open the socket; `None`: nowhere.
+    pub address: Option<SocketAddr>,
+    /// Holds the token that a request to the address must have.
+    pub token_file: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]

@@ -224,6 +224,12 @@ impl Void<'_> {
             &format!("the drain ends after max, which is {}", show_duration(drain.max)),
             "make it shorter, or max longer",
         );
+        self.report(
+            config.admin.address.is_none() && config.admin.token_file.is_some(),
+            "admin.token_file",
+            "without admin.address no request has a token",
+            "remove it, or set admin.address",
+        );
         let socket = config.admin.socket.as_deref();
         let taken = |path: &Path| {
             let same = |address: &ListenAddress| matches!(address, ListenAddress::Unix(one) if one == path);

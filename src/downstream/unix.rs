@@ -2,10 +2,17 @@
 //!
 //! Owns: [`bind`], [`SocketFile`]. Never knows: who connects.
 
-use std::os::unix::fs::{FileTypeExt, PermissionsExt, chown};
+use std::collections::hash_map::RandomState;
+use std::fs::DirBuilder;
+use std::hash::BuildHasher;
+use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use tokio::net::{UnixListener, UnixStream};
+
+/// Names of directories that may be taken.
+const TRIES: u32 = 16;
 
 pub const OTHER_PROCESS: &str = "another process is listening there";
 
@@ -19,7 +26,7 @@ impl Drop for SocketFile {
     }
 }
 
-/// Binds a path. The socket appears under its name only when it is ready, with its mode and group; a
+/// Binds a path. The socket can be reached only when it is ready, with its mode and group; a
 /// file that a dead process left there is replaced, a living one's is not.
 ///
 /// # Errors
@@ -36,10 +43,9 @@ pub async fn bind(
     if path.symlink_metadata().is_ok_and(|found| !found.file_type().is_socket()) {
         return Err("a file that is no socket lies there; move it away".to_owned());
     }
-    let mut name = path.file_name().ok_or("the path names no file")?.to_owned();
-    name.push(format!(".{}", std::process::id()));
-    let temporary = path.with_file_name(name);
-    let _ = std::fs::remove_file(&temporary);
+    path.file_name().ok_or("the path names no file")?;
+    let private = PrivateDirectory::beside(path).map_err(|error| error.to_string())?;
+    let temporary = private.0.join("s");
     let listener = UnixListener::bind(&temporary).map_err(|error| error.to_string())?;
     let file = SocketFile(temporary);
     let permissions = std::fs::Permissions::from_mode(mode);
@@ -51,6 +57,34 @@ pub async fn bind(
     std::fs::rename(&file.0, path).map_err(|error| error.to_string())?;
     std::mem::forget(file);
     Ok((listener, SocketFile(path.to_owned())))
+}
+
+/// A directory that only its owner may enter: a socket is bound there until it has its mode, so that no
+/// one else can connect before. Removed on drop.
+struct PrivateDirectory(PathBuf);
+
+impl PrivateDirectory {
+    /// Its name is short, for the path of a socket has few bytes.
+    fn beside(path: &Path) -> std::io::Result<Self> {
+        let mut tries = 0;
+        loop {
+            let number = RandomState::new().hash_one(std::process::id()) & 0xffff;
+            let own = path.with_file_name(format!(".{number:04x}"));
+            match DirBuilder::new().mode(0o700).create(&own) {
+                Ok(()) => return Ok(Self(own)),
+                Err(error) if error.kind() == ErrorKind::AlreadyExists && tries < TRIES => {
+                    tries += 1;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+impl Drop for PrivateDirectory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir(&self.0);
+    }
 }
 
 /// A group's number, from its own digits or from `/etc/group`.

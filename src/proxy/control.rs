@@ -1,54 +1,76 @@
-//! The control socket as the proxy holds it.
+//! The admin server as the proxy holds it.
 //!
-//! Owns: [`ControlSocket`]: binding, serving, the questions that wait. Never knows: answers.
+//! Owns: [`AdminServer`]: binding and serving. Never knows: verbs.
 
-use tokio::sync::mpsc;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use super::error::StartError;
-use crate::admin::{Question, serve_control};
+use super::house::House;
+use super::verbs::VERBS;
+use crate::admin::{Control, Way, read_token};
 use crate::config::Config;
-use crate::downstream::{SocketFile, bind_unix};
+use crate::downstream::{BindError, SocketFile, bind_unix};
 
-/// Questions that may wait.
-const QUESTIONS_MAX: usize = 16;
 /// Only the owner asks.
 const MODE: u32 = 0o600;
 
 /// Bound and served until dropped.
-#[derive(Debug)]
-pub(super) struct ControlSocket {
-    questions: mpsc::Receiver<Question>,
-    server: JoinHandle<()>,
-    _file: SocketFile,
+#[derive(Debug, Default)]
+pub(super) struct AdminServer {
+    servers: Vec<JoinHandle<()>>,
+    _file: Option<SocketFile>,
 }
 
-impl ControlSocket {
-    pub(super) async fn open(config: &Config) -> Result<Option<Self>, StartError> {
-        let Some(path) = &config.admin.socket else { return Ok(None) };
-        let (listener, file) = bind_unix(path, MODE, None).await.map_err(|problem| {
-            StartError::new(format!("admin.socket {}: {problem}", path.display()))
-        })?;
-        let (ask, questions) = mpsc::channel(QUESTIONS_MAX);
-        let server = tokio::spawn(async move { match serve_control(listener, ask).await {} });
-        Ok(Some(Self { questions, server, _file: file }))
+/// Bound, and not served yet.
+#[derive(Debug, Default)]
+pub(super) struct Bound {
+    ways: Vec<Way>,
+    file: Option<SocketFile>,
+}
+
+impl Bound {
+    /// Binds what `[admin]` names.
+    pub(super) async fn open(config: &Config) -> Result<Self, StartError> {
+        let mut bound = Self::default();
+        if let Some(path) = &config.admin.socket {
+            let (listener, file) = bind_unix(path, MODE, None).await.map_err(|problem| {
+                StartError::new(format!("admin.socket {}: {problem}", path.display()))
+            })?;
+            bound.ways.push(Way::Unix(listener));
+            bound.file = Some(file);
+        }
+        if let (Some(address), Some(file)) = (config.admin.address, &config.admin.token_file) {
+            read_token(file.clone())
+                .map_err(|problem| StartError::new(format!("admin.token_file: {problem}")))?;
+            let listener = TcpListener::bind(address).await;
+            let listener = listener.map_err(|error| {
+                let BindError { problem, hint, .. } = BindError::tcp(address, &error);
+                StartError {
+                    hint,
+                    ..StartError::new(format!("admin.address {address}: {problem}"))
+                }
+            })?;
+            bound.ways.push(Way::Loopback(listener, file.clone()));
+        }
+        Ok(bound)
+    }
+
+    pub(super) fn serve(self, house: &Arc<House>) -> AdminServer {
+        let metrics = Arc::clone(&house.telemetry.metrics);
+        let control = Control { house: Arc::clone(house), verbs: VERBS, metrics };
+        let serve = |way| {
+            let control = control.clone();
+            tokio::spawn(async move { match control.serve(way).await {} })
+        };
+        AdminServer { servers: self.ways.into_iter().map(serve).collect(), _file: self.file }
     }
 }
 
-impl Drop for ControlSocket {
+impl Drop for AdminServer {
     fn drop(&mut self) {
-        self.server.abort();
-    }
-}
-
-/// The next question; never, without a socket.
-pub(super) async fn next(control: &mut Option<ControlSocket>) -> Question {
-    let asked = match control {
-        Some(control) => control.questions.recv().await,
-        None => None,
-    };
-    match asked {
-        Some(question) => question,
-        None => std::future::pending().await,
+        self.servers.iter().for_each(JoinHandle::abort);
     }
 }

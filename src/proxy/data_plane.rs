@@ -26,7 +26,6 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// What can be told to the data plane.
-#[derive(Debug)]
 pub(super) enum Control {
     /// A new identity or password is in force.
     Rotate,
@@ -34,8 +33,28 @@ pub(super) enum Control {
     Limits,
     /// Who may come and do what has changed.
     Doors,
-    /// What was learned from observed traffic, for the server's user of that name.
-    Learned(String, oneshot::Sender<Option<String>>),
+    /// Something that an operator asks.
+    Ask(Question),
+}
+
+/// Asked on the data plane's thread.
+pub(super) type Question = Box<dyn FnOnce(&Hall<'_>) + Send>;
+
+/// What a question is answered from.
+#[derive(Debug)]
+pub(super) struct Hall<'a> {
+    pub shell: &'a Rc<Shell>,
+}
+
+impl std::fmt::Debug for Control {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Rotate => "Rotate",
+            Self::Limits => "Limits",
+            Self::Doors => "Doors",
+            Self::Ask(_) => "Ask(..)",
+        })
+    }
 }
 
 /// The running thread.
@@ -100,6 +119,11 @@ impl DataPlane {
         }
     }
 
+    /// The way to tell it something, for others.
+    pub(super) fn control(&self) -> mpsc::UnboundedSender<Control> {
+        self.control.clone()
+    }
+
     pub(super) fn tell(&self, control: Control) {
         let _ = self.control.send(control);
     }
@@ -159,7 +183,7 @@ async fn serve(
                 }
                 Control::Limits => shell.apply_limits(),
                 Control::Doors => shell.apply_doors(),
-                Control::Learned(user, answer) => drop(answer.send(shell.learned(&user))),
+                Control::Ask(ask) => ask(&Hall { shell: &shell }),
             },
             _ = heartbeat.tick() => beat(&health, &shell, &upstream),
             _ = async { warming.as_mut()?.await.ok() }, if warming.is_some() => warming = None,

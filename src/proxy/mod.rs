@@ -2,38 +2,47 @@
 //!
 //! Owns: [`Proxy`]: the process from start to exit. Never knows: the command line.
 
+mod attempt;
 mod control;
 mod data_plane;
 mod doors;
 mod drain;
 mod error;
+mod house;
 mod parts;
 mod reload;
 mod signals;
 mod supervisor;
+pub mod verbs;
 mod vocabulary;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
-use crate::admin::{self, AdminHandle, Health, Question};
+use crate::admin::{self, AdminHandle, Health};
 use crate::base::clock;
+use crate::base::live::Live;
 use crate::config::Config;
 use crate::telemetry::{State, Telemetry};
 use crate::tls::watch::Watch;
+use attempt::Attempt;
 use data_plane::{Control, DataPlane};
+use house::{InForce, Order};
 use parts::Parts;
 use supervisor::Supervisor;
 use vocabulary::Vocabulary;
 
 pub use error::StartError;
+pub use house::House;
 pub use reload::Reread;
 pub use signals::Signal;
 
 /// How long after a server could not be asked for its commands it is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
+/// Orders of operators that may wait.
+const ORDERS_MAX: usize = 16;
 
 /// A running proxy: applications are served from the moment it exists.
 #[derive(Debug)]
@@ -46,7 +55,9 @@ pub struct Proxy {
     watch: Watch,
     reread: Reread,
     drain: crate::config::Drain,
-    control: Option<control::ControlSocket>,
+    orders: mpsc::Receiver<Order>,
+    /// Dropped with the process: its socket is removed.
+    _control: control::AdminServer,
 }
 
 impl Proxy {
@@ -79,13 +90,33 @@ impl Proxy {
                 Some(served.map_err(|error| StartError::telemetry(address, &error))?)
             }
         };
-        let control = control::ControlSocket::open(&config).await?;
+        let control = control::Bound::open(&config).await?;
         health.set_listeners_bound(true);
         health.set_started();
         telemetry.metrics.state.set(State::Ready);
         let drain = config.drain.clone();
-        let reloader = reload::Reloader::new(config, parts, vocabulary, telemetry.clone());
-        Ok(Self { data_plane, admin, health, telemetry, reloader, watch, reread, drain, control })
+        let in_force = Live::new(InForce { config, parts });
+        let (give, orders) = mpsc::channel(ORDERS_MAX);
+        let house = Arc::new(House {
+            telemetry: telemetry.clone(),
+            in_force: in_force.clone(),
+            data_plane: data_plane.control(),
+            orders: give,
+        });
+        let control = control.serve(&house);
+        let reloader = reload::Reloader::new(in_force, vocabulary, telemetry.clone());
+        Ok(Self {
+            data_plane,
+            admin,
+            health,
+            telemetry,
+            reloader,
+            watch,
+            reread,
+            drain,
+            orders,
+            _control: control,
+        })
     }
 
     /// When the client certificate or one of its intermediates ends, if there is one.
@@ -109,8 +140,13 @@ impl Proxy {
         loop {
             if std::mem::take(&mut due.reload) {
                 supervisor.reloading();
+                let asked = std::mem::take(&mut due.answers);
                 let reload = self.reloader.reload(&self.reread);
                 let Some(outcome) = attend(reload, &mut signals, &mut due).await else { break };
+                for answer in asked {
+                    // The one who asked may be gone.
+                    let _ = answer.send(outcome.attempts.clone());
+                }
                 self.apply(outcome);
                 supervisor.reloaded();
             } else if std::mem::take(&mut due.ask) {
@@ -121,7 +157,7 @@ impl Proxy {
             } else {
                 let retry = self.reloader.retry_after();
                 tokio::select! {
-                    question = control::next(&mut self.control) => self.answer(question),
+                    Some(order) = self.orders.recv() => due.take(order),
                     signal = signals.recv() => match signal {
                         Some(Signal::Reload) => due.all(),
                         Some(Signal::Leave) | None => break,
@@ -158,19 +194,6 @@ impl Proxy {
         }
     }
 
-    /// Answers a question of the control socket.
-    fn answer(&self, question: Question) {
-        match question {
-            Question::Learned(answer) => {
-                self.data_plane.tell(Control::Learned(self.reloader.server_user(), answer));
-            }
-            Question::Explain { command, database, policy, answer } => {
-                // Whoever asked may be gone.
-                let _ = answer.send(self.reloader.explain(&command, database, policy.as_deref()));
-            }
-        }
-    }
-
     async fn leave(self, mut signals: mpsc::Receiver<Signal>) {
         tracing::info!("shutting down: draining clients");
         self.health.set_draining();
@@ -193,11 +216,22 @@ struct Due {
     ask: bool,
     /// It could not be asked.
     ask_again: bool,
+    /// Who waits for what comes of the reload.
+    answers: Vec<oneshot::Sender<Vec<Attempt>>>,
 }
 
 impl Due {
     const fn all(&mut self) {
         (self.reload, self.ask) = (true, true);
+    }
+
+    fn take(&mut self, order: Order) {
+        match order {
+            Order::Reload(answer) => {
+                self.answers.push(answer);
+                self.all();
+            }
+        }
     }
 }
 

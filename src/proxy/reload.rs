@@ -4,16 +4,16 @@
 
 use std::time::{Duration, SystemTime};
 
+use super::attempt::{Attempt, Rejection};
 use super::doors::{self, Doors};
 use super::error::StartError;
+use super::house::InForce;
 use super::parts::{self, Parts};
 use super::vocabulary::{Answer, Vocabulary};
-use crate::admin::Explained;
 use crate::base::aside::aside;
 use crate::base::clock;
+use crate::base::live::Live;
 use crate::config::{self, Config, Drain, Problem};
-use crate::policy::{Moment, Shown, Verdict};
-use crate::resp::RequestBuf;
 use crate::telemetry::{Label, Reload, ReloadRejection, ReloadResult, Telemetry};
 use crate::tls::watch::Watch;
 
@@ -46,6 +46,8 @@ pub(super) struct Outcome {
     /// The configuration names other files.
     pub watch: Option<Watch>,
     pub drain: Option<Drain>,
+    /// What came of each part.
+    pub attempts: Vec<Attempt>,
 }
 
 /// Holds what is in force and replaces it.
@@ -53,6 +55,8 @@ pub(super) struct Outcome {
 pub(super) struct Reloader {
     config: Config,
     parts: Parts,
+    /// Where verbs see both.
+    in_force: Live<InForce>,
     vocabulary: Vocabulary,
     telemetry: Telemetry,
     probe_failed: bool,
@@ -60,22 +64,9 @@ pub(super) struct Reloader {
     told: u64,
 }
 
-/// Why one part was not replaced.
-struct Rejection {
-    reason: ReloadRejection,
-    text: String,
-}
-
-impl Rejection {
-    fn new(reason: ReloadRejection, text: impl std::fmt::Display) -> Self {
-        Self { reason, text: text.to_string() }
-    }
-}
-
 impl Reloader {
     pub(super) fn new(
-        config: Config,
-        parts: Parts,
+        in_force: Live<InForce>,
         vocabulary: Vocabulary,
         telemetry: Telemetry,
     ) -> Self {
@@ -84,40 +75,21 @@ impl Reloader {
             telemetry.metrics.reload_last_attempt_timestamp_seconds[what].set(now);
             telemetry.metrics.reload_last_success_timestamp_seconds[what].set(now);
         }
+        let InForce { config, parts } = in_force.get().as_ref().clone();
         let told = parts.credentials.current().generation;
-        Self { config, parts, vocabulary, telemetry, probe_failed: false, told }
+        Self { config, parts, in_force, vocabulary, telemetry, probe_failed: false, told }
     }
 
-    /// Who respgate is to the server.
-    pub(super) fn server_user(&self) -> String {
-        self.config.upstream.auth.username.clone().unwrap_or_else(|| "default".to_owned())
+    /// Shows verbs what is in force now.
+    fn publish(&self) {
+        let (config, parts) = (self.config.clone(), self.parts.clone());
+        self.in_force.set(InForce { config, parts }.into());
     }
 
     /// When the client certificate in force ends, if there is one.
     pub(super) fn certificate_end(&self) -> Option<SystemTime> {
         let identity = self.parts.tls.as_ref()?.current();
         identity.client.as_ref().map(|client| client.chain_not_after)
-    }
-
-    /// What becomes of a command under the policy in force, or that of this name.
-    ///
-    /// # Errors
-    ///
-    /// When there is no such policy.
-    pub(super) fn explain(
-        &self,
-        command: &RequestBuf,
-        database: u32,
-        policy: Option<&str>,
-    ) -> Result<Explained, String> {
-        let (section, _) = self.config.rules(policy)?;
-        let policy = self.parts.policies.get(policy);
-        let request = command.as_request();
-        let moment = Moment { database, unix_ms: clock::unix_ms() };
-        let explanation = policy.explain(&request, &moment);
-        let refused = matches!(explanation.verdict, Verdict::Refused(..));
-        let text = Shown::new(&request, &explanation, &section, |_| None).text(str::to_owned);
-        Ok(Explained { text, refused })
     }
 
     /// When to try again although nothing has changed: the server could not be asked.
@@ -131,13 +103,14 @@ impl Reloader {
         let mut outcome = Outcome::default();
         self.probe_failed = false;
         let result = self.reload_config(reread, &mut outcome).await;
-        self.report(Reload::Config, result);
+        outcome.attempts.push(self.report(Reload::Config, result));
         let result = self.reload_identity().await;
         outcome.rotate |= matches!(result, Ok(true));
-        self.report(Reload::TlsIdentity, result);
+        outcome.attempts.push(self.report(Reload::TlsIdentity, result));
         let result = self.reload_credentials().await;
         outcome.rotate |= matches!(result, Ok(true));
-        self.report(Reload::Auth, result);
+        outcome.attempts.push(self.report(Reload::Auth, result));
+        self.publish();
         outcome
     }
 
@@ -171,6 +144,7 @@ impl Reloader {
         match self.doors(&config) {
             Ok(doors) => {
                 self.parts.replace_doors(doors);
+                self.publish();
                 outcome.doors = true;
             }
             Err(error) => {
@@ -288,11 +262,11 @@ impl Reloader {
         Ok(true)
     }
 
-    fn report(&self, what: Reload, result: Result<bool, Rejection>) {
+    fn report(&self, what: Reload, result: Result<bool, Rejection>) -> Attempt {
         let metrics = &self.telemetry.metrics;
         let now: SystemTime = clock::wall();
         metrics.reload_last_attempt_timestamp_seconds[what].set(now);
-        let counted = match result {
+        let counted = match &result {
             Ok(true) => ReloadResult::Applied,
             Ok(false) => ReloadResult::Unchanged,
             Err(rejection) => {
@@ -306,6 +280,7 @@ impl Reloader {
             metrics.reload_last_success_timestamp_seconds[what].set(now);
         }
         metrics.reload_attempts_total[what][counted].inc();
+        Attempt { what, result: counted, rejection: result.err() }
     }
 }
 

@@ -196,10 +196,11 @@ labels! {
         Ok = "ok", Wrongpass = "wrongpass", Noperm = "noperm", Other = "other",
     }
 
-    /// What was asked of the telemetry server.
+    /// What was asked of the telemetry server, or of the admin server: a verb that shows something or
+    /// one that changes something.
     Endpoint as "endpoint" {
         Metrics = "metrics", Livez = "livez", Readyz = "readyz", Startupz = "startupz",
-        Upstream = "upstream", Other = "other",
+        Upstream = "upstream", Query = "query", Change = "change", Other = "other",
     }
     /// The class of an HTTP status.
     CodeClass as "code_class" { Success = "2xx", Client = "4xx", Server = "5xx", }

@@ -166,7 +166,7 @@ metrics! {
     /// Places kept for replies that are still owed to commands that timed out.
     upstream_tombstones: Gauge,
 
-    /// Requests to the telemetry server.
+    /// Requests to the telemetry server and to the admin server.
     admin_requests_total: By<Endpoint, By<CodeClass, Lazy<SharedCounter>>>,
     /// When the drain began.
     drain_started_timestamp_seconds: Timestamp,

@@ -75,7 +75,7 @@ pub(in crate::cli) struct Explain {
     #[command(flatten)]
     pub inputs: Box<Inputs>,
     /// Ask the respgate that runs with this control socket, instead of reading a configuration
-    #[arg(long, value_name = "PATH", conflicts_with_all = ["config", "Flags", "json"])]
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["config", "Flags"])]
     pub socket: Option<PathBuf>,
     /// One of [policies]; without it, [policy]
     #[arg(long, value_name = "NAME", value_parser = policy_name)]
@@ -102,6 +102,7 @@ impl Help for Explain {
     const EXIT_CODES: &'static [(u8, &'static str)] = &[
         (exit::SUCCESS, "the command passes"),
         (exit::FAILURE, "the command is refused, or the configuration is invalid"),
+        (exit::NO_ANSWER, "with --socket: no respgate answers"),
     ];
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Owns: [`Help`], the form of examples and exit codes. Never knows: effects.
 
+mod asked;
 mod certs;
 mod config;
 mod demo;
@@ -9,8 +10,8 @@ mod doctor;
 mod documents;
 mod global;
 mod inputs;
-mod running;
 
+pub(super) use asked::{Asked, OfTable, Target};
 pub(super) use certs::{Certs, CertsCommand, Dev, Inspect, Role};
 pub(super) use config::{Acl, Check, Explain, Run};
 pub(super) use demo::Demo;
@@ -18,7 +19,6 @@ pub(super) use doctor::Doctor;
 pub(super) use documents::{Completions, Man};
 pub(super) use global::{Answer, Global};
 pub(super) use inputs::for_flags;
-pub(super) use running::Learn;
 
 use super::exit;
 

@@ -1,0 +1,26 @@
+//! The verbs of a running respgate that are subcommands by their table alone.
+//!
+//! Owns: a type for each. Never knows: flags, how one is asked.
+
+use super::args::OfTable;
+use crate::admin::Verb;
+use crate::proxy::House;
+use crate::proxy::verbs as table;
+
+macro_rules! of_table {
+    ($($name:ident = $verb:ident,)*) => {
+        $(
+            #[derive(Debug)]
+            pub(super) struct $name;
+
+            impl OfTable for $name {
+                const VERB: &'static Verb<House> = &table::$verb;
+            }
+        )*
+    };
+}
+
+of_table! {
+    Reload = RELOAD,
+    Learn = LEARN,
+}

@@ -1,0 +1,73 @@
+//! `explain`: what becomes of a command under the policy in force.
+//!
+//! Owns: [`EXPLAIN`]. Never knows: how a policy decides.
+
+use std::sync::Arc;
+
+use super::{AT_ONCE, House};
+use crate::admin::{Answer, Argument, Call, Effect, Kind, Refused, Verb};
+use crate::base::clock;
+use crate::policy::{Moment, Shown, Verdict};
+use crate::resp::{RequestBuf, RequestLimits, RequestScanner, Scan};
+
+pub const EXPLAIN: Verb<House> = Verb {
+    name: "explain",
+    path: "/explain",
+    also: &[],
+    effect: Effect::Judges,
+    about: "Show what happens to a command, which the body holds as RESP, and which rule decides",
+    arguments: &[
+        Argument {
+            name: "policy",
+            kind: Kind::Option("NAME"),
+            help: "One of [policies]; without it, [policy]",
+        },
+        Argument {
+            name: "database",
+            kind: Kind::Option("NUMBER"),
+            help: "The database that the client has selected",
+        },
+    ],
+    examples: &[(
+        "Ask which rule decides about a command",
+        "respgate explain --socket /run/respgate/control.sock KEYS '*'",
+    )],
+    done: "the command passes",
+    failed: "the command is refused",
+    patience: AT_ONCE,
+    answer: |house, call| Box::pin(std::future::ready(answer(&house, &call))),
+};
+
+fn answer(house: &Arc<House>, call: &Call) -> Result<Answer, Refused> {
+    let command = parse(&call.body);
+    let command =
+        command.ok_or_else(|| Refused::Usage("the body is not one request in RESP".to_owned()))?;
+    let database = call.parsed("database")?.unwrap_or_default();
+    let (in_force, name) = (house.in_force.get(), call.value("policy"));
+    let (section, _) = in_force.config.rules(name).map_err(Refused::NotFound)?;
+    let policy = in_force.parts.policies.get(name);
+    let request = command.as_request();
+    let moment = Moment { database, unix_ms: clock::unix_ms() };
+    let explanation = policy.explain(&request, &moment);
+    let refused = matches!(explanation.verdict, Verdict::Refused(..));
+    let shown = Shown::new(&request, &explanation, &section, |_| None);
+    let answer = Answer::new(shown.json(), shown.text(str::to_owned));
+    Ok(if refused { answer.no() } else { answer })
+}
+
+fn parse(bytes: &[u8]) -> Option<RequestBuf> {
+    let limits = RequestLimits {
+        max_args: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
+        max_bulk_bytes: bytes.len() as u64,
+        max_inline_bytes: bytes.len(),
+        large_bytes: u64::MAX,
+        authenticated: true,
+    };
+    let mut scanner = RequestScanner::default();
+    match scanner.scan(bytes, &limits) {
+        Ok(Scan::Request { used }) if used == bytes.len() => {
+            Some(RequestBuf::from_args(scanner.request(bytes).args()))
+        }
+        Ok(_) | Err(_) => None,
+    }
+}

@@ -1,0 +1,41 @@
+//! `learn`: the policy that observed traffic needs.
+//!
+//! Owns: [`LEARN`]. Never knows: what was observed.
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::{AT_ONCE, House};
+use crate::admin::{Answer, Call, Effect, Refused, Verb};
+
+pub const LEARN: Verb<House> = Verb {
+    name: "learn",
+    path: "/learned",
+    also: &[],
+    effect: Effect::Shows,
+    about: "Print the smallest policy that would pass what a running respgate has observed",
+    arguments: &[],
+    examples: &[(
+        "Write the policy for the commands that an application has sent so far",
+        "respgate learn --socket /run/respgate/control.sock > policy.toml",
+    )],
+    done: "the policy was printed",
+    failed: "nothing was observed yet",
+    patience: AT_ONCE,
+    answer: |house, call| Box::pin(answer(house, call)),
+};
+
+const NOTHING: &str = "# Nothing observed yet: requests are noted under a policy with mode = \"observe\" or with\n\
+    # observed rules, and none has come.\n";
+
+async fn answer(house: Arc<House>, _: Call) -> Result<Answer, Refused> {
+    let user = house.in_force.get().config.upstream.auth.username.clone();
+    let user = user.unwrap_or_else(|| "default".to_owned());
+    let learned = house.ask_data_plane(move |hall| hall.shell.learned(&user)).await?;
+    let json = json!({ "policy": learned });
+    Ok(match learned {
+        Some(policy) => Answer::new(json, policy),
+        None => Answer::new(json, NOTHING).no(),
+    })
+}

@@ -1,0 +1,57 @@
+//! `reload`: reads the configuration, certificates, passwords and users again.
+//!
+//! Owns: [`RELOAD`]. Never knows: how a reload is done.
+
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::House;
+use crate::admin::{Answer, Call, Effect, Refused, Verb};
+use crate::proxy::house::Order;
+
+pub const RELOAD: Verb<House> = Verb {
+    name: "reload",
+    path: "/reload",
+    also: &[],
+    effect: Effect::Changes,
+    about: "Read the configuration and every file that it names again, and say what came of it",
+    arguments: &[],
+    examples: &[(
+        "Put a changed configuration in force",
+        "respgate reload --config /etc/respgate/respgate.toml",
+    )],
+    done: "what has changed is in force; or nothing has",
+    failed: "a part was rejected, and the version before stays in force",
+    patience: Duration::from_secs(60),
+    answer: |house, call| Box::pin(answer(house, call)),
+};
+
+async fn answer(house: Arc<House>, _: Call) -> Result<Answer, Refused> {
+    let attempts = house.order(Order::Reload).await?;
+    let mut text = String::new();
+    for attempt in &attempts {
+        // A String takes every text.
+        let _ = write!(text, "{:<13} {}", attempt.part(), attempt.result());
+        let _ = match attempt.cause() {
+            Some(cause) => writeln!(text, ": {cause}"),
+            None => writeln!(text),
+        };
+    }
+    let parts: Vec<_> = attempts
+        .iter()
+        .map(|attempt| {
+            json!({
+                "part": attempt.part(),
+                "result": attempt.result(),
+                "reason": attempt.reason(),
+                "cause": attempt.cause(),
+            })
+        })
+        .collect();
+    let rejected = attempts.iter().any(|attempt| attempt.cause().is_some());
+    let answer = Answer::new(json!({ "ok": !rejected, "parts": parts }), text);
+    Ok(if rejected { answer.no() } else { answer })
+}

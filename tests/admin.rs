@@ -1,0 +1,178 @@
+//! The admin server: each verb by its subcommand, over the Unix socket and over TCP, and what is refused.
+//!
+//! Owns: the cases. Never knows: how a verb is answered.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test may crash"
+)]
+
+#[path = "admin/house.rs"]
+mod house;
+mod support;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+
+use house::{House, TOKEN};
+
+#[test]
+fn socket_belongs_to_its_owner_and_leaves_nothing_behind() {
+    let mut house = House::new("");
+    let mode = std::fs::metadata(&house.socket).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let names = |house: &House| -> Vec<String> {
+        let entries = std::fs::read_dir(house.proxy.directory()).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    };
+    assert!(names(&house).iter().all(|name| !name.starts_with('.')), "{:?}", names(&house));
+    assert!(house.proxy.terminate().success());
+    assert!(!names(&house).iter().any(|name| name.ends_with(".sock")), "{:?}", names(&house));
+}
+
+#[test]
+fn reload_says_what_came_of_each_part() {
+    let house = House::new("");
+    let (code, said) = house.ask(&["reload"]);
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("config        unchanged"), "{said}");
+    let file = house.proxy.configuration_file();
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("{text}\n[limits]\nmax_clients = 77\n")).unwrap();
+    let (code, json) = house.ask(&["reload", "--json"]);
+    assert_eq!(code, 0, "{json}");
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["ok"], true);
+    // The watch may have been faster.
+    assert!(json["parts"][0]["part"] == "config", "{json}");
+    std::fs::write(&file, "nonsense").unwrap();
+    let (code, said) = house.ask_at(&["reload", "--socket", &house.socket]);
+    assert!(code == 1 && said.contains("config        rejected: "), "{code} {said}");
+    house.proxy.await_log(&["ADM-W002", "verb=\"reload\"", "by=uid"]);
+    std::fs::write(&file, text).unwrap();
+    assert_eq!(house.ask(&["reload"]).0, 0);
+    house.proxy.await_log(&["ADM-I001", "verb=\"reload\"", "by=uid"]);
+}
+
+#[test]
+fn respgate_is_found_by_flag_by_configuration_and_by_environment() {
+    let house = House::new("");
+    let config = house.proxy.configuration_file();
+    let config = config.to_str().unwrap();
+    for (arguments, variables) in [
+        (vec!["reload", "--socket", &house.socket], vec![]),
+        (vec!["reload", "--config", config], vec![]),
+        (vec!["reload"], vec![("RESPGATE__ADMIN__SOCKET", &*house.socket)]),
+    ] {
+        let (code, said) = house::respgate(&arguments, &variables);
+        assert_eq!(code, 0, "{arguments:?}: {said}");
+    }
+    let (code, said) = house::respgate(&["reload"], &[]);
+    assert!(code == 2 && said.contains("--socket PATH or --config FILE"), "{code} {said}");
+    let (code, said) = house::respgate(&["reload", "--socket", "/nonexistent/x.sock"], &[]);
+    assert!(code == 3 && said.contains("[admin] socket"), "{code} {said}");
+    let (code, said) = house::respgate(&["reload", "--config", "/nonexistent.toml"], &[]);
+    assert!(code == 2 && said.contains("No such file"), "{code} {said}");
+}
+
+#[test]
+fn tcp_needs_the_token_and_takes_a_new_one_at_once() {
+    let house = House::with_address();
+    let address = house.address();
+    let file = house.token_file();
+    let ask = |file: &str| {
+        house::respgate(&["reload", "--admin-address", &address, "--token-file", file], &[])
+    };
+    assert_eq!(ask(&file).0, 0);
+    house.proxy.await_log(&["ADM-I001", "by=token"]);
+    let other = house.proxy.directory().join("other").to_str().unwrap().to_owned();
+    std::fs::write(&other, "another-token-of-an-operator").unwrap();
+    let (code, said) = ask(&other);
+    assert!(code == 1 && said.contains("the token is wrong"), "{code} {said}");
+    std::fs::write(&file, "another-token-of-an-operator\n").unwrap();
+    assert_eq!(ask(&other).0, 0);
+    std::fs::write(&file, "short").unwrap();
+    let (code, said) = ask(&other);
+    assert!(code == 1 && said.contains("token_file cannot be read"), "{code} {said}");
+    let log = house.proxy.log();
+    assert!(!log.contains(TOKEN) && !log.contains("another-token"), "{log}");
+}
+
+/// One exchange over TCP.
+fn exchange(address: &str, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn requests_of_web_pages_are_refused() {
+    let house = House::with_address();
+    let address = house.address();
+    let head = |verb: &str, host: &str, rest: &str| {
+        format!("{verb} HTTP/1.1\r\nHost: {host}\r\n{rest}Content-Length: 0\r\n\r\n")
+    };
+    let (own, marked) = (&*address, "X-Respgate-Admin: 1\r\n");
+    let bearer = format!("{marked}Authorization: Bearer {TOKEN}\r\n");
+    for (request, status) in [
+        (head("POST /reload", own, &bearer), "200"),
+        (head("POST /reload?", own, &bearer), "200"),
+        (head("POST /reload", own, marked), "401"),
+        (head("POST /reload", own, &format!("{marked}Authorization: Bearer x\r\n")), "401"),
+        (head("POST /reload", own, &format!("Authorization: Bearer {TOKEN}\r\n")), "403"),
+        (head("POST /reload", "rebound.example.com", &bearer), "421"),
+        (head("POST http://rebound.example.com/reload", own, &bearer), "421"),
+        (head("GET /reload", own, &bearer), "405"),
+        (head("GET /learned", own, marked), "401"),
+        (head("GET /learned", own, &bearer), "200"),
+        (head("POST /nothing", own, &bearer), "404"),
+        (head("GET /", own, ""), "403"),
+        (head("POST /reload?a=1", own, &bearer), "400"),
+        (head("POST /reload?a=%zz", own, &bearer), "400"),
+    ] {
+        let answer = exchange(&address, &request);
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request}\n{answer}");
+        assert!(!answer.contains(TOKEN));
+    }
+    house.proxy.await_log(&["ADM-W001", "names another machine"]);
+    let count =
+        house.proxy.metric("respgate_admin_requests_total{endpoint=\"change\",code_class=\"4xx\"}");
+    assert!(count > 5.5, "{count}");
+}
+
+#[test]
+fn bodies_headers_and_connections_have_limits() {
+    let house = House::with_address();
+    let address = house.address();
+    let bearer = format!("X-Respgate-Admin: 1\r\nAuthorization: Bearer {TOKEN}\r\n");
+    let large = 65 * 1024;
+    let request = format!(
+        "POST /explain HTTP/1.1\r\nHost: localhost\r\n{bearer}Content-Length: {large}\r\n\r\n{}",
+        "x".repeat(large)
+    );
+    let mut stream = TcpStream::connect(&address).unwrap();
+    let _ = stream.write_all(request.as_bytes());
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 413");
+    let long =
+        format!("POST /reload HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n", "x".repeat(20_000));
+    assert!(exchange(&address, &long).starts_with("HTTP/1.1 431"));
+    // Connections that send nothing keep no operator out, over either way.
+    let idle: Vec<_> = (0..100).map(|_| TcpStream::connect(&address).unwrap()).collect();
+    let quiet: Vec<_> = (0..100).map(|_| UnixStream::connect(&house.socket).unwrap()).collect();
+    let (code, said) = house.ask(&["reload"]);
+    assert_eq!(code, 0, "{said}");
+    let file = house.token_file();
+    let words = ["reload", "--admin-address", &*address, "--token-file", &*file];
+    assert_eq!(house::respgate(&words, &[]).0, 0);
+    drop((idle, quiet));
+}

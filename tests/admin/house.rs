@@ -1,0 +1,77 @@
+//! A respgate with an admin server, in front of a real server.
+//!
+//! Owns: [`House`]. Never knows: verbs.
+
+use std::process::{Command, Output};
+
+use super::support::client::Target;
+use super::support::proxy::{OPEN_POLICY, Proxy, configuration, directory, listener};
+use super::support::real_server::{Brand, Server, free_port};
+
+pub const TOKEN: &str = "4f1c9be7a5d24c55a2f0e6b1";
+
+/// Ended on drop.
+pub struct House {
+    pub proxy: Proxy,
+    pub socket: String,
+    address: Option<u16>,
+    _server: Server,
+}
+
+/// Exit code and all that the program says.
+pub fn respgate(arguments: &[&str], variables: &[(&str, &str)]) -> (i32, String) {
+    let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_respgate"))
+        .args(arguments)
+        .env_clear()
+        .envs(variables.iter().copied())
+        .output()
+        .unwrap();
+    let said = [stdout, stderr].concat();
+    (status.code().unwrap(), String::from_utf8(said).unwrap())
+}
+
+impl House {
+    /// With further sections.
+    pub fn new(sections: &str) -> Self {
+        Self::start(sections, None)
+    }
+
+    /// With an address on the loopback besides the socket.
+    pub fn with_address() -> Self {
+        Self::start("", Some(free_port()))
+    }
+
+    fn start(sections: &str, address: Option<u16>) -> Self {
+        let server = Server::mutual_tls(Brand::Redis);
+        let directory = directory();
+        let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+        let (socket, token) = (path("control.sock"), path("token"));
+        let (target, telemetry) = (Target::Tcp(free_port()), free_port());
+        let text = configuration(&server, &listener(&target, ""), OPEN_POLICY, telemetry);
+        let tcp = address.map(|port| {
+            std::fs::write(&token, format!("{TOKEN}\n")).unwrap();
+            format!("address = \"127.0.0.1:{port}\"\ntoken_file = {token:?}\n")
+        });
+        let tcp = tcp.unwrap_or_default();
+        let text = format!("{text}\n[admin]\nsocket = {socket:?}\n{tcp}\n{sections}");
+        let proxy = Proxy::configured(directory, target, telemetry, &text);
+        Self { proxy, socket, address, _server: server }
+    }
+
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.address.unwrap())
+    }
+
+    pub fn token_file(&self) -> String {
+        self.proxy.directory().join("token").to_str().unwrap().to_owned()
+    }
+
+    /// Asks this respgate.
+    pub fn ask(&self, words: &[&str]) -> (i32, String) {
+        self.ask_at(&[words, &["--socket", &self.socket]].concat())
+    }
+
+    pub fn ask_at(&self, words: &[&str]) -> (i32, String) {
+        respgate(words, &[])
+    }
+}
