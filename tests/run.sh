@@ -58,7 +58,10 @@ applications() {
 tcl_suite() {
   local suite
   suite=$(bash tests/tcl/fetch.sh "$cache/tcl") && "$python" tests/tcl/run.py "$suite" &&
-    "$python" tests/tcl/run.py "$suite" --mode session
+    "$python" tests/tcl/run.py "$suite" --mode session &&
+    "$python" tests/tcl/run.py "$suite" --mode rewrite --short &&
+    "$python" tests/tcl/run.py "$suite" --mode ttl --short &&
+    "$python" tests/tcl/run.py "$suite" --mode valkey --short
 }
 
 kubernetes() {

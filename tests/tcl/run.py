@@ -1,6 +1,6 @@
 """Plays Redis's own TCL suite, in external-server mode, against respgate.
 
-    tests/tcl/run.py SUITE [--mode MODE] [--straight] [--only UNIT]...
+    tests/tcl/run.py SUITE [--mode MODE] [--straight] [--short | --only UNIT]...
 
 SUITE is the directory tests/tcl/fetch.sh prints. --straight asks the server without respgate. Each mode has
 a list of its own of what is not played, beside excluded-server.txt:
@@ -11,8 +11,9 @@ a list of its own of what is not played, beside excluded-server.txt:
     ttl      keys without a time to live are given one         excluded-ttl.txt, excluded.txt
     valkey   as shared, before Valkey, without TLS             excluded-valkey.txt, excluded.txt
 
-tests/run.sh plays the first two; the others take as long and are played by hand. The server of mode valkey
-is RESPGATE_TEST_VALKEY, else the valkey-server on the PATH or in the cache of tests/setup.sh.
+tests/run.sh plays the first two, and a few units of the others (--short); whole they take as long and are
+played by hand. The server of mode valkey is RESPGATE_TEST_VALKEY, else the valkey-server on the PATH or in the
+cache of tests/setup.sh.
 Two halves run side by side, each with its own server. The last line is `N passed, N failed`.
 """
 
@@ -60,14 +61,19 @@ class Mode:
     valkey: bool = False
     # What a tenant does not have goes to the server itself: tenant.tcl.
     tenant: bool = False
+    # The units that say most about the mode in little time.
+    short: tuple = ()
 
 
 MODES = {
     "shared": Mode(("excluded.txt",)),
     "session": Mode(("excluded-session.txt",), pool="session"),
-    "rewrite": Mode(("excluded-rewrite.txt", "excluded.txt"), policy=TENANT, tenant=True),
-    "ttl": Mode(("excluded-ttl.txt", "excluded.txt"), policy=MORTAL),
-    "valkey": Mode(("excluded-valkey.txt", "excluded.txt"), valkey=True),
+    "rewrite": Mode(("excluded-rewrite.txt", "excluded.txt"), policy=TENANT, tenant=True,
+                    short=("unit/keyspace", "unit/multi", "unit/scan", "unit/pubsub", "unit/tracking")),
+    "ttl": Mode(("excluded-ttl.txt", "excluded.txt"), policy=MORTAL,
+                short=("unit/type/string", "unit/type/hash", "unit/tracking", "unit/dump")),
+    "valkey": Mode(("excluded-valkey.txt", "excluded.txt"), valkey=True,
+                   short=("unit/keyspace", "unit/multi", "unit/pubsub", "unit/introspection")),
 }
 
 
@@ -175,6 +181,7 @@ def main():
     parser.add_argument("suite", type=pathlib.Path)
     parser.add_argument("--straight", action="store_true")
     parser.add_argument("--mode", choices=MODES, default="shared")
+    parser.add_argument("--short", action="store_true")
     parser.add_argument("--only", action="append", default=[])
     options = parser.parse_args()
     mode, suite = MODES[options.mode], options.suite.resolve()
@@ -188,7 +195,7 @@ def main():
 def play(suite, mode, options):
     """The exit status."""
     left_out = excluded(mode)
-    units = options.only or [unit for unit in all_units(suite) if unit not in left_out["unit"]]
+    units = options.only or (options.short and mode.short) or [unit for unit in all_units(suite) if unit not in left_out["unit"]]
     start = time.monotonic()
     shares = [share for share in (units[0::2], units[1::2]) if share]
     bases = free_bases()
