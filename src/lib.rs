@@ -25,9 +25,11 @@ pub mod upstream;
 // L6: the application's side: the shell around a session; looking at a server.
 pub mod downstream;
 pub mod probe;
-// L7: what operators see over HTTP, and what they learn about a server that does not work.
+// L7: what operators see over HTTP, and what is found out about a server: why it does not
+// work, what of it is not safe.
 pub mod admin;
 pub mod doctor;
+pub mod security;
 // L8: assembly, reload, drain.
 pub mod proxy;
 // L9: words for people.

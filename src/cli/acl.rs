@@ -171,20 +171,43 @@ fn compare(
     if !live.enabled {
         differences.push(format!("the server's user {user} is off"));
     }
+    if diff.is_empty() {
+        differences = differences.into_iter().filter_map(|line| of_server(config, line)).collect();
+    }
     Ok(differences)
+}
+
+/// A difference without the commands that the server does not have; `None` when no other is left. The
+/// server lists its own commands where the rules name a category.
+fn of_server(config: &Config, line: String) -> Option<String> {
+    let Some((what, names)) = line.split_once(": ") else { return Some(line) };
+    if !["the server refuses", "the server permits besides"].contains(&what) {
+        return Some(line);
+    }
+    let names: Vec<&str> = names.split(' ').collect();
+    let question = RequestBuf::from_args(["COMMAND", "INFO"].into_iter().chain(names.clone()));
+    let known = reply(config, &question).ok();
+    let Some(known) = known.as_ref().and_then(Value::elements) else { return Some(line) };
+    let is_known = |(name, known): (&str, &Value)| {
+        known.elements().is_some_and(|known| !known.is_empty()).then(|| name.to_owned())
+    };
+    let names: Vec<String> = names.into_iter().zip(known).filter_map(is_known).collect();
+    (!names.is_empty()).then(|| format!("{what}: {}", names.join(" ")))
+}
+
+/// What the server answers to a question.
+fn reply(config: &Config, question: &RequestBuf) -> Result<Value, String> {
+    let dialer = dialer(config)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| format!("no event loop: {error}"))?;
+    let reply = runtime.block_on(dialer.reply_to(question.as_request().raw()));
+    let reply = reply.map_err(|error| error.to_string())?;
+    Value::decode(&reply, Protocol::Resp2).map_err(|_| "the answer is no RESP".to_owned())
 }
 
 /// What the server says to `ACL LIST`, a user in each line.
 fn ask(config: &Config) -> Result<String, String> {
-    let dialer = dialer(config)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| format!("no event loop: {error}"))?;
-    let reply = runtime.block_on(async {
-        let request = RequestBuf::from_args(["ACL", "LIST"]);
-        dialer.reply_to(request.as_request().raw()).await
-    });
-    let reply = reply.map_err(|error| error.to_string())?;
-    let reply = Value::decode(&reply, Protocol::Resp2).map_err(|_| "the answer is no RESP")?;
+    let reply = reply(config, &RequestBuf::from_args(["ACL", "LIST"]))?;
     let Some(lines) = reply.elements() else {
         let said = String::from_utf8_lossy(reply.as_bytes().unwrap_or_default()).into_owned();
         let instead = "run as a user that may ACL LIST: redis-cli ACL LIST | respgate acl --diff -";

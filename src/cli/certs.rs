@@ -28,6 +28,7 @@ impl Verb for Certs {
 }
 
 fn report(arguments: &Inspect, output: Output) -> ExitCode {
+    let output = output.with_json(arguments.answer.json);
     let inspection = Inspection::read(&arguments.files);
     let view = View {
         purposes: match arguments.purpose {
@@ -39,14 +40,13 @@ fn report(arguments: &Inspect, output: Output) -> ExitCode {
         now: clock::wall(),
     };
     let good = view.is_good(&inspection);
-    output.print(&if arguments.json {
+    output.print(&view.text(&inspection));
+    output.json(|| {
         let mut value = view.json(&inspection);
         if let Some(object) = value.as_object_mut() {
             object.insert("ok".to_owned(), good.into());
         }
-        format!("{value:#}")
-    } else {
-        view.text(&inspection)
+        value
     });
     ExitCode::from(if good { exit::SUCCESS } else { exit::FAILURE })
 }

@@ -31,21 +31,16 @@ struct File {
 
 /// Makes them and says how to use them.
 pub(super) fn make(arguments: &Dev, output: Output) -> ExitCode {
+    let output = output.with_json(arguments.answer.json);
     let done = files(arguments)
         .and_then(|files| write(&arguments.directory, &files, arguments.force).map(|()| files));
     match done {
         Ok(files) => {
-            output.print(&if arguments.json {
-                report_json(&arguments.directory, &files)
-            } else {
-                report(arguments)
-            });
+            output.print(&report(arguments));
+            output.json(|| report_json(&arguments.directory, &files));
             ExitCode::from(exit::SUCCESS)
         }
-        Err(problem) => {
-            output.print_error(&format!("respgate: {problem}"));
-            ExitCode::from(exit::FAILURE)
-        }
+        Err(problem) => output.fail(exit::FAILURE, &problem),
     }
 }
 
@@ -156,10 +151,10 @@ Talk to the server directly:
     )
 }
 
-fn report_json(directory: &Path, files: &[File]) -> String {
+fn report_json(directory: &Path, files: &[File]) -> serde_json::Value {
     let files = files.iter().map(|file| {
         let path = directory.join(file.name).display().to_string();
         json!({"file": path, "mode": format!("{:04o}", file.mode)})
     });
-    format!("{:#}", json!({"files": files.collect::<Vec<_>>()}))
+    json!({"files": files.collect::<Vec<_>>()})
 }

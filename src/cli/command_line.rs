@@ -82,6 +82,7 @@ verbs! {
         Acl(args::Acl),
         Certs(args::Certs),
         Doctor(args::Doctor),
+        Test(args::Test),
         Demo(args::Demo),
         Completions(args::Completions),
         Man(args::Man),

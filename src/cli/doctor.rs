@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use super::args::Doctor;
-use super::output::Output;
+use super::output::{Output, Paint};
 use super::verb::Verb;
 use super::{acl, examine, exit};
 use crate::config::{Config, ConfigSource, environment};
@@ -15,21 +15,22 @@ use crate::doctor::{Facts, Outcome, Step, collect, judge};
 
 impl Verb for Doctor {
     fn run(self, output: Output) -> ExitCode {
+        let output = output.with_json(self.answer.json);
         let source = self.inputs.source();
         // What is wrong with the files is a step of the report.
         let config = match examine::examine(&source, true) {
             Ok(config) => config,
             Err(problems) => return output.complain(&source, problems),
         };
+        let progress = output.progress("trying the server");
         let facts = match look(&source, &config) {
             Ok(facts) => facts,
-            Err(problem) => {
-                output.print_error(&format!("respgate: {problem}"));
-                return ExitCode::from(exit::FAILURE);
-            }
+            Err(problem) => return output.fail(exit::FAILURE, &problem),
         };
+        drop(progress);
         let steps = judge(&facts);
-        output.print(&if self.json { to_json(&facts, &steps) } else { to_text(&facts, &steps) });
+        output.print(&to_text(output, &facts, &steps));
+        output.json(|| to_json(&facts, &steps));
         let failed = steps.iter().any(|step| step.outcome == Outcome::Fail);
         ExitCode::from(if failed { exit::UNUSABLE } else { exit::SUCCESS })
     }
@@ -53,12 +54,18 @@ fn rules(source: &ConfigSource, config: &Config) -> Result<Vec<String>, String> 
     acl::server_differences(&document, config, &dictionary)
 }
 
-fn to_text(facts: &Facts, steps: &[Step]) -> String {
+fn to_text(output: Output, facts: &Facts, steps: &[Step]) -> String {
     let mut lines = vec![format!("server {}", facts.server)];
     for step in steps {
         let code = step.code.map_or_else(String::new, |code| format!(" ({code})"));
-        let name = step.outcome.name();
-        lines.push(format!("  {name:<8} {:<12} {}{code}", step.name, step.what));
+        let paint = match step.outcome {
+            Outcome::Ok => Paint::Good,
+            Outcome::Skipped => Paint::Faint,
+            Outcome::Warn => Paint::Warning,
+            Outcome::Fail => Paint::Bad,
+        };
+        let name = output.paint(paint, &format!("{:<8}", step.outcome.name()));
+        lines.push(format!("  {name} {:<12} {}{code}", step.name, step.what));
         lines.extend(step.fix.iter().map(|fix| format!("           {:<12} fix: {fix}", "")));
     }
     let count = |outcome| steps.iter().filter(|step| step.outcome == outcome).count();
@@ -74,7 +81,7 @@ fn to_text(facts: &Facts, steps: &[Step]) -> String {
     lines.join("\n")
 }
 
-fn to_json(facts: &Facts, steps: &[Step]) -> String {
+fn to_json(facts: &Facts, steps: &[Step]) -> serde_json::Value {
     let worst = steps.iter().map(|step| step.outcome).max().unwrap_or(Outcome::Ok);
     let rows = steps.iter().map(|step| {
         json!({
@@ -87,5 +94,5 @@ fn to_json(facts: &Facts, steps: &[Step]) -> String {
     });
     let rows: Vec<_> = rows.collect();
     let usable = worst != Outcome::Fail;
-    format!("{:#}", json!({"server": facts.server, "usable": usable, "steps": rows}))
+    json!({"server": facts.server, "usable": usable, "steps": rows})
 }

@@ -21,6 +21,8 @@ mod output;
 mod policy_rows;
 mod progress;
 mod run;
+mod security;
+mod security_report;
 mod verb;
 mod verbs;
 mod version;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::Help;
+use super::{Answer, Help};
 use crate::cli::exit;
 
 /// Look at certificates, or make some for development
@@ -54,9 +54,8 @@ pub(in crate::cli) struct Inspect {
     /// The host that a server's certificate must name
     #[arg(long, value_name = "HOST")]
     pub host: Option<String>,
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
+    #[command(flatten)]
+    pub answer: Answer,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -104,9 +103,8 @@ pub(in crate::cli) struct Dev {
     /// Replace files that exist
     #[arg(long)]
     pub force: bool,
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
+    #[command(flatten)]
+    pub answer: Answer,
 }
 
 impl Help for Dev {

@@ -4,8 +4,8 @@
 
 use clap::Args;
 
-use super::Help;
 use super::inputs::Inputs;
+use super::{Answer, Help};
 use crate::cli::exit;
 
 /// Find out why the server cannot be used: try each step, with cause and fix
@@ -13,9 +13,8 @@ use crate::cli::exit;
 pub(in crate::cli) struct Doctor {
     #[command(flatten)]
     pub inputs: Box<Inputs>,
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
+    #[command(flatten)]
+    pub answer: Answer,
 }
 
 impl Help for Doctor {

@@ -10,6 +10,7 @@ mod doctor;
 mod documents;
 mod global;
 mod inputs;
+mod security;
 
 pub(super) use asked::{Asked, OfTable, Target};
 pub(super) use certs::{Certs, CertsCommand, Dev, Inspect, Role};
@@ -19,6 +20,7 @@ pub(super) use doctor::Doctor;
 pub(super) use documents::{Completions, Man};
 pub(super) use global::{Answer, Global};
 pub(super) use inputs::for_flags;
+pub(super) use security::{FailOn, Format, Suite, Test, Wanted};
 
 use super::exit;
 

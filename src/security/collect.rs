@@ -1,0 +1,237 @@
+//! Looks at the server with handshakes and reads, and puts all facts together.
+//!
+//! Owns: [`collect`]. Never knows: what follows from the facts.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::ServerName;
+
+use super::facts::{DANGEROUS, FOREIGN, Facts, Known, LoginFacts, ServerFacts, TlsFacts};
+use super::{own, path};
+use crate::base::clock;
+use crate::command::Dictionary;
+use crate::config::Config;
+use crate::policy;
+use crate::probe::{self, Conversation, Exchange, OldVersion, Question};
+use crate::resp::{Protocol, Value};
+use crate::tls::inspect::Inspection;
+use crate::tls::{Looking, TlsStore};
+use crate::traffic::PoolKey;
+use crate::upstream::credentials::Credentials;
+use crate::upstream::dial::Dialer;
+
+/// One connection that is to be refused takes no longer.
+const LIMIT: Duration = Duration::from_secs(2);
+const DEFAULT_PORT: u16 = 6379;
+
+/// What is looked at.
+#[derive(Debug)]
+pub struct Target<'a> {
+    pub config: &'a Config,
+    pub dictionary: &'a Arc<Dictionary>,
+    /// Ports of the server that should not answer in plaintext, besides those that are known.
+    pub plaintext_ports: &'a [u16],
+    /// What differs between the policies and the server's user, if that is known.
+    pub rules: Known<Vec<String>>,
+}
+
+/// Everything.
+///
+/// # Errors
+///
+/// When the server cannot be reached at all.
+pub async fn collect(target: Target<'_>) -> Result<Facts, String> {
+    let config = target.config;
+    let limit = config.upstream.pool.connect_timeout.min(LIMIT);
+    let addresses = probe::addresses(&config.upstream.address, limit).await;
+    let address = *addresses.first().ok_or_else(|| {
+        format!(
+            "the name {} has no address; respgate doctor says more",
+            config.upstream.address.host
+        )
+    })?;
+    let connected = tokio::time::timeout(limit, tokio::net::TcpStream::connect(address)).await;
+    if !matches!(connected, Ok(Ok(_))) {
+        return Err(format!("{address} does not answer; respgate doctor says more"));
+    }
+    let sections = config.sections();
+    let mut login = login(config, limit).await;
+    let known_port = login.1;
+    login.0.rules = target.rules;
+    let tls = tls(config, address, limit).await;
+    let plaintext = plaintext(config, address, known_port, target.plaintext_ports, limit).await;
+    let anonymous =
+        match &tls {
+            Ok(TlsFacts { own: Exchange::Answered { line, .. }, .. }) => Ok(line.clone()),
+            Ok(_) => Err("no connection with respgate's own certificate; respgate doctor says why"
+                .to_owned()),
+            Err(_) => {
+                probe::speaks_plaintext(address, limit).await.ok_or_else(|| "no answer".to_owned())
+            }
+        };
+    Ok(Facts {
+        now: clock::wall(),
+        own: own::own(config),
+        policies: own::policies(config, target.dictionary),
+        overlaps: policy::overlaps(sections),
+        server: ServerFacts { plaintext, tls, anonymous },
+        login: login.0,
+        path: path::look(config).await,
+    })
+}
+
+async fn plaintext(
+    config: &Config,
+    address: SocketAddr,
+    known: Option<u16>,
+    more: &[u16],
+    limit: Duration,
+) -> Known<Vec<(u16, bool)>> {
+    let listens_there = |port: u16| {
+        // respgate itself may have the usual port.
+        config.listeners.iter().any(|listener| match &listener.address {
+            crate::config::ListenAddress::Tcp(own) => own.port() == port,
+            crate::config::ListenAddress::Unix(_) => false,
+        })
+    };
+    let mut ports: BTreeSet<u16> = more.iter().copied().collect();
+    ports.insert(address.port());
+    match known {
+        Some(0) => {}
+        Some(port) => drop(ports.insert(port)),
+        None if address.ip().is_loopback() && listens_there(DEFAULT_PORT) => {}
+        None => drop(ports.insert(DEFAULT_PORT)),
+    }
+    let mut seen = Vec::new();
+    for port in ports {
+        let there = SocketAddr::new(address.ip(), port);
+        seen.push((port, probe::speaks_plaintext(there, limit).await.is_some()));
+    }
+    Ok(seen)
+}
+
+async fn tls(config: &Config, address: SocketAddr, limit: Duration) -> Known<TlsFacts> {
+    let settings = config.upstream.tls.as_ref().ok_or("upstream.tls is not set")?;
+    let store = TlsStore::open(settings, &config.upstream.address.host).ok();
+    let identity = store.as_ref().map(TlsStore::current);
+    let name = match &identity {
+        Some(identity) => identity.server_name.clone(),
+        None => ServerName::IpAddress(address.ip().into()),
+    };
+    let unusable = || "no TLS client can be made".to_owned();
+    let bare = Looking::without_certificate().ok_or_else(unusable)?;
+    let own = match &identity {
+        Some(identity) => Looking::as_identity(identity).ok_or_else(unusable)?,
+        None => Looking::without_certificate().ok_or_else(unusable)?,
+    };
+    let user = config.upstream.auth.username.as_deref().unwrap_or("default");
+    let stranger = Looking::as_stranger(user, clock::wall()).ok_or_else(unusable)?;
+    let mut old = Vec::new();
+    for version in OldVersion::ALL {
+        old.push((version, probe::accepts(address, version, limit).await));
+    }
+    let exchange = async |looking| probe::exchange(address, &name, looking, limit).await;
+    Ok(TlsFacts {
+        old,
+        without_certificate: exchange(&bare).await,
+        stranger: exchange(&stranger).await,
+        own: exchange(&own).await,
+        shown: Inspection::of_server(&config.upstream.address.to_string(), &own.chain()),
+    })
+}
+
+/// What the server answers to respgate's user, and the plaintext port that its settings name.
+async fn login(config: &Config, limit: Duration) -> (LoginFacts, Option<u16>) {
+    let user = config.upstream.auth.username.as_deref().unwrap_or("default");
+    let mut conversation = match converse(config, limit).await {
+        Ok(conversation) => conversation,
+        Err(why) => return (unknown(user, &why), None),
+    };
+    let setting = async |conversation: &mut Conversation, name| {
+        let asked = conversation.ask(&Question::ConfigGet(name)).await;
+        let value = asked.value().and_then(|value| value.elements()?.get(1)?.as_bytes());
+        let text = value.map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+        text.ok_or_else(|| format!("CONFIG GET {name}: {}", why(&asked)))
+    };
+    let port = setting(&mut conversation, "port").await;
+    let protected_mode = setting(&mut conversation, "protected-mode").await;
+    let asked = conversation.ask(&Question::AclList).await;
+    let acl = match asked.value().and_then(Value::elements) {
+        Some(lines) => {
+            let lines = lines.iter().filter_map(Value::as_bytes).map(String::from_utf8_lossy);
+            Ok(lines.map(std::borrow::Cow::into_owned).collect())
+        }
+        None => Err(format!("ACL LIST: {}", why(&asked))),
+    };
+    let mut dangerous = Ok(Vec::new());
+    for (command, _) in DANGEROUS {
+        match (dry_run(&mut conversation, user, command).await, &mut dangerous) {
+            (Ok(true), Ok(list)) => list.push(command),
+            (Ok(_), _) | (_, Err(_)) => {}
+            (Err(why), _) => dangerous = Err(why),
+        }
+    }
+    let facts = LoginFacts {
+        user: user.to_owned(),
+        acl,
+        dangerous,
+        foreign_key: dry_run(&mut conversation, user, &format!("GET {FOREIGN}")).await,
+        foreign_channel: dry_run(&mut conversation, user, &format!("PUBLISH {FOREIGN} x")).await,
+        protected_mode,
+        rules: Err(String::new()),
+    };
+    conversation.close().await;
+    (facts, port.ok().and_then(|port| port.parse().ok()))
+}
+
+async fn converse(config: &Config, limit: Duration) -> Known<Conversation> {
+    let store = match &config.upstream.tls {
+        None => None,
+        Some(tls) => Some(
+            TlsStore::open(tls, &config.upstream.address.host)
+                .map_err(|error| error.to_string())?,
+        ),
+    };
+    let credentials =
+        Credentials::open(&config.upstream.auth).map_err(|error| error.to_string())?;
+    let dialer = Dialer::new(&config.upstream, store, credentials);
+    let key = PoolKey { protocol: Protocol::Resp2, database: 0 };
+    let link = dialer.dial(key).await.map_err(|error| error.to_string())?;
+    Ok(Conversation::new(link, limit))
+}
+
+fn unknown(user: &str, why: &str) -> LoginFacts {
+    let why = format!("respgate cannot log in: {why}");
+    LoginFacts {
+        user: user.to_owned(),
+        acl: Err(why.clone()),
+        dangerous: Err(why.clone()),
+        foreign_key: Err(why.clone()),
+        foreign_channel: Err(why.clone()),
+        protected_mode: Err(why.clone()),
+        rules: Err(why),
+    }
+}
+
+/// Whether the server would let the user run a command; it is not run.
+async fn dry_run(conversation: &mut Conversation, user: &str, command: &str) -> Known<bool> {
+    let command: Vec<String> = command.split(' ').map(str::to_owned).collect();
+    let asked = conversation.ask(&Question::DryRun { user: user.to_owned(), command }).await;
+    match (asked.value(), asked.error()) {
+        // Allowed: OK; refused: a text that says so.
+        (Some(value), _) => Ok(value.as_bytes() == Some(b"OK")),
+        // A command that this server does not have cannot hurt.
+        (None, Some(line)) if line.contains("not found") => Ok(false),
+        (None, _) => Err(format!(
+            "ACL DRYRUN: {}; grant +acl|dryrun, or run the test as a user that has it",
+            why(&asked)
+        )),
+    }
+}
+
+fn why(asked: &probe::Asked) -> String {
+    asked.error().unwrap_or_else(|| "no answer".to_owned())
+}

@@ -1,0 +1,17 @@
+//! What of a server, of the path to it and of respgate's own configuration is not as safe as it could be.
+//!
+//! Owns: the list of its parts. Never knows: how a report looks.
+
+mod collect;
+mod facts;
+mod judge;
+mod own;
+mod page;
+mod path;
+mod table;
+
+pub use collect::{Target, collect};
+pub use facts::Facts;
+pub use judge::{Finding, Outcome, judge};
+pub use page::page;
+pub use table::{CHECKS, Check, Feature, Profile, Severity};
