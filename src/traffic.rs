@@ -4,6 +4,26 @@
 
 use crate::resp::Protocol;
 
+/// The first words of respgate's own requests, in letters that no client uses: servers do not care, and
+/// MONITOR's lines about them are known by them.
+pub mod own {
+    pub const AUTH: &[u8] = b"aUtH";
+    pub const CLIENT: &[u8] = b"cLiEnT";
+    pub const COMMAND: &[u8] = b"cOmMaNd";
+    pub const EXEC: &[u8] = b"eXeC";
+    pub const HELLO: &[u8] = b"hElLo";
+    pub const MULTI: &[u8] = b"mUlTi";
+    pub const PING: &[u8] = b"pInG";
+    pub const SELECT: &[u8] = b"sElEcT";
+    pub const UNWATCH: &[u8] = b"uNwAtCh";
+
+    /// Whether a request that begins with this word is one of them.
+    #[must_use]
+    pub fn begins(word: &[u8]) -> bool {
+        [AUTH, CLIENT, COMMAND, EXEC, HELLO, MULTI, PING, SELECT, UNWATCH].contains(&word)
+    }
+}
+
 /// The number of a request within its session; replies are matched by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Ticket(pub u64);

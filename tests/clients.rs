@@ -263,3 +263,52 @@ fn a_drivers_question_about_the_server_is_no_denial() {
         assert!(denied() > 2.5, "{}", denied());
     }
 }
+
+/// Respgate asks the server for more than its clients do; a client that looks on does not see it.
+#[test]
+fn monitor_shows_the_words_of_clients_alone() {
+    for mode in ["shared", "session"] {
+        let server = Server::mutual_tls(Brand::Redis);
+        let sections = format!("[upstream.pool]\nmode = \"{mode}\"\n");
+        let proxy = Proxy::before(&server, &sections);
+        let (mut monitor, mut client) = (proxy.client(), proxy.client());
+        assert_eq!(monitor.ask(&["MONITOR"]), b"+OK\r\n");
+        for words in [
+            &["MULTI"][..],
+            &["SET", "k", "1"],
+            &["EXEC"],
+            &["WATCH", "k"],
+            &["MULTI"],
+            &["DISCARD"],
+            &["SELECT", "5"],
+            &["WAIT", "0", "0"],
+            &["GET", "k"],
+            &["PING", "end"],
+        ] {
+            client.ask(words);
+        }
+        let mut seen = Vec::new();
+        while !seen.iter().any(|line: &String| line.contains("\"end\"")) {
+            let line = String::from_utf8_lossy(&monitor.reply()).into_owned();
+            let words = line.split_once("] ").unwrap().1.trim_end().to_owned();
+            seen.push(words);
+        }
+        let own = ["\"SELECT\" \"5\"", "\"DISCARD\"", "\"MULTI\""];
+        if mode == "shared" {
+            // What respgate answers itself does not reach the server.
+            let reached = [
+                "\"MULTI\"",
+                "\"SET\" \"k\" \"1\"",
+                "\"EXEC\"",
+                "\"WATCH\" \"k\"",
+                "\"WAIT\" \"0\" \"0\"",
+                "\"GET\" \"k\"",
+                "\"PING\" \"end\"",
+            ];
+            assert_eq!(seen, reached);
+        } else {
+            assert!(own.iter().all(|line| seen.iter().any(|seen| seen == line)), "{seen:?}");
+            assert_eq!(seen.len(), 10, "{seen:?}");
+        }
+    }
+}

@@ -12,6 +12,8 @@
     reason = "a test may crash"
 )]
 
+#[path = "differential/states.rs"]
+mod states;
 mod support;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -117,6 +119,7 @@ fn scenarios() -> Vec<Scenario> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/differential");
     let mut files: Vec<_> =
         std::fs::read_dir(directory).unwrap().map(|e| e.unwrap().path()).collect();
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "txt"));
     files.sort();
     let only = std::env::var("RESPGATE_TEST_ONLY").unwrap_or_default();
     let read = |path: &std::path::PathBuf| {

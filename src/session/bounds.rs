@@ -37,6 +37,8 @@ impl Session {
             }
             Cost::Patterns => {
                 let queued = self.transaction.as_ref().map_or(0, |queued| queued.patterns);
+                let sent = self.own.as_ref().map_or(0, |own| own.patterns);
+                let queued = queued.saturating_add(sent);
                 let held = self.subscriptions.patterns_at_most().saturating_add(queued);
                 let held = if spec.effect == Effect::Subscribe { held } else { 0 };
                 over_patterns(names, held, "patterns", ctx.limits)

@@ -16,6 +16,7 @@ use super::walking::{Arrived, Walking};
 use super::words;
 use crate::command::Spec;
 use crate::resp::{Protocol, Request, encode, number};
+use crate::traffic::own;
 
 impl Session {
     /// What of this session is shown; the rest of the figures is the shell's.
@@ -36,7 +37,9 @@ impl Session {
         marks.set(Marks::BLOCKED, self.is_blocked() && !self.is_streaming());
         marks.set(Marks::REPLICA, self.is_streaming());
         marks.set(Marks::TRACKING, self.tracking);
+        marks.set(Marks::BROADCAST, self.tracking && self.broadcast);
         marks.set(Marks::BROKEN_REDIRECT, self.redirect_broken);
+        marks.set(Marks::READS_ONLY, self.reads_only);
         marks.set(Marks::NO_EVICT, self.manners.no_evict);
         marks.set(Marks::NO_TOUCH, self.manners.no_touch);
         marks.set(Marks::IMPORT_SOURCE, self.manners.import_source);
@@ -86,7 +89,7 @@ impl Session {
             Ok(ticket) => ticket,
             Err(step) => return step,
         };
-        encode::request(ctx.desk.fresh_wire(), [b"CLIENT".as_slice(), b"INFO"]);
+        encode::request(ctx.desk.fresh_wire(), [own::CLIENT, b"INFO"]);
         self.walking = Some(Box::new(Walking { walk: None, ticket, arrived: None }));
         Step::Ask { route, ticket, skip: 0, retry: true }
     }
@@ -190,11 +193,7 @@ impl Session {
                 return Step::Done;
             }
         };
-        let blocked = self.roster.find(&self.seat, target).filter(|seat| {
-            let figures = seat.figures();
-            figures.marks.has(Marks::BLOCKED) && figures.link != 0
-        });
-        let Some(blocked) = blocked else {
+        let Some((link, reason)) = self.blocked(target, request) else {
             self.answer(out, |out| encode::integer(out, 0));
             return Step::Done;
         };
@@ -203,15 +202,13 @@ impl Session {
             Ok(ticket) => ticket,
             Err(step) => return step,
         };
-        blocked.aim();
-        let link = blocked.figures().link.to_string();
-        let reason = request.arg(3).filter(|_| request.len() == 4).unwrap_or(b"TIMEOUT");
+        let link = link.to_string();
         let words: [&[u8]; 4] = [b"CLIENT", b"UNBLOCK", link.as_bytes(), reason];
         encode::request(ctx.desk.fresh_wire(), words);
         Self::send_wire(route, ticket, 0)
     }
 
-    fn unblockable(request: &Request<'_>, valkey: bool) -> Result<i64, String> {
+    pub(super) fn unblockable(request: &Request<'_>, valkey: bool) -> Result<i64, String> {
         let reason = request.arg(3).unwrap_or(b"timeout");
         let known =
             reason.eq_ignore_ascii_case(b"timeout") || reason.eq_ignore_ascii_case(b"error");

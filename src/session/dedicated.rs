@@ -7,14 +7,14 @@ use bytes::BytesMut;
 
 use super::about::is_valid_name;
 use super::greeted::Greeted;
-use super::hello;
 use super::own::{Multi, OwnReply};
+use super::own_queue::Unqueued;
 use super::queue::{Class, Expect};
 use super::state::{Cause, Context, Route, Session, Step};
-use super::transaction::{Executed, Special};
 use super::words;
-use crate::command::{Effect, Spec, is_word};
+use crate::command::{Effect, Spec};
 use crate::resp::{Protocol, Request, encode};
+use crate::traffic::own;
 
 impl Session {
     /// Whether the session has a connection of its own to which everything about it goes. Rules that
@@ -70,7 +70,7 @@ impl Session {
     }
 
     /// Whether the server's answer about the connection is the client's own.
-    fn goes_to_own(&self, spec: &Spec, ctx: &Context<'_>) -> bool {
+    pub(super) fn goes_to_own(&self, spec: &Spec, ctx: &Context<'_>) -> bool {
         if spec.effect == Effect::Auth || spec.name == "acl|whoami" {
             return ctx.auth.is_off();
         }
@@ -98,7 +98,7 @@ impl Session {
     }
 
     /// What it leaves on the connection. Names can be told to another one.
-    fn note_own_state(&mut self, spec: &Spec, request: &Request<'_>) {
+    pub(super) fn note_own_state(&mut self, spec: &Spec, request: &Request<'_>) {
         let option = request.arg(2).unwrap_or_default();
         let value = request.arg(3).unwrap_or_default();
         match spec.name {
@@ -125,7 +125,7 @@ impl Session {
         }
     }
 
-    fn send_own(&mut self, expect: Expect, ctx: &mut Context<'_>) -> Step {
+    pub(super) fn send_own(&mut self, expect: Expect, ctx: &mut Context<'_>) -> Step {
         self.send(Route::Pinned, Cause::Session, expect, Class::Other, ctx)
     }
 
@@ -138,9 +138,9 @@ impl Session {
             let [name, lib_name, lib_ver] =
                 [&about.name, &about.lib_name, &about.lib_ver].map(|text| text.as_slice());
             let said: [&[&[u8]]; 3] = [
-                &[b"CLIENT", b"SETNAME", name],
-                &[b"CLIENT", b"SETINFO", b"lib-name", lib_name],
-                &[b"CLIENT", b"SETINFO", b"lib-ver", lib_ver],
+                &[own::CLIENT, b"SETNAME", name],
+                &[own::CLIENT, b"SETINFO", b"lib-name", lib_name],
+                &[own::CLIENT, b"SETINFO", b"lib-ver", lib_ver],
             ];
             let said = said.into_iter().filter(|words| words.last().is_some_and(|w| !w.is_empty()));
             said.map(|words| words.iter().map(|word| word.to_vec()).collect())
@@ -198,7 +198,7 @@ impl Session {
         if request.announced().is_some() && spec.effect != Effect::Shared {
             return Some(Step::Collect);
         }
-        let special = match spec.effect {
+        match spec.effect {
             Effect::Multi | Effect::Watch => return Some(self.send_own(Expect::Plain, ctx)),
             Effect::Exec => return Some(self.own_exec(request, ctx)),
             Effect::Discard => {
@@ -209,59 +209,18 @@ impl Session {
                 return Some(step);
             }
             Effect::Quit | Effect::Reset => return None,
-            Effect::Shared | Effect::Block | Effect::Wait | Effect::Unwatch | Effect::Release => {
-                None
-            }
-            Effect::Select => {
-                let database = hello::parse_database(request.arg(1).unwrap_or_default());
-                database.ok().map(Special::Select)
-            }
-            Effect::Subscribe | Effect::Unsubscribe => Some(Special::Acknowledged),
-            Effect::Tracking if spec.name == "client|caching" => None,
-            Effect::Tracking => {
-                let on = request.arg(2).is_some_and(|word| is_word(word, b"on"));
-                Some(Special::Tracking(on))
-            }
-            Effect::Auth | Effect::Local if self.goes_to_own(spec, ctx) => None,
-            Effect::Auth
-            | Effect::Local
-            | Effect::Hello
-            | Effect::Monitor
-            | Effect::Replicate
-            | Effect::Never => return Some(self.refuse_text(words::NOT_IN_MULTI_HERE, out)),
-        };
-        Some(self.queue_own(special, spec, request, ctx, out))
+            _ => {}
+        }
+        Some(match self.sent_to_own(spec, request, ctx) {
+            Ok(sent) => self.queue_own(sent, spec, request, ctx, out),
+            Err(Unqueued::Refused(text)) => self.refuse_text(text, out),
+            Err(Unqueued::First(step)) => step,
+        })
     }
 
-    fn queue_own(
-        &mut self,
-        special: Option<Special>,
-        spec: &'static Spec,
-        request: &Request<'_>,
-        ctx: &mut Context<'_>,
-        out: &mut BytesMut,
-    ) -> Step {
-        let size = request.raw().len() as u64 + request.announced().unwrap_or(0);
-        let bytes = self.own.as_ref().map_or(0, |own| own.bytes) + size;
-        if bytes > ctx.limits.max_transaction_bytes as u64 {
-            return self.refuse_text(words::MULTI_TOO_LARGE, out);
-        }
-        let changes = special.is_some();
-        let database = match &special {
-            Some(Special::Select(database)) => Some(*database),
-            Some(_) | None => None,
-        };
-        let step = self.send_own(Expect::Own(OwnReply::Queued(special.map(Box::new))), ctx);
-        if matches!(step, Step::Send { .. }) {
-            if matches!(spec.effect, Effect::Auth | Effect::Local) {
-                self.note_own_state(spec, request);
-            }
-            let own = self.own.get_or_insert_default();
-            own.bytes = bytes;
-            own.special |= changes;
-            own.database = database.or(own.database);
-        }
-        step
+    /// Whether the client's number is that of its connection at the server.
+    pub(super) fn is_numbered(&self, ctx: &Context<'_>) -> bool {
+        self.own.is_some() && ctx.policy.is_unbounded()
     }
 
     fn own_exec(&mut self, request: &Request<'_>, ctx: &mut Context<'_>) -> Step {
@@ -275,10 +234,11 @@ impl Session {
         if spoiled {
             return self.exec_spoiled(request, ctx);
         }
-        let expect = if special { Expect::Own(OwnReply::Exec) } else { Expect::Plain };
+        let walks = special || self.hears();
+        let expect = if walks { Expect::Own(OwnReply::Exec) } else { Expect::Plain };
         let step = self.send(Route::Pinned, Cause::Session, expect, Class::Write, ctx);
         if matches!(step, Step::Send { .. }) {
-            self.executing = special;
+            self.executing = walks;
             self.end_own_transaction();
         }
         step
@@ -342,15 +302,19 @@ impl Session {
         ctx: &mut Context<'_>,
         out: &mut BytesMut,
     ) -> Step {
-        let (protocol, name, user, own_wire) = if ctx.auth.is_off() {
-            let (protocol, name, says_who) = self.read_hello(request);
+        let mut wire = BytesMut::new();
+        let greeted = if ctx.auth.is_off() {
+            let (greeted, says_who) = self.read_hello(request, ctx);
             if says_who {
                 self.own.get_or_insert_default().bound = true;
             }
-            (protocol, name, None, false)
+            greeted
         } else {
             match self.judge_hello(request, ctx) {
-                Ok(Greeted { protocol, name, user }) => (protocol, name, user, true),
+                Ok(greeted) => {
+                    greeted.request_named(&mut wire);
+                    Greeted { is_numbered: self.is_numbered(ctx), ..greeted }
+                }
                 Err(text) => {
                     self.last_auth = (text == words::WRONGPASS).then_some(false);
                     self.answer(out, |out| encode::error(out, text.as_bytes()));
@@ -358,9 +322,8 @@ impl Session {
                 }
             }
         };
-        let said_name = name.clone();
-        self.last_auth = user.is_some().then_some(true);
-        let expect = Expect::Own(OwnReply::Hello(Box::new(Greeted { protocol, name, user })));
+        self.last_auth = greeted.user.is_some().then_some(true);
+        let expect = Expect::Own(OwnReply::Hello(Box::new(greeted)));
         let ticket = match self.enqueue(Route::Pinned, Cause::Session, expect, 0, Class::Other, ctx)
         {
             Ok(ticket) => ticket,
@@ -368,20 +331,15 @@ impl Session {
         };
         self.executing = true;
         self.lease_dirty = true;
-        if !own_wire {
+        if wire.is_empty() {
             return Step::Send { route: Route::Pinned, ticket, retry: false };
         }
-        let wire = ctx.desk.fresh_wire();
-        let version: &[u8] = if protocol == Protocol::Resp3 { b"3" } else { b"2" };
-        match &said_name {
-            Some(name) => encode::request(wire, [b"HELLO".as_slice(), version, b"SETNAME", name]),
-            None => encode::request(wire, [b"HELLO".as_slice(), version]),
-        }
+        *ctx.desk.fresh_wire() = wire;
         Self::send_wire(Route::Pinned, ticket, 0)
     }
 
     /// What HELLO asks for, where the server judges it: the protocol, a name, whether as another user.
-    fn read_hello(&self, request: &Request<'_>) -> (Protocol, Option<Vec<u8>>, bool) {
+    pub(super) fn read_hello(&self, request: &Request<'_>, ctx: &Context<'_>) -> (Greeted, bool) {
         let protocol = match request.arg(1) {
             Some(b"2") => Protocol::Resp2,
             Some(b"3") => Protocol::Resp3,
@@ -399,7 +357,8 @@ impl Session {
                 break;
             }
         }
-        (protocol, name, says_who)
+        let is_numbered = self.is_numbered(ctx);
+        (Greeted { protocol, name, user: None, is_numbered }, says_who)
     }
 
     /// The server's reply to one of these; what the client gets of it.
@@ -417,7 +376,7 @@ impl Session {
         match reply {
             OwnReply::Multi => {
                 own.asked = own.asked.saturating_sub(1);
-                (own.queued, own.specials) = (0, Vec::new());
+                (own.queued, own.specials, own.reads) = (0, Vec::new(), Vec::new());
                 if own.asked == 0 && own.multi == Multi::Asked {
                     if kind == b'+' {
                         own.multi = Multi::Open;
@@ -426,24 +385,18 @@ impl Session {
                     }
                 }
             }
-            OwnReply::Queued(special) => {
+            OwnReply::Queued { special, reads } => {
                 if frame.starts_with(b"+QUEUED") {
-                    let at = own.queued;
-                    own.specials.extend(special.map(|special| (at, *special)));
-                    own.queued += 1;
+                    own.note_queued(special, reads);
                 }
             }
-            OwnReply::Exec => {
-                self.executing = false;
-                let executed = Executed(std::mem::take(&mut own.specials));
-                return self.complete_exec(executed, kind, frame, out);
-            }
+            OwnReply::Exec => debug_assert!(false, "taken as that of any transaction"),
             OwnReply::Abort(text) if kind == b'+' => return encode::error(out, text),
             OwnReply::Abort(_) => {}
             OwnReply::Hello(greeted) => {
                 self.executing = false;
                 if kind != b'-' {
-                    self.become_greeted(*greeted);
+                    return self.take_hello(*greeted, frame, out);
                 }
             }
         }

@@ -2,12 +2,33 @@
 //!
 //! Owns: [`Greeted`]. Never knows: how it is granted.
 
+use bytes::BytesMut;
+
 use super::users::Name;
-use crate::resp::Protocol;
+use crate::resp::{Protocol, encode};
 
 #[derive(Debug)]
 pub(super) struct Greeted {
     pub protocol: Protocol,
     pub name: Option<Vec<u8>>,
     pub user: Option<Name>,
+    /// The client's number is that of the connection at the server.
+    pub is_numbered: bool,
+}
+
+impl Greeted {
+    /// As the server is asked; the password is not for it to hear.
+    pub(super) fn request(&self, wire: &mut BytesMut) {
+        let version: &[u8] = if self.protocol == Protocol::Resp3 { b"3" } else { b"2" };
+        encode::request(wire, [b"HELLO".as_slice(), version]);
+    }
+
+    /// The same, with the name.
+    pub(super) fn request_named(&self, wire: &mut BytesMut) {
+        let version: &[u8] = if self.protocol == Protocol::Resp3 { b"3" } else { b"2" };
+        match &self.name {
+            Some(name) => encode::request(wire, [b"HELLO".as_slice(), version, b"SETNAME", name]),
+            None => self.request(wire),
+        }
+    }
 }

@@ -7,9 +7,10 @@ use bytes::BytesMut;
 
 use super::about::is_valid_name;
 use super::greeted::Greeted;
+use super::manners::Manners;
 use super::queue::{Class, Expect};
 use super::replica::Replication;
-use super::state::{Cause, Context, Manners, Opening, ReplyMode, Route, Session, Step};
+use super::state::{Cause, Context, Opening, ReplyMode, Route, Session, Step};
 use super::subscriptions::Subscriptions;
 use super::users::Name;
 use super::words;
@@ -107,7 +108,9 @@ impl Session {
 
     /// What is on the pinned connection stays there: it is that connection which changes.
     fn hello_on_lease(&mut self, greeted: Greeted, ctx: &mut Context<'_>) -> Step {
-        let (cause, protocol, tells) = (self.cause(ctx), greeted.protocol, greeted.user.is_some());
+        let (cause, tells) = (self.cause(ctx), greeted.user.is_some());
+        let mut wire = BytesMut::new();
+        greeted.request(&mut wire);
         let expect = Expect::Hello(Box::new(greeted));
         let ticket = match self.enqueue(Route::Pinned, cause, expect, 0, Class::Other, ctx) {
             Ok(ticket) => ticket,
@@ -115,15 +118,18 @@ impl Session {
         };
         self.last_auth = tells.then_some(true);
         self.executing = true;
-        let version: &[u8] = if protocol == Protocol::Resp3 { b"3" } else { b"2" };
-        encode::request(ctx.desk.fresh_wire(), [b"HELLO".as_slice(), version]);
+        ctx.desk.fresh_wire().unsplit(wire);
         Self::send_wire(Route::Pinned, ticket, 0)
     }
 
-    /// The server's answer to HELLO on the pinned connection, with the session's own number.
+    /// The server's answer to HELLO on the pinned connection, with the client's own number.
     pub(super) fn take_hello(&mut self, greeted: Greeted, frame: &[u8], out: &mut BytesMut) {
         self.lease_dirty = true;
+        let is_numbered = greeted.is_numbered;
         self.become_greeted(greeted);
+        if is_numbered {
+            return out.extend_from_slice(frame);
+        }
         let mark: &[u8] = b"$2\r\nid\r\n:";
         let found = frame.windows(mark.len()).position(|part| part == mark);
         let found = found.and_then(|at| frame.split_at_checked(at + mark.len()));
@@ -135,7 +141,7 @@ impl Session {
     }
 
     pub(super) fn become_greeted(&mut self, greeted: Greeted) {
-        let Greeted { protocol, name, user } = greeted;
+        let Greeted { protocol, name, user, .. } = greeted;
         self.protocol = protocol;
         if let Some(user) = user {
             self.become_user(user, true);
@@ -183,7 +189,7 @@ impl Session {
         if !self.authenticated && admitted.is_none() {
             return Err(words::HELLO_NOAUTH.to_owned());
         }
-        Ok(Greeted { protocol, name, user: admitted })
+        Ok(Greeted { protocol, name, user: admitted, is_numbered: false })
     }
 
     /// Redis db.c `selectCommand`.
@@ -257,7 +263,7 @@ impl Session {
         self.manners = Manners::default();
         self.seat.end_target();
         self.prefixes = 0;
-        self.monitor = false;
+        (self.monitor, self.reads_only) = (false, false);
         self.replication = Replication::No;
         if let Some(own) = &mut self.own {
             own.move_on();

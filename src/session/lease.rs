@@ -88,6 +88,11 @@ impl Session {
         self.listens() || self.manners.any() || self.seat.is_target() || own
     }
 
+    /// Whether anything may come that is not asked for.
+    pub(super) fn hears(&self) -> bool {
+        self.listens() || self.seat.is_target()
+    }
+
     fn listens(&self) -> bool {
         self.subscribes() || self.tracking || self.monitor || self.replicates()
     }

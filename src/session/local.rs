@@ -28,10 +28,6 @@ impl Session {
         ctx: &mut Context<'_>,
         out: &mut BytesMut,
     ) -> Step {
-        if !serves(spec, ctx.server) {
-            // The server has its own words for what it does not know.
-            return self.forward(spec, request, ctx, out);
-        }
         match spec.name {
             "client|reply" => return self.client_reply(request, out),
             "client|help" => return self.forward(spec, request, ctx, out),
@@ -43,10 +39,12 @@ impl Session {
             "client|no-evict" | "client|no-touch" | "client|import-source" => {
                 return self.set_manner(spec, request, ctx, out);
             }
-            // Valkey takes them although it is no cluster; a Redis does not.
-            "readonly" | "readwrite" if ctx.valkey => {
-                self.answer(out, |out| encode::simple(out, words::OK));
-                return Step::Done;
+            "readonly" | "readwrite" => self.roster.note_server(ctx.server),
+            // What is on its way may change what is shown.
+            "client|info" | "client|list" | "client|kill"
+                if self.in_flight() > 0 && self.flight == Route::Pinned =>
+            {
+                return Step::Wait;
             }
             "client|info" | "client|list" | "client|kill" => {
                 if let Err(step) = self.learn_form(ctx) {
@@ -114,7 +112,11 @@ impl Session {
             }
             "client|getredir" => encode::integer(out, -1),
             "client|trackinginfo" => self.write_no_tracking(out),
-            "client|reply" | "client|unblock" => error(out, words::NOT_IN_MULTI_HERE),
+            // Valkey takes them although it is no cluster; a Redis does not.
+            "readonly" | "readwrite" if self.roster.server().valkey => {
+                self.reads_only = spec.name == "readonly";
+                encode::simple(out, words::OK);
+            }
             "readonly" | "readwrite" | "asking" => error(out, words::NO_CLUSTER),
             _ => error(out, words::NEVER),
         }

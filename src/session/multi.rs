@@ -7,16 +7,17 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 
+use super::executed::Executed;
 use super::queue::{Class, Expect};
 use super::request::may_push;
 use super::state::{Cause, Context, Route, Session, Step};
-use super::transaction::{Executed, Special, Transaction};
+use super::transaction::{Special, Transaction};
 use super::transacts::Transacts;
 use super::walking::{Arrived, Walking};
-use super::words;
-use crate::command::{Cost, Effect, Spec};
-use crate::resp::{Protocol, ReplyScanner, Request, encode, number};
-use crate::traffic::Loss;
+use super::{tracking, words};
+use crate::command::{Cost, Effect, Flags, Spec};
+use crate::resp::{Protocol, Request, encode};
+use crate::traffic::{Loss, own};
 
 impl Session {
     pub(super) fn multi(
@@ -76,8 +77,8 @@ impl Session {
             Err(step) => return step,
         };
         let block = ctx.desk.fresh_wire();
-        encode::request(block, [b"MULTI".as_slice()]);
-        encode::request(block, [b"EXEC".as_slice()]);
+        encode::request(block, [own::MULTI]);
+        encode::request(block, [own::EXEC]);
         self.walking = Some(Box::new(Walking { walk: None, ticket, arrived: None }));
         // An empty transaction changes nothing, however often it runs.
         Step::Ask { route, ticket, skip: 1, retry: true }
@@ -101,8 +102,8 @@ impl Session {
             Ok(special) => special,
             Err(text) => return self.refuse_text(text, out),
         };
-        if let Some(Special::Tracking(on)) = special {
-            self.note_prefixes(on, request);
+        if spec.name == "client|tracking" {
+            self.note_prefixes(tracking::turns_on(request), request);
         }
         let Some(transaction) = &mut self.transaction else { return Step::Done };
         if !transaction.spoiled {
@@ -111,16 +112,17 @@ impl Session {
             if transaction.size() + wire.len() > ctx.limits.max_transaction_bytes {
                 return self.refuse_text(words::MULTI_TOO_LARGE, out);
             }
-            if special.as_ref().is_some_and(Special::stays_here) {
-                encode::request(&mut transaction.wire, [b"PING".as_slice()]);
-                transaction.kept += request.raw().len();
-            } else {
-                transaction.wire.extend_from_slice(wire);
+            match &special {
+                Some(Special::Late { .. }) => transaction.kept += wire.len(),
+                Some(Special::Hello(greeted)) => greeted.request(&mut transaction.wire),
+                Some(special) if special.stays_here() => {
+                    encode::request(&mut transaction.wire, [own::PING]);
+                    transaction.kept += request.raw().len();
+                }
+                Some(_) | None => transaction.wire.extend_from_slice(wire),
             }
             let strip = ctx.desk.grant.strip.take();
-            if let (Some(Special::Acknowledged | Special::Tracking(_)), Some(strip)) =
-                (&special, &strip)
-            {
+            if let (true, Some(strip)) = (names_stay(spec), &strip) {
                 self.names = Some(Arc::clone(strip.prefix()));
             }
             // An unknown command ends the transaction; other errors say names of some commands only.
@@ -134,6 +136,10 @@ impl Session {
             transaction.writes |= spec.may_write();
             transaction.count += 1;
             transaction.pushes |= may_push(spec);
+            if transaction.hears && spec.flags.has(Flags::READONLY) {
+                transaction.reads.push(transaction.count - 1);
+            }
+            transaction.hears |= spec.effect == Effect::Subscribe;
             for _ in 0..ctx.desk.grant.companions {
                 transaction.specials.push((transaction.count, Special::Swallow));
                 transaction.count += 1;
@@ -198,16 +204,22 @@ impl Session {
         if let Err(step) = self.passable(route, cause, ctx) {
             return step;
         }
+        if let Err(step) = self.look_up_late(ctx) {
+            return step;
+        }
         let Some(transaction) = self.transaction.take() else { return Step::Done };
         let queued = transaction.queued();
-        let Transaction { multi, wire, count, specials, .. } = *transaction;
+        let Transaction { multi, wire, count, specials, reads, hears, .. } = *transaction;
         let (skip, special) = (count.saturating_add(1), !specials.is_empty());
         let changes = |(_, special): &(u32, Special)| {
             !matches!(special, Special::Names(_) | Special::Swallow)
         };
         let executing = specials.iter().any(changes);
-        let expect =
-            if special { Expect::Exec(Box::new(Executed(specials))) } else { Expect::Block };
+        let expect = if special || hears || self.hears() {
+            Expect::Exec(Box::new(Executed::new(specials, reads, executing)))
+        } else {
+            Expect::Block
+        };
         let ticket = match self.enqueue(route, cause, expect, skip, Class::Write, ctx) {
             Ok(ticket) => ticket,
             Err(step) => return step,
@@ -325,7 +337,7 @@ impl Session {
         match self.enqueue(Route::Pinned, Cause::Watch, expect, 0, Class::Other, ctx) {
             Ok(ticket) => {
                 self.unwatch_due = false;
-                encode::request(ctx.desk.fresh_wire(), [b"UNWATCH".as_slice()]);
+                encode::request(ctx.desk.fresh_wire(), [own::UNWATCH]);
                 Some(Step::Ask { route: Route::Pinned, ticket, skip: 0, retry: false })
             }
             Err(step) => Some(step),
@@ -333,50 +345,18 @@ impl Session {
     }
 
     fn send_unwatch(&mut self, expect: Expect, ctx: &mut Context<'_>) -> Result<Step, Step> {
+        let hidden = matches!(expect, Expect::Hidden);
         let ticket = self.enqueue(Route::Pinned, Cause::Watch, expect, 0, Class::Other, ctx)?;
         self.watching = false;
         self.watch_lost = false;
-        encode::request(ctx.desk.fresh_wire(), [b"UNWATCH".as_slice()]);
+        let word = if hidden { own::UNWATCH } else { b"UNWATCH" };
+        encode::request(ctx.desk.fresh_wire(), [word]);
         Ok(Self::send_wire(Route::Pinned, ticket, 0))
     }
+}
 
-    /// Puts the proxy's own answers into EXEC's array and takes over what the transaction changed.
-    pub(super) fn complete_exec(
-        &mut self,
-        executed: Executed,
-        kind: u8,
-        frame: &[u8],
-        out: &mut BytesMut,
-    ) {
-        let header = frame.iter().position(|&byte| byte == b'\n').map_or(frame.len(), |at| at + 1);
-        let (Some(head), Some(mut rest)) = (frame.get(..header), frame.get(header..)) else {
-            return;
-        };
-        let swallowed =
-            executed.0.iter().filter(|(_, special)| matches!(special, Special::Swallow)).count();
-        let count = head.get(1..head.len().saturating_sub(2)).and_then(number::parse_i64);
-        match count
-            .and_then(|count| usize::try_from(count).ok())
-            .filter(|_| kind == b'*' && frame.starts_with(b"*"))
-        {
-            Some(count) => encode::array(out, count.saturating_sub(swallowed)),
-            None => {
-                out.extend_from_slice(frame);
-                return;
-            }
-        }
-        let mut specials = executed.0.into_iter().peekable();
-        let mut index = 0;
-        while !rest.is_empty() {
-            let mut scanner = ReplyScanner::default();
-            let used = scanner.advance(rest).map_or(rest.len(), |advance| advance.used.max(1));
-            let (element, after) = rest.split_at_checked(used).unwrap_or((rest, &[]));
-            match specials.next_if(|(at, _)| *at == index) {
-                Some((_, special)) => self.complete_special(special, element, out),
-                None => out.extend_from_slice(element),
-            }
-            rest = after;
-            index += 1;
-        }
-    }
+/// Whether names that it brings later carry the prefix of the policy of this moment.
+fn names_stay(spec: &Spec) -> bool {
+    matches!(spec.effect, Effect::Subscribe | Effect::Unsubscribe | Effect::Tracking)
+        && spec.name != "client|caching"
 }

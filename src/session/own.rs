@@ -2,6 +2,7 @@
 //!
 //! Owns: [`Own`], [`OwnReply`]. Never knows: the commands that change it.
 
+use super::executed::Executed;
 use super::greeted::Greeted;
 use super::transaction::Special;
 
@@ -29,12 +30,18 @@ pub(super) struct Own {
     pub special: bool,
     /// The database that a queued SELECT goes to: what follows it in the transaction runs there.
     pub database: Option<u32>,
+    /// A queued command subscribes: what comes behind it may bring messages.
+    pub hears: bool,
+    /// Patterns that EXEC will subscribe to.
+    pub patterns: usize,
     /// Bytes of the commands queued.
     pub bytes: u64,
     /// Commands that the server has queued in the transaction whose replies are arriving, and those of
     /// them that change what is known here.
     pub queued: u32,
     pub specials: Vec<(u32, Special)>,
+    /// Those that only read.
+    pub reads: Vec<u32>,
     /// A new connection does not know the client's name yet.
     pub nameless: bool,
 }
@@ -44,7 +51,11 @@ pub(super) struct Own {
 pub(super) enum OwnReply {
     Multi,
     /// `+QUEUED`, or why not.
-    Queued(Option<Box<Special>>),
+    Queued {
+        special: Option<Box<Special>>,
+        /// It only reads, behind a command that subscribes.
+        reads: bool,
+    },
     /// EXEC's, when a queued command changes what is known here.
     Exec,
     /// DISCARD's, in place of EXEC; what the client is answered.
@@ -75,11 +86,24 @@ impl Own {
 
     pub(super) fn held_bytes(&self) -> usize {
         self.specials.capacity() * size_of::<(u32, Special)>()
+            + self.reads.capacity() * size_of::<u32>()
     }
 
     /// EXEC or DISCARD has ended it.
     pub(super) fn end_transaction(&mut self) {
         (self.multi, self.spoiled, self.special, self.bytes) = (Multi::No, false, false, 0);
-        self.database = None;
+        (self.database, self.hears, self.patterns) = (None, false, 0);
+    }
+
+    /// The transaction whose replies are arriving.
+    pub(super) fn executed(&mut self) -> Executed {
+        Executed::new(std::mem::take(&mut self.specials), std::mem::take(&mut self.reads), true)
+    }
+
+    /// The server has queued one more command.
+    pub(super) fn note_queued(&mut self, special: Option<Box<Special>>, reads: bool) {
+        self.specials.extend(special.map(|special| (self.queued, *special)));
+        self.reads.extend(reads.then_some(self.queued));
+        self.queued += 1;
     }
 }

@@ -7,6 +7,7 @@ use super::state::{Cause, Context, Route, Session, Step};
 use super::subscriptions::Kind;
 use crate::command::{Effect, Spec};
 use crate::resp::{Request, encode};
+use crate::traffic::own;
 
 impl Session {
     pub(super) fn subscribe(
@@ -16,11 +17,7 @@ impl Session {
         ctx: &mut Context<'_>,
     ) -> Step {
         let subscribe = spec.effect == Effect::Subscribe;
-        let kind = match spec.name.as_bytes().first() {
-            Some(b'p') => Kind::Pattern,
-            Some(b's') if matches!(spec.name, "ssubscribe" | "sunsubscribe") => Kind::Shard,
-            _ => Kind::Channel,
-        };
+        let kind = kind_of(spec);
         let named = u32::try_from(request.len() - 1).unwrap_or(u32::MAX);
         let left = None;
         let expect = Expect::Acks { named, left, kind, subscribe };
@@ -56,8 +53,17 @@ impl Session {
             Err(step) => return step,
         };
         let wire = ctx.desk.fresh_wire();
-        encode::request(wire, [b"PING".as_slice()]);
+        encode::request(wire, [own::PING]);
         wire.extend_from_slice(request.raw());
         Self::send_wire(Route::Pinned, ticket, 1)
+    }
+}
+
+/// The family of subscriptions that a command is about.
+pub(super) fn kind_of(spec: &Spec) -> Kind {
+    match spec.name.as_bytes().first() {
+        Some(b'p') => Kind::Pattern,
+        Some(b's') if matches!(spec.name, "ssubscribe" | "sunsubscribe") => Kind::Shard,
+        _ => Kind::Channel,
     }
 }

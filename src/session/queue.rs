@@ -32,11 +32,11 @@ pub(super) enum Expect {
     /// The answer to SELECT on a connection of the session's own.
     Select(u32),
     /// The answer to EXEC whose array the proxy completes.
-    Exec(Box<super::transaction::Executed>),
+    Exec(Box<super::executed::Executed>),
     /// The answer to a script that the server may not have.
     Script(Box<super::replay::Replay>),
     /// The answer to CLIENT TRACKING; `redirect` is the client that shall hear of the keys.
-    Tracking { on: bool, redirect: i64 },
+    Tracking { on: bool, broadcast: bool, redirect: i64 },
     /// The answer to CLIENT GETREDIR or TRACKINGINFO: it names a client by its number at the server.
     Redirect(Option<Strip>),
     /// The answer to CLIENT NO-EVICT and the like.

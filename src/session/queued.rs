@@ -5,35 +5,53 @@
 
 use bytes::BytesMut;
 
+use super::replica::Replication;
 use super::state::{Context, Session};
-use super::subscriptions::{Frame, classify};
-use super::transaction::Special;
-use super::{hello, local, tracking, words};
+use super::transaction::{Special, Talk};
+use super::{hello, pubsub, replication, tracking, words};
 use crate::command::{Effect, Spec};
 use crate::resp::{Request, RequestBuf, encode};
 
 impl Special {
     /// Whether the server is not asked: on the wire a PING stands in its place.
     pub(super) const fn stays_here(&self) -> bool {
-        matches!(self, Self::Local(..) | Self::Said(_) | Self::Become(_))
+        matches!(
+            self,
+            Self::Local(..) | Self::Said(_) | Self::Become(_) | Self::Reply(_) | Self::Mute
+        )
     }
 
     /// Whether it changes the connection that it is executed on.
-    pub(super) const fn is_stateful(&self) -> bool {
+    pub(super) fn is_stateful(&self) -> bool {
         match self {
             Self::Select(_)
-            | Self::Acknowledged
-            | Self::Tracking(_)
+            | Self::Acknowledged { .. }
+            | Self::Tracking { .. }
             | Self::Hello(_)
+            | Self::Announced
             | Self::Manner(..) => true,
+            Self::Late { request, .. } => !is_unblock(&request.as_request()),
             Self::Local(..)
             | Self::Said(_)
+            | Self::Reply(_)
+            | Self::Mute
             | Self::Become(_)
             | Self::Renamed
             | Self::Names(_)
             | Self::Swallow => false,
         }
     }
+}
+
+/// The answer of the proxy's own, an error.
+fn said(text: &str) -> Special {
+    let mut line = BytesMut::new();
+    encode::error(&mut line, text.as_bytes());
+    Special::Said(Box::from(&*line))
+}
+
+fn is_unblock(request: &Request<'_>) -> bool {
+    request.arg(1).is_some_and(|word| word.eq_ignore_ascii_case(b"unblock"))
 }
 
 impl Session {
@@ -46,43 +64,36 @@ impl Session {
         &self,
         spec: &'static Spec,
         request: &Request<'_>,
-        ctx: &Context<'_>,
+        ctx: &mut Context<'_>,
     ) -> Result<Option<Special>, &'static str> {
         let argument = |at| request.arg(at).unwrap_or_default();
-        let said = |text: &str| {
-            let mut line = BytesMut::new();
-            encode::error(&mut line, text.as_bytes());
-            Some(Special::Said(Box::from(&*line)))
-        };
         Ok(match spec.effect {
-            Effect::Local => return self.special_of_local(spec, request, ctx),
+            Effect::Local => self.special_of_local(spec, request, ctx),
             Effect::Select => hello::parse_database(argument(1)).ok().map(Special::Select),
-            // Each name is acknowledged by itself, and EXEC's array has one place for each command.
-            Effect::Subscribe | Effect::Unsubscribe if request.len() == 2 => {
-                Some(Special::Acknowledged)
+            Effect::Subscribe | Effect::Unsubscribe => {
+                let named = u32::try_from(request.len() - 1).unwrap_or(u32::MAX);
+                Some(Special::Acknowledged { kind: pubsub::kind_of(spec), named })
             }
             Effect::Auth => match self.check_auth(request, ctx) {
                 Ok(name) => Some(Special::Become(name)),
-                Err(text) => said(text),
+                Err(text) => Some(said(text)),
             },
             Effect::Hello => match self.judge_hello(request, ctx) {
-                // The server would hear the client's password, or not know the client's names.
-                Ok(greeted) if greeted.user.is_some() => return Err(words::NOT_IN_MULTI_HERE),
                 Ok(greeted) => Some(Special::Hello(greeted)),
-                Err(text) => said(&text),
+                Err(text) => Some(said(&text)),
             },
-            Effect::Monitor => said(words::MONITOR_IN_MULTI),
+            Effect::Monitor => Some(said(words::MONITOR_IN_MULTI)),
             Effect::Tracking if spec.name == "client|caching" => None,
-            Effect::Tracking if !tracking::redirects(request) => {
-                Some(Special::Tracking(argument(2).eq_ignore_ascii_case(b"on")))
+            Effect::Tracking if tracking::redirects(request) && !self.is_numbered(ctx) => {
+                Some(self.late(&tracking::words_of(request, ctx)))
             }
-            Effect::Subscribe
-            | Effect::Unsubscribe
-            | Effect::Tracking
-            | Effect::Replicate
-            | Effect::Never => {
-                return Err(words::NOT_IN_MULTI_HERE);
+            Effect::Tracking => {
+                let (on, broadcast) = (tracking::turns_on(request), tracking::is_broad(request));
+                Some(Special::Tracking { on, broadcast, redirect: 0 })
             }
+            Effect::Replicate if replication::has_no_reply(request) => Some(Special::Mute),
+            Effect::Replicate => Some(Special::Announced),
+            Effect::Never => return Err(words::NOT_IN_MULTI_HERE),
             Effect::Shared | Effect::Block | Effect::Wait | Effect::Unwatch | Effect::Release => {
                 None
             }
@@ -103,24 +114,33 @@ impl Session {
         spec: &'static Spec,
         request: &Request<'_>,
         ctx: &Context<'_>,
-    ) -> Result<Option<Special>, &'static str> {
-        if !local::serves(spec, ctx.server) {
-            return Ok(None);
-        }
+    ) -> Option<Special> {
         let on = request.arg(2).is_some_and(|word| word.eq_ignore_ascii_case(b"on"));
-        Ok(match spec.name {
+        match spec.name {
             "client|help" => None,
-            "client|unblock" | "client|reply" => return Err(words::NOT_IN_MULTI_HERE),
+            "client|unblock" => Some(self.late(&tracking::words_of_request(request))),
+            "client|reply" => Some(match request.arg(2).unwrap_or_default() {
+                word if word.eq_ignore_ascii_case(b"on") => Special::Reply(Talk::On),
+                word if word.eq_ignore_ascii_case(b"off") => Special::Reply(Talk::Off),
+                word if word.eq_ignore_ascii_case(b"skip") => Special::Reply(Talk::Skip),
+                _ => said(words::SYNTAX),
+            }),
             "client|no-evict" | "client|no-touch" | "client|import-source" => {
                 Some(Special::Manner(spec, on))
             }
             // What was queued before may begin or end it.
             "client|getredir" | "client|trackinginfo" => Some(Special::Renamed),
-            "readonly" | "readwrite" if ctx.valkey => {
-                Some(Special::Said(Box::from(&b"+OK\r\n"[..])))
+            _ => {
+                self.roster.note_server(ctx.server);
+                Some(Special::Local(spec, RequestBuf::from_args(request.args())))
             }
-            _ => Some(Special::Local(spec, RequestBuf::from_args(request.args()))),
-        })
+        }
+    }
+
+    /// A command that names another client, at the end of what is queued so far.
+    fn late(&self, words: &[Vec<u8>]) -> Special {
+        let at = self.transaction.as_ref().map_or(0, |transaction| transaction.wire.len());
+        Special::Late { at, request: RequestBuf::from_args(words) }
     }
 
     /// What the server answered in the place of a special command.
@@ -147,13 +167,7 @@ impl Session {
             }
             Special::Renamed => return self.rename_redirect(element, out),
             Special::Names(strip) => return strip.frame(element, out),
-            Special::Swallow => return,
-            Special::Acknowledged => {
-                if let Frame::Ack { kind, total, .. } = classify(element) {
-                    self.subscriptions.note(kind, total);
-                }
-                return self.write_push(element, out);
-            }
+            Special::Swallow | Special::Mute => return,
             Special::Hello(greeted) => {
                 if element.starts_with(b"-") {
                     return out.extend_from_slice(element);
@@ -161,15 +175,25 @@ impl Session {
                 return self.take_hello(greeted, element, out);
             }
             Special::Select(database) if ok => self.database = database,
-            Special::Tracking(on) if ok => {
-                (self.tracking, self.redirect, self.redirect_broken) = (on, 0, false);
+            Special::Tracking { on, broadcast, redirect } if ok => {
+                self.note_tracking(on, broadcast, redirect);
+            }
+            Special::Announced if self.replication == Replication::No => {
+                self.replication = Replication::Announced;
             }
             Special::Manner(spec, on) if ok => {
                 if let Some(manner) = self.manners.of(spec) {
                     *manner = on;
                 }
             }
-            Special::Select(_) | Special::Tracking(_) | Special::Manner(..) => {}
+            Special::Select(_)
+            | Special::Tracking { .. }
+            | Special::Manner(..)
+            | Special::Announced
+            | Special::Acknowledged { .. } => {}
+            Special::Late { .. } | Special::Reply(_) => {
+                debug_assert!(false, "looked up before, or dealt with elsewhere");
+            }
         }
         self.lease_dirty = true;
         out.extend_from_slice(element);

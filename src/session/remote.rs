@@ -4,11 +4,12 @@
 
 use bytes::BytesMut;
 
+use super::executed::Executed;
+use super::own::OwnReply;
 use super::queue::Class;
 use super::queue::{Expect, Remote};
 use super::replay::{Replay, Resend};
 use super::state::{Completed, LARGE_REPLY_MEMORY, Route, Session, Surplus, WINDOW_START};
-use super::transaction::Executed;
 use super::{subscriptions, words};
 use crate::config::OnOutage;
 use crate::resp::{Protocol, encode};
@@ -115,6 +116,14 @@ impl Session {
         frame: &[u8],
         out: &mut BytesMut,
     ) -> Result<Option<Completed>, Surplus> {
+        if self.farewell && self.in_flight() == 0 {
+            // It has killed itself: its last answer is the last that it hears.
+            return Ok(None);
+        }
+        let continued = |front: &Remote| matches!(&front.expect, Expect::Exec(e) if e.has_begun());
+        if self.queue.peek().is_some_and(continued) {
+            return Ok(self.handle_reply_frame(b'*', frame, out));
+        }
         if self.monitor && subscriptions::is_monitor_line(frame) {
             if !subscriptions::is_own_line(frame) {
                 out.extend_from_slice(frame);
@@ -265,7 +274,11 @@ impl Session {
         let mut hidden = silent;
         let told = front.refusal.take().and_then(|line| words::aborted(frame, &line));
         let frame = told.as_deref().unwrap_or(frame);
-        match std::mem::replace(&mut front.expect, Expect::Plain) {
+        let mut expect = std::mem::replace(&mut front.expect, Expect::Plain);
+        if matches!(expect, Expect::Own(OwnReply::Exec)) {
+            expect = Expect::Exec(Box::new(self.own.get_or_insert_default().executed()));
+        }
+        match expect {
             Expect::Plain => {}
             Expect::Block => self.distrust_exec(frame),
             Expect::Hidden => {
@@ -292,8 +305,14 @@ impl Session {
                 self.lease_dirty |= !ok;
             }
             Expect::Select(database) => self.take_selected(database, ok),
-            Expect::Exec(executed) => {
-                self.take_executed(*executed, kind, frame, silent, out);
+            Expect::Exec(mut executed) => {
+                if !self.take_executed(&mut executed, frame, silent, out) {
+                    // What did not fit into the array follows behind it.
+                    if let Some(front) = self.queue.front() {
+                        front.expect = Expect::Exec(executed);
+                    }
+                    return None;
+                }
                 hidden = true;
             }
             Expect::Script(replay) => return self.refute_script(replay, frame, alone, out),
@@ -323,20 +342,18 @@ impl Session {
 
     fn take_executed(
         &mut self,
-        executed: Executed,
-        kind: u8,
+        executed: &mut Executed,
         frame: &[u8],
         silent: bool,
         out: &mut BytesMut,
-    ) {
-        self.executing = false;
+    ) -> bool {
         self.distrust_exec(frame);
-        let mut completed = BytesMut::new();
-        self.complete_exec(executed, kind, frame, &mut completed);
-        self.executes = None;
-        if !silent {
-            out.extend_from_slice(&completed);
+        let whole = self.complete_exec(executed, frame, silent, out);
+        // Another one may be on its way behind one that changes nothing.
+        if whole && executed.holds {
+            (self.executing, self.executes) = (false, None);
         }
+        whole
     }
 
     /// The server has refused a queued command of the transaction behind `ticket`.
@@ -348,7 +365,10 @@ impl Session {
 
     /// MULTI was refused: EXEC's own error says less than what has happened.
     fn end_unopened(&mut self, out: &mut BytesMut) -> Option<Completed> {
-        (self.executing, self.executes) = (false, None);
+        let held = |front: &Remote| matches!(&front.expect, Expect::Exec(e) if e.holds);
+        if self.queue.peek().is_some_and(held) {
+            (self.executing, self.executes) = (false, None);
+        }
         if !self.queue.front_silent() {
             encode::error(out, words::MULTI_REFUSED);
         }
@@ -358,7 +378,7 @@ impl Session {
     /// After an EXEC that failed in any way but one, its connection may still watch or queue.
     fn distrust_exec(&mut self, frame: &[u8]) {
         let failed = frame.starts_with(b"-") && !frame.starts_with(b"-EXECABORT");
-        self.lease_drop |= failed && self.flight == Route::Pinned;
+        self.lease_drop |= failed && self.flight == Route::Pinned && self.own.is_none();
     }
 
     /// The common case: a piece of a reply goes to the client as it came.
@@ -420,7 +440,11 @@ impl Session {
             self.queue.replace(ticket, out, |out| encode::error(out, words::loss(loss)))?
         };
         self.settle_replays();
-        if matches!(remote.expect, Expect::Exec(_) | Expect::Select(_) | Expect::Hello(_)) {
+        let held = match &remote.expect {
+            Expect::Exec(executed) => executed.holds,
+            expect => matches!(expect, Expect::Select(_) | Expect::Hello(_)),
+        };
+        if held {
             (self.executing, self.executes) = (false, None);
         } else if let Expect::Script(replay) = &remote.expect {
             self.executing &= !replay.held;
@@ -435,6 +459,7 @@ impl Session {
     /// because state of it was there that cannot be had again.
     pub fn handle_lease_lost(&mut self, loss: Loss, out: &mut BytesMut) -> bool {
         let close = self.ends_with(loss);
+        self.end_exec(out);
         let fatal = self.own.is_some()
             || self.lives_on_lease()
             || (!self.partial.is_empty() && self.flight == Route::Pinned)

@@ -28,6 +28,7 @@ impl Session {
         }
         if spec.name == "replconf" {
             if has_no_reply(request) {
+                self.silence();
                 return Step::Done;
             }
             let cause = Cause::Replication;
@@ -75,8 +76,9 @@ impl Session {
 }
 
 /// Redis replication.c `replconfCommand`: ACK and GETACK are never answered, and mean nothing before SYNC.
-fn has_no_reply(request: &Request<'_>) -> bool {
+pub(super) fn has_no_reply(request: &Request<'_>) -> bool {
     let silent =
         |word: &[u8]| word.eq_ignore_ascii_case(b"ack") || word.eq_ignore_ascii_case(b"getack");
-    request.args().skip(1).step_by(2).any(silent)
+    // One option without its value is a syntax error.
+    !request.len().is_multiple_of(2) && request.args().skip(1).step_by(2).any(silent)
 }

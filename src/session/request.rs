@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use super::admission::Halt;
 use super::queue::{Class, Expect};
 use super::state::{Cause, Context, Route, Session, Step, Wire};
-use super::{subscriptions, words};
+use super::{local, subscriptions, words};
 use crate::command::{Blocking, Effect, Flags, Spec, blocking};
 use crate::policy::{self, Grant, Moment, Refusal, Rule};
 use crate::resp::{Protocol, Request, encode};
@@ -37,7 +37,17 @@ impl Session {
         if self.executing {
             return Step::Wait;
         }
+        if self.farewell {
+            // It was killed within a transaction: nothing more of it is heard.
+            return Step::Close;
+        }
         let known = policy::known(ctx.policy.lookup(request));
+        if let Ok(spec) = known
+            && !local::serves(spec, ctx.server)
+        {
+            let word = request.arg(1).unwrap_or_default();
+            return self.refuse_text(words::unknown_subcommand(spec.name, word), out);
+        }
         let known = known.and_then(|spec| policy::arity(spec, request).map(|()| spec));
         let spec = match known {
             Ok(spec) => spec,
@@ -52,7 +62,9 @@ impl Session {
         if !self.authenticated && !spec.flags.has(Flags::NO_AUTH) {
             return self.reject(spec, words::NOAUTH, ctx, out);
         }
-        let own_words = !ctx.valkey && matches!(spec.effect, Effect::Watch | Effect::Multi);
+        let own_words = !ctx.valkey
+            && (matches!(spec.effect, Effect::Watch | Effect::Multi)
+                || spec.name == "client|reply");
         if self.transaction.is_some() && spec.flags.has(Flags::NO_MULTI) && !own_words {
             let text = words::not_in_multi(spec.name, ctx.valkey);
             return self.refuse_text(text, out);

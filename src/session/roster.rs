@@ -52,13 +52,14 @@ impl Marks {
     pub const DIRTY: Self = Self(1 << 7);
     pub const CLOSING: Self = Self(1 << 8);
     pub const UNIX: Self = Self(1 << 9);
-    pub const NO_EVICT: Self = Self(1 << 10);
-    pub const NO_TOUCH: Self = Self(1 << 11);
-    pub const IMPORT_SOURCE: Self = Self(1 << 12);
-    pub const REPLICA: Self = Self(1 << 13);
+    pub const READS_ONLY: Self = Self(1 << 10);
+    pub const NO_EVICT: Self = Self(1 << 11);
+    pub const NO_TOUCH: Self = Self(1 << 12);
+    pub const IMPORT_SOURCE: Self = Self(1 << 13);
+    pub const REPLICA: Self = Self(1 << 14);
 
     /// The letters, each at the place of its bit.
-    const LETTERS: &'static [u8; 14] = b"OPxbtRBdcUeTIS";
+    const LETTERS: &'static [u8; 15] = b"OPxbtRBdcUreTIS";
 
     #[must_use]
     pub const fn has(self, other: Self) -> bool {

@@ -13,6 +13,7 @@ use super::auth::Auth;
 use super::desk::Desk;
 use super::gates::{Admission, Gates};
 use super::greeted::Greeted;
+use super::manners::Manners;
 use super::own::Own;
 use super::queue::{Class, Expect, ReplyQueue};
 use super::replay::{Replays, Scripts};
@@ -173,31 +174,6 @@ pub(super) enum ReplyMode {
     SkipNext,
 }
 
-/// Settings of the connection itself that a client has switched on (`CLIENT NO-EVICT`, `NO-TOUCH`,
-/// `IMPORT-SOURCE`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub(super) struct Manners {
-    pub no_evict: bool,
-    pub no_touch: bool,
-    pub import_source: bool,
-}
-
-impl Manners {
-    pub(super) const fn any(self) -> bool {
-        self.no_evict || self.no_touch || self.import_source
-    }
-
-    /// The one that a command is about.
-    pub(super) fn of(&mut self, spec: &Spec) -> Option<&mut bool> {
-        match spec.name {
-            "client|no-evict" => Some(&mut self.no_evict),
-            "client|no-touch" => Some(&mut self.no_touch),
-            "client|import-source" => Some(&mut self.import_source),
-            _ => None,
-        }
-    }
-}
-
 /// Commands for which a session that received a large reply stays on a pinned connection.
 pub(super) const LARGE_REPLY_MEMORY: u8 = 64;
 
@@ -239,6 +215,8 @@ pub struct Session {
     pub(super) unwatch_due: bool,
     pub(super) subscriptions: Subscriptions,
     pub(super) tracking: bool,
+    /// It hears of all keys, read or not.
+    pub(super) broadcast: bool,
     /// The client that hears of its keys; 0 is itself.
     pub(super) redirect: i64,
     /// That client is gone.
@@ -248,6 +226,8 @@ pub struct Session {
     /// What the client asked to be kept from, on the pinned connection.
     pub(super) manners: Manners,
     pub(super) monitor: bool,
+    /// READONLY is in force (Valkey).
+    pub(super) reads_only: bool,
     /// The client has killed itself.
     pub(super) farewell: bool,
     pub(super) replication: Replication,
@@ -322,11 +302,13 @@ impl Session {
             unwatch_due: false,
             subscriptions: Subscriptions::default(),
             tracking: false,
+            broadcast: false,
             redirect: 0,
             redirect_broken: false,
             awaits_since: None,
             manners: Manners::default(),
             monitor: false,
+            reads_only: false,
             farewell: false,
             replication: Replication::No,
             own: None,

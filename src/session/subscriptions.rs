@@ -4,6 +4,7 @@
 
 use crate::command::{Effect, Spec};
 use crate::resp::number;
+use crate::traffic::own;
 
 /// The three families of subscriptions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,14 +139,12 @@ pub(super) fn is_monitor_line(frame: &[u8]) -> bool {
     matches!(frame, [b'+', digit, ..] if digit.is_ascii_digit())
 }
 
-/// A line of MONITOR about the login of a connection of respgate's own. No client's HELLO and CLIENT
-/// SETINFO come to the server in these words.
+/// A line of MONITOR about a request of respgate's own.
 pub(super) fn is_own_line(frame: &[u8]) -> bool {
     let Some(end) = frame.iter().position(|byte| *byte == b']') else { return false };
     let words = frame.get(end + 2..).and_then(|words| words.strip_suffix(b"\r\n"));
     words.is_some_and(|words| {
-        words == b"\"CLIENT\" \"SETINFO\" \"LIB-NAME\" \"respgate\""
-            || (words.starts_with(b"\"HELLO\" ") && words.ends_with(b" \"SETNAME\" \"respgate\""))
+        own::begins(words.split(|byte| *byte == b'"').nth(1).unwrap_or_default())
     })
 }
 
@@ -174,12 +173,16 @@ mod tests {
     fn lines_about_respgates_own_logins_are_known() {
         let line = |words: &str| format!("+1700000000.123456 [0 127.0.0.1:1] {words}\r\n");
         for (words, own) in [
-            ("\"HELLO\" \"3\" \"SETNAME\" \"respgate\"", true),
+            ("\"hElLo\" \"3\" \"SETNAME\" \"respgate\"", true),
             (
-                "\"HELLO\" \"2\" \"AUTH\" \"(redacted)\" \"(redacted)\" \"SETNAME\" \"respgate\"",
+                "\"hElLo\" \"2\" \"AUTH\" \"(redacted)\" \"(redacted)\" \"SETNAME\" \"respgate\"",
                 true,
             ),
-            ("\"CLIENT\" \"SETINFO\" \"LIB-NAME\" \"respgate\"", true),
+            ("\"cLiEnT\" \"SETINFO\" \"LIB-NAME\" \"respgate\"", true),
+            ("\"pInG\"", true),
+            ("\"CLIENT\" \"SETINFO\" \"LIB-NAME\" \"respgate\"", false),
+            ("\"PING\"", false),
+            ("\"SET\" \"pInG\" \"1\"", false),
             ("\"HELLO\" \"3\"", false),
             ("\"hello\" \"3\" \"SETNAME\" \"respgate\"", false),
             ("\"SET\" \"a\" \"SETNAME\" \"respgate\"", false),

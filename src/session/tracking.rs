@@ -3,14 +3,16 @@
 //!
 //! Owns: what of them is sent, and whose numbers stand in it. Never knows: connections, what is tracked.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::BytesMut;
 
 use super::bounds::prefixes;
+use super::manners::Manners;
 use super::queue::{Class, Expect};
 use super::roster::Seat;
-use super::state::{Cause, Context, Manners, Route, Session, Step};
+use super::state::{Cause, Context, Route, Session, Step};
 use super::words;
 use crate::command::{Effect, Spec, is_word};
 use crate::policy::Strip;
@@ -31,6 +33,14 @@ const BROKEN: &[u8] = b">2\r\n$21\r\ntracking-redir-broken\r\n:";
 
 type Words = Vec<Vec<u8>>;
 
+/// A CLIENT TRACKING with the numbers at the server.
+pub(super) struct Aim {
+    pub words: Words,
+    /// The client that shall hear of the keys, by its number here.
+    pub redirect: i64,
+    pub seat: Option<Rc<Seat>>,
+}
+
 impl Session {
     pub(super) fn track(
         &mut self,
@@ -43,7 +53,7 @@ impl Session {
         if spec.name == "client|caching" {
             return self.send(Route::Pinned, Cause::Tracking, Expect::Plain, Class::Other, ctx);
         }
-        let on = request.arg(2).is_some_and(|word| word.eq_ignore_ascii_case(b"on"));
+        let on = turns_on(request);
         let off = request.arg(2).is_some_and(|word| word.eq_ignore_ascii_case(b"off"));
         // Of the options the server speaks first.
         if !on && !off && request.len() == 3 {
@@ -60,12 +70,19 @@ impl Session {
         if redirects(request) && !own {
             return self.track_for_another(on, request, ctx, out);
         }
-        let expect = Expect::Tracking { on, redirect: 0 };
+        let expect = Expect::Tracking { on, broadcast: is_broad(request), redirect: 0 };
         let step = self.send(Route::Pinned, Cause::Tracking, expect, Class::Other, ctx);
         if matches!(step, Step::Send { .. }) {
             self.note_prefixes(on, request);
         }
         step
+    }
+
+    /// The server has done it.
+    pub(super) fn note_tracking(&mut self, on: bool, broadcast: bool, redirect: i64) {
+        (self.tracking, self.broadcast) = (on, on && broadcast);
+        self.redirect = if on { redirect } else { 0 };
+        self.redirect_broken = false;
     }
 
     pub(super) fn note_prefixes(&mut self, on: bool, request: &Request<'_>) {
@@ -83,33 +100,16 @@ impl Session {
         if let Err(step) = self.passable(Route::Pinned, Cause::Tracking, ctx) {
             return step;
         }
-        let mut words = words_of(request, ctx);
-        let (mut redirect, mut seat) = (0, None);
-        let mut at = 3;
-        while at < words.len() {
-            let is = |name: &[u8]| words.get(at).is_some_and(|word| is_word(word, name));
-            let step = if is(b"redirect") || is(b"prefix") { 2 } else { 1 };
-            let value = words.get(at + 1).and_then(|word| number::parse_i64(word));
-            if let (true, Some(id)) = (is(b"redirect"), value) {
-                let there = match self.roster.find(&self.seat, id) {
-                    None => NOBODY,
-                    Some(target) => {
-                        let link = target.figures().link;
-                        if link == 0 {
-                            return self.await_target(&target, ctx, out);
-                        }
-                        (redirect, seat) = (id, Some(target));
-                        i64::try_from(link).unwrap_or(NOBODY)
-                    }
+        let Aim { words, redirect, seat } = match self.aim_redirect(words_of(request, ctx)) {
+            Ok(aim) => aim,
+            Err(target) => {
+                return match self.await_target(&target, ctx) {
+                    Some(step) => step,
+                    None => self.refuse_text(words::tracking_target(target.id), out),
                 };
-                if let Some(word) = words.get_mut(at + 1) {
-                    *word = there.to_string().into_bytes();
-                }
             }
-            at += step;
-        }
-        self.awaits_since = None;
-        let expect = Expect::Tracking { on, redirect };
+        };
+        let expect = Expect::Tracking { on, broadcast: is_broad(request), redirect };
         let route = Route::Pinned;
         let ticket = match self.enqueue(route, Cause::Tracking, expect, 0, Class::Other, ctx) {
             Ok(ticket) => ticket,
@@ -123,16 +123,50 @@ impl Session {
         Self::send_wire(route, ticket, 0)
     }
 
-    /// The other client gets a pinned connection first.
-    fn await_target(&mut self, target: &Seat, ctx: &Context<'_>, out: &mut BytesMut) -> Step {
+    /// Puts the numbers at the server into a CLIENT TRACKING.
+    ///
+    /// # Errors
+    ///
+    /// With the client that has none yet.
+    pub(super) fn aim_redirect(&mut self, mut words: Words) -> Result<Aim, Rc<Seat>> {
+        let (mut redirect, mut seat) = (0, None);
+        let mut at = 3;
+        while at < words.len() {
+            let is = |name: &[u8]| words.get(at).is_some_and(|word| is_word(word, name));
+            let step = if is(b"redirect") || is(b"prefix") { 2 } else { 1 };
+            let value = words.get(at + 1).and_then(|word| number::parse_i64(word));
+            if let (true, Some(id)) = (is(b"redirect"), value) {
+                let there = match self.roster.find(&self.seat, id) {
+                    None => NOBODY,
+                    Some(target) => {
+                        let link = target.figures().link;
+                        if link == 0 {
+                            return Err(target);
+                        }
+                        (redirect, seat) = (id, Some(target));
+                        i64::try_from(link).unwrap_or(NOBODY)
+                    }
+                };
+                if let Some(word) = words.get_mut(at + 1) {
+                    *word = there.to_string().into_bytes();
+                }
+            }
+            at += step;
+        }
+        self.awaits_since = None;
+        Ok(Aim { words, redirect, seat })
+    }
+
+    /// The other client gets a pinned connection first; `None`: it has got none in time.
+    pub(super) fn await_target(&mut self, target: &Seat, ctx: &Context<'_>) -> Option<Step> {
         let since = *self.awaits_since.get_or_insert(ctx.now);
         if ctx.now.saturating_duration_since(since) >= TARGET_WAIT {
             self.awaits_since = None;
             target.end_want(false);
-            return self.refuse_text(words::tracking_target(target.id), out);
+            return None;
         }
         self.roster.want(target);
-        Step::Pause(ctx.now + TARGET_LOOK)
+        Some(Step::Pause(ctx.now + TARGET_LOOK))
     }
 
     /// The server's answer to what is about the pinned connection itself, as the client shall see it.
@@ -154,16 +188,14 @@ impl Session {
                 strip.frame(&own, out);
             }
             Expect::Redirect(None) => self.rename_redirect(frame, out),
-            Expect::Tracking { on, redirect } => {
+            Expect::Tracking { on, broadcast, redirect } => {
                 self.lease_dirty = true;
                 match self.names.clone().filter(|_| error) {
                     Some(prefix) => Strip::of_errors(prefix).frame(frame, out),
                     None => out.extend_from_slice(frame),
                 }
                 if !error {
-                    self.tracking = on;
-                    self.redirect = if on { redirect } else { 0 };
-                    self.redirect_broken = false;
+                    self.note_tracking(on, broadcast, redirect);
                 }
             }
             Expect::Plain
@@ -233,7 +265,9 @@ impl Session {
     ) -> Step {
         let word = request.arg(2).unwrap_or_default();
         let on = word.eq_ignore_ascii_case(b"on");
-        if !on && !word.eq_ignore_ascii_case(b"off") {
+        let off = word.eq_ignore_ascii_case(b"off");
+        // Whether it can be at all comes first.
+        if !on && !off && spec.name != "client|import-source" {
             self.answer(out, |out| encode::error(out, words::SYNTAX));
             return Step::Done;
         }
@@ -252,11 +286,24 @@ pub(super) fn redirects(request: &Request<'_>) -> bool {
     request.args().skip(3).any(|option| is_word(option, b"redirect"))
 }
 
+/// Whether a CLIENT TRACKING asks for it.
+pub(super) fn turns_on(request: &Request<'_>) -> bool {
+    request.arg(2).is_some_and(|word| word.eq_ignore_ascii_case(b"on"))
+}
+
+/// Whether it asks for all keys, read or not.
+pub(super) fn is_broad(request: &Request<'_>) -> bool {
+    request.args().skip(3).any(|word| is_word(word, b"bcast"))
+}
+
+pub(super) fn words_of_request(request: &Request<'_>) -> Words {
+    request.args().map(<[u8]>::to_vec).collect()
+}
+
 /// The request's words, with the prefix where the policy puts one.
-fn words_of(request: &Request<'_>, ctx: &mut Context<'_>) -> Words {
-    let own = |request: &Request<'_>| request.args().map(<[u8]>::to_vec).collect();
+pub(super) fn words_of(request: &Request<'_>, ctx: &mut Context<'_>) -> Words {
     if !ctx.desk.grant.changed {
-        return own(request);
+        return words_of_request(request);
     }
     let wire = ctx.desk.wire();
     let limits = RequestLimits {
@@ -268,7 +315,7 @@ fn words_of(request: &Request<'_>, ctx: &mut Context<'_>) -> Words {
     };
     let mut scanner = RequestScanner::default();
     match scanner.scan(wire, &limits) {
-        Ok(Scan::Request { .. }) => own(&scanner.request(wire)),
-        _ => own(request),
+        Ok(Scan::Request { .. }) => words_of_request(&scanner.request(wire)),
+        _ => words_of_request(request),
     }
 }

@@ -1,10 +1,11 @@
 //! What is queued between MULTI and EXEC.
 //!
-//! Owns: [`Transaction`], [`Executed`]. Never knows: the commands that fill and empty it.
+//! Owns: [`Transaction`], [`Special`]. Never knows: the commands that fill and empty it.
 
 use bytes::BytesMut;
 
 use super::greeted::Greeted;
+use super::subscriptions::Kind;
 use super::users::Name;
 use crate::command::Spec;
 use crate::policy::Strip;
@@ -23,7 +24,11 @@ pub(super) struct Transaction {
     /// One of them may write.
     pub writes: bool,
     pub specials: Vec<(u32, Special)>,
-    /// Bytes of requests that are answered here.
+    /// It subscribes: what comes behind may bring messages.
+    pub hears: bool,
+    /// Commands behind that which only read.
+    pub reads: Vec<u32>,
+    /// Bytes of requests that are answered here, or are put into `wire` in the end.
     pub kept: usize,
     /// Patterns that EXEC will subscribe to.
     pub patterns: usize,
@@ -34,18 +39,29 @@ pub(super) struct Transaction {
 pub(super) enum Special {
     /// Answered here; on the wire a PING stands in its place.
     Local(&'static Spec, RequestBuf),
-    /// Executed there; the session has another number of subscriptions then.
-    Acknowledged,
+    /// Executed there; the session has another number of subscriptions then. So many names are
+    /// acknowledged, one by one; 0: all that there are.
+    Acknowledged { kind: Kind, named: u32 },
     /// Executed there; on success the session is in that database.
     Select(u32),
-    /// Executed there; on success the session tracks keys, or not any more.
-    Tracking(bool),
+    /// Executed there; on success the session tracks keys, or not any more. `redirect` is the client
+    /// that shall hear of them.
+    Tracking { on: bool, broadcast: bool, redirect: i64 },
     /// Executed there; on success the session is another user's, or speaks another protocol.
     Hello(Greeted),
     /// Executed there; on success a setting of the connection is switched.
     Manner(&'static Spec, bool),
+    /// Executed there; the session has announced itself as a replica.
+    Announced,
     /// Executed there; the answer names a client by its number.
     Renamed,
+    /// It names another client, whose number at the server is looked up when the transaction is sent:
+    /// it stands at this place of the wire.
+    Late { at: usize, request: RequestBuf },
+    /// CLIENT REPLY; on the wire a PING stands in its place.
+    Reply(Talk),
+    /// It is not answered; on the wire a PING stands in its place.
+    Mute,
     /// Decided when it was queued; on the wire a PING stands in its place.
     Said(Box<[u8]>),
     /// The same, and the session is this user's.
@@ -56,9 +72,13 @@ pub(super) enum Special {
     Swallow,
 }
 
-/// What is left to do when EXEC's array arrives.
-#[derive(Debug)]
-pub(super) struct Executed(pub Vec<(u32, Special)>);
+/// What CLIENT REPLY asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Talk {
+    On,
+    Off,
+    Skip,
+}
 
 impl Transaction {
     pub(super) fn begun(word: Option<&[u8]>) -> Self {
@@ -71,11 +91,15 @@ impl Transaction {
         self.specials.iter().rev().find_map(|(_, special)| match special {
             Special::Select(database) => Some(*database),
             Special::Local(..)
-            | Special::Acknowledged
-            | Special::Tracking(_)
+            | Special::Acknowledged { .. }
+            | Special::Tracking { .. }
             | Special::Hello(_)
             | Special::Manner(..)
+            | Special::Announced
             | Special::Renamed
+            | Special::Late { .. }
+            | Special::Reply(_)
+            | Special::Mute
             | Special::Said(_)
             | Special::Become(_)
             | Special::Names(_)
@@ -95,15 +119,22 @@ impl Transaction {
         self.spoiled = true;
         self.wire = BytesMut::new();
         self.specials = Vec::new();
+        self.reads = Vec::new();
         self.kept = 0;
     }
 
     pub(super) fn held_bytes(&self) -> usize {
-        self.wire.capacity() + self.kept + self.specials.capacity() * size_of::<(u32, Special)>()
+        self.wire.capacity()
+            + self.kept
+            + self.specials.capacity() * size_of::<(u32, Special)>()
+            + self.reads.capacity() * size_of::<u32>()
     }
 
     /// What `limits.max_transaction` bounds.
     pub(super) fn size(&self) -> usize {
-        self.wire.len() + self.kept + self.specials.len() * size_of::<(u32, Special)>()
+        self.wire.len()
+            + self.kept
+            + self.specials.len() * size_of::<(u32, Special)>()
+            + self.reads.len() * size_of::<u32>()
     }
 }

@@ -36,7 +36,7 @@ const KEEPALIVE_PROBES: u32 = 3;
 
 /// Probes ask for what every server has.
 const PROBE_KEY: PoolKey = PoolKey { protocol: Protocol::Resp2, database: 0 };
-const COMMAND: &[u8] = b"*1\r\n$7\r\nCOMMAND\r\n";
+const COMMAND: &[u8] = b"*1\r\n$7\r\ncOmMaNd\r\n";
 
 /// Opens connections to one server; cheap to clone.
 #[derive(Clone, Debug)]

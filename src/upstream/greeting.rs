@@ -12,7 +12,7 @@ use super::credentials::Login;
 use super::failure::DialError;
 use super::fault::Fault;
 use crate::resp::{Protocol, Value, encode};
-use crate::traffic::PoolKey;
+use crate::traffic::{PoolKey, own};
 
 /// How the server's `CLIENT LIST` names our connections.
 const NAME: &[u8] = b"respgate";
@@ -130,7 +130,7 @@ impl Greeting {
     pub fn begin(&mut self) -> Zeroizing<Vec<u8>> {
         let login = Arc::clone(&self.login);
         let version = self.key.protocol.version().to_string();
-        let mut hello: Vec<&[u8]> = vec![b"HELLO", version.as_bytes()];
+        let mut hello: Vec<&[u8]> = vec![own::HELLO, version.as_bytes()];
         if let Some(password) = &login.password {
             hello.extend([&b"AUTH"[..], user(&login), password.expose()]);
         }
@@ -158,14 +158,14 @@ impl Greeting {
     /// Everything after the login.
     fn say_rest(&mut self, out: &mut Vec<u8>) {
         if self.manners.setinfo {
-            self.say(out, Step::SetInfo, &[b"CLIENT", b"SETINFO", b"LIB-NAME", NAME]);
+            self.say(out, Step::SetInfo, &[own::CLIENT, b"SETINFO", b"LIB-NAME", NAME]);
         }
         if self.key.database != 0 {
             let database = self.key.database.to_string();
-            self.say(out, Step::Select, &[b"SELECT", database.as_bytes()]);
+            self.say(out, Step::Select, &[own::SELECT, database.as_bytes()]);
         }
         if self.manners.ping {
-            self.say(out, Step::Ping, &[b"PING"]);
+            self.say(out, Step::Ping, &[own::PING]);
         }
     }
 
@@ -225,10 +225,10 @@ impl Greeting {
         let login = Arc::clone(&self.login);
         match (&login.username, &login.password) {
             (Some(name), Some(password)) => {
-                self.say(&mut out, Step::Auth, &[b"AUTH", name.as_bytes(), password.expose()]);
+                self.say(&mut out, Step::Auth, &[own::AUTH, name.as_bytes(), password.expose()]);
             }
             (None, Some(password)) => {
-                self.say(&mut out, Step::Auth, &[b"AUTH", password.expose()]);
+                self.say(&mut out, Step::Auth, &[own::AUTH, password.expose()]);
             }
             (_, None) => {}
         }
@@ -412,8 +412,8 @@ mod tests {
         let mut first = greeting(Some("app"), Some("apple"));
         assert_eq!(
             words(&first.begin()),
-            "; HELLO 2 AUTH app apple SETNAME respgate ; CLIENT SETINFO LIB-NAME respgate \
-             ; SELECT 7 ; PING "
+            "; hElLo 2 AUTH app apple SETNAME respgate ; cLiEnT SETINFO LIB-NAME respgate \
+             ; sElEcT 7 ; pInG "
         );
         let Ok(Progress::Done(facts)) = feed(&mut first, &[HELLO, NO, OK, NO]) else { panic!() };
         assert_eq!(facts.client_id, 5);
@@ -421,7 +421,7 @@ mod tests {
         let mut second = Greeting { manners: first.manners(), ..greeting(None, Some("apple")) };
         assert_eq!(
             words(&second.begin()),
-            "; HELLO 2 AUTH default apple SETNAME respgate ; SELECT 7 "
+            "; hElLo 2 AUTH default apple SETNAME respgate ; sElEcT 7 "
         );
         assert!(matches!(feed(&mut second, &[HELLO, OK]), Ok(Progress::Done(_))));
         assert!(feed(&mut second, &[OK]).is_err(), "nothing more is expected");
@@ -438,7 +438,7 @@ mod tests {
         let Ok(Progress::Send(second)) = progress else { panic!() };
         assert_eq!(
             words(&second),
-            "; AUTH apple ; CLIENT SETINFO LIB-NAME respgate ; SELECT 7 ; PING "
+            "; aUtH apple ; cLiEnT SETINFO LIB-NAME respgate ; sElEcT 7 ; pInG "
         );
         assert!(matches!(feed(&mut old, &[noauth, noauth, noauth]), Ok(Progress::More)));
         assert!(matches!(feed(&mut old, &[OK, NO, OK, OK]), Ok(Progress::Done(_))));

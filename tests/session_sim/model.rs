@@ -14,22 +14,18 @@ pub type Words = Vec<Vec<u8>>;
 /// Databases there are.
 pub const DATABASES: u32 = 3;
 
-/// What a proxy says to a command that it cannot carry out inside a transaction.
-const HERE_NOT_IN_MULTI: &str =
-    "ERR respgate: this command inside MULTI is not available through respgate";
-
 #[derive(Clone, Debug)]
 pub enum Value {
     Text(Vec<u8>),
     List(VecDeque<Vec<u8>>),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mode {
-    On,
-    Off,
-    SkipNext,
-    Skip,
+/// What CLIENT REPLY has left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mode {
+    off: bool,
+    skip_next: bool,
+    skip: bool,
 }
 
 /// Commands queued since MULTI.
@@ -37,6 +33,13 @@ enum Mode {
 pub struct Queued {
     commands: Vec<Words>,
     pub spoiled: bool,
+}
+
+impl Queued {
+    /// Whether one of them is about the connection.
+    pub fn has_own(&self) -> bool {
+        self.commands.iter().any(|words| words[0].eq_ignore_ascii_case(b"client"))
+    }
 }
 
 /// One connection's state.
@@ -59,7 +62,7 @@ pub struct Connection {
     /// The lists it waits for, in this database.
     pub blocked: Option<(u32, Vec<Vec<u8>>)>,
     pub(super) blocked_silently: bool,
-    mode: Mode,
+    pub mode: Mode,
     pub name: Vec<u8>,
     pub output: BytesMut,
     pub closed: bool,
@@ -82,7 +85,7 @@ impl Connection {
             stale: Vec::new(),
             blocked: None,
             blocked_silently: false,
-            mode: Mode::On,
+            mode: Mode::default(),
             name: Vec::new(),
             output: BytesMut::new(),
             closed: false,
@@ -116,16 +119,12 @@ impl Connection {
 
     /// Whether the reply to the next command is suppressed.
     pub fn silent(&self) -> bool {
-        matches!(self.mode, Mode::Off | Mode::Skip)
+        self.mode.off || self.mode.skip
     }
 
     /// A command is done: a SKIP before it has had its effect, one by it comes into force.
     pub fn next_command(&mut self) {
-        self.mode = match self.mode {
-            Mode::On | Mode::Skip => Mode::On,
-            Mode::Off => Mode::Off,
-            Mode::SkipNext => Mode::Skip,
-        };
+        self.mode.skip = std::mem::take(&mut self.mode.skip_next);
     }
 }
 
@@ -214,8 +213,10 @@ impl Model {
             encode::simple(&mut connection.output, "QUEUED");
             return false;
         }
+        // Within EXEC's array, too.
+        let executes = name == "exec" && connection.transaction.is_some();
         self.run(at, &name, words);
-        name.ends_with("subscribe")
+        name.ends_with("subscribe") || executes
     }
 
     /// An error instead of execution (redis server.c `rejectCommand`).
@@ -246,9 +247,7 @@ impl Model {
                 let connection = &mut self.connections[at];
                 let mut new = Connection::new(connection.id, Protocol::Resp2, 0);
                 new.output = connection.output.split();
-                if connection.mode == Mode::Skip {
-                    new.mode = Mode::Skip;
-                }
+                new.mode.skip = connection.mode.skip;
                 encode::simple(&mut new.output, "RESET");
                 *connection = new;
             }
@@ -297,28 +296,35 @@ impl Model {
         let Some(queued) = connection.transaction.take() else { return };
         let touched = connection.touched;
         connection.unwatch();
-        let out = &mut connection.output;
+        let silent = connection.silent();
+        let mut said = BytesMut::new();
         if queued.spoiled {
-            return encode::error(
-                out,
-                "EXECABORT Transaction discarded because of previous errors.",
-            );
+            let text = "EXECABORT Transaction discarded because of previous errors.";
+            encode::error(&mut said, text);
+        } else if touched {
+            encode::null_array(&mut said, connection.protocol);
+        } else {
+            encode::array(&mut said, queued.commands.len());
         }
-        if touched {
-            return encode::null_array(out, connection.protocol);
+        if !silent {
+            connection.output.extend_from_slice(&said);
         }
-        encode::array(out, queued.commands.len());
-        for words in queued.commands {
+        let commands = if queued.spoiled || touched { Vec::new() } else { queued.commands };
+        for words in commands {
+            let before = self.connections[at].output.len();
             let name = String::from_utf8_lossy(&words[0].to_ascii_lowercase()).into_owned();
             if name == "ssubscribe" {
                 let text = "ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client";
                 encode::error(&mut self.connections[at].output, text);
-                continue;
+            } else {
+                self.run(at, &name, &words);
             }
-            self.run(at, &name, &words);
-            if self.connections[at].blocked.take().is_some() {
-                let connection = &mut self.connections[at];
+            let connection = &mut self.connections[at];
+            if connection.blocked.take().is_some() {
                 encode::null_array(&mut connection.output, connection.protocol);
+            }
+            if connection.silent() && (!name.ends_with("subscribe") || name == "ssubscribe") {
+                connection.output.truncate(before);
             }
         }
     }
@@ -369,12 +375,11 @@ impl Model {
             }
             b"reply" => match option.as_slice() {
                 b"on" => {
-                    connection.mode = Mode::On;
+                    (connection.mode.off, connection.mode.skip) = (false, false);
                     encode::simple(out, "OK");
                 }
-                b"off" => connection.mode = Mode::Off,
-                _ if connection.mode != Mode::Off => connection.mode = Mode::SkipNext,
-                _ => {}
+                b"off" => connection.mode.off = true,
+                _ => connection.mode.skip_next |= !connection.mode.off,
             },
             b"tracking" => {
                 if option == b"on" {
@@ -384,7 +389,7 @@ impl Model {
                 }
                 encode::simple(&mut connection.output, "OK");
             }
-            _ => encode::error(out, HERE_NOT_IN_MULTI),
+            _ => encode::error(out, "ERR not in this model"),
         }
     }
 

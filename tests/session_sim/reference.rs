@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, VecDeque};
 use respgate::resp::{Protocol, ReplyScanner};
 use respgate::traffic::PoolKey;
 
-use super::model::{Model, Words};
+use super::model::{Mode, Model, Queued, Words};
 
 /// What has become of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,10 +44,12 @@ pub struct Reference {
     /// A request that blocks.
     blocked: Option<usize>,
     silent: BTreeSet<usize>,
-    /// The latest EXEC, and what the client was called before it.
-    executed: Option<(usize, Vec<u8>)>,
+    /// The latest EXEC, and how the client was called and answered before it, where that changes.
+    executed: Option<(usize, Vec<u8>, Mode)>,
     /// Messages may be lost from here on: the client said RESET while some were on their way.
     pub forgetful: bool,
+    /// Nobody could tell its replies apart any more.
+    is_confused: bool,
     received: Vec<u8>,
 }
 
@@ -67,6 +69,7 @@ impl Reference {
             silent: BTreeSet::new(),
             executed: None,
             forgetful: false,
+            is_confused: false,
             received: Vec::new(),
         }
     }
@@ -101,11 +104,15 @@ impl Reference {
             let name = words[0].to_ascii_lowercase();
             self.forgetful |= name == b"reset";
             if name == b"exec" {
-                self.executed = Some((number, self.model.connections[0].name.clone()));
+                let connection = &self.model.connections[0];
+                // Nothing behind such a one is sent before it is answered.
+                let holds = connection.transaction.as_ref().is_some_and(Queued::has_own);
+                let before = (number, connection.name.clone(), connection.mode);
+                self.executed = holds.then_some(before);
             }
             match fate {
                 Fate::Open => unreachable!(),
-                Fate::Executed => self.execute(&words),
+                Fate::Executed => self.model.execute(0, &words),
                 Fate::Forbidden => {
                     self.forget(&words);
                     self.say(FORBIDDEN);
@@ -143,19 +150,6 @@ impl Reference {
         connection.next_command();
     }
 
-    /// As the model, besides what the proxy says differently.
-    fn execute(&mut self, words: &Words) {
-        let connection = &self.model.connections[0];
-        let word = |at: usize| words.get(at).map(|w| w.to_ascii_lowercase()).unwrap_or_default();
-        let (name, option) = (word(0), word(1));
-        if connection.transaction.is_some() && name == b"client" && option == b"reply" {
-            let silent = connection.silent();
-            self.model.reject(0, "", "ERR Command not allowed inside a transaction");
-            return self.after(silent);
-        }
-        self.model.execute(0, words);
-    }
-
     /// The client takes a request for done that was not executed.
     fn forget(&mut self, words: &Words) {
         let connection = &mut self.model.connections[0];
@@ -173,7 +167,10 @@ impl Reference {
     /// Takes what the model said because of request `number`.
     fn collect(&mut self, number: usize) {
         let bytes = self.model.connections[0].output.split();
-        for frame in frames(&bytes).0 {
+        let (whole, rest) = frames(&bytes);
+        // CLIENT REPLY OFF within a transaction: its array has less than it says.
+        self.is_confused |= !rest.is_empty();
+        for frame in whole {
             if is_message(frame) {
                 self.messages.push_back(frame.to_vec());
             } else {
@@ -185,6 +182,10 @@ impl Reference {
     /// Something happened from outside.
     pub fn outside(&mut self, happen: impl FnOnce(&mut Model)) {
         happen(&mut self.model);
+        self.take_outside();
+    }
+
+    fn take_outside(&mut self) {
         self.collect(self.blocked.unwrap_or(self.next));
         if self.model.connections[0].blocked.is_none() {
             self.blocked = None;
@@ -201,9 +202,11 @@ impl Reference {
             self.blocked = None;
             self.model.connections[0].blocked = None;
         }
-        if let Some((_, name)) = self.executed.take_if(|(executed, _)| *executed == number) {
+        if let Some((_, name, mode)) = self.executed.take_if(|(executed, ..)| *executed == number) {
             // What it did to the proxy's own state was not done.
-            self.model.connections[0].name = name;
+            let connection = &mut self.model.connections[0];
+            (connection.name, connection.mode) = (name, mode);
+            connection.next_command();
         }
         self.replace(number, format!("-{line}\r\n").into_bytes());
         self.advance();
@@ -223,7 +226,8 @@ impl Reference {
         }
         let reply = self.model.connections[at].output.to_vec();
         self.model.connections.pop();
-        self.collect(self.next);
+        // What they push may be what the client waits for.
+        self.take_outside();
         reply
     }
 
@@ -255,6 +259,9 @@ impl Reference {
 
     /// The client has received these bytes: they must be what comes next.
     pub fn receive(&mut self, bytes: &[u8]) {
+        if self.is_confused {
+            return self.received.clear();
+        }
         self.received.extend_from_slice(bytes);
         let received = std::mem::take(&mut self.received);
         let (whole, rest) = frames(&received);
@@ -300,6 +307,9 @@ impl Reference {
     /// The connection is closed in the place of request `number`: everything before is answered.
     pub fn finish_before(&self, number: usize) {
         assert!(self.received.is_empty(), "half a reply: {:?}", show(&self.received));
+        if self.is_confused {
+            return;
+        }
         let missing = self.replies.front().filter(|(of, _)| *of < number);
         assert!(missing.is_none(), "closed before a reply that was due: {missing:?}");
     }
@@ -308,6 +318,9 @@ impl Reference {
     pub fn finish(&self) {
         assert!(self.received.is_empty(), "half a reply: {:?}", show(&self.received));
         assert!(self.asked.is_empty(), "requests were not executed: {:?}", self.asked);
+        if self.is_confused {
+            return;
+        }
         let missing: Vec<String> = self.replies.iter().map(|(_, reply)| show(reply)).collect();
         assert!(missing.is_empty(), "replies are missing: {missing:?}");
         let missing: Vec<String> = self.messages.iter().map(|message| show(message)).collect();

@@ -68,13 +68,6 @@ pub const ALLOWED: &[Allowed] = &[
 
 /// What respgate does differently on purpose; scripts do not say it.
 pub const NOT_COMPARED: &[(&str, &str)] = &[
-    (
-        "SUBSCRIBE and kin within MULTI, with several names or none",
-        "refused: one reply must stay one reply",
-    ),
-    ("HELLO with AUTH within MULTI", "refused: the password is for respgate"),
-    ("CLIENT TRACKING with REDIRECT within MULTI", "refused: the other's number may change"),
-    ("CLIENT UNBLOCK within MULTI", "refused: who is blocked is known only when it is executed"),
     ("a bulk string that does not end with CRLF", "refused; Redis skips any two bytes"),
     ("more than 1,048,576 arguments, or 64 MiB in one", "respgate's own limits are lower"),
 ];

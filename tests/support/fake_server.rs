@@ -310,6 +310,9 @@ impl Service {
     }
 
     fn take(&mut self, words: &[String], used: usize) {
+        // Respgate's own requests are in letters of their own.
+        let words: Vec<String> = words.iter().map(|word| own(word)).collect();
+        let words = words.as_slice();
         let line = words.join(" ");
         let greeting = matches!(words[0].as_str(), "HELLO" | "SELECT" | "AUTH")
             || line.starts_with("CLIENT SETINFO")
@@ -437,4 +440,12 @@ fn parse(input: &[u8]) -> Option<(Vec<String>, usize)> {
 /// The bytes of a request, as respgate sends them.
 pub fn length_of(words: &[&str]) -> usize {
     encode(words).len()
+}
+
+fn own(word: &str) -> String {
+    if respgate::traffic::own::begins(word.as_bytes()) {
+        word.to_ascii_uppercase()
+    } else {
+        word.to_owned()
+    }
 }

@@ -3,7 +3,7 @@
 //! Owns: [`Pair`]. Never knows: what is compared.
 
 use super::client::{Client, Target};
-use super::proxy::Proxy;
+use super::proxy::{OPEN_POLICY, Proxy};
 use super::real_server::{Brand, Server};
 
 /// Both sides of a comparison.
@@ -45,14 +45,21 @@ impl Pair {
     /// With `RESPGATE_TEST_STRAIGHT` set both sides are asked straight: what differs then is the
     /// servers' own doing and belongs into the written list.
     pub fn new(brand: Brand, tls: bool, shape: Shape) -> Self {
+        Self::with_rules(brand, tls, shape, OPEN_POLICY)
+    }
+
+    /// With these rules, where there is no prefix.
+    pub fn with_rules(brand: Brand, tls: bool, shape: Shape, rules: &str) -> Self {
         let straight_only = std::env::var_os("RESPGATE_TEST_STRAIGHT").is_some();
         let straight = Server::plain(brand);
         let behind = Server::new(brand, tls && !straight_only, &[]);
         let proxy = (!straight_only).then(|| match shape {
-            Shape::Shared => Proxy::before(&behind, ""),
+            Shape::Shared => Proxy::with_policy(&behind, rules, ""),
             Shape::Unix => Proxy::on_unix_socket(&behind, ""),
             Shape::Prefixed => Proxy::with_policy(&behind, PREFIXED_RULES, PREFIX),
-            Shape::Session => Proxy::before(&behind, "[upstream.pool]\nmode = \"session\"\n"),
+            Shape::Session => {
+                Proxy::with_policy(&behind, rules, "[upstream.pool]\nmode = \"session\"\n")
+            }
         });
         let text = straight.observer().ask_text(&["INFO", "server"]);
         let mark = format!("{}_version:", brand.name());

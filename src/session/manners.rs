@@ -1,0 +1,30 @@
+//! Settings of the connection itself.
+//!
+//! Owns: [`Manners`]. Never knows: what they do at the server.
+
+use crate::command::Spec;
+
+/// Settings of the connection itself that a client has switched on (`CLIENT NO-EVICT`, `NO-TOUCH`,
+/// `IMPORT-SOURCE`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(super) struct Manners {
+    pub no_evict: bool,
+    pub no_touch: bool,
+    pub import_source: bool,
+}
+
+impl Manners {
+    pub(super) const fn any(self) -> bool {
+        self.no_evict || self.no_touch || self.import_source
+    }
+
+    /// The one that a command is about.
+    pub(super) fn of(&mut self, spec: &Spec) -> Option<&mut bool> {
+        match spec.name {
+            "client|no-evict" => Some(&mut self.no_evict),
+            "client|no-touch" => Some(&mut self.no_touch),
+            "client|import-source" => Some(&mut self.import_source),
+            _ => None,
+        }
+    }
+}
