@@ -609,3 +609,101 @@ fn a_closed_pipe_ends_quietly() {
         assert_eq!(String::from_utf8_lossy(&stderr), "", "{verb}");
     }
 }
+
+/// A respgate that serves metrics and has no server behind it; killed when dropped.
+struct Lonely(std::process::Child);
+
+impl Lonely {
+    fn start() -> (Self, String) {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = free.local_addr().unwrap().to_string();
+        drop(free);
+        let child = Command::new(env!("CARGO_BIN_EXE_respgate"))
+            .args(["run", "-q", "--upstream", "127.0.0.1:1", "--insecure-plaintext"])
+            .args(["--listen", "127.0.0.1:0", "--telemetry", &address])
+            .spawn()
+            .unwrap();
+        let until = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        while std::net::TcpStream::connect(&address).is_err() {
+            assert!(std::time::Instant::now() < until, "no metrics");
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        (Self(child), address)
+    }
+}
+
+impl Drop for Lonely {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn top_prints_one_picture_or_why_not() {
+    let (_respgate, address) = Lonely::start();
+    let once = ["top", "--once", "--interval", "200ms", "--telemetry", &address];
+    let (code, out, err) = respgate(&once, &[]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    for words in ["Commands 0/s", "NOT REACHABLE", "! the server cannot be reached", &address] {
+        assert!(out.contains(words), "{words}: {out}");
+    }
+    assert!(out.lines().count() == 24 && !out.contains('\u{1b}'), "{out}");
+    // Without a terminal there is nothing to draw on.
+    let (code, out, err) = respgate(&once[..1], &[]);
+    assert_eq!((code, out.as_str()), (2, ""));
+    assert!(err.contains("--once"), "{err}");
+    let (code, out, err) = respgate(&["top", "--once", "--telemetry", "127.0.0.1:1"], &[]);
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(err.contains("127.0.0.1:1: Connection refused"), "{err}");
+    assert_eq!(respgate(&["top", "--interval", "1"], &[]).0, 2);
+}
+
+/// However the view ends, the terminal shows what it showed before.
+#[test]
+fn top_restores_the_terminal() {
+    let (_respgate, address) = Lonely::start();
+    let directory = tempfile::tempdir().unwrap();
+    for (name, end) in [("key", "q"), ("control", "\u{3}"), ("term", "TERM"), ("hup", "HUP")] {
+        let pid = directory.path().join(name);
+        let line = format!(
+            "stty rows 24 cols 80; stty -a > {0}.before; (echo $BASHPID > {0}; exec {1} top \
+             --interval 100ms --telemetry {address}); echo code $?; stty -a > {0}.after",
+            pid.display(),
+            env!("CARGO_BIN_EXE_respgate")
+        );
+        let mut script = Command::new("script")
+            .args(["-qec", &format!("bash -c '{line}'"), "/dev/null"])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut shown = Vec::new();
+        let mut part = [0; 4096];
+        let stdout = script.stdout.as_mut().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        // Of a picture only cells that are not blank are sent.
+        while !text(&shown).contains("REACHABLE") {
+            let read = std::io::Read::read(stdout, &mut part).unwrap();
+            assert!(read > 0 && shown.len() < 1 << 20, "{name}: {}", text(&shown));
+            shown.extend_from_slice(&part[..read]);
+        }
+        if end.len() == 1 {
+            let stdin = script.stdin.as_mut().unwrap();
+            std::io::Write::write_all(stdin, end.as_bytes()).unwrap();
+        } else {
+            let pid = std::fs::read_to_string(&pid).unwrap();
+            let kill = Command::new("bash").args(["-c", &format!("kill -{end} {pid}")]).status();
+            assert!(kill.unwrap().success(), "{name}");
+        }
+        std::io::Read::read_to_end(stdout, &mut shown).unwrap();
+        drop(script.stdin.take());
+        assert!(script.wait().unwrap().success(), "{name}");
+        let shown = text(&shown);
+        let (entered, left) = (shown.find("\u{1b}[?1049h"), shown.rfind("\u{1b}[?1049l"));
+        assert!(entered.is_some() && entered < left, "{name}: {shown:?}");
+        assert!(shown.contains("code 0"), "{name}: {shown:?}");
+        let state = |when: &str| std::fs::read_to_string(pid.with_extension(when)).unwrap();
+        assert_eq!(state("before"), state("after"), "{name}");
+    }
+}

@@ -83,6 +83,7 @@ verbs! {
         Certs(args::Certs),
         Doctor(args::Doctor),
         Test(args::Test),
+        Top(args::Top),
         Demo(args::Demo),
         Completions(args::Completions),
         Man(args::Man),

@@ -11,13 +11,12 @@ mod talk;
 mod tour;
 
 use std::process::ExitCode;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use super::args::Demo;
+use super::interrupt::Interrupt;
 use super::output::Output;
 use super::verb::Verb;
-use crate::proxy::Signal;
 use screen::Screen;
 use stage::Stage;
 use talk::Target;
@@ -134,27 +133,4 @@ fn invite(stage: &Stage, screen: Screen) {
         screen.line(&format!("{name:10}{what}"));
     }
     screen.line(&format!("Keys begin with {}", stage::PREFIX));
-}
-
-/// Ctrl-C and its kin.
-struct Interrupt(Receiver<()>);
-
-impl Interrupt {
-    /// Listens on a thread of its own; what follows is up to who asks.
-    fn listen() -> Result<Self, String> {
-        let fault = |error: std::io::Error| format!("no signals: {error}");
-        let (sender, told) = mpsc::channel();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(fault)?;
-        let mut signals = runtime.block_on(async { Signal::listen() }).map_err(fault)?;
-        std::thread::spawn(move || {
-            while runtime.block_on(signals.recv()).is_some() && sender.send(()).is_ok() {}
-        });
-        Ok(Self(told))
-    }
-
-    /// Whether somebody says so within this time, or nobody can.
-    fn within(&self, time: Duration) -> bool {
-        !matches!(self.0.recv_timeout(time), Err(RecvTimeoutError::Timeout))
-    }
 }

@@ -38,7 +38,7 @@ pub use scripts::{ScriptError, ScriptMode, ScriptRules};
 pub use source::{SecretSource, SourceError, io_cause, read_acl_file};
 pub use telemetry::{Admin, LogFormat, Telemetry};
 pub use tree::Setting;
-pub use units::{show_duration, show_size};
+pub use units::{read_duration, show_duration, show_size};
 pub use upstream::{
     Authorities, ClientCertificate, HostPort, OUTAGE_WAIT, OnOutage, Pool, PoolMode, Retry,
     ServerAuth, Tls, TlsVersion, Upstream, Verify,

@@ -63,6 +63,18 @@ pub(super) fn duration(text: &str) -> Result<Duration, Mistake> {
         .ok_or_else(|| Mistake::new(format!("{} is longer than ten years", quoted(text))))
 }
 
+/// Reads a time as a setting takes it: `250ms`, `30s`.
+///
+/// # Errors
+///
+/// What is wrong, and what to write instead.
+pub fn read_duration(text: &str) -> Result<Duration, String> {
+    duration(text).map_err(|Mistake { problem, hint }| match hint {
+        Some(hint) => format!("{problem}; {hint}"),
+        None => problem,
+    })
+}
+
 /// A number of bytes as a person would write it.
 #[must_use]
 pub fn show_size(bytes: u64) -> String {

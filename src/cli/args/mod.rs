@@ -11,6 +11,7 @@ mod documents;
 mod global;
 mod inputs;
 mod security;
+mod top;
 
 pub(super) use asked::{Asked, OfTable, Target};
 pub(super) use certs::{Certs, CertsCommand, Dev, Inspect, Role};
@@ -21,6 +22,7 @@ pub(super) use documents::{Completions, Man};
 pub(super) use global::{Answer, Global};
 pub(super) use inputs::for_flags;
 pub(super) use security::{FailOn, Format, Suite, Test, Wanted};
+pub(super) use top::Top;
 
 use super::exit;
 

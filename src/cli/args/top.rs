@@ -1,0 +1,70 @@
+//! Flags of the live view.
+//!
+//! Owns: [`Top`]. Never knows: what is shown.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueHint};
+
+use super::Help;
+use crate::cli::exit;
+use crate::config::read_duration;
+
+/// Show what a running respgate does, live
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Top {
+    /// The configuration of that respgate, for its telemetry.address
+    #[arg(short, long, value_name = "FILE", conflicts_with = "telemetry", value_hint = ValueHint::FilePath)]
+    pub config: Option<PathBuf>,
+    /// Where that respgate serves its metrics
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9465")]
+    pub telemetry: SocketAddr,
+    /// Time between two looks: 100ms to 1h
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = interval)]
+    pub interval: Duration,
+    /// Print one picture as text after one interval, and exit
+    #[arg(long)]
+    pub once: bool,
+}
+
+impl Help for Top {
+    const EXAMPLES: &'static [(&'static str, &'static str)] = &[
+        ("Watch the respgate of this machine; q quits, p pauses", "respgate top"),
+        (
+            "Look once, in a container for example",
+            "kubectl exec pod -c respgate -- respgate top --once",
+        ),
+        (
+            "Watch the respgate of another address, every five seconds",
+            "respgate top --telemetry 127.0.0.1:9466 --interval 5s",
+        ),
+    ];
+    const EXIT_CODES: &'static [(u8, &'static str)] = &[
+        (exit::SUCCESS, "ended by q or a signal; with --once: the picture was printed"),
+        (exit::FAILURE, "with --once: respgate does not answer; else: the terminal failed"),
+        (exit::USAGE, "the command line is invalid, or there is no terminal and no --once"),
+    ];
+}
+
+/// A time between two looks.
+fn interval(text: &str) -> Result<Duration, String> {
+    let interval = read_duration(text)?;
+    let allowed = Duration::from_millis(100)..=Duration::from_secs(3600);
+    if allowed.contains(&interval) { Ok(interval) } else { Err("not from 100ms to 1h".to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interval_has_bounds() {
+        assert_eq!(interval("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(interval("1h"), Ok(Duration::from_secs(3600)));
+        for bad in ["", "0", "99ms", "61m", "1", "soon"] {
+            assert!(interval(bad).is_err(), "{bad}");
+        }
+    }
+}
