@@ -58,6 +58,8 @@ MUTANTS = [
     ("images", "deployment", lambda r: application(r).update(image="app")),
     ("images", "deployment", lambda r: application(r).update(image="registry:5000/app:latest")),
     ("images", "deployment", lambda r: sidecar(r).update(image="registry.example.com/respgate:0.0.9")),
+    ("verbs", "deployment", lambda r: sidecar(r).update(args=["serve"])),
+    ("verbs", "deployment", lambda r: sidecar(r)["args"].append("--observe")),
     ("native", "deployment", lambda r: sidecar(r).update(lifecycle={"preStop": {"sleep": {"seconds": 5}}})),
     ("native", "deployment", lambda r: sidecar(r).pop("restartPolicy")),
     ("native", "statefulset", lambda r: pod(r)["initContainers"].reverse()),
@@ -107,6 +109,7 @@ def checks(respgate, version, namespaces):
     plain += [world.files, world.limits, world.socket, world.certificates, world.labelled, world.standard]
     found = {each.__name__: each for each in plain}
     found["images"] = lambda rendering: pods.images(rendering, version)
+    found["verbs"] = lambda rendering: pods.verbs(rendering, respgate)
     found["accepted"] = lambda rendering: world.accepted(rendering, respgate)
     found["selected"] = lambda rendering: world.selected(rendering, namespaces)
     return found

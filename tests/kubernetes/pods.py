@@ -4,6 +4,7 @@ Each takes a rendering and yields what is wrong with it; mutants.py has a manife
 """
 
 import re
+import subprocess
 
 # Volumes that the restricted Pod Security Standard permits.
 VOLUMES = {
@@ -22,6 +23,15 @@ def quantity(text):
 
 def containers(spec):
     return spec.get("initContainers", []) + spec.get("containers", [])
+
+
+def is_ours(container):
+    return name_of(container).endswith("/respgate")
+
+
+def name_of(container):
+    """The image without tag and digest."""
+    return container["image"].partition("@")[0].rpartition(":")[0] or container["image"]
 
 
 def sidecars(rendering):
@@ -96,8 +106,22 @@ def images(rendering, version):
             tag = name.rpartition(":")[2] if ":" in name.rpartition("/")[2] else ""
             if not digest and tag in ("", "latest"):
                 yield f"{workload['metadata']['name']}: image {container['image']} has no fixed tag"
-            if container["name"] == SIDECAR and tag and tag != version:
+            if is_ours(container) and tag and tag != version:
                 yield f"{workload['metadata']['name']}: image {container['image']} is not version {version}"
+
+
+def verbs(rendering, respgate):
+    """The program has the verb and the flags of each container of its image."""
+    for workload, _, spec in rendering.pods():
+        for container in containers(spec):
+            if not is_ours(container):
+                continue
+            verb, *words = container["args"]
+            done = subprocess.run([respgate, verb, "--help"], capture_output=True, text=True, check=False)
+            flags = {word for word in words if word.startswith("--")}
+            unknown = [flag for flag in flags if flag not in done.stdout]
+            if done.returncode != 0 or unknown:
+                yield f"{workload['metadata']['name']}: respgate {verb} {' '.join(unknown)}"
 
 
 def native(rendering):
@@ -132,7 +156,7 @@ def mounts(rendering):
                 if {"subPath", "subPathExpr"} & set(mount):
                     yield f"{where}: subPath of {mount['name']}"
                 secret = mount["name"] in ("respgate-tls", "respgate-auth", "respgate-admin")
-                if secret and container["name"] != SIDECAR:
+                if secret and not is_ours(container):
                     yield f"{where}: {container['name']} can read {mount['name']}"
 
 

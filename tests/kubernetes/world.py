@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 import tomllib
 
-from pods import SIDECAR, containers, quantity, sidecars
+from pods import SIDECAR, containers, is_ours, quantity, sidecars
 
 # What the program needs besides the buffers that limits.memory_budget bounds: see deploy/docs/kubernetes.md.
 PROGRAM_BYTES = 24 * 2**20
@@ -182,9 +182,9 @@ def selected(rendering, namespaces):
 
 
 def labelled(rendering):
-    """A pod with the sidecar has the label by which policies and monitoring go; one without does not."""
+    """A pod with respgate has the label by which policies and monitoring go; one without does not."""
     for workload, metadata, spec in rendering.pods():
-        has = any(each["name"] == SIDECAR for each in containers(spec))
+        has = any(is_ours(each) for each in containers(spec))
         label = metadata.get("labels", {}).get("respgate.dev/injected") == "true"
         if has != label:
             yield f"{workload['metadata']['name']}: label {label}, sidecar {has}"
