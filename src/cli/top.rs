@@ -202,7 +202,7 @@ fn once(output: Output, watch: &mut Watch<'_>, source: &Source, interrupt: &Inte
         }
         if let Some(fault) = watch.fault.take() {
             drop(progress);
-            return output.fail(exit::FAILURE, &fault);
+            return output.fail(exit::NO_ANSWER, &fault);
         }
     }
     drop(progress);

@@ -43,8 +43,9 @@ impl Help for Top {
     ];
     const EXIT_CODES: &'static [(u8, &'static str)] = &[
         (exit::SUCCESS, "ended by q or a signal; with --once: the picture was printed"),
-        (exit::FAILURE, "with --once: respgate does not answer; else: the terminal failed"),
+        (exit::FAILURE, "the configuration is invalid, or the terminal failed"),
         (exit::USAGE, "the command line is invalid, or there is no terminal and no --once"),
+        (exit::NO_ANSWER, "with --once: no respgate answers"),
     ];
 }
 
