@@ -623,9 +623,9 @@ impl Lonely {
             .args(["--listen", "127.0.0.1:0", "--telemetry", &address])
             .spawn()
             .unwrap();
-        let until = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        let until = respgate::base::clock::now() + std::time::Duration::from_secs(30);
         while std::net::TcpStream::connect(&address).is_err() {
-            assert!(std::time::Instant::now() < until, "no metrics");
+            assert!(respgate::base::clock::now() < until, "no metrics");
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
         (Self(child), address)
