@@ -160,8 +160,8 @@ class NodeRedis(Mocha):
     def prepare(self, source):
         if not (source / "node_modules").exists():
             subprocess.run(["npm", "ci", "--silent", "--no-audit", "--no-fund"], cwd=source, check=True)
-        if not (source / "packages/client/dist").exists():
-            run(["npx", "tsc", "--build", "packages/client", "packages/test-utils"], cwd=source)
+        if not (source / "packages/bloom/dist").exists():
+            run(["npx", "tsc", "--build", "packages/bloom", "packages/test-utils"], cwd=source)
 
     def play(self, source, through, only, directory):
         programs = directory / "programs"
