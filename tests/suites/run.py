@@ -18,6 +18,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -173,7 +174,16 @@ class NodeRedis(Mocha):
         words = ["npx", "mocha", "-r", "tsx", "--redis-tag=7.0", "--redis-version=7.0", "./lib/**/*.spec.ts"]
         if only:
             words += ["--grep", "|".join(map(re.escape, only))]
-        return self.mocha(words, source / "packages/client", environment, directory)
+        servers = pathlib.Path(environment["SUITE_SERVERS"])
+        servers.write_text("")
+        try:
+            return self.mocha(words, source / "packages/client", environment, directory)
+        finally:
+            for server in servers.read_text().split():
+                try:
+                    os.kill(int(server), signal.SIGKILL)
+                except ProcessLookupError:
+                    pass  # the suite has removed it
 
 
 class RedisRs:
@@ -223,7 +233,7 @@ SUITES = {"redis-py": RedisPy, "redis-rs": RedisRs, "ioredis": IoRedis, "node-re
 
 def surroundings(through, directory):
     """For server.py."""
-    told = {"SUITE_CERTIFICATES": str(directory / "certificates")}
+    told = {"SUITE_CERTIFICATES": str(directory / "certificates"), "SUITE_SERVERS": str(directory / "servers")}
     return told | ({"SUITE_THROUGH": "1"} if through else {})
 
 
@@ -277,7 +287,7 @@ def main():
         words = ["unshare", "--user", "--map-root-user", "--net", sys.executable, __file__, "--within"]
         sys.exit(subprocess.run([*words, *sys.argv[1:]]).returncode)
     loopback_up()
-    with tempfile.TemporaryDirectory(prefix="respgate-suite-") as folder:
+    with tempfile.TemporaryDirectory(prefix="respgate-suite-", ignore_cleanup_errors=True) as folder:
         # Servers are killed, and leave their files here.
         tempfile.tempdir = os.environ["TMPDIR"] = folder
         directory = pathlib.Path(folder)

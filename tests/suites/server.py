@@ -52,6 +52,8 @@ def as_docker(arguments):
     words = [sys.executable, pathlib.Path(__file__).resolve(), "--port", port, "--save", "", *arguments[image + 1:]]
     server = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                               stderr=subprocess.DEVNULL, start_new_session=True)
+    with open(os.environ["SUITE_SERVERS"], "a") as servers:
+        servers.write(f"{server.pid}\n")
     print(server.pid)
 
 
