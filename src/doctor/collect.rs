@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use super::facts::{Facts, FileFact, Identity, Reached};
 use crate::base::clock;
-use crate::config::{Authorities, Config, SecretSource, io_cause};
+use crate::config::{Authorities, Config, SecretSource, ServerAuth, io_cause};
 use crate::probe::{self, Conversation, Question};
 use crate::resp::{Protocol, Value};
 use crate::tls::expiry::assess;
@@ -47,6 +47,7 @@ pub async fn collect(config: &Config) -> Facts {
         }),
         credentials: credentials.as_ref().map(|_| ()).map_err(ToString::to_string),
         dialed: None,
+        connected: None,
         shown: None,
         rules: None,
         now,
@@ -59,6 +60,9 @@ pub async fn collect(config: &Config) -> Facts {
             Ok(link) => Ok(reached(link, upstream.pool.connect_timeout).await),
             Err(error) => Err(Box::new(error)),
         });
+    } else if let Ok(nothing) = Credentials::open(&ServerAuth::default()) {
+        let dialer = Dialer::new(upstream, None, nothing);
+        facts.connected = Some(dialer.reach().await.map_err(Box::new));
     }
     if let Some(store) = known.filter(|_| upstream.tls.is_some() && speaks_tls(&facts)) {
         facts.shown = shown(config, store.as_ref()).await;

@@ -28,6 +28,8 @@ pub struct Facts {
     pub credentials: Result<(), String>,
     /// `None`: not tried, since something before is missing.
     pub dialed: Option<Result<Reached, Box<DialError>>>,
+    /// Whether the server can be connected to, where nothing more was tried.
+    pub connected: Option<Result<(), Box<DialError>>>,
     /// What the server showed in a handshake that accepts everything.
     pub shown: Option<Inspection>,
     /// The differences from the policies, or why they are not known; `None`: not asked.

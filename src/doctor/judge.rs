@@ -166,7 +166,7 @@ fn judge_way(facts: &Facts) -> Vec<Step> {
     let tls = facts.identity.is_some();
     let steps = steps.into_iter().filter(|(phase, _)| tls || *phase != Phase::Tls);
     let step = |(phase, name): (Phase, &'static str)| match &facts.dialed {
-        None => Step::skipped(name, "not tried: what fails above is needed for it"),
+        None => connected(name, phase, facts),
         Some(Ok(reached)) => Step::ok(name, passed(facts, reached, phase)),
         Some(Err(error)) => match phase.cmp(&error.phase) {
             std::cmp::Ordering::Less => Step::ok(name, format!("to {}", facts.server)),
@@ -175,6 +175,16 @@ fn judge_way(facts: &Facts) -> Vec<Step> {
         },
     };
     steps.map(step).collect()
+}
+
+/// A step where neither TLS nor login could be tried.
+fn connected(name: &'static str, phase: Phase, facts: &Facts) -> Step {
+    match &facts.connected {
+        Some(Ok(())) if phase <= Phase::Connect => Step::ok(name, format!("to {}", facts.server)),
+        Some(Err(error)) if phase == error.phase => failed(name, facts, error),
+        Some(Err(error)) if phase < error.phase => Step::ok(name, format!("to {}", facts.server)),
+        Some(_) | None => Step::skipped(name, "not tried: what fails above is needed for it"),
+    }
 }
 
 fn passed(facts: &Facts, reached: &Reached, phase: Phase) -> String {

@@ -194,6 +194,26 @@ impl Dialer {
         Ok(())
     }
 
+    /// Looks up the name and connects, and nothing more.
+    ///
+    /// # Errors
+    ///
+    /// Which of both failed, and why.
+    pub async fn reach(&self) -> Result<(), DialError> {
+        let mut phase = Phase::Resolve;
+        let attempt = async {
+            let addresses = self.0.resolve().await?;
+            phase = Phase::Connect;
+            self.0.connect(&addresses).await.map(|_| ())
+        };
+        let wait = self.0.connect_timeout;
+        let reached = timeout(wait, attempt).await;
+        let late = |_| DialError::timed_out(&self.0.address, wait, phase.silence());
+        reached
+            .unwrap_or_else(|error| Err(late(error)))
+            .map_err(|error| DialError { phase, ..error })
+    }
+
     /// Asks the server for its commands, on a connection of its own. The reply may be an error.
     ///
     /// # Errors

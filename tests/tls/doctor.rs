@@ -401,6 +401,26 @@ fn each_fault_is_found_with_its_code() {
 }
 
 #[test]
+fn server_is_connected_to_although_files_are_wrong() {
+    let lab = Lab::new();
+    let wrong = "--cert client.crt --key server.key --ca ca.crt";
+    let server = Server::tls(&lab, &lab.pair("server"), &[]);
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    for (port, connect) in [(server.port, "ok"), (closed, "fail")] {
+        let case = Case::new(&format!("--upstream localhost:{port} {wrong}"));
+        let (code, report) = case.run(&lab);
+        let steps = report["steps"].as_array().unwrap();
+        let result = |name| {
+            let step = steps.iter().find(|step| step["step"] == name).unwrap();
+            step["result"].as_str().unwrap().to_owned()
+        };
+        assert_eq!(code, 3, "{report:#}");
+        let results = ["identity", "resolve", "connect", "tls", "login"].map(result);
+        assert_eq!(results, ["fail", "ok", connect, "skipped", "skipped"], "{report:#}");
+    }
+}
+
+#[test]
 fn recipe_of_the_servers_certificate_is_named() {
     let lab = Lab::new();
     let v1 = lab.issue_version_1("v1");
