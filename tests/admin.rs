@@ -11,6 +11,8 @@
     reason = "a test may crash"
 )]
 
+#[path = "admin/blocks.rs"]
+mod blocks;
 #[path = "admin/house.rs"]
 mod house;
 mod support;
@@ -175,4 +177,110 @@ fn bodies_headers_and_connections_have_limits() {
     let words = ["reload", "--admin-address", &*address, "--token-file", &*file];
     assert_eq!(house::respgate(&words, &[]).0, 0);
     drop((idle, quiet));
+}
+
+#[test]
+fn clients_are_listed_and_disconnected() {
+    let house = House::new("");
+    let (mut one, mut other) = (house.proxy.client(), house.proxy.client());
+    assert_eq!(one.ask_text(&["CLIENT", "SETNAME", "worker"]), "+OK");
+    assert_eq!(one.ask_text(&["SET", "a", "secret-value"]), "+OK");
+    assert_eq!(other.ask_text(&["PING"]), "+PONG");
+    let (code, said) = house.ask(&["clients"]);
+    assert!(code == 0 && said.contains("worker") && said.contains("2 clients"), "{said}");
+    assert!(said.lines().all(|line| line.len() <= 80) && !said.contains("secret"), "{said}");
+    let json = house.json(&["clients", "--name", "worker"]);
+    assert_eq!((&json["count"], &json["clients"][0]["commands"]), (&1.into(), &2.into()), "{json}");
+    assert_eq!(json["clients"][0]["listener"], house.listener(), "{json}");
+    let id = json["clients"][0]["id"].as_u64().unwrap().to_string();
+    let (code, said) = house.ask(&["disconnect"]);
+    assert!(code == 2 && said.contains("--user"), "{said}");
+    assert_eq!(house.ask(&["disconnect", "--id", &id, "--user", "nobody"]).0, 1);
+    let (code, said) = house.ask(&["disconnect", "--name", "worker"]);
+    assert!(code == 0 && said.contains("disconnected 1 client"), "{said}");
+    house::await_end(&mut one);
+    assert_eq!(other.ask_text(&["PING"]), "+PONG");
+    let (code, said) = house.ask(&["disconnect", "--address", "127.0.0.1"]);
+    assert!(code == 0 && said.contains("disconnected 1 client"), "{said}");
+    house::await_end(&mut other);
+    house.proxy.await_log(&["ADM-I001", "verb=\"disconnect\"", "name=worker"]);
+}
+
+#[test]
+fn log_level_changes_for_a_while() {
+    let house = House::new("");
+    let (code, said) = house.ask(&["log-level", "debug", "--for", "1s"]);
+    assert!(code == 0 && said.contains("debug until 20"), "{said}");
+    assert_eq!(house.json(&["status"])["log"]["level"], "debug");
+    house.await_status(|status| status["log"]["level"] == "info");
+    let (code, _) = house.ask(&["log-level", "trace", "--target", "respgate::tls"]);
+    assert_eq!(code, 0);
+    assert_eq!(house.json(&["status"])["log"]["level"], "info,respgate::tls=trace");
+    assert_eq!(house.ask(&["reload"]).0, 0);
+    assert_eq!(house.json(&["status"])["log"]["level"], "info,respgate::tls=trace");
+    assert_eq!(house.ask(&["log-level", "default"]).0, 0);
+    assert_eq!(house.json(&["status"])["log"]["level"], "info");
+    for bad in [&["log-level", "loud"][..], &["log-level", "debug", "--for", "never"]] {
+        assert_eq!(house.ask(bad).0, 2, "{bad:?}");
+    }
+}
+
+#[test]
+fn status_is_one_screen_and_begins_with_what_is_wrong() {
+    let mut house = House::new("");
+    assert_eq!(house.proxy.client().ask_text(&["PING"]), "+PONG");
+    let (code, said) = house.ask(&["status"]);
+    assert_eq!(code, 0, "{said}");
+    assert!(said.lines().all(|line| line.chars().count() <= 80), "{said}");
+    assert!(said.lines().count() <= 24, "{said}");
+    for part in ["all is well", "up, redis ", "breaker closed", "generation 1", "policy: enforce"] {
+        assert!(said.contains(part), "{part}\n{said}");
+    }
+    let file = house.proxy.configuration_file();
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("[policy]", "[policy]\nnonsense = 1")).unwrap();
+    assert_eq!(house.ask(&["reload"]).0, 1);
+    let (code, said) = house.ask(&["status"]);
+    let first = said.lines().nth(1).unwrap();
+    assert!(code == 1 && first.starts_with("! REL-E001 reload of config was rejected"), "{said}");
+    std::fs::write(&file, text).unwrap();
+    assert_eq!(house.ask(&["reload"]).0, 0);
+    house.server.stop();
+    house.await_status(|status| status["upstream"]["down_seconds"].is_u64());
+    let (code, said) = house.ask(&["status"]);
+    assert!(
+        code == 1 && said.contains("is not reached since") && said.contains("\n    -> "),
+        "{said}"
+    );
+    let status = house.json(&["status"]);
+    assert!(status["upstream"]["last_error"]["code"].is_string(), "{status}");
+    assert_eq!(house.ask(&["health", "upstream"]).0, 1);
+    assert_eq!(house.ask(&["health", "ready"]).0, 0);
+}
+
+#[test]
+fn health_and_wait_answer_by_their_exit_codes() {
+    let mut house = House::new("");
+    for probe in ["live", "ready", "startup", "upstream"] {
+        assert_eq!(house.ask(&["wait", "--for", "upstream"]).0, 0);
+        let (code, said) = house.ask(&["health", probe]);
+        assert!(code == 0 && said.contains("check passed"), "{said}");
+    }
+    assert_eq!(house.ask(&["health", "other"]).0, 2);
+    let waits = ["wait", "--timeout", "300ms", "--socket", "/nonexistent/control.sock"];
+    assert_eq!(house.ask_at(&waits).0, 3);
+    // A client keeps the drain from its end.
+    let mut client = house.proxy.client();
+    assert_eq!(client.ask_text(&["PING"]), "+PONG");
+    let (code, said) = house.ask(&["drain"]);
+    assert!(code == 0 && said.contains("after 20s"), "{said}");
+    assert_eq!(house.ask(&["health", "ready"]).0, 1);
+    assert_eq!(house.ask(&["wait", "--for", "ready", "--timeout", "200ms"]).0, 1);
+    assert_eq!(client.ask_text(&["PING"]), "+PONG");
+    let (code, said) = house.ask(&["drain"]);
+    assert!(code == 1 && said.contains("shutting down"), "{said}");
+    assert_eq!(house.ask(&["shutdown", "--now"]).0, 0);
+    let ended = house.proxy.ended_within(std::time::Duration::from_secs(10)).unwrap();
+    assert!(ended.success());
+    assert!(!std::path::Path::new(&house.socket).exists());
 }

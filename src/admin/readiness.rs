@@ -123,6 +123,12 @@ impl Probe {
 }
 
 impl Report {
+    /// Each check with its outcome.
+    #[must_use]
+    pub fn checks(&self) -> &[(&'static str, bool)] {
+        &self.checks
+    }
+
     /// Whether every check passed.
     #[must_use]
     pub fn passed(&self) -> bool {

@@ -14,3 +14,4 @@ pub mod password;
 pub mod secret;
 pub mod sha1;
 pub mod terminal;
+pub mod utc;

@@ -29,6 +29,7 @@ mod verb;
 mod verbs;
 mod version;
 mod void;
+mod wait;
 
 use std::process::ExitCode;
 use std::time::Duration;

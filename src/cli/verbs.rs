@@ -21,6 +21,15 @@ macro_rules! of_table {
 }
 
 of_table! {
+    Status = STATUS,
+    Health = HEALTH,
+    Clients = CLIENTS,
     Reload = RELOAD,
+    LogLevel = LOG_LEVEL,
+    Block = BLOCK,
+    Unblock = UNBLOCK,
+    Disconnect = DISCONNECT,
+    Drain = DRAIN,
+    Shutdown = SHUTDOWN,
     Learn = LEARN,
 }

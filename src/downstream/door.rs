@@ -7,7 +7,9 @@ use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::connection::{Connection, Passing, Waiting};
+use crate::command::{Spec, by_name};
 use crate::policy::Policy;
+use crate::session::Marks;
 use crate::telemetry::ClientDisconnect;
 use crate::traffic::{Facts, OpenFailure};
 
@@ -39,6 +41,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let changes = self.shell.door_changes();
         if std::mem::replace(&mut self.doors_seen, changes) != changes {
             self.refresh_door();
+        }
+        if self.seat.take_newly_blocked() {
+            self.notice_block();
+        }
+    }
+
+    /// An operator has denied more to this client: what it has queued is judged by other rules now, and
+    /// what was asked once and goes on ends with the connection.
+    fn notice_block(&mut self) {
+        self.session.handle_new_policy();
+        let denied = |spec: &'static Spec| self.seat.block_of(spec).is_some();
+        let any = |names: &[&str]| names.iter().filter_map(|name| by_name(name)).any(denied);
+        let monitors = self.seat.figures().marks.has(Marks::MONITOR);
+        let goes_on = (self.session.subscribes()
+            && any(&["subscribe", "psubscribe", "ssubscribe"]))
+            || (monitors && any(&["monitor"]))
+            || (self.session.is_streaming() && any(&["sync", "psync"]))
+            || (self.session.is_blocked() && self.session.shown_command().is_some_and(denied));
+        if goes_on {
+            self.end_now(ClientDisconnect::Blocked);
         }
     }
 

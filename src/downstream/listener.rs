@@ -5,6 +5,7 @@
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
@@ -29,6 +30,8 @@ pub struct Listener {
     socket: Socket,
     door: Live<Door>,
     gatehouse: Rc<Gatehouse>,
+    /// As the configuration has it.
+    address: Arc<str>,
 }
 
 #[derive(Debug)]
@@ -143,7 +146,8 @@ pub async fn bind(
             })
         }
     };
-    Ok(Listener { socket: socket?, door, gatehouse: Rc::default() })
+    let address = settings.address.to_string().into();
+    Ok(Listener { socket: socket?, door, gatehouse: Rc::default(), address })
 }
 
 fn adopt(socket: std::net::TcpListener) -> std::io::Result<TcpListener> {
@@ -174,13 +178,15 @@ impl Listener {
                     let _ = stream.set_nodelay(true);
                     let local = stream.local_addr().unwrap_or(peer).to_string().into();
                     let (address, fd) = (peer.to_string().into(), stream.as_raw_fd());
-                    let peer = Peer { address, local, is_unix: false, fd, uid: None };
+                    let listener = Arc::clone(&self.address);
+                    let peer = Peer { address, local, is_unix: false, fd, uid: None, listener };
                     self.admit(stream, ListenerKind::Tcp, peer, &shell);
                 }),
                 Socket::Unix(listener, _, path) => listener.accept().await.map(|(stream, _)| {
                     let uid = stream.peer_cred().ok().map(|peer| peer.uid());
                     let (address, fd) = (path.clone(), stream.as_raw_fd());
-                    let peer = Peer { local: path.clone(), address, is_unix: true, fd, uid };
+                    let (local, listener) = (path.clone(), Arc::clone(&self.address));
+                    let peer = Peer { local, address, is_unix: true, fd, uid, listener };
                     self.admit(stream, ListenerKind::Unix, peer, &shell);
                 }),
             };

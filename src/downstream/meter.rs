@@ -150,6 +150,7 @@ const fn deny_rule(rule: Rule) -> DenyRule {
         Rule::Key => DenyRule::Key,
         Rule::Value => DenyRule::Value,
         Rule::Ttl => DenyRule::Ttl,
+        Rule::Blocked => DenyRule::Blocked,
         Rule::Incomplete => DenyRule::Other,
     }
 }

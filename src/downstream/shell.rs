@@ -13,8 +13,8 @@ use super::refusals::Refusals;
 use crate::base::live::Live;
 use crate::base::{clock, limits};
 use crate::config::{ClientLimits, PoolMode};
-use crate::policy::Lessons;
-use crate::session::{Completed, Desk, Peer, Roster, Scripts, Seat, Transacts};
+use crate::policy::{Blocks, Lessons};
+use crate::session::{Choice, Completed, Desk, Listed, Peer, Roster, Scripts, Seat, Transacts};
 use crate::telemetry::Metrics;
 use crate::upstream::{Buffers, Mailbox, Upstream};
 
@@ -141,6 +141,28 @@ impl Shell {
     pub fn apply_doors(&self) {
         self.door_changes.set(self.door_changes.get() + 1);
         self.wake_all();
+    }
+
+    /// An operator denies this to clients from here on, besides what policies deny; `more`: something was
+    /// added, which clients that say nothing learn, too.
+    pub fn set_blocks(&self, blocks: &Arc<Blocks>, more: bool) {
+        self.roster.note_blocks(blocks, more);
+        if more {
+            self.wake_all();
+        }
+    }
+
+    /// The clients that are meant, at most `most`, and how many there are.
+    #[must_use]
+    pub fn list(&self, choice: &Choice, most: usize) -> (Vec<Listed>, usize) {
+        self.roster.list(choice, most, clock::now())
+    }
+
+    /// Disconnects the clients that are meant; says how many.
+    pub fn disconnect(&self, choice: &Choice) -> usize {
+        let count = self.roster.disconnect(choice);
+        self.wake_due();
+        count
     }
 
     /// A request goes to a shared connection.

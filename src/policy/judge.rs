@@ -295,6 +295,7 @@ fn weight(refusal: &Refusal) -> u8 {
         | Cause::NotNamed
         | Cause::Content(_)
         | Cause::Ttl(_)
+        | Cause::Blocked { .. }
         | Cause::Script(_)
         | Cause::Rate { .. }
         | Cause::Concurrency => 5,

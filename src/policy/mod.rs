@@ -22,6 +22,7 @@
 
 mod accounts;
 mod acl;
+mod block;
 mod compile;
 mod content;
 mod database;
@@ -58,6 +59,7 @@ mod void;
 
 pub use accounts::{Account, AccountError, read_accounts};
 pub use acl::Problem;
+pub use block::{Blocked, Blocks};
 pub use compile::{RuleError, compile, compile_with};
 pub use edits::Scratch;
 pub use explain::{Explanation, Name, RuleWord, Verdict};
@@ -73,7 +75,7 @@ pub use rule::{Rule, RuleSet};
 pub use server::{ServerRole, differences, server_rules};
 pub use shown::Shown;
 pub use subject::Moment;
-pub use verdict::Refusal;
+pub use verdict::{Refusal, Whom};
 pub use void::Void;
 
 use std::sync::Arc;

@@ -31,12 +31,14 @@ pub enum Rule {
     Value,
     /// A time to live that is missing or too long.
     Ttl,
+    /// An operator has denied it for a while.
+    Blocked,
     /// Not a refusal: the request is not all there. Collect it and ask again.
     Incomplete,
 }
 
 impl Rule {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Unknown,
         Self::Arity,
         Self::Syntax,
@@ -50,6 +52,7 @@ impl Rule {
         Self::Key,
         Self::Value,
         Self::Ttl,
+        Self::Blocked,
         Self::Incomplete,
     ];
 
@@ -69,6 +72,7 @@ impl Rule {
             Self::Key => "key",
             Self::Value => "value",
             Self::Ttl => "ttl",
+            Self::Blocked => "blocked",
             Self::Incomplete => "incomplete",
         }
     }
@@ -84,7 +88,7 @@ impl RuleSet {
     pub const OBSERVABLE: Self = {
         let (mut bits, mut rules) = (0, Rule::ALL.as_slice());
         while let Some((rule, rest)) = rules.split_first() {
-            if !matches!(rule, Rule::Unknown | Rule::Arity | Rule::Incomplete) {
+            if !matches!(rule, Rule::Unknown | Rule::Arity | Rule::Blocked | Rule::Incomplete) {
                 bits |= 1 << *rule as u32;
             }
             rules = rest;

@@ -10,6 +10,7 @@ use bytes::{BufMut, BytesMut};
 
 use crate::base::limits::ECHO_BYTES_MAX;
 use crate::base::sha1::Sha1;
+use crate::base::utc::utc;
 use crate::command::{Reach, Script, Spec};
 use crate::resp::Request;
 
@@ -19,6 +20,15 @@ pub(super) use super::rule::Rule;
 
 const HIDDEN: &str = "NOPERM respgate: the key positions of '";
 const HIDDEN_INSTEAD: &str = "' are unknown (rule namespace); declare them in commands.custom";
+
+/// What a block is about, as its refusal says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whom {
+    Command,
+    User,
+    Listener,
+    Uid,
+}
 
 /// Why a request may not pass, and enough to say so.
 #[derive(Clone, Copy, Debug)]
@@ -82,6 +92,11 @@ pub(super) enum Cause {
     Concurrency,
     Content(ContentFault),
     Ttl(TtlFault),
+    /// An operator has denied it, until then (seconds since 1970; 0: without end).
+    Blocked {
+        whom: Whom,
+        until: u64,
+    },
     Incomplete,
 }
 
@@ -118,6 +133,7 @@ impl Refusal {
             | Cause::Concurrency
             | Cause::Content(_)
             | Cause::Ttl(_)
+            | Cause::Blocked { .. }
             | Cause::Incomplete => false,
         }
     }
@@ -201,6 +217,7 @@ impl Refusal {
             Cause::Concurrency => write_concurrency(name, out),
             Cause::Content(fault) => fault.write(name, out),
             Cause::Ttl(fault) => fault.write(name, out),
+            Cause::Blocked { whom, until } => write_blocked(whom, until, name, out),
             Cause::Incomplete => put(out, &["ERR respgate: request is not complete"]),
         }
     }
@@ -268,6 +285,20 @@ fn write_rate(wait_ms: u32, name: &str, out: &mut BytesMut) {
         out,
         &["ERR respgate: rate limit exceeded for '", name, words, &wait_ms.to_string(), " ms"],
     );
+}
+
+fn write_blocked(whom: Whom, until: u64, name: &str, out: &mut BytesMut) {
+    match whom {
+        Whom::Command => put(out, &[OWN, name, "' is blocked"]),
+        Whom::User => put(out, &["NOPERM respgate: this user is blocked"]),
+        Whom::Listener => put(out, &["NOPERM respgate: this listener is blocked"]),
+        Whom::Uid => put(out, &["NOPERM respgate: the uid of this client is blocked"]),
+    }
+    put(out, &[" by an operator"]);
+    if until != 0 {
+        put(out, &[" until ", &utc(until)]);
+    }
+    put(out, &[" (rule blocked)"]);
 }
 
 fn write_concurrency(name: &str, out: &mut BytesMut) {

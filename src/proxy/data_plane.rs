@@ -44,6 +44,7 @@ pub(super) type Question = Box<dyn FnOnce(&Hall<'_>) + Send>;
 #[derive(Debug)]
 pub(super) struct Hall<'a> {
     pub shell: &'a Rc<Shell>,
+    pub upstream: &'a Rc<Upstream>,
 }
 
 impl std::fmt::Debug for Control {
@@ -183,7 +184,7 @@ async fn serve(
                 }
                 Control::Limits => shell.apply_limits(),
                 Control::Doors => shell.apply_doors(),
-                Control::Ask(ask) => ask(&Hall { shell: &shell }),
+                Control::Ask(ask) => ask(&Hall { shell: &shell, upstream: &upstream }),
             },
             _ = heartbeat.tick() => beat(&health, &shell, &upstream),
             _ = async { warming.as_mut()?.await.ok() }, if warming.is_some() => warming = None,

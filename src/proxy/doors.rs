@@ -147,7 +147,7 @@ impl Policies {
     }
 
     /// `[policy]` first, each with the name of its section.
-    fn sections(&self) -> impl Iterator<Item = (String, &Policy)> {
+    pub(super) fn sections(&self) -> impl Iterator<Item = (String, &Policy)> {
         let named = self.named.iter().map(|(name, policy)| (format!("policies.{name}"), &**policy));
         std::iter::once(("policy".to_owned(), &*self.own)).chain(named)
     }

@@ -2,12 +2,19 @@
 //!
 //! Owns: [`House`], [`Order`], [`InForce`]. Never knows: any one verb, HTTP.
 
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
 use tokio::sync::{mpsc, oneshot};
 
 use super::attempt::Attempt;
+use super::blocking::Blocking;
 use super::data_plane::{Control, Hall};
+use super::levels::Levels;
 use super::parts::Parts;
-use crate::admin::Refused;
+use crate::admin::{Health, Refused};
+use crate::base::clock;
 use crate::base::live::Live;
 use crate::config::Config;
 use crate::telemetry::Telemetry;
@@ -16,6 +23,14 @@ use crate::telemetry::Telemetry;
 #[derive(Debug)]
 pub struct House {
     pub(super) telemetry: Telemetry,
+    pub(super) health: Arc<Health>,
+    pub(super) started: SystemTime,
+    pub(super) blocking: Blocking,
+    pub(super) levels: Arc<Levels>,
+    /// The file of the configuration, if there is one.
+    pub(super) file: Option<PathBuf>,
+    /// When everything was reloaded last, seconds since 1970, and what came of it.
+    pub(super) last_reload: Mutex<Option<(u64, Vec<Attempt>)>>,
     pub(super) in_force: Live<InForce>,
     pub(super) data_plane: mpsc::UnboundedSender<Control>,
     pub(super) orders: mpsc::Sender<Order>,
@@ -33,6 +48,8 @@ pub(super) struct InForce {
 pub(super) enum Order {
     /// Reload everything, and say what came of each part.
     Reload(oneshot::Sender<Vec<Attempt>>),
+    /// Drain and exit; or exit at once.
+    Leave { now: bool, answer: oneshot::Sender<()> },
 }
 
 impl House {
@@ -50,6 +67,26 @@ impl House {
         let ask = Control::Ask(Box::new(move |hall: &Hall<'_>| drop(answer.send(question(hall)))));
         self.data_plane.send(ask).map_err(|_| Refused::Leaving)?;
         answered.await.map_err(|_| Refused::Leaving)
+    }
+
+    pub(super) fn note_reload(&self, attempts: Vec<Attempt>) {
+        let now = clock::unix_ms() / 1000;
+        let mut last = self.last_reload.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = Some((now, attempts));
+    }
+
+    pub(super) fn last_reload(&self) -> Option<(u64, Vec<Attempt>)> {
+        self.last_reload.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Puts the blocks of this moment in force; `more`: one was added.
+    pub(super) fn publish_blocks(&self, more: bool) {
+        let policy = self.in_force.get().parts.policies.get(None);
+        let now = clock::unix_ms() / 1000;
+        let blocks = self.blocking.compile(policy.dictionary(), now, &self.telemetry.metrics);
+        let set =
+            Control::Ask(Box::new(move |hall: &Hall<'_>| hall.shell.set_blocks(&blocks, more)));
+        let _ = self.data_plane.send(set);
     }
 
     /// Gives an order to the process and waits until it is done.

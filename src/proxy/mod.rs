@@ -3,12 +3,14 @@
 //! Owns: [`Proxy`]: the process from start to exit. Never knows: the command line.
 
 mod attempt;
+mod blocking;
 mod control;
 mod data_plane;
 mod doors;
 mod drain;
 mod error;
 mod house;
+mod levels;
 mod parts;
 mod reload;
 mod signals;
@@ -16,7 +18,7 @@ mod supervisor;
 pub mod verbs;
 mod vocabulary;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -28,8 +30,10 @@ use crate::config::Config;
 use crate::telemetry::{State, Telemetry};
 use crate::tls::watch::Watch;
 use attempt::Attempt;
+use blocking::Blocking;
 use data_plane::{Control, DataPlane};
 use house::{InForce, Order};
+use levels::Levels;
 use parts::Parts;
 use supervisor::Supervisor;
 use vocabulary::Vocabulary;
@@ -41,6 +45,8 @@ pub use signals::Signal;
 
 /// How long after a server could not be asked for its commands it is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
+/// How long an operator may take to read that the process exits now.
+const ANSWERED: Duration = Duration::from_millis(100);
 /// Orders of operators that may wait.
 const ORDERS_MAX: usize = 16;
 
@@ -56,6 +62,7 @@ pub struct Proxy {
     reread: Reread,
     drain: crate::config::Drain,
     orders: mpsc::Receiver<Order>,
+    house: Arc<House>,
     /// Dropped with the process: its socket is removed.
     _control: control::AdminServer,
 }
@@ -95,16 +102,24 @@ impl Proxy {
         health.set_started();
         telemetry.metrics.state.set(State::Ready);
         let drain = config.drain.clone();
+        let level = config.telemetry.log_level.clone();
         let in_force = Live::new(InForce { config, parts });
         let (give, orders) = mpsc::channel(ORDERS_MAX);
+        let levels = Arc::new(Levels::new(telemetry.log.clone(), &level));
         let house = Arc::new(House {
             telemetry: telemetry.clone(),
+            health: Arc::clone(&health),
+            started: clock::wall(),
+            blocking: Blocking::default(),
+            levels: Arc::clone(&levels),
+            file: reread.file.clone(),
+            last_reload: Mutex::default(),
             in_force: in_force.clone(),
             data_plane: data_plane.control(),
             orders: give,
         });
         let control = control.serve(&house);
-        let reloader = reload::Reloader::new(in_force, vocabulary, telemetry.clone());
+        let reloader = reload::Reloader::new(in_force, vocabulary, telemetry.clone(), levels);
         Ok(Self {
             data_plane,
             admin,
@@ -115,6 +130,7 @@ impl Proxy {
             reread,
             drain,
             orders,
+            house,
             _control: control,
         })
     }
@@ -143,9 +159,11 @@ impl Proxy {
                 let asked = std::mem::take(&mut due.answers);
                 let reload = self.reloader.reload(&self.reread);
                 let Some(outcome) = attend(reload, &mut signals, &mut due).await else { break };
+                let attempts = outcome.attempts.clone();
+                self.house.note_reload(attempts.clone());
                 for answer in asked {
                     // The one who asked may be gone.
-                    let _ = answer.send(outcome.attempts.clone());
+                    let _ = answer.send(attempts.clone());
                 }
                 self.apply(outcome);
                 supervisor.reloaded();
@@ -157,7 +175,14 @@ impl Proxy {
             } else {
                 let retry = self.reloader.retry_after();
                 tokio::select! {
-                    Some(order) = self.orders.recv() => due.take(order),
+                    Some(order) = self.orders.recv() => match order {
+                        Order::Reload(answer) => due.reload_for(answer),
+                        Order::Leave { now, answer } => {
+                            due.leave_now = now;
+                            let _ = answer.send(());
+                            break;
+                        }
+                    },
                     signal = signals.recv() => match signal {
                         Some(Signal::Reload) => due.all(),
                         Some(Signal::Leave) | None => break,
@@ -172,7 +197,9 @@ impl Proxy {
             }
         }
         supervisor.stopping();
-        self.leave(signals).await;
+        let now = due.leave_now;
+        drop(due);
+        self.leave(signals, now).await;
     }
 
     fn apply(&mut self, outcome: reload::Outcome) {
@@ -181,6 +208,8 @@ impl Proxy {
         }
         if outcome.doors {
             self.data_plane.tell(Control::Doors);
+            // Words of blocks may be about other commands now.
+            self.house.publish_blocks(false);
         }
         if let Some(watch) = outcome.watch {
             self.watch = watch;
@@ -194,18 +223,33 @@ impl Proxy {
         }
     }
 
-    async fn leave(self, mut signals: mpsc::Receiver<Signal>) {
+    async fn leave(mut self, mut signals: mpsc::Receiver<Signal>, now: bool) {
         tracing::info!("shutting down: draining clients");
         self.health.set_draining();
         self.telemetry.metrics.state.set(State::Draining);
         self.telemetry.metrics.drain_started_timestamp_seconds.set(clock::wall());
         tokio::select! {
-            () = drain::wait(&self.drain, &self.telemetry.metrics) => {}
+            () = drain::wait(&self.drain, &self.telemetry.metrics), if !now => {}
+            () = told_to_exit(&mut self.orders), if !now => tracing::warn!("told to exit now"),
+            () = tokio::time::sleep(ANSWERED), if now => {}
             _ = signals.recv() => tracing::warn!("second signal: exiting now"),
         }
         self.data_plane.stop();
         tracing::info!("stopped");
     }
+}
+
+/// Returns when an operator does not want to wait for the end of a drain.
+async fn told_to_exit(orders: &mut mpsc::Receiver<Order>) {
+    while let Some(order) = orders.recv().await {
+        // Dropped, another order answers that the process is shutting down.
+        if let Order::Leave { now: true, answer } = order {
+            let _ = answer.send(());
+            tokio::time::sleep(ANSWERED).await;
+            return;
+        }
+    }
+    std::future::pending().await
 }
 
 /// What is to be done next.
@@ -217,6 +261,8 @@ struct Due {
     /// It could not be asked.
     ask_again: bool,
     /// Who waits for what comes of the reload.
+    /// Exit without a drain.
+    leave_now: bool,
     answers: Vec<oneshot::Sender<Vec<Attempt>>>,
 }
 
@@ -225,13 +271,9 @@ impl Due {
         (self.reload, self.ask) = (true, true);
     }
 
-    fn take(&mut self, order: Order) {
-        match order {
-            Order::Reload(answer) => {
-                self.answers.push(answer);
-                self.all();
-            }
-        }
+    fn reload_for(&mut self, answer: oneshot::Sender<Vec<Attempt>>) {
+        self.answers.push(answer);
+        self.all();
     }
 }
 

@@ -2,12 +2,14 @@
 //!
 //! Owns: [`Reloader`]. Never knows: how connections move over, what a policy says.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::attempt::{Attempt, Rejection};
 use super::doors::{self, Doors};
 use super::error::StartError;
 use super::house::InForce;
+use super::levels::Levels;
 use super::parts::{self, Parts};
 use super::vocabulary::{Answer, Vocabulary};
 use crate::base::aside::aside;
@@ -59,6 +61,7 @@ pub(super) struct Reloader {
     in_force: Live<InForce>,
     vocabulary: Vocabulary,
     telemetry: Telemetry,
+    levels: Arc<Levels>,
     probe_failed: bool,
     /// The credentials that the data plane was told of.
     told: u64,
@@ -69,6 +72,7 @@ impl Reloader {
         in_force: Live<InForce>,
         vocabulary: Vocabulary,
         telemetry: Telemetry,
+        levels: Arc<Levels>,
     ) -> Self {
         let now = clock::wall();
         for what in [Reload::TlsIdentity, Reload::Auth, Reload::Config] {
@@ -77,7 +81,7 @@ impl Reloader {
         }
         let InForce { config, parts } = in_force.get().as_ref().clone();
         let told = parts.credentials.current().generation;
-        Self { config, parts, in_force, vocabulary, telemetry, probe_failed: false, told }
+        Self { config, parts, in_force, vocabulary, telemetry, levels, probe_failed: false, told }
     }
 
     /// Shows verbs what is in force now.
@@ -185,9 +189,8 @@ impl Reloader {
         // Before the files are read: no change falls between.
         let watch = parts::watch(&new, reread.file.as_ref());
         let doors = self.settled_doors(&new).await.map_err(|error| invalid(error.to_string()))?;
-        self.telemetry
-            .log
-            .set_level(&new.telemetry.log_level)
+        self.levels
+            .configure(&new.telemetry.log_level)
             .map_err(|error| invalid(error.to_string()))?;
         self.parts.replace_doors(doors);
         self.parts.limits.set(new.limits.clone().into());

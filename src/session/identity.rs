@@ -32,7 +32,7 @@ impl Session {
     }
 
     pub(super) fn become_user(&mut self, user: Name, authenticated: bool) {
-        self.seat.user.replace(user.clone());
+        self.roster.note_user(&self.seat, &user);
         self.user = user;
         self.authenticated = authenticated;
         self.user_is_new = true;
@@ -53,7 +53,7 @@ impl Session {
     pub fn policy(&mut self, door: &Door) -> Option<Arc<Policy>> {
         let Auth::Users(users) = &door.auth else {
             self.user = Name::default();
-            self.seat.user.replace(Name::default());
+            self.roster.note_user(&self.seat, &self.user);
             return Some(Arc::clone(&door.policy));
         };
         match users.get(&self.user) {

@@ -59,6 +59,9 @@ impl Session {
         if request.announced().is_some() {
             return Step::Collect;
         }
+        if self.seat.block_of(spec).is_some() {
+            return Step::Close;
+        }
         let moment = Moment { database: self.database, unix_ms: ctx.unix_ms };
         match ctx.policy.permit(spec, request, &moment, &mut ctx.desk.scratch) {
             Ok(_) => Self::pass_on_request(),

@@ -11,7 +11,7 @@ use std::time::Instant;
 use super::about::{About, Form};
 use super::users::Name;
 use crate::command::Spec;
-use crate::policy::{Policy, Prefix};
+use crate::policy::{Blocked, Blocks, Policy, Prefix, Refusal};
 use crate::resp::Protocol;
 use crate::traffic::Server;
 
@@ -27,12 +27,15 @@ pub struct Peer {
     pub fd: i32,
     /// The system's user at the other end of a Unix socket.
     pub uid: Option<u32>,
+    /// The address of the listener, as the configuration has it.
+    pub listener: Arc<str>,
 }
 
 impl Default for Peer {
     fn default() -> Self {
         let nowhere = || "127.0.0.1:0".into();
-        Self { address: nowhere(), local: nowhere(), is_unix: false, fd: -1, uid: None }
+        let listener = Arc::from("");
+        Self { address: nowhere(), local: nowhere(), is_unix: false, fd: -1, uid: None, listener }
     }
 }
 
@@ -154,6 +157,11 @@ pub struct Seat {
     /// Which policy is in force for it; only clients of the same one know of each other.
     policy: Cell<usize>,
     killed: Cell<bool>,
+    /// What an operator has denied to it; the first tells whether there is anything.
+    is_blocked: Cell<bool>,
+    blocked: RefCell<Option<Blocked>>,
+    /// More is denied to it than before.
+    newly_blocked: Cell<bool>,
     aimed: Cell<bool>,
     /// Another client's keys are told to it, on its pinned connection.
     target: Cell<bool>,
@@ -184,6 +192,24 @@ impl Seat {
     #[must_use]
     pub const fn is_killed(&self) -> bool {
         self.killed.get()
+    }
+
+    /// Whether an operator has denied anything to it.
+    #[must_use]
+    pub const fn is_blocked(&self) -> bool {
+        self.is_blocked.get()
+    }
+
+    /// Whether more is denied to it than when this was asked last.
+    #[must_use]
+    pub const fn take_newly_blocked(&self) -> bool {
+        self.newly_blocked.replace(false)
+    }
+
+    /// Why it may not use a command, if an operator has denied it.
+    #[must_use]
+    pub fn block_of(&self, spec: &'static Spec) -> Option<Refusal> {
+        self.blocked.borrow().as_ref().and_then(|blocked| blocked.refusal(spec))
     }
 
     /// An UNBLOCK for its pinned connection is on its way, which must not meet anybody else there.
@@ -248,6 +274,7 @@ pub struct Roster {
     form: RefCell<Form>,
     /// Clients that must be woken.
     due: RefCell<Vec<u64>>,
+    blocks: RefCell<Arc<Blocks>>,
 }
 
 impl Roster {
@@ -259,6 +286,7 @@ impl Roster {
             server: Cell::default(),
             form: RefCell::default(),
             due: RefCell::default(),
+            blocks: RefCell::default(),
         })
     }
 
@@ -274,13 +302,42 @@ impl Roster {
             user: RefCell::default(),
             policy: Cell::new(0),
             killed: Cell::new(false),
+            is_blocked: Cell::new(false),
+            blocked: RefCell::default(),
+            newly_blocked: Cell::new(false),
             aimed: Cell::new(false),
             target: Cell::new(false),
             wanted: Cell::new(false),
             names: RefCell::default(),
         });
+        self.settle_blocks(&seat, true);
         self.seats.borrow_mut().insert(id, Rc::clone(&seat));
         seat
+    }
+
+    /// The client speaks as this user from here on.
+    pub(super) fn note_user(&self, seat: &Seat, user: &Name) {
+        seat.user.replace(user.clone());
+        self.settle_blocks(seat, true);
+    }
+
+    /// An operator denies this from here on, and nothing else; `more`: something was added.
+    pub fn note_blocks(&self, blocks: &Arc<Blocks>, more: bool) {
+        self.blocks.replace(Arc::clone(blocks));
+        self.seats().iter().for_each(|seat| self.settle_blocks(seat, more));
+    }
+
+    fn settle_blocks(&self, seat: &Seat, more: bool) {
+        let Peer { listener, uid, .. } = &seat.peer;
+        let blocked = self.blocks.borrow().of(seat.user.borrow().as_str(), listener, *uid);
+        seat.is_blocked.set(blocked.is_some());
+        seat.newly_blocked.set(more && blocked.is_some());
+        seat.blocked.replace(blocked);
+    }
+
+    /// All clients, in the order in which they came.
+    pub(super) fn seats(&self) -> Vec<Rc<Seat>> {
+        self.seats.borrow().values().map(Rc::clone).collect()
     }
 
     /// A client is gone.

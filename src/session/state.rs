@@ -278,7 +278,7 @@ impl Session {
     pub fn enter(roster: Rc<Roster>, seat: Rc<Seat>, auth: &Auth, on_outage: OnOutage) -> Self {
         let uid = seat.peer.uid;
         let (user, authenticated) = auth.enter(uid);
-        seat.user.replace(user.clone());
+        roster.note_user(&seat, &user);
         let key = PoolKey { protocol: Protocol::Resp2, database: 0 };
         Self {
             seat,

@@ -123,7 +123,7 @@ labels! {
         Client = "client", Idle = "idle", ProtocolError = "protocol_error",
         OutputLimit = "output_limit", Auth = "auth", Drain = "drain",
         UpstreamLost = "upstream_lost", Reset = "reset", Rotation = "rotation",
-        Killed = "killed",
+        Killed = "killed", Blocked = "blocked",
     }
     /// What was wrong with an application's bytes.
     ProtocolFault as "kind" {
@@ -158,7 +158,7 @@ labels! {
     DenyRule as "rule" {
         Command = "command", Category = "category", Namespace = "namespace", Channel = "channel",
         Arity = "arity", Unknown = "unknown", Syntax = "syntax", Script = "script",
-        Key = "key", Value = "value", Ttl = "ttl", Rate = "rate", Concurrency = "concurrency",
+        Key = "key", Value = "value", Ttl = "ttl", Blocked = "blocked", Rate = "rate", Concurrency = "concurrency",
         Other = "other",
     }
 
@@ -202,6 +202,8 @@ labels! {
         Metrics = "metrics", Livez = "livez", Readyz = "readyz", Startupz = "startupz",
         Upstream = "upstream", Query = "query", Change = "change", Other = "other",
     }
+    /// What an operator has blocked.
+    Blocked as "what" { Command = "command", User = "user", Listener = "listener", Uid = "uid", }
     /// The class of an HTTP status.
     CodeClass as "code_class" { Success = "2xx", Client = "4xx", Server = "5xx", }
 }

@@ -9,7 +9,7 @@ use prometheus::TextEncoder;
 use prometheus::proto::MetricFamily;
 
 use super::label::{
-    By, CertificateRole, ClientAuthResult, ClientDisconnect, ClientRejection, CodeClass,
+    Blocked, By, CertificateRole, ClientAuthResult, ClientDisconnect, ClientRejection, CodeClass,
     CommandClass, ConnectPhase, ConnectResult, Endpoint, ErrorCode, Family, HandshakeFailure,
     HandshakeResult, HealthResult, ListenerKind, PinCause, ProtocolFault, Reload, ReloadRejection,
     ReloadResult, ReplyResult, RetryResult, State, UpstreamAuthResult, UpstreamDisconnect,
@@ -121,6 +121,8 @@ metrics! {
     /// Policies in force by their sections; mode "observe": it refuses nothing, "partly": some of its
     /// rules refuse nothing. Always 1.
     policy_info: Policies,
+    /// Blocks in force that operators have set.
+    blocked: By<Blocked, Gauge>,
     /// Commands that passed although a rule is against them, because it is only observed.
     policy_would_deny_total: Denied,
 

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use crate::config;
 
 pub use label::{
-    By, CertificateRole, ClientAuthResult, ClientDisconnect, ClientRejection, CodeClass,
+    Blocked, By, CertificateRole, ClientAuthResult, ClientDisconnect, ClientRejection, CodeClass,
     CommandClass, ConnectPhase, ConnectResult, DenyRule, Endpoint, ErrorCode, Family,
     HandshakeFailure, HandshakeResult, HealthResult, Label, ListenerKind, PinCause, ProtocolFault,
     Reload, ReloadRejection, ReloadResult, ReplyResult, RetryResult, State, UpstreamAuthResult,

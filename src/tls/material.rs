@@ -44,6 +44,8 @@ pub struct ClientFacts {
     pub chain_not_after: SystemTime,
     /// SHA-256 of the certificate, hexadecimal.
     pub fingerprint: String,
+    /// The certificate itself, DER.
+    pub leaf: Vec<u8>,
 }
 
 /// The authorities that may sign a server's certificate.
@@ -95,7 +97,8 @@ fn client(
         chain_not_after = chain_not_after.min(end);
     }
     let fingerprint = hex(&Sha256::digest(leaf));
-    let facts = ClientFacts { not_before, not_after, chain_not_after, fingerprint };
+    let facts =
+        ClientFacts { not_before, not_after, chain_not_after, fingerprint, leaf: leaf.to_vec() };
     Ok(Client { certified: CertifiedKey::new(chain, key), facts })
 }
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, Semaphore};
 
 use super::breaker::{Ask, Breaker, Round};
+use super::condition::LastError;
 use super::dial::{Dialer, Link};
 use super::failure::DialError;
 use super::figures::Figures;
@@ -54,6 +55,7 @@ pub(super) struct Env {
     turned: Notify,
     /// Why the last attempt to connect failed.
     last_failure: Cell<Unavailable>,
+    last_error: RefCell<Option<LastError>>,
     /// Shared connections on which the server is silent although it was asked for a sign of life.
     silent: Cell<u32>,
 }
@@ -86,6 +88,7 @@ impl Env {
             outage: RefCell::default(),
             turned: Notify::new(),
             last_failure: Cell::new(Unavailable::Timeout),
+            last_error: RefCell::default(),
             silent: Cell::new(0),
         })
     }
@@ -101,6 +104,7 @@ impl Env {
         };
         let link = self.dialer.dial(key).await;
         self.metrics.dialed(link.as_ref());
+        self.note_error(link.as_ref().err());
         attempt.end(link.as_ref());
         if let Ok(link) = &link {
             self.server.set(Server::named(&link.facts.server, &link.facts.version));
@@ -114,10 +118,28 @@ impl Env {
         let _permit = self.handshakes.acquire().await;
         let link = self.dialer.dial(key).await;
         self.metrics.dialed(link.as_ref());
+        self.note_error(link.as_ref().err());
         if link.is_ok() {
             self.note_change();
         }
         link
+    }
+
+    fn note_error(&self, error: Option<&DialError>) {
+        if let Some(DialError { code, cause, fix, .. }) = error {
+            let (cause, fix) = (cause.clone(), fix.clone());
+            self.last_error.replace(Some(LastError { at: clock::now(), code, cause, fix }));
+        }
+    }
+
+    /// The last attempt that failed.
+    pub(super) fn last_error(&self) -> Option<LastError> {
+        self.last_error.borrow().clone()
+    }
+
+    /// Whether no further attempt is made at this moment.
+    pub(super) fn is_open(&self) -> bool {
+        self.breaker.borrow().is_open()
     }
 
     fn ask(&self) -> Ask {

@@ -3,6 +3,7 @@
 //! Owns: [`Upstream`], the one door to all of them. Never knows: sessions, policy, what a request asks.
 
 mod breaker;
+mod condition;
 pub mod credentials;
 pub mod dial;
 mod drive;
@@ -33,6 +34,7 @@ mod turn;
 use std::rc::Rc;
 use std::sync::Arc;
 
+pub use condition::{Condition, LastError};
 pub use lease::{Lease, LeaseError};
 pub use reply_to::{Buffers, FAIR_SHARE_BYTES, Item, Mailbox};
 pub use shared::{Request, Shared};
@@ -233,6 +235,18 @@ impl Upstream {
     /// Connects before the first client asks.
     pub async fn warm(&self) -> Result<Facts, OpenFailure> {
         self.open(mux::HOME).await
+    }
+
+    /// What an operator may want to know of the server and the way to it.
+    #[must_use]
+    pub fn condition(&self) -> Condition {
+        Condition {
+            up: self.is_up(),
+            server: self.facts().map(|facts| format!("{} {}", facts.server, facts.version)),
+            out_since: self.env.outage_since(),
+            last_error: self.env.last_error(),
+            breaker_open: self.env.is_open(),
+        }
     }
 
     /// Takes leave of the server: every connection ends when it owes nothing any more.

@@ -4,9 +4,9 @@
 
 use std::process::{Command, Output};
 
-use super::support::client::Target;
+use super::support::client::{Client, Got, PATIENCE, Target};
 use super::support::proxy::{OPEN_POLICY, Proxy, configuration, directory, listener};
-use super::support::real_server::{Brand, Server, free_port};
+use super::support::real_server::{Brand, Server, free_port, wait_until};
 
 pub const TOKEN: &str = "4f1c9be7a5d24c55a2f0e6b1";
 
@@ -15,7 +15,7 @@ pub struct House {
     pub proxy: Proxy,
     pub socket: String,
     address: Option<u16>,
-    _server: Server,
+    pub server: Server,
 }
 
 /// Exit code and all that the program says.
@@ -30,24 +30,37 @@ pub fn respgate(arguments: &[&str], variables: &[(&str, &str)]) -> (i32, String)
     (status.code().unwrap(), String::from_utf8(said).unwrap())
 }
 
+/// Waits until the connection of a client is closed.
+pub fn await_end(client: &mut Client) {
+    while let Got::Reply(_) = client.next(PATIENCE) {}
+    assert_eq!(client.next(PATIENCE), Got::End);
+}
+
 impl House {
     /// With further sections.
     pub fn new(sections: &str) -> Self {
-        Self::start(sections, None)
+        Self::start("", sections, None)
+    }
+
+    /// With further keys of the listener, and a listener on a Unix socket.
+    pub fn with_listener(keys: &str, sections: &str) -> Self {
+        Self::start(keys, sections, None)
     }
 
     /// With an address on the loopback besides the socket.
     pub fn with_address() -> Self {
-        Self::start("", Some(free_port()))
+        Self::start("", "", Some(free_port()))
     }
 
-    fn start(sections: &str, address: Option<u16>) -> Self {
+    fn start(keys: &str, sections: &str, address: Option<u16>) -> Self {
         let server = Server::mutual_tls(Brand::Redis);
         let directory = directory();
         let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
         let (socket, token) = (path("control.sock"), path("token"));
+        let unix = listener(&Target::Unix(path("app.sock").into()), "");
         let (target, telemetry) = (Target::Tcp(free_port()), free_port());
-        let text = configuration(&server, &listener(&target, ""), OPEN_POLICY, telemetry);
+        let text =
+            configuration(&server, &(listener(&target, keys) + &unix), OPEN_POLICY, telemetry);
         let tcp = address.map(|port| {
             std::fs::write(&token, format!("{TOKEN}\n")).unwrap();
             format!("address = \"127.0.0.1:{port}\"\ntoken_file = {token:?}\n")
@@ -55,7 +68,7 @@ impl House {
         let tcp = tcp.unwrap_or_default();
         let text = format!("{text}\n[admin]\nsocket = {socket:?}\n{tcp}\n{sections}");
         let proxy = Proxy::configured(directory, target, telemetry, &text);
-        Self { proxy, socket, address, _server: server }
+        Self { proxy, socket, address, server }
     }
 
     pub fn address(&self) -> String {
@@ -64,6 +77,36 @@ impl House {
 
     pub fn token_file(&self) -> String {
         self.proxy.directory().join("token").to_str().unwrap().to_owned()
+    }
+
+    /// The address of the listener on TCP.
+    pub fn listener(&self) -> String {
+        match self.proxy.target() {
+            Target::Tcp(port) => format!("127.0.0.1:{port}"),
+            Target::Unix(path) => format!("unix:{}", path.display()),
+        }
+    }
+
+    pub fn unix_listener(&self) -> std::path::PathBuf {
+        self.proxy.directory().join("app.sock")
+    }
+
+    /// The answer for programs.
+    pub fn json(&self, words: &[&str]) -> serde_json::Value {
+        let (_, said) = self.ask(&[words, &["--json"]].concat());
+        serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"))
+    }
+
+    /// Waits until the status is as wanted.
+    pub fn await_status(&self, is: impl Fn(&serde_json::Value) -> bool) {
+        wait_until("the status is as wanted", || is(&self.json(&["status"])));
+    }
+
+    /// Waits until a client is as wanted.
+    pub fn await_client(&self, is: impl Fn(&serde_json::Value) -> bool) {
+        wait_until("a client is as wanted", || {
+            self.json(&["clients"])["clients"].as_array().unwrap().iter().any(&is)
+        });
     }
 
     /// Asks this respgate.

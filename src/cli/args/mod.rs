@@ -12,6 +12,7 @@ mod global;
 mod inputs;
 mod security;
 mod top;
+mod wait;
 
 pub(super) use asked::{Asked, OfTable, Target};
 pub(super) use certs::{Certs, CertsCommand, Dev, Inspect, Role};
@@ -23,6 +24,7 @@ pub(super) use global::{Answer, Global};
 pub(super) use inputs::for_flags;
 pub(super) use security::{FailOn, Format, Suite, Test, Wanted};
 pub(super) use top::Top;
+pub(super) use wait::{Goal, Wait};
 
 use super::exit;
 

@@ -5,24 +5,59 @@
 //! A new verb is a file here with its [`Verb`], a line in this table, and as a subcommand a line in
 //! `cli/verbs.rs` and in the table of `cli/command_line.rs`.
 
+mod block;
+mod clients;
+mod drain;
 mod explain;
+mod health;
 mod learn;
+mod log_level;
 mod reload;
+mod status;
 
+pub use block::{BLOCK, UNBLOCK};
+pub use clients::{CLIENTS, DISCONNECT};
+pub use drain::{DRAIN, SHUTDOWN};
 pub use explain::EXPLAIN;
+pub use health::HEALTH;
 pub use learn::LEARN;
+pub use log_level::LOG_LEVEL;
 pub use reload::RELOAD;
+pub use status::STATUS;
 
 use std::time::Duration;
 
 use super::house::House;
-use crate::admin::Verb;
+use crate::admin::{Call, Refused, Verb};
+use crate::config::read_duration;
 
 /// How long an answer from memory may take.
 const AT_ONCE: Duration = Duration::from_secs(10);
 
 /// Every verb, in the order in which the documentation lists them.
-pub const VERBS: &[&Verb<House>] = &[&RELOAD, &EXPLAIN, &LEARN];
+pub const VERBS: &[&Verb<House>] = &[
+    &STATUS,
+    &HEALTH,
+    &CLIENTS,
+    &RELOAD,
+    &LOG_LEVEL,
+    &BLOCK,
+    &UNBLOCK,
+    &DISCONNECT,
+    &DRAIN,
+    &SHUTDOWN,
+    &EXPLAIN,
+    &LEARN,
+];
+
+/// An argument that is a time, as `15m`.
+fn span(call: &Call, name: &str) -> Result<Option<Duration>, Refused> {
+    let read = |text: &str| match read_duration(text) {
+        Ok(span) if !span.is_zero() => Ok(span),
+        Ok(_) | Err(_) => Err(Refused::Usage(format!("{name}: write a time as 90s, 15m or 2h"))),
+    };
+    call.value(name).map(read).transpose()
+}
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,51 @@
+//! `wait`: asks a respgate for its health until it is good, or time is over.
+//!
+//! Owns: the repetition. Never knows: what makes a process healthy.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::args::Goal;
+use super::args::Wait;
+use super::ask::{Question, Said, ask};
+use super::output::Output;
+use super::verb::Verb;
+use crate::admin::query;
+use crate::base::clock;
+use crate::proxy::verbs::HEALTH;
+
+/// Between two questions.
+const PAUSE: Duration = Duration::from_millis(100);
+
+impl Verb for Wait {
+    fn run(self, output: Output) -> ExitCode {
+        let output = output.with_json(self.target.answer.json);
+        let way = match self.target.way() {
+            Ok(way) => way,
+            Err(problem) => return problem.print(output),
+        };
+        let _progress = output.progress("waiting for respgate");
+        let probe = match self.goal {
+            Goal::Ready => "ready",
+            Goal::Upstream => "upstream",
+        };
+        let until = clock::now() + self.timeout;
+        loop {
+            let question = Question {
+                method: HEALTH.effect.method(),
+                target: format!("{}{}", HEALTH.path, query::write([("probe", probe)])),
+                body: Bytes::new(),
+                json: output.is_json(),
+                patience: HEALTH.patience.min(self.timeout),
+            };
+            let said = ask(&way, question);
+            let good = matches!(&said, Said::Answer { exit: 0, .. });
+            if good || clock::now() + PAUSE >= until {
+                return said.print(output);
+            }
+            std::thread::sleep(PAUSE);
+        }
+    }
+}

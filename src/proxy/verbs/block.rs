@@ -1,0 +1,213 @@
+//! `block` and `unblock`: deny commands, a user, a listener or a uid for a while, whatever policies say.
+//!
+//! Owns: [`BLOCK`], [`UNBLOCK`]. Never knows: how a command is refused.
+
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{AT_ONCE, House, span};
+use crate::admin::{Answer, Argument, Call, Effect, Kind, Refused, Verb};
+use crate::base::clock;
+use crate::base::utc::utc;
+use crate::policy::Blocks;
+use crate::proxy::blocking::{Entry, What};
+use crate::session::Choice;
+
+pub const BLOCK: Verb<House> = Verb {
+    name: "block",
+    path: "/block",
+    also: &[],
+    effect: Effect::Changes,
+    about: "Deny commands, a user, a listener or a uid at once, whatever the policies say",
+    arguments: &[
+        Argument {
+            name: "command",
+            kind: Kind::Options("WORD"),
+            help: "Commands in the words of the ACL language, for every client: FLUSHALL, config|set, @dangerous",
+        },
+        Argument { name: "user", kind: Kind::Option("NAME"), help: "Every command of this user" },
+        Argument {
+            name: "listener",
+            kind: Kind::Option("ADDRESS"),
+            help: "Every command over this listener, as 127.0.0.1:6379 or unix:/path",
+        },
+        Argument {
+            name: "uid",
+            kind: Kind::Option("NUMBER"),
+            help: "Every command of this user of the system, over a Unix socket",
+        },
+        Argument {
+            name: "for",
+            kind: Kind::Option("TIME"),
+            help: "How long, as 15m; without it until unblock, or until respgate exits",
+        },
+    ],
+    examples: &[
+        ("Deny a command for a quarter of an hour", "respgate block --command FLUSHALL --for 15m"),
+        ("Deny everything to a user", "respgate block --user app1 --for 1h"),
+    ],
+    done: "it is denied, for connections that exist as well",
+    failed: "it is not denied: there is no such listener, or there are too many blocks",
+    patience: AT_ONCE,
+    answer: |house, call| Box::pin(block(house, call)),
+};
+
+pub const UNBLOCK: Verb<House> = Verb {
+    name: "unblock",
+    path: "/unblock",
+    also: &[],
+    effect: Effect::Changes,
+    about: "Remove a block, or all of them",
+    arguments: &[
+        Argument {
+            name: "id",
+            kind: Kind::OptionalWord("ID"),
+            help: "Its number, as status shows it",
+        },
+        Argument { name: "all", kind: Kind::Flag, help: "Remove every block" },
+    ],
+    examples: &[
+        ("Remove one block", "respgate unblock 3"),
+        ("Remove all of them", "respgate unblock --all"),
+    ],
+    done: "it was removed",
+    failed: "there is no such block",
+    patience: AT_ONCE,
+    answer: |house, call| Box::pin(unblock(house, call)),
+};
+
+/// The clock of the machine may be set while a block waits for its end.
+const LOOK_MS: u64 = 30_000;
+
+async fn block(house: Arc<House>, call: Call) -> Result<Answer, Refused> {
+    let (what, choice) = what(&house, &call)?;
+    let now = clock::unix_ms() / 1000;
+    let span = span(&call, "for")?;
+    let until = span.map(|span| now + span.as_secs().max(1));
+    let entry = house.blocking.add(what, until, call.by.to_string(), now);
+    let entry = entry.map_err(Refused::Conflict)?;
+    house.publish_blocks(true);
+    if until.is_some() {
+        tokio::spawn(end(Arc::clone(&house), entry.clone()));
+    }
+    let count = house.ask_data_plane(move |hall| hall.shell.list(&choice, 0).1).await?;
+    let mut text = format!("blocked {}\n", line(&entry));
+    let _ = writeln!(
+        text,
+        "it concerns {count} connected clients; undo it with: respgate unblock {}",
+        entry.id
+    );
+    let mut json = shown(&entry);
+    if let Some(object) = json.as_object_mut() {
+        object.insert("clients".to_owned(), json!(count));
+    }
+    Ok(Answer::new(json, text))
+}
+
+/// What is to be blocked, and whom it concerns.
+fn what(house: &House, call: &Call) -> Result<(What, Choice), Refused> {
+    let words: Vec<&str> = call.values("command").collect();
+    let (user, listener, uid) = (call.value("user"), call.value("listener"), call.parsed("uid")?);
+    let usage = || {
+        let text = "give one of --command, --user, --listener and --uid";
+        Refused::Usage(text.to_owned())
+    };
+    match (words.is_empty(), user, listener, uid) {
+        (false, None, None, None) => {
+            let words = words.join(" ");
+            let policy = house.in_force.get().parts.policies.get(None);
+            let tried = Blocks::default().add_commands(&words, policy.dictionary(), 0);
+            tried.map_err(Refused::Usage)?;
+            Ok((What::Commands(words), Choice::default()))
+        }
+        (true, Some(user), None, None) => {
+            let choice = Choice { user: Some(user.to_owned()), ..Choice::default() };
+            Ok((What::User(user.to_owned()), choice))
+        }
+        (true, None, Some(address), None) => {
+            let in_force = house.in_force.get();
+            let all = in_force.config.listeners.iter().map(|one| one.address.to_string());
+            let all: Vec<String> = all.collect();
+            if !all.iter().any(|one| one == address) {
+                let text = format!("there is no such listener; there are: {}", all.join(", "));
+                return Err(Refused::NotFound(text));
+            }
+            let choice = Choice { listener: Some(address.to_owned()), ..Choice::default() };
+            Ok((What::Listener(address.to_owned()), choice))
+        }
+        (true, None, None, Some(uid)) => {
+            Ok((What::Uid(uid), Choice { uid: Some(uid), ..Choice::default() }))
+        }
+        _ => Err(usage()),
+    }
+}
+
+/// Ends a block when its time has come, however the clock of the machine is set meanwhile.
+async fn end(house: Arc<House>, entry: Entry) {
+    loop {
+        let now = clock::unix_ms() / 1000;
+        if entry.is_over(now) {
+            tracing::info!(code = "ADM-I002", block = %line(&entry), "block has ended");
+            house.publish_blocks(false);
+            return;
+        }
+        if !house.blocking.all(now).contains(&entry) {
+            return;
+        }
+        let until = entry.until.unwrap_or(now).saturating_mul(1000);
+        let rest = until.saturating_sub(clock::unix_ms()).clamp(1, LOOK_MS);
+        tokio::time::sleep(Duration::from_millis(rest)).await;
+    }
+}
+
+fn unblock(house: Arc<House>, call: Call) -> std::future::Ready<Result<Answer, Refused>> {
+    std::future::ready(remove(&house, &call))
+}
+
+fn remove(house: &House, call: &Call) -> Result<Answer, Refused> {
+    let id = match (call.parsed::<u64>("id")?, call.flag("all")) {
+        (Some(id), false) => Some(id),
+        (None, true) => None,
+        _ => return Err(Refused::Usage("give the number of a block, or --all".to_owned())),
+    };
+    let now = clock::unix_ms() / 1000;
+    let removed = house.blocking.remove(id, now);
+    if let (true, Some(id)) = (removed.is_empty(), id) {
+        return Err(Refused::NotFound(format!("there is no block {id}; see: respgate status")));
+    }
+    house.publish_blocks(false);
+    let mut text = String::new();
+    for entry in &removed {
+        let _ = writeln!(text, "unblocked {}", line(entry));
+    }
+    if removed.is_empty() {
+        text.push_str("nothing was blocked\n");
+    }
+    let json: Vec<Value> = removed.iter().map(shown).collect();
+    Ok(Answer::new(json!({ "removed": json }), text))
+}
+
+/// A block in one line.
+pub(super) fn line(entry: &Entry) -> String {
+    let (kind, value) = entry.what.parts();
+    let until = entry
+        .until
+        .map_or_else(|| "without end".to_owned(), |until| format!("until {}", utc(until)));
+    format!("{}: {kind} {value}, {until}, by {}", entry.id, entry.by)
+}
+
+/// A block for a program.
+pub(super) fn shown(entry: &Entry) -> Value {
+    let (kind, value) = entry.what.parts();
+    json!({
+        "id": entry.id,
+        "what": kind,
+        "value": value,
+        "since": utc(entry.since),
+        "until": entry.until.map(utc),
+        "by": entry.by,
+    })
+}

@@ -1,0 +1,167 @@
+//! `clients` and `disconnect`: who is connected, and who is to go.
+//!
+//! Owns: [`CLIENTS`], [`DISCONNECT`]. Never knows: how a client is found.
+
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{AT_ONCE, House};
+use crate::admin::{Answer, Argument, Call, Effect, Kind, Refused, Verb};
+use crate::session::{Choice, Listed};
+
+/// Clients that one answer lists.
+const LISTED_MAX: usize = 10_000;
+const LISTED: usize = 1000;
+
+const ID: Argument =
+    Argument { name: "id", kind: Kind::Option("NUMBER"), help: "The number of a client" };
+const USER: Argument =
+    Argument { name: "user", kind: Kind::Option("NAME"), help: "Clients of this user" };
+const UID: Argument = Argument {
+    name: "uid",
+    kind: Kind::Option("NUMBER"),
+    help: "Clients of this user of the system, over a Unix socket",
+};
+const ADDRESS: Argument = Argument {
+    name: "address",
+    kind: Kind::Option("IP[:PORT]"),
+    help: "Clients that connect from here",
+};
+const NAME: Argument = Argument {
+    name: "name",
+    kind: Kind::Option("NAME"),
+    help: "Clients that have given themselves this name (CLIENT SETNAME)",
+};
+const LISTENER: Argument = Argument {
+    name: "listener",
+    kind: Kind::Option("ADDRESS"),
+    help: "Clients of this listener, as 127.0.0.1:6379 or unix:/path",
+};
+const MOST: Argument = Argument {
+    name: "most",
+    kind: Kind::Option("NUMBER"),
+    help: "List so many at most (1000; up to 10000)",
+};
+
+pub const CLIENTS: Verb<House> = Verb {
+    name: "clients",
+    path: "/clients",
+    also: &[],
+    effect: Effect::Shows,
+    about: "List the clients that are connected",
+    arguments: &[ID, USER, UID, ADDRESS, NAME, LISTENER, MOST],
+    examples: &[
+        ("List all clients", "respgate clients --config /etc/respgate/respgate.toml"),
+        ("List those of one user, for a program", "respgate clients --user app1 --json"),
+    ],
+    done: "the clients were listed",
+    failed: "respgate is shutting down",
+    patience: AT_ONCE,
+    answer: |house, call| Box::pin(list(house, call)),
+};
+
+pub const DISCONNECT: Verb<House> = Verb {
+    name: "disconnect",
+    path: "/disconnect",
+    also: &[],
+    effect: Effect::Changes,
+    about: "Disconnect clients; they may connect again, unless they are blocked",
+    arguments: &[ID, USER, UID, ADDRESS, NAME, LISTENER],
+    examples: &[
+        ("Disconnect one client", "respgate disconnect --id 17"),
+        ("Disconnect all clients of a user", "respgate disconnect --user app1"),
+    ],
+    done: "at least one client was disconnected",
+    failed: "no client fits",
+    patience: AT_ONCE,
+    answer: |house, call| Box::pin(disconnect(house, call)),
+};
+
+fn choice(call: &Call) -> Result<Choice, Refused> {
+    let text = |name: &str| call.value(name).map(str::to_owned);
+    Ok(Choice {
+        id: call.parsed("id")?,
+        user: text("user"),
+        uid: call.parsed("uid")?,
+        address: text("address"),
+        listener: text("listener"),
+        name: text("name"),
+    })
+}
+
+async fn list(house: Arc<House>, call: Call) -> Result<Answer, Refused> {
+    let choice = choice(&call)?;
+    let most = call.parsed("most")?.unwrap_or(LISTED).min(LISTED_MAX);
+    let (listed, count) = house.ask_data_plane(move |hall| hall.shell.list(&choice, most)).await?;
+    let mut text = String::new();
+    let _ = writeln!(
+        text,
+        "{:>6} {:<10} {:<21} {:>5} {:>5} {:>8} {:<8} NAME",
+        "ID", "USER", "ADDRESS", "AGE", "IDLE", "COMMANDS", "STATE"
+    );
+    for client in &listed {
+        let Listed { id, user, address, age, idle, commands, state, name, .. } = client;
+        let address = client.uid.map_or_else(|| address.clone(), |uid| format!("unix, uid {uid}"));
+        let (age, idle) = (short(*age), short(*idle));
+        let state = if client.blocked && *state == "normal" { "denied" } else { state };
+        let row = format!(
+            "{id:>6} {user:<10} {address:<21} {age:>5} {idle:>5} {commands:>8} {state:<8} {name}"
+        );
+        let _ = writeln!(text, "{}", row.trim_end());
+    }
+    let more = count - listed.len();
+    let _ = match more {
+        0 => writeln!(text, "{count} clients"),
+        more => writeln!(text, "{count} clients, {more} of them not listed"),
+    };
+    let clients: Vec<Value> = listed.iter().map(shown).collect();
+    Ok(Answer::new(json!({ "count": count, "clients": clients }), text))
+}
+
+fn shown(client: &Listed) -> Value {
+    json!({
+        "id": client.id,
+        "user": client.user,
+        "uid": client.uid,
+        "address": client.address,
+        "listener": client.listener,
+        "name": client.name,
+        "library": client.library,
+        "age_seconds": client.age.as_secs(),
+        "idle_seconds": client.idle.as_secs(),
+        "database": client.database,
+        "commands": client.commands,
+        "received_bytes": client.received,
+        "sent_bytes": client.sent,
+        "state": client.state,
+        "denied": client.blocked,
+    })
+}
+
+/// A time in at most five characters.
+fn short(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ ..120 => format!("{seconds}s"),
+        seconds @ ..7200 => format!("{}m", seconds / 60),
+        seconds @ ..172_800 => format!("{}h", seconds / 3600),
+        seconds => format!("{}d", seconds / 86_400),
+    }
+}
+
+async fn disconnect(house: Arc<House>, call: Call) -> Result<Answer, Refused> {
+    let choice = choice(&call)?;
+    if choice.is_all() {
+        let text = "give at least one of --id, --user, --uid, --address, --name and --listener";
+        return Err(Refused::Usage(text.to_owned()));
+    }
+    let count = house.ask_data_plane(move |hall| hall.shell.disconnect(&choice)).await?;
+    let plural = if count == 1 { "" } else { "s" };
+    let answer = Answer::new(
+        json!({ "disconnected": count }),
+        format!("disconnected {count} client{plural}"),
+    );
+    Ok(if count == 0 { answer.no() } else { answer })
+}

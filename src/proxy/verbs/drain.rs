@@ -1,0 +1,58 @@
+//! `drain` and `shutdown`: end the process as SIGTERM does, or at once.
+//!
+//! Owns: [`DRAIN`], [`SHUTDOWN`]. Never knows: when a drain is over.
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::{AT_ONCE, House};
+use crate::admin::{Answer, Argument, Call, Effect, Kind, Refused, Verb};
+use crate::config::show_duration;
+use crate::proxy::house::Order;
+
+pub const DRAIN: Verb<House> = Verb {
+    name: "drain",
+    path: "/drain",
+    also: &[],
+    effect: Effect::Changes,
+    about: "Shut down as after SIGTERM: not ready at once, exit when no client is left, or after drain.max",
+    arguments: &[],
+    examples: &[("Shut down when the application is gone", "respgate drain")],
+    done: "the drain has begun",
+    failed: "respgate is shutting down already",
+    patience: AT_ONCE,
+    answer: |house, _| Box::pin(leave(house, false)),
+};
+
+pub const SHUTDOWN: Verb<House> = Verb {
+    name: "shutdown",
+    path: "/shutdown",
+    also: &["/quitquitquit"],
+    effect: Effect::Changes,
+    about: "Shut down: drain as after SIGTERM, or with --now at once",
+    arguments: &[Argument {
+        name: "now",
+        kind: Kind::Flag,
+        help: "Do not wait for clients; ends a drain that is under way, too",
+    }],
+    examples: &[
+        ("At the end of a job, beside its container", "respgate shutdown"),
+        ("End a drain", "respgate shutdown --now"),
+    ],
+    done: "the shutdown has begun",
+    failed: "respgate is shutting down already",
+    patience: AT_ONCE,
+    answer: |house, call: Call| Box::pin(leave(house, call.flag("now"))),
+};
+
+async fn leave(house: Arc<House>, now: bool) -> Result<Answer, Refused> {
+    house.order(|answer| Order::Leave { now, answer }).await?;
+    let max = show_duration(house.in_force.get().config.drain.max);
+    let text = if now {
+        "shutting down".to_owned()
+    } else {
+        format!("draining; the process exits when no client is left, or after {max}")
+    };
+    Ok(Answer::new(json!({ "draining": !now, "now": now }), text))
+}

@@ -1,0 +1,45 @@
+//! `health`: the health checks of the telemetry server, for those who cannot ask that.
+//!
+//! Owns: [`HEALTH`]. Never knows: what makes a process healthy.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use super::{AT_ONCE, House};
+use crate::admin::{Answer, Argument, Call, Effect, Kind, Probe, Refused, Verb};
+use crate::base::clock;
+
+pub const HEALTH: Verb<House> = Verb {
+    name: "health",
+    path: "/health",
+    also: &[],
+    effect: Effect::Shows,
+    about: "Say whether respgate is healthy, by the exit code: for probes in images without a shell",
+    arguments: &[Argument {
+        name: "probe",
+        kind: Kind::Word("PROBE"),
+        help: "live, ready, startup or upstream",
+    }],
+    examples: &[("As an exec probe", "respgate health ready --config /etc/respgate/respgate.toml")],
+    done: "every check passes",
+    failed: "a check fails",
+    patience: AT_ONCE,
+    answer: |house, call| Box::pin(std::future::ready(answer(&house, &call))),
+};
+
+fn answer(house: &Arc<House>, call: &Call) -> Result<Answer, Refused> {
+    let probe = match call.value("probe") {
+        Some("live") => Probe::Live,
+        Some("ready") => Probe::Ready,
+        Some("startup") => Probe::Started,
+        Some("upstream") => Probe::Upstream,
+        _ => return Err(Refused::Usage("probe: live, ready, startup or upstream".to_owned())),
+    };
+    let report = house.health.report(probe, clock::now());
+    let checks: Map<String, Value> =
+        report.checks().iter().map(|(name, ok)| ((*name).to_owned(), json!(ok))).collect();
+    let json = json!({ "probe": probe.name(), "ok": report.passed(), "checks": checks });
+    let answer = Answer::new(json, report.to_string());
+    Ok(if report.passed() { answer } else { answer.no() })
+}

@@ -1,0 +1,141 @@
+//! Clients as an operator sees them, chooses them and disconnects them.
+//!
+//! Owns: [`Listed`], [`Choice`]. Never knows: policies, CLIENT LIST.
+
+use std::time::{Duration, Instant};
+
+use super::roster::{Marks, Roster, Seat};
+
+/// One client.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    pub id: u64,
+    pub user: String,
+    pub uid: Option<u32>,
+    pub address: String,
+    pub listener: String,
+    pub name: String,
+    pub library: String,
+    pub age: Duration,
+    pub idle: Duration,
+    pub database: u32,
+    pub commands: u64,
+    pub received: u64,
+    pub sent: u64,
+    pub state: &'static str,
+    /// Everything is denied to it, or some commands are.
+    pub blocked: bool,
+}
+
+/// Which clients are meant: those that meet every condition.
+#[derive(Clone, Debug, Default)]
+pub struct Choice {
+    pub id: Option<u64>,
+    pub user: Option<String>,
+    pub uid: Option<u32>,
+    /// With its port or without.
+    pub address: Option<String>,
+    pub listener: Option<String>,
+    pub name: Option<String>,
+}
+
+impl Choice {
+    /// Whether every client is meant.
+    #[must_use]
+    pub const fn is_all(&self) -> bool {
+        let Self { id, user, uid, address, listener, name } = self;
+        id.is_none()
+            && user.is_none()
+            && uid.is_none()
+            && address.is_none()
+            && listener.is_none()
+            && name.is_none()
+    }
+
+    fn fits(&self, seat: &Seat) -> bool {
+        let text = |wanted: &Option<String>, own: &str| {
+            wanted.as_deref().is_none_or(|wanted| wanted == own)
+        };
+        let address = &*seat.peer.address;
+        let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+        let host = host.strip_prefix('[').and_then(|ip| ip.strip_suffix(']')).unwrap_or(host);
+        self.id.is_none_or(|id| id == seat.id)
+            && self.uid.is_none_or(|uid| seat.peer.uid == Some(uid))
+            && text(&self.user, seat.user.borrow().as_str())
+            && (text(&self.address, address) || text(&self.address, host))
+            && text(&self.listener, &seat.peer.listener)
+            && text(&self.name, &told(seat).0)
+    }
+}
+
+/// The name of a client, and its library.
+fn told(seat: &Seat) -> (String, String) {
+    let about = seat.about.borrow();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    about.as_deref().map_or_else(Default::default, |about| {
+        let version = if about.lib_ver.is_empty() { "" } else { " " };
+        let library = format!("{}{version}{}", text(&about.lib_name), text(&about.lib_ver));
+        (text(&about.name), library)
+    })
+}
+
+fn state(seat: &Seat) -> &'static str {
+    let marks = seat.figures().marks;
+    let words = [
+        (Marks::CLOSING, "closing"),
+        (Marks::REPLICA, "replica"),
+        (Marks::MONITOR, "monitor"),
+        (Marks::BLOCKED, "blocked"),
+        (Marks::PUBSUB, "pubsub"),
+        (Marks::MULTI, "multi"),
+        (Marks::TRACKING, "tracking"),
+    ];
+    words.iter().find(|(mark, _)| marks.has(*mark)).map_or("normal", |(_, word)| word)
+}
+
+impl Roster {
+    /// The clients that are meant, in the order in which they came, at most `most`; and how many there
+    /// are.
+    #[must_use]
+    pub fn list(&self, choice: &Choice, most: usize, now: Instant) -> (Vec<Listed>, usize) {
+        let mut listed = Vec::new();
+        let mut count = 0;
+        for seat in self.chosen(choice) {
+            count += 1;
+            if listed.len() >= most {
+                continue;
+            }
+            let figures = seat.figures();
+            let (name, library) = told(&seat);
+            listed.push(Listed {
+                id: seat.id,
+                user: seat.user.borrow().as_str().to_owned(),
+                uid: seat.peer.uid,
+                address: seat.peer.address.to_string(),
+                listener: seat.peer.listener.to_string(),
+                name,
+                library,
+                age: now.saturating_duration_since(seat.since),
+                idle: now.saturating_duration_since(figures.active),
+                database: figures.database,
+                commands: figures.commands,
+                received: figures.received,
+                sent: figures.sent,
+                state: state(&seat),
+                blocked: seat.is_blocked(),
+            });
+        }
+        (listed, count)
+    }
+
+    /// Disconnects the clients that are meant; says how many.
+    pub fn disconnect(&self, choice: &Choice) -> usize {
+        let chosen = self.chosen(choice);
+        chosen.iter().for_each(|seat| self.kill(seat));
+        chosen.len()
+    }
+
+    fn chosen(&self, choice: &Choice) -> Vec<std::rc::Rc<Seat>> {
+        self.seats().into_iter().filter(|seat| !seat.is_killed() && choice.fits(seat)).collect()
+    }
+}
