@@ -312,3 +312,57 @@ fn monitor_shows_the_words_of_clients_alone() {
         }
     }
 }
+
+/// A code, what makes the server answer it to a write, and what ends that.
+type Refusal<'a> = (&'a str, &'a [&'a str], &'a [&'a str]);
+
+/// The server says why it refuses a queued command, and EXEC repeats it where respgate holds the queue.
+#[test]
+fn exec_says_why_the_server_refuses() {
+    let place = directory();
+    let data = place.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    let server = Server::new(Brand::Redis, false, &["--enable-protected-configs", "yes"]);
+    let shared = Proxy::before(&server, "");
+    let session = Proxy::before(&server, "[upstream.pool]\nmode = \"session\"\n");
+    let mut observer = server.observer();
+    // A background save fails when its directory is gone.
+    let data_path = data.to_str().unwrap();
+    assert_eq!(observer.ask(&["CONFIG", "SET", "dir", data_path, "save", "3600 1"]), b"+OK\r\n");
+    let cases: [Refusal<'_>; 5] = [
+        ("MISCONF", &["BGSAVE"], &["CONFIG", "SET", "stop-writes-on-bgsave-error", "no"]),
+        ("OOM", &["CONFIG", "SET", "maxmemory", "1"], &["CONFIG", "SET", "maxmemory", "0"]),
+        (
+            "NOREPLICAS",
+            &["CONFIG", "SET", "min-replicas-to-write", "1"],
+            &["CONFIG", "SET", "min-replicas-to-write", "0"],
+        ),
+        ("READONLY", &["REPLICAOF", "127.0.0.1", "1"], &["REPLICAOF", "NO", "ONE"]),
+        ("NOPERM", &["ACL", "SETUSER", "default", "-set"], &["ACL", "SETUSER", "default", "+set"]),
+    ];
+    for (code, begin, end) in cases {
+        // Each client knows its server before it is changed.
+        let mut clients = [server.observer(), session.client(), shared.client()];
+        clients.iter_mut().for_each(|client| _ = client.ask(&["MULTI"]));
+        clients.iter_mut().for_each(|client| _ = client.ask(&["DISCARD"]));
+        if code == "MISCONF" {
+            std::fs::remove_dir_all(&data).unwrap();
+        }
+        observer.ask(begin);
+        if code == "MISCONF" {
+            wait_until("the save has failed", || {
+                told(&mut observer, &["INFO", "persistence"]).contains("bgsave_status:err")
+            });
+        }
+        let replies = clients.each_mut().map(|client| {
+            [&["MULTI"][..], &["SET", "k", "1"], &["EXEC"]].map(|words| client.ask_text(words))
+        });
+        let [straight, own, queued] = &replies;
+        assert!(straight[1].starts_with(&format!("-{code} ")), "{straight:?}");
+        assert_eq!(straight, own, "{code}");
+        assert_eq!(queued[1], "+QUEUED");
+        let why = format!("-EXECABORT Transaction discarded because of: {}", &straight[1][1..]);
+        assert_eq!(queued[2], why);
+        assert_eq!(observer.ask(end), b"+OK\r\n", "{code}");
+    }
+}

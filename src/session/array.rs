@@ -68,16 +68,26 @@ impl Session {
         true
     }
 
+    /// The transaction whose answer is due, if one is.
+    pub(super) fn awaited_exec(&mut self) -> Option<Box<Executed>> {
+        let front = self.queue.front()?;
+        if !matches!(front.expect, Expect::Exec(_) | Expect::Own(OwnReply::Exec)) {
+            return None;
+        }
+        if let Expect::Exec(executed) = std::mem::replace(&mut front.expect, Expect::Plain) {
+            return Some(executed);
+        }
+        Some(Box::new(self.own.get_or_insert_default().executed()))
+    }
+
     /// The session's own connection ends within EXEC's array, as that of a client that has killed itself:
     /// what came of it is the client's.
     pub(super) fn end_exec(&mut self, out: &mut BytesMut) {
         let silent = self.queue.front_silent();
-        let Some(front) = self.queue.front().filter(|_| self.own.is_some()) else { return };
-        let mut executed = match std::mem::replace(&mut front.expect, Expect::Plain) {
-            Expect::Exec(executed) => executed,
-            Expect::Own(OwnReply::Exec) => Box::new(self.own.get_or_insert_default().executed()),
-            other => return front.expect = other,
-        };
+        if self.own.is_none() {
+            return;
+        }
+        let Some(mut executed) = self.awaited_exec() else { return };
         let partial = std::mem::take(&mut self.partial);
         if partial.starts_with(b"*") || executed.has_begun() {
             if !self.complete_exec(&mut executed, &partial, silent, out) {
@@ -136,7 +146,7 @@ impl Session {
         element: &[u8],
     ) {
         let before = u32::try_from(self.subscriptions.count(kind)).unwrap_or(u32::MAX);
-        let due = executed.left.unwrap_or(if named > 0 { named } else { before.max(1) });
+        let due = executed.left.unwrap_or_else(|| if named > 0 { named } else { before.max(1) });
         if let Frame::Ack { total, .. } = classify(element) {
             self.subscriptions.note(kind, total);
         }

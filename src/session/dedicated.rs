@@ -198,18 +198,18 @@ impl Session {
         if request.announced().is_some() && spec.effect != Effect::Shared {
             return Some(Step::Collect);
         }
-        match spec.effect {
-            Effect::Multi | Effect::Watch => return Some(self.send_own(Expect::Plain, ctx)),
-            Effect::Exec => return Some(self.own_exec(request, ctx)),
-            Effect::Discard => {
-                let step = self.send_own(Expect::Plain, ctx);
-                if matches!(step, Step::Send { .. }) {
-                    self.end_own_transaction();
-                }
-                return Some(step);
+        if matches!(spec.effect, Effect::Multi | Effect::Watch) {
+            return Some(self.send_own(Expect::Plain, ctx));
+        } else if spec.effect == Effect::Exec {
+            return Some(self.own_exec(request, ctx));
+        } else if spec.effect == Effect::Discard {
+            let step = self.send_own(Expect::Plain, ctx);
+            if matches!(step, Step::Send { .. }) {
+                self.end_own_transaction();
             }
-            Effect::Quit | Effect::Reset => return None,
-            _ => {}
+            return Some(step);
+        } else if matches!(spec.effect, Effect::Quit | Effect::Reset) {
+            return None;
         }
         Some(match self.sent_to_own(spec, request, ctx) {
             Ok(sent) => self.queue_own(sent, spec, request, ctx, out),

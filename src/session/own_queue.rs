@@ -36,16 +36,16 @@ impl Session {
         ctx: &mut Context<'_>,
     ) -> Result<Sent, Unqueued> {
         let as_it_is = |special| Ok(Sent { special, wire: None });
-        match spec.effect {
-            Effect::Auth | Effect::Local if self.goes_to_own(spec, ctx) => return as_it_is(None),
-            Effect::Hello if ctx.auth.is_off() => {
-                let (greeted, says_who) = self.read_hello(request, ctx);
-                if says_who {
-                    self.own.get_or_insert_default().bound = true;
-                }
-                return as_it_is(Some(Special::Hello(greeted)));
+        let own = matches!(spec.effect, Effect::Auth | Effect::Local);
+        if own && self.goes_to_own(spec, ctx) {
+            return as_it_is(None);
+        }
+        if spec.effect == Effect::Hello && ctx.auth.is_off() {
+            let (greeted, says_who) = self.read_hello(request, ctx);
+            if says_who {
+                self.own.get_or_insert_default().bound = true;
             }
-            _ => {}
+            return as_it_is(Some(Special::Hello(greeted)));
         }
         let mut wire = BytesMut::new();
         if ctx.valkey && spec.name == "client|reply" {

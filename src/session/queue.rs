@@ -76,7 +76,7 @@ pub(super) struct Remote {
 }
 
 /// Bytes kept of the server's refusal of a queued command.
-const REFUSAL_MAX: usize = 256;
+const REFUSAL_MAX: usize = 512;
 
 impl Remote {
     /// Whether a reply of this kind goes on to the client piece by piece.

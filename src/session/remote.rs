@@ -5,7 +5,6 @@
 use bytes::BytesMut;
 
 use super::executed::Executed;
-use super::own::OwnReply;
 use super::queue::Class;
 use super::queue::{Expect, Remote};
 use super::replay::{Replay, Resend};
@@ -274,12 +273,12 @@ impl Session {
         let mut hidden = silent;
         let told = front.refusal.take().and_then(|line| words::aborted(frame, &line));
         let frame = told.as_deref().unwrap_or(frame);
-        let mut expect = std::mem::replace(&mut front.expect, Expect::Plain);
-        if matches!(expect, Expect::Own(OwnReply::Exec)) {
-            expect = Expect::Exec(Box::new(self.own.get_or_insert_default().executed()));
+        if let Some(executed) = self.awaited_exec() {
+            return self.take_executed(executed, frame, silent, out);
         }
-        match expect {
-            Expect::Plain => {}
+        let front = self.queue.front()?;
+        match std::mem::replace(&mut front.expect, Expect::Plain) {
+            Expect::Plain | Expect::Exec(_) => {}
             Expect::Block => self.distrust_exec(frame),
             Expect::Hidden => {
                 hidden = true;
@@ -305,16 +304,6 @@ impl Session {
                 self.lease_dirty |= !ok;
             }
             Expect::Select(database) => self.take_selected(database, ok),
-            Expect::Exec(mut executed) => {
-                if !self.take_executed(&mut executed, frame, silent, out) {
-                    // What did not fit into the array follows behind it.
-                    if let Some(front) = self.queue.front() {
-                        front.expect = Expect::Exec(executed);
-                    }
-                    return None;
-                }
-                hidden = true;
-            }
             Expect::Script(replay) => return self.refute_script(replay, frame, alone, out),
             expect @ (Expect::Hello(_) | Expect::Redirect(_) | Expect::Tracking { .. }) => {
                 let mut own = BytesMut::new();
@@ -342,18 +331,23 @@ impl Session {
 
     fn take_executed(
         &mut self,
-        executed: &mut Executed,
+        mut executed: Box<Executed>,
         frame: &[u8],
         silent: bool,
         out: &mut BytesMut,
-    ) -> bool {
+    ) -> Option<Completed> {
         self.distrust_exec(frame);
-        let whole = self.complete_exec(executed, frame, silent, out);
+        if !self.complete_exec(&mut executed, frame, silent, out) {
+            // What did not fit into the array follows behind it.
+            self.queue.front()?.expect = Expect::Exec(executed);
+            return None;
+        }
         // Another one may be on its way behind one that changes nothing.
-        if whole && executed.holds {
+        if executed.holds {
             (self.executing, self.executes) = (false, None);
         }
-        whole
+        let error = frame.starts_with(b"-") || frame.starts_with(b"!");
+        self.finish(error, out)
     }
 
     /// The server has refused a queued command of the transaction behind `ticket`.
@@ -440,11 +434,8 @@ impl Session {
             self.queue.replace(ticket, out, |out| encode::error(out, words::loss(loss)))?
         };
         self.settle_replays();
-        let held = match &remote.expect {
-            Expect::Exec(executed) => executed.holds,
-            expect => matches!(expect, Expect::Select(_) | Expect::Hello(_)),
-        };
-        if held {
+        let executes = matches!(&remote.expect, Expect::Exec(executed) if executed.holds);
+        if executes || matches!(remote.expect, Expect::Select(_) | Expect::Hello(_)) {
             (self.executing, self.executes) = (false, None);
         } else if let Expect::Script(replay) = &remote.expect {
             self.executing &= !replay.held;

@@ -14,7 +14,7 @@ use crate::traffic::{Loss, Ticket};
 /// Bytes of a reply that make a slow reader of it hold up others.
 const LARGE_BYTES: usize = 64 * 1024;
 /// Bytes kept of an error that the server answers to a queued command.
-pub(super) const REASON_MAX: usize = 256;
+pub(super) const REASON_MAX: usize = 512;
 
 /// One request in line.
 #[derive(Clone, Debug)]
