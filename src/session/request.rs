@@ -62,9 +62,7 @@ impl Session {
         if !self.authenticated && !spec.flags.has(Flags::NO_AUTH) {
             return self.reject(spec, words::NOAUTH, ctx, out);
         }
-        if self.seat.is_blocked()
-            && let Some(refusal) = self.seat.block_of(spec)
-        {
+        if let Some(refusal) = self.seat.block_of(spec) {
             return self.refuse(refusal, request, ctx, out);
         }
         let own_words = !ctx.valkey

@@ -208,7 +208,11 @@ impl Seat {
 
     /// Why it may not use a command, if an operator has denied it.
     #[must_use]
+    #[inline]
     pub fn block_of(&self, spec: &'static Spec) -> Option<Refusal> {
+        if !self.is_blocked.get() {
+            return None;
+        }
         self.blocked.borrow().as_ref().and_then(|blocked| blocked.refusal(spec))
     }
 
