@@ -69,6 +69,10 @@ kubernetes() {
     --node "$kubernetes_node"
 }
 
+monitoring() {
+  python3 tests/monitoring/run.py --respgate "$RESPGATE_BIN"
+}
+
 # The examples with addresses and ports as in the manifests, in a network of its own; beside them Vault's side. Both mostly wait.
 pods() {
   local log status=0
@@ -114,6 +118,7 @@ stage applications applications
 stage "Redis's TCL suite" tcl_suite
 stage Kubernetes kubernetes
 stage 'pods and Vault' pods
+stage monitoring monitoring
 stage 'systemd units' bash tests/units.sh
 stage demo bash deploy/local/demo.sh --once
 stage Dockerfile "$cache/venv/bin/hadolint" Dockerfile

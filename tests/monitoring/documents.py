@@ -1,0 +1,93 @@
+"""Runbooks and guides: sections, commands, links and settings that exist."""
+
+import functools
+import re
+import subprocess
+
+import rules
+
+DOCS = rules.ROOT / "deploy/docs"
+OURS = ["runbooks.md", "incident-response.md", "checks.md", "hardening.md", "compliance.md", "monitoring.md"]
+COMMAND = re.compile(r"(?<![\w/.-])respgate ((?:[a-z][a-z-]*)(?: [^`\n|]*)?)")
+
+
+def texts():
+    return {name: (DOCS / name).read_text() for name in OURS if (DOCS / name).exists()}
+
+
+def anchors(text):
+    headings = re.findall(r"^#+ (.+)$", text, re.M)
+    return {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}
+
+
+def runbooks():
+    sections = re.split(r"^## ", (DOCS / "runbooks.md").read_text(), flags=re.M)[1:]
+    titles = [each.partition("\n")[0] for each in sections]
+    if titles != rules.alerts():
+        yield f"sections and alerts differ: {set(titles) ^ set(rules.alerts())} (or their order)"
+    for title, section in zip(titles, sections):
+        for word in ("Detect", "Respond", "Recover"):
+            if f"- **{word}**: " not in section:
+                yield f"{title}: no {word}"
+    text = (rules.FOLDER / "rules.yaml").read_text()
+    for alert in rules.alerts():
+        if f"runbook_url: deploy/docs/runbooks.md#{alert.lower()}\n" not in text:
+            yield f"{alert}: no runbook_url"
+
+
+def snippets(text):
+    """What stands in backticks or in a block of the shell."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", text, re.M | re.S)
+    yield from (line for block in blocks for line in block.replace("\\\n", " ").splitlines())
+    yield from re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S))
+
+
+def commands(program):
+    @functools.cache
+    def usage(words):
+        done = subprocess.run([program, *words, "--help"], capture_output=True, text=True, check=False)
+        return done.stdout if done.returncode == 0 else None
+
+    count = 0
+    for name, text in texts().items():
+        for snippet in snippets(text):
+            if not (found := COMMAND.search(snippet)) or "respgate --help" in snippet:
+                continue
+            count += 1
+            words = found.group(1).split()
+            verbs = tuple(words[:2]) if words[0] == "certs" else tuple(words[:1])
+            text_of_help = usage(verbs)
+            if text_of_help is None:
+                yield f"{name}: no verb {' '.join(verbs)}: {snippet}"
+                continue
+            for flag in (word.partition("=")[0] for word in words if word.startswith("--")):
+                if not re.search(rf"(?<![\w-]){re.escape(flag)}(?![\w-])", text_of_help):
+                    yield f"{name}: {' '.join(verbs)} has no {flag}: {snippet}"
+    if count < 20:
+        yield f"only {count} commands were found"
+
+
+def links():
+    for name, text in texts().items():
+        for target in re.findall(r"\]\(([^)]+)\)", text):
+            if "://" in target:
+                continue
+            file, _, section = target.partition("#")
+            path = DOCS / file if file else DOCS / name
+            if not path.exists():
+                yield f"{name}: no file {target}"
+            elif section and section not in anchors(path.read_text()):
+                yield f"{name}: no section {target}"
+
+
+def settings():
+    """A setting in backticks, as limits.max_clients, is in the reference of the configuration."""
+    reference = (rules.ROOT / "config/respgate.toml").read_text()
+    tables = {line.strip("[]# ").split(".")[0] for line in re.findall(r"^#? ?\[.*\]$", reference, re.M)}
+    if "upstream" not in tables:
+        yield f"config/respgate.toml has other tables: {tables}"
+    for name, text in texts().items():
+        for snippet in re.findall(r"`([a-z_]+(?:\.[a-z_]+)+)(?: = [^`]*)?`", text):
+            first, *rest = snippet.split(".")
+            if first in tables and not all(re.search(rf"(?<!\w){re.escape(part)}(?!\w)", reference) for part in rest):
+                yield f"{name}: no setting {snippet}"

@@ -1,0 +1,43 @@
+"""Rules: promtool's view, a pair of tests for each alert, and the copy for Kubernetes."""
+
+import pathlib
+import re
+import subprocess
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "deploy/prometheus"
+KUBERNETES = ROOT / "deploy/kubernetes/components/monitoring/prometheus-rule.yaml"
+
+
+def alerts():
+    return re.findall(r"- alert: (\w+)", (FOLDER / "rules.yaml").read_text())
+
+
+def promtool():
+    for words in (["check", "rules", "rules.yaml"], ["test", "rules", "rules_test.yaml"]):
+        done = subprocess.run(["promtool", *words], cwd=FOLDER, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            yield done.stdout + done.stderr
+
+
+def tested():
+    """promtool passes over an alert without a test, and over a test that expects nothing of another name."""
+    tests = re.split(r"^  - name: ", (FOLDER / "rules_test.yaml").read_text(), flags=re.M)[1:]
+    found = {}
+    for test in tests:
+        name = test.partition("\n")[0]
+        alert = name.split()[0]
+        expected = "[{value: 1}]" if name.endswith(" fires") else "[]"
+        if f'alertname="{alert}",alertstate="firing"' not in test or f"exp_samples: {expected}\n" not in test + "\n":
+            yield f"{name}: the test expects something else"
+        found.setdefault(alert, set()).add(name.partition(" ")[2])
+    for alert in alerts():
+        if found.get(alert) != {"fires", "does not fire"}:
+            yield f"{alert}: tests {found.get(alert)}"
+
+
+def kubernetes():
+    groups = (FOLDER / "rules.yaml").read_text().partition("\ngroups:\n")[2]
+    indented = "".join("  " + line if line.strip() else line for line in groups.splitlines(keepends=True))
+    if KUBERNETES.read_text().partition("\n  groups:\n")[2] != indented:
+        yield f"{KUBERNETES.name} differs from rules.yaml"

@@ -1,0 +1,41 @@
+"""Checks rules, runbooks, dashboards and the documents about them.
+
+    run.py --respgate PROGRAM
+
+The last line is `N passed, N failed`.
+"""
+
+import argparse
+import pathlib
+
+import documents
+import rules
+
+def main():
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("--respgate", required=True)
+    options = arguments.parse_args()
+    program = str(pathlib.Path(options.respgate).resolve())
+    stages = [
+        ("promtool accepts the rules and the tests of the alerts", rules.promtool()),
+        ("each alert has a test in which it fires, and one in which it does not", rules.tested()),
+        ("the PrometheusRule of Kubernetes has the same rules", rules.kubernetes()),
+        ("each alert has a runbook, and each runbook an alert", documents.runbooks()),
+        ("each command in the documents exists", documents.commands(program)),
+        ("each link in the documents leads to a section that exists", documents.links()),
+        ("each setting in the documents exists", documents.settings()),
+    ]
+    passed = failed = 0
+    for name, complaints in stages:
+        complaints = list(complaints)
+        for each in complaints:
+            print(f"FAIL {name}: {each}")
+        passed, failed = passed + (not complaints), failed + bool(complaints)
+        if not complaints:
+            print(f"ok   {name}")
+    print(f"{passed} passed, {failed} failed")
+    raise SystemExit(failed > 0)
+
+
+if __name__ == "__main__":
+    main()
