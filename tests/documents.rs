@@ -4,6 +4,11 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may crash")]
 
+#[path = "telemetry/catalogue.rs"]
+mod catalogue;
+#[path = "telemetry/stir.rs"]
+mod stir;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 

@@ -9,6 +9,17 @@
     reason = "a test may crash"
 )]
 
+mod support;
+
+#[path = "telemetry/failures.rs"]
+mod failures;
+#[path = "telemetry/moves.rs"]
+mod moves;
+#[path = "telemetry/scenes.rs"]
+mod scenes;
+#[path = "telemetry/stir.rs"]
+mod stir;
+
 use std::collections::HashSet;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -19,10 +30,8 @@ use std::time::Duration;
 use respgate::admin::{self, AdminHandle, Health};
 use respgate::base::clock;
 use respgate::config;
-use respgate::telemetry::{
-    CertificateRole, CodeClass, CommandClass, DenyRule, Endpoint, ErrorCode, Family,
-    HandshakeFailure, Label, Metrics, Reload, ReloadRejection, Telemetry,
-};
+use respgate::telemetry::{Metrics, Telemetry};
+use stir::stir;
 
 struct House {
     server: AdminHandle,
@@ -65,37 +74,6 @@ impl House {
 
 fn series(exposition: &str) -> impl Iterator<Item = &str> {
     exposition.lines().filter(|line| !line.starts_with('#'))
-}
-
-/// One event of every kind whose series appear with their first event.
-fn stir(metrics: &Metrics) {
-    for what in Reload::ALL {
-        for reason in ReloadRejection::ALL {
-            metrics.reload_rejections_total[*what][*reason].inc();
-        }
-        metrics.reload_last_attempt_timestamp_seconds[*what].set(clock::wall());
-        metrics.reload_last_success_timestamp_seconds[*what].set(clock::wall());
-    }
-    for reason in HandshakeFailure::ALL {
-        metrics.tls_handshake_failures_total[*reason].inc();
-    }
-    for role in CertificateRole::ALL {
-        metrics.tls_certificate_not_after_timestamp_seconds[*role].set_unix(4_000_000_000);
-        metrics.tls_certificate_not_before_timestamp_seconds[*role].set_unix(1_000_000_000);
-        metrics.tls_certificate_info.set(*role, vec![format!("sha256:{}", role.label())]);
-    }
-    for code in ErrorCode::ALL {
-        metrics.upstream_errors_total[*code].inc();
-    }
-    for endpoint in Endpoint::ALL {
-        metrics.admin_requests_total[*endpoint][CodeClass::Success].inc();
-    }
-    metrics.drain_started_timestamp_seconds.set(clock::wall());
-    metrics.commands_denied_total.inc(DenyRule::Command, Some("FLUSHALL"));
-    metrics.policy_info.set(vec![("policy".to_owned(), "enforce")]);
-    metrics.policy_would_deny_total.inc(DenyRule::Command, Some("FLUSHALL"));
-    metrics.commands_total[Family::String].inc();
-    metrics.command_duration_seconds[CommandClass::Read].observe(Duration::from_micros(80));
 }
 
 /// What `promtool check metrics` has against the text; `None` where there is no promtool.

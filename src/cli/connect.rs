@@ -69,7 +69,7 @@ impl Trial {
             Ok(Err(error)) => {
                 let step = |(phase, name): (Phase, _)| match phase.cmp(&error.phase) {
                     std::cmp::Ordering::Less => (name, Step::Ok(String::new())),
-                    std::cmp::Ordering::Equal => (name, Step::Failed(error.text.clone())),
+                    std::cmp::Ordering::Equal => (name, Step::Failed(error.text.to_string())),
                     std::cmp::Ordering::Greater => (name, Step::NotTried),
                 };
                 Self { server, steps: steps.map(step).collect(), rules: None }

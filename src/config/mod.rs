@@ -8,6 +8,7 @@ mod commands;
 mod diff;
 mod document;
 mod error;
+mod hash;
 mod listener;
 mod nearest;
 mod policy;
@@ -29,6 +30,7 @@ pub use commands::{Commands, CustomCommand, KeyAccess, KeyPlace, KeySpan, ReplyK
 pub use diff::{Changes, diff};
 pub use document::{ConfigSource, Document, environment, keys, load, parse};
 pub use error::{Place, Problem, VARIABLE_PREFIX};
+pub use hash::hash;
 pub use listener::{ClientAuth, ClientLimits, Drain, ListenAddress, Listener};
 pub use rate::{LimitRule, OnLimit, Per, Rate};
 pub use rules::{

@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Sleep;
 
 use super::courtesy::Courtesy;
-use super::meter::Passed;
+use super::meter::{Passed, Tally};
 use super::progress::Progress;
 use super::shell::Shell;
 use crate::base::clock;
@@ -105,6 +105,7 @@ pub(super) struct Connection<S> {
     /// When something was written to it last.
     pub last_spoken: Instant,
     pub passed: Passed,
+    pub tally: Tally,
     /// How a large value under way gives precedence to others.
     pub courtesy: Courtesy,
     timer: Option<Pin<Box<Sleep>>>,
@@ -130,7 +131,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let mut session = Session::enter(roster, Rc::clone(&seat), &door.auth, outage);
         let policy = session.policy(&door).unwrap_or_else(|| Arc::clone(&door.policy));
         seat.note_policy(&policy);
-        let gates = gatehouse.gates(&policy, now);
+        let (gates, tally) = (gatehouse.gates(&policy, now), shell.meter.tally(&policy));
         let connection = Box::new(Self {
             id,
             stream,
@@ -169,6 +170,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             lease_heard: now,
             last_spoken: now,
             passed: Passed::default(),
+            tally,
             courtesy: Courtesy::default(),
             timer: None,
             accounted: 0,
@@ -188,11 +190,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 "client disconnected: its unread replies or unfinished requests exceed the limits, or it read nothing for limits.output_soft_time"
             );
         }
-        self.mailbox.close();
-        if let Some(lease) = self.lease.take() {
-            self.shell.meter.pinned(lease.1, -1);
-        }
-        self.shell.buffers.adjust(self.accounted, 0);
+        self.count_end();
         if why == ClientDisconnect::UpstreamLost {
             self.shell.upstream.note_client_closed();
         }
@@ -203,6 +201,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.now = clock::now();
         self.shell.roster.note_time(self.now);
         let polled = self.take_turn(cx);
+        self.count_in_flight();
         self.show();
         polled
     }
@@ -281,7 +280,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     }
                     match session.handle_loss(ticket, loss, out) {
                         Some(done) if loss == Loss::MultiRefused => shell.completed(done, *now),
-                        Some(_) => shell.meter.lost(loss == Loss::TimedOut),
+                        Some(_) => shell.meter.lost(loss, 1),
                         None => {}
                     }
                 }

@@ -74,6 +74,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// What the session waited for is decided.
     pub(super) fn opened(&mut self, opened: Result<Facts, OpenFailure>) {
         self.session.handle_opened(opened, &mut self.out);
+        self.count_own_answer();
         self.settle_user();
     }
 
@@ -81,6 +82,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn take_policy(&mut self, policy: Arc<Policy>) {
         self.gates = self.gatehouse.gates(&policy, self.now);
         self.seat.note_policy(&policy);
+        self.tally = self.shell.meter.tally(&policy);
         self.policy = policy;
         self.session.handle_new_policy();
         self.session.forget_admission();

@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, UnixListener};
 use super::connection::Connection;
 use super::holder::{Holder, holder};
 use super::inherited::Inherited;
+use super::meter::Place;
 use super::shell::Shell;
 use super::unix::{self, SocketFile};
 use crate::base::live::Live;
@@ -172,6 +173,7 @@ impl Listener {
 
     /// Accepts clients for ever; each is served by a task of its own.
     pub async fn accept(self, shell: Rc<Shell>) {
+        let place = shell.meter.place(&self.door.get().listener);
         loop {
             let accepted = match &self.socket {
                 Socket::Tcp(listener) => listener.accept().await.map(|(stream, peer)| {
@@ -180,14 +182,14 @@ impl Listener {
                     let (address, fd) = (peer.to_string().into(), stream.as_raw_fd());
                     let listener = Arc::clone(&self.address);
                     let peer = Peer { address, local, is_unix: false, fd, uid: None, listener };
-                    self.admit(stream, ListenerKind::Tcp, peer, &shell);
+                    self.admit(stream, (ListenerKind::Tcp, &place), peer, &shell);
                 }),
                 Socket::Unix(listener, _, path) => listener.accept().await.map(|(stream, _)| {
                     let uid = stream.peer_cred().ok().map(|peer| peer.uid());
                     let (address, fd) = (path.clone(), stream.as_raw_fd());
                     let (local, listener) = (path.clone(), Arc::clone(&self.address));
                     let peer = Peer { local, address, is_unix: true, fd, uid, listener };
-                    self.admit(stream, ListenerKind::Unix, peer, &shell);
+                    self.admit(stream, (ListenerKind::Unix, &place), peer, &shell);
                 }),
             };
             if let Err(error) = accepted {
@@ -197,7 +199,7 @@ impl Listener {
         }
     }
 
-    fn admit<S>(&self, stream: S, kind: ListenerKind, peer: Peer, shell: &Rc<Shell>)
+    fn admit<S>(&self, stream: S, at: (ListenerKind, &Place), peer: Peer, shell: &Rc<Shell>)
     where
         S: AsyncRead + AsyncWrite + Unpin + 'static,
     {
@@ -207,7 +209,8 @@ impl Listener {
             tokio::task::spawn_local(refuse(stream));
             return;
         }
-        shell.meter.accepted(kind);
+        let (kind, place) = (at.0, at.1.clone());
+        shell.meter.accepted(kind, &place);
         let (id, connection) = Connection::new(
             stream,
             Rc::clone(&shell),
@@ -218,7 +221,7 @@ impl Listener {
         tokio::task::spawn_local(async move {
             let why = connection.serve().await;
             shell.dismiss(id);
-            shell.meter.left(kind, why);
+            shell.meter.left(kind, &place, why);
         });
     }
 }

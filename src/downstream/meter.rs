@@ -3,16 +3,18 @@
 //! Owns: which event moves which metric. Never knows: decisions; how metrics are printed.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::base::elapsed::Elapsed;
 use crate::command::{Categories, Spec, all};
-use crate::policy::{Refusal, Rule};
+use crate::policy::{Policy, Refusal, Rule};
 use crate::session::{Cause, Class, Completed};
+use crate::telemetry::number::{Counter, Gauge};
 use crate::telemetry::{
     ClientAuthResult, ClientDisconnect, ClientRejection, CommandClass, DenyRule, Family,
-    ListenerKind, Metrics, PinCause, ProtocolFault, ReplyResult,
+    ListenerKind, Metrics, PinCause, ProtocolFault, Refused, ReplyResult,
 };
+use crate::traffic::Loss;
 
 #[derive(Debug)]
 pub(super) struct Meter {
@@ -28,6 +30,22 @@ pub(super) struct Passed {
     pub received: u64,
     pub sent: u64,
     pub commands: u64,
+    /// Commands that are not answered yet, as the metric has it.
+    pub in_flight: usize,
+}
+
+/// What is counted by policy.
+#[derive(Clone, Debug)]
+pub(super) struct Tally {
+    commands: Arc<Counter>,
+    denied: Arc<Counter>,
+}
+
+/// What is counted by listener.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    clients: Arc<Gauge>,
+    accepted: Arc<Counter>,
 }
 
 impl Meter {
@@ -41,7 +59,24 @@ impl Meter {
         Self { metrics, families: families.into_boxed_slice(), elapsed: Elapsed::default() }
     }
 
-    pub(super) fn accepted(&self, kind: ListenerKind) {
+    pub(super) fn tally(&self, policy: &Policy) -> Tally {
+        let section = policy.section();
+        Tally {
+            commands: self.metrics.policy_commands_total.of(section),
+            denied: self.metrics.policy_denied_total.of(section),
+        }
+    }
+
+    pub(super) fn place(&self, address: &str) -> Place {
+        Place {
+            clients: self.metrics.listener_connections.of(address),
+            accepted: self.metrics.listener_connections_total.of(address),
+        }
+    }
+
+    pub(super) fn accepted(&self, kind: ListenerKind, place: &Place) {
+        place.accepted.inc();
+        place.clients.inc();
         self.metrics.client_connections_total[kind].inc();
         self.metrics.client_connections[kind].inc();
     }
@@ -50,7 +85,8 @@ impl Meter {
         self.metrics.client_connections_rejected_total[why].inc();
     }
 
-    pub(super) fn left(&self, kind: ListenerKind, why: ClientDisconnect) {
+    pub(super) fn left(&self, kind: ListenerKind, place: &Place, why: ClientDisconnect) {
+        place.clients.dec();
         self.metrics.client_connections[kind].dec();
         self.metrics.client_disconnects_total[why].inc();
     }
@@ -66,7 +102,8 @@ impl Meter {
         self.metrics.client_transmit_bytes_total.add(bytes as u64);
     }
 
-    pub(super) fn command(&self, spec: Option<&'static Spec>) {
+    pub(super) fn command(&self, spec: Option<&'static Spec>, tally: &Tally) {
+        tally.commands.inc();
         let family = spec.and_then(|spec| self.families.get(usize::from(spec.id.0)));
         self.metrics.commands_total[family.copied().unwrap_or(Family::Other)].inc();
     }
@@ -83,30 +120,44 @@ impl Meter {
         self.metrics.command_duration_seconds[class].observe(self.elapsed.between(done.at, now));
     }
 
-    pub(super) fn lost(&self, timed_out: bool) {
+    pub(super) fn lost(&self, loss: Loss, count: usize) {
+        let timed_out = loss == Loss::TimedOut;
         let result = if timed_out { ReplyResult::Timeout } else { ReplyResult::Unavailable };
-        self.metrics.replies_total[result].inc();
+        self.metrics.replies_total[result].add(count as u64);
     }
 
-    pub(super) fn refused(&self, refusal: &Refusal) {
-        let command = refusal.spec.map(|spec| spec.name);
+    /// The client left before its replies came.
+    pub(super) fn canceled(&self, count: usize) {
+        self.metrics.replies_total[ReplyResult::Canceled].add(count as u64);
+    }
+
+    /// So many commands of one client are not answered yet.
+    pub(super) fn in_flight(&self, before: usize, now: usize) {
+        let number = |count| i64::try_from(count).unwrap_or(i64::MAX);
+        self.metrics.commands_in_flight.add(number(now) - number(before));
+    }
+
+    pub(super) fn refused(&self, refusal: &Refusal, tally: &Tally) {
+        tally.denied.inc();
         self.metrics.replies_total[ReplyResult::Denied].inc();
-        self.metrics.commands_denied_total.inc(deny_rule(refusal.rule), command);
+        self.metrics.commands_denied_total.inc(deny_rule(refusal.rule), shown(refusal.spec));
     }
 
-    /// A driver asked for what no server has, and was answered as by the server.
-    pub(super) fn probed(&self) {
-        self.metrics.replies_total[ReplyResult::RedisError].inc();
+    /// respgate has answered by itself, at once.
+    pub(super) fn answered(&self, error: bool) {
+        let result = if error { ReplyResult::RedisError } else { ReplyResult::Ok };
+        self.metrics.replies_total[result].inc();
+        self.metrics.command_duration_seconds[CommandClass::Other].observe(Duration::ZERO);
     }
 
     /// It passed, because the rule is only observed.
     pub(super) fn observed(&self, refusal: &Refusal) {
-        let command = refusal.spec.map(|spec| spec.name);
-        self.metrics.policy_would_deny_total.inc(deny_rule(refusal.rule), command);
+        let (rule, command) = (deny_rule(refusal.rule), shown(refusal.spec));
+        self.metrics.policy_would_deny_total.inc(rule, command);
         tracing::info!(
             code = "POL-I001",
             rule = refusal.rule.label(),
-            command = command.unwrap_or("other"),
+            command = refusal.spec.map_or("other", |spec| spec.name),
             "would have been denied (observe mode)"
         );
     }
@@ -132,6 +183,21 @@ impl Meter {
 
     pub(super) fn buffered(&self, bytes: usize) {
         self.metrics.buffer_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+}
+
+/// How a refused command is shown. Those that administer the server or endanger it are never shown as
+/// another; those of CLUSTER are many, and are shown together.
+fn shown(spec: Option<&'static Spec>) -> Refused {
+    let Some(spec) = spec else { return Refused::Unknown };
+    if spec.name.starts_with("cluster|") {
+        return Refused::Kept("cluster");
+    }
+    let grave = Categories::ADMIN.with(Categories::DANGEROUS);
+    if spec.categories.intersects(grave) {
+        Refused::Kept(spec.name)
+    } else {
+        Refused::Named(spec.name)
     }
 }
 

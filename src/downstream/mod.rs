@@ -3,6 +3,7 @@
 //! Owns: the meeting of sessions and upstream connections. Never knows: TLS, how policy decides.
 
 mod connection;
+mod counts;
 mod courtesy;
 mod cut;
 mod door;

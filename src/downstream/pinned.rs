@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::connection::{Connection, Passing, Waiting};
 use crate::session::LeaseNeed;
-use crate::telemetry::ClientDisconnect;
+use crate::telemetry::{ClientDisconnect, UpstreamDisconnect};
 use crate::traffic::Loss;
 use crate::upstream::Lease;
 
@@ -98,14 +98,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             if piece.len() >= BULK_BYTES && self.session.passes_pinned(kind) {
                 self.write_through(cx, piece);
-                let Self { session, shell, out, now, .. } = self;
+                let Self { session, out, .. } = self;
                 if let Some(completed) = session.handle_passed(piece.len(), kind, done, out) {
-                    shell.meter.completed(completed, *now);
+                    self.count_pinned(completed);
                 }
                 continue;
             }
             match self.session.handle_pinned(piece, kind, done, &mut self.out) {
-                Ok(Some(completed)) => self.shell.completed(completed, self.now),
+                Ok(Some(completed)) => self.count_pinned(completed),
                 Ok(None) => {}
                 Err(_) => return self.distrust(),
             }
@@ -121,19 +121,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     fn distrust(&mut self) {
         tracing::error!(code = "UPS-E001", "pinned connection closed: it cannot be trusted");
-        if let Some((lease, _)) = self.lease.as_deref() {
-            lease.note_distrust();
+        if let Some((lease, _)) = self.lease.as_deref_mut() {
+            lease.close_for(UpstreamDisconnect::Protocol);
         }
         self.lose_lease(Loss::OutcomeUnknown);
     }
 
     /// The pinned connection is gone.
     pub(super) fn lose_lease(&mut self, loss: Loss) {
-        let Some(lease) = self.lease.take() else { return };
+        let Some(mut lease) = self.lease.take() else { return };
         self.shell.meter.pinned(lease.1, -1);
+        let waited = self.session.in_flight();
         let (begun, said) = (self.session.reply_has_begun(), self.out.len());
         let streamed = self.session.is_streaming();
         let fatal = self.session.handle_lease_lost(loss, &mut self.out);
+        let lost = waited - self.session.in_flight();
+        self.shell.meter.lost(loss, lost);
+        if loss == Loss::TimedOut {
+            lease.0.note_timeouts(lost);
+            lease.0.close_for(UpstreamDisconnect::Timeout);
+        }
         if self.passing == Passing::ToLease {
             self.passing = Passing::Away;
         }
@@ -199,7 +206,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.end_now(ClientDisconnect::Rotation);
             }
         } else if self.session.is_off_lease() {
-            drop(self.take_lease());
+            if let Some(mut lease) = self.take_lease() {
+                lease.close_for(UpstreamDisconnect::Rotation);
+            }
         } else if self.grace_is_over() {
             let late = self.grace_last().is_some_and(|end| self.now >= end);
             if self.session.is_blocked() || (late && self.session.in_flight() > 0) {

@@ -173,23 +173,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    fn count_presented(&mut self) {
-        let (meter, desk) = (&self.shell.meter, self.shell.desk.borrow());
-        meter.command(self.session.take_command());
-        if let Some(ok) = self.session.take_auth() {
-            meter.authenticated(ok);
-        }
-        if let Some(refusal) = desk.refused() {
-            meter.refused(refusal);
-        }
-        if desk.probed() {
-            meter.probed();
-        }
-        if let Some(refusal) = desk.observed() {
-            meter.observed(refusal);
-        }
-    }
-
     fn collect_on(&mut self, bytes: &[u8], commands: &mut u64) -> usize {
         match self.next(bytes, commands) {
             Ok(used) => used,
@@ -244,7 +227,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn check_sent(&mut self, ticket: Ticket, sent: Result<(), Unavailable>) {
         if let Err(why) = sent {
             self.session.handle_loss(ticket, Loss::Unavailable(why), &mut self.out);
-            self.shell.meter.lost(false);
+            self.shell.meter.lost(Loss::Unavailable(why), 1);
         }
     }
 
@@ -350,7 +333,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.session.note_incomplete(head);
         self.session.handle_unavailable(loss, &mut self.out);
         self.session.note_incomplete(false);
-        self.shell.meter.lost(false);
+        self.count_unavailable();
         self.pending.advance(used.min(self.pending.len()));
         if head {
             self.scanner.pass();

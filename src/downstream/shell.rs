@@ -105,7 +105,9 @@ impl Shell {
         if done.unopened {
             self.transacts.note(false);
         }
-        self.meter.completed(done, now);
+        if !done.own {
+            self.meter.completed(done, now);
+        }
     }
 
     /// What was learned from observed traffic, as TOML for the server's user `user`; none when there

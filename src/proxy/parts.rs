@@ -8,7 +8,7 @@ use super::doors::{self, Doors, Policies};
 use super::error::StartError;
 use super::vocabulary::Vocabulary;
 use crate::base::live::Live;
-use crate::config::{ClientLimits, Config, SecretSource};
+use crate::config::{self, ClientLimits, Config, SecretSource};
 use crate::session::Door;
 use crate::telemetry::{CertificateRole, Metrics, Telemetry};
 use crate::tls::watch::Watch;
@@ -82,6 +82,11 @@ pub(super) fn watch(config: &Config, file: Option<&PathBuf>) -> Watch {
     }
     files.extend(doors::files(config));
     Watch::new(files)
+}
+
+/// Shows the configuration in force in the metrics.
+pub(super) fn note_config(config: &Config, metrics: &Metrics) {
+    metrics.config_hash.set(i64::try_from(config::hash(config)).unwrap_or(i64::MAX));
 }
 
 /// Shows the published identity in the metrics.

@@ -80,6 +80,7 @@ impl Reloader {
             telemetry.metrics.reload_last_success_timestamp_seconds[what].set(now);
         }
         let InForce { config, parts } = in_force.get().as_ref().clone();
+        parts::note_config(&config, &telemetry.metrics);
         let told = parts.credentials.current().generation;
         Self { config, parts, in_force, vocabulary, telemetry, levels, probe_failed: false, told }
     }
@@ -201,6 +202,7 @@ impl Reloader {
         tracing::info!(changed = %changes.live.join(", "), "new configuration in force");
         doors::warn(&new);
         doors::announce(&self.parts.policies, &self.telemetry.metrics);
+        parts::note_config(&new, &self.telemetry.metrics);
         self.config = new;
         Ok(true)
     }

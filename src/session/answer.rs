@@ -26,6 +26,12 @@ impl Session {
         self.queue.push_local(silent, self.incomplete, out, write);
     }
 
+    /// Whether the answer of the proxy's own to the last request is an error; `None` when it has none,
+    /// or this was asked before.
+    pub const fn take_own_error(&mut self) -> Option<bool> {
+        self.queue.take_own_error()
+    }
+
     /// An error instead of execution; spoils a transaction as Redis's `rejectCommand` does.
     pub(super) fn refuse_text(&mut self, text: impl AsRef<[u8]>, out: &mut BytesMut) -> Step {
         if let Some(transaction) = &mut self.transaction {

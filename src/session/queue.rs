@@ -120,6 +120,8 @@ pub(super) struct ReplyQueue {
     next: Ticket,
     /// A place is, or was, the last: nothing is put behind it.
     cut: bool,
+    /// The proxy's own reply was put in line: whether it is an error.
+    own_error: Option<bool>,
 }
 
 /// Places kept allocated for an idle session.
@@ -211,14 +213,23 @@ impl ReplyQueue {
             return;
         }
         if self.places.is_empty() && !withhold {
+            let begin = out.len();
             write(out);
+            self.own_error = Some(out.get(begin) == Some(&b'-'));
         } else {
             let mut own = BytesMut::new();
             write(&mut own);
+            self.own_error = Some(own.first() == Some(&b'-'));
             self.held += own.len() + size_of::<Place>();
             self.places.push_back(Place { content: Content::Local(Box::from(&*own)), silent });
             self.withheld = withhold;
         }
+    }
+
+    /// Whether the proxy's own reply that was put in line last is an error; `None` when there was none
+    /// since this was asked.
+    pub(super) const fn take_own_error(&mut self) -> Option<bool> {
+        self.own_error.take()
     }
 
     /// What was withheld may go.

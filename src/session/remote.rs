@@ -4,11 +4,12 @@
 
 use bytes::BytesMut;
 
+use super::completed::Completed;
 use super::executed::Executed;
 use super::queue::Class;
 use super::queue::{Expect, Remote};
 use super::replay::{Replay, Resend};
-use super::state::{Completed, LARGE_REPLY_MEMORY, Route, Session, Surplus, WINDOW_START};
+use super::state::{LARGE_REPLY_MEMORY, Route, Session, Surplus, WINDOW_START};
 use super::{subscriptions, words};
 use crate::config::OnOutage;
 use crate::resp::{Protocol, encode};
@@ -270,7 +271,7 @@ impl Session {
         if front.opened == Some(false) {
             return self.end_unopened(out);
         }
-        let mut hidden = silent;
+        let (mut hidden, mut own) = (silent, false);
         let told = front.refusal.take().and_then(|line| words::aborted(frame, &line));
         let frame = told.as_deref().unwrap_or(frame);
         if let Some(executed) = self.awaited_exec() {
@@ -281,12 +282,12 @@ impl Session {
             Expect::Plain | Expect::Exec(_) => {}
             Expect::Block => self.distrust_exec(frame),
             Expect::Hidden => {
-                hidden = true;
+                (hidden, own) = (true, true);
                 // It still watches: a later EXEC there would answer nil without a reason.
                 self.lease_drop |= !ok;
             }
             Expect::Page => {
-                hidden = true;
+                (hidden, own) = (true, true);
                 self.take_page(ticket, frame);
             }
             Expect::Names(strip) => {
@@ -306,10 +307,10 @@ impl Session {
             Expect::Select(database) => self.take_selected(database, ok),
             Expect::Script(replay) => return self.refute_script(replay, frame, alone, out),
             expect @ (Expect::Hello(_) | Expect::Redirect(_) | Expect::Tracking { .. }) => {
-                let mut own = BytesMut::new();
-                self.take_own(expect, frame, &mut own);
+                let mut reply = BytesMut::new();
+                self.take_own(expect, frame, &mut reply);
                 if !silent {
-                    out.extend_from_slice(&own);
+                    out.extend_from_slice(&reply);
                 }
                 hidden = true;
             }
@@ -326,7 +327,8 @@ impl Session {
         if !hidden {
             out.extend_from_slice(frame);
         }
-        self.finish(error, out)
+        // A question of the proxy's own is no request of the client.
+        self.finish(error, out).map(|completed| Completed { own, ..completed })
     }
 
     fn take_executed(
@@ -477,5 +479,5 @@ impl Session {
 }
 
 const fn completed(remote: &Remote, error: bool) -> Completed {
-    Completed { class: remote.class, at: remote.at, error, unopened: false }
+    Completed { class: remote.class, at: remote.at, error, unopened: false, own: false }
 }

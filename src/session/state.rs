@@ -135,16 +135,6 @@ pub struct Wire {
     pub companions: u32,
 }
 
-/// What the statistics want to know of a finished request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Completed {
-    pub class: Class,
-    pub at: Instant,
-    pub error: bool,
-    /// A transaction whose MULTI was refused.
-    pub unopened: bool,
-}
-
 /// What shall become of the pinned connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LeaseNeed {

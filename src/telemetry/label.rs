@@ -117,7 +117,7 @@ labels! {
     /// How an application is connected.
     ListenerKind as "listener" { Tcp = "tcp", Unix = "unix", }
     /// Why an application's connection was not served.
-    ClientRejection as "reason" { MaxClients = "max_clients", Draining = "draining", }
+    ClientRejection as "reason" { MaxClients = "max_clients", }
     /// Why an application's connection ended.
     ClientDisconnect as "reason" {
         Client = "client", Idle = "idle", ProtocolError = "protocol_error",
@@ -178,8 +178,10 @@ labels! {
     UpstreamDisconnect as "reason" {
         Eof = "eof", Reset = "reset", Timeout = "timeout", Health = "health",
         Rotation = "rotation", MaxAge = "max_age", Idle = "idle", Protocol = "protocol",
-        Dirty = "dirty", ClientLeft = "client_left",
+        Dirty = "dirty", ClientLeft = "client_left", Failover = "failover",
     }
+    /// Whether the server may be dialed: by anyone, by nobody, by one attempt that decides.
+    Circuit as "state" { Closed = "closed", Open = "open", HalfOpen = "half_open", }
     /// How a health check ended. Any reply is life.
     HealthResult as "result" { Ok = "ok", Failed = "failed", }
     /// Error codes of the server that say something about the server.
@@ -206,6 +208,15 @@ labels! {
     Blocked as "what" { Command = "command", User = "user", Listener = "listener", Uid = "uid", }
     /// The class of an HTTP status.
     CodeClass as "code_class" { Success = "2xx", Client = "4xx", Server = "5xx", }
+}
+
+impl HandshakeFailure {
+    /// The value with this text; `other` when there is none.
+    #[must_use]
+    pub fn of(text: &str) -> Self {
+        let known = Self::ALL.iter().find(|reason| reason.label() == text);
+        known.copied().unwrap_or(Self::Other)
+    }
 }
 
 impl ErrorCode {

@@ -8,19 +8,37 @@
 use prometheus::TextEncoder;
 use prometheus::proto::MetricFamily;
 
+use super::denied::Denied;
 use super::label::{
-    Blocked, By, CertificateRole, ClientAuthResult, ClientDisconnect, ClientRejection, CodeClass,
-    CommandClass, ConnectPhase, ConnectResult, Endpoint, ErrorCode, Family, HandshakeFailure,
-    HandshakeResult, HealthResult, ListenerKind, PinCause, ProtocolFault, Reload, ReloadRejection,
-    ReloadResult, ReplyResult, RetryResult, State, UpstreamAuthResult, UpstreamDisconnect,
-    UpstreamState,
+    Blocked, By, CertificateRole, Circuit, ClientAuthResult, ClientDisconnect, ClientRejection,
+    CodeClass, CommandClass, ConnectPhase, ConnectResult, Endpoint, ErrorCode, Family,
+    HandshakeFailure, HandshakeResult, HealthResult, ListenerKind, PinCause, ProtocolFault, Reload,
+    ReloadRejection, ReloadResult, ReplyResult, RetryResult, State, UpstreamAuthResult,
+    UpstreamDisconnect, UpstreamState,
 };
+use super::named::{Named, Names};
 use super::number::{
     Batch, Counter, Flag, Gauge, HandshakeTime, Histogram, Latency, Lazy, Seconds, SecondsTotal,
     Series, SharedCounter, Timestamp, Wait,
 };
-use super::open_set::{BuildInfo, Certificates, Denied, OneHot, Policies};
+use super::open_set::{BuildInfo, Certificates, OneHot, Policies};
 use super::process::Process;
+
+/// The label of [`Named`] series: where applications connect.
+#[derive(Debug)]
+pub struct Address;
+
+impl Names for Address {
+    const LABEL: &'static str = "address";
+}
+
+/// The label of [`Named`] series: the section of a policy in the configuration.
+#[derive(Debug)]
+pub struct Policy;
+
+impl Names for Policy {
+    const LABEL: &'static str = "policy";
+}
 
 macro_rules! metrics {
     ($( $(#[doc = $help:literal])+ $name:ident: $series:ty, )+) => {
@@ -91,6 +109,11 @@ metrics! {
     client_connections: By<ListenerKind, Gauge>,
     /// Accepted connections.
     client_connections_total: By<ListenerKind, Counter>,
+    /// Connected applications by the address they connected to. Addresses beyond the first 8 are
+    /// "other".
+    listener_connections: Named<Address, Gauge, 8>,
+    /// Accepted connections by the address they connected to. Addresses beyond the first 8 are "other".
+    listener_connections_total: Named<Address, Counter, 8>,
     /// Connections refused right after they were accepted.
     client_connections_rejected_total: By<ClientRejection, Counter>,
     /// Ended connections by cause.
@@ -108,7 +131,7 @@ metrics! {
 
     /// Commands received.
     commands_total: By<Family, Counter>,
-    /// Replies returned.
+    /// Replies returned, those of respgate's own included; "canceled": the client left before its reply.
     replies_total: By<ReplyResult, Counter>,
     /// Time from a command to its reply, as the application sees it.
     command_duration_seconds: By<CommandClass, Histogram<Latency>>,
@@ -116,15 +139,22 @@ metrics! {
     commands_in_flight: Gauge,
     /// Commands found in one read from an application.
     pipeline_depth: Histogram<Batch>,
-    /// Commands refused by policy. Commands beyond the first 32 are "other".
-    commands_denied_total: Denied,
+    /// Commands refused by policy. Each command of the categories admin and dangerous is always named
+    /// (those of CLUSTER together); of other commands and rules the first 30 pairs are, and the rest
+    /// and unknown commands are "other".
+    commands_denied_total: Denied<30>,
+    /// Commands received by the policy that judged them. Policies beyond the first 16 are "other".
+    policy_commands_total: Named<Policy, Counter, 16>,
+    /// Commands refused by the policy that refused them. Policies beyond the first 16 are "other".
+    policy_denied_total: Named<Policy, Counter, 16>,
     /// Policies in force by their sections; mode "observe": it refuses nothing, "partly": some of its
-    /// rules refuse nothing. Always 1.
+    /// rules refuse nothing. The first 16; always 1.
     policy_info: Policies,
     /// Blocks in force that operators have set.
     blocked: By<Blocked, Gauge>,
-    /// Commands that passed although a rule is against them, because it is only observed.
-    policy_would_deny_total: Denied,
+    /// Commands that passed although a rule is against them, because it is only observed. Pairs of
+    /// command and rule beyond the first 24, and unknown commands, are "other".
+    policy_would_deny_total: Denied<24>,
 
     /// Commands that the server describes otherwise than respgate knows them.
     command_table_differences: Gauge,
@@ -137,29 +167,33 @@ metrics! {
     upstream_connections: By<UpstreamState, Gauge>,
     /// Attempts to connect to the server.
     upstream_connects_total: By<ConnectResult, SharedCounter>,
-    /// Time spent connecting, by step.
+    /// Time spent connecting by step, that of failed attempts included.
     upstream_connect_phase_seconds_total: By<ConnectPhase, SecondsTotal>,
     /// Ended connections to the server by cause.
     upstream_disconnects_total: By<UpstreamDisconnect, SharedCounter>,
+    /// Whether the server may be dialed: closed: yes; open: not before the wait is over; half_open: one
+    /// attempt is under way that decides. 1 for the present state.
+    circuit_state: OneHot<Circuit>,
     /// Present wait before the next attempt to connect; 0 while connected.
     upstream_reconnect_backoff_seconds: Seconds,
     /// Health checks of connections; any reply is life.
     upstream_health_checks_total: By<HealthResult, SharedCounter>,
-    /// Time from sending a command to the first byte of its reply.
+    /// Time from sending a command to the end of its reply. Commands that wait for others' writes
+    /// (BLPOP) are left out.
     upstream_command_duration_seconds: Histogram<Latency>,
     /// Commands that wait to be sent.
     upstream_queue_depth: Gauge,
-    /// Time commands waited to be sent.
+    /// Time that commands waited to be sent because there was no connection.
     upstream_queue_wait_seconds: Histogram<Wait>,
     /// Bytes of RESP read from the server.
     upstream_receive_bytes_total: Counter,
     /// Bytes of RESP written to the server.
     upstream_transmit_bytes_total: Counter,
-    /// Commands in one write to the server.
+    /// Commands in one write to a connection that clients share.
     upstream_batch_commands: Histogram<Batch>,
     /// Errors of the server by their code.
     upstream_errors_total: By<ErrorCode, Lazy<Counter>>,
-    /// Commands sent again after a loss.
+    /// Commands sent again after a loss; "exhausted": lost again as often as upstream.retry permits.
     upstream_retries_total: By<RetryResult, Counter>,
     /// Authentication of respgate to the server.
     upstream_auth_total: By<UpstreamAuthResult, SharedCounter>,

@@ -2,10 +2,12 @@
 //!
 //! Owns: [`Telemetry`], [`Metrics`], [`LogHandle`]. Never knows: sessions, connections, HTTP.
 
+mod denied;
 mod flood;
 pub mod label;
 mod log;
 mod metrics;
+mod named;
 pub mod number;
 mod open_set;
 mod process;
@@ -17,16 +19,18 @@ use std::sync::Arc;
 
 use crate::config;
 
+pub use denied::{Denied, Refused};
 pub use label::{
-    Blocked, By, CertificateRole, ClientAuthResult, ClientDisconnect, ClientRejection, CodeClass,
-    CommandClass, ConnectPhase, ConnectResult, DenyRule, Endpoint, ErrorCode, Family,
+    Blocked, By, CertificateRole, Circuit, ClientAuthResult, ClientDisconnect, ClientRejection,
+    CodeClass, CommandClass, ConnectPhase, ConnectResult, DenyRule, Endpoint, ErrorCode, Family,
     HandshakeFailure, HandshakeResult, HealthResult, Label, ListenerKind, PinCause, ProtocolFault,
     Reload, ReloadRejection, ReloadResult, ReplyResult, RetryResult, State, UpstreamAuthResult,
     UpstreamDisconnect, UpstreamState,
 };
 pub use log::{LogError, LogHandle};
-pub use metrics::Metrics;
-pub use open_set::{BuildInfo, Certificates, Denied, OneHot, Policies};
+pub use metrics::{Address, Metrics, Policy};
+pub use named::{Named, Names};
+pub use open_set::{BuildInfo, Certificates, OneHot, Policies};
 pub use process::Process;
 
 /// Both handles in one; cheap to clone.

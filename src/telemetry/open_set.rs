@@ -1,60 +1,22 @@
 //! The few metrics whose label values are not an enum, each with a bound on how many there can be.
 //!
-//! Owns: [`Denied`], [`Certificates`], [`Policies`], [`OneHot`], [`BuildInfo`]. Never knows: policy, certificates.
+//! Owns: [`Certificates`], [`Policies`], [`OneHot`], [`BuildInfo`]. Never knows: policy, certificates.
 
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use prometheus::proto::{LabelPair, Metric, MetricType};
 
-use super::label::{By, CertificateRole, DenyRule, Label};
-use super::number::{Counter, Lazy, Series, gauge, pair};
+use super::label::{CertificateRole, Label};
+use super::number::{Series, gauge, pair};
 
-/// Commands that get a label of their own.
-const DENIED_COMMANDS_MAX: usize = 32;
 /// Fingerprints shown per role.
 const FINGERPRINTS_MAX: usize = 4;
 
-type ByRule = By<DenyRule, Lazy<Counter>>;
-
-/// Denials by rule and command. The first 32 commands are named, all others are `other`.
-#[derive(Debug)]
-pub struct Denied {
-    named: [(OnceLock<&'static str>, ByRule); DENIED_COMMANDS_MAX],
-    other: ByRule,
-}
-
-impl Default for Denied {
-    fn default() -> Self {
-        Self { named: std::array::from_fn(|_| Default::default()), other: By::default() }
-    }
-}
-
-impl Denied {
-    /// Counts a refusal; single writer. `command` is a name of the command table, never what a client
-    /// sent; `None` when the table does not have it.
-    pub fn inc(&self, rule: DenyRule, command: Option<&'static str>) {
-        let named = command.and_then(|command| {
-            self.named.iter().find(|(name, _)| *name.get_or_init(|| command) == command)
-        });
-        named.map_or(&self.other, |(_, by_rule)| by_rule)[rule].inc();
-    }
-}
-
-impl Series for Denied {
-    const KIND: MetricType = MetricType::COUNTER;
-
-    fn collect(&self, labels: &mut Vec<LabelPair>, out: &mut Vec<Metric>) {
-        let named = self.named.iter().filter_map(|(name, by_rule)| Some((*name.get()?, by_rule)));
-        for (name, by_rule) in named.chain([("other", &self.other)]) {
-            labels.push(pair("command", name));
-            by_rule.collect(labels, out);
-            labels.pop();
-        }
-    }
-}
+/// Policies shown.
+const POLICIES_MAX: usize = 16;
 
 /// Fingerprints of the certificates in use, by role; those of a former certificate disappear.
 #[derive(Debug, Default)]
@@ -126,8 +88,9 @@ impl<L: Label> fmt::Debug for OneHot<L> {
 pub struct Policies(Mutex<Vec<(String, &'static str)>>);
 
 impl Policies {
-    /// Replaces what is shown: the section of each policy in the configuration, and its mode.
-    pub fn set(&self, policies: Vec<(String, &'static str)>) {
+    /// Replaces what is shown: the section of each policy in the configuration, and its mode; of many only the first 16.
+    pub fn set(&self, mut policies: Vec<(String, &'static str)>) {
+        policies.truncate(POLICIES_MAX);
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = policies;
     }
 }
@@ -176,27 +139,6 @@ mod tests {
             format!("{} {value}", labels.join(" "))
         };
         out.iter().map(line).collect()
-    }
-
-    #[test]
-    fn denied_commands_are_named_up_to_the_cap() {
-        let denied = Denied::default();
-        assert!(lines(&denied).is_empty());
-        denied.inc(DenyRule::Command, Some("FLUSHALL"));
-        denied.inc(DenyRule::Command, Some("FLUSHALL"));
-        denied.inc(DenyRule::Arity, Some("FLUSHALL"));
-        denied.inc(DenyRule::Unknown, None);
-        assert_eq!(lines(&denied), ["FLUSHALL command 2", "FLUSHALL arity 1", "other unknown 1"]);
-
-        let many: Vec<&'static str> =
-            (0..100).map(|n| &*Box::leak(format!("C{n}").into_boxed_str())).collect();
-        for name in &many {
-            denied.inc(DenyRule::Command, Some(name));
-        }
-        let lines = lines(&denied);
-        assert_eq!(lines.len(), 1 + DENIED_COMMANDS_MAX + 2);
-        assert!(lines.contains(&"C30 command 1".to_owned()));
-        assert!(lines.contains(&"other command 69".to_owned()), "{lines:?}");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 use std::time::{Duration, Instant};
 
 use crate::base::backoff::Backoff;
+use crate::telemetry::Circuit;
 
 /// Decides for one server, for shared and pinned connections together.
 #[derive(Debug)]
@@ -59,6 +60,15 @@ impl Breaker {
     /// Whether the last that is known of the server is a failure.
     pub(super) fn is_open(&self) -> bool {
         self.state != State::Closed
+    }
+
+    /// The present state, for the metric.
+    pub(super) const fn circuit(&self) -> Circuit {
+        match self.state {
+            State::Closed => Circuit::Closed,
+            State::Open(_) => Circuit::Open,
+            State::HalfOpen => Circuit::HalfOpen,
+        }
     }
 
     /// The wait that is in force, for the metric.

@@ -20,7 +20,7 @@ use super::failure::{DialError, not_connected};
 use super::fault::Fault;
 use super::greeting::{Greeting, Manners, Progress, ServerFacts};
 use super::inbox::{Inbox, NotAReply};
-use super::phase::{Phase, Reached};
+use super::phase::{Phase, Reached, Spent};
 use super::read_ahead::ReadAhead;
 use super::sniff;
 use super::stream::Stream;
@@ -75,6 +75,7 @@ pub struct Link {
     pub facts: ServerFacts,
     /// `None` without TLS.
     pub handshake: Option<Handshake>,
+    pub spent: Spent,
 }
 
 /// What was agreed in a TLS handshake, for metrics.
@@ -245,17 +246,17 @@ impl Dialer {
         identity: Option<Arc<Identity>>,
         login: Arc<Login>,
     ) -> Result<Link, DialError> {
-        let mut at = Reached::default();
+        let mut at = Reached::begin(clock::now());
         let (wait, tls) = (self.0.connect_timeout, identity.is_some());
         let attempt = Box::pin(self.0.open(key, identity, login, &mut at));
         let error = match timeout(wait, attempt).await {
-            Ok(Ok(link)) => return Ok(link),
+            Ok(Ok(link)) => return Ok(Link { spent: at.end(clock::now()), ..link }),
             Ok(Err(error)) => self.0.look_closer(error, tls, &at).await,
-            Err(_) => DialError::timed_out(&self.0.address, wait, at.phase.silence()),
+            Err(_) => DialError::timed_out(&self.0.address, wait, at.phase().silence()),
         };
         // In TLS 1.3 a server refuses our certificate only when the handshake is over.
-        let phase = if error.what == Unavailable::Tls { Phase::Tls } else { at.phase };
-        Err(DialError { phase, ..error })
+        let phase = if error.what == Unavailable::Tls { Phase::Tls } else { at.phase() };
+        Err(DialError { phase, spent: Box::new(at.end(clock::now())), ..error })
     }
 }
 
@@ -269,20 +270,20 @@ impl Inner {
     ) -> Result<Link, DialError> {
         tracing::debug!(server = %self.address, "name is looked up");
         let addresses = self.resolve().await?;
-        at.phase = Phase::Connect;
+        at.enter(Phase::Connect, clock::now());
         tracing::debug!(?addresses, "connection is opened");
         let (socket, peer) = self.connect(&addresses).await?;
         at.peer = Some(peer);
         let (mut stream, handshake) = match &identity {
             None => (Stream::plain(socket), None),
             Some(identity) => {
-                at.phase = Phase::Tls;
+                at.enter(Phase::Tls, clock::now());
                 tracing::debug!(%peer, "TLS handshake begins");
                 let (stream, handshake) = self.encrypt(socket, peer, identity).await?;
                 (stream, Some(handshake))
             }
         };
-        at.phase = Phase::Login;
+        at.enter(Phase::Login, clock::now());
         tracing::debug!(%peer, database = key.database, "login begins");
         let offer = identity.as_ref().map(|identity| &identity.offer);
         let facts = self.greet(&mut stream, key, &login, offer).await?;
@@ -294,6 +295,7 @@ impl Inner {
             credentials_generation: login.generation,
             facts,
             handshake,
+            spent: Spent::default(),
         })
     }
 
@@ -448,7 +450,7 @@ impl Inner {
 
     /// A connection that ended at the login without TLS: the port may speak TLS.
     async fn look_closer(&self, error: DialError, tls: bool, at: &Reached) -> DialError {
-        let ended = error.what == Unavailable::Connect && at.phase == Phase::Login;
+        let ended = error.what == Unavailable::Connect && at.phase() == Phase::Login;
         match at.peer.filter(|_| ended && !tls) {
             Some(peer) if sniff::is_tls(peer).await => self.wants_tls(),
             _ => error,

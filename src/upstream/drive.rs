@@ -68,6 +68,8 @@ struct Driver<'a> {
     flush_pending: bool,
     last_batch_owners: u32,
     successor: Option<Successor>,
+    /// Why there is to be one.
+    replaced_for: UpstreamDisconnect,
     /// The successor must be a primary.
     elsewhere: bool,
     /// Whether the head of the line holds up the others, and another connection that is dialed then.
@@ -109,6 +111,7 @@ pub(super) async fn drive(
         flush_pending: false,
         last_batch_owners: 0,
         successor: None,
+        replaced_for: UpstreamDisconnect::Rotation,
         elsewhere: false,
         stall: Stall::default(),
         held: false,
@@ -118,7 +121,7 @@ pub(super) async fn drive(
     };
     let ended = driver.serve().await;
     driver.note_silence(false);
-    env.metrics.ended(ended.reason());
+    ended.reason().into_iter().for_each(|reason| env.metrics.ended(reason));
     env.metrics.serving(shared.is_aside(), -1);
     shared.note_stalled(false);
     if !matches!(ended, Ended::Lost(_)) {
@@ -175,6 +178,7 @@ impl Driver<'_> {
                 self.ended = Some(Ended::Closed);
             } else if inner.retire && self.successor.is_none() {
                 inner.retire = false;
+                self.replaced_for = UpstreamDisconnect::Rotation;
                 self.successor = Some(Successor::Dialing(self.dial()));
                 cx.waker().wake_by_ref();
             }
@@ -265,6 +269,9 @@ impl Driver<'_> {
             if delivery.done {
                 let took = env.metrics.elapsed(delivery.at, now);
                 env.metrics.answered(took);
+                if delivery.again {
+                    env.metrics.retried();
+                }
                 stall.note_reply(took);
             }
             if delivery.refused {
@@ -370,7 +377,7 @@ impl Driver<'_> {
         }
         if wrote {
             self.last_batch_owners = std::mem::take(&mut inner.batch_owners);
-            self.env.metrics.batch(u64::from(self.last_batch_owners));
+            self.env.metrics.batch(std::mem::take(&mut inner.batch));
         }
         drop(inner);
         if wrote || self.flush_pending {
@@ -431,6 +438,7 @@ impl Driver<'_> {
                     mailbox.lose(ticket, loss);
                 }
             });
+            self.shared.settle_charge(&mut inner);
         }
         // A server that owes nothing may be silent as long as it likes.
         let heard = inner
@@ -461,7 +469,7 @@ impl Driver<'_> {
                 self.step_aside();
                 if pool.command_timeout.is_zero() || !owes {
                     self.env.metrics.health_check(false);
-                    return self.lose(UpstreamDisconnect::Timeout);
+                    return self.lose(UpstreamDisconnect::Health);
                 }
                 return;
             }

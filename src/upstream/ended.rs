@@ -7,8 +7,8 @@ use crate::telemetry::UpstreamDisconnect;
 
 /// How the time of one connection ended.
 pub(super) enum Ended {
-    /// It answered everything and this one takes over.
-    Replaced(Box<Link>),
+    /// It answered everything and this one takes over, for this reason.
+    Replaced(Box<Link>, UpstreamDisconnect),
     /// Nobody used it for `idle_timeout`.
     Idle,
     /// The proxy leaves.
@@ -18,12 +18,12 @@ pub(super) enum Ended {
 }
 
 impl Ended {
-    pub(super) const fn reason(&self) -> UpstreamDisconnect {
+    /// `None`: the process ends.
+    pub(super) const fn reason(&self) -> Option<UpstreamDisconnect> {
         match self {
-            Self::Replaced(_) => UpstreamDisconnect::Rotation,
-            Self::Idle => UpstreamDisconnect::Idle,
-            Self::Closed => UpstreamDisconnect::ClientLeft,
-            Self::Lost(reason) => *reason,
+            Self::Replaced(_, reason) | Self::Lost(reason) => Some(*reason),
+            Self::Idle => Some(UpstreamDisconnect::Idle),
+            Self::Closed => None,
         }
     }
 }
@@ -37,6 +37,7 @@ pub(super) const fn cause(reason: UpstreamDisconnect) -> &'static str {
         UpstreamDisconnect::Protocol => "the server's bytes cannot be trusted",
         UpstreamDisconnect::Rotation
         | UpstreamDisconnect::MaxAge
+        | UpstreamDisconnect::Failover
         | UpstreamDisconnect::Idle
         | UpstreamDisconnect::Dirty
         | UpstreamDisconnect::ClientLeft => "it was not answered before it had to be replaced",

@@ -99,10 +99,13 @@ impl Env {
             self.passable().await;
             let permit = self.handshakes.acquire().await;
             if let Ask::Dial(round) = self.ask() {
+                self.metrics.circuit(self.breaker.borrow().circuit());
                 break Attempt { env: self, round: Some(round), _permit: permit.ok() };
             }
         };
+        let dialing = self.metrics.dialing();
         let link = self.dialer.dial(key).await;
+        drop(dialing);
         self.metrics.dialed(link.as_ref());
         self.note_error(link.as_ref().err());
         attempt.end(link.as_ref());
@@ -116,7 +119,9 @@ impl Env {
     /// Dials beside a connection that is up: whether that works says nothing about an outage.
     pub(super) async fn dial_beside(&self, key: PoolKey) -> Result<Link, DialError> {
         let _permit = self.handshakes.acquire().await;
+        let dialing = self.metrics.dialing();
         let link = self.dialer.dial(key).await;
+        drop(dialing);
         self.metrics.dialed(link.as_ref());
         self.note_error(link.as_ref().err());
         if link.is_ok() {
@@ -173,7 +178,10 @@ impl Env {
 
     /// The breaker may have changed.
     fn note_breaker(&self) {
-        self.metrics.backoff(self.breaker.borrow().waits(clock::now()));
+        let breaker = self.breaker.borrow();
+        self.metrics.backoff(breaker.waits(clock::now()));
+        self.metrics.circuit(breaker.circuit());
+        drop(breaker);
         self.changed.notify_waiters();
     }
 
@@ -336,10 +344,6 @@ impl Env {
 
     pub(super) fn draw(&self) -> u64 {
         self.entropy.borrow_mut().next_u64()
-    }
-
-    pub(super) fn note_retries(&self, count: usize) {
-        self.metrics.retried(count);
     }
 }
 

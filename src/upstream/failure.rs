@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::fault::Fault;
-use super::phase::Phase;
+use super::phase::{Phase, Spent};
 use crate::tls::TlsError;
 use crate::traffic::Unavailable;
 
@@ -24,10 +24,12 @@ pub struct DialError {
     /// What a person does about it.
     pub fix: Box<str>,
     /// Cause, code and fix in one line.
-    pub text: String,
+    pub text: Box<str>,
     /// What the server answered to `SELECT`, when it is that which failed: the client that asked for
     /// the database gets this line.
     pub server_line: Option<Vec<u8>>,
+    /// The time the attempt took, by step.
+    pub spent: Box<Spent>,
 }
 
 impl DialError {
@@ -45,14 +47,15 @@ impl DialError {
             phase: Phase::Login,
             cause: cause.into(),
             fix: fault.hint().into(),
-            text: String::new(),
+            text: Box::default(),
             server_line: None,
+            spent: Box::default(),
         }
         .told()
     }
 
     fn told(self) -> Self {
-        Self { text: format!("{} ({}); {}", self.cause, self.code, self.fix), ..self }
+        Self { text: format!("{} ({}); {}", self.cause, self.code, self.fix).into(), ..self }
     }
 
     /// With another remedy.

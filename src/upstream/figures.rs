@@ -7,10 +7,13 @@ use std::time::{Duration, Instant};
 
 use super::dial::Link;
 use super::failure::DialError;
+use super::fault::Fault;
+use super::phase::{Phase, Spent};
 use crate::base::elapsed::Elapsed;
 use crate::telemetry::{
-    ConnectResult, ErrorCode, HandshakeResult, HealthResult, Metrics, RetryResult,
-    UpstreamAuthResult, UpstreamDisconnect, UpstreamState,
+    CertificateRole, Circuit, ConnectPhase, ConnectResult, ErrorCode, HandshakeFailure,
+    HandshakeResult, HealthResult, Metrics, RetryResult, UpstreamAuthResult, UpstreamDisconnect,
+    UpstreamState,
 };
 use crate::traffic::Unavailable;
 
@@ -28,41 +31,91 @@ impl Figures {
         self.1.between(since, now)
     }
 
+    /// An attempt to connect has begun.
+    pub(super) fn dialing(&self) -> Dialing<'_> {
+        self.0.upstream_connections[UpstreamState::Connecting].inc();
+        Dialing(self)
+    }
+
     pub(super) fn dialed(&self, result: Result<&Link, &DialError>) {
-        let metrics = &self.0;
         let outcome = match result {
             Ok(link) => {
-                metrics.upstream_auth_total[UpstreamAuthResult::Ok].inc();
-                if let Some(handshake) = &link.handshake {
-                    let kind = if handshake.resumed {
-                        HandshakeResult::Resumed
-                    } else {
-                        HandshakeResult::Full
-                    };
-                    metrics.tls_handshakes_total[kind].inc();
-                    metrics.tls_handshake_duration_seconds.observe(handshake.duration);
-                }
+                self.spent(&link.spent);
+                self.greeted(link);
                 ConnectResult::Ok
             }
-            Err(error) => match error.what {
-                Unavailable::Resolve => ConnectResult::Dns,
-                Unavailable::Tls => {
-                    metrics.tls_handshakes_total[HandshakeResult::Failed].inc();
-                    ConnectResult::Tls
-                }
-                Unavailable::Auth => {
-                    metrics.upstream_auth_total[UpstreamAuthResult::Other].inc();
-                    ConnectResult::Auth
-                }
-                Unavailable::Timeout => ConnectResult::Timeout,
-                Unavailable::Protocol => ConnectResult::Protocol,
-                Unavailable::Loading => ConnectResult::Loading,
-                Unavailable::Connect | Unavailable::Exhausted | Unavailable::Overloaded => {
-                    ConnectResult::Tcp
-                }
-            },
+            Err(error) => {
+                self.spent(&error.spent);
+                self.failed(error)
+            }
         };
-        metrics.upstream_connects_total[outcome].inc();
+        self.0.upstream_connects_total[outcome].inc();
+    }
+
+    fn spent(&self, spent: &Spent) {
+        for (phase, label) in [
+            (Phase::Resolve, ConnectPhase::Dns),
+            (Phase::Connect, ConnectPhase::Tcp),
+            (Phase::Tls, ConnectPhase::Tls),
+            (Phase::Login, ConnectPhase::Auth),
+        ] {
+            self.0.upstream_connect_phase_seconds_total[label].add(spent.of(phase));
+        }
+    }
+
+    fn greeted(&self, link: &Link) {
+        let metrics = &self.0;
+        metrics.upstream_auth_total[UpstreamAuthResult::Ok].inc();
+        let Some(handshake) = &link.handshake else { return };
+        let kind = if handshake.resumed { HandshakeResult::Resumed } else { HandshakeResult::Full };
+        metrics.tls_handshakes_total[kind].inc();
+        metrics.tls_handshake_duration_seconds.observe(handshake.duration);
+        let role = CertificateRole::UpstreamPeer;
+        if let Some(end) = handshake.peer_not_after {
+            metrics.tls_certificate_not_after_timestamp_seconds[role].set(end);
+        }
+    }
+
+    fn failed(&self, error: &DialError) -> ConnectResult {
+        let metrics = &self.0;
+        let handshake_failed = |reason| {
+            metrics.tls_handshakes_total[HandshakeResult::Failed].inc();
+            metrics.tls_handshake_failures_total[reason].inc();
+        };
+        match error.what {
+            Unavailable::Resolve => ConnectResult::Dns,
+            Unavailable::Tls => {
+                handshake_failed(HandshakeFailure::of(error.label));
+                ConnectResult::Tls
+            }
+            Unavailable::Auth => {
+                let is = |fault: Fault| error.code == fault.code();
+                let result = if is(Fault::WrongPassword) {
+                    UpstreamAuthResult::Wrongpass
+                } else if is(Fault::LoginDenied) {
+                    UpstreamAuthResult::Noperm
+                } else {
+                    UpstreamAuthResult::Other
+                };
+                metrics.upstream_auth_total[result].inc();
+                ConnectResult::Auth
+            }
+            Unavailable::Timeout => {
+                if error.phase == Phase::Tls {
+                    handshake_failed(HandshakeFailure::Timeout);
+                }
+                ConnectResult::Timeout
+            }
+            Unavailable::Protocol => ConnectResult::Protocol,
+            Unavailable::Loading => ConnectResult::Loading,
+            Unavailable::Connect | Unavailable::Exhausted | Unavailable::Overloaded => {
+                ConnectResult::Tcp
+            }
+        }
+    }
+
+    pub(super) fn circuit(&self, state: Circuit) {
+        self.0.circuit_state.set(state);
     }
 
     pub(super) fn received(&self, bytes: usize) {
@@ -73,8 +126,11 @@ impl Figures {
         self.0.upstream_transmit_bytes_total.add(bytes as u64);
     }
 
-    pub(super) fn batch(&self, requests: u64) {
-        self.0.upstream_batch_commands.observe(requests);
+    /// Commands in one write; none in one of the proxy's own.
+    pub(super) fn batch(&self, commands: u64) {
+        if commands > 0 {
+            self.0.upstream_batch_commands.observe(commands);
+        }
     }
 
     pub(super) fn answered(&self, after: Duration) {
@@ -106,8 +162,19 @@ impl Figures {
         self.0.upstream_timeouts_total.inc();
     }
 
-    pub(super) fn retried(&self, count: usize) {
-        self.0.upstream_retries_total[RetryResult::Ok].add(count as u64);
+    /// Places of commands that are awaited no longer, while their replies are still owed.
+    pub(super) fn tombstones(&self, change: i64) {
+        self.0.upstream_tombstones.add(change);
+    }
+
+    /// A command that was sent again is answered.
+    pub(super) fn retried(&self) {
+        self.0.upstream_retries_total[RetryResult::Ok].inc();
+    }
+
+    /// Commands were lost as often as they may be sent again.
+    pub(super) fn exhausted(&self, count: usize) {
+        self.0.upstream_retries_total[RetryResult::Exhausted].add(count as u64);
     }
 
     pub(super) fn health_check(&self, alive: bool) {
@@ -139,5 +206,14 @@ impl Figures {
 
     pub(super) fn ended(&self, reason: UpstreamDisconnect) {
         self.0.upstream_disconnects_total[reason].inc();
+    }
+}
+
+/// One attempt to connect, while it is under way.
+pub(super) struct Dialing<'a>(&'a Figures);
+
+impl Drop for Dialing<'_> {
+    fn drop(&mut self) {
+        self.0.0.upstream_connections[UpstreamState::Connecting].dec();
     }
 }

@@ -17,6 +17,7 @@ use super::shares::Use;
 use super::turn::give_way;
 use crate::base::clock;
 use crate::resp::{ReplyError, ReplyScanner};
+use crate::telemetry::UpstreamDisconnect;
 use crate::traffic::{OpenFailure, PoolKey};
 
 /// Bytes encrypted in one turn, while others wait for theirs.
@@ -40,6 +41,8 @@ pub struct Lease {
     doubtful: bool,
     /// What was said on it: the server may not be the primary that is wanted.
     sign: Option<Sign>,
+    /// Why it is closed, when it is not given back.
+    closed_for: UpstreamDisconnect,
     _permit: Permit,
 }
 
@@ -74,6 +77,7 @@ impl Lease {
             answered: false,
             doubtful: false,
             sign: None,
+            closed_for: UpstreamDisconnect::Dirty,
             _permit: permit,
         })
     }
@@ -129,6 +133,7 @@ impl Lease {
                 Ok(0) => return Poll::Ready(Err(self.died(LeaseError::Closed))),
                 Ok(count) => {
                     wrote += count;
+                    self.pool.note_sent(count);
                     self.out.advance(count);
                 }
                 Err(error) => return Poll::Ready(Err(self.died(LeaseError::Io(error)))),
@@ -156,7 +161,10 @@ impl Lease {
         match (read, buf.filled().len()) {
             (Err(error), _) => Poll::Ready(Err(self.died(LeaseError::Io(error)))),
             (Ok(()), 0) => Poll::Ready(Err(self.died(LeaseError::Closed))),
-            (Ok(()), count) => Poll::Ready(Ok(count)),
+            (Ok(()), count) => {
+                self.pool.note_received(count);
+                Poll::Ready(Ok(count))
+            }
         }
     }
 
@@ -164,6 +172,10 @@ impl Lease {
     fn died(&mut self, error: LeaseError) -> LeaseError {
         if let Some(link) = self.link.take() {
             self.pool.note_death(self.answered, link.born);
+            self.pool.note_closed(match &error {
+                LeaseError::Closed => UpstreamDisconnect::Eof,
+                LeaseError::Io(_) | LeaseError::Framing(_) => UpstreamDisconnect::Reset,
+            });
         }
         error
     }
@@ -175,12 +187,16 @@ impl Lease {
     ///
     /// When the bytes are not RESP.
     pub fn next_piece(&mut self, bytes: &[u8]) -> Result<(usize, u8, bool), LeaseError> {
+        let begins = !self.scanner.in_progress();
         let advance = self.scanner.advance(bytes).map_err(LeaseError::Framing)?;
         if !std::mem::replace(&mut self.answered, true) {
             self.pool.note_answer();
         }
         self.doubtful |= self.scanner.has_push() && self.scanner.kind() != b'>';
         if self.scanner.kind() == b'-' {
+            if begins {
+                self.pool.note_error_line(bytes.get(..advance.used).unwrap_or(bytes));
+            }
             self.note_sign(sign(bytes));
         }
         Ok((advance.used, self.scanner.kind(), advance.done))
@@ -212,9 +228,19 @@ impl Lease {
         self.scanner.announced().unwrap_or(0)
     }
 
-    /// What it said fits nothing that was asked: it must be closed.
-    pub fn note_distrust(&self) {
-        self.pool.note_distrust();
+    /// A request on it was answered after this time.
+    pub fn note_answered(&self, after: Duration) {
+        self.pool.note_answered(after);
+    }
+
+    /// So many requests on it were not answered in time.
+    pub fn note_timeouts(&self, count: usize) {
+        self.pool.note_timeouts(count);
+    }
+
+    /// Why it will be closed.
+    pub const fn close_for(&mut self, reason: UpstreamDisconnect) {
+        self.closed_for = reason;
     }
 
     /// Returns the connection for somebody else: nobody can tell that it was lent.
@@ -232,11 +258,11 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         // A connection on which something is under way cannot be asked.
-        if let (Some(link), Some(sign)) = (self.link.take(), self.sign)
-            && self.out.is_empty()
-            && !self.scanner.in_progress()
-        {
-            self.pool.doubt(link, sign);
+        let asks = self.out.is_empty() && !self.scanner.in_progress();
+        match (self.link.take(), self.sign) {
+            (None, _) => {}
+            (Some(link), Some(sign)) if asks => self.pool.doubt(link, sign),
+            (Some(_), _) => self.pool.note_closed(self.closed_for),
         }
         self.pool.note_returned();
     }

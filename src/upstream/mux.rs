@@ -68,7 +68,7 @@ async fn run(shared: &Rc<Shared>, env: &Rc<Env>, registry: &Rc<Registry>, first:
         let (ended, answered) = drive(shared, env, beside, link).await;
         env.note_change();
         match ended {
-            Ended::Replaced(link) => successor = Some(*link),
+            Ended::Replaced(link, _) => successor = Some(*link),
             Ended::Closed => {
                 shared.inner.borrow_mut().facts = None;
                 return;
@@ -109,7 +109,7 @@ fn lost(shared: &Shared, env: &Env) {
     let mut inner = shared.inner.borrow_mut();
     inner.facts = None;
     inner.down_since.get_or_insert_with(clock::now);
-    let again =
+    let exhausted =
         inner.pipeline.handle_loss(env.settings.retry.max_retries, |owner, ticket, loss| {
             losses.push_back((owner.clone(), ticket, loss));
         });
@@ -118,7 +118,7 @@ fn lost(shared: &Shared, env: &Env) {
     inner.pipeline.owners().flatten().for_each(|mailbox| mailbox.wake());
     shared.settle_charge(&mut inner);
     drop(inner);
-    env.note_retries(again);
+    env.metrics.exhausted(exhausted);
     report_lost(losses);
 }
 
@@ -131,11 +131,12 @@ fn give_up(shared: &Shared, env: &Env, overdue: Overdue, why: Unavailable) {
     };
     let mut losses = VecDeque::new();
     let mut inner = shared.inner.borrow_mut();
-    inner.pipeline.give_up(before, |owner, ticket| {
+    let exhausted = inner.pipeline.give_up(before, |owner, ticket| {
         losses.push_back((owner.clone(), ticket, Loss::Unavailable(why)));
     });
     shared.settle_charge(&mut inner);
     drop(inner);
+    env.metrics.exhausted(exhausted);
     losses.iter().for_each(|_| env.metrics.waited(env.patience.wait));
     report_lost(losses);
 }

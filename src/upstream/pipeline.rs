@@ -3,19 +3,20 @@
 //! Owns: [`Pipeline`]: the bytes to write, the line of those who wait, the framing of replies. Never
 //! knows: sockets, clocks, what a request asks.
 
+mod delivery;
+
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
 
-use crate::resp::{Protocol, ReplyError, ReplyScanner};
+use crate::resp::{Protocol, ReplyScanner};
 use crate::traffic::{Loss, Ticket};
+use delivery::Reason;
+pub use delivery::{Broken, Delivery};
 
 /// Bytes of a reply that make a slow reader of it hold up others.
 const LARGE_BYTES: usize = 64 * 1024;
-/// Bytes kept of an error that the server answers to a queued command.
-pub(super) const REASON_MAX: usize = 512;
-
 /// One request in line.
 #[derive(Clone, Debug)]
 struct Entry<W> {
@@ -39,37 +40,6 @@ struct Entry<W> {
     at: Instant,
 }
 
-/// A reply, or a piece of one, and whose it is.
-#[derive(Debug)]
-pub struct Delivery<'a, W> {
-    pub owner: &'a W,
-    pub ticket: Ticket,
-    pub bytes: &'a [u8],
-    /// The reply's first byte.
-    pub kind: u8,
-    pub done: bool,
-    /// The MULTI before it was refused.
-    pub refused: bool,
-    /// Not the reply itself: the first error among the replies before it, cut to [`REASON_MAX`].
-    pub skipped: bool,
-    /// It is the answer to EXEC, or to whatever else skips replies.
-    pub block: bool,
-    /// The length that the reply's own header announces, when it is a single string.
-    pub announced: u64,
-    pub at: Instant,
-}
-
-/// Why a connection cannot be trusted any more. It is closed, never repaired.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Broken {
-    /// A reply that nobody asked for.
-    Surplus,
-    /// A push on a connection that many share, by itself or within a reply.
-    Push,
-    /// Not RESP.
-    Framing(ReplyError),
-}
-
 /// First in, first out: the order of RESP.
 #[derive(Debug)]
 pub struct Pipeline<W> {
@@ -77,6 +47,8 @@ pub struct Pipeline<W> {
     bytes: BytesMut,
     written: usize,
     line: VecDeque<Entry<W>>,
+    /// Entries whose owner waits no longer.
+    abandoned: usize,
     protocol: Protocol,
     scanner: ReplyScanner,
     /// Some of the reply in progress has been handed out.
@@ -87,30 +59,6 @@ pub struct Pipeline<W> {
     reason: Reason,
 }
 
-#[derive(Debug, Default)]
-struct Reason {
-    line: Vec<u8>,
-    told: bool,
-}
-
-impl Reason {
-    /// Takes a piece of a skipped reply; returns whether the line is whole now, and the first.
-    fn note(&mut self, piece: &[u8], kind: u8, done: bool) -> bool {
-        if self.told || kind != b'-' {
-            return false;
-        }
-        let room = REASON_MAX.saturating_sub(self.line.len());
-        self.line.extend_from_slice(piece.get(..room).unwrap_or(piece));
-        self.told = done;
-        done
-    }
-
-    fn clear(&mut self) {
-        self.line.clear();
-        self.told = false;
-    }
-}
-
 impl<W> Pipeline<W> {
     /// For a connection that speaks this version of RESP and no other.
     #[must_use]
@@ -119,6 +67,7 @@ impl<W> Pipeline<W> {
             bytes: BytesMut::new(),
             written: 0,
             line: VecDeque::new(),
+            abandoned: 0,
             protocol,
             scanner: ReplyScanner::new(protocol),
             begun: false,
@@ -187,6 +136,12 @@ impl<W> Pipeline<W> {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.line.is_empty()
+    }
+
+    /// Requests in line whose owner waits no longer.
+    #[must_use]
+    pub const fn abandoned(&self) -> usize {
+        self.abandoned
     }
 
     /// Bytes kept for requests in line.
@@ -279,6 +234,7 @@ impl<W> Pipeline<W> {
                         skipped: true,
                         block: true,
                         announced: 0,
+                        again: false,
                         at: entry.at,
                     });
                 }
@@ -299,6 +255,7 @@ impl<W> Pipeline<W> {
                     skipped: false,
                     block: entry.skip > 0,
                     announced: self.scanner.announced().unwrap_or(0),
+                    again: entry.attempts > 0,
                     at: entry.at,
                 });
             }
@@ -314,6 +271,7 @@ impl<W> Pipeline<W> {
     fn retire_front(&mut self) {
         let Some(entry) = self.line.pop_front() else { return };
         debug_assert!(self.written >= entry.len, "a reply came before its request was written");
+        self.abandoned -= usize::from(entry.abandoned);
         self.bytes.advance(entry.len.min(self.bytes.len()));
         self.written = self.written.saturating_sub(entry.len);
         self.reason.clear();
@@ -333,6 +291,7 @@ impl<W> Pipeline<W> {
             let begun = index == 0 && self.begun;
             if !entry.abandoned && !begun {
                 entry.abandoned = true;
+                self.abandoned += 1;
                 report(&entry.owner, entry.ticket);
             }
         }
@@ -348,7 +307,7 @@ impl<W> Pipeline<W> {
         let bound = self.bound(&id);
         let old = std::mem::take(&mut self.bytes);
         let (mut moved, mut start) = (Self::new(self.protocol), 0);
-        let (written, bytes) = (self.written, &mut self.bytes);
+        let (written, bytes, abandoned) = (self.written, &mut self.bytes, &mut self.abandoned);
         self.line.retain_mut(|entry| {
             let (sent, end) = (start < written, start + entry.len);
             let request = old.get(start..end).unwrap_or_default();
@@ -361,6 +320,7 @@ impl<W> Pipeline<W> {
                 moved.line.push_back(Entry { attempts, skipped: 0, ..entry.clone() });
                 // The reply to what is written already goes nowhere.
                 entry.abandoned = true;
+                *abandoned += usize::from(sent);
             }
             if sent || !moves {
                 bytes.extend_from_slice(request);
@@ -401,13 +361,14 @@ impl<W> Pipeline<W> {
     }
 
     /// The connection is gone. What was not written, or may be executed twice, stays in line for the
-    /// next connection; everything else is reported lost.
+    /// next connection; everything else is reported lost. Returns how many of these were sent as often
+    /// as they may be.
     pub fn handle_loss(&mut self, retries: u8, mut report: impl FnMut(&W, Ticket, Loss)) -> usize {
         let old = std::mem::take(&mut self.bytes);
         let line = std::mem::take(&mut self.line);
         let (written, begun) = (self.written, self.begun);
         let mut start = 0;
-        let mut again = 0;
+        let mut exhausted = 0;
         // Whether the outcome of the request before is unknown.
         let mut doubtful = false;
         for (index, mut entry) in line.into_iter().enumerate() {
@@ -425,21 +386,22 @@ impl<W> Pipeline<W> {
                     entry.attempts += u8::from(sent);
                     entry.skipped = 0;
                     entry.refused = false;
-                    again += usize::from(sent);
                     self.bytes.extend_from_slice(old.get(start..end).unwrap_or_default());
                     self.line.push_back(entry);
                 } else {
+                    exhausted += usize::from(entry.attempts > 0);
                     report(&entry.owner, entry.ticket, Loss::OutcomeUnknown);
                 }
             }
             start = end;
         }
         self.written = 0;
+        self.abandoned = 0;
         self.begun = false;
         self.begun_bytes = 0;
         self.reason.clear();
         self.scanner = ReplyScanner::new(self.protocol);
-        again
+        exhausted
     }
 
     /// A connection is there again, on which nothing is written yet. Requests whose owner is gone are
@@ -453,10 +415,11 @@ impl<W> Pipeline<W> {
         debug_assert_eq!(self.written, 0, "only on a new connection");
         let gone = self.line.iter().any(|entry| is_gone(&entry.owner));
         let old = if gone { std::mem::take(&mut self.bytes) } else { BytesMut::new() };
-        let (mut start, bytes) = (0, &mut self.bytes);
+        let (mut start, bytes, abandoned) = (0, &mut self.bytes, &mut self.abandoned);
         self.line.retain_mut(|entry| {
             let end = start + entry.len;
             let keep = !is_gone(&entry.owner);
+            *abandoned -= usize::from(entry.abandoned && !keep);
             if keep {
                 waited(now.saturating_duration_since(entry.at));
                 entry.at = now;
@@ -479,9 +442,15 @@ impl<W> Pipeline<W> {
         })
     }
 
-    /// Gives up everything put in line before `before` while there is no connection.
-    pub fn give_up(&mut self, before: Option<Instant>, mut report: impl FnMut(&W, Ticket)) {
+    /// Gives up everything put in line before `before` while there is no connection. Returns how many
+    /// of these were sent before.
+    pub fn give_up(
+        &mut self,
+        before: Option<Instant>,
+        mut report: impl FnMut(&W, Ticket),
+    ) -> usize {
         debug_assert_eq!(self.written, 0, "only without a connection");
+        let mut sent = 0;
         while let Some(entry) = self.line.front() {
             if before.is_some_and(|before| entry.at >= before) {
                 break;
@@ -489,9 +458,12 @@ impl<W> Pipeline<W> {
             if !entry.abandoned {
                 report(&entry.owner, entry.ticket);
             }
+            sent += usize::from(entry.attempts > 0);
+            self.abandoned -= usize::from(entry.abandoned);
             self.bytes.advance(entry.len.min(self.bytes.len()));
             self.line.pop_front();
         }
+        sent
     }
 }
 

@@ -192,9 +192,29 @@ impl Pool {
         self.env.note_death(answered, born);
     }
 
-    /// A connection on loan has said what nobody asked for.
-    pub(super) fn note_distrust(&self) {
-        self.env.metrics.ended(UpstreamDisconnect::Protocol);
+    /// A connection is closed.
+    pub(super) fn note_closed(&self, reason: UpstreamDisconnect) {
+        self.env.metrics.ended(reason);
+    }
+
+    pub(super) fn note_sent(&self, bytes: usize) {
+        self.env.metrics.sent(bytes);
+    }
+
+    pub(super) fn note_received(&self, bytes: usize) {
+        self.env.metrics.received(bytes);
+    }
+
+    pub(super) fn note_error_line(&self, line: &[u8]) {
+        self.env.metrics.error_line(line);
+    }
+
+    pub(super) fn note_answered(&self, after: Duration) {
+        self.env.metrics.answered(after);
+    }
+
+    pub(super) fn note_timeouts(&self, count: usize) {
+        (0..count).for_each(|_| self.env.metrics.timed_out());
     }
 
     pub(super) fn note_lent(&self) {
@@ -218,7 +238,11 @@ impl Pool {
         loop {
             let at = idle.iter().rposition(|idle| idle.link.key == key)?;
             let mut candidate = idle.remove(at);
-            if self.is_current(&candidate.link) && is_silent(&mut candidate.link) {
+            if !self.is_current(&candidate.link) {
+                self.note_closed(UpstreamDisconnect::Rotation);
+            } else if !is_silent(&mut candidate.link) {
+                self.note_closed(UpstreamDisconnect::Eof);
+            } else {
                 return Some(candidate.link);
             }
         }
@@ -230,7 +254,11 @@ impl Pool {
 
     pub(super) fn put(&self, link: Link) {
         let mut idle = self.idle.borrow_mut();
-        if idle.len() < self.env.settings.pool.max_idle && self.is_current(&link) {
+        if !self.is_current(&link) {
+            self.note_closed(UpstreamDisconnect::Rotation);
+        } else if idle.len() >= self.env.settings.pool.max_idle {
+            self.note_closed(UpstreamDisconnect::Idle);
+        } else {
             let now = clock::now();
             idle.push(Idle { link, since: now, checked: now });
         }
@@ -247,8 +275,16 @@ impl Pool {
 
     /// Drops every idle connection that was made with an identity no longer in force.
     pub(super) fn retire(&self) {
-        self.idle.borrow_mut().retain(|idle| self.env.is_current(&idle.link));
+        self.keep_idle(UpstreamDisconnect::Rotation, |idle| self.env.is_current(&idle.link));
         self.note_sizes();
+    }
+
+    /// Closes the idle connections that `keeps` does not name.
+    fn keep_idle(&self, reason: UpstreamDisconnect, keeps: impl FnMut(&Idle) -> bool) {
+        let mut idle = self.idle.borrow_mut();
+        let before = idle.len();
+        idle.retain(keeps);
+        (idle.len()..before).for_each(|_| self.note_closed(reason));
     }
 
     /// A connection on whose server something was said that only a server says that is no primary, or
@@ -257,7 +293,7 @@ impl Pool {
         let now = clock::now();
         let recent = |at: Instant| now.saturating_duration_since(at) < DOUBT_PAUSE;
         if self.asking.get() || self.doubted.get().is_some_and(recent) {
-            return;
+            return self.note_closed(UpstreamDisconnect::Failover);
         }
         self.asking.set(true);
         self.doubted.set(Some(now));
@@ -267,16 +303,21 @@ impl Pool {
             let verdict = tokio::time::timeout(wait, ask(&mut link, sign)).await;
             pool.asking.set(false);
             match verdict {
-                Ok(Some(Verdict::Move)) => pool.close_older(now),
+                Ok(Some(Verdict::Move)) => {
+                    pool.note_closed(UpstreamDisconnect::Failover);
+                    pool.close_older(now);
+                }
                 Ok(Some(Verdict::Stay)) => pool.put(link),
-                Ok(Some(Verdict::Ask(_)) | None) | Err(_) => {}
+                Ok(Some(Verdict::Ask(_)) | None) | Err(_) => {
+                    pool.note_closed(UpstreamDisconnect::Health);
+                }
             }
         });
     }
 
     /// Drops every idle connection made before `before`: it leads to a server that is no primary.
     pub(super) fn close_older(&self, before: Instant) {
-        self.idle.borrow_mut().retain(|idle| idle.link.born > before);
+        self.keep_idle(UpstreamDisconnect::Failover, |idle| idle.link.born > before);
         self.note_sizes();
         self.drained.notify_one();
     }
@@ -318,9 +359,8 @@ impl Pool {
     fn close_old(&self) {
         let settings = &self.env.settings.pool;
         let now = clock::now();
-        let mut idle = self.idle.borrow_mut();
-        let mut spare = idle.len().saturating_sub(settings.min_idle);
-        idle.retain(|idle| {
+        let mut spare = self.idle.borrow().len().saturating_sub(settings.min_idle);
+        self.keep_idle(UpstreamDisconnect::Idle, |idle| {
             let old = now.saturating_duration_since(idle.since) >= settings.idle_timeout;
             let close = old && spare > 0;
             spare -= usize::from(close);
@@ -347,6 +387,8 @@ impl Pool {
             self.env.metrics.health_check(alive);
             if alive {
                 self.idle.borrow_mut().push(due);
+            } else {
+                self.note_closed(UpstreamDisconnect::Health);
             }
         }
     }

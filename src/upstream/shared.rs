@@ -37,6 +37,10 @@ pub(super) struct Inner {
     charged: usize,
     /// Sessions that put something in line since the last write.
     pub batch_owners: u32,
+    /// Requests put in line since the last write.
+    pub batch: u64,
+    /// Requests whose owner waits no longer, as the metric has it.
+    tombstones: usize,
     last_owner: usize,
     /// The connection is to be replaced by a new one.
     pub retire: bool,
@@ -93,6 +97,8 @@ impl Shared {
                 openers: Vec::new(),
                 charged: 0,
                 batch_owners: 0,
+                batch: 0,
+                tombstones: 0,
                 last_owner: 0,
                 retire: false,
                 closing: false,
@@ -165,6 +171,7 @@ impl Shared {
             inner.last_owner = address;
             inner.batch_owners += 1;
         }
+        inner.batch += 1;
         let Request { ticket, bytes, skip, retry, companion, at, .. } = request;
         inner.pipeline.push(Some(Rc::clone(owner)), ticket, bytes, skip, retry, at);
         if companion {
@@ -174,8 +181,13 @@ impl Shared {
         Ok(())
     }
 
-    /// The memory budget gets to know how much is still in line.
+    /// The memory budget and the metrics get to know how much is still in line.
     pub(super) fn settle_charge(&self, inner: &mut Inner) {
+        let abandoned = inner.pipeline.abandoned();
+        if abandoned != inner.tombstones {
+            self.env.metrics.tombstones(difference(inner.tombstones, abandoned));
+            inner.tombstones = abandoned;
+        }
         let held = inner.pipeline.held_bytes();
         if inner.charged >= held + CHARGE_STEP_BYTES || (held == 0 && inner.charged > 0) {
             self.env.buffers.adjust(inner.charged, held);
@@ -185,8 +197,7 @@ impl Shared {
 
     /// So many commands wait for a connection: the change.
     pub(super) fn replace_depth(&self, depth: usize) -> i64 {
-        let before = self.depth.replace(depth);
-        i64::try_from(depth).unwrap_or(i64::MAX) - i64::try_from(before).unwrap_or(i64::MAX)
+        difference(self.depth.replace(depth), depth)
     }
 
     /// What the server said of itself, if the connection is up.
@@ -251,7 +262,9 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        self.env.buffers.adjust(self.inner.get_mut().charged, 0);
+        let inner = self.inner.get_mut();
+        self.env.buffers.adjust(inner.charged, 0);
+        self.env.metrics.tombstones(difference(inner.tombstones, 0));
     }
 }
 
@@ -273,6 +286,12 @@ impl Inner {
             let _ = opener.send(result.clone());
         }
     }
+}
+
+/// By how much a gauge changes.
+fn difference(before: usize, after: usize) -> i64 {
+    let number = |count| i64::try_from(count).unwrap_or(i64::MAX);
+    number(after) - number(before)
 }
 
 /// What EXEC answers after an error to a queued command.

@@ -53,6 +53,25 @@ impl Proxy {
         proxy
     }
 
+    /// As [`Proxy::configured`], while the server cannot be reached: ready means that the telemetry
+    /// server is.
+    pub fn serving(
+        directory: tempfile::TempDir,
+        target: Target,
+        telemetry_port: u16,
+        configuration: &str,
+    ) -> Self {
+        let child = spawn(directory.path(), configuration);
+        let mut proxy = Self { telemetry_port, target, directory, child };
+        wait_until("respgate serves its metrics", || {
+            if let Some(status) = proxy.child.try_wait().unwrap() {
+                panic!("respgate ended at its start: {status}\n{}", proxy.log());
+            }
+            TcpStream::connect(("127.0.0.1", telemetry_port)).is_ok()
+        });
+        proxy
+    }
+
     /// Starts with a configuration that cannot be served: how it ended, and what it said.
     pub fn refused(directory: &Path, configuration: &str) -> (ExitStatus, String) {
         let mut child = spawn(directory, configuration);

@@ -80,6 +80,7 @@ impl Driver<'_> {
             Verdict::Move if self.successor.is_none() => {
                 tracing::info!("the server is no primary any more; its name is looked up again");
                 self.successor = Some(Successor::Dialing(self.dial()));
+                self.replaced_for = UpstreamDisconnect::Failover;
                 self.elsewhere = true;
             }
             Verdict::Move => {}
@@ -100,6 +101,9 @@ impl Driver<'_> {
                 || matches!(self.successor, Some(Successor::Failed(_))) && !pausing)
         {
             self.successor = Some(Successor::Dialing(self.dial()));
+            let reason =
+                if outdated { UpstreamDisconnect::Rotation } else { UpstreamDisconnect::MaxAge };
+            self.replaced_for = reason;
         }
     }
 
@@ -130,7 +134,7 @@ impl Driver<'_> {
         }
         if !self.owed() {
             if let Some(Successor::Ready(link, _)) = self.successor.take() {
-                self.ended = Some(Ended::Replaced(link));
+                self.ended = Some(Ended::Replaced(link, self.replaced_for));
             }
         } else if clock::now().saturating_duration_since(*since) > REPLACE_PATIENCE {
             self.lose(UpstreamDisconnect::Rotation);

@@ -2,7 +2,9 @@
 //!
 //! Owns: its tests. Never knows: sockets.
 
+use super::delivery::REASON_MAX;
 use super::*;
+use crate::resp::ReplyError;
 
 fn at() -> Instant {
     crate::base::clock::now()

@@ -1,0 +1,19 @@
+//! A finished request, as the statistics see it.
+//!
+//! Owns: [`Completed`]. Never knows: what was asked, metrics.
+
+use std::time::Instant;
+
+use super::queue::Class;
+
+/// What the statistics want to know of a finished request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Completed {
+    pub class: Class,
+    pub at: Instant,
+    pub error: bool,
+    /// A transaction whose MULTI was refused.
+    pub unopened: bool,
+    /// A question of the session's own, and no request of the client.
+    pub own: bool,
+}

@@ -1,0 +1,165 @@
+//! Denials by rule and command, in a bounded number of series that hides no command that matters.
+//!
+//! Owns: [`Denied`], [`Refused`]. Never knows: policy, the command table.
+
+use std::sync::OnceLock;
+
+use prometheus::proto::{LabelPair, Metric, MetricType};
+
+use super::label::{By, DenyRule, Label};
+use super::number::{Counter, Lazy, Series, pair};
+
+/// Commands that have a series of their own whatever else is refused.
+const KEPT_MAX: usize = 96;
+
+/// Which command was refused, as it is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// A command that is never shown as another one.
+    Kept(&'static str),
+    Named(&'static str),
+    /// The command table does not have it.
+    Unknown,
+}
+
+#[derive(Debug)]
+struct Entry {
+    command: &'static str,
+    rule: DenyRule,
+    /// It takes one of the places that are kept.
+    kept: bool,
+    count: Counter,
+}
+
+/// One series per pair of command and rule. A command that is kept gets its series when the policy
+/// refuses it as a command or a category; the first `SHARED` other pairs get theirs as they come, and
+/// the rest are `other`.
+#[derive(Debug)]
+pub struct Denied<const SHARED: usize> {
+    /// Filled from the front; single writer.
+    entries: Box<[OnceLock<Entry>]>,
+    other: By<DenyRule, Lazy<Counter>>,
+}
+
+impl<const SHARED: usize> Default for Denied<SHARED> {
+    fn default() -> Self {
+        let entries = (0..KEPT_MAX + SHARED).map(|_| OnceLock::new()).collect();
+        Self { entries, other: By::default() }
+    }
+}
+
+impl<const SHARED: usize> Denied<SHARED> {
+    /// Counts a refusal; single writer. Names are those of the command table, never what a client
+    /// sent.
+    pub fn inc(&self, rule: DenyRule, command: Refused) {
+        let (name, keeps) = match command {
+            Refused::Unknown => return self.other[rule].inc(),
+            Refused::Named(name) => (name, false),
+            Refused::Kept(name) => (name, matches!(rule, DenyRule::Command | DenyRule::Category)),
+        };
+        let (mut shared, mut kept, mut has_own) = (0, 0, false);
+        for place in &self.entries {
+            let Some(entry) = place.get() else {
+                let own = keeps && !has_own && kept < KEPT_MAX;
+                if !own && shared >= SHARED {
+                    break;
+                }
+                let count = Counter::default();
+                count.inc();
+                let _ = place.set(Entry { command: name, rule, kept: own, count });
+                return;
+            };
+            if entry.command == name {
+                if entry.rule == rule {
+                    return entry.count.inc();
+                }
+                has_own |= entry.kept;
+            }
+            kept += usize::from(entry.kept);
+            shared += usize::from(!entry.kept);
+        }
+        self.other[rule].inc();
+    }
+}
+
+impl<const SHARED: usize> Series for Denied<SHARED> {
+    const KIND: MetricType = MetricType::COUNTER;
+
+    fn collect(&self, labels: &mut Vec<LabelPair>, out: &mut Vec<Metric>) {
+        for entry in self.entries.iter().map_while(OnceLock::get) {
+            let held = labels.len();
+            labels.push(pair("command", entry.command));
+            labels.push(pair(DenyRule::NAME, entry.rule.label()));
+            entry.count.collect(labels, out);
+            labels.truncate(held);
+        }
+        labels.push(pair("command", "other"));
+        self.other.collect(labels, out);
+        labels.pop();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines<const SHARED: usize>(denied: &Denied<SHARED>) -> Vec<String> {
+        let mut out = Vec::new();
+        denied.collect(&mut Vec::new(), &mut out);
+        let line = |m: &Metric| {
+            let labels: Vec<&str> = m.get_label().iter().map(LabelPair::value).collect();
+            format!("{} {}", labels.join(" "), m.get_counter().get_value())
+        };
+        out.iter().map(line).collect()
+    }
+
+    fn leaked(prefix: &str, count: usize) -> Vec<&'static str> {
+        (0..count).map(|n| &*Box::leak(format!("{prefix}{n}").into_boxed_str())).collect()
+    }
+
+    #[test]
+    fn a_denial_is_counted_by_command_and_rule() {
+        let denied = Denied::<4>::default();
+        assert!(lines(&denied).is_empty());
+        denied.inc(DenyRule::Command, Refused::Kept("flushall"));
+        denied.inc(DenyRule::Command, Refused::Kept("flushall"));
+        denied.inc(DenyRule::Arity, Refused::Named("get"));
+        denied.inc(DenyRule::Unknown, Refused::Unknown);
+        assert_eq!(lines(&denied), ["flushall command 2", "get arity 1", "other unknown 1"]);
+    }
+
+    #[test]
+    fn a_dangerous_command_is_named_after_any_number_of_others() {
+        let denied = Denied::<4>::default();
+        for name in leaked("junk", 100) {
+            denied.inc(DenyRule::Command, Refused::Named(name));
+            denied.inc(DenyRule::Arity, Refused::Kept("config|set"));
+        }
+        denied.inc(DenyRule::Category, Refused::Kept("config|set"));
+        denied.inc(DenyRule::Command, Refused::Kept("flushall"));
+        let lines = lines(&denied);
+        assert_eq!(lines.len(), 4 + 2 + 1, "{lines:?}");
+        for line in ["flushall command 1", "config|set category 1", "config|set arity 100"] {
+            assert!(lines.contains(&line.to_owned()), "{line} {lines:?}");
+        }
+        assert!(lines.contains(&"other command 97".to_owned()), "{lines:?}");
+    }
+
+    #[test]
+    fn series_stay_within_the_cap_and_no_denial_is_lost() {
+        let denied = Denied::<4>::default();
+        let (kept, named) = (leaked("kept", 300), leaked("named", 300));
+        for rule in DenyRule::ALL {
+            for (kept, named) in kept.iter().zip(&named) {
+                denied.inc(*rule, Refused::Kept(kept));
+                denied.inc(*rule, Refused::Named(named));
+                denied.inc(*rule, Refused::Unknown);
+            }
+        }
+        let lines = lines(&denied);
+        assert!(lines.len() <= KEPT_MAX + 4 + DenyRule::ALL.len(), "{}", lines.len());
+        let total: usize =
+            lines.iter().map(|l| l.rsplit(' ').next().unwrap().parse::<usize>().unwrap()).sum();
+        assert_eq!(total, 900 * DenyRule::ALL.len());
+    }
+}

@@ -1,0 +1,68 @@
+//! What a [`Pipeline`](super::Pipeline) hands out.
+//!
+//! Owns: [`Delivery`], [`Broken`], [`Reason`]. Never knows: the line, sockets.
+
+use std::time::Instant;
+
+use crate::resp::ReplyError;
+use crate::traffic::Ticket;
+
+/// Bytes kept of an error that the server answers to a queued command.
+pub(in crate::upstream) const REASON_MAX: usize = 512;
+
+/// A reply, or a piece of one, and whose it is.
+#[derive(Debug)]
+pub struct Delivery<'a, W> {
+    pub owner: &'a W,
+    pub ticket: Ticket,
+    pub bytes: &'a [u8],
+    /// The reply's first byte.
+    pub kind: u8,
+    pub done: bool,
+    /// The MULTI before it was refused.
+    pub refused: bool,
+    /// Not the reply itself: the first error among the replies before it, cut to [`REASON_MAX`].
+    pub skipped: bool,
+    /// It is the answer to EXEC, or to whatever else skips replies.
+    pub block: bool,
+    /// The length that the reply's own header announces, when it is a single string.
+    pub announced: u64,
+    /// It was sent more than once.
+    pub again: bool,
+    pub at: Instant,
+}
+
+/// Why a connection cannot be trusted any more. It is closed, never repaired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Broken {
+    /// A reply that nobody asked for.
+    Surplus,
+    /// A push on a connection that many share, by itself or within a reply.
+    Push,
+    /// Not RESP.
+    Framing(ReplyError),
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Reason {
+    pub(super) line: Vec<u8>,
+    told: bool,
+}
+
+impl Reason {
+    /// Takes a piece of a skipped reply; returns whether the line is whole now, and the first.
+    pub(super) fn note(&mut self, piece: &[u8], kind: u8, done: bool) -> bool {
+        if self.told || kind != b'-' {
+            return false;
+        }
+        let room = REASON_MAX.saturating_sub(self.line.len());
+        self.line.extend_from_slice(piece.get(..room).unwrap_or(piece));
+        self.told = done;
+        done
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.line.clear();
+        self.told = false;
+    }
+}

@@ -1,0 +1,274 @@
+//! Reloads and failures that move metrics.
+//!
+//! Owns: the scenes. Never knows: which metrics there are besides.
+#![allow(clippy::too_many_lines, reason = "a scene is told from its begin to its end")]
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::time::Duration;
+
+use super::moves::Moved;
+use super::support::client::Target;
+use super::support::fake_server::{FakeServer, Order};
+use super::support::proxy::{OPEN_POLICY, Proxy, configuration, directory, listener};
+use super::support::real_server::{Brand, Server, free_port, wait_until};
+
+/// Certificates, and everything that is read again.
+pub fn identities(moved: &Moved) {
+    let mut server = Server::mutual_tls(Brand::Redis);
+    let directory = directory();
+    let (secret, listened) = (directory.path().join("secret"), directory.path().join("listened"));
+    std::fs::write(&secret, "one").unwrap();
+    std::fs::write(&listened, "one").unwrap();
+    server.observer().ask(&["ACL", "SETUSER", "app", "on", ">one", ">two", "~*", "&*", "+@all"]);
+    let target = Target::Tcp(free_port());
+    let telemetry = free_port();
+    let head = configuration(&server, &listener(&target, ""), OPEN_POLICY, telemetry);
+    let auth = format!("[upstream]\nauth = {{ username = \"app\", password_file = {secret:?} }}");
+    let text = head.replace("[upstream]", &auth);
+    let text =
+        format!("{text}\n[upstream.pool]\npinned_grace = \"400ms\"\ncommand_timeout = \"1s\"\n");
+    let proxy = Proxy::configured(directory, target, telemetry, &text);
+    moved.until(
+        &proxy,
+        &[
+            "tls_identity_generation",
+            "tls_handshakes_total{result=\"full\"}",
+            "tls_handshake_duration_seconds_count",
+            "tls_certificate_not_after_timestamp_seconds{role=\"client\"}",
+            "tls_certificate_not_before_timestamp_seconds{role=\"client\"}",
+            "tls_certificate_not_after_timestamp_seconds{role=\"trust_anchor\"}",
+            "tls_certificate_not_after_timestamp_seconds{role=\"upstream_peer\"}",
+            "upstream_connect_phase_seconds_total{phase=\"dns\"}",
+            "upstream_connect_phase_seconds_total{phase=\"tcp\"}",
+            "upstream_connect_phase_seconds_total{phase=\"tls\"}",
+            "upstream_connect_phase_seconds_total{phase=\"auth\"}",
+        ],
+    );
+    let attempt = |what: &str, result: &str| {
+        format!("reload_attempts_total{{what={what:?},result={result:?}}}")
+    };
+    let result = |result: &str| {
+        for what in ["tls_identity", "auth", "config"] {
+            moved.until(&proxy, &[&attempt(what, result)]);
+        }
+    };
+    proxy.hang_up();
+    result("unchanged");
+    let mut listening = proxy.client();
+    listening.ask(&["SUBSCRIBE", "c"]);
+    moved.until(&proxy, &["tls_handshakes_total{result=\"resumed\"}"]);
+    server.pki.as_mut().unwrap().rotate();
+    std::fs::write(&secret, "two").unwrap();
+    moved.until(
+        &proxy,
+        &[
+            "upstream_disconnects_total{reason=\"rotation\"}",
+            "client_disconnects_total{reason=\"rotation\"}",
+        ],
+    );
+    let mut listening = proxy.client();
+    listening.ask(&["SUBSCRIBE", "c"]);
+    proxy.reconfigure("+@all ~* &*", "+@all -flushdb ~* &other");
+    result("applied");
+    moved.until(&proxy, &["client_disconnects_total{reason=\"auth\"}"]);
+    let pki = server.pki.as_ref().unwrap();
+    std::fs::write(pki.client("tls.crt"), "nothing").unwrap();
+    std::fs::write(&secret, "wrong").unwrap();
+    proxy.reconfigure("-flushdb", "-nonsense");
+    result("rejected");
+    let reason = |what: &str, reason: &str| {
+        format!("reload_rejections_total{{what={what:?},reason={reason:?}}}")
+    };
+    moved.until(
+        &proxy,
+        &[
+            &reason("tls_identity", "parse"),
+            &reason("auth", "probe_failed"),
+            &reason("config", "invalid_config"),
+        ],
+    );
+}
+
+/// A certificate that the server does not accept, a name that is not there, a login that fails.
+pub fn refused_connections(moved: &Moved) {
+    let server = Server::mutual_tls(Brand::Redis);
+    let other = Server::mutual_tls(Brand::Redis);
+    let start = |from: &str, to: &str, sections: &str| {
+        let (directory, target, telemetry) = (directory(), Target::Tcp(free_port()), free_port());
+        let head = configuration(&server, &listener(&target, ""), OPEN_POLICY, telemetry);
+        let text = format!(
+            "{}\n{sections}\n[upstream.pool]\nconnect_timeout = \"300ms\"\n",
+            head.replace(from, to)
+        );
+        assert!(text.contains(to));
+        // Nothing is answered: the outage ends the client's connection.
+        Proxy::serving(directory, target, telemetry, &text)
+    };
+    let pki =
+        |server: &Server, name: &str| format!("{:?}", server.pki.as_ref().unwrap().client(name));
+    let proxy = start(&pki(&server, "ca.crt"), &pki(&other, "ca.crt"), "");
+    moved.until(
+        &proxy,
+        &[
+            "tls_handshakes_total{result=\"failed\"}",
+            "upstream_connects_total{result=\"tls\"}",
+            "tls_handshake_failures_total{reason=\"unknown_ca\"}",
+            "upstream_reconnect_backoff_seconds",
+            "circuit_state{state=\"open\"}",
+        ],
+    );
+    let proxy = start("localhost", "nowhere.invalid", "");
+    moved.until(&proxy, &["upstream_connects_total{result=\"dns\"}"]);
+    let mut observer = server.observer();
+    observer.ask(&["ACL", "SETUSER", "mute", "on", ">one", "-@all"]);
+    observer.ask(&["CONFIG", "SET", "requirepass", "secret"]);
+    let proxy = start(
+        "[upstream]",
+        "[upstream]\nauth = { username = \"mute\", password_env = \"HOME\" }",
+        "",
+    );
+    moved.until(
+        &proxy,
+        &["upstream_connects_total{result=\"auth\"}", "upstream_auth_total{result=\"wrongpass\"}"],
+    );
+    // No Redis does so; a proxy before it may.
+    let grumpy = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = grumpy.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in grumpy.incoming().flatten() {
+            let mut bytes = [0; 4096];
+            while let Ok(count @ 1..) = (&stream).read(&mut bytes) {
+                let asked = bytes[..count].iter().filter(|byte| **byte == b'*').count();
+                let _ = (&stream).write_all(&b"-NOPERM no\r\n".repeat(asked));
+            }
+        }
+    });
+    let tls = format!(
+        "tls = {{ cert = {}, key = {}, ca = {} }}",
+        pki(&server, "tls.crt"),
+        pki(&server, "tls.key"),
+        pki(&server, "ca.crt")
+    );
+    let proxy = start(
+        &format!("localhost:{}\"\n{tls}", server.port),
+        &format!(
+            "127.0.0.1:{port}\"\ninsecure_plaintext = true\nauth = {{ password_env = \"HOME\" }}"
+        ),
+        "",
+    );
+    moved.until(&proxy, &["upstream_auth_total{result=\"noperm\"}"]);
+    let proxy = start("localhost", "localhost", "");
+    moved.until(&proxy, &["upstream_auth_total{result=\"other\"}"]);
+}
+
+/// A server that misbehaves in every way.
+pub fn misbehaving_server(moved: &Moved) {
+    let server = FakeServer::start();
+    let (directory, target, telemetry) = (directory(), Target::Tcp(free_port()), free_port());
+    let text = format!(
+        "{}\n[upstream]\naddress = \"localhost:{}\"\ninsecure_plaintext = true\noutage_wait = \"1s\"\n\
+         [upstream.retry]\nmax_retries = 1\n\
+         [upstream.pool]\nconnect_timeout = \"300ms\"\nhealth_check_interval = \"300ms\"\n\
+         stall_timeout = \"400ms\"\ncommand_timeout = \"2s\"\n\
+         [policy]\nacl = {OPEN_POLICY:?}\n[telemetry]\naddress = \"127.0.0.1:{telemetry}\"\n",
+        listener(&target, ""),
+        server.port
+    );
+    let command = b"*2\r\n*6\r\n$3\r\nget\r\n:7\r\n*0\r\n:1\r\n:1\r\n:1\r\n*6\r\n$5\r\nodd.x\r\n:2\r\n*0\r\n:1\r\n:1\r\n:1\r\n";
+    server.order("COMMAND", Order::Say(command.to_vec()), usize::MAX);
+    let proxy = Proxy::serving(directory, target, telemetry, &text);
+    moved.until(
+        &proxy,
+        &[
+            "upstream_up",
+            "upstream_connections{state=\"shared\"}",
+            "upstream_connections{state=\"pinned_idle\"}",
+            "upstream_connects_total{result=\"ok\"}",
+            "upstream_auth_total{result=\"ok\"}",
+            "command_table_differences",
+            "command_table_missing",
+        ],
+    );
+    let mut client = proxy.client();
+    client.ask(&["SET", "k", "v"]);
+    server.order("GET again", Order::Close(0), 1);
+    client.ask(&["GET", "again"]);
+    moved.until(&proxy, &["upstream_retries_total{result=\"ok\"}"]);
+    server.order("GET lost", Order::Close(0), 5);
+    client.send(&["GET", "lost"]);
+    moved.until(
+        &proxy,
+        &[
+            "upstream_retries_total{result=\"exhausted\"}",
+            "replies_total{result=\"unavailable\"}",
+            "client_disconnects_total{reason=\"upstream_lost\"}",
+            "upstream_disconnects_total{reason=\"eof\"}",
+        ],
+    );
+    let mut client = proxy.client();
+    client.ask(&["SET", "k", "v"]);
+    server.say(server.connection_of("SET k"), b"+surplus\r\n");
+    moved.until(&proxy, &["upstream_disconnects_total{reason=\"protocol\"}"]);
+    server.be_mute(true);
+    server.order("GET silent", Order::Never, 1);
+    proxy.client().send(&["GET", "silent"]);
+    moved.until(
+        &proxy,
+        &[
+            "upstream_health_checks_total{result=\"failed\"}",
+            "upstream_disconnects_total{reason=\"health\"}",
+        ],
+    );
+    server.close_all();
+    moved.until(
+        &proxy,
+        &[
+            "upstream_connects_total{result=\"timeout\"}",
+            "upstream_connections{state=\"connecting\"}",
+            "circuit_state{state=\"half_open\"}",
+            "circuit_state{state=\"closed\"}",
+        ],
+    );
+    server.be_mute(false);
+    for (greeting, result) in [
+        (&b"-LOADING Redis is loading\r\n"[..], "loading"),
+        (b"HTTP/1.1 400\r\n", "protocol"),
+        (b"-NOAUTH no\r\n", "auth"),
+    ] {
+        server.greet_with(Some(greeting.to_vec()));
+        server.close_all();
+        moved.until(&proxy, &[&format!("upstream_connects_total{{result={result:?}}}")]);
+    }
+    server.go_down();
+    let mut waiting = proxy.client();
+    waiting.send(&["SET", "k", "v"]);
+    moved.until(&proxy, &["upstream_connects_total{result=\"tcp\"}", "upstream_queue_depth"]);
+    server.greet_with(None);
+    server.come_up();
+    moved.until(&proxy, &["upstream_queue_wait_seconds_count"]);
+}
+
+/// The server becomes a replica, and its name leads to another.
+pub fn failover(moved: &Moved) {
+    let server = FakeServer::start();
+    let (directory, target, telemetry) = (directory(), Target::Tcp(free_port()), free_port());
+    let text = format!(
+        "{}\n[upstream]\naddress = \"localhost:{}\"\ninsecure_plaintext = true\n\
+         [policy]\nacl = {OPEN_POLICY:?}\n[telemetry]\naddress = \"127.0.0.1:{telemetry}\"\n",
+        listener(&target, ""),
+        server.port
+    );
+    let proxy = Proxy::configured(directory, target, telemetry, &text);
+    proxy.client().ask(&["SET", "k", "v"]);
+    std::thread::sleep(Duration::from_millis(1100));
+    server.demote();
+    let readonly = b"-READONLY You can't write against a read only replica.\r\n";
+    server.order("SET k", Order::Say(readonly.to_vec()), 1);
+    let mut client = proxy.client();
+    wait_until("another connection serves", || {
+        client.ask(&["SET", "k", "v"]);
+        proxy.metric("respgate_upstream_disconnects_total{reason=\"failover\"}") > 0.5
+    });
+    moved.note(&proxy);
+}

@@ -1,0 +1,175 @@
+//! Every metric moves: which series change in the scenes before real servers.
+//!
+//! Owns: what no scene can reach. Never knows: the scenes, how a metric is counted.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use respgate::base::clock::now;
+use respgate::telemetry::Metrics;
+
+use super::support::client::{PATIENCE, Target};
+use super::support::proxy::{Proxy, configuration, directory, listener};
+use super::support::real_server::{Brand, Server, free_port};
+use super::{failures, scenes};
+
+/// Series of a fresh process that no scene changes, and why.
+const UNMOVED: &[(&str, &str)] = &[(
+    "respgate_upstream_disconnects_total{reason=\"reset\"}",
+    "the kernel decides between it and eof",
+)];
+
+/// It says what was built.
+const CONSTANT: &str = "respgate_build_info";
+
+/// The values of all series; of a histogram only how much was observed.
+fn values(exposition: &str) -> BTreeMap<String, String> {
+    let lines = exposition.lines().filter(|line| line.starts_with("respgate_"));
+    let pairs = lines.filter_map(|line| line.rsplit_once(' '));
+    pairs
+        .filter(|(series, _)| {
+            let name = series.split('{').next().unwrap();
+            !name.ends_with("_bucket") && !name.ends_with("_sum")
+        })
+        .map(|(series, value)| (series.to_owned(), value.to_owned()))
+        .collect()
+}
+
+/// Which series have had another value than in a fresh process.
+pub struct Moved {
+    fresh: BTreeMap<String, String>,
+    moved: Mutex<BTreeSet<String>>,
+}
+
+impl Moved {
+    fn new() -> Self {
+        Self { fresh: values(&Metrics::default().render().unwrap()), moved: Mutex::default() }
+    }
+
+    pub fn note(&self, proxy: &Proxy) -> BTreeMap<String, String> {
+        let seen = values(&proxy.get("/metrics").1);
+        let mut moved = self.moved.lock().unwrap();
+        for (series, value) in &seen {
+            if self.fresh.get(series) != Some(value) {
+                moved.insert(series.clone());
+            }
+        }
+        seen
+    }
+
+    /// Waits until each of these has another value than in a fresh process.
+    pub fn until(&self, proxy: &Proxy, series: &[&str]) {
+        let mut waiting: Vec<String> =
+            series.iter().map(|name| format!("respgate_{name}")).collect();
+        let deadline = now() + PATIENCE;
+        while !waiting.is_empty() {
+            let seen = self.note(proxy);
+            waiting.retain(|name| seen.get(name) == self.fresh.get(name));
+            assert!(now() < deadline, "these never moved: {waiting:#?}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+#[test]
+fn every_metric_moves() {
+    if !Brand::Redis.available() {
+        return;
+    }
+    let moved = Moved::new();
+    let scenes: [fn(&Moved); 8] = [
+        scenes::ordinary_traffic,
+        scenes::pinned_traffic,
+        scenes::busy_server,
+        scenes::session_mode,
+        failures::identities,
+        failures::refused_connections,
+        failures::misbehaving_server,
+        failures::failover,
+    ];
+    std::thread::scope(|scope| {
+        let moved = &moved;
+        for scene in scenes {
+            scope.spawn(move || scene(moved));
+        }
+    });
+    let seen = moved.moved.into_inner().unwrap();
+    let is_moved = |series: &String| seen.contains(series);
+    let changing = Metrics::CATALOGUE.iter().filter(|(name, _)| *name != CONSTANT);
+    for (name, _) in changing {
+        let of_it = |series: &&String| {
+            let own = series.split('{').next().unwrap();
+            own == *name || own.strip_suffix("_count") == Some(name)
+        };
+        assert!(
+            seen.iter().any(|series| of_it(&series)),
+            "{name} never moves: write a scene for it"
+        );
+    }
+    let still: Vec<&String> = moved
+        .fresh
+        .keys()
+        .filter(|series| !is_moved(series) && !series.starts_with(CONSTANT))
+        .collect();
+    let known = |series: &&&String| UNMOVED.iter().any(|(known, _)| known == *series);
+    let unknown: Vec<&&String> = still.iter().filter(|series| !known(series)).collect();
+    assert!(unknown.is_empty(), "never move: {unknown:#?}");
+}
+
+/// How many series a scrape has.
+fn count(proxy: &Proxy) -> usize {
+    proxy.get("/metrics").1.lines().filter(|line| !line.starts_with('#')).count()
+}
+
+/// Junk names, every command, every rule, under many policies and users, denied and observed.
+#[test]
+fn a_hostile_client_cannot_make_many_series_nor_hide_a_denial() {
+    if !Brand::Redis.available() {
+        return;
+    }
+    let server = Server::plain(Brand::Redis);
+    let (directory, target, telemetry) = (directory(), Target::Tcp(free_port()), free_port());
+    let mut text =
+        configuration(&server, &listener(&target, "auth = \"users\""), "-@all", telemetry);
+    for number in 0..20 {
+        let mode = if number % 2 == 0 { "enforce" } else { "observe" };
+        let acl = ["+get -@dangerous ~a:*", "+@all -@dangerous ~a:*", "-@all"][number % 3];
+        text += &format!(
+            "[policies.p{number}]\nacl = {acl:?}\nmode = {mode:?}\n\
+             [[user]]\nname = \"u{number}\"\nnopass = true\npolicy = \"p{number}\"\n"
+        );
+    }
+    let proxy = Proxy::configured(directory, target, telemetry, &text);
+    let smoke = count(&proxy);
+    assert!(smoke <= 400, "{smoke} series after a start");
+    for number in 0..20 {
+        let mut client = proxy.client();
+        client.ask(&["AUTH", &format!("u{number}"), "x"]);
+        for spec in respgate::command::all() {
+            let mut words: Vec<&str> = spec.name.split('|').collect();
+            for argument in ["b:1", "\u{1}", "NaN"] {
+                if !["quit", "monitor", "shutdown", "sync", "psync", "client|reply"]
+                    .contains(&spec.name)
+                {
+                    client.send(&words);
+                }
+                words.push(argument);
+            }
+        }
+        for junk in 0..100 {
+            client.send(&[&format!("JUNK{number}_{junk}")]);
+        }
+        drop(client.drain(Duration::from_millis(150)));
+    }
+    let mut client = proxy.client();
+    client.ask(&["AUTH", "u2", "x"]);
+    for command in ["flushall", "shutdown", "debug", "flushdb", "keys"] {
+        client.ask(&[command]);
+        let (_, text) = proxy.get("/metrics");
+        let named = format!("respgate_commands_denied_total{{command={command:?},");
+        assert!(text.contains(&named), "{command} is hidden");
+    }
+    let hostile = count(&proxy);
+    assert!((200..=550).contains(&hostile), "{hostile} series, {smoke} after the start");
+}

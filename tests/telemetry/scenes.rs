@@ -1,0 +1,250 @@
+//! Traffic that moves metrics, before a server that is well.
+//!
+//! Owns: the scenes. Never knows: which metrics there are besides.
+#![allow(clippy::too_many_lines, reason = "a scene is told from its begin to its end")]
+
+use super::moves::Moved;
+use super::support::client::{Client, PATIENCE, Target};
+use super::support::proxy::{Proxy, configuration, directory, listener};
+use super::support::real_server::{Brand, Server, free_port, signal};
+
+/// Commands of every family, on a shared connection, a connection of their own, and none.
+pub fn ordinary_traffic(moved: &Moved) {
+    let server = Server::plain(Brand::Redis);
+    let directory = directory();
+    std::fs::write(directory.path().join("secret"), "secret").unwrap();
+    let targets = [Target::Tcp(free_port()), Target::Unix(directory.path().join("socket"))];
+    let watched = Target::Tcp(free_port());
+    let listeners = [
+        listener(&targets[0], &format!("password_file = {:?}", directory.path().join("secret"))),
+        listener(&targets[1], ""),
+        listener(&watched, "policy = \"watched\""),
+    ];
+    let telemetry = free_port();
+    let head = configuration(&server, &listeners.concat(), "+@all -flushall ~* &*", telemetry);
+    let text = format!(
+        "{head}\n[policies.watched]\nacl = \"+@read ~*\"\nmode = \"observe\"\n\
+         [limits]\nmax_clients = 6\nidle_timeout = \"2s\"\nmax_bulk = \"2MiB\"\n\
+         output_hard = \"4MiB\"\noutput_soft = \"2MiB\"\n[drain]\nmin = \"1s\"\nmax = \"1s\"\n"
+    );
+    let mut proxy = Proxy::configured(directory, targets[0].clone(), telemetry, &text);
+    moved.until(
+        &proxy,
+        &["state{state=\"ready\"}", "config_hash", "reload_watch_up", "upstream_up"],
+    );
+
+    let mut client = proxy.client();
+    assert!(client.ask_text(&["AUTH", "wrong"]).starts_with("-WRONGPASS"));
+    assert_eq!(client.ask_text(&["AUTH", "secret"]), "+OK");
+    for words in [
+        &["SET", "s", "v"][..],
+        &["HSET", "h", "f", "v"],
+        &["RPUSH", "l", "v"],
+        &["SADD", "set", "v"],
+        &["ZADD", "z", "1", "v"],
+        &["XADD", "x", "*", "f", "v"],
+        &["SETBIT", "b", "1", "1"],
+        &["GEOADD", "g", "1", "1", "v"],
+        &["PFADD", "p", "v"],
+        &["DEL", "none"],
+        &["PUBLISH", "c", "m"],
+        &["EVAL", "return 1", "0"],
+        &["MULTI"],
+        &["EXEC"],
+        &["PING"],
+        &["INFO", "server"],
+        &["CLUSTER", "INFO"],
+        &["NONSENSE"],
+        &["FLUSHALL"],
+        &["GET", "s"],
+        &["INCR", "l"],
+        &["CLIENT", "ID"],
+    ] {
+        client.ask(words);
+    }
+    let large = "x".repeat(300_000);
+    client.ask(&["SET", "large", &large]);
+    client.ask(&["GET", "large"]);
+
+    let mut other = Client::connect(&targets[1]).unwrap();
+    other.ask(&["MULTI"]);
+    other.ask(&["SET", "queued", &"q".repeat(60_000)]);
+    moved.until(&proxy, &["buffer_bytes"]);
+    other.ask(&["EXEC"]);
+    for (words, cause) in [(&["WATCH", "k"][..], "watch"), (&["SUBSCRIBE", "c"], "subscribe")] {
+        other.ask(words);
+        moved.until(&proxy, &[&format!("client_pinned_connections{{cause={cause:?}}}")]);
+        other.ask(&["RESET"]);
+    }
+    other.send(&["BLPOP", "nothing", "0"]);
+    moved.until(
+        &proxy,
+        &[
+            "client_pinned_connections{cause=\"blocking\"}",
+            "commands_in_flight",
+            "upstream_connections{state=\"pinned_leased\"}",
+        ],
+    );
+    drop(other);
+    moved.until(&proxy, &["replies_total{result=\"canceled\"}"]);
+
+    let mut watched = Client::connect(&watched).unwrap();
+    for _ in 0..120 {
+        watched.send(&["SET", "k", "v"]);
+    }
+    (0..120).for_each(|_| drop(watched.reply()));
+    for (bytes, kind) in [
+        (&b"*1\r\n!\r\n"[..], "resp"),
+        (b"POST / HTTP/1.1\r\n", "http_smuggling"),
+        (b"SET \"a\r\n", "inline"),
+    ] {
+        let mut bad = Client::connect(&targets[1]).unwrap();
+        bad.send_raw(bytes);
+        moved.until(&proxy, &[&format!("client_protocol_errors_total{{kind={kind:?}}}")]);
+    }
+    let mut bad = Client::connect(&targets[1]).unwrap();
+    bad.send_raw(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$9000000\r\n");
+    moved.until(&proxy, &["client_protocol_errors_total{kind=\"too_large\"}"]);
+    // It is gone before it has read its replies.
+    let mut hasty = Client::connect(&targets[1]).unwrap();
+    (0..8).for_each(|_| hasty.send(&["GET", "large"]));
+    hasty.bytes(1, PATIENCE);
+    drop(hasty);
+    moved.until(&proxy, &["client_disconnects_total{reason=\"reset\"}"]);
+    let crowd: Vec<Client> = (0..8).map(|_| Client::connect(&targets[1]).unwrap()).collect();
+    moved.until(
+        &proxy,
+        &[
+            "client_connections_rejected_total{reason=\"max_clients\"}",
+            "client_connections{listener=\"unix\"}",
+            "log_events_dropped_total",
+            "client_disconnects_total{reason=\"idle\"}",
+            "client_disconnects_total{reason=\"client\"}",
+            "client_disconnects_total{reason=\"protocol_error\"}",
+            "upstream_disconnects_total{reason=\"client_left\"}",
+        ],
+    );
+    drop(crowd);
+    for path in ["/livez", "/readyz", "/startupz", "/healthz/upstream", "/nothing"] {
+        proxy.get(path);
+    }
+    leave(moved, &mut proxy, &targets[1]);
+}
+
+/// A drain that waits for a client.
+fn leave(moved: &Moved, proxy: &mut Proxy, target: &Target) {
+    let mut idle = Client::connect(target).unwrap();
+    idle.ask(&["PING"]);
+    let mut blocked = Client::connect(target).unwrap();
+    blocked.send(&["BLPOP", "nothing", "0"]);
+    signal("TERM", proxy.pid());
+    moved.until(
+        proxy,
+        &[
+            "state{state=\"draining\"}",
+            "drain_remaining_connections",
+            "drain_started_timestamp_seconds",
+            "client_disconnects_total{reason=\"drain\"}",
+        ],
+    );
+    signal("KILL", proxy.pid());
+}
+
+/// What needs a connection of its own for longer, and clients that are disconnected.
+pub fn pinned_traffic(moved: &Moved) {
+    let server = Server::new(Brand::Redis, false, &["--enable-debug-command", "yes"]);
+    let proxy = Proxy::with_policy(
+        &server,
+        "+@all +sync +psync ~* &*",
+        "[upstream.pool]\nmax_idle = 1\nidle_timeout = \"700ms\"\nhealth_check_interval = \"200ms\"\n\
+         command_timeout = \"1s\"\nmax_age = \"1500ms\"\n\
+         [limits]\noutput_hard = \"2MiB\"\noutput_soft = \"1MiB\"\n",
+    );
+    let mut client = proxy.client();
+    let pinned = |cause: &str| format!("client_pinned_connections{{cause={cause:?}}}");
+    client.send(&["MONITOR"]);
+    moved.until(&proxy, &[&pinned("monitor")]);
+    client.send(&["RESET"]);
+    moved.until(&proxy, &["upstream_disconnects_total{reason=\"dirty\"}"]);
+    let mut client = proxy.client();
+    client.ask(&["HELLO", "3"]);
+    client.ask(&["CLIENT", "TRACKING", "ON"]);
+    moved.until(&proxy, &[&pinned("tracking")]);
+    let mut client = proxy.client();
+    client.send(&["SYNC"]);
+    moved.until(&proxy, &[&pinned("replication")]);
+    drop(client);
+    // Half a large value, on its way.
+    let mut client = proxy.client();
+    client.send_raw(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$900000\r\nxxxx");
+    moved.until(&proxy, &[&pinned("large")]);
+    client.send_raw(&vec![b'x'; 900_000 - 4]);
+    client.send_raw(b"\r\n");
+    client.reply();
+    // A transaction of one large command.
+    let mut client = proxy.client();
+    client.ask(&["MULTI"]);
+    client.ask(&["DEBUG", "SLEEP", "0.5"]);
+    client.send(&["EXEC"]);
+    moved.until(&proxy, &[&pinned("multi")]);
+    client.reply();
+    // It reads nothing.
+    let mut greedy = proxy.client();
+    (0..40).for_each(|_| greedy.send(&["GET", "k"]));
+    moved.until(&proxy, &["client_disconnects_total{reason=\"output_limit\"}"]);
+    // Others kill it.
+    let mut victim = proxy.client();
+    let id = victim.ask_text(&["CLIENT", "ID"]);
+    proxy.client().ask(&["CLIENT", "KILL", "ID", &id[1..]]);
+    moved.until(&proxy, &["client_disconnects_total{reason=\"killed\"}"]);
+    // Slower than it may be, shared and pinned.
+    let mut slow = proxy.client();
+    slow.send(&["DEBUG", "SLEEP", "1.6"]);
+    let mut late = proxy.client();
+    late.send(&["GET", "k"]);
+    moved.until(
+        &proxy,
+        &["replies_total{result=\"timeout\"}", "upstream_timeouts_total", "upstream_tombstones"],
+    );
+    let mut blocked: Vec<Client> = (0..6).map(|_| proxy.client()).collect();
+    blocked.iter_mut().for_each(|client| drop(client.ask(&["BLPOP", "nothing", "0.01"])));
+    moved.until(
+        &proxy,
+        &[
+            "upstream_disconnects_total{reason=\"idle\"}",
+            "upstream_disconnects_total{reason=\"max_age\"}",
+            "upstream_health_checks_total{result=\"ok\"}",
+            "upstream_disconnects_total{reason=\"timeout\"}",
+        ],
+    );
+    moved.note(&proxy);
+}
+
+/// A server that is busy with a script, whose operator ends it.
+pub fn busy_server(moved: &Moved) {
+    let server = Server::new(Brand::Redis, false, &["--lua-time-limit", "100"]);
+    let proxy = Proxy::before(&server, "");
+    proxy.client().ask(&["SET", "k", "v"]);
+    let mut endless = proxy.client();
+    endless.send(&["EVAL", "while true do end", "0"]);
+    let mut reader = proxy.client();
+    reader.send(&["GET", "k"]);
+    moved.until(
+        &proxy,
+        &["upstream_connections{state=\"draining\"}", "upstream_errors_total{code=\"BUSY\"}"],
+    );
+    let mut operator = proxy.client();
+    server.hold();
+    operator.send(&["SCRIPT", "KILL"]);
+    moved.until(&proxy, &["client_pinned_connections{cause=\"release\"}"]);
+    server.release();
+}
+
+pub fn session_mode(moved: &Moved) {
+    let server = Server::plain(Brand::Redis);
+    let proxy = Proxy::before(&server, "[upstream.pool]\nmode = \"session\"\n");
+    proxy.client().ask(&["SET", "k", "v"]);
+    let mut client = proxy.client();
+    client.ask(&["GET", "k"]);
+    moved.until(&proxy, &["client_pinned_connections{cause=\"session\"}"]);
+}

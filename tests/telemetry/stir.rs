@@ -1,0 +1,54 @@
+//! One event of every kind of which a fresh process shows nothing.
+//!
+//! Owns: [`stir`]. Never knows: how events come about.
+
+use std::time::Duration;
+
+use respgate::base::clock;
+use respgate::telemetry::{
+    CertificateRole, CodeClass, CommandClass, DenyRule, Endpoint, ErrorCode, Family,
+    HandshakeFailure, Label, Metrics, Refused, Reload, ReloadRejection,
+};
+
+/// One event of every kind whose series appear with their first event.
+pub fn stir(metrics: &Metrics) {
+    for what in Reload::ALL {
+        for reason in ReloadRejection::ALL {
+            metrics.reload_rejections_total[*what][*reason].inc();
+        }
+        metrics.reload_last_attempt_timestamp_seconds[*what].set(clock::wall());
+        metrics.reload_last_success_timestamp_seconds[*what].set(clock::wall());
+    }
+    for reason in HandshakeFailure::ALL {
+        metrics.tls_handshake_failures_total[*reason].inc();
+    }
+    for role in CertificateRole::ALL {
+        metrics.tls_certificate_not_after_timestamp_seconds[*role].set_unix(4_000_000_000);
+        metrics.tls_certificate_not_before_timestamp_seconds[*role].set_unix(1_000_000_000);
+        metrics.tls_certificate_info.set(*role, vec![format!("sha256:{}", role.label())]);
+    }
+    for code in ErrorCode::ALL {
+        metrics.upstream_errors_total[*code].inc();
+    }
+    for endpoint in Endpoint::ALL {
+        for class in CodeClass::ALL {
+            metrics.admin_requests_total[*endpoint][*class].inc();
+        }
+    }
+    metrics.drain_started_timestamp_seconds.set(clock::wall());
+    for rule in DenyRule::ALL {
+        metrics.commands_denied_total.inc(*rule, Refused::Unknown);
+        metrics.policy_would_deny_total.inc(*rule, Refused::Unknown);
+    }
+    metrics.commands_denied_total.inc(DenyRule::Command, Refused::Kept("flushall"));
+    metrics.policy_commands_total.of("policy").inc();
+    metrics.policy_denied_total.of("policy").inc();
+    metrics.listener_connections.of("127.0.0.1:6379").inc();
+    metrics.listener_connections_total.of("127.0.0.1:6379").inc();
+    metrics.policy_info.set(
+        ["enforce", "partly", "observe"].map(|mode| (format!("policies.{mode}"), mode)).to_vec(),
+    );
+    metrics.policy_would_deny_total.inc(DenyRule::Command, Refused::Kept("flushall"));
+    metrics.commands_total[Family::String].inc();
+    metrics.command_duration_seconds[CommandClass::Read].observe(Duration::from_micros(80));
+}
