@@ -13,6 +13,8 @@ mod support;
 
 #[path = "telemetry/failures.rs"]
 mod failures;
+#[path = "telemetry/insight.rs"]
+mod insight;
 #[path = "telemetry/moves.rs"]
 mod moves;
 #[path = "telemetry/scenes.rs"]

@@ -30,3 +30,7 @@ const _: () = assert!(REQUEST_ARGS_MAX < COUNT_MAX);
 const _: () = assert!(UNAUTHENTICATED_BULK_BYTES_MAX < BULK_BYTES_MAX);
 const _: () = assert!(INLINE_BYTES_MAX <= READ_BYTES);
 const _: () = assert!(BULK_BYTES_MAX <= REQUEST_BYTES_MAX as u64);
+/// Slow commands that are kept at most.
+pub const SLOW_ENTRIES_MAX: usize = 10_000;
+/// Keys of one policy that are told apart at most.
+pub const HOT_KEYS_MAX: usize = 1024;

@@ -16,6 +16,7 @@ mod doctor;
 mod examine;
 mod exit;
 mod explain;
+mod insight;
 mod interrupt;
 mod man;
 mod output;

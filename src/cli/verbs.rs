@@ -32,4 +32,8 @@ of_table! {
     Drain = DRAIN,
     Shutdown = SHUTDOWN,
     Learn = LEARN,
+    Slowlog = SLOWLOG,
+    SlowlogReset = SLOWLOG_RESET,
+    Hotkeys = HOTKEYS,
+    HotkeysReset = HOTKEYS_RESET,
 }

@@ -28,6 +28,7 @@ pub(super) fn check(config: &Config, root: &Node, problems: &mut Vec<Problem>) {
     check.pool(config);
     check.limits(config);
     check.times(config);
+    check.insight(config);
     check.admin(config);
 }
 
@@ -242,6 +243,16 @@ impl Check<'_> {
         self.positive("limits.output_hard", own.output_hard_bytes);
         self.positive("limits.output_soft", own.output_soft_bytes);
         self.positive("limits.memory_budget", own.memory_budget_bytes);
+    }
+
+    fn insight(&mut self, config: &Config) {
+        let (slow, hot) = (&config.insight.slow, &config.insight.hot);
+        let number = |count: usize| count.to_string();
+        self.positive("slowlog.max_entries", slow.max_entries);
+        self.at_most("slowlog.max_entries", slow.max_entries, limits::SLOW_ENTRIES_MAX, number);
+        self.positive("hotkeys.max_keys", hot.max_keys);
+        self.at_most("hotkeys.max_keys", hot.max_keys, limits::HOT_KEYS_MAX, number);
+        self.at_most("hotkeys.sample", hot.sample, 1 << 20, |count| count.to_string());
     }
 
     fn times(&mut self, config: &Config) {

@@ -38,6 +38,8 @@ pub fn diff(old: &Config, new: &Config) -> Changes {
         ("user", old.users != new.users),
         ("users.acl_file", old.acl_file != new.acl_file),
         ("limits", old.limits != new.limits),
+        ("slowlog", old.insight.slow != new.insight.slow),
+        ("hotkeys", old.insight.hot != new.insight.hot),
         ("telemetry.log_level", old.telemetry.log_level != new.telemetry.log_level),
         ("drain", old.drain != new.drain),
     ];

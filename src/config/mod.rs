@@ -9,6 +9,7 @@ mod diff;
 mod document;
 mod error;
 mod hash;
+mod insight;
 mod listener;
 mod nearest;
 mod policy;
@@ -31,6 +32,7 @@ pub use diff::{Changes, diff};
 pub use document::{ConfigSource, Document, environment, keys, load, parse};
 pub use error::{Place, Problem, VARIABLE_PREFIX};
 pub use hash::hash;
+pub use insight::{HotKeys, Insight, SlowLog};
 pub use listener::{ClientAuth, ClientLimits, Drain, ListenAddress, Listener};
 pub use rate::{LimitRule, OnLimit, Per, Rate};
 pub use rules::{
@@ -71,6 +73,8 @@ pub struct Config {
     pub limits: ClientLimits,
     /// Metrics, health, logs.
     pub telemetry: Telemetry,
+    /// What is found out about traffic.
+    pub insight: Insight,
     /// How operators talk to it.
     pub admin: Admin,
     /// How the process leaves.

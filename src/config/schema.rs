@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::base::password::{PasswordHash, Passwords};
 
 use super::error::{Mistake, Place};
+use super::insight::Insight;
 use super::listener::{ClientAuth, ClientLimits, Drain, ListenAddress, Listener};
 use super::rules::Rules;
 use super::section::{
@@ -48,6 +49,7 @@ pub(super) fn read(root: &Section<'_>) -> Config {
         acl_file: root.section("users").get("acl_file", path),
         limits: limits(&root.section("limits")),
         telemetry: telemetry(&root.section("telemetry")),
+        insight: insight(root),
         admin: admin(&root.section("admin")),
         drain: drain(&root.section("drain")),
     }
@@ -330,6 +332,18 @@ pub(super) fn admin(at: &Section<'_>) -> Admin {
         address: at.get("address", |node| address::socket(text(node)?)),
         token_file: at.get("token_file", path),
     }
+}
+
+fn insight(root: &Section<'_>) -> Insight {
+    let mut insight = Insight::default();
+    let at = root.section("slowlog");
+    at.set("threshold", &mut insight.slow.threshold, duration);
+    at.set("max_entries", &mut insight.slow.max_entries, count);
+    let at = root.section("hotkeys");
+    at.set("sample", &mut insight.hot.sample, count);
+    at.set("big", &mut insight.hot.big, size);
+    at.set("max_keys", &mut insight.hot.max_keys, count);
+    insight
 }
 
 fn drain(at: &Section<'_>) -> Drain {

@@ -27,6 +27,7 @@ pub(super) fn check(config: &Config, root: &Node, problems: &mut Vec<Problem>) {
         void.policy(&section, rules, config);
     }
     void.pool_and_limits(config);
+    void.insight(config);
     void.others(config);
 }
 
@@ -213,6 +214,32 @@ impl Void<'_> {
                 show_size(budget as u64)
             );
             self.report(bytes > budget, key, &why, "make it smaller, or memory_budget larger");
+        }
+    }
+
+    fn insight(&mut self, config: &Config) {
+        let (slow, hot) = (&config.insight.slow, &config.insight.hot);
+        let (no_slow, no_hot) = (slow.threshold.is_zero(), hot.sample == 0 && hot.big == 0);
+        self.report(
+            no_slow,
+            "slowlog.max_entries",
+            "no command is slow while slowlog.threshold is 0",
+            "set slowlog.threshold, or remove it",
+        );
+        self.report(
+            no_hot,
+            "hotkeys.max_keys",
+            "no keys are looked at while hotkeys.sample and hotkeys.big are 0",
+            "set hotkeys.sample or hotkeys.big, or remove it",
+        );
+        let nobody = config.admin.socket.is_none() && config.admin.address.is_none();
+        let why = "without [admin] socket, nothing can ask for what is found";
+        for (is_on, key) in [
+            (!no_slow, "slowlog.threshold"),
+            (hot.sample > 0, "hotkeys.sample"),
+            (hot.big > 0, "hotkeys.big"),
+        ] {
+            self.report(is_on && nobody, key, why, "add [admin] socket, or remove it");
         }
     }
 

@@ -13,7 +13,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Sleep;
 
 use super::courtesy::Courtesy;
-use super::meter::{Passed, Tally};
+use super::insight::Counts;
+use super::meter::Passed;
 use super::progress::Progress;
 use super::shell::Shell;
 use crate::base::clock;
@@ -23,8 +24,8 @@ use crate::policy::Policy;
 use crate::resp::RequestScanner;
 use crate::session::{Cause, Door, Gatehouse, Gates, Peer, Seat, Session};
 use crate::telemetry::ClientDisconnect;
-use crate::traffic::{Facts, Loss, OpenFailure};
-use crate::upstream::{FAIR_SHARE_BYTES, Item, Lease, Mailbox, Shared, give_way};
+use crate::traffic::{Facts, OpenFailure};
+use crate::upstream::{FAIR_SHARE_BYTES, Lease, Mailbox, Shared, give_way};
 
 /// How long a connection that is to be closed may take to read its last replies.
 pub(super) const GOODBYE: Duration = Duration::from_secs(5);
@@ -105,7 +106,7 @@ pub(super) struct Connection<S> {
     /// When something was written to it last.
     pub last_spoken: Instant,
     pub passed: Passed,
-    pub tally: Tally,
+    pub counts: Counts,
     /// How a large value under way gives precedence to others.
     pub courtesy: Courtesy,
     timer: Option<Pin<Box<Sleep>>>,
@@ -131,7 +132,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let mut session = Session::enter(roster, Rc::clone(&seat), &door.auth, outage);
         let policy = session.policy(&door).unwrap_or_else(|| Arc::clone(&door.policy));
         seat.note_policy(&policy);
-        let (gates, tally) = (gatehouse.gates(&policy, now), shell.meter.tally(&policy));
+        let (gates, counts) =
+            (gatehouse.gates(&policy, now), Counts::new(shell.meter.tally(&policy)));
         let connection = Box::new(Self {
             id,
             stream,
@@ -170,7 +172,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             lease_heard: now,
             last_spoken: now,
             passed: Passed::default(),
-            tally,
+            counts,
             courtesy: Courtesy::default(),
             timer: None,
             accounted: 0,
@@ -255,60 +257,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Whether nothing is waited for but replies of the shared connection and the client itself.
     const fn is_simple(&self) -> bool {
         self.lease.is_none() && matches!(self.waiting, Waiting::No)
-    }
-
-    /// Puts what the shared connection delivered into its places.
-    fn take_replies(&mut self, cx: &Context<'_>) -> bool {
-        let Self { mailbox, session, out, shell, now, .. } = self;
-        let mut any = false;
-        let mut cut = None;
-        let overflow = mailbox.drain(cx.waker(), |item, bytes| {
-            any = true;
-            if out.capacity() == 0 {
-                *out = shell.buffers.get();
-            }
-            match item {
-                Item::Piece { ticket, kind, done, .. } => {
-                    if let Some(completed) = session.handle_reply(ticket, bytes, kind, done, out) {
-                        shell.completed(completed, *now);
-                    }
-                }
-                Item::Refusal { ticket, .. } => session.note_refusal(ticket, bytes),
-                Item::Lost(ticket, loss) => {
-                    if loss == Loss::Truncated {
-                        cut = cut.or(Some(out.len()));
-                    }
-                    match session.handle_loss(ticket, loss, out) {
-                        Some(done) if loss == Loss::MultiRefused => shell.completed(done, *now),
-                        Some(_) => shell.meter.lost(loss, 1),
-                        None => {}
-                    }
-                }
-            }
-        });
-        if let Some(number) = mailbox.take_moved() {
-            self.shared = shell.upstream.numbered(number);
-        }
-        if mailbox.take_large() {
-            session.note_large_reply();
-        }
-        self.resend();
-        if overflow {
-            self.end_now(ClientDisconnect::OutputLimit);
-        }
-        if let Some(cut) = cut {
-            // A reply was cut in its middle: whatever followed would be taken for its rest.
-            self.out.truncate(cut);
-            self.end_now(ClientDisconnect::UpstreamLost);
-        }
-        if any && matches!(self.waiting, Waiting::Reply) {
-            self.waiting = Waiting::No;
-        }
-        if self.session.in_flight() == 0 {
-            self.sent_bytes = 0;
-            self.shared.take_if(|shared| shared.is_aside());
-        }
-        any
     }
 
     /// The connection is to be closed once everything before is answered and read.
@@ -402,7 +350,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Counts this connection's buffers against its own limit and that of all together.
     fn account(&mut self) -> Option<ClientDisconnect> {
         let lease = self.lease.as_ref().map_or(0, |lease| lease.0.unwritten());
-        let held = self.pending.capacity()
+        let held = self.counts.notes.held_bytes()
+            + self.pending.capacity()
             + self.out.capacity()
             + self.session.held_bytes()
             + lease

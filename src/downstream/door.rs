@@ -82,7 +82,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn take_policy(&mut self, policy: Arc<Policy>) {
         self.gates = self.gatehouse.gates(&policy, self.now);
         self.seat.note_policy(&policy);
-        self.tally = self.shell.meter.tally(&policy);
+        self.counts.tally = self.shell.meter.tally(&policy);
         self.policy = policy;
         self.session.handle_new_policy();
         self.session.forget_admission();

@@ -192,7 +192,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 let (own, limit) = (self.argument_max, self.limits.max_bulk_bytes);
                 self.session.handle_oversize(length, own, limit, &mut self.out);
                 self.shell.meter.malformed("too_large");
-                self.shell.meter.command(None, &self.tally);
+                self.shell.meter.command(None, &self.counts.tally);
                 self.count_own_answer();
                 self.scanner.pass();
                 self.passing = Passing::Away;

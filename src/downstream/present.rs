@@ -104,6 +104,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if let Some(refusal) = desk.refused() {
             shell.refusals.borrow_mut().log(*now, policy, &door.listener, refusal, &request);
         }
+        if shell.insight.samples() && desk.refused().is_none() {
+            shell.insight.sample(policy, session.command(), &request, *now);
+        }
         if policy.is_observing() {
             let (observed, refused) = (desk.observed(), desk.refused());
             shell.lessons.borrow_mut().note(policy, session.command(), &request, observed, refused);
@@ -113,6 +116,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// The same request is presented again later.
     fn wait_for(&mut self, step: Step) {
+        if self.shell.insight.follows() {
+            self.counts.notes.begin(self.now);
+        }
         self.waiting = match step {
             Step::Pause(until) => Waiting::Pause(until),
             Step::Acquire(cause) => return self.acquire(cause),
@@ -136,6 +142,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// The request is dealt with by this.
     #[inline(always)]
     fn carry_out(&mut self, step: Step, bytes: &[u8], head: bool) {
+        if self.shell.insight.follows() {
+            match step {
+                Step::Send { ticket, .. } | Step::SendWire { ticket, .. } => {
+                    self.note_sent(ticket, bytes);
+                }
+                Step::Done
+                | Step::Wait
+                | Step::Collect
+                | Step::Open(_)
+                | Step::Close
+                | Step::Pause(_)
+                | Step::Ask { .. }
+                | Step::Acquire(_) => self.counts.notes.forget_begin(),
+            }
+        }
         match step {
             Step::Open(key) => self.open(key),
             Step::Close => self.end(ClientDisconnect::Client),

@@ -8,14 +8,17 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::insight::Insight;
 use super::meter::Meter;
 use super::refusals::Refusals;
+use crate::base::entropy::Entropy;
 use crate::base::live::Live;
 use crate::base::{clock, limits};
-use crate::config::{ClientLimits, PoolMode};
+use crate::config::{self, ClientLimits, PoolMode};
 use crate::policy::{Blocks, Lessons};
 use crate::session::{Choice, Completed, Desk, Listed, Peer, Roster, Scripts, Seat, Transacts};
-use crate::telemetry::Metrics;
+use crate::telemetry::redact::KeyMask;
+use crate::telemetry::{Found, Metrics, Slow};
 use crate::upstream::{Buffers, Mailbox, Upstream};
 
 /// What is handed down at assembly.
@@ -23,8 +26,12 @@ use crate::upstream::{Buffers, Mailbox, Upstream};
 pub struct ShellParts {
     pub upstream: Rc<Upstream>,
     pub limits: Live<ClientLimits>,
+    pub insight: Live<config::Insight>,
     pub mode: PoolMode,
     pub metrics: Arc<Metrics>,
+    /// How keys are shown.
+    pub mask: KeyMask,
+    pub seed: u64,
 }
 
 /// Lives on the data plane's thread.
@@ -37,6 +44,9 @@ pub struct Shell {
     pub(super) meter: Meter,
     /// Where every connection reads to; only an incomplete request is copied out of it.
     scratch: RefCell<Box<[u8]>>,
+    pub(super) insight: Insight,
+    insight_settings: Live<config::Insight>,
+    entropy: RefCell<Entropy>,
     pub(super) desk: RefCell<Desk>,
     /// What was seen under policies that observe.
     pub(super) lessons: RefCell<Lessons>,
@@ -56,7 +66,13 @@ impl Shell {
     pub fn new(parts: ShellParts) -> Rc<Self> {
         let buffers = parts.upstream.buffers();
         buffers.set_cap(parts.limits.get().memory_budget_bytes);
+        let mut entropy = Entropy::from_seed(parts.seed);
+        let insight = Insight::new(&parts.insight.get(), entropy.next_u64(), parts.mask);
+        parts.upstream.measure(insight.follows());
         Rc::new(Self {
+            insight,
+            insight_settings: parts.insight,
+            entropy: RefCell::new(entropy),
             upstream: parts.upstream,
             limits: parts.limits,
             dedicated: parts.mode == PoolMode::Session,
@@ -134,8 +150,33 @@ impl Shell {
         self.meter.buffered(self.buffers.used());
     }
 
-    /// New limits are in force; the total among them.
+    /// The slow commands that are kept, the newest first.
+    #[must_use]
+    pub fn slow(&self) -> Vec<Slow> {
+        self.insight.slow()
+    }
+
+    /// Forgets them; returns how many there were.
+    pub fn forget_slow(&self) -> usize {
+        self.insight.forget_slow()
+    }
+
+    /// The keys that are used most and hold the most.
+    #[must_use]
+    pub fn hot_keys(&self) -> Vec<Found> {
+        self.insight.hot(clock::now())
+    }
+
+    /// Counts keys from the beginning.
+    pub fn forget_hot_keys(&self) {
+        self.insight.forget_hot();
+    }
+
+    /// New limits are in force, the total among them; and what is to be found out.
     pub fn apply_limits(&self) {
+        let settings = self.insight_settings.get();
+        self.insight.set(&settings, self.entropy.borrow_mut().next_u64());
+        self.upstream.measure(self.insight.follows());
         self.buffers.set_cap(self.limits.get().memory_budget_bytes);
     }
 

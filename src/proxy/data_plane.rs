@@ -17,6 +17,7 @@ use crate::admin::Health;
 use crate::base::clock;
 use crate::config::{Config, Listener};
 use crate::downstream::{self, Inherited, Shell, ShellParts};
+use crate::telemetry::redact::KeyMask;
 use crate::telemetry::{Metrics, Telemetry};
 use crate::upstream::Upstream;
 
@@ -163,6 +164,9 @@ async fn serve(
     let shell = Shell::new(ShellParts {
         upstream: Rc::clone(&upstream),
         limits: parts.limits,
+        insight: parts.insight,
+        mask: KeyMask::new(salt()),
+        seed,
         mode,
         metrics: Arc::clone(&metrics),
     });
@@ -196,6 +200,15 @@ async fn serve(
         }
     }
     say_goodbye(&shell, &upstream).await;
+}
+
+/// Nobody can know it, and it ends with the process.
+fn salt() -> [u8; 32] {
+    let mut salt = [0; 32];
+    for (number, part) in salt.chunks_exact_mut(8).enumerate() {
+        part.copy_from_slice(&RandomState::new().hash_one(number).to_ne_bytes());
+    }
+    salt
 }
 
 async fn bind_all(

@@ -23,6 +23,7 @@ pub(super) struct Parts {
     pub credentials: Credentials,
     pub dialer: Dialer,
     pub limits: Live<ClientLimits>,
+    pub insight: Live<config::Insight>,
     /// One per listener, in their order.
     pub doors: Vec<Live<Door>>,
     pub policies: Policies,
@@ -67,7 +68,8 @@ impl Parts {
         let Doors { all, policies, hash } = doors;
         let doors = all.into_iter().map(Live::new).collect();
         let limits = Live::new(config.limits.clone());
-        Ok(Self { tls, credentials, dialer, limits, doors, policies, doors_hash: hash })
+        let insight = Live::new(config.insight.clone());
+        Ok(Self { tls, credentials, dialer, limits, insight, doors, policies, doors_hash: hash })
     }
 }
 

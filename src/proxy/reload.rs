@@ -195,6 +195,7 @@ impl Reloader {
             .map_err(|error| invalid(error.to_string()))?;
         self.parts.replace_doors(doors);
         self.parts.limits.set(new.limits.clone().into());
+        self.parts.insight.set(new.insight.clone().into());
         outcome.doors = true;
         outcome.watch = Some(watch);
         outcome.limits = true;

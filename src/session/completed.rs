@@ -5,12 +5,16 @@
 use std::time::Instant;
 
 use super::queue::Class;
+use crate::traffic::Ticket;
 
 /// What the statistics want to know of a finished request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Completed {
     pub class: Class,
     pub at: Instant,
+    pub ticket: Ticket,
+    /// Bytes of its reply.
+    pub bytes: usize,
     pub error: bool,
     /// A transaction whose MULTI was refused.
     pub unopened: bool,

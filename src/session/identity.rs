@@ -11,6 +11,12 @@ use super::words;
 use crate::policy::Policy;
 
 impl Session {
+    /// The name of its user.
+    #[must_use]
+    pub fn user_name(&self) -> &str {
+        self.user.as_str()
+    }
+
     #[must_use]
     pub const fn is_authenticated(&self) -> bool {
         self.authenticated

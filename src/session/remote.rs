@@ -406,7 +406,7 @@ impl Session {
         self.window = self.window.saturating_add(1);
         let last = std::mem::take(&mut self.reply_bytes);
         self.reply_size = last.max(self.reply_size - self.reply_size / 8);
-        Some(completed(&remote, error))
+        Some(Completed { bytes: last, ..completed(&remote, error) })
     }
 
     /// A reply of at least `limits.large_bytes` came on a shared connection: the next commands of
@@ -479,5 +479,6 @@ impl Session {
 }
 
 const fn completed(remote: &Remote, error: bool) -> Completed {
-    Completed { class: remote.class, at: remote.at, error, unopened: false, own: false }
+    let Remote { class, at, ticket, .. } = *remote;
+    Completed { class, at, ticket, bytes: 0, error, unopened: false, own: false }
 }

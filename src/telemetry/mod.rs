@@ -4,6 +4,8 @@
 
 mod denied;
 mod flood;
+mod heavy;
+mod hot_keys;
 pub mod label;
 mod log;
 mod metrics;
@@ -13,6 +15,7 @@ mod open_set;
 mod process;
 pub mod redact;
 mod sink;
+mod slow_log;
 
 use std::io;
 use std::sync::Arc;
@@ -20,6 +23,8 @@ use std::sync::Arc;
 use crate::config;
 
 pub use denied::{Denied, Refused};
+pub use heavy::{Counted, Frequent, Largest};
+pub use hot_keys::{Found, HotKeys, KEY_BYTES_MAX};
 pub use label::{
     Blocked, By, CertificateRole, Circuit, ClientAuthResult, ClientDisconnect, ClientRejection,
     CodeClass, CommandClass, ConnectPhase, ConnectResult, DenyRule, Endpoint, ErrorCode, Family,
@@ -32,6 +37,7 @@ pub use metrics::{Address, Metrics, Policy};
 pub use named::{Named, Names};
 pub use open_set::{BuildInfo, Certificates, OneHot, Policies};
 pub use process::Process;
+pub use slow_log::{Slow, SlowLog, Times};
 
 /// Both handles in one; cheap to clone.
 #[derive(Clone, Debug)]

@@ -232,10 +232,9 @@ impl Dialer {
     /// When there is no reply.
     pub async fn reply_to(&self, request: &[u8]) -> Result<BytesMut, DialError> {
         let Link { mut stream, .. } = self.dial(PROBE_KEY).await?;
-        let asked = timeout(self.0.connect_timeout, self.0.ask(&mut stream, request)).await;
         let wait = self.0.connect_timeout;
         let late = |_| DialError::timed_out(&self.0.address, wait, Fault::QuestionSilent);
-        let reply = asked.map_err(late)??;
+        let reply = timeout(wait, self.0.ask(&mut stream, request)).await.map_err(late)??;
         let _ = stream.shutdown().await;
         Ok(reply)
     }

@@ -266,9 +266,11 @@ impl Driver<'_> {
             {
                 mailbox.note_large();
             }
+            let mut micros = 0;
             if delivery.done {
                 let took = env.metrics.elapsed(delivery.at, now);
                 env.metrics.answered(took);
+                micros = env.micros(took);
                 if delivery.again {
                     env.metrics.retried();
                 }
@@ -280,7 +282,8 @@ impl Driver<'_> {
                 }
                 return;
             }
-            mailbox.deliver(delivery.ticket, delivery.bytes, delivery.kind, delivery.done);
+            let Delivery { ticket, bytes, kind, done, .. } = delivery;
+            mailbox.deliver_timed(ticket, bytes, kind, done, micros);
         });
         self.shared.settle_charge(&mut inner);
         drop(inner);

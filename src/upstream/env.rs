@@ -37,6 +37,8 @@ pub(super) struct Env {
     pub large_bytes: u64,
     pub metrics: Figures,
     pub server: Cell<Server>,
+    /// Clients want to know how long their commands took at the server.
+    pub measures: Cell<bool>,
     /// Connections that have come or gone.
     pub epoch: Cell<u64>,
     /// How long a request may wait for the server.
@@ -77,6 +79,7 @@ impl Env {
             large_bytes,
             metrics: Figures::new(metrics),
             server: Cell::default(),
+            measures: Cell::new(false),
             epoch: Cell::new(0),
             buffers: Buffers::new(usize::MAX),
             numbers: Cell::new(0),
@@ -145,6 +148,14 @@ impl Env {
     /// Whether no further attempt is made at this moment.
     pub(super) fn is_open(&self) -> bool {
         self.breaker.borrow().is_open()
+    }
+
+    /// The time in microseconds, if anyone wants to know it; else 0.
+    pub(super) fn micros(&self, time: Duration) -> u32 {
+        if !self.measures.get() {
+            return 0;
+        }
+        u32::try_from(time.as_micros()).unwrap_or(u32::MAX)
     }
 
     fn ask(&self) -> Ask {

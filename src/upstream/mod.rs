@@ -196,6 +196,11 @@ impl Upstream {
         self.env.patience.wait
     }
 
+    /// Whether clients want to know how long their commands took at the server.
+    pub fn measure(&self, measures: bool) {
+        self.env.measures.set(measures);
+    }
+
     /// What a client sees of an outage.
     #[must_use]
     pub fn on_outage(&self) -> config::OnOutage {

@@ -97,7 +97,12 @@ fn up(shared: &Shared, env: &Env, link: &Link) {
     inner.pipeline.restart(
         now,
         |owner| owner.as_ref().is_none_or(|mailbox| mailbox.is_closed()),
-        |time| env.metrics.waited(time),
+        |owner, ticket, time| {
+            env.metrics.waited(time);
+            if let Some(mailbox) = owner.as_ref().filter(|_| env.measures.get()) {
+                mailbox.note_waited(ticket, time);
+            }
+        },
     );
     env.metrics.waiting(shared.replace_depth(0));
     shared.settle_charge(&mut inner);

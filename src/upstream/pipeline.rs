@@ -410,7 +410,7 @@ impl<W> Pipeline<W> {
         &mut self,
         now: Instant,
         is_gone: impl Fn(&W) -> bool,
-        mut waited: impl FnMut(Duration),
+        mut waited: impl FnMut(&W, Ticket, Duration),
     ) {
         debug_assert_eq!(self.written, 0, "only on a new connection");
         let gone = self.line.iter().any(|entry| is_gone(&entry.owner));
@@ -421,7 +421,7 @@ impl<W> Pipeline<W> {
             let keep = !is_gone(&entry.owner);
             *abandoned -= usize::from(entry.abandoned && !keep);
             if keep {
-                waited(now.saturating_duration_since(entry.at));
+                waited(&entry.owner, entry.ticket, now.saturating_duration_since(entry.at));
                 entry.at = now;
             }
             if keep && gone {

@@ -6,6 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::Waker;
+use std::time::Duration;
 
 use bytes::BytesMut;
 
@@ -14,8 +15,9 @@ use crate::traffic::{Loss, Ticket};
 /// Something for a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Item {
-    /// The next `len` bytes are a piece of the reply to `ticket`.
-    Piece { ticket: Ticket, len: usize, kind: u8, done: bool },
+    /// The next `len` bytes are a piece of the reply to `ticket`, which took `micros` at the server if
+    /// it is done and such times are wanted.
+    Piece { ticket: Ticket, len: usize, kind: u8, done: bool, micros: u32 },
     /// The next `len` bytes are the error that the server answered to a command queued for `ticket`.
     Refusal { ticket: Ticket, len: usize },
     /// No reply to `ticket` will come, or no more of it.
@@ -35,6 +37,8 @@ pub struct Buffers {
 const SPARES_MAX: usize = 256;
 const SPARE_BYTES_MAX: usize = 16 * 1024;
 const SPARE_ITEMS_MAX: usize = 256;
+/// Requests of one session of whose wait is known.
+const WAITS_MAX: usize = 1024;
 /// What a new buffer holds before it grows.
 const FRESH_BYTES: usize = 1024;
 
@@ -127,6 +131,8 @@ pub struct Mailbox {
     unread: Cell<usize>,
     overflow: Cell<bool>,
     large: Cell<bool>,
+    /// Requests that had to wait for a connection, while such times are wanted.
+    waits: RefCell<Vec<(Ticket, Duration)>>,
     /// The number of the connection that answers instead of the one that was asked.
     moved: Cell<Option<u64>>,
     buffers: Rc<Buffers>,
@@ -141,6 +147,7 @@ impl Mailbox {
             unread: Cell::new(0),
             overflow: Cell::new(false),
             large: Cell::new(false),
+            waits: RefCell::default(),
             moved: Cell::new(None),
             buffers,
         })
@@ -148,7 +155,29 @@ impl Mailbox {
 
     /// A piece of a reply. Never waits: a session over its limit is marked and gets nothing more.
     pub fn deliver(&self, ticket: Ticket, bytes: &[u8], kind: u8, done: bool) {
-        self.put(bytes, Item::Piece { ticket, len: bytes.len(), kind, done });
+        self.deliver_timed(ticket, bytes, kind, done, 0);
+    }
+
+    /// The same, and how long the server took for it.
+    pub fn deliver_timed(&self, ticket: Ticket, bytes: &[u8], kind: u8, done: bool, micros: u32) {
+        self.put(bytes, Item::Piece { ticket, len: bytes.len(), kind, done, micros });
+    }
+
+    /// The request of `ticket` has waited for a connection.
+    pub(super) fn note_waited(&self, ticket: Ticket, time: Duration) {
+        let mut waits = self.waits.borrow_mut();
+        if waits.len() < WAITS_MAX {
+            waits.push((ticket, time));
+        }
+    }
+
+    /// How long the request of `ticket` has waited for a connection. What is known of earlier ones is
+    /// forgotten.
+    pub fn take_wait(&self, ticket: Ticket) -> Duration {
+        let mut waits = self.waits.borrow_mut();
+        let of_it = waits.iter().filter(|(other, _)| *other == ticket).map(|(_, time)| *time).sum();
+        waits.retain(|(other, _)| *other > ticket);
+        of_it
     }
 
     /// Why a queued command will not be executed: it precedes the reply to EXEC.

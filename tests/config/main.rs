@@ -91,6 +91,7 @@ fn the_smallest_file_means_the_defaults() {
         acl_file: None,
         limits: ClientLimits::default(),
         telemetry: Telemetry::default(),
+        insight: respgate::config::Insight::default(),
         admin: Admin::default(),
         drain: Drain::default(),
     };

@@ -67,6 +67,8 @@ pub fn identities(moved: &Moved) {
             "client_disconnects_total{reason=\"rotation\"}",
         ],
     );
+    // A further rotation would end it for another reason.
+    moved.until(&proxy, &[&attempt("tls_identity", "applied"), &attempt("auth", "applied")]);
     let mut listening = proxy.client();
     listening.ask(&["SUBSCRIBE", "c"]);
     proxy.reconfigure("+@all ~* &*", "+@all -flushdb ~* &other");

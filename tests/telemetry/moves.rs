@@ -78,11 +78,12 @@ fn every_metric_moves() {
         return;
     }
     let moved = Moved::new();
-    let scenes: [fn(&Moved); 8] = [
+    let scenes: [fn(&Moved); 9] = [
         scenes::ordinary_traffic,
         scenes::pinned_traffic,
         scenes::busy_server,
         scenes::session_mode,
+        scenes::blocks,
         failures::identities,
         failures::refused_connections,
         failures::misbehaving_server,

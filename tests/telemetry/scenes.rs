@@ -3,8 +3,10 @@
 //! Owns: the scenes. Never knows: which metrics there are besides.
 #![allow(clippy::too_many_lines, reason = "a scene is told from its begin to its end")]
 
+use std::process::Command;
+
 use super::moves::Moved;
-use super::support::client::{Client, PATIENCE, Target};
+use super::support::client::{Client, PATIENCE, Target, encode};
 use super::support::proxy::{Proxy, configuration, directory, listener};
 use super::support::real_server::{Brand, Server, free_port, signal};
 
@@ -190,7 +192,7 @@ pub fn pinned_traffic(moved: &Moved) {
     client.reply();
     // It reads nothing.
     let mut greedy = proxy.client();
-    (0..40).for_each(|_| greedy.send(&["GET", "k"]));
+    greedy.send_raw(&encode(&["GET", "k"]).repeat(40));
     moved.until(&proxy, &["client_disconnects_total{reason=\"output_limit\"}"]);
     // Others kill it.
     let mut victim = proxy.client();
@@ -247,4 +249,30 @@ pub fn session_mode(moved: &Moved) {
     let mut client = proxy.client();
     client.ask(&["GET", "k"]);
     moved.until(&proxy, &["client_pinned_connections{cause=\"session\"}"]);
+}
+
+/// What an operator blocks, one after the other.
+pub fn blocks(moved: &Moved) {
+    let server = Server::plain(Brand::Redis);
+    let (directory, target, telemetry) = (directory(), Target::Tcp(free_port()), free_port());
+    let socket = directory.path().join("control");
+    let place = Target::Unix(directory.path().join("place"));
+    let listeners = [listener(&target, ""), listener(&place, "")].concat();
+    let head = configuration(&server, &listeners, "+@all ~* &*", telemetry);
+    let text = format!("{head}\n[admin]\nsocket = {socket:?}\n");
+    let proxy = Proxy::configured(directory, target, telemetry, &text);
+    let Target::Unix(path) = &place else { return };
+    let mut client = Client::connect(&place).unwrap();
+    client.ask(&["SUBSCRIBE", "c"]);
+    let listener = format!("unix:{}", path.display());
+    for (what, value) in
+        [("command", "flushall"), ("user", "nobody"), ("uid", "54321"), ("listener", &*listener)]
+    {
+        let mut ask = Command::new(env!("CARGO_BIN_EXE_respgate"));
+        ask.args(["block", &format!("--{what}"), value, "--for", "10m", "--socket"]).arg(&socket);
+        let output = ask.output().unwrap();
+        assert!(output.status.success(), "{what}: {output:?}");
+        moved.until(&proxy, &[&format!("blocked{{what={what:?}}}")]);
+    }
+    moved.until(&proxy, &["client_disconnects_total{reason=\"blocked\"}"]);
 }

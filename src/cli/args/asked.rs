@@ -71,9 +71,9 @@ impl<V: OfTable> FromArgMatches for Asked<V> {
 
 impl<V: OfTable> Args for Asked<V> {
     fn augment_args(command: Command) -> Command {
-        let command = command.about(V::VERB.about);
         let command = V::VERB.arguments.iter().map(arg).fold(command, Command::arg);
-        Target::augment_args(command)
+        // Last: what is added before it brings a description of its own.
+        Target::augment_args(command).about(V::VERB.about).long_about(None)
     }
 
     fn augment_args_for_update(command: Command) -> Command {

@@ -42,7 +42,7 @@ pub(super) trait Help {
     }
 }
 
-fn after_help(examples: &[(&str, &str)], exit_codes: &[(u8, &str)]) -> String {
+pub(super) fn after_help(examples: &[(&str, &str)], exit_codes: &[(u8, &str)]) -> String {
     let usage = [(exit::USAGE, "the command line is invalid")];
     let mut codes = [exit_codes, &usage].concat();
     codes.sort_unstable();

@@ -10,9 +10,11 @@ mod clients;
 mod drain;
 mod explain;
 mod health;
+mod hotkeys;
 mod learn;
 mod log_level;
 mod reload;
+mod slowlog;
 mod status;
 
 pub use block::{BLOCK, UNBLOCK};
@@ -20,9 +22,11 @@ pub use clients::{CLIENTS, DISCONNECT};
 pub use drain::{DRAIN, SHUTDOWN};
 pub use explain::EXPLAIN;
 pub use health::HEALTH;
+pub use hotkeys::{HOTKEYS, HOTKEYS_RESET};
 pub use learn::LEARN;
 pub use log_level::LOG_LEVEL;
 pub use reload::RELOAD;
+pub use slowlog::{SLOWLOG, SLOWLOG_RESET};
 pub use status::STATUS;
 
 use std::time::Duration;
@@ -48,6 +52,10 @@ pub const VERBS: &[&Verb<House>] = &[
     &SHUTDOWN,
     &EXPLAIN,
     &LEARN,
+    &SLOWLOG,
+    &SLOWLOG_RESET,
+    &HOTKEYS,
+    &HOTKEYS_RESET,
 ];
 
 /// An argument that is a time, as `15m`.

@@ -114,7 +114,7 @@ fn companion_is_repeated_only_behind_a_request_whose_outcome_is_known() {
 fn restart_forgets_what_nobody_waits_for() {
     let mut p = pushed(&[("get1", true), ("set2", false), ("get3", true)]);
     let mut waits = 0;
-    p.restart(at(), |owner| *owner == "set2", |_| waits += 1);
+    p.restart(at(), |owner| *owner == "set2", |_, _, _| waits += 1);
     assert_eq!((p.unwritten(), p.len(), waits), (&b"get1get3"[..], 2, 2));
 }
 

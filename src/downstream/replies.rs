@@ -1,0 +1,82 @@
+//! From a shared connection to the client: replies and losses find their places.
+//!
+//! Owns: taking what has arrived. Never knows: how it was asked for, what a reply means.
+
+use std::task::Context;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::connection::{Connection, Waiting};
+use super::insight::End;
+use crate::telemetry::ClientDisconnect;
+use crate::traffic::Loss;
+use crate::upstream::Item;
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// Puts what the shared connection delivered into its places.
+    pub(super) fn take_replies(&mut self, cx: &Context<'_>) -> bool {
+        let Self { mailbox, session, out, shell, now, counts, policy, .. } = self;
+        let mut any = false;
+        let mut cut = None;
+        let overflow = mailbox.drain(cx.waker(), |item, bytes| {
+            any = true;
+            if out.capacity() == 0 {
+                *out = shell.buffers.get();
+            }
+            match item {
+                Item::Piece { ticket, kind, done, micros, .. } => {
+                    if let Some(completed) = session.handle_reply(ticket, bytes, kind, done, out) {
+                        shell.completed(completed, *now);
+                        if !counts.notes.is_empty() {
+                            let waited = mailbox.take_wait(ticket);
+                            let upstream = Duration::from_micros(u64::from(micros));
+                            let end = End::of(&completed, *now, waited, upstream);
+                            counts.notes.end(&shell.insight, policy, end);
+                        }
+                    }
+                }
+                Item::Refusal { ticket, .. } => session.note_refusal(ticket, bytes),
+                Item::Lost(ticket, loss) => {
+                    if loss == Loss::Truncated {
+                        cut = cut.or(Some(out.len()));
+                    }
+                    let lost = session.handle_loss(ticket, loss, out);
+                    if let Some(done) = lost.filter(|_| !counts.notes.is_empty()) {
+                        counts.notes.lose(&shell.insight, policy, &done, *now, mailbox);
+                    }
+                    match lost {
+                        Some(done) if loss == Loss::MultiRefused => shell.completed(done, *now),
+                        Some(_) => shell.meter.lost(loss, 1),
+                        None => {}
+                    }
+                }
+            }
+        });
+        if let Some(number) = mailbox.take_moved() {
+            self.shared = shell.upstream.numbered(number);
+        }
+        if mailbox.take_large() {
+            session.note_large_reply();
+        }
+        self.resend();
+        if overflow {
+            self.end_now(ClientDisconnect::OutputLimit);
+        }
+        if let Some(cut) = cut {
+            // A reply was cut in its middle: whatever followed would be taken for its rest.
+            self.out.truncate(cut);
+            self.end_now(ClientDisconnect::UpstreamLost);
+        }
+        if any && matches!(self.waiting, Waiting::Reply) {
+            self.waiting = Waiting::No;
+        }
+        self.report_slow();
+        if self.session.in_flight() == 0 {
+            self.counts.notes.clear();
+            self.sent_bytes = 0;
+            self.shared.take_if(|shared| shared.is_aside());
+        }
+        any
+    }
+}

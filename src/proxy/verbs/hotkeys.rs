@@ -1,0 +1,152 @@
+//! `hotkeys`: the keys that are used most, and those that hold the most.
+//!
+//! Owns: [`HOTKEYS`], [`HOTKEYS_RESET`]. Never knows: how keys are counted or shown.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::{AT_ONCE, House};
+use crate::admin::{Answer, Argument, Call, Effect, Kind, Refused, Verb};
+use crate::config::{self, show_size};
+use crate::telemetry::Found;
+
+/// Keys of one policy that are listed.
+const SHOWN: usize = 20;
+
+pub const HOTKEYS: Verb<House> = Verb {
+    name: "hotkeys",
+    path: "/hotkeys",
+    also: &[],
+    effect: Effect::Shows,
+    about: "List the keys that are used most, or with --big those that hold the most",
+    arguments: &[Argument {
+        name: "big",
+        kind: Kind::Flag,
+        help: "The keys with the largest values and replies",
+    }],
+    examples: &[
+        ("List the keys that were used most in the last minute or two", "respgate hotkeys"),
+        ("List the keys with the largest values", "respgate hotkeys --big"),
+        ("Print the list for a program", "respgate hotkeys get --json"),
+    ],
+    done: "the list was printed",
+    failed: "such keys are not looked for",
+    patience: AT_ONCE,
+    answer: |house, call| Box::pin(get(house, call)),
+};
+
+pub const HOTKEYS_RESET: Verb<House> = Verb {
+    name: "hotkeys reset",
+    path: "/hotkeys/reset",
+    also: &[],
+    effect: Effect::Changes,
+    about: "Count keys from the beginning, and forget the big ones",
+    arguments: &[],
+    examples: &[("Begin anew before a test", "respgate hotkeys reset")],
+    done: "what was counted is forgotten",
+    failed: "such keys are not looked for",
+    patience: AT_ONCE,
+    answer: |house, call| Box::pin(reset(house, call)),
+};
+
+const NOT_HOT: &str =
+    "Hot keys are not looked for; set [hotkeys] sample, for example 64, and reload.\n";
+const NOT_BIG: &str =
+    "Big keys are not looked for; set [hotkeys] big, for example \"1MiB\", and reload.\n";
+
+fn settings(house: &House) -> config::HotKeys {
+    house.in_force.get().config.insight.hot.clone()
+}
+
+async fn get(house: Arc<House>, call: Call) -> Result<Answer, Refused> {
+    let (own, big) = (settings(&house), call.flag("big"));
+    let off = if big { own.big == 0 } else { own.sample == 0 };
+    if off {
+        let text = if big { NOT_BIG } else { NOT_HOT };
+        return Ok(Answer::new(json!({ "enabled": false, "policies": [] }), text).no());
+    }
+    let found = house.ask_data_plane(|hall| hall.shell.hot_keys()).await?;
+    let policies: Vec<Value> =
+        found.iter().map(|of| if big { big_json(of) } else { hot_json(of, own.sample) }).collect();
+    let json = json!({ "enabled": true, "sample": own.sample, "policies": policies });
+    let text: String =
+        found.iter().map(|of| if big { big_text(of) } else { hot_text(of, own.sample) }).collect();
+    let nothing = "Nothing found yet.\n".to_owned();
+    Ok(Answer::new(json, if text.is_empty() { nothing } else { text }))
+}
+
+async fn reset(house: Arc<House>, _: Call) -> Result<Answer, Refused> {
+    let own = settings(&house);
+    if own.sample == 0 && own.big == 0 {
+        return Ok(Answer::new(json!({ "enabled": false }), NOT_HOT).no());
+    }
+    house.ask_data_plane(|hall| hall.shell.forget_hot_keys()).await?;
+    Ok(Answer::new(json!({ "enabled": true }), "Keys are counted from the beginning.\n"))
+}
+
+#[allow(clippy::cast_precision_loss, reason = "an estimate")]
+fn rate(of: &Found, sample: u64, count: u64) -> f64 {
+    let seconds = of.over.as_secs_f64().max(1.0);
+    (count * sample) as f64 / seconds
+}
+
+fn hot_json(of: &Found, sample: u64) -> Value {
+    let keys = of.hot.iter().map(|key| {
+        json!({
+            "key": String::from_utf8_lossy(&key.item),
+            "count": key.count,
+            "error": key.error,
+            "per_second": rate(of, sample, key.count),
+        })
+    });
+    json!({
+        "policy": of.section,
+        "seconds": of.over.as_secs_f64(),
+        "looked_at": of.looked_at,
+        "keys": keys.collect::<Vec<_>>(),
+    })
+}
+
+fn big_json(of: &Found) -> Value {
+    let keys = of
+        .big
+        .iter()
+        .map(|(key, bytes)| json!({ "key": String::from_utf8_lossy(key), "bytes": bytes }));
+    json!({ "policy": of.section, "keys": keys.collect::<Vec<_>>() })
+}
+
+fn hot_text(of: &Found, sample: u64) -> String {
+    if of.hot.is_empty() {
+        return String::new();
+    }
+    let (section, seconds) = (&of.section, of.over.as_secs());
+    let mut text = format!(
+        "{section}: {} keys looked at in {seconds} s (1 command of {sample})\n   per second  counted  key\n",
+        of.looked_at
+    );
+    for key in of.hot.iter().take(SHOWN) {
+        let error =
+            if key.error == 0 { String::new() } else { format!("  (at most {} less)", key.error) };
+        let _ = writeln!(
+            text,
+            "{:>13.0}  {:>7}  {}{error}",
+            rate(of, sample, key.count),
+            key.count,
+            String::from_utf8_lossy(&key.item)
+        );
+    }
+    text
+}
+
+fn big_text(of: &Found) -> String {
+    if of.big.is_empty() {
+        return String::new();
+    }
+    let mut text = format!("{}: largest value or reply of a key\n", of.section);
+    for (key, bytes) in of.big.iter().take(SHOWN) {
+        let _ = writeln!(text, "{:>13}  {}", show_size(*bytes), String::from_utf8_lossy(key));
+    }
+    text
+}
