@@ -91,7 +91,7 @@ fn the_smallest_file_means_the_defaults() {
         acl_file: None,
         limits: ClientLimits::default(),
         telemetry: Telemetry::default(),
-        insight: respgate::config::Insight::default(),
+        insight: Insight::default(),
         admin: Admin::default(),
         drain: Drain::default(),
     };
@@ -201,7 +201,7 @@ respgate.toml:9:7: drain.max: a duration needs a unit
 respgate.toml:10:7: drain.min: "1w" is not a duration
   hint: the units are ms, s, m, h and d, as in "300s"
 respgate.toml:11:2: colour: unknown key
-  hint: known here: admin, commands, drain, limits, listener, policies, policy, telemetry, upstream, user, users"#
+  hint: known here: admin, commands, drain, hotkeys, limits, listener, policies, policy, slowlog, telemetry, upstream, user, users"#
     );
 }
 

@@ -177,3 +177,27 @@ fn pool_limits_and_drain() {
     );
     void("[drain]\nmax = \"500ms\"", &[]);
 }
+
+#[test]
+fn slow_commands_and_hot_keys() {
+    let admin = "[admin]\nsocket = \"y\"\n";
+    void(
+        "[slowlog]\nmax_entries = 9\n[hotkeys]\nmax_keys = 9\n",
+        &[
+            "7:15: slowlog.max_entries: without effect: no command is slow while slowlog.threshold is 0",
+            "9:12: hotkeys.max_keys: without effect: no keys are looked at while hotkeys.sample and \
+             hotkeys.big are 0",
+        ],
+    );
+    let on = "[slowlog]\nthreshold = \"1s\"\n[hotkeys]\nsample = 8\nbig = \"1MiB\"\n";
+    let nobody = "without effect: without [admin] socket, nothing can ask for what is found";
+    void(
+        on,
+        &[
+            &format!("7:13: slowlog.threshold: {nobody}"),
+            &format!("9:10: hotkeys.sample: {nobody}"),
+            &format!("10:7: hotkeys.big: {nobody}"),
+        ],
+    );
+    void(&format!("{on}{admin}"), &[]);
+}
