@@ -7,12 +7,12 @@ import subprocess
 import rules
 
 DOCS = rules.ROOT / "deploy/docs"
-OURS = ["runbooks.md", "incident-response.md", "checks.md", "hardening.md", "compliance.md", "monitoring.md"]
+OURS = ["runbooks.md", "incident-response.md", "checks.md", "hardening.md", "compliance.md"]
 COMMAND = re.compile(r"(?<![\w/.-])respgate ((?:[a-z][a-z-]*)(?: [^`\n|]*)?)")
 
 
 def texts():
-    return {name: (DOCS / name).read_text() for name in OURS if (DOCS / name).exists()}
+    return {name: (DOCS / name).read_text() for name in OURS}
 
 
 def anchors(text):
@@ -91,3 +91,15 @@ def settings():
             first, *rest = snippet.split(".")
             if first in tables and not all(re.search(rf"(?<!\w){re.escape(part)}(?!\w)", reference) for part in rest):
                 yield f"{name}: no setting {snippet}"
+
+
+def evidence():
+    """Ids of checks and names of metrics are those of the program."""
+    ids = set(re.findall(r"`([A-Z]+-\d\d)`", (DOCS / "security-test.md").read_text()))
+    catalogue = (rules.ROOT / "src/telemetry/metrics.rs").read_text()
+    for name, text in texts().items():
+        for each in set(re.findall(r"`([A-Z]+-\d\d)`", text)) - ids:
+            yield f"{name}: no check {each}"
+        for each in set(re.findall(r"`respgate_([a-z_]+)", text)):
+            if f"    {each}: " not in catalogue:
+                yield f"{name}: no metric respgate_{each}"

@@ -8,6 +8,7 @@ The last line is `N passed, N failed`.
 import argparse
 import pathlib
 
+import dashboards
 import documents
 import rules
 
@@ -24,6 +25,9 @@ def main():
         ("each command in the documents exists", documents.commands(program)),
         ("each link in the documents leads to a section that exists", documents.links()),
         ("each setting in the documents exists", documents.settings()),
+        ("each check and each metric in the documents exists", documents.evidence()),
+        ("the dashboards are what their generator writes", dashboards.generated()),
+        ("each expression of dashboards and rules has values of a respgate under load", dashboards.answered(program)),
     ]
     passed = failed = 0
     for name, complaints in stages:
