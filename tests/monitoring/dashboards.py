@@ -198,6 +198,10 @@ def answered(program):
             count += 1
             if not filled(answer["data"]["result"]):
                 yield f"{where}: nothing for {expression}"
+        for alert in ("RespgateDangerousCommandAttempt", "RespgateNamespaceEscapeAttempts"):
+            alarm = f'ALERTS{{alertname="{alert}",alertstate="firing"}}'
+            if not json.loads(world.query("query", query=alarm))["data"]["result"]:
+                yield f"{alert} does not fire, although the load asks for it"
         if count < 50:
             yield f"only {count} expressions were found"
         if filled(json.loads(world.query("query_range", query="respgate_nothing", start=begin, end=time.time(), step="0.5"))["data"]["result"]):

@@ -42,6 +42,19 @@ def snippets(text):
     yield from re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S))
 
 
+def arguments(words, text_of_help):
+    """The words that are neither flags nor values of flags."""
+    found, value = [], False
+    for word in words:
+        if word.startswith("-"):
+            value = "=" not in word and re.search(rf"(?<![\w-]){re.escape(word)}(?:, --[a-z-]+)? <", text_of_help)
+        elif not value:
+            found.append(word)
+        else:
+            value = False
+    return found
+
+
 def commands(program):
     @functools.cache
     def usage(words):
@@ -60,6 +73,9 @@ def commands(program):
             if text_of_help is None:
                 yield f"{name}: no verb {' '.join(verbs)}: {snippet}"
                 continue
+            needed = re.findall(r"(?<=\s)<[A-Z_]+>", re.search(r"Usage: .*", text_of_help).group().partition("[OPTIONS]")[2])
+            if len(arguments(words[len(verbs):], text_of_help)) < len(needed):
+                yield f"{name}: {' '.join(verbs)} needs {' '.join(needed)}: {snippet}"
             for flag in (word.partition("=")[0] for word in words if word.startswith("--")):
                 if not re.search(rf"(?<![\w-]){re.escape(flag)}(?![\w-])", text_of_help):
                     yield f"{name}: {' '.join(verbs)} has no {flag}: {snippet}"

@@ -41,3 +41,20 @@ def kubernetes():
     indented = "".join("  " + line if line.strip() else line for line in groups.splitlines(keepends=True))
     if KUBERNETES.read_text().partition("\n  groups:\n")[2] != indented:
         yield f"{KUBERNETES.name} differs from rules.yaml"
+
+
+def selectors():
+    """Metrics and values of labels in the rules are those of the program; commands are left to the live test."""
+    source = ROOT / "src/telemetry"
+    catalogue, values = (source / "metrics.rs").read_text(), (source / "label.rs").read_text()
+    expressions = re.findall(r"expr: '(.*)'$", (FOLDER / "rules.yaml").read_text(), re.M)
+    for expression in expressions:
+        for metric in re.findall(r"(?<![\w:])respgate_(\w+?)(?:_bucket)?(?!\w)", expression):
+            if f"    {metric}: " not in catalogue:
+                yield f"no metric respgate_{metric}: {expression}"
+        for label, texts in re.findall(r'(\w+)(?:=~|!=|=)"([^"]+)"', expression):
+            for text in texts.split("|") if label != "command" else []:
+                if f'= "{text}"' not in values:
+                    yield f'no label {label}="{text}": {expression}'
+    if len(expressions) < 30:
+        yield f"only {len(expressions)} expressions were found"
