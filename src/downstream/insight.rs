@@ -36,6 +36,10 @@ pub(super) struct Insight {
     follows: Cell<bool>,
     /// One command of many is looked at, or large ones are.
     samples: Cell<bool>,
+    /// Commands until the next one is looked at.
+    until: Cell<u64>,
+    /// A request from so many bytes on may hold a big value.
+    large: Cell<usize>,
 }
 
 impl Insight {
@@ -47,6 +51,8 @@ impl Insight {
             mask,
             follows: Cell::new(false),
             samples: Cell::new(false),
+            until: Cell::new(1),
+            large: Cell::new(usize::MAX),
         };
         insight.note_settings(settings);
         insight
@@ -55,6 +61,9 @@ impl Insight {
     fn note_settings(&self, settings: &config::Insight) {
         self.follows.set(!settings.slow.threshold.is_zero() || settings.hot.big > 0);
         self.samples.set(settings.hot.sample > 0 || settings.hot.big > 0);
+        self.until.set(if settings.hot.sample == 0 { u64::MAX } else { 1 });
+        let large = usize::try_from(settings.hot.big).unwrap_or(usize::MAX);
+        self.large.set(if large == 0 { usize::MAX } else { large });
     }
 
     /// Other settings are in force. Keys that were counted otherwise are forgotten.
@@ -77,7 +86,8 @@ impl Insight {
         self.samples.get()
     }
 
-    /// A command that may pass.
+    /// A command that may pass. Most are only counted.
+    #[inline]
     pub(super) fn sample(
         &self,
         policy: &Policy,
@@ -85,9 +95,26 @@ impl Insight {
         request: &Request<'_>,
         now: Instant,
     ) {
+        let left = self.until.get();
+        let small = request.announced().is_none() && request.raw().len() < self.large.get();
+        if left > 1 && small {
+            return self.until.set(left - 1);
+        }
+        self.look(policy, spec, request, now);
+    }
+
+    fn look(
+        &self,
+        policy: &Policy,
+        spec: Option<&'static Spec>,
+        request: &Request<'_>,
+        now: Instant,
+    ) {
         let mut hot = self.hot.borrow_mut();
+        let drawn = self.until.get() <= 1;
+        self.until.set(if drawn { hot.distance() } else { self.until.get() - 1 });
         let size = request.announced().unwrap_or_else(|| request.raw().len() as u64);
-        let (drawn, big) = (hot.draws(), hot.is_big(size));
+        let big = hot.is_big(size);
         let Some(spec) = spec.filter(|_| drawn || big) else { return };
         if big && let Some(key) = first_key(spec, request) {
             hot.note_size(policy.section(), key, size, now);

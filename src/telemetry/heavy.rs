@@ -12,6 +12,8 @@
 //! [`Largest`] keeps the items with the `m` largest sizes and is exact: an item that was given up was
 //! smaller than all that are kept, and comes back with the size that makes it larger.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 /// One item.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Counted {
@@ -26,6 +28,8 @@ pub struct Counted {
 pub struct Frequent {
     places: usize,
     entries: Vec<Counted>,
+    /// Of the items, in the same order: compared before the items are.
+    hashes: Vec<u64>,
     noted: u64,
 }
 
@@ -33,20 +37,27 @@ impl Frequent {
     /// At least one place.
     #[must_use]
     pub fn new(places: usize) -> Self {
-        Self { places: places.max(1), entries: Vec::new(), noted: 0 }
+        Self { places: places.max(1), entries: Vec::new(), hashes: Vec::new(), noted: 0 }
     }
 
     /// The item has occurred once more.
     pub fn note(&mut self, item: &[u8]) {
         self.noted += 1;
-        if let Some(known) = self.entries.iter_mut().find(|known| *known.item == *item) {
+        let hash = hash(item);
+        let mut same = self.hashes.iter().zip(&mut self.entries);
+        if let Some((_, known)) =
+            same.find(|(known, entry)| **known == hash && *entry.item == *item)
+        {
             known.count += 1;
             return;
         }
-        if self.entries.len() < self.places {
+        let all = self.hashes.iter_mut().zip(&mut self.entries);
+        if all.len() < self.places {
+            self.hashes.push(hash);
             self.entries.push(Counted { item: item.into(), count: 1, error: 0 });
-        } else if let Some(rarest) = self.entries.iter_mut().min_by_key(|entry| entry.count) {
+        } else if let Some((place, rarest)) = all.min_by_key(|(_, entry)| entry.count) {
             let error = rarest.count;
+            *place = hash;
             *rarest = Counted { item: item.into(), count: error + 1, error };
         }
     }
@@ -89,6 +100,12 @@ impl Frequent {
         all.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.item.cmp(&b.item)));
         all
     }
+}
+
+fn hash(item: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    item.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// The items with the largest sizes.

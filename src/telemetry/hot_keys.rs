@@ -20,8 +20,6 @@ pub const KEY_BYTES_MAX: usize = 512;
 pub struct HotKeys {
     settings: config::HotKeys,
     policies: Vec<OfPolicy>,
-    /// Commands until the next one is looked at.
-    until: u64,
     entropy: Entropy,
 }
 
@@ -51,10 +49,7 @@ pub struct Found {
 impl HotKeys {
     #[must_use]
     pub fn new(settings: config::HotKeys, seed: u64) -> Self {
-        let entropy = Entropy::from_seed(seed);
-        let mut hot = Self { settings, policies: Vec::new(), until: 0, entropy };
-        hot.skip();
-        hot
+        Self { settings, policies: Vec::new(), entropy: Entropy::from_seed(seed) }
     }
 
     #[must_use]
@@ -62,25 +57,13 @@ impl HotKeys {
         &self.settings
     }
 
-    /// Whether the command at hand is to be looked at: one of `sample`, at random distances, so that
-    /// traffic with a period shows as it is.
-    #[inline]
-    pub fn draws(&mut self) -> bool {
-        self.until -= 1;
-        let drawn = self.until == 0;
-        if drawn {
-            self.skip();
-        }
-        drawn
-    }
-
-    fn skip(&mut self) {
-        let sample = self.settings.sample;
-        // From 1 to 2n - 1: n on the average.
-        self.until = match sample {
+    /// How many commands on the next one is to be looked at: `sample` on the average, at random, so
+    /// that traffic with a period shows as it is.
+    pub fn distance(&mut self) -> u64 {
+        match self.settings.sample {
             0 => u64::MAX,
             n => 1 + self.entropy.below(2 * n - 1),
-        };
+        }
     }
 
     /// A command that was drawn uses this key.
@@ -181,14 +164,13 @@ mod tests {
     fn one_of_so_many_is_drawn_at_random_distances() {
         for sample in [1, 2, 64] {
             let mut hot = hot(sample, 0);
-            let drawn: Vec<u64> = (0..64_000).filter(|_| hot.draws()).collect();
-            let expected = 64_000 / sample;
-            let count = drawn.len() as u64;
-            assert!((expected * 9 / 10..=expected * 11 / 10).contains(&count), "{sample}: {count}");
-            let distances: Vec<u64> = drawn.windows(2).map(|pair| pair[1] - pair[0]).collect();
+            let distances: Vec<u64> = (0..1000).map(|_| hot.distance()).collect();
+            let (sum, most) = (distances.iter().sum::<u64>(), 2 * sample - 1);
+            assert!((sample * 900..=sample * 1100).contains(&sum), "{sample}: {sum}");
+            assert!(distances.iter().all(|one| (1..=most).contains(one)), "{sample}");
             assert_eq!(sample > 1, distances.iter().any(|one| *one != distances[0]), "{sample}");
         }
-        assert!((0..1_000_000).all(|_| !hot(0, 9).draws()));
+        assert_eq!(hot(0, 9).distance(), u64::MAX);
     }
 
     #[test]

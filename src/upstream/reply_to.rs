@@ -175,6 +175,9 @@ impl Mailbox {
     /// forgotten.
     pub fn take_wait(&self, ticket: Ticket) -> Duration {
         let mut waits = self.waits.borrow_mut();
+        if waits.is_empty() {
+            return Duration::ZERO;
+        }
         let of_it = waits.iter().filter(|(other, _)| *other == ticket).map(|(_, time)| *time).sum();
         waits.retain(|(other, _)| *other > ticket);
         of_it
