@@ -17,7 +17,8 @@ pub mod telemetry;
 // L3: nouns that both sides share, who we are.
 pub mod tls;
 pub mod traffic;
-// L4: may this command pass.
+// L4: may this command pass; what auditors read.
+pub mod audit;
 pub mod policy;
 // L5: one client's conversation (pure), connections to the server. They never meet.
 pub mod session;

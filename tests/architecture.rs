@@ -24,7 +24,7 @@ const LEVELS: &[&[&str]] = &[
     &["resp", "config"],
     &["command", "telemetry"],
     &["traffic", "tls"],
-    &["policy"],
+    &["policy", "audit"],
     &["session", "upstream"],
     &["downstream", "probe"],
     &["admin", "doctor", "security"],

@@ -30,6 +30,7 @@ use super::gate::Gate;
 use super::routes::class;
 use super::verb::{Answer, By, Call, Effect, Refused, Verb};
 use super::{ACCEPT_PAUSE, query};
+use crate::audit::{Audit, Event, Kind};
 use crate::base::aside::aside;
 use crate::base::secret::Secret;
 use crate::config::SecretSource;
@@ -63,6 +64,8 @@ pub struct Control<H: 'static> {
     pub house: Arc<H>,
     pub verbs: &'static [&'static Verb<H>],
     pub metrics: Arc<Metrics>,
+    /// Where verbs that change something are written down, if anywhere.
+    pub audit: Option<Arc<Audit>>,
 }
 
 impl<H> Clone for Control<H> {
@@ -71,6 +74,7 @@ impl<H> Clone for Control<H> {
             house: Arc::clone(&self.house),
             verbs: self.verbs,
             metrics: Arc::clone(&self.metrics),
+            audit: self.audit.clone(),
         }
     }
 }
@@ -185,6 +189,18 @@ impl<H: Send + Sync + 'static> Control<H> {
         reply.response()
     }
 
+    fn record(&self, verb: &str, arguments: &str, by: &str, said: &Result<Answer, Refused>) {
+        if let Some(audit) = &self.audit {
+            let mut event = Event::new(Kind::Administration);
+            let done = said.as_ref().is_ok_and(|answer| !answer.no);
+            event.result = Some(if done { "ok" } else { "failed" });
+            event.command = Some(verb);
+            event.user = Some(by.to_owned());
+            event.detail = Some(arguments).filter(|text| !text.is_empty());
+            audit.record(&event);
+        }
+    }
+
     /// Carries out a verb; one that changes something is logged.
     async fn answer(&self, verb: &'static Verb<H>, call: Call, json: bool) -> Reply {
         let (by, arguments) = (call.by, call.shown());
@@ -196,6 +212,7 @@ impl<H: Send + Sync + 'static> Control<H> {
             Err(_) => Err(Refused::Late),
         };
         if verb.effect == Effect::Changes {
+            self.record(verb.name, &arguments.to_string(), &by.to_string(), &said);
             let verb = verb.name;
             match &said {
                 Ok(answer) if !answer.no => {

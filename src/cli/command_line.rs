@@ -92,6 +92,7 @@ verbs! {
         Slowlog(insight::Slowlog),
         Hotkeys(insight::Hotkeys),
         Acl(args::Acl),
+        Audit(args::Audit),
         Certs(args::Certs),
         Doctor(args::Doctor),
         Test(args::Test),

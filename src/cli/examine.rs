@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::admin::read_token;
+use crate::audit;
 use crate::command::{DefinitionError, Dictionary};
 use crate::config::{
     Authorities, ClientAuth, Config, ConfigSource, Document, Place, Problem, Rules, SecretSource,
@@ -24,6 +25,14 @@ pub(super) fn examine(source: &ConfigSource, skip_files: bool) -> Result<Config,
     let mut problems = Vec::new();
     for (section, rules) in config.sections() {
         problems.extend(rule_problems(&document, &section, rules, &dictionary));
+    }
+    if let Some(settings) = &config.audit {
+        let errors = policy::commands("audit.sensitive", &settings.sensitive, &dictionary).err();
+        problems.extend(errors.unwrap_or_default().into_iter().map(|error| {
+            let hint = error.nearest.map(|nearest| format!("did you mean {nearest}?"));
+            let what = format!("'{}': {}", error.word, error.problem);
+            document.problem("audit.sensitive", what, hint)
+        }));
     }
     if !skip_files {
         problems.extend(file_problems(&document, &config, &dictionary));
@@ -84,6 +93,8 @@ fn file_problems(
     if let Some(path) = &config.admin.token_file {
         report("admin.token_file".to_owned(), read_token(path.clone()).err());
     }
+    let key_file = config.audit.as_ref().and_then(|audit| audit.key_file.as_deref());
+    report("audit.key_file".to_owned(), key_file.and_then(|path| audit::read_key(path).err()));
     let mut secret = |section: &str, source: &SecretSource| {
         let key = match source {
             SecretSource::File(_) => "password_file",

@@ -5,6 +5,7 @@
 mod acl;
 mod args;
 mod ask;
+mod audit;
 mod certs;
 mod certs_dev;
 mod check;

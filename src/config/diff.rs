@@ -55,6 +55,7 @@ pub fn diff(old: &Config, new: &Config) -> Changes {
         ("upstream.outage_wait", o.outage_wait != n.outage_wait),
         ("telemetry.address", old.telemetry.address != new.telemetry.address),
         ("admin", old.admin != new.admin),
+        ("audit", old.audit != new.audit),
         ("telemetry.log_format", old.telemetry.log_format != new.telemetry.log_format),
     ];
     Changes { live: names(&live), restart: names(&restart) }

@@ -13,7 +13,7 @@ use super::source::io_cause;
 use super::telemetry::Admin;
 use super::tree::{Node, Setting};
 use super::unknown::unknown;
-use super::{Config, check, schema, void};
+use super::{Config, Places, check, schema, void};
 
 /// A configuration is read whole; a larger file is not one.
 const TEXT_BYTES_MAX: u64 = 1 << 20;
@@ -167,13 +167,29 @@ impl Document {
     /// Everything that is wrong, in the order in which it is written.
     pub fn config(&self) -> Result<Config, Vec<Problem>> {
         let log = RefCell::default();
-        let config = schema::read(&Section::root(&self.root, &log));
+        let mut config = schema::read(&Section::root(&self.root, &log));
         let mut problems = log.into_inner().problems;
         problems.extend_from_slice(&self.problems);
         check::check(&config, &self.root, &mut problems);
         problems.extend(unknown(&self.root, &schema::known()));
         problems.sort_by(|a, b| a.place.cmp(&b.place));
+        config.places = self.places(&config);
         if problems.is_empty() { Ok(config) } else { Err(problems) }
+    }
+
+    /// Where each setting of a policy is written.
+    fn places(&self, config: &Config) -> Places {
+        let known = schema::known();
+        let keys = || known.keys().filter_map(|key| key.strip_prefix("policy."));
+        let names = config.sections().flat_map(|(section, _)| {
+            keys().map(move |key| format!("{section}.{key}")).collect::<Vec<_>>()
+        });
+        let written = names.filter(|name| self.root.find(name).is_some());
+        let placed = written.map(|name| {
+            let place = self.root.place_of(&name).to_string();
+            (name, place)
+        });
+        Places(placed.collect())
     }
 
     /// What of these settings, which are right, another of them makes void.

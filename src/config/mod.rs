@@ -3,6 +3,7 @@
 //! Owns: [`Config`] and everything it is made of. Never knows: a runtime type, a socket, a policy.
 
 mod address;
+mod audit;
 mod check;
 mod commands;
 mod diff;
@@ -27,6 +28,7 @@ mod upstream;
 mod user;
 mod void;
 
+pub use audit::{Audit, AuditFile, AuditSink, Fsync, KeyForm, OnOverflow, Syslog, SyslogAddress};
 pub use commands::{Commands, CustomCommand, KeyAccess, KeyPlace, KeySpan, ReplyKeys};
 pub use diff::{Changes, diff};
 pub use document::{ConfigSource, Document, environment, keys, load, parse};
@@ -77,8 +79,38 @@ pub struct Config {
     pub insight: Insight,
     /// How operators talk to it.
     pub admin: Admin,
+    /// What is written down for auditors; `None`: nothing.
+    pub audit: Option<Audit>,
     /// How the process leaves.
     pub drain: Drain,
+    /// Where the settings of the policies are written.
+    pub places: Places,
+}
+
+/// File, line and column of settings, by their names. Two configurations that differ in nothing else mean
+/// the same.
+#[derive(Clone, Default)]
+pub struct Places(BTreeMap<String, String>);
+
+/// Shows nothing: places are no part of what a configuration says.
+impl std::fmt::Debug for Places {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Places(..)")
+    }
+}
+
+impl PartialEq for Places {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Places {
+    /// Where the setting of that name is written, as `policy.acl`; `None`: it is not.
+    #[must_use]
+    pub fn get(&self, setting: &str) -> Option<&str> {
+        self.0.get(setting).map(String::as_str)
+    }
 }
 
 impl Config {

@@ -14,17 +14,18 @@ use super::insight::Insight;
 use super::listener::{ClientAuth, ClientLimits, Drain, ListenAddress, Listener};
 use super::rules::Rules;
 use super::section::{
-    Section, boolean, choice, count, counts, duration, number, path, size, string, strings, text,
+    Section, boolean, choice, count, counts, duration, mode, number, path, size, string, strings,
+    text,
 };
 use super::source::SecretSource;
 use super::telemetry::{Admin, LogFormat, Telemetry};
-use super::tree::{Node, is_index};
+use super::tree::Node;
 use super::upstream::{
     Authorities, ClientCertificate, HostPort, OUTAGE_WAIT, OnOutage, Pool, PoolMode, Retry,
     ServerAuth, Tls, TlsVersion, Upstream, Verify,
 };
 use super::user::User;
-use super::{Config, address, commands, policy};
+use super::{Config, Places, address, audit, commands, policy};
 
 /// Other spellings of keys, taken over from neighbouring products: section, spelling, key.
 pub(super) const ALIASES: [(&str, &str, &str); 4] = [
@@ -51,7 +52,9 @@ pub(super) fn read(root: &Section<'_>) -> Config {
         telemetry: telemetry(&root.section("telemetry")),
         insight: insight(root),
         admin: admin(&root.section("admin")),
+        audit: audit::read(&root.section("audit")),
         drain: drain(&root.section("drain")),
+        places: Places::default(),
     }
 }
 
@@ -59,7 +62,7 @@ pub(super) fn read(root: &Section<'_>) -> Config {
 pub(super) fn known() -> BTreeMap<String, bool> {
     let log = RefCell::default();
     // Parts that are read only where they are present.
-    let parts = "[[listener]]\n[[user]]\n[upstream.tls]\n[[policy.limit]]\n[[policies.NAME.limit]]";
+    let parts = "[[listener]]\n[[user]]\n[[audit.sink]]\n[upstream.tls]\n[[policy.limit]]\n[[policies.NAME.limit]]";
     let parts = Node::parse(parts, &Arc::from(""));
     let nothing = Place::Text { name: Arc::from(""), position: None };
     let parts = parts.unwrap_or_else(|_| Node::empty(nothing));
@@ -135,13 +138,6 @@ fn password_hashes(node: &Node) -> Result<Vec<PasswordHash>, Mistake> {
         Mistake::new("one is not # and 64 lower-case hexadecimal digits, the SHA-256 of a password")
             .hint("printf %s \"$PASSWORD\" | sha256sum tells it; password_file takes the password")
     })
-}
-
-fn mode(node: &Node) -> Result<u32, Mistake> {
-    let wrong = || Mistake::new("not permission bits").hint("write three octal digits: \"0660\"");
-    let text = text(node).map_err(|_| wrong())?;
-    let mode = u32::from_str_radix(text, 8).ok().filter(|_| is_index(text));
-    mode.filter(|mode| *mode <= 0o777).ok_or_else(wrong)
 }
 
 fn secret(at: &Section<'_>) -> Option<SecretSource> {

@@ -275,6 +275,14 @@ pub(super) fn boolean(node: &Node) -> Read<bool> {
     }
 }
 
+/// Permission bits of a file.
+pub(super) fn mode(node: &Node) -> Read<u32> {
+    let wrong = || Mistake::new("not permission bits").hint("write three octal digits: \"0660\"");
+    let text = text(node).map_err(|_| wrong())?;
+    let mode = u32::from_str_radix(text, 8).ok().filter(|_| is_index(text));
+    mode.filter(|mode| *mode <= 0o777).ok_or_else(wrong)
+}
+
 /// Several texts: a list, or (from a variable or a flag) one text with commas.
 pub(super) fn strings(node: &Node) -> Read<Vec<String>> {
     match &node.value {

@@ -5,6 +5,7 @@
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::auditor::Who;
 use super::connection::Connection;
 use super::insight::End;
 use crate::base::clock;
@@ -20,6 +21,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         meter.command(self.session.take_command(), &self.counts.tally);
         if let Some(ok) = self.session.take_auth() {
             meter.authenticated(ok);
+            if let Some(auditor) = &shell.auditor {
+                let who = Who { seat: &self.seat, listener: &self.door.listener };
+                auditor.authenticated(&who, ok);
+            }
         }
         if let Some(refusal) = desk.refused() {
             meter.refused(refusal, &self.counts.tally);

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
 
+use super::auditor::Who;
 use super::connection::Connection;
 use super::holder::{Holder, holder};
 use super::inherited::Inherited;
@@ -20,7 +21,7 @@ use super::unix::{self, SocketFile};
 use crate::base::live::Live;
 use crate::config;
 use crate::session::{Door, Gatehouse, Peer};
-use crate::telemetry::{ClientRejection, ListenerKind};
+use crate::telemetry::{ClientRejection, Label, ListenerKind};
 
 /// How long accepting pauses when the process has no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -218,9 +219,16 @@ impl Listener {
             Rc::clone(&self.gatehouse),
             peer,
         );
+        let (seat, listener) = (Rc::clone(&connection.seat), connection.door.listener.clone());
+        if let Some(auditor) = &shell.auditor {
+            auditor.opened(&Who { seat: &seat, listener: &listener });
+        }
         tokio::task::spawn_local(async move {
             let why = connection.serve().await;
             shell.dismiss(id);
+            if let Some(auditor) = &shell.auditor {
+                auditor.closed(&Who { seat: &seat, listener: &listener }, why.label());
+            }
             shell.meter.left(kind, &place, why);
         });
     }

@@ -2,6 +2,7 @@
 //!
 //! Owns: the meeting of sessions and upstream connections. Never knows: TLS, how policy decides.
 
+mod auditor;
 mod connection;
 mod counts;
 mod courtesy;
@@ -22,6 +23,7 @@ mod shell;
 mod shown;
 mod unix;
 
+pub use auditor::{AuditParts, AuditRules};
 pub use inherited::Inherited;
 pub use listener::{BindError, Listener, bind};
 pub use shell::{Shell, ShellParts};

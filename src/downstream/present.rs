@@ -4,16 +4,21 @@
 
 use std::rc::Rc;
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Buf;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::auditor::{Hold, Who};
 use super::connection::{Connection, Passing, Waiting};
 use crate::base::clock;
 use crate::session::{Cause, Context, Route, Step, Wire};
 use crate::telemetry::ClientDisconnect;
 use crate::traffic::{Loss, OpenFailure, PoolKey, Ticket, Unavailable};
 use crate::upstream::{Request, Shared, Use};
+
+/// How long a command waits before it is asked again whether the audit log has room.
+const AUDIT_PAUSE: Duration = Duration::from_millis(10);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Shows a request to the session and does what it says.
@@ -67,12 +72,44 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         used
     }
 
+    /// What happens instead of judging, while the audit log has no room.
+    fn held(&mut self) -> Option<Step> {
+        let hold = self.shell.auditor.as_ref().map(|auditor| auditor.hold(self.id, self.now))?;
+        match hold {
+            Hold::No => None,
+            Hold::Wait => Some(Step::Pause(self.now + AUDIT_PAUSE)),
+            Hold::Refuse => {
+                self.shell.desk.borrow_mut().clear();
+                if self.out.capacity() == 0 {
+                    self.out = self.shell.buffers.get();
+                }
+                self.session.handle_unaudited(&mut self.out);
+                Some(Step::Done)
+            }
+        }
+    }
+
     fn judge(&mut self, bytes: &[u8]) -> Step {
+        if let Some(step) = self.held() {
+            return step;
+        }
         if self.unix_ms == 0 && self.policy.needs_wall_clock() {
             self.unix_ms = clock::unix_ms();
         }
-        let Self { session, shell, door, policy, gates, limits, now, lease, out, scanner, .. } =
-            self;
+        let Self {
+            session,
+            shell,
+            seat,
+            door,
+            policy,
+            gates,
+            limits,
+            now,
+            lease,
+            out,
+            scanner,
+            ..
+        } = self;
         if out.capacity() == 0 {
             *out = shell.buffers.get();
         }
@@ -97,9 +134,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             desk,
         };
         let request = scanner.request(bytes);
+        if let Some(auditor) = &shell.auditor {
+            auditor.announce(ctx.desk);
+        }
         let step = session.handle_request(&request, &mut ctx, out);
         if step.presents_again() {
             return step;
+        }
+        if let Some(auditor) = &shell.auditor {
+            let who = Who { seat, listener: &door.listener };
+            auditor.judged(&who, policy, session, desk, &request, *now);
         }
         if let Some(refusal) = desk.refused() {
             shell.refusals.borrow_mut().log(*now, policy, &door.listener, refusal, &request);

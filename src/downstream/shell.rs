@@ -8,6 +8,7 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::auditor::{AuditParts, Auditor};
 use super::insight::Insight;
 use super::meter::Meter;
 use super::refusals::Refusals;
@@ -32,6 +33,7 @@ pub struct ShellParts {
     /// How keys are shown.
     pub mask: KeyMask,
     pub seed: u64,
+    pub audit: Option<AuditParts>,
 }
 
 /// Lives on the data plane's thread.
@@ -42,6 +44,8 @@ pub struct Shell {
     pub(super) dedicated: bool,
     pub(super) buffers: Rc<Buffers>,
     pub(super) meter: Meter,
+    /// What is written down for auditors, if anything is.
+    pub(super) auditor: Option<Box<Auditor>>,
     /// Where every connection reads to; only an incomplete request is copied out of it.
     scratch: RefCell<Box<[u8]>>,
     pub(super) insight: Insight,
@@ -69,6 +73,10 @@ impl Shell {
         let mut entropy = Entropy::from_seed(parts.seed);
         let insight = Insight::new(&parts.insight.get(), entropy.next_u64(), parts.mask);
         parts.upstream.measure(insight.follows());
+        if let Some(AuditParts { audit, .. }) = &parts.audit {
+            // The room of its queues is taken from the budget once, whether it is used or not.
+            buffers.adjust(0, audit.queue_bytes());
+        }
         Rc::new(Self {
             insight,
             insight_settings: parts.insight,
@@ -78,6 +86,7 @@ impl Shell {
             dedicated: parts.mode == PoolMode::Session,
             buffers,
             meter: Meter::new(parts.metrics),
+            auditor: parts.audit.map(|parts| Box::new(Auditor::new(parts))),
             scratch: RefCell::new(vec![0; limits::READ_BYTES].into_boxed_slice()),
             desk: RefCell::default(),
             lessons: RefCell::default(),
@@ -148,6 +157,9 @@ impl Shell {
     /// Brings the figures up to date that nobody counts as they change.
     pub fn note_figures(&self) {
         self.meter.buffered(self.buffers.used());
+        if let Some(auditor) = &self.auditor {
+            auditor.note_figures();
+        }
     }
 
     /// The slow commands that are kept, the newest first.
@@ -182,6 +194,9 @@ impl Shell {
 
     /// Who may come and do what has changed; clients that say nothing learn it too.
     pub fn apply_doors(&self) {
+        if let Some(auditor) = &self.auditor {
+            auditor.refresh();
+        }
         self.door_changes.set(self.door_changes.get() + 1);
         self.wake_all();
     }

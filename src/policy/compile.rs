@@ -10,6 +10,7 @@ use crate::command::{Categories, Dictionary};
 use crate::config::{KeyMode, LimitRule, Rules};
 
 use super::acl::{self, Problem, Step, Word};
+use super::command_set::CommandSet;
 use super::limit::Limit;
 use super::preset::{DEFAULT, PRESETS, Preset};
 use super::role::{Role, Selector, WordNumber};
@@ -70,6 +71,21 @@ pub fn compile_with(rules: &Rules, dictionary: &Arc<Dictionary>) -> Result<Polic
     } else {
         Err(builder.errors)
     }
+}
+
+/// The commands that words of the ACL language about commands name: `config`, `@dangerous`, `-config|get`.
+///
+/// # Errors
+///
+/// Every word that cannot be applied, at its place in `setting`.
+pub fn commands(
+    setting: &str,
+    words: &[String],
+    dictionary: &Arc<Dictionary>,
+) -> Result<CommandSet, Vec<RuleError>> {
+    let mut builder = Builder { dictionary: Arc::clone(dictionary), ..Builder::default() };
+    let commands = builder.commands(setting, &words.join(" "));
+    if builder.errors.is_empty() { Ok(CommandSet::new(commands)) } else { Err(builder.errors) }
 }
 
 /// The rules in the ACL language, in their order, each with the setting it comes from.
@@ -179,8 +195,13 @@ impl Builder {
 
     /// The commands of a limit: a word without a sign adds.
     fn limit(&mut self, index: usize, rule: &LimitRule) -> Limit {
+        Limit::new(self.commands(&format!("limit.{index}.commands"), &rule.commands), rule)
+    }
+
+    /// The commands that some words of the ACL language name.
+    fn commands(&mut self, setting: &str, words: &str) -> Selector {
         let mut commands = Selector::default();
-        for word in acl::words(&rule.commands) {
+        for word in acl::words(words) {
             let word = word.unwrap_or_else(|open| open);
             let sign = if word.text.starts_with(['+', '-']) { "" } else { "+" };
             let signed = format!("{sign}{}", word.text);
@@ -196,11 +217,10 @@ impl Builder {
                 | Step::Databases(_) => Err(Problem::NotCommands),
             });
             if let Err(problem) = applied {
-                let setting = format!("limit.{index}.commands");
-                self.refuse(setting, Word { at: word.at, text: &signed }, problem);
+                self.refuse(setting.to_owned(), Word { at: word.at, text: &signed }, problem);
             }
         }
-        Limit::new(commands, rule)
+        commands
     }
 
     fn add_word(&mut self, setting: &'static str, word: Word<'_>) {

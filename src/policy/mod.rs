@@ -23,6 +23,7 @@
 mod accounts;
 mod acl;
 mod block;
+mod command_set;
 mod compile;
 mod content;
 mod database;
@@ -60,7 +61,8 @@ mod void;
 pub use accounts::{Account, AccountError, read_accounts};
 pub use acl::Problem;
 pub use block::{Blocked, Blocks};
-pub use compile::{RuleError, compile, compile_with};
+pub use command_set::CommandSet;
+pub use compile::{RuleError, commands, compile, compile_with};
 pub use edits::Scratch;
 pub use explain::{Explanation, Name, RuleWord, Verdict};
 pub use grant::Grant;

@@ -60,7 +60,8 @@ impl Bound {
 
     pub(super) fn serve(self, house: &Arc<House>) -> AdminServer {
         let metrics = Arc::clone(&house.telemetry.metrics);
-        let control = Control { house: Arc::clone(house), verbs: VERBS, metrics };
+        let audit = house.in_force.get().parts.audit.as_ref().map(|own| Arc::clone(&own.audit));
+        let control = Control { house: Arc::clone(house), verbs: VERBS, metrics, audit };
         let serve = |way| {
             let control = control.clone();
             tokio::spawn(async move { match control.serve(way).await {} })

@@ -169,6 +169,7 @@ async fn serve(
         seed,
         mode,
         metrics: Arc::clone(&metrics),
+        audit: parts.audit,
     });
     for listener in listeners {
         tokio::task::spawn_local(listener.accept(Rc::clone(&shell)));

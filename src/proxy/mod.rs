@@ -235,6 +235,7 @@ impl Proxy {
             _ = signals.recv() => tracing::warn!("second signal: exiting now"),
         }
         self.data_plane.stop();
+        self.reloader.stop_audit();
         tracing::info!("stopped");
     }
 }

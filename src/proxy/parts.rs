@@ -2,13 +2,18 @@
 //!
 //! Owns: [`Parts`]. Never knows: threads, sockets of clients.
 
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
 use std::path::{Path, PathBuf};
 
 use super::doors::{self, Doors, Policies};
 use super::error::StartError;
 use super::vocabulary::Vocabulary;
+use crate::audit::{Audit, Event, Kind};
 use crate::base::live::Live;
 use crate::config::{self, ClientLimits, Config, SecretSource};
+use crate::downstream::{AuditParts, AuditRules};
+use crate::policy;
 use crate::session::Door;
 use crate::telemetry::{CertificateRole, Metrics, Telemetry};
 use crate::tls::watch::Watch;
@@ -29,6 +34,7 @@ pub(super) struct Parts {
     pub policies: Policies,
     /// What [`Doors::hash`] was when they were built.
     pub doors_hash: [u8; 32],
+    pub audit: Option<AuditParts>,
 }
 
 impl Parts {
@@ -69,8 +75,48 @@ impl Parts {
         let doors = all.into_iter().map(Live::new).collect();
         let limits = Live::new(config.limits.clone());
         let insight = Live::new(config.insight.clone());
-        Ok(Self { tls, credentials, dialer, limits, insight, doors, policies, doors_hash: hash })
+        let audit = audit(config, vocabulary, telemetry)?;
+        Ok(Self {
+            tls,
+            credentials,
+            dialer,
+            limits,
+            insight,
+            doors,
+            policies,
+            doors_hash: hash,
+            audit,
+        })
     }
+}
+
+/// Starts the audit log, if the configuration has one.
+fn audit(
+    config: &Config,
+    vocabulary: &mut Vocabulary,
+    telemetry: &Telemetry,
+) -> Result<Option<AuditParts>, StartError> {
+    let Some(settings) = &config.audit else { return Ok(None) };
+    let rules = Live::new(audit_rules(config, vocabulary)?);
+    let seed = RandomState::new().hash_one(std::process::id());
+    let audit = Audit::start(settings, &telemetry.metrics, seed).map_err(StartError::new)?;
+    audit.record(&Event::new(Kind::Started));
+    Ok(Some(AuditParts { audit, rules }))
+}
+
+/// What of the audit log follows the configuration.
+pub(super) fn audit_rules(
+    config: &Config,
+    vocabulary: &mut Vocabulary,
+) -> Result<AuditRules, StartError> {
+    let words = config.audit.as_ref().map(|audit| audit.sensitive.as_slice()).unwrap_or_default();
+    let dictionary = vocabulary.dictionary(&config.commands, false)?;
+    let sensitive = policy::commands("audit.sensitive", words, &dictionary);
+    let sensitive = sensitive.map_err(|errors| {
+        let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        StartError::new(texts.join("\n"))
+    })?;
+    Ok(AuditRules { sensitive, places: config.places.clone() })
 }
 
 /// Watches every file whose change is a reason to reload, the configuration's own included.

@@ -12,10 +12,12 @@ use super::house::InForce;
 use super::levels::Levels;
 use super::parts::{self, Parts};
 use super::vocabulary::{Answer, Vocabulary};
+use crate::audit::{Event, Kind};
 use crate::base::aside::aside;
 use crate::base::clock;
 use crate::base::live::Live;
 use crate::config::{self, Config, Drain, Problem};
+use crate::downstream::AuditRules;
 use crate::telemetry::{Label, Reload, ReloadRejection, ReloadResult, Telemetry};
 use crate::tls::watch::Watch;
 
@@ -178,7 +180,11 @@ impl Reloader {
         let is_old = |read: &Result<Config, String>| read.as_ref() == Ok(&self.config);
         let new = settled(load, is_old, PartialEq::eq).await.map_err(invalid)?;
         let changes = config::diff(&self.config, &new);
+        let rules = parts::audit_rules(&new, &mut self.vocabulary);
+        let rules = rules.map_err(|error| invalid(error.to_string()))?;
         if changes.is_empty() {
+            // Settings may be written in other lines.
+            self.replace_audit_rules(rules);
             return self.reread_doors(&new, outcome).await;
         }
         if !changes.restart.is_empty() {
@@ -196,6 +202,7 @@ impl Reloader {
         self.parts.replace_doors(doors);
         self.parts.limits.set(new.limits.clone().into());
         self.parts.insight.set(new.insight.clone().into());
+        self.replace_audit_rules(rules);
         outcome.doors = true;
         outcome.watch = Some(watch);
         outcome.limits = true;
@@ -206,6 +213,12 @@ impl Reloader {
         parts::note_config(&new, &self.telemetry.metrics);
         self.config = new;
         Ok(true)
+    }
+
+    fn replace_audit_rules(&self, rules: AuditRules) {
+        if let Some(audit) = &self.parts.audit {
+            audit.rules.set(rules.into());
+        }
     }
 
     /// The configuration is the same, but the files it names may not be.
@@ -286,7 +299,23 @@ impl Reloader {
             metrics.reload_last_success_timestamp_seconds[what].set(now);
         }
         metrics.reload_attempts_total[what][counted].inc();
+        if let Some(parts) =
+            self.parts.audit.as_ref().filter(|_| counted != ReloadResult::Unchanged)
+        {
+            let mut event = Event::new(Kind::Reload);
+            event.result = Some(counted.label());
+            event.detail = Some(what.label());
+            parts.audit.record(&event);
+        }
         Attempt { what, result: counted, rejection: result.err() }
+    }
+
+    /// The process ends: what waits is written.
+    pub(super) fn stop_audit(&self) {
+        if let Some(parts) = &self.parts.audit {
+            parts.audit.record(&Event::new(Kind::Stopped));
+            parts.audit.stop();
+        }
     }
 }
 

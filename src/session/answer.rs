@@ -61,6 +61,14 @@ impl Session {
         self.refuse_text(&text, out);
     }
 
+    /// The request at hand is not judged: the audit log could not take it.
+    pub fn handle_unaudited(&mut self, out: &mut BytesMut) {
+        self.walking = None;
+        self.admission = None;
+        self.last_command = None;
+        self.refuse_text(words::UNAUDITED, out);
+    }
+
     /// The request at hand has an argument over `limit`, or over that of the policy if it is lower;
     /// its bytes are thrown away.
     pub fn handle_oversize(

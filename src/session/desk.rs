@@ -17,13 +17,15 @@ pub struct Desk {
     pub(super) refused: Option<Refusal>,
     /// The answer was an error of the server's own kind, and nobody's refusal.
     pub(super) probed: bool,
+    /// What the error of a refused request ends with, so that it is found in the audit log.
+    pub(super) reference: Option<u64>,
     /// It passed only because a rule is observed: that rule's refusal.
     pub(super) observed: Option<Refusal>,
 }
 
 impl Desk {
     /// Clears it for the next request.
-    pub(super) fn clear(&mut self) {
+    pub fn clear(&mut self) {
         self.grant = Grant::default();
         self.refused = None;
         self.probed = false;
@@ -36,6 +38,11 @@ impl Desk {
     #[must_use]
     pub const fn refused(&self) -> Option<&Refusal> {
         self.refused.as_ref()
+    }
+
+    /// A refusal of the next request says that it is the audit event of this id.
+    pub const fn refer_to(&mut self, event: Option<u64>) {
+        self.reference = event;
     }
 
     /// Whether the request just presented was a driver's question that no server knows.

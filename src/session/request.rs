@@ -135,6 +135,9 @@ impl Session {
         self.walking = None;
         let mut text = BytesMut::new();
         refusal.write_text(request, &mut text);
+        if let Some(event) = ctx.desk.reference {
+            text.extend_from_slice(format!(" (event {event:016x})").as_bytes());
+        }
         match refusal.spec {
             Some(spec) if spec.effect == Effect::Exec => self.abort_exec(&text, ctx, out),
             Some(_) | None => self.refuse_text(&text, out),

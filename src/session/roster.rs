@@ -173,6 +173,25 @@ pub struct Seat {
 
 impl Seat {
     #[must_use]
+    pub const fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    /// As whom the client speaks.
+    #[must_use]
+    pub fn user(&self) -> Name {
+        self.user.borrow().clone()
+    }
+
+    /// What the client calls itself, if it does.
+    #[must_use]
+    pub fn name(&self) -> Option<String> {
+        let about = self.about.borrow();
+        let name = about.as_ref().map(|about| &about.name).filter(|name| !name.is_empty())?;
+        Some(String::from_utf8_lossy(name).into_owned())
+    }
+
+    #[must_use]
     pub fn figures(&self) -> Figures {
         *self.figures.borrow()
     }

@@ -8,6 +8,8 @@ use bytes::BytesMut;
 use crate::resp::encode;
 use crate::traffic::{Loss, Outcome};
 
+pub(super) const UNAUDITED: &str =
+    "ERR respgate: the audit log has no room for this command (AUD-E003); it was not executed";
 pub(super) const OK: &str = "OK";
 pub(super) const QUEUED: &str = "QUEUED";
 pub(super) const RESET: &str = "RESET";

@@ -88,6 +88,11 @@ labels! {
     /// What the process is doing.
     State as "state" { Starting = "starting", Ready = "ready", Draining = "draining", }
 
+    /// Where audit entries go.
+    AuditSinkKind as "sink" { File = "file", Stdout = "stdout", Syslog = "syslog", }
+    /// What became of an audit event, or of an attempt to write it.
+    AuditResult as "result" { Written = "written", Dropped = "dropped", Failed = "failed", }
+
     /// What a reload replaces.
     Reload as "what" { TlsIdentity = "tls_identity", Auth = "auth", Config = "config", }
     /// How a reload ended.

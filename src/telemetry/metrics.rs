@@ -10,11 +10,11 @@ use prometheus::proto::MetricFamily;
 
 use super::denied::Denied;
 use super::label::{
-    Blocked, By, CertificateRole, Circuit, ClientAuthResult, ClientDisconnect, ClientRejection,
-    CodeClass, CommandClass, ConnectPhase, ConnectResult, Endpoint, ErrorCode, Family,
-    HandshakeFailure, HandshakeResult, HealthResult, ListenerKind, PinCause, ProtocolFault, Reload,
-    ReloadRejection, ReloadResult, ReplyResult, RetryResult, State, UpstreamAuthResult,
-    UpstreamDisconnect, UpstreamState,
+    AuditResult, AuditSinkKind, Blocked, By, CertificateRole, Circuit, ClientAuthResult,
+    ClientDisconnect, ClientRejection, CodeClass, CommandClass, ConnectPhase, ConnectResult,
+    Endpoint, ErrorCode, Family, HandshakeFailure, HandshakeResult, HealthResult, ListenerKind,
+    PinCause, ProtocolFault, Reload, ReloadRejection, ReloadResult, ReplyResult, RetryResult,
+    State, UpstreamAuthResult, UpstreamDisconnect, UpstreamState,
 };
 use super::named::{Named, Names};
 use super::number::{
@@ -201,6 +201,15 @@ metrics! {
     upstream_timeouts_total: Counter,
     /// Places kept for replies that are still owed to commands that timed out.
     upstream_tombstones: Gauge,
+
+    /// Audit events by sink: written, dropped for want of room, and attempts to write that failed.
+    audit_events_total: By<AuditSinkKind, By<AuditResult, Lazy<SharedCounter>>>,
+    /// Bytes of audit events that wait for a sink.
+    audit_queue_bytes: Gauge,
+    /// Last time that a sink took audit entries.
+    audit_last_write_timestamp_seconds: Timestamp,
+    /// Audit files that were rotated.
+    audit_rotations_total: SharedCounter,
 
     /// Requests to the telemetry server and to the admin server.
     admin_requests_total: By<Endpoint, By<CodeClass, Lazy<SharedCounter>>>,

@@ -26,11 +26,11 @@ pub use denied::{Denied, Refused};
 pub use heavy::{Counted, Frequent, Largest};
 pub use hot_keys::{Found, HotKeys, KEY_BYTES_MAX};
 pub use label::{
-    Blocked, By, CertificateRole, Circuit, ClientAuthResult, ClientDisconnect, ClientRejection,
-    CodeClass, CommandClass, ConnectPhase, ConnectResult, DenyRule, Endpoint, ErrorCode, Family,
-    HandshakeFailure, HandshakeResult, HealthResult, Label, ListenerKind, PinCause, ProtocolFault,
-    Reload, ReloadRejection, ReloadResult, ReplyResult, RetryResult, State, UpstreamAuthResult,
-    UpstreamDisconnect, UpstreamState,
+    AuditResult, AuditSinkKind, Blocked, By, CertificateRole, Circuit, ClientAuthResult,
+    ClientDisconnect, ClientRejection, CodeClass, CommandClass, ConnectPhase, ConnectResult,
+    DenyRule, Endpoint, ErrorCode, Family, HandshakeFailure, HandshakeResult, HealthResult, Label,
+    ListenerKind, PinCause, ProtocolFault, Reload, ReloadRejection, ReloadResult, ReplyResult,
+    RetryResult, State, UpstreamAuthResult, UpstreamDisconnect, UpstreamState,
 };
 pub use log::{LogError, LogHandle};
 pub use metrics::{Address, Metrics, Policy};

@@ -17,7 +17,7 @@ const HEAD: &str = "\
 
 `GET /metrics` on `[telemetry] address` answers in the Prometheus text format 0.0.4. This page is written by
 a test from what the program itself says; after a change of a metric,
-`RESPGATE_WRITE_DOCS=1 cargo test --test documents catalogue` writes it anew.
+`RESPGATE_WRITE_DOCUMENTS=1 cargo test --test documents catalogue` writes it anew.
 
 * Every metric moves: a test produces each one before real servers and fails for one that stays as it was.
 * No label holds a key, a value, a client's address or a text of a client. Label values are fixed sets, or
@@ -71,7 +71,7 @@ fn page() -> String {
 fn catalogue_page_is_what_the_program_says() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/docs/metrics.md");
     let page = page();
-    if std::env::var_os("RESPGATE_WRITE_DOCS").is_some() {
+    if std::env::var_os("RESPGATE_WRITE_DOCUMENTS").is_some() {
         std::fs::write(&file, &page).unwrap();
     }
     let written = std::fs::read_to_string(&file).unwrap_or_default();
@@ -79,6 +79,6 @@ fn catalogue_page_is_what_the_program_says() {
     assert!(
         page == written,
         "deploy/docs/metrics.md is not up to date, first at {differs:#?}; \
-         run: RESPGATE_WRITE_DOCS=1 cargo test --test documents catalogue"
+         run: RESPGATE_WRITE_DOCUMENTS=1 cargo test --test documents catalogue"
     );
 }

@@ -78,12 +78,13 @@ fn every_metric_moves() {
         return;
     }
     let moved = Moved::new();
-    let scenes: [fn(&Moved); 9] = [
+    let scenes: [fn(&Moved); 10] = [
         scenes::ordinary_traffic,
         scenes::pinned_traffic,
         scenes::busy_server,
         scenes::session_mode,
         scenes::blocks,
+        scenes::audit,
         failures::identities,
         failures::refused_connections,
         failures::misbehaving_server,

@@ -276,3 +276,33 @@ pub fn blocks(moved: &Moved) {
     }
     moved.until(&proxy, &["client_disconnects_total{reason=\"blocked\"}"]);
 }
+
+/// The audit log: one sink that takes entries, and one that does not.
+pub fn audit(moved: &Moved) {
+    let (server, directory) = (Server::plain(Brand::Redis), directory());
+    let (file, syslog) = (directory.path().join("audit.log"), directory.path().join("none"));
+    let sections = format!(
+        "[audit]\nqueue = \"64KiB\"\n\
+         [[audit.sink]]\ntype = \"file\"\npath = {file:?}\nmax_bytes = \"4KiB\"\n\
+         [[audit.sink]]\ntype = \"stdout\"\n\
+         [[audit.sink]]\ntype = \"syslog\"\naddress = \"unix:{}\"\n",
+        syslog.display()
+    );
+    let proxy = Proxy::with_policy(&server, "+@all -flushall ~* &*", &sections);
+    let mut client = proxy.client();
+    for _ in 0..400 {
+        client.ask(&["FLUSHALL"]);
+    }
+    moved.until(
+        &proxy,
+        &[
+            "audit_events_total{sink=\"file\",result=\"written\"}",
+            "audit_events_total{sink=\"stdout\",result=\"written\"}",
+            "audit_events_total{sink=\"syslog\",result=\"failed\"}",
+            "audit_events_total{sink=\"syslog\",result=\"dropped\"}",
+            "audit_last_write_timestamp_seconds",
+            "audit_rotations_total",
+            "audit_queue_bytes",
+        ],
+    );
+}

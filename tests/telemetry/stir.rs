@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use respgate::base::clock;
 use respgate::telemetry::{
-    CertificateRole, CodeClass, CommandClass, DenyRule, Endpoint, ErrorCode, Family,
-    HandshakeFailure, Label, Metrics, Refused, Reload, ReloadRejection,
+    AuditResult, AuditSinkKind, CertificateRole, CodeClass, CommandClass, DenyRule, Endpoint,
+    ErrorCode, Family, HandshakeFailure, Label, Metrics, Refused, Reload, ReloadRejection,
 };
 
 /// One event of every kind whose series appear with their first event.
@@ -27,6 +27,12 @@ pub fn stir(metrics: &Metrics) {
         metrics.tls_certificate_not_before_timestamp_seconds[*role].set_unix(1_000_000_000);
         metrics.tls_certificate_info.set(*role, vec![format!("sha256:{}", role.label())]);
     }
+    for sink in AuditSinkKind::ALL {
+        for result in AuditResult::ALL {
+            metrics.audit_events_total[*sink][*result].inc();
+        }
+    }
+    metrics.audit_last_write_timestamp_seconds.set(clock::wall());
     for code in ErrorCode::ALL {
         metrics.upstream_errors_total[*code].inc();
     }

@@ -3,6 +3,7 @@
 //! Owns: [`Help`], the form of examples and exit codes. Never knows: effects.
 
 mod asked;
+mod audit;
 mod certs;
 mod config;
 mod demo;
@@ -15,6 +16,7 @@ mod top;
 mod wait;
 
 pub(super) use asked::{Asked, OfTable, Target};
+pub(super) use audit::{Audit, AuditCommand, Hash, Verify};
 pub(super) use certs::{Certs, CertsCommand, Dev, Inspect, Role};
 pub(super) use config::{Acl, Check, Explain, Run};
 pub(super) use demo::Demo;

@@ -5,6 +5,7 @@
 //! A new verb is a file here with its [`Verb`], a line in this table, and as a subcommand a line in
 //! `cli/verbs.rs` and in the table of `cli/command_line.rs`.
 
+mod audit;
 mod block;
 mod clients;
 mod drain;
@@ -17,6 +18,7 @@ mod reload;
 mod slowlog;
 mod status;
 
+pub use audit::AUDIT_RECENT;
 pub use block::{BLOCK, UNBLOCK};
 pub use clients::{CLIENTS, DISCONNECT};
 pub use drain::{DRAIN, SHUTDOWN};
@@ -50,6 +52,7 @@ pub const VERBS: &[&Verb<House>] = &[
     &DISCONNECT,
     &DRAIN,
     &SHUTDOWN,
+    &AUDIT_RECENT,
     &EXPLAIN,
     &LEARN,
     &SLOWLOG,

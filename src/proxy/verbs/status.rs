@@ -102,7 +102,38 @@ async fn answer(house: Arc<House>, _: Call) -> Result<Answer, Refused> {
     identity(&in_force, now, &mut screen);
     reloads(&house, &mut screen);
     policies(&house, &in_force, now, &mut screen);
+    audit(&in_force, &mut screen);
     Ok(finish(&house, now, screen))
+}
+
+/// The sinks of the audit log.
+fn audit(in_force: &InForce, screen: &mut Screen) {
+    let Some(parts) = &in_force.parts.audit else {
+        return screen.add("audit", vec!["off".to_owned()], Value::Null);
+    };
+    let now = clock::now();
+    let (mut lines, mut json) = (Vec::new(), Vec::new());
+    for (name, health) in parts.audit.health() {
+        let failing = health.failing.as_ref().map(|(error, since)| {
+            (error.as_str(), now.saturating_duration_since(*since).as_secs())
+        });
+        if let Some((error, seconds)) = failing {
+            screen.wrong(
+                "AUD-E001",
+                format!("audit entries are not written to {name} since {seconds} s: {error}"),
+                "free the disk, or start the syslog server; the entries wait in audit.queue",
+            );
+        }
+        let lost = if health.lost > 0 { format!(", {} lost", health.lost) } else { String::new() };
+        lines.push(format!("{name}: {} written{lost}", health.written));
+        json.push(json!({
+            "sink": name,
+            "written": health.written,
+            "lost": health.lost,
+            "error": failing.map(|(error, _)| error),
+        }));
+    }
+    screen.add("audit", lines, Value::Array(json));
 }
 
 fn unix(time: SystemTime) -> u64 {

@@ -1,0 +1,238 @@
+//! The audit log: events as JSON lines, chained by hashes, in files, on standard output and to syslog.
+//!
+//! Owns: [`Audit`]. Never knows: sessions, commands, which events a caller has.
+
+pub mod chain;
+pub mod event;
+mod queue;
+pub mod redact;
+mod sink;
+pub mod verify;
+mod worker;
+
+use std::collections::VecDeque;
+use std::io::Read;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+pub use event::{Draft, Event, Kind};
+pub use redact::Redaction;
+pub use worker::Health;
+
+use crate::base::clock;
+use crate::base::secret::Secret;
+use crate::config::{self, AuditSink, KeyForm, OnOverflow};
+use crate::telemetry::{AuditResult, AuditSinkKind, Metrics};
+use event::Ids;
+use queue::Queue;
+use worker::Worker;
+
+/// Entries kept in memory, as ACL LOG keeps some (Redis `acllog-max-len`).
+pub const RECENT_MAX: usize = 1000;
+/// How long the process waits for its sinks when it stops: a container that exceeds its grace period has
+/// two seconds.
+const STOP: Duration = Duration::from_millis(1900);
+/// Bytes of a key file.
+const KEY_BYTES: std::ops::RangeInclusive<usize> = 32..=4096;
+
+/// The audit log of a process.
+#[derive(Debug)]
+pub struct Audit {
+    settings: config::Audit,
+    redaction: Redaction,
+    ids: Ids,
+    sinks: Vec<Sink>,
+    recent: Mutex<VecDeque<Arc<Draft>>>,
+    /// Commands since the start, for sampling.
+    commands: AtomicU64,
+    metrics: Arc<Metrics>,
+}
+
+#[derive(Debug)]
+struct Sink {
+    name: String,
+    kind: AuditSinkKind,
+    queue: Arc<Queue>,
+    health: Arc<Mutex<Health>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Audit {
+    /// Starts a thread for each sink. `seed` makes the ids of this process differ from others'.
+    ///
+    /// # Errors
+    ///
+    /// When the key file or an authority's file cannot be used, or the system gives no thread.
+    pub fn start(
+        settings: &config::Audit,
+        metrics: &Arc<Metrics>,
+        seed: u64,
+    ) -> Result<Arc<Self>, String> {
+        let key = settings.key_file.as_deref().map(read_key).transpose()?;
+        let start = |sink: &AuditSink| {
+            let (queue, health) = (Arc::new(Queue::new(settings.queue_bytes)), Arc::default());
+            let worker = Worker {
+                name: sink::name(sink),
+                kind: match sink {
+                    AuditSink::File(_) => AuditSinkKind::File,
+                    AuditSink::Stdout => AuditSinkKind::Stdout,
+                    AuditSink::Syslog(_) => AuditSinkKind::Syslog,
+                },
+                queue: Arc::clone(&queue),
+                output: sink::output(sink)?,
+                chain: chain::Chain::new(key.clone()),
+                metrics: Arc::clone(metrics),
+                health: Arc::clone(&health),
+                number: 0,
+                stopping: None,
+            };
+            let (name, kind) = (worker.name.clone(), worker.kind);
+            let builder = std::thread::Builder::new().name("respgate-audit".to_owned());
+            let thread = builder.spawn(move || worker.run());
+            let thread = thread.map_err(|error| format!("audit: no thread: {error}"))?;
+            Ok::<_, String>(Sink { name, kind, queue, health, thread: Mutex::new(Some(thread)) })
+        };
+        let sinks = settings.sinks.iter().map(start).collect::<Result<_, _>>()?;
+        Ok(Arc::new(Self {
+            redaction: Redaction::new(settings.keys, key),
+            ids: Ids::new(seed),
+            sinks,
+            recent: Mutex::default(),
+            commands: AtomicU64::new(0),
+            metrics: Arc::clone(metrics),
+            settings: settings.clone(),
+        }))
+    }
+
+    /// An id that no other event has.
+    #[must_use]
+    pub fn next_id(&self) -> u64 {
+        self.ids.next()
+    }
+
+    /// Gives the event to every sink. A sink without room loses it, and counts that.
+    pub fn record(&self, event: &Event<'_>) {
+        self.record_as(event, self.next_id());
+    }
+
+    /// As [`Self::record`], for an event whose id is known already.
+    pub fn record_as(&self, event: &Event<'_>, id: u64) {
+        let draft = Arc::new(Draft::new(event, id, clock::wall()));
+        for sink in &self.sinks {
+            if !sink.queue.push(&draft) {
+                self.metrics.audit_events_total[sink.kind][AuditResult::Dropped].inc();
+            }
+        }
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        if recent.len() >= RECENT_MAX {
+            recent.pop_front();
+        }
+        recent.push_back(draft);
+    }
+
+    /// Whether a sink has no room, so that commands wait or are refused.
+    #[must_use]
+    pub fn holds_commands(&self) -> bool {
+        self.settings.on_overflow != OnOverflow::Drop
+            && self.sinks.iter().any(|sink| sink.queue.is_full())
+    }
+
+    /// The room of all queues together.
+    #[must_use]
+    pub const fn queue_bytes(&self) -> usize {
+        self.settings.queue_bytes.saturating_mul(self.sinks.len())
+    }
+
+    #[must_use]
+    pub const fn settings(&self) -> &config::Audit {
+        &self.settings
+    }
+
+    #[must_use]
+    pub const fn redaction(&self) -> &Redaction {
+        &self.redaction
+    }
+
+    /// Whether the command that is counted by this call is one of those that are sampled.
+    #[must_use]
+    pub fn samples(&self) -> bool {
+        let every = self.settings.sample_every;
+        every > 0 && self.commands.fetch_add(1, Relaxed).is_multiple_of(every)
+    }
+
+    /// The last entries, the oldest first, without numbers and chain.
+    #[must_use]
+    pub fn recent(&self) -> Vec<Arc<Draft>> {
+        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.iter().map(Arc::clone).collect()
+    }
+
+    /// Each sink by its name.
+    #[must_use]
+    pub fn health(&self) -> Vec<(String, Health)> {
+        let health = |sink: &Sink| {
+            let health = sink.health.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            Health { lost: sink.queue.lost(), ..health }
+        };
+        self.sinks.iter().map(|sink| (sink.name.clone(), health(sink))).collect()
+    }
+
+    /// Brings the figures up to date.
+    pub fn note_figures(&self) {
+        let waiting: usize = self.sinks.iter().map(|sink| sink.queue.bytes()).sum();
+        self.metrics.audit_queue_bytes.set(i64::try_from(waiting).unwrap_or(i64::MAX));
+    }
+
+    /// Writes what waits, and waits for the threads at most [`STOP`]: one that hangs in a write ends with
+    /// the process.
+    pub fn stop(&self) {
+        self.sinks.iter().for_each(|sink| sink.queue.close());
+        let until = clock::now() + STOP;
+        for sink in &self.sinks {
+            let thread = sink.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let Some(thread) = thread else { continue };
+            while !thread.is_finished() && clock::now() < until {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            if !thread.is_finished() {
+                let waiting = sink.queue.bytes();
+                tracing::error!(code = "AUD-E002", sink = %sink.name, waiting, "audit entries are lost: the sink did not take them before the process stopped");
+            } else if thread.join().is_err() {
+                tracing::error!(code = "AUD-E002", sink = %sink.name, "the thread of an audit sink ended by a panic");
+            }
+        }
+    }
+}
+
+/// Reads the key of keys and chain.
+///
+/// # Errors
+///
+/// When it cannot be read, or is too short or too long.
+pub fn read_key(path: &Path) -> Result<Secret, String> {
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path);
+    let read = file.and_then(|file| file.take(*KEY_BYTES.end() as u64 + 1).read_to_end(&mut bytes));
+    let place = path.display();
+    read.map_err(|error| format!("audit.key_file {place}: {}", config::io_cause(&error)))?;
+    let key = Secret::new(bytes);
+    if !KEY_BYTES.contains(&key.expose().len()) {
+        return Err(format!(
+            "audit.key_file {place}: {} bytes, and a key has 32 to 4096; head -c 32 /dev/urandom > FILE makes one",
+            key.expose().len()
+        ));
+    }
+    Ok(key)
+}
+
+/// The text for a key, as the log of these settings has it.
+///
+/// # Errors
+///
+/// As [`read_key`].
+pub fn hash_key(path: &Path, name: &[u8]) -> Result<String, String> {
+    Ok(Redaction::new(KeyForm::Hmac, Some(read_key(path)?)).hash(name))
+}

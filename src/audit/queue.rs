@@ -1,0 +1,174 @@
+//! Events that wait for a sink, bounded in bytes.
+//!
+//! Owns: [`Queue`]. Never knows: who writes them, what happens to a command while it is full.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::event::Draft;
+
+/// The way from those who report events to the thread of one sink.
+#[derive(Debug)]
+pub(super) struct Queue {
+    waiting: Mutex<Waiting>,
+    arrived: Condvar,
+    cap: usize,
+    /// An event found no room, and not half of the room is free since.
+    full: AtomicBool,
+    lost: AtomicU64,
+}
+
+/// What is in line.
+#[derive(Clone, Debug)]
+pub(super) enum Item {
+    Event(Arc<Draft>),
+    /// So many events were lost at this place.
+    Gap(u64),
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    items: VecDeque<Item>,
+    bytes: usize,
+    /// Events lost since the last item.
+    lost: u64,
+    closed: bool,
+}
+
+/// What the sink's thread takes at once.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    pub items: VecDeque<Item>,
+    /// Nothing will follow.
+    pub last: bool,
+}
+
+impl Queue {
+    pub(super) fn new(cap: usize) -> Self {
+        Self {
+            waiting: Mutex::default(),
+            arrived: Condvar::new(),
+            cap,
+            full: AtomicBool::new(false),
+            lost: AtomicU64::new(0),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether it has room for the event; without, the event is lost, and counted.
+    pub(super) fn push(&self, draft: &Arc<Draft>) -> bool {
+        let mut waiting = self.lock();
+        let after = waiting.bytes + draft.bytes();
+        if after > self.cap || waiting.closed {
+            waiting.lost += 1;
+            self.lost.fetch_add(1, Relaxed);
+            self.full.store(true, Relaxed);
+            return false;
+        }
+        waiting.note_gap();
+        waiting.bytes = after;
+        waiting.items.push_back(Item::Event(Arc::clone(draft)));
+        // The next large event would find no room: commands are held before it comes.
+        if after + self.cap / 8 > self.cap {
+            self.full.store(true, Relaxed);
+        }
+        drop(waiting);
+        self.arrived.notify_one();
+        true
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.full.load(Relaxed)
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.lock().bytes
+    }
+
+    /// Events that found no room since the start.
+    pub(super) fn lost(&self) -> u64 {
+        self.lost.load(Relaxed)
+    }
+
+    /// What waits, at least one item unless `patience` passes without.
+    pub(super) fn take(&self, patience: Duration) -> Batch {
+        let idle = |waiting: &mut Waiting| waiting.items.is_empty() && !waiting.closed;
+        let waited = self.arrived.wait_timeout_while(self.lock(), patience, idle);
+        let (mut waiting, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        waiting.note_gap();
+        Batch { items: std::mem::take(&mut waiting.items), last: waiting.closed }
+    }
+
+    /// So much of what was taken is written.
+    pub(super) fn written(&self, bytes: usize) {
+        let mut waiting = self.lock();
+        debug_assert!(waiting.bytes >= bytes, "no more is written than was taken");
+        waiting.bytes = waiting.bytes.saturating_sub(bytes);
+        if waiting.bytes <= self.cap / 2 {
+            self.full.store(false, Relaxed);
+        }
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+        self.arrived.notify_one();
+    }
+}
+
+impl Waiting {
+    fn note_gap(&mut self) {
+        if self.lost > 0 {
+            self.items.push_back(Item::Gap(std::mem::take(&mut self.lost)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn draft(bytes: usize) -> Arc<Draft> {
+        Arc::new(Draft { id: String::new(), members: "x".repeat(bytes) })
+    }
+
+    #[test]
+    fn what_finds_no_room_is_counted_at_its_place_and_room_comes_back_when_half_is_written() {
+        let queue = Queue::new(10_000);
+        let one = draft(900);
+        let taken = (0..20).filter(|_| queue.push(&one)).count();
+        assert!(taken < 11 && queue.is_full());
+        assert_eq!(queue.lost(), 20 - taken as u64);
+        let batch = queue.take(Duration::ZERO);
+        assert_eq!(batch.items.len(), taken + 1);
+        assert!(matches!(batch.items.back(), Some(Item::Gap(lost)) if *lost == queue.lost()));
+        queue.written(one.bytes());
+        assert!(queue.is_full() && queue.bytes() > 5_000);
+        queue.written(one.bytes() * (taken - 1));
+        assert!(!queue.is_full() && queue.push(&one));
+        queue.close();
+        assert!(queue.take(Duration::from_secs(9)).last);
+    }
+
+    #[test]
+    fn a_gap_comes_before_the_event_that_found_room_again() {
+        let queue = Queue::new(2_000);
+        let (large, small) = (draft(1_200), draft(100));
+        assert!(queue.push(&large) && !queue.push(&large) && queue.push(&small));
+        let kinds: Vec<bool> = queue
+            .take(Duration::ZERO)
+            .items
+            .iter()
+            .map(|item| matches!(item, Item::Gap(1)))
+            .collect();
+        assert_eq!(kinds, [false, true, false]);
+    }
+}

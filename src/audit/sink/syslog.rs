@@ -1,0 +1,212 @@
+//! A syslog server as a sink: RFC 5424 over a Unix datagram socket, UDP, TCP with octet counting (RFC 6587),
+//! or TLS (RFC 5425).
+//!
+//! Owns: [`Server`], the form of a message. Never knows: what a line says.
+//!
+//! Datagrams and TCP tell nothing of what the receiver keeps: it finds a gap by the numbers and the chain.
+
+use std::io::{self, Write};
+use std::net::{TcpStream, ToSocketAddrs, UdpSocket};
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+use super::output::{Output, Resume};
+use crate::audit::event::rfc3339;
+use crate::base::clock;
+use crate::config::{Syslog, SyslogAddress, TlsVersion};
+use crate::tls::provider;
+
+const TIMEOUT: Duration = Duration::from_secs(5);
+const LOOK_PERIOD: Duration = Duration::from_millis(500);
+/// Notice (RFC 5424, section 6.2.1).
+const SEVERITY: u8 = 5;
+/// A file of authorities is not larger.
+const CA_BYTES_MAX: u64 = 4 << 20;
+
+pub(super) struct Server {
+    address: SyslogAddress,
+    tls: Option<Arc<ClientConfig>>,
+    priority: u8,
+    host: String,
+    open: Option<Transport>,
+    /// When it was last asked whether the server has closed the connection.
+    looked: Instant,
+}
+
+enum Transport {
+    Unix(UnixDatagram),
+    Udp(UdpSocket),
+    Tcp(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+impl Server {
+    pub(super) fn new(settings: &Syslog) -> Result<Self, String> {
+        let tls = match &settings.address {
+            SyslogAddress::Tls(_) => Some(tls(settings.ca.as_deref())?),
+            SyslogAddress::Unix(_) | SyslogAddress::Udp(_) | SyslogAddress::Tcp(_) => None,
+        };
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let host = host.trim();
+        Ok(Self {
+            address: settings.address.clone(),
+            tls,
+            priority: settings.facility * 8 + SEVERITY,
+            host: if host.is_empty() { "-".to_owned() } else { host.to_owned() },
+            open: None,
+            looked: clock::now(),
+        })
+    }
+
+    fn message(&self, line: &str) -> String {
+        let (priority, host, pid) = (self.priority, &self.host, std::process::id());
+        let (time, line) = (rfc3339(clock::wall()), line.trim_end());
+        format!("<{priority}>1 {time} {host} respgate {pid} audit - {line}")
+    }
+
+    fn connect(&self) -> io::Result<Transport> {
+        Ok(match &self.address {
+            SyslogAddress::Unix(path) => {
+                let socket = UnixDatagram::unbound()?;
+                socket.connect(path)?;
+                socket.set_write_timeout(Some(TIMEOUT))?;
+                Transport::Unix(socket)
+            }
+            SyslogAddress::Udp(place) => {
+                let address = first(place)?;
+                let own = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+                let socket = UdpSocket::bind(own)?;
+                socket.connect(address)?;
+                Transport::Udp(socket)
+            }
+            SyslogAddress::Tcp(place) => Transport::Tcp(dial(place)?),
+            SyslogAddress::Tls(place) => {
+                let host = place.rsplit_once(':').map_or(place.as_str(), |(host, _)| host);
+                let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned());
+                let name = name.map_err(|_| io::Error::other("the host is no name for TLS"))?;
+                let config = self.tls.clone().ok_or(io::ErrorKind::Unsupported)?;
+                let mut tls = ClientConnection::new(config, name).map_err(io::Error::other)?;
+                let mut stream = dial(place)?;
+                while tls.is_handshaking() {
+                    tls.complete_io(&mut stream)?;
+                }
+                Transport::Tls(Box::new(StreamOwned::new(tls, stream)))
+            }
+        })
+    }
+}
+
+impl Output for Server {
+    fn needs_open(&mut self, _: usize) -> bool {
+        let now = clock::now();
+        if now.saturating_duration_since(self.looked) >= LOOK_PERIOD {
+            self.looked = now;
+            if self.open.as_ref().is_some_and(Transport::is_closed_by_peer) {
+                self.open = None;
+            }
+        }
+        self.open.is_none()
+    }
+
+    fn open(&mut self) -> io::Result<Resume> {
+        self.close();
+        self.open = Some(self.connect()?);
+        Ok(Resume::default())
+    }
+
+    fn send(&mut self, line: &str) -> io::Result<()> {
+        let message = self.message(line);
+        let counted = || format!("{} {message}", message.len());
+        let sent = match &mut self.open {
+            None => Err(io::ErrorKind::NotConnected.into()),
+            Some(Transport::Unix(socket)) => socket.send(message.as_bytes()).map(drop),
+            Some(Transport::Udp(socket)) => socket.send(message.as_bytes()).map(drop),
+            Some(Transport::Tcp(stream)) => stream.write_all(counted().as_bytes()),
+            Some(Transport::Tls(stream)) => stream.write_all(counted().as_bytes()),
+        };
+        if sent.is_err() {
+            // Half a message ends with its connection, and is sent again on the next one.
+            self.open = None;
+        }
+        sent
+    }
+
+    fn close(&mut self) {
+        if let Some(Transport::Tls(stream)) = &mut self.open {
+            // Some receivers forget what they have not read of a connection that just ends.
+            stream.conn.send_close_notify();
+            let _ = stream.flush();
+        }
+        self.open = None;
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match &mut self.open {
+            Some(Transport::Tls(stream)) => stream.flush(),
+            Some(Transport::Tcp(_) | Transport::Unix(_) | Transport::Udp(_)) | None => Ok(()),
+        }
+    }
+}
+
+impl Transport {
+    /// Whether the server has closed a connection: what is written to it from now on is lost without an error.
+    fn is_closed_by_peer(&self) -> bool {
+        let stream = match self {
+            Self::Unix(_) | Self::Udp(_) => return false,
+            Self::Tcp(stream) => stream,
+            Self::Tls(stream) => &stream.sock,
+        };
+        let peeked = stream.set_nonblocking(true).and_then(|()| stream.peek(&mut [0]));
+        let _ = stream.set_nonblocking(false);
+        matches!(peeked, Ok(0))
+    }
+}
+
+fn first(place: &str) -> io::Result<std::net::SocketAddr> {
+    let none = || io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    place.to_socket_addrs()?.next().ok_or_else(none)
+}
+
+fn dial(place: &str) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&first(place)?, TIMEOUT)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+fn tls(ca: Option<&Path>) -> Result<Arc<ClientConfig>, String> {
+    let mut roots = RootCertStore::empty();
+    match ca {
+        None => {
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
+        Some(path) => {
+            use std::io::Read;
+            let place = path.display();
+            let mut pem = Vec::new();
+            let read = std::fs::File::open(path)
+                .and_then(|file| file.take(CA_BYTES_MAX).read_to_end(&mut pem));
+            read.map_err(|error| format!("audit.sink.ca {place}: {}", error.kind()))?;
+            for certificate in CertificateDer::pem_slice_iter(&pem).flatten() {
+                roots.add(certificate).map_err(|_| {
+                    format!("audit.sink.ca {place}: a certificate is not that of an authority")
+                })?;
+            }
+        }
+    }
+    if roots.is_empty() {
+        return Err("audit.sink.ca: there is no certificate of an authority".to_owned());
+    }
+    let versions = provider::versions(TlsVersion::V1_2);
+    let config = ClientConfig::builder_with_provider(provider::provider())
+        .with_protocol_versions(versions)
+        .map_err(|_| "audit.sink: TLS cannot be set up".to_owned())?;
+    Ok(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
+}

@@ -1,0 +1,135 @@
+//! Whether the entries of audit files are whole, in their order and unchanged.
+//!
+//! Owns: [`Verifier`], [`Report`]. Never knows: files, the key file.
+
+use super::chain::Chain;
+use crate::base::secret::Secret;
+
+/// What was found in the lines so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    pub entries: u64,
+    /// Events that the log itself says it lost.
+    pub lost: u64,
+    /// The first line that does not fit, and why.
+    pub broken: Option<(u64, &'static str)>,
+    /// The chain begins here, not at the first entry of all.
+    pub begins_within: bool,
+}
+
+/// Follows the chain through files, the oldest first.
+#[derive(Debug)]
+pub struct Verifier {
+    chain: Chain,
+    number: Option<u64>,
+}
+
+impl Verifier {
+    #[must_use]
+    pub const fn new(key: Option<Secret>) -> Self {
+        Self { chain: Chain::new(key), number: None }
+    }
+
+    /// Reads the next file's lines.
+    pub fn read(&mut self, lines: impl Iterator<Item = String>) -> Report {
+        let mut report = Report::default();
+        for (line, at) in lines.zip(1..) {
+            if let Err(why) = self.line(&line, &mut report)
+                && report.broken.is_none()
+            {
+                report.broken = Some((at, why));
+            }
+        }
+        report
+    }
+
+    fn line(&mut self, line: &str, report: &mut Report) -> Result<(), &'static str> {
+        let entry: serde_json::Value =
+            serde_json::from_str(line).map_err(|_| "the line is no entry, or is cut short")?;
+        let number = entry.get("seq").and_then(serde_json::Value::as_u64);
+        let number = number.ok_or("the entry has no number")?;
+        let before = self.number.replace(number);
+        report.entries += 1;
+        report.lost += entry.get("lost").and_then(serde_json::Value::as_u64).unwrap_or(0);
+        if before.is_none() {
+            // Older files may be gone: the first entry says what came before.
+            let previous = entry.get("previous").and_then(serde_json::Value::as_str);
+            report.begins_within = number > 1;
+            if previous.is_none_or(|previous| !self.chain.resume(previous)) {
+                return Err("the first entry does not say what came before it");
+            }
+        }
+        if before.is_some() && number == 1 {
+            let begun = self.chain.resume(&"0".repeat(64)) && self.chain.follow(line);
+            return Err(if begun {
+                "a new chain begins here, and entries before it may be missing"
+            } else {
+                "the entry was changed, or entries before it are missing"
+            });
+        }
+        if !self.chain.follow(line) {
+            return Err("the entry was changed, or entries before it are missing");
+        }
+        match before {
+            Some(before) if number != before + 1 => Err("the numbers of entries have a gap"),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log(entries: u64) -> Vec<String> {
+        let mut chain = Chain::new(None);
+        let line = |number: u64, chain: &mut Chain| {
+            let members = match number {
+                1 => format!("\"event\":\"begin\",\"previous\":\"{}\"", chain.value()),
+                5 => "\"event\":\"gap\",\"lost\":7".to_owned(),
+                _ => "\"event\":\"denied\"".to_owned(),
+            };
+            let (line, value) = chain.seal(format!("{{\"seq\":{number},{members}"));
+            chain.advance(value);
+            line.trim_end().to_owned()
+        };
+        (1..=entries).map(|number| line(number, &mut chain)).collect()
+    }
+
+    fn verify(lines: &[String]) -> Report {
+        Verifier::new(None).read(lines.iter().cloned())
+    }
+
+    #[test]
+    fn a_whole_log_is_whole_in_one_file_or_several() {
+        let lines = log(20);
+        let report = verify(&lines);
+        assert_eq!((report.entries, report.lost, report.broken), (20, 7, None));
+        let mut verifier = Verifier::new(None);
+        let (first, second) = lines.split_at(8);
+        assert_eq!(verifier.read(first.iter().cloned()).broken, None);
+        assert_eq!(verifier.read(second.iter().cloned()).broken, None);
+    }
+
+    #[test]
+    fn the_first_broken_line_is_named() {
+        let lines = log(20);
+        let without = |at: usize| {
+            let mut lines = lines.clone();
+            lines.remove(at);
+            lines
+        };
+        assert_eq!(verify(&without(9)).broken.map(|(at, _)| at), Some(10));
+        assert_eq!(verify(&without(0)).broken.map(|(at, _)| at), Some(1));
+        let mut changed = lines.clone();
+        if let Some(line) = changed.get_mut(13) {
+            *line = line.replace("denied", "permitted");
+        }
+        assert_eq!(verify(&changed).broken.map(|(at, _)| at), Some(14));
+        let mut cut = lines;
+        if let Some(line) = cut.last_mut() {
+            line.truncate(40);
+        }
+        assert_eq!(verify(&cut).broken, Some((20, "the line is no entry, or is cut short")));
+    }
+}

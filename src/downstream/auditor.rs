@@ -1,0 +1,273 @@
+//! Which of what happens on the application's side becomes an audit event.
+//!
+//! Owns: [`Auditor`], what an event says of a client and a command. Never knows: sinks, values: no argument but
+//! the names of keys is ever read here.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::audit::{Audit, Event, Kind};
+use crate::base::clock;
+use crate::base::live::Live;
+use crate::command::{self, KeyAt, Spec};
+use crate::config::{OnOverflow, Places};
+use crate::policy::{CommandSet, Policy, Refusal, Rule};
+use crate::resp::Request;
+use crate::session::{Desk, Seat, Session};
+
+/// Names of keys in one event.
+const KEYS_MAX: usize = 8;
+/// Characters of a client's name in one event.
+const NAME_CHARS_MAX: usize = 128;
+
+/// The audit log as the data plane uses it, and what of it a reload replaces.
+#[derive(Clone, Debug)]
+pub struct AuditParts {
+    pub audit: Arc<Audit>,
+    pub rules: Live<AuditRules>,
+}
+
+/// What of the audit log depends on the rest of the configuration.
+#[derive(Debug)]
+pub struct AuditRules {
+    /// Commands that are written whoever sends them.
+    pub sensitive: CommandSet,
+    pub places: Places,
+}
+
+#[derive(Debug)]
+pub(super) struct Auditor {
+    audit: Arc<Audit>,
+    live: Live<AuditRules>,
+    rules: RefCell<Arc<AuditRules>>,
+    keys: RefCell<Vec<KeyAt>>,
+    /// The id of the event at hand, when the client's error has it already.
+    announced: Cell<Option<u64>>,
+    /// Clients whose command waits for room, each since when.
+    held: RefCell<HashMap<u64, Instant>>,
+    /// Commands are refused for want of room.
+    refusing: Cell<bool>,
+}
+
+/// What becomes of a command while a sink has no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hold {
+    No,
+    Wait,
+    Refuse,
+}
+
+/// A client, as events say it.
+pub(super) struct Who<'a> {
+    pub seat: &'a Seat,
+    pub listener: &'a str,
+}
+
+impl Auditor {
+    pub(super) fn new(parts: AuditParts) -> Self {
+        Self {
+            rules: RefCell::new(parts.rules.get()),
+            audit: parts.audit,
+            live: parts.rules,
+            keys: RefCell::default(),
+            announced: Cell::new(None),
+            held: RefCell::default(),
+            refusing: Cell::new(false),
+        }
+    }
+
+    /// Whether the command that a client presents may be judged now.
+    pub(super) fn hold(&self, client: u64, now: Instant) -> Hold {
+        let settings = self.audit.settings();
+        if !self.audit.holds_commands() {
+            self.refusing.set(false);
+            if settings.on_overflow == OnOverflow::Block {
+                self.held.borrow_mut().remove(&client);
+            }
+            return Hold::No;
+        }
+        let mut held = self.held.borrow_mut();
+        let since = *held.entry(client).or_insert(now);
+        let hold = hold(settings.on_overflow, now.saturating_duration_since(since), settings.wait);
+        if hold != Hold::Wait {
+            held.remove(&client);
+        }
+        if hold == Hold::Refuse && !self.refusing.replace(true) {
+            tracing::error!(
+                code = "AUD-E003",
+                "commands are refused: the audit log has no room for what they would be recorded as"
+            );
+        }
+        hold
+    }
+
+    /// Before a command is judged: its error may name the event.
+    pub(super) fn announce(&self, desk: &mut Desk) {
+        if self.audit.settings().reference {
+            let id = self.audit.next_id();
+            desk.refer_to(Some(id));
+            self.announced.set(Some(id));
+        }
+    }
+
+    /// After a command is judged.
+    pub(super) fn judged(
+        &self,
+        who: &Who<'_>,
+        policy: &Policy,
+        session: &Session,
+        desk: &Desk,
+        request: &Request<'_>,
+        began: Instant,
+    ) {
+        let (refused, observed) = (desk.refused(), desk.observed());
+        let spec = session.command();
+        let kind = if refused.is_some() {
+            Kind::Denied
+        } else if observed.is_some() {
+            Kind::WouldBeDenied
+        } else if spec.is_some_and(|spec| self.is_sensitive(spec)) {
+            Kind::Sensitive
+        } else if self.audit.samples() {
+            Kind::Sampled
+        } else {
+            return;
+        };
+        let refusal = refused.or(observed);
+        let mut event = of(kind, who);
+        let spec = refusal.and_then(|refusal| refusal.spec).or(spec);
+        event.command = spec.map(|spec| spec.name).or(Some("unknown"));
+        event.arguments = Some(request.len().saturating_sub(1));
+        event.keys = spec.map(|spec| self.keys(spec, request)).unwrap_or_default();
+        event.database = Some(session.key().database);
+        event.policy = Some(policy.section());
+        let rules = self.rules.borrow();
+        if let Some(refusal) = refusal {
+            event.rule = Some(refusal.rule.label());
+            let found = word(policy, refusal, &rules.places);
+            (event.setting, event.word, event.place) = found;
+        }
+        let took = clock::now().saturating_duration_since(began);
+        event.latency_us = Some(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+        self.record(&event);
+    }
+
+    pub(super) fn authenticated(&self, who: &Who<'_>, ok: bool) {
+        let mut event = of(Kind::Authentication, who);
+        event.result = Some(if ok { "ok" } else { "failed" });
+        self.record(&event);
+    }
+
+    pub(super) fn opened(&self, who: &Who<'_>) {
+        if self.audit.settings().connections {
+            self.record(&of(Kind::ConnectionOpened, who));
+        }
+    }
+
+    pub(super) fn closed(&self, who: &Who<'_>, why: &str) {
+        self.held.borrow_mut().remove(&who.seat.id);
+        if self.audit.settings().connections {
+            let mut event = of(Kind::ConnectionClosed, who);
+            event.detail = Some(why);
+            self.record(&event);
+        }
+    }
+
+    /// The rules may have been replaced.
+    pub(super) fn refresh(&self) {
+        self.live.refresh(&mut self.rules.borrow_mut());
+    }
+
+    pub(super) fn note_figures(&self) {
+        self.refresh();
+        self.audit.note_figures();
+    }
+
+    fn is_sensitive(&self, spec: &Spec) -> bool {
+        self.rules.borrow().sensitive.has(spec)
+    }
+
+    fn record(&self, event: &Event<'_>) {
+        match self.announced.take() {
+            Some(id) if event.event == Kind::Denied => self.audit.record_as(event, id),
+            Some(_) | None => self.audit.record_as(event, self.audit.next_id()),
+        }
+    }
+
+    fn keys(&self, spec: &Spec, request: &Request<'_>) -> Vec<String> {
+        let mut keys = self.keys.borrow_mut();
+        if command::find_keys(spec, request, &mut keys).is_err() {
+            return Vec::new();
+        }
+        let redaction = self.audit.redaction();
+        keys.iter().take(KEYS_MAX).filter_map(|at| redaction.show(at.name(request))).collect()
+    }
+}
+
+/// What becomes of a command that has waited for so long while there is no room.
+fn hold(on_overflow: OnOverflow, waited: Duration, wait: Duration) -> Hold {
+    match on_overflow {
+        OnOverflow::Drop => Hold::No,
+        OnOverflow::FailClosed => Hold::Refuse,
+        OnOverflow::Block if waited < wait => Hold::Wait,
+        OnOverflow::Block => Hold::Refuse,
+    }
+}
+
+fn of<'a>(kind: Kind, who: &Who<'a>) -> Event<'a> {
+    let mut event = Event::new(kind);
+    let peer = who.seat.peer();
+    event.listener = Some(who.listener);
+    event.client = Some(who.seat.id);
+    event.address = (!peer.is_unix).then_some(&*peer.address);
+    event.user = Some(who.seat.user().as_str().to_owned());
+    event.uid = peer.uid;
+    event.name = who.seat.name().map(shortened);
+    event
+}
+
+/// A client may call itself anything.
+fn shortened(mut name: String) -> String {
+    if let Some((end, _)) = name.char_indices().nth(NAME_CHARS_MAX) {
+        name.truncate(end);
+        name.push('…');
+    }
+    name
+}
+
+/// The setting that decided, its word, and where it is written.
+fn word<'a>(
+    policy: &'a Policy,
+    refusal: &Refusal,
+    places: &Places,
+) -> (Option<String>, Option<&'a str>, Option<String>) {
+    let section = policy.section();
+    let word = policy.word_of(refusal);
+    let named = word.map(|word| format!("{section}.{}", word.setting));
+    let candidates = || settings(refusal.rule).iter().map(|key| format!("{section}.{key}"));
+    // Without a word the rule speaks of several settings: the first one that is written.
+    let setting = named.or_else(|| candidates().find(|setting| places.get(setting).is_some()));
+    let place = setting.as_ref().and_then(|setting| places.get(setting)).map(str::to_owned);
+    (setting, word.map(|word| &*word.text), place)
+}
+
+/// The settings by which a rule refuses, the most particular first.
+const fn settings(rule: Rule) -> &'static [&'static str] {
+    match rule {
+        Rule::Command | Rule::Category | Rule::Channel => &["acl", "preset"],
+        Rule::Namespace => &["keys.prefix", "acl", "preset"],
+        Rule::Script => &["scripts.mode", "keys.prefix", "acl"],
+        Rule::Key => &["keys.max_bytes", "keys.pattern", "keys.charset", "keys.deny"],
+        Rule::Value => &["values.max_bytes", "values.max_args", "values.encoding"],
+        Rule::Ttl => &["ttl.on_missing", "ttl.max", "ttl.default", "ttl.on_exceed"],
+        Rule::Rate
+        | Rule::Blocked
+        | Rule::Concurrency
+        | Rule::Unknown
+        | Rule::Arity
+        | Rule::Syntax
+        | Rule::Incomplete => &[],
+    }
+}
