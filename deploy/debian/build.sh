@@ -7,7 +7,7 @@ cd "$(dirname "$0")/../.."
 need_to_build
 need dpkg-deb=dpkg dpkg-shlibdeps=dpkg-dev
 tool=$cache/cargo-deb/bin/cargo-deb
-[[ -x $tool ]] || cargo install --quiet --locked --version 3.7.0 --root "$cache/cargo-deb" cargo-deb
+[[ -x $tool ]] || cargo install --quiet --locked --version 3.8.0 --root "$cache/cargo-deb" cargo-deb
 
 cargo build --release --locked --bin respgate
 made=target/debian-files
