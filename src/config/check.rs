@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use crate::base::limits;
 
 use super::Config;
+use super::audit::AuditSink;
 use super::error::{Mistake, Problem, quoted};
 use super::listener::{ClientAuth, ListenAddress};
 use super::nearest::nearest;
@@ -30,6 +31,7 @@ pub(super) fn check(config: &Config, root: &Node, problems: &mut Vec<Problem>) {
     check.times(config);
     check.insight(config);
     check.admin(config);
+    check.audit(config);
 }
 
 struct Check<'a> {
@@ -48,6 +50,26 @@ impl Check<'_> {
         let written = keys.iter().find(|key| self.root.find(key).is_some());
         let Some(key) = written.or_else(|| keys.first()) else { return };
         self.problems.push(mistake().at(self.root.place_of(key), *key));
+    }
+
+    fn audit(&mut self, config: &Config) {
+        let Some(audit) = &config.audit else { return };
+        let mut files = HashSet::new();
+        for (index, sink) in audit.sinks.iter().enumerate() {
+            let AuditSink::File(file) = sink else { continue };
+            self.hold(files.insert(&file.path), &[&format!("audit.sink.{index}.path")], || {
+                Mistake::new("another sink writes to this file").hint("give it a file of its own")
+            });
+        }
+        let queues = audit.queue_bytes.saturating_mul(audit.sinks.len());
+        let budget = config.limits.memory_budget_bytes;
+        self.hold(queues <= budget / 2, &["audit.queue", "limits.memory_budget"], || {
+            Mistake::new(format!(
+                "the queues of {} sinks together exceed half of limits.memory_budget",
+                audit.sinks.len()
+            ))
+            .hint("make it smaller, or limits.memory_budget larger")
+        });
     }
 
     fn listeners(&mut self, config: &Config) {

@@ -8,6 +8,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 
+use super::audit::OnOverflow;
 use super::error::{Mistake, Problem};
 use super::listener::{ClientAuth, ListenAddress};
 use super::rate::{LimitRule, OnLimit};
@@ -256,6 +257,13 @@ impl Void<'_> {
             "admin.token_file",
             "without admin.address no request has a token",
             "remove it, or set admin.address",
+        );
+        let waits = config.audit.as_ref().is_none_or(|one| one.on_overflow == OnOverflow::Block);
+        self.report(
+            !waits,
+            "audit.wait",
+            "commands wait only with audit.on_overflow = \"block\"",
+            "remove it, or set on_overflow",
         );
         let socket = config.admin.socket.as_deref();
         let taken = |path: &Path| {

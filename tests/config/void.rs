@@ -201,3 +201,23 @@ fn slow_commands_and_hot_keys() {
     );
     void(&format!("{on}{admin}"), &[]);
 }
+
+#[test]
+fn audit() {
+    let stdout = "[[audit.sink]]\ntype = \"stdout\"\n";
+    void(
+        &format!("[audit]\nwait = \"1s\"\n{stdout}"),
+        &["7:8: audit.wait: without effect: commands wait only with audit.on_overflow = \"block\""],
+    );
+    void(&format!("[audit]\nwait = \"1s\"\non_overflow = \"block\"\n{stdout}"), &[]);
+    let problems = |more: &str| show(&parse(&format!("{MINIMAL}{more}"), "f", none()).unwrap_err());
+    let file = "[[audit.sink]]\ntype = \"file\"\npath = \"a\"\n";
+    let twice = problems(&format!("{file}{file}"));
+    assert!(twice.contains("audit.sink.1.path: another sink writes to this file"), "{twice}");
+    let large = problems(&format!("[audit]\nqueue = \"200MiB\"\n{stdout}"));
+    assert!(large.contains("audit.queue: the queues of 1 sinks together exceed half"), "{large}");
+    let none = problems("[audit]\nreference = true\n");
+    assert!(none.contains("audit.reference: without effect: the audit log has no sink"), "{none}");
+    let other = problems("[[audit.sink]]\ntype = \"stdout\"\npath = \"a\"\n");
+    assert!(other.contains("a sink of this type does not have it"), "{other}");
+}
