@@ -334,3 +334,84 @@ fn verbs_of_operators_are_entries_and_the_last_entries_are_shown() {
     let (_, status) = ask(&["status"]);
     assert!(status.contains(&format!("file {}", path.display())), "{status}");
 }
+
+/// Runs a proxy with this sink that refuses `denials` commands, and ends it.
+fn refuse(server: &Server, path: &Path, denials: usize) {
+    let mut proxy = proxy(server, &file_sink(path));
+    let mut client = proxy.client();
+    for _ in 0..denials {
+        client.ask(&["FLUSHALL"]);
+    }
+    drop(client);
+    assert!(proxy.terminate().success());
+}
+
+#[test]
+fn chain_goes_on_behind_a_line_that_a_crash_has_cut_short() {
+    let (server, directory) = (Server::mutual_tls(Brand::Redis), proxy::directory());
+    let path = directory.path().join("audit.log");
+    refuse(&server, &path, 3);
+    let whole = std::fs::read(&path).unwrap();
+    std::fs::write(&path, [&whole, &b"{\"seq\":99,\"time\""[..]].concat()).unwrap();
+    assert!(!verify(&[], &[&path]).0);
+    refuse(&server, &path, 2);
+    let (good, said) = verify(&[], &[&path]);
+    assert!(good, "{said}");
+    let entries = lines(&path);
+    assert_eq!(of(&entries, "denied").len(), 5);
+    assert_eq!(of(&entries, "begin")[1]["removed_bytes"], 16);
+}
+
+#[test]
+fn chain_goes_on_after_the_file_was_rotated_while_nothing_ran() {
+    let (server, directory) = (Server::mutual_tls(Brand::Redis), proxy::directory());
+    let (path, old) = (directory.path().join("audit.log"), directory.path().join("audit.log.1"));
+    refuse(&server, &path, 3);
+    std::fs::rename(&path, &old).unwrap();
+    refuse(&server, &path, 2);
+    let (good, said) = verify(&[], &[&old, &path]);
+    assert!(good, "{said}");
+    let (good, said) = verify(&[], &[&path]);
+    assert!(good && said.contains("the chain begins before this file"), "{said}");
+}
+
+#[test]
+fn entries_that_a_full_disk_refused_go_to_the_file_that_takes_its_place() {
+    let (server, directory) = (Server::mutual_tls(Brand::Redis), proxy::directory());
+    let path = directory.path().join("audit.log");
+    std::os::unix::fs::symlink("/dev/full", &path).unwrap();
+    let sink = file_sink(&path).replace("fsync", "max_bytes = \"0\"\nfsync");
+    let mut proxy = proxy(&server, &sink);
+    let mut client = proxy.client();
+    for _ in 0..50 {
+        client.ask(&["FLUSHALL"]);
+    }
+    wait_until("the failure is logged", || proxy.log().contains("AUD-E001"));
+    std::fs::remove_file(&path).unwrap();
+    wait_until("the entries are there", || of(&lines(&path), "denied").len() == 50);
+    drop(client);
+    assert!(proxy.terminate().success());
+    let (good, said) = verify(&[], &[&path]);
+    assert!(good, "{said}");
+}
+
+#[test]
+fn sensitive_commands_that_are_not_executed_say_so() {
+    let (server, directory) = (Server::mutual_tls(Brand::Redis), proxy::directory());
+    let path = directory.path().join("audit.log");
+    let audit = format!("[audit]\nsensitive = [\"get\"]\nreference = true\n{}", file_sink(&path));
+    let mut proxy = proxy(&server, &audit);
+    let mut client = proxy.client();
+    client.ask(&["GET", "app1:k"]);
+    // respgate asks nothing of the server for a driver's question, and it is no event.
+    let probe = client.ask_text(&["CLIENT", "MAINT_NOTIFICATIONS", "ON"]);
+    assert!(probe.starts_with('-') && !probe.contains("(event"), "{probe}");
+    client.ask(&["MULTI"]);
+    client.ask(&["GET"]);
+    drop(client);
+    assert!(proxy.terminate().success());
+    let entries = lines(&path);
+    let results: Vec<&Value> = of(&entries, "sensitive").iter().map(|one| &one["result"]).collect();
+    assert_eq!(results, ["passed"], "a wrong number of arguments is refused, not sensitive");
+    assert!(of(&entries, "denied").iter().all(|one| one["command"] != "client"), "{entries:?}");
+}

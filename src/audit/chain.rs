@@ -9,6 +9,7 @@
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
+use crate::base::hex::hex;
 use crate::base::secret::Secret;
 
 /// What stands between the text of an entry and its chain value.
@@ -46,7 +47,7 @@ impl Chain {
     /// The value in hexadecimal.
     #[must_use]
     pub fn value(&self) -> String {
-        hexadecimal(&self.value)
+        hex(&self.value)
     }
 
     /// Completes `text`, an object without its closing brace, to a line with its end of line; returns
@@ -55,7 +56,7 @@ impl Chain {
     pub fn seal(&self, mut text: String) -> (String, Value) {
         let value = self.next(text.as_bytes());
         text.push_str(MEMBER);
-        text.push_str(&hexadecimal(&value));
+        text.push_str(&hex(&value));
         text.push_str(END);
         text.push('\n');
         (text, Value(value))
@@ -97,17 +98,7 @@ fn split(line: &str) -> Option<(&str, [u8; 32])> {
 /// The chain value of a line, in hexadecimal.
 #[must_use]
 pub fn value_of(line: &str) -> Option<String> {
-    split(line).map(|(_, value)| hexadecimal(&value))
-}
-
-/// Two digits a byte.
-#[must_use]
-pub fn hexadecimal(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    split(line).map(|(_, value)| hex(&value))
 }
 
 fn parse(text: &str) -> Option<[u8; 32]> {

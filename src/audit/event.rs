@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::SystemTime;
 
 use serde::Serialize;
-use time::OffsetDateTime;
+
+use crate::base::utc::utc_micros;
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -125,7 +126,7 @@ impl Draft {
         // Members are texts and numbers: writing them to memory does not fail.
         let object = serde_json::to_string(event).unwrap_or_default();
         let members = object.trim_start_matches('{').trim_end_matches('}');
-        Self { members: format!("\"time\":\"{}\",\"id\":\"{id}\",{members}", rfc3339(now)), id }
+        Self { members: format!("\"time\":\"{}\",\"id\":\"{id}\",{members}", utc_micros(now)), id }
     }
 
     /// What it costs to keep.
@@ -133,20 +134,6 @@ impl Draft {
     pub const fn bytes(&self) -> usize {
         self.members.len() + self.id.len() + size_of::<Self>() + 64
     }
-}
-
-/// A moment as RFC 3339 and RFC 5424 have it: in UTC, with microseconds.
-#[must_use]
-pub fn rfc3339(now: SystemTime) -> String {
-    let now = OffsetDateTime::from(now);
-    let (date, time) = (now.date(), now.time());
-    let (hour, minute, second, micros) = time.as_hms_micro();
-    format!(
-        "{:04}-{:02}-{:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z",
-        date.year(),
-        u8::from(date.month()),
-        date.day()
-    )
 }
 
 /// Ids of events: each is another, also after a restart.

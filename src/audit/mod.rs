@@ -11,7 +11,6 @@ pub mod verify;
 mod worker;
 
 use std::collections::VecDeque;
-use std::io::Read;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,14 +23,15 @@ pub use worker::Health;
 
 use crate::base::clock;
 use crate::base::secret::Secret;
-use crate::config::{self, AuditSink, KeyForm, OnOverflow};
+use crate::config::{self, AuditSink, KeyForm, OnOverflow, SecretSource};
 use crate::telemetry::{AuditResult, AuditSinkKind, Metrics};
 use event::Ids;
 use queue::Queue;
 use worker::Worker;
 
-/// Entries kept in memory, as ACL LOG keeps some (Redis `acllog-max-len`).
+/// Entries kept in memory, as ACL LOG keeps some (Redis `acllog-max-len`), and bytes of them.
 pub const RECENT_MAX: usize = 1000;
+const RECENT_BYTES_MAX: usize = 1 << 20;
 /// How long the process waits for its sinks when it stops: a container that exceeds its grace period has
 /// two seconds.
 const STOP: Duration = Duration::from_millis(1900);
@@ -45,10 +45,28 @@ pub struct Audit {
     redaction: Redaction,
     ids: Ids,
     sinks: Vec<Sink>,
-    recent: Mutex<VecDeque<Arc<Draft>>>,
+    recent: Mutex<Recent>,
     /// Commands since the start, for sampling.
     commands: AtomicU64,
     metrics: Arc<Metrics>,
+}
+
+/// The last entries, the oldest first.
+#[derive(Debug, Default)]
+struct Recent {
+    drafts: VecDeque<Arc<Draft>>,
+    bytes: usize,
+}
+
+impl Recent {
+    fn push(&mut self, draft: Arc<Draft>) {
+        self.bytes += draft.bytes();
+        self.drafts.push_back(draft);
+        while self.drafts.len() > RECENT_MAX || self.bytes > RECENT_BYTES_MAX {
+            let Some(oldest) = self.drafts.pop_front() else { return };
+            self.bytes -= oldest.bytes();
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -127,10 +145,7 @@ impl Audit {
             }
         }
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        if recent.len() >= RECENT_MAX {
-            recent.pop_front();
-        }
-        recent.push_back(draft);
+        recent.push(draft);
     }
 
     /// Whether a sink has no room, so that commands wait or are refused.
@@ -140,10 +155,10 @@ impl Audit {
             && self.sinks.iter().any(|sink| sink.queue.is_full())
     }
 
-    /// The room of all queues together.
+    /// The room of all queues together, and of the last entries.
     #[must_use]
-    pub const fn queue_bytes(&self) -> usize {
-        self.settings.queue_bytes.saturating_mul(self.sinks.len())
+    pub const fn room_bytes(&self) -> usize {
+        self.settings.queue_bytes.saturating_mul(self.sinks.len()) + RECENT_BYTES_MAX
     }
 
     #[must_use]
@@ -167,7 +182,7 @@ impl Audit {
     #[must_use]
     pub fn recent(&self) -> Vec<Arc<Draft>> {
         let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        recent.iter().map(Arc::clone).collect()
+        recent.drafts.iter().map(Arc::clone).collect()
     }
 
     /// Each sink by its name.
@@ -207,22 +222,19 @@ impl Audit {
     }
 }
 
-/// Reads the key of keys and chain.
+/// Reads the key of keys and chain; one trailing line break is not part of it.
 ///
 /// # Errors
 ///
 /// When it cannot be read, or is too short or too long.
 pub fn read_key(path: &Path) -> Result<Secret, String> {
-    let mut bytes = Vec::new();
-    let file = std::fs::File::open(path);
-    let read = file.and_then(|file| file.take(*KEY_BYTES.end() as u64 + 1).read_to_end(&mut bytes));
-    let place = path.display();
-    read.map_err(|error| format!("audit.key_file {place}: {}", config::io_cause(&error)))?;
-    let key = Secret::new(bytes);
-    if !KEY_BYTES.contains(&key.expose().len()) {
+    let key = SecretSource::File(path.to_owned()).read();
+    let key = key.map_err(|error| format!("audit.key_file: {error}"))?;
+    let bytes = key.expose().len();
+    if !KEY_BYTES.contains(&bytes) {
         return Err(format!(
-            "audit.key_file {place}: {} bytes, and a key has 32 to 4096; head -c 32 /dev/urandom > FILE makes one",
-            key.expose().len()
+            "audit.key_file {}: {bytes} bytes, and a key has 32 to 4096; head -c 32 /dev/urandom > FILE makes one",
+            path.display()
         ));
     }
     Ok(key)
@@ -235,4 +247,23 @@ pub fn read_key(path: &Path) -> Result<Secret, String> {
 /// As [`read_key`].
 pub fn hash_key(path: &Path, name: &[u8]) -> Result<String, String> {
     Ok(Redaction::new(KeyForm::Hmac, Some(read_key(path)?)).hash(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn last_entries_are_bounded_by_number_and_by_bytes() {
+        let push = |recent: &mut Recent, bytes: usize| {
+            let members = "x".repeat(bytes);
+            recent.push(Arc::new(Draft { id: String::new(), members }));
+        };
+        let mut recent = Recent::default();
+        (0..2 * RECENT_MAX).for_each(|_| push(&mut recent, 10));
+        assert_eq!(recent.drafts.len(), RECENT_MAX);
+        (0..100).for_each(|_| push(&mut recent, 100_000));
+        assert!(recent.bytes <= RECENT_BYTES_MAX && recent.drafts.len() == 10);
+        assert_eq!(recent.bytes, recent.drafts.iter().map(|draft| draft.bytes()).sum::<usize>());
+    }
 }

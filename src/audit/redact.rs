@@ -5,7 +5,7 @@
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use super::chain::hexadecimal;
+use crate::base::hex::hex;
 use crate::base::secret::Secret;
 use crate::config::KeyForm;
 
@@ -45,7 +45,7 @@ impl Redaction {
         let digest: [u8; 32] = Hmac::<Sha256>::new_from_slice(key)
             .map_or([0; 32], |hmac| hmac.chain_update(name).finalize().into_bytes().into());
         let short = digest.get(..16).unwrap_or_default();
-        format!("hmac:{}", hexadecimal(short))
+        format!("hmac:{}", hex(short))
     }
 }
 

@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::chain::Chain;
-use super::event::rfc3339;
 use super::queue::{Batch, Item, Queue};
 use super::sink::Output;
 use crate::base::clock;
+use crate::base::utc::utc_micros;
 use crate::telemetry::{AuditResult, AuditSinkKind, Metrics};
 
 /// How long a sink that failed is left alone.
@@ -145,7 +145,7 @@ impl Worker {
     }
 
     fn timed(&self, members: &str) -> String {
-        format!("\"time\":\"{}\",{members}", rfc3339(clock::wall()))
+        format!("\"time\":\"{}\",{members}", utc_micros(clock::wall()))
     }
 
     /// Tries until it succeeds; `false`: the process stops meanwhile.

@@ -8,6 +8,7 @@ pub mod backoff;
 pub mod clock;
 pub mod elapsed;
 pub mod entropy;
+pub mod hex;
 pub mod limits;
 pub mod live;
 pub mod password;

@@ -1,6 +1,8 @@
 //! A moment of the calendar as RFC 3339 writes it.
 //!
-//! Owns: [`utc`]. Never knows: clocks.
+//! Owns: [`utc`], [`utc_micros`]. Never knows: clocks.
+
+use std::time::SystemTime;
 
 /// `2026-11-28T22:10:00Z` for seconds since 1970.
 #[must_use]
@@ -19,8 +21,18 @@ pub fn utc(seconds: u64) -> String {
     format!("{year:04}-{month:02}-{date:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
+/// `2026-11-28T22:10:00.000001Z`: the same with microseconds.
+#[must_use]
+pub fn utc_micros(moment: SystemTime) -> String {
+    let since = moment.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let text = utc(since.as_secs());
+    format!("{}.{:06}Z", text.trim_end_matches('Z'), since.subsec_micros())
+}
+
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -35,5 +47,7 @@ mod tests {
         ] {
             assert_eq!(utc(seconds), text);
         }
+        let late = SystemTime::UNIX_EPOCH + Duration::new(951_782_399, 1_999);
+        assert_eq!(utc_micros(late), "2000-02-28T23:59:59.000001Z");
     }
 }

@@ -13,7 +13,7 @@ use super::section::{
 /// The audit log of a process; it is on when it has a sink.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Audit {
-    /// Commands that are written whoever sends them: words of the ACL language.
+    /// Commands that are written although they pass: words of the ACL language.
     pub sensitive: Vec<String>,
     /// How keys are written.
     pub keys: KeyForm,

@@ -32,7 +32,7 @@ pub struct AuditParts {
 /// What of the audit log depends on the rest of the configuration.
 #[derive(Debug)]
 pub struct AuditRules {
-    /// Commands that are written whoever sends them.
+    /// Commands that are written although they pass.
     pub sensitive: CommandSet,
     pub places: Places,
 }
@@ -83,8 +83,9 @@ impl Auditor {
         let settings = self.audit.settings();
         if !self.audit.holds_commands() {
             self.refusing.set(false);
-            if settings.on_overflow == OnOverflow::Block {
-                self.held.borrow_mut().remove(&client);
+            let mut held = self.held.borrow_mut();
+            if !held.is_empty() {
+                held.remove(&client);
             }
             return Hold::No;
         }
@@ -148,6 +149,9 @@ impl Auditor {
             event.rule = Some(refusal.rule.label());
             let found = word(policy, refusal, &rules.places);
             (event.setting, event.word, event.place) = found;
+        }
+        if kind == Kind::Sensitive {
+            event.result = Some(if session.answers_error() { "rejected" } else { "passed" });
         }
         let took = clock::now().saturating_duration_since(began);
         event.latency_us = Some(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));

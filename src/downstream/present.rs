@@ -74,8 +74,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// What happens instead of judging, while the audit log has no room.
     fn held(&mut self) -> Option<Step> {
-        let hold = self.shell.auditor.as_ref().map(|auditor| auditor.hold(self.id, self.now))?;
-        match hold {
+        let auditor = self.shell.auditor.as_ref()?;
+        // An answer would be a part of the replication stream.
+        if self.session.is_streaming() {
+            return None;
+        }
+        match auditor.hold(self.id, self.now) {
             Hold::No => None,
             Hold::Wait => Some(Step::Pause(self.now + AUDIT_PAUSE)),
             Hold::Refuse => {

@@ -74,8 +74,8 @@ impl Shell {
         let insight = Insight::new(&parts.insight.get(), entropy.next_u64(), parts.mask);
         parts.upstream.measure(insight.follows());
         if let Some(AuditParts { audit, .. }) = &parts.audit {
-            // The room of its queues is taken from the budget once, whether it is used or not.
-            buffers.adjust(0, audit.queue_bytes());
+            // Its room is taken from the budget once, whether it is used or not.
+            buffers.adjust(0, audit.room_bytes());
         }
         Rc::new(Self {
             insight,

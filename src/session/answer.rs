@@ -32,6 +32,12 @@ impl Session {
         self.queue.take_own_error()
     }
 
+    /// Whether the request just presented was answered here with an error, as one without a login.
+    #[must_use]
+    pub fn answers_error(&self) -> bool {
+        self.queue.answers_error()
+    }
+
     /// An error instead of execution; spoils a transaction as Redis's `rejectCommand` does.
     pub(super) fn refuse_text(&mut self, text: impl AsRef<[u8]>, out: &mut BytesMut) -> Step {
         if let Some(transaction) = &mut self.transaction {

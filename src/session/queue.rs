@@ -232,6 +232,10 @@ impl ReplyQueue {
         self.own_error.take()
     }
 
+    pub(super) fn answers_error(&self) -> bool {
+        self.own_error == Some(true)
+    }
+
     /// What was withheld may go.
     pub(super) fn release(&mut self, out: &mut BytesMut) {
         if std::mem::take(&mut self.withheld) {

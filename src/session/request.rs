@@ -127,7 +127,8 @@ impl Session {
         ctx: &mut Context<'_>,
         out: &mut BytesMut,
     ) -> Step {
-        if refusal.is_probe(request) {
+        let probe = refusal.is_probe(request);
+        if probe {
             ctx.desk.probed = true;
         } else {
             ctx.desk.refused = Some(refusal);
@@ -135,7 +136,8 @@ impl Session {
         self.walking = None;
         let mut text = BytesMut::new();
         refusal.write_text(request, &mut text);
-        if let Some(event) = ctx.desk.reference {
+        // A driver's question is no event.
+        if let Some(event) = ctx.desk.reference.filter(|_| !probe) {
             text.extend_from_slice(format!(" (event {event:016x})").as_bytes());
         }
         match refusal.spec {

@@ -84,7 +84,7 @@ impl<'a> FileSet<'a> {
 }
 
 /// The public authorities that this system trusts.
-fn system() -> Result<Vec<CertificateDer<'static>>, TlsError> {
+pub(super) fn system() -> Result<Vec<CertificateDer<'static>>, TlsError> {
     // What could not be read beside them may be the link of a package that was removed.
     let mut found = rustls_native_certs::load_native_certs().certs;
     if found.is_empty() {

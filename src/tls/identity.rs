@@ -20,6 +20,7 @@ use super::error::{Fault, TlsError};
 use super::explain::Offer;
 use super::material::{Client, Material, Trusted};
 use super::{provider, version1};
+use crate::base::hex::hex;
 use crate::config::{self, Verify};
 
 pub use super::material::ClientFacts;
@@ -157,7 +158,7 @@ impl ServerCertVerifier for ServerVerifier {
                 if !pins.contains(&pin) {
                     let detail = format!(
                         "the server's public key is none of upstream.tls.pins; its pin is {}",
-                        super::material::hex(&pin)
+                        hex(&pin)
                     );
                     return Err(rejected(Fault::ServerPin, detail));
                 }

@@ -15,9 +15,10 @@ use sha2::{Digest, Sha256};
 use x509_parser::prelude::{ASN1Time, FromDer, X509Certificate};
 
 use super::error::{Fault, TlsError};
-use super::files::{AuthorityFiles, ClientFiles, FileSet};
+use super::files::{self, AuthorityFiles, ClientFiles, FileSet};
 use super::pem::{self, Block};
-use crate::config::ClientCertificate;
+use crate::base::hex::hex;
+use crate::config::{Authorities, ClientCertificate};
 
 /// A certificate may begin this far in the future: clocks differ.
 const CLOCK_SKEW: Duration = Duration::from_secs(60);
@@ -190,6 +191,18 @@ pub(super) fn private_key(
 /// How OpenSSL before PKCS #8 marks an encrypted key (RFC 1421).
 const LEGACY_ENCRYPTION: &[u8] = b"Proc-Type: 4,ENCRYPTED";
 
+/// The authorities of a file or of the system, for a connection without an identity of its own.
+///
+/// # Errors
+///
+/// When they cannot be read, or one of the file is no authority.
+pub fn roots(from: &Authorities) -> Result<RootCertStore, TlsError> {
+    Ok(match from {
+        Authorities::File(path) => authorities(&files::read(path)?, path)?.roots,
+        Authorities::System => public_authorities(&files::system()?).roots,
+    })
+}
+
 fn authorities(pem: &[u8], path: &Path) -> Result<Trusted, TlsError> {
     let mut roots = RootCertStore::empty();
     let mut not_after = SystemTime::UNIX_EPOCH;
@@ -304,15 +317,6 @@ pub fn calendar(time: SystemTime) -> String {
     let (year, month, day) = (time.year(), u8::from(time.month()), time.day());
     let (hour, minute, second) = (time.hour(), time.minute(), time.second());
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a string does not fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// When a certificate ends, if it can be read.

@@ -23,5 +23,5 @@ pub use error::{Fault, TlsError};
 pub use explain::{Offer, explain, plaintext};
 pub use identity::{ClientFacts, Identity};
 pub use look::Looking;
-pub use material::{calendar, not_after};
+pub use material::{calendar, not_after, roots};
 pub use store::{Candidate, TlsStore};

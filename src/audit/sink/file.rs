@@ -36,6 +36,8 @@ struct Open {
     bytes: u64,
     begun: SystemTime,
     looked: Instant,
+    /// The path leads elsewhere since it was looked at.
+    moved: bool,
     synced: Instant,
 }
 
@@ -48,11 +50,12 @@ impl File {
     fn is_moved(&mut self) -> bool {
         let Some(open) = &mut self.open else { return false };
         let now = clock::now();
-        if now.saturating_duration_since(open.looked) < LOOK_PERIOD {
-            return false;
+        if now.saturating_duration_since(open.looked) >= LOOK_PERIOD {
+            open.looked = now;
+            let found = fs::metadata(&self.settings.path);
+            open.moved = found.map_or(true, |found| identity(&found) != open.inode);
         }
-        open.looked = now;
-        fs::metadata(&self.settings.path).map_or(true, |found| identity(&found) != open.inode)
+        open.moved
     }
 
     fn is_due(&self, bytes: usize) -> bool {
@@ -60,8 +63,8 @@ impl File {
         self.open.as_ref().is_some_and(|open| {
             let held = open.bytes + self.buffer.len() as u64;
             let large = max_bytes > 0 && held > 0 && held + bytes as u64 > max_bytes;
-            let age = clock::wall().duration_since(open.begun).unwrap_or_default();
-            large || (!max_age.is_zero() && held > 0 && age >= max_age)
+            let age = || clock::wall().duration_since(open.begun).unwrap_or_default();
+            large || (!max_age.is_zero() && held > 0 && age() >= max_age)
         })
     }
 
@@ -166,6 +169,7 @@ impl Output for File {
             begun: found.created().unwrap_or_else(|_| clock::wall()),
             file,
             looked: now,
+            moved: false,
             synced: now,
         });
         Ok(resume)

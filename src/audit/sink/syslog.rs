@@ -12,22 +12,19 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 use super::output::{Output, Resume};
-use crate::audit::event::rfc3339;
 use crate::base::clock;
-use crate::config::{Syslog, SyslogAddress, TlsVersion};
-use crate::tls::provider;
+use crate::base::utc::utc_micros;
+use crate::config::{Authorities, Syslog, SyslogAddress, TlsVersion};
+use crate::tls::{self, provider};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 const LOOK_PERIOD: Duration = Duration::from_millis(500);
 /// Notice (RFC 5424, section 6.2.1).
 const SEVERITY: u8 = 5;
-/// A file of authorities is not larger.
-const CA_BYTES_MAX: u64 = 4 << 20;
 
 pub(super) struct Server {
     address: SyslogAddress,
@@ -49,7 +46,7 @@ enum Transport {
 impl Server {
     pub(super) fn new(settings: &Syslog) -> Result<Self, String> {
         let tls = match &settings.address {
-            SyslogAddress::Tls(_) => Some(tls(settings.ca.as_deref())?),
+            SyslogAddress::Tls(_) => Some(config(settings.ca.as_deref())?),
             SyslogAddress::Unix(_) | SyslogAddress::Udp(_) | SyslogAddress::Tcp(_) => None,
         };
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
@@ -66,7 +63,7 @@ impl Server {
 
     fn message(&self, line: &str) -> String {
         let (priority, host, pid) = (self.priority, &self.host, std::process::id());
-        let (time, line) = (rfc3339(clock::wall()), line.trim_end());
+        let (time, line) = (utc_micros(clock::wall()), line.trim_end());
         format!("<{priority}>1 {time} {host} respgate {pid} audit - {line}")
     }
 
@@ -181,29 +178,9 @@ fn dial(place: &str) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-fn tls(ca: Option<&Path>) -> Result<Arc<ClientConfig>, String> {
-    let mut roots = RootCertStore::empty();
-    match ca {
-        None => {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
-        Some(path) => {
-            use std::io::Read;
-            let place = path.display();
-            let mut pem = Vec::new();
-            let read = std::fs::File::open(path)
-                .and_then(|file| file.take(CA_BYTES_MAX).read_to_end(&mut pem));
-            read.map_err(|error| format!("audit.sink.ca {place}: {}", error.kind()))?;
-            for certificate in CertificateDer::pem_slice_iter(&pem).flatten() {
-                roots.add(certificate).map_err(|_| {
-                    format!("audit.sink.ca {place}: a certificate is not that of an authority")
-                })?;
-            }
-        }
-    }
-    if roots.is_empty() {
-        return Err("audit.sink.ca: there is no certificate of an authority".to_owned());
-    }
+fn config(ca: Option<&Path>) -> Result<Arc<ClientConfig>, String> {
+    let from = ca.map_or(Authorities::System, |path| Authorities::File(path.to_owned()));
+    let roots = tls::roots(&from).map_err(|error| format!("audit.sink.ca: {error}"))?;
     let versions = provider::versions(TlsVersion::V1_2);
     let config = ClientConfig::builder_with_provider(provider::provider())
         .with_protocol_versions(versions)

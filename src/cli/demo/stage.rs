@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use crate::base::hex::hex;
 use sha2::{Digest, Sha256};
 
 use super::process::Process;
@@ -364,10 +365,6 @@ fn random_text() -> Result<String, String> {
     let read = fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
     read.map_err(|error| format!("/dev/urandom: {error}"))?;
     Ok(hex(&bytes))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn write_secret(path: &Path, secret: &str) -> Result<(), String> {

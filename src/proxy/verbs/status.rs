@@ -8,13 +8,12 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 use super::{AT_ONCE, House, block};
 use crate::admin::{Answer, Call, Effect, Probe, Refused, Verb};
 use crate::base::clock;
 use crate::base::utc::utc;
-use crate::config::{Config, show_duration};
+use crate::config::{self, Config, show_duration};
 use crate::proxy::house::InForce;
 use crate::session::Choice;
 use crate::telemetry::UpstreamState;
@@ -154,12 +153,8 @@ fn process(house: &House, config: &Config, now: u64, screen: &mut Screen) {
         }
     }
     let file = house.file.as_deref().map(Path::display).map(|path| path.to_string());
-    let hash = Sha256::digest(format!("{config:?}"));
-    let hash = hash.iter().take(6).fold(String::new(), |mut text, byte| {
-        // A String takes every text.
-        let _ = write!(text, "{byte:02x}");
-        text
-    });
+    // The number of the metric respgate_config_hash.
+    let hash = config::hash(config);
     let from = file.as_deref().unwrap_or("flags and environment");
     let line = format!("{from}, hash {hash}");
     screen.add("configuration", vec![line], json!({ "file": file, "hash": hash }));
@@ -340,7 +335,7 @@ fn policies(house: &House, in_force: &InForce, now: u64, screen: &mut Screen) {
     screen.add("policies", lines, json!(json));
     let limits = &in_force.config.limits;
     let idle = show_duration(limits.idle_timeout);
-    let budget = crate::config::show_size(limits.memory_budget_bytes as u64);
+    let budget = config::show_size(limits.memory_budget_bytes as u64);
     let line = format!(
         "{} clients, {} commands in flight each, idle {idle}, memory {budget}",
         limits.max_clients, limits.max_in_flight

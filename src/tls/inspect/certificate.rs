@@ -10,8 +10,9 @@ use sha2::{Digest, Sha256};
 use x509_parser::prelude::{FromDer, GeneralName, KeyUsage, X509Name};
 use x509_parser::x509::SubjectPublicKeyInfo;
 
+use crate::base::hex::hex;
 use crate::tls::error::{Fault, TlsError};
-use crate::tls::material::{self, hex, period};
+use crate::tls::material::{self, period};
 
 /// Names that are repeated of one certificate.
 const NAMES_MAX: usize = 32;

@@ -9,6 +9,7 @@ mod verdict;
 
 use std::path::{Path, PathBuf};
 
+use crate::base::hex::hex;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use sha2::{Digest, Sha256};
@@ -220,7 +221,7 @@ fn key(pem: &[u8], path: &Path) -> Item {
             let facts = match &spki {
                 Some(spki) => KeyFacts {
                     kind: certificate::key_kind(spki),
-                    pin: Some(material::hex(&Sha256::digest(spki.as_ref()))),
+                    pin: Some(hex(&Sha256::digest(spki.as_ref()))),
                 },
                 None => KeyFacts { kind: "of an unknown kind".to_owned(), pin: None },
             };
