@@ -32,5 +32,5 @@ const _: () = assert!(INLINE_BYTES_MAX <= READ_BYTES);
 const _: () = assert!(BULK_BYTES_MAX <= REQUEST_BYTES_MAX as u64);
 /// Slow commands that are kept at most.
 pub const SLOW_ENTRIES_MAX: usize = 10_000;
-/// Keys of one policy that are told apart at most.
+/// Keys of one policy that have a counter of their own, at most.
 pub const HOT_KEYS_MAX: usize = 1024;

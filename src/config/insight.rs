@@ -26,7 +26,7 @@ pub struct HotKeys {
     pub sample: u64,
     /// Values and replies of at least so many bytes are noted with their key; 0: none.
     pub big: u64,
-    /// Keys of one policy that are told apart.
+    /// Keys of one policy that have a counter of their own.
     pub max_keys: usize,
 }
 

@@ -203,7 +203,7 @@ async fn serve(
     say_goodbye(&shell, &upstream).await;
 }
 
-/// Nobody can know it, and it ends with the process.
+/// It is unpredictable, and it ends with the process.
 fn salt() -> [u8; 32] {
     let mut salt = [0; 32];
     for (number, part) in salt.chunks_exact_mut(8).enumerate() {

@@ -12,7 +12,7 @@ use crate::config;
 const WINDOW: Duration = Duration::from_secs(60);
 /// Policies that have counters of their own; others share some.
 const POLICIES_MAX: usize = 16;
-/// The longest key that is told apart from others that begin like it.
+/// Bytes of a key that are compared: longer keys that begin alike are counted as one.
 pub const KEY_BYTES_MAX: usize = 512;
 
 /// The counters of one thread.

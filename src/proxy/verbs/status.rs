@@ -20,7 +20,7 @@ use crate::telemetry::UpstreamState;
 use crate::tls::inspect::CertificateFacts;
 use crate::upstream::Condition;
 
-/// A certificate that ends earlier is told of.
+/// A certificate that ends earlier is reported as wrong.
 const WARN_DAYS: u64 = 7;
 const DAY: u64 = 86_400;
 const COLUMNS: usize = 80;
