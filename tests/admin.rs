@@ -15,6 +15,10 @@
 mod blocks;
 #[path = "admin/house.rs"]
 mod house;
+#[path = "admin/live.rs"]
+mod live;
+#[path = "admin/shapes.rs"]
+mod shapes;
 mod support;
 
 use std::io::{Read, Write};

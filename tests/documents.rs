@@ -6,6 +6,8 @@
 
 #[path = "telemetry/catalogue.rs"]
 mod catalogue;
+#[path = "admin/page.rs"]
+mod page;
 #[path = "telemetry/stir.rs"]
 mod stir;
 

@@ -28,7 +28,7 @@ const WAY: Duration = Duration::from_secs(5);
 
 impl<V: OfTable> Verb for Asked<V> {
     fn run(self, output: Output) -> ExitCode {
-        let output = output.with_json(self.target.answer.json);
+        let output = output.with_json(self.answer.json);
         let way = match self.target.way() {
             Ok(way) => way,
             Err(problem) => return problem.print(output),
@@ -38,7 +38,7 @@ impl<V: OfTable> Verb for Asked<V> {
             method: V::VERB.effect.method(),
             target: format!("{}{}", V::VERB.path, query::write(pairs)),
             body: Bytes::new(),
-            json: self.target.answer.json,
+            json: self.answer.json,
             patience: V::VERB.patience,
         };
         ask(&way, question).print(output)
@@ -116,7 +116,7 @@ impl Target {
             return Ok(Way::Tcp(address, file.clone()));
         }
         let source = ConfigSource { path: self.config.clone(), flags: Vec::new() };
-        match source.admin(environment()) {
+        match source.operators(environment()).map(|(admin, _)| admin) {
             Ok(Admin { socket: Some(socket), .. }) => Ok(Way::Unix(socket)),
             Ok(Admin { address: Some(address), token_file: Some(file), .. }) => {
                 Ok(Way::Tcp(address, file))

@@ -10,7 +10,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use super::args::{self, Asked, Global, Help};
 use super::output::Output;
 use super::verb::Verb;
-use super::{insight, verbs, version};
+use super::{insight, logs, verbs, version};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -89,6 +89,8 @@ verbs! {
         Disconnect(Asked<verbs::Disconnect>),
         Drain(Asked<verbs::Drain>),
         Shutdown(Asked<verbs::Shutdown>),
+        Metrics(Asked<verbs::Metrics>),
+        Logs(logs::Logs),
         Slowlog(insight::Slowlog),
         Hotkeys(insight::Hotkeys),
         Acl(args::Acl),

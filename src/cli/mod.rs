@@ -19,6 +19,7 @@ mod exit;
 mod explain;
 mod insight;
 mod interrupt;
+mod logs;
 mod man;
 mod output;
 mod policy_rows;

@@ -3,6 +3,8 @@
 //! Owns: the order of looking and drawing. Never knows: metrics, layout.
 
 mod draw;
+mod draw_events;
+mod events;
 mod exposition;
 mod figures;
 mod number;
@@ -14,7 +16,7 @@ mod trouble;
 mod window;
 
 use std::io::IsTerminal;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -24,6 +26,7 @@ use ratatui::crossterm::terminal::size;
 use ratatui::text::Line;
 
 use super::args::Top;
+use super::ask::{Lost, Way};
 use super::exit;
 use super::interrupt::Interrupt;
 use super::output::Output;
@@ -31,11 +34,12 @@ use super::verb::Verb;
 use crate::base::clock;
 use crate::base::terminal::wants_colours;
 use crate::config::{ConfigSource, environment};
-use draw::{View, draw};
+use draw::{Page, View, draw};
+use events::Events;
 use exposition::Exposition;
 use figures::Figures;
 use screen::{Screen, Wish};
-use source::{Look, Source};
+use source::{Look, News, Place, Source};
 use window::Window;
 
 /// Between two looks at keys, signals and news.
@@ -44,26 +48,32 @@ const BEAT: Duration = Duration::from_millis(50);
 const HISTORY_MAX: usize = 512;
 /// The picture of `--once` where there is no terminal.
 const SIZE: (u16, u16) = (80, 24);
+/// The height of the picture of `--once` with events: all of it, on whatever terminal.
+const WHOLE_ROWS: u16 = 42;
+/// Where a respgate serves its metrics if its configuration does not say otherwise.
+const TELEMETRY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9465);
 
 impl Verb for Top {
     fn run(self, output: Output) -> ExitCode {
-        let address = match self.address(output) {
-            Ok(address) => address,
+        let (place, way) = match self.places(output) {
+            Ok(places) => places,
             Err(code) => return code,
         };
+        let has_terminal = std::io::stdout().is_terminal() && std::io::stdin().is_terminal();
+        if !self.once && !has_terminal {
+            let problem = "top needs a terminal; or add --once, which prints one picture as text";
+            return output.fail(exit::USAGE, problem);
+        }
+        let name = place.to_string();
+        let mut watch = Watch::new(&name, self.interval, way.is_some());
         let started = Interrupt::listen()
-            .and_then(|interrupt| Ok((interrupt, Source::start(address, self.interval)?)));
+            .and_then(|interrupt| Ok((interrupt, Source::start(place, way, self.interval)?)));
         let (interrupt, source) = match started {
             Ok(started) => started,
             Err(problem) => return output.fail(exit::FAILURE, &problem),
         };
-        let place = address.to_string();
-        let mut watch = Watch::new(&place, self.interval);
         if self.once {
             return once(output, &mut watch, &source, &interrupt);
-        }
-        if !std::io::stdout().is_terminal() || !std::io::stdin().is_terminal() {
-            return output.fail(exit::USAGE, "top needs a terminal; or add --once");
         }
         match live(&mut watch, &source, &interrupt) {
             Ok(()) => ExitCode::SUCCESS,
@@ -73,16 +83,36 @@ impl Verb for Top {
 }
 
 impl Top {
-    /// Where metrics are served, as the flag says or the configuration.
-    fn address(&self, output: Output) -> Result<SocketAddr, ExitCode> {
-        let Some(path) = &self.config else { return Ok(self.telemetry) };
-        let source = ConfigSource { path: Some(path.clone()), flags: Vec::new() };
-        let config =
-            source.load(environment()).map_err(|problems| output.complain(&source, problems))?;
-        config.telemetry.address.ok_or_else(|| {
-            let problem = format!("{}: telemetry.address is off", path.display());
-            output.fail(exit::FAILURE, &problem)
-        })
+    /// Where metrics are read, and how events are, as the flags say, the configuration or the
+    /// environment.
+    fn places(&self, output: Output) -> Result<(Place, Option<Way>), ExitCode> {
+        let way = match self.target.way() {
+            Ok(way) => Some(way),
+            Err(Lost::Unnamed(_)) => None,
+            Err(Lost::Config(source, problems)) => return Err(output.complain(&source, problems)),
+        };
+        let own = match (self.telemetry, &self.target.config) {
+            (Some(address), _) => Some(address),
+            (None, None) => None,
+            (None, Some(path)) => {
+                let source = ConfigSource { path: Some(path.clone()), flags: Vec::new() };
+                let read = source.operators(environment());
+                let (_, telemetry) = read.map_err(|problems| output.complain(&source, problems))?;
+                telemetry.address
+            }
+        };
+        let place = match (own, &way, &self.target.config) {
+            (Some(address), ..) => Place::Telemetry(address),
+            (None, Some(way), _) => Place::Admin(way.clone()),
+            (None, None, None) => Place::Telemetry(TELEMETRY),
+            (None, None, Some(path)) => {
+                let path = path.display();
+                let problem =
+                    format!("{path}: telemetry.address is off, and [admin] names no socket");
+                return Err(output.fail(exit::FAILURE, &problem));
+            }
+        };
+        Ok((place, way))
     }
 }
 
@@ -96,11 +126,16 @@ struct Watch<'a> {
     complete: bool,
     fault: Option<String>,
     history: Vec<u64>,
+    /// `None`: no admin server is asked.
+    events: Option<Events>,
+    /// Whether events were asked for once.
+    heard: bool,
+    page: Page,
     paused: bool,
 }
 
 impl<'a> Watch<'a> {
-    fn new(place: &'a str, interval: Duration) -> Self {
+    fn new(place: &'a str, interval: Duration, events: bool) -> Self {
         Self {
             place,
             interval,
@@ -109,11 +144,27 @@ impl<'a> Watch<'a> {
             complete: false,
             fault: None,
             history: Vec::new(),
+            events: events.then(Events::default),
+            heard: false,
+            page: Page::default(),
             paused: false,
         }
     }
 
-    /// Takes a look in; `now` is the time of day in seconds since 1970.
+    /// Takes in what is new; `now` is the time of day in seconds since 1970.
+    fn note(&mut self, news: News, now: f64) {
+        match news {
+            News::Figures(look) => self.take(look, now),
+            News::Events(round) => {
+                self.heard = true;
+                if let Some(events) = &mut self.events {
+                    events.take(&round);
+                }
+            }
+        }
+    }
+
+    /// Takes a look in.
     fn take(&mut self, look: Look, now: f64) {
         let (at, after) = match look {
             Ok(look) => look,
@@ -148,6 +199,8 @@ impl<'a> Watch<'a> {
             fault: self.fault.as_deref(),
             paused: self.paused,
             history: &self.history,
+            events: self.events.as_ref(),
+            page: self.page,
             colours,
         }
     }
@@ -169,9 +222,9 @@ fn live(watch: &mut Watch<'_>, source: &Source, interrupt: &Interrupt) -> std::i
     let mut screen = Screen::open()?;
     let mut stale = true;
     while !interrupt.within(Duration::ZERO) {
-        while let Some(look) = source.try_next() {
+        while let Some(news) = source.try_next() {
             if !watch.paused {
-                watch.take(look, unix_seconds());
+                watch.note(news, unix_seconds());
                 stale = true;
             }
         }
@@ -184,6 +237,7 @@ fn live(watch: &mut Watch<'_>, source: &Source, interrupt: &Interrupt) -> std::i
         match wish {
             Some(Wish::Quit) => return Ok(()),
             Some(Wish::Pause) => watch.paused = !watch.paused,
+            Some(Wish::Turn) => watch.page = watch.page.other(),
             Some(Wish::Redraw) | None => {}
         }
     }
@@ -193,12 +247,12 @@ fn live(watch: &mut Watch<'_>, source: &Source, interrupt: &Interrupt) -> std::i
 /// Prints one picture as soon as two moments are known.
 fn once(output: Output, watch: &mut Watch<'_>, source: &Source, interrupt: &Interrupt) -> ExitCode {
     let progress = output.progress("looking twice");
-    while !watch.complete {
+    while !watch.complete || (watch.events.is_some() && !watch.heard) {
         if interrupt.within(BEAT) {
             return ExitCode::FAILURE;
         }
-        if let Some(look) = source.try_next() {
-            watch.take(look, unix_seconds());
+        if let Some(news) = source.try_next() {
+            watch.note(news, unix_seconds());
         }
         if let Some(fault) = watch.fault.take() {
             drop(progress);
@@ -207,7 +261,9 @@ fn once(output: Output, watch: &mut Watch<'_>, source: &Source, interrupt: &Inte
     }
     drop(progress);
     let terminal = std::io::stdout().is_terminal().then(|| size().ok()).flatten();
-    output.print(&picture(&watch.view(unix_seconds(), false), terminal.unwrap_or(SIZE)));
+    let (width, height) = terminal.unwrap_or(SIZE);
+    let height = if watch.events.is_some() { height.max(WHOLE_ROWS) } else { height };
+    output.print(&picture(&watch.view(unix_seconds(), false), (width, height)));
     ExitCode::SUCCESS
 }
 

@@ -31,6 +31,8 @@ of_table! {
     Disconnect = DISCONNECT,
     Drain = DRAIN,
     Shutdown = SHUTDOWN,
+    Metrics = METRICS,
+    LogsRecent = LOGS_RECENT,
     Learn = LEARN,
     Slowlog = SLOWLOG,
     SlowlogReset = SLOWLOG_RESET,

@@ -21,7 +21,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 impl Verb for Wait {
     fn run(self, output: Output) -> ExitCode {
-        let output = output.with_json(self.target.answer.json);
+        let output = output.with_json(self.answer.json);
         let way = match self.target.way() {
             Ok(way) => way,
             Err(problem) => return problem.print(output),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::error::{Mistake, Place, Problem, VARIABLE_PREFIX};
 use super::section::Section;
 use super::source::io_cause;
-use super::telemetry::Admin;
+use super::telemetry::{Admin, Telemetry};
 use super::tree::{Node, Setting};
 use super::unknown::unknown;
 use super::{Config, Places, check, schema, void};
@@ -42,22 +42,23 @@ impl ConfigSource {
         self.document(environment)?.config()
     }
 
-    /// How operators talk to the process that these settings describe, whatever else is wrong with them.
+    /// How operators talk to the process that these settings describe, whatever else is wrong with them:
+    /// the admin server, and telemetry.
     ///
     /// # Errors
     ///
     /// When there is no file or it is not TOML.
-    pub fn admin(
+    pub fn operators(
         &self,
         environment: impl IntoIterator<Item = (String, String)>,
-    ) -> Result<Admin, Vec<Problem>> {
+    ) -> Result<(Admin, Telemetry), Vec<Problem>> {
         let root = match &self.path {
             Some(path) => read(path)?,
             None => Node::empty(Place::Text { name: Arc::from("command line"), position: None }),
         };
         let document = Document::new(root, environment, &self.flags);
         let log = RefCell::default();
-        Ok(schema::admin(&Section::root(&document.root, &log).section("admin")))
+        Ok(schema::operators(&Section::root(&document.root, &log)))
     }
 
     /// As [`ConfigSource::load`], for those who want to report more problems of their own.

@@ -322,7 +322,12 @@ fn telemetry(at: &Section<'_>) -> Telemetry {
     telemetry
 }
 
-pub(super) fn admin(at: &Section<'_>) -> Admin {
+/// What operators use: `[admin]` and `[telemetry]`.
+pub(super) fn operators(root: &Section<'_>) -> (Admin, Telemetry) {
+    (admin(&root.section("admin")), telemetry(&root.section("telemetry")))
+}
+
+fn admin(at: &Section<'_>) -> Admin {
     Admin {
         socket: at.get("socket", path),
         address: at.get("address", |node| address::socket(text(node)?)),

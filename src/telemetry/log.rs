@@ -18,6 +18,7 @@ use tracing_subscriber::{Layer, Registry, fmt as lines, reload};
 
 use super::flood::Flood;
 use super::metrics::Metrics;
+use super::recent::{Batch, Recent};
 use super::sink::Sink;
 use crate::base::terminal::wants_colours;
 use crate::config::{self, LogFormat};
@@ -27,6 +28,7 @@ use crate::config::{self, LogFormat};
 pub struct LogHandle {
     filter: reload::Handle<Targets, Registry>,
     sink: Sink,
+    recent: Recent,
 }
 
 impl LogHandle {
@@ -37,6 +39,12 @@ impl LogHandle {
     /// When `level` is no filter, or the log has ended. The old filter stays.
     pub fn set_level(&self, level: &str) -> Result<(), LogError> {
         self.filter.reload(parse(level)?).map_err(|_| LogError::Ended)
+    }
+
+    /// What was logged after the event of this number, as far as it is kept in memory.
+    #[must_use]
+    pub fn recent(&self, after: u64) -> Batch {
+        self.recent.after(after)
     }
 
     /// Waits until everything logged before is written, at most for `patience`: the last act of a
@@ -103,8 +111,9 @@ pub(super) fn build(
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
     let flood = Flood::new(Arc::clone(metrics));
-    let dispatch = Dispatch::new(Registry::default().with(filter).with(flood).with(lines));
-    Ok((dispatch, LogHandle { filter: handle, sink }))
+    let recent = Recent::default();
+    let layers = Registry::default().with(filter).with(flood).with(lines).with(recent.clone());
+    Ok((Dispatch::new(layers), LogHandle { filter: handle, sink, recent }))
 }
 
 /// Prints one field of a text line. What others say may hold line ends and terminal commands; they are
@@ -238,5 +247,21 @@ mod tests {
         assert!((50..60).contains(&again), "{again}");
         assert_eq!((count("each"), count("once")), (200, 1));
         assert_eq!(metrics.log_events_dropped_total.get(), 200 - again as u64);
+    }
+
+    #[test]
+    fn recent_events_are_those_that_are_written() {
+        let (text, _) = page(LogFormat::Text, "info", |log| {
+            (0..200).for_each(|_| warn!("again"));
+            debug!("not logged");
+            log.set_level("debug").unwrap();
+            debug!("logged");
+            let batch = log.recent(0);
+            assert_eq!(batch.missed, 0);
+            let count = |word: &str| batch.events.iter().filter(|(_, e)| e.contains(word)).count();
+            assert!((50..60).contains(&count("again")), "{batch:?}");
+            assert_eq!(count("logged"), 1, "{batch:?}");
+        });
+        assert!(text.lines().count() < 62, "{text}");
     }
 }

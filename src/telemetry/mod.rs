@@ -13,6 +13,7 @@ mod named;
 pub mod number;
 mod open_set;
 mod process;
+mod recent;
 pub mod redact;
 mod sink;
 mod slow_log;
@@ -37,6 +38,7 @@ pub use metrics::{Address, Metrics, Policy};
 pub use named::{Named, Names};
 pub use open_set::{BuildInfo, Certificates, OneHot, Policies};
 pub use process::Process;
+pub use recent::Batch;
 pub use slow_log::{Slow, SlowLog, Times};
 
 /// Both handles in one; cheap to clone.

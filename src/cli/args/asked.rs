@@ -30,8 +30,6 @@ pub(in crate::cli) struct Target {
     /// The file that holds its token
     #[arg(long, value_name = "FILE", requires = "admin_address")]
     pub token_file: Option<PathBuf>,
-    #[command(flatten)]
-    pub answer: Answer,
 }
 
 /// Which verb of the table a subcommand is.
@@ -43,6 +41,7 @@ pub(in crate::cli) trait OfTable {
 #[derive(Debug)]
 pub(in crate::cli) struct Asked<V> {
     pub target: Target,
+    pub answer: Answer,
     pub arguments: Vec<(&'static str, String)>,
     verb: PhantomData<V>,
 }
@@ -60,7 +59,12 @@ impl<V: OfTable> FromArgMatches for Asked<V> {
             let values = matches.get_many::<String>(name).unwrap_or_default();
             arguments.extend(values.map(|value| (*name, value.clone())));
         }
-        Ok(Self { target: Target::from_arg_matches(matches)?, arguments, verb: PhantomData })
+        Ok(Self {
+            target: Target::from_arg_matches(matches)?,
+            answer: Answer::from_arg_matches(matches)?,
+            arguments,
+            verb: PhantomData,
+        })
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
@@ -72,8 +76,9 @@ impl<V: OfTable> FromArgMatches for Asked<V> {
 impl<V: OfTable> Args for Asked<V> {
     fn augment_args(command: Command) -> Command {
         let command = V::VERB.arguments.iter().map(arg).fold(command, Command::arg);
+        let command = Target::augment_args(Answer::augment_args(command));
         // Last: what is added before it brings a description of its own.
-        Target::augment_args(command).about(V::VERB.about).long_about(None)
+        command.about(V::VERB.about).long_about(None)
     }
 
     fn augment_args_for_update(command: Command) -> Command {

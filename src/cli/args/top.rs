@@ -3,38 +3,40 @@
 //! Owns: [`Top`]. Never knows: what is shown.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, ValueHint};
+use clap::Args;
 
-use super::Help;
+use super::{Help, Target};
 use crate::cli::exit;
 use crate::config::read_duration;
 
 /// Show what a running respgate does, live
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Top {
-    /// The configuration of that respgate, for its telemetry.address
-    #[arg(short, long, value_name = "FILE", conflicts_with = "telemetry", value_hint = ValueHint::FilePath)]
-    pub config: Option<PathBuf>,
-    /// Where that respgate serves its metrics
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9465")]
-    pub telemetry: SocketAddr,
+    /// Where that respgate serves its metrics; without this flag telemetry.address of --config, else
+    /// the admin socket, else 127.0.0.1:9465
+    #[arg(long, value_name = "ADDRESS")]
+    pub telemetry: Option<SocketAddr>,
     /// Time between two looks: 100ms to 1h
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = interval)]
     pub interval: Duration,
     /// Print one picture as text after one interval, and exit
     #[arg(long)]
     pub once: bool,
+    #[command(flatten)]
+    pub target: Target,
 }
 
 impl Help for Top {
     const EXAMPLES: &'static [(&'static str, &'static str)] = &[
-        ("Watch the respgate of this machine; q quits, p pauses", "respgate top"),
+        (
+            "Watch hot keys, audit entries and the log too; q quits, p pauses, Tab turns the page",
+            "respgate top --config /etc/respgate/respgate.toml",
+        ),
         (
             "Look once, in a container for example",
-            "kubectl exec pod -c respgate -- respgate top --once",
+            "kubectl exec pod -c respgate -- respgate top --once --socket /run/respgate/control.sock",
         ),
         (
             "Watch the respgate of another address, every five seconds",

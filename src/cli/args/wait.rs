@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::{Help, Target};
+use super::{Answer, Help, Target};
 use crate::cli::exit;
 use crate::config::read_duration;
 
@@ -19,6 +19,8 @@ pub(in crate::cli) struct Wait {
     /// How long, as 30s
     #[arg(long, visible_alias = "max", value_name = "TIME", default_value = "30s", value_parser = read_duration)]
     pub timeout: Duration,
+    #[command(flatten)]
+    pub answer: Answer,
     #[command(flatten)]
     pub target: Target,
 }

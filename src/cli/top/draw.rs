@@ -10,6 +10,8 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Paragraph, Sparkline};
 
+use super::draw_events::{event_panels, event_rows};
+use super::events::Events;
 use super::figures::{Class, End, Figures};
 use super::number::{
     UNKNOWN, bytes, count, per_second, quantile, seconds, span, time_of_day, whole,
@@ -22,6 +24,9 @@ use crate::config::show_duration;
 const PANELS: (u16, u16) = (72, 22);
 /// From this height on, more than one trouble is shown.
 const TALL: u16 = 28;
+/// Rows of the panels of figures, and of events at least; where both have room, both are shown.
+const FIGURE_ROWS: u16 = 21;
+const EVENT_ROWS: u16 = 13;
 const LABEL_COLUMNS: usize = 10;
 /// Two of these fit into the narrow half of 80 columns.
 const CELL_COLUMNS: usize = 16;
@@ -41,7 +46,27 @@ pub(super) struct View<'a> {
     pub paused: bool,
     /// Commands in a second, the oldest first.
     pub history: &'a [u64],
+    /// `None`: no admin server is asked.
+    pub events: Option<&'a Events>,
+    pub page: Page,
     pub colours: bool,
+}
+
+/// What is shown below commands and clients where not everything has room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Page {
+    #[default]
+    Figures,
+    Events,
+}
+
+impl Page {
+    pub(super) fn other(self) -> Self {
+        match self {
+            Self::Figures => Self::Events,
+            Self::Events => Self::Figures,
+        }
+    }
 }
 
 /// Draws all of it; what has no room is left out.
@@ -61,37 +86,45 @@ pub(super) fn draw(frame: &mut Frame<'_>, view: &View<'_>) {
     frame.render_widget(Paragraph::new(trouble_lines(&found, shown, view, paint)), trouble);
     if let Some(figures) = view.figures {
         if width < PANELS.0 || height < PANELS.1 {
-            frame.render_widget(Paragraph::new(list(figures, paint)), body);
+            let mut lines = list(figures, paint);
+            lines.extend(view.events.iter().flat_map(|events| event_rows(events, paint)));
+            frame.render_widget(Paragraph::new(lines), body);
         } else {
             panels(frame, body, figures, view, paint);
         }
     }
     let interval = show_duration(view.interval);
     let pause = if view.paused { "go on" } else { "pause" };
-    let keys = format!("q quit  p {pause}  every {interval}");
+    let turn = match (view.events, view.page) {
+        (None, _) => "  (with --socket or --config: hot keys, audit entries, the log)",
+        (Some(_), _) if body.height >= FIGURE_ROWS + EVENT_ROWS => "",
+        (Some(_), Page::Figures) => "  Tab keys, audit, log",
+        (Some(_), Page::Events) => "  Tab server, denials",
+    };
+    let keys = format!("q quit  p {pause}  every {interval}{turn}");
     frame.render_widget(Paragraph::new(Line::styled(keys, paint.faint())), footer);
 }
 
 /// How words look, with colours or without.
 #[derive(Clone, Copy)]
-struct Paint {
+pub(super) struct Paint {
     colours: bool,
 }
 
 impl Paint {
-    fn colour(self, colour: Color) -> Style {
+    pub(super) fn colour(self, colour: Color) -> Style {
         if self.colours { Style::new().fg(colour) } else { Style::new() }
     }
 
-    fn faint(self) -> Style {
+    pub(super) fn faint(self) -> Style {
         Style::new().add_modifier(Modifier::DIM)
     }
 
-    fn strong(self) -> Style {
+    pub(super) fn strong(self) -> Style {
         Style::new().add_modifier(Modifier::BOLD)
     }
 
-    fn trouble(self, critical: bool) -> Style {
+    pub(super) fn trouble(self, critical: bool) -> Style {
         self.colour(if critical { Color::Red } else { Color::Yellow }).add_modifier(Modifier::BOLD)
     }
 
@@ -149,30 +182,53 @@ fn trouble_lines(
 }
 
 fn panels(frame: &mut Frame<'_>, area: Rect, figures: &Figures, view: &View<'_>, paint: Paint) {
-    let [first, second, third] =
-        Layout::vertical([Constraint::Length(8), Constraint::Length(8), Constraint::Min(0)])
-            .areas(area);
-    let halves = |area: Rect| -> [Rect; 2] {
-        Layout::horizontal([Constraint::Percentage(55), Constraint::Percentage(45)]).areas(area)
-    };
-    let mut panel = |area: Rect, title: String, lines: Vec<Line<'static>>| -> Rect {
-        let block = Block::bordered().title(Line::styled(format!(" {title} "), paint.strong()));
-        let inner = block.inner(area);
-        frame.render_widget(Paragraph::new(lines).block(block), area);
-        inner
-    };
+    let [first, rest] = Layout::vertical([Constraint::Length(8), Constraint::Min(0)]).areas(area);
     let [left, right] = halves(first);
     let title = format!("Commands {}", per_second(figures.commands));
-    let inner = panel(left, title, class_lines(&figures.classes, paint));
-    panel(right, "Clients".to_owned(), client_lines(figures, paint));
-    let [left, right] = halves(second);
-    panel(left, "Server".to_owned(), server_lines(figures, paint));
-    panel(right, "Certificates and reloads".to_owned(), certificate_lines(figures, paint));
-    let [left, right] = halves(third);
-    let denied = sum(&figures.denied);
-    panel(left, format!("Denied {}", per_second(denied)), denied_lines(&figures.denied, paint));
-    panel(right, "Replies and families".to_owned(), reply_lines(figures, paint));
+    let inner = panel(frame, left, &title, class_lines(&figures.classes, paint), paint);
     sparkline(frame, inner, view, paint);
+    panel(frame, right, "Clients", client_lines(figures, paint), paint);
+    let Some(events) = view.events else { return figure_panels(frame, rest, figures, paint) };
+    if area.height >= FIGURE_ROWS + EVENT_ROWS {
+        let free = area.height - FIGURE_ROWS - EVENT_ROWS;
+        let events_rows = Constraint::Length(EVENT_ROWS + free / 2);
+        let [upper, lower] = Layout::vertical([Constraint::Min(0), events_rows]).areas(rest);
+        figure_panels(frame, upper, figures, paint);
+        event_panels(frame, lower, events, paint);
+    } else if view.page == Page::Events {
+        event_panels(frame, rest, events, paint);
+    } else {
+        figure_panels(frame, rest, figures, paint);
+    }
+}
+
+fn figure_panels(frame: &mut Frame<'_>, area: Rect, figures: &Figures, paint: Paint) {
+    let [second, third] = Layout::vertical([Constraint::Length(8), Constraint::Min(0)]).areas(area);
+    let [left, right] = halves(second);
+    panel(frame, left, "Server", server_lines(figures, paint), paint);
+    panel(frame, right, "Certificates and reloads", certificate_lines(figures, paint), paint);
+    let [left, right] = halves(third);
+    let title = format!("Denied {}", per_second(sum(&figures.denied)));
+    panel(frame, left, &title, denied_lines(&figures.denied, paint), paint);
+    panel(frame, right, "Replies and families", reply_lines(figures, paint), paint);
+}
+
+fn halves(area: Rect) -> [Rect; 2] {
+    Layout::horizontal([Constraint::Percentage(55), Constraint::Percentage(45)]).areas(area)
+}
+
+/// Draws a panel; returns what is within its border.
+fn panel(
+    frame: &mut Frame<'_>,
+    area: Rect,
+    title: &str,
+    lines: Vec<Line<'static>>,
+    paint: Paint,
+) -> Rect {
+    let block = Block::bordered().title(Line::styled(format!(" {title} "), paint.strong()));
+    let inner = block.inner(area);
+    frame.render_widget(Paragraph::new(lines).block(block), area);
+    inner
 }
 
 /// The commands of the last moments, in the last row of a panel.

@@ -17,6 +17,8 @@ pub(super) struct Screen(DefaultTerminal);
 pub(super) enum Wish {
     Quit,
     Pause,
+    /// The other page, where not everything has room.
+    Turn,
     /// The terminal has another size, or what it shows was disturbed.
     Redraw,
 }
@@ -58,6 +60,7 @@ fn wish(event: &Event) -> Option<Wish> {
         KeyCode::Char('l') if control => Some(Wish::Redraw),
         KeyCode::Char('q' | 'Q') | KeyCode::Esc => Some(Wish::Quit),
         KeyCode::Char('p' | 'P' | ' ') => Some(Wish::Pause),
+        KeyCode::Tab | KeyCode::BackTab => Some(Wish::Turn),
         _ => None,
     }
 }
@@ -76,6 +79,7 @@ mod tests {
         assert_eq!(key(KeyCode::Char('c'), control), Some(Wish::Quit));
         assert_eq!(key(KeyCode::Char('p'), none), Some(Wish::Pause));
         assert_eq!(key(KeyCode::Char('l'), control), Some(Wish::Redraw));
+        assert_eq!(key(KeyCode::Tab, none), Some(Wish::Turn));
         assert_eq!(key(KeyCode::Char('c'), none), None);
         assert_eq!(wish(&Event::Resize(1, 1)), Some(Wish::Redraw));
         assert_eq!(wish(&Event::FocusLost), None);

@@ -1,60 +1,165 @@
-//! Reads the metrics of a running respgate again and again.
+//! Asks a running respgate again and again: for its metrics, and over its admin server for events.
 //!
-//! Owns: [`Source`], the thread that asks. Never knows: what metrics mean.
+//! Owns: [`Source`], the threads that ask. Never knows: what metrics and events mean.
 
+use std::fmt;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use serde_json::Value;
+
+use super::events::{ENTRIES_MAX, Round};
 use super::exposition::Exposition;
+use crate::admin::{Verb, query};
 use crate::base::clock;
+use crate::cli::ask::{Question, Said, Told, Way, ask};
+use crate::proxy::House;
+use crate::proxy::verbs::{AUDIT_RECENT, HOTKEYS, LOGS_RECENT, METRICS};
 
 /// Connecting, and each part of an answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// A longer answer is not read.
 const ANSWER_BYTES_MAX: u64 = 8 << 20;
+/// Events are not asked for more often.
+const EVENTS_INTERVAL_MIN: Duration = Duration::from_millis(500);
 
 /// What was read, and when; or why nothing could be read.
 pub(super) type Look = Result<(Instant, Exposition), String>;
 
+/// Where metrics are read.
+#[derive(Clone, Debug)]
+pub(super) enum Place {
+    /// The telemetry server.
+    Telemetry(SocketAddr),
+    /// The admin server.
+    Admin(Way),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Telemetry(address) => write!(f, "{address}"),
+            Self::Admin(way) => write!(f, "{way}"),
+        }
+    }
+}
+
+/// Something new.
+#[derive(Debug)]
+pub(super) enum News {
+    Figures(Look),
+    Events(Round),
+}
+
 /// Asks at once and then at each interval, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Source {
-    looks: Receiver<Look>,
-    /// Ends the thread.
-    _end: Sender<()>,
+    news: Receiver<News>,
+    /// Each ends a thread.
+    _ends: Vec<Sender<()>>,
 }
 
 impl Source {
+    /// Reads metrics at `place`, and events by `way`.
+    ///
     /// # Errors
     ///
     /// When the system gives no thread.
-    pub(super) fn start(address: SocketAddr, interval: Duration) -> Result<Self, String> {
-        let (look, looks) = channel();
-        let (end, ended) = channel::<()>();
-        let thread = std::thread::Builder::new().name("respgate-top".to_owned());
-        let asked = move || {
-            while look.send(read(address)).is_ok()
-                && ended.recv_timeout(interval) == Err(RecvTimeoutError::Timeout)
-            {}
-        };
-        thread.spawn(asked).map_err(|error| format!("no thread: {error}"))?;
-        Ok(Self { looks, _end: end })
+    pub(super) fn start(
+        place: Place,
+        way: Option<Way>,
+        interval: Duration,
+    ) -> Result<Self, String> {
+        let (give, news) = channel();
+        let mut ends = Vec::new();
+        let own = give.clone();
+        ends.push(repeat(interval, move || own.send(News::Figures(read(&place))).is_ok())?);
+        if let Some(way) = way {
+            let mut cursor = None;
+            let asked = move || {
+                let round = round(&way, &mut cursor);
+                give.send(News::Events(round)).is_ok()
+            };
+            ends.push(repeat(interval.max(EVENTS_INTERVAL_MIN), asked)?);
+        }
+        Ok(Self { news, _ends: ends })
     }
 
-    /// The next look, if there is one already.
-    pub(super) fn try_next(&self) -> Option<Look> {
-        self.looks.try_recv().ok()
+    /// What is new already.
+    pub(super) fn try_next(&self) -> Option<News> {
+        self.news.try_recv().ok()
+    }
+}
+
+/// Does something at once and at each interval on a thread of its own, until it returns false or the
+/// sender is dropped.
+fn repeat(
+    interval: Duration,
+    mut act: impl FnMut() -> bool + Send + 'static,
+) -> Result<Sender<()>, String> {
+    let (end, ended) = channel::<()>();
+    let thread = std::thread::Builder::new().name("respgate-top".to_owned());
+    let repeated =
+        move || while act() && ended.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {};
+    thread.spawn(repeated).map_err(|error| format!("no thread: {error}"))?;
+    Ok(end)
+}
+
+/// One answer of each verb. The log is read on from the cursor of the round before.
+fn round(way: &Way, cursor: &mut Option<u64>) -> Round {
+    let most = ENTRIES_MAX.to_string();
+    let hot = verb(way, &HOTKEYS, &[]);
+    let audit = verb(way, &AUDIT_RECENT, &[("most", &most)]);
+    let after = cursor.map(|cursor| cursor.to_string());
+    let after: Vec<(&str, &str)> = after.iter().map(|cursor| ("after", cursor.as_str())).collect();
+    let log = verb(way, &LOGS_RECENT, &after);
+    let read = |(answer, _): &(Value, bool)| answer.get("cursor").and_then(Value::as_u64);
+    *cursor = log.as_ref().ok().and_then(read);
+    Round {
+        hot: hot.map(|(answer, _)| answer),
+        // Without an audit log the answer is no.
+        audit: audit.map(|(answer, good)| if good { answer } else { Value::Null }),
+        log: log.map(|(answer, _)| answer),
+    }
+}
+
+/// The answer of a verb for programs, and whether it is yes.
+fn verb(way: &Way, verb: &Verb<House>, pairs: &[(&str, &str)]) -> Result<(Value, bool), String> {
+    match ask(way, question(verb, pairs, true)) {
+        Said::Answer { answer: Told::Json(answer), exit } => Ok((answer, exit == 0)),
+        Said::Answer { .. } => Err("the answer is not JSON".to_owned()),
+        Said::Refused { problem, .. } | Said::Nothing(problem) => Err(problem),
+    }
+}
+
+fn question(verb: &Verb<House>, pairs: &[(&str, &str)], json: bool) -> Question {
+    Question {
+        method: verb.effect.method(),
+        target: format!("{}{}", verb.path, query::write(pairs.iter().copied())),
+        body: Bytes::new(),
+        json,
+        patience: PATIENCE,
     }
 }
 
 /// The metrics of this moment.
-fn read(address: SocketAddr) -> Look {
-    let hint = "is respgate running, and telemetry.address this one?";
+fn read(place: &Place) -> Look {
     let asked = clock::now();
-    let answer = get(address).map_err(|error| format!("{address}: {error}; {hint}"))?;
-    let metrics = metrics(&answer).map_err(|problem| format!("{address}: {problem}; {hint}"))?;
+    let metrics = match place {
+        Place::Telemetry(address) => {
+            let hint = "is respgate running, and telemetry.address this one?";
+            let answer = get(*address).map_err(|error| format!("{address}: {error}; {hint}"))?;
+            metrics(&answer).map_err(|problem| format!("{address}: {problem}; {hint}"))?
+        }
+        Place::Admin(way) => match ask(way, question(&METRICS, &[], false)) {
+            Said::Answer { answer: Told::Text(text), .. } => text,
+            Said::Answer { .. } => return Err(format!("{way}: the answer is not text")),
+            Said::Refused { problem, .. } | Said::Nothing(problem) => return Err(problem),
+        },
+    };
     // The numbers are of some moment between question and answer.
     let moment = asked + clock::now().saturating_duration_since(asked) / 2;
     Ok((moment, Exposition::parse(&metrics)))

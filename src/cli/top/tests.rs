@@ -61,7 +61,7 @@ fn after() -> String {
 /// What is shown after looks at these metrics, a second apart.
 fn shown(looks: &[&str], size: (u16, u16)) -> String {
     let start = clock::now();
-    let mut watch = Watch::new("127.0.0.1:9465", SECOND);
+    let mut watch = Watch::new("127.0.0.1:9465", SECOND, false);
     for (look, n) in looks.iter().zip(0..) {
         watch.take(Ok((start + SECOND * n, Exposition::parse(look))), NOW);
     }
@@ -167,7 +167,7 @@ fn absurd_values_are_drawn() {
 #[test]
 fn a_fault_is_shown_above_the_last_figures() {
     let start = clock::now();
-    let mut watch = Watch::new("127.0.0.1:9465", SECOND);
+    let mut watch = Watch::new("127.0.0.1:9465", SECOND, false);
     watch.take(Err("127.0.0.1:9465: refused".to_owned()), NOW);
     let text = picture(&watch.view(NOW, false), (80, 24));
     assert!(text.contains("! 127.0.0.1:9465: refused"), "{text}");
@@ -195,9 +195,83 @@ fn what_is_wrong_is_said_first() {
 }
 
 #[test]
+fn pages_of_80_by_24_show_events_and_a_tall_picture_all() {
+    let start = clock::now();
+    let mut watch = Watch::new("/run/control.sock", SECOND, true);
+    for (look, n) in [BEFORE, &after()].into_iter().zip(0..) {
+        watch.note(News::Figures(Ok((start + SECOND * n, Exposition::parse(look)))), NOW);
+    }
+    let json = |text: &str| Ok(serde_json::from_str(text).unwrap());
+    watch.note(
+        News::Events(events::Round {
+            hot: json(
+                r#"{"enabled": true, "policies": [{"policy": "policy", "keys": [
+                {"key": "key:a92c33a4", "per_second": 9340.0}]}]}"#,
+            ),
+            audit: json(
+                r#"[{"time": "2026-11-28T23:54:39.2Z", "event": "denied",
+                "command": "flushall", "rule": "category"}]"#,
+            ),
+            log: json(
+                r#"{"cursor": 1, "missed": 0, "events": [{"time": "2026-11-28T23:54:40.0Z",
+                "level": "WARN", "message": "lost \u001b[2J", "code": "UPS-E102"}]}"#,
+            ),
+        }),
+        NOW,
+    );
+    let figures = ["state     reachable", "Denied 3.0/s", "3.0/s       5  command flushall"];
+    let events = [
+        "Hot keys",
+        "9.3k/s  key:a92c33a4",
+        "23:54:39 denied flushall category",
+        "23:54:40 WARN  UPS-E102 lost",
+    ];
+    let both = ["Commands 12.4k/s", "in flight 7", "q quit"];
+    let has = |text: &str, words: &[&str]| words.iter().all(|word| text.contains(word));
+    let pages: Vec<String> = (0..2)
+        .map(|_| {
+            let text = picture(&watch.view(NOW, false), (80, 24));
+            assert!(text.lines().count() == 24 && has(&text, &both), "{text}");
+            assert!(!text.contains('\u{1b}') && text.contains("Tab "), "{text}");
+            watch.page = watch.page.other();
+            text
+        })
+        .collect();
+    assert!(has(&pages[0], &figures) && !pages[0].contains("Hot keys"), "{}", pages[0]);
+    assert!(has(&pages[1], &events) && !pages[1].contains("Denied"), "{}", pages[1]);
+    let text = picture(&watch.view(NOW, false), (80, WHOLE_ROWS));
+    assert!(has(&text, &figures) && has(&text, &events) && has(&text, &both), "{text}");
+    assert!(!text.contains("Tab "), "{text}");
+    let text = picture(&watch.view(NOW, false), (40, 20));
+    assert!(text.contains("key:a92c33a4") && text.contains("UPS-E102"), "{text}");
+    for size in [(1, 1), (72, 22), (200, 100), (80, 36), (80, 37)] {
+        picture(&watch.view(NOW, false), size);
+    }
+}
+
+#[test]
+fn events_that_are_off_or_cannot_be_read_say_why() {
+    let mut watch = Watch::new("x", SECOND, true);
+    watch.take(Ok((clock::now(), Exposition::parse(BEFORE))), NOW);
+    watch.page = Page::Events;
+    let text = picture(&watch.view(NOW, false), (80, 24));
+    assert!(text.contains("not read yet"), "{text}");
+    let round = events::Round {
+        hot: Ok(serde_json::json!({ "enabled": false })),
+        audit: Ok(serde_json::Value::Null),
+        log: Err("/run/x.sock: permission denied".to_owned()),
+    };
+    watch.note(News::Events(round), NOW);
+    let text = picture(&watch.view(NOW, false), (80, 24));
+    for words in ["off: set [hotkeys] sample", "off: set [[audit.sink]]", "permission denied"] {
+        assert!(text.contains(words), "{words}\n{text}");
+    }
+}
+
+#[test]
 fn the_curve_keeps_a_bounded_past() {
     let start = clock::now();
-    let mut watch = Watch::new("x", SECOND);
+    let mut watch = Watch::new("x", SECOND, false);
     let beyond = u32::try_from(HISTORY_MAX + 10).unwrap();
     for n in 0..beyond {
         let text = format!("respgate_commands_total{{family=\"string\"}} {}\n", n * n);

@@ -14,6 +14,8 @@ mod health;
 mod hotkeys;
 mod learn;
 mod log_level;
+mod logs;
+mod metrics;
 mod reload;
 mod slowlog;
 mod status;
@@ -27,6 +29,8 @@ pub use health::HEALTH;
 pub use hotkeys::{HOTKEYS, HOTKEYS_RESET};
 pub use learn::LEARN;
 pub use log_level::LOG_LEVEL;
+pub use logs::LOGS_RECENT;
+pub use metrics::METRICS;
 pub use reload::RELOAD;
 pub use slowlog::{SLOWLOG, SLOWLOG_RESET};
 pub use status::STATUS;
@@ -52,6 +56,8 @@ pub const VERBS: &[&Verb<House>] = &[
     &DISCONNECT,
     &DRAIN,
     &SHUTDOWN,
+    &METRICS,
+    &LOGS_RECENT,
     &AUDIT_RECENT,
     &EXPLAIN,
     &LEARN,
