@@ -14,13 +14,14 @@ pub mod own {
     pub const HELLO: &[u8] = b"hElLo";
     pub const MULTI: &[u8] = b"mUlTi";
     pub const PING: &[u8] = b"pInG";
+    pub const ROLE: &[u8] = b"rOlE";
     pub const SELECT: &[u8] = b"sElEcT";
     pub const UNWATCH: &[u8] = b"uNwAtCh";
 
     /// Whether a request that begins with this word is one of them.
     #[must_use]
     pub fn begins(word: &[u8]) -> bool {
-        [AUTH, CLIENT, COMMAND, EXEC, HELLO, MULTI, PING, SELECT, UNWATCH].contains(&word)
+        [AUTH, CLIENT, COMMAND, EXEC, HELLO, MULTI, PING, ROLE, SELECT, UNWATCH].contains(&word)
     }
 }
 

@@ -264,6 +264,24 @@ fn a_drivers_question_about_the_server_is_no_denial() {
     }
 }
 
+/// Respgate asks the server from time to time whether it is there; a client that looks on does not see it.
+#[test]
+fn monitor_shows_no_health_checks() {
+    for mode in ["shared", "session"] {
+        let server = Server::mutual_tls(Brand::Redis);
+        let sections = format!(
+            "[upstream.pool]\nmode = \"{mode}\"\nhealth_check_interval = \"50ms\"\nmin_idle = 2\n"
+        );
+        let proxy = Proxy::before(&server, &sections);
+        let (mut monitor, mut client) = (proxy.client(), proxy.client());
+        assert_eq!(monitor.ask(&["MONITOR"]), b"+OK\r\n");
+        proxy.await_metric("respgate_upstream_health_checks_total{result=\"ok\"}", |n| n > 9.5);
+        client.ask(&["ECHO", "end"]);
+        let line = String::from_utf8_lossy(&monitor.reply()).into_owned();
+        assert!(line.contains("\"ECHO\" \"end\""), "{mode}: {line}");
+    }
+}
+
 /// Respgate asks the server for more than its clients do; a client that looks on does not see it.
 #[test]
 fn monitor_shows_the_words_of_clients_alone() {

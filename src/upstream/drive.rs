@@ -18,7 +18,7 @@ use tokio::time::Sleep;
 use super::dial::Link;
 use super::ended::Ended;
 use super::env::{Env, PROOF};
-use super::misplaced::{Sign, Suspicion, sign, sign_within};
+use super::misplaced::{Question, Sign, Suspicion, sign, sign_within};
 use super::pipeline::{Broken, Delivery};
 use super::shared::{Inner, Owner, Shared};
 use super::stall::Stall;
@@ -38,7 +38,6 @@ const READS_PER_TURN: u32 = 4;
 const SLOW_READER_BYTES: usize = 2 * 1024 * 1024;
 /// An answer that is longer says nothing.
 const ANSWER_MAX: usize = 16 * 1024;
-const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
 
 struct Driver<'a> {
     shared: &'a Rc<Shared>,
@@ -478,7 +477,7 @@ impl Driver<'_> {
             }
             Some(_) => {}
             None if health_due || (stalled && !waits) => {
-                inner.pipeline.push_next(None, Ticket::default(), PING, now);
+                inner.pipeline.push_next(None, Ticket::default(), Question::Ping.wire(), now);
                 self.probe = Some(now);
             }
             None => {}

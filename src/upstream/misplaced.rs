@@ -66,9 +66,9 @@ pub(super) fn is_primary(role: &[u8]) -> bool {
 impl Question {
     pub(super) const fn wire(self) -> &'static [u8] {
         match self {
-            Self::Hello => b"*1\r\n$5\r\nHELLO\r\n",
-            Self::Role => b"*1\r\n$4\r\nROLE\r\n",
-            Self::Ping => b"*1\r\n$4\r\nPING\r\n",
+            Self::Hello => b"*1\r\n$5\r\nhElLo\r\n",
+            Self::Role => b"*1\r\n$4\r\nrOlE\r\n",
+            Self::Ping => b"*1\r\n$4\r\npInG\r\n",
         }
     }
 
@@ -173,6 +173,14 @@ mod tests {
             assert_eq!(sign(line.as_bytes()), expected, "{line}");
             let array = format!("*2\r\n:1\r\n{line}");
             assert_eq!(sign_within(array.as_bytes()), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn questions_are_in_respgates_own_letters() {
+        for question in [Question::Hello, Question::Role, Question::Ping] {
+            let word = question.wire().split(|byte| *byte == b'\n').nth(2).unwrap();
+            assert!(crate::traffic::own::begins(word.trim_ascii_end()), "{question:?}");
         }
     }
 

@@ -3,6 +3,8 @@
 //!
 //! Owns: the list of types and places. Never knows: what the types mean.
 
+use std::time::Duration;
+
 use super::before;
 use super::support::client::{Client, Got, PATIENCE, encode};
 use super::support::fake_server::{FakeServer, Order};
@@ -68,6 +70,10 @@ const NEVER: &[&str] = &[
     "%-1\r\n",
 ];
 
+/// A request that has not arrived by then is held back: respgate writes nothing more to a connection that
+/// is silent for 25 ms.
+const IN_LINE: Duration = Duration::from_millis(100);
+
 /// What stands before and behind a value, in both versions and in RESP3 alone.
 const PLACES2: &[(&str, &str)] = &[("", ""), ("*2\r\n", ":1\r\n"), ("*1\r\n*2\r\n:1\r\n", "")];
 const PLACES3: &[(&str, &str)] = &[
@@ -101,7 +107,6 @@ impl Scene {
 
     /// Nothing on the connection that this client uses is answered before the gate is released.
     fn close_gate(&mut self, client: &mut Client) -> (&'static str, usize) {
-        self.count += 1;
         let gate: &'static str = Box::leak(format!("wait{}", self.count).into_boxed_str());
         self.server.order(&format!("ECHO {gate}"), Order::Gate(gate), 1);
         client.send(&["ECHO", gate]);
@@ -110,27 +115,40 @@ impl Scene {
 
     /// The server answers one of two clients of one connection by `said`.
     fn shared(&mut self, version: u8, said: &str, legal: bool) {
-        let (mut one, mut two) = (self.client(version), self.client(version));
-        let (gate, connection) = self.close_gate(&mut two);
-        let bad = format!("bad{}", self.count);
-        self.server.order(&format!("SET {bad}"), Order::Say(said.as_bytes().to_vec()), 1);
-        one.send(&["SET", &bad, "1"]);
-        assert_eq!(self.server.connection_of(&format!("SET {bad}")), connection);
-        self.judge(&mut one, &mut two, (gate, connection), said, legal);
+        self.in_one_line(version, said, legal, false);
     }
 
     /// The same within EXEC's array.
     fn within_exec(&mut self, version: u8, value: &str, legal: bool) {
-        let (mut one, mut two) = (self.client(version), self.client(version));
-        let queued = format!("queued{}", self.count);
-        assert_eq!(one.ask(&["MULTI"]), b"+OK\r\n");
-        assert_eq!(one.ask(&["SET", &queued, "1"]), b"+QUEUED\r\n");
-        let (gate, connection) = self.close_gate(&mut two);
-        let said = format!("*1\r\n{value}");
-        self.server.order("EXEC", Order::Say(said.as_bytes().to_vec()), 1);
-        one.send(&["EXEC"]);
-        assert_eq!(self.server.connection_of(&format!("SET {queued}")), connection);
-        self.judge(&mut one, &mut two, (gate, connection), &said, legal);
+        self.in_one_line(version, &format!("*1\r\n{value}"), legal, true);
+    }
+
+    /// Neither client is answered before the other's request is in line. A connection that was silent for
+    /// some milliseconds takes no more requests: where the second came too late, both are made again.
+    fn in_one_line(&mut self, version: u8, said: &str, legal: bool, transaction: bool) {
+        for _ in 0..100 {
+            self.count += 1;
+            let (bad, good) = (format!("bad{}", self.count), format!("good{}", self.count));
+            let (mut one, mut two) = (self.client(version), self.client(version));
+            let mut asked = vec!["SET", &bad, "1"];
+            if transaction {
+                assert_eq!(one.ask(&["MULTI"]), b"+OK\r\n");
+                assert_eq!(one.ask(&asked), b"+QUEUED\r\n");
+                asked = vec!["EXEC"];
+            }
+            let (gate, connection) = self.close_gate(&mut two);
+            let begin = if transaction { "EXEC".to_owned() } else { format!("SET {bad}") };
+            self.server.order(&begin, Order::Say(said.as_bytes().to_vec()), 1);
+            one.send(&asked);
+            two.send(&["SET", &good, "1"]);
+            let at = |key: &str| self.server.connection_within(&format!("SET {key} "), IN_LINE);
+            if [at(&bad), at(&good)] == [Some(connection); 2] {
+                return self.judge(&mut one, &mut two, (gate, connection), said, legal);
+            }
+            self.server.release(gate);
+            self.server.connection_of(&format!("SET {bad} "));
+        }
+        panic!("no two requests were in line on one connection");
     }
 
     fn judge(
@@ -141,9 +159,6 @@ impl Scene {
         said: &str,
         legal: bool,
     ) {
-        let good = format!("good{}", self.count);
-        two.send(&["SET", &good, "1"]);
-        assert_eq!(self.server.connection_of(&format!("SET {good}")), connection);
         self.server.release(gate);
         assert_eq!(two.reply(), encode(&[gate.as_bytes()])[4..], "{said:?}");
         if legal {

@@ -1,9 +1,10 @@
 """Plays the suite of a driver before respgate, and what fails there before Redis itself.
 
-    tests/suites/run.py redis-py|redis-rs|ioredis|node-redis [--source DIRECTORY] [--only WORD]
+    tests/suites/run.py redis-py|redis-rs|ioredis|node-redis [--mode shared|session] [--source DIRECTORY] [--only WORD]
 
 A test that passes directly must pass through respgate (plaintext to it, mutual TLS from it, a policy that
-allows everything), or be in NAME.txt beside this file with its reason. What passes once in three tries passes:
+allows everything), or be in a list beside this file with its reason: NAME.txt for pool.mode = "shared",
+NAME-session.txt for "session", where there is no list when all pass. What passes once in three tries passes:
 the suites wait for fixed times. The last line is `N passed, N failed`, and the end's status says the same.
 
 The source is fetched into the cache of tests/setup.sh (pip, git), or is a checkout that --source names; the
@@ -59,7 +60,31 @@ def clone(name, tag, url):
     return folder
 
 
-class RedisPy:
+class Suite:
+    """How respgate runs, and what is not played or need not pass then."""
+
+    def __init__(self, name, mode):
+        self.mode = mode
+        self.upstream = f'pool = {{ mode = "{mode}" }}'
+        list_of_mode = HERE / (f"{name}.txt" if mode == "shared" else f"{name}-{mode}.txt")
+        self.lines = list_of_mode.read_text().splitlines() if list_of_mode.exists() else []
+
+    def listed(self, kind="test"):
+        """The tests that need not pass through respgate; with "skip", those that are not even played."""
+        return {line.removeprefix(f"{kind} ") for line in self.lines if line.startswith(f"{kind} ")}
+
+    def stage(self, through, directory):
+        """For suites that use one server, on the usual port."""
+        return Stage(port=6379, straight=not through, upstream=self.upstream,
+                     certificates=directory / "certificates")
+
+    def surroundings(self, through, directory):
+        """For server.py."""
+        told = {"SUITE_CERTIFICATES": str(directory / "certificates"), "SUITE_SERVERS": str(directory / "servers")}
+        return told | ({"SUITE_THROUGH": self.upstream} if through else {})
+
+
+class RedisPy(Suite):
     """pytest on one server."""
 
     VERSION = "8.1.0"
@@ -86,13 +111,13 @@ class RedisPy:
             shutil.copy(requirements, installed)
 
     def play(self, source, through, only, directory):
-        with Stage(port=6379, straight=not through, certificates=directory / "certificates") as stage:
+        with self.stage(through, directory) as stage:
             report = directory / "report.xml"
             words = [self.python, "-m", "pytest", "-q", "-p", "no:cacheprovider",
                      "--timeout", "60", "-m", self.MARKS, f"--junit-xml={report}",
                      "--redis-url", f"redis://localhost:{stage.port}/0"]
             words += [f"--ignore={path}" for path in self.LEFT_OUT]
-            words += [f"--deselect={test}" for test in listed("redis-py", "skip")]
+            words += [f"--deselect={test}" for test in self.listed("skip")]
             words += only if only else ["tests"]
             output = run(words, cwd=source)
         if not report.exists():
@@ -112,7 +137,7 @@ class RedisPy:
         return results
 
 
-class Mocha:
+class Mocha(Suite):
     """mocha's own report, of a suite in TypeScript."""
 
     def mocha(self, words, source, environment, directory):
@@ -149,7 +174,7 @@ class IoRedis(Mocha):
         words = ["npx", "mocha", *self.FILES]
         if only:
             words += ["--grep", "|".join(map(re.escape, only))]
-        with Stage(port=6379, straight=not through, certificates=directory / "certificates"):
+        with self.stage(through, directory):
             return self.mocha(words, source, {"TS_NODE_TRANSPILE_ONLY": "true", "NODE_ENV": "test"}, directory)
 
 
@@ -170,7 +195,7 @@ class NodeRedis(Mocha):
         programs.mkdir(exist_ok=True)
         if not (programs / "docker").exists():
             (programs / "docker").symlink_to(HERE / "server.py")
-        environment = {"PATH": f"{programs}:{os.environ['PATH']}"} | surroundings(through, directory)
+        environment = {"PATH": f"{programs}:{os.environ['PATH']}"} | self.surroundings(through, directory)
         words = ["npx", "mocha", "-r", "tsx", "--redis-tag=7.0", "--redis-version=7.0", "./lib/**/*.spec.ts"]
         if only:
             words += ["--grep", "|".join(map(re.escape, only))]
@@ -186,7 +211,7 @@ class NodeRedis(Mocha):
                     pass  # the suite has removed it
 
 
-class RedisRs:
+class RedisRs(Suite):
     """libtest; each test starts a server of its own."""
 
     TAG, URL = "redis-1.6.0", "https://github.com/redis-rs/redis-rs.git"
@@ -209,7 +234,7 @@ class RedisRs:
 
     def play(self, source, through, only, directory):
         environment = {"REDISRS_SERVER_TYPE": "tcp", "REDISRS_SERVER_BIN": str(HERE / "server.py"),
-                       "RUST_BACKTRACE": "0"} | surroundings(through, directory)
+                       "RUST_BACKTRACE": "0"} | self.surroundings(through, directory)
         results = {}
         for name, program in sorted(self.programs.items()):
             if any(word in name for word in self.LEFT_OUT):
@@ -231,22 +256,10 @@ class RedisRs:
 SUITES = {"redis-py": RedisPy, "redis-rs": RedisRs, "ioredis": IoRedis, "node-redis": NodeRedis}
 
 
-def surroundings(through, directory):
-    """For server.py."""
-    told = {"SUITE_CERTIFICATES": str(directory / "certificates"), "SUITE_SERVERS": str(directory / "servers")}
-    return told | ({"SUITE_THROUGH": "1"} if through else {})
-
-
-def listed(name, kind="test"):
-    """The tests that need not pass through respgate; with "skip", those that are not even played."""
-    lines = (HERE / f"{name}.txt").read_text().splitlines()
-    return {line.removeprefix(f"{kind} ") for line in lines if line.startswith(f"{kind} ")}
-
-
-def compare(suite, source, name, only, directory):
+def compare(suite, source, only, directory):
     """How many passed, and how many failed that should not."""
     through = suite.play(source, True, only, directory)
-    known = listed(name)
+    known = suite.listed()
 
     def bad():
         return {test for test, cause in through.items() if cause is not None}
@@ -275,12 +288,13 @@ def compare(suite, source, name, only, directory):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("name", choices=SUITES)
+    parser.add_argument("--mode", choices=("shared", "session"), default="shared")
     parser.add_argument("--source", type=pathlib.Path)
     parser.add_argument("--only", action="append", default=[])
     parser.add_argument("--within", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     CACHE.mkdir(parents=True, exist_ok=True)
-    suite = SUITES[options.name]()
+    suite = SUITES[options.name](options.name, options.mode)
     source = (options.source or suite.fetch()).resolve()
     suite.prepare(source)
     if not options.within:
@@ -293,7 +307,7 @@ def main():
         directory = pathlib.Path(folder)
         (directory / "certificates").mkdir()
         Stage.make_certificates(directory / "certificates")
-        passed, failed = compare(suite, source, options.name, options.only, directory)
+        passed, failed = compare(suite, source, options.only, directory)
     say(f"{passed} passed, {failed} failed")
     sys.exit(bool(failed) or not passed)
 

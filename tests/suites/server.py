@@ -2,7 +2,7 @@
 """Stands for redis-server, and for docker, where a driver's suite starts servers itself.
 
 As redis-server it takes the arguments of that and starts one, with respgate before it on the port that was
-asked for when SUITE_THROUGH is set. As docker it knows `run -e PORT=N IMAGE ARGUMENTS...` and `rm -f ID`.
+asked for when SUITE_THROUGH is set: what its [upstream] has besides. As docker it knows `run -e PORT=N IMAGE ARGUMENTS...` and `rm -f ID`.
 Everything ends with this process, however that ends. tests/suites/run.py uses it.
 """
 
@@ -36,7 +36,7 @@ def as_redis_server(arguments):
     rest = [word for at, word in enumerate(arguments)
             if word not in dropped and (not at or arguments[at - 1] not in dropped)]
     with Server(port=int(given["--port"]), password=given.get("--requirepass"), arguments=rest,
-                certificates=os.environ["SUITE_CERTIFICATES"]) as stage:
+                certificates=os.environ["SUITE_CERTIFICATES"], upstream=os.environ["SUITE_THROUGH"]) as stage:
         if "--logfile" in given:
             pathlib.Path(given["--logfile"]).write_text("Ready to accept connections\n")
         while all(process.poll() is None for process in stage.processes):

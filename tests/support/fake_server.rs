@@ -182,6 +182,15 @@ impl FakeServer {
         seen.unwrap().connection
     }
 
+    /// The same, when such a request arrives within this time.
+    pub fn connection_within(&self, line: &str, patience: Duration) -> Option<usize> {
+        let deadline = now() + patience;
+        while self.count(line) == 0 && now() < deadline {
+            std::thread::sleep(TICK);
+        }
+        (self.count(line) > 0).then(|| self.connection_of(line))
+    }
+
     /// Whether the other side has closed a connection, or this one.
     pub fn is_closed(&self, connection: usize) -> bool {
         self.stage().streams[connection].is_none()
