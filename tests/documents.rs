@@ -1,4 +1,4 @@
-//! What the documents say exists: links, files, codes.
+//! What the documents say exists: links, files, codes, versions.
 //!
 //! Owns: that comparison. Never knows: whether a document is understood.
 
@@ -76,4 +76,65 @@ fn links_of_the_documents_lead_to_files() {
         }
     }
     assert!(links >= 5, "the documents have lost their links");
+}
+
+/// The versions, as 1.2.3, that follow `marker` in `text`.
+fn versions<'text>(text: &'text str, marker: &str) -> Vec<&'text str> {
+    let is_version =
+        |word: &&str| word.split('.').filter(|part| part.parse::<u32>().is_ok()).count() == 3;
+    let word =
+        |rest: &'text str| rest.split(|end: char| !end.is_ascii_digit() && end != '.').next();
+    text.split(marker)
+        .skip(1)
+        .filter_map(word)
+        .map(|word| word.trim_end_matches('.'))
+        .filter(is_version)
+        .collect()
+}
+
+#[test]
+fn version_of_the_crate_is_that_of_image_charts_documents_and_changes() {
+    let mut places = vec![root().join("README.md"), root().join("Dockerfile")];
+    places.extend(
+        ["yaml", "md", "toml", "sh"]
+            .iter()
+            .flat_map(|ending| files(&root().join("deploy"), ending)),
+    );
+    let markers = [
+        "respgate:",
+        "respgate ",
+        "respgate  ",
+        "newTag: ",
+        "tag: \"",
+        "appVersion: ",
+        "image.version=\"",
+    ];
+    let mut found = 0;
+    for place in places {
+        let text = read(&place);
+        let chart = if place.ends_with("Chart.yaml") {
+            &["\nversion: ", "\n    version: "][..]
+        } else {
+            &[]
+        };
+        for marker in markers.iter().chain(chart) {
+            for version in versions(&text, marker) {
+                found += 1;
+                assert_eq!(
+                    version,
+                    env!("CARGO_PKG_VERSION"),
+                    "{}, behind {marker:?}",
+                    place.display()
+                );
+            }
+        }
+    }
+    assert!(found > 12, "the versions are elsewhere: {found}");
+    let changes = read(&root().join("CHANGELOG.md"));
+    let newest =
+        changes.split("\n## ").skip(1).find(|section| !section.starts_with("Not released"));
+    assert!(
+        newest.is_some_and(|section| section.starts_with(env!("CARGO_PKG_VERSION"))),
+        "CHANGELOG.md"
+    );
 }

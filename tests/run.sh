@@ -41,6 +41,20 @@ finish() {
   exit $((failed > 0))
 }
 
+documentation() {
+  RUSTDOCFLAGS='-D warnings' cargo doc --quiet --locked --no-deps --document-private-items
+}
+
+# The fuzzers' own lock file is that of the crate, so that both need the same dependencies compiled; libFuzzer is not linked.
+fuzz_targets() {
+  cp Cargo.lock tests/fuzz/Cargo.lock &&
+    CUSTOM_LIBFUZZER_PATH=/nonexistent cargo check --quiet --manifest-path tests/fuzz/Cargo.toml --target-dir target --bins
+}
+
+release() {
+  "$cache/release/bin/python" tests/release/run.py --respgate "$RESPGATE_BIN"
+}
+
 rust_driver() {
   CARGO_TARGET_DIR=$cache/redis-rs \
     cargo build --locked --quiet --manifest-path tests/drivers/redis-rs/Cargo.toml
@@ -98,7 +112,8 @@ install_rust_part() {
 }
 
 install_rest() {
-  need node=nodejs npm=npm tclsh=tcl dpkg-source=dpkg-dev && node_packages tests/drivers/node &&
+  python_packages tests/release/requirements.txt release && need git=git readelf=binutils &&
+    need node=nodejs npm=npm tclsh=tcl dpkg-source=dpkg-dev && node_packages tests/drivers/node &&
     need systemd-analyze=systemd bwrap=bubblewrap ip=iproute2 unshare=util-linux setpriv=util-linux && kubernetes_tools
 }
 
@@ -107,6 +122,8 @@ install_rust_part || { echo '0 passed, 1 failed'; exit 1; }
 
 stage format cargo fmt --check
 stage lints cargo clippy --quiet --locked --all-targets -- -D warnings
+stage documentation documentation
+stage 'fuzz targets' fuzz_targets
 stage 'cargo test' cargo test --locked --no-fail-fast
 [[ ${1:-} == quick ]] && finish
 
@@ -121,5 +138,6 @@ stage 'pods and Vault' pods
 stage monitoring monitoring
 stage 'systemd units' bash tests/units.sh
 stage demo bash deploy/local/demo.sh --once
+stage release release
 stage Dockerfile "$cache/venv/bin/hadolint" Dockerfile
 finish

@@ -1,6 +1,6 @@
 //! The arguments of a request as a query, both ways.
 //!
-//! Owns: [`read`], [`write`]. Never knows: which arguments there are.
+//! Owns: [`read`], [`write()`]. Never knows: which arguments there are.
 
 use std::fmt::Write;
 

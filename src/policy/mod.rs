@@ -95,7 +95,7 @@ use subject::{Subject, Witness};
 use ttl::Ttl;
 use verdict::Cause;
 
-/// What one application may do. Built once by [`compile`], then only read.
+/// What one application may do. Built once by [`compile()`], then only read.
 #[derive(Debug)]
 pub struct Policy {
     /// Its section in the configuration.

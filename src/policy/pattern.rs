@@ -1,6 +1,6 @@
 //! Glob patterns exactly as the server matches them (Redis: `stringmatchlen`, util.c).
 //!
-//! Owns: [`Pattern`] and [`matches`]. Never knows: what is matched, a key or a channel.
+//! Owns: [`Pattern`] and [`matches()`]. Never knows: what is matched, a key or a channel.
 
 /// A pattern prepared for many comparisons.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! What the operating system tells the process.
 //!
-//! Owns: [`Signal`], [`listen`]. Never knows: what follows from it.
+//! Owns: [`Signal`], [`Signal::listen`]. Never knows: what follows from it.
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;

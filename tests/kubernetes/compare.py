@@ -138,7 +138,7 @@ def image():
     if final["STOPSIGNAL"] != "SIGTERM":
         yield f"STOPSIGNAL {final['STOPSIGNAL']}"
     taken = (rendered.ROOT / ".dockerignore").read_text().splitlines()
-    for name in (".cargo", "Cargo.toml", "Cargo.lock", "src", "benches"):
+    for name in (".cargo", "Cargo.toml", "Cargo.lock", "LICENSE", "src", "benches", "deploy/release"):
         if f"!{name}" not in taken:
             yield f".dockerignore leaves out {name}"
 

@@ -7,7 +7,7 @@ import subprocess
 import rules
 
 DOCS = rules.ROOT / "deploy/docs"
-OURS = ["runbooks.md", "incident-response.md", "checks.md", "rotation.md", "hardening.md", "compliance.md"]
+OURS = ["runbooks.md", "incident-response.md", "checks.md", "rotation.md", "hardening.md", "compliance.md", "upgrade.md", "image.md"]
 COMMAND = re.compile(r"(?<![\w/.-])respgate ((?:[a-z][a-z-]*)(?: [^`\n|]*)?)")
 
 

@@ -1,6 +1,6 @@
 //! Flags of the verbs about the audit log.
 //!
-//! Owns: [`Audit`], [`Verify`], [`Hash`]. Never knows: what they do.
+//! Owns: [`Audit`], [`Verify`], [`struct@Hash`]. Never knows: what they do.
 
 use std::path::PathBuf;
 

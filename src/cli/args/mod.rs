@@ -2,6 +2,11 @@
 //!
 //! Owns: [`Help`], the form of examples and exit codes. Never knows: effects.
 
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    reason = "help texts name tables of the configuration in brackets"
+)]
+
 mod asked;
 mod audit;
 mod certs;
