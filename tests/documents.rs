@@ -60,7 +60,10 @@ fn codes_page_lists_each_code_of_the_program_and_no_other() {
 #[test]
 fn links_of_the_documents_lead_to_files() {
     let mut documents = files(&root().join("deploy/docs"), "md");
-    documents.push(root().join("README.md"));
+    documents.extend(
+        ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "src/ARCHITECTURE.md"]
+            .map(|name| root().join(name)),
+    );
     let mut links = 0;
     for document in documents {
         let text = read(&document);
@@ -137,4 +140,23 @@ fn version_of_the_crate_is_that_of_image_charts_documents_and_changes() {
         newest.is_some_and(|section| section.starts_with(env!("CARGO_PKG_VERSION"))),
         "CHANGELOG.md"
     );
+}
+
+#[test]
+fn architecture_page_names_files_that_exist() {
+    let text = read(&root().join("src/ARCHITECTURE.md"));
+    let names = text.split('`').skip(1).step_by(2).filter(|word| {
+        let is_path =
+            word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte));
+        is_path && Path::new(word).extension().is_some_and(|ending| ending.len() < 5)
+    });
+    let mut count = 0;
+    for name in names {
+        count += 1;
+        assert!(
+            ["src", ""].iter().any(|place| root().join(place).join(name).exists()),
+            "no file {name}"
+        );
+    }
+    assert!(count > 60, "the page names {count} files");
 }

@@ -37,7 +37,7 @@ def difference(one, other):
 def by_kind(rendering):
     """What Helm renders too, without what only kustomize adds: namespaces and the label that chooses workloads."""
     found = {}
-    for each in rendering.of("ConfigMap", "Deployment", "Certificate", "PodMonitor"):
+    for each in rendering.of("ConfigMap", "Deployment", "Certificate", "PodMonitor", "PrometheusRule"):
         if each["metadata"]["name"] == "redis-ca-bundle":
             continue
         each = copy.deepcopy(each)

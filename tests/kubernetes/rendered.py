@@ -12,8 +12,8 @@ KUSTOMIZE = ROOT / "deploy/kubernetes"
 HELM = ROOT / "deploy/helm"
 RELEASE, NAMESPACE = "app1", "app1"
 
-# Arguments of Helm, and the example of kustomize that they must equal; all have a PodMonitor.
-MONITOR = ["--set", "respgate.podMonitor.create=true"]
+# Arguments of Helm, and the example of kustomize that they must equal; all have a PodMonitor and a PrometheusRule.
+MONITOR = ["--set", "respgate.podMonitor.create=true,respgate.prometheusRule.create=true"]
 VARIANTS = {
     "native": ([], "deployment"),
     "legacy": (["--set", "respgate.mode=legacy"], "legacy"),

@@ -3,10 +3,12 @@
 import pathlib
 import re
 import subprocess
+import textwrap
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "deploy/prometheus"
 KUBERNETES = ROOT / "deploy/kubernetes/components/monitoring/prometheus-rule.yaml"
+HELM = ROOT / "deploy/helm/respgate/templates/_rules.tpl"
 
 
 def alerts():
@@ -36,11 +38,22 @@ def tested():
             yield f"{alert}: tests {found.get(alert)}"
 
 
-def kubernetes():
+def copies():
+    """The files that hold the groups once more, with the text that they must have."""
     groups = (FOLDER / "rules.yaml").read_text().partition("\ngroups:\n")[2]
     indented = "".join("  " + line if line.strip() else line for line in groups.splitlines(keepends=True))
-    if KUBERNETES.read_text().partition("\n  groups:\n")[2] != indented:
-        yield f"{KUBERNETES.name} differs from rules.yaml"
+    head = KUBERNETES.read_text().partition("\n  groups:\n")[0]
+    # A raw string of Go's templates, so that they do not look into the annotations.
+    assert "`" not in groups, "a back quote ends the raw string of the Helm template"
+    text = "{{/* The groups of deploy/prometheus/rules.yaml, which tests/monitoring/rules.py writes here. */}}\n"
+    text += '{{- define "respgate.rules" -}}\n{{ `' + textwrap.dedent(groups).rstrip("\n") + "` }}\n{{- end }}\n"
+    return {KUBERNETES: f"{head}\n  groups:\n{indented}", HELM: text}
+
+
+def equal():
+    for path, text in copies().items():
+        if not path.exists() or path.read_text() != text:
+            yield f"{path.name} differs from rules.yaml: run tests/monitoring/rules.py"
 
 
 def selectors():
@@ -52,9 +65,15 @@ def selectors():
         for metric in re.findall(r"(?<![\w:])respgate_(\w+?)(?:_bucket)?(?!\w)", expression):
             if f"    {metric}: " not in catalogue:
                 yield f"no metric respgate_{metric}: {expression}"
-        for label, texts in re.findall(r'(\w+)(?:=~|!=|=)"([^"]+)"', expression):
+        own = re.sub(r"(?<!\w)(container|kube)_\w+\{[^}]*\}", "", expression)
+        for label, texts in re.findall(r'(\w+)(?:=~|!=|=)"([^"]+)"', own):
             for text in texts.split("|") if label != "command" else []:
                 if f'= "{text}"' not in values:
                     yield f'no label {label}="{text}": {expression}'
     if len(expressions) < 30:
         yield f"only {len(expressions)} expressions were found"
+
+
+if __name__ == "__main__":
+    for file, content in copies().items():
+        file.write_text(content)

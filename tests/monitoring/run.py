@@ -21,7 +21,7 @@ def main():
         ("promtool accepts the rules and the tests of the alerts", rules.promtool()),
         ("each alert has a test in which it fires, and one in which it does not", rules.tested()),
         ("metrics and labels of the rules are those of the program", rules.selectors()),
-        ("the PrometheusRule of Kubernetes has the same rules", rules.kubernetes()),
+        ("the PrometheusRules of Kubernetes and Helm have the same rules", rules.equal()),
         ("each alert has a runbook, and each runbook an alert", documents.runbooks()),
         ("each command in the documents exists", documents.commands(program)),
         ("each link in the documents leads to a section that exists", documents.links()),

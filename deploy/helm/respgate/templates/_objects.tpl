@@ -81,6 +81,15 @@ spec:
       path: /metrics
       interval: 30s
 {{- end }}
+{{- if $values.prometheusRule.create }}
+---
+apiVersion: monitoring.coreos.com/v1
+kind: PrometheusRule
+metadata:
+  name: respgate
+spec:
+  groups: {{- include "respgate.rules" . | nindent 4 }}
+{{- end }}
 {{- end }}
 
 {{/* For NOTES.txt: what to check next. The argument: a dictionary with the root context and the name of the workload. */}}
