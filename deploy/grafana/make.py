@@ -40,12 +40,15 @@ DASHBOARDS = {
         ("Denials by rule", "cps", one(rate("respgate_commands_denied_total", "rule"), "{{rule}}")),
         ("Denials by command", "cps", one(f'topk(10, {rate("respgate_commands_denied_total", "command")})', "{{command}}")),
         ("Keys of others asked for", "cps", one(rate("respgate_commands_denied_total", "instance", ',rule="namespace"'), "{{instance}}")),
-        ("Certificates: time left", "s", [(days_left(role), role + " {{instance}}") for role in ("client", "upstream_peer", "trust_anchor")]),
+        ("Certificates: time left", "left", [(days_left(role), role + " {{instance}}") for role in ("client", "upstream_peer", "trust_anchor")]),
         ("Failed TLS handshakes by reason", "cps", one(rate("respgate_tls_handshake_failures_total", "reason"), "{{reason}}")),
-        ("Rejected reloads", "cps", one(rate("respgate_reload_rejections_total", "what, reason"), "{{what}} {{reason}}")),
-        ("Policies and their modes", "short", one(total("respgate_policy_info", "policy, mode"), "{{policy}} {{mode}}")),
-        ("Blocks in force", "short", one(total("respgate_blocked", "what"), "{{what}}")),
+        # A series begins with its first rejection: a rate would not show it.
+        ("Rejected reloads since the start", "short", one(total("respgate_reload_rejections_total", "what, reason"), "{{what}} {{reason}}")),
+        ("Policies and their modes", "number", one(total("respgate_policy_info", "policy, mode"), "{{policy}} {{mode}}")),
+        ("Blocks in force", "number", one(total("respgate_blocked", "what"), "{{what}}")),
         ("Clients disconnected by cause", "cps", one(rate("respgate_client_disconnects_total", "reason"), "{{reason}}")),
+        ("Audit entries by result", "cps", one(rate("respgate_audit_events_total", "sink, result"), "{{sink}} {{result}}")),
+        ("Audit entries that wait", "bytes", one(total("respgate_audit_queue_bytes"), "{{instance}}")),
         ("Log lines dropped", "cps", one(rate("respgate_log_events_dropped_total", "instance"), "{{instance}}")),
     ]),
     "access-patterns": ("Access patterns", [
@@ -89,8 +92,8 @@ DASHBOARDS = {
         ("Health checks", "cps", one(rate("respgate_upstream_health_checks_total", "result"), "{{result}}")),
         ("Handshakes by result", "cps", one(rate("respgate_tls_handshakes_total", "result"), "{{result}}")),
         ("Time of handshakes", "s", quantiles("respgate_tls_handshake_duration_seconds")),
-        ("Generation of the identity", "short", one(total("respgate_tls_identity_generation"), "{{instance}}")),
-        ("Certificates in use", "short", one(total("respgate_tls_certificate_info", "role, fingerprint"), "{{role}} {{fingerprint}}")),
+        ("Generation of the identity", "number", one(total("respgate_tls_identity_generation"), "{{instance}}")),
+        ("Certificates in use", "number", one(total("respgate_tls_certificate_info", "role, fingerprint"), "{{role}} {{fingerprint}}")),
         ("Reloads", "cps", one(rate("respgate_reload_attempts_total", "what, result"), "{{what}} {{result}}")),
     ]),
 }
@@ -106,15 +109,33 @@ def variable(name):
     }
 
 
+DAY = 86400
+# Figures of this moment instead of lines: the unit, and from which value on which colour.
+NUMBERS = {
+    "number": ("short", [(None, "text")]),
+    "left": ("s", [(None, "red"), (DAY / 4, "orange"), (7 * DAY, "green")]),
+}
+
+
+def kind(unit):
+    if unit not in NUMBERS:
+        return {"type": "timeseries", "fieldConfig": {"defaults": {"unit": unit, "custom": {"axisSoftMin": 0}}, "overrides": []}}
+    unit, colours = NUMBERS[unit]
+    steps = [{"value": value, "color": colour} for value, colour in colours]
+    return {
+        "type": "stat", "options": {"textMode": "value_and_name", "reduceOptions": {"calcs": ["lastNotNull"]}, "colorMode": "value"},
+        "fieldConfig": {"defaults": {"unit": unit, "thresholds": {"mode": "absolute", "steps": steps}}, "overrides": []},
+    }
+
+
 def dashboard(name, title, panels):
     source = {"name": "datasource", "type": "datasource", "query": "prometheus"}
     drawn = []
     for place, (heading, unit, queries) in enumerate(panels):
         drawn.append({
-            "id": place + 1, "type": "timeseries", "title": heading,
+            "id": place + 1, "title": heading, **kind(unit),
             "datasource": {"type": "prometheus", "uid": "${datasource}"},
             "gridPos": {"x": place % 2 * 12, "y": place // 2 * 8, "w": 12, "h": 8},
-            "fieldConfig": {"defaults": {"unit": unit, "min": None if unit == "s" else 0}, "overrides": []},
             "targets": [{"refId": chr(65 + at), "expr": e, "legendFormat": legend} for at, (e, legend) in enumerate(queries)],
         })
     return {

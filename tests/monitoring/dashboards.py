@@ -107,6 +107,7 @@ class World:
             f'[[listener]]\naddress = "127.0.0.1:{self.port}"\npassword_file = "{self.work / "password"}"\n'
             f'[upstream]\naddress = "localhost:{self.server}"\noutage_wait = "30s"\ntls = {{ {tls} }}\n'
             f'[policy]\nkeys = {{ prefix = "app1:" }}\n[telemetry]\naddress = "127.0.0.1:{self.health}"\n'
+            f'[[audit.sink]]\ntype = "file"\npath = "{self.work / "audit.log"}"\n'
         )
         self.respgate = self.start(self.program, "run", "--config", self.work / "respgate.toml")
         until("respgate", lambda: get(f"http://127.0.0.1:{self.health}/healthz/upstream"))
