@@ -24,6 +24,7 @@ def main():
         ("the PrometheusRules of Kubernetes and Helm have the same rules", rules.equal()),
         ("each alert has a runbook, and each runbook an alert", documents.runbooks()),
         ("each command in the documents exists", documents.commands(program)),
+        ("each configuration in the documents is good", documents.configurations(program)),
         ("each link in the documents leads to a section that exists", documents.links()),
         ("each setting in the documents exists", documents.settings()),
         ("each check and each metric in the documents exists", documents.evidence()),
