@@ -19,10 +19,13 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use support::client::{Client, PATIENCE, Target, encode};
+use support::fake_server::{FakeServer, Order};
 use support::proxy::{self, Proxy};
 use support::real_server::{Brand, Server, free_port, wait_until};
 
 const NAMED: &str = "+@all +sync +psync +replconf ~* &*";
+const TRANSMITTED: &str = "respgate_client_transmit_bytes_total";
+const RECEIVED: &str = "respgate_upstream_receive_bytes_total";
 const STREAMS: &str = "respgate_client_pinned_connections{cause=\"replication\"}";
 
 /// Ends a program with the test.
@@ -102,6 +105,42 @@ fn copy_that_is_read_slowly_is_whole() {
     let length: usize = std::str::from_utf8(&all[at + 1..end]).unwrap().parse().unwrap();
     assert!(length > 16 << 20, "{length}");
     assert_eq!(all.len(), end + 2 + length, "the copy is cut");
+}
+
+/// The server ends the connection when it has sent the copy; a client that pauses before it has read all
+/// of it gets the rest.
+#[test]
+fn copy_whose_reader_pauses_at_its_end_is_whole() {
+    let server = FakeServer::start();
+    server.order("SYNC", Order::Say(Vec::new()), 1);
+    let (own, telemetry) = (free_port(), free_port());
+    let configuration = format!(
+        "[[listener]]\naddress = \"127.0.0.1:{own}\"\n[upstream]\naddress = \"127.0.0.1:{}\"\n\
+         insecure_plaintext = true\n[policy]\nacl = {NAMED:?}\n[telemetry]\n\
+         address = \"127.0.0.1:{telemetry}\"\n",
+        server.port
+    );
+    let proxy = Proxy::configured(proxy::directory(), Target::Tcp(own), telemetry, &configuration);
+    let mut client = proxy.client();
+    client.send(&["SYNC"]);
+    let connection = server.connection_of("SYNC");
+    let piece = [b'x'; 32 << 10];
+    let (mut said, mut kept) = (0, -1.0);
+    // What the systems between respgate and its client keep, and then some.
+    while proxy.metric(TRANSMITTED) > kept {
+        kept = proxy.metric(TRANSMITTED);
+        for _ in 0..4 {
+            server.say(connection, &piece);
+            said += piece.len();
+        }
+        #[expect(clippy::cast_precision_loss, reason = "a few megabytes")]
+        proxy.await_metric(RECEIVED, |received| received >= said as f64);
+    }
+    server.close_all();
+    proxy.await_metric(STREAMS, |streams| streams < 0.5);
+    std::thread::sleep(Duration::from_millis(5500));
+    let (copy, ended) = client.drain(PATIENCE);
+    assert_eq!((copy.len(), ended), (said, true), "the copy is cut");
 }
 
 #[test]

@@ -275,6 +275,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.ending = Some((why, self.now));
     }
 
+    /// The rest of a stream that has ended waits for its reader for as long as any output does.
+    pub(super) fn allow_slow_end(&mut self) {
+        let Some((ClientDisconnect::UpstreamLost, until)) = &mut self.ending else { return };
+        if *until > self.now && !self.out.is_empty() {
+            self.outlet.begin(self.now);
+            let slow = self.outlet.deadline(self.limits.output_soft_time);
+            *until = slow.map_or(*until, |slow| slow.max(*until));
+        }
+    }
+
     fn ended(&mut self) -> Option<ClientDisconnect> {
         if self.session.says_farewell() {
             self.end(ClientDisconnect::Killed);
@@ -334,6 +344,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if wrote > 0 {
             self.note_written(wrote);
             self.outlet.note(wrote, self.now);
+            self.allow_slow_end();
         }
         if self.out.is_empty() {
             self.outlet.end();
@@ -424,6 +435,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let holds = holds_lease
             || self.out.len() > self.limits.output_soft_bytes
             || !self.pending.is_empty()
+            || self.mailbox.holds_up()
             || self.shared.as_ref().is_some_and(|shared| shared.is_aside());
         self.outlet.deadline(self.limits.output_soft_time).filter(|_| holds)
     }

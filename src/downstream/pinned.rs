@@ -152,8 +152,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.out.truncate(said);
         }
         if fatal && streamed {
-            // A backup ends with the connection: what the client has not read yet belongs to it.
+            // A backup ends with the connection: what the client has not read yet belongs to it, and may
+            // be read as slowly as the rest was.
             self.end(ClientDisconnect::UpstreamLost);
+            self.allow_slow_end();
         } else if fatal || begun {
             self.end_now(ClientDisconnect::UpstreamLost);
         }

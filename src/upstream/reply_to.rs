@@ -223,6 +223,7 @@ impl Mailbox {
             return;
         }
         inner.items.push(Item::Lost(ticket, loss));
+        inner.feeder = None;
         if let Some(waker) = inner.waker.take() {
             waker.wake();
         }
@@ -281,9 +282,18 @@ impl Mailbox {
         if inner.closed { 0 } else { inner.bytes.len() + self.unread.get() }
     }
 
-    /// Asks to be woken when the client has read some.
+    /// Asks to be woken when the client has read some. The session's task looks at its time limits.
     pub(super) fn wait_for_reader(&self, waker: &Waker) {
-        self.inner.borrow_mut().feeder = Some(waker.clone());
+        let first = self.inner.borrow_mut().feeder.replace(waker.clone()).is_none();
+        if first {
+            self.wake();
+        }
+    }
+
+    /// Whether a connection waits until the client has read some.
+    #[must_use]
+    pub fn holds_up(&self) -> bool {
+        self.inner.borrow().feeder.is_some()
     }
 
     /// Notes how much of what the session's task has taken is not read.
@@ -322,5 +332,50 @@ impl Mailbox {
 impl Drop for Mailbox {
     fn drop(&mut self) {
         self.buffers.adjust(self.inner.get_mut().bytes.len(), 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A waker, and how often it was used.
+    fn count() -> (Waker, impl Fn() -> usize) {
+        let count = Arc::new(Count::default());
+        (Waker::from(Arc::clone(&count)), move || count.0.load(Ordering::Relaxed))
+    }
+
+    #[test]
+    fn a_reader_learns_that_a_connection_waits_for_it() {
+        let mailbox = Mailbox::new(1000, Buffers::new(1000));
+        let ((session, woken), (connection, fed)) = (count(), count());
+        mailbox.note_unread(10);
+        mailbox.drain(&session, |_, _| {});
+        assert!(!mailbox.holds_up());
+        mailbox.wait_for_reader(&connection);
+        mailbox.drain(&session, |_, _| {});
+        mailbox.wait_for_reader(&connection);
+        assert!(mailbox.holds_up());
+        assert_eq!((woken(), fed()), (1, 0), "once for each time");
+        mailbox.note_unread(9);
+        assert!(!mailbox.holds_up());
+        assert_eq!((woken(), fed()), (1, 1));
+        mailbox.wait_for_reader(&connection);
+        assert_eq!(woken(), 2);
+        mailbox.lose(Ticket(1), Loss::Truncated);
+        assert!(!mailbox.holds_up(), "the connection is gone");
     }
 }
