@@ -13,6 +13,12 @@
 
 mod support;
 
+#[path = "bounds/clocks.rs"]
+mod clocks;
+#[path = "bounds/files.rs"]
+mod files;
+#[path = "bounds/memory.rs"]
+mod memory;
 #[path = "bounds/replies.rs"]
 mod replies;
 #[path = "bounds/requests.rs"]

@@ -51,6 +51,11 @@ pub struct ClientLimits {
     pub max_clients: usize,
     /// A client that says nothing for this long is disconnected; zero: never.
     pub idle_timeout: Duration,
+    /// A client that must log in is disconnected when it has not after this long; zero: never.
+    pub login_timeout: Duration,
+    /// A client that has sent a part of a request, or leaves replies unread, is disconnected when nothing
+    /// moves for this long; zero: never.
+    pub transfer_timeout: Duration,
     pub max_args: u32,
     /// The longest argument, bytes. A longer one is consumed, answered with an error, and not stored.
     pub max_bulk_bytes: u64,
@@ -82,6 +87,8 @@ impl Default for ClientLimits {
         Self {
             max_clients: 10_000,
             idle_timeout: Duration::ZERO,
+            login_timeout: Duration::from_secs(30),
+            transfer_timeout: Duration::from_secs(300),
             max_args: 1_048_576,
             max_bulk_bytes: 64 << 20,
             max_inline_bytes: 64 << 10,

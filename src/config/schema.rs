@@ -291,6 +291,8 @@ fn limits(at: &Section<'_>) -> ClientLimits {
     let mut limits = ClientLimits::default();
     at.set("max_clients", &mut limits.max_clients, count);
     at.set("idle_timeout", &mut limits.idle_timeout, duration);
+    at.set("login_timeout", &mut limits.login_timeout, duration);
+    at.set("transfer_timeout", &mut limits.transfer_timeout, duration);
     at.set("max_args", &mut limits.max_args, count);
     at.set("max_bulk", &mut limits.max_bulk_bytes, size);
     at.set("max_inline", &mut limits.max_inline_bytes, size);

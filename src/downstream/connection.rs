@@ -25,7 +25,7 @@ use crate::resp::RequestScanner;
 use crate::session::{Cause, Door, Gatehouse, Gates, Peer, Seat, Session};
 use crate::telemetry::ClientDisconnect;
 use crate::traffic::{Facts, OpenFailure};
-use crate::upstream::{FAIR_SHARE_BYTES, Lease, Mailbox, Shared, give_way};
+use crate::upstream::{Lease, Mailbox, Shared, give_way};
 
 /// How long a connection that is to be closed may take to read its last replies.
 pub(super) const GOODBYE: Duration = Duration::from_secs(5);
@@ -95,6 +95,8 @@ pub(super) struct Connection<S> {
     pub now: Instant,
     /// Milliseconds since 1970 in this turn, once somebody asked; 0 before.
     pub unix_ms: u64,
+    /// When the client was accepted.
+    pub since: Instant,
     pub last_heard: Instant,
     /// How the client takes the replies that wait for it.
     pub outlet: Progress,
@@ -165,6 +167,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             ending: None,
             now,
             unix_ms: 0,
+            since: now,
             last_heard: now,
             outlet: Progress::default(),
             upload: Progress::default(),
@@ -184,14 +187,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Serves the client until it is gone; says why it went.
     pub(super) async fn serve(mut self: Box<Self>) -> ClientDisconnect {
         let why = std::future::poll_fn(|cx| self.poll(cx)).await;
-        if why == ClientDisconnect::OutputLimit {
-            tracing::warn!(
-                code = "CLI-E001",
-                held = self.accounted,
-                unread = self.out.len(),
-                "client disconnected: its unread replies or unfinished requests exceed the limits, or it read nothing for limits.output_soft_time"
-            );
-        }
+        self.report_end(why);
         self.count_end();
         if why == ClientDisconnect::UpstreamLost {
             self.shell.upstream.note_client_closed();
@@ -255,7 +251,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Whether nothing is waited for but replies of the shared connection and the client itself.
-    const fn is_simple(&self) -> bool {
+    pub(super) const fn is_simple(&self) -> bool {
         self.lease.is_none() && matches!(self.waiting, Waiting::No)
     }
 
@@ -358,26 +354,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Ok(wrote > 0)
     }
 
-    /// Counts this connection's buffers against its own limit and that of all together.
-    fn account(&mut self) -> Option<ClientDisconnect> {
-        let lease = self.lease.as_ref().map_or(0, |lease| lease.0.unwritten());
-        let held = self.counts.notes.held_bytes()
-            + self.pending.capacity()
-            + self.out.capacity()
-            + self.session.held_bytes()
-            + lease
-            + self.scanner.held_bytes();
-        if held == self.accounted {
-            return None;
-        }
-        let grown = held > self.accounted;
-        let within = self.shell.buffers.adjust(self.accounted, held);
-        self.accounted = held;
-        let alone = self.out.len() > self.limits.output_hard_bytes;
-        let together = grown && !within && held > FAIR_SHARE_BYTES;
-        (alone || together).then_some(ClientDisconnect::OutputLimit)
-    }
-
     /// Waits for the next thing to happen, with the earliest deadline as an end.
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<ClientDisconnect> {
         let Some(deadline) = self.deadline() else {
@@ -400,61 +376,5 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             cx.waker().wake_by_ref();
         }
         Poll::Pending
-    }
-
-    fn idle_deadline(&self) -> Option<Instant> {
-        let idle = self.limits.idle_timeout;
-        let idles = self.session.is_idle() && self.presented.is_none();
-        (!idle.is_zero() && idles).then(|| self.last_heard + idle)
-    }
-
-    fn deadline(&self) -> Option<Instant> {
-        if self.is_simple() && !self.outlet.is_measured() && self.ending.is_none() {
-            return self.idle_deadline();
-        }
-        let ending = self.ending.map(|(_, until)| until);
-        let later = |moment: &Instant| *moment > self.now;
-        let grace = self.grace_end().filter(later);
-        let last = self.grace_last().filter(later);
-        let rest = self.courtesy.rests_until().filter(later);
-        let quiet = self.outlet.quiet_at().filter(later);
-        let lease = [self.lease_deadline(), self.upload_deadline(), self.rest_deadline(), grace];
-        let rest = [last, rest, quiet, self.outlet_deadline()];
-        let pause = if let Waiting::Pause(until) = self.waiting { Some(until) } else { None };
-        let own = [self.idle_deadline(), ending, pause];
-        own.into_iter().chain(lease).chain(rest).flatten().min()
-    }
-
-    /// When the client has left its replies unread for too long, while that holds up more than
-    /// itself: buffers, a connection to the server, or its own requests, which nothing else would end.
-    fn outlet_deadline(&self) -> Option<Instant> {
-        let holds_lease = self.lease.is_some()
-            && !self.shell.dedicated
-            && !self.session.lives_on_lease()
-            && self.session.in_flight() > 0;
-        let holds = holds_lease
-            || self.out.len() > self.limits.output_soft_bytes
-            || !self.pending.is_empty()
-            || self.mailbox.holds_up()
-            || self.shared.as_ref().is_some_and(|shared| shared.is_aside());
-        self.outlet.deadline(self.limits.output_soft_time).filter(|_| holds)
-    }
-
-    /// A deadline has passed; whose, and what follows.
-    fn expire(&mut self) -> Option<ClientDisconnect> {
-        let now = self.now;
-        if let Some((why, until)) = self.ending
-            && now >= until
-        {
-            return Some(why);
-        }
-        if self.outlet_deadline().is_some_and(|deadline| now >= deadline) {
-            return Some(ClientDisconnect::OutputLimit);
-        }
-        if self.idle_deadline().is_some_and(|deadline| now >= deadline) {
-            return Some(ClientDisconnect::Idle);
-        }
-        self.expire_lease();
-        None
     }
 }

@@ -115,7 +115,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             && (self.passing != Passing::ToLease || self.lease_has_room())
             && (self.passing != Passing::No || !self.grace_is_over())
             && !self.shared.as_ref().is_some_and(|shared| shared.is_aside())
-            && (self.sent_bytes < self.limits.max_in_flight_bytes || self.session.in_flight() == 0)
+            && (self.session.in_flight() == 0
+                || (self.sent_bytes < self.limits.max_in_flight_bytes
+                    && !self.shell.buffers.is_over()))
     }
 
     /// Whether the socket is read: a request under way may grow, one that waits may not.

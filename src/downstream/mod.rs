@@ -2,12 +2,15 @@
 //!
 //! Owns: the meeting of sessions and upstream connections. Never knows: TLS, how policy decides.
 
+mod account;
 mod auditor;
+mod clocks;
 mod connection;
 mod counts;
 mod courtesy;
 mod cut;
 mod door;
+mod eviction;
 mod holder;
 mod inherited;
 mod insight;

@@ -55,6 +55,11 @@ impl Progress {
         self.marks.is_some()
     }
 
+    /// When the last step was complete, while bytes wait.
+    pub(super) fn moved_at(&self) -> Option<Instant> {
+        self.marks.map(|marks| marks.step)
+    }
+
     /// When there will have been no progress for `limit`.
     pub(super) fn deadline(&self, limit: Duration) -> Option<Instant> {
         self.marks.map(|marks| marks.step + limit)

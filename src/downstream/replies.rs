@@ -61,7 +61,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         self.resend();
         if overflow {
-            self.end_now(ClientDisconnect::OutputLimit);
+            self.end_now(if self.mailbox.is_evicted() {
+                ClientDisconnect::MemoryBudget
+            } else {
+                ClientDisconnect::OutputLimit
+            });
         }
         if let Some(cut) = cut {
             // A reply was cut in its middle: whatever followed would be taken for its rest.

@@ -6,9 +6,10 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::auditor::{AuditParts, Auditor};
+use super::eviction::{Holder, choose};
 use super::insight::Insight;
 use super::meter::Meter;
 use super::refusals::Refusals;
@@ -21,6 +22,9 @@ use crate::session::{Choice, Completed, Desk, Listed, Peer, Roster, Scripts, Sea
 use crate::telemetry::redact::KeyMask;
 use crate::telemetry::{Found, Metrics, Slow};
 use crate::upstream::{Buffers, Mailbox, Upstream};
+
+/// After a search for clients that could make room found none, the next one is this much later.
+const RELIEVE_AGAIN: Duration = Duration::from_millis(10);
 
 /// What is handed down at assembly.
 #[derive(Debug)]
@@ -59,6 +63,8 @@ pub struct Shell {
     pub(super) transacts: Transacts,
     pub(super) roster: Rc<Roster>,
     next_id: Cell<u64>,
+    /// Before then no client is looked for that could make room.
+    relieve_from: Cell<Instant>,
     clients: RefCell<HashMap<u64, Weak<Mailbox>>>,
     leaving: Cell<bool>,
     door_changes: Cell<u64>,
@@ -95,6 +101,7 @@ impl Shell {
             transacts: Transacts::default(),
             roster: Roster::new(clock::now()),
             next_id: Cell::new(1),
+            relieve_from: Cell::new(clock::now()),
             clients: RefCell::default(),
             leaving: Cell::new(false),
             door_changes: Cell::new(0),
@@ -140,6 +147,31 @@ impl Shell {
     #[must_use]
     pub fn learned(&self, user: &str) -> Option<String> {
         self.lessons.borrow().to_toml(user, self.dedicated)
+    }
+
+    /// Ends clients while all together keep more than the budget permits.
+    pub(super) fn relieve(&self, now: Instant) {
+        let excess = self.buffers.excess();
+        if excess > 0 && now >= self.relieve_from.get() {
+            self.evict(excess, now);
+        }
+    }
+
+    fn evict(&self, excess: usize, now: Instant) {
+        let clients = self.clients.borrow();
+        let holder = |(id, mailbox): (&u64, &Weak<Mailbox>)| {
+            let held = mailbox.upgrade()?.holding()?;
+            let still = now.saturating_duration_since(held.moved);
+            Some(Holder { id: *id, bytes: held.bytes, still, logged_in: held.logged_in })
+        };
+        let chosen = choose(clients.iter().filter_map(holder).collect(), excess);
+        if chosen.is_empty() {
+            // What is kept belongs to no client: to look again at once would find the same.
+            self.relieve_from.set(now + RELIEVE_AGAIN);
+        }
+        for mailbox in chosen.iter().filter_map(|id| clients.get(id)?.upgrade()) {
+            mailbox.evict();
+        }
     }
 
     /// Clients connected.

@@ -6,6 +6,7 @@ mod attempt;
 mod blocking;
 mod control;
 mod data_plane;
+mod descriptors;
 mod doors;
 mod drain;
 mod error;

@@ -6,6 +6,7 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::path::{Path, PathBuf};
 
+use super::descriptors;
 use super::doors::{self, Doors, Policies};
 use super::error::StartError;
 use super::vocabulary::Vocabulary;
@@ -28,6 +29,8 @@ pub(super) struct Parts {
     pub credentials: Credentials,
     pub dialer: Dialer,
     pub limits: Live<ClientLimits>,
+    /// How many files the process may open, where that is limited.
+    pub files: Option<usize>,
     pub insight: Live<config::Insight>,
     /// One per listener, in their order.
     pub doors: Vec<Live<Door>>,
@@ -73,7 +76,9 @@ impl Parts {
         let dialer = Dialer::new(&config.upstream, tls.clone(), credentials.clone());
         let Doors { all, policies, hash } = doors;
         let doors = all.into_iter().map(Live::new).collect();
-        let limits = Live::new(config.limits.clone());
+        let files = descriptors::raise();
+        let pool = config.upstream.pool.max_connections;
+        let limits = Live::new(descriptors::within(files, &config.limits, pool));
         let insight = Live::new(config.insight.clone());
         let audit = audit(config, vocabulary, telemetry)?;
         Ok(Self {
@@ -81,6 +86,7 @@ impl Parts {
             credentials,
             dialer,
             limits,
+            files,
             insight,
             doors,
             policies,

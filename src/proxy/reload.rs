@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::attempt::{Attempt, Rejection};
+use super::descriptors;
 use super::doors::{self, Doors};
 use super::error::StartError;
 use super::house::InForce;
@@ -200,7 +201,9 @@ impl Reloader {
             .configure(&new.telemetry.log_level)
             .map_err(|error| invalid(error.to_string()))?;
         self.parts.replace_doors(doors);
-        self.parts.limits.set(new.limits.clone().into());
+        let pool = new.upstream.pool.max_connections;
+        let limits = descriptors::within(self.parts.files, &new.limits, pool);
+        self.parts.limits.set(limits.into());
         self.parts.insight.set(new.insight.clone().into());
         self.replace_audit_rules(rules);
         outcome.doors = true;

@@ -14,6 +14,13 @@ pub(super) struct About {
     pub capa: &'static str,
 }
 
+impl About {
+    /// Bytes that are kept of the client's own words.
+    pub(super) const fn held_bytes(&self) -> usize {
+        self.name.capacity() + self.lib_name.capacity() + self.lib_ver.capacity()
+    }
+}
+
 /// Redis networking.c `validateClientAttr`: printable, without space.
 pub(super) fn is_valid_name(name: &[u8]) -> bool {
     name.iter().all(|byte| (b'!'..=b'~').contains(byte))

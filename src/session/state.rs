@@ -345,6 +345,7 @@ impl Session {
             + self.stripper.as_ref().map_or(0, |stripper| stripper.held_bytes())
             + self.transaction.as_ref().map_or(0, |transaction| transaction.held_bytes())
             + self.own.as_ref().map_or(0, |own| own.held_bytes())
+            + self.seat.about.borrow().as_ref().map_or(0, |about| about.held_bytes())
     }
 
     /// Bytes of replies that are known but must wait for others.

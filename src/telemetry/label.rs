@@ -128,7 +128,8 @@ labels! {
         Client = "client", Idle = "idle", ProtocolError = "protocol_error",
         OutputLimit = "output_limit", Auth = "auth", Drain = "drain",
         UpstreamLost = "upstream_lost", Reset = "reset", Rotation = "rotation",
-        Killed = "killed", Blocked = "blocked",
+        Killed = "killed", Blocked = "blocked", MemoryBudget = "memory_budget",
+        LoginTimeout = "login_timeout", Stalled = "stalled",
     }
     /// What was wrong with an application's bytes.
     ProtocolFault as "kind" {

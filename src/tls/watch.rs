@@ -2,8 +2,10 @@
 //!
 //! Owns: [`Watch`]. Never knows: what is in the files, who reads them.
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,10 +23,14 @@ const DEBOUNCE: Duration = Duration::from_millis(250);
 /// … or after this long, in a directory where it is never quiet.
 const DEBOUNCE_MAX: Duration = Duration::from_secs(2);
 
+/// Links on the way to one file that are followed (Linux path_resolution(7)).
+const LINKS_MAX: u32 = 40;
+
 /// Watches any files: certificates, passwords, configuration; a path may also be a directory and stands
-/// for the files in it. Watched are the *directories* of each
-/// path and of what the path leads to: Kubernetes replaces a link beside the file (`..data`) and
-/// never the file, and others rename a new file over it, after which a watch on the file is blind.
+/// for the files in it. Watched are the *directories* of each path, and those of every link on the way to
+/// it: Kubernetes replaces a link beside the file (`..data`) and never the file, others replace a link to
+/// the directory, or rename a new file over the old one, after which a watch on the file is blind. Of a
+/// directory that is missing, the nearest one above it that exists.
 ///
 /// Make the watch first and read the files afterwards; then no change falls between.
 #[derive(Debug)]
@@ -34,8 +40,13 @@ pub struct Watch {
     heard: Arc<Notify>,
     watcher: Option<RecommendedWatcher>,
     up: bool,
+    /// The directories that are watched. One that was removed and made again is another.
+    watched: BTreeMap<PathBuf, Option<Inode>>,
     seen: Vec<Option<Stamp>>,
 }
+
+/// Device and number of a directory.
+type Inode = (u64, u64);
 
 impl Watch {
     /// Begins to watch `paths`; a path need not exist.
@@ -53,6 +64,7 @@ impl Watch {
             heard: Arc::new(Notify::new()),
             watcher: None,
             up: false,
+            watched: BTreeMap::new(),
             seen: Vec::new(),
         };
         watch.begin();
@@ -74,8 +86,9 @@ impl Watch {
                 self.begin();
                 return;
             }
-            if timeout(self.poll, self.heard.notified()).await.is_err() && !self.up {
-                // A directory may be there by this time.
+            let heard = timeout(self.poll, self.heard.notified()).await.is_ok();
+            if (!heard && !self.up) || self.directories() != self.watched {
+                // A directory may be there by this time, or be another.
                 self.install();
             }
         }
@@ -122,23 +135,61 @@ impl Watch {
             return;
         };
         self.up = true;
-        for directory in self.directories() {
-            self.up &= watcher.watch(&directory, RecursiveMode::NonRecursive).is_ok();
+        self.watched = self.directories();
+        for directory in self.watched.keys() {
+            self.up &= watcher.watch(directory, RecursiveMode::NonRecursive).is_ok();
         }
         self.watcher = Some(watcher);
     }
 
     /// The directories in which a change of a file can be heard.
-    fn directories(&self) -> BTreeSet<PathBuf> {
-        let targets = self.paths.iter().filter_map(|path| path.canonicalize().ok());
-        let all = self.paths.iter().cloned().chain(targets);
-        let own = self.paths.iter().filter(|path| path.is_dir()).cloned();
-        let above = all.map(|path| match path.parent() {
-            Some(parent) if parent != Path::new("") => parent.to_path_buf(),
-            _ => PathBuf::from("."),
-        });
-        own.chain(above).collect()
+    fn directories(&self) -> BTreeMap<PathBuf, Option<Inode>> {
+        let mut found = BTreeSet::new();
+        for path in &self.paths {
+            if path.is_dir() {
+                found.insert(path.clone());
+            }
+            add_directories(path, &mut found);
+        }
+        let inode = |path: &PathBuf| path.metadata().ok().map(|it| (it.dev(), it.ino()));
+        found.into_iter().map(|path| (path.clone(), inode(&path))).collect()
     }
+}
+
+/// The directories of `path` and of all links on the way to it, as far as there is a way.
+fn add_directories(path: &Path, found: &mut BTreeSet<PathBuf>) {
+    let Ok(path) = std::path::absolute(path) else { return };
+    let (mut way, mut rest, mut links) = (PathBuf::from("/"), parts(&path), 0);
+    while let Some(part) = rest.pop() {
+        if part == ".." {
+            way.pop();
+            continue;
+        }
+        let above = way.clone();
+        way.push(&part);
+        match way.read_link() {
+            Ok(target) if links < LINKS_MAX => {
+                links += 1;
+                way = if target.is_absolute() { PathBuf::from("/") } else { above.clone() };
+                rest.extend(parts(&target));
+                found.insert(above);
+            }
+            _ if rest.is_empty() || !way.exists() => {
+                found.insert(above);
+                return;
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The names in a path, the last one first.
+fn parts(path: &Path) -> Vec<OsString> {
+    let name = |part: Component<'_>| match part {
+        Component::Normal(_) | Component::ParentDir => Some(part.as_os_str().to_owned()),
+        Component::Prefix(_) | Component::RootDir | Component::CurDir => None,
+    };
+    path.components().rev().filter_map(name).collect()
 }
 
 /// What is in a directory; nothing when it is none.

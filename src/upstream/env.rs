@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, Semaphore};
 
 use super::breaker::{Ask, Breaker, Round};
+use super::buffers::Buffers;
 use super::condition::LastError;
 use super::dial::{Dialer, Link};
 use super::failure::DialError;
 use super::figures::Figures;
 use super::outage::{Notice, Outage, Patience, show};
-use super::reply_to::Buffers;
 use crate::base::backoff::Backoff;
 use crate::base::clock;
 use crate::base::entropy::Entropy;

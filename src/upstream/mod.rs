@@ -3,6 +3,7 @@
 //! Owns: [`Upstream`], the one door to all of them. Never knows: sessions, policy, what a request asks.
 
 mod breaker;
+mod buffers;
 mod condition;
 pub mod credentials;
 pub mod dial;
@@ -14,6 +15,7 @@ pub mod fault;
 mod figures;
 pub mod greeting;
 mod inbox;
+mod item;
 mod lease;
 mod misplaced;
 mod mux;
@@ -34,9 +36,11 @@ mod turn;
 use std::rc::Rc;
 use std::sync::Arc;
 
+pub use buffers::Buffers;
 pub use condition::{Condition, LastError};
+pub use item::Item;
 pub use lease::{Lease, LeaseError};
-pub use reply_to::{Buffers, FAIR_SHARE_BYTES, Item, Mailbox};
+pub use reply_to::{Holding, Mailbox};
 pub use shared::{Request, Shared};
 pub use shares::{Use, most_for_one_use};
 pub use stream::Stream;

@@ -1,115 +1,18 @@
 //! The way back from a shared connection to one session: what arrived waits here until the session's
 //! task takes it. It never makes the connection wait.
 //!
-//! Owns: [`Mailbox`], [`Item`]. Never knows: what a reply means, who reads it.
+//! Owns: [`Mailbox`], [`Holding`]. Never knows: what a reply means, who reads it.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::Waker;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 
+use super::buffers::{Buffers, FAIR_SHARE_BYTES};
+use super::item::Item;
 use crate::traffic::{Loss, Ticket};
-
-/// Something for a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Item {
-    /// The next `len` bytes are a piece of the reply to `ticket`, which took `micros` at the server if
-    /// it is done and such times are wanted.
-    Piece { ticket: Ticket, len: usize, kind: u8, done: bool, micros: u32 },
-    /// The next `len` bytes are the error that the server answered to a command queued for `ticket`.
-    Refusal { ticket: Ticket, len: usize },
-    /// No reply to `ticket` will come, or no more of it.
-    Lost(Ticket, Loss),
-}
-
-/// Bytes that all sessions' buffers may take together, and empty buffers for whoever needs one next.
-#[derive(Debug)]
-pub struct Buffers {
-    used: Cell<usize>,
-    cap: Cell<usize>,
-    spare: RefCell<Vec<BytesMut>>,
-    spare_items: RefCell<Vec<Vec<Item>>>,
-}
-
-/// Empty buffers kept for reuse, and the largest that is kept.
-const SPARES_MAX: usize = 256;
-const SPARE_BYTES_MAX: usize = 16 * 1024;
-const SPARE_ITEMS_MAX: usize = 256;
-/// Requests of one session of whose wait is known.
-const WAITS_MAX: usize = 1024;
-/// What a new buffer holds before it grows.
-const FRESH_BYTES: usize = 1024;
-
-impl Buffers {
-    #[must_use]
-    pub fn new(cap: usize) -> Rc<Self> {
-        Rc::new(Self {
-            used: Cell::new(0),
-            cap: Cell::new(cap),
-            spare: RefCell::default(),
-            spare_items: RefCell::default(),
-        })
-    }
-
-    #[must_use]
-    pub fn used(&self) -> usize {
-        self.used.get()
-    }
-
-    #[must_use]
-    pub fn cap(&self) -> usize {
-        self.cap.get()
-    }
-
-    pub fn set_cap(&self, cap: usize) {
-        self.cap.set(cap);
-    }
-
-    /// Whether less than half of the cap is used, so that one holder may keep more than it must.
-    #[must_use]
-    pub fn has_room(&self) -> bool {
-        self.used.get() < self.cap.get() / 2
-    }
-
-    /// Replaces one holder's share of `before` bytes by `after`. Returns whether all is within the cap.
-    pub fn adjust(&self, before: usize, after: usize) -> bool {
-        let used = (self.used.get() + after).saturating_sub(before);
-        self.used.set(used);
-        used <= self.cap.get()
-    }
-
-    /// An empty buffer, used before if there is one.
-    #[must_use]
-    pub fn get(&self) -> BytesMut {
-        let spare = self.spare.borrow_mut().pop();
-        spare.unwrap_or_else(|| BytesMut::with_capacity(FRESH_BYTES))
-    }
-
-    /// Takes a buffer back for the next one; an idle session keeps none.
-    pub fn put(&self, mut buffer: BytesMut) {
-        buffer.clear();
-        let mut spare = self.spare.borrow_mut();
-        if (1..=SPARE_BYTES_MAX).contains(&buffer.capacity()) && spare.len() < SPARES_MAX {
-            spare.push(buffer);
-        }
-    }
-
-    fn get_items(&self) -> Vec<Item> {
-        self.spare_items.borrow_mut().pop().unwrap_or_default()
-    }
-
-    fn put_items(&self, items: Vec<Item>) {
-        let mut spare = self.spare_items.borrow_mut();
-        if items.capacity() <= SPARE_ITEMS_MAX && spare.len() < SPARES_MAX {
-            spare.push(items);
-        }
-    }
-}
-
-/// A session below this share of the buffers is never ended for the sake of the others.
-pub const FAIR_SHARE_BYTES: usize = 64 * 1024;
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -119,6 +22,18 @@ struct Inner {
     /// The connection that waits until the client has read some.
     feeder: Option<Waker>,
     closed: bool,
+}
+
+/// Requests of one session of whose wait is known.
+const WAITS_MAX: usize = 1024;
+
+/// What one client makes respgate keep, and how it moves.
+#[derive(Clone, Copy, Debug)]
+pub struct Holding {
+    pub bytes: usize,
+    /// When the client last sent or took something while it held bytes.
+    pub moved: Instant,
+    pub logged_in: bool,
 }
 
 /// One session's mailbox.
@@ -135,6 +50,10 @@ pub struct Mailbox {
     waits: RefCell<Vec<(Ticket, Duration)>>,
     /// The number of the connection that answers instead of the one that was asked.
     moved: Cell<Option<u64>>,
+    /// What the session's connection keeps besides, since it kept something.
+    holding: Cell<Option<Holding>>,
+    /// Bytes that become free with the session's end, which the budget asked for.
+    evicted: Cell<Option<usize>>,
     buffers: Rc<Buffers>,
 }
 
@@ -149,6 +68,8 @@ impl Mailbox {
             large: Cell::new(false),
             waits: RefCell::default(),
             moved: Cell::new(None),
+            holding: Cell::new(None),
+            evicted: Cell::new(None),
             buffers,
         })
     }
@@ -195,8 +116,9 @@ impl Mailbox {
         }
         let before = inner.bytes.len();
         let after = before + bytes.len();
-        let within = self.buffers.adjust(before, after);
-        if after + self.unread.get() > self.limit.get() || (!within && after > FAIR_SHARE_BYTES) {
+        self.buffers.adjust(before, after);
+        let flooded = self.buffers.is_flooded() && after > FAIR_SHARE_BYTES;
+        if after + self.unread.get() > self.limit.get() || flooded {
             self.buffers.adjust(after, 0);
             self.overflow.set(true);
             inner.closed = true;
@@ -296,6 +218,40 @@ impl Mailbox {
         self.inner.borrow().feeder.is_some()
     }
 
+    /// Notes what the session's connection keeps.
+    pub fn note_holding(&self, holding: Holding) {
+        self.holding.set(Some(holding));
+    }
+
+    /// All that is kept for the client; `None` when it is nothing, or the client is about to leave.
+    #[must_use]
+    pub fn holding(&self) -> Option<Holding> {
+        let inner = self.inner.borrow();
+        let mut holding = self.holding.get().filter(|_| !inner.closed)?;
+        holding.bytes += inner.bytes.len();
+        Some(holding)
+    }
+
+    /// Ends the session, because all together keep more than the budget permits.
+    pub fn evict(&self) {
+        let rest = self.holding.get().map_or(0, |holding| holding.bytes);
+        self.buffers.note_leaving(0, rest);
+        self.evicted.set(Some(rest));
+        self.overflow.set(true);
+        let mut inner = self.inner.borrow_mut();
+        self.buffers.adjust(inner.bytes.len(), 0);
+        let waker = inner.waker.take();
+        let feeder = inner.feeder.take();
+        *inner = Inner { closed: true, ..Inner::default() };
+        waker.into_iter().chain(feeder).for_each(Waker::wake);
+    }
+
+    /// Whether the budget has ended the session.
+    #[must_use]
+    pub const fn is_evicted(&self) -> bool {
+        self.evicted.get().is_some()
+    }
+
     /// Notes how much of what the session's task has taken is not read.
     pub fn note_unread(&self, bytes: usize) {
         if self.unread.replace(bytes) > bytes
@@ -332,6 +288,7 @@ impl Mailbox {
 impl Drop for Mailbox {
     fn drop(&mut self) {
         self.buffers.adjust(self.inner.get_mut().bytes.len(), 0);
+        self.buffers.note_leaving(self.evicted.get().unwrap_or_default(), 0);
     }
 }
 

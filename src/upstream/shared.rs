@@ -10,9 +10,10 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
+use super::buffers::FAIR_SHARE_BYTES;
 use super::env::Env;
 use super::pipeline::Pipeline;
-use super::reply_to::{FAIR_SHARE_BYTES, Mailbox};
+use super::reply_to::Mailbox;
 use crate::traffic::{Facts, Loss, OpenFailure, PoolKey, Ticket, Unavailable};
 
 /// Bytes of requests that wait for one shared connection at most.

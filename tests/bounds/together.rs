@@ -40,7 +40,7 @@ fn all_buffers_together_stay_within_the_budget() {
     for client in &mut greedy {
         client.send_raw(&[&head[..], &vec![b'-'; 3 * MIB]].concat());
     }
-    let limit = "respgate_client_disconnects_total{reason=\"output_limit\"}";
+    let limit = "respgate_client_disconnects_total{reason=\"memory_budget\"}";
     proxy.await_metric(limit, |count| {
         assert_eq!(neighbour.ask(&["PING"]), b"+PONG\r\n");
         count >= 6.0

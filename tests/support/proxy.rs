@@ -39,6 +39,21 @@ impl Proxy {
         Self::start(server, None, acl, sections)
     }
 
+    /// As [`Proxy::before`], in a process that may open at most so many files.
+    pub fn with_open_files(server: &Server, files: u32, sections: &str) -> Self {
+        let (directory, target) = (directory(), Target::Tcp(free_port()));
+        let telemetry_port = free_port();
+        let listener = listener(&target, "");
+        let head = configuration(server, &listener, OPEN_POLICY, telemetry_port);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("ulimit -n {files}; exec \"$0\" \"$@\"")]);
+        shell.arg(env!("CARGO_BIN_EXE_respgate"));
+        let child = spawn_by(shell, directory.path(), &format!("{head}\n{sections}\n"));
+        let mut proxy = Self { telemetry_port, target, directory, child };
+        proxy.await_ready(|reply| *reply == Got::Reply(b"+PONG\r\n".to_vec()));
+        proxy
+    }
+
     /// With a configuration of the test's own, in `directory`: `target` is one of its listeners.
     /// Ready means here that a client is answered at all.
     pub fn configured(
@@ -192,10 +207,15 @@ pub fn directory() -> tempfile::TempDir {
 }
 
 fn spawn(directory: &Path, configuration: &str) -> Child {
+    spawn_by(Command::new(env!("CARGO_BIN_EXE_respgate")), directory, configuration)
+}
+
+/// By a command to which respgate's own arguments are added.
+fn spawn_by(mut command: Command, directory: &Path, configuration: &str) -> Child {
     let file = directory.join("respgate.toml");
     std::fs::write(&file, configuration).unwrap();
     let log = std::fs::File::create(directory.join("log")).unwrap();
-    Command::new(env!("CARGO_BIN_EXE_respgate"))
+    command
         .args(["run", "--config"])
         .arg(&file)
         .current_dir(directory)

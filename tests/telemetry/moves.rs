@@ -78,9 +78,10 @@ fn every_metric_moves() {
         return;
     }
     let moved = Moved::new();
-    let scenes: [fn(&Moved); 10] = [
+    let scenes: [fn(&Moved); 11] = [
         scenes::ordinary_traffic,
         scenes::pinned_traffic,
+        scenes::limits_of_clients,
         scenes::busy_server,
         scenes::session_mode,
         scenes::blocks,

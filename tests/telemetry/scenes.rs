@@ -152,6 +152,29 @@ fn leave(moved: &Moved, proxy: &mut Proxy, target: &Target) {
     signal("KILL", proxy.pid());
 }
 
+/// Clients that hang, do not log in, or keep more than all may.
+pub fn limits_of_clients(moved: &Moved) {
+    let server = Server::plain(Brand::Redis);
+    let (directory, target, telemetry) = (directory(), Target::Tcp(free_port()), free_port());
+    let secret = directory.path().join("secret");
+    std::fs::write(&secret, "secret").unwrap();
+    let listener = listener(&target, &format!("password_file = {secret:?}"));
+    let head = configuration(&server, &listener, "+@all ~* &*", telemetry);
+    let limits = "memory_budget = \"1MiB\"\nlogin_timeout = \"1s\"\ntransfer_timeout = \"1s\"";
+    let proxy =
+        Proxy::configured(directory, target, telemetry, &format!("{head}\n[limits]\n{limits}\n"));
+    let ended = |reason: &str| format!("client_disconnects_total{{reason={reason:?}}}");
+    let _silent = proxy.client();
+    let mut half = proxy.client();
+    half.ask(&["AUTH", "secret"]);
+    half.send_raw(b"*2\r\n$3\r\nGE");
+    moved.until(&proxy, &[&ended("login_timeout"), &ended("stalled")]);
+    let mut named = proxy.client();
+    named.ask(&["AUTH", "secret"]);
+    named.send(&["CLIENT", "SETNAME", &"n".repeat(1_500_000)]);
+    moved.until(&proxy, &[&ended("memory_budget")]);
+}
+
 /// What needs a connection of its own for longer, and clients that are disconnected.
 pub fn pinned_traffic(moved: &Moved) {
     let server = Server::new(Brand::Redis, false, &["--enable-debug-command", "yes"]);
@@ -160,7 +183,7 @@ pub fn pinned_traffic(moved: &Moved) {
         "+@all +sync +psync ~* &*",
         "[upstream.pool]\nmax_idle = 1\nidle_timeout = \"700ms\"\nhealth_check_interval = \"200ms\"\n\
          command_timeout = \"1s\"\nmax_age = \"1500ms\"\n\
-         [limits]\noutput_hard = \"2MiB\"\noutput_soft = \"1MiB\"\n",
+         [limits]\noutput_hard = \"2MiB\"\noutput_soft = \"1MiB\"\noutput_soft_time = \"1s\"\n",
     );
     let mut client = proxy.client();
     let pinned = |cause: &str| format!("client_pinned_connections{{cause={cause:?}}}");

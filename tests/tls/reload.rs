@@ -258,17 +258,71 @@ async fn reading_and_neighbours_do_not_wake_the_watch() {
 }
 
 #[tokio::test]
-async fn a_directory_that_appears_later_is_found_by_looking() {
+async fn a_directory_that_appears_later_is_noticed() {
     let lab = Lab::new();
-    let late = lab.path("late").join("password");
-    let mut watch = Watch::with_poll(vec![late.clone()], Duration::from_millis(50));
-    assert!(!watch.watch_up());
-    let appear = || {
-        fs::create_dir(late.parent().unwrap()).unwrap();
-        fs::write(&late, "secret").unwrap();
+    let late = lab.path("late").join("deep").join("password");
+    let mut watch = Watch::with_poll(vec![late.clone()], NEVER);
+    assert!(watch.watch_up());
+    let dir = late.parent().unwrap().to_owned();
+    let making = dir.clone();
+    let maker = std::thread::spawn(move || {
+        for path in [making.parent().unwrap(), &making] {
+            fs::create_dir(path).unwrap();
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        fs::write(making.join("password"), "secret").unwrap();
+    });
+    noticed(&mut watch, || {}).await;
+    maker.join().unwrap();
+    assert!(watch.watch_up());
+    noticed(&mut watch, || fs::write(&late, "other").unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_directory_that_is_removed_and_made_again_is_noticed() {
+    let lab = Lab::new();
+    let dir = lab.path("secrets");
+    let file = dir.join("password");
+    fs::create_dir(&dir).unwrap();
+    fs::write(&file, "one").unwrap();
+    let mut watch = Watch::with_poll(vec![file.clone()], NEVER);
+    let make = |text: &str| {
+        fs::create_dir(&dir).unwrap();
+        fs::write(&file, text).unwrap();
     };
-    noticed(&mut watch, appear).await;
-    assert!(watch.watch_up(), "and then listened to");
+    // At once, and with a pause in which the directory is missing.
+    noticed(&mut watch, || {
+        fs::remove_dir_all(&dir).unwrap();
+        make("two");
+    })
+    .await;
+    noticed(&mut watch, || fs::write(&file, "three").unwrap()).await;
+    noticed(&mut watch, || fs::remove_dir_all(&dir).unwrap()).await;
+    noticed(&mut watch, || make("four")).await;
+    noticed(&mut watch, || fs::write(&file, "five").unwrap()).await;
+    assert!(watch.watch_up());
+}
+
+#[tokio::test]
+async fn a_link_to_the_directory_that_is_replaced_is_noticed() {
+    let lab = Lab::new();
+    let (link, file) = (lab.path("current"), lab.path("current").join("password"));
+    for (name, text) in [("v1", "one"), ("v2", "two")] {
+        fs::create_dir(lab.path(name)).unwrap();
+        fs::write(lab.path(name).join("password"), text).unwrap();
+    }
+    symlink("v1", &link).unwrap();
+    // The link itself is reached by another one.
+    symlink(lab.path("."), lab.path("way")).unwrap();
+    let file = lab.path("way").join(file.strip_prefix(lab.path(".")).unwrap_or(&file));
+    let mut watch = Watch::with_poll(vec![file], NEVER);
+    let turn = |to: &str| {
+        symlink(to, lab.path("beside")).unwrap();
+        fs::rename(lab.path("beside"), &link).unwrap();
+    };
+    noticed(&mut watch, || turn("v2")).await;
+    noticed(&mut watch, || fs::write(lab.path("v2").join("password"), "three").unwrap()).await;
+    noticed(&mut watch, || turn("v1")).await;
 }
 
 #[tokio::test]

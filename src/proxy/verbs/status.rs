@@ -13,7 +13,7 @@ use super::{AT_ONCE, House, block};
 use crate::admin::{Answer, Call, Effect, Probe, Refused, Verb};
 use crate::base::clock;
 use crate::base::utc::utc;
-use crate::config::{self, Config, show_duration};
+use crate::config::{self, ClientLimits, Config, show_duration};
 use crate::proxy::house::InForce;
 use crate::session::Choice;
 use crate::telemetry::UpstreamState;
@@ -90,7 +90,7 @@ async fn answer(house: Arc<House>, _: Call) -> Result<Answer, Refused> {
     match asked {
         Ok(asked) => {
             let (listeners, condition) = asked?;
-            clients(&in_force.config, listeners, &mut screen);
+            clients(&in_force.parts.limits.get(), listeners, &mut screen);
             upstream(&house, &in_force.config, &condition, now, &mut screen);
         }
         Err(_) => {
@@ -171,9 +171,9 @@ fn process(house: &House, config: &Config, now: u64, screen: &mut Screen) {
     screen.json.insert("uptime_seconds".to_owned(), json!(now.saturating_sub(started)));
 }
 
-fn clients(config: &Config, listeners: Vec<(String, usize)>, screen: &mut Screen) {
+fn clients(limits: &ClientLimits, listeners: Vec<(String, usize)>, screen: &mut Screen) {
     let all: usize = listeners.iter().map(|(_, count)| count).sum();
-    let max = config.limits.max_clients;
+    let max = limits.max_clients;
     if all >= max {
         let remedy = "raise limits.max_clients, or find who connects so often: respgate clients";
         screen.wrong("ADM-E003", format!("all {max} places for clients are taken"), remedy);
@@ -333,7 +333,7 @@ fn policies(house: &House, in_force: &InForce, now: u64, screen: &mut Screen) {
         json.push(json!({ "section": section, "mode": mode, "keys": overview.keys }));
     }
     screen.add("policies", lines, json!(json));
-    let limits = &in_force.config.limits;
+    let limits = in_force.parts.limits.get();
     let idle = show_duration(limits.idle_timeout);
     let budget = config::show_size(limits.memory_budget_bytes as u64);
     let line = format!(

@@ -1,0 +1,107 @@
+//! The memory budget: what is counted, and which client makes room when it is exceeded.
+//!
+//! Owns: the cases. Never knows: single bounds of one client.
+
+use super::support::client::{PATIENCE, Target};
+use super::support::proxy::{configuration, directory, listener};
+use super::support::real_server::{free_port, wait_until};
+use super::*;
+
+const EVICTED: &str = "respgate_client_disconnects_total{reason=\"memory_budget\"}";
+
+/// A listener on which clients log in with the password `secret`.
+fn with_password(server: &Server, limits: &str) -> Proxy {
+    let (directory, target, telemetry) = (directory(), Target::Tcp(free_port()), free_port());
+    let file = directory.path().join("secret");
+    std::fs::write(&file, "secret").unwrap();
+    let listener = listener(&target, &format!("password_file = {file:?}"));
+    let head = configuration(server, &listener, "+@all ~* &*", telemetry);
+    Proxy::configured(directory, target, telemetry, &format!("{head}\n[limits]\n{limits}\n"))
+}
+
+fn log_in(proxy: &Proxy) -> Client {
+    let mut client = proxy.client();
+    assert_eq!(client.ask(&["AUTH", "secret"]), b"+OK\r\n");
+    client
+}
+
+fn is_gone(client: &mut Client) -> bool {
+    !matches!(client.next(PATIENCE), Got::Reply(_))
+}
+
+#[test]
+fn memory_budget_ends_those_before_login_before_all_others() {
+    let server = Server::mutual_tls(Brand::Redis);
+    let proxy = with_password(&server, "memory_budget = \"4MiB\"");
+    let mut honest = log_in(&proxy);
+    // Half of a transaction is kept, and this client rests.
+    honest.ask(&["MULTI"]);
+    for _ in 0..16 {
+        honest.ask(&["SET", "k", &"v".repeat(20_000)]);
+    }
+    let half = [&b"*2\r\n$3\r\nGET\r\n$16000\r\n"[..], &[b'x'; 15_000]].concat();
+    let mut strangers: Vec<Client> = (0..600)
+        .map(|_| {
+            let mut client = proxy.client();
+            client.send_raw(&half);
+            client
+        })
+        .collect();
+    proxy.await_metric(EVICTED, |count| count >= 300.0);
+    assert!(proxy.metric("respgate_buffer_bytes") <= 5e6);
+    honest.send(&["EXEC"]);
+    assert!(matches!(honest.next(PATIENCE), Got::Reply(reply) if reply.starts_with(b"*16\r\n")));
+    strangers.clear();
+}
+
+#[test]
+fn memory_budget_ends_the_largest_that_moves_least() {
+    let server = Server::mutual_tls(Brand::Redis);
+    let proxy = Proxy::before(&server, "[limits]\nmemory_budget = \"8MiB\"");
+    server.observer().ask(&["SETRANGE", "k", "59999", "x"]);
+    let mut polite: Vec<Client> = (0..8).map(|_| proxy.client()).collect();
+    let gets = encode(&["GET", "k"]);
+    let mut hogs: Vec<Client> = (0..6).map(|_| proxy.client()).collect();
+    for hog in &mut hogs {
+        hog.send_raw(&gets.repeat(90));
+    }
+    // While the budget is exceeded again and again, who reads what was asked is served.
+    let value = bulk(&[vec![0; 59_999], vec![b'x']].concat());
+    for _ in 0..20 {
+        for client in &mut polite {
+            client.send_raw(&gets);
+            assert!(client.bytes(value.len(), PATIENCE) == value);
+        }
+    }
+    assert!(proxy.metric("respgate_buffer_bytes") <= 9e6);
+    for client in &mut polite {
+        client.send_raw(&gets);
+        assert!(client.bytes(value.len(), PATIENCE) == value);
+    }
+}
+
+#[test]
+fn memory_budget_counts_the_names_that_clients_give_themselves() {
+    let server = Server::mutual_tls(Brand::Redis);
+    let proxy = Proxy::before(&server, "[limits]\nmemory_budget = \"16MiB\"");
+    let name = "n".repeat(3 * MIB);
+    let mut clients: Vec<Client> = (0..4).map(|_| proxy.client()).collect();
+    for (number, client) in clients.iter_mut().enumerate() {
+        client.send(&["CLIENT", "SETNAME", &name]);
+        expect(client, b"+OK\r\n");
+        let kept = (number + 1) * name.len();
+        wait_until("the name is counted", || proxy.metric("respgate_buffer_bytes") >= kept as f64);
+    }
+    let mut more: Vec<Client> = (0..4).map(|_| proxy.client()).collect();
+    for client in &mut more {
+        client.send(&["HELLO", "3", "SETNAME", &name]);
+    }
+    proxy.await_metric(EVICTED, |count| count >= 3.0);
+    assert!(clients.iter_mut().chain(&mut more).any(|client| {
+        client.send(&["CLIENT", "GETNAME"]);
+        is_gone(client)
+    }));
+    assert!(proxy.metric("respgate_buffer_bytes") <= 18e6);
+    drop((clients, more));
+    proxy.await_metric("respgate_buffer_bytes", |bytes| bytes < 1e5);
+}
