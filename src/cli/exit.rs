@@ -12,3 +12,5 @@ pub(super) const USAGE: u8 = 2;
 pub(super) const UNUSABLE: u8 = 3;
 /// No respgate answers.
 pub(super) const NO_ANSWER: u8 = 3;
+/// An internal error has ended the process.
+pub(super) const BROKEN: u8 = 4;

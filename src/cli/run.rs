@@ -11,7 +11,7 @@ use super::output::Output;
 use super::verb::Verb;
 use super::{examine, exit, void};
 use crate::config::{Config, ConfigSource, Place, Problem, Setting, environment};
-use crate::proxy::{Proxy, Reread, Signal};
+use crate::proxy::{DataPlaneEnded, Proxy, Reread, Signal};
 use crate::telemetry::Telemetry;
 use crate::tls::calendar;
 
@@ -41,15 +41,32 @@ fn run(output: Output, config: Config, source: ConfigSource) -> ExitCode {
         Err(error) => return fail(&error.to_string()),
     };
     let log = telemetry.log.clone();
+    report_panics();
     let code = match serve(config, source, telemetry) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(ended)) => output.fail(exit::BROKEN, &ended.to_string()),
         Err(text) => fail(&text),
     };
     log.flush(LAST_LINES);
     code
 }
 
-fn serve(config: Config, source: ConfigSource, telemetry: Telemetry) -> Result<(), String> {
+/// Panics are written to the log, with their place and without their words, which may quote a client.
+fn report_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(tracing::field::display);
+        let thread = std::thread::current();
+        let thread = thread.name().unwrap_or("unnamed");
+        tracing::error!(code = "RUN-E002", thread, place, "an internal error was met");
+    }));
+}
+
+/// Serves until the process is to exit; the inner result says whether that was asked for.
+fn serve(
+    config: Config,
+    source: ConfigSource,
+    telemetry: Telemetry,
+) -> Result<Result<(), DataPlaneEnded>, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("no event loop: {error}"))?;
     let served = runtime.block_on(async {
@@ -66,8 +83,7 @@ fn serve(config: Config, source: ConfigSource, telemetry: Telemetry) -> Result<(
         let proxy = Proxy::start(config, reread, telemetry).await;
         let proxy = proxy.map_err(|error| error.to_string())?;
         start.log(&proxy);
-        proxy.run(signals).await;
-        Ok(())
+        Ok(proxy.run(signals).await)
     });
     // A file that cannot be read to its end holds up nothing.
     runtime.shutdown_background();

@@ -188,7 +188,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub(super) async fn serve(mut self: Box<Self>) -> ClientDisconnect {
         let why = std::future::poll_fn(|cx| self.poll(cx)).await;
         self.report_end(why);
-        self.count_end();
         if why == ClientDisconnect::UpstreamLost {
             self.shell.upstream.note_client_closed();
         }

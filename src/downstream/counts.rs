@@ -107,9 +107,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.shell.meter.in_flight(before, now);
         }
     }
+}
 
-    /// The connection ends: its pinned connection closes, and what it waited for is not answered.
-    pub(super) fn count_end(&mut self) {
+/// The connection ends, by a panic of its task, too: its pinned connection closes, and what it waited for
+/// is not answered.
+impl<S> Drop for Connection<S> {
+    fn drop(&mut self) {
         self.mailbox.close();
         if let Some(mut lease) = self.lease.take() {
             lease.0.close_for(UpstreamDisconnect::ClientLeft);

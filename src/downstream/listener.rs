@@ -20,8 +20,8 @@ use super::shell::Shell;
 use super::unix::{self, SocketFile};
 use crate::base::live::Live;
 use crate::config;
-use crate::session::{Door, Gatehouse, Peer};
-use crate::telemetry::{ClientRejection, Label, ListenerKind};
+use crate::session::{Door, Gatehouse, Peer, Seat};
+use crate::telemetry::{ClientDisconnect, ClientRejection, Label, ListenerKind};
 
 /// How long accepting pauses when the process has no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -223,14 +223,48 @@ impl Listener {
         if let Some(auditor) = &shell.auditor {
             auditor.opened(&Who { seat: &seat, listener: &listener });
         }
+        let guest = Guest { shell, id, seat, listener, kind, place, why: None };
         tokio::task::spawn_local(async move {
             let why = connection.serve().await;
-            shell.dismiss(id);
-            if let Some(auditor) = &shell.auditor {
-                auditor.closed(&Who { seat: &seat, listener: &listener }, why.label());
-            }
-            shell.meter.left(kind, &place, why);
+            guest.leaves(why);
         });
+    }
+}
+
+/// A client that was accepted; dropped, it is gone, however its task ended.
+struct Guest {
+    shell: Rc<Shell>,
+    id: u64,
+    seat: Rc<Seat>,
+    listener: Box<str>,
+    kind: ListenerKind,
+    place: Place,
+    why: Option<ClientDisconnect>,
+}
+
+impl Guest {
+    /// Its connection has ended, and this is why.
+    fn leaves(mut self, why: ClientDisconnect) {
+        self.why = Some(why);
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        let Self { shell, id, seat, listener, kind, place, why } = self;
+        if std::thread::panicking() {
+            tracing::error!(
+                code = "CLI-E010",
+                client = *id,
+                "client disconnected: an internal error ended its task; other clients are not concerned"
+            );
+        }
+        let why = why.unwrap_or(ClientDisconnect::Reset);
+        shell.dismiss(*id);
+        if let Some(auditor) = &shell.auditor {
+            auditor.closed(&Who { seat, listener }, why.label());
+        }
+        shell.meter.left(*kind, place, why);
     }
 }
 
@@ -238,4 +272,110 @@ impl Listener {
 async fn refuse<S: AsyncWrite + Unpin>(mut stream: S) {
     let words = b"-ERR max number of clients reached\r\n";
     let _ = tokio::time::timeout(Duration::from_secs(1), stream.write_all(words)).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use tokio::io::{AsyncReadExt, DuplexStream, ReadBuf, duplex};
+
+    use super::*;
+    use crate::downstream::ShellParts;
+    use crate::policy::Policy;
+    use crate::session::Auth;
+    use crate::telemetry::Metrics;
+    use crate::telemetry::redact::KeyMask;
+    use crate::upstream::Upstream;
+    use crate::upstream::credentials::Credentials;
+    use crate::upstream::dial::Dialer;
+
+    /// Panics when it is read, as a defect anywhere below the connection would.
+    struct Bomb;
+
+    impl AsyncRead for Bomb {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            _: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            std::panic::resume_unwind(Box::new("a defect"))
+        }
+    }
+
+    impl AsyncWrite for Bomb {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(bytes.len()))
+        }
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    async fn answer(client: &mut DuplexStream, request: &[u8], length: usize) -> Vec<u8> {
+        client.write_all(request).await.unwrap();
+        let mut bytes = vec![0; length];
+        client.read_exact(&mut bytes).await.unwrap();
+        bytes
+    }
+
+    #[test]
+    fn a_panic_of_one_client_hurts_no_other() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        tokio::task::LocalSet::new().block_on(&runtime, async {
+            let text = "[[listener]]\naddress = \"127.0.0.1:0\"\n[upstream]\naddress = \"127.0.0.1:1\"\n\
+                        insecure_plaintext = true\n";
+            let settings = config::parse(text, "test", []).unwrap().upstream;
+            let credentials = Credentials::open(&settings.auth).unwrap();
+            let dialer = Dialer::new(&settings, None, credentials);
+            let metrics = Arc::new(Metrics::default());
+            let upstream = Upstream::start(settings, 65_536, dialer, Arc::clone(&metrics), 1);
+            let shell = Shell::new(ShellParts {
+                upstream,
+                limits: Live::new(config::ClientLimits::default()),
+                insight: Live::new(config::Insight::default()),
+                mode: config::PoolMode::Shared,
+                metrics: Arc::clone(&metrics),
+                mask: KeyMask::new([0; 32]),
+                seed: 1,
+                clients: Arc::default(),
+                audit: None,
+            });
+            let policy = Arc::new(Policy::open());
+            let door = Door { auth: Auth::Off, listener: "a".into(), policy };
+            let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let listener = Listener {
+                socket: Socket::Tcp(adopt(socket).unwrap()),
+                door: Live::new(door),
+                gatehouse: Rc::default(),
+                address: "a".into(),
+            };
+            let place = shell.meter.place("a");
+            let admit = |stream| {
+                listener.admit(stream, (ListenerKind::Tcp, &place), Peer::default(), &shell)
+            };
+            let (mut before, other) = duplex(4096);
+            admit(other);
+            assert_eq!(answer(&mut before, b"CLIENT ID\r\n", 4).await, b":1\r\n");
+            for _ in 0..3 {
+                listener.admit(Bomb, (ListenerKind::Tcp, &place), Peer::default(), &shell);
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(shell.clients(), 1);
+            assert_eq!(metrics.client_connections[ListenerKind::Tcp].get(), 1);
+            assert_eq!(answer(&mut before, b"CLIENT ID\r\n", 4).await, b":1\r\n");
+            let (mut after, other) = duplex(4096);
+            admit(other);
+            assert_eq!(answer(&mut after, b"CLIENT ID\r\n", 4).await, b":5\r\n");
+        });
+    }
 }

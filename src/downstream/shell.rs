@@ -6,6 +6,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use super::auditor::{AuditParts, Auditor};
@@ -37,6 +38,8 @@ pub struct ShellParts {
     /// How keys are shown.
     pub mask: KeyMask,
     pub seed: u64,
+    /// How many clients are connected; of all threads that serve clients together.
+    pub clients: Arc<AtomicUsize>,
     pub audit: Option<AuditParts>,
 }
 
@@ -66,6 +69,8 @@ pub struct Shell {
     /// Before then no client is looked for that could make room.
     relieve_from: Cell<Instant>,
     clients: RefCell<HashMap<u64, Weak<Mailbox>>>,
+    /// The same number, for other threads.
+    count: Arc<AtomicUsize>,
     leaving: Cell<bool>,
     door_changes: Cell<u64>,
     shared_requests: Cell<u64>,
@@ -103,15 +108,17 @@ impl Shell {
             next_id: Cell::new(1),
             relieve_from: Cell::new(clock::now()),
             clients: RefCell::default(),
+            count: parts.clients,
             leaving: Cell::new(false),
             door_changes: Cell::new(0),
             shared_requests: Cell::new(0),
         })
     }
 
-    /// Lends the reading buffer; it must come back before the next task runs.
+    /// Lends the reading buffer. One that was never returned, because its task panicked, is replaced.
     pub(super) fn take_scratch(&self) -> Box<[u8]> {
-        std::mem::take(&mut *self.scratch.borrow_mut())
+        let scratch = std::mem::take(&mut *self.scratch.borrow_mut());
+        if scratch.is_empty() { vec![0; limits::READ_BYTES].into_boxed_slice() } else { scratch }
     }
 
     pub(super) fn return_scratch(&self, scratch: Box<[u8]>) {
@@ -124,12 +131,14 @@ impl Shell {
         let limit = self.limits.get().output_hard_bytes;
         let mailbox = Mailbox::new(limit, Rc::clone(&self.buffers));
         self.clients.borrow_mut().insert(id, Rc::downgrade(&mailbox));
+        self.count.fetch_add(1, Relaxed);
         (self.roster.enter(id, peer, now), mailbox)
     }
 
     pub(super) fn dismiss(&self, id: u64) {
         self.roster.leave(id);
         self.clients.borrow_mut().remove(&id);
+        self.count.fetch_sub(1, Relaxed);
     }
 
     /// A request is answered.

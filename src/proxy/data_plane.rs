@@ -6,6 +6,7 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::runtime::LocalOptions;
@@ -64,8 +65,10 @@ impl std::fmt::Debug for Control {
 pub(super) struct DataPlane {
     control: mpsc::UnboundedSender<Control>,
     stop: Option<oneshot::Sender<()>>,
-    /// Tells that a server is there which says otherwise of itself than the one before.
+    /// Tells that a server is there which says otherwise of itself than the one before; closed when the
+    /// thread has ended, which only an internal error brings about.
     pub other_server: mpsc::UnboundedReceiver<()>,
+    clients: Arc<AtomicUsize>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
@@ -76,6 +79,7 @@ struct Blueprint {
     metrics: Arc<Metrics>,
     health: Arc<Health>,
     other_server: mpsc::UnboundedSender<()>,
+    clients: Arc<AtomicUsize>,
     seed: u64,
     inherited: Inherited,
 }
@@ -92,7 +96,9 @@ impl DataPlane {
         let (stop, stopped) = oneshot::channel();
         let (report, bound) = std::sync::mpsc::channel();
         let (tell_other, other_server) = mpsc::unbounded_channel();
+        let clients = Arc::new(AtomicUsize::new(0));
         let blueprint = Blueprint {
+            clients: Arc::clone(&clients),
             config: config.clone(),
             parts: parts.clone(),
             metrics: Arc::clone(&telemetry.metrics),
@@ -113,7 +119,7 @@ impl DataPlane {
         };
         let thread = std::thread::Builder::new().name("respgate-data".to_owned()).spawn(run);
         let thread = thread.map_err(|error| StartError::new(format!("no thread: {error}")))?;
-        let plane = Self { control, stop: Some(stop), other_server, thread: Some(thread) };
+        let plane = Self { control, stop: Some(stop), other_server, clients, thread: Some(thread) };
         match bound.recv() {
             Ok(Ok(())) => Ok(plane),
             Ok(Err(error)) => Err(error),
@@ -130,11 +136,19 @@ impl DataPlane {
         let _ = self.control.send(control);
     }
 
+    /// How many clients are connected.
+    pub(super) fn clients(&self) -> usize {
+        self.clients.load(Relaxed)
+    }
+
     /// Ends every connection and waits for the thread.
     pub(super) fn stop(mut self) {
         self.stop.take();
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
-            tracing::error!("the data plane ended by a panic");
+            tracing::error!(
+                code = "RUN-E001",
+                "an internal error ended the thread that serves clients"
+            );
         }
     }
 }
@@ -145,7 +159,8 @@ async fn serve(
     mut stopped: oneshot::Receiver<()>,
     report: std::sync::mpsc::Sender<Result<(), StartError>>,
 ) {
-    let Blueprint { config, parts, metrics, health, other_server, seed, inherited } = blueprint;
+    let Blueprint { config, parts, metrics, health, other_server, clients, seed, inherited } =
+        blueprint;
     let listeners = match bind_all(&config.listeners, &parts, inherited).await {
         Ok(listeners) => listeners,
         Err(error) => {
@@ -169,6 +184,7 @@ async fn serve(
         seed,
         mode,
         metrics: Arc::clone(&metrics),
+        clients,
         audit: parts.audit,
     });
     for listener in listeners {
@@ -252,5 +268,33 @@ async fn say_goodbye(shell: &Shell, upstream: &Upstream) {
     upstream.close();
     while upstream.is_up() && clock::now() < until {
         tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proxy::vocabulary::Vocabulary;
+
+    #[test]
+    fn a_panic_of_the_thread_that_serves_clients_is_noticed() {
+        let text = "[[listener]]\naddress = \"127.0.0.1:0\"\n[upstream]\naddress = \"127.0.0.1:1\"\n\
+                    insecure_plaintext = true\n[policy]\nacl = \"+@all ~*\"\n";
+        let config = crate::config::parse(text, "test", []).unwrap();
+        let telemetry = Telemetry::start(&config.telemetry).unwrap();
+        let parts = Parts::build(&config, &mut Vocabulary::default(), &telemetry).unwrap();
+        let health = Arc::new(Health::new(clock::now()));
+        let mut plane = DataPlane::start(&config, &parts, &telemetry, health).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            tokio::select! {
+                biased;
+                None = plane.other_server.recv() => panic!("it runs"),
+                () = tokio::time::sleep(Duration::from_millis(20)) => {}
+            }
+            plane.tell(Control::Ask(Box::new(|_| std::panic::resume_unwind(Box::new("a defect")))));
+            let ended = async { while plane.other_server.recv().await.is_some() {} };
+            tokio::time::timeout(Duration::from_secs(10), ended).await.unwrap();
+        });
     }
 }

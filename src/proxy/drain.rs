@@ -6,34 +6,27 @@ use std::time::Duration;
 
 use crate::base::clock;
 use crate::config::Drain;
-use crate::telemetry::{ListenerKind, Metrics};
+use crate::telemetry::Metrics;
 
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Returns when nobody has been connected for `quiet` and `min` has passed, or `max` has passed.
-pub(super) async fn wait(settings: &Drain, metrics: &Metrics) {
+/// Returns when no client has been connected for `quiet` and `min` has passed, or `max` has passed.
+pub(super) async fn wait(settings: &Drain, metrics: &Metrics, clients: impl Fn() -> usize) {
     let began = clock::now();
     let mut empty_since = None;
     loop {
         let now = clock::now();
         let elapsed = now.saturating_duration_since(began);
-        let clients = connected(metrics);
-        metrics.drain_remaining_connections.set(clients);
+        let clients = clients();
+        metrics.drain_remaining_connections.set(i64::try_from(clients).unwrap_or(i64::MAX));
         if clients > 0 {
             empty_since = None;
         }
-        let quiet = clients <= 0
+        let quiet = clients == 0
             && now.saturating_duration_since(*empty_since.get_or_insert(now)) >= settings.quiet;
         if elapsed >= settings.max || (quiet && elapsed >= settings.min) {
             return;
         }
         tokio::time::sleep(LOOK.min(settings.max.saturating_sub(elapsed))).await;
     }
-}
-
-fn connected(metrics: &Metrics) -> i64 {
-    [ListenerKind::Tcp, ListenerKind::Unix]
-        .iter()
-        .map(|kind| metrics.client_connections[*kind].get())
-        .sum()
 }

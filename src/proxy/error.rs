@@ -1,6 +1,6 @@
-//! Why the proxy cannot start.
+//! Why the proxy cannot start, or cannot go on.
 //!
-//! Owns: [`StartError`]. Never knows: who tells it to whom.
+//! Owns: [`StartError`], [`DataPlaneEnded`]. Never knows: who tells it to whom.
 
 use crate::downstream::BindError;
 
@@ -39,3 +39,18 @@ impl StartError {
         Self { what: format!("cannot serve telemetry on {address}: {problem}"), hint: Some(hint) }
     }
 }
+
+/// An internal error has ended the thread that serves clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DataPlaneEnded;
+
+impl std::fmt::Display for DataPlaneEnded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(
+            "an internal error ended the thread that serves clients (RUN-E001)\n  hint: start respgate \
+             again, and report the error with the log before it",
+        )
+    }
+}
+
+impl std::error::Error for DataPlaneEnded {}

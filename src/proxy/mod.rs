@@ -14,13 +14,14 @@ mod house;
 mod levels;
 mod parts;
 mod reload;
+mod retry;
 mod signals;
 mod supervisor;
 pub mod verbs;
 mod vocabulary;
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -39,7 +40,7 @@ use parts::Parts;
 use supervisor::Supervisor;
 use vocabulary::Vocabulary;
 
-pub use error::StartError;
+pub use error::{DataPlaneEnded, StartError};
 pub use house::House;
 pub use reload::Reread;
 pub use signals::Signal;
@@ -150,8 +151,12 @@ impl Proxy {
 
     /// Serves until told to leave: reloads on [`Signal::Reload`] and when a file changes, asks the
     /// server for its commands when it is another, leaves politely on the first [`Signal::Leave`] and
-    /// at once on the second. A server that does not answer holds nobody up.
-    pub async fn run(mut self, mut signals: mpsc::Receiver<Signal>) {
+    /// at once on the second. A server that does not answer delays nothing.
+    ///
+    /// # Errors
+    ///
+    /// When an internal error has ended the thread that serves clients: the process must be started again.
+    pub async fn run(mut self, mut signals: mpsc::Receiver<Signal>) -> Result<(), DataPlaneEnded> {
         let mut due = Due::default();
         let supervisor = Supervisor::ready(&self.health);
         loop {
@@ -171,10 +176,10 @@ impl Proxy {
             } else if std::mem::take(&mut due.ask) {
                 let ask = self.reloader.ask_for_commands();
                 let Some(answered) = attend(ask, &mut signals, &mut due).await else { break };
-                due.ask_again = answered.is_none();
+                due.ask_again = answered.is_none().then(|| clock::now() + ASK_AGAIN);
                 self.apply(answered.unwrap_or_default());
             } else {
-                let retry = self.reloader.retry_after();
+                let retry = self.reloader.retry_at();
                 tokio::select! {
                     Some(order) = self.orders.recv() => match order {
                         Order::Reload(answer) => due.reload_for(answer),
@@ -189,11 +194,12 @@ impl Proxy {
                         Some(Signal::Leave) | None => break,
                     },
                     () = self.watch.changed() => due.reload = true,
-                    () = tokio::time::sleep(retry.unwrap_or_default()), if retry.is_some() => {
-                        due.reload = true;
-                    }
-                    Some(()) = self.data_plane.other_server.recv() => due.ask = true,
-                    () = tokio::time::sleep(ASK_AGAIN), if due.ask_again => due.ask = true,
+                    () = until(retry) => due.reload = true,
+                    other = self.data_plane.other_server.recv() => match other {
+                        Some(()) => due.ask = true,
+                        None => return Err(DataPlaneEnded),
+                    },
+                    () = until(due.ask_again) => due.ask = true,
                 }
             }
         }
@@ -201,6 +207,7 @@ impl Proxy {
         let now = due.leave_now;
         drop(due);
         self.leave(signals, now).await;
+        Ok(())
     }
 
     fn apply(&mut self, outcome: reload::Outcome) {
@@ -230,7 +237,7 @@ impl Proxy {
         self.telemetry.metrics.state.set(State::Draining);
         self.telemetry.metrics.drain_started_timestamp_seconds.set(clock::wall());
         tokio::select! {
-            () = drain::wait(&self.drain, &self.telemetry.metrics), if !now => {}
+            () = drain::wait(&self.drain, &self.telemetry.metrics, || self.data_plane.clients()), if !now => {}
             () = told_to_exit(&mut self.orders), if !now => tracing::warn!("told to exit now"),
             () = tokio::time::sleep(ANSWERED), if now => {}
             _ = signals.recv() => tracing::warn!("second signal: exiting now"),
@@ -238,6 +245,14 @@ impl Proxy {
         self.data_plane.stop();
         self.reloader.stop_audit();
         tracing::info!("stopped");
+    }
+}
+
+/// Returns at that time, or never.
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -260,11 +275,11 @@ struct Due {
     reload: bool,
     /// Ask the server for its commands.
     ask: bool,
-    /// It could not be asked.
-    ask_again: bool,
-    /// Who waits for what comes of the reload.
+    /// It could not be asked, and is asked again then.
+    ask_again: Option<Instant>,
     /// Exit without a drain.
     leave_now: bool,
+    /// Who waits for what comes of the reload.
     answers: Vec<oneshot::Sender<Vec<Attempt>>>,
 }
 

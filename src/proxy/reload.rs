@@ -3,7 +3,7 @@
 //! Owns: [`Reloader`]. Never knows: how connections move over, what a policy says.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::attempt::{Attempt, Rejection};
 use super::descriptors;
@@ -12,6 +12,7 @@ use super::error::StartError;
 use super::house::InForce;
 use super::levels::Levels;
 use super::parts::{self, Parts};
+use super::retry::Retry;
 use super::vocabulary::{Answer, Vocabulary};
 use crate::audit::{Event, Kind};
 use crate::base::aside::aside;
@@ -26,8 +27,6 @@ use crate::tls::watch::Watch;
 const SETTLE: Duration = Duration::from_millis(50);
 /// … or when it has been read so often.
 const SETTLE_READS: u32 = 20;
-/// How long after a failed probe everything is tried again.
-const RETRY: Duration = Duration::from_secs(10);
 
 /// Where a reload finds the next configuration.
 pub struct Reread {
@@ -66,6 +65,7 @@ pub(super) struct Reloader {
     telemetry: Telemetry,
     levels: Arc<Levels>,
     probe_failed: bool,
+    retry: Retry,
     /// The credentials that the data plane was told of.
     told: u64,
 }
@@ -85,7 +85,17 @@ impl Reloader {
         let InForce { config, parts } = in_force.get().as_ref().clone();
         parts::note_config(&config, &telemetry.metrics);
         let told = parts.credentials.current().generation;
-        Self { config, parts, in_force, vocabulary, telemetry, levels, probe_failed: false, told }
+        Self {
+            config,
+            parts,
+            in_force,
+            vocabulary,
+            telemetry,
+            levels,
+            probe_failed: false,
+            retry: Retry::default(),
+            told,
+        }
     }
 
     /// Shows verbs what is in force now.
@@ -101,8 +111,8 @@ impl Reloader {
     }
 
     /// When to try again although nothing has changed: the server could not be asked.
-    pub(super) fn retry_after(&self) -> Option<Duration> {
-        self.probe_failed.then_some(RETRY)
+    pub(super) const fn retry_at(&self) -> Option<Instant> {
+        self.retry.at()
     }
 
     /// Replaces what has changed. Each part is all or nothing: the configuration, the identity, the
@@ -118,6 +128,11 @@ impl Reloader {
         let result = self.reload_credentials().await;
         outcome.rotate |= matches!(result, Ok(true));
         outcome.attempts.push(self.report(Reload::Auth, result));
+        if self.probe_failed {
+            self.retry.failed(clock::now());
+        } else {
+            self.retry.succeeded();
+        }
         self.publish();
         outcome
     }
