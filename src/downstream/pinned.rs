@@ -131,6 +131,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub(super) fn lose_lease(&mut self, loss: Loss) {
         let Some(mut lease) = self.lease.take() else { return };
         self.shell.meter.pinned(lease.1, -1);
+        lease.0.abort();
         let waited = self.session.in_flight();
         let (begun, said) = (self.session.reply_has_begun(), self.out.len());
         let streamed = self.session.is_streaming();

@@ -10,7 +10,7 @@ use crate::telemetry::Circuit;
 
 /// Decides for one server, for shared and pinned connections together.
 #[derive(Debug)]
-pub(super) struct Breaker {
+pub struct Breaker {
     backoff: Backoff,
     /// A connection that lived this long has proven that the server works.
     proof: Duration,
@@ -33,23 +33,23 @@ enum State {
 /// The attempts that began between two changes of state. Only the first failure of a round counts:
 /// the others say the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Round(u64);
+pub struct Round(u64);
 
 /// The answer to someone who wants to dial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ask {
+pub enum Ask {
     Dial(Round),
     /// Ask again at this time, or when the state has changed; `None`: when it has changed.
     Wait(Option<Instant>),
 }
 
 impl Breaker {
-    pub(super) const fn new(backoff: Backoff, proof: Duration) -> Self {
+    pub const fn new(backoff: Backoff, proof: Duration) -> Self {
         Self { backoff, proof, state: State::Closed, failures: 0, round: Round(0) }
     }
 
     /// Whether an attempt would be allowed at `now`; changes nothing.
-    pub(super) fn is_passable(&self, now: Instant) -> bool {
+    pub fn is_passable(&self, now: Instant) -> bool {
         match self.state {
             State::Closed => true,
             State::Open(until) => now >= until,
@@ -58,12 +58,21 @@ impl Breaker {
     }
 
     /// Whether the last that is known of the server is a failure.
-    pub(super) fn is_open(&self) -> bool {
+    pub fn is_open(&self) -> bool {
         self.state != State::Closed
     }
 
+    /// Whether nobody has dialed although it was allowed, or all is well.
+    pub fn is_at_rest(&self, now: Instant) -> bool {
+        match self.state {
+            State::Closed => true,
+            State::Open(until) => now >= until + self.proof,
+            State::HalfOpen => false,
+        }
+    }
+
     /// The present state, for the metric.
-    pub(super) const fn circuit(&self) -> Circuit {
+    pub const fn circuit(&self) -> Circuit {
         match self.state {
             State::Closed => Circuit::Closed,
             State::Open(_) => Circuit::Open,
@@ -72,7 +81,7 @@ impl Breaker {
     }
 
     /// The wait that is in force, for the metric.
-    pub(super) fn waits(&self, now: Instant) -> Duration {
+    pub fn waits(&self, now: Instant) -> Duration {
         match self.state {
             State::Open(until) => until.saturating_duration_since(now),
             State::Closed | State::HalfOpen => Duration::ZERO,
@@ -80,7 +89,7 @@ impl Breaker {
     }
 
     /// Whoever is told to dial reports how it ended, with the round.
-    pub(super) fn ask(&mut self, now: Instant) -> Ask {
+    pub fn ask(&mut self, now: Instant) -> Ask {
         match self.state {
             State::Closed => Ask::Dial(self.round),
             State::Open(until) if now < until => Ask::Wait(Some(until)),
@@ -94,7 +103,7 @@ impl Breaker {
     }
 
     /// An attempt led to a connection that is logged in.
-    pub(super) fn handle_connected(&mut self) {
+    pub fn handle_connected(&mut self) {
         if self.state != State::Closed {
             self.state = State::Closed;
             self.round.0 += 1;
@@ -102,21 +111,21 @@ impl Breaker {
     }
 
     /// An attempt failed.
-    pub(super) fn handle_failed(&mut self, round: Round, now: Instant, entropy: u64) {
+    pub fn handle_failed(&mut self, round: Round, now: Instant, entropy: u64) {
         if round == self.round {
             self.open(now, entropy);
         }
     }
 
     /// An attempt was given up before its end, and says nothing about the server.
-    pub(super) fn handle_cancelled(&mut self, round: Round, now: Instant) {
+    pub fn handle_cancelled(&mut self, round: Round, now: Instant) {
         if round == self.round && self.state == State::HalfOpen {
             self.state = State::Open(now);
         }
     }
 
     /// A connection has answered a request: the server works.
-    pub(super) fn handle_proven(&mut self) {
+    pub fn handle_proven(&mut self) {
         if self.state == State::Closed {
             self.failures = 0;
         }
@@ -124,13 +133,7 @@ impl Breaker {
 
     /// The server, or the way to it, ended a connection that was logged in. One that never answered
     /// and did not live for long counts as a failed attempt.
-    pub(super) fn handle_died(
-        &mut self,
-        answered: bool,
-        lived: Duration,
-        now: Instant,
-        entropy: u64,
-    ) {
+    pub fn handle_died(&mut self, answered: bool, lived: Duration, now: Instant, entropy: u64) {
         if self.state != State::Closed {
             return;
         }

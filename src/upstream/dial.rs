@@ -9,7 +9,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::BytesMut;
 use rustls::HandshakeKind;
-use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -23,6 +22,7 @@ use super::inbox::{Inbox, NotAReply};
 use super::phase::{Phase, Reached, Spent};
 use super::read_ahead::ReadAhead;
 use super::sniff;
+use super::socket::SocketOptions;
 use super::stream::Stream;
 use crate::base::aside::aside;
 use crate::base::clock;
@@ -30,9 +30,6 @@ use crate::config::{self, HostPort};
 use crate::resp::Protocol;
 use crate::tls::{self, Candidate, Identity, Offer, TlsStore};
 use crate::traffic::{PoolKey, Unavailable};
-
-/// Unanswered keepalive probes until a connection is given up.
-const KEEPALIVE_PROBES: u32 = 3;
 
 /// Probes ask for what every server has.
 const PROBE_KEY: PoolKey = PoolKey { protocol: Protocol::Resp2, database: 0 };
@@ -48,7 +45,7 @@ struct Inner {
     tls: Option<TlsStore>,
     credentials: Credentials,
     connect_timeout: Duration,
-    keepalive: Duration,
+    options: SocketOptions,
     /// Connections are given the name of respgate.
     names: bool,
     setinfo: AtomicBool,
@@ -106,7 +103,7 @@ impl Dialer {
             tls,
             credentials,
             connect_timeout: settings.pool.connect_timeout,
-            keepalive: settings.pool.tcp_keepalive,
+            options: SocketOptions::of(&settings.pool),
             // In session mode a connection carries its client's name, or none.
             names: settings.pool.mode == config::PoolMode::Shared,
             setinfo: AtomicBool::new(setinfo),
@@ -318,7 +315,7 @@ impl Inner {
         for address in addresses {
             match timeout(self.connect_timeout / count, TcpStream::connect(address)).await {
                 Ok(Ok(socket)) => {
-                    self.prepare(&socket).map_err(|e| {
+                    self.options.apply(&socket).map_err(|e| {
                         let kind = e.kind();
                         DialError::new(Fault::NotConnected, format!("socket options: {kind}"))
                     })?;
@@ -333,19 +330,6 @@ impl Inner {
         }
         let (fault, cause) = last;
         Err(DialError::new(fault, format!("no connection to {}: {cause}", self.address)))
-    }
-
-    fn prepare(&self, socket: &TcpStream) -> std::io::Result<()> {
-        socket.set_nodelay(true)?;
-        if self.keepalive.is_zero() {
-            return Ok(());
-        }
-        let interval = (self.keepalive / KEEPALIVE_PROBES).max(Duration::from_secs(1));
-        let keepalive = TcpKeepalive::new()
-            .with_time(self.keepalive)
-            .with_interval(interval)
-            .with_retries(KEEPALIVE_PROBES);
-        SockRef::from(socket).set_tcp_keepalive(&keepalive)
     }
 
     async fn encrypt(

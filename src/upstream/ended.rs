@@ -2,13 +2,13 @@
 //!
 //! Owns: [`Ended`]. Never knows: connections, what follows.
 
-use super::dial::Link;
 use crate::telemetry::UpstreamDisconnect;
 
 /// How the time of one connection ended.
-pub(super) enum Ended {
-    /// It answered everything and this one takes over, for this reason.
-    Replaced(Box<Link>, UpstreamDisconnect),
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It answered everything and its successor takes over, for this reason.
+    Replaced(UpstreamDisconnect),
     /// Nobody used it for `idle_timeout`.
     Idle,
     /// The proxy leaves.
@@ -19,12 +19,20 @@ pub(super) enum Ended {
 
 impl Ended {
     /// `None`: the process ends.
-    pub(super) const fn reason(&self) -> Option<UpstreamDisconnect> {
+    #[must_use]
+    pub const fn reason(self) -> Option<UpstreamDisconnect> {
         match self {
-            Self::Replaced(_, reason) | Self::Lost(reason) => Some(*reason),
+            Self::Replaced(reason) | Self::Lost(reason) => Some(reason),
             Self::Idle => Some(UpstreamDisconnect::Idle),
             Self::Closed => None,
         }
+    }
+
+    /// Whether what the kernel has not delivered is discarded: requests on it were given up, and must
+    /// not be executed behind later ones when the way to the server is free again.
+    #[must_use]
+    pub const fn discards(self) -> bool {
+        matches!(self, Self::Lost(_))
     }
 }
 

@@ -10,13 +10,14 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, Semaphore};
 
-use super::breaker::{Ask, Breaker, Round};
+use super::breaker::{Ask, Round};
 use super::buffers::Buffers;
 use super::condition::LastError;
 use super::dial::{Dialer, Link};
 use super::failure::DialError;
 use super::figures::Figures;
-use super::outage::{Notice, Outage, Patience, show};
+use super::node::{self, Node};
+use super::outage::{Notice, Patience, show};
 use crate::base::backoff::Backoff;
 use crate::base::clock;
 use crate::base::entropy::Entropy;
@@ -26,8 +27,6 @@ use crate::traffic::{PoolKey, Server, Unavailable};
 
 /// TLS handshakes at once: each costs the server a millisecond of its one thread.
 const HANDSHAKES_MAX: usize = 8;
-/// A connection that lived this long has proven that the server works.
-pub(super) const PROOF: Duration = Duration::from_secs(2);
 
 /// Handed down at assembly; lives as long as the data plane.
 #[derive(Debug)]
@@ -49,17 +48,12 @@ pub(super) struct Env {
     dialer: Dialer,
     handshakes: Semaphore,
     entropy: RefCell<Entropy>,
-    breaker: RefCell<Breaker>,
-    /// The breaker has changed.
+    node: RefCell<Node>,
+    /// Whether the server may be dialed has changed, perhaps.
     changed: Notify,
-    outage: RefCell<Outage>,
     /// An outage has begun or ended.
     turned: Notify,
-    /// Why the last attempt to connect failed.
-    last_failure: Cell<Unavailable>,
     last_error: RefCell<Option<LastError>>,
-    /// Shared connections on which the server is silent although it was asked for a sign of life.
-    silent: Cell<u32>,
 }
 
 impl Env {
@@ -86,13 +80,10 @@ impl Env {
             dialer,
             handshakes: Semaphore::new(HANDSHAKES_MAX),
             entropy: RefCell::new(Entropy::from_seed(seed)),
-            breaker: RefCell::new(Breaker::new(backoff, PROOF)),
+            node: RefCell::new(Node::new(backoff)),
             changed: Notify::new(),
-            outage: RefCell::default(),
             turned: Notify::new(),
-            last_failure: Cell::new(Unavailable::Timeout),
             last_error: RefCell::default(),
-            silent: Cell::new(0),
         })
     }
 
@@ -102,7 +93,7 @@ impl Env {
             self.passable().await;
             let permit = self.handshakes.acquire().await;
             if let Ask::Dial(round) = self.ask() {
-                self.metrics.circuit(self.breaker.borrow().circuit());
+                self.metrics.circuit(self.node.borrow().circuit());
                 break Attempt { env: self, round: Some(round), _permit: permit.ok() };
             }
         };
@@ -147,7 +138,7 @@ impl Env {
 
     /// Whether no further attempt is made at this moment.
     pub(super) fn is_open(&self) -> bool {
-        self.breaker.borrow().is_open()
+        self.node.borrow().is_open()
     }
 
     /// The time in microseconds, if anyone wants to know it; else 0.
@@ -159,12 +150,12 @@ impl Env {
     }
 
     fn ask(&self) -> Ask {
-        self.breaker.borrow_mut().ask(clock::now())
+        self.node.borrow_mut().ask(clock::now())
     }
 
     /// Whether a dial would not have to wait.
     pub(super) fn may_dial(&self) -> bool {
-        self.breaker.borrow().is_passable(clock::now())
+        self.node.borrow().is_passable(clock::now())
     }
 
     /// Waits until an attempt would be allowed.
@@ -172,8 +163,8 @@ impl Env {
         loop {
             let now = clock::now();
             let (passable, wait) = {
-                let breaker = self.breaker.borrow();
-                (breaker.is_passable(now), breaker.waits(now))
+                let node = self.node.borrow();
+                (node.is_passable(now), node.waits(now))
             };
             if passable {
                 return;
@@ -187,64 +178,58 @@ impl Env {
         }
     }
 
-    /// The breaker may have changed.
+    /// Whether the server may be dialed has changed, perhaps.
     fn note_breaker(&self) {
-        let breaker = self.breaker.borrow();
-        self.metrics.backoff(breaker.waits(clock::now()));
-        self.metrics.circuit(breaker.circuit());
-        drop(breaker);
+        let node = self.node.borrow();
+        self.metrics.backoff(node.waits(clock::now()));
+        self.metrics.circuit(node.circuit());
+        drop(node);
         self.changed.notify_waiters();
     }
 
     fn note_dialed(&self, round: Round, result: Result<&Link, &DialError>) {
-        let now = clock::now();
-        match result {
-            Ok(_) => {
-                self.breaker.borrow_mut().handle_connected();
-                self.note(|outage| outage.handle_connected(now), "", "");
-            }
+        let (now, entropy) = (clock::now(), self.draw());
+        let (attempt, phase, cause) = match result {
+            Ok(_) => (node::Attempt::Up, "", ""),
             Err(error) if error.server_line.is_some() => {
-                // The server is well; it is this database that it does not have.
-                self.breaker.borrow_mut().handle_connected();
                 tracing::debug!(cause = %error.text, "no such database");
+                (node::Attempt::NoDatabase, "", "")
             }
             Err(error) => {
-                self.last_failure.set(error.what);
-                let entropy = self.draw();
-                self.breaker.borrow_mut().handle_failed(round, now, entropy);
                 tracing::debug!(phase = error.label, cause = %error.text, "attempt to connect failed");
-                self.note(|outage| outage.handle_failed(error.what, now), error.label, &error.text);
+                (node::Attempt::Failed(error.what), error.label, &*error.text)
             }
-        }
+        };
+        self.note(|node| node.handle_dialed(round, attempt, now, entropy), phase, cause);
         self.note_breaker();
     }
 
     /// The server, or the way to it, has ended a connection.
     pub(super) fn note_death(&self, answered: bool, born: Instant) {
-        let now = clock::now();
-        let lived = now.saturating_duration_since(born);
-        let entropy = self.draw();
-        self.breaker.borrow_mut().handle_died(answered, lived, now, entropy);
+        let (now, entropy) = (clock::now(), self.draw());
+        self.node.borrow_mut().handle_death(answered, born, now, entropy);
         self.note_breaker();
     }
 
     /// A shared connection is lost. Its death is noted besides.
     pub(super) fn note_lost(&self, cause: &str, answered: bool, born: Instant) {
-        let now = clock::now();
-        let proven = answered || now.saturating_duration_since(born) >= PROOF;
-        self.note(|outage| outage.handle_lost(proven, now), "", cause);
+        self.note(|node| node.handle_lost(answered, born, clock::now()), "", cause);
     }
 
-    /// A connection has answered a request, or lived for [`PROOF`].
+    /// A connection has answered a request, or lived for long enough.
     pub(super) fn note_proven(&self) {
-        self.breaker.borrow_mut().handle_proven();
-        self.note(|outage| outage.handle_proven(clock::now()), "", "");
+        self.note(|node| node.handle_proven(clock::now()), "", "");
     }
 
-    /// Tells the outage, and then the log and those who wait.
-    fn note(&self, event: impl FnOnce(&mut Outage) -> Option<Notice>, phase: &str, cause: &str) {
+    /// The server has answered a probe.
+    pub(super) fn note_alive(&self) {
+        self.note(|node| node.handle_alive(clock::now()), "", "");
+    }
+
+    /// Tells what has happened to the server to the log and to those who wait.
+    fn note(&self, event: impl FnOnce(&mut Node) -> Option<Notice>, phase: &str, cause: &str) {
         let before = self.outage_since();
-        let notice = event(&mut self.outage.borrow_mut());
+        let notice = event(&mut self.node.borrow_mut());
         if before != self.outage_since() {
             self.turned.notify_waiters();
         }
@@ -269,33 +254,32 @@ impl Env {
 
     /// Since when the server cannot be reached, or no further connection to it be had.
     pub(super) fn outage_since(&self) -> Option<Instant> {
-        self.outage.borrow().since()
+        self.node.borrow().outage_since()
     }
 
     /// Why the last attempt failed.
     pub(super) fn last_failure(&self) -> Unavailable {
-        self.last_failure.get()
+        self.node.borrow().last_failure()
     }
 
     /// Commands have to wait for the server.
     pub(super) fn note_waiting(&self, count: usize) {
-        self.outage.borrow_mut().note_waiting(count as u64);
+        self.node.borrow_mut().note_waiting(count as u64);
     }
 
     /// A client was closed because the server cannot be reached.
     pub(super) fn note_client_closed(&self) {
-        self.outage.borrow_mut().note_closed();
+        self.node.borrow_mut().note_client_closed();
     }
 
     /// A shared connection has become silent, or speaks again.
     pub(super) fn note_silence(&self, silent: bool) {
-        let count = self.silent.get();
-        self.silent.set(if silent { count + 1 } else { count.saturating_sub(1) });
+        self.node.borrow_mut().handle_silence(silent);
     }
 
     /// Whether nothing is heard of the server, on some connection or on none.
     pub(super) fn is_silent(&self) -> bool {
-        self.silent.get() > 0 || self.breaker.borrow().is_open()
+        self.node.borrow().is_silent()
     }
 
     /// Bounds a wait for the server: by `usual`, or as an outage has it. `None`: it took too long.
@@ -376,7 +360,7 @@ impl Attempt<'_> {
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
         if let Some(round) = self.round.take() {
-            self.env.breaker.borrow_mut().handle_cancelled(round, clock::now());
+            self.env.node.borrow_mut().handle_cancelled(round, clock::now());
             self.env.note_breaker();
         }
     }

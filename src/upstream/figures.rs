@@ -3,13 +3,12 @@
 //! Owns: which event moves which metric. Never knows: how metrics are printed, connections.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::dial::Link;
 use super::failure::DialError;
 use super::fault::Fault;
 use super::phase::{Phase, Spent};
-use crate::base::elapsed::Elapsed;
 use crate::telemetry::{
     CertificateRole, Circuit, ConnectPhase, ConnectResult, ErrorCode, HandshakeFailure,
     HandshakeResult, HealthResult, Metrics, RetryResult, UpstreamAuthResult, UpstreamDisconnect,
@@ -18,17 +17,11 @@ use crate::telemetry::{
 use crate::traffic::Unavailable;
 
 #[derive(Debug)]
-pub(super) struct Figures(Arc<Metrics>, Elapsed);
+pub(super) struct Figures(Arc<Metrics>);
 
 impl Figures {
     pub(super) fn new(metrics: Arc<Metrics>) -> Self {
-        Self(metrics, Elapsed::default())
-    }
-
-    /// How long a command took that was sent at `since`.
-    #[inline]
-    pub(super) fn elapsed(&self, since: Instant, now: Instant) -> Duration {
-        self.1.between(since, now)
+        Self(metrics)
     }
 
     /// An attempt to connect has begun.

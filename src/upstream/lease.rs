@@ -238,6 +238,13 @@ impl Lease {
         self.pool.note_timeouts(count);
     }
 
+    /// It is given up while the server owes replies: what the kernel has not delivered is discarded.
+    pub fn abort(&self) {
+        if let Some(link) = &self.link {
+            link.stream.abort();
+        }
+    }
+
     /// Why it will be closed.
     pub const fn close_for(&mut self, reason: UpstreamDisconnect) {
         self.closed_for = reason;

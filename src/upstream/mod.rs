@@ -5,7 +5,10 @@
 mod breaker;
 mod buffers;
 mod condition;
+mod connection;
 pub mod credentials;
+#[doc(hidden)]
+pub mod decisions;
 pub mod dial;
 mod drive;
 mod ended;
@@ -17,8 +20,10 @@ pub mod greeting;
 mod inbox;
 mod item;
 mod lease;
+mod line;
 mod misplaced;
 mod mux;
+mod node;
 mod outage;
 pub mod phase;
 mod pipeline;
@@ -29,6 +34,7 @@ mod reply_to;
 mod shared;
 mod shares;
 mod sniff;
+mod socket;
 mod stall;
 mod stream;
 mod turn;
@@ -243,7 +249,7 @@ impl Upstream {
 
     /// Connects before the first client asks.
     pub async fn warm(&self) -> Result<Facts, OpenFailure> {
-        self.open(mux::HOME).await
+        self.open(connection::HOME).await
     }
 
     /// What an operator may want to know of the server and the way to it.

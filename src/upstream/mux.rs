@@ -6,25 +6,23 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::connection::HOME;
 use super::dial::Link;
-use super::drive::{Beside, drive};
+use super::drive::{Beside, Served, drive};
 use super::ended::{Ended, cause};
 use super::env::Env;
+use super::line::Next;
 use super::outage::Overdue;
 use super::pipeline::Pipeline;
 use super::registry::Registry;
 use super::shared::{Owner, Shared, answer_all};
 use crate::base::clock;
-use crate::resp::Protocol;
-use crate::telemetry::UpstreamDisconnect;
 use crate::traffic::{Facts, Loss, OpenFailure, PoolKey, Ticket, Unavailable};
 
-/// The connection that tells whether the server is there; it is made at the start and kept.
-pub(super) const HOME: PoolKey = PoolKey { protocol: Protocol::Resp2, database: 0 };
 /// How often requests that wait for a connection are looked at.
 const WAIT_TICK: Duration = Duration::from_millis(50);
 
-/// Makes a shared connection and starts its task.
+/// Makes a shared connection and starts its task; that of [`HOME`] is dialed at once and kept.
 pub(super) fn spawn(key: PoolKey, env: &Rc<Env>, registry: &Rc<Registry>) -> Rc<Shared> {
     let shared = Shared::new(key, key == HOME, Rc::clone(env));
     start(&shared, env, registry, None);
@@ -58,30 +56,28 @@ async fn run(shared: &Rc<Shared>, env: &Rc<Env>, registry: &Rc<Registry>, first:
         let link = match successor.take() {
             Some(link) => link,
             None if !demand(shared).await => return,
-            None => match connect(shared, env).await {
-                Some(link) => link,
-                None => continue,
-            },
+            None => {
+                shared.inner.borrow_mut().line.note_sought();
+                let Some(link) = connect(shared, env).await else { continue };
+                link
+            }
         };
         up(shared, env, &link);
         let born = link.born;
-        let (ended, answered) = drive(shared, env, beside, link).await;
+        let Served { ended, successor: next, answered } = drive(shared, env, beside, link).await;
         env.note_change();
-        match ended {
-            Ended::Replaced(link, _) => successor = Some(*link),
-            Ended::Closed => {
-                shared.inner.borrow_mut().facts = None;
-                return;
-            }
-            Ended::Idle => shared.inner.borrow_mut().facts = None,
-            // It was replaced too slowly, or held up too long; the server is well.
-            Ended::Lost(UpstreamDisconnect::Rotation) => lost(shared, env),
-            Ended::Lost(_) if shared.is_aside() => lost(shared, env),
-            Ended::Lost(reason) => {
+        match end(shared, env, ended) {
+            Next::Serve => successor = next,
+            Next::Done => return,
+            Next::Rest => {}
+            Next::Fail(reason) => {
                 env.note_lost(cause(reason), answered, born);
                 env.note_death(answered, born);
-                lost(shared, env);
             }
+            Next::Die => env.note_death(answered, born),
+        }
+        if !shared.is_up() {
+            env.note_waiting(shared.inner.borrow().line.pipeline.len());
         }
     }
 }
@@ -91,10 +87,7 @@ fn up(shared: &Shared, env: &Env, link: &Link) {
     let now = clock::now();
     let mut inner = shared.inner.borrow_mut();
     inner.up(&facts_of(link));
-    if inner.pipeline.owed() {
-        return;
-    }
-    inner.pipeline.restart(
+    inner.line.handle_up(
         now,
         |owner| owner.as_ref().is_none_or(|mailbox| mailbox.is_closed()),
         |owner, ticket, time| {
@@ -108,35 +101,32 @@ fn up(shared: &Shared, env: &Env, link: &Link) {
     shared.settle_charge(&mut inner);
 }
 
-/// The connection is gone: what may be sent on the next one waits for it.
-fn lost(shared: &Shared, env: &Env) {
+/// The connection has ended: what may be sent on the next one waits for it.
+fn end(shared: &Shared, env: &Env, ended: Ended) -> Next {
+    let (aside, retries) = (shared.is_aside(), env.settings.retry.max_retries);
     let mut losses = VecDeque::new();
     let mut inner = shared.inner.borrow_mut();
-    inner.facts = None;
-    inner.down_since.get_or_insert_with(clock::now);
-    let exhausted =
-        inner.pipeline.handle_loss(env.settings.retry.max_retries, |owner, ticket, loss| {
+    let (next, exhausted) =
+        inner.line.handle_ended(ended, aside, retries, clock::now(), |owner, ticket, loss| {
             losses.push_back((owner.clone(), ticket, loss));
         });
-    env.note_waiting(inner.pipeline.len());
-    // A client that has left does not know yet that it waits for nothing.
-    inner.pipeline.owners().flatten().for_each(|mailbox| mailbox.wake());
+    if !inner.line.is_up() {
+        inner.down();
+        // A client that has left does not know yet that it waits for nothing.
+        inner.line.pipeline.owners().flatten().for_each(|mailbox| mailbox.wake());
+    }
     shared.settle_charge(&mut inner);
     drop(inner);
     env.metrics.exhausted(exhausted);
     report_lost(losses);
+    next
 }
 
 /// Gives up what has waited for too long, or all of it.
 fn give_up(shared: &Shared, env: &Env, overdue: Overdue, why: Unavailable) {
-    let before = match overdue {
-        Overdue::Nothing => return,
-        Overdue::Before(before) => Some(before),
-        Overdue::All => None,
-    };
     let mut losses = VecDeque::new();
     let mut inner = shared.inner.borrow_mut();
-    let exhausted = inner.pipeline.give_up(before, |owner, ticket| {
+    let exhausted = inner.line.give_up(overdue, |owner, ticket| {
         losses.push_back((owner.clone(), ticket, Loss::Unavailable(why)));
     });
     shared.settle_charge(&mut inner);
@@ -155,7 +145,9 @@ async fn demand(shared: &Shared) -> bool {
         if shared.wanted() {
             return std::task::Poll::Ready(true);
         }
-        shared.inner.borrow_mut().waker = Some(cx.waker().clone());
+        let mut inner = shared.inner.borrow_mut();
+        inner.line.note_rest();
+        inner.waker = Some(cx.waker().clone());
         std::task::Poll::Pending
     })
     .await
@@ -174,8 +166,8 @@ async fn connect(shared: &Shared, env: &Rc<Env>) -> Option<Link> {
                 link = &mut dialing => break link,
                 _ = looks.tick() => {
                     let now = clock::now();
-                    let since = shared.inner.borrow().down_since;
-                    give_up(shared, env, env.patience.overdue(since, now), env.last_failure());
+                    let overdue = shared.inner.borrow().line.overdue(env.patience, now);
+                    give_up(shared, env, overdue, env.last_failure());
                     note_depth(shared, env);
                     if !shared.wanted() {
                         return None;
@@ -197,7 +189,7 @@ async fn connect(shared: &Shared, env: &Rc<Env>) -> Option<Link> {
             give_up(shared, env, Overdue::All, error.what);
             return None;
         }
-        shared.inner.borrow_mut().down_since.get_or_insert_with(clock::now);
+        shared.inner.borrow_mut().line.handle_failed(clock::now());
     }
 }
 
@@ -205,7 +197,7 @@ async fn connect(shared: &Shared, env: &Rc<Env>) -> Option<Link> {
 fn answer_waiting(shared: &Shared, line: &[u8]) {
     let mut inner = shared.inner.borrow_mut();
     let empty = Pipeline::new(shared.key().protocol);
-    let waiting = std::mem::replace(&mut inner.pipeline, empty);
+    let waiting = std::mem::replace(&mut inner.line.pipeline, empty);
     shared.settle_charge(&mut inner);
     drop(inner);
     answer_all(waiting, line);
@@ -213,7 +205,7 @@ fn answer_waiting(shared: &Shared, line: &[u8]) {
 
 /// How many commands wait for this connection, for the metric.
 fn note_depth(shared: &Shared, env: &Env) {
-    let depth = shared.inner.borrow().pipeline.len();
+    let depth = shared.inner.borrow().line.pipeline.len();
     env.metrics.waiting(shared.replace_depth(depth));
 }
 

@@ -10,7 +10,7 @@ use crate::traffic::Unavailable;
 
 /// How long a request may wait for a connection to the server.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Patience {
+pub struct Patience {
     pub on_outage: OnOutage,
     /// `upstream.outage_wait`.
     pub wait: Duration,
@@ -18,7 +18,7 @@ pub(super) struct Patience {
 
 /// Which of the requests in line have waited long enough.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Overdue {
+pub enum Overdue {
     Nothing,
     /// Those put in line before then.
     Before(Instant),
@@ -28,14 +28,14 @@ pub(super) enum Overdue {
 impl Patience {
     /// Whether a request that comes at `now` is refused without a wait: with `on_outage = "error"`,
     /// once the outage has lasted for `outage_wait`.
-    pub(super) fn refuses(&self, down_since: Option<Instant>, now: Instant) -> bool {
+    pub fn refuses(&self, down_since: Option<Instant>, now: Instant) -> bool {
         self.on_outage == OnOutage::Error
             && down_since.is_some_and(|since| now >= since + self.wait)
     }
 
     /// What is given up at `now` while the connection is down. The wait of a request begins when
     /// there is no connection for it: at the loss, or when it comes.
-    pub(super) fn overdue(&self, down_since: Option<Instant>, now: Instant) -> Overdue {
+    pub fn overdue(&self, down_since: Option<Instant>, now: Instant) -> Overdue {
         if self.refuses(down_since, now) {
             return Overdue::All;
         }
@@ -47,7 +47,7 @@ impl Patience {
 
     /// Until when something that has waited since `start` may go on; without an outage `usual` is its
     /// own limit.
-    pub(super) fn deadline(
+    pub fn deadline(
         &self,
         outage_since: Option<Instant>,
         start: Instant,
@@ -63,7 +63,7 @@ impl Patience {
 
 /// A line for the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Notice {
+pub enum Notice {
     /// A connection that worked has ended.
     Lost,
     /// There is no connection, or no further one.
@@ -87,7 +87,7 @@ struct Trouble {
 
 /// The one outage that there is, or none.
 #[derive(Debug, Default)]
-pub(super) struct Outage {
+pub struct Outage {
     trouble: Option<Trouble>,
     /// There was a connection at some time.
     was_connected: bool,
@@ -96,26 +96,26 @@ pub(super) struct Outage {
 }
 
 impl Outage {
-    pub(super) fn since(&self) -> Option<Instant> {
+    pub fn since(&self) -> Option<Instant> {
         self.trouble.as_ref().map(|trouble| trouble.since)
     }
 
     /// A command has to wait for the server.
-    pub(super) fn note_waiting(&mut self, count: u64) {
+    pub fn note_waiting(&mut self, count: u64) {
         if let Some(trouble) = &mut self.trouble {
             trouble.waited += count;
         }
     }
 
     /// The connection of a client was closed because the server cannot be reached.
-    pub(super) fn note_closed(&mut self) {
+    pub fn note_closed(&mut self) {
         if let Some(trouble) = &mut self.trouble {
             trouble.closed += 1;
         }
     }
 
     /// A shared connection has ended that should not have.
-    pub(super) fn handle_lost(&mut self, proven: bool, now: Instant) -> Option<Notice> {
+    pub fn handle_lost(&mut self, proven: bool, now: Instant) -> Option<Notice> {
         self.suspect = !proven;
         if let Some(trouble) = &mut self.trouble {
             trouble.connected = None;
@@ -126,7 +126,7 @@ impl Outage {
     }
 
     /// An attempt to connect has failed.
-    pub(super) fn handle_failed(&mut self, why: Unavailable, now: Instant) -> Option<Notice> {
+    pub fn handle_failed(&mut self, why: Unavailable, now: Instant) -> Option<Notice> {
         let first = self.trouble.is_none();
         if first {
             self.begin(now);
@@ -145,7 +145,7 @@ impl Outage {
     }
 
     /// A connection is there and logged in.
-    pub(super) fn handle_connected(&mut self, now: Instant) -> Option<Notice> {
+    pub fn handle_connected(&mut self, now: Instant) -> Option<Notice> {
         if let Some(trouble) = &mut self.trouble {
             trouble.connected.get_or_insert(now);
         }
@@ -156,10 +156,16 @@ impl Outage {
     }
 
     /// A connection has answered a request, or has lived for long enough.
-    pub(super) fn handle_proven(&mut self, now: Instant) -> Option<Notice> {
+    pub fn handle_proven(&mut self, now: Instant) -> Option<Notice> {
         self.suspect = false;
         // An old connection answers on while new ones fail.
         self.trouble.as_ref()?.connected?;
+        self.end(now)
+    }
+
+    /// The server answers on an old connection, and no further one is wanted.
+    pub fn handle_alive(&mut self, now: Instant) -> Option<Notice> {
+        self.suspect = false;
         self.end(now)
     }
 
@@ -177,7 +183,7 @@ impl Outage {
 }
 
 /// A time for a person: `230 ms`, `1.2 s`, `45 s`.
-pub(super) fn show(time: Duration) -> String {
+pub fn show(time: Duration) -> String {
     match time.as_millis() {
         millis @ 0..1000 => format!("{millis} ms"),
         1000..10_000 => format!("{:.1} s", time.as_secs_f64()),

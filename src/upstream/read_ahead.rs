@@ -29,6 +29,10 @@ impl<S> ReadAhead<S> {
     pub(super) fn new(inner: S) -> Self {
         Self { inner, ahead: BytesMut::new(), idle_reads: 0 }
     }
+
+    pub(super) const fn socket(&self) -> &S {
+        &self.inner
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for ReadAhead<S> {

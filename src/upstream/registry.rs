@@ -11,7 +11,7 @@ use crate::traffic::PoolKey;
 
 /// Connections set aside at once, of all keys together: beyond these, none is replaced before it has
 /// answered what it owes.
-const ASIDE_MAX: usize = 8;
+pub const ASIDE_MAX: usize = 8;
 /// So many stalled at once mean that the server holds a kind of commands (`CLIENT PAUSE WRITE`).
 const STALLED_MIN: usize = 2;
 

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use super::buffers::FAIR_SHARE_BYTES;
 use super::env::Env;
+use super::line::Line;
 use super::pipeline::Pipeline;
 use super::reply_to::Mailbox;
 use crate::traffic::{Facts, Loss, OpenFailure, PoolKey, Ticket, Unavailable};
@@ -22,17 +23,16 @@ const QUEUE_BYTES_MAX: usize = 64 << 20;
 const QUEUE_LEN_MAX: usize = 1 << 20;
 /// Changes of the queue's bytes below this are not worth an entry in the account.
 const CHARGE_STEP_BYTES: usize = 16 * 1024;
-/// What a dead or living shared connection has in line; the owner is `None` for the proxy's own PING.
+/// Whose a request in line is; the owner is `None` for the proxy's own PING.
 pub(super) type Owner = Option<Rc<Mailbox>>;
 
 #[derive(Debug)]
 pub(super) struct Inner {
-    pub pipeline: Pipeline<Owner>,
+    pub line: Line<Rc<Mailbox>>,
     /// The task that drives the connection.
     pub waker: Option<Waker>,
-    pub facts: Option<Facts>,
-    /// Since when there is no connection, or none that has proven itself; `None` before the first.
-    pub down_since: Option<Instant>,
+    /// What the server said of itself, while there is a connection.
+    facts: Option<Facts>,
     openers: Vec<oneshot::Sender<Result<Facts, OpenFailure>>>,
     /// Bytes of the pipeline that the memory budget knows of.
     charged: usize,
@@ -43,9 +43,6 @@ pub(super) struct Inner {
     /// Requests whose owner waits no longer, as the metric has it.
     tombstones: usize,
     last_owner: usize,
-    /// The connection is to be replaced by a new one.
-    pub retire: bool,
-    pub closing: bool,
 }
 
 /// One logical shared connection: it outlives the sockets that serve it.
@@ -91,18 +88,15 @@ impl Shared {
             depth: Cell::new(0),
             env,
             inner: RefCell::new(Inner {
-                pipeline: Pipeline::new(key.protocol),
+                line: Line::new(key.protocol, keep),
                 waker: None,
                 facts: None,
-                down_since: None,
                 openers: Vec::new(),
                 charged: 0,
                 batch_owners: 0,
                 batch: 0,
                 tombstones: 0,
                 last_owner: 0,
-                retire: false,
-                closing: false,
             }),
         })
     }
@@ -149,14 +143,15 @@ impl Shared {
     /// When it cannot be expected to be sent in time; nothing was queued.
     pub fn send(&self, owner: &Rc<Mailbox>, request: Request<'_>) -> Result<(), Unavailable> {
         let mut inner = self.inner.borrow_mut();
-        if inner.facts.is_none() {
-            if self.env.patience.refuses(inner.down_since, request.at) {
+        if !inner.line.is_up() {
+            let (outage, passable) = (self.env.outage_since(), self.env.may_dial());
+            if inner.line.refuses(self.env.patience, outage, passable, request.at) {
                 return Err(self.env.last_failure());
             }
             self.env.note_waiting(1);
         }
-        let held = inner.pipeline.held_bytes();
-        if held > QUEUE_BYTES_MAX || inner.pipeline.len() > QUEUE_LEN_MAX {
+        let held = inner.line.pipeline.held_bytes();
+        if held > QUEUE_BYTES_MAX || inner.line.pipeline.len() > QUEUE_LEN_MAX {
             return Err(Unavailable::Overloaded);
         }
         let after = held + request.bytes.len();
@@ -174,9 +169,9 @@ impl Shared {
         }
         inner.batch += 1;
         let Request { ticket, bytes, skip, retry, companion, at, .. } = request;
-        inner.pipeline.push(Some(Rc::clone(owner)), ticket, bytes, skip, retry, at);
+        inner.line.pipeline.push(Some(Rc::clone(owner)), ticket, bytes, skip, retry, at);
         if companion {
-            inner.pipeline.note_companion();
+            inner.line.pipeline.note_companion();
         }
         inner.wake();
         Ok(())
@@ -184,12 +179,12 @@ impl Shared {
 
     /// The memory budget and the metrics get to know how much is still in line.
     pub(super) fn settle_charge(&self, inner: &mut Inner) {
-        let abandoned = inner.pipeline.abandoned();
+        let abandoned = inner.line.pipeline.abandoned();
         if abandoned != inner.tombstones {
             self.env.metrics.tombstones(difference(inner.tombstones, abandoned));
             inner.tombstones = abandoned;
         }
-        let held = inner.pipeline.held_bytes();
+        let held = inner.line.pipeline.held_bytes();
         if inner.charged >= held + CHARGE_STEP_BYTES || (held == 0 && inner.charged > 0) {
             self.env.buffers.adjust(inner.charged, held);
             inner.charged = held;
@@ -231,14 +226,14 @@ impl Shared {
     /// Replaces the connection by a new one as soon as that is up, without losing a reply.
     pub fn retire(&self) {
         let mut inner = self.inner.borrow_mut();
-        inner.retire = true;
+        inner.line.retire = true;
         inner.wake();
     }
 
     /// Ends the task once nothing is in line.
     pub fn close(&self) {
         let mut inner = self.inner.borrow_mut();
-        inner.closing = true;
+        inner.line.closing = true;
         inner.wake();
     }
 
@@ -246,18 +241,18 @@ impl Shared {
     pub(super) fn wanted(&self) -> bool {
         let mut inner = self.inner.borrow_mut();
         inner.openers.retain(|opener| !opener.is_closed());
-        !inner.pipeline.is_empty() || (!inner.closing && (self.keep || !inner.openers.is_empty()))
+        let asked = !inner.openers.is_empty();
+        inner.line.is_wanted(asked)
     }
 
     /// Whether it is to end and owes nothing.
     pub(super) fn is_done(&self) -> bool {
-        let inner = self.inner.borrow();
-        inner.closing && inner.pipeline.is_empty()
+        self.inner.borrow().line.is_done()
     }
 
     #[must_use]
     pub fn is_up(&self) -> bool {
-        self.inner.borrow().facts.is_some()
+        self.inner.borrow().line.is_up()
     }
 }
 
@@ -276,10 +271,15 @@ impl Inner {
         }
     }
 
+    /// A connection is there.
     pub(super) fn up(&mut self, facts: &Facts) {
         self.facts = Some(facts.clone());
-        self.retire = false;
         self.answer_openers(&Ok(facts.clone()));
+    }
+
+    /// It is gone.
+    pub(super) fn down(&mut self) {
+        self.facts = None;
     }
 
     pub(super) fn answer_openers(&mut self, result: &Result<Facts, OpenFailure>) {

@@ -5,7 +5,9 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
@@ -29,6 +31,17 @@ impl Stream {
 
     pub(super) fn tls(stream: TlsStream<ReadAhead<TcpStream>>) -> Self {
         Self(Kind::Tls(Box::new(stream)))
+    }
+
+    /// From now on dropping it discards what the kernel has not delivered, and resets the connection:
+    /// a request that was given up is not executed behind later ones when the way is free again.
+    pub fn abort(&self) {
+        let socket = match &self.0 {
+            Kind::Plain(socket) => socket,
+            Kind::Tls(stream) => stream.get_ref().0.socket(),
+        };
+        // A socket that refuses is closed already.
+        let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
     }
 
     /// Whether the server is at the other end of TLS.

@@ -105,3 +105,16 @@ fn an_exec_that_gets_no_connection_ends_its_transaction() {
     assert_eq!(two.ask(&["ECHO", "a"]), b"$1\r\na\r\n");
     assert_eq!(server.count("SELECT 1"), 0);
 }
+
+#[test]
+fn database_whose_connection_was_lost_is_served_when_it_is_used_again() {
+    let server = FakeServer::start();
+    let proxy = before(&server, "", "");
+    let mut client = proxy.client();
+    assert_eq!(client.ask_text(&["SELECT", "3"]), "+OK");
+    assert_eq!(client.ask_text(&["SET", "k", "1"]), "+OK");
+    server.close_all();
+    // Longer than outage_wait, during which no request makes respgate connect again.
+    std::thread::sleep(Duration::from_millis(400));
+    assert_eq!(client.ask_text(&["SET", "k", "2"]), "+OK");
+}

@@ -1,21 +1,16 @@
 //! Another connection beside one whose head of line holds it up.
 //!
-//! Owns: when it is dialed and what moves over to it. Never knows: how long is too long, how a connection
-//! is read and written.
+//! Owns: what moves over to it. Never knows: when it is dialed, how a connection is read and written.
 
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
 
-use super::{Driver, Successor};
+use super::Driver;
 use crate::base::clock;
+use crate::upstream::connection::Relief;
 use crate::upstream::dial::Link;
 use crate::upstream::registry::Registry;
 use crate::upstream::shared::{Owner, Shared, answer_all};
-use crate::upstream::stall::Advice;
-
-/// What a server says that is busy with a script holds for this long: it is asked every second.
-const BUSY_MAX: Duration = Duration::from_millis(1500);
 
 /// The other shared connections, and how a further one begins.
 #[derive(Clone, Copy)]
@@ -30,70 +25,44 @@ fn id_of(owner: &Owner) -> Option<usize> {
 }
 
 impl Driver<'_> {
-    /// Looks at how long the head of the line has been silent; `None`: nothing is owed.
-    pub(super) fn watch_stall(&mut self, now: Instant, silent_since: Option<Instant>) {
-        let advice = silent_since.map_or(Advice::Flow, |since| self.stall.advise(now, since));
-        self.held = advice != Advice::Flow;
-        if !self.held {
-            self.relief = None;
-            self.note_flow();
-        }
-        if advice == Advice::Relieve
-            && self.relief.is_none()
-            && !self.shared.is_aside()
-            && !matches!(self.successor, Some(Successor::Ready(..)))
-            && self.beside.registry.has_room()
-        {
-            self.stall.note_attempt(now);
-            let (env, key) = (Rc::clone(self.env), self.shared.key());
-            self.relief = Some(Box::pin(async move { env.dial_beside(key).await }));
-        }
-    }
-
-    /// The server has said something: it goes on.
-    pub(super) fn note_flow(&mut self) {
-        self.held = false;
-        self.busy = None;
-        self.shared.note_stalled(false);
-    }
-
-    /// What can be said of requests that another connection could carry, if there were one.
-    fn answer(&self, busy: &[u8]) {
-        let mut inner = self.shared.inner.borrow_mut();
-        let line = inner.pipeline.move_over(id_of);
-        self.shared.settle_charge(&mut inner);
-        drop(inner);
-        answer_all(line, busy);
-    }
-
     /// Another connection that is up proves that the server serves others: it takes everything new.
     pub(super) fn poll_relief(&mut self, cx: &mut Context<'_>) {
-        if let Some((line, since)) = self.busy.take()
-            && clock::now() < since + BUSY_MAX
-        {
-            self.answer(&line);
-            self.busy = Some((line, since));
-        }
+        self.answer_busy();
         let Some(relief) = &mut self.relief else { return };
         let Poll::Ready(link) = relief.as_mut().poll(cx) else { return };
         self.relief = None;
+        let (room, aside) = (self.beside.registry.has_room(), self.shared.is_aside());
+        let now = clock::now();
         match link {
-            Ok(link) if self.held && self.ended.is_none() && self.beside.registry.has_room() => {
-                self.hand_over(link);
-            }
-            // The server was slow for everybody, or cannot be reached: this connection goes on.
-            Ok(_) => {}
-            Err(error) => {
-                if let Some(line) = error.busy_line().filter(|_| self.held) {
-                    self.answer(line);
-                    self.busy = Some((line.into(), clock::now()));
+            Ok(link) => {
+                if self.connection.handle_relief(Relief::Up, aside, room, now) {
+                    self.act(cx);
+                    self.hand_over(link);
                 }
+            }
+            Err(error) => {
                 tracing::debug!(
                     phase = error.label,
                     cause = %error.text,
                     "no second connection beside one that is held up"
                 );
+                let line = error.busy_line();
+                let relief = if line.is_some() { Relief::Busy } else { Relief::Failed };
+                self.connection.handle_relief(relief, aside, room, now);
+                self.busy = line.unwrap_or_default().into();
+                self.answer_busy();
             }
+        }
+    }
+
+    /// What can be said of requests that another connection could carry, if there were one.
+    fn answer_busy(&self) {
+        if self.connection.may_be_busy() && self.connection.is_busy(clock::now()) {
+            let mut inner = self.shared.inner.borrow_mut();
+            let line = inner.line.pipeline.move_over(id_of);
+            self.shared.settle_charge(&mut inner);
+            drop(inner);
+            answer_all(line, &self.busy);
         }
     }
 
@@ -101,9 +70,9 @@ impl Driver<'_> {
         let next = self.shared.beside();
         let (moved, waiting) = {
             let mut inner = self.shared.inner.borrow_mut();
-            let moved = inner.pipeline.move_over(id_of);
+            let moved = inner.line.pipeline.move_over(id_of);
             self.shared.settle_charge(&mut inner);
-            (moved, inner.pipeline.len())
+            (moved, inner.line.pipeline.len())
         };
         for mailbox in moved.owners().flatten() {
             mailbox.note_moved(next.number());
@@ -111,11 +80,10 @@ impl Driver<'_> {
         tracing::info!(
             moved = moved.len(),
             waiting,
-            seconds = clock::now().saturating_duration_since(self.last_read).as_secs_f32(),
+            seconds = self.connection.silence(clock::now()).as_secs_f32(),
             "a command holds up a shared connection; another one carries the rest"
         );
-        next.inner.borrow_mut().pipeline = moved;
-        self.shared.note_stalled(true);
+        next.inner.borrow_mut().line.pipeline = moved;
         (self.beside.begin)(&next, Some(link));
         self.set_aside(&next);
     }

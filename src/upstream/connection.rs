@@ -1,0 +1,489 @@
+//! One shared connection that is up: when it is probed, given up, replaced or relieved, and what of its
+//! line is written.
+//!
+//! Owns: [`Connection`], [`Action`], [`Timing`]. Never knows: sockets, clocks, sessions, how a connection
+//! is made.
+
+mod replacement;
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::ended::Ended;
+use super::misplaced::{Question, Sign, Suspicion, sign, sign_within};
+use super::pipeline::{Broken, Delivery, Pipeline};
+use super::stall::Stall;
+use crate::base::elapsed::Elapsed;
+use crate::config;
+use crate::resp::Protocol;
+use crate::telemetry::UpstreamDisconnect;
+use crate::traffic::{Loss, PoolKey, Ticket};
+use replacement::{QUESTION, Succession};
+pub use replacement::{Relief, Successor};
+
+/// How often a busy connection is looked at.
+pub const BUSY_TICK: Duration = Duration::from_millis(25);
+/// A connection that lived this long has proven that the server works.
+pub const PROOF: Duration = Duration::from_secs(2);
+/// An answer that is longer says nothing.
+const ANSWER_MAX: usize = 16 * 1024;
+
+/// The connection that tells whether the server is there is never idle.
+pub const HOME: PoolKey = PoolKey { protocol: Protocol::Resp2, database: 0 };
+
+/// The times that bound a connection, as they are configured; zero means never where that is allowed.
+#[derive(Clone, Copy, Debug)]
+pub struct Timing {
+    pub command_timeout: Duration,
+    pub stall_timeout: Duration,
+    pub connect_timeout: Duration,
+    pub health_check_interval: Duration,
+    pub idle_timeout: Duration,
+    pub max_age: Duration,
+}
+
+impl Timing {
+    #[must_use]
+    pub const fn of(pool: &config::Pool) -> Self {
+        Self {
+            command_timeout: pool.command_timeout,
+            stall_timeout: pool.stall_timeout,
+            connect_timeout: pool.connect_timeout,
+            health_check_interval: pool.health_check_interval,
+            idle_timeout: pool.idle_timeout,
+            max_age: pool.max_age,
+        }
+    }
+}
+
+/// What is true of a connection without being its own doing.
+#[derive(Clone, Copy, Debug)]
+pub struct Around {
+    /// It was set aside: another one takes everything new.
+    pub aside: bool,
+    /// One more connection may be set aside.
+    pub room: bool,
+    /// It was made with the identity and the password in force.
+    pub current: bool,
+}
+
+/// What the driver has to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Dial the connection that is to take over.
+    DialSuccessor,
+    /// Dial another connection beside this one.
+    DialRelief,
+    /// Nothing comes of that any more.
+    DropRelief,
+    /// Let another connection take everything new, if one more may be set aside.
+    StepAside,
+    /// The server has become silent, or speaks again.
+    Silent(bool),
+    /// The server serves others but not the head of this line, or does so again.
+    Stalled(bool),
+    /// The server works.
+    Proven,
+    /// A request of the proxy's own was answered, or was not.
+    HealthCheck(bool),
+    /// The server says that it is no primary.
+    Misplaced,
+    End(Ended),
+}
+
+/// The clocks and the state of one shared connection, from its login to its end. Its line outlives it
+/// and is an argument.
+#[derive(Debug)]
+pub struct Connection {
+    timing: Timing,
+    key: PoolKey,
+    born: Instant,
+    last_read: Instant,
+    /// When a session's request was last put in line or answered.
+    last_use: Instant,
+    /// When the clocks are to be looked at.
+    timer_at: Instant,
+    /// That is within [`BUSY_TICK`].
+    ticking: bool,
+    /// A PING of the proxy's own is in line since then.
+    probe: Option<Instant>,
+    /// That PING was not answered in time: nothing more is written, and requests that cannot be sent
+    /// again are given up at their own time.
+    silent: bool,
+    /// The server has answered a request.
+    answered: bool,
+    /// It has answered, or the connection has lived for long enough: the server works.
+    proven: bool,
+    /// Whether the server is the primary that is wanted.
+    suspicion: Suspicion,
+    /// The answer to the question about it, as far as it has come.
+    answer: Vec<u8>,
+    succession: Succession,
+    /// Why there is to be a successor.
+    replaced_for: UpstreamDisconnect,
+    /// The successor must be a primary.
+    elsewhere: bool,
+    /// Whether the head of the line holds up the others, and another connection that is dialed then.
+    stall: Stall,
+    held: bool,
+    relief: bool,
+    stalled: bool,
+    /// When the server has said that it is busy with a script.
+    busy_since: Option<Instant>,
+    elapsed: Elapsed,
+    actions: VecDeque<Action>,
+    ended: bool,
+}
+
+impl Connection {
+    #[must_use]
+    pub fn new(timing: Timing, key: PoolKey, now: Instant) -> Self {
+        Self {
+            timing,
+            key,
+            born: now,
+            last_read: now,
+            last_use: now,
+            timer_at: now + BUSY_TICK,
+            ticking: true,
+            probe: None,
+            silent: false,
+            answered: false,
+            proven: false,
+            suspicion: Suspicion::new(now),
+            answer: Vec::new(),
+            succession: Succession::No,
+            replaced_for: UpstreamDisconnect::Rotation,
+            elsewhere: false,
+            stall: Stall::default(),
+            held: false,
+            relief: false,
+            stalled: false,
+            busy_since: None,
+            elapsed: Elapsed::default(),
+            actions: VecDeque::new(),
+            ended: false,
+        }
+    }
+
+    /// What is to be done next. After [`Action::End`] there is nothing more.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When [`Self::handle_timeout`] is to be called.
+    #[must_use]
+    pub const fn poll_timeout(&self) -> Instant {
+        self.timer_at
+    }
+
+    /// Whether that is soon enough for a connection with something in line.
+    #[must_use]
+    pub const fn is_ticking(&self) -> bool {
+        self.ticking
+    }
+
+    /// Whether the server has answered a request on it.
+    #[must_use]
+    pub const fn has_answered(&self) -> bool {
+        self.answered
+    }
+
+    #[must_use]
+    pub const fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    #[must_use]
+    pub const fn is_silent(&self) -> bool {
+        self.silent
+    }
+
+    /// How long nothing has been heard.
+    #[must_use]
+    pub fn silence(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.last_read)
+    }
+
+    /// What is to be written next: with a successor at hand, or while the server is silent or holds up
+    /// the line, no new request, but the rest of one that the server has in part.
+    #[must_use]
+    pub fn due<'a, W>(&self, pipeline: &'a Pipeline<Option<W>>) -> &'a [u8] {
+        if self.silent || self.held || matches!(self.succession, Succession::Ready(_)) {
+            pipeline.unfinished(Option::is_none)
+        } else {
+            pipeline.unwritten()
+        }
+    }
+
+    /// Takes bytes from the server. Each reply, or piece of one, of a session is delivered with the time
+    /// that it took once it is complete.
+    ///
+    /// # Errors
+    ///
+    /// When the bytes do not fit what was asked; the connection has ended.
+    pub fn handle_bytes<W>(
+        &mut self,
+        pipeline: &mut Pipeline<Option<W>>,
+        bytes: &[u8],
+        now: Instant,
+        mut deliver: impl FnMut(&W, &Delivery<'_, Option<W>>, Duration),
+    ) -> Result<(), Broken> {
+        debug_assert!(!self.ended, "nothing is read on a connection that has ended");
+        debug_assert!(!bytes.is_empty(), "the end of a connection is no piece of a reply");
+        self.last_read = now;
+        let (mut internal, mut answered, mut used) = (false, false, false);
+        let mut seen: Option<Sign> = None;
+        let Self { answer, stall, elapsed, .. } = self;
+        let result = pipeline.handle_bytes(bytes, |delivery| {
+            let Some(owner) = delivery.owner else {
+                internal |= delivery.done;
+                if delivery.ticket == QUESTION {
+                    let room = ANSWER_MAX.saturating_sub(answer.len());
+                    answer.extend_from_slice(delivery.bytes.get(..room).unwrap_or(delivery.bytes));
+                    answered |= delivery.done;
+                }
+                return;
+            };
+            used = true;
+            if delivery.kind == b'-' {
+                seen = seen.or_else(|| sign(delivery.bytes));
+            } else if delivery.block && delivery.kind == b'*' {
+                seen = seen.or_else(|| sign_within(delivery.bytes));
+            }
+            let mut took = Duration::ZERO;
+            if delivery.done {
+                took = elapsed.between(delivery.at, now);
+                stall.note_reply(took);
+            }
+            deliver(owner, &delivery, took);
+        });
+        if used {
+            self.last_use = now;
+        }
+        if internal {
+            self.actions.push_back(Action::HealthCheck(true));
+        }
+        self.note_heard();
+        self.note_flow();
+        if result.is_err() {
+            self.lose(UpstreamDisconnect::Protocol);
+        } else {
+            if let Some(sign) = seen {
+                self.suspicion.note_sign(sign);
+                self.ask(pipeline, now);
+            }
+            if answered {
+                self.take_answer(pipeline, now);
+            }
+        }
+        self.check_invariants(pipeline);
+        result
+    }
+
+    /// The connection was closed or reset, or cannot be written.
+    pub fn handle_closed(&mut self, reason: UpstreamDisconnect) {
+        self.lose(reason);
+    }
+
+    /// Something in line was written, or could not be for the moment. Needed only while the timer
+    /// [is not near](Self::is_ticking).
+    pub fn handle_written(&mut self, now: Instant) {
+        if self.timer_at > now + BUSY_TICK * 2 {
+            self.timer_at = now + BUSY_TICK;
+        }
+        self.ticking = true;
+    }
+
+    /// The reader of a long reply must catch up first: what is new goes elsewhere, and as long as the
+    /// server is not read it is not silent.
+    pub fn handle_slow_reader(&mut self, waits: bool, now: Instant) {
+        self.actions.push_back(Action::StepAside);
+        if waits {
+            self.last_read = now;
+        }
+    }
+
+    /// Looks after time: late replies, silence, the head of the line, idleness, age.
+    pub fn handle_timeout<W>(
+        &mut self,
+        pipeline: &mut Pipeline<Option<W>>,
+        around: Around,
+        now: Instant,
+        report: impl FnMut(&W, Ticket, Loss),
+    ) {
+        if self.ended {
+            return;
+        }
+        if self.expire(pipeline, now, report) && self.silent {
+            // Delivered later, it would be executed behind what its session has asked since.
+            self.actions.push_back(Action::HealthCheck(false));
+            self.lose(UpstreamDisconnect::Health);
+            return;
+        }
+        if self.check_silence(pipeline, around, now) {
+            self.check_age(around, now);
+        }
+        self.check_patience(now);
+        if now >= self.born + PROOF {
+            self.note_proven();
+        }
+        self.ticking = !pipeline.is_empty()
+            || !matches!(self.succession, Succession::No)
+            || self.suspicion.is_waiting();
+        let check = self.timing.health_check_interval.min(self.timing.idle_timeout).max(BUSY_TICK);
+        let proof = (self.born + PROOF).saturating_duration_since(now);
+        let rest = if self.proven { check } else { check.min(proof) };
+        self.timer_at = now + if self.ticking { BUSY_TICK } else { rest };
+        self.check_invariants(pipeline);
+    }
+
+    /// Gives up what has waited for its reply for `command_timeout`. Returns whether there was any.
+    fn expire<W>(
+        &self,
+        pipeline: &mut Pipeline<Option<W>>,
+        now: Instant,
+        mut report: impl FnMut(&W, Ticket, Loss),
+    ) -> bool {
+        let timeout = self.timing.command_timeout;
+        let Some(before) = now.checked_sub(timeout).filter(|_| !timeout.is_zero()) else {
+            return false;
+        };
+        let mut any = false;
+        // A slow answer is awaited no longer; a silent server is an outage.
+        let loss = if self.silent { Loss::OutcomeUnknown } else { Loss::TimedOut };
+        pipeline.expire(before, |owner, ticket| {
+            if let Some(owner) = owner {
+                any = true;
+                report(owner, ticket, loss);
+            }
+        });
+        any
+    }
+
+    /// Probes a server that is silent, gives it up, or lets another connection carry on. Returns whether
+    /// the connection serves on as it did.
+    fn check_silence<W>(
+        &mut self,
+        pipeline: &mut Pipeline<Option<W>>,
+        around: Around,
+        now: Instant,
+    ) -> bool {
+        let timing = self.timing;
+        // A server that owes nothing may be silent as long as it likes.
+        let heard =
+            pipeline.waiting_since().map_or(self.last_read, |since| since.max(self.last_read));
+        let silent = now.saturating_duration_since(heard);
+        let (busy, owed) = (!pipeline.is_empty(), pipeline.owed());
+        if pipeline.owners().any(Option::is_some) {
+            self.last_use = now;
+        }
+        // Set aside, it is known that the server is well: what waits there waits its own time.
+        let waits = self.stalled && !timing.command_timeout.is_zero();
+        let given_up = around.aside && pipeline.is_given_up(Option::is_none);
+        let health_due = !busy && silent >= timing.health_check_interval;
+        let stalled = busy && silent >= timing.stall_timeout;
+        if stalled && given_up {
+            self.lose(UpstreamDisconnect::Timeout);
+            return false;
+        }
+        // Before anything of the proxy's own is put in line.
+        let unused = now.saturating_duration_since(self.last_use) >= timing.idle_timeout;
+        if !busy && self.key != HOME && unused {
+            self.end(Ended::Idle);
+            return false;
+        }
+        match self.probe {
+            Some(since) if now.saturating_duration_since(since) >= timing.connect_timeout => {
+                // What was written and must not be written again is given up at its own time.
+                let owes = pipeline.owes_writes(Option::is_some);
+                self.note_silence(true);
+                if !around.aside && around.room {
+                    // What is new finds another way, if there is one.
+                    self.actions.push_back(Action::StepAside);
+                }
+                if timing.command_timeout.is_zero() || !owes {
+                    self.actions.push_back(Action::HealthCheck(false));
+                    self.lose(UpstreamDisconnect::Health);
+                }
+                return false;
+            }
+            Some(_) => {}
+            None if health_due || (stalled && !waits) => {
+                pipeline.push_next(None, Ticket::default(), Question::Ping.wire(), now);
+                self.probe = Some(now);
+            }
+            None => {}
+        }
+        self.ask(pipeline, now);
+        self.watch_stall(around, owed.then_some(heard), now);
+        true
+    }
+
+    /// Looks at what others have asked of the connection, and whether its successor may take over.
+    pub fn handle_turn<W>(
+        &mut self,
+        pipeline: &Pipeline<Option<W>>,
+        closing: bool,
+        retire: &mut bool,
+    ) {
+        if self.ended {
+            return;
+        }
+        if matches!(self.succession, Succession::Ready(_)) && !pipeline.owed() {
+            self.end(Ended::Replaced(self.replaced_for));
+        } else if closing && pipeline.is_empty() {
+            self.end(Ended::Closed);
+        } else if *retire && matches!(self.succession, Succession::No) {
+            *retire = false;
+            self.look_for_successor(UpstreamDisconnect::Rotation);
+        }
+    }
+
+    /// The server has said something.
+    fn note_heard(&mut self) {
+        self.probe = None;
+        self.note_silence(false);
+        self.answered = true;
+        self.note_proven();
+    }
+
+    fn note_silence(&mut self, silent: bool) {
+        if std::mem::replace(&mut self.silent, silent) != silent {
+            self.actions.push_back(Action::Silent(silent));
+        }
+    }
+
+    fn note_proven(&mut self) {
+        if !std::mem::replace(&mut self.proven, true) {
+            self.actions.push_back(Action::Proven);
+        }
+    }
+
+    fn lose(&mut self, reason: UpstreamDisconnect) {
+        self.end(Ended::Lost(reason));
+    }
+
+    /// Only the first end counts.
+    fn end(&mut self, ended: Ended) {
+        if !std::mem::replace(&mut self.ended, true) {
+            self.actions.push_back(Action::End(ended));
+        }
+    }
+
+    /// What holds whenever a `handle_…` returns.
+    fn check_invariants<W>(&self, pipeline: &Pipeline<Option<W>>) {
+        if self.ended {
+            return;
+        }
+        debug_assert!(self.probe.is_none() || !pipeline.is_empty(), "a probe is in line");
+        debug_assert!(!self.silent || self.probe.is_some(), "only a probe proves silence");
+        debug_assert!(!self.held || pipeline.owed(), "only what is owed holds up a line");
+        debug_assert!(self.busy_since.is_none() || self.held, "a busy server holds up the line");
+        debug_assert!(self.last_use >= self.born && self.last_read >= self.born);
+        debug_assert!(self.actions.len() < 64, "actions are carried out at once");
+    }
+}
+
+#[cfg(test)]
+mod tests;

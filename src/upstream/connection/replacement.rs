@@ -1,0 +1,212 @@
+//! Which connection carries on in the place of one, or beside it: when it is looked for, and when it
+//! takes over.
+//!
+//! Owns: [`Succession`], the questions about the server's role, relief from a line that is held up. Never
+//! knows: how a connection is made.
+
+use std::time::{Duration, Instant};
+
+use super::{Action, Around, BUSY_TICK, Connection};
+use crate::telemetry::UpstreamDisconnect;
+use crate::traffic::Ticket;
+use crate::upstream::misplaced::{Question, Verdict};
+use crate::upstream::pipeline::Pipeline;
+use crate::upstream::stall::Advice;
+
+/// A connection that is to be replaced may take this long to answer what it owes.
+pub(super) const REPLACE_PATIENCE: Duration = Duration::from_secs(30);
+/// From a failed attempt to dial a successor to the next.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+/// What a server says that is busy with a script holds for this long: it is asked every second.
+const BUSY_MAX: Duration = Duration::from_millis(1500);
+/// The ticket of a question about the server's role; [`Ticket::default`] is that of a PING.
+pub(super) const QUESTION: Ticket = Ticket(1);
+
+/// The next connection in the place of this one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Succession {
+    No,
+    Dialing,
+    /// Since then; nothing is written any more, and it takes over when everything owed is answered.
+    Ready(Instant),
+    /// An attempt failed; the next one not before then.
+    Failed(Instant),
+}
+
+/// How the attempt to dial a successor ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Successor {
+    Primary,
+    Replica,
+    Failed,
+}
+
+/// How the attempt to dial another connection beside this one ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Relief {
+    Up,
+    /// The server is busy with a script, and says so to everybody.
+    Busy,
+    Failed,
+}
+
+impl Connection {
+    /// Asks for the server's role when there is reason to.
+    pub(super) fn ask<W>(&mut self, pipeline: &mut Pipeline<Option<W>>, now: Instant) {
+        if self.succession == Succession::No
+            && let Some(question) = self.suspicion.question(now)
+        {
+            self.put_question(pipeline, question, now);
+        }
+    }
+
+    fn put_question<W>(
+        &mut self,
+        pipeline: &mut Pipeline<Option<W>>,
+        question: Question,
+        now: Instant,
+    ) {
+        self.answer.clear();
+        pipeline.push(None, QUESTION, question.wire(), 0, false, now);
+    }
+
+    pub(super) fn take_answer<W>(&mut self, pipeline: &mut Pipeline<Option<W>>, now: Instant) {
+        let answer = std::mem::take(&mut self.answer);
+        match self.suspicion.take_answer(&answer, self.key.protocol, now) {
+            Verdict::Ask(question) => self.put_question(pipeline, question, now),
+            Verdict::Stay => {}
+            // The name is looked up again: whoever is the primary takes over.
+            Verdict::Move if self.succession == Succession::No => {
+                self.actions.push_back(Action::Misplaced);
+                self.look_for_successor(UpstreamDisconnect::Failover);
+                self.elsewhere = true;
+            }
+            Verdict::Move => {}
+        }
+    }
+
+    pub(super) fn look_for_successor(&mut self, reason: UpstreamDisconnect) {
+        debug_assert!(!matches!(self.succession, Succession::Ready(_)), "there is one");
+        self.succession = Succession::Dialing;
+        self.replaced_for = reason;
+        self.actions.push_back(Action::DialSuccessor);
+    }
+
+    /// The attempt to dial a successor has ended. Returns whether the new connection is kept.
+    pub fn handle_successor(&mut self, successor: Successor, now: Instant) -> bool {
+        debug_assert_eq!(self.succession, Succession::Dialing, "only one that was asked for");
+        let elsewhere = std::mem::take(&mut self.elsewhere);
+        self.succession = match successor {
+            // No better than this one.
+            Successor::Replica | Successor::Failed if elsewhere => {
+                self.suspicion.rest(now);
+                Succession::No
+            }
+            Successor::Failed => Succession::Failed(now + RETRY_PAUSE),
+            Successor::Primary | Successor::Replica => Succession::Ready(now),
+        };
+        matches!(self.succession, Succession::Ready(_))
+    }
+
+    /// Looks for a successor when this connection is too old or was made with another identity.
+    pub(super) fn check_age(&mut self, around: Around, now: Instant) {
+        let max = self.timing.max_age;
+        let old = !max.is_zero() && now.saturating_duration_since(self.born) >= max;
+        let looks = match self.succession {
+            Succession::No => true,
+            Succession::Failed(until) => now >= until,
+            Succession::Dialing | Succession::Ready(_) => false,
+        };
+        if (old || !around.current) && !around.aside && looks {
+            self.look_for_successor(if around.current {
+                UpstreamDisconnect::MaxAge
+            } else {
+                UpstreamDisconnect::Rotation
+            });
+        }
+    }
+
+    /// A successor that is ready does not wait for ever.
+    pub(super) fn check_patience(&mut self, now: Instant) {
+        if let Succession::Ready(since) = self.succession
+            && now.saturating_duration_since(since) > REPLACE_PATIENCE
+        {
+            self.lose(UpstreamDisconnect::Rotation);
+        }
+    }
+
+    /// Looks at how long the head of the line has been silent; `None`: nothing is owed.
+    pub(super) fn watch_stall(
+        &mut self,
+        around: Around,
+        silent_since: Option<Instant>,
+        now: Instant,
+    ) {
+        let advice = silent_since.map_or(Advice::Flow, |since| self.stall.advise(now, since));
+        self.held = advice != Advice::Flow;
+        if !self.held {
+            if std::mem::take(&mut self.relief) {
+                self.actions.push_back(Action::DropRelief);
+            }
+            self.note_flow();
+        }
+        if advice == Advice::Relieve
+            && !self.relief
+            && !around.aside
+            && !matches!(self.succession, Succession::Ready(_))
+            && around.room
+        {
+            self.stall.note_attempt(now);
+            self.relief = true;
+            self.actions.push_back(Action::DialRelief);
+        }
+    }
+
+    /// The server has said something: it goes on.
+    pub(super) fn note_flow(&mut self) {
+        self.held = false;
+        self.busy_since = None;
+        self.note_stalled(false);
+    }
+
+    fn note_stalled(&mut self, stalled: bool) {
+        if std::mem::replace(&mut self.stalled, stalled) != stalled {
+            self.actions.push_back(Action::Stalled(stalled));
+        }
+    }
+
+    /// The attempt to dial another connection beside this one has ended. Returns whether what another
+    /// connection can carry moves over to it; the server was slow for everybody, or cannot be reached,
+    /// when it does not. Another connection may have taken this one's place meanwhile: it needs no third.
+    pub fn handle_relief(&mut self, relief: Relief, aside: bool, room: bool, now: Instant) -> bool {
+        self.relief = false;
+        if self.ended || !self.held {
+            return false;
+        }
+        match relief {
+            Relief::Up if room && !aside => {
+                self.note_stalled(true);
+                true
+            }
+            Relief::Busy => {
+                self.busy_since = Some(now);
+                false
+            }
+            Relief::Up | Relief::Failed => false,
+        }
+    }
+
+    /// Whether what could move over is answered as the server answers everybody at this moment.
+    #[must_use]
+    pub fn is_busy(&self, now: Instant) -> bool {
+        self.busy_since.is_some_and(|since| now < since + BUSY_MAX)
+    }
+
+    /// Whether that is to be asked.
+    #[must_use]
+    pub const fn may_be_busy(&self) -> bool {
+        self.busy_since.is_some()
+    }
+}
+
+const _: () = assert!(BUSY_TICK.as_millis() < RETRY_PAUSE.as_millis());

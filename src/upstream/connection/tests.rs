@@ -1,0 +1,81 @@
+//! What a connection decides, case by case; `tests/upstream_sim.rs` has the histories.
+//!
+//! Owns: its tests. Never knows: sockets.
+
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn timing() -> Timing {
+    Timing {
+        idle_timeout: 5 * SECOND,
+        health_check_interval: 2 * SECOND,
+        ..Timing::of(&config::Pool::default())
+    }
+}
+
+/// A connection for another database than the first, with nothing in line, and its beginning.
+fn connection() -> (Connection, Pipeline<Option<u32>>, Instant) {
+    let now = crate::base::clock::now();
+    let key = PoolKey { database: 3, ..HOME };
+    (Connection::new(timing(), key, now), Pipeline::new(Protocol::Resp2), now)
+}
+
+const AROUND: Around = Around { aside: false, room: true, current: true };
+
+/// Lets time pass to `until`; the server answers whatever is written after `trip`. Returns the end.
+fn pass(
+    connection: &mut Connection,
+    pipeline: &mut Pipeline<Option<u32>>,
+    until: Instant,
+    trip: Duration,
+) -> Option<(Ended, Instant)> {
+    let mut answer_at = None;
+    loop {
+        let now = connection.poll_timeout().min(answer_at.unwrap_or(until)).min(until);
+        if answer_at.is_some_and(|at| at <= now) {
+            answer_at = None;
+            connection.handle_bytes(pipeline, b"+PONG\r\n", now, |_, _, _| {}).unwrap();
+        }
+        if connection.poll_timeout() <= now {
+            connection.handle_timeout(pipeline, AROUND, now, |_, _, _| {});
+        }
+        let due = connection.due(pipeline).len();
+        if due > 0 {
+            pipeline.wrote(due);
+            answer_at = Some(now + trip);
+            if !connection.is_ticking() {
+                connection.handle_written(now);
+            }
+        }
+        while let Some(action) = connection.poll_action() {
+            if let Action::End(ended) = action {
+                return Some((ended, now));
+            }
+        }
+        if now >= until {
+            return None;
+        }
+    }
+}
+
+#[test]
+fn a_connection_that_no_session_uses_ends_whatever_its_own_probes_take() {
+    for trip in [1, 20, 40, 400] {
+        let (mut connection, mut pipeline, begin) = connection();
+        let trip = Duration::from_millis(trip);
+        let (ended, at) =
+            pass(&mut connection, &mut pipeline, begin + 60 * SECOND, trip).expect("it ends");
+        assert_eq!(ended, Ended::Idle);
+        let lasted = at - begin;
+        assert!((5 * SECOND..8 * SECOND).contains(&lasted), "{trip:?}: {lasted:?}");
+    }
+}
+
+#[test]
+fn the_first_connection_is_never_idle() {
+    let now = crate::base::clock::now();
+    let mut connection = Connection::new(timing(), HOME, now);
+    let mut pipeline = Pipeline::new(Protocol::Resp2);
+    assert_eq!(pass(&mut connection, &mut pipeline, now + 60 * SECOND, SECOND / 10), None);
+}

@@ -1,0 +1,14 @@
+//! The parts that decide, and neither wait nor touch a socket, for `tests/upstream_sim.rs`.
+//!
+//! Owns: nothing; it names what the simulation may use. Never knows: what the parts do.
+
+pub use super::breaker::{Ask, Round};
+pub use super::connection::{
+    Action, Around, BUSY_TICK, Connection, HOME, PROOF, Relief, Successor, Timing,
+};
+pub use super::ended::Ended;
+pub use super::line::{Line, Next};
+pub use super::node::{Attempt, Node};
+pub use super::outage::{Notice, Overdue, Patience};
+pub use super::pipeline::{Broken, Delivery, Pipeline};
+pub use super::registry::ASIDE_MAX;

@@ -1,0 +1,184 @@
+//! The line of one logical shared connection: it outlives the connections that serve it.
+//!
+//! Owns: [`Line`]: whether a connection is wanted, what becomes of requests when one is lost or cannot be
+//! had. Never knows: clocks, sockets, who owns a request.
+
+use std::time::{Duration, Instant};
+
+use super::ended::Ended;
+use super::outage::{Overdue, Patience};
+use super::pipeline::Pipeline;
+use crate::resp::Protocol;
+use crate::telemetry::UpstreamDisconnect;
+use crate::traffic::{Loss, Ticket};
+
+/// What follows when a connection has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Its successor serves at once.
+    Serve,
+    /// Another one is made when it is wanted.
+    Rest,
+    /// The same, and the end is the server's failure.
+    Fail(UpstreamDisconnect),
+    /// The same, but nothing waits: it is no outage.
+    Die,
+    /// Nothing: the line is closed.
+    Done,
+}
+
+/// Requests in line and what serves them. The owner of a request is `None` for the proxy's own.
+#[derive(Debug)]
+pub struct Line<W> {
+    pub pipeline: Pipeline<Option<W>>,
+    /// There is a connection, logged in.
+    up: bool,
+    /// Since when there is no connection, or none that has proven itself; `None` before the first.
+    down_since: Option<Instant>,
+    /// There is no connection, and none is made.
+    rests: bool,
+    /// A connection is made again whenever it is lost, although nothing waits for it.
+    keep: bool,
+    /// The connection is to be replaced by a new one.
+    pub retire: bool,
+    pub closing: bool,
+}
+
+impl<W> Line<W> {
+    #[must_use]
+    pub fn new(protocol: Protocol, keep: bool) -> Self {
+        let pipeline = Pipeline::new(protocol);
+        Self {
+            pipeline,
+            up: false,
+            down_since: None,
+            rests: true,
+            keep,
+            retire: false,
+            closing: false,
+        }
+    }
+
+    #[must_use]
+    pub const fn is_up(&self) -> bool {
+        self.up
+    }
+
+    /// Whether a request that comes at `now` is refused at once, because there is no connection and none
+    /// is expected. While the line rests, it is the outage of the server that counts, if it is not even
+    /// `passable` to dial.
+    #[must_use]
+    pub fn refuses(
+        &self,
+        patience: Patience,
+        outage_since: Option<Instant>,
+        passable: bool,
+        now: Instant,
+    ) -> bool {
+        let outage_since = outage_since.filter(|_| !passable);
+        let since = if self.rests { outage_since } else { self.down_since };
+        !self.up && patience.refuses(since, now)
+    }
+
+    /// No connection is wanted.
+    pub fn note_rest(&mut self) {
+        debug_assert!(!self.up, "a connection that is up does not rest");
+        self.rests = true;
+    }
+
+    /// A connection is made from now on. What has come to a line that rested waits its own time.
+    pub const fn note_sought(&mut self) {
+        if std::mem::replace(&mut self.rests, false) {
+            self.down_since = None;
+        }
+    }
+
+    /// Whether a connection is to be made: something waits for one, as somebody `asked`, or one is always
+    /// to be there.
+    #[must_use]
+    pub fn is_wanted(&self, asked: bool) -> bool {
+        !self.pipeline.is_empty() || (!self.closing && (self.keep || asked))
+    }
+
+    /// Whether it is to end and owes nothing.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.closing && self.pipeline.is_empty()
+    }
+
+    /// There is a connection: what waits is sent on it. A successor begins with what its predecessor has
+    /// not sent; `waited` gets each request's wait.
+    pub fn handle_up(
+        &mut self,
+        now: Instant,
+        is_gone: impl Fn(&Option<W>) -> bool,
+        waited: impl FnMut(&Option<W>, Ticket, Duration),
+    ) {
+        self.up = true;
+        self.rests = false;
+        self.retire = false;
+        debug_assert!(!self.pipeline.owed(), "nothing is written on a new connection");
+        self.pipeline.restart(now, is_gone, waited);
+    }
+
+    /// The server works.
+    pub const fn handle_proven(&mut self) {
+        self.down_since = None;
+    }
+
+    /// An attempt to connect has failed.
+    pub fn handle_failed(&mut self, now: Instant) {
+        debug_assert!(!self.up, "nobody dials while there is a connection");
+        self.down_since.get_or_insert(now);
+    }
+
+    /// The connection has ended. What was not written, or may be executed twice, waits for the next one;
+    /// everything else is reported. Returns what follows, and how many of those reported were sent as
+    /// often as they may be.
+    pub fn handle_ended(
+        &mut self,
+        ended: Ended,
+        aside: bool,
+        retries: u8,
+        now: Instant,
+        report: impl FnMut(&Option<W>, Ticket, Loss),
+    ) -> (Next, usize) {
+        debug_assert!(self.up, "only what was up ends");
+        let next = match ended {
+            Ended::Replaced(_) => return (Next::Serve, 0),
+            Ended::Closed | Ended::Idle => {
+                debug_assert!(self.pipeline.is_empty(), "a connection ends when it owes nothing");
+                self.up = false;
+                let next = if ended == Ended::Closed { Next::Done } else { Next::Rest };
+                return (next, 0);
+            }
+            // It was replaced too slowly, or held up too long; the server is well.
+            Ended::Lost(UpstreamDisconnect::Rotation) => Next::Rest,
+            Ended::Lost(_) if aside => Next::Rest,
+            Ended::Lost(reason) => Next::Fail(reason),
+        };
+        self.up = false;
+        self.down_since.get_or_insert(now);
+        let exhausted = self.pipeline.handle_loss(retries, report);
+        debug_assert!(!self.pipeline.owed(), "nothing is owed without a connection");
+        let unneeded = matches!(next, Next::Fail(_)) && !self.is_wanted(false);
+        (if unneeded { Next::Die } else { next }, exhausted)
+    }
+
+    /// What has waited too long for a connection.
+    #[must_use]
+    pub fn overdue(&self, patience: Patience, now: Instant) -> Overdue {
+        patience.overdue(self.down_since, now)
+    }
+
+    /// Gives up what is overdue. Returns how many of these were sent before.
+    pub fn give_up(&mut self, overdue: Overdue, report: impl FnMut(&Option<W>, Ticket)) -> usize {
+        debug_assert!(!self.up, "only without a connection");
+        let before = match overdue {
+            Overdue::Nothing => return 0,
+            Overdue::Before(before) => Some(before),
+            Overdue::All => None,
+        };
+        self.pipeline.give_up(before, report)
+    }
+}

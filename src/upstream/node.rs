@@ -1,0 +1,159 @@
+//! One server, as far as it can be reached: when it may be dialed, since when it cannot be reached, why.
+//!
+//! Owns: [`Node`], [`Attempt`]. Never knows: clocks, sockets, who waits, how a line is logged.
+
+use std::time::{Duration, Instant};
+
+use super::breaker::{Ask, Breaker, Round};
+use super::connection::PROOF;
+use super::outage::{Notice, Outage};
+use crate::base::backoff::Backoff;
+use crate::telemetry::Circuit;
+use crate::traffic::Unavailable;
+
+/// How an attempt to connect ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attempt {
+    Up,
+    /// The server is well; it is this database that it does not have.
+    NoDatabase,
+    Failed(Unavailable),
+}
+
+/// What is known of one server; for its shared and pinned connections together.
+#[derive(Debug)]
+pub struct Node {
+    breaker: Breaker,
+    outage: Outage,
+    /// Why the last attempt to connect failed.
+    last_failure: Unavailable,
+    /// Shared connections on which the server is silent although it was asked for a sign of life.
+    silent: u32,
+}
+
+impl Node {
+    #[must_use]
+    pub fn new(backoff: Backoff) -> Self {
+        Self {
+            breaker: Breaker::new(backoff, PROOF),
+            outage: Outage::default(),
+            last_failure: Unavailable::Timeout,
+            silent: 0,
+        }
+    }
+
+    /// Whether the caller may dial; if so it reports how that ended, with the round.
+    pub fn ask(&mut self, now: Instant) -> Ask {
+        self.breaker.ask(now)
+    }
+
+    /// Whether an attempt would be allowed.
+    #[must_use]
+    pub fn is_passable(&self, now: Instant) -> bool {
+        self.breaker.is_passable(now)
+    }
+
+    /// The wait before the next attempt; zero when none is in force or another attempt decides.
+    #[must_use]
+    pub fn waits(&self, now: Instant) -> Duration {
+        self.breaker.waits(now)
+    }
+
+    /// Whether the last that is known of the server is a failure.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.breaker.is_open()
+    }
+
+    #[must_use]
+    pub const fn circuit(&self) -> Circuit {
+        self.breaker.circuit()
+    }
+
+    /// Since when the server cannot be reached, or no further connection to it be had.
+    #[must_use]
+    pub fn outage_since(&self) -> Option<Instant> {
+        self.outage.since()
+    }
+
+    #[must_use]
+    pub const fn last_failure(&self) -> Unavailable {
+        self.last_failure
+    }
+
+    /// Whether nothing is heard of the server, on some connection or on none.
+    #[must_use]
+    pub fn is_silent(&self) -> bool {
+        self.silent > 0 || self.breaker.is_open()
+    }
+
+    /// An attempt that [`Self::ask`] allowed has ended.
+    pub fn handle_dialed(
+        &mut self,
+        round: Round,
+        attempt: Attempt,
+        now: Instant,
+        entropy: u64,
+    ) -> Option<Notice> {
+        match attempt {
+            Attempt::Up => {
+                self.breaker.handle_connected();
+                self.outage.handle_connected(now)
+            }
+            Attempt::NoDatabase => {
+                self.breaker.handle_connected();
+                None
+            }
+            Attempt::Failed(why) => {
+                self.last_failure = why;
+                self.breaker.handle_failed(round, now, entropy);
+                self.outage.handle_failed(why, now)
+            }
+        }
+    }
+
+    /// An attempt was given up before its end, and says nothing about the server.
+    pub fn handle_cancelled(&mut self, round: Round, now: Instant) {
+        self.breaker.handle_cancelled(round, now);
+    }
+
+    /// The server, or the way to it, has ended a connection, shared or pinned.
+    pub fn handle_death(&mut self, answered: bool, born: Instant, now: Instant, entropy: u64) {
+        let lived = now.saturating_duration_since(born);
+        self.breaker.handle_died(answered, lived, now, entropy);
+    }
+
+    /// A shared connection is lost. Its death is noted besides.
+    pub fn handle_lost(&mut self, answered: bool, born: Instant, now: Instant) -> Option<Notice> {
+        let proven = answered || now.saturating_duration_since(born) >= PROOF;
+        self.outage.handle_lost(proven, now)
+    }
+
+    /// A connection has answered a request, or lived for [`PROOF`].
+    pub fn handle_proven(&mut self, now: Instant) -> Option<Notice> {
+        self.breaker.handle_proven();
+        self.outage.handle_proven(now)
+    }
+
+    /// The server has answered a probe. When nobody has tried to connect for a while, that is the end of
+    /// an outage of connections that are wanted no longer.
+    pub fn handle_alive(&mut self, now: Instant) -> Option<Notice> {
+        if self.breaker.is_at_rest(now) { self.outage.handle_alive(now) } else { None }
+    }
+
+    /// A shared connection has become silent, or speaks again, or has ended.
+    pub fn handle_silence(&mut self, silent: bool) {
+        debug_assert!(silent || self.silent > 0, "only what was silent speaks again");
+        self.silent = if silent { self.silent + 1 } else { self.silent.saturating_sub(1) };
+    }
+
+    /// Commands have to wait for the server.
+    pub fn note_waiting(&mut self, count: u64) {
+        self.outage.note_waiting(count);
+    }
+
+    /// A client was closed because the server cannot be reached.
+    pub fn note_client_closed(&mut self) {
+        self.outage.note_closed();
+    }
+}

@@ -1,0 +1,166 @@
+//! What sessions have asked and what they have heard; what must be true of it.
+//!
+//! Owns: [`Model`]. Never knows: connections.
+
+use std::time::{Duration, Instant};
+
+use respgate::traffic::Loss;
+
+use super::server::Executed;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// May be executed twice.
+    Read,
+    Write,
+    /// A write that takes so many milliseconds.
+    Slow(u64),
+    /// Answered with an error.
+    Error,
+    /// A transaction: two replies are skipped.
+    Block,
+}
+
+impl Kind {
+    pub const fn writes(self) -> bool {
+        matches!(self, Self::Write | Self::Slow(_) | Self::Block)
+    }
+
+    pub const fn retries(self) -> bool {
+        matches!(self, Self::Read)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    Answered,
+    /// The server's error.
+    Error,
+    Lost(Loss),
+}
+
+#[derive(Debug)]
+pub struct Asked {
+    pub kind: Kind,
+    pub at: Instant,
+    pub said: Vec<u8>,
+    pub end: Option<(Instant, End)>,
+}
+
+/// All requests, by session and ticket.
+#[derive(Debug, Default)]
+pub struct Model {
+    pub sessions: Vec<Vec<Asked>>,
+}
+
+impl Model {
+    /// A session asks; the ticket.
+    pub fn ask(&mut self, session: usize, kind: Kind, at: Instant) -> u64 {
+        let asked = Asked { kind, at, said: Vec::new(), end: None };
+        self.sessions[session].push(asked);
+        self.sessions[session].len() as u64 - 1
+    }
+
+    pub fn of(&mut self, session: usize, ticket: u64) -> &mut Asked {
+        &mut self.sessions[session][usize::try_from(ticket).unwrap()]
+    }
+
+    pub fn in_flight(&self, session: usize) -> usize {
+        self.sessions[session].iter().rev().take(64).filter(|asked| asked.end.is_none()).count()
+    }
+
+    /// A piece of a reply.
+    pub fn hear(&mut self, session: usize, ticket: u64, bytes: &[u8], done: bool, now: Instant) {
+        let asked = self.of(session, ticket);
+        assert!(asked.end.is_none(), "{session}:{ticket} hears more after its end: {asked:?}");
+        asked.said.extend_from_slice(bytes);
+        if !done {
+            return;
+        }
+        let own = format!("{session}:{ticket}\r\n");
+        let error = asked.said.starts_with(b"-");
+        let refused = error && !asked.said.starts_with(b"-ERR ");
+        assert!(
+            refused || asked.said.ends_with(own.as_bytes()),
+            "{session}:{ticket} hears another's reply: {:?}",
+            String::from_utf8_lossy(&asked.said)
+        );
+        asked.end = Some((now, if error { End::Error } else { End::Answered }));
+        let before = &self.sessions[session][..usize::try_from(ticket).unwrap()];
+        assert!(
+            before.iter().rev().take(64).all(|earlier| earlier.end.is_some()),
+            "{session}:{ticket} is answered before an earlier request"
+        );
+    }
+
+    /// The end of a request that gets no reply.
+    pub fn lose(&mut self, session: usize, ticket: u64, loss: Loss, now: Instant) {
+        let asked = self.of(session, ticket);
+        assert!(
+            asked.end.is_none(),
+            "{session}:{ticket} is lost after its end: {asked:?} {loss:?}"
+        );
+        asked.end = Some((now, End::Lost(loss)));
+    }
+
+    /// No request waits longer than it may.
+    pub fn check_deadlines(&self, now: Instant, most: Duration) {
+        for (session, asked) in self.sessions.iter().enumerate() {
+            for (ticket, asked) in asked.iter().enumerate().rev().take(64) {
+                assert!(
+                    asked.end.is_some() || now <= asked.at + most,
+                    "{session}:{ticket} waits for {:?}: {asked:?}",
+                    now - asked.at
+                );
+            }
+        }
+    }
+
+    /// Holds what the server has executed against what the sessions have heard.
+    pub fn check_executions(&self, executed: &[Executed]) {
+        for (session, asked) in self.sessions.iter().enumerate() {
+            let mut places = vec![Vec::new(); asked.len()];
+            for (place, one) in
+                executed.iter().enumerate().filter(|(_, one)| one.session == session)
+            {
+                places[usize::try_from(one.ticket).unwrap()].push(place);
+            }
+            for (ticket, (asked, places)) in asked.iter().zip(&places).enumerate() {
+                let name = format!("{session}:{ticket}");
+                let count = places.len();
+                assert!(count <= 1, "{name} was executed {count} times: {asked:?}");
+                let (at, how) = asked.end.unwrap_or_else(|| panic!("{name} never ended"));
+                match how {
+                    End::Answered if asked.kind.writes() => {
+                        assert_eq!(count, 1, "{name} was acknowledged and not executed");
+                    }
+                    End::Error => assert_eq!(count, 0, "{name} was refused and executed"),
+                    End::Lost(Loss::Unavailable(_)) => {
+                        assert_eq!(count, 0, "{name} was executed, and said not to be");
+                    }
+                    End::Lost(Loss::OutcomeUnknown | Loss::Truncated) if count > 0 => {
+                        let late = executed[places[0]].arrived > at;
+                        let ghost = late && self.acknowledged_before(places[0], executed);
+                        assert!(
+                            !ghost,
+                            "{name} came to the server after it was given up, and was \
+                             executed behind a later write that was acknowledged"
+                        );
+                    }
+                    End::Answered | End::Lost(_) => {}
+                }
+            }
+        }
+    }
+
+    /// Whether a later write of the same session was executed before this one, and acknowledged.
+    fn acknowledged_before(&self, place: usize, executed: &[Executed]) -> bool {
+        let own = executed[place];
+        executed[..place].iter().any(|one| {
+            let asked = &self.sessions[one.session][usize::try_from(one.ticket).unwrap()];
+            one.session == own.session
+                && one.ticket > own.ticket
+                && matches!(asked.end, Some((_, End::Answered)))
+        })
+    }
+}

@@ -1,0 +1,312 @@
+//! A make-believe server and the wires to it, in make-believe time.
+//!
+//! Owns: [`Server`], [`Wire`]: what is executed and what is answered. Never knows: respgate's decisions,
+//! what a test asserts.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// A reply from half of which on it may come later.
+const HALF_PAUSE: Duration = Duration::from_millis(40);
+
+/// Bytes that arrive at a time.
+type Packets = VecDeque<(Instant, Vec<u8>)>;
+
+/// One connection, from the login on.
+#[derive(Debug)]
+pub struct Wire {
+    pub generation: u64,
+    pub replica: bool,
+    to_server: Packets,
+    to_proxy: Packets,
+    input: Vec<u8>,
+    /// When each byte of it came.
+    arrived: Vec<Instant>,
+    /// The server works on a slow command until then.
+    busy_until: Option<Instant>,
+    /// The server has closed it: what the proxy hears after the last packet.
+    closed: bool,
+    pub open: bool,
+    /// Bytes that the kernel takes until the server reads again.
+    pub window: usize,
+    /// When packets that vanished are sent again.
+    again_at: Option<Instant>,
+    /// The connection ends at the first request.
+    pub hangs_up: bool,
+}
+
+/// A write.
+#[derive(Clone, Copy, Debug)]
+pub struct Executed {
+    pub session: usize,
+    pub ticket: u64,
+    /// When all of it was with the server.
+    pub arrived: Instant,
+}
+
+/// What arrives at the proxy.
+#[derive(Debug)]
+pub enum Arrival {
+    Bytes(Vec<u8>),
+    End,
+}
+
+#[derive(Debug)]
+pub struct Server {
+    pub wires: Vec<Wire>,
+    /// In the order of execution.
+    pub executed: Vec<Executed>,
+    pub latency: Duration,
+    /// Packets vanish.
+    pub path_is_dead: bool,
+    pub refuses: bool,
+    pub loading: bool,
+    pub password_is_wrong: bool,
+    pub busy_with_script: bool,
+    /// New connections lead to a replica.
+    pub replica: bool,
+    pub hangs_up: bool,
+    pub paused: bool,
+    /// The next replies come in two halves.
+    pub halves: u32,
+}
+
+impl Server {
+    pub fn new(latency: Duration) -> Self {
+        Self {
+            wires: Vec::new(),
+            executed: Vec::new(),
+            latency,
+            path_is_dead: false,
+            refuses: false,
+            loading: false,
+            password_is_wrong: false,
+            busy_with_script: false,
+            replica: false,
+            hangs_up: false,
+            paused: false,
+            halves: 0,
+        }
+    }
+
+    /// A connection is logged in; its number.
+    pub fn accept(&mut self, generation: u64) -> usize {
+        self.wires.push(Wire {
+            generation,
+            replica: self.replica,
+            to_server: Packets::new(),
+            to_proxy: Packets::new(),
+            input: Vec::new(),
+            arrived: Vec::new(),
+            busy_until: None,
+            closed: false,
+            open: true,
+            window: usize::MAX,
+            again_at: None,
+            hangs_up: self.hangs_up,
+        });
+        self.wires.len() - 1
+    }
+
+    /// The proxy writes; how much the kernel takes.
+    pub fn write(&mut self, wire: usize, bytes: &[u8], now: Instant) -> usize {
+        let at = now + self.latency;
+        let wire = &mut self.wires[wire];
+        let count = bytes.len().min(wire.window);
+        if wire.window != usize::MAX {
+            wire.window -= count;
+        }
+        if count > 0 {
+            wire.to_server.push_back((at, bytes[..count].to_vec()));
+        }
+        count
+    }
+
+    /// The proxy closes its end. What its kernel holds is discarded, or delivered when it can be.
+    pub fn close(&mut self, wire: usize, discard: bool) {
+        let dead = self.path_is_dead;
+        let wire = &mut self.wires[wire];
+        wire.open = false;
+        wire.to_proxy.clear();
+        if discard && (dead || wire.again_at.is_some()) {
+            wire.to_server.clear();
+        }
+    }
+
+    /// The path is free again. Each kernel repeats what vanished at a time of its own.
+    pub fn heal(&mut self, now: Instant, mut delay: impl FnMut() -> Duration) {
+        self.path_is_dead = false;
+        for wire in &mut self.wires {
+            if !wire.to_server.is_empty() || !wire.to_proxy.is_empty() {
+                wire.again_at = Some(now + delay());
+            }
+        }
+    }
+
+    /// The server ends every connection, or one.
+    pub fn hang_up(&mut self, wire: usize) {
+        self.wires[wire].closed = true;
+        self.wires[wire].to_server.clear();
+        self.wires[wire].input.clear();
+        self.wires[wire].arrived.clear();
+    }
+
+    /// A reply that nobody asked for.
+    pub fn say(&mut self, wire: usize, bytes: &[u8], now: Instant) {
+        self.wires[wire].to_proxy.push_back((now, bytes.to_vec()));
+    }
+
+    pub fn owes_nothing(&self, wire: usize) -> bool {
+        let wire = &self.wires[wire];
+        wire.to_server.is_empty() && wire.to_proxy.is_empty() && wire.input.is_empty()
+    }
+
+    /// When something happens next of itself.
+    pub fn next(&self) -> Option<Instant> {
+        if self.path_is_dead {
+            return None;
+        }
+        let times = self.wires.iter().filter_map(|wire| {
+            let sent = wire.to_server.front().map(|(at, _)| *at);
+            let said = wire.to_proxy.front().map(|(at, _)| *at).filter(|_| wire.open);
+            let first = [sent, said].into_iter().flatten().min();
+            let first = first.map(|first| wire.again_at.map_or(first, |again| first.max(again)));
+            let works = wire.busy_until.filter(|_| !wire.input.is_empty());
+            [first, works].into_iter().flatten().min()
+        });
+        times.min()
+    }
+
+    /// Receives and executes what has arrived.
+    pub fn advance(&mut self, now: Instant) {
+        for at in 0..self.wires.len() {
+            let wire = &mut self.wires[at];
+            if !wire.open && wire.to_server.is_empty() && wire.input.is_empty() {
+                continue;
+            }
+            if wire.again_at.is_some_and(|again| now >= again) {
+                wire.again_at = None;
+            }
+            if !self.path_is_dead && wire.again_at.is_none() {
+                while wire.to_server.front().is_some_and(|(time, _)| *time <= now) {
+                    let (_, bytes) = wire.to_server.pop_front().unwrap();
+                    wire.arrived.resize(wire.input.len() + bytes.len(), now);
+                    wire.input.extend_from_slice(&bytes);
+                }
+            }
+            if wire.busy_until.is_some_and(|until| now >= until) {
+                wire.busy_until = None;
+            }
+            while !self.paused && self.wires[at].busy_until.is_none() && self.execute(at, now) {}
+        }
+    }
+
+    /// What the proxy reads.
+    pub fn read(&mut self, wire: usize, now: Instant) -> Option<Arrival> {
+        let vanished = self.path_is_dead;
+        let wire = &mut self.wires[wire];
+        if vanished || wire.again_at.is_some_and(|again| now < again) {
+            return None;
+        }
+        if wire.to_proxy.front().is_some_and(|(at, _)| *at <= now) {
+            return wire.to_proxy.pop_front().map(|(_, bytes)| Arrival::Bytes(bytes));
+        }
+        (wire.closed && wire.to_proxy.is_empty()).then_some(Arrival::End)
+    }
+
+    /// Executes the first request that is there as a whole. Returns whether there was one.
+    fn execute(&mut self, at: usize, now: Instant) -> bool {
+        let wire = &mut self.wires[at];
+        if wire.closed {
+            wire.input.clear();
+            wire.arrived.clear();
+            return false;
+        }
+        if let Some(own) = own(&wire.input) {
+            let answer = self.answer_own(own, at);
+            self.wires[at].input.drain(..own.len());
+            self.wires[at].arrived.drain(..own.len());
+            self.answer(at, answer, now);
+            return true;
+        }
+        if wire.input.first() == Some(&b'*') {
+            // The rest is to come.
+            return false;
+        }
+        let Some(end) = wire.input.iter().position(|byte| *byte == b'\n') else { return false };
+        let line: Vec<u8> = wire.input.drain(..=end).collect();
+        let arrived = wire.arrived.drain(..=end).next_back().unwrap();
+        if wire.hangs_up {
+            wire.closed = true;
+            return false;
+        }
+        let line = String::from_utf8(line).unwrap();
+        let mut words = line.split_whitespace();
+        let kind = words.next().unwrap();
+        let session: usize = words.next().unwrap().parse().unwrap();
+        let ticket: u64 = words.next().unwrap().parse().unwrap();
+        let writes = matches!(kind, "W" | "S" | "X");
+        let answer = if self.loading {
+            "-LOADING Redis is loading the dataset in memory\r\n".to_owned()
+        } else if writes && wire.replica {
+            "-READONLY You can't write against a read only replica.\r\n".to_owned()
+        } else {
+            let said = format!("{session}:{ticket}");
+            match kind {
+                "M" => "+OK\r\n".to_owned(),
+                "B" => "+QUEUED\r\n".to_owned(),
+                "E" => format!("-ERR {said}\r\n"),
+                "X" => format!("*1\r\n${}\r\n{said}\r\n", said.len()),
+                _ => format!("${}\r\n{said}\r\n", said.len()),
+            }
+        };
+        if writes && !answer.starts_with('-') {
+            self.executed.push(Executed { session, ticket, arrived });
+        }
+        if kind == "S" {
+            let time = Duration::from_millis(words.next().unwrap().parse().unwrap());
+            self.wires[at].busy_until = Some(now + time);
+            self.answer(at, answer, now + time);
+        } else {
+            self.answer(at, answer, now);
+        }
+        true
+    }
+
+    fn answer_own(&self, own: &[u8], at: usize) -> String {
+        let role = if self.wires[at].replica { "replica" } else { "master" };
+        match own {
+            PING if self.loading => "-LOADING Redis is loading the dataset in memory\r\n".into(),
+            PING => "+PONG\r\n".into(),
+            HELLO => {
+                format!("*4\r\n$5\r\nproto\r\n:2\r\n$4\r\nrole\r\n${}\r\n{role}\r\n", role.len())
+            }
+            _ => format!("*1\r\n${}\r\n{role}\r\n", role.len()),
+        }
+    }
+
+    fn answer(&mut self, at: usize, answer: String, ready: Instant) {
+        let mut first = answer.into_bytes();
+        let arrives = ready + self.latency;
+        let wire = &mut self.wires[at];
+        // What is said later arrives later.
+        let arrives = wire.to_proxy.back().map_or(arrives, |(last, _)| arrives.max(*last));
+        if self.halves > 0 && first.len() > 2 {
+            self.halves -= 1;
+            let second = first.split_off(first.len() / 2);
+            wire.to_proxy.push_back((arrives, first));
+            wire.to_proxy.push_back((arrives + HALF_PAUSE, second));
+        } else {
+            wire.to_proxy.push_back((arrives, first));
+        }
+    }
+}
+
+const PING: &[u8] = b"*1\r\n$4\r\npInG\r\n";
+const HELLO: &[u8] = b"*1\r\n$5\r\nhElLo\r\n";
+const ROLE: &[u8] = b"*1\r\n$4\r\nrOlE\r\n";
+
+/// A request of the proxy's own at the front.
+fn own(input: &[u8]) -> Option<&'static [u8]> {
+    [PING, HELLO, ROLE].into_iter().find(|own| input.starts_with(own))
+}

@@ -1,0 +1,650 @@
+//! respgate's upstream half in make-believe time: what its driver does with sockets and timers is done
+//! here with [`Server`] and a number.
+//!
+//! Owns: [`World`]. Never knows: which accidents happen, what a run must end in.
+
+use std::time::{Duration, Instant};
+
+use respgate::base::backoff::Backoff;
+use respgate::telemetry::UpstreamDisconnect;
+use respgate::traffic::{Loss, PoolKey, Ticket, Unavailable};
+use respgate::upstream::decisions::{
+    ASIDE_MAX, Action, Around, Ask, Attempt, BUSY_TICK, Connection, Ended, HOME, Line, Next, Node,
+    Overdue, Patience, Pipeline, Relief, Round, Successor, Timing,
+};
+
+use super::choices::Choices;
+use super::model::{End, Kind, Model};
+use super::server::{Arrival, Server};
+
+const RETRIES: u8 = 2;
+const WAIT_TICK: Duration = Duration::from_millis(50);
+pub const KEYS: [PoolKey; 2] = [HOME, PoolKey { database: 3, ..HOME }];
+
+/// An attempt to connect.
+#[derive(Debug)]
+enum Dial {
+    /// It waits for its turn.
+    Asking,
+    UnderWay {
+        round: Option<Round>,
+        begun: Instant,
+        at: Instant,
+    },
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Dialed {
+    Up(usize),
+    Busy,
+    Failed(Unavailable),
+}
+
+/// A connection that is up.
+#[derive(Debug)]
+pub struct Live {
+    pub connection: Connection,
+    pub wire: usize,
+    born: Instant,
+    dialing: Option<Dial>,
+    successor: Option<usize>,
+    relief: Option<Dial>,
+    ended: Option<Ended>,
+}
+
+/// One logical shared connection.
+#[derive(Debug)]
+pub struct Life {
+    key: usize,
+    pub line: Line<usize>,
+    pub live: Option<Live>,
+    dial: Option<Dial>,
+    look_at: Instant,
+    pub aside: bool,
+    stalled: bool,
+}
+
+#[derive(Debug)]
+pub struct World {
+    pub now: Instant,
+    pub timing: Timing,
+    pub patience: Patience,
+    pub node: Node,
+    pub server: Server,
+    pub model: Model,
+    /// Those that have ended are `None`.
+    pub lives: Vec<Option<Box<Life>>>,
+    current: [usize; 2],
+    /// Of each session: the place of its key, and of what carries its requests.
+    places: Vec<(usize, usize)>,
+    pub generation: u64,
+    pub asides: usize,
+    /// When the server was dialed, relief apart.
+    pub attempts: Vec<Instant>,
+    /// Connections that said that they are silent.
+    pub silent: i64,
+    chance: Choices,
+    pub loud: bool,
+}
+
+impl World {
+    pub fn new(
+        now: Instant,
+        timing: Timing,
+        patience: Patience,
+        sessions: usize,
+        chance: Choices,
+    ) -> Self {
+        let backoff = Backoff {
+            initial: Duration::from_millis(50),
+            multiplier: 2.0,
+            cap: Duration::from_secs(1),
+        };
+        let mut world = Self {
+            now,
+            timing,
+            patience,
+            node: Node::new(backoff),
+            server: Server::new(Duration::from_micros(300)),
+            model: Model::default(),
+            lives: Vec::new(),
+            current: [0, 1],
+            places: Vec::new(),
+            generation: 1,
+            asides: 0,
+            attempts: Vec::new(),
+            silent: 0,
+            chance,
+            loud: false,
+        };
+        world.model.sessions.resize_with(sessions, Vec::new);
+        for key in 0..KEYS.len() {
+            world.begin(key);
+        }
+        world.places =
+            (0..sessions).map(|at| (usize::from(at % 3 == 0), usize::from(at % 3 == 0))).collect();
+        world
+    }
+
+    fn say(&self, text: impl FnOnce() -> String) {
+        if self.loud {
+            eprintln!("{:>12?} {}", self.now, text());
+        }
+    }
+
+    fn begin(&mut self, key: usize) -> usize {
+        self.lives.push(Some(Box::new(Life {
+            key,
+            line: Line::new(KEYS[key].protocol, key == 0),
+            live: None,
+            dial: None,
+            look_at: self.now,
+            aside: false,
+            stalled: false,
+        })));
+        self.lives.len() - 1
+    }
+
+    pub fn current(&self, key: usize) -> &Life {
+        self.lives[self.current[key]].as_ref().unwrap()
+    }
+
+    /// A session asks, if it may: what is in flight on a connection that was set aside comes first.
+    pub fn ask(&mut self, session: usize, kind: Kind) {
+        let (key, place) = self.places[session];
+        let usable = self.lives[place].as_ref().is_some_and(|life| !life.aside);
+        if !usable {
+            if self.model.in_flight(session) > 0 {
+                return;
+            }
+            self.places[session].1 = self.current[key];
+        }
+        let ticket = self.model.ask(session, kind, self.now);
+        self.say(|| format!("{session}:{ticket} {kind:?} on {}", self.places[session].1));
+        let life = self.lives[self.places[session].1].as_mut().unwrap();
+        if !life.line.is_up() {
+            let (outage, passable) = (self.node.outage_since(), self.node.is_passable(self.now));
+            if life.line.refuses(self.patience, outage, passable, self.now) {
+                let loss = Loss::Unavailable(self.node.last_failure());
+                return self.model.lose(session, ticket, loss, self.now);
+            }
+            self.node.note_waiting(1);
+        }
+        let (bytes, skip) = match kind {
+            Kind::Read => (format!("R {session} {ticket}\n"), 0),
+            Kind::Write => (format!("W {session} {ticket}\n"), 0),
+            Kind::Slow(time) => (format!("S {session} {ticket} {time}\n"), 0),
+            Kind::Error => (format!("E {session} {ticket}\n"), 0),
+            Kind::Block => {
+                (format!("M {session} {ticket}\nB {session} {ticket}\nX {session} {ticket}\n"), 2)
+            }
+        };
+        let (pipeline, retries) = (&mut life.line.pipeline, kind.retries());
+        pipeline.push(Some(session), Ticket(ticket), bytes.as_bytes(), skip, retries, self.now);
+    }
+
+    /// As a new certificate or password has it.
+    pub fn rotate(&mut self) {
+        self.generation += 1;
+        for life in self.lives.iter_mut().flatten() {
+            life.line.retire = true;
+        }
+    }
+
+    /// The time of the next thing that happens of itself.
+    pub fn next(&self) -> Instant {
+        let lives = self.lives.iter().flatten();
+        let own = lives.flat_map(|life| {
+            let live = life.live.as_ref();
+            let waits = self.node.waits(self.now);
+            let at = |dial: &Dial| match dial {
+                Dial::Asking => (!waits.is_zero()).then(|| self.now + waits),
+                Dial::UnderWay { at, .. } => Some(*at),
+            };
+            [
+                live.map(|live| live.connection.poll_timeout()),
+                live.and_then(|live| live.dialing.as_ref()).and_then(at),
+                live.and_then(|live| live.relief.as_ref()).and_then(at),
+                life.dial.as_ref().and_then(at),
+                life.dial.as_ref().map(|_| life.look_at),
+            ]
+        });
+        let next = own.flatten().chain(self.server.next()).min();
+        let least = self.now + Duration::from_micros(100);
+        next.unwrap_or(self.now + Duration::from_secs(1)).max(least)
+    }
+
+    /// Does everything that is due.
+    pub fn settle(&mut self) {
+        for _ in 0..10_000 {
+            self.server.advance(self.now);
+            let mut progress = false;
+            for at in 0..self.lives.len() {
+                let Some(mut life) = self.lives[at].take() else { continue };
+                let (moved, done) = if life.live.is_some() {
+                    self.serve(at, &mut life)
+                } else {
+                    self.connect(at, &mut life)
+                };
+                progress |= moved;
+                if done {
+                    self.say(|| format!("{at} is done"));
+                    self.asides -= usize::from(life.aside);
+                } else {
+                    self.lives[at] = Some(life);
+                }
+            }
+            if !progress {
+                return self.check();
+            }
+        }
+        panic!("the world does not come to rest");
+    }
+
+    /// What holds whenever nothing is due.
+    fn check(&self) {
+        for (at, life) in self.lives.iter().enumerate() {
+            let Some(life) = life else { continue };
+            let waits = !life.line.pipeline.is_empty();
+            assert!(life.aside || self.current[life.key] == at, "{at} is known to nobody");
+            assert_eq!(life.line.is_up(), life.live.is_some());
+            if let Some(live) = &life.live {
+                let timer = live.connection.poll_timeout();
+                let longest = if waits { BUSY_TICK * 2 } else { self.timing.health_check_interval };
+                assert!(timer > self.now && timer <= self.now + longest, "{at} has no clock");
+                assert!(!live.connection.has_ended(), "{at} has ended and is still there");
+            } else if waits {
+                assert!(life.dial.is_some(), "{at} is not dialed for what waits");
+                assert!(life.look_at <= self.now + WAIT_TICK, "{at} is not looked at");
+            }
+        }
+        assert!(self.silent >= 0, "more speak again than were silent");
+        // What waits longest: through an outage, on a connection, and that as often as it is sent.
+        let once = self.patience.wait + self.timing.command_timeout;
+        let silence = self.timing.stall_timeout + self.timing.connect_timeout;
+        self.model.check_deadlines(self.now, (once + silence) * 4);
+    }
+
+    /// A line without a connection. Returns whether anything has happened, and whether it is done.
+    fn connect(&mut self, at: usize, life: &mut Life) -> (bool, bool) {
+        if life.line.is_done() {
+            if let Some(dial) = life.dial.take() {
+                self.cancel(dial);
+            }
+            return (true, true);
+        }
+        if !life.line.is_wanted(false) {
+            life.line.note_rest();
+            if let Some(dial) = life.dial.take() {
+                self.cancel(dial);
+            }
+            return (false, false);
+        }
+        life.line.note_sought();
+        let mut dial = life.dial.take().unwrap_or(Dial::Asking);
+        if self.now >= life.look_at {
+            life.look_at = self.now + WAIT_TICK;
+            let overdue = life.line.overdue(self.patience, self.now);
+            if overdue != Overdue::Nothing {
+                self.say(|| format!("{at} gives up {overdue:?}"));
+            }
+            let Self { model, node, now, .. } = self;
+            life.line.give_up(overdue, |owner, ticket| {
+                if let Some(session) = owner {
+                    let loss = Loss::Unavailable(node.last_failure());
+                    model.lose(*session, ticket.0, loss, *now);
+                }
+            });
+        }
+        match self.dial(&mut dial, true) {
+            None => {
+                life.dial = Some(dial);
+                (false, false)
+            }
+            Some(Dialed::Up(wire)) => {
+                self.up(at, life, wire);
+                (true, false)
+            }
+            Some(Dialed::Failed(_) | Dialed::Busy) => {
+                life.line.handle_failed(self.now);
+                life.dial = Some(Dial::Asking);
+                (true, false)
+            }
+        }
+    }
+
+    fn up(&self, at: usize, life: &mut Life, wire: usize) {
+        self.say(|| format!("{at} is up on {wire}"));
+        life.line.handle_up(self.now, |_| false, |_, _, _| {});
+        life.live = Some(Live {
+            connection: Connection::new(self.timing, KEYS[life.key], self.now),
+            wire,
+            born: self.now,
+            dialing: None,
+            successor: None,
+            relief: None,
+            ended: None,
+        });
+    }
+
+    fn cancel(&mut self, dial: Dial) {
+        if let Dial::UnderWay { round: Some(round), .. } = dial {
+            self.node.handle_cancelled(round, self.now);
+        }
+    }
+
+    /// Goes on with an attempt to connect; with `turns` it waits for its turn and counts.
+    fn dial(&mut self, dial: &mut Dial, turns: bool) -> Option<Dialed> {
+        if let Dial::Asking = dial {
+            let round = match turns.then(|| self.node.ask(self.now)) {
+                None => None,
+                Some(Ask::Dial(round)) => {
+                    self.attempts.push(self.now);
+                    Some(round)
+                }
+                Some(Ask::Wait(_)) => return None,
+            };
+            let at = self.now + self.server.latency * 6;
+            *dial = Dial::UnderWay { round, begun: self.now, at };
+        }
+        let Dial::UnderWay { round, begun, at } = dial else { return None };
+        if self.now < *at {
+            return None;
+        }
+        let last = *begun + self.timing.connect_timeout;
+        if (self.server.path_is_dead || self.server.paused) && self.now < last {
+            *at = last;
+            return None;
+        }
+        let server = &mut self.server;
+        let dialed = if server.path_is_dead || server.paused {
+            Dialed::Failed(Unavailable::Timeout)
+        } else if server.refuses {
+            Dialed::Failed(Unavailable::Connect)
+        } else if server.password_is_wrong {
+            Dialed::Failed(Unavailable::Auth)
+        } else if server.loading {
+            Dialed::Failed(Unavailable::Loading)
+        } else if server.busy_with_script && !turns {
+            Dialed::Busy
+        } else {
+            Dialed::Up(server.accept(self.generation))
+        };
+        if let Some(round) = *round {
+            let attempt = match dialed {
+                Dialed::Up(_) => Attempt::Up,
+                Dialed::Busy => Attempt::NoDatabase,
+                Dialed::Failed(why) => Attempt::Failed(why),
+            };
+            let entropy = self.draw();
+            self.node.handle_dialed(round, attempt, self.now, entropy);
+        }
+        self.say(|| format!("dialed: {dialed:?}"));
+        Some(dialed)
+    }
+
+    fn draw(&mut self) -> u64 {
+        (self.chance.below(1 << 30) as u64) << 34
+    }
+
+    /// A line with a connection. Returns whether anything has happened, and whether it is done.
+    fn serve(&mut self, at: usize, life: &mut Life) -> (bool, bool) {
+        let mut progress = self.read(at, life);
+        let around = Around {
+            aside: life.aside,
+            room: self.asides < ASIDE_MAX,
+            current: life
+                .live
+                .as_ref()
+                .is_some_and(|live| self.server.wires[live.wire].generation == self.generation),
+        };
+        let Life { line, live, .. } = &mut *life;
+        let Some(live) = live else { return (true, false) };
+        if live.connection.poll_timeout() <= self.now && live.ended.is_none() {
+            progress = true;
+            let Self { model, now, .. } = self;
+            live.connection.handle_timeout(
+                &mut line.pipeline,
+                around,
+                *now,
+                |session, ticket, loss| {
+                    model.lose(*session, ticket.0, loss, *now);
+                },
+            );
+        }
+        self.act(at, life);
+        progress |= self.replace(life);
+        progress |= self.relieve(at, life);
+        let Life { line, live, .. } = &mut *life;
+        if let Some(live) = live {
+            live.connection.handle_turn(&line.pipeline, line.closing, &mut line.retire);
+        }
+        self.act(at, life);
+        progress |= self.write(life);
+        let Some(ended) = life.live.as_ref().and_then(|live| live.ended) else {
+            return (progress, false);
+        };
+        (true, self.end(at, life, ended))
+    }
+
+    fn read(&mut self, at: usize, life: &mut Life) -> bool {
+        let mut progress = false;
+        while let Some(live) = life.live.as_mut().filter(|live| live.ended.is_none()) {
+            let Some(arrival) = self.server.read(live.wire, self.now) else { break };
+            progress = true;
+            let Self { model, now, .. } = self;
+            match arrival {
+                Arrival::End => live.connection.handle_closed(UpstreamDisconnect::Eof),
+                Arrival::Bytes(bytes) => {
+                    let pipeline = &mut life.line.pipeline;
+                    let _ = live.connection.handle_bytes(
+                        pipeline,
+                        &bytes,
+                        *now,
+                        |session, delivery, _| {
+                            let ticket = delivery.ticket.0;
+                            if delivery.skipped {
+                            } else if !delivery.refused {
+                                model.hear(*session, ticket, delivery.bytes, delivery.done, *now);
+                            } else if delivery.done {
+                                model.lose(*session, ticket, Loss::MultiRefused, *now);
+                            }
+                        },
+                    );
+                }
+            }
+            self.act(at, life);
+        }
+        progress
+    }
+
+    fn write(&mut self, life: &mut Life) -> bool {
+        let Some(live) = life.live.as_mut().filter(|live| live.ended.is_none()) else {
+            return false;
+        };
+        let (mut wrote, mut blocked) = (false, false);
+        loop {
+            let due = live.connection.due(&life.line.pipeline);
+            if due.is_empty() {
+                break;
+            }
+            let count = self.server.write(live.wire, due, self.now);
+            if count == 0 {
+                blocked = true;
+                break;
+            }
+            life.line.pipeline.wrote(count);
+            wrote = true;
+        }
+        if (wrote || blocked) && !live.connection.is_ticking() {
+            live.connection.handle_written(self.now);
+        }
+        wrote
+    }
+
+    fn act(&mut self, at: usize, life: &mut Life) {
+        while let Some(live) = &mut life.live {
+            let Some(action) = live.connection.poll_action() else { return };
+            self.say(|| format!("{at} {action:?}"));
+            match action {
+                Action::DialSuccessor => live.dialing = Some(Dial::Asking),
+                Action::DialRelief => live.relief = Some(Dial::Asking),
+                Action::DropRelief => live.relief = None,
+                Action::StepAside => self.step_aside(life),
+                Action::Silent(silent) => {
+                    self.node.handle_silence(silent);
+                    self.silent += if silent { 1 } else { -1 };
+                }
+                Action::Stalled(stalled) => life.stalled = stalled,
+                Action::Proven => {
+                    life.line.handle_proven();
+                    self.node.handle_proven(self.now);
+                }
+                Action::HealthCheck(true) => {
+                    self.node.handle_alive(self.now);
+                }
+                Action::HealthCheck(false) | Action::Misplaced => {}
+                Action::End(ended) => live.ended = Some(ended),
+            }
+        }
+    }
+
+    fn replace(&mut self, life: &mut Life) -> bool {
+        let Some(live) = life.live.as_mut().filter(|live| live.ended.is_none()) else {
+            return false;
+        };
+        let Some(mut dial) = live.dialing.take() else { return false };
+        let Some(dialed) = self.dial(&mut dial, true) else {
+            live.dialing = Some(dial);
+            return false;
+        };
+        let (successor, wire) = match dialed {
+            Dialed::Up(wire) if self.server.wires[wire].replica => (Successor::Replica, Some(wire)),
+            Dialed::Up(wire) => (Successor::Primary, Some(wire)),
+            Dialed::Busy | Dialed::Failed(_) => (Successor::Failed, None),
+        };
+        let kept = live.connection.handle_successor(successor, self.now);
+        if let Some(wire) = wire.filter(|_| !kept) {
+            self.server.close(wire, false);
+        }
+        live.successor = wire.filter(|_| kept);
+        true
+    }
+
+    fn relieve(&mut self, at: usize, life: &mut Life) -> bool {
+        let Some(live) = life.live.as_mut().filter(|live| live.ended.is_none()) else {
+            return false;
+        };
+        let mut progress = false;
+        if let Some(mut dial) = live.relief.take() {
+            match self.dial(&mut dial, false) {
+                None => live.relief = Some(dial),
+                Some(dialed) => {
+                    progress = true;
+                    let relief = match dialed {
+                        Dialed::Up(_) => Relief::Up,
+                        Dialed::Busy => Relief::Busy,
+                        Dialed::Failed(_) => Relief::Failed,
+                    };
+                    let room = self.asides < ASIDE_MAX;
+                    let moves = live.connection.handle_relief(relief, life.aside, room, self.now);
+                    match dialed {
+                        Dialed::Up(wire) if moves => self.hand_over(at, life, wire),
+                        Dialed::Up(wire) => self.server.close(wire, false),
+                        Dialed::Busy | Dialed::Failed(_) => {}
+                    }
+                }
+            }
+        }
+        self.answer_busy(life);
+        progress
+    }
+
+    fn answer_busy(&mut self, life: &mut Life) {
+        let live = life.live.as_ref().filter(|live| live.ended.is_none());
+        if live.is_some_and(|live| live.connection.is_busy(self.now)) {
+            let moved = life.line.pipeline.move_over(|owner| *owner);
+            for (owner, ticket, _) in moved.into_requests() {
+                let asked = self.model.of(owner.unwrap(), ticket.0);
+                assert!(asked.end.is_none() && asked.said.is_empty());
+                asked.end = Some((self.now, End::Error));
+            }
+        }
+    }
+
+    fn hand_over(&mut self, at: usize, life: &mut Life, wire: usize) {
+        let next = self.begin(life.key);
+        let moved: Pipeline<Option<usize>> = life.line.pipeline.move_over(|owner| *owner);
+        self.say(|| format!("{at} hands {} over to {next}", moved.len()));
+        for session in moved.owners().flatten() {
+            self.places[*session].1 = next;
+        }
+        let mut other = self.lives[next].take().unwrap();
+        other.line.pipeline = moved;
+        self.up(next, &mut other, wire);
+        self.lives[next] = Some(other);
+        self.set_aside(life, next);
+    }
+
+    fn step_aside(&mut self, life: &mut Life) {
+        if !life.aside && self.asides < ASIDE_MAX {
+            let next = self.begin(life.key);
+            self.set_aside(life, next);
+        }
+    }
+
+    fn set_aside(&mut self, life: &mut Life, next: usize) {
+        life.aside = true;
+        life.line.closing = true;
+        self.asides += 1;
+        self.current[life.key] = next;
+    }
+
+    /// The connection has ended. Returns whether its line has, too.
+    fn end(&mut self, at: usize, life: &mut Life, ended: Ended) -> bool {
+        let Some(mut live) = life.live.take() else { return false };
+        self.say(|| format!("{at} ends: {ended:?}"));
+        if live.connection.is_silent() {
+            self.node.handle_silence(false);
+            self.silent -= 1;
+        }
+        life.stalled = false;
+        self.server.close(live.wire, ended.discards());
+        if let Some(dial) = live.dialing.take() {
+            self.cancel(dial);
+        }
+        let Self { model, now, .. } = self;
+        let (next, _) =
+            life.line.handle_ended(ended, life.aside, RETRIES, *now, |owner, ticket, loss| {
+                if let Some(session) = owner {
+                    model.lose(*session, ticket.0, loss, *now);
+                }
+            });
+        match (next, live.successor) {
+            (Next::Serve, Some(wire)) => self.up(at, life, wire),
+            (Next::Serve, None) => panic!("{at} is replaced by nothing"),
+            (_, Some(wire)) => self.server.close(wire, false),
+            (_, None) => {}
+        }
+        if let Next::Fail(_) | Next::Die = next {
+            let (answered, entropy) = (live.connection.has_answered(), self.draw());
+            if next != Next::Die {
+                self.node.handle_lost(answered, live.born, self.now);
+            }
+            self.node.handle_death(answered, live.born, self.now, entropy);
+        }
+        life.look_at = self.now;
+        next == Next::Done
+    }
+
+    /// A client reads too slowly.
+    pub fn slow_reader(&mut self, key: usize) {
+        let at = self.current[key];
+        let Some(mut life) = self.lives[at].take() else { return };
+        if let Some(live) = &mut life.live {
+            live.connection.handle_slow_reader(false, self.now);
+        }
+        self.act(at, &mut life);
+        self.lives[at] = Some(life);
+    }
+}
