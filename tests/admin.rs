@@ -17,6 +17,12 @@ mod blocks;
 mod house;
 #[path = "admin/live.rs"]
 mod live;
+#[path = "admin/load.rs"]
+mod load;
+#[path = "secrets/search.rs"]
+mod search;
+#[path = "admin/secrets.rs"]
+mod secrets;
 #[path = "admin/shapes.rs"]
 mod shapes;
 mod support;
@@ -81,6 +87,14 @@ fn respgate_is_found_by_flag_by_configuration_and_by_environment() {
     }
     let (code, said) = house::respgate(&["reload"], &[]);
     assert!(code == 2 && said.contains("--socket PATH or --config FILE"), "{code} {said}");
+    let (code, said) = house::respgate(&["reload", "--socket", config], &[]);
+    assert!(code == 3 && said.contains("no respgate listens there"), "{code} {said}");
+    let token = ["reload", "--admin-address", "127.0.0.1:1", "--token-file", "/nonexistent"];
+    let (code, said) = house::respgate(&token, &[]);
+    assert!(
+        code == 2 && said.contains("--token-file: /nonexistent: No such file"),
+        "{code} {said}"
+    );
     let (code, said) = house::respgate(&["reload", "--socket", "/nonexistent/x.sock"], &[]);
     assert!(code == 3 && said.contains("[admin] socket"), "{code} {said}");
     let (code, said) = house::respgate(&["reload", "--config", "/nonexistent.toml"], &[]);
@@ -105,7 +119,7 @@ fn tcp_needs_the_token_and_takes_a_new_one_at_once() {
     assert_eq!(ask(&other).0, 0);
     std::fs::write(&file, "short").unwrap();
     let (code, said) = ask(&other);
-    assert!(code == 1 && said.contains("token_file cannot be read"), "{code} {said}");
+    assert!(code == 1 && said.contains("cannot read its [admin] token_file"), "{code} {said}");
     let log = house.proxy.log();
     assert!(!log.contains(TOKEN) && !log.contains("another-token"), "{log}");
 }
@@ -224,6 +238,19 @@ fn log_level_changes_for_a_while() {
     assert_eq!(house.json(&["status"])["log"]["level"], "info,respgate::tls=trace");
     assert_eq!(house.ask(&["log-level", "default"]).0, 0);
     assert_eq!(house.json(&["status"])["log"]["level"], "info");
+    // Over reloads it lasts until its end; then what the configuration says by now is in force.
+    assert_eq!(house.ask(&["log-level", "trace", "--for", "2s"]).0, 0);
+    let file = house.proxy.configuration_file();
+    let text = std::fs::read_to_string(&file).unwrap();
+    let warn = text.replace("[telemetry]", "[telemetry]\nlog_level = \"warn\"");
+    std::fs::write(&file, warn).unwrap();
+    assert_eq!(house.ask(&["reload"]).0, 0);
+    let log = house.json(&["status"])["log"].clone();
+    // A slow machine may have come to its end.
+    assert!(log["level"] == "trace" || log["level"] == "warn", "{log}");
+    assert_eq!(log["configured"], "warn");
+    house.await_status(|status| status["log"]["level"] == "warn");
+    assert_eq!(house.json(&["status"])["log"]["until"], serde_json::Value::Null);
     for bad in [&["log-level", "loud"][..], &["log-level", "debug", "--for", "never"]] {
         assert_eq!(house.ask(bad).0, 2, "{bad:?}");
     }
@@ -260,6 +287,25 @@ fn status_is_one_screen_and_begins_with_what_is_wrong() {
     assert!(status["upstream"]["last_error"]["code"].is_string(), "{status}");
     assert_eq!(house.ask(&["health", "upstream"]).0, 1);
     assert_eq!(house.ask(&["health", "ready"]).0, 0);
+}
+
+#[test]
+fn native_sidecar_exits_only_by_force() {
+    let mut house = House::new("[drain]\nnative_sidecar = true\n");
+    for verb in ["drain", "shutdown"] {
+        let (code, said) = house.ask(&[verb]);
+        assert!(code == 1 && said.contains("native sidecar") && said.contains("--force"), "{said}");
+    }
+    let mut stream = UnixStream::connect(&house.socket).unwrap();
+    let head = "Host: localhost\r\nX-Respgate-Admin: 1\r\nContent-Length: 0";
+    write!(stream, "POST /quitquitquit HTTP/1.1\r\n{head}\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 409 "), "{answer}");
+    assert_eq!(house.proxy.client().ask_text(&["PING"]), "+PONG");
+    assert_eq!(house.ask(&["shutdown", "--force"]).0, 0);
+    let ended = house.proxy.ended_within(std::time::Duration::from_secs(10)).unwrap();
+    assert!(ended.success());
 }
 
 #[test]

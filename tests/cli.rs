@@ -655,7 +655,7 @@ fn top_prints_one_picture_or_why_not() {
     assert!(err.contains("--once"), "{err}");
     let (code, out, err) = respgate(&["top", "--once", "--telemetry", "127.0.0.1:1"], &[]);
     assert_eq!((code, out.as_str()), (3, ""));
-    assert!(err.contains("127.0.0.1:1: Connection refused"), "{err}");
+    assert!(err.contains("127.0.0.1:1: connection refused; is respgate running"), "{err}");
     assert_eq!(respgate(&["top", "--interval", "1"], &[]).0, 2);
 }
 

@@ -241,6 +241,29 @@ fn loose() -> Results {
     results(&lab, &["--config", "test.toml"])
 }
 
+/// A list of the lab's CA on which this certificate is, or none.
+fn crl(lab: &Lab, name: &str, revoked: &str) -> String {
+    let ca = lab.authority.issued();
+    write(lab, "crl-ca.crt", &ca.cert, 0o644);
+    write(lab, "crl-ca.key", &ca.key, 0o600);
+    let config = "[ca]\ndefault_ca = d\n[d]\ndatabase = index.txt\ndefault_md = sha256\n";
+    write(lab, "crl.cnf", config, 0o644);
+    write(lab, "index.txt", "", 0o644);
+    let openssl = |words: &[&str]| {
+        let own = ["-config", "crl.cnf", "-cert", "crl-ca.crt", "-keyfile", "crl-ca.key"];
+        let mut command = Command::new("openssl");
+        let made = command.arg("ca").args(own).args(words).current_dir(lab.dir.path()).output();
+        let made = made.unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    };
+    if !revoked.is_empty() {
+        openssl(&["-revoke", revoked]);
+    }
+    let file = format!("{name}.crl");
+    openssl(&["-gencrl", "-crldays", "1", "-out", &file]);
+    file
+}
+
 /// A client certificate that ends soon and after its CA, and a password that is not there.
 fn ending(good: &Good) -> Results {
     let lab = &good.lab;
@@ -257,7 +280,7 @@ fn ending(good: &Good) -> Results {
         .replace("\"ca.crt\"", "\"short.crt\"")
         .replace("\"password\"", "\"nosuch/password\"");
     write(lab, "ending.toml", &config, 0o600);
-    results(lab, &["--config", "ending.toml"])
+    results(lab, &["--config", "ending.toml", "--crl", &crl(lab, "ending", "ending.crt")])
 }
 
 /// A server in front of Redis with the hybrid key exchange, as OpenSSL 3.5 has it.
@@ -299,7 +322,7 @@ fn hybrid() -> Results {
 }
 
 /// Where each check passes, and where it does not.
-const PROOFS: [(&str, &str, &str); 43] = [
+const PROOFS: [(&str, &str, &str); 44] = [
     ("TLS-01", "good", "open"),
     ("TLS-02", "good", "loose"),
     ("TLS-03", "good", "loose"),
@@ -314,6 +337,7 @@ const PROOFS: [(&str, &str, &str); 43] = [
     ("CERT-04", "good", "loose"),
     ("CERT-05", "good", "loose"),
     ("CERT-06", "good", "loose"),
+    ("CERT-07", "good", "ending"),
     ("AUTH-01", "good", "open"),
     ("AUTH-02", "good", "open"),
     ("AUTH-03", "good", "open"),
@@ -349,7 +373,10 @@ const PROOFS: [(&str, &str, &str); 43] = [
 fn each_check_passes_and_fails_on_a_server_that_shows_it() {
     let good = Good::new();
     let seen: BTreeMap<&str, Results> = [
-        ("good", results(&good.lab, &["--config", "good.toml"])),
+        (
+            "good",
+            results(&good.lab, &["--config", "good.toml", "--crl", &crl(&good.lab, "none", "")]),
+        ),
         ("administrator", administrator(&good)),
         ("ending", ending(&good)),
         ("open", open()),
@@ -468,10 +495,10 @@ fn features_profiles_and_formats_choose_what_is_said() {
     assert_eq!(code, 0, "{table}");
     assert!(table.starts_with("warn  TLS-06"), "{table}");
     assert!(table.contains("fix: run the server with OpenSSL 3.5"), "{table}");
-    assert!(table.contains("41 passed, 0 failed, 1 warned, 1 skipped"), "{table}");
+    assert!(table.contains("41 passed, 0 failed, 1 warned, 2 skipped"), "{table}");
     assert_eq!(said(&["--fail-on", "warn"]).0, 1);
     let (_, junit, _) = said(&["--format", "junit"]);
-    assert!(junit.contains("tests=\"43\" failures=\"0\" errors=\"0\" skipped=\"1\""), "{junit}");
+    assert!(junit.contains("tests=\"44\" failures=\"0\" errors=\"0\" skipped=\"2\""), "{junit}");
     assert_eq!(junit.matches("<testcase ").count(), CHECKS.len());
     let (_, sarif, _) = said(&["--format", "sarif"]);
     let sarif: Value = serde_json::from_str(&sarif).unwrap();

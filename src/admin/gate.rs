@@ -49,8 +49,12 @@ impl Barred {
             Self::Host => "the Host header names another machine",
             Self::Header => "the header X-Respgate-Admin: 1 is missing",
             Self::NoToken => "the header Authorization: Bearer TOKEN is missing",
-            Self::WrongToken => "the token is wrong; it is in [admin] token_file",
-            Self::TokenUnreadable => "the file [admin] token_file cannot be read",
+            Self::WrongToken => {
+                "the token is wrong; give the file that [admin] token_file names, as it is now"
+            }
+            Self::TokenUnreadable => {
+                "respgate cannot read its [admin] token_file, or the token in it is too short; respgate check says why"
+            }
         }
     }
 }

@@ -163,7 +163,9 @@ impl fmt::Display for Refused {
         match self {
             Self::Usage(text) | Self::NotFound(text) | Self::Conflict(text) => f.write_str(text),
             Self::Leaving => f.write_str("respgate is shutting down"),
-            Self::Late => f.write_str("no answer in time; the log shows what respgate is doing"),
+            Self::Late => {
+                f.write_str("no answer in time; the log of respgate shows what it is doing")
+            }
         }
     }
 }
@@ -183,7 +185,8 @@ impl<H> Verb<H> {
             let Some(known) = self.arguments.iter().find(|known| known.name == name) else {
                 let names: Vec<&str> = self.arguments.iter().map(|known| known.name).collect();
                 let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-                return Err(Refused::Usage(format!("no such argument; there are: {names}")));
+                let verb = self.name;
+                return Err(Refused::Usage(format!("no such argument; {verb} has: {names}")));
             };
             let name = known.name;
             if value.len() > VALUE_BYTES_MAX {
@@ -230,14 +233,15 @@ impl Call {
         self.value(name) == Some("true")
     }
 
-    /// A value of another type.
+    /// A value that is a number.
     ///
     /// # Errors
     ///
-    /// When it is none.
+    /// When it is none, or too large.
     pub fn parsed<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, Refused> {
         let parse = |value: &str| {
-            let wrong = || Refused::Usage(format!("{name}: {} is not valid", value.escape_debug()));
+            let wrong =
+                || Refused::Usage(format!("{name}: {} is not a number", value.escape_debug()));
             value.parse().map_err(|_| wrong())
         };
         self.value(name).map(parse).transpose()
@@ -296,7 +300,7 @@ mod tests {
             ("what=a&what=b", "what: given twice"),
             ("what=", "what: empty"),
             ("what=a&force=yes", "force: neither true nor false"),
-            ("what=a&other=1", "no such argument; there are: what, each, for, force"),
+            ("what=a&other=1", "no such argument; try has: what, each, for, force"),
         ] {
             assert_eq!(call(query).unwrap_err().to_string(), problem, "{query}");
         }

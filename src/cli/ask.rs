@@ -20,7 +20,7 @@ use super::exit;
 use super::output::Output;
 use super::verb::Verb;
 use crate::admin::{EXIT, HEADER, query, read_token};
-use crate::config::{Admin, ConfigSource, environment};
+use crate::config::{Admin, ConfigSource, environment, io_cause};
 use crate::proxy::verbs as table;
 
 /// Connecting, and the way of the answer.
@@ -41,7 +41,10 @@ impl<V: OfTable> Verb for Asked<V> {
             json: self.answer.json,
             patience: V::VERB.patience,
         };
-        ask(&way, question).print(output)
+        let progress = output.progress(&format!("waiting for the answer of {way}"));
+        let said = ask(&way, question);
+        drop(progress);
+        said.print(output)
     }
 }
 
@@ -195,7 +198,11 @@ pub(super) fn ask(way: &Way, question: Question) -> Said {
     let patience = question.patience + WAY;
     runtime.block_on(async {
         let asked = tokio::time::timeout(patience, send(way, question)).await;
-        match asked.unwrap_or_else(|_| Err("no answer in time".to_owned())) {
+        let late = || {
+            let seconds = patience.as_secs();
+            Err(format!("no answer within {seconds} s; what respgate does is in its log, and curl /livez says whether it is stuck"))
+        };
+        match asked.unwrap_or_else(|_| late()) {
             Ok(said) => said,
             Err(problem) => Said::Nothing(format!("{way}: {problem}")),
         }
@@ -205,24 +212,59 @@ pub(super) fn ask(way: &Way, question: Question) -> Said {
 async fn send(way: &Way, question: Question) -> Result<Said, String> {
     match way {
         Way::Unix(path) => {
-            let hint = "is [admin] socket set to this path, and respgate running?";
             let stream = UnixStream::connect(path).await;
-            let stream = stream.map_err(|error| format!("{}; {hint}", error.kind()))?;
-            exchange(stream, question, None).await
+            exchange(stream.map_err(|error| not_reached(&error))?, question, None).await
         }
         Way::Tcp(address, file) => {
-            let token = read_token(file.clone())?;
-            let mut bearer = b"Bearer ".to_vec();
-            bearer.extend_from_slice(token.expose());
-            let bearer = HeaderValue::from_bytes(&bearer);
-            let mut bearer = bearer.map_err(|_| "the token is not one line of text".to_owned())?;
-            bearer.set_sensitive(true);
-            let hint = "is [admin] address set to it, and respgate running?";
+            let bearer = match bearer(file) {
+                Ok(bearer) => bearer,
+                Err(problem) => {
+                    let problem = format!("--token-file: {problem}");
+                    return Ok(Said::Refused { problem, exit: exit::USAGE });
+                }
+            };
+            let hint = "is respgate running, and [admin] address this one?";
             let stream = TcpStream::connect(address).await;
             let stream = stream.map_err(|error| format!("{}; {hint}", error.kind()))?;
             exchange(stream, question, Some(bearer)).await
         }
     }
+}
+
+/// Why a socket does not lead to a respgate, and what to do.
+fn not_reached(error: &std::io::Error) -> String {
+    use std::io::ErrorKind as E;
+    #[allow(
+        clippy::wildcard_enum_match_arm,
+        reason = "others are rare and explained by their cause"
+    )]
+    match error.kind() {
+        E::NotFound => {
+            "there is no such socket; is respgate running, and [admin] socket this path?".to_owned()
+        }
+        E::PermissionDenied => {
+            "permission denied: only the user that respgate runs as, and root, may \
+             open its admin socket; run this command as that user"
+                .to_owned()
+        }
+        E::ConnectionRefused => {
+            "no respgate listens there; is it running, and [admin] socket this path?".to_owned()
+        }
+        _ => format!("{}; is respgate running, and [admin] socket this path?", io_cause(error)),
+    }
+}
+
+/// The header that shows the token of a file.
+fn bearer(file: &Path) -> Result<HeaderValue, String> {
+    let token = read_token(file.to_owned())?;
+    let mut bearer = b"Bearer ".to_vec();
+    bearer.extend_from_slice(token.expose());
+    let mut bearer = HeaderValue::from_bytes(&bearer).map_err(|_| {
+        let hint = "it is the file of [admin] token_file";
+        format!("{}: the token is not one line of text; {hint}", file.display())
+    })?;
+    bearer.set_sensitive(true);
+    Ok(bearer)
 }
 
 async fn exchange<S>(

@@ -15,6 +15,7 @@ use super::output::Output;
 use super::verb::Verb;
 use crate::audit;
 use crate::audit::verify::{Report, Verifier};
+use crate::config::io_cause;
 
 impl Verb for Audit {
     fn run(self, output: Output) -> ExitCode {
@@ -42,8 +43,8 @@ impl Verb for Verify {
                     reports.push((file.display().to_string(), report));
                 }
                 Err(error) => {
-                    let kind = error.kind();
-                    return output.fail(exit::FAILURE, &format!("{}: {kind}", file.display()));
+                    let cause = io_cause(&error);
+                    return output.fail(exit::FAILURE, &format!("{}: {cause}", file.display()));
                 }
             }
         }

@@ -3,6 +3,7 @@
 //! Owns: both forms of the report, the exit code. Never knows: how a step is judged.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -65,7 +66,8 @@ fn to_text(output: Output, facts: &Facts, steps: &[Step]) -> String {
             Outcome::Fail => Paint::Bad,
         };
         let name = output.paint(paint, &format!("{:<8}", step.outcome.name()));
-        lines.push(format!("  {name} {:<12} {}{code}", step.name, step.what));
+        let took = step.took.map_or_else(String::new, |took| format!(", {:.2} ms", ms(took)));
+        lines.push(format!("  {name} {:<12} {}{took}{code}", step.name, step.what));
         lines.extend(step.fix.iter().map(|fix| format!("           {:<12} fix: {fix}", "")));
     }
     let count = |outcome| steps.iter().filter(|step| step.outcome == outcome).count();
@@ -81,6 +83,10 @@ fn to_text(output: Output, facts: &Facts, steps: &[Step]) -> String {
     lines.join("\n")
 }
 
+fn ms(took: Duration) -> f64 {
+    took.as_secs_f64() * 1e3
+}
+
 fn to_json(facts: &Facts, steps: &[Step]) -> serde_json::Value {
     let worst = steps.iter().map(|step| step.outcome).max().unwrap_or(Outcome::Ok);
     let rows = steps.iter().map(|step| {
@@ -90,6 +96,7 @@ fn to_json(facts: &Facts, steps: &[Step]) -> serde_json::Value {
             "what": step.what,
             "code": step.code,
             "fix": step.fix,
+            "milliseconds": step.took.map(|took| (ms(took) * 1e3).round() / 1e3),
         })
     });
     let rows: Vec<_> = rows.collect();

@@ -12,13 +12,14 @@ use super::args::Man;
 use super::command_line::CommandLine;
 use super::output::Output;
 use super::verb::Verb;
+use crate::config::io_cause;
 
 impl Verb for Man {
     fn run(self, output: Output) -> ExitCode {
         for (name, page) in pages() {
             let path = self.directory.join(format!("{name}.1"));
             if let Err(error) = std::fs::write(&path, page) {
-                output.print_error(&format!("respgate: {}: {error}", path.display()));
+                output.print_error(&format!("respgate: {}: {}", path.display(), io_cause(&error)));
                 return ExitCode::FAILURE;
             }
             output.print(&path.display().to_string());

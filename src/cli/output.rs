@@ -107,7 +107,7 @@ impl Output {
     /// a terminal, and not between lines of a log.
     pub(super) fn progress(self, what: &str) -> Progress {
         let Global { quiet, verbose } = self.global;
-        if quiet || verbose > 0 || !std::io::stderr().is_terminal() {
+        if quiet || self.json || verbose > 0 || !std::io::stderr().is_terminal() {
             return Progress::NONE;
         }
         Progress::start(what)

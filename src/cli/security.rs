@@ -55,8 +55,13 @@ fn findings(
     let dictionary = examine::dictionary(&document, config).map_err(changed)?;
     let _progress = output.progress("testing the server");
     let rules = acl::server_differences(&document, config, &dictionary);
-    let target =
-        Target { config, dictionary: &dictionary, plaintext_ports: &wanted.plaintext_port, rules };
+    let target = Target {
+        config,
+        dictionary: &dictionary,
+        plaintext_ports: &wanted.plaintext_port,
+        revocations: &wanted.crl,
+        rules,
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("no event loop: {}", error.kind()))?;
     let facts = runtime.block_on(collect(target))?;

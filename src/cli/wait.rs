@@ -26,11 +26,11 @@ impl Verb for Wait {
             Ok(way) => way,
             Err(problem) => return problem.print(output),
         };
-        let _progress = output.progress("waiting for respgate");
-        let probe = match self.goal {
-            Goal::Ready => "ready",
-            Goal::Upstream => "upstream",
+        let (probe, what) = match self.goal {
+            Goal::Ready => ("ready", "waiting for respgate to be ready"),
+            Goal::Upstream => ("upstream", "waiting for respgate to reach its server"),
         };
+        let progress = output.progress(what);
         let until = clock::now() + self.timeout;
         loop {
             let question = Question {
@@ -43,6 +43,7 @@ impl Verb for Wait {
             let said = ask(&way, question);
             let good = matches!(&said, Said::Answer { exit: 0, .. });
             if good || clock::now() + PAUSE >= until {
+                drop(progress);
                 return said.print(output);
             }
             std::thread::sleep(PAUSE);

@@ -116,10 +116,17 @@ pub struct Drain {
     pub max: Duration,
     /// Without clients for this long, nobody is coming any more.
     pub quiet: Duration,
+    /// The process is started again whenever it exits, as a native sidecar of Kubernetes is.
+    pub native_sidecar: bool,
 }
 
 impl Default for Drain {
     fn default() -> Self {
-        Self { min: Duration::ZERO, max: Duration::from_secs(20), quiet: Duration::from_secs(1) }
+        Self {
+            min: Duration::ZERO,
+            max: Duration::from_secs(20),
+            quiet: Duration::from_secs(1),
+            native_sidecar: false,
+        }
     }
 }

@@ -354,5 +354,6 @@ fn drain(at: &Section<'_>) -> Drain {
     at.set("min", &mut drain.min, duration);
     at.set("max", &mut drain.max, duration);
     at.set("quiet", &mut drain.quiet, duration);
+    at.set("native_sidecar", &mut drain.native_sidecar, boolean);
     drain
 }

@@ -6,7 +6,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use super::facts::{Facts, FileFact, Identity, Reached};
+use super::facts::{Facts, FileFact, Identity, Instead, Reached};
+use super::mounts::mount_points;
 use crate::base::clock;
 use crate::config::{Authorities, Config, SecretSource, ServerAuth, io_cause};
 use crate::probe::{self, Conversation, Question};
@@ -85,6 +86,8 @@ fn own_uid() -> Option<u32> {
 
 fn files(config: &Config) -> Vec<FileFact> {
     let mut files = Vec::new();
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let mounts = mount_points(&mounts);
     let mut add = |key, path: &Path, secret, fault| {
         let seen = std::fs::metadata(path);
         let mode = match std::fs::File::open(path).and_then(|file| file.metadata()) {
@@ -93,7 +96,8 @@ fn files(config: &Config) -> Vec<FileFact> {
             Err(error) => Err(io_cause(&error)),
         };
         let owner = seen.ok().map(|meta| (meta.mode() & 0o7777, meta.uid()));
-        files.push(FileFact { key, path: path.to_path_buf(), secret, fault, mode, owner });
+        let mounted = path.canonicalize().is_ok_and(|own| mounts.contains(&own));
+        files.push(FileFact { key, path: path.to_path_buf(), secret, fault, mode, mounted, owner });
     };
     if let Some(tls) = &config.upstream.tls {
         let unreadable = Some(Fault::Unreadable);
@@ -152,6 +156,7 @@ async fn reached(link: Link, limit: Duration) -> Reached {
         }),
         description: format!("{} {} {}", facts.server, facts.version, facts.mode).trim().to_owned(),
         role: facts.role.clone(),
+        spent: link.spent,
         ping: None,
         clock: None,
     };
@@ -159,8 +164,9 @@ async fn reached(link: Link, limit: Duration) -> Reached {
     let ping = conversation.ask(&Question::Ping).await;
     reached.ping = Some(match (ping.value(), ping.error()) {
         (Some(_), _) => Ok(ping.took),
-        (None, Some(line)) => Err(line),
-        (None, None) => Err("no answer".to_owned()),
+        (None, Some(line)) => Err(Instead::Line(line)),
+        (None, None) if ping.ended => Err(Instead::End),
+        (None, None) => Err(Instead::Silence),
     });
     let time = conversation.ask(&Question::Time).await;
     reached.clock = Some(match (time.value().and_then(milliseconds), time.error()) {

@@ -9,6 +9,7 @@ use crate::tls::expiry::Expiry;
 use crate::tls::inspect::Inspection;
 use crate::tls::{Fault, TlsError};
 use crate::upstream::failure::DialError;
+use crate::upstream::phase::Spent;
 
 /// Everything that is known of one configuration and its server.
 #[derive(Debug)]
@@ -49,6 +50,8 @@ pub struct FileFact {
     pub fault: Option<Fault>,
     /// Permission bits, or why it cannot be read.
     pub mode: Result<u32, &'static str>,
+    /// It is a mount of its own, of which a new version never arrives.
+    pub mounted: bool,
     /// Bits and owner as far as they can be seen of one that cannot be read.
     pub owner: Option<(u32, u32)>,
 }
@@ -61,6 +64,17 @@ pub struct Identity {
     pub server_name: String,
 }
 
+/// What came instead of an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Instead {
+    /// An error.
+    Line(String),
+    /// Nothing, in time.
+    Silence,
+    /// The end of the connection.
+    End,
+}
+
 /// A server that has accepted the login.
 #[derive(Clone, Debug, Default)]
 pub struct Reached {
@@ -70,8 +84,10 @@ pub struct Reached {
     pub description: String,
     /// `master`, `replica`.
     pub role: String,
-    /// The time of one PING, or what was answered.
-    pub ping: Option<Result<Duration, String>>,
+    /// What each step on the way took.
+    pub spent: Spent,
+    /// The time of one PING, or what came instead.
+    pub ping: Option<Result<Duration, Instead>>,
     /// How far the server's clock is ahead (positive) or behind, in milliseconds, and by how much that
     /// may be wrong; or why it is not known.
     pub clock: Option<Result<(i64, u64), String>>,

@@ -4,12 +4,13 @@
 
 use std::time::Duration;
 
-use super::facts::{Facts, FileFact, Identity, Reached};
+use super::facts::{Facts, FileFact, Identity, Instead, Reached};
 use super::trouble::Trouble;
 use crate::tls::calendar;
 use crate::tls::expiry::{Expiry, assess};
 use crate::tls::inspect::Recipe;
 use crate::upstream::failure::DialError;
+use crate::upstream::fault::Fault;
 use crate::upstream::phase::Phase;
 
 /// Clocks that differ by less are well.
@@ -50,11 +51,13 @@ pub struct Step {
     pub code: Option<&'static str>,
     /// What to do.
     pub fix: Option<String>,
+    /// How long it took, where that is known.
+    pub took: Option<Duration>,
 }
 
 impl Step {
     fn ok(name: &'static str, what: impl Into<String>) -> Self {
-        Self { name, outcome: Outcome::Ok, what: what.into(), code: None, fix: None }
+        Self { name, outcome: Outcome::Ok, what: what.into(), code: None, fix: None, took: None }
     }
 
     fn skipped(name: &'static str, what: impl Into<String>) -> Self {
@@ -63,7 +66,11 @@ impl Step {
 
     fn trouble(name: &'static str, outcome: Outcome, trouble: Trouble, what: String) -> Self {
         let (code, fix) = (Some(trouble.code()), Some(trouble.fix().to_owned()));
-        Self { name, outcome, what, code, fix }
+        Self { outcome, code, fix, ..Self::ok(name, what) }
+    }
+
+    fn taking(self, took: Duration) -> Self {
+        Self { took: Some(took).filter(|took| !took.is_zero()), ..self }
     }
 }
 
@@ -71,6 +78,10 @@ impl Step {
 #[must_use]
 pub fn judge(facts: &Facts) -> Vec<Step> {
     let mut steps: Vec<Step> = facts.files.iter().map(|file| judge_file(file, facts.uid)).collect();
+    steps.extend(facts.files.iter().filter(|file| file.mounted && file.mode.is_ok()).map(|file| {
+        let what = format!("{} {} is mounted by itself", file.key, file.path.display());
+        Step::trouble("file", Outcome::Warn, Trouble::FileMounted, what)
+    }));
     steps.extend(facts.watched.map(judge_watch));
     match &facts.identity {
         None => steps.push(Step::trouble(
@@ -128,17 +139,15 @@ fn judge_watch(up: bool) -> Step {
 
 fn judge_identity(identity: &Result<Identity, crate::tls::TlsError>) -> Step {
     match identity {
-        Err(error) => Step {
-            name: "identity",
-            outcome: Outcome::Fail,
-            what: if error.place.is_empty() {
+        Err(error) => {
+            let what = if error.place.is_empty() {
                 error.detail.to_string()
             } else {
                 format!("{}: {}", error.place, error.detail)
-            },
-            code: Some(error.fault.code()),
-            fix: Some(error.hint().to_owned()),
-        },
+            };
+            let (code, fix) = (Some(error.fault.code()), Some(error.hint().to_owned()));
+            Step { outcome: Outcome::Fail, code, fix, ..Step::ok("identity", what) }
+        }
         Ok(Identity { client: None, .. }) => Step::ok("identity", "no client certificate"),
         Ok(Identity { client: Some((end, expiry)), .. }) => {
             let what = format!("client certificate valid until {}", calendar(*end));
@@ -167,12 +176,17 @@ fn judge_way(facts: &Facts) -> Vec<Step> {
     let steps = steps.into_iter().filter(|(phase, _)| tls || *phase != Phase::Tls);
     let step = |(phase, name): (Phase, &'static str)| match &facts.dialed {
         None => connected(name, phase, facts),
-        Some(Ok(reached)) => Step::ok(name, passed(facts, reached, phase)),
-        Some(Err(error)) => match phase.cmp(&error.phase) {
-            std::cmp::Ordering::Less => Step::ok(name, format!("to {}", facts.server)),
-            std::cmp::Ordering::Equal => failed(name, facts, error),
-            std::cmp::Ordering::Greater => Step::skipped(name, "not tried"),
-        },
+        Some(Ok(reached)) => {
+            Step::ok(name, passed(facts, reached, phase)).taking(reached.spent.of(phase))
+        }
+        Some(Err(error)) => {
+            let step = match phase.cmp(&error.phase) {
+                std::cmp::Ordering::Less => Step::ok(name, format!("to {}", facts.server)),
+                std::cmp::Ordering::Equal => failed(name, facts, error),
+                std::cmp::Ordering::Greater => Step::skipped(name, "not tried"),
+            };
+            step.taking(error.spent.of(phase))
+        }
     };
     steps.map(step).collect()
 }
@@ -202,10 +216,16 @@ fn failed(name: &'static str, facts: &Facts, error: &DialError) -> Step {
     if error.code.starts_with("TLS-E10")
         && let Some(recipe) = recipes(facts).first()
     {
-        what = format!("{what}; recipe {}: {}", recipe.name(), recipe.cause());
-        fix = format!("{fix}; or {}", recipe.instead());
+        // The rest of the cause repeats the fault.
+        let made = recipe.cause().split_once(": ").map_or(recipe.cause(), |(made, _)| made);
+        what = format!("{what}; {made} (recipe {})", recipe.name());
+        fix = if fix.contains("openssl") {
+            format!("{fix}; for development: respgate certs dev DIR")
+        } else {
+            format!("{fix}; or {}", recipe.instead())
+        };
     }
-    Step { name, outcome: Outcome::Fail, what, code: Some(error.code), fix: Some(fix) }
+    Step { outcome: Outcome::Fail, code: Some(error.code), fix: Some(fix), ..Step::ok(name, what) }
 }
 
 fn recipes(facts: &Facts) -> Vec<Recipe> {
@@ -236,8 +256,10 @@ fn judge_shown(facts: &Facts) -> Option<Step> {
 fn judge_server(reached: &Reached) -> Vec<Step> {
     let mut steps = Vec::new();
     steps.extend(reached.ping.as_ref().map(|ping| match ping {
-        Ok(took) => Step::ok("ping", format!("answered in {:.1} ms", took.as_secs_f64() * 1e3)),
-        Err(line) => Step::skipped("ping", format!("the server answers: {line}")),
+        Ok(took) => Step::ok("ping", "answered").taking(*took),
+        Err(Instead::Line(line)) => Step::skipped("ping", format!("the server answers: {line}")),
+        Err(Instead::Silence) => unanswered(Fault::QuestionSilent),
+        Err(Instead::End) => unanswered(Fault::ClosedEarly),
     }));
     steps.extend(reached.clock.as_ref().map(|clock| match clock {
         Ok((ahead, doubt)) => {
@@ -260,6 +282,11 @@ fn judge_server(reached: &Reached) -> Vec<Step> {
         steps.push(Step::ok("role", reached.role.clone()));
     }
     steps
+}
+
+fn unanswered(fault: Fault) -> Step {
+    let (code, fix) = (Some(fault.code()), Some(fault.hint().to_owned()));
+    Step { outcome: Outcome::Fail, code, fix, ..Step::ok("ping", fault.cause()) }
 }
 
 fn judge_rules(user: &str, rules: &Result<Vec<String>, String>) -> Step {

@@ -5,11 +5,12 @@
 mod collect;
 mod facts;
 mod judge;
+mod mounts;
 mod page;
 mod trouble;
 
 pub use collect::collect;
-pub use facts::{Facts, FileFact, Identity, Reached};
+pub use facts::{Facts, FileFact, Identity, Instead, Reached};
 pub use judge::{Outcome, Step, judge};
 pub use page::{codes, page};
 pub use trouble::Trouble;

@@ -17,15 +17,17 @@ The log carries the same codes. This page is made from the tables of the program
 
 | step of doctor | what is looked at | codes |
 |---|---|---|
-| file | each file of the configuration: can it be read, who else can | `FIL-E001`, `FIL-W001`, `TLS-E001` |
+| file | each file of the configuration: can it be read, who else can, is it a mount of its own | `FIL-E001`, `FIL-W001`, `FIL-W003`, `TLS-E001` |
 | watch | are changes of the files noticed at once | `FIL-W002` |
 | identity | certificate, key and CA: readable, fitting each other, valid, for how long | `TLS-E0…`, `TLS-W001`, `TLS-W003` |
 | resolve, connect | the name, the TCP connection | `UPS-E101` to `UPS-E107` |
 | tls | the handshake, and the first answer after it | `TLS-E1…`, `UPS-E108` |
 | login | HELLO, AUTH, SELECT | `UPS-E109` to `UPS-E124` |
 | certificate | what the server shows, whether or not it is accepted | `TLS-W002` |
-| ping, clock, role | round trip, TIME of the server, replica or not | `UPS-W001`, `UPS-W002` |
+| ping, clock, role | round trip, TIME of the server, replica or not | `UPS-E110`, `UPS-E124`, `UPS-W001`, `UPS-W002` |
 | rules | the rights of the server's user, compared with the policies | `UPS-W003` to `UPS-W005` |
+
+Steps on the way to the server show what they took, in milliseconds: a slow DNS server, a distant host, a handshake without a resumed session and a busy server are told apart by it.
 ";
 
 /// The page, in Markdown.

@@ -8,6 +8,7 @@ pub enum Trouble {
     FileUnreadable,
     FileOpen,
     FileUnwatched,
+    FileMounted,
     ClientEnds,
     ServerEnds,
     Clock,
@@ -20,10 +21,11 @@ pub enum Trouble {
 
 impl Trouble {
     /// All of them, in the order of the steps.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::FileUnreadable,
         Self::FileOpen,
         Self::FileUnwatched,
+        Self::FileMounted,
         Self::ClientEnds,
         Self::ServerEnds,
         Self::NoTls,
@@ -60,6 +62,8 @@ impl Trouble {
                 "chmod 0600 (or 0440 with a group of respgate's own); in Kubernetes: defaultMode 0440 and securityContext.fsGroup"),
             Self::FileUnwatched => ("FIL-W002", "changes of the files are not noticed at once; they are looked at every 60 s",
                 "let the user respgate runs as read the directories of the files, and raise fs.inotify.max_user_instances and max_user_watches where they are used up"),
+            Self::FileMounted => ("FIL-W003", "a file is mounted by itself (subPath, or a bind mount of the file): a new version of it never arrives",
+                "mount its whole directory: in Kubernetes without subPath, with docker -v DIRECTORY:DIRECTORY; until then, restart respgate after each renewal"),
             Self::ClientEnds => ("TLS-W001", "less than a fifth of the client certificate's lifetime is left",
                 "renew it; renewers act at a third, so see why this one has not"),
             Self::ServerEnds => ("TLS-W002", "less than a fifth of the server certificate's lifetime is left",

@@ -53,6 +53,8 @@ impl Question {
 pub struct Asked {
     /// `None`: the connection ended, or nothing came in time.
     pub answer: Option<Value>,
+    /// There is no answer because the connection ended.
+    pub ended: bool,
     pub took: Duration,
     /// The calendar time in the middle between question and answer.
     pub at: SystemTime,
@@ -99,13 +101,16 @@ impl Conversation {
 
     pub async fn ask(&mut self, question: &Question) -> Asked {
         let (begin, wall) = (clock::now(), clock::wall());
-        let answer = if self.over { None } else { self.answer(question).await };
+        let answer = if self.over { Some(None) } else { self.answer(question).await };
+        let ended = matches!(answer, Some(None));
+        let answer = answer.flatten();
         self.over |= answer.is_none();
         let took = since(begin);
-        Asked { answer, took, at: wall + took / 2 }
+        Asked { answer, ended, took, at: wall + took / 2 }
     }
 
-    async fn answer(&mut self, question: &Question) -> Option<Value> {
+    /// The answer, or `None` inside where the connection ended; `None` when the time is over.
+    async fn answer(&mut self, question: &Question) -> Option<Option<Value>> {
         let request = RequestBuf::from_args(question.words());
         let (link, received) = (&mut self.link, &mut self.received);
         let ask = async {
@@ -122,7 +127,7 @@ impl Conversation {
                 }
             }
         };
-        timeout(self.limit, ask).await.ok().flatten()
+        timeout(self.limit, ask).await.ok()
     }
 
     /// Ends the connection in the orderly way.

@@ -4,20 +4,21 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 
 use super::facts::{DANGEROUS, FOREIGN, Facts, Known, LoginFacts, ServerFacts, TlsFacts};
-use super::{own, path};
+use super::{copies, own, path};
 use crate::base::clock;
 use crate::command::Dictionary;
 use crate::config::Config;
 use crate::policy;
 use crate::probe::{self, Conversation, Exchange, OldVersion, Question};
 use crate::resp::{Protocol, Value};
-use crate::tls::inspect::Inspection;
+use crate::tls::inspect::{Inspection, RevocationList};
 use crate::tls::{Looking, TlsStore};
 use crate::traffic::PoolKey;
 use crate::upstream::credentials::Credentials;
@@ -34,6 +35,8 @@ pub struct Target<'a> {
     pub dictionary: &'a Arc<Dictionary>,
     /// Ports of the server that should not answer in plaintext, besides those that are known.
     pub plaintext_ports: &'a [u16],
+    /// Lists of revoked certificates.
+    pub revocations: &'a [PathBuf],
     /// What differs between the policies and the server's user, if that is known.
     pub rules: Known<Vec<String>>,
 }
@@ -75,6 +78,8 @@ pub async fn collect(target: Target<'_>) -> Result<Facts, String> {
     Ok(Facts {
         now: clock::wall(),
         own: own::own(config),
+        copies: copies::accepted(config).await,
+        revocations: target.revocations.iter().map(|path| RevocationList::read(path)).collect(),
         policies: own::policies(config, target.dictionary),
         overlaps: policy::overlaps(sections),
         server: ServerFacts { plaintext, tls, anonymous },

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use crate::config::Verify;
 use crate::probe::{Exchange, OldVersion};
-use crate::tls::inspect::Inspection;
+use crate::tls::inspect::{Inspection, RevocationList};
 
 /// Something, or why it is not known.
 pub(super) type Known<T> = Result<T, String>;
@@ -16,6 +16,10 @@ pub(super) type Known<T> = Result<T, String>;
 pub struct Facts {
     pub(super) now: SystemTime,
     pub(super) own: OwnFacts,
+    /// Spoilt copies of the files that a reload would accept.
+    pub(super) copies: Known<Vec<&'static str>>,
+    /// Lists of revoked certificates, or why one cannot be read.
+    pub(super) revocations: Vec<Known<RevocationList>>,
     pub(super) policies: Vec<PolicyFacts>,
     /// Prefixes that reach into each other, in words.
     pub(super) overlaps: Vec<String>,

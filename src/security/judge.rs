@@ -5,6 +5,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::facts::{Facts, Known, PasswordFact, PolicyFacts, TlsFacts};
+use super::revoked::revoked;
 use super::table::{CHECKS, Check, Severity};
 use crate::config::Verify;
 use crate::probe::Exchange;
@@ -183,6 +184,11 @@ fn certificates(id: &str, facts: &Facts) -> Answer {
             facts.now,
         ),
         "CERT-02" => lasts(shown.ok_or("the server showed no certificate")?, facts.now),
+        "CERT-07" => {
+            let both = [("client", client), ("server", shown)];
+            let both = both.into_iter().filter_map(|(whose, own)| Some((whose, own?)));
+            revoked(&facts.revocations, &both.collect::<Vec<_>>(), facts.now)
+        }
         _ => {
             let both = [("client", client, "clientAuth"), ("server", shown, "serverAuth")];
             let mut wrong = Vec::new();
@@ -405,10 +411,7 @@ fn own(id: &str, facts: &Facts) -> Answer {
             let how = if watched { "are noticed at once" } else { "are looked for every 60 s" };
             Ok((watched, format!("changes {how}")))
         }
-        "ROT-02" => Ok(match &own.reload {
-            Ok(()) => (true, "the files are good".to_owned()),
-            Err(why) => (false, why.clone()),
-        }),
+        "ROT-02" => Ok(judge_reload(&own.reload, &facts.copies)),
         "ROT-03" => {
             let (client, ca) = own.ends.ok_or("there is no client certificate, or no CA file")?;
             let detail =
@@ -430,5 +433,34 @@ fn own(id: &str, facts: &Facts) -> Answer {
             Ok((own.telemetry, how.to_owned()))
         }
         _ => not_checked(id),
+    }
+}
+
+/// Good files are to be accepted by a reload, and bad ones refused.
+fn judge_reload(good: &Known<()>, accepted: &Known<Vec<&'static str>>) -> (bool, String) {
+    match (good, accepted) {
+        (Err(why), _) => (false, why.clone()),
+        (Ok(()), Err(why)) => (true, format!("the files are good; bad ones were not tried: {why}")),
+        (Ok(()), Ok(accepted)) if accepted.is_empty() => {
+            let refused = "copies that are cut off, mixed up, expired or of another CA are refused";
+            (true, format!("the files are good; {refused}"))
+        }
+        (Ok(()), Ok(accepted)) => (false, format!("accepted is {}", accepted.join(", "))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reload_check_fails_for_bad_files_and_for_accepted_copies() {
+        let none = || Ok(Vec::new());
+        assert!(judge_reload(&Ok(()), &none()).0);
+        assert!(judge_reload(&Ok(()), &Err("no directory".to_owned())).1.contains("no directory"));
+        let (passed, detail) = judge_reload(&Err("torn".to_owned()), &none());
+        assert!(!passed && detail == "torn");
+        let (passed, detail) = judge_reload(&Ok(()), &Ok(vec!["an expired certificate"]));
+        assert!(!passed && detail.contains("an expired certificate"), "{detail}");
     }
 }

@@ -3,11 +3,13 @@
 //! Owns: the list of its parts. Never knows: how a report looks.
 
 mod collect;
+mod copies;
 mod facts;
 mod judge;
 mod own;
 mod page;
 mod path;
+mod revoked;
 mod table;
 
 pub use collect::{Target, collect};

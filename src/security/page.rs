@@ -15,6 +15,7 @@ const HEAD: &str = "\
 |---|---|
 | `--feature tls,acl` | only the checks about these |
 | `--profile daily` | the checks that are worth their time daily; `weekly` includes them, `monthly` (the default) is all |
+| `--crl FILE` | a list of revoked certificates, for CERT-07; respgate itself fetches none, and neither does Redis |
 | `--format table`, `json`, `junit`, `sarif` | for people, programs, and the reports of build servers |
 | `--fail-on warn` | warnings count as failures |
 | exit code | 0 every check passed (those that could not be done say why); 1 a check failed; 2 the test could not be done |

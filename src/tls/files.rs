@@ -40,19 +40,30 @@ pub(super) enum AuthorityFiles<'a> {
     System(Vec<CertificateDer<'static>>),
 }
 
+/// What was read while the state did not change; `None` when it has changed in every reading.
+fn settled<S: PartialEq, T>(
+    mut state: impl FnMut() -> Result<S, TlsError>,
+    mut read: impl FnMut() -> Result<T, TlsError>,
+) -> Result<Option<T>, TlsError> {
+    for _ in 0..READINGS_MAX {
+        let before = state()?;
+        let set = read()?;
+        if state()? == before {
+            return Ok(Some(set));
+        }
+    }
+    Ok(None)
+}
+
 impl<'a> FileSet<'a> {
     /// Reads the set again and again until no file was replaced or written to during the reading:
     /// Kubernetes swaps the directory behind all three at once, others rename them one by one.
     pub(super) fn read(tls: &'a config::Tls) -> Result<Self, TlsError> {
-        for _ in 0..READINGS_MAX {
-            let before = stamps(tls)?;
-            let set = Self::read_once(tls)?;
-            if stamps(tls)? == before {
-                return Ok(set);
-            }
-        }
-        let first = tls.files().next().unwrap_or_else(|| Path::new(""));
-        Err(TlsError::new(Fault::Unstable, first.display(), "changes while it is read"))
+        let settled = settled(|| stamps(tls), || Self::read_once(tls))?;
+        settled.ok_or_else(|| {
+            let first = tls.files().next().unwrap_or_else(|| Path::new(""));
+            TlsError::new(Fault::Unstable, first.display(), "changes while it is read")
+        })
     }
 
     fn read_once(tls: &'a config::Tls) -> Result<Self, TlsError> {
@@ -120,4 +131,27 @@ pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, TlsError> {
 
 fn unreadable(path: &Path, error: &std::io::Error) -> TlsError {
     TlsError::new(Fault::Unreadable, path.display(), config::io_cause(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_that_change_in_every_reading_are_given_up() {
+        let mut changes = 0..;
+        let mut readings = 0;
+        let read = || {
+            readings += 1;
+            Ok(readings)
+        };
+        // Another state each time it is asked for.
+        assert!(matches!(settled(|| Ok(changes.next()), read), Ok(None)));
+        assert_eq!(readings, READINGS_MAX);
+        let error = TlsError::new(Fault::Unstable, "tls.crt", "changes while it is read");
+        assert_eq!(error.fault.code(), "TLS-E002");
+        assert!(error.fault.may_heal(), "it is tried again");
+        let mut states = [1, 2, 3, 3].into_iter();
+        assert!(matches!(settled(|| Ok(states.next()), || Ok(())), Ok(Some(()))));
+    }
 }

@@ -299,7 +299,26 @@ fn rejected(fault: Fault, detail: impl Into<std::borrow::Cow<'static, str>>) -> 
 
 #[cfg(test)]
 mod tests {
+    use rustls::crypto::CryptoProvider;
+
     use super::*;
+
+    #[test]
+    fn identity_without_a_tls_version_is_refused() {
+        let provider =
+            CryptoProvider { cipher_suites: Vec::new(), ..(*provider::provider()).clone() };
+        let settings = config::Tls {
+            client: None,
+            ca: None,
+            server_name: None,
+            verify: Verify::Pin,
+            pins: vec!["00".repeat(32)],
+            min_version: config::TlsVersion::V1_2,
+        };
+        let material = Material { client: None, trusted: None, content_hash: [0; 32] };
+        let built = Identity::build(&settings, "localhost", material, Arc::new(provider), 1);
+        assert_eq!(built.unwrap_err().fault.code(), "TLS-E018");
+    }
 
     #[test]
     fn pins_are_64_hex_digits() {

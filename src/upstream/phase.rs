@@ -42,7 +42,8 @@ pub(super) struct Reached {
 pub struct Spent([u32; 4]);
 
 impl Spent {
-    pub(super) fn of(&self, phase: Phase) -> Duration {
+    #[must_use]
+    pub fn of(&self, phase: Phase) -> Duration {
         let micros = self.0.get(phase as usize).copied().unwrap_or_default();
         Duration::from_micros(u64::from(micros))
     }

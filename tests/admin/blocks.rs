@@ -82,6 +82,38 @@ fn what_goes_on_ends_with_the_block() {
     house.proxy.await_metric(reason, |count| count > 1.5);
 }
 
+/// Streams of the server's own data end too: MONITOR, and a replica.
+#[test]
+fn monitor_and_replication_end_with_the_block() {
+    let house = House::new("");
+    let listener = house.listener();
+    house.proxy.reconfigure("+@all ~*", "+@all +psync ~*");
+    assert_eq!(house.ask(&["reload"]).0, 0);
+    let blocks: [&[&str]; 3] = [
+        &["--command", "monitor", "--command", "psync"],
+        &["--command", "@dangerous"],
+        &["--listener", &listener],
+    ];
+    for block in blocks {
+        let (mut monitor, mut replica) = (house.proxy.client(), house.proxy.client());
+        let mut other = house.proxy.client();
+        assert_eq!(monitor.ask_text(&["MONITOR"]), "+OK");
+        replica.send(&["PSYNC", "?", "-1"]);
+        let first = replica.bytes(11, super::support::client::PATIENCE);
+        assert_eq!(first, b"+FULLRESYNC", "{}", String::from_utf8_lossy(&first));
+        assert_eq!(other.ask_text(&["PING"]), "+PONG");
+        assert_eq!(house.ask(&[&["block"], block].concat()).0, 0);
+        for mut client in [monitor, replica] {
+            let (_, ended) = client.drain(super::support::client::PATIENCE);
+            assert!(ended, "{block:?}");
+        }
+        let mut late = house.proxy.client();
+        assert!(blocked(&late.ask_text(&["MONITOR"])), "{block:?}");
+        assert_eq!(house.ask(&["unblock", "--all"]).0, 0);
+        assert_eq!(other.ask_text(&["PING"]), "+PONG", "the others go on");
+    }
+}
+
 #[test]
 fn everything_is_denied_to_a_user_a_listener_or_a_uid() {
     let users =

@@ -2,7 +2,10 @@
 //!
 //! Owns: [`House`]. Never knows: verbs.
 
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+
+use sha2::{Digest, Sha256};
 
 use super::support::client::{Client, Got, PATIENCE, Target};
 use super::support::proxy::{OPEN_POLICY, Proxy, configuration, directory, listener};
@@ -30,6 +33,11 @@ pub fn respgate(arguments: &[&str], variables: &[(&str, &str)]) -> (i32, String)
     (status.code().unwrap(), String::from_utf8(said).unwrap())
 }
 
+/// As Redis's ACL writes it.
+pub fn sha256(password: &str) -> String {
+    Sha256::digest(password).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Waits until the connection of a client is closed.
 pub fn await_end(client: &mut Client) {
     while let Got::Reply(_) = client.next(PATIENCE) {}
@@ -39,20 +47,25 @@ pub fn await_end(client: &mut Client) {
 impl House {
     /// With further sections.
     pub fn new(sections: &str) -> Self {
-        Self::start("", sections, None)
+        Self::start("", &|_| sections.to_owned(), None)
     }
 
     /// With further keys of the listener, and a listener on a Unix socket.
     pub fn with_listener(keys: &str, sections: &str) -> Self {
-        Self::start(keys, sections, None)
+        Self::start(keys, &|_| sections.to_owned(), None)
     }
 
     /// With an address on the loopback besides the socket.
     pub fn with_address() -> Self {
-        Self::start("", "", Some(free_port()))
+        Self::start("", &|_| String::new(), Some(free_port()))
     }
 
-    fn start(keys: &str, sections: &str, address: Option<u16>) -> Self {
+    /// With users, an address on the loopback, and sections that name files in its directory.
+    pub fn with_secrets(sections: fn(&Path) -> String) -> Self {
+        Self::start("auth = \"users\"", &sections, Some(free_port()))
+    }
+
+    fn start(keys: &str, sections: &dyn Fn(&Path) -> String, address: Option<u16>) -> Self {
         let server = Server::mutual_tls(Brand::Redis);
         let directory = directory();
         let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
@@ -66,6 +79,7 @@ impl House {
             format!("address = \"127.0.0.1:{port}\"\ntoken_file = {token:?}\n")
         });
         let tcp = tcp.unwrap_or_default();
+        let sections = sections(directory.path());
         let text = format!("{text}\n[admin]\nsocket = {socket:?}\n{tcp}\n{sections}");
         let proxy = Proxy::configured(directory, target, telemetry, &text);
         Self { proxy, socket, address, server }
@@ -73,6 +87,11 @@ impl House {
 
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.address.unwrap())
+    }
+
+    /// The private key that respgate shows to the server.
+    pub fn client_key(&self) -> PathBuf {
+        self.server.pki.as_ref().unwrap().client("tls.key")
     }
 
     pub fn token_file(&self) -> String {
@@ -87,7 +106,7 @@ impl House {
         }
     }
 
-    pub fn unix_listener(&self) -> std::path::PathBuf {
+    pub fn unix_listener(&self) -> PathBuf {
         self.proxy.directory().join("app.sock")
     }
 

@@ -107,6 +107,10 @@ impl<V: OfTable> Help for Asked<V> {
     const EXIT_CODES: &'static [(u8, &'static str)] = &[
         (exit::SUCCESS, V::VERB.done),
         (exit::FAILURE, V::VERB.failed),
+        (
+            exit::USAGE,
+            "the command line is invalid, or neither it nor the configuration names an admin server",
+        ),
         (exit::NO_ANSWER, "no respgate answers"),
     ];
 }

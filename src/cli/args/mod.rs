@@ -39,7 +39,8 @@ use super::exit;
 pub(super) trait Help {
     /// What an example does, and what to type for it.
     const EXAMPLES: &'static [(&'static str, &'static str)];
-    /// Each exit code and when it is returned, besides [`exit::USAGE`], which every verb has.
+    /// Each exit code and when it is returned. [`exit::USAGE`] is added where it means the command line
+    /// alone.
     const EXIT_CODES: &'static [(u8, &'static str)];
 
     /// Adds examples and exit codes to the definition of this verb. A verb that has verbs of its own
@@ -50,8 +51,10 @@ pub(super) trait Help {
 }
 
 pub(super) fn after_help(examples: &[(&str, &str)], exit_codes: &[(u8, &str)]) -> String {
-    let usage = [(exit::USAGE, "the command line is invalid")];
-    let mut codes = [exit_codes, &usage].concat();
+    let mut codes = exit_codes.to_vec();
+    if !codes.iter().any(|(code, _)| *code == exit::USAGE) {
+        codes.push((exit::USAGE, "the command line is invalid"));
+    }
     codes.sort_unstable();
     let mut lines = vec!["Examples:".to_owned()];
     for (what, command) in examples {

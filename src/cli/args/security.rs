@@ -2,6 +2,8 @@
 //!
 //! Owns: [`Test`], [`Wanted`]. Never knows: what is tested.
 
+use std::path::PathBuf;
+
 use clap::{Args, ValueEnum};
 
 use super::Help;
@@ -36,6 +38,10 @@ pub(in crate::cli) struct Wanted {
     /// From which result on the exit code is 1
     #[arg(long, value_name = "RESULT", default_value = "fail")]
     pub fail_on: FailOn,
+    /// A list of revoked certificates (CRL; PEM or DER) of a CA of the client's or the server's
+    /// certificate; may be repeated
+    #[arg(long, value_name = "FILE")]
+    pub crl: Vec<PathBuf>,
     /// A port of the server that must not answer in plaintext; may be repeated
     #[arg(long, value_name = "PORT")]
     pub plaintext_port: Vec<u16>,

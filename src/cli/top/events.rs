@@ -134,9 +134,14 @@ fn log_lines(answer: &Value) -> impl Iterator<Item = Line> {
         let message =
             message.split_once("; ").map_or(message.as_str(), |(said, _)| said).to_owned();
         let mut words = if code.is_empty() { message } else { format!("{code} {message}") };
-        let own = ["time", "level", "target", "message", "code"];
-        let fields = event.as_object().into_iter().flatten();
-        for (name, value) in fields.filter(|(name, _)| !own.contains(&name.as_str())) {
+        // What there may be no room for comes last.
+        let first = ["verb", "cause"];
+        let own = ["time", "level", "target", "message", "code", "verb", "cause"];
+        let fields = event.as_object().into_iter();
+        let first =
+            fields.clone().flat_map(|all| first.iter().filter_map(|name| all.get_key_value(*name)));
+        let others = fields.flatten().filter(|(name, _)| !own.contains(&name.as_str()));
+        for (name, value) in first.chain(others) {
             words.push(' ');
             words.push_str(name);
             words.push('=');

@@ -151,7 +151,8 @@ fn read(place: &Place) -> Look {
     let metrics = match place {
         Place::Telemetry(address) => {
             let hint = "is respgate running, and telemetry.address this one?";
-            let answer = get(*address).map_err(|error| format!("{address}: {error}; {hint}"))?;
+            let answer =
+                get(*address).map_err(|error| format!("{address}: {}; {hint}", error.kind()))?;
             metrics(&answer).map_err(|problem| format!("{address}: {problem}; {hint}"))?
         }
         Place::Admin(way) => match ask(way, question(&METRICS, &[], false)) {

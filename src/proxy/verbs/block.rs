@@ -112,7 +112,7 @@ fn what(house: &House, call: &Call) -> Result<(What, Choice), Refused> {
     let words: Vec<&str> = call.values("command").collect();
     let (user, listener, uid) = (call.value("user"), call.value("listener"), call.parsed("uid")?);
     let usage = || {
-        let text = "give one of --command, --user, --listener and --uid";
+        let text = "give exactly one of --command, --user, --listener and --uid";
         Refused::Usage(text.to_owned())
     };
     match (words.is_empty(), user, listener, uid) {

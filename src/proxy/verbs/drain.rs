@@ -11,18 +11,24 @@ use crate::admin::{Answer, Argument, Call, Effect, Kind, Refused, Verb};
 use crate::config::show_duration;
 use crate::proxy::house::Order;
 
+const FORCE: Argument = Argument {
+    name: "force",
+    kind: Kind::Flag,
+    help: "Exit although this is a native sidecar (drain.native_sidecar), which is started again",
+};
+
 pub const DRAIN: Verb<House> = Verb {
     name: "drain",
     path: "/drain",
     also: &[],
     effect: Effect::Changes,
     about: "Shut down as after SIGTERM: not ready at once, exit when no client is left, or after drain.max",
-    arguments: &[],
+    arguments: &[FORCE],
     examples: &[("Shut down when the application is gone", "respgate drain")],
     done: "the drain has begun",
-    failed: "respgate is shutting down already",
+    failed: "respgate is shutting down already, or is a native sidecar, which is started again",
     patience: AT_ONCE,
-    answer: |house, _| Box::pin(leave(house, false)),
+    answer: |house, call: Call| Box::pin(leave(house, false, call.flag("force"))),
 };
 
 pub const SHUTDOWN: Verb<House> = Verb {
@@ -31,22 +37,31 @@ pub const SHUTDOWN: Verb<House> = Verb {
     also: &["/quitquitquit"],
     effect: Effect::Changes,
     about: "Shut down: drain as after SIGTERM, or with --now at once",
-    arguments: &[Argument {
-        name: "now",
-        kind: Kind::Flag,
-        help: "Do not wait for clients; ends a drain that is under way, too",
-    }],
+    arguments: &[
+        Argument {
+            name: "now",
+            kind: Kind::Flag,
+            help: "Do not wait for clients; ends a drain that is under way, too",
+        },
+        FORCE,
+    ],
     examples: &[
         ("At the end of a job, beside its container", "respgate shutdown"),
         ("End a drain", "respgate shutdown --now"),
     ],
     done: "the shutdown has begun",
-    failed: "respgate is shutting down already",
+    failed: "respgate is shutting down already, or is a native sidecar, which is started again",
     patience: AT_ONCE,
-    answer: |house, call: Call| Box::pin(leave(house, call.flag("now"))),
+    answer: |house, call: Call| Box::pin(leave(house, call.flag("now"), call.flag("force"))),
 };
 
-async fn leave(house: Arc<House>, now: bool) -> Result<Answer, Refused> {
+async fn leave(house: Arc<House>, now: bool, force: bool) -> Result<Answer, Refused> {
+    if house.in_force.get().config.drain.native_sidecar && !force {
+        let text = "this is a native sidecar (drain.native_sidecar): Kubernetes starts it again after \
+                    each exit, and ends it when the pod ends; delete the pod, or exit all the same \
+                    with --force (force=true)";
+        return Err(Refused::Conflict(text.to_owned()));
+    }
     house.order(|answer| Order::Leave { now, answer }).await?;
     let max = show_duration(house.in_force.get().config.drain.max);
     let text = if now {

@@ -50,7 +50,9 @@ fn answer(house: &Arc<House>, call: &Call) -> Result<Answer, Refused> {
     let moment = Moment { database, unix_ms: clock::unix_ms() };
     let explanation = policy.explain(&request, &moment);
     let refused = matches!(explanation.verdict, Verdict::Refused(..));
-    let shown = Shown::new(&request, &explanation, &section, |_| None);
+    let places = &in_force.config.places;
+    let place = |setting: &str| places.get(&format!("{section}.{setting}")).map(str::to_owned);
+    let shown = Shown::new(&request, &explanation, &section, place);
     let answer = Answer::new(shown.json(), shown.text(str::to_owned));
     Ok(if refused { answer.no() } else { answer })
 }

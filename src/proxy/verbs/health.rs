@@ -34,7 +34,11 @@ fn answer(house: &Arc<House>, call: &Call) -> Result<Answer, Refused> {
         Some("ready") => Probe::Ready,
         Some("startup") => Probe::Started,
         Some("upstream") => Probe::Upstream,
-        _ => return Err(Refused::Usage("probe: live, ready, startup or upstream".to_owned())),
+        other => {
+            let other = other.unwrap_or_default().escape_debug().to_string();
+            let text = format!("probe: {other} is none of live, ready, startup and upstream");
+            return Err(Refused::Usage(text));
+        }
     };
     let report = house.health.report(probe, clock::now());
     let checks: Map<String, Value> =

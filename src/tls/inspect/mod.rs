@@ -5,6 +5,7 @@
 
 mod certificate;
 mod recipe;
+mod revocation;
 mod verdict;
 
 use std::path::{Path, PathBuf};
@@ -20,6 +21,7 @@ use super::{files, material, provider, version1};
 
 pub use certificate::{CertificateFacts, KeyFacts};
 pub use recipe::Recipe;
+pub use revocation::RevocationList;
 pub use verdict::{Purpose, Verdict, verdict};
 
 /// Some files, looked at together.

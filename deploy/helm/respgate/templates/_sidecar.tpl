@@ -24,6 +24,8 @@
   {{- end }}
   {{- if eq $values.mode "native" }}
   restartPolicy: Always
+  env:
+    - {name: RESPGATE__DRAIN__NATIVE_SIDECAR, value: "true"}
   {{- else }}
   env:
     - {name: RESPGATE__DRAIN__MIN, value: 5s}

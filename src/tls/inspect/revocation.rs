@@ -1,0 +1,61 @@
+//! A list of revoked certificates (CRL): whose it is, until when it counts, and what is in it.
+//!
+//! Owns: [`RevocationList`]. Never knows: which certificates are in use, networks.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use rustls::pki_types::CertificateRevocationListDer;
+use rustls::pki_types::pem::PemObject;
+use x509_parser::prelude::{CertificateRevocationList, FromDer};
+
+use super::certificate::CertificateFacts;
+use crate::base::hex::hex;
+use crate::config::io_cause;
+
+/// One list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RevocationList {
+    issuer_der: Vec<u8>,
+    /// The authority publishes the next one by then.
+    pub next_update: Option<SystemTime>,
+    serials: BTreeSet<String>,
+}
+
+impl RevocationList {
+    /// Reads a file, PEM or DER.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read, or is no such list; in words that hold nothing of it.
+    pub fn read(path: &Path) -> Result<Self, String> {
+        let wrong = |what: &str| format!("{}: {what}", path.display());
+        let bytes = std::fs::read(path).map_err(|error| wrong(io_cause(&error)))?;
+        let pem = CertificateRevocationListDer::from_pem_slice(&bytes);
+        let der = pem.as_ref().map_or(&bytes[..], |der| der.as_ref());
+        let parsed = CertificateRevocationList::from_der(der);
+        let (_, list) =
+            parsed.map_err(|_| wrong("it is not a list of revoked certificates (X509 CRL)"))?;
+        let next_update = list.next_update().and_then(|time| {
+            let seconds = u64::try_from(time.timestamp()).ok()?;
+            Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
+        });
+        Ok(Self {
+            issuer_der: list.issuer().as_raw().to_vec(),
+            next_update,
+            serials: list.iter_revoked_certificates().map(|one| hex(one.raw_serial())).collect(),
+        })
+    }
+
+    /// Whether it is about certificates of the authority that has issued this one.
+    #[must_use]
+    pub fn concerns(&self, certificate: &CertificateFacts) -> bool {
+        self.issuer_der == certificate.issuer_der
+    }
+
+    #[must_use]
+    pub fn revokes(&self, certificate: &CertificateFacts) -> bool {
+        self.concerns(certificate) && self.serials.contains(&certificate.serial)
+    }
+}
