@@ -180,7 +180,8 @@ fn walk(brand: Brand) {
 
 /// Those about keys that travel like any other.
 fn is_walked(spec: &Spec) -> bool {
-    let travels = matches!(spec.effect, Effect::Shared | Effect::Block | Effect::Watch);
+    let travels =
+        spec.effect.leaves_nothing() || matches!(spec.effect, Effect::Block(_) | Effect::Watch);
     travels && !spec.container && !spec.keys.is_empty() && !spec.categories.has(Categories::ADMIN)
 }
 
@@ -198,7 +199,7 @@ fn malformed(spec: &'static Spec) -> Vec<Vec<Vec<u8>>> {
     }
     let mut requests = Vec::new();
     // A timeout of 0 is for ever.
-    let wrong: &[&str] = if spec.effect == Effect::Block {
+    let wrong: &[&str] = if matches!(spec.effect, Effect::Block(_)) {
         &["-1", "x", "", "9223372036854775808"]
     } else {
         &["-1", "0", "01", "+1", "x", "", "4", "99", "9223372036854775807", "9223372036854775808"]

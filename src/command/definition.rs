@@ -5,7 +5,7 @@
 use std::fmt;
 
 use super::lookup::by_name;
-use super::{Access, Categories, Effect, Flags, KeyKind, KeySpec};
+use super::{Access, Categories, Effect, Flags, KeyKind, KeySpec, Timeout};
 use crate::config::{Commands, CustomCommand, KeyAccess, KeyPlace, KeySpan, ReplyKeys};
 
 /// All about a command but its id.
@@ -127,7 +127,7 @@ fn define(custom: &CustomCommand) -> Result<Definition, Wrong> {
         };
         categories = categories.with(category);
     }
-    let effect = if custom.pinned { Effect::Block } else { Effect::Shared };
+    let effect = if custom.pinned { Effect::Block(Timeout::Unknown) } else { Effect::Shared };
     Ok(Definition {
         name: custom.name.clone(),
         arity: custom.arity,
@@ -225,7 +225,7 @@ mod tests {
         assert_eq!(define(&none).unwrap().keys, []);
         let pinned =
             CustomCommand { pinned: true, flags: words(&["blocking"]), ..custom("ft.wait") };
-        assert_eq!(define(&pinned).unwrap().effect, Effect::Block);
+        assert_eq!(define(&pinned).unwrap().effect, Effect::Block(Timeout::Unknown));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::fmt;
 
 use super::definition::{Definition, DefinitionError, define_all};
 use super::lookup::{COMMANDS, Lookup, all, by_name, last_word};
-use super::{CommandId, Cost, Flags, Reach, Spec, Stores};
+use super::{CommandId, Cost, Flags, Lifetime, Reach, ReplyNames, Spec, Stores};
 use crate::config::Commands;
 use crate::resp::Request;
 
@@ -49,7 +49,7 @@ impl Lexicon {
                 && spec.categories == definition.categories
                 && spec.keys == definition.keys
                 && spec.effect == definition.effect
-                && spec.reply_keys == definition.reply_keys
+                && spec.names == ReplyNames::declared(definition.reply_keys)
                 && (spec.container, spec.parent) == (container, parent)
         };
         if let Some(known) = self.0.iter().find(is_same) {
@@ -74,9 +74,11 @@ impl Lexicon {
             } else {
                 Stores::Nothing
             },
+            lifetime: Lifetime::undeclared(definition.flags, &definition.keys),
+            names: ReplyNames::declared(definition.reply_keys),
             script: None,
             cost: Cost::Linear,
-            reply_keys: definition.reply_keys,
+            everywhere: false,
             parent,
             container,
         }));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::options::streams_begin;
 use super::place::is_word;
-use super::{Flags, Spec};
+use super::{Local, Spec};
 use crate::resp::{Request, number};
 
 /// What a command asks of the connection it travels on.
@@ -14,8 +14,13 @@ use crate::resp::{Request, number};
 pub enum Effect {
     /// Nothing: any connection will do.
     Shared,
+    /// The same, but the answer is another while the connection has subscriptions: `PING`.
+    Ping,
+    /// Nothing that stays, but the server may push something along with the reply (`DEBUG PROTOCOL
+    /// push`), which no shared connection survives.
+    Pushes,
     /// The answer is the proxy's to give: it is about the client's own connection.
-    Local,
+    Local(Local),
     Auth,
     Hello,
     Reset,
@@ -27,21 +32,47 @@ pub enum Effect {
     Watch,
     Unwatch,
     /// May wait for others' writes; [`blocking`] tells whether and how long.
-    Block,
+    Block(Timeout),
     /// Waits for replicas or the disk, and counts the connection's own writes.
     Wait,
     Subscribe,
     Unsubscribe,
     Monitor,
-    /// Asks for invalidations, or prepares the next command for them.
+    /// Asks for invalidations.
     Tracking,
+    /// Prepares the next command for them.
+    Caching,
     /// Ends what holds up the server, or says what does: it goes where nothing waits before it.
     Release,
-    /// Makes the client a replica: SYNC and PSYNC turn the connection into a stream of all data.
-    Replicate,
+    /// Makes the client a replica: SYNC and PSYNC turn the connection into a stream of all data,
+    /// REPLCONF prepares it.
+    Replicate {
+        streams: bool,
+    },
     /// Turns the connection into something that is not requests and replies, or leaves on it what
     /// nobody could take along (`HIMPORT`): never forwarded.
     Never,
+}
+
+/// Where a request says how long it may wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Timeout {
+    /// In seconds, in this argument.
+    Argument(usize),
+    /// In seconds, in the last argument.
+    Last,
+    /// In milliseconds, behind `BLOCK`: `XREAD`.
+    Streams,
+    /// Not known: a command that a configuration declares.
+    Unknown,
+}
+
+impl Effect {
+    /// Whether the connection is afterwards what it was before.
+    #[must_use]
+    pub const fn leaves_nothing(self) -> bool {
+        matches!(self, Self::Shared | Self::Ping | Self::Pushes)
+    }
 }
 
 /// How long a request may hold up its connection.
@@ -57,14 +88,12 @@ pub enum Blocking {
 #[must_use]
 pub fn blocking(spec: &Spec, request: &Request<'_>) -> Blocking {
     let last = request.len().saturating_sub(1);
-    match (spec.effect, spec.name) {
-        // Declared by a configuration: nobody knows which argument says it.
-        (Effect::Block, _) if spec.flags.has(Flags::MODULE) => Blocking::Forever,
-        (Effect::Block, "xread" | "xreadgroup") => streams(request),
-        (Effect::Block, "blmpop" | "bzmpop") => timeout(request, 1, seconds),
-        (Effect::Block, "blmove" | "blmovem") => timeout(request, 5, seconds),
-        (Effect::Block, _) => timeout(request, last, seconds),
-        (Effect::Wait, _) => timeout(request, last, milliseconds),
+    match spec.effect {
+        Effect::Block(Timeout::Unknown) => Blocking::Forever,
+        Effect::Block(Timeout::Streams) => streams(request),
+        Effect::Block(Timeout::Argument(arg)) => timeout(request, arg, seconds),
+        Effect::Block(Timeout::Last) => timeout(request, last, seconds),
+        Effect::Wait => timeout(request, last, milliseconds),
         _ => Blocking::No,
     }
 }
@@ -120,7 +149,7 @@ fn seconds(value: &[u8]) -> Blocking {
 mod tests {
     use super::*;
     use crate::command::testing::with_head;
-    use crate::command::{Lookup, all, by_name, lookup};
+    use crate::command::{Flags, Lookup, all, by_name, lookup};
     use crate::resp::RequestBuf;
 
     fn waits(line: &str) -> Blocking {
@@ -188,19 +217,20 @@ mod tests {
     fn effects() {
         for (name, effect) in [
             ("get", Effect::Shared),
-            ("client|id", Effect::Local),
+            ("client|id", Effect::Local(Local::Id)),
             ("client|tracking", Effect::Tracking),
-            ("client|caching", Effect::Tracking),
+            ("client|caching", Effect::Caching),
             ("client|pause", Effect::Shared),
-            ("asking", Effect::Local),
+            ("asking", Effect::Local(Local::Asking)),
             ("ssubscribe", Effect::Subscribe),
             ("punsubscribe", Effect::Unsubscribe),
             ("script|kill", Effect::Release),
             ("client|unpause", Effect::Release),
-            ("psync", Effect::Replicate),
+            ("psync", Effect::Replicate { streams: true }),
+            ("replconf", Effect::Replicate { streams: false }),
             ("script|debug", Effect::Never),
             ("script|load", Effect::Shared),
-            ("xread", Effect::Block),
+            ("xread", Effect::Block(Timeout::Streams)),
             ("waitaof", Effect::Wait),
         ] {
             assert_eq!(by_name(name).unwrap().effect, effect, "{name}");
@@ -237,7 +267,7 @@ mod tests {
     #[test]
     fn nothing_that_is_allowed_while_busy_waits_on_a_shared_connection() {
         let waiting = all().iter().filter(|spec| spec.flags.has(Flags::ALLOW_BUSY));
-        let waiting = waiting.filter(|spec| spec.effect == Effect::Shared);
+        let waiting = waiting.filter(|spec| spec.effect.leaves_nothing());
         assert_eq!(waiting.map(|spec| spec.name).collect::<Vec<_>>(), Vec::<&str>::new());
     }
 }

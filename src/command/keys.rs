@@ -111,6 +111,15 @@ impl KeySpec {
         }
     }
 
+    /// What the names are, where a specification says where they stand.
+    #[must_use]
+    pub const fn kind(&self) -> Option<KeyKind> {
+        match *self {
+            Self::At { kind, .. } | Self::Span { kind, .. } => Some(kind),
+            _ => None,
+        }
+    }
+
     /// Whether argument `arg`, of which perhaps no byte is here, names a key; `None` when that takes
     /// a reading of what stands before and behind it.
     #[must_use]

@@ -3,8 +3,9 @@
 //! Owns: the numbered table and its index. Never knows: what a command means.
 
 use super::table::ROWS;
-use super::{Categories, CommandId, Cost, Effect, Flags, KeySpec, Reach, Spec, Stores};
-use crate::config::ReplyKeys;
+use super::{
+    Categories, CommandId, Cost, Effect, Flags, KeySpec, Lifetime, Reach, ReplyNames, Spec, Stores,
+};
 use crate::resp::Request;
 
 /// How many commands and subcommands there are.
@@ -140,9 +141,11 @@ const fn number() -> [Spec; COMMANDS] {
         effect: Effect::Shared,
         reach: Reach::Named,
         stores: Stores::Nothing,
+        lifetime: Lifetime::Untouched,
+        names: ReplyNames::Errors,
         script: None,
         cost: Cost::Linear,
-        reply_keys: ReplyKeys::None,
+        everywhere: false,
         parent: None,
         container: false,
     };
@@ -167,9 +170,11 @@ const fn number() -> [Spec; COMMANDS] {
             effect: row.effect,
             reach: row.reach,
             stores: row.stores,
+            lifetime: row.lifetime,
+            names: row.names,
             script: row.script,
             cost: row.cost,
-            reply_keys: ReplyKeys::None,
+            everywhere: row.everywhere,
             parent: None,
             container: false,
         };

@@ -10,7 +10,9 @@ mod effect;
 mod flags;
 mod keys;
 mod lifetime;
+mod local;
 mod lookup;
+mod names;
 mod options;
 mod place;
 mod reach;
@@ -23,21 +25,21 @@ pub use cost::Cost;
 pub use definition::{Definition, DefinitionError, define_all};
 pub use described::{Described, Learned, describe, differences, learn};
 pub use dictionary::{Dictionary, IDS, Lexicon, LexiconFull};
-pub use effect::{Blocking, Effect, blocking};
+pub use effect::{Blocking, Effect, Timeout, blocking};
 pub use flags::{Categories, Flags};
 pub use keys::{KeySpec, find_keys};
 pub use lifetime::{
     First, Lifetime, Otherwise, TimeAt, TimeOption, Unit, restore_time, time_options,
 };
+pub use local::Local;
 pub use lookup::{COMMANDS, Lookup, all, by_name, lookup};
+pub use names::ReplyNames;
 pub use options::streams_begin;
 pub use place::{Access, KeyAt, KeyError, KeyKind, is_word};
-pub use reach::{Does, Reach};
+pub use reach::{Does, PatternAt, Reach};
 pub use scan::scan_match;
 pub use script::Script;
 pub use stores::Stores;
-
-use crate::config::ReplyKeys;
 
 /// A command's place in the table, or behind it in a [`Lexicon`]: dense from 0, so that a set of
 /// commands is a bit set. It holds for one process only; files and messages name commands by
@@ -63,12 +65,16 @@ pub struct Spec {
     pub reach: Reach,
     /// Which of its arguments become values.
     pub stores: Stores,
+    /// What becomes of the time to live of the keys that it writes.
+    pub lifetime: Lifetime,
+    /// Where its replies have names.
+    pub names: ReplyNames,
     /// What it has to do with scripts and functions, if anything.
     pub script: Option<Script>,
     /// What the server's work for it grows with.
     pub cost: Cost,
-    /// Of a declared command: which parts of its replies are keys.
-    pub reply_keys: ReplyKeys,
+    /// Whether every server of Redis and Valkey from 7.0 on has it.
+    pub everywhere: bool,
     /// The container of a subcommand.
     pub parent: Option<CommandId>,
     /// Whether the command has subcommands: its second argument then names one of them.
@@ -106,7 +112,7 @@ impl Spec {
             .with(Flags::BLOCKING)
             .with(Flags::MAY_REPLICATE);
         self.flags.has(Flags::READONLY)
-            || (self.effect == Effect::Shared && !self.flags.intersects(harmful))
+            || (self.effect.leaves_nothing() && !self.flags.intersects(harmful))
     }
 
     /// Whether nobody says where its keys stand.

@@ -1,6 +1,6 @@
 //! What a command reaches beyond the keys and channels that it names.
 //!
-//! Owns: [`Reach`], [`Does`]. Never knows: which keys are allowed, how a refusal is worded.
+//! Owns: [`Reach`], [`PatternAt`], [`Does`]. Never knows: which keys are allowed, how a refusal is worded.
 
 use super::Access;
 
@@ -10,7 +10,7 @@ pub enum Reach {
     /// Nothing: the client's own connection, and facts that are the same for every client.
     Named,
     /// Keys whose names fit a pattern: `KEYS`, `SCAN`.
-    Walk,
+    Walk(PatternAt),
     /// Another database, where `DB` says so: `COPY`.
     Copy,
     /// Another database: `MOVE`.
@@ -29,6 +29,15 @@ pub enum Reach {
     Database(Does),
     /// All databases, all clients, or the server itself.
     Server(Does),
+}
+
+/// Where a request has the pattern that names of keys must fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PatternAt {
+    /// Argument 1: `KEYS`.
+    Argument,
+    /// Behind `MATCH`, and none where it is not given: `SCAN`.
+    Option,
 }
 
 /// What is done to that which is not named.

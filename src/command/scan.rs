@@ -2,7 +2,9 @@
 //!
 //! Owns: where `KEYS` and `SCAN` hold a pattern. Never knows: what a pattern matches.
 
+use super::Spec;
 use super::place::{KeyError, is_word, narrow, present};
+use super::reach::{PatternAt, Reach};
 use crate::resp::Request;
 
 /// The arguments of a `KEYS`, `SCAN` or `CLUSTERSCAN` request that are patterns of key names, in
@@ -12,15 +14,12 @@ use crate::resp::Request;
 /// # Errors
 ///
 /// When the options do not parse (the server refuses the request) or are not all there yet.
-pub fn scan_match(request: &Request<'_>, out: &mut Vec<u32>) -> Result<(), KeyError> {
+pub fn scan_match(spec: &Spec, request: &Request<'_>, out: &mut Vec<u32>) -> Result<(), KeyError> {
     out.clear();
-    let name = present(request, 0)?;
-    if name.eq_ignore_ascii_case(b"keys") {
+    let Reach::Walk(at) = spec.reach else { return Ok(()) };
+    if at == PatternAt::Argument {
         present(request, 1)?;
         out.push(1);
-        return Ok(());
-    }
-    if !name.eq_ignore_ascii_case(b"scan") && !name.eq_ignore_ascii_case(b"clusterscan") {
         return Ok(());
     }
     let mut i = 2;
@@ -41,12 +40,14 @@ pub fn scan_match(request: &Request<'_>, out: &mut Vec<u32>) -> Result<(), KeyEr
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::command::{Lookup, lookup};
     use crate::resp::RequestBuf;
 
     fn check(line: &str, expected: Result<&[u32], KeyError>) {
         let request = RequestBuf::from_args(line.split(' '));
         let mut out = vec![9];
-        let found = scan_match(&request.as_request(), &mut out).map(|()| &out[..]);
+        let Lookup::Command(spec) = lookup(&request.as_request()) else { unreachable!() };
+        let found = scan_match(spec, &request.as_request(), &mut out).map(|()| &out[..]);
         assert_eq!(found, expected, "{line:?}");
     }
 

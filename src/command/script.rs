@@ -15,8 +15,9 @@ pub enum Script {
     Asks,
     /// What the server keeps of all applications is shown.
     Shows,
-    /// What the server keeps, or runs for others, is replaced, removed or stopped.
-    Change,
+    /// What the server keeps, or runs for others, is replaced, removed or stopped. `forgets`: every
+    /// script that it has seen is gone afterwards (`SCRIPT FLUSH`).
+    Change { forgets: bool },
 }
 
 impl Script {
@@ -26,7 +27,7 @@ impl Script {
         match self {
             Self::Text { arg } => arg,
             Self::Asks => 2,
-            Self::Digest | Self::Function | Self::Shows | Self::Change => 1,
+            Self::Digest | Self::Function | Self::Shows | Self::Change { .. } => 1,
         }
     }
 

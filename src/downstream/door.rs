@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::connection::{Connection, Passing, Waiting};
-use crate::command::{Spec, by_name};
+use crate::command::{self, Effect, Spec};
 use crate::policy::Policy;
 use crate::session::Marks;
 use crate::telemetry::ClientDisconnect;
@@ -52,12 +52,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn notice_block(&mut self) {
         self.session.handle_new_policy();
         let denied = |spec: &'static Spec| self.seat.block_of(spec).is_some();
-        let any = |names: &[&str]| names.iter().filter_map(|name| by_name(name)).any(denied);
+        let any = |effect| command::all().iter().filter(|spec| spec.effect == effect).any(denied);
         let monitors = self.seat.figures().marks.has(Marks::MONITOR);
-        let goes_on = (self.session.subscribes()
-            && any(&["subscribe", "psubscribe", "ssubscribe"]))
-            || (monitors && any(&["monitor"]))
-            || (self.session.is_streaming() && any(&["sync", "psync"]))
+        let goes_on = (self.session.subscribes() && any(Effect::Subscribe))
+            || (monitors && any(Effect::Monitor))
+            || (self.session.is_streaming() && any(Effect::Replicate { streams: true }))
             || (self.session.is_blocked() && self.session.shown_command().is_some_and(denied));
         if goes_on {
             self.end_now(ClientDisconnect::Blocked);

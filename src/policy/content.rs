@@ -129,9 +129,9 @@ impl Content {
     /// Whether a command may show or touch denied keys although it names none of them.
     fn check_reach(&self, subject: &Subject<'_>, witness: &mut Witness) -> Judged {
         let reaches = match subject.spec.reach {
-            Reach::Walk => {
+            Reach::Walk(_) => {
                 let mut patterns = Vec::new();
-                match scan_match(subject.request, &mut patterns) {
+                match scan_match(subject.spec, subject.request, &mut patterns) {
                     Ok(()) => {}
                     Err(error) => return witness.hold(subject.unclear(error)),
                 }

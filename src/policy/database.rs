@@ -110,7 +110,7 @@ fn has_data(spec: &Spec) -> bool {
         || spec.flags.has(Flags::READONLY)
         || spec.flags.has(Flags::WRITE)
         || spec.flags.has(Flags::MODULE)
-        || (names_keys && spec.effect != Effect::Tracking)
+        || (names_keys && !matches!(spec.effect, Effect::Tracking | Effect::Caching))
 }
 
 #[cfg(test)]

@@ -114,7 +114,7 @@ fn names(spec: &Spec, request: &Request<'_>) -> Vec<Name> {
     if command::find_keys(spec, request, &mut keys).is_err() {
         keys.clear();
     }
-    if scan_match(request, &mut patterns).is_err() {
+    if scan_match(spec, request, &mut patterns).is_err() {
         patterns.clear();
     }
     let argument = |arg: u32| request.arg(arg as usize).unwrap_or_default();

@@ -75,7 +75,7 @@ impl Policy {
     /// Replication sends everything that the server has: only where it is named among the commands, and
     /// nothing else bounds what may be read.
     fn lets_replicate(&self, selector: &Selector, spec: &Spec) -> bool {
-        spec.effect != Effect::Replicate
+        !matches!(spec.effect, Effect::Replicate { .. })
             || (selector.decision(spec.id).named
                 && matches!(selector.keys, Scope::All)
                 && matches!(selector.databases, Databases::All)
@@ -138,7 +138,7 @@ impl Policy {
         request: &Request<'_>,
     ) -> Result<(), Refusal> {
         let Some(script) = spec.script else { return Ok(()) };
-        if matches!(script, Script::Shows | Script::Change) && self.names(spec) {
+        if matches!(script, Script::Shows | Script::Change { .. }) && self.names(spec) {
             return Ok(());
         }
         self.scripts.judge(script, spec, request)

@@ -31,7 +31,7 @@ impl Selector {
             | Reach::Report
             | Reach::ChannelWalk
             | Reach::ChannelCount => true,
-            Reach::Walk => self.keys.is_unrestricted(READ),
+            Reach::Walk(_) => self.keys.is_unrestricted(READ),
             Reach::Copy | Reach::Move => self.keys.is_unrestricted(BOTH),
             Reach::Invalidations => self.databases.are_all(),
             // The databases are named: they are looked at by themselves.
@@ -65,8 +65,8 @@ impl Selector {
             return Ok(true);
         }
         match spec.reach {
-            Reach::Walk => {
-                scan_match(request, patterns)?;
+            Reach::Walk(_) => {
+                scan_match(spec, request, patterns)?;
                 let inside = |at: &u32| {
                     let pattern = usize::try_from(*at).ok().and_then(|at| request.arg(at));
                     pattern.is_some_and(|text| self.keys.any(READ, |known| known.covers(text)))
@@ -94,7 +94,7 @@ pub(super) fn leaves_prefix(reach: Reach, named: bool) -> bool {
         Reach::Migrate | Reach::Database(_) => true,
         Reach::Server(does) => does.access().is_some() || !named,
         Reach::Named
-        | Reach::Walk
+        | Reach::Walk(_)
         | Reach::Copy
         | Reach::Move
         | Reach::ChannelWalk
@@ -107,7 +107,7 @@ pub(super) fn leaves_prefix(reach: Reach, named: bool) -> bool {
 /// What a command does, for the refusal: "'dbsize' counts all keys".
 pub(super) const fn does(reach: Reach) -> &'static str {
     match reach {
-        Reach::Walk => "shows keys outside the allowed patterns",
+        Reach::Walk(_) => "shows keys outside the allowed patterns",
         Reach::Copy | Reach::Move => "writes into another database",
         Reach::Migrate => "sends keys to another server",
         Reach::ChannelWalk | Reach::ChannelCount => "shows channels outside the allowed patterns",

@@ -63,7 +63,7 @@ impl Lesson {
         if find_keys(spec, request, &mut found).is_err() {
             found.clear();
         }
-        if scan_match(request, &mut patterns).is_err() {
+        if scan_match(spec, request, &mut patterns).is_err() {
             patterns.clear();
         }
         if reaches_more(spec, request, &found, &patterns) {
@@ -127,11 +127,10 @@ impl Lesson {
     /// be older than the command.
     pub(super) fn server_words(&self) -> String {
         self.words_about(|name| {
-            let asked = matches!(
-                name,
-                "client|help" | "client|trackinginfo" | "client|getredir" | "client|unblock"
-            );
-            asked || by_name(name).is_none_or(|spec| spec.effect != Effect::Local)
+            by_name(name).is_none_or(|spec| match spec.effect {
+                Effect::Local(local) => local.may_ask_server(),
+                _ => true,
+            })
         })
     }
 

@@ -38,7 +38,7 @@ impl Policy {
                 || one.allows_first(spec.id, request.arg(1))
         };
         let mut walked = Vec::new();
-        if scan_match(request, &mut walked).is_err() {
+        if scan_match(spec, request, &mut walked).is_err() {
             walked.clear();
         }
         let mut lines = Vec::new();

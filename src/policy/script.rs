@@ -67,7 +67,7 @@ impl Scripts {
             return Ok(());
         }
         let refuse = |no| Err(Refusal::new(Rule::Script, Some(spec), Cause::Script(no)));
-        if what == Script::Change {
+        if matches!(what, Script::Change { .. }) {
             return refuse(No::Change);
         }
         if what == Script::Shows {
@@ -87,7 +87,7 @@ impl Scripts {
                 .args()
                 .skip(what.argument())
                 .all(|named| Sha1::parse(named).is_some_and(|sha| self.allowed.contains(&sha))),
-            Script::Shows | Script::Change => false,
+            Script::Shows | Script::Change { .. } => false,
         };
         if listed { Ok(()) } else { refuse(No::Unlisted(what)) }
     }

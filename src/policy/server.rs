@@ -9,7 +9,7 @@ use super::compile::pieces;
 use super::pattern::escape;
 use super::role::Selector;
 use super::{Policy, RuleError, compile_with};
-use crate::command::{self, Dictionary, Flags, Lifetime, Spec};
+use crate::command::{self, Dictionary, Does, Flags, Lifetime, Reach, Spec};
 use crate::config::{KeyMode, OnMissing, Rules};
 
 /// What respgate itself says to a server, whatever the application may.
@@ -17,19 +17,24 @@ const OWN: &str =
     "+hello +auth +ping +select +client|setname +client|info +command +multi +exec +unwatch";
 
 /// What a script could say although respgate passes it on only where every key is allowed; key
-/// patterns of the server do not hold it back. Every server has them.
-const UNNAMED_KEYS: [&str; 10] = [
-    "randomkey",
-    "dbsize",
-    "move",
-    "swapdb",
-    "flushall",
-    "flushdb",
-    "memory|stats",
-    "slowlog|get",
-    "cluster|getkeysinslot",
-    "cluster|countkeysinslot",
-];
+/// patterns of the server do not hold it back. A word about a command that the server does not know
+/// would be an error.
+fn reaches_unnamed_keys(spec: &Spec) -> bool {
+    let reaches = match spec.reach {
+        Reach::Move => true,
+        Reach::Database(does) | Reach::Server(does) => does.access().is_some(),
+        // These name their keys, or stay visible to scripts (see [`ServerRole::new`]).
+        Reach::Named
+        | Reach::Walk(_)
+        | Reach::Copy
+        | Reach::Migrate
+        | Reach::ChannelWalk
+        | Reach::ChannelCount
+        | Reach::Invalidations
+        | Reach::Report => false,
+    };
+    reaches && spec.everywhere && !spec.flags.has(Flags::NOSCRIPT)
+}
 
 /// What one policy permits, in words for the server: what stands together there.
 #[derive(Debug, Default)]
@@ -133,28 +138,32 @@ fn fits_selector(word: &str) -> bool {
 
 /// What the rules of a selector must take back. A key does not leave its prefix with `MOVE`.
 fn withheld(selector: &Selector, has_prefix: bool) -> Vec<String> {
-    let is_withheld = |name: &&str| {
-        let Some(spec) = command::by_name(name) else { return false };
-        let stays = if has_prefix { *name == "move" } else { selector.is_open_to(spec.reach) };
-        selector.allows(spec.id) && !stays
+    let is_withheld = |spec: &&Spec| {
+        let stays =
+            if has_prefix { spec.reach == Reach::Move } else { selector.is_open_to(spec.reach) };
+        reaches_unnamed_keys(spec) && selector.allows(spec.id) && !stays
     };
-    UNNAMED_KEYS.into_iter().filter(is_withheld).map(|name| format!("-{name}")).collect()
+    let withheld = command::all().iter().filter(is_withheld);
+    withheld.map(|spec| format!("-{}", spec.name)).collect()
 }
 
 /// What respgate itself says on the keys of a selector: behind a write, and to walk over all keys of
 /// the application.
 fn needs(rules: &Rules, selector: &Selector) -> Vec<&'static str> {
-    let allows = |name| command::by_name(name).is_some_and(|spec| selector.allows(spec.id));
-    let writes =
-        |spec: &Spec| Lifetime::of(spec) != Lifetime::Untouched && selector.allows(spec.id);
+    let reaches = |does| {
+        let is_permitted =
+            |spec: &Spec| spec.reach == Reach::Database(does) && selector.allows(spec.id);
+        command::all().iter().any(is_permitted)
+    };
+    let writes = |spec: &Spec| spec.lifetime != Lifetime::Untouched && selector.allows(spec.id);
     let mut needs = Vec::new();
     let shortens = rules.ttl.on_missing == OnMissing::Inject || rules.ttl.max.is_some();
     if shortens && command::all().iter().any(writes) {
         needs.extend(["+expire", "+pexpire"]);
     }
-    if rules.keys.flushdb && allows("flushdb") {
+    if rules.keys.flushdb && reaches(Does::RemovesKeys) {
         needs.extend(["+scan", "+unlink"]);
-    } else if rules.keys.dbsize && allows("dbsize") {
+    } else if rules.keys.dbsize && reaches(Does::CountsKeys) {
         needs.push("+scan");
     }
     needs

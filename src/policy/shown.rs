@@ -146,26 +146,30 @@ fn plain(bytes: &[u8]) -> String {
 /// Which kind of connection carries it, outside MULTI and while nothing is watched or subscribed.
 fn travels(spec: &Spec, request: &Request<'_>) -> &'static str {
     match spec.effect {
-        Effect::Shared => "on a shared connection (from limits.large on, on one of its own)",
-        Effect::Block if blocking(spec, request) == Blocking::No => "on a shared connection",
-        Effect::Block | Effect::Wait | Effect::Release => {
+        Effect::Shared | Effect::Ping => {
+            "on a shared connection (from limits.large on, on one of its own)"
+        }
+        Effect::Block(_) if blocking(spec, request) == Blocking::No => "on a shared connection",
+        Effect::Block(_) | Effect::Wait | Effect::Release | Effect::Pushes => {
             "on a connection of its own until it is answered"
         }
         Effect::Watch => "on a connection of its own until EXEC, DISCARD or UNWATCH",
         Effect::Subscribe | Effect::Unsubscribe => {
             "on a connection of its own while anything is subscribed"
         }
-        Effect::Monitor | Effect::Tracking => "on a connection of its own while it is in force",
+        Effect::Monitor | Effect::Tracking | Effect::Caching => {
+            "on a connection of its own while it is in force"
+        }
         Effect::Multi | Effect::Exec | Effect::Discard | Effect::Unwatch => {
             "not at all: commands are queued here and sent as one block at EXEC"
         }
-        Effect::Local
+        Effect::Local(_)
         | Effect::Auth
         | Effect::Hello
         | Effect::Reset
         | Effect::Quit
         | Effect::Select => "not at all: respgate answers it itself",
-        Effect::Replicate => "on a connection of its own until the client leaves",
+        Effect::Replicate { .. } => "on a connection of its own until the client leaves",
         Effect::Never => "not at all",
     }
 }

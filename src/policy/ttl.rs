@@ -26,8 +26,6 @@ use crate::resp::{Request, encode, number};
 /// The rules about the time to live, compiled.
 #[derive(Debug)]
 pub(super) struct Ttl {
-    /// By command.
-    lifetimes: Box<[Lifetime]>,
     missing: Missing,
     max: Option<Max>,
     /// None: all keys.
@@ -99,7 +97,6 @@ impl Ttl {
         let patterns =
             |globs: &[String]| globs.iter().map(|glob| Pattern::new(glob.as_bytes())).collect();
         Some(Self {
-            lifetimes: command::all().iter().map(Lifetime::of).collect(),
             missing,
             max,
             apply_to: patterns(&rules.apply_to),
@@ -119,8 +116,7 @@ impl Ttl {
         keys: &mut Vec<KeyAt>,
         edits: &mut Edits,
     ) -> Judged {
-        let lifetime = self.lifetimes.get(usize::from(subject.spec.id.0)).copied();
-        let lifetime = lifetime.unwrap_or_else(|| Lifetime::of(subject.spec));
+        let lifetime = subject.spec.lifetime;
         if lifetime == Lifetime::Untouched {
             return Ok(());
         }

@@ -11,7 +11,7 @@ use bytes::{BufMut, BytesMut};
 use crate::base::limits::ECHO_BYTES_MAX;
 use crate::base::sha1::Sha1;
 use crate::base::utc::utc;
-use crate::command::{Reach, Script, Spec};
+use crate::command::{Does, PatternAt, Reach, Script, Spec};
 use crate::resp::Request;
 
 use super::fault::{ContentFault, TtlFault, put};
@@ -250,10 +250,10 @@ const NO_SCRIPTS: &str = "is about scripts, and none may run where the policy bo
 fn write_reach(reach: Reach, name: &str, out: &mut BytesMut) {
     put(out, &[OWN, name, "' ", does(reach), " (rule namespace); "]);
     match reach {
-        Reach::Walk if name == "keys" => {
+        Reach::Walk(PatternAt::Argument) => {
             put(out, &["begin every pattern with an allowed prefix"]);
         }
-        Reach::Walk => put(out, &["begin every MATCH with an allowed prefix"]),
+        Reach::Walk(PatternAt::Option) => put(out, &["begin every MATCH with an allowed prefix"]),
         Reach::Copy => put(out, &["leave DB out"]),
         Reach::ChannelWalk => put(out, &["give an allowed pattern"]),
         Reach::ChannelCount => put(out, &["give allowed channels"]),
@@ -270,11 +270,11 @@ fn write_reach(reach: Reach, name: &str, out: &mut BytesMut) {
 
 fn write_others(reach: Reach, name: &str, out: &mut BytesMut) {
     put(out, &[OWN, name, "' ", does(reach), " (rule namespace)"]);
-    match (reach, name) {
-        (Reach::Database(_), "dbsize" | "flushdb") => {
+    match reach {
+        Reach::Database(Does::CountsKeys | Does::RemovesKeys) => {
             put(out, &["; keys.", name, " = true makes it this application's own"]);
         }
-        (Reach::Server(does), _) if does.access().is_none() => put(out, &["; +", name, NAMED]),
+        Reach::Server(does) if does.access().is_none() => put(out, &["; +", name, NAMED]),
         _ => put(out, &[", which is never allowed with keys.mode = \"rewrite\""]),
     }
 }
@@ -324,7 +324,7 @@ fn write_script(no: No, name: &str, request: &Request<'_>, out: &mut BytesMut) {
     let sha = match what {
         Script::Text { .. } => Some(Sha1::of(named)),
         Script::Digest => Sha1::parse(named),
-        Script::Function | Script::Asks | Script::Shows | Script::Change => None,
+        Script::Function | Script::Asks | Script::Shows | Script::Change { .. } => None,
     };
     if let Some(sha) = sha {
         put(out, &["; its SHA-1 is ", &sha.to_string()]);

@@ -128,7 +128,7 @@ impl Policy {
         found.add(none && values.max_bytes.is_some(), "values.max_bytes", why, hint);
         found.add(none && values.max_args.is_some(), "values.max_args", why, hint);
         found.add(none && values.encoding != Encoding::Any, "values.encoding", why, hint);
-        let lives = self.permits(|spec| Lifetime::of(spec) != Lifetime::Untouched);
+        let lives = self.permits(|spec| spec.lifetime != Lifetime::Untouched);
         let none = self.ttl.is_some() && !lives;
         let setting = if rules.ttl.max.is_some() { "ttl.max" } else { "ttl.on_missing" };
         found.add(none, setting, why, hint);

@@ -12,7 +12,7 @@ use super::own_queue::Unqueued;
 use super::queue::{Class, Expect};
 use super::state::{Cause, Context, Route, Session, Step};
 use super::words;
-use crate::command::{Effect, Spec};
+use crate::command::{Effect, Local, Spec};
 use crate::resp::{Protocol, Request, encode};
 use crate::traffic::own;
 
@@ -71,20 +71,33 @@ impl Session {
 
     /// Whether the server's answer about the connection is the client's own.
     pub(super) fn goes_to_own(&self, spec: &Spec, ctx: &Context<'_>) -> bool {
-        if spec.effect == Effect::Auth || spec.name == "acl|whoami" {
-            return ctx.auth.is_off();
-        }
-        match spec.name {
-            "client|reply" => false,
+        let local = match spec.effect {
+            Effect::Auth => return ctx.auth.is_off(),
+            Effect::Local(local) => local,
+            _ => return false,
+        };
+        match local {
+            Local::WhoAmI => ctx.auth.is_off(),
+            Local::Reply => false,
             // These reach connections of others, or say a number by which they are reached.
-            "client|list"
-            | "client|kill"
-            | "client|unblock"
-            | "client|id"
-            | "client|info"
-            | "client|getredir"
-            | "client|trackinginfo" => ctx.policy.is_unbounded(),
-            _ => spec.effect == Effect::Local,
+            Local::List
+            | Local::Kill
+            | Local::Unblock
+            | Local::Id
+            | Local::Info
+            | Local::GetRedirect
+            | Local::TrackingInfo => ctx.policy.is_unbounded(),
+            Local::Asking
+            | Local::ReadOnly
+            | Local::ReadWrite
+            | Local::Capa
+            | Local::GetName
+            | Local::Help
+            | Local::ImportSource
+            | Local::NoEvict
+            | Local::NoTouch
+            | Local::SetInfo
+            | Local::SetName => true,
         }
     }
 
@@ -101,23 +114,27 @@ impl Session {
     pub(super) fn note_own_state(&mut self, spec: &Spec, request: &Request<'_>) {
         let option = request.arg(2).unwrap_or_default();
         let value = request.arg(3).unwrap_or_default();
-        match spec.name {
-            "client|setname" if is_valid_name(option) => self.about_mut().name = option.to_vec(),
-            "client|setinfo" if is_valid_name(value) => {
+        match spec.effect {
+            Effect::Local(Local::SetName) if is_valid_name(option) => {
+                self.about_mut().name = option.to_vec();
+            }
+            Effect::Local(Local::SetInfo) if is_valid_name(value) => {
                 if option.eq_ignore_ascii_case(b"lib-name") {
                     self.about_mut().lib_name = value.to_vec();
                 } else if option.eq_ignore_ascii_case(b"lib-ver") {
                     self.about_mut().lib_ver = value.to_vec();
                 }
             }
-            "client|setname"
-            | "client|setinfo"
-            | "client|getname"
-            | "client|info"
-            | "client|list"
-            | "client|getredir"
-            | "client|trackinginfo"
-            | "acl|whoami" => {}
+            Effect::Local(
+                Local::SetName
+                | Local::SetInfo
+                | Local::GetName
+                | Local::Info
+                | Local::List
+                | Local::GetRedirect
+                | Local::TrackingInfo
+                | Local::WhoAmI,
+            ) => {}
             _ => {
                 self.own.get_or_insert_default().bound = true;
                 self.lease_dirty = true;
@@ -191,11 +208,14 @@ impl Session {
         out: &mut BytesMut,
     ) -> Option<Step> {
         let asked = self.own.as_ref().is_some_and(|own| own.multi == Multi::Asked);
-        if asked && !matches!(spec.effect, Effect::Shared | Effect::Exec | Effect::Discard) {
+        if asked
+            && !spec.effect.leaves_nothing()
+            && !matches!(spec.effect, Effect::Exec | Effect::Discard)
+        {
             // Without MULTI it would be carried out at once.
             return Some(Step::Wait);
         }
-        if request.announced().is_some() && spec.effect != Effect::Shared {
+        if request.announced().is_some() && !spec.effect.leaves_nothing() {
             return Some(Step::Collect);
         }
         if matches!(spec.effect, Effect::Multi | Effect::Watch) {

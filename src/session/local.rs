@@ -12,7 +12,7 @@ use super::auth::Auth;
 use super::queue::{Class, Expect};
 use super::state::{Cause, Context, ReplyMode, Route, Session, Step};
 use super::words;
-use crate::command::Spec;
+use crate::command::{Effect, Local, Spec};
 use crate::resp::{Request, encode};
 use crate::traffic::Server;
 
@@ -23,35 +23,44 @@ impl Session {
 
     pub(super) fn answer_local(
         &mut self,
+        local: Local,
         spec: &'static Spec,
         request: &Request<'_>,
         ctx: &mut Context<'_>,
         out: &mut BytesMut,
     ) -> Step {
-        match spec.name {
-            "client|reply" => return self.client_reply(request, out),
-            "client|help" => return self.forward(spec, request, ctx, out),
-            "client|unblock" => return self.unblock(request, ctx, out),
-            "client|getredir" | "client|trackinginfo" if self.tracking || ctx.has_lease => {
+        match local {
+            Local::Reply => return self.client_reply(request, out),
+            Local::Help => return self.forward(spec, request, ctx, out),
+            Local::Unblock => return self.unblock(request, ctx, out),
+            Local::GetRedirect | Local::TrackingInfo if self.tracking || ctx.has_lease => {
                 let expect = Expect::Redirect(None);
                 return self.send(Route::Pinned, Cause::Tracking, expect, Class::Other, ctx);
             }
-            "client|no-evict" | "client|no-touch" | "client|import-source" => {
+            Local::NoEvict | Local::NoTouch | Local::ImportSource => {
                 return self.set_manner(spec, request, ctx, out);
             }
-            "readonly" | "readwrite" => self.roster.note_server(ctx.server),
+            Local::ReadOnly | Local::ReadWrite => self.roster.note_server(ctx.server),
             // What is on its way may change what is shown.
-            "client|info" | "client|list" | "client|kill"
+            Local::Info | Local::List | Local::Kill
                 if self.in_flight() > 0 && self.flight == Route::Pinned =>
             {
                 return Step::Wait;
             }
-            "client|info" | "client|list" | "client|kill" => {
+            Local::Info | Local::List | Local::Kill => {
                 if let Err(step) = self.learn_form(ctx) {
                     return step;
                 }
             }
-            _ => {}
+            Local::WhoAmI
+            | Local::Asking
+            | Local::Capa
+            | Local::GetName
+            | Local::GetRedirect
+            | Local::Id
+            | Local::SetInfo
+            | Local::SetName
+            | Local::TrackingInfo => {}
         }
         let mut reply = BytesMut::new();
         self.write_local(spec, request, Some(ctx.auth), &mut reply);
@@ -87,38 +96,45 @@ impl Session {
     ) {
         let error = |out: &mut BytesMut, text: &str| encode::error(out, text.as_bytes());
         let option = request.arg(2).unwrap_or_default();
-        match spec.name {
-            "acl|whoami" => encode::bulk(out, self.user.as_str().as_bytes()),
-            "client|id" => encode::integer(out, i64::try_from(self.seat.id).unwrap_or(i64::MAX)),
-            "client|getname" => match &*self.seat.about.borrow() {
+        let Effect::Local(local) = spec.effect else { return error(out, words::NEVER) };
+        match local {
+            Local::WhoAmI => encode::bulk(out, self.user.as_str().as_bytes()),
+            Local::Id => encode::integer(out, i64::try_from(self.seat.id).unwrap_or(i64::MAX)),
+            Local::GetName => match &*self.seat.about.borrow() {
                 Some(about) if !about.name.is_empty() => encode::bulk(out, &about.name),
                 _ => encode::null(out, self.protocol),
             },
-            "client|setname" if is_valid_name(option) => {
+            Local::SetName if is_valid_name(option) => {
                 self.about_mut().name = option.to_vec();
                 encode::simple(out, words::OK);
             }
-            "client|setname" => error(out, words::BAD_NAME),
-            "client|setinfo" => self.set_info(option, request.arg(3).unwrap_or_default(), out),
-            "client|info" => self.write_info(spec, request, out),
-            "client|list" => self.write_list(spec, request, auth, out),
-            "client|kill" => self.write_kill(spec, request, auth, out),
-            "client|capa" => {
+            Local::SetName => error(out, words::BAD_NAME),
+            Local::SetInfo => self.set_info(option, request.arg(3).unwrap_or_default(), out),
+            Local::Info => self.write_info(spec, request, out),
+            Local::List => self.write_list(spec, request, auth, out),
+            Local::Kill => self.write_kill(spec, request, auth, out),
+            Local::Capa => {
                 // Valkey networking.c `clientCapaCommand`: what it does not know does no harm.
                 if request.args().skip(2).any(|word| word.eq_ignore_ascii_case(b"redirect")) {
                     self.about_mut().capa = "r";
                 }
                 encode::simple(out, words::OK);
             }
-            "client|getredir" => encode::integer(out, -1),
-            "client|trackinginfo" => self.write_no_tracking(out),
+            Local::GetRedirect => encode::integer(out, -1),
+            Local::TrackingInfo => self.write_no_tracking(out),
             // Valkey takes them although it is no cluster; a Redis does not.
-            "readonly" | "readwrite" if self.roster.server().valkey => {
-                self.reads_only = spec.name == "readonly";
+            Local::ReadOnly | Local::ReadWrite if self.roster.server().valkey => {
+                self.reads_only = local == Local::ReadOnly;
                 encode::simple(out, words::OK);
             }
-            "readonly" | "readwrite" | "asking" => error(out, words::NO_CLUSTER),
-            _ => error(out, words::NEVER),
+            Local::ReadOnly | Local::ReadWrite | Local::Asking => error(out, words::NO_CLUSTER),
+            // What is answered by other means, and what the server is asked.
+            Local::Help
+            | Local::ImportSource
+            | Local::NoEvict
+            | Local::NoTouch
+            | Local::Reply
+            | Local::Unblock => error(out, words::NEVER),
         }
     }
 
@@ -161,10 +177,26 @@ const NEVER_THERE: (u16, u16) = (u16::MAX, 0);
 
 /// Whether a command that is answered here is one of this server's.
 pub(super) fn serves(spec: &Spec, server: Server) -> bool {
-    match spec.name {
-        "client|setinfo" | "client|no-touch" => server.has((7, 2), (7, 2)),
-        "client|capa" => server.has(NEVER_THERE, (8, 0)),
-        "client|import-source" => server.has(NEVER_THERE, (8, 1)),
-        _ => true,
+    let Effect::Local(local) = spec.effect else { return true };
+    match local {
+        Local::SetInfo | Local::NoTouch => server.has((7, 2), (7, 2)),
+        Local::Capa => server.has(NEVER_THERE, (8, 0)),
+        Local::ImportSource => server.has(NEVER_THERE, (8, 1)),
+        Local::WhoAmI
+        | Local::Asking
+        | Local::ReadOnly
+        | Local::ReadWrite
+        | Local::GetName
+        | Local::GetRedirect
+        | Local::Help
+        | Local::Id
+        | Local::Info
+        | Local::Kill
+        | Local::List
+        | Local::NoEvict
+        | Local::Reply
+        | Local::SetName
+        | Local::TrackingInfo
+        | Local::Unblock => true,
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Owns: [`Manners`]. Never knows: what they do at the server.
 
-use crate::command::Spec;
+use crate::command::{Effect, Local, Spec};
 
 /// Settings of the connection itself that a client has switched on (`CLIENT NO-EVICT`, `NO-TOUCH`,
 /// `IMPORT-SOURCE`).
@@ -20,10 +20,10 @@ impl Manners {
 
     /// The one that a command is about.
     pub(super) fn of(&mut self, spec: &Spec) -> Option<&mut bool> {
-        match spec.name {
-            "client|no-evict" => Some(&mut self.no_evict),
-            "client|no-touch" => Some(&mut self.no_touch),
-            "client|import-source" => Some(&mut self.import_source),
+        match spec.effect {
+            Effect::Local(Local::NoEvict) => Some(&mut self.no_evict),
+            Effect::Local(Local::NoTouch) => Some(&mut self.no_touch),
+            Effect::Local(Local::ImportSource) => Some(&mut self.import_source),
             _ => None,
         }
     }

@@ -9,7 +9,6 @@ use bytes::BytesMut;
 
 use super::executed::Executed;
 use super::queue::{Class, Expect};
-use super::request::may_push;
 use super::state::{Cause, Context, Route, Session, Step};
 use super::transaction::{Special, Transaction};
 use super::transacts::Transacts;
@@ -102,7 +101,7 @@ impl Session {
             Ok(special) => special,
             Err(text) => return self.refuse_text(text, out),
         };
-        if spec.name == "client|tracking" {
+        if spec.effect == Effect::Tracking {
             self.note_prefixes(tracking::turns_on(request), request);
         }
         let Some(transaction) = &mut self.transaction else { return Step::Done };
@@ -135,7 +134,7 @@ impl Session {
             }
             transaction.writes |= spec.may_write();
             transaction.count += 1;
-            transaction.pushes |= may_push(spec);
+            transaction.pushes |= spec.effect == Effect::Pushes;
             if transaction.hears && spec.flags.has(Flags::READONLY) {
                 transaction.reads.push(transaction.count - 1);
             }
@@ -358,5 +357,4 @@ impl Session {
 /// Whether names that it brings later carry the prefix of the policy of this moment.
 fn names_stay(spec: &Spec) -> bool {
     matches!(spec.effect, Effect::Subscribe | Effect::Unsubscribe | Effect::Tracking)
-        && spec.name != "client|caching"
 }

@@ -9,7 +9,7 @@ use super::queue::Expect;
 use super::state::{Context, Session, Step};
 use super::transaction::Special;
 use super::{tracking, words};
-use crate::command::{Cost, Effect, Flags, Spec};
+use crate::command::{Cost, Effect, Flags, Local, Spec};
 use crate::resp::{Request, encode};
 use crate::traffic::own;
 
@@ -36,7 +36,7 @@ impl Session {
         ctx: &mut Context<'_>,
     ) -> Result<Sent, Unqueued> {
         let as_it_is = |special| Ok(Sent { special, wire: None });
-        let own = matches!(spec.effect, Effect::Auth | Effect::Local);
+        let own = matches!(spec.effect, Effect::Auth | Effect::Local(_));
         if own && self.goes_to_own(spec, ctx) {
             return as_it_is(None);
         }
@@ -48,7 +48,7 @@ impl Session {
             return as_it_is(Some(Special::Hello(greeted)));
         }
         let mut wire = BytesMut::new();
-        if ctx.valkey && spec.name == "client|reply" {
+        if ctx.valkey && spec.effect == Effect::Local(Local::Reply) {
             return Err(Unqueued::Refused(words::not_in_multi(spec.name, true)));
         }
         let special = self.special_of(spec, request, ctx);
@@ -98,10 +98,10 @@ impl Session {
         if let Some(wire) = wire {
             *ctx.desk.fresh_wire() = wire;
             step = Self::send_wire(route, ticket, 0);
-        } else if matches!(spec.effect, Effect::Auth | Effect::Local) {
+        } else if matches!(spec.effect, Effect::Auth | Effect::Local(_)) {
             self.note_own_state(spec, request);
         }
-        if spec.name == "client|tracking" {
+        if spec.effect == Effect::Tracking {
             self.note_prefixes(tracking::turns_on(request), request);
         }
         let own = self.own.get_or_insert_default();

@@ -5,7 +5,7 @@
 use super::queue::{Class, Expect};
 use super::state::{Cause, Context, Route, Session, Step};
 use super::subscriptions::Kind;
-use crate::command::{Effect, Spec};
+use crate::command::{Effect, KeyKind, KeySpec, Spec};
 use crate::resp::{Request, encode};
 use crate::traffic::own;
 
@@ -61,9 +61,9 @@ impl Session {
 
 /// The family of subscriptions that a command is about.
 pub(super) fn kind_of(spec: &Spec) -> Kind {
-    match spec.name.as_bytes().first() {
-        Some(b'p') => Kind::Pattern,
-        Some(b's') if matches!(spec.name, "ssubscribe" | "sunsubscribe") => Kind::Shard,
+    match spec.keys.first().and_then(KeySpec::kind) {
+        Some(KeyKind::ChannelPattern) => Kind::Pattern,
+        Some(KeyKind::ShardChannel) => Kind::Shard,
         _ => Kind::Channel,
     }
 }

@@ -9,7 +9,7 @@ use super::replica::Replication;
 use super::state::{Context, Session};
 use super::transaction::{Special, Talk};
 use super::{hello, pubsub, replication, tracking, words};
-use crate::command::{Effect, Spec};
+use crate::command::{Effect, Local, Spec};
 use crate::resp::{Request, RequestBuf, encode};
 
 impl Special {
@@ -68,7 +68,7 @@ impl Session {
     ) -> Result<Option<Special>, &'static str> {
         let argument = |at| request.arg(at).unwrap_or_default();
         Ok(match spec.effect {
-            Effect::Local => self.special_of_local(spec, request, ctx),
+            Effect::Local(local) => self.special_of_local(local, spec, request, ctx),
             Effect::Select => hello::parse_database(argument(1)).ok().map(Special::Select),
             Effect::Subscribe | Effect::Unsubscribe => {
                 let named = u32::try_from(request.len() - 1).unwrap_or(u32::MAX);
@@ -83,7 +83,7 @@ impl Session {
                 Err(text) => Some(said(&text)),
             },
             Effect::Monitor => Some(said(words::MONITOR_IN_MULTI)),
-            Effect::Tracking if spec.name == "client|caching" => None,
+            Effect::Caching => None,
             Effect::Tracking if tracking::redirects(request) && !self.is_numbered(ctx) => {
                 Some(self.late(&tracking::words_of(request, ctx)))
             }
@@ -91,12 +91,16 @@ impl Session {
                 let (on, broadcast) = (tracking::turns_on(request), tracking::is_broad(request));
                 Some(Special::Tracking { on, broadcast, redirect: 0 })
             }
-            Effect::Replicate if replication::has_no_reply(request) => Some(Special::Mute),
-            Effect::Replicate => Some(Special::Announced),
+            Effect::Replicate { .. } if replication::has_no_reply(request) => Some(Special::Mute),
+            Effect::Replicate { .. } => Some(Special::Announced),
             Effect::Never => return Err(words::NOT_IN_MULTI_HERE),
-            Effect::Shared | Effect::Block | Effect::Wait | Effect::Unwatch | Effect::Release => {
-                None
-            }
+            Effect::Shared
+            | Effect::Ping
+            | Effect::Pushes
+            | Effect::Block(_)
+            | Effect::Wait
+            | Effect::Unwatch
+            | Effect::Release => None,
             Effect::Multi
             | Effect::Exec
             | Effect::Discard
@@ -111,26 +115,38 @@ impl Session {
 
     fn special_of_local(
         &self,
+        local: Local,
         spec: &'static Spec,
         request: &Request<'_>,
         ctx: &Context<'_>,
     ) -> Option<Special> {
         let on = request.arg(2).is_some_and(|word| word.eq_ignore_ascii_case(b"on"));
-        match spec.name {
-            "client|help" => None,
-            "client|unblock" => Some(self.late(&tracking::words_of_request(request))),
-            "client|reply" => Some(match request.arg(2).unwrap_or_default() {
+        match local {
+            Local::Help => None,
+            Local::Unblock => Some(self.late(&tracking::words_of_request(request))),
+            Local::Reply => Some(match request.arg(2).unwrap_or_default() {
                 word if word.eq_ignore_ascii_case(b"on") => Special::Reply(Talk::On),
                 word if word.eq_ignore_ascii_case(b"off") => Special::Reply(Talk::Off),
                 word if word.eq_ignore_ascii_case(b"skip") => Special::Reply(Talk::Skip),
                 _ => said(words::SYNTAX),
             }),
-            "client|no-evict" | "client|no-touch" | "client|import-source" => {
+            Local::NoEvict | Local::NoTouch | Local::ImportSource => {
                 Some(Special::Manner(spec, on))
             }
             // What was queued before may begin or end it.
-            "client|getredir" | "client|trackinginfo" => Some(Special::Renamed),
-            _ => {
+            Local::GetRedirect | Local::TrackingInfo => Some(Special::Renamed),
+            Local::WhoAmI
+            | Local::Asking
+            | Local::ReadOnly
+            | Local::ReadWrite
+            | Local::Capa
+            | Local::GetName
+            | Local::Id
+            | Local::Info
+            | Local::Kill
+            | Local::List
+            | Local::SetInfo
+            | Local::SetName => {
                 self.roster.note_server(ctx.server);
                 Some(Special::Local(spec, RequestBuf::from_args(request.args())))
             }

@@ -26,7 +26,7 @@ impl Session {
         if self.in_flight() > 0 {
             return Step::Wait;
         }
-        if spec.name == "replconf" {
+        if spec.effect == (Effect::Replicate { streams: false }) {
             if has_no_reply(request) {
                 self.silence();
                 return Step::Done;
@@ -53,7 +53,7 @@ impl Session {
     pub(super) fn judge_streaming(&mut self, request: &Request<'_>, ctx: &mut Context<'_>) -> Step {
         let Ok(spec) = policy::known(ctx.policy.lookup(request)) else { return Step::Close };
         self.last_command = Some(spec);
-        if spec.effect != Effect::Replicate {
+        if !matches!(spec.effect, Effect::Replicate { .. }) {
             return Step::Close;
         }
         if request.announced().is_some() {

@@ -8,7 +8,7 @@ use super::admission::Halt;
 use super::queue::{Class, Expect};
 use super::state::{Cause, Context, Route, Session, Step, Wire};
 use super::{local, subscriptions, words};
-use crate::command::{Blocking, Effect, Flags, Spec, blocking};
+use crate::command::{Blocking, Effect, Flags, Local, Spec, blocking};
 use crate::policy::{self, Grant, Moment, Refusal, Rule};
 use crate::resp::{Protocol, Request, encode};
 
@@ -66,8 +66,7 @@ impl Session {
             return self.refuse(refusal, request, ctx, out);
         }
         let own_words = !ctx.valkey
-            && (matches!(spec.effect, Effect::Watch | Effect::Multi)
-                || spec.name == "client|reply");
+            && matches!(spec.effect, Effect::Watch | Effect::Multi | Effect::Local(Local::Reply));
         if self.transaction.is_some() && spec.flags.has(Flags::NO_MULTI) && !own_words {
             let text = words::not_in_multi(spec.name, ctx.valkey);
             return self.refuse_text(text, out);
@@ -216,12 +215,12 @@ impl Session {
         if let Some(walk) = ctx.desk.grant.walk.take() {
             return self.walk(walk, request, ctx, out);
         }
-        if request.announced().is_some() && spec.effect != Effect::Shared {
+        if request.announced().is_some() && !spec.effect.leaves_nothing() {
             return Step::Collect;
         }
         match spec.effect {
-            Effect::Shared => self.forward(spec, request, ctx, out),
-            Effect::Local => self.answer_local(spec, request, ctx, out),
+            Effect::Shared | Effect::Ping | Effect::Pushes => self.forward(spec, request, ctx, out),
+            Effect::Local(local) => self.answer_local(local, spec, request, ctx, out),
             Effect::Auth => self.auth(request, ctx, out),
             Effect::Hello => self.hello(request, ctx, out),
             Effect::Reset => self.reset(ctx, out),
@@ -235,7 +234,7 @@ impl Session {
             Effect::Discard => self.discard(ctx, out),
             Effect::Watch => self.watch(request, ctx, out),
             Effect::Unwatch => self.unwatch(ctx, out),
-            Effect::Block => match blocking(spec, request) {
+            Effect::Block(_) => match blocking(spec, request) {
                 Blocking::No => self.forward(spec, request, ctx, out),
                 Blocking::For(_) | Blocking::Forever => {
                     self.send(Route::Pinned, Cause::Blocking, Expect::Plain, Class::Blocking, ctx)
@@ -244,9 +243,9 @@ impl Session {
             Effect::Wait => self.wait(request, ctx),
             Effect::Subscribe | Effect::Unsubscribe => self.subscribe(spec, request, ctx),
             Effect::Monitor => self.start_monitor(ctx),
-            Effect::Tracking => self.track(spec, request, ctx, out),
+            Effect::Tracking | Effect::Caching => self.track(spec, request, ctx, out),
             Effect::Release => self.release(ctx),
-            Effect::Replicate => self.replicate(spec, request, ctx),
+            Effect::Replicate { .. } => self.replicate(spec, request, ctx),
             Effect::Never => self.refuse_text(words::NEVER, out),
         }
     }
@@ -264,7 +263,7 @@ impl Session {
             return self.forward_script(script, spec, request, ctx);
         }
         let large = request.announced().is_some()
-            || may_push(spec)
+            || spec.effect == Effect::Pushes
             || u64::try_from(request.raw().len()).unwrap_or(u64::MAX) >= ctx.limits.large_bytes;
         let class = class_of(spec);
         if large {
@@ -288,12 +287,6 @@ impl Session {
         self.lease_drop |= !own && matches!(step, Step::Send { .. });
         step
     }
-}
-
-/// Whether the server may push something along with its reply (`DEBUG PROTOCOL push`), which no shared
-/// connection survives.
-pub(super) fn may_push(spec: &Spec) -> bool {
-    spec.flags.has(Flags::ADMIN) && spec.name == "debug"
 }
 
 pub(super) fn class_of(spec: &Spec) -> Class {

@@ -26,7 +26,7 @@ impl Session {
                     ctx.scripts.remember(text);
                 }
             }
-            Some(command::Script::Change) if spec.name == "script|flush" => ctx.scripts.forget(),
+            Some(command::Script::Change { forgets: true }) => ctx.scripts.forget(),
             Some(_) | None => {}
         }
     }

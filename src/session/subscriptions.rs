@@ -74,7 +74,7 @@ impl Subscriptions {
                 spec.effect,
                 Effect::Subscribe | Effect::Unsubscribe | Effect::Quit | Effect::Reset
             )
-            || (spec.name == "ping" && self.pending == 0)
+            || (spec.effect == Effect::Ping && self.pending == 0)
     }
 }
 

@@ -14,7 +14,7 @@ use super::queue::{Class, Expect};
 use super::roster::Seat;
 use super::state::{Cause, Context, Route, Session, Step};
 use super::words;
-use crate::command::{Effect, Spec, is_word};
+use crate::command::{Effect, Local, Spec, is_word};
 use crate::policy::Strip;
 use crate::resp::{Request, RequestLimits, RequestScanner, Scan, encode, number};
 
@@ -49,8 +49,7 @@ impl Session {
         ctx: &mut Context<'_>,
         out: &mut BytesMut,
     ) -> Step {
-        debug_assert_eq!(spec.effect, Effect::Tracking);
-        if spec.name == "client|caching" {
+        if spec.effect == Effect::Caching {
             return self.send(Route::Pinned, Cause::Tracking, Expect::Plain, Class::Other, ctx);
         }
         let on = turns_on(request);
@@ -267,12 +266,13 @@ impl Session {
         let on = word.eq_ignore_ascii_case(b"on");
         let off = word.eq_ignore_ascii_case(b"off");
         // Whether it can be at all comes first.
-        if !on && !off && spec.name != "client|import-source" {
+        let imports = spec.effect == Effect::Local(Local::ImportSource);
+        if !on && !off && !imports {
             self.answer(out, |out| encode::error(out, words::SYNTAX));
             return Step::Done;
         }
         let has = Manners::default() != self.manners || ctx.has_lease;
-        if !on && !has && spec.name != "client|import-source" {
+        if !on && !has && !imports {
             self.answer(out, |out| encode::simple(out, words::OK));
             return Step::Done;
         }

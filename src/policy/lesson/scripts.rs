@@ -28,7 +28,8 @@ impl SeenScripts {
         if matches!(what, Script::Asks | Script::Shows) {
             return;
         }
-        let Some(named) = request.arg(what.argument()).filter(|_| what != Script::Change) else {
+        let changes = matches!(what, Script::Change { .. });
+        let Some(named) = request.arg(what.argument()).filter(|_| !changes) else {
             self.unlisted = true;
             return;
         };
@@ -42,7 +43,7 @@ impl SeenScripts {
                 }
                 _ => false,
             },
-            Script::Change | Script::Asks | Script::Shows => false,
+            Script::Change { .. } | Script::Asks | Script::Shows => false,
         };
         self.unlisted |= !listed;
     }

@@ -81,12 +81,12 @@ mod tests {
     use std::sync::Arc;
 
     use super::super::prefix::Prefix;
-    use super::super::shape::Shape;
     use super::*;
+    use crate::command::ReplyNames;
 
     fn check(echoed: u64, key_bytes: u32, line: &str, expected: &str) {
         let prefix = Arc::new(Prefix::new(b"a:"));
-        let how = Strip { prefix, echoed, key_bytes, shape: Shape::Errors };
+        let how = Strip { prefix, echoed, key_bytes, names: ReplyNames::Errors };
         let mut out = BytesMut::new();
         strip(&how, format!("-{line}\r\n").as_bytes(), &mut out);
         assert_eq!(String::from_utf8_lossy(&out), format!("-{expected}\r\n"));

@@ -3,7 +3,7 @@
 //!
 //! Owns: [`Namespace`]: the request's side. Never knows: roles, sessions.
 //!
-//! `prefix` knows where the prefix stands in a channel, `shape` where a reply has names; `strip` takes
+//! `prefix` knows where the prefix stands in a channel, `shape` what is taken off a reply; `strip` takes
 //! it off replies, `push` off messages, `error_text` off errors; `walk` is `DBSIZE` and `FLUSHDB` over one application's keys.
 
 mod error_text;
@@ -24,60 +24,20 @@ use super::edits::Edits;
 use super::keyspace::leaves_prefix;
 use super::verdict::Cause;
 use crate::command::{
-    Access, COMMANDS, Effect, KeyAt, KeyError, KeyKind, KeySpec, Reach, Spec, all, find_keys,
-    scan_match, streams_begin,
+    Access, Does, Effect, KeyAt, KeyError, KeyKind, KeySpec, PatternAt, Reach, ReplyNames, Spec,
+    find_keys, scan_match, streams_begin,
 };
-use crate::config::{KeyMode, KeyRules, ReplyKeys};
+use crate::config::{KeyMode, KeyRules};
 use crate::resp::Request;
 use prefix::{Place, of_channel, of_pattern};
-use shape::Shape;
-
-/// What replies of these commands have names in.
-const SHAPES: &[(&str, Shape)] = &[
-    ("keys", Shape::Names),
-    ("scan", Shape::Scan),
-    ("clusterscan", Shape::Scan),
-    ("blpop", Shape::First),
-    ("brpop", Shape::First),
-    ("bzpopmin", Shape::First),
-    ("bzpopmax", Shape::First),
-    ("lmpop", Shape::First),
-    ("blmpop", Shape::First),
-    ("zmpop", Shape::First),
-    ("bzmpop", Shape::First),
-    ("xread", Shape::Streams),
-    ("xreadgroup", Shape::Streams),
-    ("pubsub|channels", Shape::Channels),
-    ("pubsub|shardchannels", Shape::Channels),
-    ("pubsub|numsub", Shape::Pairs),
-    ("pubsub|shardnumsub", Shape::Pairs),
-    ("client|trackinginfo", Shape::Tracking),
-    ("xautoclaim", Shape::KeyAtEnd),
-    ("xclaim", Shape::KeyAtEnd),
-    ("xpending", Shape::KeyAtEnd),
-    ("xgroup|createconsumer", Shape::KeyAtEnd),
-    ("xgroup|delconsumer", Shape::KeyAtEnd),
-    ("xgroup|destroy", Shape::KeyAtEnd),
-    ("xgroup|setid", Shape::KeyAtEnd),
-    ("xinfo|consumers", Shape::KeyAtEnd),
-    ("xinfo|groups", Shape::KeyAtEnd),
-    ("xinfo|stream", Shape::KeyAtEnd),
-];
-
-/// What a command needs besides the keys that [`find_keys`] finds.
-#[derive(Clone, Copy, Debug, Default)]
-struct Treatment {
-    shape: Shape,
-    /// Its options hold patterns of key names.
-    walks: bool,
-    sweep: Option<Sweep>,
-}
 
 /// The keys and channels of one application; built once, then only read.
 #[derive(Debug)]
 pub(super) struct Namespace {
     prefix: Arc<Prefix>,
-    by_command: Box<[Treatment]>,
+    /// `keys.dbsize`, `keys.flushdb`.
+    counts: bool,
+    removes: bool,
 }
 
 /// What becomes of a request besides its changes.
@@ -91,42 +51,21 @@ impl Namespace {
     /// None when keys travel as they are.
     pub fn new(rules: &KeyRules) -> Option<Self> {
         let text = rules.prefix.as_deref().filter(|_| rules.mode == KeyMode::Rewrite)?;
-        let mut by_command = vec![Treatment::default(); COMMANDS];
-        for spec in all() {
-            let Some(treatment) = by_command.get_mut(usize::from(spec.id.0)) else { continue };
-            let shape = SHAPES.iter().find(|(name, _)| *name == spec.name);
-            treatment.shape = match (shape, spec.effect) {
-                (Some((_, shape)), _) => *shape,
-                (None, Effect::Subscribe | Effect::Unsubscribe) => Shape::Acknowledged,
-                (None, _) => Shape::Errors,
-            };
-            treatment.walks = spec.reach == Reach::Walk;
-            treatment.sweep = match spec.name {
-                "dbsize" if rules.dbsize => Some(Sweep::Count),
-                "flushdb" if rules.flushdb => Some(Sweep::Remove),
-                _ => None,
-            };
-        }
         let prefix = Arc::new(Prefix::new(text.as_bytes()));
-        Some(Self { prefix, by_command: by_command.into() })
+        Some(Self { prefix, counts: rules.dbsize, removes: rules.flushdb })
     }
 
     pub const fn prefix(&self) -> &Arc<Prefix> {
         &self.prefix
     }
 
-    /// What the table says of its own commands, and a declaration of others.
-    fn treatment(&self, spec: &Spec) -> Treatment {
-        let known = self.by_command.get(usize::from(spec.id.0)).copied();
-        known.unwrap_or_else(|| {
-            let shape = match spec.reply_keys {
-                ReplyKeys::None => Shape::Errors,
-                ReplyKeys::All => Shape::Names,
-                ReplyKeys::First => Shape::First,
-                ReplyKeys::Each => Shape::Streams,
-            };
-            Treatment { shape, ..Treatment::default() }
-        })
+    /// What is done over all keys of the application, one after the other.
+    const fn sweep(&self, reach: Reach) -> Option<Sweep> {
+        match reach {
+            Reach::Database(Does::CountsKeys) if self.counts => Some(Sweep::Count),
+            Reach::Database(Does::RemovesKeys) if self.removes => Some(Sweep::Remove),
+            _ => None,
+        }
     }
 
     /// Notes what must change in a request that the role permits; `named`: by its name.
@@ -142,20 +81,21 @@ impl Namespace {
         (keys, patterns): (&mut Vec<KeyAt>, &mut Vec<u32>),
         edits: &mut Edits,
     ) -> Result<Outcome, Cause> {
-        let treatment = self.treatment(spec);
+        let sweep = self.sweep(spec.reach);
+        let walks = matches!(spec.reach, Reach::Walk(_));
         let mut echoed = 0;
         if spec.hides_keys() {
             return Err(Cause::HiddenKeys);
         }
-        if treatment.sweep.is_none() && leaves_prefix(spec.reach, named) {
+        if sweep.is_none() && leaves_prefix(spec.reach, named) {
             return Err(Cause::OthersKeys(spec.reach));
         }
-        if let Some(sweep) = treatment.sweep {
+        if let Some(sweep) = sweep {
             let walk = Box::new(Walk::new(Arc::clone(&self.prefix), sweep));
             return Ok(Outcome { walk: Some(walk), strip: None });
         }
-        if treatment.walks {
-            scan_match(request, patterns).map_err(cause)?;
+        if walks {
+            scan_match(spec, request, patterns).map_err(cause)?;
             echoed = self.change_patterns(spec, request, patterns, edits);
         } else if !spec.keys.is_empty() {
             match find_keys(spec, request, keys) {
@@ -165,23 +105,23 @@ impl Namespace {
                 }
                 Err(KeyError::NotYetKnown) => return Err(Cause::Incomplete),
             }
-        } else if treatment.shape == Shape::Errors {
+        } else if matches!(spec.names, ReplyNames::Errors | ReplyNames::Report) {
             return Ok(Outcome::default());
         } else {
             keys.clear();
         }
-        if !treatment.walks {
+        if !walks {
             for at in &*keys {
                 self.change(spec, request, at, edits)?;
                 echoed |= bit(at.arg);
             }
             self.add_default(spec, request, edits);
         }
-        let is_at_end = treatment.shape == Shape::KeyAtEnd;
+        let is_at_end = spec.names == ReplyNames::KeyAtEnd;
         let key = request.arg(2).filter(|_| is_at_end).unwrap_or_default();
         let key_bytes = c_length(key);
-        let (prefix, shape) = (Arc::clone(&self.prefix), treatment.shape);
-        Ok(Outcome { strip: Some(Strip { prefix, echoed, key_bytes, shape }), walk: None })
+        let (prefix, names) = (Arc::clone(&self.prefix), spec.names);
+        Ok(Outcome { strip: Some(Strip { prefix, echoed, key_bytes, names }), walk: None })
     }
 
     /// `KEYS`, `SCAN`: every pattern, and one where there is none. Returns [`Strip::echoed`].
@@ -195,7 +135,7 @@ impl Namespace {
         for arg in patterns {
             edits.insert(*arg, 0, self.prefix.glob());
         }
-        if patterns.is_empty() && spec.name != "keys" {
+        if patterns.is_empty() && spec.reach == Reach::Walk(PatternAt::Option) {
             edits.append(b"MATCH");
             edits.append_pieces(&[self.prefix.glob(), b"*"]);
             return u32::try_from(request.len() + 1).map_or(0, bit);
@@ -253,8 +193,7 @@ impl Namespace {
 
     /// `PUBSUB CHANNELS` without a pattern.
     fn add_default(&self, spec: &Spec, request: &Request<'_>, edits: &mut Edits) {
-        let lists = matches!(spec.name, "pubsub|channels" | "pubsub|shardchannels");
-        if lists && request.len() == 2 {
+        if spec.reach == Reach::ChannelWalk && request.len() == 2 {
             edits.append_pieces(&[self.prefix.glob(), b"*"]);
         }
     }

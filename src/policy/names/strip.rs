@@ -11,7 +11,8 @@ use bytes::{BufMut, BytesMut};
 
 use super::super::report::{self, REPORT_BYTES_MAX};
 use super::error_text;
-use super::shape::{Shape, Strip};
+use super::shape::Strip;
+use crate::command::ReplyNames;
 use crate::resp::{ReplyScanner, encode, number};
 
 /// What stands in a place of a reply for a name that is not this application's.
@@ -29,23 +30,23 @@ impl Strip {
     /// What stands at a place of the reply.
     const fn role(&self, outer: Option<&Level>, inner: Option<&Level>) -> Role {
         let Some(outer) = outer else { return Role::Opens };
-        match (self.shape, inner) {
-            (Shape::Names | Shape::Channels, None) => Role::Name,
-            (Shape::First, None) if outer.index == 0 => Role::Name,
-            (Shape::Pairs, None) if outer.index % 2 == 0 => Role::Name,
-            (Shape::Scan, None) if outer.index == 1 => Role::Opens,
-            (Shape::Tracking, None) if outer.index == 5 => Role::Opens,
-            (Shape::Streams, None) if !outer.is_map => Role::Opens,
-            (Shape::Streams, None) if outer.index % 2 == 0 => Role::Name,
-            (Shape::Scan | Shape::Tracking, Some(_)) => Role::Name,
-            (Shape::Streams, Some(inner)) if inner.index == 0 => Role::Name,
+        match (self.names, inner) {
+            (ReplyNames::Names | ReplyNames::Channels, None) => Role::Name,
+            (ReplyNames::First, None) if outer.index == 0 => Role::Name,
+            (ReplyNames::Pairs, None) if outer.index % 2 == 0 => Role::Name,
+            (ReplyNames::Scan, None) if outer.index == 1 => Role::Opens,
+            (ReplyNames::Tracking, None) if outer.index == 5 => Role::Opens,
+            (ReplyNames::Streams, None) if !outer.is_map => Role::Opens,
+            (ReplyNames::Streams, None) if outer.index % 2 == 0 => Role::Name,
+            (ReplyNames::Scan | ReplyNames::Tracking, Some(_)) => Role::Name,
+            (ReplyNames::Streams, Some(inner)) if inner.index == 0 => Role::Name,
             _ => Role::Other,
         }
     }
 
     /// How many bytes of a name show where the prefix is.
     fn head(&self) -> usize {
-        if self.shape.has_channels() {
+        if self.names.has_channels() {
             self.prefix.channel_head()
         } else {
             self.prefix.text().len()
@@ -53,7 +54,7 @@ impl Strip {
     }
 
     fn find(&self, head: &[u8]) -> Option<Range<usize>> {
-        if self.shape.has_channels() {
+        if self.names.has_channels() {
             return self.prefix.in_channel(head);
         }
         let text = self.prefix.text();
@@ -170,7 +171,7 @@ impl Stripper {
         let outer = self.levels.first().filter(|_| self.depth > 0);
         let inner = self.levels.get(1).filter(|_| self.depth > 1);
         let is_outermost = outer.is_none();
-        let is_report = strip.shape == Shape::Report && is_outermost;
+        let is_report = strip.names == ReplyNames::Report && is_outermost;
         self.step = match (strip.role(outer, inner), first) {
             (_, b'-') if is_outermost => Step::Error,
             (_, b'$' | b'=') if is_report => Step::Text,

@@ -20,7 +20,7 @@ fn policy(acl: &str, prefix: &str) -> Policy {
 }
 
 /// What is sent for a line, its words parted by blanks; `-` and the rule when it is refused.
-fn sent(policy: &Policy, line: &str) -> (String, Option<Shape>) {
+fn sent(policy: &Policy, line: &str) -> (String, Option<ReplyNames>) {
     let words = line.split(' ').map(|word| if word == "''" { "" } else { word });
     let request = RequestBuf::from_args(words);
     let request = request.as_request();
@@ -38,12 +38,12 @@ fn sent(policy: &Policy, line: &str) -> (String, Option<Shape>) {
     let wire = String::from_utf8_lossy(&wire).into_owned();
     let mut words = wire.split("\r\n").skip(2).step_by(2).collect::<Vec<_>>();
     words.truncate(words.len().saturating_sub(usize::from(wire.ends_with("\r\n\r\n"))));
-    (words.join(" ").trim_end().to_owned(), grant.strip.map(|strip| strip.shape))
+    (words.join(" ").trim_end().to_owned(), grant.strip.map(|strip| strip.names))
 }
 
-fn check(line: &str, expected: &str, shape: Shape) {
+fn check(line: &str, expected: &str, names: ReplyNames) {
     let policy = policy("+@all allkeys &*", "a:");
-    assert_eq!(sent(&policy, line), (expected.to_owned(), Some(shape)), "{line}");
+    assert_eq!(sent(&policy, line), (expected.to_owned(), Some(names)), "{line}");
 }
 
 fn refused(line: &str, expected: &str) {
@@ -54,29 +54,33 @@ fn refused(line: &str, expected: &str) {
 
 #[test]
 fn keys() {
-    check("GET k", "GET a:k", Shape::Errors);
-    check("GET ''", "GET a:", Shape::Errors);
-    check("GET a:", "GET a:a:", Shape::Errors);
-    check("MSET k 1 l 2", "MSET a:k 1 a:l 2", Shape::Errors);
-    check("COPY k l DB 2", "COPY a:k a:l DB 2", Shape::Errors);
-    check("MOVE k 2", "MOVE a:k 2", Shape::Errors);
-    check("EVAL x 1 k k", "EVAL x 1 a:k k", Shape::Errors);
-    check("SORT l BY w_*->f GET # STORE d", "SORT a:l BY a:w_*->f GET # STORE a:d", Shape::Errors);
-    check("SORT l BY nosort GET p", "SORT a:l BY nosort GET p", Shape::Errors);
-    check("XREAD STREAMS s 0", "XREAD STREAMS a:s 0", Shape::Streams);
-    check("BLPOP k l 0", "BLPOP a:k a:l 0", Shape::First);
-    check("ZMPOP 2 k l MIN", "ZMPOP 2 a:k a:l MIN", Shape::First);
-    check("XINFO GROUPS s", "XINFO GROUPS a:s", Shape::KeyAtEnd);
-    check("WATCH k", "WATCH a:k", Shape::Errors);
+    check("GET k", "GET a:k", ReplyNames::Errors);
+    check("GET ''", "GET a:", ReplyNames::Errors);
+    check("GET a:", "GET a:a:", ReplyNames::Errors);
+    check("MSET k 1 l 2", "MSET a:k 1 a:l 2", ReplyNames::Errors);
+    check("COPY k l DB 2", "COPY a:k a:l DB 2", ReplyNames::Errors);
+    check("MOVE k 2", "MOVE a:k 2", ReplyNames::Errors);
+    check("EVAL x 1 k k", "EVAL x 1 a:k k", ReplyNames::Errors);
+    check(
+        "SORT l BY w_*->f GET # STORE d",
+        "SORT a:l BY a:w_*->f GET # STORE a:d",
+        ReplyNames::Errors,
+    );
+    check("SORT l BY nosort GET p", "SORT a:l BY nosort GET p", ReplyNames::Errors);
+    check("XREAD STREAMS s 0", "XREAD STREAMS a:s 0", ReplyNames::Streams);
+    check("BLPOP k l 0", "BLPOP a:k a:l 0", ReplyNames::First);
+    check("ZMPOP 2 k l MIN", "ZMPOP 2 a:k a:l MIN", ReplyNames::First);
+    check("XINFO GROUPS s", "XINFO GROUPS a:s", ReplyNames::KeyAtEnd);
+    check("WATCH k", "WATCH a:k", ReplyNames::Errors);
 }
 
 #[test]
 fn patterns_of_keys() {
-    check("KEYS *", "KEYS a:*", Shape::Names);
-    check("KEYS ''", "KEYS a:", Shape::Names);
-    check("SCAN 0", "SCAN 0 MATCH a:*", Shape::Scan);
-    check("SCAN 0 COUNT 5 MATCH x MATCH *", "SCAN 0 COUNT 5 MATCH a:x MATCH a:*", Shape::Scan);
-    check("CLUSTERSCAN 0 SLOT 5", "CLUSTERSCAN 0 SLOT 5 MATCH a:*", Shape::Scan);
+    check("KEYS *", "KEYS a:*", ReplyNames::Names);
+    check("KEYS ''", "KEYS a:", ReplyNames::Names);
+    check("SCAN 0", "SCAN 0 MATCH a:*", ReplyNames::Scan);
+    check("SCAN 0 COUNT 5 MATCH x MATCH *", "SCAN 0 COUNT 5 MATCH a:x MATCH a:*", ReplyNames::Scan);
+    check("CLUSTERSCAN 0 SLOT 5", "CLUSTERSCAN 0 SLOT 5 MATCH a:*", ReplyNames::Scan);
     refused("SCAN 0 NEW x", "-syntax ");
     let glob = policy("+@all allkeys &*", "[a*?^\\");
     assert_eq!(sent(&glob, "KEYS k*").0, "KEYS \\[a\\*\\?\\^\\\\k*");
@@ -88,54 +92,62 @@ fn patterns_of_keys() {
 
 #[test]
 fn channels() {
-    check("PUBLISH c m", "PUBLISH a:c m", Shape::Errors);
-    check("PUBLISH __keyevent@0__:set k", "PUBLISH a:__keyevent@0__:set k", Shape::Errors);
-    check("PUBLISH __keyspace@0__:k set", "PUBLISH a:__keyspace@0__:k set", Shape::Errors);
-    check("SPUBLISH __redis__:invalidate k", "SPUBLISH a:__redis__:invalidate k", Shape::Errors);
-    check("SUBSCRIBE c d", "SUBSCRIBE a:c a:d", Shape::Acknowledged);
+    check("PUBLISH c m", "PUBLISH a:c m", ReplyNames::Errors);
+    check("PUBLISH __keyevent@0__:set k", "PUBLISH a:__keyevent@0__:set k", ReplyNames::Errors);
+    check("PUBLISH __keyspace@0__:k set", "PUBLISH a:__keyspace@0__:k set", ReplyNames::Errors);
+    check(
+        "SPUBLISH __redis__:invalidate k",
+        "SPUBLISH a:__redis__:invalidate k",
+        ReplyNames::Errors,
+    );
+    check("SUBSCRIBE c d", "SUBSCRIBE a:c a:d", ReplyNames::Acknowledged);
     check(
         "SUBSCRIBE __keyspace@0__:k __keyevent@0__:set",
         "SUBSCRIBE __keyspace@0__:a:k __keyevent@0__:set",
-        Shape::Acknowledged,
+        ReplyNames::Acknowledged,
     );
-    check("SSUBSCRIBE __keyspace@0__:k", "SSUBSCRIBE a:__keyspace@0__:k", Shape::Acknowledged);
-    check("PSUBSCRIBE * n?w*", "PSUBSCRIBE a:* a:n?w*", Shape::Acknowledged);
-    check("PSUBSCRIBE __key*__:*", "PSUBSCRIBE __key*__:*", Shape::Acknowledged);
-    check("PSUBSCRIBE __keyspace@*__:k*", "PSUBSCRIBE __keyspace@*__:a:k*", Shape::Acknowledged);
-    check("UNSUBSCRIBE", "UNSUBSCRIBE", Shape::Acknowledged);
-    check("PUNSUBSCRIBE __key*", "PUNSUBSCRIBE a:__key*", Shape::Acknowledged);
+    check("SSUBSCRIBE __keyspace@0__:k", "SSUBSCRIBE a:__keyspace@0__:k", ReplyNames::Acknowledged);
+    check("PSUBSCRIBE * n?w*", "PSUBSCRIBE a:* a:n?w*", ReplyNames::Acknowledged);
+    check("PSUBSCRIBE __key*__:*", "PSUBSCRIBE __key*__:*", ReplyNames::Acknowledged);
+    check(
+        "PSUBSCRIBE __keyspace@*__:k*",
+        "PSUBSCRIBE __keyspace@*__:a:k*",
+        ReplyNames::Acknowledged,
+    );
+    check("UNSUBSCRIBE", "UNSUBSCRIBE", ReplyNames::Acknowledged);
+    check("PUNSUBSCRIBE __key*", "PUNSUBSCRIBE a:__key*", ReplyNames::Acknowledged);
     refused("PSUBSCRIBE __key*", "-namespace NOPERM respgate: 'psubscribe'");
     refused("PSUBSCRIBE x __redis__:*", "-namespace NOPERM");
-    check("PUBSUB CHANNELS", "PUBSUB CHANNELS a:*", Shape::Channels);
-    check("PUBSUB SHARDCHANNELS", "PUBSUB SHARDCHANNELS a:*", Shape::Channels);
-    check("PUBSUB CHANNELS __key*", "PUBSUB CHANNELS a:__key*", Shape::Channels);
+    check("PUBSUB CHANNELS", "PUBSUB CHANNELS a:*", ReplyNames::Channels);
+    check("PUBSUB SHARDCHANNELS", "PUBSUB SHARDCHANNELS a:*", ReplyNames::Channels);
+    check("PUBSUB CHANNELS __key*", "PUBSUB CHANNELS a:__key*", ReplyNames::Channels);
     check(
         "PUBSUB NUMSUB c __keyspace@0__:k __keyevent@0__:set",
         "PUBSUB NUMSUB a:c __keyspace@0__:a:k a:__keyevent@0__:set",
-        Shape::Pairs,
+        ReplyNames::Pairs,
     );
 }
 
 #[test]
 fn tracking() {
-    check("CLIENT TRACKING ON", "CLIENT TRACKING ON", Shape::Errors);
-    check("CLIENT TRACKING ON BCAST", "CLIENT TRACKING ON BCAST PREFIX a:", Shape::Errors);
+    check("CLIENT TRACKING ON", "CLIENT TRACKING ON", ReplyNames::Errors);
+    check("CLIENT TRACKING ON BCAST", "CLIENT TRACKING ON BCAST PREFIX a:", ReplyNames::Errors);
     check(
         "CLIENT TRACKING ON PREFIX x BCAST PREFIX ''",
         "CLIENT TRACKING ON PREFIX a:x BCAST PREFIX a:",
-        Shape::Errors,
+        ReplyNames::Errors,
     );
-    check("CLIENT TRACKINGINFO", "CLIENT TRACKINGINFO", Shape::Tracking);
+    check("CLIENT TRACKINGINFO", "CLIENT TRACKINGINFO", ReplyNames::Tracking);
 }
 
 /// The server says what is wrong; whatever it takes for a key has the prefix.
 #[test]
 fn numbers_of_keys_that_do_not_fit() {
-    check("EVAL x 5 k", "EVAL x 5 a:k", Shape::Errors);
-    check("EVAL x 01 k v", "EVAL x 01 a:k a:v", Shape::Errors);
-    check("ZUNIONSTORE d 0 k", "ZUNIONSTORE a:d 0 a:k", Shape::Errors);
-    check("LMPOP 0 k LEFT", "LMPOP 0 a:k a:LEFT", Shape::First);
-    check("XREAD STREAMS s t 0", "XREAD STREAMS a:s a:t a:0", Shape::Streams);
+    check("EVAL x 5 k", "EVAL x 5 a:k", ReplyNames::Errors);
+    check("EVAL x 01 k v", "EVAL x 01 a:k a:v", ReplyNames::Errors);
+    check("ZUNIONSTORE d 0 k", "ZUNIONSTORE a:d 0 a:k", ReplyNames::Errors);
+    check("LMPOP 0 k LEFT", "LMPOP 0 a:k a:LEFT", ReplyNames::First);
+    check("XREAD STREAMS s t 0", "XREAD STREAMS a:s a:t a:0", ReplyNames::Streams);
     refused("XREAD COUNT 1 s 0", "-syntax ");
     refused("SORT l NEW", "-syntax ");
     refused("GEORADIUS g 1 2 3 km STORE", "-syntax ");

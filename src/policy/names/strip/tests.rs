@@ -13,12 +13,12 @@ use super::*;
 
 const PREFIX: &[u8] = b"a*:";
 
-fn strip(shape: Shape) -> Strip {
-    Strip { prefix: Arc::new(Prefix::new(PREFIX)), echoed: 0, key_bytes: 0, shape }
+fn strip(shape: ReplyNames) -> Strip {
+    Strip { prefix: Arc::new(Prefix::new(PREFIX)), echoed: 0, key_bytes: 0, names: shape }
 }
 
 /// Blanks end lines.
-fn check(shape: Shape, reply: &str, expected: &str) {
+fn check(shape: ReplyNames, reply: &str, expected: &str) {
     let reply = reply.replace(' ', "\r\n");
     for size in 1..=reply.len() {
         let (mut stripper, mut out) = (Stripper::default(), BytesMut::new());
@@ -61,36 +61,36 @@ fn a_report_in_pieces() {
 
 #[test]
 fn by_position() {
-    check(Shape::Names, "*2 $4 a*:k $3 a*: ", "*2 $1 k $0  ");
-    check(Shape::Names, "*0 ", "*0 ");
-    check(Shape::Names, "~1 $6 a*:a*: ", "~1 $3 a*: ");
-    check(Shape::Scan, "*2 $4 a*:1 *1 $4 a*:k ", "*2 $4 a*:1 *1 $1 k ");
-    check(Shape::First, "*2 $4 a*:k $4 a*:v ", "*2 $1 k $4 a*:v ");
-    check(Shape::First, "*2 $4 a*:k *1 *2 $4 a*:v ,1.5 ", "*2 $1 k *1 *2 $4 a*:v ,1.5 ");
-    check(Shape::First, "*-1 ", "*-1 ");
-    check(Shape::First, "_ ", "_ ");
+    check(ReplyNames::Names, "*2 $4 a*:k $3 a*: ", "*2 $1 k $0  ");
+    check(ReplyNames::Names, "*0 ", "*0 ");
+    check(ReplyNames::Names, "~1 $6 a*:a*: ", "~1 $3 a*: ");
+    check(ReplyNames::Scan, "*2 $4 a*:1 *1 $4 a*:k ", "*2 $4 a*:1 *1 $1 k ");
+    check(ReplyNames::First, "*2 $4 a*:k $4 a*:v ", "*2 $1 k $4 a*:v ");
+    check(ReplyNames::First, "*2 $4 a*:k *1 *2 $4 a*:v ,1.5 ", "*2 $1 k *1 *2 $4 a*:v ,1.5 ");
+    check(ReplyNames::First, "*-1 ", "*-1 ");
+    check(ReplyNames::First, "_ ", "_ ");
     check(
-        Shape::Streams,
+        ReplyNames::Streams,
         "*2 *2 $4 a*:s *1 *2 $4 a*:1 *2 $3 a*: $4 a*:v *2 $4 a*:t *0 ",
         "*2 *2 $1 s *1 *2 $4 a*:1 *2 $3 a*: $4 a*:v *2 $1 t *0 ",
     );
     check(
-        Shape::Streams,
+        ReplyNames::Streams,
         "%2 $4 a*:s *1 *2 $4 a*:1 *2 $3 a*: $4 a*:v $4 a*:t *0 ",
         "%2 $1 s *1 *2 $4 a*:1 *2 $3 a*: $4 a*:v $1 t *0 ",
     );
     check(
-        Shape::Pairs,
+        ReplyNames::Pairs,
         "*4 $4 a*:c :1 $19 __keyspace@0__:a*:k :2 ",
         "*4 $1 c :1 $16 __keyspace@0__:k :2 ",
     );
     check(
-        Shape::Tracking,
+        ReplyNames::Tracking,
         "%3 $5 flags ~1 $3 a*: $8 redirect :0 $8 prefixes *2 $3 a*: $4 a*:x ",
         "%3 $5 flags ~1 $3 a*: $8 redirect :0 $8 prefixes *2 $0  $1 x ",
     );
-    check(Shape::Errors, "$4 a*:k ", "$4 a*:k ");
-    check(Shape::Names, "+QUEUED ", "+QUEUED ");
+    check(ReplyNames::Errors, "$4 a*:k ", "$4 a*:k ");
+    check(ReplyNames::Names, "+QUEUED ", "+QUEUED ");
 }
 
 /// A server that sends anything else is at fault: the client learns that, and no name.
@@ -103,7 +103,7 @@ fn foreign_names() {
         for size in 1..=reply.len() {
             let (mut stripper, mut out) = (Stripper::default(), BytesMut::new());
             for piece in reply.as_bytes().chunks(size) {
-                stripper.feed(&strip(Shape::Names), piece, &mut out);
+                stripper.feed(&strip(ReplyNames::Names), piece, &mut out);
             }
             let out = String::from_utf8_lossy(&out).replace("\r\n", " ");
             assert_eq!(out, expected.replace("FAULT ", &fault));
@@ -118,8 +118,8 @@ fn foreign_names() {
 
 #[test]
 fn errors_in_pieces() {
-    check(Shape::First, "-ERR ", "-ERR ");
-    let strip = strip(Shape::Streams);
+    check(ReplyNames::First, "-ERR ", "-ERR ");
+    let strip = strip(ReplyNames::Streams);
     let line = b"-NOGROUP No such key 'a*:k' or consumer group 'g'\r\n";
     for size in 1..=line.len() {
         let (mut stripper, mut out) = (Stripper::default(), BytesMut::new());
@@ -133,27 +133,27 @@ fn bulk(text: &[u8], out: &mut BytesMut) {
 }
 
 /// A reply of the shape with these names, each behind `before`.
-fn reply(shape: Shape, names: &[Vec<u8>], before: &[u8]) -> BytesMut {
+fn reply(shape: ReplyNames, names: &[Vec<u8>], before: &[u8]) -> BytesMut {
     let mut out = BytesMut::new();
     let name = |name: &Vec<u8>, out: &mut BytesMut| bulk(&[before, name].concat(), out);
     match shape {
-        Shape::Names | Shape::Channels => {
+        ReplyNames::Names | ReplyNames::Channels => {
             encode::array(&mut out, names.len());
             names.iter().for_each(|one| name(one, &mut out));
         }
-        Shape::Scan => {
+        ReplyNames::Scan => {
             out.extend_from_slice(b"*2\r\n$3\r\na*:\r\n");
             encode::array(&mut out, names.len());
             names.iter().for_each(|one| name(one, &mut out));
         }
-        Shape::Pairs => {
+        ReplyNames::Pairs => {
             encode::array(&mut out, names.len() * 2);
             for one in names {
                 name(one, &mut out);
                 out.extend_from_slice(b":7\r\n");
             }
         }
-        Shape::Streams => {
+        ReplyNames::Streams => {
             encode::array(&mut out, names.len());
             for one in names {
                 out.extend_from_slice(b"*2\r\n");
@@ -163,12 +163,12 @@ fn reply(shape: Shape, names: &[Vec<u8>], before: &[u8]) -> BytesMut {
                 bulk(PREFIX, &mut out);
             }
         }
-        Shape::First
-        | Shape::Errors
-        | Shape::KeyAtEnd
-        | Shape::Tracking
-        | Shape::Acknowledged
-        | Shape::Report => {
+        ReplyNames::First
+        | ReplyNames::Errors
+        | ReplyNames::KeyAtEnd
+        | ReplyNames::Tracking
+        | ReplyNames::Acknowledged
+        | ReplyNames::Report => {
             out.extend_from_slice(b"*2\r\n");
             name(&names.concat(), &mut out);
             bulk(PREFIX, &mut out);
@@ -197,11 +197,11 @@ proptest! {
     fn what_was_added_comes_off(
         names in names(),
         shape in prop::sample::select(&[
-            Shape::Names, Shape::Channels, Shape::Scan, Shape::Pairs, Shape::Streams, Shape::First,
+            ReplyNames::Names, ReplyNames::Channels, ReplyNames::Scan, ReplyNames::Pairs, ReplyNames::Streams, ReplyNames::First,
         ][..]),
         sizes in proptest::collection::vec(1..70_usize, 1..20),
     ) {
-        let names: Vec<Vec<u8>> = if matches!(shape, Shape::Channels | Shape::Pairs) {
+        let names: Vec<Vec<u8>> = if matches!(shape, ReplyNames::Channels | ReplyNames::Pairs) {
             names.into_iter().filter(|name| !name.starts_with(b"__key")).collect()
         } else {
             names

@@ -1,15 +1,14 @@
 #!/usr/bin/env python3
 """Writes src/command/table.rs from the COMMAND replies of running servers.
 
-    command_table.py HOST:PORT … > src/command/table.rs
-    command_table.py --again     > new; mv new src/command/table.rs
+    generate.py HOST:PORT … > new; mv new src/command/table.rs
+    generate.py --again     > new; mv new src/command/table.rs
 
-Name the servers from old to new: where they differ, the later one counts. Facts about servers that
-are not at hand stand in command_facts.json beside this file (the fields of COMMAND, from the
-published command descriptions); a server's own reply goes before them. What COMMAND does not say
-stands below (channels, effects, options that name keys) and in command_effects.py (what a command
-reaches, stores and does with scripts). With --again no server is asked: the rows of the present
-table get the columns of command_effects.py anew.
+Name the servers from old to new: where they differ, the later one counts. Commands of servers that
+are not at hand are in described.json beside this file (the fields of COMMAND, from the published
+command descriptions); a server's own reply goes before them. What COMMAND does not say is in
+facts.py. With --again no server is asked: the rows of the present table get the columns of facts.py
+anew.
 """
 
 import json
@@ -18,68 +17,7 @@ import re
 import socket
 import sys
 
-from command_effects import cost, reach, script, stores
-
-# Options name keys: COMMAND's specifications are silent, incomplete or heed only the first of them.
-KEYS = {
-    "bitfield": ["KeySpec::Bitfield"],
-    "client|tracking": ["KeySpec::Tracking"],
-    "debug": ["KeySpec::Debug"],
-    "georadius": ["KeySpec::GeoStore { options: 6 }"],
-    "georadiusbymember": ["KeySpec::GeoStore { options: 5 }"],
-    "migrate": ["KeySpec::Migrate"],
-    "set": ["KeySpec::Set"],
-    "sort": ["KeySpec::Sort { store: true }"],
-    "sort_ro": ["KeySpec::Sort { store: false }"],
-    "xread": ["KeySpec::Streams"],
-    "xreadgroup": ["KeySpec::Streams"],
-    # Channels.
-    "publish": ["channel(1, Channel, W)"],
-    "spublish": ["channel(1, ShardChannel, W)"],
-    "subscribe": ["channels(1, 1, Channel, R)"],
-    "psubscribe": ["channels(1, 1, ChannelPattern, R)"],
-    "ssubscribe": ["channels(1, 1, ShardChannel, R)"],
-    "unsubscribe": ["channels(1, 0, Channel, N)"],
-    "punsubscribe": ["channels(1, 0, ChannelPattern, N)"],
-    "sunsubscribe": ["channels(1, 0, ShardChannel, N)"],
-    "pubsub|channels": ["channels(2, 0, ChannelPattern, N)"],
-    "pubsub|numsub": ["channels(2, 0, Channel, N)"],
-    "pubsub|shardchannels": ["channels(2, 0, ChannelPattern, N)"],
-    "pubsub|shardnumsub": ["channels(2, 0, ShardChannel, N)"],
-}
-# The destination counts although the sources are missing, or the other way round.
-LEAST_NONE = {("pfmerge", 2)}
-# Scripts may have no keys.
-COUNTED_NONE = {"eval", "eval_ro", "evalsha", "evalsha_ro", "fcall", "fcall_ro"}
-
-EFFECTS = {
-    "Auth": "auth",
-    "Hello": "hello",
-    "Reset": "reset",
-    "Quit": "quit",
-    "Select": "select",
-    "Multi": "multi",
-    "Exec": "exec",
-    "Discard": "discard",
-    "Watch": "watch",
-    "Unwatch": "unwatch",
-    "Block": "blpop brpop blmove blmovem brpoplpush blmpop bzpopmin bzpopmax bzmpop"
-    " xread xreadgroup",
-    "Wait": "wait waitaof",
-    "Subscribe": "subscribe psubscribe ssubscribe",
-    "Unsubscribe": "unsubscribe punsubscribe sunsubscribe",
-    "Monitor": "monitor",
-    "Tracking": "client|tracking client|caching",
-    "Local": "readonly readwrite asking",
-    # Whatever the server takes while a script holds it up, and what ends a pause.
-    "Release": "script|kill function|kill function|stats shutdown client|unpause failover",
-    "Replicate": "sync psync replconf",
-    "Never": "script|debug cluster|syncslots"
-    " himport|prepare himport|set himport|discard himport|discardall",
-    "Shared": "client|pause",
-}
-EFFECT_OF = {name: effect for effect, names in EFFECTS.items() for name in names.split()}
-
+import facts
 
 class Server:
     """A connection with just enough RESP2 to read COMMAND."""
@@ -151,8 +89,8 @@ def access(flags):
 
 def keys(name, specs):
     """The specifications of one command in the words of the table."""
-    if name in KEYS:
-        return KEYS[name]
+    if name in facts.KEYS:
+        return facts.KEYS[name]
     rows = []
     for spec in specs:
         if "not_key" in spec["flags"]:
@@ -162,7 +100,7 @@ def keys(name, specs):
         first = spec["index"]
         if spec["find"] == "keynum":
             assert (spec["keynumidx"], spec["firstkey"]) == (0, 1), name
-            least = 0 if name in COUNTED_NONE else 1
+            least = 0 if name in facts.COUNTED_NONE else 1
             rows.append(f"counted({first}, {spec['keystep']}, {least}, {may})")
             continue
         assert spec["find"] == "range" and spec["limit"] == 0, name
@@ -170,14 +108,9 @@ def keys(name, specs):
         if last >= 0:
             rows += [f"at({arg}, {may})" for arg in range(first, first + last + 1, step)]
         else:
-            least = 0 if (name, first) in LEAST_NONE else 1
+            least = 0 if (name, first) in facts.LEAST_NONE else 1
             rows.append(f"span({first}, {step}, {-1 - last}, {least}, {may})")
     return rows
-
-
-def effect(name):
-    default = "Local" if name.split("|")[0] == "client" else "Shared"
-    return EFFECT_OF.get(name, default)
 
 
 def bits(module, names):
@@ -187,19 +120,25 @@ def bits(module, names):
 HEADER = """\
 //! One line per command and subcommand of Redis 7.0 to 8.x and Valkey 7.2 to 9.x.
 //!
-//! Owns: facts, written by `tests/tools/command_table.py` and held against running servers by
+//! Owns: facts, written by `src/command/table/generate.py` and held against running servers by
 //! `tests/command_table.rs`. Never knows: code.
 //!
-//! A line: name, arity, flags, ACL categories, keys and channels, effect; what it reaches beyond
-//! them, what it stores, what it has to do with scripts, its cost. Subcommands follow their container.
+//! A line: name, arity, flags, ACL categories, keys and channels; what it does to its connection, what
+//! it reaches beyond its keys, what it stores, how long its keys live, where its replies have names,
+//! what it has to do with scripts, its cost, whether every server has it. Subcommands follow their container.
 
 use super::cost::Cost;
 use super::effect::Effect::{self, *};
+use super::effect::Timeout;
 use super::flags::{category as c, flag as f};
 use super::keys::KeySpec;
+use super::lifetime::{First, Lifetime as T, Otherwise, Unit};
+use super::local::Local;
+use super::names::ReplyNames as In;
 use super::place::Access;
 use super::place::KeyKind::{self, Channel, ChannelPattern, ShardChannel};
 use super::reach::Does::*;
+use super::reach::PatternAt;
 use super::reach::Reach::{self, *};
 use super::script::Script;
 use super::stores::Stores as S;
@@ -214,17 +153,24 @@ pub(super) struct Row {
     pub(super) effect: Effect,
     pub(super) reach: Reach,
     pub(super) stores: S,
+    pub(super) lifetime: T,
+    pub(super) names: In,
     pub(super) script: Option<Script>,
     pub(super) cost: Cost,
+    pub(super) everywhere: bool,
 }
 
 #[rustfmt::skip]
 #[allow(clippy::too_many_arguments, reason = "a line of the table")]
 const fn row(
     name: &'static str, arity: i16, flags: u32, categories: u32, keys: &'static [KeySpec],
-    effect: Effect, reach: Reach, stores: S, script: Option<Script>, cost: Cost,
+    effect: Effect, reach: Reach, stores: S, lifetime: T, names: In, script: Option<Script>, cost: Cost,
+    everywhere: bool,
 ) -> Row {
-    Row { name, arity, flags, categories, keys, effect, reach, stores, script, cost }
+    Row {
+        name, arity, flags, categories, keys, effect, reach, stores, lifetime, names, script, cost,
+        everywhere,
+    }
 }
 
 const L: Cost = Cost::Linear;
@@ -232,6 +178,10 @@ const N: Access = Access::NONE;
 const R: Access = Access::READ;
 const W: Access = Access::WRITE;
 const RW: Access = Access::READ_WRITE;
+const SECONDS: T = T::Argument { unit: Unit::Seconds, absolute: false };
+const MILLISECONDS: T = T::Argument { unit: Unit::Milliseconds, absolute: false };
+const AT_SECONDS: T = T::Argument { unit: Unit::Seconds, absolute: true };
+const AT_MILLISECONDS: T = T::Argument { unit: Unit::Milliseconds, absolute: true };
 
 const fn at(arg: usize, access: Access) -> KeySpec {
     KeySpec::At { arg, kind: KeyKind::Key, access }
@@ -258,30 +208,45 @@ pub(super) const ROWS: &[Row] = &[
 """
 
 
-def columns(name, has_keys, writes, scripting):
-    """What command_effects.py says of a command."""
-    columns = reach(name, has_keys), stores(name, writes), script(name, scripting), cost(name)
-    return ", ".join(columns)
+# Specifications of keys that are written, whatever the options.
+WRITTEN = re.compile(
+    r"(?<!channel)(?<!channels)\([^()]*, R?W\)"
+    r"|KeySpec::(Set|Bitfield|GeoStore|Migrate|Sort { store: true })"
+)
 
 
-ROW = re.compile(r'    row\("([^"]+)", (-?\d+), ([^,]+), ([^,]+), &\[(.*?)\], ([A-Z][a-z]+)(?:, .*)?\),')
+def line(name, arity, flags, categories, specs):
+    """A row: what the server says of a command, then what facts.py says of it."""
+    facts.known(name)
+    flag = flags.split(" | ")
+    category = categories.split(" | ")
+    writes_keys = "f::READONLY" not in flag and WRITTEN.search(specs) is not None
+    columns = [
+        facts.effect(name, "f::BLOCKING" in flag),
+        facts.reach(name, specs != ""),
+        facts.stores(name, "f::WRITE" in flag),
+        facts.lifetime(name, writes_keys),
+        facts.names(name),
+        facts.script(name, "c::SCRIPTING" in category),
+        facts.cost(name),
+        facts.everywhere(name),
+    ]
+    return f'    row("{name}", {arity}, {flags}, {categories}, &[{specs}], {", ".join(columns)}),\n'
+
+
+ROW = re.compile(r'    row\("([^"]+)", (-?\d+), ([^,]+), ([^,]+), &\[(.*?)\], [A-Z][a-z]+.*\),')
 
 
 def again():
-    path = os.path.join(os.path.dirname(__file__), "../../src/command/table.rs")
+    path = os.path.join(os.path.dirname(__file__), "../table.rs")
     with open(path) as file:
         lines = file.read().split("\n")
-    text = HEADER
-    for line in lines[lines.index("pub(super) const ROWS: &[Row] = &[") + 1 : -2]:
-        name, arity, flags, categories, specs, effect = ROW.fullmatch(line).groups()
-        words = categories.split(" | ")
-        more = columns(name, specs != "", "f::WRITE" in flags, "c::SCRIPTING" in words)
-        text += f'    row("{name}", {arity}, {flags}, {categories}, &[{specs}], {effect}, {more}),\n'
-    return text
+    rows = lines[lines.index("pub(super) const ROWS: &[Row] = &[") + 1 : -2]
+    return HEADER + "".join(line(*ROW.fullmatch(row).groups()) for row in rows)
 
 
 def from_servers(addresses):
-    with open(os.path.join(os.path.dirname(__file__), "command_facts.json")) as file:
+    with open(os.path.join(os.path.dirname(__file__), "described.json")) as file:
         found = json.load(file)
     for address in addresses:
         found |= commands(Server(address))
@@ -290,12 +255,7 @@ def from_servers(addresses):
         command = found[name]
         flags = {flag.replace("skip_commandlog", "skip_slowlog") for flag in command["flags"]}
         specs = ", ".join(keys(name, command["keys"]))
-        scripting = "scripting" in command["categories"]
-        text += (
-            f'    row("{name}", {command["arity"]}, {bits("f", flags)},'
-            f' {bits("c", command["categories"])}, &[{specs}], {effect(name)},'
-            f' {columns(name, specs != "", "write" in flags, scripting)}),\n'
-        )
+        text += line(name, command["arity"], bits("f", flags), bits("c", command["categories"]), specs)
     return text
 
 
