@@ -35,6 +35,80 @@ fn filler(length: usize) -> Vec<u8> {
     (0..length).map(|at| b'a' + u8::try_from(at % 23).unwrap()).collect()
 }
 
+/// Every name that `SCAN` tells until its cursor is 0 again.
+fn scanned(client: &mut Client) -> Vec<String> {
+    let (mut cursor, mut names) = ("0".to_owned(), Vec::new());
+    loop {
+        let page = client.ask_text(&["SCAN", &cursor, "COUNT", "7"]);
+        let mut texts = page.split("\r\n").filter(|line| !line.starts_with(['*', '$', '~']));
+        cursor = texts.next().unwrap().to_owned();
+        names.extend(texts.filter(|text| !text.is_empty()).map(str::to_owned));
+        if cursor == "0" {
+            names.sort();
+            return names;
+        }
+    }
+}
+
+/// Denied names are left out of every list, in each mode of keys and of the pool, in a transaction too.
+#[test]
+fn denied_names_are_left_out_of_lists_of_keys() {
+    for (pool, rewrites) in [("shared", false), ("session", false), ("shared", true)] {
+        let own = if rewrites { "mode = 'rewrite'\nprefix = 'app:'\n" } else { "" };
+        let (server, proxy) = behind_proxy(&format!(
+            "[policy.keys]\n{own}deny = ['secret*', '*password']\n[upstream.pool]\nmode = '{pool}'\n"
+        ));
+        let mut operator = server.observer();
+        let prefix = if rewrites { "app:" } else { "" };
+        for number in 0..50 {
+            operator.ask(&["SET", &format!("{prefix}secret{number}"), "v"]);
+        }
+        for name in ["a", "b", "user:password", "c"] {
+            operator.ask(&["SET", &format!("{prefix}{name}"), "v"]);
+        }
+        let mut client = proxy.client();
+        for hello in ["2", "3"] {
+            client.ask(&["HELLO", hello]);
+            assert_eq!(scanned(&mut client), ["a", "b", "c"], "{pool} {rewrites}");
+            let all = client.ask_text(&["KEYS", "*"]);
+            assert!(all.starts_with("*3\r\n") && !all.contains("secret"), "{all}");
+            assert_eq!(client.ask(&["KEYS", "secret*"]), b"*0\r\n");
+            assert_eq!(client.ask(&["KEYS", "[ab]"]).get(..4).unwrap(), b"*2\r\n");
+            assert!(client.ask(&["SCAN", "x"]).starts_with(b"-ERR invalid cursor"));
+            assert_eq!(client.ask(&["MULTI"]), b"+OK\r\n");
+            for words in [&["KEYS", "*"][..], &["SCAN", "0", "COUNT", "1000"], &["GET", "a"]] {
+                assert_eq!(client.ask(words), b"+QUEUED\r\n");
+            }
+            let all = client.ask_text(&["EXEC"]);
+            assert!(!all.contains("secret") && !all.contains("password"), "{pool}: {all}");
+            assert!(
+                all.starts_with("*3\r\n*3\r\n") && all.trim_end().ends_with("$1\r\nv"),
+                "{all}"
+            );
+            client.send(&["RANDOMKEY"]);
+            refused(&mut client, &["(rule key)"]);
+        }
+    }
+}
+
+/// A list that is too long to be held is replaced by an error, and the connection goes on.
+#[test]
+fn a_list_of_keys_that_is_too_long_is_an_error() {
+    let (server, proxy) = behind_proxy("[policy.keys]\ndeny = ['secret*']\n");
+    let mut operator = server.observer();
+    let long = "k".repeat(1000);
+    for batch in 0..45 {
+        let names: Vec<String> = (0..100).map(|at| format!("{long}{batch}:{at}")).collect();
+        let words = names.iter().flat_map(|name| [name.as_str(), "v"]);
+        operator.ask(&std::iter::once("MSET").chain(words).collect::<Vec<_>>());
+    }
+    let mut client = proxy.client();
+    let reply = client.ask_text(&["KEYS", "*"]);
+    assert!(reply.starts_with("-ERR respgate: this list of keys is longer than 4 MiB"), "{reply}");
+    assert_eq!(client.ask(&["PING"]), b"+PONG\r\n");
+    assert!(client.ask(&["KEYS", "k*"]).len() > 4 * MIB);
+}
+
 #[test]
 fn keys() {
     let (server, proxy) = behind_proxy(

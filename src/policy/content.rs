@@ -4,10 +4,13 @@
 //!
 //! A large argument is judged by its announced length, before a byte of it is here.
 
+use std::sync::Arc;
+
 use super::fault::ContentFault;
 use super::json::is_json;
 use super::keyspace::may_be_reserved;
 use super::meet::Glob;
+use super::names::Hidden;
 use super::pattern::{Pattern, escape, literal_prefix};
 use super::rule::Rule;
 use super::subject::{Subject, Witness};
@@ -25,7 +28,8 @@ pub(super) struct Content {
     key_bytes: Option<u64>,
     key_pattern: Option<Pattern>,
     key_charset: Charset,
-    keys_denied: Vec<Denied>,
+    keys_denied: Vec<Glob>,
+    hidden: Arc<Hidden>,
     value_bytes: Option<u64>,
     arguments: Option<u64>,
     encoding: Encoding,
@@ -36,11 +40,13 @@ type Judged = Result<(), Refusal>;
 impl Content {
     /// `None` when the rules ask for nothing.
     pub(super) fn new(keys: &KeyRules, values: &ValueRules) -> Option<Self> {
+        let denied = keys.deny.iter().map(|glob| Pattern::new(glob.as_bytes()));
         let content = Self {
             key_bytes: keys.max_bytes.map(|bytes| bytes as u64),
             key_pattern: keys.pattern.as_ref().map(|glob| Pattern::new(glob.as_bytes())),
             key_charset: keys.charset,
-            keys_denied: keys.deny.iter().map(|glob| Denied::new(glob.as_bytes())).collect(),
+            keys_denied: keys.deny.iter().map(|glob| Glob::new(glob.as_bytes())).collect(),
+            hidden: Arc::new(Hidden::new(denied.collect())),
             value_bytes: values.max_bytes,
             arguments: values.max_args.map(u64::from),
             encoding: values.encoding,
@@ -129,22 +135,12 @@ impl Content {
     /// Whether a command may show or touch denied keys although it names none of them.
     fn check_reach(&self, subject: &Subject<'_>, witness: &mut Witness) -> Judged {
         let reaches = match subject.spec.reach {
-            Reach::Walk(_) => {
-                let mut patterns = Vec::new();
-                match scan_match(subject.spec, subject.request, &mut patterns) {
-                    Ok(()) => {}
-                    Err(error) => return witness.hold(subject.unclear(error)),
-                }
-                let shows = |arg: &u32| {
-                    let pattern = subject.request.arg(*arg as usize).unwrap_or_default();
-                    self.may_deny(&Glob::new(pattern))
-                };
-                patterns.is_empty() || patterns.iter().any(shows)
-            }
             Reach::Database(does) | Reach::Server(does) => {
                 does.access().is_some() && does != Does::CountsKeys
             }
-            Reach::Named
+            // Denied names are left out of the reply ([`Self::hides`]).
+            Reach::Walk(_)
+            | Reach::Named
             | Reach::Copy
             | Reach::Move
             | Reach::Migrate
@@ -153,12 +149,27 @@ impl Content {
             | Reach::Invalidations
             | Reach::Report => false,
         };
-        if reaches { witness.refuse(subject, ContentFault::ReachesDenied) } else { Ok(()) }
+        if reaches { witness.refuse(subject, ContentFault::TouchesDenied) } else { Ok(()) }
+    }
+
+    /// What the reply to a request must not show: the denied names, where one may be in it.
+    pub(super) fn hides(&self, spec: &Spec, request: &Request<'_>) -> Option<&Arc<Hidden>> {
+        if self.keys_denied.is_empty() || !matches!(spec.reach, Reach::Walk(_)) {
+            return None;
+        }
+        let mut patterns = Vec::new();
+        let shows = |arg: &u32| {
+            let pattern = request.arg(*arg as usize);
+            pattern.is_none_or(|pattern| self.may_deny(&Glob::new(pattern)))
+        };
+        let known = scan_match(spec, request, &mut patterns).is_ok() && !patterns.is_empty();
+        // The server heeds one pattern of several: all must be free of denied names.
+        (!known || patterns.iter().any(shows)).then_some(&self.hidden)
     }
 
     /// Whether a name that fits the pattern may be denied.
     fn may_deny(&self, glob: &Glob) -> bool {
-        self.keys_denied.iter().any(|denied| denied.glob.meets(glob))
+        self.keys_denied.iter().any(|denied| denied.meets(glob))
     }
 
     /// The argument whose length alone is known.
@@ -205,7 +216,7 @@ impl Content {
         });
         let denied = match key {
             Some(key) if is_pattern => self.may_deny(&Glob::new(key)),
-            Some(key) => self.keys_denied.iter().any(|denied| denied.pattern.matches(key)),
+            Some(key) => self.hidden.matches(key),
             None => true,
         };
         denied.then_some(ContentFault::ReachesDenied)
@@ -229,7 +240,7 @@ impl Content {
         if !legible {
             return Some(ContentFault::KeyCharset(self.key_charset));
         }
-        if self.keys_denied.iter().any(|denied| denied.pattern.matches(name)) {
+        if self.hidden.matches(name) {
             return Some(ContentFault::KeyDenied);
         }
         let fits = self.key_pattern.as_ref().is_none_or(|pattern| pattern.matches(name));
@@ -288,19 +299,6 @@ impl Content {
             }
         }
         Ok(None)
-    }
-}
-
-/// Names that no command may name, in both forms.
-#[derive(Debug)]
-struct Denied {
-    pattern: Pattern,
-    glob: Glob,
-}
-
-impl Denied {
-    fn new(glob: &[u8]) -> Self {
-        Self { pattern: Pattern::new(glob), glob: Glob::new(glob) }
     }
 }
 

@@ -28,8 +28,10 @@ pub(super) enum ContentFault {
         max: u64,
     },
     ValueEncoding(Encoding),
-    /// Denied keys may be among those that it shows or touches.
+    /// A pattern or prefix in it may mean denied keys.
     ReachesDenied,
+    /// Denied keys may be among those that it shows or touches, whatever its arguments.
+    TouchesDenied,
     /// The value would be that long at its key.
     ValueGrows {
         bytes: u64,
@@ -63,7 +65,8 @@ impl ContentFault {
             | Self::KeyPattern
             | Self::KeyCharset(_)
             | Self::KeyDenied
-            | Self::ReachesDenied => Rule::Key,
+            | Self::ReachesDenied
+            | Self::TouchesDenied => Rule::Key,
             Self::ValueTooLong { .. }
             | Self::TooManyArguments { .. }
             | Self::ValueEncoding(_)
@@ -95,7 +98,14 @@ impl ContentFault {
                 "'",
                 own(
                     "may show or touch keys that are denied",
-                    "give a pattern that no name of policy.keys.deny fits, if it takes one",
+                    "give a pattern that no name of policy.keys.deny fits",
+                ),
+            ),
+            Self::TouchesDenied => (
+                "'",
+                own(
+                    "may show or touch keys that are denied",
+                    "no form of it leaves out those of policy.keys.deny; SCAN does",
                 ),
             ),
             Self::ValueGrows { bytes, max } => {

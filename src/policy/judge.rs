@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use crate::command::{
-    Access, Effect, Flags, KeyAt, KeyError, KeyKind, Reach, Script, Spec, find_keys,
+    Access, Effect, Flags, KeyAt, KeyError, KeyKind, Lookup, Reach, Script, Spec, find_keys,
 };
 use crate::resp::Request;
 
@@ -143,6 +143,33 @@ impl Policy {
         }
         self.scripts.judge(script, spec, request)
     }
+}
+
+/// The command that was found.
+///
+/// # Errors
+///
+/// With the server's words when there is none.
+pub fn known(lookup: Lookup) -> Result<&'static Spec, Refusal> {
+    match lookup {
+        Lookup::Command(spec) => Ok(spec),
+        Lookup::UnknownSubcommand(container) => {
+            Err(Refusal::new(Rule::Unknown, Some(container), Cause::UnknownSubcommand))
+        }
+        Lookup::Unknown => Err(Refusal::new(Rule::Unknown, None, Cause::UnknownCommand)),
+    }
+}
+
+/// Whether the number of arguments fits.
+///
+/// # Errors
+///
+/// With the server's words when it does not.
+pub fn arity(spec: &'static Spec, request: &Request<'_>) -> Result<(), Refusal> {
+    if spec.accepts(request.len()) {
+        return Ok(());
+    }
+    Err(Refusal::new(Rule::Arity, Some(spec), Cause::Arity))
 }
 
 impl Case<'_, '_> {

@@ -66,6 +66,7 @@ pub use compile::{RuleError, commands, compile, compile_with};
 pub use edits::Scratch;
 pub use explain::{Explanation, Name, RuleWord, Verdict};
 pub use grant::Grant;
+pub use judge::{arity, known};
 pub use lessons::Lessons;
 pub use limit::Limit;
 pub use names::{Next, Prefix, Strip, Stripper, Sweep, Walk};
@@ -170,8 +171,10 @@ impl Policy {
 
     /// The same, built from these rules, however their words are spaced.
     fn with_source(mut self, rules: &Rules) -> Self {
-        let acl = rules.acl.as_deref();
-        let acl = acl.map(|acl| acl.split_ascii_whitespace().collect::<Vec<_>>().join(" "));
+        let acl = rules
+            .acl
+            .as_deref()
+            .map(|acl| acl.split_ascii_whitespace().collect::<Vec<_>>().join(" "));
         self.source = Some(Box::new(Rules { acl, ..rules.clone() }));
         self
     }
@@ -323,6 +326,7 @@ impl Policy {
             content.check(&subject, &mut scratch.keys, &mut witness)?;
         }
         let Outcome { strip, walk } = self.name(spec, request, scratch)?;
+        let strip = self.without_denied(strip, spec, request);
         if let Some(ttl) = &self.ttl {
             if self.observed.has(Rule::Ttl) {
                 // Nothing is changed either: what would be is thrown away.
@@ -382,33 +386,6 @@ impl Policy {
     fn word(&self, number: WordNumber) -> Option<&RuleWord> {
         usize::from(number).checked_sub(1).and_then(|at| self.words.get(at))
     }
-}
-
-/// The command that was found.
-///
-/// # Errors
-///
-/// With the server's words when there is none.
-pub fn known(lookup: Lookup) -> Result<&'static Spec, Refusal> {
-    match lookup {
-        Lookup::Command(spec) => Ok(spec),
-        Lookup::UnknownSubcommand(container) => {
-            Err(Refusal::new(Rule::Unknown, Some(container), Cause::UnknownSubcommand))
-        }
-        Lookup::Unknown => Err(Refusal::new(Rule::Unknown, None, Cause::UnknownCommand)),
-    }
-}
-
-/// Whether the number of arguments fits.
-///
-/// # Errors
-///
-/// With the server's words when it does not.
-pub fn arity(spec: &'static Spec, request: &Request<'_>) -> Result<(), Refusal> {
-    if spec.accepts(request.len()) {
-        return Ok(());
-    }
-    Err(Refusal::new(Rule::Arity, Some(spec), Cause::Arity))
 }
 
 #[cfg(test)]

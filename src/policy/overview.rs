@@ -3,9 +3,9 @@
 //!
 //! Owns: [`Overview`], [`Mode`]. Never knows: where it is shown, requests.
 
-use super::role::Selector;
+use super::role::{Scope, Selector};
 use super::{Policy, Rule, RuleSet, script};
-use crate::command::{Does, Reach, Spec, all};
+use crate::command::{Does, Flags, Reach, Spec, all};
 use crate::config::{KeyMode, Rules, ScriptMode, ScriptRules};
 
 /// Whether a policy refuses what its rules do not permit.
@@ -52,6 +52,8 @@ const BEYOND_RULES: &str = "keys and commands inside a script are not seen: it c
 
 const BEYOND_BOUNDS: &str = "permitted by name or for all keys, and beyond the keys and databases that \
     the policy bounds: other clients of the server are affected";
+const NO_KEY: &str = "acl allows no key, so every command with a key is refused; add ~* for all keys \
+    (with a prefix: all that begin with it), or the patterns that are needed, as in ~user:*";
 /// Commands that a warning names; the rest are counted.
 const NAMED_MAX: usize = 8;
 
@@ -108,6 +110,9 @@ impl Policy {
         if let Some(names) = self.beyond_bounds() {
             warnings.push(("POL-W004", format!("{names}: {BEYOND_BOUNDS}")));
         }
+        if let Some(words) = self.reaches_nothing() {
+            warnings.push(("POL-W005", words.to_owned()));
+        }
         Overview { mode, refuses, keys: self.keys_in_words(rules), scripts, warnings }
     }
 
@@ -140,16 +145,38 @@ impl Policy {
     }
 
     fn keys_in_words(&self, rules: Option<&Rules>) -> String {
+        let words = self.role.iter().flat_map(Selector::words);
+        let mut keys: Vec<String> = words.filter(|word| !word.starts_with('&')).collect();
+        keys.dedup();
+        if self.allows_no_key() {
+            keys.insert(0, "none".to_owned());
+            return keys.join(" ");
+        }
         let prefix = rules.and_then(|rules| rules.keys.prefix.as_deref());
         let rewrites = rules.is_some_and(|rules| rules.keys.mode == KeyMode::Rewrite);
-        if let Some(prefix) = prefix.filter(|_| rewrites) {
-            return format!("{prefix}* (rewrite: respgate puts the prefix before every key)");
-        }
-        let keys: Vec<String> = self.role.iter().flat_map(Selector::words).collect();
-        let mut keys: Vec<&str> =
-            keys.iter().map(String::as_str).filter(|word| !word.starts_with('&')).collect();
-        keys.dedup();
-        if keys.is_empty() { "none".to_owned() } else { keys.join(" ") }
+        let Some(prefix) = prefix.filter(|_| rewrites) else { return keys.join(" ") };
+        let own = keys.iter().map(|word| match word.split_once('~') {
+            // The access stands before it.
+            Some(("", pattern)) => format!("{prefix}{pattern}"),
+            Some((access, pattern)) => format!("{access}~{prefix}{pattern}"),
+            None => word.clone(),
+        });
+        let own = own.collect::<Vec<_>>().join(" ");
+        format!("{own} (rewrite: respgate puts the prefix before every key)")
+    }
+
+    /// Whether no selector allows any key.
+    fn allows_no_key(&self) -> bool {
+        self.role.iter().all(|one| matches!(&one.keys, Scope::Only(known) if known.is_empty()))
+    }
+
+    /// The words for a policy that permits commands with keys and allows none of the keys.
+    fn reaches_nothing(&self) -> Option<&'static str> {
+        let permits = |spec: &Spec| {
+            let has_keys = !spec.keys.is_empty() && !spec.flags.has(Flags::PUBSUB);
+            has_keys && self.role.iter().any(|one| one.allows(spec.id))
+        };
+        (self.allows_no_key() && all().iter().any(permits)).then_some(NO_KEY)
     }
 }
 
@@ -183,6 +210,10 @@ mod tests {
     fn with_prefix(mode: KeyMode) -> Rules {
         let prefix = Some("app1:".to_owned());
         Rules { keys: KeyRules { mode, prefix, ..KeyRules::default() }, ..Rules::default() }
+    }
+
+    fn under_prefix(acl: &str) -> Rules {
+        Rules { acl: Some(acl.to_owned()), ..with_prefix(KeyMode::Rewrite) }
     }
 
     /// What bounds keys or databases takes scripts away unless the configuration gives them back.
@@ -296,14 +327,39 @@ mod tests {
         for (rules, expected) in [
             (acl("+get ~a %R~b &c (+set ~d)"), "~a %R~b ~d"),
             (acl("+get"), "none"),
+            (acl("+get db=0"), "none db=0"),
             (Rules::default(), "~*"),
             (with_prefix(KeyMode::Enforce), "~app1:*"),
             (
                 with_prefix(KeyMode::Rewrite),
                 "app1:* (rewrite: respgate puts the prefix before every key)",
             ),
+            (under_prefix("+@read"), "none"),
+            (
+                under_prefix("+get ~user:* %R~b (+set ~c)"),
+                "app1:user:* %R~app1:b app1:c (rewrite: respgate puts the prefix before every key)",
+            ),
         ] {
             assert_eq!(overview(&rules).keys, expected);
+        }
+    }
+
+    #[test]
+    fn policies_that_allow_no_key() {
+        for (rules, warned) in [
+            (under_prefix("+@read"), true),
+            (under_prefix("+@read ~*"), false),
+            (acl("+@all"), true),
+            (acl("+@all (+get ~a)"), false),
+            (acl("+ping +publish +subscribe +time"), false),
+            (acl("+@all -@all ~a resetkeys"), false),
+            (with_prefix(KeyMode::Rewrite), false),
+            (with_prefix(KeyMode::Enforce), false),
+            (Rules { acl: Some("+@read".to_owned()), ..with_prefix(KeyMode::Enforce) }, false),
+        ] {
+            let warnings = overview(&rules).warnings;
+            let said = warnings.iter().any(|(code, _)| *code == "POL-W005");
+            assert_eq!(said, warned, "{:?}: {warnings:?}", rules.acl);
         }
     }
 }

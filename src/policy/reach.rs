@@ -1,10 +1,15 @@
-//! How far a policy reaches as a whole: whether it changes requests, whether it bounds what may be seen.
+//! How far a policy reaches: whether it changes requests, whether it bounds what may be seen.
 //!
-//! Owns: those questions. Never knows: single requests.
+//! Owns: those questions, and what a list of keys must not show. Never knows: how a request is judged.
 
-use super::Policy;
+use std::sync::Arc;
+
 use super::database::Databases;
+use super::names::{Prefix, Strip};
 use super::role::Scope;
+use super::{Policy, Rule};
+use crate::command::Spec;
+use crate::resp::Request;
 
 impl Policy {
     /// Whether permitted requests go to the server as they are.
@@ -20,5 +25,20 @@ impl Policy {
         self.namespace.is_none()
             && matches!(root.keys, Scope::All)
             && matches!(root.databases, Databases::All)
+    }
+
+    /// What is taken off a reply, with the names that a list must not show.
+    pub(super) fn without_denied(
+        &self,
+        strip: Option<Strip>,
+        spec: &Spec,
+        request: &Request<'_>,
+    ) -> Option<Strip> {
+        let content = self.content.as_ref().filter(|_| !self.observes(Rule::Key));
+        let Some(hidden) = content.and_then(|content| content.hides(spec, request)) else {
+            return strip;
+        };
+        let strip = strip.unwrap_or_else(|| Strip::of_errors(Arc::new(Prefix::new(b""))));
+        Some(strip.hiding(spec.names, Arc::clone(hidden)))
     }
 }

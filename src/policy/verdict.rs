@@ -239,6 +239,8 @@ const RESERVED_CHANNEL: &str = "' may reach the server's own channels about keys
     name them in the ACL, as in &__keyspace@0__:app:*";
 const OTHERS_EVENTS: &str = "' may hear of keys in other databases (rule namespace); write out the \
     number of an allowed one, as in __keyspace@0__:*";
+const NO_DATABASE: &str = "the server's invalidations do not say their database, so those of others \
+    cannot be left out; only rules without db= permit it";
 const NAMED: &str = " in the rules would permit it by name";
 const BROADCAST: &str = "' with BCAST tells of keys outside the allowed patterns (rule namespace); \
     begin every PREFIX with an allowed prefix";
@@ -258,10 +260,10 @@ fn write_reach(reach: Reach, name: &str, out: &mut BytesMut) {
         Reach::ChannelWalk => put(out, &["give an allowed pattern"]),
         Reach::ChannelCount => put(out, &["give allowed channels"]),
         Reach::Server(does) if does.access().is_none() => put(out, &["+", name, NAMED]),
+        Reach::Invalidations => put(out, &[NO_DATABASE]),
         Reach::Named
         | Reach::Move
         | Reach::Migrate
-        | Reach::Invalidations
         | Reach::Report
         | Reach::Database(_)
         | Reach::Server(_) => put(out, &["the selector (+", name, " allkeys) would permit it"]),

@@ -80,6 +80,8 @@ impl Session {
         out: &mut BytesMut,
     ) -> Step {
         let Sent { special, wire } = sent;
+        let strip = ctx.desk.grant.strip.take().filter(|strip| !strip.is_for_errors());
+        let special = special.or_else(|| strip.map(Special::Names));
         let size = request.raw().len() as u64 + request.announced().unwrap_or(0);
         let bytes = self.own.as_ref().map_or(0, |own| own.bytes) + size;
         if bytes > ctx.limits.max_transaction_bytes as u64 {

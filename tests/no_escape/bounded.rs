@@ -219,9 +219,16 @@ fn requests() -> Vec<Vec<Vec<u8>>> {
     all
 }
 
-fn apart((acl, keys, database): &(&'static str, &'static str, &'static str)) {
+fn apart(bound: &(&'static str, &'static str, &'static str)) {
+    for pool in ["shared", "session"] {
+        apart_in(pool, bound);
+    }
+}
+
+fn apart_in(pool: &str, (acl, keys, database): &(&'static str, &'static str, &'static str)) {
     let neighbour = Neighbour::new(database);
-    let app = Proxy::with_policy(&neighbour.server, acl, keys);
+    let sections = format!("{keys}[upstream.pool]\nmode = '{pool}'\n");
+    let app = Proxy::with_policy(&neighbour.server, acl, &sections);
     let before = neighbour.state();
     let only_denies = keys.contains("deny");
     for words in requests() {
@@ -241,7 +248,7 @@ fn apart((acl, keys, database): &(&'static str, &'static str, &'static str)) {
         for (resp3, queued) in [(false, false), (true, false), (false, true)] {
             let reply = say(&app, &words, resp3, queued);
             let told = tells(&reply);
-            assert_eq!(told, None, "{acl} {keys}: {text}: {}", reply.escape_ascii());
+            assert_eq!(told, None, "{acl} {keys} {pool}: {text}: {}", reply.escape_ascii());
         }
     }
     assert!(neighbour.state() == before, "{acl} {keys}: something of the neighbour has changed");
@@ -302,6 +309,28 @@ fn a_report_has_what_drivers_need() {
     let open = Proxy::with_policy(&server, "+@all ~* &*", "");
     let report = String::from_utf8(say(&open, &[b"INFO".to_vec()], false, false)).unwrap();
     assert!(report.contains("used_memory:") && report.contains("connected_clients:"), "{report}");
+}
+
+/// Why `CLIENT TRACKING` is refused where databases are bounded: the server remembers names without their
+/// database, and an invalidation is the same whichever database the key was changed in.
+#[test]
+fn invalidations_do_not_say_their_database() {
+    for brand in [Brand::Redis, Brand::Valkey] {
+        if !brand.available() {
+            continue;
+        }
+        let server = Server::plain(brand);
+        let (mut client, mut other) = (server.observer(), server.observer());
+        assert!(client.ask(&["HELLO", "3"]).starts_with(b"%"));
+        assert_eq!(client.ask(&["CLIENT", "TRACKING", "ON"]), b"+OK\r\n");
+        assert_eq!(other.ask(&["SELECT", "1"]), b"+OK\r\n");
+        client.ask(&["GET", "k"]);
+        other.ask(&["SET", "k", "v"]);
+        assert_eq!(client.reply(), b">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n");
+        let app = Proxy::with_policy(&server, "+@all ~* &* db=0", "");
+        let said = app.client().ask_text(&["CLIENT", "TRACKING", "ON"]);
+        assert!(said.contains("do not say their database"), "{said}");
+    }
 }
 
 /// Events and invalidations of other databases and of denied keys do not arrive.

@@ -3,16 +3,18 @@
 //!
 //! Owns: [`Namespace`]: the request's side. Never knows: roles, sessions.
 //!
-//! `prefix` knows where the prefix stands in a channel, `shape` what is taken off a reply; `strip` takes
+//! `prefix` knows where the prefix stands in a channel, `shape` what is taken off a reply; `hidden` what is left out of a list; `strip` takes
 //! it off replies, `push` off messages, `error_text` off errors; `walk` is `DBSIZE` and `FLUSHDB` over one application's keys.
 
 mod error_text;
+mod hidden;
 mod prefix;
 mod push;
 mod shape;
 mod strip;
 mod walk;
 
+pub use hidden::Hidden;
 pub use prefix::Prefix;
 pub use shape::Strip;
 pub use strip::Stripper;
@@ -121,7 +123,8 @@ impl Namespace {
         let key = request.arg(2).filter(|_| is_at_end).unwrap_or_default();
         let key_bytes = c_length(key);
         let (prefix, names) = (Arc::clone(&self.prefix), spec.names);
-        Ok(Outcome { strip: Some(Strip { prefix, echoed, key_bytes, names }), walk: None })
+        let strip = Strip { prefix, echoed, key_bytes, names, hidden: None };
+        Ok(Outcome { strip: Some(strip), walk: None })
     }
 
     /// `KEYS`, `SCAN`: every pattern, and one where there is none. Returns [`Strip::echoed`].

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use super::hidden::Hidden;
 use super::prefix::Prefix;
 use crate::command::ReplyNames;
 
@@ -16,19 +17,27 @@ pub struct Strip {
     /// Bytes of the key that an error ends with, as the client wrote it, up to a NUL.
     pub(super) key_bytes: u32,
     pub(super) names: ReplyNames,
+    /// Names that a list does not show.
+    pub(super) hidden: Option<Arc<Hidden>>,
 }
 
 impl Strip {
     /// Names in errors alone.
     #[must_use]
     pub const fn of_errors(prefix: Arc<Prefix>) -> Self {
-        Self { prefix, echoed: 0, key_bytes: 0, names: ReplyNames::Errors }
+        Self { prefix, echoed: 0, key_bytes: 0, names: ReplyNames::Errors, hidden: None }
     }
 
     /// A report about the server, and names in errors.
     #[must_use]
     pub const fn of_report(prefix: Arc<Prefix>) -> Self {
-        Self { prefix, echoed: 0, key_bytes: 0, names: ReplyNames::Report }
+        Self { prefix, echoed: 0, key_bytes: 0, names: ReplyNames::Report, hidden: None }
+    }
+
+    /// The same, without some names in the list that the reply is.
+    #[must_use]
+    pub(in super::super) fn hiding(self, names: ReplyNames, hidden: Arc<Hidden>) -> Self {
+        Self { names, hidden: Some(hidden), ..self }
     }
 
     /// The prefix that was in force when the request was made.

@@ -11,12 +11,17 @@ use bytes::{BufMut, BytesMut};
 
 use super::super::report::{self, REPORT_BYTES_MAX};
 use super::error_text;
+use super::hidden::{Hidden, LIST_BYTES_MAX};
 use super::shape::Strip;
 use crate::command::ReplyNames;
 use crate::resp::{ReplyScanner, encode, number};
 
 /// What stands in a place of a reply for a name that is not this application's.
 const FOREIGN: &str = "ERR respgate: the server sent a name without this application's prefix";
+
+/// What stands in the place of a list that is too long to leave denied names out of it.
+const LONG_LIST: &str = "ERR respgate: this list of keys is longer than 4 MiB, too long to leave denied \
+    keys out of it (rule key); use SCAN with a smaller COUNT";
 
 /// What stands in the place of a report that is none.
 const NO_REPORT: &str = "ERR respgate: the server's answer to INFO is no report, or too long";
@@ -25,6 +30,14 @@ impl Strip {
     /// A whole reply.
     pub fn frame(&self, frame: &[u8], out: &mut BytesMut) {
         Stripper::default().feed(self, frame, out);
+    }
+
+    /// A list without the names that are hidden.
+    fn write_visible(&self, hidden: &Hidden, frame: &[u8], out: &mut BytesMut) {
+        match hidden.visible(self.names, self.prefix.text(), frame) {
+            Some(list) => Self { hidden: None, ..self.clone() }.frame(&list, out),
+            None => encode::error(out, FOREIGN),
+        }
     }
 
     /// What stands at a place of the reply.
@@ -155,7 +168,7 @@ impl Stripper {
                     used
                 }
                 Step::Pass | Step::Skip => self.value(rest, out),
-                Step::Text => self.text(rest, out),
+                Step::Text => self.text(strip, rest, out),
                 Step::Error => self.error(strip, rest, out),
                 Step::Done => {
                     debug_assert!(false, "one reply at a time");
@@ -174,6 +187,7 @@ impl Stripper {
         let is_report = strip.names == ReplyNames::Report && is_outermost;
         self.step = match (strip.role(outer, inner), first) {
             (_, b'-') if is_outermost => Step::Error,
+            (_, b'*' | b'~') if is_outermost && strip.hidden.is_some() => Step::Text,
             (_, b'$' | b'=') if is_report => Step::Text,
             _ if is_report => Step::Skip,
             (Role::Opens, b'*' | b'~' | b'>' | b'%') | (Role::Name, b'$') => Step::Header,
@@ -292,17 +306,25 @@ impl Stripper {
         used
     }
 
-    /// In a report.
-    fn text(&mut self, rest: &[u8], out: &mut BytesMut) -> usize {
+    /// In a report, or a list of which some names are left out.
+    fn text(&mut self, strip: &Strip, rest: &[u8], out: &mut BytesMut) -> usize {
         let seen = self.scanner.advance(rest);
         let (used, done) = seen.map_or((rest.len(), true), |seen| (seen.used, seen.done));
         self.held.extend_from_slice(rest.get(..used).unwrap_or_default());
-        if self.held.len() > REPORT_BYTES_MAX {
-            encode::error(out, NO_REPORT);
+        let (most, instead) = match strip.hidden {
+            Some(_) => (LIST_BYTES_MAX, LONG_LIST),
+            None => (REPORT_BYTES_MAX, NO_REPORT),
+        };
+        if self.held.len() > most {
+            encode::error(out, instead);
             self.held = Vec::new();
             self.step = Step::Skip;
         } else if done {
-            write_report(&std::mem::take(&mut self.held), out);
+            let held = std::mem::take(&mut self.held);
+            match &strip.hidden {
+                Some(hidden) => strip.write_visible(hidden, &held, out),
+                None => write_report(&held, out),
+            }
         }
         self.complete_if(done);
         used

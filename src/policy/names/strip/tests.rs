@@ -14,7 +14,13 @@ use super::*;
 const PREFIX: &[u8] = b"a*:";
 
 fn strip(shape: ReplyNames) -> Strip {
-    Strip { prefix: Arc::new(Prefix::new(PREFIX)), echoed: 0, key_bytes: 0, names: shape }
+    Strip {
+        prefix: Arc::new(Prefix::new(PREFIX)),
+        echoed: 0,
+        key_bytes: 0,
+        names: shape,
+        hidden: None,
+    }
 }
 
 /// Blanks end lines.
