@@ -73,6 +73,12 @@ impl Effect {
     pub const fn leaves_nothing(self) -> bool {
         matches!(self, Self::Shared | Self::Ping | Self::Pushes)
     }
+
+    /// Which of the commands that the proxy answers it is.
+    #[must_use]
+    pub const fn local(self) -> Option<Local> {
+        if let Self::Local(local) = self { Some(local) } else { None }
+    }
 }
 
 /// How long a request may hold up its connection.
@@ -88,13 +94,15 @@ pub enum Blocking {
 #[must_use]
 pub fn blocking(spec: &Spec, request: &Request<'_>) -> Blocking {
     let last = request.len().saturating_sub(1);
-    match spec.effect {
-        Effect::Block(Timeout::Unknown) => Blocking::Forever,
-        Effect::Block(Timeout::Streams) => streams(request),
-        Effect::Block(Timeout::Argument(arg)) => timeout(request, arg, seconds),
-        Effect::Block(Timeout::Last) => timeout(request, last, seconds),
-        Effect::Wait => timeout(request, last, milliseconds),
-        _ => Blocking::No,
+    let Effect::Block(said) = spec.effect else {
+        let waits = spec.effect == Effect::Wait;
+        return if waits { timeout(request, last, milliseconds) } else { Blocking::No };
+    };
+    match said {
+        Timeout::Unknown => Blocking::Forever,
+        Timeout::Streams => streams(request),
+        Timeout::Argument(arg) => timeout(request, arg, seconds),
+        Timeout::Last => timeout(request, last, seconds),
     }
 }
 

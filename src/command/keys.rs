@@ -116,7 +116,16 @@ impl KeySpec {
     pub const fn kind(&self) -> Option<KeyKind> {
         match *self {
             Self::At { kind, .. } | Self::Span { kind, .. } => Some(kind),
-            _ => None,
+            Self::Counted { .. }
+            | Self::Set
+            | Self::Bitfield
+            | Self::Sort { .. }
+            | Self::GeoStore { .. }
+            | Self::Streams
+            | Self::Migrate
+            | Self::Debug
+            | Self::Tracking
+            | Self::Unknown => None,
         }
     }
 

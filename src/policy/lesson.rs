@@ -14,7 +14,7 @@ use super::keyspace::{may_be_reserved, names_reserved};
 use super::pattern::Pattern;
 use super::role::{KeyPattern, Scope, Selector};
 use crate::command::{
-    Access, Effect, Flags, KeyAt, KeyKind, Reach, Spec, by_name, find_keys, scan_match,
+    Access, Flags, KeyAt, KeyKind, Local, Reach, Spec, by_name, find_keys, scan_match,
 };
 use crate::resp::Request;
 use names::{Names, certain};
@@ -127,10 +127,8 @@ impl Lesson {
     /// be older than the command.
     pub(super) fn server_words(&self) -> String {
         self.words_about(|name| {
-            by_name(name).is_none_or(|spec| match spec.effect {
-                Effect::Local(local) => local.may_ask_server(),
-                _ => true,
-            })
+            let local = by_name(name).and_then(|spec| spec.effect.local());
+            local.is_none_or(Local::may_ask_server)
         })
     }
 

@@ -272,12 +272,14 @@ fn write_reach(reach: Reach, name: &str, out: &mut BytesMut) {
 
 fn write_others(reach: Reach, name: &str, out: &mut BytesMut) {
     put(out, &[OWN, name, "' ", does(reach), " (rule namespace)"]);
-    match reach {
-        Reach::Database(Does::CountsKeys | Does::RemovesKeys) => {
-            put(out, &["; keys.", name, " = true makes it this application's own"]);
-        }
-        Reach::Server(does) if does.access().is_none() => put(out, &["; +", name, NAMED]),
-        _ => put(out, &[", which is never allowed with keys.mode = \"rewrite\""]),
+    if let Reach::Database(Does::CountsKeys | Does::RemovesKeys) = reach {
+        put(out, &["; keys.", name, " = true makes it this application's own"]);
+    } else if let Reach::Server(does) = reach
+        && does.access().is_none()
+    {
+        put(out, &["; +", name, NAMED]);
+    } else {
+        put(out, &[", which is never allowed with keys.mode = \"rewrite\""]);
     }
 }
 

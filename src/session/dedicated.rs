@@ -71,11 +71,10 @@ impl Session {
 
     /// Whether the server's answer about the connection is the client's own.
     pub(super) fn goes_to_own(&self, spec: &Spec, ctx: &Context<'_>) -> bool {
-        let local = match spec.effect {
-            Effect::Auth => return ctx.auth.is_off(),
-            Effect::Local(local) => local,
-            _ => return false,
-        };
+        if spec.effect == Effect::Auth {
+            return ctx.auth.is_off();
+        }
+        let Effect::Local(local) = spec.effect else { return false };
         match local {
             Local::WhoAmI => ctx.auth.is_off(),
             Local::Reply => false,
@@ -114,18 +113,18 @@ impl Session {
     pub(super) fn note_own_state(&mut self, spec: &Spec, request: &Request<'_>) {
         let option = request.arg(2).unwrap_or_default();
         let value = request.arg(3).unwrap_or_default();
-        match spec.effect {
-            Effect::Local(Local::SetName) if is_valid_name(option) => {
+        match spec.effect.local() {
+            Some(Local::SetName) if is_valid_name(option) => {
                 self.about_mut().name = option.to_vec();
             }
-            Effect::Local(Local::SetInfo) if is_valid_name(value) => {
+            Some(Local::SetInfo) if is_valid_name(value) => {
                 if option.eq_ignore_ascii_case(b"lib-name") {
                     self.about_mut().lib_name = value.to_vec();
                 } else if option.eq_ignore_ascii_case(b"lib-ver") {
                     self.about_mut().lib_ver = value.to_vec();
                 }
             }
-            Effect::Local(
+            Some(
                 Local::SetName
                 | Local::SetInfo
                 | Local::GetName
@@ -135,7 +134,21 @@ impl Session {
                 | Local::TrackingInfo
                 | Local::WhoAmI,
             ) => {}
-            _ => {
+            Some(
+                Local::Asking
+                | Local::ReadOnly
+                | Local::ReadWrite
+                | Local::Capa
+                | Local::Help
+                | Local::Id
+                | Local::ImportSource
+                | Local::Kill
+                | Local::NoEvict
+                | Local::NoTouch
+                | Local::Reply
+                | Local::Unblock,
+            )
+            | None => {
                 self.own.get_or_insert_default().bound = true;
                 self.lease_dirty = true;
             }

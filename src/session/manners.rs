@@ -2,7 +2,7 @@
 //!
 //! Owns: [`Manners`]. Never knows: what they do at the server.
 
-use crate::command::{Effect, Local, Spec};
+use crate::command::{Local, Spec};
 
 /// Settings of the connection itself that a client has switched on (`CLIENT NO-EVICT`, `NO-TOUCH`,
 /// `IMPORT-SOURCE`).
@@ -20,11 +20,15 @@ impl Manners {
 
     /// The one that a command is about.
     pub(super) fn of(&mut self, spec: &Spec) -> Option<&mut bool> {
-        match spec.effect {
-            Effect::Local(Local::NoEvict) => Some(&mut self.no_evict),
-            Effect::Local(Local::NoTouch) => Some(&mut self.no_touch),
-            Effect::Local(Local::ImportSource) => Some(&mut self.import_source),
-            _ => None,
+        let local = spec.effect.local();
+        if local == Some(Local::NoEvict) {
+            Some(&mut self.no_evict)
+        } else if local == Some(Local::NoTouch) {
+            Some(&mut self.no_touch)
+        } else if local == Some(Local::ImportSource) {
+            Some(&mut self.import_source)
+        } else {
+            None
         }
     }
 }

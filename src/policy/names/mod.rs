@@ -63,10 +63,12 @@ impl Namespace {
 
     /// What is done over all keys of the application, one after the other.
     const fn sweep(&self, reach: Reach) -> Option<Sweep> {
-        match reach {
-            Reach::Database(Does::CountsKeys) if self.counts => Some(Sweep::Count),
-            Reach::Database(Does::RemovesKeys) if self.removes => Some(Sweep::Remove),
-            _ => None,
+        if self.counts && matches!(reach, Reach::Database(Does::CountsKeys)) {
+            Some(Sweep::Count)
+        } else if self.removes && matches!(reach, Reach::Database(Does::RemovesKeys)) {
+            Some(Sweep::Remove)
+        } else {
+            None
         }
     }
 
