@@ -59,8 +59,10 @@ impl Session {
         }
         let text = words::loss(loss);
         let exec = self.last_command.is_some_and(|spec| spec.effect == Effect::Exec);
-        if exec && self.transaction.take().is_some() {
-            // Nothing is watched: what is watched has its connection at hand.
+        if exec {
+            // Redis server.c `rejectCommand`, whether or not MULTI was said. Nothing is watched: what
+            // is watched has its connection at hand.
+            self.transaction = None;
             let line = [words::EXECABORT_BECAUSE, text.trim_start_matches("ERR ")].concat();
             return self.answer(out, |out| encode::error(out, line));
         }

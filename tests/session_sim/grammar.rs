@@ -243,13 +243,16 @@ pub fn run(
     loud: bool,
     report: &mut dyn FnMut(usize),
 ) {
+    let dedicated = choices.chance(25);
+    let transparent = dedicated && choices.chance(60);
     let shape = Shape {
         clients: choices.below(3) + 1,
-        dedicated: choices.chance(15),
+        dedicated,
+        transparent,
         on_outage: *choices.pick(&[OnOutage::Close, OnOutage::Error]),
         max_in_flight: *choices.pick(&[1024, 1024, 1, 4]),
         large_bytes: *choices.pick(&[1 << 16, 1 << 16, 60]),
-        prefix: if choices.chance(33) { "app:" } else { "" },
+        prefix: if choices.chance(33) && !transparent { "app:" } else { "" },
         loud,
     };
     let mut grammar = Grammar::draw(choices);

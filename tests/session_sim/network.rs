@@ -55,7 +55,7 @@ impl World {
         let within = entry.executed < entry.commands.len();
         assert!(within || at_server.is_clean(), "state on a shared connection: {at_server:?}");
         assert_eq!((at_server.protocol, at_server.database), (key.protocol, key.database));
-        check_wire(&words, false);
+        check_wire(&words, false, false);
         if entry.executed < entry.commands.len() {
             return;
         }
@@ -101,7 +101,7 @@ impl World {
         } else {
             self.model.execute(connection, &sent.words);
         }
-        check_wire(&sent.words, true);
+        check_wire(&sent.words, true, self.shape.transparent);
         if sent.last && sent.number != OWN {
             in_order(&mut client.last_executed, sent.number);
             let fate = if forbidden && !sent.hidden { Fate::Forbidden } else { Fate::Executed };
@@ -197,7 +197,8 @@ impl World {
         let Some(lease) = client.lease.take() else { return };
         let (begun, line) = (client.session.reply_has_begun(), line_of(loss));
         let connection = &self.model.connections[lease.connection];
-        let reason = connection.subscribed()
+        let reason = self.shape.transparent
+            || connection.subscribed()
             || connection.tracking
             || lease.begun
             || client.flying.iter().any(|f| {
@@ -333,12 +334,13 @@ fn changes_nothing(words: &Words) -> bool {
 }
 
 /// What is about the client's own connection is no business of the server.
-fn check_wire(words: &Words, pinned: bool) {
+fn check_wire(words: &Words, pinned: bool, transparent: bool) {
     let word = |at: usize| words.get(at).map(|w| w.to_ascii_lowercase()).unwrap_or_default();
     let own = match word(0).as_slice() {
         // The protocol of a connection that keeps the client's state is changed there.
-        b"hello" => !pinned || words.len() != 2,
+        b"hello" => !pinned || (words.len() != 2 && !transparent),
         b"reset" | b"quit" => true,
+        b"client" if transparent => word(1) == b"reply",
         b"client" => word(1) != b"tracking",
         _ => false,
     };

@@ -33,6 +33,8 @@ pub struct Sent {
 pub struct Shape {
     pub clients: usize,
     pub dedicated: bool,
+    /// Dedicated, and what a client says of its connection goes to the server, transactions too.
+    pub transparent: bool,
     pub on_outage: OnOutage,
     pub max_in_flight: usize,
     pub large_bytes: u64,
@@ -69,7 +71,7 @@ impl World {
             ..ClientLimits::default()
         };
         let policy = match shape.prefix {
-            "" if shape.dedicated => queued_here(),
+            "" if shape.dedicated && !shape.transparent => queued_here(),
             "" => Policy::open(),
             prefix => before(prefix),
         };
@@ -237,7 +239,8 @@ impl World {
     ) {
         let client = &mut self.clients[at];
         let name = String::from_utf8(words[0].to_ascii_lowercase()).unwrap();
-        let hidden = matches!(name.as_str(), "exec" | "discard") && commands.len() == 1;
+        let ends = matches!(name.as_str(), "exec" | "discard");
+        let hidden = !self.shape.transparent && ends && commands.len() == 1;
         let number = client.reference.ask(words, Fate::Open);
         client.flying.push_back(Flying { ticket, number, route, hidden, name });
         match route {
@@ -344,6 +347,10 @@ impl World {
             None => self.connect(key),
         };
         let client = &mut self.clients[at];
+        if self.shape.transparent {
+            // The client is told the number of its connection: here it is that of its reference.
+            self.model.connections[connection].id = client.reference.model.connections[0].id;
+        }
         client.lease = Some(Lease {
             connection,
             key,
