@@ -61,7 +61,8 @@ rust_driver() {
 }
 
 drivers() {
-  "$python" tests/drivers/run.py --node "$NODE_PATH" --rust "$cache/redis-rs/debug/driver-redis-rs"
+  "$python" tests/drivers/run.py --node "$NODE_PATH" --rust "$cache/redis-rs/debug/driver-redis-rs" \
+    --older "$cache/redis-py-6/bin/python" --older "$cache/redis-py-7/bin/python"
 }
 
 # Applications through a restart of the server; `tests/applications/run.sh` plays every fault.
@@ -114,6 +115,7 @@ install_rust_part() {
 install_rest() {
   python_packages tests/release/requirements.txt release && need git=git readelf=binutils &&
     need node=nodejs npm=npm tclsh=tcl dpkg-source=dpkg-dev && node_packages tests/drivers/node &&
+    python_packages tests/drivers/redis-py-6.txt redis-py-6 && python_packages tests/drivers/redis-py-7.txt redis-py-7 &&
     need systemd-analyze=systemd bwrap=bubblewrap ip=iproute2 unshare=util-linux setpriv=util-linux && kubernetes_tools
 }
 

@@ -1,9 +1,10 @@
 """Runs real client programs through respgate, one line for each, and counts.
 
-    tests/drivers/run.py [--straight] [--only NAME] [--node DIRECTORY] [--rust PROGRAM]
+    tests/drivers/run.py [--straight] [--only NAME] [--node DIRECTORY] [--rust PROGRAM] [--older PYTHON]...
 
 --straight asks the server without respgate. The policy is the default: nothing that a driver sends may be
-refused, of its questions at the beginning of a connection above all. The last line is `N passed, N failed`.
+refused, of its questions at the beginning of a connection above all, with pool.mode = "shared" and "session".
+The last line is `N passed, N failed`.
 """
 
 import argparse
@@ -19,10 +20,12 @@ SECONDS_MAX = 120
 
 
 def drivers(options):
-    python = [sys.executable]
-    for protocol in ("2", "3"):
-        yield f"redis-py, RESP{protocol}", [*python, HERE / "redis_py.py", protocol]
-        yield f"redis-py asyncio, RESP{protocol}", [*python, HERE / "redis_py_asyncio.py", protocol]
+    for python in (sys.executable, *options.older):
+        name = "redis-py" if python == sys.executable else f"redis-py of {pathlib.Path(python).parents[1].name}"
+        for protocol in ("2", "3"):
+            yield f"{name}, RESP{protocol}", [python, HERE / "redis_py.py", protocol]
+            if python == sys.executable:
+                yield f"{name} asyncio, RESP{protocol}", [python, HERE / "redis_py_asyncio.py", protocol]
     if options.node:
         for script in ("ioredis", "node-redis"):
             for protocol in ("2", "3"):
@@ -67,12 +70,18 @@ def main():
     parser.add_argument("--only", default="")
     parser.add_argument("--node", help="has the node_modules of node/package.json")
     parser.add_argument("--rust", help="the program built from redis-rs/")
+    parser.add_argument("--older", action="append", default=[], help="a Python that has another redis-py")
     options = parser.parse_args()
-    with Stage(straight=options.straight, policy="") as stage:
-        chosen = [(name, command) for name, command in drivers(options) if options.only in name]
-        results = [run(name, command, stage) for name, command in chosen]
-        if not all(results) and not options.straight:
-            print("the end of respgate's log:\n" + stage.log("respgate"))
+    chosen = [(name, command) for name, command in drivers(options) if options.only in name]
+    results = []
+    for mode in ("shared",) if options.straight else ("shared", "session"):
+        # The programs of Redis itself need no more than one mode.
+        of_mode = [(name, command) for name, command in chosen if mode == "shared" or "," in name]
+        with Stage(straight=options.straight, policy="", upstream=f'pool = {{ mode = "{mode}" }}') as stage:
+            good = [run(f"{name}, {mode}", command, stage) for name, command in of_mode]
+            if not all(good) and not options.straight:
+                print("the end of respgate's log:\n" + stage.log("respgate"))
+        results += good
     print(f"{sum(results)} passed, {len(results) - sum(results)} failed")
     sys.exit(not all(results) or not results)
 
