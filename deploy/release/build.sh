@@ -32,5 +32,7 @@ if [[ $target != "$own" ]]; then
 fi
 cargo build "${arguments[@]}"
 deploy/release/hardening.sh "$folder/respgate" --stack
+settings=$(sed -n 's/^JEMALLOC_SYS_WITH_MALLOC_CONF = "\(.*\)"/\1/p' .cargo/config.toml)
+grep --quiet --text --fixed-strings "${settings:?}" "$folder/respgate" || { echo 'FAIL the allocator has other settings than .cargo/config.toml' >&2; exit 1; }
 cp "$folder/respgate" "$made/respgate"
 deploy/release/sbom.py "$target" > "$made/respgate.cdx.json"

@@ -75,6 +75,13 @@ def protected(program):
         yield done.stdout + done.stderr
 
 
+def allocator(program):
+    """The settings of .cargo/config.toml are in the program; deploy/release/build.sh looks for them in the same way."""
+    settings = re.search(r'^JEMALLOC_SYS_WITH_MALLOC_CONF = "(.+)"', (ROOT / ".cargo/config.toml").read_text(), re.M).group(1)
+    if settings.encode() not in pathlib.Path(program).read_bytes():
+        yield f"not {settings}"
+
+
 def unprotected():
     """The check refuses programs that are built otherwise."""
     ways = {"PIE": "-no-pie", "RELRO": "-Wl,-z,norelro", "NOW": "-Wl,-z,lazy", "stack": "-Wl,-z,execstack", "path": "-Wl,-rpath,/tmp"}
@@ -120,6 +127,7 @@ def main():
         ("no weakness of a dependency is known", advisories()),
         ("the program is protected: PIE, RELRO, NOW, NX", protected(program)),
         ("a program without protection is refused", unprotected()),
+        ("the allocator has the settings of .cargo/config.toml", allocator(program)),
         ("the list of parts fits CycloneDX and the program", parts()),
         *compose.stages(program),
     ]
