@@ -18,13 +18,19 @@ esac
 export CFLAGS=${CFLAGS:-'-fstack-protector-strong -fstack-clash-protection'}
 export RESPGATE_REVISION=${RESPGATE_REVISION:-unknown}
 
+# needs PROGRAM PACKAGE...: installs what a plain image of Rust does not have.
+needs() {
+  if command -v "$1" > /dev/null; then return; fi
+  apt-get -qq update
+  apt-get -qq -y --no-install-recommends install "${@:2}" > /dev/null
+}
+needs python3 python3
+needs readelf binutils
+
 arguments=(--release --locked --bin respgate) folder=target/release
 if [[ $target != "$own" ]]; then
   gcc=${target%%-*}-linux-gnu-gcc
-  if ! command -v "$gcc" > /dev/null; then
-    apt-get -qq update
-    apt-get -qq -y --no-install-recommends install "gcc-$(tr _ - <<< "${gcc%-gcc}")" "libc6-dev-$2-cross" > /dev/null
-  fi
+  needs "$gcc" "gcc-$(tr _ - <<< "${gcc%-gcc}")" "libc6-dev-$2-cross"
   rustup --quiet target add "$target"
   name=${target//-/_}
   export "CARGO_TARGET_${name^^}_LINKER=$gcc" "CC_$name=$gcc"
