@@ -25,7 +25,7 @@ use support::proxy::{Proxy, configuration, directory, listener};
 use support::real_server::{Brand, Server, free_port, wait_until};
 
 /// Former names, and those under which nobody knows the commands.
-const RENAMED: [(&str, &str); 10] = [
+const RENAMED: [(&str, &str); 11] = [
     ("get", "mod.get"),
     ("mget", "mod.mget"),
     ("lpush", "mod.push"),
@@ -36,6 +36,7 @@ const RENAMED: [(&str, &str); 10] = [
     ("blpop", "mod.wait"),
     ("watch", "mod.watch"),
     ("eval_ro", "mod.eval"),
+    ("mset", "mod.pair"),
 ];
 const ACL: &str = "+@all ~app1:* &*";
 const DIFFERENCES: &str = "respgate_command_table_differences";
@@ -193,6 +194,27 @@ fn other_rules_know_declared_commands() {
         refused(&mut client, "mod.push foreign x", "-NOPERM respgate: the key positions");
     });
     assert!(!shown.contains("foreign"), "{shown}");
+}
+
+/// Whatever a declaration says of the other keys: nobody knows that one of them is a source only.
+#[test]
+fn every_key_that_a_declared_command_writes_has_a_time_to_live() {
+    let server = renamed(Brand::Redis);
+    let rules = "[policy.ttl]\ndefault = \"1h\"\non_missing = \"inject\"\n";
+    for (one, other) in [("write", "readwrite"), ("readwrite", "write"), ("readwrite", "readwrite")]
+    {
+        let pair = format!(
+            "[commands.custom]\n\"mod.pair\" = {{ arity = 5, flags = [\"write\"], keys = [\
+             {{ at = 1, access = {one:?} }}, {{ at = 3, access = {other:?} }}] }}\n{rules}"
+        );
+        let proxy = Proxy::before(&server, &pair);
+        let mut client = proxy.client();
+        passes(&mut client, "mod.pair a 1 b 2", "+OK");
+        for key in ["a", "b"] {
+            assert_eq!(server.observer().ask(&["TTL", key]), b":3600\r\n", "{one} {other} {key}");
+        }
+        assert_eq!(client.ask(&["DEL", "a", "b"]), b":2\r\n");
+    }
 }
 
 /// The prefix comes off where a declaration says that a reply has keys; one of others is not shown.

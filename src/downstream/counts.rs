@@ -3,15 +3,22 @@
 //! Owns: that each command, reply and loss is counted once, whichever connection carried it. Never
 //! knows: metrics, decisions.
 
+use std::time::Duration;
+
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::auditor::Who;
 use super::connection::Connection;
 use super::insight::End;
+use super::shell::Shell;
 use crate::base::clock;
-use crate::session::{Class, Completed};
+use crate::session::{Class, Completed, Held, Login};
 use crate::telemetry::{Slow, Times, UpstreamDisconnect};
 use crate::traffic::{Loss, Ticket};
+use crate::upstream::Lease;
+
+/// How long a command counts whose client is gone, where nothing limits its time.
+const WORK_MAX: Duration = Duration::from_secs(300);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// A request was presented and is dealt with: answered, refused or sent.
@@ -19,13 +26,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let (shell, desk) = (&self.shell, self.shell.desk.borrow());
         let (meter, own_error) = (&shell.meter, self.session.take_own_error());
         meter.command(self.session.take_command(), &self.counts.tally);
-        if let Some(ok) = self.session.take_auth() {
-            meter.authenticated(ok);
-            if let Some(auditor) = &shell.auditor {
-                let who = Who { seat: &self.seat, listener: &self.door.listener };
-                auditor.authenticated(&who, ok);
-            }
-        }
         if let Some(refusal) = desk.refused() {
             meter.refused(refusal, &self.counts.tally);
         } else if desk.probed() {
@@ -35,6 +35,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         if let Some(refusal) = desk.observed() {
             meter.observed(refusal);
+        }
+    }
+
+    /// The client has tried to log in.
+    pub(super) fn count_login(&mut self) {
+        let Some(login) = self.session.take_login() else { return };
+        let (shell, ok) = (&self.shell, login == Login::Right);
+        shell.meter.authenticated(ok);
+        let who = Who { seat: &self.seat, listener: &self.door.listener };
+        if let Some(auditor) = &shell.auditor {
+            auditor.authenticated(&who, ok);
+        }
+        if let Login::Wrong(user) = login {
+            let mut refusals = shell.refusals.borrow_mut();
+            refusals.log_login(self.now, who.listener, who.seat.peer(), user.as_ref());
         }
     }
 
@@ -113,13 +128,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 /// is not answered.
 impl<S> Drop for Connection<S> {
     fn drop(&mut self) {
+        let (held, asks_lease) = (self.session.take_held(), self.session.asks_lease());
         self.mailbox.close();
-        if let Some(mut lease) = self.lease.take() {
-            lease.0.close_for(UpstreamDisconnect::ClientLeft);
-            self.shell.meter.pinned(lease.1, -1);
+        let mut lease = self.lease.take().map(|lease| *lease);
+        if let Some((lease, cause)) = &mut lease {
+            lease.close_for(UpstreamDisconnect::ClientLeft);
+            self.shell.meter.pinned(*cause, -1);
+        }
+        match lease {
+            Some((lease, _)) if asks_lease && !held.is_empty() => outlive(&self.shell, lease, held),
+            _ => held.into_iter().for_each(|(ticket, held)| {
+                self.mailbox.keep(ticket, Box::new(held));
+            }),
         }
         self.shell.meter.canceled(self.session.in_flight());
         self.shell.meter.in_flight(self.passed.in_flight, 0);
         self.shell.buffers.adjust(self.accounted, 0);
     }
+}
+
+/// What the server may be at work on still holds its places in the limits: until the server has ended the
+/// connection, which it does behind the last command, or the time of a command has passed.
+fn outlive(shell: &Shell, lease: Lease, held: Vec<(Ticket, Held)>) {
+    let timeout = shell.upstream.command_timeout();
+    let timeout = if timeout.is_zero() { WORK_MAX } else { timeout };
+    tokio::task::spawn_local(async move {
+        let _ = tokio::time::timeout(timeout, lease.run_out()).await;
+        drop(held);
+    });
 }

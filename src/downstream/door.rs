@@ -66,6 +66,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// The request just presented may have made the client another user.
     pub(super) fn settle_user(&mut self) {
         if self.session.take_user_is_new() {
+            self.count_login();
             self.settle_policy();
         }
     }
@@ -79,7 +80,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Whoever waits for one of the old policy's limits is judged by the new one.
     fn take_policy(&mut self, policy: Arc<Policy>) {
-        self.gates = self.gatehouse.gates(&policy, self.now);
+        // What it has used of its own limits is kept for when it comes back to that policy.
+        self.gates = self.gatehouse.gates(&policy, self.seat.peer(), self.now);
         self.seat.note_policy(&policy);
         self.counts.tally = self.shell.meter.tally(&policy);
         self.policy = policy;

@@ -16,11 +16,12 @@ use super::connection::Connection;
 use super::holder::{Holder, holder};
 use super::inherited::Inherited;
 use super::meter::Place;
+use super::origin::origin_of;
 use super::shell::Shell;
 use super::unix::{self, SocketFile};
 use crate::base::live::Live;
 use crate::config;
-use crate::session::{Door, Gatehouse, Peer, Seat};
+use crate::session::{Door, Gatehouse, Origin, Peer, Seat};
 use crate::telemetry::{ClientDisconnect, ClientRejection, Label, ListenerKind};
 
 /// How long accepting pauses when the process has no file descriptors left.
@@ -182,14 +183,16 @@ impl Listener {
                     let local = stream.local_addr().unwrap_or(peer).to_string().into();
                     let (address, fd) = (peer.to_string().into(), stream.as_raw_fd());
                     let listener = Arc::clone(&self.address);
-                    let peer = Peer { address, local, is_unix: false, fd, uid: None, listener };
+                    let (origin, is_unix, uid) = (origin_of(peer), false, None);
+                    let peer = Peer { address, local, is_unix, origin, fd, uid, listener };
                     self.admit(stream, (ListenerKind::Tcp, &place), peer, &shell);
                 }),
                 Socket::Unix(listener, _, path) => listener.accept().await.map(|(stream, _)| {
                     let uid = stream.peer_cred().ok().map(|peer| peer.uid());
                     let (address, fd) = (path.clone(), stream.as_raw_fd());
                     let (local, listener) = (path.clone(), Arc::clone(&self.address));
-                    let peer = Peer { local, address, is_unix: true, fd, uid, listener };
+                    let (origin, is_unix) = (Origin::Here, true);
+                    let peer = Peer { local, address, is_unix, origin, fd, uid, listener };
                     self.admit(stream, (ListenerKind::Unix, &place), peer, &shell);
                 }),
             };

@@ -31,6 +31,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     ) -> usize {
         self.session.note_incomplete(head);
         let step = self.judge(bytes);
+        self.count_login();
         self.shell.wake_due();
         self.session.note_incomplete(false);
         let command = self.session.command().filter(|_| head);

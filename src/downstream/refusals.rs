@@ -1,6 +1,6 @@
-//! Refused commands in the log: every one at debug, and of each kind one a minute at info.
+//! Refused commands and logins in the log: every one at debug, and of each kind one a minute.
 //!
-//! Owns: [`Refusals`]. Never knows: keys, values, how a command is judged.
+//! Owns: [`Refusals`]. Never knows: keys, values, passwords, how a command is judged.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::policy::{Policy, Refusal};
 use crate::resp::Request;
+use crate::session::{Name, Peer};
 
 /// Of each kind one line in this time.
 const EVERY: Duration = Duration::from_secs(60);
@@ -17,7 +18,7 @@ const KINDS_MAX: usize = 256;
 /// The refusals of one thread.
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
-    /// By the hash of policy, rule and command.
+    /// By the hash of policy, rule and command; of a login by that of listener, peer and user.
     kinds: HashMap<u64, Sample>,
 }
 
@@ -43,6 +44,29 @@ impl Refusals {
         if let Some(more) = self.sample(now, kind(section, rule, &command)) {
             let words = "command refused; the same again within a minute is only counted";
             tracing::info!(code = "POL-I002", policy = section, listener, rule, %command, more, "{words}");
+        }
+    }
+
+    /// A wrong login. Of users only those are named that there are: a password may have been said in the
+    /// place of a name.
+    pub(super) fn log_login(
+        &mut self,
+        now: Instant,
+        listener: &str,
+        peer: &Peer,
+        user: Option<&Name>,
+    ) {
+        let user = user.map_or("unknown user", Name::as_str);
+        let from = match peer.uid {
+            Some(uid) => format!("uid {uid}"),
+            None => peer.address.to_string(),
+        };
+        tracing::debug!(listener, peer = %from, user, "login refused");
+        // Each connection of a host has another port.
+        let host = from.rsplit_once(':').map_or(&*from, |(host, _)| host);
+        if let Some(more) = self.sample(now, kind(listener, host, user)) {
+            let words = "wrong user or password; the same again within a minute is only counted";
+            tracing::warn!(code = "CLI-W001", listener, peer = %from, user, more, "{words}");
         }
     }
 

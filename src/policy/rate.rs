@@ -55,6 +55,12 @@ impl Bucket {
         u64::try_from((missing + rate.count - 1) / rate.count).unwrap_or(u64::MAX)
     }
 
+    /// Whether there are as many tokens as there can be.
+    #[must_use]
+    pub fn is_full(&self, rate: &Rate, now_us: u64) -> bool {
+        self.units_at(rate, now_us) >= rate.full()
+    }
+
     /// Takes a token, be it one that is yet to come.
     pub fn take(&mut self, rate: &Rate, now_us: u64) {
         self.units = self.units_at(rate, now_us) - rate.period_us;

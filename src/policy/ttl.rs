@@ -64,6 +64,8 @@ struct Keys<'a> {
     rules: &'a Ttl,
     subject: &'a Subject<'a>,
     all: &'a [KeyAt],
+    /// Elements or names may be moved from one to the other.
+    moves: bool,
 }
 
 /// A request that writes keys to which the rules apply.
@@ -117,6 +119,7 @@ impl Ttl {
         edits: &mut Edits,
     ) -> Judged {
         let lifetime = subject.spec.lifetime;
+        let in_table = usize::from(subject.spec.id.0) < command::all().len();
         if lifetime == Lifetime::Untouched {
             return Ok(());
         }
@@ -126,7 +129,8 @@ impl Ttl {
             Err(KeyError::Refused) => return Ok(()),
             Err(error) => return Err(subject.unclear(error)),
         }
-        let keys = Keys { rules: self, subject, all: keys };
+        // What a command beyond the table does with its keys is not known: it may write each of them.
+        let keys = Keys { rules: self, subject, all: keys, moves: in_table };
         if keys.governed().next().is_none() {
             return Ok(());
         }
@@ -157,10 +161,10 @@ impl Ttl {
 
 impl<'a> Keys<'a> {
     /// Those that are written and to which the rules apply. Where a key is only written, one that is
-    /// also read is a source that elements or names are moved away from.
+    /// also read is a source that a command of the table moves elements or names away from.
     fn governed(self) -> impl Iterator<Item = &'a KeyAt> {
         let written = |at: &&KeyAt| at.kind == KeyKind::Key && at.access.write;
-        let target = self.all.iter().any(|at| written(&at) && !at.access.read);
+        let target = self.moves && self.all.iter().any(|at| written(&at) && !at.access.read);
         self.all
             .iter()
             .filter(written)

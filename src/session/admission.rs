@@ -7,10 +7,11 @@ use std::rc::Rc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use super::gates::{Admission, Gate};
+use super::gates::{Admission, Gate, Held};
 use super::state::{Context, Session};
-use crate::command::Spec;
+use crate::command::{Effect, Spec};
 use crate::policy::{Limit, Refusal};
+use crate::traffic::Ticket;
 
 /// Why a request does not go at this moment.
 #[derive(Debug)]
@@ -31,17 +32,20 @@ impl Session {
     fn admit_limited(&mut self, spec: &'static Spec, ctx: &mut Context<'_>) -> Result<(), Halt> {
         let mut admission = match self.admission.take() {
             Some(admission) => admission,
-            None => Box::new(reserve(spec, ctx).map_err(Halt::Refused)?),
+            None => Box::new(self.take_tokens(spec, ctx).map_err(Halt::Refused)?),
         };
         if ctx.now < admission.until {
             let until = admission.until;
             self.admission = Some(admission);
             return Err(Halt::Until(until));
         }
-        let entered = enter(&mut admission, spec, ctx);
+        let entered = self.take_slots(&mut admission, spec, ctx);
         ctx.desk.observed = ctx.desk.observed.or(admission.observed);
         if !matches!(entered, Err(Halt::Refused(_))) {
             self.admission = Some(admission);
+        }
+        if entered.is_ok() {
+            self.note_queued_limits(spec, ctx);
         }
         entered
     }
@@ -53,61 +57,114 @@ impl Session {
         queued.is_some_and(|queued| queued.poll(waker))
     }
 
+    /// What the requests on their way hold of limits on how many there are at once. For whoever keeps it until
+    /// they are answered, when the client is gone before.
+    pub fn take_held(&mut self) -> Vec<(Ticket, Held)> {
+        self.queue.take_held()
+    }
+
     /// Another policy is in force, with gates of its own.
     pub fn forget_admission(&mut self) {
         self.admission = None;
     }
 }
 
-/// Takes a token of every bucket, unless one of them is too far from having it.
-fn reserve(spec: &'static Spec, ctx: &Context<'_>) -> Result<Admission, Refusal> {
-    let mut admission = Admission::new(ctx.now);
-    for (limit, gate) in covering(spec, ctx) {
-        let wait = limit.rate.as_ref().map_or(0, |rate| gate.wait_us(rate, ctx.now));
-        let wait = Duration::from_micros(wait);
-        if wait > limit.max_delay {
-            over(Refusal::rate(spec, wait), &mut admission, ctx)?;
-        } else if limit.concurrency.is_some_and(|most| gate.is_full(most))
-            && limit.max_delay.is_zero()
+impl Session {
+    /// Takes a token of every bucket, unless one of them is too far from having it.
+    fn take_tokens(&self, spec: &'static Spec, ctx: &Context<'_>) -> Result<Admission, Refusal> {
+        let mut admission = Admission::new(ctx.now);
+        for (limit, gate, needs) in self.needed(spec, ctx) {
+            let wait = if needs.token { gate.wait_us(ctx.now) } else { 0 };
+            let wait = Duration::from_micros(wait);
+            let most = limit.concurrency.filter(|_| needs.slot);
+            if wait > limit.max_delay {
+                over(Refusal::rate(spec, wait), &mut admission, ctx)?;
+            } else if most.is_some_and(|most| gate.is_full(most)) && limit.max_delay.is_zero() {
+                over(Refusal::concurrency(spec), &mut admission, ctx)?;
+            } else {
+                admission.until = admission.until.max(ctx.now + wait);
+            }
+        }
+        // Nothing refuses it: only here is anything taken.
+        for (limit, gate, needs) in self.needed(spec, ctx) {
+            if needs.token && Duration::from_micros(gate.wait_us(ctx.now)) <= limit.max_delay {
+                gate.take_token(ctx.now);
+            }
+        }
+        Ok(admission)
+    }
+
+    /// Takes a slot of every limit on how many there are at once; all in one order, so that nobody
+    /// waits for each other.
+    fn take_slots(
+        &self,
+        admission: &mut Admission,
+        spec: &'static Spec,
+        ctx: &Context<'_>,
+    ) -> Result<(), Halt> {
+        for (at, (limit, gate, needs)) in self.needed(spec, ctx).enumerate().skip(admission.passed)
         {
-            over(Refusal::concurrency(spec), &mut admission, ctx)?;
-        } else {
-            admission.until = admission.until.max(ctx.now + wait);
+            let Some(most) = limit.concurrency.filter(|_| needs.slot) else { continue };
+            let slot = match &admission.queued {
+                Some(queued) => queued.take(),
+                None => gate.enter(most),
+            };
+            let deadline = admission.since + limit.max_delay;
+            if slot.is_none() && ctx.now < deadline {
+                admission.queued.get_or_insert_with(|| gate.queue());
+                return Err(Halt::Until(deadline));
+            }
+            admission.queued = None;
+            admission.passed = at + 1;
+            match slot {
+                Some(slot) => admission.slots.push(slot),
+                None => over(Refusal::concurrency(spec), admission, ctx).map_err(Halt::Refused)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The limits that a command meets, and what is used of them. A command that is queued in a transaction takes
+    /// its tokens; its slots are taken by EXEC, which is when it runs.
+    fn needed<'a>(
+        &'a self,
+        spec: &'a Spec,
+        ctx: &Context<'a>,
+    ) -> impl Iterator<Item = (&'a Limit, &'a Rc<Gate>, Needs)> {
+        let (queued, runs) = (self.is_in_transaction(), spec.effect == Effect::Exec);
+        let limits = ctx.policy.limits().iter().zip(ctx.gates.iter()).enumerate();
+        limits.filter_map(move |(at, (limit, gate))| {
+            let covers = limit.covers(spec);
+            let executed = queued && runs && self.queued_limits.contains(&at);
+            let needs = Needs { token: covers, slot: executed || (covers && (runs || !queued)) };
+            (needs.token || needs.slot).then_some((limit, gate, needs))
+        })
+    }
+
+    /// EXEC takes the slots of a command that is queued.
+    fn note_queued_limits(&mut self, spec: &Spec, ctx: &Context<'_>) {
+        if !self.is_in_transaction() {
+            self.queued_limits.clear();
+        } else if spec.effect != Effect::Exec {
+            for (at, limit) in ctx.policy.limits().iter().enumerate() {
+                let counts = limit.concurrency.is_some() && limit.covers(spec);
+                if counts && !self.queued_limits.contains(&at) {
+                    self.queued_limits.push(at);
+                }
+            }
         }
     }
-    // Nothing refuses it: only here is anything taken.
-    for (limit, gate) in covering(spec, ctx) {
-        if let Some(rate) = &limit.rate
-            && Duration::from_micros(gate.wait_us(rate, ctx.now)) <= limit.max_delay
-        {
-            gate.take_token(rate, ctx.now);
-        }
+
+    fn is_in_transaction(&self) -> bool {
+        self.transaction.is_some() || self.transacts_on_own()
     }
-    Ok(admission)
 }
 
-/// Takes a slot of every limit on how many there are at once; all in one order, so that nobody
-/// waits for each other.
-fn enter(admission: &mut Admission, spec: &'static Spec, ctx: &Context<'_>) -> Result<(), Halt> {
-    for (at, (limit, gate)) in covering(spec, ctx).enumerate().skip(admission.passed) {
-        let Some(most) = limit.concurrency else { continue };
-        let slot = match &admission.queued {
-            Some(queued) => queued.take(),
-            None => gate.enter(most),
-        };
-        let deadline = admission.since + limit.max_delay;
-        if slot.is_none() && ctx.now < deadline {
-            admission.queued.get_or_insert_with(|| gate.queue());
-            return Err(Halt::Until(deadline));
-        }
-        admission.queued = None;
-        admission.passed = at + 1;
-        match slot {
-            Some(slot) => admission.slots.push(slot),
-            None => over(Refusal::concurrency(spec), admission, ctx).map_err(Halt::Refused)?,
-        }
-    }
-    Ok(())
+/// What a command takes of one limit.
+#[derive(Clone, Copy, Debug)]
+struct Needs {
+    token: bool,
+    slot: bool,
 }
 
 /// A limit is exceeded: refused, unless that is only observed.
@@ -117,10 +174,4 @@ fn over(refusal: Refusal, admission: &mut Admission, ctx: &Context<'_>) -> Resul
     }
     admission.observed = Some(refusal);
     Ok(())
-}
-
-/// The limits that are about a command, and what is used of them.
-fn covering<'a>(spec: &Spec, ctx: &Context<'a>) -> impl Iterator<Item = (&'a Limit, &'a Rc<Gate>)> {
-    let limits = ctx.policy.limits().iter().zip(ctx.gates.iter());
-    limits.filter(|(limit, _)| limit.covers(spec))
 }

@@ -1,6 +1,6 @@
 //! What an application must say before it is served, and which policy is then its own.
 //!
-//! Owns: [`Auth`], [`Door`]. Never knows: AUTH and HELLO, passwords of the upstream.
+//! Owns: [`Auth`], [`Door`], [`Login`]. Never knows: AUTH and HELLO, passwords of the upstream.
 
 use std::sync::Arc;
 
@@ -22,6 +22,14 @@ pub enum Auth {
     Users(Arc<Users>),
 }
 
+/// What came of an attempt to log in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Login {
+    Right,
+    /// The user that was named, if there is one.
+    Wrong(Option<Name>),
+}
+
 /// One listener's rules of one moment.
 #[derive(Debug)]
 pub struct Door {
@@ -36,6 +44,21 @@ impl Auth {
     /// Whether respgate asks for nothing, so that AUTH is the server's to answer.
     pub(super) const fn is_off(&self) -> bool {
         matches!(self, Self::Off)
+    }
+
+    /// Whether a password may be wrong.
+    pub(super) const fn compares(&self) -> bool {
+        !matches!(self, Self::Off | Self::Ignore)
+    }
+
+    /// The user of this name, if there is one.
+    pub(super) fn known(&self, name: &[u8]) -> Option<Name> {
+        match self {
+            Self::Off | Self::Ignore | Self::Password(_) => {
+                (name == b"default").then(Name::default)
+            }
+            Self::Users(users) => users.known(name),
+        }
     }
 
     /// As whom a client begins, and whether it is served without AUTH.
@@ -58,10 +81,7 @@ impl Auth {
 
     /// Whether there is such a user.
     pub(super) fn has_user(&self, name: &[u8]) -> bool {
-        match self {
-            Self::Off | Self::Ignore | Self::Password(_) => name == b"default",
-            Self::Users(users) => users.has(name),
-        }
+        self.known(name).is_some()
     }
 
     /// As whom a client goes on that said this; `None`: it is wrong (Redis acl.c

@@ -11,7 +11,6 @@ use super::own::{Multi, OwnReply};
 use super::own_queue::Unqueued;
 use super::queue::{Class, Expect};
 use super::state::{Cause, Context, Route, Session, Step};
-use super::words;
 use crate::command::{Effect, Local, Spec};
 use crate::resp::{Protocol, Request, encode};
 use crate::traffic::own;
@@ -349,13 +348,11 @@ impl Session {
                     Greeted { is_numbered: self.is_numbered(ctx), ..greeted }
                 }
                 Err(text) => {
-                    self.last_auth = (text == words::WRONGPASS).then_some(false);
                     self.answer(out, |out| encode::error(out, text.as_bytes()));
                     return Step::Done;
                 }
             }
         };
-        self.last_auth = greeted.user.is_some().then_some(true);
         let expect = Expect::Own(OwnReply::Hello(Box::new(greeted)));
         let ticket = match self.enqueue(Route::Pinned, Cause::Session, expect, 0, Class::Other, ctx)
         {

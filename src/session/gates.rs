@@ -1,31 +1,45 @@
-//! How much of each limit is used, and who waits for room.
+//! How much of one limit is used, and who waits for room.
 //!
-//! Owns: [`Gates`], [`Gatehouse`], [`Slot`], [`Admission`]. Never knows: commands, clocks, what becomes of those who
-//! may not pass.
+//! Owns: [`Gate`], [`Slot`], [`Queued`], [`Admission`], [`Held`]. Never knows: commands, clocks, whose limit it is, what becomes
+//! of those who may not pass.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::sync::{Arc, Weak};
 use std::task::Waker;
 use std::time::Instant;
 
-use crate::policy::{Bucket, Limit, Policy, Rate, Refusal};
+use crate::policy::{Bucket, Limit, Rate, Refusal};
 
 /// What is used of one limit.
 #[derive(Debug)]
 pub(super) struct Gate {
-    bucket: Option<Cell<Bucket>>,
+    bucket: Option<(Rate, Cell<Bucket>)>,
     begun: Instant,
+    /// It counts the commands of one client alone.
+    is_own: bool,
     /// Slots that are taken, or promised to the one at the front of the line.
     used: Cell<u32>,
-    line: RefCell<VecDeque<Rc<Turn>>>,
+    line: RefCell<Line>,
+}
+
+/// Those who wait for a slot, in their order. To leave costs the same wherever a turn is: it is only
+/// marked, and dropped at the front or when half of the line has left.
+#[derive(Debug, Default)]
+struct Line {
+    turns: VecDeque<Rc<Turn>>,
+    /// Turns in it that nobody waits for any more.
+    left: usize,
+    /// Turns looked at so far.
+    #[cfg(test)]
+    steps: usize,
 }
 
 /// A place in the line for a slot.
 #[derive(Debug, Default)]
 struct Turn {
     granted: Cell<bool>,
+    left: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -33,7 +47,7 @@ struct Turn {
 #[derive(Debug)]
 pub(super) struct Slot(Rc<Gate>);
 
-/// Somebody who waits for a slot. Dropped, the line closes up.
+/// A request that waits for a slot. Dropped, the line closes up.
 #[derive(Debug)]
 pub(super) struct Queued {
     gate: Rc<Gate>,
@@ -55,6 +69,17 @@ pub(super) struct Admission {
     pub observed: Option<Refusal>,
 }
 
+/// What a request holds of limits whose client is gone before its reply. Dropped, others may take it.
+#[derive(Debug)]
+pub struct Held(#[allow(dead_code, reason = "given back when dropped")] Box<Admission>);
+
+impl Held {
+    /// `None`: it holds nothing that others wait for.
+    pub(super) fn of(admission: Box<Admission>) -> Option<Self> {
+        (!admission.slots.is_empty()).then_some(Self(admission))
+    }
+}
+
 impl Admission {
     pub(super) const fn new(now: Instant) -> Self {
         let slots = Vec::new();
@@ -62,10 +87,47 @@ impl Admission {
     }
 }
 
+impl Line {
+    fn note_step(&mut self) {
+        #[cfg(test)]
+        {
+            self.steps += 1;
+        }
+    }
+
+    /// Takes the one who has waited longest.
+    fn pop(&mut self) -> Option<Rc<Turn>> {
+        loop {
+            let turn = self.turns.pop_front()?;
+            self.note_step();
+            if !turn.left.get() {
+                return Some(turn);
+            }
+            self.left -= 1;
+        }
+    }
+
+    /// One of the line waits no more.
+    fn leave(&mut self, turn: &Turn) {
+        turn.left.set(true);
+        self.left += 1;
+        if self.left * 2 > self.turns.len() {
+            #[cfg(test)]
+            {
+                self.steps += self.turns.len();
+            }
+            self.turns.retain(|turn| !turn.left.get());
+            self.left = 0;
+        }
+        self.note_step();
+    }
+}
+
 impl Gate {
-    fn new(limit: &Limit, now: Instant) -> Rc<Self> {
-        let bucket = limit.rate.as_ref().map(|rate| Cell::new(Bucket::new(rate, 0)));
-        Rc::new(Self { bucket, begun: now, used: Cell::new(0), line: RefCell::default() })
+    pub(super) fn new(limit: &Limit, now: Instant) -> Rc<Self> {
+        let bucket = limit.rate.map(|rate| (rate, Cell::new(Bucket::new(&rate, 0))));
+        let (used, line, is_own) = (Cell::new(0), RefCell::default(), limit.per_client);
+        Rc::new(Self { bucket, begun: now, is_own, used, line })
     }
 
     fn since(&self, now: Instant) -> u64 {
@@ -74,16 +136,24 @@ impl Gate {
     }
 
     /// Microseconds until a token is there.
-    pub(super) fn wait_us(&self, rate: &Rate, now: Instant) -> u64 {
-        self.bucket.as_ref().map_or(0, |bucket| bucket.get().wait_us(rate, self.since(now)))
+    pub(super) fn wait_us(&self, now: Instant) -> u64 {
+        self.bucket.as_ref().map_or(0, |(rate, bucket)| bucket.get().wait_us(rate, self.since(now)))
     }
 
-    pub(super) fn take_token(&self, rate: &Rate, now: Instant) {
-        if let Some(cell) = &self.bucket {
+    pub(super) fn take_token(&self, now: Instant) {
+        if let Some((rate, cell)) = &self.bucket {
             let mut bucket = cell.get();
             bucket.take(rate, self.since(now));
             cell.set(bucket);
         }
+    }
+
+    /// Whether it is one client's own and another one would differ from it: of commands on their way,
+    /// and of tokens as they are at `now`, or were when the last one was taken.
+    pub(super) fn is_own_and_used(&self, now: Option<Instant>) -> bool {
+        let at = now.map_or(0, |now| self.since(now));
+        let full = |(rate, bucket): &(Rate, Cell<Bucket>)| bucket.get().is_full(rate, at);
+        self.is_own && (self.used.get() > 0 || !self.bucket.as_ref().is_none_or(full))
     }
 
     /// Whether whoever comes next would have to wait.
@@ -103,13 +173,13 @@ impl Gate {
     /// The last place in the line.
     pub(super) fn queue(self: &Rc<Self>) -> Queued {
         let turn = Rc::new(Turn::default());
-        self.line.borrow_mut().push_back(Rc::clone(&turn));
+        self.line.borrow_mut().turns.push_back(Rc::clone(&turn));
         Queued { gate: Rc::clone(self), turn }
     }
 
     /// A slot is free: it is the next one's, without anybody coming between.
     fn leave(&self) {
-        let next = self.line.borrow_mut().pop_front();
+        let next = self.line.borrow_mut().pop();
         let Some(turn) = next else { return self.used.set(self.used.get().saturating_sub(1)) };
         turn.granted.set(true);
         if let Some(waker) = turn.waker.take() {
@@ -127,7 +197,10 @@ impl Drop for Slot {
 impl Queued {
     /// The slot, when it is this one's turn.
     pub(super) fn take(&self) -> Option<Slot> {
-        self.turn.granted.replace(false).then(|| Slot(Rc::clone(&self.gate)))
+        self.turn.granted.replace(false).then(|| {
+            self.turn.left.set(true);
+            Slot(Rc::clone(&self.gate))
+        })
     }
 
     /// Whether there is a slot to take; if not, `waker` is called when there is.
@@ -144,53 +217,10 @@ impl Drop for Queued {
         if self.turn.granted.get() {
             return self.gate.leave();
         }
-        self.gate.line.borrow_mut().retain(|turn| !Rc::ptr_eq(turn, &self.turn));
-    }
-}
-
-/// What is used of a policy's limits, as one client meets them: one gate for each limit, its own or
-/// one that it shares.
-#[derive(Debug, Default)]
-pub struct Gates(Box<[Rc<Gate>]>);
-
-impl Gates {
-    pub(super) const fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Rc<Gate>> {
-        self.0.iter()
-    }
-}
-
-/// The gates that the clients of one listener share, by policy.
-#[derive(Debug, Default)]
-pub struct Gatehouse(RefCell<Vec<Shared>>);
-
-type Shared = (Weak<Policy>, Box<[Rc<Gate>]>);
-
-impl Gatehouse {
-    /// For one client with this policy.
-    #[must_use]
-    pub fn gates(&self, policy: &Arc<Policy>, now: Instant) -> Gates {
-        let limits = policy.limits();
-        if limits.is_empty() {
-            return Gates::default();
+        // Not in the line any more, when it has taken its slot.
+        if !self.turn.left.get() {
+            self.gate.line.borrow_mut().leave(&self.turn);
         }
-        let mut known = self.0.borrow_mut();
-        // A policy that is no longer in force keeps its address until here.
-        let own = |(weak, _): &Shared| weak.as_ptr() == Arc::as_ptr(policy);
-        let at = known.iter().position(own).unwrap_or_else(|| {
-            known.retain(|(weak, _)| weak.strong_count() > 0);
-            let gates = limits.iter().map(|limit| Gate::new(limit, now)).collect();
-            known.push((Arc::downgrade(policy), gates));
-            known.len() - 1
-        });
-        let shared = known.get(at).map_or(&[][..], |(_, gates)| gates);
-        let gate = |(limit, gate): (&Limit, &Rc<Gate>)| {
-            if limit.per_client { Gate::new(limit, now) } else { Rc::clone(gate) }
-        };
-        Gates(limits.iter().zip(shared).map(gate).collect())
     }
 }
 
@@ -198,20 +228,19 @@ impl Gatehouse {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may crash")]
     use super::*;
-    use crate::config::{LimitRule, Per, Rules};
+    use crate::config::{LimitRule, Rules};
     use crate::policy::compile;
 
-    fn policy(per: Per) -> Arc<Policy> {
+    fn gate() -> Rc<Gate> {
         let commands = "@all".to_owned();
-        let limit = LimitRule { commands, concurrency: Some(2), per, ..LimitRule::default() };
-        Arc::new(compile(&Rules { limits: vec![limit], ..Rules::default() }).unwrap())
+        let limit = LimitRule { commands, concurrency: Some(2), ..LimitRule::default() };
+        let policy = compile(&Rules { limits: vec![limit], ..Rules::default() }).unwrap();
+        Gate::new(&policy.limits()[0], crate::base::clock::now())
     }
 
     #[test]
     fn slots_go_to_those_who_wait_in_their_order() {
-        let now = crate::base::clock::now();
-        let gates = Gatehouse::default().gates(&policy(Per::Policy), now);
-        let gate = &gates.0[0];
+        let gate = gate();
         let (first, second) = (gate.enter(2).unwrap(), gate.enter(2).unwrap());
         assert!(gate.enter(2).is_none());
         let (a, b, c) = (gate.queue(), gate.queue(), gate.queue());
@@ -228,22 +257,54 @@ mod tests {
         drop(c);
         drop((second, third));
         assert_eq!(gate.used.get(), 0);
-        assert!(gate.line.borrow().is_empty());
+        assert!(gate.line.borrow().turns.is_empty());
     }
 
     #[test]
-    fn who_shares_a_gate() {
-        let now = crate::base::clock::now();
-        for (per, shared) in [(Per::Policy, true), (Per::Client, false)] {
-            let (house, policy) = (Gatehouse::default(), policy(per));
-            let (one, two) = (house.gates(&policy, now), house.gates(&policy, now));
-            assert_eq!(Rc::ptr_eq(&one.0[0], &two.0[0]), shared);
+    fn leaving_the_line_costs_the_same_wherever_a_turn_is() {
+        const WAITERS: usize = 20_000;
+        let orders: [fn(Vec<Queued>) -> Vec<Queued>; 3] = [
+            |all| all,
+            |mut all| {
+                all.reverse();
+                all
+            },
+            |all| {
+                let (even, odd): (Vec<_>, Vec<_>) =
+                    all.into_iter().enumerate().partition(|(at, _)| at % 2 == 0);
+                odd.into_iter().chain(even).map(|(_, queued)| queued).collect()
+            },
+        ];
+        for order in orders {
+            let gate = gate();
+            let slots = (gate.enter(2).unwrap(), gate.enter(2).unwrap());
+            let waiting = (0..WAITERS).map(|_| gate.queue()).collect();
+            for queued in order(waiting) {
+                drop(queued);
+                let line = gate.line.borrow();
+                assert!(line.left * 2 <= line.turns.len(), "those who left take no room");
+            }
+            let steps = gate.line.borrow().steps;
+            assert!(steps <= 4 * WAITERS, "{steps} steps for {WAITERS} that leave");
+            drop(slots);
+            assert!(gate.line.borrow().turns.is_empty() && gate.enter(2).is_some());
         }
-        let house = Gatehouse::default();
-        for _ in 0..10 {
-            let gates = house.gates(&policy(Per::Policy), now);
-            assert!(gates.0[0].enter(2).is_some());
-        }
-        assert_eq!(house.0.borrow().len(), 1, "what is no longer in force is forgotten");
+    }
+
+    #[test]
+    fn slots_pass_by_those_who_have_left() {
+        let gate = gate();
+        let slots = (gate.enter(2).unwrap(), gate.enter(2).unwrap());
+        let mut waiting: Vec<_> = (0..9).map(|_| gate.queue()).collect();
+        let last = waiting.pop().unwrap();
+        let kept: Vec<_> = waiting.drain(4..).collect();
+        drop(waiting);
+        drop(slots);
+        let granted: Vec<bool> = kept.iter().map(|queued| queued.poll(Waker::noop())).collect();
+        assert_eq!(granted, [true, true, false, false]);
+        drop(kept);
+        assert!(last.poll(Waker::noop()) && last.take().is_some());
+        drop(last);
+        assert_eq!(gate.used.get(), 0);
     }
 }

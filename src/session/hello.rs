@@ -29,15 +29,11 @@ impl Session {
         out: &mut BytesMut,
     ) -> Step {
         let text = self.judge_auth(request, ctx);
-        self.last_auth = match text {
-            Ok(()) => Some(true),
-            Err(words::WRONGPASS) => Some(false),
-            Err(_) => None,
-        };
         self.answer(out, |out| match text {
             Ok(()) => encode::simple(out, words::OK),
             Err(text) => encode::error(out, text.as_bytes()),
         });
+        text.map_or_else(|text| self.note_refused_login(text), |()| {});
         Step::Done
     }
 
@@ -47,7 +43,7 @@ impl Session {
         ctx: &mut Context<'_>,
     ) -> Result<(), &'static str> {
         let name = self.check_auth(request, ctx)?;
-        self.become_user(name, true);
+        self.log_in(name);
         Ok(())
     }
 
@@ -67,7 +63,17 @@ impl Session {
             (Some(user), Some(password), 3) => (user, password),
             _ => return Err(words::SYNTAX),
         };
-        let name = ctx.auth.admit(user, password).ok_or(words::WRONGPASS)?;
+        self.admit_as(user, password, ctx)
+    }
+
+    fn admit_as(
+        &self,
+        user: &[u8],
+        password: &[u8],
+        ctx: &Context<'_>,
+    ) -> Result<Name, &'static str> {
+        let admitted = ctx.auth.admit(user, password).filter(|_| self.wrong_until.is_none());
+        let name = admitted.ok_or(words::WRONGPASS)?;
         self.may_become(&name)?;
         Ok(name)
     }
@@ -82,8 +88,8 @@ impl Session {
         let greeted = match self.judge_hello(request, ctx) {
             Ok(greeted) => greeted,
             Err(text) => {
-                self.last_auth = (text == words::WRONGPASS).then_some(false);
                 self.answer(out, |out| encode::error(out, text.as_bytes()));
+                self.note_refused_login(&text);
                 return Step::Done;
             }
         };
@@ -100,7 +106,6 @@ impl Session {
             self.bulky = 0;
             self.lease_drop = ctx.has_lease;
         }
-        self.last_auth = greeted.user.is_some().then_some(true);
         let key = PoolKey { protocol: greeted.protocol, database: self.database };
         self.opening = Some(Box::new(Opening::Hello(greeted)));
         Step::Open(key)
@@ -108,7 +113,7 @@ impl Session {
 
     /// What is on the pinned connection stays there: it is that connection which changes.
     fn hello_on_lease(&mut self, greeted: Greeted, ctx: &mut Context<'_>) -> Step {
-        let (cause, tells) = (self.cause(ctx), greeted.user.is_some());
+        let cause = self.cause(ctx);
         let mut wire = BytesMut::new();
         greeted.request(&mut wire);
         let expect = Expect::Hello(Box::new(greeted));
@@ -116,7 +121,6 @@ impl Session {
             Ok(ticket) => ticket,
             Err(step) => return step,
         };
-        self.last_auth = tells.then_some(true);
         self.executing = true;
         ctx.desk.fresh_wire().unsplit(wire);
         Self::send_wire(Route::Pinned, ticket, 0)
@@ -144,7 +148,7 @@ impl Session {
         let Greeted { protocol, name, user, .. } = greeted;
         self.protocol = protocol;
         if let Some(user) = user {
-            self.become_user(user, true);
+            self.log_in(user);
         }
         if let Some(name) = name {
             self.about_mut().name = name;
@@ -171,9 +175,7 @@ impl Session {
             if option.eq_ignore_ascii_case(b"auth") && rest >= 2 {
                 let user = request.arg(at + 1).unwrap_or_default();
                 let password = request.arg(at + 2).unwrap_or_default();
-                let name = ctx.auth.admit(user, password).ok_or(words::WRONGPASS)?;
-                self.may_become(&name)?;
-                admitted = Some(name);
+                admitted = Some(self.admit_as(user, password, ctx)?);
                 at += 3;
             } else if option.eq_ignore_ascii_case(b"setname") && rest >= 1 {
                 let value = request.arg(at + 1).unwrap_or_default();

@@ -49,11 +49,6 @@ impl Session {
         std::mem::replace(&mut self.user_is_new, false)
     }
 
-    /// Whether the password of the request just presented was right, if it had one, once.
-    pub const fn take_auth(&mut self) -> Option<bool> {
-        self.last_auth.take()
-    }
-
     /// The policy of this session's user at `door`; `None`: there is no such user any more. A door
     /// without users knows `default` alone.
     pub fn policy(&mut self, door: &Door) -> Option<Arc<Policy>> {

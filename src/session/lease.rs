@@ -16,6 +16,12 @@ impl Session {
         (front.class != Class::Blocking).then_some(front.at)
     }
 
+    /// Whether requests are on their way that the pinned connection answers.
+    #[must_use]
+    pub fn asks_lease(&self) -> bool {
+        self.in_flight() > 0 && self.flight == Route::Pinned
+    }
+
     /// Whether the next reply of the pinned connection answers EXEC.
     #[must_use]
     pub fn awaits_exec(&self) -> bool {
@@ -44,7 +50,7 @@ impl Session {
     /// What shall become of the pinned connection, if there is one.
     #[must_use]
     pub fn lease_need(&self, dedicated: bool) -> LeaseNeed {
-        let flies = self.in_flight() > 0 && self.flight == Route::Pinned;
+        let flies = self.asks_lease();
         if self.lease_drop && !flies && !self.lives_on_lease() {
             LeaseNeed::Drop
         } else if self.pins() || self.bulky > 0 || dedicated || flies {

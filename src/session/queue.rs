@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 
-use super::gates::Admission;
+use super::gates::{Admission, Held};
 use crate::command::Spec;
 use crate::policy::Strip;
 use crate::traffic::Ticket;
@@ -70,8 +70,7 @@ pub(super) struct Remote {
     pub refusal: Option<Box<[u8]>>,
     pub class: Class,
     pub at: Instant,
-    /// Its share of the limits on how many there are at once.
-    #[allow(dead_code, reason = "given back when dropped")]
+    /// Its share of the limits on how many there are at once; given back when dropped.
     admission: Option<Box<Admission>>,
 }
 
@@ -274,6 +273,18 @@ impl ReplyQueue {
         if let Some(Place { content: Content::Remote(remote), .. }) = self.places.back_mut() {
             remote.admission = Some(admission);
         }
+    }
+
+    /// What the requests on their way hold of limits.
+    pub(super) fn take_held(&mut self) -> Vec<(Ticket, Held)> {
+        let held = |place: &mut Place| match &mut place.content {
+            Content::Remote(remote) => {
+                let held = remote.admission.take().and_then(Held::of)?;
+                Some((remote.ticket, held))
+            }
+            Content::Local(_) | Content::Cut => None,
+        };
+        self.places.iter_mut().filter_map(held).collect()
     }
 
     /// Removes the oldest place, which waited for the server, and lets local replies behind it go.

@@ -175,7 +175,7 @@ impl Session {
             Special::Become(name) => {
                 return match self.may_become(&name) {
                     Ok(()) => {
-                        self.become_user(name, true);
+                        self.log_in(name);
                         encode::simple(out, words::OK);
                     }
                     Err(text) => encode::error(out, text.as_bytes()),

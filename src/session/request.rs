@@ -26,6 +26,9 @@ impl Session {
         if self.admission.is_some() && !step.presents_again() {
             self.admission = None;
         }
+        if self.wrong_until.is_some() && !step.presents_again() {
+            self.wrong_until = None;
+        }
         step
     }
 
@@ -195,6 +198,9 @@ impl Session {
                 let text = subscriptions::modal_refusal(spec);
                 return self.reject(spec, &text, ctx, out);
             }
+        }
+        if let Some(step) = self.hold_login(spec, request, ctx) {
+            return step;
         }
         if let Some(step) = self.dispatch_own(spec, request, ctx, out) {
             return step;

@@ -15,6 +15,17 @@ use crate::policy::{Blocked, Blocks, Policy, Prefix, Refusal};
 use crate::resp::Protocol;
 use crate::traffic::Server;
 
+/// Where a client comes from, as limits tell one peer from another: whoever can choose among many addresses
+/// is one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// This machine.
+    #[default]
+    Here,
+    /// An address of version 4, or the network of one of version 6.
+    Network([u8; 8]),
+}
+
 /// A client as it comes in.
 #[derive(Clone, Debug)]
 pub struct Peer {
@@ -23,6 +34,7 @@ pub struct Peer {
     pub address: Box<str>,
     pub local: Box<str>,
     pub is_unix: bool,
+    pub origin: Origin,
     /// Its file descriptor.
     pub fd: i32,
     /// The system's user at the other end of a Unix socket.
@@ -35,7 +47,8 @@ impl Default for Peer {
     fn default() -> Self {
         let nowhere = || "127.0.0.1:0".into();
         let listener = Arc::from("");
-        Self { address: nowhere(), local: nowhere(), is_unix: false, fd: -1, uid: None, listener }
+        let (origin, is_unix, fd, uid) = (Origin::Here, false, -1, None);
+        Self { address: nowhere(), local: nowhere(), is_unix, origin, fd, uid, listener }
     }
 }
 

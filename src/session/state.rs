@@ -9,9 +9,10 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 
-use super::auth::Auth;
+use super::auth::{Auth, Login};
 use super::desk::Desk;
-use super::gates::{Admission, Gates};
+use super::gatehouse::Gates;
+use super::gates::Admission;
 use super::greeted::Greeted;
 use super::manners::Manners;
 use super::own::Own;
@@ -238,11 +239,16 @@ pub struct Session {
     /// Takes it off the reply in progress.
     pub(super) stripper: Option<Box<Stripper>>,
     pub(super) walking: Option<Box<Walking>>,
-    pub(super) last_auth: Option<bool>,
+    /// What came of the last attempt to log in, until the shell asks.
+    pub(super) login: Option<Login>,
+    /// The login at hand is wrong, and may be answered then.
+    pub(super) wrong_until: Option<Instant>,
     pub(super) last_command: Option<&'static Spec>,
     /// As CLIENT LIST shows it.
     pub(super) shown_command: Option<&'static Spec>,
     pub(super) admission: Option<Box<Admission>>,
+    /// Limits of the policy whose slots EXEC takes for the commands that are queued.
+    pub(super) queued_limits: Vec<usize>,
     /// Some of the oldest reply has gone to the client, not all.
     pub(super) begun: bool,
     /// Requests that may be on their way at once; grows with every reply, as nobody knows
@@ -313,10 +319,12 @@ impl Session {
             names: None,
             stripper: None,
             walking: None,
-            last_auth: None,
+            login: None,
+            wrong_until: None,
             last_command: None,
             shown_command: None,
             admission: None,
+            queued_limits: Vec::new(),
             begun: false,
             window: WINDOW_START,
             reply_bytes: 0,

@@ -174,7 +174,6 @@ impl Session {
         match expect {
             Expect::Hello(_) if error => {
                 self.executing = false;
-                self.last_auth = None;
                 out.extend_from_slice(frame);
             }
             Expect::Hello(greeted) => {

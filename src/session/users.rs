@@ -57,8 +57,9 @@ impl Users {
         self.by_name.get(name.as_str())
     }
 
-    pub(super) fn has(&self, name: &[u8]) -> bool {
-        std::str::from_utf8(name).is_ok_and(|name| self.by_name.contains_key(name))
+    pub(super) fn known(&self, name: &[u8]) -> Option<Name> {
+        let user = std::str::from_utf8(name).ok().and_then(|name| self.by_name.get(name));
+        user.map(User::name)
     }
 
     /// As whom a client begins, and whether it need not say more: the user of its uid, or `default`

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::dial::Link;
 use super::misplaced::{Sign, sign, sign_within};
@@ -22,6 +22,9 @@ use crate::traffic::{OpenFailure, PoolKey};
 
 /// Bytes encrypted in one turn, while others wait for theirs.
 const WRITE_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes read at once of replies that nobody waits for.
+const UNREAD_BYTES: usize = 4096;
 
 /// A connection is not given up for what its server says before it is this old.
 const YOUTH: Duration = Duration::from_secs(1);
@@ -166,6 +169,18 @@ impl Lease {
                 Poll::Ready(Ok(count))
             }
         }
+    }
+
+    /// Says that nothing more will be asked, and waits until the server has ended the connection: it has carried
+    /// out what it was asked then, or never will.
+    pub async fn run_out(mut self) {
+        self.out = BytesMut::new();
+        let Some(link) = &mut self.link else { return };
+        if link.stream.shutdown().await.is_err() {
+            return;
+        }
+        let mut unread = vec![0; UNREAD_BYTES];
+        while let Ok(1..) = link.stream.read(&mut unread).await {}
     }
 
     /// The server, or the way to it, has ended the connection.

@@ -3,6 +3,7 @@
 //!
 //! Owns: [`Mailbox`], [`Holding`]. Never knows: what a reply means, who reads it.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::Waker;
@@ -48,6 +49,8 @@ pub struct Mailbox {
     large: Cell<bool>,
     /// Requests that had to wait for a connection, while such times are wanted.
     waits: RefCell<Vec<(Ticket, Duration)>>,
+    /// What is kept for a client that is gone, each until its request is answered or lost.
+    kept: RefCell<Vec<(Ticket, Box<dyn Any>)>>,
     /// The number of the connection that answers instead of the one that was asked.
     moved: Cell<Option<u64>>,
     /// What the session's connection keeps besides, since it kept something.
@@ -67,6 +70,7 @@ impl Mailbox {
             overflow: Cell::new(false),
             large: Cell::new(false),
             waits: RefCell::default(),
+            kept: RefCell::default(),
             moved: Cell::new(None),
             holding: Cell::new(None),
             evicted: Cell::new(None),
@@ -109,9 +113,27 @@ impl Mailbox {
         self.put(line, Item::Refusal { ticket, len: line.len() });
     }
 
+    /// Keeps something until the request of `ticket` is answered or lost, at the latest until no connection
+    /// knows any request of this session.
+    pub fn keep(&self, ticket: Ticket, what: Box<dyn Any>) {
+        self.kept.borrow_mut().push((ticket, what));
+    }
+
+    fn release(&self, ticket: Ticket) {
+        let mut kept = self.kept.borrow_mut();
+        let found = kept.iter().position(|(of_it, _)| *of_it == ticket);
+        let released = found.map(|at| kept.swap_remove(at));
+        drop(kept);
+        drop(released);
+    }
+
     fn put(&self, bytes: &[u8], item: Item) {
         let mut inner = self.inner.borrow_mut();
         if inner.closed {
+            drop(inner);
+            if let Item::Piece { ticket, done: true, .. } = item {
+                self.release(ticket);
+            }
             return;
         }
         let before = inner.bytes.len();
@@ -142,7 +164,8 @@ impl Mailbox {
     pub fn lose(&self, ticket: Ticket, loss: Loss) {
         let mut inner = self.inner.borrow_mut();
         if inner.closed {
-            return;
+            drop(inner);
+            return self.release(ticket);
         }
         inner.items.push(Item::Lost(ticket, loss));
         inner.feeder = None;

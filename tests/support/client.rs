@@ -40,6 +40,8 @@ pub struct Client {
     received: Vec<u8>,
     taken: usize,
     writer: Option<JoinHandle<()>>,
+    /// It ends by a reset.
+    resets: bool,
 }
 
 /// What came of waiting for a reply.
@@ -108,7 +110,7 @@ impl Client {
             }
             Target::Unix(path) => Stream::Unix(UnixStream::connect(path)?),
         };
-        Ok(Self { stream, received: Vec::new(), taken: 0, writer: None })
+        Ok(Self { stream, received: Vec::new(), taken: 0, writer: None, resets: false })
     }
 
     /// Writes the bytes; a peer that is gone shows at the next read.
@@ -213,6 +215,16 @@ impl Client {
         self.stream.shutdown(Shutdown::Write);
     }
 
+    /// Ends the connection without a farewell: the peer sees a reset, not the end of what is sent. A Unix socket
+    /// knows no reset.
+    pub fn reset(mut self) {
+        self.resets = true;
+        if let Stream::Tcp(stream) = &self.stream {
+            let now = Some(Duration::ZERO);
+            socket2::SockRef::from(stream).set_linger(now).unwrap();
+        }
+    }
+
     fn take(&mut self, count: usize) {
         self.taken += count;
         if self.taken == self.received.len() {
@@ -248,7 +260,9 @@ impl Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
-        self.stream.shutdown(Shutdown::Both);
+        if !self.resets {
+            self.stream.shutdown(Shutdown::Both);
+        }
     }
 }
 

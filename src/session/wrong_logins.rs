@@ -1,0 +1,54 @@
+//! How fast wrong passwords are answered on one listener.
+//!
+//! Owns: [`WrongLogins`]. Never knows: users, passwords, who waits.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use crate::config;
+use crate::policy::{Bucket, Rate};
+
+/// So many are answered at once, and so many more in each second.
+const RATE: config::Rate = config::Rate { count: 10, period: Duration::from_secs(1), burst: 10 };
+/// None is answered later than this.
+const WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// The wrong logins of all clients of a listener: a new connection meets the same.
+#[derive(Debug, Default)]
+pub(super) struct WrongLogins(Cell<Option<(Instant, Bucket)>>);
+
+impl WrongLogins {
+    /// When one that was wrong at `now` may be answered.
+    pub(super) fn answer_at(&self, now: Instant) -> Instant {
+        let rate = Rate::new(&RATE);
+        let (begun, mut bucket) = self.0.get().unwrap_or_else(|| (now, Bucket::new(&rate, 0)));
+        let passed = now.saturating_duration_since(begun).as_micros();
+        let passed = u64::try_from(passed).unwrap_or(u64::MAX);
+        let wait = Duration::from_micros(bucket.wait_us(&rate, passed));
+        if wait <= WAIT_MAX {
+            bucket.take(&rate, passed);
+        }
+        self.0.set(Some((begun, bucket)));
+        now + wait.min(WAIT_MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wrong_logins_beyond_a_burst_are_answered_at_a_rate() {
+        let (logins, now) = (WrongLogins::default(), crate::base::clock::now());
+        let wait = |at: Instant| logins.answer_at(at).saturating_duration_since(at).as_millis();
+        let waits: Vec<u128> = (0..13).map(|_| wait(now)).collect();
+        assert_eq!(waits, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 100, 200, 300]);
+        // However many there are, each is answered within a second, and later ones find the same.
+        let longest = (0..10_000).map(|_| wait(now)).max();
+        assert_eq!(longest, Some(1000));
+        let later = now + Duration::from_millis(1500);
+        assert_eq!([wait(later), wait(later)], [0, 0], "tokens for half a second came back");
+        let rested = now + Duration::from_secs(60);
+        assert_eq!((0..11).map(|_| wait(rested)).sum::<u128>(), 100);
+    }
+}
