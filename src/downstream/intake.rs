@@ -66,9 +66,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.heard();
                 self.take_in(scratch.get(..filled).unwrap_or_default());
             }
-            Poll::Ready(Ok(())) => self.eof = true,
+            Poll::Ready(Ok(())) => {
+                self.eof = true;
+                self.mailbox.note_left();
+            }
             Poll::Ready(Err(_)) => {
                 self.eof = true;
+                self.mailbox.note_left();
                 self.end_now(ClientDisconnect::Reset);
             }
         }

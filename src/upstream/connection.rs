@@ -25,6 +25,8 @@ pub use replacement::{Relief, Successor};
 pub const BUSY_TICK: Duration = Duration::from_millis(25);
 /// A connection that lived this long has proven that the server works.
 pub const PROOF: Duration = Duration::from_secs(2);
+/// How long a request has waited, unsent, when its client's leaving counts for it.
+const LEFT: Duration = Duration::from_secs(1);
 /// An answer that is longer says nothing.
 const ANSWER_MAX: usize = 16 * 1024;
 
@@ -214,6 +216,14 @@ impl Connection {
         } else {
             pipeline.unwritten()
         }
+    }
+
+    /// While nothing new is written, requests of clients that have left before are no longer meant: a driver
+    /// that timed out asks again on another connection, and both would be executed. Requests put in line
+    /// before this time are [forgotten](Pipeline::forget) then.
+    #[must_use]
+    pub fn forgets_before(&self, now: Instant) -> Option<Instant> {
+        (self.silent || self.held).then(|| now.checked_sub(LEFT)).flatten()
     }
 
     /// Takes bytes from the server. Each reply, or piece of one, of a session is delivered with the time

@@ -21,7 +21,7 @@ use super::env::Env;
 use super::failure::DialError;
 use super::line::Line;
 use super::misplaced::is_primary;
-use super::pipeline::{Broken, Delivery};
+use super::pipeline::{Broken, Delivery, Pipeline};
 use super::shared::{Owner, Shared};
 use super::turn::give_way;
 use crate::base::{clock, limits};
@@ -370,21 +370,35 @@ impl Driver<'_> {
             room: self.beside.registry.has_room(),
             current: self.env.is_current(&self.link),
         };
-        let env = self.env;
+        let (env, now) = (self.env, clock::now());
         let mut inner = self.shared.inner.borrow_mut();
         self.connection.handle_timeout(
             &mut inner.line.pipeline,
             around,
-            clock::now(),
+            now,
             |mailbox, ticket, loss| {
                 env.metrics.timed_out();
                 mailbox.lose(ticket, loss);
             },
         );
+        self.forget_left(&mut inner.line.pipeline, now);
         self.shared.settle_charge(&mut inner);
         drop(inner);
         self.act(cx);
         self.set_timer(cx);
+    }
+
+    /// Requests that were never sent end with the clients that have given them up.
+    fn forget_left(&self, pipeline: &mut Pipeline<Owner>, now: Instant) {
+        let is_gone = |owner: &Owner| owner.as_ref().is_some_and(|mailbox| mailbox.has_left());
+        let Some(before) = self.connection.forgets_before(now) else { return };
+        if pipeline.forgets(before, is_gone) {
+            pipeline.forget(before, is_gone, |owner, ticket| {
+                if let Some(mailbox) = owner {
+                    mailbox.lose(ticket, Loss::Abandoned);
+                }
+            });
+        }
     }
 
     /// A new connection takes over when the old one has answered everything.

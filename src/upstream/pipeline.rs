@@ -4,6 +4,7 @@
 //! knows: sockets, clocks, what a request asks.
 
 mod delivery;
+mod forget;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

@@ -55,6 +55,8 @@ pub struct Mailbox {
     moved: Cell<Option<u64>>,
     /// What the session's connection keeps besides, since it kept something.
     holding: Cell<Option<Holding>>,
+    /// The client has closed its side.
+    left: Cell<bool>,
     /// Bytes that become free with the session's end, which the budget asked for.
     evicted: Cell<Option<usize>>,
     buffers: Rc<Buffers>,
@@ -73,6 +75,7 @@ impl Mailbox {
             kept: RefCell::default(),
             moved: Cell::new(None),
             holding: Cell::new(None),
+            left: Cell::new(false),
             evicted: Cell::new(None),
             buffers,
         })
@@ -267,6 +270,16 @@ impl Mailbox {
         let feeder = inner.feeder.take();
         *inner = Inner { closed: true, ..Inner::default() };
         waker.into_iter().chain(feeder).for_each(Waker::wake);
+    }
+
+    /// The client has closed its side: it waits for what it has asked, or has given it up.
+    pub fn note_left(&self) {
+        self.left.set(true);
+    }
+
+    /// Whether the client has closed its side, or is gone.
+    pub(super) fn has_left(&self) -> bool {
+        self.left.get() || self.is_closed()
     }
 
     /// Whether the budget has ended the session.

@@ -463,6 +463,34 @@ fn a_server_that_stalls_costs_nobody_anything() {
     assert_eq!(clients[5].ask_text(&["GET", "n"]), "$1\r\n3");
 }
 
+/// A driver whose time is up asks again on another connection: what it gave up unsent is not executed, too.
+#[test]
+fn requests_that_were_given_up_unsent_are_not_executed_when_the_server_goes_on() {
+    if !Brand::Redis.available() {
+        return;
+    }
+    let server = Server::plain(Brand::Redis);
+    let proxy = Proxy::before(&server, "");
+    let mut clients: Vec<Client> = (0..4).map(|_| proxy.client()).collect();
+    for client in &mut clients {
+        assert_eq!(client.ask_text(&["SET", "k", "v"]), "+OK");
+    }
+    server.hold();
+    clients[0].send(&["RPUSH", "log", "sent before it was known"]);
+    std::thread::sleep(Duration::from_millis(400));
+    // By now the head of the line is known to be held up: these are not sent.
+    clients[1].send(&["RPUSH", "log", "given up"]);
+    clients[2].send(&["RPUSH", "log", "waits"]);
+    std::thread::sleep(Duration::from_millis(1500));
+    clients.remove(1);
+    clients.remove(0);
+    std::thread::sleep(Duration::from_millis(300));
+    server.release();
+    assert_eq!(line(&mut clients[0]), ":2");
+    let log = server.observer().ask_text(&["LRANGE", "log", "0", "-1"]);
+    assert!(log.contains("waits") && !log.contains("given up"), "{log}");
+}
+
 #[test]
 fn a_client_that_has_said_all_is_served_by_a_connection_that_is_still_being_made() {
     let server = FakeServer::start();

@@ -292,3 +292,40 @@ fn a_line_is_given_up_when_nobody_waits() {
     p.expire(at() + Duration::from_secs(1), |_, _| {});
     assert!(p.is_given_up(|owner| *owner == "own"));
 }
+
+#[test]
+fn forget_takes_only_what_is_unsent_old_and_given_up() {
+    let mut p = pushed(&[("sent", false), ("gone", false), ("stays", false), ("gone", true)]);
+    let later = at() + std::time::Duration::from_secs(1);
+    write(&mut p, 4);
+    let gone = |owner: &&str| *owner != "stays";
+    assert!(!p.forgets(at() - std::time::Duration::from_secs(5), gone));
+    assert!(p.forgets(later, gone) && !p.forgets(later, |_| false));
+    let mut forgotten = Vec::new();
+    p.forget(later, gone, |owner, ticket| forgotten.push((*owner, ticket)));
+    assert_eq!(forgotten, [("gone", Ticket(1)), ("gone", Ticket(3))]);
+    assert_eq!(p.unwritten(), b"stays");
+    write(&mut p, 5);
+    assert_eq!(
+        feed(&mut p, "+1\r\n+2\r\n").0,
+        ["sent \"+1\\r\\n\" true", "stays \"+2\\r\\n\" true"]
+    );
+    assert!(p.is_empty());
+}
+
+#[test]
+fn forget_keeps_what_belongs_to_a_request_that_is_sent() {
+    let mut p: Pipeline<&str> = Pipeline::new(Protocol::Resp3);
+    for (number, companion) in [(0, false), (1, true), (2, false), (3, true)] {
+        p.push("gone", Ticket(number), b"ab", 0, companion, at());
+        if companion {
+            p.note_companion();
+        }
+    }
+    let later = at() + std::time::Duration::from_secs(1);
+    write(&mut p, 2);
+    let mut forgotten = Vec::new();
+    p.forget(later, |_| true, |_, ticket| forgotten.push(ticket));
+    assert_eq!(forgotten, [Ticket(2), Ticket(3)], "the first EXPIRE follows its SET");
+    assert_eq!(p.unwritten(), b"ab");
+}
