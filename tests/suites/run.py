@@ -33,7 +33,7 @@ sys.path.insert(0, str(HERE.parent / "drivers"))
 from stage import Stage  # noqa: E402
 
 CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "respgate/suites"
-SECONDS_MAX = 1500
+SECONDS_MAX = 3000
 TRIES = 3
 
 

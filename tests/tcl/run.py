@@ -123,10 +123,11 @@ class Half(threading.Thread):
         self.output, self.ended = b"", False
 
     def run(self):
-        # No connection is made ahead of its use: MONITOR would show its HELLO among the commands.
+        # No connection is made ahead of its use: MONITOR would show its HELLO among the commands. On a busy
+        # machine a script of the suite runs for longer than a command may take by default.
         stage = Stage(straight=self.straight, policy=self.mode.policy, tls=not self.mode.valkey,
                       server=valkey_server() if self.mode.valkey else "redis-server",
-                      upstream=f"pool = {{ mode = \"{self.mode.pool}\", min_idle = 0 }}")
+                      upstream=f"pool = {{ mode = \"{self.mode.pool}\", min_idle = 0, command_timeout = \"2m\" }}")
         with stage, tempfile.NamedTemporaryFile("w") as skips:
             skips.write("\n".join(self.left_out["test"]) + "\n")
             skips.flush()
