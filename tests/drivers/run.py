@@ -21,7 +21,7 @@ SECONDS_MAX = 120
 
 def drivers(options):
     for python in (sys.executable, *options.older):
-        name = "redis-py" if python == sys.executable else f"redis-py of {pathlib.Path(python).parents[1].name}"
+        name = "redis-py" if python == sys.executable else pathlib.Path(python).parents[1].name
         for protocol in ("2", "3"):
             yield f"{name}, RESP{protocol}", [python, HERE / "redis_py.py", protocol]
             if python == sys.executable:
