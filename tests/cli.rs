@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may crash")]
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -157,6 +158,7 @@ fn check_says_who_may_do_what() {
     let directory = tempfile::tempdir().unwrap();
     let hash = format!("#{}", "0f".repeat(32));
     let accounts = write(directory.path(), "users.acl", "user a on >hunter2 ~a:* +get\nuser b\n");
+    std::fs::set_permissions(&accounts, PermissionsExt::from_mode(0o600)).unwrap();
     let text = format!(
         "[[listener]]\naddress = \"127.0.0.1:6379\"\nauth = \"users\"\npolicy = \"one\"\n\
          [upstream]\naddress = \"h:1\"\ninsecure_plaintext = true\n\

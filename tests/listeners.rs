@@ -16,6 +16,7 @@ mod support;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -42,6 +43,53 @@ fn serve(
 
 fn mode(path: &Path) -> u32 {
     path.metadata().unwrap().mode() & 0o7777
+}
+
+/// With a umask that takes nothing away: as long as a socket has not its mode, nobody can reach it.
+#[test]
+fn socket_is_never_open_to_more_than_its_mode_says() {
+    let home = directory();
+    let path = |name: &str| home.path().join(name);
+    let (own, admin) = (path("own.sock"), path("admin.sock"));
+    let listener = listener(&Target::Unix(own.clone()), "mode = \"0600\"");
+    let text = format!(
+        "{listener}[upstream]\naddress = \"127.0.0.1:{}\"\ninsecure_plaintext = true\n[policy]\n\
+         acl = \"+@all ~*\"\n[admin]\nsocket = {admin:?}\n[telemetry]\naddress = \"off\"\n",
+        free_port()
+    );
+    std::fs::write(path("respgate.toml"), text).unwrap();
+    for _ in 0..5 {
+        let start = "umask 000; exec \"$0\" run --config respgate.toml 2>log";
+        let mut child = Command::new("sh")
+            .args(["-c", start, env!("CARGO_BIN_EXE_respgate")])
+            .current_dir(home.path())
+            .spawn()
+            .unwrap();
+        let is_socket =
+            |path: &Path| path.symlink_metadata().is_ok_and(|meta| meta.file_type().is_socket());
+        let seen = || {
+            let entries = std::fs::read_dir(home.path()).unwrap().flatten();
+            entries.map(|entry| entry.path()).collect::<Vec<_>>()
+        };
+        wait_until("both are there", || {
+            for entry in seen() {
+                // Gone again, it is open to nobody.
+                let Ok(meta) = entry.symlink_metadata() else { continue };
+                let file = meta.file_type();
+                let closed = meta.mode() & 0o077 == 0;
+                assert!(
+                    closed || !(file.is_socket() || file.is_dir()),
+                    "{entry:?} {:o}",
+                    meta.mode()
+                );
+            }
+            is_socket(&own) && is_socket(&admin)
+        });
+        child.kill().unwrap();
+        child.wait().unwrap();
+        std::fs::remove_file(&own).unwrap();
+        std::fs::remove_file(&admin).unwrap();
+    }
 }
 
 #[test]

@@ -19,9 +19,10 @@ mod damage;
 #[path = "secrets/search.rs"]
 mod search;
 
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use damage::{KEYS, PASSWORDS, USERS};
 use search::Search;
@@ -156,6 +157,85 @@ fn a_pipe_is_not_waited_for() {
         }
         stage.write(name, whole);
     }
+}
+
+/// The configuration may come from a pipe, as a shell makes one, but nothing waits for a writer that does not come.
+#[test]
+fn configuration_from_a_pipe_is_read_or_given_up() {
+    let stage = Stage::new();
+    let text = stage.configuration(free_port(), free_port());
+    stage.write("respgate.toml", &text);
+    assert!(Command::new("mkfifo").arg(stage.path("pipe")).status().unwrap().success());
+    for verb in ["check", "run"] {
+        let text = said(stage.home.path(), &[verb, "--config", "pipe"], &[]);
+        assert!(text.contains("pipe: not read within 3 s"), "{verb}: {text}");
+    }
+    let (to, written) = (stage.path("pipe"), text.clone());
+    let writer = std::thread::spawn(move || std::fs::write(to, written).unwrap());
+    let text = said(stage.home.path(), &["check", "--config", "pipe"], &[]);
+    assert!(text.contains("no problems"), "{text}");
+    writer.join().unwrap();
+}
+
+/// A reload that cannot read its files goes on with those in force, and holds up nobody: no client, no end.
+#[test]
+fn reload_that_reads_a_pipe_holds_nothing_up() {
+    let server = Server::mutual_tls(Brand::Redis);
+    let mut proxy = Proxy::before(&server, "[limits]\nmax_clients = 100\n");
+    let mut client = proxy.client();
+    let file = proxy.configuration_file();
+    std::fs::remove_file(&file).unwrap();
+    assert!(Command::new("mkfifo").arg(&file).status().unwrap().success());
+    proxy.hang_up();
+    assert_eq!(client.ask(&["SET", "k", "v"]), b"+OK\r\n");
+    proxy.await_log(&["REL-E001", "not read within"]);
+    assert_eq!(client.ask(&["GET", "k"]), b"$1\r\nv\r\n");
+    drop(client);
+    proxy.hang_up();
+    let begin = respgate::base::clock::now();
+    assert!(proxy.terminate().success());
+    assert!(begin.elapsed() < Duration::from_millis(2500), "{:?}", begin.elapsed());
+}
+
+/// Each is reported once, with what mends it, and again only when it has changed.
+#[test]
+fn secret_that_others_may_read_is_reported() {
+    let stage = Stage::new();
+    let mode = |name: &str, mode| {
+        std::fs::set_permissions(stage.path(name), PermissionsExt::from_mode(mode)).unwrap();
+    };
+    let (port, telemetry) = (free_port(), free_port());
+    let text = stage.configuration(port, telemetry);
+    for (name, bits) in [("tls.key", 0o604), ("password", 0o440), ("users.acl", 0o644)] {
+        mode(name, bits);
+    }
+    stage.write("respgate.toml", &text);
+    let shown = said(stage.home.path(), &["check", "--config", "respgate.toml"], &[]);
+    let path = |name: &str| stage.path(name).display().to_string();
+    let lines = |text: &str| text.lines().filter(|line| line.contains("FIL-W001")).count();
+    let key = format!(
+        "upstream.tls.key {0} has mode 0604: every user can read it; chmod 0600 {0}",
+        path("tls.key")
+    );
+    let users = format!(
+        "users.acl_file {0} has mode 0644: every user can read it; chmod 0640 {0}",
+        path("users.acl")
+    );
+    assert!(shown.contains(&key) && shown.contains(&users), "{shown}");
+    assert_eq!(lines(&shown), 2, "{shown}");
+    let home = proxy::directory();
+    let proxy = Proxy::configured(home, Target::Tcp(port), telemetry, &text);
+    wait_until("both are reported", || lines(&proxy.log()) == 2);
+    proxy.await_log(&["FIL-W001", "chmod 0600", "tls.key"]);
+    // Another reload says nothing of the same, but of what is open now.
+    mode("tls.key", 0o600);
+    mode("password", 0o444);
+    proxy.hang_up();
+    proxy.await_log(&["FIL-W001", "upstream.auth.password_file", "chmod 0440"]);
+    mode("tls.key", 0o606);
+    proxy.hang_up();
+    proxy.await_log(&["FIL-W001", "has mode 0606"]);
+    assert_eq!(lines(&proxy.log()), 4, "{}", proxy.log());
 }
 
 /// The server refuses these passwords; it is what is said about that which is searched.

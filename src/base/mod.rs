@@ -1,7 +1,7 @@
 //! The ground: values with no opinion, usable everywhere.
 //!
-//! Owns: limits, clocks, durations, secrets, password hashes, digests, live values, backoff, entropy,
-//! work that may block. Never knows: Redis, or anything above.
+//! Owns: limits, clocks, durations, secrets, password hashes, digests, live values, backoff, entropy, small
+//! files, work that may block. Never knows: Redis, or anything above.
 
 pub mod aside;
 pub mod backoff;
@@ -14,5 +14,6 @@ pub mod live;
 pub mod password;
 pub mod secret;
 pub mod sha1;
+pub mod small_file;
 pub mod terminal;
 pub mod utc;

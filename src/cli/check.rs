@@ -18,8 +18,8 @@ use crate::base::password::Passwords;
 use crate::command::Dictionary;
 use crate::config::{
     ClientAuth, ClientCertificate, Commands, Config, ConfigSource, ListenAddress, Listener,
-    LogFormat, PoolMode, Problem, SecretSource, Telemetry, Tls, TlsVersion, Upstream, User, Verify,
-    read_acl_file, show_duration, show_size,
+    LogFormat, OpenFile, PoolMode, Problem, SecretSource, Telemetry, Tls, TlsVersion, Upstream,
+    User, Verify, open_files, read_acl_file, show_duration, show_size,
 };
 use crate::policy::{self, Account};
 use crate::tls::{ClientFacts, TlsStore, calendar};
@@ -70,6 +70,11 @@ fn summary(config: &Config, skip_files: bool) -> Vec<Row> {
     rows.extend(config.listeners.iter().map(|listener| ("listen", listen(listener))));
     rows.extend(upstream(&config.upstream, skip_files));
     rows.extend(policy_rows::rows(config));
+    if !skip_files {
+        let open = open_files(config);
+        let line = |file: &OpenFile| format!("{file}; {} (FIL-W001)", file.mend());
+        rows.extend(open.iter().map(|file| ("warning", line(file))));
+    }
     rows.extend(commands(&config.commands).map(|words| ("commands", words)));
     rows.extend(policy::overlaps(config.sections()).into_iter().map(|line| ("warning", line)));
     rows.extend(users(config).into_iter().map(|words| ("users", words)));

@@ -3,7 +3,7 @@
 //! Owns: the way from settings to a running proxy. Never knows: what a proxy is made of.
 
 use std::process::ExitCode;
-
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::args::Run;
@@ -78,7 +78,7 @@ fn serve(
         let start = Start::of(&config);
         let reread = Reread {
             file: source.path.clone(),
-            load: Box::new(move || source.load(environment())),
+            load: Arc::new(move || source.load(environment())),
         };
         let proxy = Proxy::start(config, reread, telemetry).await;
         let proxy = proxy.map_err(|error| error.to_string())?;

@@ -3,7 +3,6 @@
 //! Owns: [`ConfigSource`], [`Document`], the order of the layers. Never knows: which keys exist.
 
 use std::cell::RefCell;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,6 +13,7 @@ use super::telemetry::{Admin, Telemetry};
 use super::tree::{Node, Setting};
 use super::unknown::unknown;
 use super::{Config, Places, check, schema, void};
+use crate::base::small_file::{self, Kind, ReadError};
 
 /// A configuration is read whole; a larger file is not one.
 const TEXT_BYTES_MAX: u64 = 1 << 20;
@@ -90,15 +90,20 @@ fn read(path: &Path) -> Result<Node, Vec<Problem>> {
         let place = Place::Text { name: Arc::clone(&name), position: None };
         vec![Mistake::new(problem).at(place, "")]
     };
-    let mut text = String::new();
-    let file = std::fs::File::open(path).map_err(|error| fail(io_cause(&error).to_owned()))?;
-    file.take(TEXT_BYTES_MAX + 1)
-        .read_to_string(&mut text)
-        .map_err(|error| fail(io_cause(&error).to_owned()))?;
-    if text.len() as u64 > TEXT_BYTES_MAX {
-        return Err(fail("larger than a configuration can be".to_owned()));
-    }
-    Node::parse(&text, &name)
+    let bytes = small_file::read(path, TEXT_BYTES_MAX, Kind::Stream).map_err(|error| {
+        fail(match error {
+            ReadError::Io(error) => io_cause(&error).to_owned(),
+            ReadError::NotAFile => "not a regular file".to_owned(),
+            ReadError::TooLarge(_) => "larger than a configuration can be".to_owned(),
+            ReadError::TooSlow(after) => format!(
+                "not read within {} s; is it a pipe without a writer, or its file system gone?",
+                after.as_secs()
+            ),
+        })
+    })?;
+    let not_text = || fail(io_cause(&std::io::ErrorKind::InvalidData.into()).to_owned());
+    let text = std::str::from_utf8(&bytes).map_err(|_| not_text())?;
+    Node::parse(text, &name)
 }
 
 /// The settings in a file.

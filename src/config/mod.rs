@@ -18,6 +18,7 @@ mod rate;
 mod rules;
 mod schema;
 mod scripts;
+mod secret_files;
 mod section;
 mod source;
 mod telemetry;
@@ -41,6 +42,7 @@ pub use rules::{
     Charset, Encoding, KeyMode, KeyRules, OnExceed, OnMissing, Rules, TtlRules, ValueRules,
 };
 pub use scripts::{ScriptError, ScriptMode, ScriptRules};
+pub use secret_files::{OpenFile, SecretFile, is_in_volume, is_open, open_files, secret_files};
 pub use source::{SecretSource, SourceError, io_cause, read_acl_file};
 pub use telemetry::{Admin, LogFormat, Telemetry};
 pub use tree::Setting;

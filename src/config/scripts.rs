@@ -5,7 +5,13 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use zeroize::Zeroizing;
+
 use crate::base::sha1::Sha1;
+use crate::base::small_file::{self, Kind, ReadError};
+
+/// More than any script.
+const SCRIPT_BYTES_MAX: u64 = 16 << 20;
 
 /// Which scripts and functions may run.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -38,12 +44,12 @@ pub enum ScriptMode {
 #[derive(Debug)]
 pub struct ScriptError {
     path: PathBuf,
-    source: std::io::Error,
+    problem: String,
 }
 
 impl fmt::Display for ScriptError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.path.display(), self.source)
+        write!(f, "{}: {}", self.path.display(), self.problem)
     }
 }
 
@@ -64,16 +70,30 @@ impl ScriptRules {
     }
 }
 
+fn script(path: &Path) -> Result<Zeroizing<Vec<u8>>, ScriptError> {
+    small_file::read(path, SCRIPT_BYTES_MAX, Kind::Regular).map_err(|error| {
+        let problem = match error {
+            ReadError::Io(source) => source.to_string(),
+            ReadError::NotAFile => "not a regular file".to_owned(),
+            ReadError::TooLarge(max) => format!("larger than {} MiB", max >> 20),
+            ReadError::TooSlow(after) => {
+                format!("not read within {} s; is its file system gone?", after.as_secs())
+            }
+        };
+        ScriptError { path: path.to_owned(), problem }
+    })
+}
+
 fn digests(directory: &Path) -> Result<Vec<Sha1>, ScriptError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
-        |source| ScriptError { path, source }
+        |source: std::io::Error| ScriptError { path, problem: source.to_string() }
     };
     let mut digests = Vec::new();
     for entry in std::fs::read_dir(directory).map_err(failed(directory))? {
         let path = entry.map_err(failed(directory))?.path();
         if path.extension().is_some_and(|extension| extension == "lua") {
-            digests.push(Sha1::of(&std::fs::read(&path).map_err(failed(&path))?));
+            digests.push(Sha1::of(&script(&path)?));
         }
     }
     // The order of a directory is nobody's.

@@ -2,13 +2,12 @@
 //!
 //! Owns: [`SecretSource`], [`read_acl_file`], [`io_cause`]. Never knows: credentials in use.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
-
-use zeroize::Zeroizing;
+use std::time::Duration;
 
 use crate::base::secret::Secret;
+use crate::base::small_file::{Kind, ReadError, read};
 
 /// More than any password or token …
 const SECRET_BYTES_MAX: u64 = 64 << 10;
@@ -28,6 +27,7 @@ pub enum SourceError {
     Read { path: PathBuf, source: io::Error },
     NotAFile { path: PathBuf },
     TooLarge { path: PathBuf, max: u64 },
+    TooSlow { path: PathBuf, after: Duration },
     Unset { variable: String },
     Empty { place: String },
 }
@@ -43,6 +43,11 @@ impl std::fmt::Display for SourceError {
             }
             Self::TooLarge { path, max } => {
                 write!(f, "{}: larger than {} KiB", path.display(), max >> 10)
+            }
+            Self::TooSlow { path, after } => {
+                let seconds = after.as_secs();
+                let path = path.display();
+                write!(f, "{path}: not read within {seconds} s; is its file system gone?")
             }
             Self::Unset { variable } => {
                 write!(f, "{} is not set", shown_variable(variable))
@@ -79,21 +84,16 @@ pub fn read_acl_file(path: &Path) -> Result<Secret, SourceError> {
     read_capped(path, ACL_BYTES_MAX).map(Secret::new)
 }
 
-/// A whole regular file: a pipe would wait for its writer, a device has no end.
+/// A whole regular file.
 fn read_capped(path: &Path, max: u64) -> Result<Vec<u8>, SourceError> {
-    let failed = |source| SourceError::Read { path: path.to_path_buf(), source };
-    let found = std::fs::metadata(path).map_err(failed)?;
-    if !found.is_file() {
-        return Err(SourceError::NotAFile { path: path.to_path_buf() });
+    let path = path.to_path_buf();
+    match read(&path, max, Kind::Regular) {
+        Ok(mut bytes) => Ok(std::mem::take(&mut bytes)),
+        Err(ReadError::Io(source)) => Err(SourceError::Read { path, source }),
+        Err(ReadError::NotAFile) => Err(SourceError::NotAFile { path }),
+        Err(ReadError::TooLarge(max)) => Err(SourceError::TooLarge { path, max }),
+        Err(ReadError::TooSlow(after)) => Err(SourceError::TooSlow { path, after }),
     }
-    let size = usize::try_from(found.len().min(max)).unwrap_or(0);
-    // Grown in place, a buffer would leave copies of the secret behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(size + 1));
-    File::open(path).map_err(failed)?.take(max + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > max {
-        return Err(SourceError::TooLarge { path: path.to_path_buf(), max });
-    }
-    Ok(std::mem::take(&mut bytes))
 }
 
 impl SecretSource {

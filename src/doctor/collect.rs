@@ -9,7 +9,9 @@ use std::time::{Duration, SystemTime};
 use super::facts::{Facts, FileFact, Identity, Instead, Reached};
 use super::mounts::mount_points;
 use crate::base::clock;
-use crate::config::{Authorities, Config, SecretSource, ServerAuth, io_cause};
+use crate::config::{
+    Authorities, Config, SecretFile, ServerAuth, io_cause, is_in_volume, secret_files,
+};
 use crate::probe::{self, Conversation, Question};
 use crate::resp::{Protocol, Value};
 use crate::tls::expiry::assess;
@@ -90,14 +92,18 @@ fn files(config: &Config) -> Vec<FileFact> {
     let mounts = mount_points(&mounts);
     let mut add = |key, path: &Path, secret, fault| {
         let seen = std::fs::metadata(path);
-        let mode = match std::fs::File::open(path).and_then(|file| file.metadata()) {
-            Ok(meta) if meta.is_file() => Ok(meta.mode() & 0o7777),
-            Ok(_) => Err("it is not a regular file"),
-            Err(error) => Err(io_cause(&error)),
+        // A pipe would wait for its writer.
+        let is_other = seen.as_ref().is_ok_and(|meta| !meta.is_file());
+        let mode = if is_other {
+            Err("it is not a regular file")
+        } else {
+            let opened = std::fs::File::open(path).and_then(|file| file.metadata());
+            opened.map(|meta| meta.mode() & 0o7777).map_err(|error| io_cause(&error))
         };
         let owner = seen.ok().map(|meta| (meta.mode() & 0o7777, meta.uid()));
         let mounted = path.canonicalize().is_ok_and(|own| mounts.contains(&own));
-        files.push(FileFact { key, path: path.to_path_buf(), secret, fault, mode, mounted, owner });
+        let (path, in_volume) = (path.to_path_buf(), is_in_volume(path));
+        files.push(FileFact { key, path, secret, in_volume, fault, mode, mounted, owner });
     };
     if let Some(tls) = &config.upstream.tls {
         let unreadable = Some(Fault::Unreadable);
@@ -109,11 +115,10 @@ fn files(config: &Config) -> Vec<FileFact> {
             add("upstream.tls.ca", path, false, unreadable);
         }
     }
-    if let Some(SecretSource::File(path)) = &config.upstream.auth.password {
-        add("upstream.auth.password_file", path, true, None);
-    }
-    if let Some(path) = &config.acl_file {
-        add("users.acl_file", path, true, None);
+    for SecretFile { key, path } in secret_files(config) {
+        if key != "upstream.tls.key" {
+            add(key, &path, true, None);
+        }
     }
     files
 }

@@ -46,6 +46,8 @@ pub struct FileFact {
     pub path: PathBuf,
     /// Only respgate should read it.
     pub secret: bool,
+    /// It is in a volume of Kubernetes, whose modes say nothing of who has it.
+    pub in_volume: bool,
     /// How a missing one is logged: the files of TLS have a code of their own.
     pub fault: Option<Fault>,
     /// Permission bits, or why it cannot be read.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::facts::{Facts, FileFact, Identity, Instead, Reached};
 use super::trouble::Trouble;
+use crate::config::{OpenFile, is_open};
 use crate::tls::calendar;
 use crate::tls::expiry::{Expiry, assess};
 use crate::tls::inspect::Recipe;
@@ -108,8 +109,9 @@ pub fn judge(facts: &Facts) -> Vec<Step> {
 fn judge_file(file: &FileFact, uid: Option<u32>) -> Step {
     let path = file.path.display();
     match file.mode {
-        Ok(mode) if file.secret && mode & 0o004 != 0 => {
-            let what = format!("{} {path} has mode {mode:04o}: every user can read it", file.key);
+        Ok(mode) if file.secret && is_open(mode) && !file.in_volume => {
+            let open = OpenFile { key: file.key, path: file.path.clone(), mode };
+            let what = format!("{open}; {}", open.mend());
             Step::trouble("file", Outcome::Warn, Trouble::FileOpen, what)
         }
         Ok(mode) => Step::ok("file", format!("{} {path}, mode {mode:04o}", file.key)),

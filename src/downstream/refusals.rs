@@ -65,7 +65,7 @@ impl Refusals {
         // Each connection of a host has another port.
         let host = from.rsplit_once(':').map_or(&*from, |(host, _)| host);
         if let Some(more) = self.sample(now, kind(listener, host, user)) {
-            let words = "wrong user or password; the same again within a minute is only counted";
+            let words = "login refused; the same again within a minute is only counted";
             tracing::warn!(code = "CLI-W001", listener, peer = %from, user, more, "{words}");
         }
     }

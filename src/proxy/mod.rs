@@ -12,6 +12,7 @@ mod drain;
 mod error;
 mod house;
 mod levels;
+mod open_secrets;
 mod parts;
 mod reload;
 mod retry;
@@ -121,7 +122,8 @@ impl Proxy {
             orders: give,
         });
         let control = control.serve(&house);
-        let reloader = reload::Reloader::new(in_force, vocabulary, telemetry.clone(), levels);
+        let mut reloader = reload::Reloader::new(in_force, vocabulary, telemetry.clone(), levels);
+        reloader.look_at_secrets().await;
         Ok(Self {
             data_plane,
             admin,

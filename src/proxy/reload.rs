@@ -11,6 +11,7 @@ use super::doors::{self, Doors};
 use super::error::StartError;
 use super::house::InForce;
 use super::levels::Levels;
+use super::open_secrets::OpenSecrets;
 use super::parts::{self, Parts};
 use super::retry::Retry;
 use super::vocabulary::{Answer, Vocabulary};
@@ -32,7 +33,7 @@ const SETTLE_READS: u32 = 20;
 pub struct Reread {
     /// The file it is read from, to be watched.
     pub file: Option<std::path::PathBuf>,
-    pub load: Box<dyn Fn() -> Result<Config, Vec<Problem>> + Send>,
+    pub load: Arc<dyn Fn() -> Result<Config, Vec<Problem>> + Send + Sync>,
 }
 
 impl std::fmt::Debug for Reread {
@@ -54,6 +55,9 @@ pub(super) struct Outcome {
     pub attempts: Vec<Attempt>,
 }
 
+/// A file that the configuration names, or its own, is on a file system that is gone.
+const NEVER_READ: &str = "a file is not read in time; is its file system gone?";
+
 /// Holds what is in force and replaces it.
 #[derive(Debug)]
 pub(super) struct Reloader {
@@ -68,6 +72,7 @@ pub(super) struct Reloader {
     retry: Retry,
     /// The credentials that the data plane was told of.
     told: u64,
+    open: OpenSecrets,
 }
 
 impl Reloader {
@@ -95,6 +100,7 @@ impl Reloader {
             probe_failed: false,
             retry: Retry::default(),
             told,
+            open: OpenSecrets::default(),
         }
     }
 
@@ -120,7 +126,7 @@ impl Reloader {
     pub(super) async fn reload(&mut self, reread: &Reread) -> Outcome {
         let mut outcome = Outcome::default();
         self.probe_failed = false;
-        let result = self.reload_config(reread, &mut outcome).await;
+        let result = Box::pin(self.reload_config(reread, &mut outcome)).await;
         outcome.attempts.push(self.report(Reload::Config, result));
         let result = self.reload_identity().await;
         outcome.rotate |= matches!(result, Ok(true));
@@ -134,12 +140,20 @@ impl Reloader {
             self.retry.succeeded();
         }
         self.publish();
+        self.look_at_secrets().await;
         outcome
     }
 
-    fn doors(&mut self, config: &Config) -> Result<Doors, StartError> {
+    /// Reports files with secrets that others may read.
+    pub(super) async fn look_at_secrets(&mut self) {
+        self.open.warn(&self.config).await;
+    }
+
+    async fn doors(&mut self, config: &Config) -> Result<Doors, StartError> {
         let dictionary = self.vocabulary.dictionary(&config.commands, false)?;
-        Doors::build(config, &dictionary, Some(&self.parts.policies))
+        let (config, before) = (config.clone(), self.parts.policies.clone());
+        let built = aside(move || Doors::build(&config, &dictionary, Some(&before))).await;
+        built.unwrap_or_else(|| Err(StartError::new(NEVER_READ.to_owned())))
     }
 
     /// The same, when nobody is writing to the files it is read from.
@@ -150,7 +164,7 @@ impl Reloader {
             Ok(doors) => Ok(doors.hash),
             Err(error) => Err(error.to_string()),
         };
-        settled(|| self.doors(config), is_old, |a, b| said(a) == said(b)).await
+        settled(async || self.doors(config).await, is_old, |a, b| said(a) == said(b)).await
     }
 
     /// Asks the server for its commands, and puts policies in force that know them. `None`: it could
@@ -164,7 +178,7 @@ impl Reloader {
             Answer::News | Answer::Nothing => return Some(outcome),
         }
         let config = self.config.clone();
-        match self.doors(&config) {
+        match self.doors(&config).await {
             Ok(doors) => {
                 self.parts.replace_doors(doors);
                 self.publish();
@@ -187,11 +201,15 @@ impl Reloader {
         outcome: &mut Outcome,
     ) -> Result<bool, Rejection> {
         let invalid = |text: String| Rejection::new(ReloadRejection::InvalidConfig, text);
-        let load = || {
-            (reread.load)().map_err(|problems| {
-                let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
-                all.join("; ")
-            })
+        let load = async || {
+            let load = Arc::clone(&reread.load);
+            match aside(move || load()).await {
+                Some(loaded) => loaded.map_err(|problems| {
+                    let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
+                    all.join("; ")
+                }),
+                None => Err(NEVER_READ.to_owned()),
+            }
         };
         let is_old = |read: &Result<Config, String>| read.as_ref() == Ok(&self.config);
         let new = settled(load, is_old, PartialEq::eq).await.map_err(invalid)?;
@@ -339,17 +357,17 @@ impl Reloader {
 
 /// Reads until two readings in a row are the same; what is old is not read again.
 async fn settled<T>(
-    mut read: impl FnMut() -> T,
+    mut read: impl AsyncFnMut() -> T,
     is_old: impl Fn(&T) -> bool,
     same: impl Fn(&T, &T) -> bool,
 ) -> T {
-    let mut last = read();
+    let mut last = read().await;
     for _ in 1..SETTLE_READS {
         if is_old(&last) {
             break;
         }
         tokio::time::sleep(SETTLE).await;
-        let next = read();
+        let next = read().await;
         let settled = same(&last, &next);
         last = next;
         if settled {
@@ -379,7 +397,7 @@ mod tests {
             ("whole, whole", "whole", 2),
         ] {
             let count = Cell::new(0);
-            let read = || {
+            let read = async || {
                 count.set(count.get() + 1);
                 text.split(", ").nth(count.get() - 1)
             };
@@ -391,7 +409,7 @@ mod tests {
     #[tokio::test]
     async fn a_file_that_is_always_written_is_read() {
         let mut count = 0;
-        let read = || {
+        let read = async || {
             count += 1;
             count
         };

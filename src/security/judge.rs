@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use super::facts::{Facts, Known, PasswordFact, PolicyFacts, TlsFacts};
 use super::revoked::revoked;
 use super::table::{CHECKS, Check, Severity};
-use crate::config::Verify;
+use crate::config::{Verify, is_open};
 use crate::probe::Exchange;
 use crate::tls::expiry::{Expiry, assess};
 use crate::tls::inspect::{CertificateFacts, Inspection, Purpose, verdict};
@@ -257,7 +257,7 @@ fn faults_of(id: &str, certificate: &CertificateFacts, purpose: &str) -> Vec<Str
 
 /// Whether other users cannot read a file of this mode.
 fn private(mode: u32, what: &str) -> (bool, String) {
-    (mode & 0o007 == 0, format!("{what} has mode {mode:04o}"))
+    (!is_open(mode), format!("{what} has mode {mode:04o}"))
 }
 
 fn auth(id: &str, facts: &Facts) -> Answer {

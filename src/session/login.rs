@@ -47,9 +47,10 @@ impl Session {
             None => {
                 let wrong =
                     |(user, password): &(&[u8], &[u8])| ctx.auth.admit(user, password).is_none();
-                let refused = match spec.effect {
-                    Effect::Hello => self.judge_hello(request, ctx).err(),
-                    _ => self.check_auth(request, ctx).err().map(str::to_owned),
+                let refused = if spec.effect == Effect::Hello {
+                    self.judge_hello(request, ctx).err()
+                } else {
+                    self.check_auth(request, ctx).err().map(str::to_owned)
                 };
                 refused.filter(|text| text == words::WRONGPASS)?;
                 let (user, _) = credentials(spec, request, ctx).find(wrong)?;

@@ -2,8 +2,6 @@
 //!
 //! Owns: [`FileSet`]. Never knows: what is in the files.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
 use rustls::pki_types::CertificateDer;
@@ -12,6 +10,7 @@ use zeroize::Zeroizing;
 
 use super::error::{Fault, TlsError};
 use super::stamp::Stamp;
+use crate::base::small_file::{self, Kind, ReadError};
 use crate::config::{self, Authorities, ClientCertificate};
 
 /// More than any bundle of certificates; a path to something else must not fill the memory.
@@ -117,16 +116,15 @@ fn stamps(tls: &config::Tls) -> Result<Vec<Stamp>, TlsError> {
 }
 
 pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, TlsError> {
-    let file = File::open(path).map_err(|e| unreadable(path, &e))?;
-    let size = file.metadata().map_or(0, |m| m.len()).min(FILE_BYTES_MAX);
-    // Grown in place, a buffer would leave copies of the key behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(size).unwrap_or(0) + 1));
-    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|e| unreadable(path, &e))?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        let detail = format!("is larger than {} MiB", FILE_BYTES_MAX >> 20);
-        return Err(TlsError::new(Fault::Unreadable, path.display(), detail));
-    }
-    Ok(bytes)
+    let wrong = |detail| TlsError::new(Fault::Unreadable, path.display(), detail);
+    small_file::read(path, FILE_BYTES_MAX, Kind::Regular).map_err(|error| match error {
+        ReadError::Io(error) => unreadable(path, &error),
+        ReadError::NotAFile => wrong("is not a regular file".to_owned()),
+        ReadError::TooLarge(max) => wrong(format!("is larger than {} MiB", max >> 20)),
+        ReadError::TooSlow(after) => {
+            wrong(format!("is not read within {} s; is its file system gone?", after.as_secs()))
+        }
+    })
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> TlsError {
