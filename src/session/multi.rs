@@ -125,8 +125,12 @@ impl Session {
                 self.names = Some(Arc::clone(strip.prefix()));
             }
             // An unknown command ends the transaction; other errors say names of some commands only.
-            let strip = strip.filter(|strip| !strip.is_for_errors()).map(Special::Names);
-            if let Some(special) = special.or(strip) {
+            let strip = strip.filter(|strip| !strip.is_for_errors());
+            let special = match special {
+                Some(Special::Renamed(_)) => Some(Special::Renamed(strip)),
+                special => special.or_else(|| strip.map(Special::Names)),
+            };
+            if let Some(special) = special {
                 transaction.specials.push((transaction.count, special));
             }
             if spec.cost == Cost::Patterns && spec.effect == Effect::Subscribe {

@@ -10,6 +10,7 @@ use super::state::{Context, Session};
 use super::transaction::{Special, Talk};
 use super::{hello, pubsub, replication, tracking, words};
 use crate::command::{Effect, Local, Spec};
+use crate::policy::Strip;
 use crate::resp::{Request, RequestBuf, encode};
 
 impl Special {
@@ -36,7 +37,7 @@ impl Special {
             | Self::Reply(_)
             | Self::Mute
             | Self::Become(_)
-            | Self::Renamed
+            | Self::Renamed(_)
             | Self::Names(_)
             | Self::Swallow => false,
         }
@@ -134,7 +135,7 @@ impl Session {
                 Some(Special::Manner(spec, on))
             }
             // What was queued before may begin or end it.
-            Local::GetRedirect | Local::TrackingInfo => Some(Special::Renamed),
+            Local::GetRedirect | Local::TrackingInfo => Some(Special::Renamed(None)),
             Local::WhoAmI
             | Local::Asking
             | Local::ReadOnly
@@ -181,7 +182,12 @@ impl Session {
                     Err(text) => encode::error(out, text.as_bytes()),
                 };
             }
-            Special::Renamed => return self.rename_redirect(element, out),
+            Special::Renamed(None) => return self.rename_redirect(element, out),
+            Special::Renamed(Some(strip)) => {
+                let mut own = BytesMut::new();
+                self.rename_redirect(element, &mut own);
+                return strip.frame(&own, out);
+            }
             Special::Names(strip) => return strip.frame(element, out),
             Special::Swallow | Special::Mute => return,
             Special::Hello(greeted) => {
@@ -201,6 +207,11 @@ impl Session {
                 if let Some(manner) = self.manners.of(spec) {
                     *manner = on;
                 }
+            }
+            // Its error names prefixes as the server knows them.
+            Special::Tracking { .. } if self.names.is_some() => {
+                let names = self.names.clone().map(Strip::of_errors);
+                return names.into_iter().for_each(|strip| strip.frame(element, out));
             }
             Special::Select(_)
             | Special::Tracking { .. }

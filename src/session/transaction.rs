@@ -53,8 +53,8 @@ pub(super) enum Special {
     Manner(&'static Spec, bool),
     /// Executed there; the session has announced itself as a replica.
     Announced,
-    /// Executed there; the answer names a client by its number.
-    Renamed,
+    /// Executed there; the answer names a client by its number, and perhaps keys.
+    Renamed(Option<Strip>),
     /// It names another client, whose number at the server is looked up when the transaction is sent:
     /// it stands at this place of the wire.
     Late { at: usize, request: RequestBuf },
@@ -96,7 +96,7 @@ impl Transaction {
             | Special::Hello(_)
             | Special::Manner(..)
             | Special::Announced
-            | Special::Renamed
+            | Special::Renamed(_)
             | Special::Late { .. }
             | Special::Reply(_)
             | Special::Mute

@@ -41,6 +41,53 @@ fn heard_until_mark(own: &Proxy, listener: &mut Client) -> String {
     }
 }
 
+/// Names in replies are the application's own within EXEC's array as well as outside of it, whatever else
+/// is special about a command: each reply is the one that the server gives without a prefix.
+#[test]
+fn replies_in_a_transaction_have_the_names_of_replies_outside() {
+    const LINES: &[&str] = &[
+        "CLIENT TRACKING ON BCAST PREFIX x PREFIX y",
+        "CLIENT TRACKINGINFO",
+        "CLIENT TRACKING ON BCAST PREFIX x",
+        "CLIENT TRACKING OFF",
+        "CLIENT TRACKING ON BCAST PREFIX a PREFIX ab",
+        "XADD s 1-1 f v",
+        "XREAD STREAMS s 0",
+        "XREADGROUP GROUP g c STREAMS s >",
+        "XGROUP DESTROY none g",
+        "XINFO GROUPS none",
+        "KEYS *",
+        "SCAN 0",
+        "LPUSH l v",
+        "LMPOP 2 none l LEFT",
+        "ZADD z 1 m",
+        "ZMPOP 2 none z MIN",
+        "BLPOP none l 1",
+        "PUBSUB CHANNELS",
+        "PUBSUB NUMSUB c",
+        "COMMAND GETKEYS GET k",
+    ];
+    for brand in [Brand::Redis, Brand::Valkey] {
+        if !brand.available() {
+            continue;
+        }
+        let (server, bare) = (Server::plain(brand), Server::plain(brand));
+        let own = app(&server, "qa:", "");
+        let (mut client, mut direct) = (own.client(), bare.observer());
+        for client in [&mut client, &mut direct] {
+            assert!(client.ask(&["HELLO", "3"]).starts_with(b"%"));
+        }
+        let ask =
+            |line: &str, client: &mut Client| client.ask(&line.split(' ').collect::<Vec<_>>());
+        for line in LINES {
+            for said in ["MULTI", *line, "EXEC"] {
+                let (through, straight) = (ask(said, &mut client), ask(said, &mut direct));
+                assert_eq!(show(&through), show(&straight), "{brand:?}: {line}");
+            }
+        }
+    }
+}
+
 /// Everything that makes a server tell something.
 const NOISE: &[&str] = &[
     "SET k v",
