@@ -10,6 +10,8 @@
     reason = "a test may crash"
 )]
 
+#[path = "audit/follow.rs"]
+mod follow;
 mod support;
 
 use std::io::Read;

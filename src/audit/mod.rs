@@ -5,12 +5,12 @@
 pub mod chain;
 pub mod event;
 mod queue;
+mod recent;
 pub mod redact;
 mod sink;
 pub mod verify;
 mod worker;
 
-use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,6 +18,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 pub use event::{Draft, Event, Kind};
+pub use recent::{RECENT_MAX, Since};
 pub use redact::Redaction;
 pub use worker::Health;
 
@@ -27,11 +28,9 @@ use crate::config::{self, AuditSink, KeyForm, OnOverflow, SecretSource};
 use crate::telemetry::{AuditResult, AuditSinkKind, Metrics};
 use event::Ids;
 use queue::Queue;
+use recent::{RECENT_BYTES_MAX, Recent};
 use worker::Worker;
 
-/// Entries kept in memory, as ACL LOG keeps some (Redis `acllog-max-len`), and bytes of them.
-pub const RECENT_MAX: usize = 1000;
-const RECENT_BYTES_MAX: usize = 1 << 20;
 /// How long the process waits for its sinks when it stops: a container that exceeds its grace period has
 /// two seconds.
 const STOP: Duration = Duration::from_millis(1900);
@@ -43,30 +42,13 @@ const KEY_BYTES: std::ops::RangeInclusive<usize> = 32..=4096;
 pub struct Audit {
     settings: config::Audit,
     redaction: Redaction,
+    seed: u64,
     ids: Ids,
     sinks: Vec<Sink>,
     recent: Mutex<Recent>,
     /// Commands since the start, for sampling.
     commands: AtomicU64,
     metrics: Arc<Metrics>,
-}
-
-/// The last entries, the oldest first.
-#[derive(Debug, Default)]
-struct Recent {
-    drafts: VecDeque<Arc<Draft>>,
-    bytes: usize,
-}
-
-impl Recent {
-    fn push(&mut self, draft: Arc<Draft>) {
-        self.bytes += draft.bytes();
-        self.drafts.push_back(draft);
-        while self.drafts.len() > RECENT_MAX || self.bytes > RECENT_BYTES_MAX {
-            let Some(oldest) = self.drafts.pop_front() else { return };
-            self.bytes -= oldest.bytes();
-        }
-    }
 }
 
 #[derive(Debug)]
@@ -116,6 +98,7 @@ impl Audit {
         let sinks = settings.sinks.iter().map(start).collect::<Result<_, _>>()?;
         Ok(Arc::new(Self {
             redaction: Redaction::new(settings.keys, key),
+            seed,
             ids: Ids::new(seed),
             sinks,
             recent: Mutex::default(),
@@ -178,11 +161,16 @@ impl Audit {
         every > 0 && self.commands.fetch_add(1, Relaxed).is_multiple_of(every)
     }
 
-    /// The last entries, the oldest first, without numbers and chain.
+    /// The last entries behind the one with this number, the oldest first, without what each sink adds.
     #[must_use]
-    pub fn recent(&self) -> Vec<Arc<Draft>> {
-        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        recent.drafts.iter().map(Arc::clone).collect()
+    pub fn recent(&self, since: u64) -> Since {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner).since(since)
+    }
+
+    /// What the log of this process is called: another process has another name.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("{:016x}", self.seed)
     }
 
     /// Each sink by its name.
@@ -247,23 +235,4 @@ pub fn read_key(path: &Path) -> Result<Secret, String> {
 /// As [`read_key`].
 pub fn hash_key(path: &Path, name: &[u8]) -> Result<String, String> {
     Ok(Redaction::new(KeyForm::Hmac, Some(read_key(path)?)).hash(name))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn last_entries_are_bounded_by_number_and_by_bytes() {
-        let push = |recent: &mut Recent, bytes: usize| {
-            let members = "x".repeat(bytes);
-            recent.push(Arc::new(Draft { id: String::new(), members }));
-        };
-        let mut recent = Recent::default();
-        (0..2 * RECENT_MAX).for_each(|_| push(&mut recent, 10));
-        assert_eq!(recent.drafts.len(), RECENT_MAX);
-        (0..100).for_each(|_| push(&mut recent, 100_000));
-        assert!(recent.bytes <= RECENT_BYTES_MAX && recent.drafts.len() == 10);
-        assert_eq!(recent.bytes, recent.drafts.iter().map(|draft| draft.bytes()).sum::<usize>());
-    }
 }

@@ -17,6 +17,7 @@ mod doctor;
 mod examine;
 mod exit;
 mod explain;
+mod follow;
 mod insight;
 mod interrupt;
 mod logs;

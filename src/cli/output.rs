@@ -74,6 +74,15 @@ impl Output {
         }
     }
 
+    /// Writes a line of an answer that has no end, for people and programs alike.
+    ///
+    /// # Errors
+    ///
+    /// When the reader of standard output is gone.
+    pub(super) fn line(self, line: &str) -> std::io::Result<()> {
+        writeln!(std::io::stdout().lock(), "{line}")
+    }
+
     /// Writes the answer for programs to standard output where JSON is asked for.
     pub(super) fn json(self, answer: impl FnOnce() -> serde_json::Value) {
         if self.json {

@@ -1,6 +1,6 @@
 //! Flags of the verbs about the audit log.
 //!
-//! Owns: [`Audit`], [`Verify`], [`struct@Hash`]. Never knows: what they do.
+//! Owns: [`Audit`], [`Verify`], [`struct@Hash`], [`Recent`]. Never knows: what they do.
 
 use std::path::PathBuf;
 
@@ -22,7 +22,7 @@ pub(in crate::cli) struct Audit {
 pub(in crate::cli) enum AuditCommand {
     Verify(Verify),
     Hash(Hash),
-    Recent(Asked<AuditRecent>),
+    Recent(Recent),
 }
 
 /// The verb of the admin server that shows the last entries.
@@ -31,6 +31,20 @@ pub(in crate::cli) struct AuditRecent;
 
 impl OfTable for AuditRecent {
     const VERB: &'static Verb<House> = &table::AUDIT_RECENT;
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Recent {
+    /// Show entries as they come, one JSON object a line, until Ctrl-C
+    #[arg(long)]
+    pub follow: bool,
+    #[command(flatten)]
+    pub asked: Asked<AuditRecent>,
+}
+
+impl Help for Recent {
+    const EXAMPLES: &'static [(&'static str, &'static str)] = Asked::<AuditRecent>::EXAMPLES;
+    const EXIT_CODES: &'static [(u8, &'static str)] = Asked::<AuditRecent>::EXIT_CODES;
 }
 
 impl Help for Audit {
@@ -46,7 +60,7 @@ impl Help for Audit {
             .after_help(super::after_help(Self::EXAMPLES, Self::EXIT_CODES))
             .mut_subcommand("verify", Verify::extend)
             .mut_subcommand("hash", Hash::extend)
-            .mut_subcommand("recent", Asked::<AuditRecent>::extend)
+            .mut_subcommand("recent", Recent::extend)
     }
 }
 

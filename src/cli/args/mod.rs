@@ -21,7 +21,7 @@ mod top;
 mod wait;
 
 pub(super) use asked::{Asked, OfTable, Target};
-pub(super) use audit::{Audit, AuditCommand, Hash, Verify};
+pub(super) use audit::{Audit, AuditCommand, AuditRecent, Hash, Recent, Verify};
 pub(super) use certs::{Certs, CertsCommand, Dev, Inspect, Role};
 pub(super) use config::{Acl, Check, Explain, Run};
 pub(super) use demo::Demo;

@@ -2,10 +2,11 @@
 //!
 //! Owns: [`AUDIT_RECENT`]. Never knows: sinks, numbers and chain values, which each sink has of its own.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{AT_ONCE, House};
 use crate::admin::{Answer, Argument, Call, Effect, Kind, Refused, Verb};
+use crate::audit::{RECENT_MAX, Since};
 
 /// Entries that one answer lists where nothing else is said.
 const LISTED: usize = 100;
@@ -25,11 +26,17 @@ pub const AUDIT_RECENT: Verb<House> = Verb {
         Argument {
             name: "most",
             kind: Kind::Option("NUMBER"),
-            help: "Show so many at most (100; up to 1000)",
+            help: "Show so many of the newest at most (100; up to 1000)",
+        },
+        Argument {
+            name: "since",
+            kind: Kind::Option("NUMBER"),
+            help: "Only entries behind this one: next of the former answer, or 0 for all that are kept",
         },
     ],
     examples: &[
         ("See what was refused last", "respgate audit recent --event denied --most 10"),
+        ("Show entries as they come", "respgate audit recent --follow"),
         ("For a program", "respgate audit recent --json"),
     ],
     done: "the entries were shown",
@@ -39,21 +46,31 @@ pub const AUDIT_RECENT: Verb<House> = Verb {
 };
 
 fn answer(house: &House, call: &Call) -> Result<Answer, Refused> {
-    let most = call.parsed("most")?.unwrap_or(LISTED);
+    let since: Option<u64> = call.parsed("since")?;
+    let most = call.parsed("most")?.unwrap_or(if since.is_some() { RECENT_MAX } else { LISTED });
     let in_force = house.in_force.get();
     let Some(parts) = &in_force.parts.audit else {
         let text = "respgate has no audit log: the configuration has no [[audit.sink]]\n";
-        return Ok(Answer { no: true, ..Answer::new(Value::Array(Vec::new()), text) });
+        return Ok(Answer::new(Value::Array(Vec::new()), text).no());
     };
-    let lines = parts.audit.recent().into_iter().map(|draft| format!("{{{}}}", draft.members));
+    let Since { drafts, missed, newest } = parts.audit.recent(since.unwrap_or(0));
+    let lines = drafts.into_iter().map(|draft| format!("{{{}}}", draft.members));
     let read = |line: String| Some((serde_json::from_str::<Value>(&line).ok()?, line));
     let fits = |(entry, _): &(Value, String)| {
         call.value("event").is_none_or(|kind| entry.get("event").is_some_and(|own| own == kind))
     };
     let entries: Vec<(Value, String)> = lines.filter_map(read).filter(fits).collect();
-    let newest = entries.len().saturating_sub(most);
-    let shown = entries.into_iter().skip(newest);
+    let older = entries.len().saturating_sub(most);
+    let shown = entries.into_iter().skip(older);
     let (json, text): (Vec<Value>, Vec<String>) = shown.unzip();
-    let text = text.iter().map(|line| format!("{line}\n")).collect::<String>();
-    Ok(Answer::new(Value::Array(json), text))
+    let mut text = text.iter().map(|line| format!("{line}\n")).collect::<String>();
+    if since.is_none() {
+        return Ok(Answer::new(Value::Array(json), text));
+    }
+    if missed > 0 {
+        text.insert_str(0, &format!("{missed} entries before these are kept no more\n"));
+    }
+    let log = parts.audit.name();
+    let json = json!({ "log": log, "next": newest, "missed": missed, "entries": json });
+    Ok(Answer::new(json, text))
 }
