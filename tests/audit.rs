@@ -12,6 +12,12 @@
 
 #[path = "audit/follow.rs"]
 mod follow;
+#[path = "audit/million.rs"]
+mod million;
+#[path = "audit/overflow.rs"]
+mod overflow;
+#[path = "audit/rsyslog.rs"]
+mod rsyslog;
 mod support;
 
 use std::io::Read;

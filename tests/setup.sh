@@ -36,6 +36,12 @@ need_to_build() {
   [[ -e /usr/include/stdlib.h ]] || need libc=libc6-dev
 }
 
+# rsyslog with TLS; its programs are where not every PATH leads.
+need_syslog() {
+  [[ -e /usr/sbin/rsyslogd ]] || need rsyslogd=rsyslog
+  compgen -G '/usr/lib/*/rsyslog/lmnsd_ossl.so' > /dev/null || need lmnsd_ossl.so=rsyslog-openssl
+}
+
 # python_packages REQUIREMENTS NAME: packages of PyPI in an environment of their own, $cache/NAME.
 python_packages() {
   local requirements=$1 environment=$cache/$2

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
+use super::queue::Rank;
 use crate::base::utc::utc_micros;
 
 /// What happened.
@@ -30,6 +31,16 @@ pub enum Kind {
     ConnectionClosed,
     Started,
     Stopped,
+}
+
+impl Kind {
+    pub(super) const fn rank(self) -> Rank {
+        match self {
+            Self::Denied | Self::WouldBeDenied | Self::Sensitive | Self::Sampled => Rank::Command,
+            Self::Authentication | Self::ConnectionOpened | Self::ConnectionClosed => Rank::Client,
+            Self::Administration | Self::Reload | Self::Started | Self::Stopped => Rank::Operator,
+        }
+    }
 }
 
 /// The members of an entry; those that are absent are left out.
@@ -76,7 +87,8 @@ pub struct Event<'a> {
     /// Where the setting is written: file, line and column.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub place: Option<String>,
-    /// From the arrival of the command to this entry, microseconds.
+    /// From the arrival of the command to the decision, microseconds: the entry is made before the
+    /// command is sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latency_us: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -7,6 +7,7 @@ pub mod event;
 mod queue;
 mod recent;
 pub mod redact;
+mod room;
 mod sink;
 pub mod verify;
 mod worker;
@@ -14,8 +15,9 @@ mod worker;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Waker;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 pub use event::{Draft, Event, Kind};
 pub use recent::{RECENT_MAX, Since};
@@ -29,6 +31,7 @@ use crate::telemetry::{AuditResult, AuditSinkKind, Metrics};
 use event::Ids;
 use queue::Queue;
 use recent::{RECENT_BYTES_MAX, Recent};
+use room::Room;
 use worker::Worker;
 
 /// How long the process waits for its sinks when it stops: a container that exceeds its grace period has
@@ -46,6 +49,7 @@ pub struct Audit {
     ids: Ids,
     sinks: Vec<Sink>,
     recent: Mutex<Recent>,
+    room: Arc<Room>,
     /// Commands since the start, for sampling.
     commands: AtomicU64,
     metrics: Arc<Metrics>,
@@ -72,8 +76,10 @@ impl Audit {
         seed: u64,
     ) -> Result<Arc<Self>, String> {
         let key = settings.key_file.as_deref().map(read_key).transpose()?;
+        let room = Arc::new(Room::default());
         let start = |sink: &AuditSink| {
-            let (queue, health) = (Arc::new(Queue::new(settings.queue_bytes)), Arc::default());
+            let queue = Arc::new(Queue::new(settings.queue_bytes, Arc::clone(&room)));
+            let health = Arc::default();
             let worker = Worker {
                 name: sink::name(sink),
                 kind: match sink {
@@ -102,6 +108,7 @@ impl Audit {
             ids: Ids::new(seed),
             sinks,
             recent: Mutex::default(),
+            room,
             commands: AtomicU64::new(0),
             metrics: Arc::clone(metrics),
             settings: settings.clone(),
@@ -121,9 +128,14 @@ impl Audit {
 
     /// As [`Self::record`], for an event whose id is known already.
     pub fn record_as(&self, event: &Event<'_>, id: u64) {
-        let draft = Arc::new(Draft::new(event, id, clock::wall()));
+        self.record_at(event, id, clock::wall());
+    }
+
+    /// As [`Self::record_as`], for an event that happened before.
+    pub fn record_at(&self, event: &Event<'_>, id: u64, at: SystemTime) {
+        let draft = Arc::new(Draft::new(event, id, at));
         for sink in &self.sinks {
-            if !sink.queue.push(&draft) {
+            if !sink.queue.push(&draft, event.event.rank()) {
                 self.metrics.audit_events_total[sink.kind][AuditResult::Dropped].inc();
             }
         }
@@ -138,10 +150,27 @@ impl Audit {
             && self.sinks.iter().any(|sink| sink.queue.is_full())
     }
 
-    /// The room of all queues together, and of the last entries.
+    /// Whether commands are not held; if they are, wakes the client when they may not be any more.
     #[must_use]
-    pub const fn room_bytes(&self) -> usize {
-        self.settings.queue_bytes.saturating_mul(self.sinks.len()) + RECENT_BYTES_MAX
+    pub fn poll_room(&self, client: u64, waker: &Waker) -> bool {
+        if !self.holds_commands() {
+            return true;
+        }
+        self.room.wait(client, waker);
+        // A sink may have written meanwhile, before there was a client to wake.
+        !self.holds_commands()
+    }
+
+    /// The client does not wait for room any more.
+    pub fn forget_wait(&self, client: u64) {
+        self.room.forget(client);
+    }
+
+    /// What all queues may hold together, what sinks may hold to send again, and the last entries.
+    #[must_use]
+    pub fn room_bytes(&self) -> usize {
+        let kept: usize = self.settings.sinks.iter().map(sink::kept_bytes).sum();
+        self.settings.queue_bytes.saturating_mul(self.sinks.len()) + kept + RECENT_BYTES_MAX
     }
 
     #[must_use]

@@ -1,6 +1,7 @@
 //! Events that wait for a sink, bounded in bytes.
 //!
-//! Owns: [`Queue`]. Never knows: who writes them, what happens to a command while it is full.
+//! Owns: [`Queue`], [`Rank`], how its room is shared. Never knows: who writes them, what happens to a
+//! command while it is full.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -8,12 +9,39 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::event::Draft;
+use super::room::Room;
+
+/// Of which kind an event is, when room is short. Each has some that the ones before it cannot take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Rank {
+    /// A command: others are held before there is no room for it.
+    Command,
+    /// A connection or a login.
+    Client,
+    /// What an operator does, a reload, start and stop.
+    Operator,
+}
+
+impl Rank {
+    /// The room that an event of this rank may use, in sixteenths of the queue.
+    const fn share(self) -> usize {
+        match self {
+            Self::Command => 14,
+            Self::Client => 15,
+            Self::Operator => 16,
+        }
+    }
+}
+
+/// From here on commands are held, in sixteenths of the queue: those that are judged already find room.
+const HOLD_SHARE: usize = 12;
 
 /// The way from those who report events to the thread of one sink.
 #[derive(Debug)]
 pub(super) struct Queue {
     waiting: Mutex<Waiting>,
     arrived: Condvar,
+    room: Arc<Room>,
     cap: usize,
     /// An event found no room, and not half of the room is free since.
     full: AtomicBool,
@@ -46,10 +74,12 @@ pub(super) struct Batch {
 }
 
 impl Queue {
-    pub(super) fn new(cap: usize) -> Self {
+    /// `room` wakes those who wait for some.
+    pub(super) fn new(cap: usize, room: Arc<Room>) -> Self {
         Self {
             waiting: Mutex::default(),
             arrived: Condvar::new(),
+            room,
             cap,
             full: AtomicBool::new(false),
             lost: AtomicU64::new(0),
@@ -61,10 +91,10 @@ impl Queue {
     }
 
     /// Whether it has room for the event; without, the event is lost, and counted.
-    pub(super) fn push(&self, draft: &Arc<Draft>) -> bool {
+    pub(super) fn push(&self, draft: &Arc<Draft>, rank: Rank) -> bool {
         let mut waiting = self.lock();
         let after = waiting.bytes + draft.bytes();
-        if after > self.cap || waiting.closed {
+        if after > self.share(rank.share()) || waiting.closed {
             waiting.lost += 1;
             self.lost.fetch_add(1, Relaxed);
             self.full.store(true, Relaxed);
@@ -73,13 +103,16 @@ impl Queue {
         waiting.note_gap();
         waiting.bytes = after;
         waiting.items.push_back(Item::Event(Arc::clone(draft)));
-        // The next large event would find no room: commands are held before it comes.
-        if after + self.cap / 8 > self.cap {
+        if after > self.share(HOLD_SHARE) {
             self.full.store(true, Relaxed);
         }
         drop(waiting);
         self.arrived.notify_one();
         true
+    }
+
+    const fn share(&self, sixteenths: usize) -> usize {
+        self.cap / 16 * sixteenths
     }
 
     pub(super) fn is_full(&self) -> bool {
@@ -109,8 +142,10 @@ impl Queue {
         let mut waiting = self.lock();
         debug_assert!(waiting.bytes >= bytes, "no more is written than was taken");
         waiting.bytes = waiting.bytes.saturating_sub(bytes);
-        if waiting.bytes <= self.cap / 2 {
-            self.full.store(false, Relaxed);
+        let freed = waiting.bytes <= self.cap / 2 && self.full.swap(false, Relaxed);
+        drop(waiting);
+        if freed {
+            self.room.wake();
         }
     }
 
@@ -140,29 +175,34 @@ mod tests {
         Arc::new(Draft { id: String::new(), members: "x".repeat(bytes) })
     }
 
+    fn queue(cap: usize) -> Queue {
+        Queue::new(cap, Arc::default())
+    }
+
     #[test]
     fn what_finds_no_room_is_counted_at_its_place_and_room_comes_back_when_half_is_written() {
-        let queue = Queue::new(10_000);
+        let queue = queue(16_000);
         let one = draft(900);
-        let taken = (0..20).filter(|_| queue.push(&one)).count();
-        assert!(taken < 11 && queue.is_full());
+        let taken = (0..20).filter(|_| queue.push(&one, Rank::Command)).count();
+        assert!(taken < 15 && queue.is_full());
         assert_eq!(queue.lost(), 20 - taken as u64);
         let batch = queue.take(Duration::ZERO);
         assert_eq!(batch.items.len(), taken + 1);
         assert!(matches!(batch.items.back(), Some(Item::Gap(lost)) if *lost == queue.lost()));
         queue.written(one.bytes());
-        assert!(queue.is_full() && queue.bytes() > 5_000);
+        assert!(queue.is_full() && queue.bytes() > 8_000);
         queue.written(one.bytes() * (taken - 1));
-        assert!(!queue.is_full() && queue.push(&one));
+        assert!(!queue.is_full() && queue.push(&one, Rank::Command));
         queue.close();
         assert!(queue.take(Duration::from_secs(9)).last);
     }
 
     #[test]
     fn a_gap_comes_before_the_event_that_found_room_again() {
-        let queue = Queue::new(2_000);
+        let queue = queue(2_000);
         let (large, small) = (draft(1_200), draft(100));
-        assert!(queue.push(&large) && !queue.push(&large) && queue.push(&small));
+        let push = |draft| queue.push(draft, Rank::Command);
+        assert!(push(&large) && !push(&large) && push(&small));
         let kinds: Vec<bool> = queue
             .take(Duration::ZERO)
             .items
@@ -170,5 +210,21 @@ mod tests {
             .map(|item| matches!(item, Item::Gap(1)))
             .collect();
         assert_eq!(kinds, [false, true, false]);
+    }
+
+    #[test]
+    fn commands_are_held_before_room_is_short_and_leave_some_to_clients_and_operators() {
+        let queue = queue(1 << 20);
+        let one = draft(400);
+        let fill =
+            |rank| std::iter::repeat_with(|| queue.push(&one, rank)).take_while(|it| *it).count();
+        while !queue.is_full() {
+            assert!(queue.push(&one, Rank::Command));
+        }
+        let room = (1 << 20) / 16 / one.bytes();
+        assert!(fill(Rank::Command) >= 2 * room - 1, "what is judged already");
+        assert!(fill(Rank::Client) >= room - 1);
+        assert!(fill(Rank::Operator) >= room - 1);
+        assert!(!queue.push(&one, Rank::Operator) && queue.lost() == 4);
     }
 }

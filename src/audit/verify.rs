@@ -2,8 +2,15 @@
 //!
 //! Owns: [`Verifier`], [`Report`]. Never knows: files, the key file.
 
+use std::collections::VecDeque;
+
+use sha2::{Digest, Sha256};
+
 use super::chain::Chain;
 use crate::base::secret::Secret;
+
+/// Entries whose repetition is recognized: more than a syslog sink sends again.
+const REPEATED_MAX: usize = 4096;
 
 /// What was found in the lines so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -11,6 +18,8 @@ pub struct Report {
     pub entries: u64,
     /// Events that the log itself says it lost.
     pub lost: u64,
+    /// Entries that a sink sent again on another connection; they are not counted twice.
+    pub repeated: u64,
     /// The first line that does not fit, and why.
     pub broken: Option<(u64, &'static str)>,
     /// The chain begins here, not at the first entry of all.
@@ -22,12 +31,14 @@ pub struct Report {
 pub struct Verifier {
     chain: Chain,
     number: Option<u64>,
+    /// The last entries by number and hash of the line.
+    read: VecDeque<(u64, [u8; 32])>,
 }
 
 impl Verifier {
     #[must_use]
     pub const fn new(key: Option<Secret>) -> Self {
-        Self { chain: Chain::new(key), number: None }
+        Self { chain: Chain::new(key), number: None, read: VecDeque::new() }
     }
 
     /// Reads the next file's lines.
@@ -43,11 +54,28 @@ impl Verifier {
         report
     }
 
+    /// Whether the same line was read before; remembers it if not.
+    fn is_repeated(&mut self, number: u64, line: &str) -> bool {
+        let own = (number, Sha256::digest(line.as_bytes()).into());
+        if self.number.is_some_and(|last| number <= last) && self.read.contains(&own) {
+            return true;
+        }
+        self.read.push_back(own);
+        if self.read.len() > REPEATED_MAX {
+            self.read.pop_front();
+        }
+        false
+    }
+
     fn line(&mut self, line: &str, report: &mut Report) -> Result<(), &'static str> {
         let entry: serde_json::Value =
             serde_json::from_str(line).map_err(|_| "the line is no entry, or is cut short")?;
         let number = entry.get("seq").and_then(serde_json::Value::as_u64);
         let number = number.ok_or("the entry has no number")?;
+        if self.is_repeated(number, line) {
+            report.repeated += 1;
+            return Ok(());
+        }
         let before = self.number.replace(number);
         report.entries += 1;
         report.lost += entry.get("lost").and_then(serde_json::Value::as_u64).unwrap_or(0);
@@ -79,6 +107,7 @@ impl Verifier {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::indexing_slicing, reason = "a test may crash")]
     use super::*;
 
     fn log(entries: u64) -> Vec<String> {
@@ -131,5 +160,18 @@ mod tests {
             line.truncate(40);
         }
         assert_eq!(verify(&cut).broken, Some((20, "the line is no entry, or is cut short")));
+    }
+
+    #[test]
+    fn entries_that_were_sent_again_are_not_broken_unless_they_were_changed() {
+        let mut lines = log(20);
+        // A connection ended behind 15; the receiver has 16 to 18 from the next one only.
+        let again: Vec<String> = lines.drain(15..).collect();
+        lines.extend_from_within(11..);
+        lines.extend(again);
+        let report = verify(&lines);
+        assert_eq!((report.entries, report.repeated, report.broken), (20, 4, None));
+        lines[17] = lines[17].replace("denied", "permitted");
+        assert_eq!(verify(&lines).broken.map(|(at, _)| at), Some(18));
     }
 }

@@ -131,6 +131,11 @@ impl Worker {
         if resume.cut > 0 {
             begin.push_str(&format!(",\"removed_bytes\":{}", resume.cut));
         }
+        if resume.resent > 0 {
+            let (sink, entries) = (&self.name, resume.resent);
+            tracing::info!(code = "AUD-I002", %sink, entries, "entries that the connection before may have lost were sent again");
+            begin.push_str(&format!(",\"resent\":{entries}"));
+        }
         self.send(&self.timed(&begin))
     }
 

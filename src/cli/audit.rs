@@ -52,7 +52,7 @@ impl Verb for Verify {
         output.json(|| {
             let file = |(name, report): &(String, Report)| {
                 let broken = report.broken.map(|(line, why)| json!({ "line": line, "why": why }));
-                json!({ "file": name, "entries": report.entries, "lost": report.lost, "broken": broken })
+                json!({ "file": name, "entries": report.entries, "lost": report.lost, "repeated": report.repeated, "broken": broken })
             };
             json!({ "whole": whole, "files": reports.iter().map(file).collect::<Vec<_>>() })
         });
@@ -75,7 +75,8 @@ fn read(verifier: &mut Verifier, file: &Path) -> std::io::Result<Report> {
 }
 
 fn show(output: Output, file: &Path, report: &Report) {
-    let (place, Report { entries, lost, broken, begins_within }) = (file.display(), report);
+    let (place, Report { entries, lost, repeated, broken, begins_within }) =
+        (file.display(), report);
     match broken {
         None => output.print(&format!("{place}: {entries} entries, the chain is whole")),
         Some((line, why)) => output.print(&format!("{place}:{line}: {why}")),
@@ -84,6 +85,9 @@ fn show(output: Output, file: &Path, report: &Report) {
         output.print(&format!(
             "{place}: the chain begins before this file; verify older files with it if they exist"
         ));
+    }
+    if *repeated > 0 {
+        output.print(&format!("{place}: {repeated} entries are there twice: they were sent again"));
     }
     if *lost > 0 {
         output.print(&format!("{place}: the log says that it lost {lost} events for want of room"));

@@ -137,7 +137,8 @@ struct Follower {
 impl Follower {
     /// Begins with the newest entries, or with those behind an entry that was read before.
     fn new(since: Option<u64>, most: Option<usize>) -> Self {
-        let first = most.or(if since.is_none() { Some(FIRST) } else { None });
+        let shown = since.is_none().then_some(FIRST);
+        let first = most.or(shown);
         Self { log: None, since: since.unwrap_or(0), first }
     }
 

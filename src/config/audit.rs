@@ -28,7 +28,7 @@ pub struct Audit {
     pub on_overflow: OnOverflow,
     /// Bytes of events that wait for each sink.
     pub queue_bytes: usize,
-    /// How long a command waits at most for room, with [`OnOverflow::Block`].
+    /// How long the commands of a client together wait at most for room, with [`OnOverflow::Block`].
     pub wait: Duration,
     pub sinks: Vec<AuditSink>,
 }

@@ -5,8 +5,10 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::task::{Poll, Waker};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::audit::{Audit, Event, Kind};
 use crate::base::clock;
@@ -45,8 +47,10 @@ pub(super) struct Auditor {
     keys: RefCell<Vec<KeyAt>>,
     /// The id of the event at hand, when the client's error has it already.
     announced: Cell<Option<u64>>,
-    /// Clients whose command waits for room, each since when.
+    /// Clients that had a command while there was no room, each since when.
     held: RefCell<HashMap<u64, Instant>>,
+    /// Clients that connected while there was no room, each when: no event says it yet.
+    unwritten: RefCell<HashMap<u64, SystemTime>>,
     /// Commands are refused for want of room.
     refusing: Cell<bool>,
 }
@@ -55,7 +59,8 @@ pub(super) struct Auditor {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Hold {
     No,
-    Wait,
+    /// Until there is room, at most until then.
+    Wait(Instant),
     Refuse,
 }
 
@@ -74,27 +79,25 @@ impl Auditor {
             keys: RefCell::default(),
             announced: Cell::new(None),
             held: RefCell::default(),
+            unwritten: RefCell::default(),
             refusing: Cell::new(false),
         }
     }
 
     /// Whether the command that a client presents may be judged now.
-    pub(super) fn hold(&self, client: u64, now: Instant) -> Hold {
+    pub(super) fn hold(&self, who: &Who<'_>, now: Instant) -> Hold {
         let settings = self.audit.settings();
         if !self.audit.holds_commands() {
             self.refusing.set(false);
             let mut held = self.held.borrow_mut();
             if !held.is_empty() {
-                held.remove(&client);
+                held.clear();
             }
+            self.write_opened(who);
             return Hold::No;
         }
-        let mut held = self.held.borrow_mut();
-        let since = *held.entry(client).or_insert(now);
-        let hold = hold(settings.on_overflow, now.saturating_duration_since(since), settings.wait);
-        if hold != Hold::Wait {
-            held.remove(&client);
-        }
+        let since = *self.held.borrow_mut().entry(who.seat.id).or_insert(now);
+        let hold = hold(settings.on_overflow, since, now, settings.wait);
         if hold == Hold::Refuse && !self.refusing.replace(true) {
             tracing::error!(
                 code = "AUD-E003",
@@ -102,6 +105,16 @@ impl Auditor {
             );
         }
         hold
+    }
+
+    /// Whether the command at hand of this client waits for room.
+    pub(super) fn is_held(&self, client: u64) -> bool {
+        self.held.borrow().contains_key(&client)
+    }
+
+    /// Whether there is room; if not, wakes the client when there may be.
+    pub(super) fn poll_room(&self, client: u64, waker: &Waker) -> bool {
+        self.audit.poll_room(client, waker)
     }
 
     /// Before a command is judged: its error may name the event.
@@ -164,15 +177,43 @@ impl Auditor {
         self.record(&event);
     }
 
+    /// While there is no room the event waits: the client's commands are held as well.
     pub(super) fn opened(&self, who: &Who<'_>) {
         if self.audit.settings().connections {
-            self.record(&of(Kind::ConnectionOpened, who));
+            self.unwritten.borrow_mut().insert(who.seat.id, clock::wall());
+            if !self.audit.holds_commands() {
+                self.write_opened(who);
+            }
+        }
+    }
+
+    fn write_opened(&self, who: &Who<'_>) {
+        let mut unwritten = self.unwritten.borrow_mut();
+        if !unwritten.is_empty()
+            && let Some(at) = unwritten.remove(&who.seat.id)
+        {
+            self.audit.record_at(&of(Kind::ConnectionOpened, who), self.audit.next_id(), at);
+        }
+    }
+
+    /// The client is gone: its event waits for room as a command does. Without room in time it is one of those
+    /// that are counted as lost.
+    pub(super) async fn await_room(&self, client: u64) {
+        let settings = self.audit.settings();
+        if settings.connections && self.audit.holds_commands() {
+            let room = poll_fn(|cx| match self.audit.poll_room(client, cx.waker()) {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            });
+            let _ = tokio::time::timeout(settings.wait, room).await;
         }
     }
 
     pub(super) fn closed(&self, who: &Who<'_>, why: &str) {
         self.held.borrow_mut().remove(&who.seat.id);
+        self.audit.forget_wait(who.seat.id);
         if self.audit.settings().connections {
+            self.write_opened(who);
             let mut event = of(Kind::ConnectionClosed, who);
             event.detail = Some(why);
             self.record(&event);
@@ -210,13 +251,14 @@ impl Auditor {
     }
 }
 
-/// What becomes of a command that has waited for so long while there is no room.
-fn hold(on_overflow: OnOverflow, waited: Duration, wait: Duration) -> Hold {
+/// What becomes of a command while there is no room, the first of its client having met that at `since`: all
+/// commands of a client together wait no longer than one.
+fn hold(on_overflow: OnOverflow, since: Instant, now: Instant, wait: Duration) -> Hold {
+    let until = since + wait;
     match on_overflow {
         OnOverflow::Drop => Hold::No,
-        OnOverflow::FailClosed => Hold::Refuse,
-        OnOverflow::Block if waited < wait => Hold::Wait,
-        OnOverflow::Block => Hold::Refuse,
+        OnOverflow::Block if now < until => Hold::Wait(until),
+        OnOverflow::Block | OnOverflow::FailClosed => Hold::Refuse,
     }
 }
 
@@ -273,5 +315,22 @@ const fn settings(rule: Rule) -> &'static [&'static str] {
         | Rule::Arity
         | Rule::Syntax
         | Rule::Incomplete => &[],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_of_a_client_wait_no_longer_together_than_one() {
+        let (start, second) = (clock::now(), Duration::from_secs(1));
+        let block = |now| hold(OnOverflow::Block, start, now, 5 * second);
+        assert_eq!(block(start), Hold::Wait(start + 5 * second));
+        assert_eq!(block(start + 4 * second), Hold::Wait(start + 5 * second));
+        assert_eq!(block(start + 5 * second), Hold::Refuse);
+        assert_eq!(block(start + 99 * second), Hold::Refuse, "the next one of the pipeline");
+        assert_eq!(hold(OnOverflow::FailClosed, start, start, second), Hold::Refuse);
+        assert_eq!(hold(OnOverflow::Drop, start, start, second), Hold::No);
     }
 }

@@ -70,7 +70,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let quiet = self.outlet.quiet_at().filter(later);
         let lease = [self.lease_deadline(), self.upload_deadline(), self.rest_deadline(), grace];
         let rest = [last, rest, quiet, self.outlet_deadline()];
-        let pause = if let Waiting::Pause(until) = self.waiting { Some(until) } else { None };
+        let pause = match self.waiting {
+            Waiting::Pause(until) | Waiting::Room(until) => Some(until),
+            Waiting::No | Waiting::Reply | Waiting::Lease(..) | Waiting::Open(_) => None,
+        };
         let own = [self.idle_deadline(), self.login_deadline(), self.transfer_deadline()];
         let own = own.into_iter().chain([ending, pause]);
         own.chain(lease).chain(rest).flatten().min()

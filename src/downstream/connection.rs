@@ -39,6 +39,8 @@ pub(super) enum Waiting {
     Reply,
     /// Until then, or for its turn: a limit of the policy.
     Pause(Instant),
+    /// Until the audit log has room, or until then.
+    Room(Instant),
     Lease(Cause, Pin<Box<dyn Future<Output = Result<Lease, OpenFailure>>>>),
     Open(Pin<Box<dyn Future<Output = Result<Facts, OpenFailure>>>>),
 }

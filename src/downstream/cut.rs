@@ -37,7 +37,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         match &self.waiting {
             Waiting::Lease(Cause::Blocking, _) => true,
             Waiting::Lease(..) | Waiting::Open(_) => out,
-            Waiting::No | Waiting::Reply | Waiting::Pause(_) => {
+            Waiting::No | Waiting::Reply | Waiting::Pause(_) | Waiting::Room(_) => {
                 let waits = self.shared.as_ref().is_some_and(|shared| !shared.is_up());
                 out && waits && self.session.in_flight() > 0
             }

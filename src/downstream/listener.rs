@@ -229,7 +229,7 @@ impl Listener {
         let guest = Guest { shell, id, seat, listener, kind, place, why: None };
         tokio::task::spawn_local(async move {
             let why = connection.serve().await;
-            guest.leaves(why);
+            guest.leaves(why).await;
         });
     }
 }
@@ -246,9 +246,13 @@ struct Guest {
 }
 
 impl Guest {
-    /// Its connection has ended, and this is why.
-    fn leaves(mut self, why: ClientDisconnect) {
+    /// Its connection has ended, and this is why. While its end cannot be written it counts as a client, so
+    /// that their number is bounded.
+    async fn leaves(mut self, why: ClientDisconnect) {
         self.why = Some(why);
+        if let Some(auditor) = &self.shell.auditor {
+            auditor.await_room(self.id).await;
+        }
     }
 }
 

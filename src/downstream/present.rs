@@ -4,7 +4,6 @@
 
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::Duration;
 
 use bytes::Buf;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -16,9 +15,6 @@ use crate::session::{Cause, Context, Route, Step, Wire};
 use crate::telemetry::ClientDisconnect;
 use crate::traffic::{Loss, OpenFailure, PoolKey, Ticket, Unavailable};
 use crate::upstream::{Request, Shared, Use};
-
-/// How long a command waits before it is asked again whether the audit log has room.
-const AUDIT_PAUSE: Duration = Duration::from_millis(10);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Shows a request to the session and does what it says.
@@ -80,9 +76,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.session.is_streaming() {
             return None;
         }
-        match auditor.hold(self.id, self.now) {
+        let who = Who { seat: &self.seat, listener: &self.door.listener };
+        match auditor.hold(&who, self.now) {
             Hold::No => None,
-            Hold::Wait => Some(Step::Pause(self.now + AUDIT_PAUSE)),
+            Hold::Wait(until) => Some(Step::Pause(until)),
             Hold::Refuse => {
                 self.shell.desk.borrow_mut().clear();
                 if self.out.capacity() == 0 {
@@ -169,7 +166,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.counts.notes.begin(self.now);
         }
         self.waiting = match step {
-            Step::Pause(until) => Waiting::Pause(until),
+            Step::Pause(until) => {
+                let auditor = self.shell.auditor.as_ref();
+                let held = auditor.is_some_and(|auditor| auditor.is_held(self.id));
+                if held { Waiting::Room(until) } else { Waiting::Pause(until) }
+            }
             Step::Acquire(cause) => return self.acquire(cause),
             Step::Ask { route, ticket, skip, retry } => {
                 let whole = Wire { skip, retry, split: usize::MAX, ..Wire::default() };
@@ -358,6 +359,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Waiting::No | Waiting::Reply => false,
             Waiting::Pause(until) => {
                 let over = self.now >= *until || self.session.poll_turn(cx.waker());
+                if over {
+                    self.waiting = Waiting::No;
+                }
+                over
+            }
+            Waiting::Room(until) => {
+                let auditor = self.shell.auditor.as_ref();
+                let room = auditor.is_none_or(|own| own.poll_room(self.id, cx.waker()));
+                let over = self.now >= *until || room;
                 if over {
                     self.waiting = Waiting::No;
                 }

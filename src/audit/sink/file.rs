@@ -242,5 +242,5 @@ fn tail(file: &mut fs::File) -> io::Result<Resume> {
         let entry: serde_json::Value = serde_json::from_str(line).ok()?;
         Some((entry.get("seq")?.as_u64()?, chain::value_of(line)?))
     });
-    Ok(Resume { last, cut: (end.len() - whole) as u64 })
+    Ok(Resume { last, cut: (end.len() - whole) as u64, resent: 0 })
 }

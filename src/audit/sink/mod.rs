@@ -34,3 +34,15 @@ pub(super) fn name(settings: &AuditSink) -> String {
         },
     }
 }
+
+/// What a sink may hold besides its queue.
+pub(super) const fn kept_bytes(settings: &AuditSink) -> usize {
+    use crate::config::SyslogAddress as A;
+    match settings {
+        AuditSink::File(_) | AuditSink::Stdout => 0,
+        AuditSink::Syslog(syslog) => match syslog.address {
+            A::Unix(_) | A::Udp(_) => 0,
+            A::Tcp(_) | A::Tls(_) => syslog::KEPT_BYTES,
+        },
+    }
+}

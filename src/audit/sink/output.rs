@@ -11,6 +11,8 @@ pub(in crate::audit) struct Resume {
     pub last: Option<(u64, String)>,
     /// Bytes of a last line that was cut short, which are removed.
     pub cut: u64,
+    /// Entries that were sent again, because the connection before may have lost them.
+    pub resent: u64,
 }
 
 /// A place for lines. An error says that the line at hand is not written, so that it is given again.

@@ -1,10 +1,12 @@
 //! A syslog server as a sink: RFC 5424 over a Unix datagram socket, UDP, TCP with octet counting (RFC 6587),
 //! or TLS (RFC 5425).
 //!
-//! Owns: [`Server`], the form of a message. Never knows: what a line says.
+//! Owns: [`Server`], the form of a message, what is sent again. Never knows: what a line says.
 //!
-//! Datagrams and TCP tell nothing of what the receiver keeps: it finds a gap by the numbers and the chain.
+//! Nothing says what a receiver keeps: it finds a gap by the numbers and the chain. But what its system did not
+//! take before a connection ended is known to be among the last [`KEPT_BYTES`], and is sent again.
 
+use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::net::{TcpStream, ToSocketAddrs, UdpSocket};
 use std::os::unix::net::UnixDatagram;
@@ -14,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use socket2::SockRef;
 
 use super::output::{Output, Resume};
 use crate::base::clock;
@@ -26,12 +29,21 @@ const LOOK_PERIOD: Duration = Duration::from_millis(500);
 /// Notice (RFC 5424, section 6.2.1).
 const SEVERITY: u8 = 5;
 
+/// Messages of a connection that are kept, to be sent again on the next one.
+pub(super) const KEPT_BYTES: usize = 256 << 10;
+/// The system holds at most twice as much for a receiver that has not taken it (socket(7), SO_SNDBUF). With
+/// what TLS holds back, which is at most 64 KiB, that is less than is kept.
+const SEND_BUFFER_BYTES: usize = 64 << 10;
+
 pub(super) struct Server {
     address: SyslogAddress,
     tls: Option<Arc<ClientConfig>>,
     priority: u8,
     host: String,
     open: Option<Transport>,
+    /// The last messages that a connection took, the oldest first.
+    kept: VecDeque<String>,
+    kept_bytes: usize,
     /// When it was last asked whether the server has closed the connection.
     looked: Instant,
 }
@@ -57,6 +69,8 @@ impl Server {
             priority: settings.facility * 8 + SEVERITY,
             host: if host.is_empty() { "-".to_owned() } else { host.to_owned() },
             open: None,
+            kept: VecDeque::new(),
+            kept_bytes: 0,
             looked: clock::now(),
         })
     }
@@ -65,6 +79,15 @@ impl Server {
         let (priority, host, pid) = (self.priority, &self.host, std::process::id());
         let (time, line) = (utc_micros(clock::wall()), line.trim_end());
         format!("<{priority}>1 {time} {host} respgate {pid} audit - {line}")
+    }
+
+    fn keep(&mut self, message: String) {
+        self.kept_bytes += message.len();
+        self.kept.push_back(message);
+        while self.kept_bytes > KEPT_BYTES {
+            let Some(oldest) = self.kept.pop_front() else { return };
+            self.kept_bytes -= oldest.len();
+        }
     }
 
     fn connect(&self) -> io::Result<Transport> {
@@ -113,25 +136,28 @@ impl Output for Server {
 
     fn open(&mut self) -> io::Result<Resume> {
         self.close();
-        self.open = Some(self.connect()?);
-        Ok(Resume::default())
+        let mut transport = self.connect()?;
+        for message in &self.kept {
+            transport.send(message)?;
+        }
+        self.open = Some(transport);
+        Ok(Resume { resent: self.kept.len() as u64, ..Resume::default() })
     }
 
     fn send(&mut self, line: &str) -> io::Result<()> {
         let message = self.message(line);
-        let counted = || format!("{} {message}", message.len());
-        let sent = match &mut self.open {
-            None => Err(io::ErrorKind::NotConnected.into()),
-            Some(Transport::Unix(socket)) => socket.send(message.as_bytes()).map(drop),
-            Some(Transport::Udp(socket)) => socket.send(message.as_bytes()).map(drop),
-            Some(Transport::Tcp(stream)) => stream.write_all(counted().as_bytes()),
-            Some(Transport::Tls(stream)) => stream.write_all(counted().as_bytes()),
+        let Some(transport) = &mut self.open else {
+            return Err(io::ErrorKind::NotConnected.into());
         };
-        if sent.is_err() {
+        if let Err(error) = transport.send(&message) {
             // Half a message ends with its connection, and is sent again on the next one.
             self.open = None;
+            return Err(error);
         }
-        sent
+        if transport.is_connection() {
+            self.keep(message);
+        }
+        Ok(())
     }
 
     fn close(&mut self) {
@@ -152,6 +178,20 @@ impl Output for Server {
 }
 
 impl Transport {
+    fn send(&mut self, message: &str) -> io::Result<()> {
+        let counted = || format!("{} {message}", message.len());
+        match self {
+            Self::Unix(socket) => socket.send(message.as_bytes()).map(drop),
+            Self::Udp(socket) => socket.send(message.as_bytes()).map(drop),
+            Self::Tcp(stream) => stream.write_all(counted().as_bytes()),
+            Self::Tls(stream) => stream.write_all(counted().as_bytes()),
+        }
+    }
+
+    const fn is_connection(&self) -> bool {
+        matches!(self, Self::Tcp(_) | Self::Tls(_))
+    }
+
     /// Whether the server has closed a connection: what is written to it from now on is lost without an error.
     fn is_closed_by_peer(&self) -> bool {
         let stream = match self {
@@ -175,6 +215,7 @@ fn dial(place: &str) -> io::Result<TcpStream> {
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
     stream.set_nodelay(true)?;
+    SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER_BYTES)?;
     Ok(stream)
 }
 

@@ -47,7 +47,8 @@ pub const AUDIT_RECENT: Verb<House> = Verb {
 
 fn answer(house: &House, call: &Call) -> Result<Answer, Refused> {
     let since: Option<u64> = call.parsed("since")?;
-    let most = call.parsed("most")?.unwrap_or(if since.is_some() { RECENT_MAX } else { LISTED });
+    let listed = if since.is_some() { RECENT_MAX } else { LISTED };
+    let most = call.parsed("most")?.unwrap_or(listed);
     let in_force = house.in_force.get();
     let Some(parts) = &in_force.parts.audit else {
         let text = "respgate has no audit log: the configuration has no [[audit.sink]]\n";
