@@ -13,13 +13,16 @@
 #[allow(dead_code, reason = "each test uses the part it needs")]
 #[path = "support/certs.rs"]
 mod certs;
+#[path = "security/hybrid.rs"]
+mod hybrid;
 mod support;
+#[path = "security/unwritten.rs"]
+mod unwritten;
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 
 use certs::{DAY, Lab, Pair};
 use respgate::security::{CHECKS, page};
@@ -127,7 +130,8 @@ fn good_config(upstream: u16, listen: u16) -> String {
          auth = {{ username = \"app1\", password_file = \"password\" }}\n\
          [policy]\npreset = \"default\"\nacl = \"{RULES}\"\n\
          ttl = {{ on_missing = \"inject\", default = \"1h\", max = \"24h\" }}\n\
-         [telemetry]\naddress = \"127.0.0.1:{}\"\n",
+         [telemetry]\naddress = \"127.0.0.1:{}\"\n[admin]\nsocket = \"control.sock\"\n\
+         [[audit.sink]]\ntype = \"file\"\npath = \"audit.log\"\n",
         free_port()
     )
 }
@@ -283,46 +287,8 @@ fn ending(good: &Good) -> Results {
     results(lab, &["--config", "ending.toml", "--crl", &crl(lab, "ending", "ending.crt")])
 }
 
-/// A server in front of Redis with the hybrid key exchange, as OpenSSL 3.5 has it.
-fn hybrid() -> Results {
-    let lab = Lab::new();
-    let _redis = redis(&lab, &["--port", "0"]);
-    let provider = respgate::tls::provider::provider();
-    let read = |name: &str| std::fs::read(lab.path(name)).unwrap();
-    use rustls::pki_types::pem::PemObject;
-    let chain = rustls::pki_types::CertificateDer::from_pem_slice(&read("server.crt")).unwrap();
-    let key = rustls::pki_types::PrivateKeyDer::from_pem_slice(&read("server.key")).unwrap();
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![chain], key)
-        .unwrap();
-    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    listener.set_nonblocking(true).unwrap();
-    let socket = lab.path("redis.sock");
-    std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async move {
-            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-            while let Ok((stream, _)) = listener.accept().await {
-                let (acceptor, socket) = (acceptor.clone(), socket.clone());
-                tokio::spawn(async move {
-                    let Ok(mut front) = acceptor.accept(stream).await else { return };
-                    let mut back = tokio::net::UnixStream::connect(socket).await.unwrap();
-                    let _ = tokio::io::copy_bidirectional(&mut front, &mut back).await;
-                });
-            }
-        });
-    });
-    let upstream = format!("localhost:{port}");
-    results(&lab, &["--upstream", &upstream, "--ca", "ca.crt", "--listen", "127.0.0.1:1"])
-}
-
 /// Where each check passes, and where it does not.
-const PROOFS: [(&str, &str, &str); 44] = [
+const PROOFS: [(&str, &str, &str); 48] = [
     ("TLS-01", "good", "open"),
     ("TLS-02", "good", "loose"),
     ("TLS-03", "good", "loose"),
@@ -367,6 +333,10 @@ const PROOFS: [(&str, &str, &str); 44] = [
     ("ROT-04", "good", "open"),
     ("AUDIT-01", "good", "open"),
     ("AUDIT-02", "good", "open"),
+    ("AUDIT-03", "good", "open"),
+    ("AUDIT-04", "good", "unwritten"),
+    ("AUDIT-05", "good", "unwritten"),
+    ("AUDIT-06", "good", "unwritten"),
 ];
 
 #[test]
@@ -381,7 +351,8 @@ fn each_check_passes_and_fails_on_a_server_that_shows_it() {
         ("ending", ending(&good)),
         ("open", open()),
         ("loose", loose()),
-        ("hybrid", hybrid()),
+        ("hybrid", hybrid::hybrid()),
+        ("unwritten", unwritten::unwritten()),
     ]
     .into();
     let mut wrong = Vec::new();
@@ -482,7 +453,8 @@ fn features_profiles_and_formats_choose_what_is_said() {
         let all = [&["redis-security", "--config", "good.toml"], arguments].concat();
         results(&good.lab, &all).into_keys().collect()
     };
-    assert_eq!(ids(&["--feature", "audit"]), ["AUDIT-01", "AUDIT-02"]);
+    let audit: Vec<String> = (1..=6).map(|number| format!("AUDIT-0{number}")).collect();
+    assert_eq!(ids(&["--feature", "audit"]), audit);
     assert_eq!(ids(&["--feature", "mtls,ttl"]), ["TLS-03", "TLS-04", "TTL-01", "TTL-02"]);
     let [daily, weekly, all] = ["daily", "weekly", "monthly"].map(|p| ids(&["--profile", p]));
     assert!(daily.len() < weekly.len() && weekly.len() < all.len());
@@ -495,10 +467,10 @@ fn features_profiles_and_formats_choose_what_is_said() {
     assert_eq!(code, 0, "{table}");
     assert!(table.starts_with("warn  TLS-06"), "{table}");
     assert!(table.contains("fix: run the server with OpenSSL 3.5"), "{table}");
-    assert!(table.contains("41 passed, 0 failed, 1 warned, 2 skipped"), "{table}");
+    assert!(table.contains("45 passed, 0 failed, 1 warned, 2 skipped"), "{table}");
     assert_eq!(said(&["--fail-on", "warn"]).0, 1);
     let (_, junit, _) = said(&["--format", "junit"]);
-    assert!(junit.contains("tests=\"44\" failures=\"0\" errors=\"0\" skipped=\"2\""), "{junit}");
+    assert!(junit.contains("tests=\"48\" failures=\"0\" errors=\"0\" skipped=\"2\""), "{junit}");
     assert_eq!(junit.matches("<testcase ").count(), CHECKS.len());
     let (_, sarif, _) = said(&["--format", "sarif"]);
     let sarif: Value = serde_json::from_str(&sarif).unwrap();

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
-use super::queue::Rank;
+use super::rank::Rank;
 use crate::base::utc::utc_micros;
 
 /// What happened.

@@ -5,6 +5,7 @@
 pub mod chain;
 pub mod event;
 mod queue;
+mod rank;
 mod recent;
 pub mod redact;
 mod room;

@@ -1,7 +1,6 @@
 //! Events that wait for a sink, bounded in bytes.
 //!
-//! Owns: [`Queue`], [`Rank`], how its room is shared. Never knows: who writes them, what happens to a
-//! command while it is full.
+//! Owns: [`Queue`]. Never knows: who writes them, what happens to a command while it is full.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -9,29 +8,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::event::Draft;
+use super::rank::Rank;
 use super::room::Room;
-
-/// Of which kind an event is, when room is short. Each has some that the ones before it cannot take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Rank {
-    /// A command: others are held before there is no room for it.
-    Command,
-    /// A connection or a login.
-    Client,
-    /// What an operator does, a reload, start and stop.
-    Operator,
-}
-
-impl Rank {
-    /// The room that an event of this rank may use, in sixteenths of the queue.
-    const fn share(self) -> usize {
-        match self {
-            Self::Command => 14,
-            Self::Client => 15,
-            Self::Operator => 16,
-        }
-    }
-}
 
 /// From here on commands are held, in sixteenths of the queue: those that are judged already find room.
 const HOLD_SHARE: usize = 12;

@@ -31,7 +31,7 @@ impl Verb for Recent {
         if !self.follow {
             return self.asked.run(output);
         }
-        let json = self.asked.target.answer.json;
+        let json = self.asked.answer.json;
         let way = match self.asked.target.way() {
             Ok(way) => way,
             Err(problem) => return problem.print(output.with_json(json)),

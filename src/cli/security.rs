@@ -5,11 +5,16 @@
 use std::fmt::Write;
 use std::process::ExitCode;
 
+use bytes::Bytes;
+use serde_json::Value;
+
 use super::args::{FailOn, Format, Suite, Test, Wanted};
+use super::ask::{Question, Said, Told, Way, ask};
 use super::output::{Output, Paint};
 use super::verb::Verb;
 use super::{acl, examine, exit, security_report};
 use crate::config::{Config, ConfigSource, environment};
+use crate::proxy::verbs as table_of_verbs;
 use crate::security::{Check, Finding, Outcome, Target, collect, judge};
 
 impl Verb for Test {
@@ -61,6 +66,7 @@ fn findings(
         plaintext_ports: &wanted.plaintext_port,
         revocations: &wanted.crl,
         rules,
+        sinks: failing_sinks(config),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("no event loop: {}", error.kind()))?;
@@ -71,6 +77,35 @@ fn findings(
         about && check.profile <= wanted.profile
     };
     Ok(judge(&facts, is_wanted))
+}
+
+/// The sinks of the audit log of a running respgate that take no entries.
+fn failing_sinks(config: &Config) -> Result<Vec<String>, String> {
+    let socket = config.admin.socket.as_ref();
+    let socket =
+        socket.ok_or("admin.socket is not set, so that a running respgate cannot be asked")?;
+    let verb = &table_of_verbs::STATUS;
+    let question = Question {
+        method: verb.effect.method(),
+        target: verb.path.to_owned(),
+        body: Bytes::new(),
+        json: true,
+        patience: verb.patience,
+    };
+    let status = match ask(&Way::Unix(socket.clone()), question) {
+        Said::Answer { answer: Told::Json(status), .. } => status,
+        Said::Answer { .. } => return Err("the answer of respgate is not JSON".to_owned()),
+        Said::Refused { problem, .. } | Said::Nothing(problem) => return Err(problem),
+    };
+    let Some(sinks) = status.get("audit").and_then(Value::as_array) else {
+        let text = "the running respgate has no audit log; a change of [audit] needs a restart";
+        return Ok(vec![text.to_owned()]);
+    };
+    let text = |sink: &Value, name: &str| Some(sink.get(name)?.as_str()?.to_owned());
+    let failing = sinks
+        .iter()
+        .filter_map(|sink| Some(format!("{}: {}", text(sink, "sink")?, text(sink, "error")?)));
+    Ok(failing.collect())
 }
 
 /// What failed stands first.

@@ -13,8 +13,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Sleep;
 
 use super::courtesy::Courtesy;
-use super::insight::Counts;
 use super::meter::Passed;
+use super::notes::Counts;
 use super::progress::Progress;
 use super::shell::Shell;
 use crate::base::clock;

@@ -9,7 +9,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::auditor::Who;
 use super::connection::Connection;
-use super::insight::End;
 use super::shell::Shell;
 use crate::base::clock;
 use crate::session::{Class, Completed, Held, Login};
@@ -77,6 +76,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Writes down the commands that were found to be slow.
     pub(super) fn report_slow(&mut self) {
+        if !self.counts.notes.has_late() {
+            return;
+        }
         for late in self.counts.notes.take_late() {
             let times = Times::split(late.total, late.waiting, late.upstream);
             self.shell.insight.note_slow(Slow {
@@ -101,9 +103,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if !self.counts.notes.is_empty() {
             // A large request was on its way only when the client had sent all of it.
             let sent = done.at.max(self.uploaded_at);
-            let waited = sent.saturating_duration_since(done.at);
-            let end = End::of(&done, self.now, waited, self.now.saturating_duration_since(sent));
-            self.counts.notes.end(&self.shell.insight, &self.policy, end);
+            let Self { counts, shell, policy, now, .. } = self;
+            let parts = || {
+                let waited = sent.saturating_duration_since(done.at);
+                (waited, now.saturating_duration_since(sent))
+            };
+            counts.notes.end(&shell.insight, policy, &done, *now, parts);
             self.report_slow();
         }
         if done.class != Class::Blocking

@@ -17,6 +17,7 @@ mod insight;
 mod intake;
 mod listener;
 mod meter;
+mod notes;
 mod origin;
 mod pinned;
 mod present;

@@ -8,7 +8,6 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::connection::{Connection, Waiting};
-use super::insight::End;
 use crate::telemetry::ClientDisconnect;
 use crate::traffic::Loss;
 use crate::upstream::Item;
@@ -29,10 +28,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     if let Some(completed) = session.handle_reply(ticket, bytes, kind, done, out) {
                         shell.completed(completed, *now);
                         if !counts.notes.is_empty() {
-                            let waited = mailbox.take_wait(ticket);
-                            let upstream = Duration::from_micros(u64::from(micros));
-                            let end = End::of(&completed, *now, waited, upstream);
-                            counts.notes.end(&shell.insight, policy, end);
+                            let upstream = || Duration::from_micros(u64::from(micros));
+                            let parts = || (mailbox.take_wait(ticket), upstream());
+                            counts.notes.end(&shell.insight, policy, &completed, *now, parts);
                         }
                     }
                 }
@@ -76,6 +74,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.waiting = Waiting::No;
         }
         self.report_slow();
+        self.mailbox.forget_waits(self.counts.notes.oldest());
         if self.session.in_flight() == 0 {
             self.counts.notes.clear();
             self.sent_bytes = 0;

@@ -82,7 +82,8 @@ impl Shell {
         let buffers = parts.upstream.buffers();
         buffers.set_cap(parts.limits.get().memory_budget_bytes);
         let mut entropy = Entropy::from_seed(parts.seed);
-        let insight = Insight::new(&parts.insight.get(), entropy.next_u64(), parts.mask);
+        let audit = parts.audit.as_ref().map(|parts| Arc::clone(&parts.audit));
+        let insight = Insight::new(&parts.insight.get(), entropy.next_u64(), parts.mask, audit);
         parts.upstream.measure(insight.follows());
         if let Some(AuditParts { audit, .. }) = &parts.audit {
             // Its room is taken from the budget once, whether it is used or not.

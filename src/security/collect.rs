@@ -11,7 +11,7 @@ use std::time::Duration;
 use rustls::pki_types::ServerName;
 
 use super::facts::{DANGEROUS, FOREIGN, Facts, Known, LoginFacts, ServerFacts, TlsFacts};
-use super::{copies, own, path};
+use super::{audited, copies, own, path};
 use crate::base::clock;
 use crate::command::Dictionary;
 use crate::config::Config;
@@ -39,6 +39,8 @@ pub struct Target<'a> {
     pub revocations: &'a [PathBuf],
     /// What differs between the policies and the server's user, if that is known.
     pub rules: Known<Vec<String>>,
+    /// Sinks of the audit log of a running respgate that take no entries, if that is known.
+    pub sinks: Known<Vec<String>>,
 }
 
 /// Everything.
@@ -81,6 +83,7 @@ pub async fn collect(target: Target<'_>) -> Result<Facts, String> {
         copies: copies::accepted(config).await,
         revocations: target.revocations.iter().map(|path| RevocationList::read(path)).collect(),
         policies: own::policies(config, target.dictionary),
+        audit: audited::look(config, target.dictionary, target.sinks),
         overlaps: policy::overlaps(sections),
         server: ServerFacts { plaintext, tls, anonymous },
         login: login.0,

@@ -21,6 +21,8 @@ pub struct Facts {
     /// Lists of revoked certificates, or why one cannot be read.
     pub(super) revocations: Vec<Known<RevocationList>>,
     pub(super) policies: Vec<PolicyFacts>,
+    /// `None`: there is no audit log.
+    pub(super) audit: Option<AuditFacts>,
     /// Prefixes that reach into each other, in words.
     pub(super) overlaps: Vec<String>,
     pub(super) server: ServerFacts,
@@ -61,6 +63,17 @@ pub(super) enum PasswordFact {
     Environment,
     /// The mode of the file.
     File(Option<u32>),
+}
+
+/// The audit log.
+#[derive(Debug)]
+pub(super) struct AuditFacts {
+    /// Dangerous commands that pass and are not recorded, each with its policy.
+    pub unrecorded: Known<Vec<String>>,
+    /// Sinks of the running respgate that take no entries, each with the reason.
+    pub sinks: Known<Vec<String>>,
+    /// Places in its files where the chain is broken.
+    pub broken: Known<Vec<String>>,
 }
 
 /// What a policy in use means.

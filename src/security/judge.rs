@@ -4,7 +4,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::facts::{Facts, Known, PasswordFact, PolicyFacts, TlsFacts};
+use super::facts::{AuditFacts, Facts, Known, PasswordFact, PolicyFacts, TlsFacts};
 use super::revoked::revoked;
 use super::table::{CHECKS, Check, Severity};
 use crate::config::{Verify, is_open};
@@ -75,6 +75,7 @@ fn answer(id: &str, facts: &Facts) -> Answer {
         "AUTH" => auth(id, facts),
         "ACL" => acl(id, facts),
         "CMD" | "NS" | "TTL" => policies(id, facts),
+        "AUDIT" => audit(id, facts),
         _ => own(id, facts),
     }
 }
@@ -423,6 +424,17 @@ fn own(id: &str, facts: &Facts) -> Answer {
             if own.pinned_grace_is_zero { "pinned_grace is zero: never" } else { "they end" }
                 .to_owned(),
         )),
+        _ => not_checked(id),
+    }
+}
+
+fn audit(id: &str, facts: &Facts) -> Answer {
+    let (own, log) = (&facts.own, facts.audit.as_ref());
+    let known = |of: fn(&AuditFacts) -> &Known<Vec<String>>| {
+        let log = log.ok_or("there is no audit log")?;
+        of(log).as_deref().map_err(Clone::clone)
+    };
+    match id {
         "AUDIT-01" => {
             // POL-I002 is a line of level info.
             let quiet = ["error", "warn", "off"].contains(&own.log_level.as_str());
@@ -432,6 +444,13 @@ fn own(id: &str, facts: &Facts) -> Answer {
             let how = if own.telemetry { "metrics are served" } else { "telemetry.address is off" };
             Ok((own.telemetry, how.to_owned()))
         }
+        "AUDIT-03" => {
+            let how = if log.is_some() { "it has a sink" } else { "audit.sink is empty" };
+            Ok((log.is_some(), how.to_owned()))
+        }
+        "AUDIT-04" => Ok(none_of(known(|log| &log.unrecorded)?, "all that pass are recorded")),
+        "AUDIT-05" => Ok(none_of(known(|log| &log.sinks)?, "every sink takes entries")),
+        "AUDIT-06" => Ok(none_of(known(|log| &log.broken)?, "the chain is whole")),
         _ => not_checked(id),
     }
 }

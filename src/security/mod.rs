@@ -2,6 +2,7 @@
 //!
 //! Owns: the list of its parts. Never knows: how a report looks.
 
+mod audited;
 mod collect;
 mod copies;
 mod facts;

@@ -1,6 +1,6 @@
 //! respgate's own configuration, files and policies, as facts.
 //!
-//! Owns: [`own`], [`policies`]. Never knows: the server.
+//! Owns: [`own`], [`policies`], [`used_rules`]. Never knows: the server.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
@@ -88,13 +88,18 @@ fn open_sockets(config: &Config) -> Vec<String> {
     open.collect()
 }
 
-/// The policies that some client can have.
-pub(super) fn policies(config: &Config, dictionary: &Arc<Dictionary>) -> Vec<PolicyFacts> {
+/// The rules that some client can have, by their section.
+pub(super) fn used_rules(config: &Config) -> Vec<(String, &Rules)> {
     let listeners = config.listeners.iter().map(|listener| listener.policy.as_deref());
     let users = config.users.iter().filter(|user| user.enabled);
     let names: BTreeSet<Option<&str>> =
         listeners.chain(users.filter_map(|user| user.policy.as_deref()).map(Some)).collect();
-    let used = names.into_iter().filter_map(|name| config.rules(name).ok());
+    names.into_iter().filter_map(|name| config.rules(name).ok()).collect()
+}
+
+/// The policies that some client can have.
+pub(super) fn policies(config: &Config, dictionary: &Arc<Dictionary>) -> Vec<PolicyFacts> {
+    let used = used_rules(config).into_iter();
     used.filter_map(|(section, rules)| facts(section, rules, dictionary)).collect()
 }
 

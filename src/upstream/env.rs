@@ -146,7 +146,8 @@ impl Env {
         if !self.measures.get() {
             return 0;
         }
-        u32::try_from(time.as_micros()).unwrap_or(u32::MAX)
+        let seconds = u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
+        seconds.saturating_mul(1_000_000).saturating_add(time.subsec_micros())
     }
 
     fn ask(&self) -> Ask {

@@ -111,6 +111,14 @@ impl Mailbox {
         of_it
     }
 
+    /// Forgets how long requests before `oldest`, or all, have waited: they are answered.
+    pub fn forget_waits(&self, oldest: Option<Ticket>) {
+        let mut waits = self.waits.borrow_mut();
+        if !waits.is_empty() {
+            waits.retain(|(ticket, _)| oldest.is_some_and(|oldest| *ticket >= oldest));
+        }
+    }
+
     /// Why a queued command will not be executed: it precedes the reply to EXEC.
     pub fn deliver_refusal(&self, ticket: Ticket, line: &[u8]) {
         self.put(line, Item::Refusal { ticket, len: line.len() });

@@ -153,6 +153,7 @@ fn ask_while_all_is_well(scene: &mut Scene) {
     scene.ask("slowlog reset", &["slowlog", "reset"]);
     scene.ask("hotkeys reset", &["hotkeys", "reset"]);
     scene.ask("audit recent", &["audit", "recent"]);
+    scene.ask("audit recent --since", &["audit", "recent", "--since", "0"]);
     scene.explain("FLUSHALL");
     scene.explain("SORT app:a BY w_* STORE app:b");
     scene.explain("SCAN 0 MATCH app:*");

@@ -140,7 +140,7 @@ fn entries_that_a_broken_connection_took_are_sent_again_on_the_next() {
     assert!(whole && said.contains("are there twice"), "{said}");
     let read: Vec<Value> = entries.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
     let resent: u64 = of(&read, "begin").iter().filter_map(|one| one["resent"].as_u64()).sum();
-    assert!(resent > 100, "{resent}");
+    assert!(resent > 0, "{resent}");
 }
 
 /// Sends so many commands that are refused, in pipelines, and reads their answers.

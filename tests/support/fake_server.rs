@@ -32,6 +32,8 @@ pub enum Order {
     Never,
     /// Close the connection after so many bytes of the answer.
     Close(usize),
+    /// Reset the connection, as a machine does that knows nothing of it any more.
+    Reset,
 }
 
 /// A request that arrived whole; a greeting is none.
@@ -81,6 +83,7 @@ struct Answer {
     bytes: Vec<u8>,
     ready: Ready,
     close: bool,
+    reset: bool,
 }
 
 /// One connection, on a thread of its own.
@@ -94,6 +97,8 @@ struct Service {
     queued: Option<Vec<Vec<String>>>,
     /// Bytes of requests besides the greeting.
     received: usize,
+    /// The connection ends with a reset.
+    resets: bool,
 }
 
 impl FakeServer {
@@ -265,6 +270,7 @@ fn serve(stream: TcpStream, shared: &Arc<Mutex<Stage>>) {
         protocol: 2,
         queued: None,
         received: 0,
+        resets: false,
     };
     std::thread::spawn(move || service.run());
 }
@@ -272,7 +278,12 @@ fn serve(stream: TcpStream, shared: &Arc<Mutex<Stage>>) {
 impl Service {
     fn run(mut self) {
         while self.step() {}
-        let _ = self.stream.shutdown(Shutdown::Both);
+        if self.resets {
+            // When the last descriptor is closed, that is at the end of this function.
+            socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).unwrap();
+        } else {
+            let _ = self.stream.shutdown(Shutdown::Both);
+        }
         self.stage.lock().unwrap().streams[self.at] = None;
     }
 
@@ -311,6 +322,7 @@ impl Service {
             drop(stage);
             self.stream.write_all_of(&answer.bytes);
             if answer.close {
+                self.resets = answer.reset;
                 return false;
             }
             self.answers.pop_front();
@@ -327,7 +339,7 @@ impl Service {
             || line.starts_with("CLIENT SETINFO")
             || (line == "PING" && self.received == 0);
         let bytes = self.execute(words);
-        let mut answer = Answer { bytes, ready: Ready::Now, close: false };
+        let mut answer = Answer { bytes, ready: Ready::Now, close: false, reset: false };
         if greeting
             && line == "PING"
             && let Some(bytes) = &self.stage.lock().unwrap().greeting
@@ -409,6 +421,11 @@ impl Answer {
             Order::Gate(gate) => self.ready = Ready::Gate(gate),
             Order::Late(after) => self.ready = Ready::At(now() + *after),
             Order::Never => self.ready = Ready::Never,
+            Order::Reset => {
+                self.bytes.clear();
+                self.close = true;
+                self.reset = true;
+            }
             Order::Close(after) => {
                 self.bytes.truncate(*after);
                 self.close = true;

@@ -208,6 +208,10 @@ pub fn misbehaving_server(moved: &Moved) {
             "upstream_disconnects_total{reason=\"eof\"}",
         ],
     );
+    server.order("GET reset", Order::Reset, 5);
+    let mut client = proxy.client();
+    client.send(&["GET", "reset"]);
+    moved.until(&proxy, &["upstream_disconnects_total{reason=\"reset\"}"]);
     let mut client = proxy.client();
     client.ask(&["SET", "k", "v"]);
     server.say(server.connection_of("SET k"), b"+surplus\r\n");

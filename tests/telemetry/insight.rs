@@ -222,3 +222,41 @@ fn what_is_off_says_how_to_switch_it_on_and_a_reload_does() {
     assert_eq!(json(&proxy, &["slowlog"])["enabled"], true);
     assert_eq!(json(&proxy, &["hotkeys"])["policies"][0]["keys"][0]["count"], 1);
 }
+
+/// With an audit log its rule for keys holds in all three lists.
+#[test]
+fn keys_are_shown_as_the_audit_log_shows_them() {
+    if !Brand::Redis.available() {
+        return;
+    }
+    let server = Server::plain(Brand::Redis);
+    let insight = "[slowlog]\nthreshold = \"30ms\"\n[hotkeys]\nsample = 1\nbig = \"1KiB\"\n";
+    for (form, expected) in [
+        ("plain", Some("user:alice")),
+        ("prefix", Some("user:*")),
+        ("hmac", Some("hmac:")),
+        ("drop", None),
+    ] {
+        let directory = directory();
+        let (key, log) = (directory.path().join("key"), directory.path().join("audit.log"));
+        std::fs::write(&key, [7; 32]).unwrap();
+        let key = if form == "hmac" { format!("key_file = {key:?}\n") } else { String::new() };
+        let audit = format!(
+            "[audit]\nkeys = {form:?}\n{key}[[audit.sink]]\ntype = \"file\"\npath = {log:?}\n"
+        );
+        let proxy = start(&server, &format!("{insight}{audit}"));
+        let mut client = proxy.client();
+        client.ask(&["SET", "user:alice", &"v".repeat(2000)]);
+        let spin = "local t = redis.call('TIME') repeat local n = redis.call('TIME') \
+                    until (n[1] - t[1]) * 1000000 + n[2] - t[2] > 50000";
+        client.ask(&["EVAL", spin, "1", "user:alice"]);
+        let hidden = "(not shown)";
+        for (words, without) in
+            [(&["slowlog"][..], "eval"), (&["hotkeys"], hidden), (&["hotkeys", "--big"], hidden)]
+        {
+            let shown = text(&proxy, words);
+            assert!(shown.contains(expected.unwrap_or(without)), "{form} {words:?}: {shown}");
+            assert_eq!(shown.contains("alice"), form == "plain", "{form} {words:?}: {shown}");
+        }
+    }
+}
