@@ -318,13 +318,30 @@ fn learned_commands(brand: Brand) {
     assert!(!shown.contains("foreign") && !shown.contains("mod.any"), "{shown}");
     let line = proxy.await_log(&["CMD-I001", "mod.get", "mod.sort"]);
     assert!(line.contains("mod.set (a key specification that does not tell everything)"), "{line}");
-    proxy.await_metric(MISSING, |count| (count - 10.0).abs() < 0.1);
+    proxy.await_metric(MISSING, |count| (count - 11.0).abs() < 0.1);
     assert!(proxy.metric(DIFFERENCES) < 0.5);
     // Every key is allowed.
     proxy.reconfigure("~app1:*", "~*");
     wait_until("every key is allowed", || client.ask(&["mod.any"]).starts_with(b"$"));
     refused(&mut client, "mod.mget app1:a", "-NOPERM this user has no permissions to run");
     refused(&mut client, "mod.set a b", "-ERR unknown command");
+}
+
+/// A transaction with a command of the table that this server does not have runs nothing, and says why.
+#[test]
+fn transaction_with_a_command_that_the_server_lacks_runs_nothing() {
+    let server = Server::new(Brand::Redis, false, &["--rename-command", "GETDEL", ""]);
+    for mode in ["shared", "session"] {
+        let proxy = Proxy::before(&server, &format!("[upstream.pool]\nmode = {mode:?}\n"));
+        let mut client = proxy.client();
+        passes(&mut client, "MULTI", "+OK");
+        passes(&mut client, "INCR n", "+QUEUED");
+        client.ask(&["GETDEL", "a"]);
+        let answer = client.ask_text(&["EXEC"]);
+        assert!(answer.starts_with("-EXECABORT"), "{mode}: {answer}");
+        passes(&mut client, "GET n", "$-1");
+        refused(&mut client, "GETDEL a", "-ERR unknown command");
+    }
 }
 
 #[test]
