@@ -709,3 +709,22 @@ fn top_restores_the_terminal() {
         assert_eq!(state("before"), state("after"), "{name}");
     }
 }
+
+/// What lasts is said on a terminal, on standard error, from the first second on; nowhere else.
+#[test]
+fn progress_is_shown_to_a_person_at_a_terminal_alone() {
+    let program = env!("CARGO_BIN_EXE_respgate");
+    let wait = format!("{program} wait --timeout 1500ms --socket /nonexistent/x.sock");
+    let shown = |line: &str| {
+        let out = Command::new("script").args(["-qec", line, "/dev/null"]).output().unwrap();
+        String::from_utf8_lossy(&out.stdout).into_owned()
+    };
+    let progress = "waiting for respgate to be ready (1 s)";
+    // Longer here: the thread that shows it may be late on a busy machine.
+    let text = shown(&wait.replace("1500ms", "3s"));
+    assert!(text.contains(progress) && text.contains("there is no such socket"), "{text:?}");
+    for quiet in ["--json", "-q", "-v", "2>&1 | cat"] {
+        let text = shown(&format!("{wait} {quiet}"));
+        assert!(!text.contains("(1 s)"), "{quiet}: {text:?}");
+    }
+}

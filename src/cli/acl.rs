@@ -72,7 +72,9 @@ fn acl(output: Output, source: &ConfigSource, name: Option<&str>, diff: Option<&
         output.json(|| json!({ "user": user, "rules": words }));
         return ExitCode::SUCCESS;
     };
+    let progress = output.progress("comparing the rules of the server's user");
     let compared = compare(&config, user, &words, &dictionary, diff);
+    drop(progress);
     if let Ok(differences) = &compared {
         let same = differences.is_empty();
         output.json(|| json!({ "user": user, "same": same, "differences": differences }));

@@ -37,7 +37,10 @@ impl Verb for Verify {
         let mut verifier = Verifier::new(key);
         let mut reports = Vec::new();
         for file in &self.files {
-            match read(&mut verifier, file) {
+            let progress = output.progress(&format!("reading {}", file.display()));
+            let report = read(&mut verifier, file);
+            drop(progress);
+            match report {
                 Ok(report) => {
                     show(output, file, &report);
                     reports.push((file.display().to_string(), report));

@@ -219,7 +219,8 @@ fn failed(name: &'static str, facts: &Facts, error: &DialError) -> Step {
         && let Some(recipe) = recipes(facts).first()
     {
         // The rest of the cause repeats the fault.
-        let made = recipe.cause().split_once(": ").map_or(recipe.cause(), |(made, _)| made);
+        let cause = recipe.cause();
+        let made = cause.split_once(": ").map_or(cause, |(made, _)| made);
         what = format!("{what}; {made} (recipe {})", recipe.name());
         fix = if fix.contains("openssl") {
             format!("{fix}; for development: respgate certs dev DIR")
