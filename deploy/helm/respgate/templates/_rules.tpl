@@ -193,6 +193,13 @@
         summary: '{{ $labels.instance }} has nearly no file descriptors left'
         description: 'More than 90 % are in use; soon no connection can be opened.'
         runbook_url: deploy/docs/runbooks.md#respgatefdexhaustion
+    - alert: RespgateAuditLoss
+      expr: 'sum without (result) (increase(respgate_audit_events_total{result!="written"}[5m])) > 0'
+      labels: {severity: critical}
+      annotations:
+        summary: 'The audit log of {{ $labels.instance }} is not written'
+        description: 'A sink of type {{ $labels.sink }} failed, or found no room for events. Under drop they are lost, under block and fail_closed commands are refused.'
+        runbook_url: deploy/docs/runbooks.md#respgateauditloss
     - alert: RespgateLogLoss
       expr: 'increase(respgate_log_events_dropped_total[10m]) > 0'
       labels: {severity: info}
