@@ -296,10 +296,10 @@ fn a_line_is_given_up_when_nobody_waits() {
 #[test]
 fn forget_takes_only_what_is_unsent_old_and_given_up() {
     let mut p = pushed(&[("sent", false), ("gone", false), ("stays", false), ("gone", true)]);
-    let later = at() + std::time::Duration::from_secs(1);
+    let later = at() + Duration::from_secs(1);
     write(&mut p, 4);
     let gone = |owner: &&str| *owner != "stays";
-    assert!(!p.forgets(at() - std::time::Duration::from_secs(5), gone));
+    assert!(!p.forgets(at() - Duration::from_secs(5), gone));
     assert!(p.forgets(later, gone) && !p.forgets(later, |_| false));
     let mut forgotten = Vec::new();
     p.forget(later, gone, |owner, ticket| forgotten.push((*owner, ticket)));
@@ -322,7 +322,7 @@ fn forget_keeps_what_belongs_to_a_request_that_is_sent() {
             p.note_companion();
         }
     }
-    let later = at() + std::time::Duration::from_secs(1);
+    let later = at() + Duration::from_secs(1);
     write(&mut p, 2);
     let mut forgotten = Vec::new();
     p.forget(later, |_| true, |_, ticket| forgotten.push(ticket));
