@@ -177,7 +177,7 @@ impl Default for Pool {
             stall_timeout: Duration::from_secs(15),
             max_age: Duration::ZERO,
             pinned_grace: Duration::from_secs(60),
-            tcp_keepalive: Duration::from_secs(60),
+            tcp_keepalive: Duration::from_secs(15),
         }
     }
 }

@@ -105,6 +105,8 @@ pub(super) struct Connection<S> {
     /// How a large request moves on to the pinned connection, and when the last one was complete.
     pub upload: Progress,
     pub uploaded_at: Instant,
+    /// When the request before the oldest one on the pinned connection was answered.
+    pub lease_turn: Instant,
     /// When the pinned connection was last heard.
     pub lease_heard: Instant,
     /// When something was written to it last.
@@ -174,6 +176,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             outlet: Progress::default(),
             upload: Progress::default(),
             uploaded_at: now,
+            lease_turn: now,
             lease_heard: now,
             last_spoken: now,
             passed: Passed::default(),

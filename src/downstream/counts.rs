@@ -99,6 +99,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// A request is answered by the pinned connection.
     pub(super) fn count_pinned(&mut self, done: Completed) {
+        self.lease_turn = self.now;
         self.shell.completed(done, self.now);
         if !self.counts.notes.is_empty() {
             // A large request was on its way only when the client had sent all of it.

@@ -254,14 +254,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// When the oldest request on the pinned connection has waited too long for its reply, or for the
-    /// rest of it; a blocking one never has.
+    /// rest of it: after the time for which it blocks, and after the reply before it.
     pub(super) fn lease_deadline(&self) -> Option<Instant> {
         self.lease.as_ref()?;
         let timeout = self.shell.upstream.command_timeout();
         if timeout.is_zero() || self.passing == Passing::ToLease || !self.out.is_empty() {
             return None;
         }
-        let asked = self.session.pinned_since()?.max(self.uploaded_at);
+        let asked = self.session.pinned_since()?.max(self.uploaded_at).max(self.lease_turn);
         let begun = self.session.reply_has_begun();
         let since = if begun { asked.max(self.lease_heard) } else { asked };
         Some(since + timeout)

@@ -4,16 +4,21 @@
 
 use std::time::Instant;
 
-use super::queue::{Class, Expect, Remote};
+use super::queue::{BlockEnd, Class, Expect, Remote};
 use super::replica::Replication;
 use super::state::{Cause, Context, LeaseNeed, Route, Session};
 
 impl Session {
-    /// Since when the oldest request on the pinned connection waits; `None` when it may.
+    /// Since when the oldest request on the pinned connection waits for its reply; one that blocks does
+    /// not before the time is over that it asks for, which may lie ahead. `None` when it may for ever.
     #[must_use]
     pub fn pinned_since(&self) -> Option<Instant> {
         let front = self.queue.peek().filter(|_| self.flight == Route::Pinned)?;
-        (front.class != Class::Blocking).then_some(front.at)
+        match (front.class, self.block) {
+            (Class::Blocking, BlockEnd::At(end)) => Some(end),
+            (Class::Blocking, BlockEnd::Never) => None,
+            _ => Some(front.at),
+        }
     }
 
     /// Whether requests are on their way that the pinned connection answers.

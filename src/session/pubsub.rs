@@ -5,7 +5,7 @@
 use super::queue::{Class, Expect};
 use super::state::{Cause, Context, Route, Session, Step};
 use super::subscriptions::Kind;
-use crate::command::{Effect, KeyKind, KeySpec, Spec};
+use crate::command::{Effect, KeyKind, KeySpec, Spec, blocking};
 use crate::resp::{Request, encode};
 use crate::traffic::own;
 
@@ -40,7 +40,13 @@ impl Session {
     /// WAIT and WAITAOF count what their own connection wrote; on a connection where a PING has just
     /// been executed, that is everything the server wrote so far, which includes what this session
     /// wrote (redis replication.c `waitCommand`, server.c `c->woff`).
-    pub(super) fn wait(&mut self, request: &Request<'_>, ctx: &mut Context<'_>) -> Step {
+    pub(super) fn wait(
+        &mut self,
+        spec: &Spec,
+        request: &Request<'_>,
+        ctx: &mut Context<'_>,
+    ) -> Step {
+        let first = self.in_flight() == 0;
         let ticket = match self.enqueue(
             Route::Pinned,
             Cause::Blocking,
@@ -52,6 +58,7 @@ impl Session {
             Ok(ticket) => ticket,
             Err(step) => return step,
         };
+        self.block = self.block.behind(blocking(spec, request), first, ctx.now);
         let wire = ctx.desk.fresh_wire();
         encode::request(wire, [own::PING]);
         wire.extend_from_slice(request.raw());

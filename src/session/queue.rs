@@ -8,7 +8,7 @@ use std::time::Instant;
 use bytes::BytesMut;
 
 use super::gates::{Admission, Held};
-use crate::command::Spec;
+use crate::command::{Blocking, Spec};
 use crate::policy::Strip;
 use crate::traffic::Ticket;
 
@@ -89,6 +89,31 @@ impl Remote {
         if self.refusal.is_none() && line.starts_with(b"-") {
             self.refusal = Some(line.get(..REFUSAL_MAX).unwrap_or(line).into());
         }
+    }
+}
+
+/// When the commands that block on the pinned connection are all over by themselves.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) enum BlockEnd {
+    #[default]
+    Never,
+    At(Instant),
+}
+
+impl BlockEnd {
+    /// One more blocks for `time`: the first in line, or one behind others.
+    pub(super) fn behind(self, time: Blocking, first: bool, now: Instant) -> Self {
+        let begin = match self {
+            _ if first => Some(now),
+            Self::At(end) => Some(end.max(now)),
+            Self::Never => None,
+        };
+        let end = match time {
+            Blocking::No => begin,
+            Blocking::For(time) => begin.and_then(|begin| begin.checked_add(time)),
+            Blocking::Forever => None,
+        };
+        end.map_or(Self::Never, Self::At)
     }
 }
 

@@ -242,11 +242,17 @@ impl Session {
             Effect::Unwatch => self.unwatch(ctx, out),
             Effect::Block(_) => match blocking(spec, request) {
                 Blocking::No => self.forward(spec, request, ctx, out),
-                Blocking::For(_) | Blocking::Forever => {
-                    self.send(Route::Pinned, Cause::Blocking, Expect::Plain, Class::Blocking, ctx)
+                time @ (Blocking::For(_) | Blocking::Forever) => {
+                    let first = self.in_flight() == 0;
+                    let (route, cause) = (Route::Pinned, Cause::Blocking);
+                    let step = self.send(route, cause, Expect::Plain, Class::Blocking, ctx);
+                    if matches!(step, Step::Send { .. }) {
+                        self.block = self.block.behind(time, first, ctx.now);
+                    }
+                    step
                 }
             },
-            Effect::Wait => self.wait(request, ctx),
+            Effect::Wait => self.wait(spec, request, ctx),
             Effect::Subscribe | Effect::Unsubscribe => self.subscribe(spec, request, ctx),
             Effect::Monitor => self.start_monitor(ctx),
             Effect::Tracking | Effect::Caching => self.track(spec, request, ctx, out),

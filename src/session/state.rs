@@ -16,7 +16,7 @@ use super::gates::Admission;
 use super::greeted::Greeted;
 use super::manners::Manners;
 use super::own::Own;
-use super::queue::{Class, Expect, ReplyQueue};
+use super::queue::{BlockEnd, Class, Expect, ReplyQueue};
 use super::replay::{Replays, Scripts};
 use super::replica::Replication;
 use super::roster::{Peer, Roster, Seat};
@@ -190,6 +190,8 @@ pub struct Session {
     pub(super) queue: ReplyQueue,
     /// Where everything in flight travels.
     pub(super) flight: Route,
+    /// Of what blocks on the pinned connection.
+    pub(super) block: BlockEnd,
     pub(super) transaction: Option<Box<Transaction>>,
     /// An EXEC or SELECT is on its way whose answer changes what is known here, or a script that may
     /// have to be sent again: nothing may be judged before.
@@ -288,6 +290,7 @@ impl Session {
             on_outage,
             queue: ReplyQueue::default(),
             flight: Route::Shared(key),
+            block: BlockEnd::default(),
             transaction: None,
             executing: false,
             executes: None,

@@ -2,28 +2,31 @@
 //!
 //! Owns: [`Dialer`], [`Link`]. Never knows: pools, retries, sessions.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use rustls::HandshakeKind;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 
+use super::addresses::{Finding, Known, Race};
 use super::credentials::{Credentials, Login, LoginCandidate};
 use super::failure::{DialError, not_connected};
 use super::fault::Fault;
 use super::greeting::{Greeting, Manners, Progress, ServerFacts};
+pub use super::handshake::Handshake;
 use super::inbox::{Inbox, NotAReply};
+use super::misplaced::is_primary;
 use super::phase::{Phase, Reached, Spent};
 use super::read_ahead::ReadAhead;
-use super::sniff;
 use super::socket::SocketOptions;
 use super::stream::Stream;
+use super::{race, sniff};
 use crate::base::aside::aside;
 use crate::base::clock;
 use crate::config::{self, HostPort};
@@ -33,6 +36,7 @@ use crate::traffic::{PoolKey, Unavailable};
 
 /// Probes ask for what every server has.
 const PROBE_KEY: PoolKey = PoolKey { protocol: Protocol::Resp2, database: 0 };
+const EOF: ErrorKind = ErrorKind::UnexpectedEof;
 const COMMAND: &[u8] = b"*1\r\n$7\r\ncOmMaNd\r\n";
 
 /// Opens connections to one server; cheap to clone.
@@ -46,6 +50,8 @@ struct Inner {
     credentials: Credentials,
     connect_timeout: Duration,
     options: SocketOptions,
+    /// What was found behind the name so far.
+    known: Mutex<Known>,
     /// Connections are given the name of respgate.
     names: bool,
     setinfo: AtomicBool,
@@ -75,21 +81,6 @@ pub struct Link {
     pub spent: Spent,
 }
 
-/// What was agreed in a TLS handshake, for metrics.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Handshake {
-    pub resumed: bool,
-    /// `TLSv1_3`.
-    pub version: String,
-    /// `TLS13_AES_128_GCM_SHA256`.
-    pub cipher_suite: String,
-    /// `X25519MLKEM768`; empty when a session was resumed without a key exchange.
-    pub group: String,
-    pub duration: Duration,
-    /// When the server's certificate ends.
-    pub peer_not_after: Option<SystemTime>,
-}
-
 impl Dialer {
     #[must_use]
     pub fn new(
@@ -104,6 +95,7 @@ impl Dialer {
             credentials,
             connect_timeout: settings.pool.connect_timeout,
             options: SocketOptions::of(&settings.pool),
+            known: Mutex::default(),
             // In session mode a connection carries its client's name, or none.
             names: settings.pool.mode == config::PoolMode::Shared,
             setinfo: AtomicBool::new(setinfo),
@@ -236,39 +228,80 @@ impl Dialer {
         Ok(reply)
     }
 
+    /// Tries the addresses behind the name, all within the connect timeout.
     async fn open(
         &self,
         key: PoolKey,
         identity: Option<Arc<Identity>>,
         login: Arc<Login>,
     ) -> Result<Link, DialError> {
-        let mut at = Reached::begin(clock::now());
-        let (wait, tls) = (self.0.connect_timeout, identity.is_some());
-        let attempt = Box::pin(self.0.open(key, identity, login, &mut at));
-        let error = match timeout(wait, attempt).await {
-            Ok(Ok(link)) => return Ok(Link { spent: at.end(clock::now()), ..link }),
-            Ok(Err(error)) => self.0.look_closer(error, tls, &at).await,
-            Err(_) => DialError::timed_out(&self.0.address, wait, at.phase().silence()),
+        let begin = clock::now();
+        let (mut at, deadline) = (Reached::begin(begin), begin + self.0.connect_timeout);
+        tracing::debug!(server = %self.0.address, "name is looked up");
+        let found = match timeout_at(deadline.into(), self.0.resolve()).await {
+            Ok(Ok(addresses)) => addresses,
+            Ok(Err(error)) => return Err(self.0.failed(error, &mut at)),
+            Err(_) => return Err(self.0.failed(self.0.late(at.phase()), &mut at)),
         };
-        // In TLS 1.3 a server refuses our certificate only when the handshake is over.
-        let phase = if error.what == Unavailable::Tls { Phase::Tls } else { at.phase() };
-        Err(DialError { phase, spent: Box::new(at.end(clock::now())), ..error })
+        at.enter(Phase::Connect, clock::now());
+        let addresses = self.0.known.lock().unwrap_or_else(PoisonError::into_inner).sorted(found);
+        tracing::debug!(?addresses, "connection is opened");
+        let attempt = |address| {
+            let (identity, login) = (identity.clone(), Arc::clone(&login));
+            self.0.attempt(address, key, identity, login, at, deadline)
+        };
+        let primary = |link: &Link| is_primary(link.facts.role.as_bytes());
+        race::run(Race::new(addresses, clock::now()), attempt, primary).await
     }
 }
 
 impl Inner {
+    /// One address, until the deadline.
+    async fn attempt(
+        &self,
+        address: SocketAddr,
+        key: PoolKey,
+        identity: Option<Arc<Identity>>,
+        login: Arc<Login>,
+        mut at: Reached,
+        deadline: Instant,
+    ) -> Result<Link, DialError> {
+        let tls = identity.is_some();
+        let opening = Box::pin(self.open(address, key, identity, login, &mut at));
+        let opened = match timeout_at(deadline.into(), opening).await {
+            Ok(Ok(link)) => Ok(Link { spent: at.end(clock::now()), ..link }),
+            Ok(Err(error)) => Err(self.look_closer(error, tls, &at).await),
+            Err(_) => Err(self.late(at.phase())),
+        };
+        let finding = match &opened {
+            Ok(link) if is_primary(link.facts.role.as_bytes()) => Finding::Primary,
+            Ok(_) => Finding::Replica,
+            Err(_) => Finding::Nothing,
+        };
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).note(address, finding);
+        opened.map_err(|error| self.failed(error, &mut at))
+    }
+
+    fn late(&self, phase: Phase) -> DialError {
+        DialError::timed_out(&self.address, self.connect_timeout, phase.silence())
+    }
+
+    /// An attempt that ended so, with its step and its times.
+    fn failed(&self, error: DialError, at: &mut Reached) -> DialError {
+        // In TLS 1.3 a server refuses our certificate only when the handshake is over.
+        let phase = if error.what == Unavailable::Tls { Phase::Tls } else { at.phase() };
+        DialError { phase, spent: Box::new(at.end(clock::now())), ..error }
+    }
+
     async fn open(
         &self,
+        address: SocketAddr,
         key: PoolKey,
         identity: Option<Arc<Identity>>,
         login: Arc<Login>,
         at: &mut Reached,
     ) -> Result<Link, DialError> {
-        tracing::debug!(server = %self.address, "name is looked up");
-        let addresses = self.resolve().await?;
-        at.enter(Phase::Connect, clock::now());
-        tracing::debug!(?addresses, "connection is opened");
-        let (socket, peer) = self.connect(&addresses).await?;
+        let (socket, peer) = self.connect(&[address]).await?;
         at.peer = Some(peer);
         let (mut stream, handshake) = match &identity {
             None => (Stream::plain(socket), None),
@@ -354,16 +387,7 @@ impl Inner {
         };
         let stream = stream
             .map_err(|error| tls::explain(&error, &self.address.to_string(), &identity.offer))?;
-        let (_, connection) = stream.get_ref();
-        let peer = connection.peer_certificates().and_then(<[_]>::first);
-        let handshake = Handshake {
-            resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
-            version: name(connection.protocol_version()),
-            cipher_suite: name(connection.negotiated_cipher_suite().map(|s| s.suite())),
-            group: name(connection.negotiated_key_exchange_group().map(|g| g.name())),
-            duration: clock::now().duration_since(start),
-            peer_not_after: peer.and_then(|der| tls::not_after(der)),
-        };
+        let handshake = Handshake::of(stream.get_ref().1, clock::now().duration_since(start));
         Ok((Stream::tls(stream), handshake))
     }
 
@@ -393,7 +417,7 @@ impl Inner {
                     // A server that refuses us says why before it closes, and only then does a
                     // write fail: what can be read counts more.
                     match (stream.read_buf(inbox.bytes_mut()).await, sent) {
-                        (Ok(0), Ok(())) => return Err(self.closed(offer)),
+                        (Ok(0), Ok(())) => return Err(self.broken(&EOF.into(), offer)),
                         (Ok(0), Err(e)) | (Err(e), _) => return Err(self.broken(&e, offer)),
                         (Ok(_), still) => sent = still,
                     }
@@ -423,7 +447,7 @@ impl Inner {
                 Err(NotAReply) => return Err(self.nonsense("gives an answer that is not read")),
                 Ok(Some(reply)) => return Ok(reply),
                 Ok(None) => match stream.read_buf(inbox.bytes_mut()).await {
-                    Ok(0) => return Err(self.lost(&std::io::ErrorKind::UnexpectedEof.into())),
+                    Ok(0) => return Err(self.lost(&EOF.into())),
                     Ok(_) => {}
                     Err(error) => return Err(self.lost(&error)),
                 },
@@ -448,10 +472,6 @@ impl Inner {
         DialError::new(Fault::NotRedis, format!("the server {what}")).at(&self.address)
     }
 
-    fn closed(&self, offer: Option<&Offer>) -> DialError {
-        self.broken(&std::io::ErrorKind::UnexpectedEof.into(), offer)
-    }
-
     /// The connection ended before a question was answered.
     fn lost(&self, error: &std::io::Error) -> DialError {
         let cause = format!("{} ({})", Fault::ClosedEarly.cause(), error.kind());
@@ -461,7 +481,7 @@ impl Inner {
     /// The connection ended during the login.
     fn broken(&self, error: &std::io::Error, offer: Option<&Offer>) -> DialError {
         let guess = match offer {
-            Some(offer) if error.kind() == std::io::ErrorKind::InvalidData => {
+            Some(offer) if error.kind() == ErrorKind::InvalidData => {
                 return tls::explain(error, &self.address.to_string(), offer).into();
             }
             Some(_) => {
@@ -477,8 +497,4 @@ impl Inner {
 async fn send(stream: &mut Stream, bytes: &[u8]) -> std::io::Result<()> {
     stream.write_all(bytes).await?;
     stream.flush().await
-}
-
-fn name(value: Option<impl std::fmt::Debug>) -> String {
-    value.map_or_else(String::new, |value| format!("{value:?}"))
 }

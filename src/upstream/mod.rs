@@ -2,6 +2,7 @@
 //!
 //! Owns: [`Upstream`], the one door to all of them. Never knows: sessions, policy, what a request asks.
 
+mod addresses;
 mod breaker;
 mod buffers;
 mod condition;
@@ -17,6 +18,7 @@ pub mod failure;
 pub mod fault;
 mod figures;
 pub mod greeting;
+mod handshake;
 mod inbox;
 mod item;
 mod lease;
@@ -28,6 +30,7 @@ mod outage;
 pub mod phase;
 mod pipeline;
 mod pool;
+mod race;
 mod read_ahead;
 mod registry;
 mod reply_to;
@@ -134,7 +137,8 @@ impl Upstream {
     /// Why it does not; with the server's own line when it has no such database.
     pub async fn open(&self, key: PoolKey) -> Result<Facts, OpenFailure> {
         let known = self.registry.get(key).is_some();
-        if !known && self.registry.len() >= SHARED_MAX {
+        let full = self.registry.len() >= SHARED_MAX;
+        if !known && full && !self.registry.forget_one_at_rest() {
             return Err(OpenFailure::Loss(Loss::Unavailable(Unavailable::Exhausted)));
         }
         let shared = self.shared(key);

@@ -29,6 +29,7 @@ impl Phase {
 }
 
 /// How far an attempt has come.
+#[derive(Clone, Copy)]
 pub(super) struct Reached {
     phase: Phase,
     since: Instant,

@@ -21,6 +21,8 @@ pub(super) trait Member {
     fn number(&self) -> u64;
     /// Whether the server serves others, but has not answered the head of its line for a while.
     fn is_stalled(&self) -> bool;
+    /// Whether it has no connection and nothing waits for one.
+    fn rests(&self) -> bool;
     /// It takes nothing new, and ends when it has answered what it owes.
     fn leave(&self);
 }
@@ -36,6 +38,10 @@ impl Member for Shared {
 
     fn is_stalled(&self) -> bool {
         self.is_stalled()
+    }
+
+    fn rests(&self) -> bool {
+        !self.is_up() && !self.wanted()
     }
 
     fn leave(&self) {
@@ -67,6 +73,16 @@ impl<M: Member> Registry<M> {
 
     pub(super) fn remove(&self, key: PoolKey) {
         self.current.borrow_mut().remove(&key);
+    }
+
+    /// Forgets one key that nobody uses at present. Returns whether there was one.
+    pub(super) fn forget_one_at_rest(&self) -> bool {
+        let mut current = self.current.borrow_mut();
+        let key = current.iter().find(|(_, member)| member.rests()).map(|(key, _)| *key);
+        // Sessions that know it leave it.
+        let forgotten = key.and_then(|key| current.remove(&key));
+        drop(current);
+        forgotten.inspect(|member| member.leave()).is_some()
     }
 
     /// Keys in use.
@@ -123,6 +139,7 @@ mod tests {
     struct Fake {
         database: u32,
         stalled: Cell<bool>,
+        busy: Cell<bool>,
         left: Cell<bool>,
     }
 
@@ -137,6 +154,10 @@ mod tests {
 
         fn is_stalled(&self) -> bool {
             self.stalled.get()
+        }
+
+        fn rests(&self) -> bool {
+            !self.busy.get()
         }
 
         fn leave(&self) {
@@ -163,6 +184,20 @@ mod tests {
         assert_eq!((registry.len(), registry.all().len()), (1, 1 + ASIDE_MAX));
         registry.forget(&first);
         assert!(registry.has_room());
+    }
+
+    #[test]
+    fn key_that_nobody_uses_makes_room_for_another() {
+        let registry = Registry::default();
+        let members: Vec<Rc<Fake>> = (0..3)
+            .map(|database| Rc::new(Fake { database, busy: Cell::new(true), ..Fake::default() }))
+            .collect();
+        members.iter().for_each(|member| registry.insert(member.key(), member));
+        assert!(!registry.forget_one_at_rest(), "all are in use");
+        members[1].busy.set(false);
+        assert!(registry.forget_one_at_rest());
+        assert!(members[1].left.get() && registry.get(members[1].key()).is_none());
+        assert_eq!(registry.len(), 2);
     }
 
     #[test]

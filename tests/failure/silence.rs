@@ -75,7 +75,7 @@ fn a_pinned_request_that_is_late_takes_its_connection_along() {
     let mut client = proxy.client();
     assert_eq!(client.ask_text(&["WATCH", "k"]), LATE);
     let connection = server.connection_of("WATCH");
-    wait_until("the connection goes", || server.is_closed(connection));
+    wait_until("the connection is reset", || server.is_reset(connection));
     assert_eq!(client.ask(&["ECHO", "a"]), b"$1\r\na\r\n");
 }
 
@@ -86,6 +86,37 @@ fn a_blocking_command_may_take_its_time() {
     let proxy = before(&server, "command_timeout = \"100ms\"\nstall_timeout = \"100ms\"", "");
     let mut client = proxy.client();
     assert_eq!(client.ask(&["BLPOP", "q", "0"]), b"+OK\r\n");
+}
+
+#[test]
+fn a_blocking_command_ends_by_its_own_time_and_command_timeout() {
+    for words in [&["BLPOP", "q", "0.4"][..], &["XREAD", "BLOCK", "400", "STREAMS", "s", "0"]] {
+        let server = FakeServer::start();
+        server.order(words[0], Order::Never, 1);
+        let proxy = before(&server, "command_timeout = \"200ms\"", "");
+        let mut client = proxy.client();
+        let start = now();
+        assert_eq!(client.ask_text(words), LATE);
+        let taken = now() - start;
+        assert!(taken >= Duration::from_millis(580), "{words:?}: {taken:?}");
+        let connection = server.connection_of(words[0]);
+        wait_until("the connection is reset", || server.is_reset(connection));
+        assert_eq!(client.ask(&["ECHO", "a"]), b"$1\r\na\r\n");
+    }
+}
+
+#[test]
+fn a_command_behind_a_blocking_one_has_its_time_from_that_ones_end() {
+    let server = FakeServer::start();
+    let proxy = before(&server, "command_timeout = \"500ms\"", "");
+    let mut client = proxy.client();
+    assert_eq!(client.ask_text(&["WATCH", "k"]), "+OK");
+    server.order("BLPOP", Order::Late(Duration::from_millis(800)), 1);
+    server.order("GET k", Order::Late(Duration::from_millis(1000)), 1);
+    client.send(&["BLPOP", "q", "0"]);
+    client.send(&["GET", "k"]);
+    assert_eq!(line(&mut client), "+OK", "what the fake server says to BLPOP");
+    assert_eq!(line(&mut client), "$-1", "200 ms after it");
 }
 
 #[test]
@@ -104,7 +135,8 @@ fn a_connection_that_stays_silent_is_closed() {
     assert_eq!(server.count("SET stuck"), 1);
     assert!(server.count("PING") >= 1);
     let connection = server.connection_of("SET stuck");
-    wait_until("the connection goes", || server.is_closed(connection));
+    // What the kernel still holds of it is discarded, and not delivered later.
+    wait_until("the connection is reset", || server.is_reset(connection));
 }
 
 #[test]

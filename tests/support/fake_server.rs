@@ -58,6 +58,8 @@ struct Stage {
     /// Connections are closed when so many bytes of requests have arrived on one.
     cut: Option<usize>,
     streams: Vec<Option<TcpStream>>,
+    /// Connections that the other side has reset.
+    resets: BTreeSet<usize>,
     /// Connections before this one lead to a server that says it is a replica.
     demoted: usize,
 }
@@ -201,6 +203,11 @@ impl FakeServer {
         self.stage().streams[connection].is_none()
     }
 
+    /// Whether the other side has reset a connection, so that what it had written is discarded.
+    pub fn is_reset(&self, connection: usize) -> bool {
+        self.stage().resets.contains(&connection)
+    }
+
     /// Connections that were accepted so far.
     pub fn accepted(&self) -> usize {
         self.stage().streams.len()
@@ -296,7 +303,10 @@ impl Service {
             Ok(0) => return false,
             Ok(count) => self.input.extend_from_slice(&chunk[..count]),
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
-            Err(_) => return false,
+            Err(_) => {
+                self.stage.lock().unwrap().resets.insert(self.at);
+                return false;
+            }
         }
         while let Some((words, used)) = parse(&self.input) {
             self.input.drain(..used);

@@ -79,3 +79,32 @@ fn the_first_connection_is_never_idle() {
     let mut pipeline = Pipeline::new(Protocol::Resp2);
     assert_eq!(pass(&mut connection, &mut pipeline, now + 60 * SECOND, SECOND / 10), None);
 }
+
+/// Otherwise it would be executed behind what its session has asked since, when the path heals.
+#[test]
+fn silent_connection_is_given_up_with_the_first_write_whose_outcome_is_unknown() {
+    let (mut connection, mut pipeline, begin) = connection();
+    let (mut lost, mut ended) = (Vec::new(), None);
+    // Two sessions write, one after the other; nothing is answered.
+    for (session, at) in [(1, begin), (2, begin + BUSY_TICK)] {
+        pipeline.push(Some(session), Ticket(1), b"write", 0, false, at);
+        pipeline.wrote(connection.due(&pipeline).len());
+    }
+    while ended.is_none() {
+        let now = connection.poll_timeout();
+        assert!(now < begin + 60 * SECOND, "it is never given up");
+        connection.handle_timeout(&mut pipeline, AROUND, now, |owner, _, loss| {
+            lost.push((*owner, loss));
+        });
+        pipeline.wrote(connection.due(&pipeline).len());
+        while let Some(action) = connection.poll_action() {
+            if let Action::End(how) = action {
+                ended = Some((how, now - begin));
+            }
+        }
+    }
+    let (how, lasted) = ended.unwrap();
+    assert_eq!(how, Ended::Lost(UpstreamDisconnect::Health));
+    assert!((30 * SECOND..31 * SECOND).contains(&lasted), "{lasted:?}");
+    assert_eq!(lost, [(1, Loss::OutcomeUnknown)], "the other one is lost with the connection");
+}

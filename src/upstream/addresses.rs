@@ -1,0 +1,169 @@
+//! Which of the addresses behind a name is tried next, and when: the primary first, and the next one as
+//! soon as one fails or is slow (as RFC 8305 has it for address families).
+//!
+//! Owns: [`Known`], [`Race`]. Never knows: sockets, clocks, how an attempt is made.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+/// An attempt has this long before the next address is tried beside it.
+const STAGGER: Duration = Duration::from_millis(250);
+/// A replica is taken when no primary has been found for this long after it.
+const PRIMARY_WAIT: Duration = Duration::from_secs(1);
+/// Addresses of which something is remembered.
+const KNOWN_MAX: usize = 64;
+
+/// What was found at an address last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Finding {
+    Primary,
+    Replica,
+    /// No connection.
+    Nothing,
+}
+
+impl Finding {
+    /// The order in which addresses are tried; those of which nothing is known come second.
+    const fn rank(found: Option<Self>) -> u8 {
+        match found {
+            Some(Self::Primary) => 0,
+            None => 1,
+            Some(Self::Replica) => 2,
+            Some(Self::Nothing) => 3,
+        }
+    }
+}
+
+/// What was found at the addresses tried so far.
+#[derive(Debug, Default)]
+pub(super) struct Known(VecDeque<(SocketAddr, Finding)>);
+
+impl Known {
+    /// The addresses in the order in which they are to be tried; otherwise as the name has them.
+    pub(super) fn sorted(&self, mut addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+        let found = |address: &SocketAddr| {
+            self.0.iter().find(|(known, _)| known == address).map(|(_, finding)| *finding)
+        };
+        addresses.sort_by_key(|address| Finding::rank(found(address)));
+        addresses
+    }
+
+    pub(super) fn note(&mut self, address: SocketAddr, finding: Finding) {
+        self.0.retain(|(known, _)| *known != address);
+        self.0.push_back((address, finding));
+        if self.0.len() > KNOWN_MAX {
+            self.0.pop_front();
+        }
+    }
+}
+
+/// The attempts at the addresses of one name.
+#[derive(Debug)]
+pub(super) struct Race {
+    left: VecDeque<SocketAddr>,
+    running: usize,
+    /// When the next one is tried beside those that run.
+    next_at: Instant,
+    /// A replica was found; it is taken then.
+    settles_at: Option<Instant>,
+}
+
+impl Race {
+    pub(super) fn new(addresses: Vec<SocketAddr>, now: Instant) -> Self {
+        Self { left: addresses.into(), running: 0, next_at: now, settles_at: None }
+    }
+
+    /// The address to try now, beside those that are being tried.
+    pub(super) fn poll_start(&mut self, now: Instant) -> Option<SocketAddr> {
+        if now < self.next_at {
+            return None;
+        }
+        let address = self.left.pop_front()?;
+        self.running += 1;
+        self.next_at = now + STAGGER;
+        Some(address)
+    }
+
+    /// When to look again although no attempt has ended.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let next = Some(self.next_at).filter(|_| !self.left.is_empty());
+        [next, self.settles_at].into_iter().flatten().min()
+    }
+
+    /// An attempt has led to a replica, or to nothing: the next one does not wait.
+    pub(super) fn handle_ended(&mut self, finding: Finding, now: Instant) {
+        debug_assert!(self.running > 0, "only what was begun ends");
+        debug_assert!(finding != Finding::Primary, "a primary ends the race");
+        self.running = self.running.saturating_sub(1);
+        self.next_at = now;
+        if finding == Finding::Replica {
+            self.settles_at.get_or_insert(now + PRIMARY_WAIT);
+        }
+    }
+
+    /// Whether nothing better is to be expected.
+    pub(super) fn is_over(&self, now: Instant) -> bool {
+        let settled = self.settles_at.is_some_and(|at| now >= at);
+        settled || (self.running == 0 && self.left.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(last: u8) -> SocketAddr {
+        SocketAddr::from(([10, 0, 0, last], 6379))
+    }
+
+    fn race(count: u8) -> (Race, Instant) {
+        let now = crate::base::clock::now();
+        (Race::new((1..=count).map(address).collect(), now), now)
+    }
+
+    #[test]
+    fn next_address_is_tried_when_one_is_slow_and_at_once_when_one_fails() {
+        let (mut race, begin) = race(3);
+        assert_eq!(race.poll_start(begin), Some(address(1)));
+        assert_eq!(race.poll_start(begin), None);
+        assert_eq!(race.poll_timeout(), Some(begin + STAGGER));
+        let slow = begin + STAGGER;
+        assert_eq!(race.poll_start(slow), Some(address(2)));
+        race.handle_ended(Finding::Nothing, slow);
+        assert_eq!(race.poll_start(slow), Some(address(3)));
+        assert_eq!(race.poll_timeout(), None, "there is no further address");
+        race.handle_ended(Finding::Nothing, slow);
+        assert!(!race.is_over(slow), "the first one may still succeed");
+        race.handle_ended(Finding::Nothing, slow);
+        assert!(race.is_over(slow));
+    }
+
+    #[test]
+    fn replica_is_taken_when_no_primary_is_found_in_time() {
+        let (mut race, begin) = race(2);
+        race.poll_start(begin);
+        race.handle_ended(Finding::Replica, begin);
+        assert_eq!(race.poll_start(begin), Some(address(2)));
+        assert!(!race.is_over(begin));
+        assert_eq!(race.poll_timeout(), Some(begin + PRIMARY_WAIT));
+        assert!(race.is_over(begin + PRIMARY_WAIT));
+    }
+
+    #[test]
+    fn address_that_proved_to_be_the_primary_comes_first_and_those_that_failed_last() {
+        let mut known = Known::default();
+        known.note(address(1), Finding::Nothing);
+        known.note(address(2), Finding::Replica);
+        known.note(address(4), Finding::Primary);
+        let all = || (1..=4).map(address).collect();
+        assert_eq!(known.sorted(all()), [4, 3, 2, 1].map(address));
+        known.note(address(4), Finding::Replica);
+        known.note(address(2), Finding::Primary);
+        assert_eq!(known.sorted(all()), [2, 3, 4, 1].map(address), "after a failover");
+        for last in 5..=255 {
+            known.note(address(last), Finding::Nothing);
+        }
+        assert_eq!(known.0.len(), KNOWN_MAX);
+    }
+}
