@@ -170,7 +170,7 @@ fn configuration_from_a_pipe_is_read_or_given_up() {
         let text = said(stage.home.path(), &[verb, "--config", "pipe"], &[]);
         assert!(text.contains("pipe: not read within 3 s"), "{verb}: {text}");
     }
-    let (to, written) = (stage.path("pipe"), text.clone());
+    let (to, written) = (stage.path("pipe"), text);
     let writer = std::thread::spawn(move || std::fs::write(to, written).unwrap());
     let text = said(stage.home.path(), &["check", "--config", "pipe"], &[]);
     assert!(text.contains("no problems"), "{text}");
