@@ -5,7 +5,7 @@
 use super::queue::{Class, Expect};
 use super::state::{Cause, Context, Route, Session, Step};
 use super::subscriptions::Kind;
-use crate::command::{Effect, KeyKind, KeySpec, Spec, blocking};
+use crate::command::{Blocking, Effect, KeyKind, KeySpec, Spec, blocking};
 use crate::resp::{Request, encode};
 use crate::traffic::own;
 
@@ -35,6 +35,17 @@ impl Session {
 
     pub(super) fn start_monitor(&mut self, ctx: &mut Context<'_>) -> Step {
         self.send(Route::Pinned, Cause::Monitor, Expect::Monitor, Class::Other, ctx)
+    }
+
+    /// A command that may wait so long, on the session's own connection.
+    pub(super) fn block(&mut self, time: Blocking, ctx: &mut Context<'_>) -> Step {
+        let first = self.in_flight() == 0;
+        let (route, cause) = (Route::Pinned, Cause::Blocking);
+        let step = self.send(route, cause, Expect::Plain, Class::Blocking, ctx);
+        if matches!(step, Step::Send { .. }) {
+            self.block = self.block.behind(time, first, ctx.now);
+        }
+        step
     }
 
     /// WAIT and WAITAOF count what their own connection wrote; on a connection where a PING has just

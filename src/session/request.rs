@@ -242,15 +242,7 @@ impl Session {
             Effect::Unwatch => self.unwatch(ctx, out),
             Effect::Block(_) => match blocking(spec, request) {
                 Blocking::No => self.forward(spec, request, ctx, out),
-                time @ (Blocking::For(_) | Blocking::Forever) => {
-                    let first = self.in_flight() == 0;
-                    let (route, cause) = (Route::Pinned, Cause::Blocking);
-                    let step = self.send(route, cause, Expect::Plain, Class::Blocking, ctx);
-                    if matches!(step, Step::Send { .. }) {
-                        self.block = self.block.behind(time, first, ctx.now);
-                    }
-                    step
-                }
+                time @ (Blocking::For(_) | Blocking::Forever) => self.block(time, ctx),
             },
             Effect::Wait => self.wait(spec, request, ctx),
             Effect::Subscribe | Effect::Unsubscribe => self.subscribe(spec, request, ctx),
