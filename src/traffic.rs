@@ -10,6 +10,7 @@ pub mod own {
     pub const AUTH: &[u8] = b"aUtH";
     pub const CLIENT: &[u8] = b"cLiEnT";
     pub const COMMAND: &[u8] = b"cOmMaNd";
+    pub const EVAL: &[u8] = b"eVaL";
     pub const EXEC: &[u8] = b"eXeC";
     pub const HELLO: &[u8] = b"hElLo";
     pub const MULTI: &[u8] = b"mUlTi";
@@ -21,7 +22,8 @@ pub mod own {
     /// Whether a request that begins with this word is one of them.
     #[must_use]
     pub fn begins(word: &[u8]) -> bool {
-        [AUTH, CLIENT, COMMAND, EXEC, HELLO, MULTI, PING, ROLE, SELECT, UNWATCH].contains(&word)
+        [AUTH, CLIENT, COMMAND, EVAL, EXEC, HELLO, MULTI, PING, ROLE, SELECT, UNWATCH]
+            .contains(&word)
     }
 }
 

@@ -338,7 +338,7 @@ fn check_says_what_a_policy_does_not_hold() {
     let said = check("keys = { mode = \"rewrite\", prefix = \"app1:\" }\n");
     for words in [
         "keys app1:* (rewrite: respgate puts the prefix before every key)",
-        "scripts: none, because keys are bound and a script can use any key; scripts.mode permits",
+        "scripts: guarded: every command inside a script is held to the same keys and rules",
     ] {
         assert!(said.contains(words), "{words}: {said}");
     }

@@ -157,7 +157,9 @@ fn each_key_without_a_default_can_be_uncommented() {
             .map(|(at, other)| if at == number { setting } else { other })
             // A directory of scripts is for one mode alone.
             .map(|other| match other {
-                "# mode = \"deny\"" if setting.starts_with("directory") => "mode = \"allowlist\"",
+                "# mode = \"guarded\"" if setting.starts_with("directory") => {
+                    "mode = \"allowlist\""
+                }
                 other => other,
             })
             // An address of the admin server goes with a token.

@@ -11,6 +11,7 @@
     reason = "a test may crash"
 )]
 
+mod guard;
 mod support;
 
 use respgate::base::sha1::Sha1;

@@ -187,6 +187,7 @@ fn globs(at: &Section<'_>, key: &str, patterns: &[String]) {
 
 fn scripts(at: &Section<'_>) -> ScriptRules {
     let modes = [
+        ("guarded", ScriptMode::Guarded),
         ("declared-keys", ScriptMode::DeclaredKeys),
         ("allowlist", ScriptMode::Allowlist),
         ("deny", ScriptMode::Deny),
@@ -204,8 +205,12 @@ fn scripts(at: &Section<'_>) -> ScriptRules {
         ("directory", rules.directory.is_some()),
         ("allow_functions", !rules.functions.is_empty()),
     ];
-    for (key, _) in lists.iter().filter(|(_, given)| *given && mode != Some(ScriptMode::Allowlist))
-    {
+    let counts = |key: &str| match mode {
+        Some(ScriptMode::Allowlist) => true,
+        Some(ScriptMode::Guarded) => key == "allow_functions",
+        Some(ScriptMode::DeclaredKeys | ScriptMode::Deny) | None => false,
+    };
+    for (key, _) in lists.iter().filter(|(key, given)| *given && !counts(key)) {
         let hint = "add mode = \"allowlist\" under [policy.scripts], or remove it";
         at.report(key, Mistake::new("without effect").hint(hint));
     }

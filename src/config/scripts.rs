@@ -16,7 +16,7 @@ const SCRIPT_BYTES_MAX: u64 = 16 << 20;
 /// Which scripts and functions may run.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct ScriptRules {
-    /// Without it, [`ScriptMode::Deny`] where the policy bounds keys or databases, else
+    /// Without it, [`ScriptMode::Guarded`] where the policy bounds keys or databases, else
     /// [`ScriptMode::DeclaredKeys`].
     pub mode: Option<ScriptMode>,
     /// With [`ScriptMode::Allowlist`]: those that may run.
@@ -34,6 +34,8 @@ pub enum ScriptMode {
     /// All that the ACL permits; the keys they declare are checked, others they may use are not.
     #[default]
     DeclaredKeys,
+    /// All that the ACL permits; inside a script the same rules hold for every command.
+    Guarded,
     /// Those on the list.
     Allowlist,
     /// None.

@@ -138,6 +138,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let mut session = Session::enter(roster, Rc::clone(&seat), &door.auth, outage);
         let policy = session.policy(&door).unwrap_or_else(|| Arc::clone(&door.policy));
         seat.note_policy(&policy);
+        shell.guard_scripts_of(&policy);
         let gates = gatehouse.gates(&policy, seat.peer(), now);
         let counts = Counts::new(shell.meter.tally(&policy));
         let connection = Box::new(Self {

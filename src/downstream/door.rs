@@ -83,6 +83,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         // What it has used of its own limits is kept for when it comes back to that policy.
         self.gates = self.gatehouse.gates(&policy, self.seat.peer(), self.now);
         self.seat.note_policy(&policy);
+        self.shell.guard_scripts_of(&policy);
         self.counts.tally = self.shell.meter.tally(&policy);
         self.policy = policy;
         self.session.handle_new_policy();

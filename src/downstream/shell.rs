@@ -18,7 +18,7 @@ use crate::base::entropy::Entropy;
 use crate::base::live::Live;
 use crate::base::{clock, limits};
 use crate::config::{self, ClientLimits, PoolMode};
-use crate::policy::{Blocks, Lessons};
+use crate::policy::{Blocks, Lessons, Policy};
 use crate::session::{Choice, Completed, Desk, Listed, Peer, Roster, Scripts, Seat, Transacts};
 use crate::telemetry::redact::KeyMask;
 use crate::telemetry::{Found, Metrics, Slow};
@@ -89,6 +89,7 @@ impl Shell {
             // Its room is taken from the budget once, whether it is used or not.
             buffers.adjust(0, audit.room_bytes());
         }
+        let guarding = parts.upstream.guarding();
         Rc::new(Self {
             insight,
             insight_settings: parts.insight,
@@ -103,7 +104,7 @@ impl Shell {
             desk: RefCell::default(),
             lessons: RefCell::default(),
             refusals: RefCell::default(),
-            scripts: Scripts::default(),
+            scripts: Scripts::new(guarding),
             transacts: Transacts::default(),
             roster: Roster::new(clock::now()),
             next_id: Cell::new(1),
@@ -134,6 +135,13 @@ impl Shell {
         self.clients.borrow_mut().insert(id, Rc::downgrade(&mailbox));
         self.count.fetch_add(1, Relaxed);
         (self.roster.enter(id, peer, now), mailbox)
+    }
+
+    /// The server is asked about its Lua once a policy guards scripts.
+    pub fn guard_scripts_of(&self, policy: &Policy) {
+        if policy.guard().is_some() {
+            self.upstream.guard_scripts();
+        }
     }
 
     pub(super) fn dismiss(&self, id: u64) {

@@ -89,11 +89,20 @@ pub enum Problem {
     Quotes,
     /// The word makes or unmakes a user.
     BelongsToUser,
+    /// Scripts cannot be held to this part of the policy.
+    Unguardable(&'static str),
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Self::Unguardable(rule) = self {
+            return write!(
+                f,
+                "inside a script {rule} cannot be kept; remove it, or choose another mode"
+            );
+        }
         f.write_str(match self {
+            Self::Unguardable(rule) => rule,
             Self::UnknownCommand => "unknown command",
             Self::UnknownSubcommand => "unknown subcommand",
             Self::UnknownCategory => "unknown category",

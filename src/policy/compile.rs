@@ -11,6 +11,7 @@ use crate::config::{KeyMode, LimitRule, Rules};
 
 use super::acl::{self, Problem, Step, Word};
 use super::command_set::CommandSet;
+use super::guard;
 use super::limit::Limit;
 use super::preset::{DEFAULT, PRESETS, Preset};
 use super::role::{Role, Selector, WordNumber};
@@ -64,6 +65,10 @@ pub fn compile_with(rules: &Rules, dictionary: &Arc<Dictionary>) -> Result<Polic
     let observed = builder.observed(rules);
     let limits = rules.limits.iter().enumerate();
     let limits = limits.map(|(index, rule)| builder.limit(index, rule)).collect();
+    if let Some(rule) = guard::unguardable(rules, &builder.role, !observed.is_empty()) {
+        let word = Word { at: 0, text: "guarded" };
+        builder.refuse("scripts.mode", word, Problem::Unguardable(rule));
+    }
     if builder.errors.is_empty() {
         let policy = Policy::new(builder.role, builder.words, observed, builder.dictionary);
         let policy = policy.with_keys(&rules.keys).with_content(rules).with_source(rules);

@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use bytes::BytesMut;
 
+use super::guard::Shaped;
 use crate::command::KeyAt;
 use crate::resp::{Request, encode, number};
 
@@ -19,6 +20,8 @@ pub struct Scratch {
     /// Its number of keys is wrong, so that the server refuses it whatever its names are: it goes
     /// there without them.
     pub(super) nameless: bool,
+    /// What goes to the server instead of the script, or its name, of the request at hand.
+    pub guarded: Shaped,
 }
 
 /// A wire buffer above this size is not kept for the next request.
@@ -44,6 +47,7 @@ impl Scratch {
 
     /// Gives memory back that only a large request needed.
     pub fn trim(&mut self) {
+        self.guarded = Shaped::No;
         if self.wire.capacity() > WIRE_BYTES_KEPT {
             self.wire = BytesMut::new();
         }
@@ -107,6 +111,12 @@ impl Edits {
     /// Replaces argument `arg` by nothing. Not together with [`Self::insert`] in the same argument.
     pub(super) fn blank(&mut self, arg: u32) {
         self.list.push(Edit { arg, at: None, text: 0..0 });
+    }
+
+    /// Replaces argument `arg` by a text. Not together with [`Self::insert`] in the same argument.
+    pub(super) fn replace(&mut self, arg: u32, text: &[u8]) {
+        let text = self.note(text);
+        self.list.push(Edit { arg, at: None, text });
     }
 
     /// Adds one argument at the end.

@@ -16,9 +16,10 @@
 //! One thing is more lenient: `SORT … BY p*` and `GET p*` pass when `p` lies within an allowed
 //! prefix; the server wants every key to be readable.
 //!
-//! What only the server can see: scripts and functions may build key names and run any command. So
-//! where keys or databases are bound none may run, unless the configuration asks for it; then their
-//! declared keys are checked, and only an ACL of the server's own user holds the others back.
+//! Scripts and functions may build key names and run any command, which no proxy sees in a request. So
+//! where keys or databases are bound scripts are guarded ([`guard`]): the same rules hold inside. Where
+//! the configuration asks for `declared-keys` instead, only an ACL of the server's own user holds them
+//! back.
 
 mod accounts;
 mod acl;
@@ -31,6 +32,7 @@ mod edits;
 mod explain;
 mod fault;
 mod grant;
+pub mod guard;
 mod hearing;
 mod json;
 mod judge;
@@ -52,6 +54,7 @@ mod role;
 mod rule;
 mod script;
 mod server;
+mod shaping;
 mod shown;
 mod subject;
 mod ttl;
@@ -66,6 +69,7 @@ pub use compile::{RuleError, commands, compile, compile_with};
 pub use edits::Scratch;
 pub use explain::{Explanation, Name, RuleWord, Verdict};
 pub use grant::Grant;
+pub use guard::{Guarded, Guarding, Shaped};
 pub use judge::{arity, known};
 pub use lessons::Lessons;
 pub use limit::Limit;
@@ -84,11 +88,12 @@ pub use void::Void;
 use std::sync::Arc;
 
 use crate::command::{self, Dictionary, Lookup, Reach, Spec};
-use crate::config::{KeyRules, Rules};
+use crate::config::{KeyRules, Rules, ScriptMode};
 use crate::resp::Request;
 
 use content::Content;
 use edits::Edits;
+use guard::Guard;
 use names::{Namespace, Outcome, everything_behind};
 use role::{Role, Scope, Selector, WordNumber};
 use script::Scripts;
@@ -112,6 +117,8 @@ pub struct Policy {
     scripts: Scripts,
     /// A script that the server has lost is sent to it again.
     heals_scripts: bool,
+    /// What goes before scripts.
+    guard: Option<Arc<Guard>>,
     limits: Box<[Limit]>,
     content: Option<Content>,
     ttl: Option<Ttl>,
@@ -137,6 +144,7 @@ impl Policy {
             namespace: None,
             scripts: Scripts::default(),
             heals_scripts: false,
+            guard: None,
             limits: Box::default(),
             content: None,
             ttl: None,
@@ -162,11 +170,21 @@ impl Policy {
 
     /// The same with rules about scripts; after those about keys.
     fn with_scripts(mut self, rules: &Rules) -> Self {
-        self.scripts = Scripts::new(&rules.scripts, script::are_bound(&self.role, &rules.keys));
+        let bound = script::are_bound(&self.role, &rules.keys);
+        let guardable = guard::obstacle(rules, &self.role, self.is_observing()).is_ok();
+        self.scripts = Scripts::new(&rules.scripts, bound, guardable);
+        let runs = self.role.iter().any(script::may_run);
+        if self.scripts.mode() == ScriptMode::Guarded && guardable && runs {
+            self.guard = Some(Arc::new(Guard::new(rules, &self.role, &self.dictionary)));
+        }
         let eval = command::by_name("eval").map(|eval| eval.id);
         let may_eval = eval.is_some_and(|id| self.role.iter().any(|selector| selector.allows(id)));
         self.heals_scripts = rules.scripts.heal.unwrap_or(true) && may_eval;
         self
+    }
+
+    fn prefix_of_strip(&self) -> Option<&Arc<Prefix>> {
+        self.namespace.as_ref().map(Namespace::prefix)
     }
 
     /// The same, built from these rules, however their words are spaced.
@@ -247,6 +265,12 @@ impl Policy {
         self.heals_scripts
     }
 
+    /// What goes before scripts, if something does.
+    #[must_use]
+    pub const fn guard(&self) -> Option<&Arc<Guard>> {
+        self.guard.as_ref()
+    }
+
     /// Whether [`Moment::unix_ms`] must be given.
     #[must_use]
     pub fn needs_wall_clock(&self) -> bool {
@@ -293,7 +317,7 @@ impl Policy {
         let observed = self.judge_roles(spec, request, moment.database, scratch)?;
         let observed = self.lenient(self.judge_script(spec, request))?.or(observed);
         let strip = if spec.reach == Reach::Report { self.own_report(spec) } else { None };
-        if self.passes_unchanged && !scratch.nameless {
+        if self.passes_unchanged && !scratch.nameless && !scratch.guarded.changes() {
             return Ok(Grant { observed, strip, ..Grant::default() });
         }
         let grant = self.shape(spec, request, moment, scratch)?;
@@ -327,7 +351,8 @@ impl Policy {
         }
         let Outcome { strip, walk } = self.name(spec, request, scratch)?;
         let strip = self.without_denied(strip, spec, request);
-        if let Some(ttl) = &self.ttl {
+        // Inside a guarded script each write gets what is said about its own key.
+        if let Some(ttl) = self.ttl.as_ref().filter(|_| !scratch.guarded.changes()) {
             if self.observed.has(Rule::Ttl) {
                 // Nothing is changed either: what would be is thrown away.
                 let judged = ttl.shape(&subject, &mut scratch.keys, &mut Edits::default());
@@ -336,6 +361,8 @@ impl Policy {
                 ttl.shape(&subject, &mut scratch.keys, &mut scratch.edits)?;
             }
         }
+        let strip =
+            shaping::apply(&scratch.guarded, strip, self.prefix_of_strip(), &mut scratch.edits);
         let grant = Grant { strip, walk, observed: witness.first(), ..Grant::default() };
         if scratch.edits.is_empty() {
             return Ok(grant);
@@ -389,89 +416,4 @@ impl Policy {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may crash")]
-    use super::*;
-    use crate::command::lookup;
-    use crate::config::Rules;
-    use crate::resp::{RequestBuf, RequestLimits, RequestScanner, Scan};
-
-    fn policy(acl: &str) -> Policy {
-        compile(&Rules { acl: Some(acl.to_owned()), ..Rules::default() }).unwrap()
-    }
-
-    fn verdict(policy: &Policy, request: &Request<'_>) -> Option<Rule> {
-        let decided = policy.decide(lookup(request), request, 0, &mut Scratch::default());
-        decided.err().map(|refusal| refusal.rule)
-    }
-
-    /// The verdict about a request of `len` arguments, of which only those of `line` are here.
-    fn of_head(policy: &Policy, line: &str, len: usize) -> Option<Rule> {
-        let limits = RequestLimits {
-            max_args: 100,
-            max_bulk_bytes: 1 << 20,
-            max_inline_bytes: 100,
-            large_bytes: 1 << 16,
-            authenticated: true,
-        };
-        let args = line.split(' ').map(|arg| format!("${}\r\n{arg}\r\n", arg.len()));
-        let frame = format!("*{len}\r\n{}$65536\r\n", args.collect::<String>());
-        let mut scanner = RequestScanner::default();
-        let scan = scanner.scan(frame.as_bytes(), &limits);
-        assert!(matches!(scan, Ok(Scan::Head { .. })), "{scan:?}");
-        verdict(policy, &scanner.request(frame.as_bytes()))
-    }
-
-    #[test]
-    fn what_is_missing_is_asked_for_only_where_it_decides() {
-        let prefix = policy("+@all ~app1:* &*");
-        assert_eq!(of_head(&prefix, "SET app1:a", 3), None);
-        assert_eq!(of_head(&prefix, "SET app2:a", 3), Some(Rule::Namespace));
-        assert_eq!(of_head(&prefix, "MSET app1:a", 5), Some(Rule::Incomplete));
-        assert_eq!(of_head(&prefix, "SCAN 0 MATCH", 4), Some(Rule::Incomplete));
-        assert_eq!(of_head(&prefix, "COPY app1:a app1:b", 5), Some(Rule::Incomplete));
-        assert_eq!(of_head(&prefix, "GET", 3), Some(Rule::Arity));
-        assert_eq!(of_head(&prefix, "PUBLISH news", 3), None);
-        assert_eq!(of_head(&policy("+get ~app1:*"), "MSET app1:a", 5), Some(Rule::Command));
-        assert_eq!(of_head(&policy("+@all allkeys &*"), "MSET app1:a", 5), None);
-        assert_eq!(of_head(&Policy::open(), "MSET app1:a", 5), None);
-    }
-
-    #[test]
-    fn lost_scripts_are_sent_again_where_their_text_could_be() {
-        for (acl, heals) in [
-            ("+@all", true),
-            ("+evalsha", false),
-            ("+@all -eval", false),
-            ("+evalsha (+eval)", true),
-        ] {
-            assert_eq!(policy(acl).heals_scripts(), heals, "{acl}");
-        }
-    }
-
-    #[test]
-    fn the_word_that_decided() {
-        let policy = policy("+@all -@dangerous -get allkeys (+ping)");
-        let mut scratch = Scratch::default();
-        for (line, rule, word) in [
-            ("FLUSHALL", Rule::Category, Some("-@dangerous")),
-            ("GET a", Rule::Command, Some("-get")),
-            ("GET", Rule::Arity, None),
-            ("NONE", Rule::Unknown, None),
-        ] {
-            let request = RequestBuf::from_args(line.split(' '));
-            let request = request.as_request();
-            let refusal = policy.decide(lookup(&request), &request, 0, &mut scratch).unwrap_err();
-            let found = policy.word_of(&refusal).map(|word| &*word.text);
-            assert_eq!((refusal.rule, found), (rule, word), "{line}");
-        }
-    }
-
-    #[test]
-    fn a_rule_has_one_label() {
-        let mut labels: Vec<_> = Rule::ALL.iter().map(|rule| rule.label()).collect();
-        labels.sort_unstable();
-        labels.dedup();
-        assert_eq!(labels.len(), Rule::ALL.len());
-    }
-}
+mod tests;

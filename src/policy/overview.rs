@@ -44,6 +44,7 @@ pub struct Overview {
     pub warnings: Vec<(&'static str, String)>,
 }
 
+const GUARDED: &str = "guarded: every command inside a script is held to the same keys and rules";
 const NOT_SEEN: &str = "what they do inside is not seen";
 const ANY_KEY: &str = "a script can use any key and run any command that the server's user may, \
     FLUSHALL included; give that user the rules that respgate acl prints";
@@ -132,10 +133,12 @@ impl Policy {
     fn scripts_that_run(&self, given: &ScriptRules) -> String {
         match self.scripts.mode() {
             ScriptMode::Deny if self.scripts.is_by_default() => {
-                "none, because keys are bound and a script can use any key; scripts.mode permits some"
+                "none, because keys are bound by rules that cannot be kept inside scripts; scripts.mode permits some"
                     .to_owned()
             }
             ScriptMode::Deny => "none".to_owned(),
+            ScriptMode::Guarded if given.functions.is_empty() => GUARDED.to_owned(),
+            ScriptMode::Guarded => format!("{GUARDED}; {} functions: {NOT_SEEN}", given.functions.len()),
             ScriptMode::Allowlist => format!("{}; {NOT_SEEN}", listed(given)),
             ScriptMode::DeclaredKeys if self.scripts.are_bound() => {
                 format!("declared-keys: {ANY_KEY}")
@@ -216,10 +219,11 @@ mod tests {
         Rules { acl: Some(acl.to_owned()), ..with_prefix(KeyMode::Rewrite) }
     }
 
-    /// What bounds keys or databases takes scripts away unless the configuration gives them back.
+    /// What bounds keys or databases holds inside scripts, or takes them away where it cannot.
     #[test]
     fn scripts_of_each_kind_of_policy() {
         let none = "none, because keys are bound";
+        let guarded = "guarded: every command inside a script";
         let open = "declared-keys: keys and commands inside a script are not seen";
         let mut pattern = Rules::default();
         pattern.keys.pattern = Some("a*".to_owned());
@@ -229,20 +233,20 @@ mod tests {
             (Rules::default(), Some(open)),
             (acl("+@all ~*"), Some(open)),
             (acl("+@all -@dangerous %RW~*"), Some(open)),
-            (acl("+@all ~a"), Some(none)),
-            (acl("+@all ~a ~b*"), Some(none)),
-            (acl("+@all %R~*"), Some(none)),
-            (acl("+@all"), Some(none)),
-            (acl("+@all ~* db=0"), Some(none)),
+            (acl("+@all ~a"), Some(guarded)),
+            (acl("+@all ~a ~b*"), Some(guarded)),
+            (acl("+@all %R~*"), Some(guarded)),
+            (acl("+@all"), Some(guarded)),
+            (acl("+@all ~* db=0"), Some(guarded)),
             (acl("+@all -@scripting ~* (+eval ~a)"), Some(none)),
             (acl("+@all ~a (+eval ~*)"), Some(open)),
-            (acl("+script|load ~a"), Some(none)),
+            (acl("+script|load ~a"), Some(guarded)),
             (acl("+@read -@scripting ~a"), None),
             (Rules { preset: Some("cache".to_owned()), ..Rules::default() }, None),
-            (with_prefix(KeyMode::Enforce), Some(none)),
-            (with_prefix(KeyMode::Rewrite), Some(none)),
-            (pattern, Some(none)),
-            (denied, Some(none)),
+            (with_prefix(KeyMode::Enforce), Some(guarded)),
+            (with_prefix(KeyMode::Rewrite), Some(guarded)),
+            (pattern, Some(guarded)),
+            (denied, Some(guarded)),
         ] {
             let said = overview(&rules).scripts;
             let fits = match (&said, expected) {

@@ -1,8 +1,8 @@
 //! Which scripts and functions may run.
 //!
 //! A script may build the names of keys and run any command that the server's user may: what it
-//! declares is all that a proxy sees of it. So where a policy bounds keys or databases, no script
-//! runs unless the configuration says which.
+//! declares is all that a proxy sees of it. So where a policy bounds keys or databases, scripts are
+//! guarded, or do not run, unless the configuration says which may run as they are.
 //!
 //! Owns: [`Scripts`]. Never knows: files, what a script does.
 
@@ -29,9 +29,14 @@ pub(super) struct Scripts {
 }
 
 impl Scripts {
-    /// `bound`: the rest of the policy bounds what the caller of a script may reach.
-    pub(super) fn new(rules: &ScriptRules, bound: bool) -> Self {
-        let default = if bound { ScriptMode::Deny } else { ScriptMode::DeclaredKeys };
+    /// `bound`: the rest of the policy bounds what the caller of a script may reach. `guardable`: it
+    /// can be kept inside scripts.
+    pub(super) fn new(rules: &ScriptRules, bound: bool, guardable: bool) -> Self {
+        let default = match (bound, guardable) {
+            (false, _) => ScriptMode::DeclaredKeys,
+            (true, true) => ScriptMode::Guarded,
+            (true, false) => ScriptMode::Deny,
+        };
         Self {
             mode: rules.mode.unwrap_or(default),
             by_default: rules.mode.is_none(),
@@ -72,6 +77,15 @@ impl Scripts {
         }
         if what == Script::Shows {
             return refuse(No::Shows);
+        }
+        let is_script = matches!(what, Script::Text { .. } | Script::Digest | Script::Asks);
+        if self.mode == ScriptMode::Guarded && is_script {
+            // What is not all here could not be changed.
+            let needed = if what == Script::Asks { request.len() } else { what.argument() + 1 };
+            if request.available() < needed {
+                return Err(Refusal::new(Rule::Incomplete, Some(spec), Cause::Incomplete));
+            }
+            return Ok(());
         }
         if self.mode == ScriptMode::Deny {
             return refuse(No::Denied { by_default: self.by_default });
@@ -132,7 +146,7 @@ mod tests {
             functions: vec!["known".to_owned()],
             ..ScriptRules::default()
         };
-        Scripts::new(&rules, true)
+        Scripts::new(&rules, true, true)
     }
 
     fn text(scripts: &Scripts, request: &Request<'_>) -> String {

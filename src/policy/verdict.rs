@@ -15,6 +15,7 @@ use crate::command::{Does, PatternAt, Reach, Script, Spec};
 use crate::resp::Request;
 
 use super::fault::{ContentFault, TtlFault, put};
+use super::guard::Distrust;
 use super::keyspace::does;
 pub(super) use super::rule::Rule;
 
@@ -50,6 +51,8 @@ pub(super) enum No {
     Change,
     /// It would show that.
     Shows,
+    /// On this server no script stays inside.
+    Unguarded(Distrust),
 }
 
 /// What the text speaks of.
@@ -103,6 +106,12 @@ pub(super) enum Cause {
 impl Refusal {
     pub(super) const fn new(rule: Rule, spec: Option<&'static Spec>, cause: Cause) -> Self {
         Self { rule, spec, cause }
+    }
+
+    /// No script can be guarded on this server.
+    #[must_use]
+    pub const fn unguarded(spec: &'static Spec, why: Distrust) -> Self {
+        Self::new(Rule::Script, Some(spec), Cause::Script(No::Unguarded(why)))
     }
 
     /// Whether the refusal is Redis's own, so that a Redis with the same ACL would say the same.
@@ -245,9 +254,9 @@ const NAMED: &str = " in the rules would permit it by name";
 const BROADCAST: &str = "' with BCAST tells of keys outside the allowed patterns (rule namespace); \
     begin every PREFIX with an allowed prefix";
 
-const NO_SCRIPTS: &str = "is about scripts, and none may run where the policy bounds keys (rule \
-    script), because a script can reach any key; scripts.mode = \"allowlist\" permits named ones, \
-    \"declared-keys\" all of them";
+const NO_SCRIPTS: &str = "is about scripts, and none may run where the policy bounds keys by rules \
+    that cannot be kept inside scripts (rule script); scripts.mode = \"guarded\" says which, \
+    \"allowlist\" permits named ones, \"declared-keys\" all of them";
 
 fn write_reach(reach: Reach, name: &str, out: &mut BytesMut) {
     put(out, &[OWN, name, "' ", does(reach), " (rule namespace); "]);
@@ -319,6 +328,13 @@ fn write_script(no: No, name: &str, request: &Request<'_>, out: &mut BytesMut) {
         }
         No::Change => "changes what all applications of the server use (rule script)",
         No::Shows => "shows what all applications of the server use (rule script)",
+        No::Unguarded(why) => {
+            put(
+                out,
+                &["NOPERM respgate: '", name, "' cannot be guarded (rule script): ", why.words()],
+            );
+            return;
+        }
         No::Unlisted(Script::Function) => "names a function that is not on the list (rule script)",
         No::Unlisted(_) => "names a script that is not on the list (rule script)",
     };

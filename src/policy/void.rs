@@ -52,7 +52,10 @@ impl Policy {
         let texts =
             self.permits(|spec| matches!(spec.script, Some(Script::Text { .. } | Script::Digest)));
         let functions = self.permits(|spec| spec.script == Some(Script::Function));
-        let given = matches!(scripts.mode, Some(ScriptMode::Allowlist | ScriptMode::DeclaredKeys));
+        let given = matches!(
+            scripts.mode,
+            Some(ScriptMode::Allowlist | ScriptMode::DeclaredKeys | ScriptMode::Guarded)
+        );
         let hint = "add +eval +evalsha or +fcall to acl, or remove it";
         let any = texts || functions || self.role.iter().any(may_run);
         found.add(
@@ -229,7 +232,9 @@ mod tests {
         assert_eq!(with(acl("+eval ~*"), allowlist), ["scripts.allow_functions"]);
         assert_eq!(with(preset("default"), Some(ScriptMode::Deny)), ["scripts.heal"]);
         let heal = ScriptRules { heal: Some(false), ..ScriptRules::default() };
-        assert_eq!(void(&Rules { scripts: heal.clone(), ..acl("+@all ~a") }), ["scripts.heal"]);
+        assert!(void(&Rules { scripts: heal.clone(), ..acl("+@all ~a") }).is_empty());
+        let selectors = acl("+@all ~a (+eval ~b)");
+        assert_eq!(void(&Rules { scripts: heal.clone(), ..selectors }), ["scripts.heal"]);
         assert!(void(&Rules { scripts: heal, ..acl("+@all ~*") }).is_empty());
     }
 

@@ -190,6 +190,7 @@ async fn serve(
     for listener in listeners {
         tokio::task::spawn_local(listener.accept(Rc::clone(&shell)));
     }
+    parts.doors.iter().for_each(|door| shell.guard_scripts_of(&door.get().policy));
     let _ = report.send(Ok(()));
     let warm = Rc::clone(&upstream);
     let mut warming = Some(tokio::task::spawn_local(async move { drop(warm.warm().await) }));

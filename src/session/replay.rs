@@ -9,17 +9,21 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::BytesMut;
 
 use crate::base::sha1::Sha1;
-use crate::policy::Strip;
+use crate::policy::guard::{Digests, Distrust, Globals, digests};
+use crate::policy::{Guarded, Guarding, Strip};
 use crate::resp::{encode, number};
 use crate::traffic::Ticket;
 
 /// Scripts kept, and their bytes together.
 const SCRIPTS_MAX: usize = 128;
 const BYTES_MAX: usize = 1 << 20;
+/// Names of one script behind guards.
+const NAMES_MAX: usize = 4;
 /// Scripts that a session remembers to have seen run.
 const SIGHTINGS_MAX: usize = 16;
 /// The server has no script of that name, and has executed nothing (redis server.c,
@@ -29,7 +33,11 @@ const LOST: &[u8] = b"-NOSCRIPT No matching script.";
 /// The scripts that clients have sent, those used least recently given up first. One for all sessions
 /// of a thread.
 #[derive(Debug, Default)]
-pub struct Scripts(RefCell<Cache>);
+pub struct Scripts {
+    cache: RefCell<Cache>,
+    /// What is known of the server's Lua.
+    guarding: Rc<Guarding>,
+}
 
 #[derive(Debug, Default)]
 struct Cache {
@@ -50,6 +58,8 @@ pub(super) struct Script {
     text: Box<[u8]>,
     /// How often the server had lost it.
     losses: Cell<u64>,
+    /// What the server calls it behind a guard, by [`Guarded::id`]; those asked for last.
+    names: RefCell<Vec<(u64, Arc<Digests>)>>,
 }
 
 /// That a session has seen a script run: true as long as nobody finds it lost and the server is the
@@ -97,12 +107,35 @@ impl Sightings {
 }
 
 impl Script {
+    /// Its two names behind this guard.
+    pub(super) fn digests(&self, guarded: &Guarded) -> Arc<Digests> {
+        let names = &mut *self.names.borrow_mut();
+        let id = guarded.id();
+        if let Some((_, known)) = names.iter().find(|(known, _)| *known == id) {
+            return Arc::clone(known);
+        }
+        let new = digests(Sha1::of(&self.text), Sha1::of(&guarded.write(&self.text)));
+        names.truncate(NAMES_MAX - 1);
+        names.insert(0, (id, Arc::clone(&new)));
+        new
+    }
+
     const fn sighting(&self, epoch: u64) -> Sighting {
         Sighting { id: self.id, losses: self.losses.get(), epoch }
     }
 }
 
 impl Scripts {
+    #[must_use]
+    pub fn new(guarding: Rc<Guarding>) -> Self {
+        Self { guarding, ..Self::default() }
+    }
+
+    /// What is known of the server's Lua; `None`: it has not been asked yet.
+    pub(super) fn globals(&self) -> Option<Result<Arc<Globals>, Distrust>> {
+        self.guarding.get()
+    }
+
     /// A client has sent this script.
     pub(super) fn remember(&self, text: &[u8]) {
         if text.len() > BYTES_MAX {
@@ -112,7 +145,7 @@ impl Scripts {
         if self.find(sha).is_some() {
             return;
         }
-        let cache = &mut *self.0.borrow_mut();
+        let cache = &mut *self.cache.borrow_mut();
         while cache.known.len() >= SCRIPTS_MAX || cache.bytes + text.len() > BYTES_MAX {
             let oldest = cache.known.iter().min_by_key(|(_, entry)| entry.used);
             let Some(oldest) = oldest.map(|(sha, _)| *sha) else { break };
@@ -120,13 +153,14 @@ impl Scripts {
             cache.bytes -= gone.map_or(0, |entry| entry.script.text.len());
         }
         let losses = Cell::new(0);
-        let script = Rc::new(Script { id: cache.uses, text: text.into(), losses });
+        let names = RefCell::default();
+        let script = Rc::new(Script { id: cache.uses, text: text.into(), losses, names });
         cache.bytes += text.len();
         cache.known.insert(sha, Entry { script, used: cache.uses });
     }
 
     pub(super) fn find(&self, sha: Sha1) -> Option<Rc<Script>> {
-        let cache = &mut *self.0.borrow_mut();
+        let cache = &mut *self.cache.borrow_mut();
         cache.uses += 1;
         let entry = cache.known.get_mut(&sha)?;
         entry.used = cache.uses;
@@ -135,7 +169,7 @@ impl Scripts {
 
     /// Clients want the server to forget, and to be told so.
     pub(super) fn forget(&self) {
-        *self.0.borrow_mut() = Cache::default();
+        *self.cache.borrow_mut() = Cache::default();
     }
 }
 
@@ -143,6 +177,7 @@ impl Scripts {
 #[derive(Debug)]
 pub(super) struct Replay {
     script: Rc<Script>,
+    guarded: Option<Guarded>,
     sighting: Sighting,
     /// Nothing of the session is sent before the answer.
     pub held: bool,
@@ -156,9 +191,10 @@ pub(super) struct Replay {
 }
 
 impl Replay {
-    /// `wire` is the request as it is sent, if all of it is here; `count` its arguments.
+    /// `wire` is the request as it is sent, if all of it is here; `count` its arguments. `guarded`:
+    /// what goes before the script's text.
     pub(super) fn new(
-        script: Rc<Script>,
+        (script, guarded): (Rc<Script>, Option<Guarded>),
         epoch: u64,
         held: bool,
         read_only: bool,
@@ -167,7 +203,7 @@ impl Replay {
     ) -> Self {
         let sighting = script.sighting(epoch);
         let rest = wire.and_then(behind_two).map(Box::from);
-        Self { script, sighting, held, read_only, count, rest, strip: None }
+        Self { script, guarded, sighting, held, read_only, count, rest, strip: None }
     }
 
     /// Bytes kept for it.
@@ -189,7 +225,8 @@ impl Replay {
         self.script.losses.set(self.script.losses.get() + 1);
         let rest = self.rest.take().filter(|_| alone)?;
         self.held = true;
-        let text = &self.script.text;
+        let written = self.guarded.as_ref().map(|guarded| guarded.write(&self.script.text));
+        let text = written.as_deref().unwrap_or(&self.script.text);
         let mut wire = BytesMut::with_capacity(rest.len() + text.len() + 64);
         encode::array(&mut wire, self.count);
         encode::bulk(&mut wire, if self.read_only { b"EVAL_RO".as_slice() } else { b"EVAL" });
@@ -229,7 +266,7 @@ mod tests {
         scripts.remember(b"one more");
         assert!(keeps(&scripts, b"return 0") && keeps(&scripts, b"one more"));
         assert!(!keeps(&scripts, b"return 1") && keeps(&scripts, b"return 2"));
-        assert_eq!(scripts.0.borrow().known.len(), SCRIPTS_MAX);
+        assert_eq!(scripts.cache.borrow().known.len(), SCRIPTS_MAX);
     }
 
     #[test]
@@ -238,13 +275,13 @@ mod tests {
         let text = |letter: u8, len| vec![letter; len];
         scripts.remember(&text(b'a', BYTES_MAX / 2));
         scripts.remember(&text(b'b', BYTES_MAX / 2));
-        assert_eq!(scripts.0.borrow().bytes, BYTES_MAX);
+        assert_eq!(scripts.cache.borrow().bytes, BYTES_MAX);
         scripts.remember(b"c");
         assert!(!keeps(&scripts, &text(b'a', BYTES_MAX / 2)) && keeps(&scripts, b"c"));
         scripts.remember(&text(b'd', BYTES_MAX + 1));
         assert!(!keeps(&scripts, &text(b'd', BYTES_MAX + 1)) && keeps(&scripts, b"c"));
-        let bytes: usize = scripts.0.borrow().known.values().map(|e| e.script.text.len()).sum();
-        assert_eq!(scripts.0.borrow().bytes, bytes);
+        let bytes: usize = scripts.cache.borrow().known.values().map(|e| e.script.text.len()).sum();
+        assert_eq!(scripts.cache.borrow().bytes, bytes);
         scripts.forget();
         assert!(!keeps(&scripts, b"c"));
     }

@@ -9,6 +9,7 @@ use super::queue::{Class, Expect};
 use super::state::{Cause, Context, Route, Session, Step, Wire};
 use super::{local, subscriptions, words};
 use crate::command::{Blocking, Effect, Flags, Local, Spec, blocking};
+use crate::policy::guard::Distrust;
 use crate::policy::{self, Grant, Moment, Refusal, Rule};
 use crate::resp::{Protocol, Request, encode};
 
@@ -75,35 +76,61 @@ impl Session {
             return self.refuse_text(text, out);
         }
         let moment = Moment { database: self.database_then(), unix_ms: ctx.unix_ms };
+        let guarded = match spec.script {
+            Some(script) => Self::guard_script(script, request, ctx),
+            None => Ok(()),
+        };
         match ctx.policy.permit(spec, request, &moment, &mut ctx.desk.scratch) {
             Ok(_) if self.names_have_changed(spec, ctx) => {
                 self.refuse_text(words::PREFIX_CHANGED, out)
             }
-            Ok(grant) => {
-                ctx.desk.observed = grant.observed;
-                if let Some(text) = self.excess(spec, request, ctx) {
-                    return self.refuse_text(text, out);
-                }
-                match self.admit(spec, ctx) {
-                    Ok(()) => {}
-                    Err(Halt::Until(until)) => return Step::Pause(until),
-                    Err(Halt::Refused(refusal)) => return self.refuse(refusal, request, ctx, out),
-                }
-                let changed = grant.changed;
-                ctx.desk.grant = grant;
-                let step = if changed {
-                    self.dispatch_changed(spec, request, ctx, out)
-                } else {
-                    self.dispatch(spec, request, ctx, out)
-                };
-                if ctx.policy.heals_scripts() && !step.presents_again() {
-                    self.note_script(spec, request, ctx);
-                }
-                step
-            }
+            Ok(grant) => self.permitted(spec, grant, guarded, request, ctx, out),
             Err(refusal) if refusal.rule == Rule::Incomplete => Step::Collect,
             Err(refusal) => self.refuse(refusal, request, ctx, out),
         }
+    }
+
+    /// The policy permits it.
+    fn permitted(
+        &mut self,
+        spec: &'static Spec,
+        grant: Grant,
+        guarded: Result<(), Option<Distrust>>,
+        request: &Request<'_>,
+        ctx: &mut Context<'_>,
+        out: &mut BytesMut,
+    ) -> Step {
+        ctx.desk.observed = grant.observed;
+        if let Some(text) = self.excess(spec, request, ctx) {
+            return self.refuse_text(text, out);
+        }
+        match self.admit(spec, ctx) {
+            Ok(()) => {}
+            Err(Halt::Until(until)) => return Step::Pause(until),
+            Err(Halt::Refused(refusal)) => return self.refuse(refusal, request, ctx, out),
+        }
+        match guarded {
+            Ok(()) => self.guard_wait = None,
+            Err(None) => match self.await_server(ctx) {
+                Some(step) => return step,
+                None => return self.refuse_text(words::SCRIPTS_NOT_YET, out),
+            },
+            Err(Some(why)) => {
+                return self.refuse(Refusal::unguarded(spec, why), request, ctx, out);
+            }
+        }
+        let changed = grant.changed;
+        ctx.desk.grant = grant;
+        let step = if changed {
+            self.dispatch_changed(spec, request, ctx, out)
+        } else {
+            self.dispatch(spec, request, ctx, out)
+        };
+        let remembers = ctx.policy.heals_scripts() || ctx.policy.guard().is_some();
+        if remembers && !step.presents_again() {
+            self.note_script(spec, request, ctx);
+        }
+        step
     }
 
     /// The database in which the request at hand will run: a transaction may go to another.

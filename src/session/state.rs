@@ -216,6 +216,8 @@ pub struct Session {
     pub(super) redirect_broken: bool,
     /// Since when it waits for that client's pinned connection.
     pub(super) awaits_since: Option<Instant>,
+    /// Since when a script waits until the server has said what its Lua has.
+    pub(super) guard_wait: Option<Instant>,
     /// What the client asked to be kept from, on the pinned connection.
     pub(super) manners: Manners,
     pub(super) monitor: bool,
@@ -305,6 +307,7 @@ impl Session {
             redirect: 0,
             redirect_broken: false,
             awaits_since: None,
+            guard_wait: None,
             manners: Manners::default(),
             monitor: false,
             reads_only: false,

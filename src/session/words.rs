@@ -8,6 +8,8 @@ use bytes::BytesMut;
 use crate::resp::encode;
 use crate::traffic::{Loss, Outcome};
 
+pub(super) const SCRIPTS_NOT_YET: &str =
+    "LOADING respgate: scripts are guarded, and the server has not been reached yet";
 pub(super) const UNAUDITED: &str =
     "ERR respgate: the audit log has no room for this command (AUD-E003); it was not executed";
 pub(super) const OK: &str = "OK";

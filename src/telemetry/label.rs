@@ -199,6 +199,10 @@ labels! {
     }
     /// How a series of retries ended.
     RetryResult as "result" { Ok = "ok", Exhausted = "exhausted", }
+    /// Why no script can be guarded on the server.
+    ScriptGuardFailure as "reason" {
+        Unlisted = "globals_unknown", Unprotected = "globals_unprotected", Escaped = "escape",
+    }
     /// How respgate's own authentication to the server ended.
     UpstreamAuthResult as "result" {
         Ok = "ok", Wrongpass = "wrongpass", Noperm = "noperm", Other = "other",

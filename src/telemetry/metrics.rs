@@ -14,7 +14,7 @@ use super::label::{
     ClientDisconnect, ClientRejection, CodeClass, CommandClass, ConnectPhase, ConnectResult,
     Endpoint, ErrorCode, Family, HandshakeFailure, HandshakeResult, HealthResult, ListenerKind,
     PinCause, ProtocolFault, Reload, ReloadRejection, ReloadResult, ReplyResult, RetryResult,
-    State, UpstreamAuthResult, UpstreamDisconnect, UpstreamState,
+    ScriptGuardFailure, State, UpstreamAuthResult, UpstreamDisconnect, UpstreamState,
 };
 use super::named::{Named, Names};
 use super::number::{
@@ -195,6 +195,8 @@ metrics! {
     upstream_errors_total: By<ErrorCode, Lazy<Counter>>,
     /// Commands sent again after a loss; "exhausted": lost again as often as upstream.retry permits.
     upstream_retries_total: By<RetryResult, Counter>,
+    /// Times that the server failed the test for `scripts.mode = "guarded"`, so that scripts are refused.
+    script_guard_failures_total: By<ScriptGuardFailure, Counter>,
     /// Authentication of respgate to the server.
     upstream_auth_total: By<UpstreamAuthResult, SharedCounter>,
     /// Commands the server did not answer in time.

@@ -31,7 +31,7 @@ pub use label::{
     ClientDisconnect, ClientRejection, CodeClass, CommandClass, ConnectPhase, ConnectResult,
     DenyRule, Endpoint, ErrorCode, Family, HandshakeFailure, HandshakeResult, HealthResult, Label,
     ListenerKind, PinCause, ProtocolFault, Reload, ReloadRejection, ReloadResult, ReplyResult,
-    RetryResult, State, UpstreamAuthResult, UpstreamDisconnect, UpstreamState,
+    RetryResult, ScriptGuardFailure, State, UpstreamAuthResult, UpstreamDisconnect, UpstreamState,
 };
 pub use log::{LogError, LogHandle};
 pub use metrics::{Address, Metrics, Policy};

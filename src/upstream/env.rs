@@ -22,6 +22,7 @@ use crate::base::backoff::Backoff;
 use crate::base::clock;
 use crate::base::entropy::Entropy;
 use crate::config;
+use crate::policy::Guarding;
 use crate::telemetry::Metrics;
 use crate::traffic::{PoolKey, Server, Unavailable};
 
@@ -40,6 +41,10 @@ pub(super) struct Env {
     pub measures: Cell<bool>,
     /// Connections that have come or gone.
     pub epoch: Cell<u64>,
+    /// What is known of the server's Lua.
+    pub guarding: Rc<Guarding>,
+    /// It must be asked about it.
+    pub guarding_due: Notify,
     /// How long a request may wait for the server.
     pub patience: Patience,
     /// What all buffers may take together.
@@ -75,6 +80,8 @@ impl Env {
             server: Cell::default(),
             measures: Cell::new(false),
             epoch: Cell::new(0),
+            guarding: Rc::default(),
+            guarding_due: Notify::new(),
             buffers: Buffers::new(usize::MAX),
             numbers: Cell::new(0),
             dialer,
@@ -207,6 +214,9 @@ impl Env {
 
     /// The server, or the way to it, has ended a connection.
     pub(super) fn note_death(&self, answered: bool, born: Instant) {
+        if self.guarding.doubt() {
+            self.guarding_due.notify_one();
+        }
         let (now, entropy) = (clock::now(), self.draw());
         self.node.borrow_mut().handle_death(answered, born, now, entropy);
         self.note_breaker();

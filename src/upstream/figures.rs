@@ -9,10 +9,11 @@ use super::dial::Link;
 use super::failure::DialError;
 use super::fault::Fault;
 use super::phase::{Phase, Spent};
+use crate::policy::guard::Distrust;
 use crate::telemetry::{
     CertificateRole, Circuit, ConnectPhase, ConnectResult, ErrorCode, HandshakeFailure,
-    HandshakeResult, HealthResult, Metrics, RetryResult, UpstreamAuthResult, UpstreamDisconnect,
-    UpstreamState,
+    HandshakeResult, HealthResult, Metrics, RetryResult, ScriptGuardFailure, UpstreamAuthResult,
+    UpstreamDisconnect, UpstreamState,
 };
 use crate::traffic::Unavailable;
 
@@ -22,6 +23,16 @@ pub(super) struct Figures(Arc<Metrics>);
 impl Figures {
     pub(super) fn new(metrics: Arc<Metrics>) -> Self {
         Self(metrics)
+    }
+
+    /// No script can be guarded on this server.
+    pub(super) fn unguarded(&self, why: Distrust) {
+        let reason = match why {
+            Distrust::Unlisted => ScriptGuardFailure::Unlisted,
+            Distrust::Unprotected => ScriptGuardFailure::Unprotected,
+            Distrust::Escaped => ScriptGuardFailure::Escaped,
+        };
+        self.0.script_guard_failures_total[reason].inc();
     }
 
     /// An attempt to connect has begun.

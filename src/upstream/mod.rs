@@ -23,6 +23,7 @@ mod inbox;
 mod item;
 mod lease;
 mod line;
+mod lua;
 mod misplaced;
 mod mux;
 mod node;
@@ -56,6 +57,7 @@ pub use stream::Stream;
 pub use turn::give_way;
 
 use crate::config;
+use crate::policy::Guarding;
 use crate::telemetry::Metrics;
 use crate::traffic::{Facts, Loss, OpenFailure, PoolKey, Server, Unavailable};
 use dial::Dialer;
@@ -87,6 +89,7 @@ impl Upstream {
         let env = Env::new(settings, large_bytes, dialer, metrics, seed);
         let pool = Pool::new(Rc::clone(&env));
         tokio::task::spawn_local(Rc::clone(&pool).keep());
+        tokio::task::spawn_local(lua::keep(Rc::clone(&env)));
         Rc::new(Self { env, registry: Rc::default(), pool })
     }
 
@@ -249,6 +252,19 @@ impl Upstream {
     #[must_use]
     pub fn epoch(&self) -> u64 {
         self.env.epoch.get()
+    }
+
+    /// What is known of the server's Lua.
+    #[must_use]
+    pub fn guarding(&self) -> Rc<Guarding> {
+        Rc::clone(&self.env.guarding)
+    }
+
+    /// Scripts are to be guarded.
+    pub fn guard_scripts(&self) {
+        if self.env.guarding.want() {
+            self.env.guarding_due.notify_one();
+        }
     }
 
     /// Connects before the first client asks.

@@ -164,6 +164,34 @@ pub fn refused_connections(moved: &Moved) {
     moved.until(&proxy, &["upstream_auth_total{result=\"other\"}"]);
 }
 
+/// Servers on which no script can be guarded.
+pub fn unguardable(moved: &Moved) {
+    let list = |last: &str| {
+        let names = ["redis", "_G", "pcall", last].map(|n| format!("${}\r\n{n}\r\n", n.len()));
+        format!("*4\r\n{}", names.concat()).into_bytes()
+    };
+    for (question, canary, reason) in [
+        (b"-NOPERM\r\n".to_vec(), "", "globals_unknown"),
+        (list("string!"), "", "globals_unprotected"),
+        (list("KEYS"), "$7\r\nescaped\r\n", "escape"),
+    ] {
+        let server = FakeServer::start();
+        server.order("EVAL local t={} for k,v", Order::Say(question), usize::MAX);
+        server.order("EVAL local redis,", Order::Say(canary.into()), usize::MAX);
+        let (directory, target, telemetry) = (directory(), Target::Tcp(free_port()), free_port());
+        let text = format!(
+            "{}\n[upstream]\naddress = \"localhost:{}\"\ninsecure_plaintext = true\n\
+             [policy]\nacl = {OPEN_POLICY:?}\nscripts = {{ mode = \"guarded\" }}\n\
+             [telemetry]\naddress = \"127.0.0.1:{telemetry}\"\n",
+            listener(&target, ""),
+            server.port
+        );
+        let proxy = Proxy::serving(directory, target, telemetry, &text);
+        let series = format!("script_guard_failures_total{{reason=\"{reason}\"}}");
+        moved.until(&proxy, &[&series]);
+    }
+}
+
 /// A server that misbehaves in every way.
 pub fn misbehaving_server(moved: &Moved) {
     let server = FakeServer::start();

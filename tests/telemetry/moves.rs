@@ -72,7 +72,7 @@ fn every_metric_moves() {
         return;
     }
     let moved = Moved::new();
-    let scenes: [fn(&Moved); 11] = [
+    let scenes: [fn(&Moved); 12] = [
         scenes::ordinary_traffic,
         scenes::pinned_traffic,
         scenes::limits_of_clients,
@@ -84,6 +84,7 @@ fn every_metric_moves() {
         failures::refused_connections,
         failures::misbehaving_server,
         failures::failover,
+        failures::unguardable,
     ];
     std::thread::scope(|scope| {
         let moved = &moved;

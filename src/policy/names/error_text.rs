@@ -86,7 +86,15 @@ mod tests {
 
     fn check(echoed: u64, key_bytes: u32, line: &str, expected: &str) {
         let prefix = Arc::new(Prefix::new(b"a:"));
-        let how = Strip { prefix, echoed, key_bytes, names: ReplyNames::Errors, hidden: None };
+        let how = Strip {
+            prefix,
+            echoed,
+            key_bytes,
+            names: ReplyNames::Errors,
+            hidden: None,
+            digests: None,
+            loaded: false,
+        };
         let mut out = BytesMut::new();
         strip(&how, format!("-{line}\r\n").as_bytes(), &mut out);
         assert_eq!(String::from_utf8_lossy(&out), format!("-{expected}\r\n"));

@@ -125,7 +125,8 @@ impl Namespace {
         let key = request.arg(2).filter(|_| is_at_end).unwrap_or_default();
         let key_bytes = c_length(key);
         let (prefix, names) = (Arc::clone(&self.prefix), spec.names);
-        let strip = Strip { prefix, echoed, key_bytes, names, hidden: None };
+        let strip =
+            Strip { prefix, echoed, key_bytes, names, hidden: None, digests: None, loaded: false };
         Ok(Outcome { strip: Some(strip), walk: None })
     }
 

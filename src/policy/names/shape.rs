@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::hidden::Hidden;
 use super::prefix::Prefix;
 use crate::command::ReplyNames;
+use crate::policy::guard::Digests;
 
 /// Where the names stand in one reply, and what to take off them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,25 +20,51 @@ pub struct Strip {
     pub(super) names: ReplyNames,
     /// Names that a list does not show.
     pub(super) hidden: Option<Arc<Hidden>>,
+    /// The name by which the server knows a guarded script, and the client's.
+    pub(super) digests: Option<Arc<Digests>>,
+    /// The reply is that name itself.
+    pub(super) loaded: bool,
 }
 
 impl Strip {
     /// Names in errors alone.
     #[must_use]
     pub const fn of_errors(prefix: Arc<Prefix>) -> Self {
-        Self { prefix, echoed: 0, key_bytes: 0, names: ReplyNames::Errors, hidden: None }
+        Self {
+            prefix,
+            echoed: 0,
+            key_bytes: 0,
+            names: ReplyNames::Errors,
+            hidden: None,
+            digests: None,
+            loaded: false,
+        }
     }
 
     /// A report about the server, and names in errors.
     #[must_use]
     pub const fn of_report(prefix: Arc<Prefix>) -> Self {
-        Self { prefix, echoed: 0, key_bytes: 0, names: ReplyNames::Report, hidden: None }
+        Self {
+            prefix,
+            echoed: 0,
+            key_bytes: 0,
+            names: ReplyNames::Report,
+            hidden: None,
+            digests: None,
+            loaded: false,
+        }
     }
 
     /// The same, without some names in the list that the reply is.
     #[must_use]
     pub(in super::super) fn hiding(self, names: ReplyNames, hidden: Arc<Hidden>) -> Self {
         Self { names, hidden: Some(hidden), ..self }
+    }
+
+    /// The same where the reply is about a guarded script; `loaded`: it is the script's name.
+    #[must_use]
+    pub fn with_digests(self, digests: Arc<Digests>, loaded: bool) -> Self {
+        Self { digests: Some(digests), loaded, ..self }
     }
 
     /// The prefix that was in force when the request was made.
@@ -50,12 +77,14 @@ impl Strip {
     #[must_use]
     pub const fn is_for_errors(&self) -> bool {
         matches!(self.names, ReplyNames::Errors | ReplyNames::Acknowledged)
+            && self.digests.is_none()
     }
 
     /// Whether a reply that begins with this byte has to be looked into.
     #[must_use]
     pub const fn concerns(&self, kind: u8) -> bool {
         kind == b'-'
+            || self.loaded
             || !matches!(
                 self.names,
                 ReplyNames::Errors | ReplyNames::KeyAtEnd | ReplyNames::Acknowledged

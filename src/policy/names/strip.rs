@@ -27,6 +27,18 @@ const LONG_LIST: &str = "ERR respgate: this list of keys is longer than 4 MiB, t
 const NO_REPORT: &str = "ERR respgate: the server's answer to INFO is no report, or too long";
 
 impl Strip {
+    /// A text in which the server names a guarded script, with the client's name for it.
+    fn write_as_client(&self, text: &[u8], out: &mut BytesMut) {
+        let digests = self.digests.as_deref();
+        let found = digests.and_then(|digests| {
+            memchr::memmem::rfind(text, &digests.server).map(|at| (at, digests))
+        });
+        let Some((at, digests)) = found else { return out.put_slice(text) };
+        out.put_slice(text.get(..at).unwrap_or_default());
+        out.put_slice(&digests.client);
+        out.put_slice(text.get(at + digests.server.len()..).unwrap_or_default());
+    }
+
     /// A whole reply.
     pub fn frame(&self, frame: &[u8], out: &mut BytesMut) {
         Stripper::default().feed(self, frame, out);
@@ -189,6 +201,7 @@ impl Stripper {
             (_, b'-') if is_outermost => Step::Error,
             (_, b'*' | b'~') if is_outermost && strip.hidden.is_some() => Step::Text,
             (_, b'$' | b'=') if is_report => Step::Text,
+            (_, b'$') if is_outermost && strip.loaded => Step::Text,
             _ if is_report => Step::Skip,
             (Role::Opens, b'*' | b'~' | b'>' | b'%') | (Role::Name, b'$') => Step::Header,
             (Role::Name, b'_' | b':' | b',' | b'#' | b'(') | (Role::Other, _) => Step::Pass,
@@ -306,7 +319,7 @@ impl Stripper {
         used
     }
 
-    /// In a report, or a list of which some names are left out.
+    /// In a report, a list of which some names are left out, or the name of a script.
     fn text(&mut self, strip: &Strip, rest: &[u8], out: &mut BytesMut) -> usize {
         let seen = self.scanner.advance(rest);
         let (used, done) = seen.map_or((rest.len(), true), |seen| (seen.used, seen.done));
@@ -319,6 +332,8 @@ impl Stripper {
             encode::error(out, instead);
             self.held = Vec::new();
             self.step = Step::Skip;
+        } else if done && strip.loaded {
+            strip.write_as_client(&std::mem::take(&mut self.held), out);
         } else if done {
             let held = std::mem::take(&mut self.held);
             match &strip.hidden {
@@ -334,7 +349,14 @@ impl Stripper {
         let used = memchr::memchr(b'\n', rest).map_or(rest.len(), |end| end + 1);
         self.held.extend_from_slice(rest.get(..used).unwrap_or_default());
         if self.held.ends_with(b"\r\n") {
-            error_text::strip(strip, &self.held, out);
+            match &strip.digests {
+                Some(_) => {
+                    let mut line = BytesMut::new();
+                    error_text::strip(strip, &self.held, &mut line);
+                    strip.write_as_client(&line, out);
+                }
+                None => error_text::strip(strip, &self.held, out),
+            }
             self.held = Vec::new();
             self.step = Step::Done;
         }

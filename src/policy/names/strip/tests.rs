@@ -20,6 +20,8 @@ fn strip(shape: ReplyNames) -> Strip {
         key_bytes: 0,
         names: shape,
         hidden: None,
+        digests: None,
+        loaded: false,
     }
 }
 

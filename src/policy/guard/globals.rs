@@ -1,0 +1,264 @@
+//! What a server's Lua has of global names, asked of the server itself, and whether it can be trusted
+//! to keep scripts behind what is written before them.
+//!
+//! Owns: [`Globals`], the questions and how the answers are judged. Never knows: connections.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::lua;
+
+/// Kinds of servers that word their errors differently.
+pub(super) const DIALECTS: usize = 3;
+/// Names of the table through which scripts call commands.
+pub(super) const APIS: [&str; 2] = ["redis", "server"];
+/// What stands for globals that reach further than a script needs.
+pub(super) const REPLACED: &[(&str, &str)] = &[
+    // The metatable of texts would be shared with every script of the server.
+    ("getmetatable", "function(o) if type(o)==\"table\" then return getmetatable(o) end end"),
+    ("collectgarbage", "function(o) return o==\"count\" and collectgarbage(o) or 0 end"),
+    ("cjson", "cjson.new()"),
+    ("os", "{clock=os.clock}"),
+];
+/// Globals that give a script nothing but values of its own.
+const HARMLESS: [&str; 30] = [
+    "ARGV",
+    "KEYS",
+    "_VERSION",
+    "assert",
+    "bit",
+    "cmsgpack",
+    "coroutine",
+    "error",
+    "ipairs",
+    "math",
+    "next",
+    "pairs",
+    "pcall",
+    "rawequal",
+    "rawget",
+    "rawset",
+    "select",
+    "setmetatable",
+    "string",
+    "struct",
+    "table",
+    "tonumber",
+    "tostring",
+    "type",
+    "unpack",
+    "xpcall",
+    "cjson",
+    "os",
+    "getmetatable",
+    "collectgarbage",
+];
+/// Hidden whether or not the server speaks of them.
+const HIDDEN: [&str; 16] = [
+    "_G",
+    "debug",
+    "dofile",
+    "gcinfo",
+    "getfenv",
+    "load",
+    "loadfile",
+    "loadstring",
+    "module",
+    "newproxy",
+    "package",
+    "print",
+    "require",
+    "setfenv",
+    "io",
+    "valkey",
+];
+
+/// Asks for every global name; `!` behind it: the table can be changed, by any script for all others.
+const QUESTION: &str = "local t={} for k,v in pairs(_G) do local s=tostring(k) \
+     if type(v)=='table' and k~='KEYS' and k~='ARGV' and pcall(rawset,v,'respgate',nil) then s=s..'!' end \
+     t[#t+1]=s end return t";
+
+/// The global names of one server's Lua.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Globals {
+    names: BTreeSet<Box<str>>,
+    valkey: bool,
+    /// The server speaks of the ACL's refusals as Redis 7.0 does.
+    older: bool,
+    id: u64,
+}
+
+/// Why no script can be kept inside its namespace on a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Distrust {
+    /// It does not say what its Lua has.
+    Unlisted,
+    /// Scripts can change what others use.
+    Unprotected,
+    /// A script got past the prologue.
+    Escaped,
+}
+
+impl Distrust {
+    pub const ALL: [Self; 3] = [Self::Unlisted, Self::Unprotected, Self::Escaped];
+
+    /// For metrics and logs.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Unlisted => "globals_unknown",
+            Self::Unprotected => "globals_unprotected",
+            Self::Escaped => "escape",
+        }
+    }
+
+    /// For the client and the log.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Unlisted => "the server does not list the globals of its Lua",
+            Self::Unprotected => "on this server a script can change the globals of all others",
+            Self::Escaped => "a script of respgate's own got past the guard on this server",
+        }
+    }
+}
+
+/// What is known of the server's Lua. One for all sessions of a thread.
+#[derive(Debug, Default)]
+pub struct Guarding {
+    found: RefCell<Option<Result<Arc<Globals>, Distrust>>>,
+    wanted: Cell<bool>,
+    epoch: Cell<u64>,
+}
+
+impl Guarding {
+    /// What was found out last; `None`: the server has not been asked yet.
+    #[must_use]
+    pub fn get(&self) -> Option<Result<Arc<Globals>, Distrust>> {
+        self.found.borrow().clone()
+    }
+
+    pub fn set(&self, found: Result<Arc<Globals>, Distrust>) {
+        self.found.replace(Some(found));
+    }
+
+    /// Scripts are to be guarded. Returns whether nobody has said so before.
+    pub fn want(&self) -> bool {
+        !self.wanted.replace(true)
+    }
+
+    /// The server may be another one. Returns whether it must be asked.
+    pub fn doubt(&self) -> bool {
+        self.epoch.set(self.epoch.get().wrapping_add(1));
+        self.found.replace(None);
+        self.wanted.get()
+    }
+
+    /// Another number after each [`Self::doubt`].
+    #[must_use]
+    pub const fn epoch(&self) -> u64 {
+        self.epoch.get()
+    }
+
+    /// Whether the server must be asked.
+    #[must_use]
+    pub fn is_due(&self) -> bool {
+        self.wanted.get() && self.found.borrow().is_none()
+    }
+}
+
+/// The script that asks for the globals.
+#[must_use]
+pub const fn question() -> &'static str {
+    QUESTION
+}
+
+impl Globals {
+    /// From the names in the answer to [`question`].
+    ///
+    /// # Errors
+    ///
+    /// When they are no list of Lua's globals, or a table is open to every script.
+    pub fn new(
+        names: &[&[u8]],
+        valkey: bool,
+        (major, minor): (u16, u16),
+    ) -> Result<Self, Distrust> {
+        let names: Vec<&str> =
+            names.iter().filter_map(|name| std::str::from_utf8(name).ok()).collect();
+        if !["redis", "_G", "pcall"]
+            .iter()
+            .all(|known| names.iter().any(|name| name.trim_end_matches('!') == *known))
+        {
+            return Err(Distrust::Unlisted);
+        }
+        if names.iter().any(|name| name.ends_with('!')) {
+            return Err(Distrust::Unprotected);
+        }
+        let names: BTreeSet<Box<str>> = names.into_iter().map(Box::from).collect();
+        let older = !valkey && (major, minor) < (7, 2) && major > 0;
+        let texts = names.iter().map(|name| name.as_bytes());
+        let id = lua::fingerprint(texts).wrapping_add(u64::from(valkey) + 2 * u64::from(older));
+        Ok(Self { names, valkey, older, id })
+    }
+
+    pub(super) const fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Which of the kinds of servers that word their errors differently, below [`DIALECTS`].
+    pub(super) const fn dialect(&self) -> usize {
+        match (self.valkey, self.older) {
+            (true, _) => 0,
+            (false, true) => 1,
+            (false, false) => 2,
+        }
+    }
+
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.names.contains(name)
+    }
+
+    /// Whether a script must not see this global.
+    pub(super) fn hides(&self, name: &str) -> bool {
+        let known = || HARMLESS.contains(&name) || APIS.contains(&name);
+        HIDDEN.contains(&name) || (self.has(name) && !known())
+    }
+
+    /// The server's own words in the places that are marked.
+    pub(super) fn worded(&self, text: &str) -> String {
+        let (lib, command) = if self.valkey {
+            ("Command arguments must be strings or integers", "command")
+        } else {
+            ("Lua redis lib command arguments must be strings or integers", "Redis command")
+        };
+        let unknown = format!("ERR Unknown {command} called from script");
+        let arity = format!("ERR Wrong number of args calling {command} from script");
+        let (run, key, channel) = if self.older {
+            let start = "ERR The user executing the script can't ";
+            (
+                format!("\"{start}run this command or subcommand\""),
+                format!(
+                    "\"{start}access at least one of the keys mentioned in the command arguments\""
+                ),
+                format!("\"{start}publish to the channel mentioned in the command\""),
+            )
+        } else {
+            let start = "ERR ACL failure in script: ";
+            (
+                format!(
+                    "\"{start}User default has no permissions to run the '\"..w..\"' command\""
+                ),
+                format!("\"{start}No permissions to access a key\""),
+                format!("\"{start}No permissions to access a channel\""),
+            )
+        };
+        text.replace("@ARGS@", &format!("ERR {lib}"))
+            .replace("@ARITY@", &arity)
+            .replace("@UNKNOWN@", &unknown)
+            .replace("@RUN@", &run)
+            .replace("@KEY@", &key)
+            .replace("@CHANNEL@", &channel)
+    }
+}

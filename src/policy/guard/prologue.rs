@@ -1,0 +1,359 @@
+//! What is written before a script's text.
+//!
+//! Owns: [`Guard`], [`Guarded`]. Never knows: sessions, connections, digests.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::sync::{Arc, OnceLock};
+
+use super::globals::{self, Globals};
+use super::{lua, rules, table, words};
+use crate::command::Dictionary;
+use crate::config::{Charset, Encoding, KeyMode, OnExceed, OnMissing, Rules, ScriptMode};
+use crate::policy::role::Role;
+
+/// What every guarded script runs first.
+const FAST: &str = include_str!("fast.lua");
+/// What is made of a call that is not one of the simplest.
+const COLD: &str = include_str!("cold.lua");
+/// What of `redis` a script keeps besides `call` and `pcall`.
+const KEPT: [&str; 22] = [
+    "LOG_DEBUG",
+    "LOG_NOTICE",
+    "LOG_VERBOSE",
+    "LOG_WARNING",
+    "REDIS_VERSION",
+    "REDIS_VERSION_NUM",
+    "REPL_ALL",
+    "REPL_AOF",
+    "REPL_NONE",
+    "REPL_REPLICA",
+    "REPL_SLAVE",
+    "SERVER_NAME",
+    "SERVER_VERSION",
+    "VALKEY_VERSION",
+    "VALKEY_VERSION_NUM",
+    "error_reply",
+    "log",
+    "replicate_commands",
+    "set_repl",
+    "setresp",
+    "sha1hex",
+    "status_reply",
+];
+
+/// What one policy puts before scripts. Built once, then only read.
+#[derive(Debug)]
+pub struct Guard {
+    /// Everything that is the same for every script; what differs between servers is marked.
+    cold: Box<str>,
+    /// The same in the words of each kind of server.
+    worded: [OnceLock<Box<str>>; globals::DIALECTS],
+    fast: Box<str>,
+    /// The commands that need no more than their key, in lower case.
+    simple: HashMap<&'static str, u8>,
+    /// What is to be taken off the names in `KEYS`.
+    prefix: Box<[u8]>,
+    id: u64,
+}
+
+/// A guard before the scripts of one server.
+#[derive(Clone, Debug)]
+pub struct Guarded {
+    guard: Arc<Guard>,
+    globals: Arc<Globals>,
+}
+
+/// Whether the rules of a policy can be kept inside scripts.
+///
+/// # Errors
+///
+/// With one that cannot.
+pub(in crate::policy) fn obstacle(
+    rules: &Rules,
+    role: &Role,
+    observes: bool,
+) -> Result<(), &'static str> {
+    let ttl = &rules.ttl;
+    let rejects = ttl.on_missing == OnMissing::Reject
+        || (ttl.max.is_some() && ttl.on_exceed == OnExceed::Reject);
+    if observes {
+        Err("rules that are only observed")
+    } else if !role.selectors.is_empty() {
+        Err("an acl with selectors")
+    } else if rules.values.encoding != Encoding::Any {
+        Err("values.encoding")
+    } else if rules.keys.charset == Charset::Utf8 {
+        Err("keys.charset = \"utf8\"")
+    } else if rejects {
+        Err("a ttl rule that rejects")
+    } else {
+        Ok(())
+    }
+}
+
+/// What keeps a configuration from having what it asks for.
+pub(in crate::policy) fn unguardable(
+    rules: &Rules,
+    role: &Role,
+    observes: bool,
+) -> Option<&'static str> {
+    let asked = rules.scripts.mode == Some(ScriptMode::Guarded);
+    obstacle(rules, role, observes).err().filter(|_| asked)
+}
+
+impl Guard {
+    /// For rules to which there is no [`obstacle`].
+    pub(in crate::policy) fn new(rules: &Rules, role: &Role, dictionary: &Dictionary) -> Self {
+        let rewrites = rules.keys.mode == KeyMode::Rewrite;
+        let prefix = rules.keys.prefix.as_deref().filter(|_| rewrites).unwrap_or_default();
+        let names = rules::Names::new(rules, &role.root);
+        let (rows, simple) = table::rows(rules, &role.root, dictionary, names.tells_access());
+        let (may_key, rest) = (names.may_key(), names.rest(prefix));
+        let text = lua::quote(prefix.as_bytes());
+        let fast = if may_key.is_some() {
+            format!(
+                "if mayKey(k,s<5 and s or s-4) then r=rp(c,{text}..k,...) \
+                 else if not C then C,W=make() end r=C(false,c,k,...) end"
+            )
+        } else if prefix.is_empty() {
+            "r=rp(c,k,...)".to_owned()
+        } else {
+            format!("r=rp(c,{text}..k,...)")
+        };
+        let walks = if prefix.is_empty() { String::new() } else { rules::walks(prefix) };
+        let filled = lua::compact(COLD)
+            .replace("@TABLE@", &rows)
+            .replace("@RULES@", &rest)
+            .replace("@WALKS@", &walks)
+            .replace("@WITHOUT@", if prefix.is_empty() { "r" } else { "without(r,a,o,m)" })
+            .replace("@STRIPS@", if prefix.is_empty() { "" } else { rules::STRIPS })
+            .replace("@TTL@", &rules::ttl(rules, prefix))
+            .replace("@REWRITES@", if prefix.is_empty() { "false" } else { "true" })
+            .replace("@PREFIX@", &text)
+            .replace("@BYTES@", &prefix.len().to_string());
+        let may_key = may_key.unwrap_or_default();
+        let cold = format!("{may_key} {filled}").into_boxed_str();
+        let fast = lua::compact(FAST).replace("@FAST@", &fast).into_boxed_str();
+        let id = lua::fingerprint([cold.as_bytes(), fast.as_bytes()]);
+        let prefix = prefix.as_bytes().into();
+        Self { cold, worded: Default::default(), fast, simple, prefix, id }
+    }
+
+    /// One that lets a script do nothing at all: whatever succeeds behind it has escaped.
+    pub(super) fn closed() -> Self {
+        let none = Rules { acl: Some(String::new()), ..Rules::default() };
+        Self::new(&none, &Role::default(), &Dictionary::default())
+    }
+
+    fn worded(&self, globals: &Globals) -> &str {
+        let known = self.worded.get(globals.dialect());
+        known.map_or("", |known| known.get_or_init(|| globals.worded(&self.cold).into_boxed_str()))
+    }
+
+    /// Which of `redis`'s members the text names, as a table.
+    fn members(&self, words: &words::Words<'_>) -> String {
+        let mut members = String::from("{call=call");
+        for name in KEPT.into_iter().filter(|name| words.has(name)) {
+            let _ = write!(members, ",{name}=redis.{name}");
+        }
+        if words.has("pcall") {
+            members.push_str(",pcall=try");
+        }
+        if words.has("acl_check_cmd") {
+            members.push_str(
+                ",acl_check_cmd=function(...) if not C then C,W=make() end return C(true,...) end",
+            );
+        }
+        members.push('}');
+        members
+    }
+
+    /// The commands that the text names in full, spelled as there.
+    fn commands(&self, words: &words::Words<'_>) -> String {
+        let mut commands = String::new();
+        for word in words.iter() {
+            let lower = word.to_ascii_lowercase();
+            if let Some(code) = self.simple.get(&*lower) {
+                let _ = write!(commands, "[\"{word}\"]={code},");
+            }
+        }
+        commands
+    }
+}
+
+impl Guarded {
+    #[must_use]
+    pub const fn new(guard: Arc<Guard>, globals: Arc<Globals>) -> Self {
+        Self { guard, globals }
+    }
+
+    /// Another number for whatever writes other prologues.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.guard.id.rotate_left(1) ^ self.globals.id()
+    }
+
+    /// The script as the server is to run it. A line `#!lua` stays first; the prologue takes no line
+    /// of its own.
+    #[must_use]
+    pub fn write(&self, text: &[u8]) -> Vec<u8> {
+        let begin = begin_of(text);
+        let (head, body) = text.split_at_checked(begin).unwrap_or((&[], text));
+        let mut out = Vec::with_capacity(text.len() + self.guard.cold.len() + 2048);
+        out.extend_from_slice(head);
+        let words = words::Words::of(body);
+        let line = if memchr::memchr(b'\n', body).is_some() {
+            "nil"
+        } else if head.is_empty() {
+            "1"
+        } else {
+            "2"
+        };
+        self.prologue(&words, line, &mut out);
+        out.extend_from_slice(body);
+        out
+    }
+
+    fn prologue(&self, words: &words::Words<'_>, line: &str, out: &mut Vec<u8>) {
+        let Guard { fast, prefix, .. } = &*self.guard;
+        let apis: Vec<&str> = globals::APIS.into_iter().filter(|name| words.has(name)).collect();
+        let (mut names, mut values) = (Vec::new(), Vec::new());
+        let mut body = String::new();
+        if !apis.is_empty() {
+            body.push_str("local rp,type,C,W=redis.pcall,type ");
+            body.push_str(self.guard.worded(&self.globals));
+            let _ = write!(body, " local T={{{}}} ", self.guard.commands(words));
+            let raise = format!(
+                "if type(r)==\"table\" and r.err then if not C then C,W=make() end \
+                 error(W(r,{line})) end"
+            );
+            body.push_str(&fast.replace("@NAME@", "call").replace("@RAISE@", &raise));
+            if words.has("pcall") {
+                body.push(' ');
+                body.push_str(&fast.replace("@NAME@", "try").replace("@RAISE@", ""));
+            }
+            let _ = write!(body, " local api={} ", self.guard.members(words));
+            for name in apis {
+                names.push(name.to_owned());
+                values.push("api".to_owned());
+            }
+        }
+        if words.has("KEYS") && !prefix.is_empty() {
+            let from = prefix.len() + 1;
+            let _ = write!(
+                body,
+                " local own={{}} for i=1,#KEYS do own[i]=string.sub(KEYS[i],{from}) end "
+            );
+            names.push("KEYS".to_owned());
+            values.push("own".to_owned());
+        }
+        for (name, value) in globals::REPLACED {
+            let needed = *name != "cjson" || words.configures_json();
+            if words.has(name) && self.globals.has(name) && needed {
+                names.push((*name).to_owned());
+                values.push((*value).to_owned());
+            }
+        }
+        for name in words.iter().filter(|name| self.globals.hides(name)) {
+            names.push(name.to_owned());
+        }
+        if names.is_empty() {
+            return;
+        }
+        out.extend_from_slice(b"local ");
+        out.extend_from_slice(names.join(",").as_bytes());
+        if !values.is_empty() {
+            let _ = write!(body, " return {} ", values.join(","));
+            out.extend_from_slice(b"=(function() ");
+            out.extend_from_slice(body.as_bytes());
+            out.extend_from_slice(b"end)()");
+        }
+        out.extend_from_slice(b";");
+    }
+}
+
+/// Where the Lua text begins: behind a first line `#!lua`, which the server reads. A line that names
+/// another engine gets the prologue before it, so that no server can run it.
+fn begin_of(text: &[u8]) -> usize {
+    let end = memchr::memchr(b'\n', text);
+    let Some((line, end)) = end.and_then(|end| Some((text.get(..end)?, end))) else { return 0 };
+    let words = line.strip_prefix(b"#!lua");
+    let is_lua = words.is_some_and(|rest| rest.is_empty() || rest.starts_with(b" "));
+    if is_lua && !line.contains(&0) { end + 1 } else { 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may crash")]
+    use super::*;
+    use crate::config::KeyRules;
+    use crate::policy::compile;
+
+    fn guarded(names: &[&str]) -> Guarded {
+        let keys = KeyRules {
+            mode: KeyMode::Rewrite,
+            prefix: Some("a\"%:".to_owned()),
+            ..KeyRules::default()
+        };
+        let rules = Rules { acl: Some("+@all ~* &*".to_owned()), keys, ..Rules::default() };
+        let guard = Arc::clone(compile(&rules).unwrap().guard().unwrap());
+        let names: Vec<&[u8]> = names.iter().map(|name| name.as_bytes()).collect();
+        Guarded::new(guard, Arc::new(Globals::new(&names, false, (7, 0)).unwrap()))
+    }
+
+    fn written(text: &str) -> String {
+        let names = ["redis", "_G", "pcall", "KEYS", "getfenv", "newone", "string"];
+        String::from_utf8(guarded(&names).write(text.as_bytes())).unwrap()
+    }
+
+    #[test]
+    fn what_a_text_does_not_name_is_not_hidden() {
+        assert_eq!(written("return 1"), "return 1");
+        assert_eq!(written("return string.rep('x',2)"), "return string.rep('x',2)");
+        assert_eq!(written("return newone"), "local newone;return newone");
+        assert_eq!(written("return getfenv(_G)"), "local _G,getfenv;return getfenv(_G)");
+        assert_eq!(written("-- debug"), "local debug;-- debug");
+        let server = written("x = server");
+        assert!(server.starts_with("local server=(function() "), "{server}");
+        assert!(server.ends_with(" return api end)();x = server"), "{server}");
+    }
+
+    #[test]
+    fn a_prologue_takes_no_line() {
+        for (text, lines) in [
+            ("redis.call('GET',KEYS[1])", 0),
+            ("\n\nredis.call('x')", 2),
+            ("#!lua flags=no-writes\nredis.call('x')", 1),
+        ] {
+            let written = written(text);
+            assert_eq!(written.matches('\n').count(), lines, "{written}");
+            let begin = text.find('\n').filter(|_| text.starts_with('#')).map_or(0, |at| at + 1);
+            assert!(written.starts_with(&text[..begin]), "{written}");
+            assert!(written.get(begin..).unwrap().starts_with("local "), "{written}");
+            assert!(written.ends_with(&text[begin..]), "{written}");
+        }
+    }
+
+    #[test]
+    fn another_engine_is_never_named_first() {
+        for text in
+            ["#!js\nredis", "#!luax\nredis", "#!lua\tx\nredis", "#!lua\0\nredis", "#!lua redis"]
+        {
+            assert!(written(text).starts_with("local redis="), "{text}");
+        }
+    }
+
+    #[test]
+    fn rules_that_cannot_be_kept_are_said() {
+        let mode = Some(ScriptMode::Guarded);
+        for acl in ["+@all ~a:* (+get ~b:*)", "+@all ~a:*"] {
+            let mut rules = Rules { acl: Some(acl.to_owned()), ..Rules::default() };
+            rules.scripts.mode = mode;
+            let selectors = acl.contains('(');
+            assert_eq!(compile(&rules).is_err(), selectors, "{acl}");
+            rules.scripts.mode = None;
+            assert_eq!(compile(&rules).unwrap().guard().is_none(), selectors, "{acl}");
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Verdicts of whole policies: what is asked of a head, which word decided, labels.
+//!
+//! Owns: the cases. Never knows: sessions.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may crash")]
+use super::*;
+use crate::command::lookup;
+use crate::config::Rules;
+use crate::resp::{RequestBuf, RequestLimits, RequestScanner, Scan};
+
+fn policy(acl: &str) -> Policy {
+    compile(&Rules { acl: Some(acl.to_owned()), ..Rules::default() }).unwrap()
+}
+
+fn verdict(policy: &Policy, request: &Request<'_>) -> Option<Rule> {
+    let decided = policy.decide(lookup(request), request, 0, &mut Scratch::default());
+    decided.err().map(|refusal| refusal.rule)
+}
+
+/// The verdict about a request of `len` arguments, of which only those of `line` are here.
+fn of_head(policy: &Policy, line: &str, len: usize) -> Option<Rule> {
+    let limits = RequestLimits {
+        max_args: 100,
+        max_bulk_bytes: 1 << 20,
+        max_inline_bytes: 100,
+        large_bytes: 1 << 16,
+        authenticated: true,
+    };
+    let args = line.split(' ').map(|arg| format!("${}\r\n{arg}\r\n", arg.len()));
+    let frame = format!("*{len}\r\n{}$65536\r\n", args.collect::<String>());
+    let mut scanner = RequestScanner::default();
+    let scan = scanner.scan(frame.as_bytes(), &limits);
+    assert!(matches!(scan, Ok(Scan::Head { .. })), "{scan:?}");
+    verdict(policy, &scanner.request(frame.as_bytes()))
+}
+
+#[test]
+fn what_is_missing_is_asked_for_only_where_it_decides() {
+    let prefix = policy("+@all ~app1:* &*");
+    assert_eq!(of_head(&prefix, "SET app1:a", 3), None);
+    assert_eq!(of_head(&prefix, "SET app2:a", 3), Some(Rule::Namespace));
+    assert_eq!(of_head(&prefix, "MSET app1:a", 5), Some(Rule::Incomplete));
+    assert_eq!(of_head(&prefix, "SCAN 0 MATCH", 4), Some(Rule::Incomplete));
+    assert_eq!(of_head(&prefix, "COPY app1:a app1:b", 5), Some(Rule::Incomplete));
+    assert_eq!(of_head(&prefix, "GET", 3), Some(Rule::Arity));
+    assert_eq!(of_head(&prefix, "PUBLISH news", 3), None);
+    assert_eq!(of_head(&policy("+get ~app1:*"), "MSET app1:a", 5), Some(Rule::Command));
+    assert_eq!(of_head(&policy("+@all allkeys &*"), "MSET app1:a", 5), None);
+    assert_eq!(of_head(&Policy::open(), "MSET app1:a", 5), None);
+}
+
+#[test]
+fn lost_scripts_are_sent_again_where_their_text_could_be() {
+    for (acl, heals) in
+        [("+@all", true), ("+evalsha", false), ("+@all -eval", false), ("+evalsha (+eval)", true)]
+    {
+        assert_eq!(policy(acl).heals_scripts(), heals, "{acl}");
+    }
+}
+
+#[test]
+fn the_word_that_decided() {
+    let policy = policy("+@all -@dangerous -get allkeys (+ping)");
+    let mut scratch = Scratch::default();
+    for (line, rule, word) in [
+        ("FLUSHALL", Rule::Category, Some("-@dangerous")),
+        ("GET a", Rule::Command, Some("-get")),
+        ("GET", Rule::Arity, None),
+        ("NONE", Rule::Unknown, None),
+    ] {
+        let request = RequestBuf::from_args(line.split(' '));
+        let request = request.as_request();
+        let refusal = policy.decide(lookup(&request), &request, 0, &mut scratch).unwrap_err();
+        let found = policy.word_of(&refusal).map(|word| &*word.text);
+        assert_eq!((refusal.rule, found), (rule, word), "{line}");
+    }
+}
+
+#[test]
+fn a_rule_has_one_label() {
+    let mut labels: Vec<_> = Rule::ALL.iter().map(|rule| rule.label()).collect();
+    labels.sort_unstable();
+    labels.dedup();
+    assert_eq!(labels.len(), Rule::ALL.len());
+}

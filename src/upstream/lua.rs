@@ -1,0 +1,115 @@
+//! Asks a server whether scripts can be guarded there: what its Lua has of globals, and whether a
+//! script of respgate's own gets past the guard.
+//!
+//! Owns: when it is asked, on a connection of its own. Never knows: scripts of clients.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use super::connection::HOME;
+use super::dial::Link;
+use super::env::Env;
+use super::inbox::Inbox;
+use crate::policy::guard::{Distrust, Globals, canary, question, seal};
+use crate::resp::{Value, encode};
+use crate::traffic::{Server, own};
+
+/// How long all the answers may take together.
+const ANSWERS_MAX: Duration = Duration::from_secs(5);
+/// Before a server is asked again that could not answer.
+const AGAIN: Duration = Duration::from_millis(200);
+/// How often it is asked while it answers something else, before scripts are refused there.
+const ATTEMPTS_MAX: u32 = 5;
+
+/// Asks whenever scripts are to be guarded and the server may be another one.
+pub(super) async fn keep(env: Rc<Env>) {
+    let mut attempts = 0;
+    loop {
+        if !env.guarding.is_due() {
+            env.guarding_due.notified().await;
+            continue;
+        }
+        let epoch = env.guarding.epoch();
+        let Ok(mut link) = env.dial(HOME).await else { continue };
+        let asked = tokio::time::timeout(ANSWERS_MAX, examine(&mut link)).await.ok().flatten();
+        attempts += 1;
+        match asked {
+            None if attempts < ATTEMPTS_MAX => tokio::time::sleep(AGAIN).await,
+            found => {
+                attempts = 0;
+                // A server that was lost meanwhile is another one.
+                if env.guarding.epoch() == epoch {
+                    judged(&env, found.unwrap_or(Err(Distrust::Unlisted)));
+                }
+            }
+        }
+    }
+}
+
+fn judged(env: &Env, found: Result<Arc<Globals>, Distrust>) {
+    if let Err(why) = &found {
+        env.metrics.unguarded(*why);
+        tracing::error!(
+            code = "POL-E001",
+            reason = why.label(),
+            "scripts are refused where scripts.mode is \"guarded\": {}",
+            why.words()
+        );
+    }
+    env.guarding.set(found);
+}
+
+/// `None`: no answer, or one that says to ask again.
+async fn examine(link: &mut Link) -> Option<Result<Arc<Globals>, Distrust>> {
+    let names = eval(link, question().as_bytes()).await?;
+    let Some(names) = names.elements() else {
+        return (!is_transient(&names)).then_some(Err(Distrust::Unlisted));
+    };
+    let names: Vec<&[u8]> = names.iter().filter_map(Value::as_bytes).collect();
+    let Server { valkey, major, minor } = Server::named(&link.facts.server, &link.facts.version);
+    let globals = match Globals::new(&names, valkey, (major, minor)) {
+        Ok(globals) => Arc::new(globals),
+        Err(why) => return Some(Err(why)),
+    };
+    let tried = eval(link, &canary(&globals)).await?;
+    if is_transient(&tried) {
+        return None;
+    }
+    if tried.as_bytes() != Some(b"kept") {
+        return Some(Err(Distrust::Escaped));
+    }
+    let sealed = eval(link, &seal(&globals)).await?;
+    let is_refused = matches!(sealed, Value::Error(_));
+    if is_transient(&sealed) {
+        return None;
+    }
+    Some(if is_refused { Ok(globals) } else { Err(Distrust::Escaped) })
+}
+
+/// Whether the server says that it cannot answer now.
+fn is_transient(answer: &Value) -> bool {
+    let codes: [&[u8]; 4] = [b"LOADING", b"BUSY", b"MASTERDOWN", b"TRYAGAIN"];
+    matches!(answer, Value::Error(line) if codes.iter().any(|code| line.starts_with(code)))
+}
+
+async fn eval(link: &mut Link, text: &[u8]) -> Option<Value> {
+    let mut request = BytesMut::new();
+    encode::request(&mut request, [own::EVAL, text, b"0"]);
+    link.stream.write_all(&request).await.ok()?;
+    link.stream.flush().await.ok()?;
+    let mut inbox = Inbox::default();
+    loop {
+        match inbox.take(link.key.protocol) {
+            Err(_) => return None,
+            Ok(Some(reply)) => return Some(reply),
+            Ok(None) => match link.stream.read_buf(inbox.bytes_mut()).await {
+                Ok(0) | Err(_) => return None,
+                Ok(_) => {}
+            },
+        }
+    }
+}
