@@ -64,7 +64,7 @@ fn is_plain(name: &str) -> bool {
 /// Whether a script may run such a command at all, whatever its keys; then where they stand.
 fn row(spec: &Spec) -> Option<String> {
     let in_scripts = matches!(spec.effect, Effect::Shared | Effect::Block(_) | Effect::Select)
-        || (matches!(spec.effect, Effect::Local(_)) && LOCAL.contains(&spec.name));
+        || LOCAL.contains(&spec.name);
     let stays = matches!(spec.reach, Reach::Named | Reach::Walk(_) | Reach::Copy | Reach::Move);
     if !in_scripts || !stays || spec.flags.has(Flags::NOSCRIPT) || spec.script.is_some() {
         return None;
