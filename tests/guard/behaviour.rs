@@ -46,7 +46,8 @@ fn compare(brand: Brand, (acl, sections): (&str, &str)) {
 
 #[test]
 fn harmless_scripts_answer_as_without_a_guard() {
-    for brand in [Brand::Redis, Brand::Valkey] {
+    let brands = [Brand::Redis, Brand::Valkey].into_iter();
+    for brand in brands.filter(|brand| brand.available()) {
         compare(brand, POLICIES[0]);
     }
 }

@@ -117,6 +117,9 @@ fn is_kept_out(spec: &Spec) -> bool {
 }
 
 fn compare(policy: &Policy, brand: Brand, seed: u64) -> usize {
+    if !brand.available() {
+        return usize::MAX;
+    }
     let server = server(brand);
     let mut observer = server.observer();
     let guarded = Guarded::new(Arc::clone(policy.guard().unwrap()), globals(&mut observer, brand));
