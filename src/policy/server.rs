@@ -9,8 +9,8 @@ use super::compile::pieces;
 use super::pattern::escape;
 use super::role::Selector;
 use super::{Policy, RuleError, compile_with};
-use crate::command::{self, Dictionary, Does, Flags, Lifetime, Reach, Spec};
-use crate::config::{KeyMode, OnMissing, Rules};
+use crate::command::{self, Dictionary, Does, Flags, Lifetime, Reach, Script, Spec};
+use crate::config::{KeyMode, OnMissing, Rules, ScriptMode};
 
 /// What respgate itself says to a server, whatever the application may.
 const OWN: &str =
@@ -64,7 +64,8 @@ impl ServerRole {
         role.root.extend(withheld(&policy.role.root, prefix.is_some()));
         let sets = std::iter::once(&mut role.root).chain(&mut role.selectors);
         for (words, selector) in sets.zip(policy.role.iter()) {
-            let needs = needs(rules, selector);
+            let guarded = policy.scripts.mode() == ScriptMode::Guarded;
+            let needs = needs(rules, selector, guarded);
             words.extend(needs.into_iter().map(str::to_owned));
         }
         Ok(role)
@@ -148,8 +149,9 @@ fn withheld(selector: &Selector, has_prefix: bool) -> Vec<String> {
 }
 
 /// What respgate itself says on the keys of a selector: behind a write, and to walk over all keys of
-/// the application.
-fn needs(rules: &Rules, selector: &Selector) -> Vec<&'static str> {
+/// the application. The prologue of `guarded` scripts is tried with EVAL, writes fractional numbers by
+/// ECHO, and looks at times to live.
+fn needs(rules: &Rules, selector: &Selector, guarded: bool) -> Vec<&'static str> {
     let reaches = |does| {
         let is_permitted =
             |spec: &Spec| spec.reach == Reach::Database(does) && selector.allows(spec.id);
@@ -160,6 +162,13 @@ fn needs(rules: &Rules, selector: &Selector) -> Vec<&'static str> {
     let shortens = rules.ttl.on_missing == OnMissing::Inject || rules.ttl.max.is_some();
     if shortens && command::all().iter().any(writes) {
         needs.extend(["+expire", "+pexpire"]);
+    }
+    let runs = |spec: &Spec| spec.script.is_some_and(Script::runs) && selector.allows(spec.id);
+    if guarded && command::all().iter().any(runs) {
+        let own = [("eval", "+eval"), ("echo", "+echo"), ("pttl", "+pttl")];
+        let lacks = |name| command::by_name(name).is_some_and(|spec| !selector.allows(spec.id));
+        let lacking = own.iter().filter(|(name, _)| (*name != "pttl" || shortens) && lacks(*name));
+        needs.extend(lacking.map(|(_, word)| *word));
     }
     if rules.keys.flushdb && reaches(Does::RemovesKeys) {
         needs.extend(["+scan", "+unlink"]);
@@ -241,6 +250,21 @@ mod tests {
 
     fn words(rules: &Rules) -> String {
         server_rules(&[role(rules)]).unwrap().join(" ")
+    }
+
+    #[test]
+    fn words_for_guarded_scripts_are_those_that_the_policy_lacks() {
+        let mut rules = Rules { acl: Some("+set +evalsha ~a:*".to_owned()), ..Rules::default() };
+        let begin = "clearselectors resetkeys resetchannels -@all";
+        assert_eq!(words(&rules), format!("{begin} +set +evalsha ~a:* +eval +echo {OWN}"));
+        rules.ttl.default = Some(std::time::Duration::from_secs(60));
+        rules.ttl.on_missing = OnMissing::Inject;
+        assert!(words(&rules).contains("+expire +pexpire +eval +echo +pttl"), "{}", words(&rules));
+        rules.scripts.mode = Some(ScriptMode::DeclaredKeys);
+        assert!(!words(&rules).contains("+echo"));
+        rules.scripts.mode = None;
+        rules.acl = Some("+@all ~a:*".to_owned());
+        assert!(!words(&rules).contains("+echo"), "it is allowed already");
     }
 
     #[test]
