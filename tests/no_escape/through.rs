@@ -65,8 +65,6 @@ const TRICKS: &[&str] = &[
     "EVAL x 01 {x}",
     "EVAL x +1 {x}",
     "EVAL x 2 app1:a {x}",
-    "EVAL {x} 9 app1:a",
-    "EVALSHA {x} -1 app1:a",
     "ZUNIONSTORE app1:a 2 app1:b {x}",
     "ZUNIONSTORE {x} 1 app1:b",
     "LMPOP 2 app1:a {x} LEFT",
