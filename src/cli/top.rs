@@ -8,6 +8,7 @@ mod events;
 mod exposition;
 mod figures;
 mod number;
+mod paint;
 mod screen;
 mod source;
 #[cfg(test)]

@@ -16,6 +16,7 @@ use super::figures::{Class, End, Figures};
 use super::number::{
     UNKNOWN, bytes, count, per_second, quantile, seconds, span, time_of_day, whole,
 };
+use super::paint::Paint;
 use super::trouble::{Trouble, troubles};
 use super::window::Rate;
 use crate::config::show_duration;
@@ -27,7 +28,6 @@ const TALL: u16 = 28;
 /// Rows of the panels of figures, and of events at least; where both have room, both are shown.
 const FIGURE_ROWS: u16 = 21;
 const EVENT_ROWS: u16 = 13;
-const LABEL_COLUMNS: usize = 10;
 /// Two of these fit into the narrow half of 80 columns.
 const CELL_COLUMNS: usize = 16;
 
@@ -72,7 +72,7 @@ impl Page {
 /// Draws all of it; what has no room is left out.
 pub(super) fn draw(frame: &mut Frame<'_>, view: &View<'_>) {
     let Rect { width, height, .. } = frame.area();
-    let paint = Paint { colours: view.colours };
+    let paint = Paint::new(view.colours);
     let mut found = view.figures.map(troubles).unwrap_or_default();
     if let Some(fault) = view.fault {
         found.insert(0, Trouble { critical: true, text: fault.to_owned() });
@@ -103,36 +103,6 @@ pub(super) fn draw(frame: &mut Frame<'_>, view: &View<'_>) {
     };
     let keys = format!("q quit  p {pause}  every {interval}{turn}");
     frame.render_widget(Paragraph::new(Line::styled(keys, paint.faint())), footer);
-}
-
-/// How words look, with colours or without.
-#[derive(Clone, Copy)]
-pub(super) struct Paint {
-    colours: bool,
-}
-
-impl Paint {
-    pub(super) fn colour(self, colour: Color) -> Style {
-        if self.colours { Style::new().fg(colour) } else { Style::new() }
-    }
-
-    pub(super) fn faint(self) -> Style {
-        Style::new().add_modifier(Modifier::DIM)
-    }
-
-    pub(super) fn strong(self) -> Style {
-        Style::new().add_modifier(Modifier::BOLD)
-    }
-
-    pub(super) fn trouble(self, critical: bool) -> Style {
-        self.colour(if critical { Color::Red } else { Color::Yellow }).add_modifier(Modifier::BOLD)
-    }
-
-    /// A label and what it is of.
-    fn row(self, label: &str, words: impl Into<String>) -> Line<'static> {
-        let label = Span::styled(format!("{label:<LABEL_COLUMNS$}"), self.faint());
-        Line::from(vec![label, Span::raw(words.into())])
-    }
 }
 
 fn heading(view: &View<'_>, paint: Paint) -> Line<'static> {

@@ -8,9 +8,9 @@ use ratatui::style::{Color, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Paragraph};
 
-use super::draw::Paint;
 use super::events::{Entry, Events, HotKey, Line as Logged};
 use super::number::per_second;
+use super::paint::Paint;
 
 /// Rows of hot keys and audit entries, without the border.
 const UPPER_ROWS: u16 = 4;
