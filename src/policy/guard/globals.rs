@@ -55,7 +55,8 @@ const HARMLESS: [&str; 30] = [
     "collectgarbage",
 ];
 /// Hidden whether or not the server speaks of them.
-const HIDDEN: [&str; 16] = [
+const HIDDEN: [&str; 17] = [
+    "_ENV",
     "_G",
     "debug",
     "dofile",

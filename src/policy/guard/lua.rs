@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use crate::base::sha1::Sha1;
 use crate::policy::pattern::{Pattern, literal_prefix, one};
 
-/// A text as a Lua literal on one line.
+/// A text as a Lua literal on one line. An `@` is escaped, too: templates mark what is filled in by it.
 pub(super) fn quote(text: &[u8]) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
@@ -17,7 +17,7 @@ pub(super) fn quote(text: &[u8]) -> String {
                 out.push('\\');
                 out.push(char::from(*byte));
             }
-            b' '..=b'~' => out.push(char::from(*byte)),
+            b' '..=b'?' | b'A'..=b'~' => out.push(char::from(*byte)),
             _ => {
                 let _ = write!(out, "\\{byte:03}");
             }

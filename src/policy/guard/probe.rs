@@ -11,7 +11,7 @@ use super::prologue::{Guard, Guarded};
 /// escaped.
 const CANARY: &str = include_str!("canary.lua");
 /// Runs only on a server that puts scripts into a function by their text.
-const UNSEALED: &str = "return 0 end return redis.call('ECHO','x') --";
+const UNSEALED: &str = "return 0 end redis.call('ECHO','x') do";
 
 /// The script that tries to escape from respgate's own guard; it answers `kept` when nothing did.
 #[must_use]

@@ -211,6 +211,11 @@ impl Guarded {
             "2"
         };
         self.prologue(&words, line, &mut out);
+        let first = body.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        if out.is_empty() && body.starts_with(b"#!") && !names_lua(first) {
+            // No longer the first line's beginning, it names no other engine.
+            out.push(b' ');
+        }
         out.extend_from_slice(body);
         out
     }
@@ -276,11 +281,14 @@ impl Guarded {
 /// Where the Lua text begins: behind a first line `#!lua`, which the server reads. A line that names
 /// another engine gets the prologue before it, so that no server can run it.
 fn begin_of(text: &[u8]) -> usize {
-    let end = memchr::memchr(b'\n', text);
-    let Some((line, end)) = end.and_then(|end| Some((text.get(..end)?, end))) else { return 0 };
+    let Some(end) = memchr::memchr(b'\n', text) else { return 0 };
+    if names_lua(text.get(..end).unwrap_or_default()) { end + 1 } else { 0 }
+}
+
+/// Whether a first line is one that only the server's own Lua reads.
+fn names_lua(line: &[u8]) -> bool {
     let words = line.strip_prefix(b"#!lua");
-    let is_lua = words.is_some_and(|rest| rest.is_empty() || rest.starts_with(b" "));
-    if is_lua && !line.contains(&0) { end + 1 } else { 0 }
+    words.is_some_and(|rest| rest.is_empty() || rest.starts_with(b" ")) && !line.contains(&0)
 }
 
 #[cfg(test)]
@@ -317,6 +325,39 @@ mod tests {
         let server = written("x = server");
         assert!(server.starts_with("local server=(function() "), "{server}");
         assert!(server.ends_with(" return api end)();x = server"), "{server}");
+    }
+
+    #[test]
+    fn a_prefix_or_pattern_that_is_a_mark_of_the_template_stays_what_it_is() {
+        for mark in
+            ["NAME", "RAISE", "BYTES", "PREFIX", "KEY", "RUN", "ARGS", "TTL", "STRIPS", "FAST"]
+        {
+            let prefix = format!("@{mark}@:");
+            let keys = KeyRules {
+                mode: KeyMode::Rewrite,
+                prefix: Some(prefix.clone()),
+                deny: vec![format!("x{prefix}*")],
+                ..KeyRules::default()
+            };
+            let rules = Rules { acl: Some("+@all ~* &*".to_owned()), keys, ..Rules::default() };
+            let guard = Arc::clone(compile(&rules).unwrap().guard().unwrap());
+            let names: Vec<&[u8]> = ["redis", "_G", "pcall", "string"].map(str::as_bytes).to_vec();
+            let guarded =
+                Guarded::new(guard, Arc::new(Globals::new(&names, false, (7, 0)).unwrap()));
+            let text = guarded.write(b"redis.call('GET','a') redis.pcall('GET','a')");
+            let text = String::from_utf8(text).unwrap();
+            let literal = format!("\\064{mark}\\064:");
+            assert!(text.matches(&*literal).count() >= 3, "{mark}: {text}");
+            assert!(!text.contains(&*format!("@{mark}@")), "{mark}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_names_another_engine_never_begins_a_script() {
+        for text in ["#!js\nreturn 1", "#!js", "#!luax\nreturn 1"] {
+            assert_eq!(written(text), format!(" {text}"));
+        }
+        assert_eq!(written("#!lua\nreturn 1"), "#!lua\nreturn 1");
     }
 
     #[test]

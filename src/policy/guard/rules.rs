@@ -73,6 +73,8 @@ impl<'a> Names<'a> {
         let _ = write!(out, "local function mayChannel(k) return {} end ", self.channel());
         let _ = write!(out, "local function mayDb(v) return {} end ", self.database());
         let key = if keyed { "not mayKey(k,c)" } else { "false" };
+        // A copy in another database would have no time to live: what follows a write looks at this one.
+        let elsewhere = if times(self.rules) { "true" } else { "not mayDb(a[i+1])" };
         let _ = write!(
             out,
             "local function deny(w,s,letters,a,n,o,m) \
@@ -83,7 +85,7 @@ impl<'a> Names<'a> {
              if find(letters,\"s\",1,true) and not mayDb(a[2]) then return @RUN@ end \
              if find(letters,\"m\",1,true) and not mayDb(a[3]) then return @RUN@ end \
              if find(letters,\"d\",1,true) then for i=4,n do \
-             if word(a[i])==\"db\" and not mayDb(a[i+1]) then return @RUN@ end end end {} end ",
+             if word(a[i])==\"db\" and {elsewhere} then return @RUN@ end end end {} end ",
             self.values()
         );
         out
@@ -196,13 +198,23 @@ pub(super) fn walks(prefix: &str) -> String {
     )
 }
 
+/// The server does not let respgate give a key its time to live.
+const UNTIMED: &str = "\"ERR respgate: a key of the script was written and its time to live could not be \
+     set; grant +pttl +pexpire to respgate's user at the server\"";
+
+/// Whether keys are to have a time to live, or none above a limit.
+fn times(rules: &Rules) -> bool {
+    let TtlRules { default, max, on_missing, .. } = &rules.ttl;
+    max.is_some() || (default.is_some() && *on_missing == OnMissing::Inject)
+}
+
 /// What follows a write: keys get the time to live that they lack, and lose what is too much of it.
 pub(super) fn ttl(rules: &Rules, prefix: &str) -> String {
     let TtlRules { default, max, on_missing, apply_to, exempt, .. } = &rules.ttl;
     let span = |span: std::time::Duration| span.as_millis().to_string();
     let missing = default.or(*max).filter(|_| *on_missing == OnMissing::Inject).map(span);
     let max = max.map(span);
-    if missing.is_none() && max.is_none() {
+    if !times(rules) {
         return String::new();
     }
     let glob = |glob: &String| fits(&Pattern::new(glob.as_bytes()), "k");
@@ -212,17 +224,19 @@ pub(super) fn ttl(rules: &Rules, prefix: &str) -> String {
     }
     conditions.extend(exempt.iter().map(|text| format!("not ({})", glob(text))));
     let governed = if conditions.is_empty() { "true".to_owned() } else { conditions.join(" and ") };
-    let mut then = String::new();
+    let mut then = String::from("local put=0 ");
     if let Some(missing) = missing {
-        let _ = write!(then, "if left==-1 then rp(\"PEXPIRE\",key,\"{missing}\") end ");
+        let _ = write!(then, "if left==-1 then put=rp(\"PEXPIRE\",key,\"{missing}\") end ");
     }
     if let Some(max) = max {
-        let _ = write!(then, "if left>{max} then rp(\"PEXPIRE\",key,\"{max}\") end ");
+        let _ = write!(then, "if left>{max} then put=rp(\"PEXPIRE\",key,\"{max}\") end ");
     }
+    let _ = write!(then, "if type(put)~=\"number\" then return no({UNTIMED}) end ");
     format!(
         "if find(letters,\"t\",1,true) then for i=1,m,3 do \
          if o[i+2]==1 and o[i+1]>2 then local k,key=own[i],{}..own[i] if {governed} then \
-         local left=rp(\"PTTL\",key) if type(left)==\"number\" then {then} end end end end end",
+         local left=rp(\"PTTL\",key) if type(left)~=\"number\" then return no({UNTIMED}) end \
+         {then} end end end end",
         quote(prefix.as_bytes())
     )
 }
