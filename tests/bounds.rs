@@ -32,7 +32,7 @@ mod unread;
 
 use support::client::{Client, Got, encode, show};
 use support::proxy::Proxy;
-use support::real_server::{Brand, Server};
+use support::real_server::{Brand, Server, wait_until};
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
