@@ -16,6 +16,7 @@ mod names;
 mod options;
 mod place;
 mod reach;
+mod row;
 mod scan;
 mod script;
 mod stores;

@@ -1,87 +1,13 @@
 //! One line per command and subcommand of Redis 7.0 to 8.x and Valkey 7.2 to 9.x.
 //!
 //! Owns: facts, written by `src/command/table/generate.py` and held against running servers by
-//! `tests/command_table.rs`. Never knows: code.
+//! `tests/command_table.rs`. Never knows: what a column means ([`Row`]).
 //!
 //! A line: name, arity, flags, ACL categories, keys and channels; what it does to its connection, what
 //! it reaches beyond its keys, what it stores, how long its keys live, where its replies have names,
 //! what it has to do with scripts, its cost, whether every server has it. Subcommands follow their container.
 
-use super::cost::Cost;
-use super::effect::Effect::{self, *};
-use super::effect::Timeout;
-use super::flags::{category as c, flag as f};
-use super::keys::KeySpec;
-use super::lifetime::{First, Lifetime as T, Otherwise, Unit};
-use super::local::Local;
-use super::names::ReplyNames as In;
-use super::place::Access;
-use super::place::KeyKind::{self, Channel, ChannelPattern, ShardChannel};
-use super::reach::Does::*;
-use super::reach::PatternAt;
-use super::reach::Reach::{self, *};
-use super::script::Script;
-use super::stores::Stores as S;
-
-#[derive(Clone, Copy)]
-pub(super) struct Row {
-    pub(super) name: &'static str,
-    pub(super) arity: i16,
-    pub(super) flags: u32,
-    pub(super) categories: u32,
-    pub(super) keys: &'static [KeySpec],
-    pub(super) effect: Effect,
-    pub(super) reach: Reach,
-    pub(super) stores: S,
-    pub(super) lifetime: T,
-    pub(super) names: In,
-    pub(super) script: Option<Script>,
-    pub(super) cost: Cost,
-    pub(super) everywhere: bool,
-}
-
-#[rustfmt::skip]
-#[allow(clippy::too_many_arguments, reason = "a line of the table")]
-const fn row(
-    name: &'static str, arity: i16, flags: u32, categories: u32, keys: &'static [KeySpec],
-    effect: Effect, reach: Reach, stores: S, lifetime: T, names: In, script: Option<Script>, cost: Cost,
-    everywhere: bool,
-) -> Row {
-    Row {
-        name, arity, flags, categories, keys, effect, reach, stores, lifetime, names, script, cost,
-        everywhere,
-    }
-}
-
-const L: Cost = Cost::Linear;
-const N: Access = Access::NONE;
-const R: Access = Access::READ;
-const W: Access = Access::WRITE;
-const RW: Access = Access::READ_WRITE;
-const SECONDS: T = T::Argument { unit: Unit::Seconds, absolute: false };
-const MILLISECONDS: T = T::Argument { unit: Unit::Milliseconds, absolute: false };
-const AT_SECONDS: T = T::Argument { unit: Unit::Seconds, absolute: true };
-const AT_MILLISECONDS: T = T::Argument { unit: Unit::Milliseconds, absolute: true };
-
-const fn at(arg: usize, access: Access) -> KeySpec {
-    KeySpec::At { arg, kind: KeyKind::Key, access }
-}
-
-const fn span(first: usize, step: usize, spare: usize, least: usize, access: Access) -> KeySpec {
-    KeySpec::Span { first, step, spare, least, kind: KeyKind::Key, access }
-}
-
-const fn counted(count: usize, step: usize, least: usize, access: Access) -> KeySpec {
-    KeySpec::Counted { count, step, least, access }
-}
-
-const fn channel(arg: usize, kind: KeyKind, access: Access) -> KeySpec {
-    KeySpec::At { arg, kind, access }
-}
-
-const fn channels(first: usize, least: usize, kind: KeyKind, access: Access) -> KeySpec {
-    KeySpec::Span { first, step: 1, spare: 0, least, kind, access }
-}
+use super::row::*;
 
 #[rustfmt::skip]
 pub(super) const ROWS: &[Row] = &[
