@@ -25,6 +25,7 @@ impl<T> Live<T> {
 
     /// Brings `held` up to date, and says whether it was not; cheaper than [`Self::get`] while
     /// nothing has changed.
+    #[inline]
     pub fn refresh(&self, held: &mut Arc<T>) -> bool {
         let current = self.0.load();
         let is_new = !Arc::ptr_eq(&current, held);

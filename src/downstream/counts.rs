@@ -37,9 +37,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// The client has tried to log in.
+    /// The client may have tried to log in.
+    #[inline]
     pub(super) fn count_login(&mut self) {
-        let Some(login) = self.session.take_login() else { return };
+        if let Some(login) = self.session.take_login() {
+            self.note_login(login);
+        }
+    }
+
+    fn note_login(&mut self, login: Login) {
         let (shell, ok) = (&self.shell, login == Login::Right);
         shell.meter.authenticated(ok);
         let who = Who { seat: &self.seat, listener: &self.door.listener };

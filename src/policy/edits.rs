@@ -46,8 +46,11 @@ impl Scratch {
     }
 
     /// Gives memory back that only a large request needed.
+    #[inline]
     pub fn trim(&mut self) {
-        self.guarded = Shaped::No;
+        if self.guarded.changes() {
+            self.guarded = Shaped::No;
+        }
         if self.wire.capacity() > WIRE_BYTES_KEPT {
             self.wire = BytesMut::new();
         }

@@ -91,6 +91,7 @@ impl Session {
     }
 
     /// The policy permits it.
+    #[inline(always)]
     fn permitted(
         &mut self,
         spec: &'static Spec,

@@ -352,6 +352,7 @@ impl Session {
 
     /// Bytes that this session keeps besides the shell's buffers.
     #[must_use]
+    #[inline]
     pub fn held_bytes(&self) -> usize {
         self.partial.capacity()
             + self.replays.as_ref().map_or(0, |replays| replays.kept_bytes)
