@@ -28,6 +28,7 @@ use support::pair::{Pair, Shape};
 use support::prng::Prng;
 use support::proxy::{OPEN_POLICY, Proxy, configuration, directory, listener};
 use support::real_server::{Brand, Server, free_port};
+use support::seeds::number;
 use tap::Tap;
 
 const SEEDS: u64 = 4000;
@@ -39,10 +40,6 @@ const CUT_PAUSE: Duration = Duration::from_micros(150);
 const BARRIER_ROUNDS: usize = 12;
 /// A run that finds this many tells enough.
 const DIFFERENCES_MAX: usize = 20;
-
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap())
-}
 
 /// A server, and a respgate before another of its kind.
 struct Sides {

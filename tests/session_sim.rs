@@ -30,30 +30,22 @@ use sim::model::{DATABASES, Model};
 use sim::reference::{frames, show};
 use support::client::{Client, Got, encode};
 use support::real_server::{Brand, Server};
+use support::seeds::{self, number};
 
 const SEEDS: u64 = 600;
 const STEPS: usize = 400;
 
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap())
-}
-
 #[test]
 fn every_conversation_is_one_with_redis() {
-    let seeds = match number("RESPGATE_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("RESPGATE_SEEDS").unwrap_or(SEEDS),
-    };
-    let loud = number("RESPGATE_SEED").is_some();
     let now = clock::now();
-    for seed in seeds {
+    seeds::play(SEEDS, |seed, loud| {
         let mut step = 0;
         let mut choices = Choices::from_seed(seed);
         let held = catch_unwind(AssertUnwindSafe(|| {
             sim::grammar::run(&mut choices, STEPS, now, loud, &mut |next| step = next);
         }));
-        assert!(held.is_ok(), "seed {seed} step {step}");
-    }
+        assert!(held.is_ok(), "step {step}");
+    });
 }
 
 /// The simulation can be no truer than its server.

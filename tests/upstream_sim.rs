@@ -21,12 +21,13 @@
 mod choices;
 #[path = "upstream_sim/model.rs"]
 mod model;
+#[path = "support/seeds.rs"]
+mod seeds;
 #[path = "upstream_sim/server.rs"]
 mod server;
 #[path = "upstream_sim/world.rs"]
 mod world;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use choices::Choices;
@@ -45,22 +46,10 @@ const SESSIONS: usize = 6;
 /// Within 5 s, by up to a dozen lines.
 const DIALS_MAX: usize = 200;
 
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap())
-}
-
 #[test]
 fn upstream_half_survives_every_accident() {
-    let seeds = match number("RESPGATE_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("RESPGATE_SEEDS").unwrap_or(SEEDS),
-    };
-    let loud = number("RESPGATE_SEED").is_some();
     let now = clock::now();
-    for seed in seeds {
-        let held = catch_unwind(AssertUnwindSafe(|| run(seed, now, loud)));
-        assert!(held.is_ok(), "run it alone, with its events: RESPGATE_SEED={seed}");
-    }
+    seeds::play(SEEDS, |seed, loud| run(seed, now, loud));
 }
 
 const fn ms(milliseconds: u64) -> Duration {

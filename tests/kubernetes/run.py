@@ -21,6 +21,9 @@ import documents
 import mutants
 import rendered
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tools"))
+from stages import Stages  # noqa: E402
+
 HERE = pathlib.Path(__file__).resolve().parent
 # The oldest with native sidecars, one between, the newest.
 VERSIONS = ("1.29", "1.33", "1.37")
@@ -80,16 +83,8 @@ def main():
         arguments.add_argument(f"--{name}", required=True)
     options = arguments.parse_args()
     version = re.search(r'^version = "(.+)"', (rendered.ROOT / "Cargo.toml").read_text(), re.M).group(1)
-    passed = failed = 0
-
-    def stage(name, complaints):
-        nonlocal passed, failed
-        complaints = list(complaints)
-        for each in complaints:
-            print(f"FAIL {name}: {each}")
-        passed, failed = passed + (not complaints), failed + bool(complaints)
-        if not complaints:
-            print(f"ok   {name}")
+    counted = Stages()
+    stage = counted.stage
 
     with tempfile.TemporaryDirectory() as work:
         work = pathlib.Path(work)
@@ -114,8 +109,7 @@ def main():
     programs = (options.respgate, options.kubectl, options.helm)
     stage("commands, keys and manifests of the documents exist", documents.check(*programs))
     stage("what does not exist is refused in documents", documents.refuses(*programs))
-    print(f"{passed} passed, {failed} failed")
-    sys.exit(failed > 0)
+    counted.end()
 
 
 if __name__ == "__main__":

@@ -7,10 +7,14 @@ The last line is `N passed, N failed`.
 
 import argparse
 import pathlib
+import sys
 
 import dashboards
 import documents
 import rules
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tools"))
+from stages import Stages  # noqa: E402
 
 def main():
     arguments = argparse.ArgumentParser()
@@ -31,16 +35,10 @@ def main():
         ("the dashboards are what their generator writes", dashboards.generated()),
         ("each expression of dashboards and rules has values of a respgate under load", dashboards.answered(program)),
     ]
-    passed = failed = 0
+    counted = Stages()
     for name, complaints in stages:
-        complaints = list(complaints)
-        for each in complaints:
-            print(f"FAIL {name}: {each}")
-        passed, failed = passed + (not complaints), failed + bool(complaints)
-        if not complaints:
-            print(f"ok   {name}")
-    print(f"{passed} passed, {failed} failed")
-    raise SystemExit(failed > 0)
+        counted.stage(name, complaints)
+    counted.end()
 
 
 if __name__ == "__main__":

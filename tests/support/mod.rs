@@ -25,3 +25,4 @@ pub mod prng;
 pub mod proxy;
 pub mod real_server;
 pub mod script;
+pub mod seeds;
