@@ -159,7 +159,7 @@ impl Policy {
         let rewrites = rules.is_some_and(|rules| rules.keys.mode == KeyMode::Rewrite);
         let Some(prefix) = prefix.filter(|_| rewrites) else { return keys.join(" ") };
         let own = keys.iter().map(|word| match word.split_once('~') {
-            // The access stands before it.
+            // Before the tilde: nothing, or `%R`, `%W`, `%RW`.
             Some(("", pattern)) => format!("{prefix}{pattern}"),
             Some((access, pattern)) => format!("{access}~{prefix}{pattern}"),
             None => word.clone(),

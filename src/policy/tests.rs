@@ -17,8 +17,8 @@ fn verdict(policy: &Policy, request: &Request<'_>) -> Option<Rule> {
     decided.err().map(|refusal| refusal.rule)
 }
 
-/// The verdict about a request of `len` arguments, of which only those of `line` are here.
-fn of_head(policy: &Policy, line: &str, len: usize) -> Option<Rule> {
+/// A request of `len` arguments, of which only those of `line` are here, and that the next has 65536 bytes.
+pub(super) fn with_head<T>(line: &str, len: usize, judge: impl FnOnce(&Request<'_>) -> T) -> T {
     let limits = RequestLimits {
         max_args: 100,
         max_bulk_bytes: 1 << 20,
@@ -30,8 +30,12 @@ fn of_head(policy: &Policy, line: &str, len: usize) -> Option<Rule> {
     let frame = format!("*{len}\r\n{}$65536\r\n", args.collect::<String>());
     let mut scanner = RequestScanner::default();
     let scan = scanner.scan(frame.as_bytes(), &limits);
-    assert!(matches!(scan, Ok(Scan::Head { .. })), "{scan:?}");
-    verdict(policy, &scanner.request(frame.as_bytes()))
+    assert!(matches!(scan, Ok(Scan::Head { .. })), "{line}: {scan:?}");
+    judge(&scanner.request(frame.as_bytes()))
+}
+
+fn of_head(policy: &Policy, line: &str, len: usize) -> Option<Rule> {
+    with_head(line, len, |request| verdict(policy, request))
 }
 
 #[test]

@@ -6,7 +6,7 @@
 //! exists without. For every other command that may make a key, a request of the proxy's own
 //! follows on the same connection: `EXPIRE key … NX`, which a key that has a time to live ignores.
 //!
-//! What nobody but the server can see: keys that a script makes without declaring them, unless scripts
+//! Only the server can see keys that a script makes without declaring them, unless scripts
 //! are guarded.
 
 use bytes::BytesMut;

@@ -57,8 +57,8 @@ impl Session {
         queued.is_some_and(|queued| queued.poll(waker))
     }
 
-    /// What the requests on their way hold of limits on how many there are at once. For whoever keeps it until
-    /// they are answered, when the client is gone before.
+    /// The concurrency slots of the requests in flight. When the client disconnects before they are answered, the
+    /// caller keeps the slots until then.
     pub fn take_held(&mut self) -> Vec<(Ticket, Held)> {
         self.queue.take_held()
     }
@@ -94,8 +94,8 @@ impl Session {
         Ok(admission)
     }
 
-    /// Takes a slot of every limit on how many there are at once; all in one order, so that nobody
-    /// waits for each other.
+    /// Takes a slot of every limit on how many there are at once; always in the same order,
+    /// so that two requests never wait for each other.
     fn take_slots(
         &self,
         admission: &mut Admission,

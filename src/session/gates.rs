@@ -28,7 +28,7 @@ pub(super) struct Gate {
 #[derive(Debug, Default)]
 struct Line {
     turns: VecDeque<Rc<Turn>>,
-    /// Turns in it that nobody waits for any more.
+    /// Turns in it whose waiter has left.
     left: usize,
     /// Turns looked at so far.
     #[cfg(test)]

@@ -15,7 +15,7 @@ use crate::policy::{Blocked, Blocks, Policy, Prefix, Refusal};
 use crate::resp::Protocol;
 use crate::traffic::Server;
 
-/// Where a client comes from, as limits tell one peer from another: whoever can choose among many addresses
+/// Where a client comes from, as limits tell one peer from another: a host that can choose among many addresses
 /// is one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Origin {

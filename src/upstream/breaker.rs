@@ -62,7 +62,7 @@ impl Breaker {
         self.state != State::Closed
     }
 
-    /// Whether nobody has dialed although it was allowed, or all is well.
+    /// Whether no connection was dialed although it was allowed, or all is well.
     pub fn is_at_rest(&self, now: Instant) -> bool {
         match self.state {
             State::Closed => true,

@@ -9,7 +9,7 @@ use bytes::BytesMut;
 
 use super::item::Item;
 
-/// Bytes that all sessions' buffers may take together, and empty buffers for whoever needs one next.
+/// Bytes that all sessions' buffers may take together, and empty buffers for reuse.
 #[derive(Debug)]
 pub struct Buffers {
     used: Cell<usize>,

@@ -289,7 +289,7 @@ impl Driver<'_> {
         drop(inner);
         if let Err(broken) = result {
             let reason = match broken {
-                Broken::Surplus => "a reply that nobody asked for",
+                Broken::Surplus => "a reply to no request",
                 Broken::Push => "a push on a shared connection",
                 Broken::Framing(_) => "bytes that are not RESP",
             };

@@ -23,7 +23,7 @@ use crate::traffic::{OpenFailure, PoolKey};
 /// Bytes encrypted in one turn, while others wait for theirs.
 const WRITE_BYTES_MAX: usize = 64 * 1024;
 
-/// Bytes read at once of replies that nobody waits for.
+/// Bytes read at once of replies whose client has left.
 const UNREAD_BYTES: usize = 4096;
 
 /// A connection is not given up for what its server says before it is this old.

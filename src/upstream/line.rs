@@ -93,7 +93,7 @@ impl<W> Line<W> {
         }
     }
 
-    /// Whether a connection is to be made: something waits for one, as somebody `asked`, or one is always
+    /// Whether a connection is to be made: something waits for one, as a session `asked`, or one is always
     /// to be there.
     #[must_use]
     pub fn is_wanted(&self, asked: bool) -> bool {
@@ -128,7 +128,7 @@ impl<W> Line<W> {
 
     /// An attempt to connect has failed.
     pub fn handle_failed(&mut self, now: Instant) {
-        debug_assert!(!self.up, "nobody dials while there is a connection");
+        debug_assert!(!self.up, "there is no dialing while there is a connection");
         self.down_since.get_or_insert(now);
     }
 

@@ -135,7 +135,7 @@ impl Node {
         self.outage.handle_proven(now)
     }
 
-    /// The server has answered a probe. When nobody has tried to connect for a while, that is the end of
+    /// The server has answered a probe. When no connection was attempted for a while, that is the end of
     /// an outage of connections that are wanted no longer.
     pub fn handle_alive(&mut self, now: Instant) -> Option<Notice> {
         if self.breaker.is_at_rest(now) { self.outage.handle_alive(now) } else { None }

@@ -75,7 +75,7 @@ impl<M: Member> Registry<M> {
         self.current.borrow_mut().remove(&key);
     }
 
-    /// Forgets one key that nobody uses at present. Returns whether there was one.
+    /// Forgets one key that is not in use. Returns whether there was one.
     pub(super) fn forget_one_at_rest(&self) -> bool {
         let mut current = self.current.borrow_mut();
         let key = current.iter().find(|(_, member)| member.rests()).map(|(key, _)| *key);

@@ -7,8 +7,9 @@ use bytes::BytesMut;
 
 use crate::command::{Lookup, lookup};
 use crate::config::{Charset, Encoding, KeyRules, Rules, ScriptMode, ScriptRules, ValueRules};
+use crate::policy::tests::with_head;
 use crate::policy::{Moment, Policy, Rule, Scratch, compile};
-use crate::resp::{Request, RequestBuf, RequestLimits, RequestScanner, Scan};
+use crate::resp::{Request, RequestBuf};
 
 fn policy(keys: KeyRules, values: ValueRules) -> Policy {
     let scripts = ScriptRules { mode: Some(ScriptMode::DeclaredKeys), ..ScriptRules::default() };
@@ -324,18 +325,7 @@ fn text_in_every_kind_of_value() {
 
 /// Only the arguments of `line` are here, and that another has 65536 bytes, of `len` in all.
 fn of_head(policy: &Policy, line: &str, len: usize) -> String {
-    let limits = RequestLimits {
-        max_args: 100,
-        max_bulk_bytes: 1 << 20,
-        max_inline_bytes: 100,
-        large_bytes: 1 << 16,
-        authenticated: true,
-    };
-    let args = line.split(' ').map(|arg| format!("${}\r\n{arg}\r\n", arg.len()));
-    let frame = format!("*{len}\r\n{}$65536\r\n", args.collect::<String>());
-    let mut scanner = RequestScanner::default();
-    assert!(matches!(scanner.scan(frame.as_bytes(), &limits), Ok(Scan::Head { .. })), "{line}");
-    judged(policy, &scanner.request(frame.as_bytes()))
+    with_head(line, len, |request| judged(policy, request))
 }
 
 #[test]

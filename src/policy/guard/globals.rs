@@ -144,7 +144,7 @@ impl Guarding {
         self.found.replace(Some(found));
     }
 
-    /// Scripts are to be guarded. Returns whether nobody has said so before.
+    /// Scripts are to be guarded. Returns whether that is new.
     pub fn want(&self) -> bool {
         !self.wanted.replace(true)
     }

@@ -9,8 +9,9 @@ use bytes::BytesMut;
 use super::*;
 use crate::command::lookup;
 use crate::config::{Rules, ScriptMode, ScriptRules};
+use crate::policy::tests::with_head;
 use crate::policy::{Policy, Rule, Scratch, compile};
-use crate::resp::{RequestBuf, RequestLimits, RequestScanner, Scan};
+use crate::resp::RequestBuf;
 
 fn policy(acl: &str, prefix: &str) -> Policy {
     let prefix = Some(prefix.to_owned());
@@ -204,22 +205,12 @@ fn without_keys_nothing_changes() {
 fn heads() {
     let policy = policy("+@all allkeys &*", "a:");
     let judge = |line: &str, len: usize| {
-        let limits = RequestLimits {
-            max_args: 100,
-            max_bulk_bytes: 1 << 20,
-            max_inline_bytes: 100,
-            large_bytes: 1 << 16,
-            authenticated: true,
-        };
-        let args = line.split(' ').map(|arg| format!("${}\r\n{arg}\r\n", arg.len()));
-        let frame = format!("*{len}\r\n{}$65536\r\n", args.collect::<String>());
-        let mut scanner = RequestScanner::default();
-        assert!(matches!(scanner.scan(frame.as_bytes(), &limits), Ok(Scan::Head { .. })));
-        let request = scanner.request(frame.as_bytes());
-        let mut scratch = Scratch::default();
-        let grant = policy.decide(lookup(&request), &request, 0, &mut scratch);
-        let wire = String::from_utf8_lossy(&scratch.take_wire()).replace("\r\n", " ");
-        grant.map(|_| wire).map_err(|refusal| refusal.rule)
+        with_head(line, len, |request| {
+            let mut scratch = Scratch::default();
+            let grant = policy.decide(lookup(request), request, 0, &mut scratch);
+            let wire = String::from_utf8_lossy(&scratch.take_wire()).replace("\r\n", " ");
+            grant.map(|_| wire).map_err(|refusal| refusal.rule)
+        })
     };
     assert_eq!(judge("SET k", 3), Ok("*3 $3 SET $3 a:k $65536 ".to_owned()));
     assert_eq!(judge("MSET k", 5), Err(Rule::Incomplete));

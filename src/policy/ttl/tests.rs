@@ -7,8 +7,9 @@ use bytes::BytesMut;
 
 use crate::command::{Lookup, lookup};
 use crate::config::{KeyMode, KeyRules, OnExceed, OnMissing, Rules, TtlRules};
+use crate::policy::tests::with_head;
 use crate::policy::{Moment, Policy, Scratch, compile};
-use crate::resp::{Request, RequestBuf, RequestLimits, RequestScanner, Scan};
+use crate::resp::{Request, RequestBuf};
 
 use std::time::Duration;
 
@@ -303,18 +304,7 @@ fn names_choose_the_keys() {
 
 /// Only the arguments of `line` are here, and the length of another, of `len` in all.
 fn of_head(policy: &Policy, line: &str, len: usize) -> String {
-    let limits = RequestLimits {
-        max_args: 100,
-        max_bulk_bytes: 1 << 20,
-        max_inline_bytes: 100,
-        large_bytes: 1 << 16,
-        authenticated: true,
-    };
-    let args = line.split(' ').map(|arg| format!("${}\r\n{arg}\r\n", arg.len()));
-    let frame = format!("*{len}\r\n{}$65536\r\n", args.collect::<String>());
-    let mut scanner = RequestScanner::default();
-    assert!(matches!(scanner.scan(frame.as_bytes(), &limits), Ok(Scan::Head { .. })), "{line}");
-    judged(policy, &scanner.request(frame.as_bytes()))
+    with_head(line, len, |request| judged(policy, request))
 }
 
 #[test]

@@ -75,7 +75,7 @@ impl Connection {
         match self.suspicion.take_answer(&answer, self.key.protocol, now) {
             Verdict::Ask(question) => self.put_question(pipeline, question, now),
             Verdict::Stay => {}
-            // The name is looked up again: whoever is the primary takes over.
+            // The name is looked up again: the present primary takes over.
             Verdict::Move if self.succession == Succession::No => {
                 self.actions.push_back(Action::Misplaced);
                 self.look_for_successor(UpstreamDisconnect::Failover);
