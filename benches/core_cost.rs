@@ -22,7 +22,7 @@ use std::hint::black_box;
 use conversation::{Conversation, RULES, limits, request};
 use respgate::base::clock::now;
 use respgate::command::{self, Lookup};
-use respgate::policy::{Moment, Scratch, compile};
+use respgate::policy::{EvalContext, Scratch, compile};
 use respgate::resp::{ReplyScanner, RequestBuf, RequestScanner, Scan};
 
 const BATCHES: usize = 401;
@@ -85,7 +85,7 @@ fn judging(set: &[&str], get: &[&str]) {
         let Lookup::Command(spec) = command::lookup(&request) else { panic!("{name} is unknown") };
         for (rules, build) in RULES {
             let policy = compile(&build()).unwrap();
-            let moment = Moment::default();
+            let moment = EvalContext::default();
             measure(&format!("policy, rules {rules}: {name}"), 1, || {
                 let grant = policy.permit(spec, black_box(&request), &moment, &mut scratch);
                 if black_box(grant).unwrap().changed {

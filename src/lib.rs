@@ -23,7 +23,7 @@ pub mod policy;
 // L5: one client's conversation (pure), connections to the server. They never meet.
 pub mod session;
 pub mod upstream;
-// L6: the application's side: the shell around a session; looking at a server.
+// L6: the application's side: the task around a session; looking at a server.
 pub mod downstream;
 pub mod probe;
 // L7: what operators see over HTTP, and what is found out about a server: why it does not

@@ -32,14 +32,14 @@ use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 
-use house::{House, TOKEN};
+use house::{AdminState, TOKEN};
 
 #[test]
 fn socket_belongs_to_its_owner_and_leaves_nothing_behind() {
-    let mut house = House::new("");
+    let mut house = AdminState::new("");
     let mode = std::fs::metadata(&house.socket).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    let names = |house: &House| -> Vec<String> {
+    let names = |house: &AdminState| -> Vec<String> {
         let entries = std::fs::read_dir(house.proxy.directory()).unwrap();
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
     };
@@ -50,7 +50,7 @@ fn socket_belongs_to_its_owner_and_leaves_nothing_behind() {
 
 #[test]
 fn reload_says_what_came_of_each_part() {
-    let house = House::new("");
+    let house = AdminState::new("");
     let (code, said) = house.ask(&["reload"]);
     assert_eq!(code, 0, "{said}");
     assert!(said.contains("config        unchanged"), "{said}");
@@ -74,7 +74,7 @@ fn reload_says_what_came_of_each_part() {
 
 #[test]
 fn respgate_is_found_by_flag_by_configuration_and_by_environment() {
-    let house = House::new("");
+    let house = AdminState::new("");
     let config = house.proxy.configuration_file();
     let config = config.to_str().unwrap();
     for (arguments, variables) in [
@@ -103,7 +103,7 @@ fn respgate_is_found_by_flag_by_configuration_and_by_environment() {
 
 #[test]
 fn tcp_needs_the_token_and_takes_a_new_one_at_once() {
-    let house = House::with_address();
+    let house = AdminState::with_address();
     let address = house.address();
     let file = house.token_file();
     let ask = |file: &str| {
@@ -135,7 +135,7 @@ fn exchange(address: &str, request: &str) -> String {
 
 #[test]
 fn requests_of_web_pages_are_refused() {
-    let house = House::with_address();
+    let house = AdminState::with_address();
     let address = house.address();
     let head = |verb: &str, host: &str, rest: &str| {
         format!("{verb} HTTP/1.1\r\nHost: {host}\r\n{rest}Content-Length: 0\r\n\r\n")
@@ -170,7 +170,7 @@ fn requests_of_web_pages_are_refused() {
 
 #[test]
 fn bodies_headers_and_connections_have_limits() {
-    let house = House::with_address();
+    let house = AdminState::with_address();
     let address = house.address();
     let bearer = format!("X-Respgate-Admin: 1\r\nAuthorization: Bearer {TOKEN}\r\n");
     let large = 65 * 1024;
@@ -199,7 +199,7 @@ fn bodies_headers_and_connections_have_limits() {
 
 #[test]
 fn clients_are_listed_and_disconnected() {
-    let house = House::new("");
+    let house = AdminState::new("");
     let (mut one, mut other) = (house.proxy.client(), house.proxy.client());
     assert_eq!(one.ask_text(&["CLIENT", "SETNAME", "worker"]), "+OK");
     assert_eq!(one.ask_text(&["SET", "a", "secret-value"]), "+OK");
@@ -226,7 +226,7 @@ fn clients_are_listed_and_disconnected() {
 
 #[test]
 fn log_level_changes_for_a_while() {
-    let house = House::new("");
+    let house = AdminState::new("");
     let (code, said) = house.ask(&["log-level", "debug", "--for", "1s"]);
     assert!(code == 0 && said.contains("debug until 20"), "{said}");
     assert_eq!(house.json(&["status"])["log"]["level"], "debug");
@@ -258,7 +258,7 @@ fn log_level_changes_for_a_while() {
 
 #[test]
 fn status_is_one_screen_and_begins_with_what_is_wrong() {
-    let mut house = House::new("");
+    let mut house = AdminState::new("");
     assert_eq!(house.proxy.client().ask_text(&["PING"]), "+PONG");
     let (code, said) = house.ask(&["status"]);
     assert_eq!(code, 0, "{said}");
@@ -291,7 +291,7 @@ fn status_is_one_screen_and_begins_with_what_is_wrong() {
 
 #[test]
 fn native_sidecar_exits_only_by_force() {
-    let mut house = House::new("[drain]\nnative_sidecar = true\n");
+    let mut house = AdminState::new("[drain]\nnative_sidecar = true\n");
     for verb in ["drain", "shutdown"] {
         let (code, said) = house.ask(&[verb]);
         assert!(code == 1 && said.contains("native sidecar") && said.contains("--force"), "{said}");
@@ -310,7 +310,7 @@ fn native_sidecar_exits_only_by_force() {
 
 #[test]
 fn health_and_wait_answer_by_their_exit_codes() {
-    let mut house = House::new("");
+    let mut house = AdminState::new("");
     for probe in ["live", "ready", "startup", "upstream"] {
         assert_eq!(house.ask(&["wait", "--for", "upstream"]).0, 0);
         let (code, said) = house.ask(&["health", probe]);

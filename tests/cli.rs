@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use respgate::tls::throwaway::write_all;
+use respgate::tls::dev_certs::write_all;
 
 /// Exit code, standard output, standard error.
 fn respgate(arguments: &[&str], environment: &[(&str, &str)]) -> (i32, String, String) {

@@ -29,7 +29,7 @@ use respgate::command::{self, Access, KeyError, KeyKind, Lookup};
 use respgate::resp::RequestBuf;
 
 use crate::forms::{Chance, OPTIONS, TRICKY, form_of, forms};
-use crate::server::{Args, Described, Reply, Server};
+use crate::server::{Args, Reply, Server, ServerCommand};
 
 /// What servers older than the table's newest say otherwise: `+` is theirs alone, `-` the table's.
 /// A server whose version is not here is only asked for names and keys.
@@ -113,7 +113,7 @@ fn the_table_agrees_with_running_servers() {
 
 // ---- names, arity, flags, categories ----
 
-fn descriptions(version: &str, described: &[Described]) {
+fn descriptions(version: &str, described: &[ServerCommand]) {
     let mut found = BTreeSet::new();
     for command in described {
         let name = &command.name;
@@ -145,7 +145,7 @@ fn descriptions(version: &str, described: &[Described]) {
 }
 
 /// The oldest server: what it has, all later ones have.
-fn every_server_has(described: &[Described]) {
+fn every_server_has(described: &[ServerCommand]) {
     let first: BTreeSet<&str> = described.iter().map(|command| &*command.name).collect();
     let ours = command::all().iter().filter(|spec| spec.everywhere).map(|spec| spec.name);
     assert_eq!(ours.collect::<BTreeSet<_>>(), first);

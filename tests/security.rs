@@ -26,7 +26,7 @@ use std::process::{Child, Command, Stdio};
 
 use certs::{DAY, Lab, Pair};
 use respgate::security::{CHECKS, page};
-use respgate::tls::throwaway::{Authority, Order};
+use respgate::tls::dev_certs::{Authority, CertRequest};
 use serde_json::Value;
 use support::client::{Client, Target};
 use support::real_server::{free_port, wait_until};
@@ -216,7 +216,7 @@ fn loose() -> Results {
     let text = port.to_string();
     let pair = lab.issue(
         "odd",
-        &Order {
+        &CertRequest {
             names: vec!["other.example".to_owned()],
             not_before: lab.now - 10 * DAY,
             not_after: lab.now + DAY,
@@ -293,7 +293,7 @@ fn ending(good: &Good) -> Results {
     let lab = &good.lab;
     let authority = Authority::new("short CA", lab.now, DAY / 2).unwrap();
     write(lab, "short.crt", &authority.cert(), 0o644);
-    let order = Order {
+    let order = CertRequest {
         not_before: lab.now - 10 * DAY,
         not_after: lab.now + DAY,
         ..lab.client_order("app")

@@ -42,7 +42,7 @@ use respgate::resp::Protocol;
 use respgate::tls::{Identity, TlsStore};
 use respgate::traffic::PoolKey;
 use respgate::upstream::credentials::Credentials;
-use respgate::upstream::dial::{Dialer, Link};
+use respgate::upstream::dial::{Dialer, ServerConnection};
 use respgate::upstream::failure::DialError;
 
 const RESP2: PoolKey = PoolKey { protocol: Protocol::Resp2, database: 0 };
@@ -173,7 +173,7 @@ fn auth(lab: &Lab, username: Option<&str>, password: &str) -> ServerAuth {
 }
 
 /// `ok`, or label and fault code of the error.
-fn verdict(result: Result<Link, DialError>) -> String {
+fn verdict(result: Result<ServerConnection, DialError>) -> String {
     match result {
         Ok(_) => "ok".to_owned(),
         Err(error) => {

@@ -149,7 +149,7 @@ enum Accident {
     Rotation,
     Pause,
     Halves,
-    Surplus,
+    UnexpectedReply,
     HangUp,
     SlowReader,
     HalfWrite,
@@ -168,7 +168,7 @@ const ACCIDENTS: [Accident; 16] = [
     Accident::Rotation,
     Accident::Pause,
     Accident::Halves,
-    Accident::Surplus,
+    Accident::UnexpectedReply,
     Accident::HangUp,
     Accident::SlowReader,
     Accident::HalfWrite,
@@ -280,7 +280,7 @@ fn begin(accident: Accident, choices: &mut Choices, world: &mut World) {
         Accident::Rotation => world.rotate(),
         Accident::Pause => world.server.paused = true,
         Accident::Halves => world.server.halves += 5,
-        Accident::Surplus => surplus(world),
+        Accident::UnexpectedReply => surplus(world),
         Accident::HangUp => {
             world.server.hangs_up = true;
             hang_up_all(world);
@@ -334,7 +334,7 @@ fn heal(accident: Accident, choices: &mut Choices, world: &mut World) {
         | Accident::ResetOne
         | Accident::Failover
         | Accident::Rotation
-        | Accident::Surplus
+        | Accident::UnexpectedReply
         | Accident::SlowReader => {}
     }
 }

@@ -10,8 +10,10 @@ use bytes::BytesMut;
 use respgate::config::{ClientLimits, KeyMode, KeyRules, OnMissing, OnOutage, Rules, TtlRules};
 use respgate::policy::{Policy, compile};
 use respgate::resp::{ReplyScanner, RequestLimits, RequestScanner, Scan};
-use respgate::session::{Auth, Context, Desk, Gates, Scripts, Session, Step, Transacts};
-use respgate::upstream::{Buffers, Item, Mailbox};
+use respgate::session::{
+    Auth, Context, Limiters, MultiPermission, RequestScratch, Scripts, Session, Step,
+};
+use respgate::upstream::{Buffers, Delivery, Mailbox};
 
 type Build = fn() -> Rules;
 
@@ -63,10 +65,10 @@ pub struct Conversation {
     auth: Auth,
     limits: ClientLimits,
     frame: RequestLimits,
-    desk: Desk,
+    request_scratch: RequestScratch,
     scripts: Scripts,
-    transacts: Transacts,
-    gates: Gates,
+    multi_permission: MultiPermission,
+    limiters: Limiters,
     now: Instant,
     pub out: BytesMut,
     pub wire: BytesMut,
@@ -83,10 +85,10 @@ impl Conversation {
             auth: Auth::Off,
             limits: ClientLimits::default(),
             frame: limits(),
-            desk: Desk::default(),
+            request_scratch: RequestScratch::default(),
             scripts: Scripts::default(),
-            transacts: Transacts::default(),
-            gates: Gates::default(),
+            multi_permission: MultiPermission::default(),
+            limiters: Limiters::default(),
             now,
             out: BytesMut::new(),
             wire: BytesMut::new(),
@@ -109,7 +111,7 @@ impl Conversation {
         let Self { mailbox, session, out, .. } = self;
         let mut completed = 0;
         mailbox.drain(Waker::noop(), |item, bytes| {
-            let Item::Piece { ticket, kind, done, .. } = item else { return };
+            let Delivery::Piece { ticket, kind, done, .. } = item else { return };
             completed +=
                 usize::from(session.handle_reply(ticket, bytes, kind, done, out).is_some());
         });
@@ -125,10 +127,10 @@ impl Conversation {
             auth,
             limits,
             frame,
-            desk,
+            request_scratch,
             scripts,
-            transacts,
-            gates,
+            multi_permission,
+            limiters,
             now,
             out,
             wire,
@@ -148,9 +150,9 @@ impl Conversation {
             unix_ms: 1_700_000_000_000,
             epoch: 0,
             scripts,
-            transacts,
-            gates,
-            desk,
+            multi_permission,
+            limiters,
+            request_scratch,
         };
         while let Ok(Scan::Request { used }) = scanner.scan(rest, frame) {
             let request = scanner.request(rest);
@@ -161,9 +163,9 @@ impl Conversation {
                     tickets.push(ticket);
                 }
                 Step::SendWire { ticket, wire: how, .. } => {
-                    let changed = ctx.desk.take_wire();
+                    let changed = ctx.request_scratch.take_wire();
                     wire.extend_from_slice(&changed);
-                    ctx.desk.reuse(changed);
+                    ctx.request_scratch.reuse(changed);
                     tickets.push(ticket);
                     if how.companions > 0 {
                         tickets.push(ticket.next());

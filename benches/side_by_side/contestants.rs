@@ -7,7 +7,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use respgate::tls::throwaway::{self, Files};
+use respgate::tls::dev_certs::{self, Files};
 use serde_json::{Value, json};
 
 use crate::load::Target;
@@ -52,7 +52,7 @@ impl Field {
         let now = respgate::base::clock::wall();
         let names = ["localhost", "127.0.0.1"];
         let day = Duration::from_secs(86_400);
-        let files = throwaway::write_all(directory.path(), &names, "app1", now, day).unwrap();
+        let files = dev_certs::write_all(directory.path(), &names, "app1", now, day).unwrap();
         let (plain_port, tls_port) = (free_port(), free_port());
         let redis = start_redis(directory.path(), &files, plain_port, tls_port);
         let contestants = Vec::new();

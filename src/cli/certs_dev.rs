@@ -16,7 +16,7 @@ use super::exit;
 use super::output::Output;
 use crate::base::clock;
 use crate::config::io_cause;
-use crate::tls::throwaway::{Authority, Order, Role};
+use crate::tls::dev_certs::{Authority, CertRequest, Role};
 
 const DAY: Duration = Duration::from_secs(86_400);
 const CERTIFICATE: u32 = 0o644;
@@ -61,8 +61,8 @@ fn files(arguments: &Dev) -> Result<Vec<File>, String> {
         // Two authorities of one name would be taken for each other.
         let stamp = now.duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs();
         let ca = Authority::new(&format!("development CA {stamp}"), now, lifetime)?;
-        let server = ca.issue(&Order::new(Role::Server, host, &hosts, now, lifetime))?;
-        let client = ca.issue(&Order::new(Role::Client, client, &[client], now, lifetime))?;
+        let server = ca.issue(&CertRequest::new(Role::Server, host, &hosts, now, lifetime))?;
+        let client = ca.issue(&CertRequest::new(Role::Client, client, &[client], now, lifetime))?;
         Ok((ca.issued(), server, client))
     };
     let (ca, server, client) = make().map_err(|_: rcgen::Error| {

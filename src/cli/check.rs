@@ -21,7 +21,7 @@ use crate::config::{
     LogFormat, OpenFile, PoolMode, Problem, SecretSource, Telemetry, Tls, TlsVersion, Upstream,
     User, Verify, open_files, read_acl_file, show_duration, show_size,
 };
-use crate::policy::{self, Account};
+use crate::policy::{self, AclUser};
 use crate::tls::{ClientFacts, TlsStore, calendar};
 use crate::upstream::most_for_one_use;
 
@@ -223,7 +223,7 @@ fn users(config: &Config) -> Vec<String> {
         let accounts = text.and_then(|text| {
             policy::read_accounts(text.expose(), &config.policy, &dictionary).ok()
         });
-        let name = |account: &Account| match account.enabled {
+        let name = |account: &AclUser| match account.enabled {
             true => account.name.clone(),
             false => format!("{} (disabled)", account.name),
         };

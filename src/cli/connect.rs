@@ -10,7 +10,7 @@ use crate::config::{Config, ConfigSource, Problem, environment};
 use crate::resp::Protocol;
 use crate::tls::calendar;
 use crate::traffic::PoolKey;
-use crate::upstream::dial::Link;
+use crate::upstream::dial::ServerConnection;
 use crate::upstream::failure::DialError;
 use crate::upstream::phase::Phase;
 
@@ -136,7 +136,7 @@ impl Trial {
     }
 }
 
-fn dial(config: &Config) -> Result<Result<Link, DialError>, String> {
+fn dial(config: &Config) -> Result<Result<ServerConnection, DialError>, String> {
     let dialer = acl::dialer(config)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("no event loop: {}", error.kind()))?;
@@ -158,7 +158,7 @@ fn rules(source: &ConfigSource, config: &Config) -> Rules {
 }
 
 /// What a step that succeeded has shown.
-fn found(config: &Config, link: &Link, phase: Phase) -> String {
+fn found(config: &Config, link: &ServerConnection, phase: Phase) -> String {
     match (phase, &link.handshake) {
         (Phase::Tls, Some(handshake)) => {
             let end = handshake.peer_not_after.map_or_else(String::new, |end| {

@@ -12,7 +12,7 @@ use crate::config::{
     Authorities, ClientAuth, Config, ConfigSource, Document, Place, Problem, Rules, SecretSource,
     Tls, environment, io_cause, read_acl_file,
 };
-use crate::policy::{self, Account, AccountError, RuleError};
+use crate::policy::{self, AccountError, AclUser, RuleError};
 use crate::tls::{Fault, TlsStore};
 
 const ACL_FILE: &str = "users.acl_file";
@@ -132,8 +132,8 @@ fn account_problems(
         Ok(accounts) => accounts,
         Err(problems) => return problems,
     };
-    let twice = |account: &&Account| config.users.iter().any(|u| u.name == account.name);
-    let problem = |account: &Account| {
+    let twice = |account: &&AclUser| config.users.iter().any(|u| u.name == account.name);
+    let problem = |account: &AclUser| {
         let what = format!("its user {} stands in the configuration too", account.name);
         document.problem(ACL_FILE, what, None)
     };
@@ -150,7 +150,7 @@ pub(super) fn accounts(
     config: &Config,
     path: &Path,
     dictionary: &Arc<Dictionary>,
-) -> Result<Vec<Account>, Vec<Problem>> {
+) -> Result<Vec<AclUser>, Vec<Problem>> {
     let text = read_acl_file(path)
         .map_err(|error| vec![document.problem(ACL_FILE, error.to_string(), None)])?;
     let name: Arc<str> = path.display().to_string().into();

@@ -11,7 +11,7 @@ use super::verb::Verb;
 use super::{ask, examine, exit};
 use crate::base::clock;
 use crate::config::{ConfigSource, Document, Place, Problem, Setting, environment};
-use crate::policy::{self, Moment, Policy, Shown, Verdict};
+use crate::policy::{self, EvalContext, Policy, Shown, Verdict};
 use crate::resp::{RequestBuf, RequestLimits, RequestScanner, Scan};
 
 const LIMITS: RequestLimits = RequestLimits {
@@ -52,7 +52,7 @@ fn explain(
     match load(&source, section) {
         Ok((document, section, policy)) => {
             let unix_ms = clock::unix_ms();
-            let moment = Moment { database, unix_ms };
+            let moment = EvalContext { database, unix_ms };
             let request = request.as_request();
             let explanation = policy.explain(&request, &moment);
             let place =

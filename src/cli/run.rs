@@ -11,7 +11,7 @@ use super::output::Output;
 use super::verb::Verb;
 use super::{examine, exit, void};
 use crate::config::{Config, ConfigSource, Place, Problem, Setting, environment};
-use crate::proxy::{DataPlaneEnded, Proxy, Reread, Signal};
+use crate::proxy::{ConfigReloader, DataPlaneEnded, Proxy, Signal};
 use crate::telemetry::Telemetry;
 use crate::tls::calendar;
 
@@ -76,7 +76,7 @@ fn serve(
             tracing::warn!(code = "CFG-W001", %place, setting = %key, "{problem}");
         }
         let start = Start::of(&config);
-        let reread = Reread {
+        let reread = ConfigReloader {
             file: source.path.clone(),
             load: Arc::new(move || source.load(environment())),
         };

@@ -4,7 +4,7 @@
 
 use super::args::OfTable;
 use crate::admin::Verb;
-use crate::proxy::House;
+use crate::proxy::AdminState;
 use crate::proxy::verbs as table;
 
 macro_rules! of_table {
@@ -14,7 +14,7 @@ macro_rules! of_table {
             pub(super) struct $name;
 
             impl OfTable for $name {
-                const VERB: &'static Verb<House> = &table::$verb;
+                const VERB: &'static Verb<AdminState> = &table::$verb;
             }
         )*
     };

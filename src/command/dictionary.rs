@@ -1,13 +1,13 @@
 //! Commands behind the table: those that a configuration declares or the server tells of.
 //!
-//! Owns: [`Dictionary`], [`Lexicon`]. Never knows: where a definition comes from.
+//! Owns: [`Dictionary`], [`CommandInterner`]. Never knows: where a definition comes from.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use super::definition::{Definition, DefinitionError, define_all};
 use super::lookup::{COMMANDS, Lookup, all, by_name, last_word};
-use super::{CommandId, Cost, Flags, Lifetime, Reach, ReplyNames, Spec, Stores};
+use super::{CommandId, Cost, Flags, Reach, ReplyNames, Spec, Stores, TtlEffect};
 use crate::config::Commands;
 use crate::resp::Request;
 
@@ -21,27 +21,27 @@ pub(super) const NAME_BYTES_MAX: usize = 64;
 /// Every definition this process has met, each once and with an id of its own, so that a request
 /// under way keeps its command whatever is declared meanwhile.
 #[derive(Debug, Default)]
-pub struct Lexicon(Vec<&'static Spec>);
+pub struct CommandInterner(Vec<&'static Spec>);
 
 /// So many definitions have been met that no other is taken up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LexiconFull;
+pub struct InternerFull;
 
-impl fmt::Display for LexiconFull {
+impl fmt::Display for InternerFull {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "more than {LEXICON_MAX} different commands since the start of the process")
     }
 }
 
-impl std::error::Error for LexiconFull {}
+impl std::error::Error for InternerFull {}
 
-impl Lexicon {
+impl CommandInterner {
     fn intern(
         &mut self,
         definition: &Definition,
         container: bool,
         parent: Option<CommandId>,
-    ) -> Result<&'static Spec, LexiconFull> {
+    ) -> Result<&'static Spec, InternerFull> {
         let is_same = |spec: &&&Spec| {
             spec.name == definition.name
                 && spec.arity == definition.arity
@@ -55,9 +55,9 @@ impl Lexicon {
         if let Some(known) = self.0.iter().find(is_same) {
             return Ok(known);
         }
-        let id = u16::try_from(COMMANDS + self.0.len()).map_err(|_| LexiconFull)?;
+        let id = u16::try_from(COMMANDS + self.0.len()).map_err(|_| InternerFull)?;
         if self.0.len() >= LEXICON_MAX {
-            return Err(LexiconFull);
+            return Err(InternerFull);
         }
         // Never freed, and therefore counted.
         let spec: &'static Spec = Box::leak(Box::new(Spec {
@@ -74,7 +74,7 @@ impl Lexicon {
             } else {
                 Stores::Nothing
             },
-            lifetime: Lifetime::undeclared(definition.flags, &definition.keys),
+            lifetime: TtlEffect::undeclared(definition.flags, &definition.keys),
             names: ReplyNames::declared(definition.reply_keys),
             script: None,
             cost: Cost::Linear,
@@ -118,8 +118,8 @@ impl Dictionary {
         declared: &[Definition],
         learned: &[Definition],
         grows: bool,
-        lexicon: &mut Lexicon,
-    ) -> Result<Self, LexiconFull> {
+        interner: &mut CommandInterner,
+    ) -> Result<Self, InternerFull> {
         let is_declared =
             |learned: &&Definition| declared.iter().any(|own| own.head() == learned.head());
         let learned = learned.iter().filter(|learned| !is_declared(learned));
@@ -137,10 +137,10 @@ impl Dictionary {
             |spec: &'static Spec| by_name.insert((spec.parent, last_word(spec.name)), spec);
         for (name, (own, subcommands)) in families {
             let implied = Definition::container(name);
-            let head = lexicon.intern(own.unwrap_or(&implied), !subcommands.is_empty(), None)?;
+            let head = interner.intern(own.unwrap_or(&implied), !subcommands.is_empty(), None)?;
             add(head);
             for subcommand in subcommands {
-                add(lexicon.intern(subcommand, false, Some(head.id))?);
+                add(interner.intern(subcommand, false, Some(head.id))?);
             }
         }
         Ok(Self { by_name, grows })
@@ -153,10 +153,12 @@ impl Dictionary {
     /// Every command that cannot be declared so.
     pub fn of(commands: &Commands) -> Result<Self, Vec<DefinitionError>> {
         let declared = define_all(commands)?;
-        Self::new(&declared, &[], commands.learn, &mut Lexicon::default()).map_err(|error| {
-            let (key, problem) = ("commands.custom".to_owned(), error.to_string());
-            vec![DefinitionError { key, problem, hint: "declare fewer" }]
-        })
+        Self::new(&declared, &[], commands.learn, &mut CommandInterner::default()).map_err(
+            |error| {
+                let (key, problem) = ("commands.custom".to_owned(), error.to_string());
+                vec![DefinitionError { key, problem, hint: "declare fewer" }]
+            },
+        )
     }
 
     /// Whether a name that is unknown may become known.
@@ -248,8 +250,8 @@ mod tests {
         let declared = ["json.get", "ft.config|get", "ts.x"].map(|name| definition(name, -3));
         let learned = ["json.get", "json.set", "ft.config", "ft.config|set", "ts.x|y", "get"]
             .map(|name| definition(name, -4));
-        let mut lexicon = Lexicon::default();
-        let dictionary = Dictionary::new(&declared, &learned, false, &mut lexicon).unwrap();
+        let mut interner = CommandInterner::default();
+        let dictionary = Dictionary::new(&declared, &learned, false, &mut interner).unwrap();
         for (line, expected) in [
             ("JSON.get k", "json.get -3"),
             ("json.set", "json.set -4"),
@@ -279,9 +281,9 @@ mod tests {
 
     #[test]
     fn a_definition_is_kept_once_and_there_is_an_end() {
-        let mut lexicon = Lexicon::default();
+        let mut interner = CommandInterner::default();
         let mut one = |definition| {
-            let dictionary = Dictionary::new(&[definition], &[], false, &mut lexicon);
+            let dictionary = Dictionary::new(&[definition], &[], false, &mut interner);
             dictionary.map(|dictionary| dictionary.by_name("x.y").unwrap().id)
         };
         let first = one(definition("x.y", 1)).unwrap();
@@ -292,7 +294,7 @@ mod tests {
         for arity in 3..=i16::try_from(LEXICON_MAX).unwrap() {
             one(definition("x.y", arity)).unwrap();
         }
-        assert_eq!(one(definition("x.y", 0)), Err(LexiconFull));
+        assert_eq!(one(definition("x.y", 0)), Err(InternerFull));
         assert_eq!(one(definition("x.y", 1)), Ok(first));
     }
 }

@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
+use super::key_position::is_word;
 use super::options::streams_begin;
-use super::place::is_word;
 use super::{Local, Spec};
 use crate::resp::{Request, number};
 

@@ -5,10 +5,10 @@
 //! Every position that the server may touch is found; arguments that fit no specification are an
 //! error, for the server's own ACL lets some of them through (`PFMERGE` with one argument).
 
+use super::key_position::{Access, KeyError, KeyKind, KeyPosition, present, push};
 use super::options::{
     bitfield, debug, geo_store, migrate, set, sort, streams, streams_begin, tracking,
 };
-use super::place::{Access, KeyAt, KeyError, KeyKind, present, push};
 use super::{Flags, Spec};
 use crate::resp::{Request, number};
 
@@ -48,7 +48,11 @@ pub enum KeySpec {
 ///
 /// When they cannot be told; `out` then holds nothing to go by, but with [`KeyError::Refused`] what the
 /// server's ACL looks at.
-pub fn find_keys(spec: &Spec, request: &Request<'_>, out: &mut Vec<KeyAt>) -> Result<(), KeyError> {
+pub fn find_keys(
+    spec: &Spec,
+    request: &Request<'_>,
+    out: &mut Vec<KeyPosition>,
+) -> Result<(), KeyError> {
     out.clear();
     for key_spec in spec.keys {
         let mut found = key_spec.find(request, out);
@@ -61,7 +65,7 @@ pub fn find_keys(spec: &Spec, request: &Request<'_>, out: &mut Vec<KeyAt>) -> Re
 }
 
 impl KeySpec {
-    fn find(&self, request: &Request<'_>, out: &mut Vec<KeyAt>) -> Result<(), KeyError> {
+    fn find(&self, request: &Request<'_>, out: &mut Vec<KeyPosition>) -> Result<(), KeyError> {
         match *self {
             Self::At { arg, kind, access } => push(request, arg, kind, access, out),
             Self::Span { first, step, spare, least, kind, access } => {
@@ -162,7 +166,7 @@ fn span(
     (first, step, spare, least): (usize, usize, usize, usize),
     kind: KeyKind,
     access: Access,
-    out: &mut Vec<KeyAt>,
+    out: &mut Vec<KeyPosition>,
 ) -> Result<(), KeyError> {
     let end = request.len().saturating_sub(spare);
     if end < first + least {
@@ -175,7 +179,7 @@ fn counted(
     request: &Request<'_>,
     (count, step, least): (usize, usize, usize),
     access: Access,
-    out: &mut Vec<KeyAt>,
+    out: &mut Vec<KeyPosition>,
 ) -> Result<(), KeyError> {
     let first = count + 1;
     let room = request.len().saturating_sub(first) / step;
@@ -223,7 +227,7 @@ mod tests {
     use crate::resp::RequestBuf;
 
     /// One position as text: its kind, what it names, and how it is used.
-    fn show(request: &Request<'_>, at: &KeyAt) -> String {
+    fn show(request: &Request<'_>, at: &KeyPosition) -> String {
         let kind = match at.kind {
             KeyKind::Key => "",
             KeyKind::KeyPattern => "~",

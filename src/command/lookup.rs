@@ -4,7 +4,7 @@
 
 use super::table::ROWS;
 use super::{
-    Categories, CommandId, Cost, Effect, Flags, KeySpec, Lifetime, Reach, ReplyNames, Spec, Stores,
+    Categories, CommandId, Cost, Effect, Flags, KeySpec, Reach, ReplyNames, Spec, Stores, TtlEffect,
 };
 use crate::resp::Request;
 
@@ -141,7 +141,7 @@ const fn number() -> [Spec; COMMANDS] {
         effect: Effect::Shared,
         reach: Reach::Named,
         stores: Stores::Nothing,
-        lifetime: Lifetime::Untouched,
+        lifetime: TtlEffect::Untouched,
         names: ReplyNames::Errors,
         script: None,
         cost: Cost::Linear,

@@ -4,45 +4,45 @@
 
 mod cost;
 mod definition;
-mod described;
 mod dictionary;
 mod effect;
 mod flags;
+mod key_position;
 mod keys;
-mod lifetime;
 mod local;
 mod lookup;
 mod names;
 mod options;
-mod place;
 mod reach;
 mod row;
 mod scan;
 mod script;
+mod server_command;
 mod stores;
 mod table;
+mod ttl_effect;
 
 pub use cost::Cost;
 pub use definition::{Definition, DefinitionError, define_all};
-pub use described::{Described, Learned, describe, differences, learn};
-pub use dictionary::{Dictionary, IDS, Lexicon, LexiconFull};
+pub use dictionary::{CommandInterner, Dictionary, IDS, InternerFull};
 pub use effect::{Blocking, Effect, Timeout, blocking};
 pub use flags::{Categories, Flags};
+pub use key_position::{Access, KeyError, KeyKind, KeyPosition, is_word};
 pub use keys::{KeySpec, find_keys};
-pub use lifetime::{
-    First, Lifetime, Otherwise, TimeAt, TimeOption, Unit, restore_time, time_options,
-};
 pub use local::Local;
 pub use lookup::{COMMANDS, Lookup, all, by_name, lookup};
 pub use names::ReplyNames;
 pub use options::streams_begin;
-pub use place::{Access, KeyAt, KeyError, KeyKind, is_word};
 pub use reach::{Does, PatternAt, Reach};
 pub use scan::scan_match;
 pub use script::Script;
+pub use server_command::{Learned, ServerCommand, describe, differences, learn};
 pub use stores::Stores;
+pub use ttl_effect::{
+    OptionsStart, TimeAt, TimeOption, TtlEffect, Unit, WithoutOption, restore_time, time_options,
+};
 
-/// A command's place in the table, or behind it in a [`Lexicon`]: dense from 0, so that a set of
+/// A command's place in the table, or behind it in a [`CommandInterner`]: dense from 0, so that a set of
 /// commands is a bit set. It holds for one process only; files and messages name commands by
 /// [`Spec::name`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -67,7 +67,7 @@ pub struct Spec {
     /// Which of its arguments become values.
     pub stores: Stores,
     /// What becomes of the time to live of the keys that it writes.
-    pub lifetime: Lifetime,
+    pub lifetime: TtlEffect,
     /// Where its replies have names.
     pub names: ReplyNames,
     /// What it has to do with scripts and functions, if anything.

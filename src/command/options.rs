@@ -5,10 +5,10 @@
 //! Words are never searched for: `SORT l BY STORE STORE k` has one `STORE`. Where the server heeds
 //! the last of two options, both count here.
 
-use super::place::{Access, KeyAt, KeyError, KeyKind, is_word, narrow, present, push};
+use super::key_position::{Access, KeyError, KeyKind, KeyPosition, is_word, narrow, present, push};
 use crate::resp::Request;
 
-pub(super) fn set(request: &Request<'_>, out: &mut Vec<KeyAt>) -> Result<(), KeyError> {
+pub(super) fn set(request: &Request<'_>, out: &mut Vec<KeyPosition>) -> Result<(), KeyError> {
     let mut access = Access::WRITE;
     for arg in 3..request.len() {
         if is_word(present(request, arg)?, b"get") {
@@ -18,7 +18,7 @@ pub(super) fn set(request: &Request<'_>, out: &mut Vec<KeyAt>) -> Result<(), Key
     push(request, 1, KeyKind::Key, access, out)
 }
 
-pub(super) fn bitfield(request: &Request<'_>, out: &mut Vec<KeyAt>) -> Result<(), KeyError> {
+pub(super) fn bitfield(request: &Request<'_>, out: &mut Vec<KeyPosition>) -> Result<(), KeyError> {
     let mut access = Access::READ;
     let mut arg = 2;
     while arg < request.len() {
@@ -39,7 +39,7 @@ pub(super) fn bitfield(request: &Request<'_>, out: &mut Vec<KeyAt>) -> Result<()
 pub(super) fn sort(
     request: &Request<'_>,
     store: bool,
-    out: &mut Vec<KeyAt>,
+    out: &mut Vec<KeyPosition>,
 ) -> Result<(), KeyError> {
     push(request, 1, KeyKind::Key, Access::READ, out)?;
     let mut arg = 2;
@@ -58,7 +58,7 @@ pub(super) fn sort(
             if let Some(len) = key_part(pattern) {
                 let (arg, len) = (narrow(arg + 1), narrow(len));
                 let (kind, access) = (KeyKind::KeyPattern, Access::READ);
-                out.push(KeyAt { arg, start: 0, len, kind, access });
+                out.push(KeyPosition { arg, start: 0, len, kind, access });
             }
             arg += 2;
         } else {
@@ -86,7 +86,7 @@ fn key_part(pattern: &[u8]) -> Option<usize> {
 pub(super) fn geo_store(
     request: &Request<'_>,
     options: usize,
-    out: &mut Vec<KeyAt>,
+    out: &mut Vec<KeyPosition>,
 ) -> Result<(), KeyError> {
     push(request, 1, KeyKind::Key, Access::READ, out)?;
     let mut arg = options;
@@ -145,7 +145,7 @@ pub fn streams_begin<'a>(
     }
 }
 
-pub(super) fn streams(request: &Request<'_>, out: &mut Vec<KeyAt>) -> Result<(), KeyError> {
+pub(super) fn streams(request: &Request<'_>, out: &mut Vec<KeyPosition>) -> Result<(), KeyError> {
     let first = streams_begin(request, |_| ())?;
     let rest = request.len().saturating_sub(first);
     // The server's ACL looks at half of them, whether or not there are as many ids.
@@ -155,7 +155,7 @@ pub(super) fn streams(request: &Request<'_>, out: &mut Vec<KeyAt>) -> Result<(),
 }
 
 /// cluster.c, `migrateCommand`: `MIGRATE host port key|"" db timeout [options] [KEYS key …]`.
-pub(super) fn migrate(request: &Request<'_>, out: &mut Vec<KeyAt>) -> Result<(), KeyError> {
+pub(super) fn migrate(request: &Request<'_>, out: &mut Vec<KeyPosition>) -> Result<(), KeyError> {
     let (kind, access) = (KeyKind::Key, Access::READ_WRITE);
     let single = present(request, 3)?;
     let mut arg = 6;
@@ -181,7 +181,7 @@ pub(super) fn migrate(request: &Request<'_>, out: &mut Vec<KeyAt>) -> Result<(),
 }
 
 /// debug.c: subcommands are not in the servers' own table.
-pub(super) fn debug(request: &Request<'_>, out: &mut Vec<KeyAt>) -> Result<(), KeyError> {
+pub(super) fn debug(request: &Request<'_>, out: &mut Vec<KeyPosition>) -> Result<(), KeyError> {
     let subcommand = present(request, 1)?;
     let one = [&b"object"[..], b"sdslen", b"ziplist", b"listpack", b"quicklist", b"htstats-key"];
     if is_word(subcommand, b"digest-value") {
@@ -194,7 +194,7 @@ pub(super) fn debug(request: &Request<'_>, out: &mut Vec<KeyAt>) -> Result<(), K
 }
 
 /// networking.c, `clientCommand`: `CLIENT TRACKING ON|OFF [options]`.
-pub(super) fn tracking(request: &Request<'_>, out: &mut Vec<KeyAt>) -> Result<(), KeyError> {
+pub(super) fn tracking(request: &Request<'_>, out: &mut Vec<KeyPosition>) -> Result<(), KeyError> {
     let mut broadcast = None;
     let mut arg = 3;
     while arg < request.len() {
@@ -221,7 +221,7 @@ pub(super) fn tracking(request: &Request<'_>, out: &mut Vec<KeyAt>) -> Result<()
         && out.is_empty()
     {
         let (kind, access) = (KeyKind::KeyPrefix, Access::READ);
-        out.push(KeyAt { arg, start: 0, len: 0, kind, access });
+        out.push(KeyPosition { arg, start: 0, len: 0, kind, access });
     }
     Ok(())
 }

@@ -6,17 +6,17 @@ pub(super) use super::cost::Cost;
 pub(super) use super::effect::Effect::{self, *};
 pub(super) use super::effect::Timeout;
 pub(super) use super::flags::{category as c, flag as f};
+pub(super) use super::key_position::Access;
+pub(super) use super::key_position::KeyKind::{self, Channel, ChannelPattern, ShardChannel};
 pub(super) use super::keys::KeySpec;
-pub(super) use super::lifetime::{First, Lifetime as T, Otherwise, Unit};
 pub(super) use super::local::Local;
 pub(super) use super::names::ReplyNames as In;
-pub(super) use super::place::Access;
-pub(super) use super::place::KeyKind::{self, Channel, ChannelPattern, ShardChannel};
 pub(super) use super::reach::Does::*;
 pub(super) use super::reach::PatternAt;
 pub(super) use super::reach::Reach::{self, *};
 pub(super) use super::script::Script;
 pub(super) use super::stores::Stores as S;
+pub(super) use super::ttl_effect::{OptionsStart, TtlEffect as T, Unit, WithoutOption};
 
 #[derive(Clone, Copy)]
 pub(super) struct Row {

@@ -3,7 +3,7 @@
 //! Owns: where `KEYS` and `SCAN` hold a pattern. Never knows: what a pattern matches.
 
 use super::Spec;
-use super::place::{KeyError, is_word, narrow, present};
+use super::key_position::{KeyError, is_word, narrow, present};
 use super::reach::{PatternAt, Reach};
 use crate::resp::Request;
 

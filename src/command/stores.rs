@@ -5,7 +5,7 @@
 //! Values are strings, elements of lists, sets, sorted sets and arrays, and what fields of hashes and
 //! streams hold. Names within a key (fields, groups, consumers) are none.
 
-use super::place::is_word;
+use super::key_position::is_word;
 use crate::resp::{Request, number};
 
 /// Where the values stand that a command stores as they are.

@@ -6,7 +6,7 @@ use std::fmt;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
-use super::error::{Mistake, quoted};
+use super::error::{ValueError, quoted};
 use super::listener::ListenAddress;
 use super::upstream::HostPort;
 
@@ -31,40 +31,40 @@ impl fmt::Display for ListenAddress {
     }
 }
 
-pub(super) fn listen(text: &str) -> Result<ListenAddress, Mistake> {
+pub(super) fn listen(text: &str) -> Result<ListenAddress, ValueError> {
     if let Some(path) = text.strip_prefix("unix:") {
         if path.is_empty() || path.contains('\0') || path.len() > UNIX_PATH_BYTES_MAX {
-            return Err(Mistake::new(format!("not a path of 1 to {UNIX_PATH_BYTES_MAX} bytes")));
+            return Err(ValueError::new(format!("not a path of 1 to {UNIX_PATH_BYTES_MAX} bytes")));
         }
         return Ok(ListenAddress::Unix(PathBuf::from(path)));
     }
     if text.starts_with('/') {
         let hint = format!("write \"unix:{text}\" for a Unix socket");
-        return Err(Mistake::new(format!("{} is not an address", quoted(text))).hint(hint));
+        return Err(ValueError::new(format!("{} is not an address", quoted(text))).hint(hint));
     }
     socket(text).map(ListenAddress::Tcp)
 }
 
 /// An IP address and a port.
-pub(super) fn socket(text: &str) -> Result<SocketAddr, Mistake> {
+pub(super) fn socket(text: &str) -> Result<SocketAddr, ValueError> {
     text.parse().map_err(|_| {
         let port = text.rsplit(':').next().and_then(|port| port.parse::<u16>().ok());
         let hint = match port {
             Some(port) => format!("write an IP address, as in \"127.0.0.1:{port}\""),
             None => "write an IP address and a port, as in \"127.0.0.1:6379\"".to_owned(),
         };
-        Mistake::new(format!("{} is not an IP address with a port", quoted(text))).hint(hint)
+        ValueError::new(format!("{} is not an IP address with a port", quoted(text))).hint(hint)
     })
 }
 
 /// `host:port`, or a URL of the scheme `redis` or `rediss` with at most a user name.
-pub(super) fn server(text: &str) -> Result<ServerAddress, Mistake> {
+pub(super) fn server(text: &str) -> Result<ServerAddress, ValueError> {
     let (tls, rest) = if let Some(rest) = text.strip_prefix("rediss://") {
         (Some(true), rest)
     } else if let Some(rest) = text.strip_prefix("redis://") {
         (Some(false), rest)
     } else if text.contains("://") {
-        return Err(Mistake::new("the scheme is not one of redis and rediss"));
+        return Err(ValueError::new("the scheme is not one of redis and rediss"));
     } else {
         (None, text)
     };
@@ -72,33 +72,33 @@ pub(super) fn server(text: &str) -> Result<ServerAddress, Mistake> {
     let (user, place) = match rest.rsplit_once('@') {
         Some((user, place)) if tls.is_some() => (Some(user), place),
         Some(_) => {
-            return Err(Mistake::new("a user name needs rediss:// in front, or auth.username"));
+            return Err(ValueError::new("a user name needs rediss:// in front, or auth.username"));
         }
         None => (None, rest),
     };
     let username = user.map(username).transpose()?;
     let place = if tls.is_some() { place.strip_suffix('/').unwrap_or(place) } else { place };
     if place.contains(['/', '?', '#']) {
-        return Err(Mistake::new("something follows the port")
+        return Err(ValueError::new("something follows the port")
             .hint("clients choose the database themselves, with SELECT"));
     }
     Ok(ServerAddress { place: host_port(place)?, username, tls })
 }
 
-fn username(user: &str) -> Result<String, Mistake> {
+fn username(user: &str) -> Result<String, ValueError> {
     if user.contains(':') {
-        return Err(Mistake::new("a password does not belong in an address").hint(
+        return Err(ValueError::new("a password does not belong in an address").hint(
             "put it into a file and name that with auth.password_file, or use auth.password_env",
         ));
     }
     if user.is_empty() || user.contains('%') {
-        return Err(Mistake::new("not a plain user name").hint("set auth.username instead"));
+        return Err(ValueError::new("not a plain user name").hint("set auth.username instead"));
     }
     Ok(user.to_owned())
 }
 
-fn host_port(text: &str) -> Result<HostPort, Mistake> {
-    let wrong = |what: &str| Mistake::new(format!("{} {what}", quoted(text)));
+fn host_port(text: &str) -> Result<HostPort, ValueError> {
+    let wrong = |what: &str| ValueError::new(format!("{} {what}", quoted(text)));
     let Some((host, port)) = text.rsplit_once(':').filter(|_| !text.ends_with(']')) else {
         return Err(
             wrong("has no port").hint(format!("write \"{text}:6379\", or the server's port"))
@@ -106,7 +106,7 @@ fn host_port(text: &str) -> Result<HostPort, Mistake> {
     };
     if port.is_empty() || !port.bytes().all(|byte| byte.is_ascii_digit()) {
         // It may be a password: it is not repeated.
-        return Err(Mistake::new("no port between 1 and 65535 follows the last colon")
+        return Err(ValueError::new("no port between 1 and 65535 follows the last colon")
             .hint("write host:port; a password belongs into the file of auth.password_file"));
     }
     let port: u16 = port.parse().unwrap_or(0);
@@ -123,7 +123,7 @@ fn host_port(text: &str) -> Result<HostPort, Mistake> {
         return Err(if host.chars().all(digits) {
             wrong("is ambiguous").hint(format!("write \"[{host}]:{port}\" for an IPv6 address"))
         } else {
-            Mistake::new("there is more than one colon").hint(
+            ValueError::new("there is more than one colon").hint(
                 "write host:port alone; user name and password belong into auth.username and \
                  auth.password_file",
             )

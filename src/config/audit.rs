@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::error::{Mistake, quoted};
+use super::error::{ValueError, quoted};
 use super::section::{
     Section, boolean, choice, count, duration, mode, path, size, string, strings, text,
 };
@@ -157,10 +157,10 @@ pub(super) fn read(at: &Section<'_>) -> Option<Audit> {
     };
     if audit.keys == KeyForm::Hmac && audit.key_file.is_none() && !at.has("key_file") {
         let hint = "head -c 32 /dev/urandom > FILE makes one; or write keys = \"prefix\"";
-        at.report("key_file", Mistake::new("missing: keys = \"hmac\" needs it").hint(hint));
+        at.report("key_file", ValueError::new("missing: keys = \"hmac\" needs it").hint(hint));
     }
     if audit.queue_bytes < 64 << 10 {
-        at.report("queue", Mistake::new("too small").hint("write at least \"64KiB\""));
+        at.report("queue", ValueError::new("too small").hint("write at least \"64KiB\""));
     }
     if at.list("sink").is_empty() {
         let keys = [
@@ -175,7 +175,7 @@ pub(super) fn read(at: &Section<'_>) -> Option<Audit> {
             "wait",
         ];
         for key in keys.iter().filter(|key| at.has(key)) {
-            let mistake = Mistake::new("without effect: the audit log has no sink");
+            let mistake = ValueError::new("without effect: the audit log has no sink");
             at.report(key, mistake.hint("add [[audit.sink]], or remove it"));
         }
     }
@@ -213,14 +213,14 @@ fn sink(at: &Section<'_>) -> Option<AuditSink> {
     let all =
         ["path", "mode", "max_bytes", "max_age", "max_files", "fsync", "address", "facility", "ca"];
     for key in all.iter().filter(|key| !own.contains(key) && at.has(key)) {
-        let mistake = Mistake::new("without effect: a sink of this type does not have it");
+        let mistake = ValueError::new("without effect: a sink of this type does not have it");
         at.report(key, mistake.hint("remove it"));
     }
     Some(match kind? {
         0 => {
             if !at.has("path") {
                 let hint = "write path = \"/var/log/respgate/audit.log\"";
-                at.report("path", Mistake::new("missing").hint(hint));
+                at.report("path", ValueError::new("missing").hint(hint));
             }
             AuditSink::File(file)
         }
@@ -228,11 +228,11 @@ fn sink(at: &Section<'_>) -> Option<AuditSink> {
         _ => {
             if !at.has("address") {
                 let hint = "write address = \"unix:/dev/log\"";
-                at.report("address", Mistake::new("missing").hint(hint));
+                at.report("address", ValueError::new("missing").hint(hint));
             }
             let address = address?;
             if ca.is_some() && !matches!(address, SyslogAddress::Tls(_)) {
-                let mistake = Mistake::new("without effect: the address is not tls://");
+                let mistake = ValueError::new("without effect: the address is not tls://");
                 at.report("ca", mistake.hint("remove it, or write tls://HOST:PORT"));
             }
             AuditSink::Syslog(Syslog { address, facility: facility.unwrap_or(10), ca })
@@ -240,9 +240,9 @@ fn sink(at: &Section<'_>) -> Option<AuditSink> {
     })
 }
 
-fn address(written: &str) -> Result<SyslogAddress, Mistake> {
+fn address(written: &str) -> Result<SyslogAddress, ValueError> {
     let wrong = || {
-        Mistake::new(format!("{} is not an address of a syslog server", quoted(written)))
+        ValueError::new(format!("{} is not an address of a syslog server", quoted(written)))
             .hint("write unix:/dev/log, udp://HOST:514, tcp://HOST:601 or tls://HOST:6514")
     };
     if let Some(path) = written.strip_prefix("unix:").filter(|path| path.starts_with('/')) {
@@ -263,7 +263,7 @@ fn address(written: &str) -> Result<SyslogAddress, Mistake> {
 }
 
 /// RFC 5424, section 6.2.1.
-fn facility(name: &str) -> Result<u8, Mistake> {
+fn facility(name: &str) -> Result<u8, ValueError> {
     const NAMES: [&str; 24] = [
         "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron",
         "authpriv", "ftp", "ntp", "audit", "alert", "clock", "local0", "local1", "local2",
@@ -271,7 +271,7 @@ fn facility(name: &str) -> Result<u8, Mistake> {
     ];
     let at = NAMES.iter().position(|known| *known == name);
     at.and_then(|at| u8::try_from(at).ok()).ok_or_else(|| {
-        Mistake::new(format!("{} is not a facility of syslog", quoted(name)))
+        ValueError::new(format!("{} is not a facility of syslog", quoted(name)))
             .hint("write \"authpriv\", \"auth\", \"daemon\" or \"local0\" to \"local7\"")
     })
 }

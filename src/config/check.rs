@@ -8,7 +8,7 @@ use crate::base::limits;
 
 use super::Config;
 use super::audit::AuditSink;
-use super::error::{Mistake, Problem, quoted};
+use super::error::{Problem, ValueError, quoted};
 use super::listener::{ClientAuth, ListenAddress};
 use super::nearest::nearest;
 use super::tree::Node;
@@ -42,7 +42,7 @@ struct Check<'a> {
 impl Check<'_> {
     /// Reports `mistake` unless `fine`. The keys are those that it concerns, the one to change
     /// first; it is reported at the first of them that is written somewhere.
-    fn hold(&mut self, fine: bool, keys: &[&str], mistake: impl FnOnce() -> Mistake) {
+    fn hold(&mut self, fine: bool, keys: &[&str], mistake: impl FnOnce() -> ValueError) {
         let reported = |key: &&str| self.problems.iter().any(|problem| problem.key == **key);
         if fine || keys.iter().any(reported) {
             return;
@@ -58,13 +58,14 @@ impl Check<'_> {
         for (index, sink) in audit.sinks.iter().enumerate() {
             let AuditSink::File(file) = sink else { continue };
             self.hold(files.insert(&file.path), &[&format!("audit.sink.{index}.path")], || {
-                Mistake::new("another sink writes to this file").hint("give it a file of its own")
+                ValueError::new("another sink writes to this file")
+                    .hint("give it a file of its own")
             });
         }
         let queues = audit.queue_bytes.saturating_mul(audit.sinks.len());
         let budget = config.limits.memory_budget_bytes;
         self.hold(queues <= budget / 2, &["audit.queue", "limits.memory_budget"], || {
-            Mistake::new(format!(
+            ValueError::new(format!(
                 "the queues of {} sinks together exceed half of limits.memory_budget",
                 audit.sinks.len()
             ))
@@ -74,7 +75,7 @@ impl Check<'_> {
 
     fn listeners(&mut self, config: &Config) {
         self.hold(!config.listeners.is_empty(), &["listener"], || {
-            Mistake::new("missing").hint("add [[listener]] with address = \"127.0.0.1:6379\"")
+            ValueError::new("missing").hint("add [[listener]] with address = \"127.0.0.1:6379\"")
         });
         let mut taken = HashSet::new();
         for (index, listener) in config.listeners.iter().enumerate() {
@@ -89,29 +90,29 @@ impl Check<'_> {
                 ListenAddress::Unix(_) => (false, true, false),
             };
             self.hold(loopback || listener.allow_remote, &[&address], || {
-                Mistake::new("other machines could connect").hint(
+                ValueError::new("other machines could connect").hint(
                     "listen on 127.0.0.1, or add allow_remote = true if that is what you want",
                 )
             });
             let fresh = taken.insert(&listener.address) || shared;
-            self.hold(fresh, &[&address], || Mistake::new("another listener has this address"));
+            self.hold(fresh, &[&address], || ValueError::new("another listener has this address"));
             for name in ["mode", "group"] {
                 let key = key(name);
                 self.hold(!tcp || self.root.find(&key).is_none(), &[&key], || {
-                    Mistake::new("only a Unix socket has it").hint("remove it")
+                    ValueError::new("only a Unix socket has it").hint("remove it")
                 });
             }
         }
         let own = config.telemetry.address.filter(|address| address.port() != 0);
         let free = own.is_none_or(|address| !taken.contains(&ListenAddress::Tcp(address)));
-        self.hold(free, &["telemetry.address"], || Mistake::new("a listener has this address"));
+        self.hold(free, &["telemetry.address"], || ValueError::new("a listener has this address"));
     }
 
     fn admin(&mut self, config: &Config) {
         let Some(address) = config.admin.address else { return };
         let loopback = address.ip().to_canonical().is_loopback();
         self.hold(loopback, &["admin.address"], || {
-            Mistake::new("other machines could connect")
+            ValueError::new("other machines could connect")
                 .hint("listen on 127.0.0.1; from elsewhere, go through ssh or kubectl")
         });
         let taken = |other: &ListenAddress| *other == ListenAddress::Tcp(address);
@@ -119,10 +120,10 @@ impl Check<'_> {
             || (config.telemetry.address != Some(address)
                 && !config.listeners.iter().any(|listener| taken(&listener.address)));
         self.hold(free, &["admin.address"], || {
-            Mistake::new("a listener or the telemetry server has this address")
+            ValueError::new("a listener or the telemetry server has this address")
         });
         self.hold(config.admin.token_file.is_some(), &["admin.token_file"], || {
-            Mistake::new("missing: any program of this machine could connect to admin.address")
+            ValueError::new("missing: any program of this machine could connect to admin.address")
                 .hint("write one with: openssl rand -hex 32 > FILE; chmod 600 FILE")
         });
     }
@@ -138,7 +139,7 @@ impl Check<'_> {
             let Some(name) = selected else { continue };
             let key = format!("{list}.{index}.policy");
             self.hold(config.policies.contains_key(name), &[&key], || {
-                let mistake = Mistake::new(format!("there is no policy {}", quoted(name)));
+                let mistake = ValueError::new(format!("there is no policy {}", quoted(name)));
                 let known = || config.policies.keys().map(String::as_str);
                 mistake.hint(match nearest(name, known()) {
                     Some(meant) => format!("did you mean {meant}?"),
@@ -154,15 +155,15 @@ impl Check<'_> {
         for (index, user) in config.users.iter().enumerate() {
             let key = |name: &str| format!("user.{index}.{name}");
             let fresh = names.insert(&user.name);
-            self.hold(fresh, &[&key("name")], || Mistake::new("another user has this name"));
+            self.hold(fresh, &[&key("name")], || ValueError::new("another user has this name"));
             let fresh = user.uids.iter().all(|uid| uids.insert(uid));
-            self.hold(fresh, &[&key("uids")], || Mistake::new("one stands twice"));
+            self.hold(fresh, &[&key("uids")], || ValueError::new("one stands twice"));
         }
         let any = !config.users.is_empty() || config.acl_file.is_some();
         for (index, listener) in config.listeners.iter().enumerate() {
             let fine = any || listener.auth != ClientAuth::Users;
             self.hold(fine, &[&format!("listener.{index}.auth")], || {
-                Mistake::new("there are no users")
+                ValueError::new("there are no users")
                     .hint("add [[user]] with a name, or acl_file under [users]")
             });
         }
@@ -175,11 +176,13 @@ impl Check<'_> {
         let username = config.upstream.auth.username.as_deref().unwrap_or("x");
         let plain = !username.contains(|c: char| c.is_whitespace() || c.is_control());
         self.hold(plain, &["upstream.auth.username", "upstream.address"], || {
-            Mistake::new("a user name has no spaces and no control characters")
+            ValueError::new("a user name has no spaces and no control characters")
         });
         let retry = &config.upstream.retry;
         let grows = (1.0..=100.0).contains(&retry.multiplier);
-        self.hold(grows, &["upstream.retry.multiplier"], || Mistake::new("not between 1 and 100"));
+        self.hold(grows, &["upstream.retry.multiplier"], || {
+            ValueError::new("not between 1 and 100")
+        });
         self.order(
             ("upstream.retry.initial", retry.initial),
             ("upstream.retry.max", retry.max),
@@ -190,27 +193,27 @@ impl Check<'_> {
     fn tls(&mut self, tls: &Tls) {
         let pin = tls.verify == Verify::Pin;
         self.hold(!pin || !tls.pins.is_empty(), &["upstream.tls.verify"], || {
-            Mistake::new("\"pin\" needs pins").hint(
+            ValueError::new("\"pin\" needs pins").hint(
                 "add pins = [\"…\"]: the SHA-256 of the server's public key, 64 hexadecimal digits",
             )
         });
         self.hold(pin || tls.pins.is_empty(), &["upstream.tls.pins"], || {
-            Mistake::new("without effect").hint("add verify = \"pin\", or remove pins")
+            ValueError::new("without effect").hint("add verify = \"pin\", or remove pins")
         });
         self.hold(!pin || tls.ca.is_none(), &["upstream.tls.ca"], || {
-            Mistake::new("without effect: verify = \"pin\" trusts the pins alone")
+            ValueError::new("without effect: verify = \"pin\" trusts the pins alone")
                 .hint("remove ca; or remove verify and pins, to trust the authorities of ca")
         });
         let hexadecimal = |pin: &String| {
             pin.len() == PIN_DIGITS && pin.bytes().all(|byte| byte.is_ascii_hexdigit())
         };
         self.hold(tls.pins.iter().all(hexadecimal), &["upstream.tls.pins"], || {
-            Mistake::new("a pin is the SHA-256 of a public key: 64 hexadecimal digits")
+            ValueError::new("a pin is the SHA-256 of a public key: 64 hexadecimal digits")
         });
         let name = tls.server_name.as_deref().unwrap_or("x");
         let plain =
             name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte));
-        self.hold(plain, &["upstream.tls.server_name"], || Mistake::new("not a host name"));
+        self.hold(plain, &["upstream.tls.server_name"], || ValueError::new("not a host name"));
     }
 
     fn pool(&mut self, config: &Config) {
@@ -292,7 +295,7 @@ impl Check<'_> {
     }
 
     fn positive<T: Default + PartialEq>(&mut self, key: &str, value: T) {
-        self.hold(value != T::default(), &[key], || Mistake::new("must be more than 0"));
+        self.hold(value != T::default(), &[key], || ValueError::new("must be more than 0"));
     }
 
     fn at_most<T: PartialOrd + Copy>(
@@ -303,7 +306,11 @@ impl Check<'_> {
         show: impl Fn(T) -> String,
     ) {
         self.hold(value <= limit, &[key], || {
-            Mistake::new(format!("{} is more than {}, the most there is", show(value), show(limit)))
+            ValueError::new(format!(
+                "{} is more than {}, the most there is",
+                show(value),
+                show(limit)
+            ))
         });
     }
 
@@ -314,7 +321,7 @@ impl Check<'_> {
         show: impl Fn(T) -> String,
     ) {
         self.hold(low.1 <= high.1, &[low.0, high.0], || {
-            Mistake::new(format!(
+            ValueError::new(format!(
                 "{} is {}, more than {}, which is {}",
                 leaf(low.0),
                 show(low.1),

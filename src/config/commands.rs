@@ -7,7 +7,7 @@ use std::cell::RefCell;
 
 use crate::base::limits::REQUEST_ARGS_MAX;
 
-use super::error::{Mistake, Problem, quoted};
+use super::error::{Problem, ValueError, quoted};
 use super::nearest::nearest;
 use super::section::{Section, boolean, choice, count, strings};
 use super::tree::{Entry, Kind, Node, Scalar, Value};
@@ -114,7 +114,7 @@ fn all(node: &Node, problems: &Problems) -> Vec<CustomCommand> {
         return Vec::new();
     };
     if table.entries.len() > CUSTOM_MAX {
-        let mistake = Mistake::new(format!("more than {CUSTOM_MAX} commands"));
+        let mistake = ValueError::new(format!("more than {CUSTOM_MAX} commands"));
         problems.borrow_mut().push(mistake.at(node.place.clone(), table.key));
         return Vec::new();
     }
@@ -123,7 +123,9 @@ fn all(node: &Node, problems: &Problems) -> Vec<CustomCommand> {
         let name = entry.name.to_ascii_lowercase();
         let key = format!("commands.custom.{}", quoted(&entry.name));
         let mistake = if found.iter().any(|other| other.name == name) {
-            Some(Mistake::new("given twice: letter case does not count in the name of a command"))
+            Some(ValueError::new(
+                "given twice: letter case does not count in the name of a command",
+            ))
         } else {
             wrong_name(&name)
         };
@@ -135,7 +137,7 @@ fn all(node: &Node, problems: &Problems) -> Vec<CustomCommand> {
     found
 }
 
-fn wrong_name(name: &str) -> Option<Mistake> {
+fn wrong_name(name: &str) -> Option<ValueError> {
     let mut parts = name.split('|');
     let fits = |part: Option<&str>| {
         part.is_some_and(|part| {
@@ -149,7 +151,7 @@ fn wrong_name(name: &str) -> Option<Mistake> {
         return None;
     }
     let hint = "write \"JSON.GET\", or \"FT.CONFIG|GET\" for a subcommand";
-    Some(Mistake::new("not the name of a command").hint(hint))
+    Some(ValueError::new("not the name of a command").hint(hint))
 }
 
 fn command(entry: &Entry, name: String, key: String, problems: &Problems) -> Option<CustomCommand> {
@@ -160,7 +162,9 @@ fn command(entry: &Entry, name: String, key: String, problems: &Problems) -> Opt
     if table.entry("arity").is_none() {
         let hint = "write arity = -2, as COMMAND INFO of the server tells it";
         let key = format!("{}.arity", table.key);
-        problems.borrow_mut().push(Mistake::new("missing").hint(hint).at(entry.place.clone(), key));
+        problems
+            .borrow_mut()
+            .push(ValueError::new("missing").hint(hint).at(entry.place.clone(), key));
     }
     let subcommand = name.contains('|');
     let replies = [("all", ReplyKeys::All), ("first", ReplyKeys::First), ("each", ReplyKeys::Each)];
@@ -181,7 +185,7 @@ fn lower(words: Option<Vec<String>>) -> Vec<String> {
     words.unwrap_or_default().iter().map(|word| word.to_ascii_lowercase()).collect()
 }
 
-fn arity(node: &Node, subcommand: bool) -> Result<i16, Mistake> {
+fn arity(node: &Node, subcommand: bool) -> Result<i16, ValueError> {
     let hint = "3: name and two arguments; -2: name, one argument or more";
     let number = match &node.value {
         Value::Scalar(Scalar { kind: Kind::Integer | Kind::Untyped, text }) => text.parse().ok(),
@@ -190,7 +194,7 @@ fn arity(node: &Node, subcommand: bool) -> Result<i16, Mistake> {
     let least = if subcommand { 2 } else { 1 };
     number
         .filter(|arity: &i16| arity.unsigned_abs() >= least)
-        .ok_or_else(|| Mistake::new("not a number of arguments, the name included").hint(hint))
+        .ok_or_else(|| ValueError::new("not a number of arguments, the name included").hint(hint))
 }
 
 fn places(entry: &Entry, table: &Table<'_>) -> Vec<KeyPlace> {
@@ -202,8 +206,8 @@ fn places(entry: &Entry, table: &Table<'_>) -> Vec<KeyPlace> {
                 .filter_map(|(node, at)| place(node, format!("{key}.{at}"), table.problems))
                 .collect();
         }
-        Value::List(_) => Mistake::new(format!("more than {KEYS_MAX} specifications")),
-        Value::Scalar(_) | Value::Table(_) => Mistake::new("expected a list of tables")
+        Value::List(_) => ValueError::new(format!("more than {KEYS_MAX} specifications")),
+        Value::Scalar(_) | Value::Table(_) => ValueError::new("expected a list of tables")
             .hint("write keys = [{ at = 1, access = \"read\" }]; keys = [] when it has none"),
     };
     table.problems.borrow_mut().push(mistake.at(entry.node.place.clone(), key));
@@ -225,7 +229,7 @@ fn place(node: &Node, key: String, problems: &Problems) -> Option<KeyPlace> {
     let number = |name| table.get(name, argument);
     let steps = if table.entry("step").is_some() { number("step")? } else { 1 };
     let refuse = |problem: &str, hint: &str| {
-        let mistake = Mistake::new(problem).hint(hint);
+        let mistake = ValueError::new(problem).hint(hint);
         problems.borrow_mut().push(mistake.at(node.place.clone(), table.key.clone()));
         None
     };
@@ -253,12 +257,12 @@ fn place(node: &Node, key: String, problems: &Problems) -> Option<KeyPlace> {
 }
 
 /// The number of an argument, or of arguments.
-fn argument(node: &Node) -> Result<usize, Mistake> {
+fn argument(node: &Node) -> Result<usize, ValueError> {
     let number: u32 = count(node)?;
     if (1..REQUEST_ARGS_MAX).contains(&number) {
         return Ok(number as usize);
     }
-    Err(Mistake::new("not the number of an argument")
+    Err(ValueError::new("not the number of an argument")
         .hint("the command's name is 0, its first argument 1"))
 }
 
@@ -274,7 +278,7 @@ impl<'a> Table<'a> {
         if let Value::Table(entries) = &node.value {
             return Some(Self { entries, key, problems });
         }
-        let mistake = Mistake::new("expected a table").hint(hint);
+        let mistake = ValueError::new("expected a table").hint(hint);
         problems.borrow_mut().push(mistake.at(node.place.clone(), key));
         None
     }
@@ -284,12 +288,12 @@ impl<'a> Table<'a> {
     }
 
     /// The value of a key, when it is there and right; a wrong one is reported.
-    fn get<T>(&self, name: &str, read: impl Fn(&Node) -> Result<T, Mistake>) -> Option<T> {
+    fn get<T>(&self, name: &str, read: impl Fn(&Node) -> Result<T, ValueError>) -> Option<T> {
         let node = &self.entry(name)?.node;
         read(node).map_err(|mistake| self.refuse(name, node, mistake)).ok()
     }
 
-    fn refuse(&self, name: &str, node: &Node, mistake: Mistake) {
+    fn refuse(&self, name: &str, node: &Node, mistake: ValueError) {
         let key = format!("{}.{name}", self.key);
         self.problems.borrow_mut().push(mistake.at(node.place.clone(), key));
     }
@@ -302,7 +306,7 @@ impl<'a> Table<'a> {
                 None => format!("known here: {}", known.join(", ")),
             };
             let key = format!("{}.{}", self.key, entry.name);
-            let mistake = Mistake::new("unknown key").hint(hint);
+            let mistake = ValueError::new("unknown key").hint(hint);
             self.problems.borrow_mut().push(mistake.at(entry.place.clone(), key));
         }
     }

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::error::{Mistake, Place, Problem, VARIABLE_PREFIX};
+use super::error::{Place, Problem, VARIABLE_PREFIX, ValueError};
 use super::section::Section;
 use super::source::io_cause;
 use super::telemetry::{Admin, Telemetry};
@@ -88,7 +88,7 @@ fn read(path: &Path) -> Result<Node, Vec<Problem>> {
     let name: Arc<str> = Arc::from(path.display().to_string());
     let fail = |problem: String| {
         let place = Place::Text { name: Arc::clone(&name), position: None };
-        vec![Mistake::new(problem).at(place, "")]
+        vec![ValueError::new(problem).at(place, "")]
     };
     let bytes = small_file::read(path, TEXT_BYTES_MAX, Kind::Stream).map_err(|error| {
         fail(match error {
@@ -216,7 +216,7 @@ impl Document {
     /// A problem that somebody else found with the value of `key`, as `policy.acl`.
     #[must_use]
     pub fn problem(&self, key: &str, problem: impl Into<String>, hint: Option<String>) -> Problem {
-        Mistake { problem: problem.into(), hint }.at(self.root.place_of(key), key)
+        ValueError { problem: problem.into(), hint }.at(self.root.place_of(key), key)
     }
 }
 

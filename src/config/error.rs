@@ -63,12 +63,12 @@ impl std::error::Error for Problem {}
 
 /// What is wrong with a value, before it is known where the value stands.
 #[derive(Debug)]
-pub(super) struct Mistake {
+pub(super) struct ValueError {
     pub problem: String,
     pub hint: Option<String>,
 }
 
-impl Mistake {
+impl ValueError {
     pub(super) fn new(problem: impl Into<String>) -> Self {
         Self { problem: problem.into(), hint: None }
     }

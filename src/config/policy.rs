@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::error::{Mistake, quoted};
+use super::error::{ValueError, quoted};
 use super::rate;
 use super::rules::{
     Charset, Encoding, KeyMode, KeyRules, OnExceed, OnMissing, Rules, TtlRules, ValueRules,
@@ -50,16 +50,16 @@ fn keys(at: &Section<'_>) -> KeyRules {
     match (keys.mode, &keys.prefix) {
         (KeyMode::Rewrite, None) => {
             let hint = "write prefix = \"app1:\", the text before every key of this application";
-            at.report("prefix", Mistake::new("missing").hint(hint));
+            at.report("prefix", ValueError::new("missing").hint(hint));
         }
         (KeyMode::Rewrite, Some(prefix)) => {
             if let Some((what, hint)) = unfit(prefix) {
-                at.report("prefix", Mistake::new(what).hint(hint));
+                at.report("prefix", ValueError::new(what).hint(hint));
             }
         }
         (KeyMode::Enforce, Some(prefix)) if !is_plain(prefix) => {
             let hint = "write the patterns into acl: ~app1:* &app1:*";
-            at.report("prefix", Mistake::new("empty, or with a blank or * ? [ ] \\").hint(hint));
+            at.report("prefix", ValueError::new("empty, or with a blank or * ? [ ] \\").hint(hint));
         }
         (KeyMode::Enforce, _) => {}
     }
@@ -67,7 +67,7 @@ fn keys(at: &Section<'_>) -> KeyRules {
         if is_set && keys.mode == KeyMode::Enforce {
             let hint =
                 "without a prefix, the keys of one application cannot be told from those of others";
-            at.report(name, Mistake::new("only with mode = \"rewrite\"").hint(hint));
+            at.report(name, ValueError::new("only with mode = \"rewrite\"").hint(hint));
         }
     }
     positive(at, "max_bytes", keys.max_bytes.map(|bytes| bytes as u64));
@@ -129,7 +129,7 @@ fn ttl(at: &Section<'_>) -> TtlRules {
     for (key, duration) in [("default", ttl.default), ("max", ttl.max)] {
         // Commands that count seconds can say no less.
         if duration.is_some_and(|duration| duration < Duration::from_secs(1)) {
-            at.report(key, Mistake::new("must be at least 1s"));
+            at.report(key, ValueError::new("must be at least 1s"));
         }
     }
     if let (Some(default), Some(max)) = (ttl.default, ttl.max)
@@ -138,19 +138,19 @@ fn ttl(at: &Section<'_>) -> TtlRules {
         let [default, max] = [default, max].map(show_duration);
         at.report(
             "default",
-            Mistake::new(format!("default is {default}, more than max, which is {max}")),
+            ValueError::new(format!("default is {default}, more than max, which is {max}")),
         );
     }
     if ttl.on_missing == OnMissing::Inject && ttl.default.is_none() {
         let hint = "write default = \"1h\", the time to live of keys that have none";
-        at.report("on_missing", Mistake::new("\"inject\" needs a default").hint(hint));
+        at.report("on_missing", ValueError::new("\"inject\" needs a default").hint(hint));
     }
     let rules = ttl.max.is_some() || ttl.on_missing != OnMissing::Allow;
     for (key, patterns) in [("apply_to", &ttl.apply_to), ("exempt", &ttl.exempt)] {
         globs(at, key, patterns);
         if !rules && !patterns.is_empty() {
             let hint = "add max, or on_missing = \"inject\" with a default";
-            at.report(key, Mistake::new("without effect").hint(hint));
+            at.report(key, ValueError::new("without effect").hint(hint));
         }
     }
     ttl
@@ -158,7 +158,7 @@ fn ttl(at: &Section<'_>) -> TtlRules {
 
 fn positive(at: &Section<'_>, key: &str, number: Option<u64>) {
     if number == Some(0) {
-        at.report(key, Mistake::new("must be more than 0").hint("remove it for no limit"));
+        at.report(key, ValueError::new("must be more than 0").hint("remove it for no limit"));
     }
 }
 
@@ -171,7 +171,7 @@ fn globs(at: &Section<'_>, key: &str, patterns: &[String]) {
             match byte {
                 b'\\' if bytes.next().is_none() => {
                     let problem = format!("{} ends with a backslash", quoted(pattern));
-                    at.report(key, Mistake::new(problem).hint("write two for one"));
+                    at.report(key, ValueError::new(problem).hint("write two for one"));
                 }
                 b'[' => class = true,
                 b']' => class = false,
@@ -180,7 +180,7 @@ fn globs(at: &Section<'_>, key: &str, patterns: &[String]) {
         }
         if class {
             let problem = format!("{} has a bracket that is not closed", quoted(pattern));
-            at.report(key, Mistake::new(problem).hint("write \\[ for the bracket itself"));
+            at.report(key, ValueError::new(problem).hint("write \\[ for the bracket itself"));
         }
     }
 }
@@ -212,15 +212,15 @@ fn scripts(at: &Section<'_>) -> ScriptRules {
     };
     for (key, _) in lists.iter().filter(|(key, given)| *given && !counts(key)) {
         let hint = "add mode = \"allowlist\" under [policy.scripts], or remove it";
-        at.report(key, Mistake::new("without effect").hint(hint));
+        at.report(key, ValueError::new("without effect").hint(hint));
     }
     rules
 }
 
-fn digests(node: &Node) -> Result<Vec<Sha1>, Mistake> {
+fn digests(node: &Node) -> Result<Vec<Sha1>, ValueError> {
     let read = |text: String| {
         Sha1::parse(text.as_bytes()).ok_or_else(|| {
-            Mistake::new(format!("{} is no SHA-1 of a script", quoted(&text)))
+            ValueError::new(format!("{} is no SHA-1 of a script", quoted(&text)))
                 .hint("write the 40 hexadecimal digits that SCRIPT LOAD answers")
         })
     };

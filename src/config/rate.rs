@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::error::{Mistake, quoted};
+use super::error::{ValueError, quoted};
 use super::section::{Section, choice, count, duration, string, text};
 
 /// How long a command waits at most where nothing else is said.
@@ -70,12 +70,12 @@ pub(super) fn read(at: &Section<'_>) -> LimitRule {
     let burst = at.get("burst", count);
     if rate.is_none() && burst.is_some() && !at.has("rate") {
         let hint = "write rate = \"1000/s\" beside it";
-        at.report("burst", Mistake::new("without effect").hint(hint));
+        at.report("burst", ValueError::new("without effect").hint(hint));
     }
     for (key, number) in [("burst", burst), ("concurrency", at.get("concurrency", count))] {
         if number == Some(0) {
             let hint = "to keep commands away altogether, deny them in acl";
-            at.report(key, Mistake::new("must be more than 0").hint(hint));
+            at.report(key, ValueError::new("must be more than 0").hint(hint));
         }
     }
     let per = [("policy", Per::Policy), ("client", Per::Client)];
@@ -91,7 +91,7 @@ pub(super) fn read(at: &Section<'_>) -> LimitRule {
 }
 
 /// Reads `1000/s`: a number, and `s`, `m`, `h` or `d`.
-fn rate(text: &str) -> Result<(u32, Duration), Mistake> {
+fn rate(text: &str) -> Result<(u32, Duration), ValueError> {
     let seconds = |unit| match unit {
         "s" => Some(1),
         "m" => Some(60),
@@ -103,7 +103,7 @@ fn rate(text: &str) -> Result<(u32, Duration), Mistake> {
     let count = parts.and_then(|(count, _)| count.trim().parse().ok()).filter(|count| *count > 0);
     let period = parts.and_then(|(_, unit)| seconds(unit.trim()));
     count.zip(period.map(Duration::from_secs)).ok_or_else(|| {
-        Mistake::new(format!("{} is not a rate", quoted(text)))
+        ValueError::new(format!("{} is not a rate", quoted(text)))
             .hint("write a number for each second, minute, hour or day: \"1000/s\", \"5/m\"")
     })
 }

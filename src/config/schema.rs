@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::base::password::{PasswordHash, Passwords};
 
-use super::error::{Mistake, Place};
+use super::error::{Place, ValueError};
 use super::insight::Insight;
 use super::listener::{ClientAuth, ClientLimits, Drain, ListenAddress, Listener};
 use super::rules::Rules;
@@ -80,7 +80,7 @@ fn listener(at: &Section<'_>) -> Listener {
         (None, Some(password)) => ClientAuth::Password(password),
         (Some(_), Some(_)) => {
             let hint = "remove auth: with a password set, clients must give it";
-            at.report("auth", Mistake::new("contradicts the password").hint(hint));
+            at.report("auth", ValueError::new("contradicts the password").hint(hint));
             ClientAuth::Off
         }
         (word, None) => word.unwrap_or_default(),
@@ -107,7 +107,7 @@ fn user(at: &Section<'_>) -> User {
     let password = secret(at);
     if nopass && (!hashes.is_empty() || password.is_some()) {
         let hint = "remove nopass: with it, any password would be right";
-        at.report("nopass", Mistake::new("contradicts the passwords").hint(hint));
+        at.report("nopass", ValueError::new("contradicts the passwords").hint(hint));
     }
     User {
         name: name.unwrap_or_default(),
@@ -120,23 +120,25 @@ fn user(at: &Section<'_>) -> User {
 }
 
 /// Redis acl.c `ACLStringHasSpaces`.
-fn user_name(node: &Node) -> Result<String, Mistake> {
+fn user_name(node: &Node) -> Result<String, ValueError> {
     let name = string(node)?;
     if name.contains(|c: char| c.is_whitespace() || c.is_control()) {
-        return Err(Mistake::new("a user name has no spaces and no control characters"));
+        return Err(ValueError::new("a user name has no spaces and no control characters"));
     }
     Ok(name)
 }
 
 /// Hashes as `ACL SETUSER` takes them. An error repeats none: it may be the password itself.
-fn password_hashes(node: &Node) -> Result<Vec<PasswordHash>, Mistake> {
+fn password_hashes(node: &Node) -> Result<Vec<PasswordHash>, ValueError> {
     let words = strings(node)?;
     let hashes =
         words.iter().map(|word| word.strip_prefix('#').and_then(PasswordHash::parse)).collect();
     let hashes: Option<_> = hashes;
     hashes.ok_or_else(|| {
-        Mistake::new("one is not # and 64 lower-case hexadecimal digits, the SHA-256 of a password")
-            .hint("printf %s \"$PASSWORD\" | sha256sum tells it; password_file takes the password")
+        ValueError::new(
+            "one is not # and 64 lower-case hexadecimal digits, the SHA-256 of a password",
+        )
+        .hint("printf %s \"$PASSWORD\" | sha256sum tells it; password_file takes the password")
     })
 }
 
@@ -145,19 +147,22 @@ fn secret(at: &Section<'_>) -> Option<SecretSource> {
     let variable = at.get("password_env", variable).map(SecretSource::Env);
     if file.is_some() && variable.is_some() {
         let hint = "keep one of password_file and password_env";
-        at.report("password_env", Mistake::new("there are two sources of one password").hint(hint));
+        at.report(
+            "password_env",
+            ValueError::new("there are two sources of one password").hint(hint),
+        );
     }
     file.or(variable)
 }
 
 /// The name of a variable. An error does not repeat it: it may be the password itself.
-fn variable(node: &Node) -> Result<String, Mistake> {
+fn variable(node: &Node) -> Result<String, ValueError> {
     let name = string(node)?;
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     if name.bytes().all(fits) && !name.starts_with(|c: char| c.is_ascii_digit()) {
         return Ok(name);
     }
-    Err(Mistake::new("not the name of an environment variable")
+    Err(ValueError::new("not the name of an environment variable")
         .hint("write the variable's name here, and the password into the variable"))
 }
 
@@ -175,19 +180,19 @@ fn upstream(at: &Section<'_>) -> Upstream {
             let hint = "add tls = { ca = \"FILE\" } under [upstream], or ca = \"system\" for public \
                         authorities, with cert and key if the server asks for a client certificate; \
                         or insecure_plaintext = true to do without TLS";
-            at.report("tls", Mistake::new("missing").hint(hint));
+            at.report("tls", ValueError::new("missing").hint(hint));
         }
         (Some(_), true, _) => {
             let hint = "remove one of tls and insecure_plaintext";
-            at.report("insecure_plaintext", Mistake::new("contradicts tls").hint(hint));
+            at.report("insecure_plaintext", ValueError::new("contradicts tls").hint(hint));
         }
         (Some(_), false, Some(false)) => {
             let hint = "write rediss://, or host:port alone";
-            at.report("address", Mistake::new("redis:// contradicts tls").hint(hint));
+            at.report("address", ValueError::new("redis:// contradicts tls").hint(hint));
         }
         (None, true, Some(true)) => {
             let hint = "set tls instead, or write host:port alone";
-            at.report("insecure_plaintext", Mistake::new("contradicts rediss://").hint(hint));
+            at.report("insecure_plaintext", ValueError::new("contradicts rediss://").hint(hint));
         }
         (Some(_), false, None | Some(true)) | (None, true, None | Some(false)) => {}
     }
@@ -234,16 +239,16 @@ fn client_certificate(at: &Section<'_>) -> Option<ClientCertificate> {
         |other: &str| format!("or remove {other}, if the server asks for no client certificate");
     if at.has("cert") && !at.has("key") {
         let hint = format!("name the PEM file with the private key of cert, {}", without("cert"));
-        at.report("key", Mistake::new("missing").hint(hint));
+        at.report("key", ValueError::new("missing").hint(hint));
     }
     if at.has("key") && !at.has("cert") {
         let hint = format!("name the PEM file with the certificate of key, {}", without("key"));
-        at.report("cert", Mistake::new("missing").hint(hint));
+        at.report("cert", ValueError::new("missing").hint(hint));
     }
     Some(ClientCertificate { cert: cert?, key: key? })
 }
 
-fn authorities(node: &Node) -> Result<Authorities, Mistake> {
+fn authorities(node: &Node) -> Result<Authorities, ValueError> {
     Ok(match text(node)? {
         "system" => Authorities::System,
         _ => Authorities::File(path(node)?),
@@ -254,7 +259,7 @@ fn server_auth(at: &Section<'_>, from_address: Option<String>) -> ServerAuth {
     let username = at.get("username", string);
     if from_address.is_some() && username.is_some() && from_address != username {
         let hint = "keep one of auth.username and the name in the address";
-        at.report("username", Mistake::new("contradicts the address").hint(hint));
+        at.report("username", ValueError::new("contradicts the address").hint(hint));
     }
     ServerAuth { username: username.or(from_address), password: secret(at) }
 }

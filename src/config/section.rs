@@ -1,19 +1,19 @@
 //! Takes typed values out of a tree, key by key, and remembers which keys were asked for.
 //!
-//! Owns: [`Section`], [`Log`], what each type of value looks like. Never knows: which keys exist.
+//! Owns: [`Section`], [`ReadLog`], what each type of value looks like. Never knows: which keys exist.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::error::{Mistake, Problem, quoted};
+use super::error::{Problem, ValueError, quoted};
 use super::tree::{Entry, Kind, Node, Scalar, Value, is_index};
 use super::units;
 
 /// What reading brought to light.
 #[derive(Default)]
-pub(super) struct Log {
+pub(super) struct ReadLog {
     pub problems: Vec<Problem>,
     /// Every key and section asked for, without list positions; true for one that holds a value.
     pub known: BTreeMap<String, bool>,
@@ -22,7 +22,7 @@ pub(super) struct Log {
 /// One table of the tree, present or not.
 pub(super) struct Section<'a> {
     root: &'a Node,
-    log: &'a RefCell<Log>,
+    log: &'a RefCell<ReadLog>,
     name: String,
     /// The same without list positions, and with [`ANY_NAME`] for names of the writer's own.
     plain: String,
@@ -37,10 +37,10 @@ const PATH_BYTES_MAX: usize = 4096;
 /// Longer than any word that a key takes.
 const WORD_BYTES_MAX: usize = 16;
 
-type Read<T> = Result<T, Mistake>;
+type Read<T> = Result<T, ValueError>;
 
 impl<'a> Section<'a> {
-    pub fn root(root: &'a Node, log: &'a RefCell<Log>) -> Self {
+    pub fn root(root: &'a Node, log: &'a RefCell<ReadLog>) -> Self {
         Self { root, log, name: String::new(), plain: String::new() }
     }
 
@@ -57,7 +57,7 @@ impl<'a> Section<'a> {
         Section { root: self.root, log: self.log, name, plain }
     }
 
-    pub fn report(&self, key: &str, mistake: Mistake) {
+    pub fn report(&self, key: &str, mistake: ValueError) {
         let name = self.full(key);
         self.log.borrow_mut().problems.push(mistake.at(self.root.place_of(&name), name));
     }
@@ -90,7 +90,7 @@ impl<'a> Section<'a> {
     pub fn need<T>(&self, key: &str, hint: &str, read: impl Fn(&Node) -> Read<T>) -> Option<T> {
         let whole = !self.log.borrow().problems.iter().any(|problem| problem.key == self.name);
         if whole && !self.has(key) {
-            self.report(key, Mistake::new("missing").hint(hint));
+            self.report(key, ValueError::new("missing").hint(hint));
         }
         self.get(key, read)
     }
@@ -108,7 +108,7 @@ impl<'a> Section<'a> {
                 "users" => "write [[user]] for each user; [users] holds acl_file".to_owned(),
                 _ => format!("write [{name}]"),
             };
-            self.report(key, Mistake::new("expected a table").hint(hint));
+            self.report(key, ValueError::new("expected a table").hint(hint));
         }
         self.inner(name, join(&self.plain, key))
     }
@@ -125,7 +125,7 @@ impl<'a> Section<'a> {
             let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
             if name.is_empty() || is_index(name) || !name.bytes().all(fits) {
                 let hint = "letters, digits, - and _ make a name, at least one of them no digit";
-                let mistake = Mistake::new(format!("{} is not a name", quoted(name))).hint(hint);
+                let mistake = ValueError::new(format!("{} is not a name", quoted(name))).hint(hint);
                 self.log.borrow_mut().problems.push(mistake.at(place.clone(), &*table.name));
                 continue;
             }
@@ -135,7 +135,8 @@ impl<'a> Section<'a> {
                      with names of your own",
                     table.name
                 );
-                let mistake = Mistake::new("expected a table with a name of your own").hint(hint);
+                let mistake =
+                    ValueError::new("expected a table with a name of your own").hint(hint);
                 let key = join(&table.name, name);
                 self.log.borrow_mut().problems.push(mistake.at(node.place.clone(), key));
                 continue;
@@ -156,7 +157,7 @@ impl<'a> Section<'a> {
             Some(Value::List(nodes)) => nodes.len(),
             Some(Value::Table(_) | Value::Scalar(_)) => {
                 let hint = format!("write [[{name}]], in double brackets");
-                self.report(key, Mistake::new("expected a list of tables").hint(hint));
+                self.report(key, ValueError::new("expected a list of tables").hint(hint));
                 0
             }
         };
@@ -166,7 +167,7 @@ impl<'a> Section<'a> {
     fn section_at(&self, list: &str, key: &str, index: usize) -> Self {
         let entry = self.inner(format!("{list}.{index}"), join(&self.plain, key));
         if let Some(Node { value: Value::Scalar(_), place }) = self.root.find(&entry.name) {
-            let problem = Mistake::new("expected a table").at(place.clone(), entry.name.clone());
+            let problem = ValueError::new("expected a table").at(place.clone(), entry.name.clone());
             self.log.borrow_mut().problems.push(problem);
         }
         entry
@@ -192,8 +193,8 @@ fn found(node: &Node) -> &'static str {
     }
 }
 
-fn expected(what: &str, node: &Node) -> Mistake {
-    Mistake::new(format!("expected {what}, found {}", found(node)))
+fn expected(what: &str, node: &Node) -> ValueError {
+    ValueError::new(format!("expected {what}, found {}", found(node)))
 }
 
 fn scalar<'a>(node: &'a Node, kinds: &[Kind], what: &str) -> Read<&'a str> {
@@ -207,7 +208,7 @@ fn scalar<'a>(node: &'a Node, kinds: &[Kind], what: &str) -> Read<&'a str> {
 
 pub(super) fn text(node: &Node) -> Read<&str> {
     let text = scalar(node, &[Kind::Text], "text in quotes")?;
-    if text.trim().is_empty() { Err(Mistake::new("empty")) } else { Ok(text) }
+    if text.trim().is_empty() { Err(ValueError::new("empty")) } else { Ok(text) }
 }
 
 pub(super) fn string(node: &Node) -> Read<String> {
@@ -218,11 +219,11 @@ pub(super) fn path(node: &Node) -> Read<PathBuf> {
     let text = text(node)?;
     // The text of a key may stand where its path should: no error repeats it.
     if text.contains("-----BEGIN") || text.contains(['\n', '\r']) {
-        return Err(Mistake::new("the text of a file where its path should be")
+        return Err(ValueError::new("the text of a file where its path should be")
             .hint("write the text into a file, and the path of that file here"));
     }
     if text.contains('\0') || text.len() > PATH_BYTES_MAX {
-        return Err(Mistake::new("not a path"));
+        return Err(ValueError::new("not a path"));
     }
     Ok(PathBuf::from(text))
 }
@@ -232,12 +233,12 @@ pub(super) fn count<T: TryFrom<u64>>(node: &Node) -> Read<T> {
     let number: Option<u64> = text.trim().parse().ok();
     number
         .and_then(|number| T::try_from(number).ok())
-        .ok_or_else(|| Mistake::new(format!("{} is not a whole number in range", quoted(text))))
+        .ok_or_else(|| ValueError::new(format!("{} is not a whole number in range", quoted(text))))
 }
 
 pub(super) fn size<T: TryFrom<u64>>(node: &Node) -> Read<T> {
     let text = scalar(node, &[Kind::Text, Kind::Integer], "a size such as \"64MiB\"")?;
-    let too_large = |_| Mistake::new(format!("{} is too large", quoted(text)));
+    let too_large = |_| ValueError::new(format!("{} is too large", quoted(text)));
     T::try_from(units::size(text.trim())?).map_err(too_large)
 }
 
@@ -251,7 +252,7 @@ pub(super) fn number(node: &Node) -> Read<f64> {
     let number: Option<f64> = text.trim().parse().ok();
     number
         .filter(|number| number.is_finite())
-        .ok_or_else(|| Mistake::new(format!("{} is not a number", quoted(text))))
+        .ok_or_else(|| ValueError::new(format!("{} is not a number", quoted(text))))
 }
 
 /// Several whole numbers: a list, or (from a variable or a flag) one text with commas.
@@ -262,7 +263,7 @@ pub(super) fn counts<T: TryFrom<u64>>(node: &Node) -> Read<Vec<T>> {
             .split(',')
             .map(|part| part.trim().parse().ok().and_then(|number: u64| T::try_from(number).ok()))
             .collect::<Option<_>>()
-            .ok_or_else(|| Mistake::new(format!("{} are not whole numbers", quoted(text)))),
+            .ok_or_else(|| ValueError::new(format!("{} are not whole numbers", quoted(text)))),
         Value::Scalar(_) | Value::Table(_) => Err(expected("a list of whole numbers", node)),
     }
 }
@@ -271,13 +272,14 @@ pub(super) fn boolean(node: &Node) -> Read<bool> {
     match scalar(node, &[Kind::Boolean], "true or false")?.trim() {
         "true" => Ok(true),
         "false" => Ok(false),
-        other => Err(Mistake::new(format!("expected true or false, found {}", quoted(other)))),
+        other => Err(ValueError::new(format!("expected true or false, found {}", quoted(other)))),
     }
 }
 
 /// Permission bits of a file.
 pub(super) fn mode(node: &Node) -> Read<u32> {
-    let wrong = || Mistake::new("not permission bits").hint("write three octal digits: \"0660\"");
+    let wrong =
+        || ValueError::new("not permission bits").hint("write three octal digits: \"0660\"");
     let text = text(node).map_err(|_| wrong())?;
     let mode = u32::from_str_radix(text, 8).ok().filter(|_| is_index(text));
     mode.filter(|mode| *mode <= 0o777).ok_or_else(wrong)
@@ -308,7 +310,7 @@ pub(super) fn choice<T: Clone>(words: &[(&str, T)]) -> impl Fn(&Node) -> Read<T>
             } else {
                 "this".to_owned()
             };
-            Mistake::new(format!("{shown} is not one of the known words"))
+            ValueError::new(format!("{shown} is not one of the known words"))
                 .hint(format!("write {}", known.join(" or ")))
         })
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use toml::de::{DeTable, DeValue};
 
-use super::error::{Mistake, Place, Problem};
+use super::error::{Place, Problem, ValueError};
 
 /// Deeper keys than this do not exist.
 const DEPTH_MAX: usize = 8;
@@ -102,7 +102,7 @@ impl Node {
             .iter()
             .map(|error| {
                 let at = error.span().map_or(0, |span| span.start);
-                Mistake::new(error.message()).at(origin.place(at), "")
+                ValueError::new(error.message()).at(origin.place(at), "")
             })
             .collect();
         // The first error of a line causes the others.
@@ -141,7 +141,7 @@ impl Node {
         let entry = entries.iter_mut().find(|entry| entry.name == spelling)?;
         key.clone_into(&mut entry.name);
         twice.then(|| {
-            Mistake::new(format!("given twice, as {key} and as {spelling}"))
+            ValueError::new(format!("given twice, as {key} and as {spelling}"))
                 .at(entry.place.clone(), format!("{section}.{key}"))
         })
     }
@@ -173,9 +173,9 @@ impl Node {
     ///
     /// When the tree has no place for the key.
     pub fn put(&mut self, setting: &Setting) -> Result<(), Problem> {
-        let fail = |mistake: Mistake| mistake.at(setting.place.clone(), setting.key.join("."));
+        let fail = |mistake: ValueError| mistake.at(setting.place.clone(), setting.key.join("."));
         if setting.key.len() > DEPTH_MAX {
-            return Err(fail(Mistake::new("unknown key")));
+            return Err(fail(ValueError::new("unknown key")));
         }
         let mut node = self;
         let mut names = setting.key.iter().peekable();
@@ -188,23 +188,23 @@ impl Node {
     }
 
     /// The child called `name`, made when absent: a list when its own children are numbered.
-    fn child(&mut self, name: &str, listed: bool, place: &Place) -> Result<&mut Self, Mistake> {
+    fn child(&mut self, name: &str, listed: bool, place: &Place) -> Result<&mut Self, ValueError> {
         let fresh = || Self {
             place: place.clone(),
             value: if listed { Value::List(Vec::new()) } else { Value::Table(Vec::new()) },
         };
         match &mut self.value {
-            Value::Scalar(_) => Err(Mistake::new("there is a plain value where keys should be")),
+            Value::Scalar(_) => Err(ValueError::new("there is a plain value where keys should be")),
             Value::List(nodes) => {
                 let length = nodes.len();
                 let index = name.parse::<usize>().ok().filter(|index| *index <= length);
                 let index = index.ok_or_else(|| {
-                    Mistake::new(format!("no entry {name:?}; the next is {length}"))
+                    ValueError::new(format!("no entry {name:?}; the next is {length}"))
                 })?;
                 if index == length {
                     nodes.push(fresh());
                 }
-                nodes.get_mut(index).ok_or_else(|| Mistake::new("no such entry"))
+                nodes.get_mut(index).ok_or_else(|| ValueError::new("no such entry"))
             }
             Value::Table(entries) => {
                 let index = entries.iter().position(|entry| entry.name == name);
@@ -214,7 +214,7 @@ impl Node {
                     entries.push(Entry { name, place: place.clone(), node: fresh() });
                 }
                 let entry = entries.get_mut(index);
-                entry.map(|entry| &mut entry.node).ok_or_else(|| Mistake::new("no such entry"))
+                entry.map(|entry| &mut entry.node).ok_or_else(|| ValueError::new("no such entry"))
             }
         }
     }

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::error::{Mistake, quoted};
+use super::error::{ValueError, quoted};
 
 /// Longer waits are mistakes, and adding them to a clock must not overflow.
 const DURATION_MAX: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
@@ -15,17 +15,15 @@ const TIMES: [(&str, u64); 5] =
     [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
 
 /// Reads a number of bytes: digits and one of `B`, `KiB`, `MiB`, `GiB`, or digits alone.
-pub(super) fn size(text: &str) -> Result<u64, Mistake> {
+pub(super) fn size(text: &str) -> Result<u64, ValueError> {
     let (number, unit) = split(text);
     let factor = if unit.is_empty() { Some(1) } else { factor(&SIZES, unit) };
     match (number, factor) {
         (Some(number), Some(factor)) => number
             .checked_mul(factor)
-            .ok_or_else(|| Mistake::new(format!("{} is too large", quoted(text)))),
-        (number, _) => {
-            Err(Mistake::new(format!("{} is not a size", quoted(text)))
-                .hint(size_hint(number, unit)))
-        }
+            .ok_or_else(|| ValueError::new(format!("{} is too large", quoted(text)))),
+        (number, _) => Err(ValueError::new(format!("{} is not a size", quoted(text)))
+            .hint(size_hint(number, unit))),
     }
 }
 
@@ -39,8 +37,8 @@ fn size_hint(number: Option<u64>, unit: &str) -> String {
 }
 
 /// Reads a time: digits and one of `ms`, `s`, `m`, `h`, `d`, or `0`.
-pub(super) fn duration(text: &str) -> Result<Duration, Mistake> {
-    let wrong = || Mistake::new(format!("{} is not a duration", quoted(text)));
+pub(super) fn duration(text: &str) -> Result<Duration, ValueError> {
+    let wrong = || ValueError::new(format!("{} is not a duration", quoted(text)));
     let (number, unit) = split(text);
     let Some(number) = number else {
         return Err(
@@ -51,7 +49,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, Mistake> {
         Some(factor) => number.checked_mul(factor),
         None if number == 0 && unit.is_empty() => Some(0),
         None if unit.is_empty() => {
-            return Err(Mistake::new("a duration needs a unit").hint(format!(
+            return Err(ValueError::new("a duration needs a unit").hint(format!(
                 "write \"{number}s\" for seconds or \"{number}ms\" for milliseconds"
             )));
         }
@@ -60,7 +58,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, Mistake> {
     millis
         .map(Duration::from_millis)
         .filter(|duration| *duration <= DURATION_MAX)
-        .ok_or_else(|| Mistake::new(format!("{} is longer than ten years", quoted(text))))
+        .ok_or_else(|| ValueError::new(format!("{} is longer than ten years", quoted(text))))
 }
 
 /// Reads a time as a setting takes it: `250ms`, `30s`.
@@ -69,7 +67,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, Mistake> {
 ///
 /// What is wrong, and what to write instead.
 pub fn read_duration(text: &str) -> Result<Duration, String> {
-    duration(text).map_err(|Mistake { problem, hint }| match hint {
+    duration(text).map_err(|ValueError { problem, hint }| match hint {
         Some(hint) => format!("{problem}; {hint}"),
         None => problem,
     })

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::error::{Mistake, Place, Problem, VARIABLE_PREFIX};
+use super::error::{Place, Problem, VARIABLE_PREFIX, ValueError};
 use super::nearest::nearest;
 use super::section::ANY_NAME;
 use super::tree::{Entry, Node, Value};
@@ -56,12 +56,12 @@ impl Search<'_> {
     fn report(&mut self, entry: &Entry, section: &str, plain: &str) {
         let name = entry.name.as_str();
         let mistake = if SECRETS.contains(&name) {
-            Mistake::new("a password does not belong in a configuration").hint(
+            ValueError::new("a password does not belong in a configuration").hint(
                 "put it into a file and name that with password_file, \
                  or into a variable and name that with password_env",
             )
         } else {
-            Mistake::new("unknown key").hint(self.hint(entry, section, plain))
+            ValueError::new("unknown key").hint(self.hint(entry, section, plain))
         };
         self.problems.push(mistake.at(entry.place.clone(), join(section, name)));
     }

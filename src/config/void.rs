@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use super::audit::OnOverflow;
-use super::error::{Mistake, Problem};
+use super::error::{Problem, ValueError};
 use super::listener::{ClientAuth, ListenAddress};
 use super::rate::{LimitRule, OnLimit};
 use super::rules::{OnMissing, Rules};
@@ -47,7 +47,7 @@ impl Void<'_> {
         if !is_void || !self.is_written(key) || self.problems.iter().any(|one| one.key == key) {
             return;
         }
-        let mistake = Mistake::new(format!("without effect: {why}")).hint(hint);
+        let mistake = ValueError::new(format!("without effect: {why}")).hint(hint);
         self.problems.push(mistake.at(self.root.place_of(key), key));
     }
 
@@ -272,7 +272,7 @@ impl Void<'_> {
         };
         if socket.is_some_and(taken) {
             let mistake =
-                Mistake::new("a listener has this address").hint("give it a file of its own");
+                ValueError::new("a listener has this address").hint("give it a file of its own");
             let key = "admin.socket";
             self.problems.push(mistake.at(self.root.place_of(key), key));
         }

@@ -20,7 +20,7 @@ use crate::tls::watch::Watch;
 use crate::tls::{Fault, Looking, TlsStore};
 use crate::traffic::PoolKey;
 use crate::upstream::credentials::Credentials;
-use crate::upstream::dial::{Dialer, Link};
+use crate::upstream::dial::{Dialer, ServerConnection};
 use crate::upstream::phase::Phase;
 
 const KEY: PoolKey = PoolKey { protocol: Protocol::Resp2, database: 0 };
@@ -153,7 +153,7 @@ async fn shown(config: &Config, store: Option<&TlsStore>) -> Option<Inspection> 
     (!chain.is_empty()).then(|| Inspection::of_server(&server, &chain))
 }
 
-async fn reached(link: Link, limit: Duration) -> Reached {
+async fn reached(link: ServerConnection, limit: Duration) -> Reached {
     let facts = &link.facts;
     let mut reached = Reached {
         tls: link.handshake.as_ref().map(|handshake| {

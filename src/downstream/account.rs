@@ -22,14 +22,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if held == self.accounted {
             return None;
         }
-        self.shell.buffers.adjust(self.accounted, held);
+        self.worker.buffers.adjust(self.accounted, held);
         self.accounted = held;
         self.mailbox.note_holding(Holding {
             bytes: held,
             moved: self.outlet.moved_at().unwrap_or(self.last_heard),
             logged_in: self.session.is_authenticated(),
         });
-        self.shell.relieve(self.now);
+        self.worker.relieve(self.now);
         if self.mailbox.is_evicted() {
             return Some(ClientDisconnect::MemoryBudget);
         }

@@ -13,11 +13,11 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::audit::{Audit, Event, Kind};
 use crate::base::clock;
 use crate::base::live::Live;
-use crate::command::{self, KeyAt, Spec};
+use crate::command::{self, KeyPosition, Spec};
 use crate::config::{OnOverflow, Places};
 use crate::policy::{CommandSet, Policy, Refusal, Rule};
 use crate::resp::Request;
-use crate::session::{Desk, Seat, Session};
+use crate::session::{RequestScratch, Seat, Session};
 
 /// Names of keys in one event.
 const KEYS_MAX: usize = 8;
@@ -44,7 +44,7 @@ pub(super) struct Auditor {
     audit: Arc<Audit>,
     live: Live<AuditRules>,
     rules: RefCell<Arc<AuditRules>>,
-    keys: RefCell<Vec<KeyAt>>,
+    keys: RefCell<Vec<KeyPosition>>,
     /// The id of the event at hand, when the client's error has it already.
     announced: Cell<Option<u64>>,
     /// Clients that had a command while there was no room, each since when.
@@ -118,10 +118,10 @@ impl Auditor {
     }
 
     /// Before a command is judged: its error may name the event.
-    pub(super) fn announce(&self, desk: &mut Desk) {
+    pub(super) fn announce(&self, request_scratch: &mut RequestScratch) {
         if self.audit.settings().reference {
             let id = self.audit.next_id();
-            desk.refer_to(Some(id));
+            request_scratch.refer_to(Some(id));
             self.announced.set(Some(id));
         }
     }
@@ -132,11 +132,11 @@ impl Auditor {
         who: &Who<'_>,
         policy: &Policy,
         session: &Session,
-        desk: &Desk,
+        request_scratch: &RequestScratch,
         request: &Request<'_>,
         began: Instant,
     ) {
-        let (refused, observed) = (desk.refused(), desk.observed());
+        let (refused, observed) = (request_scratch.refused(), request_scratch.observed());
         let spec = session.command();
         let kind = if refused.is_some() {
             Kind::Denied

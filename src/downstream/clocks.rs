@@ -22,7 +22,7 @@ use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::connection::{Connection, Passing, Waiting};
+use super::connection::{Body, Connection, PendingStep};
 use crate::telemetry::ClientDisconnect;
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
@@ -38,11 +38,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if limit.is_zero() {
             return None;
         }
-        let sends = !self.scanner.is_idle() || self.passing == Passing::Away;
-        let awaited = matches!(self.waiting, Waiting::No) && self.presented.is_none();
+        let sends = !self.scanner.is_idle() || self.passing == Body::Away;
+        let awaited = matches!(self.waiting, PendingStep::No) && self.presented.is_none();
         let request = (sends && awaited && self.session.in_flight() == 0)
             .then(|| self.last_heard + limit)
-            .filter(|_| self.passing != Passing::ToLease);
+            .filter(|_| self.passing != Body::ToLease);
         request.into_iter().chain(self.outlet.deadline(limit)).min()
     }
 
@@ -57,7 +57,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             && !self.outlet.is_measured()
             && self.ending.is_none()
             && self.scanner.is_idle()
-            && self.passing == Passing::No
+            && self.passing == Body::No
             && self.session.is_authenticated()
         {
             return self.idle_deadline();
@@ -66,13 +66,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let later = |moment: &Instant| *moment > self.now;
         let grace = self.grace_end().filter(later);
         let last = self.grace_last().filter(later);
-        let rest = self.courtesy.rests_until().filter(later);
+        let rest = self.pacer.rests_until().filter(later);
         let quiet = self.outlet.quiet_at().filter(later);
         let lease = [self.lease_deadline(), self.upload_deadline(), self.rest_deadline(), grace];
         let rest = [last, rest, quiet, self.outlet_deadline()];
         let pause = match self.waiting {
-            Waiting::Pause(until) | Waiting::Room(until) => Some(until),
-            Waiting::No | Waiting::Reply | Waiting::Lease(..) | Waiting::Open(_) => None,
+            PendingStep::Pause(until) | PendingStep::Room(until) => Some(until),
+            PendingStep::No
+            | PendingStep::Reply
+            | PendingStep::Lease(..)
+            | PendingStep::Open(_) => None,
         };
         let own = [self.idle_deadline(), self.login_deadline(), self.transfer_deadline()];
         let own = own.into_iter().chain([ending, pause]);
@@ -83,8 +86,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// itself: buffers, a connection to the server, or its own requests, which nothing else would end.
     fn outlet_deadline(&self) -> Option<Instant> {
         let holds_lease = self.lease.is_some()
-            && !self.shell.dedicated
-            && !self.session.lives_on_lease()
+            && !self.worker.dedicated
+            && !self.session.state_lost_with_lease()
             && self.session.in_flight() > 0;
         let holds = holds_lease
             || self.out.len() > self.limits.output_soft_bytes

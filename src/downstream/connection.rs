@@ -12,20 +12,20 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Sleep;
 
-use super::courtesy::Courtesy;
-use super::meter::Passed;
+use super::bulk_pacer::BulkPacer;
+use super::metrics::Passed;
 use super::notes::Counts;
 use super::progress::Progress;
-use super::shell::Shell;
+use super::worker::Worker;
 use crate::base::clock;
 use crate::base::live::Live;
 use crate::config::ClientLimits;
 use crate::policy::Policy;
 use crate::resp::RequestScanner;
-use crate::session::{Cause, Door, Gatehouse, Gates, Peer, Seat, Session};
+use crate::session::{Cause, LimiterRegistry, Limiters, ListenerAccess, Peer, Seat, Session};
 use crate::telemetry::ClientDisconnect;
 use crate::traffic::{Facts, OpenFailure};
-use crate::upstream::{Lease, Mailbox, Shared, give_way};
+use crate::upstream::{Lease, Mailbox, Shared, yield_to_io};
 
 /// How long a connection that is to be closed may take to read its last replies.
 pub(super) const GOODBYE: Duration = Duration::from_secs(5);
@@ -33,7 +33,7 @@ pub(super) const GOODBYE: Duration = Duration::from_secs(5);
 const ROUNDS_PER_TURN: u32 = 3;
 
 /// What the request at the front of the client's bytes waits for.
-pub(super) enum Waiting {
+pub(super) enum PendingStep {
     No,
     /// A reply: everything in flight must be answered first.
     Reply,
@@ -47,7 +47,7 @@ pub(super) enum Waiting {
 
 /// What becomes of the rest of a large request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Passing {
+pub(super) enum Body {
     No,
     /// On to the pinned connection.
     ToLease,
@@ -59,14 +59,14 @@ pub(super) enum Passing {
 pub(super) struct Connection<S> {
     pub id: u64,
     pub stream: S,
-    pub shell: Rc<Shell>,
+    pub worker: Rc<Worker>,
     /// Where the listener's rules of the moment are, and those last seen.
-    pub live_door: Live<Door>,
-    pub door: Arc<Door>,
+    pub live_access: Live<ListenerAccess>,
+    pub access: Arc<ListenerAccess>,
     /// The policy of the session's user.
     pub policy: Arc<Policy>,
-    pub gatehouse: Rc<Gatehouse>,
-    pub gates: Gates,
+    pub limiter_registry: Rc<LimiterRegistry>,
+    pub limiters: Limiters,
     pub limits: Arc<ClientLimits>,
     pub session: Session,
     /// Where it is shown to others.
@@ -80,8 +80,8 @@ pub(super) struct Connection<S> {
     pub mailbox: Rc<Mailbox>,
     pub shared: Option<Rc<Shared>>,
     pub lease: Option<Box<(Lease, Cause)>>,
-    pub waiting: Waiting,
-    pub passing: Passing,
+    pub waiting: PendingStep,
+    pub passing: Body,
     /// What follows the last byte of the request that is passing.
     pub tail: Box<[u8]>,
     /// No further argument of the request under way may be longer, whatever `limits` says.
@@ -114,46 +114,46 @@ pub(super) struct Connection<S> {
     pub passed: Passed,
     pub counts: Counts,
     /// How a large value under way gives precedence to others.
-    pub courtesy: Courtesy,
+    pub pacer: BulkPacer,
     timer: Option<Pin<Box<Sleep>>>,
     pub accounted: usize,
-    /// How many changes of the doors this connection has taken up.
-    pub doors_seen: u64,
+    /// How many changes of access rules this connection has applied.
+    pub access_seen: u64,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub(super) fn new(
         stream: S,
-        shell: Rc<Shell>,
-        live_door: Live<Door>,
-        gatehouse: Rc<Gatehouse>,
+        worker: Rc<Worker>,
+        live_access: Live<ListenerAccess>,
+        limiter_registry: Rc<LimiterRegistry>,
         peer: Peer,
     ) -> (u64, Box<Self>) {
         let now = clock::now();
-        let (seat, mailbox) = shell.admit(peer, now);
+        let (seat, mailbox) = worker.admit(peer, now);
         let id = seat.id;
-        let door = live_door.get();
-        let outage = shell.upstream.on_outage();
-        let roster = Rc::clone(&shell.roster);
-        let mut session = Session::enter(roster, Rc::clone(&seat), &door.auth, outage);
-        let policy = session.policy(&door).unwrap_or_else(|| Arc::clone(&door.policy));
+        let access = live_access.get();
+        let outage = worker.upstream.on_outage();
+        let roster = Rc::clone(&worker.roster);
+        let mut session = Session::enter(roster, Rc::clone(&seat), &access.auth, outage);
+        let policy = session.policy(&access).unwrap_or_else(|| Arc::clone(&access.policy));
         seat.note_policy(&policy);
-        shell.guard_scripts_of(&policy);
-        let gates = gatehouse.gates(&policy, seat.peer(), now);
-        let counts = Counts::new(shell.meter.tally(&policy));
+        worker.guard_scripts_of(&policy);
+        let limiters = limiter_registry.limiters(&policy, seat.peer(), now);
+        let counts = Counts::new(worker.metrics.tally(&policy));
         let connection = Box::new(Self {
             id,
             stream,
             policy,
-            gatehouse,
-            gates,
+            limiter_registry,
+            limiters,
             session,
             seat,
-            live_door,
-            door,
-            doors_seen: shell.door_changes(),
-            limits: shell.limits.get(),
-            shell,
+            live_access,
+            access,
+            access_seen: worker.access_changes(),
+            limits: worker.limits.get(),
+            worker,
             scanner: RequestScanner::default(),
             pending: BytesMut::new(),
             presented: None,
@@ -161,8 +161,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             mailbox,
             shared: None,
             lease: None,
-            waiting: Waiting::No,
-            passing: Passing::No,
+            waiting: PendingStep::No,
+            passing: Body::No,
             tail: Box::default(),
             argument_max: None,
             sent_bytes: 0,
@@ -182,7 +182,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             last_spoken: now,
             passed: Passed::default(),
             counts,
-            courtesy: Courtesy::default(),
+            pacer: BulkPacer::default(),
             timer: None,
             accounted: 0,
         });
@@ -195,14 +195,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let why = std::future::poll_fn(|cx| self.poll(cx)).await;
         self.report_end(why);
         if why == ClientDisconnect::UpstreamLost {
-            self.shell.upstream.note_client_closed();
+            self.worker.upstream.note_client_closed();
         }
         why
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ClientDisconnect> {
         self.now = clock::now();
-        self.shell.roster.note_time(self.now);
+        self.worker.roster.note_time(self.now);
         let polled = self.take_turn(cx);
         self.count_in_flight();
         self.show();
@@ -222,13 +222,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 progress |= self.poll_lease(cx);
                 progress |= self.poll_waiting(cx);
                 // What the replies have made of the pinned connection comes before the next request.
-                self.settle_lease();
+                self.release_if_free();
             }
             self.notice_cut();
             progress |= self.intake(cx);
             self.notice_cut();
             if self.lease.is_some() {
-                self.settle_lease();
+                self.release_if_free();
             }
             match self.write(cx) {
                 Ok(wrote) => progress |= wrote,
@@ -244,20 +244,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 return self.poll_timer(cx);
             }
             if self.moves_bulk() {
-                if self.courtesy.note_round(self.shell.shared_requests(), self.now) {
+                if self.pacer.note_round(self.worker.shared_requests(), self.now) {
                     return self.poll_timer(cx);
                 }
                 break;
             }
-            self.courtesy.note_end();
+            self.pacer.note_end();
         }
-        give_way(cx);
+        yield_to_io(cx);
         Poll::Pending
     }
 
     /// Whether nothing is waited for but replies of the shared connection and the client itself.
     pub(super) const fn is_simple(&self) -> bool {
-        self.lease.is_none() && matches!(self.waiting, Waiting::No)
+        self.lease.is_none() && matches!(self.waiting, PendingStep::No)
     }
 
     /// The connection is to be closed once everything before is answered and read.
@@ -267,7 +267,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         self.pending = BytesMut::new();
         self.presented = None;
-        self.passing = Passing::Away;
+        self.passing = Body::Away;
     }
 
     /// The connection is to be closed at once.
@@ -291,7 +291,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.end(ClientDisconnect::Killed);
         }
         if self.ending.is_none()
-            && self.shell.is_leaving()
+            && self.worker.is_leaving()
             && self.session.is_idle()
             && self.pending.is_empty()
         {
@@ -307,8 +307,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         // A client that left while its blocking command waits is told nothing, and nothing is
         // popped for nobody: the pinned connection closes with this one. Other replies are still
         // written: the client may have closed its sending half only.
-        let waits = !matches!(self.waiting, Waiting::No) || self.presented.is_some();
-        let left = self.session.is_blocked() || self.passing == Passing::ToLease || self.gives_up();
+        let waits = !matches!(self.waiting, PendingStep::No) || self.presented.is_some();
+        let left = self.session.is_blocked() || self.passing == Body::ToLease || self.gives_up();
         (left || (finished && !waits)).then_some(ClientDisconnect::Client)
     }
 
@@ -350,7 +350,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.out.is_empty() {
             self.outlet.end();
             if self.out.capacity() > 0 {
-                self.shell.buffers.put(std::mem::take(&mut self.out));
+                self.worker.buffers.put(std::mem::take(&mut self.out));
             }
         } else {
             self.outlet.begin(self.now);

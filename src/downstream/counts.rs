@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::auditor::Who;
 use super::connection::Connection;
-use super::shell::Shell;
+use super::worker::Worker;
 use crate::base::clock;
 use crate::session::{Class, Completed, Held, Login};
 use crate::telemetry::{Slow, Times, UpstreamDisconnect};
@@ -22,18 +22,18 @@ const WORK_MAX: Duration = Duration::from_secs(300);
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// A request was presented and is dealt with: answered, refused or sent.
     pub(super) fn count_presented(&mut self) {
-        let (shell, desk) = (&self.shell, self.shell.desk.borrow());
-        let (meter, own_error) = (&shell.meter, self.session.take_own_error());
-        meter.command(self.session.take_command(), &self.counts.tally);
-        if let Some(refusal) = desk.refused() {
-            meter.refused(refusal, &self.counts.tally);
-        } else if desk.probed() {
-            meter.answered(true);
+        let (worker, request_scratch) = (&self.worker, self.worker.request_scratch.borrow());
+        let (metrics, own_error) = (&worker.metrics, self.session.take_own_error());
+        metrics.command(self.session.take_command(), &self.counts.tally);
+        if let Some(refusal) = request_scratch.refused() {
+            metrics.refused(refusal, &self.counts.tally);
+        } else if request_scratch.probed() {
+            metrics.answered(true);
         } else if let Some(error) = own_error {
-            meter.answered(error);
+            metrics.answered(error);
         }
-        if let Some(refusal) = desk.observed() {
-            meter.observed(refusal);
+        if let Some(refusal) = request_scratch.observed() {
+            metrics.observed(refusal);
         }
     }
 
@@ -46,14 +46,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn note_login(&mut self, login: Login) {
-        let (shell, ok) = (&self.shell, login == Login::Right);
-        shell.meter.authenticated(ok);
-        let who = Who { seat: &self.seat, listener: &self.door.listener };
-        if let Some(auditor) = &shell.auditor {
+        let (worker, ok) = (&self.worker, login == Login::Right);
+        worker.metrics.authenticated(ok);
+        let who = Who { seat: &self.seat, listener: &self.access.listener };
+        if let Some(auditor) = &worker.auditor {
             auditor.authenticated(&who, ok);
         }
         if let Login::Wrong(user) = login {
-            let mut refusals = shell.refusals.borrow_mut();
+            let mut refusals = worker.refusals.borrow_mut();
             refusals.log_login(self.now, who.listener, who.seat.peer(), user.as_ref());
         }
     }
@@ -61,15 +61,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// An answer of the proxy's own came later than its request was presented.
     pub(super) fn count_own_answer(&mut self) {
         if let Some(error) = self.session.take_own_error() {
-            self.shell.meter.answered(error);
+            self.worker.metrics.answered(error);
         }
     }
 
     /// The request that was presented could not be sent, and was answered with an error.
     pub(super) fn count_unavailable(&mut self) {
         self.session.take_own_error();
-        self.shell.meter.command(self.session.take_command(), &self.counts.tally);
-        self.shell.meter.lost(Loss::OutcomeUnknown, 1);
+        self.worker.metrics.command(self.session.take_command(), &self.counts.tally);
+        self.worker.metrics.lost(Loss::OutcomeUnknown, 1);
     }
 
     /// A request is on its way to the server.
@@ -87,13 +87,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         for late in self.counts.notes.take_late() {
             let times = Times::split(late.total, late.waiting, late.upstream);
-            self.shell.insight.note_slow(Slow {
+            self.worker.insight.note_slow(Slow {
                 id: 0,
                 at: clock::unix_ms(),
                 command: late.spec.name,
                 key: late.key,
                 policy: self.policy.section().into(),
-                listener: self.door.listener.clone(),
+                listener: self.access.listener.clone(),
                 user: self.session.user_name().into(),
                 client: self.id,
                 database: self.session.key().database,
@@ -106,16 +106,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// A request is answered by the pinned connection.
     pub(super) fn count_pinned(&mut self, done: Completed) {
         self.lease_turn = self.now;
-        self.shell.completed(done, self.now);
+        self.worker.completed(done, self.now);
         if !self.counts.notes.is_empty() {
             // A large request was on its way only when the client had sent all of it.
             let sent = done.at.max(self.uploaded_at);
-            let Self { counts, shell, policy, now, .. } = self;
+            let Self { counts, worker, policy, now, .. } = self;
             let parts = || {
                 let waited = sent.saturating_duration_since(done.at);
                 (waited, now.saturating_duration_since(sent))
             };
-            counts.notes.end(&shell.insight, policy, &done, *now, parts);
+            counts.notes.end(&worker.insight, policy, &done, *now, parts);
             self.report_slow();
         }
         if done.class != Class::Blocking
@@ -131,7 +131,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let now = self.session.in_flight() + usize::from(self.presented.is_some());
         let before = std::mem::replace(&mut self.passed.in_flight, now);
         if before != now {
-            self.shell.meter.in_flight(before, now);
+            self.worker.metrics.in_flight(before, now);
         }
     }
 }
@@ -145,24 +145,26 @@ impl<S> Drop for Connection<S> {
         let mut lease = self.lease.take().map(|lease| *lease);
         if let Some((lease, cause)) = &mut lease {
             lease.close_for(UpstreamDisconnect::ClientLeft);
-            self.shell.meter.pinned(*cause, -1);
+            self.worker.metrics.pinned(*cause, -1);
         }
         match lease {
-            Some((lease, _)) if asks_lease && !held.is_empty() => outlive(&self.shell, lease, held),
+            Some((lease, _)) if asks_lease && !held.is_empty() => {
+                outlive(&self.worker, lease, held)
+            }
             _ => held.into_iter().for_each(|(ticket, held)| {
                 self.mailbox.keep(ticket, Box::new(held));
             }),
         }
-        self.shell.meter.canceled(self.session.in_flight());
-        self.shell.meter.in_flight(self.passed.in_flight, 0);
-        self.shell.buffers.adjust(self.accounted, 0);
+        self.worker.metrics.canceled(self.session.in_flight());
+        self.worker.metrics.in_flight(self.passed.in_flight, 0);
+        self.worker.buffers.adjust(self.accounted, 0);
     }
 }
 
 /// What the server may be at work on still holds its places in the limits: until the server has ended the
 /// connection, which it does behind the last command, or the time of a command has passed.
-fn outlive(shell: &Shell, lease: Lease, held: Vec<(Ticket, Held)>) {
-    let timeout = shell.upstream.command_timeout();
+fn outlive(worker: &Worker, lease: Lease, held: Vec<(Ticket, Held)>) {
+    let timeout = worker.upstream.command_timeout();
     let timeout = if timeout.is_zero() { WORK_MAX } else { timeout };
     tokio::task::spawn_local(async move {
         let _ = tokio::time::timeout(timeout, lease.run_out()).await;

@@ -5,7 +5,7 @@
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::connection::{Connection, GOODBYE, Waiting};
+use super::connection::{Connection, GOODBYE, PendingStep};
 use crate::session::Cause;
 use crate::telemetry::ClientDisconnect;
 
@@ -20,11 +20,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn end_cut(&mut self) {
-        self.waiting = Waiting::No;
+        self.waiting = PendingStep::No;
         self.end(ClientDisconnect::UpstreamLost);
         if !self.session.is_settled() {
             // What comes before may wait for the server as long as any command.
-            let until = self.now + self.shell.upstream.outage_wait() + GOODBYE;
+            let until = self.now + self.worker.upstream.outage_wait() + GOODBYE;
             self.ending = Some((ClientDisconnect::UpstreamLost, until));
         }
     }
@@ -33,11 +33,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// reached that is any: its driver has timed out and repeats the command elsewhere, so that what
     /// was not sent must not be sent now.
     pub(super) fn gives_up(&self) -> bool {
-        let out = self.shell.upstream.is_out();
+        let out = self.worker.upstream.is_out();
         match &self.waiting {
-            Waiting::Lease(Cause::Blocking, _) => true,
-            Waiting::Lease(..) | Waiting::Open(_) => out,
-            Waiting::No | Waiting::Reply | Waiting::Pause(_) | Waiting::Room(_) => {
+            PendingStep::Lease(Cause::Blocking, _) => true,
+            PendingStep::Lease(..) | PendingStep::Open(_) => out,
+            PendingStep::No | PendingStep::Reply | PendingStep::Pause(_) | PendingStep::Room(_) => {
                 let waits = self.shared.as_ref().is_some_and(|shared| !shared.is_up());
                 out && waits && self.session.in_flight() > 0
             }

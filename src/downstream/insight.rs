@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::audit::Audit;
-use crate::command::{KeyAt, KeyKind, KeySpec, Spec, find_keys};
+use crate::command::{KeyKind, KeyPosition, KeySpec, Spec, find_keys};
 use crate::config;
 use crate::policy::Policy;
 use crate::resp::Request;
@@ -25,7 +25,7 @@ const HIDDEN: &str = "(not shown)";
 pub(super) struct Insight {
     slow: RefCell<SlowLog>,
     hot: RefCell<HotKeys>,
-    keys: RefCell<Vec<KeyAt>>,
+    keys: RefCell<Vec<KeyPosition>>,
     mask: KeyMask,
     /// How the audit log shows keys holds here too.
     audit: Option<Arc<Audit>>,

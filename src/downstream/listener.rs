@@ -15,13 +15,13 @@ use super::auditor::Who;
 use super::connection::Connection;
 use super::holder::{Holder, holder};
 use super::inherited::Inherited;
-use super::meter::Place;
+use super::metrics::Place;
 use super::origin::origin_of;
-use super::shell::Shell;
 use super::unix::{self, SocketFile};
+use super::worker::Worker;
 use crate::base::live::Live;
 use crate::config;
-use crate::session::{Door, Gatehouse, Origin, Peer, Seat};
+use crate::session::{LimiterRegistry, ListenerAccess, Origin, Peer, Seat};
 use crate::telemetry::{ClientDisconnect, ClientRejection, Label, ListenerKind};
 
 /// How long accepting pauses when the process has no file descriptors left.
@@ -31,8 +31,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub struct Listener {
     socket: Socket,
-    door: Live<Door>,
-    gatehouse: Rc<Gatehouse>,
+    access: Live<ListenerAccess>,
+    limiter_registry: Rc<LimiterRegistry>,
     /// As the configuration has it.
     address: Arc<str>,
 }
@@ -118,7 +118,7 @@ impl std::error::Error for BindError {}
 /// When the address cannot be had.
 pub async fn bind(
     settings: &config::Listener,
-    door: Live<Door>,
+    access: Live<ListenerAccess>,
     inherited: &mut Inherited,
 ) -> Result<Listener, BindError> {
     let socket = match &settings.address {
@@ -150,7 +150,7 @@ pub async fn bind(
         }
     };
     let address = settings.address.to_string().into();
-    Ok(Listener { socket: socket?, door, gatehouse: Rc::default(), address })
+    Ok(Listener { socket: socket?, access, limiter_registry: Rc::default(), address })
 }
 
 fn adopt(socket: std::net::TcpListener) -> std::io::Result<TcpListener> {
@@ -174,8 +174,8 @@ impl Listener {
     }
 
     /// Accepts clients for ever; each is served by a task of its own.
-    pub async fn accept(self, shell: Rc<Shell>) {
-        let place = shell.meter.place(&self.door.get().listener);
+    pub async fn accept(self, worker: Rc<Worker>) {
+        let place = worker.metrics.place(&self.access.get().listener);
         loop {
             let accepted = match &self.socket {
                 Socket::Tcp(listener) => listener.accept().await.map(|(stream, peer)| {
@@ -185,7 +185,7 @@ impl Listener {
                     let listener = Arc::clone(&self.address);
                     let (origin, is_unix, uid) = (origin_of(peer), false, None);
                     let peer = Peer { address, local, is_unix, origin, fd, uid, listener };
-                    self.admit(stream, (ListenerKind::Tcp, &place), peer, &shell);
+                    self.admit(stream, (ListenerKind::Tcp, &place), peer, &worker);
                 }),
                 Socket::Unix(listener, _, path) => listener.accept().await.map(|(stream, _)| {
                     let uid = stream.peer_cred().ok().map(|peer| peer.uid());
@@ -193,7 +193,7 @@ impl Listener {
                     let (local, listener) = (path.clone(), Arc::clone(&self.address));
                     let (origin, is_unix) = (Origin::Here, true);
                     let peer = Peer { local, address, is_unix, origin, fd, uid, listener };
-                    self.admit(stream, (ListenerKind::Unix, &place), peer, &shell);
+                    self.admit(stream, (ListenerKind::Unix, &place), peer, &worker);
                 }),
             };
             if let Err(error) = accepted {
@@ -203,30 +203,30 @@ impl Listener {
         }
     }
 
-    fn admit<S>(&self, stream: S, at: (ListenerKind, &Place), peer: Peer, shell: &Rc<Shell>)
+    fn admit<S>(&self, stream: S, at: (ListenerKind, &Place), peer: Peer, worker: &Rc<Worker>)
     where
         S: AsyncRead + AsyncWrite + Unpin + 'static,
     {
-        let shell = Rc::clone(shell);
-        if shell.clients() >= shell.limits.get().max_clients {
-            shell.meter.rejected(ClientRejection::MaxClients);
+        let worker = Rc::clone(worker);
+        if worker.clients() >= worker.limits.get().max_clients {
+            worker.metrics.rejected(ClientRejection::MaxClients);
             tokio::task::spawn_local(refuse(stream));
             return;
         }
         let (kind, place) = (at.0, at.1.clone());
-        shell.meter.accepted(kind, &place);
+        worker.metrics.accepted(kind, &place);
         let (id, connection) = Connection::new(
             stream,
-            Rc::clone(&shell),
-            self.door.clone(),
-            Rc::clone(&self.gatehouse),
+            Rc::clone(&worker),
+            self.access.clone(),
+            Rc::clone(&self.limiter_registry),
             peer,
         );
-        let (seat, listener) = (Rc::clone(&connection.seat), connection.door.listener.clone());
-        if let Some(auditor) = &shell.auditor {
+        let (seat, listener) = (Rc::clone(&connection.seat), connection.access.listener.clone());
+        if let Some(auditor) = &worker.auditor {
             auditor.opened(&Who { seat: &seat, listener: &listener });
         }
-        let guest = Guest { shell, id, seat, listener, kind, place, why: None };
+        let guest = Guest { worker, id, seat, listener, kind, place, why: None };
         tokio::task::spawn_local(async move {
             let why = connection.serve().await;
             guest.leaves(why).await;
@@ -236,7 +236,7 @@ impl Listener {
 
 /// A client that was accepted; dropped, it is gone, however its task ended.
 struct Guest {
-    shell: Rc<Shell>,
+    worker: Rc<Worker>,
     id: u64,
     seat: Rc<Seat>,
     listener: Box<str>,
@@ -250,7 +250,7 @@ impl Guest {
     /// that their number is bounded.
     async fn leaves(mut self, why: ClientDisconnect) {
         self.why = Some(why);
-        if let Some(auditor) = &self.shell.auditor {
+        if let Some(auditor) = &self.worker.auditor {
             auditor.await_room(self.id).await;
         }
     }
@@ -258,7 +258,7 @@ impl Guest {
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        let Self { shell, id, seat, listener, kind, place, why } = self;
+        let Self { worker, id, seat, listener, kind, place, why } = self;
         if std::thread::panicking() {
             tracing::error!(
                 code = "CLI-E010",
@@ -267,11 +267,11 @@ impl Drop for Guest {
             );
         }
         let why = why.unwrap_or(ClientDisconnect::Reset);
-        shell.dismiss(*id);
-        if let Some(auditor) = &shell.auditor {
+        worker.unregister(*id);
+        if let Some(auditor) = &worker.auditor {
             auditor.closed(&Who { seat, listener }, why.label());
         }
-        shell.meter.left(*kind, place, why);
+        worker.metrics.left(*kind, place, why);
     }
 }
 
@@ -290,7 +290,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, DuplexStream, ReadBuf, duplex};
 
     use super::*;
-    use crate::downstream::ShellParts;
+    use crate::downstream::WorkerParts;
     use crate::policy::Policy;
     use crate::session::Auth;
     use crate::telemetry::Metrics;
@@ -346,7 +346,7 @@ mod tests {
             let dialer = Dialer::new(&settings, None, credentials);
             let metrics = Arc::new(Metrics::default());
             let upstream = Upstream::start(settings, 65_536, dialer, Arc::clone(&metrics), 1);
-            let shell = Shell::new(ShellParts {
+            let worker = Worker::new(WorkerParts {
                 upstream,
                 limits: Live::new(config::ClientLimits::default()),
                 insight: Live::new(config::Insight::default()),
@@ -358,26 +358,26 @@ mod tests {
                 audit: None,
             });
             let policy = Arc::new(Policy::open());
-            let door = Door { auth: Auth::Off, listener: "a".into(), policy };
+            let access = ListenerAccess { auth: Auth::Off, listener: "a".into(), policy };
             let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
             let listener = Listener {
                 socket: Socket::Tcp(adopt(socket).unwrap()),
-                door: Live::new(door),
-                gatehouse: Rc::default(),
+                access: Live::new(access),
+                limiter_registry: Rc::default(),
                 address: "a".into(),
             };
-            let place = shell.meter.place("a");
+            let place = worker.metrics.place("a");
             let admit = |stream| {
-                listener.admit(stream, (ListenerKind::Tcp, &place), Peer::default(), &shell)
+                listener.admit(stream, (ListenerKind::Tcp, &place), Peer::default(), &worker)
             };
             let (mut before, other) = duplex(4096);
             admit(other);
             assert_eq!(answer(&mut before, b"CLIENT ID\r\n", 4).await, b":1\r\n");
             for _ in 0..3 {
-                listener.admit(Bomb, (ListenerKind::Tcp, &place), Peer::default(), &shell);
+                listener.admit(Bomb, (ListenerKind::Tcp, &place), Peer::default(), &worker);
                 tokio::task::yield_now().await;
             }
-            assert_eq!(shell.clients(), 1);
+            assert_eq!(worker.clients(), 1);
             assert_eq!(metrics.client_connections[ListenerKind::Tcp].get(), 1);
             assert_eq!(answer(&mut before, b"CLIENT ID\r\n", 4).await, b":1\r\n");
             let (mut after, other) = duplex(4096);

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::insight::{Insight, first_key};
-use super::meter::Tally;
+use super::metrics::Tally;
 use crate::command::Spec;
 use crate::policy::Policy;
 use crate::resp::Request;

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::connection::{Connection, Passing, Waiting};
-use crate::session::LeaseNeed;
+use super::connection::{Body, Connection, PendingStep};
+use crate::session::LeaseFate;
 use crate::telemetry::{ClientDisconnect, UpstreamDisconnect};
 use crate::traffic::Loss;
 use crate::upstream::Lease;
@@ -41,7 +41,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Writes and reads the pinned connection. Returns whether anything happened.
     pub(super) fn poll_lease(&mut self, cx: &mut Context<'_>) -> bool {
         let mut progress = false;
-        if self.courtesy.is_resting(self.now) {
+        if self.pacer.is_resting(self.now) {
             return false;
         }
         if let Some(lease) = &mut self.lease {
@@ -61,7 +61,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.out.len() >= UNREAD_BYTES_MAX || self.lease.is_none() {
             return progress;
         }
-        let mut scratch = self.shell.take_scratch();
+        let mut scratch = self.worker.take_scratch();
         let read = self.lease.as_mut().map(|lease| lease.0.poll_read(cx, &mut scratch));
         match read {
             None | Some(Poll::Pending) => {}
@@ -75,7 +75,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.lose_lease(Loss::OutcomeUnknown);
             }
         }
-        self.shell.return_scratch(scratch);
+        self.worker.return_scratch(scratch);
         progress
     }
 
@@ -86,7 +86,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         while !bytes.is_empty() {
             let Some(lease) = &mut self.lease else { return };
             let Ok((used, kind, done)) = lease.0.next_piece(bytes) else {
-                return self.distrust();
+                return self.close_untrusted();
             };
             if lease.0.announced() >= self.limits.large_bytes {
                 self.session.note_large_reply();
@@ -107,19 +107,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             match self.session.handle_pinned(piece, kind, done, &mut self.out) {
                 Ok(Some(completed)) => self.count_pinned(completed),
                 Ok(None) => {}
-                Err(_) => return self.distrust(),
+                Err(_) => return self.close_untrusted(),
             }
         }
         self.resend();
-        if matches!(self.waiting, Waiting::Reply) {
-            self.waiting = Waiting::No;
+        if matches!(self.waiting, PendingStep::Reply) {
+            self.waiting = PendingStep::No;
         }
         if self.session.in_flight() == 0 {
             self.sent_bytes = 0;
         }
     }
 
-    fn distrust(&mut self) {
+    fn close_untrusted(&mut self) {
         tracing::error!(code = "UPS-E001", "pinned connection closed: it cannot be trusted");
         if let Some((lease, _)) = self.lease.as_deref_mut() {
             lease.close_for(UpstreamDisconnect::Protocol);
@@ -130,23 +130,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// The pinned connection is gone.
     pub(super) fn lose_lease(&mut self, loss: Loss) {
         let Some(mut lease) = self.lease.take() else { return };
-        self.shell.meter.pinned(lease.1, -1);
+        self.worker.metrics.pinned(lease.1, -1);
         lease.0.abort();
         let waited = self.session.in_flight();
         let (begun, said) = (self.session.reply_has_begun(), self.out.len());
         let streamed = self.session.is_streaming();
         let fatal = self.session.handle_lease_lost(loss, &mut self.out);
         let lost = waited - self.session.in_flight();
-        self.shell.meter.lost(loss, lost);
+        self.worker.metrics.lost(loss, lost);
         if loss == Loss::TimedOut {
             lease.0.note_timeouts(lost);
             lease.0.close_for(UpstreamDisconnect::Timeout);
         }
-        if self.passing == Passing::ToLease {
-            self.passing = Passing::Away;
+        if self.passing == Body::ToLease {
+            self.passing = Body::Away;
         }
-        if matches!(self.waiting, Waiting::Reply) {
-            self.waiting = Waiting::No;
+        if matches!(self.waiting, PendingStep::Reply) {
+            self.waiting = PendingStep::No;
         }
         if begun || streamed {
             // Whatever followed half a reply would be taken for its rest.
@@ -168,28 +168,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Gives the pinned connection back as soon as nothing of this session is on it.
-    pub(super) fn settle_lease(&mut self) {
-        if self.lease.is_none() || matches!(self.waiting, Waiting::Lease(..)) {
+    pub(super) fn release_if_free(&mut self) {
+        if self.lease.is_none() || matches!(self.waiting, PendingStep::Lease(..)) {
             return;
         }
         self.move_over();
-        if self.passing == Passing::ToLease {
+        if self.passing == Body::ToLease {
             return;
         }
-        if self.session.rests_on_lease() && self.shell.upstream.lease_is_waited_for() {
+        if self.session.keeps_idle_lease() && self.worker.upstream.lease_is_waited_for() {
             self.session.forget_large_reply();
         }
-        let need = if self.presented.is_some() && !self.session.shuns_lease() {
-            LeaseNeed::Keep
+        let need = if self.presented.is_some() && !self.session.must_discard_lease() {
+            LeaseFate::Keep
         } else {
-            self.session.lease_need(self.shell.dedicated)
+            self.session.lease_need(self.worker.dedicated)
         };
-        if need == LeaseNeed::Keep {
+        if need == LeaseFate::Keep {
             return;
         }
         let Some(lease) = self.take_lease() else { return };
         // An UNBLOCK that is on its way to it must not meet another session.
-        if need == LeaseNeed::Return && !self.seat.is_aimed_at() {
+        if need == LeaseFate::Return && !self.seat.is_aimed_at() {
             lease.give_back();
         }
     }
@@ -201,14 +201,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// but state stays on it.
     fn move_over(&mut self) {
         let Some((lease, _)) = self.lease.as_deref_mut() else { return };
-        if lease.outdated_since(self.now).is_none() && !lease.is_misplaced() {
+        if lease.outdated_since(self.now).is_none() && !lease.says_not_primary() {
             return;
         }
-        if self.passing == Passing::ToLease {
+        if self.passing == Body::ToLease {
             if self.grace_last().is_some_and(|end| self.now >= end) {
                 self.end_now(ClientDisconnect::Rotation);
             }
-        } else if self.session.is_off_lease() {
+        } else if self.session.has_left_lease() {
             if let Some(mut lease) = self.take_lease() {
                 lease.close_for(UpstreamDisconnect::Rotation);
             }
@@ -216,7 +216,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let late = self.grace_last().is_some_and(|end| self.now >= end);
             if self.session.is_blocked() || (late && self.session.in_flight() > 0) {
                 self.end_now(ClientDisconnect::Rotation);
-            } else if self.session.lives_on_lease() {
+            } else if self.session.state_lost_with_lease() {
                 self.end(ClientDisconnect::Rotation);
             } else if self.session.in_flight() == 0 {
                 // Nothing was asked; what was watched is lost, and EXEC will say so.
@@ -228,7 +228,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// The pinned connection is this session's no more.
     fn take_lease(&mut self) -> Option<Lease> {
         let (lease, cause) = *self.lease.take()?;
-        self.shell.meter.pinned(cause, -1);
+        self.worker.metrics.pinned(cause, -1);
         self.session.handle_lease_gone();
         Some(lease)
     }
@@ -237,7 +237,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// the last quarter of the grace, each at its own time.
     pub(super) fn grace_end(&self) -> Option<Instant> {
         let since = self.lease.as_ref()?.0.outdated()?;
-        let grace = self.shell.upstream.pinned_grace();
+        let grace = self.worker.upstream.pinned_grace();
         let step = grace / 4 / (GRACE_STEPS - 1);
         let steps = u32::try_from(self.id % u64::from(GRACE_STEPS)).unwrap_or_default();
         (!grace.is_zero()).then(|| since + grace - step * steps)
@@ -245,7 +245,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// When what was asked before the end of the grace must be answered, too.
     pub(super) fn grace_last(&self) -> Option<Instant> {
-        self.grace_end().map(|end| end + self.shell.upstream.command_timeout())
+        self.grace_end().map(|end| end + self.worker.upstream.command_timeout())
     }
 
     /// Nothing more is asked on a connection that must go.
@@ -257,8 +257,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// rest of it: after the time for which it blocks, and after the reply before it.
     pub(super) fn lease_deadline(&self) -> Option<Instant> {
         self.lease.as_ref()?;
-        let timeout = self.shell.upstream.command_timeout();
-        if timeout.is_zero() || self.passing == Passing::ToLease || !self.out.is_empty() {
+        let timeout = self.worker.upstream.command_timeout();
+        if timeout.is_zero() || self.passing == Body::ToLease || !self.out.is_empty() {
             return None;
         }
         let asked = self.session.pinned_since()?.max(self.uploaded_at).max(self.lease_turn);
@@ -269,14 +269,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// When the rest of a large request has failed to come, or to go on to the server, for too long.
     pub(super) fn upload_deadline(&self) -> Option<Instant> {
-        let timeout = self.shell.upstream.command_timeout();
-        let passes = self.passing == Passing::ToLease && !timeout.is_zero();
+        let timeout = self.worker.upstream.command_timeout();
+        let passes = self.passing == Body::ToLease && !timeout.is_zero();
         self.upload.deadline(timeout).filter(|_| passes)
     }
 
     /// When the pinned connection has been kept long enough for replies that do not come.
     pub(super) fn rest_deadline(&self) -> Option<Instant> {
-        let rests = self.lease.is_some() && !self.shell.dedicated && self.session.rests_on_lease();
+        let rests =
+            self.lease.is_some() && !self.worker.dedicated && self.session.keeps_idle_lease();
         (rests && self.out.is_empty()).then(|| self.last_heard + REST)
     }
 
@@ -292,7 +293,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.abandon_pinned();
         }
         if self.lease_deadline().is_some_and(|deadline| self.now >= deadline) {
-            let silent = self.shell.upstream.is_silent();
+            let silent = self.worker.upstream.is_silent();
             self.lose_lease(if silent { Loss::OutcomeUnknown } else { Loss::TimedOut });
         }
     }

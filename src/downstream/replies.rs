@@ -7,52 +7,52 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::connection::{Connection, Waiting};
+use super::connection::{Connection, PendingStep};
 use crate::telemetry::ClientDisconnect;
 use crate::traffic::Loss;
-use crate::upstream::Item;
+use crate::upstream::Delivery;
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Puts what the shared connection delivered into its places.
     pub(super) fn take_replies(&mut self, cx: &Context<'_>) -> bool {
-        let Self { mailbox, session, out, shell, now, counts, policy, .. } = self;
+        let Self { mailbox, session, out, worker, now, counts, policy, .. } = self;
         let mut any = false;
         let mut cut = None;
         let overflow = mailbox.drain(cx.waker(), |item, bytes| {
             any = true;
             if out.capacity() == 0 {
-                *out = shell.buffers.get();
+                *out = worker.buffers.get();
             }
             match item {
-                Item::Piece { ticket, kind, done, micros, .. } => {
+                Delivery::Piece { ticket, kind, done, micros, .. } => {
                     if let Some(completed) = session.handle_reply(ticket, bytes, kind, done, out) {
-                        shell.completed(completed, *now);
+                        worker.completed(completed, *now);
                         if !counts.notes.is_empty() {
                             let upstream = || Duration::from_micros(u64::from(micros));
                             let parts = || (mailbox.take_wait(ticket), upstream());
-                            counts.notes.end(&shell.insight, policy, &completed, *now, parts);
+                            counts.notes.end(&worker.insight, policy, &completed, *now, parts);
                         }
                     }
                 }
-                Item::Refusal { ticket, .. } => session.note_refusal(ticket, bytes),
-                Item::Lost(ticket, loss) => {
+                Delivery::Refusal { ticket, .. } => session.note_refusal(ticket, bytes),
+                Delivery::Lost(ticket, loss) => {
                     if loss == Loss::Truncated {
                         cut = cut.or(Some(out.len()));
                     }
                     let lost = session.handle_loss(ticket, loss, out);
                     if let Some(done) = lost.filter(|_| !counts.notes.is_empty()) {
-                        counts.notes.lose(&shell.insight, policy, &done, *now, mailbox);
+                        counts.notes.lose(&worker.insight, policy, &done, *now, mailbox);
                     }
                     match lost {
-                        Some(done) if loss == Loss::MultiRefused => shell.completed(done, *now),
-                        Some(_) => shell.meter.lost(loss, 1),
+                        Some(done) if loss == Loss::MultiRefused => worker.completed(done, *now),
+                        Some(_) => worker.metrics.lost(loss, 1),
                         None => {}
                     }
                 }
             }
         });
         if let Some(number) = mailbox.take_moved() {
-            self.shared = shell.upstream.numbered(number);
+            self.shared = worker.upstream.numbered(number);
         }
         if mailbox.take_large() {
             session.note_large_reply();
@@ -70,8 +70,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.out.truncate(cut);
             self.end_now(ClientDisconnect::UpstreamLost);
         }
-        if any && matches!(self.waiting, Waiting::Reply) {
-            self.waiting = Waiting::No;
+        if any && matches!(self.waiting, PendingStep::Reply) {
+            self.waiting = PendingStep::No;
         }
         self.report_slow();
         self.mailbox.forget_waits(self.counts.notes.oldest());

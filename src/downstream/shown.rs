@@ -1,10 +1,10 @@
 //! What others see of a client (`CLIENT LIST`), brought up to date once a turn.
 //!
-//! Owns: the figures that the shell knows. Never knows: who looks at them.
+//! Owns: the figures that the connection knows. Never knows: who reads them.
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::connection::{Connection, Waiting};
+use super::connection::{Connection, PendingStep};
 use crate::session::{Cause, Marks};
 
 impl<S> Connection<S> {
@@ -30,7 +30,7 @@ impl<S> Connection<S> {
     }
 
     pub(super) fn note_written(&mut self, bytes: usize) {
-        self.shell.meter.transmitted(bytes);
+        self.worker.metrics.transmitted(bytes);
         self.last_spoken = self.now;
         self.passed.sent += bytes as u64;
     }
@@ -47,7 +47,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.lease.is_some() {
             self.show();
             self.seat.end_want(true);
-        } else if matches!(self.waiting, Waiting::No) && self.ending.is_none() {
+        } else if matches!(self.waiting, PendingStep::No) && self.ending.is_none() {
             self.acquire(Cause::Tracking);
         } else {
             return false;

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use super::acl::{self, Problem, Step};
+use super::refusal::{Cause, Refusal, Whom};
 use super::role::Selector;
-use super::verdict::{Cause, Refusal, Whom};
 use super::{Policy, Rule};
 use crate::command::{Dictionary, Flags, Spec};
 

@@ -12,12 +12,12 @@ use super::keyspace::may_be_reserved;
 use super::meet::Glob;
 use super::names::Hidden;
 use super::pattern::{Pattern, escape, literal_prefix};
+use super::refusal::{Cause, Refusal};
+use super::request_facts::{ObservedDenials, RequestFacts};
 use super::rule::Rule;
-use super::subject::{Subject, Witness};
-use super::verdict::{Cause, Refusal};
 use crate::command::{
-    Categories, Does, Flags, KeyAt, KeyError, KeyKind, Reach, Script, Spec, Stores, find_keys,
-    scan_match,
+    Categories, Does, Flags, KeyError, KeyKind, KeyPosition, Reach, Script, Spec, Stores,
+    find_keys, scan_match,
 };
 use crate::config::{Charset, Encoding, KeyRules, ValueRules};
 use crate::resp::Request;
@@ -77,9 +77,9 @@ impl Content {
     /// With the first no that `witness` does not hold.
     pub(super) fn check(
         &self,
-        subject: &Subject<'_>,
-        keys: &mut Vec<KeyAt>,
-        witness: &mut Witness,
+        subject: &RequestFacts<'_>,
+        keys: &mut Vec<KeyPosition>,
+        witness: &mut ObservedDenials,
     ) -> Judged {
         let request = subject.request;
         let value_bytes = self.value_bytes(subject.spec);
@@ -133,7 +133,7 @@ impl Content {
     }
 
     /// Whether a command may show or touch denied keys although it names none of them.
-    fn check_reach(&self, subject: &Subject<'_>, witness: &mut Witness) -> Judged {
+    fn check_reach(&self, subject: &RequestFacts<'_>, witness: &mut ObservedDenials) -> Judged {
         let reaches = match subject.spec.reach {
             Reach::Database(does) | Reach::Server(does) => {
                 does.access().is_some() && does != Does::CountsKeys
@@ -175,7 +175,7 @@ impl Content {
     /// The argument whose length alone is known.
     fn announced_fault(
         &self,
-        subject: &Subject<'_>,
+        subject: &RequestFacts<'_>,
         value_bytes: Option<u64>,
     ) -> Option<ContentFault> {
         let request = subject.request;
@@ -190,7 +190,7 @@ impl Content {
         }
     }
 
-    fn key_fault(&self, subject: &Subject<'_>, at: &KeyAt) -> Option<ContentFault> {
+    fn key_fault(&self, subject: &RequestFacts<'_>, at: &KeyPosition) -> Option<ContentFault> {
         let name = at.name(subject.request);
         match at.kind {
             KeyKind::Key => self.name_fault(name),
@@ -257,7 +257,7 @@ impl Content {
     }
 
     /// What is wrong with the encoding of a value that the command stores, or cannot be seen of it.
-    fn encoding_fault(&self, subject: &Subject<'_>) -> Result<Option<ContentFault>, Refusal> {
+    fn encoding_fault(&self, subject: &RequestFacts<'_>) -> Result<Option<ContentFault>, Refusal> {
         let request = subject.request;
         let stores = subject.spec.stores;
         let is_part = match stores {
@@ -318,7 +318,7 @@ fn first_value(spec: &Spec) -> usize {
 }
 
 /// The length of the first value above `max`.
-fn long_value(subject: &Subject<'_>, keys: &[KeyAt], max: u64) -> Option<u64> {
+fn long_value(subject: &RequestFacts<'_>, keys: &[KeyPosition], max: u64) -> Option<u64> {
     let mut args = (0u32..).zip(subject.request.args()).skip(first_value(subject.spec));
     args.find_map(|(arg, value)| {
         let bytes = value.len() as u64;
@@ -340,8 +340,8 @@ fn names(spec: &Spec, request: &Request<'_>, arg: usize) -> Option<bool> {
     certain
 }
 
-impl Witness {
-    fn refuse(&mut self, subject: &Subject<'_>, fault: ContentFault) -> Judged {
+impl ObservedDenials {
+    fn refuse(&mut self, subject: &RequestFacts<'_>, fault: ContentFault) -> Judged {
         self.hold(subject.refuse(fault.rule(), Cause::Content(fault)))
     }
 }

@@ -7,13 +7,13 @@ use std::ops::Range;
 use bytes::BytesMut;
 
 use super::guard::Shaped;
-use crate::command::KeyAt;
+use crate::command::KeyPosition;
 use crate::resp::{Request, encode, number};
 
 /// Room for key positions, kept between requests so that deciding allocates nothing.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    pub(super) keys: Vec<KeyAt>,
+    pub(super) keys: Vec<KeyPosition>,
     pub(super) patterns: Vec<u32>,
     pub(super) edits: Edits,
     pub(super) wire: BytesMut,

@@ -4,9 +4,9 @@
 
 use bytes::BytesMut;
 
-use super::judge::Case;
-use super::{Moment, Policy, Refusal, RuleSet, Scratch, arity, known};
-use crate::command::{self, KeyAt, KeyKind, Spec, scan_match};
+use super::judge::Evaluation;
+use super::{EvalContext, Policy, Refusal, RuleSet, Scratch, arity, known};
+use crate::command::{self, KeyKind, KeyPosition, Spec, scan_match};
 use crate::resp::Request;
 
 /// What becomes of one request, and why.
@@ -56,7 +56,7 @@ pub struct Name {
 impl Policy {
     /// Decides about a request as [`Self::decide`] does, and says why.
     #[must_use]
-    pub fn explain(&self, request: &Request<'_>, moment: &Moment) -> Explanation {
+    pub fn explain(&self, request: &Request<'_>, moment: &EvalContext) -> Explanation {
         let mut scratch = Scratch::default();
         let spec = known(self.lookup(request));
         let checked = spec.and_then(|spec| arity(spec, request).map(|()| spec));
@@ -89,11 +89,11 @@ impl Policy {
         &self,
         spec: &'static Spec,
         request: &Request<'_>,
-        moment: &Moment,
+        moment: &EvalContext,
     ) -> Option<RuleWord> {
         let (mut scratch, lenient) = (Scratch::default(), RuleSet::default());
         let (database, scratch) = (moment.database, &mut scratch);
-        let mut case = Case { spec, request, database, scratch, found: None, lenient };
+        let mut case = Evaluation { spec, request, database, scratch, found: None, lenient };
         let selector = self.role.iter().find(|selector| self.judge(selector, &mut case).is_ok())?;
         self.word(selector.decision(spec.id).word).cloned()
     }
@@ -133,7 +133,7 @@ fn names(spec: &Spec, request: &Request<'_>) -> Vec<Name> {
     names
 }
 
-fn role(at: &KeyAt) -> String {
+fn role(at: &KeyPosition) -> String {
     let what = match at.kind {
         KeyKind::Key => "key",
         KeyKind::KeyPattern => "pattern of keys that the data complete",
@@ -166,7 +166,7 @@ mod tests {
 
     fn explained(rules: &Rules, line: &str) -> Explanation {
         let request = RequestBuf::from_args(line.split(' '));
-        compile(rules).unwrap().explain(&request.as_request(), &Moment::default())
+        compile(rules).unwrap().explain(&request.as_request(), &EvalContext::default())
     }
 
     fn acl(acl: &str) -> Rules {

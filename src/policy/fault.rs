@@ -47,13 +47,13 @@ pub(super) enum TtlFault {
     /// None is given, and options of the command could give one.
     Missing,
     /// The command cannot give one.
-    CannotSay,
+    NoTtlOption,
     /// It would be taken away.
     Ended,
     /// Another key's is taken over, which may have none.
     Inherited,
     /// The key is made in another database, out of reach.
-    Elsewhere,
+    OtherDatabase,
     /// Longer than this many milliseconds.
     TooLong(u64),
 }
@@ -142,7 +142,7 @@ impl TtlFault {
     pub(super) fn write(self, name: &str, out: &mut BytesMut) {
         let (is, advice) = match self {
             Self::Missing => ("leaves a key without a time to live", "add EX with seconds"),
-            Self::CannotSay => (
+            Self::NoTtlOption => (
                 "may leave a key without a time to live",
                 "use a command that says how long, as SET key value EX seconds",
             ),
@@ -151,7 +151,7 @@ impl TtlFault {
                 "takes over the time to live of a key that may have none",
                 "use a key to which the rule applies too",
             ),
-            Self::Elsewhere => (
+            Self::OtherDatabase => (
                 "makes a key in another database, where it may have no time to live",
                 "leave out DB",
             ),

@@ -3,7 +3,7 @@
 //! Owns: [`Grant`]. Never knows: why a request is changed, sessions.
 
 use super::names::{Strip, Walk};
-use super::verdict::Refusal;
+use super::refusal::Refusal;
 
 /// How a permitted request travels.
 #[derive(Debug, Default)]

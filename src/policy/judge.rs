@@ -1,11 +1,11 @@
 //! Whether a role lets a request pass: databases, commands, keys, channels, and what is reached without a name.
 //!
-//! Owns: [`Case`], the order of a selector's checks. Never knows: rules that change requests.
+//! Owns: [`Evaluation`], the order of a selector's checks. Never knows: rules that change requests.
 
 use std::sync::Arc;
 
 use crate::command::{
-    Access, Effect, Flags, KeyAt, KeyError, KeyKind, Lookup, Reach, Script, Spec, find_keys,
+    Access, Effect, Flags, KeyError, KeyKind, KeyPosition, Lookup, Reach, Script, Spec, find_keys,
 };
 use crate::resp::Request;
 
@@ -13,12 +13,12 @@ use super::database::Databases;
 use super::keyspace::{may_be_reserved, names_reserved};
 use super::names::{Prefix, Strip};
 use super::pattern::Pattern;
+use super::refusal::Cause;
 use super::role::{Scope, Selector};
-use super::verdict::Cause;
 use super::{Policy, Refusal, Rule, RuleSet, Scratch};
 
 /// A request under judgement, and what was found out about it so far.
-pub(super) struct Case<'a, 's> {
+pub(super) struct Evaluation<'a, 's> {
     pub spec: &'static Spec,
     pub request: &'a Request<'a>,
     pub database: u32,
@@ -40,7 +40,7 @@ impl Policy {
     ) -> Result<Option<Refusal>, Refusal> {
         scratch.nameless = false;
         let lenient = RuleSet::default();
-        let mut case = Case { spec, request, database, scratch, found: None, lenient };
+        let mut case = Evaluation { spec, request, database, scratch, found: None, lenient };
         let refusal = match self.judge_all(&mut case) {
             Ok(()) => return Ok(None),
             Err(refusal) if !self.observed.has(refusal.rule) => return Err(refusal),
@@ -51,7 +51,7 @@ impl Policy {
     }
 
     /// One selector that lets it pass is enough.
-    fn judge_all(&self, case: &mut Case<'_, '_>) -> Result<(), Refusal> {
+    fn judge_all(&self, case: &mut Evaluation<'_, '_>) -> Result<(), Refusal> {
         let mut worst: Option<Refusal> = None;
         for selector in self.role.iter() {
             match self.judge(selector, case) {
@@ -87,7 +87,7 @@ impl Policy {
     pub(super) fn judge(
         &self,
         selector: &Selector,
-        case: &mut Case<'_, '_>,
+        case: &mut Evaluation<'_, '_>,
     ) -> Result<(), Refusal> {
         let spec = case.spec;
         match selector.databases.hold(spec, case.request, case.database) {
@@ -172,7 +172,7 @@ pub fn arity(spec: &'static Spec, request: &Request<'_>) -> Result<(), Refusal> 
     Err(Refusal::new(Rule::Arity, Some(spec), Cause::Arity))
 }
 
-impl Case<'_, '_> {
+impl Evaluation<'_, '_> {
     /// A rule is broken: refused, unless that rule is lenient.
     const fn refuse(&self, rule: Rule, cause: Cause) -> Result<(), Refusal> {
         if self.lenient.has(rule) {
@@ -211,7 +211,7 @@ impl Case<'_, '_> {
         }
     }
 
-    fn name(&self, at: &KeyAt) -> &[u8] {
+    fn name(&self, at: &KeyPosition) -> &[u8] {
         let (start, len) = (at.start as usize, at.len as usize);
         let arg = self.request.arg(at.arg as usize).unwrap_or_default();
         arg.get(start..start + len).unwrap_or(arg)
@@ -245,7 +245,7 @@ impl Case<'_, '_> {
         indirect.map_or(Ok(()), |cause| self.refuse(Rule::Namespace, cause))
     }
 
-    fn option_before(&self, at: &KeyAt) -> &'static str {
+    fn option_before(&self, at: &KeyPosition) -> &'static str {
         let option = (at.arg as usize).checked_sub(1).and_then(|arg| self.request.arg(arg));
         if option.is_some_and(|option| option.eq_ignore_ascii_case(b"get")) { "GET" } else { "BY" }
     }

@@ -5,9 +5,9 @@
 use std::time::Duration;
 
 use super::rate::Rate;
+use super::refusal::{Cause, Refusal};
 use super::role::Selector;
 use super::rule::Rule;
-use super::verdict::{Cause, Refusal};
 use crate::command::{Flags, Spec};
 use crate::config::{LimitRule, OnLimit, Per};
 

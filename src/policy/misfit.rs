@@ -3,10 +3,10 @@
 //! Owns: the comparison in words. Never knows: where it is shown, how a decision was made.
 
 use super::pattern::Pattern;
+use super::refusal::Refusal;
 use super::role::{KeyPattern, Scope, Selector};
-use super::verdict::Refusal;
 use super::{Policy, Rule};
-use crate::command::{Access, Flags, KeyAt, KeyKind, Spec, find_keys, scan_match};
+use crate::command::{Access, Flags, KeyKind, KeyPosition, Spec, find_keys, scan_match};
 use crate::resp::Request;
 
 impl Policy {
@@ -31,7 +31,12 @@ impl Policy {
         lines
     }
 
-    fn of_roles(&self, spec: &'static Spec, request: &Request<'_>, keys: &[KeyAt]) -> Vec<String> {
+    fn of_roles(
+        &self,
+        spec: &'static Spec,
+        request: &Request<'_>,
+        keys: &[KeyPosition],
+    ) -> Vec<String> {
         let permits = |one: &&Selector| {
             one.allows(spec.id)
                 || spec.flags.has(Flags::NO_AUTH)
@@ -53,7 +58,7 @@ impl Policy {
     }
 
     /// `keys.pattern` and `keys.deny`.
-    fn of_key_rules(&self, request: &Request<'_>, keys: &[KeyAt]) -> Vec<String> {
+    fn of_key_rules(&self, request: &Request<'_>, keys: &[KeyPosition]) -> Vec<String> {
         let Some(rules) = self.source.as_deref().map(|rules| &rules.keys) else {
             return Vec::new();
         };
@@ -72,7 +77,7 @@ impl Policy {
     }
 }
 
-fn misfit(selector: &Selector, at: &KeyAt, name: &[u8]) -> Option<String> {
+fn misfit(selector: &Selector, at: &KeyPosition, name: &[u8]) -> Option<String> {
     match at.kind {
         KeyKind::Key => of_keys(&selector.keys, name, at.access, |known| known.matches(name)),
         KeyKind::KeyPattern | KeyKind::KeyPrefix => {
@@ -129,14 +134,14 @@ fn none_of(name: &[u8], words: &[String]) -> String {
 }
 
 fn shown(name: &[u8]) -> String {
-    super::shown::quoted(name)
+    super::explain_text::quoted(name)
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may crash")]
     use crate::config::{KeyRules, Rules};
-    use crate::policy::{Moment, compile};
+    use crate::policy::{EvalContext, compile};
     use crate::resp::RequestBuf;
 
     #[test]
@@ -174,7 +179,7 @@ mod tests {
         ] {
             let request = RequestBuf::from_args(line.split(' '));
             let policy = compile(rules).unwrap();
-            let said = policy.explain(&request.as_request(), &Moment::default()).misfits;
+            let said = policy.explain(&request.as_request(), &EvalContext::default()).misfits;
             assert_eq!(said, expected, "{line}");
         }
     }

@@ -21,8 +21,8 @@
 //! the configuration asks for `declared-keys` instead, only an ACL of the server's own user holds them
 //! back.
 
-mod accounts;
 mod acl;
+mod acl_file;
 mod block;
 mod command_set;
 mod compile;
@@ -30,15 +30,13 @@ mod content;
 mod database;
 mod edits;
 mod explain;
+mod explain_text;
 mod fault;
 mod grant;
 pub mod guard;
-mod hearing;
 mod json;
 mod judge;
 mod keyspace;
-mod lesson;
-mod lessons;
 mod limit;
 mod meet;
 mod misfit;
@@ -49,40 +47,42 @@ mod pattern;
 mod preset;
 mod rate;
 mod reach;
+mod refusal;
 mod report;
+mod request_facts;
 mod role;
 mod rule;
 mod script;
 mod server;
 mod shaping;
-mod shown;
-mod subject;
+mod subscriptions;
+mod traffic_profile;
+mod traffic_profiles;
 mod ttl;
-mod verdict;
 mod void;
 
-pub use accounts::{Account, AccountError, read_accounts};
 pub use acl::Problem;
+pub use acl_file::{AccountError, AclUser, read_accounts};
 pub use block::{Blocked, Blocks};
 pub use command_set::CommandSet;
 pub use compile::{RuleError, commands, compile, compile_with};
 pub use edits::Scratch;
 pub use explain::{Explanation, Name, RuleWord, Verdict};
+pub use explain_text::Shown;
 pub use grant::Grant;
 pub use guard::{Guarded, Guarding, Shaped};
 pub use judge::{arity, known};
-pub use lessons::Lessons;
 pub use limit::Limit;
-pub use names::{Next, Prefix, Strip, Stripper, Sweep, Walk};
+pub use names::{KeyScan, Next, Prefix, Strip, Stripper, Walk};
 pub use overlap::overlaps;
 pub use overview::{Mode, Overview};
 pub use pattern::Pattern;
 pub use rate::{Bucket, Rate};
+pub use refusal::{Refusal, Whom};
+pub use request_facts::EvalContext;
 pub use rule::{Rule, RuleSet};
 pub use server::{ServerRole, differences, server_rules};
-pub use shown::Shown;
-pub use subject::Moment;
-pub use verdict::{Refusal, Whom};
+pub use traffic_profiles::TrafficProfiles;
 pub use void::Void;
 
 use std::sync::Arc;
@@ -95,11 +95,11 @@ use content::Content;
 use edits::Edits;
 use guard::Guard;
 use names::{Namespace, Outcome, everything_behind};
+use refusal::Cause;
+use request_facts::{ObservedDenials, RequestFacts};
 use role::{Role, Scope, Selector, WordNumber};
 use script::Scripts;
-use subject::{Subject, Witness};
 use ttl::Ttl;
-use verdict::Cause;
 
 /// What one application may do. Built once by [`compile()`], then only read.
 #[derive(Debug)]
@@ -116,7 +116,7 @@ pub struct Policy {
     namespace: Option<Namespace>,
     scripts: Scripts,
     /// A script that the server has lost is sent to it again.
-    heals_scripts: bool,
+    retries_noscript: bool,
     /// What goes before scripts.
     guard: Option<Arc<Guard>>,
     limits: Box<[Limit]>,
@@ -143,7 +143,7 @@ impl Policy {
             words,
             namespace: None,
             scripts: Scripts::default(),
-            heals_scripts: false,
+            retries_noscript: false,
             guard: None,
             limits: Box::default(),
             content: None,
@@ -179,7 +179,7 @@ impl Policy {
         }
         let eval = command::by_name("eval").map(|eval| eval.id);
         let may_eval = eval.is_some_and(|id| self.role.iter().any(|selector| selector.allows(id)));
-        self.heals_scripts = rules.scripts.heal.unwrap_or(true) && may_eval;
+        self.retries_noscript = rules.scripts.heal.unwrap_or(true) && may_eval;
         self
     }
 
@@ -261,8 +261,8 @@ impl Policy {
     /// Whether a script that the server has lost is sent to it again: only for whoever could have
     /// sent its text.
     #[must_use]
-    pub const fn heals_scripts(&self) -> bool {
-        self.heals_scripts
+    pub const fn retries_noscript(&self) -> bool {
+        self.retries_noscript
     }
 
     /// What goes before scripts, if something does.
@@ -271,7 +271,7 @@ impl Policy {
         self.guard.as_ref()
     }
 
-    /// Whether [`Moment::unix_ms`] must be given.
+    /// Whether [`EvalContext::unix_ms`] must be given.
     #[must_use]
     pub fn needs_wall_clock(&self) -> bool {
         self.ttl.as_ref().is_some_and(Ttl::needs_wall_clock)
@@ -299,7 +299,7 @@ impl Policy {
     ) -> Result<Grant, Refusal> {
         let spec = known(lookup)?;
         arity(spec, request)?;
-        self.permit(spec, request, &Moment { database, unix_ms: 0 }, scratch)
+        self.permit(spec, request, &EvalContext { database, unix_ms: 0 }, scratch)
     }
 
     /// Whether a known command with a fitting number of arguments may pass, and as what.
@@ -311,7 +311,7 @@ impl Policy {
         &self,
         spec: &'static Spec,
         request: &Request<'_>,
-        moment: &Moment,
+        moment: &EvalContext,
         scratch: &mut Scratch,
     ) -> Result<Grant, Refusal> {
         let observed = self.judge_roles(spec, request, moment.database, scratch)?;
@@ -339,13 +339,13 @@ impl Policy {
         &self,
         spec: &'static Spec,
         request: &Request<'_>,
-        moment: &Moment,
+        moment: &EvalContext,
         scratch: &mut Scratch,
     ) -> Result<Grant, Refusal> {
         scratch.edits.clear();
         let prefix = self.prefix().map_or(&b""[..], Prefix::text);
-        let subject = Subject { spec, request, moment, prefix };
-        let mut witness = Witness::new(self.observed);
+        let subject = RequestFacts { spec, request, moment, prefix };
+        let mut witness = ObservedDenials::new(self.observed);
         if let Some(content) = &self.content {
             content.check(&subject, &mut scratch.keys, &mut witness)?;
         }

@@ -8,9 +8,9 @@
 
 use std::collections::HashSet;
 
+use super::refusal::{Cause, No, Refusal};
 use super::role::{Role, Selector};
 use super::rule::Rule;
-use super::verdict::{Cause, No, Refusal};
 use crate::base::sha1::Sha1;
 use crate::command::{Access, Script, Spec, all};
 use crate::config::{KeyRules, ScriptMode, ScriptRules};

@@ -9,7 +9,7 @@ use super::compile::pieces;
 use super::pattern::escape;
 use super::role::Selector;
 use super::{Policy, RuleError, compile_with};
-use crate::command::{self, Dictionary, Does, Flags, Lifetime, Reach, Script, Spec};
+use crate::command::{self, Dictionary, Does, Flags, Reach, Script, Spec, TtlEffect};
 use crate::config::{KeyMode, OnMissing, Rules, ScriptMode};
 
 /// What respgate itself says to a server, whatever the application may.
@@ -157,7 +157,7 @@ fn needs(rules: &Rules, selector: &Selector, guarded: bool) -> Vec<&'static str>
             |spec: &Spec| spec.reach == Reach::Database(does) && selector.allows(spec.id);
         command::all().iter().any(is_permitted)
     };
-    let writes = |spec: &Spec| spec.lifetime != Lifetime::Untouched && selector.allows(spec.id);
+    let writes = |spec: &Spec| spec.lifetime != TtlEffect::Untouched && selector.allows(spec.id);
     let mut needs = Vec::new();
     let shortens = rules.ttl.on_missing == OnMissing::Inject || rules.ttl.max.is_some();
     if shortens && command::all().iter().any(writes) {

@@ -58,7 +58,7 @@ fn lost_scripts_are_sent_again_where_their_text_could_be() {
     for (acl, heals) in
         [("+@all", true), ("+evalsha", false), ("+@all -eval", false), ("+evalsha (+eval)", true)]
     {
-        assert_eq!(policy(acl).heals_scripts(), heals, "{acl}");
+        assert_eq!(policy(acl).retries_noscript(), heals, "{acl}");
     }
 }
 

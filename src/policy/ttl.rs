@@ -14,12 +14,12 @@ use bytes::BytesMut;
 use super::edits::Edits;
 use super::fault::TtlFault;
 use super::pattern::Pattern;
+use super::refusal::{Cause, Refusal};
+use super::request_facts::{EvalContext, RequestFacts};
 use super::rule::Rule;
-use super::subject::{Moment, Subject};
-use super::verdict::{Cause, Refusal};
 use crate::command::{
-    self, First, KeyAt, KeyError, KeyKind, Lifetime, Otherwise, TimeAt, TimeOption, Unit,
-    find_keys, restore_time, time_options,
+    self, KeyError, KeyKind, KeyPosition, OptionsStart, TimeAt, TimeOption, TtlEffect, Unit,
+    WithoutOption, find_keys, restore_time, time_options,
 };
 use crate::config::{OnExceed, OnMissing, TtlRules};
 use crate::resp::{Request, encode, number};
@@ -63,8 +63,8 @@ struct Span {
 #[derive(Clone, Copy)]
 struct Keys<'a> {
     rules: &'a Ttl,
-    subject: &'a Subject<'a>,
-    all: &'a [KeyAt],
+    subject: &'a RequestFacts<'a>,
+    all: &'a [KeyPosition],
     /// Elements or names may be moved from one to the other.
     moves: bool,
 }
@@ -72,7 +72,7 @@ struct Keys<'a> {
 /// A request that writes keys to which the rules apply.
 struct Case<'a> {
     rules: &'a Ttl,
-    subject: &'a Subject<'a>,
+    subject: &'a RequestFacts<'a>,
     keys: Keys<'a>,
     edits: &'a mut Edits,
 }
@@ -115,13 +115,13 @@ impl Ttl {
     /// Adds to `edits` what gives every key of the request its time to live.
     pub(super) fn shape(
         &self,
-        subject: &Subject<'_>,
-        keys: &mut Vec<KeyAt>,
+        subject: &RequestFacts<'_>,
+        keys: &mut Vec<KeyPosition>,
         edits: &mut Edits,
     ) -> Judged {
         let lifetime = subject.spec.lifetime;
         let in_table = usize::from(subject.spec.id.0) < command::all().len();
-        if lifetime == Lifetime::Untouched {
+        if lifetime == TtlEffect::Untouched {
             return Ok(());
         }
         match find_keys(subject.spec, subject.request, keys) {
@@ -137,20 +137,20 @@ impl Ttl {
         }
         let mut case = Case { rules: self, subject, keys, edits };
         match lifetime {
-            Lifetime::Untouched => Ok(()),
-            Lifetime::Kept => {
+            TtlEffect::Untouched => Ok(()),
+            TtlEffect::Kept => {
                 case.inject();
                 Ok(())
             }
-            Lifetime::Unsaid => case.unsaid(TtlFault::CannotSay),
-            Lifetime::Ended => case.unsaid(TtlFault::Ended),
-            Lifetime::Unknowable => case.unknowable(TtlFault::CannotSay),
-            Lifetime::Inherited => case.inherited(),
-            Lifetime::Argument { unit, absolute } => {
+            TtlEffect::NoTtl => case.unsaid(TtlFault::NoTtlOption),
+            TtlEffect::Ended => case.unsaid(TtlFault::Ended),
+            TtlEffect::Unknowable => case.unknowable(TtlFault::NoTtlOption),
+            TtlEffect::Inherited => case.inherited(),
+            TtlEffect::Argument { unit, absolute } => {
                 case.limit(TimeAt { arg: 2, unit, absolute }, true)
             }
-            Lifetime::Restore => case.restore(),
-            Lifetime::Options { first, otherwise } => case.options(first, otherwise),
+            TtlEffect::Restore => case.restore(),
+            TtlEffect::Options { first, otherwise } => case.options(first, otherwise),
         }
     }
 
@@ -163,8 +163,8 @@ impl Ttl {
 impl<'a> Keys<'a> {
     /// Those that are written and to which the rules apply. Where a key is only written, one that is
     /// also read is a source that a command of the table moves elements or names away from.
-    fn governed(self) -> impl Iterator<Item = &'a KeyAt> {
-        let written = |at: &&KeyAt| at.kind == KeyKind::Key && at.access.write;
+    fn governed(self) -> impl Iterator<Item = &'a KeyPosition> {
+        let written = |at: &&KeyPosition| at.kind == KeyKind::Key && at.access.write;
         let target = self.moves && self.all.iter().any(|at| written(&at) && !at.access.read);
         self.all
             .iter()
@@ -222,7 +222,7 @@ impl Case<'_> {
         if matches!(self.rules.missing, Missing::Inject(_) | Missing::Reject)
             && another_database(request, self.subject.moment)
         {
-            return self.refuse(TtlFault::Elsewhere);
+            return self.refuse(TtlFault::OtherDatabase);
         }
         let source = request.arg(1).is_some_and(|name| self.rules.governs(name));
         if matches!(self.rules.missing, Missing::Reject) && !source {
@@ -233,7 +233,7 @@ impl Case<'_> {
         Ok(())
     }
 
-    fn options(&mut self, first: First, otherwise: Otherwise) -> Judged {
+    fn options(&mut self, first: OptionsStart, otherwise: WithoutOption) -> Judged {
         let request = self.subject.request;
         let (mut said, mut kept) = (false, false);
         for option in time_options(request, first) {
@@ -252,11 +252,11 @@ impl Case<'_> {
         }
         match otherwise {
             _ if said => Ok(()),
-            Otherwise::Kept => Ok(()),
-            Otherwise::Lost if !kept && self.keys.governed().count() == self.keys.all.len() => {
+            WithoutOption::Kept => Ok(()),
+            WithoutOption::Lost if !kept && self.keys.governed().count() == self.keys.all.len() => {
                 self.append()
             }
-            Otherwise::Lost | Otherwise::Unsaid => self.unsaid(TtlFault::Missing),
+            WithoutOption::Lost | WithoutOption::NoTtl => self.unsaid(TtlFault::Missing),
         }
     }
 
@@ -333,7 +333,7 @@ impl Case<'_> {
 }
 
 /// Whether `COPY` makes its key in another database than the session's.
-fn another_database(request: &Request<'_>, moment: &Moment) -> bool {
+fn another_database(request: &Request<'_>, moment: &EvalContext) -> bool {
     let mut arg = 3;
     while let Some(word) = request.arg(arg) {
         if command::is_word(word, b"db") {

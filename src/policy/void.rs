@@ -7,7 +7,7 @@ use super::compile::pieces;
 use super::role::Selector;
 use super::script::may_run;
 use super::{Policy, Rule};
-use crate::command::{Flags, Lifetime, Script, Spec, by_name};
+use crate::command::{Flags, Script, Spec, TtlEffect, by_name};
 use crate::config::{Encoding, KeyMode, Rules, ScriptMode};
 
 /// A setting that is written and has no effect.
@@ -131,7 +131,7 @@ impl Policy {
         found.add(none && values.max_bytes.is_some(), "values.max_bytes", why, hint);
         found.add(none && values.max_args.is_some(), "values.max_args", why, hint);
         found.add(none && values.encoding != Encoding::Any, "values.encoding", why, hint);
-        let lives = self.permits(|spec| spec.lifetime != Lifetime::Untouched);
+        let lives = self.permits(|spec| spec.lifetime != TtlEffect::Untouched);
         let none = self.ttl.is_some() && !lives;
         let setting = if rules.ttl.max.is_some() { "ttl.max" } else { "ttl.on_missing" };
         found.add(none, setting, why, hint);

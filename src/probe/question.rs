@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use crate::base::clock;
 use crate::base::limits::DECODED_REPLY_BYTES_MAX;
 use crate::resp::{Protocol, RequestBuf, Value};
-use crate::upstream::dial::Link;
+use crate::upstream::dial::ServerConnection;
 
 /// A question.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,7 +80,7 @@ impl Asked {
 /// Asks over one connection, one question after the other.
 #[derive(Debug)]
 pub struct Conversation {
-    link: Link,
+    link: ServerConnection,
     received: BytesMut,
     limit: Duration,
     /// Nothing can be asked any more.
@@ -90,12 +90,12 @@ pub struct Conversation {
 impl Conversation {
     /// `limit` is the time for one answer.
     #[must_use]
-    pub fn new(link: Link, limit: Duration) -> Self {
+    pub fn new(link: ServerConnection, limit: Duration) -> Self {
         Self { link, received: BytesMut::new(), limit, over: false }
     }
 
     #[must_use]
-    pub const fn link(&self) -> &Link {
+    pub const fn link(&self) -> &ServerConnection {
         &self.link
     }
 

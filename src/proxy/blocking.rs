@@ -45,7 +45,7 @@ pub(super) enum What {
 
 impl What {
     /// The kind, as the metric and the JSON name it, and the value.
-    pub(super) fn parts(&self) -> (&'static str, String) {
+    pub(super) fn components(&self) -> (&'static str, String) {
         match self {
             Self::Commands(words) => ("command", words.clone()),
             Self::User(name) => ("user", name.clone()),

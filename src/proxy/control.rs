@@ -7,8 +7,8 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+use super::admin_state::AdminState;
 use super::error::StartError;
-use super::house::House;
 use super::verbs::VERBS;
 use crate::admin::{Control, Way, read_token};
 use crate::config::Config;
@@ -58,9 +58,10 @@ impl Bound {
         Ok(bound)
     }
 
-    pub(super) fn serve(self, house: &Arc<House>) -> AdminServer {
+    pub(super) fn serve(self, house: &Arc<AdminState>) -> AdminServer {
         let metrics = Arc::clone(&house.telemetry.metrics);
-        let audit = house.in_force.get().parts.audit.as_ref().map(|own| Arc::clone(&own.audit));
+        let audit =
+            house.in_force.get().components.audit.as_ref().map(|own| Arc::clone(&own.audit));
         let control = Control { house: Arc::clone(house), verbs: VERBS, metrics, audit };
         let serve = |way| {
             let control = control.clone();

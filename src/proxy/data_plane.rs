@@ -12,12 +12,12 @@ use std::time::Duration;
 use tokio::runtime::LocalOptions;
 use tokio::sync::{mpsc, oneshot};
 
+use super::components::Components;
 use super::error::StartError;
-use super::parts::Parts;
 use crate::admin::Health;
 use crate::base::clock;
 use crate::config::{Config, Listener};
-use crate::downstream::{self, Inherited, Shell, ShellParts};
+use crate::downstream::{self, Inherited, Worker, WorkerParts};
 use crate::telemetry::redact::KeyMask;
 use crate::telemetry::{Metrics, Telemetry};
 use crate::upstream::Upstream;
@@ -34,7 +34,7 @@ pub(super) enum Control {
     /// New limits are in force.
     Limits,
     /// Who may come and do what has changed.
-    Doors,
+    AccessSources,
     /// Something that an operator asks.
     Ask(Question),
 }
@@ -45,7 +45,7 @@ pub(super) type Question = Box<dyn FnOnce(&Hall<'_>) + Send>;
 /// What a question is answered from.
 #[derive(Debug)]
 pub(super) struct Hall<'a> {
-    pub shell: &'a Rc<Shell>,
+    pub worker: &'a Rc<Worker>,
     pub upstream: &'a Rc<Upstream>,
 }
 
@@ -54,7 +54,7 @@ impl std::fmt::Debug for Control {
         f.write_str(match self {
             Self::Rotate => "Rotate",
             Self::Limits => "Limits",
-            Self::Doors => "Doors",
+            Self::AccessSources => "Doors",
             Self::Ask(_) => "Ask(..)",
         })
     }
@@ -73,9 +73,9 @@ pub(super) struct DataPlane {
 }
 
 /// What the thread is built from.
-struct Blueprint {
+struct WorkerSpec {
     config: Config,
-    parts: Parts,
+    components: Components,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
     other_server: mpsc::UnboundedSender<()>,
@@ -88,7 +88,7 @@ impl DataPlane {
     /// Starts the thread and waits until every address is bound.
     pub(super) fn start(
         config: &Config,
-        parts: &Parts,
+        components: &Components,
         telemetry: &Telemetry,
         health: Arc<Health>,
     ) -> Result<Self, StartError> {
@@ -97,10 +97,10 @@ impl DataPlane {
         let (report, bound) = std::sync::mpsc::channel();
         let (tell_other, other_server) = mpsc::unbounded_channel();
         let clients = Arc::new(AtomicUsize::new(0));
-        let blueprint = Blueprint {
+        let blueprint = WorkerSpec {
             clients: Arc::clone(&clients),
             config: config.clone(),
-            parts: parts.clone(),
+            components: components.clone(),
             metrics: Arc::clone(&telemetry.metrics),
             health,
             other_server: tell_other,
@@ -154,14 +154,14 @@ impl DataPlane {
 }
 
 async fn serve(
-    blueprint: Blueprint,
+    blueprint: WorkerSpec,
     mut orders: mpsc::UnboundedReceiver<Control>,
     mut stopped: oneshot::Receiver<()>,
     report: std::sync::mpsc::Sender<Result<(), StartError>>,
 ) {
-    let Blueprint { config, parts, metrics, health, other_server, clients, seed, inherited } =
+    let WorkerSpec { config, components, metrics, health, other_server, clients, seed, inherited } =
         blueprint;
-    let listeners = match bind_all(&config.listeners, &parts, inherited).await {
+    let listeners = match bind_all(&config.listeners, &components, inherited).await {
         Ok(listeners) => listeners,
         Err(error) => {
             let _ = report.send(Err(error));
@@ -172,25 +172,25 @@ async fn serve(
     let upstream = Upstream::start(
         config.upstream,
         config.limits.large_bytes,
-        parts.dialer,
+        components.dialer,
         Arc::clone(&metrics),
         seed,
     );
-    let shell = Shell::new(ShellParts {
+    let worker = Worker::new(WorkerParts {
         upstream: Rc::clone(&upstream),
-        limits: parts.limits,
-        insight: parts.insight,
+        limits: components.limits,
+        insight: components.insight,
         mask: KeyMask::new(salt()),
         seed,
         mode,
         metrics: Arc::clone(&metrics),
         clients,
-        audit: parts.audit,
+        audit: components.audit,
     });
     for listener in listeners {
-        tokio::task::spawn_local(listener.accept(Rc::clone(&shell)));
+        tokio::task::spawn_local(listener.accept(Rc::clone(&worker)));
     }
-    parts.doors.iter().for_each(|door| shell.guard_scripts_of(&door.get().policy));
+    components.doors.iter().for_each(|access| worker.guard_scripts_of(&access.get().policy));
     let _ = report.send(Ok(()));
     let warm = Rc::clone(&upstream);
     let mut warming = Some(tokio::task::spawn_local(async move { drop(warm.warm().await) }));
@@ -202,13 +202,13 @@ async fn serve(
             Some(order) = orders.recv() => match order {
                 Control::Rotate => {
                     upstream.rotate();
-                    shell.look_again();
+                    worker.recheck_leases();
                 }
-                Control::Limits => shell.apply_limits(),
-                Control::Doors => shell.apply_doors(),
-                Control::Ask(ask) => ask(&Hall { shell: &shell, upstream: &upstream }),
+                Control::Limits => worker.apply_limits(),
+                Control::AccessSources => worker.apply_access(),
+                Control::Ask(ask) => ask(&Hall { worker: &worker, upstream: &upstream }),
             },
-            _ = heartbeat.tick() => beat(&health, &shell, &upstream),
+            _ = heartbeat.tick() => beat(&health, &worker, &upstream),
             _ = async { warming.as_mut()?.await.ok() }, if warming.is_some() => warming = None,
         }
         let present = upstream.facts();
@@ -217,7 +217,7 @@ async fn serve(
             let _ = other_server.send(());
         }
     }
-    say_goodbye(&shell, &upstream).await;
+    say_goodbye(&worker, &upstream).await;
 }
 
 /// It is unpredictable, and it ends with the process.
@@ -231,12 +231,12 @@ fn salt() -> [u8; 32] {
 
 async fn bind_all(
     listeners: &[Listener],
-    parts: &Parts,
+    components: &Components,
     mut inherited: Inherited,
 ) -> Result<Vec<downstream::Listener>, StartError> {
     let mut bound = Vec::new();
-    for (listener, door) in listeners.iter().zip(&parts.doors) {
-        let listener = downstream::bind(listener, door.clone(), &mut inherited).await;
+    for (listener, access) in listeners.iter().zip(&components.doors) {
+        let listener = downstream::bind(listener, access.clone(), &mut inherited).await;
         bound.push(listener.map_err(StartError::bind)?);
     }
     match inherited.left_over() {
@@ -252,18 +252,18 @@ async fn bind_all(
     }
 }
 
-fn beat(health: &Health, shell: &Shell, upstream: &Upstream) {
+fn beat(health: &Health, worker: &Worker, upstream: &Upstream) {
     health.beat(clock::now());
     health.set_upstream_up(upstream.is_up());
-    health.set_client_slots_free(shell.has_room());
-    shell.note_figures();
+    health.set_client_slots_free(worker.has_room());
+    worker.note_figures();
 }
 
 /// Whoever owes and is owed nothing is sent away; the others get a moment.
-async fn say_goodbye(shell: &Shell, upstream: &Upstream) {
-    shell.send_away();
+async fn say_goodbye(worker: &Worker, upstream: &Upstream) {
+    worker.begin_drain();
     let until = clock::now() + GOODBYE;
-    while shell.clients() > 0 && clock::now() < until {
+    while worker.clients() > 0 && clock::now() < until {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     upstream.close();
@@ -275,7 +275,7 @@ async fn say_goodbye(shell: &Shell, upstream: &Upstream) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proxy::vocabulary::Vocabulary;
+    use crate::proxy::command_sources::CommandSources;
 
     #[test]
     fn a_panic_of_the_thread_that_serves_clients_is_noticed() {
@@ -283,9 +283,10 @@ mod tests {
                     insecure_plaintext = true\n[policy]\nacl = \"+@all ~*\"\n";
         let config = crate::config::parse(text, "test", []).unwrap();
         let telemetry = Telemetry::start(&config.telemetry).unwrap();
-        let parts = Parts::build(&config, &mut Vocabulary::default(), &telemetry).unwrap();
+        let components =
+            Components::build(&config, &mut CommandSources::default(), &telemetry).unwrap();
         let health = Arc::new(Health::new(clock::now()));
-        let mut plane = DataPlane::start(&config, &parts, &telemetry, health).unwrap();
+        let mut plane = DataPlane::start(&config, &components, &telemetry, health).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             tokio::select! {

@@ -2,24 +2,24 @@
 //!
 //! Owns: [`Proxy`]: the process from start to exit. Never knows: the command line.
 
+mod access;
+mod admin_state;
 mod attempt;
 mod blocking;
+mod command_sources;
+mod components;
 mod control;
 mod data_plane;
 mod descriptors;
-mod doors;
 mod drain;
 mod error;
-mod house;
 mod levels;
 mod open_secrets;
-mod parts;
 mod reload;
 mod retry;
 mod signals;
 mod supervisor;
 pub mod verbs;
-mod vocabulary;
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -32,18 +32,18 @@ use crate::base::live::Live;
 use crate::config::Config;
 use crate::telemetry::{State, Telemetry};
 use crate::tls::watch::Watch;
+use admin_state::{InForce, ProcessRequest};
 use attempt::Attempt;
 use blocking::Blocking;
+use command_sources::CommandSources;
+use components::Components;
 use data_plane::{Control, DataPlane};
-use house::{InForce, Order};
 use levels::Levels;
-use parts::Parts;
 use supervisor::Supervisor;
-use vocabulary::Vocabulary;
 
+pub use admin_state::AdminState;
 pub use error::{DataPlaneEnded, StartError};
-pub use house::House;
-pub use reload::Reread;
+pub use reload::ConfigReloader;
 pub use signals::Signal;
 
 /// How long after a server could not be asked for its commands it is asked again.
@@ -62,10 +62,10 @@ pub struct Proxy {
     telemetry: Telemetry,
     reloader: reload::Reloader,
     watch: Watch,
-    reread: Reread,
+    reread: ConfigReloader,
     drain: crate::config::Drain,
-    orders: mpsc::Receiver<Order>,
-    house: Arc<House>,
+    orders: mpsc::Receiver<ProcessRequest>,
+    house: Arc<AdminState>,
     /// Dropped with the process: its socket is removed.
     _control: control::AdminServer,
 }
@@ -79,19 +79,19 @@ impl Proxy {
     /// What is wrong, where and what to do.
     pub async fn start(
         config: Config,
-        reread: Reread,
+        reread: ConfigReloader,
         telemetry: Telemetry,
     ) -> Result<Self, StartError> {
         // Before the files are read: no change falls between.
-        let watch = parts::watch(&config, reread.file.as_ref());
+        let watch = components::watch(&config, reread.file.as_ref());
         telemetry.metrics.reload_watch_up.set(watch.watch_up());
         let health = Arc::new(Health::new(clock::now()));
         telemetry.metrics.state.set(State::Starting);
-        let mut vocabulary = Vocabulary::default();
-        let parts = Parts::build(&config, &mut vocabulary, &telemetry)?;
-        doors::warn(&config);
-        doors::announce(&parts.policies, &telemetry.metrics);
-        let data_plane = DataPlane::start(&config, &parts, &telemetry, Arc::clone(&health))?;
+        let mut command_sources = CommandSources::default();
+        let components = Components::build(&config, &mut command_sources, &telemetry)?;
+        access::warn(&config);
+        access::announce(&components.policies, &telemetry.metrics);
+        let data_plane = DataPlane::start(&config, &components, &telemetry, Arc::clone(&health))?;
         let admin = match config.telemetry.address {
             None => None,
             Some(address) => {
@@ -106,10 +106,10 @@ impl Proxy {
         telemetry.metrics.state.set(State::Ready);
         let drain = config.drain.clone();
         let level = config.telemetry.log_level.clone();
-        let in_force = Live::new(InForce { config, parts });
+        let in_force = Live::new(InForce { config, components });
         let (give, orders) = mpsc::channel(ORDERS_MAX);
         let levels = Arc::new(Levels::new(telemetry.log.clone(), &level));
-        let house = Arc::new(House {
+        let house = Arc::new(AdminState {
             telemetry: telemetry.clone(),
             health: Arc::clone(&health),
             started: clock::wall(),
@@ -122,7 +122,8 @@ impl Proxy {
             orders: give,
         });
         let control = control.serve(&house);
-        let mut reloader = reload::Reloader::new(in_force, vocabulary, telemetry.clone(), levels);
+        let mut reloader =
+            reload::Reloader::new(in_force, command_sources, telemetry.clone(), levels);
         reloader.look_at_secrets().await;
         Ok(Self {
             data_plane,
@@ -166,7 +167,9 @@ impl Proxy {
                 supervisor.reloading();
                 let asked = std::mem::take(&mut due.answers);
                 let reload = self.reloader.reload(&self.reread);
-                let Some(outcome) = attend(reload, &mut signals, &mut due).await else { break };
+                let Some(outcome) = run_unless_stopped(reload, &mut signals, &mut due).await else {
+                    break;
+                };
                 let attempts = outcome.attempts.clone();
                 self.house.note_reload(attempts.clone());
                 for answer in asked {
@@ -177,15 +180,17 @@ impl Proxy {
                 supervisor.reloaded();
             } else if std::mem::take(&mut due.ask) {
                 let ask = self.reloader.ask_for_commands();
-                let Some(answered) = attend(ask, &mut signals, &mut due).await else { break };
+                let Some(answered) = run_unless_stopped(ask, &mut signals, &mut due).await else {
+                    break;
+                };
                 due.ask_again = answered.is_none().then(|| clock::now() + ASK_AGAIN);
                 self.apply(answered.unwrap_or_default());
             } else {
                 let retry = self.reloader.retry_at();
                 tokio::select! {
                     Some(order) = self.orders.recv() => match order {
-                        Order::Reload(answer) => due.reload_for(answer),
-                        Order::Leave { now, answer } => {
+                        ProcessRequest::Reload(answer) => due.reload_for(answer),
+                        ProcessRequest::Leave { now, answer } => {
                             due.leave_now = now;
                             let _ = answer.send(());
                             break;
@@ -217,7 +222,7 @@ impl Proxy {
             self.data_plane.tell(Control::Rotate);
         }
         if outcome.doors {
-            self.data_plane.tell(Control::Doors);
+            self.data_plane.tell(Control::AccessSources);
             // Words of blocks may be about other commands now.
             self.house.publish_blocks(false);
         }
@@ -259,10 +264,10 @@ async fn until(at: Option<Instant>) {
 }
 
 /// Returns when an operator does not want to wait for the end of a drain.
-async fn told_to_exit(orders: &mut mpsc::Receiver<Order>) {
+async fn told_to_exit(orders: &mut mpsc::Receiver<ProcessRequest>) {
     while let Some(order) = orders.recv().await {
         // Dropped, another order answers that the process is shutting down.
-        if let Order::Leave { now: true, answer } = order {
+        if let ProcessRequest::Leave { now: true, answer } = order {
             let _ = answer.send(());
             tokio::time::sleep(ANSWERED).await;
             return;
@@ -297,7 +302,7 @@ impl Due {
 }
 
 /// Does the work, and notes it when asked to reload meanwhile. `None`: told to leave.
-async fn attend<T>(
+async fn run_unless_stopped<T>(
     work: impl Future<Output = T>,
     signals: &mut mpsc::Receiver<Signal>,
     due: &mut Due,

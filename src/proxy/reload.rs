@@ -5,16 +5,16 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use super::access::{self, AccessSources};
+use super::admin_state::InForce;
 use super::attempt::{Attempt, Rejection};
+use super::command_sources::{Answer, CommandSources};
+use super::components::{self, Components};
 use super::descriptors;
-use super::doors::{self, Doors};
 use super::error::StartError;
-use super::house::InForce;
 use super::levels::Levels;
 use super::open_secrets::OpenSecrets;
-use super::parts::{self, Parts};
 use super::retry::Retry;
-use super::vocabulary::{Answer, Vocabulary};
 use crate::audit::{Event, Kind};
 use crate::base::aside::aside;
 use crate::base::clock;
@@ -30,13 +30,13 @@ const SETTLE: Duration = Duration::from_millis(50);
 const SETTLE_READS: u32 = 20;
 
 /// Where a reload finds the next configuration.
-pub struct Reread {
+pub struct ConfigReloader {
     /// The file it is read from, to be watched.
     pub file: Option<std::path::PathBuf>,
     pub load: Arc<dyn Fn() -> Result<Config, Vec<Problem>> + Send + Sync>,
 }
 
-impl std::fmt::Debug for Reread {
+impl std::fmt::Debug for ConfigReloader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Reread").field("file", &self.file).finish_non_exhaustive()
     }
@@ -62,10 +62,10 @@ const NEVER_READ: &str = "a file is not read in time; is its file system gone?";
 #[derive(Debug)]
 pub(super) struct Reloader {
     config: Config,
-    parts: Parts,
+    components: Components,
     /// Where verbs see both.
     in_force: Live<InForce>,
-    vocabulary: Vocabulary,
+    command_sources: CommandSources,
     telemetry: Telemetry,
     levels: Arc<Levels>,
     probe_failed: bool,
@@ -78,7 +78,7 @@ pub(super) struct Reloader {
 impl Reloader {
     pub(super) fn new(
         in_force: Live<InForce>,
-        vocabulary: Vocabulary,
+        command_sources: CommandSources,
         telemetry: Telemetry,
         levels: Arc<Levels>,
     ) -> Self {
@@ -87,14 +87,14 @@ impl Reloader {
             telemetry.metrics.reload_last_attempt_timestamp_seconds[what].set(now);
             telemetry.metrics.reload_last_success_timestamp_seconds[what].set(now);
         }
-        let InForce { config, parts } = in_force.get().as_ref().clone();
-        parts::note_config(&config, &telemetry.metrics);
-        let told = parts.credentials.current().generation;
+        let InForce { config, components } = in_force.get().as_ref().clone();
+        components::note_config(&config, &telemetry.metrics);
+        let told = components.credentials.current().generation;
         Self {
             config,
-            parts,
+            components,
             in_force,
-            vocabulary,
+            command_sources,
             telemetry,
             levels,
             probe_failed: false,
@@ -106,13 +106,13 @@ impl Reloader {
 
     /// Shows verbs what is in force now.
     fn publish(&self) {
-        let (config, parts) = (self.config.clone(), self.parts.clone());
-        self.in_force.set(InForce { config, parts }.into());
+        let (config, components) = (self.config.clone(), self.components.clone());
+        self.in_force.set(InForce { config, components }.into());
     }
 
     /// When the client certificate in force ends, if there is one.
     pub(super) fn certificate_end(&self) -> Option<SystemTime> {
-        let identity = self.parts.tls.as_ref()?.current();
+        let identity = self.components.tls.as_ref()?.current();
         identity.client.as_ref().map(|client| client.chain_not_after)
     }
 
@@ -123,7 +123,7 @@ impl Reloader {
 
     /// Replaces what has changed. Each part is all or nothing: the configuration, the identity, the
     /// password.
-    pub(super) async fn reload(&mut self, reread: &Reread) -> Outcome {
+    pub(super) async fn reload(&mut self, reread: &ConfigReloader) -> Outcome {
         let mut outcome = Outcome::default();
         self.probe_failed = false;
         let result = Box::pin(self.reload_config(reread, &mut outcome)).await;
@@ -149,18 +149,19 @@ impl Reloader {
         self.open.warn(&self.config).await;
     }
 
-    async fn doors(&mut self, config: &Config) -> Result<Doors, StartError> {
-        let dictionary = self.vocabulary.dictionary(&config.commands, false)?;
-        let (config, before) = (config.clone(), self.parts.policies.clone());
-        let built = aside(move || Doors::build(&config, &dictionary, Some(&before))).await;
+    async fn doors(&mut self, config: &Config) -> Result<AccessSources, StartError> {
+        let dictionary = self.command_sources.dictionary(&config.commands, false)?;
+        let (config, before) = (config.clone(), self.components.policies.clone());
+        let built = aside(move || AccessSources::build(&config, &dictionary, Some(&before))).await;
         built.unwrap_or_else(|| Err(StartError::new(NEVER_READ.to_owned())))
     }
 
     /// The same, when nobody is writing to the files it is read from.
-    async fn settled_doors(&mut self, config: &Config) -> Result<Doors, StartError> {
-        let old = self.parts.doors_hash;
-        let is_old = |read: &Result<Doors, _>| read.as_ref().is_ok_and(|doors| doors.hash == old);
-        let said = |read: &Result<Doors, StartError>| match read {
+    async fn settled_doors(&mut self, config: &Config) -> Result<AccessSources, StartError> {
+        let old = self.components.doors_hash;
+        let is_old =
+            |read: &Result<AccessSources, _>| read.as_ref().is_ok_and(|doors| doors.hash == old);
+        let said = |read: &Result<AccessSources, StartError>| match read {
             Ok(doors) => Ok(doors.hash),
             Err(error) => Err(error.to_string()),
         };
@@ -171,8 +172,8 @@ impl Reloader {
     /// not be asked.
     pub(super) async fn ask_for_commands(&mut self) -> Option<Outcome> {
         let mut outcome = Outcome::default();
-        let (dialer, commands) = (&self.parts.dialer, &self.config.commands);
-        match self.vocabulary.ask(dialer, commands, &self.telemetry.metrics).await {
+        let (dialer, commands) = (&self.components.dialer, &self.config.commands);
+        match self.command_sources.ask(dialer, commands, &self.telemetry.metrics).await {
             Answer::Unreachable => return None,
             Answer::News if commands.learn => {}
             Answer::News | Answer::Nothing => return Some(outcome),
@@ -180,7 +181,7 @@ impl Reloader {
         let config = self.config.clone();
         match self.doors(&config).await {
             Ok(doors) => {
-                self.parts.replace_doors(doors);
+                self.components.replace_doors(doors);
                 self.publish();
                 outcome.doors = true;
             }
@@ -188,8 +189,8 @@ impl Reloader {
                 tracing::warn!(code = "CMD-W002", %error, "commands reported by the server were not applied");
             }
         }
-        let known = self.vocabulary.dictionary(&config.commands, true);
-        for word in known.map(|known| doors::unapplied(&config, &known)).unwrap_or_default() {
+        let known = self.command_sources.dictionary(&config.commands, true);
+        for word in known.map(|known| access::unapplied(&config, &known)).unwrap_or_default() {
             tracing::warn!(code = "CMD-W003", %word, "rule has no effect: the server does not know the command");
         }
         Some(outcome)
@@ -197,7 +198,7 @@ impl Reloader {
 
     async fn reload_config(
         &mut self,
-        reread: &Reread,
+        reread: &ConfigReloader,
         outcome: &mut Outcome,
     ) -> Result<bool, Rejection> {
         let invalid = |text: String| Rejection::new(ReloadRejection::InvalidConfig, text);
@@ -214,7 +215,7 @@ impl Reloader {
         let is_old = |read: &Result<Config, String>| read.as_ref() == Ok(&self.config);
         let new = settled(load, is_old, PartialEq::eq).await.map_err(invalid)?;
         let changes = config::diff(&self.config, &new);
-        let rules = parts::audit_rules(&new, &mut self.vocabulary);
+        let rules = components::audit_rules(&new, &mut self.command_sources);
         let rules = rules.map_err(|error| invalid(error.to_string()))?;
         if changes.is_empty() {
             // Settings may be written in other lines.
@@ -228,31 +229,31 @@ impl Reloader {
             )));
         }
         // Before the files are read: no change falls between.
-        let watch = parts::watch(&new, reread.file.as_ref());
+        let watch = components::watch(&new, reread.file.as_ref());
         let doors = self.settled_doors(&new).await.map_err(|error| invalid(error.to_string()))?;
         self.levels
             .configure(&new.telemetry.log_level)
             .map_err(|error| invalid(error.to_string()))?;
-        self.parts.replace_doors(doors);
+        self.components.replace_doors(doors);
         let pool = new.upstream.pool.max_connections;
-        let limits = descriptors::within(self.parts.files, &new.limits, pool);
-        self.parts.limits.set(limits.into());
-        self.parts.insight.set(new.insight.clone().into());
+        let limits = descriptors::within(self.components.files, &new.limits, pool);
+        self.components.limits.set(limits.into());
+        self.components.insight.set(new.insight.clone().into());
         self.replace_audit_rules(rules);
         outcome.doors = true;
         outcome.watch = Some(watch);
         outcome.limits = true;
         outcome.drain = Some(new.drain.clone());
         tracing::info!(changed = %changes.live.join(", "), "new configuration in force");
-        doors::warn(&new);
-        doors::announce(&self.parts.policies, &self.telemetry.metrics);
-        parts::note_config(&new, &self.telemetry.metrics);
+        access::warn(&new);
+        access::announce(&self.components.policies, &self.telemetry.metrics);
+        components::note_config(&new, &self.telemetry.metrics);
         self.config = new;
         Ok(true)
     }
 
     fn replace_audit_rules(&self, rules: AuditRules) {
-        if let Some(audit) = &self.parts.audit {
+        if let Some(audit) = &self.components.audit {
             audit.rules.set(rules.into());
         }
     }
@@ -265,28 +266,28 @@ impl Reloader {
     ) -> Result<bool, Rejection> {
         let doors = self.settled_doors(config).await;
         let doors = doors.map_err(|error| Rejection::new(ReloadRejection::InvalidConfig, error))?;
-        if doors.hash == self.parts.doors_hash {
+        if doors.hash == self.components.doors_hash {
             return Ok(false);
         }
-        self.parts.replace_doors(doors);
+        self.components.replace_doors(doors);
         outcome.doors = true;
         tracing::info!("new users, passwords of clients and lists of scripts in force");
         Ok(true)
     }
 
     async fn reload_identity(&mut self) -> Result<bool, Rejection> {
-        let Some(store) = &self.parts.tls else { return Ok(false) };
+        let Some(store) = &self.components.tls else { return Ok(false) };
         let candidate = store.candidate_settled().await.map_err(|error| {
             let text = format!("{error}; {}", error.hint());
             Rejection::new(rejection(error.fault.reason()), text)
         })?;
         let Some(candidate) = candidate else { return Ok(false) };
-        if let Err(error) = self.parts.dialer.probe(Some(&candidate), None).await {
+        if let Err(error) = self.components.dialer.probe(Some(&candidate), None).await {
             self.probe_failed = true;
             return Err(Rejection::new(ReloadRejection::ProbeFailed, error));
         }
         let identity = store.publish(candidate);
-        parts::note_identity(&identity, &self.telemetry.metrics);
+        components::note_identity(&identity, &self.telemetry.metrics);
         tracing::info!(
             generation = identity.generation,
             fingerprint = identity.client.as_ref().map(|client| client.fingerprint.as_str()),
@@ -296,7 +297,7 @@ impl Reloader {
     }
 
     async fn reload_credentials(&mut self) -> Result<bool, Rejection> {
-        let credentials = self.parts.credentials.clone();
+        let credentials = self.components.credentials.clone();
         let Some(candidate) = aside(move || credentials.candidate()).await else {
             let text = "reading the password does not end; is its file system gone?";
             return Err(Rejection::new(ReloadRejection::Io, text));
@@ -304,14 +305,14 @@ impl Reloader {
         let candidate = candidate.map_err(|error| Rejection::new(ReloadRejection::Io, error))?;
         let Some(candidate) = candidate else {
             // A connection whose login was refused may have taken it up before.
-            let generation = self.parts.credentials.current().generation;
+            let generation = self.components.credentials.current().generation;
             return Ok(std::mem::replace(&mut self.told, generation) != generation);
         };
-        if let Err(error) = self.parts.dialer.probe(None, Some(&candidate)).await {
+        if let Err(error) = self.components.dialer.probe(None, Some(&candidate)).await {
             self.probe_failed = true;
             return Err(Rejection::new(ReloadRejection::ProbeFailed, error));
         }
-        let generation = self.parts.credentials.publish(candidate);
+        let generation = self.components.credentials.publish(candidate);
         self.told = generation;
         tracing::info!(generation, "new password in force; connections move over to it");
         Ok(true)
@@ -335,22 +336,22 @@ impl Reloader {
             metrics.reload_last_success_timestamp_seconds[what].set(now);
         }
         metrics.reload_attempts_total[what][counted].inc();
-        if let Some(parts) =
-            self.parts.audit.as_ref().filter(|_| counted != ReloadResult::Unchanged)
+        if let Some(components) =
+            self.components.audit.as_ref().filter(|_| counted != ReloadResult::Unchanged)
         {
             let mut event = Event::new(Kind::Reload);
             event.result = Some(counted.label());
             event.detail = Some(what.label());
-            parts.audit.record(&event);
+            components.audit.record(&event);
         }
         Attempt { what, result: counted, rejection: result.err() }
     }
 
     /// The process ends: what waits is written.
     pub(super) fn stop_audit(&self) {
-        if let Some(parts) = &self.parts.audit {
-            parts.audit.record(&Event::new(Kind::Stopped));
-            parts.audit.stop();
+        if let Some(components) = &self.components.audit {
+            components.audit.record(&Event::new(Kind::Stopped));
+            components.audit.stop();
         }
     }
 }

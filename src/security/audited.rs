@@ -13,7 +13,7 @@ use crate::audit::{self, verify::Verifier};
 use crate::base::clock;
 use crate::command::Dictionary;
 use crate::config::{self, AuditSink, Config};
-use crate::policy::{self, Moment, Verdict};
+use crate::policy::{self, EvalContext, Verdict};
 use crate::resp::RequestBuf;
 
 /// `None`: there is no audit log. `sinks`: what the sinks of a running respgate fail with.
@@ -35,7 +35,7 @@ fn unrecorded(
 ) -> Known<Vec<String>> {
     let sensitive = policy::commands("audit.sensitive", &settings.sensitive, dictionary);
     let sensitive = sensitive.map_err(|_| "audit.sensitive is not valid".to_owned())?;
-    let moment = Moment { database: 0, unix_ms: clock::unix_ms() };
+    let moment = EvalContext { database: 0, unix_ms: clock::unix_ms() };
     let mut found = Vec::new();
     for (section, rules) in used_rules(config) {
         let Ok(policy) = policy::compile_with(rules, dictionary) else { continue };

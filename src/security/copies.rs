@@ -13,7 +13,7 @@ use super::facts::Known;
 use crate::base::clock;
 use crate::config::{Authorities, ClientCertificate, Config, Tls, Verify};
 use crate::tls::TlsStore;
-use crate::tls::throwaway::{Authority, Issued, Order, Role};
+use crate::tls::dev_certs::{Authority, CertRequest, Issued, Role};
 use crate::upstream::credentials::Credentials;
 use crate::upstream::dial::Dialer;
 
@@ -67,8 +67,8 @@ async fn accepts_other_authority(config: &Config, store: &TlsStore) -> bool {
 }
 
 fn issue(authority: &Authority, begin: SystemTime, end: SystemTime) -> Known<Issued> {
-    let order = Order::new(Role::Client, "respgate test", &[], begin, DAY);
-    let order = Order { not_before: begin, not_after: end, ..order };
+    let order = CertRequest::new(Role::Client, "respgate test", &[], begin, DAY);
+    let order = CertRequest { not_before: begin, not_after: end, ..order };
     authority.issue(&order).map_err(|error| error.to_string())
 }
 

@@ -11,7 +11,7 @@ use super::facts::{DANGEROUS, FOREIGN, OwnFacts, PasswordFact, PolicyFacts};
 use crate::base::clock;
 use crate::command::Dictionary;
 use crate::config::{Authorities, Config, ListenAddress, OnMissing, Rules, SecretSource};
-use crate::policy::{self, Mode, Moment, Policy, Verdict};
+use crate::policy::{self, EvalContext, Mode, Policy, Verdict};
 use crate::resp::RequestBuf;
 use crate::tls::TlsStore;
 use crate::tls::inspect::Inspection;
@@ -130,7 +130,7 @@ pub(super) fn rewrites(rules: &Rules) -> bool {
 
 fn passes(policy: &Policy, command: &str) -> bool {
     let request = RequestBuf::from_args(command.split(' '));
-    let moment = Moment { database: 0, unix_ms: clock::unix_ms() };
+    let moment = EvalContext { database: 0, unix_ms: clock::unix_ms() };
     match policy.explain(&request.as_request(), &moment).verdict {
         Verdict::Passes | Verdict::Observed(..) => true,
         Verdict::Refused(..) => false,

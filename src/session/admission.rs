@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use super::gates::{Admission, Gate, Held};
+use super::limiter::{Admission, Held, Limiter};
 use super::state::{Context, Session};
 use crate::command::{Effect, Spec};
 use crate::policy::{Limit, Refusal};
@@ -26,7 +26,7 @@ impl Session {
     /// presented.
     #[inline(always)]
     pub(super) fn admit(&mut self, spec: &'static Spec, ctx: &mut Context<'_>) -> Result<(), Halt> {
-        if ctx.gates.is_empty() { Ok(()) } else { self.admit_limited(spec, ctx) }
+        if ctx.limiters.is_empty() { Ok(()) } else { self.admit_limited(spec, ctx) }
     }
 
     fn admit_limited(&mut self, spec: &'static Spec, ctx: &mut Context<'_>) -> Result<(), Halt> {
@@ -40,7 +40,7 @@ impl Session {
             return Err(Halt::Until(until));
         }
         let entered = self.take_slots(&mut admission, spec, ctx);
-        ctx.desk.observed = ctx.desk.observed.or(admission.observed);
+        ctx.request_scratch.observed = ctx.request_scratch.observed.or(admission.observed);
         if !matches!(entered, Err(Halt::Refused(_))) {
             self.admission = Some(admission);
         }
@@ -63,7 +63,7 @@ impl Session {
         self.queue.take_held()
     }
 
-    /// Another policy is in force, with gates of its own.
+    /// Another policy is in force, with limiters of its own.
     pub fn forget_admission(&mut self) {
         self.admission = None;
     }
@@ -73,22 +73,22 @@ impl Session {
     /// Takes a token of every bucket, unless one of them is too far from having it.
     fn take_tokens(&self, spec: &'static Spec, ctx: &Context<'_>) -> Result<Admission, Refusal> {
         let mut admission = Admission::new(ctx.now);
-        for (limit, gate, needs) in self.needed(spec, ctx) {
-            let wait = if needs.token { gate.wait_us(ctx.now) } else { 0 };
+        for (limit, limiter, needs) in self.needed(spec, ctx) {
+            let wait = if needs.token { limiter.wait_us(ctx.now) } else { 0 };
             let wait = Duration::from_micros(wait);
             let most = limit.concurrency.filter(|_| needs.slot);
             if wait > limit.max_delay {
                 over(Refusal::rate(spec, wait), &mut admission, ctx)?;
-            } else if most.is_some_and(|most| gate.is_full(most)) && limit.max_delay.is_zero() {
+            } else if most.is_some_and(|most| limiter.is_full(most)) && limit.max_delay.is_zero() {
                 over(Refusal::concurrency(spec), &mut admission, ctx)?;
             } else {
                 admission.until = admission.until.max(ctx.now + wait);
             }
         }
         // Nothing refuses it: only here is anything taken.
-        for (limit, gate, needs) in self.needed(spec, ctx) {
-            if needs.token && Duration::from_micros(gate.wait_us(ctx.now)) <= limit.max_delay {
-                gate.take_token(ctx.now);
+        for (limit, limiter, needs) in self.needed(spec, ctx) {
+            if needs.token && Duration::from_micros(limiter.wait_us(ctx.now)) <= limit.max_delay {
+                limiter.take_token(ctx.now);
             }
         }
         Ok(admission)
@@ -102,16 +102,17 @@ impl Session {
         spec: &'static Spec,
         ctx: &Context<'_>,
     ) -> Result<(), Halt> {
-        for (at, (limit, gate, needs)) in self.needed(spec, ctx).enumerate().skip(admission.passed)
+        for (at, (limit, limiter, needs)) in
+            self.needed(spec, ctx).enumerate().skip(admission.passed)
         {
             let Some(most) = limit.concurrency.filter(|_| needs.slot) else { continue };
             let slot = match &admission.queued {
                 Some(queued) => queued.take(),
-                None => gate.enter(most),
+                None => limiter.enter(most),
             };
             let deadline = admission.since + limit.max_delay;
             if slot.is_none() && ctx.now < deadline {
-                admission.queued.get_or_insert_with(|| gate.queue());
+                admission.queued.get_or_insert_with(|| limiter.queue());
                 return Err(Halt::Until(deadline));
             }
             admission.queued = None;
@@ -130,14 +131,14 @@ impl Session {
         &'a self,
         spec: &'a Spec,
         ctx: &Context<'a>,
-    ) -> impl Iterator<Item = (&'a Limit, &'a Rc<Gate>, Needs)> {
+    ) -> impl Iterator<Item = (&'a Limit, &'a Rc<Limiter>, Needs)> {
         let (queued, runs) = (self.is_in_transaction(), spec.effect == Effect::Exec);
-        let limits = ctx.policy.limits().iter().zip(ctx.gates.iter()).enumerate();
-        limits.filter_map(move |(at, (limit, gate))| {
+        let limits = ctx.policy.limits().iter().zip(ctx.limiters.iter()).enumerate();
+        limits.filter_map(move |(at, (limit, limiter))| {
             let covers = limit.covers(spec);
             let executed = queued && runs && self.queued_limits.contains(&at);
             let needs = Needs { token: covers, slot: executed || (covers && (runs || !queued)) };
-            (needs.token || needs.slot).then_some((limit, gate, needs))
+            (needs.token || needs.slot).then_some((limit, limiter, needs))
         })
     }
 

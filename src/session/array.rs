@@ -4,19 +4,19 @@
 
 use bytes::BytesMut;
 
-use super::executed::Executed;
+use super::exec_reply::ExecReply;
 use super::own::OwnReply;
 use super::queue::Expect;
 use super::state::{ReplyMode, Session};
 use super::subscriptions::{self, Frame, classify};
-use super::transaction::{Special, Talk};
+use super::transaction::{ExecFixup, Talk};
 use crate::resp::{Protocol, ReplyScanner, encode, number};
 
 impl Session {
     /// Takes a frame of EXEC's answer. Returns whether it is whole: then all of it is in `out`.
     pub(super) fn complete_exec(
         &mut self,
-        executed: &mut Executed,
+        executed: &mut ExecReply,
         frame: &[u8],
         silent: bool,
         out: &mut BytesMut,
@@ -40,7 +40,7 @@ impl Session {
                 if !silent {
                     let swallowed = executed.specials.iter();
                     let swallowed =
-                        swallowed.filter(|(_, s)| matches!(s, Special::Swallow)).count();
+                        swallowed.filter(|(_, s)| matches!(s, ExecFixup::Swallow)).count();
                     let count = usize::try_from(count).unwrap_or(usize::MAX);
                     encode::array(&mut executed.out, count.saturating_sub(swallowed));
                 }
@@ -69,7 +69,7 @@ impl Session {
     }
 
     /// The transaction whose answer is due, if one is.
-    pub(super) fn awaited_exec(&mut self) -> Option<Box<Executed>> {
+    pub(super) fn awaited_exec(&mut self) -> Option<Box<ExecReply>> {
         let front = self.queue.front()?;
         if !matches!(front.expect, Expect::Exec(_) | Expect::Own(OwnReply::Exec)) {
             return None;
@@ -99,7 +99,7 @@ impl Session {
         }
     }
 
-    fn complete_element(&mut self, executed: &mut Executed, element: &[u8]) {
+    fn complete_element(&mut self, executed: &mut ExecReply, element: &[u8]) {
         if self.monitor && subscriptions::is_monitor_line(element) {
             if !subscriptions::is_own_line(element) {
                 executed.out.extend_from_slice(element);
@@ -108,7 +108,7 @@ impl Session {
         }
         let frame = classify(element);
         let due = executed.specials.front().filter(|(at, _)| *at == executed.index);
-        if let (Some((_, Special::Acknowledged { named, kind })), Frame::Ack { kind: of, .. }) =
+        if let (Some((_, ExecFixup::Acknowledged { named, kind })), Frame::Ack { kind: of, .. }) =
             (due, &frame)
             && kind == of
         {
@@ -124,7 +124,7 @@ impl Session {
             return self.write_push(element, &mut executed.out);
         }
         match executed.special() {
-            Some(Special::Reply(talk)) => self.complete_reply(executed, talk),
+            Some(ExecFixup::Reply(talk)) => self.complete_reply(executed, talk),
             Some(special) => {
                 let mut own = BytesMut::new();
                 self.complete_special(special, element, &mut own);
@@ -140,7 +140,7 @@ impl Session {
     /// One of the names of SUBSCRIBE or UNSUBSCRIBE. Nothing suppresses it.
     fn complete_acknowledgement(
         &mut self,
-        executed: &mut Executed,
+        executed: &mut ExecReply,
         named: u32,
         kind: subscriptions::Kind,
         element: &[u8],
@@ -160,7 +160,7 @@ impl Session {
     }
 
     /// Redis networking.c `clientCommand`, REPLY.
-    fn complete_reply(&mut self, executed: &mut Executed, talk: Talk) {
+    fn complete_reply(&mut self, executed: &mut ExecReply, talk: Talk) {
         match talk {
             Talk::On => {
                 (self.reply_mode, executed.muted) = (ReplyMode::On, self.farewell);

@@ -4,10 +4,10 @@
 
 use std::time::Instant;
 
-use super::about::About;
-use super::auth::Auth;
+use super::access::Auth;
+use super::client_info::ClientInfo;
+use super::client_text;
 use super::roster::{Marks, Seat};
-use super::words;
 use crate::resp::{Request, encode, number};
 use crate::traffic::Server;
 
@@ -73,7 +73,7 @@ impl Filter {
         if server.valkey && (server.major, server.minor) >= (FILTERS, 1) {
             return match request.len() {
                 2 => Ok(Ok(Self::default())),
-                3 => Err(line(words::SYNTAX)),
+                3 => Err(line(client_text::SYNTAX)),
                 _ => Self::of_options(request, server, auth, false).map(Ok),
             };
         }
@@ -87,7 +87,7 @@ impl Filter {
                 let ids: Option<Vec<i64>> = request.args().skip(3).map(number::parse_i64).collect();
                 ids.map(Err).ok_or_else(|| line("ERR Invalid client ID"))
             }
-            _ => Err(line(words::SYNTAX)),
+            _ => Err(line(client_text::SYNTAX)),
         }
     }
 
@@ -130,7 +130,7 @@ impl Filter {
                 at = filter.take_ids(request, at + 1, not)?;
                 continue;
             }
-            let value = request.arg(at + 1).ok_or_else(|| line(words::SYNTAX))?;
+            let value = request.arg(at + 1).ok_or_else(|| line(client_text::SYNTAX))?;
             filter.take(word, not, value, server, auth)?;
             at += 2;
         }
@@ -166,7 +166,7 @@ impl Filter {
                 self.skip_me = match value {
                     yes if yes.eq_ignore_ascii_case(b"yes") => true,
                     no if no.eq_ignore_ascii_case(b"no") => false,
-                    _ => return Err(line(words::SYNTAX)),
+                    _ => return Err(line(client_text::SYNTAX)),
                 };
                 return Ok(());
             }
@@ -192,7 +192,7 @@ impl Filter {
             }
             b"capa" if more => Condition::Capa(letters("capa", not, value, b"r")?),
             b"db" if more => Condition::Database(database(not, value)?),
-            _ => return Err(line(words::SYNTAX)),
+            _ => return Err(line(client_text::SYNTAX)),
         };
         // Of an option that comes again the last one counts.
         let same =
@@ -210,9 +210,9 @@ impl Filter {
 impl Condition {
     fn is_met(&self, seat: &Seat, now: Instant) -> bool {
         let figures = seat.figures();
-        let about = seat.about.borrow();
-        let told = |what: fn(&About) -> &Vec<u8>, wanted: &[u8]| {
-            about.as_deref().map(what).is_some_and(|own| !own.is_empty() && own == wanted)
+        let client_info = seat.client_info.borrow();
+        let told = |what: fn(&ClientInfo) -> &Vec<u8>, wanted: &[u8]| {
+            client_info.as_deref().map(what).is_some_and(|own| !own.is_empty() && own == wanted)
         };
         let seconds = |since: Instant| {
             i64::try_from(now.saturating_duration_since(since).as_secs()).unwrap_or(i64::MAX)
@@ -223,16 +223,16 @@ impl Condition {
             Self::Address(address) => seat.peer.address.as_bytes() == address,
             Self::LocalAddress(address) => seat.peer.local.as_bytes() == address,
             Self::User(user) => seat.user.borrow().as_str().as_bytes() == user,
-            Self::Name(name) => told(|about| &about.name, name),
-            Self::LibName(name) => told(|about| &about.lib_name, name),
-            Self::LibVer(version) => told(|about| &about.lib_ver, version),
+            Self::Name(name) => told(|client_info| &client_info.name, name),
+            Self::LibName(name) => told(|client_info| &client_info.lib_name, name),
+            Self::LibVer(version) => told(|client_info| &client_info.lib_ver, version),
             Self::Ip(ip) => has_ip(&seat.peer.address, ip),
             Self::Marks(wanted) => {
                 let own: Vec<u8> = figures.marks.letters().collect();
                 wanted.iter().all(|letter| own.contains(letter))
             }
             Self::Capa(wanted) => {
-                let own = about.as_deref().map_or("", |about| about.capa);
+                let own = client_info.as_deref().map_or("", |client_info| client_info.capa);
                 wanted.iter().all(|letter| own.as_bytes().contains(letter))
             }
             Self::Database(database) => i64::from(figures.database) == *database,

@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 use std::time::Instant;
 
-use super::about::{About, Form};
+use super::client_info::{ClientInfo, Form};
 use super::roster::{Figures, Seat};
 
 /// What Redis allots to every client for its replies before it has any.
@@ -33,10 +33,10 @@ fn write_value(
     now: Instant,
     line: &mut String,
 ) {
-    let about = seat.about.borrow();
-    let about = about.as_deref();
-    let told = |line: &mut String, what: fn(&About) -> &[u8]| {
-        line.push_str(&String::from_utf8_lossy(about.map_or(&b""[..], what)));
+    let client_info = seat.client_info.borrow();
+    let client_info = client_info.as_deref();
+    let told = |line: &mut String, what: fn(&ClientInfo) -> &[u8]| {
+        line.push_str(&String::from_utf8_lossy(client_info.map_or(&b""[..], what)));
     };
     // What does not fit into the room that every client has.
     let beyond = figures.unwritten.saturating_sub(REPLY_ROOM);
@@ -46,10 +46,10 @@ fn write_value(
         "multi" => return write_number(figures.queued.map_or(-1, i64::from), line),
         "addr" => return line.push_str(&seat.peer.address),
         "laddr" => return line.push_str(&seat.peer.local),
-        "name" => return told(line, |about| &about.name),
-        "lib-name" => return told(line, |about| &about.lib_name),
-        "lib-ver" => return told(line, |about| &about.lib_ver),
-        "capa" => return line.push_str(about.map_or("", |about| about.capa)),
+        "name" => return told(line, |client_info| &client_info.name),
+        "lib-name" => return told(line, |client_info| &client_info.lib_name),
+        "lib-ver" => return told(line, |client_info| &client_info.lib_ver),
+        "capa" => return line.push_str(client_info.map_or("", |client_info| client_info.capa)),
         "flags" => return line.extend(figures.marks.letters().map(char::from)),
         "cmd" => return line.push_str(figures.command.map_or("NULL", |spec| spec.name)),
         "user" => return line.push_str(seat.user.borrow().as_str()),

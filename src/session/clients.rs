@@ -5,21 +5,21 @@
 
 use bytes::BytesMut;
 
-use super::about::Form;
-use super::auth::Auth;
+use super::access::Auth;
 use super::client_filter::Filter;
+use super::client_info::Form;
 use super::client_line::write_line;
+use super::client_text;
+use super::pending_query::{Arrived, PendingQuery};
 use super::queue::{Class, Expect};
 use super::roster::{Figures, Marks};
 use super::state::{Context, Session, Step};
-use super::walking::{Arrived, Walking};
-use super::words;
 use crate::command::Spec;
 use crate::resp::{Protocol, Request, encode, number};
 use crate::traffic::own;
 
 impl Session {
-    /// What of this session is shown; the rest of the figures is the shell's.
+    /// What of this session is shown; the other figures are the connection's.
     pub fn show(&self, figures: &mut Figures) {
         let transaction = self.transaction.as_ref();
         figures.database = self.database;
@@ -40,9 +40,9 @@ impl Session {
         marks.set(Marks::BROADCAST, self.tracking && self.broadcast);
         marks.set(Marks::BROKEN_REDIRECT, self.redirect_broken);
         marks.set(Marks::READS_ONLY, self.reads_only);
-        marks.set(Marks::NO_EVICT, self.manners.no_evict);
-        marks.set(Marks::NO_TOUCH, self.manners.no_touch);
-        marks.set(Marks::IMPORT_SOURCE, self.manners.import_source);
+        marks.set(Marks::NO_EVICT, self.flags.no_evict);
+        marks.set(Marks::NO_TOUCH, self.flags.no_touch);
+        marks.set(Marks::IMPORT_SOURCE, self.flags.import_source);
         marks.set(Marks::DIRTY, self.watch_lost);
         marks.set(Marks::UNIX, self.seat.peer.is_unix);
         figures.marks = marks;
@@ -69,8 +69,8 @@ impl Session {
         if self.roster.form().is_of(ctx.server) || self.pins() {
             return Ok(());
         }
-        self.walking.take_if(|walking| walking.walk.is_some());
-        let form = match self.walking.as_ref().map(|walking| walking.arrived.as_ref()) {
+        self.query.take_if(|query| query.walk.is_some());
+        let form = match self.query.as_ref().map(|query| query.arrived.as_ref()) {
             None => return Err(self.ask_for_form(ctx)),
             Some(None) => return Err(Step::Wait),
             Some(Some(Arrived::Page(frame))) => {
@@ -78,7 +78,7 @@ impl Session {
             }
             Some(Some(Arrived::Lost(_))) => None,
         };
-        self.walking = None;
+        self.query = None;
         self.roster.note_form(form.unwrap_or_else(|| Form::of(ctx.server)));
         Ok(())
     }
@@ -89,8 +89,8 @@ impl Session {
             Ok(ticket) => ticket,
             Err(step) => return step,
         };
-        encode::request(ctx.desk.fresh_wire(), [own::CLIENT, b"INFO"]);
-        self.walking = Some(Box::new(Walking { walk: None, ticket, arrived: None }));
+        encode::request(ctx.request_scratch.fresh_wire(), [own::CLIENT, b"INFO"]);
+        self.query = Some(Box::new(PendingQuery { walk: None, ticket, arrived: None }));
         Step::Ask { route, ticket, skip: 0, retry: true }
     }
 
@@ -172,8 +172,8 @@ impl Session {
             }
         }
         match (request.len(), killed) {
-            (3, 0) => encode::error(out, words::NO_SUCH_CLIENT),
-            (3, _) => encode::simple(out, words::OK),
+            (3, 0) => encode::error(out, client_text::NO_SUCH_CLIENT),
+            (3, _) => encode::simple(out, client_text::OK),
             _ => encode::integer(out, killed),
         }
     }
@@ -204,7 +204,7 @@ impl Session {
         };
         let link = link.to_string();
         let words: [&[u8]; 4] = [b"CLIENT", b"UNBLOCK", link.as_bytes(), reason];
-        encode::request(ctx.desk.fresh_wire(), words);
+        encode::request(ctx.request_scratch.fresh_wire(), words);
         Self::send_wire(route, ticket, 0)
     }
 
@@ -213,14 +213,14 @@ impl Session {
         let known =
             reason.eq_ignore_ascii_case(b"timeout") || reason.eq_ignore_ascii_case(b"error");
         if request.len() > 4 && !valkey {
-            return Err(words::odd_subcommand("CLIENT", request.arg(1).unwrap_or_default()));
+            return Err(client_text::odd_subcommand("CLIENT", request.arg(1).unwrap_or_default()));
         }
         // Valkey looks at the reason of a request of four words alone.
         if !known && request.len() == 4 {
-            return Err(words::UNBLOCK_REASON.to_owned());
+            return Err(client_text::UNBLOCK_REASON.to_owned());
         }
         let id = request.arg(2).and_then(number::parse_i64);
-        id.ok_or_else(|| words::NOT_INTEGER.to_owned())
+        id.ok_or_else(|| client_text::NOT_INTEGER.to_owned())
     }
 
     /// Whether the client has killed itself, and its last answer is on its way.

@@ -5,7 +5,7 @@
 
 use bytes::BytesMut;
 
-use super::about::is_valid_name;
+use super::client_info::is_valid_name;
 use super::greeted::Greeted;
 use super::own::{Multi, OwnReply};
 use super::own_queue::Unqueued;
@@ -19,7 +19,7 @@ impl Session {
     /// Whether the session has a connection of its own to which everything about it goes. Rules that
     /// change requests need a transaction that is queued here.
     fn owns_connection(&mut self, ctx: &Context<'_>) -> bool {
-        if self.own.as_ref().is_some_and(|own| own.transacts()) {
+        if self.own.as_ref().is_some_and(|own| own.multi_permission()) {
             return true;
         }
         let owns = ctx.dedicated && ctx.policy.leaves_requests_alone();
@@ -45,7 +45,7 @@ impl Session {
         if let Some(step) = self.introduce(ctx) {
             return Some(step);
         }
-        if self.own.as_ref().is_some_and(|own| own.transacts()) {
+        if self.own.as_ref().is_some_and(|own| own.multi_permission()) {
             return self.dispatch_queued(spec, request, ctx, out);
         }
         if request.announced().is_some() {
@@ -114,13 +114,13 @@ impl Session {
         let value = request.arg(3).unwrap_or_default();
         match spec.effect.local() {
             Some(Local::SetName) if is_valid_name(option) => {
-                self.about_mut().name = option.to_vec();
+                self.client_info_mut().name = option.to_vec();
             }
             Some(Local::SetInfo) if is_valid_name(value) => {
                 if option.eq_ignore_ascii_case(b"lib-name") {
-                    self.about_mut().lib_name = value.to_vec();
+                    self.client_info_mut().lib_name = value.to_vec();
                 } else if option.eq_ignore_ascii_case(b"lib-ver") {
-                    self.about_mut().lib_ver = value.to_vec();
+                    self.client_info_mut().lib_ver = value.to_vec();
                 }
             }
             Some(
@@ -161,11 +161,12 @@ impl Session {
     /// Tells a new connection what the client said of itself.
     fn introduce(&mut self, ctx: &mut Context<'_>) -> Option<Step> {
         let own = self.own.as_ref().filter(|own| own.nameless)?;
-        debug_assert!(!own.transacts(), "a transaction does not move");
-        let about = self.seat.about.borrow();
-        let words = about.as_deref().map_or_else(Vec::new, |about| {
+        debug_assert!(!own.multi_permission(), "a transaction does not move");
+        let client_info = self.seat.client_info.borrow();
+        let words = client_info.as_deref().map_or_else(Vec::new, |client_info| {
             let [name, lib_name, lib_ver] =
-                [&about.name, &about.lib_name, &about.lib_ver].map(|text| text.as_slice());
+                [&client_info.name, &client_info.lib_name, &client_info.lib_ver]
+                    .map(|text| text.as_slice());
             let said: [&[&[u8]]; 3] = [
                 &[own::CLIENT, b"SETNAME", name],
                 &[own::CLIENT, b"SETINFO", b"lib-name", lib_name],
@@ -175,7 +176,7 @@ impl Session {
             said.map(|words| words.iter().map(|word| word.to_vec()).collect())
                 .collect::<Vec<Vec<_>>>()
         });
-        drop(about);
+        drop(client_info);
         let Some(skip) = u32::try_from(words.len()).ok().and_then(|count| count.checked_sub(1))
         else {
             self.own.get_or_insert_default().nameless = false;
@@ -193,7 +194,7 @@ impl Session {
             Err(step) => return Some(step),
         };
         self.own.get_or_insert_default().nameless = false;
-        let wire = ctx.desk.fresh_wire();
+        let wire = ctx.request_scratch.fresh_wire();
         for request in &words {
             encode::request(wire, request.iter().map(Vec::as_slice));
         }
@@ -283,7 +284,7 @@ impl Session {
         match self.enqueue(Route::Pinned, Cause::Session, expect, 1, Class::Other, ctx) {
             Ok(ticket) => {
                 self.end_own_transaction();
-                let wire = ctx.desk.fresh_wire();
+                let wire = ctx.request_scratch.fresh_wire();
                 encode::request(wire, [b"GET".as_slice()]);
                 wire.extend_from_slice(request.raw());
                 Self::send_wire(Route::Pinned, ticket, 1)
@@ -307,7 +308,7 @@ impl Session {
         match self.enqueue(Route::Pinned, Cause::Session, expect, 0, Class::Other, ctx) {
             Ok(ticket) => {
                 self.end_own_transaction();
-                encode::request(ctx.desk.fresh_wire(), [b"DISCARD".as_slice()]);
+                encode::request(ctx.request_scratch.fresh_wire(), [b"DISCARD".as_slice()]);
                 Self::send_wire(Route::Pinned, ticket, 0)
             }
             Err(step) => step,
@@ -316,7 +317,7 @@ impl Session {
 
     /// Whether commands are queued at the server.
     pub(super) fn transacts_on_own(&self) -> bool {
-        self.own.as_ref().is_some_and(|own| own.transacts())
+        self.own.as_ref().is_some_and(|own| own.multi_permission())
     }
 
     fn end_own_transaction(&mut self) {
@@ -364,7 +365,7 @@ impl Session {
         if wire.is_empty() {
             return Step::Send { route: Route::Pinned, ticket, retry: false };
         }
-        *ctx.desk.fresh_wire() = wire;
+        *ctx.request_scratch.fresh_wire() = wire;
         Self::send_wire(Route::Pinned, ticket, 0)
     }
 

@@ -5,15 +5,15 @@
 
 use bytes::BytesMut;
 
-use super::about::is_valid_name;
+use super::client_info::is_valid_name;
+use super::client_text;
+use super::connection_flags::ConnectionFlags;
 use super::greeted::Greeted;
-use super::manners::Manners;
 use super::queue::{Class, Expect};
 use super::replica::Replication;
-use super::state::{Cause, Context, Opening, ReplyMode, Route, Session, Step};
+use super::state::{Cause, Context, PendingOpen, ReplyMode, Route, Session, Step};
 use super::subscriptions::Subscriptions;
 use super::users::Name;
-use super::words;
 use crate::resp::{Protocol, Request, encode, number};
 use crate::traffic::{Facts, OpenFailure, PoolKey};
 
@@ -30,7 +30,7 @@ impl Session {
     ) -> Step {
         let text = self.judge_auth(request, ctx);
         self.answer(out, |out| match text {
-            Ok(()) => encode::simple(out, words::OK),
+            Ok(()) => encode::simple(out, client_text::OK),
             Err(text) => encode::error(out, text.as_bytes()),
         });
         text.map_or_else(|text| self.note_refused_login(text), |()| {});
@@ -56,12 +56,12 @@ impl Session {
         let (user, password) = match (request.arg(1), request.arg(2), request.len()) {
             (Some(password), None, 2) => {
                 if ctx.auth.has_no_password() {
-                    return Err(words::NO_PASSWORD_SET);
+                    return Err(client_text::NO_PASSWORD_SET);
                 }
                 (b"default".as_slice(), password)
             }
             (Some(user), Some(password), 3) => (user, password),
-            _ => return Err(words::SYNTAX),
+            _ => return Err(client_text::SYNTAX),
         };
         self.admit_as(user, password, ctx)
     }
@@ -73,7 +73,7 @@ impl Session {
         ctx: &Context<'_>,
     ) -> Result<Name, &'static str> {
         let admitted = ctx.auth.admit(user, password).filter(|_| self.wrong_until.is_none());
-        let name = admitted.ok_or(words::WRONGPASS)?;
+        let name = admitted.ok_or(client_text::WRONGPASS)?;
         self.may_become(&name)?;
         Ok(name)
     }
@@ -99,15 +99,15 @@ impl Session {
             }
             if self.pins() {
                 if self.replication != Replication::No {
-                    return self.refuse_text(words::HELLO_OF_REPLICA, out);
+                    return self.refuse_text(client_text::HELLO_OF_REPLICA, out);
                 }
                 return self.hello_on_lease(greeted, ctx);
             }
-            self.bulky = 0;
+            self.large_reply_credit = 0;
             self.lease_drop = ctx.has_lease;
         }
         let key = PoolKey { protocol: greeted.protocol, database: self.database };
-        self.opening = Some(Box::new(Opening::Hello(greeted)));
+        self.opening = Some(Box::new(PendingOpen::Hello(greeted)));
         Step::Open(key)
     }
 
@@ -122,7 +122,7 @@ impl Session {
             Err(step) => return step,
         };
         self.executing = true;
-        ctx.desk.fresh_wire().unsplit(wire);
+        ctx.request_scratch.fresh_wire().unsplit(wire);
         Self::send_wire(Route::Pinned, ticket, 0)
     }
 
@@ -151,7 +151,7 @@ impl Session {
             self.log_in(user);
         }
         if let Some(name) = name {
-            self.about_mut().name = name;
+            self.client_info_mut().name = name;
         }
     }
 
@@ -163,10 +163,10 @@ impl Session {
         let mut protocol = self.protocol;
         if let Some(version) = request.arg(1) {
             protocol = match number::parse_i64(version) {
-                None => return Err(words::PROTO_NOT_INTEGER.to_owned()),
+                None => return Err(client_text::PROTO_NOT_INTEGER.to_owned()),
                 Some(2) => Protocol::Resp2,
                 Some(3) => Protocol::Resp3,
-                Some(_) => return Err(words::NOPROTO.to_owned()),
+                Some(_) => return Err(client_text::NOPROTO.to_owned()),
             };
         }
         let (mut name, mut admitted, mut at) = (None, None, 2);
@@ -180,7 +180,7 @@ impl Session {
             } else if option.eq_ignore_ascii_case(b"setname") && rest >= 1 {
                 let value = request.arg(at + 1).unwrap_or_default();
                 if !is_valid_name(value) {
-                    return Err(words::BAD_NAME.to_owned());
+                    return Err(client_text::BAD_NAME.to_owned());
                 }
                 name = Some(value.to_vec());
                 at += 2;
@@ -189,7 +189,7 @@ impl Session {
             }
         }
         if !self.authenticated && admitted.is_none() {
-            return Err(words::HELLO_NOAUTH.to_owned());
+            return Err(client_text::HELLO_NOAUTH.to_owned());
         }
         Ok(Greeted { protocol, name, user: admitted, is_numbered: false })
     }
@@ -214,7 +214,7 @@ impl Session {
             self.executing = matches!(step, Step::Send { .. });
             return step;
         }
-        self.opening = Some(Box::new(Opening::Select(database)));
+        self.opening = Some(Box::new(PendingOpen::Select(database)));
         Step::Open(PoolKey { protocol: self.protocol, database })
     }
 
@@ -222,11 +222,11 @@ impl Session {
     pub fn handle_opened(&mut self, opened: Result<Facts, OpenFailure>, out: &mut BytesMut) {
         let Some(opening) = self.opening.take() else { return };
         match (*opening, opened) {
-            (Opening::Select(database), Ok(_)) => {
+            (PendingOpen::Select(database), Ok(_)) => {
                 self.database = database;
-                self.answer(out, |out| encode::simple(out, words::OK));
+                self.answer(out, |out| encode::simple(out, client_text::OK));
             }
-            (Opening::Hello(greeted), Ok(facts)) => {
+            (PendingOpen::Hello(greeted), Ok(facts)) => {
                 let (protocol, id) = (greeted.protocol, self.seat.id);
                 self.become_greeted(greeted);
                 self.answer(out, |out| write_hello(out, protocol, id, &facts));
@@ -236,7 +236,7 @@ impl Session {
             }
             (_, Err(OpenFailure::Loss(loss))) if self.ends_with(loss) => self.queue.cut(),
             (_, Err(OpenFailure::Loss(loss))) => {
-                let text = words::loss(loss);
+                let text = client_text::loss(loss);
                 self.answer(out, |out| encode::error(out, text.as_bytes()));
             }
         }
@@ -251,7 +251,7 @@ impl Session {
             // It ends before the answer; a SKIP is for the answer.
             self.reply_mode = ReplyMode::On;
         }
-        self.answer(out, |out| encode::simple(out, words::RESET));
+        self.answer(out, |out| encode::simple(out, client_text::RESET));
         self.protocol = Protocol::Resp2;
         self.database = 0;
         let (user, authenticated) = ctx.auth.enter(self.uid);
@@ -262,7 +262,7 @@ impl Session {
         self.subscriptions = Subscriptions::default();
         self.names = None;
         (self.tracking, self.redirect, self.redirect_broken) = (false, 0, false);
-        self.manners = Manners::default();
+        self.flags = ConnectionFlags::default();
         self.seat.end_target();
         self.prefixes = 0;
         (self.monitor, self.reads_only) = (false, false);
@@ -270,11 +270,11 @@ impl Session {
         if let Some(own) = &mut self.own {
             own.move_on();
         }
-        self.bulky = 0;
+        self.large_reply_credit = 0;
         self.reply_mode = ReplyMode::On;
-        if let Some(about) = &mut *self.seat.about.borrow_mut() {
+        if let Some(client_info) = &mut *self.seat.client_info.borrow_mut() {
             // What the client's library said of itself stays (`clearClientConnectionState`).
-            about.name = Vec::new();
+            client_info.name = Vec::new();
         }
         self.lease_drop = ctx.has_lease;
         Step::Done
@@ -283,11 +283,11 @@ impl Session {
 
 /// The number of a database, as far as it can be judged without the server.
 pub(super) fn parse_database(text: &[u8]) -> Result<u32, &'static str> {
-    let Some(number) = number::parse_i64(text) else { return Err(words::NOT_INTEGER) };
+    let Some(number) = number::parse_i64(text) else { return Err(client_text::NOT_INTEGER) };
     if !(-DATABASE_MAX - 1..=DATABASE_MAX).contains(&number) {
-        return Err(words::NOT_INTEGER);
+        return Err(client_text::NOT_INTEGER);
     }
-    u32::try_from(number).map_err(|_| words::DB_RANGE)
+    u32::try_from(number).map_err(|_| client_text::DB_RANGE)
 }
 
 /// The answer to HELLO (redis networking.c `helloCommand`), with the session's own id.

@@ -7,11 +7,11 @@ use std::rc::Rc;
 
 use bytes::BytesMut;
 
+use super::client_text;
 use super::roster::{Marks, Seat};
 use super::state::{Context, Session, Step};
 use super::tracking::{Aim, is_broad, turns_on, words_of_request};
-use super::transaction::Special;
-use super::words;
+use super::transaction::ExecFixup;
 use crate::resp::{Request, encode, number};
 use crate::traffic::own;
 
@@ -19,7 +19,7 @@ use crate::traffic::own;
 pub(super) struct Late {
     pub wire: BytesMut,
     /// What is special about its reply.
-    pub special: Option<Special>,
+    pub special: Option<ExecFixup>,
     /// The client that hears of keys from now on.
     target: Option<Rc<Seat>>,
 }
@@ -36,7 +36,7 @@ impl Late {
         let (mut wire, mut line) = (BytesMut::new(), BytesMut::new());
         encode::request(&mut wire, [own::PING]);
         write(&mut line);
-        Self { wire, special: Some(Special::Said(Box::from(&*line))), target: None }
+        Self { wire, special: Some(ExecFixup::Said(Box::from(&*line))), target: None }
     }
 }
 
@@ -50,7 +50,7 @@ impl Session {
         let Some(mut transaction) = self.transaction.take() else { return Ok(()) };
         let mut found = Vec::new();
         for (_, special) in &transaction.specials {
-            let Special::Late { request, .. } = special else { continue };
+            let ExecFixup::Late { request, .. } = special else { continue };
             match self.look_up(&request.as_request(), ctx) {
                 Ok(late) => found.push(late),
                 Err(step) => {
@@ -62,7 +62,7 @@ impl Session {
         if !found.is_empty() {
             let (mut wire, mut before, mut found) = (BytesMut::new(), 0, found.into_iter());
             for (index, special) in std::mem::take(&mut transaction.specials) {
-                let Special::Late { at, .. } = special else {
+                let ExecFixup::Late { at, .. } = special else {
                     transaction.specials.push((index, special));
                     continue;
                 };
@@ -98,13 +98,13 @@ impl Session {
                 let (on, broadcast) = (turns_on(request), is_broad(request));
                 let mut wire = BytesMut::new();
                 encode::request(&mut wire, words.iter().map(Vec::as_slice));
-                let special = Some(Special::Tracking { on, broadcast, redirect });
+                let special = Some(ExecFixup::Tracking { on, broadcast, redirect });
                 Ok(Late { wire, special, target: seat.filter(|_| on) })
             }
             Err(target) => match self.await_target(&target, ctx) {
                 Some(step) => Err(step),
                 None => {
-                    let text = words::tracking_target(target.id);
+                    let text = client_text::tracking_target(target.id);
                     Ok(Late::said(|line| encode::error(line, text)))
                 }
             },

@@ -1,12 +1,12 @@
 //! The pinned connection: what of the session is on it, and what shall become of it.
 //!
-//! Owns: [`LeaseNeed`]'s rules, the usual way of a request. Never knows: connections themselves.
+//! Owns: [`LeaseFate`]'s rules, the usual way of a request. Never knows: connections themselves.
 
 use std::time::Instant;
 
 use super::queue::{BlockEnd, Class, Expect, Remote};
 use super::replica::Replication;
-use super::state::{Cause, Context, LeaseNeed, Route, Session};
+use super::state::{Cause, Context, LeaseFate, Route, Session};
 
 impl Session {
     /// Since when the oldest request on the pinned connection waits for its reply; one that blocks does
@@ -42,28 +42,28 @@ impl Session {
 
     /// Whether the pinned connection must go before the next request.
     #[must_use]
-    pub fn drops_lease(&self, dedicated: bool) -> bool {
-        (self.lease_drop || self.lease_dirty) && self.lease_need(dedicated) == LeaseNeed::Drop
+    pub fn closes_lease(&self, dedicated: bool) -> bool {
+        (self.lease_drop || self.lease_dirty) && self.lease_need(dedicated) == LeaseFate::Drop
     }
 
     /// Whether not even a request that waits for it may take the pinned connection.
     #[must_use]
-    pub const fn shuns_lease(&self) -> bool {
+    pub const fn must_discard_lease(&self) -> bool {
         self.lease_drop
     }
 
     /// What shall become of the pinned connection, if there is one.
     #[must_use]
-    pub fn lease_need(&self, dedicated: bool) -> LeaseNeed {
+    pub fn lease_need(&self, dedicated: bool) -> LeaseFate {
         let flies = self.asks_lease();
-        if self.lease_drop && !flies && !self.lives_on_lease() {
-            LeaseNeed::Drop
-        } else if self.pins() || self.bulky > 0 || dedicated || flies {
-            LeaseNeed::Keep
+        if self.lease_drop && !flies && !self.state_lost_with_lease() {
+            LeaseFate::Drop
+        } else if self.pins() || self.large_reply_credit > 0 || dedicated || flies {
+            LeaseFate::Keep
         } else if self.lease_dirty {
-            LeaseNeed::Drop
+            LeaseFate::Drop
         } else {
-            LeaseNeed::Return
+            LeaseFate::Return
         }
     }
 
@@ -72,7 +72,7 @@ impl Session {
         self.seat.end_target();
         self.lease_drop = false;
         self.lease_dirty = false;
-        self.unwatch_due = false;
+        self.must_unwatch = false;
         if let Some(own) = &mut self.own {
             own.move_on();
         }
@@ -89,14 +89,14 @@ impl Session {
 
     /// Whether the session's state lives on a pinned connection.
     pub(super) fn pins(&self) -> bool {
-        self.watching || self.lives_on_lease()
+        self.watching || self.state_lost_with_lease()
     }
 
     /// Whether what is on the pinned connection cannot be had again, so that the session ends with it.
     #[must_use]
-    pub fn lives_on_lease(&self) -> bool {
+    pub fn state_lost_with_lease(&self) -> bool {
         let own = self.own.as_ref().is_some_and(|own| own.is_bound() || self.watching);
-        self.listens() || self.manners.any() || self.seat.is_target() || own
+        self.listens() || self.flags.any() || self.seat.is_target() || own
     }
 
     /// Whether anything may come that is not asked for.
@@ -131,27 +131,27 @@ impl Session {
 
     /// Whether nothing of this session is on the pinned connection, on its way or kept there.
     #[must_use]
-    pub fn is_off_lease(&self) -> bool {
+    pub fn has_left_lease(&self) -> bool {
         self.in_flight() == 0 && !self.pins()
     }
 
     /// Whether nothing but the memory of a large reply keeps the pinned connection.
     #[must_use]
-    pub fn rests_on_lease(&self) -> bool {
-        self.bulky > 0 && self.is_settled() && !self.pins()
+    pub fn keeps_idle_lease(&self) -> bool {
+        self.large_reply_credit > 0 && self.is_settled() && !self.pins()
     }
 
     /// The next large reply finds the session as it was before the first.
     pub const fn forget_large_reply(&mut self) {
-        self.bulky = 0;
+        self.large_reply_credit = 0;
     }
 
     /// Whether a request that would have waited for a pinned connection may do without: it is to be
     /// presented again, and goes on a shared one unless it is large itself.
     pub const fn forgoes_lease(&mut self, cause: Cause) -> bool {
-        let forgoes = self.bulky > 0 && matches!(cause, Cause::Large);
+        let forgoes = self.large_reply_credit > 0 && matches!(cause, Cause::Large);
         if forgoes {
-            self.bulky = 0;
+            self.large_reply_credit = 0;
         }
         forgoes
     }
@@ -159,7 +159,7 @@ impl Session {
     #[inline(always)]
     pub(super) fn usual_route(&self, ctx: &Context<'_>) -> Route {
         // After a large reply a connection of its own would be nice, but is not needed.
-        let spare = self.bulky > 0 && (ctx.has_lease || ctx.lends_at_once);
+        let spare = self.large_reply_credit > 0 && (ctx.has_lease || ctx.lends_at_once);
         if ctx.dedicated || self.pins() || spare {
             Route::Pinned
         } else {

@@ -70,12 +70,13 @@ impl Choice {
 
 /// The name of a client, and its library.
 fn told(seat: &Seat) -> (String, String) {
-    let about = seat.about.borrow();
+    let client_info = seat.client_info.borrow();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    about.as_deref().map_or_else(Default::default, |about| {
-        let version = if about.lib_ver.is_empty() { "" } else { " " };
-        let library = format!("{}{version}{}", text(&about.lib_name), text(&about.lib_ver));
-        (text(&about.name), library)
+    client_info.as_deref().map_or_else(Default::default, |client_info| {
+        let version = if client_info.lib_ver.is_empty() { "" } else { " " };
+        let library =
+            format!("{}{version}{}", text(&client_info.lib_name), text(&client_info.lib_ver));
+        (text(&client_info.name), library)
     })
 }
 

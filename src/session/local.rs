@@ -7,18 +7,20 @@ use std::cell::RefMut;
 
 use bytes::BytesMut;
 
-use super::about::{About, is_valid_name};
-use super::auth::Auth;
+use super::access::Auth;
+use super::client_info::{ClientInfo, is_valid_name};
+use super::client_text;
 use super::queue::{Class, Expect};
 use super::state::{Cause, Context, ReplyMode, Route, Session, Step};
-use super::words;
 use crate::command::{Effect, Local, Spec};
 use crate::resp::{Request, encode};
 use crate::traffic::Server;
 
 impl Session {
-    pub(super) fn about_mut(&self) -> RefMut<'_, About> {
-        RefMut::map(self.seat.about.borrow_mut(), |about| &mut **about.get_or_insert_default())
+    pub(super) fn client_info_mut(&self) -> RefMut<'_, ClientInfo> {
+        RefMut::map(self.seat.client_info.borrow_mut(), |client_info| {
+            &mut **client_info.get_or_insert_default()
+        })
     }
 
     pub(super) fn answer_local(
@@ -73,7 +75,7 @@ impl Session {
         let mode = request.arg(2).unwrap_or_default();
         if mode.eq_ignore_ascii_case(b"on") {
             self.reply_mode = ReplyMode::On;
-            self.answer(out, |out| encode::simple(out, words::OK));
+            self.answer(out, |out| encode::simple(out, client_text::OK));
         } else if mode.eq_ignore_ascii_case(b"off") {
             self.reply_mode = ReplyMode::Off;
         } else if mode.eq_ignore_ascii_case(b"skip") {
@@ -81,7 +83,7 @@ impl Session {
                 self.reply_mode = ReplyMode::SkipNext;
             }
         } else {
-            self.answer(out, |out| encode::error(out, words::SYNTAX.as_bytes()));
+            self.answer(out, |out| encode::error(out, client_text::SYNTAX.as_bytes()));
         }
         Step::Done
     }
@@ -96,19 +98,21 @@ impl Session {
     ) {
         let error = |out: &mut BytesMut, text: &str| encode::error(out, text.as_bytes());
         let option = request.arg(2).unwrap_or_default();
-        let Effect::Local(local) = spec.effect else { return error(out, words::NEVER) };
+        let Effect::Local(local) = spec.effect else { return error(out, client_text::NEVER) };
         match local {
             Local::WhoAmI => encode::bulk(out, self.user.as_str().as_bytes()),
             Local::Id => encode::integer(out, i64::try_from(self.seat.id).unwrap_or(i64::MAX)),
-            Local::GetName => match &*self.seat.about.borrow() {
-                Some(about) if !about.name.is_empty() => encode::bulk(out, &about.name),
+            Local::GetName => match &*self.seat.client_info.borrow() {
+                Some(client_info) if !client_info.name.is_empty() => {
+                    encode::bulk(out, &client_info.name)
+                }
                 _ => encode::null(out, self.protocol),
             },
             Local::SetName if is_valid_name(option) => {
-                self.about_mut().name = option.to_vec();
-                encode::simple(out, words::OK);
+                self.client_info_mut().name = option.to_vec();
+                encode::simple(out, client_text::OK);
             }
-            Local::SetName => error(out, words::BAD_NAME),
+            Local::SetName => error(out, client_text::BAD_NAME),
             Local::SetInfo => self.set_info(option, request.arg(3).unwrap_or_default(), out),
             Local::Info => self.write_info(spec, request, out),
             Local::List => self.write_list(spec, request, auth, out),
@@ -116,25 +120,27 @@ impl Session {
             Local::Capa => {
                 // Valkey networking.c `clientCapaCommand`: what it does not know does no harm.
                 if request.args().skip(2).any(|word| word.eq_ignore_ascii_case(b"redirect")) {
-                    self.about_mut().capa = "r";
+                    self.client_info_mut().capa = "r";
                 }
-                encode::simple(out, words::OK);
+                encode::simple(out, client_text::OK);
             }
             Local::GetRedirect => encode::integer(out, -1),
             Local::TrackingInfo => self.write_no_tracking(out),
             // Valkey takes them although it is no cluster; a Redis does not.
             Local::ReadOnly | Local::ReadWrite if self.roster.server().valkey => {
                 self.reads_only = local == Local::ReadOnly;
-                encode::simple(out, words::OK);
+                encode::simple(out, client_text::OK);
             }
-            Local::ReadOnly | Local::ReadWrite | Local::Asking => error(out, words::NO_CLUSTER),
+            Local::ReadOnly | Local::ReadWrite | Local::Asking => {
+                error(out, client_text::NO_CLUSTER)
+            }
             // What is answered by other means, and what the server is asked.
             Local::Help
             | Local::ImportSource
             | Local::NoEvict
             | Local::NoTouch
             | Local::Reply
-            | Local::Unblock => error(out, words::NEVER),
+            | Local::Unblock => error(out, client_text::NEVER),
         }
     }
 
@@ -150,13 +156,13 @@ impl Session {
             let text = format!("ERR {word} cannot contain spaces, newlines or special characters.");
             return encode::error(out, text.as_bytes());
         }
-        let mut about = self.about_mut();
+        let mut client_info = self.client_info_mut();
         if lib_name {
-            about.lib_name = value.to_vec();
+            client_info.lib_name = value.to_vec();
         } else {
-            about.lib_ver = value.to_vec();
+            client_info.lib_ver = value.to_vec();
         }
-        encode::simple(out, words::OK);
+        encode::simple(out, client_text::OK);
     }
 
     /// Redis networking.c `clientCommand`, TRACKINGINFO of a client without tracking.

@@ -3,10 +3,10 @@
 //! Owns: when a wrong login is answered. Never knows: how a password is compared, how many others were
 //! wrong.
 
-use super::auth::Login;
+use super::access::Login;
+use super::client_text;
 use super::state::{Context, Session, Step};
 use super::users::Name;
-use super::words;
 use crate::command::{Effect, Spec};
 use crate::resp::Request;
 
@@ -19,7 +19,7 @@ impl Session {
     /// A login was refused that [`Self::hold_login`] has not seen: no password is compared here, but there is no
     /// user but `default`.
     pub(super) fn note_refused_login(&mut self, text: &str) {
-        if text == words::WRONGPASS && self.wrong_until.is_none() {
+        if text == client_text::WRONGPASS && self.wrong_until.is_none() {
             self.login = Some(Login::Wrong(None));
         }
     }
@@ -52,10 +52,10 @@ impl Session {
                 } else {
                     self.check_auth(request, ctx).err().map(str::to_owned)
                 };
-                refused.filter(|text| text == words::WRONGPASS)?;
+                refused.filter(|text| text == client_text::WRONGPASS)?;
                 let (user, _) = credentials(spec, request, ctx).find(wrong)?;
                 self.login = Some(Login::Wrong(ctx.auth.known(user)));
-                *self.wrong_until.insert(ctx.gates.note_wrong_login(ctx.now))
+                *self.wrong_until.insert(ctx.limiters.note_wrong_login(ctx.now))
             }
         };
         (ctx.now < until).then_some(Step::Pause(until))

@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 
-use super::executed::Executed;
+use super::exec_reply::ExecReply;
+use super::multi_permission::MultiPermission;
+use super::pending_query::{Arrived, PendingQuery};
 use super::queue::{Class, Expect};
 use super::state::{Cause, Context, Route, Session, Step};
-use super::transaction::{Special, Transaction};
-use super::transacts::Transacts;
-use super::walking::{Arrived, Walking};
-use super::{tracking, words};
+use super::transaction::{ExecFixup, Transaction};
+use super::{client_text, tracking};
 use crate::command::{Cost, Effect, Flags, Spec};
 use crate::resp::{Protocol, Request, encode};
 use crate::traffic::{Loss, own};
@@ -27,16 +27,16 @@ impl Session {
     ) -> Step {
         if self.transaction.is_some() {
             // Not a rejection: the transaction stays good (redis multi.c `multiCommand`).
-            self.answer(out, |out| encode::error(out, words::MULTI_NESTED.as_bytes()));
+            self.answer(out, |out| encode::error(out, client_text::MULTI_NESTED.as_bytes()));
             return Step::Done;
         }
         match self.may_transact(ctx) {
             Ok(true) => {
                 self.transaction = Some(Box::new(Transaction::begun(request.arg(0))));
-                self.answer(out, |out| encode::simple(out, words::OK));
+                self.answer(out, |out| encode::simple(out, client_text::OK));
                 Step::Done
             }
-            Ok(false) => self.refuse_text(words::MULTI_DENIED, out),
+            Ok(false) => self.refuse_text(client_text::MULTI_DENIED, out),
             Err(step) => step,
         }
     }
@@ -48,21 +48,21 @@ impl Session {
     ///
     /// With the step to be taken before it is known.
     pub(super) fn may_transact(&mut self, ctx: &mut Context<'_>) -> Result<bool, Step> {
-        let known = ctx.transacts.known();
+        let known = ctx.multi_permission.known();
         // An empty transaction would end a WATCH, and what is pushed comes between.
         if known == Some(true) || self.pins() {
             return Ok(known != Some(false));
         }
-        self.walking.take_if(|walking| walking.walk.is_some());
-        let taken = match self.walking.as_ref().map(|walking| walking.arrived.as_ref()) {
+        self.query.take_if(|query| query.walk.is_some());
+        let taken = match self.query.as_ref().map(|query| query.arrived.as_ref()) {
             None => return Err(self.ask_for_multi(ctx)),
             Some(None) => return Err(Step::Wait),
-            Some(Some(Arrived::Page(frame))) => Transacts::said(frame),
+            Some(Some(Arrived::Page(frame))) => MultiPermission::said(frame),
             Some(Some(Arrived::Lost(loss))) => (*loss == Loss::MultiRefused).then_some(false),
         };
-        self.walking = None;
+        self.query = None;
         if let Some(taken) = taken {
-            ctx.transacts.note(taken);
+            ctx.multi_permission.note(taken);
         }
         // Where nobody knows, whoever sends the transaction will be told.
         Ok(taken != Some(false))
@@ -75,10 +75,10 @@ impl Session {
             Ok(ticket) => ticket,
             Err(step) => return step,
         };
-        let block = ctx.desk.fresh_wire();
+        let block = ctx.request_scratch.fresh_wire();
         encode::request(block, [own::MULTI]);
         encode::request(block, [own::EXEC]);
-        self.walking = Some(Box::new(Walking { walk: None, ticket, arrived: None }));
+        self.query = Some(Box::new(PendingQuery { walk: None, ticket, arrived: None }));
         // An empty transaction changes nothing, however often it runs.
         Step::Ask { route, ticket, skip: 1, retry: true }
     }
@@ -94,8 +94,8 @@ impl Session {
         if request.announced().is_some() {
             return Step::Collect;
         }
-        if ctx.desk.grant.walk.is_some() {
-            return self.refuse_text(words::NOT_IN_MULTI_HERE, out);
+        if ctx.request_scratch.grant.walk.is_some() {
+            return self.refuse_text(client_text::NOT_IN_MULTI_HERE, out);
         }
         let special = match self.special_of(spec, request, ctx) {
             Ok(special) => special,
@@ -106,29 +106,29 @@ impl Session {
         }
         let Some(transaction) = &mut self.transaction else { return Step::Done };
         if !transaction.spoiled {
-            let changed = ctx.desk.grant.changed;
-            let wire = if changed { &**ctx.desk.wire() } else { request.raw() };
+            let changed = ctx.request_scratch.grant.changed;
+            let wire = if changed { &**ctx.request_scratch.wire() } else { request.raw() };
             if transaction.size() + wire.len() > ctx.limits.max_transaction_bytes {
-                return self.refuse_text(words::MULTI_TOO_LARGE, out);
+                return self.refuse_text(client_text::MULTI_TOO_LARGE, out);
             }
             match &special {
-                Some(Special::Late { .. }) => transaction.kept += wire.len(),
-                Some(Special::Hello(greeted)) => greeted.request(&mut transaction.wire),
+                Some(ExecFixup::Late { .. }) => transaction.kept += wire.len(),
+                Some(ExecFixup::Hello(greeted)) => greeted.request(&mut transaction.wire),
                 Some(special) if special.stays_here() => {
                     encode::request(&mut transaction.wire, [own::PING]);
                     transaction.kept += request.raw().len();
                 }
                 Some(_) | None => transaction.wire.extend_from_slice(wire),
             }
-            let strip = ctx.desk.grant.strip.take();
+            let strip = ctx.request_scratch.grant.strip.take();
             if let (true, Some(strip)) = (names_stay(spec), &strip) {
                 self.names = Some(Arc::clone(strip.prefix()));
             }
             // An unknown command ends the transaction; other errors say names of some commands only.
             let strip = strip.filter(|strip| !strip.is_for_errors());
             let special = match special {
-                Some(Special::Renamed(_)) => Some(Special::Renamed(strip)),
-                special => special.or_else(|| strip.map(Special::Names)),
+                Some(ExecFixup::Renamed(_)) => Some(ExecFixup::Renamed(strip)),
+                special => special.or_else(|| strip.map(ExecFixup::Names)),
             };
             if let Some(special) = special {
                 transaction.specials.push((transaction.count, special));
@@ -143,12 +143,12 @@ impl Session {
                 transaction.reads.push(transaction.count - 1);
             }
             transaction.hears |= spec.effect == Effect::Subscribe;
-            for _ in 0..ctx.desk.grant.companions {
-                transaction.specials.push((transaction.count, Special::Swallow));
+            for _ in 0..ctx.request_scratch.grant.companions {
+                transaction.specials.push((transaction.count, ExecFixup::Swallow));
                 transaction.count += 1;
             }
         }
-        self.answer(out, |out| encode::simple(out, words::QUEUED));
+        self.answer(out, |out| encode::simple(out, client_text::QUEUED));
         Step::Done
     }
 
@@ -174,12 +174,12 @@ impl Session {
         }
         let Some(transaction) = &self.transaction else {
             // The watch stays (redis multi.c `execCommand`).
-            self.answer(out, |out| encode::error(out, words::EXEC_ALONE.as_bytes()));
+            self.answer(out, |out| encode::error(out, client_text::EXEC_ALONE.as_bytes()));
             return Step::Done;
         };
         if transaction.spoiled {
             return self.end_without_execution(ctx, out, |out, _| {
-                encode::error(out, words::EXECABORT.as_bytes());
+                encode::error(out, client_text::EXECABORT.as_bytes());
             });
         }
         if self.watch_lost {
@@ -214,12 +214,12 @@ impl Session {
         let queued = transaction.queued();
         let Transaction { multi, wire, count, specials, reads, hears, .. } = *transaction;
         let (skip, special) = (count.saturating_add(1), !specials.is_empty());
-        let changes = |(_, special): &(u32, Special)| {
-            !matches!(special, Special::Names(_) | Special::Swallow)
+        let changes = |(_, special): &(u32, ExecFixup)| {
+            !matches!(special, ExecFixup::Names(_) | ExecFixup::Swallow)
         };
         let executing = specials.iter().any(changes);
         let expect = if special || hears || self.hears() {
-            Expect::Exec(Box::new(Executed::new(specials, reads, executing)))
+            Expect::Exec(Box::new(ExecReply::new(specials, reads, executing)))
         } else {
             Expect::Block
         };
@@ -230,7 +230,7 @@ impl Session {
         self.watching = false;
         self.executing = executing;
         self.executes = executing.then_some(queued);
-        let block = ctx.desk.fresh_wire();
+        let block = ctx.request_scratch.fresh_wire();
         // The client's own letters, as MONITOR shows them.
         encode::request(block, [multi.as_slice()]);
         block.extend_from_slice(&wire);
@@ -246,7 +246,7 @@ impl Session {
         out: &mut BytesMut,
     ) -> Step {
         let reason = text.strip_prefix(b"ERR ").unwrap_or(text);
-        let words = [words::EXECABORT_BECAUSE.as_bytes(), reason].concat();
+        let words = [client_text::EXECABORT_BECAUSE.as_bytes(), reason].concat();
         if self.transacts_on_own() {
             return self.abort_own(&words, ctx);
         }
@@ -270,7 +270,7 @@ impl Session {
         if protocol == Protocol::Resp2 && self.subscriptions.any() {
             // A subscriber may not say UNWATCH.
             (self.watching, self.watch_lost) = (false, false);
-            (self.unwatch_due, self.lease_drop) = (true, true);
+            (self.must_unwatch, self.lease_drop) = (true, true);
             self.transaction = None;
             self.answer(out, |out| write(out, protocol));
             return Step::Done;
@@ -287,10 +287,10 @@ impl Session {
 
     pub(super) fn discard(&mut self, ctx: &mut Context<'_>, out: &mut BytesMut) -> Step {
         if self.transaction.is_none() {
-            self.answer(out, |out| encode::error(out, words::DISCARD_ALONE.as_bytes()));
+            self.answer(out, |out| encode::error(out, client_text::DISCARD_ALONE.as_bytes()));
             return Step::Done;
         }
-        self.end_without_execution(ctx, out, |out, _| encode::simple(out, words::OK))
+        self.end_without_execution(ctx, out, |out, _| encode::simple(out, client_text::OK))
     }
 
     pub(super) fn watch(
@@ -300,7 +300,7 @@ impl Session {
         out: &mut BytesMut,
     ) -> Step {
         if self.transaction.is_some() {
-            self.answer(out, |out| encode::error(out, words::WATCH_INSIDE.as_bytes()));
+            self.answer(out, |out| encode::error(out, client_text::WATCH_INSIDE.as_bytes()));
             return Step::Done;
         }
         // While it watches MULTI cannot be asked for.
@@ -325,7 +325,7 @@ impl Session {
     pub(super) fn unwatch(&mut self, ctx: &mut Context<'_>, out: &mut BytesMut) -> Step {
         self.watch_lost = false;
         if !self.watching {
-            self.answer(out, |out| encode::simple(out, words::OK));
+            self.answer(out, |out| encode::simple(out, client_text::OK));
             return Step::Done;
         }
         self.send_unwatch(Expect::Watch, ctx).unwrap_or_else(|step| step)
@@ -333,14 +333,14 @@ impl Session {
 
     /// Lets go of what is still watched, before more is or it spoils a transaction.
     fn catch_up(&mut self, ctx: &mut Context<'_>) -> Option<Step> {
-        if !self.unwatch_due {
+        if !self.must_unwatch {
             return None;
         }
         let expect = Expect::Page;
         match self.enqueue(Route::Pinned, Cause::Watch, expect, 0, Class::Other, ctx) {
             Ok(ticket) => {
-                self.unwatch_due = false;
-                encode::request(ctx.desk.fresh_wire(), [own::UNWATCH]);
+                self.must_unwatch = false;
+                encode::request(ctx.request_scratch.fresh_wire(), [own::UNWATCH]);
                 Some(Step::Ask { route: Route::Pinned, ticket, skip: 0, retry: false })
             }
             Err(step) => Some(step),
@@ -353,7 +353,7 @@ impl Session {
         self.watching = false;
         self.watch_lost = false;
         let word = if hidden { own::UNWATCH } else { b"UNWATCH" };
-        encode::request(ctx.desk.fresh_wire(), [word]);
+        encode::request(ctx.request_scratch.fresh_wire(), [word]);
         Ok(Self::send_wire(Route::Pinned, ticket, 0))
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! Owns: [`Own`], [`OwnReply`]. Never knows: the commands that change it.
 
-use super::executed::Executed;
+use super::exec_reply::ExecReply;
 use super::greeted::Greeted;
-use super::transaction::Special;
+use super::transaction::ExecFixup;
 
 /// Whether commands are queued at the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -39,7 +39,7 @@ pub(super) struct Own {
     /// Commands that the server has queued in the transaction whose replies are arriving, and those of
     /// them that change what is known here.
     pub queued: u32,
-    pub specials: Vec<(u32, Special)>,
+    pub specials: Vec<(u32, ExecFixup)>,
     /// Those that only read.
     pub reads: Vec<u32>,
     /// A new connection does not know the client's name yet.
@@ -52,7 +52,7 @@ pub(super) enum OwnReply {
     Multi,
     /// `+QUEUED`, or why not.
     Queued {
-        special: Option<Box<Special>>,
+        special: Option<Box<ExecFixup>>,
         /// It only reads, behind a command that subscribes.
         reads: bool,
     },
@@ -65,18 +65,18 @@ pub(super) enum OwnReply {
 
 impl Own {
     /// Whether commands are queued, or about to be.
-    pub(super) fn transacts(&self) -> bool {
+    pub(super) fn multi_permission(&self) -> bool {
         self.multi != Multi::No
     }
 
     /// Whether another connection would not do.
     pub(super) fn is_bound(&self) -> bool {
-        self.bound || self.transacts()
+        self.bound || self.multi_permission()
     }
 
     /// A command was refused here.
     pub(super) fn spoil(&mut self) {
-        self.spoiled |= self.transacts();
+        self.spoiled |= self.multi_permission();
     }
 
     /// Another connection takes the place of this one.
@@ -85,7 +85,7 @@ impl Own {
     }
 
     pub(super) fn held_bytes(&self) -> usize {
-        self.specials.capacity() * size_of::<(u32, Special)>()
+        self.specials.capacity() * size_of::<(u32, ExecFixup)>()
             + self.reads.capacity() * size_of::<u32>()
     }
 
@@ -96,12 +96,12 @@ impl Own {
     }
 
     /// The transaction whose replies are arriving.
-    pub(super) fn executed(&mut self) -> Executed {
-        Executed::new(std::mem::take(&mut self.specials), std::mem::take(&mut self.reads), true)
+    pub(super) fn executed(&mut self) -> ExecReply {
+        ExecReply::new(std::mem::take(&mut self.specials), std::mem::take(&mut self.reads), true)
     }
 
     /// The server has queued one more command.
-    pub(super) fn note_queued(&mut self, special: Option<Box<Special>>, reads: bool) {
+    pub(super) fn note_queued(&mut self, special: Option<Box<ExecFixup>>, reads: bool) {
         self.specials.extend(special.map(|special| (self.queued, *special)));
         self.reads.extend(reads.then_some(self.queued));
         self.queued += 1;

@@ -7,15 +7,15 @@ use bytes::BytesMut;
 use super::own::OwnReply;
 use super::queue::Expect;
 use super::state::{Context, Session, Step};
-use super::transaction::Special;
-use super::{tracking, words};
+use super::transaction::ExecFixup;
+use super::{client_text, tracking};
 use crate::command::{Cost, Effect, Flags, Local, Spec};
 use crate::resp::{Request, encode};
 use crate::traffic::own;
 
 /// What the server is sent of a command that it is to queue.
 pub(super) struct Sent {
-    special: Option<Special>,
+    special: Option<ExecFixup>,
     /// `None`: the request as it is.
     wire: Option<BytesMut>,
 }
@@ -45,23 +45,23 @@ impl Session {
             if says_who {
                 self.own.get_or_insert_default().bound = true;
             }
-            return as_it_is(Some(Special::Hello(greeted)));
+            return as_it_is(Some(ExecFixup::Hello(greeted)));
         }
         let mut wire = BytesMut::new();
         if ctx.valkey && spec.effect == Effect::Local(Local::Reply) {
-            return Err(Unqueued::Refused(words::not_in_multi(spec.name, true)));
+            return Err(Unqueued::Refused(client_text::not_in_multi(spec.name, true)));
         }
         let special = self.special_of(spec, request, ctx);
         match special.map_err(|text| Unqueued::Refused(text.to_owned()))? {
-            Some(Special::Late { request, .. }) => {
+            Some(ExecFixup::Late { request, .. }) => {
                 let late = self.look_up(&request.as_request(), ctx).map_err(Unqueued::First)?;
                 late.aim(self);
                 Ok(Sent { special: late.special, wire: Some(late.wire) })
             }
-            Some(Special::Hello(mut greeted)) => {
+            Some(ExecFixup::Hello(mut greeted)) => {
                 greeted.is_numbered = self.is_numbered(ctx);
                 greeted.request_named(&mut wire);
-                Ok(Sent { special: Some(Special::Hello(greeted)), wire: Some(wire) })
+                Ok(Sent { special: Some(ExecFixup::Hello(greeted)), wire: Some(wire) })
             }
             Some(special) if special.stays_here() => {
                 encode::request(&mut wire, [own::PING]);
@@ -80,16 +80,16 @@ impl Session {
         out: &mut BytesMut,
     ) -> Step {
         let Sent { special, wire } = sent;
-        let strip = ctx.desk.grant.strip.take().filter(|strip| !strip.is_for_errors());
-        let special = special.or_else(|| strip.map(Special::Names));
+        let strip = ctx.request_scratch.grant.strip.take().filter(|strip| !strip.is_for_errors());
+        let special = special.or_else(|| strip.map(ExecFixup::Names));
         let size = request.raw().len() as u64 + request.announced().unwrap_or(0);
         let bytes = self.own.as_ref().map_or(0, |own| own.bytes) + size;
         if bytes > ctx.limits.max_transaction_bytes as u64 {
-            return self.refuse_text(words::MULTI_TOO_LARGE, out);
+            return self.refuse_text(client_text::MULTI_TOO_LARGE, out);
         }
         let changes = special.is_some();
         let database = match &special {
-            Some(Special::Select(database)) => Some(*database),
+            Some(ExecFixup::Select(database)) => Some(*database),
             Some(_) | None => None,
         };
         let hears = self.own.as_ref().is_some_and(|own| own.hears);
@@ -98,7 +98,7 @@ impl Session {
         let mut step = self.send_own(Expect::Own(OwnReply::Queued { special, reads }), ctx);
         let Step::Send { route, ticket, .. } = step else { return step };
         if let Some(wire) = wire {
-            *ctx.desk.fresh_wire() = wire;
+            *ctx.request_scratch.fresh_wire() = wire;
             step = Self::send_wire(route, ticket, 0);
         } else if matches!(spec.effect, Effect::Auth | Effect::Local(_)) {
             self.note_own_state(spec, request);

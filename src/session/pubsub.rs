@@ -70,7 +70,7 @@ impl Session {
             Err(step) => return step,
         };
         self.block = self.block.behind(blocking(spec, request), first, ctx.now);
-        let wire = ctx.desk.fresh_wire();
+        let wire = ctx.request_scratch.fresh_wire();
         encode::request(wire, [own::PING]);
         wire.extend_from_slice(request.raw());
         Self::send_wire(Route::Pinned, ticket, 1)

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 
-use super::gates::{Admission, Held};
+use super::limiter::{Admission, Held};
 use crate::command::{Blocking, Spec};
 use crate::policy::Strip;
 use crate::traffic::Ticket;
@@ -32,9 +32,9 @@ pub(super) enum Expect {
     /// The answer to SELECT on a connection of the session's own.
     Select(u32),
     /// The answer to EXEC whose array the proxy completes.
-    Exec(Box<super::executed::Executed>),
+    Exec(Box<super::exec_reply::ExecReply>),
     /// The answer to a script that the server may not have.
-    Script(Box<super::replay::Replay>),
+    Script(Box<super::script_cache::NoscriptRetry>),
     /// The answer to CLIENT TRACKING; `redirect` is the client that shall hear of the keys.
     Tracking { on: bool, broadcast: bool, redirect: i64 },
     /// The answer to CLIENT GETREDIR or TRACKINGINFO: it names a client by its number at the server.

@@ -6,7 +6,7 @@ use super::queue::{Class, Expect};
 use super::replica::Replication;
 use super::state::{Cause, Context, Route, Session, Step};
 use crate::command::{Effect, Spec};
-use crate::policy::{self, Moment};
+use crate::policy::{self, EvalContext};
 use crate::resp::Request;
 use crate::traffic::Ticket;
 
@@ -62,11 +62,11 @@ impl Session {
         if self.seat.block_of(spec).is_some() {
             return Step::Close;
         }
-        let moment = Moment { database: self.database, unix_ms: ctx.unix_ms };
-        match ctx.policy.permit(spec, request, &moment, &mut ctx.desk.scratch) {
+        let moment = EvalContext { database: self.database, unix_ms: ctx.unix_ms };
+        match ctx.policy.permit(spec, request, &moment, &mut ctx.request_scratch.scratch) {
             Ok(_) => Self::pass_on_request(),
             Err(refusal) => {
-                ctx.desk.refused = Some(refusal);
+                ctx.request_scratch.refused = Some(refusal);
                 Step::Close
             }
         }

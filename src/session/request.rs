@@ -6,11 +6,11 @@ use bytes::BytesMut;
 
 use super::admission::Halt;
 use super::queue::{Class, Expect};
-use super::state::{Cause, Context, Route, Session, Step, Wire};
-use super::{local, subscriptions, words};
+use super::state::{Cause, Context, Route, Session, Step, WireLayout};
+use super::{client_text, local, subscriptions};
 use crate::command::{Blocking, Effect, Flags, Local, Spec, blocking};
 use crate::policy::guard::Distrust;
-use crate::policy::{self, Grant, Moment, Refusal, Rule};
+use crate::policy::{self, EvalContext, Grant, Refusal, Rule};
 use crate::resp::{Protocol, Request, encode};
 
 impl Session {
@@ -22,7 +22,7 @@ impl Session {
         ctx: &mut Context<'_>,
         out: &mut BytesMut,
     ) -> Step {
-        ctx.desk.clear();
+        ctx.request_scratch.clear();
         let step = self.judge(request, ctx, out);
         if self.admission.is_some() && !step.presents_again() {
             self.admission = None;
@@ -50,7 +50,7 @@ impl Session {
             && !local::serves(spec, ctx.server)
         {
             let word = request.arg(1).unwrap_or_default();
-            return self.refuse_text(words::unknown_subcommand(spec.name, word), out);
+            return self.refuse_text(client_text::unknown_subcommand(spec.name, word), out);
         }
         let known = known.and_then(|spec| policy::arity(spec, request).map(|()| spec));
         let spec = match known {
@@ -64,7 +64,7 @@ impl Session {
         self.last_command = Some(spec);
         self.shown_command = Some(spec);
         if !self.authenticated && !spec.flags.has(Flags::NO_AUTH) {
-            return self.reject(spec, words::NOAUTH, ctx, out);
+            return self.reject(spec, client_text::NOAUTH, ctx, out);
         }
         if let Some(refusal) = self.seat.block_of(spec) {
             return self.refuse(refusal, request, ctx, out);
@@ -72,17 +72,17 @@ impl Session {
         let own_words = !ctx.valkey
             && matches!(spec.effect, Effect::Watch | Effect::Multi | Effect::Local(Local::Reply));
         if self.transaction.is_some() && spec.flags.has(Flags::NO_MULTI) && !own_words {
-            let text = words::not_in_multi(spec.name, ctx.valkey);
+            let text = client_text::not_in_multi(spec.name, ctx.valkey);
             return self.refuse_text(text, out);
         }
-        let moment = Moment { database: self.database_then(), unix_ms: ctx.unix_ms };
+        let moment = EvalContext { database: self.database_then(), unix_ms: ctx.unix_ms };
         let guarded = match spec.script {
             Some(script) => Self::guard_script(script, request, ctx),
             None => Ok(()),
         };
-        match ctx.policy.permit(spec, request, &moment, &mut ctx.desk.scratch) {
+        match ctx.policy.permit(spec, request, &moment, &mut ctx.request_scratch.scratch) {
             Ok(_) if self.names_have_changed(spec, ctx) => {
-                self.refuse_text(words::PREFIX_CHANGED, out)
+                self.refuse_text(client_text::PREFIX_CHANGED, out)
             }
             Ok(grant) => self.permitted(spec, grant, guarded, request, ctx, out),
             Err(refusal) if refusal.rule == Rule::Incomplete => Step::Collect,
@@ -101,7 +101,7 @@ impl Session {
         ctx: &mut Context<'_>,
         out: &mut BytesMut,
     ) -> Step {
-        ctx.desk.observed = grant.observed;
+        ctx.request_scratch.observed = grant.observed;
         if let Some(text) = self.excess(spec, request, ctx) {
             return self.refuse_text(text, out);
         }
@@ -114,20 +114,20 @@ impl Session {
             Ok(()) => self.guard_wait = None,
             Err(None) => match self.await_server(ctx) {
                 Some(step) => return step,
-                None => return self.refuse_text(words::SCRIPTS_NOT_YET, out),
+                None => return self.refuse_text(client_text::SCRIPTS_NOT_YET, out),
             },
             Err(Some(why)) => {
                 return self.refuse(Refusal::unguarded(spec, why), request, ctx, out);
             }
         }
         let changed = grant.changed;
-        ctx.desk.grant = grant;
+        ctx.request_scratch.grant = grant;
         let step = if changed {
             self.dispatch_changed(spec, request, ctx, out)
         } else {
             self.dispatch(spec, request, ctx, out)
         };
-        let remembers = ctx.policy.heals_scripts() || ctx.policy.guard().is_some();
+        let remembers = ctx.policy.retries_noscript() || ctx.policy.guard().is_some();
         if remembers && !step.presents_again() {
             self.note_script(spec, request, ctx);
         }
@@ -159,15 +159,15 @@ impl Session {
     ) -> Step {
         let probe = refusal.is_probe(request);
         if probe {
-            ctx.desk.probed = true;
+            ctx.request_scratch.probed = true;
         } else {
-            ctx.desk.refused = Some(refusal);
+            ctx.request_scratch.refused = Some(refusal);
         }
-        self.walking = None;
+        self.query = None;
         let mut text = BytesMut::new();
         refusal.write_text(request, &mut text);
         // A driver's question is no event.
-        if let Some(event) = ctx.desk.reference.filter(|_| !probe) {
+        if let Some(event) = ctx.request_scratch.reference.filter(|_| !probe) {
             text.extend_from_slice(format!(" (event {event:016x})").as_bytes());
         }
         match refusal.spec {
@@ -191,7 +191,7 @@ impl Session {
         }
     }
 
-    /// A request that the policy has changed: whatever would send it sends the desk's wire instead.
+    /// A request that the policy has changed: whatever would send it sends the scratch's wire instead.
     fn dispatch_changed(
         &mut self,
         spec: &'static Spec,
@@ -199,10 +199,10 @@ impl Session {
         ctx: &mut Context<'_>,
         out: &mut BytesMut,
     ) -> Step {
-        let Grant { split, companions, .. } = ctx.desk.grant;
+        let Grant { split, companions, .. } = ctx.request_scratch.grant;
         let step = self.dispatch(spec, request, ctx, out);
         if let Step::Send { route, ticket, retry } = step {
-            let wire = Wire { skip: 0, retry, split, companions };
+            let wire = WireLayout { skip: 0, retry, split, companions };
             return Step::SendWire { route, ticket, wire };
         }
         step
@@ -246,7 +246,7 @@ impl Session {
         {
             return self.queue_command(spec, request, ctx, out);
         }
-        if let Some(walk) = ctx.desk.grant.walk.take() {
+        if let Some(walk) = ctx.request_scratch.grant.walk.take() {
             return self.walk(walk, request, ctx, out);
         }
         if request.announced().is_some() && !spec.effect.leaves_nothing() {
@@ -259,7 +259,7 @@ impl Session {
             Effect::Hello => self.hello(request, ctx, out),
             Effect::Reset => self.reset(ctx, out),
             Effect::Quit => {
-                self.answer(out, |out| encode::simple(out, words::OK));
+                self.answer(out, |out| encode::simple(out, client_text::OK));
                 Step::Close
             }
             Effect::Select => self.select(request, ctx, out),
@@ -278,7 +278,7 @@ impl Session {
             Effect::Tracking | Effect::Caching => self.track(spec, request, ctx, out),
             Effect::Release => self.release(ctx),
             Effect::Replicate { .. } => self.replicate(spec, request, ctx),
-            Effect::Never => self.refuse_text(words::NEVER, out),
+            Effect::Never => self.refuse_text(client_text::NEVER, out),
         }
     }
 
@@ -304,7 +304,7 @@ impl Session {
         let (route, cause) = (self.route(spec.may_write(), ctx), self.cause(ctx));
         match self.enqueue(route, cause, Expect::Plain, 0, class, ctx) {
             Ok(ticket) => {
-                self.bulky = self.bulky.saturating_sub(1);
+                self.large_reply_credit = self.large_reply_credit.saturating_sub(1);
                 Step::Send { route, ticket, retry: spec.may_repeat() }
             }
             Err(step) => step,

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::about::{About, Form};
+use super::client_info::{ClientInfo, Form};
 use super::users::Name;
 use crate::command::Spec;
 use crate::policy::{Blocked, Blocks, Policy, Prefix, Refusal};
@@ -165,7 +165,7 @@ pub struct Seat {
     pub(super) peer: Peer,
     pub(super) since: Instant,
     figures: RefCell<Figures>,
-    pub(super) about: RefCell<Option<Box<About>>>,
+    pub(super) client_info: RefCell<Option<Box<ClientInfo>>>,
     pub(super) user: RefCell<Name>,
     /// Which policy is in force for it; only clients of the same one know of each other.
     policy: Cell<usize>,
@@ -199,8 +199,11 @@ impl Seat {
     /// What the client calls itself, if it does.
     #[must_use]
     pub fn name(&self) -> Option<String> {
-        let about = self.about.borrow();
-        let name = about.as_ref().map(|about| &about.name).filter(|name| !name.is_empty())?;
+        let client_info = self.client_info.borrow();
+        let name = client_info
+            .as_ref()
+            .map(|client_info| &client_info.name)
+            .filter(|name| !name.is_empty())?;
         Some(String::from_utf8_lossy(name).into_owned())
     }
 
@@ -334,7 +337,7 @@ impl Roster {
             peer,
             since: now,
             figures: RefCell::new(Figures::new(now)),
-            about: RefCell::default(),
+            client_info: RefCell::default(),
             user: RefCell::default(),
             policy: Cell::new(0),
             killed: Cell::new(false),

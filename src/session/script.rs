@@ -10,9 +10,9 @@ use std::time::Duration;
 use bytes::BytesMut;
 
 use super::queue::{Class, Expect};
-use super::replay::{Replay, Resend, Script};
 use super::request::class_of;
-use super::state::{Cause, Context, Route, Session, Step, Wire};
+use super::script_cache::{NoscriptRetry, Resend, Script};
+use super::state::{Cause, Context, Route, Session, Step, WireLayout};
 use crate::base::sha1::Sha1;
 use crate::command::{self, Flags, Spec};
 use crate::policy::guard::{Distrust, digests};
@@ -49,7 +49,7 @@ impl Session {
         Some(Step::Pause(ctx.now + SERVER_LOOK))
     }
 
-    /// Notes on the desk what goes to the server instead of a script, if scripts are guarded.
+    /// Notes in the scratch what goes to the server instead of a script, if scripts are guarded.
     ///
     /// # Errors
     ///
@@ -93,7 +93,7 @@ impl Session {
                 return Ok(());
             }
         };
-        ctx.desk.scratch.guarded = shaped;
+        ctx.request_scratch.scratch.guarded = shaped;
         Ok(())
     }
 
@@ -116,7 +116,7 @@ impl Session {
         request: &Request<'_>,
         ctx: &Context<'_>,
     ) -> Option<Rc<Script>> {
-        if spec.script != Some(command::Script::Digest) || !ctx.policy.heals_scripts() {
+        if spec.script != Some(command::Script::Digest) || !ctx.policy.retries_noscript() {
             return None;
         }
         ctx.scripts.find(Sha1::parse(request.arg(1)?)?)
@@ -148,20 +148,20 @@ impl Session {
             return step;
         }
         let guarded = Self::guarded(ctx).ok().flatten();
-        let Grant { changed, split, .. } = ctx.desk.grant;
-        let changed = ctx.desk.wire().get(..split).filter(|_| changed);
+        let Grant { changed, split, .. } = ctx.request_scratch.grant;
+        let changed = ctx.request_scratch.wire().get(..split).filter(|_| changed);
         let wire = changed.unwrap_or_else(|| request.raw());
         let wire = (!streamed).then_some(wire);
         let read_only = spec.flags.has(Flags::READONLY);
         let replay =
-            Replay::new((script, guarded), ctx.epoch, held, read_only, request.len(), wire);
+            NoscriptRetry::new((script, guarded), ctx.epoch, held, read_only, request.len(), wire);
         let kept = replay.kept_bytes();
         let class = class_of(spec);
         match self.enqueue(route, cause, Expect::Script(Box::new(replay)), 0, class, ctx) {
             Ok(ticket) => {
                 self.executing = held;
                 self.replays.get_or_insert_default().kept_bytes += kept;
-                self.bulky = self.bulky.saturating_sub(u8::from(!large));
+                self.large_reply_credit = self.large_reply_credit.saturating_sub(u8::from(!large));
                 Step::Send { route, ticket, retry: class == Class::Read }
             }
             Err(step) => step,
@@ -169,9 +169,9 @@ impl Session {
     }
 
     /// What must be sent at once, in the place of a request that stays in line, and its bytes.
-    pub fn take_resend(&mut self) -> Option<(Route, Ticket, Wire, BytesMut)> {
+    pub fn take_resend(&mut self) -> Option<(Route, Ticket, WireLayout, BytesMut)> {
         let Resend { ticket, retry, wire } = self.replays.as_mut()?.resend.take()?;
-        let how = Wire { retry, split: wire.len(), ..Wire::default() };
+        let how = WireLayout { retry, split: wire.len(), ..WireLayout::default() };
         Some((self.flight, ticket, how, wire))
     }
 

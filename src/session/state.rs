@@ -9,22 +9,22 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 
-use super::auth::{Auth, Login};
-use super::desk::Desk;
-use super::gatehouse::Gates;
-use super::gates::Admission;
+use super::access::{Auth, Login};
+use super::connection_flags::ConnectionFlags;
 use super::greeted::Greeted;
-use super::manners::Manners;
+use super::limiter::Admission;
+use super::limiter_registry::Limiters;
+use super::multi_permission::MultiPermission;
 use super::own::Own;
+use super::pending_query::PendingQuery;
 use super::queue::{BlockEnd, Class, Expect, ReplyQueue};
-use super::replay::{Replays, Scripts};
 use super::replica::Replication;
+use super::request_scratch::RequestScratch;
 use super::roster::{Peer, Roster, Seat};
+use super::script_cache::{NoscriptRetries, Scripts};
 use super::subscriptions::Subscriptions;
 use super::transaction::Transaction;
-use super::transacts::Transacts;
 use super::users::Name;
-use super::walking::Walking;
 use crate::command::Spec;
 use crate::config::{ClientLimits, OnOutage};
 use crate::policy::{Policy, Prefix, Stripper};
@@ -55,10 +55,10 @@ pub struct Context<'a> {
     /// Another number whenever the server may have been restarted or replaced.
     pub epoch: u64,
     pub scripts: &'a Scripts,
-    pub transacts: &'a Transacts,
+    pub multi_permission: &'a MultiPermission,
     /// What is used of the policy's limits.
-    pub gates: &'a Gates,
-    pub desk: &'a mut Desk,
+    pub limiters: &'a Limiters,
+    pub request_scratch: &'a mut RequestScratch,
 }
 
 /// Which connection carries a request.
@@ -85,16 +85,16 @@ pub enum Cause {
     Release,
 }
 
-/// What the shell must do with the request it has just presented.
+/// What the connection must do with the request just presented.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step {
     /// It is dealt with: its reply is in its place, or none will come.
     Done,
     /// Send the request as it stands.
     Send { route: Route, ticket: Ticket, retry: bool },
-    /// Send what [`Desk::take_wire`] gives.
-    SendWire { route: Route, ticket: Ticket, wire: Wire },
-    /// Send what [`Desk::take_wire`] gives, requests of the session's own, and present the same
+    /// Send what [`RequestScratch::take_wire`] gives.
+    SendWire { route: Route, ticket: Ticket, wire: WireLayout },
+    /// Send what [`RequestScratch::take_wire`] gives, requests of the session's own, and present the same
     /// request again when a reply has arrived. `skip`: replies before the one that counts. `retry`:
     /// it may be executed twice without harm.
     Ask { route: Route, ticket: Ticket, skip: u32, retry: bool },
@@ -124,9 +124,9 @@ impl Step {
     }
 }
 
-/// How the bytes of [`Desk::take_wire`] are to be taken.
+/// How the bytes of [`RequestScratch::take_wire`] are to be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Wire {
+pub struct WireLayout {
     /// Replies that come before the one that counts.
     pub skip: u32,
     pub retry: bool,
@@ -138,7 +138,7 @@ pub struct Wire {
 
 /// What shall become of the pinned connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LeaseNeed {
+pub enum LeaseFate {
     Keep,
     /// Nobody can tell it was lent.
     Return,
@@ -148,11 +148,11 @@ pub enum LeaseNeed {
 
 /// The reply does not belong to any request: the connection it came on cannot be trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Surplus;
+pub struct UnexpectedReply;
 
 /// What waits for a shared connection to be opened.
 #[derive(Debug)]
-pub(super) enum Opening {
+pub(super) enum PendingOpen {
     Select(u32),
     Hello(Greeted),
 }
@@ -182,7 +182,7 @@ pub struct Session {
     pub(super) authenticated: bool,
     /// Whose policy is in force.
     pub(super) user: Name,
-    /// It may be another since the shell asked.
+    /// The user may have changed since `take_user_is_new` was last called.
     pub(super) user_is_new: bool,
     /// The system's user at the other end of a Unix socket.
     pub(super) uid: Option<u32>,
@@ -205,7 +205,7 @@ pub struct Session {
     pub(super) prefixes: usize,
     pub(super) watch_lost: bool,
     /// The pinned connection watches what the client does not any more.
-    pub(super) unwatch_due: bool,
+    pub(super) must_unwatch: bool,
     pub(super) subscriptions: Subscriptions,
     pub(super) tracking: bool,
     /// It hears of all keys, read or not.
@@ -219,7 +219,7 @@ pub struct Session {
     /// Since when a script waits until the server has said what its Lua has.
     pub(super) guard_wait: Option<Instant>,
     /// What the client asked to be kept from, on the pinned connection.
-    pub(super) manners: Manners,
+    pub(super) flags: ConnectionFlags,
     pub(super) monitor: bool,
     /// READONLY is in force (Valkey).
     pub(super) reads_only: bool,
@@ -228,22 +228,22 @@ pub struct Session {
     pub(super) replication: Replication,
     /// With `pool.mode = "session"`.
     pub(super) own: Option<Box<Own>>,
-    pub(super) bulky: u8,
+    pub(super) large_reply_credit: u8,
     pub(super) reply_mode: ReplyMode,
     /// The request at hand is only a head.
     pub(super) incomplete: bool,
     pub(super) lease_dirty: bool,
     pub(super) lease_drop: bool,
-    pub(super) opening: Option<Box<Opening>>,
+    pub(super) opening: Option<Box<PendingOpen>>,
     pub(super) partial: BytesMut,
     /// What is known of scripts, once there was one.
-    pub(super) replays: Option<Box<Replays>>,
+    pub(super) replays: Option<Box<NoscriptRetries>>,
     /// What stands before the names of its subscriptions and invalidations.
     pub(super) names: Option<Arc<Prefix>>,
     /// Takes it off the reply in progress.
     pub(super) stripper: Option<Box<Stripper>>,
-    pub(super) walking: Option<Box<Walking>>,
-    /// What came of the last attempt to log in, until the shell asks.
+    pub(super) query: Option<Box<PendingQuery>>,
+    /// Outcome of the last login, until it is read.
     pub(super) login: Option<Login>,
     /// The login at hand is wrong, and may be answered then.
     pub(super) wrong_until: Option<Instant>,
@@ -300,7 +300,7 @@ impl Session {
             watched: 0,
             prefixes: 0,
             watch_lost: false,
-            unwatch_due: false,
+            must_unwatch: false,
             subscriptions: Subscriptions::default(),
             tracking: false,
             broadcast: false,
@@ -308,13 +308,13 @@ impl Session {
             redirect_broken: false,
             awaits_since: None,
             guard_wait: None,
-            manners: Manners::default(),
+            flags: ConnectionFlags::default(),
             monitor: false,
             reads_only: false,
             farewell: false,
             replication: Replication::No,
             own: None,
-            bulky: 0,
+            large_reply_credit: 0,
             reply_mode: ReplyMode::On,
             incomplete: false,
             lease_dirty: false,
@@ -324,7 +324,7 @@ impl Session {
             replays: None,
             names: None,
             stripper: None,
-            walking: None,
+            query: None,
             login: None,
             wrong_until: None,
             last_command: None,
@@ -350,7 +350,7 @@ impl Session {
         self.queue.in_flight()
     }
 
-    /// Bytes that this session keeps besides the shell's buffers.
+    /// Bytes that this session keeps besides the connection's buffers.
     #[must_use]
     #[inline]
     pub fn held_bytes(&self) -> usize {
@@ -360,7 +360,12 @@ impl Session {
             + self.stripper.as_ref().map_or(0, |stripper| stripper.held_bytes())
             + self.transaction.as_ref().map_or(0, |transaction| transaction.held_bytes())
             + self.own.as_ref().map_or(0, |own| own.held_bytes())
-            + self.seat.about.borrow().as_ref().map_or(0, |about| about.held_bytes())
+            + self
+                .seat
+                .client_info
+                .borrow()
+                .as_ref()
+                .map_or(0, |client_info| client_info.held_bytes())
     }
 
     /// Bytes of replies that are known but must wait for others.
@@ -405,7 +410,7 @@ impl Session {
         if in_flight > 0 && self.flight != route {
             return Err(Step::Wait);
         }
-        if in_flight > 0 && self.shuns_lease() && !self.lives_on_lease() {
+        if in_flight > 0 && self.must_discard_lease() && !self.state_lost_with_lease() {
             return Err(Step::Wait);
         }
         // No more than the client may leave unread, if the next replies are as large as the last.
@@ -435,9 +440,9 @@ impl Session {
         }
     }
 
-    /// All of the desk's wire, for the reply after `skip` others.
+    /// All of the scratch's wire, for the reply after `skip` others.
     pub(super) fn send_wire(route: Route, ticket: Ticket, skip: u32) -> Step {
-        let wire = Wire { skip, split: usize::MAX, ..Wire::default() };
+        let wire = WireLayout { skip, split: usize::MAX, ..WireLayout::default() };
         Step::SendWire { route, ticket, wire }
     }
 
@@ -454,7 +459,7 @@ impl Session {
         self.flight = route;
         let page = matches!(expect, Expect::Page);
         let silent = !page && !matches!(expect, Expect::Hidden) && self.silence();
-        let expect = match (expect, ctx.desk.grant.strip.take()) {
+        let expect = match (expect, ctx.request_scratch.grant.strip.take()) {
             (Expect::Plain, Some(strip)) => Expect::Names(strip),
             (Expect::Script(mut replay), strip) => {
                 replay.strip = strip;
@@ -472,7 +477,7 @@ impl Session {
         if let Some(admission) = self.admission.take_if(|_| !page) {
             self.queue.keep(admission);
         }
-        if let Some(before) = ctx.desk.grant.companions.checked_sub(1) {
+        if let Some(before) = ctx.request_scratch.grant.companions.checked_sub(1) {
             // Silent: nothing of it reaches the client.
             let expect = Expect::Plain;
             self.queue.push_remote(expect, pinned(before), Class::Other, ctx.now, true);

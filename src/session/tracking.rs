@@ -9,11 +9,11 @@ use std::time::Duration;
 use bytes::BytesMut;
 
 use super::bounds::prefixes;
-use super::manners::Manners;
+use super::client_text;
+use super::connection_flags::ConnectionFlags;
 use super::queue::{Class, Expect};
 use super::roster::Seat;
 use super::state::{Cause, Context, Route, Session, Step};
-use super::words;
 use crate::command::{Effect, Local, Spec, is_word};
 use crate::policy::Strip;
 use crate::resp::{Request, RequestLimits, RequestScanner, Scan, encode, number};
@@ -56,12 +56,12 @@ impl Session {
         let off = request.arg(2).is_some_and(|word| word.eq_ignore_ascii_case(b"off"));
         // Of the options the server speaks first.
         if !on && !off && request.len() == 3 {
-            self.answer(out, |out| encode::error(out, words::SYNTAX));
+            self.answer(out, |out| encode::error(out, client_text::SYNTAX));
             return Step::Done;
         }
         // With a connection at hand ON may be on its way.
         if !on && !self.tracking && !ctx.has_lease && request.len() == 3 {
-            self.answer(out, |out| encode::simple(out, words::OK));
+            self.answer(out, |out| encode::simple(out, client_text::OK));
             return Step::Done;
         }
         // The number is the server's where CLIENT ID is.
@@ -104,7 +104,7 @@ impl Session {
             Err(target) => {
                 return match self.await_target(&target, ctx) {
                     Some(step) => step,
-                    None => self.refuse_text(words::tracking_target(target.id), out),
+                    None => self.refuse_text(client_text::tracking_target(target.id), out),
                 };
             }
         };
@@ -118,7 +118,7 @@ impl Session {
         if let Some(seat) = seat.filter(|_| on) {
             seat.become_target(self.names.clone());
         }
-        encode::request(ctx.desk.fresh_wire(), words.iter().map(Vec::as_slice));
+        encode::request(ctx.request_scratch.fresh_wire(), words.iter().map(Vec::as_slice));
         Self::send_wire(route, ticket, 0)
     }
 
@@ -214,7 +214,7 @@ impl Session {
 
     pub(super) fn take_manner(&mut self, spec: &Spec, on: bool, ok: bool) {
         self.lease_dirty = true;
-        if let Some(manner) = self.manners.of(spec).filter(|_| ok) {
+        if let Some(manner) = self.flags.of(spec).filter(|_| ok) {
             *manner = on;
         }
     }
@@ -267,12 +267,12 @@ impl Session {
         // Whether it can be at all comes first.
         let imports = spec.effect == Effect::Local(Local::ImportSource);
         if !on && !off && !imports {
-            self.answer(out, |out| encode::error(out, words::SYNTAX));
+            self.answer(out, |out| encode::error(out, client_text::SYNTAX));
             return Step::Done;
         }
-        let has = Manners::default() != self.manners || ctx.has_lease;
+        let has = ConnectionFlags::default() != self.flags || ctx.has_lease;
         if !on && !has && !imports {
-            self.answer(out, |out| encode::simple(out, words::OK));
+            self.answer(out, |out| encode::simple(out, client_text::OK));
             return Step::Done;
         }
         let expect = Expect::Manner { spec, on };
@@ -301,10 +301,10 @@ pub(super) fn words_of_request(request: &Request<'_>) -> Words {
 
 /// The request's words, with the prefix where the policy puts one.
 pub(super) fn words_of(request: &Request<'_>, ctx: &mut Context<'_>) -> Words {
-    if !ctx.desk.grant.changed {
+    if !ctx.request_scratch.grant.changed {
         return words_of_request(request);
     }
-    let wire = ctx.desk.wire();
+    let wire = ctx.request_scratch.wire();
     let limits = RequestLimits {
         max_args: ctx.limits.max_args,
         max_bulk_bytes: u64::MAX,

@@ -1,6 +1,6 @@
 //! What is queued between MULTI and EXEC.
 //!
-//! Owns: [`Transaction`], [`Special`]. Never knows: the commands that fill and empty it.
+//! Owns: [`Transaction`], [`ExecFixup`]. Never knows: the commands that fill and empty it.
 
 use bytes::BytesMut;
 
@@ -23,7 +23,7 @@ pub(super) struct Transaction {
     pub pushes: bool,
     /// One of them may write.
     pub writes: bool,
-    pub specials: Vec<(u32, Special)>,
+    pub specials: Vec<(u32, ExecFixup)>,
     /// It subscribes: what comes behind may bring messages.
     pub hears: bool,
     /// Commands behind that which only read.
@@ -36,7 +36,7 @@ pub(super) struct Transaction {
 
 /// A queued command whose reply, or effect on the session, is the proxy's.
 #[derive(Debug)]
-pub(super) enum Special {
+pub(super) enum ExecFixup {
     /// Answered here; on the wire a PING stands in its place.
     Local(&'static Spec, RequestBuf),
     /// Executed there; the session has another number of subscriptions then. So many names are
@@ -89,27 +89,27 @@ impl Transaction {
     /// Where the commands queued so far lead.
     pub(super) fn database(&self) -> Option<u32> {
         self.specials.iter().rev().find_map(|(_, special)| match special {
-            Special::Select(database) => Some(*database),
-            Special::Local(..)
-            | Special::Acknowledged { .. }
-            | Special::Tracking { .. }
-            | Special::Hello(_)
-            | Special::Manner(..)
-            | Special::Announced
-            | Special::Renamed(_)
-            | Special::Late { .. }
-            | Special::Reply(_)
-            | Special::Mute
-            | Special::Said(_)
-            | Special::Become(_)
-            | Special::Names(_)
-            | Special::Swallow => None,
+            ExecFixup::Select(database) => Some(*database),
+            ExecFixup::Local(..)
+            | ExecFixup::Acknowledged { .. }
+            | ExecFixup::Tracking { .. }
+            | ExecFixup::Hello(_)
+            | ExecFixup::Manner(..)
+            | ExecFixup::Announced
+            | ExecFixup::Renamed(_)
+            | ExecFixup::Late { .. }
+            | ExecFixup::Reply(_)
+            | ExecFixup::Mute
+            | ExecFixup::Said(_)
+            | ExecFixup::Become(_)
+            | ExecFixup::Names(_)
+            | ExecFixup::Swallow => None,
         })
     }
 
     /// How many commands the client has queued.
     pub(super) fn queued(&self) -> u32 {
-        let own = |(_, special): &&(u32, Special)| matches!(special, Special::Swallow);
+        let own = |(_, special): &&(u32, ExecFixup)| matches!(special, ExecFixup::Swallow);
         let own = u32::try_from(self.specials.iter().filter(own).count()).unwrap_or(u32::MAX);
         self.count.saturating_sub(own)
     }
@@ -126,7 +126,7 @@ impl Transaction {
     pub(super) fn held_bytes(&self) -> usize {
         self.wire.capacity()
             + self.kept
-            + self.specials.capacity() * size_of::<(u32, Special)>()
+            + self.specials.capacity() * size_of::<(u32, ExecFixup)>()
             + self.reads.capacity() * size_of::<u32>()
     }
 
@@ -134,7 +134,7 @@ impl Transaction {
     pub(super) fn size(&self) -> usize {
         self.wire.len()
             + self.kept
-            + self.specials.len() * size_of::<(u32, Special)>()
+            + self.specials.len() * size_of::<(u32, ExecFixup)>()
             + self.reads.len() * size_of::<u32>()
     }
 }

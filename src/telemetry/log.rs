@@ -16,7 +16,7 @@ use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{Layer, Registry, fmt as lines, reload};
 
-use super::flood::Flood;
+use super::log_limiter::LogLimiter;
 use super::metrics::Metrics;
 use super::recent::{Batch, Recent};
 use super::sink::Sink;
@@ -110,9 +110,9 @@ pub(super) fn build(
         LogFormat::Text => lines.fmt_fields(debug_fn(text_field).delimited(" ")).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
-    let flood = Flood::new(Arc::clone(metrics));
+    let limiter = LogLimiter::new(Arc::clone(metrics));
     let recent = Recent::default();
-    let layers = Registry::default().with(filter).with(flood).with(lines).with(recent.clone());
+    let layers = Registry::default().with(filter).with(limiter).with(lines).with(recent.clone());
     Ok((Dispatch::new(layers), LogHandle { filter: handle, sink, recent }))
 }
 

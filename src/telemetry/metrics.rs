@@ -21,7 +21,7 @@ use super::number::{
     Batch, Counter, Flag, Gauge, HandshakeTime, Histogram, Latency, Lazy, Seconds, SecondsTotal,
     Series, SharedCounter, Timestamp, Wait,
 };
-use super::open_set::{BuildInfo, Certificates, OneHot, Policies};
+use super::open_set::{BuildInfo, Certificates, Policies, StateSet};
 use super::process::Process;
 
 /// The label of [`Named`] series: where applications connect.
@@ -71,7 +71,7 @@ metrics! {
     /// What is running; always 1.
     build_info: BuildInfo,
     /// What the process is doing: 1 for the present state.
-    state: OneHot<State>,
+    state: StateSet<State>,
     /// Number made from the effective configuration (53 bits of a hash); differs when it differs.
     config_hash: Gauge,
     /// Log lines not written: too many of one kind, or the reader of the log too slow.
@@ -173,7 +173,7 @@ metrics! {
     upstream_disconnects_total: By<UpstreamDisconnect, SharedCounter>,
     /// Whether the server may be dialed: closed: yes; open: not before the wait is over; half_open: one
     /// attempt is under way that decides. 1 for the present state.
-    circuit_state: OneHot<Circuit>,
+    circuit_state: StateSet<Circuit>,
     /// Present wait before the next attempt to connect; 0 while connected.
     upstream_reconnect_backoff_seconds: Seconds,
     /// Health checks of connections; any reply is life.

@@ -3,11 +3,11 @@
 //! Owns: [`Telemetry`], [`Metrics`], [`LogHandle`]. Never knows: sessions, connections, HTTP.
 
 mod denied;
-mod flood;
 mod heavy;
 mod hot_keys;
 pub mod label;
 mod log;
+mod log_limiter;
 mod metrics;
 mod named;
 pub mod number;
@@ -36,7 +36,7 @@ pub use label::{
 pub use log::{LogError, LogHandle};
 pub use metrics::{Address, Metrics, Policy};
 pub use named::{Named, Names};
-pub use open_set::{BuildInfo, Certificates, OneHot, Policies};
+pub use open_set::{BuildInfo, Certificates, Policies, StateSet};
 pub use process::Process;
 pub use recent::Batch;
 pub use slow_log::{Slow, SlowLog, Times};

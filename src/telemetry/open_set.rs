@@ -1,6 +1,6 @@
 //! The few metrics whose label values are not an enum, each with a bound on how many there can be.
 //!
-//! Owns: [`Certificates`], [`Policies`], [`OneHot`], [`BuildInfo`]. Never knows: policy, certificates.
+//! Owns: [`Certificates`], [`Policies`], [`StateSet`], [`BuildInfo`]. Never knows: policy, certificates.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -49,22 +49,22 @@ impl Series for Certificates {
 }
 
 /// Which of several states is the present one: 1 for it, 0 for the others.
-pub struct OneHot<L>(AtomicUsize, PhantomData<fn(L)>);
+pub struct StateSet<L>(AtomicUsize, PhantomData<fn(L)>);
 
-impl<L: Label> OneHot<L> {
+impl<L: Label> StateSet<L> {
     pub fn set(&self, state: L) {
         self.0.store(state.index(), Relaxed);
     }
 }
 
 /// The first value of the enum.
-impl<L> Default for OneHot<L> {
+impl<L> Default for StateSet<L> {
     fn default() -> Self {
         Self(AtomicUsize::new(0), PhantomData)
     }
 }
 
-impl<L: Label> Series for OneHot<L> {
+impl<L: Label> Series for StateSet<L> {
     const KIND: MetricType = MetricType::GAUGE;
 
     fn collect(&self, labels: &mut Vec<LabelPair>, out: &mut Vec<Metric>) {
@@ -77,7 +77,7 @@ impl<L: Label> Series for OneHot<L> {
     }
 }
 
-impl<L: Label> fmt::Debug for OneHot<L> {
+impl<L: Label> fmt::Debug for StateSet<L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         L::ALL.get(self.0.load(Relaxed)).fmt(f)
     }
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn one_state_at_a_time() {
-        let state = OneHot::<super::super::label::State>::default();
+        let state = StateSet::<super::super::label::State>::default();
         assert_eq!(lines(&state), ["starting 1", "ready 0", "draining 0"]);
         state.set(super::super::label::State::Draining);
         assert_eq!(lines(&state), ["starting 0", "ready 0", "draining 1"]);

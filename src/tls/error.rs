@@ -93,7 +93,7 @@ impl Fault {
     /// Whether the fault may be half of a write that is still going on, so that reading again soon
     /// may find it gone.
     #[must_use]
-    pub const fn may_heal(self) -> bool {
+    pub const fn is_transient(self) -> bool {
         matches!(
             self,
             Self::Unreadable

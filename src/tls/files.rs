@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::error::{Fault, TlsError};
-use super::stamp::Stamp;
+use super::file_state::FileState;
 use crate::base::small_file::{self, Kind, ReadError};
 use crate::config::{self, Authorities, ClientCertificate};
 
@@ -106,13 +106,13 @@ pub(super) fn system() -> Result<Vec<CertificateDer<'static>>, TlsError> {
     Ok(found)
 }
 
-fn stamps(tls: &config::Tls) -> Result<Vec<Stamp>, TlsError> {
-    let stamp = |path: &Path| match Stamp::of(path) {
-        Ok(stamp) if stamp.is_file => Ok(stamp),
+fn stamps(tls: &config::Tls) -> Result<Vec<FileState>, TlsError> {
+    let file_state = |path: &Path| match FileState::of(path) {
+        Ok(file_state) if file_state.is_file => Ok(file_state),
         Ok(_) => Err(TlsError::new(Fault::Unreadable, path.display(), "is not a regular file")),
         Err(error) => Err(unreadable(path, &error)),
     };
-    tls.files().map(stamp).collect()
+    tls.files().map(file_state).collect()
 }
 
 pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, TlsError> {
@@ -148,7 +148,7 @@ mod tests {
         assert_eq!(readings, READINGS_MAX);
         let error = TlsError::new(Fault::Unstable, "tls.crt", "changes while it is read");
         assert_eq!(error.fault.code(), "TLS-E002");
-        assert!(error.fault.may_heal(), "it is tried again");
+        assert!(error.fault.is_transient(), "it is tried again");
         let mut states = [1, 2, 3, 3].into_iter();
         assert!(matches!(settled(|| Ok(states.next()), || Ok(())), Ok(Some(()))));
     }

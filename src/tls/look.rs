@@ -11,9 +11,9 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 
+use super::dev_certs::{Authority, CertRequest, Role};
 use super::identity::Identity;
 use super::provider;
-use super::throwaway::{Authority, Order, Role};
 use crate::config::TlsVersion;
 
 /// How long the certificate of a stranger is valid.
@@ -45,7 +45,7 @@ impl Looking {
     #[must_use]
     pub fn as_stranger(name: &str, now: SystemTime) -> Option<Self> {
         let authority = Authority::new("unknown authority", now, STRANGER_LIFETIME).ok()?;
-        let order = Order::new(Role::Client, name, &[], now, STRANGER_LIFETIME);
+        let order = CertRequest::new(Role::Client, name, &[], now, STRANGER_LIFETIME);
         let issued = authority.issue(&order).ok()?;
         let chain = CertificateDer::from_pem_slice(issued.cert.as_bytes()).ok()?;
         let key = PrivateKeyDer::from_pem_slice(issued.key.as_bytes()).ok()?;

@@ -4,19 +4,19 @@
 
 mod error;
 mod explain;
+mod file_state;
 mod files;
 mod identity;
 mod look;
 mod material;
 mod pem;
-mod stamp;
 mod store;
 mod version1;
 
+pub mod dev_certs;
 pub mod expiry;
 pub mod inspect;
 pub mod provider;
-pub mod throwaway;
 pub mod watch;
 
 pub use error::{Fault, TlsError};

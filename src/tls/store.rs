@@ -90,7 +90,7 @@ impl TlsStore {
             let store = self.clone();
             let read = aside(move || store.candidate()).await;
             match read.unwrap_or_else(|| Err(never_read())) {
-                Err(error) if error.fault.may_heal() && tries < SETTLE_TRIES => {
+                Err(error) if error.fault.is_transient() && tries < SETTLE_TRIES => {
                     tokio::time::sleep(SETTLE_TIME / (SETTLE_TRIES - 1)).await;
                     tries += 1;
                 }

@@ -14,7 +14,7 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use super::stamp::Stamp;
+use super::file_state::FileState;
 
 /// How often files are looked at although nothing was heard: some file systems tell nothing.
 pub const POLL_INTERVAL: Duration = Duration::from_secs(60);
@@ -42,7 +42,7 @@ pub struct Watch {
     up: bool,
     /// The directories that are watched. One that was removed and made again is another.
     watched: BTreeMap<PathBuf, Option<Inode>>,
-    seen: Vec<Option<Stamp>>,
+    seen: Vec<Option<FileState>>,
 }
 
 /// Device and number of a directory.
@@ -101,13 +101,13 @@ impl Watch {
         let _ = timeout(DEBOUNCE_MAX, quiet).await;
     }
 
-    fn stamps(&self) -> Vec<Option<Stamp>> {
+    fn stamps(&self) -> Vec<Option<FileState>> {
         let mut stamps = Vec::new();
         for path in &self.paths {
-            stamps.push(Stamp::of(path).ok());
+            stamps.push(FileState::of(path).ok());
             let mut entries = entries(path);
             entries.sort();
-            stamps.extend(entries.iter().map(|entry| Stamp::of(entry).ok()));
+            stamps.extend(entries.iter().map(|entry| FileState::of(entry).ok()));
         }
         stamps
     }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use bytes::BytesMut;
 
-use super::item::Item;
+use super::delivery::Delivery;
 
 /// Bytes that all sessions' buffers may take together, and empty buffers for reuse.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub struct Buffers {
     /// Bytes of sessions that end to make room.
     leaving: Cell<usize>,
     spare: RefCell<Vec<BytesMut>>,
-    spare_items: RefCell<Vec<Vec<Item>>>,
+    spare_items: RefCell<Vec<Vec<Delivery>>>,
 }
 
 /// Empty buffers kept for reuse, and the largest that is kept.
@@ -105,11 +105,11 @@ impl Buffers {
         }
     }
 
-    pub(super) fn get_items(&self) -> Vec<Item> {
+    pub(super) fn get_items(&self) -> Vec<Delivery> {
         self.spare_items.borrow_mut().pop().unwrap_or_default()
     }
 
-    pub(super) fn put_items(&self, items: Vec<Item>) {
+    pub(super) fn put_items(&self, items: Vec<Delivery>) {
         let mut spare = self.spare_items.borrow_mut();
         if items.capacity() <= SPARE_ITEMS_MAX && spare.len() < SPARES_MAX {
             spare.push(items);

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::ended::Ended;
-use super::misplaced::{Question, Sign, Suspicion, sign, sign_within};
+use super::not_primary::{Question, Sign, Suspicion, sign, sign_within};
 use super::pipeline::{Broken, Delivery, Pipeline};
 use super::stall::Stall;
 use crate::base::elapsed::Elapsed;

@@ -1,6 +1,6 @@
 //! A name and a port into a connection that is encrypted, logged in and ready for commands.
 //!
-//! Owns: [`Dialer`], [`Link`]. Never knows: pools, retries, sessions.
+//! Owns: [`Dialer`]. Never knows: pools, retries, sessions.
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -18,12 +18,13 @@ use super::addresses::{Finding, Known, Race};
 use super::credentials::{Credentials, Login, LoginCandidate};
 use super::failure::{DialError, not_connected};
 use super::fault::Fault;
-use super::greeting::{Greeting, Manners, Progress, ServerFacts};
 pub use super::handshake::Handshake;
-use super::inbox::{Inbox, NotAReply};
-use super::misplaced::is_primary;
+use super::login_script::{LoginScript, OptionalCommands, Progress, ServerFacts};
+use super::not_primary::is_primary;
 use super::phase::{Phase, Reached, Spent};
 use super::read_ahead::ReadAhead;
+use super::reply_buffer::{InvalidReply, ReplyBuffer};
+pub use super::server_connection::ServerConnection;
 use super::socket::SocketOptions;
 use super::stream::Stream;
 use super::{race, sniff};
@@ -59,26 +60,10 @@ struct Inner {
 }
 
 /// A login to try when one was refused.
-enum Other {
+enum FallbackLogin {
     /// Published in the meantime.
     InForce(Arc<Login>),
     Candidate(LoginCandidate),
-}
-
-/// An open connection on which the server has answered everything it was asked.
-#[derive(Debug)]
-pub struct Link {
-    pub stream: Stream,
-    pub key: PoolKey,
-    pub born: Instant,
-    /// Of the identity it was opened with; 0 without TLS.
-    pub generation: u64,
-    /// Of the credentials it is logged in with.
-    pub credentials_generation: u64,
-    pub facts: ServerFacts,
-    /// `None` without TLS.
-    pub handshake: Option<Handshake>,
-    pub spent: Spent,
 }
 
 impl Dialer {
@@ -88,7 +73,7 @@ impl Dialer {
         tls: Option<TlsStore>,
         credentials: Credentials,
     ) -> Self {
-        let Manners { setinfo, ping, .. } = Manners::default();
+        let OptionalCommands { setinfo, ping, .. } = OptionalCommands::default();
         Self(Arc::new(Inner {
             address: settings.address.clone(),
             tls,
@@ -110,7 +95,7 @@ impl Dialer {
     /// # Errors
     ///
     /// What kept it from being, with its phase.
-    pub async fn dial(&self, key: PoolKey) -> Result<Link, DialError> {
+    pub async fn dial(&self, key: PoolKey) -> Result<ServerConnection, DialError> {
         let login = self.0.credentials.current();
         let refused = login.generation;
         match self.open(key, self.identity(), login).await {
@@ -129,20 +114,25 @@ impl Dialer {
     }
 
     /// Credentials other than those of a generation that the server has refused.
-    async fn other_login(&self, refused: u64) -> Option<Other> {
+    async fn other_login(&self, refused: u64) -> Option<FallbackLogin> {
         let current = self.0.credentials.current();
         if current.generation != refused {
-            return Some(Other::InForce(current));
+            return Some(FallbackLogin::InForce(current));
         }
         let credentials = self.0.credentials.clone();
         let read = aside(move || credentials.candidate()).await;
-        read?.ok()?.map(Other::Candidate)
+        read?.ok()?.map(FallbackLogin::Candidate)
     }
 
-    async fn dial_with(&self, key: PoolKey, other: Other, refused: u64) -> Result<Link, DialError> {
+    async fn dial_with(
+        &self,
+        key: PoolKey,
+        other: FallbackLogin,
+        refused: u64,
+    ) -> Result<ServerConnection, DialError> {
         let candidate = match other {
-            Other::InForce(login) => return self.open(key, self.identity(), login).await,
-            Other::Candidate(candidate) => candidate,
+            FallbackLogin::InForce(login) => return self.open(key, self.identity(), login).await,
+            FallbackLogin::Candidate(candidate) => candidate,
         };
         let login = Arc::clone(candidate.login());
         let mut link = self.open(key, self.identity(), login).await?;
@@ -159,7 +149,7 @@ impl Dialer {
 
     /// Whether a connection was opened with the identity and the credentials of this moment.
     #[must_use]
-    pub fn is_current(&self, link: &Link) -> bool {
+    pub fn is_current(&self, link: &ServerConnection) -> bool {
         let identity = self.0.tls.as_ref().map_or(0, |tls| tls.current().generation);
         link.generation == identity
             && link.credentials_generation == self.0.credentials.current().generation
@@ -220,7 +210,7 @@ impl Dialer {
     ///
     /// When there is no reply.
     pub async fn reply_to(&self, request: &[u8]) -> Result<BytesMut, DialError> {
-        let Link { mut stream, .. } = self.dial(PROBE_KEY).await?;
+        let ServerConnection { mut stream, .. } = self.dial(PROBE_KEY).await?;
         let wait = self.0.connect_timeout;
         let late = |_| DialError::timed_out(&self.0.address, wait, Fault::QuestionSilent);
         let reply = timeout(wait, self.0.ask(&mut stream, request)).await.map_err(late)??;
@@ -234,7 +224,7 @@ impl Dialer {
         key: PoolKey,
         identity: Option<Arc<Identity>>,
         login: Arc<Login>,
-    ) -> Result<Link, DialError> {
+    ) -> Result<ServerConnection, DialError> {
         let begin = clock::now();
         let (mut at, deadline) = (Reached::begin(begin), begin + self.0.connect_timeout);
         tracing::debug!(server = %self.0.address, "name is looked up");
@@ -250,7 +240,7 @@ impl Dialer {
             let (identity, login) = (identity.clone(), Arc::clone(&login));
             self.0.attempt(address, key, identity, login, at, deadline)
         };
-        let primary = |link: &Link| is_primary(link.facts.role.as_bytes());
+        let primary = |link: &ServerConnection| is_primary(link.facts.role.as_bytes());
         race::run(Race::new(addresses, clock::now()), attempt, primary).await
     }
 }
@@ -265,11 +255,11 @@ impl Inner {
         login: Arc<Login>,
         mut at: Reached,
         deadline: Instant,
-    ) -> Result<Link, DialError> {
+    ) -> Result<ServerConnection, DialError> {
         let tls = identity.is_some();
         let opening = Box::pin(self.open(address, key, identity, login, &mut at));
         let opened = match timeout_at(deadline.into(), opening).await {
-            Ok(Ok(link)) => Ok(Link { spent: at.end(clock::now()), ..link }),
+            Ok(Ok(link)) => Ok(ServerConnection { spent: at.end(clock::now()), ..link }),
             Ok(Err(error)) => Err(self.look_closer(error, tls, &at).await),
             Err(_) => Err(self.late(at.phase())),
         };
@@ -300,7 +290,7 @@ impl Inner {
         identity: Option<Arc<Identity>>,
         login: Arc<Login>,
         at: &mut Reached,
-    ) -> Result<Link, DialError> {
+    ) -> Result<ServerConnection, DialError> {
         let (socket, peer) = self.connect(&[address]).await?;
         at.peer = Some(peer);
         let (mut stream, handshake) = match &identity {
@@ -316,7 +306,7 @@ impl Inner {
         tracing::debug!(%peer, database = key.database, "login begins");
         let offer = identity.as_ref().map(|identity| &identity.offer);
         let facts = self.greet(&mut stream, key, &login, offer).await?;
-        Ok(Link {
+        Ok(ServerConnection {
             stream,
             key,
             born: clock::now(),
@@ -398,25 +388,27 @@ impl Inner {
         login: &Arc<Login>,
         offer: Option<&Offer>,
     ) -> Result<ServerFacts, DialError> {
-        let manners = Manners {
+        let optional = OptionalCommands {
             name: self.names,
             setinfo: self.names && self.setinfo.load(Ordering::Relaxed),
             ping: self.ping.load(Ordering::Relaxed),
         };
-        let mut greeting = Greeting::new(key, Arc::clone(login), manners);
-        let mut inbox = Inbox::default();
-        let mut sent = send(stream, &greeting.begin()).await;
+        let mut login_script = LoginScript::new(key, Arc::clone(login), optional);
+        let mut replies = ReplyBuffer::default();
+        let mut sent = send(stream, &login_script.begin()).await;
         let facts = loop {
-            let reply = match inbox.take(key.protocol) {
-                Err(NotAReply) if offer.is_none() && inbox.first().is_some_and(sniff::is_alert) => {
+            let reply = match replies.take(key.protocol) {
+                Err(InvalidReply)
+                    if offer.is_none() && replies.first().is_some_and(sniff::is_alert) =>
+                {
                     return Err(self.wants_tls());
                 }
-                Err(NotAReply) => return Err(self.nonsense("does not speak RESP")),
+                Err(InvalidReply) => return Err(self.nonsense("does not speak RESP")),
                 Ok(Some(reply)) => reply,
                 Ok(None) => {
                     // A server that refuses us says why before it closes, and only then does a
                     // write fail: what can be read counts more.
-                    match (stream.read_buf(inbox.bytes_mut()).await, sent) {
+                    match (stream.read_buf(replies.bytes_mut()).await, sent) {
                         (Ok(0), Ok(())) => return Err(self.broken(&EOF.into(), offer)),
                         (Ok(0), Err(e)) | (Err(e), _) => return Err(self.broken(&e, offer)),
                         (Ok(_), still) => sent = still,
@@ -424,29 +416,29 @@ impl Inner {
                     continue;
                 }
             };
-            match greeting.handle_reply(&reply).map_err(|e| e.at(&self.address))? {
+            match login_script.handle_reply(&reply).map_err(|e| e.at(&self.address))? {
                 Progress::More => {}
                 Progress::Send(bytes) => sent = send(stream, &bytes).await,
                 Progress::Done(facts) => break facts,
             }
         };
-        if !inbox.is_empty() {
+        if !replies.is_empty() {
             return Err(self.nonsense("answers more than it was asked"));
         }
-        self.setinfo.store(greeting.manners().setinfo, Ordering::Relaxed);
-        self.ping.store(greeting.manners().ping, Ordering::Relaxed);
+        self.setinfo.store(login_script.optional().setinfo, Ordering::Relaxed);
+        self.ping.store(login_script.optional().ping, Ordering::Relaxed);
         Ok(facts)
     }
 
     /// One request with one reply, on a connection that nobody else uses.
     async fn ask(&self, stream: &mut Stream, request: &[u8]) -> Result<BytesMut, DialError> {
         send(stream, request).await.map_err(|error| self.lost(&error))?;
-        let mut inbox = Inbox::default();
+        let mut replies = ReplyBuffer::default();
         loop {
-            match inbox.take_bytes() {
-                Err(NotAReply) => return Err(self.nonsense("gives an answer that is not read")),
+            match replies.take_bytes() {
+                Err(InvalidReply) => return Err(self.nonsense("gives an answer that is not read")),
                 Ok(Some(reply)) => return Ok(reply),
-                Ok(None) => match stream.read_buf(inbox.bytes_mut()).await {
+                Ok(None) => match stream.read_buf(replies.bytes_mut()).await {
                     Ok(0) => return Err(self.lost(&EOF.into())),
                     Ok(_) => {}
                     Err(error) => return Err(self.lost(&error)),

@@ -15,15 +15,15 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::Sleep;
 
 use super::connection::{Action, Around, BUSY_TICK, Connection, Successor, Timing};
-use super::dial::Link;
+use super::context::UpstreamContext;
+use super::dial::ServerConnection;
 use super::ended::Ended;
-use super::env::Env;
 use super::failure::DialError;
 use super::line::Line;
-use super::misplaced::is_primary;
+use super::not_primary::is_primary;
 use super::pipeline::{Broken, Delivery, Pipeline};
 use super::shared::{Owner, Shared};
-use super::turn::give_way;
+use super::yield_to_io::yield_to_io;
 use crate::base::{clock, limits};
 use crate::telemetry::UpstreamDisconnect;
 use crate::traffic::Loss;
@@ -36,14 +36,14 @@ const SLOW_READER_BYTES: usize = 2 * 1024 * 1024;
 /// How long the server may take to hear that a connection ends.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-type Dialing = Pin<Box<dyn Future<Output = Result<Link, DialError>>>>;
+type Dialing = Pin<Box<dyn Future<Output = Result<ServerConnection, DialError>>>>;
 
 struct Driver<'a> {
     shared: &'a Rc<Shared>,
-    env: &'a Rc<Env>,
+    context: &'a Rc<UpstreamContext>,
     beside: Beside<'a>,
     connection: Connection,
-    link: Link,
+    link: ServerConnection,
     read: Box<[u8]>,
     timer: Pin<Box<Sleep>>,
     timer_at: Instant,
@@ -51,7 +51,7 @@ struct Driver<'a> {
     flush_pending: bool,
     last_batch_owners: u32,
     dialing: Option<Dialing>,
-    successor: Option<Link>,
+    successor: Option<ServerConnection>,
     relief: Option<Dialing>,
     /// What the server said to that, which is busy with a script.
     busy: Box<[u8]>,
@@ -62,7 +62,7 @@ struct Driver<'a> {
 pub(super) struct Served {
     pub ended: Ended,
     /// The connection that takes over, if one was ready.
-    pub successor: Option<Link>,
+    pub successor: Option<ServerConnection>,
     /// Whether the server has answered a request.
     pub answered: bool,
 }
@@ -70,16 +70,16 @@ pub(super) struct Served {
 /// Serves the connection until it ends.
 pub(super) async fn drive(
     shared: &Rc<Shared>,
-    env: &Rc<Env>,
+    context: &Rc<UpstreamContext>,
     beside: Beside<'_>,
-    link: Link,
+    link: ServerConnection,
 ) -> Served {
     let now = clock::now();
-    let timing = Timing::of(&env.settings.pool);
-    env.metrics.serving(shared.is_aside(), 1);
+    let timing = Timing::of(&context.settings.pool);
+    context.metrics.serving(shared.is_aside(), 1);
     let mut driver = Driver {
         shared,
-        env,
+        context,
         beside,
         connection: Connection::new(timing, shared.key(), now),
         link,
@@ -98,10 +98,10 @@ pub(super) async fn drive(
     let ended = driver.serve().await;
     let Driver { connection, mut link, successor, .. } = driver;
     if connection.is_silent() {
-        env.note_silence(false);
+        context.note_silence(false);
     }
-    ended.reason().into_iter().for_each(|reason| env.metrics.ended(reason));
-    env.metrics.serving(shared.is_aside(), -1);
+    ended.reason().into_iter().for_each(|reason| context.metrics.ended(reason));
+    context.metrics.serving(shared.is_aside(), -1);
     shared.note_stalled(false);
     if ended.discards() {
         link.stream.abort();
@@ -167,27 +167,27 @@ impl Driver<'_> {
         while let Some(action) = self.connection.poll_action() {
             match action {
                 Action::DialSuccessor => {
-                    let (env, key) = (Rc::clone(self.env), self.shared.key());
-                    self.dialing = Some(Box::pin(async move { env.dial(key).await }));
+                    let (context, key) = (Rc::clone(self.context), self.shared.key());
+                    self.dialing = Some(Box::pin(async move { context.dial(key).await }));
                     cx.waker().wake_by_ref();
                 }
                 Action::DialRelief => {
-                    let (env, key) = (Rc::clone(self.env), self.shared.key());
-                    self.relief = Some(Box::pin(async move { env.dial_beside(key).await }));
+                    let (context, key) = (Rc::clone(self.context), self.shared.key());
+                    self.relief = Some(Box::pin(async move { context.dial_beside(key).await }));
                     cx.waker().wake_by_ref();
                 }
                 Action::DropRelief => self.relief = None,
                 Action::StepAside => self.step_aside(),
-                Action::Silent(silent) => self.env.note_silence(silent),
+                Action::Silent(silent) => self.context.note_silence(silent),
                 Action::Stalled(stalled) => self.shared.note_stalled(stalled),
                 Action::Proven => {
                     self.shared.inner.borrow_mut().line.handle_proven();
-                    self.env.note_proven();
+                    self.context.note_proven();
                 }
                 Action::HealthCheck(alive) => {
-                    self.env.metrics.health_check(alive);
+                    self.context.metrics.health_check(alive);
                     if alive {
-                        self.env.note_alive();
+                        self.context.note_alive();
                     }
                 }
                 Action::Misplaced => {
@@ -242,14 +242,14 @@ impl Driver<'_> {
                 return;
             }
         }
-        give_way(cx);
+        yield_to_io(cx);
     }
 
     fn handle_bytes(&mut self, filled: usize) {
         let now = clock::now();
         let bytes = self.read.get(..filled).unwrap_or_default();
-        let env = self.env;
-        env.metrics.received(filled);
+        let context = self.context;
+        context.metrics.received(filled);
         let mut inner = self.shared.inner.borrow_mut();
         let result = self.connection.handle_bytes(
             &mut inner.line.pipeline,
@@ -257,22 +257,22 @@ impl Driver<'_> {
             now,
             |mailbox, delivery: &Delivery<'_, Owner>, took| {
                 if delivery.kind == b'-' {
-                    env.metrics.error_line(delivery.bytes);
+                    context.metrics.error_line(delivery.bytes);
                 }
                 if delivery.skipped {
                     return mailbox.deliver_refusal(delivery.ticket, delivery.bytes);
                 }
-                if delivery.announced >= env.large_bytes
-                    || delivery.bytes.len() as u64 >= env.large_bytes
+                if delivery.announced >= context.large_bytes
+                    || delivery.bytes.len() as u64 >= context.large_bytes
                 {
                     mailbox.note_large();
                 }
                 let mut micros = 0;
                 if delivery.done {
-                    env.metrics.answered(took);
-                    micros = env.micros(took);
+                    context.metrics.answered(took);
+                    micros = context.micros(took);
                     if delivery.again {
-                        env.metrics.retried();
+                        context.metrics.retried();
                     }
                 }
                 if delivery.refused {
@@ -289,7 +289,7 @@ impl Driver<'_> {
         drop(inner);
         if let Err(broken) = result {
             let reason = match broken {
-                Broken::Surplus => "a reply to no request",
+                Broken::UnexpectedReply => "a reply to no request",
                 Broken::Push => "a push on a shared connection",
                 Broken::Framing(_) => "bytes that are not RESP",
             };
@@ -318,7 +318,7 @@ impl Driver<'_> {
             match Pin::new(&mut self.link.stream).poll_write(cx, bytes) {
                 Poll::Ready(Ok(count)) if count > 0 => {
                     inner.line.pipeline.wrote(count);
-                    self.env.metrics.sent(count);
+                    self.context.metrics.sent(count);
                     wrote = true;
                 }
                 Poll::Ready(_) => {
@@ -333,7 +333,7 @@ impl Driver<'_> {
         }
         if wrote {
             self.last_batch_owners = std::mem::take(&mut inner.batch_owners);
-            self.env.metrics.batch(std::mem::take(&mut inner.batch));
+            self.context.metrics.batch(std::mem::take(&mut inner.batch));
         }
         drop(inner);
         if (wrote || self.flush_pending) && !broken {
@@ -368,16 +368,16 @@ impl Driver<'_> {
         let around = Around {
             aside: self.shared.is_aside(),
             room: self.beside.registry.has_room(),
-            current: self.env.is_current(&self.link),
+            current: self.context.is_current(&self.link),
         };
-        let (env, now) = (self.env, clock::now());
+        let (context, now) = (self.context, clock::now());
         let mut inner = self.shared.inner.borrow_mut();
         self.connection.handle_timeout(
             &mut inner.line.pipeline,
             around,
             now,
             |mailbox, ticket, loss| {
-                env.metrics.timed_out();
+                context.metrics.timed_out();
                 mailbox.lose(ticket, loss);
             },
         );

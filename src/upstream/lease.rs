@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
-use super::dial::Link;
-use super::misplaced::{Sign, sign, sign_within};
+use super::dial::ServerConnection;
+use super::not_primary::{Sign, sign, sign_within};
 use super::pool::{Permit, Pool};
 use super::shares::Use;
-use super::turn::give_way;
+use super::yield_to_io::yield_to_io;
 use crate::base::clock;
 use crate::resp::{ReplyError, ReplyScanner};
 use crate::telemetry::UpstreamDisconnect;
@@ -33,7 +33,7 @@ const YOUTH: Duration = Duration::from_secs(1);
 /// one that provably carries no state.
 #[derive(Debug)]
 pub struct Lease {
-    link: Option<Link>,
+    link: Option<ServerConnection>,
     out: BytesMut,
     scanner: ReplyScanner,
     pool: Rc<Pool>,
@@ -129,7 +129,7 @@ impl Lease {
         let mut wrote = 0;
         while !self.out.is_empty() {
             if wrote >= WRITE_BYTES_MAX {
-                give_way(cx);
+                yield_to_io(cx);
                 return Poll::Pending;
             }
             match ready!(Pin::new(&mut link.stream).poll_write(cx, &self.out)) {
@@ -233,7 +233,7 @@ impl Lease {
 
     /// Whether another connection leads to the primary, perhaps.
     #[must_use]
-    pub const fn is_misplaced(&self) -> bool {
+    pub const fn says_not_primary(&self) -> bool {
         self.sign.is_some()
     }
 

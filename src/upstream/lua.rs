@@ -11,9 +11,9 @@ use bytes::BytesMut;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::connection::HOME;
-use super::dial::Link;
-use super::env::Env;
-use super::inbox::Inbox;
+use super::context::UpstreamContext;
+use super::dial::ServerConnection;
+use super::reply_buffer::ReplyBuffer;
 use crate::policy::guard::{Distrust, Globals, canary, question, seal};
 use crate::resp::{Value, encode};
 use crate::traffic::{Server, own};
@@ -26,15 +26,15 @@ const AGAIN: Duration = Duration::from_millis(200);
 const ATTEMPTS_MAX: u32 = 5;
 
 /// Asks whenever scripts are to be guarded and the server may be another one.
-pub(super) async fn keep(env: Rc<Env>) {
+pub(super) async fn keep(context: Rc<UpstreamContext>) {
     let mut attempts = 0;
     loop {
-        if !env.guarding.is_due() {
-            env.guarding_due.notified().await;
+        if !context.guarding.is_due() {
+            context.guarding_due.notified().await;
             continue;
         }
-        let epoch = env.guarding.epoch();
-        let Ok(mut link) = env.dial(HOME).await else { continue };
+        let epoch = context.guarding.epoch();
+        let Ok(mut link) = context.dial(HOME).await else { continue };
         let asked = tokio::time::timeout(ANSWERS_MAX, examine(&mut link)).await.ok().flatten();
         attempts += 1;
         match asked {
@@ -42,17 +42,17 @@ pub(super) async fn keep(env: Rc<Env>) {
             found => {
                 attempts = 0;
                 // A server that was lost meanwhile is another one.
-                if env.guarding.epoch() == epoch {
-                    judged(&env, found.unwrap_or(Err(Distrust::Unlisted)));
+                if context.guarding.epoch() == epoch {
+                    judged(&context, found.unwrap_or(Err(Distrust::Unlisted)));
                 }
             }
         }
     }
 }
 
-fn judged(env: &Env, found: Result<Arc<Globals>, Distrust>) {
+fn judged(context: &UpstreamContext, found: Result<Arc<Globals>, Distrust>) {
     if let Err(why) = &found {
-        env.metrics.unguarded(*why);
+        context.metrics.unguarded(*why);
         tracing::error!(
             code = "POL-E001",
             reason = why.label(),
@@ -60,11 +60,11 @@ fn judged(env: &Env, found: Result<Arc<Globals>, Distrust>) {
             why.words()
         );
     }
-    env.guarding.set(found);
+    context.guarding.set(found);
 }
 
 /// `None`: no answer, or one that says to ask again.
-async fn examine(link: &mut Link) -> Option<Result<Arc<Globals>, Distrust>> {
+async fn examine(link: &mut ServerConnection) -> Option<Result<Arc<Globals>, Distrust>> {
     let names = eval(link, question().as_bytes()).await?;
     let Some(names) = names.elements() else {
         return (!is_transient(&names)).then_some(Err(Distrust::Unlisted));
@@ -96,17 +96,17 @@ fn is_transient(answer: &Value) -> bool {
     matches!(answer, Value::Error(line) if codes.iter().any(|code| line.starts_with(code)))
 }
 
-async fn eval(link: &mut Link, text: &[u8]) -> Option<Value> {
+async fn eval(link: &mut ServerConnection, text: &[u8]) -> Option<Value> {
     let mut request = BytesMut::new();
     encode::request(&mut request, [own::EVAL, text, b"0"]);
     link.stream.write_all(&request).await.ok()?;
     link.stream.flush().await.ok()?;
-    let mut inbox = Inbox::default();
+    let mut replies = ReplyBuffer::default();
     loop {
-        match inbox.take(link.key.protocol) {
+        match replies.take(link.key.protocol) {
             Err(_) => return None,
             Ok(Some(reply)) => return Some(reply),
-            Ok(None) => match link.stream.read_buf(inbox.bytes_mut()).await {
+            Ok(None) => match link.stream.read_buf(replies.bytes_mut()).await {
                 Ok(0) | Err(_) => return None,
                 Ok(_) => {}
             },

@@ -1,32 +1,32 @@
 //! Connections to the server: dial, share, lend, mend.
 //!
-//! Owns: [`Upstream`], the one door to all of them. Never knows: sessions, policy, what a request asks.
+//! Owns: [`Upstream`], through which all of them are reached. Never knows: sessions, policy, what a request asks.
 
 mod addresses;
 mod breaker;
 mod buffers;
 mod condition;
 mod connection;
+mod context;
 pub mod credentials;
 #[doc(hidden)]
 pub mod decisions;
+mod delivery;
 pub mod dial;
 mod drive;
 mod ended;
-mod env;
 pub mod failure;
 pub mod fault;
-mod figures;
-pub mod greeting;
 mod handshake;
-mod inbox;
-mod item;
 mod lease;
 mod line;
+pub mod login_script;
 mod lua;
-mod misplaced;
+mod mailbox;
+mod metrics;
 mod mux;
 mod node;
+mod not_primary;
 mod outage;
 pub mod phase;
 mod pipeline;
@@ -34,34 +34,35 @@ mod pool;
 mod race;
 mod read_ahead;
 mod registry;
-mod reply_to;
+mod reply_buffer;
+mod server_connection;
 mod shared;
 mod shares;
 mod sniff;
 mod socket;
 mod stall;
 mod stream;
-mod turn;
+mod yield_to_io;
 
 use std::rc::Rc;
 use std::sync::Arc;
 
 pub use buffers::Buffers;
 pub use condition::{Condition, LastError};
-pub use item::Item;
+pub use delivery::Delivery;
 pub use lease::{Lease, LeaseError};
-pub use reply_to::{Holding, Mailbox};
+pub use mailbox::{Holding, Mailbox};
 pub use shared::{Request, Shared};
 pub use shares::{Use, most_for_one_use};
 pub use stream::Stream;
-pub use turn::give_way;
+pub use yield_to_io::yield_to_io;
 
 use crate::config;
 use crate::policy::Guarding;
 use crate::telemetry::Metrics;
 use crate::traffic::{Facts, Loss, OpenFailure, PoolKey, Server, Unavailable};
+use context::UpstreamContext;
 use dial::Dialer;
-use env::Env;
 use pool::Pool;
 use registry::Registry;
 
@@ -71,7 +72,7 @@ const SHARED_MAX: usize = 64;
 /// The server, as the data plane sees it: shared connections by key, pinned ones on loan.
 #[derive(Debug)]
 pub struct Upstream {
-    env: Rc<Env>,
+    context: Rc<UpstreamContext>,
     registry: Rc<Registry>,
     pool: Rc<Pool>,
 }
@@ -86,18 +87,18 @@ impl Upstream {
         metrics: Arc<Metrics>,
         seed: u64,
     ) -> Rc<Self> {
-        let env = Env::new(settings, large_bytes, dialer, metrics, seed);
-        let pool = Pool::new(Rc::clone(&env));
+        let context = UpstreamContext::new(settings, large_bytes, dialer, metrics, seed);
+        let pool = Pool::new(Rc::clone(&context));
         tokio::task::spawn_local(Rc::clone(&pool).keep());
-        tokio::task::spawn_local(lua::keep(Rc::clone(&env)));
-        Rc::new(Self { env, registry: Rc::default(), pool })
+        tokio::task::spawn_local(lua::keep(Rc::clone(&context)));
+        Rc::new(Self { context, registry: Rc::default(), pool })
     }
 
     /// The shared connection for a key; it is dialed when somebody needs it.
     #[must_use]
     pub fn shared(&self, key: PoolKey) -> Rc<Shared> {
         self.registry.get(key).unwrap_or_else(|| {
-            let shared = mux::spawn(key, &self.env, &self.registry);
+            let shared = mux::spawn(key, &self.context, &self.registry);
             self.registry.insert(key, &shared);
             shared
         })
@@ -124,13 +125,13 @@ impl Upstream {
     /// How long a command may take.
     #[must_use]
     pub fn command_timeout(&self) -> std::time::Duration {
-        self.env.settings.pool.command_timeout
+        self.context.settings.pool.command_timeout
     }
 
     /// How long a pinned connection may outlive the identity or password it was made with.
     #[must_use]
     pub fn pinned_grace(&self) -> std::time::Duration {
-        self.env.settings.pool.pinned_grace
+        self.context.settings.pool.pinned_grace
     }
 
     /// Makes sure that the shared connection for a key works.
@@ -145,11 +146,10 @@ impl Upstream {
             return Err(OpenFailure::Loss(Loss::Unavailable(Unavailable::Exhausted)));
         }
         let shared = self.shared(key);
-        let usual = self.env.settings.pool.acquire_timeout;
-        let result =
-            self.env.bounded(usual, shared.open()).await.unwrap_or_else(|| {
-                Err(OpenFailure::Loss(Loss::Unavailable(self.env.last_failure())))
-            });
+        let usual = self.context.settings.pool.acquire_timeout;
+        let result = self.context.bounded(usual, shared.open()).await.unwrap_or_else(|| {
+            Err(OpenFailure::Loss(Loss::Unavailable(self.context.last_failure())))
+        });
         if matches!(result, Err(OpenFailure::Refused(_))) {
             self.registry.remove(key);
             // Sessions that know it leave it.
@@ -192,41 +192,41 @@ impl Upstream {
     /// What all buffers may take together.
     #[must_use]
     pub fn buffers(&self) -> Rc<Buffers> {
-        Rc::clone(&self.env.buffers)
+        Rc::clone(&self.context.buffers)
     }
 
     /// Whether the server cannot be reached, as far as is known.
     #[must_use]
     pub fn is_out(&self) -> bool {
-        self.env.outage_since().is_some()
+        self.context.outage_since().is_some()
     }
 
     /// Whether nothing is heard of the server: then a late reply is not a slow one.
     #[must_use]
     pub fn is_silent(&self) -> bool {
-        self.env.is_silent()
+        self.context.is_silent()
     }
 
     /// How long a command waits for a connection while the server cannot be reached.
     #[must_use]
     pub fn outage_wait(&self) -> std::time::Duration {
-        self.env.patience.wait
+        self.context.patience.wait
     }
 
     /// Whether clients want to know how long their commands took at the server.
     pub fn measure(&self, measures: bool) {
-        self.env.measures.set(measures);
+        self.context.measures.set(measures);
     }
 
     /// What a client sees of an outage.
     #[must_use]
     pub fn on_outage(&self) -> config::OnOutage {
-        self.env.patience.on_outage
+        self.context.patience.on_outage
     }
 
     /// A client was closed because the server cannot be reached.
     pub fn note_client_closed(&self) {
-        self.env.note_client_closed();
+        self.context.note_client_closed();
     }
 
     /// Whether the server can be reached.
@@ -244,26 +244,26 @@ impl Upstream {
     /// Which server it is, as far as it is known yet.
     #[must_use]
     pub fn server(&self) -> Server {
-        self.env.server.get()
+        self.context.server.get()
     }
 
     /// Another number whenever a connection has come or gone: what was known of the server may not be
     /// true any more.
     #[must_use]
     pub fn epoch(&self) -> u64 {
-        self.env.epoch.get()
+        self.context.epoch.get()
     }
 
     /// What is known of the server's Lua.
     #[must_use]
     pub fn guarding(&self) -> Rc<Guarding> {
-        Rc::clone(&self.env.guarding)
+        Rc::clone(&self.context.guarding)
     }
 
     /// Scripts are to be guarded.
     pub fn guard_scripts(&self) {
-        if self.env.guarding.want() {
-            self.env.guarding_due.notify_one();
+        if self.context.guarding.want() {
+            self.context.guarding_due.notify_one();
         }
     }
 
@@ -278,9 +278,9 @@ impl Upstream {
         Condition {
             up: self.is_up(),
             server: self.facts().map(|facts| format!("{} {}", facts.server, facts.version)),
-            out_since: self.env.outage_since(),
-            last_error: self.env.last_error(),
-            breaker_open: self.env.is_open(),
+            out_since: self.context.outage_since(),
+            last_error: self.context.last_error(),
+            breaker_open: self.context.is_open(),
         }
     }
 

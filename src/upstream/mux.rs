@@ -7,10 +7,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::connection::HOME;
-use super::dial::Link;
+use super::context::UpstreamContext;
+use super::dial::ServerConnection;
 use super::drive::{Beside, Served, drive};
 use super::ended::{Ended, cause};
-use super::env::Env;
 use super::line::Next;
 use super::outage::Overdue;
 use super::pipeline::Pipeline;
@@ -23,17 +23,26 @@ use crate::traffic::{Facts, Loss, OpenFailure, PoolKey, Ticket, Unavailable};
 const WAIT_TICK: Duration = Duration::from_millis(50);
 
 /// Makes a shared connection and starts its task; that of [`HOME`] is dialed at once and kept.
-pub(super) fn spawn(key: PoolKey, env: &Rc<Env>, registry: &Rc<Registry>) -> Rc<Shared> {
-    let shared = Shared::new(key, key == HOME, Rc::clone(env));
-    start(&shared, env, registry, None);
+pub(super) fn spawn(
+    key: PoolKey,
+    context: &Rc<UpstreamContext>,
+    registry: &Rc<Registry>,
+) -> Rc<Shared> {
+    let shared = Shared::new(key, key == HOME, Rc::clone(context));
+    start(&shared, context, registry, None);
     shared
 }
 
 /// Starts its task, with a connection that is up or, without, when there is demand.
-fn start(shared: &Rc<Shared>, env: &Rc<Env>, registry: &Rc<Registry>, first: Option<Link>) {
-    let (shared, env, registry) = (Rc::clone(shared), Rc::clone(env), Rc::clone(registry));
+fn start(
+    shared: &Rc<Shared>,
+    context: &Rc<UpstreamContext>,
+    registry: &Rc<Registry>,
+    first: Option<ServerConnection>,
+) {
+    let (shared, context, registry) = (Rc::clone(shared), Rc::clone(context), Rc::clone(registry));
     tokio::task::spawn_local(async move {
-        run(&shared, &env, &registry, first).await;
+        run(&shared, &context, &registry, first).await;
         registry.forget(&shared);
     });
 }
@@ -48,8 +57,14 @@ fn report_lost(losses: VecDeque<(Owner, Ticket, Loss)>) {
 }
 
 /// The life of one logical shared connection.
-async fn run(shared: &Rc<Shared>, env: &Rc<Env>, registry: &Rc<Registry>, first: Option<Link>) {
-    let begin = |next: &Rc<Shared>, link: Option<Link>| start(next, env, registry, link);
+async fn run(
+    shared: &Rc<Shared>,
+    context: &Rc<UpstreamContext>,
+    registry: &Rc<Registry>,
+    first: Option<ServerConnection>,
+) {
+    let begin =
+        |next: &Rc<Shared>, link: Option<ServerConnection>| start(next, context, registry, link);
     let beside = Beside { registry, begin: &begin };
     let mut successor = first;
     loop {
@@ -58,32 +73,33 @@ async fn run(shared: &Rc<Shared>, env: &Rc<Env>, registry: &Rc<Registry>, first:
             None if !demand(shared).await => return,
             None => {
                 shared.inner.borrow_mut().line.note_sought();
-                let Some(link) = connect(shared, env).await else { continue };
+                let Some(link) = connect(shared, context).await else { continue };
                 link
             }
         };
-        up(shared, env, &link);
+        up(shared, context, &link);
         let born = link.born;
-        let Served { ended, successor: next, answered } = drive(shared, env, beside, link).await;
-        env.note_change();
-        match end(shared, env, ended) {
+        let Served { ended, successor: next, answered } =
+            drive(shared, context, beside, link).await;
+        context.note_change();
+        match end(shared, context, ended) {
             Next::Serve => successor = next,
             Next::Done => return,
             Next::Rest => {}
             Next::Fail(reason) => {
-                env.note_lost(cause(reason), answered, born);
-                env.note_death(answered, born);
+                context.note_lost(cause(reason), answered, born);
+                context.note_death(answered, born);
             }
-            Next::Die => env.note_death(answered, born),
+            Next::Die => context.note_death(answered, born),
         }
         if !shared.is_up() {
-            env.note_waiting(shared.inner.borrow().line.pipeline.len());
+            context.note_waiting(shared.inner.borrow().line.pipeline.len());
         }
     }
 }
 
 /// A connection is there: what waits is sent on it.
-fn up(shared: &Shared, env: &Env, link: &Link) {
+fn up(shared: &Shared, context: &UpstreamContext, link: &ServerConnection) {
     let now = clock::now();
     let mut inner = shared.inner.borrow_mut();
     inner.up(&facts_of(link));
@@ -91,19 +107,19 @@ fn up(shared: &Shared, env: &Env, link: &Link) {
         now,
         |owner| owner.as_ref().is_none_or(|mailbox| mailbox.is_closed()),
         |owner, ticket, time| {
-            env.metrics.waited(time);
-            if let Some(mailbox) = owner.as_ref().filter(|_| env.measures.get()) {
+            context.metrics.waited(time);
+            if let Some(mailbox) = owner.as_ref().filter(|_| context.measures.get()) {
                 mailbox.note_waited(ticket, time);
             }
         },
     );
-    env.metrics.waiting(shared.replace_depth(0));
+    context.metrics.waiting(shared.replace_depth(0));
     shared.settle_charge(&mut inner);
 }
 
 /// The connection has ended: what may be sent on the next one waits for it.
-fn end(shared: &Shared, env: &Env, ended: Ended) -> Next {
-    let (aside, retries) = (shared.is_aside(), env.settings.retry.max_retries);
+fn end(shared: &Shared, context: &UpstreamContext, ended: Ended) -> Next {
+    let (aside, retries) = (shared.is_aside(), context.settings.retry.max_retries);
     let mut losses = VecDeque::new();
     let mut inner = shared.inner.borrow_mut();
     let (next, exhausted) =
@@ -117,13 +133,13 @@ fn end(shared: &Shared, env: &Env, ended: Ended) -> Next {
     }
     shared.settle_charge(&mut inner);
     drop(inner);
-    env.metrics.exhausted(exhausted);
+    context.metrics.exhausted(exhausted);
     report_lost(losses);
     next
 }
 
 /// Gives up what has waited for too long, or all of it.
-fn give_up(shared: &Shared, env: &Env, overdue: Overdue, why: Unavailable) {
+fn give_up(shared: &Shared, context: &UpstreamContext, overdue: Overdue, why: Unavailable) {
     let mut losses = VecDeque::new();
     let mut inner = shared.inner.borrow_mut();
     let exhausted = inner.line.give_up(overdue, |owner, ticket| {
@@ -131,8 +147,8 @@ fn give_up(shared: &Shared, env: &Env, overdue: Overdue, why: Unavailable) {
     });
     shared.settle_charge(&mut inner);
     drop(inner);
-    env.metrics.exhausted(exhausted);
-    losses.iter().for_each(|_| env.metrics.waited(env.patience.wait));
+    context.metrics.exhausted(exhausted);
+    losses.iter().for_each(|_| context.metrics.waited(context.patience.wait));
     report_lost(losses);
 }
 
@@ -155,20 +171,20 @@ async fn demand(shared: &Shared) -> bool {
 
 /// Dials until there is a connection, while requests that have waited too long are given up. `None`:
 /// it is not needed any more, or the server does not have the database.
-async fn connect(shared: &Shared, env: &Rc<Env>) -> Option<Link> {
+async fn connect(shared: &Shared, context: &Rc<UpstreamContext>) -> Option<ServerConnection> {
     // One for all attempts: each may fail at once.
     let mut looks = tokio::time::interval(WAIT_TICK);
     loop {
-        let dialing = env.dial(shared.key());
+        let dialing = context.dial(shared.key());
         tokio::pin!(dialing);
         let result = loop {
             tokio::select! {
                 link = &mut dialing => break link,
                 _ = looks.tick() => {
                     let now = clock::now();
-                    let overdue = shared.inner.borrow().line.overdue(env.patience, now);
-                    give_up(shared, env, overdue, env.last_failure());
-                    note_depth(shared, env);
+                    let overdue = shared.inner.borrow().line.overdue(context.patience, now);
+                    give_up(shared, context, overdue, context.last_failure());
+                    note_depth(shared, context);
                     if !shared.wanted() {
                         return None;
                     }
@@ -186,7 +202,7 @@ async fn connect(shared: &Shared, env: &Rc<Env>) -> Option<Link> {
         if let Some(line) = error.server_line {
             let refused = Err(OpenFailure::Refused(line));
             shared.inner.borrow_mut().answer_openers(&refused);
-            give_up(shared, env, Overdue::All, error.what);
+            give_up(shared, context, Overdue::All, error.what);
             return None;
         }
         shared.inner.borrow_mut().line.handle_failed(clock::now());
@@ -204,12 +220,12 @@ fn answer_waiting(shared: &Shared, line: &[u8]) {
 }
 
 /// How many commands wait for this connection, for the metric.
-fn note_depth(shared: &Shared, env: &Env) {
+fn note_depth(shared: &Shared, context: &UpstreamContext) {
     let depth = shared.inner.borrow().line.pipeline.len();
-    env.metrics.waiting(shared.replace_depth(depth));
+    context.metrics.waiting(shared.replace_depth(depth));
 }
 
-fn facts_of(link: &Link) -> Facts {
+fn facts_of(link: &ServerConnection) -> Facts {
     let facts = link.facts.clone();
     Facts {
         server: facts.server,

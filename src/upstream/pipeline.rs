@@ -218,7 +218,7 @@ impl<W> Pipeline<W> {
                 return Err(Broken::Push);
             }
             let Some(entry) = self.line.front_mut().filter(|_| self.written > 0) else {
-                return Err(Broken::Surplus);
+                return Err(Broken::UnexpectedReply);
             };
             if entry.skipped < entry.skip {
                 entry.refused |= entry.skipped == 0 && kind != b'+' && !entry.companion;
@@ -243,7 +243,7 @@ impl<W> Pipeline<W> {
             }
             if self.written < entry.len {
                 // An answer to half a request is none.
-                return Err(Broken::Surplus);
+                return Err(Broken::UnexpectedReply);
             }
             if !entry.abandoned {
                 deliver(Delivery {

@@ -11,10 +11,10 @@ use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Notify, oneshot};
 
-use super::dial::Link;
-use super::env::Env;
-use super::inbox::Inbox;
-use super::misplaced::{Question, Sign, Verdict};
+use super::context::UpstreamContext;
+use super::dial::ServerConnection;
+use super::not_primary::{Question, Sign, Verdict};
+use super::reply_buffer::ReplyBuffer;
 use super::shares::{Shares, Use};
 use crate::base::clock;
 use crate::resp::Protocol;
@@ -26,7 +26,7 @@ const DOUBT_PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 struct Idle {
-    link: Link,
+    link: ServerConnection,
     since: Instant,
     checked: Instant,
 }
@@ -62,7 +62,7 @@ impl Drop for Place<'_> {
 /// The pinned connections of one server.
 #[derive(Debug)]
 pub struct Pool {
-    env: Rc<Env>,
+    context: Rc<UpstreamContext>,
     idle: RefCell<Vec<Idle>>,
     shares: RefCell<Shares>,
     /// Where those who wait are given theirs, by their number in `shares`.
@@ -77,12 +77,12 @@ pub struct Pool {
 }
 
 impl Pool {
-    pub(super) fn new(env: Rc<Env>) -> Rc<Self> {
-        let settings = &env.settings.pool;
+    pub(super) fn new(context: Rc<UpstreamContext>) -> Rc<Self> {
+        let settings = &context.settings.pool;
         let shares = RefCell::new(Shares::new(settings.max_connections, settings.mode));
         let last_key = Cell::new(PoolKey { protocol: Protocol::Resp2, database: 0 });
         Rc::new(Self {
-            env,
+            context,
             idle: RefCell::default(),
             shares,
             waiting: RefCell::default(),
@@ -138,9 +138,9 @@ impl Pool {
         self: &Rc<Self>,
         key: PoolKey,
         purpose: Use,
-    ) -> Result<(Permit, Link), OpenFailure> {
-        let usual = self.env.settings.pool.acquire_timeout;
-        match self.env.bounded(usual, self.permit_and_link(key, purpose)).await {
+    ) -> Result<(Permit, ServerConnection), OpenFailure> {
+        let usual = self.context.settings.pool.acquire_timeout;
+        match self.context.bounded(usual, self.permit_and_link(key, purpose)).await {
             Some(result) => result,
             None => Err(OpenFailure::Loss(Loss::Unavailable(self.lack(purpose)))),
         }
@@ -151,7 +151,7 @@ impl Pool {
         self: &Rc<Self>,
         key: PoolKey,
         purpose: Use,
-    ) -> Result<(Permit, Link), OpenFailure> {
+    ) -> Result<(Permit, ServerConnection), OpenFailure> {
         self.last_key.set(key);
         loop {
             let Some(permit) = self.permit(purpose).await else {
@@ -160,7 +160,7 @@ impl Pool {
             if let Some(link) = self.take_idle(key) {
                 return Ok((permit, link));
             }
-            match self.env.dial(key).await {
+            match self.context.dial(key).await {
                 Ok(link) => return Ok((permit, link)),
                 Err(error) => {
                     if let Some(line) = error.server_line {
@@ -173,8 +173,8 @@ impl Pool {
 
     /// Why no connection could be had in time.
     fn lack(&self, purpose: Use) -> Unavailable {
-        if self.env.outage_since().is_some() {
-            self.env.last_failure()
+        if self.context.outage_since().is_some() {
+            self.context.last_failure()
         } else if !self.has_room_for(purpose) {
             Unavailable::Exhausted
         } else {
@@ -184,56 +184,56 @@ impl Pool {
 
     /// A connection on loan has answered.
     pub(super) fn note_answer(&self) {
-        self.env.note_proven();
+        self.context.note_proven();
     }
 
     /// The server, or the way to it, has ended a connection on loan.
     pub(super) fn note_death(&self, answered: bool, born: Instant) {
-        self.env.note_death(answered, born);
+        self.context.note_death(answered, born);
     }
 
     /// A connection is closed.
     pub(super) fn note_closed(&self, reason: UpstreamDisconnect) {
-        self.env.metrics.ended(reason);
+        self.context.metrics.ended(reason);
     }
 
     pub(super) fn note_sent(&self, bytes: usize) {
-        self.env.metrics.sent(bytes);
+        self.context.metrics.sent(bytes);
     }
 
     pub(super) fn note_received(&self, bytes: usize) {
-        self.env.metrics.received(bytes);
+        self.context.metrics.received(bytes);
     }
 
     pub(super) fn note_error_line(&self, line: &[u8]) {
-        self.env.metrics.error_line(line);
+        self.context.metrics.error_line(line);
     }
 
     pub(super) fn note_answered(&self, after: Duration) {
-        self.env.metrics.answered(after);
+        self.context.metrics.answered(after);
     }
 
     pub(super) fn note_timeouts(&self, count: usize) {
-        (0..count).for_each(|_| self.env.metrics.timed_out());
+        (0..count).for_each(|_| self.context.metrics.timed_out());
     }
 
     pub(super) fn note_lent(&self) {
         self.leased.set(self.leased.get() + 1);
         self.note_sizes();
-        if self.spares(self.last_key.get()) < self.env.settings.pool.min_idle {
+        if self.spares(self.last_key.get()) < self.context.settings.pool.min_idle {
             self.drained.notify_one();
         }
     }
 
     fn has_room(&self) -> bool {
-        self.shares.borrow().taken() < self.env.settings.pool.max_connections
+        self.shares.borrow().taken() < self.context.settings.pool.max_connections
     }
 
     fn spares(&self, key: PoolKey) -> usize {
         self.idle.borrow().iter().filter(|idle| idle.link.key == key).count()
     }
 
-    fn take_idle(&self, key: PoolKey) -> Option<Link> {
+    fn take_idle(&self, key: PoolKey) -> Option<ServerConnection> {
         let mut idle = self.idle.borrow_mut();
         loop {
             let at = idle.iter().rposition(|idle| idle.link.key == key)?;
@@ -248,15 +248,15 @@ impl Pool {
         }
     }
 
-    pub(super) fn is_current(&self, link: &Link) -> bool {
-        self.env.is_current(link)
+    pub(super) fn is_current(&self, link: &ServerConnection) -> bool {
+        self.context.is_current(link)
     }
 
-    pub(super) fn put(&self, link: Link) {
+    pub(super) fn put(&self, link: ServerConnection) {
         let mut idle = self.idle.borrow_mut();
         if !self.is_current(&link) {
             self.note_closed(UpstreamDisconnect::Rotation);
-        } else if idle.len() >= self.env.settings.pool.max_idle {
+        } else if idle.len() >= self.context.settings.pool.max_idle {
             self.note_closed(UpstreamDisconnect::Idle);
         } else {
             let now = clock::now();
@@ -270,12 +270,12 @@ impl Pool {
     }
 
     fn note_sizes(&self) {
-        self.env.metrics.pinned(self.idle.borrow().len(), self.leased.get());
+        self.context.metrics.pinned(self.idle.borrow().len(), self.leased.get());
     }
 
     /// Drops every idle connection that was made with an identity no longer in force.
     pub(super) fn retire(&self) {
-        self.keep_idle(UpstreamDisconnect::Rotation, |idle| self.env.is_current(&idle.link));
+        self.keep_idle(UpstreamDisconnect::Rotation, |idle| self.context.is_current(&idle.link));
         self.note_sizes();
     }
 
@@ -289,7 +289,7 @@ impl Pool {
 
     /// A connection on whose server something was said that only a server says that is no primary, or
     /// a script: the server is asked, and its answer decides about the idle connections.
-    pub(super) fn doubt(self: &Rc<Self>, mut link: Link, sign: Sign) {
+    pub(super) fn doubt(self: &Rc<Self>, mut link: ServerConnection, sign: Sign) {
         let now = clock::now();
         let recent = |at: Instant| now.saturating_duration_since(at) < DOUBT_PAUSE;
         if self.asking.get() || self.doubted.get().is_some_and(recent) {
@@ -299,7 +299,7 @@ impl Pool {
         self.doubted.set(Some(now));
         let pool = Rc::clone(self);
         tokio::task::spawn_local(async move {
-            let wait = pool.env.settings.pool.connect_timeout;
+            let wait = pool.context.settings.pool.connect_timeout;
             let verdict = tokio::time::timeout(wait, ask(&mut link, sign)).await;
             pool.asking.set(false);
             match verdict {
@@ -324,7 +324,7 @@ impl Pool {
 
     /// Keeps `min_idle` connections warm, checks idle ones and closes those idle for too long.
     pub(super) async fn keep(self: Rc<Self>) {
-        let settings = &self.env.settings.pool;
+        let settings = &self.context.settings.pool;
         let period = settings.health_check_interval.min(settings.idle_timeout) / 2;
         let (mut pause, mut failed) = (Duration::ZERO, false);
         loop {
@@ -339,10 +339,10 @@ impl Pool {
             self.check_idle().await;
             let key = self.last_key.get();
             let idle = self.spares(key);
-            if idle < settings.min_idle && !self.env.may_dial() {
+            if idle < settings.min_idle && !self.context.may_dial() {
                 (pause, failed) = (Duration::from_secs(1).min(period), true);
             } else if idle < settings.min_idle && self.has_room() {
-                match self.env.dial(key).await {
+                match self.context.dial(key).await {
                     Ok(link) => {
                         self.put(link);
                         if idle + 1 < settings.min_idle {
@@ -357,7 +357,7 @@ impl Pool {
     }
 
     fn close_old(&self) {
-        let settings = &self.env.settings.pool;
+        let settings = &self.context.settings.pool;
         let now = clock::now();
         let mut spare = self.idle.borrow().len().saturating_sub(settings.min_idle);
         self.keep_idle(UpstreamDisconnect::Idle, |idle| {
@@ -370,7 +370,7 @@ impl Pool {
 
     /// Sends PING on every idle connection that was silent for a whole interval; any reply is life.
     async fn check_idle(&self) {
-        let settings = &self.env.settings.pool;
+        let settings = &self.context.settings.pool;
         loop {
             let now = clock::now();
             let due = {
@@ -384,7 +384,7 @@ impl Pool {
             due.checked = now;
             let alive = tokio::time::timeout(settings.connect_timeout, ping(&mut due.link)).await;
             let alive = matches!(alive, Ok(Ok(())));
-            self.env.metrics.health_check(alive);
+            self.context.metrics.health_check(alive);
             if alive {
                 self.idle.borrow_mut().push(due);
             } else {
@@ -395,7 +395,7 @@ impl Pool {
 }
 
 /// Whether the server has said nothing, not even goodbye, since the connection was last used.
-fn is_silent(link: &mut Link) -> bool {
+fn is_silent(link: &mut ServerConnection) -> bool {
     let mut byte = [0; 1];
     let mut buf = tokio::io::ReadBuf::new(&mut byte);
     let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
@@ -403,12 +403,12 @@ fn is_silent(link: &mut Link) -> bool {
     tokio::io::AsyncRead::poll_read(stream, &mut cx, &mut buf).is_pending()
 }
 
-async fn ping(link: &mut Link) -> std::io::Result<()> {
+async fn ping(link: &mut ServerConnection) -> std::io::Result<()> {
     reply_to(link, Question::Ping.wire()).await.map(drop)
 }
 
 /// What the server's answer to a question about the sign means.
-async fn ask(link: &mut Link, sign: Sign) -> Option<Verdict> {
+async fn ask(link: &mut ServerConnection, sign: Sign) -> Option<Verdict> {
     let protocol = link.key.protocol;
     let mut question = Question::about(sign);
     // HELLO may be followed by ROLE.
@@ -423,17 +423,17 @@ async fn ask(link: &mut Link, sign: Sign) -> Option<Verdict> {
 }
 
 /// The one reply to one request, on a connection on which nothing else is said.
-async fn reply_to(link: &mut Link, request: &[u8]) -> std::io::Result<BytesMut> {
+async fn reply_to(link: &mut ServerConnection, request: &[u8]) -> std::io::Result<BytesMut> {
     link.stream.write_all(request).await?;
     link.stream.flush().await?;
-    let mut inbox = Inbox::default();
+    let mut replies = ReplyBuffer::default();
     loop {
-        if link.stream.read_buf(inbox.bytes_mut()).await? == 0 {
+        if link.stream.read_buf(replies.bytes_mut()).await? == 0 {
             return Err(std::io::ErrorKind::UnexpectedEof.into());
         }
-        let reply = inbox.take_bytes().map_err(|_| std::io::ErrorKind::InvalidData)?;
+        let reply = replies.take_bytes().map_err(|_| std::io::ErrorKind::InvalidData)?;
         if let Some(reply) = reply {
-            let whole = inbox.is_empty();
+            let whole = replies.is_empty();
             return whole.then_some(reply).ok_or_else(|| std::io::ErrorKind::InvalidData.into());
         }
     }

@@ -11,10 +11,10 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use super::buffers::FAIR_SHARE_BYTES;
-use super::env::Env;
+use super::context::UpstreamContext;
 use super::line::Line;
+use super::mailbox::Mailbox;
 use super::pipeline::Pipeline;
-use super::reply_to::Mailbox;
 use crate::traffic::{Facts, Loss, OpenFailure, PoolKey, Ticket, Unavailable};
 
 /// Bytes of requests that wait for one shared connection at most.
@@ -33,7 +33,7 @@ pub(super) struct Inner {
     pub waker: Option<Waker>,
     /// What the server said of itself, while there is a connection.
     facts: Option<Facts>,
-    openers: Vec<oneshot::Sender<Result<Facts, OpenFailure>>>,
+    waiters: Vec<oneshot::Sender<Result<Facts, OpenFailure>>>,
     /// Bytes of the pipeline that the memory budget knows of.
     charged: usize,
     /// Sessions that put something in line since the last write.
@@ -56,7 +56,7 @@ pub struct Shared {
     stalled: Cell<bool>,
     /// Commands that wait for a connection, as the metric has it.
     depth: Cell<usize>,
-    env: Rc<Env>,
+    context: Rc<UpstreamContext>,
     pub(super) inner: RefCell<Inner>,
 }
 
@@ -78,20 +78,20 @@ pub struct Request<'a> {
 
 impl Shared {
     /// With `keep` it is dialed at once and whenever it is lost, else when a request needs it.
-    pub(super) fn new(key: PoolKey, keep: bool, env: Rc<Env>) -> Rc<Self> {
+    pub(super) fn new(key: PoolKey, keep: bool, context: Rc<UpstreamContext>) -> Rc<Self> {
         Rc::new(Self {
             key,
-            number: env.next_number(),
+            number: context.next_number(),
             keep,
             aside: Cell::new(false),
             stalled: Cell::new(false),
             depth: Cell::new(0),
-            env,
+            context,
             inner: RefCell::new(Inner {
                 line: Line::new(key.protocol, keep),
                 waker: None,
                 facts: None,
-                openers: Vec::new(),
+                waiters: Vec::new(),
                 charged: 0,
                 batch_owners: 0,
                 batch: 0,
@@ -103,7 +103,7 @@ impl Shared {
 
     /// Another one for the same key, which is to take everything new.
     pub(super) fn beside(&self) -> Rc<Self> {
-        Self::new(self.key, self.keep, Rc::clone(&self.env))
+        Self::new(self.key, self.keep, Rc::clone(&self.context))
     }
 
     /// Tells it from every other.
@@ -144,11 +144,11 @@ impl Shared {
     pub fn send(&self, owner: &Rc<Mailbox>, request: Request<'_>) -> Result<(), Unavailable> {
         let mut inner = self.inner.borrow_mut();
         if !inner.line.is_up() {
-            let (outage, passable) = (self.env.outage_since(), self.env.may_dial());
-            if inner.line.refuses(self.env.patience, outage, passable, request.at) {
-                return Err(self.env.last_failure());
+            let (outage, passable) = (self.context.outage_since(), self.context.may_dial());
+            if inner.line.refuses(self.context.patience, outage, passable, request.at) {
+                return Err(self.context.last_failure());
             }
-            self.env.note_waiting(1);
+            self.context.note_waiting(1);
         }
         let held = inner.line.pipeline.held_bytes();
         if held > QUEUE_BYTES_MAX || inner.line.pipeline.len() > QUEUE_LEN_MAX {
@@ -156,9 +156,11 @@ impl Shared {
         }
         let after = held + request.bytes.len();
         if after >= inner.charged + CHARGE_STEP_BYTES {
-            let within = self.env.buffers.adjust(inner.charged, after);
+            let within = self.context.buffers.adjust(inner.charged, after);
             inner.charged = after;
-            if !within && (request.share > FAIR_SHARE_BYTES || after > self.env.buffers.cap() / 2) {
+            if !within
+                && (request.share > FAIR_SHARE_BYTES || after > self.context.buffers.cap() / 2)
+            {
                 return Err(Unavailable::Overloaded);
             }
         }
@@ -181,12 +183,12 @@ impl Shared {
     pub(super) fn settle_charge(&self, inner: &mut Inner) {
         let abandoned = inner.line.pipeline.abandoned();
         if abandoned != inner.tombstones {
-            self.env.metrics.tombstones(difference(inner.tombstones, abandoned));
+            self.context.metrics.tombstones(difference(inner.tombstones, abandoned));
             inner.tombstones = abandoned;
         }
         let held = inner.line.pipeline.held_bytes();
         if inner.charged >= held + CHARGE_STEP_BYTES || (held == 0 && inner.charged > 0) {
-            self.env.buffers.adjust(inner.charged, held);
+            self.context.buffers.adjust(inner.charged, held);
             inner.charged = held;
         }
     }
@@ -214,8 +216,8 @@ impl Shared {
                 return Ok(facts.clone());
             }
             let (sender, receiver) = oneshot::channel();
-            inner.openers.retain(|opener| !opener.is_closed());
-            inner.openers.push(sender);
+            inner.waiters.retain(|opener| !opener.is_closed());
+            inner.waiters.push(sender);
             inner.wake();
             receiver
         };
@@ -240,8 +242,8 @@ impl Shared {
     /// Whether a connection is to be made: something waits for one, or one is always to be there.
     pub(super) fn wanted(&self) -> bool {
         let mut inner = self.inner.borrow_mut();
-        inner.openers.retain(|opener| !opener.is_closed());
-        let asked = !inner.openers.is_empty();
+        inner.waiters.retain(|opener| !opener.is_closed());
+        let asked = !inner.waiters.is_empty();
         inner.line.is_wanted(asked)
     }
 
@@ -259,8 +261,8 @@ impl Shared {
 impl Drop for Shared {
     fn drop(&mut self) {
         let inner = self.inner.get_mut();
-        self.env.buffers.adjust(inner.charged, 0);
-        self.env.metrics.tombstones(difference(inner.tombstones, 0));
+        self.context.buffers.adjust(inner.charged, 0);
+        self.context.metrics.tombstones(difference(inner.tombstones, 0));
     }
 }
 
@@ -283,7 +285,7 @@ impl Inner {
     }
 
     pub(super) fn answer_openers(&mut self, result: &Result<Facts, OpenFailure>) {
-        for opener in self.openers.drain(..) {
+        for opener in self.waiters.drain(..) {
             let _ = opener.send(result.clone());
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! Owns: the cases. Never knows: how a command is refused.
 
-use super::house::{House, await_end};
+use super::house::{AdminState, await_end};
 use super::support::client::{Client, Got, Target};
 
 fn blocked(reply: &str) -> bool {
@@ -11,7 +11,7 @@ fn blocked(reply: &str) -> bool {
 
 #[test]
 fn command_is_denied_at_once_over_a_reload_and_until_unblocked() {
-    let house = House::new("");
+    let house = AdminState::new("");
     let mut client = house.proxy.client();
     assert_eq!(client.ask_text(&["FLUSHALL"]), "+OK");
     let (code, said) = house.ask(&["block", "--command", "FLUSHALL", "--command", "config|set"]);
@@ -49,7 +49,7 @@ fn command_is_denied_at_once_over_a_reload_and_until_unblocked() {
 
 #[test]
 fn block_ends_by_its_time() {
-    let house = House::new("");
+    let house = AdminState::new("");
     let mut client = house.proxy.client();
     let (code, said) = house.ask(&["block", "--command", "@write", "--for", "2s"]);
     assert!(code == 0 && said.contains("until 20"), "{said}");
@@ -64,7 +64,7 @@ fn block_ends_by_its_time() {
 
 #[test]
 fn what_goes_on_ends_with_the_block() {
-    let house = House::new("");
+    let house = AdminState::new("");
     let (mut subscribed, mut waiting, mut queued, mut idle) =
         (house.proxy.client(), house.proxy.client(), house.proxy.client(), house.proxy.client());
     assert_eq!(idle.ask_text(&["PING"]), "+PONG");
@@ -85,7 +85,7 @@ fn what_goes_on_ends_with_the_block() {
 /// Streams of the server's own data end too: MONITOR, and a replica.
 #[test]
 fn monitor_and_replication_end_with_the_block() {
-    let house = House::new("");
+    let house = AdminState::new("");
     let listener = house.listener();
     house.proxy.reconfigure("+@all ~*", "+@all +psync ~*");
     assert_eq!(house.ask(&["reload"]).0, 0);
@@ -124,7 +124,7 @@ fn monitor_and_replication_end_with_the_block() {
 fn everything_is_denied_to_a_user_a_listener_or_a_uid() {
     let users =
         "[[user]]\nname = \"app\"\nnopass = true\n[[user]]\nname = \"web\"\nnopass = true\n";
-    let house = House::with_listener("auth = \"users\"", users);
+    let house = AdminState::with_listener("auth = \"users\"", users);
     let mut app = house.proxy.client();
     let mut web = house.proxy.client();
     assert_eq!(app.ask_text(&["AUTH", "app", "x"]), "+OK");
@@ -158,7 +158,7 @@ fn everything_is_denied_to_a_user_a_listener_or_a_uid() {
 /// An attack of many connections that pipeline, and the block in the middle of it.
 #[test]
 fn block_holds_during_an_attack_and_others_are_served() {
-    let house = House::new("");
+    let house = AdminState::new("");
     let mut attackers: Vec<Client> = (0..20).map(|_| house.proxy.client()).collect();
     let mut good = house.proxy.client();
     let burst: Vec<Vec<&str>> = (0..50).map(|_| vec!["LPUSH", "flood", "x"]).collect();

@@ -1,6 +1,6 @@
 //! A respgate with an admin server, in front of a real server.
 //!
-//! Owns: [`House`]. Never knows: verbs.
+//! Owns: [`AdminState`]. Never knows: verbs.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -14,7 +14,7 @@ use super::support::real_server::{Brand, Server, free_port, wait_until};
 pub const TOKEN: &str = "4f1c9be7a5d24c55a2f0e6b1";
 
 /// Ended on drop.
-pub struct House {
+pub struct AdminState {
     pub proxy: Proxy,
     pub socket: String,
     address: Option<u16>,
@@ -44,7 +44,7 @@ pub fn await_end(client: &mut Client) {
     assert_eq!(client.next(PATIENCE), Got::End);
 }
 
-impl House {
+impl AdminState {
     /// With further sections.
     pub fn new(sections: &str) -> Self {
         Self::start("", &|_| sections.to_owned(), None)

@@ -2,14 +2,14 @@
 //!
 //! Owns: those cases. Never knows: how a verb is answered.
 
-use super::house::{self, House};
+use super::house::{self, AdminState};
 
 const INSIGHT: &str =
     "[hotkeys]\nsample = 1\n[[audit.sink]]\ntype = \"file\"\npath = \"audit.log\"\n";
 
 #[test]
 fn log_is_read_from_memory_page_by_page() {
-    let house = House::new("");
+    let house = AdminState::new("");
     let (code, said) = house.ask(&["logs", "recent"]);
     assert!(code == 0 && said.contains(" INFO respgate::cli::run: serving "), "{said}");
     let first = house.json(&["logs", "recent"]);
@@ -39,7 +39,7 @@ fn log_is_read_from_memory_page_by_page() {
 
 #[test]
 fn metrics_are_read_where_the_telemetry_server_cannot_be_reached() {
-    let house = House::new("");
+    let house = AdminState::new("");
     let (code, said) = house.ask(&["metrics"]);
     assert!(code == 0 && said.contains("# TYPE respgate_upstream_up gauge"), "{said}");
     let json = house.json(&["metrics"]);
@@ -48,7 +48,7 @@ fn metrics_are_read_where_the_telemetry_server_cannot_be_reached() {
 
 #[test]
 fn top_over_the_socket_shows_keys_entries_and_the_log() {
-    let house = House::new(INSIGHT);
+    let house = AdminState::new(INSIGHT);
     let mut client = house.proxy.client();
     for _ in 0..50 {
         assert_eq!(client.ask_text(&["GET", "popular"]), "$-1");

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use respgate::base::clock;
 use respgate::proxy::verbs::VERBS;
 
-use super::house::House;
+use super::house::AdminState;
 use super::support::client::PATIENCE;
 
 /// How often every verb is asked.
@@ -48,7 +48,7 @@ fn ask(socket: &str, method: &str, target: &str, body: &str) -> String {
 
 #[test]
 fn verbs_answer_under_load_and_reloads_and_no_client_waits_for_them() {
-    let house = House::new(INSIGHT);
+    let house = AdminState::new(INSIGHT);
     let (over, commands) = (AtomicBool::new(false), AtomicU64::new(0));
     let gaps = std::thread::scope(|scope| {
         let clients: Vec<_> = (0..4)

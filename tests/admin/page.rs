@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use respgate::admin::{Argument, Kind, Verb};
-use respgate::proxy::House;
+use respgate::proxy::AdminState;
 use respgate::proxy::verbs::VERBS;
 
 const BEGIN: &str = "<!-- verbs: written by tests/admin/page.rs -->\n";
@@ -24,7 +24,7 @@ fn word(Argument { name, kind, .. }: &Argument) -> String {
     }
 }
 
-fn section(page: &mut String, verb: &Verb<House>) {
+fn section(page: &mut String, verb: &Verb<AdminState>) {
     let words: Vec<String> = verb.arguments.iter().map(word).collect();
     let line = format!("respgate {} {}", verb.name, words.join(" "));
     let paths: Vec<String> = std::iter::once(&verb.path)

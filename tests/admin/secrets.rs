@@ -2,7 +2,7 @@
 //!
 //! Owns: that case. Never knows: how a secret is kept.
 
-use super::house::{self, House, TOKEN};
+use super::house::{self, AdminState, TOKEN};
 use super::search::Search;
 use super::shapes::verbs;
 
@@ -31,7 +31,7 @@ fn sections(house_directory: &std::path::Path) -> String {
 }
 
 /// Commands with secrets in every place in which a client can put one.
-fn feed(house: &House) {
+fn feed(house: &AdminState) {
     let mut client = house.proxy.client();
     assert!(client.ask_text(&["AUTH", "app", WRONG]).starts_with("-WRONGPASS"));
     assert!(client.ask_text(&["HELLO", "2", "AUTH", "app", WRONG]).starts_with("-WRONGPASS"));
@@ -55,7 +55,7 @@ fn feed(house: &House) {
 
 #[test]
 fn secrets_are_in_no_answer_no_error_no_help_and_no_log() {
-    let house = House::with_secrets(sections);
+    let house = AdminState::with_secrets(sections);
     let key = std::fs::read_to_string(house.client_key()).unwrap();
     let secrets = [UPSTREAM, AUDIT_KEY, USER, WRONG, VALUE, OTHER_TOKEN, TOKEN, &key];
     let search = Search::new(&secrets.map(str::as_bytes));

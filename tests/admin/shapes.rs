@@ -8,7 +8,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::house::{House, respgate};
+use super::house::{AdminState, respgate};
 use super::support::client::{Client, Target};
 use super::support::real_server::wait_until;
 
@@ -86,7 +86,7 @@ fn walk(
 }
 
 struct Scene {
-    house: House,
+    house: AdminState,
     answers: Answers,
     config: String,
 }
@@ -222,7 +222,7 @@ fn ask_while_something_is_wrong(scene: &mut Scene) {
 
 #[test]
 fn answers_page_lists_the_members_of_every_answer_and_no_others() {
-    let house = House::new(INSIGHT);
+    let house = AdminState::new(INSIGHT);
     let config = house.proxy.configuration_file().to_str().unwrap().to_owned();
     let mut scene = Scene { house, answers: Answers::default(), config };
     ask_while_all_is_well(&mut scene);

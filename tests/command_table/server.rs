@@ -14,7 +14,7 @@ use respgate::resp::RequestBuf;
 pub(crate) type Args = Vec<Vec<u8>>;
 
 /// One entry of the server's own table.
-pub(crate) struct Described {
+pub(crate) struct ServerCommand {
     pub(crate) name: String,
     pub(crate) arity: i64,
     pub(crate) flags: BTreeSet<String>,
@@ -92,8 +92,8 @@ impl Server {
         }
     }
 
-    pub(crate) fn commands(&mut self) -> Vec<Described> {
-        fn add(entry: Reply, out: &mut Vec<Described>) {
+    pub(crate) fn commands(&mut self) -> Vec<ServerCommand> {
+        fn add(entry: Reply, out: &mut Vec<ServerCommand>) {
             let mut fields = entry.array().into_iter();
             let name = fields.next().unwrap().text().to_lowercase();
             let Some(Reply::Integer(arity)) = fields.next() else { panic!("{name}") };
@@ -103,7 +103,7 @@ impl Server {
             let (flags, categories) = (words(0), words(3));
             let subcommands = fields.nth(2).unwrap().array();
             let container = !subcommands.is_empty();
-            out.push(Described { name, arity, flags, categories, container });
+            out.push(ServerCommand { name, arity, flags, categories, container });
             subcommands.into_iter().for_each(|subcommand| add(subcommand, out));
         }
         let mut out = Vec::new();

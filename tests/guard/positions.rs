@@ -7,7 +7,7 @@ use std::sync::Arc;
 use respgate::command::{self, Effect, Flags, Reach, Spec};
 use respgate::config::{KeyMode, KeyRules, Rules};
 use respgate::policy::guard::{Globals, question};
-use respgate::policy::{Guarded, Moment, Policy, Scratch, compile};
+use respgate::policy::{EvalContext, Guarded, Policy, Scratch, compile};
 use respgate::resp::{RequestBuf, Value};
 
 use super::super::support::client::Client;
@@ -80,7 +80,7 @@ fn sent(policy: &Policy, words: &[Vec<u8>]) -> Option<Vec<Vec<u8>>> {
     let mut scratch = Scratch::default();
     let spec = respgate::policy::known(policy.lookup(&request)).ok()?;
     respgate::policy::arity(spec, &request).ok()?;
-    let moment = Moment { database: 0, unix_ms: 0 };
+    let moment = EvalContext { database: 0, unix_ms: 0 };
     let grant = policy.permit(spec, &request, &moment, &mut scratch).ok()?;
     if grant.changed { Some(arguments(&scratch.take_wire())) } else { Some(words.to_vec()) }
 }

@@ -5,7 +5,7 @@
 use bytes::BytesMut;
 use respgate::command::{Lookup, by_name, lookup};
 use respgate::config::Rules;
-use respgate::policy::{Account, Policy, Scratch, read_accounts};
+use respgate::policy::{AclUser, Policy, Scratch, read_accounts};
 use respgate::resp::RequestBuf;
 
 use super::support::forms::{forms, plain};
@@ -42,7 +42,7 @@ fn roles(brand: Brand) -> impl Iterator<Item = (String, &'static str)> {
     ROLES.iter().chain(own).map(|(name, rules)| (name.replace(' ', "-"), *rules))
 }
 
-fn saved(brand: Brand) -> (Server, Vec<Account>) {
+fn saved(brand: Brand) -> (Server, Vec<AclUser>) {
     let home = proxy::directory();
     let file = home.path().join("users.acl");
     std::fs::write(&file, "").unwrap();

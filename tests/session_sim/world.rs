@@ -10,7 +10,9 @@ use respgate::config::{
 };
 use respgate::policy::{Policy, compile};
 use respgate::resp::RequestBuf;
-use respgate::session::{Auth, Context, Desk, Gates, LeaseNeed, Route, Scripts, Step, Transacts};
+use respgate::session::{
+    Auth, Context, LeaseFate, Limiters, MultiPermission, RequestScratch, Route, Scripts, Step,
+};
 use respgate::traffic::{Facts, Loss, OpenFailure, PoolKey, Ticket, Unavailable};
 
 use super::client::{Client, Flying, Lease, OWN, Waiting};
@@ -55,10 +57,10 @@ pub struct World {
     policy: Policy,
     auth: Auth,
     limits: ClientLimits,
-    desk: Desk,
+    request_scratch: RequestScratch,
     scripts: Scripts,
-    transacts: Transacts,
-    gates: Gates,
+    multi_permission: MultiPermission,
+    limiters: Limiters,
     now: Instant,
 }
 
@@ -76,8 +78,8 @@ impl World {
             prefix => before(prefix),
         };
         // Nobody asks for it here.
-        let transacts = Transacts::default();
-        transacts.note(true);
+        let multi_permission = MultiPermission::default();
+        multi_permission.note(true);
         Self {
             model: Model::default(),
             clients: (0..shape.clients)
@@ -90,10 +92,10 @@ impl World {
             policy,
             auth,
             limits,
-            desk: Desk::default(),
+            request_scratch: RequestScratch::default(),
             scripts: Scripts::default(),
-            transacts,
-            gates: Gates::default(),
+            multi_permission,
+            limiters: Limiters::default(),
             now,
         }
     }
@@ -146,9 +148,9 @@ impl World {
             unix_ms: 0,
             epoch: 0,
             scripts: &self.scripts,
-            transacts: &self.transacts,
-            gates: &self.gates,
-            desk: &mut self.desk,
+            multi_permission: &self.multi_permission,
+            limiters: &self.limiters,
+            request_scratch: &mut self.request_scratch,
         };
         let request = request.as_request();
         let step = client.session.handle_request(&request, &mut context, &mut client.out);
@@ -188,7 +190,7 @@ impl World {
                 self.send(at, &words, vec![words.clone()], route, ticket, retry, refuse);
             }
             Step::SendWire { route, ticket, wire } => {
-                let commands = split(&self.desk.take_wire());
+                let commands = split(&self.request_scratch.take_wire());
                 assert_eq!(commands.len(), wire.skip as usize + 1, "replies that are to come");
                 self.send(at, &words, commands, route, ticket, wire.retry, refuse);
             }
@@ -210,7 +212,7 @@ impl World {
     /// Sends what the session asks for itself; the client's request comes again after the reply.
     fn ask(&mut self, at: usize, ticket: Ticket) {
         let client = &mut self.clients[at];
-        let words = split(&self.desk.take_wire()).pop().unwrap();
+        let words = split(&self.request_scratch.take_wire()).pop().unwrap();
         let name = String::from_utf8(words[0].to_ascii_lowercase()).unwrap();
         let (number, route, hidden) = (OWN, Route::Pinned, true);
         client.flying.push_back(Flying { ticket, number, route, hidden, name });
@@ -221,7 +223,7 @@ impl World {
 
     /// RESET and HELLO part with the pinned connection before the next request is presented.
     fn drop_lease(&mut self, at: usize) {
-        if self.clients[at].session.lease_need(self.shape.dedicated) == LeaseNeed::Drop {
+        if self.clients[at].session.lease_need(self.shape.dedicated) == LeaseFate::Drop {
             self.settle(at);
         }
     }
@@ -370,7 +372,7 @@ impl World {
             return;
         }
         let need = client.session.lease_need(self.shape.dedicated);
-        if need == LeaseNeed::Keep {
+        if need == LeaseFate::Keep {
             return;
         }
         assert!(
@@ -380,7 +382,7 @@ impl World {
         );
         let lease = client.lease.take().unwrap();
         client.session.handle_lease_gone();
-        if need == LeaseNeed::Drop {
+        if need == LeaseFate::Drop {
             client.reference.lose_watch();
             return self.hang_up(lease.connection);
         }

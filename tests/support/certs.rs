@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use respgate::base::clock;
 use respgate::config::{Authorities, ClientCertificate, Tls, TlsVersion, Verify};
-use respgate::tls::throwaway::{Authority, Issued, Order, Role};
+use respgate::tls::dev_certs::{Authority, CertRequest, Issued, Role};
 
 pub const DAY: Duration = Duration::from_secs(86_400);
 
@@ -45,20 +45,20 @@ impl Lab {
         (self.path(&format!("{name}.crt")), self.path(&format!("{name}.key")))
     }
 
-    pub fn server_order(&self) -> Order {
-        Order::new(Role::Server, "redis", &["127.0.0.1", "localhost"], self.now, DAY)
+    pub fn server_order(&self) -> CertRequest {
+        CertRequest::new(Role::Server, "redis", &["127.0.0.1", "localhost"], self.now, DAY)
     }
 
-    pub fn client_order(&self, name: &str) -> Order {
-        Order::new(Role::Client, name, &[name], self.now, DAY)
+    pub fn client_order(&self, name: &str) -> CertRequest {
+        CertRequest::new(Role::Client, name, &[name], self.now, DAY)
     }
 
-    pub fn make(&self, order: &Order) -> Issued {
+    pub fn make(&self, order: &CertRequest) -> Issued {
         self.authority.issue(order).unwrap()
     }
 
     /// Issues a certificate into files of the directory.
-    pub fn issue(&self, name: &str, order: &Order) -> Pair {
+    pub fn issue(&self, name: &str, order: &CertRequest) -> Pair {
         self.make(order).write(self.dir.path(), name).unwrap()
     }
 

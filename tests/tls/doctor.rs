@@ -13,7 +13,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use respgate::doctor::{codes, page};
-use respgate::tls::throwaway::{Authority, Order};
+use respgate::tls::dev_certs::{Authority, CertRequest};
 
 use super::certs::DAY;
 use super::{Lab, Pair, Server};
@@ -176,7 +176,7 @@ fn silent_dns(lab: &Lab) -> Case {
     Case { inside: Some(("-rmn", script)), ..case }
 }
 
-fn odd_server(lab: &Lab, order: &Order) -> Case {
+fn odd_server(lab: &Lab, order: &CertRequest) -> Case {
     let pair = lab.issue("odd", order);
     secure(lab, &pair, &[])
 }
@@ -189,7 +189,7 @@ fn with_password(lab: &Lab, mut case: Case, word: &str) -> Case {
 }
 
 fn of_files(lab: &Lab) -> Vec<(&'static str, Case)> {
-    let client = |name: &str, change: &dyn Fn(&mut Order)| {
+    let client = |name: &str, change: &dyn Fn(&mut CertRequest)| {
         let mut order = lab.client_order("app");
         change(&mut order);
         lab.issue(name, &order);
@@ -236,8 +236,9 @@ fn of_handshakes(lab: &Lab) -> Vec<(&'static str, Case)> {
     };
     let v1 = lab.issue_version_1("v1");
     let plain = Server::plain(lab, &[]);
-    let late = Order { not_before: lab.now - 2 * DAY, not_after: lab.now - DAY, ..server.clone() };
-    let early = Order { not_before: lab.now + DAY / 2, ..server.clone() };
+    let late =
+        CertRequest { not_before: lab.now - 2 * DAY, not_after: lab.now - DAY, ..server.clone() };
+    let early = CertRequest { not_before: lab.now + DAY / 2, ..server.clone() };
     let closing = fake(drop);
     let garbling = fake(|mut stream| {
         let _ = stream.read(&mut [0; 4096]);
@@ -254,12 +255,15 @@ fn of_handshakes(lab: &Lab) -> Vec<(&'static str, Case)> {
             "TLS-E104",
             with(&format!("{TLS} --server-name other.example"), Server::tls(lab, &good, &[])),
         ),
-        ("TLS-E105", odd_server(lab, &Order { names: vec![], ..server.clone() })),
+        ("TLS-E105", odd_server(lab, &CertRequest { names: vec![], ..server.clone() })),
         ("TLS-E106", secure(lab, &v1, &[])),
-        ("TLS-E107", odd_server(lab, &Order { as_authority: true, ..server.clone() })),
+        ("TLS-E107", odd_server(lab, &CertRequest { as_authority: true, ..server.clone() })),
         (
             "TLS-E108",
-            odd_server(lab, &Order { role: respgate::tls::throwaway::Role::Client, ..server }),
+            odd_server(
+                lab,
+                &CertRequest { role: respgate::tls::dev_certs::Role::Client, ..server },
+            ),
         ),
         ("TLS-E111", with(TLS, plain)),
         ("TLS-E112", secure(lab, &good, &old)),
@@ -333,8 +337,11 @@ fn of_logins(lab: &Lab) -> Vec<(&'static str, Case)> {
 }
 
 fn of_warnings(lab: &Lab) -> Vec<(&'static str, Case)> {
-    let ending =
-        |order: Order| Order { not_before: lab.now - 10 * DAY, not_after: lab.now + DAY, ..order };
+    let ending = |order: CertRequest| CertRequest {
+        not_before: lab.now - 10 * DAY,
+        not_after: lab.now + DAY,
+        ..order
+    };
     lab.issue("ending", &ending(lab.client_order("app")));
     let good = std::sync::Arc::new(Server::tls(lab, &lab.pair("server"), &[]));
     let upstream = format!("--upstream localhost:{}", good.port);
@@ -484,7 +491,7 @@ fn server_is_connected_to_although_files_are_wrong() {
 fn recipe_of_the_servers_certificate_is_named() {
     let lab = Lab::new();
     let v1 = lab.issue_version_1("v1");
-    let none = lab.issue("odd", &Order { names: vec![], ..lab.server_order() });
+    let none = lab.issue("odd", &CertRequest { names: vec![], ..lab.server_order() });
     for (pair, code, recipe) in
         [(&v1, "TLS-E106", "version-1-certificate"), (&none, "TLS-E105", "common-name-only")]
     {

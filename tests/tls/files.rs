@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use respgate::config::Verify;
-use respgate::tls::throwaway::{Authority, Order, Role};
+use respgate::tls::dev_certs::{Authority, CertRequest, Role};
 
 use super::certs::{DAY, Lab};
 use super::*;
@@ -39,7 +39,7 @@ fn a_good_identity_tells_about_itself() {
 #[test]
 fn the_chain_counts_to_its_earliest_end() {
     let lab = Lab::new();
-    let short = Order { not_after: lab.now + DAY / 4, ..lab.client_order("between") };
+    let short = CertRequest { not_after: lab.now + DAY / 4, ..lab.client_order("between") };
     let chain = [lab.make(&lab.client_order("app")), lab.make(&short)];
     std::fs::write(lab.path("client.crt"), chain[0].cert.clone() + &chain[1].cert).unwrap();
     std::fs::write(lab.path("client.key"), &chain[0].key).unwrap();
@@ -52,13 +52,13 @@ fn the_chain_counts_to_its_earliest_end() {
 fn certificates_that_no_server_would_take() {
     let lab = Lab::new();
     let good = lab.client_order("app");
-    let order = |name: &str, order: &Order| lab.settings_for(&lab.issue(name, order));
+    let order = |name: &str, order: &CertRequest| lab.settings_for(&lab.issue(name, order));
     let (not_before, not_after) = (lab.now - 2 * DAY, lab.now - DAY);
-    let expired = order("expired", &Order { not_before, not_after, ..good.clone() });
+    let expired = order("expired", &CertRequest { not_before, not_after, ..good.clone() });
     check(&expired, "TLS-E011", "expired", "certificate 1: expired on");
-    let early = order("early", &Order { not_before: lab.now + DAY / 2, ..good.clone() });
+    let early = order("early", &CertRequest { not_before: lab.now + DAY / 2, ..good.clone() });
     check(&early, "TLS-E012", "not_yet_valid", "is not valid before");
-    let server = order("usage", &Order { role: Role::Server, ..good });
+    let server = order("usage", &CertRequest { role: Role::Server, ..good });
     check(&server, "TLS-E014", "eku", "clientAuth");
 }
 
@@ -174,7 +174,7 @@ fn throwaway_files_fit_each_other() {
     let dir = tempfile::tempdir().unwrap();
     let names = ["localhost", "127.0.0.1", "::1"];
     let files =
-        respgate::tls::throwaway::write_all(dir.path(), &names, "demo", lab.now, DAY).unwrap();
+        respgate::tls::dev_certs::write_all(dir.path(), &names, "demo", lab.now, DAY).unwrap();
     let tls = Tls { ca: ca(files.ca), ..lab.settings_for(&(files.client_cert, files.client_key)) };
     assert!(TlsStore::open(&tls, "localhost").is_ok());
     let mode = std::os::unix::fs::MetadataExt::mode(&files.server_key.metadata().unwrap());

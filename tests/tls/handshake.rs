@@ -6,8 +6,8 @@ use std::io::{Read, Write};
 use std::sync::Arc;
 
 use respgate::config::{TlsVersion, Verify};
+use respgate::tls::dev_certs::{Authority, CertRequest, Role};
 use respgate::tls::provider;
-use respgate::tls::throwaway::{Authority, Order, Role};
 use respgate::traffic::Unavailable;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::TlsAcceptor;
@@ -35,7 +35,7 @@ async fn a_good_certificate() {
 
 #[tokio::test]
 async fn a_certificate_without_names() {
-    let make = |lab: &Lab| lab.issue("odd", &Order { names: vec![], ..lab.server_order() });
+    let make = |lab: &Lab| lab.issue("odd", &CertRequest { names: vec![], ..lab.server_order() });
     let full = (Verify::Full, "bad_name TLS-E105");
     check(make, &[full, (Verify::Ca, "ok"), (Verify::Pin, "ok")]).await;
 }
@@ -44,7 +44,7 @@ async fn a_certificate_without_names() {
 async fn an_expired_certificate() {
     let make = |lab: &Lab| {
         let (not_before, not_after) = (lab.now - 2 * DAY, lab.now - DAY);
-        lab.issue("odd", &Order { not_before, not_after, ..lab.server_order() })
+        lab.issue("odd", &CertRequest { not_before, not_after, ..lab.server_order() })
     };
     let (full, ca) = ((Verify::Full, "expired TLS-E101"), (Verify::Ca, "expired TLS-E101"));
     check(make, &[full, ca, (Verify::Pin, "ok")]).await;
@@ -53,14 +53,15 @@ async fn an_expired_certificate() {
 #[tokio::test]
 async fn a_certificate_of_tomorrow() {
     let make = |lab: &Lab| {
-        lab.issue("odd", &Order { not_before: lab.now + DAY / 2, ..lab.server_order() })
+        lab.issue("odd", &CertRequest { not_before: lab.now + DAY / 2, ..lab.server_order() })
     };
     check(make, &[(Verify::Full, "expired TLS-E102")]).await;
 }
 
 #[tokio::test]
 async fn an_authority_as_server() {
-    let make = |lab: &Lab| lab.issue("odd", &Order { as_authority: true, ..lab.server_order() });
+    let make =
+        |lab: &Lab| lab.issue("odd", &CertRequest { as_authority: true, ..lab.server_order() });
     let no = "unsupported_cert TLS-E107";
     check(make, &[(Verify::Full, no), (Verify::Ca, no), (Verify::Pin, "ok")]).await;
 }
@@ -74,7 +75,8 @@ async fn a_version_1_certificate() {
 
 #[tokio::test]
 async fn a_client_certificate_as_server() {
-    let make = |lab: &Lab| lab.issue("odd", &Order { role: Role::Client, ..lab.server_order() });
+    let make =
+        |lab: &Lab| lab.issue("odd", &CertRequest { role: Role::Client, ..lab.server_order() });
     check(make, &[(Verify::Full, "unsupported_cert TLS-E108")]).await;
 }
 

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use respgate::tls::dev_certs::Authority;
 use respgate::tls::inspect::{Inspection, Item, Purpose, Recipe, Signer, verdict};
-use respgate::tls::throwaway::Authority;
 
 use super::certs::DAY;
 use super::{Lab, RESP2, Server, dialer};

@@ -10,7 +10,7 @@ use super::certs::Lab;
 use super::*;
 
 /// Asks on an open connection and gives the answer as it comes.
-async fn ask(link: &mut Link, command: &str) -> String {
+async fn ask(link: &mut ServerConnection, command: &str) -> String {
     link.stream.write_all(format!("{command}\r\n").as_bytes()).await.unwrap();
     link.stream.flush().await.unwrap();
     let mut answer = vec![0; 4096];

@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use respgate::tls::throwaway::{Authority, Issued, Order};
+use respgate::tls::dev_certs::{Authority, CertRequest, Issued};
 use respgate::tls::watch::Watch;
 use tokio::time::timeout;
 
@@ -181,7 +181,7 @@ async fn truncated_and_written_in_place() {
     let store = TlsStore::open(&tls, "127.0.0.1").unwrap();
     noticed(&mut watch, || fs::write(cert(&tls), "").unwrap()).await;
     let error = store.candidate().unwrap_err();
-    assert!(error.fault.may_heal(), "{error}");
+    assert!(error.fault.is_transient(), "{error}");
     assert_eq!(store.current().generation, 1, "the old one stays");
     noticed(&mut watch, || put_pair(&tls, &lab.make(&lab.client_order("app")))).await;
     assert_eq!(take(&store), 2);
@@ -218,7 +218,7 @@ async fn a_pair_that_stays_torn_is_refused_after_two_seconds() {
     assert_eq!(error.fault.reason(), "key_mismatch");
     assert!((2000..4000).contains(&start.elapsed().as_millis()));
     // What no writer can have meant to finish is refused at once.
-    let odd = lab.make(&Order {
+    let odd = lab.make(&CertRequest {
         not_after: lab.now - DAY,
         not_before: lab.now - 2 * DAY,
         ..lab.client_order("app")

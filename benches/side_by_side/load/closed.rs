@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::connect::{Dialer, Duplex};
 use super::script::{Script, Step};
 use super::spec::{Report, Shape, Spec, Talk};
-use super::{Account, Mark, milliseconds, report};
+use super::{AclUser, Mark, milliseconds, report};
 
 /// A reply that takes longer is a failure.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -31,7 +31,7 @@ enum Phase {
 struct Load {
     dialer: Dialer,
     phase: Cell<Phase>,
-    account: RefCell<Account>,
+    account: RefCell<AclUser>,
     dialed: Cell<u32>,
 }
 

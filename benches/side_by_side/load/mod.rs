@@ -44,13 +44,13 @@ pub fn main(json: &str) {
 
 /// What all connections add to.
 #[derive(Debug, Default)]
-struct Account {
+struct AclUser {
     operations: u64,
     failures: u64,
     latency: Histogram,
 }
 
-impl Account {
+impl AclUser {
     fn merge(&mut self, other: &Self) {
         self.operations += other.operations;
         self.failures += other.failures;
@@ -85,7 +85,7 @@ impl Mark {
     }
 }
 
-fn report(account: &Account, begin: &Mark, end: &Mark) -> Report {
+fn report(account: &AclUser, begin: &Mark, end: &Mark) -> Report {
     let seconds = (end.at - begin.at).as_secs_f64();
     let client_cpu = end.client - begin.client;
     let cpu: Vec<f64> = end.watched.iter().zip(&begin.watched).map(|(e, b)| e - b).collect();

@@ -16,7 +16,7 @@ use super::closed::expect;
 use super::connect::{BlockingDuplex, Dialer};
 use super::script::{Script, Step};
 use super::spec::{Report, Spec};
-use super::{Account, Mark, milliseconds, report};
+use super::{AclUser, Mark, milliseconds, report};
 
 const WARM_UP: u8 = 0;
 const WINDOW: u8 = 1;
@@ -33,7 +33,7 @@ pub(super) fn run(spec: &Spec, connections: usize, per_second: u32) -> Report {
                 let (dialer, phase, ready) = (&dialer, &phase, &ready);
                 let offset = interval * u32::try_from(number).unwrap() / (connections as u32);
                 scope.spawn(move || {
-                    let mut account = Account::default();
+                    let mut account = AclUser::default();
                     let script = Script::new(spec.talk, number);
                     let stream = open(dialer, &script);
                     ready.wait();
@@ -53,7 +53,7 @@ pub(super) fn run(spec: &Spec, connections: usize, per_second: u32) -> Report {
         std::thread::sleep(milliseconds(spec.window_ms));
         phase.store(DONE, Ordering::Relaxed);
         let end = Mark::new(&spec.watch);
-        let mut account = Account::default();
+        let mut account = AclUser::default();
         for thread in threads {
             account.merge(&thread.join().unwrap());
         }
@@ -95,7 +95,7 @@ fn talk(
     script: &Script,
     mut pace: Pace,
     phase: &AtomicU8,
-    account: &mut Account,
+    account: &mut AclUser,
 ) -> io::Result<()> {
     let mut buffer = vec![0; 4096];
     for step in script.cycle.iter().cycle() {

@@ -11,7 +11,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use super::{Answer, Help};
 use crate::admin::{Argument, Kind, Verb};
 use crate::cli::exit;
-use crate::proxy::House;
+use crate::proxy::AdminState;
 
 /// How the respgate that is asked is found.
 #[derive(Clone, Debug, Args)]
@@ -34,7 +34,7 @@ pub(in crate::cli) struct Target {
 
 /// Which verb of the table a subcommand is.
 pub(in crate::cli) trait OfTable {
-    const VERB: &'static Verb<House>;
+    const VERB: &'static Verb<AdminState>;
 }
 
 /// The flags of one verb of the table.

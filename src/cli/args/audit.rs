@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use super::{Asked, Help, OfTable};
 use crate::admin::Verb;
 use crate::cli::exit;
-use crate::proxy::{House, verbs as table};
+use crate::proxy::{AdminState, verbs as table};
 
 /// Show the last audit entries, verify audit files, or find a key in them again
 #[derive(Debug, Args)]
@@ -30,7 +30,7 @@ pub(in crate::cli) enum AuditCommand {
 pub(in crate::cli) struct AuditRecent;
 
 impl OfTable for AuditRecent {
-    const VERB: &'static Verb<House> = &table::AUDIT_RECENT;
+    const VERB: &'static Verb<AdminState> = &table::AUDIT_RECENT;
 }
 
 #[derive(Debug, Args)]

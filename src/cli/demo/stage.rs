@@ -19,7 +19,7 @@ use super::talk::{Client, Files, Target, http_get};
 use crate::base::clock;
 use crate::cli::args::Demo;
 use crate::resp::Value;
-use crate::tls::throwaway::{Authority, Order, Role};
+use crate::tls::dev_certs::{Authority, CertRequest, Role};
 
 /// Keys and channels of the application begin with this.
 pub(super) const PREFIX: &str = "app1:";
@@ -272,7 +272,7 @@ fn issue(authority: &Authority, role: Role, directory: &Path) -> Result<(), Stri
         Role::Server => ("server", &["localhost", "127.0.0.1"][..]),
         Role::Client => ("client", &["app1"][..]),
     };
-    let order = Order::new(role, name, names, clock::wall(), LIFETIME);
+    let order = CertRequest::new(role, name, names, clock::wall(), LIFETIME);
     let issued = authority.issue(&order).map_err(text)?;
     issued.write(directory, name).map_err(text)?;
     Ok(())

@@ -41,7 +41,7 @@ pub(super) fn seconds(value: f64) -> String {
 pub(super) fn quantile(value: Option<Quantile>) -> String {
     match value {
         None => UNKNOWN.to_owned(),
-        Some(Quantile::About(value)) => seconds(value),
+        Some(Quantile::ClientInfo(value)) => seconds(value),
         Some(Quantile::Beyond(value)) => format!(">{}", seconds(value)),
     }
 }

@@ -16,7 +16,7 @@ use super::exposition::Exposition;
 use crate::admin::{Verb, query};
 use crate::base::clock;
 use crate::cli::ask::{Question, Said, Told, Way, ask};
-use crate::proxy::House;
+use crate::proxy::AdminState;
 use crate::proxy::verbs::{AUDIT_RECENT, HOTKEYS, LOGS_RECENT, METRICS};
 
 /// Connecting, and each part of an answer.
@@ -127,7 +127,11 @@ fn round(way: &Way, cursor: &mut Option<u64>) -> Round {
 }
 
 /// The answer of a verb for programs, and whether it is yes.
-fn verb(way: &Way, verb: &Verb<House>, pairs: &[(&str, &str)]) -> Result<(Value, bool), String> {
+fn verb(
+    way: &Way,
+    verb: &Verb<AdminState>,
+    pairs: &[(&str, &str)],
+) -> Result<(Value, bool), String> {
     match ask(way, question(verb, pairs, true)) {
         Said::Answer { answer: Told::Json(answer), exit } => Ok((answer, exit == 0)),
         Said::Answer { .. } => Err("the answer is not JSON".to_owned()),
@@ -135,7 +139,7 @@ fn verb(way: &Way, verb: &Verb<House>, pairs: &[(&str, &str)]) -> Result<(Value,
     }
 }
 
-fn question(verb: &Verb<House>, pairs: &[(&str, &str)], json: bool) -> Question {
+fn question(verb: &Verb<AdminState>, pairs: &[(&str, &str)], json: bool) -> Question {
     Question {
         method: verb.effect.method(),
         target: format!("{}{}", verb.path, query::write(pairs.iter().copied())),

@@ -34,7 +34,7 @@ pub(super) struct Histogram {
 /// The time that a share of all does not exceed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Quantile {
-    About(f64),
+    ClientInfo(f64),
     /// More than this, which is where the last bucket ends.
     Beyond(f64),
 }
@@ -131,7 +131,7 @@ impl Histogram {
                 }
                 let within = count - below;
                 let part = if within > 0.0 { (rank - below) / within } else { 1.0 };
-                return Some(Quantile::About(start + (end - start) * part));
+                return Some(Quantile::ClientInfo(start + (end - start) * part));
             }
             (start, below) = (end, count);
         }
@@ -183,9 +183,9 @@ mod tests {
         window("", &after, 1.0, |w| {
             let histogram = w.histogram("h", &[]);
             assert_eq!(histogram.mean(), Some(0.2));
-            assert_eq!(histogram.quantile(0.5), Some(Quantile::About(0.1)));
-            assert_eq!(histogram.quantile(0.25), Some(Quantile::About(0.05)));
-            assert_eq!(histogram.quantile(0.7), Some(Quantile::About(0.15000000000000002)));
+            assert_eq!(histogram.quantile(0.5), Some(Quantile::ClientInfo(0.1)));
+            assert_eq!(histogram.quantile(0.25), Some(Quantile::ClientInfo(0.05)));
+            assert_eq!(histogram.quantile(0.7), Some(Quantile::ClientInfo(0.15000000000000002)));
             assert_eq!(histogram.quantile(0.999), Some(Quantile::Beyond(1.0)));
         });
         window(&after, &after, 1.0, |w| {

@@ -252,7 +252,7 @@ LIFETIME = by_name({
     " zremrangebylex zremrangebyrank zremrangebyscore",
     "T::Kept": "hexpire hexpireat hgetex hpersist hpexpire hpexpireat linsert lpushx lset rpushx"
     " vsetattr xautoclaim xclaim xgroup|createconsumer xgroup|setid xsetid",
-    "T::Unsaid": "append arinsert armset arring arseek arset bitfield bitop blmove blmovem"
+    "T::NoTtl": "append arinsert armset arring arseek arset bitfield bitop blmove blmovem"
     " brpoplpush decr decrby geoadd georadius georadiusbymember geosearchstore getset himport|set"
     " hincrby hincrbyfloat hmset hset hsetex hsetnx incr incrby incrbyfloat lmove lmovem lpush mset"
     " msetnx pfadd pfmerge rpoplpush rpush sadd sdiffstore setbit setnx setrange sinterstore smove"
@@ -266,10 +266,10 @@ LIFETIME = by_name({
     "AT_SECONDS": "expireat",
     "AT_MILLISECONDS": "pexpireat",
     "T::Restore": "restore restore-asking",
-    "T::Options { first: First::At(3), otherwise: Otherwise::Lost }": "set",
-    "T::Options { first: First::BehindPairs, otherwise: Otherwise::Lost }": "msetex",
-    "T::Options { first: First::At(2), otherwise: Otherwise::Unsaid }": "increx",
-    "T::Options { first: First::At(2), otherwise: Otherwise::Kept }": "getex",
+    "T::Options { first: OptionsStart::At(3), otherwise: WithoutOption::Lost }": "set",
+    "T::Options { first: OptionsStart::BehindPairs, otherwise: WithoutOption::Lost }": "msetex",
+    "T::Options { first: OptionsStart::At(2), otherwise: WithoutOption::NoTtl }": "increx",
+    "T::Options { first: OptionsStart::At(2), otherwise: WithoutOption::Kept }": "getex",
 })
 
 # Names of keys and channels in replies, besides those in errors.

@@ -8,7 +8,7 @@ use bytes::BytesMut;
 use crate::command::{Lookup, lookup};
 use crate::config::{Charset, Encoding, KeyRules, Rules, ScriptMode, ScriptRules, ValueRules};
 use crate::policy::tests::with_head;
-use crate::policy::{Moment, Policy, Rule, Scratch, compile};
+use crate::policy::{EvalContext, Policy, Rule, Scratch, compile};
 use crate::resp::{Request, RequestBuf};
 
 fn policy(keys: KeyRules, values: ValueRules) -> Policy {
@@ -19,7 +19,7 @@ fn policy(keys: KeyRules, values: ValueRules) -> Policy {
 
 fn judged(policy: &Policy, request: &Request<'_>) -> String {
     let Lookup::Command(spec) = lookup(request) else { panic!("{request:?}") };
-    match policy.permit(spec, request, &Moment::default(), &mut Scratch::default()) {
+    match policy.permit(spec, request, &EvalContext::default(), &mut Scratch::default()) {
         Ok(grant) => {
             assert!(!grant.changed);
             "=".to_owned()

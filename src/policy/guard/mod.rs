@@ -6,7 +6,7 @@
 //! `_G`, `getfenv` and `loadstring` are hidden; so only names that occur are hidden, and few scripts come
 //! near Lua's limit of 200 local variables.
 //!
-//! Owns: the front door. Never knows: sessions, connections.
+//! Owns: what a request with a script becomes. Never knows: sessions, connections.
 
 mod globals;
 mod lua;

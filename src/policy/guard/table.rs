@@ -11,8 +11,8 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use crate::command::{
-    Access, Dictionary, Effect, Flags, KeyKind, KeySpec, Lifetime, PatternAt, Reach, ReplyNames,
-    Spec,
+    Access, Dictionary, Effect, Flags, KeyKind, KeySpec, PatternAt, Reach, ReplyNames, Spec,
+    TtlEffect,
 };
 use crate::config::{OnMissing, Rules};
 use crate::policy::role::Selector;
@@ -119,7 +119,7 @@ fn letters(spec: &Spec) -> String {
         }
     };
     when(spec.flags.has(Flags::WRITE), 'w');
-    when(spec.lifetime != Lifetime::Untouched, 't');
+    when(spec.lifetime != TtlEffect::Untouched, 't');
     when(spec.effect == Effect::Select, 's');
     when(spec.reach == Reach::Move, 'm');
     when(spec.reach == Reach::Copy, 'd');

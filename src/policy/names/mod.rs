@@ -8,26 +8,26 @@
 
 mod error_text;
 mod hidden;
+mod key_scan;
 mod prefix;
 mod push;
 mod shape;
 mod strip;
-mod walk;
 
 pub use hidden::Hidden;
+pub use key_scan::{KeyScan, Next, Walk};
 pub use prefix::Prefix;
 pub use shape::Strip;
 pub use strip::Stripper;
-pub use walk::{Next, Sweep, Walk};
 
 use std::sync::Arc;
 
 use super::edits::Edits;
 use super::keyspace::leaves_prefix;
-use super::verdict::Cause;
+use super::refusal::Cause;
 use crate::command::{
-    Access, Does, Effect, KeyAt, KeyError, KeyKind, KeySpec, PatternAt, Reach, ReplyNames, Spec,
-    find_keys, scan_match, streams_begin,
+    Access, Does, Effect, KeyError, KeyKind, KeyPosition, KeySpec, PatternAt, Reach, ReplyNames,
+    Spec, find_keys, scan_match, streams_begin,
 };
 use crate::config::{KeyMode, KeyRules};
 use crate::resp::Request;
@@ -62,11 +62,11 @@ impl Namespace {
     }
 
     /// What is done over all keys of the application, one after the other.
-    const fn sweep(&self, reach: Reach) -> Option<Sweep> {
+    const fn sweep(&self, reach: Reach) -> Option<KeyScan> {
         if self.counts && matches!(reach, Reach::Database(Does::CountsKeys)) {
-            Some(Sweep::Count)
+            Some(KeyScan::Count)
         } else if self.removes && matches!(reach, Reach::Database(Does::RemovesKeys)) {
-            Some(Sweep::Remove)
+            Some(KeyScan::Remove)
         } else {
             None
         }
@@ -82,7 +82,7 @@ impl Namespace {
         spec: &'static Spec,
         request: &Request<'_>,
         named: bool,
-        (keys, patterns): (&mut Vec<KeyAt>, &mut Vec<u32>),
+        (keys, patterns): (&mut Vec<KeyPosition>, &mut Vec<u32>),
         edits: &mut Edits,
     ) -> Result<Outcome, Cause> {
         let sweep = self.sweep(spec.reach);
@@ -154,7 +154,7 @@ impl Namespace {
         &self,
         spec: &Spec,
         request: &Request<'_>,
-        at: &KeyAt,
+        at: &KeyPosition,
         edits: &mut Edits,
     ) -> Result<(), Cause> {
         let name = request.arg(at.arg as usize);
@@ -232,12 +232,12 @@ fn c_length(text: &[u8]) -> u32 {
 pub fn everything_behind(
     spec: &Spec,
     request: &Request<'_>,
-    keys: &mut Vec<KeyAt>,
+    keys: &mut Vec<KeyPosition>,
 ) -> Result<(), Cause> {
     keys.clear();
     let key = |arg: usize| {
         let (kind, access) = (KeyKind::Key, Access::READ_WRITE);
-        KeyAt { arg: u32::try_from(arg).unwrap_or(u32::MAX), start: 0, len: 0, kind, access }
+        KeyPosition { arg: u32::try_from(arg).unwrap_or(u32::MAX), start: 0, len: 0, kind, access }
     };
     let mut first = None;
     for known in spec.keys {

@@ -8,7 +8,7 @@ use bytes::BytesMut;
 use crate::command::{Lookup, lookup};
 use crate::config::{KeyMode, KeyRules, OnExceed, OnMissing, Rules, TtlRules};
 use crate::policy::tests::with_head;
-use crate::policy::{Moment, Policy, Scratch, compile};
+use crate::policy::{EvalContext, Policy, Scratch, compile};
 use crate::resp::{Request, RequestBuf};
 
 use std::time::Duration;
@@ -43,7 +43,7 @@ fn reject() -> Policy {
 fn judged(policy: &Policy, request: &Request<'_>) -> String {
     let Lookup::Command(spec) = lookup(request) else { panic!("{request:?}") };
     let mut scratch = Scratch::default();
-    let moment = Moment { database: 2, unix_ms: NOW };
+    let moment = EvalContext { database: 2, unix_ms: NOW };
     match policy.permit(spec, request, &moment, &mut scratch) {
         Ok(grant) if !grant.changed => "=".to_owned(),
         Ok(grant) => {

@@ -4,14 +4,14 @@
 
 use serde_json::{Value, json};
 
-use super::{AT_ONCE, House};
+use super::{AT_ONCE, AdminState};
 use crate::admin::{Answer, Argument, Call, Effect, Kind, Refused, Verb};
 use crate::audit::{RECENT_MAX, Since};
 
 /// Entries that one answer lists where nothing else is said.
 const LISTED: usize = 100;
 
-pub const AUDIT_RECENT: Verb<House> = Verb {
+pub const AUDIT_RECENT: Verb<AdminState> = Verb {
     name: "audit recent",
     path: "/audit/recent",
     also: &[],
@@ -45,16 +45,16 @@ pub const AUDIT_RECENT: Verb<House> = Verb {
     answer: |house, call| Box::pin(std::future::ready(answer(&house, &call))),
 };
 
-fn answer(house: &House, call: &Call) -> Result<Answer, Refused> {
+fn answer(house: &AdminState, call: &Call) -> Result<Answer, Refused> {
     let since: Option<u64> = call.parsed("since")?;
     let listed = if since.is_some() { RECENT_MAX } else { LISTED };
     let most = call.parsed("most")?.unwrap_or(listed);
     let in_force = house.in_force.get();
-    let Some(parts) = &in_force.parts.audit else {
+    let Some(components) = &in_force.components.audit else {
         let text = "respgate has no audit log: the configuration has no [[audit.sink]]\n";
         return Ok(Answer::new(Value::Array(Vec::new()), text).no());
     };
-    let Since { drafts, missed, newest } = parts.audit.recent(since.unwrap_or(0));
+    let Since { drafts, missed, newest } = components.audit.recent(since.unwrap_or(0));
     let lines = drafts.into_iter().map(|draft| format!("{{{}}}", draft.members));
     let read = |line: String| Some((serde_json::from_str::<Value>(&line).ok()?, line));
     let fits = |(entry, _): &(Value, String)| {
@@ -71,7 +71,7 @@ fn answer(house: &House, call: &Call) -> Result<Answer, Refused> {
     if missed > 0 {
         text.insert_str(0, &format!("{missed} entries before these are kept no more\n"));
     }
-    let log = parts.audit.name();
+    let log = components.audit.name();
     let json = json!({ "log": log, "next": newest, "missed": missed, "entries": json });
     Ok(Answer::new(json, text))
 }

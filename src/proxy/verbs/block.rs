@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{AT_ONCE, House, span};
+use super::{AT_ONCE, AdminState, span};
 use crate::admin::{Answer, Argument, Call, Effect, Kind, Refused, Verb};
 use crate::base::clock;
 use crate::base::utc::utc;
@@ -16,7 +16,7 @@ use crate::policy::Blocks;
 use crate::proxy::blocking::{Entry, What};
 use crate::session::Choice;
 
-pub const BLOCK: Verb<House> = Verb {
+pub const BLOCK: Verb<AdminState> = Verb {
     name: "block",
     path: "/block",
     also: &[],
@@ -55,7 +55,7 @@ pub const BLOCK: Verb<House> = Verb {
     answer: |house, call| Box::pin(block(house, call)),
 };
 
-pub const UNBLOCK: Verb<House> = Verb {
+pub const UNBLOCK: Verb<AdminState> = Verb {
     name: "unblock",
     path: "/unblock",
     also: &[],
@@ -82,7 +82,7 @@ pub const UNBLOCK: Verb<House> = Verb {
 /// The clock of the machine may be set while a block waits for its end.
 const LOOK_MS: u64 = 30_000;
 
-async fn block(house: Arc<House>, call: Call) -> Result<Answer, Refused> {
+async fn block(house: Arc<AdminState>, call: Call) -> Result<Answer, Refused> {
     let (what, choice) = what(&house, &call)?;
     let now = clock::unix_ms() / 1000;
     let span = span(&call, "for")?;
@@ -93,7 +93,7 @@ async fn block(house: Arc<House>, call: Call) -> Result<Answer, Refused> {
     if until.is_some() {
         tokio::spawn(end(Arc::clone(&house), entry.clone()));
     }
-    let count = house.ask_data_plane(move |hall| hall.shell.list(&choice, 0).1).await?;
+    let count = house.ask_data_plane(move |hall| hall.worker.list(&choice, 0).1).await?;
     let mut text = format!("blocked {}\n", line(&entry));
     let _ = writeln!(
         text,
@@ -108,7 +108,7 @@ async fn block(house: Arc<House>, call: Call) -> Result<Answer, Refused> {
 }
 
 /// What is to be blocked, and whom it concerns.
-fn what(house: &House, call: &Call) -> Result<(What, Choice), Refused> {
+fn what(house: &AdminState, call: &Call) -> Result<(What, Choice), Refused> {
     let words: Vec<&str> = call.values("command").collect();
     let (user, listener, uid) = (call.value("user"), call.value("listener"), call.parsed("uid")?);
     let usage = || {
@@ -118,7 +118,7 @@ fn what(house: &House, call: &Call) -> Result<(What, Choice), Refused> {
     match (words.is_empty(), user, listener, uid) {
         (false, None, None, None) => {
             let words = words.join(" ");
-            let policy = house.in_force.get().parts.policies.get(None);
+            let policy = house.in_force.get().components.policies.get(None);
             let tried = Blocks::default().add_commands(&words, policy.dictionary(), 0);
             tried.map_err(Refused::Usage)?;
             Ok((What::Commands(words), Choice::default()))
@@ -146,7 +146,7 @@ fn what(house: &House, call: &Call) -> Result<(What, Choice), Refused> {
 }
 
 /// Ends a block when its time has come, however the clock of the machine is set meanwhile.
-async fn end(house: Arc<House>, entry: Entry) {
+async fn end(house: Arc<AdminState>, entry: Entry) {
     loop {
         let now = clock::unix_ms() / 1000;
         if entry.is_over(now) {
@@ -163,11 +163,11 @@ async fn end(house: Arc<House>, entry: Entry) {
     }
 }
 
-fn unblock(house: Arc<House>, call: Call) -> std::future::Ready<Result<Answer, Refused>> {
+fn unblock(house: Arc<AdminState>, call: Call) -> std::future::Ready<Result<Answer, Refused>> {
     std::future::ready(remove(&house, &call))
 }
 
-fn remove(house: &House, call: &Call) -> Result<Answer, Refused> {
+fn remove(house: &AdminState, call: &Call) -> Result<Answer, Refused> {
     let id = match (call.parsed::<u64>("id")?, call.flag("all")) {
         (Some(id), false) => Some(id),
         (None, true) => None,
@@ -192,7 +192,7 @@ fn remove(house: &House, call: &Call) -> Result<Answer, Refused> {
 
 /// A block in one line.
 pub(super) fn line(entry: &Entry) -> String {
-    let (kind, value) = entry.what.parts();
+    let (kind, value) = entry.what.components();
     let until = entry
         .until
         .map_or_else(|| "without end".to_owned(), |until| format!("until {}", utc(until)));
@@ -201,7 +201,7 @@ pub(super) fn line(entry: &Entry) -> String {
 
 /// A block for a program.
 pub(super) fn shown(entry: &Entry) -> Value {
-    let (kind, value) = entry.what.parts();
+    let (kind, value) = entry.what.components();
     json!({
         "id": entry.id,
         "what": kind,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{AT_ONCE, House};
+use super::{AT_ONCE, AdminState};
 use crate::admin::{Answer, Argument, Call, Effect, Kind, Refused, Verb};
 use crate::session::{Choice, Listed};
 
@@ -46,7 +46,7 @@ const MOST: Argument = Argument {
     help: "List so many at most (1000; up to 10000)",
 };
 
-pub const CLIENTS: Verb<House> = Verb {
+pub const CLIENTS: Verb<AdminState> = Verb {
     name: "clients",
     path: "/clients",
     also: &[],
@@ -63,7 +63,7 @@ pub const CLIENTS: Verb<House> = Verb {
     answer: |house, call| Box::pin(list(house, call)),
 };
 
-pub const DISCONNECT: Verb<House> = Verb {
+pub const DISCONNECT: Verb<AdminState> = Verb {
     name: "disconnect",
     path: "/disconnect",
     also: &[],
@@ -92,10 +92,10 @@ fn choice(call: &Call) -> Result<Choice, Refused> {
     })
 }
 
-async fn list(house: Arc<House>, call: Call) -> Result<Answer, Refused> {
+async fn list(house: Arc<AdminState>, call: Call) -> Result<Answer, Refused> {
     let choice = choice(&call)?;
     let most = call.parsed("most")?.unwrap_or(LISTED).min(LISTED_MAX);
-    let (listed, count) = house.ask_data_plane(move |hall| hall.shell.list(&choice, most)).await?;
+    let (listed, count) = house.ask_data_plane(move |hall| hall.worker.list(&choice, most)).await?;
     let mut text = String::new();
     let _ = writeln!(
         text,
@@ -151,13 +151,13 @@ fn short(time: Duration) -> String {
     }
 }
 
-async fn disconnect(house: Arc<House>, call: Call) -> Result<Answer, Refused> {
+async fn disconnect(house: Arc<AdminState>, call: Call) -> Result<Answer, Refused> {
     let choice = choice(&call)?;
     if choice.is_all() {
         let text = "give at least one of --id, --user, --uid, --address, --name and --listener";
         return Err(Refused::Usage(text.to_owned()));
     }
-    let count = house.ask_data_plane(move |hall| hall.shell.disconnect(&choice)).await?;
+    let count = house.ask_data_plane(move |hall| hall.worker.disconnect(&choice)).await?;
     let plural = if count == 1 { "" } else { "s" };
     let answer = Answer::new(
         json!({ "disconnected": count }),

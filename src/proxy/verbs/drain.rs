@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{AT_ONCE, House};
+use super::{AT_ONCE, AdminState};
 use crate::admin::{Answer, Argument, Call, Effect, Kind, Refused, Verb};
 use crate::config::show_duration;
-use crate::proxy::house::Order;
+use crate::proxy::admin_state::ProcessRequest;
 
 const FORCE: Argument = Argument {
     name: "force",
@@ -17,7 +17,7 @@ const FORCE: Argument = Argument {
     help: "Exit although this is a native sidecar (drain.native_sidecar), which is started again",
 };
 
-pub const DRAIN: Verb<House> = Verb {
+pub const DRAIN: Verb<AdminState> = Verb {
     name: "drain",
     path: "/drain",
     also: &[],
@@ -31,7 +31,7 @@ pub const DRAIN: Verb<House> = Verb {
     answer: |house, call: Call| Box::pin(leave(house, false, call.flag("force"))),
 };
 
-pub const SHUTDOWN: Verb<House> = Verb {
+pub const SHUTDOWN: Verb<AdminState> = Verb {
     name: "shutdown",
     path: "/shutdown",
     also: &["/quitquitquit"],
@@ -55,14 +55,14 @@ pub const SHUTDOWN: Verb<House> = Verb {
     answer: |house, call: Call| Box::pin(leave(house, call.flag("now"), call.flag("force"))),
 };
 
-async fn leave(house: Arc<House>, now: bool, force: bool) -> Result<Answer, Refused> {
+async fn leave(house: Arc<AdminState>, now: bool, force: bool) -> Result<Answer, Refused> {
     if house.in_force.get().config.drain.native_sidecar && !force {
         let text = "this is a native sidecar (drain.native_sidecar): Kubernetes starts it again after \
                     each exit, and ends it when the pod ends; delete the pod, or exit all the same \
                     with --force (force=true)";
         return Err(Refused::Conflict(text.to_owned()));
     }
-    house.order(|answer| Order::Leave { now, answer }).await?;
+    house.order(|answer| ProcessRequest::Leave { now, answer }).await?;
     let max = show_duration(house.in_force.get().config.drain.max);
     let text = if now {
         "shutting down".to_owned()

@@ -4,13 +4,13 @@
 
 use std::sync::Arc;
 
-use super::{AT_ONCE, House};
+use super::{AT_ONCE, AdminState};
 use crate::admin::{Answer, Argument, Call, Effect, Kind, Refused, Verb};
 use crate::base::clock;
-use crate::policy::{Moment, Shown, Verdict};
+use crate::policy::{EvalContext, Shown, Verdict};
 use crate::resp::{RequestBuf, RequestLimits, RequestScanner, Scan};
 
-pub const EXPLAIN: Verb<House> = Verb {
+pub const EXPLAIN: Verb<AdminState> = Verb {
     name: "explain",
     path: "/explain",
     also: &[],
@@ -38,16 +38,16 @@ pub const EXPLAIN: Verb<House> = Verb {
     answer: |house, call| Box::pin(std::future::ready(answer(&house, &call))),
 };
 
-fn answer(house: &Arc<House>, call: &Call) -> Result<Answer, Refused> {
+fn answer(house: &Arc<AdminState>, call: &Call) -> Result<Answer, Refused> {
     let command = parse(&call.body);
     let command =
         command.ok_or_else(|| Refused::Usage("the body is not one request in RESP".to_owned()))?;
     let database = call.parsed("database")?.unwrap_or_default();
     let (in_force, name) = (house.in_force.get(), call.value("policy"));
     let (section, _) = in_force.config.rules(name).map_err(Refused::NotFound)?;
-    let policy = in_force.parts.policies.get(name);
+    let policy = in_force.components.policies.get(name);
     let request = command.as_request();
-    let moment = Moment { database, unix_ms: clock::unix_ms() };
+    let moment = EvalContext { database, unix_ms: clock::unix_ms() };
     let explanation = policy.explain(&request, &moment);
     let refused = matches!(explanation.verdict, Verdict::Refused(..));
     let places = &in_force.config.places;

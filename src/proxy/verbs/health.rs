@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::{AT_ONCE, House};
+use super::{AT_ONCE, AdminState};
 use crate::admin::{Answer, Argument, Call, Effect, Kind, Probe, Refused, Verb};
 use crate::base::clock;
 
-pub const HEALTH: Verb<House> = Verb {
+pub const HEALTH: Verb<AdminState> = Verb {
     name: "health",
     path: "/health",
     also: &[],
@@ -28,7 +28,7 @@ pub const HEALTH: Verb<House> = Verb {
     answer: |house, call| Box::pin(std::future::ready(answer(&house, &call))),
 };
 
-fn answer(house: &Arc<House>, call: &Call) -> Result<Answer, Refused> {
+fn answer(house: &Arc<AdminState>, call: &Call) -> Result<Answer, Refused> {
     let probe = match call.value("probe") {
         Some("live") => Probe::Live,
         Some("ready") => Probe::Ready,

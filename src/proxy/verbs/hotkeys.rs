@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{AT_ONCE, House};
+use super::{AT_ONCE, AdminState};
 use crate::admin::{Answer, Argument, Call, Effect, Kind, Refused, Verb};
 use crate::config::{self, show_size};
 use crate::telemetry::Found;
@@ -15,7 +15,7 @@ use crate::telemetry::Found;
 /// Keys of one policy that are listed.
 const SHOWN: usize = 20;
 
-pub const HOTKEYS: Verb<House> = Verb {
+pub const HOTKEYS: Verb<AdminState> = Verb {
     name: "hotkeys",
     path: "/hotkeys",
     also: &[],
@@ -37,7 +37,7 @@ pub const HOTKEYS: Verb<House> = Verb {
     answer: |house, call| Box::pin(get(house, call)),
 };
 
-pub const HOTKEYS_RESET: Verb<House> = Verb {
+pub const HOTKEYS_RESET: Verb<AdminState> = Verb {
     name: "hotkeys reset",
     path: "/hotkeys/reset",
     also: &[],
@@ -56,18 +56,18 @@ const NOT_HOT: &str =
 const NOT_BIG: &str =
     "Big keys are not looked for; set [hotkeys] big, for example \"1MiB\", and reload.\n";
 
-fn settings(house: &House) -> config::HotKeys {
+fn settings(house: &AdminState) -> config::HotKeys {
     house.in_force.get().config.insight.hot.clone()
 }
 
-async fn get(house: Arc<House>, call: Call) -> Result<Answer, Refused> {
+async fn get(house: Arc<AdminState>, call: Call) -> Result<Answer, Refused> {
     let (own, big) = (settings(&house), call.flag("big"));
     let off = if big { own.big == 0 } else { own.sample == 0 };
     if off {
         let text = if big { NOT_BIG } else { NOT_HOT };
         return Ok(Answer::new(json!({ "enabled": false, "policies": [] }), text).no());
     }
-    let found = house.ask_data_plane(|hall| hall.shell.hot_keys()).await?;
+    let found = house.ask_data_plane(|hall| hall.worker.hot_keys()).await?;
     let policies: Vec<Value> =
         found.iter().map(|of| if big { big_json(of) } else { hot_json(of, own.sample) }).collect();
     let json = json!({ "enabled": true, "sample": own.sample, "policies": policies });
@@ -77,12 +77,12 @@ async fn get(house: Arc<House>, call: Call) -> Result<Answer, Refused> {
     Ok(Answer::new(json, if text.is_empty() { nothing } else { text }))
 }
 
-async fn reset(house: Arc<House>, _: Call) -> Result<Answer, Refused> {
+async fn reset(house: Arc<AdminState>, _: Call) -> Result<Answer, Refused> {
     let own = settings(&house);
     if own.sample == 0 && own.big == 0 {
         return Ok(Answer::new(json!({ "enabled": false }), NOT_HOT).no());
     }
-    house.ask_data_plane(|hall| hall.shell.forget_hot_keys()).await?;
+    house.ask_data_plane(|hall| hall.worker.forget_hot_keys()).await?;
     Ok(Answer::new(json!({ "enabled": true }), "Keys are counted from the beginning.\n"))
 }
 

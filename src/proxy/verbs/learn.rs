@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{AT_ONCE, House};
+use super::{AT_ONCE, AdminState};
 use crate::admin::{Answer, Call, Effect, Refused, Verb};
 
-pub const LEARN: Verb<House> = Verb {
+pub const LEARN: Verb<AdminState> = Verb {
     name: "learn",
     path: "/learned",
     also: &[],
@@ -29,10 +29,10 @@ pub const LEARN: Verb<House> = Verb {
 const NOTHING: &str = "# Nothing observed yet: requests are noted under a policy with mode = \"observe\" or with\n\
     # observed rules, and none has come.\n";
 
-async fn answer(house: Arc<House>, _: Call) -> Result<Answer, Refused> {
+async fn answer(house: Arc<AdminState>, _: Call) -> Result<Answer, Refused> {
     let user = house.in_force.get().config.upstream.auth.username.clone();
     let user = user.unwrap_or_else(|| "default".to_owned());
-    let learned = house.ask_data_plane(move |hall| hall.shell.learned(&user)).await?;
+    let learned = house.ask_data_plane(move |hall| hall.worker.learned(&user)).await?;
     let json = json!({ "policy": learned });
     Ok(match learned {
         Some(policy) => Answer::new(json, policy),

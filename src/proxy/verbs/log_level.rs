@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{AT_ONCE, House, span};
+use super::{AT_ONCE, AdminState, span};
 use crate::admin::{Answer, Argument, Call, Effect, Kind, Refused, Verb};
 use crate::base::clock;
 use crate::base::utc::utc;
 
-pub const LOG_LEVEL: Verb<House> = Verb {
+pub const LOG_LEVEL: Verb<AdminState> = Verb {
     name: "log-level",
     path: "/log-level",
     also: &[],
@@ -48,7 +48,7 @@ pub const LOG_LEVEL: Verb<House> = Verb {
     answer: |house, call| Box::pin(std::future::ready(answer(&house, &call))),
 };
 
-fn answer(house: &Arc<House>, call: &Call) -> Result<Answer, Refused> {
+fn answer(house: &Arc<AdminState>, call: &Call) -> Result<Answer, Refused> {
     let usage = |error: crate::telemetry::LogError| Refused::Usage(error.to_string());
     let (configured, wanted) = house.levels.now();
     let word = call.value("level").unwrap_or_default();

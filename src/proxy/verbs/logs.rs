@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 use serde_json::{Map, Value, json};
 
-use super::{AT_ONCE, House};
+use super::{AT_ONCE, AdminState};
 use crate::admin::{Answer, Argument, Call, Effect, Kind, Refused, Verb};
 
 /// Events that one answer lists where nothing else is said.
@@ -16,7 +16,7 @@ const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 /// Members that the text shows in its own way.
 const OWN: [&str; 5] = ["time", "level", "target", "message", "code"];
 
-pub const LOGS_RECENT: Verb<House> = Verb {
+pub const LOGS_RECENT: Verb<AdminState> = Verb {
     name: "logs recent",
     path: "/logs/recent",
     also: &[],
@@ -52,7 +52,7 @@ pub const LOGS_RECENT: Verb<House> = Verb {
     answer: |house, call| Box::pin(std::future::ready(answer(&house, &call))),
 };
 
-fn answer(house: &House, call: &Call) -> Result<Answer, Refused> {
+fn answer(house: &AdminState, call: &Call) -> Result<Answer, Refused> {
     let after: Option<u64> = call.parsed("after")?;
     let most: usize = call.parsed("most")?.unwrap_or(LISTED);
     let rank = |level: &str| LEVELS.iter().position(|own| own.eq_ignore_ascii_case(level));

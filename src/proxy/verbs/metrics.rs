@@ -4,10 +4,10 @@
 
 use serde_json::{Map, Value};
 
-use super::{AT_ONCE, House};
+use super::{AT_ONCE, AdminState};
 use crate::admin::{Answer, Effect, Refused, Verb};
 
-pub const METRICS: Verb<House> = Verb {
+pub const METRICS: Verb<AdminState> = Verb {
     name: "metrics",
     path: "/metrics",
     also: &[],
@@ -24,7 +24,7 @@ pub const METRICS: Verb<House> = Verb {
     answer: |house, _| Box::pin(std::future::ready(answer(&house))),
 };
 
-fn answer(house: &House) -> Result<Answer, Refused> {
+fn answer(house: &AdminState) -> Result<Answer, Refused> {
     let text = house.telemetry.metrics.render();
     let text = text.map_err(|error| Refused::Conflict(format!("the metrics: {error}")))?;
     Ok(Answer::new(Value::Object(series(&text)), text))

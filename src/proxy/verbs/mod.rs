@@ -37,7 +37,7 @@ pub use status::STATUS;
 
 use std::time::Duration;
 
-use super::house::House;
+use super::admin_state::AdminState;
 use crate::admin::{Call, Refused, Verb};
 use crate::config::read_duration;
 
@@ -45,7 +45,7 @@ use crate::config::read_duration;
 const AT_ONCE: Duration = Duration::from_secs(10);
 
 /// Every verb, in the order in which the documentation lists them.
-pub const VERBS: &[&Verb<House>] = &[
+pub const VERBS: &[&Verb<AdminState>] = &[
     &STATUS,
     &HEALTH,
     &CLIENTS,

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::House;
+use super::AdminState;
 use crate::admin::{Answer, Call, Effect, Refused, Verb};
-use crate::proxy::house::Order;
+use crate::proxy::admin_state::ProcessRequest;
 
-pub const RELOAD: Verb<House> = Verb {
+pub const RELOAD: Verb<AdminState> = Verb {
     name: "reload",
     path: "/reload",
     also: &[],
@@ -29,8 +29,8 @@ pub const RELOAD: Verb<House> = Verb {
     answer: |house, call| Box::pin(answer(house, call)),
 };
 
-async fn answer(house: Arc<House>, _: Call) -> Result<Answer, Refused> {
-    let attempts = house.order(Order::Reload).await?;
+async fn answer(house: Arc<AdminState>, _: Call) -> Result<Answer, Refused> {
+    let attempts = house.order(ProcessRequest::Reload).await?;
     let mut text = String::new();
     for attempt in &attempts {
         // A String takes every text.
@@ -40,7 +40,7 @@ async fn answer(house: Arc<House>, _: Call) -> Result<Answer, Refused> {
             None => writeln!(text),
         };
     }
-    let parts: Vec<_> = attempts
+    let components: Vec<_> = attempts
         .iter()
         .map(|attempt| {
             json!({
@@ -52,6 +52,6 @@ async fn answer(house: Arc<House>, _: Call) -> Result<Answer, Refused> {
         })
         .collect();
     let rejected = attempts.iter().any(|attempt| attempt.cause().is_some());
-    let answer = Answer::new(json!({ "ok": !rejected, "parts": parts }), text);
+    let answer = Answer::new(json!({ "ok": !rejected, "parts": components }), text);
     Ok(if rejected { answer.no() } else { answer })
 }

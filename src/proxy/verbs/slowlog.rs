@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{AT_ONCE, House};
+use super::{AT_ONCE, AdminState};
 use crate::admin::{Answer, Argument, Call, Effect, Kind, Refused, Verb};
 use crate::telemetry::Slow;
 
-pub const SLOWLOG: Verb<House> = Verb {
+pub const SLOWLOG: Verb<AdminState> = Verb {
     name: "slowlog",
     path: "/slowlog",
     also: &["/slowlog/get"],
@@ -29,7 +29,7 @@ pub const SLOWLOG: Verb<House> = Verb {
     answer: |house, call| Box::pin(get(house, call)),
 };
 
-pub const SLOWLOG_RESET: Verb<House> = Verb {
+pub const SLOWLOG_RESET: Verb<AdminState> = Verb {
     name: "slowlog reset",
     path: "/slowlog/reset",
     also: &[],
@@ -46,26 +46,26 @@ pub const SLOWLOG_RESET: Verb<House> = Verb {
 const OFF: &str =
     "The slow log is off; set [slowlog] threshold, for example \"10ms\", and reload.\n";
 
-fn is_off(house: &House) -> bool {
+fn is_off(house: &AdminState) -> bool {
     house.in_force.get().config.insight.slow.threshold.is_zero()
 }
 
-async fn get(house: Arc<House>, call: Call) -> Result<Answer, Refused> {
+async fn get(house: Arc<AdminState>, call: Call) -> Result<Answer, Refused> {
     if is_off(&house) {
         return Ok(Answer::new(json!({ "enabled": false, "entries": [] }), OFF).no());
     }
     let count = call.parsed("count")?.unwrap_or(usize::MAX);
-    let mut slow = house.ask_data_plane(|hall| hall.shell.slow()).await?;
+    let mut slow = house.ask_data_plane(|hall| hall.worker.slow()).await?;
     slow.truncate(count);
     let entries: Vec<Value> = slow.iter().map(as_json).collect();
     Ok(Answer::new(json!({ "enabled": true, "entries": entries }), as_text(&slow)))
 }
 
-async fn reset(house: Arc<House>, _: Call) -> Result<Answer, Refused> {
+async fn reset(house: Arc<AdminState>, _: Call) -> Result<Answer, Refused> {
     if is_off(&house) {
         return Ok(Answer::new(json!({ "enabled": false, "forgotten": 0 }), OFF).no());
     }
-    let count = house.ask_data_plane(|hall| hall.shell.forget_slow()).await?;
+    let count = house.ask_data_plane(|hall| hall.worker.forget_slow()).await?;
     let text = format!("{count} slow commands forgotten\n");
     Ok(Answer::new(json!({ "enabled": true, "forgotten": count }), text))
 }

@@ -9,12 +9,12 @@ use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
-use super::{AT_ONCE, House, block};
+use super::{AT_ONCE, AdminState, block};
 use crate::admin::{Answer, Call, Effect, Probe, Refused, Verb};
 use crate::base::clock;
 use crate::base::utc::utc;
 use crate::config::{self, ClientLimits, Config, show_duration};
-use crate::proxy::house::InForce;
+use crate::proxy::admin_state::InForce;
 use crate::session::Choice;
 use crate::telemetry::UpstreamState;
 use crate::tls::inspect::CertificateFacts;
@@ -25,7 +25,7 @@ const WARN_DAYS: u64 = 7;
 const DAY: u64 = 86_400;
 const COLUMNS: usize = 80;
 
-pub const STATUS: Verb<House> = Verb {
+pub const STATUS: Verb<AdminState> = Verb {
     name: "status",
     path: "/status",
     also: &[],
@@ -71,14 +71,14 @@ impl Screen {
     }
 }
 
-async fn answer(house: Arc<House>, _: Call) -> Result<Answer, Refused> {
+async fn answer(house: Arc<AdminState>, _: Call) -> Result<Answer, Refused> {
     let in_force = house.in_force.get();
     let addresses: Vec<String> =
         in_force.config.listeners.iter().map(|one| one.address.to_string()).collect();
     let asked = house.ask_data_plane(move |hall| {
         let count = |address: &String| {
             let choice = Choice { listener: Some(address.clone()), ..Choice::default() };
-            (address.clone(), hall.shell.list(&choice, 0).1)
+            (address.clone(), hall.worker.list(&choice, 0).1)
         };
         (addresses.iter().map(count).collect::<Vec<_>>(), hall.upstream.condition())
     });
@@ -90,7 +90,7 @@ async fn answer(house: Arc<House>, _: Call) -> Result<Answer, Refused> {
     match asked {
         Ok(asked) => {
             let (listeners, condition) = asked?;
-            clients(&in_force.parts.limits.get(), listeners, &mut screen);
+            clients(&in_force.components.limits.get(), listeners, &mut screen);
             upstream(&house, &in_force.config, &condition, now, &mut screen);
         }
         Err(_) => {
@@ -107,12 +107,12 @@ async fn answer(house: Arc<House>, _: Call) -> Result<Answer, Refused> {
 
 /// The sinks of the audit log.
 fn audit(in_force: &InForce, screen: &mut Screen) {
-    let Some(parts) = &in_force.parts.audit else {
+    let Some(components) = &in_force.components.audit else {
         return screen.add("audit", vec!["off".to_owned()], Value::Null);
     };
     let now = clock::now();
     let (mut lines, mut json) = (Vec::new(), Vec::new());
-    for (name, health) in parts.audit.health() {
+    for (name, health) in components.audit.health() {
         let failing = health.failing.as_ref().map(|(error, since)| {
             (error.as_str(), now.saturating_duration_since(*since).as_secs())
         });
@@ -139,7 +139,7 @@ fn unix(time: SystemTime) -> u64 {
     time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-fn process(house: &House, config: &Config, now: u64, screen: &mut Screen) {
+fn process(house: &AdminState, config: &Config, now: u64, screen: &mut Screen) {
     let moment = clock::now();
     for (probe, what, remedy) in [
         (Probe::Live, "not live", "restart it; the log shows what it did last"),
@@ -189,7 +189,13 @@ fn clients(limits: &ClientLimits, listeners: Vec<(String, usize)>, screen: &mut 
     screen.add("listeners", lines, json!(json));
 }
 
-fn upstream(house: &House, config: &Config, condition: &Condition, now: u64, screen: &mut Screen) {
+fn upstream(
+    house: &AdminState,
+    config: &Config,
+    condition: &Condition,
+    now: u64,
+    screen: &mut Screen,
+) {
     let moment = clock::now();
     let Condition { up, server, out_since, last_error, breaker_open } = condition;
     let ago = |since: std::time::Instant| moment.saturating_duration_since(since).as_secs();
@@ -258,7 +264,7 @@ fn upstream(house: &House, config: &Config, condition: &Condition, now: u64, scr
 }
 
 fn identity(in_force: &InForce, now: u64, screen: &mut Screen) {
-    let Some(store) = &in_force.parts.tls else {
+    let Some(store) = &in_force.components.tls else {
         screen.add("identity", vec!["none: plain TCP to the server".to_owned()], Value::Null);
         return;
     };
@@ -303,12 +309,12 @@ fn identity(in_force: &InForce, now: u64, screen: &mut Screen) {
     screen.add("identity", lines, json);
 }
 
-fn reloads(house: &House, screen: &mut Screen) {
+fn reloads(house: &AdminState, screen: &mut Screen) {
     let Some((at, attempts)) = house.last_reload() else {
         screen.add("last reload", vec!["none since the start".to_owned()], Value::Null);
         return;
     };
-    let parts: Vec<String> =
+    let components: Vec<String> =
         attempts.iter().map(|one| format!("{} {}", one.part(), one.result())).collect();
     for attempt in &attempts {
         if let Some(cause) = attempt.cause() {
@@ -320,20 +326,20 @@ fn reloads(house: &House, screen: &mut Screen) {
         .iter()
         .map(|one| json!({ "part": one.part(), "result": one.result(), "cause": one.cause() }))
         .collect();
-    let line = format!("{}: {}", utc(at), parts.join(", "));
+    let line = format!("{}: {}", utc(at), components.join(", "));
     screen.add("last reload", vec![line], json!({ "at": utc(at), "parts": json }));
 }
 
-fn policies(house: &House, in_force: &InForce, now: u64, screen: &mut Screen) {
+fn policies(house: &AdminState, in_force: &InForce, now: u64, screen: &mut Screen) {
     let (mut lines, mut json) = (Vec::new(), Vec::new());
-    for (section, policy) in in_force.parts.policies.sections() {
+    for (section, policy) in in_force.components.policies.sections() {
         let overview = policy.overview();
         let mode = overview.mode.label();
         lines.push(format!("{section}: {mode}; keys {}", overview.keys));
         json.push(json!({ "section": section, "mode": mode, "keys": overview.keys }));
     }
     screen.add("policies", lines, json!(json));
-    let limits = in_force.parts.limits.get();
+    let limits = in_force.components.limits.get();
     let idle = show_duration(limits.idle_timeout);
     let budget = config::show_size(limits.memory_budget_bytes as u64);
     let line = format!(
@@ -356,7 +362,7 @@ fn policies(house: &House, in_force: &InForce, now: u64, screen: &mut Screen) {
     screen.add("blocks", lines, json!(blocks));
 }
 
-fn finish(house: &House, now: u64, screen: Screen) -> Answer {
+fn finish(house: &AdminState, now: u64, screen: Screen) -> Answer {
     let Screen { problems, sections, mut json } = screen;
     let version = env!("CARGO_PKG_VERSION");
     let started = unix(house.started);

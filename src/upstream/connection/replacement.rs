@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::{Action, Around, BUSY_TICK, Connection};
 use crate::telemetry::UpstreamDisconnect;
 use crate::traffic::Ticket;
-use crate::upstream::misplaced::{Question, Verdict};
+use crate::upstream::not_primary::{Question, Verdict};
 use crate::upstream::pipeline::Pipeline;
 use crate::upstream::stall::Advice;
 

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use super::Driver;
 use crate::base::clock;
 use crate::upstream::connection::Relief;
-use crate::upstream::dial::Link;
+use crate::upstream::dial::ServerConnection;
 use crate::upstream::registry::Registry;
 use crate::upstream::shared::{Owner, Shared, answer_all};
 
@@ -17,7 +17,7 @@ use crate::upstream::shared::{Owner, Shared, answer_all};
 pub(in crate::upstream) struct Beside<'a> {
     pub registry: &'a Registry,
     /// With a connection that is up, or without.
-    pub begin: &'a dyn Fn(&Rc<Shared>, Option<Link>),
+    pub begin: &'a dyn Fn(&Rc<Shared>, Option<ServerConnection>),
 }
 
 fn id_of(owner: &Owner) -> Option<usize> {
@@ -66,7 +66,7 @@ impl Driver<'_> {
         }
     }
 
-    fn hand_over(&mut self, link: Link) {
+    fn hand_over(&mut self, link: ServerConnection) {
         let next = self.shared.beside();
         let (moved, waiting) = {
             let mut inner = self.shared.inner.borrow_mut();
@@ -99,6 +99,6 @@ impl Driver<'_> {
 
     fn set_aside(&self, next: &Rc<Shared>) {
         self.beside.registry.replace(self.shared, next);
-        self.env.metrics.set_aside();
+        self.context.metrics.set_aside();
     }
 }

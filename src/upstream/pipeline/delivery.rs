@@ -36,7 +36,7 @@ pub struct Delivery<'a, W> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Broken {
     /// A reply that nobody asked for.
-    Surplus,
+    UnexpectedReply,
     /// A push on a connection that many share, by itself or within a reply.
     Push,
     /// Not RESP.

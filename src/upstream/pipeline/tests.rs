@@ -48,10 +48,10 @@ fn replies_go_to_their_owners_in_order_and_in_pieces() {
 
 #[test]
 fn what_nobody_asked_for_breaks_the_connection() {
-    assert_eq!(feed(&mut pushed(&[]), "+1\r\n").1, Err(Broken::Surplus));
+    assert_eq!(feed(&mut pushed(&[]), "+1\r\n").1, Err(Broken::UnexpectedReply));
     assert_eq!(
         feed(&mut pushed(&[("a", true)]), "+1\r\n").1,
-        Err(Broken::Surplus),
+        Err(Broken::UnexpectedReply),
         "not written yet"
     );
     let mut p = pushed(&[("a", true)]);
@@ -157,7 +157,7 @@ fn half_a_request_is_not_answered() {
     write(&mut p, 6);
     assert_eq!(feed(&mut p, "+1\r\n").0, ["get1 \"+1\\r\\n\" true"]);
     assert_eq!(p.unfinished(|_| false), b"t2");
-    assert_eq!(feed(&mut p, "+2\r\n").1, Err(Broken::Surplus));
+    assert_eq!(feed(&mut p, "+2\r\n").1, Err(Broken::UnexpectedReply));
 }
 
 #[test]

@@ -1,0 +1,88 @@
+//! How a very large value gives precedence to those who ask for small ones.
+//!
+//! Owns: [`BulkPacer`]. Never knows: sockets, clocks, whose value it is.
+
+use std::time::{Duration, Instant};
+
+/// Rounds, of up to [`READ_BYTES`](crate::base::limits::READ_BYTES) each, that a value moves like any
+/// other.
+const FREE_ROUNDS: u32 = 16;
+/// Rounds of a larger one between two rests, and how long it rests.
+const ROUNDS_BETWEEN_RESTS: u32 = 2;
+const REST: Duration = Duration::from_millis(1);
+
+/// A value of many megabytes costs the thread and the server as much as thousands of small commands:
+/// while there are any, it moves in steps.
+#[derive(Debug, Default)]
+pub(super) struct BulkPacer {
+    /// Those in a row that moved a large value.
+    rounds: u32,
+    rests_until: Option<Instant>,
+    /// Requests of others at the last rest.
+    served: u64,
+}
+
+impl BulkPacer {
+    /// A round that moved a large value is over; `served`: requests of others so far. Returns whether
+    /// the value rests.
+    pub(super) fn note_round(&mut self, served: u64, now: Instant) -> bool {
+        if self.is_resting(now) {
+            return true;
+        }
+        self.rounds += 1;
+        if self.rounds < FREE_ROUNDS || !self.rounds.is_multiple_of(ROUNDS_BETWEEN_RESTS) {
+            return false;
+        }
+        let busy = std::mem::replace(&mut self.served, served) != served;
+        self.rests_until = busy.then(|| now + REST);
+        busy
+    }
+
+    /// A round that moved none is over: the next large value is another one.
+    pub(super) const fn note_end(&mut self) {
+        self.rounds = 0;
+    }
+
+    pub(super) fn is_resting(&self, now: Instant) -> bool {
+        self.rests_until.is_some_and(|until| now < until)
+    }
+
+    /// When the rest ends, or ended.
+    pub(super) const fn rests_until(&self) -> Option<Instant> {
+        self.rests_until
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_very_large_rests_and_only_for_others() {
+        let mut now = crate::base::clock::now();
+        let mut pacer = BulkPacer::default();
+        // Those of some rounds after which the value rests.
+        let mut rests = |pacer: &mut BulkPacer, rounds: u32, served: fn(u32) -> u64| -> Vec<u32> {
+            let rests = (1..=rounds).filter(|n| {
+                now += REST;
+                pacer.note_round(served(*n), now)
+            });
+            rests.collect()
+        };
+        let nowhere: [u32; 0] = [];
+        assert_eq!(rests(&mut pacer, 22, u64::from), [16, 18, 20, 22]);
+        assert_eq!(rests(&mut pacer, 22, |_| 22), nowhere, "nobody else asks for anything");
+        pacer.note_end();
+        assert_eq!(rests(&mut pacer, 15, u64::from), nowhere, "a megabyte moves like any value");
+    }
+
+    #[test]
+    fn a_rest_has_an_end() {
+        let now = crate::base::clock::now();
+        let mut pacer = BulkPacer::default();
+        assert!((1..=16).any(|served| pacer.note_round(served, now)));
+        assert!(pacer.is_resting(now) && pacer.note_round(17, now));
+        assert_eq!(pacer.rests_until(), Some(now + REST));
+        assert!(!pacer.is_resting(now + REST) && !pacer.note_round(17, now + REST));
+    }
+}

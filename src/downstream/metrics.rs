@@ -1,0 +1,262 @@
+//! What happens on the application's side, as figures.
+//!
+//! Owns: which event moves which metric. Never knows: decisions; how metrics are printed.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::base::elapsed::Elapsed;
+use crate::command::{Categories, Spec, all};
+use crate::policy::{Policy, Refusal, Rule};
+use crate::session::{Cause, Class, Completed};
+use crate::telemetry::number::{Counter, Gauge};
+use crate::telemetry::{
+    ClientAuthResult, ClientDisconnect, ClientRejection, CommandClass, DenyRule, Family,
+    ListenerKind, Metrics, PinCause, ProtocolFault, Refused, ReplyResult,
+};
+use crate::traffic::Loss;
+
+#[derive(Debug)]
+pub(super) struct ClientMetrics {
+    metrics: Arc<Metrics>,
+    /// By command number.
+    families: Box<[Family]>,
+    elapsed: Elapsed,
+}
+
+/// What has passed through a connection so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Passed {
+    pub received: u64,
+    pub sent: u64,
+    pub commands: u64,
+    /// Commands that are not answered yet, as the metric has it.
+    pub in_flight: usize,
+}
+
+/// What is counted by policy.
+#[derive(Clone, Debug)]
+pub(super) struct Tally {
+    commands: Arc<Counter>,
+    denied: Arc<Counter>,
+}
+
+/// What is counted by listener.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    clients: Arc<Gauge>,
+    accepted: Arc<Counter>,
+}
+
+impl ClientMetrics {
+    pub(super) fn new(metrics: Arc<Metrics>) -> Self {
+        let mut families = vec![Family::Other; all().len()];
+        for spec in all() {
+            if let Some(family) = families.get_mut(usize::from(spec.id.0)) {
+                *family = family_of(spec);
+            }
+        }
+        Self { metrics, families: families.into_boxed_slice(), elapsed: Elapsed::default() }
+    }
+
+    pub(super) fn tally(&self, policy: &Policy) -> Tally {
+        let section = policy.section();
+        Tally {
+            commands: self.metrics.policy_commands_total.of(section),
+            denied: self.metrics.policy_denied_total.of(section),
+        }
+    }
+
+    pub(super) fn place(&self, address: &str) -> Place {
+        Place {
+            clients: self.metrics.listener_connections.of(address),
+            accepted: self.metrics.listener_connections_total.of(address),
+        }
+    }
+
+    pub(super) fn accepted(&self, kind: ListenerKind, place: &Place) {
+        place.accepted.inc();
+        place.clients.inc();
+        self.metrics.client_connections_total[kind].inc();
+        self.metrics.client_connections[kind].inc();
+    }
+
+    pub(super) fn rejected(&self, why: ClientRejection) {
+        self.metrics.client_connections_rejected_total[why].inc();
+    }
+
+    pub(super) fn left(&self, kind: ListenerKind, place: &Place, why: ClientDisconnect) {
+        place.clients.dec();
+        self.metrics.client_connections[kind].dec();
+        self.metrics.client_disconnects_total[why].inc();
+    }
+
+    pub(super) fn received(&self, bytes: usize, commands: u64) {
+        self.metrics.client_receive_bytes_total.add(bytes as u64);
+        if commands > 0 {
+            self.metrics.pipeline_depth.observe(commands);
+        }
+    }
+
+    pub(super) fn transmitted(&self, bytes: usize) {
+        self.metrics.client_transmit_bytes_total.add(bytes as u64);
+    }
+
+    pub(super) fn command(&self, spec: Option<&'static Spec>, tally: &Tally) {
+        tally.commands.inc();
+        let family = spec.and_then(|spec| self.families.get(usize::from(spec.id.0)));
+        self.metrics.commands_total[family.copied().unwrap_or(Family::Other)].inc();
+    }
+
+    pub(super) fn completed(&self, done: Completed, now: Instant) {
+        let result = if done.error { ReplyResult::RedisError } else { ReplyResult::Ok };
+        self.metrics.replies_total[result].inc();
+        let class = match done.class {
+            Class::Read => CommandClass::Read,
+            Class::Write => CommandClass::Write,
+            Class::Blocking => CommandClass::Blocking,
+            Class::Other => CommandClass::Other,
+        };
+        self.metrics.command_duration_seconds[class].observe(self.elapsed.between(done.at, now));
+    }
+
+    pub(super) fn lost(&self, loss: Loss, count: usize) {
+        let timed_out = loss == Loss::TimedOut;
+        let result = if timed_out { ReplyResult::Timeout } else { ReplyResult::Unavailable };
+        self.metrics.replies_total[result].add(count as u64);
+    }
+
+    /// The client left before its replies came.
+    pub(super) fn canceled(&self, count: usize) {
+        self.metrics.replies_total[ReplyResult::Canceled].add(count as u64);
+    }
+
+    /// So many commands of one client are not answered yet.
+    pub(super) fn in_flight(&self, before: usize, now: usize) {
+        let number = |count| i64::try_from(count).unwrap_or(i64::MAX);
+        self.metrics.commands_in_flight.add(number(now) - number(before));
+    }
+
+    pub(super) fn refused(&self, refusal: &Refusal, tally: &Tally) {
+        tally.denied.inc();
+        self.metrics.replies_total[ReplyResult::Denied].inc();
+        self.metrics.commands_denied_total.inc(deny_rule(refusal.rule), shown(refusal.spec));
+    }
+
+    /// respgate has answered by itself, at once.
+    pub(super) fn answered(&self, error: bool) {
+        let result = if error { ReplyResult::RedisError } else { ReplyResult::Ok };
+        self.metrics.replies_total[result].inc();
+        self.metrics.command_duration_seconds[CommandClass::Other].observe(Duration::ZERO);
+    }
+
+    /// It passed, because the rule is only observed.
+    pub(super) fn observed(&self, refusal: &Refusal) {
+        let (rule, command) = (deny_rule(refusal.rule), shown(refusal.spec));
+        self.metrics.policy_would_deny_total.inc(rule, command);
+        tracing::info!(
+            code = "POL-I001",
+            rule = refusal.rule.label(),
+            command = refusal.spec.map_or("other", |spec| spec.name),
+            "would have been denied (observe mode)"
+        );
+    }
+
+    pub(super) fn authenticated(&self, ok: bool) {
+        let result = if ok { ClientAuthResult::Ok } else { ClientAuthResult::Failed };
+        self.metrics.client_auth_total[result].inc();
+    }
+
+    pub(super) fn malformed(&self, label: &str) {
+        let fault = match label {
+            "too_large" => ProtocolFault::TooLarge,
+            "http_smuggling" => ProtocolFault::HttpSmuggling,
+            "inline" => ProtocolFault::Inline,
+            _ => ProtocolFault::Resp,
+        };
+        self.metrics.client_protocol_errors_total[fault].inc();
+    }
+
+    pub(super) fn pinned(&self, cause: Cause, change: i64) {
+        self.metrics.client_pinned_connections[pin_cause(cause)].add(change);
+    }
+
+    pub(super) fn buffered(&self, bytes: usize) {
+        self.metrics.buffer_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+}
+
+/// How a refused command is shown. Those that administer the server or endanger it are never shown as
+/// another; those of CLUSTER are many, and are shown together.
+fn shown(spec: Option<&'static Spec>) -> Refused {
+    let Some(spec) = spec else { return Refused::Unknown };
+    if spec.name.starts_with("cluster|") {
+        return Refused::Kept("cluster");
+    }
+    let grave = Categories::ADMIN.with(Categories::DANGEROUS);
+    if spec.categories.intersects(grave) {
+        Refused::Kept(spec.name)
+    } else {
+        Refused::Named(spec.name)
+    }
+}
+
+const fn deny_rule(rule: Rule) -> DenyRule {
+    match rule {
+        Rule::Unknown => DenyRule::Unknown,
+        Rule::Arity => DenyRule::Arity,
+        Rule::Syntax => DenyRule::Syntax,
+        Rule::Command => DenyRule::Command,
+        Rule::Category => DenyRule::Category,
+        Rule::Namespace => DenyRule::Namespace,
+        Rule::Channel => DenyRule::Channel,
+        Rule::Script => DenyRule::Script,
+        Rule::Rate => DenyRule::Rate,
+        Rule::Concurrency => DenyRule::Concurrency,
+        Rule::Key => DenyRule::Key,
+        Rule::Value => DenyRule::Value,
+        Rule::Ttl => DenyRule::Ttl,
+        Rule::Blocked => DenyRule::Blocked,
+        Rule::Incomplete => DenyRule::Other,
+    }
+}
+
+const fn pin_cause(cause: Cause) -> PinCause {
+    match cause {
+        Cause::Watch => PinCause::Watch,
+        Cause::Blocking => PinCause::Blocking,
+        Cause::Subscribe => PinCause::Subscribe,
+        Cause::Monitor => PinCause::Monitor,
+        Cause::Tracking => PinCause::Tracking,
+        Cause::Large => PinCause::Large,
+        Cause::Multi => PinCause::Multi,
+        Cause::Replication => PinCause::Replication,
+        Cause::Session => PinCause::Session,
+        Cause::Release => PinCause::Release,
+    }
+}
+
+/// The first that fits: a command may be in several categories.
+fn family_of(spec: &Spec) -> Family {
+    let table = [
+        (Categories::TRANSACTION, Family::Tx),
+        (Categories::SCRIPTING, Family::Scripting),
+        (Categories::PUBSUB, Family::Pubsub),
+        (Categories::GEO, Family::Geo),
+        (Categories::HYPERLOGLOG, Family::Hll),
+        (Categories::BITMAP, Family::Bitmap),
+        (Categories::STREAM, Family::Stream),
+        (Categories::STRING, Family::String),
+        (Categories::HASH, Family::Hash),
+        (Categories::LIST, Family::List),
+        (Categories::SET, Family::Set),
+        (Categories::SORTEDSET, Family::Zset),
+        (Categories::CONNECTION, Family::Connection),
+        (Categories::KEYSPACE, Family::Generic),
+    ];
+    if spec.name.starts_with("cluster") {
+        return Family::Cluster;
+    }
+    let found = table.iter().find(|(category, _)| spec.categories.has(*category));
+    found.map_or(Family::Server, |(_, family)| *family)
+}

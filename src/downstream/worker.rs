@@ -1,0 +1,330 @@
+//! What all client connections of the data plane share.
+//!
+//! Owns: [`Worker`]. Never knows: one connection's state.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use super::auditor::{AuditParts, Auditor};
+use super::eviction::{Holder, choose};
+use super::insight::Insight;
+use super::metrics::ClientMetrics;
+use super::refusals::Refusals;
+use crate::base::entropy::Entropy;
+use crate::base::live::Live;
+use crate::base::{clock, limits};
+use crate::config::{self, ClientLimits, PoolMode};
+use crate::policy::{Blocks, Policy, TrafficProfiles};
+use crate::session::{
+    Choice, Completed, Listed, MultiPermission, Peer, RequestScratch, Roster, Scripts, Seat,
+};
+use crate::telemetry::redact::KeyMask;
+use crate::telemetry::{Found, Metrics, Slow};
+use crate::upstream::{Buffers, Mailbox, Upstream};
+
+/// After a search for clients that could make room found none, the next one is this much later.
+const RELIEVE_AGAIN: Duration = Duration::from_millis(10);
+
+/// What is handed down at assembly.
+#[derive(Debug)]
+pub struct WorkerParts {
+    pub upstream: Rc<Upstream>,
+    pub limits: Live<ClientLimits>,
+    pub insight: Live<config::Insight>,
+    pub mode: PoolMode,
+    pub metrics: Arc<Metrics>,
+    /// How keys are shown.
+    pub mask: KeyMask,
+    pub seed: u64,
+    /// How many clients are connected; of all threads that serve clients together.
+    pub clients: Arc<AtomicUsize>,
+    pub audit: Option<AuditParts>,
+}
+
+/// Lives on the data plane's thread.
+#[derive(Debug)]
+pub struct Worker {
+    pub(super) upstream: Rc<Upstream>,
+    pub(super) limits: Live<ClientLimits>,
+    pub(super) dedicated: bool,
+    pub(super) buffers: Rc<Buffers>,
+    pub(super) metrics: ClientMetrics,
+    /// What is written down for auditors, if anything is.
+    pub(super) auditor: Option<Box<Auditor>>,
+    /// Where every connection reads to; only an incomplete request is copied out of it.
+    scratch: RefCell<Box<[u8]>>,
+    pub(super) insight: Insight,
+    insight_settings: Live<config::Insight>,
+    entropy: RefCell<Entropy>,
+    pub(super) request_scratch: RefCell<RequestScratch>,
+    /// What was seen under policies that observe.
+    pub(super) lessons: RefCell<TrafficProfiles>,
+    pub(super) refusals: RefCell<Refusals>,
+    pub(super) scripts: Scripts,
+    pub(super) multi_permission: MultiPermission,
+    pub(super) roster: Rc<Roster>,
+    next_id: Cell<u64>,
+    /// Before then no client is looked for that could make room.
+    relieve_from: Cell<Instant>,
+    clients: RefCell<HashMap<u64, Weak<Mailbox>>>,
+    /// The same number, for other threads.
+    count: Arc<AtomicUsize>,
+    leaving: Cell<bool>,
+    access_changes: Cell<u64>,
+    shared_requests: Cell<u64>,
+}
+
+impl Worker {
+    #[must_use]
+    pub fn new(parts: WorkerParts) -> Rc<Self> {
+        let buffers = parts.upstream.buffers();
+        buffers.set_cap(parts.limits.get().memory_budget_bytes);
+        let mut entropy = Entropy::from_seed(parts.seed);
+        let audit = parts.audit.as_ref().map(|parts| Arc::clone(&parts.audit));
+        let insight = Insight::new(&parts.insight.get(), entropy.next_u64(), parts.mask, audit);
+        parts.upstream.measure(insight.follows());
+        if let Some(AuditParts { audit, .. }) = &parts.audit {
+            // Its room is taken from the budget once, whether it is used or not.
+            buffers.adjust(0, audit.room_bytes());
+        }
+        let guarding = parts.upstream.guarding();
+        Rc::new(Self {
+            insight,
+            insight_settings: parts.insight,
+            entropy: RefCell::new(entropy),
+            upstream: parts.upstream,
+            limits: parts.limits,
+            dedicated: parts.mode == PoolMode::Session,
+            buffers,
+            metrics: ClientMetrics::new(parts.metrics),
+            auditor: parts.audit.map(|parts| Box::new(Auditor::new(parts))),
+            scratch: RefCell::new(vec![0; limits::READ_BYTES].into_boxed_slice()),
+            request_scratch: RefCell::default(),
+            lessons: RefCell::default(),
+            refusals: RefCell::default(),
+            scripts: Scripts::new(guarding),
+            multi_permission: MultiPermission::default(),
+            roster: Roster::new(clock::now()),
+            next_id: Cell::new(1),
+            relieve_from: Cell::new(clock::now()),
+            clients: RefCell::default(),
+            count: parts.clients,
+            leaving: Cell::new(false),
+            access_changes: Cell::new(0),
+            shared_requests: Cell::new(0),
+        })
+    }
+
+    /// Lends the reading buffer. One that was never returned, because its task panicked, is replaced.
+    pub(super) fn take_scratch(&self) -> Box<[u8]> {
+        let scratch = std::mem::take(&mut *self.scratch.borrow_mut());
+        if scratch.is_empty() { vec![0; limits::READ_BYTES].into_boxed_slice() } else { scratch }
+    }
+
+    pub(super) fn return_scratch(&self, scratch: Box<[u8]>) {
+        *self.scratch.borrow_mut() = scratch;
+    }
+
+    pub(super) fn admit(&self, peer: Peer, now: Instant) -> (Rc<Seat>, Rc<Mailbox>) {
+        let id = self.next_id.get();
+        self.next_id.set(id + 1);
+        let limit = self.limits.get().output_hard_bytes;
+        let mailbox = Mailbox::new(limit, Rc::clone(&self.buffers));
+        self.clients.borrow_mut().insert(id, Rc::downgrade(&mailbox));
+        self.count.fetch_add(1, Relaxed);
+        (self.roster.enter(id, peer, now), mailbox)
+    }
+
+    /// The server is asked about its Lua once a policy guards scripts.
+    pub fn guard_scripts_of(&self, policy: &Policy) {
+        if policy.guard().is_some() {
+            self.upstream.guard_scripts();
+        }
+    }
+
+    pub(super) fn unregister(&self, id: u64) {
+        self.roster.leave(id);
+        self.clients.borrow_mut().remove(&id);
+        self.count.fetch_sub(1, Relaxed);
+    }
+
+    /// A request is answered.
+    pub(super) fn completed(&self, done: Completed, now: Instant) {
+        if done.unopened {
+            self.multi_permission.note(false);
+        }
+        if !done.own {
+            self.metrics.completed(done, now);
+        }
+    }
+
+    /// What was learned from observed traffic, as TOML for the server's user `user`; none when there
+    /// was none.
+    #[must_use]
+    pub fn learned(&self, user: &str) -> Option<String> {
+        self.lessons.borrow().to_toml(user, self.dedicated)
+    }
+
+    /// Ends clients while all together keep more than the budget permits.
+    pub(super) fn relieve(&self, now: Instant) {
+        let excess = self.buffers.excess();
+        if excess > 0 && now >= self.relieve_from.get() {
+            self.evict(excess, now);
+        }
+    }
+
+    fn evict(&self, excess: usize, now: Instant) {
+        let clients = self.clients.borrow();
+        let holder = |(id, mailbox): (&u64, &Weak<Mailbox>)| {
+            let held = mailbox.upgrade()?.holding()?;
+            let still = now.saturating_duration_since(held.moved);
+            Some(Holder { id: *id, bytes: held.bytes, still, logged_in: held.logged_in })
+        };
+        let chosen = choose(clients.iter().filter_map(holder).collect(), excess);
+        if chosen.is_empty() {
+            // What is kept belongs to no client: to look again at once would find the same.
+            self.relieve_from.set(now + RELIEVE_AGAIN);
+        }
+        for mailbox in chosen.iter().filter_map(|id| clients.get(id)?.upgrade()) {
+            mailbox.evict();
+        }
+    }
+
+    /// Clients connected.
+    #[must_use]
+    pub fn clients(&self) -> usize {
+        self.clients.borrow().len()
+    }
+
+    /// Whether another client would be accepted.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.clients() < self.limits.get().max_clients
+    }
+
+    /// Brings the figures up to date that nobody counts as they change.
+    pub fn note_figures(&self) {
+        self.metrics.buffered(self.buffers.used());
+        if let Some(auditor) = &self.auditor {
+            auditor.note_figures();
+        }
+    }
+
+    /// The slow commands that are kept, the newest first.
+    #[must_use]
+    pub fn slow(&self) -> Vec<Slow> {
+        self.insight.slow()
+    }
+
+    /// Forgets them; returns how many there were.
+    pub fn forget_slow(&self) -> usize {
+        self.insight.forget_slow()
+    }
+
+    /// The keys that are used most and hold the most.
+    #[must_use]
+    pub fn hot_keys(&self) -> Vec<Found> {
+        self.insight.hot(clock::now())
+    }
+
+    /// Counts keys from the beginning.
+    pub fn forget_hot_keys(&self) {
+        self.insight.forget_hot();
+    }
+
+    /// New limits are in force, the total among them; and what is to be found out.
+    pub fn apply_limits(&self) {
+        let settings = self.insight_settings.get();
+        self.insight.set(&settings, self.entropy.borrow_mut().next_u64());
+        self.upstream.measure(self.insight.follows());
+        self.buffers.set_cap(self.limits.get().memory_budget_bytes);
+    }
+
+    /// Who may come and do what has changed; clients that say nothing learn it too.
+    pub fn apply_access(&self) {
+        if let Some(auditor) = &self.auditor {
+            auditor.refresh();
+        }
+        self.access_changes.set(self.access_changes.get() + 1);
+        self.wake_all();
+    }
+
+    /// An operator denies this to clients from here on, besides what policies deny; `more`: something was
+    /// added, which clients that say nothing learn, too.
+    pub fn set_blocks(&self, blocks: &Arc<Blocks>, more: bool) {
+        self.roster.note_blocks(blocks, more);
+        if more {
+            self.wake_all();
+        }
+    }
+
+    /// The clients that are meant, at most `most`, and how many there are.
+    #[must_use]
+    pub fn list(&self, choice: &Choice, most: usize) -> (Vec<Listed>, usize) {
+        self.roster.list(choice, most, clock::now())
+    }
+
+    /// Disconnects the clients that are meant; says how many.
+    pub fn disconnect(&self, choice: &Choice) -> usize {
+        let count = self.roster.disconnect(choice);
+        self.wake_due();
+        count
+    }
+
+    /// A request goes to a shared connection.
+    pub(super) fn note_shared_request(&self) {
+        self.shared_requests.set(self.shared_requests.get() + 1);
+    }
+
+    /// How many have gone there.
+    pub(super) const fn shared_requests(&self) -> u64 {
+        self.shared_requests.get()
+    }
+
+    /// How often [`Self::apply_access`] was called.
+    pub(super) const fn access_changes(&self) -> u64 {
+        self.access_changes.get()
+    }
+
+    /// Every client that owes and is owed nothing is sent away, the others when they are answered.
+    pub fn begin_drain(&self) {
+        self.leaving.set(true);
+        self.wake_all();
+    }
+
+    /// Another identity or password is in force: whoever holds a connection looks whether to let go.
+    pub fn recheck_leases(&self) {
+        self.wake_all();
+    }
+
+    /// Clients whom another one has killed learn it.
+    #[inline]
+    pub(super) fn wake_due(&self) {
+        if self.roster.has_due() {
+            self.wake_those_due();
+        }
+    }
+
+    fn wake_those_due(&self) {
+        let clients = self.clients.borrow();
+        for id in self.roster.take_due() {
+            if let Some(mailbox) = clients.get(&id).and_then(Weak::upgrade) {
+                mailbox.wake();
+            }
+        }
+    }
+
+    fn wake_all(&self) {
+        for mailbox in self.clients.borrow().values().filter_map(Weak::upgrade) {
+            mailbox.wake();
+        }
+    }
+
+    pub(super) const fn is_leaving(&self) -> bool {
+        self.leaving.get()
+    }
+}

@@ -1,0 +1,142 @@
+//! Whether subscriptions outlive a change of policy.
+//!
+//! Owns: the comparison. Never knows: which subscriptions there are, who ends them.
+
+use super::keyspace::{may_be_reserved, names_reserved};
+use super::pattern::Pattern;
+use super::role::{Scope, Selector};
+use super::{Policy, Rule};
+use crate::command::Access;
+
+impl Policy {
+    /// Whether every channel that could be heard under `old` may be heard under this one, and has the
+    /// same name at the server. As the server has it, patterns are compared letter by letter, and a
+    /// command that is taken away ends nothing (acl.c `ACLKillPubsubClientsIfNeeded`).
+    #[must_use]
+    pub fn keeps_subscriptions_of(&self, old: &Self) -> bool {
+        self.prefix() == old.prefix() && old.role.iter().all(|had| self.hears_all_by(had, old))
+    }
+
+    /// The same for what one selector of `old` let be heard.
+    fn hears_all_by(&self, had: &Selector, old: &Self) -> bool {
+        let hears = |pattern: Option<&Pattern>| {
+            let named = pattern.is_some_and(names_reserved);
+            let reserved = pattern.is_none_or(|known| may_be_reserved(known.text(), true))
+                && (named || had.hears_keys() || old.observes(Rule::Namespace));
+            let fits = |has: &Selector| {
+                let (hears, names) = match &has.channels {
+                    Scope::All => (true, false),
+                    Scope::Only(known) => {
+                        let has = pattern.is_some_and(|pattern| known.contains(pattern));
+                        (has, has && named)
+                    }
+                };
+                let events = (names || has.hears_keys()) && has.databases.cover(&had.databases);
+                (hears || self.observes(Rule::Channel))
+                    && (!reserved || events || self.observes(Rule::Namespace))
+            };
+            self.role.iter().any(fits)
+        };
+        match &had.channels {
+            Scope::Only(known) if !old.observes(Rule::Channel) => {
+                known.iter().all(|pattern| hears(Some(pattern)))
+            }
+            Scope::Only(_) | Scope::All => hears(None),
+        }
+    }
+}
+
+impl Selector {
+    /// Whether the server's own channels about keys need not be named.
+    fn hears_keys(&self) -> bool {
+        self.keys.is_unrestricted(Access::READ)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may crash")]
+    use super::*;
+    use crate::command::lookup;
+    use crate::config::{KeyMode, KeyRules, Rules};
+    use crate::policy::{Scratch, compile};
+    use crate::resp::RequestBuf;
+
+    fn rules(acl: &str) -> Rules {
+        Rules { acl: Some(format!("+@all {acl}")), ..Rules::default() }
+    }
+
+    #[test]
+    fn what_is_wide_enough() {
+        for (old, new, expected) in [
+            ("", "", true),
+            ("", "&a", true),
+            ("&a &b", "&b &c &a", true),
+            ("&a &b", "&a", false),
+            ("&a &b", "&a (&b)", true),
+            ("&a (+get &b)", "&a", false),
+            ("&a*", "&a* -@pubsub", true),
+            ("&a", "&a*", false),
+            ("&a", "&*", true),
+            ("&*", "&a &b", false),
+            ("~* &*", "~* &*", true),
+            ("~a &*", "~b &*", true),
+            ("~* &*", "~a &*", false),
+            ("~* &*", "~a &* (~* &*)", true),
+            ("~* &a*", "~b &a*", true),
+            ("~* &__key*", "~b &__key*", false),
+            ("~* &__keyspace@*", "~b &__keyspace@*", true),
+            ("~b &__keyspace@*", "~b &*", false),
+            ("~b &__keyspace@*", "~b &__keyspace@* (~b &*)", true),
+        ] {
+            let (policy, before) = (compile(&rules(new)).unwrap(), compile(&rules(old)).unwrap());
+            assert_eq!(policy.keeps_subscriptions_of(&before), expected, "{old} -> {new}");
+        }
+    }
+
+    #[test]
+    fn another_prefix_and_what_is_observed() {
+        let prefix = |prefix: &str| {
+            let (mode, prefix) = (KeyMode::Rewrite, Some(prefix.to_owned()));
+            Rules { keys: KeyRules { mode, prefix, ..KeyRules::default() }, ..rules("~* &*") }
+        };
+        let observed = |rule: &str| Rules { observe: vec![rule.to_owned()], ..rules("~a &a") };
+        for (old, new, expected) in [
+            (prefix("a:"), prefix("a:"), true),
+            (prefix("a:"), prefix("b:"), false),
+            (prefix("a:"), rules("~* &*"), false),
+            (rules("~* &*"), prefix("a:"), false),
+            (rules("~a &b"), observed("channel"), true),
+            (observed("channel"), rules("~a &a"), false),
+            (rules("~* &__key*"), rules("~a &__key*"), false),
+            (observed("channel"), observed("namespace"), false),
+        ] {
+            let (old, new) = (compile(&old).unwrap(), compile(&new).unwrap());
+            assert_eq!(new.keeps_subscriptions_of(&old), expected);
+        }
+    }
+
+    proptest::proptest! {
+        /// Whatever could be subscribed to can be still, if it is said so.
+        #[test]
+        fn nothing_is_promised_that_is_not_kept(
+            old in "(~\\*|~a)( &(n|n\\*|__key\\*|__keyspace@0__:a|_\\*)){0,3}( \\((~\\*|~a) &\\*\\))?",
+            new in "(~\\*|~a)( &(n|n\\*|__key\\*|__keyspace@0__:a|_\\*)){0,3}( \\((~\\*|~a) &\\*\\))?",
+        ) {
+            let [old, new] =
+                [old, new].map(|acl| compile(&rules(&acl.replace('(', "(+@all "))).unwrap());
+            let may = |policy: &Policy, words: [&str; 2]| {
+                let request = RequestBuf::from_args(words);
+                let request = request.as_request();
+                policy.decide(lookup(&request), &request, 0, &mut Scratch::default()).is_ok()
+            };
+            let names = ["n", "nn", "n*", "__key*", "__keyspace@0__:a", "_*", "_x", "*", "other"];
+            let lost = |command| {
+                names.iter().any(|name| may(&old, [command, name]) && !may(&new, [command, name]))
+            };
+            if new.keeps_subscriptions_of(&old) {
+                proptest::prop_assert!(!["subscribe", "psubscribe", "ssubscribe"].into_iter().any(lost));
+            }
+        }
+    }
+}

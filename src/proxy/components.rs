@@ -1,0 +1,160 @@
+//! What is built from settings before anything runs, and what of it a reload replaces.
+//!
+//! Owns: [`Components`]. Never knows: threads, sockets of clients.
+
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::path::{Path, PathBuf};
+
+use super::access::{self, AccessSources, Policies};
+use super::command_sources::CommandSources;
+use super::descriptors;
+use super::error::StartError;
+use crate::audit::{Audit, Event, Kind};
+use crate::base::live::Live;
+use crate::config::{self, ClientLimits, Config, SecretSource};
+use crate::downstream::{AuditParts, AuditRules};
+use crate::policy;
+use crate::session::ListenerAccess;
+use crate::telemetry::{CertificateRole, Metrics, Telemetry};
+use crate::tls::watch::Watch;
+use crate::tls::{Identity, TlsStore};
+use crate::upstream::credentials::Credentials;
+use crate::upstream::dial::Dialer;
+
+/// Everything that may be replaced while it is in use, and the way to the server.
+#[derive(Clone, Debug)]
+pub(super) struct Components {
+    pub tls: Option<TlsStore>,
+    pub credentials: Credentials,
+    pub dialer: Dialer,
+    pub limits: Live<ClientLimits>,
+    /// How many files the process may open, where that is limited.
+    pub files: Option<usize>,
+    pub insight: Live<config::Insight>,
+    /// One per listener, in their order.
+    pub doors: Vec<Live<ListenerAccess>>,
+    pub policies: Policies,
+    /// What [`AccessSources::hash`] was when they were built.
+    pub doors_hash: [u8; 32],
+    pub audit: Option<AuditParts>,
+}
+
+impl Components {
+    /// Puts other access rules in force.
+    pub(super) fn replace_doors(&mut self, doors: AccessSources) {
+        self.doors_hash = doors.hash;
+        self.policies = doors.policies;
+        for (live, access) in self.doors.iter().zip(doors.all) {
+            live.set(access.into());
+        }
+    }
+
+    pub(super) fn build(
+        config: &Config,
+        command_sources: &mut CommandSources,
+        telemetry: &Telemetry,
+    ) -> Result<Self, StartError> {
+        let dictionary = command_sources.dictionary(&config.commands, false)?;
+        let doors = AccessSources::build(config, &dictionary, None)?;
+        let tls = match &config.upstream.tls {
+            None => None,
+            Some(settings) => {
+                let store =
+                    TlsStore::open(settings, &config.upstream.address.host).map_err(|error| {
+                        StartError {
+                            hint: Some(error.hint().to_owned()),
+                            ..StartError::new(format!("upstream.tls: {error}"))
+                        }
+                    })?;
+                note_identity(&store.current(), &telemetry.metrics);
+                Some(store)
+            }
+        };
+        let credentials = Credentials::open(&config.upstream.auth)
+            .map_err(|error| StartError::new(format!("upstream.auth: {error}")))?;
+        let dialer = Dialer::new(&config.upstream, tls.clone(), credentials.clone());
+        let AccessSources { all, policies, hash } = doors;
+        let doors = all.into_iter().map(Live::new).collect();
+        let files = descriptors::raise();
+        let pool = config.upstream.pool.max_connections;
+        let limits = Live::new(descriptors::within(files, &config.limits, pool));
+        let insight = Live::new(config.insight.clone());
+        let audit = audit(config, command_sources, telemetry)?;
+        Ok(Self {
+            tls,
+            credentials,
+            dialer,
+            limits,
+            files,
+            insight,
+            doors,
+            policies,
+            doors_hash: hash,
+            audit,
+        })
+    }
+}
+
+/// Starts the audit log, if the configuration has one.
+fn audit(
+    config: &Config,
+    command_sources: &mut CommandSources,
+    telemetry: &Telemetry,
+) -> Result<Option<AuditParts>, StartError> {
+    let Some(settings) = &config.audit else { return Ok(None) };
+    let rules = Live::new(audit_rules(config, command_sources)?);
+    let seed = RandomState::new().hash_one(std::process::id());
+    let audit = Audit::start(settings, &telemetry.metrics, seed).map_err(StartError::new)?;
+    audit.record(&Event::new(Kind::Started));
+    Ok(Some(AuditParts { audit, rules }))
+}
+
+/// What of the audit log follows the configuration.
+pub(super) fn audit_rules(
+    config: &Config,
+    command_sources: &mut CommandSources,
+) -> Result<AuditRules, StartError> {
+    let words = config.audit.as_ref().map(|audit| audit.sensitive.as_slice()).unwrap_or_default();
+    let dictionary = command_sources.dictionary(&config.commands, false)?;
+    let sensitive = policy::commands("audit.sensitive", words, &dictionary);
+    let sensitive = sensitive.map_err(|errors| {
+        let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        StartError::new(texts.join("\n"))
+    })?;
+    Ok(AuditRules { sensitive, places: config.places.clone() })
+}
+
+/// Watches every file whose change is a reason to reload, the configuration's own included.
+pub(super) fn watch(config: &Config, file: Option<&PathBuf>) -> Watch {
+    let mut files: Vec<PathBuf> = file.cloned().into_iter().collect();
+    if let Some(tls) = &config.upstream.tls {
+        files.extend(tls.files().map(Path::to_path_buf));
+    }
+    if let Some(SecretSource::File(path)) = &config.upstream.auth.password {
+        files.push(path.clone());
+    }
+    files.extend(access::files(config));
+    Watch::new(files)
+}
+
+/// Shows the configuration in force in the metrics.
+pub(super) fn note_config(config: &Config, metrics: &Metrics) {
+    metrics.config_hash.set(i64::try_from(config::hash(config)).unwrap_or(i64::MAX));
+}
+
+/// Shows the published identity in the metrics.
+pub(super) fn note_identity(identity: &Identity, metrics: &Metrics) {
+    if let Some(client) = &identity.client {
+        let role = CertificateRole::Client;
+        metrics.tls_certificate_not_after_timestamp_seconds[role].set(client.not_after);
+        metrics.tls_certificate_not_before_timestamp_seconds[role].set(client.not_before);
+        metrics.tls_certificate_info.set(role, vec![client.fingerprint.clone()]);
+    }
+    if let Some(ca_not_after) = identity.ca_not_after {
+        let anchor = CertificateRole::TrustAnchor;
+        metrics.tls_certificate_not_after_timestamp_seconds[anchor].set(ca_not_after);
+    }
+    let generation = i64::try_from(identity.generation).unwrap_or(i64::MAX);
+    metrics.tls_identity_generation.set(generation);
+}

@@ -1,0 +1,98 @@
+//! What an application must say before it is served, and which policy is then its own.
+//!
+//! Owns: [`Auth`], [`ListenerAccess`], [`Login`]. Never knows: AUTH and HELLO, passwords of the upstream.
+
+use std::sync::Arc;
+
+use super::users::{Name, Users};
+use crate::base::secret::Secret;
+use crate::policy::Policy;
+
+/// What an application must say before it is served.
+#[derive(Debug, Default)]
+pub enum Auth {
+    /// As a Redis whose default user has no password.
+    #[default]
+    Off,
+    /// Any AUTH is welcome and changes nothing.
+    Ignore,
+    /// As a Redis with `requirepass`.
+    Password(Secret),
+    /// As a Redis with these users.
+    Users(Arc<Users>),
+}
+
+/// What came of an attempt to log in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Login {
+    Right,
+    /// The user that was named, if there is one.
+    Wrong(Option<Name>),
+}
+
+/// One listener's rules of one moment.
+#[derive(Debug)]
+pub struct ListenerAccess {
+    pub auth: Auth,
+    /// Its address, for the log.
+    pub listener: Box<str>,
+    /// For everybody whose user has none.
+    pub policy: Arc<Policy>,
+}
+
+impl Auth {
+    /// Whether respgate asks for nothing, so that AUTH is the server's to answer.
+    pub(super) const fn is_off(&self) -> bool {
+        matches!(self, Self::Off)
+    }
+
+    /// Whether a password may be wrong.
+    pub(super) const fn compares(&self) -> bool {
+        !matches!(self, Self::Off | Self::Ignore)
+    }
+
+    /// The user of this name, if there is one.
+    pub(super) fn known(&self, name: &[u8]) -> Option<Name> {
+        match self {
+            Self::Off | Self::Ignore | Self::Password(_) => {
+                (name == b"default").then(Name::default)
+            }
+            Self::Users(users) => users.known(name),
+        }
+    }
+
+    /// As whom a client begins, and whether it is served without AUTH.
+    pub(super) fn enter(&self, uid: Option<u32>) -> (Name, bool) {
+        match self {
+            Self::Off | Self::Ignore => (Name::default(), true),
+            Self::Password(_) => (Name::default(), false),
+            Self::Users(users) => users.enter(uid),
+        }
+    }
+
+    /// Whether `AUTH password` is a mistake, because no password was ever set.
+    pub(super) fn has_no_password(&self) -> bool {
+        match self {
+            Self::Off => true,
+            Self::Ignore | Self::Password(_) => false,
+            Self::Users(users) => users.default_has_no_password(),
+        }
+    }
+
+    /// Whether there is such a user.
+    pub(super) fn has_user(&self, name: &[u8]) -> bool {
+        self.known(name).is_some()
+    }
+
+    /// As whom a client goes on that said this; `None`: it is wrong (Redis acl.c
+    /// `ACLAuthenticateUser`, for [`Self::Off`] and [`Self::Password`] with the user `default` alone).
+    pub(super) fn admit(&self, user: &[u8], password: &[u8]) -> Option<Name> {
+        let right = match self {
+            Self::Ignore => true,
+            Self::Off => user == b"default",
+            Self::Password(secret) => secret.matches(password) && user == b"default",
+            Self::Users(users) => return users.admit(user, password),
+        };
+        right.then(Name::default)
+    }
+}

@@ -1,0 +1,54 @@
+//! How far EXEC's array has come.
+//!
+//! Owns: [`ExecReply`]. Never knows: the session, what a special command does.
+
+use std::collections::VecDeque;
+
+use bytes::BytesMut;
+
+use super::transaction::ExecFixup;
+
+/// What is left to do of EXEC's array. An array has a place for every command, and a server puts more
+/// into it: an acknowledgement for each name of SUBSCRIBE, messages, lines of MONITOR. What does not fit
+/// follows behind its end.
+#[derive(Debug, Default)]
+pub(super) struct ExecReply {
+    /// Each with the number of its command, in order.
+    pub specials: VecDeque<(u32, ExecFixup)>,
+    /// Nothing is judged before it is answered.
+    pub holds: bool,
+    /// Commands that read and publish nothing: what looks like a message is their reply.
+    pub reads: Vec<u32>,
+    /// Commands in the array; `None`: it has not begun.
+    pub count: Option<u32>,
+    /// The command whose reply is next, and acknowledgements that it has left.
+    pub index: u32,
+    pub left: Option<u32>,
+    /// Nothing but messages and acknowledgements reaches the client.
+    pub muted: bool,
+    pub skips_next: bool,
+    /// The client gets all of it at once.
+    pub out: BytesMut,
+}
+
+impl ExecReply {
+    pub(super) fn new(specials: Vec<(u32, ExecFixup)>, reads: Vec<u32>, holds: bool) -> Self {
+        Self { specials: specials.into(), reads, holds, ..Self::default() }
+    }
+
+    /// Whether the array has begun, so that the next frame belongs to it.
+    pub(super) const fn has_begun(&self) -> bool {
+        self.count.is_some()
+    }
+
+    pub(super) fn special(&mut self) -> Option<ExecFixup> {
+        let index = self.index;
+        self.specials.pop_front_if(|(at, _)| *at == index).map(|(_, special)| special)
+    }
+
+    pub(super) fn put(&mut self, bytes: &[u8]) {
+        if !self.muted {
+            self.out.extend_from_slice(bytes);
+        }
+    }
+}

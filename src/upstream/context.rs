@@ -1,0 +1,378 @@
+//! What every upstream connection shares: settings, the way to dial, figures, chance.
+//!
+//! Owns: [`UpstreamContext`]: when the server may be dialed, and what is known of an outage. Never knows: sessions,
+//! what a connection carries.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Notify, Semaphore};
+
+use super::breaker::{Ask, Round};
+use super::buffers::Buffers;
+use super::condition::LastError;
+use super::dial::{Dialer, ServerConnection};
+use super::failure::DialError;
+use super::metrics::UpstreamMetrics;
+use super::node::{self, Node};
+use super::outage::{Notice, Patience, show};
+use crate::base::backoff::Backoff;
+use crate::base::clock;
+use crate::base::entropy::Entropy;
+use crate::config;
+use crate::policy::Guarding;
+use crate::telemetry::Metrics;
+use crate::traffic::{PoolKey, Server, Unavailable};
+
+/// TLS handshakes at once: each costs the server a millisecond of its one thread.
+const HANDSHAKES_MAX: usize = 8;
+
+/// Handed down at assembly; lives as long as the data plane.
+#[derive(Debug)]
+pub(super) struct UpstreamContext {
+    pub settings: config::Upstream,
+    /// Replies from this size on are large (`limits.large`).
+    pub large_bytes: u64,
+    pub metrics: UpstreamMetrics,
+    pub server: Cell<Server>,
+    /// Clients want to know how long their commands took at the server.
+    pub measures: Cell<bool>,
+    /// Connections that have come or gone.
+    pub epoch: Cell<u64>,
+    /// What is known of the server's Lua.
+    pub guarding: Rc<Guarding>,
+    /// It must be asked about it.
+    pub guarding_due: Notify,
+    /// How long a request may wait for the server.
+    pub patience: Patience,
+    /// What all buffers may take together.
+    pub buffers: Rc<Buffers>,
+    numbers: Cell<u64>,
+    dialer: Dialer,
+    handshakes: Semaphore,
+    entropy: RefCell<Entropy>,
+    node: RefCell<Node>,
+    /// Whether the server may be dialed has changed, perhaps.
+    changed: Notify,
+    /// An outage has begun or ended.
+    turned: Notify,
+    last_error: RefCell<Option<LastError>>,
+}
+
+impl UpstreamContext {
+    pub(super) fn new(
+        settings: config::Upstream,
+        large_bytes: u64,
+        dialer: Dialer,
+        metrics: Arc<Metrics>,
+        seed: u64,
+    ) -> Rc<Self> {
+        let retry = &settings.retry;
+        let backoff =
+            Backoff { initial: retry.initial, multiplier: retry.multiplier, cap: retry.max };
+        Rc::new(Self {
+            patience: Patience { on_outage: settings.on_outage, wait: settings.outage_wait },
+            settings,
+            large_bytes,
+            metrics: UpstreamMetrics::new(metrics),
+            server: Cell::default(),
+            measures: Cell::new(false),
+            epoch: Cell::new(0),
+            guarding: Rc::default(),
+            guarding_due: Notify::new(),
+            buffers: Buffers::new(usize::MAX),
+            numbers: Cell::new(0),
+            dialer,
+            handshakes: Semaphore::new(HANDSHAKES_MAX),
+            entropy: RefCell::new(Entropy::from_seed(seed)),
+            node: RefCell::new(Node::new(backoff)),
+            changed: Notify::new(),
+            turned: Notify::new(),
+            last_error: RefCell::default(),
+        })
+    }
+
+    /// Dials when the breaker allows it, however long that takes: whoever asks bounds the wait.
+    pub(super) async fn dial(&self, key: PoolKey) -> Result<ServerConnection, DialError> {
+        let attempt = loop {
+            self.passable().await;
+            let permit = self.handshakes.acquire().await;
+            if let Ask::Dial(round) = self.ask() {
+                self.metrics.circuit(self.node.borrow().circuit());
+                break Attempt { context: self, round: Some(round), _permit: permit.ok() };
+            }
+        };
+        let dialing = self.metrics.dialing();
+        let link = self.dialer.dial(key).await;
+        drop(dialing);
+        self.metrics.dialed(link.as_ref());
+        self.note_error(link.as_ref().err());
+        attempt.end(link.as_ref());
+        if let Ok(link) = &link {
+            self.server.set(Server::named(&link.facts.server, &link.facts.version));
+            self.note_change();
+        }
+        link
+    }
+
+    /// Dials beside a connection that is up: whether that works says nothing about an outage.
+    pub(super) async fn dial_beside(&self, key: PoolKey) -> Result<ServerConnection, DialError> {
+        let _permit = self.handshakes.acquire().await;
+        let dialing = self.metrics.dialing();
+        let link = self.dialer.dial(key).await;
+        drop(dialing);
+        self.metrics.dialed(link.as_ref());
+        self.note_error(link.as_ref().err());
+        if link.is_ok() {
+            self.note_change();
+        }
+        link
+    }
+
+    fn note_error(&self, error: Option<&DialError>) {
+        if let Some(DialError { code, cause, fix, .. }) = error {
+            let (cause, fix) = (cause.clone(), fix.clone());
+            self.last_error.replace(Some(LastError { at: clock::now(), code, cause, fix }));
+        }
+    }
+
+    /// The last attempt that failed.
+    pub(super) fn last_error(&self) -> Option<LastError> {
+        self.last_error.borrow().clone()
+    }
+
+    /// Whether no further attempt is made at this moment.
+    pub(super) fn is_open(&self) -> bool {
+        self.node.borrow().is_open()
+    }
+
+    /// The time in microseconds, if anyone wants to know it; else 0.
+    pub(super) fn micros(&self, time: Duration) -> u32 {
+        if !self.measures.get() {
+            return 0;
+        }
+        let seconds = u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
+        seconds.saturating_mul(1_000_000).saturating_add(time.subsec_micros())
+    }
+
+    fn ask(&self) -> Ask {
+        self.node.borrow_mut().ask(clock::now())
+    }
+
+    /// Whether a dial would not have to wait.
+    pub(super) fn may_dial(&self) -> bool {
+        self.node.borrow().is_passable(clock::now())
+    }
+
+    /// Waits until an attempt would be allowed.
+    async fn passable(&self) {
+        loop {
+            let now = clock::now();
+            let (passable, wait) = {
+                let node = self.node.borrow();
+                (node.is_passable(now), node.waits(now))
+            };
+            if passable {
+                return;
+            }
+            if wait.is_zero() {
+                self.changed.notified().await;
+            } else {
+                let slept = tokio::time::timeout(wait, self.changed.notified());
+                let _ = slept.await;
+            }
+        }
+    }
+
+    /// Whether the server may be dialed has changed, perhaps.
+    fn note_breaker(&self) {
+        let node = self.node.borrow();
+        self.metrics.backoff(node.waits(clock::now()));
+        self.metrics.circuit(node.circuit());
+        drop(node);
+        self.changed.notify_waiters();
+    }
+
+    fn note_dialed(&self, round: Round, result: Result<&ServerConnection, &DialError>) {
+        let (now, entropy) = (clock::now(), self.draw());
+        let (attempt, phase, cause) = match result {
+            Ok(_) => (node::Attempt::Up, "", ""),
+            Err(error) if error.server_line.is_some() => {
+                tracing::debug!(cause = %error.text, "no such database");
+                (node::Attempt::NoDatabase, "", "")
+            }
+            Err(error) => {
+                tracing::debug!(phase = error.label, cause = %error.text, "attempt to connect failed");
+                (node::Attempt::Failed(error.what), error.label, &*error.text)
+            }
+        };
+        self.note(|node| node.handle_dialed(round, attempt, now, entropy), phase, cause);
+        self.note_breaker();
+    }
+
+    /// The server, or the way to it, has ended a connection.
+    pub(super) fn note_death(&self, answered: bool, born: Instant) {
+        if self.guarding.doubt() {
+            self.guarding_due.notify_one();
+        }
+        let (now, entropy) = (clock::now(), self.draw());
+        self.node.borrow_mut().handle_death(answered, born, now, entropy);
+        self.note_breaker();
+    }
+
+    /// A shared connection is lost. Its death is noted besides.
+    pub(super) fn note_lost(&self, cause: &str, answered: bool, born: Instant) {
+        self.note(|node| node.handle_lost(answered, born, clock::now()), "", cause);
+    }
+
+    /// A connection has answered a request, or lived for long enough.
+    pub(super) fn note_proven(&self) {
+        self.note(|node| node.handle_proven(clock::now()), "", "");
+    }
+
+    /// The server has answered a probe.
+    pub(super) fn note_alive(&self) {
+        self.note(|node| node.handle_alive(clock::now()), "", "");
+    }
+
+    /// Tells what has happened to the server to the log and to those who wait.
+    fn note(&self, event: impl FnOnce(&mut Node) -> Option<Notice>, phase: &str, cause: &str) {
+        let before = self.outage_since();
+        let notice = event(&mut self.node.borrow_mut());
+        if before != self.outage_since() {
+            self.turned.notify_waiters();
+        }
+        match notice {
+            None => {}
+            Some(Notice::Lost) => tracing::warn!(code = "UPS-E003", "connection lost: {cause}"),
+            Some(Notice::Failed) => {
+                tracing::warn!(code = "UPS-E003", phase, "cannot connect: {cause}");
+            }
+            Some(Notice::Changed) => {
+                tracing::warn!(code = "UPS-E003", phase, "still not connected: {cause}");
+            }
+            Some(Notice::Over { lasted, waited, closed, again }) => {
+                let again = if again { " again" } else { "" };
+                tracing::info!(
+                    "connected{again} after {}; {waited} commands waited, {closed} clients were closed",
+                    show(lasted)
+                );
+            }
+        }
+    }
+
+    /// Since when the server cannot be reached, or no further connection to it be had.
+    pub(super) fn outage_since(&self) -> Option<Instant> {
+        self.node.borrow().outage_since()
+    }
+
+    /// Why the last attempt failed.
+    pub(super) fn last_failure(&self) -> Unavailable {
+        self.node.borrow().last_failure()
+    }
+
+    /// Commands have to wait for the server.
+    pub(super) fn note_waiting(&self, count: usize) {
+        self.node.borrow_mut().note_waiting(count as u64);
+    }
+
+    /// A client was closed because the server cannot be reached.
+    pub(super) fn note_client_closed(&self) {
+        self.node.borrow_mut().note_client_closed();
+    }
+
+    /// A shared connection has become silent, or speaks again.
+    pub(super) fn note_silence(&self, silent: bool) {
+        self.node.borrow_mut().handle_silence(silent);
+    }
+
+    /// Whether nothing is heard of the server, on some connection or on none.
+    pub(super) fn is_silent(&self) -> bool {
+        self.node.borrow().is_silent()
+    }
+
+    /// Bounds a wait for the server: by `usual`, or as an outage has it. `None`: it took too long.
+    pub(super) async fn bounded<T>(
+        &self,
+        usual: Duration,
+        work: impl Future<Output = T>,
+    ) -> Option<T> {
+        let mut start = clock::now();
+        let (mut counted, mut out) = (false, false);
+        tokio::pin!(work);
+        tokio::select! {
+            biased;
+            result = &mut work => return Some(result),
+            () = std::future::ready(()) => {}
+        }
+        loop {
+            let turned = self.turned.notified();
+            tokio::pin!(turned);
+            // What `work` itself causes counts as well.
+            turned.as_mut().enable();
+            let since = self.outage_since();
+            if out && since.is_none() {
+                // What waited through an outage has its usual time from now on.
+                start = clock::now();
+            }
+            out = since.is_some();
+            if out && !std::mem::replace(&mut counted, true) {
+                self.note_waiting(1);
+            }
+            let deadline = self.patience.deadline(since, start, usual);
+            tokio::select! {
+                biased;
+                result = &mut work => return Some(result),
+                () = &mut turned => {}
+                () = tokio::time::sleep_until(deadline.into()) => return None,
+            }
+        }
+    }
+
+    /// A connection has come or gone: the server may be another one.
+    pub(super) fn note_change(&self) {
+        self.epoch.set(self.epoch.get().wrapping_add(1));
+    }
+
+    /// Whether the connection was made with the identity and password in force.
+    pub(super) fn is_current(&self, link: &ServerConnection) -> bool {
+        self.dialer.is_current(link)
+    }
+
+    /// Of the next shared connection.
+    pub(super) fn next_number(&self) -> u64 {
+        let number = self.numbers.get();
+        self.numbers.set(number + 1);
+        number
+    }
+
+    pub(super) fn draw(&self) -> u64 {
+        self.entropy.borrow_mut().next_u64()
+    }
+}
+
+/// One attempt to connect. Dropped before its end, it says nothing about the server.
+struct Attempt<'a> {
+    context: &'a UpstreamContext,
+    round: Option<Round>,
+    _permit: Option<tokio::sync::SemaphorePermit<'a>>,
+}
+
+impl Attempt<'_> {
+    fn end(mut self, result: Result<&ServerConnection, &DialError>) {
+        if let Some(round) = self.round.take() {
+            self.context.note_dialed(round, result);
+        }
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        if let Some(round) = self.round.take() {
+            self.context.node.borrow_mut().handle_cancelled(round, clock::now());
+            self.context.note_breaker();
+        }
+    }
+}

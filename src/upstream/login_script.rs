@@ -1,0 +1,468 @@
+//! What a new connection says first, and how the server's answers are judged.
+//!
+//! Owns: [`LoginScript`], [`ServerFacts`], [`OptionalCommands`]. Never knows: sockets, how the answers arrived.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use zeroize::Zeroizing;
+
+use super::credentials::Login;
+use super::failure::DialError;
+use super::fault::Fault;
+use crate::resp::{Protocol, Value, encode};
+use crate::traffic::{PoolKey, own};
+
+/// How the server's `CLIENT LIST` names our connections.
+const NAME: &[u8] = b"respgate";
+
+/// What the server says about itself (`HELLO`); empty where it does not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerFacts {
+    /// `redis`, `valkey`.
+    pub server: String,
+    pub version: String,
+    /// `standalone`, `sentinel`, `cluster`.
+    pub mode: String,
+    /// `master`, `replica`.
+    pub role: String,
+    /// The connection's number at the server.
+    pub client_id: u64,
+    /// The list of modules, ready to be part of a reply in RESP2 …
+    pub modules_resp2: Vec<u8>,
+    /// … and in RESP3.
+    pub modules_resp3: Vec<u8>,
+    /// Where it is, if it says so.
+    pub availability_zone: Option<String>,
+}
+
+impl Default for ServerFacts {
+    fn default() -> Self {
+        Self {
+            server: String::new(),
+            version: String::new(),
+            mode: String::new(),
+            role: String::new(),
+            client_id: 0,
+            modules_resp2: b"*0\r\n".to_vec(),
+            modules_resp3: b"*0\r\n".to_vec(),
+            availability_zone: None,
+        }
+    }
+}
+
+/// Which optional commands a server lets us say. Refused ones are not said again: each would be an
+/// entry in the server's `ACL LOG`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OptionalCommands {
+    /// The connection has a name that says whose it is.
+    pub name: bool,
+    pub setinfo: bool,
+    pub ping: bool,
+}
+
+impl Default for OptionalCommands {
+    fn default() -> Self {
+        Self { name: true, setinfo: true, ping: true }
+    }
+}
+
+/// What to do after an answer.
+pub enum Progress {
+    /// Wait for the next answer.
+    More,
+    /// Send this, then wait.
+    Send(Zeroizing<Vec<u8>>),
+    /// The connection is ready; it speaks the protocol and uses the database of its key.
+    Done(ServerFacts),
+}
+
+impl std::fmt::Debug for Progress {
+    /// The bytes to send may hold the password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::More => "More",
+            Self::Send(_) => "Send(..)",
+            Self::Done(_) => "Done(..)",
+        })
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Hello,
+    Auth,
+    SetInfo,
+    Select,
+    Ping,
+}
+
+/// The login of one connection. All of it is sent at once; only a server without `HELLO` costs a
+/// second round.
+#[derive(Debug)]
+pub struct LoginScript {
+    key: PoolKey,
+    login: Arc<Login>,
+    optional: OptionalCommands,
+    /// Answers still to come, in order.
+    expected: VecDeque<Step>,
+    /// So many of them answer a first round that did not count.
+    void: usize,
+    facts: ServerFacts,
+}
+
+impl LoginScript {
+    #[must_use]
+    pub fn new(key: PoolKey, login: Arc<Login>, optional: OptionalCommands) -> Self {
+        let (expected, facts) = (VecDeque::new(), ServerFacts::default());
+        Self { key, login, optional, expected, void: 0, facts }
+    }
+
+    /// What was learned for the next login.
+    #[must_use]
+    pub const fn optional(&self) -> OptionalCommands {
+        self.optional
+    }
+
+    /// The first bytes of the connection. They may hold the password.
+    #[must_use]
+    pub fn begin(&mut self) -> Zeroizing<Vec<u8>> {
+        let login = Arc::clone(&self.login);
+        let version = self.key.protocol.version().to_string();
+        let mut hello: Vec<&[u8]> = vec![own::HELLO, version.as_bytes()];
+        if let Some(password) = &login.password {
+            hello.extend([&b"AUTH"[..], user(&login), password.expose()]);
+        }
+        if self.optional.name {
+            hello.extend([&b"SETNAME"[..], NAME]);
+        }
+        let mut out = self.buffer();
+        self.say(&mut out, Step::Hello, &hello);
+        self.send_rest(&mut out);
+        out
+    }
+
+    /// Room for all of it: a buffer that grows leaves copies of the password behind.
+    fn buffer(&self) -> Zeroizing<Vec<u8>> {
+        let name = self.login.username.as_ref().map_or(0, String::len);
+        let password = self.login.password.as_ref().map_or(0, |p| p.expose().len());
+        Zeroizing::new(Vec::with_capacity(512 + name + password))
+    }
+
+    fn say(&mut self, out: &mut Vec<u8>, step: Step, args: &[&[u8]]) {
+        write_command(out, args);
+        self.expected.push_back(step);
+    }
+
+    /// Everything after the login.
+    fn send_rest(&mut self, out: &mut Vec<u8>) {
+        if self.optional.setinfo {
+            self.say(out, Step::SetInfo, &[own::CLIENT, b"SETINFO", b"LIB-NAME", NAME]);
+        }
+        if self.key.database != 0 {
+            let database = self.key.database.to_string();
+            self.say(out, Step::Select, &[own::SELECT, database.as_bytes()]);
+        }
+        if self.optional.ping {
+            self.say(out, Step::Ping, &[own::PING]);
+        }
+    }
+
+    /// Takes the next answer.
+    ///
+    /// # Errors
+    ///
+    /// When the connection cannot be used; it must be closed.
+    pub fn handle_reply(&mut self, reply: &Value) -> Result<Progress, DialError> {
+        let Some(step) = self.expected.pop_front() else {
+            return Err(nonsense("the server answers more than it was asked"));
+        };
+        if self.void > 0 {
+            self.void -= 1;
+            return Ok(Progress::More);
+        }
+        if matches!(reply, Value::Push(_)) {
+            self.expected.push_front(step);
+            return Ok(Progress::More);
+        }
+        let error = if let Value::Error(line) = reply { Some(line.as_slice()) } else { None };
+        match step {
+            Step::Hello => match error {
+                None => self.learn(reply)?,
+                Some(line) => return self.without_hello(line),
+            },
+            Step::Auth => judge_auth(error)?,
+            Step::SetInfo => self.optional.setinfo = error.is_none(),
+            Step::Select => judge_select(error)?,
+            Step::Ping => self.judge_ping(error)?,
+        }
+        Ok(if self.expected.is_empty() {
+            Progress::Done(std::mem::take(&mut self.facts))
+        } else {
+            Progress::More
+        })
+    }
+
+    /// The server said no to `HELLO`: either to us, or to the command, in which case the older login
+    /// follows, which knows RESP2 alone.
+    fn without_hello(&mut self, line: &[u8]) -> Result<Progress, DialError> {
+        let command_refused = matches!(code(line), "NOPERM" | "ERR") && !is_full(line);
+        if !command_refused {
+            return Err(login_refused(line));
+        }
+        if self.key.protocol == Protocol::Resp3 {
+            return Err(DialError::new(
+                Fault::NoProtocol,
+                "the server refuses HELLO, without which there is no RESP3; \
+                 it is older than Redis 6, or HELLO is renamed or denied by its ACL",
+            ));
+        }
+        self.void = self.expected.len();
+        // Without HELLO it is the PING that proves the login.
+        self.optional.ping = true;
+        let mut out = self.buffer();
+        let login = Arc::clone(&self.login);
+        match (&login.username, &login.password) {
+            (Some(name), Some(password)) => {
+                self.say(&mut out, Step::Auth, &[own::AUTH, name.as_bytes(), password.expose()]);
+            }
+            (None, Some(password)) => {
+                self.say(&mut out, Step::Auth, &[own::AUTH, password.expose()]);
+            }
+            (_, None) => {}
+        }
+        self.send_rest(&mut out);
+        Ok(Progress::Send(out))
+    }
+
+    fn learn(&mut self, hello: &Value) -> Result<(), DialError> {
+        let text = |key: &str| {
+            let bytes = hello.get(key).and_then(Value::as_bytes).unwrap_or_default();
+            String::from_utf8_lossy(bytes).into_owned()
+        };
+        let number = |key| hello.get(key).and_then(Value::as_i64);
+        if number("proto") != Some(self.key.protocol.version().into()) {
+            return Err(nonsense("the server's answer to HELLO is not what Redis answers"));
+        }
+        self.facts = ServerFacts {
+            server: text("server"),
+            version: text("version"),
+            mode: text("mode"),
+            role: text("role"),
+            client_id: number("id").and_then(|id| u64::try_from(id).ok()).unwrap_or(0),
+            availability_zone: hello.get("availability_zone").map(|_| text("availability_zone")),
+            ..ServerFacts::default()
+        };
+        if let Some(modules) = hello.get("modules") {
+            self.facts.modules_resp2 = encode_modules(modules, Protocol::Resp2);
+            self.facts.modules_resp3 = encode_modules(modules, Protocol::Resp3);
+        }
+        Ok(())
+    }
+
+    /// Any answer proves that the connection works, unless it says that the login is missing, or that
+    /// the server is not ready yet: then commands wait as for one that is down.
+    fn judge_ping(&mut self, error: Option<&[u8]>) -> Result<(), DialError> {
+        match error {
+            Some(line) if matches!(code(line), "NOAUTH" | "LOADING" | "MASTERDOWN") => {
+                Err(login_refused(line))
+            }
+            Some(line) => {
+                self.optional.ping = code(line) != "NOPERM";
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// What the server tells of a module, in its order (`addReplyLoadedModules`, module.c).
+const MODULE_KEYS: [&str; 4] = ["name", "ver", "path", "args"];
+
+fn encode_modules(modules: &Value, protocol: Protocol) -> Vec<u8> {
+    let modules = modules.elements().unwrap_or_default();
+    let mut out = BytesMut::new();
+    encode::array(&mut out, modules.len());
+    for module in modules {
+        let pairs = MODULE_KEYS.map(|key| module.get(key).map(|value| (key, value)));
+        let pairs = pairs.into_iter().flatten();
+        encode::map(&mut out, pairs.clone().count(), protocol);
+        for (key, value) in pairs {
+            encode::bulk(&mut out, key);
+            match (value, value.elements()) {
+                (Value::Integer(number), _) => encode::integer(&mut out, *number),
+                (_, Some(args)) => {
+                    encode::array(&mut out, args.len());
+                    for arg in args {
+                        encode::bulk(&mut out, arg.as_bytes().unwrap_or_default());
+                    }
+                }
+                _ => encode::bulk(&mut out, value.as_bytes().unwrap_or_default()),
+            }
+        }
+    }
+    out.to_vec()
+}
+
+/// The user of `HELLO … AUTH`, which wants one even for a password alone.
+fn user(login: &Login) -> &[u8] {
+    login.username.as_ref().map_or(b"default", |name| name.as_bytes())
+}
+
+fn judge_auth(error: Option<&[u8]>) -> Result<(), DialError> {
+    error.map_or(Ok(()), |line| Err(login_refused(line)))
+}
+
+fn judge_select(error: Option<&[u8]>) -> Result<(), DialError> {
+    let Some(line) = error else { return Ok(()) };
+    if matches!(code(line), "NOAUTH" | "LOADING" | "MASTERDOWN") {
+        return Err(login_refused(line));
+    }
+    let text = format!("the server refuses the database: {}", String::from_utf8_lossy(line));
+    let server_line = Some(line.to_vec());
+    Err(DialError { server_line, ..DialError::new(Fault::NoDatabase, text) })
+}
+
+/// The login failed. Of the server's line only the first word is repeated: it may quote the password
+/// (`unknown command 'HELLO', with args beginning with: …`).
+fn login_refused(line: &[u8]) -> DialError {
+    DialError::of(match code(line) {
+        "WRONGPASS" => Fault::WrongPassword,
+        "NOAUTH" => Fault::LoginMissing,
+        "NOPERM" => Fault::LoginDenied,
+        "LOADING" => Fault::Loading,
+        "MASTERDOWN" => Fault::PrimaryDown,
+        "NOPROTO" => Fault::NoProtocol,
+        "DENIED" => Fault::ProtectedMode,
+        "ERR" if is_full(line) => Fault::Full,
+        "ERR" => Fault::LoginRejected,
+        other => return nonsense(format!("the server answers {other} to the login")),
+    })
+}
+
+fn is_full(line: &[u8]) -> bool {
+    line.starts_with(b"ERR max number of clients")
+}
+
+fn nonsense(text: impl Into<Box<str>>) -> DialError {
+    DialError::new(Fault::NotRedis, text)
+}
+
+/// The first word of an error line, if it is one that servers use.
+fn code(line: &[u8]) -> &str {
+    let word = line.split(|&b| b == b' ').next().unwrap_or_default();
+    match std::str::from_utf8(word) {
+        Ok(word) if word.len() <= 16 && word.bytes().all(|b| b.is_ascii_uppercase()) => word,
+        _ => "an error",
+    }
+}
+
+fn write_command(out: &mut Vec<u8>, args: &[&[u8]]) {
+    out.extend(format!("*{}\r\n", args.len()).bytes());
+    for arg in args {
+        out.extend(format!("${}\r\n", arg.len()).bytes());
+        out.extend_from_slice(arg);
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::secret::Secret;
+    use crate::traffic::Unavailable;
+
+    const KEY: PoolKey = PoolKey { protocol: Protocol::Resp2, database: 7 };
+
+    fn login_script(username: Option<&str>, password: Option<&str>) -> LoginScript {
+        let login = Login {
+            username: username.map(str::to_owned),
+            password: password.map(|p| Secret::new(p.as_bytes().to_vec())),
+            generation: 1,
+        };
+        LoginScript::new(KEY, Arc::new(login), OptionalCommands::default())
+    }
+
+    /// The words of the commands in `bytes`, one command after the other.
+    fn words(bytes: &[u8]) -> String {
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        let words = text.split("\r\n").filter(|w| !w.starts_with('$'));
+        words.map(|w| if w.starts_with('*') { ";" } else { w }).collect::<Vec<_>>().join(" ")
+    }
+
+    /// Feeds answers and says how it ended.
+    fn feed(login_script: &mut LoginScript, answers: &[&[u8]]) -> Result<Progress, DialError> {
+        let mut last = Ok(Progress::More);
+        for answer in answers {
+            last = login_script.handle_reply(&Value::decode(answer, Protocol::Resp2).unwrap());
+            if last.is_err() {
+                break;
+            }
+        }
+        last
+    }
+
+    const HELLO: &[u8] = b"*4\r\n+proto\r\n:2\r\n+id\r\n:5\r\n";
+    const NO: &[u8] = b"-NOPERM no\r\n";
+    const OK: &[u8] = b"+OK\r\n";
+
+    #[test]
+    fn says_all_at_once_and_refused_courtesies_only_once() {
+        let mut first = login_script(Some("app"), Some("apple"));
+        assert_eq!(
+            words(&first.begin()),
+            "; hElLo 2 AUTH app apple SETNAME respgate ; cLiEnT SETINFO LIB-NAME respgate \
+             ; sElEcT 7 ; pInG "
+        );
+        let Ok(Progress::Done(facts)) = feed(&mut first, &[HELLO, NO, OK, NO]) else { panic!() };
+        assert_eq!(facts.client_id, 5);
+        assert_eq!(first.optional(), OptionalCommands { name: true, setinfo: false, ping: false });
+        let mut second =
+            LoginScript { optional: first.optional(), ..login_script(None, Some("apple")) };
+        assert_eq!(
+            words(&second.begin()),
+            "; hElLo 2 AUTH default apple SETNAME respgate ; sElEcT 7 "
+        );
+        assert!(matches!(feed(&mut second, &[HELLO, OK]), Ok(Progress::Done(_))));
+        assert!(feed(&mut second, &[OK]).is_err(), "nothing more is expected");
+    }
+
+    #[test]
+    fn answers_of_a_first_round_do_not_count_for_the_second() {
+        let unknown = b"-ERR unknown command 'HELLO', with args beginning with: 'AUTH' 'apple'\r\n";
+        let noauth = b"-NOAUTH Authentication required.\r\n";
+        let mut old = login_script(None, Some("apple"));
+        let _ = old.begin();
+        let progress = feed(&mut old, &[unknown]);
+        assert_eq!(format!("{progress:?}"), "Ok(Send(..))");
+        let Ok(Progress::Send(second)) = progress else { panic!() };
+        assert_eq!(
+            words(&second),
+            "; aUtH apple ; cLiEnT SETINFO LIB-NAME respgate ; sElEcT 7 ; pInG "
+        );
+        assert!(matches!(feed(&mut old, &[noauth, noauth, noauth]), Ok(Progress::More)));
+        assert!(matches!(feed(&mut old, &[OK, NO, OK, OK]), Ok(Progress::Done(_))));
+        let mut refused = login_script(None, Some("apple"));
+        let _ = refused.begin();
+        let error = feed(&mut refused, &[unknown, OK, OK, OK, unknown]).unwrap_err();
+        assert_eq!(error.what, Unavailable::Auth);
+        assert!(!error.text.contains("apple"), "the echo of the server is not repeated");
+    }
+
+    #[test]
+    fn modules_are_told_in_both_protocols() {
+        let hello = b"*4\r\n+proto\r\n:2\r\n+modules\r\n*1\r\n*8\r\n$4\r\nname\r\n$2\r\nbf\r\n\
+            $3\r\nver\r\n:20\r\n$4\r\npath\r\n$4\r\n/x/y\r\n$4\r\nargs\r\n*1\r\n$1\r\na\r\n";
+        let mut login_script = LoginScript {
+            optional: OptionalCommands { name: true, setinfo: false, ping: true },
+            ..login_script(None, None)
+        };
+        let _ = login_script.begin();
+        let Ok(Progress::Done(facts)) = feed(&mut login_script, &[hello, OK, OK]) else { panic!() };
+        let tail = &hello[hello.windows(4).position(|w| w == b"*1\r\n").unwrap()..];
+        assert_eq!(facts.modules_resp2, tail);
+        let resp3 = String::from_utf8(facts.modules_resp3).unwrap();
+        assert_eq!(resp3, String::from_utf8_lossy(tail).replace("*8", "%4"));
+    }
+}

@@ -1,0 +1,382 @@
+//! The way back from a shared connection to one session: what arrived waits here until the session's
+//! task takes it. It never makes the connection wait.
+//!
+//! Owns: [`Mailbox`], [`Holding`]. Never knows: what a reply means, who reads it.
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+
+use super::buffers::{Buffers, FAIR_SHARE_BYTES};
+use super::delivery::Delivery;
+use crate::traffic::{Loss, Ticket};
+
+#[derive(Debug, Default)]
+struct Inner {
+    bytes: BytesMut,
+    items: Vec<Delivery>,
+    waker: Option<Waker>,
+    /// The connection that waits until the client has read some.
+    backpressure_waker: Option<Waker>,
+    closed: bool,
+}
+
+/// Requests of one session of whose wait is known.
+const WAITS_MAX: usize = 1024;
+
+/// What one client makes respgate keep, and how it moves.
+#[derive(Clone, Copy, Debug)]
+pub struct Holding {
+    pub bytes: usize,
+    /// When the client last sent or took something while it held bytes.
+    pub moved: Instant,
+    pub logged_in: bool,
+}
+
+/// One session's mailbox.
+#[derive(Debug)]
+pub struct Mailbox {
+    inner: RefCell<Inner>,
+    /// Unread bytes at which the session is ended at once.
+    limit: Cell<usize>,
+    /// Bytes of replies that the session's task has taken but the client has not read.
+    unread: Cell<usize>,
+    overflow: Cell<bool>,
+    large: Cell<bool>,
+    /// Requests that had to wait for a connection, while such times are wanted.
+    waits: RefCell<Vec<(Ticket, Duration)>>,
+    /// What is kept for a client that is gone, each until its request is answered or lost.
+    kept: RefCell<Vec<(Ticket, Box<dyn Any>)>>,
+    /// The number of the connection that answers instead of the one that was asked.
+    moved: Cell<Option<u64>>,
+    /// What the session's connection keeps besides, since it kept something.
+    holding: Cell<Option<Holding>>,
+    /// The client has closed its side.
+    left: Cell<bool>,
+    /// Bytes that become free with the session's end, which the budget asked for.
+    evicted: Cell<Option<usize>>,
+    buffers: Rc<Buffers>,
+}
+
+impl Mailbox {
+    #[must_use]
+    pub fn new(limit: usize, buffers: Rc<Buffers>) -> Rc<Self> {
+        Rc::new(Self {
+            inner: RefCell::default(),
+            limit: Cell::new(limit),
+            unread: Cell::new(0),
+            overflow: Cell::new(false),
+            large: Cell::new(false),
+            waits: RefCell::default(),
+            kept: RefCell::default(),
+            moved: Cell::new(None),
+            holding: Cell::new(None),
+            left: Cell::new(false),
+            evicted: Cell::new(None),
+            buffers,
+        })
+    }
+
+    /// A piece of a reply. Never waits: a session over its limit is marked and gets nothing more.
+    pub fn deliver(&self, ticket: Ticket, bytes: &[u8], kind: u8, done: bool) {
+        self.deliver_timed(ticket, bytes, kind, done, 0);
+    }
+
+    /// The same, and how long the server took for it.
+    pub fn deliver_timed(&self, ticket: Ticket, bytes: &[u8], kind: u8, done: bool, micros: u32) {
+        self.put(bytes, Delivery::Piece { ticket, len: bytes.len(), kind, done, micros });
+    }
+
+    /// The request of `ticket` has waited for a connection.
+    pub(super) fn note_waited(&self, ticket: Ticket, time: Duration) {
+        let mut waits = self.waits.borrow_mut();
+        if waits.len() < WAITS_MAX {
+            waits.push((ticket, time));
+        }
+    }
+
+    /// How long the request of `ticket` has waited for a connection. What is known of earlier ones is
+    /// forgotten.
+    pub fn take_wait(&self, ticket: Ticket) -> Duration {
+        let mut waits = self.waits.borrow_mut();
+        if waits.is_empty() {
+            return Duration::ZERO;
+        }
+        let of_it = waits.iter().filter(|(other, _)| *other == ticket).map(|(_, time)| *time).sum();
+        waits.retain(|(other, _)| *other > ticket);
+        of_it
+    }
+
+    /// Forgets how long requests before `oldest`, or all, have waited: they are answered.
+    pub fn forget_waits(&self, oldest: Option<Ticket>) {
+        let mut waits = self.waits.borrow_mut();
+        if !waits.is_empty() {
+            waits.retain(|(ticket, _)| oldest.is_some_and(|oldest| *ticket >= oldest));
+        }
+    }
+
+    /// Why a queued command will not be executed: it precedes the reply to EXEC.
+    pub fn deliver_refusal(&self, ticket: Ticket, line: &[u8]) {
+        self.put(line, Delivery::Refusal { ticket, len: line.len() });
+    }
+
+    /// Keeps something until the request of `ticket` is answered or lost, at the latest until no connection
+    /// knows any request of this session.
+    pub fn keep(&self, ticket: Ticket, what: Box<dyn Any>) {
+        self.kept.borrow_mut().push((ticket, what));
+    }
+
+    fn release(&self, ticket: Ticket) {
+        let mut kept = self.kept.borrow_mut();
+        let found = kept.iter().position(|(of_it, _)| *of_it == ticket);
+        let released = found.map(|at| kept.swap_remove(at));
+        drop(kept);
+        drop(released);
+    }
+
+    fn put(&self, bytes: &[u8], item: Delivery) {
+        let mut inner = self.inner.borrow_mut();
+        if inner.closed {
+            drop(inner);
+            if let Delivery::Piece { ticket, done: true, .. } = item {
+                self.release(ticket);
+            }
+            return;
+        }
+        let before = inner.bytes.len();
+        let after = before + bytes.len();
+        self.buffers.adjust(before, after);
+        let flooded = self.buffers.is_flooded() && after > FAIR_SHARE_BYTES;
+        if after + self.unread.get() > self.limit.get() || flooded {
+            self.buffers.adjust(after, 0);
+            self.overflow.set(true);
+            inner.closed = true;
+            inner.bytes = BytesMut::new();
+            inner.items = Vec::new();
+        } else {
+            if inner.bytes.capacity() == 0 {
+                inner.bytes = self.buffers.get();
+            }
+            if inner.items.capacity() == 0 {
+                inner.items = self.buffers.get_items();
+            }
+            inner.bytes.extend_from_slice(bytes);
+            inner.items.push(item);
+        }
+        if let Some(waker) = inner.waker.take() {
+            waker.wake();
+        }
+    }
+
+    pub fn lose(&self, ticket: Ticket, loss: Loss) {
+        let mut inner = self.inner.borrow_mut();
+        if inner.closed {
+            drop(inner);
+            return self.release(ticket);
+        }
+        inner.items.push(Delivery::Lost(ticket, loss));
+        inner.backpressure_waker = None;
+        if let Some(waker) = inner.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// Notes that a reply of at least `limits.large_bytes` is on its way here.
+    pub fn note_large(&self) {
+        self.large.set(true);
+    }
+
+    /// Everything that waits for a reply here is on another connection now.
+    pub(super) fn note_moved(&self, to: u64) {
+        self.moved.set(Some(to));
+    }
+
+    /// Where everything in flight went since the last question, if it moved.
+    pub fn take_moved(&self) -> Option<u64> {
+        self.moved.take()
+    }
+
+    /// Whether a large reply came since the last question.
+    pub fn take_large(&self) -> bool {
+        self.large.take()
+    }
+
+    /// Hands out everything that has arrived, and asks to be woken by the next arrival. Returns
+    /// whether the session has exceeded what it may leave unread.
+    pub fn drain(&self, waker: &Waker, mut take: impl FnMut(Delivery, &[u8])) -> bool {
+        let mut inner = self.inner.borrow_mut();
+        let Inner { bytes, items, waker: known, .. } = &mut *inner;
+        let mut start = 0;
+        for item in items.drain(..) {
+            let len = match item {
+                Delivery::Piece { len, .. } | Delivery::Refusal { len, .. } => len,
+                Delivery::Lost(..) => 0,
+            };
+            take(item, bytes.get(start..start + len).unwrap_or_default());
+            start += len;
+        }
+        if items.capacity() > 0 {
+            self.buffers.put_items(std::mem::take(items));
+        }
+        if !bytes.is_empty() {
+            self.buffers.adjust(bytes.len(), 0);
+            self.buffers.put(std::mem::take(bytes));
+        }
+        if !known.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            *known = Some(waker.clone());
+        }
+        self.overflow.get()
+    }
+
+    /// Bytes that have arrived and that the client has not read; 0 when nobody will.
+    pub(super) fn backlog(&self) -> usize {
+        let inner = self.inner.borrow();
+        if inner.closed { 0 } else { inner.bytes.len() + self.unread.get() }
+    }
+
+    /// Asks to be woken when the client has read some. The session's task looks at its time limits.
+    pub(super) fn wait_for_reader(&self, waker: &Waker) {
+        let first = self.inner.borrow_mut().backpressure_waker.replace(waker.clone()).is_none();
+        if first {
+            self.wake();
+        }
+    }
+
+    /// Whether a connection waits until the client has read some.
+    #[must_use]
+    pub fn holds_up(&self) -> bool {
+        self.inner.borrow().backpressure_waker.is_some()
+    }
+
+    /// Notes what the session's connection keeps.
+    pub fn note_holding(&self, holding: Holding) {
+        self.holding.set(Some(holding));
+    }
+
+    /// All that is kept for the client; `None` when it is nothing, or the client is about to leave.
+    #[must_use]
+    pub fn holding(&self) -> Option<Holding> {
+        let inner = self.inner.borrow();
+        let mut holding = self.holding.get().filter(|_| !inner.closed)?;
+        holding.bytes += inner.bytes.len();
+        Some(holding)
+    }
+
+    /// Ends the session, because all together keep more than the budget permits.
+    pub fn evict(&self) {
+        let rest = self.holding.get().map_or(0, |holding| holding.bytes);
+        self.buffers.note_leaving(0, rest);
+        self.evicted.set(Some(rest));
+        self.overflow.set(true);
+        let mut inner = self.inner.borrow_mut();
+        self.buffers.adjust(inner.bytes.len(), 0);
+        let waker = inner.waker.take();
+        let backpressure_waker = inner.backpressure_waker.take();
+        *inner = Inner { closed: true, ..Inner::default() };
+        waker.into_iter().chain(backpressure_waker).for_each(Waker::wake);
+    }
+
+    /// The client has closed its side: it waits for what it has asked, or has given it up.
+    pub fn note_left(&self) {
+        self.left.set(true);
+    }
+
+    /// Whether the client has closed its side, or is gone.
+    pub(super) fn has_left(&self) -> bool {
+        self.left.get() || self.is_closed()
+    }
+
+    /// Whether the budget has ended the session.
+    #[must_use]
+    pub const fn is_evicted(&self) -> bool {
+        self.evicted.get().is_some()
+    }
+
+    /// Notes how much of what the session's task has taken is not read.
+    pub fn note_unread(&self, bytes: usize) {
+        if self.unread.replace(bytes) > bytes
+            && let Some(backpressure_waker) = self.inner.borrow_mut().backpressure_waker.take()
+        {
+            backpressure_waker.wake();
+        }
+    }
+
+    /// Lets the session's task look around, although nothing has arrived.
+    pub fn wake(&self) {
+        if let Some(waker) = self.inner.borrow_mut().waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// Whether nobody will read this any more.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.inner.borrow().closed
+    }
+
+    /// Nobody will read this any more.
+    pub fn close(&self) {
+        let mut inner = self.inner.borrow_mut();
+        self.buffers.adjust(inner.bytes.len(), 0);
+        if let Some(backpressure_waker) = inner.backpressure_waker.take() {
+            backpressure_waker.wake();
+        }
+        *inner = Inner { closed: true, ..Inner::default() };
+    }
+}
+
+impl Drop for Mailbox {
+    fn drop(&mut self) {
+        self.buffers.adjust(self.inner.get_mut().bytes.len(), 0);
+        self.buffers.note_leaving(self.evicted.get().unwrap_or_default(), 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A waker, and how often it was used.
+    fn count() -> (Waker, impl Fn() -> usize) {
+        let count = Arc::new(Count::default());
+        (Waker::from(Arc::clone(&count)), move || count.0.load(Ordering::Relaxed))
+    }
+
+    #[test]
+    fn a_reader_learns_that_a_connection_waits_for_it() {
+        let mailbox = Mailbox::new(1000, Buffers::new(1000));
+        let ((session, woken), (connection, fed)) = (count(), count());
+        mailbox.note_unread(10);
+        mailbox.drain(&session, |_, _| {});
+        assert!(!mailbox.holds_up());
+        mailbox.wait_for_reader(&connection);
+        mailbox.drain(&session, |_, _| {});
+        mailbox.wait_for_reader(&connection);
+        assert!(mailbox.holds_up());
+        assert_eq!((woken(), fed()), (1, 0), "once for each time");
+        mailbox.note_unread(9);
+        assert!(!mailbox.holds_up());
+        assert_eq!((woken(), fed()), (1, 1));
+        mailbox.wait_for_reader(&connection);
+        assert_eq!(woken(), 2);
+        mailbox.lose(Ticket(1), Loss::Truncated);
+        assert!(!mailbox.holds_up(), "the connection is gone");
+    }
+}

@@ -1,0 +1,223 @@
+//! What the upstream side counts, in the words of its own code.
+//!
+//! Owns: which event moves which metric. Never knows: how metrics are printed, connections.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::dial::ServerConnection;
+use super::failure::DialError;
+use super::fault::Fault;
+use super::phase::{Phase, Spent};
+use crate::policy::guard::Distrust;
+use crate::telemetry::{
+    CertificateRole, Circuit, ConnectPhase, ConnectResult, ErrorCode, HandshakeFailure,
+    HandshakeResult, HealthResult, Metrics, RetryResult, ScriptGuardFailure, UpstreamAuthResult,
+    UpstreamDisconnect, UpstreamState,
+};
+use crate::traffic::Unavailable;
+
+#[derive(Debug)]
+pub(super) struct UpstreamMetrics(Arc<Metrics>);
+
+impl UpstreamMetrics {
+    pub(super) fn new(metrics: Arc<Metrics>) -> Self {
+        Self(metrics)
+    }
+
+    /// No script can be guarded on this server.
+    pub(super) fn unguarded(&self, why: Distrust) {
+        let reason = match why {
+            Distrust::Unlisted => ScriptGuardFailure::Unlisted,
+            Distrust::Unprotected => ScriptGuardFailure::Unprotected,
+            Distrust::Escaped => ScriptGuardFailure::Escaped,
+        };
+        self.0.script_guard_failures_total[reason].inc();
+    }
+
+    /// An attempt to connect has begun.
+    pub(super) fn dialing(&self) -> Dialing<'_> {
+        self.0.upstream_connections[UpstreamState::Connecting].inc();
+        Dialing(self)
+    }
+
+    pub(super) fn dialed(&self, result: Result<&ServerConnection, &DialError>) {
+        let outcome = match result {
+            Ok(link) => {
+                self.spent(&link.spent);
+                self.greeted(link);
+                ConnectResult::Ok
+            }
+            Err(error) => {
+                self.spent(&error.spent);
+                self.failed(error)
+            }
+        };
+        self.0.upstream_connects_total[outcome].inc();
+    }
+
+    fn spent(&self, spent: &Spent) {
+        for (phase, label) in [
+            (Phase::Resolve, ConnectPhase::Dns),
+            (Phase::Connect, ConnectPhase::Tcp),
+            (Phase::Tls, ConnectPhase::Tls),
+            (Phase::Login, ConnectPhase::Auth),
+        ] {
+            self.0.upstream_connect_phase_seconds_total[label].add(spent.of(phase));
+        }
+    }
+
+    fn greeted(&self, link: &ServerConnection) {
+        let metrics = &self.0;
+        metrics.upstream_auth_total[UpstreamAuthResult::Ok].inc();
+        let Some(handshake) = &link.handshake else { return };
+        let kind = if handshake.resumed { HandshakeResult::Resumed } else { HandshakeResult::Full };
+        metrics.tls_handshakes_total[kind].inc();
+        metrics.tls_handshake_duration_seconds.observe(handshake.duration);
+        let role = CertificateRole::UpstreamPeer;
+        if let Some(end) = handshake.peer_not_after {
+            metrics.tls_certificate_not_after_timestamp_seconds[role].set(end);
+        }
+    }
+
+    fn failed(&self, error: &DialError) -> ConnectResult {
+        let metrics = &self.0;
+        let handshake_failed = |reason| {
+            metrics.tls_handshakes_total[HandshakeResult::Failed].inc();
+            metrics.tls_handshake_failures_total[reason].inc();
+        };
+        match error.what {
+            Unavailable::Resolve => ConnectResult::Dns,
+            Unavailable::Tls => {
+                handshake_failed(HandshakeFailure::of(error.label));
+                ConnectResult::Tls
+            }
+            Unavailable::Auth => {
+                let is = |fault: Fault| error.code == fault.code();
+                let result = if is(Fault::WrongPassword) {
+                    UpstreamAuthResult::Wrongpass
+                } else if is(Fault::LoginDenied) {
+                    UpstreamAuthResult::Noperm
+                } else {
+                    UpstreamAuthResult::Other
+                };
+                metrics.upstream_auth_total[result].inc();
+                ConnectResult::Auth
+            }
+            Unavailable::Timeout => {
+                if error.phase == Phase::Tls {
+                    handshake_failed(HandshakeFailure::Timeout);
+                }
+                ConnectResult::Timeout
+            }
+            Unavailable::Protocol => ConnectResult::Protocol,
+            Unavailable::Loading => ConnectResult::Loading,
+            Unavailable::Connect | Unavailable::Exhausted | Unavailable::Overloaded => {
+                ConnectResult::Tcp
+            }
+        }
+    }
+
+    pub(super) fn circuit(&self, state: Circuit) {
+        self.0.circuit_state.set(state);
+    }
+
+    pub(super) fn received(&self, bytes: usize) {
+        self.0.upstream_receive_bytes_total.add(bytes as u64);
+    }
+
+    pub(super) fn sent(&self, bytes: usize) {
+        self.0.upstream_transmit_bytes_total.add(bytes as u64);
+    }
+
+    /// Commands in one write; none in one of the proxy's own.
+    pub(super) fn batch(&self, commands: u64) {
+        if commands > 0 {
+            self.0.upstream_batch_commands.observe(commands);
+        }
+    }
+
+    pub(super) fn answered(&self, after: Duration) {
+        self.0.upstream_command_duration_seconds.observe(after);
+    }
+
+    /// An error line of the server, `-` included.
+    pub(super) fn error_line(&self, line: &[u8]) {
+        let word = line.get(1..).unwrap_or_default().split(|byte| *byte == b' ').next();
+        self.0.upstream_errors_total[ErrorCode::of(word.unwrap_or_default())].inc();
+    }
+
+    /// The wait before the next attempt to connect.
+    pub(super) fn backoff(&self, wait: Duration) {
+        self.0.upstream_reconnect_backoff_seconds.set(wait);
+    }
+
+    /// Commands that wait for a shared connection.
+    pub(super) fn waiting(&self, change: i64) {
+        self.0.upstream_queue_depth.add(change);
+    }
+
+    /// A command has waited for a connection.
+    pub(super) fn waited(&self, time: Duration) {
+        self.0.upstream_queue_wait_seconds.observe(time);
+    }
+
+    pub(super) fn timed_out(&self) {
+        self.0.upstream_timeouts_total.inc();
+    }
+
+    /// Places of commands that are awaited no longer, while their replies are still owed.
+    pub(super) fn tombstones(&self, change: i64) {
+        self.0.upstream_tombstones.add(change);
+    }
+
+    /// A command that was sent again is answered.
+    pub(super) fn retried(&self) {
+        self.0.upstream_retries_total[RetryResult::Ok].inc();
+    }
+
+    /// Commands were lost as often as they may be sent again.
+    pub(super) fn exhausted(&self, count: usize) {
+        self.0.upstream_retries_total[RetryResult::Exhausted].add(count as u64);
+    }
+
+    pub(super) fn health_check(&self, alive: bool) {
+        let result = if alive { HealthResult::Ok } else { HealthResult::Failed };
+        self.0.upstream_health_checks_total[result].inc();
+    }
+
+    /// A shared connection, or one that was set aside, has begun or ended to serve.
+    pub(super) fn serving(&self, aside: bool, change: i64) {
+        let state = if aside { UpstreamState::Draining } else { UpstreamState::Shared };
+        self.0.upstream_connections[state].add(change);
+        let serving = [UpstreamState::Shared, UpstreamState::Draining];
+        let count =
+            serving.iter().map(|state| self.0.upstream_connections[*state].get()).sum::<i64>();
+        self.0.upstream_up.set(count > 0);
+    }
+
+    /// A shared connection that serves was set aside.
+    pub(super) fn set_aside(&self) {
+        self.serving(true, 1);
+        self.serving(false, -1);
+    }
+
+    pub(super) fn pinned(&self, idle: usize, leased: usize) {
+        let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        self.0.upstream_connections[UpstreamState::PinnedIdle].set(count(idle));
+        self.0.upstream_connections[UpstreamState::PinnedLeased].set(count(leased));
+    }
+
+    pub(super) fn ended(&self, reason: UpstreamDisconnect) {
+        self.0.upstream_disconnects_total[reason].inc();
+    }
+}
+
+/// One attempt to connect, while it is under way.
+pub(super) struct Dialing<'a>(&'a UpstreamMetrics);
+
+impl Drop for Dialing<'_> {
+    fn drop(&mut self) {
+        self.0.0.upstream_connections[UpstreamState::Connecting].dec();
+    }
+}

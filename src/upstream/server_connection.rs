@@ -1,0 +1,27 @@
+//! A connection to the server that is logged in.
+//!
+//! Owns: [`ServerConnection`]. Never knows: how it is opened, what is sent on it.
+
+use std::time::Instant;
+
+use super::handshake::Handshake;
+use super::login_script::ServerFacts;
+use super::phase::Spent;
+use super::stream::Stream;
+use crate::traffic::PoolKey;
+
+/// An open connection on which the server has answered everything it was asked.
+#[derive(Debug)]
+pub struct ServerConnection {
+    pub stream: Stream,
+    pub key: PoolKey,
+    pub born: Instant,
+    /// Of the identity it was opened with; 0 without TLS.
+    pub generation: u64,
+    /// Of the credentials it is logged in with.
+    pub credentials_generation: u64,
+    pub facts: ServerFacts,
+    /// `None` without TLS.
+    pub handshake: Option<Handshake>,
+    pub spent: Spent,
+}
