@@ -75,6 +75,9 @@ tcl_suite() {
   suite=$(bash tests/tcl/fetch.sh "$cache/tcl") && "$python" tests/tcl/run.py "$suite" &&
     "$python" tests/tcl/run.py "$suite" --mode session &&
     "$python" tests/tcl/run.py "$suite" --mode rewrite --short &&
+    "$python" tests/tcl/run.py "$suite" --mode guarded --short &&
+    "$python" tests/tcl/run.py "$suite" --mode bounded &&
+    "$python" tests/tcl/run.py "$suite" --mode guarded-valkey --short &&
     "$python" tests/tcl/run.py "$suite" --mode ttl --short &&
     "$python" tests/tcl/run.py "$suite" --mode valkey --short
 }

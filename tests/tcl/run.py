@@ -7,9 +7,13 @@ a list of its own of what is not played, beside excluded-server.txt:
 
     shared   pool.mode = "shared", every command allowed       excluded.txt
     session  pool.mode = "session", every command allowed      excluded-session.txt
-    rewrite  a tenant: keys.mode = "rewrite" with a prefix     excluded-rewrite.txt, excluded.txt
+    rewrite  a tenant: keys.mode = "rewrite" with a prefix     excluded-rewrite.txt, excluded-declared.txt, excluded.txt
+    guarded  the same with scripts.mode = "guarded"            excluded-alldbs.txt, excluded-guarded.txt,
+                                                               excluded-rewrite.txt, excluded.txt
+    bounded  guarded scripts with key patterns (one unit)      excluded-bounded.txt, excluded-guarded.txt, excluded.txt
     ttl      keys without a time to live are given one         excluded-ttl.txt, excluded.txt
     valkey   as shared, before Valkey, without TLS             excluded-valkey.txt, excluded.txt
+    guarded-valkey  as guarded, before Valkey, without TLS     all of these but excluded-bounded.txt
 
 tests/run.sh plays the first two, and a few units of the others (--short); whole they take as long and are
 played by hand. The server of mode valkey is RESPGATE_TEST_VALKEY, else the valkey-server on the PATH or in the
@@ -47,6 +51,13 @@ acl = "+@all +function +script ~* &*"
 keys = {{ mode = "rewrite", prefix = "{PREFIX}", flushdb = true, dbsize = true }}
 scripts = {{ mode = "declared-keys" }}
 """
+GUARDED_LISTS = ("excluded-alldbs.txt", "excluded-guarded.txt", "excluded-rewrite.txt")
+GUARDED = TENANT.replace("declared-keys", "guarded")
+# Every key is looked at, and none of the suite's is refused.
+BOUNDED = """[policy]
+acl = "+@all +function +script ~[^{]* &* db=0,9,10"
+scripts = { mode = "guarded" }
+"""
 MORTAL = EVERYTHING + """ttl = { default = "30d", on_missing = "inject" }
 """
 
@@ -59,8 +70,12 @@ class Mode:
     policy: str = EVERYTHING
     pool: str = "shared"
     valkey: bool = False
-    # What a tenant does not have goes to the server itself: tenant.tcl.
-    tenant: bool = False
+    # What a tenant does not have goes to the server itself (tenant.tcl): with this before the tenant's keys.
+    tenant: str | None = None
+    # Whether scripts are tried as functions too, which are not guarded.
+    functions: bool = True
+    # The units to play, where not all are.
+    whole: tuple = ()
     # The units that say most about the mode in little time.
     short: tuple = ()
 
@@ -68,8 +83,14 @@ class Mode:
 MODES = {
     "shared": Mode(("excluded.txt",)),
     "session": Mode(("excluded-session.txt",), pool="session"),
-    "rewrite": Mode(("excluded-rewrite.txt", "excluded.txt"), policy=TENANT, tenant=True,
+    "rewrite": Mode(("excluded-rewrite.txt", "excluded-declared.txt", "excluded.txt"), policy=TENANT, tenant=PREFIX,
                     short=("unit/keyspace", "unit/multi", "unit/scan", "unit/pubsub", "unit/tracking")),
+    "guarded": Mode((*GUARDED_LISTS, "excluded.txt"), policy=GUARDED, tenant=PREFIX, functions=False,
+                    short=("unit/scripting",)),
+    "bounded": Mode(("excluded-bounded.txt", "excluded-guarded.txt", "excluded.txt"), policy=BOUNDED, tenant="",
+                    functions=False, whole=("unit/scripting",)),
+    "guarded-valkey": Mode((*GUARDED_LISTS, "excluded-valkey.txt", "excluded.txt"), policy=GUARDED, tenant=PREFIX,
+                           functions=False, valkey=True, short=("unit/scripting",)),
     "ttl": Mode(("excluded-ttl.txt", "excluded.txt"), policy=MORTAL,
                 short=("unit/type/string", "unit/type/hash", "unit/tracking", "unit/dump")),
     "valkey": Mode(("excluded-valkey.txt", "excluded.txt"), valkey=True,
@@ -95,13 +116,16 @@ def excluded(mode):
     return names
 
 
-def for_a_tenant(suite, directory):
+def for_a_tenant(suite, directory, functions):
     """A copy of the suite whose client leaves the administration of the server to its administrator."""
     copy = pathlib.Path(directory) / "suite"
     copy.mkdir()
     shutil.copytree(suite / "tests", copy / "tests", symlinks=True)
     with (copy / "tests/support/redis.tcl").open("a") as client:
         client.write((HERE / "tenant.tcl").read_text())
+    if not functions:
+        scripting = copy / "tests/unit/scripting.tcl"
+        scripting.write_text(scripting.read_text().replace("foreach is_eval {0 1}", "foreach is_eval {1}"))
     link_programs(copy)
     return copy
 
@@ -141,7 +165,7 @@ class Half(threading.Thread):
             for unit in self.units:
                 command += ["--single", unit]
             log = tempfile.TemporaryFile()
-            tenant = {"TENANT_SERVER_PORT": str(stage.plain_port), "TENANT_PREFIX": PREFIX}
+            tenant = {"TENANT_SERVER_PORT": str(stage.plain_port), "TENANT_PREFIX": self.mode.tenant or ""}
             process = subprocess.Popen(command, cwd=self.suite, stdin=subprocess.DEVNULL, env=os.environ | tenant,
                                        stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
             try:
@@ -188,15 +212,16 @@ def main():
     mode, suite = MODES[options.mode], options.suite.resolve()
     link_programs(suite)
     with tempfile.TemporaryDirectory(prefix="respgate-tcl-") as directory:
-        if mode.tenant:
-            suite = for_a_tenant(suite, directory)
+        if mode.tenant is not None:
+            suite = for_a_tenant(suite, directory, mode.functions)
         sys.exit(play(suite, mode, options))
 
 
 def play(suite, mode, options):
     """The exit status."""
     left_out = excluded(mode)
-    units = options.only or (options.short and mode.short) or [unit for unit in all_units(suite) if unit not in left_out["unit"]]
+    chosen = options.only or (options.short and mode.short) or mode.whole or all_units(suite)
+    units = options.only or [unit for unit in chosen if unit not in left_out["unit"]]
     start = time.monotonic()
     shares = [share for share in (units[0::2], units[1::2]) if share]
     bases = free_bases()

@@ -9,6 +9,8 @@ namespace eval ::tenant {
         debug {reload loadaof set-active-expire sleep jmap change-repl-id quicklist-packed-threshold
                set-disable-deny-scripts replybuffer pause-cron object digest-value listpack}
         script {flush kill} function {flush kill stats}}
+    # Without a prefix nothing tells a tenant's keys from others, and they are removed with these.
+    if {$::env(TENANT_PREFIX) eq {}} {dict set administration flushall *; dict set administration flushdb *}
     # Of these, the ones whose argument 1 is a key.
     variable keyed {object digest-value listpack}
 }
@@ -18,7 +20,7 @@ proc ::redis::__dispatch__raw__ {id method argv} {
     variable ::tenant::administration
     variable ::tenant::direct
     set name [string tolower $method]
-    if {$name eq "flushall"} {set method flushdb}
+    if {$name eq "flushall" && $::env(TENANT_PREFIX) ne {}} {set method flushdb}
     if {"::redis::redisHandle$id" ne $direct && $::redis::blocking($id) && !$::redis::deferred($id)
             && [dict exists $administration $name]} {
         set subcommands [dict get $administration $name]
@@ -36,7 +38,7 @@ proc ::tenant::ask {method argv} {
         set direct [redis 127.0.0.1 $::env(TENANT_SERVER_PORT)]
         $direct select 9
     }
-    if {$method eq "debug" && [lindex $argv 0] in $keyed} {
+    if {[string tolower $method] eq "debug" && [string tolower [lindex $argv 0]] in $keyed} {
         lset argv 1 $::env(TENANT_PREFIX)[lindex $argv 1]
     }
     return [$direct $method {*}$argv]

@@ -167,6 +167,16 @@ end
 if good then return r end
 return no("ERR respgate: the server sent a name without this application's prefix")
 end
+local function barred(w,i,n)
+local arity,flags=i[2],i[3]
+if type(arity)~="number" or type(flags)~="table" then return @RUN@ end
+if arity>0 and n~=arity or n< -arity then return "@ARITY@" end
+for k,v in pairs(flags.set or flags) do
+local f=type(k)=="table" and k or v
+if type(f)=="table" and f.ok=="noscript" then return "@NOSCRIPT@" end
+end
+return @RUN@
+end
 return function(asks,c,k,...)
 local n=select("#",...)+2
 if k==nil and n==2 then n=c==nil and 0 or 1 end
@@ -186,10 +196,10 @@ s=row(w)
 end
 if not s then
 local i=rp("COMMAND","INFO",w)
-local known=type(i)=="table" and type(i[1])=="table"
+local known=type(i)=="table" and type(i[1])=="table" and i[1]
 if asks then if known then return false end return redis.acl_check_cmd(a[1]) end
-if known then return no(@RUN@) end
-return no("@UNKNOWN@")
+if not known then return no("@UNKNOWN@") end
+return no(barred(w,known,n))
 end
 local arity,letters=match(s,"^(%-?%d+),([^,]*)")
 arity=arity+0

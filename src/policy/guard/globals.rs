@@ -229,13 +229,15 @@ impl Globals {
 
     /// The server's own words in the places that are marked.
     pub(super) fn worded(&self, text: &str) -> String {
-        let (lib, command) = if self.valkey {
-            ("Command arguments must be strings or integers", "command")
+        let (lib, command, brand) = if self.valkey {
+            ("Command arguments must be strings or integers", "command", "Valkey")
         } else {
-            ("Lua redis lib command arguments must be strings or integers", "Redis command")
+            let lib = "Lua redis lib command arguments must be strings or integers";
+            (lib, "Redis command", "Redis")
         };
         let unknown = format!("ERR Unknown {command} called from script");
         let arity = format!("ERR Wrong number of args calling {command} from script");
+        let noscript = format!("ERR This {brand} command is not allowed from script");
         let (run, key, channel) = if self.older {
             let start = "ERR The user executing the script can't ";
             (
@@ -258,6 +260,7 @@ impl Globals {
         text.replace("@ARGS@", &format!("ERR {lib}"))
             .replace("@ARITY@", &arity)
             .replace("@UNKNOWN@", &unknown)
+            .replace("@NOSCRIPT@", &noscript)
             .replace("@RUN@", &run)
             .replace("@KEY@", &key)
             .replace("@CHANNEL@", &channel)
