@@ -223,7 +223,7 @@ fn check_says_who_may_do_what() {
     write(directory.path(), "respgate.toml", &text);
     write(directory.path(), "users.acl", "user app1 >hunter2\n");
     let (_, _, err) = respgate(&["check", "--config", &file], &[]);
-    assert!(err.contains("users.acl_file: its user app1 stands in the configuration too"), "{err}");
+    assert!(err.contains("users.acl_file: its user app1 is in the configuration too"), "{err}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //!
 //! Owns: [`serve`], [`AdminHandle`], [`Health`]. Never knows: commands, what the numbers mean.
 //!
-//! Each connection carries one request and has a deadline. When too many are open the oldest gives way:
+//! Each connection carries one request and has a deadline. When too many are open the oldest is closed:
 //! clients that do nothing must not keep a health probe out.
 
 mod control;

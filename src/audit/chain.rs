@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use crate::base::hex::hex;
 use crate::base::secret::Secret;
 
-/// What stands between the text of an entry and its chain value.
+/// The separator between the text of an entry and its chain value.
 const MEMBER: &str = ",\"chain\":\"";
 const END: &str = "\"}";
 const DIGITS: usize = 64;

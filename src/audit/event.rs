@@ -61,7 +61,7 @@ pub struct Event<'a> {
     /// The number of the system's user at the other end of a Unix socket.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uid: Option<u32>,
-    /// What the client told of itself by CLIENT SETNAME.
+    /// The name that the client set by CLIENT SETNAME.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// In the command table's words, with the subcommand: `config|set`.

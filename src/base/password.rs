@@ -57,7 +57,7 @@ impl fmt::Debug for PasswordHash {
 pub enum Passwords {
     /// Any password is right, as after Redis's `nopass`.
     Any,
-    /// One of these; with none of them nobody logs in.
+    /// One of these; with none of them every login fails.
     OneOf(Vec<PasswordHash>),
 }
 

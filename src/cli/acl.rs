@@ -63,7 +63,7 @@ fn acl(output: Output, source: &ConfigSource, name: Option<&str>, diff: Option<&
         Ok(words) => words,
         Err(word) => {
             let instead = "print each policy by itself, with --policy NAME";
-            return fail(&format!("{word} cannot stand in a selector of the server; {instead}"));
+            return fail(&format!("{word} cannot be in a selector of the server; {instead}"));
         }
     };
     let user = config.upstream.auth.username.as_deref().unwrap_or("default");
@@ -235,7 +235,7 @@ pub(super) fn server_differences(
     let policies = in_use(document, config, dictionary).map_err(told)?;
     let roles = roles(document, &policies, dictionary).map_err(told)?;
     let words = policy::server_rules(&roles)
-        .map_err(|word| format!("{word} cannot stand in a selector of the server"))?;
+        .map_err(|word| format!("{word} cannot be in a selector of the server"))?;
     let user = config.upstream.auth.username.as_deref().unwrap_or("default");
     compare(config, user, &words, dictionary, "")
 }

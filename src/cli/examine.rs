@@ -134,7 +134,7 @@ fn account_problems(
     };
     let twice = |account: &&AclUser| config.users.iter().any(|u| u.name == account.name);
     let problem = |account: &AclUser| {
-        let what = format!("its user {} stands in the configuration too", account.name);
+        let what = format!("its user {} is in the configuration too", account.name);
         document.problem(ACL_FILE, what, None)
     };
     accounts.iter().filter(twice).map(problem).collect()

@@ -1,4 +1,4 @@
-//! `run`: serves until told to stop.
+//! `run`: serves until it is stopped.
 //!
 //! Owns: the way from settings to a running proxy. Never knows: what a proxy is made of.
 

@@ -108,7 +108,7 @@ fn failing_sinks(config: &Config) -> Result<Vec<String>, String> {
     Ok(failing.collect())
 }
 
-/// What failed stands first.
+/// What failed is first.
 fn table(output: Output, findings: &[Finding]) -> String {
     let mut text = String::new();
     for wanted in [Outcome::Fail, Outcome::Warn, Outcome::Skip, Outcome::Pass] {

@@ -155,7 +155,7 @@ fn key_spec(place: &KeyPlace) -> KeySpec {
     }
 }
 
-/// The categories that the server gives by itself (acl.c, `ACLAddImplicitCategories` and kin).
+/// The categories that the server gives by itself (acl.c, `ACLAddImplicitCategories` and similar).
 fn implied(flags: Flags) -> Categories {
     let when = |flag, category| if flags.has(flag) { category } else { Categories::default() };
     when(Flags::WRITE, Categories::WRITE)

@@ -50,7 +50,7 @@ pub enum Effect {
         streams: bool,
     },
     /// Turns the connection into something that is not requests and replies, or leaves on it what
-    /// nobody could take along (`HIMPORT`): never forwarded.
+    /// no other connection can take over (`HIMPORT`): never forwarded.
     Never,
 }
 

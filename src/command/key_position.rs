@@ -64,7 +64,7 @@ impl KeyPosition {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum KeyError {
     /// The arguments do not fit the command: the server refuses them too, or would touch keys that
-    /// nobody can tell.
+    /// the position is unknown.
     Syntax,
     /// Every server refuses the request before it looks at a key, each in its own words.
     Refused,

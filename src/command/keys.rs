@@ -1,4 +1,4 @@
-//! Where the keys and channels of a request stand.
+//! Where the keys and channels of a request are.
 //!
 //! Owns: [`KeySpec`] and its reading. Never knows: which keys are allowed.
 //!
@@ -12,7 +12,7 @@ use super::options::{
 use super::{Flags, Spec};
 use crate::resp::{Request, number};
 
-/// Where a command's keys stand.
+/// Where a command's keys are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum KeySpec {
     /// One argument.
@@ -37,7 +37,7 @@ pub enum KeySpec {
     Debug,
     /// `CLIENT TRACKING`: what follows each `PREFIX`.
     Tracking,
-    /// Nobody says where: no request can be told to stay inside any pattern.
+    /// The positions are unknown: no request is proven to stay inside any pattern.
     Unknown,
 }
 
@@ -46,7 +46,7 @@ pub enum KeySpec {
 ///
 /// # Errors
 ///
-/// When they cannot be told; `out` then holds nothing to go by, but with [`KeyError::Refused`] what the
+/// When they are unknown; `out` is then without meaning, but with [`KeyError::Refused`] what the
 /// server's ACL looks at.
 pub fn find_keys(
     spec: &Spec,
@@ -115,7 +115,7 @@ impl KeySpec {
         }
     }
 
-    /// What the names are, where a specification says where they stand.
+    /// What the names are, where a specification says where they are.
     #[must_use]
     pub const fn kind(&self) -> Option<KeyKind> {
         match *self {
@@ -134,7 +134,7 @@ impl KeySpec {
     }
 
     /// Whether argument `arg`, of which perhaps no byte is here, names a key; `None` when that takes
-    /// a reading of what stands before and behind it.
+    /// a reading of the arguments before and behind it.
     #[must_use]
     pub fn names(&self, request: &Request<'_>, arg: usize) -> Option<bool> {
         match *self {
@@ -258,7 +258,7 @@ mod tests {
         }
     }
 
-    /// `''` stands for an empty argument.
+    /// `''` means an empty argument.
     fn check(line: &str, expected: &str) {
         let args = line.split(' ').map(|arg| if arg == "''" { "" } else { arg });
         assert_eq!(found(&RequestBuf::from_args(args).as_request()), expected, "{line:?}");

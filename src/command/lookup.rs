@@ -57,7 +57,7 @@ pub fn by_name(name: &str) -> Option<&'static Spec> {
     }
 }
 
-/// Every command; each stands at the place of its id.
+/// Every command; each is at the index of its id.
 #[must_use]
 pub fn all() -> &'static [Spec] {
     &TABLE

@@ -59,7 +59,7 @@ pub struct Spec {
     pub arity: i16,
     pub flags: Flags,
     pub categories: Categories,
-    /// Where the keys and channels stand; [`find_keys`] reads it. Empty: there are none.
+    /// Where the keys and channels are; [`find_keys`] reads it. Empty: there are none.
     pub keys: &'static [KeySpec],
     pub effect: Effect,
     /// What it reaches beyond them.
@@ -116,7 +116,7 @@ impl Spec {
             || (self.effect.leaves_nothing() && !self.flags.intersects(harmful))
     }
 
-    /// Whether nobody says where its keys stand.
+    /// Whether its key positions are unknown.
     #[must_use]
     pub fn hides_keys(&self) -> bool {
         self.keys.contains(&KeySpec::Unknown)

@@ -69,7 +69,7 @@ pub(super) fn sort(
 }
 
 /// How much of a pattern of `SORT` becomes a key: nothing when it has no `*` (`#`, `nosort`), else
-/// what stands before `->field` (sort.c, `lookupKeyByPattern`, on C strings).
+/// what is before `->field` (sort.c, `lookupKeyByPattern`, on C strings).
 fn key_part(pattern: &[u8]) -> Option<usize> {
     let text = pattern.split(|byte| *byte == 0).next().unwrap_or_default();
     let star = text.iter().position(|byte| *byte == b'*')?;

@@ -8,7 +8,7 @@ use super::reach::{PatternAt, Reach};
 use crate::resp::Request;
 
 /// The arguments of a `KEYS`, `SCAN` or `CLUSTERSCAN` request that are patterns of key names, in
-/// order. A server heeds the last `MATCH`; whoever judges must look at all. Other commands have
+/// order. A server uses the last `MATCH`; a check must look at all. Other commands have
 /// none. Clears `out` first.
 ///
 /// # Errors

@@ -5,11 +5,11 @@
 /// What runs, or what is shown or changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Script {
-    /// `EVAL`, `SCRIPT LOAD` and kin: the script's text is the argument of this number.
+    /// `EVAL`, `SCRIPT LOAD` and similar: the script's text is the argument of this number.
     Text { arg: usize },
-    /// `EVALSHA` and kin: its first argument is the SHA-1 of a script that the server has seen.
+    /// `EVALSHA` and similar: its first argument is the SHA-1 of a script that the server has seen.
     Digest,
-    /// `FCALL` and kin: its first argument is the name of a function that the server has.
+    /// `FCALL` and similar: its first argument is the name of a function that the server has.
     Function,
     /// `SCRIPT EXISTS`: its arguments from the second on are SHA-1s of scripts.
     Asks,

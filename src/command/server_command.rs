@@ -3,7 +3,7 @@
 //! Owns: [`ServerCommand`], [`learn`], [`differences`]. Never knows: who asked, when.
 //!
 //! Learned is only what cannot surprise: commands that read or write data, and whose keys, if the
-//! server tells of any, are told completely and in a form that [`KeySpec`] has. All else stays unknown.
+//! server describes any, are described completely and in a form that [`KeySpec`] has. All else stays unknown.
 
 use super::definition::Definition;
 use super::dictionary::NAME_BYTES_MAX;
@@ -12,7 +12,7 @@ use super::{Access, Categories, Effect, Flags, KeyKind, KeySpec, Spec};
 use crate::config::ReplyKeys;
 use crate::resp::{Protocol, ReplyScanner, Value};
 
-/// Keys of one specification that are told one by one.
+/// Keys of one specification that are listed one by one.
 const SINGLE_KEYS_MAX: i64 = 16;
 
 /// One command or subcommand as the server tells of it.
@@ -23,7 +23,7 @@ pub struct ServerCommand {
     flags: Flags,
     /// Those that rules can name.
     categories: Categories,
-    /// A flag that nobody here knows.
+    /// A flag that respgate does not know.
     strange: bool,
     /// Why its keys are not known, unless they are.
     keys: Result<Vec<KeySpec>, &'static str>,
@@ -247,7 +247,7 @@ fn difference(spec: &Spec, command: &ServerCommand) -> Option<String> {
     if !covers_arity(spec.arity, *arity) {
         return Some(format!("{name}: arity {arity} at the server, {} here", spec.arity));
     }
-    // What the server itself calls incomplete is told by the table in a form of its own.
+    // What the server itself calls incomplete is described by the table in a form of its own.
     let theirs = command.keys.as_ref().ok()?;
     let special = |key: &KeySpec| {
         !matches!(key, KeySpec::At { .. } | KeySpec::Span { .. } | KeySpec::Counted { .. })

@@ -8,7 +8,7 @@
 use super::key_position::is_word;
 use crate::resp::{Request, number};
 
-/// Where the values stand that a command stores as they are.
+/// Where the values are that a command stores as they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Stores {
     /// Nothing of the client's, or numbers alone.

@@ -82,7 +82,7 @@ impl TtlEffect {
 ///
 /// Every word has the same number of values in each command that knows it (t_string.c,
 /// `parseExtendedStringArgumentsOrReply`; `increxCommand`). Where the server would refuse two
-/// together, both are told. An unknown word ends the reading with [`KeyError::Syntax`].
+/// together, both are returned. An unknown word ends the reading with [`KeyError::Syntax`].
 pub fn time_options<'a>(
     request: &'a Request<'a>,
     first: OptionsStart,
@@ -116,7 +116,7 @@ pub fn time_options<'a>(
     })
 }
 
-/// One option, if it speaks of time, and where the next one stands.
+/// One option, if it sets a time, and the position of the next one.
 fn read_option(
     request: &Request<'_>,
     arg: usize,

@@ -68,7 +68,7 @@ pub(super) fn server(text: &str) -> Result<ServerAddress, ValueError> {
     } else {
         (None, text)
     };
-    // What stands before the @ may hold a password: no error repeats it.
+    // The part before the @ may hold a password: no error repeats it.
     let (user, place) = match rest.rsplit_once('@') {
         Some((user, place)) if tls.is_some() => (Some(user), place),
         Some(_) => {

@@ -128,7 +128,7 @@ impl Check<'_> {
         });
     }
 
-    /// Every policy that somebody selects is there.
+    /// Every selected policy exists.
     fn policies(&mut self, config: &Config) {
         let listeners = config.listeners.iter().map(|listener| &listener.policy);
         let users = config.users.iter().map(|user| &user.policy);
@@ -157,7 +157,7 @@ impl Check<'_> {
             let fresh = names.insert(&user.name);
             self.hold(fresh, &[&key("name")], || ValueError::new("another user has this name"));
             let fresh = user.uids.iter().all(|uid| uids.insert(uid));
-            self.hold(fresh, &[&key("uids")], || ValueError::new("one stands twice"));
+            self.hold(fresh, &[&key("uids")], || ValueError::new("one is listed twice"));
         }
         let any = !config.users.is_empty() || config.acl_file.is_some();
         for (index, listener) in config.listeners.iter().enumerate() {

@@ -36,7 +36,7 @@ pub struct CustomCommand {
     pub arity: i16,
     pub flags: Vec<String>,
     pub categories: Vec<String>,
-    /// None: nobody says where its keys stand. Empty: it has none.
+    /// None: its key positions are unknown. Empty: it has none.
     pub keys: Option<Vec<KeyPlace>>,
     /// It may wait: it travels on a connection of its own until it is answered.
     pub pinned: bool,
@@ -56,7 +56,7 @@ pub enum ReplyKeys {
     Each,
 }
 
-/// Where some of its keys stand; the command's name is argument 0.
+/// Where some of its keys are; the command's name is argument 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyPlace {
     pub span: KeySpan,
@@ -266,7 +266,7 @@ fn argument(node: &Node) -> Result<usize, ValueError> {
         .hint("the command's name is 0, its first argument 1"))
 }
 
-/// A table whose names the schema does not list, because the name of a command stands before them.
+/// A table whose names the schema does not list, because the name of a command precedes them.
 struct Table<'a> {
     entries: &'a [Entry],
     key: String,

@@ -213,7 +213,7 @@ impl Document {
         self.root.place_of(key)
     }
 
-    /// A problem that somebody else found with the value of `key`, as `policy.acl`.
+    /// A problem that another part found with the value of `key`, as `policy.acl`.
     #[must_use]
     pub fn problem(&self, key: &str, problem: impl Into<String>, hint: Option<String>) -> Problem {
         ValueError { problem: problem.into(), hint }.at(self.root.place_of(key), key)

@@ -61,7 +61,7 @@ impl fmt::Display for Problem {
 
 impl std::error::Error for Problem {}
 
-/// What is wrong with a value, before it is known where the value stands.
+/// What is wrong with a value, before the position of the value is known.
 #[derive(Debug)]
 pub(super) struct ValueError {
     pub problem: String,

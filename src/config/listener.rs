@@ -112,9 +112,9 @@ impl Default for ClientLimits {
 pub struct Drain {
     /// Keep serving at least this long.
     pub min: Duration,
-    /// Leave after this long, whoever is still connected.
+    /// Exit after this long, with clients still connected.
     pub max: Duration,
-    /// Without clients for this long, nobody is coming any more.
+    /// Without clients for this long, none is expected any more.
     pub quiet: Duration,
     /// The process is started again whenever it exits, as a native sidecar of Kubernetes is.
     pub native_sidecar: bool,

@@ -1,4 +1,4 @@
-//! The known name that somebody who wrote an unknown one probably meant.
+//! The known name that is closest to an unknown one.
 //!
 //! Owns: edit distance. Never knows: what the names name.
 

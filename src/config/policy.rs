@@ -65,8 +65,7 @@ fn keys(at: &Section<'_>) -> KeyRules {
     }
     for (name, is_set) in [("flushdb", keys.flushdb), ("dbsize", keys.dbsize)] {
         if is_set && keys.mode == KeyMode::Enforce {
-            let hint =
-                "without a prefix, the keys of one application cannot be told from those of others";
+            let hint = "without a prefix, the keys of one application cannot be distinguished from those of others";
             at.report(name, ValueError::new("only with mode = \"rewrite\"").hint(hint));
         }
     }
@@ -76,13 +75,13 @@ fn keys(at: &Section<'_>) -> KeyRules {
     keys
 }
 
-/// Whether a prefix can stand in the ACL language as it is.
+/// Whether a prefix can be in the ACL language as it is.
 fn is_plain(prefix: &str) -> bool {
     let special = |c: char| c.is_whitespace() || "*?[]\\()\"'".contains(c);
     !prefix.is_empty() && !prefix.contains(special)
 }
 
-/// Why a text cannot stand before keys, and what to do.
+/// Why a text cannot be before keys, and what to do.
 fn unfit(prefix: &str) -> Option<(&'static str, &'static str)> {
     const BYTES_MAX: usize = 128;
     if prefix.is_empty() || prefix.contains(['{', '}']) {
@@ -162,7 +161,7 @@ fn positive(at: &Section<'_>, key: &str, number: Option<u64>) {
     }
 }
 
-/// The server takes any text for a pattern; what is certainly not meant is told here.
+/// The server takes any text for a pattern; what is certainly not meant is rejected here.
 fn globs(at: &Section<'_>, key: &str, patterns: &[String]) {
     for pattern in patterns {
         let mut bytes = pattern.bytes();

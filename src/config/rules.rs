@@ -12,7 +12,7 @@ use super::scripts::ScriptRules;
 /// | `preset` | `acl` | meaning |
 /// |---|---|---|
 /// | none | none | the safe default, as `preset = "default"` |
-/// | some | none | the rules that the preset stands for |
+/// | some | none | the rules that the preset means |
 /// | some | some | those rules, then `acl` |
 /// | none | some | `acl` alone, on a role that may nothing: no commands, no keys, no channels |
 ///
@@ -50,7 +50,7 @@ pub struct KeyRules {
     /// A glob that every key must match.
     pub pattern: Option<String>,
     pub charset: Charset,
-    /// Globs of keys that nobody may name.
+    /// Globs of keys that no command may name.
     pub deny: Vec<String>,
 }
 

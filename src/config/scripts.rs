@@ -1,4 +1,4 @@
-//! Settings of the policy about scripts, and the files that scripts stand in.
+//! Settings of the policy about scripts, and the files that scripts are in.
 //!
 //! Owns: [`ScriptRules`]. Never knows: how a script is judged.
 
@@ -98,7 +98,7 @@ fn digests(directory: &Path) -> Result<Vec<Sha1>, ScriptError> {
             digests.push(Sha1::of(&script(&path)?));
         }
     }
-    // The order of a directory is nobody's.
+    // A directory has no order.
     digests.sort_unstable();
     Ok(digests)
 }

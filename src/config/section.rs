@@ -178,7 +178,7 @@ fn join(section: &str, key: &str) -> String {
     if section.is_empty() { key.to_owned() } else { format!("{section}.{key}") }
 }
 
-/// What stands at `node`, for a person.
+/// The value at `node`, for a person.
 fn found(node: &Node) -> &'static str {
     match &node.value {
         Value::Table(_) => "a table",
@@ -217,7 +217,7 @@ pub(super) fn string(node: &Node) -> Read<String> {
 
 pub(super) fn path(node: &Node) -> Read<PathBuf> {
     let text = text(node)?;
-    // The text of a key may stand where its path should: no error repeats it.
+    // The text of a key may be where its path should: no error repeats it.
     if text.contains("-----BEGIN") || text.contains(['\n', '\r']) {
         return Err(ValueError::new("the text of a file where its path should be")
             .hint("write the text into a file, and the path of that file here"));
@@ -303,7 +303,7 @@ pub(super) fn choice<T: Clone>(words: &[(&str, T)]) -> impl Fn(&Node) -> Read<T>
         let found = words.iter().find(|(word, _)| *word == text);
         found.map(|(_, value)| value.clone()).ok_or_else(|| {
             let known: Vec<String> = words.iter().map(|(word, _)| format!("{word:?}")).collect();
-            // A password may stand in the wrong place.
+            // A password may be in the wrong place.
             let plain = |byte: u8| byte.is_ascii_lowercase() || b"-.".contains(&byte);
             let shown = if text.len() <= WORD_BYTES_MAX && text.bytes().all(plain) {
                 quoted(text)

@@ -11,7 +11,7 @@ use super::error::{Place, Problem, ValueError};
 /// Deeper keys than this do not exist.
 const DEPTH_MAX: usize = 8;
 
-/// One value of one key, from an environment variable or a flag; lies over what the file says.
+/// One value of one key, from an environment variable or a flag; overrides the file.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Setting {
     place: Place,
@@ -251,7 +251,7 @@ fn line(place: &Place) -> Option<usize> {
     }
 }
 
-/// Where TOML came from, to say where each of its values stands.
+/// Where TOML came from, to name the position of each value.
 enum Origin<'a> {
     Text { text: &'a str, name: &'a Arc<str>, newlines: Vec<usize> },
     Setting(&'a Place),

@@ -9,7 +9,7 @@ use crate::command::{Access, Categories, CommandId, Dictionary, Spec};
 use super::database::Databases;
 use super::pattern::Pattern;
 
-/// One rule as it stands in the text; a selector is one word with its parentheses.
+/// One rule as it is written; a selector is one word with its parentheses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Word<'a> {
     /// Bytes of the text before the word.
@@ -20,7 +20,7 @@ pub(super) struct Word<'a> {
 /// One thing that a word does to a selector.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
-    /// `+name -name +@category -@category`; a container stands with its subcommands.
+    /// `+name -name +@category -@category`; a container is listed with its subcommands.
     Commands {
         allow: bool,
         category: bool,
@@ -114,7 +114,7 @@ impl fmt::Display for Problem {
                 "a first argument can only be allowed, and the command has no subcommands"
             }
             Self::FirstArgumentOfSubcommand => "a subcommand has no first-argument rules",
-            Self::EmptySubcommand => "nothing stands behind the |",
+            Self::EmptySubcommand => "the | has no subcommand behind it",
             Self::KeyAccess => "a key pattern begins with ~, %R~, %W~ or %RW~",
             Self::NoDatabases => "numbers with commas between make a list of databases: db=0,2",
             Self::KeysAlreadyAll => {
@@ -253,7 +253,7 @@ fn command(name: &str, allow: bool, dictionary: &Dictionary) -> Result<Step, Pro
         return Ok(Step::Commands { allow, category: false, ids });
     }
     let unknown = || {
-        // Until the server tells of it, it is refused whatever stands here.
+        // Until the server describes it, it is refused whatever the rule says.
         let later = Step::Commands { allow, category: false, ids: Vec::new() };
         if dictionary.grows() && !name.is_empty() {
             Ok(later)

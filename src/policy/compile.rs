@@ -1,4 +1,4 @@
-//! Configuration -> [`Policy`]: every word checked, every problem told.
+//! Configuration -> [`Policy`]: every word checked, every problem reported.
 //!
 //! Owns: [`compile`], [`RuleError`]. Never knows: requests.
 
@@ -405,7 +405,7 @@ mod tests {
         let policy = limits("@write -incr ping auth").unwrap();
         let covered = |name| policy.limits()[0].covers(crate::command::by_name(name).unwrap());
         assert!(covered("set") && covered("ping"));
-        // AUTH and its kin are never limited.
+        // AUTH and similar commands are never limited.
         assert!(!covered("incr") && !covered("get") && !covered("auth"));
         for (commands, expected) in [
             ("gett", "limit.0.commands: '+gett' at byte 0: unknown command; nearest: get"),
@@ -479,7 +479,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// Whatever stands in a configuration is compiled or complained about, at a place within it.
+        /// Any configuration is compiled or rejected, with a position within it.
         #[test]
         fn any_text_is_told(acl in "([-+~%&@()|a-z*\"é ]|get|config\\||RW~){0,40}") {
             let rules = Rules { acl: Some(acl.clone()), ..Rules::default() };

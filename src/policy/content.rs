@@ -1,6 +1,6 @@
 //! What keys and values look like: their size, their letters, their number.
 //!
-//! Owns: [`Content`]. Never knows: where a command's keys stand.
+//! Owns: [`Content`]. Never knows: where a command's keys are.
 //!
 //! A large argument is judged by its announced length, before a byte of it is here.
 
@@ -194,7 +194,7 @@ impl Content {
         let name = at.name(subject.request);
         match at.kind {
             KeyKind::Key => self.name_fault(name),
-            // The data stand for `*`: only what is before it is certain.
+            // Data replace `*`: only what is before it is certain.
             KeyKind::KeyPattern => self.pattern_fault(literal_prefix(name)),
             KeyKind::KeyPrefix => self.may_deny_behind(name).then_some(ContentFault::ReachesDenied),
             KeyKind::Channel | KeyKind::ChannelPattern if at.access.read => {
@@ -247,7 +247,7 @@ impl Content {
         (!fits).then_some(ContentFault::KeyPattern)
     }
 
-    /// Keys that begin with `start` are read, nobody knows which.
+    /// Some keys that begin with `start` are read; which is unknown.
     fn pattern_fault(&self, start: &[u8]) -> Option<ContentFault> {
         if self.may_deny_behind(start) {
             return Some(ContentFault::KeyDenied);
@@ -327,7 +327,7 @@ fn long_value(subject: &RequestFacts<'_>, keys: &[KeyPosition], max: u64) -> Opt
     })
 }
 
-/// Whether argument `arg` names a key; `None`: that cannot be told yet.
+/// Whether argument `arg` names a key; `None`: not known yet.
 fn names(spec: &Spec, request: &Request<'_>, arg: usize) -> Option<bool> {
     let mut certain = Some(false);
     for keys in spec.keys {

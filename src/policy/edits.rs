@@ -57,7 +57,7 @@ impl Scratch {
     }
 }
 
-/// One change of one argument. Texts lie together in [`Edits`].
+/// One change of one argument. Texts are together in [`Edits`].
 #[derive(Clone, Debug)]
 struct Edit {
     arg: u32,

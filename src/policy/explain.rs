@@ -35,7 +35,7 @@ pub enum Verdict {
     Refused(&'static str, String),
 }
 
-/// A word of the rules and the setting it stands in.
+/// A word of the rules and the setting it is in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleWord {
     /// `preset`, `acl` or `keys.prefix`.

@@ -13,7 +13,7 @@ pub struct Grant {
     /// Bytes of that which are the request itself, or of a head the head; what follows goes behind
     /// the request's last byte.
     pub split: usize,
-    /// Requests of the proxy's own behind it, whose replies nobody sees.
+    /// Requests of the proxy's own behind it, whose replies reach no client.
     pub companions: u32,
     /// What to take off the names in its reply.
     pub strip: Option<Strip>,

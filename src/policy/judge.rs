@@ -55,7 +55,7 @@ impl Policy {
         let mut worst: Option<Refusal> = None;
         for selector in self.role.iter() {
             match self.judge(selector, case) {
-                // What no role can permit is told apart from what this one forbids.
+                // What no role can permit is distinguished from what this one forbids.
                 Ok(()) if case.spec.effect == Effect::Never => {
                     return Err(Refusal::new(Rule::Command, Some(case.spec), Cause::NotCarried));
                 }
@@ -228,7 +228,7 @@ impl Evaluation<'_, '_> {
                     }
                 }
                 KeyKind::KeyPattern => {
-                    // The data stand for `*`, so only a literal beginning is certain.
+                    // Data replace `*`, so only a literal beginning is certain.
                     if !selector.keys.any(at.access, |known| known.covers_prefix(name)) {
                         indirect =
                             indirect.or_else(|| Some(Cause::SortPattern(self.option_before(at))));
@@ -264,7 +264,7 @@ impl Evaluation<'_, '_> {
             }
             let name = self.name(at);
             // The server compares a pattern with the allowed ones letter by letter; here one passes too
-            // whose every match lies within an allowed prefix.
+            // whose every match is within an allowed prefix.
             let fits = |known: &Pattern| {
                 if is_pattern { known.covers(name) } else { known.matches(name) }
             };

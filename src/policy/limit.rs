@@ -11,7 +11,7 @@ use super::rule::Rule;
 use crate::command::{Flags, Spec};
 use crate::config::{LimitRule, OnLimit, Per};
 
-/// One limit. What is used of it lies with whoever enforces it.
+/// One limit. Its use is counted where it is enforced.
 #[derive(Clone, Debug)]
 pub struct Limit {
     commands: Selector,

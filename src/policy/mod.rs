@@ -8,12 +8,12 @@
 //! nothing there:
 //!
 //! * commands that show or touch keys, or the server, without naming them (`command::Reach`);
-//! * a request whose keys cannot be told is refused, where the server checks none of them;
+//! * a request whose keys are unknown is refused, where the server checks none of them;
 //! * every `STORE` of `SORT` and `GEORADIUS` counts, where the server checks one;
 //! * the server's own channels about keys (`__keyspace@…`) must be named by a channel pattern; `&*`
 //!   and `PSUBSCRIBE *` do not reach them.
 //!
-//! One thing is more lenient: `SORT … BY p*` and `GET p*` pass when `p` lies within an allowed
+//! One thing is more lenient: `SORT … BY p*` and `GET p*` pass when `p` is within an allowed
 //! prefix; the server wants every key to be readable.
 //!
 //! Scripts and functions may build key names and run any command, which no proxy sees in a request. So
@@ -124,7 +124,7 @@ pub struct Policy {
     ttl: Option<Ttl>,
     /// No rule looks further into permitted requests, or changes them.
     passes_unchanged: bool,
-    /// Rules that are told of and do not refuse.
+    /// Rules that report and do not refuse.
     observed: RuleSet,
 }
 
@@ -252,13 +252,13 @@ impl Policy {
         &self.limits
     }
 
-    /// Whether this rule is told of and does not refuse.
+    /// Whether this rule reports and does not refuse.
     #[must_use]
     pub const fn observes(&self, rule: Rule) -> bool {
         self.observed.has(rule)
     }
 
-    /// Whether a script that the server has lost is sent to it again: only for whoever could have
+    /// Whether a script that the server has lost is sent to it again: only for a client that could have
     /// sent its text.
     #[must_use]
     pub const fn retries_noscript(&self) -> bool {
@@ -283,7 +283,7 @@ impl Policy {
         self.content.as_ref().filter(|_| !self.observed.has(Rule::Value))?.value_bytes(spec)
     }
 
-    /// The order of all checks, as the server has it (server.c, `processCommand`). The parts stand
+    /// The order of all checks, as the server has it (server.c, `processCommand`). The parts are
     /// alone for the session, which asks for authentication between the second and the third.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! Prefixes that do not keep two policies apart.
 //!
-//! Owns: [`overlaps`]. Never knows: requests, who is told.
+//! Owns: [`overlaps`]. Never knows: requests, who reads the result.
 
 use super::compile::pieces;
 use crate::config::{KeyMode, Rules};

@@ -55,7 +55,7 @@ impl Pattern {
     /// Whether everything that the pattern `inner` fits certainly fits this one too.
     ///
     /// Certain are the same text, a pattern without special characters, and a literal prefix of
-    /// `inner` that lies within `literal*`. A relation that only a closer look would prove
+    /// `inner` that is within `literal*`. A relation that only a closer look would prove
     /// (`app[1]:*` within `app1:*`) does not count.
     #[must_use]
     pub fn covers(&self, inner: &[u8]) -> bool {
@@ -154,7 +154,7 @@ pub(super) fn one(pattern: &[u8], byte: Option<u8>) -> Option<&[u8]> {
 }
 
 /// A class `[...]`, entered behind its bracket. A missing end is the end of the pattern; a range may
-/// stand the wrong way round, may swallow the closing bracket, and compares signed bytes.
+/// be the wrong way round, may swallow the closing bracket, and compares signed bytes.
 fn class(pattern: &[u8], byte: u8) -> Option<&[u8]> {
     let (negated, mut rest) = match pattern.strip_prefix(b"^") {
         Some(rest) => (true, rest),

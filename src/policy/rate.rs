@@ -1,6 +1,6 @@
 //! Token buckets, in whole numbers: what comes in time is exact, however the calls fall.
 //!
-//! A bucket may be in debt: whoever takes a token that is not there yet has the next one that comes,
+//! A bucket may be in debt: a request that takes a missing token has the next one that comes,
 //! and waits for it. So those who wait are served in the order in which they came.
 //!
 //! Owns: [`Rate`], [`Bucket`]. Never knows: clocks, who waits.
@@ -45,7 +45,7 @@ impl Bucket {
         Self { units: rate.full(), at_us: now_us }
     }
 
-    /// Microseconds until there is a token that nobody has.
+    /// Microseconds until a free token exists.
     #[must_use]
     pub fn wait_us(&self, rate: &Rate, now_us: u64) -> u64 {
         let missing = rate.period_us - self.units_at(rate, now_us);
@@ -99,7 +99,7 @@ mod tests {
         assert_eq!(waits, [0, 0, 0, 100_000, 200_000, 300_000]);
         assert_eq!(bucket.wait_us(&rate, 299_999), 100_001);
         assert_eq!(bucket.wait_us(&rate, 400_000), 0);
-        // It never holds more than the burst, and a clock that stands still harms nobody.
+        // It never holds more than the burst, and a clock that does not move has no effect.
         bucket.take(&rate, 100_000_000);
         assert_eq!(bucket.wait_us(&rate, 100_000_000), 0);
         bucket.take(&rate, 0);
@@ -119,7 +119,7 @@ mod tests {
 
     proptest! {
         /// Whatever the times of the calls: of those that need not wait, no stretch of time sees
-        /// more than the burst and what comes back in it; and who waits as told comes after exactly
+        /// more than the burst and what comes back in it; and a request that waits as asked comes after exactly
         /// as long as the tokens before need.
         #[test]
         fn the_rate_holds_over_every_stretch(

@@ -246,7 +246,7 @@ const SERVER_CHANNELS: &str = "' with this pattern may fit the server's own chan
     namespace); write out what stands before the key, as in __keyspace@0__:*, or __key*__:*";
 const RESERVED_CHANNEL: &str = "' may reach the server's own channels about keys (rule namespace); \
     name them in the ACL, as in &__keyspace@0__:app:*";
-const OTHERS_EVENTS: &str = "' may hear of keys in other databases (rule namespace); write out the \
+const OTHERS_EVENTS: &str = "' may receive events of keys in other databases (rule namespace); write out the \
     number of an allowed one, as in __keyspace@0__:*";
 const NO_DATABASE: &str = "the server's invalidations do not say their database, so those of others \
     cannot be left out; only rules without db= permit it";

@@ -4,7 +4,7 @@
 //! Owns: [`write_own`] and the list of sections and fields that stay. Never knows: frames, requests.
 //!
 //! Every heading stays, as an unused server has it: drivers look for fields, and a section without
-//! any is what a server answers that nobody used. A section or field of a later server is left out.
+//! any is the answer of a server without use. A section or field of a later server is left out.
 
 use bytes::{BufMut, BytesMut};
 
@@ -14,7 +14,7 @@ pub(super) const REPORT_BYTES_MAX: usize = 1 << 20;
 /// Sections of which every field stays: they are the same for all clients, or drivers need them.
 const WHOLE: [&[u8]; 4] = [b"Server", b"Replication", b"Modules", b"Cluster"];
 
-/// Fields of others that stay; `*` at the end stands for any text.
+/// Fields of others that stay; `*` at the end means any text.
 const FIELDS: [(&[u8], &[&[u8]]); 3] = [
     (b"Clients", &[b"maxclients"]),
     (b"Memory", &[b"maxmemory*", b"mem_allocator"]),

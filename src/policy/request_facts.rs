@@ -22,7 +22,7 @@ pub(super) struct RequestFacts<'a> {
     pub spec: &'static Spec,
     pub request: &'a Request<'a>,
     pub moment: &'a EvalContext,
-    /// What stands before every key on the server, and not in the request.
+    /// The prefix of every key on the server, which the request does not have.
     pub prefix: &'a [u8],
 }
 
@@ -31,7 +31,7 @@ impl RequestFacts<'_> {
         Refusal::new(rule, Some(self.spec), cause)
     }
 
-    /// The keys, or the options that matter, cannot be told.
+    /// The keys, or the options that matter, are unknown.
     pub(super) const fn unclear(&self, error: KeyError) -> Refusal {
         match error {
             KeyError::Syntax | KeyError::Refused => self.refuse(Rule::Syntax, Cause::Syntax),

@@ -25,7 +25,7 @@ impl Role {
     }
 }
 
-/// One set of permissions that stand together.
+/// One set of permissions that are in force together.
 #[derive(Clone, Debug)]
 pub(super) struct Selector {
     allowed: Box<[u64]>,

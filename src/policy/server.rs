@@ -36,7 +36,7 @@ fn reaches_unnamed_keys(spec: &Spec) -> bool {
     reaches && spec.everywhere && !spec.flags.has(Flags::NOSCRIPT)
 }
 
-/// What one policy permits, in words for the server: what stands together there.
+/// What one policy permits, in words for the server: what is in force together there.
 #[derive(Debug, Default)]
 pub struct ServerRole {
     root: Vec<String>,
@@ -97,7 +97,7 @@ impl ServerRole {
 ///
 /// # Errors
 ///
-/// The word that cannot stand in a selector.
+/// The word that cannot be in a selector.
 pub fn server_rules(roles: &[ServerRole]) -> Result<Vec<String>, String> {
     let sets = |role: &'_ ServerRole| -> Vec<Vec<String>> {
         std::iter::once(&role.root).chain(&role.selectors).cloned().collect()
@@ -115,7 +115,7 @@ pub fn server_rules(roles: &[ServerRole]) -> Result<Vec<String>, String> {
         word == "resetdbs" || word.starts_with("db=")
     };
     if root.iter().chain(selectors.iter().flatten()).any(about_databases) {
-        // Each stands alone with its databases, those that respgate selects included.
+        // Each is alone with its databases, those that respgate selects included.
         selectors.iter_mut().for_each(|selector| selector.push("+select".to_owned()));
     }
     let mut words: Vec<String> =
@@ -223,7 +223,7 @@ pub fn differences(wanted: &Policy, live: &Policy) -> Vec<String> {
     if rows.is_empty() { apart(wanted, live) } else { rows }
 }
 
-/// What stands together in one of two roles alone, told by its names: the same commands and the same
+/// What is in one of two roles alone, by its names: the same commands and the same
 /// names may be paired otherwise.
 fn apart(wanted: &Policy, live: &Policy) -> Vec<String> {
     let counts = |spec: &&Spec| !spec.container && !spec.flags.has(Flags::NO_AUTH);

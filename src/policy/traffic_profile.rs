@@ -20,7 +20,7 @@ use crate::resp::Request;
 use names::{Names, certain};
 use scripts::SeenScripts;
 
-/// Refused commands that are told apart; beyond, all are one.
+/// Refused commands that are distinguished; beyond, all are one.
 const REFUSED_MAX: usize = 128;
 
 /// What was seen, without values: commands, prefixes of names, what was or would be refused.

@@ -12,7 +12,7 @@ use crate::command::Spec;
 use crate::config::{KeyMode, Rules};
 use crate::resp::Request;
 
-/// Policies that are told apart; what others see is not kept.
+/// Policies that are distinguished; what others see is not kept.
 const POLICIES_MAX: usize = 64;
 
 /// What was seen, by the section of the policy in the configuration.
@@ -56,7 +56,7 @@ impl TrafficProfiles {
     }
 
     /// The policies in TOML, and the rules for the server's user `user`; none when nothing was seen.
-    /// `dedicated`: each client has a connection to the server of its own, which hears everything.
+    /// `dedicated`: each client has a connection to the server of its own, which receives everything.
     #[must_use]
     pub fn to_toml(&self, user: &str, dedicated: bool) -> Option<String> {
         let (mut text, mut roles) = (String::new(), Vec::new());

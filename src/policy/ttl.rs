@@ -210,7 +210,7 @@ impl Case<'_> {
         Ok(())
     }
 
-    /// A time to live that nobody can read in the request is cut behind it.
+    /// A time to live that the request does not show is cut by a command behind it.
     fn shorten(&mut self) {
         if let Some(max) = &self.rules.max {
             self.follow(max.span.command(), &[&max.span.digits, b"XX", b"LT"]);

@@ -29,7 +29,7 @@ pub(super) struct AccessSources {
 
 impl AccessSources {
     /// Compiles all policies and reads all passwords and users. A policy that says what that of the
-    /// same name said `before` is that one still: whoever is under it is not disturbed.
+    /// same name said `before` is that one still: clients under it are not disturbed.
     ///
     /// # Errors
     ///
@@ -192,7 +192,7 @@ impl Read {
         self.0.update(secret.expose());
     }
 
-    /// The same configuration, with the scripts that stand in files on its lists.
+    /// The same configuration, with the scripts from files on its lists.
     fn scripts(&mut self, config: &Config) -> Result<Config, StartError> {
         let mut config = config.clone();
         let own = std::iter::once(("policy".to_owned(), &mut config.policy));
@@ -255,10 +255,8 @@ impl Read {
         let mut users = own.collect::<Result<Vec<_>, StartError>>()?;
         for account in accounts {
             if users.iter().any(|user| *user.name == *account.name) {
-                let what = format!(
-                    "user {} stands in the configuration and in users.acl_file",
-                    account.name
-                );
+                let what =
+                    format!("user {} is in the configuration and in users.acl_file", account.name);
                 return Err(StartError::new(what));
             }
             users.push(account);

@@ -20,7 +20,7 @@ const NAMED_MAX: usize = 20;
 pub(super) struct CommandSources {
     interner: CommandInterner,
     learned: Vec<Definition>,
-    /// The answer that was told about last.
+    /// The answer that was logged last.
     described: Vec<ServerCommand>,
 }
 
@@ -30,7 +30,7 @@ pub(super) enum Answer {
     /// Commands that were not known before.
     News,
     Nothing,
-    /// Nobody could be asked.
+    /// No server could be asked.
     Unreachable,
 }
 

@@ -1,6 +1,6 @@
 //! The one thread on which commands travel: listeners, sessions, upstream connections.
 //!
-//! Owns: [`DataPlane`], its runtime and what can be told to it. Never knows: signals, files.
+//! Owns: [`DataPlane`], its runtime and its control messages. Never knows: signals, files.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -27,7 +27,7 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 /// How long connections may take to end when the process leaves.
 const GOODBYE: Duration = Duration::from_secs(1);
 
-/// What can be told to the data plane.
+/// A control message to the data plane.
 pub(super) enum Control {
     /// A new identity or password is in force.
     Rotate,
@@ -259,7 +259,7 @@ fn beat(health: &Health, worker: &Worker, upstream: &Upstream) {
     worker.note_figures();
 }
 
-/// Whoever owes and is owed nothing is sent away; the others get a moment.
+/// Clients without a request in flight are disconnected; the others get a moment.
 async fn say_goodbye(worker: &Worker, upstream: &Upstream) {
     worker.begin_drain();
     let until = clock::now() + GOODBYE;

@@ -1,4 +1,4 @@
-//! When a process that was told to leave may go.
+//! When a process that drains may exit.
 //!
 //! Owns: [`wait`]. Never knows: signals, connections.
 

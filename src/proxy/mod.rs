@@ -152,7 +152,7 @@ impl Proxy {
         self.admin.as_ref().map(AdminHandle::address)
     }
 
-    /// Serves until told to leave: reloads on [`Signal::Reload`] and when a file changes, asks the
+    /// Serves until a signal or a verb ends it: reloads on [`Signal::Reload`] and when a file changes, asks the
     /// server for its commands when it is another, leaves politely on the first [`Signal::Leave`] and
     /// at once on the second. A server that does not answer delays nothing.
     ///
@@ -245,7 +245,7 @@ impl Proxy {
         self.telemetry.metrics.drain_started_timestamp_seconds.set(clock::wall());
         tokio::select! {
             () = drain::wait(&self.drain, &self.telemetry.metrics, || self.data_plane.clients()), if !now => {}
-            () = told_to_exit(&mut self.orders), if !now => tracing::warn!("told to exit now"),
+            () = asked_to_exit(&mut self.orders), if !now => tracing::warn!("asked to exit now"),
             () = tokio::time::sleep(ANSWERED), if now => {}
             _ = signals.recv() => tracing::warn!("second signal: exiting now"),
         }
@@ -264,7 +264,7 @@ async fn until(at: Option<Instant>) {
 }
 
 /// Returns when an operator does not want to wait for the end of a drain.
-async fn told_to_exit(orders: &mut mpsc::Receiver<ProcessRequest>) {
+async fn asked_to_exit(orders: &mut mpsc::Receiver<ProcessRequest>) {
     while let Some(order) = orders.recv().await {
         // Dropped, another order answers that the process is shutting down.
         if let ProcessRequest::Leave { now: true, answer } = order {
@@ -301,7 +301,7 @@ impl Due {
     }
 }
 
-/// Does the work, and notes it when asked to reload meanwhile. `None`: told to leave.
+/// Does the work, and notes it when asked to reload meanwhile. `None`: asked to exit.
 async fn run_unless_stopped<T>(
     work: impl Future<Output = T>,
     signals: &mut mpsc::Receiver<Signal>,

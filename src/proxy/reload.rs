@@ -24,7 +24,7 @@ use crate::downstream::AuditRules;
 use crate::telemetry::{Label, Reload, ReloadRejection, ReloadResult, Telemetry};
 use crate::tls::watch::Watch;
 
-/// Somebody who writes to a file in place is taken to be done when it reads the same after this long …
+/// A file that is written in place is complete when it reads the same after this long …
 const SETTLE: Duration = Duration::from_millis(50);
 /// … or when it has been read so often.
 const SETTLE_READS: u32 = 20;
@@ -42,7 +42,7 @@ impl std::fmt::Debug for ConfigReloader {
     }
 }
 
-/// What the data plane must be told after a reload.
+/// What the data plane must apply after a reload.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
     pub rotate: bool,
@@ -70,7 +70,7 @@ pub(super) struct Reloader {
     levels: Arc<Levels>,
     probe_failed: bool,
     retry: Retry,
-    /// The credentials that the data plane was told of.
+    /// The credentials that the data plane applied last.
     told: u64,
     open: OpenSecrets,
 }
@@ -156,7 +156,7 @@ impl Reloader {
         built.unwrap_or_else(|| Err(StartError::new(NEVER_READ.to_owned())))
     }
 
-    /// The same, when nobody is writing to the files it is read from.
+    /// The same, when the files it is read from do not change.
     async fn settled_doors(&mut self, config: &Config) -> Result<AccessSources, StartError> {
         let old = self.components.doors_hash;
         let is_old =

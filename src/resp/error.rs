@@ -1,6 +1,6 @@
 //! What is wrong with bytes that are not RESP, in the server's own words.
 //!
-//! Owns: [`ProtocolError`], [`ReplyError`]. Never knows: sockets, who is told.
+//! Owns: [`ProtocolError`], [`ReplyError`]. Never knows: sockets, who reads them.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -110,7 +110,7 @@ impl fmt::Display for ProtocolError {
 
 impl Error for ProtocolError {}
 
-/// A server's bytes are not a reply. Nobody can tell where the next reply begins, so the
+/// A server's bytes are not a reply. The begin of the next reply is unknown, so the
 /// connection is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReplyError {

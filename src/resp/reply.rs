@@ -138,7 +138,7 @@ impl ReplyScanner {
                     false
                 }
                 State::Type => {
-                    // Within a reply, where such a value may stand unless a stream begins there.
+                    // Within a reply, where such a value may be unless a stream begins there.
                     let inside = self.left > 0 && self.kind != 0;
                     if let Some((whole, _)) = short(rest).filter(|_| inside) {
                         used += whole;
@@ -210,7 +210,7 @@ impl ReplyScanner {
 
     /// Whether the bytes of the current or just finished reply that were seen hold a push. It may be
     /// part of a reply on a connection that subscribes within EXEC; anywhere else the server has
-    /// written a message between the parts of a reply, and nobody knows where that ends.
+    /// written a message between the parts of a reply, and its end is unknown.
     #[must_use]
     pub fn has_push(&self) -> bool {
         self.pushed
@@ -253,7 +253,7 @@ impl ReplyScanner {
         Ok(())
     }
 
-    /// Whether a value of this type may stand here.
+    /// Whether a value of this type may be here.
     #[inline]
     fn may_begin(&self, byte: u8) -> bool {
         match self.streams.last() {
@@ -388,7 +388,7 @@ fn short(rest: &[u8]) -> Option<(usize, Option<u64>)> {
 }
 
 /// How much of `rest` belongs to a line of text, and whether it ends there: with the first CRLF. The
-/// text is somebody's, so a CR or LF alone may be part of it.
+/// text is data, so a CR or LF alone may be part of it.
 #[inline]
 fn text(rest: &[u8], mut ending: bool) -> (usize, bool) {
     let mut used = 0;

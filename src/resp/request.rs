@@ -9,7 +9,7 @@ use bytes::{BufMut, BytesMut};
 
 use super::{encode, number};
 
-/// Where an argument lies in its frame. A frame never exceeds 4 GiB
+/// Where an argument is in its frame. A frame never exceeds 4 GiB
 /// ([`crate::base::limits::REQUEST_BYTES_MAX`]), so 32 bits are enough.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Span {
@@ -79,7 +79,7 @@ impl<'a> Request<'a> {
         self.frame.get(self.start..).unwrap_or_default()
     }
 
-    /// Where the bytes of argument `i` lie in [`Self::raw`]. `None` when it is not here.
+    /// Where the bytes of argument `i` are in [`Self::raw`]. `None` when it is not here.
     #[must_use]
     #[inline]
     pub fn place(&self, i: usize) -> Option<Range<usize>> {

@@ -1,6 +1,6 @@
 //! What a client may send, and which of the limits a number in its bytes exceeds.
 //!
-//! Owns: [`RequestLimits`]. Never knows: where the numbers stand, configuration.
+//! Owns: [`RequestLimits`]. Never knows: where the numbers are, configuration.
 
 use super::error::{ProtocolError, Violation};
 use crate::base::limits;

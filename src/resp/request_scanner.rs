@@ -16,7 +16,7 @@ const LINE_END: &[u8] = b"\r\n";
 /// What follows a bulk.
 const BULK_END_BYTES: u64 = LINE_END.len() as u64;
 
-/// What stands at the front of a client's bytes. `used` counts from the frame's first byte.
+/// What is at the front of a client's bytes. `used` counts from the frame's first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scan {
     /// The frame is incomplete: scan again when the buffer has grown.
@@ -99,14 +99,14 @@ pub struct RequestScanner {
 impl RequestScanner {
     /// Looks at what `buf` gained since the last call.
     ///
-    /// `buf` begins at the first byte of the frame: the caller drops nothing before it is told to,
-    /// and drops exactly what it is told before the next frame. After [`Scan::Request`] and
+    /// `buf` begins at the first byte of the frame: the caller drops nothing before a result says so,
+    /// and drops exactly the bytes used before the next frame. After [`Scan::Request`] and
     /// [`Scan::Ignored`] the next call begins a new frame by itself; [`Self::reset`] between
     /// them gives memory back earlier.
     ///
     /// # Errors
     ///
-    /// When the bytes are not a request. What was found before stands; the session must close.
+    /// When the bytes are not a request. What was found before is valid; the session must close.
     pub fn scan(&mut self, buf: &[u8], limits: &RequestLimits) -> Result<Scan, ProtocolError> {
         if self.phase == Phase::Whole {
             self.reset();
@@ -458,7 +458,7 @@ impl RequestScanner {
     }
 }
 
-/// Shows where it stands and no byte of a client.
+/// Shows the position and no byte of a client.
 impl std::fmt::Debug for RequestScanner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("RequestScanner")

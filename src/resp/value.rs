@@ -1,4 +1,4 @@
-//! Decodes a small reply whose content somebody needs: `HELLO`, `SENTINEL`, acknowledgements.
+//! Decodes a small reply whose content is needed: `HELLO`, `SENTINEL`, acknowledgements.
 //!
 //! Owns: [`Value`]. Never knows: the hot path, who asked.
 
@@ -42,7 +42,7 @@ pub enum ValueError {
     TooDeep,
     /// Not exactly one reply.
     Malformed,
-    /// A reply of a form that nobody needs decoded: a streamed one, text that is not UTF-8 in an
+    /// A reply of a form that is never decoded: a streamed one, text that is not UTF-8 in an
     /// error, an aggregate as the key of a map.
     Unsupported,
 }
@@ -146,7 +146,7 @@ impl Value {
         }
     }
 
-    /// What stands behind `key`, in a map or in the flat array that RESP2 has instead.
+    /// What is behind `key`, in a map or in the flat array that RESP2 has instead.
     #[must_use]
     pub fn get(&self, key: impl AsRef<[u8]>) -> Option<&Self> {
         let key = Some(key.as_ref());

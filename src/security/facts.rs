@@ -84,7 +84,7 @@ pub(super) struct PolicyFacts {
     pub mode: &'static str,
     /// Dangerous commands that it permits.
     pub dangerous: Vec<&'static str>,
-    /// A key of nobody's may be read, under its own name.
+    /// A key that belongs to no application may be read, under its own name.
     pub reaches_all_keys: bool,
     /// The warning about scripts, if there is one.
     pub scripts: Option<String>,

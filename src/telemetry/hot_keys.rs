@@ -126,7 +126,7 @@ impl HotKeys {
 
 impl OfPolicy {
     fn found(&self, now: Instant) -> Found {
-        // A window that nobody has ended, because nothing was noted since, says nothing about now.
+        // A window that was not ended, because nothing was noted since, is outdated.
         let age = |since| now.saturating_duration_since(since);
         let fresh = age(self.since) < 2 * WINDOW;
         let before = self.before.as_ref().filter(|(_, since)| fresh && age(*since) < 3 * WINDOW);

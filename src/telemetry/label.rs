@@ -186,7 +186,7 @@ labels! {
         Rotation = "rotation", MaxAge = "max_age", Idle = "idle", Protocol = "protocol",
         Dirty = "dirty", ClientLeft = "client_left", Failover = "failover",
     }
-    /// Whether the server may be dialed: by anyone, by nobody, by one attempt that decides.
+    /// Whether the server may be dialed: by all, by none, by one attempt that decides.
     Circuit as "state" { Closed = "closed", Open = "open", HalfOpen = "half_open", }
     /// How a health check ended. Any reply is life.
     HealthResult as "result" { Ok = "ok", Failed = "failed", }

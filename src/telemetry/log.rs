@@ -117,7 +117,7 @@ pub(super) fn build(
 }
 
 /// Prints one field of a text line. What others say may hold line ends and terminal commands; they are
-/// escaped, so that nobody can forge a line.
+/// escaped, so that a line cannot be forged.
 fn text_field(out: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
     if field.name() == "message" {
         write!(Escaped(out), "{value:?}")

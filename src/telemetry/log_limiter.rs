@@ -20,7 +20,7 @@ const BURST: u32 = 50;
 /// After a burst, one line in this time.
 const REFILL: Duration = Duration::from_millis(200);
 
-/// The layer. `debug` and `trace` are not limited: whoever turns them on wants every line.
+/// The layer. `debug` and `trace` are not limited: every line is wanted where they are on.
 #[derive(Debug)]
 pub(super) struct LogLimiter {
     buckets: Mutex<HashMap<Identifier, Bucket>>,

@@ -60,7 +60,7 @@ impl Telemetry {
         Ok(Self { metrics, log })
     }
 
-    /// Fresh metrics, and a log that nobody hears: for tests and tools that print for themselves.
+    /// Fresh metrics, and a log without output: for tests and tools that print for themselves.
     ///
     /// # Errors
     ///

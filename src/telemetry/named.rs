@@ -29,7 +29,7 @@ impl<N, S, const MAX: usize> Default for Named<N, S, MAX> {
 }
 
 impl<N, S: Default, const MAX: usize> Named<N, S, MAX> {
-    /// The series of `name`, to be kept by whoever counts: looking it up takes a lock.
+    /// The series of `name`, to be kept by the caller: looking it up takes a lock.
     #[must_use]
     pub fn of(&self, name: &str) -> Arc<S> {
         let mut all = self.series.lock().unwrap_or_else(PoisonError::into_inner);

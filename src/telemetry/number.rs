@@ -18,7 +18,7 @@ use prometheus::proto::{self, LabelPair, Metric, MetricType};
 pub trait Series {
     const KIND: MetricType;
 
-    /// Appends the current value under the given labels. Whoever pushes a label takes it off again.
+    /// Appends the current value under the given labels. The caller that pushes a label takes it off again.
     fn collect(&self, labels: &mut Vec<LabelPair>, out: &mut Vec<Metric>);
 
     /// Whether nothing has happened yet.

@@ -18,7 +18,7 @@ pub fn describe(command: Option<&'static str>, arguments: usize) -> impl fmt::Di
 }
 
 /// Turns keys into marks: the same key gives the same mark for as long as the process lives, and
-/// nobody without the salt can try keys against a mark.
+/// trying keys against a mark takes the salt.
 #[derive(Clone)]
 pub struct KeyMask {
     salt: [u8; 32],

@@ -91,7 +91,7 @@ mod tests {
 
     use super::*;
 
-    /// An output that takes each line only when told to.
+    /// An output that takes each line only on request.
     struct Slow(Receiver<()>, Sender<Vec<u8>>);
 
     impl Write for Slow {

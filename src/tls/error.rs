@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-/// Everything that stands between two parties and mutual TLS. The code of a fault never changes;
+/// Every fault of mutual TLS between two parties. The code of a fault never changes;
 /// documentation and logs refer to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -265,7 +265,7 @@ impl TlsError {
         let mut advice = advice.into();
         let is_file = |path: &str| !path.is_empty() && !path.contains([' ', ':', '\'', '"']);
         if advice.contains("FILE") && is_file(&self.place) {
-            // One that stands alone: SSL_CERT_FILE is a name of its own.
+            // A name by itself: SSL_CERT_FILE is a name of its own.
             advice = advice.replace(" FILE", &format!(" {}", self.place)).into();
         }
         Self { advice: Some(advice), ..self }

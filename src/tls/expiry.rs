@@ -4,7 +4,7 @@
 
 use std::time::{Duration, SystemTime};
 
-/// The share of a lifetime that is left when somebody should look: renewers act at a third, so at a
+/// The share of a lifetime that is left when an operator should look: renewers act at a third, so at a
 /// fifth they have not.
 const EXPIRING_SHARE: u32 = 5;
 

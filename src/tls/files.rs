@@ -1,4 +1,4 @@
-//! Certificate, key and CA files, read as one set although somebody may be replacing them.
+//! Certificate, key and CA files, read as one set although they may be replaced meanwhile.
 //!
 //! Owns: [`FileSet`]. Never knows: what is in the files.
 

@@ -19,7 +19,7 @@ use crate::config::TlsVersion;
 /// How long the certificate of a stranger is valid.
 const STRANGER_LIFETIME: Duration = Duration::from_secs(3600);
 
-/// Such a client. No secret may be sent through it: whoever answers is not known.
+/// Such a client. No secret may be sent through it: the peer is not verified.
 #[derive(Debug)]
 pub struct Looking {
     config: Arc<ClientConfig>,

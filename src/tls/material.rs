@@ -55,7 +55,7 @@ pub(super) struct Trusted {
     pub(super) roots: RootCertStore,
     /// The same, whole.
     pub(super) certificates: Vec<CertificateDer<'static>>,
-    /// The latest end among them: an old one may stand beside its successor.
+    /// The latest end among them: an old one may be beside its successor.
     pub(super) not_after: SystemTime,
 }
 

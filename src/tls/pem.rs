@@ -206,10 +206,7 @@ fn armor(pem: &[u8]) -> Option<Damage> {
             return Some(if begin.starts_with(BEGIN.trim_ascii_end()) || !find(begin, BEGIN) {
                 ("a line BEGIN has not five dashes on both sides", AGAIN)
             } else {
-                (
-                    "other text stands before -----BEGIN on its line",
-                    "begin the line with -----BEGIN",
-                )
+                ("other text is before -----BEGIN on its line", "begin the line with -----BEGIN")
             });
         };
         if label(begin, BEGIN).is_none() {

@@ -26,7 +26,7 @@ const DEBOUNCE_MAX: Duration = Duration::from_secs(2);
 /// Links on the way to one file that are followed (Linux path_resolution(7)).
 const LINKS_MAX: u32 = 40;
 
-/// Watches any files: certificates, passwords, configuration; a path may also be a directory and stands
+/// Watches any files: certificates, passwords, configuration; a path may also be a directory and means
 /// for the files in it. Watched are the *directories* of each path, and those of every link on the way to
 /// it: Kubernetes replaces a link beside the file (`..data`) and never the file, others replace a link to
 /// the directory, or rename a new file over the old one, after which a watch on the file is blind. Of a
@@ -78,7 +78,7 @@ impl Watch {
     }
 
     /// Waits until a file is another than at the last return (or at the beginning). What it holds may
-    /// be the same; whoever reads it compares. Cancelling loses nothing.
+    /// be the same; the reader compares. Cancelling loses nothing.
     pub async fn changed(&mut self) {
         loop {
             if self.stamps() != self.seen {

@@ -106,7 +106,7 @@ fn users() {
     check(&format!("{user}{user}"), &["f:9:8: user.1.name: another user has this name"]);
     check(
         &format!("{user}uids = [1]\n[[user]]\nname = \"b\"\nuids = [2, 1]"),
-        &["f:11:8: user.1.uids: one stands twice"],
+        &["f:11:8: user.1.uids: one is listed twice"],
     );
     check(
         &format!("{user}uids = [-1]"),

@@ -35,7 +35,7 @@ impl Actor {
         as_expected(&reply, expected)
     }
 
-    /// As [`Self::hear`], after another client has spoken.
+    /// As [`Self::hear`], after another client has sent a command.
     pub(super) fn hear_late(&mut self, expected: &str) -> Result<(), String> {
         let reply = self.client.receive()?;
         self.screen.reply(&format!("{}< ", self.name), &reply);

@@ -36,7 +36,7 @@ impl Process {
         Ok(Self { name: name.to_owned(), child, log: log.to_owned() })
     }
 
-    /// Asks until the answer is yes, the program has ended or patience has.
+    /// Asks until the answer is yes, the program has ended or the time is over.
     pub(super) fn await_ready(&mut self, mut ready: impl FnMut() -> bool) -> Result<(), String> {
         wait_until(&format!("{} to answer", self.name), || {
             self.check()?;

@@ -48,7 +48,7 @@ fn rotate(stage: &Stage, screen: Screen) -> Result<(), String> {
     let before = connections(&mut operator)?;
     let old = stage.metric(GENERATION)?;
     stage.rotate()?;
-    screen.line("a new certificate and key lie in the place of the old ones");
+    screen.line("a new certificate and key replace the old ones");
     wait_until("the next generation", || Ok(stage.metric(GENERATION)? > old))?;
     wait_until("the old connections to be replaced", || {
         let present = connections(&mut operator)?;

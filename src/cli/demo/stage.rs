@@ -46,7 +46,7 @@ impl Drop for Directory {
     }
 }
 
-/// Everything that runs and lies there. The fields are dropped in this order.
+/// All processes and files of the demonstration. The fields are dropped in this order.
 pub(super) struct Stage {
     gate: Option<Process>,
     server: Process,
@@ -182,7 +182,7 @@ impl Stage {
         Client::connect(self.listeners.last().ok_or("no listener")?)
     }
 
-    /// Somebody with a certificate and all rights at the server itself.
+    /// A client with a certificate and all rights at the server itself.
     pub(super) fn operator(&self) -> Result<Client, String> {
         let (address, files) = (self.server_address, &self.files);
         Operator { address, files, password: &self.operator_password }.connect()
@@ -257,7 +257,7 @@ impl Operator<'_> {
     }
 }
 
-/// A directory that nobody else can look into.
+/// A directory that no other user can read.
 fn make_directory(keep: bool) -> Result<Directory, String> {
     let name = random_text()?;
     let name = format!("respgate-demo-{}", name.get(..8).unwrap_or(&name));
@@ -348,7 +348,7 @@ fn socket_address(written: &str) -> Result<SocketAddr, String> {
     Ok(SocketAddr::new(address.ip(), free_port(0)?))
 }
 
-/// `first`, or the next port that nobody listens on; for 0, any.
+/// `first`, or the next free port; for 0, any.
 fn free_port(first: u16) -> Result<u16, String> {
     for port in first..=first.saturating_add(if first == 0 { 0 } else { STEPS_MAX }) {
         let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, port));
@@ -359,7 +359,7 @@ fn free_port(first: u16) -> Result<u16, String> {
     Err(format!("no free port from {first} on"))
 }
 
-/// 128 bits that nobody can guess, in hexadecimal.
+/// 128 bits of entropy, in hexadecimal.
 fn random_text() -> Result<String, String> {
     let mut bytes = [0; 16];
     let read = fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
@@ -373,7 +373,7 @@ fn write_secret(path: &Path, secret: &str) -> Result<(), String> {
     written.map_err(|error| format!("{}: {error}", path.display()))
 }
 
-/// Writes beside the file and renames, so that nobody reads half of it.
+/// Writes beside the file and renames, so that a reader never sees half of it.
 fn replace(path: &Path, content: &str) -> Result<(), String> {
     let new = path.with_extension("new");
     let written = fs::write(&new, content).and_then(|()| fs::rename(&new, path));

@@ -105,7 +105,7 @@ fn specifications_that_are_complete() {
     let counted = ("keynum", &[("keynumidx", 0), ("firstkey", 1), ("keystep", 1)][..]);
     let expected = KeySpec::Counted { count: 1, step: 1, least: 0, access: read };
     assert_eq!(keys("readonly movablekeys", &[("RO access", AT_ONE, counted)]), Ok(vec![expected]));
-    // Nothing told is nothing known.
+    // A command without a description stays unknown.
     assert_eq!(keys("readonly", &[]), Ok(vec![KeySpec::Unknown]));
 }
 

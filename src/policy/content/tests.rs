@@ -117,7 +117,7 @@ fn lists_of_keys_hide_denied_names() {
     }
 }
 
-/// What is denied is neither told nor touched by commands that name no key.
+/// What is denied is neither shown nor touched by commands that name no key.
 #[test]
 fn denied_keys_are_out_of_reach() {
     let deny = vec!["secret:*".to_owned(), "*:password".to_owned()];

@@ -13,7 +13,7 @@ use super::lua;
 pub(super) const DIALECTS: usize = 3;
 /// Names of the table through which scripts call commands.
 pub(super) const APIS: [&str; 2] = ["redis", "server"];
-/// What stands for globals that reach further than a script needs.
+/// What replaces globals that reach further than a script needs.
 pub(super) const REPLACED: &[(&str, &str)] = &[
     // The metatable of texts would be shared with every script of the server.
     ("getmetatable", "function(o) if type(o)==\"table\" then return getmetatable(o) end end"),

@@ -1,7 +1,7 @@
 //! Scripts that stay among the application's own names: what respgate writes before a script's text.
 //!
 //! The text runs in the same chunk behind it, so that the local variables of this prologue hide the
-//! server's globals from it: its `redis.call` is one that knows where each command's keys stand. A name
+//! server's globals from it: its `redis.call` is one that knows where each command's keys are. A name
 //! that does not occur in the text cannot be used by it, for Lua has no other way to a global once
 //! `_G`, `getfenv` and `loadstring` are hidden; so only names that occur are hidden, and few scripts come
 //! near Lua's limit of 200 local variables.

@@ -1,6 +1,6 @@
 //! The rules of a policy as conditions in Lua: keys, channels, databases, values, times to live.
 //!
-//! Owns: [`Names`] and what follows a call. Never knows: where a command's keys stand.
+//! Owns: [`Names`] and what follows a call. Never knows: where a command's keys are.
 
 use std::fmt::Write as _;
 
@@ -91,7 +91,7 @@ impl<'a> Names<'a> {
         out
     }
 
-    /// A pattern of `SORT`: the data stand for `*`, so only what is before it is certain.
+    /// A pattern of `SORT`: data replace `*`, so only what is before it is certain.
     fn pattern(&self, prefix: &str) -> String {
         if self.judges_names() || prefix.contains('*') {
             return "false".to_owned();

@@ -1,5 +1,5 @@
 //! The command table as guarded scripts carry it: the commands that may run in a script, with where
-//! their keys stand.
+//! their keys are.
 //!
 //! Owns: the form of a row. Never knows: Lua, names of keys.
 //!
@@ -61,7 +61,7 @@ fn is_plain(name: &str) -> bool {
         .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-.|".contains(&byte))
 }
 
-/// Whether a script may run such a command at all, whatever its keys; then where they stand.
+/// Whether a script may run such a command at all, whatever its keys; then where they are.
 fn row(spec: &Spec) -> Option<String> {
     let in_scripts = matches!(spec.effect, Effect::Shared | Effect::Block(_) | Effect::Select)
         || LOCAL.contains(&spec.name);

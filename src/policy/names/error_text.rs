@@ -14,7 +14,7 @@ use super::shape::Strip;
 
 /// t_stream.c: the key follows (`XREADGROUP`, `XPENDING`, `XCLAIM`, `XAUTOCLAIM`).
 const KEY_OR_GROUP: &[u8] = b"-NOGROUP No such key '";
-/// t_stream.c: the key stands last, in quotes (`XGROUP`, `XINFO`).
+/// t_stream.c: the key is last, in quotes (`XGROUP`, `XINFO`).
 const GROUP_FOR_KEY: &[u8] = b"-NOGROUP No such consumer group '";
 /// server.c, `commandCheckExistence`: the arguments follow, each in quotes.
 const UNKNOWN: &[u8] = b"-ERR unknown command '";

@@ -1,9 +1,9 @@
 //! One application's names among others': the prefix goes before every key and channel of a
-//! request, and what must come off the reply is told.
+//! request, and what must be taken off the reply is returned.
 //!
 //! Owns: [`Namespace`]: the request's side. Never knows: roles, sessions.
 //!
-//! `prefix` knows where the prefix stands in a channel, `shape` what is taken off a reply; `hidden` what is left out of a list; `strip` takes
+//! `prefix` knows where the prefix is in a channel, `shape` what is taken off a reply; `hidden` what is left out of a list; `strip` takes
 //! it off replies, `push` off messages, `error_text` off errors; `walk` is `DBSIZE` and `FLUSHDB` over one application's keys.
 
 mod error_text;
@@ -166,14 +166,14 @@ impl Namespace {
             }
             KeyKind::KeyPattern => Place::At(at.start as usize),
             KeyKind::KeyPrefix if name.is_none() => {
-                // BCAST alone: the prefix stands where the client's would.
+                // BCAST alone: the prefix is where the client's would.
                 edits.append(b"PREFIX");
                 edits.append(self.prefix.text());
                 return Ok(());
             }
             KeyKind::KeyPrefix => Place::At(0),
             KeyKind::Channel => match of_channel(name.unwrap_or_default()) {
-                // Nobody can forge what the server tells, and nobody counts others' listeners.
+                // No client can forge what the server publishes, or count the subscribers of others.
                 _ if at.access.write => Place::At(0),
                 Place::Nowhere if !subscribes => Place::At(0),
                 place @ (Place::At(_) | Place::Nowhere | Place::Refused) => place,
@@ -228,7 +228,7 @@ fn c_length(text: &[u8]) -> u32 {
 ///
 /// # Errors
 ///
-/// When that cannot be told, or not all is there.
+/// When that is unknown, or the request is incomplete.
 pub fn everything_behind(
     spec: &Spec,
     request: &Request<'_>,

@@ -1,4 +1,4 @@
-//! The text before every name of one application, and where it stands in a channel's name.
+//! The text before every name of one application, and where it is in a channel's name.
 //!
 //! Owns: [`Prefix`], the forms of the server's own channels. Never knows: requests, replies.
 
@@ -60,7 +60,7 @@ impl Prefix {
         &self.glob
     }
 
-    /// Where the prefix stands in a channel's name; nothing of a keyevent channel. `None`: the
+    /// Where the prefix is in a channel's name; nothing of a keyevent channel. `None`: the
     /// channel is not this application's.
     pub(super) fn in_channel(&self, name: &[u8]) -> Option<Range<usize>> {
         if name.starts_with(&self.text) {
@@ -138,7 +138,7 @@ pub(super) fn of_pattern(name: &[u8]) -> Place {
     if RESERVED.iter().any(may_be) { Place::Refused } else { Place::At(0) }
 }
 
-/// `__key*__:*` and its like: every key and every event fit what stands behind `__:`, so that the
+/// `__key*__:*` and its like: every key and every event fit what is behind `__:`, so that the
 /// pattern means the same with and without prefixes.
 fn tells_of_every_key(name: &[u8]) -> bool {
     let middle = name.strip_prefix(b"__key").and_then(|rest| rest.strip_suffix(b"__:*"));

@@ -16,7 +16,7 @@ const ELEMENTS_MAX: usize = 4;
 /// On which the server tells of keys that another client has read.
 const INVALIDATIONS: &[u8] = b"__redis__:invalidate";
 
-/// What stands in the place of a name that is not this application's.
+/// Replaces a name that is not this application's.
 const FOREIGN: &str = "ERR respgate: the server sent a channel without this application's prefix";
 
 impl Prefix {

@@ -9,7 +9,7 @@ use super::prefix::Prefix;
 use crate::command::ReplyNames;
 use crate::policy::guard::Digests;
 
-/// Where the names stand in one reply, and what to take off them.
+/// Where the names are in one reply, and what to take off them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Strip {
     pub(super) prefix: Arc<Prefix>,

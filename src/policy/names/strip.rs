@@ -16,14 +16,14 @@ use super::shape::Strip;
 use crate::command::ReplyNames;
 use crate::resp::{ReplyScanner, encode, number};
 
-/// What stands in a place of a reply for a name that is not this application's.
+/// Replaces a name in a reply that is not this application's.
 const FOREIGN: &str = "ERR respgate: the server sent a name without this application's prefix";
 
-/// What stands in the place of a list that is too long to leave denied names out of it.
+/// Replaces a list that is too long to leave denied names out of it.
 const LONG_LIST: &str = "ERR respgate: this list of keys is longer than 4 MiB, too long to leave denied \
     keys out of it (rule key); use SCAN with a smaller COUNT";
 
-/// What stands in the place of a report that is none.
+/// Replaces a report that is none.
 const NO_REPORT: &str = "ERR respgate: the server's answer to INFO is no report, or too long";
 
 impl Strip {
@@ -52,7 +52,7 @@ impl Strip {
         }
     }
 
-    /// What stands at a place of the reply.
+    /// What a place of the reply holds.
     const fn role(&self, outer: Option<&Level>, inner: Option<&Level>) -> Role {
         let Some(outer) = outer else { return Role::Opens };
         match (self.names, inner) {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use super::super::pattern::{escape, literal_prefix};
 use crate::command::Access;
 
-/// Different prefixes, or names without one, that are told apart; beyond, all names are one.
+/// Different prefixes, or names without one, that are distinguished; beyond, all names are one.
 pub(super) const PREFIXES_MAX: usize = 256;
 pub(super) const LITERALS_MAX: usize = 32;
 /// Names end their prefix at the first of these.
@@ -45,7 +45,7 @@ impl Names {
     }
 
     pub fn note_prefix(&mut self, prefix: &[u8], access: Access) {
-        // What cannot stand in a word of the ACL language ends the prefix.
+        // What cannot be in a word of the ACL language ends the prefix.
         let fits = |byte: &u8| byte.is_ascii_graphic() && !b"()\"'".contains(byte);
         let end = prefix.iter().position(|byte| !fits(byte)).unwrap_or(prefix.len());
         let mut prefix = prefix.get(..end).unwrap_or_default();

@@ -9,7 +9,7 @@ use crate::base::sha1::Sha1;
 use crate::command::{Script, Spec};
 use crate::resp::Request;
 
-/// Scripts, and functions, that are told apart; an application with more makes them as it goes.
+/// Scripts, and functions, that are distinguished; an application with more makes them as it goes.
 const SEEN_MAX: usize = 64;
 /// A longer name of a function is not kept.
 const NAME_BYTES_MAX: usize = 64;

@@ -55,7 +55,7 @@ pub struct CertificateFacts {
     pub pin: String,
 }
 
-/// What may be told of a private key.
+/// What may be shown of a private key.
 #[derive(Clone, Debug)]
 pub struct KeyFacts {
     /// `ECDSA P-256`.

@@ -1,4 +1,4 @@
-//! Ways of making certificates that are in many tutorials and do not work, told by what they leave behind.
+//! Ways of making certificates that are in many tutorials and do not work, recognised by their traces.
 //!
 //! Owns: [`Recipe`], what to type instead. Never knows: files, connections.
 
