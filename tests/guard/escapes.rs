@@ -2,6 +2,7 @@
 //!
 //! Owns: the list of attacks and the server that they are tried on. Never knows: the guard.
 
+use super::super::sha;
 use super::super::support::client::{Client, Got, PATIENCE};
 use super::super::support::proxy::Proxy;
 use super::super::support::real_server::{Brand, Server};
@@ -9,6 +10,8 @@ use super::{POLICIES, server};
 
 /// One attack a line; `\n`, `\r` and `\t` are written out.
 const ATTACKS: &str = include_str!("attacks.txt");
+/// The same, by what is handed to commands and what they answer.
+const ATTACKS_BY_VALUES: &str = include_str!("attacks_values.txt");
 /// What other applications' keys hold: no reply may show it.
 const CANARY: &str = "CANARY-7f3a";
 /// Ways to have a function run, around `BODY`.
@@ -75,7 +78,7 @@ fn outside(observer: &mut Client) -> String {
 }
 
 fn attacks() -> Vec<String> {
-    let listed = ATTACKS.lines().filter(|line| !line.is_empty());
+    let listed = ATTACKS.lines().chain(ATTACKS_BY_VALUES.lines()).filter(|line| !line.is_empty());
     let listed =
         listed.map(|line| line.replace("\\n", "\n").replace("\\r", "\r").replace("\\t", "\t"));
     let built =
@@ -105,21 +108,34 @@ fn try_all(brand: Brand, (acl, sections): (&str, &str)) {
     let proxy = Proxy::with_policy(&server, acl, sections);
     let mut client = proxy.client();
     let attacks = attacks();
-    assert!(attacks.len() > 400, "{}", attacks.len());
-    for attack in &attacks {
-        let ways: [&[&str]; 2] = [
-            &["EVAL", attack, "1", "app1:mine", "secret", "GET"],
-            &["EVAL", attack, "0", "secret", "GET"],
-        ];
-        for words in ways {
-            client.send(words);
-            let Got::Reply(reply) = client.next(PATIENCE) else { panic!("no reply: {attack}") };
-            let reply = String::from_utf8_lossy(&reply).into_owned();
-            assert!(!reply.contains(CANARY), "{sections}{attack}: {reply}");
-            let now = outside(&mut observer);
-            assert_eq!(now, before, "{sections}{attack}: {reply}");
+    assert!(attacks.len() > 850, "{}", attacks.len());
+    for (number, attack) in attacks.iter().enumerate() {
+        let mut replies =
+            vec![answer(&mut client, &["EVAL", attack, "1", "app1:mine", "secret", "GET"])];
+        match number % 3 {
+            0 => replies.push(answer(&mut client, &["EVAL", attack, "0", "secret", "GET"])),
+            1 => {
+                answer(&mut client, &["SCRIPT", "LOAD", attack]);
+                replies.push(answer(&mut client, &["EVALSHA", &sha(attack), "0", "secret", "GET"]));
+            }
+            _ => {
+                for words in [&["MULTI"][..], &["EVAL", attack, "0", "secret", "GET"], &["EXEC"]] {
+                    replies.push(answer(&mut client, words));
+                }
+            }
         }
+        for reply in &replies {
+            assert!(!reply.contains(CANARY), "{sections}{attack}: {reply}");
+        }
+        let now = outside(&mut observer);
+        assert_eq!(now, before, "{sections}{attack}: {replies:?}");
     }
+}
+
+fn answer(client: &mut Client, words: &[&str]) -> String {
+    client.send(words);
+    let Got::Reply(reply) = client.next(PATIENCE) else { panic!("no reply: {words:?}") };
+    String::from_utf8_lossy(&reply).into_owned()
 }
 
 #[test]

@@ -4,16 +4,22 @@
 //! the guard is written.
 
 mod behaviour;
+mod calls;
 mod escapes;
+mod inside;
+mod monitor;
+mod neighbours;
 mod positions;
 mod trust;
 
 use super::support::real_server::{Brand, Server};
 
 /// The policies under which a script must stay inside: rules of the ACL, and further sections.
-const POLICIES: [(&str, &str); 2] = [
+const POLICIES: [(&str, &str); 3] = [
     ("+@all ~* &*", "[policy.keys]\nmode = \"rewrite\"\nprefix = \"app1:\"\n"),
     ("+@all ~app1:* &app1:*", ""),
+    // Each client has a connection of its own, and the server queues its transactions.
+    ("+@all ~app1:* &app1:*", "[upstream.pool]\nmode = \"session\"\n"),
 ];
 
 fn server(brand: Brand) -> Server {
