@@ -3,7 +3,8 @@
 //!
 //! Owns: the policies, and what each permits. Never knows: the guard.
 
-use respgate::command;
+use respgate::command::{self, KeySpec, Lookup};
+use respgate::resp::RequestBuf;
 
 use super::super::support::client::{Client, encode};
 use super::super::support::forms::{escapes, forms};
@@ -235,6 +236,9 @@ fn judge(bounds: &Bounds, monitor: &mut Monitor, executed: &Executed) -> Result<
         return Err("another database".to_owned());
     }
     for named in monitor.names(words) {
+        if named.name.is_empty() && counts_wrongly(words) {
+            continue;
+        }
         let may = if named.is_channel {
             named.name.starts_with(bounds.prefix().as_bytes())
         } else {
@@ -245,6 +249,20 @@ fn judge(bounds: &Bounds, monitor: &mut Monitor, executed: &Executed) -> Result<
         }
     }
     Ok(())
+}
+
+/// Whether the server refuses the command for its number of keys, whatever they are.
+fn counts_wrongly(words: &[Vec<u8>]) -> bool {
+    let request = RequestBuf::from_args(words);
+    let Lookup::Command(spec) = command::lookup(&request.as_request()) else { return false };
+    let wrong = |spec: &KeySpec| {
+        let KeySpec::Counted { count, step, .. } = spec else { return false };
+        let said = words.get(*count).and_then(|word| std::str::from_utf8(word).ok());
+        let said = said.filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+        let room = words.len().saturating_sub(*count + 1) / *step;
+        said.and_then(|text| text.parse().ok()).is_none_or(|keys: usize| keys == 0 || keys > room)
+    };
+    spec.keys.iter().any(wrong)
 }
 
 fn play(brand: Brand, bounds: &Bounds, seed: u64, scripts: usize) -> usize {

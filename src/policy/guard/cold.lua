@@ -208,9 +208,10 @@ local o,m=places(s,a,n,letters)
 if not o then
 if asks then return false end
 local f=match(s,",c(%d+)")
-if m==2 and f and @REWRITES@ then
-for i in gmatch(s,",(%d+)[nrwb]") do a[i+1]=@PREFIX@..a[i+1] end
-for i=f+2,n do a[i]=@PREFIX@..a[i] end
+if m==2 and f then
+-- The server refuses the number of keys in its own words, whatever the names are.
+for i in gmatch(s,",(%d+)[nrwb]") do a[i+1]=@ANY@ end
+for i=f+2,n do a[i]=@EACH@ end
 return rp(unpack(a,1,n))
 end
 return no("ERR syntax error")

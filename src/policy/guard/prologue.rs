@@ -121,6 +121,7 @@ impl Guard {
         } else {
             format!("r=rp(c,{text}..k,...)")
         };
+        let sends_names = may_key.is_none() && !prefix.is_empty();
         let walks = if prefix.is_empty() { String::new() } else { rules::walks(prefix) };
         let filled = lua::compact(COLD)
             .replace("@TABLE@", &rows)
@@ -129,7 +130,8 @@ impl Guard {
             .replace("@WITHOUT@", if prefix.is_empty() { "r" } else { "without(r,a,o,m)" })
             .replace("@STRIPS@", if prefix.is_empty() { "" } else { rules::STRIPS })
             .replace("@TTL@", &rules::ttl(rules, prefix))
-            .replace("@REWRITES@", if prefix.is_empty() { "false" } else { "true" })
+            .replace("@ANY@", if sends_names { "@PREFIX@..a[i+1]" } else { "\"\"" })
+            .replace("@EACH@", if sends_names { "@PREFIX@..a[i]" } else { "\"\"" })
             .replace("@PREFIX@", &text)
             .replace("@BYTES@", &prefix.len().to_string());
         let may_key = may_key.unwrap_or_default();
@@ -329,9 +331,10 @@ mod tests {
 
     #[test]
     fn a_prefix_or_pattern_that_is_a_mark_of_the_template_stays_what_it_is() {
-        for mark in
-            ["NAME", "RAISE", "BYTES", "PREFIX", "KEY", "RUN", "ARGS", "TTL", "STRIPS", "FAST"]
-        {
+        for mark in [
+            "NAME", "RAISE", "BYTES", "PREFIX", "KEY", "RUN", "ARGS", "TTL", "STRIPS", "FAST",
+            "ANY",
+        ] {
             let prefix = format!("@{mark}@:");
             let keys = KeyRules {
                 mode: KeyMode::Rewrite,
