@@ -160,3 +160,64 @@ fn architecture_page_names_files_that_exist() {
     }
     assert!(count > 60, "the page names {count} files");
 }
+
+/// The texts of errors in the source that have `respgate:` behind the code; `…` for what is filled in.
+fn own_errors() -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let sources = files(&root().join("src"), "rs");
+    for path in sources.iter().filter(|path| !path.ends_with("tests.rs")) {
+        let text = read(path);
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default().replace("\\\"", "\u{1}");
+        for literal in code.split('"').filter(|part| part.contains(" respgate: ")) {
+            let lines: Vec<&str> =
+                literal.lines().map(|line| line.trim_end_matches('\\').trim_start()).collect();
+            let literal = lines.concat().replace("{code}", "LOADING");
+            let codes = ["ERR respgate: ", "NOPERM respgate: ", "LOADING respgate: "];
+            let Some(begin) = codes.iter().find_map(|code| literal.find(code)) else { continue };
+            let mut text = String::new();
+            // A quotation mark within the literal ends a text of Lua.
+            for (index, part) in literal[begin..]
+                .split('\u{1}')
+                .take(1)
+                .flat_map(|text| text.split(['{', '}']))
+                .enumerate()
+            {
+                text.push_str(if index % 2 == 0 { part } else { "…" });
+            }
+            found.insert(text);
+        }
+    }
+    found
+}
+
+/// The beginnings of denials are composed; the page lists them by rule.
+#[test]
+fn errors_page_has_each_own_error_of_the_program_and_no_other() {
+    let page = read(&root().join("deploy/docs/errors.md"));
+    let composed = |text: &String| text.len() < 70 && !page.contains(text.as_str());
+    let (parts, whole): (Vec<_>, Vec<_>) = own_errors().into_iter().partition(composed);
+    let known =
+        ["ERR respgate: rate limit", "ERR respgate: concurrency limit", "NOPERM respgate: "];
+    for part in &parts {
+        assert!(known.iter().any(|begin| part.starts_with(begin)), "not in errors.md: {part}");
+    }
+    assert!(whole.len() > 20, "the errors are elsewhere: {whole:?}");
+    for text in &whole {
+        assert!(page.contains(&format!("`{text}")), "not in errors.md: {text}");
+    }
+    let shown = page.split('`').filter(|part| part.contains(" respgate: ") && !part.contains('<'));
+    for text in shown {
+        assert!(
+            whole.iter().any(|own| text.starts_with(own.as_str())),
+            "not in the source: {text}"
+        );
+    }
+    for rule in respgate::policy::Rule::ALL {
+        assert!(page.contains(&format!("`{}`", rule.label())), "no rule {}", rule.label());
+    }
+    for why in
+        ["dns", "tcp", "tls", "auth", "timeout", "protocol", "loading", "exhausted", "overloaded"]
+    {
+        assert!(page.contains(&format!("`{why}`")), "no cause {why}");
+    }
+}
