@@ -22,6 +22,8 @@ mod identity;
 mod load;
 #[path = "reload/password.rs"]
 mod password;
+#[path = "reload/program.rs"]
+mod program;
 
 use std::path::Path;
 use std::time::Duration;

@@ -141,6 +141,7 @@ stage "Redis's TCL suite" tcl_suite
 stage Kubernetes kubernetes
 stage 'pods and Vault' pods
 stage monitoring monitoring
+stage 'programs that print passwords' python3 tests/credentials/run.py
 stage 'systemd units' bash tests/units.sh
 stage demo bash deploy/local/demo.sh --once
 stage release release

@@ -169,7 +169,8 @@ fn plain_dialer(port: u16, auth: ServerAuth) -> Dialer {
 fn auth(lab: &Lab, username: Option<&str>, password: &str) -> ServerAuth {
     let file = lab.path(&format!("password-{password}"));
     std::fs::write(&file, password).unwrap();
-    ServerAuth { username: username.map(str::to_owned), password: Some(SecretSource::File(file)) }
+    let username = username.map(str::to_owned);
+    ServerAuth { username, password: Some(SecretSource::File(file)), command: None }
 }
 
 /// `ok`, or label and fault code of the error.

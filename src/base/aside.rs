@@ -1,19 +1,20 @@
 //! Work that may block (a file on a network that is gone), on a thread of its own and with a deadline.
 //!
-//! Owns: [`aside`]. Never knows: what the work is.
+//! Owns: [`aside`], [`aside_for`]. Never knows: what the work is.
 
 use std::time::Duration;
 
 /// Files are small and near: what takes longer is not coming.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Does `work` on another thread and waits for it; `None` when it does not end in time. Then the
 /// thread stays with it, and everything else goes on.
 pub async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-    within(PATIENCE, work).await
+    aside_for(PATIENCE, work).await
 }
 
-async fn within<T: Send + 'static>(
+/// As [`aside`], with a deadline of the caller's.
+pub async fn aside_for<T: Send + 'static>(
     patience: Duration,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Option<T> {
@@ -30,7 +31,7 @@ mod tests {
         assert_eq!(aside(|| 7).await, Some(7));
         let (end, never) = std::sync::mpsc::channel::<()>();
         let patience = Duration::from_millis(10);
-        assert_eq!(within(patience, move || never.recv().is_ok()).await, None);
+        assert_eq!(aside_for(patience, move || never.recv().is_ok()).await, None);
         drop(end);
     }
 }

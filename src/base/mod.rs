@@ -1,7 +1,7 @@
 //! The ground: values with no opinion, usable everywhere.
 //!
 //! Owns: limits, clocks, durations, secrets, password hashes, digests, live values, backoff, entropy, small
-//! files, work that may block. Never knows: Redis, or anything above.
+//! files, programs, work that may block. Never knows: Redis, or anything above.
 
 pub mod aside;
 pub mod backoff;
@@ -12,6 +12,7 @@ pub mod hex;
 pub mod limits;
 pub mod live;
 pub mod password;
+pub mod program;
 pub mod secret;
 pub mod sha1;
 pub mod small_file;

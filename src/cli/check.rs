@@ -148,9 +148,12 @@ fn upstream(upstream: &Upstream, skip_files: bool) -> Vec<(&'static str, String)
         None => rows.push(("tls", "NONE: commands travel in plain text".to_owned())),
     }
     let user = upstream.auth.username.as_deref().unwrap_or("the server's default user");
-    let user = match &upstream.auth.password {
-        Some(password) => format!("{user}, password from {}", place(password)),
-        None => format!("{user}, no password"),
+    let user = match (&upstream.auth.password, &upstream.auth.command) {
+        (Some(password), _) => format!("{user}, password from {}", place(password)),
+        (None, Some(command)) => {
+            format!("{user}, password printed by {}", command.program.display())
+        }
+        (None, None) => format!("{user}, no password"),
     };
     rows.push(("user", user));
     let most = upstream.pool.max_connections;

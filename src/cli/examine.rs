@@ -2,6 +2,7 @@
 //!
 //! Owns: [`examine`], the look at those files. Never knows: a runtime, what is printed.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -95,6 +96,10 @@ fn file_problems(
     }
     let key_file = config.audit.as_ref().and_then(|audit| audit.key_file.as_deref());
     report("audit.key_file".to_owned(), key_file.and_then(|path| audit::read_key(path).err()));
+    if let Some(command) = &config.upstream.auth.command {
+        let key = "upstream.auth.password_command".to_owned();
+        report(key, not_executable(&command.program));
+    }
     let mut secret = |section: &str, source: &SecretSource| {
         let key = match source {
             SecretSource::File(_) => "password_file",
@@ -119,6 +124,21 @@ fn file_problems(
         problems.extend(account_problems(document, config, path, dictionary));
     }
     problems
+}
+
+/// Why a program cannot be run. It is not run here.
+fn not_executable(program: &Path) -> Option<String> {
+    let name = program.display();
+    match std::fs::metadata(program) {
+        Err(error) => Some(format!("{name}: {}", io_cause(&error))),
+        Ok(found) if !found.is_file() || found.mode() & 0o111 == 0 => {
+            Some(format!("{name} is not an executable file; chmod 0755 {name}"))
+        }
+        Ok(found) if found.mode() & 0o002 != 0 => {
+            Some(format!("{name}: every user of this machine may change it; chmod o-w {name}"))
+        }
+        Ok(_) => None,
+    }
 }
 
 /// What is wrong with the users of an ACL file.

@@ -20,6 +20,7 @@ mod schema;
 mod scripts;
 mod secret_files;
 mod section;
+mod server_auth;
 mod source;
 mod telemetry;
 mod tree;
@@ -43,13 +44,14 @@ pub use rules::{
 };
 pub use scripts::{ScriptError, ScriptMode, ScriptRules};
 pub use secret_files::{OpenFile, SecretFile, is_in_volume, is_open, open_files, secret_files};
+pub use server_auth::{PasswordCommand, ServerAuth};
 pub use source::{SecretSource, SourceError, io_cause, read_acl_file};
 pub use telemetry::{Admin, LogFormat, Telemetry};
 pub use tree::Setting;
 pub use units::{read_duration, show_duration, show_size};
 pub use upstream::{
-    Authorities, ClientCertificate, HostPort, OUTAGE_WAIT, OnOutage, Pool, PoolMode, Retry,
-    ServerAuth, Tls, TlsVersion, Upstream, Verify,
+    Authorities, ClientCertificate, HostPort, OUTAGE_WAIT, OnOutage, Pool, PoolMode, Retry, Tls,
+    TlsVersion, Upstream, Verify,
 };
 pub use user::User;
 

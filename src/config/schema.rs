@@ -17,15 +17,15 @@ use super::section::{
     Section, boolean, choice, count, counts, duration, mode, number, path, size, string, strings,
     text,
 };
-use super::source::SecretSource;
+use super::source::secret;
 use super::telemetry::{Admin, LogFormat, Telemetry};
 use super::tree::Node;
 use super::upstream::{
-    Authorities, ClientCertificate, HostPort, OUTAGE_WAIT, OnOutage, Pool, PoolMode, Retry,
-    ServerAuth, Tls, TlsVersion, Upstream, Verify,
+    Authorities, ClientCertificate, HostPort, OUTAGE_WAIT, OnOutage, Pool, PoolMode, Retry, Tls,
+    TlsVersion, Upstream, Verify,
 };
 use super::user::User;
-use super::{Config, Places, address, audit, commands, policy};
+use super::{Config, Places, address, audit, commands, policy, server_auth};
 
 /// Other spellings of keys, taken over from neighbouring products: section, spelling, key.
 pub(super) const ALIASES: [(&str, &str, &str); 4] = [
@@ -142,30 +142,6 @@ fn password_hashes(node: &Node) -> Result<Vec<PasswordHash>, ValueError> {
     })
 }
 
-fn secret(at: &Section<'_>) -> Option<SecretSource> {
-    let file = at.get("password_file", path).map(SecretSource::File);
-    let variable = at.get("password_env", variable).map(SecretSource::Env);
-    if file.is_some() && variable.is_some() {
-        let hint = "keep one of password_file and password_env";
-        at.report(
-            "password_env",
-            ValueError::new("there are two sources of one password").hint(hint),
-        );
-    }
-    file.or(variable)
-}
-
-/// The name of a variable. An error does not repeat it: it may be the password itself.
-fn variable(node: &Node) -> Result<String, ValueError> {
-    let name = string(node)?;
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    if name.bytes().all(fits) && !name.starts_with(|c: char| c.is_ascii_digit()) {
-        return Ok(name);
-    }
-    Err(ValueError::new("not the name of an environment variable")
-        .hint("write the variable's name here, and the password into the variable"))
-}
-
 fn upstream(at: &Section<'_>) -> Upstream {
     let hint = "write address = \"redis.example.com:6380\" under [upstream]";
     let server = at.need("address", hint, |node| address::server(text(node)?));
@@ -200,7 +176,7 @@ fn upstream(at: &Section<'_>) -> Upstream {
     Upstream {
         address: place,
         tls,
-        auth: server_auth(&at.section("auth"), username),
+        auth: server_auth::read(&at.section("auth"), username),
         pool: pool(&at.section("pool")),
         retry: retry(&at.section("retry")),
         on_outage: at.get("on_outage", on_outage).unwrap_or_default(),
@@ -253,15 +229,6 @@ fn authorities(node: &Node) -> Result<Authorities, ValueError> {
         "system" => Authorities::System,
         _ => Authorities::File(path(node)?),
     })
-}
-
-fn server_auth(at: &Section<'_>, from_address: Option<String>) -> ServerAuth {
-    let username = at.get("username", string);
-    if from_address.is_some() && username.is_some() && from_address != username {
-        let hint = "keep one of auth.username and the name in the address";
-        at.report("username", ValueError::new("contradicts the address").hint(hint));
-    }
-    ServerAuth { username: username.or(from_address), password: secret(at) }
 }
 
 fn pool(at: &Section<'_>) -> Pool {

@@ -1,6 +1,6 @@
 //! Where a secret comes from; read on demand and again on every reload.
 //!
-//! Owns: [`SecretSource`], [`read_acl_file`], [`io_cause`]. Never knows: credentials in use.
+//! Owns: [`SecretSource`] and its keys, [`read_acl_file`], [`io_cause`]. Never knows: credentials in use.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,6 +8,10 @@ use std::time::Duration;
 
 use crate::base::secret::Secret;
 use crate::base::small_file::{Kind, ReadError, read};
+
+use super::error::ValueError;
+use super::section::{Section, path, string};
+use super::tree::Node;
 
 /// More than any password or token …
 const SECRET_BYTES_MAX: u64 = 64 << 10;
@@ -19,6 +23,38 @@ const ACL_BYTES_MAX: u64 = 4 << 20;
 pub enum SecretSource {
     File(PathBuf),
     Env(String),
+}
+
+/// The source of a password in this section, if it names one.
+pub(super) fn secret(at: &Section<'_>) -> Option<SecretSource> {
+    let file = at.get("password_file", path).map(SecretSource::File);
+    let variable = at.get("password_env", variable).map(SecretSource::Env);
+    if file.is_some() && variable.is_some() {
+        let hint = "keep one of password_file and password_env";
+        at.report(
+            "password_env",
+            ValueError::new("there are two sources of one password").hint(hint),
+        );
+    }
+    file.or(variable)
+}
+
+/// The name of a variable. An error does not repeat it: it may be the password itself.
+fn variable(node: &Node) -> Result<String, ValueError> {
+    let name = string(node)?;
+    if is_variable(&name) {
+        return Ok(name);
+    }
+    Err(ValueError::new("not the name of an environment variable")
+        .hint("write the variable's name here, and the password into the variable"))
+}
+
+/// Whether a text is the name of an environment variable.
+pub(super) fn is_variable(name: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    !name.is_empty()
+        && name.bytes().all(fits)
+        && !name.starts_with(|first: char| first.is_ascii_digit())
 }
 
 /// Why a secret could not be read.

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::SecretSource;
+use super::ServerAuth;
 
 /// The server behind and everything about the way to it.
 #[derive(Clone, Debug, PartialEq)]
@@ -119,13 +119,6 @@ pub enum TlsVersion {
     #[default]
     V1_2,
     V1_3,
-}
-
-/// How respgate authenticates to the server; without a password the certificate alone must do.
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct ServerAuth {
-    pub username: Option<String>,
-    pub password: Option<SecretSource>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]

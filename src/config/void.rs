@@ -27,6 +27,7 @@ pub(super) fn check(config: &Config, root: &Node, problems: &mut Vec<Problem>) {
     for (section, rules) in config.sections() {
         void.policy(&section, rules, config);
     }
+    void.server_auth(config);
     void.pool_and_limits(config);
     void.insight(config);
     void.others(config);
@@ -90,6 +91,15 @@ impl Void<'_> {
                 "no Unix socket has auth = \"users\", and only there a process is known by its uid",
                 "add auth = \"users\" to a listener with address = \"unix:…\", or remove it",
             );
+        }
+    }
+
+    /// What is about a program that there is not.
+    fn server_auth(&mut self, config: &Config) {
+        let without = config.upstream.auth.command.is_none();
+        for key in ["env", "timeout", "refresh"] {
+            let key = format!("upstream.auth.password_command_{key}");
+            self.report(without, &key, "no password_command is set", "set it, or remove this");
         }
     }
 

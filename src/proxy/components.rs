@@ -73,6 +73,7 @@ impl Components {
         };
         let credentials = Credentials::open(&config.upstream.auth)
             .map_err(|error| StartError::new(format!("upstream.auth: {error}")))?;
+        note_credentials(&credentials, &telemetry.metrics);
         let dialer = Dialer::new(&config.upstream, tls.clone(), credentials.clone());
         let AccessSources { all, policies, hash } = doors;
         let doors = all.into_iter().map(Live::new).collect();
@@ -141,6 +142,13 @@ pub(super) fn watch(config: &Config, file: Option<&PathBuf>) -> Watch {
 /// Shows the configuration in force in the metrics.
 pub(super) fn note_config(config: &Config, metrics: &Metrics) {
     metrics.config_hash.set(i64::try_from(config::hash(config)).unwrap_or(i64::MAX));
+}
+
+/// Shows the credentials in force in the metrics.
+pub(super) fn note_credentials(credentials: &Credentials, metrics: &Metrics) {
+    if let Some(end) = credentials.current().expires_at {
+        metrics.credential_expiry_timestamp_seconds.set(end);
+    }
 }
 
 /// Shows the published identity in the metrics.

@@ -178,6 +178,13 @@ impl Proxy {
                 }
                 self.apply(outcome);
                 supervisor.reloaded();
+            } else if std::mem::take(&mut due.credentials) {
+                let refresh = self.reloader.refresh_credentials();
+                let Some(outcome) = run_unless_stopped(refresh, &mut signals, &mut due).await
+                else {
+                    break;
+                };
+                self.apply(outcome);
             } else if std::mem::take(&mut due.ask) {
                 let ask = self.reloader.ask_for_commands();
                 let Some(answered) = run_unless_stopped(ask, &mut signals, &mut due).await else {
@@ -187,6 +194,7 @@ impl Proxy {
                 self.apply(answered.unwrap_or_default());
             } else {
                 let retry = self.reloader.retry_at();
+                let look = self.reloader.credentials_look_at();
                 tokio::select! {
                     Some(order) = self.orders.recv() => match order {
                         ProcessRequest::Reload(answer) => due.reload_for(answer),
@@ -202,6 +210,7 @@ impl Proxy {
                     },
                     () = self.watch.changed() => due.reload = true,
                     () = until(retry) => due.reload = true,
+                    () = until(look) => due.credentials = self.reloader.credentials_are_due(),
                     other = self.data_plane.other_server.recv() => match other {
                         Some(()) => due.ask = true,
                         None => return Err(DataPlaneEnded),
@@ -280,6 +289,8 @@ async fn asked_to_exit(orders: &mut mpsc::Receiver<ProcessRequest>) {
 #[derive(Debug, Default)]
 struct Due {
     reload: bool,
+    /// Replace the password ahead of its end.
+    credentials: bool,
     /// Ask the server for its commands.
     ask: bool,
     /// It could not be asked, and is asked again then.

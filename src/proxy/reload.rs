@@ -149,6 +149,40 @@ impl Reloader {
         self.open.warn(&self.config).await;
     }
 
+    /// When to look whether the password is to be replaced ahead of its end.
+    pub(super) fn credentials_look_at(&self) -> Option<Instant> {
+        self.components.credentials.look_at()
+    }
+
+    /// Whether it is to be.
+    pub(super) fn credentials_are_due(&self) -> bool {
+        self.components.credentials.is_refresh_due()
+    }
+
+    /// Replaces the password alone.
+    pub(super) async fn refresh_credentials(&mut self) -> Outcome {
+        self.probe_failed = false;
+        let result = self.reload_credentials().await;
+        let rotate = matches!(result, Ok(true));
+        if result.is_err() && self.credentials_have_ended() {
+            tracing::error!(
+                code = "CRD-E007",
+                "the password in force has ended and no other one is there; new connections are refused"
+            );
+        }
+        let attempts = vec![self.report(Reload::Auth, result)];
+        if self.probe_failed {
+            self.retry.failed(clock::now());
+        }
+        self.publish();
+        Outcome { rotate, attempts, ..Outcome::default() }
+    }
+
+    fn credentials_have_ended(&self) -> bool {
+        let end = self.components.credentials.current().expires_at;
+        end.is_some_and(|end| end <= clock::wall())
+    }
+
     async fn doors(&mut self, config: &Config) -> Result<AccessSources, StartError> {
         let dictionary = self.command_sources.dictionary(&config.commands, false)?;
         let (config, before) = (config.clone(), self.components.policies.clone());
@@ -297,15 +331,12 @@ impl Reloader {
     }
 
     async fn reload_credentials(&mut self) -> Result<bool, Rejection> {
-        let credentials = self.components.credentials.clone();
-        let Some(candidate) = aside(move || credentials.candidate()).await else {
-            let text = "reading the password does not end; is its file system gone?";
-            return Err(Rejection::new(ReloadRejection::Io, text));
-        };
-        let candidate = candidate.map_err(|error| Rejection::new(ReloadRejection::Io, error))?;
+        let read = self.components.credentials.read_again().await;
+        let candidate = read.map_err(|error| Rejection::new(error.reason(), error))?;
         let Some(candidate) = candidate else {
             // A connection whose login was refused may have taken it up before.
             let generation = self.components.credentials.current().generation;
+            components::note_credentials(&self.components.credentials, &self.telemetry.metrics);
             return Ok(std::mem::replace(&mut self.told, generation) != generation);
         };
         if let Err(error) = self.components.dialer.probe(None, Some(&candidate)).await {
@@ -314,6 +345,7 @@ impl Reloader {
         }
         let generation = self.components.credentials.publish(candidate);
         self.told = generation;
+        components::note_credentials(&self.components.credentials, &self.telemetry.metrics);
         tracing::info!(generation, "new password in force; connections move over to it");
         Ok(true)
     }

@@ -61,6 +61,8 @@ pub(super) struct OwnFacts {
 pub(super) enum PasswordFact {
     None,
     Environment,
+    /// `password_command`.
+    Program,
     /// The mode of the file.
     File(Option<u32>),
 }

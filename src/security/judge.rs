@@ -290,6 +290,7 @@ fn auth(id: &str, facts: &Facts) -> Answer {
             PasswordFact::Environment => {
                 Ok((false, "the password is in the environment".to_owned()))
             }
+            PasswordFact::Program => Ok((true, "the password is printed by a program".to_owned())),
             PasswordFact::File(None) => Err("the password file cannot be read".to_owned()),
             PasswordFact::File(Some(mode)) => Ok(private(mode, "upstream.auth.password_file")),
         },

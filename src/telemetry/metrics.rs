@@ -199,6 +199,8 @@ metrics! {
     script_guard_failures_total: By<ScriptGuardFailure, Counter>,
     /// Authentication of respgate to the server.
     upstream_auth_total: By<UpstreamAuthResult, SharedCounter>,
+    /// When the password for the server ends, where `password_command` says so.
+    credential_expiry_timestamp_seconds: Timestamp,
     /// Commands the server did not answer in time.
     upstream_timeouts_total: Counter,
     /// Places kept for replies that are still owed to commands that timed out.

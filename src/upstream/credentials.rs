@@ -1,12 +1,29 @@
-//! The user and password that connections log in with.
+//! The user and password that connections log in with, and when a program is asked for them again.
 //!
-//! Owns: [`Credentials`], [`Login`]. Never knows: files, when to read again.
+//! Owns: [`Credentials`], [`Login`]. Never knows: connections, who asks when.
 
-use std::sync::{Arc, Mutex, PoisonError};
+mod answer;
+mod error;
+mod refresh;
 
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::base::aside::{self, aside_for};
+use crate::base::clock;
+use crate::base::entropy::Entropy;
 use crate::base::live::Live;
+use crate::base::program::Run;
 use crate::base::secret::Secret;
-use crate::config::{ServerAuth, SourceError};
+use crate::config::{PasswordCommand, ServerAuth};
+use answer::Answer;
+pub use error::LoginError;
+use refresh::Refresh;
+
+/// More than any token.
+const OUTPUT_MAX: usize = 64 << 10;
 
 /// One generation of credentials.
 #[derive(Clone, Debug)]
@@ -14,24 +31,56 @@ pub struct Login {
     pub username: Option<String>,
     /// Without one the client certificate alone must do.
     pub password: Option<Secret>,
+    /// When the password ends, if its source says so.
+    pub expires_at: Option<SystemTime>,
     /// Counts published credentials from 1.
     pub generation: u64,
 }
 
 impl Login {
-    /// Reads what `auth` refers to.
-    fn read(auth: &ServerAuth, generation: u64) -> Result<Self, SourceError> {
+    /// Reads what `auth` refers to. Blocks on files and programs.
+    fn read(auth: &ServerAuth, generation: u64) -> Result<Self, LoginError> {
+        let username = auth.username.clone();
+        if let Some(command) = &auth.command {
+            let answer = ask(command)?;
+            return Ok(Self {
+                username: answer.username.or(username),
+                password: Some(answer.password),
+                expires_at: answer.expires_at,
+                generation,
+            });
+        }
         let password = auth.password.as_ref().map(crate::config::SecretSource::read).transpose()?;
-        Ok(Self { username: auth.username.clone(), password, generation })
+        Ok(Self { username, password, expires_at: None, generation })
     }
 
-    fn same_password(&self, other: &Self) -> bool {
-        match (&self.password, &other.password) {
+    fn same_login(&self, other: &Self) -> bool {
+        let same = match (&self.password, &other.password) {
             (Some(own), Some(other)) => own.matches(other.expose()),
             (None, None) => true,
             _ => false,
-        }
+        };
+        same && self.username == other.username
     }
+}
+
+/// Runs the program.
+fn ask(command: &PasswordCommand) -> Result<Answer, LoginError> {
+    let named = |name: &String| Some((name.into(), std::env::var_os(name)?));
+    let run = Run {
+        program: &command.program,
+        arguments: &command.arguments,
+        environment: command.environment.iter().filter_map(named).collect(),
+        timeout: command.timeout,
+        output_max: OUTPUT_MAX,
+    };
+    let name = || command.program.display().to_string();
+    let output = run.output().map_err(|error| LoginError::Program(name(), error))?;
+    let answer = Answer::read(&output).map_err(|fault| LoginError::Answer(name(), fault))?;
+    if answer.expires_at.is_some_and(|end| end <= clock::wall()) {
+        return Err(LoginError::Expired(name()));
+    }
+    Ok(answer)
 }
 
 /// Where dials find the credentials of the moment; cheap to clone, all clones see the same.
@@ -41,6 +90,9 @@ pub struct Credentials {
     live: Live<Login>,
     /// One publication at a time: each counts from the one before.
     publishing: Arc<Mutex<()>>,
+    /// One run of the program at a time.
+    running: Arc<Mutex<()>>,
+    refresh: Arc<Mutex<(Refresh, Entropy)>>,
 }
 
 /// Credentials read again and not yet in use: probe them, then publish them.
@@ -64,15 +116,24 @@ pub enum Reload {
 }
 
 impl Credentials {
-    /// Reads the password and publishes it as generation 1.
+    /// Reads the password and publishes it as generation 1. Blocks on files and programs.
     ///
     /// # Errors
     ///
     /// When there is none where one should be.
-    pub fn open(auth: &ServerAuth) -> Result<Self, SourceError> {
-        let login = Login::read(auth, 1)?;
-        let (auth, publishing) = (Arc::new(auth.clone()), Arc::default());
-        Ok(Self { auth, live: Live::new(login), publishing })
+    pub fn open(auth: &ServerAuth) -> Result<Self, LoginError> {
+        let chance = RandomState::new().hash_one(std::process::id());
+        let mut refresh = Refresh::default();
+        refresh.handle_run(clock::now());
+        let credentials = Self {
+            auth: Arc::new(auth.clone()),
+            live: Live::new(Login::read(auth, 1)?),
+            publishing: Arc::default(),
+            running: Arc::default(),
+            refresh: Arc::new(Mutex::new((refresh, Entropy::from_seed(chance)))),
+        };
+        credentials.note_read(Ok(&credentials.current()), true);
+        Ok(credentials)
     }
 
     /// The credentials that connections log in with.
@@ -81,18 +142,113 @@ impl Credentials {
         self.live.get()
     }
 
-    /// Reads the password again; `None` when it is the one in use.
+    /// Whether a program prints the password.
+    #[must_use]
+    pub fn has_program(&self) -> bool {
+        self.auth.command.is_some()
+    }
+
+    /// When to look whether the program is to be run again.
+    #[must_use]
+    pub fn look_at(&self) -> Option<Instant> {
+        self.refresh().0.look_at(clock::now(), clock::wall())
+    }
+
+    /// Whether the program is to be run again now.
+    #[must_use]
+    pub fn is_refresh_due(&self) -> bool {
+        self.refresh().0.is_due(clock::now(), clock::wall())
+    }
+
+    fn refresh(&self) -> MutexGuard<'_, (Refresh, Entropy)> {
+        self.refresh.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes what a run of the program has brought.
+    fn note_read(&self, read: Result<&Login, ()>, new: bool) {
+        let Some(command) = &self.auth.command else { return };
+        let (now, wall) = (clock::now(), clock::wall());
+        let (refresh, entropy) = &mut *self.refresh();
+        let chance = entropy.next_u64();
+        match read {
+            Ok(login) => {
+                let left = login.expires_at.map(|end| end.duration_since(wall).unwrap_or_default());
+                refresh.handle_password(left, command.refresh, new, (now, wall), chance);
+            }
+            Err(()) => refresh.handle_failure((now, wall), chance),
+        }
+    }
+
+    /// Reads the password again; `None` when it is the one in use. Blocks on files and programs.
     ///
     /// # Errors
     ///
     /// When there is none where one should be; the one in use stays.
-    pub fn candidate(&self) -> Result<Option<LoginCandidate>, SourceError> {
-        let current = self.current();
-        let login = Login::read(&self.auth, current.generation + 1)?;
-        if login.same_password(&current) {
+    pub fn candidate(&self) -> Result<Option<LoginCandidate>, LoginError> {
+        let _one = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        self.read()
+    }
+
+    /// As [`Self::candidate`], when the server has refused the credentials of a generation. `None` also when
+    /// others are in force by now, or a program was run a moment ago.
+    fn candidate_after(&self, refused: u64) -> Result<Option<LoginCandidate>, LoginError> {
+        let _one = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let may = !self.has_program() || self.refresh().0.may_run_after_refusal(clock::now());
+        if !may || self.current().generation != refused {
             return Ok(None);
         }
-        Ok(Some(LoginCandidate(Arc::new(login))))
+        self.read()
+    }
+
+    fn read(&self) -> Result<Option<LoginCandidate>, LoginError> {
+        let current = self.current();
+        self.refresh().0.handle_run(clock::now());
+        let read = Login::read(&self.auth, current.generation + 1);
+        let new = read.as_ref().is_ok_and(|login| !login.same_login(&current));
+        self.note_read(read.as_ref().map_err(|_| ()), new);
+        let login = read?;
+        if new {
+            return Ok(Some(LoginCandidate(Arc::new(login))));
+        }
+        self.note_end(login.expires_at, current.generation);
+        Ok(None)
+    }
+
+    /// The password in use ends at another time than was known.
+    fn note_end(&self, expires_at: Option<SystemTime>, generation: u64) {
+        let _one = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
+        let current = self.current();
+        if current.generation == generation && current.expires_at != expires_at {
+            self.live.set(Arc::new(Login { expires_at, ..Login::clone(&current) }));
+        }
+    }
+
+    /// How long reading may take: another run may be under way.
+    fn patience(&self) -> Duration {
+        let run = self.auth.command.as_ref().map_or(Duration::ZERO, |command| command.timeout);
+        aside::PATIENCE + run * 2
+    }
+
+    /// As [`Self::candidate`], on another thread.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::candidate`], and when reading does not end.
+    pub async fn read_again(&self) -> Result<Option<LoginCandidate>, LoginError> {
+        let (own, patience) = (self.clone(), self.patience());
+        let read = aside_for(patience, move || own.candidate()).await;
+        read.unwrap_or(Err(LoginError::Stuck(patience)))
+    }
+
+    /// Other credentials than those of a generation that the server has refused, if there are any.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::read_again`].
+    pub async fn read_after(&self, refused: u64) -> Result<Option<LoginCandidate>, LoginError> {
+        let (own, patience) = (self.clone(), self.patience());
+        let read = aside_for(patience, move || own.candidate_after(refused)).await;
+        read.unwrap_or(Err(LoginError::Stuck(patience)))
     }
 
     /// Makes a candidate what every connection logs in with from here on, and says its generation.
@@ -122,7 +278,7 @@ impl Credentials {
     /// # Errors
     ///
     /// As [`Self::candidate`].
-    pub fn reload(&self) -> Result<Reload, SourceError> {
+    pub fn reload(&self) -> Result<Reload, LoginError> {
         Ok(match self.candidate()? {
             None => Reload::Unchanged,
             Some(candidate) => Reload::Changed(self.publish(candidate)),
@@ -142,6 +298,7 @@ mod tests {
         let auth = ServerAuth {
             username: Some("app".to_owned()),
             password: Some(SecretSource::File(file.clone())),
+            command: None,
         };
         assert!(Credentials::open(&auth).is_err());
         std::fs::write(&file, "one\n").unwrap();
@@ -161,5 +318,78 @@ mod tests {
         assert!(credentials.reload().is_err());
         assert_eq!(credentials.current().generation, 3);
         assert!(!format!("{credentials:?}").contains("three"));
+    }
+
+    fn by_program(script: &str, directory: &std::path::Path) -> ServerAuth {
+        let file = directory.join("script");
+        std::fs::write(&file, script).unwrap();
+        let command = PasswordCommand {
+            program: "/bin/sh".into(),
+            arguments: vec![file.display().to_string()],
+            environment: Vec::new(),
+            timeout: Duration::from_secs(30),
+            refresh: Duration::from_secs(900),
+        };
+        let username = Some("configured".to_owned());
+        ServerAuth { username, password: None, command: Some(command) }
+    }
+
+    #[test]
+    fn program_names_user_and_password_and_their_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let auth = by_program("echo '{\"password\":\"one\"}'", directory.path());
+        let credentials = Credentials::open(&auth).unwrap();
+        let current = credentials.current();
+        assert_eq!((current.username.as_deref(), current.expires_at), (Some("configured"), None));
+        assert!(current.password.as_ref().unwrap().matches(b"one") && credentials.has_program());
+        let look = credentials.look_at().unwrap();
+        assert!(look > clock::now() && !credentials.is_refresh_due());
+        by_program(
+            "echo '{\"password\":\"one\",\"expires_at\":\"2100-01-01T00:00:00Z\",\"username\":\"configured\"}'",
+            directory.path(),
+        );
+        assert_eq!(credentials.reload().unwrap(), Reload::Unchanged);
+        let end = SystemTime::UNIX_EPOCH + Duration::from_secs(4_102_444_800);
+        assert_eq!(credentials.current().expires_at, Some(end), "the same password holds longer");
+        by_program("echo '{\"password\":\"one\",\"username\":\"other\"}'", directory.path());
+        assert_eq!(credentials.reload().unwrap(), Reload::Changed(2));
+        assert_eq!(credentials.current().username.as_deref(), Some("other"));
+    }
+
+    #[test]
+    fn failed_program_changes_nothing_and_has_a_code() {
+        let directory = tempfile::tempdir().unwrap();
+        let auth = by_program("echo '{\"password\":\"hunter2\"}'", directory.path());
+        let credentials = Credentials::open(&auth).unwrap();
+        for (script, code) in [
+            ("exit 3", "CRD-E002"),
+            ("head -c 100000 /dev/zero", "CRD-E004"),
+            ("echo hunter2", "CRD-E005"),
+            ("echo '{\"password\":\"hunter2\",\"expires_at\":1}'", "CRD-E006"),
+        ] {
+            by_program(script, directory.path());
+            let error = credentials.candidate().unwrap_err();
+            assert_eq!(error.code(), Some(code), "{script}");
+            let text = format!("{error} {error:?}");
+            assert!(text.contains(code) || !text.contains("hunter2"), "{text}");
+            assert!(!text.contains("hunter2") && error.to_string().contains(code), "{text}");
+        }
+        assert_eq!(credentials.current().generation, 1);
+        let missing = PasswordCommand { program: "/nowhere/x".into(), ..auth.command.unwrap() };
+        let auth = ServerAuth { command: Some(missing), ..ServerAuth::default() };
+        assert_eq!(Credentials::open(&auth).unwrap_err().code(), Some("CRD-E001"));
+    }
+
+    #[test]
+    fn refused_password_runs_the_program_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let script = "echo x >> \"$(dirname \"$0\")/runs\"; echo '{\"password\":\"one\"}'";
+        let credentials = Credentials::open(&by_program(script, directory.path())).unwrap();
+        for _ in 0..5 {
+            assert!(credentials.candidate_after(1).unwrap().is_none());
+        }
+        assert!(credentials.candidate_after(7).unwrap().is_none(), "others are in force");
+        let runs = std::fs::read_to_string(directory.path().join("runs")).unwrap();
+        assert_eq!(runs, "x\n", "the one at the start was a moment ago");
     }
 }

@@ -28,7 +28,6 @@ pub use super::server_connection::ServerConnection;
 use super::socket::SocketOptions;
 use super::stream::Stream;
 use super::{race, sniff};
-use crate::base::aside::aside;
 use crate::base::clock;
 use crate::config::{self, HostPort};
 use crate::resp::Protocol;
@@ -115,13 +114,13 @@ impl Dialer {
 
     /// Credentials other than those of a generation that the server has refused.
     async fn other_login(&self, refused: u64) -> Option<FallbackLogin> {
+        let read = self.0.credentials.read_after(refused).await;
         let current = self.0.credentials.current();
         if current.generation != refused {
             return Some(FallbackLogin::InForce(current));
         }
-        let credentials = self.0.credentials.clone();
-        let read = aside(move || credentials.candidate()).await;
-        read?.ok()?.map(FallbackLogin::Candidate)
+        // A program that fails is reported by its next run ahead of time, and by a reload.
+        read.ok().flatten().map(FallbackLogin::Candidate)
     }
 
     async fn dial_with(

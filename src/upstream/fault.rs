@@ -116,7 +116,7 @@ impl Fault {
             Self::WrongPassword => ("UPS-E111", U::Auth, "the server does not accept user name or password (WRONGPASS)",
                 "compare [upstream.auth] with the server's ACL, and check that the user is on"),
             Self::LoginMissing => ("UPS-E112", U::Auth, "the server requires a login and none is configured (NOAUTH)",
-                "set upstream.auth.password_file or password_env"),
+                "set upstream.auth.password_file, password_env or password_command"),
             Self::LoginDenied => ("UPS-E113", U::Auth, "the server's ACL forbids the login itself (NOPERM)",
                 "allow +auth and +hello for the user of [upstream.auth]"),
             Self::LoginRejected => ("UPS-E114", U::Auth, "the server does not accept the login (ERR)",

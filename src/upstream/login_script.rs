@@ -379,6 +379,7 @@ mod tests {
         let login = Login {
             username: username.map(str::to_owned),
             password: password.map(|p| Secret::new(p.as_bytes().to_vec())),
+            expires_at: None,
             generation: 1,
         };
         LoginScript::new(KEY, Arc::new(login), OptionalCommands::default())

@@ -13,6 +13,15 @@ use super::support::fake_server::{FakeServer, Order};
 use super::support::proxy::{OPEN_POLICY, Proxy, configuration, directory, listener};
 use super::support::real_server::{Brand, Server, free_port, wait_until};
 
+/// A password that a program prints.
+pub fn token(moved: &Moved) {
+    let server = Server::plain(Brand::Redis);
+    let printed = "{\"username\":\"default\",\"password\":\"any\",\"expires_at\":4000000000}";
+    let auth = format!("[upstream.auth]\npassword_command = [\"/bin/echo\", {printed:?}]\n");
+    let proxy = Proxy::before(&server, &auth);
+    moved.until(&proxy, &["credential_expiry_timestamp_seconds"]);
+}
+
 /// Certificates, and everything that is read again.
 pub fn identities(moved: &Moved) {
     let mut server = Server::mutual_tls(Brand::Redis);

@@ -72,7 +72,7 @@ fn every_metric_moves() {
         return;
     }
     let moved = Moved::new();
-    let scenes: [fn(&Moved); 12] = [
+    let scenes: [fn(&Moved); 13] = [
         scenes::ordinary_traffic,
         scenes::pinned_traffic,
         scenes::limits_of_clients,
@@ -81,6 +81,7 @@ fn every_metric_moves() {
         scenes::blocks,
         scenes::audit,
         failures::identities,
+        failures::token,
         failures::refused_connections,
         failures::misbehaving_server,
         failures::failover,

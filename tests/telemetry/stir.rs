@@ -42,6 +42,7 @@ pub fn stir(metrics: &Metrics) {
         }
     }
     metrics.drain_started_timestamp_seconds.set(clock::wall());
+    metrics.credential_expiry_timestamp_seconds.set_unix(4_000_000_000);
     for rule in DenyRule::ALL {
         metrics.commands_denied_total.inc(*rule, Refused::Unknown);
         metrics.policy_would_deny_total.inc(*rule, Refused::Unknown);
