@@ -324,6 +324,19 @@ impl Policy {
         Ok(Grant { observed: observed.or(grant.observed), strip: strip.or(grant.strip), ..grant })
     }
 
+    /// Whether such a request may pass as far as its command, its names and the rules about scripts say.
+    #[must_use]
+    pub fn admits(
+        &self,
+        spec: &'static Spec,
+        request: &Request<'_>,
+        moment: &EvalContext,
+        scratch: &mut Scratch,
+    ) -> bool {
+        self.judge_roles(spec, request, moment.database, scratch).is_ok()
+            && self.lenient(self.judge_script(spec, request)).is_ok()
+    }
+
     /// A refusal by a rule that is only observed refuses nothing.
     const fn lenient(&self, said: Result<(), Refusal>) -> Result<Option<Refusal>, Refusal> {
         match said {

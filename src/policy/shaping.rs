@@ -24,6 +24,11 @@ pub(super) fn apply(
             edits.replace(*arg, text);
             (digests, *loads)
         }
+        Shaped::Called { digests, read_only } => {
+            edits.replace(0, if *read_only { b"EVALSHA_RO" } else { b"EVALSHA" });
+            edits.replace(1, &digests.server);
+            (digests, false)
+        }
         Shaped::Named(None) => {
             edits.replace(1, NONE);
             return strip;

@@ -214,7 +214,9 @@ impl Session {
         }
         if let Expect::Script(replay) = std::mem::replace(&mut front.expect, Expect::Plain) {
             self.executing &= !replay.held;
-            replay.note_run(&mut self.replays.get_or_insert_default().seen);
+            let replays = self.replays.get_or_insert_default();
+            replays.calls &= !replay.held;
+            replay.note_run(&mut replays.seen);
             front.expect = replay.strip.map_or(Expect::Plain, Expect::Names);
         }
     }
@@ -236,6 +238,9 @@ impl Session {
             self.executing = true;
             self.replays.get_or_insert_default().resend = Some(resend);
             return None;
+        }
+        if let Some(replays) = self.replays.as_mut().filter(|_| replay.held) {
+            replays.calls = false;
         }
         match replay.strip {
             _ if silent => {}

@@ -39,6 +39,7 @@ impl Session {
             return self.judge_streaming(request, ctx);
         }
         if self.executing {
+            self.note_held();
             return Step::Wait;
         }
         if self.farewell {
@@ -77,8 +78,11 @@ impl Session {
         }
         let moment = EvalContext { database: self.database_then(), unix_ms: ctx.unix_ms };
         let guarded = match spec.script {
-            Some(script) => Self::guard_script(script, request, ctx),
-            None => Ok(()),
+            // A text is not read before it is known that it may be sent at all.
+            Some(script) if Self::admits(spec, request, &moment, ctx) => {
+                self.guard_script(script, request, ctx)
+            }
+            Some(_) | None => Ok(()),
         };
         match ctx.policy.permit(spec, request, &moment, &mut ctx.request_scratch.scratch) {
             Ok(_) if self.names_have_changed(spec, ctx) => {
@@ -291,8 +295,10 @@ impl Session {
         ctx: &mut Context<'_>,
         _out: &mut BytesMut,
     ) -> Step {
-        if let Some(script) = Self::named_script(spec, request, ctx) {
-            return self.forward_script(script, spec, request, ctx);
+        if let Some(what) = spec.script
+            && let Some(step) = self.forward_known(what, spec, request, ctx)
+        {
+            return step;
         }
         let large = request.announced().is_some()
             || spec.effect == Effect::Pushes

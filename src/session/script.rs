@@ -16,13 +16,16 @@ use super::state::{Cause, Context, Route, Session, Step, WireLayout};
 use crate::base::sha1::Sha1;
 use crate::command::{self, Flags, Spec};
 use crate::policy::guard::{Distrust, digests};
-use crate::policy::{Grant, Guarded, Shaped};
+use crate::policy::{EvalContext, Grant, Guarded, Shaped};
 use crate::resp::Request;
 use crate::traffic::Ticket;
 
 /// How long a script waits for the server to be asked about its Lua, and how often it looks.
 const SERVER_WAIT: Duration = Duration::from_secs(10);
 const SERVER_LOOK: Duration = Duration::from_millis(5);
+/// How many scripts of a client that does not wait for their answers go with their texts.
+const TEXTS: u8 = 200;
+const EVAL: &str = "EVAL";
 
 impl Session {
     /// What goes before scripts under the policy of this moment.
@@ -55,6 +58,7 @@ impl Session {
     ///
     /// As [`Self::guarded`].
     pub(super) fn guard_script(
+        &self,
         what: command::Script,
         request: &Request<'_>,
         ctx: &mut Context<'_>,
@@ -64,18 +68,7 @@ impl Session {
             command::Script::Text { arg } => {
                 let Some(guarded) = Self::guarded(ctx)? else { return Ok(()) };
                 let Some(text) = request.arg(arg) else { return Ok(()) };
-                let name = Sha1::of(text);
-                let written = guarded.write(text);
-                let digests = match ctx.scripts.find(name) {
-                    Some(script) => script.digests(&guarded),
-                    None => digests(name, Sha1::of(&written)),
-                };
-                Shaped::Text {
-                    arg: u32::try_from(arg).unwrap_or(u32::MAX),
-                    text: written,
-                    digests,
-                    loads: arg != 1,
-                }
+                self.guard_text(text, arg, &guarded, request, ctx)
             }
             command::Script::Digest => {
                 let Some(guarded) = Self::guarded(ctx)? else { return Ok(()) };
@@ -97,10 +90,44 @@ impl Session {
         Ok(())
     }
 
+    /// `EVAL`, `SCRIPT LOAD`: the text behind its guard, or the name by which the server has it.
+    fn guard_text(
+        &self,
+        text: &[u8],
+        arg: usize,
+        guarded: &Guarded,
+        request: &Request<'_>,
+        ctx: &Context<'_>,
+    ) -> Shaped {
+        let script = ctx.scripts.remember(text);
+        let loads = arg != 1;
+        if let Some(script) = script.as_ref().filter(|_| !loads && self.may_call(request, ctx))
+            && script.is_at_server(guarded, ctx.epoch)
+        {
+            let read_only = request.arg(0).is_some_and(|word| word.len() > EVAL.len());
+            return Shaped::Called { digests: script.digests(guarded), read_only };
+        }
+        let written = guarded.write(text);
+        let digests = match script {
+            Some(script) => script.digests(guarded),
+            None => digests(Sha1::of(text), Sha1::of(&written)),
+        };
+        let arg = u32::try_from(arg).unwrap_or(u32::MAX);
+        Shaped::Text { arg, text: written, digests, loads }
+    }
+
+    /// Whether `EVAL` may go as `EVALSHA`: alone, so that it can be sent again in its place.
+    fn may_call(&self, request: &Request<'_>, ctx: &Context<'_>) -> bool {
+        let queued = self.transaction.is_some() || self.transacts_on_own();
+        let pipelines = self.replays.as_ref().is_some_and(|replays| replays.texts > 0);
+        !queued && !pipelines && request.announced().is_none() && !is_large(request, ctx)
+    }
+
     /// The request at hand has been dealt with: what it says about scripts.
     pub(super) fn note_script(&self, spec: &Spec, request: &Request<'_>, ctx: &Context<'_>) {
         match spec.script {
-            Some(command::Script::Text { arg }) => {
+            // A guarded one is known already.
+            Some(command::Script::Text { arg }) if ctx.policy.guard().is_none() => {
                 if let Some(text) = request.arg(arg) {
                     ctx.scripts.remember(text);
                 }
@@ -110,35 +137,98 @@ impl Session {
         }
     }
 
-    /// The script that the request names, if it is known here.
-    pub(super) fn named_script(
-        spec: &Spec,
+    /// The script that the request runs, if it is known here and its reply wants to be looked at.
+    fn script_of(
+        what: command::Script,
         request: &Request<'_>,
         ctx: &Context<'_>,
     ) -> Option<Rc<Script>> {
-        if spec.script != Some(command::Script::Digest) || !ctx.policy.retries_noscript() {
+        match (what, &ctx.request_scratch.scratch.guarded) {
+            (_, Shaped::Called { digests, .. } | Shaped::Text { digests, loads: false, .. }) => {
+                ctx.scripts.find(Sha1::parse(&digests.client)?)
+            }
+            (command::Script::Digest, _) if ctx.policy.retries_noscript() => {
+                ctx.scripts.find(Sha1::parse(request.arg(1)?)?)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the policy permits the request whatever is in it.
+    pub(super) fn admits(
+        spec: &'static Spec,
+        request: &Request<'_>,
+        moment: &EvalContext,
+        ctx: &mut Context<'_>,
+    ) -> bool {
+        ctx.policy.admits(spec, request, moment, &mut ctx.request_scratch.scratch)
+    }
+
+    /// A request that runs a script which is known here.
+    pub(super) fn forward_known(
+        &mut self,
+        what: command::Script,
+        spec: &'static Spec,
+        request: &Request<'_>,
+        ctx: &mut Context<'_>,
+    ) -> Option<Step> {
+        let script = Self::script_of(what, request, ctx)?;
+        if matches!(ctx.request_scratch.scratch.guarded, Shaped::Text { .. }) {
+            return self.forward_text(script, spec, request, ctx);
+        }
+        Some(self.forward_script(script, spec, request, ctx))
+    }
+
+    /// A guarded script with its text: from its answer it is known that the server has it.
+    fn forward_text(
+        &mut self,
+        script: Rc<Script>,
+        spec: &'static Spec,
+        request: &Request<'_>,
+        ctx: &mut Context<'_>,
+    ) -> Option<Step> {
+        let guarded = Self::guarded(ctx).ok().flatten()?;
+        if request.announced().is_some() || is_large(request, ctx) {
             return None;
         }
-        ctx.scripts.find(Sha1::parse(request.arg(1)?)?)
+        let (route, cause) = (self.route(spec.may_write(), ctx), self.cause(ctx));
+        let expect = Expect::Script(Box::new(NoscriptRetry::of_text(script, guarded, ctx.epoch)));
+        Some(match self.enqueue(route, cause, expect, 0, class_of(spec), ctx) {
+            Ok(ticket) => {
+                self.large_reply_credit = self.large_reply_credit.saturating_sub(1);
+                if let Some(replays) = &mut self.replays {
+                    replays.texts = replays.texts.saturating_sub(1);
+                }
+                Step::Send { route, ticket, retry: spec.may_repeat() }
+            }
+            Err(step) => step,
+        })
+    }
+
+    /// A request waits for a script: those behind it better come with their texts.
+    pub(super) fn note_held(&mut self) {
+        if let Some(replays) = self.replays.as_mut().filter(|replays| replays.calls) {
+            replays.texts = TEXTS;
+        }
     }
 
     /// A script by its name, with what is needed to send it again.
-    pub(super) fn forward_script(
+    fn forward_script(
         &mut self,
         script: Rc<Script>,
         spec: &'static Spec,
         request: &Request<'_>,
         ctx: &mut Context<'_>,
     ) -> Step {
+        let called = matches!(ctx.request_scratch.scratch.guarded, Shaped::Called { .. });
         let seen = self.replays.as_ref();
-        let held = !seen.is_some_and(|replays| replays.seen.holds(&script, ctx.epoch));
+        let held = called || !seen.is_some_and(|replays| replays.seen.holds(&script, ctx.epoch));
         // A large argument passes without being stored as long as the server has the script.
         let streamed = request.announced().is_some();
         if streamed && held {
             return Step::Collect;
         }
-        let large = streamed
-            || u64::try_from(request.raw().len()).unwrap_or(u64::MAX) >= ctx.limits.large_bytes;
+        let large = streamed || is_large(request, ctx);
         let (route, cause) = if large {
             (Route::Pinned, Cause::Large)
         } else {
@@ -153,14 +243,17 @@ impl Session {
         let wire = changed.unwrap_or_else(|| request.raw());
         let wire = (!streamed).then_some(wire);
         let read_only = spec.flags.has(Flags::READONLY);
-        let replay =
+        let mut replay =
             NoscriptRetry::new((script, guarded), ctx.epoch, held, read_only, request.len(), wire);
+        replay.called = called;
         let kept = replay.kept_bytes();
         let class = class_of(spec);
         match self.enqueue(route, cause, Expect::Script(Box::new(replay)), 0, class, ctx) {
             Ok(ticket) => {
                 self.executing = held;
-                self.replays.get_or_insert_default().kept_bytes += kept;
+                let replays = self.replays.get_or_insert_default();
+                replays.kept_bytes += kept;
+                replays.calls = called;
                 self.large_reply_credit = self.large_reply_credit.saturating_sub(u8::from(!large));
                 Step::Send { route, ticket, retry: class == Class::Read }
             }
@@ -183,4 +276,9 @@ impl Session {
             replays.kept_bytes = 0;
         }
     }
+}
+
+/// Whether a request travels where nobody waits behind it.
+fn is_large(request: &Request<'_>, ctx: &Context<'_>) -> bool {
+    u64::try_from(request.raw().len()).unwrap_or(u64::MAX) >= ctx.limits.large_bytes
 }

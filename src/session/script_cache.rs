@@ -1,4 +1,5 @@
-//! Scripts that the server has lost: `EVALSHA` that finds none is sent again as `EVAL`.
+//! Scripts that the server has lost: `EVALSHA` that finds none is sent again as `EVAL`; and guarded ones
+//! that it has: `EVAL` goes there as `EVALSHA`, without the text.
 //!
 //! The client sees the second reply alone. That must not change the order in which its commands are
 //! executed: while nobody knows whether the server has the script, the session's further requests are
@@ -58,8 +59,21 @@ pub(super) struct Script {
     text: Box<[u8]>,
     /// How often the server had lost it.
     losses: Cell<u64>,
-    /// What the server calls it behind a guard, by [`Guarded::id`]; those asked for last.
-    names: RefCell<Vec<(u64, Arc<Digests>)>>,
+    /// What the server calls it behind a guard; those asked for last.
+    names: RefCell<Vec<Behind>>,
+    /// It always goes with its text: the server permits no `EVALSHA`, or the script itself could answer
+    /// what a server does that does not have it.
+    needs_text: Cell<bool>,
+}
+
+/// A script behind one guard.
+#[derive(Debug)]
+struct Behind {
+    /// [`Guarded::id`].
+    guard: u64,
+    digests: Arc<Digests>,
+    /// The last epoch in which the server has run it.
+    ran: Option<u64>,
 }
 
 /// That a session has seen a script run: true as long as nobody finds it lost and the server is the
@@ -82,6 +96,10 @@ pub(super) struct NoscriptRetries {
     /// At most so many bytes are kept for those that may have to be sent again.
     pub kept_bytes: usize,
     pub resend: Option<Resend>,
+    /// `EVAL` is on its way as `EVALSHA`: what comes behind waits.
+    pub calls: bool,
+    /// So many more `EVAL` go with their texts, since a request had to wait.
+    pub texts: u8,
 }
 
 /// What is to be sent at once, in the place of a request that stays in line.
@@ -111,13 +129,26 @@ impl Script {
     pub(super) fn digests(&self, guarded: &Guarded) -> Arc<Digests> {
         let names = &mut *self.names.borrow_mut();
         let id = guarded.id();
-        if let Some((_, known)) = names.iter().find(|(known, _)| *known == id) {
-            return Arc::clone(known);
+        if let Some(known) = names.iter().find(|known| known.guard == id) {
+            return Arc::clone(&known.digests);
         }
         let new = digests(Sha1::of(&self.text), Sha1::of(&guarded.write(&self.text)));
         names.truncate(NAMES_MAX - 1);
-        names.insert(0, (id, Arc::clone(&new)));
+        names.insert(0, Behind { guard: id, digests: Arc::clone(&new), ran: None });
         new
+    }
+
+    /// Whether the server has run it behind this guard, and still has it as far as is known.
+    pub(super) fn is_at_server(&self, guarded: &Guarded, epoch: u64) -> bool {
+        let ran = |known: &Behind| known.guard == guarded.id() && known.ran == Some(epoch);
+        !self.needs_text.get() && self.names.borrow().iter().any(ran)
+    }
+
+    fn note_ran(&self, guarded: &Guarded, ran: Option<u64>) {
+        let names = &mut *self.names.borrow_mut();
+        if let Some(known) = names.iter_mut().find(|known| known.guard == guarded.id()) {
+            known.ran = ran;
+        }
     }
 
     const fn sighting(&self, epoch: u64) -> SeenScript {
@@ -136,14 +167,14 @@ impl Scripts {
         self.guarding.get()
     }
 
-    /// A client has sent this script.
-    pub(super) fn remember(&self, text: &[u8]) {
+    /// A client has sent this script. `None`: it is too long to be kept.
+    pub(super) fn remember(&self, text: &[u8]) -> Option<Rc<Script>> {
         if text.len() > BYTES_MAX {
-            return;
+            return None;
         }
         let sha = Sha1::of(text);
-        if self.find(sha).is_some() {
-            return;
+        if let Some(script) = self.find(sha) {
+            return Some(script);
         }
         let cache = &mut *self.cache.borrow_mut();
         while cache.known.len() >= SCRIPTS_MAX || cache.bytes + text.len() > BYTES_MAX {
@@ -154,9 +185,14 @@ impl Scripts {
         }
         let losses = Cell::new(0);
         let names = RefCell::default();
-        let script = Rc::new(Script { id: cache.uses, text: text.into(), losses, names });
+        let tells = |word: &[u8]| memchr::memmem::find(text, word).is_some();
+        let needs_text = Cell::new(tells(b"NOSCRIPT") || tells(b"evalsha"));
+        let script = Script { id: cache.uses, text: text.into(), losses, names, needs_text };
+        let script = Rc::new(script);
         cache.bytes += text.len();
-        cache.known.insert(sha, Entry { script, used: cache.uses });
+        let entry = Entry { script: Rc::clone(&script), used: cache.uses };
+        cache.known.insert(sha, entry);
+        Some(script)
     }
 
     pub(super) fn find(&self, sha: Sha1) -> Option<Rc<Script>> {
@@ -184,8 +220,11 @@ pub(super) struct NoscriptRetry {
     read_only: bool,
     /// Arguments of the request, all together.
     count: usize,
-    /// The request's bytes behind the script's name; `None`: not all of them are here.
+    /// The request's bytes behind the script's name; `None`: not all of them are here, or the text went
+    /// with it.
     rest: Option<Box<[u8]>>,
+    /// The client has sent the text.
+    pub called: bool,
     /// What to take off the names in the reply.
     pub strip: Option<Strip>,
 }
@@ -203,7 +242,13 @@ impl NoscriptRetry {
     ) -> Self {
         let sighting = script.sighting(epoch);
         let rest = wire.and_then(behind_two).map(Box::from);
-        Self { script, guarded, sighting, held, read_only, count, rest, strip: None }
+        let called = false;
+        Self { script, guarded, sighting, held, read_only, count, rest, called, strip: None }
+    }
+
+    /// A script that goes with its text: that the server has run it is to be known.
+    pub(super) fn of_text(script: Rc<Script>, guarded: Guarded, epoch: u64) -> Self {
+        Self::new((script, Some(guarded)), epoch, false, false, 0, None)
     }
 
     /// Bytes kept for it.
@@ -214,15 +259,36 @@ impl NoscriptRetry {
     /// The script answers.
     pub(super) fn note_run(&self, seen: &mut SeenScripts) {
         seen.note(SeenScript { losses: self.script.losses.get(), ..self.sighting });
+        if let Some(guarded) = &self.guarded {
+            self.script.note_ran(guarded, Some(self.sighting.epoch));
+        }
+    }
+
+    /// Whether the error `line` says that nothing was executed, since the server does not have the script
+    /// or does not run it by its name.
+    fn is_unexecuted(&self, line: &[u8]) -> bool {
+        if line.starts_with(LOST) {
+            return true;
+        }
+        let about = |word: &[u8]| memchr::memmem::find(line, word).is_some();
+        let barred = (line.starts_with(b"-NOPERM") && about(b"'evalsha"))
+            || (line.starts_with(b"-ERR unknown command") && about(b"'EVALSHA"));
+        if self.called && barred {
+            self.script.needs_text.set(true);
+        }
+        self.called && barred
     }
 
     /// The request to send after the error `line`; `None`: the error is the answer. `alone`: nothing
     /// of the session is on its way behind it.
     pub(super) fn again(&mut self, line: &[u8], alone: bool) -> Option<BytesMut> {
-        if !line.starts_with(LOST) {
+        if !self.is_unexecuted(line) {
             return None;
         }
         self.script.losses.set(self.script.losses.get() + 1);
+        if let Some(guarded) = &self.guarded {
+            self.script.note_ran(guarded, None);
+        }
         let rest = self.rest.take().filter(|_| alone)?;
         self.held = true;
         let written = self.guarded.as_ref().map(|guarded| guarded.write(&self.script.text));

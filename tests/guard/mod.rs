@@ -4,6 +4,7 @@
 //! the guard is written.
 
 mod behaviour;
+mod by_name;
 mod calls;
 mod escapes;
 mod inside;

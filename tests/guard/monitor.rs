@@ -86,7 +86,8 @@ impl Monitor {
                     };
                     match &*option {
                         b"store" => names.push(key(next, false, true, false)),
-                        b"by" | b"get" if next.contains(&b'*') => {
+                        // A NUL ends a pattern for the server.
+                        b"by" | b"get" if text(next).contains(&b'*') => {
                             names.push(key(next, true, false, true));
                         }
                         _ => {}
@@ -102,11 +103,10 @@ impl Monitor {
             }
             b"keys" => names.push(key(&words[1], true, false, true)),
             b"scan" => {
-                let last = words.windows(2).rev().find(|pair| {
-                    // A NUL ends the word for the server.
-                    let option = pair[0].split(|byte| *byte == 0).next().unwrap_or_default();
-                    option.eq_ignore_ascii_case(b"match")
-                });
+                let last = words
+                    .windows(2)
+                    .rev()
+                    .find(|pair| text(&pair[0]).eq_ignore_ascii_case(b"match"));
                 let pattern = last.map_or(&b"*"[..], |pair| &pair[1]);
                 names.push(key(pattern, true, false, true));
             }
@@ -147,6 +147,11 @@ impl Monitor {
         };
         keys.iter().map(named).collect()
     }
+}
+
+/// What the server reads of a word that it takes for a text: up to a NUL.
+fn text(word: &[u8]) -> &[u8] {
+    word.split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
 /// The words of one line, each in quotes (redis sds.c, `sdscatrepr`).

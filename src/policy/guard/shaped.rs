@@ -14,6 +14,8 @@ pub enum Shaped {
     No,
     /// `EVAL`, `SCRIPT LOAD` (`loads`): the text is argument `arg`.
     Text { arg: u32, text: Vec<u8>, digests: Arc<Digests>, loads: bool },
+    /// `EVAL`, `EVAL_RO` (`read_only`): by the name that the server has it by, without the text.
+    Called { digests: Arc<Digests>, read_only: bool },
     /// `EVALSHA`: by its name; `None`: one that is not known here.
     Named(Option<Arc<Digests>>),
     /// `SCRIPT EXISTS`: the names from argument 2 on.
