@@ -70,6 +70,11 @@ applications() {
   bash tests/applications/run.sh --faults 'restart of 1 s,CLIENT KILL' --ways direct,respgate
 }
 
+# Two of each beside each other on one server, behind two prefixes.
+applications_beside() {
+  bash tests/applications/run.sh beside
+}
+
 tcl_suite() {
   local suite
   suite=$(bash tests/tcl/fetch.sh "$cache/tcl") && "$python" tests/tcl/run.py "$suite" &&
@@ -137,6 +142,7 @@ export RESPGATE_BIN=$PWD/target/debug/respgate
 stage 'redis-rs builds' rust_driver
 stage drivers drivers
 stage applications applications
+stage 'two of each application' applications_beside
 stage "Redis's TCL suite" tcl_suite
 stage Kubernetes kubernetes
 stage 'pods and Vault' pods

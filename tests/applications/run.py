@@ -3,126 +3,26 @@
     tests/applications/run.py --python PYTHON --older-python PYTHON --node NODE_MODULES
         [--only APP,...] [--faults NAME,...] [--ways direct,HAProxy,respgate] [--json FILE]
 
-Each application is a few processes that share a directory: a producer appends the number of each
-accepted piece of work to `accepted`, whoever does the work appends it to `done`, and an error that
-reaches the application's own code is a line in `errors`. What is counted: errors, processes that
-ended by themselves, accepted work that was never done, and the longest time without progress.
+What is counted: errors, processes that ended by themselves, accepted work that was never done, and the
+longest time without progress; application.py says what an application is.
 The last line is `N passed, N failed`: respgate passes where it is not worse than direct.
 """
 
 import argparse
 import json
-import os
 import pathlib
 import shutil
-import signal
-import subprocess
 import sys
-import tempfile
 import threading
 import time
 
+from application import Application, programs
 from place import FAULTS, Place
 
-HERE = pathlib.Path(__file__).resolve().parent
 WARM_SECONDS = 40     # until every application has done something
 QUIET_SECONDS = 3     # of undisturbed work before the fault
 AFTER_SECONDS = 20    # of work after it
 SETTLE_SECONDS = 30   # until all accepted work is done
-
-
-def programs(options):
-    """Name of each application, and its processes by role; `work` is told to stop first."""
-    python, older, code = options.python, options.older_python, HERE / "python"
-    module = lambda *words: [python, "-m", *words]
-    yield "redis-py", {"work": [python, code / "plain.py"]}
-    yield "redis-py asyncio", {"work": [python, code / "plain_asyncio.py"]}
-    yield "Celery", {"work": [python, code / "celery_app.py"],
-                     "worker": module("celery", "-A", "celery_app", "worker", "-c", "1",
-                                      "--loglevel", "WARNING"),
-                     "beat": module("celery", "-A", "celery_app", "beat", "-s", "schedule",
-                                    "--pidfile=", "--loglevel", "WARNING")}
-    yield "arq", {"work": [older, code / "arq_app.py"],
-                  "worker": [older, "-m", "arq", "arq_app.WorkerSettings"]}
-    yield "RQ", {"work": [older, code / "rq_app.py"], "worker": [older, code / "rq_worker.py"]}
-    yield "Huey", {"work": [python, code / "huey_app.py"],
-                   "worker": module("huey.bin.huey_consumer", "huey_app.huey")}
-    yield "Dramatiq", {"work": [python, code / "dramatiq_app.py"],
-                       "worker": module("dramatiq", "dramatiq_app", "-p", "1", "-t", "2")}
-    for name, script in (("ioredis", "ioredis.js"), ("node-redis", "node-redis.js")):
-        yield name, {"work": ["node", HERE / "node" / script]}
-    yield "BullMQ", {"work": ["node", HERE / "node/bullmq.js", "add"],
-                     "worker": ["node", HERE / "node/bullmq.js", "work"]}
-    yield "socket.io adapter", {"work": ["node", HERE / "node/socket-io.js"]}
-    yield "Sidekiq", {"work": ["ruby", HERE / "other/sidekiq_app.rb"],
-                      "worker": ["sidekiq", "-q", "default", "-c", "2", "-r", HERE / "other/sidekiq_app.rb"]}
-    yield "phpredis", {"work": ["php", HERE / "other/phpredis.php"]}
-
-
-class Application:
-    def __init__(self, name, roles, place, options):
-        self.name = name
-        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="respgate-app-"))
-        for file in ("accepted", "done", "errors"):
-            (self.directory / file).touch()
-        environment = dict(os.environ, REDIS_PORT=str(place.port), APP_DIRECTORY=str(self.directory),
-                           APP_NAME=name.replace(" ", "-"), NODE_PATH=options.node or "",
-                           PYTHONPATH=str(HERE / "python"), PYTHONUNBUFFERED="1",
-                           RAILS_ENV="production")
-        environment["REDIS_URL"] = f"redis://127.0.0.1:{place.port}/0"
-        self.processes = {}
-        for role, command in sorted(roles.items(), key=lambda pair: pair[0] == "work"):
-            log = open(self.directory / f"{role}.log", "wb")
-            self.processes[role] = subprocess.Popen(
-                [str(word) for word in command], cwd=self.directory, env=environment,
-                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                start_new_session=True)
-        self.exited = set()
-        self.progress, self.last, self.gap = 0, None, 0.0
-
-    def lines(self, file):
-        return (self.directory / file).read_text(errors="replace").splitlines()
-
-    def look(self, now):
-        done = len(self.lines("done"))
-        if done > self.progress:
-            if self.last is not None:
-                self.gap = max(self.gap, now - self.last)
-            self.progress, self.last = done, now
-        self.exited |= {role for role, process in self.processes.items()
-                        if process.poll() is not None}
-
-    def settled(self):
-        return not set(self.lines("accepted")) - set(self.lines("done"))
-
-    def begin_to_stop(self):
-        (self.directory / "stop").touch()
-
-    def end(self):
-        for process in self.processes.values():
-            for send in (signal.SIGTERM, signal.SIGKILL):
-                try:
-                    os.killpg(process.pid, send)
-                except ProcessLookupError:
-                    break
-                try:
-                    process.wait(3)
-                    if send == signal.SIGKILL:
-                        break
-                except subprocess.TimeoutExpired:
-                    continue
-        accepted, done = set(self.lines("accepted")), set(self.lines("done"))
-        result = {"errors": len(self.lines("errors")), "exited": sorted(self.exited),
-                  "lost": len(accepted - done), "accepted": len(accepted),
-                  "gap": round(self.gap, 1)}
-        result["sample"] = self.lines("errors")[:3]
-        return result
-
-    def log(self):
-        texts = []
-        for path in sorted(self.directory.glob("*.log")):
-            texts += [f"[{path.name}]", *path.read_text(errors="replace").splitlines()[-12:]]
-        return "\n".join(texts)
 
 
 def play(way, fault, options):
@@ -130,7 +30,7 @@ def play(way, fault, options):
     with Place(way, upstream=options.upstream if way == "respgate" else "") as place:
         chosen = [pair for pair in programs(options)
                   if not options.only or pair[0] in options.only.split(",")]
-        apps = [Application(name, roles, place, options) for name, roles in chosen]
+        apps = [Application(name, roles, place.port, options.node) for name, roles in chosen]
         watching, begun = True, time.monotonic()
 
         def watch():

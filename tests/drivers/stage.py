@@ -27,6 +27,13 @@ def binary():
     return os.environ.get("RESPGATE_BIN") or str(REPOSITORY / "target/debug/respgate")
 
 
+def valkey_server():
+    """The program, as tests/setup.sh installs it."""
+    cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
+    found = os.environ.get("RESPGATE_TEST_VALKEY") or shutil.which("valkey-server")
+    return found or next(map(str, cache.glob("respgate/venv/**/valkey-server")))
+
+
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

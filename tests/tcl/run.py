@@ -38,7 +38,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "drivers"))
 
-from stage import EVERYTHING, Stage  # noqa: E402
+from stage import EVERYTHING, Stage, valkey_server  # noqa: E402
 
 SECONDS_MAX = 900
 COLOURS = re.compile(rb"\x1b\[[0-9;]*m")
@@ -96,13 +96,6 @@ MODES = {
     "valkey": Mode(("excluded-valkey.txt", "excluded.txt"), valkey=True,
                    short=("unit/keyspace", "unit/multi", "unit/pubsub", "unit/introspection")),
 }
-
-
-def valkey_server():
-    """The program, as tests/setup.sh installs it."""
-    cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
-    found = os.environ.get("RESPGATE_TEST_VALKEY") or shutil.which("valkey-server")
-    return found or next(map(str, cache.glob("respgate/venv/**/valkey-server")))
 
 
 def excluded(mode):

@@ -4,7 +4,7 @@ const Redis = require('ioredis');
 const { Server } = require('socket.io');
 const { createAdapter } = require('@socket.io/redis-adapter');
 const { io } = require('socket.io-client');
-const { note, port } = require('./ledger');
+const { first, note, port } = require('./ledger');
 
 const server = () => {
   const http = createServer();
@@ -20,7 +20,7 @@ const server = () => {
 Promise.all([server(), server()]).then(([[here], [, there]]) => {
   const client = io(`http://127.0.0.1:${there}`, { transports: ['websocket'] });
   client.on('number', (number) => note('done', number));
-  let number = 0;
+  let number = first;
   // A message of publish and subscribe may be lost while the server is away: none is "accepted".
   setInterval(() => here.emit('number', (number += 1)), 50);
 });

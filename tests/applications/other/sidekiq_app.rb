@@ -2,6 +2,11 @@
 require "sidekiq"
 
 DIRECTORY = ENV.fetch("APP_DIRECTORY")
+FIRST = ENV.fetch("FIRST_NUMBER", "0").to_i
+LAST = ENV.fetch("LAST_NUMBER", "-1").to_i
+VARIED = ENV.key?("VARIED")
+# Jobs for later are looked for each second.
+Sidekiq.configure_server { |config| config.options[:poll_interval_average] = 1 } if VARIED
 
 def note(file, text)
   File.open(File.join(DIRECTORY, file), "a") { |out| out.puts(text.to_s.tr("\n", " ")) }
@@ -16,12 +21,12 @@ class Record
 end
 
 if $PROGRAM_NAME == __FILE__
-  number = 0
+  number = FIRST
   loop do
-    unless File.exist?(File.join(DIRECTORY, "stop"))
+    unless File.exist?(File.join(DIRECTORY, "stop")) || number == LAST
       number += 1
       begin
-        Record.perform_async(number)
+        VARIED && number % 3 == 0 ? Record.perform_in(0.5, number) : Record.perform_async(number)
         note("accepted", number)
       rescue StandardError => problem
         note("errors", "#{problem.class}: #{problem.message}")

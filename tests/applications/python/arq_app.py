@@ -8,7 +8,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError, TimeoutError
 
-from ledger import PORT, error, note, stopping
+from ledger import FIRST, LAST, PORT, VARIED, error, note, stopping
 
 SETTINGS = RedisSettings(port=PORT, retry=Retry(ExponentialBackoff(cap=2, base=0.05), 12),
                          retry_on_error=[ConnectionError, TimeoutError])
@@ -25,12 +25,12 @@ class WorkerSettings:
 
 async def main():
     pool = await arq.create_pool(SETTINGS)
-    number = 0
+    number = FIRST
     while True:
-        if not stopping():
+        if not stopping() and number < LAST:
             number += 1
             try:
-                await pool.enqueue_job("record", number)
+                await pool.enqueue_job("record", number, _defer_by=0.5 if VARIED and number % 3 == 0 else None)
                 note("accepted", number)
             except Exception as problem:
                 error(problem)

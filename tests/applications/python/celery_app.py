@@ -2,7 +2,7 @@
 
 import celery
 
-from ledger import URL, note, produce
+from ledger import URL, VARIED, note, produce
 
 app = celery.Celery("celery_app", broker=URL, backend=URL)
 app.conf.broker_connection_retry_on_startup = True
@@ -20,4 +20,7 @@ def tick():
 
 
 if __name__ == "__main__":
-    produce(lambda number: app.send_task("celery_app.record", (number,)), 0.1)
+    def add(number):
+        app.send_task("celery_app.record", (number,), countdown=0.5 if VARIED and number % 3 == 0 else None)
+
+    produce(add, 0.1)

@@ -3,7 +3,7 @@
 import dramatiq
 from dramatiq.brokers.redis import RedisBroker
 
-from ledger import PORT, note, produce
+from ledger import PORT, VARIED, note, produce
 
 dramatiq.set_broker(RedisBroker(port=PORT))
 
@@ -14,4 +14,7 @@ def record(number):
 
 
 if __name__ == "__main__":
-    produce(record.send, 0.1)
+    def add(number):
+        record.send_with_options(args=(number,), delay=500 if VARIED and number % 3 == 0 else None)
+
+    produce(add, 0.1)

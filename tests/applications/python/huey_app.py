@@ -2,7 +2,7 @@
 
 from huey import RedisHuey
 
-from ledger import PORT, note, produce
+from ledger import PORT, VARIED, note, produce
 
 huey = RedisHuey("huey", port=PORT)
 
@@ -15,4 +15,7 @@ def record(number):
 if __name__ == "__main__":
     import huey_app
 
-    produce(huey_app.record, 0.1)
+    def add(number):
+        huey_app.record.schedule((number,), delay=1) if VARIED and number % 3 == 0 else huey_app.record(number)
+
+    produce(add, 0.1)

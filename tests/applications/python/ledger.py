@@ -6,6 +6,10 @@ import time
 DIRECTORY = os.environ["APP_DIRECTORY"]
 PORT = int(os.environ["REDIS_PORT"])
 NAME = os.environ["APP_NAME"]
+FIRST = int(os.environ.get("FIRST_NUMBER", 0))
+# After which number to stop; and whether to add work in every way that the library has: at once, later, once more.
+LAST = int(os.environ.get("LAST_NUMBER", 1 << 62))
+VARIED = bool(os.environ.get("VARIED"))
 URL = f"redis://127.0.0.1:{PORT}/0"
 
 
@@ -23,10 +27,10 @@ def stopping():
 
 
 def produce(add, pause):
-    """Adds a number every `pause` seconds until told to stop; stays until it is ended."""
-    number = 0
+    """Adds a number every `pause` seconds until told to stop or at the last; stays until it is ended."""
+    number = FIRST
     while True:
-        if not stopping():
+        if not stopping() and number < LAST:
             number += 1
             try:
                 add(number)

@@ -3,7 +3,7 @@
 import redis
 import rq
 
-from ledger import PORT, note, produce
+from ledger import PORT, VARIED, note, produce
 
 
 def record(number):
@@ -12,4 +12,9 @@ def record(number):
 
 if __name__ == "__main__":
     queue = rq.Queue(connection=redis.Redis(port=PORT))
-    produce(lambda number: queue.enqueue("rq_app.record", number), 0.4)
+
+    def add(number):
+        unique = {"unique": True, "job_id": f"job-{number}"} if VARIED and number % 3 == 0 else {}
+        queue.enqueue("rq_app.record", number, **unique)
+
+    produce(add, 0.4)
