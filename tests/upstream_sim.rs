@@ -106,6 +106,7 @@ fn finish(world: &mut World) {
     assert_eq!(world.asides, 0, "something is still set aside");
     assert_eq!(world.silent, 0, "somebody is still silent");
     assert_eq!(world.node.outage_since(), None, "there is still an outage");
+    world.check_standing();
     assert!(world.current(0).line.is_up(), "the first connection is kept");
     assert!(!world.current(1).line.is_up(), "one that nobody uses is closed");
     for session in 0..SESSIONS {
@@ -147,6 +148,7 @@ enum Accident {
     Failover,
     WrongPassword,
     Rotation,
+    NewPassword,
     Pause,
     Halves,
     UnexpectedReply,
@@ -156,7 +158,7 @@ enum Accident {
     BusyScript,
 }
 
-const ACCIDENTS: [Accident; 16] = [
+const ACCIDENTS: [Accident; 17] = [
     Accident::Down,
     Accident::Reset,
     Accident::ResetOne,
@@ -166,6 +168,7 @@ const ACCIDENTS: [Accident; 16] = [
     Accident::Failover,
     Accident::WrongPassword,
     Accident::Rotation,
+    Accident::NewPassword,
     Accident::Pause,
     Accident::Halves,
     Accident::UnexpectedReply,
@@ -275,9 +278,10 @@ fn begin(accident: Accident, choices: &mut Choices, world: &mut World) {
         }
         Accident::WrongPassword => {
             world.server.password_is_wrong = true;
-            world.rotate();
+            if choices.chance(50) { world.rotate() } else { world.change_password() }
         }
         Accident::Rotation => world.rotate(),
+        Accident::NewPassword => world.change_password(),
         Accident::Pause => world.server.paused = true,
         Accident::Halves => world.server.halves += 5,
         Accident::UnexpectedReply => surplus(world),
@@ -334,6 +338,7 @@ fn heal(accident: Accident, choices: &mut Choices, world: &mut World) {
         | Accident::ResetOne
         | Accident::Failover
         | Accident::Rotation
+        | Accident::NewPassword
         | Accident::UnexpectedReply
         | Accident::SlowReader => {}
     }

@@ -1,10 +1,12 @@
 //! One shared connection that is up: when it is probed, given up, replaced or relieved, and what of its
 //! line is written.
 //!
-//! Owns: [`Connection`], [`Action`], [`Timing`]. Never knows: sockets, clocks, sessions, how a connection
+//! Owns: [`Connection`], [`Action`]. Never knows: sockets, clocks, sessions, how a connection
 //! is made.
 
+mod relogin;
 mod replacement;
+mod timing;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -14,12 +16,14 @@ use super::not_primary::{Question, Sign, Suspicion, sign, sign_within};
 use super::pipeline::{Broken, Delivery, Pipeline};
 use super::stall::Stall;
 use crate::base::elapsed::Elapsed;
-use crate::config;
 use crate::resp::Protocol;
 use crate::telemetry::UpstreamDisconnect;
 use crate::traffic::{Loss, PoolKey, Ticket};
+use relogin::Relogin;
+pub use relogin::Standing;
 use replacement::{QUESTION, Succession};
-pub use replacement::{Relief, Successor};
+pub use replacement::{RELOGIN, Relief, Successor};
+pub use timing::Timing;
 
 /// How often a busy connection is looked at.
 pub const BUSY_TICK: Duration = Duration::from_millis(25);
@@ -33,31 +37,6 @@ const ANSWER_MAX: usize = 16 * 1024;
 /// The connection that tells whether the server is there is never idle.
 pub const HOME: PoolKey = PoolKey { protocol: Protocol::Resp2, database: 0 };
 
-/// The times that bound a connection, as they are configured; zero means never where that is allowed.
-#[derive(Clone, Copy, Debug)]
-pub struct Timing {
-    pub command_timeout: Duration,
-    pub stall_timeout: Duration,
-    pub connect_timeout: Duration,
-    pub health_check_interval: Duration,
-    pub idle_timeout: Duration,
-    pub max_age: Duration,
-}
-
-impl Timing {
-    #[must_use]
-    pub const fn of(pool: &config::Pool) -> Self {
-        Self {
-            command_timeout: pool.command_timeout,
-            stall_timeout: pool.stall_timeout,
-            connect_timeout: pool.connect_timeout,
-            health_check_interval: pool.health_check_interval,
-            idle_timeout: pool.idle_timeout,
-            max_age: pool.max_age,
-        }
-    }
-}
-
 /// What is true of a connection without being its own doing.
 #[derive(Clone, Copy, Debug)]
 pub struct Around {
@@ -65,8 +44,7 @@ pub struct Around {
     pub aside: bool,
     /// One more connection may be set aside.
     pub room: bool,
-    /// It was made with the identity and the password in force.
-    pub current: bool,
+    pub standing: Standing,
 }
 
 /// What the driver has to do.
@@ -74,6 +52,10 @@ pub struct Around {
 pub enum Action {
     /// Dial the connection that is to take over.
     DialSuccessor,
+    /// Log in with the password in force; the request's ticket is [`RELOGIN`].
+    LogIn,
+    /// The server has accepted that login, or has not.
+    LoggedIn(bool),
     /// Dial another connection beside this one.
     DialRelief,
     /// Nothing comes of that any more.
@@ -121,6 +103,7 @@ pub struct Connection {
     /// The answer to the question about it, as far as it has come.
     answer: Vec<u8>,
     succession: Succession,
+    relogin: Relogin,
     /// Why there is to be a successor.
     replaced_for: UpstreamDisconnect,
     /// The successor must be a primary.
@@ -155,6 +138,7 @@ impl Connection {
             suspicion: Suspicion::new(now),
             answer: Vec::new(),
             succession: Succession::No,
+            relogin: Relogin::default(),
             replaced_for: UpstreamDisconnect::Rotation,
             elsewhere: false,
             stall: Stall::default(),
@@ -244,11 +228,14 @@ impl Connection {
         self.last_read = now;
         let (mut internal, mut answered, mut used) = (false, false, false);
         let mut seen: Option<Sign> = None;
+        let mut accepted = None;
         let Self { answer, stall, elapsed, .. } = self;
         let result = pipeline.handle_bytes(bytes, |delivery| {
             let Some(owner) = delivery.owner else {
                 internal |= delivery.done;
-                if delivery.ticket == QUESTION {
+                if delivery.ticket == RELOGIN && delivery.done {
+                    accepted = Some(delivery.kind == b'+');
+                } else if delivery.ticket == QUESTION {
                     let room = ANSWER_MAX.saturating_sub(answer.len());
                     answer.extend_from_slice(delivery.bytes.get(..room).unwrap_or(delivery.bytes));
                     answered |= delivery.done;
@@ -274,6 +261,7 @@ impl Connection {
         if internal {
             self.actions.push_back(Action::HealthCheck(true));
         }
+        accepted.into_iter().for_each(|accepted| self.handle_relogin(accepted));
         self.note_heard();
         self.note_flow();
         if result.is_err() {
@@ -436,6 +424,8 @@ impl Connection {
         pipeline: &Pipeline<Option<W>>,
         closing: bool,
         retire: &mut bool,
+        standing: impl FnOnce() -> Standing,
+        now: impl FnOnce() -> Instant,
     ) {
         if self.ended {
             return;
@@ -446,7 +436,7 @@ impl Connection {
             self.end(Ended::Closed);
         } else if *retire && matches!(self.succession, Succession::No) {
             *retire = false;
-            self.look_for_successor(UpstreamDisconnect::Rotation);
+            self.check_standing(standing(), now());
         }
     }
 

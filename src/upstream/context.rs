@@ -13,6 +13,8 @@ use tokio::sync::{Notify, Semaphore};
 use super::breaker::{Ask, Round};
 use super::buffers::Buffers;
 use super::condition::LastError;
+use super::connection::Standing;
+use super::credentials::Login;
 use super::dial::{Dialer, ServerConnection};
 use super::failure::DialError;
 use super::metrics::UpstreamMetrics;
@@ -338,7 +340,27 @@ impl UpstreamContext {
 
     /// Whether the connection was made with the identity and password in force.
     pub(super) fn is_current(&self, link: &ServerConnection) -> bool {
-        self.dialer.is_current(link)
+        self.standing(link) == Standing::Current
+    }
+
+    /// How what the connection was made with relates to what is in force.
+    pub(super) fn standing(&self, link: &ServerConnection) -> Standing {
+        self.dialer.standing(link)
+    }
+
+    /// Whether a connection may stay with the session that has it: tokens change every few minutes, and the server
+    /// itself ends the connections that it wants to end.
+    pub(super) fn may_stay(&self, link: &ServerConnection) -> bool {
+        match self.standing(link) {
+            Standing::Current => true,
+            Standing::NewPassword => self.dialer.credentials().has_program(),
+            Standing::Outdated => false,
+        }
+    }
+
+    /// What connections log in with.
+    pub(super) fn login(&self) -> Arc<Login> {
+        self.dialer.credentials().current()
     }
 
     /// Of the next shared connection.

@@ -4,7 +4,8 @@
 
 pub use super::breaker::{Ask, Round};
 pub use super::connection::{
-    Action, Around, BUSY_TICK, Connection, HOME, PROOF, Relief, Successor, Timing,
+    Action, Around, BUSY_TICK, Connection, HOME, PROOF, RELOGIN, Relief, Standing, Successor,
+    Timing,
 };
 pub use super::ended::Ended;
 pub use super::line::{Line, Next};

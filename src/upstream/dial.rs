@@ -15,6 +15,7 @@ use tokio::time::{timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use super::addresses::{Finding, Known, Race};
+use super::connection::Standing;
 use super::credentials::{Credentials, Login, LoginCandidate};
 use super::failure::{DialError, not_connected};
 use super::fault::Fault;
@@ -146,12 +147,15 @@ impl Dialer {
         Ok(link)
     }
 
-    /// Whether a connection was opened with the identity and the credentials of this moment.
+    /// How what a connection was opened with relates to what is in force.
     #[must_use]
-    pub fn is_current(&self, link: &ServerConnection) -> bool {
+    pub(super) fn standing(&self, link: &ServerConnection) -> Standing {
         let identity = self.0.tls.as_ref().map_or(0, |tls| tls.current().generation);
-        link.generation == identity
-            && link.credentials_generation == self.0.credentials.current().generation
+        link.standing(identity, &self.0.credentials.current())
+    }
+
+    pub(super) fn credentials(&self) -> &Credentials {
+        &self.0.credentials
     }
 
     /// Opens one connection with an identity or credentials (or both) that are not in use yet, asks
@@ -311,6 +315,7 @@ impl Inner {
             born: clock::now(),
             generation: identity.map_or(0, |identity| identity.generation),
             credentials_generation: login.generation,
+            username: login.username.clone(),
             facts,
             handshake,
             spent: Spent::default(),

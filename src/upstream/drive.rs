@@ -14,12 +14,13 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::Sleep;
 
-use super::connection::{Action, Around, BUSY_TICK, Connection, Successor, Timing};
+use super::connection::{Action, Around, BUSY_TICK, Connection, RELOGIN, Successor, Timing};
 use super::context::UpstreamContext;
 use super::dial::ServerConnection;
 use super::ended::Ended;
 use super::failure::DialError;
 use super::line::Line;
+use super::login_script;
 use super::not_primary::is_primary;
 use super::pipeline::{Broken, Delivery, Pipeline};
 use super::shared::{Owner, Shared};
@@ -51,6 +52,8 @@ struct Driver<'a> {
     flush_pending: bool,
     last_batch_owners: u32,
     dialing: Option<Dialing>,
+    /// The generation of the credentials that a login in line is with.
+    login: Option<u64>,
     successor: Option<ServerConnection>,
     relief: Option<Dialing>,
     /// What the server said to that, which is busy with a script.
@@ -90,6 +93,7 @@ pub(super) async fn drive(
         flush_pending: false,
         last_batch_owners: 0,
         dialing: None,
+        login: None,
         successor: None,
         relief: None,
         busy: Box::default(),
@@ -155,7 +159,9 @@ impl Driver<'_> {
         self.poll_relief(cx);
         let mut inner = self.shared.inner.borrow_mut();
         let Line { pipeline, closing, retire, .. } = &mut inner.line;
-        self.connection.handle_turn(pipeline, *closing, retire);
+        let (context, link) = (self.context, &self.link);
+        let standing = || context.standing(link);
+        self.connection.handle_turn(pipeline, *closing, retire, standing, clock::now);
         inner.waker = Some(cx.waker().clone());
         drop(inner);
         self.act(cx);
@@ -171,6 +177,8 @@ impl Driver<'_> {
                     self.dialing = Some(Box::pin(async move { context.dial(key).await }));
                     cx.waker().wake_by_ref();
                 }
+                Action::LogIn => self.log_in(cx),
+                Action::LoggedIn(accepted) => self.handle_login(accepted),
                 Action::DialRelief => {
                     let (context, key) = (Rc::clone(self.context), self.shared.key());
                     self.relief = Some(Box::pin(async move { context.dial_beside(key).await }));
@@ -197,6 +205,29 @@ impl Driver<'_> {
                 }
                 Action::End(ended) => self.ended = Some(ended),
             }
+        }
+    }
+
+    /// Puts a login with the password in force in line.
+    fn log_in(&mut self, cx: &Context<'_>) {
+        let login = self.context.login();
+        let mut inner = self.shared.inner.borrow_mut();
+        let request = login_script::relogin(&login);
+        inner.line.pipeline.push_secret(None, RELOGIN, &request, clock::now());
+        self.shared.settle_charge(&mut inner);
+        drop(inner);
+        self.login = Some(login.generation);
+        cx.waker().wake_by_ref();
+    }
+
+    fn handle_login(&mut self, accepted: bool) {
+        self.context.metrics.logged_in(accepted);
+        match self.login.take() {
+            Some(generation) if accepted => self.link.credentials_generation = generation,
+            _ => tracing::warn!(
+                code = "CRD-W001",
+                "the server refuses the new password on an open connection; another connection takes its place"
+            ),
         }
     }
 
@@ -368,7 +399,7 @@ impl Driver<'_> {
         let around = Around {
             aside: self.shared.is_aside(),
             room: self.beside.registry.has_room(),
-            current: self.context.is_current(&self.link),
+            standing: self.context.standing(&self.link),
         };
         let (context, now) = (self.context, clock::now());
         let mut inner = self.shared.inner.borrow_mut();

@@ -106,7 +106,7 @@ impl Lease {
     #[must_use]
     pub fn outdated_since(&mut self, now: Instant) -> Option<Instant> {
         let link = self.link.as_ref()?;
-        if self.outdated.is_none() && !self.pool.is_current(link) {
+        if self.outdated.is_none() && !self.pool.may_stay(link) {
             self.outdated = Some(now);
         }
         self.outdated

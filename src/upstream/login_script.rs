@@ -310,6 +310,19 @@ fn user(login: &Login) -> &[u8] {
     login.username.as_ref().map_or(b"default", |name| name.as_bytes())
 }
 
+/// A login with another password on an open connection.
+pub(super) fn relogin(login: &Login) -> Zeroizing<Vec<u8>> {
+    let password = login.password.as_ref().map_or(&b""[..], |password| password.expose());
+    let name = login.username.as_ref().map_or(0, String::len);
+    // A buffer that grows leaves copies of the password behind.
+    let mut out = Zeroizing::new(Vec::with_capacity(128 + name + password.len()));
+    match &login.username {
+        Some(name) => write_command(&mut out, &[own::AUTH, name.as_bytes(), password]),
+        None => write_command(&mut out, &[own::AUTH, password]),
+    }
+    out
+}
+
 fn judge_auth(error: Option<&[u8]>) -> Result<(), DialError> {
     error.map_or(Ok(()), |line| Err(login_refused(line)))
 }

@@ -67,6 +67,12 @@ impl UpstreamMetrics {
         }
     }
 
+    /// A connection that is open has logged in again, or was refused.
+    pub(super) fn logged_in(&self, accepted: bool) {
+        let result = if accepted { UpstreamAuthResult::Ok } else { UpstreamAuthResult::Other };
+        self.0.upstream_auth_total[result].inc();
+    }
+
     fn greeted(&self, link: &ServerConnection) {
         let metrics = &self.0;
         metrics.upstream_auth_total[UpstreamAuthResult::Ok].inc();

@@ -5,6 +5,7 @@
 
 mod delivery;
 mod forget;
+mod secret;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -38,6 +39,8 @@ struct Entry<W> {
     companion: bool,
     /// Its owner was told that it takes too long; the late reply goes nowhere.
     abandoned: bool,
+    /// Its bytes are wiped when it is answered, and it is for this connection alone.
+    secret: bool,
     at: Instant,
 }
 
@@ -50,6 +53,8 @@ pub struct Pipeline<W> {
     line: VecDeque<Entry<W>>,
     /// Entries whose owner waits no longer.
     abandoned: usize,
+    /// Entries with a secret.
+    secrets: usize,
     protocol: Protocol,
     scanner: ReplyScanner,
     /// Some of the reply in progress has been handed out.
@@ -69,6 +74,7 @@ impl<W> Pipeline<W> {
             written: 0,
             line: VecDeque::new(),
             abandoned: 0,
+            secrets: 0,
             protocol,
             scanner: ReplyScanner::new(protocol),
             begun: false,
@@ -87,6 +93,9 @@ impl<W> Pipeline<W> {
         retry: bool,
         at: Instant,
     ) {
+        if self.secrets > 0 {
+            self.grow(request.len());
+        }
         self.bytes.extend_from_slice(request);
         let len = request.len();
         self.line.push_back(Entry {
@@ -100,6 +109,7 @@ impl<W> Pipeline<W> {
             attempts: 0,
             companion: false,
             abandoned: false,
+            secret: false,
             at,
         });
     }
@@ -121,9 +131,13 @@ impl<W> Pipeline<W> {
             end += entry.len;
             index += 1;
         }
-        let behind = self.bytes.split_off(end.min(self.bytes.len()));
+        let old = std::mem::take(&mut self.bytes);
+        let (before, behind) = old.split_at_checked(end).unwrap_or((&old, &[]));
+        self.bytes.reserve(old.len() + request.len());
+        self.bytes.extend_from_slice(before);
         self.push(owner, ticket, request, 0, false, at);
-        self.bytes.extend_from_slice(&behind);
+        self.bytes.extend_from_slice(behind);
+        self.wipe(old);
         if let Some(entry) = self.line.pop_back() {
             self.line.insert(index, entry);
         }
@@ -273,6 +287,9 @@ impl<W> Pipeline<W> {
         let Some(entry) = self.line.pop_front() else { return };
         debug_assert!(self.written >= entry.len, "a reply came before its request was written");
         self.abandoned -= usize::from(entry.abandoned);
+        if entry.secret {
+            self.wipe_front(entry.len);
+        }
         self.bytes.advance(entry.len.min(self.bytes.len()));
         self.written = self.written.saturating_sub(entry.len);
         self.reason.clear();
@@ -328,6 +345,7 @@ impl<W> Pipeline<W> {
             }
             sent || !moves
         });
+        self.wipe(old);
         moved
     }
 
@@ -382,7 +400,7 @@ impl<W> Pipeline<W> {
             if !entry.abandoned {
                 if started {
                     report(&entry.owner, entry.ticket, Loss::Truncated);
-                } else if !sent || again_allowed {
+                } else if (!sent || again_allowed) && !entry.secret {
                     doubtful = false;
                     entry.attempts += u8::from(sent);
                     entry.skipped = 0;
@@ -396,6 +414,8 @@ impl<W> Pipeline<W> {
             }
             start = end;
         }
+        self.wipe(old);
+        self.secrets = 0;
         self.written = 0;
         self.abandoned = 0;
         self.begun = false;
@@ -431,6 +451,7 @@ impl<W> Pipeline<W> {
             start = end;
             keep
         });
+        self.wipe(old);
     }
 
     /// Whether a request is written that must not be written again, and whose owner, as `counts` says,
@@ -461,6 +482,7 @@ impl<W> Pipeline<W> {
             }
             sent += usize::from(entry.attempts > 0);
             self.abandoned -= usize::from(entry.abandoned);
+            debug_assert!(!entry.secret, "a secret is for one connection alone");
             self.bytes.advance(entry.len.min(self.bytes.len()));
             self.line.pop_front();
         }

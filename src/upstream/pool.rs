@@ -252,6 +252,11 @@ impl Pool {
         self.context.is_current(link)
     }
 
+    /// Whether a connection may stay with the session that has it.
+    pub(super) fn may_stay(&self, link: &ServerConnection) -> bool {
+        self.context.may_stay(link)
+    }
+
     pub(super) fn put(&self, link: ServerConnection) {
         let mut idle = self.idle.borrow_mut();
         if !self.is_current(&link) {

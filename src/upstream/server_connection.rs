@@ -4,6 +4,8 @@
 
 use std::time::Instant;
 
+use super::connection::Standing;
+use super::credentials::Login;
 use super::handshake::Handshake;
 use super::login_script::ServerFacts;
 use super::phase::Spent;
@@ -20,8 +22,24 @@ pub struct ServerConnection {
     pub generation: u64,
     /// Of the credentials it is logged in with.
     pub credentials_generation: u64,
+    pub username: Option<String>,
     pub facts: ServerFacts,
     /// `None` without TLS.
     pub handshake: Option<Handshake>,
     pub spent: Spent,
+}
+
+impl ServerConnection {
+    /// How what it was opened with relates to the identity and the login in force.
+    pub(super) fn standing(&self, identity: u64, login: &Login) -> Standing {
+        if self.generation != identity {
+            Standing::Outdated
+        } else if self.credentials_generation == login.generation {
+            Standing::Current
+        } else if self.username == login.username && login.password.is_some() {
+            Standing::NewPassword
+        } else {
+            Standing::Outdated
+        }
+    }
 }

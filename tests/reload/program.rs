@@ -38,8 +38,10 @@ fn stage(lifetime: Option<u64>) -> (Server, Proxy) {
     let (port, telemetry) = (free_port(), free_port());
     let listener = proxy::listener(&Target::Tcp(port), "");
     let text = proxy::configuration(&server, &listener, proxy::OPEN_POLICY, telemetry);
-    let auth =
-        format!("[upstream.auth]\npassword_command = [{program:?}, {:?}]\n", answer(home.path()));
+    let auth = format!(
+        "[upstream.pool]\npinned_grace = \"400ms\"\n[upstream.auth]\npassword_command = [{program:?}, {:?}]\n",
+        answer(home.path())
+    );
     let proxy = Proxy::configured(home, Target::Tcp(port), telemetry, &format!("{text}\n{auth}"));
     (server, proxy)
 }
@@ -71,6 +73,21 @@ fn password_command_runs_ahead_of_the_end_of_its_password() {
     server.observer().ask(&["CLIENT", "KILL", "USER", "app"]);
     wait_until("it serves", || proxy.client().ask(&["SET", "k", "v"]) == b"+OK\r\n");
     assert!(!proxy.log().contains("-password"), "{}", proxy.log());
+}
+
+/// Tokens change every few minutes: a subscription outlives them, as with a server whose tokens end at the login.
+#[test]
+fn subscription_outlives_the_token_it_began_with() {
+    let (server, proxy) = stage(Some(3));
+    let mut listening = proxy.client();
+    listening.ask(&["SUBSCRIBE", "c"]);
+    let before = attempts(&proxy, "auth", "applied");
+    allow(&server, &[">second-password"]);
+    print(proxy.directory(), "second-password", None);
+    wait_until("it is run again", || attempts(&proxy, "auth", "applied") > before);
+    std::thread::sleep(Duration::from_millis(600));
+    proxy.client().ask(&["PUBLISH", "c", "x"]);
+    assert_eq!(listening.reply(), b"*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\nx\r\n");
 }
 
 #[test]

@@ -16,6 +16,8 @@ type Packets = VecDeque<(Instant, Vec<u8>)>;
 #[derive(Debug)]
 pub struct Wire {
     pub generation: u64,
+    /// The password it is logged in with.
+    pub password: u64,
     pub replica: bool,
     to_server: Packets,
     to_proxy: Packets,
@@ -90,9 +92,10 @@ impl Server {
     }
 
     /// A connection is logged in; its number.
-    pub fn accept(&mut self, generation: u64) -> usize {
+    pub fn accept(&mut self, generation: u64, password: u64) -> usize {
         self.wires.push(Wire {
             generation,
+            password,
             replica: self.replica,
             to_server: Packets::new(),
             to_proxy: Packets::new(),
@@ -229,6 +232,9 @@ impl Server {
             self.answer(at, answer, now);
             return true;
         }
+        if wire.input.starts_with(AUTH) {
+            return self.log_in(at, now);
+        }
         if wire.input.first() == Some(&b'*') {
             // The rest is to come.
             return false;
@@ -273,6 +279,22 @@ impl Server {
         true
     }
 
+    /// A login on an open connection, if all of it is there.
+    fn log_in(&mut self, at: usize, now: Instant) -> bool {
+        let wire = &mut self.wires[at];
+        let Some(end) = wire.input.iter().position(|byte| *byte == b'!') else { return false };
+        let request: Vec<u8> = wire.input.drain(..=end).collect();
+        wire.arrived.drain(..=end);
+        let password = String::from_utf8(request[AUTH.len()..end].to_vec()).unwrap();
+        if self.password_is_wrong {
+            self.answer(at, "-WRONGPASS invalid username-password pair\r\n".to_owned(), now);
+        } else {
+            wire.password = password.parse().unwrap();
+            self.answer(at, "+OK\r\n".to_owned(), now);
+        }
+        true
+    }
+
     fn answer_own(&self, own: &[u8], at: usize) -> String {
         let role = if self.wires[at].replica { "replica" } else { "master" };
         match own {
@@ -302,6 +324,8 @@ impl Server {
     }
 }
 
+/// Then the password, and `!`.
+pub const AUTH: &[u8] = b"*AUTH ";
 const PING: &[u8] = b"*1\r\n$4\r\npInG\r\n";
 const HELLO: &[u8] = b"*1\r\n$5\r\nhElLo\r\n";
 const ROLE: &[u8] = b"*1\r\n$4\r\nrOlE\r\n";

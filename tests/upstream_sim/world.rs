@@ -10,12 +10,12 @@ use respgate::telemetry::UpstreamDisconnect;
 use respgate::traffic::{Loss, PoolKey, Ticket, Unavailable};
 use respgate::upstream::decisions::{
     ASIDE_MAX, Action, Around, Ask, Attempt, BUSY_TICK, Connection, Ended, HOME, Line, Next, Node,
-    Overdue, Patience, Pipeline, Relief, Round, Successor, Timing,
+    Overdue, Patience, Pipeline, RELOGIN, Relief, Round, Standing, Successor, Timing,
 };
 
 use super::choices::Choices;
 use super::model::{End, Kind, Model};
-use super::server::{Arrival, Server};
+use super::server::{AUTH, Arrival, Server};
 
 const RETRIES: u8 = 2;
 const WAIT_TICK: Duration = Duration::from_millis(50);
@@ -78,6 +78,10 @@ pub struct World {
     /// Of each session: the place of its key, and of what carries its requests.
     places: Vec<(usize, usize)>,
     pub generation: u64,
+    /// Logins on open connections that were refused, and that were accepted.
+    pub logins: [u64; 2],
+    /// The password in force.
+    pub password: u64,
     pub asides: usize,
     /// When the server was dialed, relief apart.
     pub attempts: Vec<Instant>,
@@ -111,6 +115,8 @@ impl World {
             current: [0, 1],
             places: Vec::new(),
             generation: 1,
+            logins: [0; 2],
+            password: 1,
             asides: 0,
             attempts: Vec::new(),
             silent: 0,
@@ -188,6 +194,32 @@ impl World {
         self.generation += 1;
         for life in self.lives.iter_mut().flatten() {
             life.line.retire = true;
+        }
+    }
+
+    /// As a new password alone has it.
+    pub fn change_password(&mut self) {
+        self.password += 1;
+        for life in self.lives.iter_mut().flatten() {
+            life.line.retire = true;
+        }
+    }
+
+    /// Every connection that is up has the identity and the password in force.
+    pub fn check_standing(&self) {
+        for live in self.lives.iter().flatten().filter_map(|life| life.live.as_ref()) {
+            assert_eq!(self.standing(live.wire), Standing::Current, "wire {}", live.wire);
+        }
+    }
+
+    fn standing(&self, wire: usize) -> Standing {
+        let wire = &self.server.wires[wire];
+        if wire.generation != self.generation {
+            Standing::Outdated
+        } else if wire.password == self.password {
+            Standing::Current
+        } else {
+            Standing::NewPassword
         }
     }
 
@@ -368,7 +400,7 @@ impl World {
         } else if server.busy_with_script && !turns {
             Dialed::Busy
         } else {
-            Dialed::Up(server.accept(self.generation))
+            Dialed::Up(server.accept(self.generation, self.password))
         };
         if let Some(round) = *round {
             let attempt = match dialed {
@@ -393,10 +425,7 @@ impl World {
         let around = Around {
             aside: life.aside,
             room: self.asides < ASIDE_MAX,
-            current: life
-                .live
-                .as_ref()
-                .is_some_and(|live| self.server.wires[live.wire].generation == self.generation),
+            standing: life.live.as_ref().map_or(Standing::Current, |live| self.standing(live.wire)),
         };
         let Life { line, live, .. } = &mut *life;
         let Some(live) = live else { return (true, false) };
@@ -417,7 +446,9 @@ impl World {
         progress |= self.relieve(at, life);
         let Life { line, live, .. } = &mut *life;
         if let Some(live) = live {
-            live.connection.handle_turn(&line.pipeline, line.closing, &mut line.retire);
+            let standing = self.standing(live.wire);
+            let (pipeline, retire, now) = (&line.pipeline, &mut line.retire, self.now);
+            live.connection.handle_turn(pipeline, line.closing, retire, || standing, || now);
         }
         self.act(at, life);
         progress |= self.write(life);
@@ -488,6 +519,11 @@ impl World {
             self.say(|| format!("{at} {action:?}"));
             match action {
                 Action::DialSuccessor => live.dialing = Some(Dial::Asking),
+                Action::LogIn => {
+                    let request = [AUTH, self.password.to_string().as_bytes(), b"!"].concat();
+                    life.line.pipeline.push_secret(None, RELOGIN, &request, self.now);
+                }
+                Action::LoggedIn(accepted) => self.logins[usize::from(accepted)] += 1,
                 Action::DialRelief => live.relief = Some(Dial::Asking),
                 Action::DropRelief => live.relief = None,
                 Action::StepAside => self.step_aside(life),

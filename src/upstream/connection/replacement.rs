@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Action, Around, BUSY_TICK, Connection};
+use super::{Action, Around, BUSY_TICK, Connection, Standing};
 use crate::telemetry::UpstreamDisconnect;
 use crate::traffic::Ticket;
 use crate::upstream::not_primary::{Question, Verdict};
@@ -21,6 +21,8 @@ const RETRY_PAUSE: Duration = Duration::from_secs(1);
 const BUSY_MAX: Duration = Duration::from_millis(1500);
 /// The ticket of a question about the server's role; [`Ticket::default`] is that of a PING.
 pub(super) const QUESTION: Ticket = Ticket(1);
+/// That of a login with another password.
+pub const RELOGIN: Ticket = Ticket(2);
 
 /// The next connection in the place of this one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,7 +110,8 @@ impl Connection {
         matches!(self.succession, Succession::Ready(_))
     }
 
-    /// Looks for a successor when this connection is too old or was made with another identity.
+    /// Looks for a successor when this connection is too old or was made with another identity; with another
+    /// password it logs in again.
     pub(super) fn check_age(&mut self, around: Around, now: Instant) {
         let max = self.timing.max_age;
         let old = !max.is_zero() && now.saturating_duration_since(self.born) >= max;
@@ -117,13 +120,35 @@ impl Connection {
             Succession::Failed(until) => now >= until,
             Succession::Dialing | Succession::Ready(_) => false,
         };
-        if (old || !around.current) && !around.aside && looks {
-            self.look_for_successor(if around.current {
-                UpstreamDisconnect::MaxAge
-            } else {
-                UpstreamDisconnect::Rotation
-            });
+        if around.aside || !looks {
+            return;
         }
+        if old {
+            self.look_for_successor(UpstreamDisconnect::MaxAge);
+        } else {
+            self.check_standing(around.standing, now);
+        }
+    }
+
+    /// Logs in again where the password alone is another, or looks for a successor.
+    pub(super) fn check_standing(&mut self, standing: Standing, now: Instant) {
+        match standing {
+            Standing::Current => {}
+            Standing::NewPassword if !self.relogin.has_failed(now) => {
+                if self.relogin.asks(now) {
+                    self.actions.push_back(Action::LogIn);
+                }
+            }
+            Standing::NewPassword | Standing::Outdated => {
+                self.look_for_successor(UpstreamDisconnect::Rotation);
+            }
+        }
+    }
+
+    /// The server has answered the login with another password.
+    pub(super) fn handle_relogin(&mut self, accepted: bool) {
+        self.relogin.handle_reply(accepted);
+        self.actions.push_back(Action::LoggedIn(accepted));
     }
 
     /// A successor that is ready does not wait for ever.

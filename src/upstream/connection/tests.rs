@@ -10,7 +10,7 @@ fn timing() -> Timing {
     Timing {
         idle_timeout: 5 * SECOND,
         health_check_interval: 2 * SECOND,
-        ..Timing::of(&config::Pool::default())
+        ..Timing::of(&crate::config::Pool::default())
     }
 }
 
@@ -21,7 +21,7 @@ fn connection() -> (Connection, Pipeline<Option<u32>>, Instant) {
     (Connection::new(timing(), key, now), Pipeline::new(Protocol::Resp2), now)
 }
 
-const AROUND: Around = Around { aside: false, room: true, current: true };
+const AROUND: Around = Around { aside: false, room: true, standing: Standing::Current };
 
 /// Lets time pass to `until`; the server answers whatever is written after `trip`. Returns the end.
 fn pass(
@@ -107,4 +107,61 @@ fn silent_connection_is_given_up_with_the_first_write_whose_outcome_is_unknown()
     assert_eq!(how, Ended::Lost(UpstreamDisconnect::Health));
     assert!((30 * SECOND..31 * SECOND).contains(&lasted), "{lasted:?}");
     assert_eq!(lost, [(1, Loss::OutcomeUnknown)], "the other one is lost with the connection");
+}
+
+/// Answers what is written, and returns what is to be done.
+fn answer(
+    connection: &mut Connection,
+    pipeline: &mut Pipeline<Option<u32>>,
+    reply: &[u8],
+    now: Instant,
+) -> Vec<Action> {
+    pipeline.wrote(connection.due(pipeline).len());
+    connection.handle_bytes(pipeline, reply, now, |_, _, _| {}).unwrap();
+    std::iter::from_fn(|| connection.poll_action()).collect()
+}
+
+#[test]
+fn new_password_is_said_on_the_open_connection() {
+    let (mut connection, mut pipeline, now) = connection();
+    let standing = Around { standing: Standing::NewPassword, ..AROUND };
+    connection.handle_timeout(&mut pipeline, standing, now, |_, _, _| {});
+    connection.handle_timeout(&mut pipeline, standing, now, |_, _, _| {});
+    assert_eq!(connection.poll_action(), Some(Action::LogIn));
+    assert_eq!(connection.poll_action(), None, "it is said once");
+    pipeline.push_secret(None, RELOGIN, b"secret", now);
+    pipeline.push(Some(7), Ticket(9), b"request", 0, false, now);
+    let actions = answer(&mut connection, &mut pipeline, b"+OK\r\n", now);
+    assert!(actions.contains(&Action::LoggedIn(true)) && !actions.contains(&Action::DialSuccessor));
+    assert_eq!(pipeline.len(), 1, "the session's own request is not answered by it");
+    answer(&mut connection, &mut pipeline, b"+OK\r\n", now);
+    connection.handle_timeout(&mut pipeline, AROUND, now + SECOND, |_, _, _| {});
+    assert_eq!(connection.poll_action(), None);
+    // Another one later.
+    let mut retire = true;
+    let (standing, now) = (|| Standing::NewPassword, now + SECOND);
+    connection.handle_turn(&pipeline, false, &mut retire, standing, || now);
+    assert_eq!((connection.poll_action(), retire), (Some(Action::LogIn), false));
+}
+
+#[test]
+fn refused_or_unanswered_login_replaces_the_connection() {
+    let standing = Around { standing: Standing::NewPassword, ..AROUND };
+    let asked = || {
+        let (mut connection, mut pipeline, now) = connection();
+        connection.handle_timeout(&mut pipeline, standing, now, |_, _, _| {});
+        assert_eq!(connection.poll_action(), Some(Action::LogIn));
+        pipeline.push_secret(None, RELOGIN, b"secret", now);
+        (connection, pipeline, now)
+    };
+    let (mut connection, mut pipeline, now) = asked();
+    let refusal = b"-WRONGPASS invalid username-password pair\r\n";
+    let actions = answer(&mut connection, &mut pipeline, refusal, now);
+    assert!(actions.contains(&Action::LoggedIn(false)), "{actions:?}");
+    connection.handle_timeout(&mut pipeline, standing, now, |_, _, _| {});
+    assert_eq!(connection.poll_action(), Some(Action::DialSuccessor));
+    let (mut connection, mut pipeline, now) = asked();
+    connection.handle_timeout(&mut pipeline, standing, now + 31 * SECOND, |_, _, _| {});
+    let mut actions = std::iter::from_fn(|| connection.poll_action());
+    assert!(actions.any(|action| action == Action::DialSuccessor));
 }

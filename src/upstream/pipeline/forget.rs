@@ -36,6 +36,7 @@ impl<W> Pipeline<W> {
             }
             false
         });
+        self.wipe(old);
         debug_assert!(self.written <= self.bytes.len(), "nothing that is written is forgotten");
     }
 

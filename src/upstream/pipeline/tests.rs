@@ -329,3 +329,25 @@ fn forget_keeps_what_belongs_to_a_request_that_is_sent() {
     assert_eq!(forgotten, [Ticket(2), Ticket(3)], "the first EXPIRE follows its SET");
     assert_eq!(p.unwritten(), b"ab");
 }
+
+#[test]
+fn secret_is_wiped_and_is_for_one_connection_alone() {
+    let now = crate::base::clock::now();
+    let mut pipeline: Pipeline<Option<u32>> = Pipeline::new(Protocol::Resp2);
+    pipeline.push(Some(1), Ticket(1), b"before", 0, true, now);
+    pipeline.push_secret(None, Ticket(2), b"hunter2", now);
+    for ticket in 3..2000 {
+        pipeline.push(Some(1), Ticket(ticket), b"behind", 0, true, now);
+    }
+    pipeline.push_next(None, Ticket(0), b"probe!", now);
+    assert!(pipeline.bytes.starts_with(b"probe!beforehunter2behindbehind"));
+    pipeline.wrote(6 + 6 + 7 + 6);
+    for reply in ["+PONG\r\n", "+1\r\n", "+OK\r\n"] {
+        pipeline.handle_bytes(reply.as_bytes(), |_| {}).unwrap();
+    }
+    assert_eq!((pipeline.secrets, pipeline.len()), (0, 1997));
+    pipeline.push_secret(None, Ticket(2), b"hunter2", now);
+    let lost = pipeline.handle_loss(3, |_, _, _| {});
+    assert_eq!((lost, pipeline.secrets, pipeline.len()), (0, 0, 1997));
+    assert!(!pipeline.bytes.windows(7).any(|window| window == b"hunter2"));
+}

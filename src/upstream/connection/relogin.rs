@@ -1,0 +1,49 @@
+//! A login with a new password on a connection that is open: when it is tried, and when the connection must be
+//! replaced instead.
+//!
+//! Owns: [`Relogin`], [`Standing`]. Never knows: passwords, what is sent.
+
+use std::time::{Duration, Instant};
+
+/// The server may take this long to answer; then the connection is replaced.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How the identity and the credentials of a connection relate to those in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    Current,
+    /// The password alone is another: the connection can log in again as it is.
+    NewPassword,
+    /// Another certificate or another user.
+    Outdated,
+}
+
+/// Whether a connection has logged in again.
+#[derive(Debug, Default)]
+pub(super) struct Relogin {
+    asked: Option<Instant>,
+    /// The server has refused, or has not answered: it is not asked again.
+    refused: bool,
+}
+
+impl Relogin {
+    /// Whether the connection is to be replaced all the same.
+    pub(super) fn has_failed(&mut self, now: Instant) -> bool {
+        let late = |asked: Instant| now.saturating_duration_since(asked) > PATIENCE;
+        self.refused |= self.asked.is_some_and(late);
+        self.refused
+    }
+
+    /// Whether the login is to be sent now.
+    pub(super) fn asks(&mut self, now: Instant) -> bool {
+        let asks = self.asked.is_none();
+        self.asked.get_or_insert(now);
+        asks
+    }
+
+    /// The server has answered.
+    pub(super) const fn handle_reply(&mut self, accepted: bool) {
+        self.asked = None;
+        self.refused |= !accepted;
+    }
+}
