@@ -21,6 +21,8 @@
 mod choices;
 #[path = "upstream_sim/model.rs"]
 mod model;
+#[path = "upstream_sim/pool.rs"]
+mod pool;
 #[path = "support/seeds.rs"]
 mod seeds;
 #[path = "upstream_sim/server.rs"]
@@ -38,6 +40,7 @@ use respgate::upstream::decisions::{Patience, Timing};
 use world::World;
 
 const SEEDS: u64 = 300;
+const PINNED_SEEDS: u64 = 100;
 /// Of accidents, in a run.
 const TROUBLED: Duration = Duration::from_secs(15);
 /// After the last one.
@@ -50,6 +53,39 @@ const DIALS_MAX: usize = 200;
 fn upstream_half_survives_every_accident() {
     let now = clock::now();
     seeds::play(SEEDS, |seed, loud| run(seed, now, loud));
+}
+
+#[test]
+fn pinned_connections_survive_every_accident() {
+    let now = clock::now();
+    seeds::play(PINNED_SEEDS, |seed, _| {
+        let mut world = pool::World::new(now, 14, Choices::from_seed(seed));
+        for _ in 0..3 {
+            world.pass(ms(3000), true);
+            world.heal();
+            world.pass(ms(1000), false);
+        }
+        world.quiet();
+    });
+}
+
+/// Sessions that ask for pinned connections all get their answer in time, and those that have left cost
+/// nothing.
+#[test]
+fn silent_path_keeps_no_session_waiting_for_a_pinned_connection() {
+    let now = clock::now();
+    for seed in 0..40 {
+        let mut world = pool::World::new(now, 100, Choices::from_seed(seed));
+        world.silence();
+        world.ask_all();
+        world.pass(world.silent_bound() + ms(20), false);
+        assert_eq!(world.waiting().0, 0, "{seed}: a session still waits");
+        world.ask_all();
+        world.pass(ms(20), false);
+        world.leave_all();
+        world.pass(ms(20), false);
+        assert!(world.waiting().0 == 0 && world.waiting().1 <= 2, "{seed}: somebody is dialed for");
+    }
 }
 
 const fn ms(milliseconds: u64) -> Duration {

@@ -20,6 +20,7 @@ use super::failure::DialError;
 use super::metrics::UpstreamMetrics;
 use super::node::{self, Node};
 use super::outage::{Notice, Patience, show};
+use super::wait::Wait;
 use crate::base::backoff::Backoff;
 use crate::base::clock;
 use crate::base::entropy::Entropy;
@@ -301,8 +302,7 @@ impl UpstreamContext {
         usual: Duration,
         work: impl Future<Output = T>,
     ) -> Option<T> {
-        let mut start = clock::now();
-        let (mut counted, mut out) = (false, false);
+        let mut wait = Wait::new(clock::now(), usual);
         tokio::pin!(work);
         tokio::select! {
             biased;
@@ -315,15 +315,10 @@ impl UpstreamContext {
             // What `work` itself causes counts as well.
             turned.as_mut().enable();
             let since = self.outage_since();
-            if out && since.is_none() {
-                // What waited through an outage has its usual time from now on.
-                start = clock::now();
-            }
-            out = since.is_some();
-            if out && !std::mem::replace(&mut counted, true) {
+            if wait.handle_outage(since, clock::now()) {
                 self.note_waiting(1);
             }
-            let deadline = self.patience.deadline(since, start, usual);
+            let deadline = wait.deadline(since, self.patience);
             tokio::select! {
                 biased;
                 result = &mut work => return Some(result),

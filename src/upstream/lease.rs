@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::dial::ServerConnection;
 use super::not_primary::{Sign, sign, sign_within};
-use super::pool::{Permit, Pool};
+use super::pool::{Claim, Pool};
 use super::shares::Use;
 use super::yield_to_io::yield_to_io;
 use crate::base::clock;
@@ -46,7 +46,7 @@ pub struct Lease {
     sign: Option<Sign>,
     /// Why it is closed, when it is not given back.
     closed_for: UpstreamDisconnect,
-    _permit: Permit,
+    _claim: Claim,
 }
 
 /// Why the connection is of no use any more.
@@ -69,8 +69,7 @@ impl Lease {
         key: PoolKey,
         purpose: Use,
     ) -> Result<Self, OpenFailure> {
-        let (permit, link) = pool.obtain(key, purpose).await?;
-        pool.note_lent();
+        let (claim, link) = pool.obtain(key, purpose).await?;
         Ok(Self {
             link: Some(link),
             out: BytesMut::new(),
@@ -81,7 +80,7 @@ impl Lease {
             doubtful: false,
             sign: None,
             closed_for: UpstreamDisconnect::Dirty,
-            _permit: permit,
+            _claim: claim,
         })
     }
 
@@ -286,6 +285,5 @@ impl Drop for Lease {
             (Some(link), Some(sign)) if asks => self.pool.doubt(link, sign),
             (Some(_), _) => self.pool.note_closed(self.closed_for),
         }
-        self.pool.note_returned();
     }
 }

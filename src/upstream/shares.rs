@@ -59,7 +59,6 @@ pub(super) struct Shares {
     listen: Share,
     large: Share,
     release: Share,
-    next: u64,
 }
 
 impl Shares {
@@ -68,7 +67,7 @@ impl Shares {
         let reserve = if mode == PoolMode::Shared { reserve(max) } else { 0 };
         debug_assert!(reserve * USES <= max, "the reserves fit");
         let [state, block, listen, large, release] = std::array::from_fn(|_| Share::default());
-        Self { max, reserve, state, block, listen, large, release, next: 0 }
+        Self { max, reserve, state, block, listen, large, release }
     }
 
     const fn of(&self, purpose: Use) -> &Share {
@@ -118,17 +117,17 @@ impl Shares {
         free
     }
 
-    /// The last place in the line; its number.
-    pub(super) fn wait(&mut self, purpose: Use) -> u64 {
-        let number = self.next;
-        self.next += 1;
-        self.of_mut(purpose).line.insert(number);
-        number
+    /// The last place in the line: `number` is higher than any before.
+    pub(super) fn wait(&mut self, purpose: Use, number: u64) {
+        let line = &mut self.of_mut(purpose).line;
+        debug_assert!(line.last().is_none_or(|last| *last < number), "the line has an order");
+        line.insert(number);
     }
 
     /// The owner of this number waits no longer.
     pub(super) fn leave(&mut self, purpose: Use, number: u64) {
-        self.of_mut(purpose).line.remove(&number);
+        let was_in_line = self.of_mut(purpose).line.remove(&number);
+        debug_assert!(was_in_line, "only who waits leaves the line");
     }
 
     /// A connection is free again. [`Self::grant`] says who gets it.
@@ -138,8 +137,8 @@ impl Shares {
         share.taken = share.taken.saturating_sub(1);
     }
 
-    /// Takes one for the first of those who wait and may have one.
-    pub(super) fn grant(&mut self) -> Option<(Use, u64)> {
+    /// Takes one for the first of those who wait and may have one; its number.
+    pub(super) fn grant(&mut self) -> Option<u64> {
         let first = |purpose: &Use| {
             let number = self.of(*purpose).line.first()?;
             self.fits(*purpose).then_some((*purpose, *number))
@@ -149,7 +148,7 @@ impl Shares {
         let share = self.of_mut(purpose);
         share.line.remove(&number);
         share.taken += 1;
-        Some((purpose, number))
+        Some(number)
     }
 
     /// Whether anybody waits.
@@ -203,31 +202,32 @@ mod tests {
         let mut shares = shares(8);
         while shares.take(Use::State) || shares.take(Use::Block) {}
         assert_eq!(take_all(&mut shares, Use::Release), RELEASE_MAX);
-        let waits = shares.wait(Use::Release);
+        shares.wait(Use::Release, 0);
         assert_eq!(shares.grant(), None);
         shares.give_back(Use::Release);
-        assert_eq!(shares.grant(), Some((Use::Release, waits)));
+        assert_eq!(shares.grant(), Some(0));
     }
 
     #[test]
     fn those_who_wait_are_served_in_their_order_as_far_as_their_use_has_room() {
         let mut shares = shares(8);
         assert_eq!(take_all(&mut shares, Use::Block), 5);
-        let (a, b) = (shares.wait(Use::Block), shares.wait(Use::Block));
+        shares.wait(Use::Block, 1);
+        shares.wait(Use::Block, 2);
         assert_eq!(shares.grant(), None);
         assert!(shares.is_waited_for());
         assert_eq!(take_all(&mut shares, Use::State), 1, "others do not wait behind them");
         assert_eq!(take_all(&mut shares, Use::Large), 1);
-        let c = shares.wait(Use::Large);
+        shares.wait(Use::Large, 3);
         shares.give_back(Use::Block);
-        assert_eq!(shares.grant(), Some((Use::Block, a)));
+        assert_eq!(shares.grant(), Some(1));
         assert_eq!(shares.grant(), None);
-        shares.leave(Use::Block, b);
+        shares.leave(Use::Block, 2);
         shares.give_back(Use::Block);
-        assert_eq!(shares.grant(), Some((Use::Large, c)));
+        assert_eq!(shares.grant(), Some(3));
         assert!(!shares.is_waited_for());
-        let d = shares.wait(Use::State);
+        shares.wait(Use::State, 4);
         assert!(!shares.take(Use::State), "nobody passes one who waits");
-        shares.leave(Use::State, d);
+        shares.leave(Use::State, 4);
     }
 }

@@ -1,0 +1,183 @@
+//! Pinned connections that are lent to no session: which one is lent next, which are checked, which are
+//! closed.
+//!
+//! Owns: [`IdleConnections`], [`Pooled`], [`IdleTiming`]. Never knows: sockets, clocks, who needs a connection.
+
+use std::time::{Duration, Instant};
+
+use crate::config;
+use crate::telemetry::UpstreamDisconnect;
+use crate::traffic::PoolKey;
+
+/// A connection, as far as it matters here.
+pub trait Pooled {
+    fn key(&self) -> PoolKey;
+    /// When it was made.
+    fn born(&self) -> Instant;
+    /// Whether it was made with the identity and the password in force.
+    fn is_current(&self) -> bool;
+    /// Whether the server has said nothing unasked, and has not closed it.
+    fn is_silent(&mut self) -> bool;
+}
+
+/// How many are kept, and for how long, as it is configured.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct IdleTiming {
+    pub min_idle: usize,
+    pub max_idle: usize,
+    pub idle_timeout: Duration,
+    pub health_check_interval: Duration,
+}
+
+impl IdleTiming {
+    pub(super) const fn of(pool: &config::Pool) -> Self {
+        Self {
+            min_idle: pool.min_idle,
+            max_idle: pool.max_idle,
+            idle_timeout: pool.idle_timeout,
+            health_check_interval: pool.health_check_interval,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Idle<C> {
+    connection: C,
+    since: Instant,
+    checked: Instant,
+}
+
+/// One that is being checked. It can be lent to nobody meanwhile.
+#[derive(Debug)]
+pub struct Checked<C> {
+    pub connection: C,
+    since: Instant,
+}
+
+/// Why connections were closed, one entry for each.
+pub(super) type Closed = Vec<UpstreamDisconnect>;
+
+/// All that are idle; the last one was used last.
+#[derive(Debug)]
+pub(super) struct IdleConnections<C> {
+    timing: IdleTiming,
+    idle: Vec<Idle<C>>,
+}
+
+impl<C: Pooled> IdleConnections<C> {
+    pub(super) const fn new(timing: IdleTiming) -> Self {
+        Self { timing, idle: Vec::new() }
+    }
+
+    pub(super) const fn len(&self) -> usize {
+        self.idle.len()
+    }
+
+    /// One more would be closed at once.
+    const fn is_full(&self) -> bool {
+        self.idle.len() >= self.timing.max_idle
+    }
+
+    /// Whether fewer than `min_idle` are there for this key.
+    pub(super) fn lacks(&self, key: PoolKey) -> bool {
+        let spares = self.idle.iter().filter(|idle| idle.connection.key() == key).count();
+        spares < self.timing.min_idle
+    }
+
+    /// The one that was used last. Those that turn out to be of no use are closed.
+    pub(super) fn take(&mut self, key: PoolKey, closed: &mut Closed) -> Option<C> {
+        loop {
+            let at = self.idle.iter().rposition(|idle| idle.connection.key() == key)?;
+            let mut connection = self.idle.remove(at).connection;
+            if !connection.is_current() {
+                closed.push(UpstreamDisconnect::Rotation);
+            } else if !connection.is_silent() {
+                closed.push(UpstreamDisconnect::Eof);
+            } else {
+                return Some(connection);
+            }
+        }
+    }
+
+    /// One that nobody can tell to have been lent, or that is new; beyond `max_idle` it is closed.
+    pub(super) fn put(&mut self, connection: C, now: Instant, closed: &mut Closed) {
+        debug_assert!(connection.born() <= now, "it was made before");
+        if !connection.is_current() {
+            closed.push(UpstreamDisconnect::Rotation);
+        } else if self.is_full() {
+            closed.push(UpstreamDisconnect::Idle);
+        } else {
+            self.idle.push(Idle { connection, since: now, checked: now });
+        }
+    }
+
+    /// Where one more would be closed at once, one for another key is closed instead: that which has waited
+    /// longest.
+    pub(super) fn make_room(&mut self, key: PoolKey, closed: &mut Closed) {
+        let others = self.idle.iter().enumerate().filter(|(_, idle)| idle.connection.key() != key);
+        let oldest = others.min_by_key(|(_, idle)| idle.since).map(|(at, _)| at);
+        if let Some(at) = oldest.filter(|_| self.is_full()) {
+            self.idle.remove(at);
+            closed.push(UpstreamDisconnect::Idle);
+        }
+    }
+
+    /// Closes those that were made with another identity or password than those in force.
+    pub(super) fn retire(&mut self, closed: &mut Closed) {
+        self.retain(UpstreamDisconnect::Rotation, |idle| idle.connection.is_current(), closed);
+    }
+
+    /// Closes those made until then: they lead to a server that is no primary.
+    pub(super) fn close_older(&mut self, then: Instant, closed: &mut Closed) {
+        self.retain(UpstreamDisconnect::Failover, |idle| idle.connection.born() > then, closed);
+    }
+
+    /// Closes those that nobody has used for `idle_timeout`, the oldest first; `min_idle` stay.
+    pub(super) fn close_old(&mut self, now: Instant, closed: &mut Closed) {
+        let timeout = self.timing.idle_timeout;
+        let mut spare = self.idle.len().saturating_sub(self.timing.min_idle);
+        let keeps = |idle: &Idle<C>| {
+            let close = spare > 0 && now.saturating_duration_since(idle.since) >= timeout;
+            spare -= usize::from(close);
+            !close
+        };
+        self.retain(UpstreamDisconnect::Idle, keeps, closed);
+    }
+
+    fn retain(
+        &mut self,
+        reason: UpstreamDisconnect,
+        keeps: impl FnMut(&Idle<C>) -> bool,
+        closed: &mut Closed,
+    ) {
+        let before = self.idle.len();
+        self.idle.retain(keeps);
+        closed.extend((self.idle.len()..before).map(|_| reason));
+    }
+
+    /// One that was silent for a whole `health_check_interval`.
+    pub(super) fn take_unchecked(&mut self, now: Instant) -> Option<Checked<C>> {
+        let interval = self.timing.health_check_interval;
+        let due = |idle: &Idle<C>| now.saturating_duration_since(idle.checked) >= interval;
+        let at = self.idle.iter().position(due)?;
+        let Idle { connection, since, .. } = self.idle.remove(at);
+        Some(Checked { connection, since })
+    }
+
+    /// It was checked and has answered. `asked_at` is when that began; others may have taken its place
+    /// meanwhile.
+    pub(super) fn put_checked(
+        &mut self,
+        checked: Checked<C>,
+        asked_at: Instant,
+        closed: &mut Closed,
+    ) {
+        let Checked { connection, since } = checked;
+        debug_assert!(since <= asked_at, "it was idle before");
+        if self.is_full() {
+            closed.push(UpstreamDisconnect::Idle);
+        } else {
+            self.idle.push(Idle { connection, since, checked: asked_at });
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! Pinned connections, as far as it is decided here: who gets one, who is dialed for, who waits; what is
+//! closed, checked and kept warm.
+//!
+//! Owns: [`PoolCore`], [`Turn`], [`Upkeep`]. Never knows: sockets, clocks, tasks, what connections are lent for.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use super::idle::{Checked, Closed, IdleConnections, IdleTiming, Pooled};
+use super::shares::{Shares, Use};
+use crate::config;
+use crate::telemetry::UpstreamDisconnect;
+use crate::traffic::PoolKey;
+
+/// Between two questions whether the server is the right one.
+const DOUBT_PAUSE: Duration = Duration::from_secs(1);
+/// From a failed attempt to keep a connection warm to the next, at most.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+/// The shortest time between two looks at idle connections.
+const UPKEEP_MIN: Duration = Duration::from_millis(100);
+
+/// What a session does that wants a connection.
+#[derive(Debug)]
+pub enum Turn<C> {
+    /// All that its use may have are taken: it waits until it is [woken](PoolCore::poll_granted).
+    Wait,
+    /// It has this one.
+    Lend(C),
+    /// It may have one more; there is none that is idle.
+    Dial,
+}
+
+/// What is next to be done about idle connections.
+#[derive(Debug)]
+pub enum Upkeep<C> {
+    /// PING on this one; [`PoolCore::handle_checked`] takes the answer.
+    Check(Checked<C>),
+    /// Dial one more; [`PoolCore::handle_filled`] takes it.
+    Dial(PoolKey),
+    /// Nothing until [`PoolCore::poll_timeout`].
+    Rest,
+}
+
+/// What the server has answered to the question what it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The primary, and it serves.
+    Primary,
+    /// Another server is to be looked for.
+    Other,
+    /// Nothing, or nothing that can be understood.
+    Nothing,
+}
+
+/// The state of one session's claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    InLine,
+    /// It counts among those taken, and is to be lent or dialed.
+    Granted,
+    Lent,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Claim {
+    purpose: Use,
+    state: State,
+}
+
+/// The pinned connections of one server.
+#[derive(Debug)]
+pub struct PoolCore<C> {
+    max: usize,
+    /// Between two looks at idle connections.
+    period: Duration,
+    shares: Shares,
+    idle: IdleConnections<C>,
+    /// Who waits for one, is dialed for, or has one.
+    claims: HashMap<u64, Claim>,
+    next: u64,
+    lent: usize,
+    /// Claims that were in line and have got their turn, and whose sessions do not know it.
+    granted: Vec<u64>,
+    closed: Closed,
+    /// The database and protocol that was wanted last: kept warm.
+    last_key: PoolKey,
+    /// When idle connections are looked at next, at the latest.
+    upkeep_at: Instant,
+    /// They are looked at now.
+    hurried: bool,
+    /// Whether its server is the right one was asked last then; it is not asked again meanwhile.
+    doubted: Option<Instant>,
+    asking: bool,
+}
+
+impl<C: Pooled> PoolCore<C> {
+    #[must_use]
+    pub fn new(settings: &config::Pool, key: PoolKey, now: Instant) -> Self {
+        Self {
+            max: settings.max_connections,
+            period: settings.health_check_interval.min(settings.idle_timeout) / 2,
+            shares: Shares::new(settings.max_connections, settings.mode),
+            idle: IdleConnections::new(IdleTiming::of(settings)),
+            claims: HashMap::new(),
+            next: 0,
+            lent: 0,
+            granted: Vec::new(),
+            closed: Closed::new(),
+            last_key: key,
+            upkeep_at: now,
+            hurried: false,
+            doubted: None,
+            asking: false,
+        }
+    }
+
+    /// Why a connection was closed; one entry for each.
+    pub fn poll_closed(&mut self) -> Option<UpstreamDisconnect> {
+        self.closed.pop()
+    }
+
+    /// A claim that waits no longer: its session looks at [`Self::poll_turn`] again.
+    pub fn poll_granted(&mut self) -> Option<u64> {
+        self.granted.pop()
+    }
+
+    /// How many are idle, and how many are lent.
+    #[must_use]
+    pub const fn sizes(&self) -> (usize, usize) {
+        (self.idle.len(), self.lent)
+    }
+
+    /// Whether any session waits for others to return a connection.
+    #[must_use]
+    pub fn is_waited_for(&self) -> bool {
+        self.shares.is_waited_for()
+    }
+
+    /// Whether a connection for this use could be had without waiting for others.
+    #[must_use]
+    pub fn has_room_for(&self, purpose: Use) -> bool {
+        self.shares.is_free_for(purpose)
+    }
+
+    /// A session wants a connection. Its number; [`Self::handle_left`] is called when the session has
+    /// none any more and wants none, however that comes.
+    pub fn claim(&mut self, key: PoolKey, purpose: Use) -> u64 {
+        self.last_key = key;
+        let number = self.next;
+        self.next += 1;
+        let state = if self.shares.take(purpose) {
+            State::Granted
+        } else {
+            self.shares.wait(purpose, number);
+            State::InLine
+        };
+        self.claims.insert(number, Claim { purpose, state });
+        self.check_invariants();
+        number
+    }
+
+    /// What the session of this claim does now.
+    pub fn poll_turn(&mut self, number: u64, key: PoolKey) -> Turn<C> {
+        let state = self.claims.get(&number).map(|claim| claim.state);
+        debug_assert!(matches!(state, Some(State::InLine | State::Granted)), "it has none yet");
+        if state != Some(State::Granted) {
+            return Turn::Wait;
+        }
+        let Some(connection) = self.idle.take(key, &mut self.closed) else { return Turn::Dial };
+        self.handle_lent(number);
+        Turn::Lend(connection)
+    }
+
+    /// The session of this claim has a connection: an idle one, or one that was dialed for it.
+    pub fn handle_lent(&mut self, number: u64) {
+        let claim = self.claims.get_mut(&number).filter(|claim| claim.state == State::Granted);
+        debug_assert!(claim.is_some(), "only a claim that was granted gets a connection");
+        if let Some(claim) = claim {
+            claim.state = State::Lent;
+            self.lent += 1;
+        }
+        self.hurried |= self.idle.lacks(self.last_key);
+        self.check_invariants();
+    }
+
+    /// An attempt to dial for this claim has failed. The session is the last in line now, behind those who
+    /// wait; its new number.
+    pub fn handle_failed(&mut self, number: u64, key: PoolKey) -> u64 {
+        let Some(claim) = self.claims.get(&number).copied() else { return number };
+        debug_assert_eq!(
+            claim.state,
+            State::Granted,
+            "only a claim that was granted is dialed for"
+        );
+        self.handle_left(number);
+        self.claim(key, claim.purpose)
+    }
+
+    /// The session of this claim waits no longer, or its connection is returned or closed.
+    pub fn handle_left(&mut self, number: u64) {
+        let Some(Claim { purpose, state }) = self.claims.remove(&number) else { return };
+        match state {
+            State::InLine => self.shares.leave(purpose, number),
+            State::Granted => self.shares.give_back(purpose),
+            State::Lent => {
+                debug_assert!(self.lent > 0, "it is counted");
+                self.lent -= 1;
+                self.shares.give_back(purpose);
+            }
+        }
+        while let Some(number) = self.shares.grant() {
+            let claim = self.claims.get_mut(&number);
+            debug_assert!(
+                claim.as_ref().is_some_and(|claim| claim.state == State::InLine),
+                "only who is in line is granted one"
+            );
+            if let Some(claim) = claim {
+                claim.state = State::Granted;
+                self.granted.push(number);
+            }
+        }
+        self.check_invariants();
+    }
+
+    /// A connection that is of use to any session: nobody can tell that it was lent.
+    pub fn put(&mut self, connection: C, now: Instant) {
+        self.idle.put(connection, now, &mut self.closed);
+    }
+
+    /// A connection that was lent is closed.
+    pub fn note_closed(&mut self, reason: UpstreamDisconnect) {
+        self.closed.push(reason);
+    }
+
+    /// Another identity or password is in force.
+    pub fn retire(&mut self) {
+        self.idle.retire(&mut self.closed);
+    }
+
+    /// On a connection something was said that only a server says that is no primary, or a script.
+    /// Returns whether the server is to be asked on it; [`Self::handle_answer`] takes the answer. If it is
+    /// not, the connection is closed.
+    pub fn doubts(&mut self, now: Instant) -> bool {
+        let recent = |at: Instant| now.saturating_duration_since(at) < DOUBT_PAUSE;
+        if self.asking || self.doubted.is_some_and(recent) {
+            self.closed.push(UpstreamDisconnect::Failover);
+            return false;
+        }
+        (self.asking, self.doubted) = (true, Some(now));
+        true
+    }
+
+    /// The server was asked what it is. Its answer decides about all idle
+    /// connections that were there when it was asked.
+    pub fn handle_answer(&mut self, connection: C, answer: Answer, now: Instant) {
+        debug_assert!(self.asking, "it was asked");
+        self.asking = false;
+        match answer {
+            Answer::Other => {
+                self.closed.push(UpstreamDisconnect::Failover);
+                let asked_at = self.doubted.unwrap_or(now);
+                self.idle.close_older(asked_at, &mut self.closed);
+                self.hurried = true;
+            }
+            Answer::Primary => self.put(connection, now),
+            Answer::Nothing => self.closed.push(UpstreamDisconnect::Health),
+        }
+    }
+
+    /// When [`Self::poll_upkeep`] is to be called, unless it [is to be called at once](Self::is_hurried).
+    #[must_use]
+    pub const fn poll_timeout(&self) -> Instant {
+        self.upkeep_at
+    }
+
+    /// Whether idle connections are to be looked at now.
+    #[must_use]
+    pub const fn is_hurried(&self) -> bool {
+        self.hurried
+    }
+
+    /// What is next to be done about idle connections; called again until it is [`Upkeep::Rest`].
+    pub fn poll_upkeep(&mut self, may_dial: bool, now: Instant) -> Upkeep<C> {
+        self.hurried = false;
+        self.upkeep_at = now + self.period.max(UPKEEP_MIN);
+        self.idle.retire(&mut self.closed);
+        self.idle.close_old(now, &mut self.closed);
+        if let Some(checked) = self.idle.take_unchecked(now) {
+            return Upkeep::Check(checked);
+        }
+        if !self.idle.lacks(self.last_key) || self.shares.taken() >= self.max {
+            return Upkeep::Rest;
+        }
+        if !may_dial {
+            self.handle_fill_failed(now);
+            return Upkeep::Rest;
+        }
+        self.idle.make_room(self.last_key, &mut self.closed);
+        Upkeep::Dial(self.last_key)
+    }
+
+    /// An idle connection was checked, from `asked_at` on. Any reply proves that it works.
+    pub fn handle_checked(&mut self, checked: Checked<C>, alive: bool, asked_at: Instant) {
+        if alive {
+            self.idle.put_checked(checked, asked_at, &mut self.closed);
+        } else {
+            self.closed.push(UpstreamDisconnect::Health);
+        }
+    }
+
+    /// No connection could be made to be kept warm.
+    pub fn handle_fill_failed(&mut self, now: Instant) {
+        self.upkeep_at = now + RETRY_PAUSE.min(self.period);
+    }
+
+    /// What holds whenever a `handle_…` returns.
+    fn check_invariants(&self) {
+        if cfg!(debug_assertions) {
+            let taken = self
+                .claims
+                .values()
+                .filter(|claim| claim.state != State::InLine && claim.purpose != Use::Release);
+            assert_eq!(taken.count(), self.shares.taken(), "each that is taken has its claim");
+            let lent = self.claims.values().filter(|claim| claim.state == State::Lent);
+            assert_eq!(lent.count(), self.lent, "each that is lent has its claim");
+            assert!(self.shares.taken() <= self.max, "no more than there are");
+        }
+    }
+}

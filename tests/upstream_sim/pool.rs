@@ -1,0 +1,624 @@
+//! Pinned connections in make-believe time: sessions that ask, wait, hold, return and leave, and a server
+//! that refuses, is silent, closes, is no primary.
+//!
+//! Owns: [`World`], and what must be true in it. Never knows: how respgate decides.
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use respgate::base::backoff::Backoff;
+use respgate::config::{OnOutage, Pool};
+use respgate::traffic::{PoolKey, Unavailable};
+use respgate::upstream::decisions::{
+    Answer, Ask, Attempt, Checked, HOME, Node, Patience, PoolCore, Pooled, Round, Turn, Upkeep,
+    Use, Wait, most_for_one_use,
+};
+
+use super::choices::Choices;
+
+const fn ms(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
+
+/// The world is looked at so often.
+const TICK: Duration = ms(10);
+const CONNECT_TIMEOUT: Duration = ms(400);
+const OUTAGE_WAIT: Duration = ms(700);
+/// Attempts to connect under way at once.
+const HANDSHAKES_MAX: usize = 8;
+/// A wait may end so long after its time, because the world is looked at in ticks.
+const LATE: Duration = ms(20);
+const KEYS: [PoolKey; 2] = [HOME, PoolKey { database: 3, ..HOME }];
+const USES: [Use; 5] = [Use::State, Use::Block, Use::Listen, Use::Large, Use::Release];
+
+#[derive(Debug)]
+struct Wire {
+    /// The server, or the way to it, has ended it.
+    ended: bool,
+    open: bool,
+    replica: bool,
+}
+
+#[derive(Debug, Default)]
+struct Server {
+    wires: Vec<Wire>,
+    generation: u64,
+    refuses: bool,
+    silent: bool,
+    replica: bool,
+}
+
+impl Server {
+    fn open(&self) -> usize {
+        self.wires.iter().filter(|wire| wire.open).count()
+    }
+}
+
+/// A connection; dropped, it is closed.
+#[derive(Debug)]
+struct Connection {
+    number: usize,
+    key: PoolKey,
+    born: Instant,
+    generation: u64,
+    server: Rc<RefCell<Server>>,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.server.borrow_mut().wires[self.number].open = false;
+    }
+}
+
+impl Pooled for Connection {
+    fn key(&self) -> PoolKey {
+        self.key
+    }
+
+    fn born(&self) -> Instant {
+        self.born
+    }
+
+    fn is_current(&self) -> bool {
+        self.generation == self.server.borrow().generation
+    }
+
+    fn is_silent(&mut self) -> bool {
+        !self.server.borrow().wires[self.number].ended
+    }
+}
+
+#[derive(Debug)]
+enum Dial {
+    Asking,
+    UnderWay { round: Round, until: Instant },
+}
+
+#[derive(Debug)]
+enum Session {
+    Rests(Instant),
+    Claims(Box<Claim>),
+    Holds { claim: u64, purpose: Use, until: Instant, connection: Connection },
+}
+
+#[derive(Debug)]
+struct Claim {
+    number: u64,
+    key: PoolKey,
+    purpose: Use,
+    begun: Instant,
+    wait: Wait,
+    dial: Option<Dial>,
+    /// The server was well all the time.
+    well: bool,
+    /// The client goes before it has a connection.
+    leaves: Instant,
+}
+
+/// What is done about idle connections.
+#[derive(Debug)]
+enum Work {
+    Rests,
+    Checks(Checked<Connection>, Instant, Instant),
+    Fills(PoolKey, Dial),
+}
+
+#[derive(Debug)]
+pub struct World {
+    now: Instant,
+    settings: Pool,
+    patience: Patience,
+    node: Node,
+    core: PoolCore<Connection>,
+    server: Rc<RefCell<Server>>,
+    sessions: Vec<Session>,
+    work: Work,
+    /// Idle connections are being looked at.
+    looks: bool,
+    /// A question what the server is, until then.
+    question: Option<(Connection, Instant)>,
+    /// A shared connection that is dialed while there is an outage.
+    shared: Option<Dial>,
+    /// When connections were dialed to be kept warm.
+    fills: Vec<Instant>,
+    /// When connections were lent.
+    loans: Vec<Instant>,
+    under_way: usize,
+    choices: Choices,
+    /// How long sessions hold and rest, at most.
+    holds: usize,
+    rests: usize,
+    dirty: usize,
+    troubled: bool,
+    pub longest: Duration,
+}
+
+impl World {
+    pub fn new(now: Instant, sessions: usize, mut choices: Choices) -> Self {
+        let max = *choices.pick(&[2, 5, 8, 16]);
+        let settings = Pool {
+            max_connections: max,
+            min_idle: *choices.pick(&[0, 1, 2]),
+            max_idle: *choices.pick(&[2, 4]),
+            idle_timeout: ms(2000),
+            health_check_interval: ms(*choices.pick(&[500, 3000])),
+            acquire_timeout: ms(*choices.pick(&[200, 1000])),
+            connect_timeout: CONNECT_TIMEOUT,
+            ..Pool::default()
+        };
+        let on_outage = *choices.pick(&[OnOutage::Close, OnOutage::Error]);
+        let backoff = Backoff { initial: ms(50), multiplier: 2.0, cap: ms(500) };
+        Self {
+            now,
+            core: PoolCore::new(&settings, HOME, now),
+            settings,
+            patience: Patience { on_outage, wait: OUTAGE_WAIT },
+            node: Node::new(backoff),
+            server: Rc::default(),
+            sessions: (0..sessions).map(|_| Session::Rests(now)).collect(),
+            work: Work::Rests,
+            looks: false,
+            question: None,
+            shared: None,
+            fills: Vec::new(),
+            loans: Vec::new(),
+            under_way: 0,
+            holds: *choices.pick(&[30, 300, 2000]),
+            rests: *choices.pick(&[30, 1000]),
+            dirty: *choices.pick(&[0, 30]),
+            choices,
+            troubled: false,
+            longest: Duration::ZERO,
+        }
+    }
+
+    /// Lets time pass; with `accidents` things go wrong.
+    pub fn pass(&mut self, time: Duration, accidents: bool) {
+        let end = self.now + time;
+        while self.now < end {
+            self.now += TICK;
+            if accidents && self.choices.below(100) < 3 {
+                self.accident();
+            }
+            self.troubled = {
+                let server = self.server.borrow();
+                server.refuses || server.silent || self.node.outage_since().is_some()
+            };
+            self.upkeep();
+            for at in 0..self.sessions.len() {
+                let session = std::mem::replace(&mut self.sessions[at], Session::Rests(self.now));
+                self.sessions[at] = self.turn(session);
+            }
+            self.check();
+        }
+    }
+
+    pub fn heal(&mut self) {
+        let mut server = self.server.borrow_mut();
+        (server.refuses, server.silent, server.replica) = (false, false, false);
+    }
+
+    /// Nothing comes through any more.
+    pub fn silence(&self) {
+        self.server.borrow_mut().silent = true;
+    }
+
+    fn accident(&mut self) {
+        let mut server = self.server.borrow_mut();
+        match self.choices.below(8) {
+            0 => server.refuses = true,
+            1 => server.silent = true,
+            2 => server.generation += 1,
+            3 => {
+                server.replica = true;
+                server.wires.iter_mut().for_each(|wire| wire.replica = true);
+            }
+            4 => server.wires.iter_mut().for_each(|wire| wire.ended = true),
+            5 => {
+                drop(server);
+                self.core.retire();
+            }
+            _ => {
+                drop(server);
+                self.heal();
+            }
+        }
+    }
+
+    /// Goes on with an attempt to connect.
+    fn dial(&mut self, dial: &mut Dial, key: PoolKey) -> Option<Result<Connection, Unavailable>> {
+        if let Dial::Asking = dial {
+            if self.under_way >= HANDSHAKES_MAX {
+                return None;
+            }
+            let Ask::Dial(round) = self.node.ask(self.now) else { return None };
+            self.under_way += 1;
+            *dial = Dial::UnderWay { round, until: self.now + TICK };
+        }
+        let Dial::UnderWay { round, until } = dial else { return None };
+        if self.now < *until {
+            return None;
+        }
+        let mut server = self.server.borrow_mut();
+        if server.silent && *until == self.now {
+            *until += CONNECT_TIMEOUT;
+            return None;
+        }
+        self.under_way -= 1;
+        let failure = match &*server {
+            server if server.silent => Some(Unavailable::Timeout),
+            server if server.refuses => Some(Unavailable::Connect),
+            _ => None,
+        };
+        let entropy = (self.choices.below(1 << 30) as u64) << 34;
+        let attempt = failure.map_or(Attempt::Up, Attempt::Failed);
+        self.node.handle_dialed(*round, attempt, self.now, entropy);
+        Some(failure.map_or_else(
+            || {
+                let replica = server.replica;
+                server.wires.push(Wire { ended: false, open: true, replica });
+                let (number, generation) = (server.wires.len() - 1, server.generation);
+                let server = Rc::clone(&self.server);
+                Ok(Connection { number, key, born: self.now, generation, server })
+            },
+            Err,
+        ))
+    }
+
+    /// Nobody waits for an attempt any more.
+    fn cancel(&mut self, dial: Option<Dial>) {
+        if let Some(Dial::UnderWay { round, .. }) = dial {
+            self.under_way -= 1;
+            self.node.handle_cancelled(round, self.now);
+        }
+    }
+
+    fn turn(&mut self, session: Session) -> Session {
+        match session {
+            Session::Rests(until) if self.now < until => Session::Rests(until),
+            Session::Rests(_) => self.claim(),
+            Session::Claims(claim) => self.claimed(claim),
+            Session::Holds { until, claim, purpose, connection } if self.now < until => {
+                Session::Holds { until, claim, purpose, connection }
+            }
+            Session::Holds { claim, connection, .. } => {
+                self.give_back(connection);
+                self.core.handle_left(claim);
+                self.rest()
+            }
+        }
+    }
+
+    fn rest(&mut self) -> Session {
+        Session::Rests(self.now + ms(self.choices.below(self.rests) as u64))
+    }
+
+    fn claim(&mut self) -> Session {
+        let purpose = USES[self.choices.weighted(&[4, 8, 4, 2, 1])];
+        let key = KEYS[usize::from(self.choices.below(5) == 0)];
+        let leaves = *self.choices.pick(&[50, 100_000, 100_000, 100_000]);
+        let usual = self.settings.acquire_timeout;
+        let number = self.core.claim(key, purpose);
+        self.claimed(Box::new(Claim {
+            number,
+            key,
+            purpose,
+            begun: self.now,
+            wait: Wait::new(self.now, usual),
+            dial: None,
+            well: true,
+            leaves: self.now + ms(leaves),
+        }))
+    }
+
+    fn claimed(&mut self, mut claim: Box<Claim>) -> Session {
+        claim.well &= !self.troubled;
+        if let Some(connection) = self.obtain(&mut claim) {
+            assert_eq!(connection.key, claim.key, "it is for the database that was asked for");
+            assert!(self.server.borrow().wires[connection.number].open, "it is open");
+            self.judge_wait(&claim);
+            self.loans.push(self.now);
+            let until = self.now + ms(self.choices.below(self.holds) as u64);
+            return Session::Holds {
+                claim: claim.number,
+                purpose: claim.purpose,
+                until,
+                connection,
+            };
+        }
+        let outage = self.node.outage_since();
+        claim.wait.handle_outage(outage, self.now);
+        if self.now < claim.wait.deadline(outage, self.patience) && self.now < claim.leaves {
+            return Session::Claims(claim);
+        }
+        self.cancel(claim.dial.take());
+        self.core.handle_left(claim.number);
+        self.judge_wait(&claim);
+        self.rest()
+    }
+
+    fn obtain(&mut self, claim: &mut Claim) -> Option<Connection> {
+        loop {
+            let mut dial = match claim.dial.take() {
+                Some(dial) => dial,
+                None => match self.core.poll_turn(claim.number, claim.key) {
+                    Turn::Wait => return None,
+                    Turn::Lend(connection) => {
+                        assert!(connection.is_current(), "it was made with what is in force");
+                        return Some(connection);
+                    }
+                    Turn::Dial => Dial::Asking,
+                },
+            };
+            match self.dial(&mut dial, claim.key) {
+                None => {
+                    claim.dial = Some(dial);
+                    return None;
+                }
+                Some(Ok(connection)) => {
+                    self.core.handle_lent(claim.number);
+                    return Some(connection);
+                }
+                Some(Err(_)) => {
+                    claim.number = self.core.handle_failed(claim.number, claim.key);
+                }
+            }
+        }
+    }
+
+    fn judge_wait(&mut self, claim: &Claim) {
+        let waited = self.now - claim.begun;
+        self.longest = self.longest.max(waited);
+        let usual = self.settings.acquire_timeout;
+        if claim.well {
+            assert!(waited <= usual + LATE, "it waited for {waited:?} of a server that is well");
+        }
+        assert!(waited <= usual * 2 + OUTAGE_WAIT + LATE, "it waited for {waited:?}");
+    }
+
+    fn give_back(&mut self, connection: Connection) {
+        let wire = connection.number;
+        let (ended, replica) = {
+            let server = self.server.borrow();
+            (server.wires[wire].ended, server.wires[wire].replica)
+        };
+        if replica {
+            if self.core.doubts(self.now) {
+                self.question = Some((connection, self.now + ms(30)));
+            }
+        } else if ended || self.choices.chance(self.dirty) {
+            self.core.note_closed(respgate::telemetry::UpstreamDisconnect::Dirty);
+        } else {
+            self.core.put(connection, self.now);
+        }
+    }
+
+    fn upkeep(&mut self) {
+        if let Some((connection, _)) = self.question.take_if(|(_, until)| self.now >= *until) {
+            let (silent, replica) = {
+                let server = self.server.borrow();
+                (server.silent, server.wires[connection.number].replica)
+            };
+            let answer = match (silent, replica) {
+                (true, _) => Answer::Nothing,
+                (_, true) => Answer::Other,
+                (_, false) => Answer::Primary,
+            };
+            self.core.handle_answer(connection, answer, self.now);
+        }
+        if self.shared.is_some() || self.node.outage_since().is_some() {
+            let mut dial = self.shared.take().unwrap_or(Dial::Asking);
+            if self.dial(&mut dial, HOME).is_none() {
+                self.shared = Some(dial);
+            }
+        }
+        for _ in 0..20 {
+            match std::mem::replace(&mut self.work, Work::Rests) {
+                Work::Rests => {
+                    let due = self.now >= self.core.poll_timeout() || self.core.is_hurried();
+                    if !due && !self.looks {
+                        return;
+                    }
+                    self.looks = true;
+                    let may_dial = self.node.is_passable(self.now);
+                    match self.core.poll_upkeep(may_dial, self.now) {
+                        Upkeep::Rest => {
+                            self.looks = false;
+                            return;
+                        }
+                        Upkeep::Check(checked) => {
+                            let silent = self.server.borrow().silent;
+                            let takes = if silent { CONNECT_TIMEOUT } else { TICK };
+                            self.work = Work::Checks(checked, self.now, self.now + takes);
+                        }
+                        Upkeep::Dial(key) => {
+                            self.fills.push(self.now);
+                            self.work = Work::Fills(key, Dial::Asking);
+                        }
+                    }
+                }
+                Work::Checks(checked, asked_at, until) if self.now < until => {
+                    self.work = Work::Checks(checked, asked_at, until);
+                    return;
+                }
+                Work::Checks(checked, asked_at, until) => {
+                    let ended = self.server.borrow().wires[checked.connection.number].ended;
+                    let alive = !ended && until - asked_at < CONNECT_TIMEOUT;
+                    self.core.handle_checked(checked, alive, asked_at);
+                }
+                Work::Fills(key, mut dial) => match self.dial(&mut dial, key) {
+                    None => {
+                        self.work = Work::Fills(key, dial);
+                        return;
+                    }
+                    Some(Ok(connection)) => self.core.put(connection, self.now),
+                    Some(Err(_)) => {
+                        self.core.handle_fill_failed(self.now);
+                        self.looks = false;
+                    }
+                },
+            }
+        }
+        panic!("idle connections are looked at for ever");
+    }
+
+    /// What is true whenever everything that is due was done.
+    fn check(&mut self) {
+        while self.core.poll_closed().is_some() {}
+        let mut granted = HashSet::new();
+        while let Some(number) = self.core.poll_granted() {
+            granted.insert(number);
+        }
+        let (mut holds, mut waits, mut taken) = (0, [0; 5], [0; 5]);
+        let mut last_granted = [0; 5];
+        let mut first_waiting = [u64::MAX; 5];
+        for session in &self.sessions {
+            match session {
+                Session::Rests(_) => {}
+                Session::Claims(claim) => {
+                    let at = claim.purpose as usize;
+                    if granted.contains(&claim.number) {
+                        last_granted[at] = claim.number.max(last_granted[at]);
+                    }
+                    if claim.dial.is_some() || granted.contains(&claim.number) {
+                        taken[at] += 1;
+                    } else {
+                        waits[at] += 1;
+                        first_waiting[at] = claim.number.min(first_waiting[at]);
+                    }
+                }
+                Session::Holds { purpose, .. } => {
+                    holds += 1;
+                    taken[*purpose as usize] += 1;
+                }
+            }
+        }
+        let (idle, lent) = self.core.sizes();
+        assert_eq!(lent, holds, "each that is lent is held");
+        self.check_shares(waits, taken);
+        let passed = (0..5).any(|at| last_granted[at] > first_waiting[at]);
+        assert!(!passed, "one that waits is passed");
+        assert!(idle <= self.settings.max_idle, "{idle} are idle");
+        let busy = usize::from(matches!(self.work, Work::Checks(..)));
+        let asked = usize::from(self.question.is_some());
+        let open = self.server.borrow().open();
+        assert_eq!(open, idle + lent + busy + asked, "no connection is lost from sight");
+        self.fills.retain(|at| *at + Duration::from_secs(1) > self.now);
+        self.loans.retain(|at| *at + Duration::from_secs(1) > self.now);
+        let (fills, loans) = (self.fills.len(), self.loans.len());
+        assert!(fills <= loans + 12, "{fills} are dialed to be kept warm, {loans} were lent");
+    }
+
+    /// No use takes what is kept for another, and nobody waits for what he may have.
+    fn check_shares(&self, waits: [usize; 5], taken: [usize; 5]) {
+        let max = self.settings.max_connections;
+        let all = taken[..4].iter().sum::<usize>();
+        assert!(all <= max, "{all} are taken of {max}");
+        let most = most_for_one_use(max);
+        let reserve = (max - most) / 3;
+        assert!(taken[..4].iter().all(|taken| *taken <= most), "one use has too many: {taken:?}");
+        for at in 0..4 {
+            assert!(taken[at] >= reserve || waits[at] == 0, "{:?} has {reserve}", USES[at]);
+            let kept: usize =
+                (0..4).filter(|o| *o != at).map(|o| reserve.saturating_sub(taken[o])).sum();
+            assert!(waits[at] == 0 || all + kept >= max, "{waits:?} wait, {taken:?} are taken");
+        }
+        assert!(waits[4] == 0 || taken[4] >= 2, "what frees the server waits");
+    }
+
+    /// All sessions end what they do, ask once more, and are then at rest.
+    pub fn quiet(&mut self) {
+        (self.rests, self.holds) = (1 << 40, 1);
+        self.pass(ms(4000), false);
+        for session in &mut self.sessions {
+            if let Session::Rests(until) = session {
+                *until = self.now;
+            }
+        }
+        self.pass(ms(1000), false);
+        let done = self.sessions.iter().all(|session| matches!(session, Session::Rests(_)));
+        assert!(done, "a session still waits");
+        self.pass(self.settings.idle_timeout * 3, false);
+        while !matches!(self.work, Work::Rests) {
+            self.pass(TICK, false);
+        }
+        let (idle, lent) = self.core.sizes();
+        assert_eq!(lent, 0, "something is lent to nobody");
+        assert_eq!(self.node.outage_since(), None, "there is still an outage");
+        assert_eq!(idle, self.settings.min_idle, "so many are kept warm");
+        assert_eq!(self.under_way, 0, "somebody is still dialed for");
+        self.warm_another_key();
+    }
+
+    /// What was asked for last is kept warm, and not dialed again and again.
+    fn warm_another_key(&mut self) {
+        let number = self.core.claim(KEYS[1], Use::State);
+        if let Turn::Lend(connection) = self.core.poll_turn(number, KEYS[1]) {
+            self.core.handle_left(number);
+            self.core.put(connection, self.now);
+        } else {
+            self.core.handle_left(number);
+        }
+        self.fills.clear();
+        self.pass(ms(1200), false);
+        assert!(self.fills.len() <= self.settings.min_idle, "it is dialed again and again");
+        for _ in 0..self.settings.min_idle {
+            let number = self.core.claim(KEYS[1], Use::State);
+            let warm = self.core.poll_turn(number, KEYS[1]);
+            assert!(matches!(warm, Turn::Lend(_)), "it is kept warm");
+            drop(warm);
+            self.core.handle_left(number);
+        }
+    }
+
+    /// Every session asks, and keeps whatever it gets.
+    pub fn ask_all(&mut self) {
+        self.holds = 1 << 40;
+        self.rests = 1 << 40;
+        for session in &mut self.sessions {
+            *session = Session::Rests(self.now);
+        }
+    }
+
+    /// How many sessions wait for a connection, and are dialed for.
+    pub fn waiting(&self) -> (usize, usize) {
+        let waits = |session: &&Session| matches!(session, Session::Claims(_));
+        (self.sessions.iter().filter(waits).count(), self.under_way)
+    }
+
+    /// Within this time every wait ends on a path that is silent.
+    pub fn silent_bound(&self) -> Duration {
+        self.settings.acquire_timeout.max(CONNECT_TIMEOUT + TICK * 2 + OUTAGE_WAIT) + LATE
+    }
+
+    /// All clients leave at once.
+    pub fn leave_all(&mut self) {
+        for session in &mut self.sessions {
+            if let Session::Claims(claim) = session {
+                claim.leaves = self.now;
+            }
+        }
+    }
+}
