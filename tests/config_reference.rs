@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use respgate::config::{
-    ClientAuth, ClientLimits, Commands, Config, Drain, LimitRule, Pool, Problem, Rate, Retry,
-    Rules, ServerAuth, Telemetry, Tls, keys, load, parse,
+    CertificateFiles, ClientAuth, ClientLimits, Commands, Config, Drain, LimitRule, ListenerTls,
+    Pool, Problem, Rate, Retry, Rules, ServerAuth, Telemetry, Tls, keys, load, parse,
 };
 
 fn directory() -> PathBuf {
@@ -70,7 +70,9 @@ fn a_value_in_the_reference_is_the_default() {
     let config = read(&reference()).unwrap_or_else(|problems| panic!("{}", show(&problems)));
     let smallest = read(
         "listener = [{ address = '127.0.0.1:6379' },\
-                     { address = 'unix:x', auth = 'users', policy = 'reports' }]\n\
+                     { address = 'unix:x', auth = 'users', policy = 'reports' },\
+                     { address = '0.0.0.0:1', auth = 'users',\
+                       tls = { cert = 'c', key = 'k', client_ca = 'a' } }]\n\
          user = [{ name = 'app1' }]\npolicies = { reports = { preset = 'readonly' } }\n\
          upstream = { address = 'h:1', tls = { cert = 'c', key = 'k', ca = 'a' } }",
     )
@@ -80,6 +82,12 @@ fn a_value_in_the_reference_is_the_default() {
         assert_eq!(listener.mode, default.mode);
         assert_eq!((&listener.group, &listener.auth), (&default.group, &default.auth));
         assert_eq!(listener.policy, default.policy);
+        let defaults = |tls: &ListenerTls| ListenerTls {
+            own: CertificateFiles { cert: "c".into(), key: "k".into() },
+            client_ca: None,
+            ..tls.clone()
+        };
+        assert_eq!(listener.tls.as_ref().map(defaults), default.tls.as_ref().map(defaults));
     }
     let defaults = |tls: Tls| (tls.server_name, tls.verify, tls.pins, tls.min_version);
     assert_eq!(config.upstream.tls.map(defaults), smallest.upstream.tls.map(defaults));

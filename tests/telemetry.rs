@@ -21,6 +21,8 @@ mod moves;
 mod scenes;
 #[path = "telemetry/stir.rs"]
 mod stir;
+#[path = "telemetry/tls_listener.rs"]
+mod tls_listener;
 
 use std::collections::HashSet;
 use std::io::{ErrorKind, Read, Write};

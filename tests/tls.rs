@@ -35,7 +35,7 @@ use std::time::Duration;
 
 use certs::{Lab, Pair};
 use respgate::config::{
-    Authorities, ClientCertificate, HostPort, Pool, Retry, SecretSource, ServerAuth, Tls, Upstream,
+    Authorities, CertificateFiles, HostPort, Pool, Retry, SecretSource, ServerAuth, Tls, Upstream,
     Verify,
 };
 use respgate::resp::Protocol;
@@ -114,8 +114,8 @@ fn ca(path: impl Into<PathBuf>) -> Option<Authorities> {
     Some(Authorities::File(path.into()))
 }
 
-fn client(cert: &Path, key: &Path) -> Option<ClientCertificate> {
-    Some(ClientCertificate { cert: cert.to_owned(), key: key.to_owned() })
+fn client(cert: &Path, key: &Path) -> Option<CertificateFiles> {
+    Some(CertificateFiles { cert: cert.to_owned(), key: key.to_owned() })
 }
 
 /// The file of the client certificate.

@@ -61,6 +61,11 @@ pub struct Event<'a> {
     /// The number of the system's user at the other end of a Unix socket.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uid: Option<u32>,
+    /// What the certificate is called that the client has shown, and its SHA-256.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<&'a str>,
     /// The name that the client set by CLIENT SETNAME.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
@@ -106,6 +111,8 @@ impl Event<'_> {
             address: None,
             user: None,
             uid: None,
+            certificate: None,
+            fingerprint: None,
             name: None,
             command: None,
             arguments: None,

@@ -17,12 +17,12 @@ use super::{exit, policy_rows, void};
 use crate::base::password::Passwords;
 use crate::command::Dictionary;
 use crate::config::{
-    ClientAuth, ClientCertificate, Commands, Config, ConfigSource, ListenAddress, Listener,
-    LogFormat, OpenFile, PoolMode, Problem, SecretSource, Telemetry, Tls, TlsVersion, Upstream,
-    User, Verify, open_files, read_acl_file, show_duration, show_size,
+    AskClient, CertificateFiles, ClientAuth, Commands, Config, ConfigSource, ListenAddress,
+    Listener, ListenerTls, LogFormat, OpenFile, PoolMode, Problem, SecretSource, Telemetry, Tls,
+    TlsVersion, Upstream, User, Verify, open_files, read_acl_file, show_duration, show_size,
 };
 use crate::policy::{self, AclUser};
-use crate::tls::{ClientFacts, TlsStore, calendar};
+use crate::tls::{ListenerStore, OwnCertificate, TlsStore, calendar};
 use crate::upstream::most_for_one_use;
 
 impl Verb for Check {
@@ -67,7 +67,10 @@ type Row = (&'static str, String);
 /// One screen: what the configuration means.
 fn summary(config: &Config, skip_files: bool) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
-    rows.extend(config.listeners.iter().map(|listener| ("listen", listen(listener))));
+    for listener in &config.listeners {
+        rows.push(("listen", listen(listener)));
+        rows.extend(listener.tls.iter().flat_map(|tls| listener_tls(tls, skip_files)));
+    }
     rows.extend(upstream(&config.upstream, skip_files));
     rows.extend(policy_rows::rows(config));
     if !skip_files {
@@ -141,6 +144,36 @@ fn listen(listener: &Listener) -> String {
     }
 }
 
+/// What applications see of TLS, and must show.
+fn listener_tls(tls: &ListenerTls, skip_files: bool) -> Vec<Row> {
+    let store = if skip_files { None } else { ListenerStore::open(tls).ok() };
+    let end = store.map_or_else(String::new, |store| {
+        format!(", valid until {}", calendar(store.current().own.chain_not_after))
+    });
+    let CertificateFiles { cert, key } = &tls.own;
+    let client = match tls.client_auth {
+        AskClient::Require => "every client must show a certificate",
+        AskClient::Request => "a client may show a certificate",
+        AskClient::Off => "no client certificates",
+    };
+    let names: Vec<String> = tls.allowed_sans.iter().map(ToString::to_string).collect();
+    let names = if names.is_empty() { String::new() } else { format!(" of {}", names.join(", ")) };
+    let version = version(tls.min_version);
+    let mut rows = vec![
+        ("", format!("{version}, {client}{names}")),
+        ("", format!("certificate {}{end}, key {}", cert.display(), key.display())),
+    ];
+    rows.extend(tls.client_ca.iter().map(|ca| ("", format!("authorities {}", ca.display()))));
+    rows
+}
+
+const fn version(min: TlsVersion) -> &'static str {
+    match min {
+        TlsVersion::V1_2 => "TLS 1.2 or later",
+        TlsVersion::V1_3 => "TLS 1.3",
+    }
+}
+
 fn upstream(upstream: &Upstream, skip_files: bool) -> Vec<(&'static str, String)> {
     let mut rows = vec![("upstream", upstream.address.to_string())];
     match &upstream.tls {
@@ -175,17 +208,13 @@ fn tls_rows(tls: &Tls, host: &str, skip_files: bool) -> Vec<(&'static str, Strin
         Verify::Ca => "any server with a certificate of the authorities".to_owned(),
         Verify::Pin => format!("a server with one of {} public keys", tls.pins.len()),
     };
-    let version = match tls.min_version {
-        TlsVersion::V1_2 => "TLS 1.2 or later",
-        TlsVersion::V1_3 => "TLS 1.3",
-    };
-    let mut rows = vec![("tls", format!("{version}, {trust}"))];
+    let mut rows = vec![("tls", format!("{}, {trust}", version(tls.min_version)))];
     let client = if skip_files { None } else { client_facts(tls, host) };
     let end = client.map_or_else(String::new, |client| {
         format!(", valid until {}", calendar(client.chain_not_after))
     });
     rows.push(match &tls.client {
-        Some(ClientCertificate { cert, key }) => {
+        Some(CertificateFiles { cert, key }) => {
             ("tls", format!("certificate {}{end}, key {}", cert.display(), key.display()))
         }
         None => ("tls", "no client certificate".to_owned()),
@@ -194,7 +223,7 @@ fn tls_rows(tls: &Tls, host: &str, skip_files: bool) -> Vec<(&'static str, Strin
     rows
 }
 
-fn client_facts(tls: &Tls, host: &str) -> Option<ClientFacts> {
+fn client_facts(tls: &Tls, host: &str) -> Option<OwnCertificate> {
     TlsStore::open(tls, host).ok()?.current().client.clone()
 }
 

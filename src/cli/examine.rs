@@ -10,11 +10,11 @@ use crate::admin::read_token;
 use crate::audit;
 use crate::command::{DefinitionError, Dictionary};
 use crate::config::{
-    Authorities, ClientAuth, Config, ConfigSource, Document, Place, Problem, Rules, SecretSource,
-    Tls, environment, io_cause, read_acl_file,
+    Authorities, ClientAuth, Config, ConfigSource, Document, ListenerTls, Place, Problem, Rules,
+    SecretSource, Tls, environment, io_cause, read_acl_file,
 };
 use crate::policy::{self, AccountError, AclUser, RuleError};
-use crate::tls::{Fault, TlsStore};
+use crate::tls::{Fault, ListenerStore, TlsStore};
 
 const ACL_FILE: &str = "users.acl_file";
 
@@ -83,6 +83,10 @@ fn file_problems(
     let mut problems = Vec::new();
     if let Some(tls) = &config.upstream.tls {
         problems.extend(tls_problems(document, tls, &config.upstream.address.host));
+    }
+    for (index, listener) in config.listeners.iter().enumerate() {
+        let tls = listener.tls.as_ref();
+        problems.extend(tls.map(|tls| listener_problems(document, tls, index)).unwrap_or_default());
     }
     let mut report = |key: String, error: Option<String>| {
         problems.extend(error.map(|error| document.problem(&key, error, None)));
@@ -182,6 +186,24 @@ pub(super) fn accounts(
     };
     policy::read_accounts(text.expose(), &config.policy, dictionary)
         .map_err(|errors| errors.into_iter().map(problem).collect())
+}
+
+/// As [`tls_problems`], for a listener.
+fn listener_problems(document: &Document, tls: &ListenerTls, index: usize) -> Vec<Problem> {
+    let key = |key: &str| format!("listener.{index}.tls.{key}");
+    let mut files = vec![("cert", &tls.own.cert), ("key", &tls.own.key)];
+    files.extend(tls.client_ca.iter().map(|path| ("client_ca", path)));
+    let missing = |(name, path): &(&str, &PathBuf)| {
+        let what = format!("{}: {}", path.display(), io_cause(&std::fs::metadata(path).err()?));
+        Some(document.problem(&key(name), what, None))
+    };
+    let missing: Vec<_> = files.iter().filter_map(missing).collect();
+    let Some(error) = ListenerStore::open(tls).err().filter(|_| missing.is_empty()) else {
+        return missing;
+    };
+    let is_at = |path: &PathBuf| error.place.starts_with(&*path.to_string_lossy());
+    let name = files.iter().find(|(_, path)| is_at(path)).map_or("client_ca", |(name, _)| name);
+    vec![document.problem(&key(name), error.to_string(), Some(error.hint().to_owned()))]
 }
 
 /// Every file of TLS that is not there; or else what `run` would find wrong with them, at the key

@@ -9,7 +9,7 @@ use crate::base::limits;
 use super::Config;
 use super::audit::AuditSink;
 use super::error::{Problem, ValueError, quoted};
-use super::listener::{ClientAuth, ListenAddress};
+use super::listener::{ClientAuth, ListenAddress, Listener};
 use super::nearest::nearest;
 use super::tree::Node;
 use super::units::{show_duration, show_size};
@@ -89,11 +89,14 @@ impl Check<'_> {
                 }
                 ListenAddress::Unix(_) => (false, true, false),
             };
-            self.hold(loopback || listener.allow_remote, &[&address], || {
+            let open = listener.allow_remote || listener.requires_certificate();
+            self.hold(loopback || open, &[&address], || {
                 ValueError::new("other machines could connect").hint(
-                    "listen on 127.0.0.1, or add allow_remote = true if that is what you want",
+                    "listen on 127.0.0.1, add [listener.tls] with client_auth = \"require\", or add \
+                     allow_remote = true if that is what you want",
                 )
             });
+            self.listener_tls(listener, tcp, index);
             let fresh = taken.insert(&listener.address) || shared;
             self.hold(fresh, &[&address], || ValueError::new("another listener has this address"));
             for name in ["mode", "group"] {
@@ -106,6 +109,17 @@ impl Check<'_> {
         let own = config.telemetry.address.filter(|address| address.port() != 0);
         let free = own.is_none_or(|address| !taken.contains(&ListenAddress::Tcp(address)));
         self.hold(free, &["telemetry.address"], || ValueError::new("a listener has this address"));
+    }
+
+    fn listener_tls(&mut self, listener: &Listener, tcp: bool, index: usize) {
+        let key = |name: &str| format!("listener.{index}.tls{name}");
+        let Some(tls) = &listener.tls else { return };
+        self.hold(tcp, &[&key("")], || {
+            ValueError::new("a Unix socket has no TLS")
+                .hint("remove it: mode and group say who may connect, and uids of a user who it is")
+        });
+        self.positive(&key(".handshake_timeout"), tls.handshake_timeout);
+        self.positive(&key(".max_handshakes"), tls.max_handshakes);
     }
 
     fn admin(&mut self, config: &Config) {
@@ -152,12 +166,17 @@ impl Check<'_> {
 
     fn users(&mut self, config: &Config) {
         let (mut names, mut uids) = (HashSet::new(), HashSet::new());
+        let mut certificates = HashSet::new();
         for (index, user) in config.users.iter().enumerate() {
             let key = |name: &str| format!("user.{index}.{name}");
             let fresh = names.insert(&user.name);
             self.hold(fresh, &[&key("name")], || ValueError::new("another user has this name"));
             let fresh = user.uids.iter().all(|uid| uids.insert(uid));
             self.hold(fresh, &[&key("uids")], || ValueError::new("one is listed twice"));
+            let fresh = user.certificates.iter().all(|name| certificates.insert(name));
+            self.hold(fresh, &[&key("certificates")], || {
+                ValueError::new("one is listed twice").hint("a certificate belongs to one user")
+            });
         }
         let any = !config.users.is_empty() || config.acl_file.is_some();
         for (index, listener) in config.listeners.iter().enumerate() {

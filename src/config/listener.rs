@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::SecretSource;
+use super::{AskClient, ListenerTls, SecretSource};
 
 /// One place where applications connect.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +22,22 @@ pub struct Listener {
     pub auth: ClientAuth,
     /// One of `[policies]`; without it, `[policy]`.
     pub policy: Option<String>,
+    /// `None`: plaintext.
+    pub tls: Option<ListenerTls>,
+}
+
+impl Listener {
+    /// Whether only applications with a certificate can connect.
+    #[must_use]
+    pub fn requires_certificate(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.client_auth == AskClient::Require)
+    }
+
+    /// Whether an application can show a certificate.
+    #[must_use]
+    pub fn asks_for_certificate(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.client_auth != AskClient::Off)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

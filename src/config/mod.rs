@@ -12,10 +12,12 @@ mod error;
 mod hash;
 mod insight;
 mod listener;
+mod listener_tls;
 mod nearest;
 mod policy;
 mod rate;
 mod rules;
+mod san;
 mod schema;
 mod scripts;
 mod secret_files;
@@ -38,10 +40,12 @@ pub use error::{Place, Problem, VARIABLE_PREFIX};
 pub use hash::hash;
 pub use insight::{HotKeys, Insight, SlowLog};
 pub use listener::{ClientAuth, ClientLimits, Drain, ListenAddress, Listener};
+pub use listener_tls::{AskClient, ListenerTls};
 pub use rate::{LimitRule, OnLimit, Per, Rate};
 pub use rules::{
     Charset, Encoding, KeyMode, KeyRules, OnExceed, OnMissing, Rules, TtlRules, ValueRules,
 };
+pub use san::{San, SanPattern};
 pub use scripts::{ScriptError, ScriptMode, ScriptRules};
 pub use secret_files::{OpenFile, SecretFile, is_in_volume, is_open, open_files, secret_files};
 pub use server_auth::{PasswordCommand, ServerAuth};
@@ -50,7 +54,7 @@ pub use telemetry::{Admin, LogFormat, Telemetry};
 pub use tree::Setting;
 pub use units::{read_duration, show_duration, show_size};
 pub use upstream::{
-    Authorities, ClientCertificate, HostPort, OUTAGE_WAIT, OnOutage, Pool, PoolMode, Retry, Tls,
+    Authorities, CertificateFiles, HostPort, OUTAGE_WAIT, OnOutage, Pool, PoolMode, Retry, Tls,
     TlsVersion, Upstream, Verify,
 };
 pub use user::User;

@@ -21,11 +21,11 @@ use super::source::secret;
 use super::telemetry::{Admin, LogFormat, Telemetry};
 use super::tree::Node;
 use super::upstream::{
-    Authorities, ClientCertificate, HostPort, OUTAGE_WAIT, OnOutage, Pool, PoolMode, Retry, Tls,
+    Authorities, CertificateFiles, HostPort, OUTAGE_WAIT, OnOutage, Pool, PoolMode, Retry, Tls,
     TlsVersion, Upstream, Verify,
 };
 use super::user::User;
-use super::{Config, Places, address, audit, commands, policy, server_auth};
+use super::{Config, Places, address, audit, commands, listener_tls, policy, server_auth};
 
 /// Other spellings of keys, taken over from neighbouring products: section, spelling, key.
 pub(super) const ALIASES: [(&str, &str, &str); 4] = [
@@ -62,7 +62,7 @@ pub(super) fn read(root: &Section<'_>) -> Config {
 pub(super) fn known() -> BTreeMap<String, bool> {
     let log = RefCell::default();
     // Parts that are read only where they are present.
-    let parts = "[[listener]]\n[[user]]\n[[audit.sink]]\n[upstream.tls]\n[[policy.limit]]\n[[policies.NAME.limit]]";
+    let parts = "[[listener]]\n[listener.tls]\n[[user]]\n[[audit.sink]]\n[upstream.tls]\n[[policy.limit]]\n[[policies.NAME.limit]]";
     let parts = Node::parse(parts, &Arc::from(""));
     let nothing = Place::Text { name: Arc::from(""), position: None };
     let parts = parts.unwrap_or_else(|_| Node::empty(nothing));
@@ -93,6 +93,7 @@ fn listener(at: &Section<'_>) -> Listener {
         group: at.get("group", string),
         auth,
         policy: at.get("policy", string),
+        tls: at.has("tls").then(|| listener_tls::read(&at.section("tls"))).flatten(),
     }
 }
 
@@ -116,6 +117,7 @@ fn user(at: &Section<'_>) -> User {
         password,
         policy: at.get("policy", string),
         uids: at.get("uids", counts).unwrap_or_default(),
+        certificates: at.get("certificates", listener_tls::patterns).unwrap_or_default(),
     }
 }
 
@@ -209,7 +211,7 @@ fn tls(at: &Section<'_>) -> Tls {
 }
 
 /// Both files or none: many servers ask for no certificate.
-fn client_certificate(at: &Section<'_>) -> Option<ClientCertificate> {
+fn client_certificate(at: &Section<'_>) -> Option<CertificateFiles> {
     let (cert, key) = (at.get("cert", path), at.get("key", path));
     let without =
         |other: &str| format!("or remove {other}, if the server asks for no client certificate");
@@ -221,7 +223,7 @@ fn client_certificate(at: &Section<'_>) -> Option<ClientCertificate> {
         let hint = format!("name the PEM file with the certificate of key, {}", without("key"));
         at.report("cert", ValueError::new("missing").hint(hint));
     }
-    Some(ClientCertificate { cert: cert?, key: key? })
+    Some(CertificateFiles { cert: cert?, key: key? })
 }
 
 fn authorities(node: &Node) -> Result<Authorities, ValueError> {

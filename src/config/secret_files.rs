@@ -58,6 +58,9 @@ pub fn secret_files(config: &Config) -> Vec<SecretFile> {
         add("upstream.auth.password_file", &path);
     }
     for listener in &config.listeners {
+        if let Some(tls) = &listener.tls {
+            add("listener.tls.key", &tls.own.key);
+        }
         if let ClientAuth::Password(source) = &listener.auth
             && let Some(path) = of(source)
         {

@@ -55,7 +55,7 @@ impl std::fmt::Display for HostPort {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tls {
     /// `None`: the server asks for no certificate, as the managed services do.
-    pub client: Option<ClientCertificate>,
+    pub client: Option<CertificateFiles>,
     /// `None` only with [`Verify::Pin`].
     pub ca: Option<Authorities>,
     /// The name the server's certificate must carry, and SNI; default: the upstream host.
@@ -68,7 +68,7 @@ pub struct Tls {
 
 /// The files of a client certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClientCertificate {
+pub struct CertificateFiles {
     /// The certificate, and the intermediates behind it.
     pub cert: PathBuf,
     pub key: PathBuf,

@@ -2,7 +2,7 @@
 //!
 //! Owns: [`User`]. Never knows: AUTH, what a policy says.
 
-use super::SecretSource;
+use super::{SanPattern, SecretSource};
 use crate::base::password::Passwords;
 
 /// One user of listeners with `auth = "users"`.
@@ -18,4 +18,6 @@ pub struct User {
     pub policy: Option<String>,
     /// Processes of these users of the system are this user on a Unix socket, without a word.
     pub uids: Vec<u32>,
+    /// Applications whose certificate carries one of these names are this user over TLS, without a word.
+    pub certificates: Vec<SanPattern>,
 }

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use super::audit::OnOverflow;
 use super::error::{Problem, ValueError};
-use super::listener::{ClientAuth, ListenAddress};
+use super::listener::{ClientAuth, ListenAddress, Listener};
 use super::rate::{LimitRule, OnLimit};
 use super::rules::{OnMissing, Rules};
 use super::tree::Node;
@@ -59,6 +59,12 @@ impl Void<'_> {
                 ListenAddress::Unix(_) => false,
             };
             self.report(
+                listener.allow_remote && open && listener.requires_certificate(),
+                &format!("listener.{index}.allow_remote"),
+                "with tls.client_auth = \"require\" the listener may have any address",
+                "remove it",
+            );
+            self.report(
                 listener.allow_remote && !open,
                 &format!("listener.{index}.allow_remote"),
                 "other machines cannot reach this address",
@@ -80,6 +86,7 @@ impl Void<'_> {
         let asking = || config.listeners.iter().filter(|one| one.auth == ClientAuth::Users);
         let asked = asking().next().is_some();
         let on_socket = asking().any(|one| matches!(one.address, ListenAddress::Unix(_)));
+        let on_tls = asking().any(Listener::asks_for_certificate);
         let hint = "add auth = \"users\" to a listener, or remove it";
         self.report(!asked, "users.acl_file", "no listener has auth = \"users\"", hint);
         for (index, user) in config.users.iter().enumerate() {
@@ -90,6 +97,12 @@ impl Void<'_> {
                 &key("uids"),
                 "no Unix socket has auth = \"users\", and only there a process is known by its uid",
                 "add auth = \"users\" to a listener with address = \"unix:…\", or remove it",
+            );
+            self.report(
+                asked && !on_tls && !user.certificates.is_empty(),
+                &key("certificates"),
+                "no listener with auth = \"users\" asks for certificates",
+                "add [listener.tls] with client_ca to a listener with auth = \"users\", or remove it",
             );
         }
     }

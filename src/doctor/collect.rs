@@ -115,6 +115,12 @@ fn files(config: &Config) -> Vec<FileFact> {
             add("upstream.tls.ca", path, false, unreadable);
         }
     }
+    for tls in config.listeners.iter().filter_map(|listener| listener.tls.as_ref()) {
+        add("listener.tls.cert", &tls.own.cert, false, None);
+        if let Some(path) = &tls.client_ca {
+            add("listener.tls.client_ca", path, false, None);
+        }
+    }
     for SecretFile { key, path } in secret_files(config) {
         if key != "upstream.tls.key" {
             add(key, &path, true, None);

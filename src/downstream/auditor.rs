@@ -269,7 +269,11 @@ fn of<'a>(kind: Kind, who: &Who<'a>) -> Event<'a> {
     event.client = Some(who.seat.id);
     event.address = (!peer.is_unix).then_some(&*peer.address);
     event.user = Some(who.seat.user().as_str().to_owned());
-    event.uid = peer.uid;
+    event.uid = peer.uid();
+    if let Some(certificate) = peer.certificate() {
+        event.certificate = Some(&certificate.name);
+        event.fingerprint = (kind == Kind::ConnectionOpened).then_some(&*certificate.fingerprint);
+    }
     event.name = who.seat.name().map(shortened);
     event
 }

@@ -77,6 +77,8 @@ pub(super) struct Connection<S> {
     /// A request at the front of `pending` was scanned and presented: so long, and only a head.
     pub presented: Option<(usize, bool)>,
     pub out: BytesMut,
+    /// The stream may keep some of what was written: TLS does when the socket is full.
+    pub unflushed: bool,
     pub mailbox: Rc<Mailbox>,
     pub shared: Option<Rc<Shared>>,
     pub lease: Option<Box<(Lease, Cause)>>,
@@ -158,6 +160,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             pending: BytesMut::new(),
             presented: None,
             out: BytesMut::new(),
+            unflushed: false,
             mailbox,
             shared: None,
             lease: None,
@@ -297,7 +300,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         {
             self.end(ClientDisconnect::Drain);
         }
-        let finished = self.session.is_settled() && self.out.is_empty();
+        let finished = self.session.is_settled() && self.out.is_empty() && !self.unflushed;
         if let Some((why, until)) = self.ending {
             return (finished || self.now >= until).then_some(why);
         }
@@ -319,6 +322,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             && let Poll::Ready(Ok(count)) = Pin::new(&mut self.stream).poll_write(cx, bytes)
         {
             self.note_written(count);
+            self.unflushed = true;
             rest = bytes.get(count..).unwrap_or_default();
         }
         self.out.extend_from_slice(rest);
@@ -341,6 +345,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Poll::Ready(_) => return Err(ClientDisconnect::Reset),
                 Poll::Pending => break,
             }
+        }
+        if wrote > 0 || self.unflushed {
+            let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+            if let Poll::Ready(Err(_)) = flushed {
+                return Err(ClientDisconnect::Reset);
+            }
+            self.unflushed = flushed.is_pending();
         }
         if wrote > 0 {
             self.note_written(wrote);

@@ -8,29 +8,37 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 
 use super::auditor::Who;
 use super::connection::Connection;
+use super::handshakes::Handshakes;
 use super::holder::{Holder, holder};
 use super::inherited::Inherited;
 use super::metrics::Place;
 use super::origin::origin_of;
 use super::unix::{self, SocketFile};
 use super::worker::Worker;
+use crate::base::clock;
 use crate::base::live::Live;
 use crate::config;
-use crate::session::{LimiterRegistry, ListenerAccess, Origin, Peer, Seat};
+use crate::session::{LimiterRegistry, ListenerAccess, Origin, Peer, PeerIdentity, Seat};
 use crate::telemetry::{ClientDisconnect, ClientRejection, Label, ListenerKind};
+use crate::tls::{ListenerStore, TlsError};
 
 /// How long accepting pauses when the process has no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// A client on another machine that is silent for this long is asked whether it is there.
+const KEEPALIVE: Duration = Duration::from_secs(300);
 
 /// A place where applications connect, bound and ready to accept.
 #[derive(Debug)]
 pub struct Listener {
     socket: Socket,
+    /// `None`: plaintext.
+    tls: Option<Rc<Handshakes>>,
     access: Live<ListenerAccess>,
     limiter_registry: Rc<LimiterRegistry>,
     /// As the configuration has it.
@@ -119,6 +127,7 @@ impl std::error::Error for BindError {}
 pub async fn bind(
     settings: &config::Listener,
     access: Live<ListenerAccess>,
+    tls: Option<ListenerStore>,
     inherited: &mut Inherited,
 ) -> Result<Listener, BindError> {
     let socket = match &settings.address {
@@ -150,7 +159,8 @@ pub async fn bind(
         }
     };
     let address = settings.address.to_string().into();
-    Ok(Listener { socket: socket?, access, limiter_registry: Rc::default(), address })
+    let tls = tls.map(Handshakes::new);
+    Ok(Listener { socket: socket?, tls, access, limiter_registry: Rc::default(), address })
 }
 
 fn adopt(socket: std::net::TcpListener) -> std::io::Result<TcpListener> {
@@ -176,24 +186,24 @@ impl Listener {
     /// Accepts clients for ever; each is served by a task of its own.
     pub async fn accept(self, worker: Rc<Worker>) {
         let place = worker.metrics.place(&self.access.get().listener);
+        let this = Rc::new(self);
         loop {
-            let accepted = match &self.socket {
-                Socket::Tcp(listener) => listener.accept().await.map(|(stream, peer)| {
-                    let _ = stream.set_nodelay(true);
-                    let local = stream.local_addr().unwrap_or(peer).to_string().into();
-                    let (address, fd) = (peer.to_string().into(), stream.as_raw_fd());
-                    let listener = Arc::clone(&self.address);
-                    let (origin, is_unix, uid) = (origin_of(peer), false, None);
-                    let peer = Peer { address, local, is_unix, origin, fd, uid, listener };
-                    self.admit(stream, (ListenerKind::Tcp, &place), peer, &worker);
+            let accepted = match &this.socket {
+                Socket::Tcp(listener) => listener.accept().await.map(|(stream, from)| {
+                    let peer = this.tcp_peer(&stream, from);
+                    match &this.tls {
+                        None => this.admit(stream, (ListenerKind::Tcp, &place), peer, &worker),
+                        Some(tls) => this.begin_tls(tls, stream, place.clone(), peer, &worker),
+                    }
                 }),
                 Socket::Unix(listener, _, path) => listener.accept().await.map(|(stream, _)| {
                     let uid = stream.peer_cred().ok().map(|peer| peer.uid());
                     let (address, fd) = (path.clone(), stream.as_raw_fd());
-                    let (local, listener) = (path.clone(), Arc::clone(&self.address));
+                    let (local, listener) = (path.clone(), Arc::clone(&this.address));
                     let (origin, is_unix) = (Origin::Here, true);
-                    let peer = Peer { local, address, is_unix, origin, fd, uid, listener };
-                    self.admit(stream, (ListenerKind::Unix, &place), peer, &worker);
+                    let identity = uid.map_or(PeerIdentity::Anonymous, PeerIdentity::Uid);
+                    let peer = Peer { local, address, is_unix, origin, fd, identity, listener };
+                    this.admit(stream, (ListenerKind::Unix, &place), peer, &worker);
                 }),
             };
             if let Err(error) = accepted {
@@ -201,6 +211,55 @@ impl Listener {
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
+    }
+
+    fn tcp_peer(&self, stream: &TcpStream, from: SocketAddr) -> Peer {
+        let _ = stream.set_nodelay(true);
+        if !from.ip().to_canonical().is_loopback() {
+            // A client that vanished without a word is noticed (Redis config.c `tcp-keepalive`).
+            let keepalive = TcpKeepalive::new().with_time(KEEPALIVE);
+            let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive);
+        }
+        Peer {
+            address: from.to_string().into(),
+            local: stream.local_addr().unwrap_or(from).to_string().into(),
+            is_unix: false,
+            origin: origin_of(from),
+            fd: stream.as_raw_fd(),
+            identity: PeerIdentity::Anonymous,
+            listener: Arc::clone(&self.address),
+        }
+    }
+
+    /// The handshake runs in a task of its own: accepting never waits for it.
+    fn begin_tls(
+        self: &Rc<Self>,
+        tls: &Rc<Handshakes>,
+        stream: TcpStream,
+        place: Place,
+        mut peer: Peer,
+        worker: &Rc<Worker>,
+    ) {
+        let (handshake, ended) = tls.begin(&peer.address, worker);
+        if let Some((address, error)) = ended {
+            self.refuse_tls(&error, &address, worker);
+        }
+        let (this, worker, number) = (Rc::clone(self), Rc::clone(worker), handshake.number());
+        let task = tokio::task::spawn_local(async move {
+            match handshake.complete(stream, &peer.address).await {
+                Ok((stream, identity)) => {
+                    peer.identity = identity;
+                    this.admit(stream, (ListenerKind::Tls, &place), peer, &worker);
+                }
+                Err(error) => this.refuse_tls(&error, &peer.address, &worker),
+            }
+        });
+        tls.note_task(number, task.abort_handle());
+    }
+
+    fn refuse_tls(&self, error: &TlsError, address: &str, worker: &Worker) {
+        worker.metrics.handshake_failed(error);
+        worker.refusals.borrow_mut().log_handshake(clock::now(), &self.address, address, error);
     }
 
     fn admit<S>(&self, stream: S, at: (ListenerKind, &Place), peer: Peer, worker: &Rc<Worker>)
@@ -362,6 +421,7 @@ mod tests {
             let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
             let listener = Listener {
                 socket: Socket::Tcp(adopt(socket).unwrap()),
+                tls: None,
                 access: Live::new(access),
                 limiter_registry: Rc::default(),
                 address: "a".into(),

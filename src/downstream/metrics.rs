@@ -12,8 +12,10 @@ use crate::session::{Cause, Class, Completed};
 use crate::telemetry::number::{Counter, Gauge};
 use crate::telemetry::{
     ClientAuthResult, ClientDisconnect, ClientRejection, CommandClass, DenyRule, Family,
-    ListenerKind, Metrics, PinCause, ProtocolFault, Refused, ReplyResult,
+    HandshakeFailure, HandshakeResult, ListenerKind, Metrics, PinCause, ProtocolFault, Refused,
+    ReplyResult,
 };
+use crate::tls::TlsError;
 use crate::traffic::Loss;
 
 #[derive(Debug)]
@@ -79,6 +81,25 @@ impl ClientMetrics {
         place.clients.inc();
         self.metrics.client_connections_total[kind].inc();
         self.metrics.client_connections[kind].inc();
+    }
+
+    pub(super) fn handshake_began(&self) {
+        self.metrics.client_tls_handshakes_in_progress.inc();
+    }
+
+    /// Whatever came of it.
+    pub(super) fn handshake_is_over(&self) {
+        self.metrics.client_tls_handshakes_in_progress.dec();
+    }
+
+    pub(super) fn handshake_ended(&self, result: HandshakeResult) {
+        self.metrics.client_tls_handshakes_total[result].inc();
+    }
+
+    pub(super) fn handshake_failed(&self, error: &TlsError) {
+        self.handshake_ended(HandshakeResult::Failed);
+        let reason = HandshakeFailure::of(error.fault.label());
+        self.metrics.client_tls_handshake_failures_total[reason].inc();
     }
 
     pub(super) fn rejected(&self, why: ClientRejection) {

@@ -1,6 +1,6 @@
 //! The application's side: accept, read, write; the task around each session.
 //!
-//! Owns: the meeting of sessions and upstream connections. Never knows: TLS, how policy decides.
+//! Owns: the meeting of sessions and upstream connections. Never knows: certificates' bytes, how policy decides.
 
 mod access;
 mod account;
@@ -11,7 +11,9 @@ mod connection;
 mod counts;
 mod cut;
 mod dispatch;
+mod encrypted;
 mod eviction;
+mod handshakes;
 mod holder;
 mod inherited;
 mod insight;

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use crate::policy::{Policy, Refusal};
 use crate::resp::Request;
-use crate::session::{Name, Peer};
+use crate::session::{Name, Peer, PeerIdentity};
+use crate::tls::{Fault, TlsError};
 
 /// Of each kind one line in this time.
 const EVERY: Duration = Duration::from_secs(60);
@@ -57,9 +58,9 @@ impl Refusals {
         user: Option<&Name>,
     ) {
         let user = user.map_or("unknown user", Name::as_str);
-        let from = match peer.uid {
-            Some(uid) => format!("uid {uid}"),
-            None => peer.address.to_string(),
+        let from = match &peer.identity {
+            PeerIdentity::Uid(uid) => format!("uid {uid}"),
+            PeerIdentity::Anonymous | PeerIdentity::Certificate(_) => peer.address.to_string(),
         };
         tracing::debug!(listener, peer = %from, user, "login refused");
         // Each connection of a host has another port.
@@ -67,6 +68,24 @@ impl Refusals {
         if let Some(more) = self.sample(now, kind(listener, host, user)) {
             let words = "login refused; the same again within a minute is only counted";
             tracing::warn!(code = "CLI-W001", listener, peer = %from, user, more, "{words}");
+        }
+    }
+
+    /// A handshake that failed. One that was only begun and left is seldom worth a line.
+    pub(super) fn log_handshake(
+        &mut self,
+        now: Instant,
+        listener: &str,
+        address: &str,
+        error: &TlsError,
+    ) {
+        let (code, hint) = (error.fault.code(), error.hint());
+        let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+        if error.fault == Fault::PeerClosed {
+            tracing::debug!(code, listener, peer = %address, cause = %error.detail, "TLS handshake failed");
+        } else if let Some(more) = self.sample(now, kind(listener, host, &error.detail)) {
+            let words = "TLS handshake failed; the same again within a minute is only counted";
+            tracing::warn!(code, listener, peer = %address, cause = %error.detail, hint, more, "{words}");
         }
     }
 

@@ -165,6 +165,7 @@ impl Policies {
                 passwords: account.passwords,
                 policy: Some(policy),
                 uids: Vec::new(),
+                certificates: Vec::new(),
             }
         };
         accounts.into_iter().map(&mut user).collect()
@@ -250,6 +251,7 @@ impl Read {
                 passwords,
                 policy: user.policy.as_deref().map(|name| policies.get(Some(name))),
                 uids: user.uids.clone(),
+                certificates: user.certificates.clone(),
             })
         });
         let mut users = own.collect::<Result<Vec<_>, StartError>>()?;

@@ -41,6 +41,12 @@ pub(super) struct Rejection {
 }
 
 impl Rejection {
+    /// With the kind that has this label.
+    pub(super) fn of(label: &str, text: impl std::fmt::Display) -> Self {
+        let known = ReloadRejection::ALL.iter().find(|known| known.label() == label);
+        Self::new(known.copied().unwrap_or(ReloadRejection::Parse), text)
+    }
+
     pub(super) fn new(reason: ReloadRejection, text: impl std::fmt::Display) -> Self {
         Self { reason, text: text.to_string() }
     }

@@ -10,6 +10,7 @@ use super::access::{self, AccessSources, Policies};
 use super::command_sources::CommandSources;
 use super::descriptors;
 use super::error::StartError;
+use super::listeners::ListenerStores;
 use crate::audit::{Audit, Event, Kind};
 use crate::base::live::Live;
 use crate::config::{self, ClientLimits, Config, SecretSource};
@@ -26,6 +27,7 @@ use crate::upstream::dial::Dialer;
 #[derive(Clone, Debug)]
 pub(super) struct Components {
     pub tls: Option<TlsStore>,
+    pub listeners: ListenerStores,
     pub credentials: Credentials,
     pub dialer: Dialer,
     pub limits: Live<ClientLimits>,
@@ -71,6 +73,7 @@ impl Components {
                 Some(store)
             }
         };
+        let listeners = ListenerStores::open(config, &telemetry.metrics)?;
         let credentials = Credentials::open(&config.upstream.auth)
             .map_err(|error| StartError::new(format!("upstream.auth: {error}")))?;
         note_credentials(&credentials, &telemetry.metrics);
@@ -84,6 +87,7 @@ impl Components {
         let audit = audit(config, command_sources, telemetry)?;
         Ok(Self {
             tls,
+            listeners,
             credentials,
             dialer,
             limits,
@@ -132,6 +136,8 @@ pub(super) fn watch(config: &Config, file: Option<&PathBuf>) -> Watch {
     if let Some(tls) = &config.upstream.tls {
         files.extend(tls.files().map(Path::to_path_buf));
     }
+    let listeners = config.listeners.iter().filter_map(|listener| listener.tls.as_ref());
+    files.extend(listeners.flat_map(|tls| tls.files().map(Path::to_path_buf)));
     if let Some(SecretSource::File(path)) = &config.upstream.auth.password {
         files.push(path.clone());
     }

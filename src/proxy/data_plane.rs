@@ -235,8 +235,10 @@ async fn bind_all(
     mut inherited: Inherited,
 ) -> Result<Vec<downstream::Listener>, StartError> {
     let mut bound = Vec::new();
-    for (listener, access) in listeners.iter().zip(&components.doors) {
-        let listener = downstream::bind(listener, access.clone(), &mut inherited).await;
+    let places = listeners.iter().zip(&components.doors).zip(&components.listeners.all);
+    for ((listener, access), tls) in places {
+        let bound_to = downstream::bind(listener, access.clone(), tls.clone(), &mut inherited);
+        let listener = bound_to.await;
         bound.push(listener.map_err(StartError::bind)?);
     }
     match inherited.left_over() {

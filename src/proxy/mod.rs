@@ -14,6 +14,7 @@ mod descriptors;
 mod drain;
 mod error;
 mod levels;
+mod listeners;
 mod open_secrets;
 mod reload;
 mod retry;

@@ -83,7 +83,7 @@ impl Reloader {
         levels: Arc<Levels>,
     ) -> Self {
         let now = clock::wall();
-        for what in [Reload::TlsIdentity, Reload::Auth, Reload::Config] {
+        for what in [Reload::TlsIdentity, Reload::Listener, Reload::Auth, Reload::Config] {
             telemetry.metrics.reload_last_attempt_timestamp_seconds[what].set(now);
             telemetry.metrics.reload_last_success_timestamp_seconds[what].set(now);
         }
@@ -121,8 +121,8 @@ impl Reloader {
         self.retry.at()
     }
 
-    /// Replaces what has changed. Each part is all or nothing: the configuration, the identity, the
-    /// password.
+    /// Replaces what has changed. Each part is all or nothing: the configuration, the identity, that of
+    /// each listener, the password.
     pub(super) async fn reload(&mut self, reread: &ConfigReloader) -> Outcome {
         let mut outcome = Outcome::default();
         self.probe_failed = false;
@@ -131,6 +131,8 @@ impl Reloader {
         let result = self.reload_identity().await;
         outcome.rotate |= matches!(result, Ok(true));
         outcome.attempts.push(self.report(Reload::TlsIdentity, result));
+        let result = self.components.listeners.reload(&self.telemetry.metrics).await;
+        outcome.attempts.push(self.report(Reload::Listener, result));
         let result = self.reload_credentials().await;
         outcome.rotate |= matches!(result, Ok(true));
         outcome.attempts.push(self.report(Reload::Auth, result));
@@ -313,7 +315,7 @@ impl Reloader {
         let Some(store) = &self.components.tls else { return Ok(false) };
         let candidate = store.candidate_settled().await.map_err(|error| {
             let text = format!("{error}; {}", error.hint());
-            Rejection::new(rejection(error.fault.reason()), text)
+            Rejection::of(error.fault.reason(), text)
         })?;
         let Some(candidate) = candidate else { return Ok(false) };
         if let Err(error) = self.components.dialer.probe(Some(&candidate), None).await {
@@ -408,11 +410,6 @@ async fn settled<T>(
         }
     }
     last
-}
-
-fn rejection(reason: &str) -> ReloadRejection {
-    let known = ReloadRejection::ALL.iter().find(|known| known.label() == reason);
-    known.copied().unwrap_or(ReloadRejection::Parse)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use super::facts::Known;
 use crate::base::clock;
-use crate::config::{Authorities, ClientCertificate, Config, Tls, Verify};
+use crate::config::{Authorities, CertificateFiles, Config, Tls, Verify};
 use crate::tls::TlsStore;
 use crate::tls::dev_certs::{Authority, CertRequest, Issued, Role};
 use crate::upstream::credentials::Credentials;
@@ -91,7 +91,7 @@ impl Copies {
             }
             Some(Authorities::System) | None => None,
         };
-        let client = ClientCertificate { cert: at("tls.crt"), key: at("tls.key") };
+        let client = CertificateFiles { cert: at("tls.crt"), key: at("tls.key") };
         let settings = Tls {
             client: Some(client.clone()),
             ca: ca.clone().map(Authorities::File).or_else(|| tls.ca.clone()),

@@ -69,7 +69,8 @@ fn mode(path: &Path) -> Option<u32> {
 }
 
 fn open_addresses(config: &Config) -> Vec<String> {
-    let listeners = config.listeners.iter().filter_map(|listener| match &listener.address {
+    let open = config.listeners.iter().filter(|listener| !listener.requires_certificate());
+    let listeners = open.filter_map(|listener| match &listener.address {
         ListenAddress::Tcp(address) if !address.ip().is_loopback() => {
             Some(format!("listener {address}"))
         }

@@ -28,9 +28,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket for T {}
 
 /// Asks the first listener that this program can log in to.
 pub(super) async fn look(config: &Config) -> Known<PathFacts> {
-    let fits = |listener: &&Listener| listener.auth != ClientAuth::Users;
+    let fits = |listener: &&Listener| listener.auth != ClientAuth::Users && listener.tls.is_none();
     let listener = config.listeners.iter().find(fits);
-    let listener = listener.ok_or("every listener wants a user of its own")?;
+    let listener = listener.ok_or("every listener wants a user or a certificate of its own")?;
     let address = listener.address.to_string();
     let asked = timeout(PATIENCE, ask(config, listener, &address)).await;
     asked.unwrap_or_else(|_| Err(format!("{address} does not answer")))

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use super::peer::PeerIdentity;
 use super::users::{Name, Users};
 use crate::base::secret::Secret;
 use crate::policy::Policy;
@@ -62,11 +63,11 @@ impl Auth {
     }
 
     /// As whom a client begins, and whether it is served without AUTH.
-    pub(super) fn enter(&self, uid: Option<u32>) -> (Name, bool) {
+    pub(super) fn enter(&self, peer: &PeerIdentity) -> (Name, bool) {
         match self {
             Self::Off | Self::Ignore => (Name::default(), true),
             Self::Password(_) => (Name::default(), false),
-            Self::Users(users) => users.enter(uid),
+            Self::Users(users) => users.enter(peer),
         }
     }
 

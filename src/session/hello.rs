@@ -254,7 +254,7 @@ impl Session {
         self.answer(out, |out| encode::simple(out, client_text::RESET));
         self.protocol = Protocol::Resp2;
         self.database = 0;
-        let (user, authenticated) = ctx.auth.enter(self.uid);
+        let (user, authenticated) = ctx.auth.enter(&self.seat.peer.identity);
         self.become_user(user, authenticated);
         self.transaction = None;
         self.watching = false;

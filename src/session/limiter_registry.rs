@@ -14,7 +14,7 @@ use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use super::limiter::Limiter;
-use super::roster::{Origin, Peer};
+use super::peer::{Origin, Peer, PeerIdentity};
 use super::wrong_logins::WrongLogins;
 use crate::policy::{Limit, Policy};
 
@@ -60,15 +60,20 @@ struct Known {
 }
 
 /// A peer, as limits tell one from another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Client {
     Uid(u32),
+    Certificate(Box<str>),
     At(Origin),
 }
 
 impl Client {
     fn of(peer: &Peer) -> Self {
-        peer.uid.map_or(Self::At(peer.origin), Self::Uid)
+        match &peer.identity {
+            PeerIdentity::Anonymous => Self::At(peer.origin),
+            PeerIdentity::Uid(uid) => Self::Uid(*uid),
+            PeerIdentity::Certificate(certificate) => Self::Certificate(certificate.name.clone()),
+        }
     }
 }
 
@@ -125,7 +130,7 @@ impl LimiterRegistry {
         let limiter = |(limit, limiter): (&Limit, &Rc<Limiter>)| {
             if limit.per_client { Limiter::new(limit, now) } else { Rc::clone(limiter) }
         };
-        let all = known.take(client, now);
+        let all = known.take(&client, now);
         let all = all.unwrap_or_else(|| limits.iter().zip(&known.shared).map(limiter).collect());
         let (house, policy) = (Rc::clone(house), Weak::clone(&known.policy));
         Limiters { all, logins, home: Some(Home { house, policy, client }) }
@@ -140,15 +145,15 @@ impl Registered {
         let mut known = self.known.borrow_mut();
         let of_it = known.iter_mut().find(|known| known.policy.ptr_eq(&home.policy));
         if let Some(known) = of_it.filter(|known| known.policy.strong_count() > 0) {
-            known.keep(home.client, limiters, self.last.get());
+            known.keep(&home.client, limiters, self.last.get());
         }
     }
 }
 
 impl Known {
     /// What a connection of this client has left behind, unless that is refilled.
-    fn take(&mut self, client: Client, now: Instant) -> Option<Box<[Rc<Limiter>]>> {
-        let kept = self.kept.get_mut(&client)?;
+    fn take(&mut self, client: &Client, now: Instant) -> Option<Box<[Rc<Limiter>]>> {
+        let kept = self.kept.get_mut(client)?;
         let mut found = None;
         while found.is_none()
             && let Some(limiters) = kept.pop()
@@ -157,12 +162,12 @@ impl Known {
             found = Some(limiters).filter(|limiters| is_used(limiters, Some(now)));
         }
         if kept.is_empty() {
-            self.kept.remove(&client);
+            self.kept.remove(client);
         }
         found
     }
 
-    fn keep(&mut self, client: Client, limiters: Box<[Rc<Limiter>]>, now: Option<Instant>) {
+    fn keep(&mut self, client: &Client, limiters: Box<[Rc<Limiter>]>, now: Option<Instant>) {
         if self.kept_count >= KEPT_MAX {
             self.kept.retain(|_, kept| {
                 kept.retain(|limiters| is_used(limiters, now));
@@ -178,7 +183,7 @@ impl Known {
             }
             self.kept.retain(|_, kept| !kept.is_empty());
         }
-        self.kept.entry(client).or_default().push(limiters);
+        self.kept.entry(client.clone()).or_default().push(limiters);
         self.kept_count += 1;
     }
 }
@@ -205,7 +210,8 @@ mod tests {
     }
 
     fn peer(number: u8, uid: Option<u32>) -> Peer {
-        Peer { origin: Origin::Network([number; 8]), uid, ..Peer::default() }
+        let identity = uid.map_or(PeerIdentity::Anonymous, PeerIdentity::Uid);
+        Peer { origin: Origin::Network([number; 8]), identity, ..Peer::default() }
     }
 
     fn tokens(limiters: &Limiters, now: Instant) -> usize {
@@ -274,7 +280,7 @@ mod tests {
             assert_eq!(served(&both()), 0);
         }
         // One that has used nothing leaves nothing behind.
-        let other = Peer { uid: Some(7), ..Peer::default() };
+        let other = Peer { identity: PeerIdentity::Uid(7), ..Peer::default() };
         drop(house.limiters(&policy, &other, now));
         assert_eq!(house.0.known.borrow()[0].kept_count, 2);
     }
@@ -298,7 +304,8 @@ mod tests {
     fn what_is_kept_is_bounded_and_whoever_has_most_loses_first() {
         let now = clock::now();
         let (house, policy) = (LimiterRegistry::default(), policy(Per::Client));
-        let (many, few) = (Peer::default(), Peer { uid: Some(7), ..Peer::default() });
+        let (many, few) =
+            (Peer::default(), Peer { identity: PeerIdentity::Uid(7), ..Peer::default() });
         let used = |peer: &Peer, at: Instant| {
             let limiters = house.limiters(&policy, peer, at);
             limiters.all[0].take_token(at);

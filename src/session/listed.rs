@@ -12,6 +12,8 @@ pub struct Listed {
     pub id: u64,
     pub user: String,
     pub uid: Option<u32>,
+    /// What its certificate is called.
+    pub certificate: Option<String>,
     pub address: String,
     pub listener: String,
     pub name: String,
@@ -60,7 +62,7 @@ impl Choice {
         let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
         let host = host.strip_prefix('[').and_then(|ip| ip.strip_suffix(']')).unwrap_or(host);
         self.id.is_none_or(|id| id == seat.id)
-            && self.uid.is_none_or(|uid| seat.peer.uid == Some(uid))
+            && self.uid.is_none_or(|uid| seat.peer.uid() == Some(uid))
             && text(&self.user, seat.user.borrow().as_str())
             && (text(&self.address, address) || text(&self.address, host))
             && text(&self.listener, &seat.peer.listener)
@@ -111,7 +113,8 @@ impl Roster {
             listed.push(Listed {
                 id: seat.id,
                 user: seat.user.borrow().as_str().to_owned(),
-                uid: seat.peer.uid,
+                uid: seat.peer.uid(),
+                certificate: seat.peer.certificate().map(|own| own.name.to_string()),
                 address: seat.peer.address.to_string(),
                 listener: seat.peer.listener.to_string(),
                 name,

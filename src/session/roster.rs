@@ -9,48 +9,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::client_info::{ClientInfo, Form};
+use super::peer::Peer;
 use super::users::Name;
 use crate::command::Spec;
 use crate::policy::{Blocked, Blocks, Policy, Prefix, Refusal};
 use crate::resp::Protocol;
 use crate::traffic::Server;
-
-/// Where a client comes from, as limits tell one peer from another: a host that can choose among many addresses
-/// is one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Origin {
-    /// This machine.
-    #[default]
-    Here,
-    /// An address of version 4, or the network of one of version 6.
-    Network([u8; 8]),
-}
-
-/// A client as it comes in.
-#[derive(Clone, Debug)]
-pub struct Peer {
-    /// Where its connection begins and where it ends, as CLIENT LIST says it (redis networking.c
-    /// `genClientAddrString`).
-    pub address: Box<str>,
-    pub local: Box<str>,
-    pub is_unix: bool,
-    pub origin: Origin,
-    /// Its file descriptor.
-    pub fd: i32,
-    /// The system's user at the other end of a Unix socket.
-    pub uid: Option<u32>,
-    /// The address of the listener, as the configuration has it.
-    pub listener: Arc<str>,
-}
-
-impl Default for Peer {
-    fn default() -> Self {
-        let nowhere = || "127.0.0.1:0".into();
-        let listener = Arc::from("");
-        let (origin, is_unix, fd, uid) = (Origin::Here, false, -1, None);
-        Self { address: nowhere(), local: nowhere(), is_unix, origin, fd, uid, listener }
-    }
-}
 
 /// What `flags=` says of a client, in the order of the letters (redis networking.c
 /// `catClientInfoString`).
@@ -367,8 +331,8 @@ impl Roster {
     }
 
     fn settle_blocks(&self, seat: &Seat, more: bool) {
-        let Peer { listener, uid, .. } = &seat.peer;
-        let blocked = self.blocks.borrow().of(seat.user.borrow().as_str(), listener, *uid);
+        let (listener, uid) = (&seat.peer.listener, seat.peer.uid());
+        let blocked = self.blocks.borrow().of(seat.user.borrow().as_str(), listener, uid);
         seat.is_blocked.set(blocked.is_some());
         seat.newly_blocked.set(more && blocked.is_some());
         seat.blocked.replace(blocked);

@@ -16,11 +16,12 @@ use super::limiter::Admission;
 use super::limiter_registry::Limiters;
 use super::multi_permission::MultiPermission;
 use super::own::Own;
+use super::peer::Peer;
 use super::pending_query::PendingQuery;
 use super::queue::{BlockEnd, Class, Expect, ReplyQueue};
 use super::replica::Replication;
 use super::request_scratch::RequestScratch;
-use super::roster::{Peer, Roster, Seat};
+use super::roster::{Roster, Seat};
 use super::script_cache::{NoscriptRetries, Scripts};
 use super::subscriptions::Subscriptions;
 use super::transaction::Transaction;
@@ -184,8 +185,6 @@ pub struct Session {
     pub(super) user: Name,
     /// The user may have changed since `take_user_is_new` was last called.
     pub(super) user_is_new: bool,
-    /// The system's user at the other end of a Unix socket.
-    pub(super) uid: Option<u32>,
     pub(super) on_outage: OnOutage,
     pub(super) queue: ReplyQueue,
     /// Where everything in flight travels.
@@ -276,8 +275,7 @@ impl Session {
     /// reached.
     #[must_use]
     pub fn enter(roster: Rc<Roster>, seat: Rc<Seat>, auth: &Auth, on_outage: OnOutage) -> Self {
-        let uid = seat.peer.uid;
-        let (user, authenticated) = auth.enter(uid);
+        let (user, authenticated) = auth.enter(&seat.peer.identity);
         roster.note_user(&seat, &user);
         let key = PoolKey { protocol: Protocol::Resp2, database: 0 };
         Self {
@@ -288,7 +286,6 @@ impl Session {
             authenticated,
             user,
             user_is_new: false,
-            uid,
             on_outage,
             queue: ReplyQueue::default(),
             flight: Route::Shared(key),

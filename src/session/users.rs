@@ -5,7 +5,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::peer::PeerIdentity;
 use crate::base::password::{PasswordHash, Passwords};
+use crate::config::SanPattern;
 use crate::policy::Policy;
 
 const DEFAULT: &str = "default";
@@ -31,6 +33,8 @@ pub struct User {
     pub policy: Option<Arc<Policy>>,
     /// Numbers of the system's users that are this one on a Unix socket.
     pub uids: Vec<u32>,
+    /// Names of certificates that are this one over TLS.
+    pub certificates: Vec<SanPattern>,
 }
 
 /// All local users of one moment.
@@ -38,6 +42,8 @@ pub struct User {
 pub struct Users {
     by_name: HashMap<Arc<str>, User>,
     by_uid: HashMap<u32, Arc<str>>,
+    /// In the order of the users.
+    by_certificate: Vec<(SanPattern, Arc<str>)>,
 }
 
 impl FromIterator<User> for Users {
@@ -46,6 +52,8 @@ impl FromIterator<User> for Users {
         for user in users {
             let uids = user.uids.iter().map(|uid| (*uid, Arc::clone(&user.name)));
             all.by_uid.extend(uids);
+            let names = user.certificates.iter();
+            all.by_certificate.extend(names.map(|name| (name.clone(), Arc::clone(&user.name))));
             all.by_name.insert(Arc::clone(&user.name), user);
         }
         all
@@ -62,10 +70,19 @@ impl Users {
         user.map(User::name)
     }
 
-    /// As whom a client begins, and whether it need not say more: the user of its uid, or `default`
-    /// when that has `nopass` (Redis networking.c `clientSetDefaultAuth`).
-    pub(super) fn enter(&self, uid: Option<u32>) -> (Name, bool) {
-        let own = uid.and_then(|uid| self.by_uid.get(&uid)).and_then(|name| self.by_name.get(name));
+    /// As whom a client begins, and whether it need not say more: the user of its uid, the first user whose
+    /// names its certificate carries, or `default` when that has `nopass` (Redis networking.c
+    /// `clientSetDefaultAuth`).
+    pub(super) fn enter(&self, peer: &PeerIdentity) -> (Name, bool) {
+        let own = match peer {
+            PeerIdentity::Anonymous => None,
+            PeerIdentity::Uid(uid) => self.by_uid.get(uid),
+            PeerIdentity::Certificate(certificate) => {
+                let fits = |(name, _): &&(SanPattern, _)| certificate.fits(name);
+                self.by_certificate.iter().find(fits).map(|(_, user)| user)
+            }
+        };
+        let own = own.and_then(|name| self.by_name.get(name));
         match own.filter(|user| user.enabled) {
             Some(user) => (user.name(), true),
             None => (Name::default(), self.default_is_open()),
@@ -113,6 +130,7 @@ mod tests {
             passwords: Passwords::OneOf(hashes),
             policy: None,
             uids: uids.to_vec(),
+            certificates: Vec::new(),
         }
     }
 
@@ -173,7 +191,8 @@ mod tests {
             (&opened, true, Some(1000), "a", true),
             (&shut, true, None, "default", false),
         ] {
-            let (found, in_) = users.enter(uid);
+            let peer = uid.map_or(PeerIdentity::Anonymous, PeerIdentity::Uid);
+            let (found, in_) = users.enter(&peer);
             assert_eq!((found.as_str(), in_), (name, inside), "{uid:?}");
             assert_eq!(users.default_has_no_password(), default);
         }

@@ -94,7 +94,9 @@ labels! {
     AuditResult as "result" { Written = "written", Dropped = "dropped", Failed = "failed", }
 
     /// What a reload replaces.
-    Reload as "what" { TlsIdentity = "tls_identity", Auth = "auth", Config = "config", }
+    Reload as "what" {
+        TlsIdentity = "tls_identity", Listener = "tls_listener", Auth = "auth", Config = "config",
+    }
     /// How a reload ended.
     ReloadResult as "result" { Applied = "applied", Unchanged = "unchanged", Rejected = "rejected", }
     /// Why a reload was rejected and the old version kept.
@@ -108,11 +110,13 @@ labels! {
     /// Whose certificate.
     CertificateRole as "role" {
         Client = "client", TrustAnchor = "trust_anchor", UpstreamPeer = "upstream_peer",
+        Listener = "listener", ClientCa = "client_ca",
     }
-    /// How a TLS handshake with the server ended.
+    /// How a TLS handshake ended.
     HandshakeResult as "result" { Full = "full", Resumed = "resumed", Failed = "failed", }
     /// Why a TLS handshake failed.
     HandshakeFailure as "reason" {
+        Plaintext = "plaintext", Alert = "alert", Overload = "overload",
         Expired = "expired", UnknownCa = "unknown_ca", BadName = "bad_name",
         CertRequired = "cert_required", Revoked = "revoked", Version = "version",
         UnsupportedCert = "unsupported_cert", Pin = "pin", Timeout = "timeout", Io = "io",
@@ -120,7 +124,7 @@ labels! {
     }
 
     /// How an application is connected.
-    ListenerKind as "listener" { Tcp = "tcp", Unix = "unix", }
+    ListenerKind as "listener" { Tcp = "tcp", Tls = "tls", Unix = "unix", }
     /// Why an application's connection was not served.
     ClientRejection as "reason" { MaxClients = "max_clients", }
     /// Why an application's connection ended.
@@ -269,7 +273,7 @@ mod tests {
             .collect();
         assert_eq!(
             (out.len(), said),
-            (9, vec!["what=auth".to_owned(), "result=rejected".to_owned()])
+            (12, vec!["what=auth".to_owned(), "result=rejected".to_owned()])
         );
     }
 

@@ -100,9 +100,9 @@ metrics! {
     tls_identity_generation: Gauge,
     /// TLS handshakes with the server.
     tls_handshakes_total: By<HandshakeResult, SharedCounter>,
-    /// Failed TLS handshakes by cause.
+    /// Failed TLS handshakes with the server by cause.
     tls_handshake_failures_total: By<HandshakeFailure, Lazy<SharedCounter>>,
-    /// Time of successful TLS handshakes.
+    /// Time of successful TLS handshakes with the server.
     tls_handshake_duration_seconds: Histogram<HandshakeTime, SharedCounter>,
 
     /// Connected applications.
@@ -118,6 +118,12 @@ metrics! {
     client_connections_rejected_total: By<ClientRejection, Counter>,
     /// Ended connections by cause.
     client_disconnects_total: By<ClientDisconnect, Counter>,
+    /// TLS handshakes with applications.
+    client_tls_handshakes_total: By<HandshakeResult, SharedCounter>,
+    /// Failed TLS handshakes with applications by cause.
+    client_tls_handshake_failures_total: By<HandshakeFailure, Lazy<SharedCounter>>,
+    /// TLS handshakes with applications that are in progress.
+    client_tls_handshakes_in_progress: Gauge,
     /// Bytes read from applications.
     client_receive_bytes_total: Counter,
     /// Bytes written to applications.

@@ -25,7 +25,7 @@ pub enum Role {
 pub struct CertRequest {
     pub role: Role,
     pub common_name: String,
-    /// DNS names and IP addresses.
+    /// DNS names, IP addresses and URIs.
     pub names: Vec<String>,
     pub not_before: SystemTime,
     pub not_after: SystemTime,
@@ -143,6 +143,7 @@ impl Authority {
         for name in &order.names {
             params.subject_alt_names.push(match name.parse::<IpAddr>() {
                 Ok(ip) => SanType::IpAddress(ip),
+                Err(_) if name.contains("://") => SanType::URI(name.as_str().try_into()?),
                 Err(_) => SanType::DnsName(name.as_str().try_into()?),
             });
         }

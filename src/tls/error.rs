@@ -49,12 +49,27 @@ pub enum Fault {
     Alert,
     Closed,
     Broken,
+    // The handshake with an application.
+    PeerWithout,
+    PeerUntrusted,
+    PeerExpired,
+    PeerNotYetValid,
+    PeerName,
+    PeerCertificate,
+    PeerRevoked,
+    PeerPlaintext,
+    PeerIncompatible,
+    PeerAlert,
+    PeerSlow,
+    PeerCrowded,
+    PeerClosed,
+    PeerBroken,
 }
 
 impl Fault {
     /// All of them, in the order of their codes.
     #[rustfmt::skip]
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 53] = [
         Self::Unreadable, Self::Unstable, Self::NoCertificate, Self::NoKey, Self::Swapped,
         Self::EncryptedKey, Self::BadCertificate, Self::BadKey, Self::KeyMismatch, Self::ChainOrder,
         Self::Expired, Self::NotYetValid, Self::Usage, Self::BadPin, Self::BadServerName,
@@ -63,7 +78,10 @@ impl Fault {
         Self::ServerIsCa, Self::ServerUsage, Self::ServerPin, Self::ServerCertificate, Self::Plaintext,
         Self::Incompatible, Self::CertificateRequired, Self::ClientUntrusted, Self::ClientRefused,
         Self::ClientExpired, Self::ClientRevoked, Self::Alert, Self::Closed, Self::Broken,
-        Self::NoClientCertificate,
+        Self::NoClientCertificate, Self::PeerWithout, Self::PeerUntrusted, Self::PeerExpired,
+        Self::PeerNotYetValid, Self::PeerName, Self::PeerCertificate, Self::PeerRevoked,
+        Self::PeerPlaintext, Self::PeerIncompatible, Self::PeerAlert, Self::PeerSlow,
+        Self::PeerCrowded, Self::PeerClosed, Self::PeerBroken,
     ];
 
     /// The stable name under which a fault is documented and logged.
@@ -122,9 +140,9 @@ impl Fault {
             Self::BadKey => "the private key cannot be used",
             Self::KeyMismatch => "the private key belongs to another certificate",
             Self::ChainOrder => "the certificates of the chain are in the wrong order",
-            Self::Expired => "the client certificate has expired",
-            Self::NotYetValid => "the client certificate is not valid yet",
-            Self::Usage => "the client certificate is not for clients",
+            Self::Expired => "a certificate of respgate has expired",
+            Self::NotYetValid => "a certificate of respgate is not valid yet",
+            Self::Usage => "a certificate of respgate is for another purpose",
             Self::BadPin => "a pin is not a SHA-256 in hexadecimal",
             Self::BadServerName => "the server name is not a name",
             Self::BadAnchor => "the CA cannot be used",
@@ -151,6 +169,20 @@ impl Fault {
             Self::Alert => "the server ended the handshake",
             Self::Closed => "the connection was closed during the handshake",
             Self::Broken => "the bytes of the handshake are damaged",
+            Self::PeerWithout => "an application shows no certificate",
+            Self::PeerUntrusted => "an application's certificate is signed by an unknown CA",
+            Self::PeerExpired => "an application's certificate has expired",
+            Self::PeerNotYetValid => "an application's certificate is not valid yet",
+            Self::PeerName => "an application's certificate has none of the permitted names",
+            Self::PeerCertificate => "an application's certificate cannot be used",
+            Self::PeerRevoked => "an application's certificate is revoked",
+            Self::PeerPlaintext => "an application speaks without TLS to a listener with TLS",
+            Self::PeerIncompatible => "an application and the listener have no TLS version or cipher suite in common",
+            Self::PeerAlert => "an application ended the handshake",
+            Self::PeerSlow => "an application did not complete the handshake in time",
+            Self::PeerCrowded => "a handshake was ended because too many were in progress",
+            Self::PeerClosed => "an application closed the connection during the handshake",
+            Self::PeerBroken => "the bytes of an application's handshake are damaged",
         }
     }
 
@@ -168,7 +200,7 @@ impl Fault {
             Self::NoKey => ("TLS-E004", "parse", "other",
                 "give a PEM file with -----BEGIN PRIVATE KEY-----; convert DER with: openssl pkey -inform der -in FILE -out FILE.pem"),
             Self::Swapped => ("TLS-E005", "parse", "other",
-                "upstream.tls.cert and upstream.tls.key may be exchanged"),
+                "cert and key may be exchanged"),
             Self::EncryptedKey => ("TLS-E006", "unsupported", "other",
                 "respgate asks for no passphrase; decrypt it with: openssl pkey -in FILE -out FILE.plain, and protect the file by its mode"),
             Self::BadCertificate => ("TLS-E007", "parse", "unsupported_cert",
@@ -178,7 +210,7 @@ impl Fault {
             Self::KeyMismatch => ("TLS-E009", "key_mismatch", "other",
                 "these two must print the same: openssl x509 -in CERT -noout -pubkey; openssl pkey -in KEY -pubout"),
             Self::ChainOrder => ("TLS-E010", "key_mismatch", "other",
-                "put the client's own certificate first, then the intermediates upwards"),
+                "put the certificate of the key first, then the intermediates upwards"),
             Self::Expired => ("TLS-E011", "expired", "expired",
                 "issue a new certificate; if it is new, compare the clocks of this host and the issuer"),
             Self::NotYetValid => ("TLS-E012", "not_yet_valid", "expired",
@@ -237,6 +269,34 @@ impl Fault {
                 "check that the address is the server's tls-port and that no proxy between ends TLS"),
             Self::Broken => ("TLS-E120", "probe_failed", "other",
                 "check that the address is the server's tls-port and that nothing between changes the bytes"),
+            Self::PeerWithout => ("TLS-E201", "unsupported", "cert_required",
+                "give the application a certificate and its key, or set listener.tls.client_auth = \"request\""),
+            Self::PeerUntrusted => ("TLS-E202", "untrusted", "unknown_ca",
+                "put the CA that signed the application's certificate into listener.tls.client_ca, or let the application send its intermediates"),
+            Self::PeerExpired => ("TLS-E203", "expired", "expired",
+                "renew the application's certificate; if it is new, compare the clocks of both hosts"),
+            Self::PeerNotYetValid => ("TLS-E204", "not_yet_valid", "expired",
+                "compare the clocks of both hosts"),
+            Self::PeerName => ("TLS-E205", "unsupported", "bad_name",
+                "add a name of the certificate to listener.tls.allowed_sans if the application may connect"),
+            Self::PeerCertificate => ("TLS-E206", "unsupported", "unsupported_cert",
+                "issue it as X.509 version 3 with CA:FALSE and extendedKeyUsage=clientAuth, signed with SHA-256 or better"),
+            Self::PeerRevoked => ("TLS-E207", "unsupported", "revoked",
+                "issue a new certificate if the application may connect"),
+            Self::PeerPlaintext => ("TLS-E208", "unsupported", "plaintext",
+                "let the application use TLS (rediss://, --tls), or connect to a listener without [listener.tls]"),
+            Self::PeerIncompatible => ("TLS-E209", "unsupported", "version",
+                "let the application offer TLS 1.2 or 1.3 with the usual suites, or lower listener.tls.min_version"),
+            Self::PeerAlert => ("TLS-E210", "unsupported", "alert",
+                "give the application the CA of listener.tls.cert, and connect by a name of that certificate"),
+            Self::PeerSlow => ("TLS-E211", "unsupported", "timeout",
+                "look for connections that send nothing; listener.tls.handshake_timeout says how long they may"),
+            Self::PeerCrowded => ("TLS-E212", "unsupported", "overload",
+                "raise listener.tls.max_handshakes if so many applications connect at once"),
+            Self::PeerClosed => ("TLS-E213", "io", "io",
+                "health checks that only open a connection look like this"),
+            Self::PeerBroken => ("TLS-E214", "unsupported", "other",
+                "check that nothing between changes the bytes"),
         }
     }
 }
@@ -302,7 +362,7 @@ mod tests {
     fn codes_are_unique_and_labels_are_those_of_the_metrics() {
         let reasons =
             "io,parse,key_mismatch,expired,not_yet_valid,untrusted,eku,unsupported,probe_failed";
-        let labels = "expired,unknown_ca,bad_name,cert_required,revoked,version,unsupported_cert,pin,timeout,io,other";
+        let labels = "expired,unknown_ca,bad_name,cert_required,revoked,version,unsupported_cert,pin,timeout,io,other,plaintext,alert,overload";
         let mut codes = std::collections::BTreeSet::new();
         for fault in Fault::ALL {
             assert!(codes.insert(fault.code()), "{} twice", fault.code());

@@ -163,7 +163,7 @@ fn explain_certificate(reason: &CertificateError, server: &str, offer: &Offer) -
 }
 
 /// What is seldom wrong with a certificate.
-fn unusual(reason: &CertificateError) -> &'static str {
+pub(super) fn unusual(reason: &CertificateError) -> &'static str {
     use CertificateError as C;
     match reason {
         C::BadEncoding => "cannot be read",
@@ -229,7 +229,7 @@ fn explain_alert(alert: AlertDescription, server: &str, offer: &Offer) -> TlsErr
 }
 
 /// As the registry of TLS calls it (RFC 8446, 6).
-fn alert_name(alert: AlertDescription) -> &'static str {
+pub(super) fn alert_name(alert: AlertDescription) -> &'static str {
     use AlertDescription as A;
     match alert {
         A::UnexpectedMessage => "unexpected_message",

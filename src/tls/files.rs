@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use super::error::{Fault, TlsError};
 use super::file_state::FileState;
 use crate::base::small_file::{self, Kind, ReadError};
-use crate::config::{self, Authorities, ClientCertificate};
+use crate::config::{self, Authorities, CertificateFiles};
 
 /// More than any bundle of certificates; a path to something else must not fill the memory.
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -20,15 +20,15 @@ const READINGS_MAX: u32 = 5;
 
 /// The bytes of one identity and of what it trusts, all of one moment.
 pub(super) struct FileSet<'a> {
-    pub(super) client: Option<ClientFiles<'a>>,
+    pub(super) own: Option<OwnFiles<'a>>,
     pub(super) ca: Option<AuthorityFiles<'a>>,
     /// SHA-256 over all of them, with their lengths.
     pub(super) hash: [u8; 32],
 }
 
-/// A client certificate and its key, with the places they are from.
-pub(super) struct ClientFiles<'a> {
-    pub(super) paths: &'a ClientCertificate,
+/// A certificate and its key, with the places they are from.
+pub(super) struct OwnFiles<'a> {
+    pub(super) paths: &'a CertificateFiles,
     pub(super) cert: Zeroizing<Vec<u8>>,
     pub(super) key: Zeroizing<Vec<u8>>,
 }
@@ -54,25 +54,61 @@ fn settled<S: PartialEq, T>(
     Ok(None)
 }
 
+/// Which files make one set.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Paths<'a> {
+    pub(super) own: Option<&'a CertificateFiles>,
+    pub(super) ca: Option<Source<'a>>,
+}
+
+/// Where authorities are from.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Source<'a> {
+    File(&'a Path),
+    System,
+}
+
+impl<'a> Paths<'a> {
+    pub(super) fn of(tls: &'a config::Tls) -> Self {
+        let ca = tls.ca.as_ref().map(|ca| match ca {
+            Authorities::File(path) => Source::File(path),
+            Authorities::System => Source::System,
+        });
+        Self { own: tls.client.as_ref(), ca }
+    }
+
+    pub(super) fn of_listener(tls: &'a config::ListenerTls) -> Self {
+        Self { own: Some(&tls.own), ca: tls.client_ca.as_deref().map(Source::File) }
+    }
+
+    fn all(self) -> impl Iterator<Item = &'a Path> {
+        let own = self.own.into_iter().flat_map(|own| [&*own.cert, &*own.key]);
+        own.chain(self.ca.and_then(|ca| match ca {
+            Source::File(path) => Some(path),
+            Source::System => None,
+        }))
+    }
+}
+
 impl<'a> FileSet<'a> {
     /// Reads the set again and again until no file was replaced or written to during the reading:
     /// Kubernetes swaps the directory behind all three at once, others rename them one by one.
-    pub(super) fn read(tls: &'a config::Tls) -> Result<Self, TlsError> {
-        let settled = settled(|| stamps(tls), || Self::read_once(tls))?;
+    pub(super) fn read(paths: Paths<'a>) -> Result<Self, TlsError> {
+        let settled = settled(|| stamps(paths), || Self::read_once(paths))?;
         settled.ok_or_else(|| {
-            let first = tls.files().next().unwrap_or_else(|| Path::new(""));
+            let first = paths.all().next().unwrap_or_else(|| Path::new(""));
             TlsError::new(Fault::Unstable, first.display(), "changes while it is read")
         })
     }
 
-    fn read_once(tls: &'a config::Tls) -> Result<Self, TlsError> {
-        let client = tls.client.as_ref().map(|paths| {
-            Ok(ClientFiles { paths, cert: read(&paths.cert)?, key: read(&paths.key)? })
-        });
-        let client = client.transpose()?;
-        let ca = tls.ca.as_ref().map(|ca| match ca {
-            Authorities::File(path) => Ok(AuthorityFiles::File { path, pem: read(path)? }),
-            Authorities::System => system().map(AuthorityFiles::System),
+    fn read_once(paths: Paths<'a>) -> Result<Self, TlsError> {
+        let own = paths
+            .own
+            .map(|paths| Ok(OwnFiles { paths, cert: read(&paths.cert)?, key: read(&paths.key)? }));
+        let own = own.transpose()?;
+        let ca = paths.ca.map(|ca| match ca {
+            Source::File(path) => Ok(AuthorityFiles::File { path, pem: read(path)? }),
+            Source::System => system().map(AuthorityFiles::System),
         });
         let ca = ca.transpose()?;
         let mut hash = Sha256::new();
@@ -80,16 +116,16 @@ impl<'a> FileSet<'a> {
             hash.update((part.len() as u64).to_le_bytes());
             hash.update(part);
         };
-        if let Some(client) = &client {
-            note(&client.cert);
-            note(&client.key);
+        if let Some(own) = &own {
+            note(&own.cert);
+            note(&own.key);
         }
         match &ca {
             Some(AuthorityFiles::File { pem, .. }) => note(pem),
             Some(AuthorityFiles::System(all)) => all.iter().for_each(|der| note(der)),
             None => {}
         }
-        Ok(Self { client, ca, hash: hash.finalize().into() })
+        Ok(Self { own, ca, hash: hash.finalize().into() })
     }
 }
 
@@ -106,13 +142,13 @@ pub(super) fn system() -> Result<Vec<CertificateDer<'static>>, TlsError> {
     Ok(found)
 }
 
-fn stamps(tls: &config::Tls) -> Result<Vec<FileState>, TlsError> {
+fn stamps(paths: Paths<'_>) -> Result<Vec<FileState>, TlsError> {
     let file_state = |path: &Path| match FileState::of(path) {
         Ok(file_state) if file_state.is_file => Ok(file_state),
         Ok(_) => Err(TlsError::new(Fault::Unreadable, path.display(), "is not a regular file")),
         Err(error) => Err(unreadable(path, &error)),
     };
-    tls.files().map(file_state).collect()
+    paths.all().map(file_state).collect()
 }
 
 pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, TlsError> {

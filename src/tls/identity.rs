@@ -18,12 +18,10 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Version};
 
 use super::error::{Fault, TlsError};
 use super::explain::Offer;
-use super::material::{Client, Material, Trusted};
+use super::material::{Material, Own, OwnCertificate, Trusted};
 use super::{provider, version1};
 use crate::base::hex::hex;
 use crate::config::{self, Verify};
-
-pub use super::material::ClientFacts;
 
 /// Names of a certificate that a text repeats.
 const NAMES_MAX: usize = 8;
@@ -41,7 +39,7 @@ pub struct Identity {
     /// Counts published identities from 1.
     pub generation: u64,
     /// `None` where no client certificate is configured.
-    pub client: Option<ClientFacts>,
+    pub client: Option<OwnCertificate>,
     /// The latest end among the trusted authorities; `None` where the server's key is pinned.
     pub ca_not_after: Option<SystemTime>,
     /// SHA-256 of all files the identity was read from.
@@ -71,7 +69,7 @@ impl Identity {
             .with_custom_certificate_verifier(verifier);
         let (mut config, client) = match client {
             None => (builder.with_no_client_auth(), None),
-            Some(Client { certified, facts }) => {
+            Some(Own { certified, facts }) => {
                 let resolver = SingleCertAndKey::from(certified);
                 (builder.with_client_cert_resolver(Arc::new(resolver)), Some(facts))
             }

@@ -1,6 +1,6 @@
 //! PEM files into a certificate chain, its key and the authorities to trust, checked.
 //!
-//! Owns: [`Material`], [`ClientFacts`]. Never knows: who uses it, where the server is.
+//! Owns: [`Material`], [`OwnCertificate`]. Never knows: who uses it, where the server is.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,30 +15,39 @@ use sha2::{Digest, Sha256};
 use x509_parser::prelude::{ASN1Time, FromDer, X509Certificate};
 
 use super::error::{Fault, TlsError};
-use super::files::{self, AuthorityFiles, ClientFiles, FileSet};
+use super::files::{self, AuthorityFiles, FileSet, OwnFiles};
 use super::pem::{self, Block};
 use crate::base::hex::hex;
-use crate::config::{Authorities, ClientCertificate};
+use crate::config::{Authorities, CertificateFiles};
 
 /// A certificate may begin this far in the future: clocks differ.
 const CLOCK_SKEW: Duration = Duration::from_secs(60);
 
 /// An identity and what it trusts: parsed, and found usable at one moment.
 pub(super) struct Material {
-    pub(super) client: Option<Client>,
+    pub(super) client: Option<Own>,
     pub(super) trusted: Option<Trusted>,
     pub(super) content_hash: [u8; 32],
 }
 
-/// A client certificate with its key.
-pub(super) struct Client {
+/// A certificate of respgate's own with its key.
+pub(super) struct Own {
     pub(super) certified: CertifiedKey,
-    pub(super) facts: ClientFacts,
+    pub(super) facts: OwnCertificate,
 }
 
-/// What is known of a client certificate in use.
+/// What respgate's own certificate is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To identify respgate to the server.
+    Client,
+    /// To identify respgate to applications.
+    Server,
+}
+
+/// What is known of a certificate of respgate's own that is in use.
 #[derive(Clone, Debug)]
-pub struct ClientFacts {
+pub struct OwnCertificate {
     pub not_before: SystemTime,
     pub not_after: SystemTime,
     /// The earliest end among the certificate and its intermediates.
@@ -68,7 +77,8 @@ impl Material {
         provider: &CryptoProvider,
         now: SystemTime,
     ) -> Result<Self, TlsError> {
-        let client = files.client.as_ref().map(|files| client(files, provider, now)).transpose()?;
+        let own = |files| own(files, Purpose::Client, provider, now);
+        let client = files.own.as_ref().map(own).transpose()?;
         let trusted = files.ca.as_ref().map(|ca| match ca {
             AuthorityFiles::File { path, pem } => authorities(pem, path),
             AuthorityFiles::System(all) => Ok(public_authorities(all)),
@@ -77,11 +87,12 @@ impl Material {
     }
 }
 
-fn client(
-    files: &ClientFiles<'_>,
+pub(super) fn own(
+    files: &OwnFiles<'_>,
+    purpose: Purpose,
     provider: &CryptoProvider,
     now: SystemTime,
-) -> Result<Client, TlsError> {
+) -> Result<Own, TlsError> {
     let path = files.paths.cert.as_path();
     refuse_swapped(files)?;
     let chain = certificates(&files.cert, path)?;
@@ -89,7 +100,7 @@ fn client(
     require_fit(&chain, key.as_ref(), files.paths)?;
     let leaf = chain.first().map_or(&[][..], |der| der.as_ref());
     let parsed = parse(leaf, path)?;
-    require_client(&parsed, path)?;
+    require_usage(&parsed, purpose, path)?;
     let (not_before, not_after) = period(&parsed);
     let mut chain_not_after = not_after;
     for (i, der) in chain.iter().enumerate() {
@@ -99,11 +110,11 @@ fn client(
     }
     let fingerprint = hex(&Sha256::digest(leaf));
     let facts =
-        ClientFacts { not_before, not_after, chain_not_after, fingerprint, leaf: leaf.to_vec() };
-    Ok(Client { certified: CertifiedKey::new(chain, key), facts })
+        OwnCertificate { not_before, not_after, chain_not_after, fingerprint, leaf: leaf.to_vec() };
+    Ok(Own { certified: CertifiedKey::new(chain, key), facts })
 }
 
-fn refuse_swapped(files: &ClientFiles<'_>) -> Result<(), TlsError> {
+fn refuse_swapped(files: &OwnFiles<'_>) -> Result<(), TlsError> {
     let (cert, key) = (pem::blocks(&files.cert), pem::blocks(&files.key));
     let private = |blocks: &[Block]| {
         blocks.iter().any(|block| matches!(block, Block::Key | Block::EncryptedKey))
@@ -203,7 +214,7 @@ pub fn roots(from: &Authorities) -> Result<RootCertStore, TlsError> {
     })
 }
 
-fn authorities(pem: &[u8], path: &Path) -> Result<Trusted, TlsError> {
+pub(super) fn authorities(pem: &[u8], path: &Path) -> Result<Trusted, TlsError> {
     let mut roots = RootCertStore::empty();
     let mut not_after = SystemTime::UNIX_EPOCH;
     let certificates = certificates(pem, path)?;
@@ -238,7 +249,7 @@ pub(super) fn parse<'a>(der: &'a [u8], path: &Path) -> Result<X509Certificate<'a
 fn require_fit(
     chain: &[CertificateDer<'static>],
     key: &dyn SigningKey,
-    paths: &ClientCertificate,
+    paths: &CertificateFiles,
 ) -> Result<(), TlsError> {
     let Some(public) = key.public_key() else { return Ok(()) };
     let mut place = None;
@@ -267,17 +278,29 @@ fn require_fit(
     }
 }
 
-/// X.509 version 1 certificates pass: a server that takes them (OpenSSL does) decides about them.
-fn require_client(certificate: &X509Certificate<'_>, path: &Path) -> Result<(), TlsError> {
+/// X.509 version 1 certificates pass: a peer that takes them (OpenSSL does) decides about them.
+fn require_usage(
+    certificate: &X509Certificate<'_>,
+    purpose: Purpose,
+    path: &Path,
+) -> Result<(), TlsError> {
     let Ok(usage) = certificate.extended_key_usage() else {
         let detail = "its extended key usage cannot be read";
         return Err(TlsError::new(Fault::BadCertificate, path.display(), detail));
     };
-    if usage.is_some_and(|u| !u.value.client_auth && !u.value.any) {
-        let detail = "its extended key usage does not allow it to identify a client";
-        return Err(TlsError::new(Fault::Usage, path.display(), detail));
+    let Some(usage) = usage.map(|usage| usage.value) else { return Ok(()) };
+    match purpose {
+        Purpose::Client if !usage.client_auth && !usage.any => {
+            let detail = "its extended key usage does not allow it to identify a client";
+            Err(TlsError::new(Fault::Usage, path.display(), detail))
+        }
+        Purpose::Server if !usage.server_auth && !usage.any => {
+            let detail = "its extended key usage does not allow it to identify a server";
+            let fix = "issue it with extendedKeyUsage=serverAuth, or without extendedKeyUsage";
+            Err(TlsError::new(Fault::Usage, path.display(), detail).advise(fix))
+        }
+        Purpose::Client | Purpose::Server => Ok(()),
     }
-    Ok(())
 }
 
 fn require_period(

@@ -1,15 +1,18 @@
 //! Who we are, whom we trust, until when.
 //!
-//! Owns: identities, their files, their faults. Never knows: Redis, connections.
+//! Owns: identities, their files, their faults; to the server and to applications. Never knows: Redis, connections.
 
 mod error;
 mod explain;
 mod file_state;
 mod files;
 mod identity;
+mod listener;
 mod look;
 mod material;
+mod peer;
 mod pem;
+mod refusal;
 mod store;
 mod version1;
 
@@ -21,7 +24,10 @@ pub mod watch;
 
 pub use error::{Fault, TlsError};
 pub use explain::{Offer, explain, plaintext};
-pub use identity::{ClientFacts, Identity};
+pub use identity::Identity;
+pub use listener::{ListenerIdentity, ListenerStore};
 pub use look::Looking;
-pub use material::{calendar, not_after, roots};
+pub use material::{OwnCertificate, calendar, not_after, roots};
+pub use peer::Peer;
+pub use refusal::{crowded, refusal, too_slow};
 pub use store::{Candidate, TlsStore};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::error::{Fault, TlsError};
-use super::files::FileSet;
+use super::files::{FileSet, Paths};
 use super::identity::Identity;
 use super::material::Material;
 use super::provider;
@@ -47,7 +47,7 @@ impl TlsStore {
     ///
     /// When the files cannot be an identity; there is nothing to fall back to.
     pub fn open(settings: &config::Tls, host: &str) -> Result<Self, TlsError> {
-        let files = FileSet::read(settings)?;
+        let files = FileSet::read(Paths::of(settings))?;
         let identity = build(settings, host, &files, clock::wall(), 1)?;
         Ok(Self {
             settings: Arc::new(settings.clone()),
@@ -69,7 +69,7 @@ impl TlsStore {
     /// When the files cannot be an identity; the one in use stays.
     pub fn candidate(&self) -> Result<Option<Candidate>, TlsError> {
         let current = self.current();
-        let files = FileSet::read(&self.settings)?;
+        let files = FileSet::read(Paths::of(&self.settings))?;
         if files.hash == current.content_hash {
             return Ok(None);
         }
@@ -85,18 +85,8 @@ impl TlsStore {
     ///
     /// As [`Self::candidate`].
     pub async fn candidate_settled(&self) -> Result<Option<Candidate>, TlsError> {
-        let mut tries = 1;
-        loop {
-            let store = self.clone();
-            let read = aside(move || store.candidate()).await;
-            match read.unwrap_or_else(|| Err(never_read())) {
-                Err(error) if error.fault.is_transient() && tries < SETTLE_TRIES => {
-                    tokio::time::sleep(SETTLE_TIME / (SETTLE_TRIES - 1)).await;
-                    tries += 1;
-                }
-                settled => return settled,
-            }
-        }
+        let store = self.clone();
+        settled("upstream.tls", move || store.candidate()).await
     }
 
     /// Makes a candidate the identity of every connection opened from here on, as a generation of
@@ -113,9 +103,27 @@ impl TlsStore {
     }
 }
 
-fn never_read() -> TlsError {
+/// Reads again, for two seconds, while what is read may be half of a write. Blocks nothing.
+pub(super) async fn settled<T: Send + 'static>(
+    what: &str,
+    read: impl Fn() -> Result<T, TlsError> + Clone + Send + 'static,
+) -> Result<T, TlsError> {
+    let mut tries = 1;
+    loop {
+        let never = || Err(never_read(what));
+        match aside(read.clone()).await.unwrap_or_else(never) {
+            Err(error) if error.fault.is_transient() && tries < SETTLE_TRIES => {
+                tokio::time::sleep(SETTLE_TIME / (SETTLE_TRIES - 1)).await;
+                tries += 1;
+            }
+            settled => return settled,
+        }
+    }
+}
+
+fn never_read(what: &str) -> TlsError {
     let detail = "reading the files does not end; is their file system gone?";
-    TlsError::new(Fault::Unreadable, "upstream.tls", detail)
+    TlsError::new(Fault::Unreadable, what, detail)
 }
 
 fn build(

@@ -55,6 +55,7 @@ pub use condition::{Condition, LastError};
 pub use delivery::Delivery;
 pub use lease::{Lease, LeaseError};
 pub use mailbox::{Holding, Mailbox};
+pub use read_ahead::ReadAhead;
 pub use shared::{Request, Shared};
 pub use shares::{Use, most_for_one_use};
 pub use stream::Stream;

@@ -18,7 +18,7 @@ const IDLE_READS_MAX: u8 = 64;
 /// system call for every quarter of a TLS record; a connection whose reads are small never gets a
 /// buffer.
 #[derive(Debug)]
-pub(super) struct ReadAhead<S> {
+pub struct ReadAhead<S> {
     inner: S,
     /// Read and not yet asked for. Without capacity: reads go straight to the reader.
     ahead: BytesMut,
@@ -26,11 +26,13 @@ pub(super) struct ReadAhead<S> {
 }
 
 impl<S> ReadAhead<S> {
-    pub(super) fn new(inner: S) -> Self {
+    #[must_use]
+    pub fn new(inner: S) -> Self {
         Self { inner, ahead: BytesMut::new(), idle_reads: 0 }
     }
 
-    pub(super) const fn socket(&self) -> &S {
+    #[must_use]
+    pub const fn socket(&self) -> &S {
         &self.inner
     }
 }

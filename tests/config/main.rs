@@ -67,13 +67,14 @@ fn the_smallest_file_means_the_defaults() {
             group: None,
             auth: ClientAuth::Off,
             policy: None,
+            tls: None,
         }],
         upstream: Upstream {
             on_outage: OnOutage::Close,
             outage_wait: OUTAGE_WAIT,
             address: HostPort { host: "redis.example.com".to_owned(), port: 6380 },
             tls: Some(Tls {
-                client: Some(ClientCertificate { cert: "tls.crt".into(), key: "tls.key".into() }),
+                client: Some(CertificateFiles { cert: "tls.crt".into(), key: "tls.key".into() }),
                 ca: Some(Authorities::File("ca.crt".into())),
                 server_name: None,
                 verify: Verify::Full,

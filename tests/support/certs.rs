@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use respgate::base::clock;
-use respgate::config::{Authorities, ClientCertificate, Tls, TlsVersion, Verify};
+use respgate::config::{Authorities, CertificateFiles, Tls, TlsVersion, Verify};
 use respgate::tls::dev_certs::{Authority, CertRequest, Issued, Role};
 
 pub const DAY: Duration = Duration::from_secs(86_400);
@@ -89,7 +89,7 @@ impl Lab {
 
     pub fn settings_for(&self, (cert, key): &Pair) -> Tls {
         Tls {
-            client: Some(ClientCertificate { cert: cert.clone(), key: key.clone() }),
+            client: Some(CertificateFiles { cert: cert.clone(), key: key.clone() }),
             ca: Some(Authorities::File(self.path("ca.crt"))),
             server_name: None,
             verify: Verify::Full,

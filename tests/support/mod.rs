@@ -25,4 +25,5 @@ pub mod prng;
 pub mod proxy;
 pub mod real_server;
 pub mod script;
+pub mod secure;
 pub mod seeds;

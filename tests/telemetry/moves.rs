@@ -12,7 +12,7 @@ use respgate::telemetry::Metrics;
 use super::support::client::{PATIENCE, Target};
 use super::support::proxy::{Proxy, configuration, directory, listener};
 use super::support::real_server::{Brand, Server, free_port};
-use super::{failures, scenes};
+use super::{failures, scenes, tls_listener};
 
 /// It says what was built.
 const CONSTANT: &str = "respgate_build_info";
@@ -72,7 +72,7 @@ fn every_metric_moves() {
         return;
     }
     let moved = Moved::new();
-    let scenes: [fn(&Moved); 13] = [
+    let scenes: [fn(&Moved); 14] = [
         scenes::ordinary_traffic,
         scenes::pinned_traffic,
         scenes::limits_of_clients,
@@ -86,6 +86,7 @@ fn every_metric_moves() {
         failures::misbehaving_server,
         failures::failover,
         failures::unguardable,
+        tls_listener::tls_listener,
     ];
     std::thread::scope(|scope| {
         let moved = &moved;

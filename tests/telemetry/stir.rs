@@ -21,6 +21,7 @@ pub fn stir(metrics: &Metrics) {
     }
     for reason in HandshakeFailure::ALL {
         metrics.tls_handshake_failures_total[*reason].inc();
+        metrics.client_tls_handshake_failures_total[*reason].inc();
     }
     for role in CertificateRole::ALL {
         metrics.tls_certificate_not_after_timestamp_seconds[*role].set_unix(4_000_000_000);

@@ -126,6 +126,7 @@ fn shown(client: &Listed) -> Value {
         "id": client.id,
         "user": client.user,
         "uid": client.uid,
+        "certificate": client.certificate,
         "address": client.address,
         "listener": client.listener,
         "name": client.name,

@@ -17,8 +17,10 @@ mod log_level;
 mod logs;
 mod metrics;
 mod reload;
+mod screen;
 mod slowlog;
 mod status;
+mod status_listeners;
 
 pub use audit::AUDIT_RECENT;
 pub use block::{BLOCK, UNBLOCK};

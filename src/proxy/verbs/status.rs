@@ -5,24 +5,21 @@
 use std::fmt::Write;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
-use super::{AT_ONCE, AdminState, block};
+use super::screen::{DAY, Problem, Screen, WARN_DAYS, unix};
+use super::{AT_ONCE, AdminState, block, status_listeners};
 use crate::admin::{Answer, Call, Effect, Probe, Refused, Verb};
 use crate::base::clock;
 use crate::base::utc::utc;
-use crate::config::{self, ClientLimits, Config, show_duration};
+use crate::config::{self, Config, show_duration};
 use crate::proxy::admin_state::InForce;
 use crate::session::Choice;
 use crate::telemetry::UpstreamState;
 use crate::tls::inspect::CertificateFacts;
 use crate::upstream::Condition;
 
-/// A certificate that ends earlier is reported as wrong.
-const WARN_DAYS: u64 = 7;
-const DAY: u64 = 86_400;
 const COLUMNS: usize = 80;
 
 pub const STATUS: Verb<AdminState> = Verb {
@@ -41,35 +38,6 @@ pub const STATUS: Verb<AdminState> = Verb {
     patience: AT_ONCE,
     answer: |house, call| Box::pin(answer(house, call)),
 };
-
-/// Something that is wrong.
-struct Problem {
-    code: &'static str,
-    what: String,
-    remedy: String,
-}
-
-/// A label, and lines beside it.
-type Section = (&'static str, Vec<String>);
-
-/// What is known, for people and for programs.
-#[derive(Default)]
-struct Screen {
-    problems: Vec<Problem>,
-    sections: Vec<Section>,
-    json: serde_json::Map<String, Value>,
-}
-
-impl Screen {
-    fn wrong(&mut self, code: &'static str, what: impl Into<String>, remedy: impl Into<String>) {
-        self.problems.push(Problem { code, what: what.into(), remedy: remedy.into() });
-    }
-
-    fn add(&mut self, label: &'static str, lines: Vec<String>, json: Value) {
-        self.sections.push((label, lines));
-        self.json.insert(label.replace(' ', "_"), json);
-    }
-}
 
 async fn answer(house: Arc<AdminState>, _: Call) -> Result<Answer, Refused> {
     let in_force = house.in_force.get();
@@ -90,7 +58,9 @@ async fn answer(house: Arc<AdminState>, _: Call) -> Result<Answer, Refused> {
     match asked {
         Ok(asked) => {
             let (listeners, condition) = asked?;
-            clients(&in_force.components.limits.get(), listeners, &mut screen);
+            let (limits, stores) =
+                (in_force.components.limits.get(), &in_force.components.listeners);
+            status_listeners::show(&limits, &listeners, &stores.all, now, &mut screen);
             upstream(&house, &in_force.config, &condition, now, &mut screen);
         }
         Err(_) => {
@@ -135,10 +105,6 @@ fn audit(in_force: &InForce, screen: &mut Screen) {
     screen.add("audit", lines, Value::Array(json));
 }
 
-fn unix(time: SystemTime) -> u64 {
-    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
-}
-
 fn process(house: &AdminState, config: &Config, now: u64, screen: &mut Screen) {
     let moment = clock::now();
     for (probe, what, remedy) in [
@@ -169,24 +135,6 @@ fn process(house: &AdminState, config: &Config, now: u64, screen: &mut Screen) {
     let started = unix(house.started);
     screen.json.insert("since".to_owned(), json!(utc(started)));
     screen.json.insert("uptime_seconds".to_owned(), json!(now.saturating_sub(started)));
-}
-
-fn clients(limits: &ClientLimits, listeners: Vec<(String, usize)>, screen: &mut Screen) {
-    let all: usize = listeners.iter().map(|(_, count)| count).sum();
-    let max = limits.max_clients;
-    if all >= max {
-        let remedy = "raise limits.max_clients, or find who connects so often: respgate clients";
-        screen.wrong("ADM-E003", format!("all {max} places for clients are taken"), remedy);
-    }
-    let row = |(address, count): &(String, usize)| {
-        format!("{address}  {count} client{}", if *count == 1 { "" } else { "s" })
-    };
-    let lines = listeners.iter().map(row).collect();
-    let json: Vec<Value> = listeners
-        .iter()
-        .map(|(address, count)| json!({ "address": address, "clients": count }))
-        .collect();
-    screen.add("listeners", lines, json!(json));
 }
 
 fn upstream(

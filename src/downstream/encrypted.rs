@@ -1,0 +1,93 @@
+//! A client behind TLS as a stream of plain bytes.
+//!
+//! Owns: [`Encrypted`]. Never knows: handshakes, whose certificate it is, what is said.
+
+use std::io::{self, ErrorKind, Write};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+
+use crate::upstream::{Buffers, ReadAhead};
+
+/// What TLS keeps for one client besides: keys, one record each way, what is encrypted and not sent yet.
+const KEPT_BYTES: usize = 32 * 1024;
+/// Plain bytes that are encrypted at once: one record.
+const WRITE_BYTES: usize = 16 * 1024;
+
+/// Counts against the memory budget as long as it lives. Dropped, it says goodbye, so that the client can tell
+/// an end from a cut.
+#[derive(Debug)]
+pub(super) struct Encrypted {
+    stream: Box<TlsStream<ReadAhead<TcpStream>>>,
+    buffers: Rc<Buffers>,
+}
+
+impl Encrypted {
+    pub(super) fn new(stream: TlsStream<ReadAhead<TcpStream>>, buffers: Rc<Buffers>) -> Self {
+        let mut stream = Box::new(stream);
+        stream.get_mut().1.set_buffer_limit(Some(WRITE_BYTES));
+        buffers.adjust(0, KEPT_BYTES);
+        Self { stream, buffers }
+    }
+}
+
+impl Drop for Encrypted {
+    fn drop(&mut self) {
+        self.buffers.adjust(KEPT_BYTES, 0);
+        let (socket, session) = self.stream.get_mut();
+        session.send_close_notify();
+        let mut socket = TryWrite(socket.socket());
+        // What the kernel does not take at once has no reader.
+        while session.wants_write() && session.write_tls(&mut socket).is_ok_and(|sent| sent > 0) {}
+    }
+}
+
+struct TryWrite<'a>(&'a TcpStream);
+
+impl Write for TryWrite<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.try_write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl AsyncRead for Encrypted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match Pin::new(&mut *self.stream).poll_read(cx, buf) {
+            // RESP says itself where a request ends: half of one is never taken for a whole.
+            Poll::Ready(Err(error)) if error.kind() == ErrorKind::UnexpectedEof => {
+                Poll::Ready(Ok(()))
+            }
+            read => read,
+        }
+    }
+}
+
+impl AsyncWrite for Encrypted {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.stream).poll_shutdown(cx)
+    }
+}

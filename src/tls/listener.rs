@@ -1,0 +1,159 @@
+//! TLS towards applications: what respgate shows them and whom it accepts, replaced while in use.
+//!
+//! Owns: [`ListenerStore`], [`ListenerIdentity`]. Never knows: sockets, users.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::CertificateDer;
+use rustls::server::{NoClientAuth, ServerSessionMemoryCache};
+use rustls::sign::SingleCertAndKey;
+use rustls::{RootCertStore, ServerConfig};
+
+use super::error::{Fault, TlsError};
+use super::files::{AuthorityFiles, FileSet, Paths};
+use super::material::{self, OwnCertificate, Purpose};
+use super::peer::{ClientVerifier, Peer, has_ended};
+use super::provider;
+use super::store::settled;
+use crate::base::clock;
+use crate::base::live::Live;
+use crate::config::{AskClient, ListenerTls};
+
+/// Sessions that applications may resume.
+const SESSIONS: usize = 1024;
+/// Tickets after a handshake: an application that opens a connection asks with one.
+const TICKETS: usize = 1;
+
+/// One generation: certificate, key, accepted authorities and the sessions begun with them.
+#[derive(Clone, Debug)]
+pub struct ListenerIdentity {
+    pub server_config: Arc<ServerConfig>,
+    /// Counts published identities from 1.
+    pub generation: u64,
+    pub own: OwnCertificate,
+    /// The latest end among the authorities of applications; `None` where no certificate is asked for.
+    pub ca_not_after: Option<SystemTime>,
+    content_hash: [u8; 32],
+}
+
+impl ListenerIdentity {
+    /// What is known of an application by the certificate that it has shown, if any.
+    ///
+    /// # Errors
+    ///
+    /// When the certificate has expired since the session began that was resumed.
+    pub fn peer(&self, shown: Option<&[CertificateDer<'_>]>) -> Result<Option<Peer>, TlsError> {
+        let Some(leaf) = shown.and_then(|chain| chain.first()) else { return Ok(None) };
+        let unread = || TlsError::new(Fault::PeerCertificate, "", "the certificate cannot be read");
+        let peer = Peer::of(leaf).ok_or_else(unread)?;
+        if has_ended(&peer, clock::wall()) {
+            let detail = "the application's certificate has expired since its session began";
+            return Err(TlsError::new(Fault::PeerExpired, "", detail));
+        }
+        Ok(Some(peer))
+    }
+}
+
+/// Where a listener finds its identity of the moment; cheap to clone, all clones see the same.
+#[derive(Clone, Debug)]
+pub struct ListenerStore {
+    settings: Arc<ListenerTls>,
+    live: Live<ListenerIdentity>,
+}
+
+impl ListenerStore {
+    /// Reads and checks the files and publishes them as generation 1. Blocks on files.
+    ///
+    /// # Errors
+    ///
+    /// When the files cannot be an identity; there is nothing to fall back to.
+    pub fn open(settings: &ListenerTls) -> Result<Self, TlsError> {
+        let files = FileSet::read(Paths::of_listener(settings))?;
+        let identity = build(settings, &files, 1)?;
+        Ok(Self { settings: Arc::new(settings.clone()), live: Live::new(identity) })
+    }
+
+    #[must_use]
+    pub fn settings(&self) -> &ListenerTls {
+        &self.settings
+    }
+
+    /// The identity that handshakes begin with.
+    #[must_use]
+    pub fn current(&self) -> Arc<ListenerIdentity> {
+        self.live.get()
+    }
+
+    /// Reads and checks the files again, and publishes what they hold, if that is another identity. Waits two
+    /// seconds for a writer that may not have finished.
+    ///
+    /// # Errors
+    ///
+    /// When the files cannot be an identity; the one in use stays.
+    pub async fn reload(&self) -> Result<Option<Arc<ListenerIdentity>>, TlsError> {
+        let store = self.clone();
+        let Some(next) = settled("listener.tls", move || store.candidate()).await? else {
+            return Ok(None);
+        };
+        let next = Arc::new(next);
+        self.live.set(Arc::clone(&next));
+        Ok(Some(next))
+    }
+
+    fn candidate(&self) -> Result<Option<ListenerIdentity>, TlsError> {
+        let current = self.current();
+        let files = FileSet::read(Paths::of_listener(&self.settings))?;
+        if files.hash == current.content_hash {
+            return Ok(None);
+        }
+        build(&self.settings, &files, current.generation + 1).map(Some)
+    }
+}
+
+fn build(
+    settings: &ListenerTls,
+    files: &FileSet<'_>,
+    generation: u64,
+) -> Result<ListenerIdentity, TlsError> {
+    let provider = provider::provider();
+    let missing = || TlsError::new(Fault::NoCertificate, "listener.tls", "no file is named");
+    let own = files.own.as_ref().ok_or_else(missing)?;
+    let own = material::own(own, Purpose::Server, &provider, clock::wall())?;
+    let trusted = match &files.ca {
+        Some(AuthorityFiles::File { path, pem }) => Some(material::authorities(pem, path)?),
+        Some(AuthorityFiles::System(_)) | None => None,
+    };
+    let ca_not_after = trusted.as_ref().map(|trusted| trusted.not_after);
+    let roots = trusted.map_or_else(RootCertStore::empty, |trusted| trusted.roots);
+    let resolver = Arc::new(SingleCertAndKey::from(own.certified));
+    let mut config = server(settings, roots, provider)?.with_cert_resolver(resolver);
+    // Of this generation only: what the one before has accepted is asked for anew.
+    config.session_storage = ServerSessionMemoryCache::new(SESSIONS);
+    config.send_tls13_tickets = TICKETS;
+    Ok(ListenerIdentity {
+        server_config: Arc::new(config),
+        generation,
+        own: own.facts,
+        ca_not_after,
+        content_hash: files.hash,
+    })
+}
+
+fn server(
+    settings: &ListenerTls,
+    roots: RootCertStore,
+    provider: Arc<CryptoProvider>,
+) -> Result<rustls::ConfigBuilder<ServerConfig, rustls::server::WantsServerCert>, TlsError> {
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(provider::versions(settings.min_version))
+        .map_err(|_| TlsError::new(Fault::Refused, "", "no TLS version is left to speak"))?;
+    Ok(match settings.client_auth {
+        AskClient::Off => builder.with_client_cert_verifier(Arc::new(NoClientAuth)),
+        AskClient::Require | AskClient::Request => {
+            let verifier = ClientVerifier::new(settings, roots, &provider)?;
+            builder.with_client_cert_verifier(Arc::new(verifier))
+        }
+    })
+}

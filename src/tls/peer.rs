@@ -1,0 +1,199 @@
+//! The certificate of an application: is it accepted, which names does it carry.
+//!
+//! Owns: [`Peer`], [`ClientVerifier`]. Never knows: files, sockets, which user a name belongs to.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier as Verifier};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, OtherError, RootCertStore,
+    SignatureScheme,
+};
+use sha2::{Digest, Sha256};
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Version};
+
+use super::error::{Fault, TlsError};
+use super::material::period;
+use crate::base::hex::hex;
+use crate::config::{AskClient, ListenerTls, San, SanPattern};
+
+/// Names of a certificate that are looked at.
+const NAMES_MAX: usize = 64;
+/// The longest name that is looked at.
+const NAME_BYTES_MAX: usize = 2048;
+
+/// What is known of an application by its certificate.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// The names of subjectAltName, then the common name.
+    pub names: Vec<San>,
+    /// SHA-256 of the certificate, hexadecimal.
+    pub fingerprint: String,
+    pub not_after: SystemTime,
+}
+
+impl Peer {
+    /// `None`: it cannot be read.
+    pub(super) fn of(der: &[u8]) -> Option<Self> {
+        let (_, certificate) = X509Certificate::from_der(der).ok()?;
+        let (_, not_after) = period(&certificate);
+        Some(Self { names: names(&certificate), fingerprint: hex(&Sha256::digest(der)), not_after })
+    }
+}
+
+/// What can be printed on one line and compared byte by byte; other names are as if they were not there.
+fn names(certificate: &X509Certificate<'_>) -> Vec<San> {
+    let plain = |name: &str| {
+        name.len() <= NAME_BYTES_MAX && name.bytes().all(|byte| byte.is_ascii_graphic())
+    };
+    #[allow(clippy::wildcard_enum_match_arm, reason = "others identify nothing here")]
+    let one = |name: &GeneralName<'_>| match name {
+        GeneralName::DNSName(name) if plain(name) => Some(San::Dns((*name).to_owned())),
+        GeneralName::URI(uri) if plain(uri) => Some(San::Uri((*uri).to_owned())),
+        GeneralName::IPAddress(bytes) => address(bytes).map(San::Ip),
+        _ => None,
+    };
+    let alternative = certificate.subject_alternative_name().ok().flatten();
+    let found = alternative.iter().flat_map(|found| &found.value.general_names);
+    let mut names: Vec<San> = found.filter_map(one).take(NAMES_MAX).collect();
+    let mut common = certificate.subject().iter_common_name();
+    // With more than one it is not said which counts.
+    if let (Some(name), None) = (common.next(), common.next())
+        && let Ok(name) = name.as_str()
+        && name.len() <= NAME_BYTES_MAX
+        && !name.contains(char::is_control)
+    {
+        names.push(San::CommonName(name.to_owned()));
+    }
+    names
+}
+
+fn address(bytes: &[u8]) -> Option<IpAddr> {
+    match *bytes {
+        [a, b, c, d] => Some(IpAddr::from([a, b, c, d])),
+        _ => <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from),
+    }
+}
+
+/// Asks for the chain first, then for the names.
+#[derive(Debug)]
+pub(super) struct ClientVerifier {
+    chain: Arc<dyn Verifier>,
+    allowed: Vec<SanPattern>,
+}
+
+impl ClientVerifier {
+    pub(super) fn new(
+        settings: &ListenerTls,
+        roots: RootCertStore,
+        provider: &Arc<CryptoProvider>,
+    ) -> Result<Self, TlsError> {
+        let builder =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
+        let builder = match settings.client_auth {
+            AskClient::Request => builder.allow_unauthenticated(),
+            AskClient::Require | AskClient::Off => builder,
+        };
+        let chain = builder.build().map_err(|_| {
+            TlsError::new(Fault::BadAnchor, "listener.tls.client_ca", "no authority is named")
+        })?;
+        Ok(Self { chain, allowed: settings.allowed_sans.clone() })
+    }
+
+    fn permit(&self, der: &CertificateDer<'_>) -> Result<(), rustls::Error> {
+        if self.allowed.is_empty() {
+            return Ok(());
+        }
+        let peer = Peer::of(der).ok_or(CertificateError::BadEncoding)?;
+        let fits = |name: &San| self.allowed.iter().any(|pattern| pattern.fits(name));
+        if peer.names.iter().any(fits) {
+            return Ok(());
+        }
+        let shown: Vec<String> = peer.names.iter().take(8).map(San::to_string).collect();
+        let shown = if shown.is_empty() { "no name".to_owned() } else { shown.join(", ") };
+        let detail =
+            format!("the certificate has {shown}, none of them in listener.tls.allowed_sans");
+        Err(rejected(TlsError::new(Fault::PeerName, "", detail)))
+    }
+}
+
+fn rejected(error: TlsError) -> rustls::Error {
+    CertificateError::Other(OtherError(Arc::new(error))).into()
+}
+
+/// Names the cause where the library has none.
+fn look_closer(error: rustls::Error, der: &CertificateDer<'_>) -> rustls::Error {
+    if !matches!(error, rustls::Error::InvalidCertificate(CertificateError::Other(_))) {
+        return error;
+    }
+    let Ok((_, certificate)) = X509Certificate::from_der(der) else { return error };
+    let refused = |detail| rejected(TlsError::new(Fault::PeerCertificate, "", detail));
+    if certificate.version() != X509Version::V3 {
+        return refused("the certificate is X.509 version 1");
+    }
+    if certificate.is_ca() {
+        return refused("the certificate is that of a CA (CA:TRUE)");
+    }
+    error
+}
+
+impl Verifier for ClientVerifier {
+    fn offer_client_auth(&self) -> bool {
+        self.chain.offer_client_auth()
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        self.chain.client_auth_mandatory()
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.chain.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        let verified = self
+            .chain
+            .verify_client_cert(end_entity, intermediates, now)
+            .map_err(|error| look_closer(error, end_entity))?;
+        self.permit(end_entity)?;
+        Ok(verified)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.chain.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.chain.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.chain.supported_verify_schemes()
+    }
+}
+
+/// Whether a session that is resumed is by a certificate that has ended since: nothing else looks at it again.
+pub(super) fn has_ended(peer: &Peer, now: SystemTime) -> bool {
+    now.duration_since(peer.not_after).is_ok_and(|since| since > Duration::ZERO)
+}
