@@ -18,29 +18,12 @@ import time
 import redis
 
 from application import Application, beside
-from place import Stage, free_port, valkey_server
+from place import PREFIXES, Stage, free_port, two_policies, valkey_server
 
 SECONDS = 100
 PIECES = 18           # of work for each, so that every way of adding some is used
-PREFIXES = ("one:", "two:")
 # Where each one's numbers begin. No number of a program's own looks like them.
 FIRST = {"one:": 7_310_000, "two:": 7_320_000}
-POLICY = """acl = "+@all ~* &*"
-keys = {{ mode = "rewrite", prefix = "{prefix}", dbsize = true }}
-scripts = {{ mode = "guarded" }}
-"""
-
-
-def policies(port):
-    """The second listener and both policies, behind the first listener."""
-    return f"""[policy]
-{POLICY.format(prefix=PREFIXES[0])}
-[policies.two]
-{POLICY.format(prefix=PREFIXES[1])}
-[[listener]]
-address = "127.0.0.1:{port}"
-policy = "two"
-"""
 
 
 def faults_of(app):
@@ -111,7 +94,8 @@ def play(options, ports, server):
         results.append(show(f"two of {name}: {done} done", found, pair))
     for app in apps:
         shutil.rmtree(app.directory, ignore_errors=True)
-    calls = sum(server.info("commandstats").get(f"cmdstat_{name}", {"calls": 0})["calls"] for name in ("eval", "evalsha"))
+    counts = server.info("commandstats")
+    calls = sum(counts.get(f"cmdstat_{name}", {"calls": 0})["calls"] for name in ("eval", "evalsha"))
     found = faults_of_server(server) + ([] if calls else ["no script was called"])
     results.append(show(f"{server.dbsize()} keys, {calls} calls of scripts, {time.monotonic() - begun:.0f} s", found))
     return results
@@ -127,7 +111,7 @@ def main():
     options = parser.parse_args()
     second = free_port()
     kind = {"server": valkey_server(), "tls": False} if options.valkey else {}
-    with Stage(policy=policies(second), **kind) as stage:
+    with Stage(policy=two_policies(second), **kind) as stage:
         results = play(options, (stage.port, second), redis.Redis(port=stage.plain_port))
         refused = stage.metric('respgate_replies_total{result="denied"}')
         results.append(show("nothing refused", [f"{refused:.0f} requests were refused"] if refused else []))

@@ -13,7 +13,7 @@ import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "drivers"))
-from stage import Stage, ask, binary, free_port, valkey_server  # noqa: E402
+from stage import PREFIXES, Stage, ask, binary, free_port, two_policies, valkey_server  # noqa: E402
 
 HAPROXY = """
 global
@@ -94,4 +94,4 @@ FAULTS = {
     "stopped for 10 s": lambda place: place.stop(10),
     "CLIENT KILL": lambda place: place.disconnect(),
 }
-__all__ = ["FAULTS", "Place", "Stage", "binary", "free_port", "valkey_server"]
+__all__ = ["FAULTS", "PREFIXES", "Place", "Stage", "binary", "free_port", "two_policies", "valkey_server"]

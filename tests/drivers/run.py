@@ -4,6 +4,7 @@
 
 --straight asks the server without respgate. The policy is the default: nothing that a driver sends may be
 refused, of its questions at the beginning of a connection above all, with pool.mode = "shared" and "session".
+Then their help with scripts, by two applications on one server, each behind a prefix and guarded.
 The last line is `N passed, N failed`.
 """
 
@@ -13,7 +14,7 @@ import subprocess
 import sys
 import time
 
-from stage import Stage
+from stage import Stage, free_port, two_policies
 
 HERE = pathlib.Path(__file__).resolve().parent
 SECONDS_MAX = 120
@@ -39,16 +40,31 @@ def drivers(options):
     yield "redis-benchmark", ["bash", HERE / "redis-benchmark.sh"]
 
 
+def scripts(options):
+    """What drivers do for scripts: PROTOCOL HOST PORT OTHER_PORT SERVER_PORT."""
+    for python in (sys.executable, *options.older):
+        name = "redis-py" if python == sys.executable else pathlib.Path(python).parents[1].name
+        for protocol in ("2", "3"):
+            yield f"{name} scripts, RESP{protocol}", [python, HERE / "scripts/redis_py.py", protocol]
+    if options.node:
+        yield "ioredis scripts, RESP2", ["node", HERE / "scripts/ioredis.js", "2"]
+        for protocol in ("2", "3"):
+            yield f"node-redis scripts, RESP{protocol}", ["node", HERE / "scripts/node-redis.js", protocol]
+    if options.rust:
+        for protocol in ("2", "3"):
+            yield f"redis-rs scripts, RESP{protocol}", [options.rust, protocol]
+
+
 def denied(stage):
     return 0 if stage.straight else stage.metric('respgate_replies_total{result="denied"}')
 
 
-def run(name, command, stage):
+def run(name, command, stage, *ports):
     """True when the program ends well; its output is shown when it does not."""
     stage.flush()
     before, start = denied(stage), time.monotonic()
     try:
-        result = subprocess.run([*map(str, command), "127.0.0.1", str(stage.port)],
+        result = subprocess.run([*map(str, command), "127.0.0.1", *map(str, (stage.port, *ports))],
                                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                 stderr=subprocess.STDOUT, timeout=SECONDS_MAX)
         good, output = result.returncode == 0, result.stdout
@@ -80,6 +96,14 @@ def main():
         with Stage(straight=options.straight, policy="", upstream=f'pool = {{ mode = "{mode}" }}') as stage:
             good = [run(f"{name}, {mode}", command, stage) for name, command in of_mode]
             if not all(good) and not options.straight:
+                print("the end of respgate's log:\n" + stage.log("respgate"))
+        results += good
+    if not options.straight:
+        other = free_port()
+        with Stage(policy=two_policies(other, "+@all +script ~* &*")) as stage:
+            chosen = [(name, command) for name, command in scripts(options) if options.only in name]
+            good = [run(name, command, stage, other, stage.plain_port) for name, command in chosen]
+            if not all(good):
                 print("the end of respgate's log:\n" + stage.log("respgate"))
         results += good
     print(f"{sum(results)} passed, {len(results) - sum(results)} failed")

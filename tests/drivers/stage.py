@@ -22,6 +22,26 @@ acl = "+@all +sync +psync +replconf ~* &*"
 """
 
 
+# Two applications on one server: one on the first listener, the other on one more.
+PREFIXES = ("one:", "two:")
+
+
+def two_policies(port, rules="+@all ~* &*"):
+    """Guarded scripts behind a prefix on the first listener, and the same behind another on `port`."""
+    one, two = (f"""acl = "{rules}"
+keys = {{ mode = "rewrite", prefix = "{prefix}", dbsize = true }}
+scripts = {{ mode = "guarded" }}
+""" for prefix in PREFIXES)
+    return f"""[policy]
+{one}
+[policies.two]
+{two}
+[[listener]]
+address = "127.0.0.1:{port}"
+policy = "two"
+"""
+
+
 def binary():
     """The respgate to test: RESPGATE_BIN, else what cargo built."""
     return os.environ.get("RESPGATE_BIN") or str(REPOSITORY / "target/debug/respgate")

@@ -1,4 +1,7 @@
-//! A day in the life of redis-rs: usage `driver-redis-rs PROTOCOL HOST PORT`.
+//! A day in the life of redis-rs: usage `driver-redis-rs PROTOCOL HOST PORT`; with two more ports, of
+//! another application and of the server, its help with scripts.
+
+mod scripts;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -109,6 +112,10 @@ async fn blocking(client: &Client, connection: &mut MultiplexedConnection) -> Re
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> RedisResult<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [protocol, host, one, two, server] = &arguments[..] {
+        let open = |port| Client::open(format!("redis://{host}:{port}/?protocol=resp{protocol}"));
+        return scripts::play([open(one)?, open(two)?], &open(server)?).await;
+    }
     let [protocol, host, port] = &arguments[..] else { panic!("PROTOCOL HOST PORT") };
     let client = Client::open(format!("redis://{host}:{port}/?protocol=resp{protocol}"))?;
     data(&client)?;
