@@ -38,7 +38,10 @@ impl Session {
         match ctx.scripts.globals() {
             None => Err(None),
             Some(Err(why)) => Err(Some(why)),
-            Some(Ok(globals)) => Ok(Some(Guarded::new(Arc::clone(guard), globals))),
+            Some(Ok(globals)) => {
+                let repeats = ctx.limits.max_repeated;
+                Ok(Some(Guarded::new(Arc::clone(guard), globals, repeats)))
+            }
         }
     }
 

@@ -4,7 +4,7 @@
 
 use super::super::support::client::Client;
 use super::super::support::proxy::Proxy;
-use super::super::support::real_server::Brand;
+use super::super::support::real_server::{Brand, wait_until};
 use super::super::{flush_scripts, sha};
 use super::{POLICIES, server};
 
@@ -112,4 +112,38 @@ fn the_client_sees_its_own_names_of_scripts() {
     let reply = asked(&mut client, &["EVALSHA", &sha(wrong), "0"]);
     assert!(reply.starts_with("-WRONGTYPE") && reply.ends_with(&line), "{reply}");
     assert_eq!(server.observer().ask(&["GET", "app1:n"]), b"$1\r\n4\r\n");
+}
+
+/// `limits.max_repeated` of the moment when the client came holds inside scripts.
+#[test]
+fn elements_that_may_repeat_are_counted() {
+    let server = server(Brand::Redis);
+    let sections = format!("{}[limits]\nmax_repeated = 1000\n", POLICIES[0].1);
+    let proxy = Proxy::with_policy(&server, POLICIES[0].0, &sections);
+    let mut client = proxy.client();
+    client.ask(&["SADD", "s", "m"]);
+    client.ask(&["ZADD", "z", "1", "m"]);
+    client.ask(&["HSET", "h", "f", "v"]);
+    for (command, key) in [("SRANDMEMBER", "s"), ("ZRANDMEMBER", "z"), ("HRANDFIELD", "h")] {
+        for text in [
+            format!("return #redis.call('{command}',KEYS[1],ARGV[1])"),
+            format!("return #redis.call('{}',KEYS[1],ARGV[1]+0)", command.to_lowercase()),
+            format!("return #redis.pcall(unpack({{'{command}','{key}',ARGV[1]}}))"),
+        ] {
+            let mut ask = |count: &str| client.ask_text(&["EVAL", &text, "1", key, count]);
+            assert_eq!(ask("-1000"), ":1000", "{text}");
+            assert_eq!(ask("5000"), ":1", "{text}");
+            let refused = ask("-1001");
+            assert!(!refused.starts_with(':') || refused == ":0", "{text}: {refused}");
+        }
+        let text = format!("return redis.call('{command}',KEYS[1],'-100001')");
+        let refused = client.ask_text(&["EVAL", &text, "1", key]);
+        assert!(refused.contains("limits.max_repeated"), "{refused}");
+    }
+    proxy.reconfigure("max_repeated = 1000", "max_repeated = 2000");
+    proxy.hang_up();
+    let text = "return #redis.call('SRANDMEMBER',KEYS[1],-2000)";
+    wait_until("the new limit is in force", || {
+        proxy.client().ask(&["EVAL", text, "1", "s"]) == b":2000\r\n"
+    });
 }

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use respgate::command::{self, Effect, Flags, Reach, Spec};
-use respgate::config::{KeyMode, KeyRules, Rules};
+use respgate::config::{KeyMode, KeyRules, Rules, ValueRules};
 use respgate::policy::guard::{Globals, question};
 use respgate::policy::{EvalContext, Guarded, Policy, Scratch, compile};
 use respgate::resp::{RequestBuf, Value};
@@ -122,7 +122,8 @@ fn compare(policy: &Policy, brand: Brand, seed: u64) -> usize {
     }
     let server = server(brand);
     let mut observer = server.observer();
-    let guarded = Guarded::new(Arc::clone(policy.guard().unwrap()), globals(&mut observer, brand));
+    let guarded =
+        Guarded::new(Arc::clone(policy.guard().unwrap()), globals(&mut observer, brand), 100_000);
     let dynamic = shown(&guarded, "return redis.call(unpack(ARGV))");
     let mut random = Prng::new(seed);
     let mut compared = 0;
@@ -172,6 +173,71 @@ fn compare(policy: &Policy, brand: Brand, seed: u64) -> usize {
         }
     }
     compared
+}
+
+/// Whether a value is too long, or would grow too long: the same in a script as outside.
+#[test]
+fn values_are_measured_as_respgate_measures_them() {
+    let values = ValueRules { max_bytes: Some(16), max_args: Some(9), ..ValueRules::default() };
+    let acl = Some("+@all ~p:* &*".to_owned());
+    let policy = compile(&Rules { acl, values, ..Rules::default() }).unwrap();
+    let server = server(Brand::Redis);
+    let mut observer = server.observer();
+    let globals = globals(&mut observer, Brand::Redis);
+    let guarded = Guarded::new(Arc::clone(policy.guard().unwrap()), globals, 100_000);
+    let text = shown(&guarded, "return redis.call(unpack(ARGV))");
+    let forms = [
+        "SETRANGE p:k N V",
+        "SETBIT p:k N 1",
+        "BITFIELD p:k SET u8 N 1",
+        "BITFIELD p:k GET u8 N SET u16 #N 1",
+        "BITFIELD p:k OVERFLOW SAT INCRBY i64 N 1 GET u8 N",
+        "BITFIELD p:k OVERFLOW SET SET i5 #N 1",
+        "APPEND p:k V",
+        "SET p:k V EX N",
+        "HSET p:k V V V V",
+        "LPUSH p:k V V V V V V V V",
+        "MSET p:k V p:kkkkkkkkkkkkkkkkkkkkkkkkkk V",
+        "GETRANGE p:k N N",
+        "XADD p:k * V V",
+    ];
+    let numbers = [
+        "0",
+        "1",
+        "3",
+        "14",
+        "15",
+        "16",
+        "17",
+        "100",
+        "118",
+        "119",
+        "120",
+        "127",
+        "128",
+        "129",
+        "4294967295",
+        "01",
+        "-1",
+        "x",
+    ];
+    let mut random = Prng::new(7);
+    let mut refused = 0;
+    for form in forms.iter().cycle().take(700) {
+        let words: Vec<Vec<u8>> = form
+            .split(' ')
+            .map(|word| match word {
+                "V" => vec![b'v'; random.below(20)],
+                "N" => random.pick::<&str>(&numbers).as_bytes().to_vec(),
+                "#N" => format!("#{}", random.pick::<&str>(&numbers)).into_bytes(),
+                _ => word.into(),
+            })
+            .collect();
+        let own = sent(&policy, &words);
+        assert_eq!(sent_by_script(&mut observer, &text, &words), own, "{words:?}");
+        refused += usize::from(own.is_none());
+    }
+    assert!((100..600).contains(&refused), "{refused}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 -- What is known of every command, and what becomes of a call that is not one of the simplest.
 -- `M` has a row for each command that the policy permits: its arity, its letters, its keys.
-local function make()
+local function make(repeats)
 local find,sub,low,fmt,match,gmatch=string.find,string.sub,string.lower,string.format,string.match,string.gmatch
 local M="@TABLE@"
 local ACCESS={n=1,r=2,w=3,b=4}

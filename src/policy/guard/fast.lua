@@ -5,7 +5,7 @@ local s,r=T[c],nil
 if s and type(k)=="string" and (s<5 or select("#",...)==0) then
 @FAST@
 else
-if not C then C,W=make() end
+if not C then C,W=make(@REPEATS@) end
 r=C(false,c,k,...)
 end
 @RAISE@

@@ -62,6 +62,8 @@ pub struct Guard {
 pub struct Guarded {
     guard: Arc<Guard>,
     globals: Arc<Globals>,
+    /// `limits.max_repeated` of the client.
+    repeats: usize,
 }
 
 /// Whether the rules of a policy can be kept inside scripts.
@@ -114,7 +116,7 @@ impl Guard {
         let fast = if may_key.is_some() {
             format!(
                 "if mayKey(k,s<5 and s or s-4) then r=rp(c,{text}..k,...) \
-                 else if not C then C,W=make() end r=C(false,c,k,...) end"
+                 else if not C then C,W=make(@REPEATS@) end r=C(false,c,k,...) end"
             )
         } else if prefix.is_empty() {
             "r=rp(c,k,...)".to_owned()
@@ -127,6 +129,7 @@ impl Guard {
             .replace("@TABLE@", &rows)
             .replace("@RULES@", &rest)
             .replace("@WALKS@", &walks)
+            .replace("@REPEATED@", rules::REPEATED)
             .replace("@WITHOUT@", if prefix.is_empty() { "r" } else { "without(r,a,o,m)" })
             .replace("@STRIPS@", if prefix.is_empty() { "" } else { rules::STRIPS })
             .replace("@TTL@", &rules::ttl(rules, prefix))
@@ -164,7 +167,7 @@ impl Guard {
         }
         if words.has("acl_check_cmd") {
             members.push_str(
-                ",acl_check_cmd=function(...) if not C then C,W=make() end return C(true,...) end",
+                ",acl_check_cmd=function(...) if not C then C,W=make(@REPEATS@) end return C(true,...) end",
             );
         }
         members.push('}');
@@ -186,14 +189,14 @@ impl Guard {
 
 impl Guarded {
     #[must_use]
-    pub const fn new(guard: Arc<Guard>, globals: Arc<Globals>) -> Self {
-        Self { guard, globals }
+    pub const fn new(guard: Arc<Guard>, globals: Arc<Globals>, repeats: usize) -> Self {
+        Self { guard, globals, repeats }
     }
 
     /// Another number for whatever writes other prologues.
     #[must_use]
     pub fn id(&self) -> u64 {
-        self.guard.id.rotate_left(1) ^ self.globals.id()
+        self.guard.id.rotate_left(1) ^ self.globals.id() ^ (self.repeats as u64).rotate_left(32)
     }
 
     /// The script as the server is to run it. A line `#!lua` stays first; the prologue takes no line
@@ -232,15 +235,19 @@ impl Guarded {
             body.push_str(self.guard.worded(&self.globals));
             let _ = write!(body, " local T={{{}}} ", self.guard.commands(words));
             let raise = format!(
-                "if type(r)==\"table\" and r.err then if not C then C,W=make() end \
-                 error(W(r,{line})) end"
+                "if type(r)==\"table\" and r.err then if not C then C,W=make({}) end \
+                 error(W(r,{line})) end",
+                self.repeats
             );
+            let repeats = self.repeats.to_string();
+            let fast = fast.replace("@REPEATS@", &repeats);
             body.push_str(&fast.replace("@NAME@", "call").replace("@RAISE@", &raise));
             if words.has("pcall") {
                 body.push(' ');
                 body.push_str(&fast.replace("@NAME@", "try").replace("@RAISE@", ""));
             }
-            let _ = write!(body, " local api={} ", self.guard.members(words));
+            let members = self.guard.members(words).replace("@REPEATS@", &repeats);
+            let _ = write!(body, " local api={members} ");
             for name in apis {
                 names.push(name.to_owned());
                 values.push("api".to_owned());
@@ -309,7 +316,7 @@ mod tests {
         let rules = Rules { acl: Some("+@all ~* &*".to_owned()), keys, ..Rules::default() };
         let guard = Arc::clone(compile(&rules).unwrap().guard().unwrap());
         let names: Vec<&[u8]> = names.iter().map(|name| name.as_bytes()).collect();
-        Guarded::new(guard, Arc::new(Globals::new(&names, false, (7, 0)).unwrap()))
+        Guarded::new(guard, Arc::new(Globals::new(&names, false, (7, 0)).unwrap()), 100)
     }
 
     fn written(text: &str) -> String {
@@ -346,7 +353,7 @@ mod tests {
             let guard = Arc::clone(compile(&rules).unwrap().guard().unwrap());
             let names: Vec<&[u8]> = ["redis", "_G", "pcall", "string"].map(str::as_bytes).to_vec();
             let guarded =
-                Guarded::new(guard, Arc::new(Globals::new(&names, false, (7, 0)).unwrap()));
+                Guarded::new(guard, Arc::new(Globals::new(&names, false, (7, 0)).unwrap()), 100);
             let text = guarded.write(b"redis.call('GET','a') redis.pcall('GET','a')");
             let text = String::from_utf8(text).unwrap();
             let literal = format!("\\064{mark}\\064:");

@@ -11,6 +11,10 @@ use crate::policy::database::Databases;
 use crate::policy::pattern::{Pattern, escape};
 use crate::policy::role::{KeyPattern, Scope, Selector};
 
+/// A command asks for more than `limits.max_repeated`.
+pub(super) const REPEATED: &str = "\"ERR respgate: a command of the script asks for more elements that \
+     may repeat than limits.max_repeated\"";
+
 /// Takes the prefix off the names in a reply.
 pub(super) const STRIPS: &str = "if find(letters,\"[KCFZA]\") then r=strip(r,letters) end";
 
@@ -82,6 +86,8 @@ impl<'a> Names<'a> {
              if d==1 then if {key} then return @KEY@ end \
              elseif d==2 then if not mayPattern(k) then return @KEY@ end \
              elseif not mayChannel(k) then return @CHANNEL@ end end \
+             if find(letters,\"R\",1,true) and a[3] then local x=match(a[3],\"^%-(%d+)$\") \
+             if x and tonumber(x)>repeats then return @REPEATED@ end end \
              if find(letters,\"s\",1,true) and not mayDb(a[2]) then return @RUN@ end \
              if find(letters,\"m\",1,true) and not mayDb(a[3]) then return @RUN@ end \
              if find(letters,\"d\",1,true) then for i=4,n do \

@@ -5,13 +5,13 @@
 //!
 //! A row is ` name:arity,letters,keys…`; a container is ` name:@`. Letters: `w` writes, `t` may leave a
 //! key without a time to live, `s` selects a database, `m` and `d` name one (`MOVE`, `COPY`), `M` was
-//! declared, and of the names in replies `K`, `C`, `F`, `Z`.
+//! declared, `R` may ask for one element many times, and of the names in replies `K`, `C`, `F`, `Z`.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use crate::command::{
-    Access, Dictionary, Effect, Flags, KeyKind, KeySpec, PatternAt, Reach, ReplyNames, Spec,
+    Access, Cost, Dictionary, Effect, Flags, KeyKind, KeySpec, PatternAt, Reach, ReplyNames, Spec,
     TtlEffect,
 };
 use crate::config::{OnMissing, Rules};
@@ -48,7 +48,7 @@ pub(super) fn rows(
         let _ = write!(rows, "{}:{},{letters}{keys} ", spec.name, spec.arity);
         let governed = (limits_values && letters.contains('w'))
             || (limits_ttl && letters.contains('t'))
-            || letters.contains(|letter: char| "smdMKCFZEA".contains(letter));
+            || letters.contains(|letter: char| "smdMRKCFZEA".contains(letter));
         if !governed && let Some(code) = code(spec, tells_access) {
             simple.insert(spec.name, code);
         }
@@ -66,7 +66,10 @@ fn row(spec: &Spec) -> Option<String> {
     let in_scripts = matches!(spec.effect, Effect::Shared | Effect::Block(_) | Effect::Select)
         || LOCAL.contains(&spec.name);
     let stays = matches!(spec.reach, Reach::Named | Reach::Walk(_) | Reach::Copy | Reach::Move);
-    if !in_scripts || !stays || spec.flags.has(Flags::NOSCRIPT) || spec.script.is_some() {
+    // How often is always said by the second argument.
+    let counted = matches!(spec.cost, Cost::Linear | Cost::Repeats { arg: 2 });
+    if !counted || !in_scripts || !stays || spec.flags.has(Flags::NOSCRIPT) || spec.script.is_some()
+    {
         return None;
     }
     let mut keys = String::new();
@@ -124,6 +127,7 @@ fn letters(spec: &Spec) -> String {
     when(spec.reach == Reach::Move, 'm');
     when(spec.reach == Reach::Copy, 'd');
     when(spec.flags.has(Flags::MODULE), 'M');
+    when(matches!(spec.cost, Cost::Repeats { .. }), 'R');
     // Whether its patterns are names is said by what it reaches.
     let names = match (spec.reach, spec.names) {
         (Reach::Walk(PatternAt::Argument), _) => "K",
