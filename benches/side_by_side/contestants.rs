@@ -18,6 +18,10 @@ use crate::process::{Process, find_program, free_port};
 pub const RULES: &str = "acl = \"+@all -@dangerous ~app1:*\"";
 const NO_RULES: &str = "acl = \"+@all ~* &*\"";
 const REWRITE: &str = "acl = \"+@all -@dangerous ~* &*\"\n\
+                       keys = { mode = \"rewrite\", prefix = \"app1:\" }\n\
+                       scripts = { mode = \"declared-keys\" }";
+/// The same, also inside scripts.
+const GUARDED: &str = "acl = \"+@all -@dangerous ~* &*\"\n\
                        keys = { mode = \"rewrite\", prefix = \"app1:\" }";
 const TTL: &str = "acl = \"+@all -@dangerous ~app1:*\"\n\
                    ttl = { default = \"1h\", max = \"1d\", on_missing = \"inject\" }";
@@ -65,15 +69,19 @@ impl Field {
             field.add("respgate", Target::Tcp(port), vec![process]);
             field.add("respgate unix", target, Vec::new());
         }
-        if let Some(other) =
-            std::env::var_os("RESPGATE_BENCH_OTHER").filter(|_| wanted("other build"))
+        let other = std::env::var_os("RESPGATE_BENCH_OTHER");
+        for (name, file, rules) in
+            [("other build", "other", RULES), ("other guarded", "other-guarded", GUARDED)]
         {
-            let (process, port) = field.spawn_build(Path::new(&other), "other", RULES, None);
-            field.add("other build", Target::Tcp(port), vec![process.await_port(port)]);
+            if let Some(other) = other.as_ref().filter(|_| wanted(name)) {
+                let (process, port) = field.spawn_build(Path::new(other), file, rules, None);
+                field.add(name, Target::Tcp(port), vec![process.await_port(port)]);
+            }
         }
         for (name, file, rules) in [
             ("respgate no rules", "open", NO_RULES),
             ("respgate rewrite", "rewrite", REWRITE),
+            ("respgate guarded", "guarded", GUARDED),
             ("respgate ttl", "ttl", TTL),
         ] {
             if wanted(name) {

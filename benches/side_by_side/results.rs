@@ -46,6 +46,10 @@ impl Window {
         self.report.per_operation(self.report.cpu.iter().skip(1).fold(0.0, |sum, cpu| sum + cpu))
     }
 
+    pub fn server_cpu(&self) -> f64 {
+        self.redis() + self.proxy()
+    }
+
     pub fn all_cpu(&self) -> f64 {
         self.client() + self.redis() + self.proxy()
     }

@@ -53,6 +53,7 @@ pub fn needs(id: &str) -> &'static [&'static str] {
         "T17" => &["50", "50x16"],
         "T20" => &["50x16", "50x16ex"],
         "T18" => &["alone", "beside"],
+        "T21" => &["sha0", "sha3", "sha20", "eval0", "eval3", "eval20"],
         _ => &[],
     }
 }
@@ -85,6 +86,11 @@ pub fn checks(results: &Results) -> Vec<Check> {
         Check { id, what, figure: measure(results), must, stretch, at_least }
     };
     TARGETS.iter().map(check).collect()
+}
+
+/// What a guard before a script costs.
+fn guard(results: &Results, workload: &str, figure: Figure) -> Option<Spread> {
+    results.ratio((workload, "respgate guarded"), (workload, &["respgate rewrite"]), figure)
 }
 
 /// respgate's figure over the greatest of others' with the same workload.
@@ -190,5 +196,19 @@ const TARGETS: &[(&str, &str, Bounds, Measure)] = &[
     ("T18", "others' p99 beside a client with 10 MiB values vs without", Most(3.0, 1.5), |r| {
         r.ratio(("beside", "respgate"), ("alone", &["respgate"]), Window::p99)
     }),
+    ("T21", "guard, no call, EVALSHA: CPU of respgate and Redis", Most(1.15, 1.05), |r| {
+        guard(r, "sha0", Window::server_cpu)
+    }),
+    ("T21", "guard, 3 calls, EVALSHA: CPU of respgate and Redis", Most(1.15, 1.05), |r| {
+        guard(r, "sha3", Window::server_cpu)
+    }),
+    ("T21", "guard, 3 calls, EVALSHA: op/s", Least(0.87, 0.95), |r| guard(r, "sha3", Window::rate)),
+    ("T21", "guard, 20 calls, EVALSHA: CPU of respgate and Redis", Most(1.25, 1.15), |r| {
+        guard(r, "sha20", Window::server_cpu)
+    }),
+    ("T21", "guard, 3 calls, EVAL: CPU of respgate and Redis", Most(1.15, 1.05), |r| {
+        guard(r, "eval3", Window::server_cpu)
+    }),
+    ("T21", "guard, 3 calls, EVAL: op/s", Least(0.87, 0.95), |r| guard(r, "eval3", Window::rate)),
     ("T19", "wrong or failed replies", Most(0.0, 0.0), |r| Spread::of(vec![r.failures() as f64])),
 ];

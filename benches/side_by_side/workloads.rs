@@ -16,7 +16,14 @@ pub struct Workload {
     pub contestants: &'static [&'static str],
 }
 
-const SMALL: Talk = Talk { value_bytes: 64, pipeline: 1, only_get: false, expires: false };
+const SMALL: Talk = Talk {
+    value_bytes: 64,
+    pipeline: 1,
+    only_get: false,
+    expires: false,
+    calls: None,
+    by_name: false,
+};
 const GET: Talk = Talk { only_get: true, ..SMALL };
 const PIPELINE: Talk = Talk { pipeline: 16, ..SMALL };
 const EXPIRING: Talk = Talk { expires: true, ..PIPELINE };
@@ -48,7 +55,14 @@ const BASE: Workload = Workload {
     ],
 };
 
-pub const WORKLOADS: [Workload; 12] = [
+/// A script with so many calls.
+const fn script(id: &'static str, title: &'static str, calls: usize, by_name: bool) -> Workload {
+    let talk = Talk { calls: Some(calls), by_name, ..SMALL };
+    let contestants = &["direct TLS", "respgate rewrite", "respgate guarded", "other guarded"];
+    Workload { id, title, talk, contestants, ..BASE }
+}
+
+pub const WORKLOADS: [Workload; 18] = [
     BASE,
     Workload {
         id: "500",
@@ -157,4 +171,10 @@ pub const WORKLOADS: [Workload; 12] = [
         contestants: &["respgate", "other build", "direct TLS"],
         ..BASE
     },
+    script("sha0", "EVALSHA of a script without calls, 50 connections", 0, true),
+    script("sha3", "EVALSHA of a script with 3 calls, 50 connections", 3, true),
+    script("sha20", "EVALSHA of a script with 20 calls, 50 connections", 20, true),
+    script("eval0", "EVAL of a script without calls, 50 connections", 0, false),
+    script("eval3", "EVAL of a script with 3 calls, 50 connections", 3, false),
+    script("eval20", "EVAL of a script with 20 calls, 50 connections", 20, false),
 ];

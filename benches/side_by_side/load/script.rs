@@ -2,6 +2,8 @@
 //!
 //! Owns: [`Script`], [`Step`]. Never knows: sockets.
 
+use respgate::base::sha1::Sha1;
+
 use super::spec::Talk;
 
 /// Bytes to send and the bytes that answer them.
@@ -36,6 +38,15 @@ impl Step {
     }
 }
 
+/// A script with so many calls that answers its first argument.
+fn lua(calls: usize) -> String {
+    let Some(before) = calls.checked_sub(1) else { return "return ARGV[1]".to_owned() };
+    let kinds = ["redis.call('SET',KEYS[1],ARGV[1]) ", "redis.call('INCRBY',KEYS[2],1) "];
+    let mut text: String = kinds.iter().cycle().take(before).copied().collect();
+    text.push_str("return redis.call('GET',KEYS[1])");
+    text
+}
+
 fn command(out: &mut Vec<u8>, args: &[&[u8]]) {
     out.extend_from_slice(format!("*{}\r\n", args.len()).as_bytes());
     for arg in args {
@@ -55,7 +66,10 @@ impl Script {
     /// What `talk` means for one connection. Two turns with different values: a stale reply differs
     /// from the right one as a foreign one does.
     pub fn new(talk: Talk, connection: usize) -> Self {
-        let Talk { value_bytes, pipeline, only_get, expires } = talk;
+        if let Some(calls) = talk.calls {
+            return Self::of_lua(&lua(calls), talk, connection);
+        }
+        let Talk { value_bytes, pipeline, only_get, expires, .. } = talk;
         let keys = if only_get { pipeline } else { pipeline.div_ceil(2) };
         let names: Vec<String> = (0..keys).map(|key| format!("app1:{connection}:{key}")).collect();
         let turns = if only_get { 1 } else { 2 };
@@ -81,5 +95,27 @@ impl Script {
             }
         }
         script
+    }
+
+    fn of_lua(text: &str, talk: Talk, connection: usize) -> Self {
+        let names = [0, 1].map(|key| format!("app1:{connection}:{key}"));
+        let sha = Sha1::of(text.as_bytes()).to_string();
+        let turn = |turn| {
+            let value = value(connection, 0, turn, talk.value_bytes);
+            let step = |head: [&str; 2]| {
+                let mut step = Step { operations: 1, ..Step::default() };
+                let [name, count] = &names;
+                let args = [head[0], head[1], "2", name, count].map(str::as_bytes);
+                command(&mut step.request, &[&args[..], &[&value]].concat());
+                step.reply.extend_from_slice(format!("${}\r\n", value.len()).as_bytes());
+                step.reply.extend_from_slice(&value);
+                step.reply.extend_from_slice(b"\r\n");
+                step
+            };
+            let (eval, by_name) = (step(["EVAL", text]), step(["EVALSHA", &sha]));
+            if talk.by_name { (eval, by_name) } else { (step(["EVAL", text]), eval) }
+        };
+        let (prelude, cycle) = [0, 1].map(turn).into_iter().unzip();
+        Self { prelude, cycle }
     }
 }

@@ -33,6 +33,10 @@ pub struct Talk {
     pub only_get: bool,
     /// Every SET gives its key a time to live.
     pub expires: bool,
+    /// Instead of either: a script with so many calls.
+    pub calls: Option<usize>,
+    /// It is asked for by its name.
+    pub by_name: bool,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
