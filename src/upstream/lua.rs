@@ -22,19 +22,26 @@ use crate::traffic::{Server, own};
 const ANSWERS_MAX: Duration = Duration::from_secs(5);
 /// Before a server is asked again that could not answer.
 const AGAIN: Duration = Duration::from_millis(200);
+/// Before a server on which scripts are refused is asked again.
+const LATER: Duration = Duration::from_secs(5);
 /// How often it is asked while it answers something else, before scripts are refused there.
 const ATTEMPTS_MAX: u32 = 5;
 
-/// Asks whenever scripts are to be guarded and the server may be another one.
-pub(super) async fn keep(context: Rc<UpstreamContext>) {
-    let mut attempts = 0;
+/// Asks whenever scripts are to be guarded and the server may be another one, and again from time to time
+/// where they are refused: the server may have been busy, or its user may run scripts by now.
+pub(super) async fn keep(env: Rc<UpstreamContext>) {
+    let (mut attempts, mut refused) = (0, false);
     loop {
-        if !context.guarding.is_due() {
-            context.guarding_due.notified().await;
-            continue;
+        if !env.guarding.is_due() {
+            let due = env.guarding_due.notified();
+            if !refused {
+                due.await;
+                continue;
+            }
+            let _ = tokio::time::timeout(LATER, due).await;
         }
-        let epoch = context.guarding.epoch();
-        let Ok(mut link) = context.dial(HOME).await else { continue };
+        let epoch = env.guarding.epoch();
+        let Ok(mut link) = env.dial(HOME).await else { continue };
         let asked = tokio::time::timeout(ANSWERS_MAX, examine(&mut link)).await.ok().flatten();
         attempts += 1;
         match asked {
@@ -42,25 +49,33 @@ pub(super) async fn keep(context: Rc<UpstreamContext>) {
             found => {
                 attempts = 0;
                 // A server that was lost meanwhile is another one.
-                if context.guarding.epoch() == epoch {
-                    judged(&context, found.unwrap_or(Err(Distrust::Unlisted)));
+                if env.guarding.epoch() == epoch {
+                    let found = found.unwrap_or(Err(Distrust::Unlisted));
+                    refused = found.is_err();
+                    judged(&env, found);
                 }
             }
         }
     }
 }
 
-fn judged(context: &UpstreamContext, found: Result<Arc<Globals>, Distrust>) {
+fn judged(env: &UpstreamContext, found: Result<Arc<Globals>, Distrust>) {
+    let before = env.guarding.get();
+    if before.as_ref() == Some(&found) {
+        return;
+    }
     if let Err(why) = &found {
-        context.metrics.unguarded(*why);
+        env.metrics.unguarded(*why);
         tracing::error!(
             code = "POL-E001",
             reason = why.label(),
             "scripts are refused where scripts.mode is \"guarded\": {}",
             why.words()
         );
+    } else if before.is_some() {
+        tracing::info!("scripts may run again: the server has passed the test for guarded scripts");
     }
-    context.guarding.set(found);
+    env.guarding.set(found);
 }
 
 /// `None`: no answer, or one that says to ask again.

@@ -2,11 +2,16 @@
 //!
 //! Owns: servers that answer otherwise than those that exist. Never knows: how the guard is written.
 
-use super::super::support::client::Target;
+use std::time::Duration;
+
+use super::super::support::client::{Got, PATIENCE, Target};
 use super::super::support::fake_server::{FakeServer, Order};
 use super::super::support::proxy::{Proxy, directory, listener};
 use super::super::support::real_server::{Brand, free_port, wait_until};
 use super::{POLICIES, server};
+
+const GOOD: [&str; 4] = ["redis", "_G", "pcall", "KEYS"];
+const QUESTION: &str = "EVAL local t={} for k,v";
 
 fn before(server: &FakeServer) -> Proxy {
     let (directory, target, telemetry) = (directory(), Target::Tcp(free_port()), free_port());
@@ -31,8 +36,7 @@ fn list(names: &[&str]) -> Vec<u8> {
 
 #[test]
 fn scripts_are_refused_where_they_cannot_be_guarded() {
-    let good = ["redis", "_G", "pcall", "KEYS"];
-    let question = "EVAL local t={} for k,v";
+    let (good, question) = (GOOD, QUESTION);
     let canary = "EVAL local ";
     for (answers, reason) in [
         (vec![(question, b"-NOPERM no\r\n".to_vec())], "globals_unknown"),
@@ -68,6 +72,96 @@ fn scripts_are_refused_where_they_cannot_be_guarded() {
     }
 }
 
+/// Whatever a server says to the question: no script runs, and everything else does.
+#[test]
+fn no_answer_to_the_question_lets_a_script_through() {
+    let good = list(&GOOD);
+    let half = good.len() / 2;
+    let large = format!("*3\r\n$9\r\n{}", "x".repeat(9));
+    let many = list(&vec!["name"; 50_000]);
+    let answers: [&[u8]; 14] = [
+        b"\x00\xff\xfe junk\r\n",
+        b"HTTP/1.1 200 OK\r\n\r\n",
+        b"+OK\r\n",
+        b":1\r\n",
+        b"$-1\r\n",
+        b"*-1\r\n",
+        b"*0\r\n",
+        b"*1000000000\r\n",
+        b"$9999999999\r\nredis",
+        b"*3\r\n*1\r\n$5\r\nredis\r\n$2\r\n_G\r\n$5\r\npcall\r\n",
+        b"*3\r\n+redis\r\n:1\r\n-ERR _G pcall\r\n",
+        &good[..half],
+        large.as_bytes(),
+        &many,
+    ];
+    let all = answers.map(<[u8]>::to_vec).into_iter().map(|answer| {
+        std::thread::spawn(move || {
+            let fake = FakeServer::start();
+            fake.order(QUESTION, Order::Say(answer.clone()), usize::MAX);
+            let proxy = before(&fake);
+            let (mut client, mut other) = (proxy.client(), proxy.client());
+            client.send(&["EVAL", "return 1", "0"]);
+            for _ in 0..20 {
+                assert_eq!(other.ask(&["PING"]), b"+PONG\r\n");
+                assert_eq!(other.ask(&["SET", "k", "v"]), b"+OK\r\n");
+            }
+            match client.next(Duration::from_secs(2)) {
+                Got::Reply(reply) => {
+                    let reply = String::from_utf8_lossy(&reply).into_owned();
+                    let refused = reply.starts_with("-NOPERM respgate: 'eval' cannot be guarded");
+                    assert!(refused, "{answer:?}: {reply}");
+                }
+                // It waits for the rest of the answer.
+                Got::Silence => {}
+                Got::End => panic!("{answer:?}"),
+            }
+            assert_eq!(fake.count("EVAL return"), 0, "{answer:?}");
+            assert!(proxy.memory("VmHWM") < 128 << 20, "{answer:?}");
+        })
+    });
+    all.collect::<Vec<_>>().into_iter().for_each(|one| one.join().unwrap());
+}
+
+/// One that cannot answer now is asked again: for a while scripts wait, then they are refused, and in the
+/// end they run.
+#[test]
+fn a_server_that_is_busy_or_slow_is_asked_again() {
+    let busy = || Order::Say(b"-BUSY Redis is busy running a script.\r\n".to_vec());
+    let cases = [
+        (vec![(busy(), 2)], false),
+        (vec![(busy(), 8)], true),
+        (vec![(Order::Say(b"-LOADING x\r\n".to_vec()), 1)], false),
+        (vec![(Order::Say(b"-NOPERM no\r\n".to_vec()), 1)], true),
+        (vec![(Order::Never, 1)], false),
+        (vec![(Order::Close(2), 2), (Order::Reset, 1), (Order::Say(b"?\r\n".to_vec()), 1)], false),
+    ];
+    let all = cases.into_iter().enumerate().map(|(case, (orders, refuses))| {
+        std::thread::spawn(move || {
+            let fake = FakeServer::start();
+            for (order, times) in orders {
+                fake.order(QUESTION, order, times);
+            }
+            fake.order(QUESTION, Order::Say(list(&GOOD)), usize::MAX);
+            fake.order("EVAL local redis,", Order::Say(b"$4\r\nkept\r\n".to_vec()), 1);
+            let error = Order::Say(b"-ERR Error compiling script\r\n".to_vec());
+            fake.order("EVAL local redis", error, 1);
+            let proxy = before(&fake);
+            let mut client = proxy.client();
+            let first = client.ask_text(&["EVAL", "return 1", "0"]);
+            assert_eq!(first.starts_with("-NOPERM"), refuses, "{case}: {first}");
+            assert_eq!(first == "+OK", !refuses, "{case}: {first}");
+            wait_until("scripts run", || client.ask(&["EVAL", "return 1", "0"]) == b"+OK\r\n");
+            let log = proxy.log();
+            assert_eq!(log.matches("POL-E001").count(), usize::from(refuses), "{case}: {log}");
+            if refuses {
+                proxy.await_log(&["scripts may run again"]);
+            }
+        })
+    });
+    all.collect::<Vec<_>>().into_iter().for_each(|one| one.join().unwrap());
+}
+
 /// Another server may come behind a lost connection: it is asked anew.
 #[test]
 fn another_server_is_asked_again() {
@@ -80,8 +174,7 @@ fn another_server_is_asked_again() {
     wait_until("scripts run again", || {
         let mut client = proxy.client();
         client.send(&["EVAL", "return redis.call('SET','k','w')", "0"]);
-        matches!(client.next(super::super::support::client::PATIENCE),
-            super::super::support::client::Got::Reply(reply) if reply == b"+OK\r\n")
+        matches!(client.next(PATIENCE), Got::Reply(reply) if reply == b"+OK\r\n")
     });
     assert_eq!(server.observer().ask(&["KEYS", "*"]), b"*1\r\n$6\r\napp1:k\r\n");
 }
