@@ -7,6 +7,7 @@ use crate::resp::Protocol;
 /// The first words of respgate's own requests, in letters that no client uses: servers do not care, and
 /// MONITOR's lines about them are known by them.
 pub mod own {
+    pub const ACL: &[u8] = b"aCl";
     pub const AUTH: &[u8] = b"aUtH";
     pub const CLIENT: &[u8] = b"cLiEnT";
     pub const COMMAND: &[u8] = b"cOmMaNd";
@@ -22,7 +23,7 @@ pub mod own {
     /// Whether a request that begins with this word is one of them.
     #[must_use]
     pub fn begins(word: &[u8]) -> bool {
-        [AUTH, CLIENT, COMMAND, EVAL, EXEC, HELLO, MULTI, PING, ROLE, SELECT, UNWATCH]
+        [ACL, AUTH, CLIENT, COMMAND, EVAL, EXEC, HELLO, MULTI, PING, ROLE, SELECT, UNWATCH]
             .contains(&word)
     }
 }

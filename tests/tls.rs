@@ -35,8 +35,8 @@ use std::time::Duration;
 
 use certs::{Lab, Pair};
 use respgate::config::{
-    Authorities, CertificateFiles, HostPort, Pool, Retry, SecretSource, ServerAuth, Tls, Upstream,
-    Verify,
+    Authorities, CertificateLogin, CertificateFiles, HostPort, Pool, Retry, SecretSource,
+    ServerAuth, Tls, Upstream, Verify,
 };
 use respgate::resp::Protocol;
 use respgate::tls::{Identity, TlsStore};
@@ -170,7 +170,7 @@ fn auth(lab: &Lab, username: Option<&str>, password: &str) -> ServerAuth {
     let file = lab.path(&format!("password-{password}"));
     std::fs::write(&file, password).unwrap();
     let username = username.map(str::to_owned);
-    ServerAuth { username, password: Some(SecretSource::File(file)), command: None }
+    ServerAuth { username, password: Some(SecretSource::File(file)), ..ServerAuth::default() }
 }
 
 /// `ok`, or label and fault code of the error.

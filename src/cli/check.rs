@@ -186,6 +186,10 @@ fn upstream(upstream: &Upstream, skip_files: bool) -> Vec<(&'static str, String)
         (None, Some(command)) => {
             format!("{user}, password printed by {}", command.program.display())
         }
+        (None, None) if upstream.auth.certificate.is_some() => {
+            let user = upstream.auth.username.as_deref().unwrap_or("as the server takes it");
+            format!("{user}, by the client certificate")
+        }
         (None, None) => format!("{user}, no password"),
     };
     rows.push(("user", user));

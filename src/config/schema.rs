@@ -174,11 +174,16 @@ fn upstream(at: &Section<'_>) -> Upstream {
         }
         (Some(_), false, None | Some(true)) | (None, true, None | Some(false)) => {}
     }
+    let auth = server_auth::read(at, username);
+    if auth.certificate.is_some() && tls.as_ref().is_none_or(|tls| tls.client.is_none()) {
+        let hint = "set upstream.tls.cert and upstream.tls.key, or log in with a password";
+        at.report("auth", ValueError::new("there is no client certificate").hint(hint));
+    }
     let on_outage = choice(&[("close", OnOutage::Close), ("error", OnOutage::Error)]);
     Upstream {
         address: place,
         tls,
-        auth: server_auth::read(&at.section("auth"), username),
+        auth,
         pool: pool(&at.section("pool")),
         retry: retry(&at.section("retry")),
         on_outage: at.get("on_outage", on_outage).unwrap_or_default(),

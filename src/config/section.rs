@@ -95,6 +95,12 @@ impl<'a> Section<'a> {
         self.get(key, read)
     }
 
+    /// Whether `key` is one value, where a table may be as well.
+    pub fn has_value(&self, key: &str) -> bool {
+        let node = self.root.find(&self.full(key));
+        node.is_some_and(|node| matches!(node.value, Value::Scalar(_)))
+    }
+
     pub fn has(&self, key: &str) -> bool {
         self.root.find(&self.full(key)).is_some()
     }

@@ -1,12 +1,12 @@
 //! Settings of the login at the server: user, and where the password is from.
 //!
-//! Owns: [`ServerAuth`], [`PasswordCommand`], how they are read. Never knows: passwords, connections.
+//! Owns: [`ServerAuth`], [`PasswordCommand`], [`CertificateLogin`], how they are read. Never knows: passwords, connections.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::error::ValueError;
-use super::section::{Section, duration, string, strings};
+use super::section::{Section, boolean, choice, duration, string, strings};
 use super::source::{SecretSource, is_variable, secret};
 use super::tree::Node;
 
@@ -17,6 +17,15 @@ pub struct ServerAuth {
     pub password: Option<SecretSource>,
     /// Instead of `password`.
     pub command: Option<PasswordCommand>,
+    /// Instead of both.
+    pub certificate: Option<CertificateLogin>,
+}
+
+/// The server takes the user from the client certificate; no login is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct CertificateLogin {
+    /// The server may take it for the user `default`.
+    pub allow_default: bool,
 }
 
 /// A program that prints the password as JSON.
@@ -37,8 +46,14 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const TIMEOUT_MAX: Duration = Duration::from_secs(60);
 const REFRESH: Duration = Duration::from_secs(900);
 
-/// Reads `[upstream.auth]`; the address may name the user, too.
-pub(super) fn read(at: &Section<'_>, from_address: Option<String>) -> ServerAuth {
+/// Reads `auth` of `[upstream]`; the address may name the user, too.
+pub(super) fn read(upstream: &Section<'_>, from_address: Option<String>) -> ServerAuth {
+    if upstream.has_value("auth") {
+        let certificate =
+            upstream.get("auth", choice(&[("certificate", CertificateLogin::default())]));
+        return ServerAuth { username: from_address, certificate, ..ServerAuth::default() };
+    }
+    let at = &upstream.section("auth");
     let username = at.get("username", string);
     if from_address.is_some() && username.is_some() && from_address != username {
         let hint = "keep one of auth.username and the name in the address";
@@ -52,7 +67,18 @@ pub(super) fn read(at: &Section<'_>, from_address: Option<String>) -> ServerAuth
             ValueError::new("there are two sources of one password").hint(hint),
         );
     }
-    ServerAuth { username: username.or(from_address), password, command }
+    let certificate = certificate(at);
+    if certificate.is_some() && (password.is_some() || command.is_some()) {
+        let hint = "remove the password, or certificate = true";
+        at.report("certificate", ValueError::new("contradicts the password").hint(hint));
+    }
+    ServerAuth { username: username.or(from_address), password, command, certificate }
+}
+
+fn certificate(at: &Section<'_>) -> Option<CertificateLogin> {
+    let certificate = at.get("certificate", boolean).unwrap_or(false);
+    let allow_default = at.get("allow_default", boolean).unwrap_or(false);
+    certificate.then_some(CertificateLogin { allow_default })
 }
 
 fn command(at: &Section<'_>) -> Option<PasswordCommand> {

@@ -114,6 +114,9 @@ impl Void<'_> {
             let key = format!("upstream.auth.password_command_{key}");
             self.report(without, &key, "no password_command is set", "set it, or remove this");
         }
+        let without = config.upstream.auth.certificate.is_none();
+        let hint = "set certificate = true, or remove this";
+        self.report(without, "upstream.auth.allow_default", "certificate is not set", hint);
     }
 
     /// A policy that no client can have.

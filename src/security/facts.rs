@@ -63,6 +63,8 @@ pub(super) enum PasswordFact {
     Environment,
     /// `password_command`.
     Program,
+    /// None is needed: the client certificate names the user.
+    Certificate,
     /// The mode of the file.
     File(Option<u32>),
 }

@@ -282,6 +282,9 @@ fn auth(id: &str, facts: &Facts) -> Answer {
             Ok(none_of(&open, "every user that is on needs a password"))
         }
         "AUTH-04" => Ok(match facts.own.username.as_deref() {
+            None if matches!(facts.own.password, PasswordFact::Certificate) => {
+                (true, "the client certificate names the user".to_owned())
+            }
             None | Some("default") => (false, "the user is default".to_owned()),
             Some(name) => (true, format!("the user is {name}")),
         }),
@@ -289,6 +292,9 @@ fn auth(id: &str, facts: &Facts) -> Answer {
             PasswordFact::None => Err("no password is configured".to_owned()),
             PasswordFact::Environment => {
                 Ok((false, "the password is in the environment".to_owned()))
+            }
+            PasswordFact::Certificate => {
+                Ok((true, "the client certificate names the user; there is no password".to_owned()))
             }
             PasswordFact::Program => Ok((true, "the password is printed by a program".to_owned())),
             PasswordFact::File(None) => Err("the password file cannot be read".to_owned()),

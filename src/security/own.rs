@@ -28,6 +28,7 @@ pub(super) fn own(config: &Config) -> OwnFacts {
     let mut files: Vec<PathBuf> =
         tls.into_iter().flat_map(|tls| tls.files().map(Path::to_path_buf)).collect();
     let password = match &upstream.auth.password {
+        None if upstream.auth.certificate.is_some() => PasswordFact::Certificate,
         None if upstream.auth.command.is_some() => PasswordFact::Program,
         None => PasswordFact::None,
         Some(SecretSource::Env(_)) => PasswordFact::Environment,

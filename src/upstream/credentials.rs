@@ -17,7 +17,7 @@ use crate::base::entropy::Entropy;
 use crate::base::live::Live;
 use crate::base::program::Run;
 use crate::base::secret::Secret;
-use crate::config::{PasswordCommand, ServerAuth};
+use crate::config::{CertificateLogin, PasswordCommand, ServerAuth};
 use answer::Answer;
 pub use error::LoginError;
 use refresh::Refresh;
@@ -31,6 +31,8 @@ pub struct Login {
     pub username: Option<String>,
     /// Without one the client certificate alone must do.
     pub password: Option<Secret>,
+    /// The server takes the user from the client certificate.
+    pub certificate: Option<CertificateLogin>,
     /// When the password ends, if its source says so.
     pub expires_at: Option<SystemTime>,
     /// Counts published credentials from 1.
@@ -46,12 +48,14 @@ impl Login {
             return Ok(Self {
                 username: answer.username.or(username),
                 password: Some(answer.password),
+                certificate: None,
                 expires_at: answer.expires_at,
                 generation,
             });
         }
         let password = auth.password.as_ref().map(crate::config::SecretSource::read).transpose()?;
-        Ok(Self { username, password, expires_at: None, generation })
+        let certificate = auth.certificate;
+        Ok(Self { username, password, certificate, expires_at: None, generation })
     }
 
     fn same_login(&self, other: &Self) -> bool {
@@ -298,7 +302,7 @@ mod tests {
         let auth = ServerAuth {
             username: Some("app".to_owned()),
             password: Some(SecretSource::File(file.clone())),
-            command: None,
+            ..ServerAuth::default()
         };
         assert!(Credentials::open(&auth).is_err());
         std::fs::write(&file, "one\n").unwrap();
@@ -331,7 +335,7 @@ mod tests {
             refresh: Duration::from_secs(900),
         };
         let username = Some("configured".to_owned());
-        ServerAuth { username, password: None, command: Some(command) }
+        ServerAuth { username, command: Some(command), ..ServerAuth::default() }
     }
 
     #[test]

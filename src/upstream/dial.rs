@@ -4,7 +4,6 @@
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -53,10 +52,8 @@ struct Inner {
     options: SocketOptions,
     /// What was found behind the name so far.
     known: Mutex<Known>,
-    /// Connections are given the name of respgate.
-    names: bool,
-    setinfo: AtomicBool,
-    ping: AtomicBool,
+    /// What the server lets us send.
+    optional: Mutex<OptionalCommands>,
 }
 
 /// A login to try when one was refused.
@@ -73,7 +70,8 @@ impl Dialer {
         tls: Option<TlsStore>,
         credentials: Credentials,
     ) -> Self {
-        let OptionalCommands { setinfo, ping, .. } = OptionalCommands::default();
+        // In session mode a connection carries its client's name, or none.
+        let named = settings.pool.mode == config::PoolMode::Shared;
         Self(Arc::new(Inner {
             address: settings.address.clone(),
             tls,
@@ -81,10 +79,11 @@ impl Dialer {
             connect_timeout: settings.pool.connect_timeout,
             options: SocketOptions::of(&settings.pool),
             known: Mutex::default(),
-            // In session mode a connection carries its client's name, or none.
-            names: settings.pool.mode == config::PoolMode::Shared,
-            setinfo: AtomicBool::new(setinfo),
-            ping: AtomicBool::new(ping),
+            optional: Mutex::new(OptionalCommands {
+                name: named,
+                setinfo: named,
+                ..OptionalCommands::default()
+            }),
         }))
     }
 
@@ -392,11 +391,7 @@ impl Inner {
         login: &Arc<Login>,
         offer: Option<&Offer>,
     ) -> Result<ServerFacts, DialError> {
-        let optional = OptionalCommands {
-            name: self.names,
-            setinfo: self.names && self.setinfo.load(Ordering::Relaxed),
-            ping: self.ping.load(Ordering::Relaxed),
-        };
+        let optional = *self.optional.lock().unwrap_or_else(PoisonError::into_inner);
         let mut login_script = LoginScript::new(key, Arc::clone(login), optional);
         let mut replies = ReplyBuffer::default();
         let mut sent = send(stream, &login_script.begin()).await;
@@ -429,8 +424,14 @@ impl Inner {
         if !replies.is_empty() {
             return Err(self.nonsense("answers more than it was asked"));
         }
-        self.setinfo.store(login_script.optional().setinfo, Ordering::Relaxed);
-        self.ping.store(login_script.optional().ping, Ordering::Relaxed);
+        let learned = login_script.optional();
+        *self.optional.lock().unwrap_or_else(PoisonError::into_inner) = learned;
+        if optional.whoami && !learned.whoami {
+            tracing::warn!(
+                code = "CRD-W002",
+                "the server does not say which user it takes the client certificate for; grant +acl|whoami"
+            );
+        }
         Ok(facts)
     }
 

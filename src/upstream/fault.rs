@@ -32,11 +32,14 @@ pub enum Fault {
     NoDatabase,
     ClosedAtLogin,
     ClosedEarly,
+    NoCertificateUser,
+    OtherUser,
+    DefaultUser,
 }
 
 impl Fault {
     /// All of them, in the order of their codes.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 27] = [
         Self::NameUnknown,
         Self::Refused,
         Self::Unreachable,
@@ -61,6 +64,9 @@ impl Fault {
         Self::NoDatabase,
         Self::ClosedAtLogin,
         Self::ClosedEarly,
+        Self::NoCertificateUser,
+        Self::OtherUser,
+        Self::DefaultUser,
     ];
 
     /// The stable name under which a fault is documented and logged.
@@ -141,6 +147,12 @@ impl Fault {
                 "it may have reached its maxclients, not accept the client certificate, or, without TLS, be a TLS port; its log says which"),
             Self::ClosedEarly => ("UPS-E124", U::Connect, "the server closed the connection before it answered",
                 "the server's log says why: a restart, CLIENT KILL, a timeout"),
+            Self::NoCertificateUser => ("UPS-E125", U::Auth, "the server takes the client certificate for no user (NOAUTH)",
+                "let the server take users from certificates (tls-auth-clients-user CN), and give it a user with the name in the certificate"),
+            Self::OtherUser => ("UPS-E126", U::Auth, "the server takes the client certificate for another user than upstream.auth.username",
+                "compare the certificate's name (respgate certs inspect) with upstream.auth.username and the server's tls-auth-clients-user"),
+            Self::DefaultUser => ("UPS-E127", U::Auth, "the server takes the client certificate for the user default",
+                "give the server a user with the name in the certificate (tls-auth-clients-user CN), or set allow_default = true under [upstream.auth]"),
         }
     }
 }

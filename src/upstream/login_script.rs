@@ -60,11 +60,13 @@ pub struct OptionalCommands {
     pub name: bool,
     pub setinfo: bool,
     pub ping: bool,
+    /// Which user the server has taken from the client certificate.
+    pub whoami: bool,
 }
 
 impl Default for OptionalCommands {
     fn default() -> Self {
-        Self { name: true, setinfo: true, ping: true }
+        Self { name: true, setinfo: true, ping: true, whoami: true }
     }
 }
 
@@ -93,6 +95,7 @@ impl std::fmt::Debug for Progress {
 enum Step {
     Hello,
     Auth,
+    WhoAmI,
     SetInfo,
     Select,
     Ping,
@@ -157,6 +160,9 @@ impl LoginScript {
 
     /// Everything after the login.
     fn send_rest(&mut self, out: &mut Vec<u8>) {
+        if self.login.certificate.is_some() && self.optional.whoami {
+            self.say(out, Step::WhoAmI, &[own::ACL, b"WHOAMI"]);
+        }
         if self.optional.setinfo {
             self.say(out, Step::SetInfo, &[own::CLIENT, b"SETINFO", b"LIB-NAME", NAME]);
         }
@@ -193,6 +199,7 @@ impl LoginScript {
                 Some(line) => return self.without_hello(line),
             },
             Step::Auth => judge_auth(error)?,
+            Step::WhoAmI => self.optional.whoami = judge_user(&self.login, reply)?,
             Step::SetInfo => self.optional.setinfo = error.is_none(),
             Step::Select => judge_select(error)?,
             Step::Ping => self.judge_ping(error)?,
@@ -208,6 +215,9 @@ impl LoginScript {
     /// follows, which knows RESP2 alone.
     fn without_hello(&mut self, line: &[u8]) -> Result<Progress, DialError> {
         let command_refused = matches!(code(line), "NOPERM" | "ERR") && !is_full(line);
+        if self.login.certificate.is_some() && code(line) == "NOAUTH" {
+            return Err(DialError::of(Fault::NoCertificateUser));
+        }
         if !command_refused {
             return Err(login_refused(line));
         }
@@ -327,6 +337,26 @@ fn judge_auth(error: Option<&[u8]>) -> Result<(), DialError> {
     error.map_or(Ok(()), |line| Err(login_refused(line)))
 }
 
+/// Which user the server has taken from the certificate. Returns whether it says so.
+fn judge_user(login: &Login, reply: &Value) -> Result<bool, DialError> {
+    let name = match (reply, reply.as_bytes()) {
+        (Value::Error(line), _) if code(line) == "NOAUTH" => {
+            return Err(DialError::of(Fault::NoCertificateUser));
+        }
+        (Value::Error(_), _) | (_, None) => return Ok(false),
+        (_, Some(name)) => name,
+    };
+    let expected = login.username.as_deref().map(str::as_bytes);
+    if expected.is_some_and(|expected| expected != name) {
+        return Err(DialError::of(Fault::OtherUser));
+    }
+    let default = name == b"default" && expected.is_none();
+    if default && login.certificate.is_some_and(|certificate| !certificate.allow_default) {
+        return Err(DialError::of(Fault::DefaultUser));
+    }
+    Ok(true)
+}
+
 fn judge_select(error: Option<&[u8]>) -> Result<(), DialError> {
     let Some(line) = error else { return Ok(()) };
     if matches!(code(line), "NOAUTH" | "LOADING" | "MASTERDOWN") {
@@ -381,102 +411,4 @@ fn write_command(out: &mut Vec<u8>, args: &[&[u8]]) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::base::secret::Secret;
-    use crate::traffic::Unavailable;
-
-    const KEY: PoolKey = PoolKey { protocol: Protocol::Resp2, database: 7 };
-
-    fn login_script(username: Option<&str>, password: Option<&str>) -> LoginScript {
-        let login = Login {
-            username: username.map(str::to_owned),
-            password: password.map(|p| Secret::new(p.as_bytes().to_vec())),
-            expires_at: None,
-            generation: 1,
-        };
-        LoginScript::new(KEY, Arc::new(login), OptionalCommands::default())
-    }
-
-    /// The words of the commands in `bytes`, one command after the other.
-    fn words(bytes: &[u8]) -> String {
-        let text = String::from_utf8(bytes.to_vec()).unwrap();
-        let words = text.split("\r\n").filter(|w| !w.starts_with('$'));
-        words.map(|w| if w.starts_with('*') { ";" } else { w }).collect::<Vec<_>>().join(" ")
-    }
-
-    /// Feeds answers and says how it ended.
-    fn feed(login_script: &mut LoginScript, answers: &[&[u8]]) -> Result<Progress, DialError> {
-        let mut last = Ok(Progress::More);
-        for answer in answers {
-            last = login_script.handle_reply(&Value::decode(answer, Protocol::Resp2).unwrap());
-            if last.is_err() {
-                break;
-            }
-        }
-        last
-    }
-
-    const HELLO: &[u8] = b"*4\r\n+proto\r\n:2\r\n+id\r\n:5\r\n";
-    const NO: &[u8] = b"-NOPERM no\r\n";
-    const OK: &[u8] = b"+OK\r\n";
-
-    #[test]
-    fn says_all_at_once_and_refused_courtesies_only_once() {
-        let mut first = login_script(Some("app"), Some("apple"));
-        assert_eq!(
-            words(&first.begin()),
-            "; hElLo 2 AUTH app apple SETNAME respgate ; cLiEnT SETINFO LIB-NAME respgate \
-             ; sElEcT 7 ; pInG "
-        );
-        let Ok(Progress::Done(facts)) = feed(&mut first, &[HELLO, NO, OK, NO]) else { panic!() };
-        assert_eq!(facts.client_id, 5);
-        assert_eq!(first.optional(), OptionalCommands { name: true, setinfo: false, ping: false });
-        let mut second =
-            LoginScript { optional: first.optional(), ..login_script(None, Some("apple")) };
-        assert_eq!(
-            words(&second.begin()),
-            "; hElLo 2 AUTH default apple SETNAME respgate ; sElEcT 7 "
-        );
-        assert!(matches!(feed(&mut second, &[HELLO, OK]), Ok(Progress::Done(_))));
-        assert!(feed(&mut second, &[OK]).is_err(), "nothing more is expected");
-    }
-
-    #[test]
-    fn answers_of_a_first_round_do_not_count_for_the_second() {
-        let unknown = b"-ERR unknown command 'HELLO', with args beginning with: 'AUTH' 'apple'\r\n";
-        let noauth = b"-NOAUTH Authentication required.\r\n";
-        let mut old = login_script(None, Some("apple"));
-        let _ = old.begin();
-        let progress = feed(&mut old, &[unknown]);
-        assert_eq!(format!("{progress:?}"), "Ok(Send(..))");
-        let Ok(Progress::Send(second)) = progress else { panic!() };
-        assert_eq!(
-            words(&second),
-            "; aUtH apple ; cLiEnT SETINFO LIB-NAME respgate ; sElEcT 7 ; pInG "
-        );
-        assert!(matches!(feed(&mut old, &[noauth, noauth, noauth]), Ok(Progress::More)));
-        assert!(matches!(feed(&mut old, &[OK, NO, OK, OK]), Ok(Progress::Done(_))));
-        let mut refused = login_script(None, Some("apple"));
-        let _ = refused.begin();
-        let error = feed(&mut refused, &[unknown, OK, OK, OK, unknown]).unwrap_err();
-        assert_eq!(error.what, Unavailable::Auth);
-        assert!(!error.text.contains("apple"), "the echo of the server is not repeated");
-    }
-
-    #[test]
-    fn modules_are_told_in_both_protocols() {
-        let hello = b"*4\r\n+proto\r\n:2\r\n+modules\r\n*1\r\n*8\r\n$4\r\nname\r\n$2\r\nbf\r\n\
-            $3\r\nver\r\n:20\r\n$4\r\npath\r\n$4\r\n/x/y\r\n$4\r\nargs\r\n*1\r\n$1\r\na\r\n";
-        let mut login_script = LoginScript {
-            optional: OptionalCommands { name: true, setinfo: false, ping: true },
-            ..login_script(None, None)
-        };
-        let _ = login_script.begin();
-        let Ok(Progress::Done(facts)) = feed(&mut login_script, &[hello, OK, OK]) else { panic!() };
-        let tail = &hello[hello.windows(4).position(|w| w == b"*1\r\n").unwrap()..];
-        assert_eq!(facts.modules_resp2, tail);
-        let resp3 = String::from_utf8(facts.modules_resp3).unwrap();
-        assert_eq!(resp3, String::from_utf8_lossy(tail).replace("*8", "%4"));
-    }
-}
+mod tests;

@@ -458,6 +458,7 @@ fn each_fault_is_found_with_its_code() {
         "tests/tls/files.rs",
         "tests/tls/handshake.rs",
         "tests/tls/inspect.rs",
+        "tests/tls/login.rs",
         "tests/listener_tls/handshake.rs",
         "src/tls/refusal.rs",
     ];

@@ -210,3 +210,31 @@ async fn a_server_that_says_nothing_or_nonsense() {
     }
     drop(lab);
 }
+
+/// A server that takes no user from the certificate serves it as `default`, or wants a login.
+#[tokio::test]
+async fn certificate_login_is_checked_with_the_server() {
+    let lab = Lab::new();
+    let certificate = |username: Option<&str>, allow_default| ServerAuth {
+        username: username.map(str::to_owned),
+        certificate: Some(CertificateLogin { allow_default }),
+        ..ServerAuth::default()
+    };
+    let code = async |server: &Server, auth: ServerAuth| {
+        let mut codes = Vec::new();
+        for key in [RESP2, RESP3] {
+            let result = plain_dialer(server.port, auth.clone()).dial(key).await;
+            codes.push(result.map_or_else(|error| error.code, |_| "ok"));
+        }
+        codes
+    };
+    let open = Server::plain(&lab, &[]);
+    assert_eq!(code(&open, certificate(None, false)).await, ["UPS-E127"; 2]);
+    assert_eq!(code(&open, certificate(None, true)).await, ["ok"; 2]);
+    assert_eq!(code(&open, certificate(Some("default"), false)).await, ["ok"; 2]);
+    assert_eq!(code(&open, certificate(Some("app"), true)).await, ["UPS-E126"; 2]);
+    let closed = Server::plain(&lab, &["--requirepass", "master"]);
+    assert_eq!(code(&closed, certificate(None, true)).await, ["UPS-E125"; 2]);
+    let silent = Server::plain(&lab, &options("--user default on nopass ~* +@all -acl"));
+    assert_eq!(code(&silent, certificate(None, false)).await, ["ok"; 2], "where it may be asked");
+}
