@@ -18,6 +18,8 @@ mod support;
 mod broken;
 #[path = "failure/death.rs"]
 mod death;
+#[path = "failure/degraded.rs"]
+mod degraded;
 #[path = "failure/misplaced.rs"]
 mod misplaced;
 #[path = "failure/outage.rs"]

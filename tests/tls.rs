@@ -35,7 +35,7 @@ use std::time::Duration;
 
 use certs::{Lab, Pair};
 use respgate::config::{
-    Authorities, CertificateLogin, CertificateFiles, HostPort, Pool, Retry, SecretSource,
+    Authorities, CertificateFiles, CertificateLogin, HostPort, Pool, Retry, SecretSource,
     ServerAuth, Tls, Upstream, Verify,
 };
 use respgate::resp::Protocol;

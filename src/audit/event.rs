@@ -24,6 +24,8 @@ pub enum Kind {
     Sampled,
     /// AUTH, or HELLO with AUTH.
     Authentication,
+    /// The server cannot be reached, and a client is answered as its policy says (`degraded`).
+    Degraded,
     /// An operator changed something by an admin verb.
     Administration,
     Reload,
@@ -37,7 +39,10 @@ impl Kind {
     pub(super) const fn rank(self) -> Rank {
         match self {
             Self::Denied | Self::WouldBeDenied | Self::Sensitive | Self::Sampled => Rank::Command,
-            Self::Authentication | Self::ConnectionOpened | Self::ConnectionClosed => Rank::Client,
+            Self::Authentication
+            | Self::Degraded
+            | Self::ConnectionOpened
+            | Self::ConnectionClosed => Rank::Client,
             Self::Administration | Self::Reload | Self::Started | Self::Stopped => Rank::Operator,
         }
     }

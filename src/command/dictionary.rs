@@ -7,7 +7,7 @@ use std::fmt;
 
 use super::definition::{Definition, DefinitionError, define_all};
 use super::lookup::{COMMANDS, Lookup, all, by_name, last_word};
-use super::{CommandId, Cost, Flags, Reach, ReplyNames, Spec, Stores, TtlEffect};
+use super::{CommandId, Cost, Flags, Miss, Reach, ReplyNames, Spec, Stores, TtlEffect};
 use crate::config::Commands;
 use crate::resp::Request;
 
@@ -78,6 +78,7 @@ impl CommandInterner {
             names: ReplyNames::declared(definition.reply_keys),
             script: None,
             cost: Cost::Linear,
+            miss: Miss::No,
             everywhere: false,
             parent,
             container,

@@ -4,7 +4,8 @@
 
 use super::table::ROWS;
 use super::{
-    Categories, CommandId, Cost, Effect, Flags, KeySpec, Reach, ReplyNames, Spec, Stores, TtlEffect,
+    Categories, CommandId, Cost, Effect, Flags, KeySpec, Miss, Reach, ReplyNames, Spec, Stores,
+    TtlEffect,
 };
 use crate::resp::Request;
 
@@ -145,6 +146,7 @@ const fn number() -> [Spec; COMMANDS] {
         names: ReplyNames::Errors,
         script: None,
         cost: Cost::Linear,
+        miss: Miss::No,
         everywhere: false,
         parent: None,
         container: false,
@@ -174,6 +176,7 @@ const fn number() -> [Spec; COMMANDS] {
             names: row.names,
             script: row.script,
             cost: row.cost,
+            miss: row.miss,
             everywhere: row.everywhere,
             parent: None,
             container: false,

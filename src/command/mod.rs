@@ -11,6 +11,7 @@ mod key_position;
 mod keys;
 mod local;
 mod lookup;
+mod miss;
 mod names;
 mod options;
 mod reach;
@@ -31,6 +32,7 @@ pub use key_position::{Access, KeyError, KeyKind, KeyPosition, is_word};
 pub use keys::{KeySpec, find_keys};
 pub use local::Local;
 pub use lookup::{COMMANDS, Lookup, all, by_name, lookup};
+pub use miss::{EmptyReply, Item, Miss};
 pub use names::ReplyNames;
 pub use options::streams_begin;
 pub use reach::{Does, PatternAt, Reach};
@@ -74,6 +76,8 @@ pub struct Spec {
     pub script: Option<Script>,
     /// What the server's work for it grows with.
     pub cost: Cost,
+    /// What it answers where there is no data.
+    pub miss: Miss,
     /// Whether every server of Redis and Valkey from 7.0 on has it.
     pub everywhere: bool,
     /// The container of a subcommand.

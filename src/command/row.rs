@@ -10,6 +10,7 @@ pub(super) use super::key_position::Access;
 pub(super) use super::key_position::KeyKind::{self, Channel, ChannelPattern, ShardChannel};
 pub(super) use super::keys::KeySpec;
 pub(super) use super::local::Local;
+pub(super) use super::miss::{EmptyReply as Empty, Item, Miss};
 pub(super) use super::names::ReplyNames as In;
 pub(super) use super::reach::Does::*;
 pub(super) use super::reach::PatternAt;
@@ -32,6 +33,7 @@ pub(super) struct Row {
     pub(super) names: In,
     pub(super) script: Option<Script>,
     pub(super) cost: Cost,
+    pub(super) miss: Miss,
     pub(super) everywhere: bool,
 }
 
@@ -40,15 +42,20 @@ pub(super) struct Row {
 pub(super) const fn row(
     name: &'static str, arity: i16, flags: u32, categories: u32, keys: &'static [KeySpec],
     effect: Effect, reach: Reach, stores: S, lifetime: T, names: In, script: Option<Script>, cost: Cost,
-    everywhere: bool,
+    miss: Miss, everywhere: bool,
 ) -> Row {
     Row {
         name, arity, flags, categories, keys, effect, reach, stores, lifetime, names, script, cost,
-        everywhere,
+        miss, everywhere,
     }
 }
 
 pub(super) const L: Cost = Cost::Linear;
+pub(super) const NIL: Miss = Miss::Always(Empty::Null);
+pub(super) const GONE: Miss = Miss::Always(Empty::Integer(-2));
+pub(super) const ZERO: Miss = Miss::Always(Empty::Integer(0));
+pub(super) const NO_ITEMS: Miss = Miss::Always(Empty::Array);
+
 pub(super) const N: Access = Access::NONE;
 pub(super) const R: Access = Access::READ;
 pub(super) const W: Access = Access::WRITE;
@@ -60,6 +67,14 @@ pub(super) const AT_MILLISECONDS: T = T::Argument { unit: Unit::Milliseconds, ab
 
 pub(super) const fn at(arg: usize, access: Access) -> KeySpec {
     KeySpec::At { arg, kind: KeyKind::Key, access }
+}
+
+pub(super) const fn each(of: Item, first: u8, step: u8) -> Miss {
+    Miss::Each { of, first, step }
+}
+
+pub(super) const fn with(option: &'static str, without: Empty, with: Empty) -> Miss {
+    Miss::With { option, without, with }
 }
 
 pub(super) const fn span(

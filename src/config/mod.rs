@@ -43,7 +43,8 @@ pub use listener::{ClientAuth, ClientLimits, Drain, ListenAddress, Listener};
 pub use listener_tls::{AskClient, ListenerTls};
 pub use rate::{LimitRule, OnLimit, Per, Rate};
 pub use rules::{
-    Charset, Encoding, KeyMode, KeyRules, OnExceed, OnMissing, Rules, TtlRules, ValueRules,
+    Charset, Degraded, Encoding, KeyMode, KeyRules, OnExceed, OnMissing, Rules, TtlRules,
+    ValueRules,
 };
 pub use san::{San, SanPattern};
 pub use scripts::{ScriptError, ScriptMode, ScriptRules};

@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::error::{ValueError, quoted};
 use super::rate;
 use super::rules::{
-    Charset, Encoding, KeyMode, KeyRules, OnExceed, OnMissing, Rules, TtlRules, ValueRules,
+    Charset, Degraded, Encoding, KeyMode, KeyRules, OnExceed, OnMissing, Rules, TtlRules,
+    ValueRules,
 };
 use super::scripts::{ScriptMode, ScriptRules};
 use super::section::{Section, boolean, choice, count, duration, path, size, string, strings};
@@ -30,6 +31,9 @@ pub(super) fn read(at: &Section<'_>) -> Rules {
         ttl: ttl(&at.section("ttl")),
         scripts: scripts(&at.section("scripts")),
         limits: at.list("limit").iter().map(rate::read).collect(),
+        degraded: at
+            .get("degraded", choice(&[("error", Degraded::Error), ("miss", Degraded::Miss)]))
+            .unwrap_or_default(),
     }
 }
 

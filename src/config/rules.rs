@@ -33,6 +33,17 @@ pub struct Rules {
     pub scripts: ScriptRules,
     /// Each holds by itself.
     pub limits: Vec<LimitRule>,
+    pub degraded: Degraded,
+}
+
+/// What commands are answered while the server cannot be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Degraded {
+    /// As `upstream.on_outage` says.
+    #[default]
+    Error,
+    /// Reads are answered as by a server without data, writes with errors.
+    Miss,
 }
 
 /// What keys look like, and whether the application shares them.

@@ -177,6 +177,11 @@ impl Auditor {
         self.record(&event);
     }
 
+    /// The first answer to a client that an outage has made another.
+    pub(super) fn degraded(&self, who: &Who<'_>) {
+        self.record(&of(Kind::Degraded, who));
+    }
+
     /// While there is no room the event waits: the client's commands are held as well.
     pub(super) fn opened(&self, who: &Who<'_>) {
         if self.audit.settings().connections {

@@ -230,6 +230,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.notice_cut();
             progress |= self.intake(cx);
             self.notice_cut();
+            self.notice_degraded();
             if self.lease.is_some() {
                 self.release_if_free();
             }

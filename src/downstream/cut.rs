@@ -5,6 +5,7 @@
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::auditor::Who;
 use super::connection::{Connection, GOODBYE, PendingStep};
 use crate::session::Cause;
 use crate::telemetry::ClientDisconnect;
@@ -16,6 +17,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub(super) fn notice_cut(&mut self) {
         if self.session.is_cut() && self.ending.is_none() {
             self.end_cut();
+        }
+    }
+
+    /// Counts what was answered although the server cannot be reached.
+    #[inline]
+    pub(super) fn notice_degraded(&mut self) {
+        if let Some((missed, failed)) = self.session.take_degraded() {
+            self.count_degraded(missed, failed);
+        }
+    }
+
+    fn count_degraded(&mut self, missed: u32, failed: u32) {
+        self.worker.metrics.degraded(missed, failed);
+        let since = self.worker.upstream.out_since();
+        if self.session.note_outage(since)
+            && let Some(auditor) = &self.worker.auditor
+        {
+            auditor.degraded(&Who { seat: &self.seat, listener: &self.access.listener });
         }
     }
 

@@ -223,8 +223,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 if let Some(shared) = shared {
                     let (share, at) = (self.sent_bytes, self.now);
                     let (skip, companion) = (0, false);
-                    let request =
-                        Request { ticket, bytes: wire, skip, retry, companion, share, at };
+                    let request = Request {
+                        ticket,
+                        bytes: wire,
+                        skip,
+                        retry,
+                        companion,
+                        share,
+                        at,
+                        eager: self.session.answers_misses(),
+                    };
                     let sent = shared.send(&self.mailbox, request);
                     self.check_sent(ticket, sent);
                 } else if let Some(lease) = &mut self.lease {
@@ -286,14 +294,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 let Some(shared) = self.carrier(route) else { return };
                 let (share, at) = (self.sent_bytes, self.now);
                 let (skip, retry) = (how.skip, how.retry);
-                let request =
-                    Request { ticket, bytes: own, skip, retry, companion: false, share, at };
+                let request = Request {
+                    ticket,
+                    bytes: own,
+                    skip,
+                    retry,
+                    companion: false,
+                    share,
+                    at,
+                    eager: self.session.answers_misses(),
+                };
                 let mut sent = shared.send(&self.mailbox, request);
                 self.check_sent(ticket, sent);
                 if let Some(skip) = how.companions.checked_sub(1) {
                     let (ticket, bytes) = (ticket.next(), behind);
-                    let request =
-                        Request { ticket, bytes, skip, retry: true, companion: true, share, at };
+                    let request = Request {
+                        ticket,
+                        bytes,
+                        skip,
+                        retry: true,
+                        companion: true,
+                        share,
+                        at,
+                        eager: self.session.answers_misses(),
+                    };
                     sent = sent.and_then(|()| shared.send(&self.mailbox, request));
                     self.check_sent(ticket, sent);
                 }

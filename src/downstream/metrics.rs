@@ -11,9 +11,9 @@ use crate::policy::{Policy, Refusal, Rule};
 use crate::session::{Cause, Class, Completed};
 use crate::telemetry::number::{Counter, Gauge};
 use crate::telemetry::{
-    ClientAuthResult, ClientDisconnect, ClientRejection, CommandClass, DenyRule, Family,
-    HandshakeFailure, HandshakeResult, ListenerKind, Metrics, PinCause, ProtocolFault, Refused,
-    ReplyResult,
+    ClientAuthResult, ClientDisconnect, ClientRejection, CommandClass, DegradedReply, DenyRule,
+    Family, HandshakeFailure, HandshakeResult, ListenerKind, Metrics, PinCause, ProtocolFault,
+    Refused, ReplyResult,
 };
 use crate::tls::TlsError;
 use crate::traffic::Loss;
@@ -145,6 +145,12 @@ impl ClientMetrics {
         let timed_out = loss == Loss::TimedOut;
         let result = if timed_out { ReplyResult::Timeout } else { ReplyResult::Unavailable };
         self.metrics.replies_total[result].add(count as u64);
+    }
+
+    /// Answers that an outage has made others.
+    pub(super) fn degraded(&self, missed: u32, failed: u32) {
+        self.metrics.degraded_replies_total[DegradedReply::Miss].add(u64::from(missed));
+        self.metrics.degraded_replies_total[DegradedReply::Error].add(u64::from(failed));
     }
 
     /// The client left before its replies came.

@@ -88,7 +88,7 @@ pub use void::Void;
 use std::sync::Arc;
 
 use crate::command::{self, Dictionary, Lookup, Reach, Spec};
-use crate::config::{KeyRules, Rules, ScriptMode};
+use crate::config::{Degraded, KeyRules, Rules, ScriptMode};
 use crate::resp::Request;
 
 use content::Content;
@@ -122,6 +122,8 @@ pub struct Policy {
     limits: Box<[Limit]>,
     content: Option<Content>,
     ttl: Option<Ttl>,
+    /// While the server cannot be reached, reads are answered as by a server without data.
+    answers_misses: bool,
     /// No rule looks further into permitted requests, or changes them.
     passes_unchanged: bool,
     /// Rules that report and do not refuse.
@@ -144,6 +146,7 @@ impl Policy {
             namespace: None,
             scripts: Scripts::default(),
             retries_noscript: false,
+            answers_misses: false,
             guard: None,
             limits: Box::default(),
             content: None,
@@ -179,8 +182,16 @@ impl Policy {
         }
         let eval = command::by_name("eval").map(|eval| eval.id);
         let may_eval = eval.is_some_and(|id| self.role.iter().any(|selector| selector.allows(id)));
+        self.answers_misses = rules.degraded == Degraded::Miss;
         self.retries_noscript = rules.scripts.heal.unwrap_or(true) && may_eval;
         self
+    }
+
+    /// Whether reads are answered as by a server without data while the server cannot be reached.
+    #[inline]
+    #[must_use]
+    pub const fn answers_misses(&self) -> bool {
+        self.answers_misses
     }
 
     fn prefix_of_strip(&self) -> Option<&Arc<Prefix>> {

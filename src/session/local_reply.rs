@@ -57,6 +57,9 @@ impl Session {
         if self.ends_with(loss) {
             return self.queue.cut();
         }
+        if loss.is_outage() {
+            self.degraded.note_failed();
+        }
         let text = client_text::loss(loss);
         let exec = self.last_command.is_some_and(|spec| spec.effect == Effect::Exec);
         if exec {

@@ -8,7 +8,7 @@ use std::time::Instant;
 use bytes::BytesMut;
 
 use super::limiter::{Admission, Held};
-use crate::command::{Blocking, Spec};
+use crate::command::{Blocking, EmptyReply, Spec};
 use crate::policy::Strip;
 use crate::traffic::Ticket;
 
@@ -72,6 +72,8 @@ pub(super) struct Remote {
     pub at: Instant,
     /// Its share of the limits on how many there are at once; given back when dropped.
     admission: Option<Box<Admission>>,
+    /// The answer while the server cannot be reached, where the policy wants one.
+    miss: Option<EmptyReply>,
 }
 
 /// Bytes kept of the server's refusal of a queued command.
@@ -288,7 +290,17 @@ impl ReplyQueue {
             self.places.reserve_exact(1);
         }
         let (opened, refusal) = (None, None);
-        let remote = Remote { ticket, expect, skip, opened, refusal, class, at, admission: None };
+        let remote = Remote {
+            ticket,
+            expect,
+            skip,
+            opened,
+            refusal,
+            class,
+            at,
+            admission: None,
+            miss: None,
+        };
         self.places.push_back(Place { content: Content::Remote(remote), silent });
         ticket
     }
@@ -297,6 +309,26 @@ impl ReplyQueue {
     pub(super) fn keep(&mut self, admission: Box<Admission>) {
         if let Some(Place { content: Content::Remote(remote), .. }) = self.places.back_mut() {
             remote.admission = Some(admission);
+        }
+    }
+
+    /// The request put in line is answered so while the server cannot be reached.
+    pub(super) fn note_miss(&mut self, ticket: Ticket, miss: Option<EmptyReply>) {
+        let places = self.places.iter_mut().rev();
+        let mut remotes = places.filter_map(|place| match &mut place.content {
+            Content::Remote(remote) => Some(remote),
+            Content::Local(_) | Content::Cut => None,
+        });
+        if let Some(remote) = remotes.find(|remote| remote.ticket == ticket) {
+            remote.miss = miss;
+        }
+    }
+
+    pub(super) fn miss_of(&self, ticket: Ticket) -> Option<EmptyReply> {
+        let place = self.places.get(self.position(ticket)?)?;
+        match &place.content {
+            Content::Remote(remote) => remote.miss,
+            Content::Local(_) | Content::Cut => None,
         }
     }
 

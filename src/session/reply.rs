@@ -11,7 +11,6 @@ use super::queue::{Expect, Remote};
 use super::script_cache::{NoscriptRetry, Resend};
 use super::state::{LARGE_REPLY_MEMORY, Route, Session, UnexpectedReply, WINDOW_START};
 use super::{client_text, subscriptions};
-use crate::config::OnOutage;
 use crate::resp::{Protocol, encode};
 use crate::traffic::{Loss, Ticket};
 
@@ -433,7 +432,11 @@ impl Session {
             self.partial.clear();
             self.begun = false;
         }
-        let remote = if self.ends_with(loss) {
+        let missed = self.answer_miss(ticket, loss, out);
+        let is_miss = missed.is_some();
+        let remote = if let Some(remote) = missed {
+            remote
+        } else if self.ends_with(loss) {
             // HELLO or SELECT behind it will not be answered either.
             self.opening = None;
             self.queue.cut_off(ticket, out)?
@@ -450,7 +453,7 @@ impl Session {
             self.lose_page(ticket, loss);
         }
         let unopened = loss == Loss::MultiRefused;
-        Some(Completed { unopened, ..completed(&remote, true) })
+        Some(Completed { unopened, ..completed(&remote, !is_miss) })
     }
 
     /// The pinned connection is gone with everything on it. Returns whether the session must end,
@@ -468,11 +471,6 @@ impl Session {
         self.large_reply_credit = 0;
         self.handle_lease_gone();
         fatal
-    }
-
-    /// Whether a request that gets no reply for this reason ends the client's connection.
-    pub(super) fn ends_with(&self, loss: Loss) -> bool {
-        self.on_outage == OnOutage::Close && loss.is_outage()
     }
 
     /// Whether the client's connection is to be closed, once what is before in line is answered: the

@@ -63,6 +63,7 @@ impl Session {
             Err(refusal) => return self.refuse(refusal, request, ctx, out),
         };
         self.last_command = Some(spec);
+        self.degraded.on = ctx.policy.answers_misses();
         self.shown_command = Some(spec);
         if !self.authenticated && !spec.flags.has(Flags::NO_AUTH) {
             return self.reject(spec, client_text::NOAUTH, ctx, out);
@@ -305,11 +306,20 @@ impl Session {
             || u64::try_from(request.raw().len()).unwrap_or(u64::MAX) >= ctx.limits.large_bytes;
         let class = class_of(spec);
         if large {
-            return self.send(Route::Pinned, Cause::Large, Expect::Plain, class, ctx);
+            let step = self.send(Route::Pinned, Cause::Large, Expect::Plain, class, ctx);
+            if let Step::Send { ticket, .. } = step
+                && self.degraded.on
+            {
+                self.queue.note_miss(ticket, spec.miss.reply(request));
+            }
+            return step;
         }
         let (route, cause) = (self.route(spec.may_write(), ctx), self.cause(ctx));
         match self.enqueue(route, cause, Expect::Plain, 0, class, ctx) {
             Ok(ticket) => {
+                if self.degraded.on {
+                    self.queue.note_miss(ticket, spec.miss.reply(request));
+                }
                 self.large_reply_credit = self.large_reply_credit.saturating_sub(1);
                 Step::Send { route, ticket, retry: spec.may_repeat() }
             }

@@ -11,6 +11,7 @@ use bytes::BytesMut;
 
 use super::access::{Auth, Login};
 use super::connection_flags::ConnectionFlags;
+use super::degraded::Degraded;
 use super::greeted::Greeted;
 use super::limiter::Admission;
 use super::limiter_registry::Limiters;
@@ -186,6 +187,7 @@ pub struct Session {
     /// The user may have changed since `take_user_is_new` was last called.
     pub(super) user_is_new: bool,
     pub(super) on_outage: OnOutage,
+    pub(super) degraded: Degraded,
     pub(super) queue: ReplyQueue,
     /// Where everything in flight travels.
     pub(super) flight: Route,
@@ -287,6 +289,7 @@ impl Session {
             user,
             user_is_new: false,
             on_outage,
+            degraded: Degraded::default(),
             queue: ReplyQueue::default(),
             flight: Route::Shared(key),
             block: BlockEnd::default(),

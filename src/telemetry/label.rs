@@ -207,6 +207,8 @@ labels! {
     ScriptGuardFailure as "reason" {
         Unlisted = "globals_unknown", Unprotected = "globals_unprotected", Escaped = "escape",
     }
+    /// What is answered while the server cannot be reached.
+    DegradedReply as "mode" { Miss = "miss", Error = "error", }
     /// How respgate's own authentication to the server ended.
     UpstreamAuthResult as "result" {
         Ok = "ok", Wrongpass = "wrongpass", Noperm = "noperm", Other = "other",

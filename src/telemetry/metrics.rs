@@ -12,9 +12,9 @@ use super::denied::Denied;
 use super::label::{
     AuditResult, AuditSinkKind, Blocked, By, CertificateRole, Circuit, ClientAuthResult,
     ClientDisconnect, ClientRejection, CodeClass, CommandClass, ConnectPhase, ConnectResult,
-    Endpoint, ErrorCode, Family, HandshakeFailure, HandshakeResult, HealthResult, ListenerKind,
-    PinCause, ProtocolFault, Reload, ReloadRejection, ReloadResult, ReplyResult, RetryResult,
-    ScriptGuardFailure, State, UpstreamAuthResult, UpstreamDisconnect, UpstreamState,
+    DegradedReply, Endpoint, ErrorCode, Family, HandshakeFailure, HandshakeResult, HealthResult,
+    ListenerKind, PinCause, ProtocolFault, Reload, ReloadRejection, ReloadResult, ReplyResult,
+    RetryResult, ScriptGuardFailure, State, UpstreamAuthResult, UpstreamDisconnect, UpstreamState,
 };
 use super::named::{Named, Names};
 use super::number::{
@@ -205,6 +205,9 @@ metrics! {
     script_guard_failures_total: By<ScriptGuardFailure, Counter>,
     /// Authentication of respgate to the server.
     upstream_auth_total: By<UpstreamAuthResult, SharedCounter>,
+    /// Answers while the server could not be reached, where the policy has `degraded = "miss"`: reads answered as by a
+    /// server without data, and errors.
+    degraded_replies_total: By<DegradedReply, Counter>,
     /// When the password for the server ends, where `password_command` says so.
     credential_expiry_timestamp_seconds: Timestamp,
     /// Commands the server did not answer in time.

@@ -29,9 +29,10 @@ pub use hot_keys::{Found, HotKeys, KEY_BYTES_MAX};
 pub use label::{
     AuditResult, AuditSinkKind, Blocked, By, CertificateRole, Circuit, ClientAuthResult,
     ClientDisconnect, ClientRejection, CodeClass, CommandClass, ConnectPhase, ConnectResult,
-    DenyRule, Endpoint, ErrorCode, Family, HandshakeFailure, HandshakeResult, HealthResult, Label,
-    ListenerKind, PinCause, ProtocolFault, Reload, ReloadRejection, ReloadResult, ReplyResult,
-    RetryResult, ScriptGuardFailure, State, UpstreamAuthResult, UpstreamDisconnect, UpstreamState,
+    DegradedReply, DenyRule, Endpoint, ErrorCode, Family, HandshakeFailure, HandshakeResult,
+    HealthResult, Label, ListenerKind, PinCause, ProtocolFault, Reload, ReloadRejection,
+    ReloadResult, ReplyResult, RetryResult, ScriptGuardFailure, State, UpstreamAuthResult,
+    UpstreamDisconnect, UpstreamState,
 };
 pub use log::{LogError, LogHandle};
 pub use metrics::{Address, Metrics, Policy};

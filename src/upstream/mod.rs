@@ -205,6 +205,12 @@ impl Upstream {
         self.context.outage_since().is_some()
     }
 
+    /// Since when the server cannot be reached.
+    #[must_use]
+    pub fn out_since(&self) -> Option<std::time::Instant> {
+        self.context.outage_since()
+    }
+
     /// Whether nothing is heard of the server: then a late reply is not a slow one.
     #[must_use]
     pub fn is_silent(&self) -> bool {

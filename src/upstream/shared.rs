@@ -14,7 +14,9 @@ use super::buffers::FAIR_SHARE_BYTES;
 use super::context::UpstreamContext;
 use super::line::Line;
 use super::mailbox::Mailbox;
+use super::outage::Patience;
 use super::pipeline::Pipeline;
+use crate::config::OnOutage;
 use crate::traffic::{Facts, Loss, OpenFailure, PoolKey, Ticket, Unavailable};
 
 /// Bytes of requests that wait for one shared connection at most.
@@ -74,6 +76,8 @@ pub struct Request<'a> {
     /// Bytes that its session has on their way, this request among them.
     pub share: usize,
     pub at: Instant,
+    /// Once an outage has lasted for `upstream.outage_wait` it is refused at once.
+    pub eager: bool,
 }
 
 impl Shared {
@@ -145,7 +149,10 @@ impl Shared {
         let mut inner = self.inner.borrow_mut();
         if !inner.line.is_up() {
             let (outage, passable) = (self.context.outage_since(), self.context.may_dial());
-            if inner.line.refuses(self.context.patience, outage, passable, request.at) {
+            let on_outage =
+                if request.eager { OnOutage::Error } else { self.context.patience.on_outage };
+            let patience = Patience { on_outage, ..self.context.patience };
+            if inner.line.refuses(patience, outage, passable, request.at) {
                 return Err(self.context.last_failure());
             }
             self.context.note_waiting(1);

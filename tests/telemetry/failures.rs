@@ -22,6 +22,22 @@ pub fn token(moved: &Moved) {
     moved.until(&proxy, &["credential_expiry_timestamp_seconds"]);
 }
 
+/// Reads and writes of a cache whose server is down.
+pub fn cache(moved: &Moved) {
+    let mut server = Server::plain(Brand::Redis);
+    let (home, target, telemetry) = (directory(), Target::Tcp(free_port()), free_port());
+    let text = configuration(&server, &listener(&target, ""), OPEN_POLICY, telemetry);
+    let text = text.replace("[policy]", "outage_wait = \"100ms\"\n[policy]\ndegraded = \"miss\"");
+    let proxy = Proxy::configured(home, target, telemetry, &text);
+    let mut client = proxy.client();
+    client.ask(&["GET", "k"]);
+    server.crash();
+    client.ask(&["GET", "k"]);
+    client.ask(&["SET", "k", "v"]);
+    let modes = ["miss", "error"].map(|mode| format!("degraded_replies_total{{mode={mode:?}}}"));
+    moved.until(&proxy, &[&modes[0], &modes[1]]);
+}
+
 /// Certificates, and everything that is read again.
 pub fn identities(moved: &Moved) {
     let mut server = Server::mutual_tls(Brand::Redis);

@@ -72,7 +72,7 @@ fn every_metric_moves() {
         return;
     }
     let moved = Moved::new();
-    let scenes: [fn(&Moved); 14] = [
+    let scenes: [fn(&Moved); 15] = [
         scenes::ordinary_traffic,
         scenes::pinned_traffic,
         scenes::limits_of_clients,
@@ -82,6 +82,7 @@ fn every_metric_moves() {
         scenes::audit,
         failures::identities,
         failures::token,
+        failures::cache,
         failures::refused_connections,
         failures::misbehaving_server,
         failures::failover,

@@ -310,6 +310,40 @@ COST = by_name({
 })
 
 
+# What a command that reads answers without data; tests/failure/degraded.rs asks servers.
+MISS = by_name({
+    "NIL": "get digest hget lindex geodist dump randomkey zscore memory|usage object|encoding"
+           " object|freq object|idletime object|refcount",
+    "GONE": "ttl pttl expiretime pexpiretime",
+    "ZERO": "exists touch strlen getbit bitcount pfcount llen hlen hexists hstrlen scard sismember"
+            " sintercard sdiffcard sunioncard zcard zcount zlexcount zintercard xlen dbsize",
+    "NO_ITEMS": "hkeys hvals lrange keys sort_ro xrange xrevrange zrange zrevrange zrangebylex"
+                " zrevrangebylex zrangebyscore zrevrangebyscore zdiff zinter zunion georadius_ro"
+                " georadiusbymember_ro geosearch",
+    "Miss::Always(Empty::Set)": "smembers sdiff sinter sunion",
+    "Miss::Always(Empty::Map)": "hgetall",
+    "Miss::Always(Empty::Value)": "getrange substr",
+    "Miss::Always(Empty::NoType)": "type",
+    "Miss::Always(Empty::NullArray)": "xread",
+    "Miss::Always(Empty::Cursor)": "scan sscan hscan zscan",
+    "each(Item::Null, 1, 1)": "mget",
+    "each(Item::Null, 2, 1)": "hmget geohash zmscore",
+    "each(Item::NullArray, 2, 1)": "geopos",
+    "each(Item::Integer(0), 2, 1)": "smismember",
+    "each(Item::Integer(0), 2, 3)": "bitfield_ro",
+    "each(Item::Integer(-2), 4, 1)": "hexpiretime hpexpiretime httl hpttl",
+    'with("count", Empty::Null, Empty::Array)': "lpos",
+    'with("withscore", Empty::Null, Empty::NullArray)': "zrank zrevrank",
+    "Miss::Bare": "hrandfield srandmember zrandmember",
+    "Miss::BitPosition": "bitpos",
+    "Miss::CommonPart": "lcs",
+})
+# Those that answer an error then, or more than emptiness, or are of types that a cache has not.
+NO_MISS = set((
+    "clusterscan eval_ro evalsha_ro fcall_ro lolwut xinfo|consumers xinfo|groups xinfo|stream xpending"
+).split())
+
+
 def known(name):
     assert (name in EVERYWHERE) != (name in LATER), f"{name}: put it into EVERYWHERE or LATER, and into the lists"
     for table in (EFFECT, REACH, STORES, LIFETIME, NAMES, SCRIPT, COST):
@@ -355,6 +389,13 @@ def names(name):
 
 def cost(name):
     return COST.get(name, "L")
+
+
+def miss(name, reads):
+    found = MISS.get(name)
+    if found is None and reads and name not in NO_MISS and not name.startswith(("v", "ar")):
+        raise SystemExit(f"{name}: write down in MISS or NO_MISS what it answers without data")
+    return found or "Miss::No"
 
 
 def everywhere(name):

@@ -149,6 +149,7 @@ def line(name, arity, flags, categories, specs):
         facts.names(name),
         facts.script(name, "c::SCRIPTING" in category),
         facts.cost(name),
+        facts.miss(name, "f::READONLY" in flag),
         facts.everywhere(name),
     ]
     return f'    row("{name}", {arity}, {flags}, {categories}, &[{specs}], {", ".join(columns)}),\n'

@@ -1,0 +1,126 @@
+//! `degraded = "miss"`: reads of a cache while the server is down.
+//!
+//! Owns: the cases; what a miss is, the server itself says. Never knows: how outages are noticed.
+
+use super::support::client::{Client, show};
+use super::support::proxy::Proxy;
+use super::support::real_server::{Brand, Server, wait_until};
+
+/// Reads of keys that are not there. What one server does not know is left out with it.
+const READS: &str = "\
+    GET k|MGET a b c|STRLEN k|GETRANGE k 0 -1|SUBSTR k 0 -1|GETBIT k 7|BITCOUNT k|BITCOUNT k 0 -1|\
+    BITPOS k 1|BITPOS k 0|BITPOS k 1 0 -1|BITFIELD_RO k GET u8 0 GET u8 8|LCS a b|LCS a b LEN|EXISTS a b|TOUCH a b|TTL k|PTTL k|\
+    EXPIRETIME k|PEXPIRETIME k|TYPE k|DUMP k|OBJECT ENCODING k|OBJECT REFCOUNT k|OBJECT IDLETIME k|\
+    MEMORY USAGE k|RANDOMKEY|KEYS *|SCAN 0|SCAN 0 MATCH a* COUNT 10|DBSIZE|PFCOUNT a b|\
+    LLEN k|LRANGE k 0 -1|LINDEX k 0|LPOS k a|LPOS k a COUNT 2|\
+    HGET k f|HMGET k a b|HGETALL k|HKEYS k|HVALS k|HLEN k|HEXISTS k f|HSTRLEN k f|HSCAN k 0|\
+    HRANDFIELD k|HRANDFIELD k 2|HRANDFIELD k 2 WITHVALUES|\
+    HTTL k FIELDS 2 a b|HPTTL k FIELDS 1 a|HEXPIRETIME k FIELDS 1 a|HPEXPIRETIME k FIELDS 2 a b|\
+    SCARD k|SISMEMBER k a|SMISMEMBER k a b|SMEMBERS k|SRANDMEMBER k|SRANDMEMBER k 2|SINTER a b|\
+    SUNION a b|SDIFF a b|SINTERCARD 2 a b|SSCAN k 0|\
+    ZCARD k|ZCOUNT k -inf +inf|ZLEXCOUNT k - +|ZSCORE k a|ZMSCORE k a b|ZRANK k a|\
+    ZRANK k a WITHSCORE|ZREVRANK k a|ZREVRANK k a WITHSCORE|ZRANGE k 0 -1|ZRANGE k 0 -1 WITHSCORES|\
+    ZRANGE k - + BYLEX|ZREVRANGE k 0 -1|ZRANGEBYSCORE k 1 2|ZREVRANGEBYSCORE k 2 1|ZRANGEBYLEX k - +|\
+    ZREVRANGEBYLEX k + -|ZRANDMEMBER k|ZRANDMEMBER k 2|ZINTER 2 a b|ZUNION 2 a b WITHSCORES|\
+    ZDIFF 2 a b|ZINTERCARD 2 a b|ZSCAN k 0|\
+    GEOPOS k a b|GEOHASH k a b|GEODIST k a b|GEOSEARCH k FROMLONLAT 1 1 BYRADIUS 1 km ASC|\
+    GEORADIUS_RO k 1 1 1 km|SORT_RO k|XLEN k|XRANGE k - +|XREVRANGE k + -|XREAD STREAMS k 0";
+
+fn degraded(server: &Server, acl: &str) -> Proxy {
+    use super::support::proxy::{configuration, directory, listener};
+    let (home, telemetry) = (directory(), super::support::real_server::free_port());
+    let target = super::support::client::Target::Tcp(super::support::real_server::free_port());
+    let text = configuration(server, &listener(&target, ""), acl, telemetry);
+    let text = text.replace("[policy]", "outage_wait = \"100ms\"\n[policy]\ndegraded = \"miss\"");
+    Proxy::configured(home, target, telemetry, &text)
+}
+
+fn clients(of: impl Fn() -> Client) -> [Client; 2] {
+    let (two, mut three) = (of(), of());
+    assert!(three.ask(&["HELLO", "3"]).starts_with(b"%"));
+    [two, three]
+}
+
+#[test]
+fn misses_are_what_a_server_without_data_answers() {
+    for brand in [Brand::Redis, Brand::Valkey] {
+        if !brand.available() {
+            continue;
+        }
+        let mut server = Server::plain(brand);
+        let reads: Vec<Vec<&str>> = READS.split('|').map(|one| one.split(' ').collect()).collect();
+        let mut direct = clients(|| server.observer());
+        let expected = direct
+            .each_mut()
+            .map(|client| reads.iter().map(|read| client.ask(read)).collect::<Vec<_>>());
+        let proxy = degraded(&server, "+@all ~* &*");
+        let mut through = clients(|| proxy.client());
+        through.iter_mut().for_each(|client| drop(client.ask(&["GET", "k"])));
+        server.crash();
+        let mut compared = 0;
+        for (client, expected) in through.iter_mut().zip(&expected) {
+            for (read, expected) in reads.iter().zip(expected) {
+                if expected.starts_with(b"-") {
+                    let text = show(expected);
+                    let old = text.contains("unknown") || text.contains("wrong number");
+                    assert!(old, "{read:?}: {text}");
+                    continue;
+                }
+                let reply = client.ask(read);
+                assert_eq!(show(&reply), show(expected), "{brand:?} {read:?}");
+                compared += 1;
+            }
+        }
+        assert!(compared > 160, "{brand:?}: {compared}");
+    }
+}
+
+#[test]
+fn writes_are_errors_and_clients_stay_until_the_server_is_back() {
+    let mut server = Server::plain(Brand::Redis);
+    let proxy = degraded(&server, "+@all ~* &*");
+    let mut client = proxy.client();
+    assert_eq!(client.ask(&["SET", "k", "v"]), b"+OK\r\n");
+    server.crash();
+    // In one pipeline, in order, and the same connection throughout.
+    for words in
+        [&["SET", "k", "w"][..], &["GET", "k"], &["INCR", "n"], &["ECHO", "x"], &["GET", "k"]]
+    {
+        client.send(words);
+    }
+    let replies: Vec<Vec<u8>> = (0..5).map(|_| client.reply()).collect();
+    let texts = replies.iter().map(|reply| show(reply)).collect::<Vec<_>>();
+    for (at, expected) in
+        ["-LOADING respgate", "$-1", "-LOADING respgate", "-LOADING respgate", "$-1"]
+            .iter()
+            .enumerate()
+    {
+        assert!(replies[at].starts_with(expected.as_bytes()), "{at}: {texts:?}");
+    }
+    // A transaction is not a read.
+    client.ask(&["MULTI"]);
+    client.ask(&["GET", "k"]);
+    assert!(client.ask(&["EXEC"]).starts_with(b"-"), "EXEC");
+    assert!(client.ask(&["EVAL", "return 1", "0"]).starts_with(b"-"), "EVAL");
+    let missed = proxy.metric("respgate_degraded_replies_total{mode=\"miss\"}");
+    assert!(missed > 1.5, "{missed}");
+    assert!(proxy.metric("respgate_degraded_replies_total{mode=\"error\"}") > 1.5);
+    server.start();
+    wait_until("it is served again", || client.ask(&["SET", "k", "v"]) == b"+OK\r\n");
+    assert_eq!(client.ask(&["GET", "k"]), b"$1\r\nv\r\n");
+}
+
+/// A policy that does not say so goes by `upstream.on_outage`.
+#[test]
+fn other_policies_are_not_degraded() {
+    let mut server = Server::plain(Brand::Redis);
+    let proxy = Proxy::before(&server, "");
+    let mut client = proxy.client();
+    client.ask(&["GET", "k"]);
+    server.crash();
+    client.send(&["GET", "k"]);
+    assert!(matches!(
+        client.next(super::support::client::PATIENCE),
+        super::support::client::Got::End
+    ));
+}
