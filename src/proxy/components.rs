@@ -81,8 +81,7 @@ impl Components {
         let AccessSources { all, policies, hash } = doors;
         let doors = all.into_iter().map(Live::new).collect();
         let files = descriptors::raise();
-        let pool = config.upstream.pool.max_connections;
-        let limits = Live::new(descriptors::within(files, &config.limits, pool));
+        let limits = Live::new(descriptors::within(files, config));
         let insight = Live::new(config.insight.clone());
         let audit = audit(config, command_sources, telemetry)?;
         Ok(Self {

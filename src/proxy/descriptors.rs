@@ -4,7 +4,7 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::config::ClientLimits;
+use crate::config::{ClientLimits, Config};
 
 /// Files that are no connection of a client or of the pool: shared connections, telemetry and admin
 /// connections, logs, audit files, watches, files that are read again.
@@ -27,18 +27,26 @@ fn clamp(limit: u64) -> usize {
     usize::try_from(limit).unwrap_or(usize::MAX)
 }
 
-/// How many clients may be connected when `files` may be open and the pool may hold `pool` connections: a
-/// client never takes the last files, without which the server, telemetry and a reload are out of reach
+/// Connections of this configuration that are no clients: those of the pool, and TLS handshakes in progress.
+fn connections(config: &Config) -> usize {
+    let handshakes =
+        config.listeners.iter().filter_map(|listener| Some(listener.tls.as_ref()?.max_handshakes));
+    handshakes.fold(config.upstream.pool.max_connections, usize::saturating_add)
+}
+
+/// How many clients may be connected when `files` may be open and `others` are kept for connections that are no
+/// clients: a client never takes the last files, without which the server, telemetry and a reload are out of reach
 /// (Redis server.c `adjustOpenFilesLimit`). A quarter of the files is left to clients in any case.
-fn clients_max(files: usize, pool: usize) -> usize {
-    let kept = (OWN_FILES + pool).min(files / 4 * 3);
+fn clients_max(files: usize, others: usize) -> usize {
+    let kept = OWN_FILES.saturating_add(others).min(files / 4 * 3);
     files - kept
 }
 
 /// The limits of clients that are in force: no more clients than there are files for.
-pub(super) fn within(files: Option<usize>, limits: &ClientLimits, pool: usize) -> ClientLimits {
+pub(super) fn within(files: Option<usize>, config: &Config) -> ClientLimits {
+    let (limits, others) = (&config.limits, connections(config));
     let wanted = limits.max_clients;
-    let most = files.map_or(wanted, |files| clients_max(files, pool));
+    let most = files.map_or(wanted, |files| clients_max(files, others));
     if wanted > most {
         tracing::warn!(
             code = "CLI-E009",
@@ -53,6 +61,7 @@ pub(super) fn within(files: Option<usize>, limits: &ClientLimits, pool: usize) -
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may crash")]
     use super::*;
 
     #[test]
@@ -67,10 +76,19 @@ mod tests {
 
     #[test]
     fn max_clients_is_lowered_to_the_files_and_never_raised() {
-        let limits = ClientLimits::default();
-        assert_eq!(within(None, &limits, 256), limits);
-        assert_eq!(within(Some(100_000), &limits, 256), limits);
-        assert_eq!(within(Some(1024), &limits, 256).max_clients, 1024 - OWN_FILES - 256);
+        let parsed = |listener: &str| {
+            let upstream = "[upstream]\naddress = \"127.0.0.1:2\"\ninsecure_plaintext = true\n";
+            let text = format!("[[listener]]\naddress = \"127.0.0.1:1\"\n{listener}{upstream}");
+            crate::config::parse(&text, "test", []).unwrap()
+        };
+        let config = parsed("");
+        let left = 2048 - OWN_FILES - config.upstream.pool.max_connections;
+        assert_eq!(within(None, &config), config.limits);
+        assert_eq!(within(Some(100_000), &config), config.limits);
+        assert_eq!(within(Some(2048), &config).max_clients, left);
+        let tls =
+            "tls = { cert = \"/c\", key = \"/k\", client_auth = \"off\", max_handshakes = 300 }\n";
+        assert_eq!(within(Some(2048), &parsed(tls)).max_clients, left - 300);
     }
 
     #[test]

@@ -271,8 +271,7 @@ impl Reloader {
             .configure(&new.telemetry.log_level)
             .map_err(|error| invalid(error.to_string()))?;
         self.components.replace_doors(doors);
-        let pool = new.upstream.pool.max_connections;
-        let limits = descriptors::within(self.components.files, &new.limits, pool);
+        let limits = descriptors::within(self.components.files, &new);
         self.components.limits.set(limits.into());
         self.components.insight.set(new.insight.clone().into());
         self.replace_audit_rules(rules);
