@@ -46,6 +46,10 @@ def beside(options):
     """Those that use scripts or publish, of which two of each run beside each other; and more of this kind."""
     others = {"redis-py", "redis-py asyncio", "ioredis", "node-redis", "phpredis"}
     yield from ((name, roles) for name, roles in programs(options) if name not in others)
+    yield "limits and Lock", {"work": [options.python, HERE / "python/limits_app.py"]}
+    yield "Bull", {"work": ["node", HERE / "node/bull.js", "add"],
+                   "worker": ["node", HERE / "node/bull.js", "work"]}
+    yield "Bottleneck", {"work": ["node", HERE / "node/bottleneck.js"]}
     yield "bee-queue", {"work": ["node", HERE / "node/bee-queue.js", "add"],
                         "worker": ["node", HERE / "node/bee-queue.js", "work"]}
     yield "rate-limiter-flexible", {"work": ["node", HERE / "node/rate-limiter.js"]}

@@ -1,0 +1,13 @@
+// Bottleneck with its counters in Redis: as many jobs pass as it says, whatever another application does under the
+// same name.
+const Bottleneck = require('bottleneck');
+const { error, first, last, note, port, produce } = require('./ledger');
+
+const limiter = new Bottleneck({
+  id: 'limited', datastore: 'ioredis', clientOptions: { port }, maxConcurrent: 2, reservoir: last - first,
+});
+limiter.on('error', () => {}); // a lost connection
+produce(async (number) => {
+  await limiter.schedule({ id: `job${number - first}` }, async () => note('done', number));
+  if (number === last && (await limiter.currentReservoir()) > 0) error('another application put into the reservoir');
+}, 100);
