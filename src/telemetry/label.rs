@@ -189,6 +189,7 @@ labels! {
         Eof = "eof", Reset = "reset", Timeout = "timeout", Health = "health",
         Rotation = "rotation", MaxAge = "max_age", Idle = "idle", Protocol = "protocol",
         Dirty = "dirty", ClientLeft = "client_left", Failover = "failover",
+        Defect = "defect",
     }
     /// Whether the server may be dialed: by all, by none, by one attempt that decides.
     Circuit as "state" { Closed = "closed", Open = "open", HalfOpen = "half_open", }

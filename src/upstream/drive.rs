@@ -39,7 +39,38 @@ const FAREWELL: Duration = Duration::from_secs(1);
 
 type Dialing = Pin<Box<dyn Future<Output = Result<ServerConnection, DialError>>>>;
 
+/// A connection while it serves; however that ends, it is not counted any more.
+struct Serving<'a> {
+    shared: &'a Shared,
+    context: &'a UpstreamContext,
+    silent: bool,
+}
+
+impl<'a> Serving<'a> {
+    fn begin(shared: &'a Shared, context: &'a UpstreamContext) -> Self {
+        context.metrics.serving(shared.is_aside(), 1);
+        Self { shared, context, silent: false }
+    }
+
+    fn note_silence(&mut self, silent: bool) {
+        debug_assert_ne!(self.silent, silent, "each change is noted once");
+        self.silent = silent;
+        self.context.note_silence(silent);
+    }
+}
+
+impl Drop for Serving<'_> {
+    fn drop(&mut self) {
+        if self.silent {
+            self.context.note_silence(false);
+        }
+        self.context.metrics.serving(self.shared.is_aside(), -1);
+        self.shared.note_stalled(false);
+    }
+}
+
 struct Driver<'a> {
+    serving: Serving<'a>,
     shared: &'a Rc<Shared>,
     context: &'a Rc<UpstreamContext>,
     beside: Beside<'a>,
@@ -79,8 +110,8 @@ pub(super) async fn drive(
 ) -> Served {
     let now = clock::now();
     let timing = Timing::of(&context.settings.pool);
-    context.metrics.serving(shared.is_aside(), 1);
     let mut driver = Driver {
+        serving: Serving::begin(shared, context),
         shared,
         context,
         beside,
@@ -100,13 +131,9 @@ pub(super) async fn drive(
         ended: None,
     };
     let ended = driver.serve().await;
-    let Driver { connection, mut link, successor, .. } = driver;
-    if connection.is_silent() {
-        context.note_silence(false);
-    }
+    let Driver { serving, connection, mut link, successor, .. } = driver;
+    drop(serving);
     ended.reason().into_iter().for_each(|reason| context.metrics.ended(reason));
-    context.metrics.serving(shared.is_aside(), -1);
-    shared.note_stalled(false);
     if ended.discards() {
         link.stream.abort();
     } else {
@@ -186,7 +213,7 @@ impl Driver<'_> {
                 }
                 Action::DropRelief => self.relief = None,
                 Action::StepAside => self.step_aside(),
-                Action::Silent(silent) => self.context.note_silence(silent),
+                Action::Silent(silent) => self.serving.note_silence(silent),
                 Action::Stalled(stalled) => self.shared.note_stalled(stalled),
                 Action::Proven => {
                     self.shared.inner.borrow_mut().line.handle_proven();

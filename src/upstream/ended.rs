@@ -43,6 +43,7 @@ pub(super) const fn cause(reason: UpstreamDisconnect) -> &'static str {
         UpstreamDisconnect::Reset => "it was reset",
         UpstreamDisconnect::Timeout | UpstreamDisconnect::Health => "the server does not answer",
         UpstreamDisconnect::Protocol => "the server's bytes cannot be trusted",
+        UpstreamDisconnect::Defect => "an internal error ended its task",
         UpstreamDisconnect::Rotation
         | UpstreamDisconnect::MaxAge
         | UpstreamDisconnect::Failover

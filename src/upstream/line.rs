@@ -165,6 +165,14 @@ impl<W> Line<W> {
         (if unneeded { Next::Die } else { next }, exhausted)
     }
 
+    /// What serves the line has ended by a defect. Returns what was in line; nothing of it is sent again.
+    pub fn handle_defect(&mut self, now: Instant) -> Pipeline<Option<W>> {
+        self.up = false;
+        self.down_since.get_or_insert(now);
+        let empty = Pipeline::new(self.pipeline.protocol());
+        std::mem::replace(&mut self.pipeline, empty)
+    }
+
     /// What has waited too long for a connection.
     #[must_use]
     pub fn overdue(&self, patience: Patience, now: Instant) -> Overdue {

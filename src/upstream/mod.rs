@@ -44,6 +44,7 @@ mod sniff;
 mod socket;
 mod stall;
 mod stream;
+mod supervise;
 mod wait;
 mod yield_to_io;
 
@@ -93,19 +94,31 @@ impl Upstream {
     ) -> Rc<Self> {
         let context = UpstreamContext::new(settings, large_bytes, dialer, metrics, seed);
         let pool = Pool::new(Rc::clone(&context));
-        tokio::task::spawn_local(Rc::clone(&pool).keep());
-        tokio::task::spawn_local(lua::keep(Rc::clone(&context)));
+        let kept = Rc::clone(&pool);
+        supervise::keep("looks after idle connections", move || Rc::clone(&kept).keep());
+        let asked = Rc::clone(&context);
+        supervise::keep("asks the server about its Lua", move || lua::keep(Rc::clone(&asked)));
         Rc::new(Self { context, registry: Rc::default(), pool })
     }
 
-    /// The shared connection for a key; it is dialed when somebody needs it.
+    /// The shared connection for a key; it is dialed when a request needs it. Beyond so many keys it is one that
+    /// refuses whatever it is asked.
     #[must_use]
     pub fn shared(&self, key: PoolKey) -> Rc<Shared> {
-        self.registry.get(key).unwrap_or_else(|| {
-            let shared = mux::spawn(key, &self.context, &self.registry);
-            self.registry.insert(key, &shared);
-            shared
-        })
+        if let Some(shared) = self.registry.get(key) {
+            return shared;
+        }
+        if !self.has_place() {
+            return Shared::refusing(key, Rc::clone(&self.context));
+        }
+        let shared = mux::spawn(key, &self.context, &self.registry);
+        self.registry.insert(key, &shared);
+        shared
+    }
+
+    /// Whether one more key may be used, if need be in the place of one that is not in use.
+    fn has_place(&self) -> bool {
+        self.registry.len() < SHARED_MAX || self.registry.forget_one_at_rest()
     }
 
     /// Where requests wait that the server holds, while it serves others (`CLIENT PAUSE WRITE`).
@@ -144,9 +157,7 @@ impl Upstream {
     ///
     /// Why it does not; with the server's own line when it has no such database.
     pub async fn open(&self, key: PoolKey) -> Result<Facts, OpenFailure> {
-        let known = self.registry.get(key).is_some();
-        let full = self.registry.len() >= SHARED_MAX;
-        if !known && full && !self.registry.forget_one_at_rest() {
+        if self.registry.get(key).is_none() && !self.has_place() {
             return Err(OpenFailure::Loss(Loss::Unavailable(Unavailable::Exhausted)));
         }
         let shared = self.shared(key);

@@ -17,6 +17,7 @@ use super::pipeline::Pipeline;
 use super::registry::Registry;
 use super::shared::{Owner, Shared, answer_all};
 use crate::base::clock;
+use crate::telemetry::UpstreamDisconnect;
 use crate::traffic::{Facts, Loss, OpenFailure, PoolKey, Ticket, Unavailable};
 
 /// How often requests that wait for a connection are looked at.
@@ -42,9 +43,47 @@ fn start(
 ) {
     let (shared, context, registry) = (Rc::clone(shared), Rc::clone(context), Rc::clone(registry));
     tokio::task::spawn_local(async move {
-        run(&shared, &context, &registry, first).await;
+        let mut first = first;
+        loop {
+            let task = {
+                let (shared, context) = (Rc::clone(&shared), Rc::clone(&context));
+                let (registry, first) = (Rc::clone(&registry), first.take());
+                async move { run(&shared, &context, &registry, first).await }
+            };
+            match tokio::task::spawn_local(task).await {
+                Err(error) if error.is_panic() => handle_defect(&shared, &context),
+                Ok(()) | Err(_) => break,
+            }
+        }
         registry.forget(&shared);
     });
+}
+
+/// A panic has ended the task. What was in line is lost: it cannot be known how far it had come. The
+/// next task serves what is asked from now on.
+fn handle_defect(shared: &Shared, context: &UpstreamContext) {
+    let now = clock::now();
+    let mut inner = shared.inner.borrow_mut();
+    let was_up = inner.line.is_up();
+    let lost = inner.line.handle_defect(now);
+    inner.down();
+    let gone = OpenFailure::Loss(Loss::Unavailable(Unavailable::Connect));
+    inner.answer_openers(&Err(gone));
+    shared.settle_charge(&mut inner);
+    drop(inner);
+    tracing::error!(
+        code = "UPS-E002",
+        lost = lost.len(),
+        "an internal error ended the task of a shared connection; its requests are lost, and another one is made"
+    );
+    if was_up {
+        context.metrics.ended(UpstreamDisconnect::Defect);
+    }
+    context.metrics.waiting(shared.replace_depth(0));
+    context.note_change();
+    // Another one is dialed when the backoff allows it.
+    context.note_death(false, now);
+    report_lost(lost.into_losses().collect());
 }
 
 /// Tells owners of requests that will get no reply.
@@ -237,3 +276,6 @@ fn facts_of(link: &ServerConnection) -> Facts {
         availability_zone: facts.availability_zone,
     }
 }
+
+#[cfg(test)]
+mod tests;

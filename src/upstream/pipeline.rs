@@ -144,6 +144,11 @@ impl<W> Pipeline<W> {
     }
 
     #[must_use]
+    pub const fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    #[must_use]
     pub fn len(&self) -> usize {
         self.line.len()
     }
@@ -347,12 +352,6 @@ impl<W> Pipeline<W> {
         });
         self.wipe(old);
         moved
-    }
-
-    /// Everything in line, from the oldest on: whose it is, and whether it skips replies.
-    pub fn into_requests(self) -> impl Iterator<Item = (W, Ticket, bool)> {
-        let waits = self.line.into_iter().filter(|entry| !entry.abandoned);
-        waits.map(|entry| (entry.owner, entry.ticket, entry.skip > 0))
     }
 
     /// Those of whom a request is written that must be answered here; in ascending order.

@@ -54,6 +54,8 @@ pub struct Shared {
     number: u64,
     /// It is dialed again whenever it is lost, although nothing waits for it.
     keep: bool,
+    /// There is no place for its key: it refuses whatever it is asked.
+    refuses: bool,
     aside: Cell<bool>,
     stalled: Cell<bool>,
     /// Commands that wait for a connection, as the metric has it.
@@ -83,10 +85,22 @@ pub struct Request<'a> {
 impl Shared {
     /// With `keep` it is dialed at once and whenever it is lost, else when a request needs it.
     pub(super) fn new(key: PoolKey, keep: bool, context: Rc<UpstreamContext>) -> Rc<Self> {
+        Self::make(key, keep, false, context)
+    }
+
+    /// One that has no task and no connection. Sessions leave it at once, as one that was set aside.
+    pub(super) fn refusing(key: PoolKey, context: Rc<UpstreamContext>) -> Rc<Self> {
+        let shared = Self::make(key, false, true, context);
+        shared.set_aside();
+        shared
+    }
+
+    fn make(key: PoolKey, keep: bool, refuses: bool, context: Rc<UpstreamContext>) -> Rc<Self> {
         Rc::new(Self {
             key,
             number: context.next_number(),
             keep,
+            refuses,
             aside: Cell::new(false),
             stalled: Cell::new(false),
             depth: Cell::new(0),
@@ -148,6 +162,9 @@ impl Shared {
     pub fn send(&self, owner: &Rc<Mailbox>, request: Request<'_>) -> Result<(), Unavailable> {
         let mut inner = self.inner.borrow_mut();
         if !inner.line.is_up() {
+            if self.refuses {
+                return Err(Unavailable::Exhausted);
+            }
             let (outage, passable) = (self.context.outage_since(), self.context.may_dial());
             let on_outage =
                 if request.eager { OnOutage::Error } else { self.context.patience.on_outage };

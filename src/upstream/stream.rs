@@ -51,6 +51,16 @@ impl Stream {
     }
 }
 
+impl Drop for Stream {
+    /// After a panic, what was written may not have been delivered, and whoever asked learns that it is lost:
+    /// delivered later, it would be executed behind what is asked next.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.abort();
+        }
+    }
+}
+
 impl AsyncRead for Stream {
     fn poll_read(
         self: Pin<&mut Self>,

@@ -106,6 +106,34 @@ fn an_exec_that_gets_no_connection_ends_its_transaction() {
     assert_eq!(server.count("SELECT 1"), 0);
 }
 
+/// A pinned connection selects whatever database it is told, and each needs a shared connection afterwards.
+#[test]
+fn databases_selected_on_pinned_connections_have_the_limit_of_others() {
+    let server = FakeServer::start();
+    let proxy = before(&server, "", "");
+    let mut client = proxy.client();
+    let mut refused = 0;
+    for database in 0..80_u32 {
+        assert_eq!(client.ask_text(&["WATCH", "k"]), "+OK");
+        assert_eq!(client.ask_text(&["SELECT", &database.to_string()]), "+OK");
+        assert_eq!(client.ask_text(&["UNWATCH"]), "+OK");
+        client.send(&["ECHO", "a"]);
+        client.send(&["ECHO", "b"]);
+        let heard = line(&mut client);
+        if heard.contains("unavailable (exhausted)") {
+            refused += 1;
+            assert!(line(&mut client).contains("unavailable (exhausted)"), "the next one, too");
+        } else {
+            assert_eq!((heard.as_str(), line(&mut client).as_str()), ("$1\r\na", "$1\r\nb"));
+        }
+    }
+    assert_eq!(refused, 80 - 64);
+    assert_eq!(client.ask_text(&["WATCH", "k"]), "+OK");
+    assert_eq!(client.ask_text(&["SELECT", "3"]), "+OK");
+    assert_eq!(client.ask_text(&["UNWATCH"]), "+OK");
+    assert_eq!(client.ask(&["ECHO", "a"]), b"$1\r\na\r\n", "known databases are served");
+}
+
 #[test]
 fn database_whose_connection_was_lost_is_served_when_it_is_used_again() {
     let server = FakeServer::start();

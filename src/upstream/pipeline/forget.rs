@@ -1,11 +1,11 @@
-//! Requests that were never sent and that their clients have given up.
+//! Requests that leave the line without a reply: their clients have given them up, or the line is dissolved.
 //!
 //! Owns: how they leave the line. Never knows: when that is right, whose they are.
 
 use std::time::Instant;
 
 use super::Pipeline;
-use crate::traffic::Ticket;
+use crate::traffic::{Loss, Ticket};
 
 impl<W> Pipeline<W> {
     /// Forgets what was put in line before `before`, is not written, and whose owner `is_gone`; each is
@@ -49,5 +49,29 @@ impl<W> Pipeline<W> {
             start += entry.len;
             unsent && !entry.companion && is_gone(&entry.owner)
         })
+    }
+
+    /// Everything in line is lost, by a defect: what was written may have been executed, and the reply to the
+    /// oldest may have been handed out in part.
+    pub fn into_losses(self) -> impl Iterator<Item = (W, Ticket, Loss)> {
+        let (written, mut start) = (self.written, 0);
+        let losses = self.line.into_iter().map(move |entry| {
+            let loss = match start {
+                0 if written > 0 => Loss::Truncated,
+                _ if start < written => Loss::OutcomeUnknown,
+                _ => Loss::Abandoned,
+            };
+            start += entry.len;
+            (entry, loss)
+        });
+        losses
+            .filter(|(entry, _)| !entry.abandoned)
+            .map(|(entry, loss)| (entry.owner, entry.ticket, loss))
+    }
+
+    /// Everything in line, from the oldest on: whose it is, and whether it skips replies.
+    pub fn into_requests(self) -> impl Iterator<Item = (W, Ticket, bool)> {
+        let waits = self.line.into_iter().filter(|entry| !entry.abandoned);
+        waits.map(|entry| (entry.owner, entry.ticket, entry.skip > 0))
     }
 }

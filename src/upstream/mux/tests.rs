@@ -1,0 +1,128 @@
+//! A panic of the task behind a shared connection.
+//!
+//! Owns: its test. Never knows: sessions.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Wake, Waker};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::*;
+use crate::config;
+use crate::telemetry::{Metrics, UpstreamDisconnect, UpstreamState};
+use crate::upstream::Upstream;
+use crate::upstream::credentials::Credentials;
+use crate::upstream::dial::Dialer;
+use crate::upstream::shared::Request;
+use crate::upstream::{Delivery, Mailbox};
+
+/// Panics when it is first woken, as a defect would in the middle of a delivery.
+struct Bomb(AtomicBool);
+
+impl Wake for Bomb {
+    fn wake(self: Arc<Self>) {
+        if !self.0.swap(true, Ordering::Relaxed) {
+            std::panic::resume_unwind(Box::new("a defect"));
+        }
+    }
+}
+
+/// Answers HELLO, PING and the like; GET only once all of `hold` has come.
+async fn serve(mut socket: TcpStream) {
+    let (mut input, mut buffer) = (Vec::new(), [0; 4096]);
+    while let Ok(count @ 1..) = socket.read(&mut buffer).await {
+        input.extend_from_slice(&buffer[..count]);
+        let text = String::from_utf8_lossy(&input).to_uppercase();
+        let requests = text.matches('*').count();
+        let answers: Vec<&str> = text
+            .split('*')
+            .skip(1)
+            .map(|request| match request {
+                _ if request.contains("HELLO") => "*2\r\n$5\r\nproto\r\n:2\r\n",
+                _ if request.contains("PING") => "+PONG\r\n",
+                _ => "+OK\r\n",
+            })
+            .collect();
+        assert_eq!(answers.len(), requests, "whole requests come");
+        input.clear();
+        if socket.write_all(answers.concat().as_bytes()).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn request(ticket: u64, bytes: &[u8]) -> Request<'_> {
+    let at = clock::now();
+    Request {
+        ticket: Ticket(ticket),
+        bytes,
+        skip: 0,
+        retry: false,
+        companion: false,
+        eager: false,
+        share: 0,
+        at,
+    }
+}
+
+/// What has arrived for a session, as soon as there is something.
+async fn arrivals(mailbox: &Rc<Mailbox>) -> Vec<(u64, Option<Loss>)> {
+    std::future::poll_fn(|cx| {
+        let mut arrived = Vec::new();
+        mailbox.drain(cx.waker(), |delivery, _| match delivery {
+            Delivery::Piece { ticket, .. } => arrived.push((ticket.0, None)),
+            Delivery::Lost(ticket, loss) => arrived.push((ticket.0, Some(loss))),
+            Delivery::Refusal { .. } => {}
+        });
+        if arrived.is_empty() { std::task::Poll::Pending } else { std::task::Poll::Ready(arrived) }
+    })
+    .await
+}
+
+#[test]
+fn shared_connection_whose_task_panics_loses_its_requests_and_is_made_anew() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let test = async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::task::spawn_local(async move {
+            loop {
+                tokio::task::spawn_local(serve(listener.accept().await.unwrap().0));
+            }
+        });
+        let text = format!(
+            "[[listener]]\naddress = \"127.0.0.1:0\"\n[upstream]\naddress = \"{address}\"\n\
+             insecure_plaintext = true\n[upstream.pool]\nmin_idle = 0\n"
+        );
+        let settings = config::parse(&text, "test", []).unwrap().upstream;
+        let credentials = Credentials::open(&settings.auth).unwrap();
+        let dialer = Dialer::new(&settings, None, credentials);
+        let metrics = Arc::new(Metrics::default());
+        let upstream = Upstream::start(settings, 65_536, dialer, Arc::clone(&metrics), 1);
+        upstream.buffers().set_cap(1 << 20);
+        upstream.warm().await.unwrap();
+        let shared = upstream.shared(HOME);
+        let count = |state: UpstreamState| metrics.upstream_connections[state].get();
+        assert_eq!(count(UpstreamState::Shared), 1);
+
+        let (one, two) =
+            (Mailbox::new(1 << 20, upstream.buffers()), Mailbox::new(1 << 20, upstream.buffers()));
+        let bomb = Waker::from(Arc::new(Bomb(AtomicBool::new(false))));
+        one.drain(&bomb, |_, _| {});
+        shared.send(&one, request(1, b"*1\r\n$3\r\nGET\r\n")).unwrap();
+        shared.send(&two, request(7, b"*1\r\n$3\r\nGET\r\n")).unwrap();
+        assert_eq!(arrivals(&two).await, [(7, Some(Loss::OutcomeUnknown))]);
+        let first = arrivals(&one).await;
+        assert_eq!(first, [(1, None), (1, Some(Loss::Truncated))], "its reply was under way");
+        assert_eq!(count(UpstreamState::Shared), 0);
+        assert_eq!(metrics.upstream_disconnects_total[UpstreamDisconnect::Defect].get(), 1);
+
+        shared.send(&two, request(8, b"*1\r\n$3\r\nGET\r\n")).unwrap();
+        assert_eq!(arrivals(&two).await, [(8, None)], "it serves again");
+        assert_eq!(count(UpstreamState::Shared), 1);
+    };
+    let test = async { tokio::time::timeout(Duration::from_secs(60), test).await };
+    tokio::task::LocalSet::new().block_on(&runtime, test).expect("it ends");
+}
