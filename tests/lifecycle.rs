@@ -16,6 +16,8 @@ mod support;
 
 #[path = "lifecycle/process.rs"]
 mod process;
+#[path = "lifecycle/sandbox.rs"]
+mod sandbox;
 #[path = "lifecycle/sessions.rs"]
 mod sessions;
 #[path = "lifecycle/systemd.rs"]

@@ -11,7 +11,7 @@ use super::output::Output;
 use super::verb::Verb;
 use super::{examine, exit, void};
 use crate::config::{Config, ConfigSource, Place, Problem, Setting, environment};
-use crate::proxy::{ConfigReloader, DataPlaneEnded, Proxy, Signal};
+use crate::proxy::{ConfigReloader, DataPlaneEnded, Proxy, Sandbox, Signal, confine};
 use crate::telemetry::Telemetry;
 use crate::tls::calendar;
 
@@ -36,13 +36,18 @@ impl Verb for Run {
 /// Serves as `config` says; `source` is where a reload finds the next configuration.
 fn run(output: Output, config: Config, source: ConfigSource) -> ExitCode {
     let fail = |text: &str| output.fail(exit::FAILURE, text);
+    // Before there are other threads.
+    let sandbox = match confine(&config, source.path.as_ref()) {
+        Ok(sandbox) => sandbox,
+        Err(error) => return fail(&error.to_string()),
+    };
     let telemetry = match Telemetry::start(&config.telemetry) {
         Ok(telemetry) => telemetry,
         Err(error) => return fail(&error.to_string()),
     };
     let log = telemetry.log.clone();
     report_panics();
-    let code = match serve(config, source, telemetry) {
+    let code = match serve(config, source, telemetry, sandbox) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(ended)) => output.fail(exit::BROKEN, &ended.to_string()),
         Err(text) => fail(&text),
@@ -66,6 +71,7 @@ fn serve(
     config: Config,
     source: ConfigSource,
     telemetry: Telemetry,
+    sandbox: Sandbox,
 ) -> Result<Result<(), DataPlaneEnded>, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("no event loop: {error}"))?;
@@ -80,7 +86,7 @@ fn serve(
             file: source.path.clone(),
             load: Arc::new(move || source.load(environment())),
         };
-        let proxy = Proxy::start(config, reread, telemetry).await;
+        let proxy = Proxy::start(config, reread, telemetry, sandbox).await;
         let proxy = proxy.map_err(|error| error.to_string())?;
         start.log(&proxy);
         Ok(proxy.run(signals).await)

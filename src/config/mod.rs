@@ -18,6 +18,7 @@ mod policy;
 mod rate;
 mod rules;
 mod san;
+mod sandbox;
 mod schema;
 mod scripts;
 mod secret_files;
@@ -47,6 +48,7 @@ pub use rules::{
     ValueRules,
 };
 pub use san::{San, SanPattern};
+pub use sandbox::Sandbox;
 pub use scripts::{ScriptError, ScriptMode, ScriptRules};
 pub use secret_files::{OpenFile, SecretFile, is_in_volume, is_open, open_files, secret_files};
 pub use server_auth::{CertificateLogin, PasswordCommand, ServerAuth};
@@ -92,6 +94,8 @@ pub struct Config {
     pub audit: Option<Audit>,
     /// How the process leaves.
     pub drain: Drain,
+    /// Bounds that the process sets for itself.
+    pub sandbox: Sandbox,
     /// Where the settings of the policies are written.
     pub places: Places,
 }

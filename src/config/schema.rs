@@ -25,7 +25,7 @@ use super::upstream::{
     TlsVersion, Upstream, Verify,
 };
 use super::user::User;
-use super::{Config, Places, address, audit, commands, listener_tls, policy, server_auth};
+use super::{Config, Places, address, audit, commands, listener_tls, policy, sandbox, server_auth};
 
 /// Other spellings of keys, taken over from neighbouring products: section, spelling, key.
 pub(super) const ALIASES: [(&str, &str, &str); 4] = [
@@ -54,6 +54,7 @@ pub(super) fn read(root: &Section<'_>) -> Config {
         admin: admin(&root.section("admin")),
         audit: audit::read(&root.section("audit")),
         drain: drain(&root.section("drain")),
+        sandbox: sandbox::read(&root.section("sandbox")),
         places: Places::default(),
     }
 }

@@ -30,6 +30,7 @@ pub(super) fn check(config: &Config, root: &Node, problems: &mut Vec<Problem>) {
     void.server_auth(config);
     void.pool_and_limits(config);
     void.insight(config);
+    void.sandbox(config);
     void.others(config);
 }
 
@@ -117,6 +118,16 @@ impl Void<'_> {
         let without = config.upstream.auth.certificate.is_none();
         let hint = "set certificate = true, or remove this";
         self.report(without, "upstream.auth.allow_default", "certificate is not set", hint);
+    }
+
+    fn sandbox(&mut self, config: &Config) {
+        for key in ["sandbox.read", "sandbox.connect"] {
+            let (why, hint) = ("sandbox.enabled is false", "remove it, or enable the sandbox");
+            self.report(!config.sandbox.enabled, key, why, hint);
+        }
+        let hint = "remove it: with password_command any port may be connected to";
+        let why = "a program prints the password";
+        self.report(config.upstream.auth.command.is_some(), "sandbox.connect", why, hint);
     }
 
     /// A policy that no client can have.

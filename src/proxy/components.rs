@@ -5,12 +5,14 @@
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::access::{self, AccessSources, Policies};
 use super::command_sources::CommandSources;
 use super::descriptors;
 use super::error::StartError;
 use super::listeners::ListenerStores;
+use super::sandbox::Sandbox;
 use crate::audit::{Audit, Event, Kind};
 use crate::base::live::Live;
 use crate::config::{self, ClientLimits, Config, SecretSource};
@@ -40,6 +42,8 @@ pub(super) struct Components {
     /// What [`AccessSources::hash`] was when they were built.
     pub doors_hash: [u8; 32],
     pub audit: Option<AuditParts>,
+    /// What the process has bound itself to, once it has.
+    pub sandbox: Option<Arc<Sandbox>>,
 }
 
 impl Components {
@@ -96,6 +100,7 @@ impl Components {
             policies,
             doors_hash: hash,
             audit,
+            sandbox: None,
         })
     }
 }
@@ -131,6 +136,11 @@ pub(super) fn audit_rules(
 
 /// Watches every file whose change is a reason to reload, the configuration's own included.
 pub(super) fn watch(config: &Config, file: Option<&PathBuf>) -> Watch {
+    Watch::new(files(config, file))
+}
+
+/// Every file whose change is a reason to reload.
+pub(super) fn files(config: &Config, file: Option<&PathBuf>) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = file.cloned().into_iter().collect();
     if let Some(tls) = &config.upstream.tls {
         files.extend(tls.files().map(Path::to_path_buf));
@@ -141,7 +151,7 @@ pub(super) fn watch(config: &Config, file: Option<&PathBuf>) -> Watch {
         files.push(path.clone());
     }
     files.extend(access::files(config));
-    Watch::new(files)
+    files
 }
 
 /// Shows the configuration in force in the metrics.

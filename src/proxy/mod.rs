@@ -18,10 +18,12 @@ mod listeners;
 mod open_secrets;
 mod reload;
 mod retry;
+mod sandbox;
 mod signals;
 mod supervisor;
 pub mod verbs;
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -45,6 +47,7 @@ use supervisor::Supervisor;
 pub use admin_state::AdminState;
 pub use error::{DataPlaneEnded, StartError};
 pub use reload::ConfigReloader;
+pub use sandbox::Sandbox;
 pub use signals::Signal;
 
 /// How long after a server could not be asked for its commands it is asked again.
@@ -82,6 +85,7 @@ impl Proxy {
         config: Config,
         reread: ConfigReloader,
         telemetry: Telemetry,
+        sandbox: Sandbox,
     ) -> Result<Self, StartError> {
         // Before the files are read: no change falls between.
         let watch = components::watch(&config, reread.file.as_ref());
@@ -89,7 +93,8 @@ impl Proxy {
         let health = Arc::new(Health::new(clock::now()));
         telemetry.metrics.state.set(State::Starting);
         let mut command_sources = CommandSources::default();
-        let components = Components::build(&config, &mut command_sources, &telemetry)?;
+        let mut components = Components::build(&config, &mut command_sources, &telemetry)?;
+        components.sandbox = Some(Arc::new(sandbox));
         access::warn(&config);
         access::announce(&components.policies, &telemetry.metrics);
         let data_plane = DataPlane::start(&config, &components, &telemetry, Arc::clone(&health))?;
@@ -263,6 +268,15 @@ impl Proxy {
         self.reloader.stop_audit();
         tracing::info!("stopped");
     }
+}
+
+/// Bounds the process to what `config` names, before it has other threads.
+///
+/// # Errors
+///
+/// When an address is in use, or the kernel refuses.
+pub fn confine(config: &Config, file: Option<&PathBuf>) -> Result<Sandbox, StartError> {
+    Sandbox::enter(config, &components::files(config, file))
 }
 
 /// Returns at that time, or never.

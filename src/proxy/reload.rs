@@ -264,6 +264,15 @@ impl Reloader {
                 changes.restart.join(", ")
             )));
         }
+        let files = components::files(&new, reread.file.as_ref());
+        let sandbox = self.components.sandbox.as_ref();
+        if let Some(path) = sandbox.and_then(|sandbox| sandbox.lacks(&new, &files).pop()) {
+            let path = path.display();
+            return Err(invalid(format!(
+                "{path} is out of reach of the sandbox, which was set at the start; restart respgate, or keep the file \
+                 where others are"
+            )));
+        }
         // Before the files are read: no change falls between.
         let watch = components::watch(&new, reread.file.as_ref());
         let doors = self.settled_doors(&new).await.map_err(|error| invalid(error.to_string()))?;

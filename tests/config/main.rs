@@ -97,6 +97,7 @@ fn the_smallest_file_means_the_defaults() {
         audit: None,
         places: Places::default(),
         drain: Drain::default(),
+        sandbox: Sandbox::default(),
     };
     assert_eq!(config, expected);
 }
@@ -204,7 +205,7 @@ respgate.toml:9:7: drain.max: a duration needs a unit
 respgate.toml:10:7: drain.min: "1w" is not a duration
   hint: the units are ms, s, m, h and d, as in "300s"
 respgate.toml:11:2: colour: unknown key
-  hint: known here: admin, audit, commands, drain, hotkeys, limits, listener, policies, policy, slowlog, telemetry, upstream, user, users"#
+  hint: known here: admin, audit, commands, drain, hotkeys, limits, listener, policies, policy, sandbox, slowlog, telemetry, upstream, user, users"#
     );
 }
 
@@ -274,7 +275,7 @@ fn hints() {
     assert_eq!(hint("[upstream.pool]\nmax_clients = 1"), "did you mean limits.max_clients?");
     assert_eq!(
         hint("[policy]\nrules = 1"),
-        "known here: acl, keys, limit, mode, observe, preset, scripts, ttl, values"
+        "known here: acl, degraded, keys, limit, mode, observe, preset, scripts, ttl, values"
     );
     assert_eq!(hint("[limits]\nmax_bulk = \"64MB\""), "write \"64MiB\"");
     assert!(hint("[upstream.auth]\npassword = \"hunter2\"").contains("password_file"));

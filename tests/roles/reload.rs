@@ -163,10 +163,10 @@ fn an_acl_file_changes() {
 /// The configuration may name a file that nobody watched before.
 #[test]
 fn a_file_that_is_named_later() {
-    let home = proxy::directory();
-    let file = home.path().join("password");
-    std::fs::write(&file, "sesame-3").unwrap();
     let stage = Stage::new("auth = \"users\"", &two_users());
+    // Within reach of the sandbox.
+    let file = stage.proxy.directory().join("later");
+    std::fs::write(&file, "sesame-3").unwrap();
     stage.proxy.reconfigure(
         "[[user]]\nname = \"app2\"",
         &format!("[[user]]\nname = \"app2\"\npassword_file = {file:?}"),

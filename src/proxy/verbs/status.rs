@@ -68,6 +68,7 @@ async fn answer(house: Arc<AdminState>, _: Call) -> Result<Answer, Refused> {
             screen.wrong("ADM-E001", "the thread that serves clients does not answer", remedy);
         }
     }
+    sandbox(&in_force, &mut screen);
     identity(&in_force, now, &mut screen);
     reloads(&house, &mut screen);
     policies(&house, &in_force, now, &mut screen);
@@ -209,6 +210,24 @@ fn upstream(
         "last_error": error,
     });
     screen.add("upstream", lines, json);
+}
+
+/// What the process has bound itself to.
+fn sandbox(in_force: &InForce, screen: &mut Screen) {
+    let Some(sandbox) = &in_force.components.sandbox else { return };
+    let landlock = sandbox.confinement.label();
+    let yes = |is: bool, what: &str| format!("{what}{}", if is { "" } else { ": not in force" });
+    let line = format!(
+        "files and ports (Landlock): {landlock}; {}; {}",
+        yes(sandbox.no_new_privileges, "no new privileges"),
+        yes(sandbox.no_core_dumps, "no core dumps")
+    );
+    let json = json!({
+        "landlock": landlock,
+        "no_new_privileges": sandbox.no_new_privileges,
+        "no_core_dumps": sandbox.no_core_dumps,
+    });
+    screen.add("sandbox", vec![line], json);
 }
 
 fn identity(in_force: &InForce, now: u64, screen: &mut Screen) {
