@@ -1,8 +1,8 @@
--- `call`, and `try`, which is `pcall`. `T` has the commands that the text names and that need one key and
--- nothing else; what else may be called is made when it is needed.
+-- `call`, and `try`, which is `pcall`. Of the commands that the text names, `s` says which need one key and
+-- nothing else; what else may be called is made when it is needed. `f` is the whole name of one of `KEYS`.
 local function @NAME@(c,k,...)
-local s,r=T[c],nil
-if s and type(k)=="string" and (s<5 or select("#",...)==0) then
+local s,f,r=@CODE@,@KNOWN@
+if s and @STRING@@ALONE@ then
 @FAST@
 else
 if not C then C,W=make(@REPEATS@) end

@@ -16,6 +16,8 @@ use crate::policy::role::Role;
 const FAST: &str = include_str!("fast.lua");
 /// What is made of a call that is not one of the simplest.
 const COLD: &str = include_str!("cold.lua");
+/// Names of commands that a call is compared with one by one.
+const COMPARED_MAX: usize = 8;
 /// What of `redis` a script keeps besides `call` and `pcall`.
 const KEPT: [&str; 22] = [
     "LOG_DEBUG",
@@ -114,14 +116,10 @@ impl Guard {
         let (may_key, rest) = (names.may_key(), names.rest(prefix));
         let text = lua::quote(prefix.as_bytes());
         let fast = if may_key.is_some() {
-            format!(
-                "if mayKey(k,s<5 and s or s-4) then r=rp(c,{text}..k,...) \
-                 else if not C then C,W=make(@REPEATS@) end r=C(false,c,k,...) end"
-            )
-        } else if prefix.is_empty() {
-            "r=rp(c,k,...)".to_owned()
+            "if mayKey(k,s<5 and s or s-4) then r=rp(c,@WHOLE@,...) \
+             else if not C then C,W=make(@REPEATS@) end r=C(false,c,k,...) end"
         } else {
-            format!("r=rp(c,{text}..k,...)")
+            "r=rp(c,@WHOLE@,...)"
         };
         let sends_names = may_key.is_none() && !prefix.is_empty();
         let walks = if prefix.is_empty() { String::new() } else { rules::walks(prefix) };
@@ -139,7 +137,7 @@ impl Guard {
             .replace("@BYTES@", &prefix.len().to_string());
         let may_key = may_key.unwrap_or_default();
         let cold = format!("{may_key} {filled}").into_boxed_str();
-        let fast = lua::compact(FAST).replace("@FAST@", &fast).into_boxed_str();
+        let fast = lua::compact(FAST).replace("@FAST@", fast).into_boxed_str();
         let id = lua::fingerprint([cold.as_bytes(), fast.as_bytes()]);
         let prefix = prefix.as_bytes().into();
         Self { cold, worded: Default::default(), fast, simple, prefix, id }
@@ -174,16 +172,42 @@ impl Guard {
         members
     }
 
-    /// The commands that the text names in full, spelled as there.
-    fn commands(&self, words: &words::Words<'_>) -> String {
-        let mut commands = String::new();
-        for word in words.iter() {
-            let lower = word.to_ascii_lowercase();
-            if let Some(code) = self.simple.get(&*lower) {
-                let _ = write!(commands, "[\"{word}\"]={code},");
+    /// What the fast way needs besides its text, and the text: the commands that the script names, spelled
+    /// as there. `keys`: it names `KEYS`.
+    fn fast(&self, words: &words::Words<'_>, keys: bool) -> (String, String) {
+        let simple = words.iter().filter_map(|word| {
+            let code = self.simple.get(&*word.to_ascii_lowercase())?;
+            Some((word, *code))
+        });
+        let simple: Vec<(&str, u8)> = simple.collect();
+        let list = |form: fn(&(&str, u8)) -> String, between: &str| {
+            simple.iter().map(form).collect::<Vec<_>>().join(between)
+        };
+        let (table, code) = match simple.len() {
+            0 => (String::new(), "false".to_owned()),
+            // Fewer comparisons cost less than a table that is made anew for each run.
+            1..=COMPARED_MAX => {
+                let code = list(|(word, code)| format!("c==\"{word}\" and {code}"), " or ");
+                (String::new(), code)
             }
-        }
-        commands
+            _ => {
+                let list = list(|(word, code)| format!("[\"{word}\"]={code}"), ",");
+                (format!(" local T={{{list}}} "), "T[c]".to_owned())
+            }
+        };
+        let whole = lua::quote(&self.prefix) + "..k";
+        let (known, is_text, whole) = if self.prefix.is_empty() {
+            ("nil", "type(k)==\"string\"", "k".to_owned())
+        } else if keys {
+            ("P[k]", "(f or type(k)==\"string\")", format!("f or {whole}"))
+        } else {
+            ("nil", "type(k)==\"string\"", whole)
+        };
+        let several = simple.iter().any(|(_, code)| *code > 4);
+        let alone = if several { " and (s<5 or select(\"#\",...)==0)" } else { "" };
+        let text = self.fast.replace("@CODE@", &code).replace("@KNOWN@", known);
+        let text = text.replace("@STRING@", is_text).replace("@ALONE@", alone);
+        (table, text.replace("@WHOLE@", &whole))
     }
 }
 
@@ -225,40 +249,52 @@ impl Guarded {
         out
     }
 
+    /// What stands for `redis`: the variable `api`.
+    fn api(&self, words: &words::Words<'_>, line: &str, keys: bool, body: &mut String) {
+        let repeats = self.repeats.to_string();
+        let (table, fast) = self.guard.fast(words, keys);
+        let fast = fast.replace("@REPEATS@", &repeats);
+        body.push_str("local rp,type,C,W=redis.pcall,type ");
+        body.push_str(self.guard.worded(&self.globals));
+        body.push_str(&table);
+        let raise = format!(
+            "if type(r)==\"table\" and r.err then if not C then C,W=make({repeats}) end \
+             error(W(r,{line})) end"
+        );
+        body.push(' ');
+        body.push_str(&fast.replace("@NAME@", "call").replace("@RAISE@", &raise));
+        if words.has("pcall") {
+            body.push(' ');
+            body.push_str(&fast.replace("@NAME@", "try").replace("@RAISE@", ""));
+        }
+        let members = self.guard.members(words).replace("@REPEATS@", &repeats);
+        let _ = write!(body, " local api={members} ");
+    }
+
     fn prologue(&self, words: &words::Words<'_>, line: &str, out: &mut Vec<u8>) {
-        let Guard { fast, prefix, .. } = &*self.guard;
+        let prefix = &self.guard.prefix;
         let apis: Vec<&str> = globals::APIS.into_iter().filter(|name| words.has(name)).collect();
         let (mut names, mut values) = (Vec::new(), Vec::new());
         let mut body = String::new();
-        if !apis.is_empty() {
-            body.push_str("local rp,type,C,W=redis.pcall,type ");
-            body.push_str(self.guard.worded(&self.globals));
-            let _ = write!(body, " local T={{{}}} ", self.guard.commands(words));
-            let raise = format!(
-                "if type(r)==\"table\" and r.err then if not C then C,W=make({}) end \
-                 error(W(r,{line})) end",
-                self.repeats
+        let keys = words.has("KEYS") && !prefix.is_empty();
+        if keys {
+            // `P` has the whole names; scripts with few keys need no larger tables.
+            let _ = write!(
+                body,
+                "local P,own={{}},{{nil,nil,nil,nil}} for i=1,#KEYS do \
+                 local k=string.sub(KEYS[i],{}) own[i],P[k]=k,{}..k end ",
+                prefix.len() + 1,
+                lua::quote(prefix)
             );
-            let repeats = self.repeats.to_string();
-            let fast = fast.replace("@REPEATS@", &repeats);
-            body.push_str(&fast.replace("@NAME@", "call").replace("@RAISE@", &raise));
-            if words.has("pcall") {
-                body.push(' ');
-                body.push_str(&fast.replace("@NAME@", "try").replace("@RAISE@", ""));
-            }
-            let members = self.guard.members(words).replace("@REPEATS@", &repeats);
-            let _ = write!(body, " local api={members} ");
+        }
+        if !apis.is_empty() {
+            self.api(words, line, keys, &mut body);
             for name in apis {
                 names.push(name.to_owned());
                 values.push("api".to_owned());
             }
         }
-        if words.has("KEYS") && !prefix.is_empty() {
-            let from = prefix.len() + 1;
-            let _ = write!(
-                body,
-                " local own={{}} for i=1,#KEYS do own[i]=string.sub(KEYS[i],{from}) end "
-            );
+        if keys {
             names.push("KEYS".to_owned());
             values.push("own".to_owned());
         }
