@@ -29,6 +29,11 @@ pub(super) fn apply(
             edits.replace(1, &digests.server);
             (digests, false)
         }
+        Shaped::Spelled { text, digests, read_only } => {
+            edits.replace(0, if *read_only { b"EVAL_RO" } else { b"EVAL" });
+            edits.replace(1, text);
+            (digests, false)
+        }
         Shaped::Named(None) => {
             edits.replace(1, NONE);
             return strip;

@@ -26,6 +26,7 @@ const SERVER_LOOK: Duration = Duration::from_millis(5);
 /// How many scripts of a client that does not wait for their answers go with their texts.
 const TEXTS: u8 = 200;
 const EVAL: &str = "EVAL";
+const EVALSHA: &str = "EVALSHA";
 
 impl Session {
     /// What goes before scripts under the policy of this moment.
@@ -76,8 +77,10 @@ impl Session {
             command::Script::Digest => {
                 let Some(guarded) = Self::guarded(ctx)? else { return Ok(()) };
                 let Some(named) = request.arg(1) else { return Ok(()) };
-                let names = known(named).map(|script| script.digests(&guarded));
-                Shaped::Named(names)
+                let script = known(named);
+                script.map_or(Shaped::Named(None), |script| {
+                    self.guard_name(&script, &guarded, request, ctx)
+                })
             }
             command::Script::Asks => {
                 let Some(guarded) = Self::guarded(ctx)? else { return Ok(()) };
@@ -112,16 +115,42 @@ impl Session {
         }
         let written = guarded.write(text);
         let digests = match script {
-            Some(script) => script.digests(guarded),
+            Some(script) => {
+                let digests = script.digests(guarded);
+                script.note_sent(guarded, ctx.epoch);
+                digests
+            }
             None => digests(Sha1::of(text), Sha1::of(&written)),
         };
         let arg = u32::try_from(arg).unwrap_or(u32::MAX);
         Shaped::Text { arg, text: written, digests, loads }
     }
 
+    /// `EVALSHA`: in a transaction nothing can be sent again, so a script that went to the server behind other
+    /// rules, or to another server, goes with its text there.
+    fn guard_name(
+        &self,
+        script: &Script,
+        guarded: &Guarded,
+        request: &Request<'_>,
+        ctx: &Context<'_>,
+    ) -> Shaped {
+        let digests = script.digests(guarded);
+        let may_spell = ctx.policy.retries_noscript() && request.announced().is_none();
+        if !self.is_queueing() || !may_spell || script.note_sent(guarded, ctx.epoch) {
+            return Shaped::Named(Some(digests));
+        }
+        let read_only = request.arg(0).is_some_and(|word| word.len() > EVALSHA.len());
+        Shaped::Spelled { text: script.written(guarded), digests, read_only }
+    }
+
+    fn is_queueing(&self) -> bool {
+        self.transaction.is_some() || self.transacts_on_own()
+    }
+
     /// Whether `EVAL` may go as `EVALSHA`: alone, so that it can be sent again in its place.
     fn may_call(&self, request: &Request<'_>, ctx: &Context<'_>) -> bool {
-        let queued = self.transaction.is_some() || self.transacts_on_own();
+        let queued = self.is_queueing();
         let pipelines = self.replays.as_ref().is_some_and(|replays| replays.texts > 0);
         !queued && !pipelines && request.announced().is_none() && !is_large(request, ctx)
     }

@@ -74,6 +74,8 @@ struct Behind {
     digests: Arc<Digests>,
     /// The last epoch in which the server has run it.
     ran: Option<u64>,
+    /// The last epoch in which its text was on the way to the server.
+    sent: Option<u64>,
 }
 
 /// That a session has seen a script run: true as long as nobody finds it lost and the server is the
@@ -134,7 +136,7 @@ impl Script {
         }
         let new = digests(Sha1::of(&self.text), Sha1::of(&guarded.write(&self.text)));
         names.truncate(NAMES_MAX - 1);
-        names.insert(0, Behind { guard: id, digests: Arc::clone(&new), ran: None });
+        names.insert(0, Behind { guard: id, digests: Arc::clone(&new), ran: None, sent: None });
         new
     }
 
@@ -144,10 +146,23 @@ impl Script {
         !self.needs_text.get() && self.names.borrow().iter().any(ran)
     }
 
+    /// Its text goes to the server behind this guard. Returns whether it has before in this epoch.
+    pub(super) fn note_sent(&self, guarded: &Guarded, epoch: u64) -> bool {
+        let names = &mut *self.names.borrow_mut();
+        let known = names.iter_mut().find(|known| known.guard == guarded.id());
+        known.is_some_and(|known| known.sent.replace(epoch) == Some(epoch))
+    }
+
+    /// What goes to the server behind this guard.
+    pub(super) fn written(&self, guarded: &Guarded) -> Vec<u8> {
+        guarded.write(&self.text)
+    }
+
     fn note_ran(&self, guarded: &Guarded, ran: Option<u64>) {
         let names = &mut *self.names.borrow_mut();
         if let Some(known) = names.iter_mut().find(|known| known.guard == guarded.id()) {
             known.ran = ran;
+            known.sent = ran;
         }
     }
 

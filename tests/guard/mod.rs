@@ -12,6 +12,7 @@ mod monitor;
 mod neighbours;
 mod older;
 mod positions;
+mod transactions;
 mod trust;
 
 use super::support::real_server::{Brand, Server};

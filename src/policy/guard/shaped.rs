@@ -18,6 +18,8 @@ pub enum Shaped {
     Called { digests: Arc<Digests>, read_only: bool },
     /// `EVALSHA`: by its name; `None`: one that is not known here.
     Named(Option<Arc<Digests>>),
+    /// `EVALSHA`, `EVALSHA_RO` (`read_only`): with its text, since the server may not have it.
+    Spelled { text: Vec<u8>, digests: Arc<Digests>, read_only: bool },
     /// `SCRIPT EXISTS`: the names from argument 2 on.
     Asked(Vec<Option<Arc<Digests>>>),
 }
