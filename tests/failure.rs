@@ -20,6 +20,8 @@ mod broken;
 mod death;
 #[path = "failure/degraded.rs"]
 mod degraded;
+#[path = "failure/listening.rs"]
+mod listening;
 #[path = "failure/misplaced.rs"]
 mod misplaced;
 #[path = "failure/outage.rs"]

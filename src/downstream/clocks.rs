@@ -10,13 +10,14 @@
 //! | leaves replies unread that hold up more than itself | `limits.output_soft_time` |
 //! | waits for a reply on its pinned connection | `upstream.pool.command_timeout` |
 //! | waits for a reply on a shared connection | the same, kept by that connection |
+//! | hears nothing while it is subscribed | `upstream.pool.health_check_interval`, and the server's answer to a PING |
 //! | sends a large request | `upstream.pool.command_timeout` |
 //! | waits for a pinned connection | `upstream.pool.acquire_timeout` |
 //! | waits for its turn under a limit | `policy.limit.max_delay` |
 //! | keeps a pinned connection of an older identity | `upstream.pool.pinned_grace` |
 //! | is to be closed | five seconds |
 //!
-//! A blocked or subscribed client waits as long as the server lets it.
+//! A blocked client waits as long as the server lets it, a subscribed one as long as the server answers.
 
 use std::time::Instant;
 
@@ -69,6 +70,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let rest = self.pacer.rests_until().filter(later);
         let quiet = self.outlet.quiet_at().filter(later);
         let lease = [self.lease_deadline(), self.upload_deadline(), self.rest_deadline(), grace];
+        let lease = lease.into_iter().chain([self.probe_deadline()]);
         let rest = [last, rest, quiet, self.outlet_deadline()];
         let pause = match self.waiting {
             PendingStep::Pause(until) | PendingStep::Room(until) => Some(until),

@@ -267,6 +267,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Some(since + timeout)
     }
 
+    /// When the server is asked for a sign of life, on a connection that only listens and has been silent.
+    pub(super) fn probe_deadline(&self) -> Option<Instant> {
+        let bounded = !self.worker.upstream.command_timeout().is_zero();
+        let asks = self.lease.is_some()
+            && bounded
+            && matches!(self.waiting, PendingStep::No)
+            && self.passing == Body::No
+            && self.presented.is_none()
+            && self.session.only_listens();
+        asks.then(|| self.lease_heard + self.worker.upstream.health_check_interval())
+    }
+
     /// When the rest of a large request has failed to come, or to go on to the server, for too long.
     pub(super) fn upload_deadline(&self) -> Option<Instant> {
         let timeout = self.worker.upstream.command_timeout();
@@ -282,6 +294,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     pub(super) fn expire_lease(&mut self) {
+        if self.probe_deadline().is_some_and(|deadline| self.now >= deadline)
+            && let Some((lease, _)) = self.lease.as_deref_mut()
+        {
+            lease.push(self.session.ask_alive(self.now));
+        }
         if self.rest_deadline().is_some_and(|deadline| self.now >= deadline) {
             self.session.forget_large_reply();
         }

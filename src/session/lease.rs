@@ -21,6 +21,23 @@ impl Session {
         }
     }
 
+    /// Whether it waits for messages on its pinned connection and for nothing else: a server that is gone
+    /// would not be noticed.
+    #[must_use]
+    pub fn only_listens(&self) -> bool {
+        let listens = self.subscriptions.any() || self.tracking;
+        let executes = self.transaction.is_some() || self.transacts_on_own();
+        listens && self.is_settled() && self.partial.is_empty() && !executes && !self.replicates()
+    }
+
+    /// Asks the pinned connection for a sign of life: what is to be sent. The client sees nothing of it.
+    pub fn ask_alive(&mut self, now: Instant) -> &'static [u8] {
+        debug_assert!(self.only_listens(), "nothing else is under way");
+        self.flight = Route::Pinned;
+        self.queue.push_remote(Expect::Alive, 0, Class::Other, now, false);
+        b"*1\r\n$4\r\npInG\r\n"
+    }
+
     /// Whether requests are on their way that the pinned connection answers.
     #[must_use]
     pub fn asks_lease(&self) -> bool {

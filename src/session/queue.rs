@@ -21,6 +21,8 @@ pub(super) enum Expect {
     Block,
     /// It was asked for by the proxy itself; the client never sees it.
     Hidden,
+    /// The answer to a PING of the proxy's own, on a connection that only listens.
+    Alive,
     /// The session itself asked for it, for the request that waits: a page of a walk, or another answer.
     Page,
     /// Names in it carry the prefix of the policy.
@@ -412,7 +414,7 @@ impl ReplyQueue {
         let mut bytes = BytesMut::new();
         let hidden = matches!(
             &place.content,
-            Content::Remote(Remote { expect: Expect::Hidden | Expect::Page, .. })
+            Content::Remote(Remote { expect: Expect::Hidden | Expect::Alive | Expect::Page, .. })
         );
         if !place.silent && !hidden {
             write(&mut bytes);

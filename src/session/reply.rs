@@ -290,6 +290,8 @@ impl Session {
                 // It still watches: a later EXEC there would answer nil without a reason.
                 self.lease_drop |= !ok;
             }
+            // Any answer is life.
+            Expect::Alive => (hidden, own) = (true, true),
             Expect::Page => {
                 (hidden, own) = (true, true);
                 self.take_page(ticket, frame);

@@ -199,6 +199,7 @@ impl Session {
             Expect::Plain
             | Expect::Block
             | Expect::Hidden
+            | Expect::Alive
             | Expect::Page
             | Expect::Names(_)
             | Expect::Acks { .. }

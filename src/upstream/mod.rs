@@ -145,6 +145,12 @@ impl Upstream {
         self.context.settings.pool.command_timeout
     }
 
+    /// How long a connection may be silent before the server is asked for a sign of life.
+    #[must_use]
+    pub fn health_check_interval(&self) -> std::time::Duration {
+        self.context.settings.pool.health_check_interval
+    }
+
     /// How long a pinned connection may outlive the identity or password it was made with.
     #[must_use]
     pub fn pinned_grace(&self) -> std::time::Duration {

@@ -49,6 +49,10 @@ pub struct Live {
     dialing: Option<Dial>,
     successor: Option<usize>,
     relief: Option<Dial>,
+    /// The server has said that it is no primary: a successor must be one.
+    misplaced: bool,
+    /// All that was written ends with a whole line.
+    whole: bool,
     ended: Option<Ended>,
 }
 
@@ -355,6 +359,8 @@ impl World {
             dialing: None,
             successor: None,
             relief: None,
+            misplaced: false,
+            whole: true,
             ended: None,
         });
     }
@@ -499,7 +505,11 @@ impl World {
             if due.is_empty() {
                 break;
             }
+            let new = live.whole && b"RWSEM".contains(&due[0]);
+            let rests = live.connection.is_silent() || live.successor.is_some();
+            assert!(!(new && rests), "a new request is written on a connection that takes none");
             let count = self.server.write(live.wire, due, self.now);
+            live.whole = count.checked_sub(1).map_or(live.whole, |last| due[last] == b'\n');
             if count == 0 {
                 blocked = true;
                 break;
@@ -524,7 +534,10 @@ impl World {
                     life.line.pipeline.push_secret(None, RELOGIN, &request, self.now);
                 }
                 Action::LoggedIn(accepted) => self.logins[usize::from(accepted)] += 1,
-                Action::DialRelief => live.relief = Some(Dial::Asking),
+                Action::DialRelief => {
+                    assert!(!life.aside, "{at} was set aside: another one carries everything new");
+                    live.relief = Some(Dial::Asking);
+                }
                 Action::DropRelief => live.relief = None,
                 Action::StepAside => self.step_aside(life),
                 Action::Silent(silent) => {
@@ -539,7 +552,8 @@ impl World {
                 Action::HealthCheck(true) => {
                     self.node.handle_alive(self.now);
                 }
-                Action::HealthCheck(false) | Action::Misplaced => {}
+                Action::Misplaced => live.misplaced = true,
+                Action::HealthCheck(false) => {}
                 Action::End(ended) => live.ended = Some(ended),
             }
         }
@@ -560,6 +574,11 @@ impl World {
             Dialed::Busy | Dialed::Failed(_) => (Successor::Failed, None),
         };
         let kept = live.connection.handle_successor(successor, self.now);
+        let misplaced = std::mem::take(&mut live.misplaced);
+        assert!(
+            !(misplaced && kept && successor == Successor::Replica),
+            "a replica takes the place of a replica"
+        );
         if let Some(wire) = wire.filter(|_| !kept) {
             self.server.close(wire, false);
         }
@@ -630,6 +649,7 @@ impl World {
     }
 
     fn set_aside(&mut self, life: &mut Life, next: usize) {
+        assert!(!life.aside, "it is set aside once");
         life.aside = true;
         life.line.closing = true;
         self.asides += 1;
@@ -656,6 +676,8 @@ impl World {
                     model.lose(*session, ticket.0, loss, *now);
                 }
             });
+        let needed = (life.key == 0 && !life.line.closing) || !life.line.pipeline.is_empty();
+        assert!(needed || !matches!(next, Next::Fail(_)), "{at} was of no use: it is no outage");
         match (next, live.successor) {
             (Next::Serve, Some(wire)) => self.up(at, life, wire),
             (Next::Serve, None) => panic!("{at} is replaced by nothing"),
