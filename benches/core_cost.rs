@@ -19,11 +19,11 @@ mod conversation;
 
 use std::hint::black_box;
 
-use conversation::{Conversation, RULES, limits, request};
+use conversation::{RULES, Talk, request};
 use respgate::base::clock::now;
 use respgate::command::{self, Lookup};
 use respgate::policy::{EvalContext, Scratch, compile};
-use respgate::resp::{ReplyScanner, RequestBuf, RequestScanner, Scan};
+use respgate::resp::{ReplyScanner, RequestBuf, RequestLimits, RequestScanner, Scan};
 
 const BATCHES: usize = 401;
 /// Short enough that most batches run undisturbed.
@@ -53,6 +53,16 @@ fn main() {
     judging(&set, &get);
     replies(&value);
     conversations(&set, &get, &value);
+}
+
+fn limits() -> RequestLimits {
+    RequestLimits {
+        max_args: 1 << 20,
+        max_bulk_bytes: 64 << 20,
+        max_inline_bytes: 64 << 10,
+        large_bytes: 64 << 10,
+        authenticated: true,
+    }
 }
 
 fn framing(set: &[&str], get: &[&str]) {
@@ -124,7 +134,7 @@ fn conversations(set: &[&str], get: &[&str], value: &str) {
         (requests, format!("+OK\r\n{bulk}").repeat(count).into_bytes())
     };
     for (rules, build) in RULES {
-        let mut talk = Conversation::new(&build(), now());
+        let mut talk = Talk::new(&build(), now());
         let (single, ok) = (request(set), b"+OK\r\n".to_vec());
         measure(&format!("there and back, rules {rules}: SET"), 1, || {
             assert_eq!(talk.turn(black_box(&single), black_box(&ok)), 1);

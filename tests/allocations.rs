@@ -17,7 +17,7 @@ mod conversation;
 use std::alloc::System;
 use std::time::Duration;
 
-use conversation::{Conversation, RULES, request};
+use conversation::{RULES, Talk, request};
 use respgate::base::clock::now;
 use respgate::config::{Encoding, KeyRules, OnMissing, Rules, TtlRules, ValueRules};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
@@ -31,7 +31,7 @@ const ATTEMPTS: usize = 5;
 
 /// Allocations of as many turns, at the best attempt.
 fn allocations(rules: &Rules, requests: &[u8], replies: &[u8], commands: usize) -> usize {
-    let mut talk = Conversation::new(rules, now());
+    let mut talk = Talk::new(rules, now());
     for _ in 0..100 {
         assert_eq!(talk.turn(requests, replies), commands);
     }

@@ -32,7 +32,8 @@ const LEVELS: &[&[&str]] = &[
     &["cli"],
 ];
 /// Modules that decide and never wait: time and chance are arguments.
-const PURE: &[&str] = &["resp", "command", "traffic", "policy", "session"];
+const PURE: &[&str] =
+    &["resp", "command", "traffic", "policy", "session", "downstream::conversation"];
 /// Paths a pure module never names.
 const IMPURE: &[&str] = &[
     "tokio",
@@ -217,10 +218,10 @@ fn exports(live: &[Token]) -> (Vec<Token>, Vec<Token>) {
 }
 
 fn purity(source: &Source) -> Vec<Fault> {
-    let own = source.module().first().copied().unwrap_or_default();
-    if !PURE.contains(&own) {
+    let own = source.module().join("::") + "::";
+    let Some(own) = PURE.iter().find(|pure| own.starts_with(&format!("{pure}::"))) else {
         return Vec::new();
-    }
+    };
     let named = source.resolved(&source.live).into_iter().filter_map(|(path, line)| {
         let path = path.join("::") + "::";
         let impure = IMPURE.iter().find(|i| path.starts_with(&format!("{i}::")))?;

@@ -1,18 +1,21 @@
-//! One command's way through the pure core, there and back, as the shells walk it.
+//! One command's way through the pure core, there and back: a conversation without sockets.
 //!
-//! Owns: [`Conversation`]. Never knows: clocks, how often it is walked, what is counted.
+//! Owns: [`Talk`]. Never knows: clocks, how often it is walked, what is counted.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use respgate::config::{ClientLimits, KeyMode, KeyRules, OnMissing, OnOutage, Rules, TtlRules};
+use respgate::downstream::conversation::{Conversation, Host, LeaseEnd, Moment, Outgoing, Piece};
 use respgate::policy::{Policy, compile};
-use respgate::resp::{ReplyScanner, RequestLimits, RequestScanner, Scan};
+use respgate::resp::ReplyScanner;
 use respgate::session::{
-    Auth, Context, Limiters, MultiPermission, RequestScratch, Scripts, Session, Step,
+    Auth, Context, Limiters, MultiPermission, RequestScratch, Route, Scripts, Session,
 };
+use respgate::traffic::{Facts, Loss, PoolKey, Ticket, Unavailable};
 use respgate::upstream::{Buffers, Delivery, Mailbox};
 
 type Build = fn() -> Rules;
@@ -37,16 +40,6 @@ fn acl(acl: &str) -> Rules {
     Rules { acl: Some(acl.to_owned()), ..Rules::default() }
 }
 
-pub fn limits() -> RequestLimits {
-    RequestLimits {
-        max_args: 1 << 20,
-        max_bulk_bytes: 64 << 20,
-        max_inline_bytes: 64 << 10,
-        large_bytes: 64 << 10,
-        authenticated: true,
-    }
-}
-
 pub fn request(args: &[&str]) -> Vec<u8> {
     let mut text = format!("*{}\r\n", args.len());
     for arg in args {
@@ -55,154 +48,159 @@ pub fn request(args: &[&str]) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// A session with everything around it.
-pub struct Conversation {
-    session: Session,
-    scanner: RequestScanner,
+/// A conversation with everything around it.
+pub struct Talk {
+    conversation: Conversation,
+    around: Around,
     replies: ReplyScanner,
     mailbox: Rc<Mailbox>,
+}
+
+/// What the conversation reaches: nothing but a buffer.
+struct Around {
     policy: Policy,
     auth: Auth,
-    limits: ClientLimits,
-    frame: RequestLimits,
     request_scratch: RequestScratch,
     scripts: Scripts,
     multi_permission: MultiPermission,
     limiters: Limiters,
-    now: Instant,
-    pub out: BytesMut,
-    pub wire: BytesMut,
+    wire: BytesMut,
+    tickets: Tickets,
 }
 
-impl Conversation {
+impl Talk {
     pub fn new(rules: &Rules, now: Instant) -> Self {
+        let session = Session::new(1, &Auth::Off, now, OnOutage::Close);
         Self {
-            session: Session::new(1, &Auth::Off, now, OnOutage::Close),
-            scanner: RequestScanner::default(),
+            conversation: Conversation::new(1, session, Arc::new(ClientLimits::default()), now),
+            around: Around {
+                policy: compile(rules).unwrap(),
+                auth: Auth::Off,
+                request_scratch: RequestScratch::default(),
+                scripts: Scripts::default(),
+                multi_permission: MultiPermission::default(),
+                limiters: Limiters::default(),
+                wire: BytesMut::new(),
+                tickets: Tickets::default(),
+            },
             replies: ReplyScanner::default(),
             mailbox: Mailbox::new(1 << 20, Buffers::new(1 << 20)),
-            policy: compile(rules).unwrap(),
-            auth: Auth::Off,
-            limits: ClientLimits::default(),
-            frame: limits(),
-            request_scratch: RequestScratch::default(),
-            scripts: Scripts::default(),
-            multi_permission: MultiPermission::default(),
-            limiters: Limiters::default(),
-            now,
-            out: BytesMut::new(),
-            wire: BytesMut::new(),
         }
     }
 
     /// Takes every request in `bytes`, then every reply in `replies`; returns how many went through.
     pub fn turn(&mut self, bytes: &[u8], replies: &[u8]) -> usize {
-        self.out.clear();
-        self.wire.clear();
-        let tickets = self.requests(bytes);
+        let Self { conversation, around, mailbox, .. } = self;
+        conversation.advance_output(conversation.output().len());
+        around.wire.clear();
+        around.tickets.len = 0;
+        conversation.handle_bytes(bytes, around);
         let mut rest = replies;
-        for &ticket in &tickets {
+        for &ticket in &around.tickets {
             let advance = self.replies.advance(rest).unwrap();
             assert!(advance.done, "the replies end too early");
             let (reply, behind) = rest.split_at(advance.used);
             rest = behind;
-            self.mailbox.deliver(ticket, reply, self.replies.kind(), true);
+            mailbox.deliver(ticket, reply, self.replies.kind(), true);
         }
-        let Self { mailbox, session, out, .. } = self;
         let mut completed = 0;
         mailbox.drain(Waker::noop(), |item, bytes| {
             let Delivery::Piece { ticket, kind, done, .. } = item else { return };
             completed +=
-                usize::from(session.handle_reply(ticket, bytes, kind, done, out).is_some());
+                usize::from(conversation.handle_reply(ticket, bytes, kind, done).is_some());
         });
+        conversation.handle_delivered(completed > 0, None, around);
         completed
     }
+}
 
-    fn requests(&mut self, mut rest: &[u8]) -> Tickets {
-        let mut tickets = Tickets::default();
-        let Self {
-            session,
-            scanner,
-            policy,
-            auth,
-            limits,
-            frame,
-            request_scratch,
-            scripts,
-            multi_permission,
-            limiters,
-            now,
-            out,
-            wire,
-            ..
-        } = self;
-        let mut ctx = Context {
-            policy,
-            auth,
-            limits,
+impl Host for Around {
+    fn with_context<R>(
+        &mut self,
+        moment: &Moment<'_>,
+        judge: impl FnOnce(&mut Context<'_>) -> R,
+    ) -> R {
+        judge(&mut Context {
+            policy: &self.policy,
+            auth: &self.auth,
+            limits: moment.limits,
             dedicated: false,
             valkey: false,
             server: respgate::traffic::Server::default(),
-            has_lease: false,
+            has_lease: moment.has_lease,
             lends_at_once: true,
             held: false,
-            now: *now,
+            now: moment.now,
             unix_ms: 1_700_000_000_000,
             epoch: 0,
-            scripts,
-            multi_permission,
-            limiters,
-            request_scratch,
-        };
-        while let Ok(Scan::Request { used }) = scanner.scan(rest, frame) {
-            let request = scanner.request(rest);
-            let step = session.handle_request(&request, &mut ctx, out);
-            match step {
-                Step::Send { ticket, .. } => {
-                    wire.extend_from_slice(request.raw());
-                    tickets.push(ticket);
-                }
-                Step::SendWire { ticket, wire: how, .. } => {
-                    let changed = ctx.request_scratch.take_wire();
-                    wire.extend_from_slice(&changed);
-                    ctx.request_scratch.reuse(changed);
-                    tickets.push(ticket);
-                    if how.companions > 0 {
-                        tickets.push(ticket.next());
-                    }
-                }
-                other @ (Step::Done
-                | Step::Wait
-                | Step::Pause(_)
-                | Step::Ask { .. }
-                | Step::Acquire(_)
-                | Step::Open(_)
-                | Step::Collect
-                | Step::Close) => panic!("not sent: {other:?}"),
-            }
-            rest = &rest[used..];
-        }
-        tickets
+            scripts: &self.scripts,
+            multi_permission: &self.multi_permission,
+            limiters: &self.limiters,
+            request_scratch: &mut self.request_scratch,
+        })
+    }
+
+    fn take_wire(&mut self) -> BytesMut {
+        self.request_scratch.take_wire()
+    }
+
+    fn reuse(&mut self, wire: BytesMut) {
+        self.request_scratch.reuse(wire);
+    }
+
+    fn send(&mut self, route: Route, request: Outgoing<'_>) -> Result<(), Unavailable> {
+        assert!(matches!(route, Route::Shared(_)), "sent to {route:?}");
+        self.wire.extend_from_slice(request.bytes);
+        self.tickets.push(request.ticket);
+        Ok(())
+    }
+
+    fn known(&mut self, _: PoolKey) -> Option<Facts> {
+        None
+    }
+
+    fn push(&mut self, _: &[u8]) {
+        panic!("nothing is pinned");
+    }
+
+    fn unwritten(&self) -> usize {
+        0
+    }
+
+    fn next_piece(&mut self, _: &[u8]) -> Result<Piece, ()> {
+        Err(())
+    }
+
+    fn announced(&self) -> u64 {
+        0
+    }
+
+    fn end_lease(&mut self, _: LeaseEnd) {}
+
+    fn lose_lease(&mut self, _: Loss, _: usize) {}
+
+    fn is_dedicated(&self) -> bool {
+        false
     }
 }
 
 /// As many as one turn may have, without an allocation.
 #[derive(Default)]
 struct Tickets {
-    all: [respgate::traffic::Ticket; 32],
+    all: [Ticket; 32],
     len: usize,
 }
 
 impl Tickets {
-    fn push(&mut self, ticket: respgate::traffic::Ticket) {
+    fn push(&mut self, ticket: Ticket) {
         self.all[self.len] = ticket;
         self.len += 1;
     }
 }
 
 impl<'a> IntoIterator for &'a Tickets {
-    type Item = &'a respgate::traffic::Ticket;
-    type IntoIter = std::slice::Iter<'a, respgate::traffic::Ticket>;
+    type Item = &'a Ticket;
+    type IntoIter = std::slice::Iter<'a, Ticket>;
 
     fn into_iter(self) -> Self::IntoIter {
         self.all[..self.len].iter()

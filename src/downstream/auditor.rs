@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant, SystemTime};
 
+use super::conversation::Hold;
 use crate::audit::{Audit, Event, Kind};
 use crate::base::clock;
 use crate::base::live::Live;
@@ -55,15 +56,6 @@ pub(super) struct Auditor {
     refusing: Cell<bool>,
 }
 
-/// What becomes of a command while a sink has no room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Hold {
-    No,
-    /// Until there is room, at most until then.
-    Wait(Instant),
-    Refuse,
-}
-
 /// A client, as events say it.
 pub(super) struct Who<'a> {
     pub seat: &'a Seat,
@@ -105,11 +97,6 @@ impl Auditor {
             );
         }
         hold
-    }
-
-    /// Whether the command at hand of this client waits for room.
-    pub(super) fn is_held(&self, client: u64) -> bool {
-        self.held.borrow().contains_key(&client)
     }
 
     /// Whether there is room; if not, wakes the client when there may be.

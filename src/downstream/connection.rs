@@ -1,126 +1,48 @@
-//! One client connection: the order in which it reads, asks, waits, answers and ends.
+//! One client connection: the task that reads, writes, waits and sleeps for a conversation.
 //!
-//! Owns: [`Connection`]. Never knows: what a command means, how the server is reached.
+//! Owns: [`Connection`]: the client's socket, and in which order things are asked for. Never knows: what is
+//! decided of what comes.
 
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
 
-use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-use super::bulk_pacer::BulkPacer;
-use super::metrics::Passed;
-use super::notes::Counts;
-use super::progress::Progress;
+use super::account::{Account, report_end};
+use super::conversation::{Conversation, PendingStep, Through, check_invariants, deadline, expire};
+use super::links::{Links, purpose_of};
 use super::worker::Worker;
+use super::{access, shown};
 use crate::base::clock;
 use crate::base::live::Live;
-use crate::config::ClientLimits;
-use crate::policy::Policy;
-use crate::resp::RequestScanner;
-use crate::session::{Cause, LimiterRegistry, Limiters, ListenerAccess, Peer, Seat, Session};
+use crate::session::{Cause, LimiterRegistry, ListenerAccess, Peer, Seat};
 use crate::telemetry::ClientDisconnect;
-use crate::traffic::{Facts, OpenFailure};
-use crate::upstream::{Lease, Mailbox, Shared, yield_to_io};
+use crate::traffic::{Facts, Loss, OpenFailure, PoolKey};
+use crate::upstream::{Delivery, Lease, yield_to_io};
 
-/// How long a connection that is to be closed may take to read its last replies.
-pub(super) const GOODBYE: Duration = Duration::from_secs(5);
 /// Rounds of one connection before other tasks get their turn.
 const ROUNDS_PER_TURN: u32 = 3;
 
-/// What the request at the front of the client's bytes waits for.
-pub(super) enum PendingStep {
-    No,
-    /// A reply: everything in flight must be answered first.
-    Reply,
-    /// Until then, or for its turn: a limit of the policy.
-    Pause(Instant),
-    /// Until the audit log has room, or until then.
-    Room(Instant),
-    Lease(Cause, Pin<Box<dyn Future<Output = Result<Lease, OpenFailure>>>>),
+/// What comes to pass elsewhere, for the conversation's pending step.
+enum Pending {
+    Lease(Pin<Box<dyn Future<Output = Result<Lease, OpenFailure>>>>),
     Open(Pin<Box<dyn Future<Output = Result<Facts, OpenFailure>>>>),
 }
 
-/// What becomes of the rest of a large request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Body {
-    No,
-    /// On to the pinned connection.
-    ToLease,
-    /// Nowhere.
-    Away,
-}
-
-/// The shell around one session.
+/// The task around one conversation.
 pub(super) struct Connection<S> {
-    pub id: u64,
-    pub stream: S,
-    pub worker: Rc<Worker>,
-    /// Where the listener's rules of the moment are, and those last seen.
-    pub live_access: Live<ListenerAccess>,
-    pub access: Arc<ListenerAccess>,
-    /// The policy of the session's user.
-    pub policy: Arc<Policy>,
-    pub limiter_registry: Rc<LimiterRegistry>,
-    pub limiters: Limiters,
-    pub limits: Arc<ClientLimits>,
-    pub session: Session,
-    /// Where it is shown to others.
-    pub seat: Rc<Seat>,
-    pub scanner: RequestScanner,
-    /// Bytes of the client that are not consumed yet; empty while the client is idle.
-    pub pending: BytesMut,
-    /// A request at the front of `pending` was scanned and presented: so long, and only a head.
-    pub presented: Option<(usize, bool)>,
-    pub out: BytesMut,
+    stream: S,
+    conversation: Conversation,
+    links: Links,
+    pending: Option<Pending>,
     /// The stream may keep some of what was written: TLS does when the socket is full.
-    pub unflushed: bool,
-    pub mailbox: Rc<Mailbox>,
-    pub shared: Option<Rc<Shared>>,
-    pub lease: Option<Box<(Lease, Cause)>>,
-    pub waiting: PendingStep,
-    pub passing: Body,
-    /// What follows the last byte of the request that is passing.
-    pub tail: Box<[u8]>,
-    /// No further argument of the request under way may be longer, whatever `limits` says.
-    pub argument_max: Option<u64>,
-    /// Bytes sent since nothing was in flight.
-    pub sent_bytes: usize,
-    pub eof: bool,
-    /// A malformed request came while replies were off: nothing more is understood.
-    pub deaf: bool,
+    unflushed: bool,
     /// The socket had nothing more when it was asked in this turn, and will wake the task.
-    pub socket_empty: bool,
-    pub ending: Option<(ClientDisconnect, Instant)>,
-    pub now: Instant,
-    /// Milliseconds since 1970 in this turn, once somebody asked; 0 before.
-    pub unix_ms: u64,
-    /// When the client was accepted.
-    pub since: Instant,
-    pub last_heard: Instant,
-    /// How the client takes the replies that wait for it.
-    pub outlet: Progress,
-    /// How a large request moves on to the pinned connection, and when the last one was complete.
-    pub upload: Progress,
-    pub uploaded_at: Instant,
-    /// When the request before the oldest one on the pinned connection was answered.
-    pub lease_turn: Instant,
-    /// When the pinned connection was last heard.
-    pub lease_heard: Instant,
-    /// When something was written to it last.
-    pub last_spoken: Instant,
-    pub passed: Passed,
-    pub counts: Counts,
-    /// How a large value under way gives precedence to others.
-    pub pacer: BulkPacer,
+    socket_empty: bool,
     timer: Option<Pin<Box<Sleep>>>,
-    pub accounted: usize,
-    /// How many changes of access rules this connection has applied.
-    pub access_seen: u64,
+    account: Account,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
@@ -130,217 +52,348 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         live_access: Live<ListenerAccess>,
         limiter_registry: Rc<LimiterRegistry>,
         peer: Peer,
-    ) -> (u64, Box<Self>) {
+    ) -> Box<Self> {
         let now = clock::now();
-        let (seat, mailbox) = worker.admit(peer, now);
-        let id = seat.id;
-        let access = live_access.get();
-        let outage = worker.upstream.on_outage();
-        let roster = Rc::clone(&worker.roster);
-        let mut session = Session::enter(roster, Rc::clone(&seat), &access.auth, outage);
-        let policy = session.policy(&access).unwrap_or_else(|| Arc::clone(&access.policy));
-        seat.note_policy(&policy);
-        worker.guard_scripts_of(&policy);
-        let limiters = limiter_registry.limiters(&policy, seat.peer(), now);
-        let counts = Counts::new(worker.metrics.tally(&policy));
+        let limits = worker.limits.get();
+        let (links, session) = Links::new(worker, live_access, limiter_registry, peer, now);
         let connection = Box::new(Self {
-            id,
             stream,
-            policy,
-            limiter_registry,
-            limiters,
-            session,
-            seat,
-            live_access,
-            access,
-            access_seen: worker.access_changes(),
-            limits: worker.limits.get(),
-            worker,
-            scanner: RequestScanner::default(),
-            pending: BytesMut::new(),
-            presented: None,
-            out: BytesMut::new(),
+            conversation: Conversation::new(links.seat.id, session, limits, now),
+            links,
+            pending: None,
             unflushed: false,
-            mailbox,
-            shared: None,
-            lease: None,
-            waiting: PendingStep::No,
-            passing: Body::No,
-            tail: Box::default(),
-            argument_max: None,
-            sent_bytes: 0,
-            eof: false,
-            deaf: false,
             socket_empty: false,
-            ending: None,
-            now,
-            unix_ms: 0,
-            since: now,
-            last_heard: now,
-            outlet: Progress::default(),
-            upload: Progress::default(),
-            uploaded_at: now,
-            lease_turn: now,
-            lease_heard: now,
-            last_spoken: now,
-            passed: Passed::default(),
-            counts,
-            pacer: BulkPacer::default(),
             timer: None,
-            accounted: 0,
+            account: Account::default(),
         });
         connection.show();
-        (id, connection)
+        connection
+    }
+
+    /// Where the client is shown, and the listener's address.
+    pub(super) fn who(&self) -> (Rc<Seat>, Box<str>) {
+        (Rc::clone(&self.links.seat), self.links.access.listener.clone())
     }
 
     /// Serves the client until it is gone; says why it went.
     pub(super) async fn serve(mut self: Box<Self>) -> ClientDisconnect {
         let why = std::future::poll_fn(|cx| self.poll(cx)).await;
-        self.report_end(why);
+        report_end(why, self.links.seat.id, self.account.bytes, self.conversation.output().len());
         if why == ClientDisconnect::UpstreamLost {
-            self.worker.upstream.note_client_closed();
+            self.links.worker.upstream.note_client_closed();
         }
         why
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ClientDisconnect> {
-        self.now = clock::now();
-        self.worker.roster.note_time(self.now);
+        let now = clock::now();
+        self.conversation.begin_turn(now);
+        self.links.worker.roster.note_time(now);
         let polled = self.take_turn(cx);
-        self.count_in_flight();
+        check_invariants(&self.conversation);
+        self.links.count_in_flight(self.conversation.unanswered());
         self.show();
         polled
     }
 
     fn take_turn(&mut self, cx: &mut Context<'_>) -> Poll<ClientDisconnect> {
-        self.unix_ms = 0;
+        self.links.unix_ms = 0;
         self.socket_empty = false;
-        self.notice_doors();
-        if self.seat.is_killed() {
-            self.end_now(ClientDisconnect::Killed);
+        access::notice(&mut self.conversation, &mut self.links);
+        if self.links.seat.is_killed() {
+            self.conversation.end_now(ClientDisconnect::Killed);
         }
         for _ in 0..ROUNDS_PER_TURN {
             let mut progress = self.take_replies(cx);
             if !self.is_simple() {
                 progress |= self.poll_lease(cx);
-                progress |= self.poll_waiting(cx);
+                progress |= self.poll_pending(cx);
                 // What the replies have made of the pinned connection comes before the next request.
-                self.release_if_free();
+                self.conversation.release_if_free(&mut self.links);
             }
             self.notice_cut();
-            progress |= self.intake(cx);
+            progress |= self.read_client(cx);
             self.notice_cut();
-            self.notice_degraded();
-            if self.lease.is_some() {
-                self.release_if_free();
+            if let Some(answered) = self.conversation.session_mut().take_degraded() {
+                self.links.count_degraded(self.conversation.session_mut(), answered);
+            }
+            if self.conversation.has_lease() {
+                self.conversation.release_if_free(&mut self.links);
             }
             match self.write(cx) {
                 Ok(wrote) => progress |= wrote,
                 Err(why) => return Poll::Ready(why),
             }
-            if let Some(why) = self.account() {
+            if let Some(why) = self.account.settle(&self.conversation, &self.links) {
                 return Poll::Ready(why);
             }
-            if let Some(why) = self.ended() {
+            if let Some(why) = self.conversation.poll_end(!self.unflushed, &self.links) {
                 return Poll::Ready(why);
             }
-            if !progress || (self.is_simple() && self.pending.is_empty() && self.socket_empty) {
+            let idles = self.socket_empty && self.conversation.is_consumed();
+            if !progress || (idles && self.is_simple()) {
                 return self.poll_timer(cx);
             }
-            if self.moves_bulk() {
-                if self.pacer.note_round(self.worker.shared_requests(), self.now) {
-                    return self.poll_timer(cx);
-                }
-                break;
+            let served = self.links.worker.shared_requests();
+            match self.conversation.note_round(served, &self.links) {
+                Some(true) => return self.poll_timer(cx),
+                Some(false) => break,
+                None => {}
             }
-            self.pacer.note_end();
         }
         yield_to_io(cx);
         Poll::Pending
     }
 
-    /// Whether nothing is waited for but replies of the shared connection and the client itself.
-    pub(super) const fn is_simple(&self) -> bool {
-        self.lease.is_none() && matches!(self.waiting, PendingStep::No)
+    const fn is_simple(&self) -> bool {
+        self.conversation.is_simple() && self.pending.is_none()
     }
 
-    /// The connection is to be closed once everything before is answered and read.
-    pub(super) fn end(&mut self, why: ClientDisconnect) {
-        if self.ending.is_none() {
-            self.ending = Some((why, self.now + GOODBYE));
-        }
-        self.pending = BytesMut::new();
-        self.presented = None;
-        self.passing = Body::Away;
-    }
-
-    /// The connection is to be closed at once.
-    pub(super) fn end_now(&mut self, why: ClientDisconnect) {
-        self.end(why);
-        self.ending = Some((why, self.now));
-    }
-
-    /// The rest of a stream that has ended waits for its reader for as long as any output does.
-    pub(super) fn allow_slow_end(&mut self) {
-        let Some((ClientDisconnect::UpstreamLost, until)) = &mut self.ending else { return };
-        if *until > self.now && !self.out.is_empty() {
-            self.outlet.begin(self.now);
-            let slow = self.outlet.deadline(self.limits.output_soft_time);
-            *until = slow.map_or(*until, |slow| slow.max(*until));
+    #[inline(always)]
+    fn notice_cut(&mut self) {
+        self.conversation.notice_cut(&self.links);
+        if self.pending.is_some() && self.conversation.pending_step() == PendingStep::No {
+            self.pending = None;
         }
     }
 
-    fn ended(&mut self) -> Option<ClientDisconnect> {
-        if self.session.says_farewell() {
-            self.end(ClientDisconnect::Killed);
+    fn show(&self) {
+        shown::show(&self.conversation, &self.links, size_of::<Self>() + self.account.bytes);
+    }
+
+    /// Puts what the shared connection delivered into its places.
+    fn take_replies(&mut self, cx: &Context<'_>) -> bool {
+        let Self { conversation, links, .. } = self;
+        let (mailbox, now) = (Rc::clone(&links.mailbox), conversation.now());
+        let mut any = false;
+        let overflow = mailbox.drain(cx.waker(), |item, bytes| {
+            any = true;
+            conversation.lend_buffer(|| links.worker.buffers.get());
+            match item {
+                Delivery::Piece { ticket, kind, done, micros, .. } => {
+                    if let Some(done) = conversation.handle_reply(ticket, bytes, kind, done) {
+                        links.count_completed(done, ticket, micros, now);
+                    }
+                }
+                Delivery::Refusal { ticket, .. } => {
+                    conversation.session_mut().note_refusal(ticket, bytes);
+                }
+                Delivery::Lost(ticket, loss) => {
+                    let lost = conversation.handle_loss(ticket, loss);
+                    links.count_lost(lost, loss, now);
+                }
+            }
+        });
+        if let Some(number) = mailbox.take_moved() {
+            links.shared = links.worker.upstream.numbered(number);
         }
-        if self.ending.is_none()
-            && self.worker.is_leaving()
-            && self.session.is_idle()
-            && self.pending.is_empty()
-        {
-            self.end(ClientDisconnect::Drain);
+        if mailbox.take_large() {
+            conversation.session_mut().note_large_reply();
         }
-        let finished = self.session.is_settled() && self.out.is_empty() && !self.unflushed;
-        if let Some((why, until)) = self.ending {
-            return (finished || self.now >= until).then_some(why);
+        let overflow = overflow.then(|| match mailbox.is_evicted() {
+            true => ClientDisconnect::MemoryBudget,
+            false => ClientDisconnect::OutputLimit,
+        });
+        conversation.handle_delivered(any, overflow, links);
+        links.note_delivered(conversation);
+        any
+    }
+
+    /// Writes and reads the pinned connection. Returns whether anything happened.
+    fn poll_lease(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.conversation.rests() {
+            return false;
         }
-        if !self.eof {
-            return None;
+        let mut progress = false;
+        if let Some((lease, _)) = self.links.lease.as_deref_mut() {
+            let before = lease.unwritten();
+            match lease.poll_write(cx) {
+                Poll::Ready(Err(_)) => {
+                    self.conversation.handle_lease_lost(Loss::OutcomeUnknown, &mut self.links);
+                    return true;
+                }
+                Poll::Ready(Ok(())) | Poll::Pending => {
+                    let wrote = before - lease.unwritten();
+                    progress |= wrote > 0;
+                    self.conversation.handle_uploaded(wrote);
+                }
+            }
         }
-        // A client that left while its blocking command waits is told nothing, and nothing is
-        // popped for nobody: the pinned connection closes with this one. Other replies are still
-        // written: the client may have closed its sending half only.
-        let waits = !matches!(self.waiting, PendingStep::No) || self.presented.is_some();
-        let left = self.session.is_blocked() || self.passing == Body::ToLease || self.gives_up();
-        (left || (finished && !waits)).then_some(ClientDisconnect::Client)
+        if !self.conversation.reads_lease() {
+            return progress;
+        }
+        let mut scratch = self.links.worker.take_scratch();
+        let lease = self.links.lease.as_deref_mut();
+        match lease.map(|(lease, _)| lease.poll_read(cx, &mut scratch)) {
+            None | Some(Poll::Pending) => {}
+            Some(Poll::Ready(Ok(count))) => {
+                progress = true;
+                let mut rest = scratch.get(..count).unwrap_or_default();
+                while let Some(through) =
+                    self.conversation.handle_pinned(&mut rest, &mut self.links)
+                {
+                    self.write_through(cx, &through);
+                }
+            }
+            Some(Poll::Ready(Err(_))) => {
+                progress = true;
+                self.conversation.handle_lease_lost(Loss::OutcomeUnknown, &mut self.links);
+            }
+        }
+        self.links.worker.return_scratch(scratch);
+        progress
     }
 
     /// Writes what need not be copied; what the client does not take of it waits.
-    pub(super) fn write_through(&mut self, cx: &mut Context<'_>, bytes: &[u8]) {
-        let mut rest = bytes;
-        if self.out.is_empty()
-            && let Poll::Ready(Ok(count)) = Pin::new(&mut self.stream).poll_write(cx, bytes)
+    fn write_through(&mut self, cx: &mut Context<'_>, through: &Through<'_>) {
+        let mut written = 0;
+        if self.conversation.output().is_empty()
+            && let Poll::Ready(Ok(count)) = Pin::new(&mut self.stream).poll_write(cx, through.bytes)
         {
-            self.note_written(count);
+            written = count;
             self.unflushed = true;
-            rest = bytes.get(count..).unwrap_or_default();
+            self.links.count_written(count);
         }
-        self.out.extend_from_slice(rest);
+        self.conversation.handle_through(through, written, &mut self.links);
+    }
+
+    /// What the conversation waits for besides replies. Returns whether its wait is over.
+    fn poll_pending(&mut self, cx: &mut Context<'_>) -> bool {
+        let now = self.conversation.now();
+        let over = match self.conversation.pending_step() {
+            PendingStep::No | PendingStep::Reply => {
+                self.pending = None;
+                return false;
+            }
+            PendingStep::Pause(until) => {
+                now >= until || self.conversation.session().poll_turn(cx.waker())
+            }
+            PendingStep::Room(until) => {
+                let (auditor, id) = (self.links.worker.auditor.as_ref(), self.links.seat.id);
+                let room = auditor.is_none_or(|own| own.poll_room(id, cx.waker()));
+                now >= until || room
+            }
+            PendingStep::Lease(cause) => return self.poll_acquire(cause, cx),
+            PendingStep::Open(key) => return self.poll_open(key, cx),
+        };
+        if over {
+            self.conversation.handle_pause_over();
+        }
+        over
+    }
+
+    fn poll_acquire(&mut self, cause: Cause, cx: &mut Context<'_>) -> bool {
+        let Self { conversation, links, pending, .. } = self;
+        if !matches!(pending, Some(Pending::Lease(_))) {
+            let (upstream, key) =
+                (Rc::clone(&links.worker.upstream), conversation.lease_key(cause));
+            let purpose = purpose_of(cause);
+            let lease = Box::pin(async move { upstream.lease(key, purpose).await });
+            *pending = Some(Pending::Lease(lease));
+        }
+        let Some(Pending::Lease(lease)) = pending else { return false };
+        let Poll::Ready(lease) = lease.as_mut().poll(cx) else { return false };
+        *pending = None;
+        match lease {
+            Ok(lease) => {
+                links.take_lease(lease, cause);
+                conversation.handle_lease();
+                self.show();
+            }
+            Err(failure) => {
+                links.seat.end_want(false);
+                conversation.handle_lease_failed(&failure, links);
+            }
+        }
+        true
+    }
+
+    fn poll_open(&mut self, key: PoolKey, cx: &mut Context<'_>) -> bool {
+        let Self { conversation, links, pending, .. } = self;
+        if !matches!(pending, Some(Pending::Open(_))) {
+            let upstream = Rc::clone(&links.worker.upstream);
+            *pending = Some(Pending::Open(Box::pin(async move { upstream.open(key).await })));
+        }
+        let Some(Pending::Open(open)) = pending else { return false };
+        let Poll::Ready(opened) = open.as_mut().poll(cx) else { return false };
+        *pending = None;
+        conversation.handle_opened(opened, links);
+        true
+    }
+
+    /// Another client waits for this one to have a pinned connection, on which it shall hear of the
+    /// other's keys. Returns whether anything happened.
+    fn serve_want(&mut self) -> bool {
+        if self.conversation.has_lease() {
+            self.show();
+            self.links.seat.end_want(true);
+            return true;
+        }
+        self.conversation.want_lease()
+    }
+
+    /// Takes what can be taken: what is kept, then what the socket has. Returns whether anything
+    /// happened.
+    fn read_client(&mut self, cx: &mut Context<'_>) -> bool {
+        // A transaction or HELLO that is answered may have made the client another user.
+        self.conversation.settle_user(&mut self.links);
+        let mut progress = self.links.seat.is_wanted() && self.serve_want();
+        progress |= self.conversation.handle_pending(&mut self.links);
+        if self.reads() {
+            let mut scratch = self.links.worker.take_scratch();
+            // A read that did not fill the buffer has emptied the socket: the second one finds
+            // nothing, without a system call, and leaves word to be woken.
+            for _ in 0..2 {
+                let filled = self.read(cx, &mut scratch);
+                progress |= filled.is_some();
+                if filled.is_none_or(|filled| filled == scratch.len()) || !self.reads() {
+                    break;
+                }
+            }
+            self.links.worker.return_scratch(scratch);
+        }
+        progress
+    }
+
+    /// Whether the socket is to be asked.
+    fn reads(&self) -> bool {
+        !self.socket_empty && self.conversation.wants_bytes(&self.links)
+    }
+
+    /// Reads once and takes in what was there; returns how much, or nothing when that was nothing.
+    fn read(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Option<usize> {
+        let mut buf = ReadBuf::new(scratch);
+        let read = Pin::new(&mut self.stream).poll_read(cx, &mut buf);
+        let filled = buf.filled().len();
+        match read {
+            Poll::Pending => {
+                self.socket_empty = true;
+                return None;
+            }
+            Poll::Ready(Ok(())) if filled > 0 => {
+                self.conversation.note_received();
+                access::refresh(&mut self.conversation, &mut self.links);
+                let bytes = scratch.get(..filled).unwrap_or_default();
+                self.conversation.handle_bytes(bytes, &mut self.links);
+            }
+            Poll::Ready(end) => {
+                self.links.mailbox.note_left();
+                match end {
+                    Ok(()) => self.conversation.handle_eof(),
+                    Err(_) => self.conversation.handle_reset(),
+                }
+            }
+        }
+        Some(filled)
     }
 
     /// Writes as much as the client takes.
     fn write(&mut self, cx: &mut Context<'_>) -> Result<bool, ClientDisconnect> {
         let mut wrote = 0;
-        while !self.out.is_empty() {
-            match Pin::new(&mut self.stream).poll_write(cx, &self.out) {
+        while !self.conversation.output().is_empty() {
+            match Pin::new(&mut self.stream).poll_write(cx, self.conversation.output()) {
                 Poll::Ready(Ok(count)) if count > 0 => {
-                    // Emptied, the buffer keeps its room; advanced to its end it would have none.
-                    if count == self.out.len() {
-                        self.out.clear();
-                    } else {
-                        self.out.advance(count);
-                    }
+                    self.conversation.advance_output(count);
                     wrote += count;
                 }
                 Poll::Ready(_) => return Err(ClientDisconnect::Reset),
@@ -355,30 +408,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.unflushed = flushed.is_pending();
         }
         if wrote > 0 {
-            self.note_written(wrote);
-            self.outlet.note(wrote, self.now);
-            self.allow_slow_end();
+            self.links.count_written(wrote);
         }
-        if self.out.is_empty() {
-            self.outlet.end();
-            if self.out.capacity() > 0 {
-                self.worker.buffers.put(std::mem::take(&mut self.out));
-            }
-        } else {
-            self.outlet.begin(self.now);
+        if let Some(buffer) = self.conversation.handle_written(wrote) {
+            self.links.worker.buffers.put(buffer);
         }
-        self.mailbox.note_unread(self.out.len());
+        self.links.mailbox.note_unread(self.conversation.output().len());
         Ok(wrote > 0)
     }
 
     /// Waits for the next thing to happen, with the earliest deadline as an end.
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<ClientDisconnect> {
-        let Some(deadline) = self.deadline() else {
+        let Some(deadline) = deadline(&self.conversation, &self.links) else {
             self.timer = None;
             return Poll::Pending;
         };
-        if self.now >= deadline {
-            if let Some(why) = self.expire() {
+        if self.conversation.now() >= deadline {
+            if let Some(why) = expire(&mut self.conversation, &mut self.links) {
                 return Poll::Ready(why);
             }
             cx.waker().wake_by_ref();
@@ -393,5 +439,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             cx.waker().wake_by_ref();
         }
         Poll::Pending
+    }
+}
+
+impl<S> Drop for Connection<S> {
+    fn drop(&mut self) {
+        self.links.close(self.conversation.session_mut());
+        self.links.worker.buffers.adjust(self.account.bytes, 0);
     }
 }

@@ -3,15 +3,13 @@
 //! Owns: that each command, reply and loss is counted once, whichever connection carried it. Never
 //! knows: metrics, decisions.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncRead, AsyncWrite};
-
-use super::auditor::Who;
-use super::connection::Connection;
+use super::conversation::Conversation;
+use super::links::Links;
 use super::worker::Worker;
 use crate::base::clock;
-use crate::session::{Class, Completed, Held, Login};
+use crate::session::{Class, Completed, Held, Login, Session};
 use crate::telemetry::{Slow, Times, UpstreamDisconnect};
 use crate::traffic::{Loss, Ticket};
 use crate::upstream::Lease;
@@ -19,12 +17,12 @@ use crate::upstream::Lease;
 /// How long a command counts whose client is gone, where nothing limits its time.
 const WORK_MAX: Duration = Duration::from_secs(300);
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+impl Links {
     /// A request was presented and is dealt with: answered, refused or sent.
-    pub(super) fn count_presented(&mut self) {
+    pub(super) fn count_presented(&self, session: &mut Session) {
         let (worker, request_scratch) = (&self.worker, self.worker.request_scratch.borrow());
-        let (metrics, own_error) = (&worker.metrics, self.session.take_own_error());
-        metrics.command(self.session.take_command(), &self.counts.tally);
+        let (metrics, own_error) = (&worker.metrics, session.take_own_error());
+        metrics.command(session.take_command(), &self.counts.tally);
         if let Some(refusal) = request_scratch.refused() {
             metrics.refused(refusal, &self.counts.tally);
         } else if request_scratch.probed() {
@@ -37,51 +35,84 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// The client may have tried to log in.
-    #[inline]
-    pub(super) fn count_login(&mut self) {
-        if let Some(login) = self.session.take_login() {
-            self.note_login(login);
-        }
-    }
-
-    fn note_login(&mut self, login: Login) {
+    pub(super) fn count_login(&self, login: Login, now: Instant) {
         let (worker, ok) = (&self.worker, login == Login::Right);
         worker.metrics.authenticated(ok);
-        let who = Who { seat: &self.seat, listener: &self.access.listener };
+        let who = self.who();
         if let Some(auditor) = &worker.auditor {
             auditor.authenticated(&who, ok);
         }
         if let Login::Wrong(user) = login {
             let mut refusals = worker.refusals.borrow_mut();
-            refusals.log_login(self.now, who.listener, who.seat.peer(), user.as_ref());
+            refusals.log_login(now, who.listener, who.seat.peer(), user.as_ref());
         }
     }
 
-    /// An answer of the proxy's own came later than its request was presented.
-    pub(super) fn count_own_answer(&mut self) {
-        if let Some(error) = self.session.take_own_error() {
-            self.worker.metrics.answered(error);
+    /// So many misses and errors were answered although the server cannot be reached.
+    pub(super) fn count_degraded(&self, session: &mut Session, (missed, failed): (u32, u32)) {
+        self.worker.metrics.degraded(missed, failed);
+        let since = self.worker.upstream.out_since();
+        if session.note_outage(since)
+            && let Some(auditor) = &self.worker.auditor
+        {
+            auditor.degraded(&self.who());
         }
     }
 
     /// The request that was presented could not be sent, and was answered with an error.
-    pub(super) fn count_unavailable(&mut self) {
-        self.session.take_own_error();
-        self.worker.metrics.command(self.session.take_command(), &self.counts.tally);
+    pub(super) fn count_unavailable(&self, session: &mut Session) {
+        session.take_own_error();
+        self.worker.metrics.command(session.take_command(), &self.counts.tally);
         self.worker.metrics.lost(Loss::OutcomeUnknown, 1);
     }
 
-    /// A request is on its way to the server.
-    pub(super) fn note_sent(&mut self, ticket: Ticket, bytes: &[u8]) {
-        if let Some(spec) = self.session.command() {
-            let request = self.scanner.request(bytes);
-            self.counts.notes.send(ticket, spec, &request, self.now);
+    /// A shared connection has answered a request.
+    #[inline]
+    pub(super) fn count_completed(
+        &mut self,
+        done: Completed,
+        ticket: Ticket,
+        micros: u32,
+        now: Instant,
+    ) {
+        self.worker.completed(done, now);
+        if !self.counts.notes.is_empty() {
+            let Self { counts, worker, policy, mailbox, .. } = self;
+            let upstream = || Duration::from_micros(u64::from(micros));
+            let parts = || (mailbox.take_wait(ticket), upstream());
+            counts.notes.end(&worker.insight, policy, &done, now, parts);
+        }
+    }
+
+    /// A request on a shared connection will get no reply.
+    pub(super) fn count_lost(&mut self, lost: Option<Completed>, loss: Loss, now: Instant) {
+        let Self { counts, worker, policy, mailbox, .. } = self;
+        let Some(done) = lost else { return };
+        if !counts.notes.is_empty() {
+            counts.notes.lose(&worker.insight, policy, &done, now, mailbox);
+        }
+        if loss == Loss::MultiRefused {
+            worker.completed(done, now);
+        } else {
+            worker.metrics.lost(loss, 1);
+        }
+    }
+
+    /// Everything that a shared connection has delivered was counted.
+    #[inline(always)]
+    pub(super) fn note_delivered(&mut self, conversation: &Conversation) {
+        if self.counts.notes.has_late() {
+            self.report_slow(conversation.session());
+        }
+        self.mailbox.forget_waits(self.counts.notes.oldest());
+        if conversation.session().in_flight() == 0 {
+            self.counts.notes.clear();
+            self.shared.take_if(|shared| shared.is_aside());
         }
     }
 
     /// Writes down the commands that were found to be slow.
-    pub(super) fn report_slow(&mut self) {
+    fn report_slow(&mut self, session: &Session) {
         if !self.counts.notes.has_late() {
             return;
         }
@@ -94,53 +125,59 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 key: late.key,
                 policy: self.policy.section().into(),
                 listener: self.access.listener.clone(),
-                user: self.session.user_name().into(),
-                client: self.id,
-                database: self.session.key().database,
+                user: session.user_name().into(),
+                client: self.seat.id,
+                database: session.key().database,
                 times,
                 error: late.error,
             });
         }
     }
 
-    /// A request is answered by the pinned connection.
-    pub(super) fn count_pinned(&mut self, done: Completed) {
-        self.lease_turn = self.now;
-        self.worker.completed(done, self.now);
+    /// A request is answered by the pinned connection; the client had sent all of it at `sent`.
+    pub(super) fn count_pinned(
+        &mut self,
+        session: &Session,
+        done: Completed,
+        sent: Instant,
+        now: Instant,
+    ) {
+        self.worker.completed(done, now);
         if !self.counts.notes.is_empty() {
-            // A large request was on its way only when the client had sent all of it.
-            let sent = done.at.max(self.uploaded_at);
-            let Self { counts, worker, policy, now, .. } = self;
+            let Self { counts, worker, policy, .. } = self;
             let parts = || {
                 let waited = sent.saturating_duration_since(done.at);
                 (waited, now.saturating_duration_since(sent))
             };
-            counts.notes.end(&worker.insight, policy, &done, *now, parts);
-            self.report_slow();
+            counts.notes.end(&worker.insight, policy, &done, now, parts);
+            self.report_slow(session);
         }
         if done.class != Class::Blocking
             && !done.own
             && let Some((lease, _)) = self.lease.as_deref()
         {
-            lease.note_answered(self.now.saturating_duration_since(done.at));
+            lease.note_answered(now.saturating_duration_since(done.at));
         }
     }
 
+    /// The client has taken so many bytes.
+    pub(super) fn count_written(&mut self, bytes: usize) {
+        self.worker.metrics.transmitted(bytes);
+        self.passed.sent += bytes as u64;
+    }
+
     /// Brings the number of unanswered commands up to date, once a turn.
-    pub(super) fn count_in_flight(&mut self) {
-        let now = self.session.in_flight() + usize::from(self.presented.is_some());
+    pub(super) fn count_in_flight(&mut self, now: usize) {
         let before = std::mem::replace(&mut self.passed.in_flight, now);
         if before != now {
             self.worker.metrics.in_flight(before, now);
         }
     }
-}
 
-/// The connection ends, by a panic of its task, too: its pinned connection closes, and what it waited for
-/// is not answered.
-impl<S> Drop for Connection<S> {
-    fn drop(&mut self) {
-        let (held, asks_lease) = (self.session.take_held(), self.session.asks_lease());
+    /// The connection ends, by a panic of its task, too: its pinned connection closes, and what it waited
+    /// for is not answered.
+    pub(super) fn close(&mut self, session: &mut Session) {
+        let (held, asks_lease) = (session.take_held(), session.asks_lease());
         self.mailbox.close();
         let mut lease = self.lease.take().map(|lease| *lease);
         if let Some((lease, cause)) = &mut lease {
@@ -155,9 +192,8 @@ impl<S> Drop for Connection<S> {
                 self.mailbox.keep(ticket, Box::new(held));
             }),
         }
-        self.worker.metrics.canceled(self.session.in_flight());
+        self.worker.metrics.canceled(session.in_flight());
         self.worker.metrics.in_flight(self.passed.in_flight, 0);
-        self.worker.buffers.adjust(self.accounted, 0);
     }
 }
 

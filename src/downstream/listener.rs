@@ -274,14 +274,15 @@ impl Listener {
         }
         let (kind, place) = (at.0, at.1.clone());
         worker.metrics.accepted(kind, &place);
-        let (id, connection) = Connection::new(
+        let connection = Connection::new(
             stream,
             Rc::clone(&worker),
             self.access.clone(),
             Rc::clone(&self.limiter_registry),
             peer,
         );
-        let (seat, listener) = (Rc::clone(&connection.seat), connection.access.listener.clone());
+        let (seat, listener) = connection.who();
+        let id = seat.id;
         if let Some(auditor) = &worker.auditor {
             auditor.opened(&Who { seat: &seat, listener: &listener });
         }

@@ -1,27 +1,20 @@
-//! One client and the shell around its session, without sockets.
+//! One client and its conversation, without sockets.
 //!
 //! Owns: [`Client`]: what is asked, what waits, what flies. Never knows: the server.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::BytesMut;
-use respgate::config::OnOutage;
+use respgate::config::{ClientLimits, OnOutage};
+use respgate::downstream::conversation::{Conversation, PendingStep, check_invariants};
 use respgate::resp::ReplyScanner;
-use respgate::session::{Auth, Cause, Route, Session};
+use respgate::session::{Auth, Route, Session};
 use respgate::traffic::{PoolKey, Ticket};
 
 use super::model::Words;
 use super::reference::Reference;
-
-/// What the request at the front of `pending` waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Waiting {
-    No,
-    Reply,
-    Lease(Cause),
-    Open(PoolKey),
-}
 
 /// The number of what a session asks for itself.
 pub const OWN: usize = usize::MAX;
@@ -46,16 +39,31 @@ pub struct Lease {
     pub scanner: ReplyScanner,
     /// A reply or message has arrived in part.
     pub begun: bool,
+    /// Requests of which not all commands were sent.
+    pub sending: VecDeque<Sending>,
+    /// The beginning of a command.
+    pub partial: BytesMut,
+}
+
+/// A request of which some commands are still to be put on a pinned connection.
+#[derive(Debug)]
+pub struct Sending {
+    pub number: usize,
+    pub hidden: bool,
+    pub commands: usize,
 }
 
 pub struct Client {
-    pub session: Session,
+    pub conversation: Conversation,
     pub reference: Reference,
+    /// Requests that the conversation has not dealt with.
     pub pending: VecDeque<Words>,
-    pub waiting: Waiting,
+    /// The first of them is said, or some of it.
+    pub said: bool,
+    /// What is said and has not arrived.
+    pub unsent: BytesMut,
     pub flying: VecDeque<Flying>,
     pub lease: Option<Lease>,
-    pub out: BytesMut,
     /// It said QUIT.
     pub leaving: bool,
     pub closed: bool,
@@ -66,20 +74,48 @@ pub struct Client {
 }
 
 impl Client {
-    pub fn new(id: u64, auth: &Auth, now: Instant, on_outage: OnOutage) -> Self {
+    pub fn new(
+        id: u64,
+        auth: &Auth,
+        limits: &Arc<ClientLimits>,
+        now: Instant,
+        on_outage: OnOutage,
+    ) -> Self {
+        let session = Session::new(id, auth, now, on_outage);
         Self {
-            session: Session::new(id, auth, now, on_outage),
+            conversation: Conversation::new(id, session, Arc::clone(limits), now),
             reference: Reference::new(id),
             pending: VecDeque::new(),
-            waiting: Waiting::No,
+            said: false,
+            unsent: BytesMut::new(),
             flying: VecDeque::new(),
             lease: None,
-            out: BytesMut::new(),
             leaving: false,
             closed: false,
             cut: None,
             last_executed: None,
         }
+    }
+
+    pub fn session(&self) -> &Session {
+        self.conversation.session()
+    }
+
+    pub fn waiting(&self) -> PendingStep {
+        self.conversation.pending_step()
+    }
+
+    /// The request that was said is dealt with.
+    pub fn pop(&mut self) -> Words {
+        assert!(std::mem::replace(&mut self.said, false), "a request that nobody said");
+        self.pending.pop_front().unwrap()
+    }
+
+    /// It says nothing more.
+    pub fn leave(&mut self) {
+        self.pending.clear();
+        self.unsent.clear();
+        (self.said, self.leaving) = (false, true);
     }
 
     /// Takes the request out of the air whose reply is complete.
@@ -88,9 +124,6 @@ impl Client {
             None => 0,
             Some(ticket) => self.flying.iter().position(|f| f.ticket == ticket).expect("it flies"),
         };
-        if self.waiting == Waiting::Reply {
-            self.waiting = Waiting::No;
-        }
         self.flying.remove(at).expect("it flies")
     }
 
@@ -102,10 +135,15 @@ impl Client {
     /// Nothing of request `number`, nor of any behind it, will be answered.
     pub fn cut(&mut self, number: usize) {
         self.flying.retain(|flying| flying.number < number && flying.number != OWN);
-        self.pending.clear();
-        self.waiting = Waiting::No;
-        self.leaving = true;
+        self.leave();
         self.cut = Some(number);
+    }
+
+    /// What it has read.
+    pub fn read(&mut self) {
+        let bytes = self.conversation.output().to_vec();
+        self.conversation.advance_output(bytes.len());
+        self.reference.receive(&bytes);
     }
 
     pub fn flies_pinned(&self) -> bool {
@@ -117,9 +155,9 @@ impl Client {
         if self.closed {
             return;
         }
-        let bytes = self.out.split();
-        self.reference.receive(&bytes);
-        assert_eq!(self.session.in_flight(), self.flying.len(), "requests on their way");
+        self.read();
+        check_invariants(&self.conversation);
+        assert_eq!(self.session().in_flight(), self.flying.len(), "requests on their way");
         if let Some(first) = self.flying.front() {
             assert!(
                 self.flying.iter().all(|f| f.route == first.route),
@@ -133,8 +171,9 @@ impl Client {
         if self.closed {
             return;
         }
-        assert_eq!(self.waiting, Waiting::No, "waits for ever");
-        assert!(self.pending.is_empty() && self.flying.is_empty() && self.session.is_settled());
+        assert_eq!(self.waiting(), PendingStep::No, "waits for ever");
+        assert!(self.pending.is_empty() && self.flying.is_empty() && self.session().is_settled());
+        assert!(self.unsent.is_empty() && self.conversation.is_consumed());
         self.reference.finish();
     }
 }

@@ -6,10 +6,10 @@
 use std::time::Instant;
 
 use respgate::config::OnOutage;
+use respgate::downstream::conversation::PendingStep;
 use respgate::traffic::{Loss, Unavailable};
 
 use super::choices::Choices;
-use super::client::Waiting;
 use super::conversations::conversation;
 use super::model::Words;
 use super::world::{Shape, World};
@@ -172,7 +172,9 @@ impl Grammar {
             }
             1 => {
                 let refuse = self.faults && choices.chance(3);
-                world.turn(client, choices.below(8) + 1, refuse);
+                let small = choices.chance(small);
+                let piece = if small { choices.below(40) + 1 } else { usize::MAX };
+                world.turn(client, choices.below(8) + 1, piece, refuse);
             }
             2 if shared > 0 => {
                 let at = choices.below(shared);
@@ -270,6 +272,6 @@ pub fn run(
     world.clients.iter().for_each(super::client::Client::finish);
     world.check_leases();
     for client in world.clients.iter().filter(|client| !client.closed) {
-        assert_eq!(client.waiting, Waiting::No);
+        assert_eq!(client.waiting(), PendingStep::No);
     }
 }

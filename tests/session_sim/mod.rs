@@ -11,4 +11,5 @@ pub mod model;
 mod network;
 pub mod reference;
 mod shared;
+mod surroundings;
 mod world;

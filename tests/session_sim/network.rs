@@ -4,12 +4,15 @@
 //! Owns: execution, delivery, losses. Never knows: how a client decides.
 
 use respgate::config::OnOutage;
+use respgate::downstream::conversation::{Conversation, PendingStep};
 use respgate::session::Route;
+use respgate::telemetry::ClientDisconnect;
 use respgate::traffic::Loss;
 
-use super::client::{OWN, Waiting};
+use super::client::OWN;
 use super::model::{Model, Words};
 use super::reference::{FORBIDDEN, Fate};
+use super::surroundings::Surroundings;
 use super::world::{World, line_of};
 
 /// How often a read may be sent again.
@@ -85,16 +88,15 @@ impl World {
         let client = &mut self.clients[at];
         let alone = self.inboxes[connection].is_empty()
             && !self.shape.dedicated
-            && matches!(client.waiting, Waiting::No | Waiting::Reply);
+            && matches!(client.waiting(), PendingStep::No | PendingStep::Reply);
         let in_block = self.model.connections[connection].transaction.is_some();
         let alone = alone || sent.hidden;
         let forbidden = forbid && !in_block && sent.last && may_be_forbidden(&sent.words, alone);
         if forbidden && sent.words[0] == b"UNWATCH" && !sent.hidden {
             // What it watched stays watched, and no later EXEC on that connection is any more what
             // it should be: this client says nothing more, and the connection must go.
-            client.leaving = true;
-            client.waiting = Waiting::No;
-            client.pending.clear();
+            client.leave();
+            client.conversation.end(ClientDisconnect::Client);
         }
         if forbidden {
             self.model.reject(connection, "", FORBIDDEN);
@@ -125,55 +127,50 @@ impl World {
                 entry.skip -= u32::from(advance.done);
                 continue;
             }
-            let client = &mut self.clients[entry.client];
-            if !entry.abandoned && !client.closed {
-                let flies = client.flies(entry.ticket);
-                let done = client.session.handle_reply(
-                    entry.ticket,
-                    &piece,
-                    kind,
-                    advance.done,
-                    &mut client.out,
-                );
-                assert_eq!(done.is_some(), advance.done && flies, "a reply is whole when it is");
-                if announced.is_some_and(|length| length >= self.shape.large_bytes) {
-                    client.session.note_large_reply();
-                }
-                if done.is_some() {
-                    client.land(Some(entry.ticket));
-                }
-            }
             shared.begun = !advance.done;
+            let (at_client, ticket, abandoned) = (entry.client, entry.ticket, entry.abandoned);
             if advance.done {
                 let entry = shared.line.pop_front().unwrap();
                 assert_eq!(entry.executed, entry.commands.len(), "a reply before its request");
             }
+            let client = &mut self.clients[at_client];
+            if abandoned || client.closed {
+                continue;
+            }
+            let flies = client.flies(ticket);
+            let done = client.conversation.handle_reply(ticket, &piece, kind, advance.done);
+            assert_eq!(done.is_some(), advance.done && flies, "a reply is whole when it is");
+            if announced.is_some_and(|length| length >= self.shape.large_bytes) {
+                client.conversation.session_mut().note_large_reply();
+            }
+            if done.is_some() {
+                client.land(Some(ticket));
+            }
+            self.delivered(at_client);
         }
+    }
+
+    /// A client's conversation has taken what shared connections delivered.
+    fn delivered(&mut self, at: usize) {
+        self.drive(at, false, |talk, around| talk.handle_delivered(true, None, around));
     }
 
     /// Delivers up to `count` bytes of a client's pinned connection.
     pub fn deliver_pinned(&mut self, at: usize, count: usize) {
         let Some(lease) = &self.clients[at].lease else { return };
         let output = &mut self.model.connections[lease.connection].output;
-        let mut bytes = output.split_to(count.min(output.len())).freeze();
-        while !bytes.is_empty() {
-            let client = &mut self.clients[at];
-            let lease = client.lease.as_mut().unwrap();
-            let advance = lease.scanner.advance(&bytes).expect("the server speaks RESP");
-            lease.begun = !advance.done;
-            let piece = bytes.split_to(advance.used);
-            let kind = lease.scanner.kind();
-            if lease.scanner.announced().is_some_and(|length| length >= self.shape.large_bytes) {
-                client.session.note_large_reply();
-            }
-            let done = client.session.handle_pinned(&piece, kind, advance.done, &mut client.out);
-            if done.expect("somebody asked for it").is_some() {
-                client.land(None);
-            }
-            if advance.done && client.waiting == Waiting::Reply {
-                client.waiting = Waiting::No;
-            }
+        let bytes = output.split_to(count.min(output.len())).freeze();
+        if !bytes.is_empty() {
+            self.say_pinned(at, &bytes);
         }
+    }
+
+    fn say_pinned(&mut self, at: usize, mut bytes: &[u8]) {
+        self.drive(at, false, |talk, around| {
+            while let Some(through) = talk.handle_pinned(&mut bytes, around) {
+                talk.handle_through(&through, 0, around);
+            }
+        });
     }
 
     /// The server says something on a pinned connection that nobody asked for.
@@ -186,16 +183,26 @@ impl World {
         if client.closed || !quiet {
             return;
         }
-        let result = client.session.handle_pinned(b"+SURPLUS\r\n", b'+', true, &mut client.out);
-        assert!(result.is_err(), "a reply that nobody asked for was taken for something");
-        self.lose_lease(at, Loss::OutcomeUnknown);
+        self.lease_goes(at, Loss::OutcomeUnknown, |talk, around| {
+            let mut bytes: &[u8] = b"+SURPLUS\r\n";
+            assert!(talk.handle_pinned(&mut bytes, around).is_none(), "it was passed on");
+        });
     }
 
     /// A client's pinned connection is gone.
     pub fn lose_lease(&mut self, at: usize, loss: Loss) {
+        self.lease_goes(at, loss, |talk, around| talk.handle_lease_lost(loss, around));
+    }
+
+    fn lease_goes(
+        &mut self,
+        at: usize,
+        loss: Loss,
+        go: impl FnOnce(&mut Conversation, &mut Surroundings<'_>),
+    ) {
         let client = &mut self.clients[at];
-        let Some(lease) = client.lease.take() else { return };
-        let (begun, line) = (client.session.reply_has_begun(), line_of(loss));
+        let Some(lease) = &client.lease else { return };
+        let (begun, line) = (client.session().reply_has_begun(), line_of(loss));
         let connection = &self.model.connections[lease.connection];
         let reason = self.shape.transparent
             || connection.subscribed()
@@ -210,19 +217,19 @@ impl World {
                 && !connection.watched.is_empty());
         assert!(!begun || lease.begun, "a reply has begun and none did");
         client.check();
-        let fatal = client.session.handle_lease_lost(loss, &mut client.out);
-        if client.waiting == Waiting::Reply {
-            client.waiting = Waiting::No;
-        }
-        if client.session.is_cut() && client.cut.is_none() && !begun && !fatal {
-            let number = client.flying.front().map_or(OWN, |flying| flying.number);
-            client.cut(number);
-            return self.hang_up(lease.connection);
-        }
-        if fatal || begun {
-            assert!(client.session.is_cut() || reason, "sent away without need");
-            self.hang_up(lease.connection);
+        self.drive(at, false, go);
+        let client = &mut self.clients[at];
+        assert!(client.lease.is_none(), "a reply that nobody asked for was taken for something");
+        let why = self.drive(at, false, |talk, around| talk.poll_end(true, around));
+        let client = &mut self.clients[at];
+        if why == Some(ClientDisconnect::UpstreamLost) {
+            assert!(client.session().is_cut() || reason, "sent away without need");
             return self.close(at);
+        }
+        assert!(!begun, "half a reply and more");
+        if client.session().is_cut() && client.cut.is_none() {
+            let number = client.flying.front().map_or(OWN, |flying| flying.number);
+            return client.cut(number);
         }
         let reference = &client.reference.model.connections[0];
         let executing = client.flying.iter().any(|flying| flying.name == "exec");
@@ -242,8 +249,7 @@ impl World {
                 client.reference.lose(flying.number, &line);
             }
         }
-        client.reference.lose_state(client.session.key().database);
-        self.hang_up(lease.connection);
+        client.reference.lose_state(client.session().key().database);
     }
 
     /// A shared connection is gone.
@@ -257,20 +263,25 @@ impl World {
             }
             let loss = if begun { Loss::Truncated } else { Loss::OutcomeUnknown };
             if begun {
-                client.reference.receive(&client.out.split());
+                client.read();
             }
             if !client.flies(entry.ticket) {
                 assert!(client.cut.is_some(), "nobody waits for a reply");
                 continue;
             }
-            client.session.handle_loss(entry.ticket, loss, &mut client.out).expect("it waits");
-            if client.session.is_cut() && !begun {
+            client.conversation.handle_loss(entry.ticket, loss).expect("it waits");
+            self.delivered(entry.client);
+            let client = &mut self.clients[entry.client];
+            if client.session().is_cut() && !begun {
                 client.cut(entry.number);
                 continue;
             }
             let flying = client.land(Some(entry.ticket));
             client.reference.lose(flying.number, &line_of(loss));
             if begun {
+                let why =
+                    self.drive(entry.client, false, |talk, around| talk.poll_end(true, around));
+                assert_eq!(why, Some(ClientDisconnect::UpstreamLost), "half a reply and more");
                 self.close(entry.client);
             }
         }
@@ -278,10 +289,12 @@ impl World {
 
     /// The first `count` requests in a shared connection's line have waited too long.
     pub fn expire_shared(&mut self, at: usize, count: usize) {
-        let shared = &mut self.shared[at];
-        for (index, entry) in shared.line.iter_mut().enumerate().take(count) {
+        let begun = self.shared[at].begun;
+        for index in 0..count.min(self.shared[at].line.len()) {
+            let entry = &mut self.shared[at].line[index];
+            let (number, executed) = (entry.number, entry.executed == entry.commands.len());
             let client = &mut self.clients[entry.client];
-            if entry.abandoned || (index == 0 && shared.begun) || client.closed {
+            if entry.abandoned || (index == 0 && begun) || client.closed {
                 continue;
             }
             if !client.flies(entry.ticket) {
@@ -289,14 +302,12 @@ impl World {
                 continue;
             }
             entry.abandoned = true;
-            let executed = entry.executed == entry.commands.len();
-            client
-                .session
-                .handle_loss(entry.ticket, Loss::TimedOut, &mut client.out)
-                .expect("it waits");
+            let at_client = entry.client;
+            client.conversation.handle_loss(entry.ticket, Loss::TimedOut).expect("it waits");
             let flying = client.land(Some(entry.ticket));
-            assert!(executed || entry.number == flying.number);
+            assert!(executed || number == flying.number);
             client.reference.lose(flying.number, &line_of(Loss::TimedOut));
+            self.delivered(at_client);
         }
     }
 
@@ -304,7 +315,7 @@ impl World {
     pub fn close(&mut self, at: usize) {
         let client = &mut self.clients[at];
         client.closed = true;
-        client.out.clear();
+        client.conversation.advance_output(client.conversation.output().len());
         if let Some(lease) = client.lease.take() {
             self.hang_up(lease.connection);
         }

@@ -24,6 +24,14 @@ pub enum Fate {
     Lost(String),
 }
 
+/// What EXEC may change of the proxy's own state.
+#[derive(Debug)]
+struct Before {
+    name: Vec<u8>,
+    mode: Mode,
+    protocol: Protocol,
+}
+
 #[derive(Debug)]
 struct Asked {
     words: Words,
@@ -45,7 +53,7 @@ pub struct Reference {
     blocked: Option<usize>,
     silent: BTreeSet<usize>,
     /// The latest EXEC, and how the client was called and answered before it, where that changes.
-    executed: Option<(usize, Vec<u8>, Mode)>,
+    executed: Option<(usize, Before)>,
     /// Messages may be lost from here on: the client said RESET while some were on their way.
     pub forgetful: bool,
     /// Nobody could tell its replies apart any more.
@@ -107,8 +115,9 @@ impl Reference {
                 let connection = &self.model.connections[0];
                 // Nothing behind such a one is sent before it is answered.
                 let holds = connection.transaction.as_ref().is_some_and(Queued::has_own);
-                let before = (number, connection.name.clone(), connection.mode);
-                self.executed = holds.then_some(before);
+                let (name, mode) = (connection.name.clone(), connection.mode);
+                let before = Before { name, mode, protocol: connection.protocol };
+                self.executed = holds.then_some((number, before));
             }
             match fate {
                 Fate::Open => unreachable!(),
@@ -202,10 +211,11 @@ impl Reference {
             self.blocked = None;
             self.model.connections[0].blocked = None;
         }
-        if let Some((_, name, mode)) = self.executed.take_if(|(executed, ..)| *executed == number) {
+        if let Some((_, before)) = self.executed.take_if(|(executed, _)| *executed == number) {
             // What it did to the proxy's own state was not done.
             let connection = &mut self.model.connections[0];
-            (connection.name, connection.mode) = (name, mode);
+            (connection.name, connection.mode) = (before.name, before.mode);
+            connection.protocol = before.protocol;
             connection.next_command();
         }
         self.replace(number, format!("-{line}\r\n").into_bytes());

@@ -1,24 +1,28 @@
 //! Sessions, their connections and a make-believe server, moved one small step at a time.
 //!
-//! Owns: [`World`] and the way of requests from clients to connections. Never knows: what is asked.
+//! Owns: [`World`] and the way of requests from clients to connections. Never knows: what is asked, what a
+//! conversation decides.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::BytesMut;
 use respgate::config::{
     ClientLimits, KeyMode, KeyRules, OnOutage, Rules, ScriptMode, ScriptRules, TtlRules,
 };
+use respgate::downstream::conversation::{Conversation, LeaseEnd, PendingStep};
 use respgate::policy::{Policy, compile};
 use respgate::resp::RequestBuf;
-use respgate::session::{
-    Auth, Context, LeaseFate, Limiters, MultiPermission, RequestScratch, Route, Scripts, Step,
-};
+use respgate::session::{Auth, Limiters, MultiPermission, RequestScratch, Route, Scripts};
+use respgate::telemetry::ClientDisconnect;
 use respgate::traffic::{Facts, Loss, OpenFailure, PoolKey, Ticket, Unavailable};
 
-use super::client::{Client, Flying, Lease, OWN, Waiting};
+use super::client::{Client, Flying, Lease, OWN, Sending};
 use super::model::{DATABASES, Model, Words};
 use super::reference::{Fate, show};
 use super::shared::{Entry, Shared};
+use super::surroundings::{Event, Judged, Surroundings};
 
 /// A command on a pinned connection that the server has not executed.
 #[derive(Debug)]
@@ -56,22 +60,22 @@ pub struct World {
     pub shape: Shape,
     policy: Policy,
     auth: Auth,
-    limits: ClientLimits,
     request_scratch: RequestScratch,
     scripts: Scripts,
     multi_permission: MultiPermission,
     limiters: Limiters,
-    now: Instant,
+    /// What is said when a connection cannot be had.
+    denied: Option<Loss>,
 }
 
 impl World {
     pub fn new(shape: Shape, now: Instant) -> Self {
         let auth = Auth::Off;
-        let limits = ClientLimits {
+        let limits = Arc::new(ClientLimits {
             max_in_flight: shape.max_in_flight,
             large_bytes: shape.large_bytes,
             ..ClientLimits::default()
-        };
+        });
         let policy = match shape.prefix {
             "" if shape.dedicated && !shape.transparent => queued_here(),
             "" => Policy::open(),
@@ -83,7 +87,7 @@ impl World {
         Self {
             model: Model::default(),
             clients: (0..shape.clients)
-                .map(|at| Client::new(at as u64 + 100, &auth, now, shape.on_outage))
+                .map(|at| Client::new(at as u64 + 100, &auth, &limits, now, shape.on_outage))
                 .collect(),
             shared: Vec::new(),
             inboxes: Vec::new(),
@@ -91,12 +95,11 @@ impl World {
             shape,
             policy,
             auth,
-            limits,
             request_scratch: RequestScratch::default(),
             scripts: Scripts::default(),
             multi_permission,
             limiters: Limiters::default(),
-            now,
+            denied: None,
         }
     }
 
@@ -111,170 +114,86 @@ impl World {
         self.inboxes[connection].clear();
     }
 
-    /// Presents up to `count` requests, then gives back what is not needed: one turn of a client's
-    /// task. `refuse`: the way to the shared connection is closed.
-    pub fn turn(&mut self, at: usize, count: usize, refuse: bool) {
-        // What the replies have made of the pinned connection comes before the next request.
-        self.drop_lease(at);
-        for _ in 0..count {
-            let client = &self.clients[at];
-            if client.closed
-                || client.waiting != Waiting::No
-                || client.leaving
-                || client.pending.is_empty()
-            {
-                break;
-            }
-            self.present(at, refuse);
-        }
-        self.settle(at);
-    }
-
-    fn present(&mut self, at: usize, refuse: bool) {
+    /// Lets something happen to a client's conversation, and takes up what it does. `refuse`: the way to
+    /// shared connections is closed.
+    pub fn drive<R>(
+        &mut self,
+        at: usize,
+        refuse: bool,
+        act: impl FnOnce(&mut Conversation, &mut Surroundings<'_>) -> R,
+    ) -> R {
+        let up = self.shared.iter().filter(|shared| shared.connection.is_some());
+        let up = up.map(|shared| shared.key).filter(|key| key.database < DATABASES).collect();
         let client = &mut self.clients[at];
-        let words = client.pending.front().cloned().unwrap();
-        let request = RequestBuf::from_args(&words);
-        let mut context = Context {
+        let mut surroundings = Surroundings {
             policy: &self.policy,
             auth: &self.auth,
-            limits: &self.limits,
-            dedicated: self.shape.dedicated,
-            valkey: false,
-            server: respgate::traffic::Server::default(),
-            has_lease: client.lease.is_some(),
-            lends_at_once: !client.pending.len().is_multiple_of(3),
-            held: false,
-            now: self.now,
-            unix_ms: 0,
-            epoch: 0,
             scripts: &self.scripts,
             multi_permission: &self.multi_permission,
             limiters: &self.limiters,
             request_scratch: &mut self.request_scratch,
+            dedicated: self.shape.dedicated,
+            lends_at_once: !client.pending.len().is_multiple_of(3),
+            up,
+            refuse,
+            lease: client.lease.as_mut(),
+            loud: self.shape.loud.then_some(at),
+            events: Vec::new(),
         };
-        let request = request.as_request();
-        let step = client.session.handle_request(&request, &mut context, &mut client.out);
-        if self.shape.loud {
-            let (flying, shown) = (client.flying.len(), show(request.raw()));
-            eprintln!("client {at} {flying} fly {shown:?}: {step:?}");
+        let done = act(&mut client.conversation, &mut surroundings);
+        let events = surroundings.events;
+        for event in events {
+            self.take_up(at, event);
         }
-        match step {
-            Step::Wait => {
-                assert!(!client.flying.is_empty(), "waits for a reply and none is due");
-                client.waiting = Waiting::Reply;
-                return;
-            }
-            Step::Ask { route, ticket, skip, .. } => {
-                assert_eq!((route, skip), (Route::Pinned, 0), "MULTI is not to be asked for");
-                return self.ask(at, ticket);
-            }
-            Step::Acquire(cause) => {
-                assert!(client.lease.is_none(), "has what it asks for");
-                client.waiting = Waiting::Lease(cause);
-                return;
-            }
-            Step::Pause(_) => panic!("nothing is limited"),
-            Step::Collect => panic!("every request is whole"),
-            Step::Done => _ = client.reference.ask(&words, Fate::Executed),
-            Step::Close => {
-                client.reference.ask(&words, Fate::Executed);
-                client.leaving = true;
-                client.pending.clear();
-                return;
-            }
-            Step::Open(key) => {
-                client.waiting = Waiting::Open(key);
-                return self.await_open(at, key);
-            }
-            Step::Send { route, ticket, retry } => {
-                self.send(at, &words, vec![words.clone()], route, ticket, retry, refuse);
-            }
-            Step::SendWire { route, ticket, wire } => {
-                let commands = split(&self.request_scratch.take_wire());
-                assert_eq!(commands.len(), wire.skip as usize + 1, "replies that are to come");
-                self.send(at, &words, commands, route, ticket, wire.retry, refuse);
-            }
-        }
-        self.clients[at].pending.pop_front();
-        self.drop_lease(at);
+        done
     }
 
-    /// A shared connection that is up need not be waited for.
-    fn await_open(&mut self, at: usize, key: PoolKey) {
-        let is_up =
-            self.shared.iter().any(|shared| shared.key == key && shared.connection.is_some());
-        if key.database < DATABASES && is_up {
-            self.open(at, None);
-        }
-        self.drop_lease(at);
-    }
-
-    /// Sends what the session asks for itself; the client's request comes again after the reply.
-    fn ask(&mut self, at: usize, ticket: Ticket) {
-        let client = &mut self.clients[at];
-        let words = split(&self.request_scratch.take_wire()).pop().unwrap();
-        let name = String::from_utf8(words[0].to_ascii_lowercase()).unwrap();
-        let (number, route, hidden) = (OWN, Route::Pinned, true);
-        client.flying.push_back(Flying { ticket, number, route, hidden, name });
-        let connection = client.lease.as_ref().expect("a lease is at hand").connection;
-        self.inboxes[connection].push_back(Sent { number, words, last: true, hidden });
-        client.waiting = Waiting::Reply;
-    }
-
-    /// RESET and HELLO part with the pinned connection before the next request is presented.
-    fn drop_lease(&mut self, at: usize) {
-        if self.clients[at].session.lease_need(self.shape.dedicated) == LeaseFate::Drop {
-            self.settle(at);
-        }
-    }
-
-    #[allow(clippy::too_many_arguments, reason = "what a step says, and what the world adds")]
-    fn send(
-        &mut self,
-        at: usize,
-        words: &Words,
-        commands: Vec<Words>,
-        route: Route,
-        ticket: Ticket,
-        retry: bool,
-        refuse: bool,
-    ) {
-        let client = &mut self.clients[at];
-        let name = String::from_utf8(words[0].to_ascii_lowercase()).unwrap();
-        let ends = matches!(name.as_str(), "exec" | "discard");
-        let hidden = !self.shape.transparent && ends && commands.len() == 1;
-        let number = client.reference.ask(words, Fate::Open);
-        client.flying.push_back(Flying { ticket, number, route, hidden, name });
-        match route {
-            Route::Pinned => {
-                let connection = client.lease.as_ref().expect("a lease is at hand").connection;
-                let last = commands.len() - 1;
-                self.inboxes[connection].extend(
-                    commands.into_iter().enumerate().map(|(index, words)| Sent {
-                        number,
-                        words,
-                        last: index == last,
-                        hidden,
-                    }),
-                );
+    /// Says up to `count` pieces of requests, then gives back what is not needed: one turn of a client's
+    /// task.
+    pub fn turn(&mut self, at: usize, count: usize, piece: usize, refuse: bool) {
+        // What the replies have made of the pinned connection comes before the next request.
+        self.settle(at);
+        for _ in 0..count {
+            let client = &mut self.clients[at];
+            if client.closed || client.leaving {
+                break;
             }
-            Route::Shared(_) | Route::Held(_) if refuse => {
-                let loss = Loss::Unavailable(Unavailable::Overloaded);
-                let client = &mut self.clients[at];
-                client.session.handle_loss(ticket, loss, &mut client.out).expect("it waits");
-                if client.session.is_cut() {
-                    return client.cut(number);
+            if !client.conversation.is_consumed() {
+                self.drive(at, refuse, |talk, around| talk.handle_pending(around));
+            }
+            let client = &mut self.clients[at];
+            if client.waiting() != PendingStep::No {
+                break;
+            }
+            if client.unsent.is_empty() {
+                let Some(words) = client.pending.front().filter(|_| !client.said) else { break };
+                let request = RequestBuf::from_args(words);
+                client.unsent.extend_from_slice(request.as_request().raw());
+                client.said = true;
+            }
+            let some = client.unsent.split_to(piece.min(client.unsent.len()));
+            self.drive(at, refuse, |talk, around| talk.handle_bytes(&some, around));
+        }
+        self.settle(at);
+    }
+
+    /// What a conversation has done.
+    fn take_up(&mut self, at: usize, event: Event) {
+        match event {
+            Event::Judged(judged) => self.take_judged(at, judged),
+            Event::Sent { key, ticket, bytes, skip, retry, refused } => {
+                let commands = split(&mut BytesMut::from(&*bytes));
+                assert_eq!(commands.len(), skip as usize + 1, "replies that are to come");
+                if refused {
+                    return self.refuse(at, ticket);
                 }
-                let flying = client.land(Some(ticket));
-                client.reference.lose(flying.number, &line_of(loss));
-            }
-            Route::Shared(key) | Route::Held(key) => {
+                let number = self.clients[at].flying.back().expect("it was judged").number;
                 let shared = self.shared_for(key);
                 self.shared[shared].line.push_back(Entry {
                     client: at,
                     ticket,
                     number,
-                    skip: u32::try_from(commands.len() - 1).unwrap(),
+                    skip,
                     commands,
                     written: 0,
                     executed: 0,
@@ -283,6 +202,91 @@ impl World {
                     abandoned: false,
                 });
             }
+            Event::Pushed(bytes) => self.take_pushed(at, &bytes),
+            Event::Known => {
+                let client = &mut self.clients[at];
+                let words = client.pop();
+                client.reference.ask(&words, Fate::Executed);
+            }
+            Event::Unavailable => {
+                let loss = self.denied.take().expect("it was denied");
+                let client = &mut self.clients[at];
+                let words = client.pop();
+                if client.session().is_cut() {
+                    return client.cut(client.reference.next_number());
+                }
+                client.reference.ask(&words, Fate::Refused(line_of(loss)));
+            }
+            Event::LeaseEnded(end) => self.take_back(at, end),
+            Event::LeaseLost => {
+                let lease = self.clients[at].lease.take().expect("it was lent");
+                self.hang_up(lease.connection);
+            }
+            Event::Completed => _ = self.clients[at].land(None),
+        }
+    }
+
+    fn take_judged(&mut self, at: usize, judged: Judged) {
+        let client = &mut self.clients[at];
+        match judged {
+            Judged::Again | Judged::Open => {}
+            Judged::Done => {
+                let words = client.pop();
+                client.reference.ask(&words, Fate::Executed);
+            }
+            Judged::Close => {
+                let words = client.pop();
+                client.reference.ask(&words, Fate::Executed);
+                client.leave();
+            }
+            // What the session asks for itself; the client's request comes again after the reply.
+            Judged::Ask { route, ticket, skip } => {
+                assert_eq!((route, skip), (Route::Pinned, 0), "MULTI is not to be asked for");
+                let (number, hidden, name) = (OWN, true, String::new());
+                client.flying.push_back(Flying { ticket, number, route, hidden, name });
+                let lease = client.lease.as_mut().expect("a lease is at hand");
+                lease.sending.push_back(Sending { number, hidden, commands: 1 });
+            }
+            Judged::Send { route, ticket, skip } => {
+                let words = client.pop();
+                let name = String::from_utf8(words[0].to_ascii_lowercase()).unwrap();
+                let ends = matches!(name.as_str(), "exec" | "discard");
+                let hidden = !self.shape.transparent && ends && skip == 0;
+                let number = client.reference.ask(&words, Fate::Open);
+                client.flying.push_back(Flying { ticket, number, route, hidden, name });
+                if route == Route::Pinned {
+                    let commands = skip as usize + 1;
+                    let lease = client.lease.as_mut().expect("a lease is at hand");
+                    lease.sending.push_back(Sending { number, hidden, commands });
+                }
+            }
+        }
+    }
+
+    /// A request could not be sent.
+    fn refuse(&mut self, at: usize, ticket: Ticket) {
+        let client = &mut self.clients[at];
+        if client.session().is_cut() {
+            let number = client.flying.back().expect("it was judged").number;
+            return client.cut(number);
+        }
+        let flying = client.land(Some(ticket));
+        let loss = Loss::Unavailable(Unavailable::Overloaded);
+        client.reference.lose(flying.number, &line_of(loss));
+    }
+
+    /// Bytes are put on a pinned connection: whole commands go to the server.
+    fn take_pushed(&mut self, at: usize, bytes: &[u8]) {
+        let lease = self.clients[at].lease.as_mut().expect("a lease is at hand");
+        lease.partial.extend_from_slice(bytes);
+        for words in split(&mut lease.partial) {
+            let sending = lease.sending.front_mut().expect("a request of somebody's");
+            sending.commands -= 1;
+            let (number, hidden, last) = (sending.number, sending.hidden, sending.commands == 0);
+            if last {
+                lease.sending.pop_front();
+            }
+            self.inboxes[lease.connection].push_back(Sent { number, words, last, hidden });
         }
     }
 
@@ -297,7 +301,7 @@ impl World {
 
     /// The shared connection that a client asked for is up, or is not.
     pub fn open(&mut self, at: usize, denied: Option<Loss>) {
-        let Waiting::Open(key) = self.clients[at].waiting else { return };
+        let PendingStep::Open(key) = self.clients[at].waiting() else { return };
         if self.clients[at].closed {
             return;
         }
@@ -309,8 +313,7 @@ impl World {
             }
         }
         let client = &mut self.clients[at];
-        client.waiting = Waiting::No;
-        let words = client.pending.pop_front().unwrap();
+        let words = client.pop();
         let number = client.reference.next_number();
         let (result, fate) = match denied {
             _ if missing => (
@@ -320,8 +323,9 @@ impl World {
             Some(loss) => (Err(OpenFailure::Loss(loss)), Fate::Lost(line_of(loss))),
             None => (Ok(facts()), Fate::Executed),
         };
-        client.session.handle_opened(result, &mut client.out);
-        if client.session.is_cut() {
+        self.drive(at, false, |talk, around| talk.handle_opened(result, around));
+        let client = &mut self.clients[at];
+        if client.session().is_cut() {
             return client.cut(number);
         }
         client.reference.ask(&words, fate);
@@ -329,21 +333,17 @@ impl World {
 
     /// The pinned connection that a client asked for is there, or cannot be had.
     pub fn grant(&mut self, at: usize, denied: Option<Loss>) {
-        if self.clients[at].closed || !matches!(self.clients[at].waiting, Waiting::Lease(_)) {
+        let PendingStep::Lease(cause) = self.clients[at].waiting() else { return };
+        if self.clients[at].closed {
             return;
         }
-        self.clients[at].waiting = Waiting::No;
         if let Some(loss) = denied {
-            let client = &mut self.clients[at];
-            let words = client.pending.pop_front().unwrap();
-            client.session.handle_unavailable(loss, &mut client.out);
-            if client.session.is_cut() {
-                return client.cut(client.reference.next_number());
-            }
-            client.reference.ask(&words, Fate::Refused(line_of(loss)));
-            return;
+            self.denied = denied;
+            let failure = OpenFailure::Loss(loss);
+            return self
+                .drive(at, false, |talk, around| talk.handle_lease_failed(&failure, around));
         }
-        let key = self.clients[at].session.key();
+        let key = self.clients[at].conversation.lease_key(cause);
         let connection = match self.idle.iter().position(|(idle, _)| *idle == key) {
             Some(found) => self.idle.remove(found).1,
             None => self.connect(key),
@@ -358,31 +358,33 @@ impl World {
             key,
             scanner: respgate::resp::ReplyScanner::default(),
             begun: false,
+            sending: VecDeque::new(),
+            partial: BytesMut::new(),
         });
+        client.conversation.handle_lease();
     }
 
-    /// Gives the pinned connection back as soon as nothing of the client is on it.
+    /// Lets a client's conversation look around: it gives the pinned connection back as soon as nothing of
+    /// the client is on it.
     pub fn settle(&mut self, at: usize) {
+        if !self.clients[at].closed {
+            self.drive(at, false, |talk, around| {
+                talk.notice_cut(around);
+                talk.release_if_free(around);
+            });
+        }
+    }
+
+    /// A client's conversation has let go of its pinned connection.
+    fn take_back(&mut self, at: usize, end: LeaseEnd) {
         let client = &mut self.clients[at];
-        // A request that waits was presented; so long the connection stays.
-        if client.closed
-            || client.lease.is_none()
-            || matches!(client.waiting, Waiting::Lease(_) | Waiting::Reply)
-        {
-            return;
-        }
-        let need = client.session.lease_need(self.shape.dedicated);
-        if need == LeaseFate::Keep {
-            return;
-        }
         assert!(
             !client.flies_pinned(),
             "a pinned connection goes under its requests: {:?}",
             client.flying
         );
         let lease = client.lease.take().unwrap();
-        client.session.handle_lease_gone();
-        if need == LeaseFate::Drop {
+        if end != LeaseEnd::Returned {
             client.reference.lose_watch();
             return self.hang_up(lease.connection);
         }
@@ -396,7 +398,8 @@ impl World {
             connection.output.is_empty() && !lease.begun,
             "given back with replies on their way"
         );
-        assert!(self.inboxes[lease.connection].is_empty(), "given back with requests on their way");
+        let sent = self.inboxes[lease.connection].is_empty();
+        assert!(sent && lease.partial.is_empty(), "given back with requests on their way");
         self.idle.push((lease.key, lease.connection));
     }
 
@@ -416,7 +419,7 @@ impl World {
             for at in 0..self.clients.len() {
                 self.grant(at, None);
                 self.open(at, None);
-                self.turn(at, 10, false);
+                self.turn(at, 10, usize::MAX, false);
                 self.serve_pinned(at, false);
                 self.time_out(at);
                 self.deliver_pinned(at, usize::MAX);
@@ -451,7 +454,9 @@ impl World {
             client.closed
                 || (client.pending.is_empty()
                     && client.flying.is_empty()
-                    && client.waiting == Waiting::No)
+                    && client.unsent.is_empty()
+                    && client.conversation.is_consumed()
+                    && client.waiting() == PendingStep::No)
         };
         let silent = |lease: &Lease| self.model.connections[lease.connection].output.is_empty();
         self.clients.iter().all(|client| idle(client) && client.lease.as_ref().is_none_or(silent))
@@ -463,9 +468,14 @@ impl World {
         self.clients.iter_mut().for_each(Client::check);
         for at in 0..self.clients.len() {
             let client = &self.clients[at];
-            if let Some(number) = client.cut.filter(|_| client.session.is_settled()) {
+            if let Some(number) = client.cut.filter(|_| client.session().is_settled()) {
                 if !client.closed {
                     client.reference.finish_before(number);
+                    let why = self.drive(at, false, |talk, around| {
+                        talk.notice_cut(around);
+                        talk.poll_end(true, around)
+                    });
+                    assert_eq!(why, Some(ClientDisconnect::UpstreamLost), "it stays");
                 }
                 self.close(at);
             }
@@ -512,7 +522,7 @@ pub fn line_of(loss: Loss) -> String {
     }
 }
 
-fn facts() -> Facts {
+pub fn facts() -> Facts {
     Facts {
         server: "redis".to_owned(),
         version: "7.0.15".to_owned(),
@@ -524,8 +534,8 @@ fn facts() -> Facts {
     }
 }
 
-/// The commands of a wire.
-fn split(wire: &[u8]) -> Vec<Words> {
+/// Takes whole commands off the front of a wire.
+fn split(wire: &mut BytesMut) -> Vec<Words> {
     let limits = respgate::resp::RequestLimits {
         max_args: 1 << 20,
         max_bulk_bytes: 1 << 20,
@@ -533,14 +543,17 @@ fn split(wire: &[u8]) -> Vec<Words> {
         large_bytes: 1 << 20,
         authenticated: true,
     };
-    let mut scanner = respgate::resp::RequestScanner::default();
-    let (mut all, mut rest) = (Vec::new(), wire);
-    while !rest.is_empty() {
-        let Ok(respgate::resp::Scan::Request { used }) = scanner.scan(rest, &limits) else {
-            panic!("not a request: {:?}", rest.escape_ascii().to_string());
-        };
-        all.push(scanner.request(rest).args().map(<[u8]>::to_vec).collect());
-        rest = &rest[used..];
+    let mut all = Vec::new();
+    while !wire.is_empty() {
+        let mut scanner = respgate::resp::RequestScanner::default();
+        match scanner.scan(wire, &limits) {
+            Ok(respgate::resp::Scan::Request { used }) => {
+                all.push(scanner.request(wire).args().map(<[u8]>::to_vec).collect());
+                _ = wire.split_to(used);
+            }
+            Ok(respgate::resp::Scan::More) => break,
+            _ => panic!("not a request: {:?}", show(wire)),
+        }
     }
     all
 }

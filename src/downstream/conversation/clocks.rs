@@ -1,0 +1,175 @@
+//! How long a client connection may rest in each of its states.
+//!
+//! Owns: the deadlines and what follows when one has passed. Never knows: what a request asks, sockets.
+//!
+//! | A client that | has until |
+//! |---|---|
+//! | has not logged in | `limits.login_timeout` |
+//! | is idle | `limits.idle_timeout` |
+//! | has sent a part of a request, or leaves replies unread | `limits.transfer_timeout` |
+//! | leaves replies unread that hold up more than itself | `limits.output_soft_time` |
+//! | waits for a reply on its pinned connection | `upstream.pool.command_timeout` |
+//! | waits for a reply on a shared connection | the same, kept by that connection |
+//! | hears nothing while it is subscribed | `upstream.pool.health_check_interval`, and the server's answer to a PING |
+//! | sends a large request | `upstream.pool.command_timeout` |
+//! | waits for a pinned connection | `upstream.pool.acquire_timeout` |
+//! | waits for its turn under a limit | `policy.limit.max_delay` |
+//! | keeps a pinned connection of an older identity | `upstream.pool.pinned_grace` |
+//! | is to be closed | five seconds |
+//!
+//! A blocked client waits as long as the server lets it, a subscribed one as long as the server answers.
+
+use std::time::{Duration, Instant};
+
+use super::host::{Host, Notice, PendingStep};
+use super::inbound::Body;
+use super::state::Conversation;
+use crate::telemetry::ClientDisconnect;
+use crate::traffic::Loss;
+
+/// A client that is silent for this long gives back what it holds for large replies alone.
+const REST: Duration = Duration::from_secs(1);
+
+/// When the conversation must be looked at again, whatever happens until then.
+#[must_use]
+#[inline(always)]
+pub fn deadline<H: Host>(of: &Conversation, host: &H) -> Option<Instant> {
+    if of.is_simple()
+        && !of.outlet.is_measured()
+        && of.ending.is_none()
+        && of.inbound.is_idle()
+        && of.session.is_authenticated()
+    {
+        return idle_deadline(of);
+    }
+    let ending = of.ending.map(|(_, until)| until);
+    let later = |moment: &Instant| *moment > of.now;
+    let grace = of.leased.grace_end(host).filter(later);
+    let last = of.leased.grace_last(host).filter(later);
+    let rest = of.leased.pacer.rests_until().filter(later);
+    let quiet = of.outlet.quiet_at().filter(later);
+    let lease =
+        [lease_deadline(of, host), upload_deadline(of, host), rest_deadline(of, host), grace];
+    let lease = lease.into_iter().chain([probe_deadline(of, host)]);
+    let rest = [last, rest, quiet, outlet_deadline(of, host)];
+    let pause = match of.waiting {
+        PendingStep::Pause(until) | PendingStep::Room(until) => Some(until),
+        PendingStep::No | PendingStep::Reply | PendingStep::Lease(_) | PendingStep::Open(_) => None,
+    };
+    let own = [idle_deadline(of), login_deadline(of), transfer_deadline(of)];
+    let own = own.into_iter().chain([ending, pause]);
+    own.chain(lease).chain(rest).flatten().min()
+}
+
+/// A deadline has passed: what follows is done; returns why the connection is to be closed, if it is.
+pub fn expire<H: Host>(of: &mut Conversation, host: &mut H) -> Option<ClientDisconnect> {
+    let now = of.now;
+    let is_over = |deadline: Option<Instant>| deadline.is_some_and(|deadline| now >= deadline);
+    if let Some((why, until)) = of.ending
+        && now >= until
+    {
+        return Some(why);
+    }
+    if is_over(outlet_deadline(of, host)) {
+        return Some(ClientDisconnect::OutputLimit);
+    }
+    if is_over(idle_deadline(of)) {
+        return Some(ClientDisconnect::Idle);
+    }
+    if is_over(login_deadline(of)) {
+        return Some(ClientDisconnect::LoginTimeout);
+    }
+    if is_over(transfer_deadline(of)) {
+        return Some(ClientDisconnect::Stalled);
+    }
+    if is_over(probe_deadline(of, host)) {
+        host.push(of.session.ask_alive(now));
+    }
+    if is_over(rest_deadline(of, host)) {
+        of.session.forget_large_reply();
+    }
+    if is_over(upload_deadline(of, host)) {
+        host.notice(Notice::UploadTimedOut);
+        of.handle_lease_lost(Loss::Abandoned, host);
+    }
+    if is_over(lease_deadline(of, host)) {
+        let loss = if host.is_silent() { Loss::OutcomeUnknown } else { Loss::TimedOut };
+        of.handle_lease_lost(loss, host);
+    }
+    None
+}
+
+fn login_deadline(of: &Conversation) -> Option<Instant> {
+    let limit = of.limits.login_timeout;
+    let waits = !limit.is_zero() && !of.session.is_authenticated();
+    waits.then(|| of.since + limit)
+}
+
+/// When no more of a request has come, or no reply was read, for too long.
+fn transfer_deadline(of: &Conversation) -> Option<Instant> {
+    let limit = of.limits.transfer_timeout;
+    if limit.is_zero() {
+        return None;
+    }
+    let sends = !of.inbound.scanner.is_idle() || of.inbound.body == Body::Discard;
+    let awaited = matches!(of.waiting, PendingStep::No) && of.inbound.presented.is_none();
+    let request = (sends && awaited && of.session.in_flight() == 0)
+        .then(|| of.last_received + limit)
+        .filter(|_| of.inbound.body != Body::Forward);
+    request.into_iter().chain(of.outlet.deadline(limit)).min()
+}
+
+fn idle_deadline(of: &Conversation) -> Option<Instant> {
+    let idle = of.limits.idle_timeout;
+    let idles = of.session.is_idle() && of.inbound.presented.is_none();
+    (!idle.is_zero() && idles).then(|| of.last_received + idle)
+}
+
+/// When the client has left its replies unread for too long, while that holds up more than
+/// itself: buffers, a connection to the server, or its own requests, which nothing else would end.
+fn outlet_deadline<H: Host>(of: &Conversation, host: &H) -> Option<Instant> {
+    let holds_lease = of.has_lease()
+        && !host.is_dedicated()
+        && !of.session.state_lost_with_lease()
+        && of.session.in_flight() > 0;
+    let holds = holds_lease
+        || of.out.len() > of.limits.output_soft_bytes
+        || !of.inbound.pending.is_empty()
+        || host.holds_up()
+        || host.is_aside();
+    of.outlet.deadline(of.limits.output_soft_time).filter(|_| holds)
+}
+
+/// When the oldest request on the pinned connection has waited too long for its reply, or for the
+/// rest of it: after the time for which it blocks, and after the reply before it.
+fn lease_deadline<H: Host>(of: &Conversation, host: &H) -> Option<Instant> {
+    if !of.has_lease() || of.inbound.body == Body::Forward || !of.out.is_empty() {
+        return None;
+    }
+    let begun = of.session.reply_has_begun();
+    of.leased.reply_deadline(of.session.pinned_since()?, begun, host.command_timeout())
+}
+
+/// When the server is asked for a sign of life, on a connection that only listens and has been silent.
+fn probe_deadline<H: Host>(of: &Conversation, host: &H) -> Option<Instant> {
+    let asks = of.has_lease()
+        && !host.command_timeout().is_zero()
+        && matches!(of.waiting, PendingStep::No)
+        && of.inbound.body == Body::No
+        && of.inbound.presented.is_none()
+        && of.session.only_listens();
+    asks.then(|| of.leased.read_at + host.health_check_interval())
+}
+
+/// When the rest of a large request has failed to come, or to go on to the server, for too long.
+fn upload_deadline<H: Host>(of: &Conversation, host: &H) -> Option<Instant> {
+    let timeout = host.command_timeout();
+    let passes = of.inbound.body == Body::Forward && !timeout.is_zero();
+    of.leased.upload.deadline(timeout).filter(|_| passes)
+}
+
+/// When the pinned connection has been kept long enough for replies that do not come.
+fn rest_deadline<H: Host>(of: &Conversation, host: &H) -> Option<Instant> {
+    let rests = of.has_lease() && !host.is_dedicated() && of.session.keeps_idle_lease();
+    (rests && of.out.is_empty()).then(|| of.last_received + REST)
+}

@@ -1,0 +1,259 @@
+//! What a conversation needs of whoever drives it: a task with sockets, or a simulation.
+//!
+//! Owns: [`Host`], [`PendingStep`], and the values that cross it. Never knows: when it is asked, sockets, tasks, wakers.
+
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+
+use crate::command::Spec;
+use crate::config::ClientLimits;
+use crate::resp::Request;
+use crate::session::{Cause, Completed, Context, Login, Route, Session, Step};
+use crate::traffic::{Facts, Loss, PoolKey, Ticket, Unavailable};
+
+/// What the request at the front of the client's bytes waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PendingStep {
+    No,
+    /// A reply: everything in flight must be answered first.
+    Reply,
+    /// Until then, or for its turn: a limit of the policy.
+    Pause(Instant),
+    /// Until the audit log has room, or until then.
+    Room(Instant),
+    /// A pinned connection.
+    Lease(Cause),
+    /// A shared connection that works.
+    Open(PoolKey),
+}
+
+/// What of a conversation is to be known for the context of its next request.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment<'a> {
+    pub limits: &'a ClientLimits,
+    pub key: PoolKey,
+    pub has_lease: bool,
+    pub now: Instant,
+}
+
+/// A request for a shared connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Outgoing<'a> {
+    pub ticket: Ticket,
+    pub bytes: &'a [u8],
+    /// Replies that come before the one that counts.
+    pub skip: u32,
+    /// May be executed twice without harm.
+    pub retry: bool,
+    /// It completes the request sent just before, on the same connection.
+    pub companion: bool,
+    /// Bytes that the client has on their way, this request among them.
+    pub share: usize,
+    pub at: Instant,
+    /// It is answered without the server while that cannot be reached.
+    pub eager: bool,
+}
+
+/// Whether the audit log has room for what a command is recorded as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    No,
+    /// Until there is room, at most until then.
+    Wait(Instant),
+    Refuse,
+}
+
+/// What has become of the policy of the session's user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PolicyChange {
+    Same,
+    New,
+    /// There is no such user any more.
+    NoUser,
+}
+
+/// How a session lets go of its pinned connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeaseEnd {
+    /// Another session may have it.
+    Returned,
+    /// It is closed: it carries state.
+    Dropped,
+    /// It is closed: its identity was replaced.
+    Replaced,
+}
+
+/// A piece of a reply at the front of what the pinned connection has said.
+#[derive(Clone, Copy, Debug)]
+pub struct Piece {
+    pub used: usize,
+    /// The reply's first byte.
+    pub kind: u8,
+    /// The reply ends with this piece.
+    pub done: bool,
+}
+
+/// What is worth a line in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// No more of a large request moved in time.
+    UploadTimedOut,
+    /// A browser speaks.
+    CrossProtocol,
+    /// The pinned connection said what belongs to no request: it must be closed as such.
+    Untrusted,
+}
+
+/// The surroundings of a conversation. Every call returns at once; what takes time is a
+/// [`PendingStep`], whose end is told to the conversation.
+pub trait Host {
+    /// Judges a request: calls `judge` with what is to be known of the world at `moment`.
+    fn with_context<R>(
+        &mut self,
+        moment: &Moment<'_>,
+        judge: impl FnOnce(&mut Context<'_>) -> R,
+    ) -> R;
+
+    /// What [`Step::SendWire`] and [`Step::Ask`] send, and the way back for its buffer.
+    fn take_wire(&mut self) -> BytesMut;
+    fn reuse(&mut self, wire: BytesMut);
+
+    /// Puts a request into the line of the shared connection of `route`.
+    ///
+    /// # Errors
+    ///
+    /// When the line is full or the server is known to be away: nothing was sent.
+    fn send(&mut self, route: Route, request: Outgoing<'_>) -> Result<(), Unavailable>;
+
+    /// What is known of the server behind a shared connection, if that is up.
+    fn known(&mut self, key: PoolKey) -> Option<Facts>;
+
+    /// Puts bytes into the line of the pinned connection.
+    fn push(&mut self, bytes: &[u8]);
+    /// Bytes of it that are not written yet.
+    fn unwritten(&self) -> usize;
+
+    /// The next piece of a reply at the front of `bytes`, which the pinned connection has said.
+    ///
+    /// # Errors
+    ///
+    /// When that is no reply.
+    fn next_piece(&mut self, bytes: &[u8]) -> Result<Piece, ()>;
+    /// The announced length of the reply in progress, when it is a single string.
+    fn announced(&self) -> u64;
+    /// A piece of the array that answers EXEC.
+    fn look_into(&mut self, _piece: &[u8]) {}
+
+    /// The pinned connection is not needed any more.
+    fn end_lease(&mut self, end: LeaseEnd);
+    /// The pinned connection is given up, and `lost` requests on it with it.
+    fn lose_lease(&mut self, loss: Loss, lost: usize);
+    /// Whether others wait for a pinned connection.
+    fn lease_is_waited_for(&self) -> bool {
+        false
+    }
+    /// Since when the identity or password in force is another than the pinned connection's, as known at `now`.
+    fn lease_outdated_since(&mut self, _now: Instant) -> Option<Instant> {
+        None
+    }
+    /// The same as it was known last.
+    fn lease_outdated(&self) -> Option<Instant> {
+        None
+    }
+    /// Whether the pinned connection has said that its server is no primary.
+    fn lease_says_not_primary(&self) -> bool {
+        false
+    }
+
+    // The state of everything around.
+
+    /// Whether one connection is for one client, until it leaves.
+    fn is_dedicated(&self) -> bool;
+    /// Whether the shared connection in use is kept from others because this client reads slowly.
+    fn is_aside(&self) -> bool {
+        false
+    }
+    /// Whether something waits until this client has read some.
+    fn holds_up(&self) -> bool {
+        false
+    }
+    /// Whether the shared connection in use is down.
+    fn is_down(&self) -> bool {
+        false
+    }
+    /// Whether the server cannot be reached.
+    fn is_out(&self) -> bool {
+        false
+    }
+    /// Whether the way to the server is silent.
+    fn is_silent(&self) -> bool {
+        false
+    }
+    /// Whether respgate drains its clients.
+    fn is_leaving(&self) -> bool {
+        false
+    }
+    /// Whether all clients together keep more than they may.
+    fn is_over_budget(&self) -> bool {
+        false
+    }
+    /// Whether there is room for more.
+    fn has_budget(&self) -> bool {
+        true
+    }
+    /// `upstream.pool.command_timeout`; zero: none.
+    fn command_timeout(&self) -> Duration {
+        Duration::ZERO
+    }
+    /// `upstream.pool.health_check_interval`.
+    fn health_check_interval(&self) -> Duration {
+        Duration::ZERO
+    }
+    /// `upstream.pool.pinned_grace`; zero: none.
+    fn pinned_grace(&self) -> Duration {
+        Duration::ZERO
+    }
+    /// How long requests wait while the server cannot be reached.
+    fn outage_wait(&self) -> Duration {
+        Duration::ZERO
+    }
+    /// The longest argument that the policy permits this command.
+    fn argument_max(&self, _spec: &'static Spec) -> Option<u64> {
+        None
+    }
+    /// Room for output, where there is none.
+    fn lend_buffer(&mut self, _out: &mut BytesMut) {}
+    /// Whether a command may be judged now. One that is refused leaves nothing of the command before.
+    fn hold(&mut self, _now: Instant) -> Hold {
+        Hold::No
+    }
+    /// The policy of the session's user may have changed: it is looked up, and used from here on.
+    fn settle_policy(&mut self, _session: &mut Session, _now: Instant) -> PolicyChange {
+        PolicyChange::Same
+    }
+
+    // What is only observed.
+
+    /// A request was judged; the step is taken after this.
+    fn judged(&mut self, _session: &Session, _request: &Request<'_>, _step: &Step, _now: Instant) {}
+    /// The step that deals with a request was taken.
+    fn presented(&mut self, _session: &mut Session) {}
+    /// So many bytes and commands of the client are done with.
+    fn consumed(&mut self, _bytes: usize, _commands: u64) {}
+    /// The client has tried to log in.
+    fn logged_in(&mut self, _login: Login, _now: Instant) {}
+    /// An answer of the proxy's own came later than its request was judged.
+    fn answered(&mut self, _error: bool) {}
+    /// The pinned connection has answered a request, all of which the client had sent at `sent`.
+    fn completed(&mut self, _session: &Session, _done: Completed, _sent: Instant, _now: Instant) {}
+    /// A request could not be sent.
+    fn not_sent(&mut self, _loss: Loss) {}
+    /// No pinned connection was to be had for the request that was presented.
+    fn unavailable(&mut self, _session: &mut Session) {}
+    /// An argument was too long.
+    fn oversize(&mut self) {}
+    /// Bytes of the client are no request.
+    fn malformed(&mut self, _label: &'static str) {}
+    fn notice(&mut self, _notice: Notice) {}
+}

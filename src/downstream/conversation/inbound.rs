@@ -1,0 +1,148 @@
+//! The client's bytes that are not consumed, and the request they are a part of.
+//!
+//! Owns: [`Inbound`], [`Body`], [`Rooms`]: which phase the request at the front is in. Never knows: what it asks, who
+//! wants it.
+
+use bytes::{Buf, BytesMut};
+
+use crate::resp::{ProtocolError, Request, RequestLimits, RequestScanner};
+
+/// What becomes of the rest of a large request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// No such request is under way.
+    No,
+    /// It goes on to the pinned connection.
+    Forward,
+    /// It is read and thrown away.
+    Discard,
+}
+
+/// A request at the front of the client's bytes that is to be judged again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Presented {
+    /// Its length.
+    pub used: usize,
+    /// It is only a head: its body follows.
+    pub head: bool,
+}
+
+/// What its buffers have room for, and how much of the input's is used.
+#[derive(Clone, Copy, Debug)]
+pub struct Rooms {
+    pub pending: usize,
+    pub pending_capacity: usize,
+    pub output_capacity: usize,
+}
+
+#[derive(Debug)]
+pub(super) struct Inbound {
+    pub scanner: RequestScanner,
+    /// Bytes that are not consumed yet; empty while the client is idle.
+    pub pending: BytesMut,
+    pub presented: Option<Presented>,
+    pub body: Body,
+    /// What follows the last byte of the body.
+    pub companions: Box<[u8]>,
+    /// No further argument of the request under way may be longer, whatever the limits say.
+    pub argument_max: Option<u64>,
+    /// A malformed request came while replies were off: nothing more is understood.
+    pub is_ignored: bool,
+}
+
+impl Inbound {
+    pub(super) fn new() -> Self {
+        Self {
+            scanner: RequestScanner::default(),
+            pending: BytesMut::new(),
+            presented: None,
+            body: Body::No,
+            companions: Box::default(),
+            argument_max: None,
+            is_ignored: false,
+        }
+    }
+
+    pub(super) fn request<'a>(&'a self, bytes: &'a [u8]) -> Request<'a> {
+        self.scanner.request(bytes)
+    }
+
+    /// Whether the next byte begins a request.
+    pub(super) fn is_idle(&self) -> bool {
+        self.scanner.is_idle() && self.body == Body::No
+    }
+
+    pub(super) fn held_bytes(&self) -> usize {
+        self.pending.capacity() + self.scanner.held_bytes()
+    }
+
+    /// The request at the front is dealt with: of a head the body follows, and is thrown away unless it is
+    /// to go on.
+    #[inline(always)]
+    pub(super) fn finish(&mut self, head: bool) {
+        debug_assert!(self.presented.is_none(), "it is to be judged again");
+        if head {
+            self.scanner.pass();
+            if self.body == Body::No {
+                self.body = Body::Discard;
+            }
+        } else {
+            self.scanner.reset();
+        }
+    }
+
+    /// The rest of a large request; `emit` gets it. Returns how much of `bytes` belongs to it.
+    pub(super) fn pass(
+        &mut self,
+        bytes: &[u8],
+        limits: &RequestLimits,
+        emit: impl FnMut(&[u8]),
+    ) -> Result<crate::resp::Body, ProtocolError> {
+        debug_assert!(self.body != Body::No && self.presented.is_none(), "no body is under way");
+        self.scanner.body(bytes, limits, emit)
+    }
+
+    /// The body has ended. Returns what follows it.
+    pub(super) fn end_body(&mut self) -> Box<[u8]> {
+        self.argument_max = None;
+        self.body = Body::No;
+        self.scanner.reset();
+        std::mem::take(&mut self.companions)
+    }
+
+    /// The rest of a body that went on goes nowhere.
+    pub(super) fn stop_forwarding(&mut self) {
+        if self.body == Body::Forward {
+            self.body = Body::Discard;
+        }
+    }
+
+    /// What a piece of memory held of the client leaves when `used` bytes of it are consumed.
+    pub(super) fn keep(&mut self, mut kept: BytesMut, used: usize) {
+        debug_assert!(self.pending.is_empty(), "bytes are kept before others");
+        if used < kept.len() {
+            kept.advance(used);
+            self.pending = kept;
+        }
+    }
+
+    /// Consumes what is in front of the next request.
+    pub(super) fn skip(&mut self, used: usize) {
+        self.pending.advance(used.min(self.pending.len()));
+    }
+
+    /// Nothing more is read as requests.
+    pub(super) fn close(&mut self) {
+        self.pending = BytesMut::new();
+        self.presented = None;
+        self.body = Body::Discard;
+    }
+
+    /// Nothing more is read as requests, and the client stays.
+    pub(super) fn ignore(&mut self) {
+        self.close();
+        self.is_ignored = true;
+        self.body = Body::No;
+        self.scanner.reset();
+    }
+}

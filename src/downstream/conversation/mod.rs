@@ -1,0 +1,27 @@
+//! One client's connection as a pure state machine: what arrives, and the time, are arguments; what is to
+//! happen goes to a [`Host`] or is asked for.
+//!
+//! Owns: the way from bytes to requests, from replies to bytes, and what ends a connection. Never knows:
+//! tokio, sockets, clocks, wakers, connections to the server.
+//!
+//! `state` ends things, `requests` begins them, `clocks` says when. The task in `downstream::connection`, the
+//! session simulation and the core benchmark drive the same code.
+
+mod bulk_pacer;
+mod clocks;
+mod host;
+mod inbound;
+mod invariants;
+mod judging;
+mod leased;
+mod progress;
+mod requests;
+mod sending;
+mod state;
+
+pub use clocks::{deadline, expire};
+pub use host::{Hold, Host, LeaseEnd, Moment, Notice, Outgoing, PendingStep, Piece, PolicyChange};
+pub use inbound::{Body, Rooms};
+pub use invariants::check_invariants;
+pub use requests::Through;
+pub use state::Conversation;

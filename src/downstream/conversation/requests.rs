@@ -1,0 +1,494 @@
+//! From a client's bytes to requests and on to connections, and from replies back to its output.
+//!
+//! Owns: what is done with bytes, requests and replies as they come. Never knows: sockets, what a request
+//! means, how long anything may take.
+
+use super::host::{Host, Notice, PendingStep};
+use super::inbound::{Body, Presented};
+use super::judging::judge;
+use super::leased::BULK_BYTES;
+use super::sending::Way;
+use super::state::Conversation;
+use crate::base::limits;
+use crate::resp::{ProtocolError, RequestLimits, Scan};
+use crate::session::{Completed, Route, Step, WireLayout};
+use crate::telemetry::ClientDisconnect;
+use crate::traffic::{Loss, OpenFailure, PoolKey, Ticket, Unavailable};
+
+/// Bytes kept for a client whose next request has to wait.
+const PENDING_BYTES_MAX: usize = limits::READ_BYTES;
+
+/// What of a reply goes to the client as it is, so that it needs no copy.
+#[derive(Clone, Copy, Debug)]
+pub struct Through<'a> {
+    pub bytes: &'a [u8],
+    /// The reply it is a piece of: its first byte, and whether it ends; `None` within a stream.
+    reply: Option<(u8, bool)>,
+}
+
+impl Conversation {
+    // Bytes of the client.
+
+    /// Bytes have come from the client.
+    pub fn handle_bytes<H: Host>(&mut self, bytes: &[u8], host: &mut H) {
+        if self.ending.is_some() || self.inbound.is_ignored {
+            return;
+        }
+        if self.inbound.pending.is_empty() && self.accepts(host) {
+            let used = self.consume(bytes, host);
+            if let Some(rest) = bytes.get(used..).filter(|rest| !rest.is_empty())
+                && self.listens()
+            {
+                self.inbound.pending.extend_from_slice(rest);
+            }
+            return;
+        }
+        self.inbound.pending.extend_from_slice(bytes);
+        if self.accepts(host) {
+            self.consume_pending(host);
+        }
+    }
+
+    /// Something was received from the client in this turn.
+    pub const fn note_received(&mut self) {
+        self.last_received = self.now;
+    }
+
+    /// Takes what is kept and can be taken now. Returns whether anything happened.
+    pub fn handle_pending<H: Host>(&mut self, host: &mut H) -> bool {
+        if self.inbound.pending.is_empty() || !self.accepts(host) {
+            return false;
+        }
+        let used = self.consume_pending(host);
+        // What it waits for has to be asked once more before the task may sleep.
+        used > 0 || !matches!(self.waiting, PendingStep::No)
+    }
+
+    fn consume_pending<H: Host>(&mut self, host: &mut H) -> usize {
+        let kept = std::mem::take(&mut self.inbound.pending);
+        let used = self.consume(&kept, host);
+        if self.listens() {
+            self.inbound.keep(kept, used);
+        }
+        used
+    }
+
+    const fn listens(&self) -> bool {
+        self.ending.is_none() && !self.inbound.is_ignored
+    }
+
+    /// Whether the next request may be looked at.
+    fn accepts<H: Host>(&self, host: &H) -> bool {
+        matches!(self.waiting, PendingStep::No)
+            && self.ending.is_none()
+            && !self.session.is_cut()
+            && self.out.len() + self.session.waiting_bytes() < self.limits.output_soft_bytes
+            && (self.inbound.body != Body::Forward || self.leased.has_room(host))
+            && (self.inbound.body != Body::No || !self.leased.grace_is_over(self.now, host))
+            && !host.is_aside()
+            && (self.session.in_flight() == 0
+                || (self.sending.bytes < self.limits.max_in_flight_bytes && !host.is_over_budget()))
+    }
+
+    /// Whether the client is to be read: a request under way may grow, one that waits may not.
+    pub fn wants_bytes<H: Host>(&self, host: &H) -> bool {
+        if self.eof || self.ending.is_some() {
+            return false;
+        }
+        self.inbound.pending.len() < PENDING_BYTES_MAX
+            || (self.inbound.presented.is_none() && self.accepts(host))
+            || self.reads_on(host)
+    }
+
+    /// Whether requests that cannot be looked at yet are read all the same. A client that takes
+    /// nothing of its replies may be one that first sends all it has to say: not read, it would wait
+    /// for ever. What is kept of it then is bounded as unread replies are.
+    fn reads_on<H: Host>(&self, host: &H) -> bool {
+        self.outlet.quiet_at().is_some_and(|at| self.now >= at)
+            && self.inbound.pending.len() + self.out.len() < self.limits.output_hard_bytes
+            && host.has_budget()
+    }
+
+    /// Consumes requests from the front of `bytes`, the first of which is accepted; returns how many bytes
+    /// are done with.
+    fn consume<H: Host>(&mut self, bytes: &[u8], host: &mut H) -> usize {
+        debug_assert!(self.accepts(host), "requests are looked at before their time");
+        let mut done = 0;
+        let mut commands = 0;
+        while let Some(rest) = bytes.get(done..).filter(|rest| !rest.is_empty()) {
+            let before = done;
+            let outcome = if self.inbound.body == Body::No {
+                self.next(rest, &mut commands, host)
+            } else {
+                self.pass(rest, host)
+            };
+            match outcome {
+                Ok(used) => done += used,
+                Err(error) => {
+                    self.handle_malformed(&error, host);
+                    break;
+                }
+            }
+            if done == before || (done < bytes.len() && !self.accepts(host)) {
+                break;
+            }
+        }
+        host.consumed(done, commands);
+        done
+    }
+
+    /// The frame at the front of `bytes`. 0: it has to wait, or is incomplete.
+    fn next<H: Host>(
+        &mut self,
+        bytes: &[u8],
+        commands: &mut u64,
+        host: &mut H,
+    ) -> Result<usize, ProtocolError> {
+        if let Some(Presented { used, head }) = self.inbound.presented {
+            return Ok(self.present(bytes, used, head, commands, host));
+        }
+        let limits = self.request_limits();
+        match self.inbound.scanner.scan(bytes, &limits)? {
+            Scan::More => Ok(0),
+            Scan::Ignored { used } => {
+                self.session.handle_nothing();
+                Ok(used)
+            }
+            Scan::Request { used } => Ok(self.present(bytes, used, false, commands, host)),
+            Scan::Head { used } => Ok(self.present(bytes, used, true, commands, host)),
+            Scan::Oversize { used, .. } if self.session.is_streaming() => {
+                host.malformed("too_large");
+                self.end_now(ClientDisconnect::ProtocolError);
+                Ok(used)
+            }
+            Scan::Oversize { used, length } => {
+                let (own, limit) = (self.inbound.argument_max, self.limits.max_bulk_bytes);
+                self.session.handle_oversize(length, own, limit, &mut self.out);
+                host.malformed("too_large");
+                host.oversize();
+                self.count_own_answer(host);
+                self.inbound.finish(true);
+                Ok(used)
+            }
+        }
+    }
+
+    fn request_limits(&self) -> RequestLimits {
+        let argument_max = self.inbound.argument_max.unwrap_or(u64::MAX);
+        RequestLimits {
+            max_args: self.limits.max_args,
+            max_bulk_bytes: self.limits.max_bulk_bytes.min(argument_max),
+            max_inline_bytes: self.limits.max_inline_bytes,
+            large_bytes: self.limits.large_bytes,
+            authenticated: self.session.is_authenticated(),
+        }
+    }
+
+    /// The rest of a large request.
+    fn pass<H: Host>(&mut self, bytes: &[u8], host: &mut H) -> Result<usize, ProtocolError> {
+        let limits = self.request_limits();
+        let forwards = self.inbound.body == Body::Forward && self.leased.is_here;
+        let body = self.inbound.pass(bytes, &limits, |piece| {
+            if forwards {
+                host.push(piece);
+            }
+        })?;
+        if body.oversize && self.inbound.body == Body::Forward {
+            self.handle_lease_lost(Loss::Abandoned, host);
+        }
+        if body.done {
+            self.session.handle_whole(&mut self.out);
+            let forwarded = self.inbound.body == Body::Forward;
+            let companions = self.inbound.end_body();
+            if forwarded && self.leased.is_here {
+                host.push(&companions);
+            }
+            self.leased.end_upload(self.now);
+        }
+        Ok(body.used)
+    }
+
+    /// The client's last request is no request.
+    fn handle_malformed<H: Host>(&mut self, error: &ProtocolError, host: &mut H) {
+        host.malformed(error.label());
+        if error.is_cross_protocol() {
+            host.notice(Notice::CrossProtocol);
+            // Redis drops what is not written yet, too.
+            self.out.clear();
+            return self.end_now(ClientDisconnect::ProtocolError);
+        }
+        if self.session.is_streaming() {
+            return self.end_now(ClientDisconnect::ProtocolError);
+        }
+        let sent = match self.inbound.body {
+            Body::Forward => 1 + usize::from(!self.inbound.companions.is_empty()),
+            Body::Discard | Body::No => 0,
+        };
+        self.session.handle_withdrawal(sent);
+        if self.out.is_empty() && self.session.is_mute() {
+            // Nothing more of this client is read as requests, and the connection stays until it leaves: a
+            // Redis that may not answer does not close either (networking.c, `setProtocolError`).
+            return self.inbound.ignore();
+        }
+        self.session.handle_protocol_error(&error.message(), &mut self.out);
+        self.end(ClientDisconnect::ProtocolError);
+    }
+
+    // Requests.
+
+    /// Shows a request to the session and does what it says.
+    fn present<H: Host>(
+        &mut self,
+        bytes: &[u8],
+        used: usize,
+        head: bool,
+        commands: &mut u64,
+        host: &mut H,
+    ) -> usize {
+        self.session.note_incomplete(head);
+        let (step, pending) = judge(self, bytes, host);
+        if let Some(login) = self.session.take_login() {
+            host.logged_in(login, self.now);
+        }
+        self.session.note_incomplete(false);
+        let command = self.session.command().filter(|_| head);
+        self.inbound.argument_max = command.and_then(|spec| host.argument_max(spec));
+        if step == Step::Collect {
+            self.inbound.presented = None;
+            self.inbound.scanner.collect();
+            // The scanner goes on behind the head; nothing is consumed.
+            return match self.next(bytes, commands, host) {
+                Ok(used) => used,
+                Err(error) => {
+                    self.handle_malformed(&error, host);
+                    0
+                }
+            };
+        }
+        if step.presents_again() {
+            self.inbound.presented = Some(Presented { used, head });
+            self.waiting = pending;
+            if let Step::Ask { route, ticket, skip, retry } = step {
+                let whole = WireLayout { skip, retry, split: usize::MAX, ..WireLayout::default() };
+                self.send_scratch((route, ticket), whole, false, host);
+                if self.session.in_flight() == 0 && !self.session.is_cut() {
+                    // It could not be sent, which the session knows by now.
+                    self.inbound.presented = None;
+                    self.waiting = PendingStep::No;
+                    return self.present(bytes, used, head, commands, host);
+                }
+            }
+            return 0;
+        }
+        self.execute(step, bytes, head, host);
+        self.inbound.presented = None;
+        self.settle_user(host);
+        if self.leased.is_here && self.session.closes_lease(host.is_dedicated()) {
+            self.release_if_free(host);
+        }
+        *commands += 1;
+        host.presented(&mut self.session);
+        self.inbound.finish(head);
+        used
+    }
+
+    /// The request is dealt with by this.
+    #[inline(always)]
+    fn execute<H: Host>(&mut self, step: Step, bytes: &[u8], head: bool, host: &mut H) {
+        match step {
+            Step::Open(key) => return self.open(key, host),
+            Step::Close => return self.end(ClientDisconnect::Client),
+            Step::Send { route, ticket, retry } => {
+                let way = Way { route, ticket, now: self.now };
+                let Self { inbound, sending, session, out, .. } = self;
+                sending.send(way, inbound.request(bytes).raw(), retry, (session, out), host);
+            }
+            Step::SendWire { route, ticket, wire } => {
+                self.send_scratch((route, ticket), wire, head, host);
+            }
+            Step::Done
+            | Step::Wait
+            | Step::Pause(_)
+            | Step::Ask { .. }
+            | Step::Acquire(_)
+            | Step::Collect => return,
+        }
+        if head && self.leased.is_here {
+            self.inbound.body = Body::Forward;
+            self.leased.upload.begin(self.now);
+        }
+    }
+
+    /// Sends what the session wrote itself, or the policy instead of the client's bytes.
+    fn send_scratch<H: Host>(
+        &mut self,
+        way: (Route, Ticket),
+        how: WireLayout,
+        head: bool,
+        host: &mut H,
+    ) {
+        debug_assert!(
+            way.0 != Route::Pinned || self.leased.is_here,
+            "no pinned connection is here"
+        );
+        let way = Way { route: way.0, ticket: way.1, now: self.now };
+        let wire = host.take_wire();
+        let from = (&mut self.session, &mut self.out);
+        let companions = self.sending.send_wire(way, how, &wire, head, from, host);
+        if head {
+            self.inbound.companions = companions;
+        }
+        host.reuse(wire);
+    }
+
+    /// Sends what takes the place of a request already in line.
+    fn resend<H: Host>(&mut self, host: &mut H) {
+        if let Some((route, ticket, how, wire)) = self.session.take_resend() {
+            let way = Way { route, ticket, now: self.now };
+            let from = (&mut self.session, &mut self.out);
+            self.sending.send_wire(way, how, &wire, false, from, host);
+        }
+    }
+
+    fn open<H: Host>(&mut self, key: PoolKey, host: &mut H) {
+        match host.known(key) {
+            Some(facts) => self.handle_opened(Ok(facts), host),
+            None => self.waiting = PendingStep::Open(key),
+        }
+    }
+
+    /// The pinned connection that was waited for cannot be had.
+    pub fn handle_lease_failed<H: Host>(&mut self, failure: &OpenFailure, host: &mut H) {
+        let PendingStep::Lease(cause) = self.waiting else { return };
+        self.waiting = PendingStep::No;
+        if self.session.forgoes_lease(cause) {
+            // The request can do without: it is judged again.
+            return;
+        }
+        let loss = match failure {
+            OpenFailure::Loss(loss) => *loss,
+            OpenFailure::Refused(_) => Loss::Unavailable(Unavailable::Protocol),
+        };
+        let Some(Presented { used, head }) = self.inbound.presented.take() else { return };
+        self.session.note_incomplete(head);
+        self.session.handle_unavailable(loss, &mut self.out);
+        self.session.note_incomplete(false);
+        host.unavailable(&mut self.session);
+        self.inbound.skip(used);
+        self.inbound.finish(head);
+    }
+
+    // Replies.
+
+    /// A piece of a reply from a shared connection.
+    #[inline]
+    pub fn handle_reply(
+        &mut self,
+        ticket: Ticket,
+        bytes: &[u8],
+        kind: u8,
+        done: bool,
+    ) -> Option<Completed> {
+        self.session.handle_reply(ticket, bytes, kind, done, &mut self.out)
+    }
+
+    /// A request on a shared connection will get no reply, or no more of it.
+    pub fn handle_loss(&mut self, ticket: Ticket, loss: Loss) -> Option<Completed> {
+        if loss == Loss::Truncated {
+            self.cut_at = self.cut_at.or(Some(self.out.len()));
+        }
+        self.session.handle_loss(ticket, loss, &mut self.out)
+    }
+
+    /// Everything that a shared connection had delivered was taken; `any`: it was something. `overflow`: it
+    /// was more than the client may leave unread.
+    #[inline(always)]
+    pub fn handle_delivered<H: Host>(
+        &mut self,
+        any: bool,
+        overflow: Option<ClientDisconnect>,
+        host: &mut H,
+    ) {
+        self.resend(host);
+        if let Some(why) = overflow {
+            self.end_now(why);
+        }
+        if let Some(cut) = self.cut_at.take() {
+            // A reply was cut in its middle: whatever followed would be taken for its rest.
+            self.out.truncate(cut);
+            self.end_now(ClientDisconnect::UpstreamLost);
+        }
+        if any && matches!(self.waiting, PendingStep::Reply) {
+            self.waiting = PendingStep::No;
+        }
+        self.sending.note_reply(&self.session);
+    }
+
+    /// Bytes have come from the pinned connection. Takes from their front until they end, or some are to
+    /// go on to the client as they are: the caller then writes what it can of those, says so to
+    /// [`Self::handle_through`], and calls again.
+    pub fn handle_pinned<'a, H: Host>(
+        &mut self,
+        rest: &mut &'a [u8],
+        host: &mut H,
+    ) -> Option<Through<'a>> {
+        self.leased.read_at = self.now;
+        if self.session.is_streaming() {
+            let bytes = std::mem::take(rest);
+            return (!bytes.is_empty()).then_some(Through { bytes, reply: None });
+        }
+        while !rest.is_empty() {
+            if !self.leased.is_here {
+                return None;
+            }
+            let Ok(piece) = host.next_piece(rest) else {
+                self.close_untrusted(host);
+                return None;
+            };
+            if host.announced() >= self.limits.large_bytes {
+                self.session.note_large_reply();
+            }
+            let (bytes, behind) = rest.split_at_checked(piece.used).unwrap_or((rest, &[]));
+            *rest = behind;
+            if piece.kind == b'*' && self.session.awaits_exec() {
+                host.look_into(bytes);
+            }
+            if bytes.len() >= BULK_BYTES && self.session.passes_pinned(piece.kind) {
+                return Some(Through { bytes, reply: Some((piece.kind, piece.done)) });
+            }
+            match self.session.handle_pinned(bytes, piece.kind, piece.done, &mut self.out) {
+                Ok(completed) => self.complete_pinned(completed, host),
+                Err(_) => {
+                    self.close_untrusted(host);
+                    return None;
+                }
+            }
+        }
+        self.resend(host);
+        if matches!(self.waiting, PendingStep::Reply) {
+            self.waiting = PendingStep::No;
+        }
+        self.sending.note_reply(&self.session);
+        None
+    }
+
+    /// The client has taken `written` of what was to go on to it; the others wait.
+    pub fn handle_through<H: Host>(&mut self, through: &Through<'_>, written: usize, host: &mut H) {
+        let rest = through.bytes.get(written..).unwrap_or_default();
+        self.handle_written_through(written > 0, rest);
+        if let Some((kind, done)) = through.reply {
+            let length = through.bytes.len();
+            let completed = self.session.handle_passed(length, kind, done, &mut self.out);
+            self.complete_pinned(completed, host);
+        }
+    }
+
+    fn complete_pinned<H: Host>(&mut self, completed: Option<Completed>, host: &mut H) {
+        if let Some(completed) = completed {
+            self.leased.answered_at = self.now;
+            // A large request was on its way only when the client had sent all of it.
+            let sent = completed.at.max(self.leased.uploaded_at);
+            host.completed(&self.session, completed, sent, self.now);
+        }
+    }
+}

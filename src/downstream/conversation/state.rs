@@ -1,0 +1,499 @@
+//! The state of a client's connection, and everything that ends: the pinned connection's loan, the client's
+//! connection.
+//!
+//! Owns: [`Conversation`]. Never knows: framing, what a request asks, sockets.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, BytesMut};
+
+use super::host::{Host, LeaseEnd, Notice, PendingStep, PolicyChange};
+use super::inbound::{Body, Inbound, Rooms};
+use super::leased::{BULK_BYTES, Leased};
+use super::progress::Progress;
+use super::sending::Sending;
+use crate::config::ClientLimits;
+use crate::session::{Cause, LeaseFate, Session};
+use crate::telemetry::ClientDisconnect;
+use crate::traffic::{Facts, Loss, OpenFailure, PoolKey};
+
+/// How long a connection that is to be closed may take to read its last replies.
+const GOODBYE: Duration = Duration::from_secs(5);
+/// One client's connection, without its socket.
+#[derive(Debug)]
+pub struct Conversation {
+    pub(super) session: Session,
+    pub(super) limits: Arc<ClientLimits>,
+    pub(super) inbound: Inbound,
+    pub(super) out: BytesMut,
+    /// How the client takes the replies that wait for it.
+    pub(super) outlet: Progress,
+    pub(super) waiting: PendingStep,
+    pub(super) leased: Leased,
+    pub(super) sending: Sending,
+    /// The length of the output before half a reply that will not end.
+    pub(super) cut_at: Option<usize>,
+    pub(super) eof: bool,
+    pub(super) ending: Option<(ClientDisconnect, Instant)>,
+    pub(super) now: Instant,
+    /// When the client was accepted.
+    pub(super) since: Instant,
+    pub(super) last_received: Instant,
+    last_sent: Instant,
+}
+
+impl Conversation {
+    #[must_use]
+    pub fn new(id: u64, session: Session, limits: Arc<ClientLimits>, now: Instant) -> Self {
+        Self {
+            session,
+            limits,
+            inbound: Inbound::new(),
+            out: BytesMut::new(),
+            outlet: Progress::default(),
+            waiting: PendingStep::No,
+            leased: Leased::new(id, now),
+            sending: Sending::default(),
+            cut_at: None,
+            eof: false,
+            ending: None,
+            now,
+            since: now,
+            last_received: now,
+            last_sent: now,
+        }
+    }
+
+    #[must_use]
+    pub const fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// The session, for its end.
+    pub const fn session_mut(&mut self) -> &mut Session {
+        &mut self.session
+    }
+
+    #[must_use]
+    pub const fn now(&self) -> Instant {
+        self.now
+    }
+
+    #[must_use]
+    pub const fn pending_step(&self) -> PendingStep {
+        self.waiting
+    }
+
+    /// What the client is to be written.
+    #[must_use]
+    pub fn output(&self) -> &[u8] {
+        &self.out
+    }
+
+    /// Whether the client leaves more unread than it ever may.
+    #[must_use]
+    pub fn is_over_limit(&self) -> bool {
+        self.out.len() > self.limits.output_hard_bytes
+    }
+
+    #[must_use]
+    pub fn rooms(&self) -> Rooms {
+        let pending = &self.inbound.pending;
+        Rooms {
+            pending: pending.len(),
+            pending_capacity: pending.capacity(),
+            output_capacity: self.out.capacity(),
+        }
+    }
+
+    /// Bytes of memory that it keeps.
+    #[must_use]
+    #[inline]
+    pub fn held_bytes(&self) -> usize {
+        self.inbound.held_bytes() + self.out.capacity() + self.session.held_bytes()
+    }
+
+    /// When anything last came from the client or went to it.
+    #[must_use]
+    pub fn active_at(&self) -> Instant {
+        self.last_received.max(self.last_sent)
+    }
+
+    /// When the client last took some of what waits for it, or said something while nothing did.
+    #[must_use]
+    pub fn moved_at(&self) -> Instant {
+        self.outlet.moved_at().unwrap_or(self.last_received)
+    }
+
+    /// Commands that are not answered.
+    #[must_use]
+    pub const fn unanswered(&self) -> usize {
+        self.session.in_flight() + self.inbound.presented.is_some() as usize
+    }
+
+    pub const fn is_ending(&self) -> bool {
+        self.ending.is_some()
+    }
+
+    #[must_use]
+    pub const fn has_lease(&self) -> bool {
+        self.leased.is_here
+    }
+
+    /// Whether nothing is waited for but replies of the shared connection and the client itself.
+    #[must_use]
+    pub const fn is_simple(&self) -> bool {
+        !self.leased.is_here && matches!(self.waiting, PendingStep::No)
+    }
+
+    /// Whether no byte of the client waits.
+    pub fn is_consumed(&self) -> bool {
+        self.inbound.pending.is_empty()
+    }
+
+    /// A turn begins at this time.
+    pub const fn begin_turn(&mut self, now: Instant) {
+        self.now = now;
+    }
+
+    /// The client has closed its side.
+    pub const fn handle_eof(&mut self) {
+        self.eof = true;
+    }
+
+    /// Reading from the client failed.
+    pub fn handle_reset(&mut self) {
+        self.eof = true;
+        self.end_now(ClientDisconnect::Reset);
+    }
+
+    /// The client has taken so much of the output.
+    pub fn advance_output(&mut self, count: usize) {
+        // Emptied, the buffer keeps its room; advanced to its end it would have none.
+        if count == self.out.len() {
+            self.out.clear();
+        } else {
+            self.out.advance(count);
+        }
+    }
+
+    /// The client has taken `wrote` bytes in this turn and can take no more. Returns the buffer when it is
+    /// empty.
+    #[inline(always)]
+    pub fn handle_written(&mut self, wrote: usize) -> Option<BytesMut> {
+        if wrote > 0 {
+            self.last_sent = self.now;
+            self.outlet.note(wrote, self.now);
+            self.allow_slow_end();
+        }
+        if self.out.is_empty() {
+            self.outlet.end();
+            (self.out.capacity() > 0).then(|| std::mem::take(&mut self.out))
+        } else {
+            self.outlet.begin(self.now);
+            None
+        }
+    }
+
+    /// The client has taken something that was not in the output, and not the `rest` of it.
+    pub fn handle_written_through(&mut self, wrote: bool, rest: &[u8]) {
+        if wrote {
+            self.last_sent = self.now;
+        }
+        self.out.extend_from_slice(rest);
+    }
+
+    /// Room for output, where there is none.
+    #[inline]
+    pub fn lend_buffer(&mut self, lend: impl FnOnce() -> BytesMut) {
+        if self.out.capacity() == 0 {
+            self.out = lend();
+        }
+    }
+
+    /// The request just presented may have made the client another user.
+    pub fn settle_user<H: Host>(&mut self, host: &mut H) {
+        if self.session.take_user_is_new() {
+            if let Some(login) = self.session.take_login() {
+                host.logged_in(login, self.now);
+            }
+            self.settle_policy(host);
+        }
+    }
+
+    /// The rules of the listener may be others now. Whoever waits for one of the old policy's limits is
+    /// judged by the new one.
+    pub fn settle_policy<H: Host>(&mut self, host: &mut H) {
+        match host.settle_policy(&mut self.session, self.now) {
+            PolicyChange::Same => {}
+            PolicyChange::New => {
+                self.session.handle_new_policy();
+                self.session.forget_admission();
+                if matches!(self.waiting, PendingStep::Pause(_)) {
+                    self.waiting = PendingStep::No;
+                }
+            }
+            // Who waits for others' writes, or is in the middle of a request, would wait for ever.
+            PolicyChange::NoUser
+                if self.session.is_blocked() || self.inbound.body == Body::Forward =>
+            {
+                self.end_now(ClientDisconnect::Auth);
+            }
+            PolicyChange::NoUser => self.end(ClientDisconnect::Auth),
+        }
+    }
+
+    /// What the session waited for is decided.
+    pub fn handle_opened<H: Host>(&mut self, opened: Result<Facts, OpenFailure>, host: &mut H) {
+        if matches!(self.waiting, PendingStep::Open(_)) {
+            self.waiting = PendingStep::No;
+        }
+        self.session.handle_opened(opened, &mut self.out);
+        self.count_own_answer(host);
+        self.settle_user(host);
+    }
+
+    pub(super) fn count_own_answer<H: Host>(&mut self, host: &mut H) {
+        if let Some(error) = self.session.take_own_error() {
+            host.answered(error);
+        }
+    }
+
+    /// What the request waits for has an end: it is judged again.
+    pub const fn handle_pause_over(&mut self) {
+        self.waiting = PendingStep::No;
+    }
+
+    /// Another client waits for this one to have a pinned connection. Returns whether it asks for one now.
+    pub const fn want_lease(&mut self) -> bool {
+        let free = matches!(self.waiting, PendingStep::No) && self.ending.is_none();
+        if free {
+            self.waiting = PendingStep::Lease(Cause::Tracking);
+        }
+        free
+    }
+
+    /// What the pinned connection must be like that is asked for.
+    #[must_use]
+    pub const fn lease_key(&self, cause: Cause) -> PoolKey {
+        let mut key = self.session.key();
+        if matches!(cause, Cause::Release) {
+            // A server that is busy does not let everybody select another one.
+            key.database = 0;
+        }
+        key
+    }
+
+    /// The pinned connection that was waited for is here.
+    pub fn handle_lease(&mut self) {
+        debug_assert!(!self.leased.is_here, "two pinned connections");
+        debug_assert!(matches!(self.waiting, PendingStep::Lease(_)), "nobody asked for it");
+        self.waiting = PendingStep::No;
+        self.leased.is_here = true;
+    }
+
+    /// Whether the pinned connection is to be read.
+    #[must_use]
+    pub fn reads_lease(&self) -> bool {
+        self.leased.reads(self.out.len())
+    }
+
+    /// Whether a large value under way lets others pass.
+    #[must_use]
+    pub fn rests(&self) -> bool {
+        self.leased.pacer.is_resting(self.now)
+    }
+
+    /// So much was written to the pinned connection.
+    pub const fn handle_uploaded(&mut self, wrote: usize) {
+        self.leased.upload.note(wrote, self.now);
+    }
+
+    /// A round is over; `served`: requests of all clients so far. `None`: it moved no large value; else
+    /// whether that rests.
+    pub fn note_round<H: Host>(&mut self, served: u64, host: &H) -> Option<bool> {
+        let moves = self.session.reply_has_begun() || self.out.len() >= BULK_BYTES;
+        self.leased.note_round(moves, served, self.now, host)
+    }
+
+    /// The pinned connection is gone, or is given up.
+    pub fn handle_lease_lost<H: Host>(&mut self, loss: Loss, host: &mut H) {
+        if !std::mem::replace(&mut self.leased.is_here, false) {
+            return;
+        }
+        let waited = self.session.in_flight();
+        let (begun, said) = (self.session.reply_has_begun(), self.out.len());
+        let streamed = self.session.is_streaming();
+        let fatal = self.session.handle_lease_lost(loss, &mut self.out);
+        host.lose_lease(loss, waited - self.session.in_flight());
+        self.inbound.stop_forwarding();
+        if matches!(self.waiting, PendingStep::Reply) {
+            self.waiting = PendingStep::No;
+        }
+        if begun || streamed {
+            // Whatever followed half a reply would be taken for its rest.
+            self.out.truncate(said);
+        }
+        if fatal && streamed {
+            // A backup ends with the connection: what the client has not read yet belongs to it, and may
+            // be read as slowly as the rest was.
+            self.end(ClientDisconnect::UpstreamLost);
+            self.allow_slow_end();
+        } else if fatal || begun {
+            self.end_now(ClientDisconnect::UpstreamLost);
+        }
+    }
+
+    /// The pinned connection has said what belongs to no request.
+    pub(super) fn close_untrusted<H: Host>(&mut self, host: &mut H) {
+        host.notice(Notice::Untrusted);
+        self.handle_lease_lost(Loss::OutcomeUnknown, host);
+    }
+
+    /// Gives the pinned connection back as soon as nothing of this session is on it.
+    pub fn release_if_free<H: Host>(&mut self, host: &mut H) {
+        if !self.leased.is_here || matches!(self.waiting, PendingStep::Lease(_)) {
+            return;
+        }
+        self.release_outdated(host);
+        if self.inbound.body == Body::Forward {
+            return;
+        }
+        if self.session.keeps_idle_lease() && host.lease_is_waited_for() {
+            self.session.forget_large_reply();
+        }
+        let need = if self.inbound.presented.is_some() && !self.session.must_discard_lease() {
+            LeaseFate::Keep
+        } else {
+            self.session.lease_need(host.is_dedicated())
+        };
+        match need {
+            LeaseFate::Keep => {}
+            LeaseFate::Return => self.end_lease(LeaseEnd::Returned, host),
+            LeaseFate::Drop => self.end_lease(LeaseEnd::Dropped, host),
+        }
+    }
+
+    /// Lets go of a pinned connection whose identity or password was replaced: at once when nothing of
+    /// this session is on it, when the grace is over if nothing but state is. A command that blocks
+    /// ends with the grace, and its client is disconnected as by a server that restarts; any other is
+    /// answered first, within the time it has. A connection to a server that is no primary goes, too,
+    /// but state stays on it.
+    fn release_outdated<H: Host>(&mut self, host: &mut H) {
+        if host.lease_outdated_since(self.now).is_none() && !host.lease_says_not_primary() {
+            return;
+        }
+        if self.inbound.body == Body::Forward {
+            if self.leased.grace_has_ended(self.now, host) {
+                self.end_now(ClientDisconnect::Rotation);
+            }
+        } else if self.session.has_left_lease() {
+            self.end_lease(LeaseEnd::Replaced, host);
+        } else if self.leased.grace_is_over(self.now, host) {
+            let late = self.leased.grace_has_ended(self.now, host);
+            if self.session.is_blocked() || (late && self.session.in_flight() > 0) {
+                self.end_now(ClientDisconnect::Rotation);
+            } else if self.session.state_lost_with_lease() {
+                self.end(ClientDisconnect::Rotation);
+            } else if self.session.in_flight() == 0 {
+                // Nothing was asked; what was watched is lost, and EXEC will say so.
+                self.handle_lease_lost(Loss::Abandoned, host);
+            }
+        }
+    }
+
+    /// The pinned connection is this session's no more.
+    fn end_lease<H: Host>(&mut self, end: LeaseEnd, host: &mut H) {
+        debug_assert!(!self.session.asks_lease(), "a pinned connection goes under its requests");
+        if std::mem::replace(&mut self.leased.is_here, false) {
+            self.session.handle_lease_gone();
+            host.end_lease(end);
+        }
+    }
+
+    /// The connection is to be closed once everything before is answered and read.
+    pub fn end(&mut self, why: ClientDisconnect) {
+        if self.ending.is_none() {
+            self.ending = Some((why, self.now + GOODBYE));
+        }
+        self.inbound.close();
+    }
+
+    /// The connection is to be closed at once.
+    pub fn end_now(&mut self, why: ClientDisconnect) {
+        self.end(why);
+        self.ending = Some((why, self.now));
+    }
+
+    /// The rest of a stream that has ended waits for its reader for as long as any output does.
+    fn allow_slow_end(&mut self) {
+        let Some((ClientDisconnect::UpstreamLost, until)) = &mut self.ending else { return };
+        if *until > self.now && !self.out.is_empty() {
+            self.outlet.begin(self.now);
+            let slow = self.outlet.deadline(self.limits.output_soft_time);
+            *until = slow.map_or(*until, |slow| slow.max(*until));
+        }
+    }
+
+    /// A request of this client cannot be answered any more, because the server cannot be reached: its
+    /// connection is closed once what comes before is answered.
+    #[inline]
+    pub fn notice_cut<H: Host>(&mut self, host: &H) {
+        if self.session.is_cut() && self.ending.is_none() {
+            self.end_cut(host.outage_wait());
+        }
+    }
+
+    fn end_cut(&mut self, outage_wait: Duration) {
+        self.waiting = PendingStep::No;
+        self.end(ClientDisconnect::UpstreamLost);
+        if !self.session.is_settled() {
+            // What comes before may wait for the server as long as any command.
+            let until = self.now + outage_wait + GOODBYE;
+            self.ending = Some((ClientDisconnect::UpstreamLost, until));
+        }
+    }
+
+    /// Whether a client that has closed its side will not wait any more. While the server cannot be
+    /// reached that is any: its driver has timed out and repeats the command elsewhere, so that what
+    /// was not sent must not be sent now.
+    fn gives_up<H: Host>(&self, host: &H) -> bool {
+        match self.waiting {
+            PendingStep::Lease(Cause::Blocking) => true,
+            PendingStep::Lease(_) | PendingStep::Open(_) => host.is_out(),
+            PendingStep::No | PendingStep::Reply | PendingStep::Pause(_) | PendingStep::Room(_) => {
+                host.is_out() && host.is_down() && self.session.in_flight() > 0
+            }
+        }
+    }
+
+    /// Why the connection is to be closed now, if it is; `flushed`: what was written is on its way.
+    #[inline(always)]
+    pub fn poll_end<H: Host>(&mut self, flushed: bool, host: &H) -> Option<ClientDisconnect> {
+        if self.session.says_farewell() {
+            self.end(ClientDisconnect::Killed);
+        }
+        if self.ending.is_none()
+            && host.is_leaving()
+            && self.session.is_idle()
+            && self.inbound.pending.is_empty()
+        {
+            self.end(ClientDisconnect::Drain);
+        }
+        let finished = self.session.is_settled() && self.out.is_empty() && flushed;
+        if let Some((why, until)) = self.ending {
+            return (finished || self.now >= until).then_some(why);
+        }
+        if !self.eof {
+            return None;
+        }
+        // A client that left while its blocking command waits is told nothing, and nothing is
+        // popped for nobody: the pinned connection closes with this one. Other replies are still
+        // written: the client may have closed its sending half only.
+        let waits = !matches!(self.waiting, PendingStep::No) || self.inbound.presented.is_some();
+        let left =
+            self.session.is_blocked() || self.inbound.body == Body::Forward || self.gives_up(host);
+        (left || (finished && !waits)).then_some(ClientDisconnect::Client)
+    }
+}

@@ -1,0 +1,467 @@
+//! What a client's conversation reaches: the policy that judges it, the connections that carry its requests,
+//! everything that counts.
+//!
+//! Owns: [`Links`], the [`Host`] of a conversation with sockets. Never knows: the client's socket, when
+//! anything happens.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+
+use super::auditor::Who;
+use super::conversation::{Hold, Host, LeaseEnd, Moment, Notice, Outgoing, Piece, PolicyChange};
+use super::metrics::Passed;
+use super::notes::Counts;
+use super::worker::Worker;
+use crate::base::clock;
+use crate::base::live::Live;
+use crate::command::Spec;
+use crate::policy::Policy;
+use crate::resp::Request;
+use crate::session::{
+    Cause, Completed, Context, LimiterRegistry, Limiters, ListenerAccess, Login, Peer, Route, Seat,
+    Session, Step,
+};
+use crate::telemetry::UpstreamDisconnect;
+use crate::traffic::{Facts, Loss, PoolKey, Unavailable};
+use crate::upstream::{self, Lease, Mailbox, Shared, Use};
+
+pub(super) struct Links {
+    pub worker: Rc<Worker>,
+    /// Where the client is shown to others.
+    pub seat: Rc<Seat>,
+    /// Where the listener's rules of the moment are, and those last seen.
+    pub live_access: Live<ListenerAccess>,
+    pub access: Arc<ListenerAccess>,
+    /// How many changes of access rules this connection has applied.
+    pub access_seen: u64,
+    /// The policy of the session's user.
+    pub policy: Arc<Policy>,
+    limiter_registry: Rc<LimiterRegistry>,
+    limiters: Limiters,
+    pub mailbox: Rc<Mailbox>,
+    pub shared: Option<Rc<Shared>>,
+    pub lease: Option<Box<(Lease, Cause)>>,
+    pub passed: Passed,
+    pub counts: Counts,
+    /// Milliseconds since 1970 in this turn, once somebody asked; 0 before.
+    pub unix_ms: u64,
+}
+
+impl Links {
+    /// Those of a client that has just connected, and its session.
+    pub(super) fn new(
+        worker: Rc<Worker>,
+        live_access: Live<ListenerAccess>,
+        limiter_registry: Rc<LimiterRegistry>,
+        peer: Peer,
+        now: Instant,
+    ) -> (Self, Session) {
+        let (seat, mailbox) = worker.admit(peer, now);
+        let access = live_access.get();
+        let outage = worker.upstream.on_outage();
+        let roster = Rc::clone(&worker.roster);
+        let mut session = Session::enter(roster, Rc::clone(&seat), &access.auth, outage);
+        let policy = session.policy(&access).unwrap_or_else(|| Arc::clone(&access.policy));
+        seat.note_policy(&policy);
+        worker.guard_scripts_of(&policy);
+        let limiters = limiter_registry.limiters(&policy, seat.peer(), now);
+        let counts = Counts::new(worker.metrics.tally(&policy));
+        let links = Self {
+            access_seen: worker.access_changes(),
+            worker,
+            seat,
+            live_access,
+            access,
+            policy,
+            limiter_registry,
+            limiters,
+            mailbox,
+            shared: None,
+            lease: None,
+            passed: Passed::default(),
+            counts,
+            unix_ms: 0,
+        };
+        (links, session)
+    }
+
+    /// The shared connection of a route.
+    #[inline(always)]
+    fn carrier(&mut self, route: Route) -> Option<Rc<Shared>> {
+        match route {
+            Route::Pinned => None,
+            Route::Shared(key) => Some(self.shared(key)),
+            Route::Held(key) => {
+                let Some(lane) = self.worker.upstream.lane(key) else {
+                    return Some(self.shared(key));
+                };
+                self.worker.note_shared_request();
+                self.shared = Some(Rc::clone(&lane));
+                Some(lane)
+            }
+        }
+    }
+
+    fn shared(&mut self, key: PoolKey) -> Rc<Shared> {
+        self.worker.note_shared_request();
+        match &self.shared {
+            Some(shared) if shared.key() == key => Rc::clone(shared),
+            _ => {
+                let shared = self.worker.upstream.shared(key);
+                self.shared = Some(Rc::clone(&shared));
+                shared
+            }
+        }
+    }
+
+    /// The pinned connection that was waited for.
+    pub(super) fn take_lease(&mut self, lease: Lease, cause: Cause) {
+        self.seat.forget_aim();
+        self.worker.metrics.pinned(cause, 1);
+        self.lease = Some(Box::new((lease, cause)));
+        self.seat.end_want(true);
+    }
+
+    pub(super) fn who(&self) -> Who<'_> {
+        Who { seat: &self.seat, listener: &self.access.listener }
+    }
+
+    /// What was found out about the request just judged, for those who read it later.
+    fn observe(&mut self, session: &Session, request: &Request<'_>, now: Instant) {
+        let worker = &self.worker;
+        let request_scratch = &*worker.request_scratch.borrow();
+        let (policy, listener) = (&self.policy, &self.access.listener);
+        if let Some(auditor) = &worker.auditor {
+            auditor.judged(&self.who(), policy, session, request_scratch, request, now);
+        }
+        if let Some(refusal) = request_scratch.refused() {
+            worker.refusals.borrow_mut().log(now, policy, listener, refusal, request);
+        }
+        if worker.insight.samples() && request_scratch.refused().is_none() {
+            worker.insight.sample(policy, session.command(), request, now);
+        }
+        if policy.is_observing() {
+            let (observed, refused) = (request_scratch.observed(), request_scratch.refused());
+            let mut lessons = worker.lessons.borrow_mut();
+            lessons.note(policy, session.command(), request, observed, refused);
+        }
+    }
+
+    /// Follows the command until it is answered.
+    fn follow(&mut self, session: &Session, request: &Request<'_>, step: &Step, now: Instant) {
+        let notes = &mut self.counts.notes;
+        match step {
+            Step::Send { ticket, .. } | Step::SendWire { ticket, .. } => {
+                if let Some(spec) = session.command() {
+                    notes.send(*ticket, spec, request, now);
+                }
+            }
+            Step::Wait | Step::Pause(_) | Step::Ask { .. } | Step::Acquire(_) => notes.begin(now),
+            Step::Done | Step::Open(_) | Step::Close => notes.forget_begin(),
+            Step::Collect => {}
+        }
+    }
+}
+
+impl Host for Links {
+    #[inline(always)]
+    fn with_context<R>(
+        &mut self,
+        moment: &Moment<'_>,
+        judge: impl FnOnce(&mut Context<'_>) -> R,
+    ) -> R {
+        if self.unix_ms == 0 && self.policy.needs_wall_clock() {
+            self.unix_ms = clock::unix_ms();
+        }
+        let Self { worker, access, policy, limiters, .. } = self;
+        let server = worker.upstream.server();
+        let request_scratch = &mut *worker.request_scratch.borrow_mut();
+        if let Some(auditor) = &worker.auditor {
+            auditor.announce(request_scratch);
+        }
+        let mut ctx = Context {
+            policy,
+            auth: &access.auth,
+            limits: moment.limits,
+            dedicated: worker.dedicated,
+            valkey: server.valkey,
+            server,
+            has_lease: moment.has_lease,
+            lends_at_once: worker.upstream.lends_at_once(Use::Large),
+            held: worker.upstream.lane(moment.key).is_some(),
+            now: moment.now,
+            unix_ms: self.unix_ms,
+            epoch: worker.upstream.epoch(),
+            scripts: &worker.scripts,
+            multi_permission: &worker.multi_permission,
+            limiters,
+            request_scratch,
+        };
+        judge(&mut ctx)
+    }
+
+    fn take_wire(&mut self) -> BytesMut {
+        self.worker.request_scratch.borrow_mut().take_wire()
+    }
+
+    fn reuse(&mut self, wire: BytesMut) {
+        self.worker.request_scratch.borrow_mut().reuse(wire);
+    }
+
+    #[inline(always)]
+    fn send(&mut self, route: Route, request: Outgoing<'_>) -> Result<(), Unavailable> {
+        let Outgoing { ticket, bytes, skip, retry, companion, share, at, eager } = request;
+        let shared = if companion { self.shared.clone() } else { self.carrier(route) };
+        let Some(shared) = shared else { return Err(Unavailable::Connect) };
+        let request = upstream::Request { ticket, bytes, skip, retry, companion, share, at, eager };
+        shared.send(&self.mailbox, request)
+    }
+
+    fn known(&mut self, key: PoolKey) -> Option<Facts> {
+        self.worker.upstream.known(key).and_then(|shared| shared.facts())
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        if let Some((lease, _)) = self.lease.as_deref_mut() {
+            lease.push(bytes);
+        }
+    }
+
+    fn unwritten(&self) -> usize {
+        self.lease.as_ref().map_or(0, |lease| lease.0.unwritten())
+    }
+
+    fn next_piece(&mut self, bytes: &[u8]) -> Result<Piece, ()> {
+        let (lease, _) = self.lease.as_deref_mut().ok_or(())?;
+        let (used, kind, done) = lease.next_piece(bytes).map_err(drop)?;
+        Ok(Piece { used, kind, done })
+    }
+
+    fn announced(&self) -> u64 {
+        self.lease.as_ref().map_or(0, |lease| lease.0.announced())
+    }
+
+    fn look_into(&mut self, piece: &[u8]) {
+        if let Some((lease, _)) = self.lease.as_deref_mut() {
+            lease.look_into(piece);
+        }
+    }
+
+    fn end_lease(&mut self, end: LeaseEnd) {
+        let Some((mut lease, cause)) = self.lease.take().map(|lease| *lease) else { return };
+        self.worker.metrics.pinned(cause, -1);
+        match end {
+            // An UNBLOCK that is on its way to it must not meet another session.
+            LeaseEnd::Returned if self.seat.is_aimed_at() => {}
+            LeaseEnd::Returned => lease.give_back(),
+            LeaseEnd::Dropped => {}
+            LeaseEnd::Replaced => lease.close_for(UpstreamDisconnect::Rotation),
+        }
+    }
+
+    fn lose_lease(&mut self, loss: Loss, lost: usize) {
+        let Some((mut lease, cause)) = self.lease.take().map(|lease| *lease) else { return };
+        self.worker.metrics.pinned(cause, -1);
+        lease.abort();
+        self.worker.metrics.lost(loss, lost);
+        if loss == Loss::TimedOut {
+            lease.note_timeouts(lost);
+            lease.close_for(UpstreamDisconnect::Timeout);
+        }
+    }
+
+    fn lease_is_waited_for(&self) -> bool {
+        self.worker.upstream.lease_is_waited_for()
+    }
+
+    fn lease_outdated_since(&mut self, now: Instant) -> Option<Instant> {
+        self.lease.as_mut()?.0.outdated_since(now)
+    }
+
+    fn lease_outdated(&self) -> Option<Instant> {
+        self.lease.as_ref()?.0.outdated()
+    }
+
+    fn lease_says_not_primary(&self) -> bool {
+        self.lease.as_ref().is_some_and(|lease| lease.0.says_not_primary())
+    }
+
+    fn is_dedicated(&self) -> bool {
+        self.worker.dedicated
+    }
+
+    fn is_aside(&self) -> bool {
+        self.shared.as_ref().is_some_and(|shared| shared.is_aside())
+    }
+
+    fn holds_up(&self) -> bool {
+        self.mailbox.holds_up()
+    }
+
+    fn is_down(&self) -> bool {
+        self.shared.as_ref().is_some_and(|shared| !shared.is_up())
+    }
+
+    fn is_out(&self) -> bool {
+        self.worker.upstream.is_out()
+    }
+
+    fn is_silent(&self) -> bool {
+        self.worker.upstream.is_silent()
+    }
+
+    fn is_leaving(&self) -> bool {
+        self.worker.is_leaving()
+    }
+
+    fn is_over_budget(&self) -> bool {
+        self.worker.buffers.is_over()
+    }
+
+    fn has_budget(&self) -> bool {
+        self.worker.buffers.has_room()
+    }
+
+    fn command_timeout(&self) -> Duration {
+        self.worker.upstream.command_timeout()
+    }
+
+    fn health_check_interval(&self) -> Duration {
+        self.worker.upstream.health_check_interval()
+    }
+
+    fn pinned_grace(&self) -> Duration {
+        self.worker.upstream.pinned_grace()
+    }
+
+    fn outage_wait(&self) -> Duration {
+        self.worker.upstream.outage_wait()
+    }
+
+    fn argument_max(&self, spec: &'static Spec) -> Option<u64> {
+        self.policy.argument_max(spec)
+    }
+
+    #[inline(always)]
+    fn lend_buffer(&mut self, out: &mut BytesMut) {
+        if out.capacity() == 0 {
+            *out = self.worker.buffers.get();
+        }
+    }
+
+    #[inline]
+    fn hold(&mut self, now: Instant) -> Hold {
+        let Some(auditor) = &self.worker.auditor else { return Hold::No };
+        let hold = auditor.hold(&self.who(), now);
+        match hold {
+            Hold::No => {}
+            Hold::Wait(_) if self.worker.insight.follows() => self.counts.notes.begin(now),
+            Hold::Wait(_) => {}
+            Hold::Refuse => {
+                self.counts.notes.forget_begin();
+                self.worker.request_scratch.borrow_mut().clear();
+            }
+        }
+        hold
+    }
+
+    fn settle_policy(&mut self, session: &mut Session, now: Instant) -> PolicyChange {
+        let Some(policy) = session.policy(&self.access) else { return PolicyChange::NoUser };
+        if Arc::ptr_eq(&policy, &self.policy) {
+            return PolicyChange::Same;
+        }
+        // What it has used of its own limits is kept for when it comes back to that policy.
+        self.limiters = self.limiter_registry.limiters(&policy, self.seat.peer(), now);
+        self.seat.note_policy(&policy);
+        self.worker.guard_scripts_of(&policy);
+        self.counts.tally = self.worker.metrics.tally(&policy);
+        self.policy = policy;
+        PolicyChange::New
+    }
+
+    #[inline(always)]
+    fn judged(&mut self, session: &Session, request: &Request<'_>, step: &Step, now: Instant) {
+        self.worker.wake_due();
+        if !step.presents_again() {
+            self.observe(session, request, now);
+        }
+        if self.worker.insight.follows() {
+            self.follow(session, request, step, now);
+        }
+    }
+
+    fn presented(&mut self, session: &mut Session) {
+        self.count_presented(session);
+    }
+
+    fn consumed(&mut self, bytes: usize, commands: u64) {
+        self.worker.metrics.received(bytes, commands);
+        self.passed.received += bytes as u64;
+        self.passed.commands += commands;
+    }
+
+    fn logged_in(&mut self, login: Login, now: Instant) {
+        self.count_login(login, now);
+    }
+
+    fn answered(&mut self, error: bool) {
+        self.worker.metrics.answered(error);
+    }
+
+    fn completed(&mut self, session: &Session, done: Completed, sent: Instant, now: Instant) {
+        self.count_pinned(session, done, sent, now);
+    }
+
+    fn not_sent(&mut self, loss: Loss) {
+        self.worker.metrics.lost(loss, 1);
+    }
+
+    fn unavailable(&mut self, session: &mut Session) {
+        self.count_unavailable(session);
+    }
+
+    fn oversize(&mut self) {
+        self.worker.metrics.command(None, &self.counts.tally);
+    }
+
+    fn malformed(&mut self, label: &'static str) {
+        self.worker.metrics.malformed(label);
+    }
+
+    fn notice(&mut self, notice: Notice) {
+        match notice {
+            Notice::UploadTimedOut => tracing::warn!(
+                code = "CLI-E003",
+                "large request abandoned: no more of it moved for upstream.pool.command_timeout"
+            ),
+            Notice::CrossProtocol => tracing::warn!(
+                code = "CLI-E005",
+                client = self.seat.id,
+                "client disconnected: it sent the command POST or Host:, as a browser does in a cross-protocol attack"
+            ),
+            Notice::Untrusted => {
+                tracing::error!(
+                    code = "UPS-E001",
+                    "pinned connection closed: it cannot be trusted"
+                );
+                if let Some((lease, _)) = self.lease.as_deref_mut() {
+                    lease.close_for(UpstreamDisconnect::Protocol);
+                }
+            }
+        }
+    }
+}
+
+/// What a session's connection is used for, as the pool shares them out.
+pub(super) const fn purpose_of(cause: Cause) -> Use {
+    match cause {
+        Cause::Watch | Cause::Multi | Cause::Tracking | Cause::Session => Use::State,
+        Cause::Blocking => Use::Block,
+        Cause::Subscribe | Cause::Monitor | Cause::Replication => Use::Listen,
+        Cause::Large => Use::Large,
+        Cause::Release => Use::Release,
+    }
+}

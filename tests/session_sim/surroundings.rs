@@ -1,0 +1,179 @@
+//! What a conversation of the simulation reaches: every call leaves an event, which the world takes up.
+//!
+//! Owns: [`Surroundings`], [`Event`]. Never knows: the server, other clients.
+
+use std::time::Instant;
+
+use bytes::BytesMut;
+use respgate::downstream::conversation::{Host, LeaseEnd, Moment, Outgoing, Piece};
+use respgate::policy::Policy;
+use respgate::resp::Request;
+use respgate::session::{
+    Auth, Completed, Context, Limiters, MultiPermission, RequestScratch, Route, Scripts, Session,
+    Step,
+};
+use respgate::traffic::{Facts, Loss, PoolKey, Ticket, Unavailable};
+
+use super::client::Lease;
+use super::reference::show;
+
+/// What a request waits for, or how it is dealt with.
+#[derive(Debug)]
+pub enum Judged {
+    Again,
+    Done,
+    Close,
+    Open,
+    Ask { route: Route, ticket: Ticket, skip: u32 },
+    Send { route: Route, ticket: Ticket, skip: u32 },
+}
+
+#[derive(Debug)]
+pub enum Event {
+    Judged(Judged),
+    Sent {
+        key: PoolKey,
+        ticket: Ticket,
+        bytes: Vec<u8>,
+        skip: u32,
+        retry: bool,
+        refused: bool,
+    },
+    Pushed(Vec<u8>),
+    /// The shared connection that was asked for is up.
+    Known,
+    Unavailable,
+    LeaseEnded(LeaseEnd),
+    LeaseLost,
+    /// A request on the pinned connection is answered.
+    Completed,
+}
+
+pub struct Surroundings<'a> {
+    pub policy: &'a Policy,
+    pub auth: &'a Auth,
+    pub scripts: &'a Scripts,
+    pub multi_permission: &'a MultiPermission,
+    pub limiters: &'a Limiters,
+    pub request_scratch: &'a mut RequestScratch,
+    pub dedicated: bool,
+    pub lends_at_once: bool,
+    /// Shared connections that are up.
+    pub up: Vec<PoolKey>,
+    /// The way to shared connections is closed.
+    pub refuse: bool,
+    pub lease: Option<&'a mut Lease>,
+    pub loud: Option<usize>,
+    pub events: Vec<Event>,
+}
+
+impl Host for Surroundings<'_> {
+    fn with_context<R>(
+        &mut self,
+        moment: &Moment<'_>,
+        judge: impl FnOnce(&mut Context<'_>) -> R,
+    ) -> R {
+        assert_eq!(self.lease.is_some(), moment.has_lease, "it has what it thinks it has");
+        judge(&mut Context {
+            policy: self.policy,
+            auth: self.auth,
+            limits: moment.limits,
+            dedicated: self.dedicated,
+            valkey: false,
+            server: respgate::traffic::Server::default(),
+            has_lease: moment.has_lease,
+            lends_at_once: self.lends_at_once,
+            held: false,
+            now: moment.now,
+            unix_ms: 0,
+            epoch: 0,
+            scripts: self.scripts,
+            multi_permission: self.multi_permission,
+            limiters: self.limiters,
+            request_scratch: self.request_scratch,
+        })
+    }
+
+    fn take_wire(&mut self) -> BytesMut {
+        self.request_scratch.take_wire()
+    }
+
+    fn reuse(&mut self, wire: BytesMut) {
+        self.request_scratch.reuse(wire);
+    }
+
+    fn send(&mut self, route: Route, request: Outgoing<'_>) -> Result<(), Unavailable> {
+        let Outgoing { ticket, bytes, skip, retry, companion, .. } = request;
+        assert!(!companion, "nothing is completed here");
+        let (Route::Shared(key) | Route::Held(key)) = route else { panic!("sent to {route:?}") };
+        let (bytes, refused) = (bytes.to_vec(), self.refuse);
+        self.events.push(Event::Sent { key, ticket, bytes, skip, retry, refused });
+        if refused { Err(Unavailable::Overloaded) } else { Ok(()) }
+    }
+
+    fn known(&mut self, key: PoolKey) -> Option<Facts> {
+        let known = self.up.contains(&key).then(super::world::facts);
+        self.events.extend(known.is_some().then_some(Event::Known));
+        known
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        assert!(self.lease.is_some(), "nowhere to send it");
+        self.events.push(Event::Pushed(bytes.to_vec()));
+    }
+
+    fn unwritten(&self) -> usize {
+        0
+    }
+
+    fn next_piece(&mut self, bytes: &[u8]) -> Result<Piece, ()> {
+        let lease = self.lease.as_mut().expect("somebody speaks");
+        let advance = lease.scanner.advance(bytes).expect("the server speaks RESP");
+        lease.begun = !advance.done;
+        Ok(Piece { used: advance.used, kind: lease.scanner.kind(), done: advance.done })
+    }
+
+    fn announced(&self) -> u64 {
+        self.lease.as_ref().and_then(|lease| lease.scanner.announced()).unwrap_or(0)
+    }
+
+    fn end_lease(&mut self, end: LeaseEnd) {
+        self.lease.take().expect("there is one");
+        self.events.push(Event::LeaseEnded(end));
+    }
+
+    fn lose_lease(&mut self, _: Loss, _: usize) {
+        self.lease.take().expect("there is one");
+        self.events.push(Event::LeaseLost);
+    }
+
+    fn is_dedicated(&self) -> bool {
+        self.dedicated
+    }
+
+    fn judged(&mut self, _: &Session, request: &Request<'_>, step: &Step, _: Instant) {
+        if let Some(client) = self.loud {
+            eprintln!("client {client} {:?}: {step:?}", show(request.raw()));
+        }
+        self.events.push(Event::Judged(match *step {
+            Step::Wait | Step::Acquire(_) | Step::Collect => Judged::Again,
+            Step::Pause(_) => panic!("nothing is limited"),
+            Step::Done => Judged::Done,
+            Step::Close => Judged::Close,
+            Step::Open(_) => Judged::Open,
+            Step::Ask { route, ticket, skip, .. } => Judged::Ask { route, ticket, skip },
+            Step::Send { route, ticket, .. } => Judged::Send { route, ticket, skip: 0 },
+            Step::SendWire { route, ticket, wire } => {
+                Judged::Send { route, ticket, skip: wire.skip }
+            }
+        }));
+    }
+
+    fn completed(&mut self, _: &Session, _: Completed, _: Instant, _: Instant) {
+        self.events.push(Event::Completed);
+    }
+
+    fn unavailable(&mut self, _: &mut Session) {
+        self.events.push(Event::Unavailable);
+    }
+}
