@@ -12,6 +12,8 @@
 
 #[path = "architecture/source.rs"]
 mod source;
+#[path = "architecture/types.rs"]
+mod types;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -97,6 +99,9 @@ fn the_house_stands() {
         .iter()
         .flat_map(|rule| sources.iter().flat_map(|s| rule(s).into_iter().map(|f| f.at(s))))
         .chain(circles(&sources))
+        .chain(types::spread(&sources))
+        .chain(types::shared(&sources, |source| pure(source).is_some()))
+        .chain(types::unused(&sources))
         .collect();
     for source in read(root, "tests", ".rs") {
         let found = [unsafety, skipped_tests, leftovers].map(|rule| rule(&source));
@@ -217,11 +222,14 @@ fn exports(live: &[Token]) -> (Vec<Token>, Vec<Token>) {
     (exports, own)
 }
 
-fn purity(source: &Source) -> Vec<Fault> {
+/// The pure module that the file is a part of.
+fn pure(source: &Source) -> Option<&'static str> {
     let own = source.module().join("::") + "::";
-    let Some(own) = PURE.iter().find(|pure| own.starts_with(&format!("{pure}::"))) else {
-        return Vec::new();
-    };
+    PURE.iter().find(|pure| own.starts_with(&format!("{pure}::"))).copied()
+}
+
+fn purity(source: &Source) -> Vec<Fault> {
+    let Some(own) = pure(source) else { return Vec::new() };
     let named = source.resolved(&source.live).into_iter().filter_map(|(path, line)| {
         let path = path.join("::") + "::";
         let impure = IMPURE.iter().find(|i| path.starts_with(&format!("{i}::")))?;
@@ -422,6 +430,46 @@ fn pure_modules_stay_pure() {
     permits(purity, &[("src/session/a.rs", "use std::time::{Duration, Instant}; use std::fmt;")]);
     permits(purity, &[("src/session/a.rs", "#[cfg(test)]\nmod tests { use std::fs::File; }")]);
     permits(purity, &[("src/session/a_tests.rs", "use std::fs::File;")]);
+}
+
+#[test]
+fn methods_of_one_type_are_in_two_files_at_most_and_form_no_circle() {
+    let spread = |files: &[(&str, &str)]| {
+        let sources: Vec<Source> =
+            files.iter().map(|(path, text)| Source::new(path, text)).collect();
+        types::spread(&sources).into_iter().filter(|f| !f.contains("exception")).count()
+    };
+    let state = ("src/x/a.rs", "struct A; impl A { fn a(&self) { self.b(); } }");
+    let calls = ("src/x/b.rs", "impl<T: B> A<T> { fn b(&self) { self.a(); } }");
+    let more = ("src/x/c.rs", "impl A { fn c(&self) {} }");
+    let other = ("src/x/c.rs", "struct A; impl A { fn c(&self) { self.a(); } }");
+    let of_trait = ("src/x/c.rs", "impl B<A> for A { fn c(&self) {} }");
+    let quiet = ("src/x/b.rs", "impl A { fn b(&self) {} }");
+    assert_eq!(spread(&[state, quiet]), 0);
+    assert_eq!(spread(&[state, quiet, other, of_trait]), 0, "another type, and a trait's");
+    assert_eq!(spread(&[state, quiet, more]), 1, "three files");
+    assert_eq!(spread(&[state, calls]), 1, "a circle");
+}
+
+#[test]
+fn pure_modules_hold_no_waker_and_no_cell() {
+    let shared = |text: &str| {
+        let sources = ["src/session/a.rs", "src/upstream/a.rs"].map(|path| Source::new(path, text));
+        types::shared(&sources, |source| pure(source).is_some()).len()
+    };
+    assert_eq!(shared("use std::task::Waker;"), 1);
+    assert_eq!(shared("struct A(std::cell::Cell<u8>);"), 1);
+    assert_eq!(shared("#[cfg(test)] mod tests { use std::cell::Cell; }"), 0);
+}
+
+#[test]
+fn every_module_is_used() {
+    let unused = |text: &str| {
+        let files = [("src/x/mod.rs", text), ("src/x/a.rs", "struct A; impl A { fn b() {} }")];
+        types::unused(&files.map(|(path, text)| Source::new(path, text))).len()
+    };
+    assert_eq!(unused("mod a;"), 1);
+    assert_eq!(unused("mod a; pub use a::A;"), 0);
 }
 
 #[test]
