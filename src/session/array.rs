@@ -7,6 +7,7 @@ use bytes::BytesMut;
 use super::exec_reply::ExecReply;
 use super::own::OwnReply;
 use super::queue::Expect;
+use super::residue::Residue;
 use super::state::{ReplyMode, Session};
 use super::subscriptions::{self, Frame, classify};
 use super::transaction::{ExecFixup, Talk};
@@ -150,7 +151,7 @@ impl Session {
         if let Frame::Ack { total, .. } = classify(element) {
             self.subscriptions.note(kind, total);
         }
-        self.lease_dirty = true;
+        self.residue.note(Residue::Dirty);
         self.write_push(element, &mut executed.out);
         executed.left = due.checked_sub(1).filter(|left| *left > 0);
         if executed.left.is_none() {

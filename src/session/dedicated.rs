@@ -10,6 +10,7 @@ use super::greeted::Greeted;
 use super::own::{Multi, OwnReply};
 use super::own_queue::Unqueued;
 use super::queue::{Class, Expect};
+use super::residue::Residue;
 use super::state::{Cause, Context, Route, Session, Step};
 use crate::command::{Effect, Local, Spec};
 use crate::resp::{Protocol, Request, encode};
@@ -149,7 +150,7 @@ impl Session {
             )
             | None => {
                 self.own.get_or_insert_default().bound = true;
-                self.lease_dirty = true;
+                self.residue.note(Residue::Dirty);
             }
         }
     }
@@ -361,7 +362,7 @@ impl Session {
             Err(step) => return step,
         };
         self.executing = true;
-        self.lease_dirty = true;
+        self.residue.note(Residue::Dirty);
         if wire.is_empty() {
             return Step::Send { route: Route::Pinned, ticket, retry: false };
         }

@@ -11,6 +11,7 @@ use super::connection_flags::ConnectionFlags;
 use super::greeted::Greeted;
 use super::queue::{Class, Expect};
 use super::replica::Replication;
+use super::residue::Residue;
 use super::state::{Cause, Context, PendingOpen, ReplyMode, Route, Session, Step};
 use super::subscriptions::Subscriptions;
 use super::users::Name;
@@ -104,7 +105,7 @@ impl Session {
                 return self.hello_on_lease(greeted, ctx);
             }
             self.large_reply_credit = 0;
-            self.lease_drop = ctx.has_lease;
+            self.residue.note_if(ctx.has_lease, Residue::Poisoned);
         }
         let key = PoolKey { protocol: greeted.protocol, database: self.database };
         self.opening = Some(Box::new(PendingOpen::Hello(greeted)));
@@ -128,7 +129,7 @@ impl Session {
 
     /// The server's answer to HELLO on the pinned connection, with the client's own number.
     pub(super) fn take_hello(&mut self, greeted: Greeted, frame: &[u8], out: &mut BytesMut) {
-        self.lease_dirty = true;
+        self.residue.note(Residue::Dirty);
         let is_numbered = greeted.is_numbered;
         self.become_greeted(greeted);
         if is_numbered {
@@ -276,7 +277,7 @@ impl Session {
             // What the client's library said of itself stays (`clearClientConnectionState`).
             client_info.name = Vec::new();
         }
-        self.lease_drop = ctx.has_lease;
+        self.residue.note_if(ctx.has_lease, Residue::Poisoned);
         Step::Done
     }
 }

@@ -1,12 +1,13 @@
 //! The pinned connection: what of the session is on it, and what shall become of it.
 //!
-//! Owns: [`LeaseFate`]'s rules, the usual way of a request. Never knows: connections themselves.
+//! Owns: what a session needs its connection for, the usual way of a request. Never knows: connections themselves.
 
 use std::time::Instant;
 
 use super::queue::{BlockEnd, Class, Expect, Remote};
 use super::replica::Replication;
-use super::state::{Cause, Context, LeaseFate, Route, Session};
+use super::residue::{LeaseFate, Need, Residue, fate};
+use super::state::{Cause, Context, Route, Session};
 
 impl Session {
     /// Since when the oldest request on the pinned connection waits for its reply; one that blocks does
@@ -60,35 +61,34 @@ impl Session {
     /// Whether the pinned connection must go before the next request.
     #[must_use]
     pub fn closes_lease(&self, dedicated: bool) -> bool {
-        (self.lease_drop || self.lease_dirty) && self.lease_need(dedicated) == LeaseFate::Drop
+        self.residue != Residue::Clean && self.lease_need(dedicated) == LeaseFate::Drop
     }
 
     /// Whether not even a request that waits for it may take the pinned connection.
     #[must_use]
     pub const fn must_discard_lease(&self) -> bool {
-        self.lease_drop
+        matches!(self.residue, Residue::Poisoned)
     }
 
     /// What shall become of the pinned connection, if there is one.
     #[must_use]
     pub fn lease_need(&self, dedicated: bool) -> LeaseFate {
-        let flies = self.asks_lease();
-        if self.lease_drop && !flies && !self.state_lost_with_lease() {
-            LeaseFate::Drop
-        } else if self.pins() || self.large_reply_credit > 0 || dedicated || flies {
-            LeaseFate::Keep
-        } else if self.lease_dirty {
-            LeaseFate::Drop
+        let need = if self.asks_lease() {
+            Need::Replies
+        } else if self.state_lost_with_lease() {
+            Need::State
+        } else if self.watching || self.large_reply_credit > 0 || dedicated {
+            Need::Wish
         } else {
-            LeaseFate::Return
-        }
+            Need::No
+        };
+        fate(self.residue, need)
     }
 
     /// The shell has given the pinned connection away.
     pub fn handle_lease_gone(&mut self) {
         self.seat.end_target();
-        self.lease_drop = false;
-        self.lease_dirty = false;
+        self.residue = Residue::Clean;
         self.must_unwatch = false;
         if let Some(own) = &mut self.own {
             own.move_on();

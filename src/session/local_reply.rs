@@ -5,6 +5,7 @@
 use bytes::BytesMut;
 
 use super::client_text;
+use super::residue::Residue;
 use super::state::{ReplyMode, Session, Step};
 use crate::command::Effect;
 use crate::resp::encode;
@@ -133,6 +134,6 @@ impl Session {
         for _ in 0..sent {
             self.queue.withdraw();
         }
-        self.lease_drop |= sent > 0;
+        self.residue.note_if(sent > 0, Residue::Poisoned);
     }
 }

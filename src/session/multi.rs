@@ -11,6 +11,7 @@ use super::exec_reply::ExecReply;
 use super::multi_permission::MultiPermission;
 use super::pending_query::{Arrived, PendingQuery};
 use super::queue::{Class, Expect};
+use super::residue::Residue;
 use super::state::{Cause, Context, Route, Session, Step};
 use super::transaction::{ExecFixup, Transaction};
 use super::{client_text, tracking};
@@ -270,7 +271,8 @@ impl Session {
         if protocol == Protocol::Resp2 && self.subscriptions.any() {
             // A subscriber may not say UNWATCH.
             (self.watching, self.watch_lost) = (false, false);
-            (self.must_unwatch, self.lease_drop) = (true, true);
+            self.must_unwatch = true;
+            self.residue.note(Residue::Poisoned);
             self.transaction = None;
             self.answer(out, |out| write(out, protocol));
             return Step::Done;

@@ -6,6 +6,7 @@
 use bytes::BytesMut;
 
 use super::replica::Replication;
+use super::residue::Residue;
 use super::state::{Context, Session};
 use super::transaction::{ExecFixup, Talk};
 use super::{client_text, hello, pubsub, replication, tracking};
@@ -222,7 +223,7 @@ impl Session {
                 debug_assert!(false, "looked up before, or dealt with elsewhere");
             }
         }
-        self.lease_dirty = true;
+        self.residue.note(Residue::Dirty);
         out.extend_from_slice(element);
     }
 }

@@ -4,6 +4,7 @@
 
 use super::queue::{Class, Expect};
 use super::replica::Replication;
+use super::residue::Residue;
 use super::state::{Cause, Context, Route, Session, Step};
 use crate::command::{Effect, Spec};
 use crate::policy::{self, EvalContext};
@@ -35,7 +36,7 @@ impl Session {
             let step = self.send(Route::Pinned, cause, Expect::Plain, Class::Other, ctx);
             if matches!(step, Step::Send { .. }) {
                 self.replication = Replication::Announced;
-                self.lease_dirty = true;
+                self.residue.note(Residue::Dirty);
             }
             return step;
         }
@@ -43,7 +44,7 @@ impl Session {
             return step;
         }
         self.replication = Replication::Streaming;
-        self.lease_dirty = true;
+        self.residue.note(Residue::Dirty);
         Self::pass_on_request()
     }
 

@@ -8,6 +8,7 @@ use super::completed::Completed;
 use super::exec_reply::ExecReply;
 use super::queue::Class;
 use super::queue::{Expect, Remote};
+use super::residue::Residue;
 use super::script_cache::{NoscriptRetry, Resend};
 use super::state::{LARGE_REPLY_MEMORY, Route, Session, UnexpectedReply, WINDOW_START};
 use super::{client_text, subscriptions};
@@ -156,7 +157,7 @@ impl Session {
             front.skip -= 1;
             if matches!(front.expect, Expect::Block | Expect::Exec(_)) {
                 let opened = *front.opened.get_or_insert(kind == b'+');
-                self.lease_drop |= !opened;
+                self.residue.note_if(!opened, Residue::Poisoned);
                 front.note_refusal(frame);
             }
             return Ok(None);
@@ -253,7 +254,7 @@ impl Session {
         self.executing = false;
         if ok {
             self.database = database;
-            self.lease_dirty = true;
+            self.residue.note(Residue::Dirty);
         }
     }
 
@@ -288,7 +289,7 @@ impl Session {
             Expect::Hidden => {
                 (hidden, own) = (true, true);
                 // It still watches: a later EXEC there would answer nil without a reason.
-                self.lease_drop |= !ok;
+                self.residue.note_if(!ok, Residue::Poisoned);
             }
             // Any answer is life.
             Expect::Alive => (hidden, own) = (true, true),
@@ -308,7 +309,7 @@ impl Session {
             }
             Expect::Watch => {
                 // Refused, nobody knows what is watched there.
-                self.lease_dirty |= !ok;
+                self.residue.note_if(!ok, Residue::Dirty);
             }
             Expect::Select(database) => self.take_selected(database, ok),
             Expect::Script(replay) => return self.forget_script(replay, frame, alone, out),
@@ -327,7 +328,7 @@ impl Session {
             Expect::Manner { spec, on } => self.take_manner(spec, on, ok),
             Expect::Monitor => {
                 self.monitor = ok;
-                self.lease_dirty = true;
+                self.residue.note(Residue::Dirty);
             }
         }
         if !hidden {
@@ -380,7 +381,10 @@ impl Session {
     /// After an EXEC that failed in any way but one, its connection may still watch or queue.
     fn distrust_exec(&mut self, frame: &[u8]) {
         let failed = frame.starts_with(b"-") && !frame.starts_with(b"-EXECABORT");
-        self.lease_drop |= failed && self.flight == Route::Pinned && self.own.is_none();
+        self.residue.note_if(
+            failed && self.flight == Route::Pinned && self.own.is_none(),
+            Residue::Poisoned,
+        );
     }
 
     /// The common case: a piece of a reply goes to the client as it came.

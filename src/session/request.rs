@@ -6,6 +6,7 @@ use bytes::BytesMut;
 
 use super::admission::Halt;
 use super::queue::{Class, Expect};
+use super::residue::Residue;
 use super::state::{Cause, Context, Route, Session, Step, WireLayout};
 use super::{client_text, local, subscriptions};
 use crate::command::{Blocking, Effect, Flags, Local, Spec, blocking};
@@ -332,7 +333,7 @@ impl Session {
     fn release(&mut self, ctx: &mut Context<'_>) -> Step {
         let own = ctx.dedicated || self.pins();
         let step = self.send(Route::Pinned, Cause::Release, Expect::Plain, Class::Other, ctx);
-        self.lease_drop |= !own && matches!(step, Step::Send { .. });
+        self.residue.note_if(!own && matches!(step, Step::Send { .. }), Residue::Poisoned);
         step
     }
 }

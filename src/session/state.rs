@@ -22,6 +22,7 @@ use super::pending_query::PendingQuery;
 use super::queue::{BlockEnd, Class, Expect, ReplyQueue};
 use super::replica::Replication;
 use super::request_scratch::RequestScratch;
+use super::residue::Residue;
 use super::roster::{Roster, Seat};
 use super::script_cache::{NoscriptRetries, Scripts};
 use super::subscriptions::Subscriptions;
@@ -138,16 +139,6 @@ pub struct WireLayout {
     pub companions: u32,
 }
 
-/// What shall become of the pinned connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LeaseFate {
-    Keep,
-    /// Nobody can tell it was lent.
-    Return,
-    /// It carries state of this session.
-    Drop,
-}
-
 /// The reply does not belong to any request: the connection it came on cannot be trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnexpectedReply;
@@ -233,8 +224,8 @@ pub struct Session {
     pub(super) reply_mode: ReplyMode,
     /// The request at hand is only a head.
     pub(super) incomplete: bool,
-    pub(super) lease_dirty: bool,
-    pub(super) lease_drop: bool,
+    /// What of this session is left on the pinned connection.
+    pub(super) residue: Residue,
     pub(super) opening: Option<Box<PendingOpen>>,
     pub(super) partial: BytesMut,
     /// What is known of scripts, once there was one.
@@ -317,8 +308,7 @@ impl Session {
             large_reply_credit: 0,
             reply_mode: ReplyMode::On,
             incomplete: false,
-            lease_dirty: false,
-            lease_drop: false,
+            residue: Residue::Clean,
             opening: None,
             partial: BytesMut::new(),
             replays: None,
@@ -483,6 +473,16 @@ impl Session {
             self.queue.push_remote(expect, pinned(before), Class::Other, ctx.now, true);
         }
         Ok(ticket)
+    }
+
+    /// What holds after every call from outside; debug builds and the simulation crash where it does not.
+    pub fn check_invariants(&self) {
+        let flies = self.in_flight() > 0 || self.is_cut();
+        debug_assert!(flies || !self.begun, "a reply has begun that nobody asked for");
+        debug_assert!(flies || !self.executing, "it waits for an outcome that does not come");
+        debug_assert!(self.executing || self.executes.is_none(), "commands of no transaction");
+        debug_assert!(flies || self.subscriptions.pending == 0, "nothing is to be acknowledged");
+        debug_assert!(self.own.is_none() || self.transaction.is_none(), "two transactions at once");
     }
 
     /// Whether everything that was asked is answered.

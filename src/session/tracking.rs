@@ -12,6 +12,7 @@ use super::bounds::prefixes;
 use super::client_text;
 use super::connection_flags::ConnectionFlags;
 use super::queue::{Class, Expect};
+use super::residue::Residue;
 use super::roster::Seat;
 use super::state::{Cause, Context, Route, Session, Step};
 use crate::command::{Effect, Local, Spec, is_word};
@@ -187,7 +188,7 @@ impl Session {
             }
             Expect::Redirect(None) => self.rename_redirect(frame, out),
             Expect::Tracking { on, broadcast, redirect } => {
-                self.lease_dirty = true;
+                self.residue.note(Residue::Dirty);
                 match self.names.clone().filter(|_| error) {
                     Some(prefix) => Strip::of_errors(prefix).frame(frame, out),
                     None => out.extend_from_slice(frame),
@@ -214,7 +215,7 @@ impl Session {
     }
 
     pub(super) fn take_manner(&mut self, spec: &Spec, on: bool, ok: bool) {
-        self.lease_dirty = true;
+        self.residue.note(Residue::Dirty);
         if let Some(manner) = self.flags.of(spec).filter(|_| ok) {
             *manner = on;
         }

@@ -8,6 +8,7 @@ use super::state::Conversation;
 /// Debug builds and the simulation crash where it does not hold.
 pub fn check_invariants(of: &Conversation) {
     let (session, inbound) = (&of.session, &of.inbound);
+    session.check_invariants();
     debug_assert!(
         inbound.body != Body::Forward || of.leased.is_here || of.ending.is_some(),
         "a body goes on to no connection"
