@@ -186,14 +186,15 @@ impl Session {
         }
     }
 
-    /// Whether the policy permits the request whatever is in it.
+    /// Whether scripts are guarded, and the policy permits the request whatever is in it.
     pub(super) fn admits(
         spec: &'static Spec,
         request: &Request<'_>,
         moment: &EvalContext,
         ctx: &mut Context<'_>,
     ) -> bool {
-        ctx.policy.admits(spec, request, moment, &mut ctx.request_scratch.scratch)
+        let scratch = &mut ctx.request_scratch.scratch;
+        ctx.policy.guard().is_some() && ctx.policy.admits(spec, request, moment, scratch)
     }
 
     /// A request that runs a script which is known here.
