@@ -6,6 +6,8 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use crate::telemetry::State;
+
 /// A worker silent for this long is stuck. It reports once a second.
 pub const HEARTBEAT_AGE_MAX: Duration = Duration::from_secs(10);
 
@@ -20,6 +22,12 @@ pub struct Health {
     listeners_bound: AtomicBool,
     client_slots_free: AtomicBool,
     upstream_up: AtomicBool,
+    /// An outage of the server is known.
+    upstream_out: AtomicBool,
+    /// The start is over only when the server was reached.
+    needs_upstream: AtomicBool,
+    /// It was, at some time.
+    upstream_seen: AtomicBool,
 }
 
 /// What can be asked.
@@ -55,6 +63,9 @@ impl Health {
             listeners_bound: AtomicBool::new(false),
             client_slots_free: AtomicBool::new(true),
             upstream_up: AtomicBool::new(false),
+            upstream_out: AtomicBool::new(false),
+            needs_upstream: AtomicBool::new(false),
+            upstream_seen: AtomicBool::new(false),
         }
     }
 
@@ -78,6 +89,38 @@ impl Health {
 
     pub fn set_upstream_up(&self, up: bool) {
         self.upstream_up.store(up, Relaxed);
+        if up {
+            self.upstream_seen.store(true, Relaxed);
+        }
+    }
+
+    pub fn set_upstream_out(&self, out: bool) {
+        self.upstream_out.store(out, Relaxed);
+    }
+
+    /// `startup.require_upstream`.
+    pub fn require_upstream(&self) {
+        self.needs_upstream.store(true, Relaxed);
+    }
+
+    /// What the process is doing.
+    #[must_use]
+    pub fn state(&self) -> State {
+        let is = |fact: &AtomicBool| fact.load(Relaxed);
+        if is(&self.draining) {
+            State::Draining
+        } else if !self.has_started() {
+            State::Starting
+        } else if is(&self.upstream_out) {
+            State::Degraded
+        } else {
+            State::Ready
+        }
+    }
+
+    fn has_started(&self) -> bool {
+        let is = |fact: &AtomicBool| fact.load(Relaxed);
+        is(&self.started) && (!is(&self.needs_upstream) || is(&self.upstream_seen))
     }
 
     /// The worker runs; to be called from its own thread, once a second.
@@ -91,14 +134,14 @@ impl Health {
     pub fn report(&self, probe: Probe, now: Instant) -> Report {
         let is = |fact: &AtomicBool| fact.load(Relaxed);
         let checks = match probe {
-            Probe::Started => vec![("started", is(&self.started))],
+            Probe::Started => vec![("started", self.has_started())],
             Probe::Live => {
                 let last = Duration::from_millis(self.beat.load(Relaxed));
                 let age = now.saturating_duration_since(self.epoch).saturating_sub(last);
                 vec![("ping", true), ("worker", age < HEARTBEAT_AGE_MAX)]
             }
             Probe::Ready => vec![
-                ("started", is(&self.started)),
+                ("started", self.has_started()),
                 ("listeners", is(&self.listeners_bound)),
                 ("not-draining", !is(&self.draining)),
                 ("client-slots", is(&self.client_slots_free)),
@@ -206,6 +249,32 @@ mod tests {
         assert!(!health.report(Probe::Upstream, clock::now()).passed());
         health.set_upstream_up(true);
         assert!(health.report(Probe::Upstream, clock::now()).passed());
+    }
+
+    #[test]
+    fn states_follow_each_other() {
+        let health = Health::new(clock::now());
+        assert_eq!(health.state(), State::Starting);
+        health.require_upstream();
+        health.set_started();
+        health.set_listeners_bound(true);
+        health.set_upstream_out(true);
+        assert_eq!(health.state(), State::Starting, "the server was not reached yet");
+        let now = clock::now();
+        assert!(!health.report(Probe::Started, now).passed());
+        assert!(!health.report(Probe::Ready, now).passed());
+        health.set_upstream_up(true);
+        health.set_upstream_out(false);
+        assert_eq!(health.state(), State::Ready);
+        health.set_upstream_up(false);
+        health.set_upstream_out(true);
+        assert_eq!(health.state(), State::Degraded);
+        assert!(
+            health.report(Probe::Started, now).passed()
+                && health.report(Probe::Ready, now).passed()
+        );
+        health.set_draining();
+        assert_eq!(health.state(), State::Draining);
     }
 
     #[test]

@@ -56,6 +56,7 @@ pub fn diff(old: &Config, new: &Config) -> Changes {
         ("telemetry.address", old.telemetry.address != new.telemetry.address),
         ("admin", old.admin != new.admin),
         ("audit", old.audit != new.audit),
+        ("startup", old.startup != new.startup),
         ("sandbox", old.sandbox != new.sandbox),
         ("telemetry.log_format", old.telemetry.log_format != new.telemetry.log_format),
     ];

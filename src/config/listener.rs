@@ -123,6 +123,13 @@ impl Default for ClientLimits {
     }
 }
 
+/// When the process counts as started.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Startup {
+    /// Not before the server was reached.
+    pub require_upstream: bool,
+}
+
 /// How the process leaves after SIGTERM.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Drain {

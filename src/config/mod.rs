@@ -40,7 +40,7 @@ pub use document::{ConfigSource, Document, environment, keys, load, parse};
 pub use error::{Place, Problem, VARIABLE_PREFIX};
 pub use hash::hash;
 pub use insight::{HotKeys, Insight, SlowLog};
-pub use listener::{ClientAuth, ClientLimits, Drain, ListenAddress, Listener};
+pub use listener::{ClientAuth, ClientLimits, Drain, ListenAddress, Listener, Startup};
 pub use listener_tls::{AskClient, ListenerTls};
 pub use rate::{LimitRule, OnLimit, Per, Rate};
 pub use rules::{
@@ -94,6 +94,7 @@ pub struct Config {
     pub audit: Option<Audit>,
     /// How the process leaves.
     pub drain: Drain,
+    pub startup: Startup,
     /// Bounds that the process sets for itself.
     pub sandbox: Sandbox,
     /// Where the settings of the policies are written.

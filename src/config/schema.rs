@@ -11,7 +11,7 @@ use crate::base::password::{PasswordHash, Passwords};
 
 use super::error::{Place, ValueError};
 use super::insight::Insight;
-use super::listener::{ClientAuth, ClientLimits, Drain, ListenAddress, Listener};
+use super::listener::{ClientAuth, ClientLimits, Drain, ListenAddress, Listener, Startup};
 use super::rules::Rules;
 use super::section::{
     Section, boolean, choice, count, counts, duration, mode, number, path, size, string, strings,
@@ -54,6 +54,7 @@ pub(super) fn read(root: &Section<'_>) -> Config {
         admin: admin(&root.section("admin")),
         audit: audit::read(&root.section("audit")),
         drain: drain(&root.section("drain")),
+        startup: startup(&root.section("startup")),
         sandbox: sandbox::read(&root.section("sandbox")),
         places: Places::default(),
     }
@@ -327,6 +328,11 @@ fn insight(root: &Section<'_>) -> Insight {
     at.set("big", &mut insight.hot.big, size);
     at.set("max_keys", &mut insight.hot.max_keys, count);
     insight
+}
+
+fn startup(at: &Section<'_>) -> Startup {
+    let require_upstream = at.get("require_upstream", boolean).unwrap_or(false);
+    Startup { require_upstream }
 }
 
 fn drain(at: &Section<'_>) -> Drain {

@@ -208,7 +208,10 @@ async fn serve(
                 Control::AccessSources => worker.apply_access(),
                 Control::Ask(ask) => ask(&Hall { worker: &worker, upstream: &upstream }),
             },
-            _ = heartbeat.tick() => beat(&health, &worker, &upstream),
+            _ = heartbeat.tick() => {
+                beat(&health, &worker, &upstream);
+                metrics.state.set(health.state());
+            }
             _ = async { warming.as_mut()?.await.ok() }, if warming.is_some() => warming = None,
         }
         let present = upstream.facts();
@@ -257,6 +260,7 @@ async fn bind_all(
 fn beat(health: &Health, worker: &Worker, upstream: &Upstream) {
     health.beat(clock::now());
     health.set_upstream_up(upstream.is_up());
+    health.set_upstream_out(upstream.is_out());
     health.set_client_slots_free(worker.has_room());
     worker.note_figures();
 }

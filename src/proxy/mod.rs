@@ -108,8 +108,11 @@ impl Proxy {
         };
         let control = control::Bound::open(&config).await?;
         health.set_listeners_bound(true);
+        if config.startup.require_upstream {
+            health.require_upstream();
+        }
         health.set_started();
-        telemetry.metrics.state.set(State::Ready);
+        telemetry.metrics.state.set(health.state());
         let drain = config.drain.clone();
         let level = config.telemetry.log_level.clone();
         let in_force = Live::new(InForce { config, components });
@@ -167,7 +170,7 @@ impl Proxy {
     /// When an internal error has ended the thread that serves clients: the process must be started again.
     pub async fn run(mut self, mut signals: mpsc::Receiver<Signal>) -> Result<(), DataPlaneEnded> {
         let mut due = Due::default();
-        let supervisor = Supervisor::ready(&self.health);
+        let supervisor = Supervisor::begin(&self.health);
         loop {
             if std::mem::take(&mut due.reload) {
                 supervisor.reloading();
@@ -256,7 +259,7 @@ impl Proxy {
     async fn leave(mut self, mut signals: mpsc::Receiver<Signal>, now: bool) {
         tracing::info!("shutting down: draining clients");
         self.health.set_draining();
-        self.telemetry.metrics.state.set(State::Draining);
+        self.telemetry.metrics.state.set(self.health.state());
         self.telemetry.metrics.drain_started_timestamp_seconds.set(clock::wall());
         tokio::select! {
             () = drain::wait(&self.drain, &self.telemetry.metrics, || self.data_plane.clients()), if !now => {}

@@ -13,14 +13,22 @@ use tokio::task::JoinHandle;
 use crate::admin::{Health, Probe};
 use crate::base::clock;
 
+/// How often it is looked whether the start is over.
+const LOOK: Duration = Duration::from_millis(100);
+
 /// Sends the states of the process, and as long as the data plane is alive the watchdog's messages.
 #[derive(Debug)]
 pub(super) struct Supervisor(Option<JoinHandle<()>>);
 
 impl Supervisor {
-    /// The process serves clients.
-    pub(super) fn ready(health: &Arc<Health>) -> Self {
-        send(&[NotifyState::Ready, NotifyState::Status("serving clients")]);
+    /// The process serves clients; it is ready when it has started.
+    pub(super) fn begin(health: &Arc<Health>) -> Self {
+        if health.report(Probe::Started, clock::now()).passed() {
+            ready();
+        } else {
+            send(&[NotifyState::Status("waiting for the server")]);
+            tokio::spawn(await_start(Arc::clone(health)));
+        }
         let health = Arc::clone(health);
         Self(sd_notify::watchdog_enabled().map(|limit| tokio::spawn(watch(limit / 2, health))))
     }
@@ -48,6 +56,18 @@ impl Drop for Supervisor {
             watchdog.abort();
         }
     }
+}
+
+fn ready() {
+    send(&[NotifyState::Ready, NotifyState::Status("serving clients")]);
+}
+
+/// With `startup.require_upstream`: until the server was reached.
+async fn await_start(health: Arc<Health>) {
+    while !health.report(Probe::Started, clock::now()).passed() {
+        tokio::time::sleep(LOOK).await;
+    }
+    ready();
 }
 
 /// systemd restarts a service that is silent for its `WatchdogSec=`: half of that is the period.

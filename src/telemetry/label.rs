@@ -86,7 +86,9 @@ macro_rules! labels {
 
 labels! {
     /// What the process is doing.
-    State as "state" { Starting = "starting", Ready = "ready", Draining = "draining", }
+    State as "state" {
+        Starting = "starting", Ready = "ready", Degraded = "degraded", Draining = "draining",
+    }
 
     /// Where audit entries go.
     AuditSinkKind as "sink" { File = "file", Stdout = "stdout", Syslog = "syslog", }

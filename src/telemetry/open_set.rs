@@ -164,8 +164,8 @@ mod tests {
     #[test]
     fn one_state_at_a_time() {
         let state = StateSet::<super::super::label::State>::default();
-        assert_eq!(lines(&state), ["starting 1", "ready 0", "draining 0"]);
+        assert_eq!(lines(&state), ["starting 1", "ready 0", "degraded 0", "draining 0"]);
         state.set(super::super::label::State::Draining);
-        assert_eq!(lines(&state), ["starting 0", "ready 0", "draining 1"]);
+        assert_eq!(lines(&state), ["starting 0", "ready 0", "degraded 0", "draining 1"]);
     }
 }

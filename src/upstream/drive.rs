@@ -109,7 +109,7 @@ pub(super) async fn drive(
     link: ServerConnection,
 ) -> Served {
     let now = clock::now();
-    let timing = Timing::of(&context.settings.pool);
+    let timing = Timing::of(&context.settings.pool).jittered(context.draw());
     let mut driver = Driver {
         serving: Serving::begin(shared, context),
         shared,

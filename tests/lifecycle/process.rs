@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use respgate::base::clock::now;
 
+use super::support::client::Target;
 use super::support::proxy;
 use super::support::real_server::{free_port, wait_until};
 use super::*;
@@ -197,4 +198,30 @@ fn leaving_an_empty_house() {
         assert!(took >= Duration::from_millis(least), "{took:?}");
         assert!(took < Duration::from_millis(least + 2000), "{took:?}");
     }
+}
+
+/// A process that is to count as started only with its server.
+#[test]
+fn start_waits_for_the_server_when_it_is_required() {
+    let mut server = Server::plain(Brand::Redis);
+    server.crash();
+    let (home, target) = (proxy::directory(), Target::Tcp(free_port()));
+    let telemetry = free_port();
+    let listener = proxy::listener(&target, "");
+    let text = proxy::configuration(&server, &listener, proxy::OPEN_POLICY, telemetry);
+    let text = format!("{text}\n[startup]\nrequire_upstream = true\n");
+    let proxy = Proxy::serving(home, target, telemetry, &text);
+    let state = |name: &str| proxy.metric(&format!("respgate_state{{state={name:?}}}")) > 0.5;
+    assert_eq!((proxy.get("/startupz").0, proxy.get("/readyz").0), (503, 503));
+    assert!(state("starting") && !state("ready"));
+    server.start();
+    wait_until("it has started", || {
+        proxy.get("/startupz").0 == 200 && proxy.get("/readyz").0 == 200
+    });
+    wait_until("it is ready", || state("ready"));
+    server.crash();
+    wait_until("it is degraded", || state("degraded") && !state("ready"));
+    assert_eq!((proxy.get("/startupz").0, proxy.get("/readyz").0), (200, 200));
+    server.start();
+    wait_until("it is ready again", || state("ready"));
 }

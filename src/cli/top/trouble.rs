@@ -54,7 +54,7 @@ pub(super) fn troubles(figures: &Figures) -> Vec<Trouble> {
     match figures.state.as_str() {
         "draining" => add(false, "it drains: clients are being disconnected".to_owned()),
         "starting" => add(false, "it is starting: /readyz?verbose says what is missing".to_owned()),
-        "degraded" => add(false, "it is degraded: /readyz?verbose says why".to_owned()),
+        "degraded" => add(false, "it is degraded: the server cannot be reached".to_owned()),
         _ => {}
     }
     for what in &figures.reloads.outdated {

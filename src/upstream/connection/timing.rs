@@ -29,4 +29,30 @@ impl Timing {
             max_age: pool.max_age,
         }
     }
+
+    /// The same, with an age that is up to a tenth lower by chance: connections that were made together are not
+    /// replaced together.
+    #[must_use]
+    pub fn jittered(self, chance: u64) -> Self {
+        let part = u32::try_from(chance % 1024).unwrap_or(0);
+        Self { max_age: self.max_age - self.max_age / 10_240 * part, ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn age_is_lowered_by_chance_and_never_stays_or_becomes_forever() {
+        let max_age = Duration::from_secs(3600);
+        let timing = Timing::of(&config::Pool { max_age, ..config::Pool::default() });
+        assert_eq!(timing.jittered(0).max_age, max_age);
+        for chance in [1, 7, 512, 1023, u64::MAX] {
+            let age = timing.jittered(chance).max_age;
+            assert!(age < max_age && age >= Duration::from_secs(3240), "{age:?}");
+        }
+        let never = Timing { max_age: Duration::ZERO, ..timing };
+        assert_eq!(never.jittered(9).max_age, Duration::ZERO, "zero is never");
+    }
 }
