@@ -15,6 +15,8 @@
 mod certs;
 #[path = "security/hybrid.rs"]
 mod hybrid;
+#[path = "security/revoked.rs"]
+mod revoked;
 mod support;
 #[path = "security/unwritten.rs"]
 mod unwritten;

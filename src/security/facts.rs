@@ -51,6 +51,8 @@ pub(super) struct OwnFacts {
     pub watched: Option<bool>,
     /// What a reload would say.
     pub reload: Known<()>,
+    /// The authorities that the server may be signed by, as their file has them.
+    pub authorities: Option<Inspection>,
     /// The client certificate, first of its file.
     pub client: Option<Inspection>,
     /// The ends of the client certificate and of the latest CA.

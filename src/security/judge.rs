@@ -188,7 +188,7 @@ fn certificates(id: &str, facts: &Facts) -> Answer {
         "CERT-07" => {
             let both = [("client", client), ("server", shown)];
             let both = both.into_iter().filter_map(|(whose, own)| Some((whose, own?)));
-            revoked(&facts.revocations, &both.collect::<Vec<_>>(), facts.now)
+            revoked(facts, &both.collect::<Vec<_>>())
         }
         _ => {
             let both = [("client", client, "clientAuth"), ("server", shown, "serverAuth")];

@@ -37,7 +37,10 @@ pub(super) fn own(config: &Config) -> OwnFacts {
             PasswordFact::File(mode(path))
         }
     };
-    let has_ca_file = tls.is_some_and(|tls| matches!(tls.ca, Some(Authorities::File(_))));
+    let ca_file = tls.and_then(|tls| match &tls.ca {
+        Some(Authorities::File(path)) => Some(path),
+        Some(Authorities::System) | None => None,
+    });
     OwnFacts {
         verify: tls.map(|tls| tls.verify),
         server_name: current.as_ref().map_or_else(
@@ -58,8 +61,9 @@ pub(super) fn own(config: &Config) -> OwnFacts {
             (_, Err(error)) => Err(error.to_string()),
             (_, Ok(_)) => Ok(()),
         },
+        authorities: ca_file.map(|file| Inspection::read(std::slice::from_ref(file))),
         client: client.map(|client| Inspection::read(std::slice::from_ref(&client.cert))),
-        ends: current.filter(|_| has_ca_file).and_then(|identity| {
+        ends: current.filter(|_| ca_file.is_some()).and_then(|identity| {
             Some((identity.client.as_ref()?.chain_not_after, identity.ca_not_after?))
         }),
     }

@@ -154,7 +154,7 @@ pub const CHECKS: &[Check] = &[
         "the mode of upstream.tls.key",
         "chmod 0600; in Kubernetes: defaultMode 0440 and securityContext.fsGroup"]),
     check("CERT-07", &[F::Certs], (Fail, Weekly), ["the certificates in use are not revoked",
-        "the serial numbers of the client's and the server's certificate in every --crl FILE, and whether the list is out of date",
+        "the serial numbers of the client's and the server's certificate in every --crl FILE, whether the CA has signed the list, and whether it is out of date",
         "issue another certificate and install it, as deploy/docs/rotation.md says; fetch the list of today from the CA"]),
     check("AUTH-01", &[F::Auth], (Fail, Daily), ["the server answers nothing without a login",
         "PING on a connection that has not logged in",

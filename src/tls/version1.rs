@@ -1,6 +1,7 @@
 //! Servers whose certificate is X.509 version 1, as `openssl x509 -req` without extensions makes it.
 //!
-//! Owns: the check of such a certificate against its authority, of a signature by a bare key.
+//! Owns: the check of such a certificate against its authority, of a signature by a bare key under anything
+//! that is signed as certificates are.
 //! Never knows: names (these certificates have none), when it is asked.
 
 use rustls::client::danger::HandshakeSignatureValid;
@@ -42,7 +43,8 @@ pub(super) fn verify_signed(
     Err(error.into())
 }
 
-/// Whether the key of `authority` (a `SubjectPublicKeyInfo`) has signed a certificate of any version.
+/// Whether the key of `authority` (a `SubjectPublicKeyInfo`) has signed a certificate of any version, or a
+/// list of revoked ones.
 pub(super) fn is_signed_by(
     der: &[u8],
     authority: &[u8],
@@ -134,6 +136,10 @@ fn element(der: &[u8], tag: u8) -> Option<(Element<'_>, &[u8])> {
         [first, 0x82, high, low, ..] if *first == tag => {
             (4, usize::from(*high) << 8 | usize::from(*low))
         }
+        // Lists of revoked certificates are long.
+        [first, 0x83, high @ 1..=0xff, middle, low, ..] if *first == tag => {
+            (5, usize::from(*high) << 16 | usize::from(*middle) << 8 | usize::from(*low))
+        }
         _ => return None,
     };
     let (whole, rest) = der.split_at_checked(header + length)?;
@@ -155,6 +161,8 @@ mod tests {
         assert_eq!((own.whole, own.contents, rest), (&[0x30, 2, 7, 8][..], &[7, 8][..], &[9][..]));
         let long = [&[0x30, 0x82, 1, 0][..], &[5; 256]].concat();
         assert_eq!(element(&long, SEQUENCE).unwrap().0.contents, [5; 256]);
+        let longer = [&[0x30, 0x83, 1, 0, 2][..], &[5; 0x1_0002]].concat();
+        assert_eq!(element(&longer, SEQUENCE).unwrap().0.contents, [5; 0x1_0002]);
         assert_eq!(element(&[0x30, 0x81, 1, 4], SEQUENCE).unwrap().0.contents, [4]);
         for bad in [
             &[][..],

@@ -226,7 +226,7 @@ fn name(name: &GeneralName<'_>) -> String {
     }
 }
 
-fn shown_name(name: &X509Name<'_>) -> String {
+pub(super) fn shown_name(name: &X509Name<'_>) -> String {
     let text = printable(&name.to_string());
     if text.is_empty() { "(empty)".to_owned() } else { text }
 }

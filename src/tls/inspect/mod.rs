@@ -21,7 +21,7 @@ use super::{files, material, provider, version1};
 
 pub use certificate::{CertificateFacts, KeyFacts};
 pub use recipe::Recipe;
-pub use revocation::RevocationList;
+pub use revocation::{Authenticity, RevocationList};
 pub use verdict::{Purpose, Verdict, verdict};
 
 /// Some files, looked at together.
@@ -63,6 +63,15 @@ pub struct Certificate {
     pub der: CertificateDer<'static>,
     pub facts: CertificateFacts,
     pub signed_by: Signer,
+}
+
+impl Certificate {
+    /// Whether the key of `authority` has signed it.
+    #[must_use]
+    pub fn is_signed_by(&self, authority: &CertificateFacts) -> bool {
+        let algorithms = provider::provider().signature_verification_algorithms;
+        version1::is_signed_by(&self.der, &authority.spki, &algorithms)
+    }
 }
 
 /// Whose key has signed a certificate.
@@ -151,10 +160,7 @@ impl Inspection {
     }
 
     fn signer(&self, certificate: &Certificate) -> Signer {
-        let algorithms = provider::provider().signature_verification_algorithms;
-        let is_by = |other: &Certificate| {
-            version1::is_signed_by(&certificate.der, &other.facts.spki, &algorithms)
-        };
+        let is_by = |other: &Certificate| certificate.is_signed_by(&other.facts);
         if certificate.facts.is_self_issued() && is_by(certificate) {
             return Signer::Itself;
         }

@@ -1,6 +1,7 @@
-//! A list of revoked certificates (CRL): whose it is, until when it counts, and what is in it.
+//! A list of revoked certificates (CRL): whose it is, whether it is genuine, until when it counts, and what is
+//! in it.
 //!
-//! Owns: [`RevocationList`]. Never knows: which certificates are in use, networks.
+//! Owns: [`RevocationList`], [`Authenticity`]. Never knows: which certificates are in use, networks.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -10,17 +11,34 @@ use rustls::pki_types::CertificateRevocationListDer;
 use rustls::pki_types::pem::PemObject;
 use x509_parser::prelude::{CertificateRevocationList, FromDer};
 
-use super::certificate::CertificateFacts;
+use super::certificate::{CertificateFacts, shown_name};
 use crate::base::hex::hex;
 use crate::config::io_cause;
+use crate::tls::{provider, version1};
 
 /// One list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RevocationList {
+    /// The authority that has made it, by its own words.
+    pub issuer: String,
     issuer_der: Vec<u8>,
+    /// All of it, as it is signed.
+    der: Vec<u8>,
     /// The authority publishes the next one by then.
     pub next_update: Option<SystemTime>,
     serials: BTreeSet<String>,
+}
+
+/// Whether a list is by the authority that it names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Authenticity {
+    Genuine,
+    /// The certificate of the authority is not at hand.
+    Unknown,
+    /// The authority did not sign these bytes.
+    Forged,
+    /// The authority has signed it, and its certificate does not say that it may.
+    Unauthorized,
 }
 
 impl RevocationList {
@@ -42,10 +60,29 @@ impl RevocationList {
             Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
         });
         Ok(Self {
+            issuer: shown_name(list.issuer()),
             issuer_der: list.issuer().as_raw().to_vec(),
+            der: der.to_vec(),
             next_update,
             serials: list.iter_revoked_certificates().map(|one| hex(one.raw_serial())).collect(),
         })
+    }
+
+    /// Whether one of these certificates is that of the authority that has signed it.
+    #[must_use]
+    pub fn authenticity(&self, certificates: &[&CertificateFacts]) -> Authenticity {
+        let algorithms = provider::provider().signature_verification_algorithms;
+        let mut found = Authenticity::Unknown;
+        for authority in certificates.iter().filter(|facts| facts.subject_der == self.issuer_der) {
+            if !version1::is_signed_by(&self.der, &authority.spki, &algorithms) {
+                found = Authenticity::Forged;
+            } else if authority.key_usage.as_ref().is_none_or(|all| all.contains(&"cRLSign")) {
+                return Authenticity::Genuine;
+            } else {
+                return Authenticity::Unauthorized;
+            }
+        }
+        found
     }
 
     /// Whether it is about certificates of the authority that has issued this one.
