@@ -14,6 +14,8 @@
 
 mod support;
 
+#[path = "failure/addresses.rs"]
+mod addresses;
 #[path = "failure/broken.rs"]
 mod broken;
 #[path = "failure/death.rs"]

@@ -88,6 +88,7 @@ impl<W> Line<W> {
 
     /// A connection is made from now on. What has come to a line that rested waits its own time.
     pub const fn note_sought(&mut self) {
+        debug_assert!(!self.up, "what is up is not sought");
         if std::mem::replace(&mut self.rests, false) {
             self.down_since = None;
         }
@@ -167,6 +168,7 @@ impl<W> Line<W> {
 
     /// What serves the line has ended by a defect. Returns what was in line; nothing of it is sent again.
     pub fn handle_defect(&mut self, now: Instant) -> Pipeline<Option<W>> {
+        debug_assert!(self.up || !self.pipeline.owed(), "nothing is owed without a connection");
         self.up = false;
         self.down_since.get_or_insert(now);
         let empty = Pipeline::new(self.pipeline.protocol());

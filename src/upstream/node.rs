@@ -119,6 +119,7 @@ impl Node {
 
     /// The server, or the way to it, has ended a connection, shared or pinned.
     pub fn handle_death(&mut self, answered: bool, born: Instant, now: Instant, entropy: u64) {
+        debug_assert!(born <= now, "it was made before it ended");
         let lived = now.saturating_duration_since(born);
         self.breaker.handle_died(answered, lived, now, entropy);
     }

@@ -170,6 +170,7 @@ impl Outage {
     }
 
     fn begin(&mut self, since: Instant) {
+        debug_assert!(self.trouble.is_none(), "there is one outage at a time");
         self.trouble =
             Some(Trouble { since, connected: None, waited: 0, closed: 0, told: Vec::new() });
     }
@@ -177,6 +178,7 @@ impl Outage {
     fn end(&mut self, now: Instant) -> Option<Notice> {
         let again = std::mem::replace(&mut self.was_connected, true);
         let trouble = self.trouble.take()?;
+        debug_assert!(trouble.since <= now, "an outage ends after its begin");
         let lasted = trouble.connected.unwrap_or(now).saturating_duration_since(trouble.since);
         Some(Notice::Over { lasted, waited: trouble.waited, closed: trouble.closed, again })
     }

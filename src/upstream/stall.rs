@@ -43,6 +43,7 @@ impl Stall {
 
     /// Another connection is being dialed.
     pub(super) fn note_attempt(&mut self, now: Instant) {
+        debug_assert!(self.not_before.is_none_or(|at| at <= now), "attempts keep their pause");
         self.not_before = Some(now + PAUSE);
     }
 

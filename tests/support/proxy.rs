@@ -54,6 +54,30 @@ impl Proxy {
         proxy
     }
 
+    /// As [`Proxy::before`], where names have these addresses (`/etc/hosts`). `None`: this system lets the test have
+    /// no view of its own of the files.
+    pub fn with_hosts(server: &Server, hosts: &str, sections: &str) -> Option<Self> {
+        let may = |flag: &&str| {
+            let tried = Command::new("unshare").args([flag, "true"]).stderr(Stdio::null()).status();
+            tried.is_ok_and(|status| status.success())
+        };
+        let flag = ["-m", "-rm"].into_iter().find(may)?;
+        let (directory, target) = (directory(), Target::Tcp(free_port()));
+        let telemetry_port = free_port();
+        let listener = listener(&target, "");
+        let head = configuration(server, &listener, OPEN_POLICY, telemetry_port);
+        let file = directory.path().join("hosts");
+        std::fs::write(&file, hosts).unwrap();
+        let mut shell = Command::new("unshare");
+        shell.args([flag, "sh", "-c"]);
+        shell.arg(format!("mount --bind {} /etc/hosts && exec \"$0\" \"$@\"", file.display()));
+        shell.arg(env!("CARGO_BIN_EXE_respgate"));
+        let child = spawn_by(shell, directory.path(), &format!("{head}\n{sections}\n"));
+        let mut proxy = Self { telemetry_port, target, directory, child };
+        proxy.await_ready(|reply| *reply == Got::Reply(b"+PONG\r\n".to_vec()));
+        Some(proxy)
+    }
+
     /// With a configuration of the test's own, in `directory`: `target` is one of its listeners.
     /// Ready means here that a client is answered at all.
     pub fn configured(
