@@ -51,15 +51,19 @@ fn rewrite(prefix: &str, more: &str) -> String {
     format!("[policy.keys]\nmode = \"rewrite\"\nprefix = {prefix:?}\n{more}\n")
 }
 
+/// Everything within `app1:`.
+fn usual(acl: &'static str, sections: &str) -> Bounds {
+    let sections = sections.to_owned();
+    Bounds { acl, sections, may: in_app1, denied: &[], databases: &[0], lives: 0 }
+}
+
 fn all_bounds() -> Vec<Bounds> {
-    let usual = |acl, sections: &str| Bounds {
-        acl,
-        sections: sections.to_owned(),
-        may: in_app1,
-        denied: &[],
-        databases: &[0],
-        lives: 0,
-    };
+    let mut all = bounds_of_keys();
+    all.extend(other_bounds());
+    all
+}
+
+fn bounds_of_keys() -> Vec<Bounds> {
     vec![
         usual("+@all ~* &*", &rewrite("app1:", "")),
         usual("+@all ~app1:* &app1:*", ""),
@@ -86,6 +90,27 @@ fn all_bounds() -> Vec<Bounds> {
             ..usual("+@all ~* &*", &rewrite("app1:", "deny = [\"s*\", \"secret\"]\nmax_bytes = 7"))
         },
         Bounds {
+            may: |named| {
+                ["app1:l", "app1:x", "app1:y", "app1:z", "app1:mine"]
+                    .iter()
+                    .any(|head| begins(named, head))
+            },
+            ..usual("+@all ~l* ~[xyz]* ~?ine &l*", &rewrite("app1:", ""))
+        },
+        Bounds {
+            may: |named| {
+                // Walks have the prefix's own glob characters escaped.
+                let escaped = b"a\\*b\\[c\\]\\?\\\\\\^%d-@PREFIX@\"':";
+                begins(named, ODD) || (named.is_pattern && named.name.starts_with(escaped))
+            },
+            ..usual("+@all ~* &*", &rewrite(ODD, ""))
+        },
+    ]
+}
+
+fn other_bounds() -> Vec<Bounds> {
+    vec![
+        Bounds {
             denied: &[
                 "get",
                 "mget",
@@ -101,22 +126,6 @@ fn all_bounds() -> Vec<Bounds> {
                 "+@all -@hash -get -mget -sort -sort_ro -del -object|encoding -restore ~app1:* &app1:*",
                 "",
             )
-        },
-        Bounds {
-            may: |named| {
-                ["app1:l", "app1:x", "app1:y", "app1:z", "app1:mine"]
-                    .iter()
-                    .any(|head| begins(named, head))
-            },
-            ..usual("+@all ~l* ~[xyz]* ~?ine &l*", &rewrite("app1:", ""))
-        },
-        Bounds {
-            may: |named| {
-                // Walks have the prefix's own glob characters escaped.
-                let escaped = b"a\\*b\\[c\\]\\?\\\\\\^%d-@PREFIX@\"':";
-                begins(named, ODD) || (named.is_pattern && named.name.starts_with(escaped))
-            },
-            ..usual("+@all ~* &*", &rewrite(ODD, ""))
         },
         Bounds { databases: &[0, 2], ..usual("+@all ~* &* db=0,2", &rewrite("app1:", "")) },
         Bounds {
