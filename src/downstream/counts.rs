@@ -19,6 +19,7 @@ const WORK_MAX: Duration = Duration::from_secs(300);
 
 impl Links {
     /// A request was presented and is dealt with: answered, refused or sent.
+    #[inline(always)]
     pub(super) fn count_presented(&self, session: &mut Session) {
         let (worker, request_scratch) = (&self.worker, self.worker.request_scratch.borrow());
         let (metrics, own_error) = (&worker.metrics, session.take_own_error());
@@ -67,7 +68,7 @@ impl Links {
     }
 
     /// A shared connection has answered a request.
-    #[inline]
+    #[inline(always)]
     pub(super) fn count_completed(
         &mut self,
         done: Completed,

@@ -130,7 +130,8 @@ impl Links {
     }
 
     /// What was found out about the request just judged, for those who read it later.
-    fn observe(&mut self, session: &Session, request: &Request<'_>, now: Instant) {
+    #[inline(always)]
+    fn observe(&self, session: &Session, request: &Request<'_>, now: Instant) {
         let worker = &self.worker;
         let request_scratch = &*worker.request_scratch.borrow();
         let (policy, listener) = (&self.policy, &self.access.listener);
@@ -393,6 +394,7 @@ impl Host for Links {
         }
     }
 
+    #[inline(always)]
     fn presented(&mut self, session: &mut Session) {
         self.count_presented(session);
     }

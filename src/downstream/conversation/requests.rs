@@ -78,6 +78,7 @@ impl Conversation {
     }
 
     /// Whether the next request may be looked at.
+    #[inline(always)]
     fn accepts<H: Host>(&self, host: &H) -> bool {
         matches!(self.waiting, PendingStep::No)
             && self.ending.is_none()
