@@ -85,7 +85,8 @@ impl Reach {
     }
 
     /// A file that may be replaced, and the directory that holds it with it: so its directory, and that of where it
-    /// leads. Where a link leads to a directory of another place, the next one will be beside that.
+    /// leads. Where a link leads to a directory of another place, the next one will be beside that; /run or /etc as a
+    /// whole is too much for it.
     fn read_file(&mut self, path: &Path) {
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let Some(parent) = path.parent() else { return };
@@ -95,7 +96,7 @@ impl Reach {
         self.read.insert(directory.to_owned());
         if !directory.starts_with(parent)
             && let Some(beside) = directory.parent()
-            && beside.parent().is_some()
+            && beside.components().count() > 2
         {
             self.read.insert(beside.to_owned());
         }
@@ -202,6 +203,7 @@ mod tests {
         assert!(reach.read.contains(Path::new("/srv/tls")));
         let all = reach.read.iter().chain(&reach.write);
         assert!(all.into_iter().all(|path| path.parent().is_some()), "{reach:?}");
+        assert!(!reach.read.contains(Path::new("/run")), "{reach:?}");
     }
 
     #[test]
