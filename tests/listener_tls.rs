@@ -22,6 +22,8 @@ mod handshake;
 mod identity;
 #[path = "listener_tls/reload.rs"]
 mod reload;
+#[path = "listener_tls/revocation.rs"]
+mod revocation;
 mod support;
 #[path = "listener_tls/traffic.rs"]
 mod traffic;

@@ -11,6 +11,9 @@
 
 mod support;
 
+#[path = "support/certs.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod certs;
 #[path = "telemetry/failures.rs"]
 mod failures;
 #[path = "telemetry/insight.rs"]

@@ -25,6 +25,8 @@ mod login;
 mod managed;
 #[path = "tls/reload.rs"]
 mod reload;
+#[path = "tls/verification.rs"]
+mod verification;
 #[path = "tls/version1.rs"]
 mod version1;
 

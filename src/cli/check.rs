@@ -17,9 +17,10 @@ use super::{exit, policy_rows, void};
 use crate::base::password::Passwords;
 use crate::command::Dictionary;
 use crate::config::{
-    AskClient, CertificateFiles, ClientAuth, Commands, Config, ConfigSource, ListenAddress,
-    Listener, ListenerTls, LogFormat, OpenFile, PoolMode, Problem, SecretSource, Telemetry, Tls,
-    TlsVersion, Upstream, User, Verify, open_files, read_acl_file, show_duration, show_size,
+    AskClient, CertificateFiles, ClientAuth, Commands, Config, ConfigSource, ExpiredCrl,
+    ListenAddress, Listener, ListenerTls, LogFormat, OpenFile, PoolMode, Problem, Revocation,
+    SecretSource, Telemetry, Tls, TlsVersion, Upstream, User, Verify, open_files, read_acl_file,
+    show_duration, show_size,
 };
 use crate::policy::{self, AclUser};
 use crate::tls::{ListenerStore, OwnCertificate, TlsStore, calendar};
@@ -164,7 +165,18 @@ fn listener_tls(tls: &ListenerTls, skip_files: bool) -> Vec<Row> {
         ("", format!("certificate {}{end}, key {}", cert.display(), key.display())),
     ];
     rows.extend(tls.client_ca.iter().map(|ca| ("", format!("authorities {}", ca.display()))));
+    rows.extend(lists(tls.revocation.as_ref()).map(|text| ("", text)));
     rows
+}
+
+/// Where lists of revoked certificates are, if anywhere.
+fn lists(revocation: Option<&Revocation>) -> Option<String> {
+    let Revocation { crl, expired } = revocation?;
+    let expired = match expired {
+        ExpiredCrl::Reject => "refused",
+        ExpiredCrl::Accept => "accepted",
+    };
+    Some(format!("revoked certificates in {}, {expired} when it has ended", crl.display()))
 }
 
 const fn version(min: TlsVersion) -> &'static str {
@@ -224,6 +236,11 @@ fn tls_rows(tls: &Tls, host: &str, skip_files: bool) -> Vec<(&'static str, Strin
         None => ("tls", "no client certificate".to_owned()),
     });
     rows.extend(tls.ca.iter().map(|ca| ("tls", format!("authorities {ca}"))));
+    if !tls.allowed_sans.is_empty() {
+        let names: Vec<String> = tls.allowed_sans.iter().map(ToString::to_string).collect();
+        rows.push(("tls", format!("a certificate of {}", names.join(", "))));
+    }
+    rows.extend(lists(tls.revocation.as_ref()).map(|text| ("tls", text)));
     rows
 }
 

@@ -193,6 +193,7 @@ fn listener_problems(document: &Document, tls: &ListenerTls, index: usize) -> Ve
     let key = |key: &str| format!("listener.{index}.tls.{key}");
     let mut files = vec![("cert", &tls.own.cert), ("key", &tls.own.key)];
     files.extend(tls.client_ca.iter().map(|path| ("client_ca", path)));
+    files.extend(tls.revocation.iter().map(|own| ("crl", &own.crl)));
     let missing = |(name, path): &(&str, &PathBuf)| {
         let what = format!("{}: {}", path.display(), io_cause(&std::fs::metadata(path).err()?));
         Some(document.problem(&key(name), what, None))
@@ -215,6 +216,7 @@ fn tls_problems(document: &Document, tls: &Tls, host: &str) -> Vec<Problem> {
         Authorities::File(path) => Some(("ca", path)),
         Authorities::System => None,
     }));
+    files.extend(tls.revocation.iter().map(|own| ("crl", &own.crl)));
     let missing = |(key, path): (&str, &PathBuf)| {
         let what = format!("{}: {}", path.display(), io_cause(&std::fs::metadata(path).err()?));
         Some(document.problem(&format!("upstream.tls.{key}"), what, None))
@@ -233,6 +235,7 @@ fn tls_problem(document: &Document, tls: &Tls, host: &str) -> Option<Problem> {
     let key = match (&tls.client, &tls.ca) {
         _ if error.fault == Fault::BadServerName => "server_name",
         _ if error.fault == Fault::BadPin => "pins",
+        _ if tls.revocation.as_ref().is_some_and(|own| is_at(&own.crl)) => "crl",
         (Some(client), _) if is_at(&client.cert) => "cert",
         (Some(client), _) if is_at(&client.key) => "key",
         _ => "ca",

@@ -223,6 +223,15 @@ impl Check<'_> {
             ValueError::new("without effect: verify = \"pin\" trusts the pins alone")
                 .hint("remove ca; or remove verify and pins, to trust the authorities of ca")
         });
+        for (is_there, key) in [
+            (!tls.allowed_sans.is_empty(), "upstream.tls.allowed_sans"),
+            (tls.revocation.is_some(), "upstream.tls.crl"),
+        ] {
+            self.hold(!pin || !is_there, &[key], || {
+                ValueError::new("without effect: verify = \"pin\" trusts the pins alone")
+                    .hint("remove it, or trust authorities: ca = \"FILE\" with verify = \"ca\"")
+            });
+        }
         let hexadecimal = |pin: &String| {
             pin.len() == PIN_DIGITS && pin.bytes().all(|byte| byte.is_ascii_hexdigit())
         };

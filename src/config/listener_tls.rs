@@ -5,10 +5,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::algorithms::TlsVersion;
 use super::error::ValueError;
 use super::san::SanPattern;
 use super::section::{Section, choice, count, duration, path, strings};
-use super::upstream::{CertificateFiles, TlsVersion};
+use super::upstream::CertificateFiles;
+use super::{Algorithms, Revocation, algorithms, revocation};
 
 /// `[listener.tls]`.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,7 +22,9 @@ pub struct ListenerTls {
     pub client_auth: AskClient,
     /// A certificate of an application must carry one of these names; none: any name will do.
     pub allowed_sans: Vec<SanPattern>,
+    pub revocation: Option<Revocation>,
     pub min_version: TlsVersion,
+    pub algorithms: Algorithms,
     /// A handshake that takes longer is ended.
     pub handshake_timeout: Duration,
     /// Handshakes at once; with one more, the oldest is ended.
@@ -40,7 +44,9 @@ pub enum AskClient {
 impl ListenerTls {
     /// The files that it is read from.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
-        [&*self.own.cert, &*self.own.key].into_iter().chain(self.client_ca.as_deref())
+        let own = [&*self.own.cert, &*self.own.key].into_iter();
+        let crl = self.revocation.iter().map(|revocation| &*revocation.crl);
+        own.chain(self.client_ca.as_deref()).chain(crl)
     }
 }
 
@@ -53,7 +59,7 @@ pub(super) fn read(at: &Section<'_>) -> Option<ListenerTls> {
     let key = at.need("key", "name the PEM file with the private key of cert", path);
     let client_ca = if client_auth == AskClient::Off {
         let hint = "remove it, or set client_auth to \"require\" or \"request\"";
-        for key in ["client_ca", "allowed_sans"].into_iter().filter(|key| at.has(key)) {
+        for key in ["client_ca", "allowed_sans", "crl"].into_iter().filter(|key| at.has(key)) {
             let why =
                 "without effect: with client_auth = \"off\" no application shows a certificate";
             at.report(key, ValueError::new(why).hint(hint));
@@ -64,13 +70,16 @@ pub(super) fn read(at: &Section<'_>) -> Option<ListenerTls> {
                     set client_auth = \"off\"";
         at.need("client_ca", hint, path)
     };
+    let min_version = at
+        .get("min_version", choice(&[("1.2", TlsVersion::V1_2), ("1.3", TlsVersion::V1_3)]))
+        .unwrap_or_default();
     Some(ListenerTls {
         client_ca,
         client_auth,
         allowed_sans: at.get("allowed_sans", patterns).unwrap_or_default(),
-        min_version: at
-            .get("min_version", choice(&[("1.2", TlsVersion::V1_2), ("1.3", TlsVersion::V1_3)]))
-            .unwrap_or_default(),
+        revocation: revocation::read(at),
+        min_version,
+        algorithms: algorithms::read(at, min_version),
         handshake_timeout: at.get("handshake_timeout", duration).unwrap_or(HANDSHAKE_TIMEOUT),
         max_handshakes: at.get("max_handshakes", count).unwrap_or(HANDSHAKES),
         own: CertificateFiles { cert: cert?, key: key? },

@@ -3,6 +3,7 @@
 //! Owns: [`Config`] and everything it is made of. Never knows: a runtime type, a socket, a policy.
 
 mod address;
+mod algorithms;
 mod audit;
 mod check;
 mod commands;
@@ -16,6 +17,7 @@ mod listener_tls;
 mod nearest;
 mod policy;
 mod rate;
+mod revocation;
 mod rules;
 mod san;
 mod sandbox;
@@ -33,6 +35,7 @@ mod upstream;
 mod user;
 mod void;
 
+pub use algorithms::{Algorithms, CipherSuite, KeyExchange, TlsVersion};
 pub use audit::{Audit, AuditFile, AuditSink, Fsync, KeyForm, OnOverflow, Syslog, SyslogAddress};
 pub use commands::{Commands, CustomCommand, KeyAccess, KeyPlace, KeySpan, ReplyKeys};
 pub use diff::{Changes, diff};
@@ -43,6 +46,7 @@ pub use insight::{HotKeys, Insight, SlowLog};
 pub use listener::{ClientAuth, ClientLimits, Drain, ListenAddress, Listener, Startup};
 pub use listener_tls::{AskClient, ListenerTls};
 pub use rate::{LimitRule, OnLimit, Per, Rate};
+pub use revocation::{ExpiredCrl, Revocation};
 pub use rules::{
     Charset, Degraded, Encoding, KeyMode, KeyRules, OnExceed, OnMissing, Rules, TtlRules,
     ValueRules,
@@ -58,7 +62,7 @@ pub use tree::Setting;
 pub use units::{read_duration, show_duration, show_size};
 pub use upstream::{
     Authorities, CertificateFiles, HostPort, OUTAGE_WAIT, OnOutage, Pool, PoolMode, Retry, Tls,
-    TlsVersion, Upstream, Verify,
+    Upstream, Verify,
 };
 pub use user::User;
 

@@ -108,6 +108,15 @@ impl SanPattern {
     }
 }
 
+impl std::str::FromStr for SanPattern {
+    /// What is wrong, in words.
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::parse(text).map_err(|error| error.problem)
+    }
+}
+
 impl fmt::Display for SanPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {

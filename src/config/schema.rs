@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::base::password::{PasswordHash, Passwords};
 
+use super::algorithms::TlsVersion;
 use super::error::{Place, ValueError};
 use super::insight::Insight;
 use super::listener::{ClientAuth, ClientLimits, Drain, ListenAddress, Listener, Startup};
@@ -22,10 +23,13 @@ use super::telemetry::{Admin, LogFormat, Telemetry};
 use super::tree::Node;
 use super::upstream::{
     Authorities, CertificateFiles, HostPort, OUTAGE_WAIT, OnOutage, Pool, PoolMode, Retry, Tls,
-    TlsVersion, Upstream, Verify,
+    Upstream, Verify,
 };
 use super::user::User;
-use super::{Config, Places, address, audit, commands, listener_tls, policy, sandbox, server_auth};
+use super::{
+    Config, Places, address, algorithms, audit, commands, listener_tls, policy, revocation,
+    sandbox, server_auth,
+};
 
 /// Other spellings of keys, taken over from neighbouring products: section, spelling, key.
 pub(super) const ALIASES: [(&str, &str, &str); 4] = [
@@ -205,15 +209,19 @@ fn tls(at: &Section<'_>) -> Tls {
             at.need("ca", hint, authorities)
         }
     };
+    let min_version = at
+        .get("min_version", choice(&[("1.2", TlsVersion::V1_2), ("1.3", TlsVersion::V1_3)]))
+        .unwrap_or_default();
     Tls {
         client,
         ca,
         server_name: at.get("server_name", string),
         verify,
         pins: at.get("pins", strings).unwrap_or_default(),
-        min_version: at
-            .get("min_version", choice(&[("1.2", TlsVersion::V1_2), ("1.3", TlsVersion::V1_3)]))
-            .unwrap_or_default(),
+        allowed_sans: at.get("allowed_sans", listener_tls::patterns).unwrap_or_default(),
+        revocation: revocation::read(at),
+        min_version,
+        algorithms: algorithms::read(at, min_version),
     }
 }
 

@@ -12,6 +12,22 @@ use super::tree::{Entry, Node, Value};
 /// Names that promise a secret.
 const SECRETS: [&str; 5] = ["password", "pass", "requirepass", "secret", "token"];
 
+/// Names by which other programs do without verification of the server, or of its name.
+const UNVERIFIED: [&str; 12] = [
+    "verify_hostname",
+    "check_hostname",
+    "ssl_check_hostname",
+    "skip_verify",
+    "insecure",
+    "insecure_skip_verify",
+    "tls_insecure_skip_verify",
+    "reject_unauthorized",
+    "verify_peer",
+    "verify_mode",
+    "ssl_cert_reqs",
+    "verify_server",
+];
+
 /// Reports every key under `root` that is not in `known`: names without list positions, true for
 /// those that hold a value.
 pub(super) fn unknown(root: &Node, known: &BTreeMap<String, bool>) -> Vec<Problem> {
@@ -59,6 +75,12 @@ impl Search<'_> {
             ValueError::new("a password does not belong in a configuration").hint(
                 "put it into a file and name that with password_file, \
                  or into a variable and name that with password_env",
+            )
+        } else if UNVERIFIED.contains(&name) {
+            ValueError::new("unknown key: a server that is not verified can be anyone").hint(
+                "write verify = \"ca\" with ca = \"FILE\" for a certificate without the server's name \
+                 (and allowed_sans for the names that it has), server_name = \"NAME\" for one with another \
+                 name, or verify = \"pin\" with pins for one that no authority signed",
             )
         } else {
             ValueError::new("unknown key").hint(self.hint(entry, section, plain))

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::ServerAuth;
+use super::{Algorithms, Revocation, SanPattern, ServerAuth, TlsVersion};
 
 /// The server behind and everything about the way to it.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,7 +63,11 @@ pub struct Tls {
     pub verify: Verify,
     /// With [`Verify::Pin`]: SHA-256 of the server's SubjectPublicKeyInfo, 64 hex digits each.
     pub pins: Vec<String>,
+    /// The server's certificate must carry one of these names, too; none: any name will do.
+    pub allowed_sans: Vec<SanPattern>,
+    pub revocation: Option<Revocation>,
     pub min_version: TlsVersion,
+    pub algorithms: Algorithms,
 }
 
 /// The files of a client certificate.
@@ -99,7 +103,8 @@ impl Tls {
             Authorities::File(path) => Some(&**path),
             Authorities::System => None,
         });
-        client.chain(ca)
+        let crl = self.revocation.iter().map(|revocation| &*revocation.crl);
+        client.chain(ca).chain(crl)
     }
 }
 
@@ -112,13 +117,6 @@ pub enum Verify {
     Ca,
     /// The server's public key is one of `pins`.
     Pin,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum TlsVersion {
-    #[default]
-    V1_2,
-    V1_3,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]

@@ -114,11 +114,17 @@ fn files(config: &Config) -> Vec<FileFact> {
         if let Some(Authorities::File(path)) = &tls.ca {
             add("upstream.tls.ca", path, false, unreadable);
         }
+        if let Some(revocation) = &tls.revocation {
+            add("upstream.tls.crl", &revocation.crl, false, unreadable);
+        }
     }
     for tls in config.listeners.iter().filter_map(|listener| listener.tls.as_ref()) {
         add("listener.tls.cert", &tls.own.cert, false, None);
         if let Some(path) = &tls.client_ca {
             add("listener.tls.client_ca", path, false, None);
+        }
+        if let Some(revocation) = &tls.revocation {
+            add("listener.tls.crl", &revocation.crl, false, None);
         }
     }
     for SecretFile { key, path } in secret_files(config) {

@@ -19,7 +19,7 @@ use crate::config::{self, ClientLimits, Config, SecretSource};
 use crate::downstream::{AuditParts, AuditRules};
 use crate::policy;
 use crate::session::ListenerAccess;
-use crate::telemetry::{CertificateRole, Metrics, Telemetry};
+use crate::telemetry::{CertificateRole, Metrics, Telemetry, TlsSide};
 use crate::tls::watch::Watch;
 use crate::tls::{Identity, TlsStore};
 use crate::upstream::credentials::Credentials;
@@ -177,6 +177,9 @@ pub(super) fn note_identity(identity: &Identity, metrics: &Metrics) {
     if let Some(ca_not_after) = identity.ca_not_after {
         let anchor = CertificateRole::TrustAnchor;
         metrics.tls_certificate_not_after_timestamp_seconds[anchor].set(ca_not_after);
+    }
+    if let Some(next_update) = identity.next_update {
+        metrics.tls_crl_next_update_timestamp_seconds[TlsSide::Upstream].set(next_update);
     }
     let generation = i64::try_from(identity.generation).unwrap_or(i64::MAX);
     metrics.tls_identity_generation.set(generation);

@@ -5,7 +5,7 @@
 use super::attempt::Rejection;
 use super::error::StartError;
 use crate::config::Config;
-use crate::telemetry::{CertificateRole, Metrics};
+use crate::telemetry::{CertificateRole, Metrics, TlsSide};
 use crate::tls::{ListenerIdentity, ListenerStore, TlsError};
 
 /// One for each listener, in their order; `None` for those without TLS.
@@ -64,6 +64,9 @@ impl ListenerStores {
         }
         if let Some(first) = current.iter().filter_map(|identity| identity.ca_not_after).min() {
             end[CertificateRole::ClientCa].set(first);
+        }
+        if let Some(first) = current.iter().filter_map(|identity| identity.next_update).min() {
+            metrics.tls_crl_next_update_timestamp_seconds[TlsSide::Listener].set(first);
         }
         let fingerprints = current.iter().map(|identity| identity.own.fingerprint.clone());
         metrics.tls_certificate_info.set(CertificateRole::Listener, fingerprints.collect());

@@ -114,6 +114,8 @@ labels! {
         Client = "client", TrustAnchor = "trust_anchor", UpstreamPeer = "upstream_peer",
         Listener = "listener", ClientCa = "client_ca",
     }
+    /// To whom a TLS connection leads.
+    TlsSide as "side" { Upstream = "upstream", Listener = "listener", }
     /// How a TLS handshake ended.
     HandshakeResult as "result" { Full = "full", Resumed = "resumed", Failed = "failed", }
     /// Why a TLS handshake failed.

@@ -14,7 +14,7 @@ use super::label::{
     ClientDisconnect, ClientRejection, CodeClass, CommandClass, ConnectPhase, ConnectResult,
     DegradedReply, Endpoint, ErrorCode, Family, HandshakeFailure, HandshakeResult, HealthResult,
     ListenerKind, PinCause, ProtocolFault, Reload, ReloadRejection, ReloadResult, ReplyResult,
-    RetryResult, ScriptGuardFailure, State, UpstreamAuthResult, UpstreamDisconnect, UpstreamState,
+    RetryResult, ScriptGuardFailure, State, TlsSide, UpstreamAuthResult, UpstreamDisconnect, UpstreamState,
 };
 use super::named::{Named, Names};
 use super::number::{
@@ -96,6 +96,8 @@ metrics! {
     tls_certificate_not_before_timestamp_seconds: By<CertificateRole, Timestamp>,
     /// Certificates in use; always 1.
     tls_certificate_info: Certificates,
+    /// When the first list of revoked certificates should be replaced.
+    tls_crl_next_update_timestamp_seconds: By<TlsSide, Timestamp>,
     /// Number of the published identity; grows with each rotation.
     tls_identity_generation: Gauge,
     /// TLS handshakes with the server.

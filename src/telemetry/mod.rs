@@ -31,7 +31,7 @@ pub use label::{
     ClientDisconnect, ClientRejection, CodeClass, CommandClass, ConnectPhase, ConnectResult,
     DegradedReply, DenyRule, Endpoint, ErrorCode, Family, HandshakeFailure, HandshakeResult,
     HealthResult, Label, ListenerKind, PinCause, ProtocolFault, Reload, ReloadRejection,
-    ReloadResult, ReplyResult, RetryResult, ScriptGuardFailure, State, UpstreamAuthResult,
+    ReloadResult, ReplyResult, RetryResult, ScriptGuardFailure, State, TlsSide, UpstreamAuthResult,
     UpstreamDisconnect, UpstreamState,
 };
 pub use log::{LogError, LogHandle};

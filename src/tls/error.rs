@@ -27,6 +27,8 @@ pub enum Fault {
     BadAnchor,
     Refused,
     NoSystem,
+    BadList,
+    ListExpired,
     // The handshake with the server.
     ServerExpired,
     ServerNotYetValid,
@@ -38,6 +40,8 @@ pub enum Fault {
     ServerUsage,
     ServerPin,
     ServerCertificate,
+    ServerRevoked,
+    ServerStatusUnknown,
     Plaintext,
     Incompatible,
     CertificateRequired,
@@ -57,6 +61,7 @@ pub enum Fault {
     PeerName,
     PeerCertificate,
     PeerRevoked,
+    PeerStatusUnknown,
     PeerPlaintext,
     PeerIncompatible,
     PeerAlert,
@@ -69,7 +74,7 @@ pub enum Fault {
 impl Fault {
     /// All of them, in the order of their codes.
     #[rustfmt::skip]
-    pub const ALL: [Self; 53] = [
+    pub const ALL: [Self; 58] = [
         Self::Unreadable, Self::Unstable, Self::NoCertificate, Self::NoKey, Self::Swapped,
         Self::EncryptedKey, Self::BadCertificate, Self::BadKey, Self::KeyMismatch, Self::ChainOrder,
         Self::Expired, Self::NotYetValid, Self::Usage, Self::BadPin, Self::BadServerName,
@@ -81,7 +86,8 @@ impl Fault {
         Self::NoClientCertificate, Self::PeerWithout, Self::PeerUntrusted, Self::PeerExpired,
         Self::PeerNotYetValid, Self::PeerName, Self::PeerCertificate, Self::PeerRevoked,
         Self::PeerPlaintext, Self::PeerIncompatible, Self::PeerAlert, Self::PeerSlow,
-        Self::PeerCrowded, Self::PeerClosed, Self::PeerBroken,
+        Self::PeerCrowded, Self::PeerClosed, Self::PeerBroken, Self::BadList, Self::ListExpired,
+        Self::ServerRevoked, Self::ServerStatusUnknown, Self::PeerStatusUnknown,
     ];
 
     /// The stable name under which a fault is documented and logged.
@@ -121,6 +127,7 @@ impl Fault {
                 | Self::BadCertificate
                 | Self::BadKey
                 | Self::BadAnchor
+                | Self::BadList
                 | Self::KeyMismatch
         )
     }
@@ -169,6 +176,11 @@ impl Fault {
             Self::Alert => "the server ended the handshake",
             Self::Closed => "the connection was closed during the handshake",
             Self::Broken => "the bytes of the handshake are damaged",
+            Self::BadList => "a list of revoked certificates cannot be used",
+            Self::ListExpired => "a list of revoked certificates has ended",
+            Self::ServerRevoked => "the server's certificate is revoked",
+            Self::ServerStatusUnknown => "no list says whether the server's certificate is revoked",
+            Self::PeerStatusUnknown => "no list says whether an application's certificate is revoked",
             Self::PeerWithout => "an application shows no certificate",
             Self::PeerUntrusted => "an application's certificate is signed by an unknown CA",
             Self::PeerExpired => "an application's certificate has expired",
@@ -269,6 +281,16 @@ impl Fault {
                 "check that the address is the server's tls-port and that no proxy between ends TLS"),
             Self::Broken => ("TLS-E120", "probe_failed", "other",
                 "check that the address is the server's tls-port and that nothing between changes the bytes"),
+            Self::BadList => ("TLS-E020", "parse", "other",
+                "give PEM with -----BEGIN X509 CRL-----; convert DER with: openssl crl -inform der -in FILE -out FILE.pem"),
+            Self::ListExpired => ("TLS-E021", "expired", "revoked",
+                "fetch the present list from the authority; or accept older ones with crl_expired = \"accept\""),
+            Self::ServerRevoked => ("TLS-E122", "probe_failed", "revoked",
+                "let the server have a new certificate, and find out why this one was revoked"),
+            Self::ServerStatusUnknown => ("TLS-E123", "probe_failed", "revoked",
+                "put a list of each authority of the chain, but the root, into upstream.tls.crl"),
+            Self::PeerStatusUnknown => ("TLS-E215", "unsupported", "revoked",
+                "put a list of each authority of the chain, but the root, into listener.tls.crl"),
             Self::PeerWithout => ("TLS-E201", "unsupported", "cert_required",
                 "give the application a certificate and its key, or set listener.tls.client_auth = \"request\""),
             Self::PeerUntrusted => ("TLS-E202", "untrusted", "unknown_ca",

@@ -1,8 +1,10 @@
-//! How a validity period looks at a moment.
+//! How a validity period looks at a moment, and how a moment is written.
 //!
-//! Owns: [`Expiry`]. Never knows: certificates, metrics, clocks.
+//! Owns: [`Expiry`], [`calendar`]. Never knows: certificates, metrics, clocks.
 
 use std::time::{Duration, SystemTime};
+
+use x509_parser::time::ASN1Time;
 
 /// The share of a lifetime that is left when an operator should look: renewers act at a third, so at a
 /// fifth they have not.
@@ -40,6 +42,19 @@ pub fn assess(not_before: SystemTime, not_after: SystemTime, now: SystemTime) ->
             }
         }
     }
+}
+
+/// A moment as people write it, in UTC.
+#[must_use]
+pub fn calendar(time: SystemTime) -> String {
+    let seconds = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let time = i64::try_from(seconds).ok().and_then(|s| ASN1Time::from_timestamp(s).ok());
+    let Some(time) = time.map(|time| time.to_datetime()) else {
+        return "a distant day".to_owned();
+    };
+    let (year, month, day) = (time.year(), u8::from(time.month()), time.day());
+    let (hour, minute, second) = (time.hour(), time.minute(), time.second());
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible};
 
 use super::error::{Fault, TlsError};
-use super::material::calendar;
+use super::expiry::calendar;
 use crate::config::{self, Authorities, TlsVersion};
 
 /// What our side of a handshake offers and asks for, as far as it explains a failure.
@@ -147,6 +147,15 @@ fn explain_certificate(reason: &CertificateError, server: &str, offer: &Offer) -
             "the extended key usage of the server's certificate does not allow it to identify a server"
                 .to_owned(),
         ),
+        C::Revoked => (Fault::ServerRevoked, "the server's certificate is revoked".to_owned()),
+        C::UnknownRevocationStatus => (
+            Fault::ServerStatusUnknown,
+            "no list of upstream.tls.crl is by the authority that signed the server's certificate"
+                .to_owned(),
+        ),
+        C::ExpiredRevocationList | C::ExpiredRevocationListContext { .. } => {
+            (Fault::ListExpired, "a list of upstream.tls.crl has ended".to_owned())
+        }
         C::Other(other) => match other.0.downcast_ref::<TlsError>() {
             Some(known) => {
                 let error = TlsError::new(known.fault, server, known.detail.clone());
@@ -172,7 +181,6 @@ pub(super) fn unusual(reason: &CertificateError) -> &'static str {
         | C::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
             "is signed with an algorithm that is not safe any more (SHA-1, MD5, RSA below 2048 bits)"
         }
-        C::Revoked => "is revoked",
         _ => "is not acceptable",
     }
 }

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use super::error::{Fault, TlsError};
 use super::file_state::FileState;
 use crate::base::small_file::{self, Kind, ReadError};
-use crate::config::{self, Authorities, CertificateFiles};
+use crate::config::{self, Authorities, CertificateFiles, Revocation};
 
 /// More than any bundle of certificates; a path to something else must not fill the memory.
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -22,6 +22,7 @@ const READINGS_MAX: u32 = 5;
 pub(super) struct FileSet<'a> {
     pub(super) own: Option<OwnFiles<'a>>,
     pub(super) ca: Option<AuthorityFiles<'a>>,
+    pub(super) lists: Option<ListFile<'a>>,
     /// SHA-256 over all of them, with their lengths.
     pub(super) hash: [u8; 32],
 }
@@ -31,6 +32,12 @@ pub(super) struct OwnFiles<'a> {
     pub(super) paths: &'a CertificateFiles,
     pub(super) cert: Zeroizing<Vec<u8>>,
     pub(super) key: Zeroizing<Vec<u8>>,
+}
+
+/// Lists of revoked certificates.
+pub(super) struct ListFile<'a> {
+    pub(super) settings: &'a Revocation,
+    pub(super) pem: Zeroizing<Vec<u8>>,
 }
 
 /// Whom to trust.
@@ -59,6 +66,7 @@ fn settled<S: PartialEq, T>(
 pub(super) struct Paths<'a> {
     pub(super) own: Option<&'a CertificateFiles>,
     pub(super) ca: Option<Source<'a>>,
+    pub(super) lists: Option<&'a Revocation>,
 }
 
 /// Where authorities are from.
@@ -74,19 +82,21 @@ impl<'a> Paths<'a> {
             Authorities::File(path) => Source::File(path),
             Authorities::System => Source::System,
         });
-        Self { own: tls.client.as_ref(), ca }
+        Self { own: tls.client.as_ref(), ca, lists: tls.revocation.as_ref() }
     }
 
     pub(super) fn of_listener(tls: &'a config::ListenerTls) -> Self {
-        Self { own: Some(&tls.own), ca: tls.client_ca.as_deref().map(Source::File) }
+        let ca = tls.client_ca.as_deref().map(Source::File);
+        Self { own: Some(&tls.own), ca, lists: tls.revocation.as_ref() }
     }
 
     fn all(self) -> impl Iterator<Item = &'a Path> {
         let own = self.own.into_iter().flat_map(|own| [&*own.cert, &*own.key]);
-        own.chain(self.ca.and_then(|ca| match ca {
+        let ca = self.ca.and_then(|ca| match ca {
             Source::File(path) => Some(path),
             Source::System => None,
-        }))
+        });
+        own.chain(ca).chain(self.lists.map(|lists| &*lists.crl))
     }
 }
 
@@ -111,6 +121,10 @@ impl<'a> FileSet<'a> {
             Source::System => system().map(AuthorityFiles::System),
         });
         let ca = ca.transpose()?;
+        let lists = paths
+            .lists
+            .map(|settings| Ok(ListFile { settings, pem: read(&settings.crl)? }))
+            .transpose()?;
         let mut hash = Sha256::new();
         let mut note = |part: &[u8]| {
             hash.update((part.len() as u64).to_le_bytes());
@@ -125,7 +139,10 @@ impl<'a> FileSet<'a> {
             Some(AuthorityFiles::System(all)) => all.iter().for_each(|der| note(der)),
             None => {}
         }
-        Ok(Self { own, ca, hash: hash.finalize().into() })
+        if let Some(lists) = &lists {
+            note(&lists.pem);
+        }
+        Ok(Self { own, ca, lists, hash: hash.finalize().into() })
     }
 }
 

@@ -19,9 +19,11 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Version};
 use super::error::{Fault, TlsError};
 use super::explain::Offer;
 use super::material::{Material, Own, OwnCertificate, Trusted};
+use super::peer::permit;
+use super::revocation::Revocations;
 use super::{provider, version1};
 use crate::base::hex::hex;
-use crate::config::{self, Verify};
+use crate::config::{self, SanPattern, Verify};
 
 /// Names of a certificate that a text repeats.
 const NAMES_MAX: usize = 8;
@@ -42,6 +44,8 @@ pub struct Identity {
     pub client: Option<OwnCertificate>,
     /// The latest end among the trusted authorities; `None` where the server's key is pinned.
     pub ca_not_after: Option<SystemTime>,
+    /// When the first list of revoked certificates should be replaced.
+    pub next_update: Option<SystemTime>,
     /// SHA-256 of all files the identity was read from.
     pub content_hash: [u8; 32],
 }
@@ -56,10 +60,13 @@ impl Identity {
         provider: Arc<rustls::crypto::CryptoProvider>,
         generation: u64,
     ) -> Result<Self, TlsError> {
-        let Material { client, trusted, content_hash } = material;
+        let Material { client, trusted, lists, content_hash } = material;
+        let next_update = lists.as_ref().and_then(|lists| lists.next_update);
         let ca_not_after = trusted.as_ref().map(|trusted| trusted.not_after);
         let verifier = Arc::new(ServerVerifier {
             trust: Trust::new(settings, trusted)?,
+            allowed: settings.allowed_sans.clone(),
+            lists,
             algorithms: provider.signature_verification_algorithms,
         });
         let builder = ClientConfig::builder_with_provider(provider)
@@ -82,6 +89,7 @@ impl Identity {
             generation,
             client,
             ca_not_after,
+            next_update,
             content_hash,
         })
     }
@@ -138,6 +146,8 @@ fn unhex(text: &str) -> Option<[u8; 32]> {
 #[derive(Debug)]
 struct ServerVerifier {
     trust: Trust,
+    allowed: Vec<SanPattern>,
+    lists: Option<Revocations>,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
@@ -166,6 +176,10 @@ impl ServerCertVerifier for ServerVerifier {
                     .map_err(|_| CertificateError::BadEncoding)?;
                 let authorities = &trusted.certificates;
                 version1::verify_signed(&parsed, end_entity, authorities, &self.algorithms, now)?;
+                if self.lists.is_some() {
+                    let detail = "the server's certificate is X.509 version 1, which upstream.tls.crl cannot be compared with";
+                    return Err(rejected(Fault::ServerStatusUnknown, detail));
+                }
             }
             Trust::Chain { trusted, name_too } => {
                 let roots = &trusted.roots;
@@ -182,8 +196,13 @@ impl ServerCertVerifier for ServerVerifier {
                     if *name_too { verify_server_name(&parsed, server_name) } else { Ok(()) }
                 };
                 verify().map_err(|error| look_closer(error, end_entity))?;
+                if let Some(lists) = &self.lists {
+                    let (anchors, algorithms) = (&roots.roots, &self.algorithms);
+                    lists.check_server(end_entity, intermediates, anchors, now, algorithms)?;
+                }
             }
         }
+        permit(&self.allowed, end_entity, Fault::ServerName, "upstream.tls.allowed_sans")?;
         Ok(ServerCertVerified::assertion())
     }
 
@@ -303,17 +322,20 @@ mod tests {
 
     #[test]
     fn identity_without_a_tls_version_is_refused() {
-        let provider =
-            CryptoProvider { cipher_suites: Vec::new(), ..(*provider::provider()).clone() };
+        let all = provider::provider();
+        let provider = CryptoProvider { cipher_suites: Vec::new(), ..(*all).clone() };
         let settings = config::Tls {
             client: None,
             ca: None,
             server_name: None,
             verify: Verify::Pin,
             pins: vec!["00".repeat(32)],
+            allowed_sans: Vec::new(),
+            revocation: None,
+            algorithms: config::Algorithms::default(),
             min_version: config::TlsVersion::V1_2,
         };
-        let material = Material { client: None, trusted: None, content_hash: [0; 32] };
+        let material = Material { client: None, trusted: None, lists: None, content_hash: [0; 32] };
         let built = Identity::build(&settings, "localhost", material, Arc::new(provider), 1);
         assert_eq!(built.unwrap_err().fault.code(), "TLS-E018");
     }

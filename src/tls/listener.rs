@@ -16,6 +16,7 @@ use super::files::{AuthorityFiles, FileSet, Paths};
 use super::material::{self, OwnCertificate, Purpose};
 use super::peer::{ClientVerifier, Peer, has_ended};
 use super::provider;
+use super::revocation::Revocations;
 use super::store::settled;
 use crate::base::clock;
 use crate::base::live::Live;
@@ -35,6 +36,8 @@ pub struct ListenerIdentity {
     pub own: OwnCertificate,
     /// The latest end among the authorities of applications; `None` where no certificate is asked for.
     pub ca_not_after: Option<SystemTime>,
+    /// When the first list of revoked certificates should be replaced.
+    pub next_update: Option<SystemTime>,
     content_hash: [u8; 32],
 }
 
@@ -117,7 +120,7 @@ fn build(
     files: &FileSet<'_>,
     generation: u64,
 ) -> Result<ListenerIdentity, TlsError> {
-    let provider = provider::provider();
+    let provider = provider::provider_of(&settings.algorithms);
     let missing = || TlsError::new(Fault::NoCertificate, "listener.tls", "no file is named");
     let own = files.own.as_ref().ok_or_else(missing)?;
     let own = material::own(own, Purpose::Server, &provider, clock::wall())?;
@@ -126,9 +129,11 @@ fn build(
         Some(AuthorityFiles::System(_)) | None => None,
     };
     let ca_not_after = trusted.as_ref().map(|trusted| trusted.not_after);
+    let lists = material::lists(files, clock::wall())?;
+    let next_update = lists.as_ref().and_then(|lists| lists.next_update);
     let roots = trusted.map_or_else(RootCertStore::empty, |trusted| trusted.roots);
     let resolver = Arc::new(SingleCertAndKey::from(own.certified));
-    let mut config = server(settings, roots, provider)?.with_cert_resolver(resolver);
+    let mut config = server(settings, roots, lists, provider)?.with_cert_resolver(resolver);
     // Of this generation only: what the one before has accepted is asked for anew.
     config.session_storage = ServerSessionMemoryCache::new(SESSIONS);
     config.send_tls13_tickets = TICKETS;
@@ -137,6 +142,7 @@ fn build(
         generation,
         own: own.facts,
         ca_not_after,
+        next_update,
         content_hash: files.hash,
     })
 }
@@ -144,6 +150,7 @@ fn build(
 fn server(
     settings: &ListenerTls,
     roots: RootCertStore,
+    lists: Option<Revocations>,
     provider: Arc<CryptoProvider>,
 ) -> Result<rustls::ConfigBuilder<ServerConfig, rustls::server::WantsServerCert>, TlsError> {
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
@@ -152,7 +159,7 @@ fn server(
     Ok(match settings.client_auth {
         AskClient::Off => builder.with_client_cert_verifier(Arc::new(NoClientAuth)),
         AskClient::Require | AskClient::Request => {
-            let verifier = ClientVerifier::new(settings, roots, &provider)?;
+            let verifier = ClientVerifier::new(settings, roots, lists, &provider)?;
             builder.with_client_cert_verifier(Arc::new(verifier))
         }
     })

@@ -15,8 +15,10 @@ use sha2::{Digest, Sha256};
 use x509_parser::prelude::{ASN1Time, FromDer, X509Certificate};
 
 use super::error::{Fault, TlsError};
-use super::files::{self, AuthorityFiles, FileSet, OwnFiles};
-use super::pem::{self, Block};
+use super::expiry::calendar;
+use super::files::{self, AuthorityFiles, FileSet, ListFile, OwnFiles};
+use super::pem::{self, Block, damaged};
+use super::revocation::Revocations;
 use crate::base::hex::hex;
 use crate::config::{Authorities, CertificateFiles};
 
@@ -27,6 +29,7 @@ const CLOCK_SKEW: Duration = Duration::from_secs(60);
 pub(super) struct Material {
     pub(super) client: Option<Own>,
     pub(super) trusted: Option<Trusted>,
+    pub(super) lists: Option<Revocations>,
     pub(super) content_hash: [u8; 32],
 }
 
@@ -83,7 +86,8 @@ impl Material {
             AuthorityFiles::File { path, pem } => authorities(pem, path),
             AuthorityFiles::System(all) => Ok(public_authorities(all)),
         });
-        Ok(Self { client, trusted: trusted.transpose()?, content_hash: files.hash })
+        let (trusted, lists) = (trusted.transpose()?, lists(files, now)?);
+        Ok(Self { client, trusted, lists, content_hash: files.hash })
     }
 }
 
@@ -112,6 +116,14 @@ pub(super) fn own(
     let facts =
         OwnCertificate { not_before, not_after, chain_not_after, fingerprint, leaf: leaf.to_vec() };
     Ok(Own { certified: CertifiedKey::new(chain, key), facts })
+}
+
+/// The lists of revoked certificates of a set.
+pub(super) fn lists(files: &FileSet<'_>, now: SystemTime) -> Result<Option<Revocations>, TlsError> {
+    let read = |file: &ListFile<'_>| {
+        Revocations::read(&file.pem, &file.settings.crl, file.settings.expired, now)
+    };
+    files.lists.as_ref().map(read).transpose()
 }
 
 fn refuse_swapped(files: &OwnFiles<'_>) -> Result<(), TlsError> {
@@ -144,11 +156,6 @@ fn without(wanted: &str, fault: Fault, pem: &[u8], path: &Path) -> TlsError {
         Some(advice) => error.advise(advice),
         None => error,
     }
-}
-
-pub(super) fn damaged(fault: Fault, pem: &[u8], path: &Path) -> TlsError {
-    let (what, fix) = pem::damage(pem);
-    TlsError::new(fault, path.display(), format!("damaged PEM: {what}")).advise(fix)
 }
 
 fn certificates(pem: &[u8], path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
@@ -327,19 +334,6 @@ pub(super) fn period(certificate: &X509Certificate<'_>) -> (SystemTime, SystemTi
         SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
     };
     (time(certificate.validity().not_before), time(certificate.validity().not_after))
-}
-
-/// A moment as people write it, in UTC.
-#[must_use]
-pub fn calendar(time: SystemTime) -> String {
-    let seconds = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-    let time = i64::try_from(seconds).ok().and_then(|s| ASN1Time::from_timestamp(s).ok());
-    let Some(time) = time.map(|time| time.to_datetime()) else {
-        return "a distant day".to_owned();
-    };
-    let (year, month, day) = (time.year(), u8::from(time.month()), time.day());
-    let (hour, minute, second) = (time.hour(), time.minute(), time.second());
-    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
 }
 
 /// When a certificate ends, if it can be read.

@@ -13,6 +13,7 @@ mod material;
 mod peer;
 mod pem;
 mod refusal;
+mod revocation;
 mod store;
 mod version1;
 
@@ -23,11 +24,12 @@ pub mod provider;
 pub mod watch;
 
 pub use error::{Fault, TlsError};
+pub use expiry::calendar;
 pub use explain::{Offer, explain, plaintext};
 pub use identity::Identity;
 pub use listener::{ListenerIdentity, ListenerStore};
 pub use look::Looking;
-pub use material::{OwnCertificate, calendar, not_after, roots};
+pub use material::{OwnCertificate, not_after, roots};
 pub use peer::Peer;
 pub use refusal::{crowded, refusal, too_slow};
 pub use store::{Candidate, TlsStore};

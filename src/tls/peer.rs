@@ -20,8 +20,9 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Version};
 
 use super::error::{Fault, TlsError};
 use super::material::period;
+use super::revocation::Revocations;
 use crate::base::hex::hex;
-use crate::config::{AskClient, ListenerTls, San, SanPattern};
+use crate::config::{AskClient, ExpiredCrl, ListenerTls, San, SanPattern};
 
 /// Names of a certificate that are looked at.
 const NAMES_MAX: usize = 64;
@@ -92,6 +93,7 @@ impl ClientVerifier {
     pub(super) fn new(
         settings: &ListenerTls,
         roots: RootCertStore,
+        lists: Option<Revocations>,
         provider: &Arc<CryptoProvider>,
     ) -> Result<Self, TlsError> {
         let builder =
@@ -100,27 +102,39 @@ impl ClientVerifier {
             AskClient::Request => builder.allow_unauthenticated(),
             AskClient::Require | AskClient::Off => builder,
         };
+        let builder = match lists {
+            None => builder,
+            Some(Revocations { ders, expired: ExpiredCrl::Accept, .. }) => builder.with_crls(ders),
+            Some(Revocations { ders, expired: ExpiredCrl::Reject, .. }) => {
+                builder.with_crls(ders).enforce_revocation_expiration()
+            }
+        };
         let chain = builder.build().map_err(|_| {
             TlsError::new(Fault::BadAnchor, "listener.tls.client_ca", "no authority is named")
         })?;
         Ok(Self { chain, allowed: settings.allowed_sans.clone() })
     }
+}
 
-    fn permit(&self, der: &CertificateDer<'_>) -> Result<(), rustls::Error> {
-        if self.allowed.is_empty() {
-            return Ok(());
-        }
-        let peer = Peer::of(der).ok_or(CertificateError::BadEncoding)?;
-        let fits = |name: &San| self.allowed.iter().any(|pattern| pattern.fits(name));
-        if peer.names.iter().any(fits) {
-            return Ok(());
-        }
-        let shown: Vec<String> = peer.names.iter().take(8).map(San::to_string).collect();
-        let shown = if shown.is_empty() { "no name".to_owned() } else { shown.join(", ") };
-        let detail =
-            format!("the certificate has {shown}, none of them in listener.tls.allowed_sans");
-        Err(rejected(TlsError::new(Fault::PeerName, "", detail)))
+/// Whether a certificate has one of the names that are allowed; where none is listed, any will do.
+pub(super) fn permit(
+    allowed: &[SanPattern],
+    der: &CertificateDer<'_>,
+    fault: Fault,
+    key: &str,
+) -> Result<(), rustls::Error> {
+    if allowed.is_empty() {
+        return Ok(());
     }
+    let peer = Peer::of(der).ok_or(CertificateError::BadEncoding)?;
+    let fits = |name: &San| allowed.iter().any(|pattern| pattern.fits(name));
+    if peer.names.iter().any(fits) {
+        return Ok(());
+    }
+    let shown: Vec<String> = peer.names.iter().take(8).map(San::to_string).collect();
+    let shown = if shown.is_empty() { "no name".to_owned() } else { shown.join(", ") };
+    let detail = format!("the certificate has {shown}, none of them in {key}");
+    Err(rejected(TlsError::new(fault, "", detail)))
 }
 
 fn rejected(error: TlsError) -> rustls::Error {
@@ -166,7 +180,7 @@ impl Verifier for ClientVerifier {
             .chain
             .verify_client_cert(end_entity, intermediates, now)
             .map_err(|error| look_closer(error, end_entity))?;
-        self.permit(end_entity)?;
+        permit(&self.allowed, end_entity, Fault::PeerName, "listener.tls.allowed_sans")?;
         Ok(verified)
     }
 

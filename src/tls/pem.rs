@@ -1,8 +1,12 @@
 //! In which way a PEM file is not what it should be, in words that hold nothing of the file.
 //!
-//! Owns: [`Block`], [`blocks`], [`parts`], [`damage`]. Never knows: paths, what the blocks are used for.
+//! Owns: [`Block`], [`blocks`], [`parts`], [`damage`]. Never knows: what the blocks are used for.
 //!
-//! Every text here is a constant: what a file holds may be a private key.
+//! Every text here is a constant, but for the path: what a file holds may be a private key.
+
+use std::path::Path;
+
+use super::error::{Fault, TlsError};
 
 /// The kinds of block that files in circulation hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -255,6 +259,12 @@ fn body(pem: &[u8]) -> Damage {
 /// Base64, blanks, and the headers of old encrypted keys.
 fn is_body(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"+/= \t:,-".contains(&byte)
+}
+
+/// What is wrong with a file of which a part cannot be read; of the file itself nothing is repeated.
+pub(super) fn damaged(fault: Fault, pem: &[u8], path: &Path) -> TlsError {
+    let (what, fix) = damage(pem);
+    TlsError::new(fault, path.display(), format!("damaged PEM: {what}")).advise(fix)
 }
 
 #[cfg(test)]

@@ -9,8 +9,8 @@ use std::time::{Duration, SystemTime};
 use rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
 
 use super::error::{Fault, TlsError};
+use super::expiry::calendar;
 use super::explain::alert_name;
-use super::material::calendar;
 
 /// What went wrong in a handshake with the application at `peer` (an address, for the text).
 #[must_use]
@@ -35,6 +35,10 @@ pub fn refusal(error: &io::Error, peer: &str) -> TlsError {
             "no certificate was shown, and listener.tls.client_auth is \"require\"",
         ),
         Error::InvalidCertificate(reason) => certificate(reason, peer),
+        Error::InvalidCertRevocationList(_) => new(
+            Fault::PeerStatusUnknown,
+            "a list of listener.tls.crl is not signed by the authority that it names",
+        ),
         Error::AlertReceived(alert) => {
             let (number, name) = (u8::from(*alert), alert_name(*alert));
             let detail = match alert {
@@ -78,6 +82,14 @@ fn certificate(reason: &CertificateError, peer: &str) -> TlsError {
             Fault::PeerUntrusted,
             "the application's certificate is not signed by any CA of listener.tls.client_ca".to_owned(),
         ),
+        C::UnknownRevocationStatus => (
+            Fault::PeerStatusUnknown,
+            "no list of listener.tls.crl is by the authority that signed the application's certificate"
+                .to_owned(),
+        ),
+        C::ExpiredRevocationList | C::ExpiredRevocationListContext { .. } => {
+            (Fault::ListExpired, "a list of listener.tls.crl has ended".to_owned())
+        }
         C::Revoked => {
             (Fault::PeerRevoked, "the application's certificate is revoked".to_owned())
         }

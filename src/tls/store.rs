@@ -133,7 +133,7 @@ fn build(
     now: SystemTime,
     generation: u64,
 ) -> Result<Identity, TlsError> {
-    let provider = provider::provider();
+    let provider = provider::provider_of(&settings.algorithms);
     let material = Material::from_files(files, &provider, now)?;
     Identity::build(settings, host, material, provider, generation)
 }

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use respgate::base::clock;
-use respgate::config::{Authorities, CertificateFiles, Tls, TlsVersion, Verify};
+use respgate::config::{Algorithms, Authorities, CertificateFiles, Tls, TlsVersion, Verify};
 use respgate::tls::dev_certs::{Authority, CertRequest, Issued, Role};
 
 pub const DAY: Duration = Duration::from_secs(86_400);
@@ -82,6 +82,31 @@ impl Lab {
         self.pair(name)
     }
 
+    /// `NAME.crl`: a list of the lab's authority on which this certificate is, or none, until this moment
+    /// (YYYYMMDDHHMMSSZ).
+    pub fn crl(&self, name: &str, revoked: Option<&str>, until: &str) {
+        let home = tempfile::tempdir().unwrap();
+        self.authority.issued().write(home.path(), "ca").unwrap();
+        let config = "[ca]\ndefault_ca = d\n[d]\ndatabase = index.txt\ndefault_md = sha256\n\
+                      crlnumber = number\ncrl_extensions = e\n[e]\n";
+        for (file, text) in [("cnf", config), ("index.txt", ""), ("number", "01\n")] {
+            std::fs::write(home.path().join(file), text).unwrap();
+        }
+        let openssl = |words: &[&str]| {
+            let own = ["ca", "-config", "cnf", "-cert", "ca.crt", "-keyfile", "ca.key"];
+            let mut command = Command::new("openssl");
+            let made = command.args(own).args(words).current_dir(home.path()).output().unwrap();
+            assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        };
+        if let Some(certificate) = revoked {
+            openssl(&["-revoke", self.path(certificate).to_str().unwrap()]);
+        }
+        let begin = "20190101000000Z";
+        openssl(&["-gencrl", "-crl_lastupdate", begin, "-crl_nextupdate", until, "-out", "list"]);
+        let list = std::fs::read(home.path().join("list")).unwrap();
+        std::fs::write(self.path(&format!("{name}.crl")), list).unwrap();
+    }
+
     /// Settings with the lab's client certificate and authority.
     pub fn settings(&self) -> Tls {
         self.settings_for(&self.pair("client"))
@@ -94,6 +119,9 @@ impl Lab {
             server_name: None,
             verify: Verify::Full,
             pins: Vec::new(),
+            allowed_sans: Vec::new(),
+            revocation: None,
+            algorithms: Algorithms::default(),
             min_version: TlsVersion::V1_2,
         }
     }

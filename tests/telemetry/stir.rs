@@ -7,7 +7,7 @@ use std::time::Duration;
 use respgate::base::clock;
 use respgate::telemetry::{
     AuditResult, AuditSinkKind, CertificateRole, CodeClass, CommandClass, DenyRule, Endpoint,
-    ErrorCode, Family, HandshakeFailure, Label, Metrics, Refused, Reload, ReloadRejection,
+    ErrorCode, Family, HandshakeFailure, Label, Metrics, Refused, Reload, ReloadRejection, TlsSide,
 };
 
 /// One event of every kind whose series appear with their first event.
@@ -22,6 +22,9 @@ pub fn stir(metrics: &Metrics) {
     for reason in HandshakeFailure::ALL {
         metrics.tls_handshake_failures_total[*reason].inc();
         metrics.client_tls_handshake_failures_total[*reason].inc();
+    }
+    for side in TlsSide::ALL {
+        metrics.tls_crl_next_update_timestamp_seconds[*side].set_unix(4_000_000_000);
     }
     for role in CertificateRole::ALL {
         metrics.tls_certificate_not_after_timestamp_seconds[*role].set_unix(4_000_000_000);

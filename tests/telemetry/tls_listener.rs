@@ -3,11 +3,8 @@
 //! Owns: the scene. Never knows: which metrics there are besides.
 
 use std::net::TcpStream;
-use std::time::Duration;
 
-use respgate::base::clock;
-use respgate::tls::dev_certs::write_all;
-
+use super::certs::Lab;
 use super::moves::Moved;
 use super::support::client::Target;
 use super::support::proxy::{OPEN_POLICY, Proxy, configuration, directory, listener};
@@ -16,20 +13,21 @@ use super::support::secure::{Secure, config};
 
 pub fn tls_listener(moved: &Moved) {
     let server = Server::plain(Brand::Redis);
-    let (home, hour) = (directory(), Duration::from_secs(3600));
-    let files = write_all(home.path(), &["localhost"], "app", clock::wall(), hour).unwrap();
+    let lab = Lab::new();
+    lab.crl("list", None, "20990101000000Z");
+    let (cert, key) = lab.pair("server");
     let (plain, port, telemetry) = (Target::Tcp(free_port()), free_port(), free_port());
     let tls = format!(
-        "tls = {{ cert = {:?}, key = {:?}, client_ca = {:?} }}",
-        files.server_cert, files.server_key, files.ca
+        "tls = {{ cert = {cert:?}, key = {key:?}, client_ca = {:?}, crl = {:?} }}",
+        lab.path("ca.crt"),
+        lab.path("list.crl")
     );
     let listeners = listener(&plain, "") + &listener(&Target::Tcp(port), &tls);
     let text = configuration(&server, &listeners, OPEN_POLICY, telemetry);
-    let proxy = Proxy::configured(home, plain, telemetry, &text);
+    let proxy = Proxy::configured(directory(), plain, telemetry, &text);
     let silent = TcpStream::connect(("127.0.0.1", port)).unwrap();
     moved.until(&proxy, &["client_tls_handshakes_in_progress"]);
-    let pair = (files.client_cert.clone(), files.client_key.clone());
-    let client = config(&files.ca, Some(&pair));
+    let client = config(&lab.path("ca.crt"), Some(&lab.pair("client")));
     let kept = Secure::connect(port, &client).unwrap();
     assert!(Secure::connect(port, &client).unwrap().is_resumed());
     moved.until(
@@ -42,9 +40,10 @@ pub fn tls_listener(moved: &Moved) {
             "tls_certificate_not_after_timestamp_seconds{role=\"listener\"}",
             "tls_certificate_not_before_timestamp_seconds{role=\"listener\"}",
             "tls_certificate_not_after_timestamp_seconds{role=\"client_ca\"}",
+            "tls_crl_next_update_timestamp_seconds{side=\"listener\"}",
         ],
     );
-    assert!(Secure::connect(port, &config(&files.ca, None)).is_err());
+    assert!(Secure::connect(port, &config(&lab.path("ca.crt"), None)).is_err());
     moved.until(
         &proxy,
         &[
@@ -58,9 +57,9 @@ pub fn tls_listener(moved: &Moved) {
     };
     proxy.hang_up();
     attempt("unchanged");
-    write_all(proxy.directory(), &["localhost"], "app", clock::wall(), hour).unwrap();
+    lab.issue("server", &lab.server_order());
     attempt("applied");
-    std::fs::write(&files.server_cert, "nothing").unwrap();
+    std::fs::write(&cert, "nothing").unwrap();
     attempt("rejected");
     drop((silent, kept));
 }

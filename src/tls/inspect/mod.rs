@@ -197,7 +197,7 @@ fn blocks(pem: &[u8], path: &Path) -> Result<Vec<Item>, TlsError> {
     let item = |(block, pem): (Block, &[u8])| match block {
         Block::Certificate => match CertificateDer::from_pem_slice(pem) {
             Ok(der) => certificate(der, path),
-            Err(_) => Item::Unusable(material::damaged(Fault::BadCertificate, pem, path)),
+            Err(_) => Item::Unusable(pem::damaged(Fault::BadCertificate, pem, path)),
         },
         Block::Key | Block::EncryptedKey => key(pem, path),
         Block::TrustedCertificate

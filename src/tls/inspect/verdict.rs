@@ -13,8 +13,8 @@ use rustls::server::ParsedCertificate;
 use super::Certificate;
 use super::recipe::Recipe;
 use crate::tls::error::{Fault, TlsError};
+use crate::tls::expiry::calendar;
 use crate::tls::expiry::{Expiry, assess};
-use crate::tls::material::calendar;
 
 /// What a certificate is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
