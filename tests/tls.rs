@@ -38,7 +38,7 @@ use std::time::Duration;
 use certs::{Lab, Pair};
 use respgate::config::{
     Authorities, CertificateFiles, CertificateLogin, HostPort, Pool, Retry, SecretSource,
-    ServerAuth, Tls, Upstream, Verify,
+    ServerAuth, ServerEndpoint, Tls, Upstream, Verify,
 };
 use respgate::resp::Protocol;
 use respgate::tls::{Identity, TlsStore};
@@ -142,7 +142,7 @@ fn upstream(port: u16, tls: Option<Tls>, auth: ServerAuth) -> Upstream {
     Upstream {
         on_outage: respgate::config::OnOutage::Close,
         outage_wait: respgate::config::OUTAGE_WAIT,
-        address: HostPort { host: "127.0.0.1".to_owned(), port },
+        address: ServerEndpoint::Tcp(HostPort { host: "127.0.0.1".to_owned(), port }),
         tls,
         auth,
         pool: Pool { connect_timeout: Duration::from_secs(3), ..Pool::default() },

@@ -249,7 +249,7 @@ pub(super) fn dialer(config: &Config) -> Result<Dialer, String> {
     let tls = match &config.upstream.tls {
         None => None,
         Some(settings) => Some(
-            TlsStore::open(settings, &config.upstream.address.host)
+            TlsStore::open(settings, config.upstream.address.host())
                 .map_err(|error| format!("upstream.tls: {error}; {}", error.hint()))?,
         ),
     };

@@ -189,7 +189,8 @@ const fn version(min: TlsVersion) -> &'static str {
 fn upstream(upstream: &Upstream, skip_files: bool) -> Vec<(&'static str, String)> {
     let mut rows = vec![("upstream", upstream.address.to_string())];
     match &upstream.tls {
-        Some(tls) => rows.extend(tls_rows(tls, &upstream.address.host, skip_files)),
+        Some(tls) => rows.extend(tls_rows(tls, upstream.address.host(), skip_files)),
+        None if upstream.address.tcp().is_none() => {}
         None => rows.push(("tls", "NONE: commands travel in plain text".to_owned())),
     }
     let user = upstream.auth.username.as_deref().unwrap_or("the server's default user");

@@ -82,7 +82,7 @@ fn file_problems(
 ) -> Vec<Problem> {
     let mut problems = Vec::new();
     if let Some(tls) = &config.upstream.tls {
-        problems.extend(tls_problems(document, tls, &config.upstream.address.host));
+        problems.extend(tls_problems(document, tls, config.upstream.address.host()));
     }
     for (index, listener) in config.listeners.iter().enumerate() {
         let tls = listener.tls.as_ref();

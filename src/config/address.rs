@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use super::error::{ValueError, quoted};
 use super::listener::ListenAddress;
-use super::upstream::HostPort;
+use super::upstream::{HostPort, ServerEndpoint};
 
 /// The longest path that fits a socket address (Linux: `sun_path` without its final NUL).
 const UNIX_PATH_BYTES_MAX: usize = 107;
@@ -16,7 +16,7 @@ const HOST_BYTES_MAX: usize = 253;
 
 /// Where the server is, and what a URL says beyond that.
 pub(super) struct ServerAddress {
-    pub place: HostPort,
+    pub place: ServerEndpoint,
     pub username: Option<String>,
     /// `rediss` says true, `redis` false, no scheme nothing.
     pub tls: Option<bool>,
@@ -32,17 +32,25 @@ impl fmt::Display for ListenAddress {
 }
 
 pub(super) fn listen(text: &str) -> Result<ListenAddress, ValueError> {
+    match unix(text)? {
+        Some(path) => Ok(ListenAddress::Unix(path)),
+        None => socket(text).map(ListenAddress::Tcp),
+    }
+}
+
+/// The path of `unix:/path`; `None`: it is another kind of address.
+fn unix(text: &str) -> Result<Option<PathBuf>, ValueError> {
     if let Some(path) = text.strip_prefix("unix:") {
         if path.is_empty() || path.contains('\0') || path.len() > UNIX_PATH_BYTES_MAX {
             return Err(ValueError::new(format!("not a path of 1 to {UNIX_PATH_BYTES_MAX} bytes")));
         }
-        return Ok(ListenAddress::Unix(PathBuf::from(path)));
+        return Ok(Some(PathBuf::from(path)));
     }
     if text.starts_with('/') {
         let hint = format!("write \"unix:{text}\" for a Unix socket");
         return Err(ValueError::new(format!("{} is not an address", quoted(text))).hint(hint));
     }
-    socket(text).map(ListenAddress::Tcp)
+    Ok(None)
 }
 
 /// An IP address and a port.
@@ -57,8 +65,11 @@ pub(super) fn socket(text: &str) -> Result<SocketAddr, ValueError> {
     })
 }
 
-/// `host:port`, or a URL of the scheme `redis` or `rediss` with at most a user name.
+/// `host:port`, `unix:/path`, or a URL of the scheme `redis` or `rediss` with at most a user name.
 pub(super) fn server(text: &str) -> Result<ServerAddress, ValueError> {
+    if let Some(path) = unix(text)? {
+        return Ok(ServerAddress { place: ServerEndpoint::Unix(path), username: None, tls: None });
+    }
     let (tls, rest) = if let Some(rest) = text.strip_prefix("rediss://") {
         (Some(true), rest)
     } else if let Some(rest) = text.strip_prefix("redis://") {
@@ -82,7 +93,7 @@ pub(super) fn server(text: &str) -> Result<ServerAddress, ValueError> {
         return Err(ValueError::new("something follows the port")
             .hint("clients choose the database themselves, with SELECT"));
     }
-    Ok(ServerAddress { place: host_port(place)?, username, tls })
+    Ok(ServerAddress { place: ServerEndpoint::Tcp(host_port(place)?), username, tls })
 }
 
 fn username(user: &str) -> Result<String, ValueError> {
@@ -173,6 +184,7 @@ mod tests {
             ),
             ("redis://10.0.0.1:6379", "10.0.0.1:6379", None, Some(false)),
             ("[0::1]:6379", "[::1]:6379", None, None),
+            ("unix:/run/redis.sock", "unix:/run/redis.sock", None, None),
         ] {
             let server = server(text).map_err(|mistake| mistake.problem).unwrap();
             assert_eq!(server.place.to_string(), place);
@@ -181,6 +193,8 @@ mod tests {
         }
         for (text, problem) in [
             ("redis", "has no port"),
+            ("unix:", "not a path"),
+            ("/run/redis.sock", "not an address"),
             ("redis:", "no port between"),
             ("redis:0", "no port between"),
             ("redis:65536", "no port between"),

@@ -61,8 +61,8 @@ pub use telemetry::{Admin, LogFormat, Telemetry};
 pub use tree::Setting;
 pub use units::{read_duration, show_duration, show_size};
 pub use upstream::{
-    Authorities, CertificateFiles, HostPort, OUTAGE_WAIT, OnOutage, Pool, PoolMode, Retry, Tls,
-    Upstream, Verify,
+    Authorities, CertificateFiles, HostPort, OUTAGE_WAIT, OnOutage, Pool, PoolMode, Retry,
+    ServerEndpoint, Tls, Upstream, Verify,
 };
 pub use user::User;
 

@@ -22,8 +22,8 @@ use super::source::secret;
 use super::telemetry::{Admin, LogFormat, Telemetry};
 use super::tree::Node;
 use super::upstream::{
-    Authorities, CertificateFiles, HostPort, OUTAGE_WAIT, OnOutage, Pool, PoolMode, Retry, Tls,
-    Upstream, Verify,
+    Authorities, CertificateFiles, HostPort, OUTAGE_WAIT, OnOutage, Pool, PoolMode, Retry,
+    ServerEndpoint, Tls, Upstream, Verify,
 };
 use super::user::User;
 use super::{
@@ -156,10 +156,20 @@ fn upstream(at: &Section<'_>) -> Upstream {
     let plaintext = at.get("insecure_plaintext", boolean).unwrap_or(false);
     let tls = at.has("tls").then(|| tls(&at.section("tls")));
     let (place, username, secure) = server.map_or_else(
-        || (HostPort { host: String::new(), port: 0 }, None, None),
+        || (ServerEndpoint::Tcp(HostPort { host: String::new(), port: 0 }), None, None),
         |server| (server.place, server.username, server.tls),
     );
+    let on_socket = matches!(place, ServerEndpoint::Unix(_));
     match (&tls, plaintext, secure) {
+        (Some(_), _, _) if on_socket => {
+            let hint = "remove tls: permissions of the file say who may connect";
+            at.report("tls", ValueError::new("a Unix socket has no TLS").hint(hint));
+        }
+        (None, true, _) if on_socket => {
+            let why = "without effect: a Unix socket leads to this machine";
+            at.report("insecure_plaintext", ValueError::new(why).hint("remove it"));
+        }
+        (None, false, _) if on_socket => {}
         (None, false, _) => {
             let hint = "add tls = { ca = \"FILE\" } under [upstream], or ca = \"system\" for public \
                         authorities, with cert and key if the server asks for a client certificate; \

@@ -10,8 +10,8 @@ use super::{Algorithms, Revocation, SanPattern, ServerAuth, TlsVersion};
 /// The server behind and everything about the way to it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Upstream {
-    pub address: HostPort,
-    /// `None` only with `insecure_plaintext = true`.
+    pub address: ServerEndpoint,
+    /// `None` only with `insecure_plaintext = true`, or for a Unix socket.
     pub tls: Option<Tls>,
     pub auth: ServerAuth,
     pub pool: Pool,
@@ -33,6 +33,43 @@ pub enum OnOutage {
 
 /// Shorter than the timeouts of most drivers, longer than a restart.
 pub const OUTAGE_WAIT: Duration = Duration::from_secs(5);
+
+/// Where the server is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ServerEndpoint {
+    Tcp(HostPort),
+    /// Written `unix:/path/to/socket`; on this machine, so without TLS.
+    Unix(PathBuf),
+}
+
+impl ServerEndpoint {
+    /// The name that the server's certificate must carry.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        match self {
+            Self::Tcp(address) => &address.host,
+            Self::Unix(_) => "localhost",
+        }
+    }
+
+    /// `None` for a Unix socket.
+    #[must_use]
+    pub const fn tcp(&self) -> Option<&HostPort> {
+        match self {
+            Self::Tcp(address) => Some(address),
+            Self::Unix(_) => None,
+        }
+    }
+}
+
+impl std::fmt::Display for ServerEndpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(f, "{address}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
 
 /// `host:port`; the host is a name or an IP address, IPv6 in brackets.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -32,7 +32,7 @@ const LOOK: Duration = Duration::from_secs(2);
 pub async fn collect(config: &Config) -> Facts {
     let now = clock::wall();
     let upstream = &config.upstream;
-    let host = &upstream.address.host;
+    let host = upstream.address.host();
     let files = files(config);
     let paths: Vec<PathBuf> = files.iter().map(|file| file.path.clone()).collect();
     let watched = (!paths.is_empty()).then(|| Watch::new(paths).watch_up());
@@ -149,7 +149,7 @@ fn identity(store: &TlsStore, now: SystemTime) -> Identity {
 /// The certificates that the server shows, whether or not they are good.
 async fn shown(config: &Config, store: Option<&TlsStore>) -> Option<Inspection> {
     let limit = config.upstream.pool.connect_timeout.min(LOOK);
-    let address = *probe::addresses(&config.upstream.address, limit).await.first()?;
+    let address = *probe::addresses(config.upstream.address.tcp()?, limit).await.first()?;
     let identity = store.map(TlsStore::current);
     let looking = match &identity {
         Some(identity) => Looking::as_identity(identity)?,

@@ -67,7 +67,7 @@ impl Components {
             None => None,
             Some(settings) => {
                 let store =
-                    TlsStore::open(settings, &config.upstream.address.host).map_err(|error| {
+                    TlsStore::open(settings, config.upstream.address.host()).map_err(|error| {
                         StartError {
                             hint: Some(error.hint().to_owned()),
                             ..StartError::new(format!("upstream.tls: {error}"))

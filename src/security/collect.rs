@@ -51,11 +51,14 @@ pub struct Target<'a> {
 pub async fn collect(target: Target<'_>) -> Result<Facts, String> {
     let config = target.config;
     let limit = config.upstream.pool.connect_timeout.min(LIMIT);
-    let addresses = probe::addresses(&config.upstream.address, limit).await;
+    let reached = config.upstream.address.tcp();
+    let host = reached
+        .ok_or("the server is behind a Unix socket: there is no way for others to look at")?;
+    let addresses = probe::addresses(host, limit).await;
     let address = *addresses.first().ok_or_else(|| {
         format!(
             "the name {} has no address; respgate doctor says more",
-            config.upstream.address.host
+            config.upstream.address.host()
         )
     })?;
     let connected = tokio::time::timeout(limit, tokio::net::TcpStream::connect(address)).await;
@@ -123,7 +126,7 @@ async fn plaintext(
 
 async fn tls(config: &Config, address: SocketAddr, limit: Duration) -> Known<TlsFacts> {
     let settings = config.upstream.tls.as_ref().ok_or("upstream.tls is not set")?;
-    let store = TlsStore::open(settings, &config.upstream.address.host).ok();
+    let store = TlsStore::open(settings, config.upstream.address.host()).ok();
     let identity = store.as_ref().map(TlsStore::current);
     let name = match &identity {
         Some(identity) => identity.server_name.clone(),
@@ -199,7 +202,7 @@ async fn converse(config: &Config, limit: Duration) -> Known<Conversation> {
     let store = match &config.upstream.tls {
         None => None,
         Some(tls) => Some(
-            TlsStore::open(tls, &config.upstream.address.host)
+            TlsStore::open(tls, config.upstream.address.host())
                 .map_err(|error| error.to_string())?,
         ),
     };

@@ -30,7 +30,7 @@ pub(super) async fn accepted(config: &Config) -> Known<Vec<&'static str>> {
     let directory = Directory::make()?;
     let (cert, key) = (read(&client.cert)?, read(&client.key)?);
     let copies = Copies::make(&directory.0, tls, &cert, &key)?;
-    let store = TlsStore::open(&copies.settings, &config.upstream.address.host);
+    let store = TlsStore::open(&copies.settings, config.upstream.address.host());
     let store = store.map_err(|error| format!("the files are not accepted: {error}"))?;
     let now = clock::wall();
     let stranger = Authority::new("respgate test", now, DAY).map_err(|error| error.to_string())?;

@@ -23,7 +23,7 @@ pub(super) fn own(config: &Config) -> OwnFacts {
     let upstream = &config.upstream;
     let tls = upstream.tls.as_ref();
     let client = tls.and_then(|tls| tls.client.as_ref());
-    let store = tls.map(|tls| TlsStore::open(tls, &upstream.address.host));
+    let store = tls.map(|tls| TlsStore::open(tls, upstream.address.host()));
     let current = store.as_ref().and_then(|store| Some(store.as_ref().ok()?.current()));
     let mut files: Vec<PathBuf> =
         tls.into_iter().flat_map(|tls| tls.files().map(Path::to_path_buf)).collect();
@@ -44,7 +44,7 @@ pub(super) fn own(config: &Config) -> OwnFacts {
     OwnFacts {
         verify: tls.map(|tls| tls.verify),
         server_name: current.as_ref().map_or_else(
-            || upstream.address.host.clone(),
+            || upstream.address.host().to_owned(),
             |identity| identity.server_name.to_str().into_owned(),
         ),
         username: upstream.auth.username.clone(),

@@ -14,7 +14,8 @@ use super::label::{
     ClientDisconnect, ClientRejection, CodeClass, CommandClass, ConnectPhase, ConnectResult,
     DegradedReply, Endpoint, ErrorCode, Family, HandshakeFailure, HandshakeResult, HealthResult,
     ListenerKind, PinCause, ProtocolFault, Reload, ReloadRejection, ReloadResult, ReplyResult,
-    RetryResult, ScriptGuardFailure, State, TlsSide, UpstreamAuthResult, UpstreamDisconnect, UpstreamState,
+    RetryResult, ScriptGuardFailure, State, TlsSide, UpstreamAuthResult, UpstreamDisconnect,
+    UpstreamState,
 };
 use super::named::{Named, Names};
 use super::number::{

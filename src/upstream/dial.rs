@@ -2,6 +2,8 @@
 //!
 //! Owns: [`Dialer`]. Never knows: pools, retries, sessions.
 
+mod connect;
+
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,27 +11,24 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::{timeout, timeout_at};
-use tokio_rustls::TlsConnector;
 
 use super::addresses::{Finding, Known, Race};
 use super::connection::Standing;
 use super::credentials::{Credentials, Login, LoginCandidate};
-use super::failure::{DialError, not_connected};
+use super::failure::DialError;
 use super::fault::Fault;
 pub use super::handshake::Handshake;
 use super::login_script::{LoginScript, OptionalCommands, Progress, ServerFacts};
 use super::not_primary::is_primary;
 use super::phase::{Phase, Reached, Spent};
-use super::read_ahead::ReadAhead;
 use super::reply_buffer::{InvalidReply, ReplyBuffer};
 pub use super::server_connection::ServerConnection;
 use super::socket::SocketOptions;
 use super::stream::Stream;
 use super::{race, sniff};
 use crate::base::clock;
-use crate::config::{self, HostPort};
+use crate::config::{self, ServerEndpoint};
 use crate::resp::Protocol;
 use crate::tls::{self, Candidate, Identity, Offer, TlsStore};
 use crate::traffic::{PoolKey, Unavailable};
@@ -45,7 +44,7 @@ pub struct Dialer(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    address: HostPort,
+    address: ServerEndpoint,
     tls: Option<TlsStore>,
     credentials: Credentials,
     connect_timeout: Duration,
@@ -184,6 +183,10 @@ impl Dialer {
     pub async fn reach(&self) -> Result<(), DialError> {
         let mut phase = Phase::Resolve;
         let attempt = async {
+            if let ServerEndpoint::Unix(path) = &self.0.address {
+                phase = Phase::Connect;
+                return self.0.connect_unix(path).await.map(|_| ());
+            }
             let addresses = self.0.resolve().await?;
             phase = Phase::Connect;
             self.0.connect(&addresses).await.map(|_| ())
@@ -229,6 +232,10 @@ impl Dialer {
     ) -> Result<ServerConnection, DialError> {
         let begin = clock::now();
         let (mut at, deadline) = (Reached::begin(begin), begin + self.0.connect_timeout);
+        if let ServerEndpoint::Unix(_) = &self.0.address {
+            at.enter(Phase::Connect, clock::now());
+            return self.0.attempt(None, key, identity, login, at, deadline).await;
+        }
         tracing::debug!(server = %self.0.address, "name is looked up");
         let found = match timeout_at(deadline.into(), self.0.resolve()).await {
             Ok(Ok(addresses)) => addresses,
@@ -240,7 +247,7 @@ impl Dialer {
         tracing::debug!(?addresses, "connection is opened");
         let attempt = |address| {
             let (identity, login) = (identity.clone(), Arc::clone(&login));
-            self.0.attempt(address, key, identity, login, at, deadline)
+            self.0.attempt(Some(address), key, identity, login, at, deadline)
         };
         let primary = |link: &ServerConnection| is_primary(link.facts.role.as_bytes());
         race::run(Race::new(addresses, clock::now()), attempt, primary).await
@@ -248,10 +255,10 @@ impl Dialer {
 }
 
 impl Inner {
-    /// One address, until the deadline.
+    /// One address, or the Unix socket, until the deadline.
     async fn attempt(
         &self,
-        address: SocketAddr,
+        address: Option<SocketAddr>,
         key: PoolKey,
         identity: Option<Arc<Identity>>,
         login: Arc<Login>,
@@ -270,7 +277,9 @@ impl Inner {
             Ok(_) => Finding::Replica,
             Err(_) => Finding::Nothing,
         };
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).note(address, finding);
+        if let Some(address) = address {
+            self.known.lock().unwrap_or_else(PoisonError::into_inner).note(address, finding);
+        }
         opened.map_err(|error| self.failed(error, &mut at))
     }
 
@@ -287,25 +296,15 @@ impl Inner {
 
     async fn open(
         &self,
-        address: SocketAddr,
+        address: Option<SocketAddr>,
         key: PoolKey,
         identity: Option<Arc<Identity>>,
         login: Arc<Login>,
         at: &mut Reached,
     ) -> Result<ServerConnection, DialError> {
-        let (socket, peer) = self.connect(&[address]).await?;
-        at.peer = Some(peer);
-        let (mut stream, handshake) = match &identity {
-            None => (Stream::plain(socket), None),
-            Some(identity) => {
-                at.enter(Phase::Tls, clock::now());
-                tracing::debug!(%peer, "TLS handshake begins");
-                let (stream, handshake) = self.encrypt(socket, peer, identity).await?;
-                (stream, Some(handshake))
-            }
-        };
+        let (mut stream, handshake) = self.reach_stream(address, identity.as_deref(), at).await?;
         at.enter(Phase::Login, clock::now());
-        tracing::debug!(%peer, database = key.database, "login begins");
+        tracing::debug!(peer = ?at.peer, database = key.database, "login begins");
         let offer = identity.as_ref().map(|identity| &identity.offer);
         let facts = self.greet(&mut stream, key, &login, offer).await?;
         Ok(ServerConnection {
@@ -319,69 +318,6 @@ impl Inner {
             handshake,
             spent: Spent::default(),
         })
-    }
-
-    async fn resolve(&self) -> Result<Vec<SocketAddr>, DialError> {
-        let HostPort { host, port } = &self.address;
-        let failed = |why: String| {
-            DialError::new(Fault::NameUnknown, format!("the name {host} has no address ({why})"))
-        };
-        let found = tokio::net::lookup_host((host.as_str(), *port)).await;
-        let addresses: Vec<_> = found.map_err(|e| failed(e.to_string()))?.collect();
-        if addresses.is_empty() { Err(failed("none found".to_owned())) } else { Ok(addresses) }
-    }
-
-    /// Tries the addresses in turn; a silent one leaves the others their share of the time.
-    async fn connect(
-        &self,
-        addresses: &[SocketAddr],
-    ) -> Result<(TcpStream, SocketAddr), DialError> {
-        let count = u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
-        let mut last = (Fault::NotConnected, String::new());
-        for address in addresses {
-            match timeout(self.connect_timeout / count, TcpStream::connect(address)).await {
-                Ok(Ok(socket)) => {
-                    self.options.apply(&socket).map_err(|e| {
-                        let kind = e.kind();
-                        DialError::new(Fault::NotConnected, format!("socket options: {kind}"))
-                    })?;
-                    return Ok((socket, *address));
-                }
-                Ok(Err(error)) => {
-                    let (fault, cause) = not_connected(&error);
-                    last = (fault, format!("{address}: {cause}"));
-                }
-                Err(_) => last = (Fault::ConnectSilent, format!("{address}: no answer")),
-            }
-        }
-        let (fault, cause) = last;
-        Err(DialError::new(fault, format!("no connection to {}: {cause}", self.address)))
-    }
-
-    async fn encrypt(
-        &self,
-        socket: TcpStream,
-        peer: SocketAddr,
-        identity: &Identity,
-    ) -> Result<(Stream, Handshake), DialError> {
-        let start = clock::now();
-        let connector = TlsConnector::from(Arc::clone(&identity.client_config));
-        let server_name = identity.server_name.clone();
-        let mut connect = Box::pin(connector.connect(server_name, ReadAhead::new(socket)));
-        let stream = tokio::select! {
-            biased;
-            connected = &mut connect => connected,
-            plaintext = sniff::silent_and_plaintext(peer, self.connect_timeout) => {
-                if plaintext {
-                    return Err(tls::plaintext(&self.address.to_string()).into());
-                }
-                connect.await
-            }
-        };
-        let stream = stream
-            .map_err(|error| tls::explain(&error, &self.address.to_string(), &identity.offer))?;
-        let handshake = Handshake::of(stream.get_ref().1, clock::now().duration_since(start));
-        Ok((Stream::tls(stream), handshake))
     }
 
     async fn greet(

@@ -1,4 +1,4 @@
-//! The two kinds of socket to a server, as one.
+//! The kinds of socket to a server, as one.
 //!
 //! Owns: [`Stream`]. Never knows: how it was opened.
 
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::client::TlsStream;
 
 use super::read_ahead::ReadAhead;
@@ -21,12 +21,17 @@ pub struct Stream(Kind);
 #[derive(Debug)]
 enum Kind {
     Plain(TcpStream),
+    Unix(UnixStream),
     Tls(Box<TlsStream<ReadAhead<TcpStream>>>),
 }
 
 impl Stream {
     pub(super) const fn plain(socket: TcpStream) -> Self {
         Self(Kind::Plain(socket))
+    }
+
+    pub(super) const fn unix(socket: UnixStream) -> Self {
+        Self(Kind::Unix(socket))
     }
 
     pub(super) fn tls(stream: TlsStream<ReadAhead<TcpStream>>) -> Self {
@@ -38,6 +43,8 @@ impl Stream {
     pub fn abort(&self) {
         let socket = match &self.0 {
             Kind::Plain(socket) => socket,
+            // What was written is with the server already.
+            Kind::Unix(_) => return,
             Kind::Tls(stream) => stream.get_ref().0.socket(),
         };
         // A socket that refuses is closed already.
@@ -69,6 +76,7 @@ impl AsyncRead for Stream {
     ) -> Poll<io::Result<()>> {
         match &mut self.get_mut().0 {
             Kind::Plain(socket) => Pin::new(socket).poll_read(cx, buf),
+            Kind::Unix(socket) => Pin::new(socket).poll_read(cx, buf),
             Kind::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
@@ -82,6 +90,7 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         match &mut self.get_mut().0 {
             Kind::Plain(socket) => Pin::new(socket).poll_write(cx, buf),
+            Kind::Unix(socket) => Pin::new(socket).poll_write(cx, buf),
             Kind::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
@@ -93,6 +102,7 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         match &mut self.get_mut().0 {
             Kind::Plain(socket) => Pin::new(socket).poll_write_vectored(cx, bufs),
+            Kind::Unix(socket) => Pin::new(socket).poll_write_vectored(cx, bufs),
             Kind::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
         }
     }
@@ -100,6 +110,7 @@ impl AsyncWrite for Stream {
     fn is_write_vectored(&self) -> bool {
         match &self.0 {
             Kind::Plain(socket) => socket.is_write_vectored(),
+            Kind::Unix(socket) => socket.is_write_vectored(),
             Kind::Tls(stream) => stream.is_write_vectored(),
         }
     }
@@ -107,6 +118,7 @@ impl AsyncWrite for Stream {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.get_mut().0 {
             Kind::Plain(socket) => Pin::new(socket).poll_flush(cx),
+            Kind::Unix(socket) => Pin::new(socket).poll_flush(cx),
             Kind::Tls(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
@@ -114,6 +126,7 @@ impl AsyncWrite for Stream {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.get_mut().0 {
             Kind::Plain(socket) => Pin::new(socket).poll_shutdown(cx),
+            Kind::Unix(socket) => Pin::new(socket).poll_shutdown(cx),
             Kind::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }

@@ -72,7 +72,10 @@ fn the_smallest_file_means_the_defaults() {
         upstream: Upstream {
             on_outage: OnOutage::Close,
             outage_wait: OUTAGE_WAIT,
-            address: HostPort { host: "redis.example.com".to_owned(), port: 6380 },
+            address: ServerEndpoint::Tcp(HostPort {
+                host: "redis.example.com".to_owned(),
+                port: 6380,
+            }),
             tls: Some(Tls {
                 client: Some(CertificateFiles { cert: "tls.crt".into(), key: "tls.key".into() }),
                 ca: Some(Authorities::File("ca.crt".into())),
@@ -341,7 +344,7 @@ fn what_a_reload_can_take_up() {
     check(&|c| c.acl_file = Some("x".into()), &["users.acl_file"], &[]);
     check(&|c| c.listeners[0].mode = 0, &[], &["listener"]);
     check(&|c| c.listeners.clear(), &[], &["listener"]);
-    check(&|c| c.upstream.address.port = 1, &[], &["upstream.address"]);
+    check(&|c| c.upstream.address = ServerEndpoint::Unix("x".into()), &[], &["upstream.address"]);
     check(&|c| c.upstream.pool.mode = PoolMode::Session, &[], &["upstream.pool"]);
     check(&|c| c.telemetry.address = None, &[], &["telemetry.address"]);
     check(

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use super::certs::Lab;
 use super::support::client::{PATIENCE, Target, encode};
 use super::support::proxy::{OPEN_POLICY, Proxy, directory, listener};
-use super::support::real_server::{free_port, wait_until};
+use super::support::real_server::{Brand, Server, free_port, wait_until};
 use super::{Bench, Secure, client};
 
 #[test]
@@ -108,4 +108,44 @@ fn max_clients_is_said_over_tls() {
     let mut said = Vec::new();
     let _ = third.0.read_to_end(&mut said);
     assert_eq!(said, b"-ERR max number of clients reached\r\n");
+}
+
+/// The server listens on its socket alone: nobody reaches it past the certificates.
+#[test]
+fn server_behind_a_unix_socket_is_reached_by_certificate() {
+    let lab = Lab::new();
+    let mut server = Server::plain(Brand::Redis);
+    let Target::Unix(socket) = server.socket() else { panic!("no socket") };
+    let (plain, port, telemetry) = (Target::Tcp(free_port()), free_port(), free_port());
+    let listeners = listener(&plain, "")
+        + &listener(&Target::Tcp(port), &super::listener_tls(&lab, "client_auth = \"require\""));
+    let text = format!(
+        "{listeners}\n[upstream]\naddress = \"unix:{}\"\n[policy]\nacl = {OPEN_POLICY:?}\n[telemetry]\n\
+         address = \"127.0.0.1:{telemetry}\"\n",
+        socket.display()
+    );
+    let proxy = Proxy::configured(directory(), plain, telemetry, &text);
+    let config = client(&lab, Some(&lab.pair("client")));
+    let mut secure = Secure::connect(port, &config).unwrap();
+    assert_eq!(secure.ask(&["SET", "k", "v"]), "+OK\r\n");
+    assert_eq!(secure.ask(&["WATCH", "k"]), "+OK\r\n");
+    assert_eq!(secure.ask(&["UNWATCH"]), "+OK\r\n");
+    let large = "x".repeat(1_000_000);
+    assert_eq!(secure.ask(&["SET", "large", &large]), "+OK\r\n");
+    assert_eq!(secure.ask(&["GET", "large"]), format!("$1000000\r\n{large}\r\n"));
+    server.stop();
+    proxy.await_metric("respgate_upstream_up", |up| up == 0.0);
+    server.start();
+    wait_until("it is served again", || {
+        Secure::connect(port, &config)
+            .is_ok_and(|mut client| client.ask(&["GET", "k"]) == "$-1\r\n")
+    });
+    for (line, part) in [
+        ("tls = { ca = \"x\" }", "a Unix socket has no TLS"),
+        ("insecure_plaintext = true", "without effect"),
+    ] {
+        let text = text.replace("[policy]", &format!("{line}\n[policy]"));
+        let problems = respgate::config::parse(&text, "test", []).unwrap_err();
+        assert!(problems[0].to_string().contains(part), "{problems:?}");
+    }
 }

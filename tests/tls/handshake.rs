@@ -218,7 +218,7 @@ async fn ports_that_are_not_what_they_should_be() {
     assert_eq!(dial_tls(port).await.unwrap_err().what, Unavailable::Connect);
 
     let nowhere = upstream(1, None, ServerAuth::default());
-    let address = HostPort { host: "nowhere.invalid".to_owned(), port: 1 };
+    let address = ServerEndpoint::Tcp(HostPort { host: "nowhere.invalid".to_owned(), port: 1 });
     let credentials = Credentials::open(&nowhere.auth).unwrap();
     let dialer = Dialer::new(&Upstream { address, ..nowhere }, None, credentials);
     assert_eq!(dialer.dial(RESP2).await.unwrap_err().what, Unavailable::Resolve);

@@ -232,7 +232,7 @@ fn sandbox(in_force: &InForce, screen: &mut Screen) {
 
 fn identity(in_force: &InForce, now: u64, screen: &mut Screen) {
     let Some(store) = &in_force.components.tls else {
-        screen.add("identity", vec!["none: plain TCP to the server".to_owned()], Value::Null);
+        screen.add("identity", vec!["none: no TLS to the server".to_owned()], Value::Null);
         return;
     };
     let identity = store.current();

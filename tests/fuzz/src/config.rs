@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use respgate::config::{Config, ListenAddress, Place, Problem, diff, parse};
+use respgate::config::{Config, HostPort, ListenAddress, Place, Problem, diff, parse};
 
 const NAME: &str = "respgate.toml";
 
@@ -39,10 +39,15 @@ fn holds_together(config: &Config) {
     assert!(!config.listeners.is_empty());
     for listener in &config.listeners {
         if let ListenAddress::Tcp(address) = listener.address {
-            assert!(address.ip().to_canonical().is_loopback() || listener.allow_remote);
+            assert!(
+                address.ip().to_canonical().is_loopback()
+                    || listener.allow_remote
+                    || listener.requires_certificate()
+            );
         }
     }
-    assert!(!config.upstream.address.host.is_empty() && config.upstream.address.port != 0);
+    let there = |place: &HostPort| !place.host.is_empty() && place.port != 0;
+    assert!(config.upstream.address.tcp().is_none_or(there));
     if let Some(tls) = &config.upstream.tls {
         assert!(!tls.files().any(|path| path.as_os_str().is_empty()));
     }
