@@ -164,6 +164,16 @@ impl Auditor {
         self.record(&event);
     }
 
+    /// A TLS handshake failed, so that there is no client yet.
+    pub(super) fn handshake_failed(&self, listener: &str, address: &str, code: &'static str) {
+        let mut event = Event::new(Kind::Authentication);
+        event.result = Some("failed");
+        event.listener = Some(listener);
+        event.address = Some(address);
+        event.detail = Some(code);
+        self.audit.record_as(&event, self.audit.next_id());
+    }
+
     /// The first answer to a client that an outage has made another.
     pub(super) fn degraded(&self, who: &Who<'_>) {
         self.record(&of(Kind::Degraded, who));

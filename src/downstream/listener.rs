@@ -26,7 +26,7 @@ use crate::base::live::Live;
 use crate::config;
 use crate::session::{LimiterRegistry, ListenerAccess, Origin, Peer, PeerIdentity, Seat};
 use crate::telemetry::{ClientDisconnect, ClientRejection, Label, ListenerKind};
-use crate::tls::{ListenerStore, TlsError};
+use crate::tls::{Fault, ListenerStore, TlsError};
 
 /// How long accepting pauses when the process has no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -260,6 +260,11 @@ impl Listener {
     fn refuse_tls(&self, error: &TlsError, address: &str, worker: &Worker) {
         worker.metrics.handshake_failed(error);
         worker.refusals.borrow_mut().log_handshake(clock::now(), &self.address, address, error);
+        if let Some(auditor) = worker.auditor.as_deref()
+            && error.fault != Fault::PeerClosed
+        {
+            auditor.handshake_failed(&self.address, address, error.fault.code());
+        }
     }
 
     fn admit<S>(&self, stream: S, at: (ListenerKind, &Place), peer: Peer, worker: &Rc<Worker>)
@@ -388,6 +393,47 @@ mod tests {
         }
     }
 
+    /// Keeps what is written until it is flushed, and is asked twice, as TLS over a full socket.
+    struct Keeping {
+        inner: DuplexStream,
+        kept: Vec<u8>,
+        asked: bool,
+    }
+
+    impl AsyncRead for Keeping {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buf: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.inner).poll_read(cx, buf)
+        }
+    }
+
+    impl AsyncWrite for Keeping {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.kept.extend_from_slice(bytes);
+            Poll::Ready(Ok(bytes.len()))
+        }
+        fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            let this = &mut *self;
+            if !this.kept.is_empty() && !std::mem::replace(&mut this.asked, true) {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            this.asked = false;
+            let kept = std::mem::take(&mut this.kept);
+            Pin::new(&mut this.inner).poll_write(cx, &kept).map_ok(|_| ())
+        }
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
     async fn answer(client: &mut DuplexStream, request: &[u8], length: usize) -> Vec<u8> {
         client.write_all(request).await.unwrap();
         let mut bytes = vec![0; length];
@@ -444,6 +490,10 @@ mod tests {
             let (mut after, other) = duplex(4096);
             admit(other);
             assert_eq!(answer(&mut after, b"CLIENT ID\r\n", 4).await, b":5\r\n");
+            let (mut late, inner) = duplex(4096);
+            let keeping = Keeping { inner, kept: Vec::new(), asked: false };
+            listener.admit(keeping, (ListenerKind::Tcp, &place), Peer::default(), &worker);
+            assert_eq!(answer(&mut late, b"CLIENT ID\r\n", 4).await, b":6\r\n", "it is flushed");
         });
     }
 }

@@ -2,6 +2,7 @@
 
 use super::certs::{DAY, Lab, Pair};
 use super::support::proxy::{Proxy, directory};
+use super::support::real_server::wait_until;
 use super::{Bench, listener_tls};
 use respgate::tls::dev_certs::{CertRequest, Role};
 
@@ -46,6 +47,10 @@ fn client_certificate_selects_user_and_policy() {
         assert_eq!(client.ask(&["RESET"]), "+RESET\r\n");
         assert_eq!(client.ask(&["GET", &format!("{user}:k")]), "$1\r\nv\r\n");
     }
+    // Of several that fit, the first.
+    let both = ["one.apps.example.com", "spiffe://prod/ns/blue/sa/app1"];
+    let mut client = bench.connect(Some(&issue(lab, "both", &both))).unwrap();
+    assert_eq!(client.ask(&["SET", "app1:k", "v"]), "+OK\r\n");
     // A good certificate of no user must log in, and may.
     for sans in [&["spiffe://prod/ns/a/b/sa/app1"][..], &["spiffe://prod/ns/a/sa/app10"], &["a.b"]]
     {
@@ -123,4 +128,24 @@ fn start_is_refused_with_files_that_cannot_be_a_listeners() {
     let (status, log) = Proxy::refused(home.path(), &text);
     assert!(!status.success());
     assert!(log.contains("TLS-E014") && log.contains("serverAuth"), "{log}");
+}
+
+#[test]
+fn audit_log_names_the_certificate_and_a_handshake_that_failed() {
+    let audit = "[[audit.sink]]\ntype = \"file\"\npath = \"audit.log\"\n";
+    let bench = Bench::new("", "auth = \"users\"", &format!("{USERS}{audit}"));
+    let pair = issue(&bench.lab, "a", &["spiffe://prod/ns/blue/sa/app1"]);
+    let mut client = bench.connect(Some(&pair)).unwrap();
+    assert!(client.ask(&["GET", "other"]).starts_with("-NOPERM"));
+    assert!(bench.connect(None).is_err());
+    let log = bench.proxy.directory().join("audit.log");
+    let lines = || std::fs::read_to_string(&log).unwrap_or_default();
+    let has =
+        |words: &[&str]| lines().lines().any(|line| words.iter().all(|word| line.contains(word)));
+    let name = "\"certificate\":\"spiffe://prod/ns/blue/sa/app1\"";
+    wait_until("all is written", || {
+        has(&["connection-opened", name, "\"fingerprint\":\""])
+            && has(&["\"denied\"", "\"user\":\"app1\"", name])
+            && has(&["authentication", "\"failed\"", "TLS-E201", "127.0.0.1:"])
+    });
 }

@@ -76,9 +76,9 @@ impl Reach {
         }
         reach.listeners(config);
         reach.audit(config);
-        let ports = [config.upstream.address.port, DNS]
-            .into_iter()
-            .chain(config.sandbox.connect.iter().copied());
+        // A Unix socket is a file, and connecting to it is not what Landlock bounds.
+        let server = config.upstream.address.tcp().map(|server| server.port);
+        let ports = server.into_iter().chain([DNS]).chain(config.sandbox.connect.iter().copied());
         reach.connect.get_or_insert_default().extend(ports);
         reach.command(config);
         reach
