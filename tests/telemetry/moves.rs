@@ -111,7 +111,9 @@ fn every_metric_moves() {
     let still: Vec<&String> = moved
         .fresh
         .keys()
+        // Only a defect moves that one; a test of the library makes one.
         .filter(|series| !is_moved(series) && !series.starts_with(CONSTANT))
+        .filter(|series| !series.contains("reason=\"defect\""))
         .collect();
     assert!(still.is_empty(), "never move: {still:#?}");
 }
