@@ -95,13 +95,14 @@ impl Talk {
         around.wire.clear();
         around.tickets.len = 0;
         conversation.handle_bytes(bytes, around);
+        let now = conversation.now();
         let mut rest = replies;
         for &ticket in &around.tickets {
             let advance = self.replies.advance(rest).unwrap();
             assert!(advance.done, "the replies end too early");
             let (reply, behind) = rest.split_at(advance.used);
             rest = behind;
-            mailbox.deliver(ticket, reply, self.replies.kind(), true);
+            mailbox.deliver(ticket, reply, self.replies.kind(), true, now);
         }
         let mut completed = 0;
         mailbox.drain(Waker::noop(), |item, bytes| {

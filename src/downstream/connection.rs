@@ -165,14 +165,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn take_replies(&mut self, cx: &Context<'_>) -> bool {
         let Self { conversation, links, .. } = self;
         let (mailbox, now) = (Rc::clone(&links.mailbox), conversation.now());
-        let mut any = false;
+        let (mut any, mut look) = (false, links.look());
         let overflow = mailbox.drain(cx.waker(), |item, bytes| {
             any = true;
             conversation.lend_buffer(|| links.worker.buffers.get());
             match item {
-                Delivery::Piece { ticket, kind, done, micros, .. } => {
+                Delivery::Piece { ticket, kind, done, .. } => {
                     if let Some(done) = conversation.handle_reply(ticket, bytes, kind, done) {
-                        links.count_completed(done, ticket, micros, now);
+                        links.count_completed(done, &mut look, now);
                     }
                 }
                 Delivery::Refusal { ticket, .. } => {

@@ -14,6 +14,13 @@ use crate::telemetry::{Slow, Times, UpstreamDisconnect};
 use crate::traffic::{Loss, Ticket};
 use crate::upstream::Lease;
 
+/// Whether replies that are taken at once are looked at for slow commands. They were asked for in this order:
+/// when the first is not slow, none is.
+pub(super) struct Look {
+    first: bool,
+    each: bool,
+}
+
 /// How long a command counts whose client is gone, where nothing limits its time.
 const WORK_MAX: Duration = Duration::from_secs(300);
 
@@ -67,21 +74,24 @@ impl Links {
         self.worker.metrics.lost(Loss::OutcomeUnknown, 1);
     }
 
+    /// How the replies are looked at that are taken at once.
+    #[inline]
+    pub(super) fn look(&self) -> Look {
+        let first = self.worker.insight.follows();
+        let each = first && (self.mailbox.has_remarks() || !self.counts.notes.is_empty());
+        Look { first, each }
+    }
+
     /// A shared connection has answered a request.
     #[inline(always)]
-    pub(super) fn count_completed(
-        &mut self,
-        done: Completed,
-        ticket: Ticket,
-        micros: u32,
-        now: Instant,
-    ) {
+    pub(super) fn count_completed(&mut self, done: Completed, look: &mut Look, now: Instant) {
         self.worker.completed(done, now);
-        if !self.counts.notes.is_empty() {
+        if std::mem::take(&mut look.first) {
+            look.each |= self.worker.insight.takes(now.saturating_duration_since(done.at));
+        }
+        if look.each {
             let Self { counts, worker, policy, mailbox, .. } = self;
-            let upstream = || Duration::from_micros(u64::from(micros));
-            let parts = || (mailbox.take_wait(ticket), upstream());
-            counts.notes.end(&worker.insight, policy, &done, now, parts);
+            counts.notes.end(&worker.insight, policy, &done, now, mailbox);
         }
     }
 
@@ -89,8 +99,8 @@ impl Links {
     pub(super) fn count_lost(&mut self, lost: Option<Completed>, loss: Loss, now: Instant) {
         let Self { counts, worker, policy, mailbox, .. } = self;
         let Some(done) = lost else { return };
-        if !counts.notes.is_empty() {
-            counts.notes.lose(&worker.insight, policy, &done, now, mailbox);
+        if worker.insight.follows() {
+            counts.notes.end(&worker.insight, policy, &done, now, mailbox);
         }
         if loss == Loss::MultiRefused {
             worker.completed(done, now);
@@ -99,15 +109,32 @@ impl Links {
         }
     }
 
+    /// Requests on the pinned connection will get no reply; the client had sent all of them at `sent`.
+    pub(super) fn count_lost_pinned(
+        &mut self,
+        session: &Session,
+        lost: &[Completed],
+        sent: Instant,
+        now: Instant,
+    ) {
+        let Self { counts, worker, policy, .. } = self;
+        for done in lost {
+            counts.notes.end_pinned(&worker.insight, policy, done, now, done.at.max(sent));
+        }
+        self.report_slow(session);
+    }
+
     /// Everything that a shared connection has delivered was counted.
     #[inline(always)]
     pub(super) fn note_delivered(&mut self, conversation: &Conversation) {
         if self.counts.notes.has_late() {
             self.report_slow(conversation.session());
         }
-        self.mailbox.forget_waits(self.counts.notes.oldest());
         if conversation.session().in_flight() == 0 {
             self.counts.notes.clear();
+            if self.mailbox.has_remarks() {
+                self.mailbox.forget_remarks();
+            }
             self.shared.take_if(|shared| shared.is_aside());
         }
     }
@@ -122,7 +149,7 @@ impl Links {
             self.worker.insight.note_slow(Slow {
                 id: 0,
                 at: clock::unix_ms(),
-                command: late.spec.name,
+                command: late.command.name,
                 key: late.key,
                 policy: self.policy.section().into(),
                 listener: self.access.listener.clone(),
@@ -146,11 +173,7 @@ impl Links {
         self.worker.completed(done, now);
         if !self.counts.notes.is_empty() {
             let Self { counts, worker, policy, .. } = self;
-            let parts = || {
-                let waited = sent.saturating_duration_since(done.at);
-                (waited, now.saturating_duration_since(sent))
-            };
-            counts.notes.end(&worker.insight, policy, &done, now, parts);
+            counts.notes.end_pinned(&worker.insight, policy, &done, now, sent);
             self.report_slow(session);
         }
         if done.class != Class::Blocking

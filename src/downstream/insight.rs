@@ -4,16 +4,19 @@
 //! Owns: [`Insight`], [`first_key`]. Never knows: sockets, who asks for what was found.
 
 use std::cell::{Cell, RefCell};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::audit::Audit;
-use crate::command::{KeyKind, KeyPosition, KeySpec, Spec, find_keys};
+use crate::base::limits;
+use crate::command::{KeyKind, KeyPosition, KeySpec, Lookup, Spec, find_keys, lookup};
 use crate::config;
 use crate::policy::Policy;
-use crate::resp::Request;
+use crate::resp::{Request, RequestLimits, RequestScanner, Scan, number};
 use crate::telemetry::redact::KeyMask;
-use crate::telemetry::{Found, HotKeys, Slow, SlowLog};
+use crate::telemetry::{Found, HotKeys, KEY_BYTES_MAX, Slow, SlowLog};
+use crate::upstream::Notable;
 
 /// Keys of one command that are counted.
 const KEYS_MAX: usize = 32;
@@ -31,7 +34,7 @@ pub(super) struct Insight {
     audit: Option<Arc<Audit>>,
     /// From this time on a command is slow.
     threshold: Cell<Duration>,
-    /// Every command is followed until it is answered.
+    /// Slow commands or large replies are looked for.
     follows: Cell<bool>,
     /// One command of many is looked at, or large ones are.
     samples: Cell<bool>,
@@ -89,6 +92,11 @@ impl Insight {
         self.follows.get()
     }
 
+    /// Of which requests the connections to the server keep the key.
+    pub(super) fn notable(&self) -> Notable {
+        Notable { slow: self.threshold.get(), large: self.large.get(), key: key_place }
+    }
+
     #[inline]
     pub(super) const fn samples(&self) -> bool {
         self.samples.get()
@@ -142,6 +150,7 @@ impl Insight {
         }
     }
 
+    #[inline]
     pub(super) fn takes(&self, total: Duration) -> bool {
         total >= self.threshold.get()
     }
@@ -188,20 +197,77 @@ impl Insight {
     }
 }
 
+/// What is accepted of a request that was sent.
+const SENT: RequestLimits = RequestLimits {
+    max_args: limits::REQUEST_ARGS_MAX,
+    max_bulk_bytes: limits::BULK_BYTES_MAX,
+    max_inline_bytes: limits::INLINE_BYTES_MAX,
+    large_bytes: u64::MAX,
+    authenticated: true,
+};
+
+/// Where the first key is in the first of the requests in `bytes`, as far as it is compared.
+fn key_place(bytes: &[u8]) -> Option<Range<usize>> {
+    let mut scanner = RequestScanner::default();
+    let Ok(Scan::Request { .. }) = scanner.scan(bytes, &SENT) else { return None };
+    let request = scanner.request(bytes);
+    let Lookup::Command(spec) = lookup(&request) else { return None };
+    let place = request.place(first_key_arg(spec, &request)?)?;
+    Some(place.start..place.end.min(place.start + KEY_BYTES_MAX))
+}
+
 /// The first key, where that needs no search.
 pub(super) fn first_key<'a>(spec: &Spec, request: &Request<'a>) -> Option<&'a [u8]> {
-    let arg = match *spec.keys.first()? {
-        KeySpec::At { arg, kind: KeyKind::Key, .. } => arg,
-        KeySpec::Span { first, kind: KeyKind::Key, .. } => first,
-        KeySpec::Counted { count, .. } => count + 1,
-        KeySpec::Set | KeySpec::Bitfield | KeySpec::Sort { .. } | KeySpec::GeoStore { .. } => 1,
+    request.arg(first_key_arg(spec, request)?)
+}
+
+fn first_key_arg(spec: &Spec, request: &Request<'_>) -> Option<usize> {
+    match *spec.keys.first()? {
+        KeySpec::At { arg, kind: KeyKind::Key, .. } => Some(arg),
+        KeySpec::Span { first, kind: KeyKind::Key, .. } => Some(first),
+        KeySpec::Counted { count, .. } => {
+            let keys = number::parse_i64(request.arg(count)?)?;
+            (keys > 0).then_some(count + 1)
+        }
+        KeySpec::Set | KeySpec::Bitfield | KeySpec::Sort { .. } | KeySpec::GeoStore { .. } => {
+            Some(1)
+        }
         KeySpec::At { .. }
         | KeySpec::Span { .. }
         | KeySpec::Streams
         | KeySpec::Migrate
         | KeySpec::Debug
         | KeySpec::Tracking
-        | KeySpec::Unknown => return None,
-    };
-    request.arg(arg)
+        | KeySpec::Unknown => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test may crash")]
+    use super::*;
+    use crate::resp::RequestBuf;
+
+    #[test]
+    fn the_key_of_a_sent_request_is_found_in_its_bytes() {
+        let long = "k".repeat(2 * KEY_BYTES_MAX);
+        for (args, expected) in [
+            (&["GET", "a"][..], Some("a")),
+            (&["MSET", "a", "1", "b", "2"], Some("a")),
+            (&["EVAL", "return 1", "2", "a", "b"], Some("a")),
+            (&["EVAL", "return 1", "0", "value"], None),
+            (&["EVAL", "return 1", "x", "value"], None),
+            (&["OBJECT", "ENCODING", "a"], Some("a")),
+            (&["SET", &long, "v"], Some(&long[..KEY_BYTES_MAX])),
+            (&["PING"], None),
+            (&["NOTHING", "a"], None),
+            (&["MULTI"], None),
+        ] {
+            let request = RequestBuf::from_args(args);
+            let bytes = request.as_request().raw().to_vec();
+            let place = key_place(&bytes);
+            let found = place.map(|place| std::str::from_utf8(&bytes[place]).unwrap());
+            assert_eq!(found, expected, "{args:?}");
+        }
+    }
 }

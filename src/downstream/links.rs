@@ -12,6 +12,7 @@ use bytes::BytesMut;
 
 use super::auditor::Who;
 use super::conversation::{Hold, Host, LeaseEnd, Moment, Notice, Outgoing, Piece, PolicyChange};
+use super::insight::first_key;
 use super::metrics::Passed;
 use super::notes::Counts;
 use super::worker::Worker;
@@ -155,9 +156,12 @@ impl Links {
     fn follow(&mut self, session: &Session, request: &Request<'_>, step: &Step, now: Instant) {
         let notes = &mut self.counts.notes;
         match step {
-            Step::Send { ticket, .. } | Step::SendWire { ticket, .. } => {
-                if let Some(spec) = session.command() {
-                    notes.send(*ticket, spec, request, now);
+            // A shared connection keeps what was asked until it is answered.
+            Step::Send { ticket, route, .. } | Step::SendWire { ticket, route, .. } => {
+                if (*route == Route::Pinned || notes.has_begun())
+                    && let Some(spec) = session.command()
+                {
+                    notes.send(*ticket, first_key(spec, request), now);
                 }
             }
             Step::Wait | Step::Pause(_) | Step::Ask { .. } | Step::Acquire(_) => notes.begin(now),
@@ -415,6 +419,10 @@ impl Host for Links {
 
     fn completed(&mut self, session: &Session, done: Completed, sent: Instant, now: Instant) {
         self.count_pinned(session, done, sent, now);
+    }
+
+    fn lost(&mut self, session: &Session, lost: &[Completed], sent: Instant, now: Instant) {
+        self.count_lost_pinned(session, lost, sent, now);
     }
 
     fn not_sent(&mut self, loss: Loss) {

@@ -1,19 +1,22 @@
-//! The commands of one client that are on their way, while every command is followed.
+//! What is known of one client's commands until they are answered, while slow ones and large replies are
+//! looked for.
 //!
 //! Owns: [`Notes`], [`Late`], [`Counts`]. Never knows: sockets, which time is slow, which reply is large.
+//!
+//! A shared connection keeps every request until it is answered, and says which key a slow one names. Here
+//! are the others: requests on pinned connections, and those that waited before they were sent.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::insight::{Insight, first_key};
+use super::insight::Insight;
 use super::metrics::Tally;
 use crate::command::Spec;
 use crate::policy::Policy;
-use crate::resp::Request;
 use crate::session::{Class, Completed};
 use crate::telemetry::KEY_BYTES_MAX;
 use crate::traffic::Ticket;
-use crate::upstream::Mailbox;
+use crate::upstream::{Mailbox, Remark};
 
 /// Places and bytes of keys kept allocated for an idle client.
 const NOTES_KEPT: usize = 16;
@@ -21,11 +24,10 @@ const KEYS_KEPT: usize = 512;
 /// Bytes of keys before those of commands that are answered are removed.
 const KEYS_SWEPT: usize = 4096;
 
-/// A command on its way. Small: one is written for each command.
+/// A command on its way.
 #[derive(Clone, Copy, Debug)]
 struct Note {
     ticket: Ticket,
-    spec: &'static Spec,
     /// Where in the bytes of all keys its first key begins, counted from the beginning of all, and how long
     /// it is; [`NO_KEY`]: it has none.
     key: u32,
@@ -37,7 +39,7 @@ const NO_KEY: u16 = u16::MAX;
 /// A slow command, with what is known of its time.
 #[derive(Debug)]
 pub(super) struct Late {
-    pub spec: &'static Spec,
+    pub command: &'static Spec,
     pub key: Option<String>,
     pub total: Duration,
     pub waiting: Duration,
@@ -45,7 +47,7 @@ pub(super) struct Late {
     pub error: bool,
 }
 
-/// The commands of one client that are on their way.
+/// The commands of one client that are on their way and that no connection knows.
 #[derive(Debug, Default)]
 pub(super) struct Notes {
     line: VecDeque<Note>,
@@ -80,20 +82,19 @@ impl Notes {
         self.begun.get_or_insert(now);
     }
 
+    /// Whether it has waited.
+    #[inline]
+    pub(super) const fn has_begun(&self) -> bool {
+        self.begun.is_some()
+    }
+
     /// The request at hand was dealt with otherwise.
     pub(super) const fn forget_begin(&mut self) {
         self.begun = None;
     }
 
     /// The request at hand is sent.
-    #[inline]
-    pub(super) fn send(
-        &mut self,
-        ticket: Ticket,
-        spec: &'static Spec,
-        request: &Request<'_>,
-        now: Instant,
-    ) {
+    pub(super) fn send(&mut self, ticket: Ticket, key: Option<&[u8]>, now: Instant) {
         if let Some(since) = self.begun.take() {
             self.waited.push((ticket, now.saturating_duration_since(since)));
         }
@@ -101,7 +102,7 @@ impl Notes {
             self.sweep();
         }
         let at = u32::try_from(self.keys.len()).unwrap_or(u32::MAX);
-        let key = first_key(spec, request).map(|key| key.get(..KEY_BYTES_MAX).unwrap_or(key));
+        let key = key.map(|key| key.get(..KEY_BYTES_MAX).unwrap_or(key));
         let len = match key {
             Some(key) => {
                 self.keys.extend_from_slice(key);
@@ -109,7 +110,7 @@ impl Notes {
             }
             None => NO_KEY,
         };
-        self.line.push_back(Note { ticket, spec, key: self.swept.wrapping_add(at), len });
+        self.line.push_back(Note { ticket, key: self.swept.wrapping_add(at), len });
     }
 
     /// Removes the keys of commands that are answered, once they are the greater part.
@@ -136,72 +137,40 @@ impl Notes {
         self.line.is_empty()
     }
 
-    /// The command that has been on its way longest.
-    pub(super) fn oldest(&self) -> Option<Ticket> {
-        self.line.front().map(|note| note.ticket)
+    /// Forgets what was sent before `ticket`, and takes what is known of it.
+    fn take(&mut self, ticket: Ticket) -> Option<Note> {
+        while let Some(note) = self.line.front().copied().filter(|note| note.ticket <= ticket) {
+            self.line.pop_front();
+            if note.ticket == ticket {
+                return Some(note);
+            }
+        }
+        None
     }
 
-    /// A command is answered. Most were quick and their replies small, and nothing more is asked; `parts`
-    /// says of the time since it was sent what it waited for a connection, and what the server took.
-    #[inline]
-    pub(super) fn end(
+    /// A command whose last byte was `sent` then is answered on a pinned connection, or will not be. Most
+    /// were quick and their replies small, and nothing more is asked.
+    pub(super) fn end_pinned(
         &mut self,
         insight: &Insight,
         policy: &Policy,
         done: &Completed,
         now: Instant,
-        parts: impl FnOnce() -> (Duration, Duration),
+        sent: Instant,
     ) {
-        let note = loop {
-            let Some(note) = self.line.front().copied() else { return };
-            if note.ticket > done.ticket {
-                return;
-            }
-            self.line.pop_front();
-            if note.ticket == done.ticket {
-                break note;
-            }
-        };
+        let Some(note) = self.take(done.ticket) else { return };
         let took = now.saturating_duration_since(done.at);
         if insight.is_notable(took, done.bytes) || !self.waited.is_empty() {
-            self.look(insight, policy, &note, done, now, took, parts());
+            let key = self.key(&note).map(Into::into);
+            let waited = sent.saturating_duration_since(done.at);
+            let remark = Remark { waited, took: Some(now.saturating_duration_since(sent)), key };
+            self.look(insight, policy, done, took, remark, now);
         }
     }
 
+    /// A command is answered on a shared connection, or will not be, and something may be to be said of it.
     #[cold]
-    #[allow(clippy::too_many_arguments, reason = "what is known when a reply has come")]
-    fn look(
-        &mut self,
-        insight: &Insight,
-        policy: &Policy,
-        note: &Note,
-        done: &Completed,
-        now: Instant,
-        took: Duration,
-        (waited, upstream): (Duration, Duration),
-    ) {
-        if let Some(key) = self.key(note) {
-            insight.note_reply(policy, key, done.bytes as u64, now);
-        }
-        let own = self.waited.iter().filter(|(ticket, _)| *ticket == note.ticket);
-        let before: Duration = own.map(|(_, time)| *time).sum();
-        self.waited.retain(|(ticket, _)| *ticket > note.ticket);
-        let total = took + before;
-        // One that waited for others' writes is not slow.
-        if done.class != Class::Blocking && insight.takes(total) {
-            self.late.push(Late {
-                spec: note.spec,
-                key: self.key(note).and_then(|key| insight.show(key)),
-                total,
-                waiting: before + waited,
-                upstream,
-                error: done.error,
-            });
-        }
-    }
-
-    /// A command will not be answered: all its time was spent at the server, or on waiting for one.
-    pub(super) fn lose(
+    pub(super) fn end(
         &mut self,
         insight: &Insight,
         policy: &Policy,
@@ -209,11 +178,47 @@ impl Notes {
         now: Instant,
         mailbox: &Mailbox,
     ) {
-        let since = now.saturating_duration_since(done.at);
-        self.end(insight, policy, done, now, || {
-            let waited = mailbox.take_wait(done.ticket);
-            (waited, since.saturating_sub(waited))
-        });
+        let mut remark = mailbox.take_remark(done.ticket);
+        let sent_key = remark.key.take();
+        let note = self.take(done.ticket);
+        let own_key = note.and_then(|note| self.key(&note)).map(Into::into);
+        remark.key = own_key.or_else(|| Some(as_asked(policy, &sent_key?).into()));
+        let took = now.saturating_duration_since(done.at);
+        // One that took longer here than at the server is known by when its reply came.
+        let came = mailbox.arrived().map_or(now, |came| came.min(now));
+        let there = came.saturating_duration_since(done.at).saturating_sub(remark.waited);
+        remark.took.get_or_insert(there);
+        self.look(insight, policy, done, took, remark, now);
+    }
+
+    fn look(
+        &mut self,
+        insight: &Insight,
+        policy: &Policy,
+        done: &Completed,
+        took: Duration,
+        remark: Remark,
+        now: Instant,
+    ) {
+        let own = self.waited.iter().filter(|(ticket, _)| *ticket == done.ticket);
+        let before: Duration = own.map(|(_, time)| *time).sum();
+        self.waited.retain(|(ticket, _)| *ticket > done.ticket);
+        let Some(command) = done.command.filter(|_| !done.own) else { return };
+        if let Some(key) = &remark.key {
+            insight.note_reply(policy, key, done.bytes as u64, now);
+        }
+        let total = took + before;
+        // One that waited for others' writes is not slow.
+        if done.class != Class::Blocking && insight.takes(total) {
+            self.late.push(Late {
+                command,
+                key: remark.key.and_then(|key| insight.show(&key)),
+                total,
+                waiting: before + remark.waited,
+                upstream: remark.took.unwrap_or_default(),
+                error: done.error,
+            });
+        }
     }
 
     /// Nothing is on its way.
@@ -246,18 +251,19 @@ impl Notes {
     }
 }
 
+/// A key that was sent, as the client named it.
+fn as_asked<'a>(policy: &Policy, key: &'a [u8]) -> &'a [u8] {
+    policy.prefix().and_then(|prefix| key.strip_prefix(prefix.text())).unwrap_or(key)
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may crash")]
     use super::*;
     use crate::base::clock;
-    use crate::command::by_name;
-    use crate::resp::RequestBuf;
 
     fn send(notes: &mut Notes, ticket: u64, key: &str) {
-        let request = RequestBuf::from_args(["GET", key]);
-        let spec = by_name("get").unwrap();
-        notes.send(Ticket(ticket), spec, &request.as_request(), clock::now());
+        notes.send(Ticket(ticket), Some(key.as_bytes()), clock::now());
     }
 
     fn keys(notes: &Notes) -> Vec<Option<&[u8]>> {

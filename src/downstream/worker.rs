@@ -86,7 +86,7 @@ impl Worker {
         let mut entropy = Entropy::from_seed(parts.seed);
         let audit = parts.audit.as_ref().map(|parts| Arc::clone(&parts.audit));
         let insight = Insight::new(&parts.insight.get(), entropy.next_u64(), parts.mask, audit);
-        parts.upstream.measure(insight.follows());
+        parts.upstream.note(insight.notable());
         if let Some(AuditParts { audit, .. }) = &parts.audit {
             // Its room is taken from the budget once, whether it is used or not.
             buffers.adjust(0, audit.room_bytes());
@@ -240,7 +240,7 @@ impl Worker {
     pub fn apply_limits(&self) {
         let settings = self.insight_settings.get();
         self.insight.set(&settings, self.entropy.borrow_mut().next_u64());
-        self.upstream.measure(self.insight.follows());
+        self.upstream.note(self.insight.notable());
         self.buffers.set_cap(self.limits.get().memory_budget_bytes);
     }
 

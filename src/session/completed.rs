@@ -5,11 +5,14 @@
 use std::time::Instant;
 
 use super::queue::Class;
+use crate::command::Spec;
 use crate::traffic::Ticket;
 
 /// What the statistics want to know of a finished request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Completed {
+    /// What was asked, if it is one command of the client's.
+    pub command: Option<&'static Spec>,
     pub class: Class,
     pub at: Instant,
     pub ticket: Ticket,

@@ -35,7 +35,7 @@ impl Session {
     pub fn ask_alive(&mut self, now: Instant) -> &'static [u8] {
         debug_assert!(self.only_listens(), "nothing else is under way");
         self.flight = Route::Pinned;
-        self.queue.push_remote(Expect::Alive, 0, Class::Other, now, false);
+        self.queue.push_remote(None, Expect::Alive, 0, Class::Other, now, false);
         b"*1\r\n$4\r\npInG\r\n"
     }
 

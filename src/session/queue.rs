@@ -63,6 +63,8 @@ pub enum Class {
 #[derive(Debug)]
 pub(super) struct Remote {
     pub ticket: Ticket,
+    /// The command of the client that it answers.
+    pub command: Option<&'static Spec>,
     pub expect: Expect,
     /// Replies that come before the one that counts (a connection of the session's own).
     pub skip: u32,
@@ -278,6 +280,7 @@ impl ReplyQueue {
 
     pub(super) fn push_remote(
         &mut self,
+        command: Option<&'static Spec>,
         expect: Expect,
         skip: u32,
         class: Class,
@@ -294,6 +297,7 @@ impl ReplyQueue {
         let (opened, refusal) = (None, None);
         let remote = Remote {
             ticket,
+            command,
             expect,
             skip,
             opened,

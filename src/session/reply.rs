@@ -463,20 +463,21 @@ impl Session {
     }
 
     /// The pinned connection is gone with everything on it. Returns whether the session must end,
-    /// because state of it was there that cannot be had again.
-    pub fn handle_lease_lost(&mut self, loss: Loss, out: &mut BytesMut) -> bool {
+    /// because state of it was there that cannot be had again, and the requests that will get no reply.
+    pub fn handle_lease_lost(&mut self, loss: Loss, out: &mut BytesMut) -> (bool, Vec<Completed>) {
         let close = self.ends_with(loss);
         self.end_exec(out);
         let fatal = self.own.is_some()
             || self.state_lost_with_lease()
             || (!self.partial.is_empty() && self.flight == Route::Pinned)
             || (close && self.watching);
-        for ticket in if self.flight == Route::Pinned { self.queue.waiting() } else { Vec::new() } {
-            self.handle_loss(ticket, loss, out);
-        }
+        let pinned = self.flight == Route::Pinned;
+        let tickets = if pinned { self.queue.waiting() } else { Vec::new() };
+        let lost = tickets.into_iter().filter_map(|ticket| self.handle_loss(ticket, loss, out));
+        let lost = lost.collect();
         self.large_reply_credit = 0;
         self.handle_lease_gone();
-        fatal
+        (fatal, lost)
     }
 
     /// Whether the client's connection is to be closed, once what is before in line is answered: the
@@ -488,6 +489,6 @@ impl Session {
 }
 
 const fn completed(remote: &Remote, error: bool) -> Completed {
-    let Remote { class, at, ticket, .. } = *remote;
-    Completed { class, at, ticket, bytes: 0, error, unopened: false, own: false }
+    let Remote { command, class, at, ticket, .. } = *remote;
+    Completed { command, class, at, ticket, bytes: 0, error, unopened: false, own: false }
 }

@@ -463,14 +463,15 @@ impl Session {
             (expect, _) => expect,
         };
         let pinned = |count: u32| if route == Route::Pinned { count } else { 0 };
-        let ticket = self.queue.push_remote(expect, pinned(skip), class, ctx.now, silent);
+        let (command, skip) = (self.last_command, pinned(skip));
+        let ticket = self.queue.push_remote(command, expect, skip, class, ctx.now, silent);
         if let Some(admission) = self.admission.take_if(|_| !page) {
             self.queue.keep(admission);
         }
         if let Some(before) = ctx.request_scratch.grant.companions.checked_sub(1) {
             // Silent: nothing of it reaches the client.
             let expect = Expect::Plain;
-            self.queue.push_remote(expect, pinned(before), Class::Other, ctx.now, true);
+            self.queue.push_remote(None, expect, pinned(before), Class::Other, ctx.now, true);
         }
         Ok(ticket)
     }

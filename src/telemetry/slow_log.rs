@@ -20,10 +20,14 @@ pub struct Times {
 
 impl Times {
     /// Of `total` so much was waiting and so much was the server's; neither can be more than there is.
+    /// In whole microseconds, so that the parts as they are shown make the whole.
     #[must_use]
     pub fn split(total: Duration, waiting: Duration, upstream: Duration) -> Self {
-        let waiting = waiting.min(total);
-        let upstream = upstream.min(total - waiting);
+        let whole =
+            |time: Duration| time - Duration::from_nanos(u64::from(time.subsec_nanos() % 1000));
+        let total = whole(total);
+        let waiting = whole(waiting.min(total));
+        let upstream = whole(upstream.min(total - waiting));
         Self { waiting, upstream, proxy: total - waiting - upstream }
     }
 

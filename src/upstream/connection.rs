@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::ended::Ended;
 use super::not_primary::{Question, Sign, Suspicion, sign, sign_within};
-use super::pipeline::{Broken, Delivery, Pipeline};
+use super::pipeline::{Answered, Broken, Delivery, Pipeline};
 use super::stall::Stall;
 use crate::base::elapsed::Elapsed;
 use crate::resp::Protocol;
@@ -221,6 +221,7 @@ impl Connection {
         pipeline: &mut Pipeline<Option<W>>,
         bytes: &[u8],
         now: Instant,
+        note: Option<&mut dyn FnMut(Answered<'_, Option<W>>)>,
         mut deliver: impl FnMut(&W, &Delivery<'_, Option<W>>, Duration),
     ) -> Result<(), Broken> {
         debug_assert!(!self.ended, "nothing is read on a connection that has ended");
@@ -230,7 +231,7 @@ impl Connection {
         let mut seen: Option<Sign> = None;
         let mut accepted = None;
         let Self { answer, stall, elapsed, .. } = self;
-        let result = pipeline.handle_bytes(bytes, |delivery| {
+        let result = pipeline.handle_bytes(bytes, note, |delivery| {
             let Some(owner) = delivery.owner else {
                 internal |= delivery.done;
                 if delivery.ticket == RELOGIN && delivery.done {
@@ -308,7 +309,7 @@ impl Connection {
         pipeline: &mut Pipeline<Option<W>>,
         around: Around,
         now: Instant,
-        report: impl FnMut(&W, Ticket, Loss),
+        report: impl FnMut(&W, Ticket, Loss, &[u8]),
     ) {
         if self.ended {
             return;
@@ -341,7 +342,7 @@ impl Connection {
         &self,
         pipeline: &mut Pipeline<Option<W>>,
         now: Instant,
-        mut report: impl FnMut(&W, Ticket, Loss),
+        mut report: impl FnMut(&W, Ticket, Loss, &[u8]),
     ) -> bool {
         let timeout = self.timing.command_timeout;
         let Some(before) = now.checked_sub(timeout).filter(|_| !timeout.is_zero()) else {
@@ -350,10 +351,10 @@ impl Connection {
         let mut any = false;
         // A slow answer is awaited no longer; a silent server is an outage.
         let loss = if self.silent { Loss::OutcomeUnknown } else { Loss::TimedOut };
-        pipeline.expire(before, |owner, ticket| {
+        pipeline.expire(before, |owner, ticket, request| {
             if let Some(owner) = owner {
                 any = true;
-                report(owner, ticket, loss);
+                report(owner, ticket, loss, request);
             }
         });
         any

@@ -17,9 +17,11 @@ use super::connection::Standing;
 use super::credentials::Login;
 use super::dial::{Dialer, ServerConnection};
 use super::failure::DialError;
+use super::mailbox::Mailbox;
 use super::metrics::UpstreamMetrics;
 use super::node::{self, Node};
 use super::outage::{Notice, Patience, show};
+use super::remarks::{Notable, Remark};
 use super::wait::Wait;
 use crate::base::backoff::Backoff;
 use crate::base::clock;
@@ -27,7 +29,7 @@ use crate::base::entropy::Entropy;
 use crate::config;
 use crate::policy::Guarding;
 use crate::telemetry::Metrics;
-use crate::traffic::{PoolKey, Server, Unavailable};
+use crate::traffic::{PoolKey, Server, Ticket, Unavailable};
 
 /// TLS handshakes at once: each costs the server a millisecond of its one thread.
 const HANDSHAKES_MAX: usize = 8;
@@ -40,8 +42,8 @@ pub(super) struct UpstreamContext {
     pub large_bytes: u64,
     pub metrics: UpstreamMetrics,
     pub server: Cell<Server>,
-    /// Clients want to know how long their commands took at the server.
-    pub measures: Cell<bool>,
+    /// Of which requests clients want to know more than the reply.
+    pub notable: Cell<Notable>,
     /// Connections that have come or gone.
     pub epoch: Cell<u64>,
     /// What is known of the server's Lua.
@@ -81,7 +83,7 @@ impl UpstreamContext {
             large_bytes,
             metrics: UpstreamMetrics::new(metrics),
             server: Cell::default(),
-            measures: Cell::new(false),
+            notable: Cell::new(Notable::NONE),
             epoch: Cell::new(0),
             guarding: Rc::default(),
             guarding_due: Notify::new(),
@@ -151,13 +153,12 @@ impl UpstreamContext {
         self.node.borrow().is_open()
     }
 
-    /// The time in microseconds, if anyone wants to know it; else 0.
-    pub(super) fn micros(&self, time: Duration) -> u32 {
-        if !self.measures.get() {
-            return 0;
+    /// Tells the session of a request that gets no reply which key it names, if anyone wants to know.
+    pub(super) fn remark_lost(&self, mailbox: &Mailbox, ticket: Ticket, request: &[u8]) {
+        let notable = self.notable.get();
+        if notable.is_on() {
+            mailbox.remark(ticket, Remark { key: notable.key_of(request), ..Remark::default() });
         }
-        let seconds = u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
-        seconds.saturating_mul(1_000_000).saturating_add(time.subsec_micros())
     }
 
     fn ask(&self) -> Ask {

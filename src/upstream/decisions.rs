@@ -12,7 +12,7 @@ pub use super::idle::{Checked, Pooled};
 pub use super::line::{Line, Next};
 pub use super::node::{Attempt, Node};
 pub use super::outage::{Notice, Overdue, Patience};
-pub use super::pipeline::{Broken, Delivery, Pipeline};
+pub use super::pipeline::{Answered, Broken, Delivery, Pipeline};
 pub use super::pool_core::{Answer, PoolCore, Turn, Upkeep};
 pub use super::registry::ASIDE_MAX;
 pub use super::shares::{Use, most_for_one_use};

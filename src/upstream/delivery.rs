@@ -7,9 +7,8 @@ use crate::traffic::{Loss, Ticket};
 /// Something for a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivery {
-    /// The next `len` bytes are a piece of the reply to `ticket`, which took `micros` at the server if
-    /// it is done and such times are wanted.
-    Piece { ticket: Ticket, len: usize, kind: u8, done: bool, micros: u32 },
+    /// The next `len` bytes are a piece of the reply to `ticket`.
+    Piece { ticket: Ticket, len: usize, kind: u8, done: bool },
     /// The next `len` bytes are the error that the server answered to a command queued for `ticket`.
     Refusal { ticket: Ticket, len: usize },
     /// No reply to `ticket` will come, or no more of it.

@@ -22,7 +22,8 @@ use super::failure::DialError;
 use super::line::Line;
 use super::login_script;
 use super::not_primary::is_primary;
-use super::pipeline::{Broken, Delivery, Pipeline};
+use super::pipeline::{Answered, Broken, Delivery, Pipeline};
+use super::remarks::{Notable, Remark};
 use super::shared::{Owner, Shared};
 use super::yield_to_io::yield_to_io;
 use crate::base::{clock, limits};
@@ -306,29 +307,33 @@ impl Driver<'_> {
     fn handle_bytes(&mut self, filled: usize) {
         let now = clock::now();
         let bytes = self.read.get(..filled).unwrap_or_default();
-        let context = self.context;
+        let (context, notable) = (self.context, self.context.notable.get());
         context.metrics.received(filled);
         let mut inner = self.shared.inner.borrow_mut();
+        let pipeline = &mut inner.line.pipeline;
+        let (largest, oldest) = pipeline.extremes(filled, Option::is_some);
+        let notes = oldest
+            .is_some_and(|oldest| notable.is_met(now.saturating_duration_since(oldest), largest));
+        let mut note = |answered: Answered<'_, Owner>| remark(&notable, &answered, now);
         let result = self.connection.handle_bytes(
-            &mut inner.line.pipeline,
+            pipeline,
             bytes,
             now,
+            if notes { Some(&mut note) } else { None },
             |mailbox, delivery: &Delivery<'_, Owner>, took| {
                 if delivery.kind == b'-' {
                     context.metrics.error_line(delivery.bytes);
                 }
                 if delivery.skipped {
-                    return mailbox.deliver_refusal(delivery.ticket, delivery.bytes);
+                    return mailbox.deliver_refusal(delivery.ticket, delivery.bytes, now);
                 }
                 if delivery.announced >= context.large_bytes
                     || delivery.bytes.len() as u64 >= context.large_bytes
                 {
                     mailbox.note_large();
                 }
-                let mut micros = 0;
                 if delivery.done {
                     context.metrics.answered(took);
-                    micros = context.micros(took);
                     if delivery.again {
                         context.metrics.retried();
                     }
@@ -340,7 +345,7 @@ impl Driver<'_> {
                     return;
                 }
                 let Delivery { ticket, bytes, kind, done, .. } = *delivery;
-                mailbox.deliver_timed(ticket, bytes, kind, done, micros);
+                mailbox.deliver(ticket, bytes, kind, done, now);
             },
         );
         self.shared.settle_charge(&mut inner);
@@ -434,8 +439,9 @@ impl Driver<'_> {
             &mut inner.line.pipeline,
             around,
             now,
-            |mailbox, ticket, loss| {
+            |mailbox, ticket, loss, request| {
                 context.metrics.timed_out();
+                context.remark_lost(mailbox, ticket, request);
                 mailbox.lose(ticket, loss);
             },
         );
@@ -471,5 +477,15 @@ impl Driver<'_> {
         };
         let kept = self.connection.handle_successor(successor, clock::now());
         self.successor = link.ok().filter(|_| kept);
+    }
+}
+
+/// Tells a session what is known of a request that was slow, or has a large reply.
+fn remark(notable: &Notable, answered: &Answered<'_, Owner>, now: Instant) {
+    let took = now.saturating_duration_since(answered.at);
+    if let Some(mailbox) = answered.owner.as_ref().filter(|_| notable.is_met(took, answered.size)) {
+        let remark =
+            Remark { took: Some(took), key: notable.key_of(answered.request), ..Remark::default() };
+        mailbox.remark(answered.ticket, remark);
     }
 }

@@ -108,12 +108,12 @@ impl<W> Line<W> {
     }
 
     /// There is a connection: what waits is sent on it. A successor begins with what its predecessor has
-    /// not sent; `waited` gets each request's wait.
+    /// not sent; `waited` gets each request's wait, and the request.
     pub fn handle_up(
         &mut self,
         now: Instant,
         is_gone: impl Fn(&Option<W>) -> bool,
-        waited: impl FnMut(&Option<W>, Ticket, Duration),
+        waited: impl FnMut(&Option<W>, Ticket, Duration, &[u8]),
     ) {
         self.up = true;
         self.rests = false;
@@ -142,7 +142,7 @@ impl<W> Line<W> {
         aside: bool,
         retries: u8,
         now: Instant,
-        report: impl FnMut(&Option<W>, Ticket, Loss),
+        report: impl FnMut(&Option<W>, Ticket, Loss, &[u8]),
     ) -> (Next, usize) {
         debug_assert!(self.up, "only what was up ends");
         let next = match ended {
@@ -182,7 +182,11 @@ impl<W> Line<W> {
     }
 
     /// Gives up what is overdue. Returns how many of these were sent before.
-    pub fn give_up(&mut self, overdue: Overdue, report: impl FnMut(&Option<W>, Ticket)) -> usize {
+    pub fn give_up(
+        &mut self,
+        overdue: Overdue,
+        report: impl FnMut(&Option<W>, Ticket, &[u8]),
+    ) -> usize {
         debug_assert!(!self.up, "only without a connection");
         let before = match overdue {
             Overdue::Nothing => return 0,

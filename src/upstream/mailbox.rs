@@ -7,12 +7,13 @@ use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::Waker;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::BytesMut;
 
 use super::buffers::{Buffers, FAIR_SHARE_BYTES};
 use super::delivery::Delivery;
+use super::remarks::{Remark, Remarks};
 use crate::traffic::{Loss, Ticket};
 
 #[derive(Debug, Default)]
@@ -24,9 +25,6 @@ struct Inner {
     backpressure_waker: Option<Waker>,
     closed: bool,
 }
-
-/// Requests of one session of whose wait is known.
-const WAITS_MAX: usize = 1024;
 
 /// What one client makes respgate keep, and how it moves.
 #[derive(Clone, Copy, Debug)]
@@ -47,8 +45,10 @@ pub struct Mailbox {
     unread: Cell<usize>,
     overflow: Cell<bool>,
     large: Cell<bool>,
-    /// Requests that had to wait for a connection, while such times are wanted.
-    waits: RefCell<Vec<(Ticket, Duration)>>,
+    /// What is known of requests besides their replies, while such things are wanted.
+    remarks: RefCell<Remarks>,
+    /// When the oldest came of what waits here, or was taken last.
+    arrived: Cell<Option<Instant>>,
     /// What is kept for a client that is gone, each until its request is answered or lost.
     kept: RefCell<Vec<(Ticket, Box<dyn Any>)>>,
     /// The number of the connection that answers instead of the one that was asked.
@@ -71,7 +71,8 @@ impl Mailbox {
             unread: Cell::new(0),
             overflow: Cell::new(false),
             large: Cell::new(false),
-            waits: RefCell::default(),
+            remarks: RefCell::default(),
+            arrived: Cell::new(None),
             kept: RefCell::default(),
             moved: Cell::new(None),
             holding: Cell::new(None),
@@ -81,47 +82,52 @@ impl Mailbox {
         })
     }
 
-    /// A piece of a reply. Never waits: a session over its limit is marked and gets nothing more.
-    pub fn deliver(&self, ticket: Ticket, bytes: &[u8], kind: u8, done: bool) {
-        self.deliver_timed(ticket, bytes, kind, done, 0);
+    /// A piece of a reply, which came at `now`. Never waits: a session over its limit is marked and gets
+    /// nothing more.
+    pub fn deliver(&self, ticket: Ticket, bytes: &[u8], kind: u8, done: bool, now: Instant) {
+        self.put(bytes, Delivery::Piece { ticket, len: bytes.len(), kind, done }, now);
     }
 
-    /// The same, and how long the server took for it.
-    pub fn deliver_timed(&self, ticket: Ticket, bytes: &[u8], kind: u8, done: bool, micros: u32) {
-        self.put(bytes, Delivery::Piece { ticket, len: bytes.len(), kind, done, micros });
-    }
-
-    /// The request of `ticket` has waited for a connection.
-    pub(super) fn note_waited(&self, ticket: Ticket, time: Duration) {
-        let mut waits = self.waits.borrow_mut();
-        if waits.len() < WAITS_MAX {
-            waits.push((ticket, time));
+    /// Something is known of the request of `ticket`.
+    pub(super) fn remark(&self, ticket: Ticket, remark: Remark) {
+        if !self.is_closed() && !self.buffers.is_over() {
+            let mut remarks = self.remarks.borrow_mut();
+            let before = remarks.held_bytes();
+            remarks.add(ticket, remark);
+            self.buffers.adjust(before, remarks.held_bytes());
         }
     }
 
-    /// How long the request of `ticket` has waited for a connection. What is known of earlier ones is
-    /// forgotten.
-    pub fn take_wait(&self, ticket: Ticket) -> Duration {
-        let mut waits = self.waits.borrow_mut();
-        if waits.is_empty() {
-            return Duration::ZERO;
-        }
-        let of_it = waits.iter().filter(|(other, _)| *other == ticket).map(|(_, time)| *time).sum();
-        waits.retain(|(other, _)| *other > ticket);
-        of_it
+    /// Whether anything is known of any request.
+    #[inline]
+    pub fn has_remarks(&self) -> bool {
+        !self.remarks.borrow().is_empty()
     }
 
-    /// Forgets how long requests before `oldest`, or all, have waited: they are answered.
-    pub fn forget_waits(&self, oldest: Option<Ticket>) {
-        let mut waits = self.waits.borrow_mut();
-        if !waits.is_empty() {
-            waits.retain(|(ticket, _)| oldest.is_some_and(|oldest| *ticket >= oldest));
-        }
+    /// What is known of the request of `ticket`. What is known of earlier ones is forgotten.
+    #[must_use]
+    pub fn take_remark(&self, ticket: Ticket) -> Remark {
+        let mut remarks = self.remarks.borrow_mut();
+        let before = remarks.held_bytes();
+        let remark = remarks.take(ticket);
+        self.buffers.adjust(before, remarks.held_bytes());
+        remark
+    }
+
+    /// Forgets all of it: everything is answered.
+    pub fn forget_remarks(&self) {
+        let remarks = self.remarks.take();
+        self.buffers.adjust(remarks.held_bytes(), 0);
+    }
+
+    /// When the oldest came of what was drained last.
+    pub const fn arrived(&self) -> Option<Instant> {
+        self.arrived.get()
     }
 
     /// Why a queued command will not be executed: it precedes the reply to EXEC.
-    pub fn deliver_refusal(&self, ticket: Ticket, line: &[u8]) {
-        self.put(line, Delivery::Refusal { ticket, len: line.len() });
+    pub fn deliver_refusal(&self, ticket: Ticket, line: &[u8], now: Instant) {
+        self.put(line, Delivery::Refusal { ticket, len: line.len() }, now);
     }
 
     /// Keeps something until the request of `ticket` is answered or lost, at the latest until no connection
@@ -138,7 +144,7 @@ impl Mailbox {
         drop(released);
     }
 
-    fn put(&self, bytes: &[u8], item: Delivery) {
+    fn put(&self, bytes: &[u8], item: Delivery, now: Instant) {
         let mut inner = self.inner.borrow_mut();
         if inner.closed {
             drop(inner);
@@ -163,6 +169,7 @@ impl Mailbox {
             }
             if inner.items.capacity() == 0 {
                 inner.items = self.buffers.get_items();
+                self.arrived.set(Some(now));
             }
             inner.bytes.extend_from_slice(bytes);
             inner.items.push(item);
@@ -274,6 +281,7 @@ impl Mailbox {
         self.overflow.set(true);
         let mut inner = self.inner.borrow_mut();
         self.buffers.adjust(inner.bytes.len(), 0);
+        self.forget_remarks();
         let waker = inner.waker.take();
         let backpressure_waker = inner.backpressure_waker.take();
         *inner = Inner { closed: true, ..Inner::default() };
@@ -322,6 +330,7 @@ impl Mailbox {
     pub fn close(&self) {
         let mut inner = self.inner.borrow_mut();
         self.buffers.adjust(inner.bytes.len(), 0);
+        self.forget_remarks();
         if let Some(backpressure_waker) = inner.backpressure_waker.take() {
             backpressure_waker.wake();
         }

@@ -36,6 +36,7 @@ mod pool_core;
 mod race;
 mod read_ahead;
 mod registry;
+mod remarks;
 mod reply_buffer;
 mod server_connection;
 mod shared;
@@ -57,6 +58,7 @@ pub use delivery::Delivery;
 pub use lease::{Lease, LeaseError};
 pub use mailbox::{Holding, Mailbox};
 pub use read_ahead::ReadAhead;
+pub use remarks::{Notable, Remark};
 pub use shared::{Request, Shared};
 pub use shares::{Use, most_for_one_use};
 pub use stream::Stream;
@@ -240,9 +242,9 @@ impl Upstream {
         self.context.patience.wait
     }
 
-    /// Whether clients want to know how long their commands took at the server.
-    pub fn measure(&self, measures: bool) {
-        self.context.measures.set(measures);
+    /// Of which requests clients want to know more than the reply.
+    pub fn note(&self, notable: Notable) {
+        self.context.notable.set(notable);
     }
 
     /// What a client sees of an outage.

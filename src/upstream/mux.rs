@@ -15,6 +15,7 @@ use super::line::Next;
 use super::outage::Overdue;
 use super::pipeline::Pipeline;
 use super::registry::Registry;
+use super::remarks::Remark;
 use super::shared::{Owner, Shared, answer_all};
 use crate::base::clock;
 use crate::telemetry::UpstreamDisconnect;
@@ -145,10 +146,12 @@ fn up(shared: &Shared, context: &UpstreamContext, link: &ServerConnection) {
     inner.line.handle_up(
         now,
         |owner| owner.as_ref().is_none_or(|mailbox| mailbox.is_closed()),
-        |owner, ticket, time| {
-            context.metrics.waited(time);
-            if let Some(mailbox) = owner.as_ref().filter(|_| context.measures.get()) {
-                mailbox.note_waited(ticket, time);
+        |owner, ticket, waited, request| {
+            context.metrics.waited(waited);
+            let notable = context.notable.get();
+            if let Some(mailbox) = owner.as_ref().filter(|_| notable.is_on()) {
+                let key = notable.key_of(request);
+                mailbox.remark(ticket, Remark { waited, key, took: None });
             }
         },
     );
@@ -161,10 +164,16 @@ fn end(shared: &Shared, context: &UpstreamContext, ended: Ended) -> Next {
     let (aside, retries) = (shared.is_aside(), context.settings.retry.max_retries);
     let mut losses = VecDeque::new();
     let mut inner = shared.inner.borrow_mut();
-    let (next, exhausted) =
-        inner.line.handle_ended(ended, aside, retries, clock::now(), |owner, ticket, loss| {
+    let (next, exhausted) = inner.line.handle_ended(
+        ended,
+        aside,
+        retries,
+        clock::now(),
+        |owner, ticket, loss, request| {
+            owner.iter().for_each(|mailbox| context.remark_lost(mailbox, ticket, request));
             losses.push_back((owner.clone(), ticket, loss));
-        });
+        },
+    );
     if !inner.line.is_up() {
         inner.down();
         // A client that has left does not know yet that it waits for nothing.
@@ -181,7 +190,8 @@ fn end(shared: &Shared, context: &UpstreamContext, ended: Ended) -> Next {
 fn give_up(shared: &Shared, context: &UpstreamContext, overdue: Overdue, why: Unavailable) {
     let mut losses = VecDeque::new();
     let mut inner = shared.inner.borrow_mut();
-    let exhausted = inner.line.give_up(overdue, |owner, ticket| {
+    let exhausted = inner.line.give_up(overdue, |owner, ticket, request| {
+        owner.iter().for_each(|mailbox| context.remark_lost(mailbox, ticket, request));
         losses.push_back((owner.clone(), ticket, Loss::Unavailable(why)));
     });
     shared.settle_charge(&mut inner);

@@ -5,6 +5,7 @@
 
 mod delivery;
 mod forget;
+mod overdue;
 mod secret;
 
 use std::collections::VecDeque;
@@ -15,7 +16,7 @@ use bytes::{Buf, BytesMut};
 use crate::resp::{Protocol, ReplyScanner};
 use crate::traffic::{Loss, Ticket};
 use delivery::Reason;
-pub use delivery::{Broken, Delivery};
+pub use delivery::{Answered, Broken, Delivery};
 
 /// Bytes of a reply that make a slow reader of it hold up others.
 const LARGE_BYTES: usize = 64 * 1024;
@@ -218,7 +219,8 @@ impl<W> Pipeline<W> {
         self.written > 0
     }
 
-    /// Takes bytes from the server and hands out what is in them.
+    /// Takes bytes from the server and hands out what is in them; `note`, where there is one, gets every
+    /// request whose reply is whole with them.
     ///
     /// # Errors
     ///
@@ -226,6 +228,7 @@ impl<W> Pipeline<W> {
     pub fn handle_bytes(
         &mut self,
         mut bytes: &[u8],
+        mut note: Option<&mut dyn FnMut(Answered<'_, W>)>,
         mut deliver: impl FnMut(Delivery<'_, W>),
     ) -> Result<(), Broken> {
         while !bytes.is_empty() {
@@ -264,6 +267,12 @@ impl<W> Pipeline<W> {
                 // An answer to half a request is none.
                 return Err(Broken::UnexpectedReply);
             }
+            let size = self.begun_bytes + piece.len();
+            if let Some(note) = note.as_mut().filter(|_| advance.done) {
+                let Entry { owner, ticket, at, .. } = &*entry;
+                let request = self.bytes.get(..entry.len).unwrap_or_default();
+                note(Answered { owner, ticket: *ticket, request, size, at: *at });
+            }
             if !entry.abandoned {
                 deliver(Delivery {
                     owner: &entry.owner,
@@ -280,7 +289,7 @@ impl<W> Pipeline<W> {
                 });
             }
             self.begun = !advance.done;
-            self.begun_bytes = if advance.done { 0 } else { self.begun_bytes + piece.len() };
+            self.begun_bytes = if advance.done { 0 } else { size };
             if advance.done {
                 self.retire_front();
             }
@@ -300,23 +309,6 @@ impl<W> Pipeline<W> {
         self.reason.clear();
         if self.line.is_empty() && self.bytes.capacity() > crate::base::limits::READ_BYTES {
             self.bytes = BytesMut::new();
-        }
-    }
-
-    /// Requests put in line before `before` have waited too long: each is reported once, and its
-    /// reply, when it comes, goes nowhere.
-    pub fn expire(&mut self, before: Instant, mut report: impl FnMut(&W, Ticket)) {
-        for (index, entry) in self.line.iter_mut().enumerate() {
-            if entry.at >= before {
-                break;
-            }
-            // Half a reply cannot be taken back: its owner gets the rest, or the loss.
-            let begun = index == 0 && self.begun;
-            if !entry.abandoned && !begun {
-                entry.abandoned = true;
-                self.abandoned += 1;
-                report(&entry.owner, entry.ticket);
-            }
         }
     }
 
@@ -379,9 +371,13 @@ impl<W> Pipeline<W> {
     }
 
     /// The connection is gone. What was not written, or may be executed twice, stays in line for the
-    /// next connection; everything else is reported lost. Returns how many of these were sent as often
-    /// as they may be.
-    pub fn handle_loss(&mut self, retries: u8, mut report: impl FnMut(&W, Ticket, Loss)) -> usize {
+    /// next connection; everything else is reported lost, with what was asked. Returns how many of these
+    /// were sent as often as they may be.
+    pub fn handle_loss(
+        &mut self,
+        retries: u8,
+        mut report: impl FnMut(&W, Ticket, Loss, &[u8]),
+    ) -> usize {
         let old = std::mem::take(&mut self.bytes);
         let line = std::mem::take(&mut self.line);
         let (written, begun) = (self.written, self.begun);
@@ -391,6 +387,7 @@ impl<W> Pipeline<W> {
         let mut doubtful = false;
         for (index, mut entry) in line.into_iter().enumerate() {
             let end = start + entry.len;
+            let request = old.get(start..end).unwrap_or_default();
             let sent = end <= written;
             let started = begun && index == 0;
             let again_allowed =
@@ -398,17 +395,17 @@ impl<W> Pipeline<W> {
             doubtful = true;
             if !entry.abandoned {
                 if started {
-                    report(&entry.owner, entry.ticket, Loss::Truncated);
+                    report(&entry.owner, entry.ticket, Loss::Truncated, request);
                 } else if (!sent || again_allowed) && !entry.secret {
                     doubtful = false;
                     entry.attempts += u8::from(sent);
                     entry.skipped = 0;
                     entry.refused = false;
-                    self.bytes.extend_from_slice(old.get(start..end).unwrap_or_default());
+                    self.bytes.extend_from_slice(request);
                     self.line.push_back(entry);
                 } else {
                     exhausted += usize::from(entry.attempts > 0);
-                    report(&entry.owner, entry.ticket, Loss::OutcomeUnknown);
+                    report(&entry.owner, entry.ticket, Loss::OutcomeUnknown, request);
                 }
             }
             start = end;
@@ -425,12 +422,13 @@ impl<W> Pipeline<W> {
     }
 
     /// A connection is there again, on which nothing is written yet. Requests whose owner is gone are
-    /// forgotten; the others wait for their replies from now on. `waited` gets each one's wait.
+    /// forgotten; the others wait for their replies from now on. `waited` gets each one's wait, and what
+    /// was asked.
     pub fn restart(
         &mut self,
         now: Instant,
         is_gone: impl Fn(&W) -> bool,
-        mut waited: impl FnMut(&W, Ticket, Duration),
+        mut waited: impl FnMut(&W, Ticket, Duration, &[u8]),
     ) {
         debug_assert_eq!(self.written, 0, "only on a new connection");
         let gone = self.line.iter().any(|entry| is_gone(&entry.owner));
@@ -441,7 +439,10 @@ impl<W> Pipeline<W> {
             let keep = !is_gone(&entry.owner);
             *abandoned -= usize::from(entry.abandoned && !keep);
             if keep {
-                waited(&entry.owner, entry.ticket, now.saturating_duration_since(entry.at));
+                let time = now.saturating_duration_since(entry.at);
+                let from: &[u8] = if gone { &old } else { bytes };
+                let request = from.get(start..end).unwrap_or_default();
+                waited(&entry.owner, entry.ticket, time, request);
                 entry.at = now;
             }
             if keep && gone {
@@ -461,31 +462,6 @@ impl<W> Pipeline<W> {
             end += entry.len;
             end <= self.written && !entry.retry && !entry.abandoned && counts(&entry.owner)
         })
-    }
-
-    /// Gives up everything put in line before `before` while there is no connection. Returns how many
-    /// of these were sent before.
-    pub fn give_up(
-        &mut self,
-        before: Option<Instant>,
-        mut report: impl FnMut(&W, Ticket),
-    ) -> usize {
-        debug_assert_eq!(self.written, 0, "only without a connection");
-        let mut sent = 0;
-        while let Some(entry) = self.line.front() {
-            if before.is_some_and(|before| entry.at >= before) {
-                break;
-            }
-            if !entry.abandoned {
-                report(&entry.owner, entry.ticket);
-            }
-            sent += usize::from(entry.attempts > 0);
-            self.abandoned -= usize::from(entry.abandoned);
-            debug_assert!(!entry.secret, "a secret is for one connection alone");
-            self.bytes.advance(entry.len.min(self.bytes.len()));
-            self.line.pop_front();
-        }
-        sent
     }
 }
 

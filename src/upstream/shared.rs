@@ -16,6 +16,7 @@ use super::line::Line;
 use super::mailbox::Mailbox;
 use super::outage::Patience;
 use super::pipeline::Pipeline;
+use crate::base::clock;
 use crate::config::OnOutage;
 use crate::traffic::{Facts, Loss, OpenFailure, PoolKey, Ticket, Unavailable};
 
@@ -326,12 +327,12 @@ const ABORTED: &[u8] = b"-EXECABORT Transaction discarded because of previous er
 
 /// Answers requests that were not sent as the server answers everybody at this moment.
 pub(super) fn answer_all(line: Pipeline<Owner>, error: &[u8]) {
-    let error = [b"-", error, b"\r\n"].concat();
+    let (error, now) = ([b"-", error, b"\r\n"].concat(), clock::now());
     for (owner, ticket, block) in line.into_requests() {
         let Some(mailbox) = owner else { continue };
         if block {
-            mailbox.deliver_refusal(ticket, &error);
+            mailbox.deliver_refusal(ticket, &error, now);
         }
-        mailbox.deliver(ticket, if block { ABORTED } else { &error }, b'-', true);
+        mailbox.deliver(ticket, if block { ABORTED } else { &error }, b'-', true, now);
     }
 }

@@ -223,6 +223,75 @@ fn what_is_off_says_how_to_switch_it_on_and_a_reload_does() {
     assert_eq!(json(&proxy, &["hotkeys"])["policies"][0]["keys"][0]["count"], 1);
 }
 
+/// A shared connection keeps what was asked; what is listed is what the client asked.
+#[test]
+fn slow_commands_of_a_pipeline_are_listed_with_their_own_keys() {
+    if !Brand::Redis.available() {
+        return;
+    }
+    let server = Server::plain(Brand::Redis);
+    let (directory, telemetry) = (directory(), free_port());
+    let (socket, log) = (directory.path().join("control"), directory.path().join("audit.log"));
+    let (open, other) = (Target::Tcp(free_port()), Target::Unix(directory.path().join("other")));
+    let listeners = [listener(&open, ""), listener(&other, "policy = \"other\"")].concat();
+    let head = configuration(&server, &listeners, OPEN_POLICY, telemetry);
+    let head = head.replace("[policy]", "pool.command_timeout = \"300ms\"\n[policy]");
+    let text = format!(
+        "{head}\n[policies.other]\nacl = \"+@all ~* &*\"\nkeys = {{ mode = \"rewrite\", prefix = \"app:\" }}\n\
+         scripts = {{ mode = \"declared-keys\" }}\n[admin]\nsocket = {socket:?}\n[slowlog]\nthreshold = \"40ms\"\n\
+         [hotkeys]\nbig = \"150KiB\"\nsample = 0\n\
+         [audit]\nkeys = \"plain\"\n[[audit.sink]]\ntype = \"file\"\npath = {log:?}\n"
+    );
+    let proxy = Proxy::configured(directory, open.clone(), telemetry, &text);
+    server.observer().ask(&["SETRANGE", "app:big", "199999", "x"]);
+    let spin = "local t = redis.call('TIME') repeat local n = redis.call('TIME') \
+                until (n[1] - t[1]) * 1000000 + n[2] - t[2] > tonumber(ARGV[1])";
+    let batch = [
+        encode(&["EVAL", spin, "1", "spun", "60000"]),
+        encode(&["SET", "app:two", VALUE]),
+        encode(&["GET", "big"]),
+        encode(&["PING"]),
+        encode(&["MGET", "three", "four"]),
+    ]
+    .concat();
+    for target in [open, other] {
+        json(&proxy, &["slowlog", "reset"]);
+        let mut client = Client::connect(&target).unwrap();
+        client.send_raw(&batch);
+        (0..5).for_each(|_| drop(client.reply()));
+        let list = json(&proxy, &["slowlog"]);
+        let listed: Vec<(String, Value)> = list["entries"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .rev()
+            .map(|entry| (entry["command"].as_str().unwrap().to_owned(), entry["key"].clone()))
+            .collect();
+        let expected = [
+            ("eval", Value::from("spun")),
+            ("set", "app:two".into()),
+            ("get", "big".into()),
+            ("ping", Value::Null),
+            ("mget", "three".into()),
+        ];
+        assert_eq!(listed, expected.map(|(command, key)| (command.to_owned(), key)), "{list:#}");
+        // One that is given up is slow, too.
+        json(&proxy, &["slowlog", "reset"]);
+        let reply = client.ask(&["EVAL", spin, "1", "lost", "600000"]);
+        let list = json(&proxy, &["slowlog"]);
+        let slow = slow_of(&list, "eval");
+        assert_eq!(
+            (&slow["key"], &slow["error"]),
+            (&"lost".into(), &true.into()),
+            "{reply:?} {list:#}"
+        );
+        wait_until("the server is free", || server.observer().ask(&["PING"]).starts_with(b"+PONG"));
+    }
+    let big = json(&proxy, &["hotkeys", "--big"]);
+    assert_eq!(big["policies"][0]["policy"], "policies.other", "{big:#}");
+    assert_eq!(big["policies"][0]["keys"][0]["key"], "big", "{big:#}");
+}
+
 /// With an audit log its rule for keys holds in all three lists.
 #[test]
 fn keys_are_shown_as_the_audit_log_shows_them() {

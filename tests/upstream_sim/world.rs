@@ -325,7 +325,7 @@ impl World {
                 self.say(|| format!("{at} gives up {overdue:?}"));
             }
             let Self { model, node, now, .. } = self;
-            life.line.give_up(overdue, |owner, ticket| {
+            life.line.give_up(overdue, |owner, ticket, _| {
                 if let Some(session) = owner {
                     let loss = Loss::Unavailable(node.last_failure());
                     model.lose(*session, ticket.0, loss, *now);
@@ -351,7 +351,7 @@ impl World {
 
     fn up(&self, at: usize, life: &mut Life, wire: usize) {
         self.say(|| format!("{at} is up on {wire}"));
-        life.line.handle_up(self.now, |_| false, |_, _, _| {});
+        life.line.handle_up(self.now, |_| false, |_, _, _, _| {});
         life.live = Some(Live {
             connection: Connection::new(self.timing, KEYS[life.key], self.now),
             wire,
@@ -442,7 +442,7 @@ impl World {
                 &mut line.pipeline,
                 around,
                 *now,
-                |session, ticket, loss| {
+                |session, ticket, loss, _| {
                     model.lose(*session, ticket.0, loss, *now);
                 },
             );
@@ -478,6 +478,7 @@ impl World {
                         pipeline,
                         &bytes,
                         *now,
+                        None,
                         |session, delivery, _| {
                             let ticket = delivery.ticket.0;
                             if delivery.skipped {
@@ -671,7 +672,7 @@ impl World {
         }
         let Self { model, now, .. } = self;
         let (next, _) =
-            life.line.handle_ended(ended, life.aside, RETRIES, *now, |owner, ticket, loss| {
+            life.line.handle_ended(ended, life.aside, RETRIES, *now, |owner, ticket, loss, _| {
                 if let Some(session) = owner {
                     model.lose(*session, ticket.0, loss, *now);
                 }

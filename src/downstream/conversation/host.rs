@@ -248,6 +248,8 @@ pub trait Host {
     /// The pinned connection has answered a request, all of which the client had sent at `sent`.
     fn completed(&mut self, _session: &Session, _done: Completed, _sent: Instant, _now: Instant) {}
     /// A request could not be sent.
+    /// Requests on the pinned connection get no reply; the client had sent all of them at `sent`.
+    fn lost(&mut self, _session: &Session, _lost: &[Completed], _sent: Instant, _now: Instant) {}
     fn not_sent(&mut self, _loss: Loss) {}
     /// No pinned connection was to be had for the request that was presented.
     fn unavailable(&mut self, _session: &mut Session) {}

@@ -325,7 +325,8 @@ impl Conversation {
         let waited = self.session.in_flight();
         let (begun, said) = (self.session.reply_has_begun(), self.out.len());
         let streamed = self.session.is_streaming();
-        let fatal = self.session.handle_lease_lost(loss, &mut self.out);
+        let (fatal, lost) = self.session.handle_lease_lost(loss, &mut self.out);
+        host.lost(&self.session, &lost, self.leased.uploaded_at, self.now);
         host.lose_lease(loss, waited - self.session.in_flight());
         self.inbound.stop_forwarding();
         if matches!(self.waiting, PendingStep::Reply) {

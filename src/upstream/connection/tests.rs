@@ -35,10 +35,10 @@ fn pass(
         let now = connection.poll_timeout().min(answer_at.unwrap_or(until)).min(until);
         if answer_at.is_some_and(|at| at <= now) {
             answer_at = None;
-            connection.handle_bytes(pipeline, b"+PONG\r\n", now, |_, _, _| {}).unwrap();
+            connection.handle_bytes(pipeline, b"+PONG\r\n", now, None, |_, _, _| {}).unwrap();
         }
         if connection.poll_timeout() <= now {
-            connection.handle_timeout(pipeline, AROUND, now, |_, _, _| {});
+            connection.handle_timeout(pipeline, AROUND, now, |_, _, _, _| {});
         }
         let due = connection.due(pipeline).len();
         if due > 0 {
@@ -93,7 +93,7 @@ fn silent_connection_is_given_up_with_the_first_write_whose_outcome_is_unknown()
     while ended.is_none() {
         let now = connection.poll_timeout();
         assert!(now < begin + 60 * SECOND, "it is never given up");
-        connection.handle_timeout(&mut pipeline, AROUND, now, |owner, _, loss| {
+        connection.handle_timeout(&mut pipeline, AROUND, now, |owner, _, loss, _| {
             lost.push((*owner, loss));
         });
         pipeline.wrote(connection.due(&pipeline).len());
@@ -117,7 +117,7 @@ fn answer(
     now: Instant,
 ) -> Vec<Action> {
     pipeline.wrote(connection.due(pipeline).len());
-    connection.handle_bytes(pipeline, reply, now, |_, _, _| {}).unwrap();
+    connection.handle_bytes(pipeline, reply, now, None, |_, _, _| {}).unwrap();
     std::iter::from_fn(|| connection.poll_action()).collect()
 }
 
@@ -125,8 +125,8 @@ fn answer(
 fn new_password_is_said_on_the_open_connection() {
     let (mut connection, mut pipeline, now) = connection();
     let standing = Around { standing: Standing::NewPassword, ..AROUND };
-    connection.handle_timeout(&mut pipeline, standing, now, |_, _, _| {});
-    connection.handle_timeout(&mut pipeline, standing, now, |_, _, _| {});
+    connection.handle_timeout(&mut pipeline, standing, now, |_, _, _, _| {});
+    connection.handle_timeout(&mut pipeline, standing, now, |_, _, _, _| {});
     assert_eq!(connection.poll_action(), Some(Action::LogIn));
     assert_eq!(connection.poll_action(), None, "it is said once");
     pipeline.push_secret(None, RELOGIN, b"secret", now);
@@ -135,7 +135,7 @@ fn new_password_is_said_on_the_open_connection() {
     assert!(actions.contains(&Action::LoggedIn(true)) && !actions.contains(&Action::DialSuccessor));
     assert_eq!(pipeline.len(), 1, "the session's own request is not answered by it");
     answer(&mut connection, &mut pipeline, b"+OK\r\n", now);
-    connection.handle_timeout(&mut pipeline, AROUND, now + SECOND, |_, _, _| {});
+    connection.handle_timeout(&mut pipeline, AROUND, now + SECOND, |_, _, _, _| {});
     assert_eq!(connection.poll_action(), None);
     // Another one later.
     let mut retire = true;
@@ -149,7 +149,7 @@ fn refused_or_unanswered_login_replaces_the_connection() {
     let standing = Around { standing: Standing::NewPassword, ..AROUND };
     let asked = || {
         let (mut connection, mut pipeline, now) = connection();
-        connection.handle_timeout(&mut pipeline, standing, now, |_, _, _| {});
+        connection.handle_timeout(&mut pipeline, standing, now, |_, _, _, _| {});
         assert_eq!(connection.poll_action(), Some(Action::LogIn));
         pipeline.push_secret(None, RELOGIN, b"secret", now);
         (connection, pipeline, now)
@@ -158,10 +158,10 @@ fn refused_or_unanswered_login_replaces_the_connection() {
     let refusal = b"-WRONGPASS invalid username-password pair\r\n";
     let actions = answer(&mut connection, &mut pipeline, refusal, now);
     assert!(actions.contains(&Action::LoggedIn(false)), "{actions:?}");
-    connection.handle_timeout(&mut pipeline, standing, now, |_, _, _| {});
+    connection.handle_timeout(&mut pipeline, standing, now, |_, _, _, _| {});
     assert_eq!(connection.poll_action(), Some(Action::DialSuccessor));
     let (mut connection, mut pipeline, now) = asked();
-    connection.handle_timeout(&mut pipeline, standing, now + 31 * SECOND, |_, _, _| {});
+    connection.handle_timeout(&mut pipeline, standing, now + 31 * SECOND, |_, _, _, _| {});
     let mut actions = std::iter::from_fn(|| connection.poll_action());
     assert!(actions.any(|action| action == Action::DialSuccessor));
 }

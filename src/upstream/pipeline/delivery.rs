@@ -1,9 +1,10 @@
 //! What a [`Pipeline`](super::Pipeline) hands out.
 //!
-//! Owns: [`Delivery`], [`Broken`], [`Reason`]. Never knows: the line, sockets.
+//! Owns: [`Delivery`], [`Answered`], [`Broken`], [`Reason`]. Never knows: the line, sockets.
 
 use std::time::Instant;
 
+use super::Pipeline;
 use crate::resp::ReplyError;
 use crate::traffic::Ticket;
 
@@ -32,6 +33,18 @@ pub struct Delivery<'a, W> {
     pub at: Instant,
 }
 
+/// A request whose reply is whole, for those who want to know more than the reply.
+#[derive(Debug)]
+pub struct Answered<'a, W> {
+    pub owner: &'a W,
+    pub ticket: Ticket,
+    /// What was asked, as it was sent.
+    pub request: &'a [u8],
+    /// Bytes of the reply.
+    pub size: usize,
+    pub at: Instant,
+}
+
 /// Why a connection cannot be trusted any more. It is closed, never repaired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Broken {
@@ -41,6 +54,16 @@ pub enum Broken {
     Push,
     /// Not RESP.
     Framing(ReplyError),
+}
+
+impl<W> Pipeline<W> {
+    /// The most that has been heard of one reply when so many more bytes have come, and when the oldest
+    /// request was put in line whose owner `counts`.
+    #[must_use]
+    pub fn extremes(&self, more: usize, counts: impl Fn(&W) -> bool) -> (usize, Option<Instant>) {
+        let oldest = self.line.iter().find(|entry| counts(&entry.owner));
+        (self.begun_bytes + more, oldest.map(|entry| entry.at))
+    }
 }
 
 #[derive(Debug, Default)]

@@ -24,7 +24,7 @@ fn write(pipeline: &mut Pipeline<&'static str>, count: usize) {
 
 fn feed(pipeline: &mut Pipeline<&'static str>, bytes: &str) -> (Vec<String>, Result<(), Broken>) {
     let mut seen = Vec::new();
-    let result = pipeline.handle_bytes(bytes.as_bytes(), |delivery| {
+    let result = pipeline.handle_bytes(bytes.as_bytes(), None, |delivery| {
         let text = String::from_utf8_lossy(delivery.bytes).into_owned();
         seen.push(format!("{} {text:?} {}", delivery.owner, delivery.done));
     });
@@ -33,7 +33,7 @@ fn feed(pipeline: &mut Pipeline<&'static str>, bytes: &str) -> (Vec<String>, Res
 
 fn lose(pipeline: &mut Pipeline<&'static str>, retries: u8) -> Vec<String> {
     let mut lost = Vec::new();
-    pipeline.handle_loss(retries, |owner, _, loss| lost.push(format!("{owner} {loss:?}")));
+    pipeline.handle_loss(retries, |owner, _, loss, _| lost.push(format!("{owner} {loss:?}")));
     lost
 }
 
@@ -106,7 +106,7 @@ fn companion_is_repeated_only_behind_a_request_whose_outcome_is_known() {
     assert_eq!(p.unwritten(), b"setexpire", "neither was executed");
     let mut p = with_companion();
     write(&mut p, 9);
-    p.expire(at() + Duration::from_secs(1), |_, _| {});
+    p.expire(at() + Duration::from_secs(1), |_, _, _| {});
     assert!(lose(&mut p, 3).is_empty() && p.is_empty(), "given up before");
 }
 
@@ -114,7 +114,7 @@ fn companion_is_repeated_only_behind_a_request_whose_outcome_is_known() {
 fn restart_forgets_what_nobody_waits_for() {
     let mut p = pushed(&[("get1", true), ("set2", false), ("get3", true)]);
     let mut waits = 0;
-    p.restart(at(), |owner| *owner == "set2", |_, _, _| waits += 1);
+    p.restart(at(), |owner| *owner == "set2", |_, _, _, _| waits += 1);
     assert_eq!((p.unwritten(), p.len(), waits), (&b"get1get3"[..], 2, 2));
 }
 
@@ -124,7 +124,7 @@ fn owes_writes_counts_what_must_not_be_written_again() {
     assert!(!p.owes_writes(|_| true));
     write(&mut p, 8);
     assert!(p.owes_writes(|_| true) && !p.owes_writes(|owner| *owner == "get1"));
-    p.expire(at() + Duration::from_secs(1), |_, _| {});
+    p.expire(at() + Duration::from_secs(1), |_, _, _| {});
     assert!(!p.owes_writes(|_| true));
 }
 
@@ -144,7 +144,7 @@ fn the_late_reply_of_an_abandoned_request_goes_nowhere() {
     let mut p = pushed(&[("a", true), ("b", true)]);
     write(&mut p, 2);
     let mut late = Vec::new();
-    p.expire(at() + Duration::from_secs(1), |owner, _| late.push(*owner));
+    p.expire(at() + Duration::from_secs(1), |owner, _, _| late.push(*owner));
     assert_eq!(late, ["a", "b"]);
     p.push("c", Ticket(2), b"c", 0, true, at());
     write(&mut p, 1);
@@ -179,7 +179,7 @@ fn a_block_whose_multi_is_refused_is_marked() {
     p.wrote(14);
     let mut refused = Vec::new();
     for piece in ["-NOPERM no", " MULTI\r\n+OK\r\n-ERR EXEC with", "out MULTI\r\n$-1\r\n"] {
-        let taken = p.handle_bytes(piece.as_bytes(), |delivery| {
+        let taken = p.handle_bytes(piece.as_bytes(), None, |delivery| {
             refused.push((*delivery.owner, delivery.refused, delivery.done));
         });
         assert_eq!(taken, Ok(()));
@@ -195,7 +195,8 @@ fn what_completes_a_request_is_no_refused_multi() {
     p.note_companion();
     p.wrote(17);
     let mut refused = Vec::new();
-    let taken = p.handle_bytes(b"+OK\r\n:1\r\n:1\r\n", |delivery| refused.push(delivery.refused));
+    let taken =
+        p.handle_bytes(b"+OK\r\n:1\r\n:1\r\n", None, |delivery| refused.push(delivery.refused));
     assert_eq!((taken, refused), (Ok(()), vec![false, false]));
 }
 
@@ -208,7 +209,7 @@ fn the_first_error_of_a_block_is_told_whole_and_cut() {
     let mut told = Vec::new();
     let long = format!("-OOM {}\r\n", "x".repeat(1000));
     for piece in ["+OK\r\n-READ", "ONLY a\r\n-OOM b\r\n-EXECABORT\r\n+OK\r\n", &long, "*0\r\n"] {
-        let taken = p.handle_bytes(piece.as_bytes(), |delivery| {
+        let taken = p.handle_bytes(piece.as_bytes(), None, |delivery| {
             if delivery.skipped {
                 told.push((*delivery.owner, delivery.bytes.to_vec()));
             }
@@ -289,7 +290,7 @@ fn a_request_of_the_proxy_goes_before_what_is_not_written() {
 fn a_line_is_given_up_when_nobody_waits() {
     let mut p = pushed(&[("a1", true), ("own", true)]);
     assert!(!p.is_given_up(|owner| *owner == "own"));
-    p.expire(at() + Duration::from_secs(1), |_, _| {});
+    p.expire(at() + Duration::from_secs(1), |_, _, _| {});
     assert!(p.is_given_up(|owner| *owner == "own"));
 }
 
@@ -343,11 +344,11 @@ fn secret_is_wiped_and_is_for_one_connection_alone() {
     assert!(pipeline.bytes.starts_with(b"probe!beforehunter2behindbehind"));
     pipeline.wrote(6 + 6 + 7 + 6);
     for reply in ["+PONG\r\n", "+1\r\n", "+OK\r\n"] {
-        pipeline.handle_bytes(reply.as_bytes(), |_| {}).unwrap();
+        pipeline.handle_bytes(reply.as_bytes(), None, |_| {}).unwrap();
     }
     assert_eq!((pipeline.secrets, pipeline.len()), (0, 1997));
     pipeline.push_secret(None, Ticket(2), b"hunter2", now);
-    let lost = pipeline.handle_loss(3, |_, _, _| {});
+    let lost = pipeline.handle_loss(3, |_, _, _, _| {});
     assert_eq!((lost, pipeline.secrets, pipeline.len()), (0, 0, 1997));
     assert!(!pipeline.bytes.windows(7).any(|window| window == b"hunter2"));
 }
