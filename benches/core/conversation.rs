@@ -168,8 +168,8 @@ impl Host for Around {
         0
     }
 
-    fn next_piece(&mut self, _: &[u8]) -> Result<Piece, ()> {
-        Err(())
+    fn next_piece(&mut self, _: &[u8]) -> Option<Piece> {
+        None
     }
 
     fn announced(&self) -> u64 {

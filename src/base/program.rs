@@ -80,9 +80,9 @@ impl Run<'_> {
         if ended.is_err() {
             kill(&mut child);
         }
-        ended.map_err(|error| match error {
-            ProgramError::TooSlow(_) => ProgramError::TooSlow(self.timeout),
-            other => other,
+        ended.map_err(|error| {
+            let is_late = matches!(error, ProgramError::TooSlow(_));
+            if is_late { ProgramError::TooSlow(self.timeout) } else { error }
         })
     }
 }

@@ -86,7 +86,7 @@ fn serve(
             file: source.path.clone(),
             load: Arc::new(move || source.load(environment())),
         };
-        let proxy = Proxy::start(config, reread, telemetry, sandbox).await;
+        let proxy = Box::pin(Proxy::start(config, reread, telemetry, sandbox)).await;
         let proxy = proxy.map_err(|error| error.to_string())?;
         start.log(&proxy);
         Ok(proxy.run(signals).await)

@@ -33,7 +33,7 @@ impl fmt::Display for San {
 }
 
 /// Names of one kind: `dns:*.example.com`, `ip:10.0.0.1`, `spiffe://prod/ns/*/sa/app1`, `cn:app1`. A `*`
-/// stands for at least one character, never for the `.` between parts of a DNS name or the `/` of a URI.
+/// matches at least one character, never the `.` between parts of a DNS name or the `/` of a URI.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SanPattern(Kind);
 

@@ -321,7 +321,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         true
     }
 
-    /// Another client waits for this one to have a pinned connection, on which it shall hear of the
+    /// Another client waits for this one to have a pinned connection, on which it shall receive the
     /// other's keys. Returns whether anything happened.
     fn serve_want(&mut self) -> bool {
         if self.conversation.has_lease() {

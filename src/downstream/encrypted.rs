@@ -64,13 +64,14 @@ impl AsyncRead for Encrypted {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match Pin::new(&mut *self.stream).poll_read(cx, buf) {
+        Pin::new(&mut *self.stream).poll_read(cx, buf).map(|read| {
             // RESP says itself where a request ends: half of one is never taken for a whole.
-            Poll::Ready(Err(error)) if error.kind() == ErrorKind::UnexpectedEof => {
-                Poll::Ready(Ok(()))
-            }
-            read => read,
-        }
+            read.or_else(
+                |error| {
+                    if error.kind() == ErrorKind::UnexpectedEof { Ok(()) } else { Err(error) }
+                },
+            )
+        })
     }
 }
 

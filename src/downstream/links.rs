@@ -47,7 +47,7 @@ pub(super) struct Links {
     pub lease: Option<Box<(Lease, Cause)>>,
     pub passed: Passed,
     pub counts: Counts,
-    /// Milliseconds since 1970 in this turn, once somebody asked; 0 before.
+    /// Milliseconds since 1970 in this turn, once it was read; 0 before.
     pub unix_ms: u64,
 }
 
@@ -239,10 +239,10 @@ impl Host for Links {
         self.lease.as_ref().map_or(0, |lease| lease.0.unwritten())
     }
 
-    fn next_piece(&mut self, bytes: &[u8]) -> Result<Piece, ()> {
-        let (lease, _) = self.lease.as_deref_mut().ok_or(())?;
-        let (used, kind, done) = lease.next_piece(bytes).map_err(drop)?;
-        Ok(Piece { used, kind, done })
+    fn next_piece(&mut self, bytes: &[u8]) -> Option<Piece> {
+        let (lease, _) = self.lease.as_deref_mut()?;
+        let (used, kind, done) = lease.next_piece(bytes).ok()?;
+        Some(Piece { used, kind, done })
     }
 
     fn announced(&self) -> u64 {

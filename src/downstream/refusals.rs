@@ -13,7 +13,7 @@ use crate::tls::{Fault, TlsError};
 
 /// Of each kind one line in this time.
 const EVERY: Duration = Duration::from_secs(60);
-/// Kinds that are told apart. Others are only at debug until one is due again.
+/// Kinds that are distinguished. Others are only at debug until one is due again.
 const KINDS_MAX: usize = 256;
 
 /// The refusals of one thread.

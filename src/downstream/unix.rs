@@ -1,4 +1,4 @@
-//! A Unix socket under a path, with nobody left out and nobody let in by a race.
+//! Binds a Unix socket atomically, with its final mode and group.
 //!
 //! Owns: [`bind`], [`SocketFile`]. Never knows: who connects.
 
@@ -41,7 +41,7 @@ pub async fn bind(
         return Err(OTHER_PROCESS.to_owned());
     }
     if path.symlink_metadata().is_ok_and(|found| !found.file_type().is_socket()) {
-        return Err("a file that is no socket lies there; move it away".to_owned());
+        return Err("a file that is no socket is there; move it away".to_owned());
     }
     path.file_name().ok_or("the path names no file")?;
     let private = PrivateDirectory::beside(path).map_err(|error| error.to_string())?;

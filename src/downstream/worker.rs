@@ -206,7 +206,7 @@ impl Worker {
         self.clients() < self.limits.get().max_clients
     }
 
-    /// Brings the figures up to date that nobody counts as they change.
+    /// Brings the figures up to date that are not counted as they change.
     pub fn note_figures(&self) {
         self.metrics.buffered(self.buffers.used());
         if let Some(auditor) = &self.auditor {
@@ -296,7 +296,7 @@ impl Worker {
         self.wake_all();
     }
 
-    /// Another identity or password is in force: whoever holds a connection looks whether to let go.
+    /// Another identity or password is in force: every session checks its pinned connection again.
     pub fn recheck_leases(&self) {
         self.wake_all();
     }

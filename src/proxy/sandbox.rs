@@ -88,7 +88,7 @@ impl Sandbox {
     }
 }
 
-/// Whoever has an address can be named only before: then other processes are out of sight.
+/// The process that has an address in use can be named only before the sandbox: then other processes are out of sight.
 fn check_addresses(config: &Config) -> Result<(), StartError> {
     if std::env::var_os("LISTEN_FDS").is_some() {
         return Ok(());

@@ -1,10 +1,10 @@
-//! What a client told of itself, and which fields a server's line about a client has.
+//! What a client has set of itself, and which fields a server's line about a client has.
 //!
 //! Owns: [`ClientInfo`], [`Form`]. Never knows: the commands that tell and show it, other clients.
 
 use crate::traffic::Server;
 
-/// What the client told of itself.
+/// What the client has set of itself.
 #[derive(Debug, Default)]
 pub(super) struct ClientInfo {
     pub name: Vec<u8>,

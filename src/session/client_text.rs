@@ -78,7 +78,7 @@ pub(super) fn not_in_multi(name: &str, valkey: bool) -> String {
     }
 }
 
-/// The client that shall hear of another one's keys has no connection to the server that would stay.
+/// The client that shall receive another one's invalidations has no connection to the server that would stay.
 pub(super) fn tracking_target(id: u64) -> String {
     format!(
         "ERR respgate: client {id} got no connection of its own to the server in time, so it cannot receive invalidations; try again"

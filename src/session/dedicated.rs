@@ -109,7 +109,7 @@ impl Session {
         step
     }
 
-    /// What it leaves on the connection. Names can be told to another one.
+    /// What it leaves on the connection. Names can be set on another one.
     pub(super) fn note_own_state(&mut self, spec: &Spec, request: &Request<'_>) {
         let option = request.arg(2).unwrap_or_default();
         let value = request.arg(3).unwrap_or_default();

@@ -17,7 +17,7 @@ pub(super) struct Greeted {
 }
 
 impl Greeted {
-    /// As the server is asked; the password is not for it to hear.
+    /// As the server is asked; the password is not sent to it.
     pub(super) fn request(&self, wire: &mut BytesMut) {
         let version: &[u8] = if self.protocol == Protocol::Resp3 { b"3" } else { b"2" };
         encode::request(wire, [b"HELLO".as_slice(), version]);

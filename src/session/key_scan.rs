@@ -1,5 +1,5 @@
 //! `DBSIZE` and `FLUSHDB` over the application's own keys: the client's request waits while page
-//! after page is asked for, one at a time, so that nobody else waits for long.
+//! after page is asked for, one at a time, so that no other client waits for long.
 //!
 //! Owns: the way of a page through the session. Never knows: what a page holds.
 

@@ -20,12 +20,12 @@ pub(super) struct Late {
     pub wire: BytesMut,
     /// What is special about its reply.
     pub special: Option<ExecFixup>,
-    /// The client that hears of keys from now on.
+    /// The client that receives invalidations from now on.
     target: Option<Rc<Seat>>,
 }
 
 impl Late {
-    /// It is sent: the client that it names hears of keys.
+    /// It is sent: the client that it names receives invalidations.
     pub(super) fn aim(&self, session: &Session) {
         if let Some(target) = &self.target {
             target.become_target(session.names.clone());

@@ -11,7 +11,7 @@ use super::state::{Cause, Context, Route, Session};
 
 impl Session {
     /// Since when the oldest request on the pinned connection waits for its reply; one that blocks does
-    /// not before the time is over that it asks for, which may lie ahead. `None` when it may for ever.
+    /// not before the time is over that it asks for, which may be in the future. `None` when it may for ever.
     #[must_use]
     pub fn pinned_since(&self) -> Option<Instant> {
         let front = self.queue.peek().filter(|_| self.flight == Route::Pinned)?;
@@ -99,7 +99,7 @@ impl Session {
             self.watch_lost = true;
         }
         if self.in_flight() == 0 || self.flight == Route::Pinned {
-            // Half a message, of a connection that nobody listens to any more.
+            // Half a message, of a connection that is not read any more.
             self.partial.clear();
         }
     }

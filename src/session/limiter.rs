@@ -156,12 +156,12 @@ impl Limiter {
         self.is_own && (self.used.get() > 0 || !self.bucket.as_ref().is_none_or(full))
     }
 
-    /// Whether whoever comes next would have to wait.
+    /// Whether the next request would have to wait.
     pub(super) fn is_full(&self, most: u32) -> bool {
         self.used.get() >= most
     }
 
-    /// A slot, if nobody has to wait for one.
+    /// A slot, if one is free.
     pub(super) fn enter(self: &Rc<Self>, most: u32) -> Option<Slot> {
         if self.is_full(most) {
             return None;

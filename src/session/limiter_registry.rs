@@ -176,7 +176,7 @@ impl Known {
             self.kept_count = self.kept.values().map(Vec::len).sum();
         }
         if self.kept_count >= KEPT_MAX {
-            // Whoever has most of them loses the oldest.
+            // The client with most of them loses the oldest.
             if let Some(kept) = self.kept.values_mut().max_by_key(|kept| kept.len()) {
                 kept.remove(0);
                 self.kept_count -= 1;

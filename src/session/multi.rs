@@ -65,7 +65,7 @@ impl Session {
         if let Some(taken) = taken {
             ctx.multi_permission.note(taken);
         }
-        // Where nobody knows, whoever sends the transaction will be told.
+        // Where it is unknown, the reply of the transaction says it.
         Ok(taken != Some(false))
     }
 

@@ -1,4 +1,4 @@
-//! The replies of one session in the order of its requests, whoever answers them.
+//! The replies of one session in the order of its requests, from the server or from respgate.
 //!
 //! Owns: [`ReplyQueue`], [`Expect`]. Never knows: what a reply means, where it comes from.
 
@@ -37,7 +37,7 @@ pub(super) enum Expect {
     Exec(Box<super::exec_reply::ExecReply>),
     /// The answer to a script that the server may not have.
     Script(Box<super::script_cache::NoscriptRetry>),
-    /// The answer to CLIENT TRACKING; `redirect` is the client that shall hear of the keys.
+    /// The answer to CLIENT TRACKING; `redirect` is the client that shall receive the invalidations.
     Tracking { on: bool, broadcast: bool, redirect: i64 },
     /// The answer to CLIENT GETREDIR or TRACKINGINFO: it names a client by its number at the server.
     Redirect(Option<Strip>),
@@ -195,7 +195,7 @@ impl ReplyQueue {
     }
 
     /// The client's connection is to be closed in the place of `ticket`: what is behind it gets no
-    /// answer any more. `None` when nobody waits for that ticket.
+    /// answer any more. `None` when no request waits for that ticket.
     pub(super) fn cut_off(&mut self, ticket: Ticket, out: &mut BytesMut) -> Option<Remote> {
         let index = self.position(ticket)?;
         let place = self.places.get_mut(index)?;
@@ -405,7 +405,7 @@ impl ReplyQueue {
         }
     }
 
-    /// Turns the place of `ticket` into a local one, wherever it stands. `None` when nobody waits
+    /// Turns the place of `ticket` into a local one, wherever it is. `None` when no request waits
     /// for that ticket any more.
     pub(super) fn replace(
         &mut self,

@@ -15,7 +15,7 @@ use crate::policy::Strip;
 use crate::resp::{Request, RequestBuf, encode};
 
 impl ExecFixup {
-    /// Whether the server is not asked: on the wire a PING stands in its place.
+    /// Whether the server is not asked: on the wire a PING takes its place.
     pub(super) const fn stays_here(&self) -> bool {
         matches!(
             self,

@@ -50,7 +50,7 @@ impl Session {
 
     /// A request of a client that is streaming. The server would carry out any command of a replica,
     /// so only those of replication go on; after any other the connection is closed, because an error
-    /// cannot be told from the stream.
+    /// cannot be distinguished from the stream.
     pub(super) fn judge_streaming(&mut self, request: &Request<'_>, ctx: &mut Context<'_>) -> Step {
         let Ok(spec) = policy::known(ctx.policy.lookup(request)) else { return Step::Close };
         self.last_command = Some(spec);

@@ -17,7 +17,7 @@ use crate::traffic::{Loss, Ticket};
 
 impl Session {
     /// A piece of the reply to `ticket` from a shared connection. `kind` is the reply's first byte;
-    /// `done`: the reply ends with this piece. A reply nobody waits for any more is dropped.
+    /// `done`: the reply ends with this piece. A reply without a waiting request is dropped.
     pub fn handle_reply(
         &mut self,
         ticket: Ticket,
@@ -117,7 +117,7 @@ impl Session {
         out: &mut BytesMut,
     ) -> Result<Option<Completed>, UnexpectedReply> {
         if self.farewell && self.in_flight() == 0 {
-            // It has killed itself: its last answer is the last that it hears.
+            // It has killed itself: this reply is the last that it gets.
             return Ok(None);
         }
         let continued = |front: &Remote| matches!(&front.expect, Expect::Exec(e) if e.has_begun());
@@ -165,7 +165,7 @@ impl Session {
         Ok(self.handle_reply_frame(kind, frame, out))
     }
 
-    /// What nobody asked for at this moment, with the client's own names.
+    /// A message without a request, with the client's own names.
     pub(super) fn write_push(&self, frame: &[u8], out: &mut BytesMut) {
         match self.names.clone().or_else(|| self.seat.names()) {
             Some(prefix) => prefix.push(frame, out),
@@ -308,7 +308,7 @@ impl Session {
                 self.subscriptions.settle(kind, subscribe, left.unwrap_or(named));
             }
             Expect::Watch => {
-                // Refused, nobody knows what is watched there.
+                // Refused, what is watched there is unknown.
                 self.residue.note_if(!ok, Residue::Dirty);
             }
             Expect::Select(database) => self.take_selected(database, ok),
@@ -420,14 +420,14 @@ impl Session {
     }
 
     /// A reply of at least `limits.large_bytes` came on a shared connection: the next commands of
-    /// this session travel on a pinned one, where nobody else waits behind their replies.
+    /// this session travel on a pinned one, where no other client waits behind their replies.
     pub const fn note_large_reply(&mut self) {
         self.window = WINDOW_START;
         self.large_reply_credit = LARGE_REPLY_MEMORY;
     }
 
     /// The request behind `ticket` will get no reply. Returns what the statistics want to know;
-    /// `None` when nobody waits for it any more.
+    /// `None` when no request waits for it any more.
     pub fn handle_loss(
         &mut self,
         ticket: Ticket,

@@ -148,7 +148,7 @@ impl Session {
     }
 
     /// Whether the policy puts another prefix before names than when this session subscribed or
-    /// began to track: replies that nobody asked for have the old one.
+    /// began to track: messages without a request have the old one.
     fn names_have_changed(&self, spec: &Spec, ctx: &Context<'_>) -> bool {
         (self.tracking || self.subscribes())
             && !spec.keys.is_empty()

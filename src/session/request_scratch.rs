@@ -15,7 +15,7 @@ pub struct RequestScratch {
     pub(super) scratch: Scratch,
     pub(super) grant: Grant,
     pub(super) refused: Option<Refusal>,
-    /// The answer was an error of the server's own kind, and nobody's refusal.
+    /// The answer was an error of the server's own kind, and no denial.
     pub(super) probed: bool,
     /// What the error of a refused request ends with, so that it is found in the audit log.
     pub(super) reference: Option<u64>,

@@ -5,11 +5,11 @@
 /// What is left on the pinned connection. What is worse hides what is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Residue {
-    /// Nobody can tell that it was lent.
+    /// It is as if it had never been lent.
     Clean,
     /// State that another session must not meet: it is closed once it is not needed.
     Dirty,
-    /// Nobody knows what: not even this session may ask anything more on it.
+    /// What is left is unknown: not even this session may ask anything more on it.
     Poisoned,
 }
 
@@ -41,7 +41,7 @@ pub(super) enum Need {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LeaseFate {
     Keep,
-    /// Nobody can tell it was lent.
+    /// It is as if it had never been lent.
     Return,
     /// It carries state of this session.
     Drop,

@@ -87,7 +87,7 @@ pub struct Figures {
     pub received: u64,
     pub sent: u64,
     pub commands: u64,
-    /// The client that hears of its keys: -1 without tracking, 0 for itself.
+    /// The client that receives its invalidations: -1 without tracking, 0 for itself.
     pub redirect: i64,
     /// The number at the server of its pinned connection; 0 without.
     pub link: u64,
@@ -140,11 +140,11 @@ pub struct Seat {
     /// More is denied to it than before.
     newly_blocked: Cell<bool>,
     aimed: Cell<bool>,
-    /// Another client's keys are told to it, on its pinned connection.
+    /// It receives another client's invalidations, on its pinned connection.
     target: Cell<bool>,
     /// The same is wanted, and it has no pinned connection yet.
     wanted: Cell<bool>,
-    /// What stands before the names of those keys.
+    /// The prefix of those keys.
     names: RefCell<Option<Arc<Prefix>>>,
 }
 
@@ -234,7 +234,7 @@ impl Seat {
 
 /// Redirected invalidations.
 impl Seat {
-    /// From now on its pinned connection stays: another client's keys are told there.
+    /// From now on its pinned connection stays: it receives another client's invalidations.
     pub(super) fn become_target(&self, names: Option<Arc<Prefix>>) {
         self.target.set(true);
         if names.is_some() {

@@ -311,7 +311,7 @@ impl Session {
     }
 }
 
-/// Whether a request travels where nobody waits behind it.
+/// Whether a request travels where no other client waits behind it.
 fn is_large(request: &Request<'_>, ctx: &Context<'_>) -> bool {
     u64::try_from(request.raw().len()).unwrap_or(u64::MAX) >= ctx.limits.large_bytes
 }

@@ -2,7 +2,7 @@
 //! that it has: `EVAL` goes there as `EVALSHA`, without the text.
 //!
 //! The client sees the second reply alone. That must not change the order in which its commands are
-//! executed: while nobody knows whether the server has the script, the session's further requests are
+//! executed: while it is unknown whether the server has the script, the session's further requests are
 //! held; and a script that was believed to be there is sent again only when nothing came behind it.
 //!
 //! Owns: [`Scripts`], [`NoscriptRetry`]. Never knows: which scripts may run, connections.
@@ -78,7 +78,7 @@ struct Behind {
     sent: Option<u64>,
 }
 
-/// That a session has seen a script run: true as long as nobody finds it lost and the server is the
+/// That a session has seen a script run: true as long as no session finds it lost and the server is the
 /// same ([`super::Context::epoch`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct SeenScript {
@@ -218,7 +218,7 @@ impl Scripts {
         Some(Rc::clone(&entry.script))
     }
 
-    /// Clients want the server to forget, and to be told so.
+    /// Clients want the server to forget, and to confirm it.
     pub(super) fn forget(&self) {
         *self.cache.borrow_mut() = Cache::default();
     }

@@ -93,7 +93,7 @@ pub enum Cause {
 pub enum Step {
     /// It is dealt with: its reply is in its place, or none will come.
     Done,
-    /// Send the request as it stands.
+    /// Send the request as it is.
     Send { route: Route, ticket: Ticket, retry: bool },
     /// Send what [`RequestScratch::take_wire`] gives.
     SendWire { route: Route, ticket: Ticket, wire: WireLayout },
@@ -200,9 +200,9 @@ pub struct Session {
     pub(super) must_unwatch: bool,
     pub(super) subscriptions: Subscriptions,
     pub(super) tracking: bool,
-    /// It hears of all keys, read or not.
+    /// It receives invalidations of all keys, read or not.
     pub(super) broadcast: bool,
-    /// The client that hears of its keys; 0 is itself.
+    /// The client that receives its invalidations; 0 is itself.
     pub(super) redirect: i64,
     /// That client is gone.
     pub(super) redirect_broken: bool,
@@ -230,7 +230,7 @@ pub struct Session {
     pub(super) partial: BytesMut,
     /// What is known of scripts, once there was one.
     pub(super) replays: Option<Box<NoscriptRetries>>,
-    /// What stands before the names of its subscriptions and invalidations.
+    /// The prefix of the names of its subscriptions and invalidations.
     pub(super) names: Option<Arc<Prefix>>,
     /// Takes it off the reply in progress.
     pub(super) stripper: Option<Box<Stripper>>,
@@ -247,7 +247,7 @@ pub struct Session {
     pub(super) queued_limits: Vec<usize>,
     /// Some of the oldest reply has gone to the client, not all.
     pub(super) begun: bool,
-    /// Requests that may be on their way at once; grows with every reply, as nobody knows
+    /// Requests that may be on their way at once; grows with every reply, as it is unknown
     /// beforehand how large they are.
     pub(super) window: usize,
     /// Bytes of the reply in progress, and of a large one among the last.
@@ -479,7 +479,7 @@ impl Session {
     /// What holds after every call from outside; debug builds and the simulation crash where it does not.
     pub fn check_invariants(&self) {
         let flies = self.in_flight() > 0 || self.is_cut();
-        debug_assert!(flies || !self.begun, "a reply has begun that nobody asked for");
+        debug_assert!(flies || !self.begun, "a reply has begun without a request");
         debug_assert!(flies || !self.executing, "it waits for an outcome that does not come");
         debug_assert!(self.executing || self.executes.is_none(), "commands of no transaction");
         debug_assert!(flies || self.subscriptions.pending == 0, "nothing is to be acknowledged");

@@ -1,7 +1,7 @@
 //! CLIENT TRACKING, CACHING and other settings of the connection itself: they are made on a connection
 //! of the session's own, which then stays.
 //!
-//! Owns: what of them is sent, and whose numbers stand in it. Never knows: connections, what is tracked.
+//! Owns: what of them is sent, and whose numbers are in it. Never knows: connections, what is tracked.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -27,7 +27,7 @@ const NOBODY: i64 = i64::MAX;
 const TARGET_WAIT: Duration = Duration::from_secs(1);
 const TARGET_LOOK: Duration = Duration::from_millis(2);
 
-/// What stands before the number in a reply to CLIENT TRACKINGINFO.
+/// The text before the number in a reply to CLIENT TRACKINGINFO.
 const REDIRECT: &[u8] = b"$8\r\nredirect\r\n:";
 /// Redis tracking.c `sendTrackingMessage`, when the other client is gone.
 const BROKEN: &[u8] = b">2\r\n$21\r\ntracking-redir-broken\r\n:";
@@ -37,7 +37,7 @@ type Words = Vec<Vec<u8>>;
 /// A CLIENT TRACKING with the numbers at the server.
 pub(super) struct Aim {
     pub words: Words,
-    /// The client that shall hear of the keys, by its number here.
+    /// The client that shall receive the invalidations, by its number here.
     pub redirect: i64,
     pub seat: Option<Rc<Seat>>,
 }

@@ -37,7 +37,7 @@ pub(super) struct Transaction {
 /// A queued command whose reply, or effect on the session, is the proxy's.
 #[derive(Debug)]
 pub(super) enum ExecFixup {
-    /// Answered here; on the wire a PING stands in its place.
+    /// Answered here; on the wire a PING takes its place.
     Local(&'static Spec, RequestBuf),
     /// Executed there; the session has another number of subscriptions then. So many names are
     /// acknowledged, one by one; 0: all that there are.
@@ -45,7 +45,7 @@ pub(super) enum ExecFixup {
     /// Executed there; on success the session is in that database.
     Select(u32),
     /// Executed there; on success the session tracks keys, or not any more. `redirect` is the client
-    /// that shall hear of them.
+    /// that shall receive them.
     Tracking { on: bool, broadcast: bool, redirect: i64 },
     /// Executed there; on success the session is another user's, or speaks another protocol.
     Hello(Greeted),
@@ -56,13 +56,13 @@ pub(super) enum ExecFixup {
     /// Executed there; the answer names a client by its number, and perhaps keys.
     Renamed(Option<Strip>),
     /// It names another client, whose number at the server is looked up when the transaction is sent:
-    /// it stands at this place of the wire.
+    /// it is at this place of the wire.
     Late { at: usize, request: RequestBuf },
-    /// CLIENT REPLY; on the wire a PING stands in its place.
+    /// CLIENT REPLY; on the wire a PING takes its place.
     Reply(Talk),
-    /// It is not answered; on the wire a PING stands in its place.
+    /// It is not answered; on the wire a PING takes its place.
     Mute,
-    /// Decided when it was queued; on the wire a PING stands in its place.
+    /// Decided when it was queued; on the wire a PING takes its place.
     Said(Box<[u8]>),
     /// The same, and the session is this user's.
     Become(Name),

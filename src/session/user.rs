@@ -1,4 +1,4 @@
-//! As whom a client speaks: kept while it speaks, looked up again when somebody may have changed it.
+//! The user a client is logged in as, and the policy that follows; looked up again after a reload.
 //!
 //! Owns: changes of the session's user. Never knows: passwords, how a policy decides.
 

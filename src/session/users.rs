@@ -100,7 +100,7 @@ impl Users {
         default.is_some_and(|user| user.passwords == Passwords::Any)
     }
 
-    /// Redis acl.c `ACLCheckUserCredentials`. The password is hashed and compared whoever is named,
+    /// Redis acl.c `ACLCheckUserCredentials`. The password is hashed and compared whatever user is named,
     /// so that the time taken does not tell which users there are.
     pub(super) fn admit(&self, name: &[u8], password: &[u8]) -> Option<Name> {
         let hash = PasswordHash::of(password);

@@ -24,7 +24,7 @@ pub struct Breaker {
 enum State {
     /// Anyone may dial.
     Closed,
-    /// Nobody may dial before then.
+    /// No attempt begins before then.
     Open(Instant),
     /// One attempt is under way and decides for all.
     HalfOpen,
@@ -88,7 +88,7 @@ impl Breaker {
         }
     }
 
-    /// Whoever is told to dial reports how it ended, with the round.
+    /// A caller that may dial reports how it ended, with the round.
     pub fn ask(&mut self, now: Instant) -> Ask {
         match self.state {
             State::Closed => Ask::Dial(self.round),

@@ -99,7 +99,7 @@ impl UpstreamContext {
         })
     }
 
-    /// Dials when the breaker allows it, however long that takes: whoever asks bounds the wait.
+    /// Dials when the breaker allows it, however long that takes: the caller bounds the wait.
     pub(super) async fn dial(&self, key: PoolKey) -> Result<ServerConnection, DialError> {
         let attempt = loop {
             self.passable().await;

@@ -371,7 +371,7 @@ impl Inner {
         Ok(facts)
     }
 
-    /// One request with one reply, on a connection that nobody else uses.
+    /// One request with one reply, on a connection that has no other use.
     async fn ask(&self, stream: &mut Stream, request: &[u8]) -> Result<BytesMut, DialError> {
         send(stream, request).await.map_err(|error| self.lost(&error))?;
         let mut replies = ReplyBuffer::default();

@@ -35,7 +35,7 @@ pub(super) use relief::Beside;
 const READS_PER_TURN: u32 = 4;
 /// A client that has this much to read, and more to come of one reply, is slow.
 const SLOW_READER_BYTES: usize = 2 * 1024 * 1024;
-/// How long the server may take to hear that a connection ends.
+/// How long the end of a connection may take to reach the server.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 type Dialing = Pin<Box<dyn Future<Output = Result<ServerConnection, DialError>>>>;

@@ -9,7 +9,7 @@ use crate::telemetry::UpstreamDisconnect;
 pub enum Ended {
     /// It answered everything and its successor takes over, for this reason.
     Replaced(UpstreamDisconnect),
-    /// Nobody used it for `idle_timeout`.
+    /// It was not used for `idle_timeout`.
     Idle,
     /// The proxy leaves.
     Closed,

@@ -1,6 +1,6 @@
 //! Why a connection to the server could not be had.
 //!
-//! Owns: [`DialError`]. Never knows: what clients are told.
+//! Owns: [`DialError`]. Never knows: what clients read.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What may stand between respgate and a server besides TLS: one table of codes, causes and fixes.
+//! Faults between respgate and a server besides TLS: one table of codes, causes and fixes.
 //!
 //! Owns: [`Fault`]. Never knows: how a fault is found.
 

@@ -47,7 +47,7 @@ struct Idle<C> {
     checked: Instant,
 }
 
-/// One that is being checked. It can be lent to nobody meanwhile.
+/// One that is being checked. It is not lent meanwhile.
 #[derive(Debug)]
 pub struct Checked<C> {
     pub connection: C,
@@ -99,7 +99,7 @@ impl<C: Pooled> IdleConnections<C> {
         }
     }
 
-    /// One that nobody can tell to have been lent, or that is new; beyond `max_idle` it is closed.
+    /// One that is as if never lent, or new; beyond `max_idle` it is closed.
     pub(super) fn put(&mut self, connection: C, now: Instant, closed: &mut Closed) {
         debug_assert!(connection.born() <= now, "it was made before");
         if !connection.is_current() {
@@ -132,7 +132,7 @@ impl<C: Pooled> IdleConnections<C> {
         self.retain(UpstreamDisconnect::Failover, |idle| idle.connection.born() > then, closed);
     }
 
-    /// Closes those that nobody has used for `idle_timeout`, the oldest first; `min_idle` stay.
+    /// Closes those that were not used for `idle_timeout`, the oldest first; `min_idle` stay.
     pub(super) fn close_old(&mut self, now: Instant, closed: &mut Closed) {
         let timeout = self.timing.idle_timeout;
         let mut spare = self.idle.len().saturating_sub(self.timing.min_idle);

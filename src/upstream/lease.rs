@@ -40,7 +40,7 @@ pub struct Lease {
     outdated: Option<Instant>,
     /// The server has answered a request on this loan.
     answered: bool,
-    /// A push came within a reply: nobody else may rely on where replies begin.
+    /// A push came within a reply: where replies begin is unknown from here on.
     doubtful: bool,
     /// What was said on it: the server may not be the primary that is wanted.
     sign: Option<Sign>,
@@ -264,7 +264,7 @@ impl Lease {
         self.closed_for = reason;
     }
 
-    /// Returns the connection for somebody else: nobody can tell that it was lent.
+    /// Returns the connection for another session: it is as if it had never been lent.
     pub fn give_back(mut self) {
         let clean = self.sign.is_none()
             && !self.doubtful

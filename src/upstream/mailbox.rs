@@ -239,7 +239,7 @@ impl Mailbox {
         self.overflow.get()
     }
 
-    /// Bytes that have arrived and that the client has not read; 0 when nobody will.
+    /// Bytes that have arrived and that the client has not read; 0 when it never will.
     pub(super) fn backlog(&self) -> usize {
         let inner = self.inner.borrow();
         if inner.closed { 0 } else { inner.bytes.len() + self.unread.get() }
@@ -320,13 +320,13 @@ impl Mailbox {
         }
     }
 
-    /// Whether nobody will read this any more.
+    /// Whether this will not be read any more.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.inner.borrow().closed
     }
 
-    /// Nobody will read this any more.
+    /// This will not be read any more.
     pub fn close(&self) {
         let mut inner = self.inner.borrow_mut();
         self.buffers.adjust(inner.bytes.len(), 0);

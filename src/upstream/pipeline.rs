@@ -38,7 +38,7 @@ struct Entry<W> {
     attempts: u8,
     /// It completes the request before it, and is repeated only if that one's outcome is known.
     companion: bool,
-    /// Its owner was told that it takes too long; the late reply goes nowhere.
+    /// Its owner got a time-out; the late reply is dropped.
     abandoned: bool,
     /// Its bytes are wiped when it is answered, and it is for this connection alone.
     secret: bool,

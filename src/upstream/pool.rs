@@ -233,7 +233,7 @@ impl Pool {
         Spare { link, context: Rc::clone(&self.context) }
     }
 
-    /// A connection that nobody can tell to have been lent.
+    /// A connection that is as if it had never been lent.
     pub(super) fn put(&self, link: ServerConnection) {
         self.core.borrow_mut().put(self.spare(link), clock::now());
         self.settle();

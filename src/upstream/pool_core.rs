@@ -222,7 +222,7 @@ impl<C: Pooled> PoolCore<C> {
         self.check_invariants();
     }
 
-    /// A connection that is of use to any session: nobody can tell that it was lent.
+    /// A connection that is of use to any session: it is as if it had never been lent.
     pub fn put(&mut self, connection: C, now: Instant) {
         self.idle.put(connection, now, &mut self.closed);
     }

@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Needs no login: without one, the answer is an error, which will do.
 const PING: &[u8] = b"pInG\r\n";
-/// A TLS record with a hello that is cut off. Whoever speaks TLS answers with an alert.
+/// A TLS record with a hello that is cut off. A server that speaks TLS answers with an alert.
 const CUT_HELLO: &[u8] = &[0x16, 3, 1, 0, 5, 1, 0, 0, 1, 0];
 
 /// Waits until a server that answers a TLS handshake would have, then asks whether it speaks RESP in

@@ -59,7 +59,7 @@ impl Stream {
 }
 
 impl Drop for Stream {
-    /// After a panic, what was written may not have been delivered, and whoever asked learns that it is lost:
+    /// After a panic, what was written may not have been delivered, and its session learns that it is lost:
     /// delivered later, it would be executed behind what is asked next.
     fn drop(&mut self) {
         if std::thread::panicking() {

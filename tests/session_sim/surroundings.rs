@@ -126,11 +126,11 @@ impl Host for Surroundings<'_> {
         0
     }
 
-    fn next_piece(&mut self, bytes: &[u8]) -> Result<Piece, ()> {
-        let lease = self.lease.as_mut().expect("somebody speaks");
+    fn next_piece(&mut self, bytes: &[u8]) -> Option<Piece> {
+        let lease = self.lease.as_mut().expect("a connection is pinned");
         let advance = lease.scanner.advance(bytes).expect("the server speaks RESP");
         lease.begun = !advance.done;
-        Ok(Piece { used: advance.used, kind: lease.scanner.kind(), done: advance.done })
+        Some(Piece { used: advance.used, kind: lease.scanner.kind(), done: advance.done })
     }
 
     fn announced(&self) -> u64 {

@@ -1,4 +1,4 @@
-//! What a conversation needs of whoever drives it: a task with sockets, or a simulation.
+//! What a conversation needs of its driver: a task with sockets, or a simulation.
 //!
 //! Owns: [`Host`], [`PendingStep`], and the values that cross it. Never knows: when it is asked, sockets, tasks, wakers.
 
@@ -106,7 +106,7 @@ pub enum Notice {
 }
 
 /// The surroundings of a conversation. Every call returns at once; what takes time is a
-/// [`PendingStep`], whose end is told to the conversation.
+/// [`PendingStep`], whose end is reported to the conversation.
 pub trait Host {
     /// Judges a request: calls `judge` with what is to be known of the world at `moment`.
     fn with_context<R>(
@@ -134,12 +134,9 @@ pub trait Host {
     /// Bytes of it that are not written yet.
     fn unwritten(&self) -> usize;
 
-    /// The next piece of a reply at the front of `bytes`, which the pinned connection has said.
-    ///
-    /// # Errors
-    ///
-    /// When that is no reply.
-    fn next_piece(&mut self, bytes: &[u8]) -> Result<Piece, ()>;
+    /// The next piece of a reply at the front of `bytes`, which came on the pinned connection. `None` when that
+    /// is no reply.
+    fn next_piece(&mut self, bytes: &[u8]) -> Option<Piece>;
     /// The announced length of the reply in progress, when it is a single string.
     fn announced(&self) -> u64;
     /// A piece of the array that answers EXEC.

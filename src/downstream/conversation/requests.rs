@@ -442,7 +442,7 @@ impl Conversation {
             if !self.leased.is_here {
                 return None;
             }
-            let Ok(piece) = host.next_piece(rest) else {
+            let Some(piece) = host.next_piece(rest) else {
                 self.close_untrusted(host);
                 return None;
             };

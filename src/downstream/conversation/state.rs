@@ -222,7 +222,7 @@ impl Conversation {
         }
     }
 
-    /// The rules of the listener may be others now. Whoever waits for one of the old policy's limits is
+    /// The rules of the listener may be others now. A request that waits for one of the old policy's limits is
     /// judged by the new one.
     pub fn settle_policy<H: Host>(&mut self, host: &mut H) {
         match host.settle_policy(&mut self.session, self.now) {
@@ -288,7 +288,7 @@ impl Conversation {
     /// The pinned connection that was waited for is here.
     pub fn handle_lease(&mut self) {
         debug_assert!(!self.leased.is_here, "two pinned connections");
-        debug_assert!(matches!(self.waiting, PendingStep::Lease(_)), "nobody asked for it");
+        debug_assert!(matches!(self.waiting, PendingStep::Lease(_)), "no lease was asked for");
         self.waiting = PendingStep::No;
         self.leased.is_here = true;
     }
@@ -489,8 +489,8 @@ impl Conversation {
         if !self.eof {
             return None;
         }
-        // A client that left while its blocking command waits is told nothing, and nothing is
-        // popped for nobody: the pinned connection closes with this one. Other replies are still
+        // A client that left while its blocking command waits gets no reply, and nothing is
+        // popped without a receiver: the pinned connection closes with this one. Other replies are still
         // written: the client may have closed its sending half only.
         let waits = !matches!(self.waiting, PendingStep::No) || self.inbound.presented.is_some();
         let left =

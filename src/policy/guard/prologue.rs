@@ -249,7 +249,7 @@ impl Guarded {
         out
     }
 
-    /// What stands for `redis`: the variable `api`.
+    /// What replaces `redis`: the variable `api`.
     fn api(&self, words: &words::Words<'_>, line: &str, keys: bool, body: &mut String) {
         let repeats = self.repeats.to_string();
         let (table, fast) = self.guard.fast(words, keys);

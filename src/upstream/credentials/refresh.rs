@@ -141,7 +141,7 @@ mod tests {
         let mut refresh = Refresh::default();
         refresh.handle_password(Some(seconds(3600)), INTERVAL, true, (now, wall), 0);
         assert_eq!(refresh.look_at(now, wall), Some(now + LOOK));
-        // Asleep, the monotonic clock stands still.
+        // Asleep, the monotonic clock does not move.
         assert!(refresh.is_due(now + seconds(1), wall + seconds(3000)));
         let set_back = wall - seconds(100_000);
         assert!(!refresh.is_due(now + seconds(2000), set_back));

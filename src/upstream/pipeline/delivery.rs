@@ -48,7 +48,7 @@ pub struct Answered<'a, W> {
 /// Why a connection cannot be trusted any more. It is closed, never repaired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Broken {
-    /// A reply that nobody asked for.
+    /// A reply without a request.
     UnexpectedReply,
     /// A push on a connection that many share, by itself or within a reply.
     Push,

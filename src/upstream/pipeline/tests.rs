@@ -60,7 +60,7 @@ fn what_nobody_asked_for_breaks_the_connection() {
     let mut p = pushed(&[("a", true), ("b", true)]);
     write(&mut p, 2);
     let heard = feed(&mut p, "*2\r\n>1\r\n+x\r\n+1\r\n+2\r\n");
-    assert_eq!(heard, (vec![], Err(Broken::Push)), "nobody knows where the array ends");
+    assert_eq!(heard, (vec![], Err(Broken::Push)), "the end of the array is unknown");
     let mut p = Pipeline::new(Protocol::Resp2);
     p.push("a", Ticket(0), b"a", 0, true, at());
     p.wrote(1);
