@@ -89,7 +89,7 @@ fn serve(
         let proxy = Box::pin(Proxy::start(config, reread, telemetry, sandbox)).await;
         let proxy = proxy.map_err(|error| error.to_string())?;
         start.log(&proxy);
-        Ok(proxy.run(signals).await)
+        Ok(Box::pin(proxy.run(signals)).await)
     });
     // A file that cannot be read to its end holds up nothing.
     runtime.shutdown_background();

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::ended::Ended;
 use super::not_primary::{Question, Sign, Suspicion, sign, sign_within};
-use super::pipeline::{Answered, Broken, Delivery, Pipeline};
+use super::pipeline::{Broken, Delivery, Note, Pipeline};
 use super::stall::Stall;
 use crate::base::elapsed::Elapsed;
 use crate::resp::Protocol;
@@ -221,7 +221,7 @@ impl Connection {
         pipeline: &mut Pipeline<Option<W>>,
         bytes: &[u8],
         now: Instant,
-        note: Option<&mut dyn FnMut(Answered<'_, Option<W>>)>,
+        note: Option<Note<'_, Option<W>>>,
         mut deliver: impl FnMut(&W, &Delivery<'_, Option<W>>, Duration),
     ) -> Result<(), Broken> {
         debug_assert!(!self.ended, "nothing is read on a connection that has ended");

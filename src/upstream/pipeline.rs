@@ -16,7 +16,7 @@ use bytes::{Buf, BytesMut};
 use crate::resp::{Protocol, ReplyScanner};
 use crate::traffic::{Loss, Ticket};
 use delivery::Reason;
-pub use delivery::{Answered, Broken, Delivery};
+pub use delivery::{Answered, Broken, Delivery, Note};
 
 /// Bytes of a reply that make a slow reader of it hold up others.
 const LARGE_BYTES: usize = 64 * 1024;
@@ -228,7 +228,7 @@ impl<W> Pipeline<W> {
     pub fn handle_bytes(
         &mut self,
         mut bytes: &[u8],
-        mut note: Option<&mut dyn FnMut(Answered<'_, W>)>,
+        mut note: Option<Note<'_, W>>,
         mut deliver: impl FnMut(Delivery<'_, W>),
     ) -> Result<(), Broken> {
         while !bytes.is_empty() {

@@ -13,7 +13,8 @@ fn large_values_and_pipelines_pass_whole() {
     let bench = Bench::new("", "", "");
     let mut client = bench.connect(Some(&bench.lab.pair("client"))).unwrap();
     for size in [1, 16_384, 16_385, 100_000, 5_000_000] {
-        let value: String = (0..size).map(|at| char::from(b'a' + (at % 26) as u8)).collect();
+        let value: String =
+            (0..size).map(|at| char::from(b'a' + u8::try_from(at % 26).unwrap())).collect();
         assert_eq!(client.ask(&["SET", "large", &value]), "+OK\r\n");
         assert_eq!(client.ask(&["GET", "large"]), format!("${size}\r\n{value}\r\n"));
     }
