@@ -18,6 +18,8 @@ mod certs;
 mod failures;
 #[path = "telemetry/insight.rs"]
 mod insight;
+#[path = "telemetry/lean.rs"]
+mod lean;
 #[path = "telemetry/moves.rs"]
 mod moves;
 #[path = "telemetry/scenes.rs"]

@@ -30,7 +30,7 @@ pub(super) fn answer(
             let (status, body) = check(probe, uri.query().unwrap_or_default(), health, now);
             (status, PLAIN, body)
         }
-        (_, None) => match metrics.render() {
+        (_, None) => match metrics.scrape() {
             Ok(text) => (StatusCode::OK, EXPOSITION, text),
             Err(e) => (StatusCode::INTERNAL_SERVER_ERROR, PLAIN, format!("{e}\n")),
         },

@@ -40,6 +40,7 @@ pub fn diff(old: &Config, new: &Config) -> Changes {
         ("limits", old.limits != new.limits),
         ("slowlog", old.insight.slow != new.insight.slow),
         ("hotkeys", old.insight.hot != new.insight.hot),
+        ("telemetry.metrics", old.telemetry.metrics != new.telemetry.metrics),
         ("telemetry.log_level", old.telemetry.log_level != new.telemetry.log_level),
         ("drain", old.drain != new.drain),
     ];

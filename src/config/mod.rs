@@ -57,7 +57,7 @@ pub use scripts::{ScriptError, ScriptMode, ScriptRules};
 pub use secret_files::{OpenFile, SecretFile, is_in_volume, is_open, open_files, secret_files};
 pub use server_auth::{CertificateLogin, PasswordCommand, ServerAuth};
 pub use source::{SecretSource, SourceError, io_cause, read_acl_file};
-pub use telemetry::{Admin, LogFormat, Telemetry};
+pub use telemetry::{Admin, LogFormat, MetricsProfile, Telemetry};
 pub use tree::Setting;
 pub use units::{read_duration, show_duration, show_size};
 pub use upstream::{

@@ -19,7 +19,7 @@ use super::section::{
     text,
 };
 use super::source::secret;
-use super::telemetry::{Admin, LogFormat, Telemetry};
+use super::telemetry::{Admin, LogFormat, MetricsProfile, Telemetry};
 use super::tree::Node;
 use super::upstream::{
     Authorities, CertificateFiles, HostPort, OUTAGE_WAIT, OnOutage, Pool, PoolMode, Retry,
@@ -317,6 +317,8 @@ fn telemetry(at: &Section<'_>) -> Telemetry {
         Err(_) if node.is_empty_text() => Ok(None),
         Err(mistake) => Err(mistake),
     });
+    let profiles = [("full", MetricsProfile::Full), ("lean", MetricsProfile::Lean)];
+    at.set("metrics", &mut telemetry.metrics, choice(&profiles));
     let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
     at.set("log_format", &mut telemetry.log_format, choice(&formats));
     at.set("log_level", &mut telemetry.log_level, string);

@@ -9,6 +9,8 @@ use std::path::PathBuf;
 pub struct Telemetry {
     /// Metrics and health over HTTP; `None`: not served.
     pub address: Option<SocketAddr>,
+    /// How many of the metrics a scrape gets.
+    pub metrics: MetricsProfile,
     pub log_format: LogFormat,
     /// A filter as `tracing-subscriber` takes it: `info`, `respgate=debug`.
     pub log_level: String,
@@ -32,10 +34,20 @@ pub enum LogFormat {
     Json,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum MetricsProfile {
+    /// Every metric.
+    #[default]
+    Full,
+    /// Those that alerts and a first look need.
+    Lean,
+}
+
 impl Default for Telemetry {
     fn default() -> Self {
         Self {
             address: Some(SocketAddr::from(([127, 0, 0, 1], 9465))),
+            metrics: MetricsProfile::Full,
             log_format: LogFormat::Text,
             log_level: "info".to_owned(),
         }

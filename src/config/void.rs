@@ -295,6 +295,12 @@ impl Void<'_> {
             "without admin.address no request has a token",
             "remove it, or set admin.address",
         );
+        self.report(
+            config.telemetry.address.is_none(),
+            "telemetry.metrics",
+            "with address = \"off\" there is no /metrics",
+            "remove it, or set telemetry.address",
+        );
         let waits = config.audit.as_ref().is_none_or(|one| one.on_overflow == OnOverflow::Block);
         self.report(
             !waits,

@@ -279,6 +279,7 @@ impl Reloader {
         self.levels
             .configure(&new.telemetry.log_level)
             .map_err(|error| invalid(error.to_string()))?;
+        self.telemetry.metrics.profile.set(new.telemetry.metrics);
         self.components.replace_doors(doors);
         let limits = descriptors::within(self.components.files, &new);
         self.components.limits.set(limits.into());

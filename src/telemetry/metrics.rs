@@ -24,6 +24,7 @@ use super::number::{
 };
 use super::open_set::{BuildInfo, Certificates, Policies, StateSet};
 use super::process::Process;
+use super::profile::Profile;
 
 /// The label of [`Named`] series: where applications connect.
 #[derive(Debug)]
@@ -48,6 +49,8 @@ macro_rules! metrics {
         pub struct Metrics {
             $( $(#[doc = $help])+ pub $name: $series, )+
             process: Process,
+            /// How much of this a scrape shows.
+            pub profile: Profile,
         }
 
         impl Metrics {
@@ -236,13 +239,28 @@ metrics! {
 }
 
 impl Metrics {
-    /// The text exposition format, version 0.0.4. Takes no lock the data plane waits for.
+    /// Every metric in the text exposition format, version 0.0.4. Takes no lock the data plane waits for.
     ///
     /// # Errors
     ///
     /// None in practice: families are never empty or nameless.
     pub fn render(&self) -> Result<String, prometheus::Error> {
         TextEncoder::new().encode_to_string(&self.families())
+    }
+
+    /// As [`Metrics::render`], of the metrics that the profile shows.
+    ///
+    /// # Errors
+    ///
+    /// None in practice, as there.
+    pub fn scrape(&self) -> Result<String, prometheus::Error> {
+        TextEncoder::new().encode_to_string(&self.scraped())
+    }
+
+    /// What the profile shows of [`Metrics::families`].
+    #[must_use]
+    pub fn scraped(&self) -> Vec<MetricFamily> {
+        self.profile.apply(self.families())
     }
 }
 

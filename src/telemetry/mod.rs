@@ -13,6 +13,7 @@ mod named;
 pub mod number;
 mod open_set;
 mod process;
+mod profile;
 mod recent;
 pub mod redact;
 mod sink;
@@ -39,6 +40,7 @@ pub use metrics::{Address, Metrics, Policy};
 pub use named::{Named, Names};
 pub use open_set::{BuildInfo, Certificates, Policies, StateSet};
 pub use process::Process;
+pub use profile::Profile;
 pub use recent::Batch;
 pub use slow_log::{Slow, SlowLog, Times};
 
@@ -57,6 +59,7 @@ impl Telemetry {
     /// When the log level is no filter, or a log is installed already.
     pub fn start(settings: &config::Telemetry) -> Result<Self, LogError> {
         let metrics = Arc::new(Metrics::default());
+        metrics.profile.set(settings.metrics);
         let log = log::install(settings, &metrics)?;
         Ok(Self { metrics, log })
     }
@@ -68,6 +71,7 @@ impl Telemetry {
     /// As [`Telemetry::start`].
     pub fn silent(settings: &config::Telemetry) -> Result<Self, LogError> {
         let metrics = Arc::new(Metrics::default());
+        metrics.profile.set(settings.metrics);
         let (_, log) = log::build(settings, false, Box::new(io::sink()), &metrics)?;
         Ok(Self { metrics, log })
     }

@@ -176,6 +176,8 @@ max = "1m"
     assert_eq!((config.telemetry.address, config.telemetry.log_format), (None, LogFormat::Json));
     assert_eq!(config.drain.max, Duration::from_secs(60));
     assert_eq!(good(&format!("{MINIMAL}[telemetry]\naddress = \"\"")).telemetry.address, None);
+    let lean = good(&format!("{MINIMAL}[telemetry]\nmetrics = \"lean\""));
+    assert_eq!(lean.telemetry.metrics, MetricsProfile::Lean);
 }
 
 #[test]
@@ -332,6 +334,7 @@ fn what_a_reload_can_take_up() {
     };
     check(&|c| c.policy.preset = Some("cache".to_owned()), &["policy"], &[]);
     check(&|c| c.limits.max_clients = 1, &["limits"], &[]);
+    check(&|c| c.telemetry.metrics = MetricsProfile::Lean, &["telemetry.metrics"], &[]);
     check(&|c| c.telemetry.log_level = "debug".to_owned(), &["telemetry.log_level"], &[]);
     check(&|c| c.drain.max = Duration::ZERO, &["drain"], &[]);
     check(&|c| c.upstream.auth.username = Some("x".to_owned()), &[], &["upstream.auth"]);

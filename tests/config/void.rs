@@ -176,6 +176,11 @@ fn pool_limits_and_drain() {
         &["8:9: drain.quiet: without effect: the drain ends after max, which is 1s"],
     );
     void("[drain]\nmax = \"500ms\"", &[]);
+    void(
+        "[telemetry]\naddress = \"off\"\nmetrics = \"lean\"",
+        &["8:11: telemetry.metrics: without effect: with address = \"off\" there is no /metrics"],
+    );
+    void("[telemetry]\nmetrics = \"lean\"", &[]);
 }
 
 #[test]

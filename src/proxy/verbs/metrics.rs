@@ -1,4 +1,4 @@
-//! `metrics`: what `/metrics` of the telemetry server shows, for those who cannot reach that.
+//! `metrics`: every metric, also where `/metrics` of the telemetry server shows the lean profile.
 //!
 //! Owns: [`METRICS`]. Never knows: which metrics there are.
 

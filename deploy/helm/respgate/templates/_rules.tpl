@@ -155,7 +155,7 @@
         description: 'An application sent a command that administrates or empties the server. It was not executed.'
         runbook_url: deploy/docs/runbooks.md#respgatedangerouscommandattempt
     - alert: RespgateLatencyHigh
-      expr: 'respgate:latency_seconds:p99_5m{class=~"read|write"} > 0.02'
+      expr: 'respgate:latency_seconds:p99_5m{class=~"|read|write"} > 0.02'
       for: 10m
       labels: {severity: warning}
       annotations:
