@@ -35,7 +35,7 @@ pub fn cache(moved: &Moved) {
     client.ask(&["GET", "k"]);
     client.ask(&["SET", "k", "v"]);
     let modes = ["miss", "error"].map(|mode| format!("degraded_replies_total{{mode={mode:?}}}"));
-    moved.until(&proxy, &[&modes[0], &modes[1]]);
+    moved.until(&proxy, &[&modes[0], &modes[1], "state{state=\"degraded\"}"]);
 }
 
 /// Certificates, and everything that is read again.
