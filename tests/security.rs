@@ -31,7 +31,7 @@ use respgate::security::{CHECKS, page};
 use respgate::tls::dev_certs::{Authority, CertRequest};
 use serde_json::Value;
 use support::client::{Client, Target};
-use support::real_server::{free_port, wait_until};
+use support::real_server::{free_port, note_skipped, wait_until};
 
 /// Ends a process with its value.
 struct Process(Child);
@@ -259,6 +259,7 @@ fn unwatched(good: &Good) -> Option<Results> {
         command.current_dir(good.lab.dir.path()).output().unwrap()
     };
     if !unshare(&["true"]).status.success() {
+        note_skipped("a system without a watch: a process may have no user namespace here");
         return None;
     }
     let program = env!("CARGO_BIN_EXE_respgate");

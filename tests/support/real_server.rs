@@ -2,6 +2,7 @@
 //!
 //! Owns: [`Server`], [`Brand`]. Never knows: respgate.
 
+use std::io::Write;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -42,10 +43,15 @@ impl Brand {
     pub fn available(self) -> bool {
         let found = self.program().is_some();
         if !found {
-            eprintln!("skipped: no {}-server on this machine", self.name());
+            note_skipped(&format!("tests with {}: it is not on this machine", self.name()));
         }
         found
     }
+}
+
+/// Says what this machine cannot try, also where the test harness keeps what a test prints.
+pub fn note_skipped(what: &str) {
+    let _ = writeln!(std::io::stderr(), "skipped: {what}");
 }
 
 /// A running server; ended on drop. Its Unix socket is the way past everything else.
