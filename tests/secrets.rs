@@ -16,6 +16,10 @@ mod support;
 
 #[path = "secrets/damage.rs"]
 mod damage;
+#[path = "secrets/outputs.rs"]
+mod outputs;
+#[path = "secrets/program.rs"]
+mod program;
 #[path = "secrets/search.rs"]
 mod search;
 
