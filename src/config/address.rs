@@ -13,6 +13,8 @@ use super::upstream::{HostPort, ServerEndpoint};
 /// The longest path that fits a socket address (Linux: `sun_path` without its final NUL).
 const UNIX_PATH_BYTES_MAX: usize = 107;
 const HOST_BYTES_MAX: usize = 253;
+/// The longest part of a host name between two dots.
+const LABEL_BYTES_MAX: usize = 63;
 
 /// Where the server is, and what a URL says beyond that.
 pub(super) struct ServerAddress {
@@ -108,7 +110,19 @@ fn username(user: &str) -> Result<String, ValueError> {
     Ok(user.to_owned())
 }
 
+/// Whether it looks like a host with a port or without; else it may be a key, which no error repeats.
+fn may_be_repeated(text: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
+    text.bytes().all(fits) && text.split(['.', ':']).all(|label| label.len() <= LABEL_BYTES_MAX)
+}
+
 fn host_port(text: &str) -> Result<HostPort, ValueError> {
+    if !may_be_repeated(text) {
+        return Err(ValueError::new("no host with a port").hint(
+            "write host:port; a key belongs into the file of tls.key, a password into that of \
+             auth.password_file",
+        ));
+    }
     let wrong = |what: &str| ValueError::new(format!("{} {what}", quoted(text)));
     let Some((host, port)) = text.rsplit_once(':').filter(|_| !text.ends_with(']')) else {
         return Err(
@@ -200,6 +214,8 @@ mod tests {
             ("redis:65536", "no port between"),
             (":6379", "no host"),
             ("a b:6379", "no host"),
+            ("-----BEGIN PRIVATE KEY-----\nhunter2\n", "no host with a port"),
+            (&format!("hunter2{}", "M".repeat(60)), "no host with a port"),
             ("[::1]", "has no port"),
             ("::1:6379", "ambiguous"),
             ("[x]:1", "IPv6"),
