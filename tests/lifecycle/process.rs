@@ -63,7 +63,7 @@ fn the_server_comes_later() {
     server.stop();
     let directory = proxy::directory();
     let (port, telemetry) = (free_port(), free_port());
-    let target = support::client::Target::Tcp(port);
+    let target = Target::Tcp(port);
     let head =
         proxy::configuration(&server, &proxy::listener(&target, ""), proxy::OPEN_POLICY, telemetry);
     let head =
