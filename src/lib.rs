@@ -2,7 +2,7 @@
 //! that accepts only mutual TLS.
 //!
 //! The modules are on levels; imports go down only and two modules of one level never meet
-//! (`tests/architecture.rs` holds this). A command meets them in this order: `downstream` reads it,
+//! (`tests/core/architecture.rs` holds this). A command meets them in this order: `downstream` reads it,
 //! `resp` frames it, `command` knows it, `policy` judges it, `session` says where it goes,
 //! `upstream` carries it and matches the reply, `session` puts the reply in its place.
 

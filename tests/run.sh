@@ -118,7 +118,7 @@ install_rust_part() {
     python3=python3-venv openssl=openssl && need_syslog
   python3 -c 'import ensurepip' 2> /dev/null || need ensurepip=python3-venv
   python_environment tests/drivers/requirements.txt
-  older_redis tests/guard/requirements.txt
+  older_redis tests/policy/guard/requirements.txt
 }
 
 install_rest() {

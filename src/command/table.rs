@@ -1,7 +1,7 @@
 //! One line per command and subcommand of Redis 7.0 to 8.x and Valkey 7.2 to 9.x.
 //!
 //! Owns: facts, written by `src/command/table/generate.py` and held against running servers by
-//! `tests/command_table.rs`. Never knows: what a column means ([`Row`]).
+//! `tests/conformance/command_table.rs`. Never knows: what a column means ([`Row`]).
 //!
 //! A line: name, arity, flags, ACL categories, keys and channels; what it does to its connection, what
 //! it reaches beyond its keys, what it stores, how long its keys live, where its replies have names,

@@ -13,7 +13,7 @@ const HEAD: &str = "\
 # Troubleshooting
 
 `respgate doctor --config respgate.toml` tries each step between respgate and the server, and prints what fails with one of these codes, the cause and what to do; `--json` is for programs.
-The log carries the same codes. This page is made from the tables of the program (`tests/tls.rs` compares them).
+The log carries the same codes. This page is made from the tables of the program (`tests/operation/tls.rs` compares them).
 
 | step of doctor | what is looked at | codes |
 |---|---|---|

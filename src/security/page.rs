@@ -22,7 +22,7 @@ const HEAD: &str = "\
 
 Checks that need rights which respgate's user should not have (`ACL LIST`, `ACL DRYRUN`, `CONFIG GET`) are skipped without them; run the test with the login of an administrator to have them done (`RESPGATE__UPSTREAM__AUTH__USERNAME` …); what is then tested of the user is about that login.
 
-This page is made from the table of the program (`tests/security.rs` compares them, and shows each check passing and failing on a real server).
+This page is made from the table of the program (`tests/operation/security.rs` compares them, and shows each check passing and failing on a real server).
 ";
 
 /// The page, in Markdown.

@@ -1,4 +1,4 @@
-//! The parts that decide, and neither wait nor touch a socket, for `tests/upstream_sim.rs`.
+//! The parts that decide, and neither wait nor touch a socket, for `tests/core/upstream_sim.rs`.
 //!
 //! Owns: nothing; it names what the simulation may use. Never knows: what the parts do.
 

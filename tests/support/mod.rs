@@ -13,6 +13,7 @@
 )]
 
 pub mod allowed;
+pub mod certs;
 pub mod client;
 pub mod fake_server;
 pub mod forms;

@@ -11,7 +11,7 @@ def by_name(table):
 
 # Every command, so that a new one is looked at for each column that has a usual value: what it reaches
 # beyond its keys, the names in its replies, its cost. Those of Redis 7.0 are in every later server of
-# either kind (`tests/command_table.rs` asks one).
+# either kind (`tests/conformance/command_table.rs` asks one).
 EVERYWHERE = set((
     "acl acl|cat acl|deluser acl|dryrun acl|genpass acl|getuser acl|help acl|list acl|load"
     " acl|log acl|save acl|setuser acl|users acl|whoami append asking auth bgrewriteaof bgsave"
@@ -310,7 +310,7 @@ COST = by_name({
 })
 
 
-# What a command that reads answers without data; tests/failure/degraded.rs asks servers.
+# What a command that reads answers without data; tests/abuse/failure/degraded.rs asks servers.
 MISS = by_name({
     "NIL": "get digest hget lindex geodist dump randomkey zscore memory|usage object|encoding"
            " object|freq object|idletime object|refcount",

@@ -1,4 +1,4 @@
-//! What a connection decides, case by case; `tests/upstream_sim.rs` has the histories.
+//! What a connection decides, case by case; `tests/core/upstream_sim.rs` has the histories.
 //!
 //! Owns: its tests. Never knows: sockets.
 

@@ -2,7 +2,7 @@
 //!
 //! Owns: [`check`]. Never knows: what is simulated.
 
-#[path = "../../session_sim/mod.rs"]
+#[path = "../../core/session_sim/sim.rs"]
 mod sim;
 
 /// A longer input decides nothing more.

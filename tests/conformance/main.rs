@@ -1,0 +1,14 @@
+//! The same bytes as from a server without respgate.
+//!
+//! Owns: the list of these tests. Never knows: what each of them tries.
+
+mod clients;
+mod command_table;
+mod differential;
+mod malformed;
+mod random_sessions;
+mod replication;
+mod session_mode;
+#[path = "../support/mod.rs"]
+mod support;
+mod wrong_arguments;

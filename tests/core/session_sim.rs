@@ -1,0 +1,119 @@
+//! Any conversation, over any connections and with any accidents, is what one Redis would have said.
+//!
+//! Owns: which seeds are run. Never knows: what happens in a run.
+//!
+//! `RESPGATE_SEEDS=10000` runs more seeds, `RESPGATE_SEED=7` one.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test may crash"
+)]
+
+use crate::support;
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use respgate::base::clock;
+
+#[path = "session_sim/sim.rs"]
+mod sim;
+
+use respgate::resp::Protocol;
+use sim::choices::Choices;
+use sim::grammar::Grammar;
+use sim::model::{DATABASES, Model};
+use sim::reference::{frames, show};
+use support::client::{Client, Got, encode};
+use support::real_server::{Brand, Server};
+use support::seeds::{self, number};
+
+const SEEDS: u64 = 600;
+const STEPS: usize = 400;
+
+#[test]
+fn every_conversation_is_one_with_redis() {
+    let now = clock::now();
+    seeds::play(SEEDS, |seed, loud| {
+        let mut step = 0;
+        let mut choices = Choices::from_seed(seed);
+        let held = catch_unwind(AssertUnwindSafe(|| {
+            sim::grammar::run(&mut choices, STEPS, now, loud, &mut |next| step = next);
+        }));
+        assert!(held.is_ok(), "step {step}");
+    });
+}
+
+/// The simulation can be no truer than its server.
+#[test]
+fn the_model_speaks_as_redis() {
+    if !Brand::Redis.available() {
+        return;
+    }
+    let databases = DATABASES.to_string();
+    let server = Server::new(Brand::Redis, false, &["--databases", &databases]);
+    if !server.observer().ask_text(&["INFO", "server"]).contains("redis_version:7.0.") {
+        return eprintln!("skipped: the model speaks as Redis 7.0");
+    }
+    for seed in 0..number("RESPGATE_SEEDS").unwrap_or(20) {
+        compare(&server, seed);
+    }
+}
+
+fn compare(server: &Server, seed: u64) {
+    server.observer().ask(&["FLUSHALL"]);
+    let mut client = Client::connect(&server.target()).unwrap();
+    let id = client.ask_text(&["CLIENT", "ID"]).trim_start_matches(':').parse().unwrap();
+    let mut model = Model::default();
+    model.connect(id, Protocol::Resp2, 0);
+    let mut choices = Choices::from_seed(seed);
+    let mut grammar = Grammar::draw(&mut choices);
+    let mut said = Vec::new();
+    let mut pending = VecDeque::new();
+    for _ in 0..150 {
+        while pending.is_empty() {
+            pending.extend(grammar.requests(&mut choices, 0));
+        }
+        let mut words = pending.pop_front().unwrap();
+        if words[0] == b"BLPOP" {
+            *words.last_mut().unwrap() = b"0.01".to_vec();
+        }
+        let connection = &model.connections[0];
+        let reply = words[0] == b"CLIENT" && words[1] == b"REPLY";
+        if connection.transaction.is_some() && (reply || connection.silent()) {
+            continue;
+        }
+        if connection.tracking && (words[0] == b"RESET" || words.last().unwrap() == b"OFF") {
+            // Redis remembers what was read when tracking begins again; the model does not.
+            return;
+        }
+        said.push(show(&words.join(&b' ')));
+        client.send_raw(&encode(&words));
+        model.execute(0, &words);
+        if model.connections[0].blocked.is_some() {
+            model.time_out(0);
+        }
+        let bytes = model.connections[0].output.split();
+        let mut expected: Vec<String> = frames(&bytes).0.into_iter().map(show).collect();
+        let mut heard: Vec<String> = expected.iter().map(|_| hear(&mut client)).collect();
+        if words.len() == 1 && words[0].ends_with(b"UNSUBSCRIBE") {
+            // All channels, in no order.
+            (expected, heard) = (vec![expected.len().to_string()], vec![heard.len().to_string()]);
+        }
+        // The keys of invalidations have no order either.
+        expected.sort();
+        heard.sort();
+        assert_eq!(heard, expected, "seed {seed}: {said:#?}");
+    }
+}
+
+fn hear(client: &mut Client) -> String {
+    match client.next(support::client::PATIENCE) {
+        Got::Reply(reply) => show(&reply),
+        other @ (Got::Silence | Got::End) => format!("{other:?}"),
+    }
+}

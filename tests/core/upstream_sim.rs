@@ -1,0 +1,376 @@
+//! Whatever happens to the server and the way to it, no reply goes astray, no acknowledged write is lost or
+//! done twice, everything ends in time, and all is well again when the accidents are over.
+//!
+//! Owns: which seeds are run, which accidents happen, what a run ends in. Never knows: how respgate
+//! decides.
+//!
+//! `RESPGATE_SEEDS=10000` runs more seeds, `RESPGATE_SEED=7` one, and tells what happens in it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::too_many_lines,
+    reason = "a test may crash"
+)]
+
+#[path = "session_sim/choices.rs"]
+mod choices;
+mod model;
+mod pool;
+use crate::support::seeds;
+mod server;
+mod world;
+
+use std::time::{Duration, Instant};
+
+use choices::Choices;
+use model::{End, Kind};
+use respgate::base::clock;
+use respgate::config::OnOutage;
+use respgate::upstream::decisions::{Patience, Timing};
+use world::World;
+
+const SEEDS: u64 = 300;
+const PINNED_SEEDS: u64 = 100;
+/// Of accidents, in a run.
+const TROUBLED: Duration = Duration::from_secs(15);
+/// After the last one.
+const QUIET: Duration = Duration::from_secs(20);
+const SESSIONS: usize = 6;
+/// Within 5 s, by up to a dozen lines.
+const DIALS_MAX: usize = 200;
+
+#[test]
+fn upstream_half_survives_every_accident() {
+    let now = clock::now();
+    seeds::play(SEEDS, |seed, loud| run(seed, now, loud));
+}
+
+#[test]
+fn pinned_connections_survive_every_accident() {
+    let now = clock::now();
+    seeds::play(PINNED_SEEDS, |seed, _| {
+        let mut world = pool::World::new(now, 14, Choices::from_seed(seed));
+        for _ in 0..3 {
+            world.pass(ms(3000), true);
+            world.heal();
+            world.pass(ms(1000), false);
+        }
+        world.quiet();
+    });
+}
+
+/// Sessions that ask for pinned connections all get their answer in time, and those that have left cost
+/// nothing.
+#[test]
+fn silent_path_keeps_no_session_waiting_for_a_pinned_connection() {
+    let now = clock::now();
+    for seed in 0..40 {
+        let mut world = pool::World::new(now, 100, Choices::from_seed(seed));
+        world.silence();
+        world.ask_all();
+        world.pass(world.silent_bound() + ms(20), false);
+        assert_eq!(world.waiting().0, 0, "{seed}: a session still waits");
+        world.ask_all();
+        world.pass(ms(20), false);
+        world.leave_all();
+        world.pass(ms(20), false);
+        assert!(world.waiting().0 == 0 && world.waiting().1 <= 2, "{seed}: somebody is dialed for");
+    }
+}
+
+const fn ms(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
+
+fn number_of(choices: &mut Choices, least: usize, most: usize) -> u64 {
+    (least + choices.below(most - least)) as u64
+}
+
+fn run(seed: u64, begin: Instant, loud: bool) {
+    let mut choices = Choices::from_seed(seed);
+    let timing = Timing {
+        command_timeout: ms(*choices.pick(&[400, 2000, 4000])),
+        stall_timeout: ms(600),
+        connect_timeout: ms(400),
+        health_check_interval: ms(1000),
+        idle_timeout: ms(3000),
+        max_age: ms(*choices.pick(&[0, 0, 7000])),
+    };
+    let on_outage = *choices.pick(&[OnOutage::Close, OnOutage::Error]);
+    let patience = Patience { on_outage, wait: ms(1500) };
+    let chance = Choices::from_seed(seed ^ 0xABCD);
+    let mut world = World::new(begin, timing, patience, SESSIONS, chance);
+    world.loud = loud;
+    let mut script = Script::draw(&mut choices, begin);
+    let end = begin + TROUBLED;
+    while world.now < end {
+        world.settle();
+        world.now = world.next().min(script.next()).min(end);
+        while script.next() <= world.now {
+            script.step(&mut choices, &mut world);
+        }
+    }
+    script.heal_all(&mut choices, &mut world);
+    pass(&mut world, QUIET);
+    finish(&mut world);
+}
+
+fn pass(world: &mut World, time: Duration) {
+    let end = world.now + time;
+    while world.now < end {
+        world.settle();
+        world.now = world.next().min(end);
+    }
+    world.settle();
+}
+
+/// All is well again.
+fn finish(world: &mut World) {
+    for session in 0..SESSIONS {
+        assert_eq!(world.model.in_flight(session), 0, "session {session} still waits");
+    }
+    assert_eq!(world.asides, 0, "something is still set aside");
+    assert_eq!(world.silent, 0, "somebody is still silent");
+    assert_eq!(world.node.outage_since(), None, "there is still an outage");
+    world.check_standing();
+    assert!(world.current(0).line.is_up(), "the first connection is kept");
+    assert!(!world.current(1).line.is_up(), "one that nobody uses is closed");
+    for session in 0..SESSIONS {
+        for kind in [Kind::Read, Kind::Write] {
+            // A server that turns out to be a replica is left after its first refusal.
+            let answered = (0..4).any(|_| {
+                world.ask(session, kind);
+                let asked_at = world.now;
+                pass(world, Duration::from_secs(2));
+                let (ended, how) = world.model.sessions[session].last().unwrap().end.unwrap();
+                assert!(ended < asked_at + ms(1000), "session {session} waited");
+                how == End::Answered
+            });
+            assert!(answered, "session {session} is not served: {kind:?}");
+        }
+    }
+    world.model.check_executions(&world.server.executed);
+    // Each line may dial once when the backoff is over: without one it would be thousands.
+    let often = world.attempts.windows(DIALS_MAX + 1);
+    let often = often.into_iter().any(|all| all[DIALS_MAX] - all[0] < Duration::from_secs(5));
+    assert!(!often, "the server is dialed more than {DIALS_MAX} times within 5 s");
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Event {
+    Ask,
+    Accident,
+    Heal(Accident),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Accident {
+    Down,
+    Reset,
+    ResetOne,
+    Silence,
+    Loading,
+    Demoted,
+    Failover,
+    WrongPassword,
+    Rotation,
+    NewPassword,
+    Pause,
+    Halves,
+    UnexpectedReply,
+    HangUp,
+    SlowReader,
+    HalfWrite,
+    BusyScript,
+}
+
+const ACCIDENTS: [Accident; 17] = [
+    Accident::Down,
+    Accident::Reset,
+    Accident::ResetOne,
+    Accident::Silence,
+    Accident::Loading,
+    Accident::Demoted,
+    Accident::Failover,
+    Accident::WrongPassword,
+    Accident::Rotation,
+    Accident::NewPassword,
+    Accident::Pause,
+    Accident::Halves,
+    Accident::UnexpectedReply,
+    Accident::HangUp,
+    Accident::SlowReader,
+    Accident::HalfWrite,
+    Accident::BusyScript,
+];
+
+/// What happens when.
+struct Script {
+    events: Vec<(Instant, Event)>,
+    weights: Vec<usize>,
+    /// Milliseconds between two requests, and between two accidents, at most.
+    gap: usize,
+    pause: usize,
+    slow: usize,
+}
+
+impl Script {
+    fn draw(choices: &mut Choices, now: Instant) -> Self {
+        // A few kinds at a time find more than all at once.
+        let weights = ACCIDENTS.iter().map(|_| *choices.pick(&[0, 0, 1, 4])).collect::<Vec<_>>();
+        let none = weights.iter().all(|weight| *weight == 0);
+        let weights = if none { vec![1; ACCIDENTS.len()] } else { weights };
+        Self {
+            events: vec![(now + ms(50), Event::Ask), (now + ms(500), Event::Accident)],
+            weights,
+            gap: *choices.pick(&[30, 150, 800]),
+            pause: *choices.pick(&[300, 1500, 4000]),
+            slow: *choices.pick(&[0, 5, 20]),
+        }
+    }
+
+    fn next(&self) -> Instant {
+        self.events.iter().map(|(at, _)| *at).min().unwrap()
+    }
+
+    fn step(&mut self, choices: &mut Choices, world: &mut World) {
+        let first = (0..self.events.len()).min_by_key(|at| self.events[*at].0).unwrap();
+        let (_, event) = self.events.remove(first);
+        match event {
+            Event::Ask => {
+                let session = choices.below(SESSIONS);
+                for _ in 0..=choices.below(4) {
+                    let kind = self.kind(choices);
+                    if world.model.in_flight(session) < 16 {
+                        world.ask(session, kind);
+                    }
+                }
+                let gap = ms(number_of(choices, 1, self.gap));
+                self.events.push((world.now + gap, Event::Ask));
+            }
+            Event::Accident => {
+                let accident = ACCIDENTS[choices.weighted(&self.weights)];
+                if world.loud {
+                    eprintln!("{:?} ---- {accident:?}", world.now);
+                }
+                begin(accident, choices, world);
+                let most = *choices.pick(&[100, 900, 6000]);
+                let lasts = ms(number_of(choices, 20, most));
+                self.events.push((world.now + lasts, Event::Heal(accident)));
+                let pause = ms(number_of(choices, 50, self.pause));
+                self.events.push((world.now + pause, Event::Accident));
+            }
+            Event::Heal(accident) => heal(accident, choices, world),
+        }
+    }
+
+    fn kind(&self, choices: &mut Choices) -> Kind {
+        match choices.weighted(&[30, 40, self.slow, 10, 15]) {
+            0 => Kind::Read,
+            1 => Kind::Write,
+            2 => Kind::Slow(number_of(choices, 5, 1500)),
+            3 => Kind::Error,
+            _ => Kind::Block,
+        }
+    }
+
+    fn heal_all(&mut self, choices: &mut Choices, world: &mut World) {
+        self.events.clear();
+        ACCIDENTS.iter().for_each(|accident| heal(*accident, choices, world));
+        world.server.replica = false;
+    }
+}
+
+fn begin(accident: Accident, choices: &mut Choices, world: &mut World) {
+    let wires = world.server.wires.len();
+    let hang_up_all = |world: &mut World| (0..wires).for_each(|wire| world.server.hang_up(wire));
+    match accident {
+        Accident::Down => {
+            world.server.refuses = true;
+            hang_up_all(world);
+        }
+        Accident::Reset => hang_up_all(world),
+        Accident::ResetOne if wires > 0 => world.server.hang_up(wires - 1),
+        Accident::Silence => world.server.path_is_dead = true,
+        Accident::Loading => {
+            world.server.loading = true;
+            if choices.chance(50) {
+                hang_up_all(world);
+            }
+        }
+        Accident::Demoted | Accident::Failover => {
+            world.server.wires.iter_mut().for_each(|wire| wire.replica = true);
+            world.server.replica = accident == Accident::Demoted;
+        }
+        Accident::WrongPassword => {
+            world.server.password_is_wrong = true;
+            if choices.chance(50) { world.rotate() } else { world.change_password() }
+        }
+        Accident::Rotation => world.rotate(),
+        Accident::NewPassword => world.change_password(),
+        Accident::Pause => world.server.paused = true,
+        Accident::Halves => world.server.halves += 5,
+        Accident::UnexpectedReply => surplus(world),
+        Accident::HangUp => {
+            world.server.hangs_up = true;
+            hang_up_all(world);
+        }
+        Accident::SlowReader => world.slow_reader(choices.below(2)),
+        Accident::HalfWrite if wires > 0 => {
+            world.server.wires[wires - 1].window = choices.below(30)
+        }
+        Accident::BusyScript => {
+            world.server.busy_with_script = true;
+            world.server.paused = true;
+        }
+        Accident::ResetOne | Accident::HalfWrite => {}
+    }
+}
+
+/// Only where nothing is owed: what nobody asked for cannot be told from a reply otherwise.
+fn surplus(world: &mut World) {
+    let now = world.now;
+    for life in world.lives.iter().flatten() {
+        if let Some(live) = life.live.as_ref().filter(|_| life.line.pipeline.is_empty())
+            && world.server.owes_nothing(live.wire)
+        {
+            return world.server.say(live.wire, b"+surplus\r\n", now);
+        }
+    }
+}
+
+fn heal(accident: Accident, choices: &mut Choices, world: &mut World) {
+    let now = world.now;
+    match accident {
+        Accident::Down => world.server.refuses = false,
+        Accident::Silence => world.server.heal(now, || ms(choices.below(1500) as u64)),
+        Accident::Loading => world.server.loading = false,
+        Accident::Demoted => world.server.replica = false,
+        Accident::WrongPassword => world.server.password_is_wrong = false,
+        Accident::Pause => world.server.paused = false,
+        Accident::HangUp => {
+            world.server.hangs_up = false;
+            world.server.wires.iter_mut().for_each(|wire| wire.hangs_up = false);
+        }
+        Accident::HalfWrite => {
+            world.server.wires.iter_mut().for_each(|wire| wire.window = usize::MAX);
+        }
+        Accident::BusyScript => {
+            world.server.busy_with_script = false;
+            world.server.paused = false;
+        }
+        Accident::Halves => world.server.halves = 0,
+        Accident::Reset
+        | Accident::ResetOne
+        | Accident::Failover
+        | Accident::Rotation
+        | Accident::NewPassword
+        | Accident::UnexpectedReply
+        | Accident::SlowReader => {}
+    }
+}

@@ -1,0 +1,71 @@
+//! The attacker's side: one application tries every known way to see, name or touch what belongs to
+//! another, and every form of its own work goes on meanwhile.
+//!
+//! Owns: which server, mode and disguise each attack is tried in. Never knows: how a policy decides.
+//!
+//! What is listed as an attack comes from the notes on namespaces and from reading the parsers of
+//! the servers; what must hold afterwards is asked of the server itself, past respgate.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test may crash"
+)]
+
+use crate::support;
+mod attacks;
+mod disguise;
+mod legitimate;
+mod sessions;
+mod world;
+
+use attacks::{ATTACKS, Attack, SCRIPTS};
+use disguise::WAYS;
+use support::real_server::Brand;
+use world::{Mode, World};
+
+fn storm(world: &mut World, attacks: &[Attack]) {
+    for attack in attacks {
+        for way in WAYS {
+            world.attempt(attack, way);
+        }
+        world.look_around(attack.name);
+    }
+    world.close();
+}
+
+#[test]
+fn nothing_escapes_where_redis_is_asked_for_keys_as_they_are() {
+    storm(&mut World::new(Brand::Redis, Mode::Enforce), ATTACKS);
+}
+
+#[test]
+fn nothing_escapes_where_redis_is_asked_for_keys_with_a_prefix() {
+    storm(&mut World::new(Brand::Redis, Mode::Rewrite), ATTACKS);
+}
+
+#[test]
+fn nothing_escapes_where_valkey_is_asked_for_keys_as_they_are() {
+    if Brand::Valkey.available() {
+        storm(&mut World::new(Brand::Valkey, Mode::Enforce), ATTACKS);
+    }
+}
+
+#[test]
+fn nothing_escapes_where_valkey_is_asked_for_keys_with_a_prefix() {
+    if Brand::Valkey.available() {
+        storm(&mut World::new(Brand::Valkey, Mode::Rewrite), ATTACKS);
+    }
+}
+
+/// Scripts build names that no proxy can see: here the server's own user holds them back, with the
+/// rules that `respgate acl` prints.
+#[test]
+fn scripts_stay_inside_with_the_rules_that_respgate_prints() {
+    for mode in [Mode::Enforce, Mode::Rewrite] {
+        storm(&mut World::with_server_rules(mode), SCRIPTS);
+    }
+}

@@ -1,0 +1,9 @@
+//! One application never sees, names or touches what is another's.
+//!
+//! Owns: the list of these tests. Never knows: what each of them tries.
+
+mod adversary;
+mod namespace;
+mod no_escape;
+#[path = "../support/mod.rs"]
+mod support;

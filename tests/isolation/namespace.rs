@@ -1,0 +1,32 @@
+//! Two applications with the same names and different prefixes share one server and never meet.
+//!
+//! Owns: [`app`], what both parts share. Never knows: how a name is rewritten.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test may crash"
+)]
+
+use crate::support;
+mod apart;
+mod told;
+mod walked;
+
+use support::proxy::Proxy;
+use support::real_server::Server;
+
+/// A respgate for the application whose names begin with `prefix` on the server; `keys` is further
+/// TOML of `[policy.keys]` and what follows it.
+fn app(server: &Server, prefix: &str, keys: &str) -> Proxy {
+    let keys = format!("[policy.keys]\nmode = \"rewrite\"\nprefix = {prefix:?}\n{keys}\n");
+    Proxy::before(server, &keys)
+}
+
+const WALKS: &str = "flushdb = true\ndbsize = true";
+
+fn contains(bytes: &[u8], text: &str) -> bool {
+    bytes.windows(text.len()).any(|window| window == text.as_bytes())
+}

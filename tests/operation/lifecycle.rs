@@ -1,0 +1,30 @@
+//! From start to exit: what a process answers while its server is away, while it leaves, and what it
+//! tells those who watch it.
+//!
+//! Owns: the life of the process as seen from outside. Never knows: how it is assembled.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test may crash"
+)]
+
+use crate::support;
+mod process;
+mod sandbox;
+mod sessions;
+mod systemd;
+
+use support::client::{Client, Got, PATIENCE, encode, show};
+use support::proxy::Proxy;
+use support::real_server::{Brand, Server, signal};
+
+/// Sends the bytes in one write and compares everything that comes back.
+fn exchange(client: &mut Client, sent: &[u8], expected: &[u8]) {
+    client.send_raw(sent);
+    let got = client.bytes(expected.len(), PATIENCE);
+    assert!(got == expected, "{}\n  instead of\n{}", show(&got), show(expected));
+}

@@ -1,0 +1,22 @@
+//! What operators and auditors touch: configuration, files, verbs, logs, metrics, documents.
+//!
+//! Owns: the list of these tests. Never knows: what each of them tries.
+
+mod admin;
+mod audit;
+mod cli;
+mod config;
+mod config_reference;
+mod demo;
+mod documents;
+mod first_hour;
+mod lifecycle;
+mod listener_tls;
+mod listeners;
+mod reload;
+mod secrets;
+mod security;
+#[path = "../support/mod.rs"]
+mod support;
+mod telemetry;
+mod tls;

@@ -1,0 +1,15 @@
+//! What a policy permits, refuses and rewrites, on real servers.
+//!
+//! Owns: the list of these tests. Never knows: what each of them tries.
+
+mod acl_differential;
+mod content;
+mod custom_commands;
+mod observe;
+mod policy_cases;
+mod rate;
+mod roles;
+mod scripts;
+#[path = "../support/mod.rs"]
+mod support;
+mod ttl;
