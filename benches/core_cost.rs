@@ -20,10 +20,10 @@ mod conversation;
 use std::hint::black_box;
 
 use conversation::{RULES, Talk, request};
-use respgate::base::clock::now;
-use respgate::command::{self, Lookup};
-use respgate::policy::{EvalContext, Scratch, compile};
-use respgate::resp::{ReplyScanner, RequestBuf, RequestLimits, RequestScanner, Scan};
+use respgate::internals::base::clock::now;
+use respgate::internals::command::{self, Lookup};
+use respgate::internals::policy::{EvalContext, Scratch, compile};
+use respgate::internals::resp::{ReplyScanner, RequestBuf, RequestLimits, RequestScanner, Scan};
 
 const BATCHES: usize = 401;
 /// Short enough that most batches run undisturbed.

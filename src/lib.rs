@@ -5,33 +5,38 @@
 //! (`tests/core/architecture.rs` holds this). A command meets them in this order: `downstream` reads it,
 //! `resp` frames it, `command` knows it, `policy` judges it, `session` says where it goes,
 //! `upstream` carries it and matches the reply, `session` puts the reply in its place.
+#![warn(unreachable_pub)]
 
 // L0: values with no opinion.
-pub mod base;
+mod base;
 // L1: bytes <-> frames, text -> settings.
-pub mod config;
-pub mod resp;
+mod config;
+mod resp;
 // L2: what is known about each command, what is counted and logged.
-pub mod command;
-pub mod telemetry;
+mod command;
+mod telemetry;
 // L3: nouns that both sides share, who we are.
-pub mod tls;
-pub mod traffic;
+mod tls;
+mod traffic;
 // L4: may this command pass; what auditors read.
-pub mod audit;
-pub mod policy;
+mod audit;
+mod policy;
 // L5: one client's conversation (pure), connections to the server. They never meet.
-pub mod session;
-pub mod upstream;
+mod session;
+mod upstream;
 // L6: the application's side: the task around a session; looking at a server.
-pub mod downstream;
-pub mod probe;
+mod downstream;
+mod probe;
 // L7: what operators see over HTTP, and what is found out about a server: why it does not
 // work, what of it is not safe.
-pub mod admin;
-pub mod doctor;
-pub mod security;
+mod admin;
+mod doctor;
+mod security;
 // L8: assembly, reload, drain.
-pub mod proxy;
+mod proxy;
 // L9: words for people.
 pub mod cli;
+
+// What tests and benches may use; all else is visible in this crate alone.
+#[doc(hidden)]
+pub mod internals;

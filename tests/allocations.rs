@@ -18,8 +18,8 @@ use std::alloc::System;
 use std::time::Duration;
 
 use conversation::{RULES, Talk, request};
-use respgate::base::clock::now;
-use respgate::config::{Encoding, KeyRules, OnMissing, Rules, TtlRules, ValueRules};
+use respgate::internals::base::clock::now;
+use respgate::internals::config::{Encoding, KeyRules, OnMissing, Rules, TtlRules, ValueRules};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 #[global_allocator]

@@ -8,15 +8,19 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use respgate::config::{ClientLimits, KeyMode, KeyRules, OnMissing, OnOutage, Rules, TtlRules};
-use respgate::downstream::conversation::{Conversation, Host, LeaseEnd, Moment, Outgoing, Piece};
-use respgate::policy::{Policy, compile};
-use respgate::resp::ReplyScanner;
-use respgate::session::{
+use respgate::internals::config::{
+    ClientLimits, KeyMode, KeyRules, OnMissing, OnOutage, Rules, TtlRules,
+};
+use respgate::internals::downstream::conversation::{
+    Conversation, Host, LeaseEnd, Moment, Outgoing, Piece,
+};
+use respgate::internals::policy::{Policy, compile};
+use respgate::internals::resp::ReplyScanner;
+use respgate::internals::session::{
     Auth, Context, Limiters, MultiPermission, RequestScratch, Route, Scripts, Session,
 };
-use respgate::traffic::{Facts, Loss, PoolKey, Ticket, Unavailable};
-use respgate::upstream::{Buffers, Delivery, Mailbox};
+use respgate::internals::traffic::{Facts, Loss, PoolKey, Ticket, Unavailable};
+use respgate::internals::upstream::{Buffers, Delivery, Mailbox};
 
 type Build = fn() -> Rules;
 
@@ -127,7 +131,7 @@ impl Host for Around {
             limits: moment.limits,
             dedicated: false,
             valkey: false,
-            server: respgate::traffic::Server::default(),
+            server: respgate::internals::traffic::Server::default(),
             has_lease: moment.has_lease,
             lends_at_once: true,
             held: false,

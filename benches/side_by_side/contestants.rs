@@ -7,7 +7,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use respgate::tls::dev_certs::{self, Files};
+use respgate::internals::tls::dev_certs::{self, Files};
 use serde_json::{Value, json};
 
 use crate::load::Target;
@@ -53,7 +53,7 @@ impl Field {
     /// Starts the server, and every contestant that is installed and among the `wanted`.
     pub fn start(wanted: impl Fn(&str) -> bool) -> Self {
         let directory = tempfile::Builder::new().prefix("respgate-bench-").tempdir().unwrap();
-        let now = respgate::base::clock::wall();
+        let now = respgate::internals::base::clock::wall();
         let names = ["localhost", "127.0.0.1"];
         let day = Duration::from_secs(86_400);
         let files = dev_certs::write_all(directory.path(), &names, "app1", now, day).unwrap();

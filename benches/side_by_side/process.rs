@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use respgate::base::clock::now;
+use respgate::internals::base::clock::now;
 
 /// Ticks of `/proc/PID/stat` per second; the same on every Linux (`USER_HZ`).
 const TICKS_PER_SECOND: f64 = 100.0;

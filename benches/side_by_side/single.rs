@@ -8,7 +8,7 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::time::Duration;
 
-use respgate::base::clock::now;
+use respgate::internals::base::clock::now;
 
 use crate::contestants::{Field, RULES};
 use crate::load::{self, Shape, Spec, Talk, Target};

@@ -48,11 +48,11 @@ const HEADER_BYTES_MAX: usize = 16 * 1024;
 const BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// The header of an answer with which a program that asked ends, when that is not 0.
-pub const EXIT: &str = "respgate-exit";
+pub(crate) const EXIT: &str = "respgate-exit";
 
 /// Where requests come from.
 #[derive(Debug)]
-pub enum Way {
+pub(crate) enum Way {
     Unix(UnixListener),
     /// The file holds the token that a request must have.
     Loopback(TcpListener, PathBuf),
@@ -60,7 +60,7 @@ pub enum Way {
 
 /// The server: `H` is what its verbs are answered from.
 #[derive(Debug)]
-pub struct Control<H: 'static> {
+pub(crate) struct Control<H: 'static> {
     pub house: Arc<H>,
     pub verbs: &'static [&'static Verb<H>],
     pub metrics: Arc<Metrics>,
@@ -90,7 +90,7 @@ struct Reply {
 
 impl<H: Send + Sync + 'static> Control<H> {
     /// Serves until dropped.
-    pub async fn serve(self, way: Way) -> Infallible {
+    pub(crate) async fn serve(self, way: Way) -> Infallible {
         let mut open = VecDeque::<(JoinHandle<()>, Arc<AtomicBool>)>::new();
         loop {
             let busy = Arc::new(AtomicBool::new(false));
@@ -245,7 +245,7 @@ async fn gate(token: Option<PathBuf>) -> Gate {
 /// # Errors
 ///
 /// When it cannot be read, or is so short that it could be guessed.
-pub fn read_token(path: PathBuf) -> Result<Secret, String> {
+pub(crate) fn read_token(path: PathBuf) -> Result<Secret, String> {
     let token = SecretSource::File(path).read().map_err(|error| error.to_string())?;
     if token.expose().len() < TOKEN_BYTES_MIN {
         let hint = "write one with: openssl rand -hex 32";

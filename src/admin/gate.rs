@@ -11,7 +11,7 @@ use super::verb::Effect;
 use crate::base::secret::Secret;
 
 /// A header that neither a form of a web page nor a request smuggled through another program has.
-pub const HEADER: &str = "x-respgate-admin";
+pub(crate) const HEADER: &str = "x-respgate-admin";
 
 /// What the way of a request demands of it.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub(super) enum Barred {
 
 impl Barred {
     #[must_use]
-    pub const fn status(self) -> StatusCode {
+    pub(crate) const fn status(self) -> StatusCode {
         match self {
             Self::Host => StatusCode::MISDIRECTED_REQUEST,
             Self::Header => StatusCode::FORBIDDEN,
@@ -44,7 +44,7 @@ impl Barred {
     }
 
     #[must_use]
-    pub const fn text(self) -> &'static str {
+    pub(crate) const fn text(self) -> &'static str {
         match self {
             Self::Host => "the Host header names another machine",
             Self::Header => "the header X-Respgate-Admin: 1 is missing",
@@ -65,7 +65,12 @@ impl Gate {
     /// # Errors
     ///
     /// What is wrong with it; that of the token last, so that a page in a browser learns nothing of it.
-    pub fn check(&self, uri: &Uri, headers: &HeaderMap, effect: Effect) -> Result<(), Barred> {
+    pub(crate) fn check(
+        &self,
+        uri: &Uri,
+        headers: &HeaderMap,
+        effect: Effect,
+    ) -> Result<(), Barred> {
         let mut hosts = headers.get_all(HOST).iter();
         let host = hosts.next().and_then(|host| host.to_str().ok());
         let named = uri.authority().is_none_or(|authority| is_own(authority.as_str()));

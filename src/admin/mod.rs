@@ -8,7 +8,7 @@
 
 mod control;
 mod gate;
-pub mod query;
+pub(crate) mod query;
 mod readiness;
 mod routes;
 mod verb;
@@ -35,10 +35,12 @@ use tracing::{debug, warn};
 use crate::base::clock;
 use crate::telemetry::Metrics;
 
-pub use control::{Control, EXIT, Way, read_token};
-pub use gate::HEADER;
-pub use readiness::{HEARTBEAT_AGE_MAX, Health, Probe, Report};
-pub use verb::{Answer, Answering, Argument, By, Call, Effect, Kind, Refused, Verb};
+pub(crate) use control::{Control, EXIT, Way, read_token};
+pub(crate) use gate::HEADER;
+pub use readiness::Health;
+pub(crate) use readiness::Probe;
+pub(crate) use verb::{Answer, Call, Effect, Refused};
+pub use verb::{Argument, Kind, Verb};
 
 /// Connections open at once.
 const CONNECTIONS_MAX: usize = 64;

@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 /// `name=value&name=value`, each percent-decoded; `None` when it is not that.
 #[must_use]
-pub fn read(query: &str) -> Option<Vec<(String, String)>> {
+pub(crate) fn read(query: &str) -> Option<Vec<(String, String)>> {
     let pairs = query.split('&').filter(|pair| !pair.is_empty());
     pairs
         .map(|pair| {
@@ -18,7 +18,7 @@ pub fn read(query: &str) -> Option<Vec<(String, String)>> {
 
 /// The same from pairs; empty without any.
 #[must_use]
-pub fn write<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+pub(crate) fn write<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
     let mut query = String::new();
     for (name, value) in pairs {
         query.push(if query.is_empty() { '?' } else { '&' });

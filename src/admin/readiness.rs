@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::telemetry::State;
 
 /// A worker silent for this long is stuck. It reports once a second.
-pub const HEARTBEAT_AGE_MAX: Duration = Duration::from_secs(10);
+pub(crate) const HEARTBEAT_AGE_MAX: Duration = Duration::from_secs(10);
 
 /// The facts. The data plane's heartbeat task writes them, the telemetry server reads them.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ use hyper::Method;
 use serde_json::Value;
 
 /// The answer under way.
-pub type Answering = Pin<Box<dyn Future<Output = Result<Answer, Refused>> + Send>>;
+pub(crate) type Answering = Pin<Box<dyn Future<Output = Result<Answer, Refused>> + Send>>;
 
 /// One verb, answered from an `H`.
 #[derive(Debug)]
@@ -86,9 +86,9 @@ pub enum Kind {
 }
 
 /// The longest value of an argument.
-pub const VALUE_BYTES_MAX: usize = 4096;
+pub(crate) const VALUE_BYTES_MAX: usize = 4096;
 /// Values of all arguments of one request.
-pub const VALUES_MAX: usize = 64;
+pub(crate) const VALUES_MAX: usize = 64;
 
 /// One request, with arguments that fit the verb.
 #[derive(Debug)]

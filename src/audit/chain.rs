@@ -19,11 +19,11 @@ const DIGITS: usize = 64;
 
 /// The chain value of one line.
 #[derive(Clone, Copy, Debug)]
-pub struct Value([u8; 32]);
+pub(crate) struct Value([u8; 32]);
 
 /// The value after the last entry.
 #[derive(Clone, Debug)]
-pub struct Chain {
+pub(crate) struct Chain {
     value: [u8; 32],
     key: Option<Secret>,
 }
@@ -31,12 +31,12 @@ pub struct Chain {
 impl Chain {
     /// Before the first entry of all.
     #[must_use]
-    pub const fn new(key: Option<Secret>) -> Self {
+    pub(crate) const fn new(key: Option<Secret>) -> Self {
         Self { value: [0; 32], key }
     }
 
     /// Goes on behind an entry with this chain value; `false`: it is none.
-    pub fn resume(&mut self, value: &str) -> bool {
+    pub(crate) fn resume(&mut self, value: &str) -> bool {
         let parsed = parse(value);
         if let Some(parsed) = parsed {
             self.value = parsed;
@@ -46,14 +46,14 @@ impl Chain {
 
     /// The value in hexadecimal.
     #[must_use]
-    pub fn value(&self) -> String {
+    pub(crate) fn value(&self) -> String {
         hex(&self.value)
     }
 
     /// Completes `text`, an object without its closing brace, to a line with its end of line; returns
     /// the value with which [`Self::advance`] goes on behind it.
     #[must_use]
-    pub fn seal(&self, mut text: String) -> (String, Value) {
+    pub(crate) fn seal(&self, mut text: String) -> (String, Value) {
         let value = self.next(text.as_bytes());
         text.push_str(MEMBER);
         text.push_str(&hex(&value));
@@ -63,13 +63,13 @@ impl Chain {
     }
 
     /// Goes on behind a sealed line.
-    pub const fn advance(&mut self, value: Value) {
+    pub(crate) const fn advance(&mut self, value: Value) {
         self.value = value.0;
     }
 
     /// Whether the line, without its end of line, is the one that follows; goes on behind it either way
     /// if it has a chain value.
-    pub fn follow(&mut self, line: &str) -> bool {
+    pub(crate) fn follow(&mut self, line: &str) -> bool {
         let Some((text, value)) = split(line) else { return false };
         let fits = self.next(text.as_bytes()) == value;
         self.value = value;
@@ -97,7 +97,7 @@ fn split(line: &str) -> Option<(&str, [u8; 32])> {
 
 /// The chain value of a line, in hexadecimal.
 #[must_use]
-pub fn value_of(line: &str) -> Option<String> {
+pub(crate) fn value_of(line: &str) -> Option<String> {
     split(line).map(|(_, value)| hex(&value))
 }
 

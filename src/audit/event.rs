@@ -13,7 +13,7 @@ use crate::base::utc::utc_micros;
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Kind {
+pub(crate) enum Kind {
     /// A command was refused by a rule of the policy.
     Denied,
     /// It passed, because the rule is only observed.
@@ -50,7 +50,7 @@ impl Kind {
 
 /// The members of an entry; those that are absent are left out.
 #[derive(Clone, Debug, Serialize)]
-pub struct Event<'a> {
+pub(crate) struct Event<'a> {
     pub event: Kind,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub result: Option<&'a str>,
@@ -107,7 +107,7 @@ pub struct Event<'a> {
 
 impl Event<'_> {
     #[must_use]
-    pub const fn new(event: Kind) -> Self {
+    pub(crate) const fn new(event: Kind) -> Self {
         Self {
             event,
             result: None,
@@ -136,7 +136,7 @@ impl Event<'_> {
 
 /// An event as text, before a sink gives it its number and its chain value.
 #[derive(Debug)]
-pub struct Draft {
+pub(crate) struct Draft {
     /// 16 hexadecimal digits, which the client's error can repeat.
     pub id: String,
     /// The members, with the time and the id first, without braces.
@@ -145,7 +145,7 @@ pub struct Draft {
 
 impl Draft {
     #[must_use]
-    pub fn new(event: &Event<'_>, id: u64, now: SystemTime) -> Self {
+    pub(crate) fn new(event: &Event<'_>, id: u64, now: SystemTime) -> Self {
         let id = format!("{id:016x}");
         // Members are texts and numbers: writing them to memory does not fail.
         let object = serde_json::to_string(event).unwrap_or_default();
@@ -155,7 +155,7 @@ impl Draft {
 
     /// What it costs to keep.
     #[must_use]
-    pub const fn bytes(&self) -> usize {
+    pub(crate) const fn bytes(&self) -> usize {
         self.members.len() + self.id.len() + size_of::<Self>() + 64
     }
 }

@@ -2,15 +2,15 @@
 //!
 //! Owns: [`Audit`]. Never knows: sessions, commands, which events a caller has.
 
-pub mod chain;
-pub mod event;
+pub(crate) mod chain;
+pub(crate) mod event;
 mod queue;
 mod rank;
 mod recent;
-pub mod redact;
+pub(crate) mod redact;
 mod room;
 mod sink;
-pub mod verify;
+pub(crate) mod verify;
 mod worker;
 
 use std::path::Path;
@@ -20,10 +20,10 @@ use std::task::Waker;
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
-pub use event::{Draft, Event, Kind};
-pub use recent::{RECENT_MAX, Since};
-pub use redact::Redaction;
-pub use worker::Health;
+pub(crate) use event::{Draft, Event, Kind};
+pub(crate) use recent::{RECENT_MAX, Since};
+pub(crate) use redact::Redaction;
+pub(crate) use worker::Health;
 
 use crate::base::clock;
 use crate::base::secret::Secret;
@@ -43,7 +43,7 @@ const KEY_BYTES: std::ops::RangeInclusive<usize> = 32..=4096;
 
 /// The audit log of a process.
 #[derive(Debug)]
-pub struct Audit {
+pub(crate) struct Audit {
     settings: config::Audit,
     redaction: Redaction,
     seed: u64,
@@ -71,7 +71,7 @@ impl Audit {
     /// # Errors
     ///
     /// When the key file or an authority's file cannot be used, or the system gives no thread.
-    pub fn start(
+    pub(crate) fn start(
         settings: &config::Audit,
         metrics: &Arc<Metrics>,
         seed: u64,
@@ -118,22 +118,22 @@ impl Audit {
 
     /// An id that no other event has.
     #[must_use]
-    pub fn next_id(&self) -> u64 {
+    pub(crate) fn next_id(&self) -> u64 {
         self.ids.next()
     }
 
     /// Gives the event to every sink. A sink without room loses it, and counts that.
-    pub fn record(&self, event: &Event<'_>) {
+    pub(crate) fn record(&self, event: &Event<'_>) {
         self.record_as(event, self.next_id());
     }
 
     /// As [`Self::record`], for an event whose id is known already.
-    pub fn record_as(&self, event: &Event<'_>, id: u64) {
+    pub(crate) fn record_as(&self, event: &Event<'_>, id: u64) {
         self.record_at(event, id, clock::wall());
     }
 
     /// As [`Self::record_as`], for an event that happened before.
-    pub fn record_at(&self, event: &Event<'_>, id: u64, at: SystemTime) {
+    pub(crate) fn record_at(&self, event: &Event<'_>, id: u64, at: SystemTime) {
         let draft = Arc::new(Draft::new(event, id, at));
         for sink in &self.sinks {
             if !sink.queue.push(&draft, event.event.rank()) {
@@ -146,14 +146,14 @@ impl Audit {
 
     /// Whether a sink has no room, so that commands wait or are refused.
     #[must_use]
-    pub fn holds_commands(&self) -> bool {
+    pub(crate) fn holds_commands(&self) -> bool {
         self.settings.on_overflow != OnOverflow::Drop
             && self.sinks.iter().any(|sink| sink.queue.is_full())
     }
 
     /// Whether commands are not held; if they are, wakes the client when they may not be any more.
     #[must_use]
-    pub fn poll_room(&self, client: u64, waker: &Waker) -> bool {
+    pub(crate) fn poll_room(&self, client: u64, waker: &Waker) -> bool {
         if !self.holds_commands() {
             return true;
         }
@@ -163,49 +163,49 @@ impl Audit {
     }
 
     /// The client does not wait for room any more.
-    pub fn forget_wait(&self, client: u64) {
+    pub(crate) fn forget_wait(&self, client: u64) {
         self.room.forget(client);
     }
 
     /// What all queues may hold together, what sinks may hold to send again, and the last entries.
     #[must_use]
-    pub fn room_bytes(&self) -> usize {
+    pub(crate) fn room_bytes(&self) -> usize {
         let kept: usize = self.settings.sinks.iter().map(sink::kept_bytes).sum();
         self.settings.queue_bytes.saturating_mul(self.sinks.len()) + kept + RECENT_BYTES_MAX
     }
 
     #[must_use]
-    pub const fn settings(&self) -> &config::Audit {
+    pub(crate) const fn settings(&self) -> &config::Audit {
         &self.settings
     }
 
     #[must_use]
-    pub const fn redaction(&self) -> &Redaction {
+    pub(crate) const fn redaction(&self) -> &Redaction {
         &self.redaction
     }
 
     /// Whether the command that is counted by this call is one of those that are sampled.
     #[must_use]
-    pub fn samples(&self) -> bool {
+    pub(crate) fn samples(&self) -> bool {
         let every = self.settings.sample_every;
         every > 0 && self.commands.fetch_add(1, Relaxed).is_multiple_of(every)
     }
 
     /// The last entries behind the one with this number, the oldest first, without what each sink adds.
     #[must_use]
-    pub fn recent(&self, since: u64) -> Since {
+    pub(crate) fn recent(&self, since: u64) -> Since {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner).since(since)
     }
 
     /// What the log of this process is called: another process has another name.
     #[must_use]
-    pub fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         format!("{:016x}", self.seed)
     }
 
     /// Each sink by its name.
     #[must_use]
-    pub fn health(&self) -> Vec<(String, Health)> {
+    pub(crate) fn health(&self) -> Vec<(String, Health)> {
         let health = |sink: &Sink| {
             let health = sink.health.lock().unwrap_or_else(PoisonError::into_inner).clone();
             Health { lost: sink.queue.lost(), ..health }
@@ -214,14 +214,14 @@ impl Audit {
     }
 
     /// Brings the figures up to date.
-    pub fn note_figures(&self) {
+    pub(crate) fn note_figures(&self) {
         let waiting: usize = self.sinks.iter().map(|sink| sink.queue.bytes()).sum();
         self.metrics.audit_queue_bytes.set(i64::try_from(waiting).unwrap_or(i64::MAX));
     }
 
     /// Writes what waits, and waits for the threads at most [`STOP`]: one that hangs in a write ends with
     /// the process.
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.sinks.iter().for_each(|sink| sink.queue.close());
         let until = clock::now() + STOP;
         for sink in &self.sinks {
@@ -245,7 +245,7 @@ impl Audit {
 /// # Errors
 ///
 /// When it cannot be read, or is too short or too long.
-pub fn read_key(path: &Path) -> Result<Secret, String> {
+pub(crate) fn read_key(path: &Path) -> Result<Secret, String> {
     let key = SecretSource::File(path.to_owned()).read();
     let key = key.map_err(|error| format!("audit.key_file: {error}"))?;
     let bytes = key.expose().len();
@@ -263,6 +263,6 @@ pub fn read_key(path: &Path) -> Result<Secret, String> {
 /// # Errors
 ///
 /// As [`read_key`].
-pub fn hash_key(path: &Path, name: &[u8]) -> Result<String, String> {
+pub(crate) fn hash_key(path: &Path, name: &[u8]) -> Result<String, String> {
     Ok(Redaction::new(KeyForm::Hmac, Some(read_key(path)?)).hash(name))
 }

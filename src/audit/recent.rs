@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::event::Draft;
 
 /// Entries kept in memory, as ACL LOG keeps some (Redis `acllog-max-len`), and bytes of them.
-pub const RECENT_MAX: usize = 1000;
+pub(crate) const RECENT_MAX: usize = 1000;
 pub(super) const RECENT_BYTES_MAX: usize = 1 << 20;
 
 /// The last entries, the oldest first, each with a number of its own.
@@ -22,7 +22,7 @@ pub(super) struct Recent {
 
 /// The entries behind one that was read before.
 #[derive(Debug, Default)]
-pub struct Since {
+pub(crate) struct Since {
     /// The oldest first.
     pub drafts: Vec<Arc<Draft>>,
     /// Entries between that one and these that are kept no more.

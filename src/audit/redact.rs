@@ -16,20 +16,20 @@ const SEPARATORS: &[u8] = b":/.|";
 
 /// How keys are written.
 #[derive(Clone, Debug)]
-pub struct Redaction {
+pub(crate) struct Redaction {
     form: KeyForm,
     key: Option<Secret>,
 }
 
 impl Redaction {
     #[must_use]
-    pub const fn new(form: KeyForm, key: Option<Secret>) -> Self {
+    pub(crate) const fn new(form: KeyForm, key: Option<Secret>) -> Self {
         Self { form, key }
     }
 
     /// The text for a key; `None`: it is left out.
     #[must_use]
-    pub fn show(&self, name: &[u8]) -> Option<String> {
+    pub(crate) fn show(&self, name: &[u8]) -> Option<String> {
         match self.form {
             KeyForm::Drop => None,
             KeyForm::Plain => Some(plain(name)),
@@ -40,7 +40,7 @@ impl Redaction {
 
     /// `hmac:` and 32 hexadecimal digits: the same for the same key and key file.
     #[must_use]
-    pub fn hash(&self, name: &[u8]) -> String {
+    pub(crate) fn hash(&self, name: &[u8]) -> String {
         let key = self.key.as_ref().map_or(&b""[..], Secret::expose);
         let digest: [u8; 32] = Hmac::<Sha256>::new_from_slice(key)
             .map_or([0; 32], |hmac| hmac.chain_update(name).finalize().into_bytes().into());

@@ -14,7 +14,7 @@ const REPEATED_MAX: usize = 4096;
 
 /// What was found in the lines so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
+pub(crate) struct Report {
     pub entries: u64,
     /// Events that the log itself says it lost.
     pub lost: u64,
@@ -28,7 +28,7 @@ pub struct Report {
 
 /// Follows the chain through files, the oldest first.
 #[derive(Debug)]
-pub struct Verifier {
+pub(crate) struct Verifier {
     chain: Chain,
     number: Option<u64>,
     /// The last entries by number and hash of the line.
@@ -37,12 +37,12 @@ pub struct Verifier {
 
 impl Verifier {
     #[must_use]
-    pub const fn new(key: Option<Secret>) -> Self {
+    pub(crate) const fn new(key: Option<Secret>) -> Self {
         Self { chain: Chain::new(key), number: None, read: VecDeque::new() }
     }
 
     /// Reads the next file's lines.
-    pub fn read(&mut self, lines: impl Iterator<Item = String>) -> Report {
+    pub(crate) fn read(&mut self, lines: impl Iterator<Item = String>) -> Report {
         let mut report = Report::default();
         for (line, at) in lines.zip(1..) {
             if let Err(why) = self.line(&line, &mut report)

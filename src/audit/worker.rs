@@ -24,7 +24,7 @@ const FRAME_BYTES: usize = 128;
 
 /// How a sink is.
 #[derive(Clone, Debug, Default)]
-pub struct Health {
+pub(crate) struct Health {
     /// What it failed with last, and since when it fails; `None`: it takes entries.
     pub failing: Option<(String, Instant)>,
     pub written: u64,

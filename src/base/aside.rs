@@ -5,16 +5,18 @@
 use std::time::Duration;
 
 /// Files are small and near: what takes longer is not coming.
-pub const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Does `work` on another thread and waits for it; `None` when it does not end in time. Then the
 /// thread stays with it, and everything else goes on.
-pub async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+pub(crate) async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
     aside_for(PATIENCE, work).await
 }
 
 /// As [`aside`], with a deadline of the caller's.
-pub async fn aside_for<T: Send + 'static>(
+pub(crate) async fn aside_for<T: Send + 'static>(
     patience: Duration,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Option<T> {

@@ -13,7 +13,7 @@ pub fn now() -> Instant {
 
 /// Milliseconds since 1970, as servers count time.
 #[must_use]
-pub fn unix_ms() -> u64 {
+pub(crate) fn unix_ms() -> u64 {
     let since = wall().duration_since(SystemTime::UNIX_EPOCH);
     since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 /// The last difference that was asked for. A subtraction of moments costs about forty instructions, and
 /// commands that were read together and answered together ask for the same one.
 #[derive(Debug, Default)]
-pub struct Elapsed(Cell<Option<(Instant, Instant, Duration)>>);
+pub(crate) struct Elapsed(Cell<Option<(Instant, Instant, Duration)>>);
 
 impl Elapsed {
     /// From `since` to `now`; zero if `since` is later.
     #[inline]
-    pub fn between(&self, since: Instant, now: Instant) -> Duration {
+    pub(crate) fn between(&self, since: Instant, now: Instant) -> Duration {
         match self.0.get() {
             Some((known_since, known_now, took)) if known_since == since && known_now == now => {
                 took

@@ -3,27 +3,27 @@
 //! Owns: the numbers and their relations. Never knows: configuration.
 
 /// Arguments of one request.
-pub const REQUEST_ARGS_MAX: u32 = 1_048_576;
+pub(crate) const REQUEST_ARGS_MAX: u32 = 1_048_576;
 /// A count of arguments that the protocol accepts at all (Redis: `INT_MAX`, networking.c).
-pub const COUNT_MAX: u32 = 2_147_483_647;
+pub(crate) const COUNT_MAX: u32 = 2_147_483_647;
 /// A bulk length that the protocol accepts at all (Redis: `proto-max-bulk-len`).
-pub const BULK_BYTES_MAX: u64 = 512 * 1024 * 1024;
+pub(crate) const BULK_BYTES_MAX: u64 = 512 * 1024 * 1024;
 /// An inline command or a header line (Redis: `PROTO_INLINE_MAX_SIZE`).
-pub const INLINE_BYTES_MAX: usize = 64 * 1024;
+pub(crate) const INLINE_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of one request that may be collected in memory (Redis: `client-query-buffer-limit`).
-pub const REQUEST_BYTES_MAX: usize = 1024 * 1024 * 1024;
+pub(crate) const REQUEST_BYTES_MAX: usize = 1024 * 1024 * 1024;
 /// Arguments of a request before authentication (Redis 7: networking.c).
-pub const UNAUTHENTICATED_ARGS_MAX: u32 = 10;
+pub(crate) const UNAUTHENTICATED_ARGS_MAX: u32 = 10;
 /// Bytes of a bulk before authentication (Redis 7: networking.c).
-pub const UNAUTHENTICATED_BULK_BYTES_MAX: u64 = 16 * 1024;
+pub(crate) const UNAUTHENTICATED_BULK_BYTES_MAX: u64 = 16 * 1024;
 /// Nesting of streamed types in a reply; other types may be nested without limit.
 pub const REPLY_STREAMS_MAX: usize = 128;
 /// Text of the client that an error repeats.
-pub const ECHO_BYTES_MAX: usize = 128;
+pub(crate) const ECHO_BYTES_MAX: usize = 128;
 /// What is read from a socket at once.
-pub const READ_BYTES: usize = 64 * 1024;
+pub(crate) const READ_BYTES: usize = 64 * 1024;
 /// A reply that is decoded instead of passed on (HELLO, SENTINEL, acknowledgements).
-pub const DECODED_REPLY_BYTES_MAX: usize = 1024 * 1024;
+pub(crate) const DECODED_REPLY_BYTES_MAX: usize = 1024 * 1024;
 
 const _: () = assert!(UNAUTHENTICATED_ARGS_MAX < REQUEST_ARGS_MAX);
 const _: () = assert!(REQUEST_ARGS_MAX < COUNT_MAX);
@@ -31,6 +31,6 @@ const _: () = assert!(UNAUTHENTICATED_BULK_BYTES_MAX < BULK_BYTES_MAX);
 const _: () = assert!(INLINE_BYTES_MAX <= READ_BYTES);
 const _: () = assert!(BULK_BYTES_MAX <= REQUEST_BYTES_MAX as u64);
 /// Slow commands that are kept at most.
-pub const SLOW_ENTRIES_MAX: usize = 10_000;
+pub(crate) const SLOW_ENTRIES_MAX: usize = 10_000;
 /// Keys of one policy that have a counter of their own, at most.
-pub const HOT_KEYS_MAX: usize = 1024;
+pub(crate) const HOT_KEYS_MAX: usize = 1024;

@@ -9,24 +9,24 @@ use arc_swap::ArcSwap;
 /// A shared value with one current version: readers take the version of the moment and keep it for
 /// as long as they work, writers replace it whole.
 #[derive(Debug)]
-pub struct Live<T>(Arc<ArcSwap<T>>);
+pub(crate) struct Live<T>(Arc<ArcSwap<T>>);
 
 impl<T> Live<T> {
     #[must_use]
-    pub fn new(value: T) -> Self {
+    pub(crate) fn new(value: T) -> Self {
         Self(Arc::new(ArcSwap::from_pointee(value)))
     }
 
     /// The version of this moment.
     #[must_use]
-    pub fn get(&self) -> Arc<T> {
+    pub(crate) fn get(&self) -> Arc<T> {
         self.0.load_full()
     }
 
     /// Brings `held` up to date, and says whether it was not; cheaper than [`Self::get`] while
     /// nothing has changed.
     #[inline]
-    pub fn refresh(&self, held: &mut Arc<T>) -> bool {
+    pub(crate) fn refresh(&self, held: &mut Arc<T>) -> bool {
         let current = self.0.load();
         let is_new = !Arc::ptr_eq(&current, held);
         if is_new {
@@ -36,7 +36,7 @@ impl<T> Live<T> {
     }
 
     /// Replaces the value for everybody who asks from here on.
-    pub fn set(&self, value: Arc<T>) {
+    pub(crate) fn set(&self, value: Arc<T>) {
         self.0.store(value);
     }
 }

@@ -3,18 +3,18 @@
 //! Owns: limits, clocks, durations, secrets, password hashes, digests, live values, backoff, entropy, small
 //! files, programs, work that may block. Never knows: Redis, or anything above.
 
-pub mod aside;
-pub mod backoff;
-pub mod clock;
-pub mod elapsed;
-pub mod entropy;
-pub mod hex;
-pub mod limits;
-pub mod live;
-pub mod password;
-pub mod program;
-pub mod secret;
-pub mod sha1;
-pub mod small_file;
-pub mod terminal;
-pub mod utc;
+pub(crate) mod aside;
+pub(crate) mod backoff;
+pub(crate) mod clock;
+pub(crate) mod elapsed;
+pub(crate) mod entropy;
+pub(crate) mod hex;
+pub(crate) mod limits;
+pub(crate) mod live;
+pub(crate) mod password;
+pub(crate) mod program;
+pub(crate) mod secret;
+pub(crate) mod sha1;
+pub(crate) mod small_file;
+pub(crate) mod terminal;
+pub(crate) mod utc;

@@ -22,7 +22,7 @@ const EXIT_TICK: Duration = Duration::from_millis(2);
 /// What is run, and what bounds it. The program gets no standard input, no environment but this one, the
 /// directory `/`, and a process group of its own; its standard error is discarded.
 #[derive(Debug)]
-pub struct Run<'a> {
+pub(crate) struct Run<'a> {
     /// An absolute path.
     pub program: &'a Path,
     pub arguments: &'a [String],
@@ -55,7 +55,7 @@ impl Run<'_> {
     /// # Errors
     ///
     /// When it cannot be started, fails, or exceeds a bound.
-    pub fn output(self) -> Result<Zeroizing<Vec<u8>>, ProgramError> {
+    pub(crate) fn output(self) -> Result<Zeroizing<Vec<u8>>, ProgramError> {
         let deadline = clock::now() + self.timeout;
         let found = std::fs::metadata(self.program).map_err(ProgramError::Start)?;
         if found.mode() & 0o002 != 0 {

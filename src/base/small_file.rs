@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 /// What a path may lead to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// Nothing but a regular file: a pipe would wait for its writer, a device has no end.
     Regular,
     /// A pipe, too, such as a shell makes.
@@ -24,7 +24,7 @@ pub enum Kind {
 
 /// Why a file was not read.
 #[derive(Debug)]
-pub enum ReadError {
+pub(crate) enum ReadError {
     Io(io::Error),
     NotAFile,
     /// It has more bytes than this.
@@ -39,7 +39,7 @@ pub enum ReadError {
 ///
 /// When it cannot be read, is larger, is of another kind, or does not come in time. Then the thread that reads it
 /// stays with it.
-pub fn read(path: &Path, max: u64, kind: Kind) -> Result<Zeroizing<Vec<u8>>, ReadError> {
+pub(crate) fn read(path: &Path, max: u64, kind: Kind) -> Result<Zeroizing<Vec<u8>>, ReadError> {
     within(PATIENCE, path, max, kind)
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 /// `2026-11-28T22:10:00Z` for seconds since 1970.
 #[must_use]
-pub fn utc(seconds: u64) -> String {
+pub(crate) fn utc(seconds: u64) -> String {
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
     // Days from 0000-03-01, in eras of 400 years (Howard Hinnant, "chrono-compatible date algorithms").
     let day = days + 719_468;
@@ -23,7 +23,7 @@ pub fn utc(seconds: u64) -> String {
 
 /// `2026-11-28T22:10:00.000001Z`: the same with microseconds.
 #[must_use]
-pub fn utc_micros(moment: SystemTime) -> String {
+pub(crate) fn utc_micros(moment: SystemTime) -> String {
     let since = moment.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let text = utc(since.as_secs());
     format!("{}.{:06}Z", text.trim_end_matches('Z'), since.subsec_micros())
@@ -32,7 +32,7 @@ pub fn utc_micros(moment: SystemTime) -> String {
 /// The moment that a text in RFC 3339 names, with `Z` or an offset, from 1970 on. A fraction of a second is
 /// dropped.
 #[must_use]
-pub fn parse_utc(text: &str) -> Option<SystemTime> {
+pub(crate) fn parse_utc(text: &str) -> Option<SystemTime> {
     let number = |from: usize, to: usize| -> Option<u64> {
         let part = text.get(from..to)?;
         part.bytes().all(|byte| byte.is_ascii_digit()).then(|| part.parse().ok())?

@@ -64,7 +64,7 @@ impl std::error::Error for DefinitionError {}
 /// # Errors
 ///
 /// For each command the first thing that is wrong with it.
-pub fn define_all(commands: &Commands) -> Result<Vec<Definition>, Vec<DefinitionError>> {
+pub(crate) fn define_all(commands: &Commands) -> Result<Vec<Definition>, Vec<DefinitionError>> {
     let (mut definitions, mut errors) = (Vec::new(), Vec::new());
     for custom in &commands.custom {
         match define(custom) {

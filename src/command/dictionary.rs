@@ -14,7 +14,7 @@ use crate::resp::Request;
 /// Definitions that one process can take up. Each is kept for good.
 const LEXICON_MAX: usize = 1024;
 /// Ids are below this, those of the table and those behind it.
-pub const IDS: usize = COMMANDS + LEXICON_MAX;
+pub(crate) const IDS: usize = COMMANDS + LEXICON_MAX;
 /// A command's name, or its subcommand's, is not longer.
 pub(super) const NAME_BYTES_MAX: usize = 64;
 

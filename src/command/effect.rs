@@ -83,7 +83,7 @@ impl Effect {
 
 /// How long a request may hold up its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Blocking {
+pub(crate) enum Blocking {
     No,
     For(Duration),
     Forever,
@@ -92,7 +92,7 @@ pub enum Blocking {
 /// How long a request may wait outside a transaction. In doubt it may: what is not all there yet,
 /// or only some servers can read, counts as for ever; what every server refuses, as not at all.
 #[must_use]
-pub fn blocking(spec: &Spec, request: &Request<'_>) -> Blocking {
+pub(crate) fn blocking(spec: &Spec, request: &Request<'_>) -> Blocking {
     let last = request.len().saturating_sub(1);
     let Effect::Block(said) = spec.effect else {
         let waits = spec.effect == Effect::Wait;

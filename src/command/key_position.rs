@@ -84,7 +84,7 @@ pub(super) fn present<'a>(request: &Request<'a>, arg: usize) -> Result<&'a [u8],
 /// Whether the server takes an argument for this word (in lower case): it compares C strings, so a
 /// NUL ends the argument and what follows does not count.
 #[must_use]
-pub fn is_word(arg: &[u8], word: &[u8]) -> bool {
+pub(crate) fn is_word(arg: &[u8], word: &[u8]) -> bool {
     arg.split_at_checked(word.len()).is_some_and(|(start, rest)| {
         start.eq_ignore_ascii_case(word) && rest.first().is_none_or(|byte| *byte == 0)
     })

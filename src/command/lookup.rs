@@ -10,7 +10,7 @@ use super::{
 use crate::resp::Request;
 
 /// How many commands and subcommands there are.
-pub const COMMANDS: usize = ROWS.len();
+pub(crate) const COMMANDS: usize = ROWS.len();
 /// No name of a command or subcommand is longer.
 const NAME_BYTES_MAX: usize = 32;
 /// Places of the index: a power of two, with at least three of four empty.

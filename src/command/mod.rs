@@ -23,24 +23,28 @@ mod stores;
 mod table;
 mod ttl_effect;
 
-pub use cost::Cost;
-pub use definition::{Definition, DefinitionError, define_all};
-pub use dictionary::{CommandInterner, Dictionary, IDS, InternerFull};
-pub use effect::{Blocking, Effect, Timeout, blocking};
+pub(crate) use cost::Cost;
+pub(crate) use definition::{Definition, DefinitionError, define_all};
+pub(crate) use dictionary::{CommandInterner, Dictionary, IDS};
+pub use effect::Effect;
+pub(crate) use effect::{Blocking, Timeout, blocking};
 pub use flags::{Categories, Flags};
-pub use key_position::{Access, KeyError, KeyKind, KeyPosition, is_word};
+pub use key_position::{Access, KeyError, KeyKind};
+pub(crate) use key_position::{KeyPosition, is_word};
 pub use keys::{KeySpec, find_keys};
-pub use local::Local;
-pub use lookup::{COMMANDS, Lookup, all, by_name, lookup};
-pub use miss::{EmptyReply, Item, Miss};
-pub use names::ReplyNames;
-pub use options::streams_begin;
-pub use reach::{Does, PatternAt, Reach};
-pub use scan::scan_match;
-pub use script::Script;
-pub use server_command::{Learned, ServerCommand, describe, differences, learn};
-pub use stores::Stores;
-pub use ttl_effect::{
+pub(crate) use local::Local;
+pub use lookup::lookup;
+pub use lookup::{Lookup, all, by_name};
+pub(crate) use miss::{EmptyReply, Miss};
+pub(crate) use names::ReplyNames;
+pub(crate) use options::streams_begin;
+pub use reach::Reach;
+pub(crate) use reach::{Does, PatternAt};
+pub(crate) use scan::scan_match;
+pub(crate) use script::Script;
+pub(crate) use server_command::{ServerCommand, describe, differences, learn};
+pub(crate) use stores::Stores;
+pub(crate) use ttl_effect::{
     OptionsStart, TimeAt, TimeOption, TtlEffect, Unit, WithoutOption, restore_time, time_options,
 };
 

@@ -116,7 +116,7 @@ pub(super) fn geo_store(
 /// # Errors
 ///
 /// When an option is not known, or what decides is not there.
-pub fn streams_begin<'a>(
+pub(crate) fn streams_begin<'a>(
     request: &Request<'a>,
     mut block: impl FnMut(&'a [u8]),
 ) -> Result<usize, KeyError> {

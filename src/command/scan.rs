@@ -14,7 +14,11 @@ use crate::resp::Request;
 /// # Errors
 ///
 /// When the options do not parse (the server refuses the request) or are not all there yet.
-pub fn scan_match(spec: &Spec, request: &Request<'_>, out: &mut Vec<u32>) -> Result<(), KeyError> {
+pub(crate) fn scan_match(
+    spec: &Spec,
+    request: &Request<'_>,
+    out: &mut Vec<u32>,
+) -> Result<(), KeyError> {
     out.clear();
     let Reach::Walk(at) = spec.reach else { return Ok(()) };
     if at == PatternAt::Argument {

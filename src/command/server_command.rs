@@ -17,7 +17,7 @@ const SINGLE_KEYS_MAX: i64 = 16;
 
 /// One command or subcommand as the server tells of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServerCommand {
+pub(crate) struct ServerCommand {
     name: String,
     arity: i16,
     flags: Flags,
@@ -33,7 +33,7 @@ pub struct ServerCommand {
 /// Reads a reply to `COMMAND` (RESP2); `None` when it is no such reply. An entry that cannot be
 /// read is left out. Entry after entry is decoded: the whole would take megabytes.
 #[must_use]
-pub fn describe(reply: &[u8]) -> Option<Vec<ServerCommand>> {
+pub(crate) fn describe(reply: &[u8]) -> Option<Vec<ServerCommand>> {
     let line = reply.split(|byte| *byte == b'\r').next()?;
     line.strip_prefix(b"*")?;
     let mut rest = reply.get(line.len() + 2..)?;
@@ -153,7 +153,7 @@ fn keys_of(spec: &Value, keys: &mut Vec<KeySpec>) -> Result<(), &'static str> {
 
 /// What a server's description adds to the table.
 #[derive(Debug, Default)]
-pub struct Learned {
+pub(crate) struct Learned {
     pub definitions: Vec<Definition>,
     /// Commands that stay unknown, and why.
     pub refused: Vec<(String, &'static str)>,
@@ -161,7 +161,7 @@ pub struct Learned {
 
 /// The commands that the table does not have.
 #[must_use]
-pub fn learn(described: &[ServerCommand]) -> Learned {
+pub(crate) fn learn(described: &[ServerCommand]) -> Learned {
     let mut learned = Learned::default();
     for command in described {
         let head = command.name.split('|').next().unwrap_or_default();
@@ -224,7 +224,7 @@ fn definition(command: &ServerCommand) -> Result<Definition, &'static str> {
 /// Where the server does something with a command of the table that the table does not say: each as
 /// a line for people.
 #[must_use]
-pub fn differences(described: &[ServerCommand]) -> Vec<String> {
+pub(crate) fn differences(described: &[ServerCommand]) -> Vec<String> {
     let known = described.iter().filter_map(|command| Some((by_name(&command.name)?, command)));
     known.filter_map(|(spec, command)| difference(spec, command)).collect()
 }

@@ -56,7 +56,7 @@ pub enum Unit {
 
 /// A time in a request: argument `arg`, since 1970 if it is absolute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TimeAt {
+pub(crate) struct TimeAt {
     pub arg: u32,
     pub unit: Unit,
     pub absolute: bool,
@@ -64,7 +64,7 @@ pub struct TimeAt {
 
 /// What one option says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TimeOption {
+pub(crate) enum TimeOption {
     At(TimeAt),
     Keep,
     Persist,
@@ -83,7 +83,7 @@ impl TtlEffect {
 /// Every word has the same number of values in each command that knows it (t_string.c,
 /// `parseExtendedStringArgumentsOrReply`; `increxCommand`). Where the server would refuse two
 /// together, both are returned. An unknown word ends the reading with [`KeyError::Syntax`].
-pub fn time_options<'a>(
+pub(crate) fn time_options<'a>(
     request: &'a Request<'a>,
     first: OptionsStart,
 ) -> impl Iterator<Item = Result<TimeOption, KeyError>> {
@@ -156,7 +156,7 @@ fn read_option(
 /// # Errors
 ///
 /// When its options are not known, or not all there.
-pub fn restore_time(request: &Request<'_>) -> Result<TimeAt, KeyError> {
+pub(crate) fn restore_time(request: &Request<'_>) -> Result<TimeAt, KeyError> {
     let mut absolute = false;
     let mut arg = 4;
     while arg < request.len() {

@@ -40,7 +40,7 @@ const WORD_BYTES_MAX: usize = 16;
 type Read<T> = Result<T, ValueError>;
 
 impl<'a> Section<'a> {
-    pub fn root(root: &'a Node, log: &'a RefCell<ReadLog>) -> Self {
+    pub(crate) fn root(root: &'a Node, log: &'a RefCell<ReadLog>) -> Self {
         Self { root, log, name: String::new(), plain: String::new() }
     }
 
@@ -57,18 +57,18 @@ impl<'a> Section<'a> {
         Section { root: self.root, log: self.log, name, plain }
     }
 
-    pub fn report(&self, key: &str, mistake: ValueError) {
+    pub(crate) fn report(&self, key: &str, mistake: ValueError) {
         let name = self.full(key);
         self.log.borrow_mut().problems.push(mistake.at(self.root.place_of(&name), name));
     }
 
     /// Reports what a reader of a whole value has found in it.
-    pub fn report_all(&self, problems: Vec<Problem>) {
+    pub(crate) fn report_all(&self, problems: Vec<Problem>) {
         self.log.borrow_mut().problems.extend(problems);
     }
 
     /// The value of `key`, when it is there and right; a wrong one is reported.
-    pub fn get<T>(&self, key: &str, read: impl Fn(&Node) -> Read<T>) -> Option<T> {
+    pub(crate) fn get<T>(&self, key: &str, read: impl Fn(&Node) -> Read<T>) -> Option<T> {
         self.note(key, true);
         match read(self.root.find(&self.full(key))?) {
             Ok(value) => Some(value),
@@ -80,14 +80,19 @@ impl<'a> Section<'a> {
     }
 
     /// Replaces `into` by the value of `key`, when it is there and right.
-    pub fn set<T>(&self, key: &str, into: &mut T, read: impl Fn(&Node) -> Read<T>) {
+    pub(crate) fn set<T>(&self, key: &str, into: &mut T, read: impl Fn(&Node) -> Read<T>) {
         if let Some(value) = self.get(key, read) {
             *into = value;
         }
     }
 
     /// The value of a key that must be there.
-    pub fn need<T>(&self, key: &str, hint: &str, read: impl Fn(&Node) -> Read<T>) -> Option<T> {
+    pub(crate) fn need<T>(
+        &self,
+        key: &str,
+        hint: &str,
+        read: impl Fn(&Node) -> Read<T>,
+    ) -> Option<T> {
         let whole = !self.log.borrow().problems.iter().any(|problem| problem.key == self.name);
         if whole && !self.has(key) {
             self.report(key, ValueError::new("missing").hint(hint));
@@ -96,17 +101,17 @@ impl<'a> Section<'a> {
     }
 
     /// Whether `key` is one value, where a table may be as well.
-    pub fn has_value(&self, key: &str) -> bool {
+    pub(crate) fn has_value(&self, key: &str) -> bool {
         let node = self.root.find(&self.full(key));
         node.is_some_and(|node| matches!(node.value, Value::Scalar(_)))
     }
 
-    pub fn has(&self, key: &str) -> bool {
+    pub(crate) fn has(&self, key: &str) -> bool {
         self.root.find(&self.full(key)).is_some()
     }
 
     /// A table of this section; an absent one is as an empty one.
-    pub fn section(&self, key: &str) -> Self {
+    pub(crate) fn section(&self, key: &str) -> Self {
         self.note(key, false);
         let name = self.full(key);
         if let Some(Node { value: Value::Scalar(_) | Value::List(_), .. }) = self.root.find(&name) {
@@ -120,7 +125,7 @@ impl<'a> Section<'a> {
     }
 
     /// A table of tables whose names are the writer's own.
-    pub fn named(&self, key: &str) -> Vec<(String, Self)> {
+    pub(crate) fn named(&self, key: &str) -> Vec<(String, Self)> {
         let table = self.section(key);
         table.note(ANY_NAME, false);
         let Some(Node { value: Value::Table(entries), .. }) = self.root.find(&table.name) else {
@@ -155,7 +160,7 @@ impl<'a> Section<'a> {
     }
 
     /// A list of tables.
-    pub fn list(&self, key: &str) -> Vec<Self> {
+    pub(crate) fn list(&self, key: &str) -> Vec<Self> {
         self.note(key, false);
         let name = self.full(key);
         let length = match self.root.find(&name).map(|node| &node.value) {

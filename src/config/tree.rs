@@ -81,7 +81,7 @@ pub(super) struct Entry {
 }
 
 impl Node {
-    pub fn empty(place: Place) -> Self {
+    pub(crate) fn empty(place: Place) -> Self {
         Self { place, value: Value::Table(Vec::new()) }
     }
 
@@ -90,7 +90,7 @@ impl Node {
     /// # Errors
     ///
     /// Everything that is not TOML.
-    pub fn parse(text: &str, name: &Arc<str>) -> Result<Self, Vec<Problem>> {
+    pub(crate) fn parse(text: &str, name: &Arc<str>) -> Result<Self, Vec<Problem>> {
         let newlines = text.match_indices('\n').map(|(at, _)| at).collect();
         let origin = Origin::Text { text, name, newlines };
         let (table, errors) = DeTable::parse_recoverable(text);
@@ -113,7 +113,7 @@ impl Node {
 
     /// The value of `key`, as `upstream.pool` or `listener.0.address`. A name in quotes may hold dots,
     /// and is found in any letter case: `commands.custom."json.get"`.
-    pub fn find(&self, key: &str) -> Option<&Self> {
+    pub(crate) fn find(&self, key: &str) -> Option<&Self> {
         names(key).try_fold(self, |node, name| match &node.value {
             Value::Table(entries) => {
                 let quoted = name.strip_prefix('"').and_then(|name| name.strip_suffix('"'));
@@ -129,7 +129,7 @@ impl Node {
     }
 
     /// Gives the key `spelling` of a section its proper name; a problem when it has that too.
-    pub fn rename(&mut self, section: &str, spelling: &str, key: &str) -> Option<Problem> {
+    pub(crate) fn rename(&mut self, section: &str, spelling: &str, key: &str) -> Option<Problem> {
         let node = section.split('.').try_fold(self, |node, name| match &mut node.value {
             Value::Table(entries) => {
                 entries.iter_mut().find(|entry| entry.name == name).map(|entry| &mut entry.node)
@@ -147,13 +147,13 @@ impl Node {
     }
 
     /// Whether the writer wrote no text at all.
-    pub fn is_empty_text(&self) -> bool {
+    pub(crate) fn is_empty_text(&self) -> bool {
         matches!(&self.value, Value::Scalar(scalar)
             if matches!(scalar.kind, Kind::Text | Kind::Untyped) && scalar.text.trim().is_empty())
     }
 
     /// Where `key` is written, or else the part of the text that should hold it.
-    pub fn place_of(&self, key: &str) -> Place {
+    pub(crate) fn place_of(&self, key: &str) -> Place {
         if let Some(node) = self.find(key) {
             return node.place.clone();
         }
@@ -172,7 +172,7 @@ impl Node {
     /// # Errors
     ///
     /// When the tree has no place for the key.
-    pub fn put(&mut self, setting: &Setting) -> Result<(), Problem> {
+    pub(crate) fn put(&mut self, setting: &Setting) -> Result<(), Problem> {
         let fail = |mistake: ValueError| mistake.at(setting.place.clone(), setting.key.join("."));
         if setting.key.len() > DEPTH_MAX {
             return Err(fail(ValueError::new("unknown key")));

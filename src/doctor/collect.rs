@@ -29,7 +29,7 @@ const KEY: PoolKey = PoolKey { protocol: Protocol::Resp2, database: 0 };
 const LOOK: Duration = Duration::from_secs(2);
 
 /// Everything but the comparison of rules, which needs more than the configuration.
-pub async fn collect(config: &Config) -> Facts {
+pub(crate) async fn collect(config: &Config) -> Facts {
     let now = clock::wall();
     let upstream = &config.upstream;
     let host = upstream.address.host();
@@ -142,7 +142,6 @@ fn identity(store: &TlsStore, now: SystemTime) -> Identity {
             let end = client.chain_not_after;
             (end, assess(client.not_before, end, now))
         }),
-        server_name: current.server_name.to_str().into_owned(),
     }
 }
 

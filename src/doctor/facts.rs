@@ -13,7 +13,7 @@ use crate::upstream::phase::Spent;
 
 /// Everything that is known of one configuration and its server.
 #[derive(Debug)]
-pub struct Facts {
+pub(crate) struct Facts {
     /// `redis.example.com:6380`.
     pub server: String,
     /// The user that respgate logs in as.
@@ -40,7 +40,7 @@ pub struct Facts {
 
 /// A file that the configuration names.
 #[derive(Clone, Debug)]
-pub struct FileFact {
+pub(crate) struct FileFact {
     /// The key of the configuration.
     pub key: &'static str,
     pub path: PathBuf,
@@ -60,15 +60,14 @@ pub struct FileFact {
 
 /// The identity that would be used.
 #[derive(Clone, Debug)]
-pub struct Identity {
+pub(crate) struct Identity {
     /// `None` without a client certificate.
     pub client: Option<(SystemTime, Expiry)>,
-    pub server_name: String,
 }
 
 /// What came instead of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Instead {
+pub(crate) enum Instead {
     /// An error.
     Line(String),
     /// Nothing, in time.
@@ -79,7 +78,7 @@ pub enum Instead {
 
 /// A server that has accepted the login.
 #[derive(Clone, Debug, Default)]
-pub struct Reached {
+pub(crate) struct Reached {
     /// Version, suite and key exchange of TLS.
     pub tls: Option<[String; 3]>,
     /// `redis 7.0.15 standalone`.

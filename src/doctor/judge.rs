@@ -21,7 +21,7 @@ const WORDS_MAX: usize = 24;
 
 /// How a step ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     Ok,
     /// Not tried, or not to be known.
     Skipped,
@@ -31,7 +31,7 @@ pub enum Outcome {
 
 impl Outcome {
     #[must_use]
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Ok => "ok",
             Self::Skipped => "skipped",
@@ -43,7 +43,7 @@ impl Outcome {
 
 /// One line of the report.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Step {
+pub(crate) struct Step {
     pub name: &'static str,
     pub outcome: Outcome,
     /// What was seen.
@@ -77,7 +77,7 @@ impl Step {
 
 /// The steps in their order.
 #[must_use]
-pub fn judge(facts: &Facts) -> Vec<Step> {
+pub(crate) fn judge(facts: &Facts) -> Vec<Step> {
     let mut steps: Vec<Step> = facts.files.iter().map(|file| judge_file(file, facts.uid)).collect();
     steps.extend(facts.files.iter().filter(|file| file.mounted && file.mode.is_ok()).map(|file| {
         let what = format!("{} {} is mounted by itself", file.key, file.path.display());

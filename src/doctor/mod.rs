@@ -9,8 +9,7 @@ mod mounts;
 mod page;
 mod trouble;
 
-pub use collect::collect;
-pub use facts::{Facts, FileFact, Identity, Instead, Reached};
-pub use judge::{Outcome, Step, judge};
+pub(crate) use collect::collect;
+pub(crate) use facts::Facts;
+pub(crate) use judge::{Outcome, Step, judge};
 pub use page::{codes, page};
-pub use trouble::Trouble;

@@ -4,7 +4,7 @@
 
 /// Each such thing. The code never changes its meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trouble {
+pub(crate) enum Trouble {
     FileUnreadable,
     FileOpen,
     FileUnwatched,
@@ -21,7 +21,7 @@ pub enum Trouble {
 
 impl Trouble {
     /// All of them, in the order of the steps.
-    pub const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::FileUnreadable,
         Self::FileOpen,
         Self::FileUnwatched,
@@ -37,19 +37,19 @@ impl Trouble {
     ];
 
     #[must_use]
-    pub const fn code(self) -> &'static str {
+    pub(crate) const fn code(self) -> &'static str {
         self.row().0
     }
 
     /// What is wrong.
     #[must_use]
-    pub const fn cause(self) -> &'static str {
+    pub(crate) const fn cause(self) -> &'static str {
         self.row().1
     }
 
     /// What a person does about it.
     #[must_use]
-    pub const fn fix(self) -> &'static str {
+    pub(crate) const fn fix(self) -> &'static str {
         self.row().2
     }
 

@@ -27,14 +27,14 @@ const NAME_CHARS_MAX: usize = 128;
 
 /// The audit log as the data plane uses it, and what of it a reload replaces.
 #[derive(Clone, Debug)]
-pub struct AuditParts {
+pub(crate) struct AuditParts {
     pub audit: Arc<Audit>,
     pub rules: Live<AuditRules>,
 }
 
 /// What of the audit log depends on the rest of the configuration.
 #[derive(Debug)]
-pub struct AuditRules {
+pub(crate) struct AuditRules {
     /// Commands that are written although they pass.
     pub sensitive: CommandSet,
     pub places: Places,

@@ -13,7 +13,7 @@ const LISTEN: &str = "0A";
 
 /// A process that listens, and the name of its program.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Holder {
+pub(crate) struct Holder {
     pub pid: u32,
     pub program: String,
 }
@@ -21,7 +21,7 @@ pub struct Holder {
 /// Who listens on `address`, if the system lets us see it: processes of other users and of other
 /// containers are hidden.
 #[must_use]
-pub fn holder(address: SocketAddr) -> Option<Holder> {
+pub(crate) fn holder(address: SocketAddr) -> Option<Holder> {
     let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
     let inode = tables.iter().find_map(|table| {
         let table = std::fs::read_to_string(table).ok()?;

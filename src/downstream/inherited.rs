@@ -13,7 +13,7 @@ use crate::config::ListenAddress;
 
 /// The sockets of the environment that no listener has taken yet.
 #[derive(Debug, Default)]
-pub struct Inherited {
+pub(crate) struct Inherited {
     tcp: Vec<(SocketAddr, TcpListener)>,
     unix: Vec<(PathBuf, UnixListener)>,
 }
@@ -25,7 +25,7 @@ impl Inherited {
     /// # Errors
     ///
     /// When one of them is neither a listening TCP socket nor a listening Unix socket with a path.
-    pub fn take_from_environment() -> Result<Self, String> {
+    pub(crate) fn take_from_environment() -> Result<Self, String> {
         let mut passed = ListenFd::from_env();
         let mut inherited = Self::default();
         for place in 0..passed.len() {
@@ -60,7 +60,7 @@ impl Inherited {
 
     /// The address of a socket that no listener of the configuration has taken.
     #[must_use]
-    pub fn left_over(&self) -> Option<ListenAddress> {
+    pub(crate) fn left_over(&self) -> Option<ListenAddress> {
         let tcp = self.tcp.first().map(|(address, _)| ListenAddress::Tcp(*address));
         tcp.or_else(|| self.unix.first().map(|(path, _)| ListenAddress::Unix(path.clone())))
     }

@@ -35,7 +35,7 @@ const KEEPALIVE: Duration = Duration::from_secs(300);
 
 /// A place where applications connect, bound and ready to accept.
 #[derive(Debug)]
-pub struct Listener {
+pub(crate) struct Listener {
     socket: Socket,
     /// `None`: plaintext.
     tls: Option<Rc<Handshakes>>,
@@ -58,7 +58,7 @@ enum Socket {
 
 /// Why a listener could not be bound.
 #[derive(Debug)]
-pub struct BindError {
+pub(crate) struct BindError {
     pub address: String,
     pub problem: String,
     /// What to do, where it is known.
@@ -68,7 +68,7 @@ pub struct BindError {
 impl BindError {
     /// Why a TCP address cannot be bound, for a listener or another server of ours.
     #[must_use]
-    pub fn tcp(address: SocketAddr, error: &std::io::Error) -> Self {
+    pub(crate) fn tcp(address: SocketAddr, error: &std::io::Error) -> Self {
         use std::io::ErrorKind as E;
         #[allow(clippy::wildcard_enum_match_arm, reason = "others add variants to their enums")]
         let (problem, hint) = match error.kind() {
@@ -124,7 +124,7 @@ impl std::error::Error for BindError {}
 /// # Errors
 ///
 /// When the address cannot be had.
-pub async fn bind(
+pub(crate) async fn bind(
     settings: &config::Listener,
     access: Live<ListenerAccess>,
     tls: Option<ListenerStore>,
@@ -174,17 +174,8 @@ fn adopt_unix(socket: std::os::unix::net::UnixListener) -> std::io::Result<UnixL
 }
 
 impl Listener {
-    /// The address in use, for TCP.
-    #[must_use]
-    pub fn local_addr(&self) -> Option<SocketAddr> {
-        match &self.socket {
-            Socket::Tcp(listener) => listener.local_addr().ok(),
-            Socket::Unix(..) => None,
-        }
-    }
-
     /// Accepts clients for ever; each is served by a task of its own.
-    pub async fn accept(self, worker: Rc<Worker>) {
+    pub(crate) async fn accept(self, worker: Rc<Worker>) {
         let place = worker.metrics.place(&self.access.get().listener);
         let this = Rc::new(self);
         loop {

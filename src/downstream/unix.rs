@@ -14,11 +14,11 @@ use tokio::net::{UnixListener, UnixStream};
 /// Names of directories that may be taken.
 const TRIES: u32 = 16;
 
-pub const OTHER_PROCESS: &str = "another process is listening there";
+pub(crate) const OTHER_PROCESS: &str = "another process is listening there";
 
 /// The file of a Unix socket; removed when the listener goes.
 #[derive(Debug)]
-pub struct SocketFile(PathBuf);
+pub(crate) struct SocketFile(PathBuf);
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
@@ -32,7 +32,7 @@ impl Drop for SocketFile {
 /// # Errors
 ///
 /// When the path cannot be had.
-pub async fn bind(
+pub(crate) async fn bind(
     path: &Path,
     mode: u32,
     group: Option<&str>,

@@ -31,7 +31,7 @@ const RELIEVE_AGAIN: Duration = Duration::from_millis(10);
 
 /// What is handed down at assembly.
 #[derive(Debug)]
-pub struct WorkerParts {
+pub(crate) struct WorkerParts {
     pub upstream: Rc<Upstream>,
     pub limits: Live<ClientLimits>,
     pub insight: Live<config::Insight>,
@@ -47,7 +47,7 @@ pub struct WorkerParts {
 
 /// Lives on the data plane's thread.
 #[derive(Debug)]
-pub struct Worker {
+pub(crate) struct Worker {
     pub(super) upstream: Rc<Upstream>,
     pub(super) limits: Live<ClientLimits>,
     pub(super) dedicated: bool,
@@ -80,7 +80,7 @@ pub struct Worker {
 
 impl Worker {
     #[must_use]
-    pub fn new(parts: WorkerParts) -> Rc<Self> {
+    pub(crate) fn new(parts: WorkerParts) -> Rc<Self> {
         let buffers = parts.upstream.buffers();
         buffers.set_cap(parts.limits.get().memory_budget_bytes);
         let mut entropy = Entropy::from_seed(parts.seed);
@@ -140,7 +140,7 @@ impl Worker {
     }
 
     /// The server is asked about its Lua once a policy guards scripts.
-    pub fn guard_scripts_of(&self, policy: &Policy) {
+    pub(crate) fn guard_scripts_of(&self, policy: &Policy) {
         if policy.guard().is_some() {
             self.upstream.guard_scripts();
         }
@@ -165,7 +165,7 @@ impl Worker {
     /// What was learned from observed traffic, as TOML for the server's user `user`; none when there
     /// was none.
     #[must_use]
-    pub fn learned(&self, user: &str) -> Option<String> {
+    pub(crate) fn learned(&self, user: &str) -> Option<String> {
         self.lessons.borrow().to_toml(user, self.dedicated)
     }
 
@@ -196,18 +196,18 @@ impl Worker {
 
     /// Clients connected.
     #[must_use]
-    pub fn clients(&self) -> usize {
+    pub(crate) fn clients(&self) -> usize {
         self.clients.borrow().len()
     }
 
     /// Whether another client would be accepted.
     #[must_use]
-    pub fn has_room(&self) -> bool {
+    pub(crate) fn has_room(&self) -> bool {
         self.clients() < self.limits.get().max_clients
     }
 
     /// Brings the figures up to date that are not counted as they change.
-    pub fn note_figures(&self) {
+    pub(crate) fn note_figures(&self) {
         self.metrics.buffered(self.buffers.used());
         if let Some(auditor) = &self.auditor {
             auditor.note_figures();
@@ -216,28 +216,28 @@ impl Worker {
 
     /// The slow commands that are kept, the newest first.
     #[must_use]
-    pub fn slow(&self) -> Vec<Slow> {
+    pub(crate) fn slow(&self) -> Vec<Slow> {
         self.insight.slow()
     }
 
     /// Forgets them; returns how many there were.
-    pub fn forget_slow(&self) -> usize {
+    pub(crate) fn forget_slow(&self) -> usize {
         self.insight.forget_slow()
     }
 
     /// The keys that are used most and hold the most.
     #[must_use]
-    pub fn hot_keys(&self) -> Vec<Found> {
+    pub(crate) fn hot_keys(&self) -> Vec<Found> {
         self.insight.hot(clock::now())
     }
 
     /// Counts keys from the beginning.
-    pub fn forget_hot_keys(&self) {
+    pub(crate) fn forget_hot_keys(&self) {
         self.insight.forget_hot();
     }
 
     /// New limits are in force, the total among them; and what is to be found out.
-    pub fn apply_limits(&self) {
+    pub(crate) fn apply_limits(&self) {
         let settings = self.insight_settings.get();
         self.insight.set(&settings, self.entropy.borrow_mut().next_u64());
         self.upstream.note(self.insight.notable());
@@ -245,7 +245,7 @@ impl Worker {
     }
 
     /// Who may come and do what has changed; clients that say nothing learn it too.
-    pub fn apply_access(&self) {
+    pub(crate) fn apply_access(&self) {
         if let Some(auditor) = &self.auditor {
             auditor.refresh();
         }
@@ -255,7 +255,7 @@ impl Worker {
 
     /// An operator denies this to clients from here on, besides what policies deny; `more`: something was
     /// added, which clients that say nothing learn, too.
-    pub fn set_blocks(&self, blocks: &Arc<Blocks>, more: bool) {
+    pub(crate) fn set_blocks(&self, blocks: &Arc<Blocks>, more: bool) {
         self.roster.note_blocks(blocks, more);
         if more {
             self.wake_all();
@@ -264,12 +264,12 @@ impl Worker {
 
     /// The clients that are meant, at most `most`, and how many there are.
     #[must_use]
-    pub fn list(&self, choice: &Choice, most: usize) -> (Vec<Listed>, usize) {
+    pub(crate) fn list(&self, choice: &Choice, most: usize) -> (Vec<Listed>, usize) {
         self.roster.list(choice, most, clock::now())
     }
 
     /// Disconnects the clients that are meant; says how many.
-    pub fn disconnect(&self, choice: &Choice) -> usize {
+    pub(crate) fn disconnect(&self, choice: &Choice) -> usize {
         let count = self.roster.disconnect(choice);
         self.wake_due();
         count
@@ -291,13 +291,13 @@ impl Worker {
     }
 
     /// Every client that owes and is owed nothing is sent away, the others when they are answered.
-    pub fn begin_drain(&self) {
+    pub(crate) fn begin_drain(&self) {
         self.leaving.set(true);
         self.wake_all();
     }
 
     /// Another identity or password is in force: every session checks its pinned connection again.
-    pub fn recheck_leases(&self) {
+    pub(crate) fn recheck_leases(&self) {
         self.wake_all();
     }
 

@@ -7,7 +7,7 @@ use crate::command::Spec;
 
 /// Some commands.
 #[derive(Clone, Debug)]
-pub struct CommandSet(Selector);
+pub(crate) struct CommandSet(Selector);
 
 impl CommandSet {
     pub(super) const fn new(commands: Selector) -> Self {
@@ -15,7 +15,7 @@ impl CommandSet {
     }
 
     #[must_use]
-    pub fn has(&self, spec: &Spec) -> bool {
+    pub(crate) fn has(&self, spec: &Spec) -> bool {
         self.0.allows(spec.id)
     }
 }

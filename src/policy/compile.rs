@@ -57,7 +57,10 @@ pub fn compile(rules: &Rules) -> Result<Policy, Vec<RuleError>> {
 /// # Errors
 ///
 /// Every word that cannot be applied.
-pub fn compile_with(rules: &Rules, dictionary: &Arc<Dictionary>) -> Result<Policy, Vec<RuleError>> {
+pub(crate) fn compile_with(
+    rules: &Rules,
+    dictionary: &Arc<Dictionary>,
+) -> Result<Policy, Vec<RuleError>> {
     let mut builder = Builder { dictionary: Arc::clone(dictionary), ..Builder::default() };
     for (setting, text) in pieces(rules).map_err(|error| vec![error])? {
         builder.add(setting, &text);
@@ -83,7 +86,7 @@ pub fn compile_with(rules: &Rules, dictionary: &Arc<Dictionary>) -> Result<Polic
 /// # Errors
 ///
 /// Every word that cannot be applied, at its place in `setting`.
-pub fn commands(
+pub(crate) fn commands(
     setting: &str,
     words: &[String],
     dictionary: &Arc<Dictionary>,

@@ -25,7 +25,7 @@ const LIMITS: RequestLimits = RequestLimits {
 
 /// A decision as a person reads it, or a program.
 #[derive(Debug)]
-pub struct Shown {
+pub(crate) struct Shown {
     command: Vec<String>,
     rows: Vec<Row>,
 }
@@ -39,7 +39,7 @@ const LISTS: [&str; 3] = ["pattern", "names", "sent"];
 impl Shown {
     /// `section` is the policy's, `place` says where a setting of it was written.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         request: &Request<'_>,
         explained: &Explanation,
         section: &str,
@@ -82,7 +82,7 @@ impl Shown {
     /// An object with the command, its words quoted where they need it, and a member for each label:
     /// a list where there can be several rows of it.
     #[must_use]
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         let mut members = serde_json::Map::new();
         members.insert("command".to_owned(), self.command.clone().into());
         for label in LISTS {
@@ -99,7 +99,7 @@ impl Shown {
 
     /// The command and its rows; `paint` is how the words of the verdict look.
     #[must_use]
-    pub fn text(&self, paint: impl Fn(&str) -> String) -> String {
+    pub(crate) fn text(&self, paint: impl Fn(&str) -> String) -> String {
         let mut text = self.command.join(" ");
         let mut previous = "";
         for (label, words) in &self.rows {

@@ -19,12 +19,12 @@ const BOTH: Access = Access::READ_WRITE;
 
 impl Selector {
     /// Whether every key of every database is allowed: nothing is beyond it.
-    pub fn is_boundless(&self) -> bool {
+    pub(crate) fn is_boundless(&self) -> bool {
         self.keys.is_unrestricted(BOTH) && self.databases.are_all()
     }
 
     /// Whether what a command reaches is all allowed, whatever the request.
-    pub fn is_open_to(&self, reach: Reach) -> bool {
+    pub(crate) fn is_open_to(&self, reach: Reach) -> bool {
         match reach {
             Reach::Named
             | Reach::Migrate
@@ -50,7 +50,7 @@ impl Selector {
     ///
     /// When its options do not parse or are not all there; where the selector allows every key they
     /// are not looked at.
-    pub fn holds(
+    pub(crate) fn holds(
         &self,
         spec: &Spec,
         request: &Request<'_>,

@@ -8,7 +8,7 @@ use crate::config::{KeyMode, Rules};
 /// A line for each two policies of which one reaches the keys of the other, because its prefix is the
 /// beginning of the other's. The same prefix is the same keys on purpose.
 #[must_use]
-pub fn overlaps<'a>(policies: impl Iterator<Item = (String, &'a Rules)>) -> Vec<String> {
+pub(crate) fn overlaps<'a>(policies: impl Iterator<Item = (String, &'a Rules)>) -> Vec<String> {
     let with_prefix = |(section, rules)| Some((section, prefix(rules)?));
     let all: Vec<(String, &str)> = policies.filter_map(with_prefix).collect();
     let mut lines = Vec::new();

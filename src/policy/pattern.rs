@@ -92,14 +92,14 @@ impl Pattern {
 
 /// The bytes before the first one that may have a meaning of its own.
 #[must_use]
-pub fn literal_prefix(pattern: &[u8]) -> &[u8] {
+pub(crate) fn literal_prefix(pattern: &[u8]) -> &[u8] {
     let end = pattern.iter().position(|byte| matches!(byte, b'*' | b'?' | b'[' | b'\\'));
     pattern.get(..end.unwrap_or(pattern.len())).unwrap_or(pattern)
 }
 
 /// The pattern that only `literal` itself fits.
 #[must_use]
-pub fn escape(literal: &[u8]) -> Vec<u8> {
+pub(crate) fn escape(literal: &[u8]) -> Vec<u8> {
     let special = |byte: &u8| matches!(byte, b'*' | b'?' | b'[' | b']' | b'\\' | b'^');
     let escaped =
         literal.iter().flat_map(|byte| special(byte).then_some(b'\\').into_iter().chain([*byte]));
@@ -111,7 +111,7 @@ pub fn escape(literal: &[u8]) -> Vec<u8> {
 /// Where the server tries every `*` anew by recursion, only the last `*` is tried here: a later
 /// match of an earlier `*` cannot help. The work is at most the product of the lengths.
 #[must_use]
-pub fn matches(pattern: &[u8], subject: &[u8]) -> bool {
+pub(crate) fn matches(pattern: &[u8], subject: &[u8]) -> bool {
     if subject.is_empty() {
         return pattern.is_empty();
     }

@@ -18,7 +18,7 @@ pub struct Rate {
 /// How many tokens there are. A token is as many units as a period has microseconds, so that in each
 /// microsecond a whole number of units comes back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bucket {
+pub(crate) struct Bucket {
     units: i128,
     at_us: u64,
 }
@@ -41,13 +41,13 @@ impl Rate {
 impl Bucket {
     /// A full one.
     #[must_use]
-    pub const fn new(rate: &Rate, now_us: u64) -> Self {
+    pub(crate) const fn new(rate: &Rate, now_us: u64) -> Self {
         Self { units: rate.full(), at_us: now_us }
     }
 
     /// Microseconds until a free token exists.
     #[must_use]
-    pub fn wait_us(&self, rate: &Rate, now_us: u64) -> u64 {
+    pub(crate) fn wait_us(&self, rate: &Rate, now_us: u64) -> u64 {
         let missing = rate.period_us - self.units_at(rate, now_us);
         if missing <= 0 {
             return 0;
@@ -57,12 +57,12 @@ impl Bucket {
 
     /// Whether there are as many tokens as there can be.
     #[must_use]
-    pub fn is_full(&self, rate: &Rate, now_us: u64) -> bool {
+    pub(crate) fn is_full(&self, rate: &Rate, now_us: u64) -> bool {
         self.units_at(rate, now_us) >= rate.full()
     }
 
     /// Takes a token, be it one that is yet to come.
-    pub fn take(&mut self, rate: &Rate, now_us: u64) {
+    pub(crate) fn take(&mut self, rate: &Rate, now_us: u64) {
         self.units = self.units_at(rate, now_us) - rate.period_us;
         self.at_us = self.at_us.max(now_us);
     }

@@ -24,7 +24,7 @@ const HIDDEN_INSTEAD: &str = "' are unknown (rule namespace); declare them in co
 
 /// What a block is about, as its refusal says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Whom {
+pub(crate) enum Whom {
     Command,
     User,
     Listener,

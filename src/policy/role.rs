@@ -20,7 +20,7 @@ pub(super) struct Role {
 
 impl Role {
     /// The root first, as the server asks them.
-    pub fn iter(&self) -> impl Iterator<Item = &Selector> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Selector> {
         std::iter::once(&self.root).chain(&self.selectors)
     }
 }
@@ -82,7 +82,7 @@ impl Selector {
     /// # Errors
     ///
     /// When the word would have no effect after those before it, as the server sees it.
-    pub fn apply(&mut self, step: Step, word: WordNumber) -> Result<(), Problem> {
+    pub(crate) fn apply(&mut self, step: Step, word: WordNumber) -> Result<(), Problem> {
         match step {
             Step::Commands { allow, category, ids } => {
                 for id in ids {
@@ -125,18 +125,18 @@ impl Selector {
     }
 
     /// Whether the command may run with any first argument.
-    pub fn allows(&self, id: CommandId) -> bool {
+    pub(crate) fn allows(&self, id: CommandId) -> bool {
         let (word, bit) = place(id);
         self.allowed.get(word).is_some_and(|word| word & bit != 0)
     }
 
     /// Whether a word permits the command by its name.
-    pub fn names(&self, id: CommandId) -> bool {
+    pub(crate) fn names(&self, id: CommandId) -> bool {
         self.allows(id) && self.decision(id).named
     }
 
     /// Whether the command may run with this first argument, although not with any.
-    pub fn allows_first(&self, id: CommandId, argument: Option<&[u8]>) -> bool {
+    pub(crate) fn allows_first(&self, id: CommandId, argument: Option<&[u8]>) -> bool {
         !self.first_arguments.is_empty()
             && argument.is_some_and(|argument| {
                 self.first_arguments
@@ -146,7 +146,7 @@ impl Selector {
     }
 
     /// Whether `other` permits exactly the same, of these commands.
-    pub fn permits_as(&self, other: &Self, commands: &[CommandId]) -> bool {
+    pub(crate) fn permits_as(&self, other: &Self, commands: &[CommandId]) -> bool {
         let sorted = |selector: &Self| {
             let (mut words, mut first) = (selector.words(), selector.first_arguments.clone());
             words.sort();
@@ -158,7 +158,7 @@ impl Selector {
     }
 
     /// Its keys, channels and databases, as words of the ACL language.
-    pub fn words(&self) -> Vec<String> {
+    pub(crate) fn words(&self) -> Vec<String> {
         let text = |pattern: &Pattern| String::from_utf8_lossy(pattern.text()).into_owned();
         let keys = match &self.keys {
             Scope::All => vec!["~*".to_owned()],
@@ -172,13 +172,13 @@ impl Selector {
         [keys, channels, databases].concat()
     }
 
-    pub fn decision(&self, id: CommandId) -> Decision {
+    pub(crate) fn decision(&self, id: CommandId) -> Decision {
         self.decided.get(usize::from(id.0)).copied().unwrap_or_default()
     }
 }
 
 impl KeyPattern {
-    pub fn word(&self, pattern: &str) -> String {
+    pub(crate) fn word(&self, pattern: &str) -> String {
         let access = match (self.access.read, self.access.write) {
             (true, false) => "%R",
             (false, true) => "%W",
@@ -191,7 +191,7 @@ impl KeyPattern {
 impl Scope<KeyPattern> {
     /// Whether one pattern allows all of `access` and makes `fits` true. As the server has it, one
     /// pattern must allow the whole: `%R~a %W~a` is not `%RW~a` where the texts differ.
-    pub fn any(&self, access: Access, fits: impl Fn(&Pattern) -> bool) -> bool {
+    pub(crate) fn any(&self, access: Access, fits: impl Fn(&Pattern) -> bool) -> bool {
         match self {
             Self::All => true,
             Self::Only(patterns) => {
@@ -202,7 +202,7 @@ impl Scope<KeyPattern> {
 
     /// Whether every key there is may be used this way (Redis:
     /// `ACLSelectorHasUnrestrictedKeyAccess`).
-    pub fn is_unrestricted(&self, access: Access) -> bool {
+    pub(crate) fn is_unrestricted(&self, access: Access) -> bool {
         self.any(access, Pattern::is_everything)
     }
 }

@@ -38,7 +38,7 @@ fn reaches_unnamed_keys(spec: &Spec) -> bool {
 
 /// What one policy permits, in words for the server: what is in force together there.
 #[derive(Debug, Default)]
-pub struct ServerRole {
+pub(crate) struct ServerRole {
     root: Vec<String>,
     selectors: Vec<Vec<String>>,
 }
@@ -51,7 +51,7 @@ impl ServerRole {
     /// # Errors
     ///
     /// Every word that cannot be applied.
-    pub fn new(rules: &Rules, dictionary: &Arc<Dictionary>) -> Result<Self, Vec<RuleError>> {
+    pub(crate) fn new(rules: &Rules, dictionary: &Arc<Dictionary>) -> Result<Self, Vec<RuleError>> {
         let policy = compile_with(rules, dictionary)?;
         let pieces = pieces(rules).map_err(|error| vec![error])?;
         let prefix = rules.keys.prefix.as_deref().filter(|_| rules.keys.mode == KeyMode::Rewrite);
@@ -98,7 +98,7 @@ impl ServerRole {
 /// # Errors
 ///
 /// The word that cannot be in a selector.
-pub fn server_rules(roles: &[ServerRole]) -> Result<Vec<String>, String> {
+pub(crate) fn server_rules(roles: &[ServerRole]) -> Result<Vec<String>, String> {
     let sets = |role: &'_ ServerRole| -> Vec<Vec<String>> {
         std::iter::once(&role.root).chain(&role.selectors).cloned().collect()
     };
@@ -195,7 +195,7 @@ fn on_server(text: &str, prefix: Option<&str>) -> String {
 /// What the rules of a live user permit or refuse otherwise than `wanted`, a line each; none when they
 /// are the same. Selectors count with the root: what one of them permits is permitted.
 #[must_use]
-pub fn differences(wanted: &Policy, live: &Policy) -> Vec<String> {
+pub(crate) fn differences(wanted: &Policy, live: &Policy) -> Vec<String> {
     let allows = |policy: &Policy, spec: &Spec| {
         spec.flags.has(Flags::NO_AUTH) || policy.role.iter().any(|one| one.allows(spec.id))
     };

@@ -25,7 +25,7 @@ const REFUSED_MAX: usize = 128;
 
 /// What was seen, without values: commands, prefixes of names, what was or would be refused.
 #[derive(Debug, Default)]
-pub struct TrafficProfile {
+pub(crate) struct TrafficProfile {
     commands: BTreeMap<&'static str, u64>,
     /// Those that reach names beyond the ones they give.
     whole: BTreeSet<&'static str>,
@@ -119,7 +119,7 @@ impl TrafficProfile {
 
     /// The rules, as `acl` of a policy takes them.
     #[must_use]
-    pub fn words(&self) -> String {
+    pub(crate) fn words(&self) -> String {
         self.words_about(|_| true)
     }
 

@@ -17,7 +17,7 @@ const POLICIES_MAX: usize = 64;
 
 /// What was seen, by the section of the policy in the configuration.
 #[derive(Debug, Default)]
-pub struct TrafficProfiles(BTreeMap<Box<str>, One>);
+pub(crate) struct TrafficProfiles(BTreeMap<Box<str>, One>);
 
 #[derive(Debug)]
 struct One {
@@ -29,7 +29,7 @@ struct One {
 impl TrafficProfiles {
     /// A request under `policy`: it passed, if only because a rule is observed, or it was refused
     /// all the same.
-    pub fn note(
+    pub(crate) fn note(
         &mut self,
         policy: &Arc<Policy>,
         spec: Option<&'static Spec>,
@@ -58,7 +58,7 @@ impl TrafficProfiles {
     /// The policies in TOML, and the rules for the server's user `user`; none when nothing was seen.
     /// `dedicated`: each client has a connection to the server of its own, which receives everything.
     #[must_use]
-    pub fn to_toml(&self, user: &str, dedicated: bool) -> Option<String> {
+    pub(crate) fn to_toml(&self, user: &str, dedicated: bool) -> Option<String> {
         let (mut text, mut roles) = (String::new(), Vec::new());
         let mut all: Vec<_> = self.0.iter().collect();
         // [policy] first, as it is in the configuration.

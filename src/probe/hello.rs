@@ -12,16 +12,16 @@ use tokio::time::timeout;
 
 /// A version that a server must refuse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OldVersion {
+pub(crate) enum OldVersion {
     Tls10,
     Tls11,
 }
 
 impl OldVersion {
-    pub const ALL: [Self; 2] = [Self::Tls10, Self::Tls11];
+    pub(crate) const ALL: [Self; 2] = [Self::Tls10, Self::Tls11];
 
     #[must_use]
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Tls10 => "TLS 1.0",
             Self::Tls11 => "TLS 1.1",
@@ -47,7 +47,11 @@ const HEAD: usize = 11;
 
 /// Whether the server goes on with a handshake of this version; `None`: it says nothing in time, or
 /// cannot be connected to.
-pub async fn accepts(address: SocketAddr, version: OldVersion, limit: Duration) -> Option<bool> {
+pub(crate) async fn accepts(
+    address: SocketAddr,
+    version: OldVersion,
+    limit: Duration,
+) -> Option<bool> {
     let ask = async {
         let mut socket = TcpStream::connect(address).await.ok()?;
         socket.write_all(&hello(version)).await.ok()?;

@@ -6,6 +6,6 @@ mod hello;
 mod question;
 mod reach;
 
-pub use hello::{OldVersion, accepts};
-pub use question::{Asked, Conversation, Question};
-pub use reach::{Exchange, addresses, exchange, speaks_plaintext};
+pub(crate) use hello::{OldVersion, accepts};
+pub(crate) use question::{Asked, Conversation, Question};
+pub(crate) use reach::{Exchange, addresses, exchange, speaks_plaintext};

@@ -17,7 +17,7 @@ use crate::upstream::dial::ServerConnection;
 
 /// A question.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Question {
+pub(crate) enum Question {
     Ping,
     /// The server's clock.
     Time,
@@ -50,7 +50,7 @@ impl Question {
 
 /// An answer, and when it was asked for and came.
 #[derive(Clone, Debug)]
-pub struct Asked {
+pub(crate) struct Asked {
     /// `None`: the connection ended, or nothing came in time.
     pub answer: Option<Value>,
     /// There is no answer because the connection ended.
@@ -63,7 +63,7 @@ pub struct Asked {
 impl Asked {
     /// The text of an error, if that was the answer.
     #[must_use]
-    pub fn error(&self) -> Option<String> {
+    pub(crate) fn error(&self) -> Option<String> {
         match &self.answer {
             Some(Value::Error(line)) => Some(String::from_utf8_lossy(line).into_owned()),
             _ => None,
@@ -72,14 +72,14 @@ impl Asked {
 
     /// The answer, unless it is an error.
     #[must_use]
-    pub fn value(&self) -> Option<&Value> {
+    pub(crate) fn value(&self) -> Option<&Value> {
         self.answer.as_ref().filter(|value| !matches!(value, Value::Error(_)))
     }
 }
 
 /// Asks over one connection, one question after the other.
 #[derive(Debug)]
-pub struct Conversation {
+pub(crate) struct Conversation {
     link: ServerConnection,
     received: BytesMut,
     limit: Duration,
@@ -90,16 +90,11 @@ pub struct Conversation {
 impl Conversation {
     /// `limit` is the time for one answer.
     #[must_use]
-    pub fn new(link: ServerConnection, limit: Duration) -> Self {
+    pub(crate) fn new(link: ServerConnection, limit: Duration) -> Self {
         Self { link, received: BytesMut::new(), limit, over: false }
     }
 
-    #[must_use]
-    pub const fn link(&self) -> &ServerConnection {
-        &self.link
-    }
-
-    pub async fn ask(&mut self, question: &Question) -> Asked {
+    pub(crate) async fn ask(&mut self, question: &Question) -> Asked {
         let (begin, wall) = (clock::now(), clock::wall());
         let answer = if self.over { Some(None) } else { self.answer(question).await };
         let ended = matches!(answer, Some(None));
@@ -131,7 +126,7 @@ impl Conversation {
     }
 
     /// Ends the connection in the orderly way.
-    pub async fn close(mut self) {
+    pub(crate) async fn close(mut self) {
         let _ = timeout(self.limit, self.link.stream.shutdown()).await;
     }
 }

@@ -21,7 +21,7 @@ const LINE_MAX: usize = 128;
 
 /// How a TLS connection went.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Exchange {
+pub(crate) enum Exchange {
     /// No TCP connection.
     Unreachable,
     /// The handshake failed, or the connection ended after it without an answer: in TLS 1.3 a server
@@ -41,13 +41,13 @@ pub enum Exchange {
 }
 
 /// The addresses of a host.
-pub async fn addresses(host: &HostPort, limit: Duration) -> Vec<SocketAddr> {
+pub(crate) async fn addresses(host: &HostPort, limit: Duration) -> Vec<SocketAddr> {
     let found = timeout(limit, tokio::net::lookup_host((host.host.as_str(), host.port))).await;
     found.ok().and_then(Result::ok).map(Iterator::collect).unwrap_or_default()
 }
 
 /// Whether `address` answers `PING` in plaintext; with the first line of the answer. `None`: no.
-pub async fn speaks_plaintext(address: SocketAddr, limit: Duration) -> Option<String> {
+pub(crate) async fn speaks_plaintext(address: SocketAddr, limit: Duration) -> Option<String> {
     let ask = async {
         let mut socket = TcpStream::connect(address).await.ok()?;
         first_line(&mut socket).await
@@ -57,7 +57,7 @@ pub async fn speaks_plaintext(address: SocketAddr, limit: Duration) -> Option<St
 }
 
 /// Speaks TLS with `address` and asks `PING`.
-pub async fn exchange(
+pub(crate) async fn exchange(
     address: SocketAddr,
     name: &ServerName<'static>,
     looking: &Looking,

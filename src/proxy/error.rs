@@ -6,7 +6,7 @@ use crate::downstream::BindError;
 
 /// Why the proxy cannot start.
 #[derive(Debug)]
-pub struct StartError {
+pub(crate) struct StartError {
     pub what: String,
     pub hint: Option<String>,
 }
@@ -42,7 +42,7 @@ impl StartError {
 
 /// An internal error has ended the thread that serves clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DataPlaneEnded;
+pub(crate) struct DataPlaneEnded;
 
 impl std::fmt::Display for DataPlaneEnded {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

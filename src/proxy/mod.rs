@@ -21,7 +21,7 @@ mod retry;
 mod sandbox;
 mod signals;
 mod supervisor;
-pub mod verbs;
+pub(crate) mod verbs;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -45,10 +45,10 @@ use levels::Levels;
 use supervisor::Supervisor;
 
 pub use admin_state::AdminState;
-pub use error::{DataPlaneEnded, StartError};
-pub use reload::ConfigReloader;
-pub use sandbox::Sandbox;
-pub use signals::Signal;
+pub(crate) use error::{DataPlaneEnded, StartError};
+pub(crate) use reload::ConfigReloader;
+pub(crate) use sandbox::Sandbox;
+pub(crate) use signals::Signal;
 
 /// How long after a server could not be asked for its commands it is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
@@ -59,7 +59,7 @@ const ORDERS_MAX: usize = 16;
 
 /// A running proxy: applications are served from the moment it exists.
 #[derive(Debug)]
-pub struct Proxy {
+pub(crate) struct Proxy {
     data_plane: DataPlane,
     admin: Option<AdminHandle>,
     health: Arc<Health>,
@@ -81,7 +81,7 @@ impl Proxy {
     /// # Errors
     ///
     /// What is wrong, where and what to do.
-    pub async fn start(
+    pub(crate) async fn start(
         config: Config,
         reread: ConfigReloader,
         telemetry: Telemetry,
@@ -151,13 +151,13 @@ impl Proxy {
 
     /// When the client certificate or one of its intermediates ends, if there is one.
     #[must_use]
-    pub fn certificate_end(&self) -> Option<std::time::SystemTime> {
+    pub(crate) fn certificate_end(&self) -> Option<std::time::SystemTime> {
         self.reloader.certificate_end()
     }
 
     /// Where the telemetry server listens, if there is one.
     #[must_use]
-    pub fn telemetry_address(&self) -> Option<std::net::SocketAddr> {
+    pub(crate) fn telemetry_address(&self) -> Option<std::net::SocketAddr> {
         self.admin.as_ref().map(AdminHandle::address)
     }
 
@@ -168,7 +168,10 @@ impl Proxy {
     /// # Errors
     ///
     /// When an internal error has ended the thread that serves clients: the process must be started again.
-    pub async fn run(mut self, mut signals: mpsc::Receiver<Signal>) -> Result<(), DataPlaneEnded> {
+    pub(crate) async fn run(
+        mut self,
+        mut signals: mpsc::Receiver<Signal>,
+    ) -> Result<(), DataPlaneEnded> {
         let mut due = Due::default();
         let supervisor = Supervisor::begin(&self.health);
         loop {
@@ -278,7 +281,7 @@ impl Proxy {
 /// # Errors
 ///
 /// When an address is in use, or the kernel refuses.
-pub fn confine(config: &Config, file: Option<&PathBuf>) -> Result<Sandbox, StartError> {
+pub(crate) fn confine(config: &Config, file: Option<&PathBuf>) -> Result<Sandbox, StartError> {
     Sandbox::enter(config, &components::files(config, file))
 }
 

@@ -30,7 +30,7 @@ const SETTLE: Duration = Duration::from_millis(50);
 const SETTLE_READS: u32 = 20;
 
 /// Where a reload finds the next configuration.
-pub struct ConfigReloader {
+pub(crate) struct ConfigReloader {
     /// The file it is read from, to be watched.
     pub file: Option<std::path::PathBuf>,
     pub load: Arc<dyn Fn() -> Result<Config, Vec<Problem>> + Send + Sync>,

@@ -47,7 +47,7 @@ impl Confinement {
 
 /// What is in force, for as long as the process lives.
 #[derive(Debug)]
-pub struct Sandbox {
+pub(crate) struct Sandbox {
     pub(super) confinement: Confinement,
     pub(super) no_new_privileges: bool,
     pub(super) no_core_dumps: bool,

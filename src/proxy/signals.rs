@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 /// A signal to the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Signal {
+pub(crate) enum Signal {
     /// Read everything again.
     Reload,
     /// Leave politely; the second time: at once.
@@ -20,7 +20,7 @@ impl Signal {
     /// # Errors
     ///
     /// When the system does not let us listen.
-    pub fn listen() -> std::io::Result<mpsc::Receiver<Self>> {
+    pub(crate) fn listen() -> std::io::Result<mpsc::Receiver<Self>> {
         let (sender, receiver) = mpsc::channel(4);
         let mut hangup = signal(SignalKind::hangup())?;
         let mut terminate = signal(SignalKind::terminate())?;

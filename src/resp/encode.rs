@@ -64,7 +64,7 @@ pub fn map(out: &mut BytesMut, pairs: usize, protocol: Protocol) {
 }
 
 /// The header of a set; the caller writes its `count` elements.
-pub fn set(out: &mut BytesMut, count: usize, protocol: Protocol) {
+pub(crate) fn set(out: &mut BytesMut, count: usize, protocol: Protocol) {
     match protocol {
         Protocol::Resp2 => header(out, b'*', count),
         Protocol::Resp3 => header(out, b'~', count),
@@ -76,23 +76,6 @@ pub fn push(out: &mut BytesMut, count: usize, protocol: Protocol) {
     match protocol {
         Protocol::Resp2 => header(out, b'*', count),
         Protocol::Resp3 => header(out, b'>', count),
-    }
-}
-
-/// A floating point number; RESP2 has only its text.
-pub fn double(out: &mut BytesMut, value: f64, protocol: Protocol) {
-    let text = if value.is_nan() { "nan".to_owned() } else { value.to_string() };
-    match protocol {
-        Protocol::Resp2 => bulk(out, text),
-        Protocol::Resp3 => line(out, b',', text.as_bytes()),
-    }
-}
-
-/// Yes or no; RESP2 says 1 or 0.
-pub fn boolean(out: &mut BytesMut, value: bool, protocol: Protocol) {
-    match protocol {
-        Protocol::Resp2 => integer(out, i64::from(value)),
-        Protocol::Resp3 => out.put_slice(if value { b"#t\r\n" } else { b"#f\r\n" }),
     }
 }
 
@@ -162,11 +145,6 @@ mod tests {
         check(|o, p| map(o, 3, p), "*6\r\n", "%3\r\n");
         check(|o, p| set(o, 3, p), "*3\r\n", "~3\r\n");
         check(|o, p| push(o, 3, p), "*3\r\n", ">3\r\n");
-        check(|o, p| double(o, 1.5, p), "$3\r\n1.5\r\n", ",1.5\r\n");
-        check(|o, p| double(o, f64::NEG_INFINITY, p), "$4\r\n-inf\r\n", ",-inf\r\n");
-        check(|o, p| double(o, f64::NAN, p), "$3\r\nnan\r\n", ",nan\r\n");
-        check(|o, p| boolean(o, true, p), ":1\r\n", "#t\r\n");
-        check(|o, p| boolean(o, false, p), ":0\r\n", "#f\r\n");
         let get = "*2\r\n$3\r\nGET\r\n$1\r\nk\r\n";
         check(|o, _| request(o, ["GET", "k"]), get, get);
     }

@@ -4,10 +4,10 @@
 
 mod body;
 mod depth;
-pub mod encode;
+pub(crate) mod encode;
 mod error;
 mod inline;
-pub mod number;
+pub(crate) mod number;
 mod reply;
 mod request;
 mod request_limits;
@@ -15,12 +15,14 @@ mod request_line;
 mod request_scanner;
 mod value;
 
-pub use error::{ProtocolError, ReplyError, Violation};
-pub use reply::{Advance, ReplyScanner};
+pub(crate) use error::ProtocolError;
+pub use error::{ReplyError, Violation};
+pub use reply::ReplyScanner;
 pub use request::{Request, RequestBuf};
 pub use request_limits::RequestLimits;
-pub use request_scanner::{Body, RequestScanner, Scan};
-pub use value::{Value, ValueError};
+pub(crate) use request_scanner::Body;
+pub use request_scanner::{RequestScanner, Scan};
+pub use value::Value;
 
 /// The version of RESP that one side of a connection speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]

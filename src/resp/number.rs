@@ -28,7 +28,7 @@ pub fn parse_i64(text: &[u8]) -> Option<i64> {
 }
 
 /// Appends `value`.
-pub fn write_u64(out: &mut BytesMut, value: u64) {
+pub(crate) fn write_u64(out: &mut BytesMut, value: u64) {
     let mut room = [0_u8; 20];
     let mut rest = value;
     let mut used = 0;
@@ -45,7 +45,7 @@ pub fn write_u64(out: &mut BytesMut, value: u64) {
 
 /// Appends the line `<kind><value>\r\n`.
 #[inline]
-pub fn write_line(out: &mut BytesMut, kind: u8, value: u64) {
+pub(crate) fn write_line(out: &mut BytesMut, kind: u8, value: u64) {
     let mut room = *b"                     \r\n";
     let (digits, _) = room.split_at_mut(21);
     let (mut rest, mut begin) = (value, digits.len());
@@ -62,7 +62,7 @@ pub fn write_line(out: &mut BytesMut, kind: u8, value: u64) {
 }
 
 /// Appends `value`, with a `-` before a negative one.
-pub fn write_i64(out: &mut BytesMut, value: i64) {
+pub(crate) fn write_i64(out: &mut BytesMut, value: i64) {
     if value < 0 {
         out.put_u8(b'-');
     }

@@ -30,7 +30,7 @@ const DEFAULT_PORT: u16 = 6379;
 
 /// What is looked at.
 #[derive(Debug)]
-pub struct Target<'a> {
+pub(crate) struct Target<'a> {
     pub config: &'a Config,
     pub dictionary: &'a Arc<Dictionary>,
     /// Ports of the server that should not answer in plaintext, besides those that are known.
@@ -48,7 +48,7 @@ pub struct Target<'a> {
 /// # Errors
 ///
 /// When the server cannot be reached at all.
-pub async fn collect(target: Target<'_>) -> Result<Facts, String> {
+pub(crate) async fn collect(target: Target<'_>) -> Result<Facts, String> {
     let config = target.config;
     let limit = config.upstream.pool.connect_timeout.min(LIMIT);
     let reached = config.upstream.address.tcp();

@@ -13,7 +13,7 @@ pub(super) type Known<T> = Result<T, String>;
 
 /// Everything that checks look at.
 #[derive(Debug)]
-pub struct Facts {
+pub(crate) struct Facts {
     pub(super) now: SystemTime,
     pub(super) own: OwnFacts,
     /// Spoilt copies of the files that a reload would accept.

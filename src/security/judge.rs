@@ -18,7 +18,7 @@ const LIFETIME_MAX: Duration = Duration::from_secs(398 * 86_400);
 
 /// How a check ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     Pass,
     /// It could not be done; the detail says why.
     Skip,
@@ -28,7 +28,7 @@ pub enum Outcome {
 
 impl Outcome {
     #[must_use]
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Pass => "pass",
             Self::Skip => "skip",
@@ -40,7 +40,7 @@ impl Outcome {
 
 /// A check and its outcome.
 #[derive(Clone, Debug)]
-pub struct Finding {
+pub(crate) struct Finding {
     pub check: &'static Check,
     pub outcome: Outcome,
     /// What was seen.
@@ -52,7 +52,7 @@ type Answer = Known<(bool, String)>;
 
 /// Judges these checks.
 #[must_use]
-pub fn judge(facts: &Facts, wanted: impl Fn(&Check) -> bool) -> Vec<Finding> {
+pub(crate) fn judge(facts: &Facts, wanted: impl Fn(&Check) -> bool) -> Vec<Finding> {
     let finding = |check: &'static Check| {
         let (outcome, detail) = match answer(check.id, facts) {
             Ok((true, detail)) => (Outcome::Pass, detail),

@@ -13,8 +13,8 @@ mod path;
 mod revoked;
 mod table;
 
-pub use collect::{Target, collect};
-pub use facts::Facts;
-pub use judge::{Finding, Outcome, judge};
+pub(crate) use collect::{Target, collect};
+pub(crate) use judge::{Finding, Outcome, judge};
 pub use page::page;
-pub use table::{CHECKS, Check, Feature, Profile, Severity};
+pub use table::CHECKS;
+pub(crate) use table::{Check, Feature, Profile};

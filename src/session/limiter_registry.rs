@@ -40,7 +40,7 @@ struct Home {
 
 /// The limiters that the clients of one listener share, and those kept of its clients, by policy.
 #[derive(Debug, Default)]
-pub struct LimiterRegistry(Rc<Registered>);
+pub(crate) struct LimiterRegistry(Rc<Registered>);
 
 #[derive(Debug, Default)]
 struct Registered {
@@ -103,7 +103,7 @@ impl Drop for Limiters {
 impl LimiterRegistry {
     /// For one client with this policy.
     #[must_use]
-    pub fn limiters(&self, policy: &Arc<Policy>, peer: &Peer, now: Instant) -> Limiters {
+    pub(crate) fn limiters(&self, policy: &Arc<Policy>, peer: &Peer, now: Instant) -> Limiters {
         let (house, limits) = (&self.0, policy.limits());
         let logins = Some(Rc::clone(&house.logins));
         if limits.is_empty() {

@@ -16,7 +16,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// One item.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Counted {
+pub(crate) struct Counted {
     pub item: Box<[u8]>,
     pub count: u64,
     /// By this much the count may be too high.
@@ -25,7 +25,7 @@ pub struct Counted {
 
 /// Counters for the most frequent items.
 #[derive(Clone, Debug)]
-pub struct Frequent {
+pub(crate) struct Frequent {
     places: usize,
     entries: Vec<Counted>,
     /// Of the items, in the same order: compared before the items are.
@@ -36,12 +36,12 @@ pub struct Frequent {
 impl Frequent {
     /// At least one place.
     #[must_use]
-    pub fn new(places: usize) -> Self {
+    pub(crate) fn new(places: usize) -> Self {
         Self { places: places.max(1), entries: Vec::new(), hashes: Vec::new(), noted: 0 }
     }
 
     /// The item has occurred once more.
-    pub fn note(&mut self, item: &[u8]) {
+    pub(crate) fn note(&mut self, item: &[u8]) {
         self.noted += 1;
         let hash = hash(item);
         let mut same = self.hashes.iter().zip(&mut self.entries);
@@ -64,19 +64,19 @@ impl Frequent {
 
     /// How many were noted.
     #[must_use]
-    pub const fn noted(&self) -> u64 {
+    pub(crate) const fn noted(&self) -> u64 {
         self.noted
     }
 
-    #[must_use]
-    pub fn entries(&self) -> &[Counted] {
+    #[cfg(test)]
+    fn entries(&self) -> &[Counted] {
         &self.entries
     }
 
     /// Adds what another one has counted. An item that only one of both has may also have occurred in
     /// the other, as often as its rarest.
     #[must_use]
-    pub fn merged(&self, other: &Self) -> Vec<Counted> {
+    pub(crate) fn merged(&self, other: &Self) -> Vec<Counted> {
         let missed = |of: &Self| {
             let full = of.entries.len() >= of.places;
             if full { of.entries.iter().map(|entry| entry.count).min().unwrap_or(0) } else { 0 }
@@ -110,7 +110,7 @@ fn hash(item: &[u8]) -> u64 {
 
 /// The items with the largest sizes.
 #[derive(Clone, Debug)]
-pub struct Largest {
+pub(crate) struct Largest {
     places: usize,
     entries: Vec<(Box<[u8]>, u64)>,
 }
@@ -118,12 +118,12 @@ pub struct Largest {
 impl Largest {
     /// At least one place.
     #[must_use]
-    pub fn new(places: usize) -> Self {
+    pub(crate) fn new(places: usize) -> Self {
         Self { places: places.max(1), entries: Vec::new() }
     }
 
     /// The item was seen with this size.
-    pub fn note(&mut self, item: &[u8], size: u64) {
+    pub(crate) fn note(&mut self, item: &[u8], size: u64) {
         if let Some(known) = self.entries.iter_mut().find(|(known, _)| **known == *item) {
             known.1 = known.1.max(size);
         } else if self.entries.len() < self.places {
@@ -137,7 +137,7 @@ impl Largest {
 
     /// The largest first.
     #[must_use]
-    pub fn sorted(&self) -> Vec<(Box<[u8]>, u64)> {
+    pub(crate) fn sorted(&self) -> Vec<(Box<[u8]>, u64)> {
         let mut all = self.entries.clone();
         all.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
         all

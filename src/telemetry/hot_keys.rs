@@ -13,11 +13,11 @@ const WINDOW: Duration = Duration::from_secs(60);
 /// Policies that have counters of their own; others share some.
 const POLICIES_MAX: usize = 16;
 /// Bytes of a key that are compared: longer keys that begin alike are counted as one.
-pub const KEY_BYTES_MAX: usize = 512;
+pub(crate) const KEY_BYTES_MAX: usize = 512;
 
 /// The counters of one thread.
 #[derive(Debug)]
-pub struct HotKeys {
+pub(crate) struct HotKeys {
     settings: config::HotKeys,
     policies: Vec<OfPolicy>,
     entropy: Entropy,
@@ -34,7 +34,7 @@ struct OfPolicy {
 
 /// What was found under one policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub(crate) struct Found {
     pub section: Box<str>,
     /// How long it was counted.
     pub over: Duration,
@@ -48,18 +48,18 @@ pub struct Found {
 
 impl HotKeys {
     #[must_use]
-    pub fn new(settings: config::HotKeys, seed: u64) -> Self {
+    pub(crate) fn new(settings: config::HotKeys, seed: u64) -> Self {
         Self { settings, policies: Vec::new(), entropy: Entropy::from_seed(seed) }
     }
 
     #[must_use]
-    pub const fn settings(&self) -> &config::HotKeys {
+    pub(crate) const fn settings(&self) -> &config::HotKeys {
         &self.settings
     }
 
     /// How many commands on the next one is to be looked at: `sample` on the average, at random, so
     /// that traffic with a period shows as it is.
-    pub fn distance(&mut self) -> u64 {
+    pub(crate) fn distance(&mut self) -> u64 {
         match self.settings.sample {
             0 => u64::MAX,
             n => 1 + self.entropy.below(2 * n - 1),
@@ -67,7 +67,7 @@ impl HotKeys {
     }
 
     /// A command that was drawn uses this key.
-    pub fn note(&mut self, section: &str, key: &[u8], now: Instant) {
+    pub(crate) fn note(&mut self, section: &str, key: &[u8], now: Instant) {
         let places = self.settings.max_keys;
         let Some(of) = self.of(section, now) else { return };
         if now.saturating_duration_since(of.since) >= WINDOW {
@@ -81,12 +81,12 @@ impl HotKeys {
     /// Whether a value or reply of so many bytes is one of interest.
     #[inline]
     #[must_use]
-    pub const fn is_big(&self, bytes: u64) -> bool {
+    pub(crate) const fn is_big(&self, bytes: u64) -> bool {
         self.settings.big > 0 && bytes >= self.settings.big
     }
 
     /// A value or reply of this size belongs to this key.
-    pub fn note_size(&mut self, section: &str, key: &[u8], bytes: u64, now: Instant) {
+    pub(crate) fn note_size(&mut self, section: &str, key: &[u8], bytes: u64, now: Instant) {
         if let Some(of) = self.of(section, now) {
             of.big.note(cut(key), bytes);
         }
@@ -114,12 +114,12 @@ impl HotKeys {
 
     /// Everything that was found and has not ended yet.
     #[must_use]
-    pub fn found(&self, now: Instant) -> Vec<Found> {
+    pub(crate) fn found(&self, now: Instant) -> Vec<Found> {
         self.policies.iter().map(|of| of.found(now)).collect()
     }
 
     /// Forgets everything.
-    pub fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.policies.clear();
     }
 }

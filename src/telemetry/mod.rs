@@ -5,17 +5,17 @@
 mod denied;
 mod heavy;
 mod hot_keys;
-pub mod label;
+pub(crate) mod label;
 mod log;
 mod log_limiter;
 mod metrics;
 mod named;
-pub mod number;
+pub(crate) mod number;
 mod open_set;
 mod process;
 mod profile;
 mod recent;
-pub mod redact;
+pub(crate) mod redact;
 mod sink;
 mod slow_log;
 
@@ -24,25 +24,22 @@ use std::sync::Arc;
 
 use crate::config;
 
-pub use denied::{Denied, Refused};
-pub use heavy::{Counted, Frequent, Largest};
-pub use hot_keys::{Found, HotKeys, KEY_BYTES_MAX};
+pub use denied::Refused;
+pub(crate) use hot_keys::{Found, HotKeys, KEY_BYTES_MAX};
 pub use label::{
-    AuditResult, AuditSinkKind, Blocked, By, CertificateRole, Circuit, ClientAuthResult,
-    ClientDisconnect, ClientRejection, CodeClass, CommandClass, ConnectPhase, ConnectResult,
-    DegradedReply, DenyRule, Endpoint, ErrorCode, Family, HandshakeFailure, HandshakeResult,
-    HealthResult, Label, ListenerKind, PinCause, ProtocolFault, Reload, ReloadRejection,
-    ReloadResult, ReplyResult, RetryResult, ScriptGuardFailure, State, TlsSide, UpstreamAuthResult,
-    UpstreamDisconnect, UpstreamState,
+    AuditResult, AuditSinkKind, CertificateRole, ClientDisconnect, CodeClass, CommandClass,
+    DenyRule, Endpoint, ErrorCode, Family, HandshakeFailure, Label, Reload, ReloadRejection,
+    TlsSide, UpstreamDisconnect,
 };
-pub use log::{LogError, LogHandle};
-pub use metrics::{Address, Metrics, Policy};
-pub use named::{Named, Names};
-pub use open_set::{BuildInfo, Certificates, Policies, StateSet};
-pub use process::Process;
-pub use profile::Profile;
-pub use recent::Batch;
-pub use slow_log::{Slow, SlowLog, Times};
+pub(crate) use label::{
+    Blocked, Circuit, ClientAuthResult, ClientRejection, ConnectPhase, ConnectResult,
+    DegradedReply, HandshakeResult, HealthResult, ListenerKind, PinCause, ProtocolFault,
+    ReloadResult, ReplyResult, RetryResult, ScriptGuardFailure, State, UpstreamAuthResult,
+    UpstreamState,
+};
+pub(crate) use log::{LogError, LogHandle};
+pub use metrics::Metrics;
+pub(crate) use slow_log::{Slow, SlowLog, Times};
 
 /// Both handles in one; cheap to clone.
 #[derive(Clone, Debug)]

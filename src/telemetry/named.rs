@@ -11,7 +11,7 @@ use prometheus::proto::{LabelPair, Metric, MetricType};
 use super::number::{Series, pair};
 
 /// What [`Named`] series are named by.
-pub trait Names {
+pub(crate) trait Names {
     /// The label's name in the exposition.
     const LABEL: &'static str;
 }

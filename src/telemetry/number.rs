@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use prometheus::proto::{self, LabelPair, Metric, MetricType};
 
 /// Something the exposition shows as one or more lines.
-pub trait Series {
+pub(crate) trait Series {
     const KIND: MetricType;
 
     /// Appends the current value under the given labels. The caller that pushes a label takes it off again.

@@ -14,7 +14,7 @@ const TICKS: f64 = 100.0;
 
 /// The collector; reads `/proc/self` at each scrape.
 #[derive(Debug, Default)]
-pub struct Process {
+pub(crate) struct Process {
     /// Does not change, and `/proc/stat` is slow to read on large machines.
     started: OnceLock<Option<f64>>,
 }

@@ -9,7 +9,7 @@ use crate::config;
 
 /// Where the time of one command went.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Times {
+pub(crate) struct Times {
     /// For its turn under a limit, for a connection, for a server that could not be reached.
     pub waiting: Duration,
     /// From its way to the server to the end of the reply.
@@ -22,7 +22,7 @@ impl Times {
     /// Of `total` so much was waiting and so much was the server's; neither can be more than there is.
     /// In whole microseconds, so that the parts as they are shown make the whole.
     #[must_use]
-    pub fn split(total: Duration, waiting: Duration, upstream: Duration) -> Self {
+    pub(crate) fn split(total: Duration, waiting: Duration, upstream: Duration) -> Self {
         let whole =
             |time: Duration| time - Duration::from_nanos(u64::from(time.subsec_nanos() % 1000));
         let total = whole(total);
@@ -32,14 +32,14 @@ impl Times {
     }
 
     #[must_use]
-    pub fn total(&self) -> Duration {
+    pub(crate) fn total(&self) -> Duration {
         self.waiting + self.upstream + self.proxy
     }
 }
 
 /// One slow command. No value is in it, and a key only as it may be shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Slow {
+pub(crate) struct Slow {
     /// Grows with each one since the start.
     pub id: u64,
     /// Milliseconds since 1970, at its end.
@@ -60,7 +60,7 @@ pub struct Slow {
 
 /// The newest slow commands.
 #[derive(Debug)]
-pub struct SlowLog {
+pub(crate) struct SlowLog {
     settings: config::SlowLog,
     entries: VecDeque<Slow>,
     next: u64,
@@ -68,42 +68,30 @@ pub struct SlowLog {
 
 impl SlowLog {
     #[must_use]
-    pub const fn new(settings: config::SlowLog) -> Self {
+    pub(crate) const fn new(settings: config::SlowLog) -> Self {
         Self { settings, entries: VecDeque::new(), next: 1 }
     }
 
     /// Others are in force; what is kept stays, as far as there is room.
-    pub fn set(&mut self, settings: config::SlowLog) {
+    pub(crate) fn set(&mut self, settings: config::SlowLog) {
         self.settings = settings;
         self.entries.truncate(self.settings.max_entries);
     }
 
-    #[must_use]
-    pub const fn is_on(&self) -> bool {
-        !self.settings.threshold.is_zero()
-    }
-
-    /// Whether a command that took so long is one of them.
-    #[inline]
-    #[must_use]
-    pub fn takes(&self, total: Duration) -> bool {
-        self.is_on() && total >= self.settings.threshold
-    }
-
     /// Keeps one; the oldest makes room.
-    pub fn note(&mut self, slow: Slow) {
+    pub(crate) fn note(&mut self, slow: Slow) {
         self.entries.push_front(Slow { id: self.next, ..slow });
         self.next += 1;
         self.entries.truncate(self.settings.max_entries);
     }
 
     /// The newest first.
-    pub fn entries(&self) -> impl Iterator<Item = &Slow> {
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &Slow> {
         self.entries.iter()
     }
 
     /// Forgets what is kept; the numbers go on. Returns how many there were.
-    pub fn reset(&mut self) -> usize {
+    pub(crate) fn reset(&mut self) -> usize {
         let count = self.entries.len();
         self.entries.clear();
         count
@@ -135,7 +123,6 @@ mod tests {
     #[test]
     fn the_newest_are_kept_and_numbers_go_on() {
         let mut log = SlowLog::new(config::SlowLog { threshold: 10 * MS, max_entries: 2 });
-        assert!(!log.takes(9 * MS) && log.takes(10 * MS));
         for command in ["get", "set", "del"] {
             log.note(slow(command));
         }
@@ -145,7 +132,7 @@ mod tests {
         log.note(slow("get"));
         assert_eq!(log.entries().next().map(|slow| slow.id), Some(4));
         log.set(config::SlowLog { threshold: Duration::ZERO, max_entries: 0 });
-        assert!(!log.takes(Duration::MAX) && log.entries().next().is_none());
+        assert!(log.entries().next().is_none());
     }
 
     #[test]

@@ -12,7 +12,7 @@ const EXPIRING_SHARE: u32 = 5;
 
 /// The state of a validity period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Expiry {
+pub(crate) enum Expiry {
     /// It begins after this time.
     NotYet(Duration),
     /// Most of it is left.
@@ -25,7 +25,7 @@ pub enum Expiry {
 
 /// Judges the period `not_before ..= not_after` at `now`.
 #[must_use]
-pub fn assess(not_before: SystemTime, not_after: SystemTime, now: SystemTime) -> Expiry {
+pub(crate) fn assess(not_before: SystemTime, not_after: SystemTime, now: SystemTime) -> Expiry {
     if let Ok(wait) = not_before.duration_since(now)
         && !wait.is_zero()
     {
@@ -46,7 +46,7 @@ pub fn assess(not_before: SystemTime, not_after: SystemTime, now: SystemTime) ->
 
 /// A moment as people write it, in UTC.
 #[must_use]
-pub fn calendar(time: SystemTime) -> String {
+pub(crate) fn calendar(time: SystemTime) -> String {
     let seconds = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     let time = i64::try_from(seconds).ok().and_then(|s| ASN1Time::from_timestamp(s).ok());
     let Some(time) = time.map(|time| time.to_datetime()) else {

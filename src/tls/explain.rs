@@ -34,7 +34,7 @@ impl Offer {
 /// What went wrong on a TLS connection to `server` (an address, for the text), during the handshake
 /// or in the first exchange after it: in TLS 1.3 a server refuses our certificate only then.
 #[must_use]
-pub fn explain(error: &io::Error, server: &str, offer: &Offer) -> TlsError {
+pub(crate) fn explain(error: &io::Error, server: &str, offer: &Offer) -> TlsError {
     if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
         return for_server(explain_tls(tls, server, offer), server);
     }
@@ -93,7 +93,7 @@ fn explain_tls(error: &Error, server: &str, offer: &Offer) -> TlsError {
 
 /// The server answers, or would answer, in plain text.
 #[must_use]
-pub fn plaintext(server: &str) -> TlsError {
+pub(crate) fn plaintext(server: &str) -> TlsError {
     TlsError::new(Fault::Plaintext, server, "the port is plaintext: it does not answer in TLS")
 }
 

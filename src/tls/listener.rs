@@ -29,7 +29,7 @@ const TICKETS: usize = 1;
 
 /// One generation: certificate, key, accepted authorities and the sessions begun with them.
 #[derive(Clone, Debug)]
-pub struct ListenerIdentity {
+pub(crate) struct ListenerIdentity {
     pub server_config: Arc<ServerConfig>,
     /// Counts published identities from 1.
     pub generation: u64,
@@ -47,7 +47,10 @@ impl ListenerIdentity {
     /// # Errors
     ///
     /// When the certificate has expired since the session began that was resumed.
-    pub fn peer(&self, shown: Option<&[CertificateDer<'_>]>) -> Result<Option<Peer>, TlsError> {
+    pub(crate) fn peer(
+        &self,
+        shown: Option<&[CertificateDer<'_>]>,
+    ) -> Result<Option<Peer>, TlsError> {
         let Some(leaf) = shown.and_then(|chain| chain.first()) else { return Ok(None) };
         let unread = || TlsError::new(Fault::PeerCertificate, "", "the certificate cannot be read");
         let peer = Peer::of(leaf).ok_or_else(unread)?;
@@ -61,7 +64,7 @@ impl ListenerIdentity {
 
 /// Where a listener finds its identity of the moment; cheap to clone, all clones see the same.
 #[derive(Clone, Debug)]
-pub struct ListenerStore {
+pub(crate) struct ListenerStore {
     settings: Arc<ListenerTls>,
     live: Live<ListenerIdentity>,
 }
@@ -72,20 +75,20 @@ impl ListenerStore {
     /// # Errors
     ///
     /// When the files cannot be an identity; there is nothing to fall back to.
-    pub fn open(settings: &ListenerTls) -> Result<Self, TlsError> {
+    pub(crate) fn open(settings: &ListenerTls) -> Result<Self, TlsError> {
         let files = FileSet::read(Paths::of_listener(settings))?;
         let identity = build(settings, &files, 1)?;
         Ok(Self { settings: Arc::new(settings.clone()), live: Live::new(identity) })
     }
 
     #[must_use]
-    pub fn settings(&self) -> &ListenerTls {
+    pub(crate) fn settings(&self) -> &ListenerTls {
         &self.settings
     }
 
     /// The identity that handshakes begin with.
     #[must_use]
-    pub fn current(&self) -> Arc<ListenerIdentity> {
+    pub(crate) fn current(&self) -> Arc<ListenerIdentity> {
         self.live.get()
     }
 
@@ -95,7 +98,7 @@ impl ListenerStore {
     /// # Errors
     ///
     /// When the files cannot be an identity; the one in use stays.
-    pub async fn reload(&self) -> Result<Option<Arc<ListenerIdentity>>, TlsError> {
+    pub(crate) async fn reload(&self) -> Result<Option<Arc<ListenerIdentity>>, TlsError> {
         let store = self.clone();
         let Some(next) = settled("listener.tls", move || store.candidate()).await? else {
             return Ok(None);

@@ -21,7 +21,7 @@ const STRANGER_LIFETIME: Duration = Duration::from_secs(3600);
 
 /// Such a client. No secret may be sent through it: the peer is not verified.
 #[derive(Debug)]
-pub struct Looking {
+pub(crate) struct Looking {
     config: Arc<ClientConfig>,
     seen: Arc<Seen>,
 }
@@ -29,13 +29,13 @@ pub struct Looking {
 impl Looking {
     /// Shows no certificate.
     #[must_use]
-    pub fn without_certificate() -> Option<Self> {
+    pub(crate) fn without_certificate() -> Option<Self> {
         Self::new(|config| Some(config.with_no_client_auth()))
     }
 
     /// Shows the certificate of an identity.
     #[must_use]
-    pub fn as_identity(identity: &Identity) -> Option<Self> {
+    pub(crate) fn as_identity(identity: &Identity) -> Option<Self> {
         let own: Arc<dyn ResolvesClientCert> =
             Arc::clone(&identity.client_config.client_auth_cert_resolver);
         Self::new(|config| Some(config.with_client_cert_resolver(own)))
@@ -43,7 +43,7 @@ impl Looking {
 
     /// Shows a certificate for `name` of an authority that no server knows, made at `now`.
     #[must_use]
-    pub fn as_stranger(name: &str, now: SystemTime) -> Option<Self> {
+    pub(crate) fn as_stranger(name: &str, now: SystemTime) -> Option<Self> {
         let authority = Authority::new("unknown authority", now, STRANGER_LIFETIME).ok()?;
         let order = CertRequest::new(Role::Client, name, &[], now, STRANGER_LIFETIME);
         let issued = authority.issue(&order).ok()?;
@@ -71,13 +71,13 @@ impl Looking {
     }
 
     #[must_use]
-    pub const fn config(&self) -> &Arc<ClientConfig> {
+    pub(crate) const fn config(&self) -> &Arc<ClientConfig> {
         &self.config
     }
 
     /// What the server showed last: its certificate first. Empty before the first handshake.
     #[must_use]
-    pub fn chain(&self) -> Vec<CertificateDer<'static>> {
+    pub(crate) fn chain(&self) -> Vec<CertificateDer<'static>> {
         self.seen.chain.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

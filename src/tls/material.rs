@@ -214,7 +214,7 @@ const LEGACY_ENCRYPTION: &[u8] = b"Proc-Type: 4,ENCRYPTED";
 /// # Errors
 ///
 /// When they cannot be read, or one of the file is no authority.
-pub fn roots(from: &Authorities) -> Result<RootCertStore, TlsError> {
+pub(crate) fn roots(from: &Authorities) -> Result<RootCertStore, TlsError> {
     Ok(match from {
         Authorities::File(path) => authorities(&files::read(path)?, path)?.roots,
         Authorities::System => public_authorities(&files::system()?).roots,
@@ -338,6 +338,6 @@ pub(super) fn period(certificate: &X509Certificate<'_>) -> (SystemTime, SystemTi
 
 /// When a certificate ends, if it can be read.
 #[must_use]
-pub fn not_after(der: &[u8]) -> Option<SystemTime> {
+pub(crate) fn not_after(der: &[u8]) -> Option<SystemTime> {
     X509Certificate::from_der(der).ok().map(|(_, certificate)| period(&certificate).1)
 }

@@ -31,7 +31,7 @@ const NAME_BYTES_MAX: usize = 2048;
 
 /// What is known of an application by its certificate.
 #[derive(Clone, Debug)]
-pub struct Peer {
+pub(crate) struct Peer {
     /// The names of subjectAltName, then the common name.
     pub names: Vec<San>,
     /// SHA-256 of the certificate, hexadecimal.

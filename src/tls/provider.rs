@@ -20,7 +20,7 @@ pub fn provider() -> Arc<CryptoProvider> {
 /// post-quantum group `X25519MLKEM768` first, with X25519 beside it in the same hello; of these, and in
 /// their order, what is `wanted`.
 #[must_use]
-pub fn provider_of(wanted: &Algorithms) -> Arc<CryptoProvider> {
+pub(crate) fn provider_of(wanted: &Algorithms) -> Arc<CryptoProvider> {
     let all = aws_lc_rs::default_provider();
     let cipher_suites = match wanted.suites.is_empty() {
         true => CipherSuite::ALL.iter().map(|name| suite_of(*name)).collect(),

@@ -14,7 +14,7 @@ use super::explain::alert_name;
 
 /// What went wrong in a handshake with the application at `peer` (an address, for the text).
 #[must_use]
-pub fn refusal(error: &io::Error, peer: &str) -> TlsError {
+pub(crate) fn refusal(error: &io::Error, peer: &str) -> TlsError {
     let new = |fault: Fault, detail: &str| TlsError::new(fault, peer, detail.to_owned());
     let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) else {
         return match error.kind() {
@@ -122,14 +122,14 @@ fn unix(seconds: u64) -> String {
 
 /// A handshake that did not end within `limit`.
 #[must_use]
-pub fn too_slow(limit: Duration, peer: &str) -> TlsError {
+pub(crate) fn too_slow(limit: Duration, peer: &str) -> TlsError {
     let detail = format!("the handshake did not end within {} ms", limit.as_millis());
     TlsError::new(Fault::PeerSlow, peer, detail)
 }
 
 /// A handshake that gave way to another.
 #[must_use]
-pub fn crowded(most: usize, peer: &str) -> TlsError {
+pub(crate) fn crowded(most: usize, peer: &str) -> TlsError {
     let detail = format!("{most} handshakes are in progress, and this one was the oldest");
     TlsError::new(Fault::PeerCrowded, peer, detail)
 }

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use super::file_state::FileState;
 
 /// How often files are looked at although nothing was heard: some file systems tell nothing.
-pub const POLL_INTERVAL: Duration = Duration::from_secs(60);
+pub(crate) const POLL_INTERVAL: Duration = Duration::from_secs(60);
 /// A writer is taken to be done when this long nothing was heard …
 const DEBOUNCE: Duration = Duration::from_millis(250);
 /// … or after this long, in a directory where it is never quiet.

@@ -10,7 +10,7 @@ use crate::telemetry::Circuit;
 
 /// Decides for one server, for shared and pinned connections together.
 #[derive(Debug)]
-pub struct Breaker {
+pub(crate) struct Breaker {
     backoff: Backoff,
     /// A connection that lived this long has proven that the server works.
     proof: Duration,
@@ -44,12 +44,12 @@ pub enum Ask {
 }
 
 impl Breaker {
-    pub const fn new(backoff: Backoff, proof: Duration) -> Self {
+    pub(crate) const fn new(backoff: Backoff, proof: Duration) -> Self {
         Self { backoff, proof, state: State::Closed, failures: 0, round: Round(0) }
     }
 
     /// Whether an attempt would be allowed at `now`; changes nothing.
-    pub fn is_passable(&self, now: Instant) -> bool {
+    pub(crate) fn is_passable(&self, now: Instant) -> bool {
         match self.state {
             State::Closed => true,
             State::Open(until) => now >= until,
@@ -58,12 +58,12 @@ impl Breaker {
     }
 
     /// Whether the last that is known of the server is a failure.
-    pub fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         self.state != State::Closed
     }
 
     /// Whether no connection was dialed although it was allowed, or all is well.
-    pub fn is_at_rest(&self, now: Instant) -> bool {
+    pub(crate) fn is_at_rest(&self, now: Instant) -> bool {
         match self.state {
             State::Closed => true,
             State::Open(until) => now >= until + self.proof,
@@ -72,7 +72,7 @@ impl Breaker {
     }
 
     /// The present state, for the metric.
-    pub const fn circuit(&self) -> Circuit {
+    pub(crate) const fn circuit(&self) -> Circuit {
         match self.state {
             State::Closed => Circuit::Closed,
             State::Open(_) => Circuit::Open,
@@ -81,7 +81,7 @@ impl Breaker {
     }
 
     /// The wait that is in force, for the metric.
-    pub fn waits(&self, now: Instant) -> Duration {
+    pub(crate) fn waits(&self, now: Instant) -> Duration {
         match self.state {
             State::Open(until) => until.saturating_duration_since(now),
             State::Closed | State::HalfOpen => Duration::ZERO,
@@ -89,7 +89,7 @@ impl Breaker {
     }
 
     /// A caller that may dial reports how it ended, with the round.
-    pub fn ask(&mut self, now: Instant) -> Ask {
+    pub(crate) fn ask(&mut self, now: Instant) -> Ask {
         match self.state {
             State::Closed => Ask::Dial(self.round),
             State::Open(until) if now < until => Ask::Wait(Some(until)),
@@ -103,7 +103,7 @@ impl Breaker {
     }
 
     /// An attempt led to a connection that is logged in.
-    pub fn handle_connected(&mut self) {
+    pub(crate) fn handle_connected(&mut self) {
         if self.state != State::Closed {
             self.state = State::Closed;
             self.round.0 += 1;
@@ -111,21 +111,21 @@ impl Breaker {
     }
 
     /// An attempt failed.
-    pub fn handle_failed(&mut self, round: Round, now: Instant, entropy: u64) {
+    pub(crate) fn handle_failed(&mut self, round: Round, now: Instant, entropy: u64) {
         if round == self.round {
             self.open(now, entropy);
         }
     }
 
     /// An attempt was given up before its end, and says nothing about the server.
-    pub fn handle_cancelled(&mut self, round: Round, now: Instant) {
+    pub(crate) fn handle_cancelled(&mut self, round: Round, now: Instant) {
         if round == self.round && self.state == State::HalfOpen {
             self.state = State::Open(now);
         }
     }
 
     /// A connection has answered a request: the server works.
-    pub fn handle_proven(&mut self) {
+    pub(crate) fn handle_proven(&mut self) {
         if self.state == State::Closed {
             self.failures = 0;
         }
@@ -133,7 +133,13 @@ impl Breaker {
 
     /// The server, or the way to it, ended a connection that was logged in. One that never answered
     /// and did not live for long counts as a failed attempt.
-    pub fn handle_died(&mut self, answered: bool, lived: Duration, now: Instant, entropy: u64) {
+    pub(crate) fn handle_died(
+        &mut self,
+        answered: bool,
+        lived: Duration,
+        now: Instant,
+        entropy: u64,
+    ) {
         if self.state != State::Closed {
             return;
         }

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 /// What is known of the server and the way to it.
 #[derive(Clone, Debug)]
-pub struct Condition {
+pub(crate) struct Condition {
     pub up: bool,
     /// Which it is, and its version.
     pub server: Option<String>,
@@ -19,7 +19,7 @@ pub struct Condition {
 
 /// An attempt to connect that failed.
 #[derive(Clone, Debug)]
-pub struct LastError {
+pub(crate) struct LastError {
     pub at: Instant,
     pub code: &'static str,
     pub cause: Box<str>,

@@ -28,7 +28,7 @@ pub use timing::Timing;
 /// How often a busy connection is looked at.
 pub const BUSY_TICK: Duration = Duration::from_millis(25);
 /// A connection that lived this long has proven that the server works.
-pub const PROOF: Duration = Duration::from_secs(2);
+pub(crate) const PROOF: Duration = Duration::from_secs(2);
 /// How long a request has waited, unsent, when its client's leaving counts for it.
 const LEFT: Duration = Duration::from_secs(1);
 /// An answer that is longer says nothing.

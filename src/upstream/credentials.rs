@@ -19,7 +19,7 @@ use crate::base::program::Run;
 use crate::base::secret::Secret;
 use crate::config::{CertificateLogin, PasswordCommand, ServerAuth};
 use answer::Answer;
-pub use error::LoginError;
+pub(crate) use error::LoginError;
 use refresh::Refresh;
 
 /// More than any token.

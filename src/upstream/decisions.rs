@@ -4,15 +4,14 @@
 
 pub use super::breaker::{Ask, Round};
 pub use super::connection::{
-    Action, Around, BUSY_TICK, Connection, HOME, PROOF, RELOGIN, Relief, Standing, Successor,
-    Timing,
+    Action, Around, BUSY_TICK, Connection, HOME, RELOGIN, Relief, Standing, Successor, Timing,
 };
 pub use super::ended::Ended;
 pub use super::idle::{Checked, Pooled};
 pub use super::line::{Line, Next};
 pub use super::node::{Attempt, Node};
-pub use super::outage::{Notice, Overdue, Patience};
-pub use super::pipeline::{Answered, Broken, Delivery, Pipeline};
+pub use super::outage::{Overdue, Patience};
+pub use super::pipeline::Pipeline;
 pub use super::pool_core::{Answer, PoolCore, Turn, Upkeep};
 pub use super::registry::ASIDE_MAX;
 pub use super::shares::{Use, most_for_one_use};

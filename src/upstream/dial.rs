@@ -18,7 +18,6 @@ use super::connection::Standing;
 use super::credentials::{Credentials, Login, LoginCandidate};
 use super::failure::DialError;
 use super::fault::Fault;
-pub use super::handshake::Handshake;
 use super::login_script::{LoginScript, OptionalCommands, Progress, ServerFacts};
 use super::not_primary::is_primary;
 use super::phase::{Phase, Reached, Spent};

@@ -7,7 +7,7 @@ use crate::traffic::Unavailable;
 /// Each way in which a connection does not come to be. The code of a fault never changes;
 /// documentation and logs refer to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub(crate) enum Fault {
     NameUnknown,
     Refused,
     Unreachable,
@@ -39,7 +39,7 @@ pub enum Fault {
 
 impl Fault {
     /// All of them, in the order of their codes.
-    pub const ALL: [Self; 27] = [
+    pub(crate) const ALL: [Self; 27] = [
         Self::NameUnknown,
         Self::Refused,
         Self::Unreachable,
@@ -71,25 +71,25 @@ impl Fault {
 
     /// The stable name under which a fault is documented and logged.
     #[must_use]
-    pub const fn code(self) -> &'static str {
+    pub(crate) const fn code(self) -> &'static str {
         self.row().0
     }
 
     /// What clients, metrics and retries make of it.
     #[must_use]
-    pub const fn what(self) -> Unavailable {
+    pub(crate) const fn what(self) -> Unavailable {
         self.row().1
     }
 
     /// What is wrong.
     #[must_use]
-    pub const fn cause(self) -> &'static str {
+    pub(crate) const fn cause(self) -> &'static str {
         self.row().2
     }
 
     /// What a person does about it.
     #[must_use]
-    pub const fn hint(self) -> &'static str {
+    pub(crate) const fn hint(self) -> &'static str {
         self.row().3
     }
 

@@ -16,7 +16,7 @@ use super::pool::{Claim, Pool};
 use super::shares::Use;
 use super::yield_to_io::yield_to_io;
 use crate::base::clock;
-use crate::resp::{ReplyError, ReplyScanner};
+use crate::resp::ReplyScanner;
 use crate::telemetry::UpstreamDisconnect;
 use crate::traffic::{OpenFailure, PoolKey};
 
@@ -32,7 +32,7 @@ const YOUTH: Duration = Duration::from_secs(1);
 /// The right to a pinned connection. Dropped, it closes the connection; [`Lease::give_back`] is for
 /// one that provably carries no state.
 #[derive(Debug)]
-pub struct Lease {
+pub(crate) struct Lease {
     link: Option<ServerConnection>,
     out: BytesMut,
     scanner: ReplyScanner,
@@ -51,10 +51,10 @@ pub struct Lease {
 
 /// Why the connection is of no use any more.
 #[derive(Debug)]
-pub enum LeaseError {
+pub(crate) enum LeaseError {
     Closed,
-    Io(std::io::Error),
-    Framing(ReplyError),
+    Io,
+    Framing,
 }
 
 impl Lease {
@@ -86,24 +86,24 @@ impl Lease {
 
     /// Its number at the server; 0 when that is not known.
     #[must_use]
-    pub fn client_id(&self) -> u64 {
+    pub(crate) fn client_id(&self) -> u64 {
         self.link.as_ref().map_or(0, |link| link.facts.client_id)
     }
 
     /// Puts bytes in line to be written.
-    pub fn push(&mut self, bytes: &[u8]) {
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.out.extend_from_slice(bytes);
     }
 
     /// Bytes not yet written.
     #[must_use]
-    pub fn unwritten(&self) -> usize {
+    pub(crate) fn unwritten(&self) -> usize {
         self.out.len()
     }
 
     /// Since when it is known that the identity and password in force are others than its own.
     #[must_use]
-    pub fn outdated_since(&mut self, now: Instant) -> Option<Instant> {
+    pub(crate) fn outdated_since(&mut self, now: Instant) -> Option<Instant> {
         let link = self.link.as_ref()?;
         if self.outdated.is_none() && !self.pool.may_stay(link) {
             self.outdated = Some(now);
@@ -113,7 +113,7 @@ impl Lease {
 
     /// As [`Self::outdated_since`] said last.
     #[must_use]
-    pub const fn outdated(&self) -> Option<Instant> {
+    pub(crate) const fn outdated(&self) -> Option<Instant> {
         self.outdated
     }
 
@@ -123,7 +123,7 @@ impl Lease {
     /// # Errors
     ///
     /// When the connection is gone.
-    pub fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LeaseError>> {
+    pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LeaseError>> {
         let Some(link) = &mut self.link else { return Poll::Ready(Err(LeaseError::Closed)) };
         let mut wrote = 0;
         while !self.out.is_empty() {
@@ -138,13 +138,13 @@ impl Lease {
                     self.pool.note_sent(count);
                     self.out.advance(count);
                 }
-                Err(error) => return Poll::Ready(Err(self.died(LeaseError::Io(error)))),
+                Err(_) => return Poll::Ready(Err(self.died(LeaseError::Io))),
             }
         }
         if self.out.capacity() > crate::base::limits::READ_BYTES * 4 {
             self.out = BytesMut::new();
         }
-        Pin::new(&mut link.stream).poll_flush(cx).map_err(LeaseError::Io)
+        Pin::new(&mut link.stream).poll_flush(cx).map_err(|_| LeaseError::Io)
     }
 
     /// Reads once into `scratch`.
@@ -152,7 +152,7 @@ impl Lease {
     /// # Errors
     ///
     /// When the connection is gone.
-    pub fn poll_read(
+    pub(crate) fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
         scratch: &mut [u8],
@@ -161,7 +161,7 @@ impl Lease {
         let mut buf = ReadBuf::new(scratch);
         let read = ready!(Pin::new(&mut link.stream).poll_read(cx, &mut buf));
         match (read, buf.filled().len()) {
-            (Err(error), _) => Poll::Ready(Err(self.died(LeaseError::Io(error)))),
+            (Err(_), _) => Poll::Ready(Err(self.died(LeaseError::Io))),
             (Ok(()), 0) => Poll::Ready(Err(self.died(LeaseError::Closed))),
             (Ok(()), count) => {
                 self.pool.note_received(count);
@@ -172,7 +172,7 @@ impl Lease {
 
     /// Says that nothing more will be asked, and waits until the server has ended the connection: it has carried
     /// out what it was asked then, or never will.
-    pub async fn run_out(mut self) {
+    pub(crate) async fn run_out(mut self) {
         self.out = BytesMut::new();
         let Some(link) = &mut self.link else { return };
         if link.stream.shutdown().await.is_err() {
@@ -188,7 +188,7 @@ impl Lease {
             self.pool.note_death(self.answered, link.born);
             self.pool.note_closed(match &error {
                 LeaseError::Closed => UpstreamDisconnect::Eof,
-                LeaseError::Io(_) | LeaseError::Framing(_) => UpstreamDisconnect::Reset,
+                LeaseError::Io | LeaseError::Framing => UpstreamDisconnect::Reset,
             });
         }
         error
@@ -200,9 +200,9 @@ impl Lease {
     /// # Errors
     ///
     /// When the bytes are not RESP.
-    pub fn next_piece(&mut self, bytes: &[u8]) -> Result<(usize, u8, bool), LeaseError> {
+    pub(crate) fn next_piece(&mut self, bytes: &[u8]) -> Result<(usize, u8, bool), LeaseError> {
         let begins = !self.scanner.in_progress();
-        let advance = self.scanner.advance(bytes).map_err(LeaseError::Framing)?;
+        let advance = self.scanner.advance(bytes).map_err(|_| LeaseError::Framing)?;
         if !std::mem::replace(&mut self.answered, true) {
             self.pool.note_answer();
         }
@@ -217,7 +217,7 @@ impl Lease {
     }
 
     /// The same for a piece of the array that answers EXEC.
-    pub fn look_into(&mut self, piece: &[u8]) {
+    pub(crate) fn look_into(&mut self, piece: &[u8]) {
         self.note_sign(sign_within(piece));
     }
 
@@ -232,40 +232,40 @@ impl Lease {
 
     /// Whether another connection leads to the primary, perhaps.
     #[must_use]
-    pub const fn says_not_primary(&self) -> bool {
+    pub(crate) const fn says_not_primary(&self) -> bool {
         self.sign.is_some()
     }
 
     /// The announced length of the reply in progress, when it is a single string.
     #[must_use]
-    pub fn announced(&self) -> u64 {
+    pub(crate) fn announced(&self) -> u64 {
         self.scanner.announced().unwrap_or(0)
     }
 
     /// A request on it was answered after this time.
-    pub fn note_answered(&self, after: Duration) {
+    pub(crate) fn note_answered(&self, after: Duration) {
         self.pool.note_answered(after);
     }
 
     /// So many requests on it were not answered in time.
-    pub fn note_timeouts(&self, count: usize) {
+    pub(crate) fn note_timeouts(&self, count: usize) {
         self.pool.note_timeouts(count);
     }
 
     /// It is given up while the server owes replies: what the kernel has not delivered is discarded.
-    pub fn abort(&self) {
+    pub(crate) fn abort(&self) {
         if let Some(link) = &self.link {
             link.stream.abort();
         }
     }
 
     /// Why it will be closed.
-    pub const fn close_for(&mut self, reason: UpstreamDisconnect) {
+    pub(crate) const fn close_for(&mut self, reason: UpstreamDisconnect) {
         self.closed_for = reason;
     }
 
     /// Returns the connection for another session: it is as if it had never been lent.
-    pub fn give_back(mut self) {
+    pub(crate) fn give_back(mut self) {
         let clean = self.sign.is_none()
             && !self.doubtful
             && self.out.is_empty()

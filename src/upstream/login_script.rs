@@ -55,7 +55,7 @@ impl Default for ServerFacts {
 /// Which optional commands a server lets us say. Refused ones are not said again: each would be an
 /// entry in the server's `ACL LOG`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OptionalCommands {
+pub(crate) struct OptionalCommands {
     /// The connection has a name that says whose it is.
     pub name: bool,
     pub setinfo: bool,
@@ -71,7 +71,7 @@ impl Default for OptionalCommands {
 }
 
 /// What to do after an answer.
-pub enum Progress {
+pub(crate) enum Progress {
     /// Wait for the next answer.
     More,
     /// Send this, then wait.
@@ -104,7 +104,7 @@ enum Step {
 /// The login of one connection. All of it is sent at once; only a server without `HELLO` costs a
 /// second round.
 #[derive(Debug)]
-pub struct LoginScript {
+pub(crate) struct LoginScript {
     key: PoolKey,
     login: Arc<Login>,
     optional: OptionalCommands,
@@ -117,20 +117,20 @@ pub struct LoginScript {
 
 impl LoginScript {
     #[must_use]
-    pub fn new(key: PoolKey, login: Arc<Login>, optional: OptionalCommands) -> Self {
+    pub(crate) fn new(key: PoolKey, login: Arc<Login>, optional: OptionalCommands) -> Self {
         let (expected, facts) = (VecDeque::new(), ServerFacts::default());
         Self { key, login, optional, expected, void: 0, facts }
     }
 
     /// What was learned for the next login.
     #[must_use]
-    pub const fn optional(&self) -> OptionalCommands {
+    pub(crate) const fn optional(&self) -> OptionalCommands {
         self.optional
     }
 
     /// The first bytes of the connection. They may hold the password.
     #[must_use]
-    pub fn begin(&mut self) -> Zeroizing<Vec<u8>> {
+    pub(crate) fn begin(&mut self) -> Zeroizing<Vec<u8>> {
         let login = Arc::clone(&self.login);
         let version = self.key.protocol.version().to_string();
         let mut hello: Vec<&[u8]> = vec![own::HELLO, version.as_bytes()];
@@ -180,7 +180,7 @@ impl LoginScript {
     /// # Errors
     ///
     /// When the connection cannot be used; it must be closed.
-    pub fn handle_reply(&mut self, reply: &Value) -> Result<Progress, DialError> {
+    pub(crate) fn handle_reply(&mut self, reply: &Value) -> Result<Progress, DialError> {
         let Some(step) = self.expected.pop_front() else {
             return Err(nonsense("the server answers more than it was asked"));
         };

@@ -8,20 +8,20 @@ mod buffers;
 mod condition;
 mod connection;
 mod context;
-pub mod credentials;
+pub(crate) mod credentials;
 #[doc(hidden)]
-pub mod decisions;
+pub(crate) mod decisions;
 mod delivery;
-pub mod dial;
+pub(crate) mod dial;
 mod drive;
 mod ended;
-pub mod failure;
-pub mod fault;
+pub(crate) mod failure;
+pub(crate) mod fault;
 mod handshake;
 mod idle;
 mod lease;
 mod line;
-pub mod login_script;
+pub(crate) mod login_script;
 mod lua;
 mod mailbox;
 mod metrics;
@@ -29,7 +29,7 @@ mod mux;
 mod node;
 mod not_primary;
 mod outage;
-pub mod phase;
+pub(crate) mod phase;
 mod pipeline;
 mod pool;
 mod pool_core;
@@ -53,16 +53,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 pub use buffers::Buffers;
-pub use condition::{Condition, LastError};
+pub(crate) use condition::Condition;
 pub use delivery::Delivery;
-pub use lease::{Lease, LeaseError};
-pub use mailbox::{Holding, Mailbox};
-pub use read_ahead::ReadAhead;
-pub use remarks::{Notable, Remark};
-pub use shared::{Request, Shared};
-pub use shares::{Use, most_for_one_use};
-pub use stream::Stream;
-pub use yield_to_io::yield_to_io;
+pub(crate) use lease::Lease;
+pub(crate) use mailbox::Holding;
+pub use mailbox::Mailbox;
+pub(crate) use read_ahead::ReadAhead;
+pub(crate) use remarks::{Notable, Remark};
+pub(crate) use shared::{Request, Shared};
+pub(crate) use shares::{Use, most_for_one_use};
+pub(crate) use yield_to_io::yield_to_io;
 
 use crate::config;
 use crate::policy::Guarding;
@@ -78,7 +78,7 @@ const SHARED_MAX: usize = 64;
 
 /// The server, as the data plane sees it: shared connections by key, pinned ones on loan.
 #[derive(Debug)]
-pub struct Upstream {
+pub(crate) struct Upstream {
     context: Rc<UpstreamContext>,
     registry: Rc<Registry>,
     pool: Rc<Pool>,
@@ -87,7 +87,7 @@ pub struct Upstream {
 impl Upstream {
     /// Must be called on the data plane's own thread, inside its `LocalRuntime`.
     #[must_use]
-    pub fn start(
+    pub(crate) fn start(
         settings: config::Upstream,
         large_bytes: u64,
         dialer: Dialer,
@@ -106,7 +106,7 @@ impl Upstream {
     /// The shared connection for a key; it is dialed when a request needs it. Beyond so many keys it is one that
     /// refuses whatever it is asked.
     #[must_use]
-    pub fn shared(&self, key: PoolKey) -> Rc<Shared> {
+    pub(crate) fn shared(&self, key: PoolKey) -> Rc<Shared> {
         if let Some(shared) = self.registry.get(key) {
             return shared;
         }
@@ -125,37 +125,37 @@ impl Upstream {
 
     /// Where requests wait that the server holds, while it serves others (`CLIENT PAUSE WRITE`).
     #[must_use]
-    pub fn lane(&self, key: PoolKey) -> Option<Rc<Shared>> {
+    pub(crate) fn lane(&self, key: PoolKey) -> Option<Rc<Shared>> {
         self.registry.lane(key)
     }
 
     /// The shared connection with this number, if it has not ended.
     #[must_use]
-    pub fn numbered(&self, number: u64) -> Option<Rc<Shared>> {
+    pub(crate) fn numbered(&self, number: u64) -> Option<Rc<Shared>> {
         self.registry.numbered(number)
     }
 
     /// The shared connection for a key, if there is one.
     #[must_use]
-    pub fn known(&self, key: PoolKey) -> Option<Rc<Shared>> {
+    pub(crate) fn known(&self, key: PoolKey) -> Option<Rc<Shared>> {
         self.registry.get(key)
     }
 
     /// How long a command may take.
     #[must_use]
-    pub fn command_timeout(&self) -> std::time::Duration {
+    pub(crate) fn command_timeout(&self) -> std::time::Duration {
         self.context.settings.pool.command_timeout
     }
 
     /// How long a connection may be silent before the server is asked for a sign of life.
     #[must_use]
-    pub fn health_check_interval(&self) -> std::time::Duration {
+    pub(crate) fn health_check_interval(&self) -> std::time::Duration {
         self.context.settings.pool.health_check_interval
     }
 
     /// How long a pinned connection may outlive the identity or password it was made with.
     #[must_use]
-    pub fn pinned_grace(&self) -> std::time::Duration {
+    pub(crate) fn pinned_grace(&self) -> std::time::Duration {
         self.context.settings.pool.pinned_grace
     }
 
@@ -164,7 +164,7 @@ impl Upstream {
     /// # Errors
     ///
     /// Why it does not; with the server's own line when it has no such database.
-    pub async fn open(&self, key: PoolKey) -> Result<Facts, OpenFailure> {
+    pub(crate) async fn open(&self, key: PoolKey) -> Result<Facts, OpenFailure> {
         if self.registry.get(key).is_none() && !self.has_place() {
             return Err(OpenFailure::Loss(Loss::Unavailable(Unavailable::Exhausted)));
         }
@@ -187,25 +187,25 @@ impl Upstream {
     /// # Errors
     ///
     /// When none can be had in time.
-    pub async fn lease(&self, key: PoolKey, purpose: Use) -> Result<Lease, OpenFailure> {
+    pub(crate) async fn lease(&self, key: PoolKey, purpose: Use) -> Result<Lease, OpenFailure> {
         Lease::acquire(Rc::clone(&self.pool), key, purpose).await
     }
 
     /// Whether a connection could be lent without waiting for other sessions.
     #[must_use]
-    pub fn lends_at_once(&self, purpose: Use) -> bool {
+    pub(crate) fn lends_at_once(&self, purpose: Use) -> bool {
         self.pool.has_room_for(purpose)
     }
 
     /// Whether any session waits for a connection.
     #[must_use]
-    pub fn lease_is_waited_for(&self) -> bool {
+    pub(crate) fn lease_is_waited_for(&self) -> bool {
         self.pool.is_waited_for()
     }
 
     /// Moves everything to connections made with the identity and password now in force. Nothing in
     /// flight is lost.
-    pub fn rotate(&self) {
+    pub(crate) fn rotate(&self) {
         for shared in self.registry.all() {
             shared.retire();
         }
@@ -214,96 +214,96 @@ impl Upstream {
 
     /// What all buffers may take together.
     #[must_use]
-    pub fn buffers(&self) -> Rc<Buffers> {
+    pub(crate) fn buffers(&self) -> Rc<Buffers> {
         Rc::clone(&self.context.buffers)
     }
 
     /// Whether the server cannot be reached, as far as is known.
     #[must_use]
-    pub fn is_out(&self) -> bool {
+    pub(crate) fn is_out(&self) -> bool {
         self.context.outage_since().is_some()
     }
 
     /// Since when the server cannot be reached.
     #[must_use]
-    pub fn out_since(&self) -> Option<std::time::Instant> {
+    pub(crate) fn out_since(&self) -> Option<std::time::Instant> {
         self.context.outage_since()
     }
 
     /// Whether nothing is heard of the server: then a late reply is not a slow one.
     #[must_use]
-    pub fn is_silent(&self) -> bool {
+    pub(crate) fn is_silent(&self) -> bool {
         self.context.is_silent()
     }
 
     /// How long a command waits for a connection while the server cannot be reached.
     #[must_use]
-    pub fn outage_wait(&self) -> std::time::Duration {
+    pub(crate) fn outage_wait(&self) -> std::time::Duration {
         self.context.patience.wait
     }
 
     /// Of which requests clients want to know more than the reply.
-    pub fn note(&self, notable: Notable) {
+    pub(crate) fn note(&self, notable: Notable) {
         self.context.notable.set(notable);
     }
 
     /// What a client sees of an outage.
     #[must_use]
-    pub fn on_outage(&self) -> config::OnOutage {
+    pub(crate) fn on_outage(&self) -> config::OnOutage {
         self.context.patience.on_outage
     }
 
     /// A client was closed because the server cannot be reached.
-    pub fn note_client_closed(&self) {
+    pub(crate) fn note_client_closed(&self) {
         self.context.note_client_closed();
     }
 
     /// Whether the server can be reached.
     #[must_use]
-    pub fn is_up(&self) -> bool {
+    pub(crate) fn is_up(&self) -> bool {
         self.registry.all().iter().any(|shared| shared.is_up())
     }
 
     /// What the server says of itself, while any shared connection to it is up.
     #[must_use]
-    pub fn facts(&self) -> Option<Facts> {
+    pub(crate) fn facts(&self) -> Option<Facts> {
         self.registry.all().iter().find_map(|shared| shared.facts())
     }
 
     /// Which server it is, as far as it is known yet.
     #[must_use]
-    pub fn server(&self) -> Server {
+    pub(crate) fn server(&self) -> Server {
         self.context.server.get()
     }
 
     /// Another number whenever a connection has come or gone: what was known of the server may not be
     /// true any more.
     #[must_use]
-    pub fn epoch(&self) -> u64 {
+    pub(crate) fn epoch(&self) -> u64 {
         self.context.epoch.get()
     }
 
     /// What is known of the server's Lua.
     #[must_use]
-    pub fn guarding(&self) -> Rc<Guarding> {
+    pub(crate) fn guarding(&self) -> Rc<Guarding> {
         Rc::clone(&self.context.guarding)
     }
 
     /// Scripts are to be guarded.
-    pub fn guard_scripts(&self) {
+    pub(crate) fn guard_scripts(&self) {
         if self.context.guarding.want() {
             self.context.guarding_due.notify_one();
         }
     }
 
     /// Connects before the first client asks.
-    pub async fn warm(&self) -> Result<Facts, OpenFailure> {
+    pub(crate) async fn warm(&self) -> Result<Facts, OpenFailure> {
         self.open(connection::HOME).await
     }
 
     /// What an operator may want to know of the server and the way to it.
     #[must_use]
-    pub fn condition(&self) -> Condition {
+    pub(crate) fn condition(&self) -> Condition {
         Condition {
             up: self.is_up(),
             server: self.facts().map(|facts| format!("{} {}", facts.server, facts.version)),
@@ -314,7 +314,7 @@ impl Upstream {
     }
 
     /// Takes leave of the server: every connection ends when it owes nothing any more.
-    pub fn close(&self) {
+    pub(crate) fn close(&self) {
         for shared in self.registry.all() {
             shared.close();
         }

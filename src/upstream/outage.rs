@@ -87,7 +87,7 @@ struct Trouble {
 
 /// The one outage that there is, or none.
 #[derive(Debug, Default)]
-pub struct Outage {
+pub(crate) struct Outage {
     trouble: Option<Trouble>,
     /// There was a connection at some time.
     was_connected: bool,
@@ -96,26 +96,26 @@ pub struct Outage {
 }
 
 impl Outage {
-    pub fn since(&self) -> Option<Instant> {
+    pub(crate) fn since(&self) -> Option<Instant> {
         self.trouble.as_ref().map(|trouble| trouble.since)
     }
 
     /// A command has to wait for the server.
-    pub fn note_waiting(&mut self, count: u64) {
+    pub(crate) fn note_waiting(&mut self, count: u64) {
         if let Some(trouble) = &mut self.trouble {
             trouble.waited += count;
         }
     }
 
     /// The connection of a client was closed because the server cannot be reached.
-    pub fn note_closed(&mut self) {
+    pub(crate) fn note_closed(&mut self) {
         if let Some(trouble) = &mut self.trouble {
             trouble.closed += 1;
         }
     }
 
     /// A shared connection has ended that should not have.
-    pub fn handle_lost(&mut self, proven: bool, now: Instant) -> Option<Notice> {
+    pub(crate) fn handle_lost(&mut self, proven: bool, now: Instant) -> Option<Notice> {
         self.suspect = !proven;
         if let Some(trouble) = &mut self.trouble {
             trouble.connected = None;
@@ -126,7 +126,7 @@ impl Outage {
     }
 
     /// An attempt to connect has failed.
-    pub fn handle_failed(&mut self, why: Unavailable, now: Instant) -> Option<Notice> {
+    pub(crate) fn handle_failed(&mut self, why: Unavailable, now: Instant) -> Option<Notice> {
         let first = self.trouble.is_none();
         if first {
             self.begin(now);
@@ -145,7 +145,7 @@ impl Outage {
     }
 
     /// A connection is there and logged in.
-    pub fn handle_connected(&mut self, now: Instant) -> Option<Notice> {
+    pub(crate) fn handle_connected(&mut self, now: Instant) -> Option<Notice> {
         if let Some(trouble) = &mut self.trouble {
             trouble.connected.get_or_insert(now);
         }
@@ -156,7 +156,7 @@ impl Outage {
     }
 
     /// A connection has answered a request, or has lived for long enough.
-    pub fn handle_proven(&mut self, now: Instant) -> Option<Notice> {
+    pub(crate) fn handle_proven(&mut self, now: Instant) -> Option<Notice> {
         self.suspect = false;
         // An old connection answers on while new ones fail.
         self.trouble.as_ref()?.connected?;
@@ -164,7 +164,7 @@ impl Outage {
     }
 
     /// The server answers on an old connection, and no further one is wanted.
-    pub fn handle_alive(&mut self, now: Instant) -> Option<Notice> {
+    pub(crate) fn handle_alive(&mut self, now: Instant) -> Option<Notice> {
         self.suspect = false;
         self.end(now)
     }
@@ -185,7 +185,7 @@ impl Outage {
 }
 
 /// A time for a person: `230 ms`, `1.2 s`, `45 s`.
-pub fn show(time: Duration) -> String {
+pub(crate) fn show(time: Duration) -> String {
     match time.as_millis() {
         millis @ 0..1000 => format!("{millis} ms"),
         1000..10_000 => format!("{:.1} s", time.as_secs_f64()),

@@ -16,7 +16,7 @@ use bytes::{Buf, BytesMut};
 use crate::resp::{Protocol, ReplyScanner};
 use crate::traffic::{Loss, Ticket};
 use delivery::Reason;
-pub use delivery::{Answered, Broken, Delivery, Note};
+pub(crate) use delivery::{Answered, Broken, Delivery, Note};
 
 /// Bytes of a reply that make a slow reader of it hold up others.
 const LARGE_BYTES: usize = 64 * 1024;

@@ -71,7 +71,7 @@ impl Drop for Claim {
 
 /// The pinned connections of one server.
 #[derive(Debug)]
-pub struct Pool {
+pub(crate) struct Pool {
     context: Rc<UpstreamContext>,
     core: RefCell<PoolCore<Spare>>,
     /// Where sessions in line get their turn, by the numbers of their claims.

@@ -18,7 +18,7 @@ const IDLE_READS_MAX: u8 = 64;
 /// system call for every quarter of a TLS record; a connection whose reads are small never gets a
 /// buffer.
 #[derive(Debug)]
-pub struct ReadAhead<S> {
+pub(crate) struct ReadAhead<S> {
     inner: S,
     /// Read and not yet asked for. Without capacity: reads go straight to the reader.
     ahead: BytesMut,
@@ -27,12 +27,12 @@ pub struct ReadAhead<S> {
 
 impl<S> ReadAhead<S> {
     #[must_use]
-    pub fn new(inner: S) -> Self {
+    pub(crate) fn new(inner: S) -> Self {
         Self { inner, ahead: BytesMut::new(), idle_reads: 0 }
     }
 
     #[must_use]
-    pub const fn socket(&self) -> &S {
+    pub(crate) const fn socket(&self) -> &S {
         &self.inner
     }
 }

@@ -13,7 +13,7 @@ const REMARKS_MAX: usize = 1024;
 
 /// Of which requests anything is kept.
 #[derive(Clone, Copy, Debug)]
-pub struct Notable {
+pub(crate) struct Notable {
     /// Those that took at least so long,
     pub slow: Duration,
     /// and those whose replies have at least so many bytes.
@@ -24,7 +24,7 @@ pub struct Notable {
 
 impl Notable {
     /// Nothing is kept of any.
-    pub const NONE: Self = Self { slow: Duration::MAX, large: usize::MAX, key: |_| None };
+    pub(crate) const NONE: Self = Self { slow: Duration::MAX, large: usize::MAX, key: |_| None };
 
     /// Whether something is kept of a request that took so long and has so large a reply.
     pub(super) fn is_met(&self, took: Duration, size: usize) -> bool {

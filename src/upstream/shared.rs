@@ -50,7 +50,7 @@ pub(super) struct Inner {
 
 /// One logical shared connection: it outlives the sockets that serve it.
 #[derive(Debug)]
-pub struct Shared {
+pub(crate) struct Shared {
     key: PoolKey,
     number: u64,
     /// It is dialed again whenever it is lost, although nothing waits for it.
@@ -67,7 +67,7 @@ pub struct Shared {
 
 /// One request for a shared connection.
 #[derive(Clone, Copy, Debug)]
-pub struct Request<'a> {
+pub(crate) struct Request<'a> {
     pub ticket: Ticket,
     pub bytes: &'a [u8],
     /// Replies that come before the one that counts.
@@ -131,14 +131,14 @@ impl Shared {
     }
 
     #[must_use]
-    pub const fn key(&self) -> PoolKey {
+    pub(crate) const fn key(&self) -> PoolKey {
         self.key
     }
 
     /// Whether it is taken up by one slow reader or one long command: it answers those in line, and
     /// another one has taken its place for everything new, for good.
     #[must_use]
-    pub const fn is_aside(&self) -> bool {
+    pub(crate) const fn is_aside(&self) -> bool {
         self.aside.get()
     }
 
@@ -160,7 +160,11 @@ impl Shared {
     /// # Errors
     ///
     /// When it cannot be expected to be sent in time; nothing was queued.
-    pub fn send(&self, owner: &Rc<Mailbox>, request: Request<'_>) -> Result<(), Unavailable> {
+    pub(crate) fn send(
+        &self,
+        owner: &Rc<Mailbox>,
+        request: Request<'_>,
+    ) -> Result<(), Unavailable> {
         let mut inner = self.inner.borrow_mut();
         if !inner.line.is_up() {
             if self.refuses {
@@ -225,7 +229,7 @@ impl Shared {
 
     /// What the server said of itself, if the connection is up.
     #[must_use]
-    pub fn facts(&self) -> Option<Facts> {
+    pub(crate) fn facts(&self) -> Option<Facts> {
         self.inner.borrow().facts.clone()
     }
 
@@ -251,14 +255,14 @@ impl Shared {
     }
 
     /// Replaces the connection by a new one as soon as that is up, without losing a reply.
-    pub fn retire(&self) {
+    pub(crate) fn retire(&self) {
         let mut inner = self.inner.borrow_mut();
         inner.line.retire = true;
         inner.wake();
     }
 
     /// Ends the task once nothing is in line.
-    pub fn close(&self) {
+    pub(crate) fn close(&self) {
         let mut inner = self.inner.borrow_mut();
         inner.line.closing = true;
         inner.wake();
@@ -278,7 +282,7 @@ impl Shared {
     }
 
     #[must_use]
-    pub fn is_up(&self) -> bool {
+    pub(crate) fn is_up(&self) -> bool {
         self.inner.borrow().line.is_up()
     }
 }

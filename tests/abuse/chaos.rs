@@ -19,7 +19,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::thread::sleep;
 use std::time::Duration;
 
-use respgate::base::clock::now;
+use respgate::internals::base::clock::now;
 use support::proxy::Proxy;
 use support::real_server::{Brand, Server};
 use worker::{Tally, Worker};

@@ -14,7 +14,7 @@
 use crate::support;
 use std::time::Duration;
 
-use respgate::base::clock::now;
+use respgate::internals::base::clock::now;
 use support::client::{Client, Got, PATIENCE, encode};
 use support::proxy::Proxy;
 use support::real_server::{Brand, Server, wait_until};

@@ -23,8 +23,8 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::Command;
 
-use respgate::command::{self, Access, KeyError, KeyKind, Lookup};
-use respgate::resp::RequestBuf;
+use respgate::internals::command::{self, Access, KeyError, KeyKind, Lookup};
+use respgate::internals::resp::RequestBuf;
 
 use crate::command_table::forms::{Chance, OPTIONS, TRICKY, form_of, forms};
 use crate::command_table::server::{Args, Reply, Server, ServerCommand};

@@ -20,7 +20,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use input::Input;
-use respgate::base::clock::now;
+use respgate::internals::base::clock::now;
 use support::client::{Client, PATIENCE, Target, show};
 use support::pair::{Pair, Shape};
 use support::prng::Prng;

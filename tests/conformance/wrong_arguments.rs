@@ -14,7 +14,7 @@
 )]
 
 use crate::support;
-use respgate::command::{Categories, Effect, Spec, all};
+use respgate::internals::command::{Categories, Effect, Spec, all};
 use support::client::{Client, encode, show};
 use support::forms::{Form, forms, plain};
 use support::proxy::Proxy;

@@ -16,7 +16,7 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use respgate::base::entropy::Entropy;
+use respgate::internals::base::entropy::Entropy;
 
 #[path = "../fuzz/src/lib.rs"]
 mod checks;

@@ -18,7 +18,9 @@ use redis_protocol::resp2::types::{OwnedFrame as Frame2, Resp2Frame};
 use redis_protocol::resp3::decode::complete::decode as decode3;
 use redis_protocol::resp3::encode::complete::encode as encode3;
 use redis_protocol::resp3::types::{OwnedFrame as Frame3, Resp3Frame, VerbatimStringFormat};
-use respgate::resp::{ReplyScanner, RequestBuf, RequestLimits, RequestScanner, Scan, encode};
+use respgate::internals::resp::{
+    ReplyScanner, RequestBuf, RequestLimits, RequestScanner, Scan, encode,
+};
 
 const LIMITS: RequestLimits = RequestLimits {
     max_args: 1000,

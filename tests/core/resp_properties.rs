@@ -7,8 +7,8 @@
 use bytes::BytesMut;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use respgate::base::limits::REPLY_STREAMS_MAX;
-use respgate::resp::{
+use respgate::internals::base::limits::REPLY_STREAMS_MAX;
+use respgate::internals::resp::{
     ReplyError, ReplyScanner, RequestBuf, RequestLimits, RequestScanner, Scan, Violation, encode,
     number,
 };

@@ -18,12 +18,12 @@ use crate::support;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use respgate::base::clock;
+use respgate::internals::base::clock;
 
 #[path = "session_sim/sim.rs"]
 mod sim;
 
-use respgate::resp::Protocol;
+use respgate::internals::resp::Protocol;
 use sim::choices::Choices;
 use sim::grammar::Grammar;
 use sim::model::{DATABASES, Model};

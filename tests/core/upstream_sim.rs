@@ -29,9 +29,9 @@ use std::time::{Duration, Instant};
 
 use choices::Choices;
 use model::{End, Kind};
-use respgate::base::clock;
-use respgate::config::OnOutage;
-use respgate::upstream::decisions::{Patience, Timing};
+use respgate::internals::base::clock;
+use respgate::internals::config::OnOutage;
+use respgate::internals::upstream::decisions::{Patience, Timing};
 use world::World;
 
 const SEEDS: u64 = 300;

@@ -14,10 +14,10 @@ use crate::support;
 mod bounded;
 mod through;
 
-use respgate::command::{self, Effect, find_keys, lookup};
-use respgate::config::{KeyMode, KeyRules, Rules, ScriptMode, ScriptRules};
-use respgate::policy::{Policy, Rule, Scratch, compile};
-use respgate::resp::RequestBuf;
+use respgate::internals::command::{self, Effect, find_keys, lookup};
+use respgate::internals::config::{KeyMode, KeyRules, Rules, ScriptMode, ScriptRules};
+use respgate::internals::policy::{Policy, Rule, Scratch, compile};
+use respgate::internals::resp::RequestBuf;
 use support::forms::{escapes, forms, plain};
 
 /// Commands with keys that nevertheless reach others.

@@ -225,11 +225,11 @@ fn log_level_changes_for_a_while() {
     assert!(code == 0 && said.contains("debug until 20"), "{said}");
     assert_eq!(house.json(&["status"])["log"]["level"], "debug");
     house.await_status(|status| status["log"]["level"] == "info");
-    let (code, _) = house.ask(&["log-level", "trace", "--target", "respgate::tls"]);
+    let (code, _) = house.ask(&["log-level", "trace", "--target", "respgate::internals::tls"]);
     assert_eq!(code, 0);
-    assert_eq!(house.json(&["status"])["log"]["level"], "info,respgate::tls=trace");
+    assert_eq!(house.json(&["status"])["log"]["level"], "info,respgate::internals::tls=trace");
     assert_eq!(house.ask(&["reload"]).0, 0);
-    assert_eq!(house.json(&["status"])["log"]["level"], "info,respgate::tls=trace");
+    assert_eq!(house.json(&["status"])["log"]["level"], "info,respgate::internals::tls=trace");
     assert_eq!(house.ask(&["log-level", "default"]).0, 0);
     assert_eq!(house.json(&["status"])["log"]["level"], "info");
     // Over reloads it lasts until its end; then what the configuration says by now is in force.

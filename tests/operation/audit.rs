@@ -243,9 +243,11 @@ fn a_full_disk_costs_events_with_drop_and_refuses_commands_with_fail_closed() {
         format!("[audit]\nqueue = \"64KiB\"\non_overflow = \"block\"\nwait = \"200ms\"\n{sink}");
     let blocking = proxy(&server, &audit);
     let mut client = blocking.client();
-    let began = respgate::base::clock::now();
+    let began = respgate::internals::base::clock::now();
     wait_until("there is no room", || refused(&client.ask_text(&["FLUSHALL"])));
-    assert!(respgate::base::clock::now() - began >= std::time::Duration::from_millis(200));
+    assert!(
+        respgate::internals::base::clock::now() - began >= std::time::Duration::from_millis(200)
+    );
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use respgate::tls::dev_certs::write_all;
+use respgate::internals::tls::dev_certs::write_all;
 
 /// Exit code, standard output, standard error.
 fn respgate(arguments: &[&str], environment: &[(&str, &str)]) -> (i32, String, String) {
@@ -120,7 +120,7 @@ fn check_says_what_a_configuration_means() {
             at("a")
         ),
     );
-    let now = respgate::base::clock::wall();
+    let now = respgate::internals::base::clock::wall();
     let day = std::time::Duration::from_secs(86_400);
     let files = write_all(directory.path(), &["redis.example.com"], "app1", now, day).unwrap();
     std::fs::rename(&files.client_cert, at("c")).unwrap();
@@ -625,9 +625,9 @@ impl Lonely {
             .args(["--listen", "127.0.0.1:0", "--telemetry", &address])
             .spawn()
             .unwrap();
-        let until = respgate::base::clock::now() + std::time::Duration::from_secs(30);
+        let until = respgate::internals::base::clock::now() + std::time::Duration::from_secs(30);
         while std::net::TcpStream::connect(&address).is_err() {
-            assert!(respgate::base::clock::now() < until, "no metrics");
+            assert!(respgate::internals::base::clock::now() < until, "no metrics");
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
         (Self(child), address)

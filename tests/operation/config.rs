@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use respgate::config::*;
+use respgate::internals::config::*;
 
 mod commands;
 mod contradictions;

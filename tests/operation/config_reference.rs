@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use respgate::config::{
+use respgate::internals::config::{
     CertificateFiles, ClientAuth, ClientLimits, Commands, Config, Drain, LimitRule, ListenerTls,
     Pool, Problem, Rate, Retry, Rules, ServerAuth, Telemetry, Tls, keys, load, parse,
 };

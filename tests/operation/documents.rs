@@ -212,7 +212,7 @@ fn errors_page_has_each_own_error_of_the_program_and_no_other() {
             "not in the source: {text}"
         );
     }
-    for rule in respgate::policy::Rule::ALL {
+    for rule in respgate::internals::policy::Rule::ALL {
         assert!(page.contains(&format!("`{}`", rule.label())), "no rule {}", rule.label());
     }
     for why in

@@ -191,7 +191,7 @@ fn reload_that_reads_a_pipe_holds_nothing_up() {
     assert_eq!(client.ask(&["GET", "k"]), b"$1\r\nv\r\n");
     drop(client);
     proxy.hang_up();
-    let begin = respgate::base::clock::now();
+    let begin = respgate::internals::base::clock::now();
     assert!(proxy.terminate().success());
     assert!(begin.elapsed() < Duration::from_millis(2500), "{:?}", begin.elapsed());
 }

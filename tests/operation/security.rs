@@ -23,8 +23,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use certs::{DAY, Lab, Pair};
-use respgate::security::{CHECKS, page};
-use respgate::tls::dev_certs::{Authority, CertRequest};
+use respgate::internals::security::{CHECKS, page};
+use respgate::internals::tls::dev_certs::{Authority, CertRequest};
 use serde_json::Value;
 use support::client::{Client, Target};
 use support::real_server::{free_port, note_skipped, wait_until};

@@ -28,10 +28,10 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use respgate::admin::{self, AdminHandle, Health};
-use respgate::base::clock;
-use respgate::config;
-use respgate::telemetry::{Metrics, Telemetry};
+use respgate::internals::admin::{self, AdminHandle, Health};
+use respgate::internals::base::clock;
+use respgate::internals::config;
+use respgate::internals::telemetry::{Metrics, Telemetry};
 use stir::stir;
 
 struct House {

@@ -26,16 +26,16 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use certs::{Lab, Pair};
-use respgate::config::{
+use respgate::internals::config::{
     Authorities, CertificateFiles, CertificateLogin, HostPort, Pool, Retry, SecretSource,
     ServerAuth, ServerEndpoint, Tls, Upstream, Verify,
 };
-use respgate::resp::Protocol;
-use respgate::tls::{Identity, TlsStore};
-use respgate::traffic::PoolKey;
-use respgate::upstream::credentials::Credentials;
-use respgate::upstream::dial::{Dialer, ServerConnection};
-use respgate::upstream::failure::DialError;
+use respgate::internals::resp::Protocol;
+use respgate::internals::tls::{Identity, TlsStore};
+use respgate::internals::traffic::PoolKey;
+use respgate::internals::upstream::credentials::Credentials;
+use respgate::internals::upstream::dial::{Dialer, ServerConnection};
+use respgate::internals::upstream::failure::DialError;
 
 const RESP2: PoolKey = PoolKey { protocol: Protocol::Resp2, database: 0 };
 const RESP3: PoolKey = PoolKey { protocol: Protocol::Resp3, database: 0 };
@@ -130,8 +130,8 @@ fn fingerprint(identity: &Identity) -> &str {
 
 fn upstream(port: u16, tls: Option<Tls>, auth: ServerAuth) -> Upstream {
     Upstream {
-        on_outage: respgate::config::OnOutage::Close,
-        outage_wait: respgate::config::OUTAGE_WAIT,
+        on_outage: respgate::internals::config::OnOutage::Close,
+        outage_wait: respgate::internals::config::OUTAGE_WAIT,
         address: ServerEndpoint::Tcp(HostPort { host: "127.0.0.1".to_owned(), port }),
         tls,
         auth,
@@ -181,7 +181,7 @@ fn verdict(result: Result<ServerConnection, DialError>) -> String {
 fn dials_and_watches_may_move_between_threads() {
     fn check(_: &impl Send) {}
     let dialer = plain_dialer(1, ServerAuth::default());
-    let mut watch = respgate::tls::watch::Watch::new(vec![]);
+    let mut watch = respgate::internals::tls::watch::Watch::new(vec![]);
     check(&dialer.dial(RESP2));
     check(&dialer.probe(None, None));
     check(&watch.changed());

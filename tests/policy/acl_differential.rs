@@ -15,10 +15,10 @@ use crate::support;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::BytesMut;
-use respgate::command::{self, KeyKind, Lookup, Spec, lookup};
-use respgate::config::{Rules, ScriptMode, ScriptRules};
-use respgate::policy::{Pattern, Policy, Scratch, compile};
-use respgate::resp::RequestBuf;
+use respgate::internals::command::{self, KeyKind, Lookup, Spec, lookup};
+use respgate::internals::config::{Rules, ScriptMode, ScriptRules};
+use respgate::internals::policy::{Pattern, Policy, Scratch, compile};
+use respgate::internals::resp::RequestBuf;
 use support::client::{Client, encode};
 use support::forms::{Form, forms, plain};
 use support::prng::Prng;

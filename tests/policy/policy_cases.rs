@@ -25,10 +25,10 @@ use crate::support;
 use std::path::Path;
 
 use bytes::BytesMut;
-use respgate::command::lookup;
-use respgate::config::{Rules, ScriptMode, ScriptRules};
-use respgate::policy::{Policy, Scratch, compile};
-use respgate::resp::RequestBuf;
+use respgate::internals::command::lookup;
+use respgate::internals::config::{Rules, ScriptMode, ScriptRules};
+use respgate::internals::policy::{Policy, Scratch, compile};
+use respgate::internals::resp::RequestBuf;
 use support::client::{Client, encode};
 use support::real_server::{Brand, Server};
 

@@ -14,7 +14,7 @@
 use crate::support;
 use std::time::Duration;
 
-use respgate::base::clock::now;
+use respgate::internals::base::clock::now;
 use sha2::{Digest, Sha256};
 use support::client::{Client, Got, Target, encode};
 use support::proxy::Proxy;

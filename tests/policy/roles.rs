@@ -18,7 +18,7 @@ mod same_as_server;
 
 use std::os::unix::fs::MetadataExt;
 
-use respgate::base::password::PasswordHash;
+use respgate::internals::base::password::PasswordHash;
 use sha2::{Digest, Sha256};
 use support::client::{Client, Target, encode};
 use support::proxy::{self, Proxy};

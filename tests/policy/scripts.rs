@@ -15,7 +15,7 @@ use crate::support;
 #[path = "guard/mod.rs"]
 mod guard;
 
-use respgate::base::sha1::Sha1;
+use respgate::internals::base::sha1::Sha1;
 use support::client::{Client, encode, show};
 use support::proxy::Proxy;
 use support::real_server::{Brand, Server, wait_until};

@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use respgate::base::clock;
-use respgate::config::{Algorithms, Authorities, CertificateFiles, Tls, TlsVersion, Verify};
-use respgate::tls::dev_certs::{Authority, CertRequest, Issued, Role};
+use respgate::internals::base::clock;
+use respgate::internals::config::{
+    Algorithms, Authorities, CertificateFiles, Tls, TlsVersion, Verify,
+};
+use respgate::internals::tls::dev_certs::{Authority, CertRequest, Issued, Role};
 
 pub const DAY: Duration = Duration::from_secs(86_400);
 

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use respgate::base::clock::now;
+use respgate::internals::base::clock::now;
 
 /// How long a reply may take before a test calls it missing, on a machine that is busy with compilers too.
 pub const PATIENCE: Duration = Duration::from_secs(30);

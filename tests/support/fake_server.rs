@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use respgate::base::clock::now;
+use respgate::internals::base::clock::now;
 
 use super::client::encode;
 use super::real_server::wait_until;
@@ -479,7 +479,7 @@ pub fn length_of(words: &[&str]) -> usize {
 }
 
 fn own(word: &str) -> String {
-    if respgate::traffic::own::begins(word.as_bytes()) {
+    if respgate::internals::traffic::own::begins(word.as_bytes()) {
         word.to_ascii_uppercase()
     } else {
         word.to_owned()

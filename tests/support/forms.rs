@@ -5,8 +5,8 @@
 //! The positions come from the text of the templates, not from the table's key specifications, so
 //! that the two can be held against each other.
 
-use respgate::command::{KeyKind, KeySpec, Lookup, Spec, lookup};
-use respgate::resp::RequestBuf;
+use respgate::internals::command::{KeyKind, KeySpec, Lookup, Spec, lookup};
+use respgate::internals::resp::RequestBuf;
 
 /// A request whose every key and channel lies within a prefix.
 #[derive(Clone, Debug)]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use respgate::base::clock::now;
+use respgate::internals::base::clock::now;
 
 use super::client::{Client, Got, Target};
 use super::real_server::{Server, free_port, note_skipped, signal, wait_until};

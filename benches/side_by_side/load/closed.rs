@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use respgate::base::clock::now;
+use respgate::internals::base::clock::now;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::connect::{Dialer, Duplex};

@@ -17,8 +17,8 @@ use tokio::net::{TcpStream, UnixStream};
 
 use super::quiet::Quiet;
 use super::spec::Target;
-use respgate::config::TlsVersion;
-use respgate::tls::provider::{provider, versions};
+use respgate::internals::config::TlsVersion;
+use respgate::internals::tls::provider::{provider, versions};
 
 pub trait Duplex: AsyncRead + AsyncWrite {}
 impl<T: AsyncRead + AsyncWrite> Duplex for T {}

@@ -77,7 +77,7 @@ struct Mark {
 impl Mark {
     fn new(watch: &[u32]) -> Self {
         Self {
-            at: respgate::base::clock::now(),
+            at: respgate::internals::base::clock::now(),
             client: cpu_seconds(std::process::id()),
             watched: watch.iter().map(|&pid| cpu_seconds(pid)).collect(),
             machine: machine_seconds(),

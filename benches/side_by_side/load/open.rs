@@ -10,7 +10,7 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
-use respgate::base::clock::now;
+use respgate::internals::base::clock::now;
 
 use super::closed::expect;
 use super::connect::{BlockingDuplex, Dialer};

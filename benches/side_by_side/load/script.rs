@@ -2,7 +2,7 @@
 //!
 //! Owns: [`Script`], [`Step`]. Never knows: sockets.
 
-use respgate::base::sha1::Sha1;
+use respgate::internals::base::sha1::Sha1;
 
 use super::spec::Talk;
 

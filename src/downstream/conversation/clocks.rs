@@ -33,7 +33,7 @@ const REST: Duration = Duration::from_secs(1);
 /// When the conversation must be looked at again, whatever happens until then.
 #[must_use]
 #[inline(always)]
-pub fn deadline<H: Host>(of: &Conversation, host: &H) -> Option<Instant> {
+pub(crate) fn deadline<H: Host>(of: &Conversation, host: &H) -> Option<Instant> {
     if of.is_simple()
         && !of.outlet.is_measured()
         && of.ending.is_none()
@@ -62,7 +62,7 @@ pub fn deadline<H: Host>(of: &Conversation, host: &H) -> Option<Instant> {
 }
 
 /// A deadline has passed: what follows is done; returns why the connection is to be closed, if it is.
-pub fn expire<H: Host>(of: &mut Conversation, host: &mut H) -> Option<ClientDisconnect> {
+pub(crate) fn expire<H: Host>(of: &mut Conversation, host: &mut H) -> Option<ClientDisconnect> {
     let now = of.now;
     let is_over = |deadline: Option<Instant>| deadline.is_some_and(|deadline| now >= deadline);
     if let Some((why, until)) = of.ending

@@ -9,7 +9,7 @@ use crate::resp::{ProtocolError, Request, RequestLimits, RequestScanner};
 
 /// What becomes of the rest of a large request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Body {
+pub(crate) enum Body {
     /// No such request is under way.
     No,
     /// It goes on to the pinned connection.

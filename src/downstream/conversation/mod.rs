@@ -19,9 +19,9 @@ mod requests;
 mod sending;
 mod state;
 
-pub use clocks::{deadline, expire};
-pub use host::{Hold, Host, LeaseEnd, Moment, Notice, Outgoing, PendingStep, Piece, PolicyChange};
-pub use inbound::{Body, Rooms};
+pub(crate) use clocks::{deadline, expire};
+pub(crate) use host::{Hold, Notice, PolicyChange};
+pub use host::{Host, LeaseEnd, Moment, Outgoing, PendingStep, Piece};
 pub use invariants::check_invariants;
-pub use requests::Through;
+pub(crate) use requests::Through;
 pub use state::Conversation;

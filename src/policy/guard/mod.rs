@@ -17,8 +17,10 @@ mod shaped;
 mod table;
 mod words;
 
-pub use globals::{Distrust, Globals, Guarding, question};
-pub use probe::{canary, seal};
-pub use prologue::{Guard, Guarded};
+pub(crate) use globals::{Distrust, Guarding};
+pub use globals::{Globals, question};
+pub(crate) use probe::{canary, seal};
+pub(crate) use prologue::Guard;
+pub use prologue::Guarded;
 pub(super) use prologue::{obstacle, unguardable};
-pub use shaped::{Digests, Shaped, digests};
+pub(crate) use shaped::{Digests, Shaped, digests};

@@ -15,12 +15,12 @@ const UNSEALED: &str = "return 0 end redis.call('ECHO','x') do";
 
 /// The script that tries to escape from respgate's own guard; it answers `kept` when nothing did.
 #[must_use]
-pub fn canary(globals: &Arc<Globals>) -> Vec<u8> {
+pub(crate) fn canary(globals: &Arc<Globals>) -> Vec<u8> {
     Guarded::new(Arc::new(Guard::closed()), Arc::clone(globals), 0).write(CANARY.as_bytes())
 }
 
 /// The script that must not compile.
 #[must_use]
-pub fn seal(globals: &Arc<Globals>) -> Vec<u8> {
+pub(crate) fn seal(globals: &Arc<Globals>) -> Vec<u8> {
     Guarded::new(Arc::new(Guard::closed()), Arc::clone(globals), 0).write(UNSEALED.as_bytes())
 }

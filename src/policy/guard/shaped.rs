@@ -34,7 +34,7 @@ impl Shaped {
 
 /// The two names of a script.
 #[must_use]
-pub fn digests(client: Sha1, server: Sha1) -> Arc<Digests> {
+pub(crate) fn digests(client: Sha1, server: Sha1) -> Arc<Digests> {
     let text = |sha: Sha1| sha.to_string().into_bytes().into_boxed_slice();
     Arc::new(Digests { server: text(server), client: text(client) })
 }

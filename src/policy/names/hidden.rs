@@ -14,7 +14,7 @@ pub(super) const LIST_BYTES_MAX: usize = 4 << 20;
 
 /// Names of keys that no list shows.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Hidden(Vec<Pattern>);
+pub(crate) struct Hidden(Vec<Pattern>);
 
 impl Hidden {
     pub(in super::super) const fn new(patterns: Vec<Pattern>) -> Self {

@@ -14,9 +14,9 @@ mod push;
 mod shape;
 mod strip;
 
-pub use hidden::Hidden;
-pub use key_scan::{KeyScan, Next, Walk};
-pub use prefix::Prefix;
+pub(crate) use hidden::Hidden;
+pub(crate) use key_scan::{KeyScan, Next, Walk};
+pub(crate) use prefix::Prefix;
 pub use shape::Strip;
 pub use strip::Stripper;
 
@@ -51,13 +51,13 @@ pub(super) struct Outcome {
 
 impl Namespace {
     /// None when keys travel as they are.
-    pub fn new(rules: &KeyRules) -> Option<Self> {
+    pub(crate) fn new(rules: &KeyRules) -> Option<Self> {
         let text = rules.prefix.as_deref().filter(|_| rules.mode == KeyMode::Rewrite)?;
         let prefix = Arc::new(Prefix::new(text.as_bytes()));
         Some(Self { prefix, counts: rules.dbsize, removes: rules.flushdb })
     }
 
-    pub const fn prefix(&self) -> &Arc<Prefix> {
+    pub(crate) const fn prefix(&self) -> &Arc<Prefix> {
         &self.prefix
     }
 
@@ -77,7 +77,7 @@ impl Namespace {
     /// # Errors
     ///
     /// When it cannot be kept among the application's own names.
-    pub fn apply(
+    pub(crate) fn apply(
         &self,
         spec: &'static Spec,
         request: &Request<'_>,
@@ -229,7 +229,7 @@ fn c_length(text: &[u8]) -> u32 {
 /// # Errors
 ///
 /// When that is unknown, or the request is incomplete.
-pub fn everything_behind(
+pub(crate) fn everything_behind(
     spec: &Spec,
     request: &Request<'_>,
     keys: &mut Vec<KeyPosition>,

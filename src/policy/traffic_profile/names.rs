@@ -31,7 +31,7 @@ pub(super) struct Names {
 }
 
 impl Names {
-    pub fn note(&mut self, name: &[u8], access: Access) {
+    pub(crate) fn note(&mut self, name: &[u8], access: Access) {
         match name.iter().position(|byte| SEPARATORS.contains(byte)) {
             Some(at) => self.note_prefix(name.get(..=at).unwrap_or_default(), access),
             None if name.len() > LITERAL_BYTES_MAX => self.note_prefix(b"", access),
@@ -40,11 +40,11 @@ impl Names {
     }
 
     /// Only what comes before the first special character is certain.
-    pub fn note_pattern(&mut self, pattern: &[u8], access: Access) {
+    pub(crate) fn note_pattern(&mut self, pattern: &[u8], access: Access) {
         self.note_prefix(certain(pattern), access);
     }
 
-    pub fn note_prefix(&mut self, prefix: &[u8], access: Access) {
+    pub(crate) fn note_prefix(&mut self, prefix: &[u8], access: Access) {
         // What cannot be in a word of the ACL language ends the prefix.
         let fits = |byte: &u8| byte.is_ascii_graphic() && !b"()\"'".contains(byte);
         let end = prefix.iter().position(|byte| !fits(byte)).unwrap_or(prefix.len());
@@ -56,7 +56,7 @@ impl Names {
     }
 
     /// A pattern to be compared letter by letter.
-    pub fn note_literal(&mut self, name: &[u8], access: Access) {
+    pub(crate) fn note_literal(&mut self, name: &[u8], access: Access) {
         let fits = |byte: &u8| byte.is_ascii_graphic() && !b"()\"'".contains(byte);
         let full = self.literals.len() >= LITERALS_MAX && !self.literals.contains_key(name);
         if full || name.is_empty() || !name.iter().all(fits) {
@@ -65,7 +65,7 @@ impl Names {
         add(&mut self.literals, name, access);
     }
 
-    pub fn counts(&self) -> impl Iterator<Item = String> {
+    pub(crate) fn counts(&self) -> impl Iterator<Item = String> {
         let text = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
         let prefixes =
             self.prefixes.iter().map(move |(name, use_)| format!("{}* {}", text(name), use_.count));
@@ -75,7 +75,7 @@ impl Names {
     }
 
     /// One word for each name; those that `*` covers are left out.
-    pub fn write_words(&self, sign: &str, with_access: bool, words: &mut Vec<String>) {
+    pub(crate) fn write_words(&self, sign: &str, with_access: bool, words: &mut Vec<String>) {
         let everything = |use_: &&Use| !with_access || (use_.access.read && use_.access.write);
         if self.prefixes.get(b"".as_slice()).filter(everything).is_some() {
             return words.push(format!("{sign}*"));

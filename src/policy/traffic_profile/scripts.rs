@@ -23,7 +23,7 @@ pub(super) struct SeenScripts {
 }
 
 impl SeenScripts {
-    pub fn note(&mut self, spec: &'static Spec, request: &Request<'_>) {
+    pub(crate) fn note(&mut self, spec: &'static Spec, request: &Request<'_>) {
         let Some(what) = spec.script else { return };
         if matches!(what, Script::Asks | Script::Shows) {
             return;
@@ -48,12 +48,12 @@ impl SeenScripts {
         self.unlisted |= !listed;
     }
 
-    pub fn any(&self) -> bool {
+    pub(crate) fn any(&self) -> bool {
         self.unlisted || !self.scripts.is_empty() || !self.functions.is_empty()
     }
 
     /// The settings that permit them, under `section`; nothing when there are none.
-    pub fn write(&self, section: &str, text: &mut String) {
+    pub(crate) fn write(&self, section: &str, text: &mut String) {
         if self.unlisted {
             let _ = write!(
                 text,

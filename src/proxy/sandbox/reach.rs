@@ -32,7 +32,7 @@ const DNS: u16 = 53;
 
 /// Everything that the process may reach.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reach {
+pub(crate) struct Reach {
     /// Files, and directories with all that they hold.
     pub read: BTreeSet<PathBuf>,
     /// Directories in which files and sockets are made, replaced and removed.
@@ -48,7 +48,7 @@ pub struct Reach {
 impl Reach {
     /// What `config` names; `files` are those that are read again when they change.
     #[must_use]
-    pub fn of(config: &Config, files: &[PathBuf]) -> Self {
+    pub(crate) fn of(config: &Config, files: &[PathBuf]) -> Self {
         let mut reach = Self::default();
         reach.read.extend(SYSTEM.map(PathBuf::from));
         reach.read.extend(config.sandbox.read.iter().cloned());
@@ -168,7 +168,7 @@ impl Reach {
 
     /// What `other` needs and this does not permit.
     #[must_use]
-    pub fn lacks(&self, other: &Self) -> Vec<PathBuf> {
+    pub(crate) fn lacks(&self, other: &Self) -> Vec<PathBuf> {
         let within =
             |set: &BTreeSet<PathBuf>, path: &Path| set.iter().any(|own| path.starts_with(own));
         let mut lacks: Vec<PathBuf> = Vec::new();

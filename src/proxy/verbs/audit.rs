@@ -11,7 +11,7 @@ use crate::audit::{RECENT_MAX, Since};
 /// Entries that one answer lists where nothing else is said.
 const LISTED: usize = 100;
 
-pub const AUDIT_RECENT: Verb<AdminState> = Verb {
+pub(crate) const AUDIT_RECENT: Verb<AdminState> = Verb {
     name: "audit recent",
     path: "/audit/recent",
     also: &[],

@@ -16,7 +16,7 @@ use crate::policy::Blocks;
 use crate::proxy::blocking::{Entry, What};
 use crate::session::Choice;
 
-pub const BLOCK: Verb<AdminState> = Verb {
+pub(crate) const BLOCK: Verb<AdminState> = Verb {
     name: "block",
     path: "/block",
     also: &[],
@@ -55,7 +55,7 @@ pub const BLOCK: Verb<AdminState> = Verb {
     answer: |house, call| Box::pin(block(house, call)),
 };
 
-pub const UNBLOCK: Verb<AdminState> = Verb {
+pub(crate) const UNBLOCK: Verb<AdminState> = Verb {
     name: "unblock",
     path: "/unblock",
     also: &[],

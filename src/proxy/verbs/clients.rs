@@ -46,7 +46,7 @@ const MOST: Argument = Argument {
     help: "List so many at most (1000; up to 10000)",
 };
 
-pub const CLIENTS: Verb<AdminState> = Verb {
+pub(crate) const CLIENTS: Verb<AdminState> = Verb {
     name: "clients",
     path: "/clients",
     also: &[],
@@ -63,7 +63,7 @@ pub const CLIENTS: Verb<AdminState> = Verb {
     answer: |house, call| Box::pin(list(house, call)),
 };
 
-pub const DISCONNECT: Verb<AdminState> = Verb {
+pub(crate) const DISCONNECT: Verb<AdminState> = Verb {
     name: "disconnect",
     path: "/disconnect",
     also: &[],

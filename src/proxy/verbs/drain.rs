@@ -17,7 +17,7 @@ const FORCE: Argument = Argument {
     help: "Exit although this is a native sidecar (drain.native_sidecar), which is started again",
 };
 
-pub const DRAIN: Verb<AdminState> = Verb {
+pub(crate) const DRAIN: Verb<AdminState> = Verb {
     name: "drain",
     path: "/drain",
     also: &[],
@@ -31,7 +31,7 @@ pub const DRAIN: Verb<AdminState> = Verb {
     answer: |house, call: Call| Box::pin(leave(house, false, call.flag("force"))),
 };
 
-pub const SHUTDOWN: Verb<AdminState> = Verb {
+pub(crate) const SHUTDOWN: Verb<AdminState> = Verb {
     name: "shutdown",
     path: "/shutdown",
     also: &["/quitquitquit"],

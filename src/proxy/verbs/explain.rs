@@ -10,7 +10,7 @@ use crate::base::clock;
 use crate::policy::{EvalContext, Shown, Verdict};
 use crate::resp::{RequestBuf, RequestLimits, RequestScanner, Scan};
 
-pub const EXPLAIN: Verb<AdminState> = Verb {
+pub(crate) const EXPLAIN: Verb<AdminState> = Verb {
     name: "explain",
     path: "/explain",
     also: &[],

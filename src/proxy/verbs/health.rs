@@ -10,7 +10,7 @@ use super::{AT_ONCE, AdminState};
 use crate::admin::{Answer, Argument, Call, Effect, Kind, Probe, Refused, Verb};
 use crate::base::clock;
 
-pub const HEALTH: Verb<AdminState> = Verb {
+pub(crate) const HEALTH: Verb<AdminState> = Verb {
     name: "health",
     path: "/health",
     also: &[],

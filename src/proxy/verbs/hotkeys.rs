@@ -15,7 +15,7 @@ use crate::telemetry::Found;
 /// Keys of one policy that are listed.
 const SHOWN: usize = 20;
 
-pub const HOTKEYS: Verb<AdminState> = Verb {
+pub(crate) const HOTKEYS: Verb<AdminState> = Verb {
     name: "hotkeys",
     path: "/hotkeys",
     also: &[],
@@ -37,7 +37,7 @@ pub const HOTKEYS: Verb<AdminState> = Verb {
     answer: |house, call| Box::pin(get(house, call)),
 };
 
-pub const HOTKEYS_RESET: Verb<AdminState> = Verb {
+pub(crate) const HOTKEYS_RESET: Verb<AdminState> = Verb {
     name: "hotkeys reset",
     path: "/hotkeys/reset",
     also: &[],

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{AT_ONCE, AdminState};
 use crate::admin::{Answer, Call, Effect, Refused, Verb};
 
-pub const LEARN: Verb<AdminState> = Verb {
+pub(crate) const LEARN: Verb<AdminState> = Verb {
     name: "learn",
     path: "/learned",
     also: &[],

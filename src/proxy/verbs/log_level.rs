@@ -11,7 +11,7 @@ use crate::admin::{Answer, Argument, Call, Effect, Kind, Refused, Verb};
 use crate::base::clock;
 use crate::base::utc::utc;
 
-pub const LOG_LEVEL: Verb<AdminState> = Verb {
+pub(crate) const LOG_LEVEL: Verb<AdminState> = Verb {
     name: "log-level",
     path: "/log-level",
     also: &[],

@@ -16,7 +16,7 @@ const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 /// Members that the text shows in its own way.
 const OWN: [&str; 5] = ["time", "level", "target", "message", "code"];
 
-pub const LOGS_RECENT: Verb<AdminState> = Verb {
+pub(crate) const LOGS_RECENT: Verb<AdminState> = Verb {
     name: "logs recent",
     path: "/logs/recent",
     also: &[],

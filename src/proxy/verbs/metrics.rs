@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::{AT_ONCE, AdminState};
 use crate::admin::{Answer, Effect, Refused, Verb};
 
-pub const METRICS: Verb<AdminState> = Verb {
+pub(crate) const METRICS: Verb<AdminState> = Verb {
     name: "metrics",
     path: "/metrics",
     also: &[],

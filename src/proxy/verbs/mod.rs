@@ -22,20 +22,20 @@ mod slowlog;
 mod status;
 mod status_listeners;
 
-pub use audit::AUDIT_RECENT;
-pub use block::{BLOCK, UNBLOCK};
-pub use clients::{CLIENTS, DISCONNECT};
-pub use drain::{DRAIN, SHUTDOWN};
-pub use explain::EXPLAIN;
-pub use health::HEALTH;
-pub use hotkeys::{HOTKEYS, HOTKEYS_RESET};
-pub use learn::LEARN;
-pub use log_level::LOG_LEVEL;
-pub use logs::LOGS_RECENT;
-pub use metrics::METRICS;
-pub use reload::RELOAD;
-pub use slowlog::{SLOWLOG, SLOWLOG_RESET};
-pub use status::STATUS;
+pub(crate) use audit::AUDIT_RECENT;
+pub(crate) use block::{BLOCK, UNBLOCK};
+pub(crate) use clients::{CLIENTS, DISCONNECT};
+pub(crate) use drain::{DRAIN, SHUTDOWN};
+pub(crate) use explain::EXPLAIN;
+pub(crate) use health::HEALTH;
+pub(crate) use hotkeys::{HOTKEYS, HOTKEYS_RESET};
+pub(crate) use learn::LEARN;
+pub(crate) use log_level::LOG_LEVEL;
+pub(crate) use logs::LOGS_RECENT;
+pub(crate) use metrics::METRICS;
+pub(crate) use reload::RELOAD;
+pub(crate) use slowlog::{SLOWLOG, SLOWLOG_RESET};
+pub(crate) use status::STATUS;
 
 use std::time::Duration;
 

@@ -12,7 +12,7 @@ use super::AdminState;
 use crate::admin::{Answer, Call, Effect, Refused, Verb};
 use crate::proxy::admin_state::ProcessRequest;
 
-pub const RELOAD: Verb<AdminState> = Verb {
+pub(crate) const RELOAD: Verb<AdminState> = Verb {
     name: "reload",
     path: "/reload",
     also: &[],

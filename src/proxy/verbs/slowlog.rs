@@ -12,7 +12,7 @@ use super::{AT_ONCE, AdminState};
 use crate::admin::{Answer, Argument, Call, Effect, Kind, Refused, Verb};
 use crate::telemetry::Slow;
 
-pub const SLOWLOG: Verb<AdminState> = Verb {
+pub(crate) const SLOWLOG: Verb<AdminState> = Verb {
     name: "slowlog",
     path: "/slowlog",
     also: &["/slowlog/get"],
@@ -29,7 +29,7 @@ pub const SLOWLOG: Verb<AdminState> = Verb {
     answer: |house, call| Box::pin(get(house, call)),
 };
 
-pub const SLOWLOG_RESET: Verb<AdminState> = Verb {
+pub(crate) const SLOWLOG_RESET: Verb<AdminState> = Verb {
     name: "slowlog reset",
     path: "/slowlog/reset",
     also: &[],

@@ -22,7 +22,7 @@ use crate::upstream::Condition;
 
 const COLUMNS: usize = 80;
 
-pub const STATUS: Verb<AdminState> = Verb {
+pub(crate) const STATUS: Verb<AdminState> = Verb {
     name: "status",
     path: "/status",
     also: &[],

@@ -19,10 +19,11 @@ use super::error::{Fault, TlsError};
 use super::pem::{self, Block};
 use super::{files, material, provider, version1};
 
-pub use certificate::{CertificateFacts, KeyFacts};
+pub(crate) use certificate::{CertificateFacts, KeyFacts};
 pub use recipe::Recipe;
-pub use revocation::{Authenticity, RevocationList};
-pub use verdict::{Purpose, Verdict, verdict};
+pub(crate) use revocation::{Authenticity, RevocationList};
+pub(crate) use verdict::Verdict;
+pub use verdict::{Purpose, verdict};
 
 /// Some files, looked at together.
 #[derive(Debug)]

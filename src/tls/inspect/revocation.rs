@@ -18,7 +18,7 @@ use crate::tls::{provider, version1};
 
 /// One list.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RevocationList {
+pub(crate) struct RevocationList {
     /// The authority that has made it, by its own words.
     pub issuer: String,
     issuer_der: Vec<u8>,
@@ -31,7 +31,7 @@ pub struct RevocationList {
 
 /// Whether a list is by the authority that it names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Authenticity {
+pub(crate) enum Authenticity {
     Genuine,
     /// The certificate of the authority is not at hand.
     Unknown,
@@ -47,7 +47,7 @@ impl RevocationList {
     /// # Errors
     ///
     /// When it cannot be read, or is no such list; in words that hold nothing of it.
-    pub fn read(path: &Path) -> Result<Self, String> {
+    pub(crate) fn read(path: &Path) -> Result<Self, String> {
         let wrong = |what: &str| format!("{}: {what}", path.display());
         let bytes = std::fs::read(path).map_err(|error| wrong(io_cause(&error)))?;
         let pem = CertificateRevocationListDer::from_pem_slice(&bytes);
@@ -70,7 +70,7 @@ impl RevocationList {
 
     /// Whether one of these certificates is that of the authority that has signed it.
     #[must_use]
-    pub fn authenticity(&self, certificates: &[&CertificateFacts]) -> Authenticity {
+    pub(crate) fn authenticity(&self, certificates: &[&CertificateFacts]) -> Authenticity {
         let algorithms = provider::provider().signature_verification_algorithms;
         let mut found = Authenticity::Unknown;
         for authority in certificates.iter().filter(|facts| facts.subject_der == self.issuer_der) {
@@ -87,12 +87,12 @@ impl RevocationList {
 
     /// Whether it is about certificates of the authority that has issued this one.
     #[must_use]
-    pub fn concerns(&self, certificate: &CertificateFacts) -> bool {
+    pub(crate) fn concerns(&self, certificate: &CertificateFacts) -> bool {
         self.issuer_der == certificate.issuer_der
     }
 
     #[must_use]
-    pub fn revokes(&self, certificate: &CertificateFacts) -> bool {
+    pub(crate) fn revokes(&self, certificate: &CertificateFacts) -> bool {
         self.concerns(certificate) && self.serials.contains(&certificate.serial)
     }
 }

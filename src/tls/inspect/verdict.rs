@@ -49,7 +49,7 @@ pub struct Verdict {
 
 impl Verdict {
     #[must_use]
-    pub fn works(&self) -> bool {
+    pub(crate) fn works(&self) -> bool {
         self.problems.is_empty()
     }
 }

@@ -46,7 +46,7 @@ pub struct Answered<'a, W> {
 }
 
 /// Gets every request whose reply is whole.
-pub type Note<'n, W> = &'n mut dyn FnMut(Answered<'_, W>);
+pub(crate) type Note<'n, W> = &'n mut dyn FnMut(Answered<'_, W>);
 
 /// Why a connection cannot be trusted any more. It is closed, never repaired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -80,7 +80,7 @@ fn clocks_end_every_state_in_which_a_client_can_rest() {
         publisher.ask(&["PUBLISH", "news", &message]);
     }
     // Others are served all the while, also on connections of their own.
-    let begun = respgate::base::clock::now();
+    let begun = respgate::internals::base::clock::now();
     while begun.elapsed() < std::time::Duration::from_secs(4) {
         let mut other = proxy.client();
         other.send(&["BLPOP", "nothing", "0.01"]);
@@ -139,7 +139,7 @@ fn login_timeout_ends_clients_that_do_not_log_in_whatever_they_say() {
     let mut wrong = proxy.client();
     let mut welcome = proxy.client();
     assert_eq!(welcome.ask(&["AUTH", "secret"]), b"+OK\r\n");
-    let begun = respgate::base::clock::now();
+    let begun = respgate::internals::base::clock::now();
     let mut answered = 0;
     loop {
         wrong.send(&["PING"]);

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use respgate::base::clock::now;
+use respgate::internals::base::clock::now;
 
 use super::support::client::PATIENCE;
 use super::*;

@@ -5,7 +5,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use respgate::base::clock::now;
+use respgate::internals::base::clock::now;
 
 use super::support::client::PATIENCE;
 use super::*;

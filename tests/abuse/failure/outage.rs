@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use respgate::base::clock::now;
+use respgate::internals::base::clock::now;
 
 use super::support::client::{Client, Got, encode};
 use super::support::fake_server::{FakeServer, Order};

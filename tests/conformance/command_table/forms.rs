@@ -2,7 +2,7 @@
 //!
 //! Owns: what is easily got wrong. Never knows: the right answers.
 
-use respgate::command::Spec;
+use respgate::internals::command::Spec;
 
 use crate::command_table::server::Args;
 

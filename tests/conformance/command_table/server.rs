@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use respgate::resp::RequestBuf;
+use respgate::internals::resp::RequestBuf;
 
 pub(crate) type Args = Vec<Vec<u8>>;
 

@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use respgate::base::clock::now;
-use respgate::command::{Effect, all};
+use respgate::internals::base::clock::now;
+use respgate::internals::command::{Effect, all};
 
 use super::support::client::{Client, Got, PATIENCE, encode, show};
 use super::support::pair::{Pair, Shape};

@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use respgate::base::entropy::Entropy;
+use respgate::internals::base::entropy::Entropy;
 
 /// The same seed, or the same bytes, make the same decisions.
 #[derive(Debug)]

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::BytesMut;
-use respgate::config::{ClientLimits, OnOutage};
-use respgate::downstream::conversation::{Conversation, PendingStep, check_invariants};
-use respgate::resp::ReplyScanner;
-use respgate::session::{Auth, Route, Session};
-use respgate::traffic::{PoolKey, Ticket};
+use respgate::internals::config::{ClientLimits, OnOutage};
+use respgate::internals::downstream::conversation::{Conversation, PendingStep, check_invariants};
+use respgate::internals::resp::ReplyScanner;
+use respgate::internals::session::{Auth, Route, Session};
+use respgate::internals::traffic::{PoolKey, Ticket};
 
 use super::model::Words;
 use super::reference::Reference;

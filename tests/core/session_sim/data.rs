@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use bytes::BytesMut;
-use respgate::resp::{Protocol, encode};
+use respgate::internals::resp::{Protocol, encode};
 
 use super::model::{DATABASES, Model, Value};
 

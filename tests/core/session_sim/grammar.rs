@@ -5,9 +5,9 @@
 
 use std::time::Instant;
 
-use respgate::config::OnOutage;
-use respgate::downstream::conversation::PendingStep;
-use respgate::traffic::{Loss, Unavailable};
+use respgate::internals::config::OnOutage;
+use respgate::internals::downstream::conversation::PendingStep;
+use respgate::internals::traffic::{Loss, Unavailable};
 
 use super::choices::Choices;
 use super::conversations::conversation;

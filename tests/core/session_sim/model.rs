@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::BytesMut;
-use respgate::resp::{Protocol, encode};
+use respgate::internals::resp::{Protocol, encode};
 
 /// A command and its arguments.
 pub type Words = Vec<Vec<u8>>;

@@ -3,11 +3,11 @@
 //!
 //! Owns: execution, delivery, losses. Never knows: how a client decides.
 
-use respgate::config::OnOutage;
-use respgate::downstream::conversation::{Conversation, PendingStep};
-use respgate::session::Route;
-use respgate::telemetry::ClientDisconnect;
-use respgate::traffic::Loss;
+use respgate::internals::config::OnOutage;
+use respgate::internals::downstream::conversation::{Conversation, PendingStep};
+use respgate::internals::session::Route;
+use respgate::internals::telemetry::ClientDisconnect;
+use respgate::internals::traffic::Loss;
 
 use super::client::OWN;
 use super::model::{Model, Words};

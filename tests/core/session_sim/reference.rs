@@ -4,8 +4,8 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use respgate::resp::{Protocol, ReplyScanner};
-use respgate::traffic::PoolKey;
+use respgate::internals::resp::{Protocol, ReplyScanner};
+use respgate::internals::traffic::PoolKey;
 
 use super::model::{Mode, Model, Queued, Words};
 
@@ -147,7 +147,7 @@ impl Reference {
     fn say(&mut self, line: &str) {
         let connection = &mut self.model.connections[0];
         let silent = connection.silent();
-        respgate::resp::encode::error(&mut connection.output, line);
+        respgate::internals::resp::encode::error(&mut connection.output, line);
         self.after(silent);
     }
 

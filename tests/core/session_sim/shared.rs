@@ -5,8 +5,8 @@
 
 use std::collections::VecDeque;
 
-use respgate::resp::ReplyScanner;
-use respgate::traffic::{PoolKey, Ticket};
+use respgate::internals::resp::ReplyScanner;
+use respgate::internals::traffic::{PoolKey, Ticket};
 
 use super::model::Words;
 

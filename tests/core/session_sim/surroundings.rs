@@ -5,14 +5,14 @@
 use std::time::Instant;
 
 use bytes::BytesMut;
-use respgate::downstream::conversation::{Host, LeaseEnd, Moment, Outgoing, Piece};
-use respgate::policy::Policy;
-use respgate::resp::Request;
-use respgate::session::{
+use respgate::internals::downstream::conversation::{Host, LeaseEnd, Moment, Outgoing, Piece};
+use respgate::internals::policy::Policy;
+use respgate::internals::resp::Request;
+use respgate::internals::session::{
     Auth, Completed, Context, Limiters, MultiPermission, RequestScratch, Route, Scripts, Session,
     Step,
 };
-use respgate::traffic::{Facts, Loss, PoolKey, Ticket, Unavailable};
+use respgate::internals::traffic::{Facts, Loss, PoolKey, Ticket, Unavailable};
 
 use super::client::Lease;
 use super::reference::show;
@@ -80,7 +80,7 @@ impl Host for Surroundings<'_> {
             limits: moment.limits,
             dedicated: self.dedicated,
             valkey: false,
-            server: respgate::traffic::Server::default(),
+            server: respgate::internals::traffic::Server::default(),
             has_lease: moment.has_lease,
             lends_at_once: self.lends_at_once,
             held: false,

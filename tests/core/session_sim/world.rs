@@ -8,15 +8,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use respgate::config::{
+use respgate::internals::config::{
     ClientLimits, KeyMode, KeyRules, OnOutage, Rules, ScriptMode, ScriptRules, TtlRules,
 };
-use respgate::downstream::conversation::{Conversation, LeaseEnd, PendingStep};
-use respgate::policy::{Policy, compile};
-use respgate::resp::RequestBuf;
-use respgate::session::{Auth, Limiters, MultiPermission, RequestScratch, Route, Scripts};
-use respgate::telemetry::ClientDisconnect;
-use respgate::traffic::{Facts, Loss, OpenFailure, PoolKey, Ticket, Unavailable};
+use respgate::internals::downstream::conversation::{Conversation, LeaseEnd, PendingStep};
+use respgate::internals::policy::{Policy, compile};
+use respgate::internals::resp::RequestBuf;
+use respgate::internals::session::{
+    Auth, Limiters, MultiPermission, RequestScratch, Route, Scripts,
+};
+use respgate::internals::telemetry::ClientDisconnect;
+use respgate::internals::traffic::{Facts, Loss, OpenFailure, PoolKey, Ticket, Unavailable};
 
 use super::client::{Client, Flying, Lease, OWN, Sending};
 use super::model::{DATABASES, Model, Words};
@@ -356,7 +358,7 @@ impl World {
         client.lease = Some(Lease {
             connection,
             key,
-            scanner: respgate::resp::ReplyScanner::default(),
+            scanner: respgate::internals::resp::ReplyScanner::default(),
             begun: false,
             sending: VecDeque::new(),
             partial: BytesMut::new(),
@@ -536,7 +538,7 @@ pub fn facts() -> Facts {
 
 /// Takes whole commands off the front of a wire.
 fn split(wire: &mut BytesMut) -> Vec<Words> {
-    let limits = respgate::resp::RequestLimits {
+    let limits = respgate::internals::resp::RequestLimits {
         max_args: 1 << 20,
         max_bulk_bytes: 1 << 20,
         max_inline_bytes: 0,
@@ -545,13 +547,13 @@ fn split(wire: &mut BytesMut) -> Vec<Words> {
     };
     let mut all = Vec::new();
     while !wire.is_empty() {
-        let mut scanner = respgate::resp::RequestScanner::default();
+        let mut scanner = respgate::internals::resp::RequestScanner::default();
         match scanner.scan(wire, &limits) {
-            Ok(respgate::resp::Scan::Request { used }) => {
+            Ok(respgate::internals::resp::Scan::Request { used }) => {
                 all.push(scanner.request(wire).args().map(<[u8]>::to_vec).collect());
                 _ = wire.split_to(used);
             }
-            Ok(respgate::resp::Scan::More) => break,
+            Ok(respgate::internals::resp::Scan::More) => break,
             _ => panic!("not a request: {:?}", show(wire)),
         }
     }

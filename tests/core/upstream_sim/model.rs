@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use respgate::traffic::Loss;
+use respgate::internals::traffic::Loss;
 
 use super::server::Executed;
 

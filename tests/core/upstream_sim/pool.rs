@@ -8,10 +8,10 @@ use std::collections::HashSet;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use respgate::base::backoff::Backoff;
-use respgate::config::{OnOutage, Pool};
-use respgate::traffic::{PoolKey, Unavailable};
-use respgate::upstream::decisions::{
+use respgate::internals::base::backoff::Backoff;
+use respgate::internals::config::{OnOutage, Pool};
+use respgate::internals::traffic::{PoolKey, Unavailable};
+use respgate::internals::upstream::decisions::{
     Answer, Ask, Attempt, Checked, HOME, Node, Patience, PoolCore, Pooled, Round, Turn, Upkeep,
     Use, Wait, most_for_one_use,
 };
@@ -409,7 +409,7 @@ impl World {
                 self.question = Some((connection, self.now + ms(30)));
             }
         } else if ended || self.choices.chance(self.dirty) {
-            self.core.note_closed(respgate::telemetry::UpstreamDisconnect::Dirty);
+            self.core.note_closed(respgate::internals::telemetry::UpstreamDisconnect::Dirty);
         } else {
             self.core.put(connection, self.now);
         }

@@ -5,10 +5,10 @@
 
 use std::time::{Duration, Instant};
 
-use respgate::base::backoff::Backoff;
-use respgate::telemetry::UpstreamDisconnect;
-use respgate::traffic::{Loss, PoolKey, Ticket, Unavailable};
-use respgate::upstream::decisions::{
+use respgate::internals::base::backoff::Backoff;
+use respgate::internals::telemetry::UpstreamDisconnect;
+use respgate::internals::traffic::{Loss, PoolKey, Ticket, Unavailable};
+use respgate::internals::upstream::decisions::{
     ASIDE_MAX, Action, Around, Ask, Attempt, BUSY_TICK, Connection, Ended, HOME, Line, Next, Node,
     Overdue, Patience, Pipeline, RELOGIN, Relief, Round, Standing, Successor, Timing,
 };

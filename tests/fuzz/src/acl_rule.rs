@@ -3,10 +3,10 @@
 //! Owns: [`check`]. Never knows: which verdict is right.
 
 use bytes::BytesMut;
-use respgate::command::lookup;
-use respgate::config::Rules;
-use respgate::policy::{Rule, Scratch, compile};
-use respgate::resp::RequestBuf;
+use respgate::internals::command::lookup;
+use respgate::internals::config::Rules;
+use respgate::internals::policy::{Rule, Scratch, compile};
+use respgate::internals::resp::RequestBuf;
 
 /// The first line of `data` is an ACL, each further line an argument of one request.
 pub fn check(data: &[u8]) {

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use respgate::config::{Config, HostPort, ListenAddress, Place, Problem, diff, parse};
+use respgate::internals::config::{Config, HostPort, ListenAddress, Place, Problem, diff, parse};
 
 const NAME: &str = "respgate.toml";
 

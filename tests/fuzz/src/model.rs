@@ -2,7 +2,7 @@
 //!
 //! Owns: [`read`]. Never knows: respgate's reader, pieces.
 
-use respgate::resp::Violation;
+use respgate::internals::resp::Violation;
 
 /// What becomes of a request.
 #[derive(Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 //!
 //! Owns: [`read`], a make-believe server connection. Never knows: what a reply means.
 
-use respgate::resp::{Protocol, ReplyError, ReplyScanner, Value};
+use respgate::internals::resp::{Protocol, ReplyError, ReplyScanner, Value};
 
 /// Where replies end.
 #[derive(Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 //! Owns: [`read`], a make-believe client connection. Never knows: what a command means.
 
 use super::model::{self, Read};
-use respgate::resp::{RequestBuf, RequestLimits, RequestScanner, Scan, Violation};
+use respgate::internals::resp::{RequestBuf, RequestLimits, RequestScanner, Scan, Violation};
 
 /// Small bounds, so that short inputs reach every one of them.
 pub const LIMITS: RequestLimits = RequestLimits {

@@ -6,10 +6,12 @@
 use std::sync::LazyLock;
 
 use bytes::BytesMut;
-use respgate::command::{Effect, lookup};
-use respgate::config::{KeyMode, KeyRules, Rules, ScriptMode, ScriptRules};
-use respgate::policy::{Policy, Rule, Scratch, Strip, Stripper, compile, known};
-use respgate::resp::{ReplyScanner, Request, RequestBuf, RequestLimits, RequestScanner, Scan};
+use respgate::internals::command::{Effect, lookup};
+use respgate::internals::config::{KeyMode, KeyRules, Rules, ScriptMode, ScriptRules};
+use respgate::internals::policy::{Policy, Rule, Scratch, Strip, Stripper, compile, known};
+use respgate::internals::resp::{
+    ReplyScanner, Request, RequestBuf, RequestLimits, RequestScanner, Scan,
+};
 
 const PREFIX: &str = "app:";
 const LIMITS: RequestLimits = RequestLimits {

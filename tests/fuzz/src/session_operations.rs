@@ -10,6 +10,6 @@ const STEPS: usize = 400;
 
 pub fn check(data: &[u8]) {
     let mut choices = sim::choices::Choices::from_bytes(data);
-    let now = respgate::base::clock::now();
+    let now = respgate::internals::base::clock::now();
     sim::grammar::run(&mut choices, STEPS, now, false, &mut |_| {});
 }

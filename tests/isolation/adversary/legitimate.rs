@@ -7,7 +7,7 @@ use super::support::forms::forms;
 use super::support::proxy::Proxy;
 use super::support::real_server::{Brand, Server};
 use super::world::{Mode, Words, policy};
-use respgate::command::{self, Effect};
+use respgate::internals::command::{self, Effect};
 
 /// Replies that are not the same twice, or tell of the server itself; a second that may pass meanwhile.
 const VARY: &[&str] = &[

@@ -6,7 +6,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use respgate::base::clock::now;
+use respgate::internals::base::clock::now;
 
 use super::attacks::{Answer, Attack};
 use super::disguise::Way;

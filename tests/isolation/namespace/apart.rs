@@ -4,9 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use respgate::base::clock::now;
-use respgate::command::{self, Effect, KeyKind, Lookup, find_keys, lookup};
-use respgate::resp::RequestBuf;
+use respgate::internals::base::clock::now;
+use respgate::internals::command::{self, Effect, KeyKind, Lookup, find_keys, lookup};
+use respgate::internals::resp::RequestBuf;
 
 use super::support::client::{Client, Got, PATIENCE, encode, reply_length, show};
 use super::support::forms::{Form, forms, plain};

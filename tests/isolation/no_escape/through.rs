@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
-use respgate::base::clock::now;
+use respgate::internals::base::clock::now;
 
 use super::support::client::{Client, Got, PATIENCE, Target, encode};
 use super::support::proxy::{Proxy, configuration, directory, listener};

@@ -7,8 +7,8 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use respgate::base::clock;
-use respgate::proxy::verbs::VERBS;
+use respgate::internals::base::clock;
+use respgate::internals::proxy::verbs::VERBS;
 
 use super::house::AdminState;
 use super::support::client::PATIENCE;

@@ -5,9 +5,9 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use respgate::admin::{Argument, Kind, Verb};
-use respgate::proxy::AdminState;
-use respgate::proxy::verbs::VERBS;
+use respgate::internals::admin::{Argument, Kind, Verb};
+use respgate::internals::proxy::AdminState;
+use respgate::internals::proxy::verbs::VERBS;
 
 const BEGIN: &str = "<!-- verbs: written by tests/operation/admin/page.rs -->\n";
 const END: &str = "<!-- end of verbs -->";

@@ -8,7 +8,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::Duration;
 
-use respgate::base::clock::now;
+use respgate::internals::base::clock::now;
 use serde_json::Value;
 
 use super::support::client::{Client, Got, PATIENCE, Target};

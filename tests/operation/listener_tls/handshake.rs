@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use respgate::tls::dev_certs::{CertRequest, Role};
+use respgate::internals::tls::dev_certs::{CertRequest, Role};
 
 use super::certs::{DAY, Lab};
 use super::support::real_server::wait_until;

@@ -4,7 +4,7 @@ use super::certs::{DAY, Lab, Pair};
 use super::support::proxy::{Proxy, directory};
 use super::support::real_server::wait_until;
 use super::{Bench, listener_tls};
-use respgate::tls::dev_certs::{CertRequest, Role};
+use respgate::internals::tls::dev_certs::{CertRequest, Role};
 
 const USERS: &str = "
 [[user]]
@@ -102,7 +102,7 @@ fn remote_address_needs_a_required_certificate_or_permission() {
              insecure_plaintext = true\n[policy]\nacl = \"+@all ~*\"\n",
             listener_tls(&lab, tls)
         );
-        let read = respgate::config::parse(&text, "test", []);
+        let read = respgate::internals::config::parse(&text, "test", []);
         match (fault, read) {
             (None, read) => drop(read.unwrap()),
             (Some(fault), Err(problems)) => {

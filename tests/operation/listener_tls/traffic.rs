@@ -146,7 +146,7 @@ fn server_behind_a_unix_socket_is_reached_by_certificate() {
         ("insecure_plaintext = true", "without effect"),
     ] {
         let text = text.replace("[policy]", &format!("{line}\n[policy]"));
-        let problems = respgate::config::parse(&text, "test", []).unwrap_err();
+        let problems = respgate::internals::config::parse(&text, "test", []).unwrap_err();
         assert!(problems[0].to_string().contains(part), "{problems:?}");
     }
 }

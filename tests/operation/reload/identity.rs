@@ -276,7 +276,7 @@ fn pinned_connections_have_a_grace() {
     let old = connections(&server);
     server.pki.as_mut().unwrap().rotate();
     await_generation(&proxy, 2);
-    let begin = respgate::base::clock::now();
+    let begin = respgate::internals::base::clock::now();
     assert_eq!(proxy.client().ask(&["PUBLISH", "news", "x"]), b":1\r\n");
     assert!(matches!(subscriber.next(Duration::from_secs(1)), Got::Reply(_)));
     assert_eq!(watcher.ask(&["GET", "k"]), b"$-1\r\n");

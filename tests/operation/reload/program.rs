@@ -18,8 +18,10 @@ fn answer(home: &Path) -> PathBuf {
 }
 
 fn print(home: &Path, password: &str, lifetime: Option<u64>) {
-    let now =
-        respgate::base::clock::wall().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    let now = respgate::internals::base::clock::wall()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
     let end = lifetime.map(|lifetime| format!(",\"expires_at\":{}", now + lifetime));
     let text =
         format!("{{\"password\":{password:?},\"username\":\"app\"{}}}", end.unwrap_or_default());

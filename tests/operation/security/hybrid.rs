@@ -13,7 +13,7 @@ use super::{Results, redis, results};
 pub fn hybrid() -> Results {
     let lab = Lab::new();
     let _redis = redis(&lab, &["--port", "0"]);
-    let provider = respgate::tls::provider::provider();
+    let provider = respgate::internals::tls::provider::provider();
     let read = |name: &str| std::fs::read(lab.path(name)).unwrap();
     let chain = rustls::pki_types::CertificateDer::from_pem_slice(&read("server.crt")).unwrap();
     let key = rustls::pki_types::PrivateKeyDer::from_pem_slice(&read("server.key")).unwrap();

@@ -7,8 +7,8 @@ use std::fmt::Write;
 use std::path::Path;
 
 use prometheus::proto::MetricFamily;
-use respgate::config::MetricsProfile;
-use respgate::telemetry::Metrics;
+use respgate::internals::config::MetricsProfile;
+use respgate::internals::telemetry::Metrics;
 
 /// Labels whose values are names, not a fixed set.
 const NAMES: [&str; 6] = ["address", "command", "fingerprint", "policy", "revision", "version"];

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use respgate::config::MetricsProfile;
+use respgate::internals::config::MetricsProfile;
 
 use super::support::client::Target;
 use super::support::proxy::{Proxy, configuration, directory, listener};

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use respgate::base::clock::now;
-use respgate::telemetry::Metrics;
+use respgate::internals::base::clock::now;
+use respgate::internals::telemetry::Metrics;
 
 use super::support::client::{PATIENCE, Target};
 use super::support::proxy::{Proxy, configuration, directory, listener};
@@ -147,7 +147,7 @@ fn a_hostile_client_cannot_make_many_series_nor_hide_a_denial() {
     for number in 0..20 {
         let mut client = proxy.client();
         client.ask(&["AUTH", &format!("u{number}"), "x"]);
-        for spec in respgate::command::all() {
+        for spec in respgate::internals::command::all() {
             let mut words: Vec<&str> = spec.name.split('|').collect();
             for argument in ["b:1", "\u{1}", "NaN"] {
                 if !["quit", "monitor", "shutdown", "sync", "psync", "client|reply"]

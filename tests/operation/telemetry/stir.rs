@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
-use respgate::base::clock;
-use respgate::telemetry::{
+use respgate::internals::base::clock;
+use respgate::internals::telemetry::{
     AuditResult, AuditSinkKind, CertificateRole, CodeClass, CommandClass, DenyRule, Endpoint,
     ErrorCode, Family, HandshakeFailure, Label, Metrics, Refused, Reload, ReloadRejection, TlsSide,
 };

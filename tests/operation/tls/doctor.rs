@@ -12,8 +12,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use respgate::doctor::{codes, page};
-use respgate::tls::dev_certs::{Authority, CertRequest};
+use respgate::internals::doctor::{codes, page};
+use respgate::internals::tls::dev_certs::{Authority, CertRequest};
 
 use super::certs::DAY;
 use super::{Lab, Pair, Server};
@@ -262,7 +262,7 @@ fn of_handshakes(lab: &Lab) -> Vec<(&'static str, Case)> {
             "TLS-E108",
             odd_server(
                 lab,
-                &CertRequest { role: respgate::tls::dev_certs::Role::Client, ..server },
+                &CertRequest { role: respgate::internals::tls::dev_certs::Role::Client, ..server },
             ),
         ),
         ("TLS-E111", with(TLS, plain)),

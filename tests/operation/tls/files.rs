@@ -5,8 +5,8 @@
 use std::path::Path;
 use std::process::Command;
 
-use respgate::config::Verify;
-use respgate::tls::dev_certs::{Authority, CertRequest, Role};
+use respgate::internals::config::Verify;
+use respgate::internals::tls::dev_certs::{Authority, CertRequest, Role};
 
 use super::certs::{DAY, Lab};
 use super::*;
@@ -174,7 +174,8 @@ fn throwaway_files_fit_each_other() {
     let dir = tempfile::tempdir().unwrap();
     let names = ["localhost", "127.0.0.1", "::1"];
     let files =
-        respgate::tls::dev_certs::write_all(dir.path(), &names, "demo", lab.now, DAY).unwrap();
+        respgate::internals::tls::dev_certs::write_all(dir.path(), &names, "demo", lab.now, DAY)
+            .unwrap();
     let tls = Tls { ca: ca(files.ca), ..lab.settings_for(&(files.client_cert, files.client_key)) };
     assert!(TlsStore::open(&tls, "localhost").is_ok());
     let mode = std::os::unix::fs::MetadataExt::mode(&files.server_key.metadata().unwrap());

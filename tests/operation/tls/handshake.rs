@@ -5,10 +5,10 @@
 use std::io::{Read, Write};
 use std::sync::Arc;
 
-use respgate::config::{TlsVersion, Verify};
-use respgate::tls::dev_certs::{Authority, CertRequest, Role};
-use respgate::tls::provider;
-use respgate::traffic::Unavailable;
+use respgate::internals::config::{TlsVersion, Verify};
+use respgate::internals::tls::dev_certs::{Authority, CertRequest, Role};
+use respgate::internals::tls::provider;
+use respgate::internals::traffic::Unavailable;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::TlsAcceptor;
 
@@ -196,7 +196,7 @@ async fn ports_that_are_not_what_they_should_be() {
     let dial_tls = async |port| dialer(port, &lab.settings()).dial(RESP2).await;
 
     // Redis takes a hello of TLS for an inline command and may wait for its end.
-    let begin = respgate::base::clock::now();
+    let begin = respgate::internals::base::clock::now();
     let error = dial_tls(plain.port).await.unwrap_err();
     assert!(error.text.contains("port is plaintext"), "{}", error.text);
     assert!(begin.elapsed() < Duration::from_secs(3), "before the time is over");

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use respgate::tls::dev_certs::Authority;
-use respgate::tls::inspect::{Inspection, Item, Purpose, Recipe, Signer, verdict};
+use respgate::internals::tls::dev_certs::Authority;
+use respgate::internals::tls::inspect::{Inspection, Item, Purpose, Recipe, Signer, verdict};
 
 use super::certs::DAY;
 use super::{Lab, RESP2, Server, dialer};
@@ -24,7 +24,7 @@ fn verdicts(lab: &Lab, file: &str) -> [String; 3] {
     let inspection = Inspection::read(&[lab.path(file)]);
     let (_, certificate) = inspection.certificates().next().unwrap();
     Purpose::ALL.map(|purpose| {
-        let now = respgate::base::clock::wall();
+        let now = respgate::internals::base::clock::wall();
         let verdict = verdict(certificate, purpose, file, Some("localhost"), now);
         let codes: Vec<&str> = verdict.problems.iter().map(|p| p.fault.code()).collect();
         if codes.is_empty() { "yes".to_owned() } else { codes.join(" ") }

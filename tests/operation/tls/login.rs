@@ -2,8 +2,8 @@
 //!
 //! Owns: the cases. Never knows: certificates.
 
-use respgate::traffic::Unavailable;
-use respgate::upstream::credentials::Reload;
+use respgate::internals::traffic::Unavailable;
+use respgate::internals::upstream::credentials::Reload;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::certs::Lab;

@@ -43,7 +43,7 @@ fn the_authorities_of_the_system_are_those_of_its_files() {
     let lab = Lab::new();
     let server = managed(&lab);
     std::fs::write(lab.path("password"), "token").unwrap();
-    let other = respgate::tls::dev_certs::Authority::new("Other", lab.now, DAY);
+    let other = respgate::internals::tls::dev_certs::Authority::new("Other", lab.now, DAY);
     std::fs::write(lab.path("other.crt"), other.unwrap().cert()).unwrap();
     std::fs::write(lab.path("none.crt"), "").unwrap();
     let ask = |ca: &str| {

@@ -6,8 +6,8 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use respgate::tls::dev_certs::{Authority, CertRequest, Issued};
-use respgate::tls::watch::Watch;
+use respgate::internals::tls::dev_certs::{Authority, CertRequest, Issued};
+use respgate::internals::tls::watch::Watch;
 use tokio::time::timeout;
 
 use super::certs::{DAY, Lab};

@@ -2,10 +2,10 @@
 //!
 //! Owns: the cases. Never knows: applications.
 
-use respgate::config::{
+use respgate::internals::config::{
     Algorithms, CipherSuite, ExpiredCrl, KeyExchange, Revocation, SanPattern, TlsVersion, Verify,
 };
-use respgate::tls::dev_certs::CertRequest;
+use respgate::internals::tls::dev_certs::CertRequest;
 
 use super::certs::Lab;
 use super::*;
@@ -196,7 +196,7 @@ fn keys_that_do_without_verification_are_answered_with_what_to_use() {
             "[[listener]]\naddress = \"127.0.0.1:6379\"\n[upstream]\naddress = \"a:1\"\n[upstream.tls]\n\
              ca = \"ca.crt\"\n{line}\n[policy]\nacl = \"+@all ~*\"\n"
         );
-        let problems = respgate::config::parse(&text, "test", []).unwrap_err();
+        let problems = respgate::internals::config::parse(&text, "test", []).unwrap_err();
         assert_eq!(problems.len(), 1, "{problems:?}");
         let hint = problems[0].hint.clone().unwrap_or_default();
         format!("{}\n{hint}", problems[0])
@@ -227,5 +227,5 @@ fn keys_that_do_without_verification_are_answered_with_what_to_use() {
          crl = \"x\"\nallowed_sans = [\"cn:x\"]\n[policy]\nacl = \"+@all ~*\"\n",
         "00".repeat(32)
     );
-    assert_eq!(respgate::config::parse(&text, "test", []).unwrap_err().len(), 2);
+    assert_eq!(respgate::internals::config::parse(&text, "test", []).unwrap_err().len(), 2);
 }

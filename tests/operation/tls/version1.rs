@@ -3,7 +3,7 @@
 //!
 //! Owns: the cases. Never knows: certificates of version 3.
 
-use respgate::tls::dev_certs::Authority;
+use respgate::internals::tls::dev_certs::Authority;
 
 use super::certs::{DAY, Lab};
 use super::*;

@@ -2,7 +2,7 @@
 //!
 //! Owns: [`script`]. Never knows: policies, servers.
 
-use respgate::command::{self, KeyKind, Spec};
+use respgate::internals::command::{self, KeyKind, Spec};
 
 use super::super::support::forms::{Form, forms, plain};
 use super::super::support::prng::Prng;

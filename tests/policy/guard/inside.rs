@@ -3,8 +3,8 @@
 //!
 //! Owns: the policies, and what each permits. Never knows: the guard.
 
-use respgate::command::{self, KeySpec, Lookup};
-use respgate::resp::RequestBuf;
+use respgate::internals::command::{self, KeySpec, Lookup};
+use respgate::internals::resp::RequestBuf;
 
 use super::super::support::client::{Client, encode};
 use super::super::support::forms::{escapes, forms};

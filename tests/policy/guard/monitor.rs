@@ -3,7 +3,7 @@
 //!
 //! Owns: [`Monitor`], [`Executed`]. Never knows: respgate, policies.
 
-use respgate::resp::{Protocol, Value};
+use respgate::internals::resp::{Protocol, Value};
 
 use super::super::support::client::{Client, encode};
 use super::super::support::real_server::Server;

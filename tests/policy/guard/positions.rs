@@ -4,11 +4,11 @@
 
 use std::sync::Arc;
 
-use respgate::command::{self, Effect, Flags, Reach, Spec};
-use respgate::config::{KeyMode, KeyRules, Rules, ValueRules};
-use respgate::policy::guard::{Globals, question};
-use respgate::policy::{EvalContext, Guarded, Policy, Scratch, compile};
-use respgate::resp::{RequestBuf, Value};
+use respgate::internals::command::{self, Effect, Flags, Reach, Spec};
+use respgate::internals::config::{KeyMode, KeyRules, Rules, ValueRules};
+use respgate::internals::policy::guard::{Globals, question};
+use respgate::internals::policy::{EvalContext, Guarded, Policy, Scratch, compile};
+use respgate::internals::resp::{RequestBuf, Value};
 
 use super::super::support::client::Client;
 use super::super::support::forms::{forms, plain};
@@ -49,7 +49,7 @@ fn policy(keys: KeyRules, acl: &str) -> Policy {
 
 fn globals(observer: &mut Client, brand: Brand) -> Arc<Globals> {
     let reply = observer.ask(&["EVAL", question(), "0"]);
-    let value = Value::decode(&reply, respgate::resp::Protocol::Resp2).unwrap();
+    let value = Value::decode(&reply, respgate::internals::resp::Protocol::Resp2).unwrap();
     let names: Vec<&[u8]> = value.elements().unwrap().iter().filter_map(Value::as_bytes).collect();
     Arc::new(Globals::new(&names, brand == Brand::Valkey, (7, 0)).unwrap())
 }
@@ -69,7 +69,7 @@ fn shown(guarded: &Guarded, text: &str) -> String {
 
 /// The arguments in a request on the wire.
 fn arguments(wire: &[u8]) -> Vec<Vec<u8>> {
-    let value = Value::decode(wire, respgate::resp::Protocol::Resp2).unwrap();
+    let value = Value::decode(wire, respgate::internals::resp::Protocol::Resp2).unwrap();
     value.elements().unwrap().iter().map(|arg| arg.as_bytes().unwrap().to_vec()).collect()
 }
 
@@ -78,8 +78,8 @@ fn sent(policy: &Policy, words: &[Vec<u8>]) -> Option<Vec<Vec<u8>>> {
     let request = RequestBuf::from_args(words);
     let request = request.as_request();
     let mut scratch = Scratch::default();
-    let spec = respgate::policy::known(policy.lookup(&request)).ok()?;
-    respgate::policy::arity(spec, &request).ok()?;
+    let spec = respgate::internals::policy::known(policy.lookup(&request)).ok()?;
+    respgate::internals::policy::arity(spec, &request).ok()?;
     let moment = EvalContext { database: 0, unix_ms: 0 };
     let grant = policy.permit(spec, &request, &moment, &mut scratch).ok()?;
     if grant.changed { Some(arguments(&scratch.take_wire())) } else { Some(words.to_vec()) }
@@ -96,7 +96,7 @@ fn sent_by_script(observer: &mut Client, text: &str, words: &[Vec<u8>]) -> Optio
         assert!(!line.contains("attempt to") && !line.contains("compiling"), "{words:?}: {line}");
         return None;
     }
-    let value = Value::decode(&reply, respgate::resp::Protocol::Resp2).unwrap();
+    let value = Value::decode(&reply, respgate::internals::resp::Protocol::Resp2).unwrap();
     let text = String::from_utf8(value.as_bytes().unwrap().to_vec()).unwrap();
     let byte = |at: usize, word: &str| u8::from_str_radix(&word[at..at + 2], 16).unwrap();
     let word = |word: &str| (0..word.len()).step_by(2).map(|at| byte(at, word)).collect();

@@ -3,10 +3,10 @@
 //! Owns: that comparison, over many users and every command. Never knows: how the file is read.
 
 use bytes::BytesMut;
-use respgate::command::{Lookup, by_name, lookup};
-use respgate::config::Rules;
-use respgate::policy::{AclUser, Policy, Scratch, read_accounts};
-use respgate::resp::RequestBuf;
+use respgate::internals::command::{Lookup, by_name, lookup};
+use respgate::internals::config::Rules;
+use respgate::internals::policy::{AclUser, Policy, Scratch, read_accounts};
+use respgate::internals::resp::RequestBuf;
 
 use super::support::forms::{forms, plain};
 use super::*;

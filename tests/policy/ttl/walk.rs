@@ -2,7 +2,7 @@
 //!
 //! Owns: the requests and the keys they find. Never knows: what is asked afterwards.
 
-use respgate::command::{self, Effect, Flags};
+use respgate::internals::command::{self, Effect, Flags};
 
 use super::support::client::{Client, encode, show};
 use super::support::forms::forms;
