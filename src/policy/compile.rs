@@ -53,10 +53,6 @@ pub fn compile(rules: &Rules) -> Result<Policy, Vec<RuleError>> {
 }
 
 /// As [`compile`], for the commands of the table and those of `dictionary`.
-///
-/// # Errors
-///
-/// Every word that cannot be applied.
 pub(crate) fn compile_with(
     rules: &Rules,
     dictionary: &Arc<Dictionary>,

@@ -35,7 +35,7 @@ pub enum Turn<C> {
 pub enum Upkeep<C> {
     /// PING on this one; [`PoolCore::handle_checked`] takes the answer.
     Check(Checked<C>),
-    /// Dial one more; [`PoolCore::handle_filled`] takes it.
+    /// Dial one more; [`PoolCore::handle_answer`] takes it.
     Dial(PoolKey),
     /// Nothing until [`PoolCore::poll_timeout`].
     Rest,

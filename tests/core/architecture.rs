@@ -30,6 +30,7 @@ const LEVELS: &[&[&str]] = &[
     &["admin", "doctor", "security"],
     &["proxy"],
     &["cli"],
+    &["internals"],
 ];
 /// Modules that decide and never wait: time and chance are arguments.
 const PURE: &[&str] =
@@ -54,8 +55,8 @@ const IMPURE: &[&str] = &[
     "std::time::Instant::now",
     "Instant::now",
     "SystemTime",
-    "crate::architecture::base::clock",
-    "crate::architecture::base::entropy",
+    "crate::base::clock",
+    "crate::base::entropy",
 ];
 /// Types that make a `static` changeable; `Atomic*` besides.
 const CHANGEABLE: &[&str] = &[
@@ -141,13 +142,13 @@ fn levels(source: &Source) -> Vec<Fault> {
         return vec![Fault::new(1, format!("module {own} stands on no level"))];
     };
     let mut imports = source.resolved(&source.live);
-    imports.extend(paths(&source.all)); // a test says `crate::architecture::` or it stays within its file
+    imports.extend(paths(&source.all)); // a test says `crate::` or it stays within its file
     imports.retain(|(path, _)| path[0] == "crate" && path.get(1).is_none_or(|to| to != own));
     let mut faults = BTreeSet::new();
     for (path, line) in imports {
         let to = path.get(1).map_or("", String::as_str);
         let what = match level(to) {
-            None => format!("{own} imports crate::architecture::{to}, which stands on no level"),
+            None => format!("{own} imports crate::{to}, which stands on no level"),
             Some(l) if l > own_level => format!("{own} imports upwards: {to}"),
             Some(l) if l == own_level => format!("{own} imports from its own level: {to}"),
             Some(_) => continue,
@@ -384,36 +385,27 @@ fn permits(rule: fn(&Source) -> Vec<Fault>, cases: &[(&str, &str)]) {
 #[test]
 fn imports_go_down() {
     let refused = [
-        ("src/resp/mod.rs", "use crate::architecture::{base::limits, config::Config};"),
-        ("src/resp/a.rs", "fn f() { crate::architecture::command::lookup() }"),
-        ("src/session/a.rs", "use crate::architecture::upstream::Pool;"),
-        (
-            "src/upstream/a.rs",
-            "#[cfg(test)] mod tests { use crate::architecture::session::Session; }",
-        ),
+        ("src/resp/mod.rs", "use crate::{base::limits, config::Config};"),
+        ("src/resp/a.rs", "fn f() { crate::command::lookup() }"),
+        ("src/session/a.rs", "use crate::upstream::Pool;"),
+        ("src/upstream/a.rs", "#[cfg(test)] mod tests { use crate::session::Session; }"),
         ("src/traffic.rs", "use super::policy::Policy;"),
         ("src/tls/mod.rs", "use super::{base, admin};"),
         ("src/config/a.rs", "use super::super::telemetry::Telemetry;"),
-        ("src/policy/a.rs", "pub(crate) use crate::architecture::proxy as p;"),
-        ("src/telemetry/a.rs", "fn f(_: &dyn Fn(crate::architecture::cli::Args)) {}"),
-        ("src/cli/a.rs", "use crate::architecture::*;"),
+        ("src/policy/a.rs", "pub(crate) use crate::proxy as p;"),
+        ("src/telemetry/a.rs", "fn f(_: &dyn Fn(crate::cli::Args)) {}"),
+        ("src/cli/a.rs", "use crate::*;"),
         ("src/novel/mod.rs", ""),
     ];
     refuses(levels, &refused);
     permits(
         levels,
         &[
-            (
-                "src/session/a.rs",
-                "use crate::architecture::{policy::{Policy, a::b}, session::x, traffic::*};",
-            ),
+            ("src/session/a.rs", "use crate::{policy::{Policy, a::b}, session::x, traffic::*};"),
             ("src/session/a.rs", "use super::upstream; // of this folder\nuse other::upstream::x;"),
-            (
-                "src/resp/a.rs",
-                "/// See [`crate::architecture::session`].\nconst A: &str = \"crate::architecture::cli::x\";",
-            ),
+            ("src/resp/a.rs", "/// See [`crate::session`].\nconst A: &str = \"crate::cli::x\";"),
             ("src/main.rs", "fn main() { respgate::cli::main() }"),
-            ("src/lib.rs", "pub mod cli; pub use crate::architecture::cli::main;"),
+            ("src/lib.rs", "pub mod cli; pub use crate::cli::main;"),
         ],
     );
 }
@@ -427,8 +419,8 @@ fn pure_modules_stay_pure() {
         "fn f() { let _ = Instant::now(); }",
         "use std::time::{Duration, SystemTime};",
         "fn f() -> u64 { rand::random() }",
-        "use crate::architecture::base::{clock, limits};",
-        "use crate::architecture::base::entropy::Entropy;",
+        "use crate::base::{clock, limits};",
+        "use crate::base::entropy::Entropy;",
     ];
     for text in impure {
         refuses(purity, &[("src/policy/a.rs", text), ("src/traffic.rs", text)]);
@@ -570,24 +562,18 @@ fn files_of_a_folder_make_no_circle() {
         circles(&sources).concat()
     };
     let front = ("src/x/mod.rs", "mod a; mod b; pub use b::{B, C}; pub enum Own {}");
-    let a_uses_b = ("src/x/a.rs", "use super::B; use crate::architecture::x::Own;");
-    assert_eq!(circle(&[front, a_uses_b, ("src/x/b.rs", "use crate::architecture::base::a;")]), "");
+    let a_uses_b = ("src/x/a.rs", "use super::B; use crate::x::Own;");
+    assert_eq!(circle(&[front, a_uses_b, ("src/x/b.rs", "use crate::base::a;")]), "");
     assert_eq!(circle(&[front, a_uses_b, ("src/x/b.rs", "#[cfg(test)] use super::a::A;")]), "");
 
-    for back in
-        ["use super::a::A;", "fn f() { crate::architecture::x::a::f() }", "use super::{Own, a};"]
-    {
+    for back in ["use super::a::A;", "fn f() { crate::x::a::f() }", "use super::{Own, a};"] {
         let found = circle(&[front, a_uses_b, ("src/x/b.rs", back)]);
         assert_eq!(found, "src/x/mod.rs: circle: a -> b, b -> a", "{back}");
     }
     let working_front = ("src/x/mod.rs", "mod a; use a::A; pub struct Own(A);");
     let found = circle(&[working_front, ("src/x/a.rs", "use super::Own; pub struct A;")]);
     assert_eq!(found, "src/x/mod.rs: circle: a -> mod, mod -> a");
-    let folder = [
-        front,
-        a_uses_b,
-        ("src/x/b/mod.rs", "mod c;"),
-        ("src/x/b/c.rs", "use crate::architecture::x::a::A;"),
-    ];
+    let folder =
+        [front, a_uses_b, ("src/x/b/mod.rs", "mod c;"), ("src/x/b/c.rs", "use crate::x::a::A;")];
     assert_eq!(circle(&folder), "src/x/mod.rs: circle: a -> b, b -> a");
 }

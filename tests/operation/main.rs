@@ -2,6 +2,11 @@
 //!
 //! Owns: the list of these tests. Never knows: what each of them tries.
 
+#![allow(
+    clippy::duplicate_mod,
+    reason = "tests that share a file take it as a module of their own"
+)]
+
 mod admin;
 mod audit;
 mod cli;

@@ -1,4 +1,4 @@
-//! What a [`Pipeline`](super::Pipeline) hands out.
+//! What a [`super::Pipeline`] hands out.
 //!
 //! Owns: [`Delivery`], [`Answered`], [`Broken`], [`Reason`]. Never knows: the line, sockets.
 
