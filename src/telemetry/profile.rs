@@ -105,7 +105,7 @@ fn sum(kind: MetricType, metrics: &[Metric]) -> Metric {
             counter.set_value(metrics.iter().map(|metric| metric.get_counter().get_value()).sum());
             total.set_counter(counter);
         }
-        _ => {
+        MetricType::GAUGE | MetricType::SUMMARY | MetricType::UNTYPED => {
             let value = metrics.iter().map(|metric| metric.get_gauge().get_value()).sum();
             total = super::number::gauge(&[], value);
         }
