@@ -71,7 +71,7 @@ mod tests {
         };
         let nowhere: [u32; 0] = [];
         assert_eq!(rests(&mut pacer, 22, u64::from), [16, 18, 20, 22]);
-        assert_eq!(rests(&mut pacer, 22, |_| 22), nowhere, "nobody else asks for anything");
+        assert_eq!(rests(&mut pacer, 22, |_| 22), nowhere, "no other client asks for anything");
         pacer.note_end();
         assert_eq!(rests(&mut pacer, 15, u64::from), nowhere, "a megabyte moves like any value");
     }
