@@ -122,7 +122,9 @@ install_rust_part() {
 }
 
 install_rest() {
-  python_packages tests/release/requirements.txt release && need git=git readelf=binutils &&
+  # The licences of all crates are read, those of other systems included.
+  cargo fetch --locked --quiet &&
+    python_packages tests/release/requirements.txt release && need git=git readelf=binutils &&
     need node=nodejs npm=npm tclsh=tcl dpkg-source=dpkg-dev && node_packages tests/drivers/node &&
     python_packages tests/drivers/redis-py-6.txt redis-py-6 && python_packages tests/drivers/redis-py-7.txt redis-py-7 &&
     need systemd-analyze=systemd bwrap=bubblewrap ip=iproute2 unshare=util-linux setpriv=util-linux && kubernetes_tools

@@ -175,7 +175,8 @@ class Renewal:
             self.pod.volumes.objects[name.replace("_", "-")] |= data
         self.pod.volumes.sync()
         await_that(lambda: metrics()[applied] > before)
-        if what != "config":
+        # A new password is said on the connections that are open; another certificate replaces them.
+        if what == "tls_identity":
             await_that(lambda: not connections & self.place.connections())
 
 
