@@ -49,8 +49,15 @@ fn unix(text: &str) -> Result<Option<PathBuf>, ValueError> {
         return Ok(Some(PathBuf::from(path)));
     }
     if text.starts_with('/') {
-        let hint = format!("write \"unix:{text}\" for a Unix socket");
-        return Err(ValueError::new(format!("{} is not an address", quoted(text))).hint(hint));
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._".contains(&byte);
+        let is_path = text.len() <= UNIX_PATH_BYTES_MAX && text.bytes().all(fits);
+        return Err(if is_path {
+            let hint = format!("write \"unix:{text}\" for a Unix socket");
+            ValueError::new(format!("{} is not an address", quoted(text))).hint(hint)
+        } else {
+            // It may be a key: it is not repeated.
+            ValueError::new("not an address").hint("write \"unix:/path\" for a Unix socket")
+        });
     }
     Ok(None)
 }
@@ -63,7 +70,12 @@ pub(super) fn socket(text: &str) -> Result<SocketAddr, ValueError> {
             Some(port) => format!("write an IP address, as in \"127.0.0.1:{port}\""),
             None => "write an IP address and a port, as in \"127.0.0.1:6379\"".to_owned(),
         };
-        ValueError::new(format!("{} is not an IP address with a port", quoted(text))).hint(hint)
+        let what = "is not an IP address with a port";
+        if may_be_repeated(text) {
+            ValueError::new(format!("{} {what}", quoted(text))).hint(hint)
+        } else {
+            ValueError::new(format!("the value {what}")).hint(hint)
+        }
     })
 }
 
@@ -164,6 +176,19 @@ fn host_port(text: &str) -> Result<HostPort, ValueError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn address_that_may_be_a_key_is_not_repeated() {
+        for key in
+            ["/9j4AAQSkZJRgABAQ+AAAQ==", "MC4CAQAwBQYDK2VwBCIEIO+Z/abc==", "a key with\nlines"]
+        {
+            for error in [listen(key).unwrap_err(), server(key).err().unwrap()] {
+                assert!(!format!("{error:?}").contains(&key[..8]), "{error:?}");
+            }
+        }
+        let path = format!("{:?}", listen("/run/redis.sock").unwrap_err());
+        assert!(path.contains("unix:/run/redis.sock"), "{path}");
+    }
 
     #[test]
     fn listen_addresses() {
