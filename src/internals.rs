@@ -125,4 +125,7 @@ pub mod upstream {
     pub mod failure {
         pub use crate::upstream::failure::DialError;
     }
+    pub mod target {
+        pub use crate::upstream::target::Target;
+    }
 }

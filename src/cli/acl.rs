@@ -20,9 +20,10 @@ use crate::config::{
 };
 use crate::policy::{self, ServerRole};
 use crate::resp::{Protocol, RequestBuf, Value};
-use crate::tls::TlsStore;
+use crate::tls::{TlsError, TlsStore};
 use crate::upstream::credentials::Credentials;
 use crate::upstream::dial::Dialer;
+use crate::upstream::target::Target;
 
 impl Verb for Acl {
     fn run(self, output: Output) -> ExitCode {
@@ -246,14 +247,10 @@ pub(super) fn server_differences(
 ///
 /// Which file cannot be read, and why.
 pub(super) fn dialer(config: &Config) -> Result<Dialer, String> {
-    let tls = match &config.upstream.tls {
-        None => None,
-        Some(settings) => Some(
-            TlsStore::open(settings, config.upstream.address.host())
-                .map_err(|error| format!("upstream.tls: {error}; {}", error.hint()))?,
-        ),
-    };
+    let unusable = |error: TlsError| format!("upstream.tls: {error}; {}", error.hint());
+    let tls = config.upstream.tls.as_ref().map(TlsStore::open).transpose().map_err(unusable)?;
+    let target = Target::of(&config.upstream).map_err(unusable)?;
     let credentials = Credentials::open(&config.upstream.auth)
         .map_err(|error| format!("upstream.auth: {error}"))?;
-    Ok(Dialer::new(&config.upstream, tls, credentials))
+    Ok(Dialer::new(target, &config.upstream, tls, credentials))
 }

@@ -226,7 +226,7 @@ fn tls_rows(tls: &Tls, host: &str, skip_files: bool) -> Vec<(&'static str, Strin
         Verify::Pin => format!("a server with one of {} public keys", tls.pins.len()),
     };
     let mut rows = vec![("tls", format!("{}, {trust}", version(tls.min_version)))];
-    let client = if skip_files { None } else { client_facts(tls, host) };
+    let client = if skip_files { None } else { client_facts(tls) };
     let end = client.map_or_else(String::new, |client| {
         format!(", valid until {}", calendar(client.chain_not_after))
     });
@@ -245,8 +245,8 @@ fn tls_rows(tls: &Tls, host: &str, skip_files: bool) -> Vec<(&'static str, Strin
     rows
 }
 
-fn client_facts(tls: &Tls, host: &str) -> Option<OwnCertificate> {
-    TlsStore::open(tls, host).ok()?.current().client.clone()
+fn client_facts(tls: &Tls) -> Option<OwnCertificate> {
+    TlsStore::open(tls).ok()?.current().client.clone()
 }
 
 fn telemetry(telemetry: &Telemetry) -> String {

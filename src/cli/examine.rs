@@ -11,10 +11,11 @@ use crate::audit;
 use crate::command::{DefinitionError, Dictionary};
 use crate::config::{
     Authorities, ClientAuth, Config, ConfigSource, Document, ListenerTls, Place, Problem, Rules,
-    SecretSource, Tls, environment, io_cause, read_acl_file,
+    SecretSource, Tls, Upstream, environment, io_cause, read_acl_file,
 };
 use crate::policy::{self, AccountError, AclUser, RuleError};
 use crate::tls::{Fault, ListenerStore, TlsStore};
+use crate::upstream::target::Target;
 
 const ACL_FILE: &str = "users.acl_file";
 
@@ -82,7 +83,7 @@ fn file_problems(
 ) -> Vec<Problem> {
     let mut problems = Vec::new();
     if let Some(tls) = &config.upstream.tls {
-        problems.extend(tls_problems(document, tls, config.upstream.address.host()));
+        problems.extend(tls_problems(document, tls, &config.upstream));
     }
     for (index, listener) in config.listeners.iter().enumerate() {
         let tls = listener.tls.as_ref();
@@ -209,7 +210,7 @@ fn listener_problems(document: &Document, tls: &ListenerTls, index: usize) -> Ve
 
 /// Every file of TLS that is not there; or else what `run` would find wrong with them, at the key
 /// that names the file.
-fn tls_problems(document: &Document, tls: &Tls, host: &str) -> Vec<Problem> {
+fn tls_problems(document: &Document, tls: &Tls, upstream: &Upstream) -> Vec<Problem> {
     let client = tls.client.iter();
     let mut files: Vec<_> = client.flat_map(|c| [("cert", &c.cert), ("key", &c.key)]).collect();
     files.extend(tls.ca.iter().filter_map(|ca| match ca {
@@ -223,14 +224,14 @@ fn tls_problems(document: &Document, tls: &Tls, host: &str) -> Vec<Problem> {
     };
     let missing: Vec<_> = files.into_iter().filter_map(missing).collect();
     if missing.is_empty() {
-        tls_problem(document, tls, host).into_iter().collect()
+        tls_problem(document, tls, upstream).into_iter().collect()
     } else {
         missing
     }
 }
 
-fn tls_problem(document: &Document, tls: &Tls, host: &str) -> Option<Problem> {
-    let error = TlsStore::open(tls, host).err()?;
+fn tls_problem(document: &Document, tls: &Tls, upstream: &Upstream) -> Option<Problem> {
+    let error = TlsStore::open(tls).err().or_else(|| Target::of(upstream).err())?;
     let is_at = |path: &Path| error.place.starts_with(&*path.to_string_lossy());
     let key = match (&tls.client, &tls.ca) {
         _ if error.fault == Fault::BadServerName => "server_name",

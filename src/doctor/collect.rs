@@ -22,6 +22,7 @@ use crate::traffic::PoolKey;
 use crate::upstream::credentials::Credentials;
 use crate::upstream::dial::{Dialer, ServerConnection};
 use crate::upstream::phase::Phase;
+use crate::upstream::target::Target;
 
 const KEY: PoolKey = PoolKey { protocol: Protocol::Resp2, database: 0 };
 
@@ -32,11 +33,14 @@ const LOOK: Duration = Duration::from_secs(2);
 pub(crate) async fn collect(config: &Config) -> Facts {
     let now = clock::wall();
     let upstream = &config.upstream;
-    let host = upstream.address.host();
     let files = files(config);
     let paths: Vec<PathBuf> = files.iter().map(|file| file.path.clone()).collect();
     let watched = (!paths.is_empty()).then(|| Watch::new(paths).watch_up());
-    let store = upstream.tls.as_ref().map(|tls| TlsStore::open(tls, host));
+    let target = Target::of(upstream);
+    let store = upstream.tls.as_ref().map(|tls| {
+        let store = TlsStore::open(tls)?;
+        target.clone().map(|_| store)
+    });
     let credentials = Credentials::open(&upstream.auth);
     let mut facts = Facts {
         server: upstream.address.to_string(),
@@ -57,14 +61,15 @@ pub(crate) async fn collect(config: &Config) -> Facts {
     };
     let store = store.transpose();
     let known = store.as_ref().ok().cloned();
-    if let (Ok(store), Ok(credentials)) = (store, credentials) {
-        let dialer = Dialer::new(upstream, store, credentials);
+    if let (Ok(store), Ok(target), Ok(credentials)) = (store, target, credentials) {
+        let dialer = Dialer::new(target, upstream, store, credentials);
         facts.dialed = Some(match dialer.dial(KEY).await {
             Ok(link) => Ok(reached(link, upstream.pool.connect_timeout).await),
             Err(error) => Err(Box::new(error)),
         });
     } else if let Ok(nothing) = Credentials::open(&ServerAuth::default()) {
-        let dialer = Dialer::new(upstream, None, nothing);
+        let nameless = Target { endpoint: upstream.address.clone(), server_name: None };
+        let dialer = Dialer::new(nameless, upstream, None, nothing);
         facts.connected = Some(dialer.reach().await.map_err(Box::new));
     }
     if let Some(store) = known.filter(|_| upstream.tls.is_some() && speaks_tls(&facts)) {
@@ -154,10 +159,9 @@ async fn shown(config: &Config, store: Option<&TlsStore>) -> Option<Inspection> 
         Some(identity) => Looking::as_identity(identity)?,
         None => Looking::without_certificate()?,
     };
-    let name = match &identity {
-        Some(identity) => identity.server_name.clone(),
-        None => rustls::pki_types::ServerName::IpAddress(address.ip().into()),
-    };
+    let name = Target::of(&config.upstream).ok().and_then(|target| target.server_name);
+    let by_address = || rustls::pki_types::ServerName::IpAddress(address.ip().into());
+    let name = name.unwrap_or_else(by_address);
     let _ = probe::exchange(address, &name, &looking, limit).await;
     let chain = looking.chain();
     let server = config.upstream.address.to_string();

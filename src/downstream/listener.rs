@@ -354,6 +354,7 @@ mod tests {
     use crate::upstream::Upstream;
     use crate::upstream::credentials::Credentials;
     use crate::upstream::dial::Dialer;
+    use crate::upstream::target::Target;
 
     /// Panics when it is read, as a defect anywhere below the connection would.
     struct Bomb;
@@ -440,7 +441,7 @@ mod tests {
                         insecure_plaintext = true\n";
             let settings = config::parse(text, "test", []).unwrap().upstream;
             let credentials = Credentials::open(&settings.auth).unwrap();
-            let dialer = Dialer::new(&settings, None, credentials);
+            let dialer = Dialer::new(Target::of(&settings).unwrap(), &settings, None, credentials);
             let metrics = Arc::new(Metrics::default());
             let upstream = Upstream::start(settings, 65_536, dialer, Arc::clone(&metrics), 1);
             let worker = Worker::new(WorkerParts {

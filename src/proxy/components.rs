@@ -21,9 +21,10 @@ use crate::policy;
 use crate::session::ListenerAccess;
 use crate::telemetry::{CertificateRole, Metrics, Telemetry, TlsSide};
 use crate::tls::watch::Watch;
-use crate::tls::{Identity, TlsStore};
+use crate::tls::{Identity, TlsError, TlsStore};
 use crate::upstream::credentials::Credentials;
 use crate::upstream::dial::Dialer;
+use crate::upstream::target::Target;
 
 /// Everything that may be replaced while it is in use, and the way to the server.
 #[derive(Clone, Debug)]
@@ -63,25 +64,20 @@ impl Components {
     ) -> Result<Self, StartError> {
         let dictionary = command_sources.dictionary(&config.commands, false)?;
         let doors = AccessSources::build(config, &dictionary, None)?;
-        let tls = match &config.upstream.tls {
-            None => None,
-            Some(settings) => {
-                let store =
-                    TlsStore::open(settings, config.upstream.address.host()).map_err(|error| {
-                        StartError {
-                            hint: Some(error.hint().to_owned()),
-                            ..StartError::new(format!("upstream.tls: {error}"))
-                        }
-                    })?;
-                note_identity(&store.current(), &telemetry.metrics);
-                Some(store)
-            }
+        let unusable = |error: TlsError| StartError {
+            hint: Some(error.hint().to_owned()),
+            ..StartError::new(format!("upstream.tls: {error}"))
         };
+        let tls = config.upstream.tls.as_ref().map(TlsStore::open).transpose().map_err(unusable)?;
+        if let Some(store) = &tls {
+            note_identity(&store.current(), &telemetry.metrics);
+        }
+        let target = Target::of(&config.upstream).map_err(unusable)?;
         let listeners = ListenerStores::open(config, &telemetry.metrics)?;
         let credentials = Credentials::open(&config.upstream.auth)
             .map_err(|error| StartError::new(format!("upstream.auth: {error}")))?;
         note_credentials(&credentials, &telemetry.metrics);
-        let dialer = Dialer::new(&config.upstream, tls.clone(), credentials.clone());
+        let dialer = Dialer::new(target, &config.upstream, tls.clone(), credentials.clone());
         let AccessSources { all, policies, hash } = doors;
         let doors = all.into_iter().map(Live::new).collect();
         let files = descriptors::raise();

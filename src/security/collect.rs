@@ -19,10 +19,11 @@ use crate::policy;
 use crate::probe::{self, Conversation, Exchange, OldVersion, Question};
 use crate::resp::{Protocol, Value};
 use crate::tls::inspect::{Inspection, RevocationList};
-use crate::tls::{Looking, TlsStore};
+use crate::tls::{Looking, TlsError, TlsStore};
 use crate::traffic::PoolKey;
 use crate::upstream::credentials::Credentials;
 use crate::upstream::dial::Dialer;
+use crate::upstream::target::Target as Server;
 
 /// One connection that is to be refused takes no longer.
 const LIMIT: Duration = Duration::from_secs(2);
@@ -126,12 +127,10 @@ async fn plaintext(
 
 async fn tls(config: &Config, address: SocketAddr, limit: Duration) -> Known<TlsFacts> {
     let settings = config.upstream.tls.as_ref().ok_or("upstream.tls is not set")?;
-    let store = TlsStore::open(settings, config.upstream.address.host()).ok();
+    let store = TlsStore::open(settings).ok();
     let identity = store.as_ref().map(TlsStore::current);
-    let name = match &identity {
-        Some(identity) => identity.server_name.clone(),
-        None => ServerName::IpAddress(address.ip().into()),
-    };
+    let name = Server::of(&config.upstream).ok().and_then(|target| target.server_name);
+    let name = name.unwrap_or_else(|| ServerName::IpAddress(address.ip().into()));
     let unusable = || "no TLS client can be made".to_owned();
     let bare = Looking::without_certificate().ok_or_else(unusable)?;
     let own = match &identity {
@@ -199,16 +198,12 @@ async fn login(config: &Config, limit: Duration) -> (LoginFacts, Option<u16>) {
 }
 
 async fn converse(config: &Config, limit: Duration) -> Known<Conversation> {
-    let store = match &config.upstream.tls {
-        None => None,
-        Some(tls) => Some(
-            TlsStore::open(tls, config.upstream.address.host())
-                .map_err(|error| error.to_string())?,
-        ),
-    };
+    let unusable = |error: TlsError| error.to_string();
+    let store = config.upstream.tls.as_ref().map(TlsStore::open).transpose().map_err(unusable)?;
+    let target = Server::of(&config.upstream).map_err(unusable)?;
     let credentials =
         Credentials::open(&config.upstream.auth).map_err(|error| error.to_string())?;
-    let dialer = Dialer::new(&config.upstream, store, credentials);
+    let dialer = Dialer::new(target, &config.upstream, store, credentials);
     let key = PoolKey { protocol: Protocol::Resp2, database: 0 };
     let link = dialer.dial(key).await.map_err(|error| error.to_string())?;
     Ok(Conversation::new(link, limit))

@@ -16,6 +16,7 @@ use crate::tls::TlsStore;
 use crate::tls::dev_certs::{Authority, CertRequest, Issued, Role};
 use crate::upstream::credentials::Credentials;
 use crate::upstream::dial::Dialer;
+use crate::upstream::target::Target;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -30,7 +31,7 @@ pub(super) async fn accepted(config: &Config) -> Known<Vec<&'static str>> {
     let directory = Directory::make()?;
     let (cert, key) = (read(&client.cert)?, read(&client.key)?);
     let copies = Copies::make(&directory.0, tls, &cert, &key)?;
-    let store = TlsStore::open(&copies.settings, config.upstream.address.host());
+    let store = TlsStore::open(&copies.settings);
     let store = store.map_err(|error| format!("the files are not accepted: {error}"))?;
     let now = clock::wall();
     let stranger = Authority::new("respgate test", now, DAY).map_err(|error| error.to_string())?;
@@ -62,7 +63,8 @@ pub(super) async fn accepted(config: &Config) -> Known<Vec<&'static str>> {
 async fn accepts_other_authority(config: &Config, store: &TlsStore) -> bool {
     let Ok(Some(candidate)) = store.candidate() else { return false };
     let Ok(credentials) = Credentials::open(&config.upstream.auth) else { return false };
-    let dialer = Dialer::new(&config.upstream, Some(store.clone()), credentials);
+    let Ok(target) = Target::of(&config.upstream) else { return false };
+    let dialer = Dialer::new(target, &config.upstream, Some(store.clone()), credentials);
     dialer.probe(Some(&candidate), None).await.is_ok()
 }
 

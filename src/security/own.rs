@@ -17,13 +17,15 @@ use crate::tls::TlsStore;
 use crate::tls::inspect::Inspection;
 use crate::tls::watch::Watch;
 use crate::upstream::credentials::Credentials;
+use crate::upstream::target::Target;
 
 /// Everything that needs no server.
 pub(super) fn own(config: &Config) -> OwnFacts {
     let upstream = &config.upstream;
     let tls = upstream.tls.as_ref();
     let client = tls.and_then(|tls| tls.client.as_ref());
-    let store = tls.map(|tls| TlsStore::open(tls, upstream.address.host()));
+    let store = tls.map(TlsStore::open);
+    let target = Target::of(upstream);
     let current = store.as_ref().and_then(|store| Some(store.as_ref().ok()?.current()));
     let mut files: Vec<PathBuf> =
         tls.into_iter().flat_map(|tls| tls.files().map(Path::to_path_buf)).collect();
@@ -43,10 +45,10 @@ pub(super) fn own(config: &Config) -> OwnFacts {
     });
     OwnFacts {
         verify: tls.map(|tls| tls.verify),
-        server_name: current.as_ref().map_or_else(
-            || upstream.address.host().to_owned(),
-            |identity| identity.server_name.to_str().into_owned(),
-        ),
+        server_name: match target.as_ref().ok().and_then(|target| target.server_name.as_ref()) {
+            Some(name) => name.to_str().into_owned(),
+            None => upstream.address.host().to_owned(),
+        },
         username: upstream.auth.username.clone(),
         key_mode: client.and_then(|client| mode(&client.key)),
         password,
@@ -56,10 +58,10 @@ pub(super) fn own(config: &Config) -> OwnFacts {
         log_level: config.telemetry.log_level.clone(),
         pinned_grace_is_zero: upstream.pool.pinned_grace.is_zero(),
         watched: (!files.is_empty()).then(|| Watch::new(files).watch_up()),
-        reload: match (&store, Credentials::open(&upstream.auth)) {
-            (Some(Err(error)), _) => Err(error.to_string()),
-            (_, Err(error)) => Err(error.to_string()),
-            (_, Ok(_)) => Ok(()),
+        reload: match (&store, &target, Credentials::open(&upstream.auth)) {
+            (Some(Err(error)), _, _) | (_, Err(error), _) => Err(error.to_string()),
+            (_, _, Err(error)) => Err(error.to_string()),
+            (_, _, Ok(_)) => Ok(()),
         },
         authorities: ca_file.map(|file| Inspection::read(std::slice::from_ref(file))),
         client: client.map(|client| Inspection::read(std::slice::from_ref(&client.cert))),

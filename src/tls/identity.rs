@@ -27,15 +27,14 @@ use crate::config::{self, SanPattern, Verify};
 
 /// Names of a certificate that a text repeats.
 const NAMES_MAX: usize = 8;
-/// Sessions remembered for resumption; all are with one server.
+/// Servers whose sessions are remembered for resumption, by the names that they prove.
 const SESSIONS: usize = 32;
 
-/// One generation: certificate, key, trust and the tickets earned with them.
+/// One generation: certificate, key, trust and the tickets earned with them; good for every server, each under the
+/// name that it must prove.
 #[derive(Clone, Debug)]
 pub struct Identity {
     pub client_config: Arc<ClientConfig>,
-    /// The name the server must prove, and SNI unless it is an address.
-    pub server_name: ServerName<'static>,
     /// What handshakes with it offer, for the texts about those that fail.
     pub offer: Offer,
     /// Counts published identities from 1.
@@ -55,7 +54,6 @@ impl Identity {
     /// ticket store of its own.
     pub(super) fn build(
         settings: &config::Tls,
-        host: &str,
         material: Material,
         provider: Arc<rustls::crypto::CryptoProvider>,
         generation: u64,
@@ -84,7 +82,6 @@ impl Identity {
         config.resumption = Resumption::in_memory_sessions(SESSIONS);
         Ok(Self {
             client_config: Arc::new(config),
-            server_name: server_name(settings, host)?,
             offer: Offer::new(settings),
             generation,
             client,
@@ -95,8 +92,8 @@ impl Identity {
     }
 }
 
-fn server_name(settings: &config::Tls, host: &str) -> Result<ServerName<'static>, TlsError> {
-    let name = settings.server_name.as_deref().unwrap_or(host);
+/// The name that a server must prove, for the certificate's check and for SNI; IPv6 with or without brackets.
+pub(crate) fn server_name(name: &str) -> Result<ServerName<'static>, TlsError> {
     let name = name.strip_prefix('[').and_then(|n| n.strip_suffix(']')).unwrap_or(name);
     ServerName::try_from(name.to_owned()).map_err(|_| {
         TlsError::new(Fault::BadServerName, name, "neither a DNS name nor an IP address")
@@ -336,7 +333,7 @@ mod tests {
             min_version: config::TlsVersion::V1_2,
         };
         let material = Material { client: None, trusted: None, lists: None, content_hash: [0; 32] };
-        let built = Identity::build(&settings, "localhost", material, Arc::new(provider), 1);
+        let built = Identity::build(&settings, material, Arc::new(provider), 1);
         assert_eq!(built.unwrap_err().fault.code(), "TLS-E018");
     }
 

@@ -27,6 +27,7 @@ pub(crate) use error::{Fault, TlsError};
 pub(crate) use expiry::calendar;
 pub(crate) use explain::{Offer, explain, plaintext};
 pub use identity::Identity;
+pub(crate) use identity::server_name;
 pub(crate) use listener::{ListenerIdentity, ListenerStore};
 pub(crate) use look::Looking;
 pub(crate) use material::{OwnCertificate, not_after, roots};

@@ -24,7 +24,6 @@ const SETTLE_TIME: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug)]
 pub struct TlsStore {
     settings: Arc<config::Tls>,
-    host: Arc<str>,
     live: Live<Identity>,
 }
 
@@ -46,14 +45,10 @@ impl TlsStore {
     /// # Errors
     ///
     /// When the files cannot be an identity; there is nothing to fall back to.
-    pub fn open(settings: &config::Tls, host: &str) -> Result<Self, TlsError> {
+    pub fn open(settings: &config::Tls) -> Result<Self, TlsError> {
         let files = FileSet::read(Paths::of(settings))?;
-        let identity = build(settings, host, &files, clock::wall(), 1)?;
-        Ok(Self {
-            settings: Arc::new(settings.clone()),
-            host: host.into(),
-            live: Live::new(identity),
-        })
+        let identity = build(settings, &files, clock::wall(), 1)?;
+        Ok(Self { settings: Arc::new(settings.clone()), live: Live::new(identity) })
     }
 
     /// The identity that connections are opened with.
@@ -74,7 +69,7 @@ impl TlsStore {
             return Ok(None);
         }
         let generation = current.generation + 1;
-        let identity = build(&self.settings, &self.host, &files, clock::wall(), generation)?;
+        let identity = build(&self.settings, &files, clock::wall(), generation)?;
         Ok(Some(Candidate(Arc::new(identity))))
     }
 
@@ -128,12 +123,11 @@ fn never_read(what: &str) -> TlsError {
 
 fn build(
     settings: &config::Tls,
-    host: &str,
     files: &FileSet<'_>,
     now: SystemTime,
     generation: u64,
 ) -> Result<Identity, TlsError> {
     let provider = provider::provider_of(&settings.algorithms);
     let material = Material::from_files(files, &provider, now)?;
-    Identity::build(settings, host, material, provider, generation)
+    Identity::build(settings, material, provider, generation)
 }

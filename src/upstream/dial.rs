@@ -25,6 +25,7 @@ use super::reply_buffer::{InvalidReply, ReplyBuffer};
 pub use super::server_connection::ServerConnection;
 use super::socket::SocketOptions;
 use super::stream::Stream;
+use super::target::Target;
 use super::{race, sniff};
 use crate::base::clock;
 use crate::config::{self, ServerEndpoint};
@@ -43,7 +44,7 @@ pub struct Dialer(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    address: ServerEndpoint,
+    target: Target,
     tls: Option<TlsStore>,
     credentials: Credentials,
     connect_timeout: Duration,
@@ -64,6 +65,7 @@ enum FallbackLogin {
 impl Dialer {
     #[must_use]
     pub fn new(
+        target: Target,
         settings: &config::Upstream,
         tls: Option<TlsStore>,
         credentials: Credentials,
@@ -71,7 +73,7 @@ impl Dialer {
         // In session mode a connection carries its client's name, or none.
         let named = settings.pool.mode == config::PoolMode::Shared;
         Self(Arc::new(Inner {
-            address: settings.address.clone(),
+            target,
             tls,
             credentials,
             connect_timeout: settings.pool.connect_timeout,
@@ -182,7 +184,7 @@ impl Dialer {
     pub async fn reach(&self) -> Result<(), DialError> {
         let mut phase = Phase::Resolve;
         let attempt = async {
-            if let ServerEndpoint::Unix(path) = &self.0.address {
+            if let ServerEndpoint::Unix(path) = &self.0.target.endpoint {
                 phase = Phase::Connect;
                 return self.0.connect_unix(path).await.map(|_| ());
             }
@@ -192,7 +194,7 @@ impl Dialer {
         };
         let wait = self.0.connect_timeout;
         let reached = timeout(wait, attempt).await;
-        let late = |_| DialError::timed_out(&self.0.address, wait, phase.silence());
+        let late = |_| DialError::timed_out(&self.0.target.endpoint, wait, phase.silence());
         reached
             .unwrap_or_else(|error| Err(late(error)))
             .map_err(|error| DialError { phase, ..error })
@@ -216,7 +218,7 @@ impl Dialer {
     pub async fn reply_to(&self, request: &[u8]) -> Result<BytesMut, DialError> {
         let ServerConnection { mut stream, .. } = self.dial(PROBE_KEY).await?;
         let wait = self.0.connect_timeout;
-        let late = |_| DialError::timed_out(&self.0.address, wait, Fault::QuestionSilent);
+        let late = |_| DialError::timed_out(&self.0.target.endpoint, wait, Fault::QuestionSilent);
         let reply = timeout(wait, self.0.ask(&mut stream, request)).await.map_err(late)??;
         let _ = stream.shutdown().await;
         Ok(reply)
@@ -231,11 +233,11 @@ impl Dialer {
     ) -> Result<ServerConnection, DialError> {
         let begin = clock::now();
         let (mut at, deadline) = (Reached::begin(begin), begin + self.0.connect_timeout);
-        if let ServerEndpoint::Unix(_) = &self.0.address {
+        if let ServerEndpoint::Unix(_) = &self.0.target.endpoint {
             at.enter(Phase::Connect, clock::now());
             return self.0.attempt(None, key, identity, login, at, deadline).await;
         }
-        tracing::debug!(server = %self.0.address, "name is looked up");
+        tracing::debug!(server = %self.0.target, "name is looked up");
         let found = match timeout_at(deadline.into(), self.0.resolve()).await {
             Ok(Ok(addresses)) => addresses,
             Ok(Err(error)) => return Err(self.0.failed(error, &mut at)),
@@ -283,7 +285,7 @@ impl Inner {
     }
 
     fn late(&self, phase: Phase) -> DialError {
-        DialError::timed_out(&self.address, self.connect_timeout, phase.silence())
+        DialError::timed_out(&self.target.endpoint, self.connect_timeout, phase.silence())
     }
 
     /// An attempt that ended so, with its step and its times.
@@ -350,7 +352,7 @@ impl Inner {
                     continue;
                 }
             };
-            match login_script.handle_reply(&reply).map_err(|e| e.at(&self.address))? {
+            match login_script.handle_reply(&reply).map_err(|e| e.at(&self.target.endpoint))? {
                 Progress::More => {}
                 Progress::Send(bytes) => sent = send(stream, &bytes).await,
                 Progress::Done(facts) => break facts,
@@ -397,24 +399,24 @@ impl Inner {
     }
 
     fn wants_tls(&self) -> DialError {
-        DialError::of(Fault::WantsTls).at(&self.address)
+        DialError::of(Fault::WantsTls).at(&self.target.endpoint)
     }
 
     fn nonsense(&self, what: &str) -> DialError {
-        DialError::new(Fault::NotRedis, format!("the server {what}")).at(&self.address)
+        DialError::new(Fault::NotRedis, format!("the server {what}")).at(&self.target.endpoint)
     }
 
     /// The connection ended before a question was answered.
     fn lost(&self, error: &std::io::Error) -> DialError {
         let cause = format!("{} ({})", Fault::ClosedEarly.cause(), error.kind());
-        DialError::new(Fault::ClosedEarly, cause).at(&self.address)
+        DialError::new(Fault::ClosedEarly, cause).at(&self.target.endpoint)
     }
 
     /// The connection ended during the login.
     fn broken(&self, error: &std::io::Error, offer: Option<&Offer>) -> DialError {
         let guess = match offer {
             Some(offer) if error.kind() == ErrorKind::InvalidData => {
-                return tls::explain(error, &self.address.to_string(), offer).into();
+                return tls::explain(error, &self.target.to_string(), offer).into();
             }
             Some(_) => {
                 "it may not accept our certificate, or have reached its maxclients; its log says which"
@@ -422,7 +424,7 @@ impl Inner {
             None => "it may be a TLS port, or have reached its maxclients",
         };
         let cause = format!("{} ({})", Fault::ClosedAtLogin.cause(), error.kind());
-        DialError::new(Fault::ClosedAtLogin, cause).advise(guess).at(&self.address)
+        DialError::new(Fault::ClosedAtLogin, cause).advise(guess).at(&self.target.endpoint)
     }
 }
 

@@ -46,6 +46,7 @@ mod socket;
 mod stall;
 mod stream;
 mod supervise;
+pub(crate) mod target;
 mod wait;
 mod yield_to_io;
 

@@ -36,6 +36,7 @@ use respgate::internals::traffic::PoolKey;
 use respgate::internals::upstream::credentials::Credentials;
 use respgate::internals::upstream::dial::{Dialer, ServerConnection};
 use respgate::internals::upstream::failure::DialError;
+use respgate::internals::upstream::target::Target;
 
 const RESP2: PoolKey = PoolKey { protocol: Protocol::Resp2, database: 0 };
 const RESP3: PoolKey = PoolKey { protocol: Protocol::Resp3, database: 0 };
@@ -142,10 +143,13 @@ fn upstream(port: u16, tls: Option<Tls>, auth: ServerAuth) -> Upstream {
 
 /// A dialer for a server on this host, and its store.
 fn dialer_with(port: u16, tls: &Tls, auth: ServerAuth) -> (Dialer, TlsStore) {
-    let store = TlsStore::open(tls, "127.0.0.1").unwrap();
+    let store = TlsStore::open(tls).unwrap();
     let settings = upstream(port, Some(tls.clone()), auth);
     let credentials = Credentials::open(&settings.auth).unwrap();
-    (Dialer::new(&settings, Some(store.clone()), credentials), store)
+    (
+        Dialer::new(Target::of(&settings).unwrap(), &settings, Some(store.clone()), credentials),
+        store,
+    )
 }
 
 fn dialer(port: u16, tls: &Tls) -> Dialer {
@@ -155,7 +159,7 @@ fn dialer(port: u16, tls: &Tls) -> Dialer {
 fn plain_dialer(port: u16, auth: ServerAuth) -> Dialer {
     let settings = upstream(port, None, auth);
     let credentials = Credentials::open(&settings.auth).unwrap();
-    Dialer::new(&settings, None, credentials)
+    Dialer::new(Target::of(&settings).unwrap(), &settings, None, credentials)
 }
 
 fn auth(lab: &Lab, username: Option<&str>, password: &str) -> ServerAuth {

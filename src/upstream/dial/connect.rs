@@ -30,7 +30,7 @@ impl Inner {
         identity: Option<&Identity>,
         at: &mut Reached,
     ) -> Result<(Stream, Option<Handshake>), DialError> {
-        let address = match (&self.address, address) {
+        let address = match (&self.target.endpoint, address) {
             (ServerEndpoint::Unix(path), _) => {
                 return Ok((Stream::unix(self.connect_unix(path).await?), None));
             }
@@ -49,12 +49,14 @@ impl Inner {
     pub(super) async fn connect_unix(&self, path: &Path) -> Result<UnixStream, DialError> {
         UnixStream::connect(path).await.map_err(|error| {
             let (fault, cause) = not_connected(&error);
-            DialError::new(fault, format!("no connection to {}: {cause}", self.address))
+            DialError::new(fault, format!("no connection to {}: {cause}", self.target))
         })
     }
 
     pub(super) async fn resolve(&self) -> Result<Vec<SocketAddr>, DialError> {
-        let Some(HostPort { host, port }) = self.address.tcp() else { return Ok(Vec::new()) };
+        let Some(HostPort { host, port }) = self.target.endpoint.tcp() else {
+            return Ok(Vec::new());
+        };
         let failed = |why: String| {
             DialError::new(Fault::NameUnknown, format!("the name {host} has no address ({why})"))
         };
@@ -87,7 +89,7 @@ impl Inner {
             }
         }
         let (fault, cause) = last;
-        Err(DialError::new(fault, format!("no connection to {}: {cause}", self.address)))
+        Err(DialError::new(fault, format!("no connection to {}: {cause}", self.target)))
     }
 
     async fn encrypt(
@@ -98,20 +100,24 @@ impl Inner {
     ) -> Result<(Stream, Handshake), DialError> {
         let start = clock::now();
         let connector = TlsConnector::from(Arc::clone(&identity.client_config));
-        let server_name = identity.server_name.clone();
-        let mut connect = Box::pin(connector.connect(server_name, ReadAhead::new(socket)));
+        let name = match &self.target.server_name {
+            Some(name) => name.clone(),
+            // A server that must prove no name gets nothing from us.
+            None => tls::server_name("")?,
+        };
+        let mut connect = Box::pin(connector.connect(name, ReadAhead::new(socket)));
         let stream = tokio::select! {
             biased;
             connected = &mut connect => connected,
             plaintext = sniff::silent_and_plaintext(peer, self.connect_timeout) => {
                 if plaintext {
-                    return Err(tls::plaintext(&self.address.to_string()).into());
+                    return Err(tls::plaintext(&self.target.to_string()).into());
                 }
                 connect.await
             }
         };
         let stream = stream
-            .map_err(|error| tls::explain(&error, &self.address.to_string(), &identity.offer))?;
+            .map_err(|error| tls::explain(&error, &self.target.to_string(), &identity.offer))?;
         let handshake = Handshake::of(stream.get_ref().1, clock::now().duration_since(start));
         Ok((Stream::tls(stream), handshake))
     }

@@ -16,6 +16,7 @@ use crate::upstream::Upstream;
 use crate::upstream::credentials::Credentials;
 use crate::upstream::dial::Dialer;
 use crate::upstream::shared::Request;
+use crate::upstream::target::Target;
 use crate::upstream::{Delivery, Mailbox};
 
 /// Panics when it is first woken, as a defect would in the middle of a delivery.
@@ -98,7 +99,7 @@ fn shared_connection_whose_task_panics_loses_its_requests_and_is_made_anew() {
         );
         let settings = config::parse(&text, "test", []).unwrap().upstream;
         let credentials = Credentials::open(&settings.auth).unwrap();
-        let dialer = Dialer::new(&settings, None, credentials);
+        let dialer = Dialer::new(Target::of(&settings).unwrap(), &settings, None, credentials);
         let metrics = Arc::new(Metrics::default());
         let upstream = Upstream::start(settings, 65_536, dialer, Arc::clone(&metrics), 1);
         upstream.buffers().set_cap(1 << 20);

@@ -114,6 +114,30 @@ async fn names_pins_and_authorities_that_do_not_fit() {
 }
 
 #[tokio::test]
+async fn generation_serves_any_target_under_the_name_that_it_must_prove() {
+    let lab = Lab::new();
+    let store = TlsStore::open(&lab.settings()).unwrap();
+    let named = |name: &str| {
+        let order = CertRequest::new(Role::Server, "redis", &[name], lab.now, DAY);
+        Server::tls(&lab, &lab.issue(name, &order), &[])
+    };
+    let servers = ["one.test", "two.test"].map(named);
+    let dial = async |server: &Server, name: &str| {
+        let tls = Tls { server_name: Some(name.to_owned()), ..lab.settings() };
+        let settings = upstream(server.port, Some(tls), ServerAuth::default());
+        let credentials = Credentials::open(&settings.auth).unwrap();
+        let target = Target::of(&settings).unwrap();
+        Dialer::new(target, &settings, Some(store.clone()), credentials).dial(RESP2).await
+    };
+    for (server, name, other) in
+        [(&servers[0], "one.test", "two.test"), (&servers[1], "two.test", "one.test")]
+    {
+        assert_eq!(dial(server, name).await.unwrap().generation, 1, "{name}");
+        assert_eq!(verdict(dial(server, other).await), "bad_name TLS-E104", "{other}");
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_does_not_want_us() {
     let lab = Lab::new();
     let server = Server::tls(&lab, &lab.pair("server"), &[]);
@@ -220,6 +244,7 @@ async fn ports_that_are_not_what_they_should_be() {
     let nowhere = upstream(1, None, ServerAuth::default());
     let address = ServerEndpoint::Tcp(HostPort { host: "nowhere.invalid".to_owned(), port: 1 });
     let credentials = Credentials::open(&nowhere.auth).unwrap();
-    let dialer = Dialer::new(&Upstream { address, ..nowhere }, None, credentials);
+    let nowhere = Upstream { address, ..nowhere };
+    let dialer = Dialer::new(Target::of(&nowhere).unwrap(), &nowhere, None, credentials);
     assert_eq!(dialer.dial(RESP2).await.unwrap_err().what, Unavailable::Resolve);
 }

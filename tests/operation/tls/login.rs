@@ -102,7 +102,7 @@ async fn a_new_password_is_probed_and_then_used() {
     let auth = auth(&lab, Some("app"), "apple");
     let settings = upstream(server.port, None, auth);
     let credentials = Credentials::open(&settings.auth).unwrap();
-    let dialer = Dialer::new(&settings, None, credentials.clone());
+    let dialer = Dialer::new(Target::of(&settings).unwrap(), &settings, None, credentials.clone());
     let file = lab.path("password-apple");
     std::fs::write(&file, "plum").unwrap();
     let candidate = credentials.candidate().unwrap().unwrap();
@@ -181,7 +181,8 @@ async fn a_server_that_says_nothing_or_nonsense() {
     let settings = upstream(port, None, ServerAuth::default());
     let pool = Pool { connect_timeout: Duration::from_millis(200), ..settings.pool.clone() };
     let credentials = Credentials::open(&settings.auth).unwrap();
-    let dialer = Dialer::new(&Upstream { pool, ..settings }, None, credentials);
+    let settings = Upstream { pool, ..settings };
+    let dialer = Dialer::new(Target::of(&settings).unwrap(), &settings, None, credentials);
     let error = dialer.dial(RESP2).await.unwrap_err();
     assert_eq!(error.what, Unavailable::Timeout);
     assert!(error.text.contains("no answer to the login"), "{error}");

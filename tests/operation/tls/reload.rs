@@ -79,7 +79,7 @@ async fn a_kubernetes_secret_twice() {
     let pair = (root.join("tls.crt"), root.join("tls.key"));
     let tls = Tls { ca: ca(root.join("ca.crt")), ..lab.settings_for(&pair) };
     let mut watch = watch(&tls);
-    let store = TlsStore::open(&tls, "127.0.0.1").unwrap();
+    let store = TlsStore::open(&tls).unwrap();
     for generation in 2..5 {
         let stamp = format!("..{generation}");
         let swap = || kubernetes(&root, &stamp, &lab.authority.cert(), &make());
@@ -101,7 +101,7 @@ fn a_kubernetes_secret_is_never_read_in_two_halves() {
         ca: ca(data.join("ca.crt")),
         ..lab.settings_for(&(data.join("tls.crt"), data.join("tls.key")))
     };
-    let store = TlsStore::open(&tls, "127.0.0.1").unwrap();
+    let store = TlsStore::open(&tls).unwrap();
     let done = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -144,7 +144,7 @@ async fn linked_files_replaced_behind_the_links() {
     link_to(&back);
     let tls = lab.settings_for(&(front.join("tls.crt"), front.join("tls.key")));
     let mut watch = watch(&tls);
-    let store = TlsStore::open(&tls, "127.0.0.1").unwrap();
+    let store = TlsStore::open(&tls).unwrap();
     let replace_in = |dir: &Path| {
         let new = make();
         rename_over(&dir.join("tls.crt"), &new.cert);
@@ -163,7 +163,7 @@ async fn rename_over_one_after_the_other() {
     let lab = Lab::new();
     let tls = lab.settings();
     let mut watch = watch(&tls);
-    let store = TlsStore::open(&tls, "127.0.0.1").unwrap();
+    let store = TlsStore::open(&tls).unwrap();
     for generation in 2..4 {
         let new = lab.make(&lab.client_order("app"));
         noticed(&mut watch, || rename_over(cert(&tls), &new.cert)).await;
@@ -178,7 +178,7 @@ async fn truncated_and_written_in_place() {
     let lab = Lab::new();
     let tls = lab.settings();
     let mut watch = watch(&tls);
-    let store = TlsStore::open(&tls, "127.0.0.1").unwrap();
+    let store = TlsStore::open(&tls).unwrap();
     noticed(&mut watch, || fs::write(cert(&tls), "").unwrap()).await;
     let error = store.candidate().unwrap_err();
     assert!(error.fault.is_transient(), "{error}");
@@ -196,7 +196,7 @@ fn put_pair(tls: &Tls, new: &Issued) {
 async fn a_torn_pair_heals_while_it_is_waited_for() {
     let lab = Lab::new();
     let tls = lab.settings();
-    let store = TlsStore::open(&tls, "127.0.0.1").unwrap();
+    let store = TlsStore::open(&tls).unwrap();
     let new = lab.make(&lab.client_order("app"));
     fs::write(cert(&tls), &new.cert).unwrap();
     let finish = async {
@@ -211,7 +211,7 @@ async fn a_torn_pair_heals_while_it_is_waited_for() {
 async fn a_pair_that_stays_torn_is_refused_after_two_seconds() {
     let lab = Lab::new();
     let tls = lab.settings();
-    let store = TlsStore::open(&tls, "127.0.0.1").unwrap();
+    let store = TlsStore::open(&tls).unwrap();
     fs::write(cert(&tls), lab.make(&lab.client_order("app")).cert).unwrap();
     let start = tokio::time::Instant::now();
     let error = store.candidate_settled().await.unwrap_err();
@@ -235,7 +235,7 @@ async fn the_same_content_written_again_is_nothing_new() {
     let lab = Lab::new();
     let tls = lab.settings();
     let mut watch = watch(&tls);
-    let store = TlsStore::open(&tls, "127.0.0.1").unwrap();
+    let store = TlsStore::open(&tls).unwrap();
     let same = fs::read_to_string(cert(&tls)).unwrap();
     noticed(&mut watch, || rename_over(cert(&tls), &same)).await;
     assert!(store.candidate().unwrap().is_none());
@@ -246,7 +246,7 @@ async fn reading_and_neighbours_do_not_wake_the_watch() {
     let lab = Lab::new();
     let tls = lab.settings();
     let mut watch = watch(&tls);
-    let store = TlsStore::open(&tls, "127.0.0.1").unwrap();
+    let store = TlsStore::open(&tls).unwrap();
     assert!(store.candidate().unwrap().is_none());
     fs::write(lab.path("neighbour"), "noise").unwrap();
     let waited = timeout(Duration::from_millis(600), watch.changed()).await;

@@ -89,13 +89,13 @@ async fn expired_list_is_refused_unless_it_is_accepted() {
     let lab = Lab::new();
     lab.crl("past", None, "20200101000000Z");
     let server = Server::tls(&lab, &lab.pair("server"), &[]);
-    let opened = |expired| TlsStore::open(&revocation(&lab, "past.crl", expired), "127.0.0.1");
+    let opened = |expired| TlsStore::open(&revocation(&lab, "past.crl", expired));
     assert_eq!(opened(ExpiredCrl::Reject).unwrap_err().fault.code(), "TLS-E021");
     let accepted = revocation(&lab, "past.crl", ExpiredCrl::Accept);
     assert_eq!(dial(&server, &accepted).await, "ok");
     std::fs::write(lab.path("no.crl"), "nothing").unwrap();
     let tls = revocation(&lab, "no.crl", ExpiredCrl::Reject);
-    assert_eq!(TlsStore::open(&tls, "127.0.0.1").unwrap_err().fault.code(), "TLS-E020");
+    assert_eq!(TlsStore::open(&tls).unwrap_err().fault.code(), "TLS-E020");
 }
 
 /// With the list its generation changes, so that connections are made anew.
