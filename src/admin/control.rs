@@ -11,7 +11,6 @@ use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
@@ -27,25 +26,15 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use super::gate::Gate;
+use super::query;
 use super::routes::class;
 use super::verb::{Answer, By, Call, Effect, Refused, Verb};
-use super::{ACCEPT_PAUSE, query};
 use crate::audit::{Audit, Event, Kind};
 use crate::base::aside::aside;
+use crate::base::limits;
 use crate::base::secret::Secret;
 use crate::config::SecretSource;
 use crate::telemetry::{Endpoint, Metrics};
-
-/// Connections at once, for each way by itself.
-const CONNECTIONS_MAX: usize = 32;
-/// From the first byte to the end of the header …
-const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
-/// … to the end of the body …
-const BODY_TIMEOUT: Duration = Duration::from_secs(5);
-/// … and how long the client may take to read the answer.
-const READ_TIMEOUT: Duration = Duration::from_secs(10);
-const HEADER_BYTES_MAX: usize = 16 * 1024;
-const BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// The header of an answer with which a program that asked ends, when that is not 0.
 pub(crate) const EXIT: &str = "respgate-exit";
@@ -111,7 +100,7 @@ impl<H: Send + Sync + 'static> Control<H> {
                 Ok(connection) => {
                     open.retain(|(connection, _)| !connection.is_finished());
                     open.push_back((connection, busy));
-                    if open.len() > CONNECTIONS_MAX {
+                    if open.len() > limits::ADMIN_CONNECTIONS_MAX {
                         let idle = open.iter().position(|(_, busy)| !busy.load(Relaxed));
                         let _ = idle
                             .and_then(|at| open.remove(at))
@@ -120,7 +109,7 @@ impl<H: Send + Sync + 'static> Control<H> {
                 }
                 Err(error) => {
                     tracing::debug!(%error, "admin connection not accepted");
-                    sleep(ACCEPT_PAUSE).await;
+                    sleep(limits::TELEMETRY_ACCEPT_PAUSE).await;
                 }
             }
         }
@@ -138,10 +127,13 @@ impl<H: Send + Sync + 'static> Control<H> {
         let connection = http1::Builder::new()
             .keep_alive(false)
             .timer(TokioTimer::new())
-            .header_read_timeout(HEADER_TIMEOUT)
-            .max_buf_size(HEADER_BYTES_MAX)
+            .header_read_timeout(limits::ADMIN_HEADER_TIMEOUT)
+            .max_buf_size(limits::ADMIN_HEADER_BYTES_MAX)
             .serve_connection(TokioIo::new(stream), service_fn(respond));
-        let whole = HEADER_TIMEOUT + BODY_TIMEOUT + patience + READ_TIMEOUT;
+        let whole = limits::ADMIN_HEADER_TIMEOUT
+            + limits::ADMIN_BODY_TIMEOUT
+            + patience
+            + limits::ADMIN_READ_TIMEOUT;
         if let Ok(Err(error)) = timeout(whole, connection).await {
             tracing::debug!(%error, "admin connection failed");
         }
@@ -247,15 +239,15 @@ async fn gate(token: Option<PathBuf>) -> Gate {
 /// When it cannot be read, or is so short that it could be guessed.
 pub(crate) fn read_token(path: PathBuf) -> Result<Secret, String> {
     let token = SecretSource::File(path).read().map_err(|error| error.to_string())?;
-    if token.expose().len() < TOKEN_BYTES_MIN {
+    if token.expose().len() < limits::ADMIN_TOKEN_BYTES_MIN {
         let hint = "write one with: openssl rand -hex 32";
-        return Err(format!("the token has fewer than {TOKEN_BYTES_MIN} characters; {hint}"));
+        return Err(format!(
+            "the token has fewer than {max} characters; {hint}",
+            max = limits::ADMIN_TOKEN_BYTES_MIN
+        ));
     }
     Ok(token)
 }
-
-/// A shorter token could be guessed.
-const TOKEN_BYTES_MIN: usize = 16;
 
 async fn read<H>(
     verb: &Verb<H>,
@@ -265,11 +257,14 @@ async fn read<H>(
     let wrong = |text: &str| (StatusCode::BAD_REQUEST, text.to_owned());
     let pairs = query::read(request.uri().query().unwrap_or_default());
     let pairs = pairs.ok_or_else(|| wrong("the query is not name=value pairs"))?;
-    let body = Limited::new(request.into_body(), BODY_BYTES_MAX).collect();
-    let body = match timeout(BODY_TIMEOUT, body).await {
+    let body = Limited::new(request.into_body(), limits::ADMIN_BODY_BYTES_MAX).collect();
+    let body = match timeout(limits::ADMIN_BODY_TIMEOUT, body).await {
         Ok(Ok(body)) => body.to_bytes(),
         Ok(Err(_)) => {
-            let text = format!("the body is cut off, or longer than {BODY_BYTES_MAX} bytes");
+            let text = format!(
+                "the body is cut off, or longer than {} bytes",
+                limits::ADMIN_BODY_BYTES_MAX
+            );
             return Err((StatusCode::PAYLOAD_TOO_LARGE, text));
         }
         Err(_) => {

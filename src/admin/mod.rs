@@ -19,7 +19,6 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -33,6 +32,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
 use crate::base::clock;
+use crate::base::limits;
 use crate::telemetry::Metrics;
 
 pub(crate) use control::{Control, EXIT, Way, read_token};
@@ -41,17 +41,6 @@ pub use readiness::Health;
 pub(crate) use readiness::Probe;
 pub(crate) use verb::{Answer, Call, Effect, Refused};
 pub use verb::{Argument, Kind, Verb};
-
-/// Connections open at once.
-const CONNECTIONS_MAX: usize = 64;
-/// From the first byte to the end of the header.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
-/// From accept to the last byte of the answer.
-const CONNECTION_TIMEOUT: Duration = Duration::from_secs(15);
-/// Bytes of a request's header.
-const HEADER_BYTES_MAX: usize = 16 * 1024;
-/// The wait after a failed accept, when descriptors have run out.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The running server. Dropped: stopped.
 #[derive(Debug)]
@@ -117,12 +106,12 @@ async fn accept(
     metrics: Arc<Metrics>,
 ) -> io::Result<Infallible> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let mut open = VecDeque::<JoinHandle<()>>::with_capacity(CONNECTIONS_MAX);
+    let mut open = VecDeque::<JoinHandle<()>>::with_capacity(limits::TELEMETRY_CONNECTIONS_MAX);
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
                 open.retain(|connection| !connection.is_finished());
-                if open.len() >= CONNECTIONS_MAX {
+                if open.len() >= limits::TELEMETRY_CONNECTIONS_MAX {
                     open.pop_front().inspect(JoinHandle::abort);
                 }
                 let (health, metrics) = (Arc::clone(&health), Arc::clone(&metrics));
@@ -132,7 +121,7 @@ async fn accept(
             }
             Err(e) => {
                 debug!(error = %e, "telemetry connection not accepted");
-                sleep(ACCEPT_PAUSE).await;
+                sleep(limits::TELEMETRY_ACCEPT_PAUSE).await;
             }
         }
     }
@@ -147,10 +136,10 @@ async fn converse(stream: TcpStream, health: &Health, metrics: &Metrics) {
     let connection = http1::Builder::new()
         .keep_alive(false)
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .max_buf_size(HEADER_BYTES_MAX)
+        .header_read_timeout(limits::TELEMETRY_HEADER_TIMEOUT)
+        .max_buf_size(limits::TELEMETRY_HEADER_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service_fn(respond));
-    match timeout(CONNECTION_TIMEOUT, connection).await {
+    match timeout(limits::TELEMETRY_CONNECTION_TIMEOUT, connection).await {
         Ok(Ok(())) => {}
         Ok(Err(e)) => debug!(error = %e, "telemetry connection failed"),
         Err(_) => debug!("telemetry connection took too long"),

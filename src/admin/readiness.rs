@@ -6,10 +6,8 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use crate::base::limits;
 use crate::telemetry::State;
-
-/// A worker silent for this long is stuck. It reports once a second.
-pub(crate) const HEARTBEAT_AGE_MAX: Duration = Duration::from_secs(10);
 
 /// The facts. The data plane's heartbeat task writes them, the telemetry server reads them.
 #[derive(Debug)]
@@ -138,7 +136,7 @@ impl Health {
             Probe::Live => {
                 let last = Duration::from_millis(self.beat.load(Relaxed));
                 let age = now.saturating_duration_since(self.epoch).saturating_sub(last);
-                vec![("ping", true), ("worker", age < HEARTBEAT_AGE_MAX)]
+                vec![("ping", true), ("worker", age < limits::HEARTBEAT_AGE_MAX)]
             }
             Probe::Ready => vec![
                 ("started", self.has_started()),

@@ -12,6 +12,8 @@ use bytes::Bytes;
 use hyper::Method;
 use serde_json::Value;
 
+use crate::base::limits;
+
 /// The answer under way.
 pub(crate) type Answering = Pin<Box<dyn Future<Output = Result<Answer, Refused>> + Send>>;
 
@@ -84,11 +86,6 @@ pub enum Kind {
     /// `--name`; in a query `name=true`.
     Flag,
 }
-
-/// The longest value of an argument.
-pub(crate) const VALUE_BYTES_MAX: usize = 4096;
-/// Values of all arguments of one request.
-pub(crate) const VALUES_MAX: usize = 64;
 
 /// One request, with arguments that fit the verb.
 #[derive(Debug)]
@@ -177,8 +174,11 @@ impl<H> Verb<H> {
     ///
     /// The first that is unknown, missing, too long, or there too often.
     pub fn call(&self, pairs: Vec<(String, String)>, body: Bytes, by: By) -> Result<Call, Refused> {
-        if pairs.len() > VALUES_MAX {
-            return Err(Refused::Usage(format!("more than {VALUES_MAX} arguments")));
+        if pairs.len() > limits::ADMIN_VALUES_MAX {
+            return Err(Refused::Usage(format!(
+                "more than {} arguments",
+                limits::ADMIN_VALUES_MAX
+            )));
         }
         let mut arguments: Vec<(&'static str, String)> = Vec::with_capacity(pairs.len());
         for (name, value) in pairs {
@@ -189,8 +189,11 @@ impl<H> Verb<H> {
                 return Err(Refused::Usage(format!("no such argument; {verb} has: {names}")));
             };
             let name = known.name;
-            if value.len() > VALUE_BYTES_MAX {
-                return Err(Refused::Usage(format!("{name}: longer than {VALUE_BYTES_MAX} bytes")));
+            if value.len() > limits::ADMIN_VALUE_BYTES_MAX {
+                return Err(Refused::Usage(format!(
+                    "{name}: longer than {max} bytes",
+                    max = limits::ADMIN_VALUE_BYTES_MAX
+                )));
             }
             let many = matches!(known.kind, Kind::Words(_) | Kind::Options(_));
             if !many && arguments.iter().any(|(other, _)| *other == name) {
@@ -304,9 +307,9 @@ mod tests {
         ] {
             assert_eq!(call(query).unwrap_err().to_string(), problem, "{query}");
         }
-        let long = format!("what={}", "a".repeat(VALUE_BYTES_MAX + 1));
+        let long = format!("what={}", "a".repeat(limits::ADMIN_VALUE_BYTES_MAX + 1));
         assert!(call(&long).unwrap_err().to_string().starts_with("what: longer than"));
-        let many = format!("what=a{}", "&each=1".repeat(VALUES_MAX));
+        let many = format!("what=a{}", "&each=1".repeat(limits::ADMIN_VALUES_MAX));
         assert!(call(&many).unwrap_err().to_string().starts_with("more than"));
         let odd = call("what=a&for=x").unwrap();
         assert!(matches!(odd.parsed::<u8>("for"), Err(Refused::Usage(_))));

@@ -21,23 +21,21 @@ use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
 pub(crate) use event::{Draft, Event, Kind};
-pub(crate) use recent::{RECENT_MAX, Since};
+pub(crate) use recent::Since;
 pub(crate) use redact::Redaction;
 pub(crate) use worker::Health;
 
 use crate::base::clock;
+use crate::base::limits;
 use crate::base::secret::Secret;
 use crate::config::{self, AuditSink, KeyForm, OnOverflow, SecretSource};
 use crate::telemetry::{AuditResult, AuditSinkKind, Metrics};
 use event::Ids;
 use queue::Queue;
-use recent::{RECENT_BYTES_MAX, Recent};
+use recent::Recent;
 use room::Room;
 use worker::Worker;
 
-/// How long the process waits for its sinks when it stops: a container that exceeds its grace period has
-/// two seconds.
-const STOP: Duration = Duration::from_millis(1900);
 /// Bytes of a key file.
 const KEY_BYTES: std::ops::RangeInclusive<usize> = 32..=4096;
 
@@ -171,7 +169,9 @@ impl Audit {
     #[must_use]
     pub(crate) fn room_bytes(&self) -> usize {
         let kept: usize = self.settings.sinks.iter().map(sink::kept_bytes).sum();
-        self.settings.queue_bytes.saturating_mul(self.sinks.len()) + kept + RECENT_BYTES_MAX
+        self.settings.queue_bytes.saturating_mul(self.sinks.len())
+            + kept
+            + limits::AUDIT_RECENT_BYTES_MAX
     }
 
     #[must_use]
@@ -219,11 +219,11 @@ impl Audit {
         self.metrics.audit_queue_bytes.set(i64::try_from(waiting).unwrap_or(i64::MAX));
     }
 
-    /// Writes what waits, and waits for the threads at most [`STOP`]: one that hangs in a write ends with
-    /// the process.
+    /// Writes what waits, and waits for the threads at most [`limits::AUDIT_STOP_TIMEOUT`]: one that
+    /// hangs in a write ends with the process.
     pub(crate) fn stop(&self) {
         self.sinks.iter().for_each(|sink| sink.queue.close());
-        let until = clock::now() + STOP;
+        let until = clock::now() + limits::AUDIT_STOP_TIMEOUT;
         for sink in &self.sinks {
             let thread = sink.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
             let Some(thread) = thread else { continue };

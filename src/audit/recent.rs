@@ -6,10 +6,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::event::Draft;
-
-/// Entries kept in memory, as ACL LOG keeps some (Redis `acllog-max-len`), and bytes of them.
-pub(crate) const RECENT_MAX: usize = 1000;
-pub(super) const RECENT_BYTES_MAX: usize = 1 << 20;
+use crate::base::limits;
 
 /// The last entries, the oldest first, each with a number of its own.
 #[derive(Debug, Default)]
@@ -36,7 +33,9 @@ impl Recent {
         self.newest += 1;
         self.bytes += draft.bytes();
         self.drafts.push_back(draft);
-        while self.drafts.len() > RECENT_MAX || self.bytes > RECENT_BYTES_MAX {
+        while self.drafts.len() > limits::AUDIT_RECENT_MAX
+            || self.bytes > limits::AUDIT_RECENT_BYTES_MAX
+        {
             let Some(oldest) = self.drafts.pop_front() else { return };
             self.bytes -= oldest.bytes();
         }
@@ -67,10 +66,10 @@ mod tests {
     #[test]
     fn last_entries_are_bounded_by_number_and_by_bytes() {
         let mut recent = Recent::default();
-        (0..2 * RECENT_MAX).for_each(|_| push(&mut recent, 10));
-        assert_eq!(recent.drafts.len(), RECENT_MAX);
+        (0..2 * limits::AUDIT_RECENT_MAX).for_each(|_| push(&mut recent, 10));
+        assert_eq!(recent.drafts.len(), limits::AUDIT_RECENT_MAX);
         (0..100).for_each(|_| push(&mut recent, 100_000));
-        assert!(recent.bytes <= RECENT_BYTES_MAX && recent.drafts.len() == 10);
+        assert!(recent.bytes <= limits::AUDIT_RECENT_BYTES_MAX && recent.drafts.len() == 10);
         assert_eq!(recent.bytes, recent.drafts.iter().map(|draft| draft.bytes()).sum::<usize>());
     }
 
@@ -87,7 +86,7 @@ mod tests {
         assert_eq!(look(&recent, 2), (1, 0, 3));
         assert_eq!(look(&recent, 3), (0, 0, 3));
         assert_eq!(look(&recent, 9), (0, 0, 3), "a number of another process");
-        (0..RECENT_MAX + 4).for_each(|_| push(&mut recent, 10));
-        assert_eq!(look(&recent, 3), (RECENT_MAX, 4, 1007));
+        (0..limits::AUDIT_RECENT_MAX + 4).for_each(|_| push(&mut recent, 10));
+        assert_eq!(look(&recent, 3), (limits::AUDIT_RECENT_MAX, 4, 1007));
     }
 }

@@ -6,11 +6,10 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 use crate::base::hex::hex;
+use crate::base::limits;
 use crate::base::secret::Secret;
 use crate::config::KeyForm;
 
-/// A longer name is cut.
-const NAME_BYTES_MAX: usize = 128;
 /// Bytes that end the first part of a key's name, as `respgate learn` has them.
 const SEPARATORS: &[u8] = b":/.|";
 
@@ -51,13 +50,13 @@ impl Redaction {
 
 /// Bytes that are not printable ASCII are escaped.
 fn plain(name: &[u8]) -> String {
-    let shown = name.get(..NAME_BYTES_MAX).unwrap_or(name).escape_ascii().to_string();
-    if name.len() > NAME_BYTES_MAX { format!("{shown}…") } else { shown }
+    let shown = name.get(..limits::AUDIT_NAME_BYTES_MAX).unwrap_or(name).escape_ascii().to_string();
+    if name.len() > limits::AUDIT_NAME_BYTES_MAX { format!("{shown}…") } else { shown }
 }
 
 fn prefix(name: &[u8]) -> String {
     match name.iter().position(|byte| SEPARATORS.contains(byte)) {
-        Some(at) if at < NAME_BYTES_MAX => {
+        Some(at) if at < limits::AUDIT_NAME_BYTES_MAX => {
             format!("{}*", name.get(..=at).unwrap_or_default().escape_ascii())
         }
         Some(_) | None => "*".to_owned(),

@@ -7,10 +7,8 @@ use std::collections::VecDeque;
 use sha2::{Digest, Sha256};
 
 use super::chain::Chain;
+use crate::base::limits;
 use crate::base::secret::Secret;
-
-/// Entries whose repetition is recognized: more than a syslog sink sends again.
-const REPEATED_MAX: usize = 4096;
 
 /// What was found in the lines so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -61,7 +59,7 @@ impl Verifier {
             return true;
         }
         self.read.push_back(own);
-        if self.read.len() > REPEATED_MAX {
+        if self.read.len() > limits::AUDIT_REPEATED_MAX {
             self.read.pop_front();
         }
         false

@@ -10,17 +10,9 @@ use super::chain::Chain;
 use super::queue::{Batch, Item, Queue};
 use super::sink::Output;
 use crate::base::clock;
+use crate::base::limits;
 use crate::base::utc::utc_micros;
 use crate::telemetry::{AuditResult, AuditSinkKind, Metrics};
-
-/// How long a sink that failed is left alone.
-const RETRY: Duration = Duration::from_millis(250);
-/// How long the thread waits for events before it looks at its file.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// How long a failing sink is tried once the process stops.
-const LAST_TRY: Duration = Duration::from_millis(1500);
-/// What the number, the chain value and the punctuation add to an entry.
-const FRAME_BYTES: usize = 128;
 
 /// How a sink is.
 #[derive(Clone, Debug, Default)]
@@ -49,7 +41,7 @@ impl Worker {
     /// Until the queue is closed and empty, or the sink takes nothing any more while the process stops.
     pub(super) fn run(mut self) {
         loop {
-            let batch = self.queue.take(PATIENCE);
+            let batch = self.queue.take(limits::AUDIT_IDLE_INTERVAL);
             if batch.last {
                 self.stopping.get_or_insert_with(clock::now);
             }
@@ -100,7 +92,7 @@ impl Worker {
 
     /// Writes one entry, and before it how the chain goes on where a file or connection has to be opened.
     fn write(&mut self, members: &str) -> io::Result<()> {
-        self.open(members.len() + FRAME_BYTES)?;
+        self.open(members.len() + limits::AUDIT_FRAME_BYTES)?;
         self.send(members)
     }
 
@@ -165,11 +157,12 @@ impl Worker {
             }
             if self.queue.is_closed() {
                 let since = *self.stopping.get_or_insert_with(clock::now);
-                if clock::now().saturating_duration_since(since) >= LAST_TRY {
+                if clock::now().saturating_duration_since(since) >= limits::AUDIT_LAST_RETRY_TIMEOUT
+                {
                     return false;
                 }
             }
-            std::thread::sleep(RETRY);
+            std::thread::sleep(limits::AUDIT_RETRY_INTERVAL);
         }
     }
 

@@ -4,15 +4,14 @@
 
 use std::time::Duration;
 
-/// Files are small and near: what takes longer is not coming.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+use crate::base::limits;
 
 /// Does `work` on another thread and waits for it; `None` when it does not end in time. Then the
 /// thread stays with it, and everything else goes on.
 pub(crate) async fn aside<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Option<T> {
-    aside_for(PATIENCE, work).await
+    aside_for(limits::FILE_WORK_TIMEOUT, work).await
 }
 
 /// As [`aside`], with a deadline of the caller's.

@@ -15,9 +15,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use zeroize::Zeroizing;
 
 use super::clock;
-
-/// From one look whether the program has exited to the next.
-const EXIT_TICK: Duration = Duration::from_millis(2);
+use crate::base::limits;
 
 /// What is run, and what bounds it. The program gets no standard input, no environment but this one, the
 /// directory `/`, and a process group of its own; its standard error is discarded.
@@ -134,7 +132,7 @@ fn exit(child: &mut Child, deadline: Instant) -> Result<(), ProgramError> {
         match child.try_wait() {
             Ok(Some(status)) if status.success() => return Ok(()),
             Ok(Some(status)) => return Err(ProgramError::Exit(status.code())),
-            Ok(None) if clock::now() < deadline => std::thread::sleep(EXIT_TICK),
+            Ok(None) if clock::now() < deadline => std::thread::sleep(limits::PROGRAM_EXIT_TICK),
             Ok(None) => return Err(ProgramError::TooSlow(Duration::ZERO)),
             Err(error) => return Err(ProgramError::Output(error)),
         }

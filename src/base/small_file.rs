@@ -10,8 +10,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-/// A file is near: one that takes longer is a pipe without a writer, or on a file system that is gone.
-const PATIENCE: Duration = Duration::from_secs(3);
+use crate::base::limits;
 
 /// What a path may lead to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +39,7 @@ pub(crate) enum ReadError {
 /// When it cannot be read, is larger, is of another kind, or does not come in time. Then the thread that reads it
 /// stays with it.
 pub(crate) fn read(path: &Path, max: u64, kind: Kind) -> Result<Zeroizing<Vec<u8>>, ReadError> {
-    within(PATIENCE, path, max, kind)
+    within(limits::FILE_READ_TIMEOUT, path, max, kind)
 }
 
 fn within(

@@ -20,11 +20,9 @@ use super::exit;
 use super::output::Output;
 use super::verb::Verb;
 use crate::admin::{EXIT, HEADER, query, read_token};
+use crate::base::limits;
 use crate::config::{Admin, ConfigSource, environment, io_cause};
 use crate::proxy::verbs as table;
-
-/// Connecting, and the way of the answer.
-const WAY: Duration = Duration::from_secs(5);
 
 impl<V: OfTable> Verb for Asked<V> {
     fn run(self, output: Output) -> ExitCode {
@@ -195,7 +193,7 @@ pub(super) fn ask(way: &Way, question: Question) -> Said {
         Ok(runtime) => runtime,
         Err(error) => return Said::Nothing(format!("no event loop: {}", error.kind())),
     };
-    let patience = question.patience + WAY;
+    let patience = question.patience + limits::CLI_CONNECT_TIMEOUT;
     runtime.block_on(async {
         let asked = tokio::time::timeout(patience, send(way, question)).await;
         let late = || {

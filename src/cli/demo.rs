@@ -17,12 +17,10 @@ use super::args::Demo;
 use super::interrupt::Interrupt;
 use super::output::Output;
 use super::verb::Verb;
+use crate::base::limits;
 use screen::Screen;
 use stage::Stage;
 use talk::Target;
-
-/// How often the programs are looked after while nothing happens.
-const LOOK: Duration = Duration::from_millis(500);
 
 /// Starts server and respgate, runs each step and serves until a signal ends it; 0 when every step
 /// succeeded.
@@ -83,7 +81,7 @@ fn play(
     }
     stage.start_gate()?;
     invite(stage, screen);
-    while !interrupt.within(LOOK) {
+    while !interrupt.within(limits::DEMO_CHECK_INTERVAL) {
         stage.check()?;
     }
     let gate = stage.gate()?;

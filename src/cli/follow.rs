@@ -15,12 +15,8 @@ use super::interrupt::Interrupt;
 use super::output::Output;
 use super::verb::Verb;
 use crate::admin::query;
+use crate::base::limits;
 
-/// How long it waits for new entries: after some, so that a fast log is read as fast as it is written,
-/// after none, and while no respgate answers.
-const BUSY: Duration = Duration::from_millis(20);
-const IDLE: Duration = Duration::from_millis(250);
-const AWAY: Duration = Duration::from_secs(1);
 /// Entries that are shown at once where nothing else is said.
 const FIRST: usize = 10;
 /// Members that a line begins with; the others follow by their names.
@@ -89,7 +85,7 @@ fn follow(
                 if !std::mem::replace(&mut away, true) {
                     output.print_error("respgate: no respgate answers; waiting for it");
                 }
-                AWAY
+                limits::FOLLOW_RETRY_INTERVAL
             }
             Said::Answer { exit, .. } => {
                 let text = "respgate has no audit log: the configuration has no [[audit.sink]]";
@@ -177,7 +173,7 @@ impl Follower {
         }
         let went_on = number("next") > self.since;
         self.since = number("next");
-        Ok(if went_on { BUSY } else { IDLE })
+        Ok(if went_on { limits::FOLLOW_BUSY_INTERVAL } else { limits::FOLLOW_IDLE_INTERVAL })
     }
 }
 
@@ -214,8 +210,15 @@ mod tests {
     fn follower_begins_with_the_newest_and_shows_each_entry_once() {
         let mut follower = Follower::new(None, Some(2));
         let first = look(&mut follower, &answer("a", 5, 3, &[3, 4, 5]));
-        assert_eq!(first, (entries([4, 5]), BUSY), "what came before it began is not missed");
-        assert_eq!(look(&mut follower, &answer("a", 5, 0, &[])), (Vec::new(), IDLE));
+        assert_eq!(
+            first,
+            (entries([4, 5]), limits::FOLLOW_BUSY_INTERVAL),
+            "what came before it began is not missed"
+        );
+        assert_eq!(
+            look(&mut follower, &answer("a", 5, 0, &[])),
+            (Vec::new(), limits::FOLLOW_IDLE_INTERVAL)
+        );
         let (shown, _) = look(&mut follower, &answer("a", 9, 2, &[8, 9]));
         assert_eq!(shown, [vec![Shown::Missed(2)], entries([8, 9])].concat());
         assert_eq!(follower.since, 9);

@@ -36,17 +36,14 @@ mod void;
 mod wait;
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use args::Global;
 use command_line::{Command, CommandLine};
 use output::Output;
 
+use crate::base::limits;
 use crate::config;
 use crate::telemetry::{LogHandle, Telemetry};
-
-/// How long the last lines of the log may take to be written.
-const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// Does what the command line says, and returns the exit code that the help of the verb names.
 #[must_use]
@@ -57,7 +54,7 @@ pub fn main() -> ExitCode {
             let log = if matches!(command, Command::Run(_)) { None } else { log(global) };
             let code = command.run(Output::new(global));
             if let Some(log) = log {
-                log.flush(LAST_LINES);
+                log.flush(limits::LOG_FLUSH_TIMEOUT);
             }
             code
         }

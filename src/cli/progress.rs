@@ -7,8 +7,8 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// What is shorter than this is not mentioned; then each such time counts.
-const BEAT: Duration = Duration::from_secs(1);
+use crate::base::limits;
+
 /// Goes to the beginning of the line and empties it.
 const CLEAR: &str = "\r\x1b[K";
 
@@ -22,7 +22,7 @@ impl Progress {
 
     /// Shows `what` on a terminal.
     pub(super) fn start(what: &str) -> Self {
-        Self::on(std::io::stderr(), what, BEAT)
+        Self::on(std::io::stderr(), what, limits::PROGRESS_INTERVAL)
     }
 
     fn on(mut out: impl Write + Send + 'static, what: &str, beat: Duration) -> Self {

@@ -4,19 +4,16 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::args::Run;
 use super::output::Output;
 use super::verb::Verb;
 use super::{examine, exit, void};
+use crate::base::limits;
 use crate::config::{Config, ConfigSource, Place, Problem, Setting, environment};
 use crate::proxy::{ConfigReloader, DataPlaneEnded, Proxy, Sandbox, Signal, confine};
 use crate::telemetry::Telemetry;
 use crate::tls::calendar;
-
-/// How long the last lines of the log may take to be written.
-const LAST_LINES: Duration = Duration::from_secs(1);
 
 impl Verb for Run {
     fn run(self, output: Output) -> ExitCode {
@@ -52,7 +49,7 @@ fn run(output: Output, config: Config, source: ConfigSource) -> ExitCode {
         Ok(Err(ended)) => output.fail(exit::BROKEN, &ended.to_string()),
         Err(text) => fail(&text),
     };
-    log.flush(LAST_LINES);
+    log.flush(limits::LOG_FLUSH_TIMEOUT);
     code
 }
 

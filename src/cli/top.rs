@@ -33,6 +33,7 @@ use super::interrupt::Interrupt;
 use super::output::Output;
 use super::verb::Verb;
 use crate::base::clock;
+use crate::base::limits;
 use crate::base::terminal::wants_colours;
 use crate::config::{ConfigSource, environment};
 use draw::{Page, View, draw};
@@ -43,10 +44,6 @@ use screen::{Screen, Wish};
 use source::{Look, News, Place, Source};
 use window::Window;
 
-/// Between two looks at keys, signals and news.
-const BEAT: Duration = Duration::from_millis(50);
-/// Seconds, or whatever the interval is, that the small curve can show.
-const HISTORY_MAX: usize = 512;
 /// The picture of `--once` where there is no terminal.
 const SIZE: (u16, u16) = (80, 24);
 /// The height of the picture of `--once` with events: all of it, on whatever terminal.
@@ -181,7 +178,7 @@ impl<'a> Watch<'a> {
         };
         let figures = Figures::new(Window { before, after: &after, seconds }, now);
         if let Some(rate) = figures.commands {
-            if self.history.len() == HISTORY_MAX {
+            if self.history.len() == limits::TOP_HISTORY_MAX {
                 self.history.remove(0);
             }
             self.history.push(saturated(rate));
@@ -233,7 +230,7 @@ fn live(watch: &mut Watch<'_>, source: &Source, interrupt: &Interrupt) -> std::i
             let view = watch.view(unix_seconds(), colours);
             screen.draw(|frame| draw(frame, &view))?;
         }
-        let wish = Screen::wish(BEAT)?;
+        let wish = Screen::wish(limits::TOP_TICK)?;
         stale = wish.is_some();
         match wish {
             Some(Wish::Quit) => return Ok(()),
@@ -249,7 +246,7 @@ fn live(watch: &mut Watch<'_>, source: &Source, interrupt: &Interrupt) -> std::i
 fn once(output: Output, watch: &mut Watch<'_>, source: &Source, interrupt: &Interrupt) -> ExitCode {
     let progress = output.progress("looking twice");
     while !watch.complete || (watch.events.is_some() && !watch.heard) {
-        if interrupt.within(BEAT) {
+        if interrupt.within(limits::TOP_TICK) {
             return ExitCode::FAILURE;
         }
         if let Some(news) = source.try_next() {

@@ -3,7 +3,6 @@
 //! Owns: the repetition. Never knows: what makes a process healthy.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -14,10 +13,8 @@ use super::output::Output;
 use super::verb::Verb;
 use crate::admin::query;
 use crate::base::clock;
+use crate::base::limits;
 use crate::proxy::verbs::HEALTH;
-
-/// Between two questions.
-const PAUSE: Duration = Duration::from_millis(100);
 
 impl Verb for Wait {
     fn run(self, output: Output) -> ExitCode {
@@ -42,11 +39,11 @@ impl Verb for Wait {
             };
             let said = ask(&way, question);
             let good = matches!(&said, Said::Answer { exit: 0, .. });
-            if good || clock::now() + PAUSE >= until {
+            if good || clock::now() + limits::WAIT_INTERVAL >= until {
                 drop(progress);
                 return said.print(output);
             }
-            std::thread::sleep(PAUSE);
+            std::thread::sleep(limits::WAIT_INTERVAL);
         }
     }
 }

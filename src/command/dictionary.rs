@@ -8,13 +8,12 @@ use std::fmt;
 use super::definition::{Definition, DefinitionError, define_all};
 use super::lookup::{COMMANDS, Lookup, all, by_name, last_word};
 use super::{CommandId, Cost, Flags, Miss, Reach, ReplyNames, Spec, Stores, TtlEffect};
+use crate::base::limits;
 use crate::config::Commands;
 use crate::resp::Request;
 
-/// Definitions that one process can take up. Each is kept for good.
-const LEXICON_MAX: usize = 1024;
 /// Ids are below this, those of the table and those behind it.
-pub(crate) const IDS: usize = COMMANDS + LEXICON_MAX;
+pub(crate) const IDS: usize = COMMANDS + limits::LEARNED_DEFINITIONS_MAX;
 /// A command's name, or its subcommand's, is not longer.
 pub(super) const NAME_BYTES_MAX: usize = 64;
 
@@ -29,7 +28,11 @@ pub struct InternerFull;
 
 impl fmt::Display for InternerFull {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "more than {LEXICON_MAX} different commands since the start of the process")
+        write!(
+            f,
+            "more than {} different commands since the start of the process",
+            limits::LEARNED_DEFINITIONS_MAX
+        )
     }
 }
 
@@ -56,7 +59,7 @@ impl CommandInterner {
             return Ok(known);
         }
         let id = u16::try_from(COMMANDS + self.0.len()).map_err(|_| InternerFull)?;
-        if self.0.len() >= LEXICON_MAX {
+        if self.0.len() >= limits::LEARNED_DEFINITIONS_MAX {
             return Err(InternerFull);
         }
         // Never freed, and therefore counted.
@@ -289,10 +292,10 @@ mod tests {
         };
         let first = one(definition("x.y", 1)).unwrap();
         assert_ne!(one(definition("x.y", 2)).unwrap(), first);
-        for _ in 0..2 * LEXICON_MAX {
+        for _ in 0..2 * limits::LEARNED_DEFINITIONS_MAX {
             assert_eq!(one(definition("x.y", 1)), Ok(first));
         }
-        for arity in 3..=i16::try_from(LEXICON_MAX).unwrap() {
+        for arity in 3..=i16::try_from(limits::LEARNED_DEFINITIONS_MAX).unwrap() {
             one(definition("x.y", arity)).unwrap();
         }
         assert_eq!(one(definition("x.y", 0)), Err(InternerFull));

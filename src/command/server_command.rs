@@ -9,11 +9,9 @@ use super::definition::Definition;
 use super::dictionary::NAME_BYTES_MAX;
 use super::lookup::by_name;
 use super::{Access, Categories, Effect, Flags, KeyKind, KeySpec, Spec};
+use crate::base::limits;
 use crate::config::ReplyKeys;
 use crate::resp::{Protocol, ReplyScanner, Value};
-
-/// Keys of one specification that are listed one by one.
-const SINGLE_KEYS_MAX: i64 = 16;
 
 /// One command or subcommand as the server tells of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,7 +126,7 @@ fn keys_of(spec: &Value, keys: &mut Vec<KeySpec>) -> Result<(), &'static str> {
                     return Err(unknown);
                 }
                 keys.push(KeySpec::Span { first, step, spare, least: 1, kind, access });
-            } else if last < SINGLE_KEYS_MAX {
+            } else if last < limits::COMMAND_SINGLE_KEYS_MAX {
                 let last = first + usize::try_from(last).unwrap_or_default();
                 let args = (first..=last).step_by(step);
                 keys.extend(args.map(|arg| KeySpec::At { arg, kind, access }));

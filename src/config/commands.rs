@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 
+use crate::base::limits;
 use crate::base::limits::REQUEST_ARGS_MAX;
 
 use super::error::{Problem, ValueError, quoted};
@@ -12,12 +13,8 @@ use super::nearest::nearest;
 use super::section::{Section, boolean, choice, count, strings};
 use super::tree::{Entry, Kind, Node, Scalar, Value};
 
-/// More of them make no table, but a mistake.
-const CUSTOM_MAX: usize = 512;
 /// Letters of a command's name, or of its subcommand's.
 const NAME_BYTES_MAX: usize = 64;
-/// Specifications of one command.
-const KEYS_MAX: usize = 16;
 
 /// What is known of commands that respgate's own table does not have.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -113,8 +110,9 @@ fn all(node: &Node, problems: &Problems) -> Vec<CustomCommand> {
     else {
         return Vec::new();
     };
-    if table.entries.len() > CUSTOM_MAX {
-        let mistake = ValueError::new(format!("more than {CUSTOM_MAX} commands"));
+    if table.entries.len() > limits::CUSTOM_COMMANDS_MAX {
+        let mistake =
+            ValueError::new(format!("more than {} commands", limits::CUSTOM_COMMANDS_MAX));
         problems.borrow_mut().push(mistake.at(node.place.clone(), table.key));
         return Vec::new();
     }
@@ -200,13 +198,15 @@ fn arity(node: &Node, subcommand: bool) -> Result<i16, ValueError> {
 fn places(entry: &Entry, table: &Table<'_>) -> Vec<KeyPlace> {
     let key = format!("{}.keys", table.key);
     let mistake = match &entry.node.value {
-        Value::List(nodes) if nodes.len() <= KEYS_MAX => {
+        Value::List(nodes) if nodes.len() <= limits::CUSTOM_COMMAND_KEYS_MAX => {
             let all = nodes.iter().zip(0..);
             return all
                 .filter_map(|(node, at)| place(node, format!("{key}.{at}"), table.problems))
                 .collect();
         }
-        Value::List(_) => ValueError::new(format!("more than {KEYS_MAX} specifications")),
+        Value::List(_) => {
+            ValueError::new(format!("more than {} specifications", limits::CUSTOM_COMMAND_KEYS_MAX))
+        }
         Value::Scalar(_) | Value::Table(_) => ValueError::new("expected a list of tables")
             .hint("write keys = [{ at = 1, access = \"read\" }]; keys = [] when it has none"),
     };

@@ -13,10 +13,9 @@ use super::telemetry::{Admin, Telemetry};
 use super::tree::{Node, Setting};
 use super::unknown::unknown;
 use super::{Config, Places, check, schema, void};
+use crate::base::limits;
 use crate::base::small_file::{self, Kind, ReadError};
 
-/// A configuration is read whole; a larger file is not one.
-const TEXT_BYTES_MAX: u64 = 1 << 20;
 /// Where applications connect when flags describe everything else.
 const LISTEN: &str = "127.0.0.1:6379";
 
@@ -90,17 +89,18 @@ fn read(path: &Path) -> Result<Node, Vec<Problem>> {
         let place = Place::Text { name: Arc::clone(&name), position: None };
         vec![ValueError::new(problem).at(place, "")]
     };
-    let bytes = small_file::read(path, TEXT_BYTES_MAX, Kind::Stream).map_err(|error| {
-        fail(match error {
-            ReadError::Io(error) => io_cause(&error).to_owned(),
-            ReadError::NotAFile => "not a regular file".to_owned(),
-            ReadError::TooLarge(_) => "larger than a configuration can be".to_owned(),
-            ReadError::TooSlow(after) => format!(
-                "not read within {} s; is it a pipe without a writer, or its file system gone?",
-                after.as_secs()
-            ),
-        })
-    })?;
+    let bytes =
+        small_file::read(path, limits::CONFIG_BYTES_MAX, Kind::Stream).map_err(|error| {
+            fail(match error {
+                ReadError::Io(error) => io_cause(&error).to_owned(),
+                ReadError::NotAFile => "not a regular file".to_owned(),
+                ReadError::TooLarge(_) => "larger than a configuration can be".to_owned(),
+                ReadError::TooSlow(after) => format!(
+                    "not read within {} s; is it a pipe without a writer, or its file system gone?",
+                    after.as_secs()
+                ),
+            })
+        })?;
     let not_text = || fail(io_cause(&std::io::ErrorKind::InvalidData.into()).to_owned());
     let text = std::str::from_utf8(&bytes).map_err(|_| not_text())?;
     Node::parse(text, &name)

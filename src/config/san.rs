@@ -6,10 +6,10 @@ use std::fmt;
 use std::net::IpAddr;
 
 use super::error::{ValueError, quoted};
+use crate::base::limits;
 
 /// Stands for one or more characters of one part of a name.
 const ANY: char = '*';
-const PATTERN_BYTES_MAX: usize = 2048;
 
 /// One name of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +55,7 @@ impl SanPattern {
             )
         };
         let plain = |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic());
-        if text.len() > PATTERN_BYTES_MAX {
+        if text.len() > limits::NAME_PATTERN_BYTES_MAX {
             return Err(ValueError::new("longer than any name of a certificate"));
         }
         if let Some((scheme, rest)) = text.split_once("://") {

@@ -7,11 +7,9 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
+use crate::base::limits;
 use crate::base::sha1::Sha1;
 use crate::base::small_file::{self, Kind, ReadError};
-
-/// More than any script.
-const SCRIPT_BYTES_MAX: u64 = 16 << 20;
 
 /// Which scripts and functions may run.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -73,7 +71,7 @@ impl ScriptRules {
 }
 
 fn script(path: &Path) -> Result<Zeroizing<Vec<u8>>, ScriptError> {
-    small_file::read(path, SCRIPT_BYTES_MAX, Kind::Regular).map_err(|error| {
+    small_file::read(path, limits::SCRIPT_FILE_BYTES_MAX, Kind::Regular).map_err(|error| {
         let problem = match error {
             ReadError::Io(source) => source.to_string(),
             ReadError::NotAFile => "not a regular file".to_owned(),

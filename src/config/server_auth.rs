@@ -9,6 +9,7 @@ use super::error::ValueError;
 use super::section::{Section, boolean, choice, duration, string, strings};
 use super::source::{SecretSource, is_variable, secret};
 use super::tree::Node;
+use crate::base::limits;
 
 /// How respgate authenticates to the server; without a password the certificate alone must do.
 #[derive(Clone, Debug, PartialEq, Default)]
@@ -42,8 +43,6 @@ pub struct PasswordCommand {
 }
 
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// A start, a reload and a shutdown may have to wait for a run.
-const TIMEOUT_MAX: Duration = Duration::from_secs(60);
 const REFRESH: Duration = Duration::from_secs(900);
 
 /// Reads `auth` of `[upstream]`; the address may name the user, too.
@@ -114,7 +113,7 @@ fn variables(node: &Node) -> Result<Vec<String>, ValueError> {
 
 fn timeout(node: &Node) -> Result<Duration, ValueError> {
     let timeout = duration(node)?;
-    if timeout.is_zero() || timeout > TIMEOUT_MAX {
+    if timeout.is_zero() || timeout > limits::PASSWORD_COMMAND_TIMEOUT_MAX {
         return Err(ValueError::new("not between 1ms and 60s")
             .hint("write password_command_timeout = \"10s\""));
     }

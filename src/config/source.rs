@@ -6,17 +6,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::base::limits;
 use crate::base::secret::Secret;
 use crate::base::small_file::{Kind, ReadError, read};
 
 use super::error::ValueError;
 use super::section::{Section, path, string};
 use super::tree::Node;
-
-/// More than any password or token …
-const SECRET_BYTES_MAX: u64 = 64 << 10;
-/// … and than any file of users. A path to something else must not fill the memory.
-const ACL_BYTES_MAX: u64 = 4 << 20;
 
 /// A file or an environment variable that holds one secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,7 +113,7 @@ fn shown_variable(name: &str) -> String {
 ///
 /// When the file cannot be read.
 pub fn read_acl_file(path: &Path) -> Result<Secret, SourceError> {
-    read_capped(path, ACL_BYTES_MAX).map(Secret::new)
+    read_capped(path, limits::ACL_FILE_BYTES_MAX).map(Secret::new)
 }
 
 /// A whole regular file.
@@ -140,7 +136,9 @@ impl SecretSource {
     /// When there is nothing to read or nothing in it.
     pub fn read(&self) -> Result<Secret, SourceError> {
         let (mut bytes, place) = match self {
-            Self::File(path) => (read_capped(path, SECRET_BYTES_MAX)?, path.display().to_string()),
+            Self::File(path) => {
+                (read_capped(path, limits::SECRET_FILE_BYTES_MAX)?, path.display().to_string())
+            }
             Self::Env(variable) => {
                 let value = std::env::var_os(variable)
                     .ok_or_else(|| SourceError::Unset { variable: variable.clone() })?;

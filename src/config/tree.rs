@@ -7,9 +7,7 @@ use std::sync::Arc;
 use toml::de::{DeTable, DeValue};
 
 use super::error::{Place, Problem, ValueError};
-
-/// Deeper keys than this do not exist.
-const DEPTH_MAX: usize = 8;
+use crate::base::limits;
 
 /// One value of one key, from an environment variable or a flag; overrides the file.
 #[derive(Clone, PartialEq, Eq)]
@@ -174,7 +172,7 @@ impl Node {
     /// When the tree has no place for the key.
     pub(crate) fn put(&mut self, setting: &Setting) -> Result<(), Problem> {
         let fail = |mistake: ValueError| mistake.at(setting.place.clone(), setting.key.join("."));
-        if setting.key.len() > DEPTH_MAX {
+        if setting.key.len() > limits::CONFIG_DEPTH_MAX {
             return Err(fail(ValueError::new("unknown key")));
         }
         let mut node = self;

@@ -5,9 +5,7 @@
 use std::time::Duration;
 
 use super::error::{ValueError, quoted};
-
-/// Longer waits are mistakes, and adding them to a clock must not overflow.
-const DURATION_MAX: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
+use crate::base::limits;
 
 /// Largest first, so that printing takes the first that divides.
 const SIZES: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
@@ -57,7 +55,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, ValueError> {
     };
     millis
         .map(Duration::from_millis)
-        .filter(|duration| *duration <= DURATION_MAX)
+        .filter(|duration| *duration <= limits::CONFIG_DURATION_MAX)
         .ok_or_else(|| ValueError::new(format!("{} is longer than ten years", quoted(text))))
 }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use super::facts::{Facts, FileFact, Identity, Instead, Reached};
 use super::mounts::mount_points;
 use crate::base::clock;
+use crate::base::limits;
 use crate::config::{
     Authorities, Config, SecretFile, ServerAuth, io_cause, is_in_volume, secret_files,
 };
@@ -25,9 +26,6 @@ use crate::upstream::phase::Phase;
 use crate::upstream::target::Target;
 
 const KEY: PoolKey = PoolKey { protocol: Protocol::Resp2, database: 0 };
-
-/// A look at a server's certificate takes no longer.
-const LOOK: Duration = Duration::from_secs(2);
 
 /// Everything but the comparison of rules, which needs more than the configuration.
 pub(crate) async fn collect(config: &Config) -> Facts {
@@ -152,7 +150,7 @@ fn identity(store: &TlsStore, now: SystemTime) -> Identity {
 
 /// The certificates that the server shows, whether or not they are good.
 async fn shown(config: &Config, store: Option<&TlsStore>) -> Option<Inspection> {
-    let limit = config.upstream.pool.connect_timeout.min(LOOK);
+    let limit = config.upstream.pool.connect_timeout.min(limits::DOCTOR_CERTIFICATE_TIMEOUT);
     let address = *probe::addresses(config.upstream.address.tcp()?, limit).await.first()?;
     let identity = store.map(TlsStore::current);
     let looking = match &identity {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::facts::{Facts, FileFact, Identity, Instead, Reached};
 use super::trouble::Trouble;
+use crate::base::limits;
 use crate::config::{OpenFile, is_open};
 use crate::tls::calendar;
 use crate::tls::expiry::{Expiry, assess};
@@ -16,8 +17,6 @@ use crate::upstream::phase::Phase;
 
 /// Clocks that differ by less are well.
 const CLOCK_MS: u64 = 1_000;
-/// Names of commands that one line repeats.
-const WORDS_MAX: usize = 24;
 
 /// How a step ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -332,9 +331,9 @@ fn judge_rules(user: &str, rules: &Result<Vec<String>, String>) -> Step {
 /// A list of commands may be long; `acl --diff` shows all of it.
 fn shorter(difference: &str) -> String {
     let words: Vec<&str> = difference.split(' ').collect();
-    match words.get(..WORDS_MAX) {
-        Some(first) if words.len() > WORDS_MAX => {
-            format!("{} … and {} more", first.join(" "), words.len() - WORDS_MAX)
+    match words.get(..limits::DOCTOR_NAMES_MAX) {
+        Some(first) if words.len() > limits::DOCTOR_NAMES_MAX => {
+            format!("{} … and {} more", first.join(" "), words.len() - limits::DOCTOR_NAMES_MAX)
         }
         _ => difference.to_owned(),
     }

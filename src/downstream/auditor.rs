@@ -13,17 +13,13 @@ use std::time::{Duration, Instant, SystemTime};
 use super::conversation::Hold;
 use crate::audit::{Audit, Event, Kind};
 use crate::base::clock;
+use crate::base::limits;
 use crate::base::live::Live;
 use crate::command::{self, KeyPosition, Spec};
 use crate::config::{OnOverflow, Places};
 use crate::policy::{CommandSet, Policy, Refusal, Rule};
 use crate::resp::Request;
 use crate::session::{RequestScratch, Seat, Session};
-
-/// Names of keys in one event.
-const KEYS_MAX: usize = 8;
-/// Characters of a client's name in one event.
-const NAME_CHARS_MAX: usize = 128;
 
 /// The audit log as the data plane uses it, and what of it a reload replaces.
 #[derive(Clone, Debug)]
@@ -249,7 +245,10 @@ impl Auditor {
             return Vec::new();
         }
         let redaction = self.audit.redaction();
-        keys.iter().take(KEYS_MAX).filter_map(|at| redaction.show(at.name(request))).collect()
+        keys.iter()
+            .take(limits::AUDIT_KEYS_MAX)
+            .filter_map(|at| redaction.show(at.name(request)))
+            .collect()
     }
 }
 
@@ -282,7 +281,7 @@ fn of<'a>(kind: Kind, who: &Who<'a>) -> Event<'a> {
 
 /// A client may call itself anything.
 fn shortened(mut name: String) -> String {
-    if let Some((end, _)) = name.char_indices().nth(NAME_CHARS_MAX) {
+    if let Some((end, _)) = name.char_indices().nth(limits::AUDIT_NAME_CHARS_MAX) {
         name.truncate(end);
         name.push('…');
     }

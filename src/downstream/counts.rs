@@ -3,12 +3,13 @@
 //! Owns: that each command, reply and loss is counted once, whichever connection carried it. Never
 //! knows: metrics, decisions.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::conversation::Conversation;
 use super::links::Links;
 use super::worker::Worker;
 use crate::base::clock;
+use crate::base::limits;
 use crate::session::{Class, Completed, Held, Login, Session};
 use crate::telemetry::{Slow, Times, UpstreamDisconnect};
 use crate::traffic::{Loss, Ticket};
@@ -20,9 +21,6 @@ pub(super) struct Look {
     first: bool,
     each: bool,
 }
-
-/// How long a command counts whose client is gone, where nothing limits its time.
-const WORK_MAX: Duration = Duration::from_secs(300);
 
 impl Links {
     /// A request was presented and is dealt with: answered, refused or sent.
@@ -225,7 +223,7 @@ impl Links {
 /// connection, which it does behind the last command, or the time of a command has passed.
 fn outlive(worker: &Worker, lease: Lease, held: Vec<(Ticket, Held)>) {
     let timeout = worker.upstream.command_timeout();
-    let timeout = if timeout.is_zero() { WORK_MAX } else { timeout };
+    let timeout = if timeout.is_zero() { limits::ABANDONED_WORK_TIMEOUT } else { timeout };
     tokio::task::spawn_local(async move {
         let _ = tokio::time::timeout(timeout, lease.run_out()).await;
         drop(held);

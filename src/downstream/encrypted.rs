@@ -11,12 +11,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
+use crate::base::limits;
 use crate::upstream::{Buffers, ReadAhead};
-
-/// What TLS keeps for one client besides: keys, one record each way, what is encrypted and not sent yet.
-const KEPT_BYTES: usize = 32 * 1024;
-/// Plain bytes that are encrypted at once: one record.
-const WRITE_BYTES: usize = 16 * 1024;
 
 /// Counts against the memory budget as long as it lives. Dropped, it says goodbye, so that the client can tell
 /// an end from a cut.
@@ -29,15 +25,15 @@ pub(super) struct Encrypted {
 impl Encrypted {
     pub(super) fn new(stream: TlsStream<ReadAhead<TcpStream>>, buffers: Rc<Buffers>) -> Self {
         let mut stream = Box::new(stream);
-        stream.get_mut().1.set_buffer_limit(Some(WRITE_BYTES));
-        buffers.adjust(0, KEPT_BYTES);
+        stream.get_mut().1.set_buffer_limit(Some(limits::CLIENT_TLS_WRITE_BYTES));
+        buffers.adjust(0, limits::CLIENT_TLS_BYTES);
         Self { stream, buffers }
     }
 }
 
 impl Drop for Encrypted {
     fn drop(&mut self) {
-        self.buffers.adjust(KEPT_BYTES, 0);
+        self.buffers.adjust(limits::CLIENT_TLS_BYTES, 0);
         let (socket, session) = self.stream.get_mut();
         session.send_close_notify();
         let mut socket = TryWrite(socket.socket());

@@ -5,10 +5,7 @@
 use std::cmp::Reverse;
 use std::time::Duration;
 
-/// A client that keeps less is not ended for the sake of others: it would free next to nothing.
-const SHARE_BYTES_MIN: usize = 4 * 1024;
-/// A client that has not moved for this long weighs twice what it keeps.
-const STILL: Duration = Duration::from_millis(100);
+use crate::base::limits;
 
 /// A client as far as the budget is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +20,7 @@ pub(super) struct Holder {
 impl Holder {
     /// Bytes times stillness: the largest that moves least weighs most.
     fn weight(&self) -> u128 {
-        let steps = self.still.as_millis() / STILL.as_millis();
+        let steps = self.still.as_millis() / limits::EVICTION_IDLE_TIME.as_millis();
         (self.bytes as u128).saturating_mul(1 + steps)
     }
 }
@@ -31,7 +28,7 @@ impl Holder {
 /// The clients to be ended so that `excess` bytes become free, as far as ending clients frees them: those
 /// that are not logged in before all others, then by weight.
 pub(super) fn choose(mut holders: Vec<Holder>, excess: usize) -> Vec<u64> {
-    holders.retain(|holder| holder.bytes >= SHARE_BYTES_MIN);
+    holders.retain(|holder| holder.bytes >= limits::EVICTION_BYTES_MIN);
     holders.sort_unstable_by_key(|holder| (holder.logged_in, Reverse(holder.weight())));
     let mut freed = 0_usize;
     let enough = holders.iter().take_while(|holder| {

@@ -15,13 +15,11 @@ use tokio_rustls::TlsAcceptor;
 
 use super::encrypted::Encrypted;
 use super::worker::Worker;
+use crate::base::limits;
 use crate::session::{PeerCertificate, PeerIdentity};
 use crate::telemetry::HandshakeResult;
 use crate::tls::{self, ListenerStore, TlsError};
 use crate::upstream::ReadAhead;
-
-/// What a handshake keeps while it is in progress.
-const KEPT_BYTES: usize = 48 * 1024;
 
 /// Those in progress, the oldest first. An application completes its own within a few round trips: with too many
 /// in progress, the oldest is one that is not going to.
@@ -72,7 +70,7 @@ impl Handshakes {
         let number = self.next.get();
         self.next.set(number + 1);
         in_progress.insert(number, Handshake { address: address.into(), task: None });
-        worker.buffers.adjust(0, KEPT_BYTES);
+        worker.buffers.adjust(0, limits::HANDSHAKE_BYTES);
         worker.metrics.handshake_began();
         (InProgress { all: Rc::clone(self), number, worker: Rc::clone(worker) }, ended)
     }
@@ -119,7 +117,7 @@ impl InProgress {
 impl Drop for InProgress {
     fn drop(&mut self) {
         self.all.in_progress.borrow_mut().remove(&self.number);
-        self.worker.buffers.adjust(KEPT_BYTES, 0);
+        self.worker.buffers.adjust(limits::HANDSHAKE_BYTES, 0);
         self.worker.metrics.handshake_is_over();
     }
 }

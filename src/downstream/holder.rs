@@ -5,9 +5,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
-/// Entries of `/proc` that are looked at: this is for a text, not worth more.
-const PROCESSES_MAX: usize = 4096;
-const FILES_MAX: usize = 65_536;
+use crate::base::limits;
+
 /// The state of a listening socket in `/proc/net/tcp`.
 const LISTEN: &str = "0A";
 
@@ -30,7 +29,7 @@ pub(crate) fn holder(address: SocketAddr) -> Option<Holder> {
     let wanted = format!("socket:[{inode}]");
     let processes = std::fs::read_dir("/proc").ok()?.flatten();
     let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    let pid = pids.take(PROCESSES_MAX).find(|pid| has_open(*pid, &wanted))?;
+    let pid = pids.take(limits::PROC_ENTRIES_MAX).find(|pid| has_open(*pid, &wanted))?;
     let program = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
     Some(Holder { pid, program: program.trim_end().chars().filter(|c| !c.is_control()).collect() })
 }
@@ -38,7 +37,7 @@ pub(crate) fn holder(address: SocketAddr) -> Option<Holder> {
 fn has_open(pid: u32, wanted: &str) -> bool {
     let files = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
     files
-        .take(FILES_MAX)
+        .take(limits::PROC_FILES_MAX)
         .any(|file| std::fs::read_link(file.path()).is_ok_and(|target| target == Path::new(wanted)))
 }
 

@@ -15,11 +15,9 @@ use crate::config;
 use crate::policy::Policy;
 use crate::resp::{Request, RequestLimits, RequestScanner, Scan, number};
 use crate::telemetry::redact::KeyMask;
-use crate::telemetry::{Found, HotKeys, KEY_BYTES_MAX, Slow, SlowLog};
+use crate::telemetry::{Found, HotKeys, Slow, SlowLog};
 use crate::upstream::Notable;
 
-/// Keys of one command that are counted.
-const KEYS_MAX: usize = 32;
 /// What is listed for a key that is not to be shown.
 const HIDDEN: &str = "(not shown)";
 
@@ -137,7 +135,8 @@ impl Insight {
         }
         let mut keys = self.keys.borrow_mut();
         if drawn && find_keys(spec, request, &mut keys).is_ok() {
-            let named = keys.iter().filter(|key| key.kind == KeyKind::Key).take(KEYS_MAX);
+            let named =
+                keys.iter().filter(|key| key.kind == KeyKind::Key).take(limits::COUNTED_KEYS_MAX);
             named.for_each(|key| hot.note(policy.section(), key.name(request), now));
         }
     }
@@ -213,7 +212,7 @@ fn key_place(bytes: &[u8]) -> Option<Range<usize>> {
     let request = scanner.request(bytes);
     let Lookup::Command(spec) = lookup(&request) else { return None };
     let place = request.place(first_key_arg(spec, &request)?)?;
-    Some(place.start..place.end.min(place.start + KEY_BYTES_MAX))
+    Some(place.start..place.end.min(place.start + limits::HOT_KEY_BYTES_MAX))
 }
 
 /// The first key, where that needs no search.
@@ -250,7 +249,7 @@ mod tests {
 
     #[test]
     fn the_key_of_a_sent_request_is_found_in_its_bytes() {
-        let long = "k".repeat(2 * KEY_BYTES_MAX);
+        let long = "k".repeat(2 * limits::HOT_KEY_BYTES_MAX);
         for (args, expected) in [
             (&["GET", "a"][..], Some("a")),
             (&["MSET", "a", "1", "b", "2"], Some("a")),
@@ -258,7 +257,7 @@ mod tests {
             (&["EVAL", "return 1", "0", "value"], None),
             (&["EVAL", "return 1", "x", "value"], None),
             (&["OBJECT", "ENCODING", "a"], Some("a")),
-            (&["SET", &long, "v"], Some(&long[..KEY_BYTES_MAX])),
+            (&["SET", &long, "v"], Some(&long[..limits::HOT_KEY_BYTES_MAX])),
             (&["PING"], None),
             (&["NOTHING", "a"], None),
             (&["MULTI"], None),

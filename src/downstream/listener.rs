@@ -22,16 +22,12 @@ use super::origin::origin_of;
 use super::unix::{self, SocketFile};
 use super::worker::Worker;
 use crate::base::clock;
+use crate::base::limits;
 use crate::base::live::Live;
 use crate::config;
 use crate::session::{LimiterRegistry, ListenerAccess, Origin, Peer, PeerIdentity, Seat};
 use crate::telemetry::{ClientDisconnect, ClientRejection, Label, ListenerKind};
 use crate::tls::{Fault, ListenerStore, TlsError};
-
-/// How long accepting pauses when the process has no file descriptors left.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// A client on another machine that is silent for this long is asked whether it is there.
-const KEEPALIVE: Duration = Duration::from_secs(300);
 
 /// A place where applications connect, bound and ready to accept.
 #[derive(Debug)]
@@ -199,7 +195,7 @@ impl Listener {
             };
             if let Err(error) = accepted {
                 tracing::warn!(code = "CLI-E002", %error, "a client could not be accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+                tokio::time::sleep(limits::ACCEPT_PAUSE).await;
             }
         }
     }
@@ -208,7 +204,7 @@ impl Listener {
         let _ = stream.set_nodelay(true);
         if !from.ip().to_canonical().is_loopback() {
             // A client that vanished without a word is noticed (Redis config.c `tcp-keepalive`).
-            let keepalive = TcpKeepalive::new().with_time(KEEPALIVE);
+            let keepalive = TcpKeepalive::new().with_time(limits::CLIENT_KEEPALIVE);
             let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive);
         }
         Peer {

@@ -11,18 +11,12 @@ use std::time::{Duration, Instant};
 
 use super::insight::Insight;
 use super::metrics::Tally;
+use crate::base::limits;
 use crate::command::Spec;
 use crate::policy::Policy;
 use crate::session::{Class, Completed};
-use crate::telemetry::KEY_BYTES_MAX;
 use crate::traffic::Ticket;
 use crate::upstream::{Mailbox, Remark};
-
-/// Places and bytes of keys kept allocated for an idle client.
-const NOTES_KEPT: usize = 16;
-const KEYS_KEPT: usize = 512;
-/// Bytes of keys before those of commands that are answered are removed.
-const KEYS_SWEPT: usize = 4096;
 
 /// A command on its way.
 #[derive(Clone, Copy, Debug)]
@@ -98,11 +92,11 @@ impl Notes {
         if let Some(since) = self.begun.take() {
             self.waited.push((ticket, now.saturating_duration_since(since)));
         }
-        if self.keys.len() >= KEYS_SWEPT {
+        if self.keys.len() >= limits::NOTE_KEY_BYTES_SWEPT {
             self.sweep();
         }
         let at = u32::try_from(self.keys.len()).unwrap_or(u32::MAX);
-        let key = key.map(|key| key.get(..KEY_BYTES_MAX).unwrap_or(key));
+        let key = key.map(|key| key.get(..limits::HOT_KEY_BYTES_MAX).unwrap_or(key));
         let len = match key {
             Some(key) => {
                 self.keys.extend_from_slice(key);
@@ -226,10 +220,10 @@ impl Notes {
         self.line.clear();
         self.keys.clear();
         self.waited.clear();
-        if self.line.capacity() > NOTES_KEPT {
+        if self.line.capacity() > limits::NOTES_KEPT {
             self.line = VecDeque::new();
         }
-        if self.keys.capacity() > KEYS_KEPT {
+        if self.keys.capacity() > limits::NOTE_KEY_BYTES_KEPT {
             self.keys = Vec::new();
         }
     }
@@ -287,7 +281,11 @@ mod tests {
         let expected: Vec<Option<&[u8]>> =
             expected.iter().map(|key| Some(key.as_bytes())).collect();
         assert_eq!(keys(&notes), expected);
-        assert!(notes.keys.capacity() <= 4 * KEYS_SWEPT, "{}", notes.keys.capacity());
+        assert!(
+            notes.keys.capacity() <= 4 * limits::NOTE_KEY_BYTES_SWEPT,
+            "{}",
+            notes.keys.capacity()
+        );
     }
 
     #[test]
@@ -298,7 +296,10 @@ mod tests {
             send(&mut notes, number, &long);
         }
         let held = notes.held_bytes();
-        assert!((100 * KEY_BYTES_MAX..400 * KEY_BYTES_MAX).contains(&held), "{held}");
+        assert!(
+            (100 * limits::HOT_KEY_BYTES_MAX..400 * limits::HOT_KEY_BYTES_MAX).contains(&held),
+            "{held}"
+        );
         notes.clear();
         assert_eq!(notes.held_bytes(), 0);
     }

@@ -4,17 +4,13 @@
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use crate::base::limits;
 use crate::policy::{Policy, Refusal};
 use crate::resp::Request;
 use crate::session::{Name, Peer, PeerIdentity};
 use crate::tls::{Fault, TlsError};
-
-/// Of each kind one line in this time.
-const EVERY: Duration = Duration::from_secs(60);
-/// Kinds that are distinguished. Others are only at debug until one is due again.
-const KINDS_MAX: usize = 256;
 
 /// The refusals of one thread.
 #[derive(Debug, Default)]
@@ -91,7 +87,9 @@ impl Refusals {
 
     /// Whether a line is due, and how many of the kind had none since the last one.
     fn sample(&mut self, now: Instant, kind: u64) -> Option<u64> {
-        let over = |sample: &Sample| now.saturating_duration_since(sample.since) >= EVERY;
+        let over = |sample: &Sample| {
+            now.saturating_duration_since(sample.since) >= limits::REFUSAL_LOG_INTERVAL
+        };
         match self.kinds.get_mut(&kind) {
             Some(sample) if over(sample) => {
                 sample.since = now;
@@ -103,10 +101,10 @@ impl Refusals {
             }
             None => {}
         }
-        if self.kinds.len() >= KINDS_MAX {
+        if self.kinds.len() >= limits::REFUSAL_LOG_KINDS_MAX {
             self.kinds.retain(|_, sample| !over(sample));
         }
-        if self.kinds.len() >= KINDS_MAX {
+        if self.kinds.len() >= limits::REFUSAL_LOG_KINDS_MAX {
             return None;
         }
         self.kinds.insert(kind, Sample { since: now, more: 0 });
@@ -122,6 +120,8 @@ fn kind(section: &str, rule: &str, command: &str) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::base::clock;
 
@@ -133,10 +133,14 @@ mod tests {
         assert_eq!(refusals.sample(start, get), Some(0));
         assert_eq!(refusals.sample(start, other), Some(0));
         for _ in 0..7 {
-            assert_eq!(refusals.sample(start + EVERY - Duration::from_nanos(1), get), None);
+            assert_eq!(
+                refusals
+                    .sample(start + limits::REFUSAL_LOG_INTERVAL - Duration::from_nanos(1), get),
+                None
+            );
         }
-        assert_eq!(refusals.sample(start + EVERY, get), Some(7));
-        assert_eq!(refusals.sample(start + EVERY, get), None);
+        assert_eq!(refusals.sample(start + limits::REFUSAL_LOG_INTERVAL, get), Some(7));
+        assert_eq!(refusals.sample(start + limits::REFUSAL_LOG_INTERVAL, get), None);
     }
 
     #[test]
@@ -145,9 +149,12 @@ mod tests {
         let lines = |refusals: &mut Refusals, at, from| {
             (from..from + 1000).filter(|kind| refusals.sample(at, *kind).is_some()).count()
         };
-        assert_eq!(lines(&mut refusals, start, 0), KINDS_MAX);
+        assert_eq!(lines(&mut refusals, start, 0), limits::REFUSAL_LOG_KINDS_MAX);
         assert_eq!(lines(&mut refusals, start, 5000), 0);
-        assert_eq!(lines(&mut refusals, start + EVERY, 5000), KINDS_MAX);
-        assert_eq!(refusals.kinds.len(), KINDS_MAX);
+        assert_eq!(
+            lines(&mut refusals, start + limits::REFUSAL_LOG_INTERVAL, 5000),
+            limits::REFUSAL_LOG_KINDS_MAX
+        );
+        assert_eq!(refusals.kinds.len(), limits::REFUSAL_LOG_KINDS_MAX);
     }
 }

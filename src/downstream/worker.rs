@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::auditor::{AuditParts, Auditor};
 use super::eviction::{Holder, choose};
@@ -25,9 +25,6 @@ use crate::session::{
 use crate::telemetry::redact::KeyMask;
 use crate::telemetry::{Found, Metrics, Slow};
 use crate::upstream::{Buffers, Mailbox, Upstream};
-
-/// After a search for clients that could make room found none, the next one is this much later.
-const RELIEVE_AGAIN: Duration = Duration::from_millis(10);
 
 /// What is handed down at assembly.
 #[derive(Debug)]
@@ -187,7 +184,7 @@ impl Worker {
         let chosen = choose(clients.iter().filter_map(holder).collect(), excess);
         if chosen.is_empty() {
             // What is kept belongs to no client: to look again at once would find the same.
-            self.relieve_from.set(now + RELIEVE_AGAIN);
+            self.relieve_from.set(now + limits::EVICTION_RETRY_INTERVAL);
         }
         for mailbox in chosen.iter().filter_map(|id| clients.get(id)?.upgrade()) {
             mailbox.evict();

@@ -7,6 +7,7 @@ use std::ops::Range;
 use bytes::BytesMut;
 
 use super::guard::Shaped;
+use crate::base::limits;
 use crate::command::KeyPosition;
 use crate::resp::{Request, encode, number};
 
@@ -23,9 +24,6 @@ pub struct Scratch {
     /// What goes to the server instead of the script, or its name, of the request at hand.
     pub guarded: Shaped,
 }
-
-/// A wire buffer above this size is not kept for the next request.
-const WIRE_BYTES_KEPT: usize = 64 * 1024;
 
 impl Scratch {
     /// What is sent instead of the request just permitted, if [`Grant::changed`](super::Grant::changed).
@@ -51,7 +49,7 @@ impl Scratch {
         if self.guarded.changes() {
             self.guarded = Shaped::No;
         }
-        if self.wire.capacity() > WIRE_BYTES_KEPT {
+        if self.wire.capacity() > limits::EDITED_REQUEST_BYTES_KEPT {
             self.wire = BytesMut::new();
         }
     }

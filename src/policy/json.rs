@@ -2,8 +2,7 @@
 //!
 //! Owns: [`is_json`]. Never knows: what the text says.
 
-/// Nesting beyond this is no JSON here: one bit for each level.
-const DEPTH_MAX: u32 = u128::BITS;
+use crate::base::limits;
 
 /// Whether `text` is one JSON value in UTF-8, with blanks around it. Without recursion and without
 /// memory of its own.
@@ -72,7 +71,7 @@ impl Reader<'_> {
     }
 
     fn open(&mut self, object: bool) -> Option<()> {
-        if self.depth == DEPTH_MAX {
+        if self.depth == limits::JSON_DEPTH_MAX {
             return None;
         }
         self.depth += 1;

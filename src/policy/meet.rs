@@ -3,6 +3,7 @@
 //! Owns: [`Glob`]. Never knows: what the patterns are for.
 
 use super::pattern::one;
+use crate::base::limits;
 
 /// A pattern taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,14 +17,11 @@ enum Element {
     One([u64; 4]),
 }
 
-/// A longer pattern is not taken apart: it counts as one that fits every name.
-const BYTES_MAX: usize = 1024;
-
 impl Glob {
     pub(super) fn new(pattern: &[u8]) -> Self {
         let mut elements = Vec::new();
         let mut rest = pattern;
-        if pattern.len() > BYTES_MAX {
+        if pattern.len() > limits::COMPARED_PATTERN_BYTES_MAX {
             elements.push(Element::Any);
             rest = &[];
         }
@@ -120,7 +118,7 @@ mod tests {
         ] {
             assert_eq!((meet(a, b), meet(b, a)), (expected, expected), "{a} {b}");
         }
-        let long = "a".repeat(BYTES_MAX + 1);
+        let long = "a".repeat(limits::COMPARED_PATTERN_BYTES_MAX + 1);
         assert!(meet(&long, "b"));
     }
 

@@ -8,9 +8,6 @@
 
 use bytes::{BufMut, BytesMut};
 
-/// A longer report is replaced by an error: the servers' own are a few kilobytes.
-pub(super) const REPORT_BYTES_MAX: usize = 1 << 20;
-
 /// Sections of which every field stays: they are the same for all clients, or drivers need them.
 const WHOLE: [&[u8]; 4] = [b"Server", b"Replication", b"Modules", b"Cluster"];
 

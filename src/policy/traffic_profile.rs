@@ -13,15 +13,13 @@ use super::Refusal;
 use super::keyspace::{may_be_reserved, names_reserved};
 use super::pattern::Pattern;
 use super::role::{KeyPattern, Scope, Selector};
+use crate::base::limits;
 use crate::command::{
     Access, Flags, KeyKind, KeyPosition, Local, Reach, Spec, by_name, find_keys, scan_match,
 };
 use crate::resp::Request;
 use names::{Names, certain};
 use scripts::SeenScripts;
-
-/// Refused commands that are distinguished; beyond, all are one.
-const REFUSED_MAX: usize = 128;
 
 /// What was seen, without values: commands, prefixes of names, what was or would be refused.
 #[derive(Debug, Default)]
@@ -79,7 +77,7 @@ impl TrafficProfile {
         self.total += 1;
         let label = refusal.rule.label();
         let name = refusal.command(request).into_owned();
-        let full = self.refused.len() >= REFUSED_MAX;
+        let full = self.refused.len() >= limits::LEARN_REFUSED_MAX;
         let key = (label, name);
         let key = if full && !self.refused.contains_key(&key) {
             (label, "others".to_owned())

@@ -8,12 +8,10 @@ use std::sync::Arc;
 
 use super::traffic_profile::TrafficProfile;
 use super::{Policy, Refusal, ServerRole, server_rules};
+use crate::base::limits;
 use crate::command::Spec;
 use crate::config::{KeyMode, Rules};
 use crate::resp::Request;
-
-/// Policies that are distinguished; what others see is not kept.
-const POLICIES_MAX: usize = 64;
 
 /// What was seen, by the section of the policy in the configuration.
 #[derive(Debug, Default)]
@@ -38,7 +36,7 @@ impl TrafficProfiles {
         refused: Option<&Refusal>,
     ) {
         if !self.0.contains_key(policy.section()) {
-            if self.0.len() >= POLICIES_MAX {
+            if self.0.len() >= limits::LEARN_POLICIES_MAX {
                 return;
             }
             let one = One { profile: TrafficProfile::default(), policy: Arc::clone(policy) };

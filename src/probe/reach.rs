@@ -11,13 +11,12 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
+use crate::base::limits;
 use crate::config::HostPort;
 use crate::tls::Looking;
 
 /// A question that needs no login: without one, the answer is an error, which is an answer.
 const PING: &[u8] = b"PING\r\n";
-/// As much of the first line of an answer as is looked at.
-const LINE_MAX: usize = 128;
 
 /// How a TLS connection went.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,7 +89,7 @@ async fn first_line(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Optio
     stream.write_all(PING).await.ok()?;
     stream.flush().await.ok()?;
     let mut line = Vec::new();
-    while line.len() < LINE_MAX {
+    while line.len() < limits::PROBE_LINE_BYTES_MAX {
         match stream.read_u8().await {
             Ok(b'\r' | b'\n') => break,
             Ok(byte) => line.push(byte),

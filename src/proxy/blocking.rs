@@ -5,12 +5,10 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::base::limits;
 use crate::command::Dictionary;
 use crate::policy::Blocks;
 use crate::telemetry::{self, Metrics};
-
-/// Blocks at once.
-pub(super) const BLOCKS_MAX: usize = 64;
 
 /// The entries of this process; they end with it.
 #[derive(Debug, Default)]
@@ -89,8 +87,11 @@ impl Blocking {
     ) -> Result<Entry, String> {
         let mut list = self.list();
         list.entries.retain(|entry| entry.what != what && !entry.is_over(now));
-        if list.entries.len() >= BLOCKS_MAX {
-            return Err(format!("there are {BLOCKS_MAX} blocks already; remove some with unblock"));
+        if list.entries.len() >= limits::BLOCKS_MAX {
+            return Err(format!(
+                "there are {} blocks already; remove some with unblock",
+                limits::BLOCKS_MAX
+            ));
         }
         list.last += 1;
         let entry = Entry { id: list.last, what, since: now, until, by };
@@ -171,7 +172,7 @@ mod tests {
     #[test]
     fn number_of_blocks_is_bounded() {
         let blocking = Blocking::default();
-        for uid in 0..BLOCKS_MAX {
+        for uid in 0..limits::BLOCKS_MAX {
             let uid = u32::try_from(uid).unwrap();
             blocking.add(What::Uid(uid), None, String::new(), 0).unwrap();
         }

@@ -5,15 +5,11 @@
 use std::sync::Arc;
 
 use super::error::StartError;
+use crate::base::limits;
 use crate::command::{self, CommandInterner, Definition, Dictionary, ServerCommand};
 use crate::config::Commands;
 use crate::telemetry::Metrics;
 use crate::upstream::dial::Dialer;
-
-/// What the server tells of more commands is not taken up.
-const LEARNED_MAX: usize = 512;
-/// Names that one line of the log holds.
-const NAMED_MAX: usize = 20;
 
 /// Every command there is for this process.
 #[derive(Debug, Default)]
@@ -91,7 +87,7 @@ impl CommandSources {
             tracing::warn!(code = "CMD-W001", count = differences.len(), differences = %some(&differences, "; "), "the server's COMMAND reply differs from respgate's table; the table is used");
         }
         let mut learned = command::learn(described);
-        learned.definitions.truncate(LEARNED_MAX);
+        learned.definitions.truncate(limits::LEARNED_COMMANDS_MAX);
         let refused: Vec<String> =
             learned.refused.iter().map(|(name, why)| format!("{name} ({why})")).collect();
         let names: Vec<String> = learned.definitions.iter().map(|own| own.name.clone()).collect();
@@ -116,8 +112,9 @@ fn number(count: usize) -> i64 {
 
 /// The first few, and how many there are besides.
 fn some(texts: &[String], between: &str) -> String {
-    let shown: Vec<&str> = texts.iter().take(NAMED_MAX).map(String::as_str).collect();
-    let more = texts.len().saturating_sub(NAMED_MAX);
+    let shown: Vec<&str> =
+        texts.iter().take(limits::LOGGED_NAMES_MAX).map(String::as_str).collect();
+    let more = texts.len().saturating_sub(limits::LOGGED_NAMES_MAX);
     let more = if more == 0 { String::new() } else { format!("{between}{more} more") };
     shown.join(between) + &more
 }

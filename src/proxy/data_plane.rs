@@ -16,16 +16,12 @@ use super::components::Components;
 use super::error::StartError;
 use crate::admin::Health;
 use crate::base::clock;
+use crate::base::limits;
 use crate::config::{Config, Listener};
 use crate::downstream::{self, Inherited, Worker, WorkerParts};
 use crate::telemetry::redact::KeyMask;
 use crate::telemetry::{Metrics, Telemetry};
 use crate::upstream::Upstream;
-
-/// How often the thread shows that it is alive.
-const HEARTBEAT: Duration = Duration::from_secs(1);
-/// How long connections may take to end when the process leaves.
-const GOODBYE: Duration = Duration::from_secs(1);
 
 /// A control message to the data plane.
 pub(super) enum Control {
@@ -194,7 +190,7 @@ async fn serve(
     let _ = report.send(Ok(()));
     let warm = Rc::clone(&upstream);
     let mut warming = Some(tokio::task::spawn_local(async move { drop(warm.warm().await) }));
-    let mut heartbeat = tokio::time::interval(HEARTBEAT);
+    let mut heartbeat = tokio::time::interval(limits::HEARTBEAT_INTERVAL);
     let mut server = None;
     loop {
         tokio::select! {
@@ -268,7 +264,7 @@ fn beat(health: &Health, worker: &Worker, upstream: &Upstream) {
 /// Clients without a request in flight are disconnected; the others get a moment.
 async fn say_goodbye(worker: &Worker, upstream: &Upstream) {
     worker.begin_drain();
-    let until = clock::now() + GOODBYE;
+    let until = clock::now() + limits::EXIT_CLOSE_TIMEOUT;
     while worker.clients() > 0 && clock::now() < until {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }

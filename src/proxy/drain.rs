@@ -2,13 +2,10 @@
 //!
 //! Owns: [`wait`]. Never knows: signals, connections.
 
-use std::time::Duration;
-
 use crate::base::clock;
+use crate::base::limits;
 use crate::config::Drain;
 use crate::telemetry::Metrics;
-
-const LOOK: Duration = Duration::from_millis(20);
 
 /// Returns when no client has been connected for `quiet` and `min` has passed, or `max` has passed.
 pub(super) async fn wait(settings: &Drain, metrics: &Metrics, clients: impl Fn() -> usize) {
@@ -27,6 +24,7 @@ pub(super) async fn wait(settings: &Drain, metrics: &Metrics, clients: impl Fn()
         if elapsed >= settings.max || (quiet && elapsed >= settings.min) {
             return;
         }
-        tokio::time::sleep(LOOK.min(settings.max.saturating_sub(elapsed))).await;
+        tokio::time::sleep(limits::DRAIN_CHECK_INTERVAL.min(settings.max.saturating_sub(elapsed)))
+            .await;
     }
 }

@@ -25,12 +25,13 @@ pub(crate) mod verbs;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
 
 use crate::admin::{self, AdminHandle, Health};
 use crate::base::clock;
+use crate::base::limits;
 use crate::base::live::Live;
 use crate::config::Config;
 use crate::telemetry::{State, Telemetry};
@@ -49,13 +50,6 @@ pub(crate) use error::{DataPlaneEnded, StartError};
 pub(crate) use reload::ConfigReloader;
 pub(crate) use sandbox::Sandbox;
 pub(crate) use signals::Signal;
-
-/// How long after a server could not be asked for its commands it is asked again.
-const ASK_AGAIN: Duration = Duration::from_secs(10);
-/// How long an operator may take to read that the process exits now.
-const ANSWERED: Duration = Duration::from_millis(100);
-/// Orders of operators that may wait.
-const ORDERS_MAX: usize = 16;
 
 /// A running proxy: applications are served from the moment it exists.
 #[derive(Debug)]
@@ -116,7 +110,7 @@ impl Proxy {
         let drain = config.drain.clone();
         let level = config.telemetry.log_level.clone();
         let in_force = Live::new(InForce { config, components });
-        let (give, orders) = mpsc::channel(ORDERS_MAX);
+        let (give, orders) = mpsc::channel(limits::ADMIN_QUEUE_LEN_MAX);
         let levels = Arc::new(Levels::new(telemetry.log.clone(), &level));
         let house = Arc::new(AdminState {
             telemetry: telemetry.clone(),
@@ -202,7 +196,8 @@ impl Proxy {
                 let Some(answered) = run_unless_stopped(ask, &mut signals, &mut due).await else {
                     break;
                 };
-                due.ask_again = answered.is_none().then(|| clock::now() + ASK_AGAIN);
+                due.ask_again =
+                    answered.is_none().then(|| clock::now() + limits::COMMANDS_RETRY_INTERVAL);
                 self.apply(answered.unwrap_or_default());
             } else {
                 let retry = self.reloader.retry_at();
@@ -267,7 +262,7 @@ impl Proxy {
         tokio::select! {
             () = drain::wait(&self.drain, &self.telemetry.metrics, || self.data_plane.clients()), if !now => {}
             () = asked_to_exit(&mut self.orders), if !now => tracing::warn!("asked to exit now"),
-            () = tokio::time::sleep(ANSWERED), if now => {}
+            () = tokio::time::sleep(limits::EXIT_ANSWER_TIMEOUT), if now => {}
             _ = signals.recv() => tracing::warn!("second signal: exiting now"),
         }
         self.data_plane.stop();
@@ -299,7 +294,7 @@ async fn asked_to_exit(orders: &mut mpsc::Receiver<ProcessRequest>) {
         // Dropped, another order answers that the process is shutting down.
         if let ProcessRequest::Leave { now: true, answer } = order {
             let _ = answer.send(());
-            tokio::time::sleep(ANSWERED).await;
+            tokio::time::sleep(limits::EXIT_ANSWER_TIMEOUT).await;
             return;
         }
     }

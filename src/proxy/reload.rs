@@ -3,7 +3,7 @@
 //! Owns: [`Reloader`]. Never knows: how connections move over, what a policy says.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use super::access::{self, AccessSources};
 use super::admin_state::InForce;
@@ -18,16 +18,12 @@ use super::retry::Retry;
 use crate::audit::{Event, Kind};
 use crate::base::aside::aside;
 use crate::base::clock;
+use crate::base::limits;
 use crate::base::live::Live;
 use crate::config::{self, Config, Drain, Problem};
 use crate::downstream::AuditRules;
 use crate::telemetry::{Label, Reload, ReloadRejection, ReloadResult, Telemetry};
 use crate::tls::watch::Watch;
-
-/// A file that is written in place is complete when it reads the same after this long …
-const SETTLE: Duration = Duration::from_millis(50);
-/// … or when it has been read so often.
-const SETTLE_READS: u32 = 20;
 
 /// Where a reload finds the next configuration.
 pub(crate) struct ConfigReloader {
@@ -406,11 +402,11 @@ async fn settled<T>(
     same: impl Fn(&T, &T) -> bool,
 ) -> T {
     let mut last = read().await;
-    for _ in 1..SETTLE_READS {
+    for _ in 1..limits::FILE_SETTLE_READS_MAX {
         if is_old(&last) {
             break;
         }
-        tokio::time::sleep(SETTLE).await;
+        tokio::time::sleep(limits::FILE_SETTLE_INTERVAL).await;
         let next = read().await;
         let settled = same(&last, &next);
         last = next;
@@ -452,6 +448,6 @@ mod tests {
             count += 1;
             count
         };
-        assert_eq!(settled(read, |_| false, PartialEq::eq).await, SETTLE_READS);
+        assert_eq!(settled(read, |_| false, PartialEq::eq).await, limits::FILE_SETTLE_READS_MAX);
     }
 }

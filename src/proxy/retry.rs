@@ -2,10 +2,9 @@
 //!
 //! Owns: [`Retry`]. Never knows: clocks, what is probed.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-const FIRST: Duration = Duration::from_millis(500);
-const LONGEST: Duration = Duration::from_secs(10);
+use crate::base::limits;
 
 /// Waits a quarter of the time for which probes have failed: a server that takes its new certificate a few
 /// seconds after respgate is asked within a second, one that never does every ten.
@@ -20,7 +19,7 @@ impl Retry {
     pub(super) fn failed(&mut self, now: Instant) {
         let since = *self.since.get_or_insert(now);
         let wait = now.saturating_duration_since(since) / 4;
-        self.at = Some(now + wait.clamp(FIRST, LONGEST));
+        self.at = Some(now + wait.clamp(limits::RELOAD_RETRY_MIN, limits::RELOAD_RETRY_MAX));
     }
 
     /// Nothing is left to be tried.
@@ -36,6 +35,8 @@ impl Retry {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -48,14 +49,14 @@ mod tests {
             retry.failed(now);
             let next = retry.at().unwrap();
             let (wait, out) = (next - now, now - start);
-            assert!(wait >= FIRST && wait <= LONGEST);
-            assert!(wait <= FIRST.max(out / 3), "{wait:?} after {out:?}");
+            assert!(wait >= limits::RELOAD_RETRY_MIN && wait <= limits::RELOAD_RETRY_MAX);
+            assert!(wait <= limits::RELOAD_RETRY_MIN.max(out / 3), "{wait:?} after {out:?}");
             (now, count) = (next, count + 1);
         }
         assert!((60..100).contains(&count), "{count} probes in ten minutes");
         retry.succeeded();
         assert_eq!(retry.at(), None);
         retry.failed(now);
-        assert_eq!(retry.at(), Some(now + FIRST), "a new failure begins anew");
+        assert_eq!(retry.at(), Some(now + limits::RELOAD_RETRY_MIN), "a new failure begins anew");
     }
 }

@@ -12,9 +12,7 @@ use tokio::task::JoinHandle;
 
 use crate::admin::{Health, Probe};
 use crate::base::clock;
-
-/// How often it is looked whether the start is over.
-const LOOK: Duration = Duration::from_millis(100);
+use crate::base::limits;
 
 /// Sends the states of the process, and as long as the data plane is alive the watchdog's messages.
 #[derive(Debug)]
@@ -65,7 +63,7 @@ fn ready() {
 /// With `startup.require_upstream`: until the server was reached.
 async fn await_start(health: Arc<Health>) {
     while !health.report(Probe::Started, clock::now()).passed() {
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(limits::START_CHECK_INTERVAL).await;
     }
     ready();
 }

@@ -10,8 +10,6 @@ use super::request_limits::RequestLimits;
 use super::request_line::{COUNT, Kind, LENGTH, LineFinder};
 use crate::base::limits;
 
-/// Spans that a scanner keeps between requests; those of a larger request are given back.
-const SPANS_KEPT: usize = 64;
 const LINE_END: &[u8] = b"\r\n";
 /// What follows a bulk.
 const BULK_END_BYTES: u64 = LINE_END.len() as u64;
@@ -297,7 +295,7 @@ impl RequestScanner {
         self.position = 0;
         self.line.reset();
         self.spans.clear();
-        if self.spans.capacity() > SPANS_KEPT {
+        if self.spans.capacity() > limits::REQUEST_SPANS_KEPT {
             self.spans = Vec::new();
         }
         self.own = None;

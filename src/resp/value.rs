@@ -10,10 +10,8 @@ use redis_protocol::resp3::{decode::complete as resp3, types::OwnedFrame as Fram
 
 use super::depth::depth;
 use super::{Protocol, ReplyScanner, number};
+use crate::base::limits;
 use crate::base::limits::DECODED_REPLY_BYTES_MAX;
-
-/// Nesting of a decoded reply. The decoder recurses, so this is far below what a stack can bear.
-const DEPTH_MAX: usize = 32;
 
 /// One decoded reply. Attributes are dropped; maps and sets come sorted by their text, since the
 /// decoder does not keep their order.
@@ -75,7 +73,9 @@ impl Value {
         if !seen.done || seen.used != bytes.len() {
             return Err(ValueError::Malformed);
         }
-        if depth(bytes, DEPTH_MAX).ok_or(ValueError::Unsupported)? > DEPTH_MAX {
+        if depth(bytes, limits::DECODED_REPLY_DEPTH_MAX).ok_or(ValueError::Unsupported)?
+            > limits::DECODED_REPLY_DEPTH_MAX
+        {
             return Err(ValueError::TooDeep);
         }
         let value = match protocol {
@@ -256,8 +256,8 @@ mod tests {
         assert_eq!(decode(b"*?\r\n.\r\n"), Err(ValueError::Unsupported));
         assert_eq!(decode(b"%1\r\n*0\r\n:1\r\n"), Err(ValueError::Unsupported));
         let nested = |depth| [b"*1\r\n".repeat(depth), b":1\r\n".to_vec()].concat();
-        assert!(decode(&nested(DEPTH_MAX)).is_ok());
-        assert_eq!(decode(&nested(DEPTH_MAX + 1)), Err(ValueError::TooDeep));
+        assert!(decode(&nested(limits::DECODED_REPLY_DEPTH_MAX)).is_ok());
+        assert_eq!(decode(&nested(limits::DECODED_REPLY_DEPTH_MAX + 1)), Err(ValueError::TooDeep));
         assert_eq!(decode(&nested(100_000)), Err(ValueError::TooDeep));
         let large = format!("+{}\r\n", "x".repeat(DECODED_REPLY_BYTES_MAX));
         assert_eq!(decode(large.as_bytes()), Err(ValueError::TooLarge));

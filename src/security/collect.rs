@@ -13,6 +13,7 @@ use rustls::pki_types::ServerName;
 use super::facts::{DANGEROUS, FOREIGN, Facts, Known, LoginFacts, ServerFacts, TlsFacts};
 use super::{audited, copies, own, path};
 use crate::base::clock;
+use crate::base::limits;
 use crate::command::Dictionary;
 use crate::config::Config;
 use crate::policy;
@@ -25,8 +26,6 @@ use crate::upstream::credentials::Credentials;
 use crate::upstream::dial::Dialer;
 use crate::upstream::target::Target as Server;
 
-/// One connection that is to be refused takes no longer.
-const LIMIT: Duration = Duration::from_secs(2);
 const DEFAULT_PORT: u16 = 6379;
 
 /// What is looked at.
@@ -51,7 +50,7 @@ pub(crate) struct Target<'a> {
 /// When the server cannot be reached at all.
 pub(crate) async fn collect(target: Target<'_>) -> Result<Facts, String> {
     let config = target.config;
-    let limit = config.upstream.pool.connect_timeout.min(LIMIT);
+    let limit = config.upstream.pool.connect_timeout.min(limits::SECURITY_TEST_TIMEOUT);
     let reached = config.upstream.address.tcp();
     let host = reached
         .ok_or("the server is behind a Unix socket: there is no way for others to look at")?;

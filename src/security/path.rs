@@ -5,21 +5,16 @@
 //! A dangerous command is sent only behind the `+OK` to `MULTI`: it is queued or refused, and `DISCARD`,
 //! or the end of the connection, drops what was queued.
 
-use std::time::Duration;
-
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
 use super::facts::{DANGEROUS, FOREIGN, Known, PathFacts};
 use super::own::rewrites;
+use crate::base::limits;
 use crate::config::{ClientAuth, Config, ListenAddress, Listener};
 use crate::resp::RequestBuf;
 
-/// Connecting and asking everything.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// The longest line or text that is read of an answer.
-const ANSWER_BYTES_MAX: u64 = 1 << 20;
 /// Reads about all keys.
 const KEYLESS: [&str; 3] = ["RANDOMKEY", "DBSIZE", "SCAN 0"];
 
@@ -32,7 +27,7 @@ pub(super) async fn look(config: &Config) -> Known<PathFacts> {
     let listener = config.listeners.iter().find(fits);
     let listener = listener.ok_or("every listener wants a user or a certificate of its own")?;
     let address = listener.address.to_string();
-    let asked = timeout(PATIENCE, ask(config, listener, &address)).await;
+    let asked = timeout(limits::SECURITY_PATH_TIMEOUT, ask(config, listener, &address)).await;
     asked.unwrap_or_else(|_| Err(format!("{address} does not answer")))
 }
 
@@ -108,7 +103,7 @@ impl Client {
         while due > 0 {
             due -= 1;
             let mut line = Vec::new();
-            let limit = ANSWER_BYTES_MAX;
+            let limit = limits::SECURITY_ANSWER_BYTES_MAX;
             (&mut self.0).take(limit).read_until(b'\n', &mut line).await.ok()?;
             let line = String::from_utf8_lossy(line.strip_suffix(b"\r\n")?).into_owned();
             let count = || line.get(1..).and_then(|text| text.parse::<i64>().ok());

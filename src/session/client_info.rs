@@ -2,6 +2,7 @@
 //!
 //! Owns: [`ClientInfo`], [`Form`]. Never knows: the commands that tell and show it, other clients.
 
+use crate::base::limits;
 use crate::traffic::Server;
 
 /// What the client has set of itself.
@@ -26,9 +27,6 @@ pub(super) fn is_valid_name(name: &[u8]) -> bool {
     name.iter().all(|byte| (b'!'..=b'~').contains(byte))
 }
 
-/// No server's line is longer, nor has more fields.
-const LINE_BYTES_MAX: usize = 4096;
-const FIELDS_MAX: usize = 96;
 const REDIS_7_0: &str = "id addr laddr fd name age idle flags db sub psub ssub multi qbuf qbuf-free argv-mem multi-mem rbs rbp obl oll omem tot-mem events cmd user redir resp";
 const REDIS_7_2: &str = "id addr laddr fd name age idle flags db sub psub ssub multi qbuf qbuf-free argv-mem multi-mem rbs rbp obl oll omem tot-mem events cmd user redir resp lib-name lib-ver";
 const REDIS_7_4: &str = "id addr laddr fd name age idle flags db sub psub ssub multi watch qbuf qbuf-free argv-mem multi-mem rbs rbp obl oll omem tot-mem events cmd user redir resp lib-name lib-ver";
@@ -49,7 +47,9 @@ pub(super) struct Form {
 impl Form {
     /// As the server describes a connection of respgate's own; `None` when it does not.
     pub(super) fn learn(server: Server, line: &[u8]) -> Option<Self> {
-        let text = std::str::from_utf8(line).ok().filter(|text| text.len() <= LINE_BYTES_MAX)?;
+        let text = std::str::from_utf8(line)
+            .ok()
+            .filter(|text| text.len() <= limits::CLIENT_LINE_BYTES_MAX)?;
         let mut fields = Vec::new();
         for field in text.trim_end().split(' ') {
             let (name, value) = field.split_once('=')?;
@@ -57,7 +57,8 @@ impl Form {
             fields.push((name.into(), if number { "0" } else { "" }.into()));
         }
         let known = fields.first().is_some_and(|(name, _): &(Box<str>, _)| &**name == "id");
-        (known && fields.len() <= FIELDS_MAX).then_some(Self { server: Some(server), fields })
+        (known && fields.len() <= limits::CLIENT_LINE_FIELDS_MAX)
+            .then_some(Self { server: Some(server), fields })
     }
 
     /// As it is known of the versions, where the server may not be asked.
@@ -104,7 +105,7 @@ mod tests {
         for line in [&b""[..], b"nonsense", b"addr=1 id=2", b"id=1 x", b"id=\xff"] {
             assert_eq!(Form::learn(SERVER, line), None, "{line:?}");
         }
-        let long = format!("id=1 {}", "x=1 ".repeat(FIELDS_MAX));
+        let long = format!("id=1 {}", "x=1 ".repeat(limits::CLIENT_LINE_FIELDS_MAX));
         assert_eq!(Form::learn(SERVER, long.as_bytes()), None);
     }
 

@@ -5,6 +5,7 @@
 
 use bytes::BytesMut;
 
+use crate::base::limits;
 use crate::resp::encode;
 use crate::traffic::{Loss, Outcome};
 
@@ -88,12 +89,9 @@ pub(super) fn tracking_target(id: u64) -> String {
 /// Redis server.c `commandCheckExistence`, of `container|subcommand`.
 pub(super) fn unknown_subcommand(name: &str, word: &[u8]) -> String {
     let container = name.split('|').next().unwrap_or(name).to_ascii_uppercase();
-    let word = word.get(..ECHO_MAX).unwrap_or(word);
+    let word = word.get(..limits::ECHO_BYTES_MAX).unwrap_or(word);
     format!("ERR unknown subcommand '{}'. Try {container} HELP.", encode::echo(word))
 }
-
-/// As much of it as Redis repeats.
-const ECHO_MAX: usize = 128;
 
 /// Redis networking.c `addReplySubcommandSyntaxError`.
 pub(super) fn odd_subcommand(container: &str, word: &[u8]) -> String {

@@ -16,10 +16,8 @@ use std::time::Instant;
 use super::limiter::Limiter;
 use super::peer::{Origin, Peer, PeerIdentity};
 use super::wrong_logins::WrongLogins;
+use crate::base::limits;
 use crate::policy::{Limit, Policy};
-
-/// Limiters of ended connections that are kept for each listener and policy. One that is refilled is not kept.
-const KEPT_MAX: usize = 1024;
 
 /// What is used of a policy's limits, as one client meets them: one limiter for each limit, its own or
 /// one that it shares.
@@ -168,14 +166,14 @@ impl Known {
     }
 
     fn keep(&mut self, client: &Client, limiters: Box<[Rc<Limiter>]>, now: Option<Instant>) {
-        if self.kept_count >= KEPT_MAX {
+        if self.kept_count >= limits::LIMITERS_KEPT_MAX {
             self.kept.retain(|_, kept| {
                 kept.retain(|limiters| is_used(limiters, now));
                 !kept.is_empty()
             });
             self.kept_count = self.kept.values().map(Vec::len).sum();
         }
-        if self.kept_count >= KEPT_MAX {
+        if self.kept_count >= limits::LIMITERS_KEPT_MAX {
             // The client with most of them loses the oldest.
             if let Some(kept) = self.kept.values_mut().max_by_key(|kept| kept.len()) {
                 kept.remove(0);
@@ -312,10 +310,13 @@ mod tests {
             limiters
         };
         drop(used(&few, now));
-        let all: Vec<_> = (0..KEPT_MAX + 50).map(|_| used(&many, now)).collect();
+        let all: Vec<_> = (0..limits::LIMITERS_KEPT_MAX + 50).map(|_| used(&many, now)).collect();
         drop(all);
         let count = || house.0.known.borrow()[0].kept.values().map(Vec::len).sum::<usize>();
-        assert_eq!((count(), house.0.known.borrow()[0].kept_count), (KEPT_MAX, KEPT_MAX));
+        assert_eq!(
+            (count(), house.0.known.borrow()[0].kept_count),
+            (limits::LIMITERS_KEPT_MAX, limits::LIMITERS_KEPT_MAX)
+        );
         assert_eq!(tokens(&house.limiters(&policy, &few, now), now), 1, "the other one's is kept");
         // Those that are refilled give room.
         let later = now + Duration::from_secs(60);

@@ -8,6 +8,7 @@ use std::time::Instant;
 use bytes::BytesMut;
 
 use super::limiter::{Admission, Held};
+use crate::base::limits;
 use crate::command::{Blocking, EmptyReply, Spec};
 use crate::policy::Strip;
 use crate::traffic::Ticket;
@@ -80,9 +81,6 @@ pub(super) struct Remote {
     miss: Option<EmptyReply>,
 }
 
-/// Bytes kept of the server's refusal of a queued command.
-const REFUSAL_MAX: usize = 512;
-
 impl Remote {
     /// Whether a reply of this kind goes on to the client piece by piece.
     pub(super) const fn passes(&self, kind: u8) -> bool {
@@ -93,7 +91,7 @@ impl Remote {
     /// Keeps the first error among the replies before the one that counts.
     pub(super) fn note_refusal(&mut self, line: &[u8]) {
         if self.refusal.is_none() && line.starts_with(b"-") {
-            self.refusal = Some(line.get(..REFUSAL_MAX).unwrap_or(line).into());
+            self.refusal = Some(line.get(..limits::QUEUED_ERROR_BYTES_MAX).unwrap_or(line).into());
         }
     }
 }
@@ -153,9 +151,6 @@ pub(super) struct ReplyQueue {
     /// The proxy's own reply was put in line: whether it is an error.
     own_error: Option<bool>,
 }
-
-/// Places kept allocated for an idle session.
-const PLACES_KEPT: usize = 16;
 
 impl ReplyQueue {
     /// Requests on their way to the server.
@@ -400,8 +395,8 @@ impl ReplyQueue {
             }
             self.places.pop_front();
         }
-        if self.places.is_empty() && self.places.capacity() > PLACES_KEPT {
-            self.places.shrink_to(PLACES_KEPT);
+        if self.places.is_empty() && self.places.capacity() > limits::REPLY_PLACES_KEPT {
+            self.places.shrink_to(limits::REPLY_PLACES_KEPT);
         }
     }
 

@@ -10,8 +10,9 @@ use super::queue::Class;
 use super::queue::{Expect, Remote};
 use super::residue::Residue;
 use super::script_cache::{NoscriptRetry, Resend};
-use super::state::{LARGE_REPLY_MEMORY, Route, Session, UnexpectedReply, WINDOW_START};
+use super::state::{Route, Session, UnexpectedReply};
 use super::{client_text, subscriptions};
+use crate::base::limits;
 use crate::resp::{Protocol, encode};
 use crate::traffic::{Loss, Ticket};
 
@@ -422,8 +423,8 @@ impl Session {
     /// A reply of at least `limits.large_bytes` came on a shared connection: the next commands of
     /// this session travel on a pinned one, where no other client waits behind their replies.
     pub const fn note_large_reply(&mut self) {
-        self.window = WINDOW_START;
-        self.large_reply_credit = LARGE_REPLY_MEMORY;
+        self.window = limits::WINDOW_START;
+        self.large_reply_credit = limits::LARGE_REPLY_COMMANDS;
     }
 
     /// The request behind `ticket` will get no reply. Returns what the statistics want to know;

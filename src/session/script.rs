@@ -5,7 +5,6 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::BytesMut;
 
@@ -13,6 +12,7 @@ use super::queue::{Class, Expect};
 use super::request::class_of;
 use super::script_cache::{NoscriptRetry, Resend, Script};
 use super::state::{Cause, Context, Route, Session, Step, WireLayout};
+use crate::base::limits;
 use crate::base::sha1::Sha1;
 use crate::command::{self, Flags, Spec};
 use crate::policy::guard::{Distrust, digests};
@@ -20,9 +20,6 @@ use crate::policy::{EvalContext, Grant, Guarded, Shaped};
 use crate::resp::Request;
 use crate::traffic::Ticket;
 
-/// How long a script waits for the server to be asked about its Lua, and how often it looks.
-const SERVER_WAIT: Duration = Duration::from_secs(10);
-const SERVER_LOOK: Duration = Duration::from_millis(5);
 /// How many scripts of a client that does not wait for their answers go with their texts.
 const TEXTS: u8 = 200;
 const EVAL: &str = "EVAL";
@@ -49,11 +46,11 @@ impl Session {
     /// A script waits until the server has been asked; `None`: for too long.
     pub(super) fn await_server(&mut self, ctx: &Context<'_>) -> Option<Step> {
         let since = *self.guard_wait.get_or_insert(ctx.now);
-        if ctx.now.saturating_duration_since(since) >= SERVER_WAIT {
+        if ctx.now.saturating_duration_since(since) >= limits::LUA_FACTS_TIMEOUT {
             self.guard_wait = None;
             return None;
         }
-        Some(Step::Pause(ctx.now + SERVER_LOOK))
+        Some(Step::Pause(ctx.now + limits::LUA_FACTS_CHECK_INTERVAL))
     }
 
     /// Notes in the scratch what goes to the server instead of a script, if scripts are guarded.

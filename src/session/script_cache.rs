@@ -14,19 +14,13 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 
+use crate::base::limits;
 use crate::base::sha1::Sha1;
 use crate::policy::guard::{Digests, Distrust, Globals, digests};
 use crate::policy::{Guarded, Guarding, Strip};
 use crate::resp::{encode, number};
 use crate::traffic::Ticket;
 
-/// Scripts kept, and their bytes together.
-const SCRIPTS_MAX: usize = 128;
-const BYTES_MAX: usize = 1 << 20;
-/// Names of one script behind guards.
-const NAMES_MAX: usize = 4;
-/// Scripts that a session remembers to have seen run.
-const SIGHTINGS_MAX: usize = 16;
 /// The server has no script of that name, and has executed nothing (redis server.c,
 /// `shared.noscripterr`). A script may answer errors of its own that begin with `NOSCRIPT`.
 const LOST: &[u8] = b"-NOSCRIPT No matching script.";
@@ -119,7 +113,7 @@ impl SeenScripts {
 
     fn note(&mut self, new: SeenScript) {
         self.0.retain(|old| old.id != new.id);
-        if self.0.len() >= SIGHTINGS_MAX {
+        if self.0.len() >= limits::SEEN_SCRIPTS_MAX {
             self.0.remove(0);
         }
         self.0.push(new);
@@ -135,7 +129,7 @@ impl Script {
             return Arc::clone(&known.digests);
         }
         let new = digests(Sha1::of(&self.text), Sha1::of(&guarded.write(&self.text)));
-        names.truncate(NAMES_MAX - 1);
+        names.truncate(limits::CACHED_SCRIPT_NAMES_MAX - 1);
         names.insert(0, Behind { guard: id, digests: Arc::clone(&new), ran: None, sent: None });
         new
     }
@@ -184,7 +178,7 @@ impl Scripts {
 
     /// A client has sent this script. `None`: it is too long to be kept.
     pub(super) fn remember(&self, text: &[u8]) -> Option<Rc<Script>> {
-        if text.len() > BYTES_MAX {
+        if text.len() > limits::CACHED_SCRIPT_BYTES_MAX {
             return None;
         }
         let sha = Sha1::of(text);
@@ -192,7 +186,9 @@ impl Scripts {
             return Some(script);
         }
         let cache = &mut *self.cache.borrow_mut();
-        while cache.known.len() >= SCRIPTS_MAX || cache.bytes + text.len() > BYTES_MAX {
+        while cache.known.len() >= limits::CACHED_SCRIPTS_MAX
+            || cache.bytes + text.len() > limits::CACHED_SCRIPT_BYTES_MAX
+        {
             let oldest = cache.known.iter().min_by_key(|(_, entry)| entry.used);
             let Some(oldest) = oldest.map(|(sha, _)| *sha) else { break };
             let gone = cache.known.remove(&oldest);
@@ -340,27 +336,33 @@ mod tests {
     #[test]
     fn the_least_recently_used_goes_first() {
         let scripts = Scripts::default();
-        for n in 0..SCRIPTS_MAX {
+        for n in 0..limits::CACHED_SCRIPTS_MAX {
             scripts.remember(format!("return {n}").as_bytes());
         }
         assert!(keeps(&scripts, b"return 0"));
         scripts.remember(b"one more");
         assert!(keeps(&scripts, b"return 0") && keeps(&scripts, b"one more"));
         assert!(!keeps(&scripts, b"return 1") && keeps(&scripts, b"return 2"));
-        assert_eq!(scripts.cache.borrow().known.len(), SCRIPTS_MAX);
+        assert_eq!(scripts.cache.borrow().known.len(), limits::CACHED_SCRIPTS_MAX);
     }
 
     #[test]
     fn bytes_are_bounded() {
         let scripts = Scripts::default();
         let text = |letter: u8, len| vec![letter; len];
-        scripts.remember(&text(b'a', BYTES_MAX / 2));
-        scripts.remember(&text(b'b', BYTES_MAX / 2));
-        assert_eq!(scripts.cache.borrow().bytes, BYTES_MAX);
+        scripts.remember(&text(b'a', limits::CACHED_SCRIPT_BYTES_MAX / 2));
+        scripts.remember(&text(b'b', limits::CACHED_SCRIPT_BYTES_MAX / 2));
+        assert_eq!(scripts.cache.borrow().bytes, limits::CACHED_SCRIPT_BYTES_MAX);
         scripts.remember(b"c");
-        assert!(!keeps(&scripts, &text(b'a', BYTES_MAX / 2)) && keeps(&scripts, b"c"));
-        scripts.remember(&text(b'd', BYTES_MAX + 1));
-        assert!(!keeps(&scripts, &text(b'd', BYTES_MAX + 1)) && keeps(&scripts, b"c"));
+        assert!(
+            !keeps(&scripts, &text(b'a', limits::CACHED_SCRIPT_BYTES_MAX / 2))
+                && keeps(&scripts, b"c")
+        );
+        scripts.remember(&text(b'd', limits::CACHED_SCRIPT_BYTES_MAX + 1));
+        assert!(
+            !keeps(&scripts, &text(b'd', limits::CACHED_SCRIPT_BYTES_MAX + 1))
+                && keeps(&scripts, b"c")
+        );
         let bytes: usize = scripts.cache.borrow().known.values().map(|e| e.script.text.len()).sum();
         assert_eq!(scripts.cache.borrow().bytes, bytes);
         scripts.forget();

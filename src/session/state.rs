@@ -28,6 +28,7 @@ use super::script_cache::{NoscriptRetries, Scripts};
 use super::subscriptions::Subscriptions;
 use super::transaction::Transaction;
 use super::users::Name;
+use crate::base::limits;
 use crate::command::Spec;
 use crate::config::{ClientLimits, OnOutage};
 use crate::policy::{Policy, Prefix, Stripper};
@@ -157,12 +158,6 @@ pub(super) enum ReplyMode {
     Off,
     SkipNext,
 }
-
-/// Commands for which a session that received a large reply stays on a pinned connection.
-pub(super) const LARGE_REPLY_MEMORY: u8 = 64;
-
-/// Requests that a session may have on their way before the first reply.
-pub(super) const WINDOW_START: usize = 32;
 
 /// One downstream connection's Redis state.
 #[derive(Debug)]
@@ -322,7 +317,7 @@ impl Session {
             admission: None,
             queued_limits: Vec::new(),
             begun: false,
-            window: WINDOW_START,
+            window: limits::WINDOW_START,
             reply_bytes: 0,
             reply_size: 0,
         }

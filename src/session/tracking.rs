@@ -4,7 +4,6 @@
 //! Owns: what of them is sent, and whose numbers are in it. Never knows: connections, what is tracked.
 
 use std::rc::Rc;
-use std::time::Duration;
 
 use bytes::BytesMut;
 
@@ -15,6 +14,7 @@ use super::queue::{Class, Expect};
 use super::residue::Residue;
 use super::roster::Seat;
 use super::state::{Cause, Context, Route, Session, Step};
+use crate::base::limits;
 use crate::command::{Effect, Local, Spec, is_word};
 use crate::policy::Strip;
 use crate::resp::{Request, RequestLimits, RequestScanner, Scan, encode, number};
@@ -22,10 +22,6 @@ use crate::resp::{Request, RequestLimits, RequestScanner, Scan, encode, number};
 /// A number that no client of a server has: of it the server says in its own words, and at its own
 /// moment, that there is no such client.
 const NOBODY: i64 = i64::MAX;
-
-/// How long another client may take to get a pinned connection, and how often it is looked at.
-const TARGET_WAIT: Duration = Duration::from_secs(1);
-const TARGET_LOOK: Duration = Duration::from_millis(2);
 
 /// The text before the number in a reply to CLIENT TRACKINGINFO.
 const REDIRECT: &[u8] = b"$8\r\nredirect\r\n:";
@@ -160,13 +156,13 @@ impl Session {
     /// The other client gets a pinned connection first; `None`: it has got none in time.
     pub(super) fn await_target(&mut self, target: &Seat, ctx: &Context<'_>) -> Option<Step> {
         let since = *self.awaits_since.get_or_insert(ctx.now);
-        if ctx.now.saturating_duration_since(since) >= TARGET_WAIT {
+        if ctx.now.saturating_duration_since(since) >= limits::TRACKING_TARGET_TIMEOUT {
             self.awaits_since = None;
             target.end_want(false);
             return None;
         }
         self.roster.want(target);
-        Some(Step::Pause(ctx.now + TARGET_LOOK))
+        Some(Step::Pause(ctx.now + limits::TRACKING_TARGET_CHECK_INTERVAL))
     }
 
     /// The server's answer to what is about the pinned connection itself, as the client shall see it.

@@ -5,13 +5,12 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
+use crate::base::limits;
 use crate::config;
 use crate::policy::{Bucket, Rate};
 
 /// So many are answered at once, and so many more in each second.
 const RATE: config::Rate = config::Rate { count: 10, period: Duration::from_secs(1), burst: 10 };
-/// None is answered later than this.
-const WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// The wrong logins of all clients of a listener: a new connection meets the same.
 #[derive(Debug, Default)]
@@ -25,11 +24,11 @@ impl WrongLogins {
         let passed = now.saturating_duration_since(begun).as_micros();
         let passed = u64::try_from(passed).unwrap_or(u64::MAX);
         let wait = Duration::from_micros(bucket.wait_us(&rate, passed));
-        if wait <= WAIT_MAX {
+        if wait <= limits::WRONG_LOGIN_DELAY_MAX {
             bucket.take(&rate, passed);
         }
         self.0.set(Some((begun, bucket)));
-        now + wait.min(WAIT_MAX)
+        now + wait.min(limits::WRONG_LOGIN_DELAY_MAX)
     }
 }
 

@@ -8,9 +8,7 @@ use prometheus::proto::{LabelPair, Metric, MetricType};
 
 use super::label::{By, DenyRule, Label};
 use super::number::{Counter, Lazy, Series, pair};
-
-/// Commands that have a series of their own whatever else is refused.
-const KEPT_MAX: usize = 96;
+use crate::base::limits;
 
 /// Which command was refused, as it is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +41,7 @@ pub struct Denied<const SHARED: usize> {
 
 impl<const SHARED: usize> Default for Denied<SHARED> {
     fn default() -> Self {
-        let entries = (0..KEPT_MAX + SHARED).map(|_| OnceLock::new()).collect();
+        let entries = (0..limits::DENIED_COMMANDS_MAX + SHARED).map(|_| OnceLock::new()).collect();
         Self { entries, other: By::default() }
     }
 }
@@ -60,7 +58,7 @@ impl<const SHARED: usize> Denied<SHARED> {
         let (mut shared, mut kept, mut has_own) = (0, 0, false);
         for place in &self.entries {
             let Some(entry) = place.get() else {
-                let own = keeps && !has_own && kept < KEPT_MAX;
+                let own = keeps && !has_own && kept < limits::DENIED_COMMANDS_MAX;
                 if !own && shared >= SHARED {
                     break;
                 }
@@ -157,7 +155,11 @@ mod tests {
             }
         }
         let lines = lines(&denied);
-        assert!(lines.len() <= KEPT_MAX + 4 + DenyRule::ALL.len(), "{}", lines.len());
+        assert!(
+            lines.len() <= limits::DENIED_COMMANDS_MAX + 4 + DenyRule::ALL.len(),
+            "{}",
+            lines.len()
+        );
         let total: usize =
             lines.iter().map(|l| l.rsplit(' ').next().unwrap().parse::<usize>().unwrap()).sum();
         assert_eq!(total, 900 * DenyRule::ALL.len());

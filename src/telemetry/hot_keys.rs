@@ -6,14 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::heavy::{Counted, Frequent, Largest};
 use crate::base::entropy::Entropy;
+use crate::base::limits;
 use crate::config;
-
-/// How long keys are counted before the count begins anew; what was counted before is kept once more.
-const WINDOW: Duration = Duration::from_secs(60);
-/// Policies that have counters of their own; others share some.
-const POLICIES_MAX: usize = 16;
-/// Bytes of a key that are compared: longer keys that begin alike are counted as one.
-pub(crate) const KEY_BYTES_MAX: usize = 512;
 
 /// The counters of one thread.
 #[derive(Debug)]
@@ -70,7 +64,7 @@ impl HotKeys {
     pub(crate) fn note(&mut self, section: &str, key: &[u8], now: Instant) {
         let places = self.settings.max_keys;
         let Some(of) = self.of(section, now) else { return };
-        if now.saturating_duration_since(of.since) >= WINDOW {
+        if now.saturating_duration_since(of.since) >= limits::HOT_KEYS_WINDOW {
             let counted = std::mem::replace(&mut of.now, Frequent::new(places));
             of.before = Some((counted, of.since));
             of.since = now;
@@ -94,7 +88,7 @@ impl HotKeys {
 
     fn of(&mut self, section: &str, now: Instant) -> Option<&mut OfPolicy> {
         let section = match self.policies.iter().any(|of| *of.section == *section) {
-            false if self.policies.len() >= POLICIES_MAX => "other",
+            false if self.policies.len() >= limits::HOT_KEYS_POLICIES_MAX => "other",
             _ => section,
         };
         let known = self.policies.iter().position(|of| *of.section == *section);
@@ -128,8 +122,11 @@ impl OfPolicy {
     fn found(&self, now: Instant) -> Found {
         // A window that was not ended, because nothing was noted since, is outdated.
         let age = |since| now.saturating_duration_since(since);
-        let fresh = age(self.since) < 2 * WINDOW;
-        let before = self.before.as_ref().filter(|(_, since)| fresh && age(*since) < 3 * WINDOW);
+        let fresh = age(self.since) < 2 * limits::HOT_KEYS_WINDOW;
+        let before = self
+            .before
+            .as_ref()
+            .filter(|(_, since)| fresh && age(*since) < 3 * limits::HOT_KEYS_WINDOW);
         let empty = Frequent::new(1);
         let current = if fresh { &self.now } else { &empty };
         let (counted, since) = before.map_or((&empty, self.since), |(it, since)| (it, *since));
@@ -144,7 +141,7 @@ impl OfPolicy {
 }
 
 fn cut(key: &[u8]) -> &[u8] {
-    key.get(..KEY_BYTES_MAX).unwrap_or(key)
+    key.get(..limits::HOT_KEY_BYTES_MAX).unwrap_or(key)
 }
 
 #[cfg(test)]
@@ -178,17 +175,20 @@ mod tests {
         let (mut hot, start) = (hot(1, 0), clock::now());
         hot.note("a", b"old", start);
         hot.note("b", b"other", start);
-        hot.note("a", b"new", start + WINDOW);
+        hot.note("a", b"new", start + limits::HOT_KEYS_WINDOW);
         let of = |hot: &HotKeys, section: &str, now| {
             hot.found(now).into_iter().find(|of| *of.section == *section).unwrap()
         };
-        let found = of(&hot, "a", start + WINDOW);
+        let found = of(&hot, "a", start + limits::HOT_KEYS_WINDOW);
         assert_eq!(keys(&found), [(&b"new"[..], 1), (b"old", 1)]);
-        assert_eq!((found.over, found.looked_at), (WINDOW, 2));
-        hot.note("a", b"new", start + 2 * WINDOW);
-        assert_eq!(keys(&of(&hot, "a", start + 2 * WINDOW)), [(&b"new"[..], 2)]);
-        assert_eq!(keys(&of(&hot, "b", start + WINDOW)), [(&b"other"[..], 1)]);
-        assert!(of(&hot, "a", start + 9 * WINDOW).hot.is_empty(), "nothing of late");
+        assert_eq!((found.over, found.looked_at), (limits::HOT_KEYS_WINDOW, 2));
+        hot.note("a", b"new", start + 2 * limits::HOT_KEYS_WINDOW);
+        assert_eq!(keys(&of(&hot, "a", start + 2 * limits::HOT_KEYS_WINDOW)), [(&b"new"[..], 2)]);
+        assert_eq!(keys(&of(&hot, "b", start + limits::HOT_KEYS_WINDOW)), [(&b"other"[..], 1)]);
+        assert!(
+            of(&hot, "a", start + 9 * limits::HOT_KEYS_WINDOW).hot.is_empty(),
+            "nothing of late"
+        );
         hot.reset();
         assert!(hot.found(start).is_empty());
     }
@@ -200,12 +200,12 @@ mod tests {
             hot.note(&format!("p{number}"), b"k", now);
         }
         let found = hot.found(now);
-        assert_eq!(found.len(), POLICIES_MAX + 1);
+        assert_eq!(found.len(), limits::HOT_KEYS_POLICIES_MAX + 1);
         let other = found.iter().find(|of| &*of.section == "other").unwrap();
-        assert_eq!(keys(other), [(&b"k"[..], 100 - POLICIES_MAX as u64)]);
+        assert_eq!(keys(other), [(&b"k"[..], 100 - limits::HOT_KEYS_POLICIES_MAX as u64)]);
         assert!(hot.is_big(100) && !hot.is_big(99));
         hot.note_size("p0", &[b'x'; 1000], 500, now);
         let big = &hot.found(now)[0].big;
-        assert_eq!((big[0].0.len(), big[0].1), (KEY_BYTES_MAX, 500));
+        assert_eq!((big[0].0.len(), big[0].1), (limits::HOT_KEY_BYTES_MAX, 500));
     }
 }

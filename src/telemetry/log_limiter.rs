@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tracing::callsite::Identifier;
 use tracing::{Event, Level, Subscriber};
@@ -14,11 +14,7 @@ use tracing_subscriber::layer::Context;
 
 use super::metrics::Metrics;
 use crate::base::clock;
-
-/// Lines one place may log at once.
-const BURST: u32 = 50;
-/// After a burst, one line in this time.
-const REFILL: Duration = Duration::from_millis(200);
+use crate::base::limits;
 
 /// The layer. `debug` and `trace` are not limited: every line is wanted where they are on.
 #[derive(Debug)]
@@ -42,7 +38,7 @@ impl<S: Subscriber> Layer<S> for LogLimiter {
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         let bucket = buckets
             .entry(event.metadata().callsite())
-            .or_insert(Bucket { tokens: BURST, since: now });
+            .or_insert(Bucket { tokens: limits::LOG_BURST, since: now });
         let passes = bucket.take(now);
         if !passes {
             self.metrics.log_events_dropped_total.inc();
@@ -60,11 +56,13 @@ struct Bucket {
 
 impl Bucket {
     fn take(&mut self, now: Instant) -> bool {
-        while self.tokens < BURST && now.saturating_duration_since(self.since) >= REFILL {
-            self.since += REFILL;
+        while self.tokens < limits::LOG_BURST
+            && now.saturating_duration_since(self.since) >= limits::LOG_REFILL_INTERVAL
+        {
+            self.since += limits::LOG_REFILL_INTERVAL;
             self.tokens += 1;
         }
-        if self.tokens == BURST {
+        if self.tokens == limits::LOG_BURST {
             self.since = now;
         }
         let passes = self.tokens > 0;
@@ -75,17 +73,19 @@ impl Bucket {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
     fn a_burst_passes_then_a_trickle_then_a_burst_again() {
         let start = clock::now();
-        let mut bucket = Bucket { tokens: BURST, since: start };
+        let mut bucket = Bucket { tokens: limits::LOG_BURST, since: start };
         let mut passed = |at, tries| (0..tries).filter(|_| bucket.take(start + at)).count();
         assert_eq!(passed(Duration::ZERO, 1000), 50);
-        assert_eq!(passed(REFILL - Duration::from_nanos(1), 10), 0);
-        assert_eq!(passed(REFILL, 10), 1);
-        assert_eq!(passed(REFILL * 3, 10), 2);
+        assert_eq!(passed(limits::LOG_REFILL_INTERVAL - Duration::from_nanos(1), 10), 0);
+        assert_eq!(passed(limits::LOG_REFILL_INTERVAL, 10), 1);
+        assert_eq!(passed(limits::LOG_REFILL_INTERVAL * 3, 10), 2);
         assert_eq!(passed(Duration::from_secs(3600), 1000), 50);
     }
 }

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use crate::config;
 
 pub use denied::Refused;
-pub(crate) use hot_keys::{Found, HotKeys, KEY_BYTES_MAX};
+pub(crate) use hot_keys::{Found, HotKeys};
 pub use label::{
     AuditResult, AuditSinkKind, CertificateRole, ClientDisconnect, CodeClass, CommandClass,
     DenyRule, Endpoint, ErrorCode, Family, HandshakeFailure, Label, Reload, ReloadRejection,

@@ -11,12 +11,7 @@ use prometheus::proto::{LabelPair, Metric, MetricType};
 
 use super::label::{CertificateRole, Label};
 use super::number::{Series, gauge, pair};
-
-/// Fingerprints shown per role.
-const FINGERPRINTS_MAX: usize = 4;
-
-/// Policies shown.
-const POLICIES_MAX: usize = 16;
+use crate::base::limits;
 
 /// Fingerprints of the certificates in use, by role; those of a former certificate disappear.
 #[derive(Debug, Default)]
@@ -25,7 +20,7 @@ pub struct Certificates(Mutex<Vec<(CertificateRole, Vec<String>)>>);
 impl Certificates {
     /// Replaces what is shown for `role`; of many only the first four.
     pub fn set(&self, role: CertificateRole, mut fingerprints: Vec<String>) {
-        fingerprints.truncate(FINGERPRINTS_MAX);
+        fingerprints.truncate(limits::FINGERPRINTS_MAX);
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|(other, _)| *other != role);
         all.push((role, fingerprints));
@@ -90,7 +85,7 @@ pub struct Policies(Mutex<Vec<(String, &'static str)>>);
 impl Policies {
     /// Replaces what is shown: the section of each policy in the configuration, and its mode; of many only the first 16.
     pub fn set(&self, mut policies: Vec<(String, &'static str)>) {
-        policies.truncate(POLICIES_MAX);
+        policies.truncate(limits::SHOWN_POLICIES_MAX);
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = policies;
     }
 }
@@ -148,7 +143,7 @@ mod tests {
         certificates.set(CertificateRole::Client, vec!["old".to_owned()]);
         certificates.set(CertificateRole::Client, vec!["new".to_owned()]);
         let lines = lines(&certificates);
-        assert_eq!(lines.len(), FINGERPRINTS_MAX + 1);
+        assert_eq!(lines.len(), limits::FINGERPRINTS_MAX + 1);
         assert_eq!(lines.last().map(String::as_str), Some("client new 1"));
     }
 

@@ -13,16 +13,8 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
 use crate::base::clock;
+use crate::base::limits;
 use crate::base::utc::utc_micros;
-
-/// Events that are kept …
-const EVENTS_MAX: usize = 500;
-/// … and all of them together, as JSON.
-const BYTES_MAX: usize = 128 * 1024;
-/// A longer text of an event is cut off.
-const TEXT_BYTES_MAX: usize = 1024;
-/// Room in all texts of one event.
-const EVENT_BYTES_MAX: usize = 4096;
 
 /// The layer, and the way to what it keeps; cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -71,7 +63,9 @@ impl Ring {
         self.newest += 1;
         self.bytes += event.len();
         self.events.push_back(event);
-        while self.events.len() > EVENTS_MAX || self.bytes > BYTES_MAX {
+        while self.events.len() > limits::LOG_EVENTS_MAX
+            || self.bytes > limits::LOG_EVENTS_BYTES_MAX
+        {
             let Some(oldest) = self.events.pop_front() else { break };
             self.bytes -= oldest.len();
         }
@@ -81,7 +75,7 @@ impl Ring {
 impl<S: Subscriber> Layer<S> for Recent {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let metadata = event.metadata();
-        let mut members = Members { map: Map::new(), room: EVENT_BYTES_MAX };
+        let mut members = Members { map: Map::new(), room: limits::LOG_EVENT_BYTES_MAX };
         members.put("time", utc_micros(clock::wall()).into());
         members.put("level", metadata.level().as_str().into());
         members.put("target", metadata.target().into());
@@ -103,7 +97,8 @@ impl Members {
     }
 
     fn put_text(&mut self, name: &str, text: &dyn fmt::Display) {
-        let mut short = Short { text: String::new(), room: self.room.min(TEXT_BYTES_MAX) };
+        let mut short =
+            Short { text: String::new(), room: self.room.min(limits::LOG_TEXT_BYTES_MAX) };
         // What has no room is cut off.
         let _ = write!(short, "{text}");
         self.room -= short.text.len().min(self.room);
@@ -198,21 +193,28 @@ mod tests {
 
     #[test]
     fn recent_events_are_bounded_in_number_and_size_and_none_is_lost_silently() {
-        let recent = kept(|| (0..2 * EVENTS_MAX).for_each(|n| info!(n, "again")));
+        let recent = kept(|| (0..2 * limits::LOG_EVENTS_MAX).for_each(|n| info!(n, "again")));
         let batch = recent.after(0);
-        assert_eq!((batch.events.len(), batch.missed), (EVENTS_MAX, EVENTS_MAX as u64));
+        assert_eq!(
+            (batch.events.len(), batch.missed),
+            (limits::LOG_EVENTS_MAX, limits::LOG_EVENTS_MAX as u64)
+        );
         let last = batch.newest;
-        assert_eq!(recent.after(last - 1).events, batch.events[EVENTS_MAX - 1..]);
+        assert_eq!(recent.after(last - 1).events, batch.events[limits::LOG_EVENTS_MAX - 1..]);
         assert_eq!(recent.after(last), Batch { newest: last, ..Batch::default() });
         assert_eq!(recent.after(u64::MAX), batch, "a number of another process");
         let long = "é".repeat(10_000);
         let recent = kept(|| {
-            (0..EVENTS_MAX)
+            (0..limits::LOG_EVENTS_MAX)
                 .for_each(|_| info!(a = long, b = %long, c = ?long, d = long, e = long, "{long}"));
         });
         let ring = recent.ring();
-        assert!(ring.bytes <= BYTES_MAX && ring.events.len() > 10, "{}", ring.events.len());
+        assert!(
+            ring.bytes <= limits::LOG_EVENTS_BYTES_MAX && ring.events.len() > 10,
+            "{}",
+            ring.events.len()
+        );
         assert_eq!(ring.bytes, ring.events.iter().map(|event| event.len()).sum::<usize>());
-        assert!(ring.events.iter().all(|event| event.len() < EVENT_BYTES_MAX + 512));
+        assert!(ring.events.iter().all(|event| event.len() < limits::LOG_EVENT_BYTES_MAX + 512));
     }
 }

@@ -12,9 +12,7 @@ use std::time::Duration;
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::metrics::Metrics;
-
-/// Lines that may wait; more are dropped and counted.
-const WAITING_LINES_MAX: usize = 1024;
+use crate::base::limits;
 
 enum Message {
     Line(Vec<u8>),
@@ -34,7 +32,7 @@ impl Sink {
     ///
     /// When the system gives no thread.
     pub(super) fn start(output: Box<dyn Write + Send>, metrics: Arc<Metrics>) -> io::Result<Self> {
-        let (queue, messages) = sync_channel(WAITING_LINES_MAX);
+        let (queue, messages) = sync_channel(limits::LOG_QUEUE_LINES_MAX);
         thread::Builder::new()
             .name("respgate-log".to_owned())
             .spawn(move || write_all(&messages, output))?;
@@ -112,7 +110,7 @@ mod tests {
         let (out, lines) = channel();
         let metrics = Arc::new(Metrics::default());
         let sink = Sink::start(Box::new(Slow(gate, out)), Arc::clone(&metrics)).unwrap();
-        let total = WAITING_LINES_MAX * 2;
+        let total = limits::LOG_QUEUE_LINES_MAX * 2;
         for n in 0..total {
             (&sink).write_all(format!("{n}\n").as_bytes()).unwrap();
         }
@@ -121,6 +119,9 @@ mod tests {
         let written = lines.iter().count();
         let dropped = usize::try_from(metrics.log_events_dropped_total.get()).unwrap();
         assert_eq!(written + dropped, total);
-        assert!((WAITING_LINES_MAX..=WAITING_LINES_MAX + 1).contains(&written), "{written}");
+        assert!(
+            (limits::LOG_QUEUE_LINES_MAX..=limits::LOG_QUEUE_LINES_MAX + 1).contains(&written),
+            "{written}"
+        );
     }
 }

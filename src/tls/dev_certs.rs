@@ -13,6 +13,8 @@ use rcgen::{
     KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType, date_time_ymd,
 };
 
+use crate::base::limits;
+
 /// Who a certificate is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -47,15 +49,12 @@ impl CertRequest {
             role,
             common_name: common_name.to_owned(),
             names: names.iter().map(|&n| n.to_owned()).collect(),
-            not_before: now - CLOCK_SKEW,
+            not_before: now - limits::CLOCK_SKEW,
             not_after: now + lifetime,
             as_authority: false,
         }
     }
 }
-
-/// Certificates begin this long before they are made, for clocks that are late.
-const CLOCK_SKEW: Duration = Duration::from_secs(60);
 
 /// A certificate and its key, both PEM.
 #[derive(Clone)]
@@ -115,7 +114,7 @@ impl Authority {
         params.distinguished_name.push(DnType::CommonName, common_name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        set_period(&mut params, now - CLOCK_SKEW, now + lifetime);
+        set_period(&mut params, now - limits::CLOCK_SKEW, now + lifetime);
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         Ok(Self(CertifiedIssuer::self_signed(params, key)?))
     }

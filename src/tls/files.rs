@@ -10,13 +10,9 @@ use zeroize::Zeroizing;
 
 use super::error::{Fault, TlsError};
 use super::file_state::FileState;
+use crate::base::limits;
 use crate::base::small_file::{self, Kind, ReadError};
 use crate::config::{self, Authorities, CertificateFiles, Revocation};
-
-/// More than any bundle of certificates; a path to something else must not fill the memory.
-const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
-/// A set that changes during this many readings in a row is given back as an error.
-const READINGS_MAX: u32 = 5;
 
 /// The bytes of one identity and of what it trusts, all of one moment.
 pub(super) struct FileSet<'a> {
@@ -51,7 +47,7 @@ fn settled<S: PartialEq, T>(
     mut state: impl FnMut() -> Result<S, TlsError>,
     mut read: impl FnMut() -> Result<T, TlsError>,
 ) -> Result<Option<T>, TlsError> {
-    for _ in 0..READINGS_MAX {
+    for _ in 0..limits::PEM_READINGS_MAX {
         let before = state()?;
         let set = read()?;
         if state()? == before {
@@ -170,7 +166,7 @@ fn stamps(paths: Paths<'_>) -> Result<Vec<FileState>, TlsError> {
 
 pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, TlsError> {
     let wrong = |detail| TlsError::new(Fault::Unreadable, path.display(), detail);
-    small_file::read(path, FILE_BYTES_MAX, Kind::Regular).map_err(|error| match error {
+    small_file::read(path, limits::PEM_FILE_BYTES_MAX, Kind::Regular).map_err(|error| match error {
         ReadError::Io(error) => unreadable(path, &error),
         ReadError::NotAFile => wrong("is not a regular file".to_owned()),
         ReadError::TooLarge(max) => wrong(format!("is larger than {} MiB", max >> 20)),
@@ -198,7 +194,7 @@ mod tests {
         };
         // Another state each time it is asked for.
         assert!(matches!(settled(|| Ok(changes.next()), read), Ok(None)));
-        assert_eq!(readings, READINGS_MAX);
+        assert_eq!(readings, limits::PEM_READINGS_MAX);
         let error = TlsError::new(Fault::Unstable, "tls.crt", "changes while it is read");
         assert_eq!(error.fault.code(), "TLS-E002");
         assert!(error.fault.is_transient(), "it is tried again");

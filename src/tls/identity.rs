@@ -23,12 +23,11 @@ use super::peer::permit;
 use super::revocation::Revocations;
 use super::{provider, version1};
 use crate::base::hex::hex;
+use crate::base::limits;
 use crate::config::{self, SanPattern, Verify};
 
 /// Names of a certificate that a text repeats.
 const NAMES_MAX: usize = 8;
-/// Servers whose sessions are remembered for resumption, by the names that they prove.
-const SESSIONS: usize = 32;
 
 /// One generation: certificate, key, trust and the tickets earned with them; good for every server, each under the
 /// name that it must prove.
@@ -79,7 +78,7 @@ impl Identity {
                 (builder.with_client_cert_resolver(Arc::new(resolver)), Some(facts))
             }
         };
-        config.resumption = Resumption::in_memory_sessions(SESSIONS);
+        config.resumption = Resumption::in_memory_sessions(limits::UPSTREAM_TLS_SESSIONS_MAX);
         Ok(Self {
             client_config: Arc::new(config),
             offer: Offer::new(settings),

@@ -19,11 +19,10 @@ use super::provider;
 use super::revocation::Revocations;
 use super::store::settled;
 use crate::base::clock;
+use crate::base::limits;
 use crate::base::live::Live;
 use crate::config::{AskClient, ListenerTls};
 
-/// Sessions that applications may resume.
-const SESSIONS: usize = 1024;
 /// Tickets after a handshake: an application that opens a connection asks with one.
 const TICKETS: usize = 1;
 
@@ -138,7 +137,7 @@ fn build(
     let resolver = Arc::new(SingleCertAndKey::from(own.certified));
     let mut config = server(settings, roots, lists, provider)?.with_cert_resolver(resolver);
     // Of this generation only: what the one before has accepted is asked for anew.
-    config.session_storage = ServerSessionMemoryCache::new(SESSIONS);
+    config.session_storage = ServerSessionMemoryCache::new(limits::CLIENT_TLS_SESSIONS_MAX);
     config.send_tls13_tickets = TICKETS;
     Ok(ListenerIdentity {
         server_config: Arc::new(config),

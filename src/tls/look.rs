@@ -3,7 +3,7 @@
 //! Owns: [`Looking`]. Never knows: sockets, what is made of what was seen.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ResolvesClientCert, Resumption};
@@ -14,10 +14,8 @@ use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use super::dev_certs::{Authority, CertRequest, Role};
 use super::identity::Identity;
 use super::provider;
+use crate::base::limits;
 use crate::config::TlsVersion;
-
-/// How long the certificate of a stranger is valid.
-const STRANGER_LIFETIME: Duration = Duration::from_secs(3600);
 
 /// Such a client. No secret may be sent through it: the peer is not verified.
 #[derive(Debug)]
@@ -44,8 +42,8 @@ impl Looking {
     /// Shows a certificate for `name` of an authority that no server knows, made at `now`.
     #[must_use]
     pub(crate) fn as_stranger(name: &str, now: SystemTime) -> Option<Self> {
-        let authority = Authority::new("unknown authority", now, STRANGER_LIFETIME).ok()?;
-        let order = CertRequest::new(Role::Client, name, &[], now, STRANGER_LIFETIME);
+        let authority = Authority::new("unknown authority", now, limits::STRANGER_LIFETIME).ok()?;
+        let order = CertRequest::new(Role::Client, name, &[], now, limits::STRANGER_LIFETIME);
         let issued = authority.issue(&order).ok()?;
         let chain = CertificateDer::from_pem_slice(issued.cert.as_bytes()).ok()?;
         let key = PrivateKeyDer::from_pem_slice(issued.key.as_bytes()).ok()?;

@@ -20,10 +20,8 @@ use super::files::{self, AuthorityFiles, FileSet, ListFile, OwnFiles};
 use super::pem::{self, Block, damaged};
 use super::revocation::Revocations;
 use crate::base::hex::hex;
+use crate::base::limits;
 use crate::config::{Authorities, CertificateFiles};
-
-/// A certificate may begin this far in the future: clocks differ.
-const CLOCK_SKEW: Duration = Duration::from_secs(60);
 
 /// An identity and what it trusts: parsed, and found usable at one moment.
 pub(super) struct Material {
@@ -316,7 +314,7 @@ fn require_period(
     now: SystemTime,
     place: &str,
 ) -> Result<(), TlsError> {
-    if begin > now + CLOCK_SKEW {
+    if begin > now + limits::CLOCK_SKEW {
         let detail = format!("is not valid before {}", calendar(begin));
         return Err(TlsError::new(Fault::NotYetValid, place, detail));
     }

@@ -22,12 +22,8 @@ use super::error::{Fault, TlsError};
 use super::material::period;
 use super::revocation::Revocations;
 use crate::base::hex::hex;
+use crate::base::limits;
 use crate::config::{AskClient, ExpiredCrl, ListenerTls, San, SanPattern};
-
-/// Names of a certificate that are looked at.
-const NAMES_MAX: usize = 64;
-/// The longest name that is looked at.
-const NAME_BYTES_MAX: usize = 2048;
 
 /// What is known of an application by its certificate.
 #[derive(Clone, Debug)]
@@ -51,7 +47,8 @@ impl Peer {
 /// What can be printed on one line and compared byte by byte; other names are as if they were not there.
 fn names(certificate: &X509Certificate<'_>) -> Vec<San> {
     let plain = |name: &str| {
-        name.len() <= NAME_BYTES_MAX && name.bytes().all(|byte| byte.is_ascii_graphic())
+        name.len() <= limits::PEER_NAME_BYTES_MAX
+            && name.bytes().all(|byte| byte.is_ascii_graphic())
     };
     #[allow(clippy::wildcard_enum_match_arm, reason = "others identify nothing here")]
     let one = |name: &GeneralName<'_>| match name {
@@ -62,12 +59,12 @@ fn names(certificate: &X509Certificate<'_>) -> Vec<San> {
     };
     let alternative = certificate.subject_alternative_name().ok().flatten();
     let found = alternative.iter().flat_map(|found| &found.value.general_names);
-    let mut names: Vec<San> = found.filter_map(one).take(NAMES_MAX).collect();
+    let mut names: Vec<San> = found.filter_map(one).take(limits::PEER_NAMES_MAX).collect();
     let mut common = certificate.subject().iter_common_name();
     // With more than one it is not said which counts.
     if let (Some(name), None) = (common.next(), common.next())
         && let Ok(name) = name.as_str()
-        && name.len() <= NAME_BYTES_MAX
+        && name.len() <= limits::PEER_NAME_BYTES_MAX
         && !name.contains(char::is_control)
     {
         names.push(San::CommonName(name.to_owned()));

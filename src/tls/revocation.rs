@@ -18,10 +18,8 @@ use x509_parser::prelude::{CertificateRevocationList, FromDer};
 use super::error::{Fault, TlsError};
 use super::expiry::calendar;
 use super::pem::damaged;
+use crate::base::limits;
 use crate::config::ExpiredCrl;
-
-/// More authorities than any chain has.
-const LISTS_MAX: usize = 256;
 
 /// The lists of one file.
 #[derive(Debug)]
@@ -51,8 +49,11 @@ impl Revocations {
             Ok(none) if none.is_empty() => {
                 return Err(wrong("holds no list of revoked certificates (X509 CRL)".to_owned()));
             }
-            Ok(many) if many.len() > LISTS_MAX => {
-                return Err(wrong(format!("holds more than {LISTS_MAX} lists")));
+            Ok(many) if many.len() > limits::REVOCATION_LISTS_MAX => {
+                return Err(wrong(format!(
+                    "holds more than {} lists",
+                    limits::REVOCATION_LISTS_MAX
+                )));
             }
             Ok(all) => all,
         };

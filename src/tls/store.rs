@@ -3,7 +3,7 @@
 //! Owns: [`TlsStore`], [`Candidate`]. Never knows: sockets, who probes a candidate.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use super::error::{Fault, TlsError};
 use super::files::{FileSet, Paths};
@@ -12,13 +12,9 @@ use super::material::Material;
 use super::provider;
 use crate::base::aside::aside;
 use crate::base::clock;
+use crate::base::limits;
 use crate::base::live::Live;
 use crate::config;
-
-/// Files that do not fit each other may be half of a write: read again this often …
-const SETTLE_TRIES: u32 = 5;
-/// … over this time in all.
-const SETTLE_TIME: Duration = Duration::from_secs(2);
 
 /// Where dials find the identity of the moment; cheap to clone, all clones see the same.
 #[derive(Clone, Debug)]
@@ -107,8 +103,13 @@ pub(super) async fn settled<T: Send + 'static>(
     loop {
         let never = || Err(never_read(what));
         match aside(read.clone()).await.unwrap_or_else(never) {
-            Err(error) if error.fault.is_transient() && tries < SETTLE_TRIES => {
-                tokio::time::sleep(SETTLE_TIME / (SETTLE_TRIES - 1)).await;
+            Err(error)
+                if error.fault.is_transient() && tries < limits::CERTIFICATE_SETTLE_READS_MAX =>
+            {
+                tokio::time::sleep(
+                    limits::CERTIFICATE_SETTLE_TIME / (limits::CERTIFICATE_SETTLE_READS_MAX - 1),
+                )
+                .await;
                 tries += 1;
             }
             settled => return settled,

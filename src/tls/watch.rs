@@ -15,16 +15,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use super::file_state::FileState;
-
-/// How often files are looked at although nothing was heard: some file systems tell nothing.
-pub(crate) const POLL_INTERVAL: Duration = Duration::from_secs(60);
-/// A writer is taken to be done when this long nothing was heard …
-const DEBOUNCE: Duration = Duration::from_millis(250);
-/// … or after this long, in a directory where it is never quiet.
-const DEBOUNCE_MAX: Duration = Duration::from_secs(2);
-
-/// Links on the way to one file that are followed (Linux path_resolution(7)).
-const LINKS_MAX: u32 = 40;
+use crate::base::limits;
 
 /// Watches any files: certificates, passwords, configuration; a path may also be a directory and means
 /// for the files in it. Watched are the *directories* of each path, and those of every link on the way to
@@ -52,7 +43,7 @@ impl Watch {
     /// Begins to watch `paths`; a path need not exist.
     #[must_use]
     pub fn new(paths: Vec<PathBuf>) -> Self {
-        Self::with_poll(paths, POLL_INTERVAL)
+        Self::with_poll(paths, limits::WATCH_POLL_INTERVAL)
     }
 
     /// Like [`Self::new`], with another interval of looking unasked.
@@ -96,9 +87,10 @@ impl Watch {
 
     /// Waits until the writer seems done.
     async fn settle(&self) {
-        let quiet = async { while timeout(DEBOUNCE, self.heard.notified()).await.is_ok() {} };
+        let quiet =
+            async { while timeout(limits::WATCH_DEBOUNCE, self.heard.notified()).await.is_ok() {} };
         // A directory that is never quiet does not hold the change back.
-        let _ = timeout(DEBOUNCE_MAX, quiet).await;
+        let _ = timeout(limits::WATCH_DEBOUNCE_MAX, quiet).await;
     }
 
     fn stamps(&self) -> Vec<Option<FileState>> {
@@ -168,7 +160,7 @@ fn add_directories(path: &Path, found: &mut BTreeSet<PathBuf>) {
         let above = way.clone();
         way.push(&part);
         match way.read_link() {
-            Ok(target) if links < LINKS_MAX => {
+            Ok(target) if links < limits::PATH_LINKS_MAX => {
                 links += 1;
                 way = if target.is_absolute() { PathBuf::from("/") } else { above.clone() };
                 rest.extend(parts(&target));

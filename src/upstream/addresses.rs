@@ -5,14 +5,9 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-/// An attempt has this long before the next address is tried beside it.
-const STAGGER: Duration = Duration::from_millis(250);
-/// A replica is taken when no primary has been found for this long after it.
-const PRIMARY_WAIT: Duration = Duration::from_secs(1);
-/// Addresses of which something is remembered.
-const KNOWN_MAX: usize = 64;
+use crate::base::limits;
 
 /// What was found at an address last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +47,7 @@ impl Known {
     pub(super) fn note(&mut self, address: SocketAddr, finding: Finding) {
         self.0.retain(|(known, _)| *known != address);
         self.0.push_back((address, finding));
-        if self.0.len() > KNOWN_MAX {
+        if self.0.len() > limits::KNOWN_ADDRESSES_MAX {
             self.0.pop_front();
         }
     }
@@ -81,7 +76,7 @@ impl Race {
         }
         let address = self.left.pop_front()?;
         self.running += 1;
-        self.next_at = now + STAGGER;
+        self.next_at = now + limits::ADDRESS_STAGGER;
         Some(address)
     }
 
@@ -98,7 +93,7 @@ impl Race {
         self.running = self.running.saturating_sub(1);
         self.next_at = now;
         if finding == Finding::Replica {
-            self.settles_at.get_or_insert(now + PRIMARY_WAIT);
+            self.settles_at.get_or_insert(now + limits::PRIMARY_WAIT);
         }
     }
 
@@ -127,8 +122,8 @@ mod tests {
         let (mut race, begin) = race(3);
         assert_eq!(race.poll_start(begin), Some(address(1)));
         assert_eq!(race.poll_start(begin), None);
-        assert_eq!(race.poll_timeout(), Some(begin + STAGGER));
-        let slow = begin + STAGGER;
+        assert_eq!(race.poll_timeout(), Some(begin + limits::ADDRESS_STAGGER));
+        let slow = begin + limits::ADDRESS_STAGGER;
         assert_eq!(race.poll_start(slow), Some(address(2)));
         race.handle_ended(Finding::Nothing, slow);
         assert_eq!(race.poll_start(slow), Some(address(3)));
@@ -146,8 +141,8 @@ mod tests {
         race.handle_ended(Finding::Replica, begin);
         assert_eq!(race.poll_start(begin), Some(address(2)));
         assert!(!race.is_over(begin));
-        assert_eq!(race.poll_timeout(), Some(begin + PRIMARY_WAIT));
-        assert!(race.is_over(begin + PRIMARY_WAIT));
+        assert_eq!(race.poll_timeout(), Some(begin + limits::PRIMARY_WAIT));
+        assert!(race.is_over(begin + limits::PRIMARY_WAIT));
     }
 
     #[test]
@@ -164,6 +159,6 @@ mod tests {
         for last in 5..=255 {
             known.note(address(last), Finding::Nothing);
         }
-        assert_eq!(known.0.len(), KNOWN_MAX);
+        assert_eq!(known.0.len(), limits::KNOWN_ADDRESSES_MAX);
     }
 }

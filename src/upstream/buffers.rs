@@ -8,6 +8,7 @@ use std::rc::Rc;
 use bytes::BytesMut;
 
 use super::delivery::Delivery;
+use crate::base::limits;
 
 /// Bytes that all sessions' buffers may take together, and empty buffers for reuse.
 #[derive(Debug)]
@@ -19,13 +20,6 @@ pub struct Buffers {
     spare: RefCell<Vec<BytesMut>>,
     spare_items: RefCell<Vec<Vec<Delivery>>>,
 }
-
-/// Empty buffers kept for reuse, and the largest that is kept.
-const SPARES_MAX: usize = 256;
-const SPARE_BYTES_MAX: usize = 16 * 1024;
-const SPARE_ITEMS_MAX: usize = 256;
-/// What a new buffer holds before it grows.
-const FRESH_BYTES: usize = 1024;
 
 impl Buffers {
     #[must_use]
@@ -93,14 +87,16 @@ impl Buffers {
     #[must_use]
     pub fn get(&self) -> BytesMut {
         let spare = self.spare.borrow_mut().pop();
-        spare.unwrap_or_else(|| BytesMut::with_capacity(FRESH_BYTES))
+        spare.unwrap_or_else(|| BytesMut::with_capacity(limits::FRESH_BUFFER_BYTES))
     }
 
     /// Takes a buffer back for the next one; an idle session keeps none.
     pub fn put(&self, mut buffer: BytesMut) {
         buffer.clear();
         let mut spare = self.spare.borrow_mut();
-        if (1..=SPARE_BYTES_MAX).contains(&buffer.capacity()) && spare.len() < SPARES_MAX {
+        if (1..=limits::SPARE_BUFFER_BYTES_MAX).contains(&buffer.capacity())
+            && spare.len() < limits::SPARE_BUFFERS_MAX
+        {
             spare.push(buffer);
         }
     }
@@ -111,11 +107,10 @@ impl Buffers {
 
     pub(super) fn put_items(&self, items: Vec<Delivery>) {
         let mut spare = self.spare_items.borrow_mut();
-        if items.capacity() <= SPARE_ITEMS_MAX && spare.len() < SPARES_MAX {
+        if items.capacity() <= limits::SPARE_QUEUE_LEN_MAX
+            && spare.len() < limits::SPARE_BUFFERS_MAX
+        {
             spare.push(items);
         }
     }
 }
-
-/// A session below this share of the buffers takes replies even when all together keep far too much.
-pub(super) const FAIR_SHARE_BYTES: usize = 64 * 1024;

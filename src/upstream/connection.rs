@@ -16,6 +16,7 @@ use super::not_primary::{Question, Sign, Suspicion, sign, sign_within};
 use super::pipeline::{Broken, Delivery, Note, Pipeline};
 use super::stall::Stall;
 use crate::base::elapsed::Elapsed;
+use crate::base::limits;
 use crate::resp::Protocol;
 use crate::telemetry::UpstreamDisconnect;
 use crate::traffic::{Loss, PoolKey, Ticket};
@@ -25,14 +26,7 @@ use replacement::{QUESTION, Succession};
 pub use replacement::{RELOGIN, Relief, Successor};
 pub use timing::Timing;
 
-/// How often a busy connection is looked at.
-pub const BUSY_TICK: Duration = Duration::from_millis(25);
-/// A connection that lived this long has proven that the server works.
-pub(crate) const PROOF: Duration = Duration::from_secs(2);
-/// How long a request has waited, unsent, when its client's leaving counts for it.
-const LEFT: Duration = Duration::from_secs(1);
-/// An answer that is longer says nothing.
-const ANSWER_MAX: usize = 16 * 1024;
+pub use crate::base::limits::BUSY_TICK;
 
 /// The connection that tells whether the server is there is never idle.
 pub const HOME: PoolKey = PoolKey { protocol: Protocol::Resp2, database: 0 };
@@ -207,7 +201,7 @@ impl Connection {
     /// before this time are [forgotten](Pipeline::forget) then.
     #[must_use]
     pub fn forgets_before(&self, now: Instant) -> Option<Instant> {
-        (self.silent || self.held).then(|| now.checked_sub(LEFT)).flatten()
+        (self.silent || self.held).then(|| now.checked_sub(limits::ABANDONED_REQUEST_AGE)).flatten()
     }
 
     /// Takes bytes from the server. Each reply, or piece of one, of a session is delivered with the time
@@ -237,7 +231,7 @@ impl Connection {
                 if delivery.ticket == RELOGIN && delivery.done {
                     accepted = Some(delivery.kind == b'+');
                 } else if delivery.ticket == QUESTION {
-                    let room = ANSWER_MAX.saturating_sub(answer.len());
+                    let room = limits::PROBE_REPLY_BYTES_MAX.saturating_sub(answer.len());
                     answer.extend_from_slice(delivery.bytes.get(..room).unwrap_or(delivery.bytes));
                     answered |= delivery.done;
                 }
@@ -324,14 +318,14 @@ impl Connection {
             self.check_age(around, now);
         }
         self.check_patience(now);
-        if now >= self.born + PROOF {
+        if now >= self.born + limits::CONNECTION_PROOF {
             self.note_proven();
         }
         self.ticking = !pipeline.is_empty()
             || !matches!(self.succession, Succession::No)
             || self.suspicion.is_waiting();
         let check = self.timing.health_check_interval.min(self.timing.idle_timeout).max(BUSY_TICK);
-        let proof = (self.born + PROOF).saturating_duration_since(now);
+        let proof = (self.born + limits::CONNECTION_PROOF).saturating_duration_since(now);
         let rest = if self.proven { check } else { check.min(proof) };
         self.timer_at = now + if self.ticking { BUSY_TICK } else { rest };
         self.check_invariants(pipeline);

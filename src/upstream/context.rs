@@ -26,13 +26,11 @@ use super::wait::Wait;
 use crate::base::backoff::Backoff;
 use crate::base::clock;
 use crate::base::entropy::Entropy;
+use crate::base::limits;
 use crate::config;
 use crate::policy::Guarding;
 use crate::telemetry::Metrics;
 use crate::traffic::{PoolKey, Server, Ticket, Unavailable};
-
-/// TLS handshakes at once: each costs the server a millisecond of its one thread.
-const HANDSHAKES_MAX: usize = 8;
 
 /// Handed down at assembly; lives as long as the data plane.
 #[derive(Debug)]
@@ -90,7 +88,7 @@ impl UpstreamContext {
             buffers: Buffers::new(usize::MAX),
             numbers: Cell::new(0),
             dialer,
-            handshakes: Semaphore::new(HANDSHAKES_MAX),
+            handshakes: Semaphore::new(limits::UPSTREAM_HANDSHAKES_MAX),
             entropy: RefCell::new(Entropy::from_seed(seed)),
             node: RefCell::new(Node::new(backoff)),
             changed: Notify::new(),

@@ -11,9 +11,10 @@ use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::base::aside::{self, aside_for};
+use crate::base::aside::aside_for;
 use crate::base::clock;
 use crate::base::entropy::Entropy;
+use crate::base::limits;
 use crate::base::live::Live;
 use crate::base::program::Run;
 use crate::base::secret::Secret;
@@ -21,9 +22,6 @@ use crate::config::{CertificateLogin, PasswordCommand, ServerAuth};
 use answer::Answer;
 pub(crate) use error::LoginError;
 use refresh::Refresh;
-
-/// More than any token.
-const OUTPUT_MAX: usize = 64 << 10;
 
 /// One generation of credentials.
 #[derive(Clone, Debug)]
@@ -76,7 +74,7 @@ fn ask(command: &PasswordCommand) -> Result<Answer, LoginError> {
         arguments: &command.arguments,
         environment: command.environment.iter().filter_map(named).collect(),
         timeout: command.timeout,
-        output_max: OUTPUT_MAX,
+        output_max: limits::PASSWORD_COMMAND_OUTPUT_BYTES_MAX,
     };
     let name = || command.program.display().to_string();
     let output = run.output().map_err(|error| LoginError::Program(name(), error))?;
@@ -230,7 +228,7 @@ impl Credentials {
     /// How long reading may take: another run may be under way.
     fn patience(&self) -> Duration {
         let run = self.auth.command.as_ref().map_or(Duration::ZERO, |command| command.timeout);
-        aside::PATIENCE + run * 2
+        limits::FILE_WORK_TIMEOUT + run * 2
     }
 
     /// As [`Self::candidate`], on another thread.

@@ -9,7 +9,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::Sleep;
@@ -33,10 +33,6 @@ pub(super) use relief::Beside;
 
 /// Reads in a row before other tasks get their turn.
 const READS_PER_TURN: u32 = 4;
-/// A client that has this much to read, and more to come of one reply, is slow.
-const SLOW_READER_BYTES: usize = 2 * 1024 * 1024;
-/// How long the end of a connection may take to reach the server.
-const FAREWELL: Duration = Duration::from_secs(1);
 
 type Dialing = Pin<Box<dyn Future<Output = Result<ServerConnection, DialError>>>>;
 
@@ -138,7 +134,7 @@ pub(super) async fn drive(
     if ended.discards() {
         link.stream.abort();
     } else {
-        let _ = tokio::time::timeout(FAREWELL, link.stream.shutdown()).await;
+        let _ = tokio::time::timeout(limits::SERVER_CLOSE_TIMEOUT, link.stream.shutdown()).await;
     }
     let replaced = matches!(ended, Ended::Replaced(_));
     Served { ended, successor: successor.filter(|_| replaced), answered: connection.has_answered() }
@@ -264,7 +260,7 @@ impl Driver<'_> {
     fn awaits_reader(&mut self, cx: &Context<'_>) -> bool {
         let inner = self.shared.inner.borrow();
         let Some(Some(reader)) = inner.line.pipeline.reader() else { return false };
-        if reader.backlog() < SLOW_READER_BYTES {
+        if reader.backlog() < limits::SLOW_READER_BYTES {
             return false;
         }
         let is_reader = |owner: &Owner| owner.as_ref().is_some_and(|it| Rc::ptr_eq(it, reader));

@@ -16,18 +16,10 @@ use super::pool::{Claim, Pool};
 use super::shares::Use;
 use super::yield_to_io::yield_to_io;
 use crate::base::clock;
+use crate::base::limits;
 use crate::resp::ReplyScanner;
 use crate::telemetry::UpstreamDisconnect;
 use crate::traffic::{OpenFailure, PoolKey};
-
-/// Bytes encrypted in one turn, while others wait for theirs.
-const WRITE_BYTES_MAX: usize = 64 * 1024;
-
-/// Bytes read at once of replies whose client has left.
-const UNREAD_BYTES: usize = 4096;
-
-/// A connection is not given up for what its server says before it is this old.
-const YOUTH: Duration = Duration::from_secs(1);
 
 /// The right to a pinned connection. Dropped, it closes the connection; [`Lease::give_back`] is for
 /// one that provably carries no state.
@@ -117,8 +109,8 @@ impl Lease {
         self.outdated
     }
 
-    /// Writes as much as the socket takes, up to [`WRITE_BYTES_MAX`] in one turn; ready when nothing
-    /// is left. The caller looks in again while there is.
+    /// Writes as much as the socket takes, up to [`limits::LEASE_WRITE_BYTES_MAX`] in one turn;
+    /// ready when nothing is left. The caller looks in again while there is.
     ///
     /// # Errors
     ///
@@ -127,7 +119,7 @@ impl Lease {
         let Some(link) = &mut self.link else { return Poll::Ready(Err(LeaseError::Closed)) };
         let mut wrote = 0;
         while !self.out.is_empty() {
-            if wrote >= WRITE_BYTES_MAX {
+            if wrote >= limits::LEASE_WRITE_BYTES_MAX {
                 yield_to_io(cx);
                 return Poll::Pending;
             }
@@ -141,7 +133,7 @@ impl Lease {
                 Err(_) => return Poll::Ready(Err(self.died(LeaseError::Io))),
             }
         }
-        if self.out.capacity() > crate::base::limits::READ_BYTES * 4 {
+        if self.out.capacity() > limits::READ_BYTES * 4 {
             self.out = BytesMut::new();
         }
         Pin::new(&mut link.stream).poll_flush(cx).map_err(|_| LeaseError::Io)
@@ -178,7 +170,7 @@ impl Lease {
         if link.stream.shutdown().await.is_err() {
             return;
         }
-        let mut unread = vec![0; UNREAD_BYTES];
+        let mut unread = vec![0; limits::ABANDONED_READ_BYTES];
         while let Ok(1..) = link.stream.read(&mut unread).await {}
     }
 
@@ -225,7 +217,9 @@ impl Lease {
     fn note_sign(&mut self, sign: Option<Sign>) {
         let Some(sign) = sign else { return };
         let born = self.link.as_ref().map(|link| link.born);
-        if born.is_some_and(|born| clock::now().saturating_duration_since(born) >= YOUTH) {
+        if born.is_some_and(|born| {
+            clock::now().saturating_duration_since(born) >= limits::POOLED_CONNECTION_AGE_MIN
+        }) {
             self.sign = Some(sign);
         }
     }

@@ -5,7 +5,6 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -14,18 +13,10 @@ use super::connection::HOME;
 use super::context::UpstreamContext;
 use super::dial::ServerConnection;
 use super::reply_buffer::ReplyBuffer;
+use crate::base::limits;
 use crate::policy::guard::{Distrust, Globals, canary, question, seal};
 use crate::resp::{Value, encode};
 use crate::traffic::{Server, own};
-
-/// How long all the answers may take together.
-const ANSWERS_MAX: Duration = Duration::from_secs(5);
-/// Before a server is asked again that could not answer.
-const AGAIN: Duration = Duration::from_millis(200);
-/// Before a server on which scripts are refused is asked again.
-const LATER: Duration = Duration::from_secs(5);
-/// How often it is asked while it answers something else, before scripts are refused there.
-const ATTEMPTS_MAX: u32 = 5;
 
 /// Asks whenever scripts are to be guarded and the server may be another one, and again from time to time
 /// where they are refused: the server may have been busy, or its user may run scripts by now.
@@ -38,14 +29,19 @@ pub(super) async fn keep(env: Rc<UpstreamContext>) {
                 due.await;
                 continue;
             }
-            let _ = tokio::time::timeout(LATER, due).await;
+            let _ = tokio::time::timeout(limits::LUA_REFUSED_RETRY_INTERVAL, due).await;
         }
         let epoch = env.guarding.epoch();
         let Ok(mut link) = env.dial(HOME).await else { continue };
-        let asked = tokio::time::timeout(ANSWERS_MAX, examine(&mut link)).await.ok().flatten();
+        let asked = tokio::time::timeout(limits::LUA_PROBE_TIMEOUT, examine(&mut link))
+            .await
+            .ok()
+            .flatten();
         attempts += 1;
         match asked {
-            None if attempts < ATTEMPTS_MAX => tokio::time::sleep(AGAIN).await,
+            None if attempts < limits::LUA_PROBE_ATTEMPTS_MAX => {
+                tokio::time::sleep(limits::LUA_PROBE_RETRY_INTERVAL).await
+            }
             found => {
                 attempts = 0;
                 // A server that was lost meanwhile is another one.

@@ -11,9 +11,10 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 
-use super::buffers::{Buffers, FAIR_SHARE_BYTES};
+use super::buffers::Buffers;
 use super::delivery::Delivery;
 use super::remarks::{Remark, Remarks};
+use crate::base::limits;
 use crate::traffic::{Loss, Ticket};
 
 #[derive(Debug, Default)]
@@ -156,7 +157,7 @@ impl Mailbox {
         let before = inner.bytes.len();
         let after = before + bytes.len();
         self.buffers.adjust(before, after);
-        let flooded = self.buffers.is_flooded() && after > FAIR_SHARE_BYTES;
+        let flooded = self.buffers.is_flooded() && after > limits::FAIR_SHARE_BYTES;
         if after + self.unread.get() > self.limit.get() || flooded {
             self.buffers.adjust(after, 0);
             self.overflow.set(true);

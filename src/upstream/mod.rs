@@ -65,6 +65,7 @@ pub(crate) use shared::{Request, Shared};
 pub(crate) use shares::{Use, most_for_one_use};
 pub(crate) use yield_to_io::yield_to_io;
 
+use crate::base::limits;
 use crate::config;
 use crate::policy::Guarding;
 use crate::telemetry::Metrics;
@@ -73,9 +74,6 @@ use context::UpstreamContext;
 use dial::Dialer;
 use pool::Pool;
 use registry::Registry;
-
-/// Databases and protocols in use at once; each costs the server one connection.
-const SHARED_MAX: usize = 64;
 
 /// The server, as the data plane sees it: shared connections by key, pinned ones on loan.
 #[derive(Debug)]
@@ -121,7 +119,7 @@ impl Upstream {
 
     /// Whether one more key may be used, if need be in the place of one that is not in use.
     fn has_place(&self) -> bool {
-        self.registry.len() < SHARED_MAX || self.registry.forget_one_at_rest()
+        self.registry.len() < limits::SHARED_CONNECTIONS_MAX || self.registry.forget_one_at_rest()
     }
 
     /// Where requests wait that the server holds, while it serves others (`CLIENT PAUSE WRITE`).

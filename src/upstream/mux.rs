@@ -4,7 +4,6 @@
 
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::time::Duration;
 
 use super::connection::HOME;
 use super::context::UpstreamContext;
@@ -18,11 +17,9 @@ use super::registry::Registry;
 use super::remarks::Remark;
 use super::shared::{Owner, Shared, answer_all};
 use crate::base::clock;
+use crate::base::limits;
 use crate::telemetry::UpstreamDisconnect;
 use crate::traffic::{Facts, Loss, OpenFailure, PoolKey, Ticket, Unavailable};
-
-/// How often requests that wait for a connection are looked at.
-const WAIT_TICK: Duration = Duration::from_millis(50);
 
 /// Makes a shared connection and starts its task; that of [`HOME`] is dialed at once and kept.
 pub(super) fn spawn(
@@ -222,7 +219,7 @@ async fn demand(shared: &Shared) -> bool {
 /// it is not needed any more, or the server does not have the database.
 async fn connect(shared: &Shared, context: &Rc<UpstreamContext>) -> Option<ServerConnection> {
     // One for all attempts: each may fail at once.
-    let mut looks = tokio::time::interval(WAIT_TICK);
+    let mut looks = tokio::time::interval(limits::CONNECT_WAIT_TICK);
     loop {
         let dialing = context.dial(shared.key());
         tokio::pin!(dialing);
@@ -246,7 +243,7 @@ async fn connect(shared: &Shared, context: &Rc<UpstreamContext>) -> Option<Serve
         };
         if let Some(line) = error.busy_line() {
             answer_waiting(shared, line);
-            tokio::time::sleep(WAIT_TICK).await;
+            tokio::time::sleep(limits::CONNECT_WAIT_TICK).await;
         }
         if let Some(line) = error.server_line {
             let refused = Err(OpenFailure::Refused(line));

@@ -5,9 +5,9 @@
 use std::time::{Duration, Instant};
 
 use super::breaker::{Ask, Breaker, Round};
-use super::connection::PROOF;
 use super::outage::{Notice, Outage};
 use crate::base::backoff::Backoff;
+use crate::base::limits;
 use crate::telemetry::Circuit;
 use crate::traffic::Unavailable;
 
@@ -35,7 +35,7 @@ impl Node {
     #[must_use]
     pub fn new(backoff: Backoff) -> Self {
         Self {
-            breaker: Breaker::new(backoff, PROOF),
+            breaker: Breaker::new(backoff, limits::CONNECTION_PROOF),
             outage: Outage::default(),
             last_failure: Unavailable::Timeout,
             silent: 0,
@@ -126,11 +126,11 @@ impl Node {
 
     /// A shared connection is lost. Its death is noted besides.
     pub fn handle_lost(&mut self, answered: bool, born: Instant, now: Instant) -> Option<Notice> {
-        let proven = answered || now.saturating_duration_since(born) >= PROOF;
+        let proven = answered || now.saturating_duration_since(born) >= limits::CONNECTION_PROOF;
         self.outage.handle_lost(proven, now)
     }
 
-    /// A connection has answered a request, or lived for [`PROOF`].
+    /// A connection has answered a request, or lived for [`limits::CONNECTION_PROOF`].
     pub fn handle_proven(&mut self, now: Instant) -> Option<Notice> {
         self.breaker.handle_proven();
         self.outage.handle_proven(now)

@@ -5,11 +5,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::base::limits;
 use crate::resp::{Protocol, Value};
-
-/// The least time between two questions, and the most: it doubles while there is no reason to move.
-const PAUSE: Duration = Duration::from_secs(1);
-const PAUSE_MAX: Duration = Duration::from_secs(8);
 
 /// What an error says about the server (Redis server.c `processCommand`). A script can say the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,7 +107,12 @@ pub(super) struct Suspicion {
 impl Suspicion {
     /// While there is no other server, each one is kept for a while.
     pub(super) fn new(born: Instant) -> Self {
-        Self { asked: None, waiting: None, not_before: born + PAUSE, pause: PAUSE }
+        Self {
+            asked: None,
+            waiting: None,
+            not_before: born + limits::PRIMARY_CHECK_INTERVAL_MIN,
+            pause: limits::PRIMARY_CHECK_INTERVAL_MIN,
+        }
     }
 
     pub(super) const fn note_sign(&mut self, sign: Sign) {
@@ -151,7 +153,7 @@ impl Suspicion {
     /// There is nothing better, for the time being.
     pub(super) fn rest(&mut self, now: Instant) {
         self.not_before = now + self.pause;
-        self.pause = (self.pause * 2).min(PAUSE_MAX);
+        self.pause = (self.pause * 2).min(limits::PRIMARY_CHECK_INTERVAL_MAX);
     }
 }
 
@@ -213,7 +215,7 @@ mod tests {
         suspicion.note_sign(Sign::ReadOnly);
         assert_eq!(suspicion.question(born), None, "too early");
         assert!(suspicion.is_waiting());
-        let mut now = born + PAUSE;
+        let mut now = born + limits::PRIMARY_CHECK_INTERVAL_MIN;
         for pause in [1, 2, 4, 8, 8] {
             assert_eq!(suspicion.question(now), Some(Question::Hello));
             suspicion.note_sign(Sign::NotServing);

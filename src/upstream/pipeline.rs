@@ -13,13 +13,12 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
 
+use crate::base::limits;
 use crate::resp::{Protocol, ReplyScanner};
 use crate::traffic::{Loss, Ticket};
 use delivery::Reason;
 pub(crate) use delivery::{Answered, Broken, Delivery, Note};
 
-/// Bytes of a reply that make a slow reader of it hold up others.
-const LARGE_BYTES: usize = 64 * 1024;
 /// One request in line.
 #[derive(Clone, Debug)]
 struct Entry<W> {
@@ -204,7 +203,7 @@ impl<W> Pipeline<W> {
 
     /// Whose large reply has come in part.
     pub fn reader(&self) -> Option<&W> {
-        let large = self.begun && self.begun_bytes >= LARGE_BYTES;
+        let large = self.begun && self.begun_bytes >= limits::LARGE_REPLY_BYTES;
         self.line.front().filter(|entry| large && !entry.abandoned).map(|entry| &entry.owner)
     }
 
@@ -307,7 +306,7 @@ impl<W> Pipeline<W> {
         self.bytes.advance(entry.len.min(self.bytes.len()));
         self.written = self.written.saturating_sub(entry.len);
         self.reason.clear();
-        if self.line.is_empty() && self.bytes.capacity() > crate::base::limits::READ_BYTES {
+        if self.line.is_empty() && self.bytes.capacity() > limits::READ_BYTES {
             self.bytes = BytesMut::new();
         }
     }

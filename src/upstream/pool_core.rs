@@ -8,16 +8,10 @@ use std::time::{Duration, Instant};
 
 use super::idle::{Checked, Closed, IdleConnections, IdleTiming, Pooled};
 use super::shares::{Shares, Use};
+use crate::base::limits;
 use crate::config;
 use crate::telemetry::UpstreamDisconnect;
 use crate::traffic::PoolKey;
-
-/// Between two questions whether the server is the right one.
-const DOUBT_PAUSE: Duration = Duration::from_secs(1);
-/// From a failed attempt to keep a connection warm to the next, at most.
-const RETRY_PAUSE: Duration = Duration::from_secs(1);
-/// The shortest time between two looks at idle connections.
-const UPKEEP_MIN: Duration = Duration::from_millis(100);
 
 /// What a session does that wants a connection.
 #[derive(Debug)]
@@ -241,7 +235,7 @@ impl<C: Pooled> PoolCore<C> {
     /// Returns whether the server is to be asked on it; [`Self::handle_answer`] takes the answer. If it is
     /// not, the connection is closed.
     pub fn doubts(&mut self, now: Instant) -> bool {
-        let recent = |at: Instant| now.saturating_duration_since(at) < DOUBT_PAUSE;
+        let recent = |at: Instant| now.saturating_duration_since(at) < limits::POOL_CHECK_INTERVAL;
         if self.asking || self.doubted.is_some_and(recent) {
             self.closed.push(UpstreamDisconnect::Failover);
             return false;
@@ -282,7 +276,7 @@ impl<C: Pooled> PoolCore<C> {
     /// What is next to be done about idle connections; called again until it is [`Upkeep::Rest`].
     pub fn poll_upkeep(&mut self, may_dial: bool, now: Instant) -> Upkeep<C> {
         self.hurried = false;
-        self.upkeep_at = now + self.period.max(UPKEEP_MIN);
+        self.upkeep_at = now + self.period.max(limits::POOL_UPKEEP_INTERVAL_MIN);
         self.idle.retire(&mut self.closed);
         self.idle.close_old(now, &mut self.closed);
         if let Some(checked) = self.idle.take_unchecked(now) {
@@ -310,7 +304,7 @@ impl<C: Pooled> PoolCore<C> {
 
     /// No connection could be made to be kept warm.
     pub fn handle_fill_failed(&mut self, now: Instant) {
-        self.upkeep_at = now + RETRY_PAUSE.min(self.period);
+        self.upkeep_at = now + limits::POOL_RETRY_INTERVAL_MAX.min(self.period);
     }
 
     /// What holds whenever a `handle_…` returns.

@@ -9,10 +9,8 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
+use crate::base::limits;
 use crate::base::limits::READ_BYTES;
-
-/// The buffer is given back after so many reads that did not need it.
-const IDLE_READS_MAX: u8 = 64;
 
 /// A socket that is read [`READ_BYTES`] at a time. rustls asks for 4 KiB, which under load is a
 /// system call for every quarter of a TLS record; a connection whose reads are small never gets a
@@ -67,7 +65,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for ReadAhead<S> {
             buf.put_slice(front);
         }
         this.ahead.advance(n);
-        if this.ahead.is_empty() && this.idle_reads >= IDLE_READS_MAX {
+        if this.ahead.is_empty() && this.idle_reads >= limits::READ_AHEAD_IDLE_READS_MAX {
             this.ahead = BytesMut::new();
         }
         Poll::Ready(Ok(()))
@@ -137,7 +135,7 @@ mod tests {
         assert_eq!(got, sent);
         assert!(io.ahead.capacity() > 0, "the buffer stays while it is needed");
 
-        for _ in 0..=IDLE_READS_MAX {
+        for _ in 0..=limits::READ_AHEAD_IDLE_READS_MAX {
             far.write_all(b"x").await.unwrap();
             assert_eq!(read(&mut io, &[4096]).await, b"x");
         }

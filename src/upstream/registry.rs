@@ -9,9 +9,7 @@ use std::rc::Rc;
 use super::shared::Shared;
 use crate::traffic::PoolKey;
 
-/// Connections set aside at once, of all keys together: beyond these, none is replaced before it has
-/// answered what it owes.
-pub const ASIDE_MAX: usize = 8;
+pub use crate::base::limits::ASIDE_MAX;
 /// So many stalled at once mean that the server holds a kind of commands (`CLIENT PAUSE WRITE`).
 const STALLED_MIN: usize = 2;
 

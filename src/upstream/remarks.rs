@@ -6,10 +6,8 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use crate::base::limits;
 use crate::traffic::Ticket;
-
-/// Requests of one session of which anything is kept.
-const REMARKS_MAX: usize = 1024;
 
 /// Of which requests anything is kept.
 #[derive(Clone, Copy, Debug)]
@@ -61,7 +59,7 @@ pub(super) struct Remarks {
 
 impl Remarks {
     pub(super) fn add(&mut self, ticket: Ticket, remark: Remark) {
-        if self.list.len() < REMARKS_MAX {
+        if self.list.len() < limits::REMARKS_MAX {
             self.key_bytes += remark.key.as_ref().map_or(0, |key| key.len());
             self.list.push((ticket, remark));
         }
@@ -126,10 +124,10 @@ mod tests {
     #[test]
     fn remarks_are_bounded_and_count_the_bytes_of_their_keys() {
         let mut remarks = Remarks::default();
-        for number in 0..2 * REMARKS_MAX as u64 {
+        for number in 0..2 * limits::REMARKS_MAX as u64 {
             remarks.add(Ticket(number), of_key(&[b'k'; 100]));
         }
         let held = remarks.held_bytes();
-        assert!((REMARKS_MAX * 100..REMARKS_MAX * 300).contains(&held), "{held}");
+        assert!((limits::REMARKS_MAX * 100..limits::REMARKS_MAX * 300).contains(&held), "{held}");
     }
 }

@@ -10,22 +10,16 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use super::buffers::FAIR_SHARE_BYTES;
 use super::context::UpstreamContext;
 use super::line::Line;
 use super::mailbox::Mailbox;
 use super::outage::Patience;
 use super::pipeline::Pipeline;
 use crate::base::clock;
+use crate::base::limits;
 use crate::config::OnOutage;
 use crate::traffic::{Facts, Loss, OpenFailure, PoolKey, Ticket, Unavailable};
 
-/// Bytes of requests that wait for one shared connection at most.
-const QUEUE_BYTES_MAX: usize = 64 << 20;
-/// Requests that wait for one shared connection at most.
-const QUEUE_LEN_MAX: usize = 1 << 20;
-/// Changes of the queue's bytes below this are not worth an entry in the account.
-const CHARGE_STEP_BYTES: usize = 16 * 1024;
 /// Whose a request in line is; the owner is `None` for the proxy's own PING.
 pub(super) type Owner = Option<Rc<Mailbox>>;
 
@@ -180,15 +174,16 @@ impl Shared {
             self.context.note_waiting(1);
         }
         let held = inner.line.pipeline.held_bytes();
-        if held > QUEUE_BYTES_MAX || inner.line.pipeline.len() > QUEUE_LEN_MAX {
+        if held > limits::QUEUE_BYTES_MAX || inner.line.pipeline.len() > limits::QUEUE_LEN_MAX {
             return Err(Unavailable::Overloaded);
         }
         let after = held + request.bytes.len();
-        if after >= inner.charged + CHARGE_STEP_BYTES {
+        if after >= inner.charged + limits::CHARGE_STEP_BYTES {
             let within = self.context.buffers.adjust(inner.charged, after);
             inner.charged = after;
             if !within
-                && (request.share > FAIR_SHARE_BYTES || after > self.context.buffers.cap() / 2)
+                && (request.share > limits::FAIR_SHARE_BYTES
+                    || after > self.context.buffers.cap() / 2)
             {
                 return Err(Unavailable::Overloaded);
             }
@@ -216,7 +211,7 @@ impl Shared {
             inner.tombstones = abandoned;
         }
         let held = inner.line.pipeline.held_bytes();
-        if inner.charged >= held + CHARGE_STEP_BYTES || (held == 0 && inner.charged > 0) {
+        if inner.charged >= held + limits::CHARGE_STEP_BYTES || (held == 0 && inner.charged > 0) {
             self.context.buffers.adjust(inner.charged, held);
             inner.charged = held;
         }

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::base::limits;
 use crate::config::PoolMode;
 
 /// What a pinned connection is used for, as far as one use must leave room for the others.
@@ -23,10 +24,6 @@ pub enum Use {
 
 const ALL: [Use; USES] = [Use::State, Use::Block, Use::Listen, Use::Large];
 const USES: usize = 4;
-/// Connections beyond all others, for [`Use::Release`].
-const RELEASE_MAX: usize = 2;
-/// Below this many connections none is reserved: each use may take them all.
-const SHARED_OUT_MIN: usize = 8;
 /// Each use has this part of all connections to itself.
 const RESERVE_PART: usize = 16;
 
@@ -38,7 +35,7 @@ pub const fn most_for_one_use(max: usize) -> usize {
 
 /// Connections that each use finds free, whatever the others have taken.
 const fn reserve(max: usize) -> usize {
-    if max >= SHARED_OUT_MIN { max.div_ceil(RESERVE_PART) } else { 0 }
+    if max >= limits::RESERVED_CONNECTIONS_MIN { max.div_ceil(RESERVE_PART) } else { 0 }
 }
 
 /// What one use has taken, and who waits for more.
@@ -101,7 +98,7 @@ impl Shares {
 
     fn fits(&self, purpose: Use) -> bool {
         if purpose == Use::Release {
-            return self.release.taken < RELEASE_MAX;
+            return self.release.taken < limits::RELEASE_CONNECTIONS_MAX;
         }
         let others = ALL.iter().filter(|other| **other != purpose);
         let kept: usize =
@@ -201,7 +198,7 @@ mod tests {
     fn what_frees_the_server_has_connections_beyond_all_others() {
         let mut shares = shares(8);
         while shares.take(Use::State) || shares.take(Use::Block) {}
-        assert_eq!(take_all(&mut shares, Use::Release), RELEASE_MAX);
+        assert_eq!(take_all(&mut shares, Use::Release), limits::RELEASE_CONNECTIONS_MAX);
         shares.wait(Use::Release, 0);
         assert_eq!(shares.grant(), None);
         shares.give_back(Use::Release);

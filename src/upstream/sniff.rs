@@ -10,11 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// A server that is silent to a TLS handshake for this long is asked in plaintext: Redis takes the
-/// hello for the beginning of a line and waits for its end.
-const SILENCE: Duration = Duration::from_secs(1);
-/// A question and its answer.
-const PATIENCE: Duration = Duration::from_secs(1);
+use crate::base::limits;
 
 /// Needs no login: without one, the answer is an error, which will do.
 const PING: &[u8] = b"pInG\r\n";
@@ -24,7 +20,7 @@ const CUT_HELLO: &[u8] = &[0x16, 3, 1, 0, 5, 1, 0, 0, 1, 0];
 /// Waits until a server that answers a TLS handshake would have, then asks whether it speaks RESP in
 /// plaintext. `limit` is the time for the whole attempt.
 pub(super) async fn silent_and_plaintext(address: SocketAddr, limit: Duration) -> bool {
-    tokio::time::sleep(SILENCE.min(limit / 3)).await;
+    tokio::time::sleep(limits::SNIFF_SILENCE.min(limit / 3)).await;
     ask(address, PING).await.is_some_and(is_resp)
 }
 
@@ -40,7 +36,7 @@ async fn ask(address: SocketAddr, question: &[u8]) -> Option<u8> {
         socket.write_all(question).await.ok()?;
         socket.read_u8().await.ok()
     };
-    timeout(PATIENCE, answer).await.ok().flatten()
+    timeout(limits::SNIFF_TIMEOUT, answer).await.ok().flatten()
 }
 
 /// A simple string or an error.

@@ -7,10 +7,8 @@ use std::time::Duration;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 
+use crate::base::limits;
 use crate::config;
-
-/// Unanswered keepalive probes until a connection is given up.
-const KEEPALIVE_PROBES: u32 = 3;
 
 /// What is set on every connection to a server.
 #[derive(Clone, Copy, Debug)]
@@ -35,11 +33,11 @@ impl SocketOptions {
         if self.keepalive.is_zero() {
             return Ok(());
         }
-        let interval = (self.keepalive / KEEPALIVE_PROBES).max(Duration::from_secs(1));
+        let interval = (self.keepalive / limits::KEEPALIVE_PROBES).max(Duration::from_secs(1));
         let keepalive = TcpKeepalive::new()
             .with_time(self.keepalive)
             .with_interval(interval)
-            .with_retries(KEEPALIVE_PROBES);
+            .with_retries(limits::KEEPALIVE_PROBES);
         socket.set_tcp_keepalive(&keepalive)
     }
 }

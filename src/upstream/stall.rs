@@ -5,17 +5,10 @@
 
 use std::time::{Duration, Instant};
 
-/// The head of the line may be silent for this long before nothing more is written behind it, and for
-/// this long before another connection is dialed; on a slow network both are multiples of the fastest
-/// reply.
-const HOLD: Duration = Duration::from_millis(25);
-const RELIEF: Duration = Duration::from_millis(250);
+use crate::base::limits;
+
 const HOLD_TRIPS: u32 = 4;
 const RELIEF_TRIPS: u32 = 8;
-/// A reply that was slower says nothing about the network.
-const TRIP_MAX: Duration = Duration::from_millis(250);
-/// From the begin of one attempt to dial to the next: a server with many slow commands is not flooded.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// What to do about the silence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,16 +37,16 @@ impl Stall {
     /// Another connection is being dialed.
     pub(super) fn note_attempt(&mut self, now: Instant) {
         debug_assert!(self.not_before.is_none_or(|at| at <= now), "attempts keep their pause");
-        self.not_before = Some(now + PAUSE);
+        self.not_before = Some(now + limits::STALL_DIAL_INTERVAL);
     }
 
     /// What follows when nothing has been heard since `silent_since`, although something is owed.
     pub(super) fn advise(&self, now: Instant, silent_since: Instant) -> Advice {
         let silent = now.saturating_duration_since(silent_since);
-        let trip = self.fastest.unwrap_or_default().min(TRIP_MAX);
-        if silent < HOLD.max(trip * HOLD_TRIPS) {
+        let trip = self.fastest.unwrap_or_default().min(limits::ROUND_TRIP_MAX);
+        if silent < limits::STALL_HOLD_MIN.max(trip * HOLD_TRIPS) {
             Advice::Flow
-        } else if silent < RELIEF.max(trip * RELIEF_TRIPS)
+        } else if silent < limits::STALL_RELIEF_MIN.max(trip * RELIEF_TRIPS)
             || self.not_before.is_some_and(|at| now < at)
         {
             Advice::Hold

@@ -2,10 +2,7 @@
 //!
 //! Owns: [`keep`]. Never knows: what a task does.
 
-use std::time::Duration;
-
-/// Before the next begin.
-const PAUSE: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 1000 });
+use crate::base::limits;
 
 /// Starts the task that does `what`, and begins it anew whenever it panics.
 pub(super) fn keep<F>(what: &'static str, task: impl Fn() -> F + 'static)
@@ -18,7 +15,7 @@ where
                 code = "UPS-E002",
                 "an internal error ended the task that {what}; it begins anew"
             );
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(limits::TASK_RESTART_PAUSE).await;
         }
     });
 }
@@ -46,9 +43,9 @@ mod tests {
                 }
             });
             while begun.get() < 3 {
-                tokio::time::sleep(PAUSE).await;
+                tokio::time::sleep(limits::TASK_RESTART_PAUSE).await;
             }
-            tokio::time::sleep(PAUSE * 10).await;
+            tokio::time::sleep(limits::TASK_RESTART_PAUSE * 10).await;
             assert_eq!(begun.get(), 3, "it ends when it ends by itself");
         });
     }

@@ -10,6 +10,7 @@
     reason = "a test may crash"
 )]
 
+mod bounds;
 mod source;
 mod types;
 
@@ -87,6 +88,7 @@ const RULES: &[fn(&Source) -> Vec<Fault>] = &[
     gated_tests,
     leftovers,
     names_of_commands,
+    stray_bounds,
 ];
 
 #[test]
@@ -101,6 +103,7 @@ fn the_house_stands() {
         .chain(types::spread(&sources))
         .chain(types::shared(&sources, |source| pure(source).is_some()))
         .chain(types::unused(&sources))
+        .chain(bounds::outdated(&sources))
         .collect();
     for source in read(root, "tests", ".rs") {
         let found = [unsafety, skipped_tests, leftovers].map(|rule| rule(&source));
@@ -130,6 +133,10 @@ impl Fault {
     fn at(self, source: &Source) -> String {
         format!("{}:{}: {}", source.path, self.line, self.what)
     }
+}
+
+fn stray_bounds(source: &Source) -> Vec<Fault> {
+    bounds::stray(source).into_iter().map(|(line, what)| Fault::new(line, what)).collect()
 }
 
 fn level(module: &str) -> Option<usize> {
@@ -469,6 +476,25 @@ fn every_module_is_used() {
     };
     assert_eq!(unused("mod a;"), 1);
     assert_eq!(unused("mod a; pub use a::A;"), 0);
+}
+
+#[test]
+fn bounds_are_declared_in_one_place() {
+    let bounds = [
+        "const QUEUE_MAX: usize = 1;",
+        "pub(super) const MAX_QUEUE: u8 = 1;",
+        "const KEPT_BYTES: usize = 1;",
+        "impl A { const READ_TIMEOUT: u64 = 1; }",
+        "const TICK: std::time::Duration = Duration::from_secs(1);",
+    ];
+    for text in bounds {
+        refuses(stray_bounds, &[("src/session/a.rs", text)]);
+        permits(stray_bounds, &[("src/base/limits/a.rs", text)]);
+    }
+    permits(stray_bounds, &[("src/session/a.rs", "const A: usize = 1; fn f(max: Duration) {}")]);
+    permits(stray_bounds, &[("src/a.rs", "struct A<B, const MAX: usize>(B);")]);
+    permits(stray_bounds, &[("src/session/hello.rs", "const DATABASE_MAX: i64 = 1;")]);
+    permits(stray_bounds, &[("src/a.rs", "#[cfg(test)] mod tests { const A_MAX: u8 = 1; }")]);
 }
 
 #[test]

@@ -6,20 +6,13 @@ use std::fs;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use super::output::{Output, Resume};
 use crate::audit::chain;
 use crate::base::clock;
+use crate::base::limits;
 use crate::config::{AuditFile, Fsync};
-
-/// Lines are collected up to this, and written at the end of a batch.
-const BUFFER_BYTES: usize = 64 << 10;
-/// The last line is within so many bytes of the end: an entry is far shorter.
-const TAIL_BYTES: u64 = 64 << 10;
-const FSYNC_PERIOD: Duration = Duration::from_secs(1);
-/// How often it is asked whether the path still leads to the open file.
-const LOOK_PERIOD: Duration = Duration::from_millis(500);
 
 pub(super) struct File {
     settings: AuditFile,
@@ -50,7 +43,7 @@ impl File {
     fn is_moved(&mut self) -> bool {
         let Some(open) = &mut self.open else { return false };
         let now = clock::now();
-        if now.saturating_duration_since(open.looked) >= LOOK_PERIOD {
+        if now.saturating_duration_since(open.looked) >= limits::AUDIT_PATH_CHECK_INTERVAL {
             open.looked = now;
             let found = fs::metadata(&self.settings.path);
             open.moved = found.map_or(true, |found| identity(&found) != open.inode);
@@ -116,7 +109,9 @@ impl File {
         let now = clock::now();
         let due = match self.settings.fsync {
             Fsync::Never => false,
-            Fsync::Second => now.saturating_duration_since(open.synced) >= FSYNC_PERIOD,
+            Fsync::Second => {
+                now.saturating_duration_since(open.synced) >= limits::AUDIT_FSYNC_INTERVAL
+            }
             Fsync::Batch => true,
         };
         if due {
@@ -176,7 +171,7 @@ impl Output for File {
     }
 
     fn send(&mut self, line: &str) -> io::Result<()> {
-        if self.buffer.len() >= BUFFER_BYTES {
+        if self.buffer.len() >= limits::AUDIT_FILE_BUFFER_BYTES {
             self.flush()?;
         }
         self.buffer.extend_from_slice(line.as_bytes());
@@ -233,9 +228,9 @@ fn tail(file: &mut fs::File) -> io::Result<Resume> {
     if !found.is_file() {
         return Ok(Resume::default());
     }
-    file.seek(SeekFrom::Start(found.len().saturating_sub(TAIL_BYTES)))?;
+    file.seek(SeekFrom::Start(found.len().saturating_sub(limits::AUDIT_FILE_TAIL_BYTES)))?;
     let mut end = Vec::new();
-    file.take(TAIL_BYTES).read_to_end(&mut end)?;
+    file.take(limits::AUDIT_FILE_TAIL_BYTES).read_to_end(&mut end)?;
     let whole = end.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
     let text = String::from_utf8_lossy(end.get(..whole).unwrap_or_default());
     let last = text.lines().next_back().and_then(|line| {

@@ -9,6 +9,7 @@ mod syslog;
 
 pub(super) use output::Output;
 
+use crate::base::limits;
 use crate::config::AuditSink;
 
 /// The output of a sink, nothing opened yet.
@@ -42,7 +43,7 @@ pub(super) const fn kept_bytes(settings: &AuditSink) -> usize {
         AuditSink::File(_) | AuditSink::Stdout => 0,
         AuditSink::Syslog(syslog) => match syslog.address {
             A::Unix(_) | A::Udp(_) => 0,
-            A::Tcp(_) | A::Tls(_) => syslog::KEPT_BYTES,
+            A::Tcp(_) | A::Tls(_) => limits::SYSLOG_KEPT_BYTES,
         },
     }
 }

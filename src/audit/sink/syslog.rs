@@ -4,7 +4,7 @@
 //! Owns: [`Server`], the form of a message, what is sent again. Never knows: what a line says.
 //!
 //! Nothing says what a receiver keeps: it finds a gap by the numbers and the chain. But what its system did not
-//! take before a connection ended is known to be among the last [`KEPT_BYTES`], and is sent again.
+//! take before a connection ended is known to be among the last [`limits::SYSLOG_KEPT_BYTES`], and is sent again.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -12,7 +12,7 @@ use std::net::{TcpStream, ToSocketAddrs, UdpSocket};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
@@ -20,20 +20,13 @@ use socket2::SockRef;
 
 use super::output::{Output, Resume};
 use crate::base::clock;
+use crate::base::limits;
 use crate::base::utc::utc_micros;
 use crate::config::{Authorities, Syslog, SyslogAddress, TlsVersion};
 use crate::tls::{self, provider};
 
-const TIMEOUT: Duration = Duration::from_secs(5);
-const LOOK_PERIOD: Duration = Duration::from_millis(500);
 /// Notice (RFC 5424, section 6.2.1).
 const SEVERITY: u8 = 5;
-
-/// Messages of a connection that are kept, to be sent again on the next one.
-pub(super) const KEPT_BYTES: usize = 256 << 10;
-/// The system holds at most twice as much for a receiver that has not taken it (socket(7), SO_SNDBUF). With
-/// what TLS holds back, which is at most 64 KiB, that is less than is kept.
-const SEND_BUFFER_BYTES: usize = 64 << 10;
 
 pub(super) struct Server {
     address: SyslogAddress,
@@ -84,7 +77,7 @@ impl Server {
     fn keep(&mut self, message: String) {
         self.kept_bytes += message.len();
         self.kept.push_back(message);
-        while self.kept_bytes > KEPT_BYTES {
+        while self.kept_bytes > limits::SYSLOG_KEPT_BYTES {
             let Some(oldest) = self.kept.pop_front() else { return };
             self.kept_bytes -= oldest.len();
         }
@@ -95,7 +88,7 @@ impl Server {
             SyslogAddress::Unix(path) => {
                 let socket = UnixDatagram::unbound()?;
                 socket.connect(path)?;
-                socket.set_write_timeout(Some(TIMEOUT))?;
+                socket.set_write_timeout(Some(limits::SYSLOG_TIMEOUT))?;
                 Transport::Unix(socket)
             }
             SyslogAddress::Udp(place) => {
@@ -125,7 +118,7 @@ impl Server {
 impl Output for Server {
     fn needs_open(&mut self, _: usize) -> bool {
         let now = clock::now();
-        if now.saturating_duration_since(self.looked) >= LOOK_PERIOD {
+        if now.saturating_duration_since(self.looked) >= limits::AUDIT_PATH_CHECK_INTERVAL {
             self.looked = now;
             if self.open.as_ref().is_some_and(Transport::is_closed_by_peer) {
                 self.open = None;
@@ -211,11 +204,11 @@ fn first(place: &str) -> io::Result<std::net::SocketAddr> {
 }
 
 fn dial(place: &str) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect_timeout(&first(place)?, TIMEOUT)?;
-    stream.set_read_timeout(Some(TIMEOUT))?;
-    stream.set_write_timeout(Some(TIMEOUT))?;
+    let stream = TcpStream::connect_timeout(&first(place)?, limits::SYSLOG_TIMEOUT)?;
+    stream.set_read_timeout(Some(limits::SYSLOG_TIMEOUT))?;
+    stream.set_write_timeout(Some(limits::SYSLOG_TIMEOUT))?;
     stream.set_nodelay(true)?;
-    SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER_BYTES)?;
+    SockRef::from(&stream).set_send_buffer_size(limits::SYSLOG_SEND_BUFFER_BYTES)?;
     Ok(stream)
 }
 

@@ -6,13 +6,10 @@ use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Duration;
 
-use super::talk::PATIENCE;
 use crate::base::clock;
+use crate::base::limits;
 
-/// Between two looks at something that is waited for.
-const LOOK: Duration = Duration::from_millis(10);
 /// Of a log, this much is shown when something went wrong.
 const LAST_LINES: usize = 12;
 
@@ -97,12 +94,12 @@ pub(super) fn wait_until(
     what: &str,
     mut is_so: impl FnMut() -> Result<bool, String>,
 ) -> Result<(), String> {
-    let deadline = clock::now() + PATIENCE;
+    let deadline = clock::now() + limits::DEMO_TIMEOUT;
     while !is_so()? {
         if clock::now() > deadline {
             return Err(format!("waited in vain for {what}"));
         }
-        std::thread::sleep(LOOK);
+        std::thread::sleep(limits::DEMO_START_CHECK_INTERVAL);
     }
     Ok(())
 }

@@ -8,19 +8,16 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::BytesMut;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
+use crate::base::limits;
 use crate::config::TlsVersion;
 use crate::resp::{Protocol, ReplyScanner, Value, encode};
 use crate::tls::provider;
-
-/// How long anything in the demonstration may take.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Where respgate listens.
 #[derive(Clone, Debug)]
@@ -86,7 +83,7 @@ impl Client {
             Target::Tcp(address) => Self::plain(*address),
             Target::Unix(path) => {
                 let stream = UnixStream::connect(path).map_err(text)?;
-                stream.set_read_timeout(Some(PATIENCE)).map_err(text)?;
+                stream.set_read_timeout(Some(limits::DEMO_TIMEOUT)).map_err(text)?;
                 Ok(Self::new(stream))
             }
         }
@@ -161,8 +158,8 @@ pub(super) fn http_get(address: SocketAddr, path: &str) -> Result<(u16, String),
 
 fn tcp(address: SocketAddr) -> Result<TcpStream, String> {
     let connect = || -> io::Result<TcpStream> {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        let stream = TcpStream::connect_timeout(&address, limits::DEMO_TIMEOUT)?;
+        stream.set_read_timeout(Some(limits::DEMO_TIMEOUT))?;
         stream.set_nodelay(true)?;
         Ok(stream)
     };

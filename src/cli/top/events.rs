@@ -7,10 +7,7 @@ use std::collections::VecDeque;
 
 use serde_json::Value;
 
-/// Lines of the log that are kept.
-const LINES_MAX: usize = 100;
-/// Entries of the audit log that are kept.
-pub(super) const ENTRIES_MAX: usize = 30;
+use crate::base::limits;
 
 /// The last state of each; what is `Err` is not there, and the text says why.
 #[derive(Clone, Debug)]
@@ -71,7 +68,7 @@ impl Events {
                 let kept = lines.as_mut().map(std::mem::take).unwrap_or_default();
                 self.log = Ok(kept.into_iter().chain(log_lines(answer)).collect());
                 if let Ok(lines) = &mut self.log {
-                    lines.drain(..lines.len().saturating_sub(LINES_MAX));
+                    lines.drain(..lines.len().saturating_sub(limits::TOP_LOG_LINES_MAX));
                 }
             }
         }
@@ -204,7 +201,7 @@ mod tests {
         assert_eq!(take(logged(1, 3)).log.unwrap().len(), 3);
         assert_eq!(take(logged(2, 3)).log.unwrap().len(), 6);
         let events = take(logged(3, 400));
-        assert_eq!(events.log.as_ref().unwrap().len(), LINES_MAX);
+        assert_eq!(events.log.as_ref().unwrap().len(), limits::TOP_LOG_LINES_MAX);
         assert!(events.hot.unwrap_err().contains("[hotkeys] sample"));
         assert_eq!(events.audit.unwrap_err(), "timed out");
         assert_eq!(take(Err("refused".to_owned())).log.unwrap_err(), "refused");

@@ -4,8 +4,7 @@
 
 use std::collections::BTreeMap;
 
-/// More series are not read; respgate has some hundred.
-const SERIES_MAX: usize = 20_000;
+use crate::base::limits;
 
 /// One value and what it is of.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,7 +34,7 @@ impl Exposition {
     /// Reads the text format of Prometheus (0.0.4). A line that does not fit it is left out.
     pub(super) fn parse(text: &str) -> Self {
         let mut metrics: BTreeMap<String, Vec<Series>> = BTreeMap::new();
-        for (name, series) in text.lines().filter_map(line).take(SERIES_MAX) {
+        for (name, series) in text.lines().filter_map(line).take(limits::TOP_SERIES_MAX) {
             metrics.entry(name).or_default().push(series);
         }
         Self { metrics }
@@ -147,8 +146,8 @@ mod tests {
         ] {
             assert!(Exposition::parse(text).metrics.is_empty(), "{text}");
         }
-        let many = "a 1\n".repeat(SERIES_MAX + 7);
-        assert_eq!(Exposition::parse(&many).series("a").len(), SERIES_MAX);
+        let many = "a 1\n".repeat(limits::TOP_SERIES_MAX + 7);
+        assert_eq!(Exposition::parse(&many).series("a").len(), limits::TOP_SERIES_MAX);
     }
 
     #[test]

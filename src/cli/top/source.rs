@@ -11,20 +11,14 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::events::{ENTRIES_MAX, Round};
+use super::events::Round;
 use super::exposition::Exposition;
 use crate::admin::{Verb, query};
 use crate::base::clock;
+use crate::base::limits;
 use crate::cli::ask::{Question, Said, Told, Way, ask};
 use crate::proxy::AdminState;
 use crate::proxy::verbs::{AUDIT_RECENT, HOTKEYS, LOGS_RECENT, METRICS};
-
-/// Connecting, and each part of an answer.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// A longer answer is not read.
-const ANSWER_BYTES_MAX: u64 = 8 << 20;
-/// Events are not asked for more often.
-const EVENTS_INTERVAL_MIN: Duration = Duration::from_millis(500);
 
 /// What was read, and when; or why nothing could be read.
 pub(super) type Look = Result<(Instant, Exposition), String>;
@@ -83,7 +77,7 @@ impl Source {
                 let round = round(&way, &mut cursor);
                 give.send(News::Events(round)).is_ok()
             };
-            ends.push(repeat(interval.max(EVENTS_INTERVAL_MIN), asked)?);
+            ends.push(repeat(interval.max(limits::TOP_EVENTS_INTERVAL_MIN), asked)?);
         }
         Ok(Self { news, _ends: ends })
     }
@@ -110,7 +104,7 @@ fn repeat(
 
 /// One answer of each verb. The log is read on from the cursor of the round before.
 fn round(way: &Way, cursor: &mut Option<u64>) -> Round {
-    let most = ENTRIES_MAX.to_string();
+    let most = limits::TOP_AUDIT_ENTRIES_MAX.to_string();
     let hot = verb(way, &HOTKEYS, &[]);
     let audit = verb(way, &AUDIT_RECENT, &[("most", &most)]);
     let after = cursor.map(|cursor| cursor.to_string());
@@ -145,7 +139,7 @@ fn question(verb: &Verb<AdminState>, pairs: &[(&str, &str)], json: bool) -> Ques
         target: format!("{}{}", verb.path, query::write(pairs.iter().copied())),
         body: Bytes::new(),
         json,
-        patience: PATIENCE,
+        patience: limits::TOP_TIMEOUT,
     }
 }
 
@@ -171,13 +165,13 @@ fn read(place: &Place) -> Look {
 }
 
 fn get(address: SocketAddr) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    let mut stream = TcpStream::connect_timeout(&address, limits::TOP_TIMEOUT)?;
+    stream.set_read_timeout(Some(limits::TOP_TIMEOUT))?;
+    stream.set_write_timeout(Some(limits::TOP_TIMEOUT))?;
     // Of version 1.0 no answer comes in chunks.
     write!(stream, "GET /metrics HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
     let mut answer = Vec::new();
-    stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer)?;
+    stream.take(limits::TOP_ANSWER_BYTES_MAX).read_to_end(&mut answer)?;
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 

@@ -272,12 +272,12 @@ fn events_that_are_off_or_cannot_be_read_say_why() {
 fn the_curve_keeps_a_bounded_past() {
     let start = clock::now();
     let mut watch = Watch::new("x", SECOND, false);
-    let beyond = u32::try_from(HISTORY_MAX + 10).unwrap();
+    let beyond = u32::try_from(limits::TOP_HISTORY_MAX + 10).unwrap();
     for n in 0..beyond {
         let text = format!("respgate_commands_total{{family=\"string\"}} {}\n", n * n);
         watch.take(Ok((start + SECOND * n, Exposition::parse(&text))), NOW);
     }
-    assert_eq!(watch.history.len(), HISTORY_MAX);
+    assert_eq!(watch.history.len(), limits::TOP_HISTORY_MAX);
     assert_eq!(watch.history.last(), Some(&u64::from(2 * (beyond - 1) - 1)));
     let text = picture(&watch.view(NOW, false), (80, 24));
     assert!(text.contains('█') && text.contains('▇'), "{text}");

@@ -2,14 +2,15 @@
 //!
 //! Owns: [`BulkPacer`]. Never knows: sockets, clocks, whose value it is.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
+
+use crate::base::limits;
 
 /// Rounds, of up to [`READ_BYTES`](crate::base::limits::READ_BYTES) each, that a value moves like any
 /// other.
 const FREE_ROUNDS: u32 = 16;
-/// Rounds of a larger one between two rests, and how long it rests.
+/// Rounds of a larger one between two rests.
 const ROUNDS_BETWEEN_RESTS: u32 = 2;
-const REST: Duration = Duration::from_millis(1);
 
 /// A value of many megabytes costs the thread and the server as much as thousands of small commands:
 /// while there are any, it moves in steps.
@@ -34,7 +35,7 @@ impl BulkPacer {
             return false;
         }
         let busy = std::mem::replace(&mut self.served, served) != served;
-        self.rests_until = busy.then(|| now + REST);
+        self.rests_until = busy.then(|| now + limits::BULK_REST);
         busy
     }
 
@@ -64,7 +65,7 @@ mod tests {
         // Those of some rounds after which the value rests.
         let mut rests = |pacer: &mut BulkPacer, rounds: u32, served: fn(u32) -> u64| -> Vec<u32> {
             let rests = (1..=rounds).filter(|n| {
-                now += REST;
+                now += limits::BULK_REST;
                 pacer.note_round(served(*n), now)
             });
             rests.collect()
@@ -82,7 +83,10 @@ mod tests {
         let mut pacer = BulkPacer::default();
         assert!((1..=16).any(|served| pacer.note_round(served, now)));
         assert!(pacer.is_resting(now) && pacer.note_round(17, now));
-        assert_eq!(pacer.rests_until(), Some(now + REST));
-        assert!(!pacer.is_resting(now + REST) && !pacer.note_round(17, now + REST));
+        assert_eq!(pacer.rests_until(), Some(now + limits::BULK_REST));
+        assert!(
+            !pacer.is_resting(now + limits::BULK_REST)
+                && !pacer.note_round(17, now + limits::BULK_REST)
+        );
     }
 }

@@ -19,16 +19,14 @@
 //!
 //! A blocked client waits as long as the server lets it, a subscribed one as long as the server answers.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::host::{Host, Notice, PendingStep};
 use super::inbound::Body;
 use super::state::Conversation;
+use crate::base::limits;
 use crate::telemetry::ClientDisconnect;
 use crate::traffic::Loss;
-
-/// A client that is silent for this long gives back what it holds for large replies alone.
-const REST: Duration = Duration::from_secs(1);
 
 /// When the conversation must be looked at again, whatever happens until then.
 #[must_use]
@@ -171,5 +169,5 @@ fn upload_deadline<H: Host>(of: &Conversation, host: &H) -> Option<Instant> {
 /// When the pinned connection has been kept long enough for replies that do not come.
 fn rest_deadline<H: Host>(of: &Conversation, host: &H) -> Option<Instant> {
     let rests = of.has_lease() && !host.is_dedicated() && of.session.keeps_idle_lease();
-    (rests && of.out.is_empty()).then(|| of.last_received + REST)
+    (rests && of.out.is_empty()).then(|| of.last_received + limits::LARGE_REPLY_LEASE_IDLE)
 }

@@ -7,13 +7,8 @@ use std::time::{Duration, Instant};
 use super::bulk_pacer::BulkPacer;
 use super::host::Host;
 use super::progress::Progress;
+use crate::base::limits;
 
-/// Unread bytes of the client above which its pinned connection is not read.
-const UNREAD_BYTES_MAX: usize = 256 * 1024;
-/// As much as one TLS record: a round that moves it is a long one.
-pub(super) const BULK_BYTES: usize = 16 * 1024;
-/// Unsent bytes of a large request above which the client is not read.
-const UNSENT_BYTES_MAX: usize = 128 * 1024;
 /// Moments over which the connections of one grace go.
 const GRACE_STEPS: u32 = 17;
 
@@ -68,12 +63,12 @@ impl Leased {
 
     /// Whether more of a large request may be put into its line.
     pub(super) fn has_room<H: Host>(&self, host: &H) -> bool {
-        !self.is_here || host.unwritten() < UNSENT_BYTES_MAX
+        !self.is_here || host.unwritten() < limits::LEASE_UNSENT_BYTES_MAX
     }
 
     /// Whether it is to be read, while the client leaves so much unread.
     pub(super) const fn reads(&self, unread: usize) -> bool {
-        self.is_here && unread < UNREAD_BYTES_MAX
+        self.is_here && unread < limits::LEASE_UNREAD_BYTES_MAX
     }
 
     /// As [`Conversation::note_round`](super::Conversation::note_round); `moves`: a large reply goes on.
@@ -84,7 +79,7 @@ impl Leased {
         now: Instant,
         host: &H,
     ) -> Option<bool> {
-        if self.is_here && (moves || host.unwritten() >= BULK_BYTES) {
+        if self.is_here && (moves || host.unwritten() >= limits::BULK_ROUND_BYTES) {
             return Some(self.pacer.note_round(served, now));
         }
         self.pacer.note_end();

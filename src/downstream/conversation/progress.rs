@@ -4,10 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-/// Bytes below which a whole time limit counts as one without progress.
-const STEP_BYTES: usize = 16 * 1024;
-/// A peer that takes nothing for this long may be busy with sending.
-const QUIET: Duration = Duration::from_millis(50);
+use crate::base::limits;
 
 /// Measures the movement of bytes while a peer waits for them, and nothing otherwise.
 #[derive(Debug, Default)]
@@ -17,7 +14,7 @@ pub(super) struct Progress {
 
 #[derive(Clone, Copy, Debug)]
 struct Marks {
-    /// When the last [`STEP_BYTES`] were complete, or waiting began.
+    /// When the last [`limits::PROGRESS_BYTES_MIN`] were complete, or waiting began.
     step: Instant,
     /// When the last byte moved, or waiting began.
     byte: Instant,
@@ -46,7 +43,7 @@ impl Progress {
         }
         marks.byte = now;
         marks.moved = marks.moved.saturating_add(bytes);
-        if marks.moved >= STEP_BYTES {
+        if marks.moved >= limits::PROGRESS_BYTES_MIN {
             (marks.step, marks.moved) = (now, 0);
         }
     }
@@ -67,7 +64,7 @@ impl Progress {
 
     /// When the peer will have taken nothing for so long that it may be busy with sending.
     pub(super) fn quiet_at(&self) -> Option<Instant> {
-        self.marks.map(|marks| marks.byte + QUIET)
+        self.marks.map(|marks| marks.byte + limits::PEER_BUSY_TIME)
     }
 }
 
@@ -81,10 +78,10 @@ mod tests {
     fn progress_is_measured_only_while_bytes_wait() {
         let now = crate::base::clock::now();
         let mut progress = Progress::default();
-        progress.note(STEP_BYTES, now);
+        progress.note(limits::PROGRESS_BYTES_MIN, now);
         assert!(!progress.is_measured() && progress.deadline(LIMIT).is_none());
         progress.begin(now);
-        progress.begin(now + QUIET);
+        progress.begin(now + limits::PEER_BUSY_TIME);
         assert_eq!(progress.deadline(LIMIT), Some(now + LIMIT), "a second beginning is none");
         progress.end();
         assert!(progress.deadline(LIMIT).is_none() && progress.quiet_at().is_none());
@@ -97,12 +94,12 @@ mod tests {
         progress.begin(start);
         let mut now = start;
         for _ in 0..100 {
-            now += QUIET;
+            now += limits::PEER_BUSY_TIME;
             progress.note(1, now);
         }
         assert_eq!(progress.deadline(LIMIT), Some(start + LIMIT));
-        assert_eq!(progress.quiet_at(), Some(now + QUIET), "but it is not quiet");
-        progress.note(STEP_BYTES, now);
+        assert_eq!(progress.quiet_at(), Some(now + limits::PEER_BUSY_TIME), "but it is not quiet");
+        progress.note(limits::PROGRESS_BYTES_MIN, now);
         assert_eq!(progress.deadline(LIMIT), Some(now + LIMIT));
     }
 }

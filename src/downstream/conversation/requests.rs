@@ -6,7 +6,6 @@
 use super::host::{Host, Notice, PendingStep};
 use super::inbound::{Body, Presented};
 use super::judging::judge;
-use super::leased::BULK_BYTES;
 use super::sending::Way;
 use super::state::Conversation;
 use crate::base::limits;
@@ -14,9 +13,6 @@ use crate::resp::{ProtocolError, RequestLimits, Scan};
 use crate::session::{Completed, Route, Step, WireLayout};
 use crate::telemetry::ClientDisconnect;
 use crate::traffic::{Loss, OpenFailure, PoolKey, Ticket, Unavailable};
-
-/// Bytes kept for a client whose next request has to wait.
-const PENDING_BYTES_MAX: usize = limits::READ_BYTES;
 
 /// What of a reply goes to the client as it is, so that it needs no copy.
 #[derive(Clone, Copy, Debug)]
@@ -96,7 +92,7 @@ impl Conversation {
         if self.eof || self.ending.is_some() {
             return false;
         }
-        self.inbound.pending.len() < PENDING_BYTES_MAX
+        self.inbound.pending.len() < limits::PENDING_BYTES_MAX
             || (self.inbound.presented.is_none() && self.accepts(host))
             || self.reads_on(host)
     }
@@ -454,7 +450,7 @@ impl Conversation {
             if piece.kind == b'*' && self.session.awaits_exec() {
                 host.look_into(bytes);
             }
-            if bytes.len() >= BULK_BYTES && self.session.passes_pinned(piece.kind) {
+            if bytes.len() >= limits::BULK_ROUND_BYTES && self.session.passes_pinned(piece.kind) {
                 return Some(Through { bytes, reply: Some((piece.kind, piece.done)) });
             }
             match self.session.handle_pinned(bytes, piece.kind, piece.done, &mut self.out) {

@@ -10,16 +10,15 @@ use bytes::{Buf, BytesMut};
 
 use super::host::{Host, LeaseEnd, Notice, PendingStep, PolicyChange};
 use super::inbound::{Body, Inbound, Rooms};
-use super::leased::{BULK_BYTES, Leased};
+use super::leased::Leased;
 use super::progress::Progress;
 use super::sending::Sending;
+use crate::base::limits;
 use crate::config::ClientLimits;
 use crate::session::{Cause, LeaseFate, Session};
 use crate::telemetry::ClientDisconnect;
 use crate::traffic::{Facts, Loss, OpenFailure, PoolKey};
 
-/// How long a connection that is to be closed may take to read its last replies.
-const GOODBYE: Duration = Duration::from_secs(5);
 /// One client's connection, without its socket.
 #[derive(Debug)]
 pub struct Conversation {
@@ -313,7 +312,7 @@ impl Conversation {
     /// A round is over; `served`: requests of all clients so far. `None`: it moved no large value; else
     /// whether that rests.
     pub fn note_round<H: Host>(&mut self, served: u64, host: &H) -> Option<bool> {
-        let moves = self.session.reply_has_begun() || self.out.len() >= BULK_BYTES;
+        let moves = self.session.reply_has_begun() || self.out.len() >= limits::BULK_ROUND_BYTES;
         self.leased.note_round(moves, served, self.now, host)
     }
 
@@ -416,7 +415,7 @@ impl Conversation {
     /// The connection is to be closed once everything before is answered and read.
     pub fn end(&mut self, why: ClientDisconnect) {
         if self.ending.is_none() {
-            self.ending = Some((why, self.now + GOODBYE));
+            self.ending = Some((why, self.now + limits::LAST_REPLIES_TIMEOUT));
         }
         self.inbound.close();
     }
@@ -451,7 +450,7 @@ impl Conversation {
         self.end(ClientDisconnect::UpstreamLost);
         if !self.session.is_settled() {
             // What comes before may wait for the server as long as any command.
-            let until = self.now + outage_wait + GOODBYE;
+            let until = self.now + outage_wait + limits::LAST_REPLIES_TIMEOUT;
             self.ending = Some((ClientDisconnect::UpstreamLost, until));
         }
     }

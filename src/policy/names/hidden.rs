@@ -9,9 +9,6 @@ use super::push::{next, text};
 use crate::command::ReplyNames;
 use crate::resp::number;
 
-/// A longer list is replaced by an error: it is held until its end, because its length comes first.
-pub(super) const LIST_BYTES_MAX: usize = 4 << 20;
-
 /// Names of keys that no list shows.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Hidden(Vec<Pattern>);

@@ -9,10 +9,11 @@ use std::ops::Range;
 
 use bytes::{BufMut, BytesMut};
 
-use super::super::report::{self, REPORT_BYTES_MAX};
+use super::super::report::{self};
 use super::error_text;
-use super::hidden::{Hidden, LIST_BYTES_MAX};
+use super::hidden::Hidden;
 use super::shape::Strip;
+use crate::base::limits;
 use crate::command::ReplyNames;
 use crate::resp::{ReplyScanner, encode, number};
 
@@ -325,8 +326,8 @@ impl Stripper {
         let (used, done) = seen.map_or((rest.len(), true), |seen| (seen.used, seen.done));
         self.held.extend_from_slice(rest.get(..used).unwrap_or_default());
         let (most, instead) = match strip.hidden {
-            Some(_) => (LIST_BYTES_MAX, LONG_LIST),
-            None => (REPORT_BYTES_MAX, NO_REPORT),
+            Some(_) => (limits::HIDDEN_LIST_BYTES_MAX, LONG_LIST),
+            None => (limits::SERVER_REPORT_BYTES_MAX, NO_REPORT),
         };
         if self.held.len() > most {
             encode::error(out, instead);

@@ -5,15 +5,11 @@
 use std::collections::BTreeMap;
 
 use super::super::pattern::{escape, literal_prefix};
+use crate::base::limits;
 use crate::command::Access;
 
-/// Different prefixes, or names without one, that are distinguished; beyond, all names are one.
-pub(super) const PREFIXES_MAX: usize = 256;
-pub(super) const LITERALS_MAX: usize = 32;
 /// Names end their prefix at the first of these.
 const SEPARATORS: &[u8] = b":/|.";
-/// A name without a separator that is longer is no name but data.
-const LITERAL_BYTES_MAX: usize = 64;
 
 /// How often the names of one prefix were used, and for what.
 #[derive(Clone, Copy, Debug, Default)]
@@ -34,7 +30,7 @@ impl Names {
     pub(crate) fn note(&mut self, name: &[u8], access: Access) {
         match name.iter().position(|byte| SEPARATORS.contains(byte)) {
             Some(at) => self.note_prefix(name.get(..=at).unwrap_or_default(), access),
-            None if name.len() > LITERAL_BYTES_MAX => self.note_prefix(b"", access),
+            None if name.len() > limits::LEARN_LITERAL_BYTES_MAX => self.note_prefix(b"", access),
             None => self.note_literal(&escape(name), access),
         }
     }
@@ -49,7 +45,8 @@ impl Names {
         let fits = |byte: &u8| byte.is_ascii_graphic() && !b"()\"'".contains(byte);
         let end = prefix.iter().position(|byte| !fits(byte)).unwrap_or(prefix.len());
         let mut prefix = prefix.get(..end).unwrap_or_default();
-        if self.prefixes.len() >= PREFIXES_MAX && !self.prefixes.contains_key(prefix) {
+        if self.prefixes.len() >= limits::LEARN_PREFIXES_MAX && !self.prefixes.contains_key(prefix)
+        {
             prefix = b"";
         }
         add(&mut self.prefixes, prefix, access);
@@ -58,7 +55,8 @@ impl Names {
     /// A pattern to be compared letter by letter.
     pub(crate) fn note_literal(&mut self, name: &[u8], access: Access) {
         let fits = |byte: &u8| byte.is_ascii_graphic() && !b"()\"'".contains(byte);
-        let full = self.literals.len() >= LITERALS_MAX && !self.literals.contains_key(name);
+        let full =
+            self.literals.len() >= limits::LEARN_LITERALS_MAX && !self.literals.contains_key(name);
         if full || name.is_empty() || !name.iter().all(fits) {
             return self.note_prefix(b"", access);
         }

@@ -5,14 +5,10 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
+use crate::base::limits;
 use crate::base::sha1::Sha1;
 use crate::command::{Script, Spec};
 use crate::resp::Request;
-
-/// Scripts, and functions, that are distinguished; an application with more makes them as it goes.
-const SEEN_MAX: usize = 64;
-/// A longer name of a function is not kept.
-const NAME_BYTES_MAX: usize = 64;
 
 #[derive(Debug, Default)]
 pub(super) struct SeenScripts {
@@ -38,7 +34,7 @@ impl SeenScripts {
             // The server has no script of another name.
             Script::Digest => Sha1::parse(named).is_none_or(|sha| add(&mut self.scripts, sha)),
             Script::Function => match std::str::from_utf8(named) {
-                Ok(name) if name.len() <= NAME_BYTES_MAX => {
+                Ok(name) if name.len() <= limits::LEARN_FUNCTION_BYTES_MAX => {
                     add(&mut self.functions, name.to_owned())
                 }
                 _ => false,
@@ -80,7 +76,7 @@ impl SeenScripts {
 
 /// Whether it is among them now.
 fn add<T: Ord>(seen: &mut BTreeSet<T>, new: T) -> bool {
-    if seen.len() >= SEEN_MAX && !seen.contains(&new) {
+    if seen.len() >= limits::LEARN_SCRIPTS_MAX && !seen.contains(&new) {
         return false;
     }
     seen.insert(new);

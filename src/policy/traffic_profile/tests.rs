@@ -6,8 +6,8 @@
 
 use std::sync::Arc;
 
-use super::names::{LITERALS_MAX, PREFIXES_MAX};
 use super::*;
+use crate::base::limits;
 use crate::command::{Lookup, lookup};
 use crate::config::{KeyMode, KeyRules, Rules};
 use crate::policy::{Policy, Scratch, TrafficProfiles, compile};
@@ -116,8 +116,8 @@ fn many_names_are_one() {
     assert!(profile.words().contains("%R~*"));
     note(&mut profile, &format!("GETSET {} v", "k".repeat(65)));
     assert_eq!(profile.words(), "+get +getset ~*");
-    assert!(profile.keys.prefixes.len() <= PREFIXES_MAX + 1);
-    assert!(profile.keys.literals.len() <= LITERALS_MAX);
+    assert!(profile.keys.prefixes.len() <= limits::LEARN_PREFIXES_MAX + 1);
+    assert!(profile.keys.literals.len() <= limits::LEARN_LITERALS_MAX);
 }
 
 fn observe(profiles: &mut TrafficProfiles, policy: &Arc<Policy>, traffic: &str) {

@@ -4,9 +4,10 @@
 
 use serde_json::{Value, json};
 
-use super::{AT_ONCE, AdminState};
+use super::AdminState;
 use crate::admin::{Answer, Argument, Call, Effect, Kind, Refused, Verb};
-use crate::audit::{RECENT_MAX, Since};
+use crate::audit::Since;
+use crate::base::limits;
 
 /// Entries that one answer lists where nothing else is said.
 const LISTED: usize = 100;
@@ -41,13 +42,13 @@ pub(crate) const AUDIT_RECENT: Verb<AdminState> = Verb {
     ],
     done: "the entries were shown",
     failed: "respgate has no audit log",
-    patience: AT_ONCE,
+    patience: limits::ADMIN_WORK_TIMEOUT,
     answer: |house, call| Box::pin(std::future::ready(answer(&house, &call))),
 };
 
 fn answer(house: &AdminState, call: &Call) -> Result<Answer, Refused> {
     let since: Option<u64> = call.parsed("since")?;
-    let listed = if since.is_some() { RECENT_MAX } else { LISTED };
+    let listed = if since.is_some() { limits::AUDIT_RECENT_MAX } else { LISTED };
     let most = call.parsed("most")?.unwrap_or(listed);
     let in_force = house.in_force.get();
     let Some(components) = &in_force.components.audit else {

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{AT_ONCE, AdminState, span};
+use super::{AdminState, span};
 use crate::admin::{Answer, Argument, Call, Effect, Kind, Refused, Verb};
 use crate::base::clock;
+use crate::base::limits;
 use crate::base::utc::utc;
 use crate::policy::Blocks;
 use crate::proxy::blocking::{Entry, What};
@@ -51,7 +52,7 @@ pub(crate) const BLOCK: Verb<AdminState> = Verb {
     ],
     done: "it is denied, for connections that exist as well",
     failed: "it is not denied: there is no such listener, or there are too many blocks",
-    patience: AT_ONCE,
+    patience: limits::ADMIN_WORK_TIMEOUT,
     answer: |house, call| Box::pin(block(house, call)),
 };
 
@@ -75,12 +76,9 @@ pub(crate) const UNBLOCK: Verb<AdminState> = Verb {
     ],
     done: "it was removed",
     failed: "there is no such block",
-    patience: AT_ONCE,
+    patience: limits::ADMIN_WORK_TIMEOUT,
     answer: |house, call| Box::pin(unblock(house, call)),
 };
-
-/// The clock of the machine may be set while a block waits for its end.
-const LOOK_MS: u64 = 30_000;
 
 async fn block(house: Arc<AdminState>, call: Call) -> Result<Answer, Refused> {
     let (what, choice) = what(&house, &call)?;
@@ -158,7 +156,7 @@ async fn end(house: Arc<AdminState>, entry: Entry) {
             return;
         }
         let until = entry.until.unwrap_or(now).saturating_mul(1000);
-        let rest = until.saturating_sub(clock::unix_ms()).clamp(1, LOOK_MS);
+        let rest = until.saturating_sub(clock::unix_ms()).clamp(1, limits::BLOCK_CHECK_MS);
         tokio::time::sleep(Duration::from_millis(rest)).await;
     }
 }

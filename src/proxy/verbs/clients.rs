@@ -8,12 +8,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{AT_ONCE, AdminState};
+use super::AdminState;
 use crate::admin::{Answer, Argument, Call, Effect, Kind, Refused, Verb};
+use crate::base::limits;
 use crate::session::{Choice, Listed};
 
-/// Clients that one answer lists.
-const LISTED_MAX: usize = 10_000;
 const LISTED: usize = 1000;
 
 const ID: Argument =
@@ -59,7 +58,7 @@ pub(crate) const CLIENTS: Verb<AdminState> = Verb {
     ],
     done: "the clients were listed",
     failed: "respgate is shutting down",
-    patience: AT_ONCE,
+    patience: limits::ADMIN_WORK_TIMEOUT,
     answer: |house, call| Box::pin(list(house, call)),
 };
 
@@ -76,7 +75,7 @@ pub(crate) const DISCONNECT: Verb<AdminState> = Verb {
     ],
     done: "at least one client was disconnected",
     failed: "no client fits",
-    patience: AT_ONCE,
+    patience: limits::ADMIN_WORK_TIMEOUT,
     answer: |house, call| Box::pin(disconnect(house, call)),
 };
 
@@ -94,7 +93,7 @@ fn choice(call: &Call) -> Result<Choice, Refused> {
 
 async fn list(house: Arc<AdminState>, call: Call) -> Result<Answer, Refused> {
     let choice = choice(&call)?;
-    let most = call.parsed("most")?.unwrap_or(LISTED).min(LISTED_MAX);
+    let most = call.parsed("most")?.unwrap_or(LISTED).min(limits::LISTED_CLIENTS_MAX);
     let (listed, count) = house.ask_data_plane(move |hall| hall.worker.list(&choice, most)).await?;
     let mut text = String::new();
     let _ = writeln!(

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{AT_ONCE, AdminState};
+use super::AdminState;
 use crate::admin::{Answer, Argument, Call, Effect, Kind, Refused, Verb};
+use crate::base::limits;
 use crate::config::show_duration;
 use crate::proxy::admin_state::ProcessRequest;
 
@@ -27,7 +28,7 @@ pub(crate) const DRAIN: Verb<AdminState> = Verb {
     examples: &[("Shut down when the application is gone", "respgate drain")],
     done: "the drain has begun",
     failed: "respgate is shutting down already, or is a native sidecar, which is started again",
-    patience: AT_ONCE,
+    patience: limits::ADMIN_WORK_TIMEOUT,
     answer: |house, call: Call| Box::pin(leave(house, false, call.flag("force"))),
 };
 
@@ -51,7 +52,7 @@ pub(crate) const SHUTDOWN: Verb<AdminState> = Verb {
     ],
     done: "the shutdown has begun",
     failed: "respgate is shutting down already, or is a native sidecar, which is started again",
-    patience: AT_ONCE,
+    patience: limits::ADMIN_WORK_TIMEOUT,
     answer: |house, call: Call| Box::pin(leave(house, call.flag("now"), call.flag("force"))),
 };
 

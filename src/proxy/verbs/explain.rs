@@ -4,9 +4,10 @@
 
 use std::sync::Arc;
 
-use super::{AT_ONCE, AdminState};
+use super::AdminState;
 use crate::admin::{Answer, Argument, Call, Effect, Kind, Refused, Verb};
 use crate::base::clock;
+use crate::base::limits;
 use crate::policy::{EvalContext, Shown, Verdict};
 use crate::resp::{RequestBuf, RequestLimits, RequestScanner, Scan};
 
@@ -34,7 +35,7 @@ pub(crate) const EXPLAIN: Verb<AdminState> = Verb {
     )],
     done: "the command passes",
     failed: "the command is refused",
-    patience: AT_ONCE,
+    patience: limits::ADMIN_WORK_TIMEOUT,
     answer: |house, call| Box::pin(std::future::ready(answer(&house, &call))),
 };
 

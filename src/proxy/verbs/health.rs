@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::{AT_ONCE, AdminState};
+use super::AdminState;
 use crate::admin::{Answer, Argument, Call, Effect, Kind, Probe, Refused, Verb};
 use crate::base::clock;
+use crate::base::limits;
 
 pub(crate) const HEALTH: Verb<AdminState> = Verb {
     name: "health",
@@ -24,7 +25,7 @@ pub(crate) const HEALTH: Verb<AdminState> = Verb {
     examples: &[("As an exec probe", "respgate health ready --config /etc/respgate/respgate.toml")],
     done: "every check passes",
     failed: "a check fails",
-    patience: AT_ONCE,
+    patience: limits::ADMIN_WORK_TIMEOUT,
     answer: |house, call| Box::pin(std::future::ready(answer(&house, &call))),
 };
 

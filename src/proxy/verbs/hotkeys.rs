@@ -7,13 +7,11 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{AT_ONCE, AdminState};
+use super::AdminState;
 use crate::admin::{Answer, Argument, Call, Effect, Kind, Refused, Verb};
+use crate::base::limits;
 use crate::config::{self, show_size};
 use crate::telemetry::Found;
-
-/// Keys of one policy that are listed.
-const SHOWN: usize = 20;
 
 pub(crate) const HOTKEYS: Verb<AdminState> = Verb {
     name: "hotkeys",
@@ -33,7 +31,7 @@ pub(crate) const HOTKEYS: Verb<AdminState> = Verb {
     ],
     done: "the list was printed",
     failed: "such keys are not looked for",
-    patience: AT_ONCE,
+    patience: limits::ADMIN_WORK_TIMEOUT,
     answer: |house, call| Box::pin(get(house, call)),
 };
 
@@ -47,7 +45,7 @@ pub(crate) const HOTKEYS_RESET: Verb<AdminState> = Verb {
     examples: &[("Begin anew before a test", "respgate hotkeys reset")],
     done: "what was counted is forgotten",
     failed: "such keys are not looked for",
-    patience: AT_ONCE,
+    patience: limits::ADMIN_WORK_TIMEOUT,
     answer: |house, call| Box::pin(reset(house, call)),
 };
 
@@ -126,7 +124,7 @@ fn hot_text(of: &Found, sample: u64) -> String {
         "{section}: {} keys looked at in {seconds} s (1 command of {sample})\n   per second  counted  key\n",
         of.looked_at
     );
-    for key in of.hot.iter().take(SHOWN) {
+    for key in of.hot.iter().take(limits::LISTED_HOT_KEYS) {
         let error =
             if key.error == 0 { String::new() } else { format!("  (at most {} less)", key.error) };
         let _ = writeln!(
@@ -145,7 +143,7 @@ fn big_text(of: &Found) -> String {
         return String::new();
     }
     let mut text = format!("{}: largest value or reply of a key\n", of.section);
-    for (key, bytes) in of.big.iter().take(SHOWN) {
+    for (key, bytes) in of.big.iter().take(limits::LISTED_HOT_KEYS) {
         let _ = writeln!(text, "{:>13}  {}", show_size(*bytes), String::from_utf8_lossy(key));
     }
     text

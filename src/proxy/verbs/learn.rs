@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{AT_ONCE, AdminState};
+use super::AdminState;
 use crate::admin::{Answer, Call, Effect, Refused, Verb};
+use crate::base::limits;
 
 pub(crate) const LEARN: Verb<AdminState> = Verb {
     name: "learn",
@@ -22,7 +23,7 @@ pub(crate) const LEARN: Verb<AdminState> = Verb {
     )],
     done: "the policy was printed",
     failed: "nothing was observed yet",
-    patience: AT_ONCE,
+    patience: limits::ADMIN_WORK_TIMEOUT,
     answer: |house, call| Box::pin(answer(house, call)),
 };
 

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{AT_ONCE, AdminState, span};
+use super::{AdminState, span};
 use crate::admin::{Answer, Argument, Call, Effect, Kind, Refused, Verb};
 use crate::base::clock;
+use crate::base::limits;
 use crate::base::utc::utc;
 
 pub(crate) const LOG_LEVEL: Verb<AdminState> = Verb {
@@ -44,7 +45,7 @@ pub(crate) const LOG_LEVEL: Verb<AdminState> = Verb {
     ],
     done: "the level is in force",
     failed: "respgate is shutting down",
-    patience: AT_ONCE,
+    patience: limits::ADMIN_WORK_TIMEOUT,
     answer: |house, call| Box::pin(std::future::ready(answer(&house, &call))),
 };
 

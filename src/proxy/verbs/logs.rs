@@ -6,8 +6,9 @@ use std::fmt::Write;
 
 use serde_json::{Map, Value, json};
 
-use super::{AT_ONCE, AdminState};
+use super::AdminState;
 use crate::admin::{Answer, Argument, Call, Effect, Kind, Refused, Verb};
+use crate::base::limits;
 
 /// Events that one answer lists where nothing else is said.
 const LISTED: usize = 100;
@@ -48,7 +49,7 @@ pub(crate) const LOGS_RECENT: Verb<AdminState> = Verb {
     ],
     done: "the events were shown",
     failed: "respgate is shutting down",
-    patience: AT_ONCE,
+    patience: limits::ADMIN_WORK_TIMEOUT,
     answer: |house, call| Box::pin(std::future::ready(answer(&house, &call))),
 };
 

@@ -4,8 +4,9 @@
 
 use serde_json::{Map, Value};
 
-use super::{AT_ONCE, AdminState};
+use super::AdminState;
 use crate::admin::{Answer, Effect, Refused, Verb};
+use crate::base::limits;
 
 pub(crate) const METRICS: Verb<AdminState> = Verb {
     name: "metrics",
@@ -20,7 +21,7 @@ pub(crate) const METRICS: Verb<AdminState> = Verb {
     ],
     done: "the metrics were printed",
     failed: "respgate is shutting down",
-    patience: AT_ONCE,
+    patience: limits::ADMIN_WORK_TIMEOUT,
     answer: |house, _| Box::pin(std::future::ready(answer(&house))),
 };
 

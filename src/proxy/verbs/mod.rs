@@ -43,9 +43,6 @@ use super::admin_state::AdminState;
 use crate::admin::{Call, Refused, Verb};
 use crate::config::read_duration;
 
-/// How long an answer from memory may take.
-const AT_ONCE: Duration = Duration::from_secs(10);
-
 /// Every verb, in the order in which the documentation lists them.
 pub const VERBS: &[&Verb<AdminState>] = &[
     &STATUS,

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{AT_ONCE, AdminState};
+use super::AdminState;
 use crate::admin::{Answer, Argument, Call, Effect, Kind, Refused, Verb};
+use crate::base::limits;
 use crate::telemetry::Slow;
 
 pub(crate) const SLOWLOG: Verb<AdminState> = Verb {
@@ -25,7 +26,7 @@ pub(crate) const SLOWLOG: Verb<AdminState> = Verb {
     ],
     done: "the list was printed",
     failed: "the slow log is off",
-    patience: AT_ONCE,
+    patience: limits::ADMIN_WORK_TIMEOUT,
     answer: |house, call| Box::pin(get(house, call)),
 };
 
@@ -39,7 +40,7 @@ pub(crate) const SLOWLOG_RESET: Verb<AdminState> = Verb {
     examples: &[("Begin anew before a test", "respgate slowlog reset")],
     done: "they are forgotten",
     failed: "the slow log is off",
-    patience: AT_ONCE,
+    patience: limits::ADMIN_WORK_TIMEOUT,
     answer: |house, call| Box::pin(reset(house, call)),
 };
 

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::screen::{DAY, Problem, Screen, WARN_DAYS, unix};
-use super::{AT_ONCE, AdminState, block, status_listeners};
+use super::{AdminState, block, status_listeners};
 use crate::admin::{Answer, Call, Effect, Probe, Refused, Verb};
 use crate::base::clock;
+use crate::base::limits;
 use crate::base::utc::utc;
 use crate::config::{self, Config, show_duration};
 use crate::proxy::admin_state::InForce;
@@ -35,7 +36,7 @@ pub(crate) const STATUS: Verb<AdminState> = Verb {
     ],
     done: "nothing is wrong",
     failed: "something is wrong; the first lines name it",
-    patience: AT_ONCE,
+    patience: limits::ADMIN_WORK_TIMEOUT,
     answer: |house, call| Box::pin(answer(house, call)),
 };
 

@@ -3,10 +3,9 @@
 //!
 //! Owns: [`Relogin`], [`Standing`]. Never knows: passwords, what is sent.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-/// The server may take this long to answer; then the connection is replaced.
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::base::limits;
 
 /// How the identity and the credentials of a connection relate to those in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +28,7 @@ pub(super) struct Relogin {
 impl Relogin {
     /// Whether the connection is to be replaced all the same.
     pub(super) fn has_failed(&mut self, now: Instant) -> bool {
-        let late = |asked: Instant| now.saturating_duration_since(asked) > PATIENCE;
+        let late = |asked: Instant| now.saturating_duration_since(asked) > limits::RELOGIN_TIMEOUT;
         self.refused |= self.asked.is_some_and(late);
         self.refused
     }

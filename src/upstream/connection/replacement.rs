@@ -4,21 +4,16 @@
 //! Owns: [`Succession`], the questions about the server's role, relief from a line that is held up. Never
 //! knows: how a connection is made.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::{Action, Around, BUSY_TICK, Connection, Standing};
+use crate::base::limits;
 use crate::telemetry::UpstreamDisconnect;
 use crate::traffic::Ticket;
 use crate::upstream::not_primary::{Question, Verdict};
 use crate::upstream::pipeline::Pipeline;
 use crate::upstream::stall::Advice;
 
-/// A connection that is to be replaced may take this long to answer what it owes.
-pub(super) const REPLACE_PATIENCE: Duration = Duration::from_secs(30);
-/// From a failed attempt to dial a successor to the next.
-const RETRY_PAUSE: Duration = Duration::from_secs(1);
-/// What a server says that is busy with a script holds for this long: it is asked every second.
-const BUSY_MAX: Duration = Duration::from_millis(1500);
 /// The ticket of a question about the server's role; [`Ticket::default`] is that of a PING.
 pub(super) const QUESTION: Ticket = Ticket(1);
 /// That of a login with another password.
@@ -104,7 +99,7 @@ impl Connection {
                 self.suspicion.rest(now);
                 Succession::No
             }
-            Successor::Failed => Succession::Failed(now + RETRY_PAUSE),
+            Successor::Failed => Succession::Failed(now + limits::REPLACEMENT_RETRY_INTERVAL),
             Successor::Primary | Successor::Replica => Succession::Ready(now),
         };
         matches!(self.succession, Succession::Ready(_))
@@ -154,7 +149,7 @@ impl Connection {
     /// A successor that is ready does not wait for ever.
     pub(super) fn check_patience(&mut self, now: Instant) {
         if let Succession::Ready(since) = self.succession
-            && now.saturating_duration_since(since) > REPLACE_PATIENCE
+            && now.saturating_duration_since(since) > limits::REPLACED_CONNECTION_TIMEOUT
         {
             self.lose(UpstreamDisconnect::Rotation);
         }
@@ -224,7 +219,7 @@ impl Connection {
     /// Whether what could move over is answered as the server answers everybody at this moment.
     #[must_use]
     pub fn is_busy(&self, now: Instant) -> bool {
-        self.busy_since.is_some_and(|since| now < since + BUSY_MAX)
+        self.busy_since.is_some_and(|since| now < since + limits::BUSY_SCRIPT_TIME)
     }
 
     /// Whether that is to be asked.
@@ -234,4 +229,4 @@ impl Connection {
     }
 }
 
-const _: () = assert!(BUSY_TICK.as_millis() < RETRY_PAUSE.as_millis());
+const _: () = assert!(BUSY_TICK.as_millis() < limits::REPLACEMENT_RETRY_INTERVAL.as_millis());

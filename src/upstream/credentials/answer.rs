@@ -7,11 +7,9 @@ use std::time::{Duration, SystemTime};
 
 use zeroize::Zeroizing;
 
+use crate::base::limits;
 use crate::base::secret::Secret;
 use crate::base::utc::parse_utc;
-
-/// Values in values that are passed over.
-const DEPTH_MAX: usize = 32;
 
 #[derive(Debug)]
 pub(super) struct Answer {
@@ -201,7 +199,9 @@ impl Reader<'_> {
             self.skip_blanks();
             match self.peek()? {
                 b'"' => drop(self.text()?),
-                b'{' | b'[' if closers.len() == DEPTH_MAX => return None,
+                b'{' | b'[' if closers.len() == limits::PASSWORD_COMMAND_JSON_DEPTH_MAX => {
+                    return None;
+                }
                 open @ (b'{' | b'[') => {
                     self.at += 1;
                     closers.push(if open == b'{' { b'}' } else { b']' });

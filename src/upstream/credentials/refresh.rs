@@ -6,21 +6,15 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::base::backoff::Backoff;
+use crate::base::limits;
 
 /// Of the time for which a password holds, the parts after which it is replaced, in 1/1000: between them by
 /// chance, so that many proxies do not ask together.
 const EARLIEST: u32 = 700;
 const LATEST: u32 = 800;
-/// No sooner than this after a password was printed.
-const LEAST: Duration = Duration::from_secs(1);
-/// The wall clock may be set, and the system may sleep: a plan is looked at this often.
-const LOOK: Duration = Duration::from_secs(60);
 /// After a failure.
 const RETRY: Backoff =
     Backoff { initial: Duration::from_secs(2), multiplier: 2.0, cap: Duration::from_secs(30) };
-/// From one run to the next that a refusal may cause. It doubles while runs bring nothing new.
-const REFUSED: Duration = Duration::from_secs(1);
-const REFUSED_MAX: Duration = Duration::from_secs(30);
 
 /// A time by both clocks; it has come when one of them says so.
 #[derive(Clone, Copy, Debug)]
@@ -60,13 +54,14 @@ impl Refresh {
         self.vain = if new { 0 } else { self.vain.saturating_add(1) };
         let span = u64::from(LATEST - EARLIEST);
         let part = EARLIEST + u32::try_from(chance % (span + 1)).unwrap_or(0);
-        let wait = left.map_or(interval, |left| left / 1000 * part).max(LEAST);
+        let wait =
+            left.map_or(interval, |left| left / 1000 * part).max(limits::PASSWORD_REFRESH_MIN);
         self.plan(wait, now);
     }
 
     /// The run has failed.
     pub(super) fn handle_failure(&mut self, now: (Instant, SystemTime), chance: u64) {
-        self.plan(RETRY.delay(self.failures, chance).max(LEAST), now);
+        self.plan(RETRY.delay(self.failures, chance).max(limits::PASSWORD_REFRESH_MIN), now);
         self.failures = self.failures.saturating_add(1);
         self.vain = self.vain.saturating_add(1);
     }
@@ -84,12 +79,14 @@ impl Refresh {
     pub(super) fn look_at(&self, now: Instant, wall: SystemTime) -> Option<Instant> {
         let Plan { at, wall: planned } = self.plan?;
         let left = planned.duration_since(wall).unwrap_or_default();
-        Some(at.min(now + left.min(LOOK)))
+        Some(at.min(now + left.min(limits::PASSWORD_CHECK_INTERVAL)))
     }
 
     /// Whether the program may be run because the server has refused its password.
     pub(super) fn may_run_after_refusal(&self, now: Instant) -> bool {
-        let pause = REFUSED.saturating_mul(1 << self.vain.min(10)).min(REFUSED_MAX);
+        let pause = limits::PASSWORD_REFUSED_RETRY_MIN
+            .saturating_mul(1 << self.vain.min(10))
+            .min(limits::PASSWORD_REFUSED_RETRY_MAX);
         self.ran.is_none_or(|ran| now.saturating_duration_since(ran) >= pause)
     }
 }
@@ -132,7 +129,9 @@ mod tests {
         assert!(!refresh.is_due(now + INTERVAL - seconds(1), wall));
         assert!(refresh.is_due(now + INTERVAL, wall));
         refresh.handle_password(Some(Duration::ZERO), INTERVAL, true, (now, wall), 0);
-        assert!(!refresh.is_due(now, wall) && refresh.is_due(now + LEAST, wall));
+        assert!(
+            !refresh.is_due(now, wall) && refresh.is_due(now + limits::PASSWORD_REFRESH_MIN, wall)
+        );
     }
 
     #[test]
@@ -140,7 +139,7 @@ mod tests {
         let (now, wall) = (clock::now(), clock::wall());
         let mut refresh = Refresh::default();
         refresh.handle_password(Some(seconds(3600)), INTERVAL, true, (now, wall), 0);
-        assert_eq!(refresh.look_at(now, wall), Some(now + LOOK));
+        assert_eq!(refresh.look_at(now, wall), Some(now + limits::PASSWORD_CHECK_INTERVAL));
         // Asleep, the monotonic clock does not move.
         assert!(refresh.is_due(now + seconds(1), wall + seconds(3000)));
         let set_back = wall - seconds(100_000);
@@ -158,7 +157,11 @@ mod tests {
         while now < start + seconds(3600) {
             refresh.handle_failure((now, wall), u64::MAX / 2);
             let next = refresh.look_at(now, wall).unwrap();
-            assert!(next - now >= LEAST && next - now <= seconds(30), "{:?}", next - now);
+            assert!(
+                next - now >= limits::PASSWORD_REFRESH_MIN && next - now <= seconds(30),
+                "{:?}",
+                next - now
+            );
             (now, count) = (next, count + 1);
         }
         assert!((120..300).contains(&count), "{count} runs in an hour");
@@ -182,6 +185,6 @@ mod tests {
         }
         assert!((5..8).contains(&runs), "{runs} runs in a minute");
         refresh.handle_password(None, INTERVAL, true, (now, wall), 0);
-        assert!(refresh.may_run_after_refusal(now + REFUSED));
+        assert!(refresh.may_run_after_refusal(now + limits::PASSWORD_REFUSED_RETRY_MIN));
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Owns: its test. Never knows: sessions.
 
+use std::time::Duration;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Wake, Waker};

@@ -5,11 +5,9 @@
 use std::time::Instant;
 
 use super::Pipeline;
+use crate::base::limits;
 use crate::resp::ReplyError;
 use crate::traffic::Ticket;
-
-/// Bytes kept of an error that the server answers to a queued command.
-pub(in crate::upstream) const REASON_MAX: usize = 512;
 
 /// A reply, or a piece of one, and whose it is.
 #[derive(Debug)]
@@ -22,7 +20,8 @@ pub struct Delivery<'a, W> {
     pub done: bool,
     /// The MULTI before it was refused.
     pub refused: bool,
-    /// Not the reply itself: the first error among the replies before it, cut to [`REASON_MAX`].
+    /// Not the reply itself: the first error among the replies before it, cut to
+    /// [`limits::QUEUED_ERROR_BYTES_MAX`].
     pub skipped: bool,
     /// It is the answer to EXEC, or to whatever else skips replies.
     pub block: bool,
@@ -81,7 +80,7 @@ impl Reason {
         if self.told || kind != b'-' {
             return false;
         }
-        let room = REASON_MAX.saturating_sub(self.line.len());
+        let room = limits::QUEUED_ERROR_BYTES_MAX.saturating_sub(self.line.len());
         self.line.extend_from_slice(piece.get(..room).unwrap_or(piece));
         self.told = done;
         done

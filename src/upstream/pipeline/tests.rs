@@ -2,8 +2,8 @@
 //!
 //! Owns: its tests. Never knows: sockets.
 
-use super::delivery::REASON_MAX;
 use super::*;
+use crate::base::limits;
 use crate::resp::ReplyError;
 
 fn at() -> Instant {
@@ -216,7 +216,7 @@ fn the_first_error_of_a_block_is_told_whole_and_cut() {
         });
         assert_eq!(taken, Ok(()));
     }
-    let cut = long.as_bytes()[..REASON_MAX].to_vec();
+    let cut = long.as_bytes()[..limits::QUEUED_ERROR_BYTES_MAX].to_vec();
     assert_eq!(told, [("t", b"-READONLY a\r\n".to_vec()), ("u", cut)]);
     assert!(p.is_empty());
 }

@@ -50,7 +50,7 @@ fn a_report_in_pieces() {
         ("$-1\r\n".to_owned(), "$-1\r\n".to_owned()),
         ("-NOPERM no\r\n".to_owned(), "-NOPERM no\r\n".to_owned()),
         ("*1\r\n$3\r\ndb0\r\n".to_owned(), format!("-{NO_REPORT}\r\n")),
-        (whole("$", &"x".repeat(REPORT_BYTES_MAX)), format!("-{NO_REPORT}\r\n")),
+        (whole("$", &"x".repeat(limits::SERVER_REPORT_BYTES_MAX)), format!("-{NO_REPORT}\r\n")),
     ] {
         let strip = Strip::of_report(Arc::new(Prefix::new(b"")));
         for size in [1, 2, 7, 4096, reply.len()] {

@@ -1,6 +1,6 @@
-//! Every hard bound in one place; configuration may only lower or choose below them.
+//! Bounds of one request and one reply.
 //!
-//! Owns: the numbers and their relations. Never knows: configuration.
+//! Owns: the numbers. Never knows: configuration.
 
 /// Arguments of one request.
 pub(crate) const REQUEST_ARGS_MAX: u32 = 1_048_576;
@@ -24,13 +24,7 @@ pub(crate) const ECHO_BYTES_MAX: usize = 128;
 pub(crate) const READ_BYTES: usize = 64 * 1024;
 /// A reply that is decoded instead of passed on (HELLO, SENTINEL, acknowledgements).
 pub(crate) const DECODED_REPLY_BYTES_MAX: usize = 1024 * 1024;
-
-const _: () = assert!(UNAUTHENTICATED_ARGS_MAX < REQUEST_ARGS_MAX);
-const _: () = assert!(REQUEST_ARGS_MAX < COUNT_MAX);
-const _: () = assert!(UNAUTHENTICATED_BULK_BYTES_MAX < BULK_BYTES_MAX);
-const _: () = assert!(INLINE_BYTES_MAX <= READ_BYTES);
-const _: () = assert!(BULK_BYTES_MAX <= REQUEST_BYTES_MAX as u64);
-/// Slow commands that are kept at most.
-pub(crate) const SLOW_ENTRIES_MAX: usize = 10_000;
-/// Keys of one policy that have a counter of their own, at most.
-pub(crate) const HOT_KEYS_MAX: usize = 1024;
+/// Positions of arguments that a scanner keeps allocated between requests.
+pub(crate) const REQUEST_SPANS_KEPT: usize = 64;
+/// Nesting of a decoded reply; the decoder recurses.
+pub(crate) const DECODED_REPLY_DEPTH_MAX: usize = 32;

@@ -1,0 +1,120 @@
+//! Bounds of connections to the server: queues, waits, retries, checks.
+//!
+//! Owns: the numbers. Never knows: configuration.
+
+use std::time::Duration;
+
+/// Pause after a server could not be asked for its commands.
+pub(crate) const COMMANDS_RETRY_INTERVAL: Duration = Duration::from_secs(10);
+/// Servers whose TLS sessions are kept for resumption, by the names that they prove.
+pub(crate) const UPSTREAM_TLS_SESSIONS_MAX: usize = 32;
+/// Time of one attempt to connect before the next address is tried beside it (RFC 8305: 250 ms).
+pub(crate) const ADDRESS_STAGGER: Duration = Duration::from_millis(250);
+/// Time after a replica was found in which a primary is looked for at the other addresses.
+pub(crate) const PRIMARY_WAIT: Duration = Duration::from_secs(1);
+/// Addresses whose last outcome is remembered.
+pub(crate) const KNOWN_ADDRESSES_MAX: usize = 64;
+/// Empty buffers kept for reuse.
+pub(crate) const SPARE_BUFFERS_MAX: usize = 256;
+/// Capacity of a buffer that is kept for reuse.
+pub(crate) const SPARE_BUFFER_BYTES_MAX: usize = 16 * 1024;
+/// Capacity of a queue of deliveries that is kept for reuse.
+pub(crate) const SPARE_QUEUE_LEN_MAX: usize = 256;
+/// Capacity of a new buffer before it grows.
+pub(crate) const FRESH_BUFFER_BYTES: usize = 1024;
+/// Bytes of waiting replies that each session may keep even when `memory_budget` is used up.
+pub(crate) const FAIR_SHARE_BYTES: usize = 64 * 1024;
+/// Time between two checks of a busy connection.
+pub const BUSY_TICK: Duration = Duration::from_millis(25);
+/// Age from which on a connection proves that the server works, for backoff and breaker.
+pub(crate) const CONNECTION_PROOF: Duration = Duration::from_secs(2);
+/// Age of an unsent request whose client has closed from which on it is dropped.
+pub(crate) const ABANDONED_REQUEST_AGE: Duration = Duration::from_secs(1);
+/// Bytes kept of the reply to one of respgate's own commands.
+pub(crate) const PROBE_REPLY_BYTES_MAX: usize = 16 * 1024;
+/// Logging in again on a connection in use; then the connection is replaced.
+pub(crate) const RELOGIN_TIMEOUT: Duration = Duration::from_secs(30);
+/// Time for the outstanding replies of a connection that is replaced.
+pub(crate) const REPLACED_CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
+/// Pause after a failed attempt to dial a successor.
+pub(crate) const REPLACEMENT_RETRY_INTERVAL: Duration = Duration::from_secs(1);
+/// Time for which a server's BUSY (a running script) holds; it is asked every second.
+pub(crate) const BUSY_SCRIPT_TIME: Duration = Duration::from_millis(1500);
+/// TLS handshakes with the server at once; each costs it about a millisecond of its one thread.
+pub(crate) const UPSTREAM_HANDSHAKES_MAX: usize = 8;
+/// Shortest time between two runs of `password_command`.
+pub(crate) const PASSWORD_REFRESH_MIN: Duration = Duration::from_secs(1);
+/// Time between two checks of the wall clock while a password waits for its replacement.
+pub(crate) const PASSWORD_CHECK_INTERVAL: Duration = Duration::from_secs(60);
+/// Pause before `password_command` runs again because the server refused a password; it doubles.
+pub(crate) const PASSWORD_REFUSED_RETRY_MIN: Duration = Duration::from_secs(1);
+/// Longest pause between two runs caused by refused passwords.
+pub(crate) const PASSWORD_REFUSED_RETRY_MAX: Duration = Duration::from_secs(30);
+/// Unread bytes of one reply from which on a client counts as a slow reader.
+pub(crate) const SLOW_READER_BYTES: usize = 2 * 1024 * 1024;
+/// Sending the end of a connection to the server.
+pub(crate) const SERVER_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Bytes that one pinned connection encrypts before other tasks get their turn.
+pub(crate) const LEASE_WRITE_BYTES_MAX: usize = 64 * 1024;
+/// Bytes read at once of replies whose client has closed.
+pub(crate) const ABANDONED_READ_BYTES: usize = 4096;
+/// Age below which what a server says does not close a pooled connection.
+pub(crate) const POOLED_CONNECTION_AGE_MIN: Duration = Duration::from_secs(1);
+/// All answers of the server about its Lua together.
+pub(crate) const LUA_PROBE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pause after a server could not answer about its Lua.
+pub(crate) const LUA_PROBE_RETRY_INTERVAL: Duration = Duration::from_millis(200);
+/// Pause before a server on which scripts are refused is asked again.
+pub(crate) const LUA_REFUSED_RETRY_INTERVAL: Duration = Duration::from_secs(5);
+/// Unexpected answers about its Lua after which scripts are refused on a server.
+pub(crate) const LUA_PROBE_ATTEMPTS_MAX: u32 = 5;
+/// Shared connections (pairs of database and protocol) in use at once.
+pub(crate) const SHARED_CONNECTIONS_MAX: usize = 64;
+/// Time between two checks of the requests that wait for a connection.
+pub(crate) const CONNECT_WAIT_TICK: Duration = Duration::from_millis(50);
+/// Pause between two questions whether the server is the primary; it doubles.
+pub(crate) const PRIMARY_CHECK_INTERVAL_MIN: Duration = Duration::from_secs(1);
+/// Longest pause between two such questions.
+pub(crate) const PRIMARY_CHECK_INTERVAL_MAX: Duration = Duration::from_secs(8);
+/// Bytes of a reply from which on its slow reader delays other sessions.
+pub(crate) const LARGE_REPLY_BYTES: usize = 64 * 1024;
+/// Pause between two questions of the pool whether the server is the primary.
+pub(crate) const POOL_CHECK_INTERVAL: Duration = Duration::from_secs(1);
+/// Longest pause after a failed attempt to keep a pooled connection warm.
+pub(crate) const POOL_RETRY_INTERVAL_MAX: Duration = Duration::from_secs(1);
+/// Shortest time between two checks of idle pooled connections.
+pub(crate) const POOL_UPKEEP_INTERVAL_MIN: Duration = Duration::from_millis(100);
+/// Reads that did not need the read-ahead buffer after which it is freed.
+pub(crate) const READ_AHEAD_IDLE_READS_MAX: u8 = 64;
+/// Connections at once that only finish their outstanding replies because a slow reader holds
+/// them up.
+pub const ASIDE_MAX: usize = 8;
+/// Requests of one session about which something is remembered.
+pub(crate) const REMARKS_MAX: usize = 1024;
+/// Bytes of requests that wait for one shared connection.
+pub(crate) const QUEUE_BYTES_MAX: usize = 64 << 20;
+/// Requests that wait for one shared connection.
+pub(crate) const QUEUE_LEN_MAX: usize = 1 << 20;
+/// Change of a queue's bytes from which on it is entered in the account of `memory_budget`.
+pub(crate) const CHARGE_STEP_BYTES: usize = 16 * 1024;
+/// Connections beyond `max_connections` that only release blocked clients.
+pub(crate) const RELEASE_CONNECTIONS_MAX: usize = 2;
+/// Size of the pool from which on each use has connections reserved.
+pub(crate) const RESERVED_CONNECTIONS_MIN: usize = 8;
+/// Silence after a TLS hello from which on the server is asked in plaintext.
+pub(crate) const SNIFF_SILENCE: Duration = Duration::from_secs(1);
+/// A question in plaintext and its answer.
+pub(crate) const SNIFF_TIMEOUT: Duration = Duration::from_secs(1);
+/// Unanswered TCP keepalive probes after which a connection is lost.
+pub(crate) const KEEPALIVE_PROBES: u32 = 3;
+/// Shortest silence of the oldest request from which on nothing more is written behind it.
+pub(crate) const STALL_HOLD_MIN: Duration = Duration::from_millis(25);
+/// Shortest silence of the oldest request from which on another connection is dialed.
+pub(crate) const STALL_RELIEF_MIN: Duration = Duration::from_millis(250);
+/// Longest reply time that counts as a round trip of the network.
+pub(crate) const ROUND_TRIP_MAX: Duration = Duration::from_millis(250);
+/// Time between two dials because of a stalled connection.
+pub(crate) const STALL_DIAL_INTERVAL: Duration = Duration::from_secs(1);
+/// Pause before a task that has panicked is started again.
+pub(crate) const TASK_RESTART_PAUSE: Duration =
+    Duration::from_millis(if cfg!(test) { 1 } else { 1000 });

@@ -1,0 +1,87 @@
+//! Bounds are declared in `src/base/limits`, where their relations are asserted.
+//!
+//! Owns: the rule and its exceptions. Never knows: the numbers.
+
+use super::source::Source;
+
+/// Constants that look like bounds and are none of memory, queues, counts or waiting.
+const EXCEPTIONS: &[(&str, &[&str], &str)] = &[
+    ("src/audit/mod.rs", &["KEY_BYTES"], "what a key for hashes is: its least and greatest length"),
+    ("src/cli/certs_dev.rs", &["DAY"], "a unit"),
+    ("src/cli/connect.rs", &["WORDS_MAX"], "the length of a line of text"),
+    ("src/cli/demo/screen.rs", &["CHARACTERS_MAX"], "the length of a line of text"),
+    ("src/cli/demo/stage.rs", &["STEPS_MAX", "LIFETIME"], "what the demonstration is made of"),
+    ("src/cli/demo/tour.rs", &["CONNECTIONS_MAX"], "a setting that the demonstration shows"),
+    ("src/command/dictionary.rs", &["NAME_BYTES_MAX"], "what a command's name is"),
+    ("src/command/lookup.rs", &["NAME_BYTES_MAX"], "the longest name of the table"),
+    (
+        "src/config/address.rs",
+        &["UNIX_PATH_BYTES_MAX", "HOST_BYTES_MAX", "LABEL_BYTES_MAX"],
+        "forms",
+    ),
+    ("src/config/audit.rs", &["QUEUE_BYTES", "WAIT", "FILE_BYTES"], "defaults of settings"),
+    ("src/config/commands.rs", &["NAME_BYTES_MAX"], "what a command's name is"),
+    ("src/config/error.rs", &["CHARACTERS_MAX"], "the length of a line of text"),
+    ("src/config/listener_tls.rs", &["HANDSHAKE_TIMEOUT"], "default of a setting"),
+    ("src/config/nearest.rs", &["CHARACTERS_MAX"], "the longest word that a suggestion compares"),
+    ("src/config/policy.rs", &["BYTES_MAX"], "the length of a name"),
+    ("src/config/rate.rs", &["MAX_DELAY"], "default of a setting"),
+    ("src/config/section.rs", &["PATH_BYTES_MAX", "WORD_BYTES_MAX"], "forms"),
+    ("src/config/server_auth.rs", &["TIMEOUT", "REFRESH"], "defaults of settings"),
+    ("src/config/upstream.rs", &["OUTAGE_WAIT"], "default of a setting"),
+    ("src/policy/compile.rs", &["BYTES_MAX"], "the length of a line of text"),
+    ("src/policy/explain_text.rs", &["NAME_BYTES_MAX"], "the length of a line of text"),
+    ("src/policy/guard/prologue.rs", &["COMPARED_MAX"], "the form of a generated script"),
+    ("src/policy/names/prefix.rs", &["DATABASE_DIGITS_MAX"], "digits of a number"),
+    ("src/policy/names/push.rs", &["ELEMENTS_MAX"], "the form of a frame"),
+    ("src/policy/overview.rs", &["NAMED_MAX"], "the length of a line of text"),
+    ("src/resp/number.rs", &["DIGITS_MAX"], "digits of a number"),
+    ("src/resp/request.rs", &["FIRST_LINE_BYTES"], "the form of a frame"),
+    ("src/resp/request_scanner.rs", &["BULK_END_BYTES"], "the form of a frame"),
+    ("src/security/copies.rs", &["DAY"], "a unit"),
+    ("src/security/judge.rs", &["LIFETIME_MAX"], "a rule that the security test holds"),
+    ("src/session/hello.rs", &["DATABASE_MAX"], "the greatest number that Redis reads"),
+    ("src/tls/identity.rs", &["NAMES_MAX"], "the length of a line of text"),
+    ("src/tls/inspect/certificate.rs", &["NAMES_MAX", "NAME_CHARS_MAX"], "the length of a text"),
+];
+
+/// Constants of this file that bound something: by their name, or because they are durations.
+pub fn stray(source: &Source) -> Vec<(usize, String)> {
+    if source.path.starts_with("src/base/limits/") {
+        return Vec::new();
+    }
+    let excepted = EXCEPTIONS.iter().filter(|(path, ..)| *path == source.path);
+    let excepted: Vec<&str> = excepted.flat_map(|(_, names, _)| *names).copied().collect();
+    let found = declared(source).into_iter().filter(|(_, name)| !excepted.contains(&name.as_str()));
+    found.map(|(line, name)| (line, format!("{name}: a bound outside src/base/limits"))).collect()
+}
+
+/// Exceptions for constants that do not exist.
+pub fn outdated(sources: &[Source]) -> Vec<String> {
+    let exists = |path: &str, name: &str| {
+        let source = sources.iter().find(|source| source.path == path);
+        source.is_some_and(|source| declared(source).iter().any(|(_, found)| found == name))
+    };
+    let all = EXCEPTIONS.iter().flat_map(|(path, names, _)| names.iter().map(move |n| (path, n)));
+    all.filter(|(path, name)| !exists(path, name))
+        .map(|(path, name)| format!("{path}: {name} is excepted and does not exist"))
+        .collect()
+}
+
+fn declared(source: &Source) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    for (i, token) in source.live.iter().enumerate().filter(|(_, token)| token.text == "const") {
+        let [name, colon, rest @ ..] = &source.live[i + 1..] else { continue };
+        let generic = i > 0 && matches!(source.live[i - 1].text.as_str(), "<" | ",");
+        let declared =
+            !generic && colon.text == ":" && name.text.chars().all(|c| !c.is_lowercase());
+        let duration = rest.iter().take_while(|t| t.text != "=").any(|t| t.text == "Duration");
+        let parts: Vec<&str> = name.text.split('_').collect();
+        let bound = parts.contains(&"MAX")
+            || matches!(parts.last(), Some(&("BYTES" | "TIMEOUT" | "PATIENCE")));
+        if declared && name.text != "_" && (bound || duration) {
+            found.push((token.line, name.text.clone()));
+        }
+    }
+    found
+}
