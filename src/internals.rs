@@ -114,9 +114,10 @@ pub mod upstream {
     }
     pub mod decisions {
         pub use crate::upstream::decisions::{
-            ASIDE_MAX, Action, Answer, Around, Ask, Attempt, BUSY_TICK, Checked, Connection, Ended,
-            HOME, Line, Next, Node, Overdue, Patience, Pipeline, PoolCore, Pooled, RELOGIN, Relief,
-            Round, Standing, Successor, Timing, Turn, Upkeep, Use, Wait, most_for_one_use,
+            ASIDE_MAX, Action, Answer, Around, Ask, Attempt, BUSY_TICK, BreakerRules, Checked,
+            Connection, Ended, HOME, Line, Next, Node, Overdue, Patience, Pipeline, PoolCore,
+            Pooled, RELOGIN, Relief, RetryBudget, Round, Standing, Successor, Timing, Turn, Upkeep,
+            Use, Wait, most_for_one_use,
         };
     }
     pub mod dial {

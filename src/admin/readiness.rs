@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 use crate::base::limits;
 use crate::telemetry::State;
 
+/// No outage, and no bound of one.
+const NOT_OUT: u64 = u64::MAX;
+
 /// The facts. The data plane's heartbeat task writes them, the telemetry server reads them.
 #[derive(Debug)]
 pub struct Health {
@@ -20,8 +23,10 @@ pub struct Health {
     listeners_bound: AtomicBool,
     client_slots_free: AtomicBool,
     upstream_up: AtomicBool,
-    /// An outage of the server is known.
-    upstream_out: AtomicBool,
+    /// Since when an outage of the server is known, in milliseconds from the epoch; [`NOT_OUT`]: none is.
+    out_since: AtomicU64,
+    /// How long an outage may last, in milliseconds, until the process is not ready; [`NOT_OUT`]: for ever.
+    out_max: AtomicU64,
     /// The start is over only when the server was reached.
     needs_upstream: AtomicBool,
     /// It was, at some time.
@@ -61,7 +66,8 @@ impl Health {
             listeners_bound: AtomicBool::new(false),
             client_slots_free: AtomicBool::new(true),
             upstream_up: AtomicBool::new(false),
-            upstream_out: AtomicBool::new(false),
+            out_since: AtomicU64::new(NOT_OUT),
+            out_max: AtomicU64::new(NOT_OUT),
             needs_upstream: AtomicBool::new(false),
             upstream_seen: AtomicBool::new(false),
         }
@@ -92,8 +98,34 @@ impl Health {
         }
     }
 
-    pub fn set_upstream_out(&self, out: bool) {
-        self.upstream_out.store(out, Relaxed);
+    /// Whether an outage of the server is known; to be called when it changes, or again.
+    pub fn set_upstream_out(&self, out: bool, now: Instant) {
+        let since = self.out_since.load(Relaxed);
+        match (out, since) {
+            (true, NOT_OUT) => self.out_since.store(self.millis(now), Relaxed),
+            (true, _) => {}
+            (false, _) => self.out_since.store(NOT_OUT, Relaxed),
+        }
+    }
+
+    /// `health.readiness = "upstream"`: not ready before the server was reached, and once it could not be
+    /// reached for so long.
+    pub fn follow_upstream(&self, unready_after: Duration) {
+        let max = u64::try_from(unready_after.as_millis()).unwrap_or(NOT_OUT - 1);
+        self.out_max.store(max, Relaxed);
+    }
+
+    fn millis(&self, now: Instant) -> u64 {
+        let since = now.saturating_duration_since(self.epoch).as_millis();
+        u64::try_from(since).unwrap_or(u64::MAX - 1)
+    }
+
+    /// With [`Self::follow_upstream`]: whether the server counts as reachable.
+    fn follows_upstream(&self, now: Instant) -> Option<bool> {
+        let max = self.out_max.load(Relaxed);
+        let since = self.out_since.load(Relaxed);
+        let short = since == NOT_OUT || self.millis(now).saturating_sub(since) < max;
+        (max != NOT_OUT).then(|| short && self.upstream_seen.load(Relaxed))
     }
 
     /// `startup.require_upstream`.
@@ -109,7 +141,7 @@ impl Health {
             State::Draining
         } else if !self.has_started() {
             State::Starting
-        } else if is(&self.upstream_out) {
+        } else if self.out_since.load(Relaxed) != NOT_OUT {
             State::Degraded
         } else {
             State::Ready
@@ -123,8 +155,7 @@ impl Health {
 
     /// The worker runs; to be called from its own thread, once a second.
     pub fn beat(&self, now: Instant) {
-        let since = now.saturating_duration_since(self.epoch).as_millis();
-        self.beat.store(u64::try_from(since).unwrap_or(u64::MAX), Relaxed);
+        self.beat.store(self.millis(now), Relaxed);
     }
 
     /// Answers `probe` from the facts of this moment.
@@ -138,12 +169,16 @@ impl Health {
                 let age = now.saturating_duration_since(self.epoch).saturating_sub(last);
                 vec![("ping", true), ("worker", age < limits::HEARTBEAT_AGE_MAX)]
             }
-            Probe::Ready => vec![
-                ("started", self.has_started()),
-                ("listeners", is(&self.listeners_bound)),
-                ("not-draining", !is(&self.draining)),
-                ("client-slots", is(&self.client_slots_free)),
-            ],
+            Probe::Ready => {
+                let upstream = self.follows_upstream(now).map(|ok| ("upstream", ok));
+                let own = [
+                    ("started", self.has_started()),
+                    ("listeners", is(&self.listeners_bound)),
+                    ("not-draining", !is(&self.draining)),
+                    ("client-slots", is(&self.client_slots_free)),
+                ];
+                own.into_iter().chain(upstream).collect()
+            }
             Probe::Upstream => vec![("upstream", is(&self.upstream_up))],
         };
         Report { probe, checks }
@@ -242,6 +277,33 @@ mod tests {
     }
 
     #[test]
+    fn ready_follows_the_server_only_if_it_is_told_to_and_not_at_once() {
+        let start = clock::now();
+        let health = Health::new(start);
+        health.set_started();
+        health.set_listeners_bound(true);
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let ready = |seconds| health.report(Probe::Ready, at(seconds)).passed();
+        health.set_upstream_out(true, at(0));
+        assert!(ready(1_000), "by default the server does not matter");
+        health.follow_upstream(Duration::from_secs(15));
+        assert!(!ready(1), "it was never reached");
+        health.set_upstream_up(true);
+        health.set_upstream_out(false, at(2));
+        assert!(ready(2));
+        health.set_upstream_up(false);
+        health.set_upstream_out(true, at(10));
+        health.set_upstream_out(true, at(20));
+        assert!(ready(24) && !ready(25), "the outage began at 10");
+        assert!(health.report(Probe::Live, at(0)).passed(), "no restart mends it");
+        assert!(health.report(Probe::Started, at(25)).passed());
+        health.set_upstream_out(false, at(26));
+        assert!(ready(26), "at once");
+        health.set_upstream_out(true, at(27));
+        assert!(ready(41) && !ready(42), "another outage");
+    }
+
+    #[test]
     fn the_server_is_reported_on_its_own() {
         let health = Health::new(clock::now());
         assert!(!health.report(Probe::Upstream, clock::now()).passed());
@@ -251,21 +313,21 @@ mod tests {
 
     #[test]
     fn states_follow_each_other() {
-        let health = Health::new(clock::now());
+        let now = clock::now();
+        let health = Health::new(now);
         assert_eq!(health.state(), State::Starting);
         health.require_upstream();
         health.set_started();
         health.set_listeners_bound(true);
-        health.set_upstream_out(true);
+        health.set_upstream_out(true, now);
         assert_eq!(health.state(), State::Starting, "the server was not reached yet");
-        let now = clock::now();
         assert!(!health.report(Probe::Started, now).passed());
         assert!(!health.report(Probe::Ready, now).passed());
         health.set_upstream_up(true);
-        health.set_upstream_out(false);
+        health.set_upstream_out(false, now);
         assert_eq!(health.state(), State::Ready);
         health.set_upstream_up(false);
-        health.set_upstream_out(true);
+        health.set_upstream_out(true, now);
         assert_eq!(health.state(), State::Degraded);
         assert!(
             health.report(Probe::Started, now).passed()

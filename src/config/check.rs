@@ -258,6 +258,15 @@ impl Check<'_> {
             count,
         );
         self.positive("upstream.pool.max_connections", pool.max_connections);
+        self.positive("upstream.pool.max_handshakes", pool.max_handshakes);
+        let most = limits::UPSTREAM_HANDSHAKES_MAX;
+        self.at_most("upstream.pool.max_handshakes", pool.max_handshakes, most, count);
+        let breaker = &config.upstream.breaker;
+        self.positive("upstream.breaker.failures", breaker.failures);
+        let most = limits::BREAKER_FAILURES_MAX;
+        self.at_most("upstream.breaker.failures", breaker.failures, most, |n| n.to_string());
+        let part = (0.0..=10.0).contains(&config.upstream.retry.budget);
+        self.hold(part, &["upstream.retry.budget"], || ValueError::new("not between 0 and 10"));
     }
 
     fn limits(&mut self, config: &Config) {
@@ -318,6 +327,7 @@ impl Check<'_> {
         self.positive("upstream.pool.tcp_keepalive", pool.tcp_keepalive);
         self.positive("upstream.retry.initial", config.upstream.retry.initial);
         self.positive("upstream.outage_wait", config.upstream.outage_wait);
+        self.positive("health.unready_after", config.health.unready_after);
         let drain = &config.drain;
         self.order(("drain.min", drain.min), ("drain.max", drain.max), show_duration);
     }

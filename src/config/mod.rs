@@ -57,11 +57,11 @@ pub use scripts::{ScriptError, ScriptMode, ScriptRules};
 pub use secret_files::{OpenFile, SecretFile, is_in_volume, is_open, open_files, secret_files};
 pub use server_auth::{CertificateLogin, PasswordCommand, ServerAuth};
 pub use source::{SecretSource, SourceError, io_cause, read_acl_file};
-pub use telemetry::{Admin, LogFormat, MetricsProfile, Telemetry};
+pub use telemetry::{Admin, Health, LogFormat, MetricsProfile, Readiness, Telemetry};
 pub use tree::Setting;
 pub use units::{read_duration, show_duration, show_size};
 pub use upstream::{
-    Authorities, CertificateFiles, HostPort, OUTAGE_WAIT, OnOutage, Pool, PoolMode, Retry,
+    Authorities, Breaker, CertificateFiles, HostPort, OUTAGE_WAIT, OnOutage, Pool, PoolMode, Retry,
     ServerEndpoint, Tls, Upstream, Verify,
 };
 pub use user::User;
@@ -96,6 +96,8 @@ pub struct Config {
     pub admin: Admin,
     /// What is written down for auditors; `None`: nothing.
     pub audit: Option<Audit>,
+    /// What the process's readiness depends on.
+    pub health: Health,
     /// How the process leaves.
     pub drain: Drain,
     pub startup: Startup,

@@ -19,10 +19,10 @@ use super::section::{
     text,
 };
 use super::source::secret;
-use super::telemetry::{Admin, LogFormat, MetricsProfile, Telemetry};
+use super::telemetry::{Admin, Health, LogFormat, MetricsProfile, Readiness, Telemetry};
 use super::tree::Node;
 use super::upstream::{
-    Authorities, CertificateFiles, HostPort, OUTAGE_WAIT, OnOutage, Pool, PoolMode, Retry,
+    Authorities, Breaker, CertificateFiles, HostPort, OUTAGE_WAIT, OnOutage, Pool, PoolMode, Retry,
     ServerEndpoint, Tls, Upstream, Verify,
 };
 use super::user::User;
@@ -57,6 +57,7 @@ pub(super) fn read(root: &Section<'_>) -> Config {
         insight: insight(root),
         admin: admin(&root.section("admin")),
         audit: audit::read(&root.section("audit")),
+        health: health(&root.section("health")),
         drain: drain(&root.section("drain")),
         startup: startup(&root.section("startup")),
         sandbox: sandbox::read(&root.section("sandbox")),
@@ -202,6 +203,7 @@ fn upstream(at: &Section<'_>) -> Upstream {
         auth,
         pool: pool(&at.section("pool")),
         retry: retry(&at.section("retry")),
+        breaker: breaker(&at.section("breaker")),
         on_outage: at.get("on_outage", on_outage).unwrap_or_default(),
         outage_wait: at.get("outage_wait", duration).unwrap_or(OUTAGE_WAIT),
     }
@@ -271,6 +273,7 @@ fn pool(at: &Section<'_>) -> Pool {
     at.set("connect_timeout", &mut pool.connect_timeout, duration);
     at.set("command_timeout", &mut pool.command_timeout, duration);
     at.set("stall_timeout", &mut pool.stall_timeout, duration);
+    at.set("max_handshakes", &mut pool.max_handshakes, count);
     at.set("max_age", &mut pool.max_age, duration);
     at.set("pinned_grace", &mut pool.pinned_grace, duration);
     at.set("tcp_keepalive", &mut pool.tcp_keepalive, duration);
@@ -280,10 +283,18 @@ fn pool(at: &Section<'_>) -> Pool {
 fn retry(at: &Section<'_>) -> Retry {
     let mut retry = Retry::default();
     at.set("max_retries", &mut retry.max_retries, count);
+    at.set("budget", &mut retry.budget, number);
     at.set("initial", &mut retry.initial, duration);
     at.set("multiplier", &mut retry.multiplier, number);
     at.set("max", &mut retry.max, duration);
     retry
+}
+
+fn breaker(at: &Section<'_>) -> Breaker {
+    let mut breaker = Breaker::default();
+    at.set("failures", &mut breaker.failures, count);
+    at.set("open_time", &mut breaker.open_time, duration);
+    breaker
 }
 
 fn limits(at: &Section<'_>) -> ClientLimits {
@@ -348,6 +359,14 @@ fn insight(root: &Section<'_>) -> Insight {
     at.set("big", &mut insight.hot.big, size);
     at.set("max_keys", &mut insight.hot.max_keys, count);
     insight
+}
+
+fn health(at: &Section<'_>) -> Health {
+    let mut health = Health::default();
+    let words = [("self", Readiness::Process), ("upstream", Readiness::Upstream)];
+    at.set("readiness", &mut health.readiness, choice(&words));
+    at.set("unready_after", &mut health.unready_after, duration);
+    health
 }
 
 fn startup(at: &Section<'_>) -> Startup {

@@ -1,9 +1,10 @@
 //! Settings of what operators see.
 //!
-//! Owns: [`Telemetry`], [`Admin`]. Never knows: prometheus, tracing, hyper.
+//! Owns: [`Telemetry`], [`Admin`], [`Health`]. Never knows: prometheus, tracing, hyper.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Telemetry {
@@ -25,6 +26,29 @@ pub struct Admin {
     pub address: Option<SocketAddr>,
     /// Holds the token that a request to the address must have.
     pub token_file: Option<PathBuf>,
+}
+
+/// What `/readyz` says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    pub readiness: Readiness,
+    /// With [`Readiness::Upstream`]: not ready once the server could not be reached for this long.
+    pub unready_after: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Readiness {
+    /// The process can serve clients, whatever is known of the server.
+    #[default]
+    Process,
+    /// The server can be reached as well.
+    Upstream,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self { readiness: Readiness::Process, unready_after: Duration::from_secs(15) }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]

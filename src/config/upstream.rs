@@ -1,6 +1,6 @@
 //! Settings of the upstream side: where the server is, how it is trusted, how many connections.
 //!
-//! Owns: [`Upstream`], [`Tls`], [`Pool`], [`Retry`], [`OnOutage`]. Never knows: rustls, pools.
+//! Owns: [`Upstream`], [`Tls`], [`Pool`], [`Retry`], [`Breaker`], [`OnOutage`]. Never knows: rustls, pools.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,6 +16,7 @@ pub struct Upstream {
     pub auth: ServerAuth,
     pub pool: Pool,
     pub retry: Retry,
+    pub breaker: Breaker,
     pub on_outage: OnOutage,
     /// How long a command may wait for a connection while the server cannot be reached.
     pub outage_wait: Duration,
@@ -182,6 +183,8 @@ pub struct Pool {
     pub command_timeout: Duration,
     /// A connection silent for this long under commands is probed, then closed.
     pub stall_timeout: Duration,
+    /// TCP, TLS and login in progress at once.
+    pub max_handshakes: usize,
     /// Connections are replaced at this age; zero: never.
     pub max_age: Duration,
     /// A pinned connection is closed this long after the identity or the password was replaced;
@@ -203,6 +206,7 @@ impl Default for Pool {
             connect_timeout: Duration::from_secs(5),
             command_timeout: Duration::from_secs(30),
             stall_timeout: Duration::from_secs(15),
+            max_handshakes: 8,
             max_age: Duration::ZERO,
             pinned_grace: Duration::from_secs(60),
             tcp_keepalive: Duration::from_secs(15),
@@ -215,6 +219,8 @@ impl Default for Pool {
 pub struct Retry {
     /// How often one read-only command is sent again; 0: never.
     pub max_retries: u8,
+    /// The part of all commands that may be sent again, within ten seconds.
+    pub budget: f64,
     pub initial: Duration,
     pub multiplier: f64,
     pub max: Duration,
@@ -224,9 +230,25 @@ impl Default for Retry {
     fn default() -> Self {
         Self {
             max_retries: 3,
+            budget: 0.2,
             initial: Duration::from_millis(50),
             multiplier: 1.5,
             max: Duration::from_secs(2),
         }
+    }
+}
+
+/// When one attempt to connect at a time decides for all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Breaker {
+    /// Failed attempts in a row that open it; of those at one time, one counts.
+    pub failures: u32,
+    /// No attempt begins earlier once it is open, even where the waits of [`Retry`] are shorter.
+    pub open_time: Duration,
+}
+
+impl Default for Breaker {
+    fn default() -> Self {
+        Self { failures: 1, open_time: Duration::ZERO }
     }
 }

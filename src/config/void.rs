@@ -15,7 +15,7 @@ use super::rate::{LimitRule, OnLimit};
 use super::rules::{OnMissing, Rules};
 use super::tree::Node;
 use super::units::{show_duration, show_size};
-use super::{Config, PoolMode, User};
+use super::{Config, PoolMode, Readiness, User};
 
 /// Reports what has no effect in `config`, which was read from `root`, unless the key is reported
 /// already.
@@ -225,6 +225,8 @@ impl Void<'_> {
         let why = "with pool.mode = \"session\" no session shares a connection";
         self.report(alone, "upstream.pool.stall_timeout", why, "remove it, or the mode");
         self.report(alone, "upstream.retry.max_retries", why, "remove it, or the mode");
+        self.report(alone, "upstream.retry.budget", why, "remove it, or the mode");
+        self.recovery(config);
         let own = &config.limits;
         self.report(
             own.large_bytes > own.max_bulk_bytes,
@@ -253,6 +255,32 @@ impl Void<'_> {
             );
             self.report(bytes > budget, key, &why, "make it smaller, or memory_budget larger");
         }
+    }
+
+    fn recovery(&mut self, config: &Config) {
+        let (retry, breaker) = (&config.upstream.retry, &config.upstream.breaker);
+        self.report(
+            retry.max_retries == 0,
+            "upstream.retry.budget",
+            "with max_retries = 0 nothing is sent again",
+            "remove it, or max_retries",
+        );
+        let open = breaker.open_time;
+        let why = format!(
+            "each attempt waits for upstream.breaker.open_time, which is {}",
+            show_duration(open)
+        );
+        let hint = "remove it, or make open_time shorter than retry.max";
+        for key in ["initial", "multiplier", "max"] {
+            let never = breaker.failures == 1 && open >= retry.max;
+            self.report(never, &format!("upstream.retry.{key}"), &why, hint);
+        }
+        self.report(
+            config.health.readiness == Readiness::Process,
+            "health.unready_after",
+            "readiness does not follow the server",
+            "add readiness = \"upstream\", or remove it",
+        );
     }
 
     fn insight(&mut self, config: &Config) {

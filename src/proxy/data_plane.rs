@@ -254,9 +254,10 @@ async fn bind_all(
 }
 
 fn beat(health: &Health, worker: &Worker, upstream: &Upstream) {
-    health.beat(clock::now());
+    let now = clock::now();
+    health.beat(now);
     health.set_upstream_up(upstream.is_up());
-    health.set_upstream_out(upstream.is_out());
+    health.set_upstream_out(upstream.is_out(), now);
     health.set_client_slots_free(worker.has_room());
     worker.note_figures();
 }

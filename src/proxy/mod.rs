@@ -33,7 +33,7 @@ use crate::admin::{self, AdminHandle, Health};
 use crate::base::clock;
 use crate::base::limits;
 use crate::base::live::Live;
-use crate::config::Config;
+use crate::config::{Config, Readiness};
 use crate::telemetry::{State, Telemetry};
 use crate::tls::watch::Watch;
 use admin_state::{InForce, ProcessRequest};
@@ -104,6 +104,9 @@ impl Proxy {
         health.set_listeners_bound(true);
         if config.startup.require_upstream {
             health.require_upstream();
+        }
+        if config.health.readiness == Readiness::Upstream {
+            health.follow_upstream(config.health.unready_after);
         }
         health.set_started();
         telemetry.metrics.state.set(health.state());

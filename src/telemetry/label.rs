@@ -207,7 +207,7 @@ labels! {
         Other = "other",
     }
     /// How a series of retries ended.
-    RetryResult as "result" { Ok = "ok", Exhausted = "exhausted", }
+    RetryResult as "result" { Ok = "ok", Exhausted = "exhausted", Budget = "budget", }
     /// Why no script can be guarded on the server.
     ScriptGuardFailure as "reason" {
         Unlisted = "globals_unknown", Unprotected = "globals_unprotected", Escaped = "escape",

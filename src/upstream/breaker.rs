@@ -1,17 +1,46 @@
 //! When the server may be dialed: at once while all is well, after an exponential backoff while it is
 //! not, and then by one attempt alone.
 //!
-//! Owns: [`Breaker`]. Never knows: clocks, sockets, who wants a connection.
+//! Owns: [`Breaker`], [`BreakerRules`]. Never knows: clocks, sockets, who wants a connection.
 
 use std::time::{Duration, Instant};
 
 use crate::base::backoff::Backoff;
+use crate::config;
 use crate::telemetry::Circuit;
+
+/// How attempts are spread, as it is configured.
+#[derive(Clone, Copy, Debug)]
+pub struct BreakerRules {
+    /// The wait after each failure.
+    pub backoff: Backoff,
+    /// So many failures in a row open it: one attempt at a time decides for all.
+    pub failures: u32,
+    /// The shortest wait while it is open.
+    pub open_time: Duration,
+}
+
+impl BreakerRules {
+    /// As in the configuration.
+    #[must_use]
+    pub const fn of(settings: &config::Upstream) -> Self {
+        let (retry, breaker) = (&settings.retry, &settings.breaker);
+        let (initial, multiplier, cap) = (retry.initial, retry.multiplier, retry.max);
+        let backoff = Backoff { initial, multiplier, cap };
+        Self { backoff, failures: breaker.failures, open_time: breaker.open_time }
+    }
+
+    /// Up to a tenth longer than `open_time` by chance, so that many proxies never return in step.
+    fn open_for(&self, entropy: u64) -> Duration {
+        let part = u32::try_from(entropy % 1024).unwrap_or(0);
+        self.open_time + self.open_time / 10_240 * part
+    }
+}
 
 /// Decides for one server, for shared and pinned connections together.
 #[derive(Debug)]
 pub(crate) struct Breaker {
-    backoff: Backoff,
+    rules: BreakerRules,
     /// A connection that lived this long has proven that the server works.
     proof: Duration,
     state: State,
@@ -24,7 +53,8 @@ pub(crate) struct Breaker {
 enum State {
     /// Anyone may dial.
     Closed,
-    /// No attempt begins before then.
+    /// No attempt begins before then. From then on one decides for all, or anyone may dial while the
+    /// failures are fewer than open the breaker.
     Open(Instant),
     /// One attempt is under way and decides for all.
     HalfOpen,
@@ -44,8 +74,8 @@ pub enum Ask {
 }
 
 impl Breaker {
-    pub(crate) const fn new(backoff: Backoff, proof: Duration) -> Self {
-        Self { backoff, proof, state: State::Closed, failures: 0, round: Round(0) }
+    pub(crate) const fn new(rules: BreakerRules, proof: Duration) -> Self {
+        Self { rules, proof, state: State::Closed, failures: 0, round: Round(0) }
     }
 
     /// Whether an attempt would be allowed at `now`; changes nothing.
@@ -71,10 +101,16 @@ impl Breaker {
         }
     }
 
+    /// So many failures in a row that one attempt decides for all.
+    const fn is_tripped(&self) -> bool {
+        self.failures >= self.rules.failures
+    }
+
     /// The present state, for the metric.
     pub(crate) const fn circuit(&self) -> Circuit {
         match self.state {
             State::Closed => Circuit::Closed,
+            State::Open(_) if !self.is_tripped() => Circuit::Closed,
             State::Open(_) => Circuit::Open,
             State::HalfOpen => Circuit::HalfOpen,
         }
@@ -93,6 +129,7 @@ impl Breaker {
         match self.state {
             State::Closed => Ask::Dial(self.round),
             State::Open(until) if now < until => Ask::Wait(Some(until)),
+            State::Open(_) if !self.is_tripped() => Ask::Dial(self.round),
             State::Open(_) => {
                 self.state = State::HalfOpen;
                 self.round.0 += 1;
@@ -151,8 +188,10 @@ impl Breaker {
     }
 
     fn open(&mut self, now: Instant, entropy: u64) {
-        self.state = State::Open(now + self.backoff.delay(self.failures, entropy));
+        let wait = self.rules.backoff.delay(self.failures, entropy);
         self.failures = self.failures.saturating_add(1);
+        let least = if self.is_tripped() { self.rules.open_for(entropy) } else { Duration::ZERO };
+        self.state = State::Open(now + wait.max(least));
         self.round.0 += 1;
     }
 }
@@ -167,12 +206,17 @@ mod tests {
     const MOST: u64 = u64::MAX;
 
     fn breaker() -> (Breaker, Instant) {
+        with(1, Duration::ZERO)
+    }
+
+    fn with(failures: u32, open_time: Duration) -> (Breaker, Instant) {
         let backoff = Backoff {
             initial: Duration::from_millis(100),
             multiplier: 2.0,
             cap: Duration::from_secs(2),
         };
-        (Breaker::new(backoff, PROOF), crate::base::clock::now())
+        let rules = BreakerRules { backoff, failures, open_time };
+        (Breaker::new(rules, PROOF), crate::base::clock::now())
     }
 
     /// The round of an attempt that must be allowed.
@@ -291,6 +335,44 @@ mod tests {
         assert_eq!(breaker.failures, 4);
         breaker.handle_proven();
         assert_eq!(breaker.failures, 0);
+    }
+
+    #[test]
+    fn fewer_failures_than_open_it_let_anyone_dial_after_the_wait() {
+        let (mut breaker, now) = with(3, Duration::from_secs(30));
+        for failures in 1..3 {
+            let (one, other) = (dial(&mut breaker, now), dial(&mut breaker, now));
+            breaker.handle_failed(one, now, MOST);
+            breaker.handle_failed(other, now, MOST);
+            assert_eq!(breaker.failures, failures, "two at a time are one");
+            assert!(matches!(breaker.ask(now), Ask::Wait(Some(until)) if until < now + PROOF));
+            assert_eq!(breaker.circuit(), Circuit::Closed);
+            let later = now + PROOF;
+            assert_eq!(dial(&mut breaker, later), dial(&mut breaker, later));
+            breaker.state = State::Open(now);
+        }
+        let third = dial(&mut breaker, now);
+        breaker.handle_failed(third, now, MOST);
+        assert_eq!(breaker.circuit(), Circuit::Open);
+        let Ask::Wait(Some(until)) = breaker.ask(now) else { panic!("it is open") };
+        let wait = until - now;
+        assert!(wait >= Duration::from_secs(30) && wait <= Duration::from_secs(33), "{wait:?}");
+        let _ = dial(&mut breaker, until);
+        assert_eq!(breaker.ask(until), Ask::Wait(None), "one alone");
+        breaker.handle_connected();
+        breaker.handle_proven();
+        let first = dial(&mut breaker, until);
+        breaker.handle_failed(first, until, MOST);
+        assert_eq!(breaker.circuit(), Circuit::Closed, "they are counted anew");
+    }
+
+    #[test]
+    fn open_breaker_is_asked_as_rarely_as_it_is_told() {
+        let (mut breaker, now) = with(1, Duration::from_secs(10));
+        let count = attempts(&mut breaker, now, LONG, |breaker, round, now| {
+            breaker.handle_failed(round, now, 0);
+        });
+        assert_eq!(count, 6, "in a minute");
     }
 
     #[test]

@@ -25,6 +25,7 @@ pub use relogin::Standing;
 use replacement::{QUESTION, Succession};
 pub use replacement::{RELOGIN, Relief, Successor};
 pub use timing::Timing;
+pub(super) use timing::jittered;
 
 pub use crate::base::limits::BUSY_TICK;
 

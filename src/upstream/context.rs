@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, Semaphore};
 
-use super::breaker::{Ask, Round};
+use super::breaker::{Ask, BreakerRules, Round};
 use super::buffers::Buffers;
 use super::condition::LastError;
 use super::connection::Standing;
@@ -22,11 +22,10 @@ use super::metrics::UpstreamMetrics;
 use super::node::{self, Node};
 use super::outage::{Notice, Patience, show};
 use super::remarks::{Notable, Remark};
+use super::retry_budget::RetryBudget;
 use super::wait::Wait;
-use crate::base::backoff::Backoff;
 use crate::base::clock;
 use crate::base::entropy::Entropy;
-use crate::base::limits;
 use crate::config;
 use crate::policy::Guarding;
 use crate::telemetry::Metrics;
@@ -57,6 +56,7 @@ pub(super) struct UpstreamContext {
     handshakes: Semaphore,
     entropy: RefCell<Entropy>,
     node: RefCell<Node>,
+    retries: RefCell<RetryBudget>,
     /// Whether the server may be dialed has changed, perhaps.
     changed: Notify,
     /// An outage has begun or ended.
@@ -72,9 +72,8 @@ impl UpstreamContext {
         metrics: Arc<Metrics>,
         seed: u64,
     ) -> Rc<Self> {
-        let retry = &settings.retry;
-        let backoff =
-            Backoff { initial: retry.initial, multiplier: retry.multiplier, cap: retry.max };
+        let rules = BreakerRules::of(&settings);
+        let (handshakes, budget) = (settings.pool.max_handshakes, settings.retry.budget);
         Rc::new(Self {
             patience: Patience { on_outage: settings.on_outage, wait: settings.outage_wait },
             settings,
@@ -88,9 +87,10 @@ impl UpstreamContext {
             buffers: Buffers::new(usize::MAX),
             numbers: Cell::new(0),
             dialer,
-            handshakes: Semaphore::new(limits::UPSTREAM_HANDSHAKES_MAX),
+            handshakes: Semaphore::new(handshakes),
             entropy: RefCell::new(Entropy::from_seed(seed)),
-            node: RefCell::new(Node::new(backoff)),
+            node: RefCell::new(Node::new(rules)),
+            retries: RefCell::new(RetryBudget::new(budget, clock::now())),
             changed: Notify::new(),
             turned: Notify::new(),
             last_error: RefCell::default(),
@@ -232,6 +232,26 @@ impl UpstreamContext {
     /// A connection has answered a request, or lived for long enough.
     pub(super) fn note_proven(&self) {
         self.note(|node| node.handle_proven(clock::now()), "", "");
+    }
+
+    /// So many commands were written, none in a write of the proxy's own.
+    pub(super) fn note_batch(&self, commands: u64) {
+        self.metrics.batch(commands);
+        if commands > 0 {
+            self.retries.borrow_mut().note_sent(commands, clock::now());
+        }
+    }
+
+    /// Whether a command that was lost, and sent again so often, may be sent once more; if so, it is counted.
+    pub(super) fn may_repeat(&self, attempts: u8, now: Instant) -> bool {
+        if attempts >= self.settings.retry.max_retries {
+            return false;
+        }
+        let may = self.retries.borrow_mut().take(now);
+        if !may {
+            self.metrics.over_budget();
+        }
+        may
     }
 
     /// The server has answered a probe.

@@ -2,7 +2,7 @@
 //!
 //! Owns: nothing; it names what the simulation may use. Never knows: what the parts do.
 
-pub use super::breaker::{Ask, Round};
+pub use super::breaker::{Ask, BreakerRules, Round};
 pub use super::connection::{
     Action, Around, BUSY_TICK, Connection, HOME, RELOGIN, Relief, Standing, Successor, Timing,
 };
@@ -14,5 +14,6 @@ pub use super::outage::{Overdue, Patience};
 pub use super::pipeline::Pipeline;
 pub use super::pool_core::{Answer, PoolCore, Turn, Upkeep};
 pub use super::registry::ASIDE_MAX;
+pub use super::retry_budget::RetryBudget;
 pub use super::shares::{Use, most_for_one_use};
 pub use super::wait::Wait;

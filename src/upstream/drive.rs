@@ -392,7 +392,7 @@ impl Driver<'_> {
         }
         if wrote {
             self.last_batch_owners = std::mem::take(&mut inner.batch_owners);
-            self.context.metrics.batch(std::mem::take(&mut inner.batch));
+            self.context.note_batch(std::mem::take(&mut inner.batch));
         }
         drop(inner);
         if (wrote || self.flush_pending) && !broken {

@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::connection::jittered;
 use crate::config;
 use crate::telemetry::UpstreamDisconnect;
 use crate::traffic::PoolKey;
@@ -27,6 +28,8 @@ pub(super) struct IdleTiming {
     pub max_idle: usize,
     pub idle_timeout: Duration,
     pub health_check_interval: Duration,
+    /// Zero: no connection is too old.
+    pub max_age: Duration,
 }
 
 impl IdleTiming {
@@ -36,9 +39,22 @@ impl IdleTiming {
             max_idle: pool.max_idle,
             idle_timeout: pool.idle_timeout,
             health_check_interval: pool.health_check_interval,
+            max_age: pool.max_age,
         }
     }
+
+    /// Whether a connection is to be replaced. It counts as up to a tenth older, by the moment at which it was
+    /// made, so that connections made together are not replaced together.
+    fn is_over(&self, born: Instant, begin: Instant, now: Instant) -> bool {
+        let moment = born.saturating_duration_since(begin).as_nanos();
+        let chance = u64::try_from(moment).unwrap_or(0).wrapping_mul(SPREAD) >> 40;
+        let max = jittered(self.max_age, chance);
+        !max.is_zero() && now.saturating_duration_since(born) >= max
+    }
 }
+
+/// Odd, with as many ones as zeros: a multiple of it shows nothing of the number.
+const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
 
 #[derive(Debug)]
 struct Idle<C> {
@@ -61,12 +77,13 @@ pub(super) type Closed = Vec<UpstreamDisconnect>;
 #[derive(Debug)]
 pub(super) struct IdleConnections<C> {
     timing: IdleTiming,
+    begin: Instant,
     idle: Vec<Idle<C>>,
 }
 
 impl<C: Pooled> IdleConnections<C> {
-    pub(super) const fn new(timing: IdleTiming) -> Self {
-        Self { timing, idle: Vec::new() }
+    pub(super) const fn new(timing: IdleTiming, begin: Instant) -> Self {
+        Self { timing, begin, idle: Vec::new() }
     }
 
     pub(super) const fn len(&self) -> usize {
@@ -104,6 +121,8 @@ impl<C: Pooled> IdleConnections<C> {
         debug_assert!(connection.born() <= now, "it was made before");
         if !connection.is_current() {
             closed.push(UpstreamDisconnect::Rotation);
+        } else if self.timing.is_over(connection.born(), self.begin, now) {
+            closed.push(UpstreamDisconnect::MaxAge);
         } else if self.is_full() {
             closed.push(UpstreamDisconnect::Idle);
         } else {
@@ -130,6 +149,13 @@ impl<C: Pooled> IdleConnections<C> {
     /// Closes those made until then: they lead to a server that is no primary.
     pub(super) fn close_older(&mut self, then: Instant, closed: &mut Closed) {
         self.retain(UpstreamDisconnect::Failover, |idle| idle.connection.born() > then, closed);
+    }
+
+    /// Closes those that have reached `max_age`.
+    pub(super) fn close_aged(&mut self, now: Instant, closed: &mut Closed) {
+        let (timing, begin) = (self.timing, self.begin);
+        let keeps = |idle: &Idle<C>| !timing.is_over(idle.connection.born(), begin, now);
+        self.retain(UpstreamDisconnect::MaxAge, keeps, closed);
     }
 
     /// Closes those that were not used for `idle_timeout`, the oldest first; `min_idle` stay.

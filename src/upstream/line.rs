@@ -134,13 +134,14 @@ impl<W> Line<W> {
     }
 
     /// The connection has ended. What was not written, or may be executed twice, waits for the next one;
-    /// everything else is reported. Returns what follows, and how many of those reported were sent as
+    /// everything else is reported. `may_repeat` is asked for each that was sent, with how often it was sent
+    /// again. Returns what follows, and how many of those reported were sent as
     /// often as they may be.
     pub fn handle_ended(
         &mut self,
         ended: Ended,
         aside: bool,
-        retries: u8,
+        may_repeat: impl FnMut(u8) -> bool,
         now: Instant,
         report: impl FnMut(&Option<W>, Ticket, Loss, &[u8]),
     ) -> (Next, usize) {
@@ -160,7 +161,7 @@ impl<W> Line<W> {
         };
         self.up = false;
         self.down_since.get_or_insert(now);
-        let exhausted = self.pipeline.handle_loss(retries, report);
+        let exhausted = self.pipeline.handle_loss(may_repeat, report);
         debug_assert!(!self.pipeline.owed(), "nothing is owed without a connection");
         let unneeded = matches!(next, Next::Fail(_)) && !self.is_wanted(false);
         (if unneeded { Next::Die } else { next }, exhausted)

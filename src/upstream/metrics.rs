@@ -187,6 +187,11 @@ impl UpstreamMetrics {
         self.0.upstream_retries_total[RetryResult::Exhausted].add(count as u64);
     }
 
+    /// A command was lost that could be sent again, but for the budget.
+    pub(super) fn over_budget(&self) {
+        self.0.upstream_retries_total[RetryResult::Budget].inc();
+    }
+
     pub(super) fn health_check(&self, alive: bool) {
         let result = if alive { HealthResult::Ok } else { HealthResult::Failed };
         self.0.upstream_health_checks_total[result].inc();

@@ -38,6 +38,7 @@ mod read_ahead;
 mod registry;
 mod remarks;
 mod reply_buffer;
+mod retry_budget;
 mod server_connection;
 mod shared;
 mod shares;

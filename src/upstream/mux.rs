@@ -158,14 +158,14 @@ fn up(shared: &Shared, context: &UpstreamContext, link: &ServerConnection) {
 
 /// The connection has ended: what may be sent on the next one waits for it.
 fn end(shared: &Shared, context: &UpstreamContext, ended: Ended) -> Next {
-    let (aside, retries) = (shared.is_aside(), context.settings.retry.max_retries);
+    let (aside, now) = (shared.is_aside(), clock::now());
     let mut losses = VecDeque::new();
     let mut inner = shared.inner.borrow_mut();
     let (next, exhausted) = inner.line.handle_ended(
         ended,
         aside,
-        retries,
-        clock::now(),
+        |attempts| context.may_repeat(attempts, now),
+        now,
         |owner, ticket, loss, request| {
             owner.iter().for_each(|mailbox| context.remark_lost(mailbox, ticket, request));
             losses.push_back((owner.clone(), ticket, loss));

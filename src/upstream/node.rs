@@ -4,9 +4,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::breaker::{Ask, Breaker, Round};
+use super::breaker::{Ask, Breaker, BreakerRules, Round};
 use super::outage::{Notice, Outage};
-use crate::base::backoff::Backoff;
 use crate::base::limits;
 use crate::telemetry::Circuit;
 use crate::traffic::Unavailable;
@@ -33,9 +32,9 @@ pub struct Node {
 
 impl Node {
     #[must_use]
-    pub fn new(backoff: Backoff) -> Self {
+    pub fn new(rules: BreakerRules) -> Self {
         Self {
-            breaker: Breaker::new(backoff, limits::CONNECTION_PROOF),
+            breaker: Breaker::new(rules, limits::CONNECTION_PROOF),
             outage: Outage::default(),
             last_failure: Unavailable::Timeout,
             silent: 0,

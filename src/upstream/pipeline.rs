@@ -374,7 +374,7 @@ impl<W> Pipeline<W> {
     /// were sent as often as they may be.
     pub fn handle_loss(
         &mut self,
-        retries: u8,
+        mut may_repeat: impl FnMut(u8) -> bool,
         mut report: impl FnMut(&W, Ticket, Loss, &[u8]),
     ) -> usize {
         let old = std::mem::take(&mut self.bytes);
@@ -389,13 +389,12 @@ impl<W> Pipeline<W> {
             let request = old.get(start..end).unwrap_or_default();
             let sent = end <= written;
             let started = begun && index == 0;
-            let again_allowed =
-                entry.retry && entry.attempts < retries && !(entry.companion && doubtful);
+            let repeatable = entry.retry && !(entry.companion && doubtful);
             doubtful = true;
             if !entry.abandoned {
                 if started {
                     report(&entry.owner, entry.ticket, Loss::Truncated, request);
-                } else if (!sent || again_allowed) && !entry.secret {
+                } else if !entry.secret && (!sent || repeatable && may_repeat(entry.attempts)) {
                     doubtful = false;
                     entry.attempts += u8::from(sent);
                     entry.skipped = 0;

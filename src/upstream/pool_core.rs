@@ -87,14 +87,21 @@ pub struct PoolCore<C> {
     asking: bool,
 }
 
+/// Often enough for each of the times that bound an idle connection.
+fn upkeep_period(settings: &config::Pool) -> Duration {
+    let age = Some(settings.max_age / 5).filter(|age| !age.is_zero());
+    let usual = settings.health_check_interval.min(settings.idle_timeout) / 2;
+    age.map_or(usual, |age| usual.min(age))
+}
+
 impl<C: Pooled> PoolCore<C> {
     #[must_use]
     pub fn new(settings: &config::Pool, key: PoolKey, now: Instant) -> Self {
         Self {
             max: settings.max_connections,
-            period: settings.health_check_interval.min(settings.idle_timeout) / 2,
+            period: upkeep_period(settings),
             shares: Shares::new(settings.max_connections, settings.mode),
-            idle: IdleConnections::new(IdleTiming::of(settings)),
+            idle: IdleConnections::new(IdleTiming::of(settings), now),
             claims: HashMap::new(),
             next: 0,
             lent: 0,
@@ -278,6 +285,7 @@ impl<C: Pooled> PoolCore<C> {
         self.hurried = false;
         self.upkeep_at = now + self.period.max(limits::POOL_UPKEEP_INTERVAL_MIN);
         self.idle.retire(&mut self.closed);
+        self.idle.close_aged(now, &mut self.closed);
         self.idle.close_old(now, &mut self.closed);
         if let Some(checked) = self.idle.take_unchecked(now) {
             return Upkeep::Check(checked);

@@ -21,6 +21,7 @@ mod listening;
 mod misplaced;
 mod outage;
 mod pinned;
+mod recovery;
 mod silence;
 mod stalled;
 mod types;

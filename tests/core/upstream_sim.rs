@@ -64,6 +64,19 @@ fn pinned_connections_survive_every_accident() {
     });
 }
 
+#[test]
+fn pinned_connections_are_replaced_at_their_age() {
+    let now = clock::now();
+    for seed in 0..20 {
+        let age = Duration::from_secs(2);
+        let mut world = pool::World::aging(now, 6, age, Choices::from_seed(seed));
+        world.pass(ms(3000), true);
+        world.heal();
+        world.pass(ms(3000), false);
+        world.check_ages();
+    }
+}
+
 /// Sessions that ask for pinned connections all get their answer in time, and those that have left cost
 /// nothing.
 #[test]
@@ -332,9 +345,12 @@ fn begin(accident: Accident, choices: &mut Choices, world: &mut World) {
     }
 }
 
-/// Only where nothing is owed: what nobody asked for cannot be told from a reply otherwise.
+/// Only where nothing is owed, and it arrives at once: what nobody asked for cannot be told from a reply otherwise.
 fn surplus(world: &mut World) {
     let now = world.now;
+    if world.server.path_is_dead {
+        return;
+    }
     for life in world.lives.iter().flatten() {
         if let Some(live) = life.live.as_ref().filter(|_| life.line.pipeline.is_empty())
             && world.server.owes_nothing(live.wire)

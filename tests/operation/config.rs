@@ -90,6 +90,7 @@ fn the_smallest_file_means_the_defaults() {
             auth: ServerAuth::default(),
             pool: Pool::default(),
             retry: Retry::default(),
+            breaker: Breaker::default(),
         },
         policy: Rules::default(),
         commands: Commands::default(),
@@ -104,6 +105,7 @@ fn the_smallest_file_means_the_defaults() {
         places: Places::default(),
         drain: Drain::default(),
         startup: Startup::default(),
+        health: Health::default(),
         sandbox: Sandbox::default(),
     };
     assert_eq!(config, expected);
@@ -214,7 +216,7 @@ respgate.toml:9:7: drain.max: a duration needs a unit
 respgate.toml:10:7: drain.min: "1w" is not a duration
   hint: the units are ms, s, m, h and d, as in "300s"
 respgate.toml:11:2: colour: unknown key
-  hint: known here: admin, audit, commands, drain, hotkeys, limits, listener, policies, policy, sandbox, slowlog, startup, telemetry, upstream, user, users"#
+  hint: known here: admin, audit, commands, drain, health, hotkeys, limits, listener, policies, policy, sandbox, slowlog, startup, telemetry, upstream, user, users"#
     );
 }
 

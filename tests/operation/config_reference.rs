@@ -8,8 +8,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use respgate::internals::config::{
-    CertificateFiles, ClientAuth, ClientLimits, Commands, Config, Drain, LimitRule, ListenerTls,
-    Pool, Problem, Rate, Retry, Rules, ServerAuth, Telemetry, Tls, keys, load, parse,
+    Breaker, CertificateFiles, ClientAuth, ClientLimits, Commands, Config, Drain, Health,
+    LimitRule, ListenerTls, Pool, Problem, Rate, Retry, Rules, ServerAuth, Telemetry, Tls, keys,
+    load, parse,
 };
 
 fn directory() -> PathBuf {
@@ -94,6 +95,8 @@ fn a_value_in_the_reference_is_the_default() {
     assert_eq!(config.upstream.auth, ServerAuth::default());
     assert_eq!(config.upstream.pool, Pool::default());
     assert_eq!(config.upstream.retry, Retry::default());
+    assert_eq!(config.upstream.breaker, Breaker::default());
+    assert_eq!(config.health, Health::default());
     // What a listener, and what a limit, must have beside it to mean anything.
     assert_eq!(config.listeners[1].auth, ClientAuth::Users);
     let rate = Some(Rate { count: 1000, period: std::time::Duration::from_secs(1), burst: 1000 });

@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use certs::{Lab, Pair};
 use respgate::internals::config::{
-    Authorities, CertificateFiles, CertificateLogin, HostPort, Pool, Retry, SecretSource,
+    Authorities, Breaker, CertificateFiles, CertificateLogin, HostPort, Pool, Retry, SecretSource,
     ServerAuth, ServerEndpoint, Tls, Upstream, Verify,
 };
 use respgate::internals::resp::Protocol;
@@ -138,6 +138,7 @@ fn upstream(port: u16, tls: Option<Tls>, auth: ServerAuth) -> Upstream {
         auth,
         pool: Pool { connect_timeout: Duration::from_secs(3), ..Pool::default() },
         retry: Retry::default(),
+        breaker: Breaker::default(),
     }
 }
 

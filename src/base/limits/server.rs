@@ -40,8 +40,15 @@ pub(crate) const REPLACED_CONNECTION_TIMEOUT: Duration = Duration::from_secs(30)
 pub(crate) const REPLACEMENT_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// Time for which a server's BUSY (a running script) holds; it is asked every second.
 pub(crate) const BUSY_SCRIPT_TIME: Duration = Duration::from_millis(1500);
-/// TLS handshakes with the server at once; each costs it about a millisecond of its one thread.
-pub(crate) const UPSTREAM_HANDSHAKES_MAX: usize = 8;
+/// Highest `upstream.pool.max_handshakes`; a handshake costs the server about a millisecond of its one thread.
+pub(crate) const UPSTREAM_HANDSHAKES_MAX: usize = 1024;
+/// Highest `upstream.breaker.failures`.
+pub(crate) const BREAKER_FAILURES_MAX: u32 = 1000;
+/// Time within which `upstream.retry.budget` bounds what is sent again.
+pub(crate) const RETRY_BUDGET_TIME: Duration = Duration::from_secs(10);
+/// Commands that may be sent again within that time however few were sent: as many as one client may have
+/// outstanding by default.
+pub(crate) const RETRY_RESERVE: u64 = 1024;
 /// Shortest time between two runs of `password_command`.
 pub(crate) const PASSWORD_REFRESH_MIN: Duration = Duration::from_secs(1);
 /// Time between two checks of the wall clock while a password waits for its replacement.

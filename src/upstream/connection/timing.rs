@@ -34,9 +34,14 @@ impl Timing {
     /// replaced together.
     #[must_use]
     pub fn jittered(self, chance: u64) -> Self {
-        let part = u32::try_from(chance % 1024).unwrap_or(0);
-        Self { max_age: self.max_age - self.max_age / 10_240 * part, ..self }
+        Self { max_age: jittered(self.max_age, chance), ..self }
     }
+}
+
+/// An age that is up to a tenth lower by chance.
+pub(crate) fn jittered(max_age: Duration, chance: u64) -> Duration {
+    let part = u32::try_from(chance % 1024).unwrap_or(0);
+    max_age - max_age / 10_240 * part
 }
 
 #[cfg(test)]

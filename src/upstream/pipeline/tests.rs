@@ -33,7 +33,10 @@ fn feed(pipeline: &mut Pipeline<&'static str>, bytes: &str) -> (Vec<String>, Res
 
 fn lose(pipeline: &mut Pipeline<&'static str>, retries: u8) -> Vec<String> {
     let mut lost = Vec::new();
-    pipeline.handle_loss(retries, |owner, _, loss, _| lost.push(format!("{owner} {loss:?}")));
+    pipeline.handle_loss(
+        |attempts| attempts < retries,
+        |owner, _, loss, _| lost.push(format!("{owner} {loss:?}")),
+    );
     lost
 }
 
@@ -348,7 +351,7 @@ fn secret_is_wiped_and_is_for_one_connection_alone() {
     }
     assert_eq!((pipeline.secrets, pipeline.len()), (0, 1997));
     pipeline.push_secret(None, Ticket(2), b"hunter2", now);
-    let lost = pipeline.handle_loss(3, |_, _, _, _| {});
+    let lost = pipeline.handle_loss(|attempts| attempts < 3, |_, _, _, _| {});
     assert_eq!((lost, pipeline.secrets, pipeline.len()), (0, 0, 1997));
     assert!(!pipeline.bytes.windows(7).any(|window| window == b"hunter2"));
 }

@@ -12,8 +12,8 @@ use respgate::internals::base::backoff::Backoff;
 use respgate::internals::config::{OnOutage, Pool};
 use respgate::internals::traffic::{PoolKey, Unavailable};
 use respgate::internals::upstream::decisions::{
-    Answer, Ask, Attempt, Checked, HOME, Node, Patience, PoolCore, Pooled, Round, Turn, Upkeep,
-    Use, Wait, most_for_one_use,
+    Answer, Ask, Attempt, BreakerRules, Checked, HOME, Node, Patience, PoolCore, Pooled, Round,
+    Turn, Upkeep, Use, Wait, most_for_one_use,
 };
 
 use super::choices::Choices;
@@ -26,8 +26,6 @@ const fn ms(milliseconds: u64) -> Duration {
 const TICK: Duration = ms(10);
 const CONNECT_TIMEOUT: Duration = ms(400);
 const OUTAGE_WAIT: Duration = ms(700);
-/// Attempts to connect under way at once.
-const HANDSHAKES_MAX: usize = 8;
 /// A wait may end so long after its time, because the world is looked at in ticks.
 const LATE: Duration = ms(20);
 const KEYS: [PoolKey; 2] = [HOME, PoolKey { database: 3, ..HOME }];
@@ -35,6 +33,7 @@ const USES: [Use; 5] = [Use::State, Use::Block, Use::Listen, Use::Large, Use::Re
 
 #[derive(Debug)]
 struct Wire {
+    born: Instant,
     /// The server, or the way to it, has ended it.
     ended: bool,
     open: bool,
@@ -156,7 +155,12 @@ pub struct World {
 }
 
 impl World {
-    pub fn new(now: Instant, sessions: usize, mut choices: Choices) -> Self {
+    pub fn new(now: Instant, sessions: usize, choices: Choices) -> Self {
+        Self::aging(now, sessions, Duration::ZERO, choices)
+    }
+
+    /// One whose connections are replaced at an age.
+    pub fn aging(now: Instant, sessions: usize, max_age: Duration, mut choices: Choices) -> Self {
         let max = *choices.pick(&[2, 5, 8, 16]);
         let settings = Pool {
             max_connections: max,
@@ -166,16 +170,20 @@ impl World {
             health_check_interval: ms(*choices.pick(&[500, 3000])),
             acquire_timeout: ms(*choices.pick(&[200, 1000])),
             connect_timeout: CONNECT_TIMEOUT,
+            max_handshakes: *choices.pick(&[1, 8]),
+            max_age,
             ..Pool::default()
         };
         let on_outage = *choices.pick(&[OnOutage::Close, OnOutage::Error]);
         let backoff = Backoff { initial: ms(50), multiplier: 2.0, cap: ms(500) };
+        let failures = *choices.pick(&[1, 1, 2]);
+        let rules = BreakerRules { backoff, failures, open_time: ms(*choices.pick(&[0, 300])) };
         Self {
             now,
             core: PoolCore::new(&settings, HOME, now),
             settings,
             patience: Patience { on_outage, wait: OUTAGE_WAIT },
-            node: Node::new(backoff),
+            node: Node::new(rules),
             server: Rc::default(),
             sessions: (0..sessions).map(|_| Session::Rests(now)).collect(),
             work: Work::Rests,
@@ -250,7 +258,7 @@ impl World {
     /// Goes on with an attempt to connect.
     fn dial(&mut self, dial: &mut Dial, key: PoolKey) -> Option<Result<Connection, Unavailable>> {
         if let Dial::Asking = dial {
-            if self.under_way >= HANDSHAKES_MAX {
+            if self.under_way >= self.settings.max_handshakes {
                 return None;
             }
             let Ask::Dial(round) = self.node.ask(self.now) else { return None };
@@ -278,7 +286,7 @@ impl World {
         Some(failure.map_or_else(
             || {
                 let replica = server.replica;
-                server.wires.push(Wire { ended: false, open: true, replica });
+                server.wires.push(Wire { born: self.now, ended: false, open: true, replica });
                 let (number, generation) = (server.wires.len() - 1, server.generation);
                 let server = Rc::clone(&self.server);
                 Ok(Connection { number, key, born: self.now, generation, server })
@@ -528,7 +536,7 @@ impl World {
         self.fills.retain(|at| *at + Duration::from_secs(1) > self.now);
         self.loans.retain(|at| *at + Duration::from_secs(1) > self.now);
         let (fills, loans) = (self.fills.len(), self.loans.len());
-        assert!(fills <= loans + 12, "{fills} are dialed to be kept warm, {loans} were lent");
+        assert!(fills <= loans + 16, "{fills} are dialed to be kept warm, {loans} were lent");
     }
 
     /// No use takes what is kept for another, and nobody waits for what he may have.
@@ -583,6 +591,10 @@ impl World {
         }
         self.fills.clear();
         self.pass(ms(1200), false);
+        // One that is checked is not lent meanwhile.
+        while !matches!(self.work, Work::Rests) {
+            self.pass(TICK, false);
+        }
         assert!(self.fills.len() <= self.settings.min_idle, "it is dialed again and again");
         for _ in 0..self.settings.min_idle {
             let number = self.core.claim(KEYS[1], Use::State);
@@ -591,6 +603,22 @@ impl World {
             drop(warm);
             self.core.handle_left(number);
         }
+    }
+
+    /// Without loans, none is older than its age and the time between two looks; those made together do not
+    /// end together.
+    pub fn check_ages(&mut self) {
+        self.rests = 1 << 40;
+        self.pass(ms(5000), false);
+        let max = self.settings.max_age;
+        for _ in 0..max.as_millis() * 3 / TICK.as_millis() {
+            self.pass(TICK, false);
+            let server = self.server.borrow();
+            let open = server.wires.iter().filter(|wire| wire.open);
+            let oldest = open.map(|wire| self.now - wire.born).max().unwrap_or_default();
+            assert!(oldest <= max + max / 4, "{oldest:?} is older than {max:?}");
+        }
+        assert_eq!(self.core.sizes(), (self.settings.min_idle, 0), "others took their places");
     }
 
     /// Every session asks, and keeps whatever it gets.

@@ -9,8 +9,9 @@ use respgate::internals::base::backoff::Backoff;
 use respgate::internals::telemetry::UpstreamDisconnect;
 use respgate::internals::traffic::{Loss, PoolKey, Ticket, Unavailable};
 use respgate::internals::upstream::decisions::{
-    ASIDE_MAX, Action, Around, Ask, Attempt, BUSY_TICK, Connection, Ended, HOME, Line, Next, Node,
-    Overdue, Patience, Pipeline, RELOGIN, Relief, Round, Standing, Successor, Timing,
+    ASIDE_MAX, Action, Around, Ask, Attempt, BUSY_TICK, BreakerRules, Connection, Ended, HOME,
+    Line, Next, Node, Overdue, Patience, Pipeline, RELOGIN, Relief, RetryBudget, Round, Standing,
+    Successor, Timing,
 };
 
 use super::choices::Choices;
@@ -74,6 +75,7 @@ pub struct World {
     pub timing: Timing,
     pub patience: Patience,
     pub node: Node,
+    retries: RetryBudget,
     pub server: Server,
     pub model: Model,
     /// Those that have ended are `None`.
@@ -101,18 +103,24 @@ impl World {
         timing: Timing,
         patience: Patience,
         sessions: usize,
-        chance: Choices,
+        mut chance: Choices,
     ) -> Self {
         let backoff = Backoff {
             initial: Duration::from_millis(50),
             multiplier: 2.0,
             cap: Duration::from_secs(1),
         };
+        let rules = BreakerRules {
+            backoff,
+            failures: *chance.pick(&[1, 1, 3]),
+            open_time: Duration::from_millis(*chance.pick(&[0, 0, 700])),
+        };
         let mut world = Self {
             now,
             timing,
             patience,
-            node: Node::new(backoff),
+            node: Node::new(rules),
+            retries: RetryBudget::new(*chance.pick(&[0.0, 0.2]), now),
             server: Server::new(Duration::from_micros(300)),
             model: Model::default(),
             lives: Vec::new(),
@@ -170,6 +178,7 @@ impl World {
             self.places[session].1 = self.current[key];
         }
         let ticket = self.model.ask(session, kind, self.now);
+        self.retries.note_sent(1, self.now);
         self.say(|| format!("{session}:{ticket} {kind:?} on {}", self.places[session].1));
         let life = self.lives[self.places[session].1].as_mut().unwrap();
         if !life.line.is_up() {
@@ -670,13 +679,19 @@ impl World {
         if let Some(dial) = live.dialing.take() {
             self.cancel(dial);
         }
-        let Self { model, now, .. } = self;
-        let (next, _) =
-            life.line.handle_ended(ended, life.aside, RETRIES, *now, |owner, ticket, loss, _| {
+        let Self { model, now, retries, .. } = self;
+        let may_repeat = |attempts| attempts < RETRIES && retries.take(*now);
+        let (next, _) = life.line.handle_ended(
+            ended,
+            life.aside,
+            may_repeat,
+            *now,
+            |owner, ticket, loss, _| {
                 if let Some(session) = owner {
                     model.lose(*session, ticket.0, loss, *now);
                 }
-            });
+            },
+        );
         let needed = (life.key == 0 && !life.line.closing) || !life.line.pipeline.is_empty();
         assert!(needed || !matches!(next, Next::Fail(_)), "{at} was of no use: it is no outage");
         match (next, live.successor) {

@@ -149,6 +149,22 @@ fn pool_limits_and_drain() {
         ],
     );
     void(&session.replace("\"session\"", "\"shared\""), &[]);
+    void(
+        "[upstream.retry]\nmax_retries = 0\nbudget = 0.5\n",
+        &[
+            "8:10: upstream.retry.budget: without effect: with max_retries = 0 nothing is sent again",
+        ],
+    );
+    let open = "[upstream.breaker]\nopen_time = \"3s\"\n[upstream.retry]\ninitial = \"1s\"\n";
+    let why = "without effect: each attempt waits for upstream.breaker.open_time, which is 3s";
+    void(open, &[&format!("9:11: upstream.retry.initial: {why}")]);
+    void(&format!("{open}max = \"4s\"\n"), &[]);
+    void(&open.replace("open_time", "failures = 2\nopen_time"), &[]);
+    void(
+        "[health]\nunready_after = \"1s\"\n",
+        &["7:17: health.unready_after: without effect: readiness does not follow the server"],
+    );
+    void("[health]\nreadiness = \"upstream\"\nunready_after = \"1s\"\n", &[]);
     let limits = |text: &str, expected: &[&str]| void(&format!("[limits]\n{text}"), expected);
     limits(
         "large = \"65MiB\"",

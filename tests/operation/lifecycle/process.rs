@@ -97,6 +97,32 @@ fn the_server_comes_later() {
 }
 
 #[test]
+fn readiness_follows_the_server_where_that_is_configured() {
+    let mut server = Server::plain(Brand::Redis);
+    server.stop();
+    let health = "[health]\nreadiness = \"upstream\"\nunready_after = \"1s\"\n";
+    let directory = proxy::directory();
+    let (port, telemetry) = (free_port(), free_port());
+    let target = Target::Tcp(port);
+    let listener = proxy::listener(&target, "");
+    let text = proxy::configuration(&server, &listener, proxy::OPEN_POLICY, telemetry);
+    let proxy = Proxy::serving(directory, target, telemetry, &format!("{text}\n{health}"));
+    let state = |name: &str| proxy.metric(&format!("respgate_state{{state=\"{name}\"}}")) > 0.5;
+    assert_eq!(proxy.get("/readyz").0, 503, "the server was never reached");
+    assert!(proxy.get("/readyz").1.contains("[-]upstream failed\n"));
+    assert_eq!((proxy.get("/livez").0, proxy.get("/startupz").0), (200, 200));
+    for _ in 0..2 {
+        server.start();
+        wait_until("ready", || proxy.get("/readyz").0 == 200 && state("ready"));
+        assert!(proxy.get("/readyz?verbose").1.contains("[+]upstream ok\n"));
+        server.crash();
+        wait_until("degraded", || state("degraded"));
+        wait_until("not ready", || proxy.get("/readyz").0 == 503);
+    }
+    assert_eq!(proxy.get("/livez").0, 200);
+}
+
+#[test]
 fn leaving_takes_no_longer_than_the_clients() {
     let server = Server::mutual_tls(Brand::Redis);
     let mut proxy = Proxy::before(&server, "[drain]\nquiet = \"100ms\"");

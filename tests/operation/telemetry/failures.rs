@@ -22,6 +22,27 @@ pub fn token(moved: &Moved) {
     moved.until(&proxy, &["credential_expiry_timestamp_seconds"]);
 }
 
+/// More reads are lost at once than may be sent again.
+pub fn budget(moved: &Moved) {
+    let server = FakeServer::start();
+    server.order("GET k", Order::Never, usize::MAX);
+    let (directory, target, telemetry) = (directory(), Target::Tcp(free_port()), free_port());
+    let text = format!(
+        "{}\n[upstream]\naddress = \"localhost:{}\"\ninsecure_plaintext = true\n\
+         [upstream.retry]\nbudget = 0\n\
+         [policy]\nacl = {OPEN_POLICY:?}\n[telemetry]\naddress = \"127.0.0.1:{telemetry}\"\n",
+        listener(&target, ""),
+        server.port
+    );
+    let proxy = Proxy::serving(directory, target, telemetry, &text);
+    let mut clients: Vec<_> = (0..40).map(|_| proxy.client()).collect();
+    let reads = b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n".repeat(30);
+    clients.iter_mut().for_each(|client| client.send_raw(&reads));
+    wait_until("all have come", || server.count("GET k") == 1200);
+    server.close_all();
+    moved.until(&proxy, &["upstream_retries_total{result=\"budget\"}"]);
+}
+
 /// Reads and writes of a cache whose server is down.
 pub fn cache(moved: &Moved) {
     let mut server = Server::plain(Brand::Redis);

@@ -72,7 +72,7 @@ fn every_metric_moves() {
         return;
     }
     let moved = Moved::new();
-    let scenes: [fn(&Moved); 15] = [
+    let scenes: [fn(&Moved); 16] = [
         scenes::ordinary_traffic,
         scenes::pinned_traffic,
         scenes::limits_of_clients,
@@ -86,6 +86,7 @@ fn every_metric_moves() {
         failures::refused_connections,
         failures::misbehaving_server,
         failures::failover,
+        failures::budget,
         failures::unguardable,
         tls_listener::tls_listener,
     ];

@@ -1,0 +1,121 @@
+//! How many commands may be sent again: a part of those that were sent lately, so that a server that ends
+//! its connections again and again is not given several times the load.
+//!
+//! Owns: [`RetryBudget`]. Never knows: clocks, which command is sent again.
+
+use std::time::Instant;
+
+use crate::base::limits::{RETRY_BUDGET_TIME, RETRY_RESERVE};
+
+/// Parts of the window that are forgotten one by one.
+const SLICES: usize = 10;
+
+/// Commands that were sent, and sent again, within one tenth of the window.
+#[derive(Clone, Copy, Debug, Default)]
+struct Slice {
+    /// Which tenth, counted from the beginning.
+    number: u64,
+    sent: u64,
+    again: u64,
+}
+
+/// For one server, all its shared connections together.
+#[derive(Debug)]
+pub struct RetryBudget {
+    /// `upstream.retry.budget`.
+    part: f64,
+    begin: Instant,
+    slices: [Slice; SLICES],
+}
+
+impl RetryBudget {
+    #[must_use]
+    pub fn new(part: f64, now: Instant) -> Self {
+        Self { part, begin: now, slices: [Slice::default(); SLICES] }
+    }
+
+    /// So many commands are sent for the first time.
+    pub fn note_sent(&mut self, count: u64, now: Instant) {
+        self.change(now, |slice| slice.sent += count);
+    }
+
+    /// Whether one more may be sent again; if so, it is counted.
+    pub fn take(&mut self, now: Instant) -> bool {
+        let oldest = self.number(now).saturating_sub(SLICES as u64 - 1);
+        let within = self.slices.iter().filter(|slice| slice.number >= oldest);
+        let (sent, again) =
+            within.fold((0, 0), |(sent, again), slice| (sent + slice.sent, again + slice.again));
+        #[allow(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "not negative, and no number of commands in ten seconds is too large"
+        )]
+        let part = (sent as f64 * self.part) as u64;
+        let fits = again < part.saturating_add(RETRY_RESERVE);
+        if fits {
+            self.change(now, |slice| slice.again += 1);
+        }
+        fits
+    }
+
+    fn number(&self, now: Instant) -> u64 {
+        let slice = RETRY_BUDGET_TIME / u32::try_from(SLICES).unwrap_or(1);
+        let number = now.saturating_duration_since(self.begin).as_millis() / slice.as_millis();
+        u64::try_from(number).unwrap_or(u64::MAX)
+    }
+
+    /// Changes the present slice, an empty one if it has just begun.
+    fn change(&mut self, now: Instant, change: impl FnOnce(&mut Slice)) {
+        let number = self.number(now);
+        let at = usize::try_from(number % SLICES as u64).unwrap_or(0);
+        if let Some(slice) = self.slices.get_mut(at) {
+            if slice.number != number {
+                *slice = Slice { number, ..Slice::default() };
+            }
+            change(slice);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn taken(budget: &mut RetryBudget, most: u64, now: Instant) -> u64 {
+        (0..most).take_while(|_| budget.take(now)).count() as u64
+    }
+
+    #[test]
+    fn as_much_as_one_client_may_have_on_its_way_is_sent_again_in_any_case() {
+        let now = crate::base::clock::now();
+        let mut budget = RetryBudget::new(0.0, now);
+        assert_eq!(taken(&mut budget, 5_000, now), RETRY_RESERVE);
+        assert_eq!(
+            taken(&mut budget, 5_000, now + RETRY_BUDGET_TIME - Duration::from_millis(1)),
+            0
+        );
+        assert_eq!(
+            taken(&mut budget, 5_000, now + RETRY_BUDGET_TIME),
+            RETRY_RESERVE,
+            "the window has passed"
+        );
+    }
+
+    #[test]
+    fn beyond_that_it_is_a_part_of_what_was_sent_within_the_window() {
+        let now = crate::base::clock::now();
+        let at = |seconds| now + Duration::from_secs(seconds);
+        let mut budget = RetryBudget::new(0.2, now);
+        for second in 0..5 {
+            budget.note_sent(10_000, at(second));
+        }
+        assert_eq!(taken(&mut budget, 50_000, at(5)), 10_000 + RETRY_RESERVE);
+        assert_eq!(taken(&mut budget, 50_000, at(9)), 0, "all of it is used");
+        assert_eq!(taken(&mut budget, 50_000, at(40)), RETRY_RESERVE, "what was sent is forgotten");
+        budget.note_sent(100_000, at(41));
+        assert_eq!(taken(&mut budget, 50_000, at(41)), 20_000);
+    }
+}
