@@ -9,6 +9,9 @@ pub mod base {
     pub mod backoff {
         pub use crate::base::backoff::Backoff;
     }
+    pub mod client_text {
+        pub use crate::base::client_text::{OWN, REDIS, Section, Text};
+    }
     pub mod clock {
         pub use crate::base::clock::{now, wall};
     }

@@ -1,10 +1,11 @@
 //! The ground: values with no opinion, usable everywhere.
 //!
-//! Owns: limits, clocks, durations, secrets, password hashes, digests, live values, backoff, entropy, small
+//! Owns: limits, texts for clients, clocks, durations, secrets, password hashes, digests, live values, backoff, entropy, small
 //! files, programs, work that may block. Never knows: Redis, or anything above.
 
 pub(crate) mod aside;
 pub(crate) mod backoff;
+pub(crate) mod client_text;
 pub(crate) mod clock;
 pub(crate) mod elapsed;
 pub(crate) mod entropy;

@@ -22,8 +22,8 @@ use super::origin::origin_of;
 use super::unix::{self, SocketFile};
 use super::worker::Worker;
 use crate::base::clock;
-use crate::base::limits;
 use crate::base::live::Live;
+use crate::base::{client_text, limits};
 use crate::config;
 use crate::session::{LimiterRegistry, ListenerAccess, Origin, Peer, PeerIdentity, Seat};
 use crate::telemetry::{ClientDisconnect, ClientRejection, Label, ListenerKind};
@@ -329,8 +329,8 @@ impl Drop for Guest {
 
 /// Redis networking.c `acceptCommonHandler`.
 async fn refuse<S: AsyncWrite + Unpin>(mut stream: S) {
-    let words = b"-ERR max number of clients reached\r\n";
-    let _ = tokio::time::timeout(Duration::from_secs(1), stream.write_all(words)).await;
+    let words = format!("-{}\r\n", client_text::CLIENTS_FULL);
+    let _ = tokio::time::timeout(Duration::from_secs(1), stream.write_all(words.as_bytes())).await;
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! Owns: what one client may hold on its connection, and ask for at once. Never knows: which commands
 //! those are, connections.
 
+use super::client_text;
 use super::state::{Context, Session};
 use crate::command::{Cost, Effect, Spec, is_word};
 use crate::config::ClientLimits;
@@ -28,12 +29,7 @@ impl Session {
                 let held = if self.watching { self.watched as usize } else { 0 };
                 let all = names.saturating_add(held);
                 let max = ctx.limits.max_watched;
-                (all > max).then(|| {
-                    format!(
-                        "ERR respgate: this client would watch {all} keys, and limits.max_watched is \
-                         {max}; watch fewer, or send UNWATCH before"
-                    )
-                })
+                (all > max).then(|| client_text::too_many_watched(all, max))
             }
             Cost::Patterns => {
                 let queued = self.transaction.as_ref().map_or(0, |queued| queued.patterns);
@@ -56,13 +52,7 @@ impl Session {
                 let count =
                     asked.checked_neg().map_or(u64::MAX, |count| u64::try_from(count).unwrap_or(0));
                 let max = ctx.limits.max_repeated;
-                (count > max as u64).then(|| {
-                    format!(
-                        "ERR respgate: '{}' asks for {count} elements that may repeat, and \
-                         limits.max_repeated is {max}; ask several times for fewer",
-                        spec.name
-                    )
-                })
+                (count > max as u64).then(|| client_text::too_many_repeated(spec.name, count, max))
             }
         }
     }
@@ -70,12 +60,7 @@ impl Session {
 
 fn over_patterns(more: usize, held: usize, what: &str, limits: &ClientLimits) -> Option<String> {
     let (all, max) = (held.saturating_add(more), limits.max_patterns);
-    (all > max).then(|| {
-        format!(
-            "ERR respgate: this client would have {all} {what}, and limits.max_patterns is {max}; use \
-             fewer that are wider"
-        )
-    })
+    (all > max).then(|| client_text::too_many_patterns(all, what, max))
 }
 
 /// How many prefixes a `CLIENT TRACKING` names, or a few more.

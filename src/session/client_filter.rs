@@ -85,7 +85,7 @@ impl Filter {
             }
             (4.., Some(_)) if option.eq_ignore_ascii_case(b"id") => {
                 let ids: Option<Vec<i64>> = request.args().skip(3).map(number::parse_i64).collect();
-                ids.map(Err).ok_or_else(|| line("ERR Invalid client ID"))
+                ids.map(Err).ok_or_else(|| line(client_text::INVALID_CLIENT_ID))
             }
             _ => Err(line(client_text::SYNTAX)),
         }
@@ -141,7 +141,7 @@ impl Filter {
     fn take_ids(&mut self, request: &Request<'_>, first: usize, not: bool) -> Result<usize, Line> {
         let ids: Vec<i64> = request.args().skip(first).map_while(number::parse_i64).collect();
         if ids.iter().any(|id| *id < 1) {
-            return Err(line("ERR client-id should be greater than 0"));
+            return Err(line(client_text::CLIENT_ID_POSITIVE));
         }
         let end = first + ids.len();
         match self.conditions.iter_mut().find(|(known, n)| is_ids(known) && *n == not) {
@@ -172,14 +172,14 @@ impl Filter {
             }
             b"id" => match number::parse_i64(value).filter(|id| *id >= 1) {
                 Some(id) => Condition::Ids(vec![id]),
-                None => return Err(line("ERR client-id should be greater than 0")),
+                None => return Err(line(client_text::CLIENT_ID_POSITIVE)),
             },
             b"type" => Condition::Kind(kind_named(value, server)?),
             b"addr" => Condition::Address(value.to_vec()),
             b"laddr" => Condition::LocalAddress(value.to_vec()),
             b"user" => match auth.is_none_or(|auth| auth.has_user(value)) {
                 true => Condition::User(value.to_vec()),
-                false => return Err(format!("ERR No such user '{}'", encode::echo(value)).into()),
+                false => return Err(client_text::no_such_user(encode::echo(value)).into()),
             },
             b"maxage" if aged && !not => Condition::Age(positive("maxage", value)?),
             b"idle" if more && !not => Condition::Idle(positive("idle", value)?),
@@ -258,7 +258,7 @@ fn kind_named(word: &[u8], server: Server) -> Result<Kind, Line> {
     } else if is(b"master") || (server.valkey && is(b"primary")) {
         Ok(Kind::Primary)
     } else {
-        Err(format!("ERR Unknown client type '{}'", encode::echo(word)).into())
+        Err(client_text::unknown_client_type(encode::echo(word)).into())
     }
 }
 
@@ -276,8 +276,8 @@ fn kind_of(seat: &Seat) -> Kind {
 
 fn positive(word: &str, value: &[u8]) -> Result<i64, Line> {
     match number::parse_i64(value) {
-        None => Err(format!("ERR {word} is not an integer or out of range").into()),
-        Some(number) if number <= 0 => Err(format!("ERR {word} should be greater than 0").into()),
+        None => Err(client_text::filter_not_integer(word).into()),
+        Some(number) if number <= 0 => Err(client_text::filter_not_positive(word).into()),
         Some(number) => Ok(number),
     }
 }
@@ -287,14 +287,14 @@ fn letters(word: &str, not: bool, value: &[u8], known: &[u8]) -> Result<Vec<u8>,
         return Ok(value.to_vec());
     }
     let own = if not { format!("NOT-{}", word.to_uppercase()) } else { "provided".to_owned() };
-    Err(format!("ERR Unknown {word} found in the {own} filter: {}", encode::echo(value)).into())
+    Err(client_text::unknown_in_filter(word, own, encode::echo(value)).into())
 }
 
 /// How many databases there are is the server's to know.
 fn database(not: bool, value: &[u8]) -> Result<i64, Line> {
     let word = if not { "NOT-DB" } else { "DB" };
     let number = number::parse_i64(value).filter(|number| i32::try_from(*number).is_ok());
-    number.ok_or_else(|| format!("ERR {word} is not an integer or out of range").into())
+    number.ok_or_else(|| client_text::filter_not_integer(word).into())
 }
 
 /// Valkey networking.c `clientMatchesIpFilter`.

@@ -213,7 +213,10 @@ impl Session {
         let known =
             reason.eq_ignore_ascii_case(b"timeout") || reason.eq_ignore_ascii_case(b"error");
         if request.len() > 4 && !valkey {
-            return Err(client_text::odd_subcommand("CLIENT", request.arg(1).unwrap_or_default()));
+            return Err(client_text::odd_subcommand(
+                encode::echo(request.arg(1).unwrap_or_default()),
+                "CLIENT",
+            ));
         }
         // Valkey looks at the reason of a request of four words alone.
         if !known && request.len() == 4 {

@@ -186,7 +186,7 @@ impl Session {
                 name = Some(value.to_vec());
                 at += 2;
             } else {
-                return Err(format!("ERR Syntax error in HELLO option '{}'", encode::echo(option)));
+                return Err(client_text::hello_option(encode::echo(option)));
             }
         }
         if !self.authenticated && admitted.is_none() {

@@ -148,12 +148,11 @@ impl Session {
     fn set_info(&mut self, option: &[u8], value: &[u8], out: &mut BytesMut) {
         let lib_name = option.eq_ignore_ascii_case(b"lib-name");
         if !lib_name && !option.eq_ignore_ascii_case(b"lib-ver") {
-            let text = format!("ERR Unrecognized option '{}'", encode::echo(option));
+            let text = client_text::unknown_client_info(encode::echo(option));
             return encode::error(out, text.as_bytes());
         }
         if !is_valid_name(value) {
-            let word = encode::echo(option);
-            let text = format!("ERR {word} cannot contain spaces, newlines or special characters.");
+            let text = client_text::bad_client_info(encode::echo(option));
             return encode::error(out, text.as_bytes());
         }
         let mut client_info = self.client_info_mut();

@@ -52,7 +52,7 @@ impl Session {
             && !local::serves(spec, ctx.server)
         {
             let word = request.arg(1).unwrap_or_default();
-            return self.refuse_text(client_text::unknown_subcommand(spec.name, word), out);
+            return self.refuse_text(client_text::no_subcommand(spec.name, word), out);
         }
         let known = known.and_then(|spec| policy::arity(spec, request).map(|()| spec));
         let spec = match known {

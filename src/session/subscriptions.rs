@@ -2,6 +2,7 @@
 //!
 //! Owns: [`Subscriptions`], [`classify`]. Never knows: channel names beyond their bytes, connections.
 
+use super::client_text;
 use crate::command::{Effect, Spec};
 use crate::resp::number;
 use crate::traffic::own;
@@ -79,10 +80,7 @@ impl Subscriptions {
 }
 
 pub(super) fn modal_refusal(spec: &Spec) -> String {
-    let name = spec.name;
-    format!(
-        "ERR Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
-    )
+    client_text::only_subscribed(spec.name)
 }
 
 /// What a frame on a connection with subscriptions is.

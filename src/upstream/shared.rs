@@ -15,6 +15,7 @@ use super::line::Line;
 use super::mailbox::Mailbox;
 use super::outage::Patience;
 use super::pipeline::Pipeline;
+use crate::base::client_text;
 use crate::base::clock;
 use crate::base::limits;
 use crate::config::OnOutage;
@@ -321,17 +322,15 @@ fn difference(before: usize, after: usize) -> i64 {
     number(after) - number(before)
 }
 
-/// What EXEC answers after an error to a queued command.
-const ABORTED: &[u8] = b"-EXECABORT Transaction discarded because of previous errors.\r\n";
-
 /// Answers requests that were not sent as the server answers everybody at this moment.
 pub(super) fn answer_all(line: Pipeline<Owner>, error: &[u8]) {
     let (error, now) = ([b"-", error, b"\r\n"].concat(), clock::now());
+    let aborted = format!("-{}\r\n", client_text::EXECABORT);
     for (owner, ticket, block) in line.into_requests() {
         let Some(mailbox) = owner else { continue };
         if block {
             mailbox.deliver_refusal(ticket, &error, now);
         }
-        mailbox.deliver(ticket, if block { ABORTED } else { &error }, b'-', true, now);
+        mailbox.deliver(ticket, if block { aborted.as_bytes() } else { &error }, b'-', true, now);
     }
 }

@@ -12,6 +12,7 @@
 
 mod bounds;
 mod source;
+mod texts;
 mod types;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -89,6 +90,7 @@ const RULES: &[fn(&Source) -> Vec<Fault>] = &[
     leftovers,
     names_of_commands,
     stray_bounds,
+    stray_texts,
 ];
 
 #[test]
@@ -137,6 +139,10 @@ impl Fault {
 
 fn stray_bounds(source: &Source) -> Vec<Fault> {
     bounds::stray(source).into_iter().map(|(line, what)| Fault::new(line, what)).collect()
+}
+
+fn stray_texts(source: &Source) -> Vec<Fault> {
+    texts::stray(source).into_iter().map(|(line, what)| Fault::new(line, what)).collect()
 }
 
 fn level(module: &str) -> Option<usize> {
@@ -495,6 +501,26 @@ fn bounds_are_declared_in_one_place() {
     permits(stray_bounds, &[("src/a.rs", "struct A<B, const MAX: usize>(B);")]);
     permits(stray_bounds, &[("src/session/hello.rs", "const DATABASE_MAX: i64 = 1;")]);
     permits(stray_bounds, &[("src/a.rs", "#[cfg(test)] mod tests { const A_MAX: u8 = 1; }")]);
+}
+
+#[test]
+fn texts_for_clients_are_in_one_table() {
+    let texts = [
+        "put(\"-ERR no such thing\");",
+        "const A: &str = \"NOPERM not {this}\";",
+        "f(b\"LOADING x\")",
+    ];
+    for text in texts {
+        refuses(stray_texts, &[("src/session/a.rs", text)]);
+        permits(stray_texts, &[("src/base/client_text.rs", text)]);
+    }
+    let fine = [
+        "line.starts_with(b\"ERR max number of clients\")",
+        "text.strip_prefix(\"ERR \")",
+        "matches!(code, \"NOPERM\" | \"ERR\")",
+        "#[cfg(test)]\nmod tests { const A: &str = \"ERR no\"; }",
+    ];
+    fine.iter().for_each(|text| permits(stray_texts, &[("src/a.rs", text)]));
 }
 
 #[test]

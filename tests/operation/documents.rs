@@ -161,63 +161,57 @@ fn architecture_page_names_files_that_exist() {
     assert!(count > 60, "the page names {count} files");
 }
 
-/// The texts of errors in the source that have `respgate:` behind the code; `…` for what is filled in.
-fn own_errors() -> BTreeSet<String> {
-    let mut found = BTreeSet::new();
-    let sources = files(&root().join("src"), "rs");
-    for path in sources.iter().filter(|path| !path.ends_with("tests.rs")) {
-        let text = read(path);
-        let code = text.split("#[cfg(test)]").next().unwrap_or_default().replace("\\\"", "\u{1}");
-        for literal in code.split('"').filter(|part| part.contains(" respgate: ")) {
-            let lines: Vec<&str> =
-                literal.lines().map(|line| line.trim_end_matches('\\').trim_start()).collect();
-            let literal = lines.concat().replace("{code}", "LOADING");
-            let codes = ["ERR respgate: ", "NOPERM respgate: ", "LOADING respgate: "];
-            let Some(begin) = codes.iter().find_map(|code| literal.find(code)) else { continue };
-            let mut text = String::new();
-            // A quotation mark within the literal ends a text of Lua.
-            for (index, part) in literal[begin..]
-                .split('\u{1}')
-                .take(1)
-                .flat_map(|text| text.split(['{', '}']))
-                .enumerate()
-            {
-                text.push_str(if index % 2 == 0 { part } else { "…" });
-            }
-            found.insert(text);
-        }
-    }
-    found
+/// A text of the program as the page shows it: `…` for what is filled in.
+fn shown(text: &str) -> String {
+    let parts = text.split(['{', '}']).enumerate();
+    parts.map(|(index, part)| if index % 2 == 0 { part } else { "…" }).collect()
 }
 
-/// The beginnings of denials are composed; the page lists them by rule.
+/// The page with its lists of texts as the program has them.
+fn errors_page(page: &str) -> String {
+    use respgate::internals::base::client_text::{OWN, REDIS, Text};
+
+    let row =
+        |text: &Text| format!("| `{}` | {} | {} |\n", shown(text.text), text.executed, text.advice);
+    let mut lists: Vec<(&str, String)> = OWN
+        .iter()
+        .map(|section| {
+            let head = "| text | executed | what to do |\n|---|---|---|\n";
+            (section.title, head.to_owned() + &section.texts.iter().map(row).collect::<String>())
+        })
+        .collect();
+    let line = |text: &&str| format!("* `{}`\n", shown(text).trim_end());
+    lists.push(("In the words of Redis", REDIS.iter().map(line).collect()));
+
+    let mut page = page.to_owned();
+    for (title, list) in lists {
+        let begin = format!("<!-- {title}: written by tests/operation/documents.rs -->\n");
+        let (head, rest) = page.split_once(&begin).unwrap_or_else(|| panic!("no list: {title}"));
+        let (_, tail) = rest.split_once("<!-- end -->").unwrap();
+        page = [head, &begin, &list, "<!-- end -->", tail].concat();
+    }
+    page
+}
+
+/// Denials of the policy are composed; the page lists them by rule.
 #[test]
-fn errors_page_has_each_own_error_of_the_program_and_no_other() {
-    let page = read(&root().join("deploy/docs/errors.md"));
-    let composed = |text: &String| text.len() < 70 && !page.contains(text.as_str());
-    let (parts, whole): (Vec<_>, Vec<_>) = own_errors().into_iter().partition(composed);
-    let known =
-        ["ERR respgate: rate limit", "ERR respgate: concurrency limit", "NOPERM respgate: "];
-    for part in &parts {
-        assert!(known.iter().any(|begin| part.starts_with(begin)), "not in errors.md: {part}");
+fn errors_page_has_each_text_of_the_program_and_no_other() {
+    let path = root().join("deploy/docs/errors.md");
+    let page = read(&path);
+    let written = errors_page(&page);
+    if std::env::var_os("RESPGATE_WRITE_DOCUMENTS").is_some() {
+        return std::fs::write(path, written).unwrap();
     }
-    assert!(whole.len() > 20, "the errors are elsewhere: {whole:?}");
-    for text in &whole {
-        assert!(page.contains(&format!("`{text}")), "not in errors.md: {text}");
-    }
-    let shown = page.split('`').filter(|part| part.contains(" respgate: ") && !part.contains('<'));
-    for text in shown {
-        assert!(
-            whole.iter().any(|own| text.starts_with(own.as_str())),
-            "not in the source: {text}"
-        );
-    }
+    let first = page.lines().zip(written.lines()).find(|(is, should)| is != should);
+    assert!(
+        page == written,
+        "deploy/docs/errors.md is not up to date, first at {first:?}; \
+         run: RESPGATE_WRITE_DOCUMENTS=1 cargo test --test operation documents::errors_page"
+    );
     for rule in respgate::internals::policy::Rule::ALL {
         assert!(page.contains(&format!("`{}`", rule.label())), "no rule {}", rule.label());
     }
-    for why in
-        ["dns", "tcp", "tls", "auth", "timeout", "protocol", "loading", "exhausted", "overloaded"]
-    {
+    for why in ["dns", "tcp", "tls", "auth", "timeout", "protocol", "loading", "overloaded"] {
         assert!(page.contains(&format!("`{why}`")), "no cause {why}");
     }
 }

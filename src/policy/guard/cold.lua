@@ -165,7 +165,7 @@ r.map=t
 else for i=1,#r do first(r[i]) end end
 end
 if good then return r end
-return no("ERR respgate: the server sent a name without this application's prefix")
+return no(@FOREIGN@)
 end
 local function barred(w,i,n)
 local arity,flags=i[2],i[3]
@@ -214,14 +214,14 @@ for i in gmatch(s,",(%d+)[nrwb]") do a[i+1]=@ANY@ end
 for i=f+2,n do a[i]=@EACH@ end
 return rp(unpack(a,1,n))
 end
-return no("ERR syntax error")
+return no(@SYNTAX@)
 end
 local denied=deny(w,s,letters,a,n,o,m)
 if denied then if asks then return false end return no(denied) end
 local pats
 if find(letters,"[KC]") then
 pats=walk(a,n,find(letters,"C",1,true))
-if not pats then if asks then return false end return no("ERR syntax error") end
+if not pats then if asks then return false end return no(@SYNTAX@) end
 for i=1,#pats do if not mayWalk(a[pats[i]]) then if asks then return false end return no(@KEY@) end end
 if #pats==0 and not mayWalk("*") then if asks then return false end return no(@KEY@) end
 end

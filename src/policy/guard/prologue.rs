@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::globals::{self, Globals};
 use super::{lua, rules, table, words};
+use crate::base::client_text;
 use crate::command::Dictionary;
 use crate::config::{Charset, Encoding, KeyMode, OnExceed, OnMissing, Rules, ScriptMode};
 use crate::policy::role::Role;
@@ -127,7 +128,9 @@ impl Guard {
             .replace("@TABLE@", &rows)
             .replace("@RULES@", &rest)
             .replace("@WALKS@", &walks)
-            .replace("@REPEATED@", rules::REPEATED)
+            .replace("@REPEATED@", &lua::quote(client_text::SCRIPT_REPEATED.as_bytes()))
+            .replace("@FOREIGN@", &lua::quote(client_text::FOREIGN_NAME.as_bytes()))
+            .replace("@SYNTAX@", &lua::quote(client_text::SYNTAX.as_bytes()))
             .replace("@WITHOUT@", if prefix.is_empty() { "r" } else { "without(r,a,o,m)" })
             .replace("@STRIPS@", if prefix.is_empty() { "" } else { rules::STRIPS })
             .replace("@TTL@", &rules::ttl(rules, prefix))

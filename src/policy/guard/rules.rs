@@ -5,15 +5,12 @@
 use std::fmt::Write as _;
 
 use super::lua::{fits, fits_all_behind, quote};
+use crate::base::client_text;
 use crate::command::Access;
 use crate::config::{Charset, KeyRules, OnMissing, Rules, TtlRules};
 use crate::policy::database::Databases;
 use crate::policy::pattern::{Pattern, escape};
 use crate::policy::role::{KeyPattern, Scope, Selector};
-
-/// A command asks for more than `limits.max_repeated`.
-pub(super) const REPEATED: &str = "\"ERR respgate: a command of the script asks for more elements that \
-     may repeat than limits.max_repeated\"";
 
 /// Takes the prefix off the names in a reply.
 pub(super) const STRIPS: &str = "if find(letters,\"[KCFZA]\") then r=strip(r,letters) end";
@@ -162,15 +159,11 @@ impl<'a> Names<'a> {
         }
         out.push_str("if find(letters,\"w\",1,true) then ");
         if let Some(max) = values.max_args {
-            let _ = write!(
-                out,
-                "if n>{max} then return \"ERR respgate: a command of the script has more arguments \
-                 than values.max_args\" end "
-            );
+            let _ =
+                write!(out, "if n>{max} then return \"{}\" end ", client_text::SCRIPT_ARGUMENTS);
         }
         if let Some(max) = values.max_bytes {
-            let long =
-                "return \"ERR respgate: a value of the script is longer than values.max_bytes\"";
+            let long = format!("return \"{}\"", client_text::SCRIPT_VALUE);
             let _ = write!(
                 out,
                 "local named={{}} for i=1,m,3 do if o[i+2]==1 then named[o[i]]=true end end \
@@ -204,10 +197,6 @@ pub(super) fn walks(prefix: &str) -> String {
     )
 }
 
-/// The server does not let respgate give a key its time to live.
-const UNTIMED: &str = "\"ERR respgate: a key of the script was written and its time to live could not be \
-     set; grant +pttl +pexpire to respgate's user at the server\"";
-
 /// Whether keys are to have a time to live, or none above a limit.
 fn times(rules: &Rules) -> bool {
     let TtlRules { default, max, on_missing, .. } = &rules.ttl;
@@ -237,11 +226,12 @@ pub(super) fn ttl(rules: &Rules, prefix: &str) -> String {
     if let Some(max) = max {
         let _ = write!(then, "if left>{max} then put=rp(\"PEXPIRE\",key,\"{max}\") end ");
     }
-    let _ = write!(then, "if type(put)~=\"number\" then return no({UNTIMED}) end ");
+    let untimed = quote(client_text::SCRIPT_UNTIMED.as_bytes());
+    let _ = write!(then, "if type(put)~=\"number\" then return no({untimed}) end ");
     format!(
         "if find(letters,\"t\",1,true) then for i=1,m,3 do \
          if o[i+2]==1 and o[i+1]>2 then local k,key=own[i],{}..own[i] if {governed} then \
-         local left=rp(\"PTTL\",key) if type(left)~=\"number\" then return no({UNTIMED}) end \
+         local left=rp(\"PTTL\",key) if type(left)~=\"number\" then return no({untimed}) end \
          {then} end end end end",
         quote(prefix.as_bytes())
     )

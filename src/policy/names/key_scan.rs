@@ -8,6 +8,7 @@ use bytes::BytesMut;
 
 use super::prefix::Prefix;
 use super::push::{next, text};
+use crate::base::client_text;
 use crate::resp::encode;
 
 /// Keys that the server looks at for one page.
@@ -76,10 +77,7 @@ impl Walk {
         if self.asked == Asked::Page {
             let Some((cursor, names)) = self.page(frame) else {
                 let mut line = BytesMut::new();
-                encode::error(
-                    &mut line,
-                    "ERR respgate: the server's answer to SCAN is no page of keys",
-                );
+                encode::error(&mut line, client_text::NO_PAGE);
                 return Next::Failed((*line).into());
             };
             self.cursor = cursor.into();

@@ -8,6 +8,7 @@ use std::ops::Range;
 use bytes::{BufMut, BytesMut};
 
 use super::prefix::{Own, Prefix, own};
+use crate::base::client_text;
 use crate::resp::{ReplyScanner, encode, number};
 
 /// Elements of a frame whose names are known; no such frame has more.
@@ -15,9 +16,6 @@ const ELEMENTS_MAX: usize = 4;
 
 /// On which the server tells of keys that another client has read.
 const INVALIDATIONS: &[u8] = b"__redis__:invalidate";
-
-/// Replaces a name that is not this application's.
-const FOREIGN: &str = "ERR respgate: the server sent a channel without this application's prefix";
 
 impl Prefix {
     /// Writes a whole frame as the client shall see it: an array of RESP2 or a push of RESP3, which
@@ -54,7 +52,7 @@ impl Prefix {
                 out.put_slice(word);
                 match found {
                     Some(found) => put_without(name, &found, out),
-                    None => encode::error(out, FOREIGN),
+                    None => encode::error(out, client_text::FOREIGN_CHANNEL),
                 }
                 out.put_slice(second);
             }
@@ -213,7 +211,10 @@ mod tests {
             ">3 $12 punsubscribe $20 __keyspace@*__:a\\*:k :1 ",
             ">3 $12 punsubscribe $16 __keyspace@*__:k :1 ",
         );
-        check(">3 $9 subscribe $3 b:x :1 ", &format!(">3 $9 subscribe -{FOREIGN} :1 "));
+        check(
+            ">3 $9 subscribe $3 b:x :1 ",
+            &format!(">3 $9 subscribe -{} :1 ", client_text::FOREIGN_CHANNEL),
+        );
     }
 
     #[test]

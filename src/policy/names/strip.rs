@@ -9,23 +9,13 @@ use std::ops::Range;
 
 use bytes::{BufMut, BytesMut};
 
-use super::super::report::{self};
+use super::super::report;
 use super::error_text;
 use super::hidden::Hidden;
 use super::shape::Strip;
-use crate::base::limits;
+use crate::base::{client_text, limits};
 use crate::command::ReplyNames;
 use crate::resp::{ReplyScanner, encode, number};
-
-/// Replaces a name in a reply that is not this application's.
-const FOREIGN: &str = "ERR respgate: the server sent a name without this application's prefix";
-
-/// Replaces a list that is too long to leave denied names out of it.
-const LONG_LIST: &str = "ERR respgate: this list of keys is longer than 4 MiB, too long to leave denied \
-    keys out of it (rule key); use SCAN with a smaller COUNT";
-
-/// Replaces a report that is none.
-const NO_REPORT: &str = "ERR respgate: the server's answer to INFO is no report, or too long";
 
 impl Strip {
     /// A text in which the server names a guarded script, with the client's name for it.
@@ -49,7 +39,7 @@ impl Strip {
     fn write_visible(&self, hidden: &Hidden, frame: &[u8], out: &mut BytesMut) {
         match hidden.visible(self.names, self.prefix.text(), frame) {
             Some(list) => Self { hidden: None, ..self.clone() }.frame(&list, out),
-            None => encode::error(out, FOREIGN),
+            None => encode::error(out, client_text::FOREIGN_NAME),
         }
     }
 
@@ -208,12 +198,12 @@ impl Stripper {
             (Role::Name, b'_' | b':' | b',' | b'#' | b'(') | (Role::Other, _) => Step::Pass,
             (Role::Opens, first) if first != b'|' => Step::Pass,
             (Role::Name | Role::Opens, _) => {
-                encode::error(out, FOREIGN);
+                encode::error(out, client_text::FOREIGN_NAME);
                 Step::Skip
             }
         };
         if is_report && matches!(self.step, Step::Skip) {
-            encode::error(out, NO_REPORT);
+            encode::error(out, client_text::NO_REPORT);
         }
         if let Step::Pass | Step::Skip | Step::Text = self.step {
             self.scanner = ReplyScanner::default();
@@ -265,7 +255,7 @@ impl Stripper {
             }
             // A form that no server uses here (`*?`).
             None => {
-                encode::error(out, FOREIGN);
+                encode::error(out, client_text::FOREIGN_NAME);
                 self.scanner = ReplyScanner::default();
                 let _ = self.scanner.advance(line);
                 self.step = Step::Skip;
@@ -296,7 +286,7 @@ impl Stripper {
     fn named(&mut self, strip: &Strip, length: u64, head: &[u8], out: &mut BytesMut) {
         let left = length - head.len() as u64 + 2;
         let Some(found) = strip.find(head) else {
-            encode::error(out, FOREIGN);
+            encode::error(out, client_text::FOREIGN_NAME);
             self.step = Step::Drop(left);
             return;
         };
@@ -326,8 +316,8 @@ impl Stripper {
         let (used, done) = seen.map_or((rest.len(), true), |seen| (seen.used, seen.done));
         self.held.extend_from_slice(rest.get(..used).unwrap_or_default());
         let (most, instead) = match strip.hidden {
-            Some(_) => (limits::HIDDEN_LIST_BYTES_MAX, LONG_LIST),
-            None => (limits::SERVER_REPORT_BYTES_MAX, NO_REPORT),
+            Some(_) => (limits::HIDDEN_LIST_BYTES_MAX, client_text::LONG_LIST),
+            None => (limits::SERVER_REPORT_BYTES_MAX, client_text::NO_REPORT),
         };
         if self.held.len() > most {
             encode::error(out, instead);

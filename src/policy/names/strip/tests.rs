@@ -49,8 +49,11 @@ fn a_report_in_pieces() {
         (whole("$", ""), whole("$", "")),
         ("$-1\r\n".to_owned(), "$-1\r\n".to_owned()),
         ("-NOPERM no\r\n".to_owned(), "-NOPERM no\r\n".to_owned()),
-        ("*1\r\n$3\r\ndb0\r\n".to_owned(), format!("-{NO_REPORT}\r\n")),
-        (whole("$", &"x".repeat(limits::SERVER_REPORT_BYTES_MAX)), format!("-{NO_REPORT}\r\n")),
+        ("*1\r\n$3\r\ndb0\r\n".to_owned(), format!("-{}\r\n", client_text::NO_REPORT)),
+        (
+            whole("$", &"x".repeat(limits::SERVER_REPORT_BYTES_MAX)),
+            format!("-{}\r\n", client_text::NO_REPORT),
+        ),
     ] {
         let strip = Strip::of_report(Arc::new(Prefix::new(b"")));
         for size in [1, 2, 7, 4096, reply.len()] {
@@ -104,7 +107,7 @@ fn by_position() {
 /// A server that sends anything else is at fault: the client learns that, and no name.
 #[test]
 fn foreign_names() {
-    let fault = format!("-{} ", FOREIGN);
+    let fault = format!("-{} ", client_text::FOREIGN_NAME);
     let wrong = |reply: &str, expected: &str| {
         // The fault's own blanks would be read as line ends.
         let reply = reply.replace(' ', "\r\n");
