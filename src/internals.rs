@@ -118,9 +118,9 @@ pub mod upstream {
     pub mod decisions {
         pub use crate::upstream::decisions::{
             ASIDE_MAX, Action, Answer, Around, Ask, Attempt, BUSY_TICK, BreakerRules, Checked,
-            Connection, Ended, HOME, Line, Next, Node, Overdue, Patience, Pipeline, PoolCore,
-            Pooled, RELOGIN, Relief, RetryBudget, Round, Standing, Successor, Timing, Turn, Upkeep,
-            Use, Wait, most_for_one_use,
+            Connection, Ended, HOME, Holder, Line, Next, Node, Overdue, Patience, Pipeline,
+            PoolCore, Pooled, RELOGIN, Relief, RetryBudget, Round, Standing, Successor, Timing,
+            Turn, Upkeep, Use, Wait, most_for_one_use,
         };
     }
     pub mod dial {

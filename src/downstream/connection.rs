@@ -287,8 +287,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if !matches!(pending, Some(Pending::Lease(_))) {
             let (upstream, key) =
                 (Rc::clone(&links.worker.upstream), conversation.lease_key(cause));
-            let purpose = purpose_of(cause);
-            let lease = Box::pin(async move { upstream.lease(key, purpose).await });
+            let (purpose, holder) = (purpose_of(cause), links.holder());
+            let lease = Box::pin(async move { upstream.lease(key, purpose, holder).await });
             *pending = Some(Pending::Lease(lease));
         }
         let Some(Pending::Lease(lease)) = pending else { return false };

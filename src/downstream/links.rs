@@ -27,7 +27,7 @@ use crate::session::{
 };
 use crate::telemetry::UpstreamDisconnect;
 use crate::traffic::{Facts, Loss, PoolKey, Unavailable};
-use crate::upstream::{self, Lease, Mailbox, Shared, Use};
+use crate::upstream::{self, Holder, Lease, Mailbox, Shared, Use};
 
 pub(super) struct Links {
     pub worker: Rc<Worker>,
@@ -124,6 +124,12 @@ impl Links {
         self.worker.metrics.pinned(cause, 1);
         self.lease = Some(Box::new((lease, cause)));
         self.seat.end_want(true);
+    }
+
+    /// For whom a pinned connection is lent.
+    pub(super) fn holder(&self) -> Holder {
+        let user = (!self.access.auth.is_off()).then(|| self.seat.user().into());
+        Holder { user, listener: Arc::clone(&self.seat.peer().listener) }
     }
 
     pub(super) fn who(&self) -> Who<'_> {

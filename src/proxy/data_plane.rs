@@ -183,6 +183,7 @@ async fn serve(
         clients,
         audit: components.audit,
     });
+    upstream.share_among(listeners.len());
     for listener in listeners {
         tokio::task::spawn_local(listener.accept(Rc::clone(&worker)));
     }

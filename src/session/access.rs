@@ -43,7 +43,7 @@ pub struct ListenerAccess {
 
 impl Auth {
     /// Whether respgate asks for nothing, so that AUTH is the server's to answer.
-    pub(super) const fn is_off(&self) -> bool {
+    pub const fn is_off(&self) -> bool {
         matches!(self, Self::Off)
     }
 

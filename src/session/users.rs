@@ -23,6 +23,12 @@ impl Name {
     }
 }
 
+impl From<Name> for Arc<str> {
+    fn from(name: Name) -> Self {
+        name.0.unwrap_or_else(|| DEFAULT.into())
+    }
+}
+
 /// One local user.
 #[derive(Debug)]
 pub struct User {

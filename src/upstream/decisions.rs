@@ -7,6 +7,7 @@ pub use super::connection::{
     Action, Around, BUSY_TICK, Connection, HOME, RELOGIN, Relief, Standing, Successor, Timing,
 };
 pub use super::ended::Ended;
+pub use super::holder::Holder;
 pub use super::idle::{Checked, Pooled};
 pub use super::line::{Line, Next};
 pub use super::node::{Attempt, Node};

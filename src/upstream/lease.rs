@@ -11,6 +11,7 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::dial::ServerConnection;
+use super::holder::Holder;
 use super::not_primary::{Sign, sign, sign_within};
 use super::pool::{Claim, Pool};
 use super::shares::Use;
@@ -60,8 +61,9 @@ impl Lease {
         pool: Rc<Pool>,
         key: PoolKey,
         purpose: Use,
+        holder: Holder,
     ) -> Result<Self, OpenFailure> {
-        let (claim, link) = pool.obtain(key, purpose).await?;
+        let (claim, link) = pool.obtain(key, purpose, holder).await?;
         Ok(Self {
             link: Some(link),
             out: BytesMut::new(),

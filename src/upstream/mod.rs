@@ -18,6 +18,7 @@ mod ended;
 pub(crate) mod failure;
 pub(crate) mod fault;
 mod handshake;
+mod holder;
 mod idle;
 mod lease;
 mod line;
@@ -57,6 +58,7 @@ use std::sync::Arc;
 pub use buffers::Buffers;
 pub(crate) use condition::Condition;
 pub use delivery::Delivery;
+pub(crate) use holder::Holder;
 pub(crate) use lease::Lease;
 pub(crate) use mailbox::Holding;
 pub use mailbox::Mailbox;
@@ -187,8 +189,18 @@ impl Upstream {
     /// # Errors
     ///
     /// When none can be had in time.
-    pub(crate) async fn lease(&self, key: PoolKey, purpose: Use) -> Result<Lease, OpenFailure> {
-        Lease::acquire(Rc::clone(&self.pool), key, purpose).await
+    pub(crate) async fn lease(
+        &self,
+        key: PoolKey,
+        purpose: Use,
+        holder: Holder,
+    ) -> Result<Lease, OpenFailure> {
+        Lease::acquire(Rc::clone(&self.pool), key, purpose, holder).await
+    }
+
+    /// Clients come by so many listeners: no one of several takes all pinned connections.
+    pub(crate) fn share_among(&self, listeners: usize) {
+        self.pool.share_among(listeners);
     }
 
     /// Whether a connection could be lent without waiting for other sessions.

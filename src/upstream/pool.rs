@@ -15,6 +15,7 @@ use tokio::sync::{Notify, oneshot};
 use super::connection::HOME;
 use super::context::UpstreamContext;
 use super::dial::ServerConnection;
+use super::holder::Holder;
 use super::idle::Pooled;
 use super::not_primary::{Question, Sign, Verdict};
 use super::pool_core::{Answer, PoolCore, Turn, Upkeep};
@@ -92,6 +93,10 @@ impl Pool {
         self.core.borrow().has_room_for(purpose)
     }
 
+    pub(super) fn share_among(&self, listeners: usize) {
+        self.core.borrow_mut().share_among(listeners);
+    }
+
     /// Whether any session waits for others to return a connection.
     pub(super) fn is_waited_for(&self) -> bool {
         self.core.borrow().is_waited_for()
@@ -125,11 +130,13 @@ impl Pool {
         self: &Rc<Self>,
         key: PoolKey,
         purpose: Use,
+        holder: Holder,
     ) -> Result<(Claim, ServerConnection), OpenFailure> {
         let usual = self.context.settings.pool.acquire_timeout;
-        match self.context.bounded(usual, self.claim_and_link(key, purpose)).await {
+        let claiming = self.claim_and_link(key, purpose, holder.clone());
+        match self.context.bounded(usual, claiming).await {
             Some(result) => result,
-            None => Err(OpenFailure::Loss(Loss::Unavailable(self.lack(purpose)))),
+            None => Err(OpenFailure::Loss(Loss::Unavailable(self.lack(purpose, &holder)))),
         }
     }
 
@@ -138,8 +145,9 @@ impl Pool {
         self: &Rc<Self>,
         key: PoolKey,
         purpose: Use,
+        holder: Holder,
     ) -> Result<(Claim, ServerConnection), OpenFailure> {
-        let number = self.core.borrow_mut().claim(key, purpose);
+        let number = self.core.borrow_mut().claim(key, purpose, holder);
         let mut claim = Claim { pool: Rc::clone(self), number };
         loop {
             let turn = self.core.borrow_mut().poll_turn(claim.number, key);
@@ -178,10 +186,10 @@ impl Pool {
     }
 
     /// Why no connection could be had in time.
-    fn lack(&self, purpose: Use) -> Unavailable {
+    fn lack(&self, purpose: Use, holder: &Holder) -> Unavailable {
         if self.context.outage_since().is_some() {
             self.context.last_failure()
-        } else if !self.has_room_for(purpose) {
+        } else if !self.core.borrow().has_room_for_holder(purpose, holder) {
             Unavailable::Exhausted
         } else {
             Unavailable::Timeout

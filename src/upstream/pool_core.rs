@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use super::holder::Holder;
 use super::idle::{Checked, Closed, IdleConnections, IdleTiming, Pooled};
 use super::shares::{Shares, Use};
 use crate::base::limits;
@@ -16,7 +17,7 @@ use crate::traffic::PoolKey;
 /// What a session does that wants a connection.
 #[derive(Debug)]
 pub enum Turn<C> {
-    /// All that its use may have are taken: it waits until it is [woken](PoolCore::poll_granted).
+    /// All that its use, its user or its listener may have are taken: it waits until it is [woken](PoolCore::poll_granted).
     Wait,
     /// It has this one.
     Lend(C),
@@ -55,9 +56,10 @@ enum State {
     Lent,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Claim {
     purpose: Use,
+    holder: Holder,
     state: State,
 }
 
@@ -137,25 +139,36 @@ impl<C: Pooled> PoolCore<C> {
         self.shares.is_waited_for()
     }
 
-    /// Whether a connection for this use could be had without waiting for others.
+    /// Clients come by so many listeners: no one of several takes all connections.
+    pub const fn share_among(&mut self, listeners: usize) {
+        self.shares.share_among(listeners);
+    }
+
+    /// Whether a connection for this use could be had without waiting for others, by one who has few.
     #[must_use]
     pub fn has_room_for(&self, purpose: Use) -> bool {
         self.shares.is_free_for(purpose)
     }
 
+    /// Whether one could be had for this use and holder without waiting for others.
+    #[must_use]
+    pub fn has_room_for_holder(&self, purpose: Use, holder: &Holder) -> bool {
+        self.shares.is_free_for_holder(purpose, holder)
+    }
+
     /// A session wants a connection. Its number; [`Self::handle_left`] is called when the session has
     /// none any more and wants none, however that comes.
-    pub fn claim(&mut self, key: PoolKey, purpose: Use) -> u64 {
+    pub fn claim(&mut self, key: PoolKey, purpose: Use, holder: Holder) -> u64 {
         self.last_key = key;
         let number = self.next;
         self.next += 1;
-        let state = if self.shares.take(purpose) {
+        let state = if self.shares.take(purpose, &holder) {
             State::Granted
         } else {
-            self.shares.wait(purpose, number);
+            self.shares.wait(purpose, &holder, number);
             State::InLine
         };
-        self.claims.insert(number, Claim { purpose, state });
+        self.claims.insert(number, Claim { purpose, holder, state });
         self.check_invariants();
         number
     }
@@ -187,26 +200,26 @@ impl<C: Pooled> PoolCore<C> {
     /// An attempt to dial for this claim has failed. The session is the last in line now, behind those who
     /// wait; its new number.
     pub fn handle_failed(&mut self, number: u64, key: PoolKey) -> u64 {
-        let Some(claim) = self.claims.get(&number).copied() else { return number };
+        let Some(claim) = self.claims.get(&number).cloned() else { return number };
         debug_assert_eq!(
             claim.state,
             State::Granted,
             "only a claim that was granted is dialed for"
         );
         self.handle_left(number);
-        self.claim(key, claim.purpose)
+        self.claim(key, claim.purpose, claim.holder)
     }
 
     /// The session of this claim waits no longer, or its connection is returned or closed.
     pub fn handle_left(&mut self, number: u64) {
-        let Some(Claim { purpose, state }) = self.claims.remove(&number) else { return };
+        let Some(Claim { purpose, holder, state }) = self.claims.remove(&number) else { return };
         match state {
-            State::InLine => self.shares.leave(purpose, number),
-            State::Granted => self.shares.give_back(purpose),
+            State::InLine => self.shares.leave(purpose, &holder, number),
+            State::Granted => self.shares.give_back(purpose, &holder),
             State::Lent => {
                 debug_assert!(self.lent > 0, "it is counted");
                 self.lent -= 1;
-                self.shares.give_back(purpose);
+                self.shares.give_back(purpose, &holder);
             }
         }
         while let Some(number) = self.shares.grant() {

@@ -1,9 +1,11 @@
-//! How pinned connections are shared out among what they are used for, so that no use takes them all.
+//! How pinned connections are shared out among what they are used for and those whom they are lent for, so that no
+//! use, user or listener takes them all.
 //!
 //! Owns: [`Use`], [`Shares`]. Never knows: connections, clocks, tasks.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::holder::{Holder, Holders};
 use crate::base::limits;
 use crate::config::PoolMode;
 
@@ -42,8 +44,8 @@ const fn reserve(max: usize) -> usize {
 #[derive(Debug, Default)]
 struct Share {
     taken: usize,
-    /// Those who wait, by number: the lowest came first.
-    line: BTreeSet<u64>,
+    /// Those who wait, by number: of each holder the lowest came first.
+    lines: BTreeMap<Holder, BTreeSet<u64>>,
 }
 
 /// Who has a connection and who waits for one.
@@ -56,6 +58,7 @@ pub(super) struct Shares {
     listen: Share,
     large: Share,
     release: Share,
+    holders: Holders,
 }
 
 impl Shares {
@@ -64,7 +67,8 @@ impl Shares {
         let reserve = if mode == PoolMode::Shared { reserve(max) } else { 0 };
         debug_assert!(reserve * USES <= max, "the reserves fit");
         let [state, block, listen, large, release] = std::array::from_fn(|_| Share::default());
-        Self { max, reserve, state, block, listen, large, release }
+        let holders = Holders::new(max < limits::RESERVED_CONNECTIONS_MIN);
+        Self { max, reserve, state, block, listen, large, release, holders }
     }
 
     const fn of(&self, purpose: Use) -> &Share {
@@ -91,66 +95,107 @@ impl Shares {
         ALL.iter().map(|purpose| self.of(*purpose).taken).sum()
     }
 
-    /// Whether one may be taken at once, without passing anybody who waits.
-    pub(super) fn is_free_for(&self, purpose: Use) -> bool {
-        self.of(purpose).line.is_empty() && self.fits(purpose)
+    /// Among so many listeners they are shared out.
+    pub(super) const fn share_among(&mut self, listeners: usize) {
+        self.holders.share_among(listeners);
     }
 
-    fn fits(&self, purpose: Use) -> bool {
+    /// Whether one is free for this use and nobody waits for it, as far as that does not depend on who wants it.
+    pub(super) fn is_free_for(&self, purpose: Use) -> bool {
+        self.of(purpose).lines.is_empty() && self.room_for(purpose) > 0
+    }
+
+    /// Whether one is free for this use and holder, without passing another of the same that waits.
+    pub(super) fn is_free_for_holder(&self, purpose: Use, holder: &Holder) -> bool {
+        !self.of(purpose).lines.contains_key(holder) && self.fits(purpose, holder)
+    }
+
+    /// How many are free for this use.
+    fn room_for(&self, purpose: Use) -> usize {
         if purpose == Use::Release {
-            return self.release.taken < limits::RELEASE_CONNECTIONS_MAX;
+            return limits::RELEASE_CONNECTIONS_MAX.saturating_sub(self.release.taken);
         }
         let others = ALL.iter().filter(|other| **other != purpose);
         let kept: usize =
             others.map(|other| self.reserve.saturating_sub(self.of(*other).taken)).sum();
-        self.taken() + kept < self.max
+        self.max.saturating_sub(self.taken() + kept)
     }
 
-    /// Takes one, if it is free.
-    pub(super) fn take(&mut self, purpose: Use) -> bool {
-        let free = self.is_free_for(purpose);
-        self.of_mut(purpose).taken += usize::from(free);
-        debug_assert!(self.taken() <= self.max, "no more than there are");
+    fn fits(&self, purpose: Use, holder: &Holder) -> bool {
+        let room = self.room_for(purpose);
+        if purpose == Use::Release { room > 0 } else { self.holders.may_take(holder, room) }
+    }
+
+    /// Takes one, if this holder may have it. Those who wait are not passed: [`Self::grant`] has left none of them
+    /// who may have one.
+    pub(super) fn take(&mut self, purpose: Use, holder: &Holder) -> bool {
+        let free = self.is_free_for_holder(purpose, holder);
+        if free {
+            self.note_taken(purpose, holder);
+        }
         free
     }
 
+    fn note_taken(&mut self, purpose: Use, holder: &Holder) {
+        self.of_mut(purpose).taken += 1;
+        if purpose != Use::Release {
+            self.holders.note_taken(holder);
+        }
+        debug_assert!(self.taken() <= self.max, "no more than there are");
+    }
+
     /// The last place in the line: `number` is higher than any before.
-    pub(super) fn wait(&mut self, purpose: Use, number: u64) {
-        let line = &mut self.of_mut(purpose).line;
+    pub(super) fn wait(&mut self, purpose: Use, holder: &Holder, number: u64) {
+        let line = self.of_mut(purpose).lines.entry(holder.clone()).or_default();
         debug_assert!(line.last().is_none_or(|last| *last < number), "the line has an order");
         line.insert(number);
     }
 
     /// The owner of this number waits no longer.
-    pub(super) fn leave(&mut self, purpose: Use, number: u64) {
-        let was_in_line = self.of_mut(purpose).line.remove(&number);
+    pub(super) fn leave(&mut self, purpose: Use, holder: &Holder, number: u64) {
+        let lines = &mut self.of_mut(purpose).lines;
+        let Some(line) = lines.get_mut(holder) else {
+            debug_assert!(false, "only who waits leaves the line");
+            return;
+        };
+        let was_in_line = line.remove(&number);
         debug_assert!(was_in_line, "only who waits leaves the line");
+        if line.is_empty() {
+            lines.remove(holder);
+        }
     }
 
     /// A connection is free again. [`Self::grant`] says who gets it.
-    pub(super) fn give_back(&mut self, purpose: Use) {
+    pub(super) fn give_back(&mut self, purpose: Use, holder: &Holder) {
         let share = self.of_mut(purpose);
         debug_assert!(share.taken > 0, "only what was taken is given back");
         share.taken = share.taken.saturating_sub(1);
+        if purpose != Use::Release {
+            self.holders.note_given_back(holder);
+        }
     }
 
     /// Takes one for the first of those who wait and may have one; its number.
     pub(super) fn grant(&mut self) -> Option<u64> {
-        let first = |purpose: &Use| {
-            let number = self.of(*purpose).line.first()?;
-            self.fits(*purpose).then_some((*purpose, *number))
-        };
-        let uses = ALL.iter().chain(&[Use::Release]);
-        let (purpose, number) = uses.filter_map(first).min_by_key(|(_, number)| *number)?;
-        let share = self.of_mut(purpose);
-        share.line.remove(&number);
-        share.taken += 1;
+        let mut first: Option<(u64, Use, &Holder)> = None;
+        for purpose in ALL.into_iter().chain([Use::Release]) {
+            for (holder, line) in &self.of(purpose).lines {
+                let earlier =
+                    line.first().filter(|number| first.is_none_or(|(n, ..)| **number < n));
+                if let Some(number) = earlier.filter(|_| self.fits(purpose, holder)) {
+                    first = Some((*number, purpose, holder));
+                }
+            }
+        }
+        let (number, purpose, holder) = first.map(|(number, of, who)| (number, of, who.clone()))?;
+        self.leave(purpose, &holder, number);
+        self.note_taken(purpose, &holder);
         Some(number)
     }
 
     /// Whether anybody waits.
     pub(super) fn is_waited_for(&self) -> bool {
-        ALL.iter().any(|purpose| !self.of(*purpose).line.is_empty())
+        ALL.iter().any(|purpose| !self.of(*purpose).lines.is_empty())
     }
 }
 
@@ -162,8 +207,25 @@ mod tests {
         Shares::new(max, PoolMode::Shared)
     }
 
+    /// For a client of the one listener, where nobody logs in.
+    fn anyone() -> Holder {
+        Holder { user: None, listener: "one".into() }
+    }
+
+    fn user(name: &str, listener: &str) -> Holder {
+        Holder { user: Some(name.into()), listener: listener.into() }
+    }
+
+    fn take(shares: &mut Shares, purpose: Use) -> bool {
+        shares.take(purpose, &anyone())
+    }
+
     fn take_all(shares: &mut Shares, purpose: Use) -> usize {
-        (0..).take_while(|_| shares.take(purpose)).count()
+        take_all_for(shares, purpose, &anyone())
+    }
+
+    fn take_all_for(shares: &mut Shares, purpose: Use, holder: &Holder) -> usize {
+        (0..).take_while(|_| shares.take(purpose, holder)).count()
     }
 
     #[test]
@@ -173,9 +235,15 @@ mod tests {
             assert_eq!(take_all(&mut shares, Use::Listen), most, "of {max}");
             assert_eq!(most_for_one_use(max), most);
             for other in [Use::State, Use::Block, Use::Large] {
-                assert!(shares.is_free_for(other) && shares.take(other), "{other:?} of {max}");
+                assert!(
+                    shares.is_free_for(other) && take(&mut shares, other),
+                    "{other:?} of {max}"
+                );
             }
-            while shares.take(Use::State) || shares.take(Use::Block) || shares.take(Use::Large) {}
+            while take(&mut shares, Use::State)
+                || take(&mut shares, Use::Block)
+                || take(&mut shares, Use::Large)
+            {}
             assert_eq!(shares.taken(), max, "nothing is left unused by those who may");
         }
     }
@@ -189,7 +257,7 @@ mod tests {
     #[test]
     fn a_use_below_its_reserve_keeps_only_the_rest_from_others() {
         let mut shares = shares(16);
-        assert!(shares.take(Use::Block), "its reserve is used");
+        assert!(take(&mut shares, Use::Block), "its reserve is used");
         assert_eq!(take_all(&mut shares, Use::Large), 13);
         assert!(!shares.is_free_for(Use::Block) && shares.is_free_for(Use::State));
     }
@@ -197,11 +265,11 @@ mod tests {
     #[test]
     fn what_frees_the_server_has_connections_beyond_all_others() {
         let mut shares = shares(8);
-        while shares.take(Use::State) || shares.take(Use::Block) {}
+        while take(&mut shares, Use::State) || take(&mut shares, Use::Block) {}
         assert_eq!(take_all(&mut shares, Use::Release), limits::RELEASE_CONNECTIONS_MAX);
-        shares.wait(Use::Release, 0);
+        shares.wait(Use::Release, &anyone(), 0);
         assert_eq!(shares.grant(), None);
-        shares.give_back(Use::Release);
+        shares.give_back(Use::Release, &anyone());
         assert_eq!(shares.grant(), Some(0));
     }
 
@@ -209,22 +277,71 @@ mod tests {
     fn those_who_wait_are_served_in_their_order_as_far_as_their_use_has_room() {
         let mut shares = shares(8);
         assert_eq!(take_all(&mut shares, Use::Block), 5);
-        shares.wait(Use::Block, 1);
-        shares.wait(Use::Block, 2);
+        shares.wait(Use::Block, &anyone(), 1);
+        shares.wait(Use::Block, &anyone(), 2);
         assert_eq!(shares.grant(), None);
         assert!(shares.is_waited_for());
         assert_eq!(take_all(&mut shares, Use::State), 1, "others do not wait behind them");
         assert_eq!(take_all(&mut shares, Use::Large), 1);
-        shares.wait(Use::Large, 3);
-        shares.give_back(Use::Block);
+        shares.wait(Use::Large, &anyone(), 3);
+        shares.give_back(Use::Block, &anyone());
         assert_eq!(shares.grant(), Some(1));
         assert_eq!(shares.grant(), None);
-        shares.leave(Use::Block, 2);
-        shares.give_back(Use::Block);
+        shares.leave(Use::Block, &anyone(), 2);
+        shares.give_back(Use::Block, &anyone());
         assert_eq!(shares.grant(), Some(3));
         assert!(!shares.is_waited_for());
-        shares.wait(Use::State, 4);
-        assert!(!shares.take(Use::State), "nobody passes one who waits");
-        shares.leave(Use::State, 4);
+        shares.wait(Use::State, &anyone(), 4);
+        assert!(!take(&mut shares, Use::State), "nobody passes one who waits");
+        shares.leave(Use::State, &anyone(), 4);
+    }
+
+    #[test]
+    fn user_with_all_that_it_may_have_leaves_some_for_others_in_each_use() {
+        for max in [8, 16, 64, 256] {
+            for (greedy, other) in ALL.iter().flat_map(|one| ALL.map(|other| (*one, other))) {
+                let mut shares = shares(max);
+                let first = take_all_for(&mut shares, greedy, &user("first", "one"));
+                assert!(first + 1 >= most_for_one_use(max) * 3 / 4, "{first} of {max}");
+                let share = take_all_for(&mut shares, other, &user("other", "one"));
+                assert!(share > 0, "{other:?} of {max} behind {greedy:?}");
+            }
+            let mut shares = shares(max);
+            let all = ALL.map(|of| take_all_for(&mut shares, of, &user("first", "one")));
+            assert!(all.iter().all(|taken| *taken > 0), "it has some for each use: {all:?}");
+            assert!(take_all_for(&mut shares, Use::Block, &user("other", "one")) > 0, "of {max}");
+        }
+    }
+
+    #[test]
+    fn listener_with_all_that_it_may_have_leaves_some_for_another() {
+        let mut shares = shares(256);
+        shares.share_among(2);
+        let names = ["a", "b", "c", "d", "e", "f", "g", "h"];
+        let one = names.map(|name| take_all_for(&mut shares, Use::Block, &user(name, "one")));
+        let one: usize = one.iter().sum();
+        assert_eq!(one, 195, "of 208");
+        assert_eq!(take_all_for(&mut shares, Use::Block, &user("a", "two")), 0, "the same user");
+        let two = Holder { user: None, listener: "two".into() };
+        assert_eq!(take_all_for(&mut shares, Use::Block, &two), 12);
+        let mut alone = self::shares(256);
+        assert_eq!(take_all(&mut alone, Use::Block), 208, "there is no other listener");
+    }
+
+    #[test]
+    fn those_whose_user_has_too_many_wait_and_hold_up_nobody() {
+        let mut shares = shares(16);
+        let (first, other) = (user("first", "one"), user("other", "one"));
+        assert_eq!(take_all_for(&mut shares, Use::Block, &first), 11);
+        shares.wait(Use::Block, &first, 1);
+        assert_eq!(shares.grant(), None);
+        assert!(shares.take(Use::Block, &other), "it is not behind those of another");
+        shares.wait(Use::Block, &other, 2);
+        shares.give_back(Use::Block, &first);
+        assert_eq!(shares.grant(), Some(2), "that one has fewer");
+        shares.give_back(Use::Block, &other);
+        assert_eq!(shares.grant(), None, "what is free is for others");
+        shares.give_back(Use::Block, &first);
+        assert_eq!(shares.grant(), Some(1));
     }
 }

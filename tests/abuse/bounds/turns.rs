@@ -1,7 +1,10 @@
-//! Pinned connections are shared out: what one use holds, the others do without.
+//! Pinned connections are shared out: one use, user or listener leaves some to the others.
 //!
 //! Owns: the cases. Never knows: how many connections each use has.
 
+use super::support::client::Target;
+use super::support::proxy::{OPEN_POLICY, configuration, directory, listener};
+use super::support::real_server::free_port;
 use super::*;
 
 /// All the pinned connections that this use can have are taken.
@@ -80,4 +83,39 @@ fn a_small_command_does_not_need_a_pinned_connection() {
         }
         drop((holders, others, most, large));
     }
+}
+
+#[test]
+fn blocked_clients_of_one_user_or_listener_leave_connections_for_those_of_another() {
+    let server = Server::plain(Brand::Redis);
+    let (one, two) = (Target::Tcp(free_port()), Target::Tcp(free_port()));
+    let listeners = listener(&one, "auth = \"users\"") + &listener(&two, "");
+    let telemetry_port = free_port();
+    let head = configuration(&server, &listeners, OPEN_POLICY, telemetry_port);
+    let sections = "[[user]]\nname = \"app\"\nnopass = true\n[[user]]\nname = \"web\"\nnopass = true\n\
+                    [upstream.pool]\nmax_connections = 64\nacquire_timeout = \"300ms\"\n";
+    let proxy = Proxy::configured(directory(), one, telemetry_port, &format!("{head}\n{sections}"));
+    let login = |user: &str| {
+        let mut client = proxy.client();
+        assert_eq!(client.ask(&["AUTH", user, "x"]), b"+OK\r\n");
+        client
+    };
+    let block = |user: &str| -> Vec<Client> {
+        let mut clients: Vec<Client> = (0..100).map(|_| login(user)).collect();
+        for client in &mut clients {
+            client.send(&["BLPOP", "q", "0"]);
+        }
+        clients
+    };
+    let leased = "respgate_upstream_connections{state=\"pinned_leased\"}";
+    let app = block("app");
+    proxy.await_metric(leased, |n| n >= 45.0);
+    assert_eq!(login("web").ask(&["BLPOP", "q", "0.01"]), b"*-1\r\n");
+    assert!(login("app").ask_text(&["BLPOP", "q", "0.01"]).contains("exhausted"));
+    let web = block("web");
+    proxy.await_metric(leased, |n| n >= 48.0);
+    assert!(login("web").ask_text(&["BLPOP", "q", "0.01"]).contains("exhausted"));
+    let mut other = Client::connect(&two).unwrap();
+    assert_eq!(other.ask(&["BLPOP", "q", "0.01"]), b"*-1\r\n");
+    drop((app, web));
 }

@@ -12,8 +12,8 @@ use respgate::internals::base::backoff::Backoff;
 use respgate::internals::config::{OnOutage, Pool};
 use respgate::internals::traffic::{PoolKey, Unavailable};
 use respgate::internals::upstream::decisions::{
-    Answer, Ask, Attempt, BreakerRules, Checked, HOME, Node, Patience, PoolCore, Pooled, Round,
-    Turn, Upkeep, Use, Wait, most_for_one_use,
+    Answer, Ask, Attempt, BreakerRules, Checked, HOME, Holder, Node, Patience, PoolCore, Pooled,
+    Round, Turn, Upkeep, Use, Wait, most_for_one_use,
 };
 
 use super::choices::Choices;
@@ -30,6 +30,23 @@ const OUTAGE_WAIT: Duration = ms(700);
 const LATE: Duration = ms(20);
 const KEYS: [PoolKey; 2] = [HOME, PoolKey { database: 3, ..HOME }];
 const USES: [Use; 5] = [Use::State, Use::Block, Use::Listen, Use::Large, Use::Release];
+/// Users, by listener: where nobody logs in, two of one listener, and one of them elsewhere.
+const HOLDERS: [(Option<&str>, &str); 4] =
+    [(None, "one"), (Some("a"), "one"), (Some("b"), "one"), (Some("b"), "two")];
+/// Listeners, and who of [`HOLDERS`] asks, the more often the more often he is here.
+const ASKING: [(usize, &[usize]); 3] = [(1, &[0]), (1, &[1, 1, 1, 2]), (2, &[0, 0, 1, 2, 3])];
+/// From so many connections on, users and listeners leave some to others: for each so many that they have, one.
+const SHARED_OUT_MIN: usize = 8;
+const USER_PART: usize = 7;
+const LISTENER_PART: usize = 15;
+
+/// So many connections, or sessions that wait for one, by use and holder.
+type Counts = [[usize; 4]; 5];
+
+fn holder(at: usize) -> Holder {
+    let (user, listener) = HOLDERS[at];
+    Holder { user: user.map(Into::into), listener: listener.into() }
+}
 
 #[derive(Debug)]
 struct Wire {
@@ -99,7 +116,7 @@ enum Dial {
 enum Session {
     Rests(Instant),
     Claims(Box<Claim>),
-    Holds { claim: u64, purpose: Use, until: Instant, connection: Connection },
+    Holds { claim: u64, purpose: Use, holder: usize, until: Instant, connection: Connection },
 }
 
 #[derive(Debug)]
@@ -107,6 +124,8 @@ struct Claim {
     number: u64,
     key: PoolKey,
     purpose: Use,
+    /// In [`HOLDERS`].
+    holder: usize,
     begun: Instant,
     wait: Wait,
     dial: Option<Dial>,
@@ -150,6 +169,9 @@ pub struct World {
     holds: usize,
     rests: usize,
     dirty: usize,
+    /// Of [`HOLDERS`], those who ask.
+    holders: &'static [usize],
+    listeners: usize,
     troubled: bool,
     pub longest: Duration,
 }
@@ -176,11 +198,14 @@ impl World {
         };
         let on_outage = *choices.pick(&[OnOutage::Close, OnOutage::Error]);
         let backoff = Backoff { initial: ms(50), multiplier: 2.0, cap: ms(500) };
+        let (listeners, holders) = *choices.pick(&ASKING);
+        let mut core = PoolCore::new(&settings, HOME, now);
+        core.share_among(listeners);
         let failures = *choices.pick(&[1, 1, 2]);
         let rules = BreakerRules { backoff, failures, open_time: ms(*choices.pick(&[0, 300])) };
         Self {
             now,
-            core: PoolCore::new(&settings, HOME, now),
+            core,
             settings,
             patience: Patience { on_outage, wait: OUTAGE_WAIT },
             node: Node::new(rules),
@@ -196,6 +221,8 @@ impl World {
             holds: *choices.pick(&[30, 300, 2000]),
             rests: *choices.pick(&[30, 1000]),
             dirty: *choices.pick(&[0, 30]),
+            holders,
+            listeners,
             choices,
             troubled: false,
             longest: Duration::ZERO,
@@ -308,9 +335,7 @@ impl World {
             Session::Rests(until) if self.now < until => Session::Rests(until),
             Session::Rests(_) => self.claim(),
             Session::Claims(claim) => self.claimed(claim),
-            Session::Holds { until, claim, purpose, connection } if self.now < until => {
-                Session::Holds { until, claim, purpose, connection }
-            }
+            holds @ Session::Holds { until, .. } if self.now < until => holds,
             Session::Holds { claim, connection, .. } => {
                 self.give_back(connection);
                 self.core.handle_left(claim);
@@ -328,11 +353,13 @@ impl World {
         let key = KEYS[usize::from(self.choices.below(5) == 0)];
         let leaves = *self.choices.pick(&[50, 100_000, 100_000, 100_000]);
         let usual = self.settings.acquire_timeout;
-        let number = self.core.claim(key, purpose);
+        let at = *self.choices.pick(self.holders);
+        let number = self.core.claim(key, purpose, holder(at));
         self.claimed(Box::new(Claim {
             number,
             key,
             purpose,
+            holder: at,
             begun: self.now,
             wait: Wait::new(self.now, usual),
             dial: None,
@@ -352,6 +379,7 @@ impl World {
             return Session::Holds {
                 claim: claim.number,
                 purpose: claim.purpose,
+                holder: claim.holder,
                 until,
                 connection,
             };
@@ -499,34 +527,35 @@ impl World {
         while let Some(number) = self.core.poll_granted() {
             granted.insert(number);
         }
-        let (mut holds, mut waits, mut taken) = (0, [0; 5], [0; 5]);
-        let mut last_granted = [0; 5];
-        let mut first_waiting = [u64::MAX; 5];
+        let (mut holds, mut waits, mut taken) = (0, Counts::default(), Counts::default());
+        let mut last_granted = [[0; 4]; 5];
+        let mut first_waiting = [[u64::MAX; 4]; 5];
         for session in &self.sessions {
             match session {
                 Session::Rests(_) => {}
                 Session::Claims(claim) => {
-                    let at = claim.purpose as usize;
+                    let (at, who) = (claim.purpose as usize, claim.holder);
                     if granted.contains(&claim.number) {
-                        last_granted[at] = claim.number.max(last_granted[at]);
+                        last_granted[at][who] = claim.number.max(last_granted[at][who]);
                     }
                     if claim.dial.is_some() || granted.contains(&claim.number) {
-                        taken[at] += 1;
+                        taken[at][who] += 1;
                     } else {
-                        waits[at] += 1;
-                        first_waiting[at] = claim.number.min(first_waiting[at]);
+                        waits[at][who] += 1;
+                        first_waiting[at][who] = claim.number.min(first_waiting[at][who]);
                     }
                 }
-                Session::Holds { purpose, .. } => {
+                Session::Holds { purpose, holder, .. } => {
                     holds += 1;
-                    taken[*purpose as usize] += 1;
+                    taken[*purpose as usize][*holder] += 1;
                 }
             }
         }
         let (idle, lent) = self.core.sizes();
         assert_eq!(lent, holds, "each that is lent is held");
-        self.check_shares(waits, taken);
-        let passed = (0..5).any(|at| last_granted[at] > first_waiting[at]);
+        self.check_shares(&waits, &taken);
+        let granted = last_granted.as_flattened().iter();
+        let passed = granted.zip(first_waiting.as_flattened()).any(|(last, first)| last > first);
         assert!(!passed, "one that waits is passed");
         assert!(idle <= self.settings.max_idle, "{idle} are idle");
         let busy = usize::from(matches!(self.work, Work::Checks(..)));
@@ -539,21 +568,51 @@ impl World {
         assert!(fills <= loans + 16, "{fills} are dialed to be kept warm, {loans} were lent");
     }
 
-    /// No use takes what is kept for another, and nobody waits for what he may have.
-    fn check_shares(&self, waits: [usize; 5], taken: [usize; 5]) {
+    /// No use, user or listener takes what is kept for others, and nobody waits for what he may have.
+    fn check_shares(&self, waits: &Counts, taken: &Counts) {
         let max = self.settings.max_connections;
-        let all = taken[..4].iter().sum::<usize>();
+        let used: Vec<usize> = taken[..4].iter().map(|of| of.iter().sum()).collect();
+        let all = used.iter().sum::<usize>();
         assert!(all <= max, "{all} are taken of {max}");
         let most = most_for_one_use(max);
         let reserve = (max - most) / 3;
-        assert!(taken[..4].iter().all(|taken| *taken <= most), "one use has too many: {taken:?}");
-        for at in 0..4 {
-            assert!(taken[at] >= reserve || waits[at] == 0, "{:?} has {reserve}", USES[at]);
-            let kept: usize =
-                (0..4).filter(|o| *o != at).map(|o| reserve.saturating_sub(taken[o])).sum();
-            assert!(waits[at] == 0 || all + kept >= max, "{waits:?} wait, {taken:?} are taken");
+        assert!(used.iter().all(|taken| *taken <= most), "one use has too many: {taken:?}");
+        let had_by = |same: &dyn Fn(usize) -> bool| -> usize {
+            let of_use =
+                |of: &[usize; 4]| (0..4).filter(|who| same(*who)).map(|who| of[who]).sum::<usize>();
+            taken[..4].iter().map(of_use).sum()
+        };
+        for who in 0..4 {
+            let (user, listener) = HOLDERS[who];
+            let user_has = had_by(&|other| HOLDERS[other].0 == user);
+            let listener_has = had_by(&|other| HOLDERS[other].1 == listener);
+            let mut leaves = 0;
+            if max >= SHARED_OUT_MIN && user.is_some() {
+                leaves = user_has.div_ceil(USER_PART);
+                let before = user_has.saturating_sub(1).div_ceil(USER_PART);
+                assert!(user_has + before <= max, "{user:?} has {user_has} of {max}");
+                for of in &taken[..4] {
+                    let same = (0..4).filter(|other| HOLDERS[*other].0 == user);
+                    let has: usize = same.map(|other| of[other]).sum();
+                    let before = has.saturating_sub(1).div_ceil(USER_PART);
+                    assert!(has + before <= most, "{user:?} has {has} of {most} for one use");
+                }
+            }
+            if max >= SHARED_OUT_MIN && self.listeners > 1 {
+                leaves = leaves.max(listener_has.div_ceil(LISTENER_PART));
+                assert!(listener_has < max, "{listener} has all");
+            }
+            for at in (0..4).filter(|at| waits[*at][who] > 0) {
+                let kept: usize =
+                    (0..4).filter(|o| *o != at).map(|o| reserve.saturating_sub(used[o])).sum();
+                let why = format!("{:?} of {:?} waits: {taken:?}", USES[at], HOLDERS[who]);
+                assert!(all + kept + leaves >= max, "{why}");
+                assert!(leaves > 0 || used[at] >= reserve, "{why}");
+            }
         }
-        assert!(waits[4] == 0 || taken[4] >= 2, "what frees the server waits");
+        let (release, wait) =
+            (taken[4].iter().sum::<usize>(), waits[4].iter().any(|waits| *waits > 0));
+        assert!(!wait || release >= 2, "what frees the server waits");
     }
 
     /// All sessions end what they do, ask once more, and are then at rest.
@@ -582,7 +641,7 @@ impl World {
 
     /// What was asked for last is kept warm, and not dialed again and again.
     fn warm_another_key(&mut self) {
-        let number = self.core.claim(KEYS[1], Use::State);
+        let number = self.core.claim(KEYS[1], Use::State, holder(0));
         if let Turn::Lend(connection) = self.core.poll_turn(number, KEYS[1]) {
             self.core.handle_left(number);
             self.core.put(connection, self.now);
@@ -597,7 +656,7 @@ impl World {
         }
         assert!(self.fills.len() <= self.settings.min_idle, "it is dialed again and again");
         for _ in 0..self.settings.min_idle {
-            let number = self.core.claim(KEYS[1], Use::State);
+            let number = self.core.claim(KEYS[1], Use::State, holder(0));
             let warm = self.core.poll_turn(number, KEYS[1]);
             assert!(matches!(warm, Turn::Lend(_)), "it is kept warm");
             drop(warm);
