@@ -10,10 +10,12 @@ use std::sync::Arc;
 use rustls::HandshakeKind;
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use super::encrypted::Encrypted;
+use super::handshake_thread::HandshakeThread;
 use super::worker::Worker;
 use crate::base::limits;
 use crate::session::{PeerCertificate, PeerIdentity};
@@ -26,6 +28,7 @@ use crate::upstream::ReadAhead;
 #[derive(Debug)]
 pub(super) struct Handshakes {
     store: ListenerStore,
+    thread: Rc<HandshakeThread>,
     next: Cell<u64>,
     in_progress: RefCell<BTreeMap<u64, Handshake>>,
 }
@@ -45,8 +48,8 @@ pub(super) struct InProgress {
 }
 
 impl Handshakes {
-    pub(super) fn new(store: ListenerStore) -> Rc<Self> {
-        Rc::new(Self { store, next: Cell::new(0), in_progress: RefCell::default() })
+    pub(super) fn new(store: ListenerStore, thread: Rc<HandshakeThread>) -> Rc<Self> {
+        Rc::new(Self { store, thread, next: Cell::new(0), in_progress: RefCell::default() })
     }
 
     /// Begins one; the second value is another that has to make room for it: its address, and why.
@@ -97,13 +100,24 @@ impl InProgress {
         let identity = self.all.store.current();
         let limit = self.all.store.settings().handshake_timeout;
         let acceptor = TlsAcceptor::from(Arc::clone(&identity.server_config));
-        let accepted = timeout(limit, acceptor.accept(ReadAhead::new(socket))).await;
-        let stream = accepted
+        let accept = async move {
+            let stream = timeout(limit, acceptor.accept(ReadAhead::new(socket))).await?;
+            Ok::<_, Elapsed>(stream.map(|stream| {
+                let peer = identity.peer(stream.get_ref().1.peer_certificates());
+                (stream, peer)
+            }))
+        };
+        let (stream, peer) = self
+            .all
+            .thread
+            .begin(accept)
+            .end()
+            .await
+            .ok_or_else(|| tls::broken_off(address))?
             .map_err(|_| tls::too_slow(limit, address))?
             .map_err(|error| tls::refusal(&error, address))?;
-        let session = stream.get_ref().1;
-        let peer = identity.peer(session.peer_certificates())?;
-        let resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
+        let peer = peer?;
+        let resumed = stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
         let result = if resumed { HandshakeResult::Resumed } else { HandshakeResult::Full };
         self.worker.metrics.handshake_ended(result);
         let identity = peer.map_or(PeerIdentity::Anonymous, |peer| {

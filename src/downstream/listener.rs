@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener};
 
 use super::auditor::Who;
 use super::connection::Connection;
+use super::handshake_thread::HandshakeThread;
 use super::handshakes::Handshakes;
 use super::holder::{Holder, holder};
 use super::inherited::Inherited;
@@ -123,7 +124,7 @@ impl std::error::Error for BindError {}
 pub(crate) async fn bind(
     settings: &config::Listener,
     access: Live<ListenerAccess>,
-    tls: Option<ListenerStore>,
+    tls: Option<(ListenerStore, Rc<HandshakeThread>)>,
     inherited: &mut Inherited,
 ) -> Result<Listener, BindError> {
     let socket = match &settings.address {
@@ -155,7 +156,7 @@ pub(crate) async fn bind(
         }
     };
     let address = settings.address.to_string().into();
-    let tls = tls.map(Handshakes::new);
+    let tls = tls.map(|(store, thread)| Handshakes::new(store, thread));
     Ok(Listener { socket: socket?, tls, access, limiter_registry: Rc::default(), address })
 }
 

@@ -11,6 +11,7 @@ pub(crate) mod conversation;
 mod counts;
 mod encrypted;
 mod eviction;
+mod handshake_thread;
 mod handshakes;
 mod holder;
 mod inherited;
@@ -26,6 +27,7 @@ mod unix;
 mod worker;
 
 pub(crate) use auditor::{AuditParts, AuditRules};
+pub(crate) use handshake_thread::HandshakeThread;
 pub(crate) use inherited::Inherited;
 pub(crate) use listener::{BindError, Listener, bind};
 pub(crate) use unix::{SocketFile, bind as bind_unix};

@@ -18,7 +18,7 @@ use crate::admin::Health;
 use crate::base::clock;
 use crate::base::limits;
 use crate::config::{Config, Listener};
-use crate::downstream::{self, Inherited, Worker, WorkerParts};
+use crate::downstream::{self, HandshakeThread, Inherited, Worker, WorkerParts};
 use crate::telemetry::redact::KeyMask;
 use crate::telemetry::{Metrics, Telemetry};
 use crate::upstream::Upstream;
@@ -235,9 +235,14 @@ async fn bind_all(
     mut inherited: Inherited,
 ) -> Result<Vec<downstream::Listener>, StartError> {
     let mut bound = Vec::new();
+    let any_tls = components.listeners.all.iter().any(Option::is_some);
+    let thread = any_tls.then(HandshakeThread::start).transpose();
+    let thread = thread.map_err(|error| StartError::new(format!("no thread: {error}")))?;
+    let thread = thread.map(Rc::new);
     let places = listeners.iter().zip(&components.doors).zip(&components.listeners.all);
     for ((listener, access), tls) in places {
-        let bound_to = downstream::bind(listener, access.clone(), tls.clone(), &mut inherited);
+        let tls = tls.clone().zip(thread.clone());
+        let bound_to = downstream::bind(listener, access.clone(), tls, &mut inherited);
         let listener = bound_to.await;
         bound.push(listener.map_err(StartError::bind)?);
     }

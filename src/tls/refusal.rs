@@ -127,6 +127,12 @@ pub(crate) fn too_slow(limit: Duration, peer: &str) -> TlsError {
     TlsError::new(Fault::PeerSlow, peer, detail)
 }
 
+/// A handshake that an internal error has ended.
+#[must_use]
+pub(crate) fn broken_off(peer: &str) -> TlsError {
+    TlsError::new(Fault::PeerBroken, peer, "an internal error ended the handshake")
+}
+
 /// A handshake that gave way to another.
 #[must_use]
 pub(crate) fn crowded(most: usize, peer: &str) -> TlsError {
