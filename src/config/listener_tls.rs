@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::algorithms::TlsVersion;
 use super::error::ValueError;
 use super::san::SanPattern;
-use super::section::{Section, choice, count, duration, path, strings};
+use super::section::{Section, boolean, choice, count, duration, path, strings};
 use super::upstream::CertificateFiles;
 use super::{Algorithms, Revocation, algorithms, revocation};
 
@@ -29,6 +29,8 @@ pub struct ListenerTls {
     pub handshake_timeout: Duration,
     /// Handshakes at once; with one more, the oldest is ended.
     pub max_handshakes: usize,
+    /// Connections end whose certificate has expired, or is not accepted any more by files that were read again.
+    pub recheck: bool,
 }
 
 /// Whether applications show a certificate.
@@ -59,7 +61,9 @@ pub(super) fn read(at: &Section<'_>) -> Option<ListenerTls> {
     let key = at.need("key", "name the PEM file with the private key of cert", path);
     let client_ca = if client_auth == AskClient::Off {
         let hint = "remove it, or set client_auth to \"require\" or \"request\"";
-        for key in ["client_ca", "allowed_sans", "crl"].into_iter().filter(|key| at.has(key)) {
+        for key in
+            ["client_ca", "allowed_sans", "crl", "recheck"].into_iter().filter(|key| at.has(key))
+        {
             let why =
                 "without effect: with client_auth = \"off\" no application shows a certificate";
             at.report(key, ValueError::new(why).hint(hint));
@@ -82,6 +86,7 @@ pub(super) fn read(at: &Section<'_>) -> Option<ListenerTls> {
         algorithms: algorithms::read(at, min_version),
         handshake_timeout: at.get("handshake_timeout", duration).unwrap_or(HANDSHAKE_TIMEOUT),
         max_handshakes: at.get("max_handshakes", count).unwrap_or(HANDSHAKES),
+        recheck: at.get("recheck", boolean).unwrap_or(client_auth != AskClient::Off),
         own: CertificateFiles { cert: cert?, key: key? },
     })
 }

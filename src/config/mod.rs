@@ -5,6 +5,7 @@
 mod address;
 mod algorithms;
 mod audit;
+mod certificate_pattern;
 mod check;
 mod commands;
 mod diff;
@@ -37,6 +38,7 @@ mod void;
 
 pub use algorithms::{Algorithms, CipherSuite, KeyExchange, TlsVersion};
 pub use audit::{Audit, AuditFile, AuditSink, Fsync, KeyForm, OnOverflow, Syslog, SyslogAddress};
+pub use certificate_pattern::CertificatePattern;
 pub use commands::{Commands, CustomCommand, KeyAccess, KeyPlace, KeySpan, ReplyKeys};
 pub use diff::{Changes, diff};
 pub use document::{ConfigSource, Document, environment, keys, load, parse};

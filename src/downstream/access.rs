@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::conversation::Conversation;
 use super::links::Links;
 use crate::command::{self, Effect, Spec};
-use crate::session::Marks;
+use crate::session::{Marks, Seat};
 use crate::telemetry::ClientDisconnect;
 
 /// Takes up what a reload has put in force. Redis cuts off the clients of a deleted user (acl.c
@@ -40,6 +40,22 @@ pub(super) fn notice(conversation: &mut Conversation, links: &mut Links) {
     }
     if links.seat.take_newly_blocked() {
         notice_block(conversation, links);
+    }
+}
+
+/// The connection is to end: now, if the client was killed, or once it is owed nothing. What was asked once and goes
+/// on ends now as well.
+pub(super) fn end(conversation: &mut Conversation, seat: &Seat) {
+    if seat.is_killed() {
+        return conversation.end_now(ClientDisconnect::Killed);
+    }
+    let Some((why, until)) = seat.retired() else { return };
+    let session = conversation.session();
+    let monitors = seat.figures().marks.has(Marks::MONITOR);
+    let goes_on =
+        session.subscribes() || session.is_blocked() || session.is_streaming() || monitors;
+    if goes_on || conversation.now() >= until {
+        conversation.end_now(why);
     }
 }
 

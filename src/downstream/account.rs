@@ -69,7 +69,9 @@ pub(super) fn report_end(why: ClientDisconnect, client: u64, held: usize, unread
         | ClientDisconnect::Reset
         | ClientDisconnect::Rotation
         | ClientDisconnect::Killed
-        | ClientDisconnect::Blocked => return,
+        | ClientDisconnect::Blocked
+        | ClientDisconnect::CertificateExpired
+        | ClientDisconnect::CertificateRefused => return,
     };
     tracing::warn!(code, client, held, unread, "{words}");
 }

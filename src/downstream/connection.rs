@@ -100,8 +100,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.links.unix_ms = 0;
         self.socket_empty = false;
         access::notice(&mut self.conversation, &mut self.links);
-        if self.links.seat.is_killed() {
-            self.conversation.end_now(ClientDisconnect::Killed);
+        if self.links.seat.is_to_end() {
+            access::end(&mut self.conversation, &self.links.seat);
         }
         for _ in 0..ROUNDS_PER_TURN {
             let mut progress = self.take_replies(cx);

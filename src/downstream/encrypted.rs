@@ -20,20 +20,27 @@ use crate::upstream::{Buffers, ReadAhead};
 pub(super) struct Encrypted {
     stream: Box<TlsStream<ReadAhead<TcpStream>>>,
     buffers: Rc<Buffers>,
+    kept: usize,
 }
 
 impl Encrypted {
-    pub(super) fn new(stream: TlsStream<ReadAhead<TcpStream>>, buffers: Rc<Buffers>) -> Self {
+    /// `chain`: bytes of certificates that are kept.
+    pub(super) fn new(
+        stream: TlsStream<ReadAhead<TcpStream>>,
+        buffers: Rc<Buffers>,
+        chain: usize,
+    ) -> Self {
+        let kept = limits::CLIENT_TLS_BYTES + chain;
         let mut stream = Box::new(stream);
         stream.get_mut().1.set_buffer_limit(Some(limits::CLIENT_TLS_WRITE_BYTES));
-        buffers.adjust(0, limits::CLIENT_TLS_BYTES);
-        Self { stream, buffers }
+        buffers.adjust(0, kept);
+        Self { stream, buffers, kept }
     }
 }
 
 impl Drop for Encrypted {
     fn drop(&mut self) {
-        self.buffers.adjust(limits::CLIENT_TLS_BYTES, 0);
+        self.buffers.adjust(self.kept, 0);
         let (socket, session) = self.stream.get_mut();
         session.send_close_notify();
         let mut socket = TryWrite(socket.socket());

@@ -14,6 +14,7 @@ use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
+use super::certificates::{Chain, Shown};
 use super::encrypted::Encrypted;
 use super::handshake_thread::HandshakeThread;
 use super::worker::Worker;
@@ -38,6 +39,15 @@ struct Handshake {
     address: Box<str>,
     /// `None` until its task is known.
     task: Option<AbortHandle>,
+}
+
+/// What came of a handshake that succeeded.
+#[derive(Debug)]
+pub(super) struct Established {
+    pub(super) stream: Encrypted,
+    pub(super) identity: PeerIdentity,
+    /// What is looked at again while the client is connected.
+    pub(super) shown: Option<Shown<ListenerStore>>,
 }
 
 /// One of them; dropped, it is over, however it ended.
@@ -96,18 +106,22 @@ impl InProgress {
         self,
         socket: TcpStream,
         address: &str,
-    ) -> Result<(Encrypted, PeerIdentity), TlsError> {
+        listener: &Arc<str>,
+    ) -> Result<Established, TlsError> {
         let identity = self.all.store.current();
         let limit = self.all.store.settings().handshake_timeout;
+        let generation = identity.generation;
         let acceptor = TlsAcceptor::from(Arc::clone(&identity.server_config));
         let accept = async move {
             let stream = timeout(limit, acceptor.accept(ReadAhead::new(socket))).await?;
             Ok::<_, Elapsed>(stream.map(|stream| {
-                let peer = identity.peer(stream.get_ref().1.peer_certificates());
-                (stream, peer)
+                let chain = stream.get_ref().1.peer_certificates();
+                let peer = identity.peer(chain);
+                let chain: Chain = chain.unwrap_or_default().into();
+                (stream, peer, chain)
             }))
         };
-        let (stream, peer) = self
+        let (stream, peer, chain) = self
             .all
             .thread
             .begin(accept)
@@ -117,14 +131,29 @@ impl InProgress {
             .map_err(|_| tls::too_slow(limit, address))?
             .map_err(|error| tls::refusal(&error, address))?;
         let peer = peer?;
+        let (store, worker) = (&self.all.store, &self.worker);
+        let current = store.current();
+        if current.generation != generation {
+            current.judge(&chain)?;
+        }
+        let not_after = peer.as_ref().map(|peer| peer.not_after);
+        let certificate = peer.map(|peer| PeerCertificate::new(peer.names, &peer.fingerprint));
+        if let Some(own) = certificate.as_ref().filter(|own| worker.roster.blocks_certificate(own))
+        {
+            return Err(tls::blocked(&own.name, address));
+        }
         let resumed = stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
         let result = if resumed { HandshakeResult::Resumed } else { HandshakeResult::Full };
-        self.worker.metrics.handshake_ended(result);
-        let identity = peer.map_or(PeerIdentity::Anonymous, |peer| {
-            let certificate = PeerCertificate::new(peer.names, &peer.fingerprint);
-            PeerIdentity::Certificate(Arc::new(certificate))
-        });
-        Ok((Encrypted::new(stream, Rc::clone(&self.worker.buffers)), identity))
+        worker.metrics.handshake_ended(result);
+        // The session of TLS has them, and what looks at them again.
+        let kept = 2 * chain.iter().map(|one| one.len()).sum::<usize>();
+        let shown = not_after
+            .filter(|_| store.settings().recheck)
+            .map(|not_after| Shown::new(Arc::clone(listener), chain, not_after, store.clone()));
+        let identity = certificate
+            .map_or(PeerIdentity::Anonymous, |own| PeerIdentity::Certificate(Arc::new(own)));
+        let stream = Encrypted::new(stream, Rc::clone(&worker.buffers), kept);
+        Ok(Established { stream, identity, shown })
     }
 }
 

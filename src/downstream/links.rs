@@ -25,7 +25,7 @@ use crate::session::{
     Cause, Completed, Context, LimiterRegistry, Limiters, ListenerAccess, Login, Peer, Route, Seat,
     Session, Step,
 };
-use crate::telemetry::UpstreamDisconnect;
+use crate::telemetry::{ClientDisconnect, UpstreamDisconnect};
 use crate::traffic::{Facts, Loss, PoolKey, Unavailable};
 use crate::upstream::{self, Holder, Lease, Mailbox, Shared, Use};
 
@@ -325,7 +325,11 @@ impl Host for Links {
     }
 
     fn is_leaving(&self) -> bool {
-        self.worker.is_leaving()
+        self.worker.is_leaving() || self.seat.is_to_end()
+    }
+
+    fn leaving_why(&self) -> ClientDisconnect {
+        self.seat.retired().map_or(ClientDisconnect::Drain, |(why, _)| why)
     }
 
     fn is_over_budget(&self) -> bool {

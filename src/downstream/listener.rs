@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener};
 use super::auditor::Who;
 use super::connection::Connection;
 use super::handshake_thread::HandshakeThread;
-use super::handshakes::Handshakes;
+use super::handshakes::{Established, Handshakes};
 use super::holder::{Holder, holder};
 use super::inherited::Inherited;
 use super::metrics::Place;
@@ -180,7 +180,9 @@ impl Listener {
                 Socket::Tcp(listener) => listener.accept().await.map(|(stream, from)| {
                     let peer = this.tcp_peer(&stream, from);
                     match &this.tls {
-                        None => this.admit(stream, (ListenerKind::Tcp, &place), peer, &worker),
+                        None => {
+                            this.admit(stream, (ListenerKind::Tcp, &place), peer, &worker);
+                        }
                         Some(tls) => this.begin_tls(tls, stream, place.clone(), peer, &worker),
                     }
                 }),
@@ -234,10 +236,12 @@ impl Listener {
         }
         let (this, worker, number) = (Rc::clone(self), Rc::clone(worker), handshake.number());
         let task = tokio::task::spawn_local(async move {
-            match handshake.complete(stream, &peer.address).await {
-                Ok((stream, identity)) => {
+            match handshake.complete(stream, &peer.address, &this.address).await {
+                Ok(Established { stream, identity, shown }) => {
                     peer.identity = identity;
-                    this.admit(stream, (ListenerKind::Tls, &place), peer, &worker);
+                    let id = this.admit(stream, (ListenerKind::Tls, &place), peer, &worker);
+                    let entered = id.zip(shown);
+                    entered.map(|(id, shown)| worker.certificates.borrow_mut().enter(id, shown));
                 }
                 Err(error) => this.refuse_tls(&error, &peer.address, &worker),
             }
@@ -255,7 +259,14 @@ impl Listener {
         }
     }
 
-    fn admit<S>(&self, stream: S, at: (ListenerKind, &Place), peer: Peer, worker: &Rc<Worker>)
+    /// Returns the number of the client, if there was room for it.
+    fn admit<S>(
+        &self,
+        stream: S,
+        at: (ListenerKind, &Place),
+        peer: Peer,
+        worker: &Rc<Worker>,
+    ) -> Option<u64>
     where
         S: AsyncRead + AsyncWrite + Unpin + 'static,
     {
@@ -263,7 +274,7 @@ impl Listener {
         if worker.clients() >= worker.limits.get().max_clients {
             worker.metrics.rejected(ClientRejection::MaxClients);
             tokio::task::spawn_local(refuse(stream));
-            return;
+            return None;
         }
         let (kind, place) = (at.0, at.1.clone());
         worker.metrics.accepted(kind, &place);
@@ -284,6 +295,7 @@ impl Listener {
             let why = connection.serve().await;
             guest.leaves(why).await;
         });
+        Some(id)
     }
 }
 

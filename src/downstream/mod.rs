@@ -6,6 +6,7 @@
 mod access;
 mod account;
 mod auditor;
+mod certificates;
 mod connection;
 pub(crate) mod conversation;
 mod counts;

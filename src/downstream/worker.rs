@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
 
 use super::auditor::{AuditParts, Auditor};
+use super::certificates::{Certificates, Chain};
 use super::eviction::{Holder, choose};
 use super::insight::Insight;
 use super::metrics::ClientMetrics;
@@ -24,6 +25,7 @@ use crate::session::{
 };
 use crate::telemetry::redact::KeyMask;
 use crate::telemetry::{Found, Metrics, Slow};
+use crate::tls::ListenerStore;
 use crate::upstream::{Buffers, Mailbox, Upstream};
 
 /// What is handed down at assembly.
@@ -67,6 +69,8 @@ pub(crate) struct Worker {
     next_id: Cell<u64>,
     /// Before then no client is looked for that could make room.
     relieve_from: Cell<Instant>,
+    /// What clients have shown that are connected over TLS.
+    pub(super) certificates: RefCell<Certificates<ListenerStore>>,
     clients: RefCell<HashMap<u64, Weak<Mailbox>>>,
     /// The same number, for other threads.
     count: Arc<AtomicUsize>,
@@ -108,6 +112,7 @@ impl Worker {
             roster: Roster::new(clock::now()),
             next_id: Cell::new(1),
             relieve_from: Cell::new(clock::now()),
+            certificates: RefCell::default(),
             clients: RefCell::default(),
             count: parts.clients,
             leaving: Cell::new(false),
@@ -145,6 +150,7 @@ impl Worker {
 
     pub(super) fn unregister(&self, id: u64) {
         self.roster.leave(id);
+        self.certificates.borrow_mut().leave(id);
         self.clients.borrow_mut().remove(&id);
         self.count.fetch_sub(1, Relaxed);
     }
@@ -248,6 +254,61 @@ impl Worker {
         }
         self.access_changes.set(self.access_changes.get() + 1);
         self.wake_all();
+    }
+
+    /// Ends connections whose certificate has expired, at the next boundary between replies or after [`limits::CERTIFICATE_GRACE`].
+    pub(crate) fn end_expired(&self) {
+        let count = self.certificates.borrow_mut().note_time(clock::wall());
+        if count > 0 {
+            tracing::warn!(
+                code = "CLI-W002",
+                clients = count,
+                "connections of clients are closed: their certificate has expired since they connected"
+            );
+        }
+        self.end_refused();
+    }
+
+    /// Ends connections whose certificate would not be accepted by what listeners have in force now.
+    pub(crate) fn recheck_certificates(self: &Rc<Self>) {
+        let certificates = self.certificates.borrow();
+        let asked: Vec<_> = certificates
+            .all()
+            .map(|shown| {
+                let (listener, chain) = (Arc::clone(&shown.listener), Arc::clone(&shown.chain));
+                (listener, chain, shown.judge.clone())
+            })
+            .collect();
+        if asked.is_empty() {
+            return;
+        }
+        let worker = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            // Signatures are compared: that is no work for this thread.
+            let judged = tokio::task::spawn_blocking(move || {
+                let fails = |(listener, chain, judge): (_, Chain, ListenerStore)| {
+                    let error = judge.current().judge(&chain).err()?;
+                    Some((listener, chain, error))
+                };
+                asked.into_iter().filter_map(fails).collect::<Vec<_>>()
+            });
+            for (listener, chain, error) in judged.await.unwrap_or_default() {
+                let count = worker.certificates.borrow_mut().refuse(&listener, &chain);
+                let (cause, clients) = (error.fault.code(), count);
+                let words =
+                    "connections of clients are closed: their certificate is not accepted any more";
+                tracing::warn!(code = "CLI-W002", %listener, clients, cause, detail = %error.detail, "{words}");
+            }
+            worker.end_refused();
+        });
+    }
+
+    fn end_refused(&self) {
+        let until = clock::now() + limits::CERTIFICATE_GRACE;
+        for (client, why) in self.certificates.borrow().ending() {
+            self.roster.retire(client, why, until);
+        }
+        self.wake_due();
     }
 
     /// An operator denies this to clients from here on, besides what policies deny; `more`: something was

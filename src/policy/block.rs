@@ -1,7 +1,7 @@
 //! What an operator has denied for a while, on top of every policy: commands, or everything to a user, a
-//! listener or a uid.
+//! listener, a uid or a certificate.
 //!
-//! Owns: [`Blocks`], [`Blocked`]. Never knows: who denied it, clocks, connections.
+//! Owns: [`Blocks`], [`Blocked`], [`Subject`]. Never knows: who denied it, clocks, connections.
 
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use super::refusal::{Cause, Refusal, Whom};
 use super::role::Selector;
 use super::{Policy, Rule};
 use crate::command::{Dictionary, Flags, Spec};
+use crate::config::{CertificatePattern, San};
 
 /// All blocks of one moment.
 #[derive(Debug, Default)]
@@ -28,6 +29,17 @@ enum What {
     User(Box<str>),
     Listener(Box<str>),
     Uid(u32),
+    Certificate(CertificatePattern),
+}
+
+/// A client, as far as it may be meant by a block.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Subject<'a> {
+    pub user: &'a str,
+    pub listener: &'a str,
+    pub uid: Option<u32>,
+    /// The names of its certificate, and its SHA-256 in hexadecimal.
+    pub certificate: Option<(&'a [San], &'a str)>,
 }
 
 impl Blocks {
@@ -76,19 +88,37 @@ impl Blocks {
         self.0.push(Block { what: What::Listener(address.into()), until });
     }
 
-    /// … or of a user of the system, over a Unix socket.
+    /// … of a user of the system, over a Unix socket …
     pub fn add_uid(&mut self, uid: u32, until: u64) {
         self.0.push(Block { what: What::Uid(uid), until });
     }
 
+    /// … or of those that show such a certificate.
+    pub fn add_certificate(&mut self, pattern: CertificatePattern, until: u64) {
+        self.0.push(Block { what: What::Certificate(pattern), until });
+    }
+
+    /// Whether a certificate with these names and this fingerprint is denied.
+    #[must_use]
+    pub fn denies_certificate(&self, names: &[San], fingerprint: &str) -> bool {
+        let denies = |block: &Block| match &block.what {
+            What::Certificate(pattern) => pattern.fits(names, fingerprint),
+            What::Commands(_) | What::User(_) | What::Listener(_) | What::Uid(_) => false,
+        };
+        self.0.iter().any(denies)
+    }
+
     /// What of it concerns a client; none of it costs nothing.
     #[must_use]
-    pub fn of(self: &Arc<Self>, user: &str, listener: &str, uid: Option<u32>) -> Option<Blocked> {
+    pub fn of(self: &Arc<Self>, client: Subject<'_>) -> Option<Blocked> {
         let concerns = |block: &&Block| match &block.what {
             What::Commands(_) => false,
-            What::User(name) => **name == *user,
-            What::Listener(address) => **address == *listener,
-            What::Uid(number) => uid == Some(*number),
+            What::User(name) => **name == *client.user,
+            What::Listener(address) => **address == *client.listener,
+            What::Uid(number) => client.uid == Some(*number),
+            What::Certificate(pattern) => {
+                client.certificate.is_some_and(|(names, print)| pattern.fits(names, print))
+            }
         };
         let whole = self.0.iter().find(concerns).map(|block| (block.whom(), block.until));
         let any = whole.is_some() || self.0.iter().any(|block| block.whom() == Whom::Command);
@@ -103,6 +133,7 @@ impl Block {
             What::User(_) => Whom::User,
             What::Listener(_) => Whom::Listener,
             What::Uid(_) => Whom::Uid,
+            What::Certificate(_) => Whom::Certificate,
         }
     }
 }
@@ -128,7 +159,7 @@ impl Blocked {
         }
         let denies = |block: &&Block| match &block.what {
             What::Commands(commands) => commands.allows(spec.id),
-            What::User(_) | What::Listener(_) | What::Uid(_) => false,
+            What::User(_) | What::Listener(_) | What::Uid(_) | What::Certificate(_) => false,
         };
         let block = self.blocks.0.iter().find(denies)?;
         refuse(Whom::Command, block.until)
@@ -161,7 +192,7 @@ mod tests {
         let mut blocks = Blocks::default();
         blocks.add_commands("FLUSHALL config|set @scripting", &Dictionary::default(), 60).unwrap();
         let blocks = Arc::new(blocks);
-        let blocked = blocks.of("default", "", None).unwrap();
+        let blocked = blocks.of(Subject::default()).unwrap();
         for (name, denied) in [
             ("flushall", true),
             ("config|set", true),
@@ -185,16 +216,24 @@ mod tests {
         blocks.add_user("app", 0);
         blocks.add_listener("unix:/a", 5);
         blocks.add_uid(7, 5);
+        blocks.add_certificate("dns:*.bad".parse().unwrap(), 5);
         let blocks = Arc::new(blocks);
-        for (user, listener, uid, whom) in [
-            ("app", "", None, Some("this user")),
-            ("other", "unix:/a", Some(1), Some("this listener")),
-            ("other", "", Some(7), Some("uid")),
-            ("other", "", Some(8), None),
-            ("default", "unix:/b", None, None),
+        let (bad, good) = ([San::Dns("a.bad".to_owned())], [San::Dns("a.good".to_owned())]);
+        assert!(blocks.denies_certificate(&bad, "") && !blocks.denies_certificate(&good, ""));
+        let of = |user, listener| Subject { user, listener, ..Subject::default() };
+        let uid = |uid| Subject { uid: Some(uid), ..of("other", "") };
+        let certificate = |names| Subject { certificate: Some((names, "")), ..of("other", "") };
+        for (client, whom) in [
+            (of("app", ""), Some("this user")),
+            (Subject { uid: Some(1), ..of("other", "unix:/a") }, Some("this listener")),
+            (uid(7), Some("uid")),
+            (uid(8), None),
+            (certificate(&bad), Some("the certificate of this client")),
+            (certificate(&good), None),
+            (of("default", "unix:/b"), None),
         ] {
-            let blocked = blocks.of(user, listener, uid);
-            assert_eq!(blocked.is_some(), whom.is_some(), "{user} {listener} {uid:?}");
+            let blocked = blocks.of(client);
+            assert_eq!(blocked.is_some(), whom.is_some(), "{client:?}");
             let Some(blocked) = blocked else { continue };
             let mut text = BytesMut::new();
             let request = RequestBuf::from_args(["GET", "a"]);
@@ -205,7 +244,7 @@ mod tests {
                 assert!(blocked.refusal(spec(free)).is_none(), "{free}");
             }
         }
-        assert!(Arc::new(Blocks::default()).of("app", "", None).is_none());
+        assert!(Arc::new(Blocks::default()).of(of("app", "")).is_none());
     }
 
     #[test]

@@ -63,7 +63,7 @@ mod void;
 
 pub(crate) use acl_file::AccountError;
 pub use acl_file::{AclUser, read_accounts};
-pub(crate) use block::{Blocked, Blocks};
+pub(crate) use block::{Blocked, Blocks, Subject};
 pub(crate) use command_set::CommandSet;
 pub use compile::compile;
 pub(crate) use compile::{RuleError, commands, compile_with};

@@ -29,6 +29,7 @@ pub(crate) enum Whom {
     User,
     Listener,
     Uid,
+    Certificate,
 }
 
 /// Why a request may not pass, and enough to say so.
@@ -306,6 +307,9 @@ fn write_blocked(whom: Whom, until: u64, name: &str, out: &mut BytesMut) {
         Whom::User => put(out, &["NOPERM respgate: this user is blocked"]),
         Whom::Listener => put(out, &["NOPERM respgate: this listener is blocked"]),
         Whom::Uid => put(out, &["NOPERM respgate: the uid of this client is blocked"]),
+        Whom::Certificate => {
+            put(out, &["NOPERM respgate: the certificate of this client is blocked"]);
+        }
     }
     put(out, &[" by an operator"]);
     if until != 0 {

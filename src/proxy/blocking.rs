@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::base::limits;
 use crate::command::Dictionary;
+use crate::config::CertificatePattern;
 use crate::policy::Blocks;
 use crate::telemetry::{self, Metrics};
 
@@ -39,6 +40,7 @@ pub(super) enum What {
     User(String),
     Listener(String),
     Uid(u32),
+    Certificate(CertificatePattern),
 }
 
 impl What {
@@ -49,6 +51,7 @@ impl What {
             Self::User(name) => ("user", name.clone()),
             Self::Listener(address) => ("listener", address.clone()),
             Self::Uid(uid) => ("uid", uid.to_string()),
+            Self::Certificate(pattern) => ("certificate", pattern.to_string()),
         }
     }
 
@@ -58,6 +61,7 @@ impl What {
             Self::User(_) => telemetry::Blocked::User,
             Self::Listener(_) => telemetry::Blocked::Listener,
             Self::Uid(_) => telemetry::Blocked::Uid,
+            Self::Certificate(_) => telemetry::Blocked::Certificate,
         }
     }
 }
@@ -140,6 +144,7 @@ impl Blocking {
                 What::User(name) => blocks.add_user(&name, until),
                 What::Listener(address) => blocks.add_listener(&address, until),
                 What::Uid(uid) => blocks.add_uid(uid, until),
+                What::Certificate(pattern) => blocks.add_certificate(pattern, until),
             }
         }
         Arc::new(blocks)

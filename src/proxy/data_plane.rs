@@ -31,6 +31,8 @@ pub(super) enum Control {
     Limits,
     /// Who may come and do what has changed.
     AccessSources,
+    /// Other certificates of applications are accepted.
+    ClientTrust,
     /// Something that an operator asks.
     Ask(Question),
 }
@@ -51,6 +53,7 @@ impl std::fmt::Debug for Control {
             Self::Rotate => "Rotate",
             Self::Limits => "Limits",
             Self::AccessSources => "Doors",
+            Self::ClientTrust => "ClientTrust",
             Self::Ask(_) => "Ask(..)",
         })
     }
@@ -203,10 +206,12 @@ async fn serve(
                 }
                 Control::Limits => worker.apply_limits(),
                 Control::AccessSources => worker.apply_access(),
+                Control::ClientTrust => worker.recheck_certificates(),
                 Control::Ask(ask) => ask(&Hall { worker: &worker, upstream: &upstream }),
             },
             _ = heartbeat.tick() => {
                 beat(&health, &worker, &upstream);
+                worker.end_expired();
                 metrics.state.set(health.state());
             }
             _ = async { warming.as_mut()?.await.ok() }, if warming.is_some() => warming = None,

@@ -78,7 +78,7 @@ fn announce(identity: &ListenerIdentity, listener: &str) {
         listener,
         generation = identity.generation,
         fingerprint = %identity.own.fingerprint,
-        "new certificate and authorities of a listener in force; connections that are open stay"
+        "new certificate and authorities of a listener in force; connections whose certificate is not accepted any more are closed"
     );
 }
 

@@ -240,6 +240,9 @@ impl Proxy {
         if outcome.rotate {
             self.data_plane.tell(Control::Rotate);
         }
+        if outcome.client_trust {
+            self.data_plane.tell(Control::ClientTrust);
+        }
         if outcome.doors {
             self.data_plane.tell(Control::AccessSources);
             // Words of blocks may be about other commands now.

@@ -44,6 +44,8 @@ pub(super) struct Outcome {
     pub rotate: bool,
     pub limits: bool,
     pub doors: bool,
+    /// Certificates of applications that were accepted may not be any more.
+    pub client_trust: bool,
     /// The configuration names other files.
     pub watch: Option<Watch>,
     pub drain: Option<Drain>,
@@ -128,6 +130,8 @@ impl Reloader {
         outcome.rotate |= matches!(result, Ok(true));
         outcome.attempts.push(self.report(Reload::TlsIdentity, result));
         let result = self.components.listeners.reload(&self.telemetry.metrics).await;
+        // Of several listeners one may have failed.
+        outcome.client_trust = !matches!(result, Ok(false));
         outcome.attempts.push(self.report(Reload::Listener, result));
         let result = self.reload_credentials().await;
         outcome.rotate |= matches!(result, Ok(true));

@@ -5,6 +5,7 @@
 use std::time::{Duration, Instant};
 
 use super::roster::{Marks, Roster, Seat};
+use crate::config::CertificatePattern;
 
 /// One client.
 #[derive(Clone, Debug)]
@@ -39,19 +40,21 @@ pub struct Choice {
     pub address: Option<String>,
     pub listener: Option<String>,
     pub name: Option<String>,
+    pub certificate: Option<CertificatePattern>,
 }
 
 impl Choice {
     /// Whether every client is meant.
     #[must_use]
     pub const fn is_all(&self) -> bool {
-        let Self { id, user, uid, address, listener, name } = self;
+        let Self { id, user, uid, address, listener, name, certificate } = self;
         id.is_none()
             && user.is_none()
             && uid.is_none()
             && address.is_none()
             && listener.is_none()
             && name.is_none()
+            && certificate.is_none()
     }
 
     fn fits(&self, seat: &Seat) -> bool {
@@ -67,6 +70,10 @@ impl Choice {
             && (text(&self.address, address) || text(&self.address, host))
             && text(&self.listener, &seat.peer.listener)
             && text(&self.name, &told(seat).0)
+            && self.certificate.as_ref().is_none_or(|wanted| {
+                let own = seat.peer.certificate();
+                own.is_some_and(|own| wanted.fits(&own.names, &own.fingerprint))
+            })
     }
 }
 

@@ -9,11 +9,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::client_info::{ClientInfo, Form};
-use super::peer::Peer;
+use super::peer::{Peer, PeerCertificate};
 use super::users::Name;
 use crate::command::Spec;
-use crate::policy::{Blocked, Blocks, Policy, Prefix, Refusal};
+use crate::policy::{Blocked, Blocks, Policy, Prefix, Refusal, Subject};
 use crate::resp::Protocol;
+use crate::telemetry::ClientDisconnect;
 use crate::traffic::Server;
 
 /// What `flags=` says of a client, in the order of the letters (redis networking.c
@@ -134,6 +135,10 @@ pub struct Seat {
     /// Which policy is in force for it; only clients of the same one know of each other.
     policy: Cell<usize>,
     killed: Cell<bool>,
+    /// Why its connection is to end at the next boundary between replies, and when at the latest.
+    retired: Cell<Option<(ClientDisconnect, Instant)>>,
+    /// Either of both.
+    is_to_end: Cell<bool>,
     /// What an operator has denied to it; the first tells whether there is anything.
     is_blocked: Cell<bool>,
     blocked: RefCell<Option<Blocked>>,
@@ -191,6 +196,18 @@ impl Seat {
     #[must_use]
     pub const fn is_killed(&self) -> bool {
         self.killed.get()
+    }
+
+    /// Whether its connection is to end: [`Self::is_killed`] or [`Self::retired`].
+    #[must_use]
+    pub const fn is_to_end(&self) -> bool {
+        self.is_to_end.get()
+    }
+
+    /// Why its connection is to end once it is owed nothing, and when in any case.
+    #[must_use]
+    pub const fn retired(&self) -> Option<(ClientDisconnect, Instant)> {
+        self.retired.get()
     }
 
     /// Whether an operator has denied anything to it.
@@ -305,6 +322,8 @@ impl Roster {
             user: RefCell::default(),
             policy: Cell::new(0),
             killed: Cell::new(false),
+            retired: Cell::new(None),
+            is_to_end: Cell::new(false),
             is_blocked: Cell::new(false),
             blocked: RefCell::default(),
             newly_blocked: Cell::new(false),
@@ -331,11 +350,23 @@ impl Roster {
     }
 
     fn settle_blocks(&self, seat: &Seat, more: bool) {
-        let (listener, uid) = (&seat.peer.listener, seat.peer.uid());
-        let blocked = self.blocks.borrow().of(seat.user.borrow().as_str(), listener, uid);
+        let user = seat.user.borrow();
+        let client = Subject {
+            user: user.as_str(),
+            listener: &seat.peer.listener,
+            uid: seat.peer.uid(),
+            certificate: seat.peer.certificate().map(|own| (&*own.names, &*own.fingerprint)),
+        };
+        let blocked = self.blocks.borrow().of(client);
         seat.is_blocked.set(blocked.is_some());
         seat.newly_blocked.set(more && blocked.is_some());
         seat.blocked.replace(blocked);
+    }
+
+    /// Whether an operator has denied everything to those that show this certificate.
+    #[must_use]
+    pub fn blocks_certificate(&self, certificate: &PeerCertificate) -> bool {
+        self.blocks.borrow().denies_certificate(&certificate.names, &certificate.fingerprint)
     }
 
     /// All clients, in the order in which they came.
@@ -396,7 +427,18 @@ impl Roster {
     /// A client is to be disconnected.
     pub(super) fn kill(&self, seat: &Seat) {
         seat.killed.set(true);
+        seat.is_to_end.set(true);
         self.due.borrow_mut().push(seat.id);
+    }
+
+    /// The connection of a client is to end: once it is owed nothing, and at `until` in any case. One for which
+    /// that was said before is only woken.
+    pub fn retire(&self, id: u64, why: ClientDisconnect, until: Instant) {
+        if let Some(seat) = self.seats.borrow().get(&id) {
+            seat.retired.set(seat.retired.get().or(Some((why, until))));
+            seat.is_to_end.set(true);
+            self.due.borrow_mut().push(id);
+        }
     }
 
     #[must_use]

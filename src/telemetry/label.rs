@@ -124,7 +124,7 @@ labels! {
         Expired = "expired", UnknownCa = "unknown_ca", BadName = "bad_name",
         CertRequired = "cert_required", Revoked = "revoked", Version = "version",
         UnsupportedCert = "unsupported_cert", Pin = "pin", Timeout = "timeout", Io = "io",
-        Other = "other",
+        Blocked = "blocked", Other = "other",
     }
 
     /// How an application is connected.
@@ -138,6 +138,7 @@ labels! {
         UpstreamLost = "upstream_lost", Reset = "reset", Rotation = "rotation",
         Killed = "killed", Blocked = "blocked", MemoryBudget = "memory_budget",
         LoginTimeout = "login_timeout", Stalled = "stalled",
+        CertificateExpired = "certificate_expired", CertificateRefused = "certificate_refused",
     }
     /// What was wrong with an application's bytes.
     ProtocolFault as "kind" {
@@ -226,7 +227,8 @@ labels! {
         Upstream = "upstream", Query = "query", Change = "change", Other = "other",
     }
     /// What an operator has blocked.
-    Blocked as "what" { Command = "command", User = "user", Listener = "listener", Uid = "uid", }
+    Blocked as "what" { Command = "command", User = "user", Listener = "listener", Uid = "uid",
+        Certificate = "certificate", }
     /// The class of an HTTP status.
     CodeClass as "code_class" { Success = "2xx", Client = "4xx", Server = "5xx", }
 }

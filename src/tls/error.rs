@@ -69,12 +69,13 @@ pub enum Fault {
     PeerCrowded,
     PeerClosed,
     PeerBroken,
+    PeerBlocked,
 }
 
 impl Fault {
     /// All of them, in the order of their codes.
     #[rustfmt::skip]
-    pub const ALL: [Self; 58] = [
+    pub const ALL: [Self; 59] = [
         Self::Unreadable, Self::Unstable, Self::NoCertificate, Self::NoKey, Self::Swapped,
         Self::EncryptedKey, Self::BadCertificate, Self::BadKey, Self::KeyMismatch, Self::ChainOrder,
         Self::Expired, Self::NotYetValid, Self::Usage, Self::BadPin, Self::BadServerName,
@@ -87,7 +88,7 @@ impl Fault {
         Self::PeerNotYetValid, Self::PeerName, Self::PeerCertificate, Self::PeerRevoked,
         Self::PeerPlaintext, Self::PeerIncompatible, Self::PeerAlert, Self::PeerSlow,
         Self::PeerCrowded, Self::PeerClosed, Self::PeerBroken, Self::BadList, Self::ListExpired,
-        Self::ServerRevoked, Self::ServerStatusUnknown, Self::PeerStatusUnknown,
+        Self::ServerRevoked, Self::ServerStatusUnknown, Self::PeerStatusUnknown, Self::PeerBlocked,
     ];
 
     /// The stable name under which a fault is documented and logged.
@@ -181,6 +182,7 @@ impl Fault {
             Self::ServerRevoked => "the server's certificate is revoked",
             Self::ServerStatusUnknown => "no list says whether the server's certificate is revoked",
             Self::PeerStatusUnknown => "no list says whether an application's certificate is revoked",
+            Self::PeerBlocked => "an operator has blocked the application's certificate",
             Self::PeerWithout => "an application shows no certificate",
             Self::PeerUntrusted => "an application's certificate is signed by an unknown CA",
             Self::PeerExpired => "an application's certificate has expired",
@@ -291,6 +293,8 @@ impl Fault {
                 "put a list of each authority of the chain, but the root, into upstream.tls.crl"),
             Self::PeerStatusUnknown => ("TLS-E215", "unsupported", "revoked",
                 "put a list of each authority of the chain, but the root, into listener.tls.crl"),
+            Self::PeerBlocked => ("TLS-E216", "unsupported", "blocked",
+                "respgate status lists the blocks, and respgate unblock removes one"),
             Self::PeerWithout => ("TLS-E201", "unsupported", "cert_required",
                 "give the application a certificate and its key, or set listener.tls.client_auth = \"request\""),
             Self::PeerUntrusted => ("TLS-E202", "untrusted", "unknown_ca",
@@ -384,7 +388,7 @@ mod tests {
     fn codes_are_unique_and_labels_are_those_of_the_metrics() {
         let reasons =
             "io,parse,key_mismatch,expired,not_yet_valid,untrusted,eku,unsupported,probe_failed";
-        let labels = "expired,unknown_ca,bad_name,cert_required,revoked,version,unsupported_cert,pin,timeout,io,other,plaintext,alert,overload";
+        let labels = "expired,unknown_ca,bad_name,cert_required,revoked,version,unsupported_cert,pin,timeout,io,other,plaintext,alert,overload,blocked";
         let mut codes = std::collections::BTreeSet::new();
         for fault in Fault::ALL {
             assert!(codes.insert(fault.code()), "{} twice", fault.code());

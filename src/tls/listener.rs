@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoClientAuth, ServerSessionMemoryCache};
 use rustls::sign::SingleCertAndKey;
 use rustls::{RootCertStore, ServerConfig};
@@ -16,6 +17,7 @@ use super::files::{AuthorityFiles, FileSet, Paths};
 use super::material::{self, OwnCertificate, Purpose};
 use super::peer::{ClientVerifier, Peer, has_ended};
 use super::provider;
+use super::refusal::refused;
 use super::revocation::Revocations;
 use super::store::settled;
 use crate::base::clock;
@@ -37,6 +39,8 @@ pub(crate) struct ListenerIdentity {
     pub ca_not_after: Option<SystemTime>,
     /// When the first list of revoked certificates should be replaced.
     pub next_update: Option<SystemTime>,
+    /// Who judges certificates of applications.
+    verifier: Arc<dyn ClientCertVerifier>,
     content_hash: [u8; 32],
 }
 
@@ -58,6 +62,17 @@ impl ListenerIdentity {
             return Err(TlsError::new(Fault::PeerExpired, "", detail));
         }
         Ok(Some(peer))
+    }
+
+    /// Whether a handshake with this chain would succeed now.
+    ///
+    /// # Errors
+    ///
+    /// With the reason, when it would not.
+    pub(crate) fn judge(&self, chain: &[CertificateDer<'_>]) -> Result<(), TlsError> {
+        let Some((leaf, rest)) = chain.split_first() else { return Ok(()) };
+        let verified = self.verifier.verify_client_cert(leaf, rest, UnixTime::now());
+        verified.map(drop).map_err(|error| refused(&error, ""))
     }
 }
 
@@ -135,7 +150,12 @@ fn build(
     let next_update = lists.as_ref().and_then(|lists| lists.next_update);
     let roots = trusted.map_or_else(RootCertStore::empty, |trusted| trusted.roots);
     let resolver = Arc::new(SingleCertAndKey::from(own.certified));
-    let mut config = server(settings, roots, lists, provider)?.with_cert_resolver(resolver);
+    let verifier = verifier(settings, roots, lists, &provider)?;
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(provider::versions(settings.min_version))
+        .map_err(|_| TlsError::new(Fault::Refused, "", "no TLS version is left to speak"))?
+        .with_client_cert_verifier(Arc::clone(&verifier))
+        .with_cert_resolver(resolver);
     // Of this generation only: what the one before has accepted is asked for anew.
     config.session_storage = ServerSessionMemoryCache::new(limits::CLIENT_TLS_SESSIONS_MAX);
     config.send_tls13_tickets = TICKETS;
@@ -145,24 +165,21 @@ fn build(
         own: own.facts,
         ca_not_after,
         next_update,
+        verifier,
         content_hash: files.hash,
     })
 }
 
-fn server(
+fn verifier(
     settings: &ListenerTls,
     roots: RootCertStore,
     lists: Option<Revocations>,
-    provider: Arc<CryptoProvider>,
-) -> Result<rustls::ConfigBuilder<ServerConfig, rustls::server::WantsServerCert>, TlsError> {
-    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
-        .with_protocol_versions(provider::versions(settings.min_version))
-        .map_err(|_| TlsError::new(Fault::Refused, "", "no TLS version is left to speak"))?;
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
     Ok(match settings.client_auth {
-        AskClient::Off => builder.with_client_cert_verifier(Arc::new(NoClientAuth)),
+        AskClient::Off => Arc::new(NoClientAuth),
         AskClient::Require | AskClient::Request => {
-            let verifier = ClientVerifier::new(settings, roots, lists, &provider)?;
-            builder.with_client_cert_verifier(Arc::new(verifier))
+            Arc::new(ClientVerifier::new(settings, roots, lists, provider)?)
         }
     })
 }

@@ -31,6 +31,6 @@ pub(crate) use identity::server_name;
 pub(crate) use listener::{ListenerIdentity, ListenerStore};
 pub(crate) use look::Looking;
 pub(crate) use material::{OwnCertificate, not_after, roots};
-pub(crate) use refusal::{broken_off, crowded, refusal, too_slow};
+pub(crate) use refusal::{blocked, broken_off, crowded, refusal, too_slow};
 pub(crate) use store::Candidate;
 pub use store::TlsStore;

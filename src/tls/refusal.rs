@@ -29,7 +29,14 @@ pub(crate) fn refusal(error: &io::Error, peer: &str) -> TlsError {
             ),
         };
     };
-    match tls {
+    refused(tls, peer)
+}
+
+/// The same of what the library itself says.
+#[must_use]
+pub(super) fn refused(error: &Error, peer: &str) -> TlsError {
+    let new = |fault: Fault, detail: &str| TlsError::new(fault, peer, detail.to_owned());
+    match error {
         Error::NoCertificatesPresented => new(
             Fault::PeerWithout,
             "no certificate was shown, and listener.tls.client_auth is \"require\"",
@@ -131,6 +138,13 @@ pub(crate) fn too_slow(limit: Duration, peer: &str) -> TlsError {
 #[must_use]
 pub(crate) fn broken_off(peer: &str) -> TlsError {
     TlsError::new(Fault::PeerBroken, peer, "an internal error ended the handshake")
+}
+
+/// A handshake with a certificate that an operator has blocked.
+#[must_use]
+pub(crate) fn blocked(certificate: &str, peer: &str) -> TlsError {
+    let detail = format!("the certificate of {certificate} is blocked by an operator");
+    TlsError::new(Fault::PeerBlocked, peer, detail)
 }
 
 /// A handshake that gave way to another.

@@ -16,6 +16,7 @@ use crate::support::certs;
 mod drivers;
 mod handshake;
 mod identity;
+mod recheck;
 mod reload;
 mod revocation;
 mod traffic;

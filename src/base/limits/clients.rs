@@ -9,6 +9,8 @@ use super::protocol::READ_BYTES;
 /// Time for which the command of a closed client counts as concurrent work where no other limit
 /// ends it.
 pub(crate) const ABANDONED_WORK_TIMEOUT: Duration = Duration::from_secs(300);
+/// A client whose certificate is not good any more has this long to be owed no reply.
+pub(crate) const CERTIFICATE_GRACE: Duration = Duration::from_secs(5);
 /// Bytes that TLS keeps for one client: keys, one record each way, unsent output.
 pub(crate) const CLIENT_TLS_BYTES: usize = 32 * 1024;
 /// Plain bytes that are encrypted at once: one record.

@@ -10,6 +10,7 @@ use crate::command::Spec;
 use crate::config::ClientLimits;
 use crate::resp::Request;
 use crate::session::{Cause, Completed, Context, Login, Route, Session, Step};
+use crate::telemetry::ClientDisconnect;
 use crate::traffic::{Facts, Loss, PoolKey, Ticket, Unavailable};
 
 /// What the request at the front of the client's bytes waits for.
@@ -187,9 +188,13 @@ pub trait Host {
     fn is_silent(&self) -> bool {
         false
     }
-    /// Whether respgate drains its clients.
+    /// Whether the connection is to end once the client is owed nothing: respgate drains its clients, or this one.
     fn is_leaving(&self) -> bool {
         false
+    }
+    /// Why, if it is.
+    fn leaving_why(&self) -> ClientDisconnect {
+        ClientDisconnect::Drain
     }
     /// Whether all clients together keep more than they may.
     fn is_over_budget(&self) -> bool {

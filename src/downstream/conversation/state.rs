@@ -479,7 +479,7 @@ impl Conversation {
             && self.session.is_idle()
             && self.inbound.pending.is_empty()
         {
-            self.end(ClientDisconnect::Drain);
+            self.end(host.leaving_why());
         }
         let finished = self.session.is_settled() && self.out.is_empty() && flushed;
         if let Some((why, until)) = self.ending {

@@ -1,4 +1,4 @@
-//! `block` and `unblock`: deny commands, a user, a listener or a uid for a while, whatever policies say.
+//! `block` and `unblock`: deny commands, a user, a listener, a uid or a certificate for a while, whatever policies say.
 //!
 //! Owns: [`BLOCK`], [`UNBLOCK`]. Never knows: how a command is refused.
 
@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::clients::certificate;
 use super::{AdminState, span};
 use crate::admin::{Answer, Argument, Call, Effect, Kind, Refused, Verb};
 use crate::base::clock;
@@ -22,7 +23,7 @@ pub(crate) const BLOCK: Verb<AdminState> = Verb {
     path: "/block",
     also: &[],
     effect: Effect::Changes,
-    about: "Deny commands, a user, a listener or a uid at once, whatever the policies say",
+    about: "Deny commands, a user, a listener, a uid or a certificate at once, whatever the policies say",
     arguments: &[
         Argument {
             name: "command",
@@ -41,6 +42,11 @@ pub(crate) const BLOCK: Verb<AdminState> = Verb {
             help: "Every command of this user of the system, over a Unix socket",
         },
         Argument {
+            name: "certificate",
+            kind: Kind::Option("NAME|SHA256"),
+            help: "Every command of clients with such a certificate, and their handshakes: spiffe://prod/ns/*/sa/app1, dns:app1.example.com, or its SHA-256",
+        },
+        Argument {
             name: "for",
             kind: Kind::Option("TIME"),
             help: "How long, as 15m; without it until unblock, or until respgate exits",
@@ -49,6 +55,10 @@ pub(crate) const BLOCK: Verb<AdminState> = Verb {
     examples: &[
         ("Deny a command for a quarter of an hour", "respgate block --command FLUSHALL --for 15m"),
         ("Deny everything to a user", "respgate block --user app1 --for 1h"),
+        (
+            "Deny everything to an application by its certificate",
+            "respgate block --certificate spiffe://prod/ns/shop/sa/app1",
+        ),
     ],
     done: "it is denied, for connections that exist as well",
     failed: "it is not denied: there is no such listener, or there are too many blocks",
@@ -110,22 +120,23 @@ fn what(house: &AdminState, call: &Call) -> Result<(What, Choice), Refused> {
     let words: Vec<&str> = call.values("command").collect();
     let (user, listener, uid) = (call.value("user"), call.value("listener"), call.parsed("uid")?);
     let usage = || {
-        let text = "give exactly one of --command, --user, --listener and --uid";
+        let text = "give exactly one of --command, --user, --listener, --uid and --certificate";
         Refused::Usage(text.to_owned())
     };
-    match (words.is_empty(), user, listener, uid) {
-        (false, None, None, None) => {
+    let certificate = certificate(call)?;
+    match (words.is_empty(), user, listener, uid, certificate) {
+        (false, None, None, None, None) => {
             let words = words.join(" ");
             let policy = house.in_force.get().components.policies.get(None);
             let tried = Blocks::default().add_commands(&words, policy.dictionary(), 0);
             tried.map_err(Refused::Usage)?;
             Ok((What::Commands(words), Choice::default()))
         }
-        (true, Some(user), None, None) => {
+        (true, Some(user), None, None, None) => {
             let choice = Choice { user: Some(user.to_owned()), ..Choice::default() };
             Ok((What::User(user.to_owned()), choice))
         }
-        (true, None, Some(address), None) => {
+        (true, None, Some(address), None, None) => {
             let in_force = house.in_force.get();
             let all = in_force.config.listeners.iter().map(|one| one.address.to_string());
             let all: Vec<String> = all.collect();
@@ -136,8 +147,12 @@ fn what(house: &AdminState, call: &Call) -> Result<(What, Choice), Refused> {
             let choice = Choice { listener: Some(address.to_owned()), ..Choice::default() };
             Ok((What::Listener(address.to_owned()), choice))
         }
-        (true, None, None, Some(uid)) => {
+        (true, None, None, Some(uid), None) => {
             Ok((What::Uid(uid), Choice { uid: Some(uid), ..Choice::default() }))
+        }
+        (true, None, None, None, Some(pattern)) => {
+            let choice = Choice { certificate: Some(pattern.clone()), ..Choice::default() };
+            Ok((What::Certificate(pattern), choice))
         }
         _ => Err(usage()),
     }

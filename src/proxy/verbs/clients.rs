@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::AdminState;
 use crate::admin::{Answer, Argument, Call, Effect, Kind, Refused, Verb};
 use crate::base::limits;
+use crate::config::CertificatePattern;
 use crate::session::{Choice, Listed};
 
 const LISTED: usize = 1000;
@@ -39,6 +40,11 @@ const LISTENER: Argument = Argument {
     kind: Kind::Option("ADDRESS"),
     help: "Clients of this listener, as 127.0.0.1:6379 or unix:/path",
 };
+const CERTIFICATE: Argument = Argument {
+    name: "certificate",
+    kind: Kind::Option("NAME|SHA256"),
+    help: "Clients that have shown such a certificate: spiffe://prod/ns/*/sa/app1, dns:app1.example.com, or its SHA-256",
+};
 const MOST: Argument = Argument {
     name: "most",
     kind: Kind::Option("NUMBER"),
@@ -51,7 +57,7 @@ pub(crate) const CLIENTS: Verb<AdminState> = Verb {
     also: &[],
     effect: Effect::Shows,
     about: "List the clients that are connected",
-    arguments: &[ID, USER, UID, ADDRESS, NAME, LISTENER, MOST],
+    arguments: &[ID, USER, UID, ADDRESS, NAME, LISTENER, CERTIFICATE, MOST],
     examples: &[
         ("List all clients", "respgate clients --config /etc/respgate/respgate.toml"),
         ("List those of one user, for a program", "respgate clients --user app1 --json"),
@@ -68,7 +74,7 @@ pub(crate) const DISCONNECT: Verb<AdminState> = Verb {
     also: &[],
     effect: Effect::Changes,
     about: "Disconnect clients; they may connect again, unless they are blocked",
-    arguments: &[ID, USER, UID, ADDRESS, NAME, LISTENER],
+    arguments: &[ID, USER, UID, ADDRESS, NAME, LISTENER, CERTIFICATE],
     examples: &[
         ("Disconnect one client", "respgate disconnect --id 17"),
         ("Disconnect all clients of a user", "respgate disconnect --user app1"),
@@ -79,6 +85,12 @@ pub(crate) const DISCONNECT: Verb<AdminState> = Verb {
     answer: |house, call| Box::pin(disconnect(house, call)),
 };
 
+/// What `--certificate` says, if it is given.
+pub(super) fn certificate(call: &Call) -> Result<Option<CertificatePattern>, Refused> {
+    let wrong = |problem| Refused::Usage(format!("--certificate: {problem}"));
+    call.value("certificate").map(|text| text.parse().map_err(wrong)).transpose()
+}
+
 fn choice(call: &Call) -> Result<Choice, Refused> {
     let text = |name: &str| call.value(name).map(str::to_owned);
     Ok(Choice {
@@ -88,6 +100,7 @@ fn choice(call: &Call) -> Result<Choice, Refused> {
         address: text("address"),
         listener: text("listener"),
         name: text("name"),
+        certificate: certificate(call)?,
     })
 }
 
