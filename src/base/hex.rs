@@ -1,17 +1,24 @@
 //! Bytes as hexadecimal digits.
 //!
-//! Owns: [`hex`]. Never knows: what the bytes are.
+//! Owns: [`hex`], [`unhex`]. Never knows: what the bytes are.
 
-use std::fmt::Write;
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 
 /// Two lower-case digits a byte.
 #[must_use]
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a string does not fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    HEXLOWER.encode(bytes)
+}
+
+/// Exactly `N` bytes, from digits of either case.
+#[must_use]
+pub(crate) fn unhex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    if digits.len() != 2 * N {
+        return None;
+    }
+    HEXLOWER_PERMISSIVE.decode_mut(digits, &mut bytes).ok()?;
+    Some(bytes)
 }
 
 #[cfg(test)]
@@ -22,5 +29,10 @@ mod tests {
     fn bytes_have_two_digits_each() {
         assert_eq!(hex(&[0, 0x0a, 0xff]), "000aff");
         assert_eq!(hex(&[]), "");
+        assert_eq!(unhex(b"000aff"), Some([0, 0x0a, 0xff]));
+        assert_eq!(unhex(b"000AfF"), Some([0, 0x0a, 0xff]));
+        for wrong in ["", "000af", "000aff0", "000aff00", "000ag0", "000a\u{e9}"] {
+            assert_eq!(unhex::<3>(wrong.as_bytes()), None, "{wrong}");
+        }
     }
 }

@@ -5,8 +5,11 @@
 use std::fmt;
 
 use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
 
-/// The SHA-256 of a password. Who knows it can try passwords at leisure, so it is not printed.
+use crate::base::hex::unhex;
+
+/// The SHA-256 of a password. It is never printed: passwords can be tried against it offline.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct PasswordHash([u8; 32]);
 
@@ -19,30 +22,13 @@ impl PasswordHash {
     /// From 64 lower-case hexadecimal digits (Redis acl.c `ACLCheckPasswordHash`).
     #[must_use]
     pub fn parse(digits: &str) -> Option<Self> {
-        let (pairs, rest) = digits.as_bytes().as_chunks::<2>();
-        if pairs.len() != 32 || !rest.is_empty() {
-            return None;
-        }
-        let mut hash = [0; 32];
-        for (byte, [high, low]) in hash.iter_mut().zip(pairs) {
-            *byte = digit(*high)? << 4 | digit(*low)?;
-        }
-        Some(Self(hash))
+        let lower = !digits.bytes().any(|digit| digit.is_ascii_uppercase());
+        lower.then(|| unhex(digits.as_bytes()))?.map(Self)
     }
 
-    /// Looks at all bytes, wherever the first difference is.
+    /// In constant time.
     fn is(&self, other: &Self) -> bool {
-        let bytes = self.0.iter().zip(&other.0);
-        let difference = bytes.fold(0, |difference, (own, other)| difference | (own ^ other));
-        std::hint::black_box(difference) == 0
-    }
-}
-
-const fn digit(byte: u8) -> Option<u8> {
-    match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        _ => None,
+        self.0.ct_eq(&other.0).into()
     }
 }
 
@@ -52,7 +38,7 @@ impl fmt::Debug for PasswordHash {
     }
 }
 
-/// With what a user may log in.
+/// The passwords that a user may log in with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Passwords {
     /// Any password is right, as after Redis's `nopass`.

@@ -2,6 +2,7 @@
 //!
 //! Owns: [`Secret`]. Never knows: where the bytes came from.
 
+use subtle::ConstantTimeEq;
 use zeroize::Zeroize;
 
 /// A password or token.
@@ -14,7 +15,7 @@ impl Secret {
         Self(bytes)
     }
 
-    /// The bytes, for the one who writes them to the wire; never for logs or errors.
+    /// The bytes, to be written to the wire; never for logs or errors.
     #[must_use]
     pub fn expose(&self) -> &[u8] {
         &self.0
@@ -23,12 +24,7 @@ impl Secret {
     /// Whether `other` is the same secret. The time taken depends on the lengths alone.
     #[must_use]
     pub fn matches(&self, other: &[u8]) -> bool {
-        let mut difference = self.0.len() ^ other.len();
-        for (i, byte) in other.iter().enumerate() {
-            let own = self.0.get(i % self.0.len().max(1)).copied().unwrap_or(0);
-            difference |= usize::from(own ^ byte);
-        }
-        std::hint::black_box(difference) == 0
+        self.0.ct_eq(other).into()
     }
 }
 

@@ -4,7 +4,10 @@
 
 use std::fmt;
 
+use data_encoding::HEXLOWER;
 use sha1::Digest;
+
+use crate::base::hex::unhex;
 
 /// The digest of some bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -20,23 +23,15 @@ impl Sha1 {
     /// `evalGenericCommand`).
     #[must_use]
     pub fn parse(digits: &[u8]) -> Option<Self> {
-        let mut digest = [0; 20];
-        if digits.len() != 2 * digest.len() {
-            return None;
-        }
-        for (byte, pair) in digest.iter_mut().zip(digits.chunks_exact(2)) {
-            for digit in pair {
-                let value = char::from(*digit).to_digit(16)?;
-                *byte = *byte << 4 | u8::try_from(value).ok()?;
-            }
-        }
-        Some(Self(digest))
+        unhex(digits).map(Self)
     }
 }
 
 impl fmt::Display for Sha1 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        let mut digits = [0; 40];
+        HEXLOWER.encode_mut(&self.0, &mut digits);
+        f.write_str(std::str::from_utf8(&digits).unwrap_or_default())
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::io::Read;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -14,9 +15,11 @@ use super::args::Acl;
 use super::output::Output;
 use super::verb::Verb;
 use super::{examine, exit};
+use crate::base::limits;
+use crate::base::small_file::{self, Kind};
 use crate::command::Dictionary;
 use crate::config::{
-    ClientAuth, Config, ConfigSource, Document, Listener, Problem, Rules, environment,
+    ClientAuth, Config, ConfigSource, Document, Listener, Problem, Rules, environment, read_cause,
 };
 use crate::policy::{self, ServerRole};
 use crate::resp::{Protocol, RequestBuf, Value};
@@ -155,7 +158,14 @@ fn compare(
             read.map_err(|error| format!("standard input: {error}"))?;
             text
         }
-        file => std::fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?,
+        file => {
+            let wrong = |cause: &str| format!("{file}: {cause}");
+            let max = limits::ACL_FILE_BYTES_MAX;
+            let mut bytes = small_file::read(Path::new(file), max, Kind::Stream)
+                .map_err(|error| wrong(&read_cause(&error)))?;
+            String::from_utf8(std::mem::take(&mut *bytes))
+                .map_err(|_| wrong("it is not UTF-8 text"))?
+        }
     };
     let own = |line: &&str| line.split_ascii_whitespace().take(2).eq(["user", user]);
     let line = said.lines().find(own).ok_or_else(|| format!("the server has no user {user}"))?;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::error::{Place, Problem, VARIABLE_PREFIX, ValueError};
 use super::section::Section;
-use super::source::io_cause;
+use super::source::{io_cause, read_cause};
 use super::telemetry::{Admin, Telemetry};
 use super::tree::{Node, Setting};
 use super::unknown::unknown;
@@ -92,13 +92,10 @@ fn read(path: &Path) -> Result<Node, Vec<Problem>> {
     let bytes =
         small_file::read(path, limits::CONFIG_BYTES_MAX, Kind::Stream).map_err(|error| {
             fail(match error {
-                ReadError::Io(error) => io_cause(&error).to_owned(),
-                ReadError::NotAFile => "not a regular file".to_owned(),
                 ReadError::TooLarge(_) => "larger than a configuration can be".to_owned(),
-                ReadError::TooSlow(after) => format!(
-                    "not read within {} s; is it a pipe without a writer, or its file system gone?",
-                    after.as_secs()
-                ),
+                ReadError::Io(_) | ReadError::NotAFile | ReadError::TooSlow(_) => {
+                    read_cause(&error)
+                }
             })
         })?;
     let not_text = || fail(io_cause(&std::io::ErrorKind::InvalidData.into()).to_owned());

@@ -58,6 +58,7 @@ pub use sandbox::Sandbox;
 pub use scripts::{ScriptError, ScriptMode, ScriptRules};
 pub use secret_files::{OpenFile, SecretFile, is_in_volume, is_open, open_files, secret_files};
 pub use server_auth::{CertificateLogin, PasswordCommand, ServerAuth};
+pub(crate) use source::read_cause;
 pub use source::{SecretSource, SourceError, io_cause, read_acl_file};
 pub use telemetry::{Admin, Health, LogFormat, MetricsProfile, Readiness, Telemetry};
 pub use tree::Setting;

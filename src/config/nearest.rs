@@ -1,6 +1,6 @@
 //! The known name that is closest to an unknown one.
 //!
-//! Owns: edit distance. Never knows: what the names name.
+//! Owns: how near is near enough. Never knows: what the names name.
 
 /// The candidate nearest to `name`, if any is near: about one slip in three characters.
 pub(super) fn nearest<'a>(
@@ -16,32 +16,13 @@ pub(super) fn nearest<'a>(
 }
 
 /// Insertions, deletions, substitutions and swaps of neighbours between two words, one point each.
-/// Names longer than any key are far from everything.
-#[allow(clippy::indexing_slicing, reason = "the table is as large as both words")]
+/// Names longer than any key are far from everything: the work grows with the product of both lengths.
 fn distance(from: &str, to: &str) -> usize {
     const CHARACTERS_MAX: usize = 64;
-    let (from, to): (Vec<char>, Vec<char>) = (from.chars().collect(), to.chars().collect());
-    if from.len().max(to.len()) > CHARACTERS_MAX {
+    if from.chars().count().max(to.chars().count()) > CHARACTERS_MAX {
         return usize::MAX;
     }
-    // points[i][j]: between the first i characters of `from` and the first j of `to`.
-    let mut points = vec![vec![0; to.len() + 1]; from.len() + 1];
-    for i in 0..=from.len() {
-        for j in 0..=to.len() {
-            points[i][j] = if i == 0 || j == 0 {
-                i + j
-            } else {
-                let same = from[i - 1] == to[j - 1];
-                let one = (points[i - 1][j - 1] + usize::from(!same))
-                    .min(points[i - 1][j] + 1)
-                    .min(points[i][j - 1] + 1);
-                let swapped =
-                    i > 1 && j > 1 && from[i - 1] == to[j - 2] && from[i - 2] == to[j - 1];
-                if swapped { one.min(points[i - 2][j - 2] + 1) } else { one }
-            };
-        }
-    }
-    points[from.len()][to.len()]
+    strsim::osa_distance(from, to)
 }
 
 #[cfg(test)]

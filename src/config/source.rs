@@ -156,7 +156,21 @@ impl SecretSource {
     }
 }
 
-/// Why a file cannot be read, in words of our own.
+/// Why a file was not read within its bounds.
+#[must_use]
+pub(crate) fn read_cause(error: &ReadError) -> String {
+    match error {
+        ReadError::Io(error) => io_cause(error).to_owned(),
+        ReadError::NotAFile => "not a regular file".to_owned(),
+        ReadError::TooLarge(max) => format!("larger than {} KiB", max >> 10),
+        ReadError::TooSlow(after) => format!(
+            "not read within {} s; is it a pipe without a writer, or its file system gone?",
+            after.as_secs()
+        ),
+    }
+}
+
+/// Why a file cannot be read; the system's own text is not repeated.
 #[must_use]
 pub fn io_cause(error: &io::Error) -> &'static str {
     use io::ErrorKind as E;

@@ -9,9 +9,12 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use zeroize::Zeroizing;
+
 use super::facts::Known;
-use crate::base::clock;
-use crate::config::{Authorities, CertificateFiles, Config, Tls, Verify};
+use crate::base::small_file::{self, Kind};
+use crate::base::{clock, limits};
+use crate::config::{Authorities, CertificateFiles, Config, Tls, Verify, read_cause};
 use crate::tls::TlsStore;
 use crate::tls::dev_certs::{Authority, CertRequest, Issued, Role};
 use crate::upstream::credentials::Credentials;
@@ -131,8 +134,9 @@ impl Drop for Directory {
     }
 }
 
-fn read(path: &Path) -> Known<Vec<u8>> {
-    fs::read(path).map_err(|error| format!("{}: {}", path.display(), error.kind()))
+fn read(path: &Path) -> Known<Zeroizing<Vec<u8>>> {
+    small_file::read(path, limits::PEM_FILE_BYTES_MAX, Kind::Regular)
+        .map_err(|error| format!("{}: {}", path.display(), read_cause(&error)))
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Known<()> {

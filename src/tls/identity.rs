@@ -22,7 +22,7 @@ use super::material::{Material, Own, OwnCertificate, Trusted};
 use super::peer::permit;
 use super::revocation::Revocations;
 use super::{provider, version1};
-use crate::base::hex::hex;
+use crate::base::hex::{hex, unhex};
 use crate::base::limits;
 use crate::config::{self, SanPattern, Verify};
 
@@ -126,17 +126,10 @@ fn pins(texts: &[String]) -> Result<Vec<[u8; 32]>, TlsError> {
     }
     texts
         .iter()
-        .map(|text| unhex(text).ok_or_else(|| error(format!("`{text}` is not 64 hex digits"))))
+        .map(|text| {
+            unhex(text.as_bytes()).ok_or_else(|| error(format!("`{text}` is not 64 hex digits")))
+        })
         .collect()
-}
-
-fn unhex(text: &str) -> Option<[u8; 32]> {
-    let mut digits = text.chars().map(|c| c.to_digit(16).and_then(|d| u8::try_from(d).ok()));
-    let mut bytes = [0; 32];
-    for byte in &mut bytes {
-        *byte = digits.next()?? << 4 | digits.next()??;
-    }
-    digits.next().is_none().then_some(bytes)
 }
 
 #[derive(Debug)]
@@ -339,10 +332,10 @@ mod tests {
     #[test]
     fn pins_are_64_hex_digits() {
         let good = "00ff".repeat(16);
-        assert_eq!(unhex(&good).unwrap()[..2], [0x00, 0xff]);
-        assert_eq!(unhex(&good.to_uppercase()), unhex(&good));
+        assert_eq!(unhex::<32>(good.as_bytes()).unwrap()[..2], [0x00, 0xff]);
+        assert_eq!(unhex::<32>(good.to_uppercase().as_bytes()), unhex(good.as_bytes()));
         for bad in ["", "00", &good[1..], &format!("{good}0"), &"zz".repeat(32), &"+1".repeat(32)] {
-            assert_eq!(unhex(bad), None, "{bad}");
+            assert_eq!(unhex::<32>(bad.as_bytes()), None, "{bad}");
         }
         assert_eq!(pins(&[]).unwrap_err().fault, Fault::BadPin);
     }

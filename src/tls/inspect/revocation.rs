@@ -13,7 +13,9 @@ use x509_parser::prelude::{CertificateRevocationList, FromDer};
 
 use super::certificate::{CertificateFacts, shown_name};
 use crate::base::hex::hex;
-use crate::config::io_cause;
+use crate::base::limits;
+use crate::base::small_file::{self, Kind};
+use crate::config::read_cause;
 use crate::tls::{provider, version1};
 
 /// One list.
@@ -49,7 +51,8 @@ impl RevocationList {
     /// When it cannot be read, or is no such list; in words that hold nothing of it.
     pub(crate) fn read(path: &Path) -> Result<Self, String> {
         let wrong = |what: &str| format!("{}: {what}", path.display());
-        let bytes = std::fs::read(path).map_err(|error| wrong(io_cause(&error)))?;
+        let bytes = small_file::read(path, limits::PEM_FILE_BYTES_MAX, Kind::Stream)
+            .map_err(|error| wrong(&read_cause(&error)))?;
         let pem = CertificateRevocationListDer::from_pem_slice(&bytes);
         let der = pem.as_ref().map_or(&bytes[..], |der| der.as_ref());
         let parsed = CertificateRevocationList::from_der(der);
