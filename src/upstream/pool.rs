@@ -5,7 +5,10 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
@@ -16,7 +19,7 @@ use super::connection::HOME;
 use super::context::UpstreamContext;
 use super::dial::ServerConnection;
 use super::holder::Holder;
-use super::idle::Pooled;
+use super::idle::{Checked, Pooled};
 use super::not_primary::{Question, Sign, Verdict};
 use super::pool_core::{Answer, PoolCore, Turn, Upkeep};
 use super::reply_buffer::ReplyBuffer;
@@ -49,7 +52,7 @@ impl Pooled for Spare {
         let mut byte = [0; 1];
         let mut buf = tokio::io::ReadBuf::new(&mut byte);
         let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
-        let stream = std::pin::Pin::new(&mut self.link.stream);
+        let stream = Pin::new(&mut self.link.stream);
         tokio::io::AsyncRead::poll_read(stream, &mut cx, &mut buf).is_pending()
     }
 }
@@ -67,6 +70,45 @@ impl Drop for Claim {
         self.pool.waiting.borrow_mut().remove(&self.number);
         self.pool.core.borrow_mut().handle_left(self.number);
         self.pool.settle();
+    }
+}
+
+/// The question what the server is, while it is asked; a panic of its task ends it, too.
+struct Asking {
+    pool: Rc<Pool>,
+    answered: bool,
+}
+
+impl Asking {
+    fn answer(mut self, link: ServerConnection, answer: Answer) {
+        self.answered = true;
+        let spare = self.pool.spare(link);
+        self.pool.core.borrow_mut().handle_answer(spare, answer, clock::now());
+        self.pool.settle();
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.pool.core.borrow_mut().handle_unanswered();
+            self.pool.settle();
+        }
+    }
+}
+
+/// Checks of idle connections that are under way.
+struct Checks(Vec<Pin<Box<dyn Future<Output = ()>>>>);
+
+impl Checks {
+    /// Waits until one of them has ended; for ever when there is none.
+    async fn next_end(&mut self) {
+        poll_fn(|cx| {
+            let before = self.0.len();
+            self.0.retain_mut(|check| check.as_mut().poll(cx).is_pending());
+            if self.0.len() < before { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
     }
 }
 
@@ -261,47 +303,51 @@ impl Pool {
         if !asks {
             return;
         }
-        let pool = Rc::clone(self);
+        let asking = Asking { pool: Rc::clone(self), answered: false };
         tokio::task::spawn_local(async move {
-            let wait = pool.context.settings.pool.connect_timeout;
+            let wait = asking.pool.context.settings.pool.connect_timeout;
             let asked = tokio::time::timeout(wait, ask(&mut link, sign)).await;
-            let answer = asked.unwrap_or(Answer::Nothing);
-            let spare = pool.spare(link);
-            pool.core.borrow_mut().handle_answer(spare, answer, clock::now());
-            pool.settle();
+            asking.answer(link, asked.unwrap_or(Answer::Nothing));
         });
     }
 
     /// Keeps `min_idle` connections warm, checks idle ones and closes those idle for too long.
     pub(super) async fn keep(self: Rc<Self>) {
+        let mut checks = Checks(Vec::new());
         loop {
+            let may_dial = self.context.may_dial();
+            let upkeep = self.core.borrow_mut().poll_upkeep(may_dial, checks.0.len(), clock::now());
+            self.settle();
+            match upkeep {
+                Upkeep::Check(checked) => {
+                    let pool = Rc::clone(&self);
+                    checks.0.push(Box::pin(async move { pool.check(checked).await }));
+                    continue;
+                }
+                Upkeep::Dial(key) => match self.context.dial(key).await {
+                    Ok(link) => {
+                        self.put(link);
+                        continue;
+                    }
+                    Err(_) => self.core.borrow_mut().handle_fill_failed(clock::now()),
+                },
+                Upkeep::Rest => {}
+            }
             let rests_until = self.core.borrow().poll_timeout();
             tokio::select! {
                 () = tokio::time::sleep_until(rests_until.into()) => {}
                 () = self.hurried.notified() => {}
-            }
-            loop {
-                let may_dial = self.context.may_dial();
-                let upkeep = self.core.borrow_mut().poll_upkeep(may_dial, clock::now());
-                self.settle();
-                match upkeep {
-                    Upkeep::Rest => break,
-                    Upkeep::Check(mut checked) => {
-                        let asked_at = clock::now();
-                        let alive = self.answers(&mut checked.connection.link).await;
-                        self.core.borrow_mut().handle_checked(checked, alive, asked_at);
-                        self.settle();
-                    }
-                    Upkeep::Dial(key) => match self.context.dial(key).await {
-                        Ok(link) => self.put(link),
-                        Err(_) => {
-                            self.core.borrow_mut().handle_fill_failed(clock::now());
-                            break;
-                        }
-                    },
-                }
+                () = checks.next_end() => {}
             }
         }
+    }
+
+    /// Asks an idle connection for a sign of life.
+    async fn check(&self, mut checked: Checked<Spare>) {
+        let asked_at = clock::now();
+        let alive = self.answers(&mut checked.connection.link).await;
+        self.core.borrow_mut().handle_checked(checked, alive, asked_at);
+        self.settle();
     }
 
     /// Sends PING and waits for any reply.
@@ -344,5 +390,38 @@ async fn reply_to(link: &mut ServerConnection, request: &[u8]) -> std::io::Resul
             let whole = replies.is_empty();
             return whole.then_some(reply).ok_or_else(|| std::io::ErrorKind::InvalidData.into());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::config;
+    use crate::telemetry::Metrics;
+    use crate::upstream::credentials::Credentials;
+    use crate::upstream::dial::Dialer;
+
+    #[test]
+    fn question_about_the_server_whose_task_panics_can_be_asked_again() {
+        let text = "[[listener]]\naddress = \"127.0.0.1:0\"\n[upstream]\naddress = \"127.0.0.1:1\"\n\
+                    insecure_plaintext = true\n";
+        let settings = config::parse(text, "test", []).unwrap().upstream;
+        let dialer = Dialer::new(&settings, None, Credentials::open(&settings.auth).unwrap());
+        let metrics = Arc::new(Metrics::default());
+        let pool = Pool::new(UpstreamContext::new(settings, 65_536, dialer, metrics, 1));
+        assert!(pool.core.borrow_mut().doubts(clock::now()));
+        let asking = Asking { pool: Rc::clone(&pool), answered: false };
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let panics = async {
+            let task = tokio::task::spawn_local(async move {
+                let _asking = asking;
+                std::panic::resume_unwind(Box::new("a defect"));
+            });
+            assert!(task.await.unwrap_err().is_panic());
+        };
+        tokio::task::LocalSet::new().block_on(&runtime, panics);
+        assert!(pool.core.borrow_mut().doubts(clock::now() + Duration::from_secs(60)));
     }
 }

@@ -32,7 +32,7 @@ pub enum Upkeep<C> {
     Check(Checked<C>),
     /// Dial one more; [`PoolCore::handle_answer`] takes it.
     Dial(PoolKey),
-    /// Nothing until [`PoolCore::poll_timeout`].
+    /// Nothing until [`PoolCore::poll_timeout`], or until a check has ended.
     Rest,
 }
 
@@ -281,6 +281,13 @@ impl<C: Pooled> PoolCore<C> {
         }
     }
 
+    /// The question what the server is will not be answered: what asked has ended.
+    pub fn handle_unanswered(&mut self) {
+        debug_assert!(self.asking, "it was asked");
+        self.asking = false;
+        self.closed.push(UpstreamDisconnect::Defect);
+    }
+
     /// When [`Self::poll_upkeep`] is to be called, unless it [is to be called at once](Self::is_hurried).
     #[must_use]
     pub const fn poll_timeout(&self) -> Instant {
@@ -293,15 +300,23 @@ impl<C: Pooled> PoolCore<C> {
         self.hurried
     }
 
-    /// What is next to be done about idle connections; called again until it is [`Upkeep::Rest`].
-    pub fn poll_upkeep(&mut self, may_dial: bool, now: Instant) -> Upkeep<C> {
+    /// What is next to be done about idle connections, while so many `checks` are under way; called again
+    /// until it is [`Upkeep::Rest`].
+    pub fn poll_upkeep(&mut self, may_dial: bool, checks: usize, now: Instant) -> Upkeep<C> {
+        debug_assert!(checks <= limits::POOL_CHECKS_MAX, "no more are begun");
         self.hurried = false;
         self.upkeep_at = now + self.period.max(limits::POOL_UPKEEP_INTERVAL_MIN);
         self.idle.retire(&mut self.closed);
         self.idle.close_aged(now, &mut self.closed);
         self.idle.close_old(now, &mut self.closed);
-        if let Some(checked) = self.idle.take_unchecked(now) {
+        if checks < limits::POOL_CHECKS_MAX
+            && let Some(checked) = self.idle.take_unchecked(now)
+        {
             return Upkeep::Check(checked);
+        }
+        if checks > 0 {
+            // Those that are checked are missing only for the moment.
+            return Upkeep::Rest;
         }
         if !self.idle.lacks(self.last_key) || self.shares.taken() >= self.max {
             return Upkeep::Rest;
@@ -340,5 +355,68 @@ impl<C: Pooled> PoolCore<C> {
             assert_eq!(lent.count(), self.lent, "each that is lent has its claim");
             assert!(self.shares.taken() <= self.max, "no more than there are");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upstream::connection::HOME;
+
+    #[derive(Debug)]
+    struct Spare(Instant);
+
+    impl Pooled for Spare {
+        fn key(&self) -> PoolKey {
+            HOME
+        }
+
+        fn born(&self) -> Instant {
+            self.0
+        }
+
+        fn is_current(&self) -> bool {
+            true
+        }
+
+        fn is_silent(&mut self) -> bool {
+            true
+        }
+    }
+
+    fn pool(idle: usize) -> (PoolCore<Spare>, Instant) {
+        let now = crate::base::clock::now();
+        let settings = config::Pool { min_idle: 0, max_idle: 64, ..config::Pool::default() };
+        let mut pool = PoolCore::new(&settings, HOME, now);
+        (0..idle).for_each(|_| pool.put(Spare(now), now));
+        (pool, now + settings.health_check_interval)
+    }
+
+    #[test]
+    fn idle_connections_are_checked_beside_each_other_up_to_a_bound() {
+        let (mut pool, now) = pool(limits::POOL_CHECKS_MAX + 3);
+        let mut checks = Vec::new();
+        while let Upkeep::Check(checked) = pool.poll_upkeep(true, checks.len(), now) {
+            checks.push(checked);
+        }
+        assert_eq!((checks.len(), pool.sizes()), (limits::POOL_CHECKS_MAX, (3, 0)));
+        pool.handle_checked(checks.pop().unwrap(), true, now);
+        let next = pool.poll_upkeep(true, checks.len(), now);
+        assert!(matches!(next, Upkeep::Check(_)), "one that has ended makes room");
+        checks.into_iter().for_each(|checked| pool.handle_checked(checked, false, now));
+        assert_eq!(pool.sizes(), (3, 0));
+    }
+
+    #[test]
+    fn question_about_the_server_that_ends_without_an_answer_can_be_asked_again() {
+        let (mut pool, now) = pool(0);
+        assert!(pool.doubts(now));
+        assert!(!pool.doubts(now + limits::POOL_CHECK_INTERVAL), "it is under way");
+        pool.handle_unanswered();
+        assert!(!pool.doubts(now), "not so soon");
+        assert!(pool.doubts(now + limits::POOL_CHECK_INTERVAL));
+        let reasons = std::iter::from_fn(|| pool.poll_closed()).collect::<Vec<_>>();
+        let failover = UpstreamDisconnect::Failover;
+        assert_eq!(reasons, [failover, UpstreamDisconnect::Defect, failover]);
     }
 }

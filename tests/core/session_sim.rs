@@ -30,9 +30,10 @@ use sim::model::{DATABASES, Model};
 use sim::reference::{frames, show};
 use support::client::{Client, Got, encode};
 use support::real_server::{Brand, Server};
-use support::seeds::{self, number};
+use support::seeds;
 
 const SEEDS: u64 = 600;
+const MODEL_SEEDS: u64 = 20;
 const STEPS: usize = 400;
 
 #[test]
@@ -59,9 +60,7 @@ fn the_model_speaks_as_redis() {
     if !server.observer().ask_text(&["INFO", "server"]).contains("redis_version:7.0.") {
         return eprintln!("skipped: the model speaks as Redis 7.0");
     }
-    for seed in 0..number("RESPGATE_SEEDS").unwrap_or(20) {
-        compare(&server, seed);
-    }
+    seeds::play(MODEL_SEEDS, |seed, _| compare(&server, seed));
 }
 
 fn compare(server: &Server, seed: u64) {

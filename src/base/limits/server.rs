@@ -91,6 +91,9 @@ pub(crate) const POOL_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 pub(crate) const POOL_RETRY_INTERVAL_MAX: Duration = Duration::from_secs(1);
 /// Shortest time between two checks of idle pooled connections.
 pub(crate) const POOL_UPKEEP_INTERVAL_MIN: Duration = Duration::from_millis(100);
+/// Idle pinned connections that are asked for a sign of life at once: on a silent path each takes as long as a
+/// connection may take to be opened.
+pub(crate) const POOL_CHECKS_MAX: usize = 16;
 /// Reads that did not need the read-ahead buffer after which it is freed.
 pub(crate) const READ_AHEAD_IDLE_READS_MAX: u8 = 64;
 /// Connections at once that only finish their outstanding replies because a slow reader holds

@@ -62,6 +62,12 @@ impl Progress {
         self.marks.map(|marks| marks.step + limit)
     }
 
+    /// Until when the peer has time, who has until then in any case.
+    pub(super) fn prolong(&mut self, until: Instant, now: Instant, limit: Duration) -> Instant {
+        self.begin(now);
+        self.deadline(limit).map_or(until, |slow| slow.max(until))
+    }
+
     /// When the peer will have taken nothing for so long that it may be busy with sending.
     pub(super) fn quiet_at(&self) -> Option<Instant> {
         self.marks.map(|marks| marks.byte + limits::PEER_BUSY_TIME)

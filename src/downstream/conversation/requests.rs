@@ -410,10 +410,10 @@ impl Conversation {
         if let Some(why) = overflow {
             self.end_now(why);
         }
-        if let Some(cut) = self.cut_at.take() {
+        if let Some(cut) = self.cut_at {
             // A reply was cut in its middle: whatever followed would be taken for its rest.
             self.out.truncate(cut);
-            self.end_now(ClientDisconnect::UpstreamLost);
+            self.end_lost();
         }
         if any && matches!(self.waiting, PendingStep::Reply) {
             self.waiting = PendingStep::No;

@@ -31,7 +31,7 @@ pub struct Conversation {
     pub(super) waiting: PendingStep,
     pub(super) leased: Leased,
     pub(super) sending: Sending,
-    /// The length of the output before half a reply that will not end.
+    /// The length of the output up to where half a reply ends that goes no further: nothing follows it.
     pub(super) cut_at: Option<usize>,
     pub(super) eof: bool,
     pub(super) ending: Option<(ClientDisconnect, Instant)>,
@@ -169,6 +169,7 @@ impl Conversation {
 
     /// The client has taken so much of the output.
     pub fn advance_output(&mut self, count: usize) {
+        self.cut_at = self.cut_at.map(|cut| cut.saturating_sub(count));
         // Emptied, the buffer keeps its room; advanced to its end it would have none.
         if count == self.out.len() {
             self.out.clear();
@@ -335,13 +336,8 @@ impl Conversation {
             // Whatever followed half a reply would be taken for its rest.
             self.out.truncate(said);
         }
-        if fatal && streamed {
-            // A backup ends with the connection: what the client has not read yet belongs to it, and may
-            // be read as slowly as the rest was.
-            self.end(ClientDisconnect::UpstreamLost);
-            self.allow_slow_end();
-        } else if fatal || begun {
-            self.end_now(ClientDisconnect::UpstreamLost);
+        if fatal || begun {
+            self.end_lost();
         }
     }
 
@@ -375,11 +371,10 @@ impl Conversation {
         }
     }
 
-    /// Lets go of a pinned connection whose identity or password was replaced: at once when nothing of
-    /// this session is on it, when the grace is over if nothing but state is. A command that blocks
-    /// ends with the grace, and its client is disconnected as by a server that restarts; any other is
-    /// answered first, within the time it has. A connection to a server that is no primary goes, too,
-    /// but state stays on it.
+    /// Lets go of a pinned connection whose identity or password was replaced: at once when nothing of this
+    /// session is on it, when the grace is over if nothing but state is. A command that blocks ends with the
+    /// grace, and its client is disconnected as by a server that restarts; any other is answered first, in its
+    /// own time. A connection to a server that is no primary goes, too, but state stays on it.
     fn release_outdated<H: Host>(&mut self, host: &mut H) {
         if host.lease_outdated_since(self.now).is_none() && !host.lease_says_not_primary() {
             return;
@@ -426,13 +421,17 @@ impl Conversation {
         self.ending = Some((why, self.now));
     }
 
-    /// The rest of a stream that has ended waits for its reader for as long as any output does.
+    /// The server is gone, and the connection ends with it. What was said before may be read as slowly as ever.
+    pub(super) fn end_lost(&mut self) {
+        let end = if self.out.is_empty() { Self::end_now } else { Self::end };
+        end(self, ClientDisconnect::UpstreamLost);
+        self.allow_slow_end();
+    }
+
     fn allow_slow_end(&mut self) {
         let Some((ClientDisconnect::UpstreamLost, until)) = &mut self.ending else { return };
         if *until > self.now && !self.out.is_empty() {
-            self.outlet.begin(self.now);
-            let slow = self.outlet.deadline(self.limits.output_soft_time);
-            *until = slow.map_or(*until, |slow| slow.max(*until));
+            *until = self.outlet.prolong(*until, self.now, self.limits.output_soft_time);
         }
     }
 
@@ -481,7 +480,8 @@ impl Conversation {
         {
             self.end(host.leaving_why());
         }
-        let finished = self.session.is_settled() && self.out.is_empty() && flushed;
+        let settled = self.session.is_settled() || self.cut_at.is_some();
+        let finished = settled && self.out.is_empty() && flushed;
         if let Some((why, until)) = self.ending {
             return (finished || self.now >= until).then_some(why);
         }

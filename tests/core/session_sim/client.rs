@@ -141,9 +141,15 @@ impl Client {
 
     /// What it has read.
     pub fn read(&mut self) {
+        let bytes = self.take_output();
+        self.reference.receive(&bytes);
+    }
+
+    /// The socket takes everything.
+    pub fn take_output(&mut self) -> Vec<u8> {
         let bytes = self.conversation.output().to_vec();
         self.conversation.advance_output(bytes.len());
-        self.reference.receive(&bytes);
+        bytes
     }
 
     pub fn flies_pinned(&self) -> bool {

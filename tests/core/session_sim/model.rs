@@ -106,10 +106,10 @@ impl Connection {
             && self.blocked.is_none()
     }
 
+    /// What the same transaction has written to before is still told of behind EXEC's reply.
     pub fn stop_tracking(&mut self) {
         self.tracking = false;
         self.tracked.clear();
-        self.stale.clear();
     }
 
     fn unwatch(&mut self) {

@@ -220,6 +220,9 @@ impl World {
         self.drive(at, false, go);
         let client = &mut self.clients[at];
         assert!(client.lease.is_none(), "a reply that nobody asked for was taken for something");
+        let early = self.drive(at, false, |talk, around| talk.poll_end(true, around));
+        let said = self.clients[at].take_output();
+        assert!(early.is_none() || said.is_empty(), "what was answered before is dropped");
         let why = self.drive(at, false, |talk, around| talk.poll_end(true, around));
         let client = &mut self.clients[at];
         if why == Some(ClientDisconnect::UpstreamLost) {
@@ -229,7 +232,8 @@ impl World {
         assert!(!begun, "half a reply and more");
         if client.session().is_cut() && client.cut.is_none() {
             let number = client.flying.front().map_or(OWN, |flying| flying.number);
-            return client.cut(number);
+            client.cut(number);
+            return client.reference.receive(&said);
         }
         let reference = &client.reference.model.connections[0];
         let executing = client.flying.iter().any(|flying| flying.name == "exec");
@@ -250,6 +254,7 @@ impl World {
             }
         }
         client.reference.lose_state(client.session().key().database);
+        client.reference.receive(&said);
     }
 
     /// A shared connection is gone.

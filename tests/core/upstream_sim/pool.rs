@@ -139,7 +139,6 @@ struct Claim {
 #[derive(Debug)]
 enum Work {
     Rests,
-    Checks(Checked<Connection>, Instant, Instant),
     Fills(PoolKey, Dial),
 }
 
@@ -153,6 +152,8 @@ pub struct World {
     server: Rc<RefCell<Server>>,
     sessions: Vec<Session>,
     work: Work,
+    /// Idle connections that are asked for a sign of life, since when, and until when.
+    checks: Vec<(Checked<Connection>, Instant, Instant)>,
     /// Idle connections are being looked at.
     looks: bool,
     /// A question what the server is, until then.
@@ -212,6 +213,7 @@ impl World {
             server: Rc::default(),
             sessions: (0..sessions).map(|_| Session::Rests(now)).collect(),
             work: Work::Rests,
+            checks: Vec::new(),
             looks: false,
             question: None,
             shared: None,
@@ -470,7 +472,8 @@ impl World {
                 self.shared = Some(dial);
             }
         }
-        for _ in 0..20 {
+        for _ in 0..60 {
+            self.end_checks();
             match std::mem::replace(&mut self.work, Work::Rests) {
                 Work::Rests => {
                     let due = self.now >= self.core.poll_timeout() || self.core.is_hurried();
@@ -479,7 +482,7 @@ impl World {
                     }
                     self.looks = true;
                     let may_dial = self.node.is_passable(self.now);
-                    match self.core.poll_upkeep(may_dial, self.now) {
+                    match self.core.poll_upkeep(may_dial, self.checks.len(), self.now) {
                         Upkeep::Rest => {
                             self.looks = false;
                             return;
@@ -487,22 +490,13 @@ impl World {
                         Upkeep::Check(checked) => {
                             let silent = self.server.borrow().silent;
                             let takes = if silent { CONNECT_TIMEOUT } else { TICK };
-                            self.work = Work::Checks(checked, self.now, self.now + takes);
+                            self.checks.push((checked, self.now, self.now + takes));
                         }
                         Upkeep::Dial(key) => {
                             self.fills.push(self.now);
                             self.work = Work::Fills(key, Dial::Asking);
                         }
                     }
-                }
-                Work::Checks(checked, asked_at, until) if self.now < until => {
-                    self.work = Work::Checks(checked, asked_at, until);
-                    return;
-                }
-                Work::Checks(checked, asked_at, until) => {
-                    let ended = self.server.borrow().wires[checked.connection.number].ended;
-                    let alive = !ended && until - asked_at < CONNECT_TIMEOUT;
-                    self.core.handle_checked(checked, alive, asked_at);
                 }
                 Work::Fills(key, mut dial) => match self.dial(&mut dial, key) {
                     None => {
@@ -518,6 +512,18 @@ impl World {
             }
         }
         panic!("idle connections are looked at for ever");
+    }
+
+    /// Takes the answers of idle connections; each that ends lets the next one be looked at.
+    fn end_checks(&mut self) {
+        let now = self.now;
+        for (checked, asked_at, until) in self.checks.extract_if(.., |(_, _, until)| now >= *until)
+        {
+            let ended = self.server.borrow().wires[checked.connection.number].ended;
+            let alive = !ended && until - asked_at < CONNECT_TIMEOUT;
+            self.core.handle_checked(checked, alive, asked_at);
+            self.looks = true;
+        }
     }
 
     /// What is true whenever everything that is due was done.
@@ -558,7 +564,7 @@ impl World {
         let passed = granted.zip(first_waiting.as_flattened()).any(|(last, first)| last > first);
         assert!(!passed, "one that waits is passed");
         assert!(idle <= self.settings.max_idle, "{idle} are idle");
-        let busy = usize::from(matches!(self.work, Work::Checks(..)));
+        let busy = self.checks.len();
         let asked = usize::from(self.question.is_some());
         let open = self.server.borrow().open();
         assert_eq!(open, idle + lent + busy + asked, "no connection is lost from sight");
@@ -628,7 +634,7 @@ impl World {
         let done = self.sessions.iter().all(|session| matches!(session, Session::Rests(_)));
         assert!(done, "a session still waits");
         self.pass(self.settings.idle_timeout * 3, false);
-        while !matches!(self.work, Work::Rests) {
+        while !matches!(self.work, Work::Rests) || !self.checks.is_empty() {
             self.pass(TICK, false);
         }
         let (idle, lent) = self.core.sizes();
@@ -651,7 +657,7 @@ impl World {
         self.fills.clear();
         self.pass(ms(1200), false);
         // One that is checked is not lent meanwhile.
-        while !matches!(self.work, Work::Rests) {
+        while !self.checks.is_empty() {
             self.pass(TICK, false);
         }
         assert!(self.fills.len() <= self.settings.min_idle, "it is dialed again and again");
