@@ -159,9 +159,11 @@ impl Server {
         self.wires[wire].to_proxy.push_back((now, bytes.to_vec()));
     }
 
+    /// Whether what it says arrives, and cannot be taken for an answer.
     pub fn owes_nothing(&self, wire: usize) -> bool {
         let wire = &self.wires[wire];
-        wire.to_server.is_empty() && wire.to_proxy.is_empty() && wire.input.is_empty()
+        let arrives = !self.path_is_dead && wire.again_at.is_none();
+        arrives && wire.to_server.is_empty() && wire.to_proxy.is_empty() && wire.input.is_empty()
     }
 
     /// When something happens next of itself.
