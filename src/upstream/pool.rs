@@ -402,13 +402,16 @@ mod tests {
     use crate::telemetry::Metrics;
     use crate::upstream::credentials::Credentials;
     use crate::upstream::dial::Dialer;
+    use crate::upstream::target::Target;
 
     #[test]
     fn question_about_the_server_whose_task_panics_can_be_asked_again() {
         let text = "[[listener]]\naddress = \"127.0.0.1:0\"\n[upstream]\naddress = \"127.0.0.1:1\"\n\
                     insecure_plaintext = true\n";
         let settings = config::parse(text, "test", []).unwrap().upstream;
-        let dialer = Dialer::new(&settings, None, Credentials::open(&settings.auth).unwrap());
+        let (target, credentials) =
+            (Target::of(&settings).unwrap(), Credentials::open(&settings.auth).unwrap());
+        let dialer = Dialer::new(target, &settings, None, credentials);
         let metrics = Arc::new(Metrics::default());
         let pool = Pool::new(UpstreamContext::new(settings, 65_536, dialer, metrics, 1));
         assert!(pool.core.borrow_mut().doubts(clock::now()));
