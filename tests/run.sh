@@ -75,6 +75,11 @@ applications_beside() {
   bash tests/applications/run.sh beside
 }
 
+# Each fault once, respgate beside HAProxy; `tests/faults/run.sh --all` compares with all peers, --minutes lasts longer.
+faults() {
+  bash tests/faults/run.sh --seed 1
+}
+
 tcl_suite() {
   local suite
   suite=$(bash tests/tcl/fetch.sh "$cache/tcl") && "$python" tests/tcl/run.py "$suite" &&
@@ -146,6 +151,7 @@ stage 'redis-rs builds' rust_driver
 stage drivers drivers
 stage applications applications
 stage 'two of each application' applications_beside
+stage faults faults
 stage "Redis's TCL suite" tcl_suite
 stage Kubernetes kubernetes
 stage 'pods and Vault' pods
