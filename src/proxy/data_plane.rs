@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tokio::runtime::LocalOptions;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 
 use super::components::Components;
 use super::error::StartError;
@@ -187,8 +188,9 @@ async fn serve(
         audit: components.audit,
     });
     upstream.share_among(listeners.len());
+    let mut accepting = JoinSet::new();
     for listener in listeners {
-        tokio::task::spawn_local(listener.accept(Rc::clone(&worker)));
+        accepting.spawn_local(listener.accept(Rc::clone(&worker)));
     }
     components.doors.iter().for_each(|access| worker.guard_scripts_of(&access.get().policy));
     let _ = report.send(Ok(()));
@@ -222,6 +224,8 @@ async fn serve(
             let _ = other_server.send(());
         }
     }
+    // Closes the sockets: who connects from now on reaches the next process, which may have the same one.
+    drop(accepting);
     say_goodbye(&worker, &upstream).await;
 }
 

@@ -2,9 +2,13 @@
 //!
 //! Owns: the cases, with a socket in the place of systemd. Never knows: units.
 
+use std::net::TcpListener;
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+
+use socket2::SockRef;
 
 use super::support::client::Target;
 use super::support::proxy;
@@ -30,6 +34,14 @@ for at, descriptor in enumerate(high):
 os.environ['LISTEN_FDS'] = str(len(high))
 os.environ['LISTEN_PID'] = str(os.getpid())
 os.execv(program[0], program)
+";
+
+/// Becomes the program behind the first argument, to which the descriptor of that number is passed.
+const PASS: &str = "
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ.update(LISTEN_FDS='1', LISTEN_PID=str(os.getpid()))
+os.execv(sys.argv[2], sys.argv[2:])
 ";
 
 /// A process that the test ends.
@@ -75,6 +87,39 @@ fn inherited_sockets_are_served_and_stay_where_they_are() {
     signal("TERM", service.0.id());
     assert!(service.0.wait().unwrap().success());
     assert!(path.exists(), "the file belongs to the service manager");
+}
+
+/// While a process ends, what connects to the socket that it shares waits for the next process.
+#[test]
+fn clients_that_connect_at_the_end_are_served_by_the_next_process() {
+    let (server, directory) = (Server::mutual_tls(Brand::Redis), proxy::directory());
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    SockRef::from(&socket).set_cloexec(false).unwrap();
+    let target = Target::Tcp(socket.local_addr().unwrap().port());
+    let start = || {
+        let listeners = proxy::listener(&target, "") + "[drain]\nmax = \"50ms\"\n";
+        let file = write(directory.path(), &server, &listeners);
+        let log = std::fs::File::create(directory.path().join("log")).unwrap();
+        let mut command = Command::new("python3");
+        command.args(["-c", PASS, &socket.as_raw_fd().to_string(), env!("CARGO_BIN_EXE_respgate")]);
+        command.args(["run", "--config"]).arg(&file);
+        Service(command.stdin(Stdio::null()).stdout(log).stderr(Stdio::null()).spawn().unwrap())
+    };
+    let mut old = start();
+    let mut idle = Client::connect(&target).unwrap();
+    let mut blocked = Client::connect(&target).unwrap();
+    assert_eq!(idle.ask(&["PING"]), b"+PONG\r\n");
+    // Its reply is waited for at the end.
+    blocked.send(&["BLPOP", "list", "0"]);
+    server.await_blocked(1);
+    signal("TERM", old.0.id());
+    assert_eq!(idle.next(PATIENCE), Got::End);
+    let mut newcomer = Client::connect(&target).unwrap();
+    newcomer.send(&["PING"]);
+    assert_eq!(blocked.next(PATIENCE), Got::End);
+    assert!(old.0.wait().unwrap().success());
+    let _next = start();
+    assert_eq!(newcomer.next(PATIENCE), Got::Reply(b"+PONG\r\n".to_vec()));
 }
 
 #[test]
