@@ -30,7 +30,8 @@ async function step (client, name, number, state) {
   let reply = await client.set(key('value'), number)
   expect('SET', reply, reply === 'OK')
   reply = await client.get(key('value'))
-  expect('GET', reply, reply === String(number))
+  if (/^\d+$/.test(reply) && Number(reply) < number) say('L', name, number, `the value is that of ${reply} again`)
+  else expect('GET', reply, reply === String(number))
   if (number % 8 === 0) {
     const pipeline = client.pipeline()
     const expected = []

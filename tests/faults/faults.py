@@ -12,6 +12,7 @@ import time
 
 from net import SILENT
 from resp import encode
+from ways import Way
 
 
 def kill(scene, seconds):
@@ -170,13 +171,8 @@ def hostile(scene, seconds):
             except OSError:
                 time.sleep(0.05)
 
-    threads = [threading.Thread(target=trouble, args=(way, kind))
-               for way in scene.ways for kind in ("unread", "garbage", "half")]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return time.monotonic()
+    return at_once(lambda pair: trouble(*pair),
+                   [(way, kind) for way in scene.ways for kind in ("unread", "garbage", "half")])
 
 
 def cycles(scene, seconds):
@@ -206,7 +202,26 @@ def cycles(scene, seconds):
     return time.monotonic()
 
 
-# Name, function, seconds. The applications' errors under the first kind are the server's own doing.
+def at_once(function, ways):
+    threads = [threading.Thread(target=function, args=(way,)) for way in ways]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return time.monotonic()
+
+
+def replace(scene, _):
+    """What is in front of the server is replaced by a new process, as gently as it can be (a rolling update)."""
+    return at_once(lambda way: way.replace(), scene.ways)
+
+
+def restart(scene, _):
+    """It is ended by SIGTERM, and started again when it has ended."""
+    return at_once(Way.replace, [way for way in scene.ways if way.process])
+
+
+# Name, function, seconds.
 FAULTS = {
     "killed, back in 1 s": (kill, 1),
     "stopped, back in 2 s": (stop, 2),
@@ -227,9 +242,13 @@ FAULTS = {
     "no descriptors, connections lost": (descriptors_and_loss, 2),
     "hostile clients": (hostile, 2),
     "connections come and go": (cycles, 3),
+    "the proxy is replaced": (replace, 0),
+    "the proxy is restarted": (restart, 0),
     "clock jumps by hours": (clock_jump, 2),
 }
 # Needs programs that were started with a pretended clock.
 PRETENDED_CLOCK = {"clock jumps by hours"}
+# Lasts longer than redis-py waits: it sends a write again, and the first one is on its way still. So with every way.
+DRIVERS_GIVE_UP = {"no packets for 4 s"}
 # The server itself lies: no driver and no proxy can know which reply is the right one.
 DISHONEST = {"surplus replies"}

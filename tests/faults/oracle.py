@@ -1,7 +1,7 @@
 """What two applications behind one way said, and whether the server agrees.
 
 Each line that an application prints is a kind, a worker, a number and a time: A (an append was acknowledged),
-D (its whole round is done), E (an error reached the caller), W (a wrong reply).
+D (its whole round is done), E (an error reached the caller), W (a wrong reply), L (an older value is back).
 Owns: the account of lines, the comparison. Never knows: what is broken when.
 """
 
@@ -65,10 +65,11 @@ class Applications:
             numbers = [int(text) for text in strings(server.ask("LRANGE", f"{worker}:log", "0", "-1"))]
             seen, highest = set(), 0
             for number in numbers:
-                if number in seen:
-                    self.doubled.add((worker, number))
-                elif number < highest:
+                # The driver gave it up and went on; what it had sent came later nevertheless.
+                if number < highest:
                     self.late.add((worker, number))
+                elif number in seen:
+                    self.doubled.add((worker, number))
                 seen.add(number)
                 highest = max(highest, number)
             self.lost |= {(worker, number) for number in wanted - seen}

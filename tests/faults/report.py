@@ -40,7 +40,7 @@ class Table:
         yield "| | " + " | ".join(self.ways) + " |"
         yield "|---" * (len(self.ways) + 1) + "|"
         for name, results in self.cells.items():
-            yield f"| {name} | " + " | ".join(cell(results[way]) for way in self.ways) + " |"
+            yield f"| {name} | " + " | ".join(cell(results[way]) if way in results else "not tried" for way in self.ways) + " |"
         if self.weights:
             weigh = lambda way: "; ".join(f"{b['MiB']:.0f} → {a['MiB']:.0f} MiB, {b['files']} → {a['files']} descriptors"
                                           for b, a in self.weights.get(way, [])[:1])

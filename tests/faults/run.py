@@ -20,7 +20,7 @@ import tempfile
 import threading
 import time
 
-from faults import DISHONEST, FAULTS, PRETENDED_CLOCK
+from faults import DISHONEST, DRIVERS_GIVE_UP, FAULTS, PRETENDED_CLOCK
 from net import Names, Network
 from oracle import Applications
 from report import Table, write_readme
@@ -53,7 +53,14 @@ class Scene:
             for number, name in enumerate(self.options.ways):
                 way = WAYS[name](self.directory, 17000 + 10 * number, self.clock)
                 self.ways.append(way)
-                way.start()
+                try:
+                    way.start()
+                except RuntimeError:
+                    if not self.pretended:
+                        raise
+                    print(f"skipped: {name} does not start with a pretended clock", flush=True)
+                    self.ways.remove(way)
+                    way.end()
             for way in self.ways:
                 self.applications[way.name] = Applications(way, self.options)
         except BaseException:
@@ -162,7 +169,7 @@ def play(scene, name, seconds):
         lost, doubled, late = apps.compare(scene.servers.primary)
         of = lambda kind: [f"{worker} {number}: {text}" for k, worker, number, _, text in lines[way.name] if k == kind]
         all_back = len(back[way.name]) == len(apps.workers)
-        cells[way.name] = {"errors": of("E"), "wrong": of("W"), "lost": lost, "doubled": doubled, "late": late,
+        cells[way.name] = {"errors": of("E"), "wrong": of("W"), "lost": lost, "doubled": doubled, "late": late + len(of("L")),
                            "ended": way.ended(), "session": sessions[way.name], "peak": peaks.get(way.name),
                            "applications": (max(back[way.name].values()) - end) * 1000 if all_back else None}
     return cells
@@ -177,7 +184,7 @@ def verdicts(name, cells, options):
         yield f"wrong replies: {ours['wrong'][:3]}"
     if ours["lost"]:
         yield f"{ours['lost']} acknowledged writes are lost"
-    if ours["late"]:
+    if ours["late"] and name not in DRIVERS_GIVE_UP:
         yield f"{ours['late']} writes that were given up came late"
     if ours["ended"]:
         yield "the process ended"
@@ -192,7 +199,8 @@ def leaks(before, after):
     """What grew over the run."""
     if after["files"] > before["files"] + 12:
         yield f"{after['files']} open descriptors, {before['files']} at the beginning"
-    if after["threads"] > before["threads"] + 1:
+    # Threads that look up names stay for ten seconds.
+    if after["threads"] > before["threads"] + 8:
         yield f"{after['threads']} threads, {before['threads']} at the beginning"
     if after["MiB"] > 2 * before["MiB"] + 32:
         yield f"{after['MiB']:.0f} MiB, {before['MiB']:.0f} at the beginning"

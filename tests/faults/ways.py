@@ -11,6 +11,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import sys
 import time
 
 from net import NAME
@@ -34,7 +35,10 @@ auth = {{ password_file = "{d}/password" }}
 acl = "+@all ~* &*"
 
 [telemetry]
-address = "127.0.0.1:{telemetry}"
+address = "127.0.0.1:0"
+
+[drain]
+max = "2s"
 
 # The pretended clock is a file.
 [sandbox]
@@ -44,6 +48,7 @@ read = ["{d}"]
 HAPROXY = """
 global
     maxconn 100
+    hard-stop-after 2s
 defaults
     mode tcp
     timeout connect 5s
@@ -74,6 +79,15 @@ key = {d}/client.key
 CAfile = {d}/ca.crt
 verifyChain = yes
 checkHost = {name}
+"""
+
+
+# Becomes the program behind the first argument, which finds the socket of that number as a service manager passes it.
+ACTIVATE = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
+os.execv(sys.argv[2], sys.argv[2:])
 """
 
 
@@ -108,6 +122,7 @@ class Way:
 
     # Why it cannot take part, or None.
     missing = None
+    passed = ()
     login = True      # the application logs in; otherwise the proxy does
     plain = False     # carries no blocking commands and transactions
 
@@ -122,13 +137,16 @@ class Way:
         (self.directory / file).write_text(text)
 
     def fill(self, template):
-        return template.format(port=self.port, name=NAME, server=PORT, d=self.files, telemetry=self.port + 1)
+        return template.format(port=self.port, name=NAME, server=PORT, d=self.files)
+
+    def spawn(self, command):
+        log = open(self.directory / "log", "ab")
+        return subprocess.Popen(command, cwd=self.directory, env=os.environ | self.clock.environment(),
+                                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, preexec_fn=bounded,
+                                pass_fds=self.passed)
 
     def start(self):
-        environment = os.environ | self.clock.environment()
-        log = open(self.directory / "log", "ab")
-        self.process = subprocess.Popen(self.command(), cwd=self.directory, env=environment, stdin=subprocess.DEVNULL,
-                                        stdout=log, stderr=subprocess.STDOUT, preexec_fn=bounded)
+        self.process = self.spawn(self.command())
 
         for _ in range(500):
             if self.process.poll() is not None:
@@ -172,6 +190,15 @@ class Way:
             connection.close()
             raise
 
+    def replace(self):
+        """Another process takes the place of this one, as gently as the product can: here, one after the other."""
+        self.process.terminate()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.end()
+        self.start()
+
     def log(self):
         file = self.directory / "log"
         return file.read_text(errors="replace") if file.exists() else ""
@@ -187,15 +214,21 @@ class Way:
         if not self.process or self.ended():
             return None
         place = pathlib.Path(f"/proc/{self.process.pid}")
-        status = dict(line.split(":", 1) for line in (place / "status").read_text().splitlines())
-        return {"MiB": int(status["VmRSS"].split()[0]) / 1024, "files": len(list((place / "fd").iterdir())),
-                "threads": int(status["Threads"])}
+        try:
+            status = dict(line.split(":", 1) for line in (place / "status").read_text().splitlines())
+            return {"MiB": int(status["VmRSS"].split()[0]) / 1024, "files": len(list((place / "fd").iterdir())),
+                    "threads": int(status["Threads"])}
+        except (OSError, KeyError):
+            return None  # it has ended this moment
 
 
 class Direct(Way):
     name = "Redis directly"
 
     def start(self):
+        pass
+
+    def replace(self):
         pass
 
     def target(self):
@@ -207,9 +240,25 @@ class Respgate(Way):
     name = "respgate"
     login = False
 
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        # As a service manager does: the socket is open before the process is, and stays open behind it.
+        self.socket = socket.create_server(("127.0.0.1", self.port), backlog=512)
+        self.passed = (self.socket.fileno(),)
+
     def command(self):
         self.write("respgate.toml", self.fill(RESPGATE))
-        return [os.environ["RESPGATE_BIN"], "run", "--config", "respgate.toml"]
+        return [sys.executable, "-c", ACTIVATE, str(self.socket.fileno()), os.environ["RESPGATE_BIN"], "run", "--config",
+                "respgate.toml"]
+
+    def replace(self):
+        """The new process serves on the same socket before the old one is asked to end."""
+        old, served = self.process, self.log().count(" serving ")
+        self.process = self.spawn(self.command())
+        while self.log().count(" serving ") == served and not self.ended():
+            time.sleep(0.02)
+        old.terminate()
+        old.wait(20)
 
 
 class HAProxy(Way):
@@ -220,6 +269,10 @@ class HAProxy(Way):
     def command(self):
         self.write("haproxy.cfg", self.fill(HAPROXY))
         return [self.program, "-db", "-f", "haproxy.cfg"]
+
+    def replace(self):
+        old, self.process = self.process, self.spawn([*self.command(), "-sf", str(self.process.pid)])
+        old.wait(20)
 
 
 class Stunnel(Way):
