@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::load::Target;
 use crate::process::{Process, find_program, free_port};
+use crate::terminators::TERMINATORS;
 
 /// What stands under `[policy]`: the rules of the example configuration, none, and those that change
 /// every request.
@@ -27,7 +28,7 @@ const TTL: &str = "acl = \"+@all -@dangerous ~app1:*\"\n\
                    ttl = { default = \"1h\", max = \"1d\", on_missing = \"inject\" }";
 
 /// Clients that a contestant must be able to hold.
-const CLIENTS_MAX: usize = 4_000;
+pub const CLIENTS_MAX: usize = 4_000;
 
 /// One way from the load generator to the server.
 #[derive(Debug)]
@@ -98,6 +99,15 @@ impl Field {
                 None => eprintln!("skipped: {name} is not installed"),
             }
         }
+        for (name, start) in TERMINATORS.into_iter().filter(|(name, _)| wanted(name)) {
+            match start(&field) {
+                Some((process, port)) => {
+                    let target = field.over_tls(port);
+                    field.add(name, target, vec![process]);
+                }
+                None => eprintln!("skipped: {name} is not installed"),
+            }
+        }
         field
     }
 
@@ -105,9 +115,13 @@ impl Field {
         self.contestants.push(Contestant { name, target, processes });
     }
 
-    fn add_direct(&mut self) {
+    fn over_tls(&self, port: u16) -> Target {
         let Files { ca, client_cert: cert, client_key: key, .. } = self.files.clone();
-        self.add("direct TLS", Target::Tls { port: self.tls_port, ca, cert, key }, Vec::new());
+        Target::Tls { port, ca, cert, key }
+    }
+
+    fn add_direct(&mut self) {
+        self.add("direct TLS", self.over_tls(self.tls_port), Vec::new());
         self.add("direct plaintext", Target::Tcp(self.plain_port), Vec::new());
     }
 
@@ -128,13 +142,13 @@ impl Field {
         self.directory.path().join(file)
     }
 
-    fn write(&self, file: &str, text: &str) -> PathBuf {
+    pub fn write(&self, file: &str, text: &str) -> PathBuf {
         let path = self.path(file);
         std::fs::write(&path, text).unwrap();
         path
     }
 
-    fn start_process(&self, name: &str, program: &Path, args: &[&dyn AsRef<OsStr>]) -> Process {
+    pub fn start_process(&self, name: &str, program: &Path, args: &[&dyn AsRef<OsStr>]) -> Process {
         let args: Vec<&OsStr> = args.iter().map(|arg| arg.as_ref()).collect();
         Process::start(self.directory.path(), name, program.as_os_str(), &args)
     }
@@ -173,10 +187,9 @@ impl Field {
     }
 
     /// Certificate and key in one file, as some want them.
-    fn bundle(&self) -> PathBuf {
+    pub fn bundle(&self, file: &str, certificate: &Path, key: &Path) -> PathBuf {
         let read = |path: &Path| std::fs::read_to_string(path).unwrap();
-        let text = read(&self.files.client_cert) + &read(&self.files.client_key);
-        self.write("client.pem", &text)
+        self.write(file, &(read(certificate) + &read(key)))
     }
 }
 
@@ -224,7 +237,7 @@ fn start_haproxy(field: &Field) -> Option<(Process, u16)> {
          timeout client 1h\n  timeout server 1h\nlisten redis\n  bind 127.0.0.1:{port}\n  \
          server redis 127.0.0.1:{} ssl crt {} ca-file {} verify required verifyhost localhost\n",
         field.tls_port,
-        field.bundle().display(),
+        field.bundle("client.pem", &field.files.client_cert, &field.files.client_key).display(),
         field.files.ca.display(),
     );
     let file = field.write("haproxy.cfg", &text);
@@ -280,9 +293,6 @@ fn start_stunnel(field: &Field) -> Option<(Process, u16)> {
 
 fn start_envoy(field: &Field, name: &str, filter: &Value) -> Option<(Process, u16)> {
     let program = find_program("RESPGATE_BENCH_ENVOY", &["envoy"])?;
-    let port = free_port();
-    let address =
-        |port: u16| json!({ "socket_address": { "address": "127.0.0.1", "port_value": port } });
     let Files { ca, client_cert, client_key, .. } = &field.files;
     let tls = json!({
         "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
@@ -295,7 +305,24 @@ fn start_envoy(field: &Field, name: &str, filter: &Value) -> Option<(Process, u1
             "validation_context": { "trusted_ca": { "filename": ca } },
         },
     });
-    let cluster = json!({
+    let socket = json!({ "name": "envoy.transport_sockets.tls", "typed_config": tls });
+    let chain = json!({ "filters": [filter] });
+    Some(run_envoy(field, &program, name, &chain, field.tls_port, Some(socket)))
+}
+
+/// An Envoy that serves with this filter chain what the server has on that port.
+pub fn run_envoy(
+    field: &Field,
+    program: &Path,
+    name: &str,
+    chain: &Value,
+    server_port: u16,
+    socket: Option<Value>,
+) -> (Process, u16) {
+    let port = free_port();
+    let address =
+        |port: u16| json!({ "socket_address": { "address": "127.0.0.1", "port_value": port } });
+    let mut cluster = json!({
         "name": "redis",
         "type": "STATIC",
         "connect_timeout": "5s",
@@ -303,24 +330,26 @@ fn start_envoy(field: &Field, name: &str, filter: &Value) -> Option<(Process, u1
             { "max_connections": CLIENTS_MAX, "max_pending_requests": CLIENTS_MAX }
         ] },
         "load_assignment": { "cluster_name": "redis", "endpoints": [
-            { "lb_endpoints": [{ "endpoint": { "address": address(field.tls_port) } }] }
+            { "lb_endpoints": [{ "endpoint": { "address": address(server_port) } }] }
         ] },
-        "transport_socket": { "name": "envoy.transport_sockets.tls", "typed_config": tls },
     });
+    if let Some(socket) = socket {
+        cluster["transport_socket"] = socket;
+    }
     let config = json!({ "static_resources": {
-        "listeners": [{ "address": address(port), "filter_chains": [{ "filters": [filter] }] }],
+        "listeners": [{ "address": address(port), "filter_chains": [chain] }],
         "clusters": [cluster],
     } });
     let file = field.write(&format!("{name}.json"), &config.to_string());
     let process = field.start_process(
         name,
-        &program,
+        program,
         &[&"-c", &file, &"--concurrency", &"1", &"--disable-hot-restart", &"-l", &"error"],
     );
-    Some((process.await_port(port), port))
+    (process.await_port(port), port)
 }
 
-fn envoy_tcp() -> Value {
+pub fn envoy_tcp() -> Value {
     json!({
         "name": "envoy.filters.network.tcp_proxy",
         "typed_config": {
@@ -331,7 +360,7 @@ fn envoy_tcp() -> Value {
     })
 }
 
-fn envoy_redis() -> Value {
+pub fn envoy_redis() -> Value {
     json!({
         "name": "envoy.filters.network.redis_proxy",
         "typed_config": {

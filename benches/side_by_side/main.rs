@@ -31,6 +31,7 @@ mod report;
 mod results;
 mod single;
 mod targets;
+mod terminators;
 mod workloads;
 
 use std::path::{Path, PathBuf};

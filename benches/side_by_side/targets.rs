@@ -53,6 +53,7 @@ pub fn needs(id: &str) -> &'static [&'static str] {
         "T17" => &["50", "50x16"],
         "T20" => &["50x16", "50x16ex"],
         "T18" => &["alone", "beside"],
+        "T22" => &["tls50", "tls50x16", "tlschurn"],
         "T21" => &["sha0", "sha3", "sha20", "eval0", "eval3", "eval20"],
         _ => &[],
     }

@@ -62,7 +62,22 @@ const fn script(id: &'static str, title: &'static str, calls: usize, by_name: bo
     Workload { id, title, talk, contestants, ..BASE }
 }
 
-pub const WORKLOADS: [Workload; 18] = [
+/// Mutual TLS on the application's side.
+const ENDING: Workload = Workload {
+    id: "tls50",
+    title: "mutual TLS from applications, 50 connections, no pipelining",
+    contestants: &[
+        "direct TLS",
+        "respgate ends TLS",
+        "haproxy ends TLS",
+        "envoy redis_proxy ends TLS",
+        "envoy tcp_proxy ends TLS",
+        "stunnel ends TLS",
+    ],
+    ..BASE
+};
+
+pub const WORKLOADS: [Workload; 21] = [
     BASE,
     Workload {
         id: "500",
@@ -170,6 +185,20 @@ pub const WORKLOADS: [Workload; 18] = [
         bulk_bytes: Some(10 << 20),
         contestants: &["respgate", "other build", "direct TLS"],
         ..BASE
+    },
+    ENDING,
+    Workload {
+        id: "tls50x16",
+        title: "mutual TLS from applications, 50 connections, pipeline 16",
+        talk: PIPELINE,
+        ..ENDING
+    },
+    Workload {
+        id: "tlschurn",
+        title: "mutual TLS from applications: connect + GET + close, 16 at once",
+        shape: Shape::Churn { connections: 16 },
+        talk: GET,
+        ..ENDING
     },
     script("sha0", "EVALSHA of a script without calls, 50 connections", 0, true),
     script("sha3", "EVALSHA of a script with 3 calls, 50 connections", 3, true),
