@@ -74,7 +74,12 @@ impl Components {
         }
         let target = Target::of(&config.upstream).map_err(unusable)?;
         let listeners = ListenerStores::open(config, &telemetry.metrics)?;
-        let credentials = Credentials::open(&config.upstream.auth)
+        let open = if config.startup.require_upstream {
+            Credentials::open
+        } else {
+            Credentials::open_patient
+        };
+        let credentials = open(&config.upstream.auth)
             .map_err(|error| StartError::new(format!("upstream.auth: {error}")))?;
         note_credentials(&credentials, &telemetry.metrics);
         let dialer = Dialer::new(target, &config.upstream, tls.clone(), credentials.clone());

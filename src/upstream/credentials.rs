@@ -31,6 +31,8 @@ pub struct Login {
     pub password: Option<Secret>,
     /// The server takes the user from the client certificate.
     pub certificate: Option<CertificateLogin>,
+    /// Why there is no password yet, where a program is to print one: nothing can log in.
+    pub missing: Option<Arc<LoginError>>,
     /// When the password ends, if its source says so.
     pub expires_at: Option<SystemTime>,
     /// Counts published credentials from 1.
@@ -47,13 +49,14 @@ impl Login {
                 username: answer.username.or(username),
                 password: Some(answer.password),
                 certificate: None,
+                missing: None,
                 expires_at: answer.expires_at,
                 generation,
             });
         }
         let password = auth.password.as_ref().map(crate::config::SecretSource::read).transpose()?;
         let certificate = auth.certificate;
-        Ok(Self { username, password, certificate, expires_at: None, generation })
+        Ok(Self { username, password, certificate, missing: None, expires_at: None, generation })
     }
 
     fn same_login(&self, other: &Self) -> bool {
@@ -124,18 +127,44 @@ impl Credentials {
     ///
     /// When there is none where one should be.
     pub fn open(auth: &ServerAuth) -> Result<Self, LoginError> {
+        Ok(Self::with(auth, Login::read(auth, 1)?))
+    }
+
+    /// As [`Self::open`], but a program that fails is run again later: until then nothing can log in.
+    ///
+    /// # Errors
+    ///
+    /// When there is none where one should be, and no program prints it.
+    pub fn open_patient(auth: &ServerAuth) -> Result<Self, LoginError> {
+        let login = match Login::read(auth, 1) {
+            Err(error) if auth.command.is_some() => Login {
+                username: auth.username.clone(),
+                password: None,
+                certificate: None,
+                missing: Some(Arc::new(error)),
+                expires_at: None,
+                generation: 1,
+            },
+            read => read?,
+        };
+        Ok(Self::with(auth, login))
+    }
+
+    fn with(auth: &ServerAuth, login: Login) -> Self {
         let chance = RandomState::new().hash_one(std::process::id());
         let mut refresh = Refresh::default();
         refresh.handle_run(clock::now());
         let credentials = Self {
             auth: Arc::new(auth.clone()),
-            live: Live::new(Login::read(auth, 1)?),
+            live: Live::new(login),
             publishing: Arc::default(),
             running: Arc::default(),
             refresh: Arc::new(Mutex::new((refresh, Entropy::from_seed(chance)))),
         };
-        credentials.note_read(Ok(&credentials.current()), true);
-        Ok(credentials)
+        let current = credentials.current();
+        let read = if current.missing.is_some() { Err(()) } else { Ok(&*current) };
+        credentials.note_read(read, true);
+        credentials
     }
 
     /// The credentials that connections log in with.
@@ -380,6 +409,27 @@ mod tests {
         let missing = PasswordCommand { program: "/nowhere/x".into(), ..auth.command.unwrap() };
         let auth = ServerAuth { command: Some(missing), ..ServerAuth::default() };
         assert_eq!(Credentials::open(&auth).unwrap_err().code(), Some("CRD-E001"));
+    }
+
+    #[test]
+    fn program_that_fails_at_the_start_is_run_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let auth = by_program("exit 3", directory.path());
+        assert_eq!(Credentials::open(&auth).unwrap_err().code(), Some("CRD-E002"));
+        let credentials = Credentials::open_patient(&auth).unwrap();
+        let missing = credentials.current().missing.clone();
+        assert_eq!(missing.and_then(|error| error.code()), Some("CRD-E002"));
+        let look = credentials.look_at().unwrap();
+        assert!(look <= clock::now() + Duration::from_secs(2) && !credentials.is_refresh_due());
+        assert_eq!(credentials.candidate().unwrap_err().code(), Some("CRD-E002"));
+        by_program("echo '{\"password\":\"one\"}'", directory.path());
+        assert_eq!(credentials.reload().unwrap(), Reload::Changed(2));
+        assert!(credentials.current().missing.is_none());
+        let file = ServerAuth {
+            password: Some(SecretSource::File("/nowhere".into())),
+            ..ServerAuth::default()
+        };
+        assert!(Credentials::open_patient(&file).is_err(), "a file that is missing is a mistake");
     }
 
     #[test]

@@ -231,6 +231,9 @@ impl Dialer {
         identity: Option<Arc<Identity>>,
         login: Arc<Login>,
     ) -> Result<ServerConnection, DialError> {
+        if let Some(error) = &login.missing {
+            return Err(DialError::from(&**error));
+        }
         let begin = clock::now();
         let (mut at, deadline) = (Reached::begin(begin), begin + self.0.connect_timeout);
         if let ServerEndpoint::Unix(_) = &self.0.target.endpoint {

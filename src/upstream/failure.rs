@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use super::credentials::LoginError;
 use super::fault::Fault;
 use super::phase::{Phase, Spent};
 use crate::tls::TlsError;
@@ -89,6 +90,22 @@ pub(super) fn not_connected(error: &std::io::Error) -> (Fault, String) {
         kind => return (Fault::NotConnected, kind.to_string()),
     };
     (fault, fault.cause().to_owned())
+}
+
+/// There is nothing to log in with.
+impl From<&LoginError> for DialError {
+    fn from(error: &LoginError) -> Self {
+        let (fault, text) = (Self::of(Fault::LoginMissing), error.to_string());
+        let code = error.code().unwrap_or(fault.code);
+        let cause = text.strip_prefix(code).and_then(|text| text.strip_prefix(": "));
+        Self {
+            code,
+            cause: cause.unwrap_or(&text).into(),
+            fix: "respgate runs it again by itself".into(),
+            ..fault
+        }
+        .told()
+    }
 }
 
 impl From<TlsError> for DialError {

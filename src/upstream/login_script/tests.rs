@@ -13,6 +13,7 @@ fn login_script(username: Option<&str>, password: Option<&str>) -> LoginScript {
         username: username.map(str::to_owned),
         password: password.map(|p| Secret::new(p.as_bytes().to_vec())),
         certificate: None,
+        missing: None,
         expires_at: None,
         generation: 1,
     };
@@ -108,6 +109,7 @@ fn certificate_names_the_user_and_nothing_is_sent_for_it() {
             username: username.map(str::to_owned),
             password: None,
             certificate: Some(crate::config::CertificateLogin { allow_default }),
+            missing: None,
             expires_at: None,
             generation: 1,
         };

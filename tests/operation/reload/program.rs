@@ -93,6 +93,34 @@ fn subscription_outlives_the_token_it_began_with() {
     assert_eq!(listening.reply(), b"*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\nx\r\n");
 }
 
+/// The state is degraded until there is a password; with `startup.require_upstream` there is no start.
+#[test]
+fn password_command_that_fails_at_the_start_is_run_again() {
+    let server = Server::mutual_tls(Brand::Redis);
+    allow(&server, &["on", ">first-password", "~*", "&*", "+@all"]);
+    let home = proxy::directory();
+    let program = home.path().join("program");
+    std::fs::write(&program, "#!/bin/sh\ncat \"$1\"\n").unwrap();
+    std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
+    let (port, telemetry) = (free_port(), free_port());
+    let listener = proxy::listener(&Target::Tcp(port), "");
+    let text = proxy::configuration(&server, &listener, proxy::OPEN_POLICY, telemetry);
+    let command = format!("[{program:?}, {:?}]", answer(home.path()));
+    let text = format!("{text}\n[upstream.auth]\npassword_command = {command}\n");
+    let strict = format!("{text}[startup]\nrequire_upstream = true\n");
+    let (status, said) = Proxy::refused(home.path(), &strict);
+    assert!(!status.success() && said.contains("CRD-E002"), "{status}: {said}");
+
+    let proxy = Proxy::serving(home, Target::Tcp(port), telemetry, &text);
+    proxy.await_log(&["WARN", "CRD-E002", "UPS-E003"]);
+    proxy.await_metric("respgate_state{state=\"degraded\"}", |now| now > 0.5);
+    assert_eq!(proxy.get("/healthz/upstream").0, 503);
+    assert_eq!(server.info("clients", "connected_clients"), 1, "nobody logs in without a password");
+    print(proxy.directory(), "first-password", None);
+    proxy.await_metric("respgate_state{state=\"ready\"}", |now| now > 0.5);
+    serves(&proxy);
+}
+
 #[test]
 fn password_command_that_fails_changes_nothing() {
     let (server, proxy) = stage(Some(3));
