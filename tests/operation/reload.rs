@@ -18,6 +18,7 @@ mod identity;
 mod load;
 mod password;
 mod program;
+mod writers;
 
 use std::path::Path;
 use std::time::Duration;

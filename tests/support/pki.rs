@@ -74,13 +74,23 @@ impl Pki {
 
     /// A certificate that ends with the given year, and its key, in PEM.
     pub fn issue(&self, name: &str, year: i32) -> (String, String) {
+        self.issue_as(name, |params| params.not_after = date_time_ymd(year, 12, 31))
+    }
+
+    /// A certificate of another shape, valid until 2999 if nothing else is said, and its key, in PEM.
+    pub fn issue_as(
+        &self,
+        name: &str,
+        shape: impl FnOnce(&mut CertificateParams),
+    ) -> (String, String) {
         let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
         let mut params = CertificateParams::new(names).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
         params.not_before = date_time_ymd(2020, 1, 1);
-        params.not_after = date_time_ymd(year, 12, 31);
+        params.not_after = date_time_ymd(2999, 12, 31);
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        shape(&mut params);
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.authority).unwrap();
         (certificate.pem(), key.serialize_pem())

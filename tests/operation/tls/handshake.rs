@@ -179,6 +179,25 @@ async fn versions_suites_groups_and_resumption() {
     assert_eq!(verdict(self::dialer(old.port, &strict).dial(RESP2).await), "version TLS-E112");
 }
 
+/// A ticket of the old identity would carry its certificate on.
+#[tokio::test]
+async fn each_identity_begins_without_tickets() {
+    let lab = Lab::new();
+    let server = Server::tls(&lab, &lab.pair("server"), &[]);
+    let tls = lab.settings();
+    let (dialer, store) = dialer_with(server.port, &tls, ServerAuth::default());
+    let resumed = async || dialer.dial(RESP2).await.unwrap().handshake.unwrap().resumed;
+    let client = tls.client.as_ref().unwrap();
+    for _ in 0..2 {
+        assert_eq!((resumed().await, resumed().await), (false, true));
+        let new = lab.make(&lab.client_order("app"));
+        std::fs::write(&client.cert, &new.cert).unwrap();
+        std::fs::write(&client.key, &new.key).unwrap();
+        store.publish(store.candidate().unwrap().unwrap());
+    }
+    assert!(!resumed().await);
+}
+
 /// A server that knows the hybrid group gets it.
 #[tokio::test]
 async fn the_hybrid_group_is_used_with_a_server_that_knows_it() {
