@@ -258,6 +258,9 @@ impl Check<'_> {
             count,
         );
         self.positive("upstream.pool.max_connections", pool.max_connections);
+        self.positive("upstream.pool.connections", pool.connections);
+        let most = limits::SHARED_CONNECTIONS_MAX;
+        self.at_most("upstream.pool.connections", pool.connections, most, count);
         self.positive("upstream.pool.max_handshakes", pool.max_handshakes);
         let most = limits::UPSTREAM_HANDSHAKES_MAX;
         self.at_most("upstream.pool.max_handshakes", pool.max_handshakes, most, count);

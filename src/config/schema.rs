@@ -264,6 +264,7 @@ fn pool(at: &Section<'_>) -> Pool {
     let mut pool = Pool::default();
     let modes = [("shared", PoolMode::Shared), ("session", PoolMode::Session)];
     at.set("mode", &mut pool.mode, choice(&modes));
+    at.set("connections", &mut pool.connections, count);
     at.set("max_connections", &mut pool.max_connections, count);
     at.set("min_idle", &mut pool.min_idle, count);
     at.set("max_idle", &mut pool.max_idle, count);

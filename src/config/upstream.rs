@@ -169,6 +169,8 @@ pub enum PoolMode {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pool {
     pub mode: PoolMode,
+    /// Shared connections for each database and protocol.
+    pub connections: usize,
     /// Pinned connections at once; sessions beyond wait `acquire_timeout`.
     pub max_connections: usize,
     /// Pinned connections kept warm.
@@ -197,6 +199,7 @@ impl Default for Pool {
     fn default() -> Self {
         Self {
             mode: PoolMode::Shared,
+            connections: 1,
             max_connections: 256,
             min_idle: 1,
             max_idle: 16,

@@ -224,6 +224,7 @@ impl Void<'_> {
         let alone = pool.mode == PoolMode::Session;
         let why = "with pool.mode = \"session\" no session shares a connection";
         self.report(alone, "upstream.pool.stall_timeout", why, "remove it, or the mode");
+        self.report(alone, "upstream.pool.connections", why, "remove it, or the mode");
         self.report(alone, "upstream.retry.max_retries", why, "remove it, or the mode");
         self.report(alone, "upstream.retry.budget", why, "remove it, or the mode");
         self.recovery(config);

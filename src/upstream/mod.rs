@@ -102,21 +102,21 @@ impl Upstream {
         supervise::keep("looks after idle connections", move || Rc::clone(&kept).keep());
         let asked = Rc::clone(&context);
         supervise::keep("asks the server about its Lua", move || lua::keep(Rc::clone(&asked)));
-        Rc::new(Self { context, registry: Rc::default(), pool })
+        let registry = Rc::new(Registry::new(context.settings.pool.connections));
+        Rc::new(Self { context, registry, pool })
     }
 
     /// The shared connection for a key; it is dialed when a request needs it. Beyond so many keys it is one that
     /// refuses whatever it is asked.
     #[must_use]
     pub(crate) fn shared(&self, key: PoolKey) -> Rc<Shared> {
-        if let Some(shared) = self.registry.get(key) {
-            return shared;
+        if self.registry.is_complete(key) || !self.has_place() {
+            let shared = self.registry.next(key);
+            return shared.unwrap_or_else(|| Shared::refusing(key, Rc::clone(&self.context)));
         }
-        if !self.has_place() {
-            return Shared::refusing(key, Rc::clone(&self.context));
-        }
-        let shared = mux::spawn(key, &self.context, &self.registry);
-        self.registry.insert(key, &shared);
+        let first = self.registry.of(key).is_empty();
+        let shared = mux::spawn(key, first, &self.context, &self.registry);
+        self.registry.insert(&shared);
         shared
     }
 
@@ -140,7 +140,8 @@ impl Upstream {
     /// The shared connection for a key, if there is one.
     #[must_use]
     pub(crate) fn known(&self, key: PoolKey) -> Option<Rc<Shared>> {
-        self.registry.get(key)
+        let all = self.registry.of(key);
+        all.iter().find(|shared| shared.is_up()).or_else(|| all.first()).map(Rc::clone)
     }
 
     /// How long a command may take.
@@ -167,7 +168,7 @@ impl Upstream {
     ///
     /// Why it does not; with the server's own line when it has no such database.
     pub(crate) async fn open(&self, key: PoolKey) -> Result<Facts, OpenFailure> {
-        if self.registry.get(key).is_none() && !self.has_place() {
+        if self.registry.of(key).is_empty() && !self.has_place() {
             return Err(OpenFailure::Loss(Loss::Unavailable(Unavailable::Exhausted)));
         }
         let shared = self.shared(key);
@@ -177,9 +178,6 @@ impl Upstream {
         });
         if matches!(result, Err(OpenFailure::Refused(_))) {
             self.registry.remove(key);
-            // Sessions that know it leave it.
-            shared.set_aside();
-            shared.close();
         }
         result
     }

@@ -21,13 +21,14 @@ use crate::base::limits;
 use crate::telemetry::UpstreamDisconnect;
 use crate::traffic::{Facts, Loss, OpenFailure, PoolKey, Ticket, Unavailable};
 
-/// Makes a shared connection and starts its task; that of [`HOME`] is dialed at once and kept.
+/// Makes a shared connection and starts its task; the first of [`HOME`] is dialed at once and kept.
 pub(super) fn spawn(
     key: PoolKey,
+    first: bool,
     context: &Rc<UpstreamContext>,
     registry: &Rc<Registry>,
 ) -> Rc<Shared> {
-    let shared = Shared::new(key, key == HOME, Rc::clone(context));
+    let shared = Shared::new(key, first && key == HOME, Rc::clone(context));
     start(&shared, context, registry, None);
     shared
 }

@@ -2,7 +2,7 @@
 //!
 //! Owns: [`Registry`]. Never knows: sockets, sessions, why a connection is replaced.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -50,48 +50,80 @@ impl Member for Shared {
 
 #[derive(Debug)]
 pub(super) struct Registry<M = Shared> {
-    current: RefCell<HashMap<PoolKey, Rc<M>>>,
+    /// Connections of each key, `upstream.pool.connections` at most; never none.
+    current: RefCell<HashMap<PoolKey, Vec<Rc<M>>>>,
     aside: RefCell<Vec<Rc<M>>>,
-}
-
-impl<M> Default for Registry<M> {
-    fn default() -> Self {
-        Self { current: RefCell::default(), aside: RefCell::default() }
-    }
+    width: usize,
+    /// Which one of several the next session gets.
+    turn: Cell<usize>,
 }
 
 impl<M: Member> Registry<M> {
-    pub(super) fn get(&self, key: PoolKey) -> Option<Rc<M>> {
-        self.current.borrow().get(&key).map(Rc::clone)
+    pub(super) fn new(width: usize) -> Self {
+        debug_assert!(width > 0, "a key without a connection carries nothing");
+        let (current, aside) = (RefCell::default(), RefCell::default());
+        Self { current, aside, width, turn: Cell::new(0) }
     }
 
-    pub(super) fn insert(&self, key: PoolKey, shared: &Rc<M>) {
-        self.current.borrow_mut().insert(key, Rc::clone(shared));
+    /// Those of one key, the first first.
+    pub(super) fn of(&self, key: PoolKey) -> Vec<Rc<M>> {
+        self.current.borrow().get(&key).cloned().unwrap_or_default()
     }
 
+    /// Whether the key has as many as it may have.
+    pub(super) fn is_complete(&self, key: PoolKey) -> bool {
+        self.current.borrow().get(&key).is_some_and(|all| all.len() >= self.width)
+    }
+
+    /// The one that a session gets which has none of this key: each in turn.
+    pub(super) fn next(&self, key: PoolKey) -> Option<Rc<M>> {
+        let current = self.current.borrow();
+        let all = current.get(&key)?;
+        let turn = self.turn.get();
+        self.turn.set(turn.wrapping_add(1));
+        all.get(turn % all.len().max(1)).map(Rc::clone)
+    }
+
+    pub(super) fn insert(&self, shared: &Rc<M>) {
+        let mut current = self.current.borrow_mut();
+        let all = current.entry(shared.key()).or_default();
+        all.push(Rc::clone(shared));
+        debug_assert!(all.len() <= self.width, "no more than configured");
+    }
+
+    /// Forgets a key. Sessions that know its connections leave them.
     pub(super) fn remove(&self, key: PoolKey) {
-        self.current.borrow_mut().remove(&key);
+        let removed = self.current.borrow_mut().remove(&key);
+        removed.iter().flatten().for_each(|member| member.leave());
     }
 
-    /// Forgets one key that is not in use. Returns whether there was one.
+    /// Forgets one that is not in use. Returns whether there was one.
     pub(super) fn forget_one_at_rest(&self) -> bool {
         let mut current = self.current.borrow_mut();
-        let key = current.iter().find(|(_, member)| member.rests()).map(|(key, _)| *key);
-        // Sessions that know it leave it.
-        let forgotten = key.and_then(|key| current.remove(&key));
+        let rests = |all: &Vec<Rc<M>>| all.iter().position(|member| member.rests());
+        let found = current.iter().find_map(|(key, all)| Some((*key, rests(all)?)));
+        let forgotten = found.and_then(|(key, at)| {
+            let all = current.get_mut(&key)?;
+            let member = all.remove(at);
+            if all.is_empty() {
+                current.remove(&key);
+            }
+            Some(member)
+        });
         drop(current);
+        // Sessions that know it leave it.
         forgotten.inspect(|member| member.leave()).is_some()
     }
 
-    /// Keys in use.
+    /// How many there are, of all keys together.
     pub(super) fn len(&self) -> usize {
-        self.current.borrow().len()
+        self.current.borrow().values().map(Vec::len).sum()
     }
 
     /// All of them, those set aside too.
     pub(super) fn all(&self) -> Vec<Rc<M>> {
         let aside = self.aside.borrow();
-        self.current.borrow().values().chain(aside.iter()).map(Rc::clone).collect()
+        self.current.borrow().values().flatten().chain(aside.iter()).map(Rc::clone).collect()
     }
 
     /// The one with this number, if it has not ended.
@@ -108,7 +140,12 @@ impl<M: Member> Registry<M> {
     pub(super) fn replace(&self, old: &Rc<M>, new: &Rc<M>) {
         old.leave();
         self.aside.borrow_mut().push(Rc::clone(old));
-        self.insert(old.key(), new);
+        let mut current = self.current.borrow_mut();
+        let all = current.entry(old.key()).or_default();
+        match all.iter_mut().find(|member| Rc::ptr_eq(member, old)) {
+            Some(member) => *member = Rc::clone(new),
+            None => all.push(Rc::clone(new)),
+        }
     }
 
     /// Its task has ended.
@@ -167,9 +204,9 @@ mod tests {
 
     #[test]
     fn as_many_are_set_aside_as_there_is_room_for() {
-        let registry = Registry::default();
+        let registry = Registry::new(1);
         let first = Rc::new(Fake::default());
-        registry.insert(KEY, &first);
+        registry.insert(&first);
         let mut current = Rc::clone(&first);
         for _ in 0..ASIDE_MAX {
             assert!(registry.has_room());
@@ -186,24 +223,45 @@ mod tests {
 
     #[test]
     fn key_that_nobody_uses_makes_room_for_another() {
-        let registry = Registry::default();
+        let registry = Registry::new(1);
         let members: Vec<Rc<Fake>> = (0..3)
             .map(|database| Rc::new(Fake { database, busy: Cell::new(true), ..Fake::default() }))
             .collect();
-        members.iter().for_each(|member| registry.insert(member.key(), member));
+        members.iter().for_each(|member| registry.insert(member));
         assert!(!registry.forget_one_at_rest(), "all are in use");
         members[1].busy.set(false);
         assert!(registry.forget_one_at_rest());
-        assert!(members[1].left.get() && registry.get(members[1].key()).is_none());
+        assert!(members[1].left.get() && registry.of(members[1].key()).is_empty());
         assert_eq!(registry.len(), 2);
     }
 
     #[test]
+    fn sessions_get_each_of_several_in_turn() {
+        let registry = Registry::new(2);
+        let fake = || Rc::new(Fake { busy: Cell::new(true), ..Fake::default() });
+        let (one, two, three) = (fake(), fake(), fake());
+        assert!(registry.next(KEY).is_none() && !registry.is_complete(KEY));
+        registry.insert(&one);
+        assert!(!registry.is_complete(KEY));
+        registry.insert(&two);
+        assert!(registry.is_complete(KEY) && registry.len() == 2);
+        let turns = |count| (0..count).map(|_| registry.next(KEY).unwrap()).collect::<Vec<_>>();
+        let count = |one: &Rc<Fake>| turns(10).iter().filter(|own| Rc::ptr_eq(own, one)).count();
+        assert_eq!((count(&one), count(&two)), (5, 5));
+        registry.replace(&one, &three);
+        assert_eq!((count(&one), count(&two), count(&three)), (0, 5, 5));
+        two.busy.set(false);
+        assert!(registry.forget_one_at_rest() && two.left.get() && registry.len() == 1);
+        registry.remove(KEY);
+        assert!(three.left.get() && registry.of(KEY).is_empty() && registry.len() == 0);
+    }
+
+    #[test]
     fn commands_wait_together_once_a_second_connection_is_stalled() {
-        let registry = Registry::default();
+        let registry = Registry::new(1);
         let (one, two, three) =
             (Rc::new(Fake::default()), Rc::new(Fake::default()), Rc::new(Fake::default()));
-        registry.insert(KEY, &one);
+        registry.insert(&one);
         one.stalled.set(true);
         registry.replace(&one, &two);
         assert!(registry.lane(KEY).is_none(), "it may be one command alone");

@@ -91,6 +91,34 @@ fn handshakes_at_once_are_as_many_as_configured() {
     assert_eq!((metric(&proxy, connecting), server.accepted() - accepted), (2, 2));
 }
 
+/// Several shared connections carry the clients in turn; each client's commands stay in order on one.
+#[test]
+fn shared_connections_are_as_many_as_configured() {
+    let server = Server::plain(Brand::Redis);
+    let proxy = Proxy::before(&server, "[upstream.pool]\nconnections = 3\nmin_idle = 0\n");
+    let shared = "respgate_upstream_connections{state=\"shared\"}";
+    let mut clients: Vec<Client> = (0..9).map(|_| proxy.client()).collect();
+    for round in 1..=20 {
+        for (number, client) in clients.iter_mut().enumerate() {
+            let key = format!("n{number}");
+            (0..3).for_each(|_| client.send(&["INCR", &key]));
+            for step in 1..=3 {
+                assert_eq!(client.reply(), format!(":{}\r\n", round * 3 - 3 + step).as_bytes());
+            }
+        }
+    }
+    assert_eq!(metric(&proxy, shared), 3);
+    let ids = |server: &Server| {
+        let list = server.observer().ask_text(&["CLIENT", "LIST"]);
+        list.lines().filter(|line| line.contains("cmd=incr")).count()
+    };
+    assert_eq!(ids(&server), 3, "all of them carry commands");
+    server.observer().ask(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+    for client in &mut clients {
+        wait_until("it is served again", || client.ask_text(&["GET", "n0"]) == "$2\r\n60");
+    }
+}
+
 #[test]
 fn pinned_connections_are_replaced_at_their_age() {
     let server = Server::plain(Brand::Redis);

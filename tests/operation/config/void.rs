@@ -138,6 +138,13 @@ fn pool_limits_and_drain() {
         ],
     );
     void("[upstream.pool]\nmax_connections = 8", &[]);
+    void(
+        "[upstream.pool]\nmode = \"session\"\nconnections = 2\n",
+        &[
+            "8:15: upstream.pool.connections: without effect: with pool.mode = \"session\" no session shares a \
+             connection",
+        ],
+    );
     let session = "[upstream.pool]\nmode = \"session\"\nstall_timeout = \"9s\"\n[upstream.retry]\n\
                    max_retries = 2\n";
     let alone = "without effect: with pool.mode = \"session\" no session shares a connection";

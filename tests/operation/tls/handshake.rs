@@ -193,7 +193,7 @@ async fn each_identity_begins_without_tickets() {
         let new = lab.make(&lab.client_order("app"));
         std::fs::write(&client.cert, &new.cert).unwrap();
         std::fs::write(&client.key, &new.key).unwrap();
-        store.publish(store.candidate().unwrap().unwrap());
+        let _ = store.publish(store.candidate().unwrap().unwrap());
     }
     assert!(!resumed().await);
 }
