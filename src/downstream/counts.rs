@@ -48,10 +48,17 @@ impl Links {
         if let Some(auditor) = &worker.auditor {
             auditor.authenticated(&who, ok);
         }
-        if let Login::Wrong(user) = login {
-            let mut refusals = worker.refusals.borrow_mut();
-            refusals.log_login(now, who.listener, who.seat.peer(), user.as_ref());
-        }
+        let user = match &login {
+            Login::Right => return,
+            Login::Wrong(user) => user.as_ref(),
+            Login::WrongAtServer => {
+                // It is answered already; those that come next wait.
+                let _ = self.limiters.note_wrong_login(now);
+                None
+            }
+        };
+        let mut refusals = worker.refusals.borrow_mut();
+        refusals.log_login(now, who.listener, who.seat.peer(), user);
     }
 
     /// So many misses and errors were answered although the server cannot be reached.

@@ -41,7 +41,7 @@ pub(super) struct Links {
     /// The policy of the session's user.
     pub policy: Arc<Policy>,
     limiter_registry: Rc<LimiterRegistry>,
-    limiters: Limiters,
+    pub limiters: Limiters,
     pub mailbox: Rc<Mailbox>,
     pub shared: Option<Rc<Shared>>,
     pub lease: Option<Box<(Lease, Cause)>>,

@@ -13,22 +13,26 @@ use tokio::task::JoinHandle;
 use crate::admin::{Health, Probe};
 use crate::base::clock;
 use crate::base::limits;
+use crate::telemetry::State;
 
 /// Sends the states of the process, and as long as the data plane is alive the watchdog's messages.
 #[derive(Debug)]
-pub(super) struct Supervisor(Option<JoinHandle<()>>);
+pub(super) struct Supervisor(Vec<JoinHandle<()>>);
 
 impl Supervisor {
     /// The process serves clients; it is ready when it has started.
     pub(super) fn begin(health: &Arc<Health>) -> Self {
+        let watchdog = sd_notify::watchdog_enabled();
+        let watchdog = watchdog.map(|limit| tokio::spawn(watch(limit / 2, Arc::clone(health))));
+        if std::env::var_os("NOTIFY_SOCKET").is_none() {
+            return Self(watchdog.into_iter().collect());
+        }
         if health.report(Probe::Started, clock::now()).passed() {
             ready();
         } else {
-            send(&[NotifyState::Status("waiting for the server")]);
             tokio::spawn(await_start(Arc::clone(health)));
         }
-        let health = Arc::clone(health);
-        Self(sd_notify::watchdog_enabled().map(|limit| tokio::spawn(watch(limit / 2, health))))
+        Self(watchdog.into_iter().chain([tokio::spawn(tell(Arc::clone(health)))]).collect())
     }
 
     /// Files are read again; [`Self::reloaded`] ends it.
@@ -50,14 +54,31 @@ impl Supervisor {
 
 impl Drop for Supervisor {
     fn drop(&mut self) {
-        if let Some(watchdog) = &self.0 {
-            watchdog.abort();
-        }
+        self.0.iter().for_each(JoinHandle::abort);
     }
 }
 
 fn ready() {
     send(&[NotifyState::Ready, NotifyState::Status("serving clients")]);
+}
+
+/// Each state of the process, in words for `systemctl status`.
+async fn tell(health: Arc<Health>) {
+    let mut told = None;
+    loop {
+        let state = health.state();
+        if told != Some(state) {
+            told = Some(state);
+            send(&[NotifyState::Status(match state {
+                State::Starting => "waiting for the server",
+                State::Ready => "serving clients",
+                State::Degraded => "serving clients; the server cannot be reached",
+                // Said when it begins.
+                State::Draining => return,
+            })]);
+        }
+        tokio::time::sleep(limits::START_CHECK_INTERVAL).await;
+    }
 }
 
 /// With `startup.require_upstream`: until the server was reached.

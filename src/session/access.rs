@@ -29,6 +29,8 @@ pub enum Login {
     Right,
     /// The user that was named, if there is one.
     Wrong(Option<Name>),
+    /// The server says so: it was asked, for the listener asks for no password.
+    WrongAtServer,
 }
 
 /// One listener's rules of one moment.

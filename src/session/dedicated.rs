@@ -52,6 +52,9 @@ impl Session {
         if request.announced().is_some() {
             return None;
         }
+        if let Some(step) = self.hold_login_at_server(spec, request, ctx) {
+            return Some(step);
+        }
         if spec.effect == Effect::Multi {
             Some(self.own_multi(ctx))
         } else if matches!(spec.effect, Effect::Exec | Effect::Discard) {
@@ -102,7 +105,9 @@ impl Session {
 
     /// A command about the connection.
     fn own_state(&mut self, spec: &Spec, request: &Request<'_>, ctx: &mut Context<'_>) -> Step {
-        let step = self.send_own(Expect::Plain, ctx);
+        let is_login = spec.effect == Effect::Auth;
+        let expect = if is_login { Expect::Own(OwnReply::Login) } else { Expect::Plain };
+        let step = self.send_own(expect, ctx);
         if matches!(step, Step::Send { .. }) {
             self.note_own_state(spec, request);
         }
@@ -425,8 +430,10 @@ impl Session {
             OwnReply::Exec => debug_assert!(false, "taken as that of any transaction"),
             OwnReply::Abort(text) if kind == b'+' => return encode::error(out, text),
             OwnReply::Abort(_) => {}
+            OwnReply::Login => self.note_server_login(frame),
             OwnReply::Hello(greeted) => {
                 self.executing = false;
+                self.note_server_login(frame);
                 if kind != b'-' {
                     return self.take_hello(*greeted, frame, out);
                 }

@@ -84,8 +84,13 @@ impl Limiters {
         self.all.iter()
     }
 
+    /// When a login may be sent whose outcome the server says.
+    pub(super) fn next_login_at(&self, now: Instant) -> Instant {
+        self.logins.as_ref().map_or(now, |logins| logins.next_at(now))
+    }
+
     /// A login was wrong; when that may be answered.
-    pub(super) fn note_wrong_login(&self, now: Instant) -> Instant {
+    pub(crate) fn note_wrong_login(&self, now: Instant) -> Instant {
         self.logins.as_ref().map_or(now, |logins| logins.answer_at(now))
     }
 }

@@ -24,6 +24,34 @@ impl Session {
         }
     }
 
+    /// The step to be taken before a login is sent that the server judges: it waits while too many were wrong
+    /// lately, on all connections of the listener.
+    pub(super) fn hold_login_at_server(
+        &mut self,
+        spec: &Spec,
+        request: &Request<'_>,
+        ctx: &Context<'_>,
+    ) -> Option<Step> {
+        let says_who = match spec.effect {
+            Effect::Auth => true,
+            Effect::Hello => request.len() > 2,
+            _ => false,
+        };
+        if !says_who || !ctx.auth.is_off() {
+            return None;
+        }
+        let wait = || ctx.limiters.next_login_at(ctx.now);
+        let until = *self.wrong_until.get_or_insert_with(wait);
+        (ctx.now < until).then_some(Step::Pause(until))
+    }
+
+    /// The server has judged a login.
+    pub(super) fn note_server_login(&mut self, reply: &[u8]) {
+        if reply.starts_with(b"-WRONGPASS") {
+            self.login = Some(Login::WrongAtServer);
+        }
+    }
+
     /// As whom the client goes on that has said the right password.
     pub(super) fn log_in(&mut self, user: Name) {
         self.become_user(user, true);

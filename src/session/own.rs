@@ -61,6 +61,8 @@ pub(super) enum OwnReply {
     /// DISCARD's, in place of EXEC; what the client is answered.
     Abort(Box<[u8]>),
     Hello(Box<Greeted>),
+    /// AUTH's, where the server judges it.
+    Login,
 }
 
 impl Own {

@@ -17,6 +17,15 @@ const RATE: config::Rate = config::Rate { count: 10, period: Duration::from_secs
 pub(super) struct WrongLogins(Cell<Option<(Instant, Bucket)>>);
 
 impl WrongLogins {
+    /// When one may go on whose outcome is not known yet; it is not counted.
+    pub(super) fn next_at(&self, now: Instant) -> Instant {
+        let Some((begun, bucket)) = self.0.get() else { return now };
+        let passed = now.saturating_duration_since(begun).as_micros();
+        let passed = u64::try_from(passed).unwrap_or(u64::MAX);
+        let wait = Duration::from_micros(bucket.wait_us(&Rate::new(&RATE), passed));
+        now + wait.min(limits::WRONG_LOGIN_DELAY_MAX)
+    }
+
     /// When one that was wrong at `now` may be answered.
     pub(super) fn answer_at(&self, now: Instant) -> Instant {
         let rate = Rate::new(&RATE);
@@ -45,7 +54,10 @@ mod tests {
         // However many there are, each is answered within a second, and later ones find the same.
         let longest = (0..10_000).map(|_| wait(now)).max();
         assert_eq!(longest, Some(1000));
+        let next = |at: Instant| logins.next_at(at).saturating_duration_since(at).as_millis();
+        assert_eq!([next(now), next(now)], [1000, 1000], "asking counts nothing");
         let later = now + Duration::from_millis(1500);
+        assert_eq!(next(later), 0);
         assert_eq!([wait(later), wait(later)], [0, 0], "tokens for half a second came back");
         let rested = now + Duration::from_secs(60);
         assert_eq!((0..11).map(|_| wait(rested)).sum::<u128>(), 100);

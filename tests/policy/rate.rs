@@ -486,3 +486,30 @@ fn wrong_logins_are_slowed_down_logged_and_counted_once() {
         assert!(!text.contains("secret-") && !text.contains("nobody-3"), "{text}");
     }
 }
+
+/// Where the server judges logins, wrong ones are logged and counted, and those that follow wait, on any
+/// connection.
+#[test]
+fn wrong_logins_that_the_server_judges_are_slowed_down_logged_and_counted() {
+    let server = Server::plain(Brand::Redis);
+    let user = ["ACL", "SETUSER", "app", "on", ">right", "~*", "+@all"];
+    assert_eq!(server.observer().ask(&user), b"+OK\r\n");
+    let proxy = Proxy::with_policy(&server, "+@all ~* &*", "[upstream.pool]\nmode = \"session\"\n");
+    let wrong = |words: &[&str]| {
+        let reply = proxy.client().ask_text(words);
+        assert!(reply.starts_with("-WRONGPASS"), "{reply}");
+    };
+    (0..10).for_each(|_| wrong(&["AUTH", "app", "secret-1"]));
+    let begin = now();
+    for words in [&["AUTH", "app", "secret-2"][..], &["HELLO", "3", "AUTH", "app", "secret-3"]] {
+        (0..3).for_each(|_| wrong(words));
+    }
+    assert!(begin.elapsed() >= Duration::from_millis(550), "{:?}", begin.elapsed());
+    let mut client = proxy.client();
+    assert_eq!(client.ask(&["AUTH", "app", "right"]), b"+OK\r\n", "it may wait, and is right");
+    assert_eq!(client.ask_text(&["ACL", "WHOAMI"]), "$3\r\napp");
+    let failed = "respgate_client_auth_total{result=\"failed\"}";
+    wait_until("all are counted", || (proxy.metric(failed) - 16.0).abs() < 0.1);
+    let log = proxy.log();
+    assert!(log.contains("CLI-W001") && !log.contains("secret-"), "{log}");
+}

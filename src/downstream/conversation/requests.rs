@@ -462,6 +462,9 @@ impl Conversation {
             }
         }
         self.resend(host);
+        if let Some(login) = self.session.take_login() {
+            host.logged_in(login, self.now);
+        }
         if matches!(self.waiting, PendingStep::Reply) {
             self.waiting = PendingStep::No;
         }

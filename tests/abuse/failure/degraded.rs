@@ -110,6 +110,38 @@ fn writes_are_errors_and_clients_stay_until_the_server_is_back() {
     assert_eq!(client.ask(&["GET", "k"]), b"$1\r\nv\r\n");
 }
 
+/// Reads that are on their way on a connection of the client's own when it is lost.
+#[test]
+fn reads_on_a_pinned_connection_that_dies_are_misses() {
+    let mut server = Server::plain(Brand::Redis);
+    let proxy = degraded(&server, "+@all ~* &*");
+    for hello in ["2", "3"] {
+        let mut client = proxy.client();
+        client.ask(&["HELLO", hello]);
+        assert_eq!(client.ask(&["WATCH", "k"]), b"+OK\r\n");
+        server.hold();
+        client.send(&["GET", "k"]);
+        client.send(&["SET", "k", "v"]);
+        client.send(&["HGETALL", "k"]);
+        client.send(&["GET", "k"]);
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        server.crash();
+        let replies: Vec<String> = (0..4).map(|_| show(&client.reply())).collect();
+        let (nil, map) = if hello == "2" { ("$-1", "*0") } else { ("_", "%0") };
+        assert!(replies[0].starts_with(nil) && replies[3].starts_with(nil), "{replies:?}");
+        assert!(replies[1].starts_with('-') && replies[2].starts_with(map), "{replies:?}");
+        assert_eq!(show(&client.ask(&["MULTI"])), "+OK\\r\\n");
+        client.ask(&["GET", "k"]);
+        let exec = show(&client.ask(&["EXEC"]));
+        assert!(
+            exec.starts_with('-') || exec.starts_with("*-1") || exec.starts_with('_'),
+            "{exec}"
+        );
+        server.start();
+        wait_until("it is served again", || client.ask(&["SET", "k", "v"]) == b"+OK\r\n");
+    }
+}
+
 /// A policy that does not say so goes by `upstream.on_outage`.
 #[test]
 fn other_policies_are_not_degraded() {

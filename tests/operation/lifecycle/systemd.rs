@@ -138,8 +138,8 @@ fn an_inherited_socket_without_a_listener_ends_the_start() {
 }
 
 #[test]
-fn systemd_is_notified_of_start_reload_watchdog_and_stop() {
-    let (server, directory) = (Server::mutual_tls(Brand::Redis), proxy::directory());
+fn systemd_is_notified_of_start_outage_reload_watchdog_and_stop() {
+    let (mut server, directory) = (Server::mutual_tls(Brand::Redis), proxy::directory());
     let listeners = proxy::listener(&Target::Tcp(free_port()), "");
     let file = write(directory.path(), &server, &listeners);
     let path = directory.path().join("notify");
@@ -162,6 +162,10 @@ fn systemd_is_notified_of_start_reload_watchdog_and_stop() {
     assert!(until("READY=1").contains("STATUS="));
     until("WATCHDOG=1");
     until("WATCHDOG=1");
+    server.stop();
+    until("STATUS=serving clients; the server cannot be reached");
+    server.start();
+    until("STATUS=serving clients");
     signal("HUP", service.0.id());
     assert!(until("RELOADING=1").contains("MONOTONIC_USEC="));
     until("READY=1");
