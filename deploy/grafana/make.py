@@ -8,6 +8,10 @@ import sys
 WHERE = 'job=~"$job",instance=~"$instance"'
 
 
+# What the alert RespgateErrorBudgetBurn counts.
+LOST = ',result=~"timeout|unavailable"'
+
+
 def rate(metric, by="", more=""):
     return f"sum by ({by}) (rate({metric}{{{WHERE}{more}}}[$__rate_interval]))"
 
@@ -79,6 +83,9 @@ DASHBOARDS = {
         ("Memory", "bytes", [(total("process_resident_memory_bytes"), "resident {{instance}}"), (total("respgate_buffer_bytes"), "buffers {{instance}}")]),
         ("File descriptors", "short", one(total("process_open_fds"), "{{instance}}")),
         ("Commands the server did not answer in time", "cps", one(rate("respgate_upstream_timeouts_total", "instance"), "{{instance}}")),
+        ("Replies lost to the server, as part of all (error budget: 0.1 %)", "percentunit", one(f'{rate("respgate_replies_total", "instance", LOST)} / {rate("respgate_replies_total", "instance")}', "{{instance}}")),
+        ("Answered although the server cannot be reached", "cps", one(rate("respgate_degraded_replies_total", "mode"), "{{mode}}")),
+        ("State", "short", one(total("respgate_state", "state"), "{{state}}")),
         ("Commands sent again", "cps", one(rate("respgate_upstream_retries_total", "result"), "{{result}}")),
     ]),
     "tls-and-pool": ("TLS and pool", [

@@ -68,6 +68,7 @@ const LEAN: &[(&str, Lean)] = &[
     ("respgate_upstream_queue_wait_seconds", Lean::Whole),
     ("respgate_upstream_auth_total", Lean::Whole),
     ("respgate_upstream_timeouts_total", Lean::Whole),
+    ("respgate_upstream_retries_total", Lean::Whole),
     ("respgate_credential_expiry_timestamp_seconds", Lean::Whole),
     ("respgate_audit_events_total", Lean::Whole),
     ("respgate_audit_queue_bytes", Lean::Whole),

@@ -108,6 +108,13 @@
         summary: '{{ $labels.instance }} waits before it dials its server again'
         description: 'Attempts to connect have failed for 2 minutes. respgate_upstream_connects_total names the step that fails.'
         runbook_url: deploy/docs/runbooks.md#respgatecircuitopen
+    - alert: RespgateRetriesOverBudget
+      expr: 'sum by (namespace, job, instance) (increase(respgate_upstream_retries_total{result="budget"}[10m])) > 0'
+      labels: {severity: warning}
+      annotations:
+        summary: '{{ $labels.instance }} does not send all lost reads again'
+        description: 'The server ends connections so often that reads lost with them exceed upstream.retry.budget; their clients see the loss.'
+        runbook_url: deploy/docs/runbooks.md#respgateretriesoverbudget
     - alert: RespgateTlsHandshakeFailures
       expr: 'respgate:handshake_failure:ratio_rate5m > 0.05'
       for: 5m
