@@ -152,3 +152,32 @@ fn certificates_are_rotated() {
     });
     assert_eq!((tally.errors, tally.ends), (0, 0), "a rotation loses nothing: {tally}");
 }
+
+/// Rotations, killed connections, stalls and connections that reach their age, with several shared connections.
+#[test]
+fn rotations_meet_connections_that_die() {
+    let mut server = Server::mutual_tls(Brand::Redis);
+    let pool = "[upstream.pool]\nconnections = 3\nmin_idle = 4\nmax_age = \"700ms\"\n";
+    let proxy = Proxy::before(&server, pool);
+    under(&mut server, &proxy, |server| {
+        let mut round = 0;
+        repeat(Duration::from_secs(5), Duration::from_millis(60), || {
+            round += 1;
+            if round % 5 == 0 {
+                server.pki.as_mut().unwrap().rotate();
+                proxy.hang_up();
+            }
+            if round % 3 == 0 {
+                server.observer().ask(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+            }
+            if round % 11 == 0 {
+                server.hold();
+                sleep(Duration::from_millis(300));
+                server.release();
+            }
+        });
+    });
+    let tally = under(&mut server, &proxy, |_| sleep(Duration::from_secs(2)));
+    assert_eq!((tally.errors, tally.ends), (0, 0), "afterwards all is well: {tally}");
+    assert!(proxy.metric("respgate_upstream_disconnects_total{reason=\"max_age\"}") > 0.5);
+}
