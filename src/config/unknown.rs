@@ -28,6 +28,31 @@ const UNVERIFIED: [&str; 12] = [
     "verify_server",
 ];
 
+/// Names that pools, drivers and libraries for recovery have, and the key of the same meaning.
+const ELSEWHERE: [(&str, &str); 21] = [
+    ("pool_size", "upstream.pool.max_connections"),
+    ("max_pool_size", "upstream.pool.max_connections"),
+    ("max_size", "upstream.pool.max_connections"),
+    ("min_pool_size", "upstream.pool.min_idle"),
+    ("pool_timeout", "upstream.pool.acquire_timeout"),
+    ("checkout_timeout", "upstream.pool.acquire_timeout"),
+    ("socket_connect_timeout", "upstream.pool.connect_timeout"),
+    ("connection_timeout", "upstream.pool.connect_timeout"),
+    ("socket_timeout", "upstream.pool.command_timeout"),
+    ("read_timeout", "upstream.pool.command_timeout"),
+    ("response_timeout", "upstream.pool.command_timeout"),
+    ("max_lifetime", "upstream.pool.max_age"),
+    ("max_connection_age", "upstream.pool.max_age"),
+    ("keepalive", "upstream.pool.tcp_keepalive"),
+    ("retry_attempts", "upstream.retry.max_retries"),
+    ("retry_budget", "upstream.retry.budget"),
+    ("failure_threshold", "upstream.breaker.failures"),
+    ("max_failures", "upstream.breaker.failures"),
+    ("reset_timeout", "upstream.breaker.open_time"),
+    ("recovery_timeout", "upstream.breaker.open_time"),
+    ("circuit_breaker", "upstream.breaker"),
+];
+
 /// Reports every key under `root` that is not in `known`: names without list positions, true for
 /// those that hold a value.
 pub(super) fn unknown(root: &Node, known: &BTreeMap<String, bool>) -> Vec<Problem> {
@@ -89,6 +114,11 @@ impl Search<'_> {
     }
 
     fn hint(&self, entry: &Entry, section: &str, plain: &str) -> String {
+        let near = plain.is_empty() || plain.starts_with("upstream");
+        let same = ELSEWHERE.iter().find(|(name, _)| near && *name == entry.name);
+        if let Some((_, meant)) = same {
+            return format!("did you mean {meant}?");
+        }
         let here: Vec<&str> = self
             .known
             .keys()

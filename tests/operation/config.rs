@@ -220,6 +220,29 @@ respgate.toml:11:2: colour: unknown key
     );
 }
 
+/// Each key that is meant exists.
+#[test]
+fn names_of_other_programs_lead_to_the_key_of_the_same_meaning() {
+    for (section, name, meant) in [
+        ("upstream.pool", "pool_timeout", "upstream.pool.acquire_timeout"),
+        ("upstream.pool", "socket_timeout", "upstream.pool.command_timeout"),
+        ("upstream.pool", "max_lifetime", "upstream.pool.max_age"),
+        ("upstream", "circuit_breaker", "upstream.breaker"),
+        ("upstream.breaker", "failure_threshold", "upstream.breaker.failures"),
+        ("upstream.breaker", "recovery_timeout", "upstream.breaker.open_time"),
+        ("upstream", "retry_budget", "upstream.retry.budget"),
+    ] {
+        let text = format!("{MINIMAL}[{section}]\n{name} = \"1s\"\n");
+        let text = if section == "upstream" { format!("{MINIMAL}{name} = \"1s\"\n") } else { text };
+        let said = show(&parse(&text, "f", none()).unwrap_err());
+        assert!(said.contains(&format!("did you mean {meant}?")), "{name}: {said}");
+        let (parent, leaf) = meant.rsplit_once('.').unwrap();
+        let known = parse(&format!("{MINIMAL}[{parent}]\n{leaf} = \"x y\"\n"), "f", none());
+        let said = show(&known.unwrap_err());
+        assert!(!said.contains("unknown key"), "{meant}: {said}");
+    }
+}
+
 #[test]
 fn values_of_the_wrong_type() {
     check(
