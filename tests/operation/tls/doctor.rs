@@ -460,6 +460,7 @@ fn each_fault_is_found_with_its_code() {
         "tests/operation/tls/inspect.rs",
         "tests/operation/tls/login.rs",
         "tests/operation/listener_tls/handshake.rs",
+        "tests/operation/listener_tls/recheck.rs",
         "src/tls/refusal.rs",
         "tests/operation/tls/verification.rs",
         "tests/operation/listener_tls/revocation.rs",
