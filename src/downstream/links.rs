@@ -420,6 +420,7 @@ impl Host for Links {
     }
 
     fn logged_in(&mut self, login: Login, now: Instant) {
+        self.worker.note_password();
         self.count_login(login, now);
     }
 

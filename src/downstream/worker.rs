@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
 
+use zeroize::Zeroize;
+
 use super::auditor::{AuditParts, Auditor};
 use super::certificates::{Certificates, Chain};
 use super::eviction::{Holder, choose};
@@ -56,6 +58,8 @@ pub(crate) struct Worker {
     pub(super) auditor: Option<Box<Auditor>>,
     /// Where every connection reads to; only an incomplete request is copied out of it.
     scratch: RefCell<Box<[u8]>>,
+    /// A password was read into it.
+    has_heard_password: Cell<bool>,
     pub(super) insight: Insight,
     insight_settings: Live<config::Insight>,
     entropy: RefCell<Entropy>,
@@ -104,6 +108,7 @@ impl Worker {
             metrics: ClientMetrics::new(parts.metrics),
             auditor: parts.audit.map(|parts| Box::new(Auditor::new(parts))),
             scratch: RefCell::new(vec![0; limits::READ_BYTES].into_boxed_slice()),
+            has_heard_password: Cell::new(false),
             request_scratch: RefCell::default(),
             lessons: RefCell::default(),
             refusals: RefCell::default(),
@@ -127,8 +132,16 @@ impl Worker {
         if scratch.is_empty() { vec![0; limits::READ_BYTES].into_boxed_slice() } else { scratch }
     }
 
-    pub(super) fn return_scratch(&self, scratch: Box<[u8]>) {
+    pub(super) fn return_scratch(&self, mut scratch: Box<[u8]>) {
+        if self.has_heard_password.take() {
+            scratch.zeroize();
+        }
         *self.scratch.borrow_mut() = scratch;
+    }
+
+    /// A client has said a password: no copy of it stays where connections read to.
+    pub(super) fn note_password(&self) {
+        self.has_heard_password.set(true);
     }
 
     pub(super) fn admit(&self, peer: Peer, now: Instant) -> (Rc<Seat>, Rc<Mailbox>) {

@@ -28,7 +28,9 @@ fn is_space(byte: u8) -> bool {
 
 /// One argument from the front of `text`, and what follows it. A quote may open in its midst.
 fn argument(text: &[u8]) -> Result<(Vec<u8>, &[u8]), ProtocolError> {
-    let mut arg = Vec::new();
+    // Grown in place, it would leave parts of a password behind.
+    let plain = text.iter().position(|&byte| is_space(byte)).unwrap_or(text.len());
+    let mut arg = Vec::with_capacity(plain);
     let mut rest = text;
     loop {
         match rest {

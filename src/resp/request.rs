@@ -6,6 +6,7 @@ use std::fmt;
 use std::ops::Range;
 
 use bytes::{BufMut, BytesMut};
+use zeroize::Zeroize;
 
 use super::{encode, number};
 
@@ -173,6 +174,11 @@ impl RequestBuf {
         if self.bytes.is_empty() {
             self.bytes.put_bytes(0, FIRST_LINE_BYTES);
         }
+    }
+
+    /// Nothing of it stays in memory.
+    pub(super) fn wipe(&mut self) {
+        self.bytes.zeroize();
     }
 
     /// Bytes kept.

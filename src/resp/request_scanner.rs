@@ -2,6 +2,8 @@
 //!
 //! Owns: [`RequestScanner`] and its limits. Never knows: what any command means, sockets.
 
+use zeroize::Zeroizing;
+
 use super::error::{ProtocolError, Violation};
 use super::inline;
 use super::number::short_line;
@@ -298,7 +300,10 @@ impl RequestScanner {
         if self.spans.capacity() > limits::REQUEST_SPANS_KEPT {
             self.spans = Vec::new();
         }
-        self.own = None;
+        // A person types passwords, too.
+        if let Some(mut own) = self.own.take() {
+            own.wipe();
+        }
     }
 
     /// Bytes kept for the request under way.
@@ -439,7 +444,7 @@ impl RequestScanner {
             return too_big;
         }
         let line = buf.get(..end).unwrap_or_default();
-        let args = inline::split(line.strip_suffix(b"\r").unwrap_or(line))?;
+        let args = Zeroizing::new(inline::split(line.strip_suffix(b"\r").unwrap_or(line))?);
         self.line.reset();
         self.position = end + 1;
         if args.is_empty() {
@@ -451,7 +456,7 @@ impl RequestScanner {
         if self.declared > limits.max_args {
             return Err(ProtocolError::new(Violation::TooManyArguments(limits.max_args)));
         }
-        self.own = Some(Box::new(RequestBuf::from_args(args)));
+        self.own = Some(Box::new(RequestBuf::from_args(args.iter())));
         Ok(None)
     }
 }

@@ -14,6 +14,7 @@
 
 use crate::support;
 mod damage;
+mod memory;
 mod outputs;
 mod program;
 mod search;

@@ -48,6 +48,8 @@ pub(super) struct Inbound {
     pub argument_max: Option<u64>,
     /// A malformed request came while replies were off: nothing more is understood.
     pub is_ignored: bool,
+    /// What was consumed last held a password.
+    pub has_password: bool,
 }
 
 impl Inbound {
@@ -60,6 +62,7 @@ impl Inbound {
             companions: Box::default(),
             argument_max: None,
             is_ignored: false,
+            has_password: false,
         }
     }
 

@@ -3,6 +3,8 @@
 //! Owns: what is done with bytes, requests and replies as they come. Never knows: sockets, what a request
 //! means, how long anything may take.
 
+use zeroize::Zeroize;
+
 use super::host::{Host, Notice, PendingStep};
 use super::inbound::{Body, Presented};
 use super::judging::judge;
@@ -61,8 +63,11 @@ impl Conversation {
     }
 
     fn consume_pending<H: Host>(&mut self, host: &mut H) -> usize {
-        let kept = std::mem::take(&mut self.inbound.pending);
+        let mut kept = std::mem::take(&mut self.inbound.pending);
         let used = self.consume(&kept, host);
+        if std::mem::take(&mut self.inbound.has_password) {
+            kept.get_mut(..used).unwrap_or_default().zeroize();
+        }
         if self.listens() {
             self.inbound.keep(kept, used);
         }
@@ -245,6 +250,7 @@ impl Conversation {
         self.session.note_incomplete(head);
         let (step, pending) = judge(self, bytes, host);
         if let Some(login) = self.session.take_login() {
+            self.inbound.has_password = true;
             host.logged_in(login, self.now);
         }
         self.session.note_incomplete(false);
