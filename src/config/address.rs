@@ -6,8 +6,9 @@ use std::fmt;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
-use super::error::{ValueError, quoted};
+use super::error::ValueError;
 use super::listener::ListenAddress;
+use super::quoting::{is_telling, quoted};
 use super::upstream::{HostPort, ServerEndpoint};
 
 /// The longest path that fits a socket address (Linux: `sun_path` without its final NUL).
@@ -137,8 +138,9 @@ fn host_port(text: &str) -> Result<HostPort, ValueError> {
     }
     let wrong = |what: &str| ValueError::new(format!("{} {what}", quoted(text)));
     let Some((host, port)) = text.rsplit_once(':').filter(|_| !text.ends_with(']')) else {
+        let name = if is_telling(text) { text } else { "host" };
         return Err(
-            wrong("has no port").hint(format!("write \"{text}:6379\", or the server's port"))
+            wrong("has no port").hint(format!("write \"{name}:6379\", or the server's port"))
         );
     };
     if port.is_empty() || !port.bytes().all(|byte| byte.is_ascii_digit()) {

@@ -117,7 +117,7 @@ fn named<T: Copy>(
         let known = all.iter().find(|one| name(**one).eq_ignore_ascii_case(word));
         known.copied().ok_or_else(|| {
             let names: Vec<&str> = all.iter().map(|one| name(*one)).collect();
-            let wrong = format!("{} is not known here", super::error::quoted(word));
+            let wrong = format!("{} is not known here", super::quoting::quoted(word));
             ValueError::new(wrong).hint(format!("there are: {}", names.join(", ")))
         })
     };

@@ -5,7 +5,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::error::{ValueError, quoted};
+use super::error::ValueError;
+use super::quoting::quoted;
 use super::section::{
     Section, boolean, choice, count, duration, mode, path, size, string, strings, text,
 };

@@ -8,9 +8,10 @@ use crate::base::limits;
 
 use super::Config;
 use super::audit::AuditSink;
-use super::error::{Problem, ValueError, quoted};
+use super::error::{Problem, ValueError};
 use super::listener::{ClientAuth, ListenAddress, Listener};
 use super::nearest::nearest;
+use super::quoting::{is_telling, quoted};
 use super::tree::Node;
 use super::units::{show_duration, show_size};
 use super::upstream::{Tls, Verify};
@@ -153,11 +154,15 @@ impl Check<'_> {
             let Some(name) = selected else { continue };
             let key = format!("{list}.{index}.policy");
             self.hold(config.policies.contains_key(name), &[&key], || {
-                let mistake = ValueError::new(format!("there is no policy {}", quoted(name)));
+                let shown = if is_telling(name) { quoted(name) } else { "of this name".to_owned() };
+                let mistake = ValueError::new(format!("there is no policy {shown}"));
                 let known = || config.policies.keys().map(String::as_str);
                 mistake.hint(match nearest(name, known()) {
                     Some(meant) => format!("did you mean {meant}?"),
-                    None if config.policies.is_empty() => format!("write [policies.{name}]"),
+                    None if config.policies.is_empty() && is_telling(name) => {
+                        format!("write [policies.{name}]")
+                    }
+                    None if config.policies.is_empty() => "write [policies.NAME]".to_owned(),
                     None => format!("there are: {}", known().collect::<Vec<_>>().join(", ")),
                 })
             });

@@ -8,8 +8,9 @@ use std::cell::RefCell;
 use crate::base::limits;
 use crate::base::limits::REQUEST_ARGS_MAX;
 
-use super::error::{Problem, ValueError, quoted};
+use super::error::{Problem, ValueError};
 use super::nearest::nearest;
+use super::quoting::quoted;
 use super::section::{Section, boolean, choice, count, strings};
 use super::tree::{Entry, Kind, Node, Scalar, Value};
 

@@ -81,10 +81,3 @@ impl ValueError {
         Problem { place, key: key.into(), problem: self.problem, hint: self.hint }
     }
 }
-
-/// A value as an error repeats it: quoted, escaped, cut.
-pub(super) fn quoted(text: &str) -> String {
-    const CHARACTERS_MAX: usize = 64;
-    let short: String = text.chars().take(CHARACTERS_MAX).collect();
-    if short.len() < text.len() { format!("{short:?}…") } else { format!("{short:?}") }
-}

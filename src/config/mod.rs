@@ -17,6 +17,7 @@ mod listener;
 mod listener_tls;
 mod nearest;
 mod policy;
+mod quoting;
 mod rate;
 mod revocation;
 mod rules;

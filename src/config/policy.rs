@@ -4,7 +4,8 @@
 
 use std::time::Duration;
 
-use super::error::{ValueError, quoted};
+use super::error::ValueError;
+use super::quoting::quoted;
 use super::rate;
 use super::rules::{
     Charset, Degraded, Encoding, KeyMode, KeyRules, OnExceed, OnMissing, Rules, TtlRules,

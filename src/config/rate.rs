@@ -4,7 +4,8 @@
 
 use std::time::Duration;
 
-use super::error::{ValueError, quoted};
+use super::error::ValueError;
+use super::quoting::quoted;
 use super::section::{Section, choice, count, duration, string, text};
 
 /// How long a command waits at most where nothing else is said.

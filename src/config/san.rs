@@ -5,7 +5,8 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use super::error::{ValueError, quoted};
+use super::error::ValueError;
+use super::quoting::quoted;
 use crate::base::limits;
 
 /// Stands for one or more characters of one part of a name.

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::error::{Problem, ValueError, quoted};
+use super::error::{Problem, ValueError};
+use super::quoting::quoted;
 use super::tree::{Entry, Kind, Node, Scalar, Value, is_index};
 use super::units;
 
@@ -283,7 +284,7 @@ pub(super) fn boolean(node: &Node) -> Read<bool> {
     match scalar(node, &[Kind::Boolean], "true or false")?.trim() {
         "true" => Ok(true),
         "false" => Ok(false),
-        other => Err(ValueError::new(format!("expected true or false, found {}", quoted(other)))),
+        other => Err(ValueError::new(format!("{} is not true or false", quoted(other)))),
     }
 }
 

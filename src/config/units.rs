@@ -4,7 +4,8 @@
 
 use std::time::Duration;
 
-use super::error::{ValueError, quoted};
+use super::error::ValueError;
+use super::quoting::quoted;
 use crate::base::limits;
 
 /// Largest first, so that printing takes the first that divides.

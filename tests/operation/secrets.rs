@@ -15,6 +15,7 @@
 use crate::support;
 mod damage;
 mod memory;
+mod misplaced;
 mod outputs;
 mod program;
 mod search;
