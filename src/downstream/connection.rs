@@ -266,7 +266,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 return false;
             }
             PendingStep::Pause(until) => {
-                now >= until || self.conversation.session().poll_turn(cx.waker())
+                let turn = self.conversation.session().turn();
+                now >= until || turn.is_some_and(|turn| turn.poll(cx.waker()))
             }
             PendingStep::Room(until) => {
                 let (auditor, id) = (self.links.worker.auditor.as_ref(), self.links.seat.id);

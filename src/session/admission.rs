@@ -1,79 +1,89 @@
 //! Whether a permitted request may go at this moment, or must wait, or comes too often.
 //!
-//! Owns: the order of tokens and slots. Never knows: how much of a limit is used by
+//! Owns: [`Admissions`]: the order of tokens and slots. Never knows: how much of a limit is used by
 //! whom, what the request does.
 
 use std::rc::Rc;
-use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use super::limiter::{Admission, Held, Limiter};
-use super::state::{Context, Session};
+use super::context::Context;
+use super::limiter::{Admission, Limiter, Waiter};
 use crate::command::{Effect, Spec};
 use crate::policy::{Limit, Refusal};
-use crate::traffic::Ticket;
 
 /// Why a request does not go at this moment.
 #[derive(Debug)]
 pub(super) enum Halt {
-    /// It is presented again then, or when [`Session::poll_turn`] says so.
+    /// It is presented again then, or when [`Admissions::turn`] has a slot.
     Until(Instant),
     Refused(Refusal),
 }
 
-impl Session {
-    /// Whether the request at hand may go. Nothing of it is counted twice, however often it is
-    /// presented.
-    #[inline(always)]
-    pub(super) fn admit(&mut self, spec: &'static Spec, ctx: &mut Context<'_>) -> Result<(), Halt> {
-        if ctx.limiters.is_empty() { Ok(()) } else { self.admit_limited(spec, ctx) }
-    }
+/// What the request at hand has been given, and what EXEC will have to be.
+#[derive(Debug, Default)]
+pub(super) struct Admissions {
+    at_hand: Option<Box<Admission>>,
+    /// Limits of the policy whose slots EXEC takes for the commands that are queued.
+    queued_limits: Vec<usize>,
+}
 
-    fn admit_limited(&mut self, spec: &'static Spec, ctx: &mut Context<'_>) -> Result<(), Halt> {
-        let mut admission = match self.admission.take() {
+impl Admissions {
+    /// Whether the request at hand may go; `queued`: within a transaction. Nothing of it is counted twice,
+    /// however often it is presented.
+    pub(super) fn admit(
+        &mut self,
+        spec: &'static Spec,
+        queued: bool,
+        ctx: &mut Context<'_>,
+    ) -> Result<(), Halt> {
+        let mut admission = match self.at_hand.take() {
             Some(admission) => admission,
-            None => Box::new(self.take_tokens(spec, ctx).map_err(Halt::Refused)?),
+            None => Box::new(self.take_tokens(spec, queued, ctx).map_err(Halt::Refused)?),
         };
         if ctx.now < admission.until {
             let until = admission.until;
-            self.admission = Some(admission);
+            self.at_hand = Some(admission);
             return Err(Halt::Until(until));
         }
-        let entered = self.take_slots(&mut admission, spec, ctx);
+        let entered = self.take_slots(&mut admission, spec, queued, ctx);
         ctx.request_scratch.observed = ctx.request_scratch.observed.or(admission.observed);
         if !matches!(entered, Err(Halt::Refused(_))) {
-            self.admission = Some(admission);
+            self.at_hand = Some(admission);
         }
         if entered.is_ok() {
-            self.note_queued_limits(spec, ctx);
+            self.note_queued_limits(spec, queued, ctx);
         }
         entered
     }
 
-    /// Whether the request that waits is to be presented again; if not, `waker` is called when it is.
-    #[must_use]
-    pub fn poll_turn(&self, waker: &Waker) -> bool {
-        let queued = self.admission.as_ref().and_then(|held| held.queued.as_ref());
-        queued.is_some_and(|queued| queued.poll(waker))
+    /// The place in the line for a slot, if the request at hand waits for one.
+    pub(super) fn turn(&self) -> Option<&Waiter> {
+        self.at_hand.as_ref().and_then(|held| held.queued.as_ref())
     }
 
-    /// The concurrency slots of the requests in flight. When the client disconnects before they are answered, the
-    /// caller keeps the slots until then.
-    pub fn take_held(&mut self) -> Vec<(Ticket, Held)> {
-        self.queue.take_held()
+    /// What the request at hand keeps until it is answered.
+    #[inline(always)]
+    pub(super) const fn take(&mut self) -> Option<Box<Admission>> {
+        self.at_hand.take()
     }
 
-    /// Another policy is in force, with limiters of its own.
-    pub fn forget_admission(&mut self) {
-        self.admission = None;
+    /// The request at hand is dealt with, or given up.
+    #[inline(always)]
+    pub(super) fn forget(&mut self) {
+        if self.at_hand.is_some() {
+            self.at_hand = None;
+        }
     }
-}
 
-impl Session {
     /// Takes a token of every bucket, unless one of them is too far from having it.
-    fn take_tokens(&self, spec: &'static Spec, ctx: &Context<'_>) -> Result<Admission, Refusal> {
+    fn take_tokens(
+        &self,
+        spec: &'static Spec,
+        queued: bool,
+        ctx: &Context<'_>,
+    ) -> Result<Admission, Refusal> {
         let mut admission = Admission::new(ctx.now);
-        for (limit, limiter, needs) in self.needed(spec, ctx) {
+        for (limit, limiter, needs) in self.needed(spec, queued, ctx) {
             let wait = if needs.token { limiter.wait_us(ctx.now) } else { 0 };
             let wait = Duration::from_micros(wait);
             let most = limit.concurrency.filter(|_| needs.slot);
@@ -86,7 +96,7 @@ impl Session {
             }
         }
         // Nothing refuses it: only here is anything taken.
-        for (limit, limiter, needs) in self.needed(spec, ctx) {
+        for (limit, limiter, needs) in self.needed(spec, queued, ctx) {
             if needs.token && Duration::from_micros(limiter.wait_us(ctx.now)) <= limit.max_delay {
                 limiter.take_token(ctx.now);
             }
@@ -100,10 +110,11 @@ impl Session {
         &self,
         admission: &mut Admission,
         spec: &'static Spec,
+        queued: bool,
         ctx: &Context<'_>,
     ) -> Result<(), Halt> {
         for (at, (limit, limiter, needs)) in
-            self.needed(spec, ctx).enumerate().skip(admission.passed)
+            self.needed(spec, queued, ctx).enumerate().skip(admission.passed)
         {
             let Some(most) = limit.concurrency.filter(|_| needs.slot) else { continue };
             let slot = match &admission.queued {
@@ -130,9 +141,10 @@ impl Session {
     fn needed<'a>(
         &'a self,
         spec: &'a Spec,
+        queued: bool,
         ctx: &Context<'a>,
     ) -> impl Iterator<Item = (&'a Limit, &'a Rc<Limiter>, Needs)> {
-        let (queued, runs) = (self.is_in_transaction(), spec.effect == Effect::Exec);
+        let runs = spec.effect == Effect::Exec;
         let limits = ctx.policy.limits().iter().zip(ctx.limiters.iter()).enumerate();
         limits.filter_map(move |(at, (limit, limiter))| {
             let covers = limit.covers(spec);
@@ -143,8 +155,8 @@ impl Session {
     }
 
     /// EXEC takes the slots of a command that is queued.
-    fn note_queued_limits(&mut self, spec: &Spec, ctx: &Context<'_>) {
-        if !self.is_in_transaction() {
+    fn note_queued_limits(&mut self, spec: &Spec, queued: bool, ctx: &Context<'_>) {
+        if !queued {
             self.queued_limits.clear();
         } else if spec.effect != Effect::Exec {
             for (at, limit) in ctx.policy.limits().iter().enumerate() {
@@ -154,10 +166,6 @@ impl Session {
                 }
             }
         }
-    }
-
-    fn is_in_transaction(&self) -> bool {
-        self.transaction.is_some() || self.transacts_on_own()
     }
 }
 

@@ -4,56 +4,63 @@
 //! those are, connections.
 
 use super::client_text;
-use super::state::{Context, Session};
+use super::context::Context;
+use super::state::Session;
 use crate::command::{Cost, Effect, Spec, is_word};
 use crate::config::ClientLimits;
 use crate::resp::{Request, number};
 
-impl Session {
-    /// Why the request at hand costs the server more than a client may; `None`: it does not.
-    #[inline(always)]
-    pub(super) fn excess(
-        &self,
-        spec: &Spec,
-        request: &Request<'_>,
-        ctx: &Context<'_>,
-    ) -> Option<String> {
-        if spec.cost == Cost::Linear { None } else { self.excess_of(spec, request, ctx) }
-    }
+/// Why the request at hand costs the server more than a client may; `None`: it does not.
+#[inline(always)]
+pub(super) fn excess(
+    session: &Session,
+    spec: &Spec,
+    request: &Request<'_>,
+    ctx: &Context<'_>,
+) -> Option<String> {
+    if spec.cost == Cost::Linear { None } else { excess_of(session, spec, request, ctx) }
+}
 
-    fn excess_of(&self, spec: &Spec, request: &Request<'_>, ctx: &Context<'_>) -> Option<String> {
-        let names = request.len().saturating_sub(1);
-        match spec.cost {
-            Cost::Linear => None,
-            Cost::Watched => {
-                let held = if self.watching { self.watched as usize } else { 0 };
-                let all = names.saturating_add(held);
-                let max = ctx.limits.max_watched;
-                (all > max).then(|| client_text::too_many_watched(all, max))
+fn excess_of(
+    session: &Session,
+    spec: &Spec,
+    request: &Request<'_>,
+    ctx: &Context<'_>,
+) -> Option<String> {
+    let names = request.len().saturating_sub(1);
+    match spec.cost {
+        Cost::Linear => None,
+        Cost::Watched => {
+            let held = session.watch.keys() as usize;
+            let all = names.saturating_add(held);
+            let max = ctx.limits.max_watched;
+            (all > max).then(|| client_text::too_many_watched(all, max))
+        }
+        Cost::Patterns => {
+            let queued = session.transaction.as_ref().map_or(0, |queued| queued.patterns());
+            let sent = session.own.as_ref().map_or(0, |own| own.patterns());
+            let queued = queued.saturating_add(sent);
+            let held = session.listening.subscriptions.patterns_at_most().saturating_add(queued);
+            let held = if spec.effect == Effect::Subscribe { held } else { 0 };
+            over_patterns(names, held, "patterns", ctx.limits)
+        }
+        Cost::Prefixes => over_patterns(
+            prefixes(request),
+            session.listening.tracking.prefixes(),
+            "prefixes",
+            ctx.limits,
+        ),
+        Cost::Repeats { arg } => {
+            let asked = number::parse_i64(request.arg(arg)?)?;
+            // The server itself answers these: "value is out of range" (redis t_zset.c).
+            let least = if request.len() > arg + 1 { -(i64::MAX / 2) } else { -i64::MAX };
+            if asked < least {
+                return None;
             }
-            Cost::Patterns => {
-                let queued = self.transaction.as_ref().map_or(0, |queued| queued.patterns);
-                let sent = self.own.as_ref().map_or(0, |own| own.patterns);
-                let queued = queued.saturating_add(sent);
-                let held = self.subscriptions.patterns_at_most().saturating_add(queued);
-                let held = if spec.effect == Effect::Subscribe { held } else { 0 };
-                over_patterns(names, held, "patterns", ctx.limits)
-            }
-            Cost::Prefixes => {
-                over_patterns(prefixes(request), self.prefixes, "prefixes", ctx.limits)
-            }
-            Cost::Repeats { arg } => {
-                let asked = number::parse_i64(request.arg(arg)?)?;
-                // The server itself answers these: "value is out of range" (redis t_zset.c).
-                let least = if request.len() > arg + 1 { -(i64::MAX / 2) } else { -i64::MAX };
-                if asked < least {
-                    return None;
-                }
-                let count =
-                    asked.checked_neg().map_or(u64::MAX, |count| u64::try_from(count).unwrap_or(0));
-                let max = ctx.limits.max_repeated;
-                (count > max as u64).then(|| client_text::too_many_repeated(spec.name, count, max))
-            }
+            let count =
+                asked.checked_neg().map_or(u64::MAX, |count| u64::try_from(count).unwrap_or(0));
+            let max = ctx.limits.max_repeated;
+            (count > max as u64).then(|| client_text::too_many_repeated(spec.name, count, max))
         }
     }
 }

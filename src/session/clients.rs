@@ -9,228 +9,204 @@ use super::access::Auth;
 use super::client_filter::Filter;
 use super::client_info::Form;
 use super::client_line::write_line;
-use super::client_text;
+use super::context::Context;
 use super::pending_query::{Arrived, PendingQuery};
 use super::queue::{Class, Expect};
 use super::roster::{Figures, Marks};
-use super::state::{Context, Session, Step};
+use super::state::{Session, send_wire};
+use super::step::Step;
+use super::{client_text, late};
 use crate::command::Spec;
 use crate::resp::{Protocol, Request, encode, number};
 use crate::traffic::own;
 
-impl Session {
-    /// What of this session is shown; the other figures are the connection's.
-    pub fn show(&self, figures: &mut Figures) {
-        let transaction = self.transaction.as_ref();
-        figures.database = self.database;
-        figures.protocol = self.protocol;
-        (figures.channels, figures.patterns, figures.shards) = self.subscriptions.counts();
-        figures.queued =
-            transaction.map_or(self.executes, |transaction| Some(transaction.queued()));
-        figures.queued_bytes = transaction.map_or(0, |transaction| transaction.size());
-        figures.watched = if self.watching { self.watched } else { 0 };
-        figures.redirect = if self.tracking { self.redirect } else { -1 };
-        let mut marks = Marks::default();
-        marks.set(Marks::MONITOR, self.monitor);
-        marks.set(Marks::PUBSUB, self.subscriptions.any());
-        marks.set(Marks::MULTI, figures.queued.is_some());
-        marks.set(Marks::BLOCKED, self.is_blocked() && !self.is_streaming());
-        marks.set(Marks::REPLICA, self.is_streaming());
-        marks.set(Marks::TRACKING, self.tracking);
-        marks.set(Marks::BROADCAST, self.tracking && self.broadcast);
-        marks.set(Marks::BROKEN_REDIRECT, self.redirect_broken);
-        marks.set(Marks::READS_ONLY, self.reads_only);
-        marks.set(Marks::NO_EVICT, self.flags.no_evict);
-        marks.set(Marks::NO_TOUCH, self.flags.no_touch);
-        marks.set(Marks::IMPORT_SOURCE, self.flags.import_source);
-        marks.set(Marks::DIRTY, self.watch_lost);
-        marks.set(Marks::UNIX, self.seat.peer.is_unix);
-        figures.marks = marks;
-    }
+/// What of this session is shown; the other figures are the connection's.
+pub(super) fn show(session: &Session, figures: &mut Figures) {
+    let transaction = session.transaction.as_ref();
+    figures.database = session.dialect.database();
+    figures.protocol = session.dialect.protocol();
+    (figures.channels, figures.patterns, figures.shards) = session.listening.subscriptions.counts();
+    figures.queued =
+        transaction.map_or(session.awaited.commands(), |transaction| Some(transaction.queued()));
+    figures.queued_bytes = transaction.map_or(0, |transaction| transaction.size());
+    let Session { listening, watch, .. } = session;
+    figures.watched = watch.keys();
+    figures.redirect = listening.tracking.redirect().unwrap_or(-1);
+    let mut marks = Marks::default();
+    marks.set(Marks::MONITOR, listening.monitors());
+    marks.set(Marks::PUBSUB, listening.subscriptions.any());
+    marks.set(Marks::MULTI, figures.queued.is_some());
+    marks.set(Marks::BLOCKED, session.is_blocked() && !listening.is_streaming());
+    marks.set(Marks::REPLICA, listening.is_streaming());
+    marks.set(Marks::TRACKING, listening.tracking.is_on());
+    marks.set(Marks::BROADCAST, listening.tracking.is_broadcast());
+    marks.set(Marks::BROKEN_REDIRECT, listening.tracking.is_broken());
+    session.flags.mark(&mut marks);
+    marks.set(Marks::DIRTY, watch.is_lost());
+    marks.set(Marks::UNIX, session.seat.peer.is_unix);
+    figures.marks = marks;
+}
 
-    /// The session's own line shows the request at hand.
-    fn show_request(&self, spec: &'static Spec, request: &Request<'_>) {
-        self.seat.show(|figures| {
-            self.show(figures);
-            // Within a transaction it is EXEC that runs.
-            figures.command = if self.executes.is_some() { self.shown_command } else { Some(spec) };
-            figures.active = self.roster.now();
-            figures.unread = request.raw().len();
-            figures.arguments = request.args().map(<[u8]>::len).sum();
-            figures.unwritten = 0;
-        });
-    }
-
-    /// The server describes a connection of respgate's own, once, so that respgate describes clients
-    /// as this server does.
-    pub(super) fn learn_form(&mut self, ctx: &mut Context<'_>) -> Result<(), Step> {
-        self.roster.note_server(ctx.server);
-        // What is pushed would come between.
-        if self.roster.form().is_of(ctx.server) || self.pins() {
-            return Ok(());
-        }
-        self.query.take_if(|query| query.walk.is_some());
-        let form = match self.query.as_ref().map(|query| query.arrived.as_ref()) {
-            None => return Err(self.ask_for_form(ctx)),
-            Some(None) => return Err(Step::Wait),
-            Some(Some(Arrived::Page(frame))) => {
-                text_of(frame).and_then(|line| Form::learn(ctx.server, line))
-            }
-            Some(Some(Arrived::Lost(_))) => None,
-        };
-        self.query = None;
-        self.roster.note_form(form.unwrap_or_else(|| Form::of(ctx.server)));
-        Ok(())
-    }
-
-    fn ask_for_form(&mut self, ctx: &mut Context<'_>) -> Step {
-        let (route, cause) = (self.usual_route(ctx), self.cause(ctx));
-        let ticket = match self.enqueue(route, cause, Expect::Page, 0, Class::Other, ctx) {
-            Ok(ticket) => ticket,
-            Err(step) => return step,
-        };
-        encode::request(ctx.request_scratch.fresh_wire(), [own::CLIENT, b"INFO"]);
-        self.query = Some(Box::new(PendingQuery { walk: None, ticket, arrived: None }));
-        Step::Ask { route, ticket, skip: 0, retry: true }
-    }
-
-    /// Redis networking.c `clientCommand`, INFO.
-    pub(super) fn write_info(
-        &self,
-        spec: &'static Spec,
-        request: &Request<'_>,
-        out: &mut BytesMut,
-    ) {
-        self.show_request(spec, request);
-        let mut text = String::new();
-        self.with_form(|form| write_line(form, &self.seat, self.roster.now(), &mut text));
-        write_text(out, text.as_bytes(), self.protocol);
-    }
-
-    fn with_form(&self, write: impl FnOnce(&Form)) {
-        let known = self.roster.form();
-        if known.is_of(self.roster.server()) {
-            write(&known);
+/// The session's own line shows the request at hand.
+fn show_request(session: &Session, spec: &'static Spec, request: &Request<'_>) {
+    session.seat.show(|figures| {
+        show(session, figures);
+        // Within a transaction it is EXEC that runs.
+        figures.command = if session.awaited.commands().is_some() {
+            session.commands.shown()
         } else {
-            write(&Form::of(self.roster.server()));
+            Some(spec)
+        };
+        figures.active = session.roster.now();
+        figures.unread = request.raw().len();
+        figures.arguments = request.args().map(<[u8]>::len).sum();
+        figures.unwritten = 0;
+    });
+}
+
+/// The server describes a connection of respgate's own, once, so that respgate describes clients
+/// as this server does.
+pub(super) fn learn_form(session: &mut Session, ctx: &mut Context<'_>) -> Result<(), Step> {
+    session.roster.note_server(ctx.server);
+    // What is pushed would come between.
+    if session.roster.form().is_of(ctx.server) || session.pinning().binds() {
+        return Ok(());
+    }
+    session.query.take_if(|query| query.is_walk());
+    let form = match session.query.as_ref().map(|query| query.arrived()) {
+        None => return Err(ask_for_form(session, ctx)),
+        Some(None) => return Err(Step::Wait),
+        Some(Some(Arrived::Page(frame))) => {
+            text_of(frame).and_then(|line| Form::learn(ctx.server, line))
+        }
+        Some(Some(Arrived::Lost(_))) => None,
+    };
+    session.query = None;
+    session.roster.note_form(form.unwrap_or_else(|| Form::of(ctx.server)));
+    Ok(())
+}
+
+fn ask_for_form(session: &mut Session, ctx: &mut Context<'_>) -> Step {
+    let (route, cause) = (session.usual_route(ctx), session.cause(ctx));
+    let ticket = match session.enqueue(route, cause, Expect::Page, 0, Class::Other, ctx) {
+        Ok(ticket) => ticket,
+        Err(step) => return step,
+    };
+    encode::request(ctx.request_scratch.fresh_wire(), [own::CLIENT, b"INFO"]);
+    session.query = Some(PendingQuery::question(ticket));
+    Step::Ask { route, ticket, skip: 0, retry: true }
+}
+
+/// Redis networking.c `clientCommand`, INFO.
+pub(super) fn write_info(
+    session: &Session,
+    spec: &'static Spec,
+    request: &Request<'_>,
+    out: &mut BytesMut,
+) {
+    show_request(session, spec, request);
+    let mut text = String::new();
+    with_form(session, |form| write_line(form, &session.seat, session.roster.now(), &mut text));
+    write_text(out, text.as_bytes(), session.dialect.protocol());
+}
+
+fn with_form(session: &Session, write: impl FnOnce(&Form)) {
+    let known = session.roster.form();
+    if known.is_of(session.roster.server()) {
+        write(&known);
+    } else {
+        write(&Form::of(session.roster.server()));
+    }
+}
+
+/// LIST: the clients of the same policy.
+pub(super) fn write_list(
+    session: &Session,
+    spec: &'static Spec,
+    request: &Request<'_>,
+    auth: Option<&Auth>,
+    out: &mut BytesMut,
+) {
+    show_request(session, spec, request);
+    let found = match Filter::of_list(request, session.roster.server(), auth) {
+        Ok(found) => found,
+        Err(line) => return encode::error(out, line),
+    };
+    let (own, now) = (&session.seat, session.roster.now());
+    let seats = match found {
+        Ok(filter) => {
+            let mut seats = session.roster.all(own);
+            seats.retain(|seat| filter.fits(seat, now) && !(filter.skip_me && seat.id == own.id));
+            seats
+        }
+        Err(ids) => ids.into_iter().filter_map(|id| session.roster.find(own, id)).collect(),
+    };
+    let mut text = String::new();
+    with_form(session, |form| seats.iter().for_each(|seat| write_line(form, seat, now, &mut text)));
+    write_text(out, text.as_bytes(), session.dialect.protocol());
+}
+
+/// KILL. A client that kills itself reads the answer first.
+pub(super) fn write_kill(
+    session: &mut Session,
+    spec: &'static Spec,
+    request: &Request<'_>,
+    auth: Option<&Auth>,
+    out: &mut BytesMut,
+) {
+    show_request(session, spec, request);
+    let filter = match Filter::of_kill(request, session.roster.server(), auth) {
+        Ok(filter) => filter,
+        Err(line) => return encode::error(out, line),
+    };
+    let (own, now) = (session.seat.id, session.roster.now());
+    let mut killed = 0;
+    for seat in session.roster.all(&session.seat) {
+        if !filter.fits(&seat, now) || (filter.skip_me && seat.id == own) {
+            continue;
+        }
+        killed += 1;
+        if seat.id == own {
+            session.farewell = true;
+        } else {
+            session.roster.kill(&seat);
         }
     }
-
-    /// LIST: the clients of the same policy.
-    pub(super) fn write_list(
-        &self,
-        spec: &'static Spec,
-        request: &Request<'_>,
-        auth: Option<&Auth>,
-        out: &mut BytesMut,
-    ) {
-        self.show_request(spec, request);
-        let found = match Filter::of_list(request, self.roster.server(), auth) {
-            Ok(found) => found,
-            Err(line) => return encode::error(out, line),
-        };
-        let (own, now) = (&self.seat, self.roster.now());
-        let seats = match found {
-            Ok(filter) => {
-                let mut seats = self.roster.all(own);
-                seats.retain(|seat| {
-                    filter.fits(seat, now) && !(filter.skip_me && seat.id == own.id)
-                });
-                seats
-            }
-            Err(ids) => ids.into_iter().filter_map(|id| self.roster.find(own, id)).collect(),
-        };
-        let mut text = String::new();
-        self.with_form(|form| seats.iter().for_each(|seat| write_line(form, seat, now, &mut text)));
-        write_text(out, text.as_bytes(), self.protocol);
+    match (request.len(), killed) {
+        (3, 0) => encode::error(out, client_text::NO_SUCH_CLIENT),
+        (3, _) => encode::simple(out, client_text::OK),
+        _ => encode::integer(out, killed),
     }
+}
 
-    /// KILL. A client that kills itself reads the answer first.
-    pub(super) fn write_kill(
-        &mut self,
-        spec: &'static Spec,
-        request: &Request<'_>,
-        auth: Option<&Auth>,
-        out: &mut BytesMut,
-    ) {
-        self.show_request(spec, request);
-        let filter = match Filter::of_kill(request, self.roster.server(), auth) {
-            Ok(filter) => filter,
-            Err(line) => return encode::error(out, line),
-        };
-        let (own, now) = (self.seat.id, self.roster.now());
-        let mut killed = 0;
-        for seat in self.roster.all(&self.seat) {
-            if !filter.fits(&seat, now) || (filter.skip_me && seat.id == own) {
-                continue;
-            }
-            killed += 1;
-            if seat.id == own {
-                self.farewell = true;
-            } else {
-                self.roster.kill(&seat);
-            }
-        }
-        match (request.len(), killed) {
-            (3, 0) => encode::error(out, client_text::NO_SUCH_CLIENT),
-            (3, _) => encode::simple(out, client_text::OK),
-            _ => encode::integer(out, killed),
-        }
-    }
-
-    /// UNBLOCK: the server does it, to the connection that the blocked client has there, so that
-    /// nothing which is given to that client at the same moment is lost.
-    pub(super) fn unblock(
-        &mut self,
-        request: &Request<'_>,
-        ctx: &mut Context<'_>,
-        out: &mut BytesMut,
-    ) -> Step {
-        let target = match Self::unblockable(request, ctx.valkey) {
-            Ok(target) => target,
-            Err(text) => {
-                self.answer(out, |out| encode::error(out, text));
-                return Step::Done;
-            }
-        };
-        let Some((link, reason)) = self.blocked(target, request) else {
-            self.answer(out, |out| encode::integer(out, 0));
+/// UNBLOCK: the server does it, to the connection that the blocked client has there, so that
+/// nothing which is given to that client at the same moment is lost.
+pub(super) fn unblock(
+    session: &mut Session,
+    request: &Request<'_>,
+    ctx: &mut Context<'_>,
+    out: &mut BytesMut,
+) -> Step {
+    let target = match late::unblockable(request, ctx.valkey) {
+        Ok(target) => target,
+        Err(text) => {
+            session.answer(out, |out| encode::error(out, text));
             return Step::Done;
-        };
-        let (route, cause) = (self.usual_route(ctx), self.cause(ctx));
-        let ticket = match self.enqueue(route, cause, Expect::Plain, 0, Class::Other, ctx) {
-            Ok(ticket) => ticket,
-            Err(step) => return step,
-        };
-        let link = link.to_string();
-        let words: [&[u8]; 4] = [b"CLIENT", b"UNBLOCK", link.as_bytes(), reason];
-        encode::request(ctx.request_scratch.fresh_wire(), words);
-        Self::send_wire(route, ticket, 0)
-    }
-
-    pub(super) fn unblockable(request: &Request<'_>, valkey: bool) -> Result<i64, String> {
-        let reason = request.arg(3).unwrap_or(b"timeout");
-        let known =
-            reason.eq_ignore_ascii_case(b"timeout") || reason.eq_ignore_ascii_case(b"error");
-        if request.len() > 4 && !valkey {
-            return Err(client_text::odd_subcommand(
-                encode::echo(request.arg(1).unwrap_or_default()),
-                "CLIENT",
-            ));
         }
-        // Valkey looks at the reason of a request of four words alone.
-        if !known && request.len() == 4 {
-            return Err(client_text::UNBLOCK_REASON.to_owned());
-        }
-        let id = request.arg(2).and_then(number::parse_i64);
-        id.ok_or_else(|| client_text::NOT_INTEGER.to_owned())
-    }
-
-    /// Whether the client has killed itself, and its last answer is on its way.
-    #[must_use]
-    pub const fn says_farewell(&self) -> bool {
-        self.farewell
-    }
+    };
+    let Some((link, reason)) = late::blocked(session, target, request) else {
+        session.answer(out, |out| encode::integer(out, 0));
+        return Step::Done;
+    };
+    let (route, cause) = (session.usual_route(ctx), session.cause(ctx));
+    let ticket = match session.enqueue(route, cause, Expect::Plain, 0, Class::Other, ctx) {
+        Ok(ticket) => ticket,
+        Err(step) => return step,
+    };
+    let link = link.to_string();
+    let words: [&[u8]; 4] = [b"CLIENT", b"UNBLOCK", link.as_bytes(), reason];
+    encode::request(ctx.request_scratch.fresh_wire(), words);
+    send_wire(route, ticket, 0)
 }
 
 /// Text for people: a verbatim string in RESP3 (redis networking.c `addReplyVerbatim`).

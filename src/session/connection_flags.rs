@@ -2,33 +2,45 @@
 //!
 //! Owns: [`ConnectionFlags`]. Never knows: what they do at the server.
 
+use super::roster::Marks;
 use crate::command::{Local, Spec};
 
-/// Settings of the connection itself that a client has switched on (`CLIENT NO-EVICT`, `NO-TOUCH`,
-/// `IMPORT-SOURCE`).
+/// Settings that a client has switched on: `CLIENT NO-EVICT`, `NO-TOUCH` and `IMPORT-SOURCE`, which are on its
+/// pinned connection, and `READONLY` (Valkey), which is here alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub(super) struct ConnectionFlags {
-    pub no_evict: bool,
-    pub no_touch: bool,
-    pub import_source: bool,
+    no_evict: bool,
+    no_touch: bool,
+    import_source: bool,
+    reads_only: bool,
 }
 
 impl ConnectionFlags {
+    /// Whether the pinned connection has one of them.
     pub(super) const fn any(self) -> bool {
         self.no_evict || self.no_touch || self.import_source
     }
 
-    /// The one that a command is about.
-    pub(super) fn of(&mut self, spec: &Spec) -> Option<&mut bool> {
-        let local = spec.effect.local();
-        if local == Some(Local::NoEvict) {
-            Some(&mut self.no_evict)
-        } else if local == Some(Local::NoTouch) {
-            Some(&mut self.no_touch)
-        } else if local == Some(Local::ImportSource) {
-            Some(&mut self.import_source)
-        } else {
-            None
+    /// The server has switched the one that a command is about.
+    pub(super) fn note(&mut self, spec: &Spec, on: bool) {
+        match spec.effect.local() {
+            Some(Local::NoEvict) => self.no_evict = on,
+            Some(Local::NoTouch) => self.no_touch = on,
+            Some(Local::ImportSource) => self.import_source = on,
+            _ => debug_assert!(false, "{} is about no setting", spec.name),
         }
+    }
+
+    /// READONLY or READWRITE.
+    pub(super) const fn set_reads_only(&mut self, on: bool) {
+        self.reads_only = on;
+    }
+
+    /// As CLIENT LIST shows them.
+    pub(super) const fn mark(self, marks: &mut Marks) {
+        marks.set(Marks::READS_ONLY, self.reads_only);
+        marks.set(Marks::NO_EVICT, self.no_evict);
+        marks.set(Marks::NO_TOUCH, self.no_touch);
+        marks.set(Marks::IMPORT_SOURCE, self.import_source);
     }
 }

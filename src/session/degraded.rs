@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 /// What was answered so, until it is counted.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Degraded {
     /// The policy of the last request wants it.
     pub on: bool,

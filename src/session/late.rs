@@ -7,11 +7,13 @@ use std::rc::Rc;
 
 use bytes::BytesMut;
 
-use super::client_text;
+use super::context::Context;
 use super::roster::{Marks, Seat};
-use super::state::{Context, Session, Step};
-use super::tracking::{Aim, is_broad, turns_on, words_of_request};
+use super::state::Session;
+use super::step::Step;
+use super::track::{Aim, is_broad, turns_on, words_of_request};
 use super::transaction::ExecFixup;
+use super::{client_text, track};
 use crate::resp::{Request, encode, number};
 use crate::traffic::own;
 
@@ -28,7 +30,7 @@ impl Late {
     /// It is sent: the client that it names receives invalidations.
     pub(super) fn aim(&self, session: &Session) {
         if let Some(target) = &self.target {
-            target.become_target(session.names.clone());
+            target.become_target(session.listening.names().cloned());
         }
     }
 
@@ -40,102 +42,113 @@ impl Late {
     }
 }
 
-impl Session {
-    /// Puts the commands that wait for it into the wire of the transaction.
-    ///
-    /// # Errors
-    ///
-    /// With the step to take first; nothing has changed then.
-    pub(super) fn look_up_late(&mut self, ctx: &mut Context<'_>) -> Result<(), Step> {
-        let Some(mut transaction) = self.transaction.take() else { return Ok(()) };
-        let mut found = Vec::new();
-        for (_, special) in &transaction.specials {
-            let ExecFixup::Late { request, .. } = special else { continue };
-            match self.look_up(&request.as_request(), ctx) {
-                Ok(late) => found.push(late),
-                Err(step) => {
-                    self.transaction = Some(transaction);
-                    return Err(step);
-                }
+/// Puts the commands that wait for it into the wire of the transaction.
+///
+/// # Errors
+///
+/// With the step to take first; nothing has changed then.
+pub(super) fn look_up_late(session: &mut Session, ctx: &mut Context<'_>) -> Result<(), Step> {
+    let Some(mut transaction) = session.transaction.take() else { return Ok(()) };
+    let mut found = Vec::new();
+    let mut first = Ok(());
+    for request in transaction.late() {
+        match look_up(session, &request.as_request(), ctx) {
+            Ok(late) => found.push(late),
+            Err(step) => {
+                first = Err(step);
+                break;
             }
         }
-        if !found.is_empty() {
-            let (mut wire, mut before, mut found) = (BytesMut::new(), 0, found.into_iter());
-            for (index, special) in std::mem::take(&mut transaction.specials) {
-                let ExecFixup::Late { at, .. } = special else {
-                    transaction.specials.push((index, special));
-                    continue;
-                };
-                let Some(late) = found.next() else { continue };
-                wire.extend_from_slice(transaction.wire.get(before..at).unwrap_or_default());
-                wire.extend_from_slice(&late.wire);
-                before = at;
-                late.aim(self);
-                transaction.specials.extend(late.special.map(|special| (index, special)));
+    }
+    if first.is_ok() {
+        found.iter().for_each(|late| late.aim(session));
+        transaction.put_late(found.into_iter().map(|late| (late.wire, late.special)).collect());
+    }
+    session.transaction = Some(transaction);
+    first
+}
+
+/// One of them.
+///
+/// # Errors
+///
+/// With the step to take first.
+pub(super) fn look_up(
+    session: &mut Session,
+    request: &Request<'_>,
+    ctx: &mut Context<'_>,
+) -> Result<Late, Step> {
+    if request.arg(1).is_some_and(|word| word.eq_ignore_ascii_case(b"unblock")) {
+        return Ok(look_up_blocked(session, request, ctx));
+    }
+    match track::aim_redirect(session, words_of_request(request)) {
+        Ok(Aim { words, redirect, seat }) => {
+            let (on, broadcast) = (turns_on(request), is_broad(request));
+            let mut wire = BytesMut::new();
+            encode::request(&mut wire, words.iter().map(Vec::as_slice));
+            let special = Some(ExecFixup::Tracking { on, broadcast, redirect });
+            Ok(Late { wire, special, target: seat.filter(|_| on) })
+        }
+        Err(target) => match track::await_target(session, &target, ctx) {
+            Some(step) => Err(step),
+            None => {
+                let text = client_text::tracking_target(target.id);
+                Ok(Late::said(|line| encode::error(line, text)))
             }
-            wire.extend_from_slice(transaction.wire.get(before..).unwrap_or_default());
-            transaction.wire = wire;
-        }
-        self.transaction = Some(transaction);
-        Ok(())
+        },
     }
+}
 
-    /// One of them.
-    ///
-    /// # Errors
-    ///
-    /// With the step to take first.
-    pub(super) fn look_up(
-        &mut self,
-        request: &Request<'_>,
-        ctx: &mut Context<'_>,
-    ) -> Result<Late, Step> {
-        if request.arg(1).is_some_and(|word| word.eq_ignore_ascii_case(b"unblock")) {
-            return Ok(self.look_up_blocked(request, ctx));
-        }
-        match self.aim_redirect(words_of_request(request)) {
-            Ok(Aim { words, redirect, seat }) => {
-                let (on, broadcast) = (turns_on(request), is_broad(request));
-                let mut wire = BytesMut::new();
-                encode::request(&mut wire, words.iter().map(Vec::as_slice));
-                let special = Some(ExecFixup::Tracking { on, broadcast, redirect });
-                Ok(Late { wire, special, target: seat.filter(|_| on) })
-            }
-            Err(target) => match self.await_target(&target, ctx) {
-                Some(step) => Err(step),
-                None => {
-                    let text = client_text::tracking_target(target.id);
-                    Ok(Late::said(|line| encode::error(line, text)))
-                }
-            },
-        }
-    }
+fn look_up_blocked(session: &Session, request: &Request<'_>, ctx: &Context<'_>) -> Late {
+    let target = match unblockable(request, ctx.valkey) {
+        Ok(target) => target,
+        Err(text) => return Late::said(|line| encode::error(line, text)),
+    };
+    let Some((link, reason)) = blocked(session, target, request) else {
+        return Late::said(|line| encode::integer(line, 0));
+    };
+    let mut wire = BytesMut::new();
+    number::write_u64(&mut wire, link);
+    let link = std::mem::take(&mut wire);
+    let words: [&[u8]; 4] = [b"CLIENT", b"UNBLOCK", &link, reason];
+    encode::request(&mut wire, words);
+    Late { wire, special: None, target: None }
+}
 
-    fn look_up_blocked(&self, request: &Request<'_>, ctx: &Context<'_>) -> Late {
-        let target = match Self::unblockable(request, ctx.valkey) {
-            Ok(target) => target,
-            Err(text) => return Late::said(|line| encode::error(line, text)),
-        };
-        let Some((link, reason)) = self.blocked(target, request) else {
-            return Late::said(|line| encode::integer(line, 0));
-        };
-        let mut wire = BytesMut::new();
-        number::write_u64(&mut wire, link);
-        let link = std::mem::take(&mut wire);
-        let words: [&[u8]; 4] = [b"CLIENT", b"UNBLOCK", &link, reason];
-        encode::request(&mut wire, words);
-        Late { wire, special: None, target: None }
+/// The number at the server of a client that is blocked, and how it is to be unblocked.
+pub(super) fn blocked<'a>(
+    session: &Session,
+    id: i64,
+    request: &Request<'a>,
+) -> Option<(u64, &'a [u8])> {
+    let seat = session.roster.find(&session.seat, id)?;
+    let figures = seat.figures();
+    if !figures.marks.has(Marks::BLOCKED) || figures.link == 0 {
+        return None;
     }
+    seat.aim();
+    let reason = request.arg(3).filter(|_| request.len() == 4).unwrap_or(b"TIMEOUT");
+    Some((figures.link, reason))
+}
 
-    /// The number at the server of a client that is blocked, and how it is to be unblocked.
-    pub(super) fn blocked<'a>(&self, id: i64, request: &Request<'a>) -> Option<(u64, &'a [u8])> {
-        let seat = self.roster.find(&self.seat, id)?;
-        let figures = seat.figures();
-        if !figures.marks.has(Marks::BLOCKED) || figures.link == 0 {
-            return None;
-        }
-        seat.aim();
-        let reason = request.arg(3).filter(|_| request.len() == 4).unwrap_or(b"TIMEOUT");
-        Some((figures.link, reason))
+/// Whose number an UNBLOCK names.
+///
+/// # Errors
+///
+/// With the words for the client.
+pub(super) fn unblockable(request: &Request<'_>, valkey: bool) -> Result<i64, String> {
+    let reason = request.arg(3).unwrap_or(b"timeout");
+    let known = reason.eq_ignore_ascii_case(b"timeout") || reason.eq_ignore_ascii_case(b"error");
+    if request.len() > 4 && !valkey {
+        return Err(client_text::odd_subcommand(
+            encode::echo(request.arg(1).unwrap_or_default()),
+            "CLIENT",
+        ));
     }
+    // Valkey looks at the reason of a request of four words alone.
+    if !known && request.len() == 4 {
+        return Err(client_text::UNBLOCK_REASON.to_owned());
+    }
+    let id = request.arg(2).and_then(number::parse_i64);
+    id.ok_or_else(|| client_text::NOT_INTEGER.to_owned())
 }

@@ -49,7 +49,7 @@ pub(super) struct Slot(Rc<Limiter>);
 
 /// A request that waits for a slot. Dropped, the line closes up.
 #[derive(Debug)]
-pub(super) struct Waiter {
+pub(crate) struct Waiter {
     limiter: Rc<Limiter>,
     turn: Rc<Turn>,
 }
@@ -204,7 +204,7 @@ impl Waiter {
     }
 
     /// Whether there is a slot to take; if not, `waker` is called when there is.
-    pub(super) fn poll(&self, waker: &Waker) -> bool {
+    pub(crate) fn poll(&self, waker: &Waker) -> bool {
         if !self.turn.granted.get() {
             *self.turn.waker.borrow_mut() = Some(waker.clone());
         }

@@ -3,90 +3,69 @@
 //! Owns: when a wrong login is answered. Never knows: how a password is compared, how many others were
 //! wrong.
 
-use super::access::Login;
-use super::client_text;
-use super::state::{Context, Session, Step};
-use super::users::Name;
+use super::context::Context;
+use super::state::Session;
+use super::step::Step;
+use super::{client_text, hello};
 use crate::command::{Effect, Spec};
 use crate::resp::Request;
 
-impl Session {
-    /// What came of an attempt to log in, once.
-    pub const fn take_login(&mut self) -> Option<Login> {
-        self.login.take()
+/// The step to be taken before a wrong login is answered. A right one goes on at once. The request that
+/// comes again is wrong still, whatever a reload has changed.
+pub(super) fn hold_login(
+    session: &mut Session,
+    spec: &Spec,
+    request: &Request<'_>,
+    ctx: &Context<'_>,
+) -> Option<Step> {
+    let is_login = matches!(spec.effect, Effect::Auth | Effect::Hello);
+    if !is_login || !ctx.auth.compares() || request.announced().is_some() {
+        return None;
     }
-
-    /// A login was refused that [`Self::hold_login`] has not seen: no password is compared here, but there is no
-    /// user but `default`.
-    pub(super) fn note_refused_login(&mut self, text: &str) {
-        if text == client_text::WRONGPASS && self.wrong_until.is_none() {
-            self.login = Some(Login::Wrong(None));
+    let until = match session.user.wrong_until() {
+        Some(until) => until,
+        None => {
+            let wrong =
+                |(user, password): &(&[u8], &[u8])| ctx.auth.admit(user, password).is_none();
+            let refused = if spec.effect == Effect::Hello {
+                hello::judge_hello(session, request, ctx).err()
+            } else {
+                hello::check_auth(session, request, ctx).err().map(str::to_owned)
+            };
+            refused.filter(|text| text == client_text::WRONGPASS)?;
+            let (user, _) = credentials(spec, request, ctx).find(wrong)?;
+            let until = ctx.limiters.note_wrong_login(ctx.now);
+            session.user.hold_wrong(ctx.auth.known(user), until);
+            until
         }
-    }
+    };
+    (ctx.now < until).then_some(Step::Pause(until))
+}
 
-    /// The step to be taken before a login is sent that the server judges: it waits while too many were wrong
-    /// lately, on all connections of the listener.
-    pub(super) fn hold_login_at_server(
-        &mut self,
-        spec: &Spec,
-        request: &Request<'_>,
-        ctx: &Context<'_>,
-    ) -> Option<Step> {
-        let says_who = match spec.effect {
-            Effect::Auth => true,
-            Effect::Hello => request.len() > 2,
-            _ => false,
-        };
-        if !says_who || !ctx.auth.is_off() {
-            return None;
-        }
-        let wait = || ctx.limiters.next_login_at(ctx.now);
-        let until = *self.wrong_until.get_or_insert_with(wait);
-        (ctx.now < until).then_some(Step::Pause(until))
+/// The step to be taken before a login is sent that the server judges: it waits while too many were wrong
+/// lately, on all connections of the listener.
+pub(super) fn hold_login_at_server(
+    session: &mut Session,
+    spec: &Spec,
+    request: &Request<'_>,
+    ctx: &Context<'_>,
+) -> Option<Step> {
+    let says_who = match spec.effect {
+        Effect::Auth => true,
+        Effect::Hello => request.len() > 2,
+        _ => false,
+    };
+    if !says_who || !ctx.auth.is_off() {
+        return None;
     }
+    let until = session.user.hold_unjudged(|| ctx.limiters.next_login_at(ctx.now));
+    (ctx.now < until).then_some(Step::Pause(until))
+}
 
-    /// The server has judged a login.
-    pub(super) fn note_server_login(&mut self, reply: &[u8]) {
-        if reply.starts_with(b"-WRONGPASS") {
-            self.login = Some(Login::WrongAtServer);
-        }
-    }
-
-    /// As whom the client goes on that has said the right password.
-    pub(super) fn log_in(&mut self, user: Name) {
-        self.become_user(user, true);
-        self.login = Some(Login::Right);
-    }
-
-    /// The step to be taken before a wrong login is answered. A right one goes on at once. The request that
-    /// comes again is wrong still, whatever a reload has changed.
-    pub(super) fn hold_login(
-        &mut self,
-        spec: &Spec,
-        request: &Request<'_>,
-        ctx: &Context<'_>,
-    ) -> Option<Step> {
-        let is_login = matches!(spec.effect, Effect::Auth | Effect::Hello);
-        if !is_login || !ctx.auth.compares() || request.announced().is_some() {
-            return None;
-        }
-        let until = match self.wrong_until {
-            Some(until) => until,
-            None => {
-                let wrong =
-                    |(user, password): &(&[u8], &[u8])| ctx.auth.admit(user, password).is_none();
-                let refused = if spec.effect == Effect::Hello {
-                    self.judge_hello(request, ctx).err()
-                } else {
-                    self.check_auth(request, ctx).err().map(str::to_owned)
-                };
-                refused.filter(|text| text == client_text::WRONGPASS)?;
-                let (user, _) = credentials(spec, request, ctx).find(wrong)?;
-                self.login = Some(Login::Wrong(ctx.auth.known(user)));
-                *self.wrong_until.insert(ctx.limiters.note_wrong_login(ctx.now))
-            }
-        };
-        (ctx.now < until).then_some(Step::Pause(until))
+/// The server has judged a login.
+pub(super) fn note_server_login(session: &mut Session, reply: &[u8]) {
+    if reply.starts_with(b"-WRONGPASS") {
+        session.user.note_wrong_at_server();
     }
 }
 

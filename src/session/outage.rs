@@ -1,22 +1,39 @@
-//! What a session answers while the server cannot be reached.
+//! What a client is answered while the server cannot be reached.
 //!
-//! Owns: which losses end the connection, and which are answered as by a server without data. Never knows: why the
-//! server cannot be reached, which reply is that of which command.
+//! Owns: [`Outage`]: which losses end the connection, and which are answered as by a server without data.
+//! Never knows: why the server cannot be reached, which reply is that of which command.
 
 use std::time::Instant;
 
 use bytes::BytesMut;
 
-use super::queue::Remote;
-use super::state::Session;
+use super::degraded::Degraded;
+use super::queue::{Remote, ReplyQueue};
 use crate::config::OnOutage;
+use crate::resp::Protocol;
 use crate::traffic::{Loss, Ticket};
 
-impl Session {
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Outage {
+    /// What the client sees then.
+    on_outage: OnOutage,
+    degraded: Degraded,
+}
+
+impl Outage {
+    pub(super) fn new(on_outage: OnOutage) -> Self {
+        Self { on_outage, degraded: Degraded::default() }
+    }
+
     /// Whether reads are answered as by a server without data.
-    #[must_use]
-    pub const fn answers_misses(&self) -> bool {
+    pub(super) const fn answers_misses(&self) -> bool {
         self.degraded.on
+    }
+
+    /// Whether the policy of the request at hand wants it.
+    #[inline(always)]
+    pub(super) const fn note_policy(&mut self, answers_misses: bool) {
+        self.degraded.on = answers_misses;
     }
 
     /// Whether a request that gets no reply for this reason ends the client's connection.
@@ -24,33 +41,40 @@ impl Session {
         self.on_outage == OnOutage::Close && loss.is_outage() && !self.degraded.on
     }
 
+    /// A request is answered with an error for this reason.
+    pub(super) fn note_failed(&mut self, loss: Loss) {
+        if loss.is_outage() {
+            self.degraded.note_failed();
+        }
+    }
+
     /// Answers the request behind `ticket` as a server without data would, if it may be.
     pub(super) fn answer_miss(
         &mut self,
-        ticket: Ticket,
-        loss: Loss,
+        (ticket, loss): (Ticket, Loss),
+        protocol: Protocol,
+        queue: &mut ReplyQueue,
         out: &mut BytesMut,
     ) -> Option<Remote> {
         if !self.degraded.on || !loss.is_outage() {
             return None;
         }
-        let Some(miss) = self.queue.miss_of(ticket).filter(|_| loss != Loss::Truncated) else {
+        let Some(miss) = queue.miss_of(ticket).filter(|_| loss != Loss::Truncated) else {
             self.degraded.note_failed();
             return None;
         };
         self.degraded.note_missed();
-        let protocol = self.protocol;
-        self.queue.replace(ticket, out, |out| miss.write(out, protocol))
+        queue.replace(ticket, out, |out| miss.write(out, protocol))
     }
 
     /// How many misses and errors were answered since this was asked.
     #[inline]
-    pub fn take_degraded(&mut self) -> Option<(u32, u32)> {
+    pub(super) fn take_answered(&mut self) -> Option<(u32, u32)> {
         self.degraded.take()
     }
 
     /// Whether the outage that began then was not reported before.
-    pub fn note_outage(&mut self, since: Option<Instant>) -> bool {
+    pub(super) fn note_outage(&mut self, since: Option<Instant>) -> bool {
         self.degraded.note_outage(since)
     }
 }

@@ -8,7 +8,7 @@ use super::transaction::ExecFixup;
 
 /// Whether commands are queued at the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub(super) enum Multi {
+enum Multi {
     #[default]
     No,
     /// MULTI is not answered yet.
@@ -20,30 +20,50 @@ pub(super) enum Multi {
 #[derive(Debug, Default)]
 pub(super) struct Own {
     /// It carries what cannot be made again on another connection.
-    pub bound: bool,
-    pub multi: Multi,
+    bound: bool,
+    multi: Multi,
     /// MULTI that are not answered yet.
-    pub asked: u32,
-    /// Something was refused here: EXEC must not run what the server has queued.
-    pub spoiled: bool,
-    /// A queued command changes what is known here.
-    pub special: bool,
-    /// The database that a queued SELECT goes to: what follows it in the transaction runs there.
-    pub database: Option<u32>,
-    /// A queued command subscribes: what comes behind it may bring messages.
-    pub hears: bool,
-    /// Patterns that EXEC will subscribe to.
-    pub patterns: usize,
-    /// Bytes of the commands queued.
-    pub bytes: u64,
+    asked: u32,
+    /// What was sent since MULTI.
+    sent: Sent,
     /// Commands that the server has queued in the transaction whose replies are arriving, and those of
     /// them that change what is known here.
-    pub queued: u32,
-    pub specials: Vec<(u32, ExecFixup)>,
+    queued: u32,
+    specials: Vec<(u32, ExecFixup)>,
     /// Those that only read.
-    pub reads: Vec<u32>,
+    reads: Vec<u32>,
     /// A new connection does not know the client's name yet.
-    pub nameless: bool,
+    nameless: bool,
+}
+
+/// What was sent of a transaction that is queued at the server.
+#[derive(Debug, Default)]
+struct Sent {
+    /// Something was refused here: EXEC must not run what the server has queued.
+    spoiled: bool,
+    /// A queued command changes what is known here.
+    special: bool,
+    /// The database that a queued SELECT goes to: what follows it in the transaction runs there.
+    database: Option<u32>,
+    /// A queued command subscribes: what comes behind it may bring messages.
+    hears: bool,
+    /// Patterns that EXEC will subscribe to.
+    patterns: usize,
+    /// Bytes of the commands queued.
+    bytes: u64,
+}
+
+/// A command of such a transaction.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct SentCommand {
+    pub bytes: u64,
+    /// It changes what is known here.
+    pub special: bool,
+    /// Where it goes, if it is a SELECT.
+    pub database: Option<u32>,
+    /// It subscribes, to so many patterns.
+    pub subscribes: bool,
+    pub patterns: usize,
 }
 
 /// The reply to a command that went to the session's own connection.
@@ -67,18 +87,65 @@ pub(super) enum OwnReply {
 
 impl Own {
     /// Whether commands are queued, or about to be.
-    pub(super) fn multi_permission(&self) -> bool {
+    pub(super) fn transacts(&self) -> bool {
         self.multi != Multi::No
+    }
+
+    /// Whether MULTI is not answered yet.
+    pub(super) fn awaits_multi(&self) -> bool {
+        self.multi == Multi::Asked
     }
 
     /// Whether another connection would not do.
     pub(super) fn is_bound(&self) -> bool {
-        self.bound || self.multi_permission()
+        self.bound || self.transacts()
+    }
+
+    /// State is on it that cannot be made again.
+    pub(super) const fn bind(&mut self) {
+        self.bound = true;
+    }
+
+    pub(super) const fn is_spoiled(&self) -> bool {
+        self.sent.spoiled
+    }
+
+    pub(super) const fn changes_session(&self) -> bool {
+        self.sent.special
+    }
+
+    /// The database in which the next command of the transaction runs, if it is another.
+    pub(super) const fn database(&self) -> Option<u32> {
+        self.sent.database
+    }
+
+    pub(super) const fn patterns(&self) -> usize {
+        self.sent.patterns
+    }
+
+    /// Whether messages may come between the replies to what is queued next.
+    pub(super) const fn hears(&self) -> bool {
+        self.sent.hears
+    }
+
+    /// Bytes of the commands queued.
+    pub(super) const fn bytes(&self) -> u64 {
+        self.sent.bytes
+    }
+
+    /// Whether it does not know the client's name yet.
+    pub(super) const fn is_nameless(&self) -> bool {
+        self.nameless
+    }
+
+    /// It is told the client's name, if there is one.
+    pub(super) const fn note_named(&mut self) {
+        self.nameless = false;
     }
 
     /// A command was refused here.
     pub(super) fn spoil(&mut self) {
-        self.spoiled |= self.multi_permission();
+        self.sent.spoiled |= self.transacts();
     }
 
     /// Another connection takes the place of this one.
@@ -91,10 +158,43 @@ impl Own {
             + self.reads.capacity() * size_of::<u32>()
     }
 
+    /// MULTI was sent.
+    pub(super) fn begin_transaction(&mut self) {
+        debug_assert!(!self.transacts(), "MULTI within MULTI");
+        self.sent = Sent::default();
+        self.multi = Multi::Asked;
+        self.asked += 1;
+    }
+
+    /// A command of the transaction was sent.
+    pub(super) fn note_sent(&mut self, command: SentCommand) {
+        debug_assert!(self.transacts(), "a command of no transaction");
+        let sent = &mut self.sent;
+        sent.bytes = sent.bytes.saturating_add(command.bytes);
+        sent.special |= command.special;
+        sent.database = command.database.or(sent.database);
+        sent.hears |= command.subscribes;
+        sent.patterns = sent.patterns.saturating_add(command.patterns);
+    }
+
     /// EXEC or DISCARD has ended it.
     pub(super) fn end_transaction(&mut self) {
-        (self.multi, self.spoiled, self.special, self.bytes) = (Multi::No, false, false, 0);
-        (self.database, self.hears, self.patterns) = (None, false, 0);
+        self.multi = Multi::No;
+        self.sent = Sent::default();
+    }
+
+    /// The server has answered MULTI.
+    pub(super) fn take_multi(&mut self, ok: bool) {
+        debug_assert!(self.asked > 0, "MULTI was not sent");
+        self.asked = self.asked.saturating_sub(1);
+        (self.queued, self.specials, self.reads) = (0, Vec::new(), Vec::new());
+        if self.asked == 0 && self.awaits_multi() {
+            if ok {
+                self.multi = Multi::Open;
+            } else {
+                self.end_transaction();
+            }
+        }
     }
 
     /// The transaction whose replies are arriving.

@@ -10,14 +10,47 @@ use crate::traffic::{Loss, Ticket};
 /// A walk under way, or a question.
 #[derive(Debug)]
 pub(super) struct PendingQuery {
-    pub walk: Option<Box<Walk>>,
+    walk: Option<Box<Walk>>,
     /// The request on its way.
-    pub ticket: Ticket,
-    pub arrived: Option<Arrived>,
+    ticket: Ticket,
+    arrived: Option<Arrived>,
 }
 
 #[derive(Debug)]
 pub(super) enum Arrived {
     Page(BytesMut),
     Lost(Loss),
+}
+
+impl PendingQuery {
+    /// A question that `ticket` will answer.
+    pub(super) fn question(ticket: Ticket) -> Box<Self> {
+        Box::new(Self { walk: None, ticket, arrived: None })
+    }
+
+    /// A walk whose next page `ticket` will bring.
+    pub(super) fn page(walk: Box<Walk>, ticket: Ticket) -> Box<Self> {
+        Box::new(Self { walk: Some(walk), ticket, arrived: None })
+    }
+
+    pub(super) const fn is_walk(&self) -> bool {
+        self.walk.is_some()
+    }
+
+    /// The answer, if it is here.
+    pub(super) const fn arrived(&self) -> Option<&Arrived> {
+        self.arrived.as_ref()
+    }
+
+    pub(super) fn into_parts(self) -> (Option<Box<Walk>>, Option<Arrived>) {
+        (self.walk, self.arrived)
+    }
+
+    /// An answer to `ticket` is here; what asked for it may have been given up.
+    pub(super) fn arrive(&mut self, ticket: Ticket, what: impl FnOnce() -> Arrived) {
+        if self.ticket == ticket {
+            debug_assert!(self.arrived.is_none(), "one question has two answers");
+            self.arrived = Some(what());
+        }
+    }
 }

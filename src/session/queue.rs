@@ -9,7 +9,7 @@ use bytes::BytesMut;
 
 use super::limiter::{Admission, Held};
 use crate::base::limits;
-use crate::command::{Blocking, EmptyReply, Spec};
+use crate::command::{Blocking, EmptyReply, Flags, Spec};
 use crate::policy::Strip;
 use crate::traffic::Ticket;
 
@@ -59,6 +59,19 @@ pub enum Class {
     Write,
     Blocking,
     Other,
+}
+
+impl Class {
+    #[inline(always)]
+    pub(super) const fn of(spec: &Spec) -> Self {
+        if spec.flags.has(Flags::WRITE) {
+            Self::Write
+        } else if spec.flags.has(Flags::READONLY) {
+            Self::Read
+        } else {
+            Self::Other
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -145,6 +158,8 @@ pub(super) struct ReplyQueue {
     held: usize,
     /// The newest place is the proxy's answer to a request that has not arrived as a whole: it waits.
     withheld: bool,
+    /// Of the request at hand only the head is here.
+    incomplete: bool,
     next: Ticket,
     /// A place is, or was, the last: nothing is put behind it.
     cut: bool,
@@ -225,15 +240,15 @@ impl ReplyQueue {
         self.places.front().is_some_and(|place| place.silent)
     }
 
-    /// Puts the proxy's own reply in line: straight into `out` when nothing is before it. `withhold`:
-    /// it waits for [`Self::release`], or is dropped by [`Self::withdraw`].
+    /// Puts the proxy's own reply in line: straight into `out` when nothing is before it. That to a
+    /// request of which only the head is here waits for [`Self::release`], or is dropped by [`Self::withdraw`].
     pub(super) fn push_local(
         &mut self,
         silent: bool,
-        withhold: bool,
         out: &mut BytesMut,
         write: impl FnOnce(&mut BytesMut),
     ) {
+        let withhold = self.incomplete;
         if silent || self.cut {
             return;
         }
@@ -259,6 +274,11 @@ impl ReplyQueue {
 
     pub(super) fn answers_error(&self) -> bool {
         self.own_error == Some(true)
+    }
+
+    /// Whether the request that is judged next has not arrived as a whole.
+    pub(super) const fn note_incomplete(&mut self, incomplete: bool) {
+        self.incomplete = incomplete;
     }
 
     /// What was withheld may go.
@@ -374,6 +394,16 @@ impl ReplyQueue {
         if std::mem::take(&mut self.withheld) {
             self.withdraw();
         }
+    }
+
+    pub(super) fn check_invariants(&self) {
+        let remote = |place: &&Place| matches!(place.content, Content::Remote(_));
+        debug_assert_eq!(
+            self.in_flight,
+            self.places.iter().filter(remote).count(),
+            "requests on their way are miscounted"
+        );
+        debug_assert!(!self.withheld || !self.places.is_empty(), "nothing is withheld");
     }
 
     fn uncount(&mut self, bytes: &[u8]) {

@@ -2,81 +2,78 @@
 //!
 //! Owns: what such a client may still say. Never knows: the stream itself, which passes unread.
 
+use super::context::Context;
 use super::queue::{Class, Expect};
-use super::replica::Replication;
 use super::residue::Residue;
-use super::state::{Cause, Context, Route, Session, Step};
+use super::state::Session;
+use super::step::{Cause, Route, Step};
 use crate::command::{Effect, Spec};
 use crate::policy::{self, EvalContext};
 use crate::resp::Request;
 use crate::traffic::Ticket;
 
-impl Session {
-    /// Whether what the pinned connection says passes unread.
-    #[must_use]
-    pub fn is_streaming(&self) -> bool {
-        self.replication == Replication::Streaming
+pub(super) fn replicate(
+    session: &mut Session,
+    spec: &'static Spec,
+    request: &Request<'_>,
+    ctx: &mut Context<'_>,
+) -> Step {
+    if session.in_flight() > 0 {
+        return Step::Wait;
     }
+    if spec.effect == (Effect::Replicate { streams: false }) {
+        if has_no_reply(request) {
+            session.reply_mode.silence();
+            return Step::Done;
+        }
+        let cause = Cause::Replication;
+        let step = session.send(Route::Pinned, cause, Expect::Plain, Class::Other, ctx);
+        if matches!(step, Step::Send { .. }) {
+            session.listening.announce();
+            session.residue.note(Residue::Dirty);
+        }
+        return step;
+    }
+    if let Err(step) = session.passable(Route::Pinned, Cause::Replication, ctx) {
+        return step;
+    }
+    session.listening.stream();
+    session.residue.note(Residue::Dirty);
+    pass_on_request()
+}
 
-    pub(super) fn replicate(
-        &mut self,
-        spec: &'static Spec,
-        request: &Request<'_>,
-        ctx: &mut Context<'_>,
-    ) -> Step {
-        if self.in_flight() > 0 {
-            return Step::Wait;
-        }
-        if spec.effect == (Effect::Replicate { streams: false }) {
-            if has_no_reply(request) {
-                self.silence();
-                return Step::Done;
-            }
-            let cause = Cause::Replication;
-            let step = self.send(Route::Pinned, cause, Expect::Plain, Class::Other, ctx);
-            if matches!(step, Step::Send { .. }) {
-                self.replication = Replication::Announced;
-                self.residue.note(Residue::Dirty);
-            }
-            return step;
-        }
-        if let Err(step) = self.passable(Route::Pinned, Cause::Replication, ctx) {
-            return step;
-        }
-        self.replication = Replication::Streaming;
-        self.residue.note(Residue::Dirty);
-        Self::pass_on_request()
+/// A request of a client that is streaming. The server would carry out any command of a replica,
+/// so only those of replication go on; after any other the connection is closed, because an error
+/// cannot be distinguished from the stream.
+pub(super) fn judge_streaming(
+    session: &mut Session,
+    request: &Request<'_>,
+    ctx: &mut Context<'_>,
+) -> Step {
+    let Ok(spec) = policy::known(ctx.policy.lookup(request)) else { return Step::Close };
+    session.commands.note_unshown(spec);
+    if !matches!(spec.effect, Effect::Replicate { .. }) {
+        return Step::Close;
     }
+    if request.announced().is_some() {
+        return Step::Collect;
+    }
+    if session.seat.block_of(spec).is_some() {
+        return Step::Close;
+    }
+    let moment = EvalContext { database: session.dialect.database(), unix_ms: ctx.unix_ms };
+    match ctx.policy.permit(spec, request, &moment, &mut ctx.request_scratch.scratch) {
+        Ok(_) => pass_on_request(),
+        Err(refusal) => {
+            ctx.request_scratch.refused = Some(refusal);
+            Step::Close
+        }
+    }
+}
 
-    /// A request of a client that is streaming. The server would carry out any command of a replica,
-    /// so only those of replication go on; after any other the connection is closed, because an error
-    /// cannot be distinguished from the stream.
-    pub(super) fn judge_streaming(&mut self, request: &Request<'_>, ctx: &mut Context<'_>) -> Step {
-        let Ok(spec) = policy::known(ctx.policy.lookup(request)) else { return Step::Close };
-        self.last_command = Some(spec);
-        if !matches!(spec.effect, Effect::Replicate { .. }) {
-            return Step::Close;
-        }
-        if request.announced().is_some() {
-            return Step::Collect;
-        }
-        if self.seat.block_of(spec).is_some() {
-            return Step::Close;
-        }
-        let moment = EvalContext { database: self.database, unix_ms: ctx.unix_ms };
-        match ctx.policy.permit(spec, request, &moment, &mut ctx.request_scratch.scratch) {
-            Ok(_) => Self::pass_on_request(),
-            Err(refusal) => {
-                ctx.request_scratch.refused = Some(refusal);
-                Step::Close
-            }
-        }
-    }
-
-    /// Nothing waits for a reply to it.
-    const fn pass_on_request() -> Step {
-        Step::Send { route: Route::Pinned, ticket: Ticket(0), retry: false }
-    }
+/// Nothing waits for a reply to it.
+const fn pass_on_request() -> Step {
+    Step::Send { route: Route::Pinned, ticket: Ticket(0), retry: false }
 }
 
 /// Redis replication.c `replconfCommand`: ACK and GETACK are never answered, and mean nothing before SYNC.

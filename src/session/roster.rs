@@ -2,7 +2,7 @@
 //!
 //! Owns: [`Roster`], [`Seat`], [`Figures`]. Never knows: sockets, commands, how a client is described.
 
-use std::cell::{Cell, Ref, RefCell};
+use std::cell::{Cell, Ref, RefCell, RefMut};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -174,6 +174,27 @@ impl Seat {
             .map(|client_info| &client_info.name)
             .filter(|name| !name.is_empty())?;
         Some(String::from_utf8_lossy(name).into_owned())
+    }
+
+    /// RESET: what the client's library said of itself stays (redis networking.c
+    /// `clearClientConnectionState`).
+    pub(super) fn forget_name(&self) {
+        if let Some(client_info) = &mut *self.client_info.borrow_mut() {
+            client_info.name = Vec::new();
+        }
+    }
+
+    /// What the client has set of itself, to be changed.
+    pub(super) fn client_info_mut(&self) -> RefMut<'_, ClientInfo> {
+        RefMut::map(self.client_info.borrow_mut(), |client_info| {
+            &mut **client_info.get_or_insert_default()
+        })
+    }
+
+    /// Bytes that are kept of the client's own words.
+    #[inline]
+    pub(super) fn held_bytes(&self) -> usize {
+        self.client_info.borrow().as_ref().map_or(0, |client_info| client_info.held_bytes())
     }
 
     #[must_use]

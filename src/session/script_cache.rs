@@ -85,19 +85,6 @@ struct SeenScript {
 #[derive(Debug, Default)]
 pub(super) struct SeenScripts(Vec<SeenScript>);
 
-/// What a session knows of its scripts.
-#[derive(Debug, Default)]
-pub(super) struct NoscriptRetries {
-    pub seen: SeenScripts,
-    /// At most so many bytes are kept for those that may have to be sent again.
-    pub kept_bytes: usize,
-    pub resend: Option<Resend>,
-    /// `EVAL` is on its way as `EVALSHA`: what comes behind waits.
-    pub calls: bool,
-    /// So many more `EVAL` go with their texts, since a request had to wait.
-    pub texts: u8,
-}
-
 /// What is to be sent at once, in the place of a request that stays in line.
 #[derive(Debug)]
 pub(super) struct Resend {

@@ -22,14 +22,33 @@ pub(super) struct Subscriptions {
     patterns: u64,
     shards: u64,
     /// Patterns of PSUBSCRIBE that are not acknowledged.
-    pub asked: u64,
+    asked: u64,
     /// SUBSCRIBE and UNSUBSCRIBE commands not fully acknowledged.
-    pub pending: u32,
+    pending: u32,
 }
 
 impl Subscriptions {
     pub(super) const fn any(&self) -> bool {
         self.channels + self.patterns + self.shards > 0
+    }
+
+    /// Whether a SUBSCRIBE or UNSUBSCRIBE is not fully acknowledged.
+    pub(super) const fn is_pending(&self) -> bool {
+        self.pending > 0
+    }
+
+    /// SUBSCRIBE or UNSUBSCRIBE with so many names was sent.
+    pub(super) fn ask(&mut self, kind: Kind, subscribe: bool, names: u32) {
+        self.pending += 1;
+        if subscribe && kind == Kind::Pattern {
+            self.asked = self.asked.saturating_add(u64::from(names));
+        }
+    }
+
+    /// One of them is answered as a whole.
+    pub(super) fn end_asked(&mut self) {
+        debug_assert!(self.pending > 0, "nothing is to be acknowledged");
+        self.pending = self.pending.saturating_sub(1);
     }
 
     /// How many patterns there are, or will be when all is acknowledged.

@@ -1,224 +1,96 @@
-//! CLIENT TRACKING, CACHING and other settings of the connection itself: they are made on a connection
-//! of the session's own, which then stays.
+//! Whether a client is told of keys that change, and which other client receives that.
 //!
-//! Owns: what of them is sent, and whose numbers are in it. Never knows: connections, what is tracked.
+//! Owns: [`Tracking`]. Never knows: the commands that begin and end it, connections.
 
-use std::rc::Rc;
+use std::time::Instant;
 
 use bytes::BytesMut;
 
-use super::bounds::prefixes;
-use super::client_text;
-use super::connection_flags::ConnectionFlags;
-use super::queue::{Class, Expect};
-use super::residue::Residue;
-use super::roster::Seat;
-use super::state::{Cause, Context, Route, Session, Step};
 use crate::base::limits;
-use crate::command::{Effect, Local, Spec, is_word};
-use crate::policy::Strip;
-use crate::resp::{Request, RequestLimits, RequestScanner, Scan, encode, number};
-
-/// A number that no client of a server has: of it the server says in its own words, and at its own
-/// moment, that there is no such client.
-const NOBODY: i64 = i64::MAX;
+use crate::resp::number;
 
 /// The text before the number in a reply to CLIENT TRACKINGINFO.
 const REDIRECT: &[u8] = b"$8\r\nredirect\r\n:";
 /// Redis tracking.c `sendTrackingMessage`, when the other client is gone.
 const BROKEN: &[u8] = b">2\r\n$21\r\ntracking-redir-broken\r\n:";
 
-type Words = Vec<Vec<u8>>;
-
-/// A CLIENT TRACKING with the numbers at the server.
-pub(super) struct Aim {
-    pub words: Words,
-    /// The client that shall receive the invalidations, by its number here.
-    pub redirect: i64,
-    pub seat: Option<Rc<Seat>>,
+/// CLIENT TRACKING, as the server has confirmed it.
+#[derive(Debug, Default)]
+pub(super) struct Tracking {
+    mode: Mode,
+    /// How many prefixes at most.
+    prefixes: usize,
+    /// Since when it waits for the other client's pinned connection.
+    awaits_since: Option<Instant>,
 }
 
-impl Session {
-    pub(super) fn track(
-        &mut self,
-        spec: &'static Spec,
-        request: &Request<'_>,
-        ctx: &mut Context<'_>,
-        out: &mut BytesMut,
-    ) -> Step {
-        if spec.effect == Effect::Caching {
-            return self.send(Route::Pinned, Cause::Tracking, Expect::Plain, Class::Other, ctx);
+#[derive(Clone, Copy, Debug, Default)]
+enum Mode {
+    #[default]
+    Off,
+    On {
+        /// It receives invalidations of all keys, read or not.
+        broadcast: bool,
+        /// The client that receives its invalidations; 0 is itself.
+        redirect: i64,
+        /// That client is gone.
+        is_broken: bool,
+    },
+}
+
+impl Tracking {
+    pub(super) const fn is_on(&self) -> bool {
+        matches!(self.mode, Mode::On { .. })
+    }
+
+    pub(super) const fn is_broadcast(&self) -> bool {
+        matches!(self.mode, Mode::On { broadcast: true, .. })
+    }
+
+    pub(super) const fn is_broken(&self) -> bool {
+        matches!(self.mode, Mode::On { is_broken: true, .. })
+    }
+
+    /// The client that receives its invalidations, 0 for itself; `None` without tracking.
+    pub(super) const fn redirect(&self) -> Option<i64> {
+        match self.mode {
+            Mode::Off => None,
+            Mode::On { redirect, .. } => Some(redirect),
         }
-        let on = turns_on(request);
-        let off = request.arg(2).is_some_and(|word| word.eq_ignore_ascii_case(b"off"));
-        // Of the options the server speaks first.
-        if !on && !off && request.len() == 3 {
-            self.answer(out, |out| encode::error(out, client_text::SYNTAX));
-            return Step::Done;
-        }
-        // With a connection at hand ON may be on its way.
-        if !on && !self.tracking && !ctx.has_lease && request.len() == 3 {
-            self.answer(out, |out| encode::simple(out, client_text::OK));
-            return Step::Done;
-        }
-        // The number is the server's where CLIENT ID is.
-        let own = self.own.is_some() && ctx.policy.is_unbounded();
-        if redirects(request) && !own {
-            return self.track_for_another(on, request, ctx, out);
-        }
-        let expect = Expect::Tracking { on, broadcast: is_broad(request), redirect: 0 };
-        let step = self.send(Route::Pinned, Cause::Tracking, expect, Class::Other, ctx);
-        if matches!(step, Step::Send { .. }) {
-            self.note_prefixes(on, request);
-        }
-        step
+    }
+
+    pub(super) const fn prefixes(&self) -> usize {
+        self.prefixes
     }
 
     /// The server has done it.
-    pub(super) fn note_tracking(&mut self, on: bool, broadcast: bool, redirect: i64) {
-        (self.tracking, self.broadcast) = (on, on && broadcast);
-        self.redirect = if on { redirect } else { 0 };
-        self.redirect_broken = false;
+    pub(super) const fn note(&mut self, on: bool, broadcast: bool, redirect: i64) {
+        self.mode = if on { Mode::On { broadcast, redirect, is_broken: false } } else { Mode::Off };
     }
 
-    pub(super) fn note_prefixes(&mut self, on: bool, request: &Request<'_>) {
-        self.prefixes = if on { self.prefixes + prefixes(request) } else { 0 };
+    /// A CLIENT TRACKING with so many prefixes was sent.
+    pub(super) const fn note_prefixes(&mut self, on: bool, prefixes: usize) {
+        self.prefixes = if on { self.prefixes.saturating_add(prefixes) } else { 0 };
     }
 
-    /// REDIRECT: the client of that number is one of respgate's, which has another at the server.
-    fn track_for_another(
-        &mut self,
-        on: bool,
-        request: &Request<'_>,
-        ctx: &mut Context<'_>,
-        out: &mut BytesMut,
-    ) -> Step {
-        if let Err(step) = self.passable(Route::Pinned, Cause::Tracking, ctx) {
-            return step;
-        }
-        let Aim { words, redirect, seat } = match self.aim_redirect(words_of(request, ctx)) {
-            Ok(aim) => aim,
-            Err(target) => {
-                return match self.await_target(&target, ctx) {
-                    Some(step) => step,
-                    None => self.refuse_text(client_text::tracking_target(target.id), out),
-                };
-            }
-        };
-        let expect = Expect::Tracking { on, broadcast: is_broad(request), redirect };
-        let route = Route::Pinned;
-        let ticket = match self.enqueue(route, Cause::Tracking, expect, 0, Class::Other, ctx) {
-            Ok(ticket) => ticket,
-            Err(step) => return step,
-        };
-        self.note_prefixes(on, request);
-        if let Some(seat) = seat.filter(|_| on) {
-            seat.become_target(self.names.clone());
-        }
-        encode::request(ctx.request_scratch.fresh_wire(), words.iter().map(Vec::as_slice));
-        Self::send_wire(route, ticket, 0)
-    }
-
-    /// Puts the numbers at the server into a CLIENT TRACKING.
-    ///
-    /// # Errors
-    ///
-    /// With the client that has none yet.
-    pub(super) fn aim_redirect(&mut self, mut words: Words) -> Result<Aim, Rc<Seat>> {
-        let (mut redirect, mut seat) = (0, None);
-        let mut at = 3;
-        while at < words.len() {
-            let is = |name: &[u8]| words.get(at).is_some_and(|word| is_word(word, name));
-            let step = if is(b"redirect") || is(b"prefix") { 2 } else { 1 };
-            let value = words.get(at + 1).and_then(|word| number::parse_i64(word));
-            if let (true, Some(id)) = (is(b"redirect"), value) {
-                let there = match self.roster.find(&self.seat, id) {
-                    None => NOBODY,
-                    Some(target) => {
-                        let link = target.figures().link;
-                        if link == 0 {
-                            return Err(target);
-                        }
-                        (redirect, seat) = (id, Some(target));
-                        i64::try_from(link).unwrap_or(NOBODY)
-                    }
-                };
-                if let Some(word) = words.get_mut(at + 1) {
-                    *word = there.to_string().into_bytes();
-                }
-            }
-            at += step;
-        }
-        self.awaits_since = None;
-        Ok(Aim { words, redirect, seat })
-    }
-
-    /// The other client gets a pinned connection first; `None`: it has got none in time.
-    pub(super) fn await_target(&mut self, target: &Seat, ctx: &Context<'_>) -> Option<Step> {
-        let since = *self.awaits_since.get_or_insert(ctx.now);
-        if ctx.now.saturating_duration_since(since) >= limits::TRACKING_TARGET_TIMEOUT {
+    /// When the other client is to be looked at again, which gets a pinned connection first; `None`: it has
+    /// got none in time.
+    pub(super) fn await_target(&mut self, now: Instant) -> Option<Instant> {
+        let since = *self.awaits_since.get_or_insert(now);
+        if now.saturating_duration_since(since) >= limits::TRACKING_TARGET_TIMEOUT {
             self.awaits_since = None;
-            target.end_want(false);
             return None;
         }
-        self.roster.want(target);
-        Some(Step::Pause(ctx.now + limits::TRACKING_TARGET_CHECK_INTERVAL))
+        Some(now + limits::TRACKING_TARGET_CHECK_INTERVAL)
     }
 
-    /// The server's answer to what is about the pinned connection itself, as the client shall see it.
-    pub(super) fn take_own(&mut self, expect: Expect, frame: &[u8], out: &mut BytesMut) {
-        let error = frame.starts_with(b"-") || frame.starts_with(b"!");
-        match expect {
-            Expect::Hello(_) if error => {
-                self.executing = false;
-                out.extend_from_slice(frame);
-            }
-            Expect::Hello(greeted) => {
-                self.executing = false;
-                self.take_hello(*greeted, frame, out);
-            }
-            Expect::Redirect(Some(strip)) => {
-                let mut own = BytesMut::new();
-                self.rename_redirect(frame, &mut own);
-                strip.frame(&own, out);
-            }
-            Expect::Redirect(None) => self.rename_redirect(frame, out),
-            Expect::Tracking { on, broadcast, redirect } => {
-                self.residue.note(Residue::Dirty);
-                match self.names.clone().filter(|_| error) {
-                    Some(prefix) => Strip::of_errors(prefix).frame(frame, out),
-                    None => out.extend_from_slice(frame),
-                }
-                if !error {
-                    self.note_tracking(on, broadcast, redirect);
-                }
-            }
-            Expect::Plain
-            | Expect::Block
-            | Expect::Hidden
-            | Expect::Alive
-            | Expect::Page
-            | Expect::Names(_)
-            | Expect::Acks { .. }
-            | Expect::Watch
-            | Expect::Select(_)
-            | Expect::Exec(_)
-            | Expect::Script(_)
-            | Expect::Manner { .. }
-            | Expect::Own(_)
-            | Expect::Monitor => debug_assert!(false, "not about the connection itself"),
-        }
-    }
-
-    pub(super) fn take_manner(&mut self, spec: &Spec, on: bool, ok: bool) {
-        self.residue.note(Residue::Dirty);
-        if let Some(manner) = self.flags.of(spec).filter(|_| ok) {
-            *manner = on;
-        }
+    /// The other client has one.
+    pub(super) const fn end_wait(&mut self) {
+        self.awaits_since = None;
     }
 
     /// A reply that may name another client, with its number here.
-    pub(super) fn rename_redirect(&self, frame: &[u8], out: &mut BytesMut) {
+    pub(super) fn rename(&self, frame: &[u8], out: &mut BytesMut) {
         let begin = match frame.first() {
             Some(b':') => Some(1),
             _ => frame
@@ -233,86 +105,60 @@ impl Session {
         let (number, rest) = tail.split_at_checked(digits).unwrap_or((tail, &[]));
         out.extend_from_slice(head);
         match number::parse_i64(number) {
-            Some(1..) => number::write_u64(out, self.redirect.unsigned_abs()),
+            Some(1..) => number::write_u64(out, self.redirect().unwrap_or_default().unsigned_abs()),
             _ => out.extend_from_slice(number),
         }
         out.extend_from_slice(rest);
     }
 
-    /// A push that says that the client which heard of the keys is gone.
+    /// Takes a push that says that the client which received the invalidations is gone.
     pub(super) fn take_broken(&mut self, frame: &[u8], out: &mut BytesMut) -> bool {
         if !frame.starts_with(BROKEN) {
             return false;
         }
-        self.redirect_broken = true;
+        if let Mode::On { is_broken, .. } = &mut self.mode {
+            *is_broken = true;
+        }
         out.extend_from_slice(BROKEN);
-        number::write_u64(out, self.redirect.unsigned_abs());
+        number::write_u64(out, self.redirect().unwrap_or_default().unsigned_abs());
         out.extend_from_slice(b"\r\n");
         true
     }
+}
 
-    /// CLIENT NO-EVICT, NO-TOUCH and IMPORT-SOURCE.
-    pub(super) fn set_manner(
-        &mut self,
-        spec: &'static Spec,
-        request: &Request<'_>,
-        ctx: &mut Context<'_>,
-        out: &mut BytesMut,
-    ) -> Step {
-        let word = request.arg(2).unwrap_or_default();
-        let on = word.eq_ignore_ascii_case(b"on");
-        let off = word.eq_ignore_ascii_case(b"off");
-        // Whether it can be at all comes first.
-        let imports = spec.effect == Effect::Local(Local::ImportSource);
-        if !on && !off && !imports {
-            self.answer(out, |out| encode::error(out, client_text::SYNTAX));
-            return Step::Done;
-        }
-        let has = ConnectionFlags::default() != self.flags || ctx.has_lease;
-        if !on && !has && !imports {
-            self.answer(out, |out| encode::simple(out, client_text::OK));
-            return Step::Done;
-        }
-        let expect = Expect::Manner { spec, on };
-        self.send(Route::Pinned, Cause::Session, expect, Class::Other, ctx)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tracking_forgets_with_off_what_on_had_chosen() {
+        let mut tracking = Tracking::default();
+        assert_eq!(tracking.redirect(), None);
+        tracking.note(true, true, 7);
+        assert!(tracking.is_on() && tracking.is_broadcast() && !tracking.is_broken());
+        let mut out = BytesMut::new();
+        let broken = [BROKEN, b"4242\r\n".as_slice()].concat();
+        assert!(tracking.take_broken(&broken, &mut out) && tracking.is_broken());
+        assert_eq!(out, [BROKEN, b"7\r\n".as_slice()].concat(), "the client's number here");
+        tracking.note(false, true, 7);
+        assert!(!tracking.is_on() && !tracking.is_broadcast() && !tracking.is_broken());
     }
-}
 
-/// Whether one of the options is REDIRECT.
-pub(super) fn redirects(request: &Request<'_>) -> bool {
-    request.args().skip(3).any(|option| is_word(option, b"redirect"))
-}
-
-/// Whether a CLIENT TRACKING asks for it.
-pub(super) fn turns_on(request: &Request<'_>) -> bool {
-    request.arg(2).is_some_and(|word| word.eq_ignore_ascii_case(b"on"))
-}
-
-/// Whether it asks for all keys, read or not.
-pub(super) fn is_broad(request: &Request<'_>) -> bool {
-    request.args().skip(3).any(|word| is_word(word, b"bcast"))
-}
-
-pub(super) fn words_of_request(request: &Request<'_>) -> Words {
-    request.args().map(<[u8]>::to_vec).collect()
-}
-
-/// The request's words, with the prefix where the policy puts one.
-pub(super) fn words_of(request: &Request<'_>, ctx: &mut Context<'_>) -> Words {
-    if !ctx.request_scratch.grant.changed {
-        return words_of_request(request);
-    }
-    let wire = ctx.request_scratch.wire();
-    let limits = RequestLimits {
-        max_args: ctx.limits.max_args,
-        max_bulk_bytes: u64::MAX,
-        max_inline_bytes: 0,
-        large_bytes: u64::MAX,
-        authenticated: true,
-    };
-    let mut scanner = RequestScanner::default();
-    match scanner.scan(wire, &limits) {
-        Ok(Scan::Request { .. }) => words_of_request(&scanner.request(wire)),
-        _ => words_of_request(request),
+    #[test]
+    fn tracking_waits_for_another_client_for_a_second_at_most() {
+        let (mut tracking, now) = (Tracking::default(), crate::base::clock::now());
+        assert_eq!(tracking.await_target(now), Some(now + limits::TRACKING_TARGET_CHECK_INTERVAL));
+        assert!(
+            tracking
+                .await_target(
+                    now + limits::TRACKING_TARGET_TIMEOUT - limits::TRACKING_TARGET_CHECK_INTERVAL
+                )
+                .is_some()
+        );
+        assert_eq!(tracking.await_target(now + limits::TRACKING_TARGET_TIMEOUT), None);
+        assert!(
+            tracking.await_target(now + limits::TRACKING_TARGET_TIMEOUT).is_some(),
+            "the next one waits anew"
+        );
     }
 }

@@ -1,37 +1,79 @@
 //! What is queued between MULTI and EXEC.
 //!
-//! Owns: [`Transaction`], [`ExecFixup`]. Never knows: the commands that fill and empty it.
+//! Owns: [`Transaction`], [`Block`], [`ExecFixup`]. Never knows: the commands that fill and empty it.
 
 use bytes::BytesMut;
 
 use super::greeted::Greeted;
 use super::subscriptions::Kind;
 use super::users::Name;
-use crate::command::Spec;
+use crate::command::{Cost, Effect, Flags, Spec};
 use crate::policy::Strip;
-use crate::resp::RequestBuf;
+use crate::resp::{Request, RequestBuf, encode};
+use crate::traffic::own;
 
 /// Commands queued since MULTI.
 #[derive(Debug, Default)]
 pub(super) struct Transaction {
     /// The word that began it, in the client's letters.
-    pub multi: [u8; 5],
-    pub wire: BytesMut,
-    pub count: u32,
-    pub spoiled: bool,
+    multi: [u8; 5],
+    wire: BytesMut,
+    count: u32,
+    spoiled: bool,
     /// One of them may be answered by a push.
-    pub pushes: bool,
+    pushes: bool,
     /// One of them may write.
-    pub writes: bool,
-    pub specials: Vec<(u32, ExecFixup)>,
+    writes: bool,
+    specials: Vec<(u32, ExecFixup)>,
     /// It subscribes: what comes behind may bring messages.
-    pub hears: bool,
+    hears: bool,
     /// Commands behind that which only read.
-    pub reads: Vec<u32>,
+    reads: Vec<u32>,
     /// Bytes of requests that are answered here, or are put into `wire` in the end.
-    pub kept: usize,
+    kept: usize,
     /// Patterns that EXEC will subscribe to.
-    pub patterns: usize,
+    patterns: usize,
+}
+
+/// A transaction as it is sent.
+#[derive(Debug)]
+pub(super) struct Block {
+    multi: [u8; 5],
+    wire: BytesMut,
+    /// Replies before that to EXEC.
+    pub skip: u32,
+    /// How many commands the client has queued.
+    pub queued: u32,
+    specials: Vec<(u32, ExecFixup)>,
+    reads: Vec<u32>,
+    hears: bool,
+}
+
+impl Block {
+    /// Whether EXEC's answer changes what is known here.
+    pub(super) fn changes_session(&self) -> bool {
+        let changes = |(_, special): &(u32, ExecFixup)| {
+            !matches!(special, ExecFixup::Names(_) | ExecFixup::Swallow)
+        };
+        self.specials.iter().any(changes)
+    }
+
+    /// Whether EXEC's array goes to the client as it comes.
+    pub(super) fn is_plain(&self) -> bool {
+        self.specials.is_empty() && !self.hears
+    }
+
+    /// MULTI, what is queued, and EXEC in the client's own letters, as MONITOR shows them.
+    pub(super) fn write(&self, exec: &[u8], out: &mut BytesMut) {
+        encode::request(out, [self.multi.as_slice()]);
+        out.extend_from_slice(&self.wire);
+        encode::request(out, [exec]);
+    }
+
+    /// What is special about the commands in EXEC's array, and which only read.
+    pub(super) fn take_specials(&mut self) -> (Vec<(u32, ExecFixup)>, Vec<u32>) {
+        (std::mem::take(&mut self.specials), std::mem::take(&mut self.reads))
+    }
 }
 
 /// A queued command whose reply, or effect on the session, is the proxy's.
@@ -80,6 +122,41 @@ pub(super) enum Talk {
     Skip,
 }
 
+impl ExecFixup {
+    /// Whether the server is not asked: on the wire a PING takes its place.
+    pub(super) const fn stays_here(&self) -> bool {
+        matches!(
+            self,
+            Self::Local(..) | Self::Said(_) | Self::Become(_) | Self::Reply(_) | Self::Mute
+        )
+    }
+
+    /// Whether it changes the connection that it is executed on.
+    pub(super) fn is_stateful(&self) -> bool {
+        match self {
+            Self::Select(_)
+            | Self::Acknowledged { .. }
+            | Self::Tracking { .. }
+            | Self::Hello(_)
+            | Self::Announced
+            | Self::Manner(..) => true,
+            Self::Late { request, .. } => !is_unblock(&request.as_request()),
+            Self::Local(..)
+            | Self::Said(_)
+            | Self::Reply(_)
+            | Self::Mute
+            | Self::Become(_)
+            | Self::Renamed(_)
+            | Self::Names(_)
+            | Self::Swallow => false,
+        }
+    }
+}
+
+fn is_unblock(request: &Request<'_>) -> bool {
+    request.arg(1).is_some_and(|word| word.eq_ignore_ascii_case(b"unblock"))
+}
+
 impl Transaction {
     pub(super) fn begun(word: Option<&[u8]>) -> Self {
         let multi = word.and_then(|word| word.try_into().ok()).unwrap_or(*b"MULTI");
@@ -112,6 +189,109 @@ impl Transaction {
         let own = |(_, special): &&(u32, ExecFixup)| matches!(special, ExecFixup::Swallow);
         let own = u32::try_from(self.specials.iter().filter(own).count()).unwrap_or(u32::MAX);
         self.count.saturating_sub(own)
+    }
+
+    pub(super) const fn is_spoiled(&self) -> bool {
+        self.spoiled
+    }
+
+    pub(super) const fn patterns(&self) -> usize {
+        self.patterns
+    }
+
+    /// Whether one of the commands may write.
+    pub(super) const fn writes(&self) -> bool {
+        self.writes
+    }
+
+    /// Whether it must not run on a connection of others.
+    pub(super) fn is_stateful(&self) -> bool {
+        self.pushes || self.specials.iter().any(|(_, special)| special.is_stateful())
+    }
+
+    /// Bytes of the commands as they are sent.
+    pub(super) fn wire_bytes(&self) -> usize {
+        self.wire.len()
+    }
+
+    /// A command is queued: `wire` is it as it is sent, and `companions` of its requests are the proxy's own.
+    pub(super) fn push(
+        &mut self,
+        spec: &Spec,
+        special: Option<ExecFixup>,
+        request: &Request<'_>,
+        wire: &[u8],
+        companions: u32,
+    ) {
+        debug_assert!(!self.spoiled, "EXEC will not run it");
+        match &special {
+            Some(ExecFixup::Late { .. }) => self.kept += wire.len(),
+            Some(ExecFixup::Hello(greeted)) => greeted.request(&mut self.wire),
+            Some(special) if special.stays_here() => {
+                encode::request(&mut self.wire, [own::PING]);
+                self.kept += request.raw().len();
+            }
+            Some(_) | None => self.wire.extend_from_slice(wire),
+        }
+        self.specials.extend(special.map(|special| (self.count, special)));
+        if spec.cost == Cost::Patterns && spec.effect == Effect::Subscribe {
+            self.patterns += request.len() - 1;
+        }
+        self.writes |= spec.may_write();
+        self.pushes |= spec.effect == Effect::Pushes;
+        if self.hears && spec.flags.has(Flags::READONLY) {
+            self.reads.push(self.count);
+        }
+        self.hears |= spec.effect == Effect::Subscribe;
+        self.count += 1;
+        for _ in 0..companions {
+            self.specials.push((self.count, ExecFixup::Swallow));
+            self.count += 1;
+        }
+    }
+
+    /// Commands that name another client, whose number is looked up when the transaction is sent.
+    pub(super) fn late(&self) -> impl Iterator<Item = &RequestBuf> {
+        self.specials.iter().filter_map(|(_, special)| match special {
+            ExecFixup::Late { request, .. } => Some(request),
+            _ => None,
+        })
+    }
+
+    /// What is sent of them, and what is special about their replies, in their order.
+    pub(super) fn put_late(&mut self, found: Vec<(BytesMut, Option<ExecFixup>)>) {
+        debug_assert_eq!(self.late().count(), found.len(), "not all were looked up");
+        if found.is_empty() {
+            return;
+        }
+        let (mut wire, mut before, mut found) = (BytesMut::new(), 0, found.into_iter());
+        for (index, special) in std::mem::take(&mut self.specials) {
+            let ExecFixup::Late { at, .. } = special else {
+                self.specials.push((index, special));
+                continue;
+            };
+            let Some((late, special)) = found.next() else { continue };
+            wire.extend_from_slice(self.wire.get(before..at).unwrap_or_default());
+            wire.extend_from_slice(&late);
+            before = at;
+            self.specials.extend(special.map(|special| (index, special)));
+        }
+        wire.extend_from_slice(self.wire.get(before..).unwrap_or_default());
+        self.wire = wire;
+    }
+
+    /// EXEC: it is sent.
+    pub(super) fn into_block(self) -> Block {
+        debug_assert!(!self.spoiled && self.late().next().is_none(), "it cannot be sent");
+        Block {
+            queued: self.queued(),
+            multi: self.multi,
+            wire: self.wire,
+            skip: self.count.saturating_add(1),
+            specials: self.specials,
+            reads: self.reads,
+            hears: self.hears,
+        }
     }
 
     /// EXEC will answer EXECABORT.

@@ -1,63 +1,121 @@
-//! The user a client is logged in as, and the policy that follows; looked up again after a reload.
+//! The user a client is logged in as, what came of its logins, and the policy that follows; looked up again
+//! after a reload.
 //!
-//! Owns: changes of the session's user. Never knows: passwords, how a policy decides.
+//! Owns: [`ClientUser`]. Never knows: passwords, AUTH and HELLO, how a policy decides.
 
 use std::sync::Arc;
+use std::time::Instant;
 
-use super::access::{Auth, ListenerAccess};
-use super::client_text;
-use super::state::Session;
+use super::access::{Auth, ListenerAccess, Login};
+use super::roster::{Roster, Seat};
 use super::users::Name;
 use crate::policy::Policy;
 
-impl Session {
-    /// The name of its user.
-    #[must_use]
-    pub fn user_name(&self) -> &str {
-        self.user.as_str()
+/// As whom a client speaks.
+#[derive(Debug, Default)]
+pub(super) struct ClientUser {
+    name: Name,
+    authenticated: bool,
+    /// It may have changed since [`Self::take_is_new`] was last called.
+    is_new: bool,
+    /// Outcome of the last login, until it is read.
+    login: Option<Login>,
+    /// The login at hand is wrong, and may be answered then.
+    wrong_until: Option<Instant>,
+}
+
+impl ClientUser {
+    /// As whom a client begins.
+    pub(super) fn enter(auth: &Auth, roster: &Roster, seat: &Seat) -> Self {
+        let (name, authenticated) = auth.enter(&seat.peer.identity);
+        roster.note_user(seat, &name);
+        Self { name, authenticated, is_new: false, login: None, wrong_until: None }
     }
 
-    #[must_use]
-    pub const fn is_authenticated(&self) -> bool {
+    pub(super) const fn name(&self) -> &Name {
+        &self.name
+    }
+
+    pub(super) const fn is_authenticated(&self) -> bool {
         self.authenticated
     }
 
-    /// What a subscription brings carries the prefix of the policy it was made under, and only that
-    /// can be taken off.
-    ///
-    /// # Errors
-    ///
-    /// With the words for the client.
-    pub(super) fn may_become(&self, user: &Name) -> Result<(), &'static str> {
-        let brings = self.subscribes() || self.tracking;
-        if self.names.is_some() && brings && *user != self.user {
-            Err(client_text::USER_STAYS)
-        } else {
-            Ok(())
+    /// The client speaks as this user from here on.
+    pub(super) fn become_user(
+        &mut self,
+        (name, authenticated): (Name, bool),
+        roster: &Roster,
+        seat: &Seat,
+    ) {
+        roster.note_user(seat, &name);
+        (self.name, self.authenticated, self.is_new) = (name, authenticated, true);
+    }
+
+    /// The client has said the right password of this user.
+    pub(super) fn log_in(&mut self, name: Name, roster: &Roster, seat: &Seat) {
+        self.become_user((name, true), roster, seat);
+        self.login = Some(Login::Right);
+    }
+
+    /// A login was refused before any password was compared.
+    pub(super) fn note_refused(&mut self) {
+        if self.wrong_until.is_none() {
+            self.login = Some(Login::Wrong(None));
         }
     }
 
-    pub(super) fn become_user(&mut self, user: Name, authenticated: bool) {
-        self.roster.note_user(&self.seat, &user);
-        self.user = user;
-        self.authenticated = authenticated;
-        self.user_is_new = true;
+    /// The login at hand is wrong, and answered at `until`; `user` was named, if there is one.
+    pub(super) fn hold_wrong(&mut self, user: Option<Name>, until: Instant) {
+        debug_assert!(self.wrong_until.is_none(), "a login is judged once");
+        self.login = Some(Login::Wrong(user));
+        self.wrong_until = Some(until);
+    }
+
+    /// When the login at hand may be sent to the server, which judges it; decided once.
+    pub(super) fn hold_unjudged(&mut self, until: impl FnOnce() -> Instant) -> Instant {
+        *self.wrong_until.get_or_insert_with(until)
+    }
+
+    /// The server says that a login was wrong.
+    pub(super) fn note_wrong_at_server(&mut self) {
+        self.login = Some(Login::WrongAtServer);
+    }
+
+    /// When the login at hand may be answered, if it is wrong.
+    pub(super) const fn wrong_until(&self) -> Option<Instant> {
+        self.wrong_until
+    }
+
+    /// The request at hand is dealt with.
+    #[inline(always)]
+    pub(super) const fn end_request(&mut self) {
+        self.wrong_until = None;
     }
 
     /// Whether the user may be another since this was asked last.
-    pub const fn take_user_is_new(&mut self) -> bool {
-        std::mem::replace(&mut self.user_is_new, false)
+    pub(super) const fn take_is_new(&mut self) -> bool {
+        std::mem::replace(&mut self.is_new, false)
     }
 
-    /// The policy of this session's user at `access`; `None`: there is no such user any more. Access
-    /// without users knows `default` alone.
-    pub fn policy(&mut self, access: &ListenerAccess) -> Option<Arc<Policy>> {
+    /// What came of an attempt to log in, once.
+    pub(super) const fn take_login(&mut self) -> Option<Login> {
+        self.login.take()
+    }
+
+    /// The policy of this user at `access`; `None`: there is no such user any more. Access without users
+    /// knows `default` alone.
+    pub(super) fn policy(
+        &mut self,
+        access: &ListenerAccess,
+        roster: &Roster,
+        seat: &Seat,
+    ) -> Option<Arc<Policy>> {
         let Auth::Users(users) = &access.auth else {
-            self.user = Name::default();
-            self.roster.note_user(&self.seat, &self.user);
+            self.name = Name::default();
+            roster.note_user(seat, &self.name);
             return Some(Arc::clone(&access.policy));
         };
-        match users.get(&self.user) {
+        match users.get(&self.name) {
             Some(user) => Some(Arc::clone(user.policy.as_ref().unwrap_or(&access.policy))),
             None if self.authenticated => None,
             // Nothing is judged by it: the session may only say who it is.

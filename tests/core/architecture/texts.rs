@@ -33,7 +33,7 @@ const TABLES: &[&str] =
 const EXCEPTIONS: &[(&str, &str)] = &[
     ("src/policy/guard/globals.rs", "errors of the server's Lua, repeated inside a guarded script"),
     ("src/policy/names/error_text.rs", "errors of the server that name a key"),
-    ("src/session/local_reply.rs", "the code before a message of the protocol"),
+    ("src/session/interface.rs", "the code before a message of the protocol"),
     ("src/session/script_cache.rs", "errors of the server about a script"),
 ];
 

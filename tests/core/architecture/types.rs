@@ -12,10 +12,6 @@ const FILES_MAX: usize = 2;
 
 /// Types whose methods are in more files or form circles of files, and why.
 const SPREAD: &[(&str, &str)] = &[
-    (
-        "src/session/state.rs Session",
-        "its parts own few of their methods yet; each one that moves makes this smaller",
-    ),
     ("src/policy/mod.rs Policy", "each rule of the policy has its methods in the rule's file"),
     ("src/policy/refusal.rs Refusal", "its texts and its making are in files of their own"),
     ("src/policy/role.rs Selector", "each kind of name has its questions in a file of its own"),
@@ -28,7 +24,6 @@ const SPREAD: &[(&str, &str)] = &[
 const SHARED: &[(&str, &str)] = &[
     ("src/session/limiter.rs", "a slot is handed from one session to the next"),
     ("src/session/limiter_registry.rs", "limits are shared by all sessions of a thread"),
-    ("src/session/admission.rs", "passes the waker of who waits for a slot on to its limiter"),
     ("src/session/script_cache.rs", "scripts are shared by all sessions of a thread"),
     ("src/session/multi_permission.rs", "what the server permits is the same for all sessions"),
     ("src/session/wrong_logins.rs", "wrong passwords are counted for all sessions of a listener"),

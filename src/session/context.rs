@@ -1,0 +1,44 @@
+//! What a session is told of the world when it judges a request.
+//!
+//! Owns: [`Context`]. Never knows: where it comes from, what is decided.
+
+use std::time::Instant;
+
+use super::access::Auth;
+use super::limiter_registry::Limiters;
+use super::multi_permission::MultiPermission;
+use super::request_scratch::RequestScratch;
+use super::script_cache::Scripts;
+use crate::config::ClientLimits;
+use crate::policy::Policy;
+use crate::traffic::Server;
+
+/// What a session needs to know of the world to judge one request.
+#[derive(Debug)]
+pub struct Context<'a> {
+    pub policy: &'a Policy,
+    pub auth: &'a Auth,
+    pub limits: &'a ClientLimits,
+    /// `pool.mode = "session"`.
+    pub dedicated: bool,
+    /// The server is a Valkey, whose words differ here and there.
+    pub valkey: bool,
+    /// Which one.
+    pub server: Server,
+    /// A pinned connection is at hand.
+    pub has_lease: bool,
+    /// A pinned connection for large values could be had at once.
+    pub lends_at_once: bool,
+    /// The server serves, but holds what may write.
+    pub held: bool,
+    pub now: Instant,
+    /// Milliseconds since 1970, if the policy wants them.
+    pub unix_ms: u64,
+    /// Another number whenever the server may have been restarted or replaced.
+    pub epoch: u64,
+    pub scripts: &'a Scripts,
+    pub multi_permission: &'a MultiPermission,
+    /// What is used of the policy's limits.
+    pub limiters: &'a Limiters,
+    pub request_scratch: &'a mut RequestScratch,
+}

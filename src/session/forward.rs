@@ -1,0 +1,50 @@
+//! Commands that the server answers and that change nothing here.
+//!
+//! Owns: [`forward`]. Never knows: scripts beyond where they are known, other commands.
+
+use super::context::Context;
+use super::queue::{Class, Expect};
+use super::script;
+use super::state::Session;
+use super::step::{Cause, Route, Step};
+use crate::command::{Effect, Spec};
+use crate::resp::Request;
+
+/// A command without state: on the shared connection, unless the session is pinned or the
+/// command large.
+pub(super) fn forward(
+    session: &mut Session,
+    spec: &'static Spec,
+    request: &Request<'_>,
+    ctx: &mut Context<'_>,
+) -> Step {
+    if let Some(what) = spec.script
+        && let Some(step) = script::forward_known(session, what, spec, request, ctx)
+    {
+        return step;
+    }
+    let large = request.announced().is_some()
+        || spec.effect == Effect::Pushes
+        || u64::try_from(request.raw().len()).unwrap_or(u64::MAX) >= ctx.limits.large_bytes;
+    let class = Class::of(spec);
+    if large {
+        let step = session.send(Route::Pinned, Cause::Large, Expect::Plain, class, ctx);
+        if let Step::Send { ticket, .. } = step
+            && session.outage.answers_misses()
+        {
+            session.replies.queue.note_miss(ticket, spec.miss.reply(request));
+        }
+        return step;
+    }
+    let (route, cause) = (session.route(spec.may_write(), ctx), session.cause(ctx));
+    match session.enqueue(route, cause, Expect::Plain, 0, class, ctx) {
+        Ok(ticket) => {
+            if session.outage.answers_misses() {
+                session.replies.queue.note_miss(ticket, spec.miss.reply(request));
+            }
+            session.large_replies.spend();
+            Step::Send { route, ticket, retry: spec.may_repeat() }
+        }
+        Err(step) => step,
+    }
+}

@@ -1,0 +1,493 @@
+//! What happens to a session from outside, and what is asked of it there. After each call that changes it its
+//! invariants hold.
+//!
+//! Owns: the calls of a [`Session`]. Never knows: how any one of them is carried out.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::BytesMut;
+
+use super::access::{ListenerAccess, Login};
+use super::completed::Completed;
+use super::context::Context;
+use super::limiter::{Held, Waiter};
+use super::pinning::Pinning;
+use super::queue::{Class, Expect, Remote};
+use super::residue::{LeaseFate, Residue};
+use super::roster::Figures;
+use super::script_cache::Resend;
+use super::state::Session;
+use super::step::{Cause, Route, Step, UnexpectedReply, WireLayout};
+use super::{client_text, clients, hello, reply, request};
+use crate::command::{Effect, Spec};
+use crate::policy::Policy;
+use crate::resp::{Request, encode};
+use crate::traffic::{Facts, Loss, OpenFailure, Ticket};
+
+/// Requests.
+impl Session {
+    /// One request. May be called again with the same request after [`Step::Wait`],
+    /// [`Step::Pause`] and [`Step::Acquire`]; nothing has changed then.
+    #[inline(always)]
+    pub fn handle_request(
+        &mut self,
+        request: &Request<'_>,
+        ctx: &mut Context<'_>,
+        out: &mut BytesMut,
+    ) -> Step {
+        ctx.request_scratch.clear();
+        let step = request::judge(self, request, ctx, out);
+        if !step.presents_again() {
+            self.admissions.forget();
+            self.user.end_request();
+        }
+        step
+    }
+
+    /// A request without arguments: it is no command, but CLIENT REPLY SKIP counts it (redis
+    /// networking.c `resetClient`).
+    pub fn handle_nothing(&mut self) {
+        self.reply_mode.silence();
+    }
+
+    /// Whether the request that is presented next has not arrived as a whole. An answer to it waits
+    /// for [`Self::handle_whole`], since there is none if its rest is malformed.
+    #[inline(always)]
+    pub const fn note_incomplete(&mut self, incomplete: bool) {
+        self.replies.queue.note_incomplete(incomplete);
+    }
+
+    /// The request that was presented last has arrived as a whole.
+    pub fn handle_whole(&mut self, out: &mut BytesMut) {
+        self.replies.queue.release(out);
+    }
+
+    /// The rest of the request that was presented last is malformed: it is not answered. `sent`: so
+    /// many places wait for the server, which will not answer them; what was sent before is answered,
+    /// then the pinned connection must go.
+    pub fn handle_withdrawal(&mut self, sent: usize) {
+        self.replies.queue.forget_withheld();
+        for _ in 0..sent {
+            self.replies.queue.withdraw();
+        }
+        self.residue.note_if(sent > 0, Residue::Poisoned);
+    }
+
+    /// The request at hand has an argument over `limit`, or over that of the policy if it is lower;
+    /// its bytes are thrown away.
+    pub fn handle_oversize(
+        &mut self,
+        length: u64,
+        policy: Option<u64>,
+        limit: u64,
+        out: &mut BytesMut,
+    ) {
+        self.admissions.forget();
+        let text = match policy.filter(|max| *max < limit) {
+            Some(max) => client_text::too_long(length, max),
+            None => client_text::oversize(length, limit),
+        };
+        self.refuse_text(&text, out);
+    }
+
+    /// The frame at hand is malformed: the last words of this session.
+    pub fn handle_protocol_error(&mut self, message: &[u8], out: &mut BytesMut) {
+        self.answer(out, |out| encode::error(out, [b"ERR ", message].concat()));
+    }
+
+    /// The request at hand is not judged: the audit log could not take it.
+    pub fn handle_unaudited(&mut self, out: &mut BytesMut) {
+        self.query = None;
+        self.admissions.forget();
+        self.commands.take();
+        self.refuse_text(client_text::UNAUDITED, out);
+    }
+
+    /// The request at hand will not be sent: no connection of the kind it needs can be had.
+    pub fn handle_unavailable(&mut self, loss: Loss, out: &mut BytesMut) {
+        self.query = None;
+        self.admissions.forget();
+        if self.outage.ends_with(loss) {
+            return self.replies.queue.cut();
+        }
+        self.outage.note_failed(loss);
+        let text = client_text::loss(loss);
+        if self.commands.at_hand().is_some_and(|spec| spec.effect == Effect::Exec) {
+            // Redis server.c `rejectCommand`, whether or not MULTI was said. Nothing is watched: what
+            // is watched has its connection at hand.
+            self.transaction = None;
+            let line = [client_text::EXECABORT_BECAUSE, text.trim_start_matches("ERR ")].concat();
+            return self.answer(out, |out| encode::error(out, line));
+        }
+        self.refuse_text(&text, out);
+    }
+
+    /// The outcome of [`Step::Open`].
+    pub fn handle_opened(&mut self, opened: Result<Facts, OpenFailure>, out: &mut BytesMut) {
+        hello::take_opened(self, opened, out);
+    }
+
+    /// What must be sent at once, in the place of a request that stays in line, and its bytes.
+    #[inline]
+    pub fn take_resend(&mut self) -> Option<(Route, Ticket, WireLayout, BytesMut)> {
+        let Resend { ticket, retry, wire } = self.retries.take_resend()?;
+        let how = WireLayout { retry, split: wire.len(), ..WireLayout::default() };
+        Some((self.replies.route(), ticket, how, wire))
+    }
+
+    /// The place in the line for a slot of a limit, if the request at hand waits for one.
+    #[must_use]
+    pub(crate) fn turn(&self) -> Option<&Waiter> {
+        self.admissions.turn()
+    }
+
+    /// The concurrency slots of the requests in flight. When the client disconnects before they are answered, the
+    /// caller keeps the slots until then.
+    pub fn take_held(&mut self) -> Vec<(Ticket, Held)> {
+        self.replies.queue.take_held()
+    }
+}
+
+/// Replies.
+impl Session {
+    /// A piece of the reply to `ticket` from a shared connection. `kind` is the reply's first byte;
+    /// `done`: the reply ends with this piece. A reply without a waiting request is dropped.
+    #[inline]
+    pub fn handle_reply(
+        &mut self,
+        ticket: Ticket,
+        chunk: &[u8],
+        kind: u8,
+        done: bool,
+        out: &mut BytesMut,
+    ) -> Option<Completed> {
+        reply::take(self, ticket, chunk, kind, done, out)
+    }
+
+    /// A piece of whatever the pinned connection says.
+    ///
+    /// # Errors
+    ///
+    /// When nothing was asked that this could answer: the connection must be closed.
+    pub fn handle_pinned(
+        &mut self,
+        chunk: &[u8],
+        kind: u8,
+        done: bool,
+        out: &mut BytesMut,
+    ) -> Result<Option<Completed>, UnexpectedReply> {
+        reply::take_pinned(self, chunk, kind, done, out)
+    }
+
+    /// Whether a piece of what the pinned connection says is for the client as it is:
+    /// [`Self::handle_passed`] then tells of it.
+    #[must_use]
+    pub fn passes_pinned(&self, kind: u8) -> bool {
+        reply::passes_pinned(self, kind)
+    }
+
+    /// A piece of `bytes` bytes has gone on to the client.
+    pub fn handle_passed(
+        &mut self,
+        bytes: usize,
+        kind: u8,
+        done: bool,
+        out: &mut BytesMut,
+    ) -> Option<Completed> {
+        reply::note_passed(self, bytes, kind, done, out)
+    }
+
+    /// The server has refused a queued command of the transaction behind `ticket`.
+    pub fn note_refusal(&mut self, ticket: Ticket, line: &[u8]) {
+        let front = self.replies.queue.front();
+        if let Some(front) = front.filter(|front| front.ticket == ticket) {
+            front.note_refusal(line);
+        }
+    }
+
+    /// A reply of at least `limits.large_bytes` came on a shared connection: the next commands of
+    /// this session travel on a pinned one, where no other client waits behind their replies.
+    pub const fn note_large_reply(&mut self) {
+        self.replies.note_large();
+        self.large_replies.note();
+    }
+
+    /// The request behind `ticket` will get no reply. Returns what the statistics want to know;
+    /// `None` when no request waits for it any more.
+    pub fn handle_loss(
+        &mut self,
+        ticket: Ticket,
+        loss: Loss,
+        out: &mut BytesMut,
+    ) -> Option<Completed> {
+        reply::lose(self, ticket, loss, out)
+    }
+
+    /// Bytes of replies that are known but must wait for others.
+    #[must_use]
+    #[inline(always)]
+    pub const fn waiting_bytes(&self) -> usize {
+        self.replies.queue.held_bytes()
+    }
+
+    /// Whether the answer of the proxy's own to the last request is an error; `None` when it has none,
+    /// or this was asked before.
+    #[inline(always)]
+    pub const fn take_own_error(&mut self) -> Option<bool> {
+        self.replies.queue.take_own_error()
+    }
+
+    /// Whether the request just presented was answered here with an error, as one without a login.
+    #[must_use]
+    pub fn answers_error(&self) -> bool {
+        self.replies.queue.answers_error()
+    }
+
+    /// Whether no byte will be written any more, whatever follows.
+    #[must_use]
+    pub fn is_mute(&self) -> bool {
+        !self.reply_mode.is_on() && !self.replies.queue.will_speak()
+    }
+
+    /// Whether the client's connection is to be closed, once what is before in line is answered: the
+    /// server cannot be reached, or could not in time.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_cut(&self) -> bool {
+        self.replies.queue.is_cut()
+    }
+
+    /// Whether the client has killed itself, and its last answer is on its way.
+    #[must_use]
+    pub const fn says_farewell(&self) -> bool {
+        self.farewell
+    }
+}
+
+/// The pinned connection.
+impl Session {
+    /// Since when the oldest request on the pinned connection waits for its reply; one that blocks does
+    /// not before the time is over that it asks for, which may be in the future. `None` when it may for ever.
+    #[must_use]
+    pub fn pinned_since(&self) -> Option<Instant> {
+        self.replies.pinned_since()
+    }
+
+    /// Whether it waits for messages on its pinned connection and for nothing else: a server that is gone
+    /// would not be noticed.
+    #[must_use]
+    pub fn only_listens(&self) -> bool {
+        let listening = &self.listening;
+        let listens = listening.subscriptions.any() || listening.tracking.is_on();
+        let quiet = self.is_settled() && !self.replies.is_collecting();
+        listens && quiet && !self.is_in_transaction() && !listening.replicates()
+    }
+
+    /// Asks the pinned connection for a sign of life: what is to be sent. The client sees nothing of it.
+    pub fn ask_alive(&mut self, now: Instant) -> &'static [u8] {
+        debug_assert!(self.only_listens(), "nothing else is under way");
+        self.replies.take_route(Route::Pinned);
+        self.replies.queue.push_remote(None, Expect::Alive, 0, Class::Other, now, false);
+        b"*1\r\n$4\r\npInG\r\n"
+    }
+
+    /// Whether requests are on their way that the pinned connection answers.
+    #[must_use]
+    pub fn asks_lease(&self) -> bool {
+        self.replies.waits_for_pinned()
+    }
+
+    /// Whether the next reply of the pinned connection answers EXEC.
+    #[must_use]
+    pub fn awaits_exec(&self) -> bool {
+        let exec = |front: &Remote| matches!(front.expect, Expect::Block | Expect::Exec(_));
+        self.replies.is_pinned() && self.replies.queue.peek().is_some_and(exec)
+    }
+
+    /// Whether some of a reply from the pinned connection, not all, has been handed to the client.
+    #[must_use]
+    pub fn reply_has_begun(&self) -> bool {
+        self.replies.has_begun() && self.replies.is_pinned()
+    }
+
+    /// Whether the pinned connection must go before the next request.
+    #[must_use]
+    pub fn closes_lease(&self, dedicated: bool) -> bool {
+        self.residue != Residue::Clean && self.lease_need(dedicated) == LeaseFate::Drop
+    }
+
+    /// Whether not even a request that waits for it may take the pinned connection.
+    #[must_use]
+    pub fn must_discard_lease(&self) -> bool {
+        self.residue == Residue::Poisoned
+    }
+
+    /// Whether what is on the pinned connection cannot be had again, so that the session ends with it.
+    #[must_use]
+    pub fn state_lost_with_lease(&self) -> bool {
+        self.pinning().is_fatal()
+    }
+
+    /// Whether nothing of this session is on the pinned connection, on its way or kept there.
+    #[must_use]
+    pub fn has_left_lease(&self) -> bool {
+        self.in_flight() == 0 && !self.pinning().binds()
+    }
+
+    /// Whether nothing but the memory of a large reply keeps the pinned connection.
+    #[must_use]
+    pub fn keeps_idle_lease(&self) -> bool {
+        self.is_settled() && self.pinning() == Pinning::Large
+    }
+
+    /// The next large reply finds the session as it was before the first.
+    pub const fn forget_large_reply(&mut self) {
+        self.large_replies.forget();
+    }
+
+    /// Whether a request that would have waited for a pinned connection may do without: it is to be
+    /// presented again, and goes on a shared one unless it is large itself.
+    pub const fn forgoes_lease(&mut self, cause: Cause) -> bool {
+        let forgoes = self.large_replies.are_likely() && matches!(cause, Cause::Large);
+        if forgoes {
+            self.large_replies.forget();
+        }
+        forgoes
+    }
+
+    /// The pinned connection is given back or closed, with nothing on its way there.
+    pub fn handle_lease_gone(&mut self) {
+        debug_assert!(!self.asks_lease(), "requests on it are not answered");
+        self.lose_lease();
+    }
+
+    /// The pinned connection is gone with everything on it. Returns whether the session must end,
+    /// because state of it was there that cannot be had again, and the requests that will get no reply.
+    pub fn handle_lease_lost(&mut self, loss: Loss, out: &mut BytesMut) -> (bool, Vec<Completed>) {
+        reply::lose_pinned(self, loss, out)
+    }
+}
+
+/// The client, and who asks about it.
+impl Session {
+    /// Bytes that this session keeps besides the connection's buffers.
+    #[must_use]
+    #[inline]
+    pub fn held_bytes(&self) -> usize {
+        self.replies.held_bytes()
+            + self.retries.held_bytes()
+            + self.transaction.as_ref().map_or(0, |transaction| transaction.held_bytes())
+            + self.own.as_ref().map_or(0, |own| own.held_bytes())
+            + self.seat.held_bytes()
+    }
+
+    /// The command of the request just presented, if it is one.
+    #[must_use]
+    #[inline(always)]
+    pub const fn command(&self) -> Option<&'static Spec> {
+        self.commands.at_hand()
+    }
+
+    /// The last command that was one, as others are shown it.
+    #[must_use]
+    pub const fn shown_command(&self) -> Option<&'static Spec> {
+        self.commands.shown()
+    }
+
+    /// The same as [`Self::command`], once.
+    #[inline(always)]
+    pub const fn take_command(&mut self) -> Option<&'static Spec> {
+        self.commands.take()
+    }
+
+    /// What of this session is shown; the other figures are the connection's.
+    pub fn show(&self, figures: &mut Figures) {
+        clients::show(self, figures);
+    }
+
+    /// Whether the client waits for others' writes, or is sent them all.
+    #[must_use]
+    pub fn is_blocked(&self) -> bool {
+        let blocks = |front: &Remote| front.class == Class::Blocking;
+        self.is_streaming() || self.replies.queue.peek().is_some_and(blocks)
+    }
+
+    /// Whether the session may be ended politely: no transaction, no watch, no subscription.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        let engaged = self.watch.is_on() || self.listening.is_any() || self.transacts_on_own();
+        self.is_settled() && self.transaction.is_none() && !engaged
+    }
+
+    /// Whether it is subscribed to anything, or is about to be.
+    #[must_use]
+    pub const fn subscribes(&self) -> bool {
+        self.listening.subscribes()
+    }
+
+    /// Whether what the pinned connection says passes unread.
+    #[must_use]
+    #[inline(always)]
+    pub fn is_streaming(&self) -> bool {
+        self.listening.is_streaming()
+    }
+
+    /// The name of its user.
+    #[must_use]
+    pub fn user_name(&self) -> &str {
+        self.user.name().as_str()
+    }
+
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_authenticated(&self) -> bool {
+        self.user.is_authenticated()
+    }
+
+    /// Whether the user may be another since this was asked last.
+    #[inline(always)]
+    pub const fn take_user_is_new(&mut self) -> bool {
+        self.user.take_is_new()
+    }
+
+    /// What came of an attempt to log in, once.
+    #[inline(always)]
+    pub const fn take_login(&mut self) -> Option<Login> {
+        self.user.take_login()
+    }
+
+    /// The policy of this session's user at `access`; `None`: there is no such user any more.
+    pub fn policy(&mut self, access: &ListenerAccess) -> Option<Arc<Policy>> {
+        self.user.policy(access, &self.roster, &self.seat)
+    }
+
+    /// What is queued was judged by rules that are no longer in force (redis multi.c asks its ACL
+    /// again at EXEC).
+    pub fn handle_new_policy(&mut self) {
+        self.spoil_transaction();
+    }
+
+    /// Another policy is in force, with limiters of its own.
+    pub fn forget_admission(&mut self) {
+        self.admissions.forget();
+    }
+
+    /// Whether reads are answered as by a server without data.
+    #[must_use]
+    #[inline(always)]
+    pub const fn answers_misses(&self) -> bool {
+        self.outage.answers_misses()
+    }
+
+    /// How many misses and errors were answered since this was asked.
+    #[inline]
+    pub fn take_degraded(&mut self) -> Option<(u32, u32)> {
+        self.outage.take_answered()
+    }
+
+    /// Whether the outage that began then was not reported before.
+    pub fn note_outage(&mut self, since: Option<Instant>) -> bool {
+        self.outage.note_outage(since)
+    }
+}

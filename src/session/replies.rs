@@ -1,0 +1,213 @@
+//! The replies that a client waits for: which connection brings them, how much of the oldest has come, and how many
+//! may be waited for at once.
+//!
+//! Owns: [`Replies`]. Never knows: what a reply means, connections.
+
+use std::time::Instant;
+
+use bytes::BytesMut;
+
+use super::completed::Completed;
+use super::queue::{BlockEnd, Class, Expect, Remote, ReplyQueue};
+use super::step::Route;
+use crate::base::limits;
+use crate::command::Blocking;
+use crate::config::ClientLimits;
+use crate::policy::Stripper;
+use crate::traffic::PoolKey;
+
+#[derive(Debug)]
+pub(super) struct Replies {
+    pub queue: ReplyQueue,
+    /// Where everything in flight travels.
+    route: Route,
+    /// Of what blocks on the pinned connection.
+    block: BlockEnd,
+    /// A reply that is wanted whole, as far as it has come.
+    partial: BytesMut,
+    /// Takes a prefix off the reply in progress.
+    stripper: Option<Box<Stripper>>,
+    /// Some of the oldest reply has gone to the client, not all.
+    begun: bool,
+    /// Requests that may be on their way at once; grows with every reply, as it is unknown
+    /// beforehand how large they are.
+    window: usize,
+    /// Bytes of the reply in progress, and of a large one among the last.
+    bytes: usize,
+    usual_bytes: usize,
+}
+
+impl Replies {
+    pub(super) fn new(key: PoolKey) -> Self {
+        Self {
+            queue: ReplyQueue::default(),
+            route: Route::Shared(key),
+            block: BlockEnd::default(),
+            partial: BytesMut::new(),
+            stripper: None,
+            begun: false,
+            window: limits::WINDOW_START,
+            bytes: 0,
+            usual_bytes: 0,
+        }
+    }
+
+    /// Requests on their way.
+    #[inline(always)]
+    pub(super) const fn in_flight(&self) -> usize {
+        self.queue.in_flight()
+    }
+
+    #[inline(always)]
+    pub(super) fn held_bytes(&self) -> usize {
+        self.partial.capacity()
+            + self.queue.held_bytes()
+            + self.stripper.as_ref().map_or(0, |stripper| stripper.held_bytes())
+    }
+
+    /// Where what is on its way travels, or the last of it did.
+    pub(super) const fn route(&self) -> Route {
+        self.route
+    }
+
+    /// Whether the last request went to the pinned connection.
+    pub(super) fn is_pinned(&self) -> bool {
+        self.route == Route::Pinned
+    }
+
+    /// Whether requests are on their way that the pinned connection answers.
+    pub(super) fn waits_for_pinned(&self) -> bool {
+        self.in_flight() > 0 && self.is_pinned()
+    }
+
+    /// Whether a request may go on `route` now: everything in flight must travel there too, or replies (and
+    /// effects) could overtake each other, and there are no more than the client may leave unread, if the next
+    /// replies are as large as the last.
+    #[inline(always)]
+    pub(super) fn have_room(&self, route: Route, limits: &ClientLimits) -> bool {
+        let in_flight = self.in_flight();
+        if in_flight == 0 {
+            return limits.max_in_flight.min(self.window) > 0;
+        }
+        let unread = (in_flight + 1).saturating_mul(self.usual_bytes);
+        self.route == route
+            && in_flight < limits.max_in_flight.min(self.window)
+            && unread <= limits.output_soft_bytes
+    }
+
+    /// A request goes on `route`.
+    #[inline(always)]
+    pub(super) fn take_route(&mut self, route: Route) {
+        debug_assert!(self.in_flight() == 0 || self.route == route, "replies could overtake");
+        self.route = route;
+    }
+
+    /// The request that was put in line last blocks for so long; `first`: nothing was before it.
+    pub(super) fn note_block(&mut self, time: Blocking, first: bool, now: Instant) {
+        debug_assert!(self.is_pinned(), "others would wait");
+        self.block = self.block.behind(time, first, now);
+    }
+
+    /// Since when the oldest request on the pinned connection waits for its reply; one that blocks does
+    /// not before the time is over that it asks for, which may be in the future. `None` when it may for ever.
+    pub(super) fn pinned_since(&self) -> Option<Instant> {
+        let front = self.queue.peek().filter(|_| self.is_pinned())?;
+        match (front.class, self.block) {
+            (Class::Blocking, BlockEnd::At(end)) => Some(end),
+            (Class::Blocking, BlockEnd::Never) => None,
+            _ => Some(front.at),
+        }
+    }
+
+    /// Whether some of the oldest reply has gone to the client, not all.
+    pub(super) const fn has_begun(&self) -> bool {
+        self.begun
+    }
+
+    /// Whether some of a reply is kept until it is whole.
+    pub(super) fn is_collecting(&self) -> bool {
+        !self.partial.is_empty()
+    }
+
+    /// Keeps a piece of a reply that is wanted whole; returns all of it when it is.
+    pub(super) fn collect(&mut self, chunk: &[u8], done: bool) -> Option<BytesMut> {
+        debug_assert!(!self.begun, "some of it has gone to the client");
+        self.partial.extend_from_slice(chunk);
+        done.then(|| std::mem::take(&mut self.partial))
+    }
+
+    /// What has been collected, although it is not whole.
+    pub(super) fn take_partial(&mut self) -> BytesMut {
+        std::mem::take(&mut self.partial)
+    }
+
+    /// Half a message, of a connection that is not read any more.
+    pub(super) fn drop_partial(&mut self) {
+        self.partial.clear();
+    }
+
+    /// The rest of the oldest reply will not come.
+    pub(super) fn cut_reply(&mut self) {
+        self.partial.clear();
+        self.begun = false;
+    }
+
+    /// A piece of the oldest reply goes to the client as it came, but for a prefix.
+    #[inline(always)]
+    pub(super) fn pass_on(&mut self, chunk: &[u8], kind: u8, out: &mut BytesMut) {
+        let silent = self.queue.front_silent();
+        match self.queue.front().map(|front| &front.expect) {
+            _ if silent => {}
+            Some(Expect::Names(strip)) if strip.concerns(kind) => {
+                let stripper = self.stripper.get_or_insert_default();
+                if !self.begun {
+                    stripper.reset();
+                }
+                stripper.feed(strip, chunk, out);
+            }
+            _ => out.extend_from_slice(chunk),
+        }
+    }
+
+    /// A piece of the oldest reply has gone to the client.
+    #[inline(always)]
+    pub(super) const fn note_passed(&mut self, bytes: usize, done: bool) {
+        self.bytes += bytes;
+        self.begun = !done;
+    }
+
+    /// The oldest reply is here as a whole.
+    pub(super) const fn note_frame(&mut self, bytes: usize) {
+        self.bytes = bytes;
+    }
+
+    /// The oldest request is answered.
+    #[inline(always)]
+    pub(super) fn finish(&mut self, error: bool, out: &mut BytesMut) -> Option<Completed> {
+        debug_assert!(!self.begun, "some of its reply is still to come");
+        let remote = self.queue.pop(out)?;
+        self.window = self.window.saturating_add(1);
+        let last = std::mem::take(&mut self.bytes);
+        self.usual_bytes = last.max(self.usual_bytes - self.usual_bytes / 8);
+        Some(Completed { bytes: last, ..completed(&remote, error) })
+    }
+
+    /// A large reply has come: the next ones may be as large.
+    pub(super) const fn note_large(&mut self) {
+        self.window = limits::WINDOW_START;
+    }
+
+    pub(super) fn check_invariants(&self) {
+        let waits = self.in_flight() > 0 || self.queue.is_cut();
+        debug_assert!(waits || !self.begun, "a reply has begun without a request");
+        debug_assert!(self.window >= limits::WINDOW_START, "the window only grows");
+        self.queue.check_invariants();
+    }
+}
+
+/// What the statistics want to know of a request that is answered.
+#[inline(always)]
+pub(super) const fn completed(remote: &Remote, error: bool) -> Completed {
+    let Remote { command, class, at, ticket, .. } = *remote;
+    Completed { command, class, at, ticket, bytes: 0, error, unopened: false, own: false }
+}

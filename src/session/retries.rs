@@ -1,0 +1,118 @@
+//! What one session knows of its scripts: which have run, and which may have to be sent again.
+//!
+//! Owns: [`Retries`]. Never knows: the scripts of all sessions, EVAL and EVALSHA, connections.
+
+use std::time::Instant;
+
+use super::script_cache::{NoscriptRetry, Resend, Script, SeenScripts};
+use crate::base::limits;
+
+/// How many scripts of a client that does not wait for their answers go with their texts.
+const TEXTS: u8 = 200;
+
+#[derive(Debug, Default)]
+pub(super) struct Retries {
+    /// Once there was a script.
+    known: Option<Box<Known>>,
+    /// Since when a script waits until the server has said what its Lua has.
+    waits_since: Option<Instant>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    seen: SeenScripts,
+    /// At most so many bytes are kept for those that may have to be sent again.
+    kept_bytes: usize,
+    resend: Option<Resend>,
+    /// `EVAL` is on its way as `EVALSHA`: what comes behind waits.
+    calls: bool,
+    /// So many more `EVAL` go with their texts, since a request had to wait.
+    texts: u8,
+}
+
+impl Retries {
+    pub(super) fn held_bytes(&self) -> usize {
+        self.known.as_ref().map_or(0, |known| known.kept_bytes)
+    }
+
+    /// When a script is judged again that waits until the server has been asked; `None`: it has for too long.
+    pub(super) fn await_server(&mut self, now: Instant) -> Option<Instant> {
+        let since = *self.waits_since.get_or_insert(now);
+        if now.saturating_duration_since(since) >= limits::LUA_FACTS_TIMEOUT {
+            self.waits_since = None;
+            return None;
+        }
+        Some(now + limits::LUA_FACTS_CHECK_INTERVAL)
+    }
+
+    /// No script waits for the server.
+    #[inline(always)]
+    pub(super) const fn end_wait(&mut self) {
+        self.waits_since = None;
+    }
+
+    /// Whether the client does not wait for the answers of its scripts, so that they go with their texts.
+    pub(super) fn pipelines(&self) -> bool {
+        self.known.as_ref().is_some_and(|known| known.texts > 0)
+    }
+
+    /// A request waits for a script: those behind it better come with their texts.
+    pub(super) fn note_waiting(&mut self) {
+        if let Some(known) = self.known.as_mut().filter(|known| known.calls) {
+            known.texts = TEXTS;
+        }
+    }
+
+    /// A script went with its text.
+    pub(super) fn note_text(&mut self) {
+        if let Some(known) = &mut self.known {
+            known.texts = known.texts.saturating_sub(1);
+        }
+    }
+
+    /// Whether the session has seen a script run that the server has not lost since.
+    pub(super) fn has_seen(&self, script: &Script, epoch: u64) -> bool {
+        self.known.as_ref().is_some_and(|known| known.seen.holds(script, epoch))
+    }
+
+    /// A script went by its name; so many bytes are kept to send it again. `called`: the client sent the text.
+    pub(super) fn note_name(&mut self, kept_bytes: usize, called: bool) {
+        let known = self.known.get_or_insert_default();
+        known.kept_bytes += kept_bytes;
+        known.calls = called;
+    }
+
+    /// A script answers, and no error.
+    pub(super) fn note_run(&mut self, retry: &NoscriptRetry) {
+        let known = self.known.get_or_insert_default();
+        known.calls &= !retry.held;
+        retry.note_run(&mut known.seen);
+    }
+
+    /// A script answers an error.
+    pub(super) fn note_error(&mut self, retry: &NoscriptRetry) {
+        if let Some(known) = self.known.as_mut().filter(|_| retry.held) {
+            known.calls = false;
+        }
+    }
+
+    /// A script is to be sent again, in its place.
+    pub(super) fn resend(&mut self, resend: Resend) {
+        let known = self.known.get_or_insert_default();
+        debug_assert!(known.resend.is_none(), "two scripts are to be sent at once");
+        known.resend = Some(resend);
+    }
+
+    /// What must be sent at once, in the place of a request that stays in line.
+    pub(super) fn take_resend(&mut self) -> Option<Resend> {
+        self.known.as_mut()?.resend.take()
+    }
+
+    /// The last request on its way is answered: nothing is kept to be sent again.
+    #[inline(always)]
+    pub(super) fn settle(&mut self) {
+        if let Some(known) = &mut self.known {
+            known.kept_bytes = 0;
+        }
+    }
+}

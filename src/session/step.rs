@@ -1,0 +1,86 @@
+//! What a session wants done with a request, and where it travels.
+//!
+//! Owns: [`Step`], [`Route`], [`Cause`], [`WireLayout`]. Never knows: sessions, why a step is taken.
+
+use std::time::Instant;
+
+use crate::traffic::{PoolKey, Ticket};
+
+/// Which connection carries a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    Shared(PoolKey),
+    /// Behind the others that the server holds.
+    Held(PoolKey),
+    Pinned,
+}
+
+/// Why a session needs a connection of its own, for the statistics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    Watch,
+    Blocking,
+    Subscribe,
+    Monitor,
+    Tracking,
+    Large,
+    Multi,
+    Replication,
+    Session,
+    Release,
+}
+
+/// What the connection must do with the request just presented.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Step {
+    /// It is dealt with: its reply is in its place, or none will come.
+    Done,
+    /// Send the request as it is.
+    Send { route: Route, ticket: Ticket, retry: bool },
+    /// Send what [`RequestScratch::take_wire`](super::RequestScratch::take_wire) gives.
+    SendWire { route: Route, ticket: Ticket, wire: WireLayout },
+    /// Send what [`RequestScratch::take_wire`](super::RequestScratch::take_wire) gives, requests of the session's own, and present the same
+    /// request again when a reply has arrived. `skip`: replies before the one that counts. `retry`:
+    /// it may be executed twice without harm.
+    Ask { route: Route, ticket: Ticket, skip: u32, retry: bool },
+    /// Nothing has changed: present the same request again when a reply has arrived.
+    Wait,
+    /// Nothing has changed: present the same request again at this time, or when
+    /// the turn in the line for a slot of a limit has come.
+    Pause(Instant),
+    /// Nothing has changed: get a pinned connection, then present the same request again.
+    Acquire(Cause),
+    /// Make sure that a shared connection for this key works, then call [`Session::handle_opened`](super::Session::handle_opened).
+    Open(PoolKey),
+    /// The request is only a head and cannot be judged yet: collect the rest, present it whole.
+    Collect,
+    /// Close when everything before is answered and written.
+    Close,
+}
+
+impl Step {
+    /// Whether the same request comes again.
+    #[must_use]
+    pub const fn presents_again(&self) -> bool {
+        matches!(
+            self,
+            Self::Wait | Self::Pause(_) | Self::Ask { .. } | Self::Acquire(_) | Self::Collect
+        )
+    }
+}
+
+/// How the bytes of [`RequestScratch::take_wire`](super::RequestScratch::take_wire) are to be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct WireLayout {
+    /// Replies that come before the one that counts.
+    pub skip: u32,
+    pub retry: bool,
+    /// Where the request itself ends; what follows goes behind its last byte.
+    pub split: usize,
+    /// Requests in what follows. Their replies belong to the next ticket, all but the last as `skip`.
+    pub companions: u32,
+}
+
+/// The reply does not belong to any request: the connection it came on cannot be trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnexpectedReply;
