@@ -7,9 +7,10 @@
 //! ```
 //!
 //! Contestants that are not installed are left out (Debian: haproxy, nginx with libnginx-mod-stream,
-//! stunnel4; `RESPGATE_BENCH_ENVOY` names an Envoy binary). Only rows of one run can be compared, and
-//! only on a machine that does nothing else. `RESPGATE_BENCH_OTHER` names another build of respgate, to
-//! be compared with this one.
+//! stunnel4; `RESPGATE_BENCH_ENVOY` names an Envoy binary, such as the one that
+//! `tests/faults/run.sh --all` installs). Only rows of one run can be compared, and only on a machine
+//! that does nothing else. `RESPGATE_BENCH_OTHER` names another build of respgate, to be compared with
+//! this one.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
