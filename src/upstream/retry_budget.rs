@@ -7,8 +7,9 @@ use std::time::Instant;
 
 use crate::base::limits::{RETRY_BUDGET_TIME, RETRY_RESERVE};
 
-/// Parts of the window that are forgotten one by one.
+/// Parts of the window that are forgotten one by one: seconds.
 const SLICES: usize = 10;
+const _: () = assert!(RETRY_BUDGET_TIME.as_secs() == SLICES as u64);
 
 /// Commands that were sent, and sent again, within one tenth of the window.
 #[derive(Clone, Copy, Debug, Default)]
@@ -60,9 +61,7 @@ impl RetryBudget {
     }
 
     fn number(&self, now: Instant) -> u64 {
-        let slice = RETRY_BUDGET_TIME / u32::try_from(SLICES).unwrap_or(1);
-        let number = now.saturating_duration_since(self.begin).as_millis() / slice.as_millis();
-        u64::try_from(number).unwrap_or(u64::MAX)
+        now.saturating_duration_since(self.begin).as_secs()
     }
 
     /// Changes the present slice, an empty one if it has just begun.
