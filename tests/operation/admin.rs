@@ -258,7 +258,9 @@ fn status_is_one_screen_and_begins_with_what_is_wrong() {
     assert_eq!(code, 0, "{said}");
     assert!(said.lines().all(|line| line.chars().count() <= 80), "{said}");
     assert!(said.lines().count() <= 24, "{said}");
-    for part in ["all is well", "up, redis ", "breaker closed", "generation 1", "policy: enforce"] {
+    for part in
+        ["all is well", "ready", "up, redis ", "breaker closed", "generation 1", "policy: enforce"]
+    {
         assert!(said.contains(part), "{part}\n{said}");
     }
     let file = house.proxy.configuration_file();
@@ -279,6 +281,8 @@ fn status_is_one_screen_and_begins_with_what_is_wrong() {
     );
     let status = house.json(&["status"]);
     assert!(status["upstream"]["last_error"]["code"].is_string(), "{status}");
+    house.await_status(|status| status["state"]["name"] == "degraded");
+    assert_eq!(house.json(&["status"])["state"]["ready"], true);
     assert_eq!(house.ask(&["health", "upstream"]).0, 1);
     assert_eq!(house.ask(&["health", "ready"]).0, 0);
 }

@@ -17,7 +17,7 @@ use crate::base::utc::utc;
 use crate::config::{self, Config, show_duration};
 use crate::proxy::admin_state::InForce;
 use crate::session::Choice;
-use crate::telemetry::UpstreamState;
+use crate::telemetry::{Label, UpstreamState};
 use crate::tls::inspect::CertificateFacts;
 use crate::upstream::Condition;
 
@@ -55,6 +55,7 @@ async fn answer(house: Arc<AdminState>, _: Call) -> Result<Answer, Refused> {
     let asked = tokio::time::timeout(std::time::Duration::from_secs(2), asked).await;
     let now = unix(clock::wall());
     let mut screen = Screen::default();
+    state(&house, &mut screen);
     process(&house, &in_force.config, now, &mut screen);
     match asked {
         Ok(asked) => {
@@ -75,6 +76,20 @@ async fn answer(house: Arc<AdminState>, _: Call) -> Result<Answer, Refused> {
     policies(&house, &in_force, now, &mut screen);
     audit(&in_force, &mut screen);
     Ok(finish(&house, now, screen))
+}
+
+/// What the process is doing, and whether it counts as ready.
+fn state(house: &AdminState, screen: &mut Screen) {
+    let (state, report) =
+        (house.health.state().label(), house.health.report(Probe::Ready, clock::now()));
+    let failed: Vec<&str> =
+        report.checks().iter().filter(|(_, ok)| !ok).map(|(name, _)| *name).collect();
+    let line = if failed.is_empty() {
+        state.to_owned()
+    } else {
+        format!("{state}; not ready: {}", failed.join(", "))
+    };
+    screen.add("state", vec![line], json!({ "name": state, "ready": failed.is_empty() }));
 }
 
 /// The sinks of the audit log.
