@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read() {
+    fn query_that_is_written_is_read() {
         let pairs = [("words", "config|set"), ("words", "@all a+b&c=%"), ("name", "ümlaut\n")];
         let query = write(pairs);
         assert!(query.starts_with("?words=config%7Cset&words=%40all%20a%2Bb"), "{query}");
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_query_is_refused() {
+    fn invalid_query_is_refused() {
         assert_eq!(read("a=%"), None);
         assert_eq!(read("a=%4"), None);
         assert_eq!(read("a=%zz"), None);

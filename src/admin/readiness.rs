@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_silent_worker_is_dead_after_ten_seconds_whatever_else_holds() {
+    fn silent_worker_is_dead_after_ten_seconds_whatever_else_holds() {
         let start = clock::now();
         let health = Health::new(start);
         let live = |at: u64| health.report(Probe::Live, start + Duration::from_millis(at)).passed();
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn the_server_is_reported_on_its_own() {
+    fn server_is_reported_on_its_own() {
         let health = Health::new(clock::now());
         assert!(!health.report(Probe::Upstream, clock::now()).passed());
         health.set_upstream_up(true);

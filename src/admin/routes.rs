@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_but_reading() {
+    fn writing_methods_are_refused() {
         let (health, metrics) = (Health::new(clock::now()), Metrics::default());
         for method in [Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS, Method::TRACE] {
             assert_eq!(ask(method, "/metrics", &health, &metrics).0, 405);

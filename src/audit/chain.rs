@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_missing_or_moved_breaks_the_chain() {
+    fn line_that_is_missing_or_moved_breaks_the_chain() {
         let good = lines(None);
         assert_eq!(broken(&[good[0].clone(), good[2].clone()], None), [1]);
         assert_eq!(broken(&[good[1].clone(), good[0].clone()], None), [0, 1]);

@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn what_finds_no_room_is_counted_at_its_place_and_room_comes_back_when_half_is_written() {
+    fn events_without_room_are_counted_at_their_place_and_room_comes_back_when_half_is_written() {
         let queue = queue(16_000);
         let one = draft(900);
         let taken = (0..20).filter(|_| queue.push(&one, Rank::Command)).count();
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_comes_before_the_event_that_found_room_again() {
+    fn gap_comes_before_the_event_that_found_room_again() {
         let queue = queue(2_000);
         let (large, small) = (draft(1_200), draft(100));
         let push = |draft| queue.push(draft, Rank::Command);

@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_log_is_whole_in_one_file_or_several() {
+    fn whole_log_is_whole_in_one_file_or_several() {
         let lines = log(20);
         let report = verify(&lines);
         assert_eq!((report.entries, report.lost, report.broken), (20, 7, None));
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_broken_line_is_named() {
+    fn first_broken_line_is_named() {
         let lines = log(20);
         let without = |at: usize| {
             let mut lines = lines.clone();

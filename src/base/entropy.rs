@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_seed_repeats_and_another_differs() {
+    fn seed_repeats_and_another_differs() {
         let draw = |seed| {
             let mut e = Entropy::from_seed(seed);
             [e.next_u64(), e.next_u64(), e.below(10)]

@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_right() {
+    fn passwords_that_are_right() {
         let (one, two) = (PasswordHash::of(b"one"), PasswordHash::of(b"two"));
         let mut passwords = Passwords::default();
         let expect = |passwords: &Passwords, right: [bool; 2]| {
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_single_bit_counts() {
+    fn single_bit_counts() {
         let hash = PasswordHash::of(b"x");
         for at in 0..32 {
             let mut other = hash;
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_printed() {
+    fn password_is_never_printed() {
         let text = format!("{:?}", Passwords::OneOf(vec![PasswordHash::of(b"x")]));
         assert_eq!(text, "OneOf([PasswordHash(..)])");
     }

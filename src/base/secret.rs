@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn never_prints_and_compares_whole() {
+    fn secret_is_never_printed_and_compared_whole() {
         let s = Secret::new(b"hunter2".to_vec());
         assert_eq!(format!("{s:?}"), "Secret(..)");
         assert!(s.matches(b"hunter2"));

@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_digest() {
+    fn invalid_digests_are_refused() {
         let digits = "da39a3ee5e6b4b0d3255bfef95601890afd80709";
         for text in ["", &digits[1..], &format!("{digits}0"), &digits.replace('d', "g")] {
             assert_eq!(Sha1::parse(text.as_bytes()), None, "{text}");

@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_begins_with_time_id_and_event() {
+    fn line_begins_with_time_id_and_event() {
         let entry = json!({ "address": "x", "event": "denied", "time": "t", "id": "1", "z\"": 2 });
         let text = r#"{"time":"t","id":"1","event":"denied","address":"x","z\"":2}"#;
         assert_eq!(line(&entry), text);

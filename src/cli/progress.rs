@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_short_is_not_mentioned() {
+    fn short_work_is_not_mentioned() {
         assert_eq!(shown(Duration::from_secs(3600), |_| String::new()), "");
     }
 }

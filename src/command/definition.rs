@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_declared_and_what_follows() {
+    fn declared_commands_and_what_follows() {
         let at = |span, access| KeyPlace { span, access, channel: false };
         let definition = define(&CustomCommand {
             flags: words(&["write", "fast", "denyoom"]),
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_declared() {
+    fn invalid_declarations_are_refused() {
         let writes =
             KeyPlace { span: KeySpan::At(1), access: KeyAccess::ReadWrite, channel: false };
         let flags = |list: &[&str]| CustomCommand { flags: words(list), ..custom("x.y") };

@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_definition_is_kept_once_and_there_is_an_end() {
+    fn definition_is_kept_once_and_there_is_an_end() {
         let mut interner = CommandInterner::default();
         let mut one = |definition| {
             let dictionary = Dictionary::new(&[definition], &[], false, &mut interner);

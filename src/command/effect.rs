@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_counts_as_for_ever() {
+    fn missing_timeout_counts_as_for_ever() {
         let spec = by_name("blpop").unwrap();
         let waits = with_head("BLPOP k", 4, |request| blocking(spec, request));
         assert_eq!(waits, Blocking::Forever);
@@ -247,7 +247,7 @@ mod tests {
 
     /// Those of the commands that do not read data which may be sent again.
     #[test]
-    fn what_else_than_reads_may_be_executed_twice() {
+    fn commands_besides_reads_that_may_be_executed_twice() {
         let other = all().iter().filter(|spec| {
             !spec.container && spec.may_repeat() && !spec.flags.has(Flags::READONLY)
         });
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_paused_server_holds() {
+    fn commands_that_a_paused_server_holds() {
         let holds = |name: &str| by_name(name).unwrap().may_write();
         for name in ["set", "publish", "spublish", "pfcount", "eval", "fcall", "evalsha", "sort"] {
             assert!(holds(name), "{name}");
@@ -273,7 +273,7 @@ mod tests {
 
     /// What the server takes while a script holds it up must not wait behind that script.
     #[test]
-    fn nothing_that_is_allowed_while_busy_waits_on_a_shared_connection() {
+    fn commands_allowed_while_busy_never_wait_on_a_shared_connection() {
         let waiting = all().iter().filter(|spec| spec.flags.has(Flags::ALLOW_BUSY));
         let waiting = waiting.filter(|spec| spec.effect.leaves_nothing());
         assert_eq!(waiting.map(|spec| spec.name).collect::<Vec<_>>(), Vec::<&str>::new());

@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_that_is_not_here_yet() {
+    fn place_that_is_not_here_yet() {
         let names = |line: &str, len: usize| {
             with_head(line, len, |request| {
                 let Lookup::Command(spec) = lookup(request) else { panic!("{line}") };
@@ -438,7 +438,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_tells_its_keys_when_nothing_missing_decides() {
+    fn head_tells_its_keys_when_nothing_missing_decides() {
         let head = |line, len| with_head(line, len, found);
         assert_eq!(head("SET k", 3), "1k:w");
         assert_eq!(head("SET k", 4), "not yet known");

@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_toml_is_reported_where_it_is_and_without_the_line() {
+    fn invalid_toml_is_reported_with_its_position_and_without_the_line() {
         let text = "a = 1\nb = \"secret\nc = ]\nd = 1\nd = 2\n";
         let problems = Node::parse(text, &Arc::from("f")).err().unwrap();
         let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();

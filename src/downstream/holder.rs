@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_is_read() {
+    fn acl_line_is_read() {
         let line = "   0: 0100007F:18EB 00000000:0000 0A 00000000:00000000 00:00000000 00000000  0 0 4711 1 0 100 0 0 10 0";
         let at = |text: &str| text.parse().unwrap();
         assert_eq!(listening(line, at("127.0.0.1:6379")), Some(4711));
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn the_holder_of_an_address_is_this_process() {
+    fn holder_of_an_address_is_this_process() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let found = holder(listener.local_addr().unwrap()).unwrap();
         assert_eq!(found.pid, std::process::id());

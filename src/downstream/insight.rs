@@ -248,7 +248,7 @@ mod tests {
     use crate::resp::RequestBuf;
 
     #[test]
-    fn the_key_of_a_sent_request_is_found_in_its_bytes() {
+    fn key_of_a_sent_request_is_found_in_its_bytes() {
         let long = "k".repeat(2 * limits::HOT_KEY_BYTES_MAX);
         for (args, expected) in [
             (&["GET", "a"][..], Some("a")),

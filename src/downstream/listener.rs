@@ -443,7 +443,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_of_one_client_hurts_no_other() {
+    fn panic_of_one_client_hurts_no_other() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         tokio::task::LocalSet::new().block_on(&runtime, async {
             let text = "[[listener]]\naddress = \"127.0.0.1:0\"\n[upstream]\naddress = \"127.0.0.1:1\"\n\

@@ -126,7 +126,7 @@ mod tests {
     use crate::base::clock;
 
     #[test]
-    fn a_kind_has_one_line_a_minute() {
+    fn kind_has_one_line_a_minute() {
         let (mut refusals, start) = (Refusals::default(), clock::now());
         let get = kind("policy", "command", "get");
         let other = kind("policy", "command", "set");

@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rest_is_that_of_the_base() {
+    fn unchanged_settings_are_those_of_the_base() {
         let mut base = Rules { acl: Some("+nonsense".to_owned()), ..Rules::default() };
         base.keys.prefix = Some("app1:".to_owned());
         let all = read_accounts(b"user a +get", &base, &Arc::default()).unwrap();

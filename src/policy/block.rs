@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_is_denied_to_whom_it_concerns() {
+    fn block_denies_each_command_of_its_target() {
         let mut blocks = Blocks::default();
         blocks.add_user("app", 0);
         blocks.add_listener("unix:/a", 5);

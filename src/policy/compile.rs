@@ -393,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn the_commands_of_a_limit() {
+    fn commands_of_a_limit() {
         let limits = |commands: &str| {
             let limit = |commands: &str| LimitRule {
                 commands: commands.to_owned(),

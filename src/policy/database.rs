@@ -122,7 +122,7 @@ mod tests {
     use crate::resp::RequestBuf;
 
     #[test]
-    fn which_databases_a_command_reaches() {
+    fn databases_that_a_command_reaches() {
         let mode = Some(ScriptMode::DeclaredKeys);
         let rules = |acl: &str| {
             let scripts = ScriptRules { mode, ..ScriptRules::default() };

@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_only_observed() {
+    fn observed_rules_are_explained() {
         let rules = Rules { observe: vec!["namespace".to_owned()], ..acl("+@read ~a:*") };
         let said = explained(&rules, "GET b:1");
         assert!(matches!(said.verdict, Verdict::Observed("namespace", _)), "{said:?}");

@@ -185,7 +185,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_may_be_reserved() {
+    fn keyspace_that_may_be_reserved() {
         for (channel, is_pattern, expected) in [
             ("__keyspace@0__:a", false, true),
             ("__redis__:invalidate", false, true),

@@ -44,7 +44,7 @@ mod tests {
     }
 
     #[test]
-    fn one_is_the_beginning_of_the_other() {
+    fn overlap_of_a_prefix_with_its_beginning() {
         let policies = [
             ("a", rules(KeyMode::Rewrite, "a:", "+@all ~x")),
             ("ab", rules(KeyMode::Rewrite, "a:b:", "+@all ~*")),

@@ -191,7 +191,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn as_the_server_matches() {
+    fn patterns_match_as_at_the_server() {
         for (pattern, subject, expected) in [
             ("*", "", false),
             ("", "", true),
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_literal_prefix_covers() {
+    fn literal_prefix_alone_covers() {
         let prefix = Pattern::new(b"app1:*");
         for inside in ["app1:*", "app1:x*y", "app1:", "app1:[a-z]", "app1:\\*", "app1:x"] {
             assert!(prefix.covers(inside.as_bytes()), "{inside}");

@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_then_the_rate() {
+    fn burst_then_the_rate() {
         let rate = rate(10, 1, 3);
         let mut bucket = Bucket::new(&rate, 0);
         let waits: Vec<u64> = (0..6)
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_numbers() {
+    fn largest_numbers() {
         let rate = rate(u32::MAX, 86_400 * 3650, u32::MAX);
         let mut bucket = Bucket::new(&rate, 0);
         for _ in 0..1000 {
@@ -122,7 +122,7 @@ mod tests {
         /// more than the burst and what comes back in it; and a request that waits as asked comes after exactly
         /// as long as the tokens before need.
         #[test]
-        fn the_rate_holds_over_every_stretch(
+        fn rate_holds_over_every_stretch(
             count in 1_u32..2000,
             seconds in 1_u64..100,
             burst in 1_u32..50,

@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_passes_in_each_mode() {
+    fn scripts_that_pass_in_each_mode() {
         let none = "is about scripts, and scripts.mode = \"deny\" permits none (rule script)";
         let script = "a script that is not on the list (rule script); its SHA-1 is 7f923f79fe76";
         let function = "a function that is not on the list (rule script)";
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_text_is_awaited_only_where_it_decides() {
+    fn large_text_is_awaited_only_where_it_decides() {
         let limits = RequestLimits {
             max_args: 100,
             max_bulk_bytes: 1 << 20,

@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn the_words_in_their_order_then_what_respgate_needs() {
+    fn words_in_their_order_then_what_respgate_needs() {
         let acl = |text: &str| Rules { acl: Some(text.to_owned()), ..Rules::default() };
         assert_eq!(
             words(&acl("+hset ~a:* (+get %R~b)")),
@@ -299,7 +299,7 @@ mod tests {
 
     /// What is reset in the words of a policy is not reset on the server: there it would be the user.
     #[test]
-    fn one_user_for_several_policies() {
+    fn server_user_for_several_policies() {
         let acl = |text: &str| Rules { acl: Some(text.to_owned()), ..Rules::default() };
         let said = |texts: &[&str]| {
             let roles: Vec<ServerRole> = texts.iter().map(|text| role(&acl(text))).collect();
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_words_that_stand_together_otherwise() {
+    fn words_that_stand_together_otherwise() {
         let read = |acl: &str| {
             let rules = Rules { acl: Some(acl.to_owned()), ..Rules::default() };
             compile_with(&rules, &Arc::default()).unwrap()

@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wide_enough() {
+    fn subscriptions_within_wider_rules_are_kept() {
         for (old, new, expected) in [
             ("", "", true),
             ("", "&a", true),
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn another_prefix_and_what_is_observed() {
+    fn changed_prefix_and_observed_rules_end_subscriptions() {
         let prefix = |prefix: &str| {
             let (mode, prefix) = (KeyMode::Rewrite, Some(prefix.to_owned()));
             Rules { keys: KeyRules { mode, prefix, ..KeyRules::default() }, ..rules("~* &*") }
@@ -119,7 +119,7 @@ mod tests {
     proptest::proptest! {
         /// Whatever could be subscribed to can be still, if it is said so.
         #[test]
-        fn nothing_is_promised_that_is_not_kept(
+        fn subscriptions_promised_are_kept(
             old in "(~\\*|~a)( &(n|n\\*|__key\\*|__keyspace@0__:a|_\\*)){0,3}( \\((~\\*|~a) &\\*\\))?",
             new in "(~\\*|~a)( &(n|n\\*|__key\\*|__keyspace@0__:a|_\\*)){0,3}( \\((~\\*|~a) &\\*\\))?",
         ) {

@@ -39,7 +39,7 @@ fn of_head(policy: &Policy, line: &str, len: usize) -> Option<Rule> {
 }
 
 #[test]
-fn what_is_missing_is_asked_for_only_where_it_decides() {
+fn missing_arguments_are_asked_for_only_where_they_decide() {
     let prefix = policy("+@all ~app1:* &*");
     assert_eq!(of_head(&prefix, "SET app1:a", 3), None);
     assert_eq!(of_head(&prefix, "SET app2:a", 3), Some(Rule::Namespace));
@@ -63,7 +63,7 @@ fn lost_scripts_are_sent_again_where_their_text_could_be() {
 }
 
 #[test]
-fn the_word_that_decided() {
+fn word_that_decided() {
     let policy = policy("+@all -@dangerous -get allkeys (+ping)");
     let mut scratch = Scratch::default();
     for (line, rule, word) in [
@@ -81,7 +81,7 @@ fn the_word_that_decided() {
 }
 
 #[test]
-fn a_rule_has_one_label() {
+fn rule_has_one_label() {
     let mut labels: Vec<_> = Rule::ALL.iter().map(|rule| rule.label()).collect();
     labels.sort_unstable();
     labels.dedup();

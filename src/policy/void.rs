@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_writes_need() {
+    fn rules_that_only_writes_need() {
         let full = |mut rules: Rules| {
             rules.values.max_bytes = Some(1);
             rules.values.max_args = Some(9);

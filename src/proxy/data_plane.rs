@@ -296,7 +296,7 @@ mod tests {
     use crate::proxy::command_sources::CommandSources;
 
     #[test]
-    fn a_panic_of_the_thread_that_serves_clients_is_noticed() {
+    fn panic_of_the_thread_that_serves_clients_is_noticed() {
         let text = "[[listener]]\naddress = \"127.0.0.1:0\"\n[upstream]\naddress = \"127.0.0.1:1\"\n\
                     insecure_plaintext = true\n[policy]\nacl = \"+@all ~*\"\n";
         let config = crate::config::parse(text, "test", []).unwrap();

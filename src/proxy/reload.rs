@@ -428,7 +428,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_file_is_read_when_it_is_written() {
+    async fn file_is_read_when_it_is_written() {
         for (text, whole, reads) in [
             ("old, half, more, whole", "old", 1),
             ("half, more, whole, whole, other", "whole", 4),
@@ -446,7 +446,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_that_is_always_written_is_read() {
+    async fn file_that_is_always_written_is_read() {
         let mut count = 0;
         let read = async || {
             count += 1;

@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_byte_that_was_got_ends_no_line() {
+    fn byte_that_was_got_ends_no_line() {
         for byte in 0..=255 {
             let message = ProtocolError::new(Violation::ExpectedBulk(byte)).message();
             assert!(!message.iter().any(|byte| matches!(byte, b'\r' | b'\n')), "{byte}");

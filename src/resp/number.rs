@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn the_short_way_agrees_with_the_long_one() {
+    fn short_way_agrees_with_the_long_one() {
         let alphabet = b"0129-\r\n";
         for number in 0..alphabet.len().pow(5) {
             let mut rest = number;

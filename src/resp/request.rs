@@ -243,7 +243,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_canonical_at_every_length() {
+    fn request_is_canonical_at_every_length() {
         let mut request = RequestBuf::default();
         let mut body = String::new();
         for count in 1..=1100 {
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn where_arguments_lie() {
+    fn positions_of_arguments() {
         let owned = RequestBuf::from_args(["SET", "", "k\r\n", &"v".repeat(100)]);
         let request = owned.as_request();
         let raw = request.raw();

@@ -97,7 +97,7 @@ mod tests {
     const SERVER: Server = Server { valkey: true, major: 9, minor: 9 };
 
     #[test]
-    fn a_form_is_learned_from_a_line() {
+    fn form_is_learned_from_a_line() {
         let form = Form::learn(SERVER, b"id=3 addr=127.0.0.1:1 new=7 word=x\n").unwrap();
         let fields: Vec<_> = form.fields().collect();
         assert_eq!(fields, [("id", "0"), ("addr", ""), ("new", "0"), ("word", "")]);

@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_bounded_and_whoever_has_most_loses_first() {
+    fn kept_limiters_are_bounded_and_the_largest_holder_loses_first() {
         let now = clock::now();
         let (house, policy) = (LimiterRegistry::default(), policy(Per::Client));
         let (many, few) =

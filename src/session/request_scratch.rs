@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_large_request_leaves_no_room_behind() {
+    fn large_request_leaves_no_room_behind() {
         let mut request_scratch = RequestScratch::default();
         request_scratch.fresh_wire().extend_from_slice(&[0; 1024]);
         request_scratch.clear();

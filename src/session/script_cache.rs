@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn the_least_recently_used_goes_first() {
+    fn least_recently_used_goes_first() {
         let scripts = Scripts::default();
         for n in 0..limits::CACHED_SCRIPTS_MAX {
             scripts.remember(format!("return {n}").as_bytes());
@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_behind_the_name() {
+    fn cached_text_behind_a_name() {
         let request = b"*4\r\n$7\r\nEVALSHA\r\n$3\r\n\r\n$\r\n$1\r\n1\r\n$1\r\nk\r\n";
         assert_eq!(behind_two(request), Some(b"$1\r\n1\r\n$1\r\nk\r\n".as_slice()));
         assert_eq!(behind_two(b"*4\r\n$7\r\nEVALSHA\r\n"), None);

@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn who_gets_in() {
+    fn users_that_may_log_in() {
         let users = users();
         for (name, password, right) in [
             ("a", "one", true),
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn who_one_is_at_first() {
+    fn user_of_a_new_connection() {
         let with = |default: Option<User>| users().by_name.into_values().chain(default).collect();
         let open =
             |enabled| User { passwords: Passwords::Any, ..user("default", enabled, &[], &[]) };

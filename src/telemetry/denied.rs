@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_denial_is_counted_by_command_and_rule() {
+    fn denial_is_counted_by_command_and_rule() {
         let denied = Denied::<4>::default();
         assert!(lines(&denied).is_empty());
         denied.inc(DenyRule::Command, Refused::Kept("flushall"));
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dangerous_command_is_named_after_any_number_of_others() {
+    fn dangerous_command_is_named_after_any_number_of_others() {
         let denied = Denied::<4>::default();
         for name in leaked("junk", 100) {
             denied.inc(DenyRule::Command, Refused::Named(name));

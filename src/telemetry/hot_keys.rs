@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn one_of_so_many_is_drawn_at_random_distances() {
+    fn samples_are_drawn_at_random_distances() {
         for sample in [1, 2, 64] {
             let mut hot = hot(sample, 0);
             let distances: Vec<u64> = (0..1000).map(|_| hot.distance()).collect();

@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn the_level_changes_while_running() {
+    fn level_changes_while_running() {
         let (text, _) = page(LogFormat::Text, "warn", |log| {
             info!("one");
             log.set_level("debug").unwrap();
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn one_place_cannot_flood_the_others() {
+    fn log_place_cannot_flood_the_others() {
         let (text, metrics) = page(LogFormat::Text, "trace", |_| {
             (0..200).for_each(|_| warn!("again"));
             (0..200).for_each(|_| trace!("each"));

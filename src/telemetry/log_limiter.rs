@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_burst_passes_then_a_trickle_then_a_burst_again() {
+    fn burst_passes_then_a_trickle_then_a_burst_again() {
         let start = clock::now();
         let mut bucket = Bucket { tokens: limits::LOG_BURST, since: start };
         let mut passed = |at, tries| (0..tries).filter(|_| bucket.take(start + at)).count();

@@ -282,7 +282,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_count_appears_under_its_name_and_labels() {
+    fn count_appears_under_its_name_and_labels() {
         let metrics = Metrics::default();
         metrics.client_connections_total[ListenerKind::Tcp].add(2);
         metrics.reload_rejections_total[Reload::TlsIdentity][ReloadRejection::Expired].inc();

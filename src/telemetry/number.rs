@@ -420,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_on_a_bound_belongs_to_its_bucket() {
+    fn value_on_a_bound_belongs_to_its_bucket() {
         let h = Histogram::<Batch>::default();
         for value in [0, 1, 2, 3, 1024] {
             h.observe(value);
@@ -460,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn what_never_happened_is_absent() {
+    fn counter_that_never_moved_is_absent() {
         let mut out = Vec::new();
         let (lazy, at) = (Lazy::<SharedCounter>::default(), Timestamp::default());
         lazy.collect(&mut Vec::new(), &mut out);

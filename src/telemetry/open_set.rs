@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_certificate_replaces_the_old_one_of_its_role_only() {
+    fn new_certificate_replaces_the_old_one_of_its_role_only() {
         let certificates = Certificates::default();
         certificates.set(CertificateRole::TrustAnchor, vec!["root".to_owned(); 9]);
         certificates.set(CertificateRole::Client, vec!["old".to_owned()]);
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn one_state_at_a_time() {
+    fn state_set_has_one_state_at_a_time() {
         let state = StateSet::<super::super::label::State>::default();
         assert_eq!(lines(&state), ["starting 1", "ready 0", "degraded 0", "draining 0"]);
         state.set(super::super::label::State::Draining);

@@ -86,7 +86,7 @@ mod tests {
     const STAT: &str = "7 (a) b) c) S 1 7 7 0 -1 4194304 5 0 0 0 250 50 0 0 20 0 3 0 4200 1 1";
 
     #[test]
-    fn a_name_with_parentheses_does_not_shift_the_fields() {
+    fn name_with_parentheses_does_not_shift_the_fields() {
         assert_eq!((ticks(STAT, 11), ticks(STAT, 12)), (Some(2.5), Some(0.5)));
         assert_eq!(started(STAT, "cpu 1\nbtime 1000\n"), Some(1042.0));
         assert_eq!(ticks("", 11), None);
@@ -103,7 +103,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn this_process_is_described() {
+    fn own_process_is_described() {
         let mut out = Vec::new();
         Process::default().collect(&mut out);
         let of = |name: &str| {

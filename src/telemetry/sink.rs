@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stuck_reader_costs_lines_not_time() {
+    fn stuck_reader_costs_lines_not_time() {
         let (go, gate) = channel();
         let (out, lines) = channel();
         let metrics = Arc::new(Metrics::default());

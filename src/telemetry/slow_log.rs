@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_are_kept_and_numbers_go_on() {
+    fn newest_events_are_kept_and_numbers_go_on() {
         let mut log = SlowLog::new(config::SlowLog { threshold: 10 * MS, max_entries: 2 });
         for command in ["get", "set", "del"] {
             log.note(slow(command));

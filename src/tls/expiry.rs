@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_period_of_a_hundred_seconds() {
+    fn period_of_a_hundred_seconds() {
         let at = |s| SystemTime::UNIX_EPOCH + Duration::from_secs(s);
         let check = |now, expected| assert_eq!(assess(at(1000), at(1100), at(now)), expected);
         let secs = Duration::from_secs;

@@ -265,7 +265,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_server_says_about_our_certificate() {
+    fn server_alerts_about_our_certificate_are_explained() {
         use AlertDescription as A;
         for (alert, code, label) in [
             (A::CertificateRequired, "TLS-E113", "cert_required"),
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn an_explanation_knows_what_was_offered() {
+    fn explanation_knows_what_was_offered() {
         use AlertDescription as A;
         let told = |alert, offer: &Offer| {
             let error = io::Error::new(io::ErrorKind::InvalidData, Error::AlertReceived(alert));
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_to_type_is_about_the_server_at_hand() {
+    fn command_to_type_is_about_the_server_at_hand() {
         let reason = Error::InvalidCertificate(CertificateError::UnknownIssuer);
         let unknown = io::Error::new(io::ErrorKind::InvalidData, reason);
         let text = format!("{:#}", explain(&unknown, "redis:6380", &offer(true)));

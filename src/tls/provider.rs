@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_cheap_suite_and_the_hybrid_group_come_first() {
+    fn cheap_suite_and_the_hybrid_group_come_first() {
         let provider = provider();
         assert_eq!(
             provider.cipher_suites[0].suite(),

@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_refuses_is_dialed_ever_more_rarely() {
+    fn server_that_refuses_is_dialed_ever_more_rarely() {
         let (mut breaker, now) = breaker();
         let count = attempts(&mut breaker, now, LONG, |breaker, round, now| {
             breaker.handle_failed(round, now, MOST);
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_greets_and_hangs_up_is_dialed_ever_more_rarely() {
+    fn server_that_greets_and_hangs_up_is_dialed_ever_more_rarely() {
         let (mut breaker, now) = breaker();
         let count = attempts(&mut breaker, now, LONG, |breaker, _, now| {
             breaker.handle_connected();
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_answered_or_lived_is_replaced_at_once() {
+    fn connection_that_answered_or_lived_is_replaced_at_once() {
         for (answered, lived) in [(true, Duration::ZERO), (false, PROOF)] {
             let (mut breaker, now) = breaker();
             for _ in 0..3 {
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn a_success_without_proof_keeps_the_backoff() {
+    fn success_without_proof_keeps_the_backoff() {
         let (mut breaker, now) = breaker();
         for _ in 0..4 {
             let round = dial(&mut breaker, now + LONG);

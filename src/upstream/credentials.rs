@@ -323,7 +323,7 @@ mod tests {
     use crate::config::SecretSource;
 
     #[test]
-    fn a_new_password_is_a_new_generation_and_a_missing_one_changes_nothing() {
+    fn new_password_is_a_new_generation_and_a_missing_one_changes_nothing() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("password");
         let auth = ServerAuth {

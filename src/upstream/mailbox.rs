@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_learns_that_a_connection_waits_for_it() {
+    fn reader_learns_that_a_connection_waits_for_it() {
         let mailbox = Mailbox::new(1000, Buffers::new(1000));
         let ((session, woken), (connection, fed)) = (count(), count());
         mailbox.note_unread(10);

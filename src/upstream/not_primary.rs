@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn one_question_at_a_time_and_ever_less_often() {
+    fn primary_is_asked_for_one_at_a_time_and_ever_less_often() {
         let born = crate::base::clock::now();
         let mut suspicion = Suspicion::new(born);
         suspicion.note_sign(Sign::ReadOnly);

@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_greets_and_hangs_up_is_one_outage() {
+    fn server_that_greets_and_hangs_up_is_one_outage() {
         let at = clock();
         let mut outage = Outage::default();
         let mut lines = Vec::new();
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn an_old_connection_that_answers_ends_no_outage_of_new_ones() {
+    fn old_connection_that_answers_ends_no_outage_of_new_ones() {
         let at = clock();
         let mut outage = Outage::default();
         assert_eq!(outage.handle_connected(at(0)), None);

@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_read_of_the_socket_feeds_many() {
+    async fn socket_read_feeds_many_replies() {
         let (mut far, near) = tokio::io::duplex(1 << 20);
         let mut io = ReadAhead::new(near);
         far.write_all(&[7; 4096 + READ_BYTES]).await.unwrap();

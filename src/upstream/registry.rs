@@ -203,7 +203,7 @@ mod tests {
     const KEY: PoolKey = PoolKey { protocol: Protocol::Resp2, database: 0 };
 
     #[test]
-    fn as_many_are_set_aside_as_there_is_room_for() {
+    fn connections_are_set_aside_up_to_the_room() {
         let registry = Registry::new(1);
         let first = Rc::new(Fake::default());
         registry.insert(&first);

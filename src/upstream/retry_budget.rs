@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn as_much_as_one_client_may_have_on_its_way_is_sent_again_in_any_case() {
+    fn retry_budget_always_covers_one_client() {
         let now = crate::base::clock::now();
         let mut budget = RetryBudget::new(0.0, now);
         assert_eq!(taken(&mut budget, 5_000, now), RETRY_RESERVE);

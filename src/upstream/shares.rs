@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn one_use_leaves_each_other_its_reserve() {
+    fn use_leaves_each_other_its_reserve() {
         for (max, most) in [(256, 208), (16, 13), (9, 6), (8, 5)] {
             let mut shares = shares(max);
             assert_eq!(take_all(&mut shares, Use::Listen), most, "of {max}");
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_use_below_its_reserve_keeps_only_the_rest_from_others() {
+    fn use_below_its_reserve_keeps_only_the_rest_from_others() {
         let mut shares = shares(16);
         assert!(take(&mut shares, Use::Block), "its reserve is used");
         assert_eq!(take_all(&mut shares, Use::Large), 13);
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn what_frees_the_server_has_connections_beyond_all_others() {
+    fn release_commands_have_connections_beyond_all_others() {
         let mut shares = shares(8);
         while take(&mut shares, Use::State) || take(&mut shares, Use::Block) {}
         assert_eq!(take_all(&mut shares, Use::Release), limits::RELEASE_CONNECTIONS_MAX);
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn those_who_wait_are_served_in_their_order_as_far_as_their_use_has_room() {
+    fn waiters_are_served_in_order_as_far_as_their_use_has_room() {
         let mut shares = shares(8);
         assert_eq!(take_all(&mut shares, Use::Block), 5);
         shares.wait(Use::Block, &anyone(), 1);
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn those_whose_user_has_too_many_wait_and_hold_up_nobody() {
+    fn waiters_of_a_user_with_too_many_hold_up_no_other() {
         let mut shares = shares(16);
         let (first, other) = (user("first", "one"), user("other", "one"));
         assert_eq!(take_all_for(&mut shares, Use::Block, &first), 11);

@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_network_is_no_stall() {
+    fn slow_network_is_no_stall() {
         let since = crate::base::clock::now();
         let mut stall = Stall::default();
         stall.note_reply(ms(900));

@@ -53,7 +53,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn a_wait_is_prolonged_by_one_outage_and_not_by_many() {
+    fn wait_is_prolonged_by_one_outage_and_not_by_many() {
         let begin = crate::base::clock::now();
         let at = |seconds: u32| begin + SECOND * seconds;
         let patience = Patience { on_outage: OnOutage::Close, wait: 3 * SECOND };

@@ -11,6 +11,7 @@
 )]
 
 mod bounds;
+mod names;
 mod source;
 mod texts;
 mod types;
@@ -91,10 +92,11 @@ const RULES: &[fn(&Source) -> Vec<Fault>] = &[
     names_of_commands,
     stray_bounds,
     stray_texts,
+    test_names,
 ];
 
 #[test]
-fn the_house_stands() {
+fn source_tree_keeps_its_rules() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let sources = read(root, "src", ".rs");
     assert!(sources.len() > 20, "the sources are elsewhere");
@@ -108,7 +110,7 @@ fn the_house_stands() {
         .chain(bounds::outdated(&sources))
         .collect();
     for source in read(root, "tests", ".rs") {
-        let found = [unsafety, skipped_tests, leftovers].map(|rule| rule(&source));
+        let found = [unsafety, skipped_tests, leftovers, test_names].map(|rule| rule(&source));
         faults.extend(found.into_iter().flatten().map(|f| f.at(&source)));
     }
     for place in ["", "docs", "config", "deploy"] {
@@ -143,6 +145,10 @@ fn stray_bounds(source: &Source) -> Vec<Fault> {
 
 fn stray_texts(source: &Source) -> Vec<Fault> {
     texts::stray(source).into_iter().map(|(line, what)| Fault::new(line, what)).collect()
+}
+
+fn test_names(source: &Source) -> Vec<Fault> {
+    names::without_subject(source).into_iter().map(|(line, what)| Fault::new(line, what)).collect()
 }
 
 fn level(module: &str) -> Option<usize> {
@@ -524,7 +530,24 @@ fn texts_for_clients_are_in_one_table() {
 }
 
 #[test]
-fn one_file_reads_clocks() {
+fn test_names_begin_with_their_subject() {
+    let named =
+        |name: &str| format!("#[tokio::test(flavor = \"x\")]\n#[allow(x)]\nasync fn {name}() {{}}");
+    for name in ["a_reload_keeps_x", "it_works", "what_is_kept", "the_pool"] {
+        refuses(
+            test_names,
+            &[("src/a.rs", &named(name)), ("tests/a.rs", &format!("#[test] fn {name}() {{}}"))],
+        );
+        permits(test_names, &[("src/a.rs", &format!("fn {name}() {{}}"))]);
+    }
+    permits(
+        test_names,
+        &[("src/a.rs", &named("reload_keeps_x")), ("src/a.rs", &named("atoms_last"))],
+    );
+}
+
+#[test]
+fn clocks_are_read_in_one_file() {
     let reads = ["fn f() { std::time::Instant::now(); }", "fn f() { SystemTime::now }"];
     for text in reads.into_iter().chain(["fn f(x: Instant) { x.elapsed() }"]) {
         refuses(clocks, &[("src/upstream/a.rs", text)]);
@@ -534,7 +557,7 @@ fn one_file_reads_clocks() {
 }
 
 #[test]
-fn nothing_global_changes() {
+fn globals_are_constant() {
     let refused = [
         "static mut A: u8 = 0;",
         "pub static A: AtomicU64 = AtomicU64::new(0);",

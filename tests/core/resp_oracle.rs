@@ -158,7 +158,7 @@ proptest! {
 
     /// What goes on is canonical, however the client spelled it.
     #[test]
-    fn the_crate_reads_every_request_that_passes(
+    fn crate_reads_every_request_that_passes(
         args in vec(bytes(), 1..10),
         edits in edits(),
     ) {

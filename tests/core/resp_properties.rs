@@ -150,7 +150,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_pipeline_is_its_requests(
+    fn pipeline_is_its_requests(
         spelled in vec(spelled(), 0..12),
         cuts in vec(any::<prop::sample::Index>(), 0..20),
     ) {
@@ -160,7 +160,7 @@ proptest! {
     }
 
     #[test]
-    fn a_stream_is_its_replies(
+    fn stream_is_its_replies(
         replies in vec((reply(), any::<bool>()), 1..8),
         cuts in vec(any::<prop::sample::Index>(), 0..20),
     ) {
@@ -198,7 +198,7 @@ proptest! {
     }
 
     #[test]
-    fn a_number_has_one_spelling(text in "[-+]?[ 0]?[0-9]{0,20}") {
+    fn number_has_one_spelling(text in "[-+]?[ 0]?[0-9]{0,20}") {
         let value = text.parse::<i64>().ok().filter(|value| value.to_string() == text);
         prop_assert_eq!(number::parse_i64(text.as_bytes()), value);
         let length = value.and_then(|value| u64::try_from(value).ok());

@@ -51,7 +51,7 @@ fn every_conversation_is_one_with_redis() {
 
 /// The simulation can be no truer than its server.
 #[test]
-fn the_model_speaks_as_redis() {
+fn model_speaks_as_redis() {
     if !Brand::Redis.available() {
         return;
     }

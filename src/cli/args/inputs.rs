@@ -213,7 +213,7 @@ mod tests {
     const TLS: &str = "--upstream rediss://app1@redis:6380 --cert c --key k --ca a";
 
     #[test]
-    fn a_prefix_stands_on_the_default_preset() {
+    fn prefix_stands_on_the_default_preset() {
         for (flags, preset, acl) in [
             ("--prefix app1:", Some("default"), Some("resetkeys ~app1:* resetchannels &app1:*")),
             ("--prefix a[b", Some("default"), Some("resetkeys ~a\\[b* resetchannels &a\\[b*")),
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_and_flags_exclude_each_other() {
+    fn file_and_flags_exclude_each_other() {
         for line in ["--config f --upstream h:1", "--config f --listen x", "--allow-remote"] {
             assert!(parse(line).is_err(), "{line}");
         }

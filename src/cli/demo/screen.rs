@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reply_takes_one_line() {
+    fn reply_takes_one_line() {
         let bulk = |text: &str| Value::Bulk(text.as_bytes().to_vec());
         for (value, expected) in [
             (Value::Simple(b"OK".to_vec()), "OK"),

@@ -193,7 +193,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_metrics_of_respgate_are_read() {
+    fn metrics_of_respgate_alone_are_read() {
         let body = "respgate_build_info{version=\"1\"} 1\n";
         let answer = |status: &str| format!("HTTP/1.0 {status}\r\nA: b\r\n\r\n{body}");
         assert_eq!(metrics(&answer("200 OK")).as_deref(), Ok(body));

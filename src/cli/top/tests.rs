@@ -133,7 +133,7 @@ fn first_look_shows_what_is_there_and_no_rates() {
 }
 
 #[test]
-fn a_restart_between_two_looks_gives_no_absurd_rates() {
+fn restart_between_two_looks_gives_no_absurd_rates() {
     let text = shown(&[&after(), BEFORE], (80, 24));
     // 1000 strings since the restart, at most.
     assert!(text.contains("Commands 1.0k/s") || text.contains("Commands 1000/s"), "{text}");
@@ -165,7 +165,7 @@ fn absurd_values_are_drawn() {
 }
 
 #[test]
-fn a_fault_is_shown_above_the_last_figures() {
+fn fault_is_shown_above_the_last_figures() {
     let start = clock::now();
     let mut watch = Watch::new("127.0.0.1:9465", SECOND, false);
     watch.take(Err("127.0.0.1:9465: refused".to_owned()), NOW);
@@ -180,7 +180,7 @@ fn a_fault_is_shown_above_the_last_figures() {
 }
 
 #[test]
-fn what_is_wrong_is_said_first() {
+fn faults_are_shown_first() {
     let down = after()
         .replace("respgate_upstream_up 1", "respgate_upstream_up 0")
         .replace("result=\"unavailable\"} 0", "result=\"unavailable\"} 12")
@@ -269,7 +269,7 @@ fn events_that_are_off_or_cannot_be_read_say_why() {
 }
 
 #[test]
-fn the_curve_keeps_a_bounded_past() {
+fn curve_keeps_a_bounded_past() {
     let start = clock::now();
     let mut watch = Watch::new("x", SECOND, false);
     let beyond = u32::try_from(limits::TOP_HISTORY_MAX + 10).unwrap();

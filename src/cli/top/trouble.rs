@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_wrong_with_nothing() {
+    fn empty_scrape_shows_no_trouble() {
         assert!(troubles(&Figures::default()).is_empty());
         let fine = Figures {
             state: "ready".to_owned(),
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn what_applications_feel_comes_first() {
+    fn troubles_of_applications_come_first() {
         let figures = Figures {
             state: "draining".to_owned(),
             server: Server { up: Some(false), backoff: Some(2.5), ..Server::default() },

@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_counter_that_shrinks_began_again() {
+    fn counter_that_shrinks_began_again() {
         window("a{x=\"1\"} 1000\na{x=\"2\"} 10", "a{x=\"1\"} 6\na{x=\"2\"} 12", 2.0, |w| {
             assert_eq!(w.rate("a", &[]), Some(4.0));
         });

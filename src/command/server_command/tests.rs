@@ -110,7 +110,7 @@ fn specifications_that_are_complete() {
 }
 
 #[test]
-fn what_is_not_told_completely_stays_unknown() {
+fn commands_described_incompletely_stay_unknown() {
     let unknown = "a key specification that is unknown, or of a form that is not supported";
     let partial = "a key specification that does not tell everything";
     let keyword = ("keyword", &[("startfrom", 1)][..]);
@@ -149,7 +149,7 @@ fn what_is_not_told_completely_stays_unknown() {
 }
 
 #[test]
-fn what_changes_a_connection_is_never_learned() {
+fn commands_that_change_a_connection_are_never_learned() {
     let spec = [("RO access", AT_ONE, ONE_KEY)];
     for flags in [
         "readonly no_auth",
@@ -171,7 +171,7 @@ fn what_changes_a_connection_is_never_learned() {
 }
 
 #[test]
-fn only_what_the_table_does_not_have() {
+fn commands_outside_the_table_alone_are_learned() {
     let spec = [("RO access", AT_ONE, ONE_KEY)];
     let sub = |name: &str, flags: &str| entry(name, -3, flags, "", &spec, Vec::new());
     let described = told(&[
@@ -207,7 +207,7 @@ fn only_what_the_table_does_not_have() {
 }
 
 #[test]
-fn what_differs_from_the_table() {
+fn differences_from_the_table() {
     let line = |entry: Value| {
         let found = differences(&told(&[entry]));
         found.first().cloned().unwrap_or_default()

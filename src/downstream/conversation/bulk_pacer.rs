@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_very_large_rests_and_only_for_others() {
+    fn very_large_values_alone_rest_and_only_for_others() {
         let mut now = crate::base::clock::now();
         let mut pacer = BulkPacer::default();
         // Those of some rounds after which the value rests.
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rest_has_an_end() {
+    fn bulk_rest_has_an_end() {
         let now = crate::base::clock::now();
         let mut pacer = BulkPacer::default();
         assert!((1..=16).any(|served| pacer.note_round(served, now)));

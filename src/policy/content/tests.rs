@@ -40,7 +40,7 @@ fn check(policy: &Policy, cases: &[(&str, &str)]) {
 }
 
 #[test]
-fn nothing_asked_nothing_looked_at() {
+fn contents_are_not_read_without_a_rule() {
     assert!(super::Content::new(&KeyRules::default(), &ValueRules::default()).is_none());
 }
 
@@ -329,7 +329,7 @@ fn of_head(policy: &Policy, line: &str, len: usize) -> String {
 }
 
 #[test]
-fn a_large_argument_is_judged_by_its_announcement() {
+fn large_argument_is_judged_by_its_announcement() {
     let value = |name: &str| {
         format!("an argument of '{name}' has 65536 bytes (rule value); at most 1000 are allowed")
     };
@@ -375,7 +375,7 @@ fn a_large_argument_is_judged_by_its_announcement() {
 
 /// An observed rule about keys does not hide what a rule about values says.
 #[test]
-fn what_is_only_observed() {
+fn observed_contents_pass() {
     let keys = KeyRules { max_bytes: Some(3), ..KeyRules::default() };
     let values = ValueRules { max_bytes: Some(4), ..ValueRules::default() };
     let preset = Some("full".to_owned());

@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_text_does_not_name_is_not_hidden() {
+    fn globals_that_a_text_does_not_name_are_not_hidden() {
         assert_eq!(written("return 1"), "return 1");
         assert_eq!(written("return string.rep('x',2)"), "return string.rep('x',2)");
         assert_eq!(written("return newone"), "local newone;return newone");
@@ -376,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_or_pattern_that_is_a_mark_of_the_template_stays_what_it_is() {
+    fn prefix_or_pattern_that_is_a_mark_of_the_template_stays_what_it_is() {
         for mark in [
             "NAME", "RAISE", "BYTES", "PREFIX", "KEY", "RUN", "ARGS", "TTL", "STRIPS", "FAST",
             "ANY",
@@ -402,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_names_another_engine_never_begins_a_script() {
+    fn line_that_names_another_engine_never_begins_a_script() {
         for text in ["#!js\nreturn 1", "#!js", "#!luax\nreturn 1"] {
             assert_eq!(written(text), format!(" {text}"));
         }
@@ -410,7 +410,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prologue_takes_no_line() {
+    fn prologue_takes_no_line() {
         for (text, lines) in [
             ("redis.call('GET',KEYS[1])", 0),
             ("\n\nredis.call('x')", 2),
@@ -426,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn another_engine_is_never_named_first() {
+    fn foreign_engine_is_never_named_first() {
         for text in
             ["#!js\nredis", "#!luax\nredis", "#!lua\tx\nredis", "#!lua\0\nredis", "#!lua redis"]
         {

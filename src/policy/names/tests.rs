@@ -156,7 +156,7 @@ fn numbers_of_keys_that_do_not_fit() {
 
 /// Whatever the role says.
 #[test]
-fn what_reaches_keys_of_others() {
+fn commands_that_reach_keys_of_others() {
     for line in [
         "RANDOMKEY",
         "DBSIZE",
@@ -181,7 +181,7 @@ fn what_reaches_keys_of_others() {
 }
 
 #[test]
-fn the_role_speaks_of_names_without_prefix() {
+fn role_speaks_of_names_without_prefix() {
     let policy = policy("+@all ~x* &y*", "a:");
     assert_eq!(sent(&policy, "GET x").0, "GET a:x");
     assert_eq!(sent(&policy, "KEYS x*").0, "KEYS a:x*");

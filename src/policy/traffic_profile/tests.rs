@@ -43,7 +43,7 @@ fn passes(policy: &Policy, line: &str) -> bool {
 }
 
 #[test]
-fn what_was_seen_passes_and_nothing_else() {
+fn learned_rules_permit_what_was_seen_and_nothing_else() {
     let words = learned(TRAFFIC).words();
     let policy = compile(&Rules { acl: Some(words.clone()), ..Rules::default() }).unwrap();
     for line in TRAFFIC.split('|') {
@@ -55,7 +55,7 @@ fn what_was_seen_passes_and_nothing_else() {
 }
 
 #[test]
-fn what_reaches_more_than_it_names_passes_and_opens_nothing_else() {
+fn commands_that_reach_more_than_they_name_pass_and_open_nothing_else() {
     let profile = learned(&format!("{MORE}|GET a:1"));
     let words = profile.words();
     let policy = compile(&Rules { acl: Some(words.clone()), ..Rules::default() }).unwrap();
@@ -137,7 +137,7 @@ fn observe(profiles: &mut TrafficProfiles, policy: &Arc<Policy>, traffic: &str) 
 }
 
 #[test]
-fn what_is_refused_all_the_same_is_listed() {
+fn refused_commands_are_listed_all_the_same() {
     let mut profiles = TrafficProfiles::default();
     let policy = compile(&Rules { observe_all: true, ..Rules::default() }).unwrap();
     let policy = Arc::new(policy);

@@ -83,7 +83,7 @@ fn check(policy: &Policy, cases: &[(&str, &str)]) {
 }
 
 #[test]
-fn what_is_missing_is_written_into_the_command() {
+fn missing_time_to_live_is_written_into_the_command() {
     check(
         &inject(),
         &[
@@ -104,7 +104,7 @@ fn what_is_missing_is_written_into_the_command() {
 }
 
 #[test]
-fn what_no_option_can_say_follows() {
+fn time_to_live_without_an_option_follows_as_a_companion() {
     check(
         &inject(),
         &[
@@ -156,7 +156,7 @@ fn what_no_option_can_say_follows() {
 }
 
 #[test]
-fn what_is_too_long_is_cut() {
+fn excessive_time_to_live_is_cut() {
     let (absolute, milliseconds) = (NOW / 1000 + 3600, NOW + 3_600_000);
     check(
         &inject(),
@@ -195,7 +195,7 @@ fn what_is_too_long_is_cut() {
 
 /// The server has words of its own for them.
 #[test]
-fn what_the_server_refuses_passes_as_it_is() {
+fn commands_that_the_server_refuses_pass_unchanged() {
     let policy = inject();
     for number in ["0", "-5", "x", "01", "+5", "1e3", "9223372036854775807", "99999999999999999999"]
     {
@@ -267,7 +267,7 @@ fn refusals() {
 }
 
 #[test]
-fn a_maximum_alone_leaves_what_has_no_time_to_live() {
+fn maximum_alone_leaves_what_has_no_time_to_live() {
     let policy = policy(rules(OnMissing::Allow, OnExceed::Clamp, Some(3600)));
     check(
         &policy,
@@ -308,7 +308,7 @@ fn of_head(policy: &Policy, line: &str, len: usize) -> String {
 }
 
 #[test]
-fn a_large_value_is_not_waited_for() {
+fn large_value_is_not_waited_for() {
     let policy = inject();
     let incomplete = "ERR respgate: request is not complete";
     for (line, len, expected) in [
@@ -332,7 +332,7 @@ fn a_large_value_is_not_waited_for() {
 
 /// An observed rule changes nothing either.
 #[test]
-fn what_is_only_observed() {
+fn observed_times_to_live_pass() {
     let ttl = rules(OnMissing::Reject, OnExceed::Clamp, Some(3600));
     let preset = Some("full".to_owned());
     let observe = vec!["ttl".to_owned()];

@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_configuration_needs_besides_is_named() {
+    fn files_of_another_configuration_are_named() {
         let reach = |file: &str| Reach::of(&config(""), &[PathBuf::from(file)]);
         assert!(reach("/srv/a/x").lacks(&reach("/srv/a/y")).is_empty());
         assert!(reach("/srv/a/x").lacks(&reach("/srv/a/deeper/y")).is_empty());

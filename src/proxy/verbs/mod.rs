@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_verb_has_one_name_and_paths_of_its_own() {
+    fn verb_has_one_name_and_paths_of_its_own() {
         let (mut names, mut paths) = (HashSet::new(), HashSet::new());
         for verb in VERBS {
             assert!(names.insert(verb.name), "{}", verb.name);

@@ -72,7 +72,7 @@ fn finds_the_end_of_every_type() {
 }
 
 #[test]
-fn an_attribute_belongs_to_what_follows() {
+fn attribute_belongs_to_what_follows() {
     let text = b"|1\r\n+ttl\r\n|1\r\n+a\r\n+b\r\n*1\r\n:1\r\n$2\r\nhi\r\n+next\r\n";
     assert_eq!(end(text), Ok(Some((text.len() - 7, b'$'))));
     assert_eq!(end(b"|0\r\n>1\r\n:1\r\n"), Ok(Some((12, b'>'))));

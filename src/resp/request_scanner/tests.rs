@@ -302,7 +302,7 @@ fn examines_no_byte_over_and_over() {
 }
 
 #[test]
-fn an_announcement_costs_no_memory() {
+fn announcement_costs_no_memory() {
     let mut scanner = RequestScanner::default();
     assert_eq!(scanner.scan(b"*1048576\r\n", &LIMITS), Ok(Scan::More));
     assert_eq!(scanner.spans.capacity(), 0);

@@ -60,7 +60,7 @@ fn pass(
 }
 
 #[test]
-fn a_connection_that_no_session_uses_ends_whatever_its_own_probes_take() {
+fn connection_that_no_session_uses_ends_whatever_its_own_probes_take() {
     for trip in [1, 20, 40, 400] {
         let (mut connection, mut pipeline, begin) = connection();
         let trip = Duration::from_millis(trip);
@@ -73,7 +73,7 @@ fn a_connection_that_no_session_uses_ends_whatever_its_own_probes_take() {
 }
 
 #[test]
-fn the_first_connection_is_never_idle() {
+fn first_connection_is_never_idle() {
     let now = crate::base::clock::now();
     let mut connection = Connection::new(timing(), HOME, now);
     let mut pipeline = Pipeline::new(Protocol::Resp2);

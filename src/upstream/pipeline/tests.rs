@@ -50,7 +50,7 @@ fn replies_go_to_their_owners_in_order_and_in_pieces() {
 }
 
 #[test]
-fn what_nobody_asked_for_breaks_the_connection() {
+fn unexpected_reply_breaks_the_connection() {
     assert_eq!(feed(&mut pushed(&[]), "+1\r\n").1, Err(Broken::UnexpectedReply));
     assert_eq!(
         feed(&mut pushed(&[("a", true)]), "+1\r\n").1,
@@ -74,7 +74,7 @@ fn what_nobody_asked_for_breaks_the_connection() {
 }
 
 #[test]
-fn a_loss_keeps_what_is_safe_and_reports_the_rest() {
+fn loss_keeps_what_is_safe_and_reports_the_rest() {
     let mut p = pushed(&[
         ("get1", true),
         ("set2", false),
@@ -132,7 +132,7 @@ fn owes_writes_counts_what_must_not_be_written_again() {
 }
 
 #[test]
-fn a_reply_that_has_begun_is_truncated_and_retries_end() {
+fn reply_that_has_begun_is_truncated_and_retries_end() {
     let mut p = pushed(&[("get1", true), ("get2", true)]);
     write(&mut p, 8);
     assert_eq!(feed(&mut p, "$5\r\nab").1, Ok(()));
@@ -143,7 +143,7 @@ fn a_reply_that_has_begun_is_truncated_and_retries_end() {
 }
 
 #[test]
-fn the_late_reply_of_an_abandoned_request_goes_nowhere() {
+fn late_reply_of_an_abandoned_request_goes_nowhere() {
     let mut p = pushed(&[("a", true), ("b", true)]);
     write(&mut p, 2);
     let mut late = Vec::new();
@@ -164,7 +164,7 @@ fn half_a_request_is_not_answered() {
 }
 
 #[test]
-fn a_block_that_is_sent_again_swallows_all_its_replies_again() {
+fn block_that_is_sent_again_swallows_all_its_replies_again() {
     let mut p = Pipeline::new(Protocol::Resp3);
     p.push("t", Ticket(0), b"MULTI..EXEC", 2, false, at());
     p.wrote(7);
@@ -175,7 +175,7 @@ fn a_block_that_is_sent_again_swallows_all_its_replies_again() {
 }
 
 #[test]
-fn a_block_whose_multi_is_refused_is_marked() {
+fn block_whose_multi_is_refused_is_marked() {
     let mut p = Pipeline::new(Protocol::Resp3);
     p.push("t", Ticket(0), b"MULTI..EXEC", 2, false, at());
     p.push("u", Ticket(1), b"GET", 0, false, at());
@@ -191,7 +191,7 @@ fn a_block_whose_multi_is_refused_is_marked() {
 }
 
 #[test]
-fn what_completes_a_request_is_no_refused_multi() {
+fn reply_that_completes_a_request_is_no_refused_multi() {
     let mut p = Pipeline::new(Protocol::Resp3);
     p.push("t", Ticket(0), b"MSET", 0, false, at());
     p.push("t", Ticket(1), b"EXPIRE EXPIRE", 1, false, at());
@@ -204,7 +204,7 @@ fn what_completes_a_request_is_no_refused_multi() {
 }
 
 #[test]
-fn the_first_error_of_a_block_is_told_whole_and_cut() {
+fn first_error_of_a_block_is_told_whole_and_cut() {
     let mut p = Pipeline::new(Protocol::Resp3);
     p.push("t", Ticket(0), b"MULTI..EXEC", 3, false, at());
     p.push("u", Ticket(1), b"MULTI..EXEC", 2, false, at());
@@ -225,7 +225,7 @@ fn the_first_error_of_a_block_is_told_whole_and_cut() {
 }
 
 #[test]
-fn a_block_swallows_the_replies_nobody_wants() {
+fn block_swallows_the_replies_nobody_wants() {
     let mut p = Pipeline::new(Protocol::Resp3);
     p.push("t", Ticket(0), b"MULTI..EXEC", 2, false, at());
     p.wrote(11);
@@ -243,7 +243,7 @@ fn id(owner: &&'static str) -> Option<usize> {
 }
 
 #[test]
-fn what_may_be_sent_elsewhere_moves_in_its_order() {
+fn requests_that_may_be_sent_elsewhere_move_in_their_order() {
     // The first letter tells the owner.
     let mut p = pushed(&[
         ("a1", false),
@@ -278,7 +278,7 @@ fn half_a_request_and_the_oldest_stay() {
 }
 
 #[test]
-fn a_request_of_the_proxy_goes_before_what_is_not_written() {
+fn request_of_the_proxy_goes_before_what_is_not_written() {
     let mut p = pushed(&[("a1", true), ("b1", true), ("c1", true)]);
     write(&mut p, 3);
     p.push_next("own", Ticket(9), b"PING", at());
@@ -290,7 +290,7 @@ fn a_request_of_the_proxy_goes_before_what_is_not_written() {
 }
 
 #[test]
-fn a_line_is_given_up_when_nobody_waits() {
+fn line_is_given_up_when_nobody_waits() {
     let mut p = pushed(&[("a1", true), ("own", true)]);
     assert!(!p.is_given_up(|owner| *owner == "own"));
     p.expire(at() + Duration::from_secs(1), |_, _, _| {});

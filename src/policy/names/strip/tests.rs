@@ -39,7 +39,7 @@ fn check(shape: ReplyNames, reply: &str, expected: &str) {
 }
 
 #[test]
-fn a_report_in_pieces() {
+fn report_in_pieces() {
     let whole = |kind: &str, text: &str| format!("{kind}{}\r\n{text}\r\n", text.len());
     let text = "# Server\r\nredis_version:7\r\n\r\n# Keyspace\r\ndb0:keys=1\r\n";
     let own = "# Server\r\nredis_version:7\r\n\r\n# Keyspace\r\n";
@@ -205,7 +205,7 @@ fn names() -> impl Strategy<Value = Vec<Vec<u8>>> {
 proptest! {
     /// Whatever the names are and however the reply is cut, the client sees its own.
     #[test]
-    fn what_was_added_comes_off(
+    fn prefix_that_was_added_comes_off(
         names in names(),
         shape in prop::sample::select(&[
             ReplyNames::Names, ReplyNames::Channels, ReplyNames::Scan, ReplyNames::Pairs, ReplyNames::Streams, ReplyNames::First,
