@@ -1,7 +1,7 @@
-//! The ground: values with no opinion, usable everywhere.
+//! Basic types without knowledge of Redis, usable everywhere.
 //!
 //! Owns: limits, texts for clients, clocks, durations, secrets, password hashes, digests, live values, backoff, entropy, small
-//! files, programs, work that may block. Never knows: Redis, or anything above.
+//! files, programs, work that may block. Never knows: any module above.
 
 pub(crate) mod aside;
 pub(crate) mod backoff;

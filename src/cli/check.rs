@@ -313,6 +313,6 @@ fn user(user: &User) -> String {
 fn commands(commands: &Commands) -> Option<String> {
     let mut names: Vec<String> =
         commands.custom.iter().map(|own| own.name.to_ascii_uppercase()).collect();
-    names.extend(commands.learn.then(|| "others as the server tells of them".to_owned()));
+    names.extend(commands.learn.then(|| "others as the server describes them".to_owned()));
     (!names.is_empty()).then(|| format!("besides those known: {}", names.join(", ")))
 }

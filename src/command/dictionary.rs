@@ -1,4 +1,4 @@
-//! Commands behind the table: those that a configuration declares or the server tells of.
+//! Commands beside the table: those that a configuration declares or the server describes.
 //!
 //! Owns: [`Dictionary`], [`CommandInterner`]. Never knows: where a definition comes from.
 

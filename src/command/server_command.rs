@@ -1,8 +1,8 @@
 //! The server's own `COMMAND` reply: what can be learned from it, and where it contradicts the table.
 //!
-//! Owns: [`ServerCommand`], [`learn`], [`differences`]. Never knows: who asked, when.
+//! Owns: [`ServerCommand`], [`learn`], [`differences`]. Never knows: when a server is asked.
 //!
-//! Learned is only what cannot surprise: commands that read or write data, and whose keys, if the
+//! Only commands that are safe without review are learned: those that read or write data, and whose keys, if the
 //! server describes any, are described completely and in a form that [`KeySpec`] has. All else stays unknown.
 
 use super::definition::Definition;

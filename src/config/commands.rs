@@ -159,7 +159,7 @@ fn command(entry: &Entry, name: String, key: String, problems: &Problems) -> Opt
     table.only(&["arity", "flags", "categories", "keys", "connection", "reply_keys"]);
     let keys = table.entry("keys").map(|keys| places(keys, &table));
     if table.entry("arity").is_none() {
-        let hint = "write arity = -2, as COMMAND INFO of the server tells it";
+        let hint = "write arity = -2, as in the server's COMMAND INFO";
         let key = format!("{}.arity", table.key);
         problems
             .borrow_mut()

@@ -147,7 +147,7 @@ fn password_hashes(node: &Node) -> Result<Vec<PasswordHash>, ValueError> {
         ValueError::new(
             "one is not # and 64 lower-case hexadecimal digits, the SHA-256 of a password",
         )
-        .hint("printf %s \"$PASSWORD\" | sha256sum tells it; password_file takes the password")
+        .hint("printf %s \"$PASSWORD\" | sha256sum prints it; password_file takes the password")
     })
 }
 

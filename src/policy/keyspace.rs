@@ -1,8 +1,8 @@
 //! Commands that show or touch more than they name, where a policy is bounded: to some keys, or to some
 //! databases.
 //!
-//! A key pattern of the server's ACL speaks only of keys that a request names; `DBSIZE`, `SCAN` or
-//! a subscription to keyspace events tell about all others. Here such a command passes only when
+//! A key pattern of the server's ACL covers only keys that a request names; `DBSIZE`, `SCAN` or
+//! a subscription to keyspace events reach all others. Here such a command passes only when
 //! it can be seen to stay inside, when the selector allows every key of every database, or, where it
 //! is about the server and not about keys, when a rule permits it by its name.
 //!

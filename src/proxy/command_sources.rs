@@ -1,4 +1,4 @@
-//! Commands beyond the table: those that the configuration declares, and those that the server tells of.
+//! Commands beyond the table: those that the configuration declares, and those that the server describes.
 //!
 //! Owns: [`CommandSources`], what is said about it in logs and metrics. Never knows: policies, when to ask.
 

@@ -1,6 +1,6 @@
 //! Why the proxy cannot start, or cannot go on.
 //!
-//! Owns: [`StartError`], [`DataPlaneEnded`]. Never knows: who tells it to whom.
+//! Owns: [`StartError`], [`DataPlaneEnded`]. Never knows: where an error is shown.
 
 use crate::downstream::BindError;
 

@@ -1,4 +1,4 @@
-//! What the operating system tells the process.
+//! Signals from the operating system.
 //!
 //! Owns: [`Signal`], [`Signal::listen`]. Never knows: what follows from it.
 

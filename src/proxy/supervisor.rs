@@ -1,4 +1,4 @@
-//! What systemd learns of the process: sd_notify(3) messages and its watchdog.
+//! Notifications to systemd about the process: sd_notify(3) messages and its watchdog.
 //!
 //! Owns: [`Supervisor`]. Never knows: what makes the process ready.
 //!

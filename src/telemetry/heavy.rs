@@ -9,7 +9,7 @@
 //! * a count is never too low, and too high by its `error` at most, which is at most `n / m`;
 //! * whatever occurs more often than `n / m` has a counter.
 //!
-//! [`Largest`] keeps the items with the `m` largest sizes and is exact: an item that was given up was
+//! [`Largest`] keeps the items with the `m` largest sizes and is exact: an item that was dropped was
 //! smaller than all that are kept, and comes back with the size that makes it larger.
 
 use std::hash::{DefaultHasher, Hash, Hasher};

@@ -1,4 +1,4 @@
-//! What tells one state of a file from the next without reading it.
+//! What distinguishes two states of a file without reading it.
 //!
 //! Owns: [`FileState`]. Never knows: what is in a file.
 
