@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_person_has_written_is_repeated() {
+    fn words_of_a_person_are_repeated() {
         for text in [
             "",
             "64MiB",
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_program_has_made_and_passphrases_are_not() {
+    fn generated_words_and_passphrases_are_not_repeated() {
         for text in [
             "correct-horse-battery-staple-9431",
             "Zx81Qm4vTt0LpWq9Rk2bYc7N",
