@@ -117,10 +117,10 @@ pub mod upstream {
     }
     pub mod decisions {
         pub use crate::upstream::decisions::{
-            ASIDE_MAX, Action, Answer, Around, Ask, Attempt, BUSY_TICK, BreakerRules, Checked,
-            Connection, Ended, HOME, Holder, Line, Next, Node, Overdue, Patience, Pipeline,
-            PoolCore, Pooled, RELOGIN, Relief, RetryBudget, Round, Standing, Successor, Timing,
-            Turn, Upkeep, Use, Wait, most_for_one_use,
+            ASIDE_MAX, Action, Answer, Around, Ask, Attempt, BUSY_TICK, BreakerRules, Carrier,
+            Checked, Dialed, Ended, HOME, Holder, Line, Need, Next, Node, Overdue, Patience,
+            Pipeline, PoolCore, Pooled, RELOGIN, Relieved, RetryBudget, Round, Served, Standing,
+            Step, TURN, Timing, Turn, Upkeep, Use, WAIT_TICK, Wait, most_for_one_use,
         };
     }
     pub mod dial {

@@ -22,8 +22,9 @@ use crate::telemetry::UpstreamDisconnect;
 use crate::traffic::{Loss, PoolKey, Ticket};
 use relogin::Relogin;
 pub use relogin::Standing;
+pub use replacement::RELOGIN;
 use replacement::{QUESTION, Succession};
-pub use replacement::{RELOGIN, Relief, Successor};
+pub(super) use replacement::{Relief, Successor};
 pub use timing::Timing;
 pub(super) use timing::jittered;
 
@@ -73,7 +74,7 @@ pub enum Action {
 /// The clocks and the state of one shared connection, from its login to its end. Its line outlives it
 /// and is an argument.
 #[derive(Debug)]
-pub struct Connection {
+pub(super) struct Connection {
     timing: Timing,
     key: PoolKey,
     born: Instant,
@@ -117,7 +118,7 @@ pub struct Connection {
 
 impl Connection {
     #[must_use]
-    pub fn new(timing: Timing, key: PoolKey, now: Instant) -> Self {
+    pub(super) fn new(timing: Timing, key: PoolKey, now: Instant) -> Self {
         Self {
             timing,
             key,
@@ -148,48 +149,43 @@ impl Connection {
     }
 
     /// What is to be done next. After [`Action::End`] there is nothing more.
-    pub fn poll_action(&mut self) -> Option<Action> {
+    pub(super) fn poll_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
     }
 
     /// When [`Self::handle_timeout`] is to be called.
     #[must_use]
-    pub const fn poll_timeout(&self) -> Instant {
+    pub(super) const fn poll_timeout(&self) -> Instant {
         self.timer_at
     }
 
     /// Whether that is soon enough for a connection with something in line.
     #[must_use]
-    pub const fn is_ticking(&self) -> bool {
+    pub(super) const fn is_ticking(&self) -> bool {
         self.ticking
     }
 
     /// Whether the server has answered a request on it.
     #[must_use]
-    pub const fn has_answered(&self) -> bool {
+    pub(super) const fn has_answered(&self) -> bool {
         self.answered
     }
 
     #[must_use]
-    pub const fn has_ended(&self) -> bool {
-        self.ended
-    }
-
-    #[must_use]
-    pub const fn is_silent(&self) -> bool {
+    pub(super) const fn is_silent(&self) -> bool {
         self.silent
     }
 
     /// How long nothing has been heard.
     #[must_use]
-    pub fn silence(&self, now: Instant) -> Duration {
+    pub(super) fn silence(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.last_read)
     }
 
     /// What is to be written next: with a successor at hand, or while the server is silent or holds up
     /// the line, no new request, but the rest of one that the server has in part.
     #[must_use]
-    pub fn due<'a, W>(&self, pipeline: &'a Pipeline<Option<W>>) -> &'a [u8] {
+    pub(super) fn due<'a, W>(&self, pipeline: &'a Pipeline<Option<W>>) -> &'a [u8] {
         if self.silent || self.held || matches!(self.succession, Succession::Ready(_)) {
             pipeline.unfinished(Option::is_none)
         } else {
@@ -201,7 +197,7 @@ impl Connection {
     /// that timed out asks again on another connection, and both would be executed. Requests put in line
     /// before this time are [forgotten](Pipeline::forget) then.
     #[must_use]
-    pub fn forgets_before(&self, now: Instant) -> Option<Instant> {
+    pub(super) fn forgets_before(&self, now: Instant) -> Option<Instant> {
         (self.silent || self.held).then(|| now.checked_sub(limits::ABANDONED_REQUEST_AGE)).flatten()
     }
 
@@ -211,7 +207,7 @@ impl Connection {
     /// # Errors
     ///
     /// When the bytes do not fit what was asked; the connection has ended.
-    pub fn handle_bytes<W>(
+    pub(super) fn handle_bytes<W>(
         &mut self,
         pipeline: &mut Pipeline<Option<W>>,
         bytes: &[u8],
@@ -276,13 +272,13 @@ impl Connection {
     }
 
     /// The connection was closed or reset, or cannot be written.
-    pub fn handle_closed(&mut self, reason: UpstreamDisconnect) {
+    pub(super) fn handle_closed(&mut self, reason: UpstreamDisconnect) {
         self.lose(reason);
     }
 
     /// Something in line was written, or could not be for the moment. Needed only while the timer
     /// [is not near](Self::is_ticking).
-    pub fn handle_written(&mut self, now: Instant) {
+    pub(super) fn handle_written(&mut self, now: Instant) {
         if self.timer_at > now + BUSY_TICK * 2 {
             self.timer_at = now + BUSY_TICK;
         }
@@ -291,7 +287,7 @@ impl Connection {
 
     /// The reader of a long reply must catch up first: what is new goes elsewhere, and as long as the
     /// server is not read it is not silent.
-    pub fn handle_slow_reader(&mut self, waits: bool, now: Instant) {
+    pub(super) fn handle_slow_reader(&mut self, waits: bool, now: Instant) {
         self.actions.push_back(Action::StepAside);
         if waits {
             self.last_read = now;
@@ -299,7 +295,7 @@ impl Connection {
     }
 
     /// Looks after time: late replies, silence, the head of the line, idleness, age.
-    pub fn handle_timeout<W>(
+    pub(super) fn handle_timeout<W>(
         &mut self,
         pipeline: &mut Pipeline<Option<W>>,
         around: Around,
@@ -415,7 +411,7 @@ impl Connection {
     }
 
     /// Looks at what others have asked of the connection, and whether its successor may take over.
-    pub fn handle_turn<W>(
+    pub(super) fn handle_turn<W>(
         &mut self,
         pipeline: &Pipeline<Option<W>>,
         closing: bool,

@@ -16,7 +16,9 @@ use super::condition::LastError;
 use super::connection::Standing;
 use super::credentials::Login;
 use super::dial::{Dialer, ServerConnection};
+use super::ended::cause;
 use super::failure::DialError;
+use super::line::Next;
 use super::mailbox::Mailbox;
 use super::metrics::UpstreamMetrics;
 use super::node::{self, Node};
@@ -224,9 +226,19 @@ impl UpstreamContext {
         self.note_breaker();
     }
 
-    /// A shared connection is lost. Its death is noted besides.
-    pub(super) fn note_lost(&self, cause: &str, answered: bool, born: Instant) {
-        self.note(|node| node.handle_lost(answered, born, clock::now()), "", cause);
+    /// A shared connection has ended.
+    pub(super) fn note_ended(&self, next: Next, answered: bool, born: Instant) {
+        let cause = match next {
+            Next::Serve | Next::Rest | Next::Done => return,
+            Next::Fail(reason) => cause(reason),
+            Next::Die => "",
+        };
+        if self.guarding.doubt() {
+            self.guarding_due.notify_one();
+        }
+        let (now, entropy) = (clock::now(), self.draw());
+        self.note(|node| node.handle_ended(next, answered, born, now, entropy), "", cause);
+        self.note_breaker();
     }
 
     /// A connection has answered a request, or lived for long enough.

@@ -3,13 +3,12 @@
 //! Owns: nothing; it names what the simulation may use. Never knows: what the parts do.
 
 pub use super::breaker::{Ask, BreakerRules, Round};
-pub use super::connection::{
-    Action, Around, BUSY_TICK, Connection, HOME, RELOGIN, Relief, Standing, Successor, Timing,
-};
+pub use super::carrier::{Carrier, Dialed, Relieved, Served, Step, TURN};
+pub use super::connection::{Action, Around, BUSY_TICK, HOME, RELOGIN, Standing, Timing};
 pub use super::ended::Ended;
 pub use super::holder::Holder;
 pub use super::idle::{Checked, Pooled};
-pub use super::line::{Line, Next};
+pub use super::line::{Line, Need, Next, WAIT_TICK};
 pub use super::node::{Attempt, Node};
 pub use super::outage::{Overdue, Patience};
 pub use super::pipeline::Pipeline;

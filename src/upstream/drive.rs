@@ -4,6 +4,7 @@
 //! connection is made, when it is given up.
 
 mod relief;
+mod serving;
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -14,64 +15,37 @@ use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::Sleep;
 
-use super::connection::{Action, Around, BUSY_TICK, Connection, RELOGIN, Successor, Timing};
+use super::carrier::{Carrier, Dialed, Relieved, Served, Step, TURN};
+use super::connection::{Action, Around, BUSY_TICK, RELOGIN, Timing};
 use super::context::UpstreamContext;
 use super::dial::ServerConnection;
 use super::ended::Ended;
 use super::failure::DialError;
-use super::line::Line;
 use super::login_script;
+use super::mailbox::Mailbox;
 use super::not_primary::is_primary;
-use super::pipeline::{Answered, Broken, Delivery, Pipeline};
+use super::pipeline::{Answered, Broken, Delivery};
 use super::remarks::{Notable, Remark};
-use super::shared::{Owner, Shared};
+use super::shared::{Owner, Shared, answer_all};
 use super::yield_to_io::yield_to_io;
 use crate::base::{clock, limits};
 use crate::telemetry::UpstreamDisconnect;
 use crate::traffic::Loss;
 pub(super) use relief::Beside;
+use serving::Serving;
+pub(super) use serving::report_lost;
 
 /// Reads in a row before other tasks get their turn.
 const READS_PER_TURN: u32 = 4;
 
 type Dialing = Pin<Box<dyn Future<Output = Result<ServerConnection, DialError>>>>;
 
-/// A connection while it serves; however that ends, it is not counted any more.
-struct Serving<'a> {
-    shared: &'a Shared,
-    context: &'a UpstreamContext,
-    silent: bool,
-}
-
-impl<'a> Serving<'a> {
-    fn begin(shared: &'a Shared, context: &'a UpstreamContext) -> Self {
-        context.metrics.serving(shared.is_aside(), 1);
-        Self { shared, context, silent: false }
-    }
-
-    fn note_silence(&mut self, silent: bool) {
-        debug_assert_ne!(self.silent, silent, "each change is noted once");
-        self.silent = silent;
-        self.context.note_silence(silent);
-    }
-}
-
-impl Drop for Serving<'_> {
-    fn drop(&mut self) {
-        if self.silent {
-            self.context.note_silence(false);
-        }
-        self.context.metrics.serving(self.shared.is_aside(), -1);
-        self.shared.note_stalled(false);
-    }
-}
-
 struct Driver<'a> {
     serving: Serving<'a>,
     shared: &'a Rc<Shared>,
     context: &'a Rc<UpstreamContext>,
     beside: Beside<'a>,
-    connection: Connection,
+    carrier: Carrier<ServerConnection>,
     link: ServerConnection,
     read: Box<[u8]>,
     timer: Pin<Box<Sleep>>,
@@ -82,20 +56,9 @@ struct Driver<'a> {
     dialing: Option<Dialing>,
     /// The generation of the credentials that a login in line is with.
     login: Option<u64>,
-    successor: Option<ServerConnection>,
     relief: Option<Dialing>,
     /// What the server said to that, which is busy with a script.
     busy: Box<[u8]>,
-    ended: Option<Ended>,
-}
-
-/// How the time of one connection ended.
-pub(super) struct Served {
-    pub ended: Ended,
-    /// The connection that takes over, if one was ready.
-    pub successor: Option<ServerConnection>,
-    /// Whether the server has answered a request.
-    pub answered: bool,
 }
 
 /// Serves the connection until it ends.
@@ -104,7 +67,7 @@ pub(super) async fn drive(
     context: &Rc<UpstreamContext>,
     beside: Beside<'_>,
     link: ServerConnection,
-) -> Served {
+) -> Served<ServerConnection> {
     let now = clock::now();
     let timing = Timing::of(&context.settings.pool).jittered(context.draw());
     let mut driver = Driver {
@@ -112,7 +75,7 @@ pub(super) async fn drive(
         shared,
         context,
         beside,
-        connection: Connection::new(timing, shared.key(), now),
+        carrier: Carrier::new(timing, shared.key(), now),
         link,
         read: vec![0; limits::READ_BYTES].into_boxed_slice(),
         timer: Box::pin(tokio::time::sleep(BUSY_TICK)),
@@ -122,30 +85,29 @@ pub(super) async fn drive(
         last_batch_owners: 0,
         dialing: None,
         login: None,
-        successor: None,
         relief: None,
         busy: Box::default(),
-        ended: None,
     };
-    let ended = driver.serve().await;
-    let Driver { serving, connection, mut link, successor, .. } = driver;
+    driver.serve().await;
+    let Driver { serving, carrier, mut link, .. } = driver;
     drop(serving);
-    ended.reason().into_iter().for_each(|reason| context.metrics.ended(reason));
-    if ended.discards() {
+    let ended = carrier.ended();
+    let reason = ended.and_then(Ended::reason);
+    reason.into_iter().for_each(|reason| context.metrics.ended(reason));
+    if ended.is_none_or(Ended::discards) {
         link.stream.abort();
     } else {
         let _ = tokio::time::timeout(limits::SERVER_CLOSE_TIMEOUT, link.stream.shutdown()).await;
     }
-    let replaced = matches!(ended, Ended::Replaced(_));
-    Served { ended, successor: successor.filter(|_| replaced), answered: connection.has_answered() }
+    serving::end(shared, context, carrier)
 }
 
 impl Driver<'_> {
-    async fn serve(&mut self) -> Ended {
+    async fn serve(&mut self) {
         loop {
-            poll_fn(|cx| self.poll_wait(cx)).await;
-            if let Some(ended) = self.ended {
-                return ended;
+            poll_fn(|cx| self.poll_turn(cx)).await;
+            if self.has_ended() {
+                return;
             }
             // Others may be about to add to this write: after a batch, or while replies are owed,
             // every task that is ready gets one turn first. A lone client pays nothing.
@@ -157,10 +119,14 @@ impl Driver<'_> {
                 Poll::Ready(())
             })
             .await;
-            if let Some(ended) = self.ended {
-                return ended;
+            if self.has_ended() {
+                return;
             }
         }
+    }
+
+    const fn has_ended(&self) -> bool {
+        self.carrier.ended().is_some()
     }
 
     fn owed(&self) -> bool {
@@ -168,33 +134,39 @@ impl Driver<'_> {
     }
 
     fn may_write(&self) -> bool {
-        !self.write_blocked
-            && !self.connection.due(&self.shared.inner.borrow().line.pipeline).is_empty()
+        !self.write_blocked && !self.carrier.poll_write(&self.shared.inner.borrow().line).is_empty()
     }
 
-    /// Reads whatever is there; ready when there is something to write or the connection has ended.
-    fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.read(cx);
-        if self.write_blocked || self.flush_pending {
-            self.write(cx);
+    /// One turn; ready when there is something to write or the connection has ended.
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        for step in TURN {
+            match step {
+                Step::Read => self.read(cx),
+                Step::Flush if self.write_blocked || self.flush_pending => self.write(cx),
+                Step::Flush => {}
+                Step::Time => self.poll_timer(cx),
+                Step::Succeed => self.poll_successor(cx),
+                Step::Relieve => self.poll_relief(cx),
+                Step::Look => self.look(cx),
+            }
         }
-        self.poll_timer(cx);
-        self.poll_successor(cx);
-        self.poll_relief(cx);
+        if self.has_ended() || self.may_write() { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    fn look(&mut self, cx: &Context<'_>) {
         let mut inner = self.shared.inner.borrow_mut();
-        let Line { pipeline, closing, retire, .. } = &mut inner.line;
         let (context, link) = (self.context, &self.link);
-        let standing = || context.standing(link);
-        self.connection.handle_turn(pipeline, *closing, retire, standing, clock::now);
+        self.carrier.handle_turn(&mut inner.line, || context.standing(link), clock::now);
         inner.waker = Some(cx.waker().clone());
         drop(inner);
         self.act(cx);
-        if self.ended.is_some() || self.may_write() { Poll::Ready(()) } else { Poll::Pending }
     }
 
     /// Carries out what the connection has decided.
     fn act(&mut self, cx: &Context<'_>) {
-        while let Some(action) = self.connection.poll_action() {
+        loop {
+            let action = self.carrier.poll_action(&mut self.shared.inner.borrow_mut().line);
+            let Some(action) = action else { return };
             match action {
                 Action::DialSuccessor => {
                     let (context, key) = (Rc::clone(self.context), self.shared.key());
@@ -209,13 +181,10 @@ impl Driver<'_> {
                     cx.waker().wake_by_ref();
                 }
                 Action::DropRelief => self.relief = None,
-                Action::StepAside => self.step_aside(),
+                Action::StepAside => self.beside.step_aside(self.shared),
                 Action::Silent(silent) => self.serving.note_silence(silent),
                 Action::Stalled(stalled) => self.shared.note_stalled(stalled),
-                Action::Proven => {
-                    self.shared.inner.borrow_mut().line.handle_proven();
-                    self.context.note_proven();
-                }
+                Action::Proven => self.context.note_proven(),
                 Action::HealthCheck(alive) => {
                     self.context.metrics.health_check(alive);
                     if alive {
@@ -227,7 +196,7 @@ impl Driver<'_> {
                         "the server is no primary any more; its name is looked up again"
                     );
                 }
-                Action::End(ended) => self.ended = Some(ended),
+                Action::End(_) => debug_assert!(false, "the carrier keeps its end"),
             }
         }
     }
@@ -269,7 +238,7 @@ impl Driver<'_> {
             reader.wait_for_reader(cx.waker());
         }
         drop(inner);
-        self.connection.handle_slow_reader(waits, clock::now());
+        self.carrier.handle_slow_reader(waits, clock::now());
         self.act(cx);
         waits
     }
@@ -286,14 +255,14 @@ impl Driver<'_> {
                     let filled = buf.filled().len();
                     self.handle_bytes(filled);
                 }
-                Poll::Ready(Ok(())) => self.connection.handle_closed(UpstreamDisconnect::Eof),
+                Poll::Ready(Ok(())) => self.carrier.handle_closed(UpstreamDisconnect::Eof),
                 Poll::Ready(Err(error)) => {
                     tracing::debug!(%error, "upstream connection failed");
-                    self.connection.handle_closed(UpstreamDisconnect::Reset);
+                    self.carrier.handle_closed(UpstreamDisconnect::Reset);
                 }
             }
             self.act(cx);
-            if self.ended.is_some() {
+            if self.has_ended() {
                 return;
             }
         }
@@ -306,13 +275,13 @@ impl Driver<'_> {
         let (context, notable) = (self.context, self.context.notable.get());
         context.metrics.received(filled);
         let mut inner = self.shared.inner.borrow_mut();
-        let pipeline = &mut inner.line.pipeline;
-        let (largest, oldest) = pipeline.extremes(filled, Option::is_some);
+        let line = &mut inner.line;
+        let (largest, oldest) = line.pipeline.extremes(filled, Option::is_some);
         let notes = oldest
             .is_some_and(|oldest| notable.is_met(now.saturating_duration_since(oldest), largest));
         let mut note = |answered: Answered<'_, Owner>| remark(&notable, &answered, now);
-        let result = self.connection.handle_bytes(
-            pipeline,
+        let result = self.carrier.handle_bytes(
+            line,
             bytes,
             now,
             if notes { Some(&mut note) } else { None },
@@ -362,7 +331,7 @@ impl Driver<'_> {
 
     /// Writes everything in line as far as the socket takes it.
     fn write(&mut self, cx: &mut Context<'_>) {
-        if self.ended.is_some() {
+        if self.has_ended() {
             return;
         }
         self.write_blocked = false;
@@ -370,7 +339,7 @@ impl Driver<'_> {
         let mut wrote = false;
         let mut broken = false;
         loop {
-            let bytes = self.connection.due(&inner.line.pipeline);
+            let bytes = self.carrier.poll_write(&inner.line);
             if bytes.is_empty() {
                 break;
             }
@@ -403,17 +372,16 @@ impl Driver<'_> {
             }
         }
         if broken {
-            self.connection.handle_closed(UpstreamDisconnect::Reset);
+            self.carrier.handle_closed(UpstreamDisconnect::Reset);
             return self.act(cx);
         }
-        if (wrote || self.write_blocked) && !self.connection.is_ticking() {
-            self.connection.handle_written(clock::now());
+        if (wrote || self.write_blocked) && self.carrier.handle_written(clock::now) {
             self.set_timer(cx);
         }
     }
 
     fn set_timer(&mut self, cx: &mut Context<'_>) {
-        self.timer_at = self.connection.poll_timeout();
+        self.timer_at = self.carrier.poll_timeout();
         self.timer.as_mut().reset(self.timer_at.into());
         if self.timer.as_mut().poll(cx).is_ready() {
             cx.waker().wake_by_ref();
@@ -421,7 +389,7 @@ impl Driver<'_> {
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>) {
-        if self.timer.as_mut().poll(cx).is_pending() || self.ended.is_some() {
+        if self.timer.as_mut().poll(cx).is_pending() || self.has_ended() {
             return;
         }
         let around = Around {
@@ -431,49 +399,87 @@ impl Driver<'_> {
         };
         let (context, now) = (self.context, clock::now());
         let mut inner = self.shared.inner.borrow_mut();
-        self.connection.handle_timeout(
-            &mut inner.line.pipeline,
+        let has_left = |mailbox: &Rc<Mailbox>| mailbox.has_left();
+        self.carrier.handle_timeout(
+            &mut inner.line,
             around,
             now,
+            has_left,
             |mailbox, ticket, loss, request| {
-                context.metrics.timed_out();
-                context.remark_lost(mailbox, ticket, request);
+                // What was never sent ends with the client that has given it up.
+                if loss != Loss::Abandoned {
+                    context.metrics.timed_out();
+                    context.remark_lost(mailbox, ticket, request);
+                }
                 mailbox.lose(ticket, loss);
             },
         );
-        self.forget_left(&mut inner.line.pipeline, now);
         self.shared.settle_charge(&mut inner);
         drop(inner);
         self.act(cx);
         self.set_timer(cx);
     }
 
-    /// Requests that were never sent end with the clients that have given them up.
-    fn forget_left(&self, pipeline: &mut Pipeline<Owner>, now: Instant) {
-        let is_gone = |owner: &Owner| owner.as_ref().is_some_and(|mailbox| mailbox.has_left());
-        let Some(before) = self.connection.forgets_before(now) else { return };
-        if pipeline.forgets(before, is_gone) {
-            pipeline.forget(before, is_gone, |owner, ticket| {
-                if let Some(mailbox) = owner {
-                    mailbox.lose(ticket, Loss::Abandoned);
-                }
-            });
-        }
-    }
-
     /// A new connection takes over when the old one has answered everything.
     fn poll_successor(&mut self, cx: &mut Context<'_>) {
         let Some(dialing) = &mut self.dialing else { return };
-        let Poll::Ready(link) = dialing.as_mut().poll(cx) else { return };
+        let Poll::Ready(dialed) = dialing.as_mut().poll(cx) else { return };
         self.dialing = None;
-        let successor = match &link {
-            Ok(link) if is_primary(link.facts.role.as_bytes()) => Successor::Primary,
-            Ok(_) => Successor::Replica,
-            Err(_) => Successor::Failed,
-        };
-        let kept = self.connection.handle_successor(successor, clock::now());
-        self.successor = link.ok().filter(|_| kept);
+        drop(self.carrier.handle_successor(outcome(dialed), clock::now()));
     }
+
+    /// Another connection that is up proves that the server serves others: it takes everything new.
+    fn poll_relief(&mut self, cx: &mut Context<'_>) {
+        self.answer_busy();
+        let Some(relief) = &mut self.relief else { return };
+        let Poll::Ready(dialed) = relief.as_mut().poll(cx) else { return };
+        self.relief = None;
+        if let Err(error) = &dialed {
+            tracing::debug!(
+                phase = error.label,
+                cause = %error.text,
+                "no second connection beside one that is held up"
+            );
+            self.busy = error.busy_line().unwrap_or_default().into();
+        }
+        let (room, aside) = (self.beside.registry.has_room(), self.shared.is_aside());
+        let (dialed, now) = (outcome(dialed), clock::now());
+        let mut inner = self.shared.inner.borrow_mut();
+        let relieved = self.carrier.handle_relief(&mut inner.line, dialed, aside, room, id_of, now);
+        self.shared.settle_charge(&mut inner);
+        drop(inner);
+        self.act(cx);
+        match relieved {
+            Relieved::HandOver(moved, link) => {
+                self.beside.hand_over(self.shared, moved, link, self.carrier.silence(now));
+            }
+            Relieved::Unneeded(_) => self.answer_busy(),
+        }
+    }
+
+    /// What can be said of requests that another connection could carry, if there were one.
+    fn answer_busy(&self) {
+        let mut inner = self.shared.inner.borrow_mut();
+        let moved = self.carrier.take_busy(&mut inner.line, id_of, clock::now);
+        let Some(moved) = moved else { return };
+        self.shared.settle_charge(&mut inner);
+        drop(inner);
+        answer_all(moved, &self.busy);
+    }
+}
+
+/// How an attempt to dial a further connection ended, in the words of the carrier.
+fn outcome(dialed: Result<ServerConnection, DialError>) -> Dialed<ServerConnection> {
+    match dialed {
+        Ok(link) => Dialed::Up { primary: is_primary(link.facts.role.as_bytes()), link },
+        Err(error) if error.busy_line().is_some() => Dialed::Busy,
+        Err(_) => Dialed::Failed,
+    }
+}
+
+/// Tells one owner from another.
+fn id_of(owner: &Owner) -> Option<usize> {
+    owner.as_ref().map(|mailbox| Rc::as_ptr(mailbox).addr())
 }
 
 /// Tells a session what is known of a request that was slow, or has a large reply.

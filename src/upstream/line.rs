@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use super::ended::Ended;
 use super::outage::{Overdue, Patience};
 use super::pipeline::Pipeline;
+/// How often requests that wait for a connection are looked at.
+pub use crate::base::limits::CONNECT_WAIT_TICK as WAIT_TICK;
 use crate::resp::Protocol;
 use crate::telemetry::UpstreamDisconnect;
 use crate::traffic::{Loss, Ticket};
@@ -24,6 +26,17 @@ pub enum Next {
     /// The same, but nothing waits: it is no outage.
     Die,
     /// Nothing: the line is closed.
+    Done,
+}
+
+/// What a line without a connection needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// A connection: the server is dialed.
+    Connection,
+    /// Nothing: it rests.
+    Nothing,
+    /// Nothing any more: it is closed.
     Done,
 }
 
@@ -80,18 +93,22 @@ impl<W> Line<W> {
         !self.up && patience.refuses(since, now)
     }
 
-    /// No connection is wanted.
-    pub fn note_rest(&mut self) {
-        debug_assert!(!self.up, "a connection that is up does not rest");
-        self.rests = true;
-    }
-
-    /// A connection is made from now on. What has come to a line that rested waits its own time.
-    pub const fn note_sought(&mut self) {
-        debug_assert!(!self.up, "what is up is not sought");
+    /// What is to be done while there is no connection: asked again whenever something was put in line, and every
+    /// [`WAIT_TICK`] while one is dialed. `asked`: a session wants to know whether there is one.
+    pub fn poll_need(&mut self, asked: bool) -> Need {
+        debug_assert!(!self.up, "only without a connection");
+        if self.is_done() {
+            return Need::Done;
+        }
+        if !self.is_wanted(asked) {
+            self.rests = true;
+            return Need::Nothing;
+        }
         if std::mem::replace(&mut self.rests, false) {
+            // What has come to a line that rested waits its own time.
             self.down_since = None;
         }
+        Need::Connection
     }
 
     /// Whether a connection is to be made: something waits for one, as a session `asked`, or one is always
@@ -102,8 +119,7 @@ impl<W> Line<W> {
     }
 
     /// Whether it is to end and owes nothing.
-    #[must_use]
-    pub fn is_done(&self) -> bool {
+    fn is_done(&self) -> bool {
         self.closing && self.pipeline.is_empty()
     }
 

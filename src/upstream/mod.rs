@@ -5,6 +5,7 @@
 mod addresses;
 mod breaker;
 mod buffers;
+mod carrier;
 mod condition;
 mod connection;
 mod context;

@@ -8,18 +8,16 @@ use std::rc::Rc;
 use super::connection::HOME;
 use super::context::UpstreamContext;
 use super::dial::ServerConnection;
-use super::drive::{Beside, Served, drive};
-use super::ended::{Ended, cause};
-use super::line::Next;
+use super::drive::{Beside, drive, report_lost};
+use super::line::{Need, Next, WAIT_TICK};
 use super::outage::Overdue;
 use super::pipeline::Pipeline;
 use super::registry::Registry;
 use super::remarks::Remark;
-use super::shared::{Owner, Shared, answer_all};
+use super::shared::{Shared, answer_all};
 use crate::base::clock;
-use crate::base::limits;
 use crate::telemetry::UpstreamDisconnect;
-use crate::traffic::{Facts, Loss, OpenFailure, PoolKey, Ticket, Unavailable};
+use crate::traffic::{Facts, Loss, OpenFailure, PoolKey, Unavailable};
 
 /// Makes a shared connection and starts its task; the first of [`HOME`] is dialed at once and kept.
 pub(super) fn spawn(
@@ -85,15 +83,6 @@ fn handle_defect(shared: &Shared, context: &UpstreamContext) {
     report_lost(lost.into_losses().collect());
 }
 
-/// Tells owners of requests that will get no reply.
-fn report_lost(losses: VecDeque<(Owner, Ticket, Loss)>) {
-    for (owner, ticket, loss) in losses {
-        if let Some(mailbox) = owner {
-            mailbox.lose(ticket, loss);
-        }
-    }
-}
-
 /// The life of one logical shared connection.
 async fn run(
     shared: &Rc<Shared>,
@@ -103,33 +92,27 @@ async fn run(
 ) {
     let begin =
         |next: &Rc<Shared>, link: Option<ServerConnection>| start(next, context, registry, link);
-    let beside = Beside { registry, begin: &begin };
+    let beside = Beside { registry, metrics: &context.metrics, begin: &begin };
     let mut successor = first;
     loop {
         let link = match successor.take() {
             Some(link) => link,
-            None if !demand(shared).await => return,
-            None => {
-                shared.inner.borrow_mut().line.note_sought();
-                let Some(link) = connect(shared, context).await else { continue };
-                link
-            }
+            None => match demand(shared).await {
+                Need::Done => return,
+                Need::Connection | Need::Nothing => {
+                    let Some(link) = connect(shared, context).await else { continue };
+                    link
+                }
+            },
         };
         up(shared, context, &link);
         let born = link.born;
-        let Served { ended, successor: next, answered } =
-            drive(shared, context, beside, link).await;
-        context.note_change();
-        match end(shared, context, ended) {
-            Next::Serve => successor = next,
-            Next::Done => return,
-            Next::Rest => {}
-            Next::Fail(reason) => {
-                context.note_lost(cause(reason), answered, born);
-                context.note_death(answered, born);
-            }
-            Next::Die => context.note_death(answered, born),
+        let served = drive(shared, context, beside, link).await;
+        context.note_ended(served.next, served.answered, born);
+        if served.next == Next::Done {
+            return;
         }
+        successor = served.successor;
         if !shared.is_up() {
             context.note_waiting(shared.inner.borrow().line.pipeline.len());
         }
@@ -157,33 +140,6 @@ fn up(shared: &Shared, context: &UpstreamContext, link: &ServerConnection) {
     shared.settle_charge(&mut inner);
 }
 
-/// The connection has ended: what may be sent on the next one waits for it.
-fn end(shared: &Shared, context: &UpstreamContext, ended: Ended) -> Next {
-    let (aside, now) = (shared.is_aside(), clock::now());
-    let mut losses = VecDeque::new();
-    let mut inner = shared.inner.borrow_mut();
-    let (next, exhausted) = inner.line.handle_ended(
-        ended,
-        aside,
-        |attempts| context.may_repeat(attempts, now),
-        now,
-        |owner, ticket, loss, request| {
-            owner.iter().for_each(|mailbox| context.remark_lost(mailbox, ticket, request));
-            losses.push_back((owner.clone(), ticket, loss));
-        },
-    );
-    if !inner.line.is_up() {
-        inner.down();
-        // A client that has left does not know yet that it waits for nothing.
-        inner.line.pipeline.owners().flatten().for_each(|mailbox| mailbox.wake());
-    }
-    shared.settle_charge(&mut inner);
-    drop(inner);
-    context.metrics.exhausted(exhausted);
-    report_lost(losses);
-    next
-}
-
 /// Gives up what has waited for too long, or all of it.
 fn give_up(shared: &Shared, context: &UpstreamContext, overdue: Overdue, why: Unavailable) {
     let mut losses = VecDeque::new();
@@ -199,19 +155,14 @@ fn give_up(shared: &Shared, context: &UpstreamContext, overdue: Overdue, why: Un
     report_lost(losses);
 }
 
-/// Waits until something needs the connection. `false`: it will never be needed again.
-async fn demand(shared: &Shared) -> bool {
-    std::future::poll_fn(|cx| {
-        if shared.is_done() {
-            return std::task::Poll::Ready(false);
+/// Waits until something needs the connection, or nothing ever will.
+async fn demand(shared: &Shared) -> Need {
+    std::future::poll_fn(|cx| match shared.poll_need() {
+        Need::Nothing => {
+            shared.inner.borrow_mut().waker = Some(cx.waker().clone());
+            std::task::Poll::Pending
         }
-        if shared.wanted() {
-            return std::task::Poll::Ready(true);
-        }
-        let mut inner = shared.inner.borrow_mut();
-        inner.line.note_rest();
-        inner.waker = Some(cx.waker().clone());
-        std::task::Poll::Pending
+        need => std::task::Poll::Ready(need),
     })
     .await
 }
@@ -220,7 +171,7 @@ async fn demand(shared: &Shared) -> bool {
 /// it is not needed any more, or the server does not have the database.
 async fn connect(shared: &Shared, context: &Rc<UpstreamContext>) -> Option<ServerConnection> {
     // One for all attempts: each may fail at once.
-    let mut looks = tokio::time::interval(limits::CONNECT_WAIT_TICK);
+    let mut looks = tokio::time::interval(WAIT_TICK);
     loop {
         let dialing = context.dial(shared.key());
         tokio::pin!(dialing);
@@ -232,7 +183,7 @@ async fn connect(shared: &Shared, context: &Rc<UpstreamContext>) -> Option<Serve
                     let overdue = shared.inner.borrow().line.overdue(context.patience, now);
                     give_up(shared, context, overdue, context.last_failure());
                     note_depth(shared, context);
-                    if !shared.wanted() {
+                    if shared.poll_need() != Need::Connection {
                         return None;
                     }
                 }
@@ -244,7 +195,7 @@ async fn connect(shared: &Shared, context: &Rc<UpstreamContext>) -> Option<Serve
         };
         if let Some(line) = error.busy_line() {
             answer_waiting(shared, line);
-            tokio::time::sleep(limits::CONNECT_WAIT_TICK).await;
+            tokio::time::sleep(WAIT_TICK).await;
         }
         if let Some(line) = error.server_line {
             let refused = Err(OpenFailure::Refused(line));

@@ -5,6 +5,7 @@
 use std::time::{Duration, Instant};
 
 use super::breaker::{Ask, Breaker, BreakerRules, Round};
+use super::line::Next;
 use super::outage::{Notice, Outage};
 use crate::base::limits;
 use crate::telemetry::Circuit;
@@ -123,10 +124,28 @@ impl Node {
         self.breaker.handle_died(answered, lived, now, entropy);
     }
 
-    /// A shared connection is lost. Its death is noted besides.
-    pub fn handle_lost(&mut self, answered: bool, born: Instant, now: Instant) -> Option<Notice> {
+    fn handle_lost(&mut self, answered: bool, born: Instant, now: Instant) -> Option<Notice> {
         let proven = answered || now.saturating_duration_since(born) >= limits::CONNECTION_PROOF;
         self.outage.handle_lost(proven, now)
+    }
+
+    /// A shared connection has ended, and what follows for its line is known. The death of one that nothing waits
+    /// for is no outage.
+    pub fn handle_ended(
+        &mut self,
+        next: Next,
+        answered: bool,
+        born: Instant,
+        now: Instant,
+        entropy: u64,
+    ) -> Option<Notice> {
+        let notice = match next {
+            Next::Serve | Next::Rest | Next::Done => return None,
+            Next::Fail(_) => self.handle_lost(answered, born, now),
+            Next::Die => None,
+        };
+        self.handle_death(answered, born, now, entropy);
+        notice
     }
 
     /// A connection has answered a request, or lived for [`limits::CONNECTION_PROOF`].

@@ -11,7 +11,7 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use super::context::UpstreamContext;
-use super::line::Line;
+use super::line::{Line, Need};
 use super::mailbox::Mailbox;
 use super::outage::Patience;
 use super::pipeline::Pipeline;
@@ -115,9 +115,11 @@ impl Shared {
         })
     }
 
-    /// Another one for the same key, which is to take everything new.
+    /// Another one for the same key, which is to take everything new. Where this one is to end, so is that.
     pub(super) fn beside(&self) -> Rc<Self> {
-        Self::new(self.key, self.keep, Rc::clone(&self.context))
+        let other = Self::new(self.key, self.keep, Rc::clone(&self.context));
+        other.inner.borrow_mut().line.closing = self.inner.borrow().line.closing;
+        other
     }
 
     /// Tells it from every other.
@@ -272,9 +274,12 @@ impl Shared {
         inner.line.is_wanted(asked)
     }
 
-    /// Whether it is to end and owes nothing.
-    pub(super) fn is_done(&self) -> bool {
-        self.inner.borrow().line.is_done()
+    /// What is to be done while there is no connection.
+    pub(super) fn poll_need(&self) -> Need {
+        let mut inner = self.inner.borrow_mut();
+        inner.waiters.retain(|opener| !opener.is_closed());
+        let asked = !inner.waiters.is_empty();
+        inner.line.poll_need(asked)
     }
 
     #[must_use]

@@ -21,6 +21,7 @@
 mod choices;
 mod model;
 mod pool;
+mod scenarios;
 use crate::support::seeds;
 mod server;
 mod world;

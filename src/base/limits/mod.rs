@@ -16,7 +16,7 @@ pub(crate) use operators::*;
 pub use protocol::REPLY_STREAMS_MAX;
 pub(crate) use protocol::*;
 pub(crate) use server::*;
-pub use server::{ASIDE_MAX, BUSY_TICK};
+pub use server::{ASIDE_MAX, BUSY_TICK, CONNECT_WAIT_TICK};
 
 // Protocol: each step of a request is smaller than the next, and one reading holds a line.
 const _: () = assert!(UNAUTHENTICATED_ARGS_MAX < REQUEST_ARGS_MAX);

@@ -78,7 +78,7 @@ pub(crate) const LUA_PROBE_ATTEMPTS_MAX: u32 = 5;
 /// Shared connections (pairs of database and protocol) in use at once.
 pub(crate) const SHARED_CONNECTIONS_MAX: usize = 64;
 /// Time between two checks of the requests that wait for a connection.
-pub(crate) const CONNECT_WAIT_TICK: Duration = Duration::from_millis(50);
+pub const CONNECT_WAIT_TICK: Duration = Duration::from_millis(50);
 /// Pause between two questions whether the server is the primary; it doubles.
 pub(crate) const PRIMARY_CHECK_INTERVAL_MIN: Duration = Duration::from_secs(1);
 /// Longest pause between two such questions.

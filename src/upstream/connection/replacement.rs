@@ -32,7 +32,7 @@ pub(super) enum Succession {
 
 /// How the attempt to dial a successor ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Successor {
+pub(in crate::upstream) enum Successor {
     Primary,
     Replica,
     Failed,
@@ -40,7 +40,7 @@ pub enum Successor {
 
 /// How the attempt to dial another connection beside this one ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Relief {
+pub(in crate::upstream) enum Relief {
     Up,
     /// The server is busy with a script, and says so to everybody.
     Busy,
@@ -90,7 +90,11 @@ impl Connection {
     }
 
     /// The attempt to dial a successor has ended. Returns whether the new connection is kept.
-    pub fn handle_successor(&mut self, successor: Successor, now: Instant) -> bool {
+    pub(in crate::upstream) fn handle_successor(
+        &mut self,
+        successor: Successor,
+        now: Instant,
+    ) -> bool {
         debug_assert_eq!(self.succession, Succession::Dialing, "only one that was asked for");
         let elsewhere = std::mem::take(&mut self.elsewhere);
         self.succession = match successor {
@@ -198,7 +202,13 @@ impl Connection {
     /// The attempt to dial another connection beside this one has ended. Returns whether what another
     /// connection can carry moves over to it; the server was slow for everybody, or cannot be reached,
     /// when it does not. Another connection may have taken this one's place meanwhile: it needs no third.
-    pub fn handle_relief(&mut self, relief: Relief, aside: bool, room: bool, now: Instant) -> bool {
+    pub(in crate::upstream) fn handle_relief(
+        &mut self,
+        relief: Relief,
+        aside: bool,
+        room: bool,
+        now: Instant,
+    ) -> bool {
         self.relief = false;
         if self.ended || !self.held {
             return false;
@@ -218,13 +228,13 @@ impl Connection {
 
     /// Whether what could move over is answered as the server answers everybody at this moment.
     #[must_use]
-    pub fn is_busy(&self, now: Instant) -> bool {
+    pub(in crate::upstream) fn is_busy(&self, now: Instant) -> bool {
         self.busy_since.is_some_and(|since| now < since + limits::BUSY_SCRIPT_TIME)
     }
 
     /// Whether that is to be asked.
     #[must_use]
-    pub const fn may_be_busy(&self) -> bool {
+    pub(in crate::upstream) const fn may_be_busy(&self) -> bool {
         self.busy_since.is_some()
     }
 }

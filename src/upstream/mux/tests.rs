@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::*;
 use crate::config;
 use crate::telemetry::{Metrics, UpstreamDisconnect, UpstreamState};
+use crate::traffic::Ticket;
 use crate::upstream::Upstream;
 use crate::upstream::credentials::Credentials;
 use crate::upstream::dial::Dialer;

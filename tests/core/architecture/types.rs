@@ -16,7 +16,6 @@ const SPREAD: &[(&str, &str)] = &[
     ("src/policy/refusal.rs Refusal", "its texts and its making are in files of their own"),
     ("src/policy/role.rs Selector", "each kind of name has its questions in a file of its own"),
     ("src/upstream/connection.rs Connection", "replacement asks what it replaces"),
-    ("src/upstream/drive.rs Driver", "relief ends in the same driver that it relieves"),
     ("src/upstream/pipeline.rs Pipeline", "secrets and what is forgotten have files of their own"),
 ];
 

@@ -9,9 +9,9 @@ use respgate::internals::base::backoff::Backoff;
 use respgate::internals::telemetry::UpstreamDisconnect;
 use respgate::internals::traffic::{Loss, PoolKey, Ticket, Unavailable};
 use respgate::internals::upstream::decisions::{
-    ASIDE_MAX, Action, Around, Ask, Attempt, BUSY_TICK, BreakerRules, Connection, Ended, HOME,
-    Line, Next, Node, Overdue, Patience, Pipeline, RELOGIN, Relief, RetryBudget, Round, Standing,
-    Successor, Timing,
+    ASIDE_MAX, Action, Around, Ask, Attempt, BUSY_TICK, BreakerRules, Carrier, Dialed, Ended, HOME,
+    Line, Need, Next, Node, Overdue, Patience, Pipeline, RELOGIN, Relieved, RetryBudget, Round,
+    Standing, Step, TURN, Timing, WAIT_TICK,
 };
 
 use super::choices::Choices;
@@ -19,7 +19,6 @@ use super::model::{End, Kind, Model};
 use super::server::{AUTH, Arrival, Server};
 
 const RETRIES: u8 = 2;
-const WAIT_TICK: Duration = Duration::from_millis(50);
 pub const KEYS: [PoolKey; 2] = [HOME, PoolKey { database: 3, ..HOME }];
 
 /// An attempt to connect.
@@ -35,7 +34,7 @@ enum Dial {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Dialed {
+enum Outcome {
     Up(usize),
     Busy,
     Failed(Unavailable),
@@ -44,17 +43,17 @@ enum Dialed {
 /// A connection that is up.
 #[derive(Debug)]
 pub struct Live {
-    pub connection: Connection,
+    pub carrier: Carrier<usize>,
     pub wire: usize,
     born: Instant,
     dialing: Option<Dial>,
-    successor: Option<usize>,
     relief: Option<Dial>,
     /// The server has said that it is no primary: a successor must be one.
     misplaced: bool,
     /// All that was written ends with a whole line.
     whole: bool,
-    ended: Option<Ended>,
+    /// The kernel takes nothing more for the moment.
+    blocked: bool,
 }
 
 /// One logical shared connection.
@@ -137,7 +136,7 @@ impl World {
         };
         world.model.sessions.resize_with(sessions, Vec::new);
         for key in 0..KEYS.len() {
-            world.begin(key);
+            world.begin(key, false);
         }
         world.places =
             (0..sessions).map(|at| (usize::from(at % 3 == 0), usize::from(at % 3 == 0))).collect();
@@ -150,10 +149,12 @@ impl World {
         }
     }
 
-    fn begin(&mut self, key: usize) -> usize {
+    fn begin(&mut self, key: usize, closing: bool) -> usize {
+        let mut line = Line::new(KEYS[key].protocol, key == 0);
+        line.closing = closing;
         self.lives.push(Some(Box::new(Life {
             key,
-            line: Line::new(KEYS[key].protocol, key == 0),
+            line,
             live: None,
             dial: None,
             look_at: self.now,
@@ -247,7 +248,7 @@ impl World {
                 Dial::UnderWay { at, .. } => Some(*at),
             };
             [
-                live.map(|live| live.connection.poll_timeout()),
+                live.map(|live| live.carrier.poll_timeout()),
                 live.and_then(|live| live.dialing.as_ref()).and_then(at),
                 live.and_then(|live| live.relief.as_ref()).and_then(at),
                 life.dial.as_ref().and_then(at),
@@ -294,10 +295,10 @@ impl World {
             assert!(life.aside || self.current[life.key] == at, "{at} is known to nobody");
             assert_eq!(life.line.is_up(), life.live.is_some());
             if let Some(live) = &life.live {
-                let timer = live.connection.poll_timeout();
+                let timer = live.carrier.poll_timeout();
                 let longest = if waits { BUSY_TICK * 2 } else { self.timing.health_check_interval };
                 assert!(timer > self.now && timer <= self.now + longest, "{at} has no clock");
-                assert!(!live.connection.has_ended(), "{at} has ended and is still there");
+                assert!(live.carrier.ended().is_none(), "{at} has ended and is still there");
             } else if waits {
                 assert!(life.dial.is_some(), "{at} is not dialed for what waits");
                 assert!(life.look_at <= self.now + WAIT_TICK, "{at} is not looked at");
@@ -312,20 +313,13 @@ impl World {
 
     /// A line without a connection. Returns whether anything has happened, and whether it is done.
     fn connect(&mut self, at: usize, life: &mut Life) -> (bool, bool) {
-        if life.line.is_done() {
+        let need = life.line.poll_need(false);
+        if need != Need::Connection {
             if let Some(dial) = life.dial.take() {
                 self.cancel(dial);
             }
-            return (true, true);
+            return (need == Need::Done, need == Need::Done);
         }
-        if !life.line.is_wanted(false) {
-            life.line.note_rest();
-            if let Some(dial) = life.dial.take() {
-                self.cancel(dial);
-            }
-            return (false, false);
-        }
-        life.line.note_sought();
         let mut dial = life.dial.take().unwrap_or(Dial::Asking);
         if self.now >= life.look_at {
             life.look_at = self.now + WAIT_TICK;
@@ -346,11 +340,11 @@ impl World {
                 life.dial = Some(dial);
                 (false, false)
             }
-            Some(Dialed::Up(wire)) => {
+            Some(Outcome::Up(wire)) => {
                 self.up(at, life, wire);
                 (true, false)
             }
-            Some(Dialed::Failed(_) | Dialed::Busy) => {
+            Some(Outcome::Failed(_) | Outcome::Busy) => {
                 life.line.handle_failed(self.now);
                 life.dial = Some(Dial::Asking);
                 (true, false)
@@ -362,15 +356,14 @@ impl World {
         self.say(|| format!("{at} is up on {wire}"));
         life.line.handle_up(self.now, |_| false, |_, _, _, _| {});
         life.live = Some(Live {
-            connection: Connection::new(self.timing, KEYS[life.key], self.now),
+            carrier: Carrier::new(self.timing, KEYS[life.key], self.now),
             wire,
             born: self.now,
             dialing: None,
-            successor: None,
             relief: None,
             misplaced: false,
             whole: true,
-            ended: None,
+            blocked: false,
         });
     }
 
@@ -381,7 +374,7 @@ impl World {
     }
 
     /// Goes on with an attempt to connect; with `turns` it waits for its turn and counts.
-    fn dial(&mut self, dial: &mut Dial, turns: bool) -> Option<Dialed> {
+    fn dial(&mut self, dial: &mut Dial, turns: bool) -> Option<Outcome> {
         if let Dial::Asking = dial {
             let round = match turns.then(|| self.node.ask(self.now)) {
                 None => None,
@@ -405,23 +398,23 @@ impl World {
         }
         let server = &mut self.server;
         let dialed = if server.path_is_dead || server.paused {
-            Dialed::Failed(Unavailable::Timeout)
+            Outcome::Failed(Unavailable::Timeout)
         } else if server.refuses {
-            Dialed::Failed(Unavailable::Connect)
+            Outcome::Failed(Unavailable::Connect)
         } else if server.password_is_wrong {
-            Dialed::Failed(Unavailable::Auth)
+            Outcome::Failed(Unavailable::Auth)
         } else if server.loading {
-            Dialed::Failed(Unavailable::Loading)
+            Outcome::Failed(Unavailable::Loading)
         } else if server.busy_with_script && !turns {
-            Dialed::Busy
+            Outcome::Busy
         } else {
-            Dialed::Up(server.accept(self.generation, self.password))
+            Outcome::Up(server.accept(self.generation, self.password))
         };
         if let Some(round) = *round {
             let attempt = match dialed {
-                Dialed::Up(_) => Attempt::Up,
-                Dialed::Busy => Attempt::NoDatabase,
-                Dialed::Failed(why) => Attempt::Failed(why),
+                Outcome::Up(_) => Attempt::Up,
+                Outcome::Busy => Attempt::NoDatabase,
+                Outcome::Failed(why) => Attempt::Failed(why),
             };
             let entropy = self.draw();
             self.node.handle_dialed(round, attempt, self.now, entropy);
@@ -436,55 +429,69 @@ impl World {
 
     /// A line with a connection. Returns whether anything has happened, and whether it is done.
     fn serve(&mut self, at: usize, life: &mut Life) -> (bool, bool) {
-        let mut progress = self.read(at, life);
-        let around = Around {
-            aside: life.aside,
-            room: self.asides < ASIDE_MAX,
-            standing: life.live.as_ref().map_or(Standing::Current, |live| self.standing(live.wire)),
-        };
-        let Life { line, live, .. } = &mut *life;
-        let Some(live) = live else { return (true, false) };
-        if live.connection.poll_timeout() <= self.now && live.ended.is_none() {
-            progress = true;
-            let Self { model, now, .. } = self;
-            live.connection.handle_timeout(
-                &mut line.pipeline,
-                around,
-                *now,
-                |session, ticket, loss, _| {
-                    model.lose(*session, ticket.0, loss, *now);
-                },
-            );
+        let mut progress = false;
+        for step in TURN {
+            progress |= match step {
+                Step::Read => self.read(at, life),
+                Step::Flush if life.live.as_ref().is_some_and(|live| live.blocked) => {
+                    self.write(life)
+                }
+                Step::Flush => false,
+                Step::Time => self.look_at_time(life),
+                Step::Succeed => self.replace(life),
+                Step::Relieve => self.relieve(at, life),
+                Step::Look => {
+                    let Life { line, live, .. } = &mut *life;
+                    if let Some(live) = live {
+                        let (standing, now) = (self.standing(live.wire), self.now);
+                        live.carrier.handle_turn(line, || standing, || now);
+                    }
+                    false
+                }
+            };
+            self.act(at, life);
         }
-        self.act(at, life);
-        progress |= self.replace(life);
-        progress |= self.relieve(at, life);
-        let Life { line, live, .. } = &mut *life;
-        if let Some(live) = live {
-            let standing = self.standing(live.wire);
-            let (pipeline, retire, now) = (&line.pipeline, &mut line.retire, self.now);
-            live.connection.handle_turn(pipeline, line.closing, retire, || standing, || now);
-        }
-        self.act(at, life);
         progress |= self.write(life);
-        let Some(ended) = life.live.as_ref().and_then(|live| live.ended) else {
+        let Some(ended) = life.live.as_ref().and_then(|live| live.carrier.ended()) else {
             return (progress, false);
         };
         (true, self.end(at, life, ended))
     }
 
+    fn look_at_time(&mut self, life: &mut Life) -> bool {
+        let (aside, room) = (life.aside, self.asides < ASIDE_MAX);
+        let Life { line, live, .. } = life;
+        let Some(live) = live.as_mut().filter(|live| live.carrier.poll_timeout() <= self.now)
+        else {
+            return false;
+        };
+        if live.carrier.ended().is_some() {
+            return false;
+        }
+        let around = Around { aside, room, standing: self.standing(live.wire) };
+        let Self { model, now, .. } = self;
+        live.carrier.handle_timeout(
+            line,
+            around,
+            *now,
+            |_| false,
+            |session, ticket, loss, _| model.lose(*session, ticket.0, loss, *now),
+        );
+        true
+    }
+
     fn read(&mut self, at: usize, life: &mut Life) -> bool {
         let mut progress = false;
-        while let Some(live) = life.live.as_mut().filter(|live| live.ended.is_none()) {
+        while let Some(live) = life.live.as_mut().filter(|live| live.carrier.ended().is_none()) {
             let Some(arrival) = self.server.read(live.wire, self.now) else { break };
             progress = true;
             let Self { model, now, .. } = self;
             match arrival {
-                Arrival::End => live.connection.handle_closed(UpstreamDisconnect::Eof),
+                Arrival::End => live.carrier.handle_closed(UpstreamDisconnect::Eof),
                 Arrival::Bytes(bytes) => {
-                    let pipeline = &mut life.line.pipeline;
-                    let _ = live.connection.handle_bytes(
-                        pipeline,
+                    let line = &mut life.line;
+                    let _ = live.carrier.handle_bytes(
+                        line,
                         &bytes,
                         *now,
                         None,
@@ -506,36 +513,35 @@ impl World {
     }
 
     fn write(&mut self, life: &mut Life) -> bool {
-        let Some(live) = life.live.as_mut().filter(|live| live.ended.is_none()) else {
-            return false;
-        };
-        let (mut wrote, mut blocked) = (false, false);
+        let Some(live) = &mut life.live else { return false };
+        let mut wrote = false;
+        live.blocked = false;
         loop {
-            let due = live.connection.due(&life.line.pipeline);
+            let due = live.carrier.poll_write(&life.line);
             if due.is_empty() {
                 break;
             }
             let new = live.whole && b"RWSEM".contains(&due[0]);
-            let rests = live.connection.is_silent() || live.successor.is_some();
+            let rests = live.carrier.is_silent() || live.carrier.has_successor();
             assert!(!(new && rests), "a new request is written on a connection that takes none");
             let count = self.server.write(live.wire, due, self.now);
             live.whole = count.checked_sub(1).map_or(live.whole, |last| due[last] == b'\n');
             if count == 0 {
-                blocked = true;
+                live.blocked = true;
                 break;
             }
             life.line.pipeline.wrote(count);
             wrote = true;
         }
-        if (wrote || blocked) && !live.connection.is_ticking() {
-            live.connection.handle_written(self.now);
+        if wrote || live.blocked {
+            live.carrier.handle_written(|| self.now);
         }
         wrote
     }
 
     fn act(&mut self, at: usize, life: &mut Life) {
         while let Some(live) = &mut life.live {
-            let Some(action) = live.connection.poll_action() else { return };
+            let Some(action) = live.carrier.poll_action(&mut life.line) else { return };
             self.say(|| format!("{at} {action:?}"));
             match action {
                 Action::DialSuccessor => live.dialing = Some(Dial::Asking),
@@ -556,7 +562,6 @@ impl World {
                 }
                 Action::Stalled(stalled) => life.stalled = stalled,
                 Action::Proven => {
-                    life.line.handle_proven();
                     self.node.handle_proven(self.now);
                 }
                 Action::HealthCheck(true) => {
@@ -564,82 +569,85 @@ impl World {
                 }
                 Action::Misplaced => live.misplaced = true,
                 Action::HealthCheck(false) => {}
-                Action::End(ended) => live.ended = Some(ended),
+                Action::End(_) => panic!("the carrier keeps its end"),
             }
         }
     }
 
     fn replace(&mut self, life: &mut Life) -> bool {
-        let Some(live) = life.live.as_mut().filter(|live| live.ended.is_none()) else {
+        let Some(live) = life.live.as_mut().filter(|live| live.carrier.ended().is_none()) else {
             return false;
         };
         let Some(mut dial) = live.dialing.take() else { return false };
-        let Some(dialed) = self.dial(&mut dial, true) else {
+        let Some(outcome) = self.dial(&mut dial, true) else {
             live.dialing = Some(dial);
             return false;
         };
-        let (successor, wire) = match dialed {
-            Dialed::Up(wire) if self.server.wires[wire].replica => (Successor::Replica, Some(wire)),
-            Dialed::Up(wire) => (Successor::Primary, Some(wire)),
-            Dialed::Busy | Dialed::Failed(_) => (Successor::Failed, None),
-        };
-        let kept = live.connection.handle_successor(successor, self.now);
         let misplaced = std::mem::take(&mut live.misplaced);
+        let primary = matches!(outcome, Outcome::Up(wire) if !self.server.wires[wire].replica);
+        let unneeded = live.carrier.handle_successor(self.dialed(outcome), self.now);
         assert!(
-            !(misplaced && kept && successor == Successor::Replica),
+            primary || !misplaced || !live.carrier.has_successor(),
             "a replica takes the place of a replica"
         );
-        if let Some(wire) = wire.filter(|_| !kept) {
+        if let Some(wire) = unneeded {
             self.server.close(wire, false);
         }
-        live.successor = wire.filter(|_| kept);
         true
     }
 
+    /// In the words of the carrier.
+    fn dialed(&self, outcome: Outcome) -> Dialed<usize> {
+        match outcome {
+            Outcome::Up(link) => Dialed::Up { link, primary: !self.server.wires[link].replica },
+            Outcome::Busy => Dialed::Busy,
+            Outcome::Failed(_) => Dialed::Failed,
+        }
+    }
+
     fn relieve(&mut self, at: usize, life: &mut Life) -> bool {
-        let Some(live) = life.live.as_mut().filter(|live| live.ended.is_none()) else {
+        self.answer_busy(life);
+        let Some(live) = life.live.as_mut().filter(|live| live.carrier.ended().is_none()) else {
             return false;
         };
-        let mut progress = false;
-        if let Some(mut dial) = live.relief.take() {
-            match self.dial(&mut dial, false) {
-                None => live.relief = Some(dial),
-                Some(dialed) => {
-                    progress = true;
-                    let relief = match dialed {
-                        Dialed::Up(_) => Relief::Up,
-                        Dialed::Busy => Relief::Busy,
-                        Dialed::Failed(_) => Relief::Failed,
-                    };
-                    let room = self.asides < ASIDE_MAX;
-                    let moves = live.connection.handle_relief(relief, life.aside, room, self.now);
-                    match dialed {
-                        Dialed::Up(wire) if moves => self.hand_over(at, life, wire),
-                        Dialed::Up(wire) => self.server.close(wire, false),
-                        Dialed::Busy | Dialed::Failed(_) => {}
-                    }
-                }
+        let Some(mut dial) = live.relief.take() else { return false };
+        let Some(outcome) = self.dial(&mut dial, false) else {
+            live.relief = Some(dial);
+            return false;
+        };
+        let (dialed, room) = (self.dialed(outcome), self.asides < ASIDE_MAX);
+        let (line, aside) = (&mut life.line, life.aside);
+        let relieved =
+            live.carrier.handle_relief(line, dialed, aside, room, |owner| *owner, self.now);
+        self.act(at, life);
+        match relieved {
+            Relieved::HandOver(moved, wire) => self.hand_over(at, life, moved, wire),
+            Relieved::Unneeded(wire) => {
+                wire.into_iter().for_each(|wire| self.server.close(wire, false));
+                self.answer_busy(life);
             }
         }
-        self.answer_busy(life);
-        progress
+        true
     }
 
     fn answer_busy(&mut self, life: &mut Life) {
-        let live = life.live.as_ref().filter(|live| live.ended.is_none());
-        if live.is_some_and(|live| live.connection.is_busy(self.now)) {
-            let moved = life.line.pipeline.move_over(|owner| *owner);
-            for (owner, ticket, _) in moved.into_requests() {
-                let asked = self.model.of(owner.unwrap(), ticket.0);
-                assert!(asked.end.is_none() && asked.said.is_empty());
-                asked.end = Some((self.now, End::Error));
-            }
+        let Life { line, live: Some(live), .. } = life else { return };
+        let Some(moved) = live.carrier.take_busy(line, |owner| *owner, || self.now) else { return };
+        for (owner, ticket, _) in moved.into_requests() {
+            let asked = self.model.of(owner.unwrap(), ticket.0);
+            assert!(asked.end.is_none() && asked.said.is_empty());
+            asked.end = Some((self.now, End::Error));
         }
     }
 
-    fn hand_over(&mut self, at: usize, life: &mut Life, wire: usize) {
-        let next = self.begin(life.key);
-        let moved: Pipeline<Option<usize>> = life.line.pipeline.move_over(|owner| *owner);
+    fn hand_over(
+        &mut self,
+        at: usize,
+        life: &mut Life,
+        moved: Pipeline<Option<usize>>,
+        wire: usize,
+    ) {
+        let next = self.begin(life.key, life.line.closing);
         self.say(|| format!("{at} hands {} over to {next}", moved.len()));
         for session in moved.owners().flatten() {
             self.places[*session].1 = next;
@@ -653,7 +661,7 @@ impl World {
 
     fn step_aside(&mut self, life: &mut Life) {
         if !life.aside && self.asides < ASIDE_MAX {
-            let next = self.begin(life.key);
+            let next = self.begin(life.key, life.line.closing);
             self.set_aside(life, next);
         }
     }
@@ -670,7 +678,7 @@ impl World {
     fn end(&mut self, at: usize, life: &mut Life, ended: Ended) -> bool {
         let Some(mut live) = life.live.take() else { return false };
         self.say(|| format!("{at} ends: {ended:?}"));
-        if live.connection.is_silent() {
+        if live.carrier.is_silent() {
             self.node.handle_silence(false);
             self.silent -= 1;
         }
@@ -681,8 +689,8 @@ impl World {
         }
         let Self { model, now, retries, .. } = self;
         let may_repeat = |attempts| attempts < RETRIES && retries.take(*now);
-        let (next, _) = life.line.handle_ended(
-            ended,
+        let served = live.carrier.into_end(
+            &mut life.line,
             life.aside,
             may_repeat,
             *now,
@@ -692,21 +700,18 @@ impl World {
                 }
             },
         );
+        let next = served.next;
         let needed = (life.key == 0 && !life.line.closing) || !life.line.pipeline.is_empty();
         assert!(needed || !matches!(next, Next::Fail(_)), "{at} was of no use: it is no outage");
-        match (next, live.successor) {
-            (Next::Serve, Some(wire)) => self.up(at, life, wire),
-            (Next::Serve, None) => panic!("{at} is replaced by nothing"),
-            (_, Some(wire)) => self.server.close(wire, false),
-            (_, None) => {}
+        assert_eq!(next == Next::Serve, served.successor.is_some(), "{at} is replaced by nothing");
+        if let Some(wire) = served.successor {
+            self.up(at, life, wire);
         }
-        if let Next::Fail(_) | Next::Die = next {
-            let (answered, entropy) = (live.connection.has_answered(), self.draw());
-            if next != Next::Die {
-                self.node.handle_lost(answered, live.born, self.now);
-            }
-            self.node.handle_death(answered, live.born, self.now, entropy);
+        if let Some(wire) = served.unneeded {
+            self.server.close(wire, false);
         }
+        let entropy = self.draw();
+        self.node.handle_ended(next, served.answered, live.born, self.now, entropy);
         life.look_at = self.now;
         next == Next::Done
     }
@@ -716,7 +721,7 @@ impl World {
         let at = self.current[key];
         let Some(mut life) = self.lives[at].take() else { return };
         if let Some(live) = &mut life.live {
-            live.connection.handle_slow_reader(false, self.now);
+            live.carrier.handle_slow_reader(false, self.now);
         }
         self.act(at, &mut life);
         self.lives[at] = Some(life);

@@ -1,0 +1,283 @@
+//! One shared connection while it serves its line, and those that are dialed to replace or to relieve it: in
+//! which order what is due is done, and what each outcome means.
+//!
+//! Owns: [`Carrier`], [`Step`], [`Dialed`], [`Served`]. Never knows: sockets, clocks, tasks, sessions.
+
+use std::time::{Duration, Instant};
+
+use super::connection::{Action, Around, Connection, Relief, Standing, Successor, Timing};
+use super::ended::Ended;
+use super::line::{Line, Next};
+use super::pipeline::{Broken, Delivery, Note, Pipeline};
+use crate::telemetry::UpstreamDisconnect;
+use crate::traffic::{Loss, PoolKey, Ticket};
+
+/// What a driver does in one turn. [`Carrier::poll_action`] is asked behind each step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Reads what is there: [`Carrier::handle_bytes`], [`Carrier::handle_closed`].
+    Read,
+    /// Writes what could not be written before: [`Carrier::poll_write`].
+    Flush,
+    /// Looks whether [`Carrier::poll_timeout`] has passed: [`Carrier::handle_timeout`].
+    Time,
+    /// Looks at the attempt to dial a successor: [`Carrier::handle_successor`].
+    Succeed,
+    /// Looks at the attempt to dial a relief: [`Carrier::handle_relief`], [`Carrier::take_busy`].
+    Relieve,
+    /// Looks at what others have asked of the connection: [`Carrier::handle_turn`].
+    Look,
+}
+
+/// The steps of a turn, in their order. Behind the last one the turn ends if the connection has, and else with
+/// writing what there is.
+pub const TURN: [Step; 6] =
+    [Step::Read, Step::Flush, Step::Time, Step::Succeed, Step::Relieve, Step::Look];
+
+/// How an attempt to connect ended.
+#[derive(Debug)]
+pub enum Dialed<L> {
+    /// With a connection that is logged in, to a primary or to a replica.
+    Up {
+        link: L,
+        primary: bool,
+    },
+    /// The server says that it is busy with a script.
+    Busy,
+    Failed,
+}
+
+/// What is done with a connection that was dialed beside one that is held up.
+#[derive(Debug)]
+pub enum Relieved<W, L> {
+    /// It serves these requests, and everything new.
+    HandOver(Pipeline<Option<W>>, L),
+    /// There is none, or it is not needed.
+    Unneeded(Option<L>),
+}
+
+/// How the time of one connection ended.
+#[derive(Debug)]
+pub struct Served<L> {
+    pub next: Next,
+    /// The connection that takes over: there is one where [`Next::Serve`] follows.
+    pub successor: Option<L>,
+    /// One that was dialed and is not needed.
+    pub unneeded: Option<L>,
+    /// Whether the server has answered a request.
+    pub answered: bool,
+    /// How many requests were lost that were sent as often as they may be.
+    pub exhausted: usize,
+}
+
+/// A connection that is up, from its login to its end, without its socket. `L` is a further connection that was
+/// dialed for it.
+#[derive(Debug)]
+pub struct Carrier<L> {
+    connection: Connection,
+    successor: Option<L>,
+    ended: Option<Ended>,
+}
+
+impl<L> Carrier<L> {
+    #[must_use]
+    pub fn new(timing: Timing, key: PoolKey, now: Instant) -> Self {
+        Self { connection: Connection::new(timing, key, now), successor: None, ended: None }
+    }
+
+    /// What the driver has to do next. The end of the connection is in [`Self::ended`].
+    pub fn poll_action<W>(&mut self, line: &mut Line<W>) -> Option<Action> {
+        loop {
+            match self.connection.poll_action()? {
+                Action::End(ended) => {
+                    debug_assert!(self.ended.is_none(), "only the first end counts");
+                    self.ended = Some(ended);
+                }
+                Action::Proven => {
+                    line.handle_proven();
+                    return Some(Action::Proven);
+                }
+                action => return Some(action),
+            }
+        }
+    }
+
+    /// How it has ended. Nothing is read or written then, and [`Self::into_end`] says what follows.
+    #[must_use]
+    pub const fn ended(&self) -> Option<Ended> {
+        self.ended
+    }
+
+    /// When [`Self::handle_timeout`] is to be called.
+    #[must_use]
+    pub const fn poll_timeout(&self) -> Instant {
+        self.connection.poll_timeout()
+    }
+
+    /// How long nothing has been heard.
+    #[must_use]
+    pub fn silence(&self, now: Instant) -> Duration {
+        self.connection.silence(now)
+    }
+
+    /// Whether the server does not answer, although it was asked for a sign of life.
+    #[must_use]
+    pub const fn is_silent(&self) -> bool {
+        self.connection.is_silent()
+    }
+
+    /// Whether a connection is at hand that takes over.
+    #[must_use]
+    pub const fn has_successor(&self) -> bool {
+        self.successor.is_some()
+    }
+
+    /// Takes bytes from the server; see [`Connection::handle_bytes`].
+    ///
+    /// # Errors
+    ///
+    /// When the bytes do not fit what was asked; the connection has ended.
+    #[inline]
+    pub fn handle_bytes<W>(
+        &mut self,
+        line: &mut Line<W>,
+        bytes: &[u8],
+        now: Instant,
+        note: Option<Note<'_, Option<W>>>,
+        deliver: impl FnMut(&W, &Delivery<'_, Option<W>>, Duration),
+    ) -> Result<(), Broken> {
+        self.connection.handle_bytes(&mut line.pipeline, bytes, now, note, deliver)
+    }
+
+    /// The connection was closed or reset, or cannot be written.
+    pub fn handle_closed(&mut self, reason: UpstreamDisconnect) {
+        self.connection.handle_closed(reason);
+    }
+
+    /// The reader of a long reply must catch up first.
+    pub fn handle_slow_reader(&mut self, waits: bool, now: Instant) {
+        self.connection.handle_slow_reader(waits, now);
+    }
+
+    /// What is to be written next.
+    #[must_use]
+    #[inline]
+    pub fn poll_write<'a, W>(&self, line: &'a Line<W>) -> &'a [u8] {
+        if self.ended.is_some() { &[] } else { self.connection.due(&line.pipeline) }
+    }
+
+    /// Something was written, or could not be for the moment. Returns whether [`Self::poll_timeout`] is another
+    /// now.
+    #[inline]
+    pub fn handle_written(&mut self, now: impl FnOnce() -> Instant) -> bool {
+        let rests = !self.connection.is_ticking();
+        if rests {
+            self.connection.handle_written(now());
+        }
+        rests
+    }
+
+    /// Looks after time. What was never sent, and whose client has given it up as `is_gone` says, is reported
+    /// as [`Loss::Abandoned`].
+    pub fn handle_timeout<W>(
+        &mut self,
+        line: &mut Line<W>,
+        around: Around,
+        now: Instant,
+        is_gone: impl Fn(&W) -> bool,
+        mut report: impl FnMut(&W, Ticket, Loss, &[u8]),
+    ) {
+        let pipeline = &mut line.pipeline;
+        self.connection.handle_timeout(pipeline, around, now, &mut report);
+        let is_gone = |owner: &Option<W>| owner.as_ref().is_some_and(&is_gone);
+        let Some(before) = self.connection.forgets_before(now) else { return };
+        if pipeline.forgets(before, is_gone) {
+            pipeline.forget(before, is_gone, |owner, ticket| {
+                owner.iter().for_each(|owner| report(owner, ticket, Loss::Abandoned, &[]));
+            });
+        }
+    }
+
+    /// Looks at what others have asked of the connection, and whether its successor may take over.
+    #[inline]
+    pub fn handle_turn<W>(
+        &mut self,
+        line: &mut Line<W>,
+        standing: impl FnOnce() -> Standing,
+        now: impl FnOnce() -> Instant,
+    ) {
+        let Line { pipeline, closing, retire, .. } = line;
+        self.connection.handle_turn(pipeline, *closing, retire, standing, now);
+    }
+
+    /// The attempt to dial a successor has ended. Returns the connection that is not kept.
+    pub fn handle_successor(&mut self, dialed: Dialed<L>, now: Instant) -> Option<L> {
+        debug_assert!(self.successor.is_none(), "one is enough");
+        let (successor, link) = match dialed {
+            Dialed::Up { link, primary: true } => (Successor::Primary, Some(link)),
+            Dialed::Up { link, primary: false } => (Successor::Replica, Some(link)),
+            Dialed::Busy | Dialed::Failed => (Successor::Failed, None),
+        };
+        if !self.connection.handle_successor(successor, now) {
+            return link;
+        }
+        self.successor = link;
+        None
+    }
+
+    /// The attempt to dial another connection beside this one has ended.
+    pub fn handle_relief<W: Clone>(
+        &mut self,
+        line: &mut Line<W>,
+        dialed: Dialed<L>,
+        aside: bool,
+        room: bool,
+        id: impl Fn(&Option<W>) -> Option<usize>,
+        now: Instant,
+    ) -> Relieved<W, L> {
+        let (relief, link) = match dialed {
+            Dialed::Up { link, .. } => (Relief::Up, Some(link)),
+            Dialed::Busy => (Relief::Busy, None),
+            Dialed::Failed => (Relief::Failed, None),
+        };
+        let moves = self.connection.handle_relief(relief, aside, room, now);
+        match link {
+            Some(link) if moves => Relieved::HandOver(line.pipeline.move_over(id), link),
+            link => Relieved::Unneeded(link),
+        }
+    }
+
+    /// While the server says that it is busy with a script: the requests that another connection could carry, if
+    /// there were one. They are answered as the server answers everybody.
+    #[inline]
+    pub fn take_busy<W: Clone>(
+        &self,
+        line: &mut Line<W>,
+        id: impl Fn(&Option<W>) -> Option<usize>,
+        now: impl FnOnce() -> Instant,
+    ) -> Option<Pipeline<Option<W>>> {
+        let busy =
+            self.ended.is_none() && self.connection.may_be_busy() && self.connection.is_busy(now());
+        busy.then(|| line.pipeline.move_over(id))
+    }
+
+    /// It has ended. What was not written, or may be executed twice, waits for the next connection; everything
+    /// else is reported.
+    pub fn into_end<W>(
+        self,
+        line: &mut Line<W>,
+        aside: bool,
+        may_repeat: impl FnMut(u8) -> bool,
+        now: Instant,
+        report: impl FnMut(&Option<W>, Ticket, Loss, &[u8]),
+    ) -> Served<L> {
+        let Self { connection, successor, ended } = self;
+        debug_assert!(ended.is_some(), "it serves");
+        let ended = ended.unwrap_or(Ended::Lost(UpstreamDisconnect::Defect));
+        let (next, exhausted) = line.handle_ended(ended, aside, may_repeat, now, report);
+        debug_assert!(next != Next::Serve || successor.is_some(), "it is replaced by something");
+        let serves = next == Next::Serve;
+        let (successor, unneeded) = if serves { (successor, None) } else { (None, successor) };
+        Served { next, successor, unneeded, answered: connection.has_answered(), exhausted }
+    }
+}

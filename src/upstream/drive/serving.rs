@@ -1,0 +1,79 @@
+//! A connection that serves, as others see it, and what its end means for those who wait.
+//!
+//! Owns: [`Serving`], how losses are reported. Never knows: how a connection is read and written, why it ends.
+
+use std::collections::VecDeque;
+
+use crate::base::clock;
+use crate::traffic::{Loss, Ticket};
+use crate::upstream::carrier::{Carrier, Served};
+use crate::upstream::context::UpstreamContext;
+use crate::upstream::dial::ServerConnection;
+use crate::upstream::shared::{Owner, Shared};
+
+/// A connection while it serves; however that ends, it is not counted any more.
+pub(super) struct Serving<'a> {
+    shared: &'a Shared,
+    context: &'a UpstreamContext,
+    silent: bool,
+}
+
+impl<'a> Serving<'a> {
+    pub(super) fn begin(shared: &'a Shared, context: &'a UpstreamContext) -> Self {
+        context.metrics.serving(shared.is_aside(), 1);
+        Self { shared, context, silent: false }
+    }
+
+    pub(super) fn note_silence(&mut self, silent: bool) {
+        debug_assert_ne!(self.silent, silent, "each change is noted once");
+        self.silent = silent;
+        self.context.note_silence(silent);
+    }
+}
+
+impl Drop for Serving<'_> {
+    fn drop(&mut self) {
+        if self.silent {
+            self.context.note_silence(false);
+        }
+        self.context.metrics.serving(self.shared.is_aside(), -1);
+        self.shared.note_stalled(false);
+    }
+}
+
+/// The connection has ended: what may be sent on the next one waits for it.
+pub(super) fn end(
+    shared: &Shared,
+    context: &UpstreamContext,
+    carrier: Carrier<ServerConnection>,
+) -> Served<ServerConnection> {
+    context.note_change();
+    let (aside, now) = (shared.is_aside(), clock::now());
+    let may_repeat = |attempts| context.may_repeat(attempts, now);
+    let mut losses = VecDeque::new();
+    let mut inner = shared.inner.borrow_mut();
+    let report = |owner: &Owner, ticket, loss, request: &[u8]| {
+        owner.iter().for_each(|mailbox| context.remark_lost(mailbox, ticket, request));
+        losses.push_back((owner.clone(), ticket, loss));
+    };
+    let served = carrier.into_end(&mut inner.line, aside, may_repeat, now, report);
+    if !inner.line.is_up() {
+        inner.down();
+        // A client that has left does not know yet that it waits for nothing.
+        inner.line.pipeline.owners().flatten().for_each(|mailbox| mailbox.wake());
+    }
+    shared.settle_charge(&mut inner);
+    drop(inner);
+    context.metrics.exhausted(served.exhausted);
+    report_lost(losses);
+    served
+}
+
+/// Tells owners of requests that will get no reply.
+pub(in crate::upstream) fn report_lost(losses: VecDeque<(Owner, Ticket, Loss)>) {
+    for (owner, ticket, loss) in losses {
+        if let Some(mailbox) = owner {
+            mailbox.lose(ticket, loss);
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! Single accidents, each with its exact consequence: who is noticed when, and what becomes of requests.
+//!
+//! Owns: these scenarios. Never knows: how respgate decides.
+
+use std::time::{Duration, Instant};
+
+use respgate::internals::base::clock;
+use respgate::internals::config::OnOutage;
+use respgate::internals::traffic::Loss;
+use respgate::internals::upstream::decisions::{Patience, Timing};
+
+use super::choices::Choices;
+use super::model::{End, Kind};
+use super::world::World;
+use super::{ms, pass};
+
+/// On the first connection, and on the second.
+const SESSION: usize = 1;
+const OTHER: usize = 2;
+const ELSEWHERE: usize = 0;
+
+/// Everything is well and at rest.
+fn world() -> World {
+    let timing = Timing {
+        command_timeout: ms(4000),
+        stall_timeout: ms(600),
+        connect_timeout: ms(400),
+        health_check_interval: ms(1000),
+        idle_timeout: ms(3000),
+        max_age: Duration::ZERO,
+    };
+    world_with(timing)
+}
+
+fn world_with(timing: Timing) -> World {
+    let patience = Patience { on_outage: OnOutage::Error, wait: ms(1500) };
+    let mut world = World::new(clock::now(), timing, patience, 6, Choices::from_seed(1));
+    pass(&mut world, ms(200));
+    world
+}
+
+fn ask(world: &mut World, session: usize, kind: Kind) -> usize {
+    world.ask(session, kind);
+    world.model.sessions[session].len() - 1
+}
+
+/// How a request has ended, and after how many milliseconds.
+fn end(world: &World, session: usize, ticket: usize) -> Option<(u128, End)> {
+    let asked = &world.model.sessions[session][ticket];
+    asked.end.map(|(at, how)| ((at - asked.at).as_millis(), how))
+}
+
+fn wire(world: &World, key: usize) -> usize {
+    world.current(key).live.as_ref().expect("there is a connection").wire
+}
+
+fn check_answered(world: &World, session: usize, ticket: usize, within: std::ops::Range<u128>) {
+    let (after, how) = end(world, session, ticket).expect("it has ended");
+    assert!(how == End::Answered && within.contains(&after), "{how:?} after {after} ms");
+}
+
+#[test]
+fn silence_is_noticed_while_nothing_can_be_written() {
+    let mut world = world();
+    let first = wire(&world, 0);
+    world.server.wires[first].window = 0;
+    let ticket = ask(&mut world, SESSION, Kind::Write);
+    pass(&mut world, ms(1500));
+    check_answered(&world, SESSION, ticket, 1000..1200);
+    assert!(!world.server.wires[first].open, "it is given up");
+    world.model.check_executions(&world.server.executed);
+}
+
+#[test]
+fn half_a_request_is_awaited_for_its_own_time_while_others_pass() {
+    let mut world = world();
+    let first = wire(&world, 0);
+    world.server.wires[first].window = 3;
+    let half = ask(&mut world, SESSION, Kind::Write);
+    let other = ask(&mut world, OTHER, Kind::Write);
+    pass(&mut world, ms(4500));
+    check_answered(&world, OTHER, other, 200..300);
+    assert_eq!(end(&world, SESSION, half).map(|(_, how)| how), Some(End::Lost(Loss::TimedOut)));
+    assert!(!world.server.wires[first].open, "it is given up");
+    world.model.check_executions(&world.server.executed);
+}
+
+#[test]
+fn silence_of_a_server_that_is_written_to_again_and_again_is_noticed() {
+    let mut world = world();
+    let first = wire(&world, 0);
+    world.server.path_is_dead = true;
+    let asked = ask(&mut world, SESSION, Kind::Read);
+    for _ in 0..30 {
+        pass(&mut world, ms(50));
+        ask(&mut world, OTHER, Kind::Read);
+    }
+    assert!(!world.server.wires[first].open, "it is given up");
+    assert!(end(&world, SESSION, asked).is_none(), "what may be sent again waits");
+}
+
+#[test]
+fn write_to_a_silent_server_is_awaited_for_its_own_time_and_nothing_follows_it() {
+    let mut world = world();
+    let first = wire(&world, 0);
+    world.server.path_is_dead = true;
+    let write = ask(&mut world, SESSION, Kind::Write);
+    pass(&mut world, ms(1100));
+    assert!(world.server.wires[first].open && world.silent == 1);
+    let later = ask(&mut world, SESSION, Kind::Read);
+    pass(&mut world, ms(3100));
+    let unknown = End::Lost(Loss::OutcomeUnknown);
+    assert!(matches!(end(&world, SESSION, write), Some((4000..4100, how)) if how == unknown));
+    assert!(!world.server.wires[first].open && world.silent == 0);
+    assert!(!matches!(end(&world, SESSION, later), Some((_, End::Answered))));
+}
+
+#[test]
+fn silence_of_an_idle_connection_is_noticed_by_a_probe() {
+    let mut world = world();
+    let first = wire(&world, 0);
+    pass(&mut world, ms(1500));
+    world.server.path_is_dead = true;
+    pass(&mut world, ms(300));
+    assert!(world.server.wires[first].open);
+    // Two intervals and the time of a probe.
+    pass(&mut world, ms(2200));
+    assert!(!world.server.wires[first].open, "it is given up");
+    world.server.heal(world.now, || ms(0));
+    pass(&mut world, ms(2000));
+    assert_ne!(wire(&world, 0), first);
+}
+
+#[test]
+fn idle_connection_is_closed_at_its_time_and_the_first_one_never() {
+    let mut world = world();
+    let ticket = ask(&mut world, ELSEWHERE, Kind::Read);
+    pass(&mut world, ms(2900));
+    check_answered(&world, ELSEWHERE, ticket, 0..100);
+    assert!(world.current(1).line.is_up());
+    pass(&mut world, ms(1200));
+    assert!(!world.current(1).line.is_up(), "its own probes are no use");
+    assert!(world.current(0).line.is_up());
+    assert_eq!(world.node.outage_since(), None);
+}
+
+#[test]
+fn connection_in_use_is_not_idle() {
+    let mut world = world();
+    ask(&mut world, ELSEWHERE, Kind::Read);
+    pass(&mut world, ms(50));
+    let first = wire(&world, 1);
+    for _ in 0..8 {
+        pass(&mut world, ms(1000));
+        ask(&mut world, ELSEWHERE, Kind::Read);
+    }
+    pass(&mut world, ms(50));
+    assert_eq!(wire(&world, 1), first);
+}
+
+#[test]
+fn connection_is_replaced_at_its_age_and_not_before() {
+    let timing = Timing { max_age: ms(5000), ..world().timing };
+    let mut world = world_with(timing);
+    let first = wire(&world, 0);
+    pass(&mut world, ms(4600));
+    assert_eq!(wire(&world, 0), first);
+    pass(&mut world, ms(1300));
+    assert_ne!(wire(&world, 0), first);
+    assert!(!world.server.wires[first].open);
+}
+
+#[test]
+fn retired_connection_answers_what_it_owes_and_takes_nothing_new() {
+    let mut world = world();
+    let first = wire(&world, 0);
+    let slow = ask(&mut world, SESSION, Kind::Slow(200));
+    pass(&mut world, ms(10));
+    world.rotate();
+    pass(&mut world, ms(20));
+    let new = ask(&mut world, OTHER, Kind::Write);
+    pass(&mut world, ms(100));
+    assert_eq!(wire(&world, 0), first, "it owes a reply");
+    assert_eq!(end(&world, OTHER, new), None, "it waits for the successor");
+    pass(&mut world, ms(200));
+    check_answered(&world, SESSION, slow, 200..220);
+    check_answered(&world, OTHER, new, 150..220);
+    assert_ne!(wire(&world, 0), first);
+    world.check_standing();
+}
+
+#[test]
+fn closing_line_answers_what_is_in_it_and_ends() {
+    let mut world = world();
+    let slow = ask(&mut world, SESSION, Kind::Slow(300));
+    let last = ask(&mut world, OTHER, Kind::Read);
+    pass(&mut world, ms(5));
+    world.lives.iter_mut().flatten().for_each(|life| life.line.closing = true);
+    pass(&mut world, ms(200));
+    assert_eq!(end(&world, SESSION, slow), None);
+    pass(&mut world, ms(300));
+    check_answered(&world, SESSION, slow, 300..320);
+    assert!(end(&world, OTHER, last).is_some());
+    assert!(world.server.wires.iter().all(|wire| !wire.open), "none is left");
+}
+
+#[test]
+fn slow_command_holds_up_nobody_else() {
+    let mut world = world();
+    let slow = ask(&mut world, SESSION, Kind::Slow(2000));
+    pass(&mut world, ms(50));
+    let other = ask(&mut world, OTHER, Kind::Write);
+    pass(&mut world, ms(2200));
+    check_answered(&world, OTHER, other, 200..300);
+    check_answered(&world, SESSION, slow, 2000..2010);
+    assert_eq!(world.asides, 0, "what was set aside has ended");
+}
+
+#[test]
+fn request_is_sent_again_as_often_as_it_may_be() {
+    let mut world = world();
+    world.server.hangs_up = true;
+    world.server.wires.iter_mut().for_each(|wire| wire.hangs_up = true);
+    let before = world.server.wires.len();
+    let read = ask(&mut world, SESSION, Kind::Read);
+    let write = ask(&mut world, OTHER, Kind::Write);
+    pass(&mut world, ms(1400));
+    let unknown = End::Lost(Loss::OutcomeUnknown);
+    assert!(matches!(end(&world, SESSION, read), Some((_, how)) if how == unknown));
+    assert!(matches!(end(&world, OTHER, write), Some((0..20, how)) if how == unknown));
+    let used = world.server.wires.len() - before;
+    assert!((2..=3).contains(&used), "{used} connections for two further attempts");
+}
+
+#[test]
+fn server_that_refuses_is_dialed_ever_more_rarely_and_by_one_alone() {
+    let mut world = world();
+    world.server.refuses = true;
+    (0..world.server.wires.len()).for_each(|wire| world.server.hang_up(wire));
+    let begin = world.now;
+    for _ in 0..100 {
+        pass(&mut world, ms(100));
+        ask(&mut world, SESSION, Kind::Read);
+        ask(&mut world, ELSEWHERE, Kind::Read);
+    }
+    let attempts: Vec<Instant> =
+        world.attempts.iter().filter(|at| **at >= begin).copied().collect();
+    let late = attempts.iter().filter(|at| **at > begin + ms(5000)).count();
+    assert!((4..=20).contains(&late), "{late} in the second half");
+    assert!(attempts.len() < 50, "{} attempts", attempts.len());
+    world.server.refuses = false;
+    pass(&mut world, ms(2500));
+    assert_eq!(world.node.outage_since(), None);
+    assert!(world.current(0).line.is_up());
+}
