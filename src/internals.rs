@@ -44,6 +44,7 @@ pub mod downstream {
     pub mod conversation {
         pub use crate::downstream::conversation::{
             Conversation, Host, LeaseEnd, Moment, Outgoing, PendingStep, Piece, check_invariants,
+            lose_lease, release_if_free,
         };
     }
 }
@@ -81,8 +82,8 @@ pub mod security {
 }
 pub mod session {
     pub use crate::session::{
-        Auth, Completed, Context, Limiters, MultiPermission, RequestScratch, Route, Scripts,
-        Session, Step,
+        Auth, Completed, Context, Judged, Limiters, MultiPermission, RequestScratch, Route,
+        Scripts, Session, Step,
     };
 }
 pub mod telemetry {

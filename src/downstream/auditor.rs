@@ -19,7 +19,7 @@ use crate::command::{self, KeyPosition, Spec};
 use crate::config::{OnOverflow, Places};
 use crate::policy::{CommandSet, Policy, Refusal, Rule};
 use crate::resp::Request;
-use crate::session::{RequestScratch, Seat, Session};
+use crate::session::{Judged, RequestScratch, Seat, Session};
 
 /// The audit log as the data plane uses it, and what of it a reload replaces.
 #[derive(Clone, Debug)]
@@ -115,12 +115,12 @@ impl Auditor {
         who: &Who<'_>,
         policy: &Policy,
         session: &Session,
-        request_scratch: &RequestScratch,
         request: &Request<'_>,
+        judged: &Judged,
         began: Instant,
     ) {
-        let (refused, observed) = (request_scratch.refused(), request_scratch.observed());
-        let spec = session.command();
+        let (refused, observed) = (judged.refused(), judged.observed.as_ref());
+        let spec = judged.command;
         let kind = if refused.is_some() {
             Kind::Denied
         } else if observed.is_some() {
@@ -147,7 +147,7 @@ impl Auditor {
             (event.setting, event.word, event.place) = found;
         }
         if kind == Kind::Sensitive {
-            event.result = Some(if session.answers_error() { "rejected" } else { "passed" });
+            event.result = Some(if judged.answered == Some(true) { "rejected" } else { "passed" });
         }
         let took = clock::now().saturating_duration_since(began);
         event.latency_us = Some(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));

@@ -11,7 +11,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
 use super::account::{Account, report_end};
-use super::conversation::{Conversation, PendingStep, Through, check_invariants, deadline, expire};
+use super::conversation::{
+    Conversation, PendingStep, Through, check_invariants, deadline, expire, lose_lease,
+    release_if_free,
+};
 use super::links::{Links, purpose_of};
 use super::worker::Worker;
 use super::{access, shown};
@@ -109,7 +112,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 progress |= self.poll_lease(cx);
                 progress |= self.poll_pending(cx);
                 // What the replies have made of the pinned connection comes before the next request.
-                self.conversation.release_if_free(&mut self.links);
+                release_if_free(&mut self.conversation, &mut self.links);
             }
             self.notice_cut();
             progress |= self.read_client(cx);
@@ -118,7 +121,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.links.count_degraded(self.conversation.session_mut(), answered);
             }
             if self.conversation.has_lease() {
-                self.conversation.release_if_free(&mut self.links);
+                release_if_free(&mut self.conversation, &mut self.links);
             }
             match self.write(cx) {
                 Ok(wrote) => progress |= wrote,
@@ -209,7 +212,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let before = lease.unwritten();
             match lease.poll_write(cx) {
                 Poll::Ready(Err(_)) => {
-                    self.conversation.handle_lease_lost(Loss::OutcomeUnknown, &mut self.links);
+                    lose_lease(&mut self.conversation, Loss::OutcomeUnknown, &mut self.links);
                     return true;
                 }
                 Poll::Ready(Ok(())) | Poll::Pending => {
@@ -237,7 +240,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             Some(Poll::Ready(Err(_))) => {
                 progress = true;
-                self.conversation.handle_lease_lost(Loss::OutcomeUnknown, &mut self.links);
+                lose_lease(&mut self.conversation, Loss::OutcomeUnknown, &mut self.links);
             }
         }
         self.links.worker.return_scratch(scratch);

@@ -10,7 +10,8 @@ use super::links::Links;
 use super::worker::Worker;
 use crate::base::clock;
 use crate::base::limits;
-use crate::session::{Class, Completed, Held, Login, Session};
+use crate::command::Spec;
+use crate::session::{Class, Completed, Denial, Held, Judged, Login, Session};
 use crate::telemetry::{Slow, Times, UpstreamDisconnect};
 use crate::traffic::{Loss, Ticket};
 use crate::upstream::Lease;
@@ -25,18 +26,16 @@ pub(super) struct Look {
 impl Links {
     /// A request was presented and is dealt with: answered, refused or sent.
     #[inline(always)]
-    pub(super) fn count_presented(&self, session: &mut Session) {
-        let (worker, request_scratch) = (&self.worker, self.worker.request_scratch.borrow());
-        let (metrics, own_error) = (&worker.metrics, session.take_own_error());
-        metrics.command(session.take_command(), &self.counts.tally);
-        if let Some(refusal) = request_scratch.refused() {
-            metrics.refused(refusal, &self.counts.tally);
-        } else if request_scratch.probed() {
-            metrics.answered(true);
-        } else if let Some(error) = own_error {
-            metrics.answered(error);
+    pub(super) fn count_presented(&self, judged: &Judged) {
+        let metrics = &self.worker.metrics;
+        metrics.command(judged.command, &self.counts.tally);
+        match (&judged.denial, judged.answered) {
+            (Some(Denial::Refused(refusal)), _) => metrics.refused(refusal, &self.counts.tally),
+            (Some(Denial::Probe), _) => metrics.answered(true),
+            (None, Some(error)) => metrics.answered(error),
+            (None, None) => {}
         }
-        if let Some(refusal) = request_scratch.observed() {
+        if let Some(refusal) = &judged.observed {
             metrics.observed(refusal);
         }
     }
@@ -73,9 +72,8 @@ impl Links {
     }
 
     /// The request that was presented could not be sent, and was answered with an error.
-    pub(super) fn count_unavailable(&self, session: &mut Session) {
-        session.take_own_error();
-        self.worker.metrics.command(session.take_command(), &self.counts.tally);
+    pub(super) fn count_unavailable(&self, command: Option<&'static Spec>) {
+        self.worker.metrics.command(command, &self.counts.tally);
         self.worker.metrics.lost(Loss::OutcomeUnknown, 1);
     }
 

@@ -22,8 +22,8 @@ use crate::command::Spec;
 use crate::policy::Policy;
 use crate::resp::Request;
 use crate::session::{
-    Cause, Completed, Context, LimiterRegistry, Limiters, ListenerAccess, Login, Peer, Route, Seat,
-    Session, Step,
+    Cause, Completed, Context, Judged, LimiterRegistry, Limiters, ListenerAccess, Login, Peer,
+    Route, Seat, Session, Step,
 };
 use crate::telemetry::{ClientDisconnect, UpstreamDisconnect};
 use crate::traffic::{Facts, Loss, PoolKey, Unavailable};
@@ -138,34 +138,31 @@ impl Links {
 
     /// What was found out about the request just judged, for those who read it later.
     #[inline(always)]
-    fn observe(&self, session: &Session, request: &Request<'_>, now: Instant) {
-        let worker = &self.worker;
-        let request_scratch = &*worker.request_scratch.borrow();
-        let (policy, listener) = (&self.policy, &self.access.listener);
+    fn observe(&self, session: &Session, request: &Request<'_>, judged: &Judged, now: Instant) {
+        let (worker, policy, refused) = (&self.worker, &self.policy, judged.refused());
         if let Some(auditor) = &worker.auditor {
-            auditor.judged(&self.who(), policy, session, request_scratch, request, now);
+            auditor.judged(&self.who(), policy, session, request, judged, now);
         }
-        if let Some(refusal) = request_scratch.refused() {
+        if let Some(refusal) = refused {
+            let listener = &self.access.listener;
             worker.refusals.borrow_mut().log(now, policy, listener, refusal, request);
-        }
-        if worker.insight.samples() && request_scratch.refused().is_none() {
-            worker.insight.sample(policy, session.command(), request, now);
+        } else if worker.insight.samples() {
+            worker.insight.sample(policy, judged.command, request, now);
         }
         if policy.is_observing() {
-            let (observed, refused) = (request_scratch.observed(), request_scratch.refused());
-            let mut lessons = worker.lessons.borrow_mut();
-            lessons.note(policy, session.command(), request, observed, refused);
+            let observed = judged.observed.as_ref();
+            worker.lessons.borrow_mut().note(policy, judged.command, request, observed, refused);
         }
     }
 
     /// Follows the command until it is answered.
-    fn follow(&mut self, session: &Session, request: &Request<'_>, step: &Step, now: Instant) {
+    fn follow(&mut self, request: &Request<'_>, judged: &Judged, now: Instant) {
         let notes = &mut self.counts.notes;
-        match step {
+        match &judged.step {
             // A shared connection keeps what was asked until it is answered.
             Step::Send { ticket, route, .. } | Step::SendWire { ticket, route, .. } => {
                 if (*route == Route::Pinned || notes.has_begun())
-                    && let Some(spec) = session.command()
+                    && let Some(spec) = judged.command
                 {
                     notes.send(*ticket, first_key(spec, request), now);
                 }
@@ -375,10 +372,7 @@ impl Host for Links {
             Hold::No => {}
             Hold::Wait(_) if self.worker.insight.follows() => self.counts.notes.begin(now),
             Hold::Wait(_) => {}
-            Hold::Refuse => {
-                self.counts.notes.forget_begin();
-                self.worker.request_scratch.borrow_mut().clear();
-            }
+            Hold::Refuse => self.counts.notes.forget_begin(),
         }
         hold
     }
@@ -398,19 +392,19 @@ impl Host for Links {
     }
 
     #[inline(always)]
-    fn judged(&mut self, session: &Session, request: &Request<'_>, step: &Step, now: Instant) {
+    fn judged(&mut self, session: &Session, request: &Request<'_>, judged: &Judged, now: Instant) {
         self.worker.wake_due();
-        if !step.presents_again() {
-            self.observe(session, request, now);
+        if !judged.step.presents_again() {
+            self.observe(session, request, judged, now);
         }
         if self.worker.insight.follows() {
-            self.follow(session, request, step, now);
+            self.follow(request, judged, now);
         }
     }
 
     #[inline(always)]
-    fn presented(&mut self, session: &mut Session) {
-        self.count_presented(session);
+    fn presented(&mut self, judged: &Judged) {
+        self.count_presented(judged);
     }
 
     fn consumed(&mut self, bytes: usize, commands: u64) {
@@ -440,8 +434,8 @@ impl Host for Links {
         self.worker.metrics.lost(loss, 1);
     }
 
-    fn unavailable(&mut self, session: &mut Session) {
-        self.count_unavailable(session);
+    fn unavailable(&mut self, command: Option<&'static Spec>) {
+        self.count_unavailable(command);
     }
 
     fn oversize(&mut self) {

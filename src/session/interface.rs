@@ -11,6 +11,7 @@ use bytes::BytesMut;
 use super::access::{ListenerAccess, Login};
 use super::completed::Completed;
 use super::context::Context;
+use super::judged::Judged;
 use super::limiter::{Held, Waiter};
 use super::pinning::Pinning;
 use super::queue::{Class, Expect, Remote};
@@ -18,7 +19,7 @@ use super::residue::{LeaseFate, Residue};
 use super::roster::Figures;
 use super::script_cache::Resend;
 use super::state::Session;
-use super::step::{Cause, Route, Step, UnexpectedReply, WireLayout};
+use super::step::{Cause, Route, UnexpectedReply, WireLayout};
 use super::{client_text, clients, hello, reply, request};
 use crate::command::{Effect, Spec};
 use crate::policy::Policy;
@@ -35,14 +36,22 @@ impl Session {
         request: &Request<'_>,
         ctx: &mut Context<'_>,
         out: &mut BytesMut,
-    ) -> Step {
+    ) -> Judged {
         ctx.request_scratch.clear();
+        self.commands.begin();
         let step = request::judge(self, request, ctx, out);
         if !step.presents_again() {
             self.admissions.forget();
             self.user.end_request();
         }
-        step
+        Judged {
+            step,
+            command: self.commands.at_hand(),
+            authentication: self.user.take_login(),
+            denial: ctx.request_scratch.denial.take(),
+            observed: ctx.request_scratch.observed.take(),
+            answered: self.replies.queue.take_own_error(),
+        }
     }
 
     /// A request without arguments: it is no command, but CLIENT REPLY SKIP counts it (redis
@@ -97,17 +106,26 @@ impl Session {
     }
 
     /// The request at hand is not judged: the audit log could not take it.
-    pub fn handle_unaudited(&mut self, out: &mut BytesMut) {
+    pub fn handle_unaudited(&mut self, out: &mut BytesMut) -> Judged {
         self.query = None;
         self.admissions.forget();
-        self.commands.take();
-        self.refuse_text(client_text::UNAUDITED, out);
+        self.commands.begin();
+        let step = self.refuse_text(client_text::UNAUDITED, out);
+        Judged { answered: self.replies.queue.take_own_error(), ..Judged::only(step) }
     }
 
-    /// The request at hand will not be sent: no connection of the kind it needs can be had.
-    pub fn handle_unavailable(&mut self, loss: Loss, out: &mut BytesMut) {
+    /// The request at hand will not be sent: no connection of the kind it needs can be had. Returns which
+    /// command it is.
+    pub fn handle_unavailable(&mut self, loss: Loss, out: &mut BytesMut) -> Option<&'static Spec> {
         self.query = None;
         self.admissions.forget();
+        self.answer_unavailable(loss, out);
+        // It is counted as a loss.
+        self.replies.queue.take_own_error();
+        self.commands.at_hand()
+    }
+
+    fn answer_unavailable(&mut self, loss: Loss, out: &mut BytesMut) {
         if self.outage.ends_with(loss) {
             return self.replies.queue.cut();
         }
@@ -236,12 +254,6 @@ impl Session {
     #[inline(always)]
     pub const fn take_own_error(&mut self) -> Option<bool> {
         self.replies.queue.take_own_error()
-    }
-
-    /// Whether the request just presented was answered here with an error, as one without a login.
-    #[must_use]
-    pub fn answers_error(&self) -> bool {
-        self.replies.queue.answers_error()
     }
 
     /// Whether no byte will be written any more, whatever follows.
@@ -382,23 +394,10 @@ impl Session {
             + self.seat.held_bytes()
     }
 
-    /// The command of the request just presented, if it is one.
-    #[must_use]
-    #[inline(always)]
-    pub const fn command(&self) -> Option<&'static Spec> {
-        self.commands.at_hand()
-    }
-
     /// The last command that was one, as others are shown it.
     #[must_use]
     pub const fn shown_command(&self) -> Option<&'static Spec> {
         self.commands.shown()
-    }
-
-    /// The same as [`Self::command`], once.
-    #[inline(always)]
-    pub const fn take_command(&mut self) -> Option<&'static Spec> {
-        self.commands.take()
     }
 
     /// What of this session is shown; the other figures are the connection's.
@@ -451,7 +450,7 @@ impl Session {
         self.user.take_is_new()
     }
 
-    /// What came of an attempt to log in, once.
+    /// What came of an attempt to log in that [`Self::handle_opened`] has ended, once.
     #[inline(always)]
     pub const fn take_login(&mut self) -> Option<Login> {
         self.user.take_login()

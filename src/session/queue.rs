@@ -272,10 +272,6 @@ impl ReplyQueue {
         self.own_error.take()
     }
 
-    pub(super) fn answers_error(&self) -> bool {
-        self.own_error == Some(true)
-    }
-
     /// Whether the request that is judged next has not arrived as a whole.
     pub(super) const fn note_incomplete(&mut self, incomplete: bool) {
         self.incomplete = incomplete;

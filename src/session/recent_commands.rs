@@ -32,9 +32,9 @@ impl RecentCommands {
         self.at_hand = Some(spec);
     }
 
-    /// The command of the request just presented, once.
+    /// Another request is presented, of which it is not known yet.
     #[inline(always)]
-    pub(super) const fn take(&mut self) -> Option<&'static Spec> {
-        self.at_hand.take()
+    pub(super) const fn begin(&mut self) {
+        self.at_hand = None;
     }
 }

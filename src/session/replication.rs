@@ -3,6 +3,7 @@
 //! Owns: what such a client may still say. Never knows: the stream itself, which passes unread.
 
 use super::context::Context;
+use super::judged::Denial;
 use super::queue::{Class, Expect};
 use super::residue::Residue;
 use super::state::Session;
@@ -65,7 +66,7 @@ pub(super) fn judge_streaming(
     match ctx.policy.permit(spec, request, &moment, &mut ctx.request_scratch.scratch) {
         Ok(_) => pass_on_request(),
         Err(refusal) => {
-            ctx.request_scratch.refused = Some(refusal);
+            ctx.request_scratch.denial = Some(Denial::Refused(refusal));
             Step::Close
         }
     }

@@ -6,6 +6,7 @@ use bytes::BytesMut;
 
 use super::admission::Halt;
 use super::context::Context;
+use super::judged::Denial;
 use super::queue::{Class, Expect};
 use super::residue::Residue;
 use super::state::Session;
@@ -162,11 +163,8 @@ fn refuse(
     out: &mut BytesMut,
 ) -> Step {
     let probe = refusal.is_probe(request);
-    if probe {
-        ctx.request_scratch.probed = true;
-    } else {
-        ctx.request_scratch.refused = Some(refusal);
-    }
+    let denial = if probe { Denial::Probe } else { Denial::Refused(refusal) };
+    ctx.request_scratch.denial = Some(denial);
     session.query = None;
     let mut text = BytesMut::new();
     refusal.write_text(request, &mut text);

@@ -5,18 +5,17 @@
 
 use bytes::BytesMut;
 
+use super::judged::Denial;
 use crate::policy::{Grant, Refusal, Scratch};
 
-/// The request that was presented last, judged. What is to be known of it is asked for before the
-/// next one.
+/// What is known so far of the request that is judged, and room for what is sent of it.
 #[derive(Debug, Default)]
 pub struct RequestScratch {
     /// Its `wire` is what is sent when that is not what the client sent.
     pub(super) scratch: Scratch,
     pub(super) grant: Grant,
-    pub(super) refused: Option<Refusal>,
-    /// The answer was an error of the server's own kind, and no denial.
-    pub(super) probed: bool,
+    /// Why the request is not carried out.
+    pub(super) denial: Option<Denial>,
     /// What the error of a refused request ends with, so that it is found in the audit log.
     pub(super) reference: Option<u64>,
     /// It passed only because a rule is observed: that rule's refusal.
@@ -25,36 +24,17 @@ pub struct RequestScratch {
 
 impl RequestScratch {
     /// Clears it for the next request.
-    pub fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.grant = Grant::default();
-        self.refused = None;
-        self.probed = false;
+        self.denial = None;
         self.observed = None;
         // A request that was queued, not sent, has left its bytes here.
         self.scratch.trim();
     }
 
-    /// The refusal of the request just presented.
-    #[must_use]
-    pub const fn refused(&self) -> Option<&Refusal> {
-        self.refused.as_ref()
-    }
-
     /// A refusal of the next request says that it is the audit event of this id.
     pub const fn refer_to(&mut self, event: Option<u64>) {
         self.reference = event;
-    }
-
-    /// Whether the request just presented was a driver's question that no server knows.
-    #[must_use]
-    pub const fn probed(&self) -> bool {
-        self.probed
-    }
-
-    /// The refusal that the request just presented would have met, were its rule not observed.
-    #[must_use]
-    pub const fn observed(&self) -> Option<&Refusal> {
-        self.observed.as_ref()
     }
 
     /// The bytes of [`Step::SendWire`](super::Step::SendWire) and [`Step::Ask`](super::Step::Ask),

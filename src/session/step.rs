@@ -31,7 +31,7 @@ pub enum Cause {
 }
 
 /// What the connection must do with the request just presented.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// It is dealt with: its reply is in its place, or none will come.
     Done,

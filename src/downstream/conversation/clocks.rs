@@ -23,6 +23,7 @@ use std::time::Instant;
 
 use super::host::{Host, Notice, PendingStep};
 use super::inbound::Body;
+use super::loan::lose_lease;
 use super::state::Conversation;
 use crate::base::limits;
 use crate::telemetry::ClientDisconnect;
@@ -88,11 +89,11 @@ pub(crate) fn expire<H: Host>(of: &mut Conversation, host: &mut H) -> Option<Cli
     }
     if is_over(upload_deadline(of, host)) {
         host.notice(Notice::UploadTimedOut);
-        of.handle_lease_lost(Loss::Abandoned, host);
+        lose_lease(of, Loss::Abandoned, host);
     }
     if is_over(lease_deadline(of, host)) {
         let loss = if host.is_silent() { Loss::OutcomeUnknown } else { Loss::TimedOut };
-        of.handle_lease_lost(loss, host);
+        lose_lease(of, loss, host);
     }
     None
 }

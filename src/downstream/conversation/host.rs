@@ -9,7 +9,7 @@ use bytes::BytesMut;
 use crate::command::Spec;
 use crate::config::ClientLimits;
 use crate::resp::Request;
-use crate::session::{Cause, Completed, Context, Login, Route, Session, Step};
+use crate::session::{Cause, Completed, Context, Judged, Login, Route, Session};
 use crate::telemetry::ClientDisconnect;
 use crate::traffic::{Facts, Loss, PoolKey, Ticket, Unavailable};
 
@@ -116,7 +116,7 @@ pub trait Host {
         judge: impl FnOnce(&mut Context<'_>) -> R,
     ) -> R;
 
-    /// What [`Step::SendWire`] and [`Step::Ask`] send, and the way back for its buffer.
+    /// What [`Step::SendWire`](crate::session::Step::SendWire) and [`Step::Ask`](crate::session::Step::Ask) send, and the way back for its buffer.
     fn take_wire(&mut self) -> BytesMut;
     fn reuse(&mut self, wire: BytesMut);
 
@@ -238,9 +238,9 @@ pub trait Host {
     // What is only observed.
 
     /// A request was judged; the step is taken after this.
-    fn judged(&mut self, _session: &Session, _request: &Request<'_>, _step: &Step, _now: Instant) {}
+    fn judged(&mut self, _: &Session, _request: &Request<'_>, _judged: &Judged, _now: Instant) {}
     /// The step that deals with a request was taken.
-    fn presented(&mut self, _session: &mut Session) {}
+    fn presented(&mut self, _judged: &Judged) {}
     /// So many bytes and commands of the client are done with.
     fn consumed(&mut self, _bytes: usize, _commands: u64) {}
     /// The client has tried to log in.
@@ -249,12 +249,12 @@ pub trait Host {
     fn answered(&mut self, _error: bool) {}
     /// The pinned connection has answered a request, all of which the client had sent at `sent`.
     fn completed(&mut self, _session: &Session, _done: Completed, _sent: Instant, _now: Instant) {}
-    /// A request could not be sent.
     /// Requests on the pinned connection get no reply; the client had sent all of them at `sent`.
     fn lost(&mut self, _session: &Session, _lost: &[Completed], _sent: Instant, _now: Instant) {}
+    /// A request could not be sent.
     fn not_sent(&mut self, _loss: Loss) {}
     /// No pinned connection was to be had for the request that was presented.
-    fn unavailable(&mut self, _session: &mut Session) {}
+    fn unavailable(&mut self, _command: Option<&'static Spec>) {}
     /// An argument was too long.
     fn oversize(&mut self) {}
     /// Bytes of the client are no request.

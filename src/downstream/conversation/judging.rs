@@ -4,7 +4,7 @@
 
 use super::host::{Hold, Host, Moment, PendingStep};
 use super::state::Conversation;
-use crate::session::Step;
+use crate::session::{Judged, Step};
 
 /// What the session says of the request at the front of `bytes`, and what that waits for if it is to be
 /// judged again.
@@ -13,17 +13,18 @@ pub(super) fn judge<H: Host>(
     of: &mut Conversation,
     bytes: &[u8],
     host: &mut H,
-) -> (Step, PendingStep) {
+) -> (Judged, PendingStep) {
     debug_assert!(of.waiting == PendingStep::No, "judged while it waits");
     // An answer would be a part of the replication stream.
     if !of.session.is_streaming() {
         match host.hold(of.now) {
             Hold::No => {}
-            Hold::Wait(until) => return (Step::Pause(until), PendingStep::Room(until)),
+            Hold::Wait(until) => {
+                return (Judged::only(Step::Pause(until)), PendingStep::Room(until));
+            }
             Hold::Refuse => {
                 host.lend_buffer(&mut of.out);
-                of.session.handle_unaudited(&mut of.out);
-                return (Step::Done, PendingStep::No);
+                return (of.session.handle_unaudited(&mut of.out), PendingStep::No);
             }
         }
     }
@@ -32,9 +33,9 @@ pub(super) fn judge<H: Host>(
     let request = inbound.request(bytes);
     let (key, has_lease) = (session.key(), leased.is_here);
     let moment = Moment { limits, key, has_lease, now: *now };
-    let step = host.with_context(&moment, |ctx| session.handle_request(&request, ctx, out));
-    host.judged(session, &request, &step, *now);
-    let pending = match step {
+    let judged = host.with_context(&moment, |ctx| session.handle_request(&request, ctx, out));
+    host.judged(session, &request, &judged, *now);
+    let pending = match judged.step {
         Step::Pause(until) => PendingStep::Pause(until),
         Step::Acquire(cause) => PendingStep::Lease(cause),
         Step::Ask { .. }
@@ -46,5 +47,5 @@ pub(super) fn judge<H: Host>(
         | Step::Send { .. }
         | Step::SendWire { .. } => PendingStep::Reply,
     };
-    (step, pending)
+    (judged, pending)
 }

@@ -4,7 +4,7 @@
 //! Owns: the way from bytes to requests, from replies to bytes, and what ends a connection. Never knows:
 //! tokio, sockets, clocks, wakers, connections to the server.
 //!
-//! `state` ends things, `requests` begins them, `clocks` says when. The task in `downstream::connection`, the
+//! `requests` begins things, `state` and `loan` end them, `clocks` says when. The task in `downstream::connection`, the
 //! session simulation and the core benchmark drive the same code.
 
 mod bulk_pacer;
@@ -14,6 +14,7 @@ mod inbound;
 mod invariants;
 mod judging;
 mod leased;
+mod loan;
 mod progress;
 mod requests;
 mod sending;
@@ -23,5 +24,6 @@ pub(crate) use clocks::{deadline, expire};
 pub(crate) use host::{Hold, Notice, PolicyChange};
 pub use host::{Host, LeaseEnd, Moment, Outgoing, PendingStep, Piece};
 pub use invariants::check_invariants;
+pub use loan::{lose_lease, release_if_free};
 pub(crate) use requests::Through;
 pub use state::Conversation;

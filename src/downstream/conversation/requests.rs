@@ -8,6 +8,7 @@ use zeroize::Zeroize;
 use super::host::{Host, Notice, PendingStep};
 use super::inbound::{Body, Presented};
 use super::judging::judge;
+use super::loan;
 use super::sending::Way;
 use super::state::Conversation;
 use crate::base::limits;
@@ -102,15 +103,6 @@ impl Conversation {
             || self.reads_on(host)
     }
 
-    /// Whether requests that cannot be looked at yet are read all the same. A client that takes
-    /// nothing of its replies may be one that first sends all it has to say: not read, it would wait
-    /// for ever. What is kept of it then is bounded as unread replies are.
-    fn reads_on<H: Host>(&self, host: &H) -> bool {
-        self.outlet.quiet_at().is_some_and(|at| self.now >= at)
-            && self.inbound.pending.len() + self.out.len() < self.limits.output_hard_bytes
-            && host.has_budget()
-    }
-
     /// Consumes requests from the front of `bytes`, the first of which is accepted; returns how many bytes
     /// are done with.
     fn consume<H: Host>(&mut self, bytes: &[u8], host: &mut H) -> usize {
@@ -196,7 +188,7 @@ impl Conversation {
             }
         })?;
         if body.oversize && self.inbound.body == Body::Forward {
-            self.handle_lease_lost(Loss::Abandoned, host);
+            loan::lose_lease(self, Loss::Abandoned, host);
         }
         if body.done {
             self.session.handle_whole(&mut self.out);
@@ -248,13 +240,14 @@ impl Conversation {
         host: &mut H,
     ) -> usize {
         self.session.note_incomplete(head);
-        let (step, pending) = judge(self, bytes, host);
-        if let Some(login) = self.session.take_login() {
+        let (mut judged, pending) = judge(self, bytes, host);
+        let step = judged.step;
+        if let Some(login) = judged.authentication.take() {
             self.inbound.has_password = true;
             host.logged_in(login, self.now);
         }
         self.session.note_incomplete(false);
-        let command = self.session.command().filter(|_| head);
+        let command = judged.command.filter(|_| head);
         self.inbound.argument_max = command.and_then(|spec| host.argument_max(spec));
         if step == Step::Collect {
             self.inbound.presented = None;
@@ -287,10 +280,10 @@ impl Conversation {
         self.inbound.presented = None;
         self.settle_user(host);
         if self.leased.is_here && self.session.closes_lease(host.is_dedicated()) {
-            self.release_if_free(host);
+            loan::release_if_free(self, host);
         }
         *commands += 1;
-        host.presented(&mut self.session);
+        host.presented(&judged);
         self.inbound.finish(head);
         used
     }
@@ -374,9 +367,9 @@ impl Conversation {
         };
         let Some(Presented { used, head }) = self.inbound.presented.take() else { return };
         self.session.note_incomplete(head);
-        self.session.handle_unavailable(loss, &mut self.out);
+        let command = self.session.handle_unavailable(loss, &mut self.out);
         self.session.note_incomplete(false);
-        host.unavailable(&mut self.session);
+        host.unavailable(command);
         self.inbound.skip(used);
         self.inbound.finish(head);
     }
@@ -445,7 +438,7 @@ impl Conversation {
                 return None;
             }
             let Some(piece) = host.next_piece(rest) else {
-                self.close_untrusted(host);
+                loan::close_untrusted(self, host);
                 return None;
             };
             if host.announced() >= self.limits.large_bytes {
@@ -462,7 +455,7 @@ impl Conversation {
             match self.session.handle_pinned(bytes, piece.kind, piece.done, &mut self.out) {
                 Ok(completed) => self.complete_pinned(completed, host),
                 Err(_) => {
-                    self.close_untrusted(host);
+                    loan::close_untrusted(self, host);
                     return None;
                 }
             }

@@ -1,5 +1,4 @@
-//! The state of a client's connection, and everything that ends: the pinned connection's loan, the client's
-//! connection.
+//! The state of a client's connection, and what ends it.
 //!
 //! Owns: [`Conversation`]. Never knows: framing, what a request asks, sockets.
 
@@ -8,16 +7,16 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
 
-use super::host::{Host, LeaseEnd, Notice, PendingStep, PolicyChange};
+use super::host::{Host, PendingStep, PolicyChange};
 use super::inbound::{Body, Inbound, Rooms};
 use super::leased::Leased;
 use super::progress::Progress;
 use super::sending::Sending;
 use crate::base::limits;
 use crate::config::ClientLimits;
-use crate::session::{Cause, LeaseFate, Session};
+use crate::session::{Cause, Session};
 use crate::telemetry::ClientDisconnect;
-use crate::traffic::{Facts, Loss, OpenFailure, PoolKey};
+use crate::traffic::{Facts, OpenFailure, PoolKey};
 
 /// One client's connection, without its socket.
 #[derive(Debug)]
@@ -149,6 +148,15 @@ impl Conversation {
     /// Whether no byte of the client waits.
     pub fn is_consumed(&self) -> bool {
         self.inbound.pending.is_empty()
+    }
+
+    /// Whether requests that cannot be looked at yet are read all the same. A client that takes
+    /// nothing of its replies may be one that first sends all it has to say: not read, it would wait
+    /// for ever. What is kept of it then is bounded as unread replies are.
+    pub(super) fn reads_on<H: Host>(&self, host: &H) -> bool {
+        self.outlet.quiet_at().is_some_and(|at| self.now >= at)
+            && self.inbound.pending.len() + self.out.len() < self.limits.output_hard_bytes
+            && host.has_budget()
     }
 
     /// A turn begins at this time.
@@ -315,96 +323,6 @@ impl Conversation {
     pub fn note_round<H: Host>(&mut self, served: u64, host: &H) -> Option<bool> {
         let moves = self.session.reply_has_begun() || self.out.len() >= limits::BULK_ROUND_BYTES;
         self.leased.note_round(moves, served, self.now, host)
-    }
-
-    /// The pinned connection is gone, or is given up.
-    pub fn handle_lease_lost<H: Host>(&mut self, loss: Loss, host: &mut H) {
-        if !std::mem::replace(&mut self.leased.is_here, false) {
-            return;
-        }
-        let waited = self.session.in_flight();
-        let (begun, said) = (self.session.reply_has_begun(), self.out.len());
-        let streamed = self.session.is_streaming();
-        let (fatal, lost) = self.session.handle_lease_lost(loss, &mut self.out);
-        host.lost(&self.session, &lost, self.leased.uploaded_at, self.now);
-        host.lose_lease(loss, waited - self.session.in_flight());
-        self.inbound.stop_forwarding();
-        if matches!(self.waiting, PendingStep::Reply) {
-            self.waiting = PendingStep::No;
-        }
-        if begun || streamed {
-            // Whatever followed half a reply would be taken for its rest.
-            self.out.truncate(said);
-        }
-        if fatal || begun {
-            self.end_lost();
-        }
-    }
-
-    /// The pinned connection has said what belongs to no request.
-    pub(super) fn close_untrusted<H: Host>(&mut self, host: &mut H) {
-        host.notice(Notice::Untrusted);
-        self.handle_lease_lost(Loss::OutcomeUnknown, host);
-    }
-
-    /// Gives the pinned connection back as soon as nothing of this session is on it.
-    pub fn release_if_free<H: Host>(&mut self, host: &mut H) {
-        if !self.leased.is_here || matches!(self.waiting, PendingStep::Lease(_)) {
-            return;
-        }
-        self.release_outdated(host);
-        if self.inbound.body == Body::Forward {
-            return;
-        }
-        if self.session.keeps_idle_lease() && host.lease_is_waited_for() {
-            self.session.forget_large_reply();
-        }
-        let need = if self.inbound.presented.is_some() && !self.session.must_discard_lease() {
-            LeaseFate::Keep
-        } else {
-            self.session.lease_need(host.is_dedicated())
-        };
-        match need {
-            LeaseFate::Keep => {}
-            LeaseFate::Return => self.end_lease(LeaseEnd::Returned, host),
-            LeaseFate::Drop => self.end_lease(LeaseEnd::Dropped, host),
-        }
-    }
-
-    /// Lets go of a pinned connection whose identity or password was replaced: at once when nothing of this
-    /// session is on it, when the grace is over if nothing but state is. A command that blocks ends with the
-    /// grace, and its client is disconnected as by a server that restarts; any other is answered first, in its
-    /// own time. A connection to a server that is no primary goes, too, but state stays on it.
-    fn release_outdated<H: Host>(&mut self, host: &mut H) {
-        if host.lease_outdated_since(self.now).is_none() && !host.lease_says_not_primary() {
-            return;
-        }
-        if self.inbound.body == Body::Forward {
-            if self.leased.grace_has_ended(self.now, host) {
-                self.end_now(ClientDisconnect::Rotation);
-            }
-        } else if self.session.has_left_lease() {
-            self.end_lease(LeaseEnd::Replaced, host);
-        } else if self.leased.grace_is_over(self.now, host) {
-            let late = self.leased.grace_has_ended(self.now, host);
-            if self.session.is_blocked() || (late && self.session.in_flight() > 0) {
-                self.end_now(ClientDisconnect::Rotation);
-            } else if self.session.state_lost_with_lease() {
-                self.end(ClientDisconnect::Rotation);
-            } else if self.session.in_flight() == 0 {
-                // Nothing was asked; what was watched is lost, and EXEC will say so.
-                self.handle_lease_lost(Loss::Abandoned, host);
-            }
-        }
-    }
-
-    /// The pinned connection is this session's no more.
-    fn end_lease<H: Host>(&mut self, end: LeaseEnd, host: &mut H) {
-        debug_assert!(!self.session.asks_lease(), "a pinned connection goes under its requests");
-        if std::mem::replace(&mut self.leased.is_here, false) {
-            self.session.handle_lease_gone();
-            host.end_lease(end);
-        }
     }
 
     /// The connection is to be closed once everything before is answered and read.

@@ -4,7 +4,7 @@
 //! Owns: execution, delivery, losses. Never knows: how a client decides.
 
 use respgate::internals::config::OnOutage;
-use respgate::internals::downstream::conversation::{Conversation, PendingStep};
+use respgate::internals::downstream::conversation::{Conversation, PendingStep, lose_lease};
 use respgate::internals::session::Route;
 use respgate::internals::telemetry::ClientDisconnect;
 use respgate::internals::traffic::Loss;
@@ -191,7 +191,7 @@ impl World {
 
     /// A client's pinned connection is gone.
     pub fn lose_lease(&mut self, at: usize, loss: Loss) {
-        self.lease_goes(at, loss, |talk, around| talk.handle_lease_lost(loss, around));
+        self.lease_goes(at, loss, |talk, around| lose_lease(talk, loss, around));
     }
 
     fn lease_goes(

@@ -5,12 +5,13 @@
 use std::time::Instant;
 
 use bytes::BytesMut;
+use respgate::internals::command::Spec;
 use respgate::internals::downstream::conversation::{Host, LeaseEnd, Moment, Outgoing, Piece};
 use respgate::internals::policy::Policy;
 use respgate::internals::resp::Request;
 use respgate::internals::session::{
-    Auth, Completed, Context, Limiters, MultiPermission, RequestScratch, Route, Scripts, Session,
-    Step,
+    self, Auth, Completed, Context, Limiters, MultiPermission, RequestScratch, Route, Scripts,
+    Session, Step,
 };
 use respgate::internals::traffic::{Facts, Loss, PoolKey, Ticket, Unavailable};
 
@@ -151,7 +152,8 @@ impl Host for Surroundings<'_> {
         self.dedicated
     }
 
-    fn judged(&mut self, _: &Session, request: &Request<'_>, step: &Step, _: Instant) {
+    fn judged(&mut self, _: &Session, request: &Request<'_>, judged: &session::Judged, _: Instant) {
+        let step = &judged.step;
         if let Some(client) = self.loud {
             eprintln!("client {client} {:?}: {step:?}", show(request.raw()));
         }
@@ -173,7 +175,7 @@ impl Host for Surroundings<'_> {
         self.events.push(Event::Completed);
     }
 
-    fn unavailable(&mut self, _: &mut Session) {
+    fn unavailable(&mut self, _: Option<&'static Spec>) {
         self.events.push(Event::Unavailable);
     }
 }

@@ -11,7 +11,9 @@ use bytes::BytesMut;
 use respgate::internals::config::{
     ClientLimits, KeyMode, KeyRules, OnOutage, Rules, ScriptMode, ScriptRules, TtlRules,
 };
-use respgate::internals::downstream::conversation::{Conversation, LeaseEnd, PendingStep};
+use respgate::internals::downstream::conversation::{
+    Conversation, LeaseEnd, PendingStep, release_if_free,
+};
 use respgate::internals::policy::{Policy, compile};
 use respgate::internals::resp::RequestBuf;
 use respgate::internals::session::{
@@ -372,7 +374,7 @@ impl World {
         if !self.clients[at].closed {
             self.drive(at, false, |talk, around| {
                 talk.notice_cut(around);
-                talk.release_if_free(around);
+                release_if_free(talk, around);
             });
         }
     }
