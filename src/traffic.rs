@@ -158,12 +158,15 @@ impl Unavailable {
     }
 }
 
-/// What the server says of itself in its answer to HELLO.
+/// What the server says of itself in its answer to HELLO; empty where it does not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
+    /// `redis`, `valkey`.
     pub server: String,
     pub version: String,
+    /// `standalone`, `sentinel`, `cluster`.
     pub mode: String,
+    /// `master`, `replica`.
     pub role: String,
     /// The list of modules, ready to be part of a reply in RESP2 …
     pub modules_resp2: Vec<u8>,
@@ -171,6 +174,28 @@ pub struct Facts {
     pub modules_resp3: Vec<u8>,
     /// Where it is; Valkey says it when that is configured.
     pub availability_zone: Option<String>,
+}
+
+impl Default for Facts {
+    fn default() -> Self {
+        Self {
+            server: String::new(),
+            version: String::new(),
+            mode: String::new(),
+            role: String::new(),
+            modules_resp2: b"*0\r\n".to_vec(),
+            modules_resp3: b"*0\r\n".to_vec(),
+            availability_zone: None,
+        }
+    }
+}
+
+impl Facts {
+    /// Which server it is.
+    #[must_use]
+    pub fn product(&self) -> Server {
+        Server::named(&self.server, &self.version)
+    }
 }
 
 /// Why a shared connection could not be opened.

@@ -14,14 +14,6 @@ use crate::config::{ConfigSource, Document, Place, Problem, Setting, environment
 use crate::policy::{self, EvalContext, Policy, Shown, Verdict};
 use crate::resp::{RequestBuf, RequestLimits, RequestScanner, Scan};
 
-const LIMITS: RequestLimits = RequestLimits {
-    max_args: 1_048_576,
-    max_bulk_bytes: 512 << 20,
-    max_inline_bytes: 64 << 10,
-    large_bytes: u64::MAX,
-    authenticated: true,
-};
-
 impl Verb for Explain {
     fn run(self, output: Output) -> ExitCode {
         let output = output.with_json(self.answer.json);
@@ -107,7 +99,7 @@ fn parse(words: &[String]) -> Option<RequestBuf> {
     let [line] = words else { return Some(RequestBuf::from_args(words)) };
     let line = format!("{line}\r\n");
     let mut scanner = RequestScanner::default();
-    match scanner.scan(line.as_bytes(), &LIMITS) {
+    match scanner.scan(line.as_bytes(), &RequestLimits::NONE) {
         Ok(Scan::Request { .. }) => {
             Some(RequestBuf::from_args(scanner.request(line.as_bytes()).args()))
         }

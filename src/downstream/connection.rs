@@ -50,6 +50,7 @@ pub(super) struct Connection<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub(super) fn new(
+        id: u64,
         stream: S,
         worker: Rc<Worker>,
         live_access: Live<ListenerAccess>,
@@ -58,7 +59,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     ) -> Box<Self> {
         let now = clock::now();
         let limits = worker.limits.get();
-        let (links, session) = Links::new(worker, live_access, limiter_registry, peer, now);
+        let (links, session) = Links::new(id, worker, live_access, limiter_registry, peer, now);
         let connection = Box::new(Self {
             stream,
             conversation: Conversation::new(links.seat.id, session, limits, now),

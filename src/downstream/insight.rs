@@ -196,19 +196,10 @@ impl Insight {
     }
 }
 
-/// What is accepted of a request that was sent.
-const SENT: RequestLimits = RequestLimits {
-    max_args: limits::REQUEST_ARGS_MAX,
-    max_bulk_bytes: limits::BULK_BYTES_MAX,
-    max_inline_bytes: limits::INLINE_BYTES_MAX,
-    large_bytes: u64::MAX,
-    authenticated: true,
-};
-
 /// Where the first key is in the first of the requests in `bytes`, as far as it is compared.
 fn key_place(bytes: &[u8]) -> Option<Range<usize>> {
     let mut scanner = RequestScanner::default();
-    let Ok(Scan::Request { .. }) = scanner.scan(bytes, &SENT) else { return None };
+    let Ok(Scan::Request { .. }) = scanner.scan(bytes, &RequestLimits::NONE) else { return None };
     let request = scanner.request(bytes);
     let Lookup::Command(spec) = lookup(&request) else { return None };
     let place = request.place(first_key_arg(spec, &request)?)?;

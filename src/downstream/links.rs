@@ -54,13 +54,14 @@ pub(super) struct Links {
 impl Links {
     /// Those of a client that has just connected, and its session.
     pub(super) fn new(
+        id: u64,
         worker: Rc<Worker>,
         live_access: Live<ListenerAccess>,
         limiter_registry: Rc<LimiterRegistry>,
         peer: Peer,
         now: Instant,
     ) -> (Self, Session) {
-        let (seat, mailbox) = worker.admit(peer, now);
+        let (seat, mailbox) = worker.admit(id, peer, now);
         let access = live_access.get();
         let outage = worker.upstream.on_outage();
         let roster = Rc::clone(&worker.roster);

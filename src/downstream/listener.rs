@@ -271,14 +271,15 @@ impl Listener {
         S: AsyncRead + AsyncWrite + Unpin + 'static,
     {
         let worker = Rc::clone(worker);
-        if worker.clients() >= worker.limits.get().max_clients {
+        let Some(id) = worker.enter() else {
             worker.metrics.rejected(ClientRejection::MaxClients);
             tokio::task::spawn_local(refuse(stream));
             return None;
-        }
+        };
         let (kind, place) = (at.0, at.1.clone());
         worker.metrics.accepted(kind, &place);
         let connection = Connection::new(
+            id,
             stream,
             Rc::clone(&worker),
             self.access.clone(),
@@ -286,7 +287,6 @@ impl Listener {
             peer,
         );
         let (seat, listener) = connection.who();
-        let id = seat.id;
         if let Some(auditor) = &worker.auditor {
             auditor.opened(&Who { seat: &seat, listener: &listener });
         }
@@ -452,7 +452,7 @@ mod tests {
             let credentials = Credentials::open(&settings.auth).unwrap();
             let dialer = Dialer::new(Target::of(&settings).unwrap(), &settings, None, credentials);
             let metrics = Arc::new(Metrics::default());
-            let upstream = Upstream::start(settings, 65_536, dialer, Arc::clone(&metrics), 1);
+            let upstream = Upstream::start(settings, 4096, dialer, Arc::default(), Arc::default(), 1);
             let worker = Worker::new(WorkerParts {
                 upstream,
                 limits: Live::new(config::ClientLimits::default()),

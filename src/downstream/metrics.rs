@@ -11,9 +11,8 @@ use crate::policy::{Policy, Refusal, Rule};
 use crate::session::{Cause, Class, Completed};
 use crate::telemetry::number::{Counter, Gauge};
 use crate::telemetry::{
-    ClientAuthResult, ClientDisconnect, ClientRejection, CommandClass, DegradedReply, DenyRule,
-    Family, HandshakeFailure, HandshakeResult, ListenerKind, Metrics, PinCause, ProtocolFault,
-    Refused, ReplyResult,
+    ClientAuthResult, ClientDisconnect, ClientRejection, DegradedReply, DenyRule, Family,
+    HandshakeFailure, HandshakeResult, ListenerKind, Metrics, ProtocolFault, Refused, ReplyResult,
 };
 use crate::tls::TlsError;
 use crate::traffic::Loss;
@@ -132,13 +131,8 @@ impl ClientMetrics {
     pub(super) fn completed(&self, done: Completed, now: Instant) {
         let result = if done.error { ReplyResult::RedisError } else { ReplyResult::Ok };
         self.metrics.replies_total[result].inc();
-        let class = match done.class {
-            Class::Read => CommandClass::Read,
-            Class::Write => CommandClass::Write,
-            Class::Blocking => CommandClass::Blocking,
-            Class::Other => CommandClass::Other,
-        };
-        self.metrics.command_duration_seconds[class].observe(self.elapsed.between(done.at, now));
+        self.metrics.command_duration_seconds[done.class]
+            .observe(self.elapsed.between(done.at, now));
     }
 
     pub(super) fn lost(&self, loss: Loss, count: usize) {
@@ -174,7 +168,7 @@ impl ClientMetrics {
     pub(super) fn answered(&self, error: bool) {
         let result = if error { ReplyResult::RedisError } else { ReplyResult::Ok };
         self.metrics.replies_total[result].inc();
-        self.metrics.command_duration_seconds[CommandClass::Other].observe(Duration::ZERO);
+        self.metrics.command_duration_seconds[Class::Other].observe(Duration::ZERO);
     }
 
     /// It passed, because the rule is only observed.
@@ -205,7 +199,7 @@ impl ClientMetrics {
     }
 
     pub(super) fn pinned(&self, cause: Cause, change: i64) {
-        self.metrics.client_pinned_connections[pin_cause(cause)].add(change);
+        self.metrics.client_pinned_connections[cause].add(change);
     }
 
     pub(super) fn buffered(&self, bytes: usize) {
@@ -245,21 +239,6 @@ const fn deny_rule(rule: Rule) -> DenyRule {
         Rule::Ttl => DenyRule::Ttl,
         Rule::Blocked => DenyRule::Blocked,
         Rule::Incomplete => DenyRule::Other,
-    }
-}
-
-const fn pin_cause(cause: Cause) -> PinCause {
-    match cause {
-        Cause::Watch => PinCause::Watch,
-        Cause::Blocking => PinCause::Blocking,
-        Cause::Subscribe => PinCause::Subscribe,
-        Cause::Monitor => PinCause::Monitor,
-        Cause::Tracking => PinCause::Tracking,
-        Cause::Large => PinCause::Large,
-        Cause::Multi => PinCause::Multi,
-        Cause::Replication => PinCause::Replication,
-        Cause::Session => PinCause::Session,
-        Cause::Release => PinCause::Release,
     }
 }
 

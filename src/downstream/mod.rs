@@ -7,6 +7,7 @@ mod access;
 mod account;
 mod auditor;
 mod certificates;
+mod clients;
 mod connection;
 pub(crate) mod conversation;
 mod counts;
@@ -28,6 +29,7 @@ mod unix;
 mod worker;
 
 pub(crate) use auditor::{AuditParts, AuditRules};
+pub(crate) use clients::Clients;
 pub(crate) use handshake_thread::HandshakeThread;
 pub(crate) use inherited::Inherited;
 pub(crate) use listener::{BindError, Listener, bind};

@@ -6,13 +6,13 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
 
 use zeroize::Zeroize;
 
 use super::auditor::{AuditParts, Auditor};
 use super::certificates::{Certificates, Chain};
+use super::clients::Clients;
 use super::eviction::{Holder, choose};
 use super::insight::Insight;
 use super::metrics::ClientMetrics;
@@ -41,8 +41,8 @@ pub(crate) struct WorkerParts {
     /// How keys are shown.
     pub mask: KeyMask,
     pub seed: u64,
-    /// How many clients are connected; of all threads that serve clients together.
-    pub clients: Arc<AtomicUsize>,
+    /// Those of all threads.
+    pub clients: Arc<Clients>,
     pub audit: Option<AuditParts>,
 }
 
@@ -70,14 +70,13 @@ pub(crate) struct Worker {
     pub(super) scripts: Scripts,
     pub(super) multi_permission: MultiPermission,
     pub(super) roster: Rc<Roster>,
-    next_id: Cell<u64>,
     /// Before then no client is looked for that could make room.
     relieve_from: Cell<Instant>,
     /// What clients have shown that are connected over TLS.
     pub(super) certificates: RefCell<Certificates<ListenerStore>>,
     clients: RefCell<HashMap<u64, Weak<Mailbox>>>,
-    /// The same number, for other threads.
-    count: Arc<AtomicUsize>,
+    /// Those of all threads.
+    all_clients: Arc<Clients>,
     leaving: Cell<bool>,
     access_changes: Cell<u64>,
     shared_requests: Cell<u64>,
@@ -115,11 +114,10 @@ impl Worker {
             scripts: Scripts::new(guarding),
             multi_permission: MultiPermission::default(),
             roster: Roster::new(clock::now()),
-            next_id: Cell::new(1),
             relieve_from: Cell::new(clock::now()),
             certificates: RefCell::default(),
             clients: RefCell::default(),
-            count: parts.clients,
+            all_clients: parts.clients,
             leaving: Cell::new(false),
             access_changes: Cell::new(0),
             shared_requests: Cell::new(0),
@@ -144,13 +142,15 @@ impl Worker {
         self.has_heard_password.set(true);
     }
 
-    pub(super) fn admit(&self, peer: Peer, now: Instant) -> (Rc<Seat>, Rc<Mailbox>) {
-        let id = self.next_id.get();
-        self.next_id.set(id + 1);
+    /// The number of one more client; `None` when there are as many as there may be.
+    pub(super) fn enter(&self) -> Option<u64> {
+        self.all_clients.enter(self.limits.get().max_clients)
+    }
+
+    pub(super) fn admit(&self, id: u64, peer: Peer, now: Instant) -> (Rc<Seat>, Rc<Mailbox>) {
         let limit = self.limits.get().output_hard_bytes;
         let mailbox = Mailbox::new(limit, Rc::clone(&self.buffers));
         self.clients.borrow_mut().insert(id, Rc::downgrade(&mailbox));
-        self.count.fetch_add(1, Relaxed);
         (self.roster.enter(id, peer, now), mailbox)
     }
 
@@ -165,7 +165,7 @@ impl Worker {
         self.roster.leave(id);
         self.certificates.borrow_mut().leave(id);
         self.clients.borrow_mut().remove(&id);
-        self.count.fetch_sub(1, Relaxed);
+        self.all_clients.leave();
     }
 
     /// A request is answered.
@@ -210,7 +210,7 @@ impl Worker {
         }
     }
 
-    /// Clients connected.
+    /// Clients of this thread.
     #[must_use]
     pub(crate) fn clients(&self) -> usize {
         self.clients.borrow().len()
@@ -219,7 +219,7 @@ impl Worker {
     /// Whether another client would be accepted.
     #[must_use]
     pub(crate) fn has_room(&self) -> bool {
-        self.clients() < self.limits.get().max_clients
+        self.all_clients.count() < self.limits.get().max_clients
     }
 
     /// Brings the figures up to date that are not counted as they change.

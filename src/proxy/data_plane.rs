@@ -6,7 +6,6 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::runtime::LocalOptions;
@@ -19,10 +18,10 @@ use crate::admin::Health;
 use crate::base::clock;
 use crate::base::limits;
 use crate::config::{Config, Listener};
-use crate::downstream::{self, HandshakeThread, Inherited, Worker, WorkerParts};
+use crate::downstream::{self, Clients, HandshakeThread, Inherited, Worker, WorkerParts};
 use crate::telemetry::redact::KeyMask;
 use crate::telemetry::{Metrics, Telemetry};
-use crate::upstream::Upstream;
+use crate::upstream::{MemoryBudget, Upstream};
 
 /// A control message to the data plane.
 pub(super) enum Control {
@@ -68,7 +67,7 @@ pub(super) struct DataPlane {
     /// Tells that a server is there which says otherwise of itself than the one before; closed when the
     /// thread has ended, which only an internal error brings about.
     pub other_server: mpsc::UnboundedReceiver<()>,
-    clients: Arc<AtomicUsize>,
+    clients: Arc<Clients>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
@@ -79,7 +78,8 @@ struct WorkerSpec {
     metrics: Arc<Metrics>,
     health: Arc<Health>,
     other_server: mpsc::UnboundedSender<()>,
-    clients: Arc<AtomicUsize>,
+    clients: Arc<Clients>,
+    budget: Arc<MemoryBudget>,
     seed: u64,
     inherited: Inherited,
 }
@@ -96,9 +96,10 @@ impl DataPlane {
         let (stop, stopped) = oneshot::channel();
         let (report, bound) = std::sync::mpsc::channel();
         let (tell_other, other_server) = mpsc::unbounded_channel();
-        let clients = Arc::new(AtomicUsize::new(0));
+        let clients: Arc<Clients> = Arc::default();
         let blueprint = WorkerSpec {
             clients: Arc::clone(&clients),
+            budget: Arc::default(),
             config: config.clone(),
             components: components.clone(),
             metrics: Arc::clone(&telemetry.metrics),
@@ -138,7 +139,7 @@ impl DataPlane {
 
     /// How many clients are connected.
     pub(super) fn clients(&self) -> usize {
-        self.clients.load(Relaxed)
+        self.clients.count()
     }
 
     /// Ends every connection and waits for the thread.
@@ -159,8 +160,17 @@ async fn serve(
     mut stopped: oneshot::Receiver<()>,
     report: std::sync::mpsc::Sender<Result<(), StartError>>,
 ) {
-    let WorkerSpec { config, components, metrics, health, other_server, clients, seed, inherited } =
-        blueprint;
+    let WorkerSpec {
+        config,
+        components,
+        metrics,
+        health,
+        other_server,
+        clients,
+        budget,
+        seed,
+        inherited,
+    } = blueprint;
     let listeners = match bind_all(&config.listeners, &components, inherited).await {
         Ok(listeners) => listeners,
         Err(error) => {
@@ -174,6 +184,7 @@ async fn serve(
         config.limits.large_bytes,
         components.dialer,
         Arc::clone(&metrics),
+        budget,
         seed,
     );
     let worker = Worker::new(WorkerParts {

@@ -21,6 +21,16 @@ pub struct RequestLimits {
 }
 
 impl RequestLimits {
+    /// Nothing is refused but what the protocol itself refuses: for requests that were accepted before, or are only
+    /// looked at.
+    pub const NONE: Self = Self {
+        max_args: limits::REQUEST_ARGS_MAX,
+        max_bulk_bytes: limits::BULK_BYTES_MAX,
+        max_inline_bytes: limits::INLINE_BYTES_MAX,
+        large_bytes: u64::MAX,
+        authenticated: true,
+    };
+
     /// Whether a line of this length is too long although its end is here. The server takes it then;
     /// a lower limit holds for every line.
     pub(super) fn is_long_line(&self, length: usize) -> bool {

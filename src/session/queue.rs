@@ -11,6 +11,7 @@ use super::limiter::{Admission, Held};
 use crate::base::limits;
 use crate::command::{Blocking, EmptyReply, Flags, Spec};
 use crate::policy::Strip;
+pub(crate) use crate::telemetry::CommandClass as Class;
 use crate::traffic::Ticket;
 
 /// What the session must do when a remote reply has arrived.
@@ -50,15 +51,6 @@ pub(super) enum Expect {
     Monitor,
     /// The answer to what went to the session's own connection.
     Own(super::own::OwnReply),
-}
-
-/// What the statistics want to know of a finished request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Class {
-    Read,
-    Write,
-    Blocking,
-    Other,
 }
 
 impl Class {

@@ -4,6 +4,7 @@
 
 use std::time::Instant;
 
+pub(crate) use crate::telemetry::PinCause as Cause;
 use crate::traffic::{PoolKey, Ticket};
 
 /// Which connection carries a request.
@@ -13,21 +14,6 @@ pub enum Route {
     /// Behind the others that the server holds.
     Held(PoolKey),
     Pinned,
-}
-
-/// Why a session needs a connection of its own, for the statistics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
-    Watch,
-    Blocking,
-    Subscribe,
-    Monitor,
-    Tracking,
-    Large,
-    Multi,
-    Replication,
-    Session,
-    Release,
 }
 
 /// What the connection must do with the request just presented.

@@ -72,6 +72,7 @@ impl UpstreamContext {
         large_bytes: u64,
         dialer: Dialer,
         metrics: Arc<Metrics>,
+        buffers: Rc<Buffers>,
         seed: u64,
     ) -> Rc<Self> {
         let rules = BreakerRules::of(&settings);
@@ -86,7 +87,7 @@ impl UpstreamContext {
             epoch: Cell::new(0),
             guarding: Rc::default(),
             guarding_due: Notify::new(),
-            buffers: Buffers::new(usize::MAX),
+            buffers,
             numbers: Cell::new(0),
             dialer,
             handshakes: Semaphore::new(handshakes),
@@ -116,7 +117,7 @@ impl UpstreamContext {
         self.note_error(link.as_ref().err());
         attempt.end(link.as_ref());
         if let Ok(link) = &link {
-            self.server.set(Server::named(&link.facts.server, &link.facts.version));
+            self.server.set(link.facts.product());
             self.note_change();
         }
         link

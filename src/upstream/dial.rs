@@ -18,7 +18,7 @@ use super::connection::Standing;
 use super::credentials::{Credentials, Login, LoginCandidate};
 use super::failure::DialError;
 use super::fault::Fault;
-use super::login_script::{LoginScript, OptionalCommands, Progress, ServerFacts};
+use super::login_script::{LoginScript, OptionalCommands, Progress};
 use super::not_primary::is_primary;
 use super::phase::{Phase, Reached, Spent};
 use super::reply_buffer::{InvalidReply, ReplyBuffer};
@@ -31,7 +31,7 @@ use crate::base::clock;
 use crate::config::{self, ServerEndpoint};
 use crate::resp::Protocol;
 use crate::tls::{self, Candidate, Identity, Offer, TlsStore};
-use crate::traffic::{PoolKey, Unavailable};
+use crate::traffic::{Facts, PoolKey, Unavailable};
 
 /// Probes ask for what every server has.
 const PROBE_KEY: PoolKey = PoolKey { protocol: Protocol::Resp2, database: 0 };
@@ -310,7 +310,7 @@ impl Inner {
         at.enter(Phase::Login, clock::now());
         tracing::debug!(peer = ?at.peer, database = key.database, "login begins");
         let offer = identity.as_ref().map(|identity| &identity.offer);
-        let facts = self.greet(&mut stream, key, &login, offer).await?;
+        let (facts, client_id) = self.greet(&mut stream, key, &login, offer).await?;
         Ok(ServerConnection {
             stream,
             key,
@@ -319,6 +319,7 @@ impl Inner {
             credentials_generation: login.generation,
             username: login.username.clone(),
             facts,
+            client_id,
             handshake,
             spent: Spent::default(),
         })
@@ -330,12 +331,12 @@ impl Inner {
         key: PoolKey,
         login: &Arc<Login>,
         offer: Option<&Offer>,
-    ) -> Result<ServerFacts, DialError> {
+    ) -> Result<(Facts, u64), DialError> {
         let optional = *self.optional.lock().unwrap_or_else(PoisonError::into_inner);
         let mut login_script = LoginScript::new(key, Arc::clone(login), optional);
         let mut replies = ReplyBuffer::default();
         let mut sent = send(stream, &login_script.begin()).await;
-        let facts = loop {
+        let said = loop {
             let reply = match replies.take(key.protocol) {
                 Err(InvalidReply)
                     if offer.is_none() && replies.first().is_some_and(sniff::is_alert) =>
@@ -358,7 +359,7 @@ impl Inner {
             match login_script.handle_reply(&reply).map_err(|e| e.at(&self.target.endpoint))? {
                 Progress::More => {}
                 Progress::Send(bytes) => sent = send(stream, &bytes).await,
-                Progress::Done(facts) => break facts,
+                Progress::Done { facts, client_id } => break (facts, client_id),
             }
         };
         if !replies.is_empty() {
@@ -372,7 +373,7 @@ impl Inner {
                 "the server does not say which user it takes the client certificate for; grant +acl|whoami"
             );
         }
-        Ok(facts)
+        Ok(said)
     }
 
     /// One request with one reply, on a connection that has no other use.

@@ -81,7 +81,7 @@ impl Lease {
     /// Its number at the server; 0 when that is not known.
     #[must_use]
     pub(crate) fn client_id(&self) -> u64 {
-        self.link.as_ref().map_or(0, |link| link.facts.client_id)
+        self.link.as_ref().map_or(0, |link| link.client_id)
     }
 
     /// Puts bytes in line to be written.

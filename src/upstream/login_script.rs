@@ -1,6 +1,6 @@
 //! What a new connection says first, and how the server's answers are judged.
 //!
-//! Owns: [`LoginScript`], [`ServerFacts`], [`OptionalCommands`]. Never knows: sockets, how the answers arrived.
+//! Owns: [`LoginScript`], [`OptionalCommands`]. Never knows: sockets, how the answers arrived.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,45 +12,10 @@ use super::credentials::Login;
 use super::failure::DialError;
 use super::fault::Fault;
 use crate::resp::{Protocol, Value, encode};
-use crate::traffic::{PoolKey, own};
+use crate::traffic::{Facts, PoolKey, own};
 
 /// How the server's `CLIENT LIST` names our connections.
 const NAME: &[u8] = b"respgate";
-
-/// What the server says about itself (`HELLO`); empty where it does not.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServerFacts {
-    /// `redis`, `valkey`.
-    pub server: String,
-    pub version: String,
-    /// `standalone`, `sentinel`, `cluster`.
-    pub mode: String,
-    /// `master`, `replica`.
-    pub role: String,
-    /// The connection's number at the server.
-    pub client_id: u64,
-    /// The list of modules, ready to be part of a reply in RESP2 …
-    pub modules_resp2: Vec<u8>,
-    /// … and in RESP3.
-    pub modules_resp3: Vec<u8>,
-    /// Where it is, if it says so.
-    pub availability_zone: Option<String>,
-}
-
-impl Default for ServerFacts {
-    fn default() -> Self {
-        Self {
-            server: String::new(),
-            version: String::new(),
-            mode: String::new(),
-            role: String::new(),
-            client_id: 0,
-            modules_resp2: b"*0\r\n".to_vec(),
-            modules_resp3: b"*0\r\n".to_vec(),
-            availability_zone: None,
-        }
-    }
-}
 
 /// Which optional commands a server lets us say. Refused ones are not said again: each would be an
 /// entry in the server's `ACL LOG`.
@@ -77,7 +42,8 @@ pub(crate) enum Progress {
     /// Send this, then wait.
     Send(Zeroizing<Vec<u8>>),
     /// The connection is ready; it speaks the protocol and uses the database of its key.
-    Done(ServerFacts),
+    /// `client_id`: the connection's number at the server; 0 when that is not known.
+    Done { facts: Facts, client_id: u64 },
 }
 
 impl std::fmt::Debug for Progress {
@@ -86,7 +52,7 @@ impl std::fmt::Debug for Progress {
         f.write_str(match self {
             Self::More => "More",
             Self::Send(_) => "Send(..)",
-            Self::Done(_) => "Done(..)",
+            Self::Done { .. } => "Done { .. }",
         })
     }
 }
@@ -112,14 +78,15 @@ pub(crate) struct LoginScript {
     expected: VecDeque<Step>,
     /// So many of them answer a first round that did not count.
     void: usize,
-    facts: ServerFacts,
+    facts: Facts,
+    client_id: u64,
 }
 
 impl LoginScript {
     #[must_use]
     pub(crate) fn new(key: PoolKey, login: Arc<Login>, optional: OptionalCommands) -> Self {
-        let (expected, facts) = (VecDeque::new(), ServerFacts::default());
-        Self { key, login, optional, expected, void: 0, facts }
+        let (expected, facts) = (VecDeque::new(), Facts::default());
+        Self { key, login, optional, expected, void: 0, facts, client_id: 0 }
     }
 
     /// What was learned for the next login.
@@ -205,7 +172,7 @@ impl LoginScript {
             Step::Ping => self.judge_ping(error)?,
         }
         Ok(if self.expected.is_empty() {
-            Progress::Done(std::mem::take(&mut self.facts))
+            Progress::Done { facts: std::mem::take(&mut self.facts), client_id: self.client_id }
         } else {
             Progress::More
         })
@@ -255,14 +222,14 @@ impl LoginScript {
         if number("proto") != Some(self.key.protocol.version().into()) {
             return Err(nonsense("the server's answer to HELLO is not what Redis answers"));
         }
-        self.facts = ServerFacts {
+        self.client_id = number("id").and_then(|id| u64::try_from(id).ok()).unwrap_or(0);
+        self.facts = Facts {
             server: text("server"),
             version: text("version"),
             mode: text("mode"),
             role: text("role"),
-            client_id: number("id").and_then(|id| u64::try_from(id).ok()).unwrap_or(0),
             availability_zone: hello.get("availability_zone").map(|_| text("availability_zone")),
-            ..ServerFacts::default()
+            ..Facts::default()
         };
         if let Some(modules) = hello.get("modules") {
             self.facts.modules_resp2 = encode_modules(modules, Protocol::Resp2);

@@ -81,7 +81,7 @@ async fn examine(link: &mut ServerConnection) -> Option<Result<Arc<Globals>, Dis
         return (!is_transient(&names)).then_some(Err(Distrust::Unlisted));
     };
     let names: Vec<&[u8]> = names.iter().filter_map(Value::as_bytes).collect();
-    let Server { valkey, major, minor } = Server::named(&link.facts.server, &link.facts.version);
+    let Server { valkey, major, minor } = link.facts.product();
     let globals = match Globals::new(&names, valkey, (major, minor)) {
         Ok(globals) => Arc::new(globals),
         Err(why) => return Some(Err(why)),

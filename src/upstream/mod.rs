@@ -26,6 +26,7 @@ mod line;
 pub(crate) mod login_script;
 mod lua;
 mod mailbox;
+mod memory_budget;
 mod metrics;
 mod mux;
 mod node;
@@ -63,6 +64,7 @@ pub(crate) use holder::Holder;
 pub(crate) use lease::Lease;
 pub(crate) use mailbox::Holding;
 pub use mailbox::Mailbox;
+pub(crate) use memory_budget::MemoryBudget;
 pub(crate) use read_ahead::ReadAhead;
 pub(crate) use remarks::{Notable, Remark};
 pub(crate) use shared::{Request, Shared};
@@ -95,9 +97,11 @@ impl Upstream {
         large_bytes: u64,
         dialer: Dialer,
         metrics: Arc<Metrics>,
+        budget: Arc<MemoryBudget>,
         seed: u64,
     ) -> Rc<Self> {
-        let context = UpstreamContext::new(settings, large_bytes, dialer, metrics, seed);
+        let buffers = Buffers::within(budget);
+        let context = UpstreamContext::new(settings, large_bytes, dialer, metrics, buffers, seed);
         let pool = Pool::new(Rc::clone(&context));
         let kept = Rc::clone(&pool);
         supervise::keep("looks after idle connections", move || Rc::clone(&kept).keep());

@@ -17,7 +17,7 @@ use super::remarks::Remark;
 use super::shared::{Shared, answer_all};
 use crate::base::clock;
 use crate::telemetry::UpstreamDisconnect;
-use crate::traffic::{Facts, Loss, OpenFailure, PoolKey, Unavailable};
+use crate::traffic::{Loss, OpenFailure, PoolKey, Unavailable};
 
 /// Makes a shared connection and starts its task; the first of [`HOME`] is dialed at once and kept.
 pub(super) fn spawn(
@@ -123,7 +123,7 @@ async fn run(
 fn up(shared: &Shared, context: &UpstreamContext, link: &ServerConnection) {
     let now = clock::now();
     let mut inner = shared.inner.borrow_mut();
-    inner.up(&facts_of(link));
+    inner.up(&link.facts);
     inner.line.handle_up(
         now,
         |owner| owner.as_ref().is_none_or(|mailbox| mailbox.is_closed()),
@@ -221,19 +221,6 @@ fn answer_waiting(shared: &Shared, line: &[u8]) {
 fn note_depth(shared: &Shared, context: &UpstreamContext) {
     let depth = shared.inner.borrow().line.pipeline.len();
     context.metrics.waiting(shared.replace_depth(depth));
-}
-
-fn facts_of(link: &ServerConnection) -> Facts {
-    let facts = link.facts.clone();
-    Facts {
-        server: facts.server,
-        version: facts.version,
-        mode: facts.mode,
-        role: facts.role,
-        modules_resp2: facts.modules_resp2,
-        modules_resp3: facts.modules_resp3,
-        availability_zone: facts.availability_zone,
-    }
 }
 
 #[cfg(test)]

@@ -400,6 +400,7 @@ mod tests {
     use super::*;
     use crate::config;
     use crate::telemetry::Metrics;
+    use crate::upstream::Buffers;
     use crate::upstream::credentials::Credentials;
     use crate::upstream::dial::Dialer;
     use crate::upstream::target::Target;
@@ -413,7 +414,9 @@ mod tests {
             (Target::of(&settings).unwrap(), Credentials::open(&settings.auth).unwrap());
         let dialer = Dialer::new(target, &settings, None, credentials);
         let metrics = Arc::new(Metrics::default());
-        let pool = Pool::new(UpstreamContext::new(settings, 65_536, dialer, metrics, 1));
+        let buffers = Buffers::new(usize::MAX);
+        let context = UpstreamContext::new(settings, 65_536, dialer, metrics, buffers, 1);
+        let pool = Pool::new(context);
         assert!(pool.core.borrow_mut().doubts(clock::now()));
         let asking = Asking { pool: Rc::clone(&pool), answered: false };
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

@@ -7,10 +7,9 @@ use std::time::Instant;
 use super::connection::Standing;
 use super::credentials::Login;
 use super::handshake::Handshake;
-use super::login_script::ServerFacts;
 use super::phase::Spent;
 use super::stream::Stream;
-use crate::traffic::PoolKey;
+use crate::traffic::{Facts, PoolKey};
 
 /// An open connection on which the server has answered everything it was asked.
 #[derive(Debug)]
@@ -23,7 +22,9 @@ pub struct ServerConnection {
     /// Of the credentials it is logged in with.
     pub credentials_generation: u64,
     pub username: Option<String>,
-    pub facts: ServerFacts,
+    pub facts: Facts,
+    /// Its number at the server; 0 when that is not known.
+    pub client_id: u64,
     /// `None` without TLS.
     pub handshake: Option<Handshake>,
     pub spent: Spent,

@@ -37,6 +37,7 @@ const _: () = assert!(HOT_KEY_BYTES_MAX <= NOTE_KEY_BYTES_SWEPT);
 const _: () = assert!(CLIENT_TLS_WRITE_BYTES < CLIENT_TLS_BYTES);
 const _: () = assert!(CLIENT_TLS_BYTES <= HANDSHAKE_BYTES);
 const _: () = assert!(CHARGE_STEP_BYTES < FAIR_SHARE_BYTES);
+const _: () = assert!(CHARGE_STEP_BYTES <= RESERVE_STEP_BYTES);
 const _: () = assert!(SLOW_READER_BYTES <= QUEUE_BYTES_MAX);
 const _: () = assert!(FAIR_SHARE_BYTES < SLOW_READER_BYTES);
 const _: () = assert!(LEASE_UNSENT_BYTES_MAX <= LEASE_UNREAD_BYTES_MAX);

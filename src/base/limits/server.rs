@@ -107,6 +107,8 @@ pub(crate) const QUEUE_BYTES_MAX: usize = 64 << 20;
 pub(crate) const QUEUE_LEN_MAX: usize = 1 << 20;
 /// Change of a queue's bytes from which on it is entered in the account of `memory_budget`.
 pub(crate) const CHARGE_STEP_BYTES: usize = 16 * 1024;
+/// Bytes of `memory_budget` that a thread reserves beyond what it uses, and gives back by as many.
+pub(crate) const RESERVE_STEP_BYTES: usize = 64 * 1024;
 /// Connections beyond `max_connections` that only release blocked clients.
 pub(crate) const RELEASE_CONNECTIONS_MAX: usize = 2;
 /// Size of the pool from which on each use has connections reserved, and users and listeners leave some to others.

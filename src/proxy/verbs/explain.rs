@@ -59,15 +59,8 @@ fn answer(house: &Arc<AdminState>, call: &Call) -> Result<Answer, Refused> {
 }
 
 fn parse(bytes: &[u8]) -> Option<RequestBuf> {
-    let limits = RequestLimits {
-        max_args: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
-        max_bulk_bytes: bytes.len() as u64,
-        max_inline_bytes: bytes.len(),
-        large_bytes: u64::MAX,
-        authenticated: true,
-    };
     let mut scanner = RequestScanner::default();
-    match scanner.scan(bytes, &limits) {
+    match scanner.scan(bytes, &RequestLimits::NONE) {
         Ok(Scan::Request { used }) if used == bytes.len() => {
             Some(RequestBuf::from_args(scanner.request(bytes).args()))
         }

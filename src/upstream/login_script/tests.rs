@@ -51,8 +51,10 @@ fn says_all_at_once_and_refused_courtesies_only_once() {
         "; hElLo 2 AUTH app apple SETNAME respgate ; cLiEnT SETINFO LIB-NAME respgate \
          ; sElEcT 7 ; pInG "
     );
-    let Ok(Progress::Done(facts)) = feed(&mut first, &[HELLO, NO, OK, NO]) else { panic!() };
-    assert_eq!(facts.client_id, 5);
+    let Ok(Progress::Done { client_id, .. }) = feed(&mut first, &[HELLO, NO, OK, NO]) else {
+        panic!()
+    };
+    assert_eq!(client_id, 5);
     assert_eq!(
         first.optional(),
         OptionalCommands { setinfo: false, ping: false, ..OptionalCommands::default() }
@@ -60,7 +62,7 @@ fn says_all_at_once_and_refused_courtesies_only_once() {
     let mut second =
         LoginScript { optional: first.optional(), ..login_script(None, Some("apple")) };
     assert_eq!(words(&second.begin()), "; hElLo 2 AUTH default apple SETNAME respgate ; sElEcT 7 ");
-    assert!(matches!(feed(&mut second, &[HELLO, OK]), Ok(Progress::Done(_))));
+    assert!(matches!(feed(&mut second, &[HELLO, OK]), Ok(Progress::Done { .. })));
     assert!(feed(&mut second, &[OK]).is_err(), "nothing more is expected");
 }
 
@@ -78,7 +80,7 @@ fn answers_of_a_first_round_do_not_count_for_the_second() {
         "; aUtH apple ; cLiEnT SETINFO LIB-NAME respgate ; sElEcT 7 ; pInG "
     );
     assert!(matches!(feed(&mut old, &[noauth, noauth, noauth]), Ok(Progress::More)));
-    assert!(matches!(feed(&mut old, &[OK, NO, OK, OK]), Ok(Progress::Done(_))));
+    assert!(matches!(feed(&mut old, &[OK, NO, OK, OK]), Ok(Progress::Done { .. })));
     let mut refused = login_script(None, Some("apple"));
     let _ = refused.begin();
     let error = feed(&mut refused, &[unknown, OK, OK, OK, unknown]).unwrap_err();
@@ -95,7 +97,9 @@ fn modules_are_told_in_both_protocols() {
         ..login_script(None, None)
     };
     let _ = login_script.begin();
-    let Ok(Progress::Done(facts)) = feed(&mut login_script, &[hello, OK, OK]) else { panic!() };
+    let Ok(Progress::Done { facts, .. }) = feed(&mut login_script, &[hello, OK, OK]) else {
+        panic!()
+    };
     let tail = &hello[hello.windows(4).position(|w| w == b"*1\r\n").unwrap()..];
     assert_eq!(facts.modules_resp2, tail);
     let resp3 = String::from_utf8(facts.modules_resp3).unwrap();

@@ -104,7 +104,8 @@ fn shared_connection_whose_task_panics_loses_its_requests_and_is_made_anew() {
         let credentials = Credentials::open(&settings.auth).unwrap();
         let dialer = Dialer::new(Target::of(&settings).unwrap(), &settings, None, credentials);
         let metrics = Arc::new(Metrics::default());
-        let upstream = Upstream::start(settings, 65_536, dialer, Arc::clone(&metrics), 1);
+        let upstream =
+            Upstream::start(settings, 65_536, dialer, Arc::clone(&metrics), Arc::default(), 1);
         upstream.buffers().set_cap(1 << 20);
         upstream.warm().await.unwrap();
         let shared = upstream.shared(HOME);

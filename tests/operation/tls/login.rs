@@ -44,7 +44,7 @@ async fn the_key_is_what_the_connection_speaks() {
             Protocol::Resp3 => (3, "_\r\n"),
         };
         assert!(info.contains(&format!(" resp={resp}")), "{info}");
-        assert!(info.contains(&format!("id={} ", link.facts.client_id)), "{info}");
+        assert!(info.contains(&format!("id={} ", link.client_id)), "{info}");
         assert_eq!(ask(&mut link, "GET nothing").await, nil);
         assert_eq!(link.facts.server, "redis");
         assert!(link.facts.version.starts_with(|c: char| c.is_ascii_digit()));
