@@ -1,16 +1,12 @@
 //! An explanation in words and rows.
 //!
-//! Owns: [`Shown`], the name of a refused command. Never knows: how a decision was made, where the text goes.
+//! Owns: [`Shown`]. Never knows: how a decision was made, where the text goes.
 
-use std::borrow::Cow;
 use std::fmt::Write;
 
-use super::{Explanation, Refusal, Rule, RuleWord, Verdict};
+use super::{Explanation, RuleWord, Verdict};
 use crate::command::{Blocking, Effect, Spec, blocking};
 use crate::resp::{Request, RequestLimits, RequestScanner, Scan};
-
-/// A longer name of an unknown command is cut.
-const NAME_BYTES_MAX: usize = 64;
 
 /// The verdict on what a rule would refuse if it were not only observed.
 const OBSERVED: &str = "passes, because the rule is in observe mode";
@@ -111,28 +107,6 @@ fn because(word: &RuleWord, section: &str, place: impl Fn(&str) -> Option<String
         Some(place) => format!("{text} in {section}.{setting}, {place}"),
         None => format!("{text} in {section}.{setting}"),
     }
-}
-
-impl Refusal {
-    /// The command in lower case. An unknown one is what the client wrote, cut and without characters
-    /// that could mislead a reader of a log.
-    #[must_use]
-    pub fn command(&self, request: &Request<'_>) -> Cow<'static, str> {
-        let written = |arg: usize| plain(request.arg(arg).unwrap_or_default());
-        match self.spec {
-            None => written(0).into(),
-            Some(spec) if self.rule == Rule::Unknown => {
-                format!("{}|{}", spec.name, written(1)).into()
-            }
-            Some(spec) => spec.name.into(),
-        }
-    }
-}
-
-fn plain(bytes: &[u8]) -> String {
-    let fits = |byte: &u8| byte.is_ascii_graphic() && !b",\"".contains(byte);
-    let shown = bytes.iter().take(NAME_BYTES_MAX);
-    shown.map(|byte| if fits(byte) { char::from(byte.to_ascii_lowercase()) } else { '?' }).collect()
 }
 
 /// Which kind of connection carries it, outside MULTI and while nothing is watched or subscribed.

@@ -23,6 +23,11 @@ impl Selector {
         self.keys.is_unrestricted(BOTH) && self.databases.are_all()
     }
 
+    /// Whether the server's own channels about keys need not be named.
+    pub(crate) fn hears_keys(&self) -> bool {
+        self.keys.is_unrestricted(READ)
+    }
+
     /// Whether what a command reaches is all allowed, whatever the request.
     pub(crate) fn is_open_to(&self, reach: Reach) -> bool {
         match reach {

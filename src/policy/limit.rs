@@ -5,9 +5,7 @@
 use std::time::Duration;
 
 use super::rate::Rate;
-use super::refusal::{Cause, Refusal};
 use super::role::Selector;
-use super::rule::Rule;
 use crate::command::{Flags, Spec};
 use crate::config::{LimitRule, OnLimit, Per};
 
@@ -41,20 +39,5 @@ impl Limit {
     #[must_use]
     pub fn covers(&self, spec: &Spec) -> bool {
         self.commands.allows(spec.id) && !spec.flags.has(Flags::NO_AUTH)
-    }
-}
-
-impl Refusal {
-    /// Too often; there is room again after `wait`.
-    #[must_use]
-    pub fn rate(spec: &'static Spec, wait: Duration) -> Self {
-        let wait_ms = u32::try_from(wait.as_micros().div_ceil(1000)).unwrap_or(u32::MAX);
-        Self::new(Rule::Rate, Some(spec), Cause::Rate { wait_ms })
-    }
-
-    /// Too many at once.
-    #[must_use]
-    pub const fn concurrency(spec: &'static Spec) -> Self {
-        Self::new(Rule::Concurrency, Some(spec), Cause::Concurrency)
     }
 }

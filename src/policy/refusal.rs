@@ -6,6 +6,9 @@
 //! Owns: [`Refusal`] and every text that a policy can answer. Never knows: how the
 //! decision was reached.
 
+use std::borrow::Cow;
+use std::time::Duration;
+
 use bytes::{BufMut, BytesMut};
 
 use crate::base::limits::ECHO_BYTES_MAX;
@@ -18,6 +21,9 @@ use super::fault::{ContentFault, TtlFault, put};
 use super::guard::Distrust;
 use super::keyspace::does;
 pub(super) use super::rule::Rule;
+
+/// A longer name of an unknown command is cut.
+const NAME_BYTES_MAX: usize = 64;
 
 const HIDDEN: &str = "NOPERM respgate: the key positions of '";
 const HIDDEN_INSTEAD: &str = "' are unknown (rule namespace); declare them in commands.custom";
@@ -113,6 +119,33 @@ impl Refusal {
     #[must_use]
     pub const fn unguarded(spec: &'static Spec, why: Distrust) -> Self {
         Self::new(Rule::Script, Some(spec), Cause::Script(No::Unguarded(why)))
+    }
+
+    /// Too often; there is room again after `wait`.
+    #[must_use]
+    pub fn rate(spec: &'static Spec, wait: Duration) -> Self {
+        let wait_ms = u32::try_from(wait.as_micros().div_ceil(1000)).unwrap_or(u32::MAX);
+        Self::new(Rule::Rate, Some(spec), Cause::Rate { wait_ms })
+    }
+
+    /// Too many at once.
+    #[must_use]
+    pub const fn concurrency(spec: &'static Spec) -> Self {
+        Self::new(Rule::Concurrency, Some(spec), Cause::Concurrency)
+    }
+
+    /// The command in lower case. An unknown one is what the client wrote, cut and without characters
+    /// that could mislead a reader of a log.
+    #[must_use]
+    pub fn command(&self, request: &Request<'_>) -> Cow<'static, str> {
+        let written = |arg: usize| plain(request.arg(arg).unwrap_or_default());
+        match self.spec {
+            None => written(0).into(),
+            Some(spec) if self.rule == Rule::Unknown => {
+                format!("{}|{}", spec.name, written(1)).into()
+            }
+            Some(spec) => spec.name.into(),
+        }
     }
 
     /// Whether the refusal is Redis's own, so that a Redis with the same ACL would say the same.
@@ -378,4 +411,10 @@ fn write_unknown_command(request: &Request<'_>, out: &mut BytesMut) {
 fn put_echo(bytes: &[u8], limit: usize, out: &mut BytesMut) {
     let visible = bytes.iter().take(limit).take_while(|byte| **byte != 0);
     out.extend(visible.map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte }));
+}
+
+fn plain(bytes: &[u8]) -> String {
+    let fits = |byte: &u8| byte.is_ascii_graphic() && !b",\"".contains(byte);
+    let shown = bytes.iter().take(NAME_BYTES_MAX);
+    shown.map(|byte| if fits(byte) { char::from(byte.to_ascii_lowercase()) } else { '?' }).collect()
 }

@@ -6,7 +6,6 @@ use super::keyspace::{may_be_reserved, names_reserved};
 use super::pattern::Pattern;
 use super::role::{Scope, Selector};
 use super::{Policy, Rule};
-use crate::command::Access;
 
 impl Policy {
     /// Whether every channel that could be heard under `old` may be heard under this one, and has the
@@ -43,13 +42,6 @@ impl Policy {
             }
             Scope::Only(_) | Scope::All => hears(None),
         }
-    }
-}
-
-impl Selector {
-    /// Whether the server's own channels about keys need not be named.
-    fn hears_keys(&self) -> bool {
-        self.keys.is_unrestricted(Access::READ)
     }
 }
 

@@ -30,7 +30,7 @@ const EXCEPTIONS: &[(&str, &[&str], &str)] = &[
     ("src/config/server_auth.rs", &["TIMEOUT", "REFRESH"], "defaults of settings"),
     ("src/config/upstream.rs", &["OUTAGE_WAIT"], "default of a setting"),
     ("src/policy/compile.rs", &["BYTES_MAX"], "the length of a line of text"),
-    ("src/policy/explain_text.rs", &["NAME_BYTES_MAX"], "the length of a line of text"),
+    ("src/policy/refusal.rs", &["NAME_BYTES_MAX"], "the length of a line of text"),
     ("src/policy/guard/prologue.rs", &["COMPARED_MAX"], "the form of a generated script"),
     ("src/policy/names/prefix.rs", &["DATABASE_DIGITS_MAX"], "digits of a number"),
     ("src/policy/names/push.rs", &["ELEMENTS_MAX"], "the form of a frame"),

@@ -13,8 +13,6 @@ const FILES_MAX: usize = 2;
 /// Types whose methods are in more files or form circles of files, and why.
 const SPREAD: &[(&str, &str)] = &[
     ("src/policy/mod.rs Policy", "each rule of the policy has its methods in the rule's file"),
-    ("src/policy/refusal.rs Refusal", "its texts and its making are in files of their own"),
-    ("src/policy/role.rs Selector", "each kind of name has its questions in a file of its own"),
     ("src/upstream/connection.rs Connection", "replacement asks what it replaces"),
     ("src/upstream/pipeline.rs Pipeline", "secrets and what is forgotten have files of their own"),
 ];
