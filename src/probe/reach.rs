@@ -3,11 +3,12 @@
 //! Owns: [`Exchange`]. Never knows: logins.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
@@ -53,6 +54,15 @@ pub(crate) async fn speaks_plaintext(address: SocketAddr, limit: Duration) -> Op
     };
     let line = timeout(limit, ask).await.ok().flatten()?;
     line.starts_with(['+', '-']).then_some(line)
+}
+
+/// What the server at a Unix socket answers to `PING`: the first line. `None`: nothing.
+pub(crate) async fn speaks_at_socket(path: &Path, limit: Duration) -> Option<String> {
+    let ask = async {
+        let mut socket = UnixStream::connect(path).await.ok()?;
+        first_line(&mut socket).await
+    };
+    timeout(limit, ask).await.ok().flatten()
 }
 
 /// Speaks TLS with `address` and asks `PING`.

@@ -88,6 +88,7 @@ impl Proxy {
         telemetry.metrics.state.set(State::Starting);
         let mut command_sources = CommandSources::default();
         let mut components = Components::build(&config, &mut command_sources, &telemetry)?;
+        telemetry.metrics.sandbox_info.set(sandbox.confinement);
         components.sandbox = Some(Arc::new(sandbox));
         access::warn(&config);
         access::announce(&components.policies, &telemetry.metrics);

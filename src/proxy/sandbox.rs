@@ -17,38 +17,16 @@ use rustix::thread::set_no_new_privs;
 use super::error::StartError;
 use crate::config::{Config, ListenAddress};
 use crate::downstream::BindError;
+use crate::telemetry::Landlock;
 pub(super) use reach::Reach;
 
 /// The newest version of Landlock whose rights are named here; an older kernel knows some of them.
 const VERSION: ABI = ABI::V5;
 
-/// How far the kernel holds the process to its files and ports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Confinement {
-    /// `sandbox.enabled = false`.
-    Off,
-    /// The kernel has no Landlock.
-    Unsupported,
-    /// It is old and knows some of the rights.
-    Partial,
-    Full,
-}
-
-impl Confinement {
-    pub(super) const fn label(self) -> &'static str {
-        match self {
-            Self::Off => "off",
-            Self::Unsupported => "unsupported",
-            Self::Partial => "partial",
-            Self::Full => "full",
-        }
-    }
-}
-
 /// What is in force, for as long as the process lives.
 #[derive(Debug)]
 pub(crate) struct Sandbox {
-    pub(super) confinement: Confinement,
+    pub(super) confinement: Landlock,
     pub(super) no_new_privileges: bool,
     pub(super) no_core_dumps: bool,
     pub(super) reach: Reach,
@@ -60,7 +38,7 @@ impl Sandbox {
     pub(super) fn enter(config: &Config, files: &[PathBuf]) -> Result<Self, StartError> {
         let reach = Reach::of(config, files);
         let mut sandbox = Self {
-            confinement: Confinement::Off,
+            confinement: Landlock::Off,
             no_new_privileges: false,
             no_core_dumps: false,
             reach,
@@ -82,8 +60,8 @@ impl Sandbox {
     /// Directories that another configuration needs and that are out of reach until a restart.
     pub(super) fn lacks(&self, config: &Config, files: &[PathBuf]) -> Vec<PathBuf> {
         match self.confinement {
-            Confinement::Off | Confinement::Unsupported => Vec::new(),
-            Confinement::Partial | Confinement::Full => self.reach.lacks(&Reach::of(config, files)),
+            Landlock::Off | Landlock::Unsupported => Vec::new(),
+            Landlock::Partial | Landlock::Full => self.reach.lacks(&Reach::of(config, files)),
         }
     }
 }
@@ -110,7 +88,7 @@ fn check_addresses(config: &Config) -> Result<(), StartError> {
     }
 }
 
-fn confine(reach: &Reach) -> Result<Confinement, RulesetError> {
+fn confine(reach: &Reach) -> Result<Landlock, RulesetError> {
     let all = AccessFs::from_all(VERSION);
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     let write = all & !(AccessFs::Execute | AccessFs::MakeChar | AccessFs::MakeBlock);
@@ -143,9 +121,9 @@ fn confine(reach: &Reach) -> Result<Confinement, RulesetError> {
         ruleset = ruleset.add_rule(NetPort::new(*port, AccessNet::ConnectTcp))?;
     }
     Ok(match ruleset.restrict_self()?.ruleset {
-        RulesetStatus::NotEnforced => Confinement::Unsupported,
-        RulesetStatus::PartiallyEnforced => Confinement::Partial,
-        RulesetStatus::FullyEnforced => Confinement::Full,
+        RulesetStatus::NotEnforced => Landlock::Unsupported,
+        RulesetStatus::PartiallyEnforced => Landlock::Partial,
+        RulesetStatus::FullyEnforced => Landlock::Full,
     })
 }
 
@@ -154,4 +132,46 @@ fn rule(path: &Path, access: BitFlags<AccessFs>) -> Option<PathBeneath<PathFd>> 
     let is_directory = std::fs::metadata(path).ok()?.is_dir();
     let access = if is_directory { access } else { access & AccessFs::from_file(VERSION) };
     Some(PathBeneath::new(PathFd::new(path).ok()?, access))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may crash")]
+    use std::io::ErrorKind;
+    use std::net::TcpStream;
+
+    use super::*;
+
+    /// The bounds are those of one thread here, which ends with them.
+    #[test]
+    fn ports_and_files_that_are_not_named_are_refused_from_within() {
+        let listen = || TcpListener::bind("127.0.0.1:0").unwrap();
+        let (named, other) = (listen(), listen());
+        let [named, other] = [&named, &other].map(|socket| socket.local_addr().unwrap());
+        let (inside, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        for directory in [&inside, &outside] {
+            std::fs::write(directory.path().join("file"), "x").unwrap();
+        }
+        let (own, foreign) = (inside.path().join("file"), outside.path().join("file"));
+        let reach = Reach {
+            read: [inside.path().to_owned()].into(),
+            connect: Some([named.port()].into()),
+            ..Reach::default()
+        };
+        let within = std::thread::spawn(move || {
+            set_no_new_privs(true).unwrap();
+            let landlock = confine(&reach).unwrap();
+            let refused = |port| TcpStream::connect(port).err().map(|error| error.kind());
+            let unread = |path| std::fs::read(path).err().map(|error| error.kind());
+            let bound = TcpListener::bind("127.0.0.1:0").err().map(|error| error.kind());
+            (landlock, [refused(named), unread(own)], [refused(other), bound, unread(foreign)])
+        });
+        let (landlock, named, others) = within.join().unwrap();
+        assert_eq!(named, [None, None]);
+        if landlock == Landlock::Full {
+            assert_eq!(others, [Some(ErrorKind::PermissionDenied); 3]);
+        } else {
+            eprintln!("skipped: of Landlock this kernel has: {landlock:?}");
+        }
+    }
 }

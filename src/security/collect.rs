@@ -9,13 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
+use tokio::time::timeout;
 
 use super::facts::{DANGEROUS, FOREIGN, Facts, Known, LoginFacts, ServerFacts, TlsFacts};
 use super::{audited, copies, own, path};
 use crate::base::clock;
 use crate::base::limits;
 use crate::command::Dictionary;
-use crate::config::Config;
+use crate::config::{Config, ServerEndpoint};
 use crate::policy;
 use crate::probe::{self, Conversation, Exchange, OldVersion, Question};
 use crate::resp::{Protocol, Value};
@@ -51,35 +52,29 @@ pub(crate) struct Target<'a> {
 pub(crate) async fn collect(target: Target<'_>) -> Result<Facts, String> {
     let config = target.config;
     let limit = config.upstream.pool.connect_timeout.min(limits::SECURITY_TEST_TIMEOUT);
-    let reached = config.upstream.address.tcp();
-    let host = reached
-        .ok_or("the server is behind a Unix socket: there is no way for others to look at")?;
-    let addresses = probe::addresses(host, limit).await;
-    let address = *addresses.first().ok_or_else(|| {
-        format!(
-            "the name {} has no address; respgate doctor says more",
-            config.upstream.address.host()
-        )
-    })?;
-    let connected = tokio::time::timeout(limit, tokio::net::TcpStream::connect(address)).await;
-    if !matches!(connected, Ok(Ok(_))) {
-        return Err(format!("{address} does not answer; respgate doctor says more"));
-    }
+    let way = way(&config.upstream.address, limit).await?;
     let sections = config.sections();
     let mut login = login(config, limit).await;
     let known_port = login.1;
     login.0.rules = target.rules;
-    let tls = tls(config, address, limit).await;
-    let plaintext = plaintext(config, address, known_port, target.plaintext_ports, limit).await;
-    let anonymous =
-        match &tls {
-            Ok(TlsFacts { own: Exchange::Answered { line, .. }, .. }) => Ok(line.clone()),
-            Ok(_) => Err("no connection with respgate's own certificate; respgate doctor says why"
-                .to_owned()),
-            Err(_) => {
-                probe::speaks_plaintext(address, limit).await.ok_or_else(|| "no answer".to_owned())
-            }
-        };
+    let tls = match &way {
+        Way::Tcp(address) => tls(config, *address, limit).await,
+        Way::Unix(_) => Err(NO_NETWORK.to_owned()),
+    };
+    let plaintext = plaintext(config, &way, known_port, target.plaintext_ports, limit).await;
+    let anonymous = match (&tls, &way) {
+        (Ok(TlsFacts { own: Exchange::Answered { line, .. }, .. }), _) => Ok(line.clone()),
+        (Ok(_), _) => {
+            Err("no connection with respgate's own certificate; respgate doctor says why"
+                .to_owned())
+        }
+        (Err(_), Way::Tcp(address)) => {
+            probe::speaks_plaintext(*address, limit).await.ok_or_else(|| "no answer".to_owned())
+        }
+        (Err(_), Way::Unix(path)) => {
+            probe::speaks_at_socket(path, limit).await.ok_or_else(|| "no answer".to_owned())
+        }
+    };
     Ok(Facts {
         now: clock::wall(),
         own: own::own(config),
@@ -94,9 +89,39 @@ pub(crate) async fn collect(target: Target<'_>) -> Result<Facts, String> {
     })
 }
 
+/// How the server is reached.
+enum Way {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+/// Why there is nothing to say of TLS.
+const NO_NETWORK: &str = "the server is reached by a Unix socket, which no other machine can";
+
+async fn way(endpoint: &ServerEndpoint, limit: Duration) -> Result<Way, String> {
+    let host = match endpoint {
+        ServerEndpoint::Tcp(host) => host,
+        ServerEndpoint::Unix(path) => {
+            let connected = timeout(limit, tokio::net::UnixStream::connect(path)).await;
+            return match connected {
+                Ok(Ok(_)) => Ok(Way::Unix(path.clone())),
+                _ => Err(format!("{endpoint} does not answer; respgate doctor says more")),
+            };
+        }
+    };
+    let addresses = probe::addresses(host, limit).await;
+    let address = *addresses.first().ok_or_else(|| {
+        format!("the name {} has no address; respgate doctor says more", endpoint.host())
+    })?;
+    match timeout(limit, tokio::net::TcpStream::connect(address)).await {
+        Ok(Ok(_)) => Ok(Way::Tcp(address)),
+        _ => Err(format!("{address} does not answer; respgate doctor says more")),
+    }
+}
+
 async fn plaintext(
     config: &Config,
-    address: SocketAddr,
+    way: &Way,
     known: Option<u16>,
     more: &[u16],
     limit: Duration,
@@ -109,10 +134,18 @@ async fn plaintext(
         })
     };
     let mut ports: BTreeSet<u16> = more.iter().copied().collect();
-    ports.insert(address.port());
+    let address = match way {
+        Way::Tcp(address) => {
+            ports.insert(address.port());
+            *address
+        }
+        // The server behind a socket of this machine listens on this machine, if at all.
+        Way::Unix(_) => SocketAddr::from(([127, 0, 0, 1], 0)),
+    };
     match known {
         Some(0) => {}
         Some(port) => drop(ports.insert(port)),
+        None if matches!(way, Way::Unix(_)) => {}
         None if address.ip().is_loopback() && listens_there(DEFAULT_PORT) => {}
         None => drop(ports.insert(DEFAULT_PORT)),
     }

@@ -33,6 +33,8 @@ pub(crate) struct Facts {
 /// respgate's own configuration and files.
 #[derive(Debug)]
 pub(super) struct OwnFacts {
+    /// The server is reached by a Unix socket.
+    pub is_behind_socket: bool,
     /// `None` without TLS.
     pub verify: Option<Verify>,
     /// The name that the server must prove.

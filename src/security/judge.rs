@@ -106,6 +106,10 @@ fn tls(id: &str, facts: &Facts) -> Answer {
     }
     if id == "TLS-08" {
         return match facts.own.verify {
+            None if facts.own.is_behind_socket => {
+                Err("the server is reached by a Unix socket: its file is what it is known by"
+                    .to_owned())
+            }
             None => Ok((false, "upstream.tls is not set: there is nothing to check".to_owned())),
             Some(Verify::Ca) => Ok((
                 false,

@@ -44,6 +44,7 @@ pub(super) fn own(config: &Config) -> OwnFacts {
         Some(Authorities::System) | None => None,
     });
     OwnFacts {
+        is_behind_socket: config.upstream.address.tcp().is_none(),
         verify: tls.map(|tls| tls.verify),
         server_name: match target.as_ref().ok().and_then(|target| target.server_name.as_ref()) {
             Some(name) => name.to_str().into_owned(),

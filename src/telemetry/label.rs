@@ -90,6 +90,11 @@ labels! {
         Starting = "starting", Ready = "ready", Degraded = "degraded", Draining = "draining",
     }
 
+    /// How far the kernel holds the process to its files and ports.
+    Landlock as "landlock" {
+        Off = "off", Unsupported = "unsupported", Partial = "partial", Full = "full",
+    }
+
     /// Where audit entries go.
     AuditSinkKind as "sink" { File = "file", Stdout = "stdout", Syslog = "syslog", }
     /// What became of an audit event, or of an attempt to write it.

@@ -13,9 +13,9 @@ use super::label::{
     AuditResult, AuditSinkKind, Blocked, By, CertificateRole, Circuit, ClientAuthResult,
     ClientDisconnect, ClientRejection, CodeClass, CommandClass, ConnectPhase, ConnectResult,
     DegradedReply, Endpoint, ErrorCode, Family, HandshakeFailure, HandshakeResult, HealthResult,
-    ListenerKind, PinCause, ProtocolFault, Reload, ReloadRejection, ReloadResult, ReplyResult,
-    RetryResult, ScriptGuardFailure, State, TlsSide, UpstreamAuthResult, UpstreamDisconnect,
-    UpstreamState,
+    Landlock, ListenerKind, PinCause, ProtocolFault, Reload, ReloadRejection, ReloadResult,
+    ReplyResult, RetryResult, ScriptGuardFailure, State, TlsSide, UpstreamAuthResult,
+    UpstreamDisconnect, UpstreamState,
 };
 use super::named::{Named, Names};
 use super::number::{
@@ -76,6 +76,9 @@ metrics! {
     build_info: BuildInfo,
     /// What the process is doing: 1 for the present state.
     state: StateSet<State>,
+    /// How far the kernel holds the process to the files and ports of its configuration (Landlock): 1 for what is in
+    /// force.
+    sandbox_info: StateSet<Landlock>,
     /// Number made from the effective configuration (53 bits of a hash); differs when it differs.
     config_hash: Gauge,
     /// Log lines not written: too many of one kind, or the reader of the log too slow.

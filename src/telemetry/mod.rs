@@ -33,7 +33,7 @@ pub use label::{
 };
 pub(crate) use label::{
     Blocked, Circuit, ClientAuthResult, ClientRejection, ConnectPhase, ConnectResult,
-    DegradedReply, HandshakeResult, HealthResult, ListenerKind, PinCause, ProtocolFault,
+    DegradedReply, HandshakeResult, HealthResult, Landlock, ListenerKind, PinCause, ProtocolFault,
     ReloadResult, ReplyResult, RetryResult, ScriptGuardFailure, State, UpstreamAuthResult,
     UpstreamState,
 };

@@ -42,6 +42,7 @@ enum Lean {
 const LEAN: &[(&str, Lean)] = &[
     ("respgate_build_info", Lean::Whole),
     ("respgate_state", Lean::Whole),
+    ("respgate_sandbox_info", Lean::Whole),
     ("respgate_config_hash", Lean::Whole),
     ("respgate_log_events_dropped_total", Lean::Whole),
     ("respgate_buffer_bytes", Lean::Whole),

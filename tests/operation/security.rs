@@ -523,3 +523,35 @@ fn security_page_is_made_from_the_table() {
         "write it anew: RESPGATE_WRITE_DOCUMENTS=1 cargo test --test operation security::security_page"
     );
 }
+
+/// Another machine cannot reach such a server: there is nothing to ask of TLS, and everything else is asked.
+#[test]
+fn server_behind_a_unix_socket_is_looked_at() {
+    let lab = Lab::new();
+    let _redis = redis(&lab, &["--port", "0"]);
+    let (listen, telemetry) = (free_port(), free_port());
+    let config = format!(
+        "[[listener]]\naddress = \"127.0.0.1:{listen}\"\n\
+         [upstream]\naddress = \"unix:{}\"\n[policy]\npreset = \"default\"\nacl = \"{RULES}\"\n\
+         [telemetry]\naddress = \"127.0.0.1:{telemetry}\"\n[admin]\nsocket = \"control.sock\"\n",
+        lab.path("redis.sock").display()
+    );
+    write(&lab, "unix.toml", &config, 0o600);
+    let _respgate = run(&lab, "unix.toml", listen);
+    let results = results(&lab, &["--config", "unix.toml"]);
+    let result = |id: &str| results[id].0.as_str();
+    for id in ["TLS-02", "TLS-03", "TLS-04", "TLS-08"] {
+        assert!(
+            result(id) == "skip" && results[id].1.contains("Unix socket"),
+            "{id}: {results:#?}"
+        );
+    }
+    // No port answers in plaintext, and everyone who may open the socket is served.
+    assert_eq!(result("TLS-01"), "pass", "{results:#?}");
+    assert_eq!(result("AUTH-01"), "fail", "{results:#?}");
+    let (code, text, error) = respgate(&lab, &["doctor", "--json", "--config", "unix.toml"]);
+    assert_eq!(code, 0, "{text}{error}");
+    std::fs::rename(lab.path("redis.sock"), lab.path("moved.sock")).unwrap();
+    let (code, _, error) = respgate(&lab, &["test", "--config", "unix.toml"]);
+    assert!(code != 0 && error.contains("does not answer"), "{code}: {error}");
+}

@@ -26,6 +26,10 @@ fn status(proxy: &Proxy) -> serde_json::Value {
     serde_json::from_slice(&out.stdout).unwrap()
 }
 
+fn shown(proxy: &Proxy, landlock: &str) -> f64 {
+    proxy.metric(&format!("respgate_sandbox_info{{landlock={landlock:?}}}"))
+}
+
 /// With a password in a file, and further sections.
 fn stage(more: &str) -> (Server, Proxy) {
     let server = Server::plain(Brand::Redis);
@@ -51,6 +55,8 @@ fn sandbox_is_in_force_and_shown() {
     assert_eq!(found["no_core_dumps"], true, "{found}");
     let of = |name: &str| std::fs::read_to_string(format!("/proc/{}/{name}", proxy.pid())).unwrap();
     assert!(of("status").contains("NoNewPrivs:\t1"), "{}", of("status"));
+    let landlock = found["landlock"].as_str().unwrap();
+    assert_eq!(shown(&proxy, landlock), 1.0, "{landlock}");
     let core = of("limits").lines().find(|line| line.starts_with("Max core")).unwrap().to_owned();
     assert!(core.split_whitespace().skip(4).take(2).all(|limit| limit == "0"), "{core}");
     for thread in std::fs::read_dir(format!("/proc/{}/task", proxy.pid())).unwrap() {
@@ -99,4 +105,5 @@ fn sandbox_is_off_by_configuration_alone() {
     let (_server, proxy) = stage("[sandbox]\nenabled = false\n");
     let found = &status(&proxy)["sandbox"];
     assert_eq!((&found["landlock"], &found["no_core_dumps"]), (&"off".into(), &false.into()));
+    assert_eq!((shown(&proxy, "off"), shown(&proxy, "full")), (1.0, 0.0));
 }

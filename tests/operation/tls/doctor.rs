@@ -17,6 +17,7 @@ use respgate::internals::tls::dev_certs::{Authority, CertRequest};
 
 use super::certs::DAY;
 use super::{Lab, Pair, Server};
+use crate::support::real_server::note_skipped;
 
 /// Faults that no server or file shows whenever it is asked, and where they are shown instead.
 const ELSEWHERE: [(&str, &str); 14] = [
@@ -411,6 +412,8 @@ fn check(lab: &Lab, cases: Vec<(&'static str, Case)>) -> BTreeSet<&'static str> 
     for (code, case) in cases {
         let alone = case.inside.is_some() && !may_unshare();
         if alone || (case.uid.is_some() && !is_root()) {
+            let lacks = if alone { "namespaces of its own" } else { "the rights of root" };
+            note_skipped(&format!("doctor and {code}: the test needs {lacks}"));
             continue;
         }
         let (status, report) = case.run(lab);
