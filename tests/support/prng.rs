@@ -2,21 +2,19 @@
 //!
 //! Owns: [`Prng`]. Never knows: what is chosen with it.
 
+use respgate::internals::base::entropy::Entropy;
+
 /// The same seed gives the same choices on every machine.
 #[derive(Debug, Clone)]
-pub struct Prng(u64);
+pub struct Prng(Entropy);
 
 impl Prng {
     pub fn new(seed: u64) -> Self {
-        Self(seed)
+        Self(Entropy::from_seed(seed))
     }
 
     pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
+        self.0.next_u64()
     }
 
     /// A number in `0..bound`; `bound` is not zero.
