@@ -208,7 +208,7 @@ fn client_unblock_is_the_servers_own() {
 
 /// The default policy lets job queues find their workers, and nobody end them.
 #[test]
-fn the_default_policy_shows_clients_and_spares_them() {
+fn default_policy_shows_clients_and_spares_them() {
     let server = Server::plain(Brand::Redis);
     let (target, telemetry) = (Target::Tcp(free_port()), free_port());
     let text = configuration(&server, &listener(&target, ""), "ACL", telemetry);
@@ -240,7 +240,7 @@ fn reset_keeps_what_the_library_said_of_itself() {
 
 /// What current drivers ask at the beginning of a connection is no denial.
 #[test]
-fn a_drivers_question_about_the_server_is_no_denial() {
+fn drivers_question_about_the_server_is_no_denial() {
     for brand in brands() {
         let server = Server::plain(brand);
         let proxy = Proxy::with_policy(&server, "+@all -@admin -@dangerous ~* &*", "");

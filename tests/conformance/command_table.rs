@@ -69,7 +69,7 @@ const DIFFERENCES: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn the_table_agrees_with_running_servers() {
+fn table_agrees_with_running_servers() {
     let mut binaries = vec![PathBuf::from("redis-server")];
     match std::env::var_os("RESPGATE_TEST_VALKEY") {
         Some(valkey) => binaries.push(valkey.into()),

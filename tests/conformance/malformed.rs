@@ -83,7 +83,7 @@ fn answers_to_strangers_are_those_of_redis() {
 
 /// Whatever clients send, the server gets requests in their canonical form and nothing else.
 #[test]
-fn nothing_but_canonical_requests_reaches_the_server() {
+fn canonical_requests_alone_reach_the_server() {
     let (straight, behind) = (Server::plain(Brand::Redis), Server::plain(Brand::Redis));
     let tap = Tap::before(behind.port);
     let (target, telemetry) = (Target::Tcp(free_port()), free_port());

@@ -165,7 +165,7 @@ fn redis_cli_shows_what_a_replica_is_told() {
 }
 
 #[test]
-fn a_server_is_a_replica_through_respgate() {
+fn server_is_a_replica_through_respgate() {
     let (server, proxy) = stage(NAMED, "");
     let (own, home) = (free_port(), proxy::directory());
     let child = Command::new("redis-server")
@@ -226,7 +226,7 @@ fn replication_is_refused_unless_it_is_named_and_nothing_is_bounded() {
 
 /// The server would carry out whatever a replica says.
 #[test]
-fn a_stream_is_no_way_around_the_rules() {
+fn stream_is_no_way_around_the_rules() {
     let (server, proxy) = stage("+ping +get +sync +psync +replconf ~* &*", "");
     let forged: [&[u8]; 6] = [
         &encode(&["FLUSHALL"]),
@@ -265,7 +265,7 @@ fn acknowledgements_before_the_stream_have_no_reply() {
 
 /// What a replica does not read stays at the server.
 #[test]
-fn a_stream_that_is_not_read_costs_little() {
+fn stream_that_is_not_read_costs_little() {
     let (server, proxy) = stage(NAMED, "");
     let mut observer = server.observer();
     observer.ask(&["CONFIG", "SET", "rdbcompression", "no"]);
@@ -290,7 +290,7 @@ fn a_stream_that_is_not_read_costs_little() {
 }
 
 #[test]
-fn a_server_that_goes_ends_the_stream() {
+fn server_that_goes_ends_the_stream() {
     let (server, proxy) = stage(NAMED, "");
     let mut replica = proxy.client();
     replica.send(&["SYNC"]);

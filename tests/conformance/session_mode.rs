@@ -43,7 +43,7 @@ fn pipeline(client: &mut Client, requests: &[&[&str]]) -> Vec<String> {
 }
 
 #[test]
-fn the_connection_is_the_servers_own() {
+fn connection_is_the_servers_own() {
     let (server, proxy) = stage(OPEN_POLICY, "");
     let (mut one, mut two) = (proxy.client(), proxy.client());
     assert_eq!(one.ask(&["CLIENT", "SETNAME", "worker"]), b"+OK\r\n");
@@ -78,7 +78,7 @@ fn invalidations_go_to_another_session() {
 
 /// The rules hold between MULTI and EXEC; what they refuse is not run, in whatever pieces it comes.
 #[test]
-fn a_refusal_aborts_the_transaction_at_the_server() {
+fn refusal_aborts_the_transaction_at_the_server() {
     let (server, proxy) = stage("+@all -flushall ~app:* &*", "");
     let aborted = "-EXECABORT Transaction discarded because of previous errors.";
     for refused in [&["FLUSHALL"][..], &["SET", "other", "1"], &["GET"], &["NOSUCH"]] {
@@ -103,7 +103,7 @@ fn a_refusal_aborts_the_transaction_at_the_server() {
 }
 
 #[test]
-fn an_exec_that_the_rules_refuse_runs_nothing() {
+fn exec_that_the_rules_refuse_runs_nothing() {
     let (server, proxy) = stage("+@all -exec ~* &*", "");
     let mut client = proxy.client();
     let replies =
@@ -115,7 +115,7 @@ fn an_exec_that_the_rules_refuse_runs_nothing() {
 
 /// What a queued command changes is known here when EXEC is answered.
 #[test]
-fn a_transaction_changes_the_session() {
+fn transaction_changes_the_session() {
     let (_server, proxy) = stage("+@all ~* &*", "");
     let mut client = proxy.client();
     client.ask(&["HELLO", "3"]);
@@ -164,7 +164,7 @@ fn silence_holds_in_a_transaction() {
 
 /// Where rules bound the keys, connections of others stay unseen.
 #[test]
-fn others_connections_are_out_of_reach_of_bounded_keys() {
+fn connections_of_others_are_out_of_reach_of_bounded_keys() {
     let (server, proxy) = stage("+@all ~app:* &*", "");
     let (mut one, mut observer) = (proxy.client(), server.observer());
     observer.ask(&["CLIENT", "SETNAME", "stranger"]);
@@ -189,7 +189,7 @@ fn rules_that_change_requests_hold_in_a_transaction() {
 }
 
 #[test]
-fn a_password_for_respgate_is_not_shown_to_the_server() {
+fn password_for_respgate_is_not_shown_to_the_server() {
     let directory = support::proxy::directory();
     let server = Server::mutual_tls(Brand::Redis);
     let port = support::real_server::free_port();
@@ -210,7 +210,7 @@ fn a_password_for_respgate_is_not_shown_to_the_server() {
 
 /// Names go along to a connection of the new identity; what cannot be told again is let go.
 #[test]
-fn a_rotation_moves_the_session_with_its_names() {
+fn rotation_moves_the_session_with_its_names() {
     let (mut server, proxy) = stage(OPEN_POLICY, "pinned_grace = \"1s\"\n");
     let (mut named, mut bound) = (proxy.client(), proxy.client());
     named.ask(&["HELLO", "3", "SETNAME", "worker"]);

@@ -59,7 +59,7 @@ fn valkey_says_what_is_wrong() {
 /// A wrong number of keys is what is wrong, although the names are outside of the patterns too: as with
 /// the server's own ACL. Nothing of the names goes to the server.
 #[test]
-fn the_number_of_keys_is_wrong_before_the_names_are() {
+fn number_of_keys_is_wrong_before_the_names_are() {
     for brand in [Brand::Redis, Brand::Valkey].into_iter().filter(|brand| brand.available()) {
         let (straight, behind) = (Server::plain(brand), Server::plain(brand));
         let user = ["ACL", "SETUSER", "app", "on", "nopass", "+@all", "~app1:*", "&*"];

@@ -38,24 +38,24 @@ fn storm(world: &mut World, attacks: &[Attack]) {
 }
 
 #[test]
-fn nothing_escapes_where_redis_is_asked_for_keys_as_they_are() {
+fn redis_with_plain_keys_lets_no_key_escape() {
     storm(&mut World::new(Brand::Redis, Mode::Enforce), ATTACKS);
 }
 
 #[test]
-fn nothing_escapes_where_redis_is_asked_for_keys_with_a_prefix() {
+fn redis_with_a_prefix_lets_no_key_escape() {
     storm(&mut World::new(Brand::Redis, Mode::Rewrite), ATTACKS);
 }
 
 #[test]
-fn nothing_escapes_where_valkey_is_asked_for_keys_as_they_are() {
+fn valkey_with_plain_keys_lets_no_key_escape() {
     if Brand::Valkey.available() {
         storm(&mut World::new(Brand::Valkey, Mode::Enforce), ATTACKS);
     }
 }
 
 #[test]
-fn nothing_escapes_where_valkey_is_asked_for_keys_with_a_prefix() {
+fn valkey_with_a_prefix_lets_no_key_escape() {
     if Brand::Valkey.available() {
         storm(&mut World::new(Brand::Valkey, Mode::Rewrite), ATTACKS);
     }

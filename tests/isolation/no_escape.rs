@@ -80,7 +80,7 @@ const REACHES_NO_KEY: &[&str] = &[
 /// A command without keys is refused, or stands in the list: a new one asks for a decision. It is the
 /// same list whatever bounds the policy, but for what a database has alone.
 #[test]
-fn what_names_no_key_reaches_none() {
+fn commands_without_keys_reach_none() {
     const OF_A_DATABASE: [&str; 6] =
         ["clusterscan", "dbsize", "flushdb", "keys", "randomkey", "scan"];
     for (acl, rewrites) in [
@@ -111,7 +111,7 @@ fn what_names_no_key_reaches_none() {
 
 /// What is about the server needs its name in the rules; what shows keys, a selector for all of them.
 #[test]
-fn what_is_about_the_server_passes_by_name() {
+fn server_commands_pass_by_name() {
     let words = |name: &str| plain(command::by_name(name).unwrap()).words;
     for name in ["config|get", "function|load", "script|flush", "memory|doctor", "acl|list"] {
         for prefixed in [false, true] {

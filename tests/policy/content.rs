@@ -92,7 +92,7 @@ fn denied_names_are_left_out_of_lists_of_keys() {
 
 /// A list that is too long to be held is replaced by an error, and the connection goes on.
 #[test]
-fn a_list_of_keys_that_is_too_long_is_an_error() {
+fn list_of_keys_that_is_too_long_is_an_error() {
     let (server, proxy) = behind_proxy("[policy.keys]\ndeny = ['secret*']\n");
     let mut operator = server.observer();
     let long = "k".repeat(1000);
@@ -146,7 +146,7 @@ fn keys() {
 
 /// From the header of a long value it is known that it will not pass: not a byte of it is kept.
 #[test]
-fn a_long_value_is_refused_and_not_kept() {
+fn long_value_is_refused_and_not_kept() {
     let (server, proxy) = behind_proxy("[policy.values]\nmax_bytes = '1MiB'\nmax_args = 10\n");
     let mut client = proxy.client();
     let (long, fits) = (filler(40 * MIB), filler(MIB));
@@ -202,7 +202,7 @@ fn a_long_value_is_refused_and_not_kept() {
 
 /// While MULTI collects, a further long argument is not collected.
 #[test]
-fn a_long_value_behind_one_that_is_collected() {
+fn long_value_behind_one_that_is_collected() {
     let (server, proxy) = behind_proxy("[policy.values]\nmax_bytes = '1MiB'\n");
     let mut client = proxy.client();
     let (long, fits) = (filler(40 * MIB), filler(MIB));

@@ -83,7 +83,7 @@ const NOKEY: &str = "-NOPERM this user has no permissions to access one of the k
 const NORUN: &str = "-NOPERM this user has no permissions to run the 'mod.get' command";
 
 #[test]
-fn nothing_unknown_passes() {
+fn unknown_commands_never_pass() {
     let server = renamed(Brand::Redis);
     let proxy = Proxy::before(&server, "");
     let mut client = proxy.client();
@@ -174,7 +174,7 @@ fn rules_speak_of_declared_commands() {
 /// Names are put before their keys, times to live behind what they write; where nobody says which
 /// arguments are keys, neither is possible.
 #[test]
-fn other_rules_know_declared_commands() {
+fn rules_know_declared_commands() {
     let server = renamed(Brand::Redis);
     let known = "\n\"mod.set\" = { arity = 3, flags = [\"write\"], keys = [{ at = 1, access = \"write\" }] }\n";
     let rules = "[policy.keys]\nmode = \"rewrite\"\nprefix = \"p:\"\n[policy.ttl]\ndefault = \"1h\"\n\
@@ -254,7 +254,7 @@ fn keys_in_the_replies_of_declared_commands() {
 
 /// Who waits on a connection of its own keeps nobody waiting.
 #[test]
-fn a_pinned_command() {
+fn pinned_command() {
     let server = renamed(Brand::Redis);
     let proxy = Proxy::with_policy(&server, ACL, DECLARED);
     let (mut waits, mut other) = (proxy.client(), proxy.client());
@@ -379,7 +379,7 @@ fn declared_before_learned_and_off_again() {
 
 /// Asked again: when the server is another, and on request.
 #[test]
-fn another_server() {
+fn changed_server_is_asked_for_its_commands() {
     let server = renamed(Brand::Redis);
     let info = server.observer().ask_text(&["INFO", "server"]);
     let version = info.lines().find_map(|line| line.strip_prefix("redis_version:")).unwrap();
@@ -407,7 +407,7 @@ fn another_server() {
 
 /// The server's own description is held against the table.
 #[test]
-fn a_server_that_disagrees() {
+fn server_that_disagrees() {
     for brand in [Brand::Redis, Brand::Valkey] {
         if !brand.available() {
             continue;
@@ -449,7 +449,7 @@ fn servers_as_they_are_agree_with_the_table() {
 
 /// Nothing depends on the answer.
 #[test]
-fn a_server_that_does_not_tell() {
+fn server_that_does_not_tell() {
     let server = Server::new(Brand::Redis, false, &["--rename-command", "COMMAND", ""]);
     let proxy = Proxy::before(&server, LEARN);
     proxy.await_log(&["CMD-I002", "unknown command"]);
@@ -517,7 +517,7 @@ fn explained() {
 
 /// A reply larger than any holds nobody up.
 #[test]
-fn an_answer_without_end() {
+fn answer_without_end() {
     let server = renamed(Brand::Redis);
     let relay = Relay::new(server.port);
     let long = "x".repeat(2 << 20);

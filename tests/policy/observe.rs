@@ -45,7 +45,7 @@ fn serve_with(server: &Server, acl: &str, policy: &str, sections: &str) -> (Prox
 }
 
 #[test]
-fn nothing_is_refused_and_everything_is_told() {
+fn observe_mode_refuses_nothing_and_reports_everything() {
     let server = Server::mutual_tls(Brand::Redis);
     let others = "[policies.writes]\nacl = \"+set ~*\"\n\
                   [policies.reads]\npreset = \"readonly\"\n";
@@ -105,7 +105,7 @@ fn nothing_is_refused_and_everything_is_told() {
 /// Under a prefix that respgate puts there, and with what it sends on its own: what was learned is a
 /// policy in the application's names, and the rules for the server's user are in those of the server.
 #[test]
-fn what_was_learned_is_a_policy_and_a_user_of_the_server() {
+fn learned_policy_serves_and_is_a_user_of_the_server() {
     let own = "mode = \"rewrite\"\nprefix = \"app1:\"\nflushdb = true\ndbsize = true\n\
                [policy.ttl]\non_missing = \"inject\"\ndefault = \"1h\"";
     let traffic: &[&[&str]] = &[
@@ -179,7 +179,7 @@ fn serve_keys(server: &Server, user: &str, policy: &str) -> (Proxy, String) {
 
 /// What was learned, put into force, passes the same traffic and nothing else.
 #[test]
-fn what_was_learned_is_a_policy() {
+fn learned_policy_serves() {
     let server = Server::mutual_tls(Brand::Redis);
     let traffic: &[&[&str]] = &[
         &["SET", "user:1:name", "x"],
@@ -210,7 +210,7 @@ fn what_was_learned_is_a_policy() {
 
 /// Every refused command is in the log at debug, and at info one of its kind; without keys and values.
 #[test]
-fn a_refused_command_is_in_the_log() {
+fn refused_command_is_in_the_log() {
     let server = Server::mutual_tls(Brand::Redis);
     for level in ["info", "debug"] {
         let sections = format!("[telemetry]\nlog_level = {level:?}\n");
@@ -254,7 +254,7 @@ fn listener_address(proxy: &Proxy) -> String {
 }
 
 #[test]
-fn nothing_observed_is_no_policy() {
+fn learning_without_traffic_gives_no_policy() {
     let server = Server::mutual_tls(Brand::Redis);
     let (proxy, socket) = serve(&server, "+@all ~* &*", "");
     assert_eq!(proxy.client().ask(&["SET", "k", "v"]), b"+OK\r\n");
@@ -264,7 +264,7 @@ fn nothing_observed_is_no_policy() {
 }
 
 #[test]
-fn one_rule_is_observed_while_the_others_hold() {
+fn observed_rule_leaves_the_others_in_force() {
     let server = Server::mutual_tls(Brand::Redis);
     let (proxy, _) = serve(&server, "+@read +@transaction ~app:*", "observe = [\"namespace\"]");
     let mut client = proxy.client();
@@ -278,7 +278,7 @@ fn one_rule_is_observed_while_the_others_hold() {
 
 /// The printed rules are taken by a real server, and pass what respgate passes.
 #[test]
-fn the_server_takes_the_rules_and_holds_them() {
+fn server_takes_the_rules_and_holds_them() {
     let server = Server::mutual_tls(Brand::Redis);
     let (proxy, _) = serve(&server, "+@all -@dangerous ~app:* &app:*", "");
     let file = proxy.configuration_file();
@@ -306,7 +306,7 @@ fn the_server_takes_the_rules_and_holds_them() {
 
 /// One user of the server may what each policy in use allows, and nothing of two together.
 #[test]
-fn the_server_takes_the_rules_of_several_policies() {
+fn server_takes_the_rules_of_several_policies() {
     for brand in [Brand::Redis, Brand::Valkey] {
         if !brand.available() {
             continue;
@@ -372,7 +372,7 @@ fn the_server_takes_the_rules_of_several_policies() {
 
 /// What the server's user has otherwise is told; after the printed command nothing is.
 #[test]
-fn the_rules_of_the_servers_user_are_compared() {
+fn rules_of_the_servers_user_are_compared() {
     let server = Server::mutual_tls(Brand::Redis);
     let (proxy, _) = serve(&server, "+@all -@dangerous ~app:* &app:*", "");
     let file = proxy.configuration_file();

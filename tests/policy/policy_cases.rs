@@ -58,7 +58,7 @@ fn verdicts() {
 }
 
 #[test]
-fn the_server_says_the_same() {
+fn server_says_the_same() {
     if !Brand::Redis.available() {
         return;
     }

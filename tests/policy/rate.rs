@@ -45,7 +45,7 @@ fn before(server: &Server, limits: &str) -> Proxy {
 }
 
 #[test]
-fn what_comes_too_often_is_refused() {
+fn commands_above_the_rate_are_refused() {
     let server = Server::mutual_tls(Brand::Redis);
     let limits = "@limit = \"@write -incr\"\nrate = \"1/d\"\nburst = 5\non_exceed = \"error\"\n";
     let proxy = before(&server, limits);
@@ -76,7 +76,7 @@ fn what_comes_too_often_is_refused() {
 
 /// What is used of a limit is forgotten when its policy is another, and not before.
 #[test]
-fn a_reload_fills_no_bucket_of_a_policy_that_stays() {
+fn reload_fills_no_bucket_of_a_policy_that_stays() {
     let server = Server::mutual_tls(Brand::Redis);
     for per in ["policy", "client"] {
         let limits = format!(
@@ -96,7 +96,7 @@ fn a_reload_fills_no_bucket_of_a_policy_that_stays() {
 }
 
 #[test]
-fn who_shares_a_bucket() {
+fn buckets_and_who_shares_them() {
     let server = Server::mutual_tls(Brand::Redis);
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("second.sock");
@@ -120,7 +120,7 @@ fn who_shares_a_bucket() {
 }
 
 #[test]
-fn what_comes_too_often_waits_in_its_order() {
+fn commands_above_the_rate_wait_in_their_order() {
     let server = Server::mutual_tls(Brand::Redis);
     for mode in ["shared", "session"] {
         let limits = format!(
@@ -143,7 +143,7 @@ fn what_comes_too_often_waits_in_its_order() {
 }
 
 #[test]
-fn who_waits_holds_up_nobody_else() {
+fn waiter_holds_up_no_other_client() {
     let server = Server::mutual_tls(Brand::Redis);
     let limits = "@limit = \"incr\"\nrate = \"1/d\"\nmax_delay = \"10d\"\n";
     let proxy = before(&server, limits);
@@ -172,7 +172,7 @@ fn who_waits_holds_up_nobody_else() {
 }
 
 #[test]
-fn too_long_a_wait_is_refused_at_once() {
+fn wait_beyond_max_delay_is_refused_at_once() {
     let server = Server::mutual_tls(Brand::Redis);
     let limits = "@limit = \"incr\"\nrate = \"1/d\"\nburst = 2\nmax_delay = \"1h\"\n";
     let proxy = before(&server, limits);
@@ -180,7 +180,7 @@ fn too_long_a_wait_is_refused_at_once() {
 }
 
 #[test]
-fn too_many_at_once_are_refused() {
+fn commands_beyond_the_concurrency_are_refused() {
     let server = Server::mutual_tls(Brand::Redis);
     for mode in ["shared", "session"] {
         let limits = format!(
@@ -206,7 +206,7 @@ fn too_many_at_once_are_refused() {
 }
 
 #[test]
-fn too_many_at_once_wait_for_room() {
+fn commands_beyond_the_concurrency_wait_for_room() {
     let server = Server::mutual_tls(Brand::Redis);
     let limits = "@limit = \"blpop incr\"\nconcurrency = 1\nmax_delay = \"1h\"\n";
     let proxy = before(&server, limits);
@@ -230,7 +230,7 @@ fn too_many_at_once_wait_for_room() {
 }
 
 #[test]
-fn who_waits_too_long_for_room_is_refused() {
+fn waiter_beyond_max_delay_is_refused() {
     let server = Server::mutual_tls(Brand::Redis);
     let limits = "@limit = \"blpop incr\"\nconcurrency = 1\nmax_delay = \"20ms\"\n";
     let proxy = before(&server, limits);

@@ -87,7 +87,7 @@ fn two_users() -> String {
 }
 
 #[test]
-fn a_listener_has_a_policy() {
+fn listener_has_a_policy() {
     let server = Server::plain(Brand::Redis);
     let home = proxy::directory();
     let (open, reading, telemetry) =
@@ -111,7 +111,7 @@ fn a_listener_has_a_policy() {
 }
 
 #[test]
-fn the_user_decides_at_once() {
+fn user_decides_at_once() {
     let stage = Stage::new("auth = \"users\"", &two_users());
     let mut client = stage.client();
     assert_eq!(client.ask(&["GET", "one:k"]), NOAUTH);
@@ -155,7 +155,7 @@ fn the_user_decides_at_once() {
 
 /// Two namespaces of one server, from one connection.
 #[test]
-fn the_prefix_is_that_of_the_user() {
+fn prefix_is_that_of_the_user() {
     let rewrite = |prefix| {
         format!("acl = \"+@all ~* &*\"\nkeys = {{ mode = \"rewrite\", prefix = {prefix:?} }}")
     };
@@ -223,7 +223,7 @@ fn inside_a_transaction() {
 }
 
 #[test]
-fn a_peer_needs_no_password() {
+fn peer_needs_no_password() {
     let uid = std::fs::metadata("/proc/self").unwrap().uid();
     let users =
         two_users().replace("policy = \"two\"\n", &format!("policy = \"two\"\nuids = [{uid}]\n"));
@@ -242,7 +242,7 @@ fn a_peer_needs_no_password() {
 }
 
 #[test]
-fn a_uid_of_somebody_else() {
+fn uid_of_somebody_else() {
     let uid = std::fs::metadata("/proc/self").unwrap().uid() + 1;
     let users =
         two_users().replace("policy = \"two\"\n", &format!("policy = \"two\"\nuids = [{uid}]\n"));

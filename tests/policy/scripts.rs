@@ -92,7 +92,7 @@ fn none_may_run() {
 }
 
 #[test]
-fn those_on_the_list_may_run() {
+fn listed_scripts_may_run() {
     let server = Server::mutual_tls(Brand::Redis);
     let library = "#!lua name=l\nredis.register_function('f', function() return 7 end)\n\
                    redis.register_function('g', function() return 8 end)";
@@ -157,7 +157,7 @@ fn files_are_on_the_list_and_read_again() {
 }
 
 #[test]
-fn what_the_server_has_lost_is_sent_again() {
+fn script_that_the_server_has_lost_is_sent_again() {
     for brand in [Brand::Redis, Brand::Valkey].into_iter().filter(|brand| brand.available()) {
         let server = match brand {
             Brand::Redis => Server::mutual_tls(brand),
@@ -197,7 +197,7 @@ fn what_the_server_has_lost_is_sent_again() {
 }
 
 #[test]
-fn a_script_that_nobody_has_seen_is_the_servers_to_miss() {
+fn script_that_nobody_has_seen_is_the_servers_to_miss() {
     let server = Server::mutual_tls(Brand::Redis);
     let proxy = Proxy::before(&server, "");
     let mut client = proxy.client();
@@ -216,7 +216,7 @@ fn a_script_that_nobody_has_seen_is_the_servers_to_miss() {
 
 /// The order of execution is that of the client's requests, whatever is lost when.
 #[test]
-fn the_order_stays() {
+fn order_of_commands_stays() {
     let server = Server::mutual_tls(Brand::Redis);
     for sections in ["", "[upstream.pool]\nmode = \"session\"\n"] {
         let proxy = Proxy::before(&server, sections);
@@ -254,7 +254,7 @@ fn the_order_stays() {
 
 /// Believed to be there, lost, and followed by others: the server's own words, in their place.
 #[test]
-fn what_came_too_late_to_hold_is_told() {
+fn script_error_after_its_reply_is_reported() {
     let server = Server::mutual_tls(Brand::Redis);
     let proxy = Proxy::before(&server, "");
     let mut client = proxy.client();
@@ -275,7 +275,7 @@ fn what_came_too_late_to_hold_is_told() {
 }
 
 #[test]
-fn a_restart_of_the_server_goes_unnoticed() {
+fn restart_of_the_server_goes_unnoticed() {
     let mut server = Server::mutual_tls(Brand::Redis);
     for sections in ["", "[upstream.pool]\nmode = \"session\"\n"] {
         let proxy = Proxy::before(&server, sections);
@@ -429,7 +429,7 @@ fn keys_keep_their_prefix() {
 
 /// While one session waits for its script, another does not.
 #[test]
-fn other_sessions_are_not_held() {
+fn sessions_of_others_are_not_held() {
     let server = Server::mutual_tls(Brand::Redis);
     let proxy = Proxy::before(&server, "");
     let mut client = proxy.client();

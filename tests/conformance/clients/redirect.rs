@@ -36,7 +36,7 @@ fn invalidations_arrive_at_the_other_client() {
 }
 
 #[test]
-fn a_client_is_told_when_the_other_one_is_gone() {
+fn client_is_told_when_the_other_one_is_gone() {
     for brand in brands() {
         let server = Server::plain(brand);
         let proxy = Proxy::before(&server, "");
@@ -68,7 +68,7 @@ fn a_client_is_told_when_the_other_one_is_gone() {
 }
 
 #[test]
-fn a_redirect_to_nobody_is_refused_in_the_servers_words() {
+fn redirect_to_nobody_is_refused_in_the_servers_words() {
     for brand in brands() {
         let server = Server::plain(brand);
         let proxy = Proxy::before(&server, "");
@@ -95,7 +95,7 @@ fn a_redirect_to_nobody_is_refused_in_the_servers_words() {
 
 /// A client that speaks RESP3 need not be subscribed; it gets a connection of its own for this.
 #[test]
-fn a_client_without_subscription_can_be_told_too() {
+fn client_without_subscription_can_be_told_too() {
     for brand in brands() {
         let server = Server::plain(brand);
         let proxy = Proxy::before(&server, "");
@@ -150,7 +150,7 @@ fn told_resp3(client: &mut Client, words: &[&str]) -> String {
 
 /// What Redis permits between MULTI and EXEC, and what comes of it.
 #[test]
-fn a_transaction_may_change_the_connection() {
+fn transaction_may_change_the_connection() {
     for brand in brands() {
         let server = Server::plain(brand);
         let proxy = Proxy::before(&server, "");
@@ -199,7 +199,7 @@ fn without_id(reply: &[u8]) -> String {
 
 /// The server decides what these do: they are made on a connection that then stays.
 #[test]
-fn a_client_that_is_not_to_touch_keys_does_not() {
+fn client_that_is_not_to_touch_keys_does_not() {
     if !Brand::Valkey.available() {
         return;
     }

@@ -23,7 +23,7 @@ fn has(bytes: &[u8], text: &str) -> bool {
 
 /// EXEC's nil tells that a watched key has changed: of one's own alone.
 #[test]
-fn a_watch_tells_nothing_of_others_keys() {
+fn watch_tells_nothing_of_others_keys() {
     let server = Server::plain(Brand::Redis);
     for mode in [Mode::Enforce, Mode::Rewrite] {
         let proxy = before(&server, mode, "");
@@ -39,7 +39,7 @@ fn a_watch_tells_nothing_of_others_keys() {
 
 /// Half a large value is not the beginning of the next client's request.
 #[test]
-fn what_is_cut_is_nobody_elses_request() {
+fn cut_request_is_no_request_of_another_client() {
     let server = Server::mutual_tls(Brand::Redis);
     server.observer().ask(&["SET", "app2:str", SECRET]);
     for mode in [Mode::Enforce, Mode::Rewrite] {
@@ -72,7 +72,7 @@ fn what_is_cut_is_nobody_elses_request() {
 
 /// After a list of three elements a subscription; the list looks like a message.
 #[test]
-fn a_value_that_looks_like_a_message_is_a_value() {
+fn value_that_looks_like_a_message_is_a_value() {
     let server = Server::plain(Brand::Redis);
     for sections in ["", "[upstream.pool]\nmode = \"session\"\n"] {
         for mode in [Mode::Enforce, Mode::Rewrite] {
@@ -97,7 +97,7 @@ fn a_value_that_looks_like_a_message_is_a_value() {
 
 /// A session that has said RESET hears nothing more, in whatever state it was.
 #[test]
-fn nothing_is_heard_after_a_reset() {
+fn reset_ends_all_messages() {
     let server = Server::new(Brand::Redis, false, &["--notify-keyspace-events", "KEA"]);
     let proxy = before(&server, Mode::Rewrite, "");
     let mut observer = server.observer();
@@ -125,7 +125,7 @@ fn nothing_is_heard_after_a_reset() {
 
 /// A timeout a little below zero is rounded to zero, which is for ever.
 #[test]
-fn nobody_waits_behind_a_rounded_timeout() {
+fn rounded_timeout_keeps_no_other_waiting() {
     let server = Server::plain(Brand::Redis);
     let proxy = before(&server, Mode::Enforce, "");
     let mut held = Vec::new();
@@ -147,7 +147,7 @@ fn nobody_waits_behind_a_rounded_timeout() {
 
 /// What an operator takes away is away at the next command, and what is queued does not run.
 #[test]
-fn a_new_policy_holds_at_the_next_command() {
+fn new_policy_holds_at_the_next_command() {
     let server = Server::plain(Brand::Redis);
     server.observer().ask(&["SET", "app2:str", SECRET]);
     let proxy = Proxy::with_policy(&server, "+@all ~app1:* ~app2:* &app1:* &app2:*", "");
@@ -168,7 +168,7 @@ fn a_new_policy_holds_at_the_next_command() {
 
 /// A prefix of characters that mean something in patterns is nothing but itself.
 #[test]
-fn a_prefix_is_no_pattern() {
+fn prefix_is_no_pattern() {
     let server = Server::new(Brand::Redis, false, &["--notify-keyspace-events", "KEA"]);
     for prefix in ["a*:", "?", "[^x]", "a\\*", "*", "a[b", "^-]*"] {
         let mut observer = server.observer();
@@ -217,7 +217,7 @@ fn a_prefix_is_no_pattern() {
 
 /// What follows SELECT at once is judged by the database that it selects.
 #[test]
-fn nothing_is_judged_before_select_is_answered() {
+fn commands_behind_select_are_judged_after_its_answer() {
     let server = Server::plain(Brand::Redis);
     for sections in ["", "[upstream.pool]\nmode = \"session\"\n"] {
         let proxy = before(&server, Mode::Enforce, sections);

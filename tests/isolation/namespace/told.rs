@@ -191,7 +191,7 @@ fn blocked_clients_wait_for_their_own() {
 /// With another prefix in force nobody hears the channels of the old one, and a session that tracks
 /// keys under it may not mix them.
 #[test]
-fn a_changed_prefix() {
+fn changed_prefix() {
     let server = Server::mutual_tls(Brand::Redis);
     let proxy = app(&server, "qa:", "");
     let (mut subscriber, mut tracker, mut plain) = (proxy.client(), proxy.client(), proxy.client());

@@ -50,7 +50,7 @@ fn among_many_keys_of_others() {
 
 /// Each request of a walk is short, and others pass between them.
 #[test]
-fn others_are_served_meanwhile() {
+fn clients_are_served_during_a_walk() {
     let server = Server::mutual_tls(Brand::Redis);
     let own = app(&server, "qa:", WALKS);
     populate(&server, "qa:", 100_000);
@@ -97,7 +97,7 @@ fn refused() {
 
 /// The server's refusal of a page or of a removal is the client's answer.
 #[test]
-fn what_the_server_refuses() {
+fn walk_that_the_server_refuses() {
     let server = Server::mutual_tls(Brand::Redis);
     let own = app(&server, "qa:", WALKS);
     populate(&server, "qa:", 2000);

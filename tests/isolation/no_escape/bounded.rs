@@ -277,7 +277,7 @@ fn keys_that_are_not_denied() {
 
 /// What drivers read of `INFO` is there, and a client that may see all sees all.
 #[test]
-fn a_report_has_what_drivers_need() {
+fn report_has_what_drivers_need() {
     let server = Server::plain(Brand::Redis);
     for (acl, keys) in [
         ("+@all ~app1:*", ""),
@@ -335,7 +335,7 @@ fn invalidations_do_not_say_their_database() {
 
 /// Events and invalidations of other databases and of denied keys do not arrive.
 #[test]
-fn a_listener_hears_its_own() {
+fn listener_hears_its_own() {
     for bound in [&BOUNDS[3], &BOUNDS[4]] {
         let (acl, keys, database) = bound;
         let neighbour = Neighbour::new(database);

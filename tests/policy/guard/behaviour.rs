@@ -57,7 +57,7 @@ fn asked(client: &mut Client, words: &[&str]) -> String {
 }
 
 #[test]
-fn the_client_sees_its_own_names_of_scripts() {
+fn client_sees_its_own_names_of_scripts() {
     let server = server(Brand::Redis);
     let proxy = Proxy::with_policy(&server, POLICIES[0].0, POLICIES[0].1);
     let mut client = proxy.client();

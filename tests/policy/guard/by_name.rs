@@ -33,7 +33,7 @@ fn sent(server: &Server) -> (u64, u64) {
 }
 
 #[test]
-fn a_text_that_the_server_has_is_not_sent_again() {
+fn text_that_the_server_has_is_not_sent_again() {
     for brand in both() {
         let server = server(brand);
         let proxy = behind(&server, "");
@@ -107,7 +107,7 @@ fn errors_have_the_name_that_the_client_knows_whatever_travels() {
 
 /// The order of execution is that of the client's requests, whatever is lost when.
 #[test]
-fn the_order_stays_when_texts_do_not_travel() {
+fn order_stays_when_texts_do_not_travel() {
     let server = server(Brand::Redis);
     for sections in ["", "[upstream.pool]\nmode = \"session\"\n"] {
         let proxy = behind(&server, sections);

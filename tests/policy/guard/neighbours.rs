@@ -109,7 +109,7 @@ fn none_runs_what_was_guarded_for_another() {
 
 /// Many clients with one text at once: each gets what it wrote.
 #[test]
-fn one_text_of_several_applications_at_once() {
+fn script_text_of_several_applications_at_once() {
     let server = server(Brand::Redis);
     let (_proxy, clients) = gate(&server);
     let threads = clients.into_iter().zip(["k", "app2:k", "k"]).enumerate().map(

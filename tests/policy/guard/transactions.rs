@@ -41,7 +41,7 @@ fn know_both(client: &mut Client) {
 
 /// Other rules put another prologue before the same script.
 #[test]
-fn a_script_is_found_in_a_transaction_after_a_reload_of_the_rules() {
+fn script_is_found_in_a_transaction_after_a_reload_of_the_rules() {
     for brand in [Brand::Redis, Brand::Valkey].into_iter().filter(|brand| brand.available()) {
         for sections in ["", SESSION] {
             let server = server(brand);
@@ -70,7 +70,7 @@ fn a_script_is_found_in_a_transaction_after_a_reload_of_the_rules() {
 }
 
 #[test]
-fn a_script_is_found_in_a_transaction_after_a_restart_of_the_server() {
+fn script_is_found_in_a_transaction_after_a_restart_of_the_server() {
     let mut server = server(Brand::Redis);
     for sections in ["", SESSION] {
         let proxy = behind(&server, sections);
@@ -86,7 +86,7 @@ fn a_script_is_found_in_a_transaction_after_a_restart_of_the_server() {
 
 /// What another client of the server has it forget meanwhile is answered as the server does.
 #[test]
-fn a_script_that_was_flushed_is_missing_in_a_transaction() {
+fn script_that_was_flushed_is_missing_in_a_transaction() {
     let server = server(Brand::Redis);
     let proxy = behind(&server, "");
     let mut client = proxy.client();

@@ -126,7 +126,7 @@ fn no_answer_to_the_question_lets_a_script_through() {
 /// One that cannot answer now is asked again: for a while scripts wait, then they are refused, and in the
 /// end they run.
 #[test]
-fn a_server_that_is_busy_or_slow_is_asked_again() {
+fn server_that_is_busy_or_slow_is_asked_again() {
     let busy = || Order::Say(b"-BUSY Redis is busy running a script.\r\n".to_vec());
     let cases = [
         (vec![(busy(), 2)], false),
@@ -164,7 +164,7 @@ fn a_server_that_is_busy_or_slow_is_asked_again() {
 
 /// Another server may come behind a lost connection: it is asked anew.
 #[test]
-fn another_server_is_asked_again() {
+fn changed_server_is_asked_again() {
     let mut server = server(Brand::Redis);
     let proxy = Proxy::with_policy(&server, POLICIES[0].0, POLICIES[0].1);
     let mut client = proxy.client();

@@ -143,11 +143,11 @@ fn compare(brand: Brand) {
 }
 
 #[test]
-fn a_file_of_redis() {
+fn file_of_redis() {
     compare(Brand::Redis);
 }
 
 #[test]
-fn a_file_of_valkey() {
+fn file_of_valkey() {
     compare(Brand::Valkey);
 }

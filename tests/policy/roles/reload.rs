@@ -24,7 +24,7 @@ fn logged_in(stage: &Stage, user: &str, password: &str) -> Client {
 }
 
 #[test]
-fn a_policy_changes_under_its_users() {
+fn policy_changes_under_its_users() {
     let stage = Stage::new("auth = \"users\"", &two_users());
     let mut client = logged_in(&stage, "app1", "sesame-1");
     assert_eq!(client.ask(&["SET", "one:k", "v"]), OK);
@@ -39,7 +39,7 @@ fn a_policy_changes_under_its_users() {
 
 /// As after Redis's ACL SETUSER; whoever hears something goes as soon as anything may no longer be heard.
 #[test]
-fn what_may_no_longer_be_heard_is_not() {
+fn subscription_that_is_no_longer_allowed_ends() {
     let channels = "&news:* &__keyspace@0__:two:*";
     let stage = Stage::new("auth = \"users\"", &two_users().replace("&*", channels));
     let mut writer = logged_in(&stage, "app2", "sesame-2");
@@ -111,7 +111,7 @@ fn passwords_states_and_ends() {
 }
 
 #[test]
-fn a_listener_that_asks_and_one_that_no_longer_does() {
+fn listener_that_asks_and_one_that_no_longer_does() {
     let stage = Stage::new("auth = \"off\"", &two_users());
     let mut early = stage.client();
     assert_eq!(early.ask(&["SET", "any", "v"]), OK);
@@ -127,7 +127,7 @@ fn a_listener_that_asks_and_one_that_no_longer_does() {
 
 /// Files beside the configuration: taken up when they change, in whole or not at all.
 #[test]
-fn an_acl_file_changes() {
+fn acl_file_changes() {
     let home = proxy::directory();
     let file = home.path().join("users.acl");
     let write = |text: &str| {
@@ -162,7 +162,7 @@ fn an_acl_file_changes() {
 
 /// The configuration may name a file that nobody watched before.
 #[test]
-fn a_file_that_is_named_later() {
+fn file_that_is_named_later() {
     let stage = Stage::new("auth = \"users\"", &two_users());
     // Within reach of the sandbox.
     let file = stage.proxy.directory().join("later");

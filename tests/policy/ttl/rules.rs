@@ -43,7 +43,7 @@ fn long_ones_are_cut_to_the_maximum() {
 /// What follows a request for its keys' times to live is no transaction that the server refused: clients that
 /// cannot ask again, since their connection tracks, watches or listens, may still begin one.
 #[test]
-fn a_transaction_may_begin_after_several_keys_were_given_times_to_live() {
+fn transaction_may_begin_after_several_keys_were_given_times_to_live() {
     let (server, proxy) = behind_proxy(&inject());
     let (mut client, mut tracks) = (proxy.client(), proxy.client());
     tracks.ask(&["HELLO", "3"]);
@@ -59,7 +59,7 @@ fn a_transaction_may_begin_after_several_keys_were_given_times_to_live() {
 
 /// `RESTORE` carries its time to live itself: what it says of the key's last use stays.
 #[test]
-fn a_restored_key_keeps_its_idle_time() {
+fn restored_key_keeps_its_idle_time() {
     let (server, proxy) = behind_proxy(&inject());
     let mut client = proxy.client();
     client.ask(&["SET", "k", "v"]);
@@ -165,7 +165,7 @@ fn large_values() {
 
 /// What would follow a large request is not sent when the request is given up half way.
 #[test]
-fn a_large_request_that_is_given_up() {
+fn large_request_that_is_given_up() {
     let (server, proxy) = behind_proxy(&format!("{}[limits]\nmax_bulk = '1MiB'\n", inject()));
     let mut client = proxy.client();
     let (large, oversize) = ("v".repeat(100 << 10), "v".repeat(2 << 20));
@@ -185,7 +185,7 @@ fn a_large_request_that_is_given_up() {
 
 /// The destination of an element that was waited for.
 #[test]
-fn a_blocked_client() {
+fn blocked_client_is_closed() {
     let (server, proxy) = behind_proxy(&inject());
     let (mut waiting, mut other) = (proxy.client(), proxy.client());
     for (round, command) in ["BLMOVE", "BRPOPLPUSH"].into_iter().enumerate() {
