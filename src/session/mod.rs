@@ -3,9 +3,11 @@
 //! Owns: the way of a request through the files below. Never knows: tokio, sockets, connections,
 //! clocks; time and the outcome of every wait are arguments.
 //!
-//! `request` asks everything that is to be asked and sends each kind of command to its file: `hello`,
-//! `local`, `multi`, `pubsub`, `script`, `walk`. `remote` takes what the server answers. `state` is what they share,
-//! `queue` keeps replies in order.
+//! `interface` is what the shell calls. `request` asks everything that is to be asked and sends each kind of
+//! command to its file: `forward`, `hello`, `local`, `multi`, `pubsub`, `script`, `key_scan`, `track`; `dedicated` those of a
+//! client with a connection of its own. `reply` takes what the server answers. `state` is what they share: the
+//! parts of a session, each a type with a file of its own (`user`, `dialect`, `watch`, `listening`, `replies`,
+//! `retries`, `admission`, `outage`, …), and its way to a connection. `queue` keeps replies in order.
 
 mod access;
 mod admission;

@@ -181,7 +181,13 @@ fn large_commands_in_a_transaction() {
 /// What one client holds on its connection is counted over its commands, and let go with them.
 #[test]
 fn keys_that_one_client_watches_are_bounded() {
-    let (_server, proxy) = stage("max_watched = 10");
+    for mode in ["", "[upstream.pool]\nmode = \"session\""] {
+        watch_beyond_the_bound(&format!("max_watched = 10\n{mode}"));
+    }
+}
+
+fn watch_beyond_the_bound(limits: &str) {
+    let (_server, proxy) = stage(limits);
     let watch = |keys: std::ops::Range<usize>| {
         let names = keys.map(|n| format!("k{n}"));
         encode(&std::iter::once("WATCH".to_owned()).chain(names).collect::<Vec<_>>())
