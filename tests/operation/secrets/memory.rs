@@ -136,3 +136,33 @@ fn replaced_secrets_are_gone_from_the_memory_and_others_are_there_once() {
     let present = found(proxy.pid(), &forms(&key, next)).unwrap();
     assert!(count(&present, "password") == 1 && present.len() <= 2, "{present:#?}");
 }
+
+/// The output of a program, and what is made of it, are wiped as files are.
+#[test]
+fn replaced_token_of_a_program_is_gone_from_the_memory() {
+    let stage = Stage::new();
+    let next = "pale-otter-lantern-gravel-20717";
+    let more = format!(">{next}");
+    stage.server.observer().ask(&["ACL", "SETUSER", "app", "on", &more]);
+    let (port, telemetry) = (free_port(), free_port());
+    stage.write("token", format!("{{\"password\":\"{PASSWORD}\"}}"));
+    let old = format!("password_file = {:?}", stage.path("password"));
+    let new = format!("password_command = [\"/bin/cat\", {:?}]", stage.path("token"));
+    let text = stage.configuration(port, telemetry).replace(&old, &new).replace("trace", "info");
+    let proxy = Proxy::configured(proxy::directory(), Target::Tcp(port), telemetry, &text);
+    let secret = [("token", PASSWORD.as_bytes().to_vec())];
+    let Some(before) = found(proxy.pid(), &secret) else {
+        eprintln!("skipped: the memory of another process cannot be read here");
+        return;
+    };
+    assert_eq!(before.len(), 1, "{before:#?}");
+    stage.write("token", format!("{{\"password\":\"{next}\"}}"));
+    proxy.hang_up();
+    let applied = "respgate_reload_attempts_total{what=\"auth\",result=\"applied\"}";
+    proxy.await_metric(applied, |count| count > 0.5);
+    let mut left = before;
+    wait_until("nothing is left of it", || {
+        left = found(proxy.pid(), &secret).unwrap();
+        left.is_empty()
+    });
+}
