@@ -64,7 +64,7 @@ impl Outage {
             return None;
         };
         self.degraded.note_missed();
-        queue.replace(ticket, out, |out| miss.write(out, protocol))
+        queue.arrive(ticket, out, |out| miss.write(out, protocol))
     }
 
     /// How many misses and errors were answered since this was asked.

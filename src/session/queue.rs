@@ -128,8 +128,10 @@ impl BlockEnd {
 
 #[derive(Debug)]
 enum Content {
-    Local(Box<[u8]>),
-    Remote(Remote),
+    /// The whole reply, from respgate or before its turn: it goes when those before it are gone.
+    Arrived(Box<[u8]>),
+    /// It waits for the server.
+    Waiting(Remote),
     /// The client's connection is closed here.
     Cut,
 }
@@ -146,7 +148,7 @@ struct Place {
 pub(super) struct ReplyQueue {
     places: VecDeque<Place>,
     in_flight: usize,
-    /// Bytes of local replies that wait behind remote ones.
+    /// Bytes of replies that wait for their turn.
     held: usize,
     /// The newest place is the proxy's answer to a request that has not arrived as a whole: it waits.
     withheld: bool,
@@ -165,7 +167,7 @@ impl ReplyQueue {
         self.in_flight
     }
 
-    /// Bytes of the proxy's own replies that wait for others.
+    /// Bytes of replies that wait for their turn.
     pub(super) const fn held_bytes(&self) -> usize {
         self.held
     }
@@ -173,15 +175,15 @@ impl ReplyQueue {
     /// The oldest place, if it waits for the server.
     pub(super) fn front(&mut self) -> Option<&mut Remote> {
         match self.places.front_mut().map(|place| &mut place.content) {
-            Some(Content::Remote(remote)) => Some(remote),
-            Some(Content::Local(_) | Content::Cut) | None => None,
+            Some(Content::Waiting(remote)) => Some(remote),
+            Some(Content::Arrived(_) | Content::Cut) | None => None,
         }
     }
 
     pub(super) fn peek(&self) -> Option<&Remote> {
         match self.places.front().map(|place| &place.content) {
-            Some(Content::Remote(remote)) => Some(remote),
-            Some(Content::Local(_) | Content::Cut) | None => None,
+            Some(Content::Waiting(remote)) => Some(remote),
+            Some(Content::Arrived(_) | Content::Cut) | None => None,
         }
     }
 
@@ -206,16 +208,16 @@ impl ReplyQueue {
         self.cut_at(index);
         self.flush(out);
         match old {
-            Content::Remote(remote) => Some(remote),
-            Content::Local(_) | Content::Cut => None,
+            Content::Waiting(remote) => Some(remote),
+            Content::Arrived(_) | Content::Cut => None,
         }
     }
 
     fn cut_at(&mut self, index: usize) {
         for place in self.places.drain(index..) {
             match place.content {
-                Content::Remote(_) => self.in_flight -= 1,
-                Content::Local(bytes) => {
+                Content::Waiting(_) => self.in_flight -= 1,
+                Content::Arrived(bytes) => {
                     self.held = self.held.saturating_sub(bytes.len() + size_of::<Place>());
                 }
                 Content::Cut => {}
@@ -253,7 +255,7 @@ impl ReplyQueue {
             write(&mut own);
             self.own_error = Some(own.first() == Some(&b'-'));
             self.held += own.len() + size_of::<Place>();
-            self.places.push_back(Place { content: Content::Local(Box::from(&*own)), silent });
+            self.places.push_back(Place { content: Content::Arrived(Box::from(&*own)), silent });
             self.withheld = withhold;
         }
     }
@@ -310,13 +312,13 @@ impl ReplyQueue {
             admission: None,
             miss: None,
         };
-        self.places.push_back(Place { content: Content::Remote(remote), silent });
+        self.places.push_back(Place { content: Content::Waiting(remote), silent });
         ticket
     }
 
     /// The request that was put in line last keeps this until it is answered.
     pub(super) fn keep(&mut self, admission: Box<Admission>) {
-        if let Some(Place { content: Content::Remote(remote), .. }) = self.places.back_mut() {
+        if let Some(Place { content: Content::Waiting(remote), .. }) = self.places.back_mut() {
             remote.admission = Some(admission);
         }
     }
@@ -325,8 +327,8 @@ impl ReplyQueue {
     pub(super) fn note_miss(&mut self, ticket: Ticket, miss: Option<EmptyReply>) {
         let places = self.places.iter_mut().rev();
         let mut remotes = places.filter_map(|place| match &mut place.content {
-            Content::Remote(remote) => Some(remote),
-            Content::Local(_) | Content::Cut => None,
+            Content::Waiting(remote) => Some(remote),
+            Content::Arrived(_) | Content::Cut => None,
         });
         if let Some(remote) = remotes.find(|remote| remote.ticket == ticket) {
             remote.miss = miss;
@@ -336,19 +338,19 @@ impl ReplyQueue {
     pub(super) fn miss_of(&self, ticket: Ticket) -> Option<EmptyReply> {
         let place = self.places.get(self.position(ticket)?)?;
         match &place.content {
-            Content::Remote(remote) => remote.miss,
-            Content::Local(_) | Content::Cut => None,
+            Content::Waiting(remote) => remote.miss,
+            Content::Arrived(_) | Content::Cut => None,
         }
     }
 
     /// What the requests on their way hold of limits.
     pub(super) fn take_held(&mut self) -> Vec<(Ticket, Held)> {
         let held = |place: &mut Place| match &mut place.content {
-            Content::Remote(remote) => {
+            Content::Waiting(remote) => {
                 let held = remote.admission.take().and_then(Held::of)?;
                 Some((remote.ticket, held))
             }
-            Content::Local(_) | Content::Cut => None,
+            Content::Arrived(_) | Content::Cut => None,
         };
         self.places.iter_mut().filter_map(held).collect()
     }
@@ -356,7 +358,7 @@ impl ReplyQueue {
     /// Removes the oldest place, which waited for the server, and lets local replies behind it go.
     pub(super) fn pop(&mut self, out: &mut BytesMut) -> Option<Remote> {
         let place = self.places.pop_front()?;
-        let Content::Remote(remote) = place.content else {
+        let Content::Waiting(remote) = place.content else {
             debug_assert!(false, "only remote places are popped");
             return None;
         };
@@ -371,8 +373,8 @@ impl ReplyQueue {
             return;
         }
         match self.places.pop_back().map(|place| place.content) {
-            Some(Content::Remote(_)) => self.in_flight -= 1,
-            Some(Content::Local(bytes)) => self.uncount(&bytes),
+            Some(Content::Waiting(_)) => self.in_flight -= 1,
+            Some(Content::Arrived(bytes)) => self.uncount(&bytes),
             Some(Content::Cut) | None => {}
         }
     }
@@ -385,7 +387,7 @@ impl ReplyQueue {
     }
 
     pub(super) fn check_invariants(&self) {
-        let remote = |place: &&Place| matches!(place.content, Content::Remote(_));
+        let remote = |place: &&Place| matches!(place.content, Content::Waiting(_));
         debug_assert_eq!(
             self.in_flight,
             self.places.iter().filter(remote).count(),
@@ -404,8 +406,8 @@ impl ReplyQueue {
             && let Some(place) = self.places.front()
         {
             match &place.content {
-                Content::Remote(_) => break,
-                Content::Local(bytes) => {
+                Content::Waiting(_) => break,
+                Content::Arrived(bytes) => {
                     out.extend_from_slice(bytes);
                     self.held = self.held.saturating_sub(bytes.len() + size_of::<Place>());
                 }
@@ -418,9 +420,9 @@ impl ReplyQueue {
         }
     }
 
-    /// Turns the place of `ticket` into a local one, wherever it is. `None` when no request waits
-    /// for that ticket any more.
-    pub(super) fn replace(
+    /// The reply to `ticket` is here, wherever its place is: it waits there for its turn. `None` when no request
+    /// waits for that ticket any more.
+    pub(super) fn arrive(
         &mut self,
         ticket: Ticket,
         out: &mut BytesMut,
@@ -431,25 +433,25 @@ impl ReplyQueue {
         let mut bytes = BytesMut::new();
         let hidden = matches!(
             &place.content,
-            Content::Remote(Remote { expect: Expect::Hidden | Expect::Alive | Expect::Page, .. })
+            Content::Waiting(Remote { expect: Expect::Hidden | Expect::Alive | Expect::Page, .. })
         );
         if !place.silent && !hidden {
             write(&mut bytes);
         }
         self.held += bytes.len() + size_of::<Place>();
-        let old = std::mem::replace(&mut place.content, Content::Local(Box::from(&*bytes)));
+        let old = std::mem::replace(&mut place.content, Content::Arrived(Box::from(&*bytes)));
         self.in_flight -= 1;
         self.flush(out);
         match old {
-            Content::Remote(remote) => Some(remote),
-            Content::Local(_) | Content::Cut => None,
+            Content::Waiting(remote) => Some(remote),
+            Content::Arrived(_) | Content::Cut => None,
         }
     }
 
     fn position(&self, ticket: Ticket) -> Option<usize> {
         self.places.iter().position(|place| match &place.content {
-            Content::Remote(remote) => remote.ticket == ticket,
-            Content::Local(_) | Content::Cut => false,
+            Content::Waiting(remote) => remote.ticket == ticket,
+            Content::Arrived(_) | Content::Cut => false,
         })
     }
 
@@ -458,9 +460,32 @@ impl ReplyQueue {
         self.places
             .iter()
             .filter_map(|place| match &place.content {
-                Content::Remote(remote) => Some(remote.ticket),
-                Content::Local(_) | Content::Cut => None,
+                Content::Waiting(remote) => Some(remote.ticket),
+                Content::Arrived(_) | Content::Cut => None,
             })
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::clock;
+
+    #[test]
+    fn reply_before_its_turn_waits_in_its_place_and_is_counted() {
+        let (mut queue, mut out) = (ReplyQueue::default(), BytesMut::new());
+        let mut ask =
+            || queue.push_remote(None, Expect::Plain, 0, Class::Read, clock::now(), false);
+        let [first, second, third] = [(); 3].map(|()| ask());
+        assert!(queue.arrive(third, &mut out, |out| out.extend_from_slice(b"3")).is_some());
+        queue.push_local(false, &mut out, |out| out.extend_from_slice(b"4"));
+        assert!(queue.arrive(second, &mut out, |out| out.extend_from_slice(b"2")).is_some());
+        assert_eq!((&*out, queue.in_flight()), (&b""[..], 1));
+        assert_eq!(queue.held_bytes(), 3 * (1 + size_of::<Place>()));
+        assert!(queue.arrive(second, &mut out, |_| ()).is_none(), "it has its reply");
+        out.extend_from_slice(b"1");
+        assert_eq!(queue.pop(&mut out).map(|remote| remote.ticket), Some(first));
+        assert_eq!((&*out, queue.held_bytes(), queue.in_flight()), (&b"1234"[..], 0, 0));
     }
 }

@@ -423,7 +423,7 @@ pub(super) fn lose(
         session
             .replies
             .queue
-            .replace(ticket, out, |out| encode::error(out, client_text::loss(loss)))?
+            .arrive(ticket, out, |out| encode::error(out, client_text::loss(loss)))?
     };
     settle(session);
     match &remote.expect {
