@@ -63,6 +63,8 @@ class Server:
                    "--tls-key-file", self.files / f"{self.certificate}.key", "--appendonly", "yes", "--appendfsync", "no",
                    "--save", "", "--user", "observer", "on", "nopass", "allkeys", "allchannels", "allcommands", "--requirepass",
                    PASSWORD, "--masteruser", "observer", "--masterauth", "any", "--repl-diskless-sync-delay", "0",
+                   # As the other one shall call it, whatever address it connects from.
+                   "--replica-announce-ip", self.address,
                    "--protected-mode", "no", "--maxclients", "4000"]
         if master:
             command += ["--replicaof", f"{master.address} {PLAIN}"]
@@ -163,7 +165,8 @@ class Servers:
         """The spare server takes the primary's place without loss; the old one ends or becomes its replica."""
         old, new = self.primary, self.spare
         if old_stays:
-            old.ask("FAILOVER", "TO", new.address, str(PLAIN))
+            if (reply := old.ask("FAILOVER", "TO", new.address, str(PLAIN))) != b"+OK\r\n":
+                raise RuntimeError(f"no failover: {reply}")
         else:
             old.ask("CLIENT", "PAUSE", "5000", "WRITE")
             wanted = int(old.figures()["master_repl_offset"])
@@ -171,6 +174,9 @@ class Servers:
                 time.sleep(0.005)
             new.ask("REPLICAOF", "NO", "ONE")
             old.end()
+        until = time.monotonic() + 30
         while new.figures()["role"] != "master":
+            if time.monotonic() > until:
+                raise RuntimeError("the replica does not become the primary")
             time.sleep(0.005)
         self.swap()
