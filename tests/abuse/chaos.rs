@@ -64,7 +64,7 @@ fn repeat(total: Duration, pause: Duration, mut action: impl FnMut()) {
 }
 
 #[test]
-fn nothing_happens() {
+fn quiet_run() {
     let mut server = Server::mutual_tls(Brand::Redis);
     let proxy = Proxy::before(&server, "");
     let tally = under(&mut server, &proxy, |_| sleep(Duration::from_secs(2)));
@@ -87,7 +87,7 @@ fn upstream_connections_are_killed() {
 }
 
 #[test]
-fn the_server_stalls() {
+fn server_stalls() {
     let mut server = Server::mutual_tls(Brand::Redis);
     let proxy = Proxy::before(&server, "");
     let tally = under(&mut server, &proxy, |server| {
@@ -117,7 +117,7 @@ fn commands_time_out_and_late_replies_go_nowhere() {
 }
 
 #[test]
-fn the_server_is_restarted() {
+fn server_is_restarted() {
     let mut server = Server::new(Brand::Redis, true, &DURABLE);
     let proxy = Proxy::before(&server, "");
     let tally = under(&mut server, &proxy, |server| {

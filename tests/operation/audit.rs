@@ -199,7 +199,7 @@ fn chain_survives_rotation_and_restart_and_names_the_first_broken_line() {
 }
 
 #[test]
-fn a_file_that_another_program_moves_away_is_opened_anew() {
+fn file_that_another_program_moves_away_is_opened_anew() {
     let (server, directory) = (Server::mutual_tls(Brand::Redis), proxy::directory());
     let (path, moved) = (directory.path().join("audit.log"), directory.path().join("moved"));
     let mut proxy = proxy(&server, &file_sink(&path));
@@ -219,7 +219,7 @@ fn a_file_that_another_program_moves_away_is_opened_anew() {
 
 /// A disk without room: `/dev/full` takes no byte.
 #[test]
-fn a_full_disk_costs_events_with_drop_and_refuses_commands_with_fail_closed() {
+fn full_disk_costs_events_with_drop_and_refuses_commands_with_fail_closed() {
     let server = Server::mutual_tls(Brand::Redis);
     let sink = "[[audit.sink]]\ntype = \"file\"\npath = \"/dev/full\"\nmax_bytes = \"0\"\n";
     let dropping = proxy(&server, &format!("[audit]\nqueue = \"64KiB\"\n{sink}"));
@@ -293,7 +293,7 @@ fn syslog_servers_get_each_entry_as_rfc_5424_has_it() {
 }
 
 #[test]
-fn a_syslog_server_that_was_away_gets_what_waited() {
+fn syslog_server_that_was_away_gets_what_waited() {
     let (server, directory) = (Server::mutual_tls(Brand::Redis), proxy::directory());
     let path = directory.path().join("log.sock");
     let audit =

@@ -57,7 +57,7 @@ fn version_and_help() {
 }
 
 #[test]
-fn a_wrong_command_line_is_2() {
+fn wrong_command_line_is_2() {
     for arguments in [
         &[][..],
         &["serve"],
@@ -601,7 +601,7 @@ fn verbose_logs_and_quiet_leaves_the_exit_code() {
 
 /// A reader that has gone away is no error: `respgate check | head -1`.
 #[test]
-fn a_closed_pipe_ends_quietly() {
+fn closed_pipe_ends_quietly() {
     let program = env!("CARGO_BIN_EXE_respgate");
     for verb in ["--help", "version", "completions bash", "explain --prefix a: PING"] {
         let line = format!("{program} {verb} | true; echo ${{PIPESTATUS[0]}}");

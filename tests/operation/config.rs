@@ -57,7 +57,7 @@ fn hint(more: &str) -> String {
 }
 
 #[test]
-fn the_smallest_file_means_the_defaults() {
+fn smallest_file_means_the_defaults() {
     let config = good(MINIMAL);
     let expected = Config {
         listeners: vec![Listener {
@@ -316,7 +316,7 @@ fn hints() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_or_is_none() {
+fn file_that_cannot_be_read_or_is_none() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("x.toml");
     let missing = show(&load(&path, none()).unwrap_err());
@@ -333,7 +333,7 @@ fn a_file_that_cannot_be_read_or_is_none() {
 }
 
 #[test]
-fn a_later_problem_stands_where_its_key_does() {
+fn later_problem_stands_where_its_key_does() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("x.toml");
     std::fs::write(&path, format!("{MINIMAL}[policy]\nacl = '+nothing'")).unwrap();
@@ -348,7 +348,7 @@ fn good_user() -> User {
 }
 
 #[test]
-fn what_a_reload_can_take_up() {
+fn settings_that_a_reload_takes_up() {
     let old = good(MINIMAL);
     assert!(diff(&old, &old.clone()).is_empty());
     let check = |change: &dyn Fn(&mut Config), live: &[&str], restart: &[&str]| {

@@ -57,7 +57,7 @@ fn every_file_is_a_configuration_without_void_settings() {
 
 /// It is the same in both places, so that what was tried is what is copied.
 #[test]
-fn the_smallest_configuration_is_that_of_the_readme() {
+fn smallest_configuration_is_that_of_the_readme() {
     let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
     let readme = std::fs::read_to_string(readme).unwrap();
     let smallest = std::fs::read_to_string(directory().join("minimal.toml")).unwrap();
@@ -67,7 +67,7 @@ fn the_smallest_configuration_is_that_of_the_readme() {
 }
 
 #[test]
-fn a_value_in_the_reference_is_the_default() {
+fn value_in_the_reference_is_the_default() {
     let config = read(&reference()).unwrap_or_else(|problems| panic!("{}", show(&problems)));
     let smallest = read(
         "listener = [{ address = '127.0.0.1:6379' },\
@@ -115,7 +115,7 @@ fn a_value_in_the_reference_is_the_default() {
 }
 
 #[test]
-fn the_reference_names_every_key_and_no_other() {
+fn reference_names_every_key_and_no_other() {
     let text: String = reference()
         .lines()
         .map(|line| format!("{}\n", without_default(line).unwrap_or(line)))

@@ -29,7 +29,7 @@ fn left_in(place: &Path) -> usize {
 }
 
 #[test]
-fn the_tour_shows_everything_and_leaves_nothing() {
+fn tour_shows_everything_and_leaves_nothing() {
     let Some(server) = server() else { return };
     let place = tempfile::tempdir().unwrap();
     let output = demo(place.path(), &["--once", "--server", &server]).output().unwrap();
@@ -65,7 +65,7 @@ fn the_tour_shows_everything_and_leaves_nothing() {
 }
 
 #[test]
-fn it_stays_up_until_told_to_leave() {
+fn demo_stays_up_until_its_signal() {
     let Some(server) = server() else { return };
     let place = tempfile::tempdir().unwrap();
     let mut command = demo(place.path(), &["--server", &server]);
@@ -91,7 +91,7 @@ fn it_stays_up_until_told_to_leave() {
 }
 
 #[test]
-fn what_cannot_begin_is_said_and_cleared_away() {
+fn demo_that_cannot_begin_says_why_and_cleans_up() {
     let place = tempfile::tempdir().unwrap();
     for (arguments, expected) in [
         (["--server", "/bin/false"], "/bin/false has ended: exit status: 1"),
@@ -107,7 +107,7 @@ fn what_cannot_begin_is_said_and_cleared_away() {
 }
 
 #[test]
-fn the_configuration_of_the_readme_is_good() {
+fn configuration_of_the_readme_is_good() {
     let readme = include_str!("../../README.md");
     let toml = readme.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
     let place = tempfile::tempdir().unwrap();

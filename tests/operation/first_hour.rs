@@ -57,7 +57,7 @@ fn assert_in_order(text: &str, parts: &[&str]) {
 }
 
 #[test]
-fn a_server_that_can_be_used_is_shown_step_by_step() {
+fn server_that_can_be_used_is_shown_step_by_step() {
     for server in [Server::mutual_tls(Brand::Redis), Server::plain(Brand::Redis)] {
         let upstream = format!("localhost:{}", server.port);
         let (code, text) = tried(&server, &["--upstream", &upstream, "--preset", "full"]);
@@ -89,7 +89,7 @@ fn rules_that_may_not_be_asked_for_are_not_compared() {
 }
 
 #[test]
-fn the_step_that_fails_names_cause_and_fix() {
+fn step_that_fails_names_cause_and_fix() {
     let (secure, plain) = (Server::mutual_tls(Brand::Redis), Server::plain(Brand::Redis));
     let secret = ["ACL", "SETUSER", "default", "on", ">right", "~*", "+@all"];
     secure.observer().ask(&secret);
@@ -128,7 +128,7 @@ fn the_step_that_fails_names_cause_and_fix() {
 }
 
 #[test]
-fn the_start_line_says_what_serves_whom() {
+fn start_line_says_what_serves_whom() {
     let server = Server::mutual_tls(Brand::Redis);
     let proxy = Proxy::with_policy(&server, "+@all -@dangerous ~app1:*", "");
     let log = proxy.log();
@@ -152,7 +152,7 @@ fn the_start_line_says_what_serves_whom() {
 }
 
 #[test]
-fn an_address_in_use_names_the_process_that_has_it() {
+fn address_in_use_names_the_process_that_has_it() {
     let server = Server::plain(Brand::Redis);
     let home = proxy::directory();
     let taken = proxy::listener(&Target::Tcp(server.port), "");

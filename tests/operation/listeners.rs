@@ -131,7 +131,7 @@ fn several_at_once() {
 
 /// Whoever looks, however often, never sees the name with another mode.
 #[test]
-fn a_socket_appears_with_its_mode() {
+fn socket_appears_with_its_mode() {
     let server = Server::mutual_tls(Brand::Redis);
     for _ in 0..3 {
         let directory = directory();
@@ -156,7 +156,7 @@ fn a_socket_appears_with_its_mode() {
 }
 
 #[test]
-fn what_lies_at_the_path() {
+fn existing_file_at_the_socket_path() {
     let server = Server::mutual_tls(Brand::Redis);
     let home = directory();
     let path = home.path().join("respgate.sock");
@@ -222,7 +222,7 @@ fn addresses_that_cannot_be() {
 }
 
 #[test]
-fn one_client_too_many() {
+fn max_clients_refuses_one_more() {
     let server = Server::mutual_tls(Brand::Redis);
     let proxy = Proxy::before(&server, "[limits]\nmax_clients = 3");
     wait_until("the first question is over", || {
@@ -251,7 +251,7 @@ fn one_client_too_many() {
 }
 
 #[test]
-fn a_password() {
+fn changed_password() {
     let server = Server::mutual_tls(Brand::Redis);
     let directory = directory();
     let file = directory.path().join("password");
@@ -373,7 +373,7 @@ fn no_password_and_any_password() {
 
 /// Browsers and request forgers speak HTTP; nothing of it is executed, nothing is answered.
 #[test]
-fn other_protocols_are_cut_off() {
+fn foreign_protocols_are_cut_off() {
     let server = Server::mutual_tls(Brand::Redis);
     let proxy = Proxy::before(&server, "");
     for sent in [

@@ -110,7 +110,7 @@ fn refused(stage: &Stage, what: &str) {
 }
 
 #[test]
-fn a_damaged_key_is_not_repeated_at_check_and_start() {
+fn damaged_key_is_not_repeated_at_check_and_start() {
     let stage = Stage::new();
     for (what, damage) in KEYS {
         stage.write("tls.key", damage(&stage.key));
@@ -131,7 +131,7 @@ fn a_damaged_key_is_not_repeated_at_check_and_start() {
 }
 
 #[test]
-fn a_damaged_password_or_user_is_not_repeated_at_check_and_start() {
+fn damaged_password_or_user_is_not_repeated_at_check_and_start() {
     let stage = Stage::new();
     for (what, text) in USERS {
         stage.write("users.acl", text.replace("SECRET", PASSWORD));
@@ -145,7 +145,7 @@ fn a_damaged_password_or_user_is_not_repeated_at_check_and_start() {
 
 /// It would wait for somebody who writes.
 #[test]
-fn a_pipe_is_not_waited_for() {
+fn pipe_is_not_waited_for() {
     let stage = Stage::new();
     stage.write("respgate.toml", stage.configuration(free_port(), free_port()));
     for name in ["password", "users.acl", "tls.key"] {
@@ -241,7 +241,7 @@ fn secret_that_others_may_read_is_reported() {
 
 /// The server refuses these passwords; it is what is said about that which is searched.
 #[test]
-fn a_wrong_password_is_not_repeated() {
+fn wrong_password_is_not_repeated() {
     let stage = Stage::new();
     for (what, damage) in PASSWORDS {
         stage.write("password", damage(PASSWORD));
@@ -258,7 +258,7 @@ fn a_wrong_password_is_not_repeated() {
 }
 
 #[test]
-fn a_secret_in_the_configuration_or_a_variable_is_not_repeated() {
+fn secret_in_the_configuration_or_a_variable_is_not_repeated() {
     let stage = Stage::new();
     let whole = stage.configuration(free_port(), free_port());
     for (what, old, new) in damage::INLINE {
@@ -311,7 +311,7 @@ fn a_secret_in_the_configuration_or_a_variable_is_not_repeated() {
 
 /// Each change is waited for by the count of reloads.
 #[test]
-fn a_damaged_file_is_not_repeated_at_reload() {
+fn damaged_file_is_not_repeated_at_reload() {
     let half = KEYS.len().div_ceil(3);
     std::thread::scope(|scope| {
         for part in KEYS.chunks(half) {

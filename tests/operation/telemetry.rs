@@ -116,7 +116,7 @@ fn promtool_is_content() {
 }
 
 #[test]
-fn a_fresh_process_has_few_series_and_none_twice() {
+fn fresh_process_has_few_series_and_none_twice() {
     let house = house();
     let (_, body) = house.get("/metrics");
     let names: Vec<&str> = series(&body).filter_map(|line| line.split(' ').next()).collect();
@@ -157,7 +157,7 @@ fn probes_follow_the_facts() {
 }
 
 #[test]
-fn other_requests_are_refused_and_the_connection_ends() {
+fn foreign_requests_are_refused_and_the_connection_ends() {
     let house = house();
     assert!(house.get("/").0.starts_with("HTTP/1.1 404 "));
     let post = house.say("POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
@@ -198,7 +198,7 @@ fn stopping_frees_the_port_while_a_client_is_connected() {
 }
 
 #[test]
-fn an_address_in_use_is_an_error_at_once() {
+fn address_in_use_is_an_error_at_once() {
     let house = house();
     let (health, metrics) = (Arc::clone(&house.health), Arc::clone(&house.metrics));
     let error = admin::serve(house.server.address(), health, metrics).unwrap_err();
@@ -206,7 +206,7 @@ fn an_address_in_use_is_an_error_at_once() {
 }
 
 #[test]
-fn the_log_is_installed_once_per_process() {
+fn log_is_installed_once_per_process() {
     let settings = config::Telemetry { log_level: "off".to_owned(), ..Default::default() };
     let telemetry = Telemetry::start(&settings).unwrap();
     telemetry.log.set_level("error").unwrap();

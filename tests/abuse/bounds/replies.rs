@@ -11,7 +11,7 @@ use super::*;
 
 /// A value passes through in both directions without being stored.
 #[test]
-fn a_huge_value_takes_little_memory() {
+fn huge_value_takes_little_memory() {
     const LENGTH: usize = 48 * MIB;
     let (server, proxy) = stage("output_hard = \"16MiB\"");
     let (mut client, mut neighbour) = (proxy.client(), proxy.client());
@@ -74,7 +74,7 @@ const OUTPUT_LIMIT: &str = "respgate_client_disconnects_total{reason=\"output_li
 
 /// Replies below the border of large, many of them, never read.
 #[test]
-fn who_does_not_read_is_disconnected() {
+fn client_that_reads_nothing_is_disconnected() {
     let (server, proxy) = stage(SMALL_OUTPUT);
     server.observer().ask(&["SETRANGE", "k", "59999", "x"]);
     let mut neighbour = proxy.client();
@@ -99,7 +99,7 @@ fn who_does_not_read_is_disconnected() {
 
 /// A slow reader takes what it is owed, in its own time.
 #[test]
-fn who_reads_slowly_is_served() {
+fn slow_reader_is_served() {
     let (server, proxy) = stage(SMALL_OUTPUT);
     server.observer().ask(&["SETRANGE", "k", "39999", "x"]);
     let mut slow = proxy.client();
@@ -115,7 +115,7 @@ fn who_reads_slowly_is_served() {
 }
 
 #[test]
-fn who_says_nothing_is_disconnected() {
+fn silent_client_is_disconnected() {
     let (_server, proxy) = stage("idle_timeout = \"300ms\"");
     let began = now();
     let mut idle = proxy.client();

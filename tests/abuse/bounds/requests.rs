@@ -8,7 +8,7 @@ const SMALL_BULKS: &str = "max_bulk = \"1MiB\"";
 
 /// Answered in its place; whatever stands before and behind in the same write is served.
 #[test]
-fn an_oversize_argument_is_answered_in_its_place() {
+fn oversize_argument_is_answered_in_its_place() {
     let (server, proxy) = stage(SMALL_BULKS);
     let big = filler(2 * MIB);
     let mut client = proxy.client();
@@ -36,7 +36,7 @@ fn an_oversize_argument_is_answered_in_its_place() {
 
 /// The first part of the request is on its way to the server when the oversize argument shows.
 #[test]
-fn an_oversize_argument_inside_a_streamed_request() {
+fn oversize_argument_inside_a_streamed_request() {
     let (server, proxy) = stage(SMALL_BULKS);
     let (large, big) = (filler(100 * KIB), filler(2 * MIB));
     let mut client = proxy.client();
@@ -56,7 +56,7 @@ fn an_oversize_argument_inside_a_streamed_request() {
 }
 
 #[test]
-fn an_oversize_argument_spoils_a_transaction() {
+fn oversize_argument_spoils_a_transaction() {
     let (server, proxy) = stage(SMALL_BULKS);
     let mut client = proxy.client();
     let pipeline = [
@@ -298,7 +298,7 @@ fn elements_that_repeat_are_bounded() {
 }
 
 #[test]
-fn too_many_arguments_and_too_long_a_line() {
+fn arguments_and_lines_beyond_the_limits() {
     let (_server, proxy) = stage("max_args = 10\nmax_inline = \"1KiB\"");
     let mut client = proxy.client();
     client.send_raw(b"PING\r\n*11\r\n");

@@ -11,7 +11,7 @@ use super::support::client::PATIENCE;
 use super::*;
 
 #[test]
-fn a_deep_pipeline_through_a_narrow_window() {
+fn deep_pipeline_through_a_narrow_window() {
     for limits in ["max_in_flight = 1", "max_in_flight = 16", "max_in_flight_bytes = \"256B\""] {
         let (server, proxy) = stage(limits);
         let mut client = proxy.client();
@@ -78,7 +78,7 @@ fn announcements_are_not_believed() {
 
 /// One client sends and reads without end; another's questions are answered in between.
 #[test]
-fn an_endless_pipeline_starves_nobody() {
+fn endless_pipeline_starves_nobody() {
     let (server, proxy) = stage("");
     server.observer().ask(&["SETRANGE", "large", "299999", "x"]);
     let done = AtomicBool::new(false);
@@ -113,7 +113,7 @@ fn an_endless_pipeline_starves_nobody() {
 
 /// A large value makes a client a connection of its own for a while; idle, it gives that back.
 #[test]
-fn who_once_had_a_large_reply_keeps_nobody_waiting() {
+fn client_after_a_large_reply_keeps_no_other_waiting() {
     let server = Server::mutual_tls(Brand::Redis);
     let sections = "[upstream.pool]\nmax_connections = 3\nacquire_timeout = \"4s\"";
     let proxy = Proxy::before(&server, sections);

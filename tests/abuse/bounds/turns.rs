@@ -17,7 +17,7 @@ fn take_all(proxy: &Proxy, words: &[&str], count: usize) -> Vec<Client> {
 }
 
 #[test]
-fn one_use_of_pinned_connections_leaves_room_for_the_others() {
+fn use_of_pinned_connections_leaves_room_for_the_others() {
     let large = filler(100 * KIB);
     let hold: [&[&str]; 4] =
         [&["BLPOP", "q", "0"], &["SUBSCRIBE", "news"], &["WATCH", "k"], &["MONITOR"]];
@@ -46,7 +46,7 @@ fn one_use_of_pinned_connections_leaves_room_for_the_others() {
 
 /// After a large reply a session prefers a connection of its own, but small commands do without one.
 #[test]
-fn a_small_command_does_not_need_a_pinned_connection() {
+fn small_command_does_not_need_a_pinned_connection() {
     for max in [2, 8] {
         let server = Server::mutual_tls(Brand::Redis);
         let pool = format!("[upstream.pool]\nmax_connections = {max}\nacquire_timeout = \"300ms\"");

@@ -28,7 +28,7 @@ fn send_then_read(client: &mut Client, pipeline: &[u8], count: usize, reply: &[u
 }
 
 #[test]
-fn a_pipeline_is_sent_whole_before_the_first_read() {
+fn pipeline_is_sent_whole_before_the_first_read() {
     let key = "k".repeat(LONG);
     let gets = encode(&["GET", &key]).repeat(COUNT);
     let value = filler(LONG);
@@ -76,7 +76,7 @@ fn large_values_are_exchanged_before_the_first_read() {
 }
 
 #[test]
-fn a_transaction_is_sent_whole_before_the_first_read() {
+fn transaction_is_sent_whole_before_the_first_read() {
     let (server, proxy) = stage("");
     let key = "k".repeat(LONG);
     let value = filler(LONG);
@@ -104,7 +104,7 @@ const ENDED: &str = "respgate_client_disconnects_total{reason=\"output_limit\"}"
 /// What is kept for a client that reads nothing has a bound, and its connection an end, in whatever
 /// state it stays.
 #[test]
-fn a_client_that_never_reads_is_disconnected() {
+fn client_that_never_reads_is_disconnected() {
     let long = "k".repeat(LONG);
     for (mode, first, request, count) in [
         ("shared", &["PING"][..], &["GET", &long][..], 200_000),
@@ -141,7 +141,7 @@ fn a_client_that_never_reads_is_disconnected() {
 
 /// A subscriber that reads slowly is not disconnected for a little that it has not read, as with Redis.
 #[test]
-fn a_subscriber_that_pauses_stays_connected() {
+fn subscriber_that_pauses_stays_connected() {
     let (server, proxy) = stage("output_soft_time = \"100ms\"");
     let mut subscriber = proxy.client();
     subscriber.ask(&["SUBSCRIBE", "news"]);
@@ -161,7 +161,7 @@ const ONE_SECOND: &str = "command_timeout = \"1s\"\nmax_connections = 2\nacquire
 
 /// The head of a large value and no more holds a pinned connection no longer than a command may take.
 #[test]
-fn a_large_value_that_stops_is_abandoned() {
+fn large_value_that_stops_is_abandoned() {
     let server = Server::mutual_tls(Brand::Redis);
     let proxy = Proxy::before(&server, &format!("[upstream.pool]\n{ONE_SECOND}"));
     let value = filler(200 * KIB);
@@ -190,7 +190,7 @@ fn a_large_value_that_stops_is_abandoned() {
 
 /// One that moves, however slowly, is whole in the end, and its reply has time of its own.
 #[test]
-fn a_large_value_that_comes_slowly_is_carried() {
+fn large_value_that_comes_slowly_is_carried() {
     let server = Server::mutual_tls(Brand::Redis);
     let proxy = Proxy::before(&server, "[upstream.pool]\ncommand_timeout = \"500ms\"");
     let value = filler(300 * KIB);

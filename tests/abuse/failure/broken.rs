@@ -50,17 +50,17 @@ fn nonsense_behind_a_reply() {
 }
 
 #[test]
-fn a_push() {
+fn unexpected_push() {
     check(Order::Before(b">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n".to_vec()), UNKNOWN);
 }
 
 #[test]
-fn a_length_that_is_none() {
+fn invalid_length() {
     check(Order::Say(b"$-7\r\n".to_vec()), UNKNOWN);
 }
 
 #[test]
-fn a_surplus_reply_while_nothing_is_due() {
+fn surplus_reply_while_nothing_is_due() {
     let server = FakeServer::start();
     let proxy = before(&server, "", "");
     let mut client = proxy.client();
@@ -74,7 +74,7 @@ fn a_surplus_reply_while_nothing_is_due() {
 }
 
 #[test]
-fn a_surplus_reply_on_a_connection_at_rest() {
+fn surplus_reply_on_a_connection_at_rest() {
     let server = FakeServer::start();
     let proxy = before(&server, "", "");
     let mut client = proxy.client();
@@ -90,7 +90,7 @@ fn a_surplus_reply_on_a_connection_at_rest() {
 }
 
 #[test]
-fn a_surplus_reply_on_a_pinned_connection() {
+fn surplus_reply_on_a_pinned_connection() {
     let server = FakeServer::start();
     let proxy = before(&server, "", "");
     let mut client = proxy.client();

@@ -9,7 +9,7 @@ use super::support::real_server::wait_until;
 use super::{UNKNOWN, before, client_that_transacts, ends, line, stays_silent};
 
 #[test]
-fn a_write_is_never_sent_twice() {
+fn write_is_never_sent_twice() {
     let server = FakeServer::start();
     server.order("SET k", Order::Close(0), 1);
     let proxy = before(&server, "", "");
@@ -21,7 +21,7 @@ fn a_write_is_never_sent_twice() {
 }
 
 #[test]
-fn a_read_is_sent_again() {
+fn read_is_sent_again() {
     let server = FakeServer::start();
     server.order("GET k", Order::Close(0), 2);
     let proxy = before(&server, "", "max_retries = 2");
@@ -32,7 +32,7 @@ fn a_read_is_sent_again() {
 }
 
 #[test]
-fn a_read_is_not_sent_again_for_ever() {
+fn read_is_not_sent_again_for_ever() {
     let server = FakeServer::start();
     server.order("GET k", Order::Close(0), 100);
     let proxy = before(&server, "", "max_retries = 2");
@@ -43,7 +43,7 @@ fn a_read_is_not_sent_again_for_ever() {
 }
 
 #[test]
-fn a_read_is_not_sent_again_when_nobody_wants_it() {
+fn read_is_not_sent_again_when_nobody_wants_it() {
     let server = FakeServer::start();
     server.order("GET k", Order::Close(0), 100);
     let proxy = before(&server, "", "max_retries = 0");
@@ -76,7 +76,7 @@ fn each_of_many_gets_its_own_fate() {
 /// The connection is closed after each number of bytes of the request: the server has executed it,
 /// and then nobody may send it again, or it has not.
 #[test]
-fn a_request_that_was_cut_is_sent_whole() {
+fn request_that_was_cut_is_sent_whole() {
     let words = ["SET", "key", "value"];
     let whole = length_of(&words);
     for cut in (1..=whole).step_by(7).chain([whole - 1, whole]) {
@@ -100,7 +100,7 @@ fn a_request_that_was_cut_is_sent_whole() {
 }
 
 #[test]
-fn a_transaction_is_never_sent_twice() {
+fn transaction_is_never_sent_twice() {
     let server = FakeServer::start();
     let proxy = before(&server, "", "");
     let mut client = client_that_transacts(&proxy);
@@ -146,7 +146,7 @@ fn half_a_reply_on_a_pinned_connection_ends_its_client() {
 }
 
 #[test]
-fn an_idle_connection_that_dies_is_no_event() {
+fn idle_connection_that_dies_is_no_event() {
     let server = FakeServer::start();
     let proxy = before(&server, "", "");
     let mut client = proxy.client();

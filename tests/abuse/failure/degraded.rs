@@ -144,7 +144,7 @@ fn reads_on_a_pinned_connection_that_dies_are_misses() {
 
 /// A policy that does not say so goes by `upstream.on_outage`.
 #[test]
-fn other_policies_are_not_degraded() {
+fn policies_without_degraded_are_not_degraded() {
     let mut server = Server::plain(Brand::Redis);
     let proxy = Proxy::before(&server, "");
     let mut client = proxy.client();

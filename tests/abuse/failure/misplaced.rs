@@ -19,7 +19,7 @@ const MISPLACED: [&str; 3] = [
 ];
 
 #[test]
-fn a_primary_that_is_none_any_more_is_left() {
+fn primary_that_is_none_any_more_is_left() {
     for line in MISPLACED {
         let server = FakeServer::start();
         server.order("SET k", Order::Say(format!("{line}\r\n").into_bytes()), 1);
@@ -57,7 +57,7 @@ fn pinned_connections_leave_it_too() {
 }
 
 #[test]
-fn a_server_that_loads_is_passed_on_as_it_speaks() {
+fn server_that_loads_is_passed_on_as_it_speaks() {
     let server = FakeServer::start();
     let loading = b"-LOADING Redis is loading the dataset in memory\r\n".to_vec();
     server.order("GET k", Order::Say(loading), 2);
@@ -69,7 +69,7 @@ fn a_server_that_loads_is_passed_on_as_it_speaks() {
 }
 
 #[test]
-fn a_replica_that_stays_one_is_not_dialed_for_every_write() {
+fn replica_that_stays_one_is_not_dialed_for_every_write() {
     let server = FakeServer::start();
     let readonly = b"-READONLY You can't write against a read only replica.\r\n".to_vec();
     server.order("SET k", Order::Say(readonly), usize::MAX);
@@ -92,7 +92,7 @@ const ABORTED: &str = "-EXECABORT Transaction discarded because of previous erro
 
 /// Who writes by transactions alone finds the new primary too, wherever the sign stands.
 #[test]
-fn a_transaction_finds_the_new_primary() {
+fn transaction_finds_the_new_primary() {
     let refused = format!("{}\r\n", MISPLACED[0]);
     let within = format!("*1\r\n{}. script: x, on @user_script:1.\r\n", MISPLACED[0]);
     for queued in [true, false] {
@@ -124,7 +124,7 @@ fn a_transaction_finds_the_new_primary() {
 
 /// A script can say what it likes: the server is asked, and nobody's connection is replaced.
 #[test]
-fn a_script_that_says_so_replaces_no_connection() {
+fn script_that_says_so_replaces_no_connection() {
     for line in MISPLACED {
         let server = FakeServer::start();
         server.order("EVAL", Order::Say(format!("{line}\r\n").into_bytes()), usize::MAX);
@@ -197,7 +197,7 @@ fn exec_says_why_it_was_refused() {
 
 /// What frees the server does not wait behind what holds it up, nor for others' connections.
 #[test]
-fn what_frees_the_server_waits_for_nothing() {
+fn release_commands_wait_for_nothing() {
     for brand in [Brand::Redis, Brand::Valkey].into_iter().filter(|brand| brand.available()) {
         let server = Server::new(brand, false, &["--busy-reply-threshold", "20"]);
         let proxy = Proxy::before(&server, "[upstream.pool]\nmin_idle = 0\nmax_connections = 1\n");

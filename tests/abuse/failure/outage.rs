@@ -114,7 +114,7 @@ fn outage_that_is_long_closes_clients_without_a_word() {
 }
 
 #[test]
-fn a_write_of_unknown_outcome_closes_its_client_after_the_replies_due_before() {
+fn write_of_unknown_outcome_closes_its_client_after_the_replies_due_before() {
     let server = FakeServer::start();
     server.order("SET b", Order::Close(0), 1);
     let proxy = before(&server, "5s");
@@ -134,7 +134,7 @@ fn a_write_of_unknown_outcome_closes_its_client_after_the_replies_due_before() {
 
 /// HELLO waits for a connection of its own while the write before it is lost.
 #[test]
-fn a_request_that_waits_behind_a_lost_one_delays_no_end() {
+fn request_that_waits_behind_a_lost_one_delays_no_end() {
     let server = FakeServer::start();
     server.order("SET b", Order::Gate("never"), 1);
     let proxy = before(&server, "20s");
@@ -149,7 +149,7 @@ fn a_request_that_waits_behind_a_lost_one_delays_no_end() {
 }
 
 #[test]
-fn a_transaction_of_unknown_outcome_closes_its_client() {
+fn transaction_of_unknown_outcome_closes_its_client() {
     let server = FakeServer::start();
     let proxy = before(&server, "5s");
     let mut client = client_that_transacts(&proxy);
@@ -178,7 +178,7 @@ fn state_on_a_pinned_connection_ends_with_it() {
 
 /// What its driver has given up and repeats elsewhere must not run twice.
 #[test]
-fn what_waits_is_forgotten_when_its_client_leaves() {
+fn waiting_request_is_dropped_when_its_client_closes() {
     let server = FakeServer::start();
     let proxy = before(&server, "30s");
     let mut client = proxy.client();
@@ -237,7 +237,7 @@ fn outage_is_logged_at_its_begin_and_at_its_end_alone() {
 
 /// Nobody asks anything, and still it is known within moments that the server is back.
 #[test]
-fn a_connection_lost_in_a_quiet_moment_is_made_again() {
+fn connection_lost_in_a_quiet_moment_is_made_again() {
     let server = FakeServer::start();
     let proxy = before(&server, "5s");
     assert_eq!(proxy.client().ask_text(&["SET", "k", "v"]), "+OK");
@@ -249,7 +249,7 @@ fn a_connection_lost_in_a_quiet_moment_is_made_again() {
 }
 
 #[test]
-fn a_server_that_greets_and_hangs_up_is_dialed_within_bounds() {
+fn server_that_greets_and_hangs_up_is_dialed_within_bounds() {
     let server = FakeServer::start();
     server.order("GET", Order::Close(0), usize::MAX);
     let proxy = with_outage(&server, "", "", "initial = \"50ms\"\nmax = \"1s\"");
@@ -300,7 +300,7 @@ fn acquire_timeout_bounds_everything() {
 }
 
 #[test]
-fn a_server_that_loads_at_the_login_is_waited_for() {
+fn server_that_loads_at_the_login_is_waited_for() {
     for text in
         ["-LOADING Redis is loading the dataset in memory", "-MASTERDOWN Link with MASTER is down"]
     {
@@ -320,7 +320,7 @@ fn a_server_that_loads_at_the_login_is_waited_for() {
 
 /// A path that is silent: neither an answer nor an end.
 #[test]
-fn a_silent_server_costs_writes_nothing_before_command_timeout() {
+fn silent_server_costs_writes_nothing_before_command_timeout() {
     let server = FakeServer::start();
     server.order("SET stuck", Order::Never, 1);
     let pool =
@@ -385,7 +385,7 @@ fn memory_budget_holds_while_the_server_does_not_read() {
 
 /// Its bytes count against the memory budget, and are given back.
 #[test]
-fn what_waits_counts_against_the_memory_budget() {
+fn waiting_requests_count_against_the_memory_budget() {
     let server = FakeServer::start();
     let proxy = before(&server, "5s");
     let mut client = proxy.client();
@@ -406,7 +406,7 @@ fn what_waits_counts_against_the_memory_budget() {
 
 /// New logins are refused; what is connected goes on, and what waits is served as soon as they are not.
 #[test]
-fn a_password_changed_at_the_server_is_an_outage_without_a_storm() {
+fn password_changed_at_the_server_is_an_outage_without_a_storm() {
     if !Brand::Redis.available() {
         return;
     }
@@ -434,7 +434,7 @@ fn a_password_changed_at_the_server_is_an_outage_without_a_storm() {
 
 /// Longer than it takes to notice, shorter than it takes to give up.
 #[test]
-fn a_server_that_stalls_costs_nobody_anything() {
+fn server_that_stalls_costs_nobody_anything() {
     if !Brand::Redis.available() {
         return;
     }
@@ -492,7 +492,7 @@ fn requests_that_were_given_up_unsent_are_not_executed_when_the_server_goes_on()
 }
 
 #[test]
-fn a_client_that_has_said_all_is_served_by_a_connection_that_is_still_being_made() {
+fn client_that_has_said_all_is_served_by_a_connection_that_is_still_being_made() {
     let server = FakeServer::start();
     let proxy = before(&server, "5s");
     for database in 1..6 {
@@ -509,7 +509,7 @@ fn a_client_that_has_said_all_is_served_by_a_connection_that_is_still_being_made
 }
 
 #[test]
-fn a_real_restart_of_a_second_closes_nobody_and_answers_no_error() {
+fn real_restart_of_a_second_closes_nobody_and_answers_no_error() {
     if !Brand::Redis.available() {
         return;
     }

@@ -11,7 +11,7 @@ use super::support::real_server::{Brand, Server, wait_until};
 use super::{UNKNOWN, before, client_that_transacts, ends, stays_silent};
 
 #[test]
-fn a_watch_that_died_fails_its_exec() {
+fn watch_that_died_fails_its_exec() {
     let server = FakeServer::start();
     let proxy = before(&server, "", "");
     let mut client = proxy.client();
@@ -28,7 +28,7 @@ fn a_watch_that_died_fails_its_exec() {
 }
 
 #[test]
-fn an_exec_under_which_the_connection_dies_is_unknown() {
+fn exec_under_which_the_connection_dies_is_unknown() {
     let server = FakeServer::start();
     let proxy = before(&server, "", "");
     let mut client = client_that_transacts(&proxy);
@@ -42,7 +42,7 @@ fn an_exec_under_which_the_connection_dies_is_unknown() {
 }
 
 #[test]
-fn a_subscriber_without_its_connection_is_sent_away() {
+fn subscriber_without_its_connection_is_sent_away() {
     for hello in ["2", "3"] {
         let server = FakeServer::start();
         let proxy = before(&server, "", "");
@@ -87,7 +87,7 @@ fn half_a_message_is_forgotten_with_its_connection() {
 }
 
 #[test]
-fn a_client_that_leaves_takes_its_blocked_connection_along() {
+fn client_that_leaves_takes_its_blocked_connection_along() {
     let server = FakeServer::start();
     server.order("BLPOP", Order::Never, 2);
     let proxy = before(&server, "", "");
@@ -149,7 +149,7 @@ const DENIED_BY_SERVER: &str = "-NOPERM this user has no permissions to run the 
 
 /// What the client queues is not even queued, as with the server itself, until the rules are others.
 #[test]
-fn a_multi_that_the_server_refuses_is_refused() {
+fn multi_that_the_server_refuses_is_refused() {
     if !Brand::Redis.available() {
         return;
     }
@@ -181,7 +181,7 @@ fn a_multi_that_the_server_refuses_is_refused() {
 /// Where it is refused from one moment to the next, the server runs what was queued, and goes on
 /// watching: whoever comes next must not notice.
 #[test]
-fn a_multi_that_the_server_refuses_is_told() {
+fn multi_that_the_server_refuses_is_told() {
     if !Brand::Redis.available() {
         return;
     }
@@ -201,7 +201,7 @@ fn a_multi_that_the_server_refuses_is_told() {
 
 /// Nobody knows what such a connection still watches or queues.
 #[test]
-fn a_connection_on_which_exec_failed_is_not_used_again() {
+fn connection_on_which_exec_failed_is_not_used_again() {
     let server = FakeServer::start();
     let proxy = before(&server, "", "");
     for (error, goes) in [("-ERR not now", true), ("-EXECABORT not so", false)] {

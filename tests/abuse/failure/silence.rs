@@ -11,7 +11,7 @@ use super::support::real_server::wait_until;
 use super::{LATE, UNKNOWN, before, line, stays_silent};
 
 #[test]
-fn a_late_reply_goes_nowhere_and_nobody_else_suffers() {
+fn late_reply_goes_nowhere_and_nobody_else_suffers() {
     let server = FakeServer::start();
     server.order("SET late", Order::Gate("late"), 1);
     let proxy = before(&server, "command_timeout = \"150ms\"", "");
@@ -30,7 +30,7 @@ fn a_late_reply_goes_nowhere_and_nobody_else_suffers() {
 }
 
 #[test]
-fn a_late_block_goes_nowhere_as_a_whole() {
+fn late_block_goes_nowhere_as_a_whole() {
     let server = FakeServer::start();
     server.order("EXEC", Order::Gate("late"), 1);
     let proxy = before(&server, "command_timeout = \"100ms\"", "");
@@ -48,7 +48,7 @@ fn a_late_block_goes_nowhere_as_a_whole() {
 }
 
 #[test]
-fn a_reply_that_has_begun_is_awaited() {
+fn reply_that_has_begun_is_awaited() {
     let server = FakeServer::start();
     let proxy = before(&server, "command_timeout = \"100ms\"", "");
     let mut client = proxy.client();
@@ -68,7 +68,7 @@ fn a_reply_that_has_begun_is_awaited() {
 }
 
 #[test]
-fn a_pinned_request_that_is_late_takes_its_connection_along() {
+fn pinned_request_that_is_late_takes_its_connection_along() {
     let server = FakeServer::start();
     server.order("WATCH", Order::Never, 1);
     let proxy = before(&server, "command_timeout = \"100ms\"", "");
@@ -80,7 +80,7 @@ fn a_pinned_request_that_is_late_takes_its_connection_along() {
 }
 
 #[test]
-fn a_blocking_command_may_take_its_time() {
+fn blocking_command_may_take_its_time() {
     let server = FakeServer::start();
     server.order("BLPOP", Order::Late(Duration::from_millis(300)), 1);
     let proxy = before(&server, "command_timeout = \"100ms\"\nstall_timeout = \"100ms\"", "");
@@ -89,7 +89,7 @@ fn a_blocking_command_may_take_its_time() {
 }
 
 #[test]
-fn a_blocking_command_ends_by_its_own_time_and_command_timeout() {
+fn blocking_command_ends_by_its_own_time_and_command_timeout() {
     for words in [&["BLPOP", "q", "0.4"][..], &["XREAD", "BLOCK", "400", "STREAMS", "s", "0"]] {
         let server = FakeServer::start();
         server.order(words[0], Order::Never, 1);
@@ -106,7 +106,7 @@ fn a_blocking_command_ends_by_its_own_time_and_command_timeout() {
 }
 
 #[test]
-fn a_command_behind_a_blocking_one_has_its_time_from_that_ones_end() {
+fn command_behind_a_blocking_one_has_its_time_from_that_ones_end() {
     let server = FakeServer::start();
     let proxy = before(&server, "command_timeout = \"500ms\"", "");
     let mut client = proxy.client();
@@ -120,7 +120,7 @@ fn a_command_behind_a_blocking_one_has_its_time_from_that_ones_end() {
 }
 
 #[test]
-fn a_connection_that_stays_silent_is_closed() {
+fn connection_that_stays_silent_is_closed() {
     let server = FakeServer::start();
     server.order("SET stuck", Order::Never, 1);
     let pool =
@@ -140,7 +140,7 @@ fn a_connection_that_stays_silent_is_closed() {
 }
 
 #[test]
-fn a_server_that_had_nothing_to_say_was_not_silent() {
+fn server_that_had_nothing_to_say_was_not_silent() {
     let server = FakeServer::start();
     let proxy = before(&server, "stall_timeout = \"400ms\"\nconnect_timeout = \"200ms\"", "");
     let mut client = proxy.client();

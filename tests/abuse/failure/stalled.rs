@@ -30,7 +30,7 @@ fn soon(client: &mut Client, words: &[&str]) -> String {
 }
 
 #[test]
-fn an_endless_script_holds_up_nobody_else() {
+fn endless_script_holds_up_nobody_else() {
     for (brand, database) in brands().flat_map(|brand| [(brand, "0"), (brand, "9")]) {
         let server = Server::new(brand, false, &["--busy-reply-threshold", "300"]);
         let proxy = Proxy::before(&server, "");
@@ -120,7 +120,7 @@ fn reads_are_served_while_writes_are_paused() {
 
 /// Whoever has a write behind the command that is not answered waits for it with everything.
 #[test]
-fn the_order_of_each_client_is_kept() {
+fn order_of_each_client_is_kept() {
     let server = FakeServer::start();
     let proxy = before(&server, "", "");
     let (mut one, mut two, mut three) = (proxy.client(), proxy.client(), proxy.client());
@@ -146,7 +146,7 @@ fn the_order_of_each_client_is_kept() {
 
 /// A server that is slow for everybody answers no new connection either: nothing moves, nothing is lost.
 #[test]
-fn a_server_that_stands_still_costs_no_connections() {
+fn server_that_stands_still_costs_no_connections() {
     let server = Server::plain(Brand::Redis);
     if !Brand::Redis.available() {
         return;

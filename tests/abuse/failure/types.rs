@@ -261,7 +261,7 @@ fn replies_on_a_pinned_connection() {
 /// A server that pushes and describes what it says although nobody subscribed to anything: the client
 /// that asked hears all of it, and nobody else's connection ends.
 #[test]
-fn a_push_that_was_asked_for() {
+fn push_that_was_asked_for() {
     let server = Server::new(Brand::Redis, false, &["--enable-debug-command", "yes"]);
     let proxy = Proxy::before(&server, "");
     let mut other = proxy.client();

@@ -18,7 +18,7 @@ fn is_unavailable(line: &str) -> bool {
 }
 
 #[test]
-fn a_server_that_is_down_is_told_at_once_and_found_again() {
+fn server_that_is_down_is_told_at_once_and_found_again() {
     let server = FakeServer::start();
     let proxy = before(&server, "acquire_timeout = \"200ms\"", "");
     let mut client = proxy.client();
@@ -39,7 +39,7 @@ fn a_server_that_is_down_is_told_at_once_and_found_again() {
 }
 
 #[test]
-fn a_server_that_says_nothing_is_not_waited_for_for_ever() {
+fn server_that_says_nothing_is_not_waited_for_for_ever() {
     let server = FakeServer::start();
     let proxy = before(&server, "acquire_timeout = \"150ms\"\nconnect_timeout = \"200ms\"", "");
     let mut client = proxy.client();
@@ -76,7 +76,7 @@ fn pinned_connections_end_at_the_limit() {
 }
 
 #[test]
-fn one_that_waits_gets_the_connection_that_comes_free() {
+fn waiter_gets_the_connection_that_comes_free() {
     let server = FakeServer::start();
     let proxy = before(&server, "max_connections = 1\nacquire_timeout = \"5s\"", "");
     let (mut one, mut two) = (proxy.client(), proxy.client());
@@ -88,7 +88,7 @@ fn one_that_waits_gets_the_connection_that_comes_free() {
 }
 
 #[test]
-fn an_exec_that_gets_no_connection_ends_its_transaction() {
+fn exec_that_gets_no_connection_ends_its_transaction() {
     let server = FakeServer::start();
     server.order("BLPOP", Order::Never, 1);
     let proxy = before(&server, "max_connections = 1\nacquire_timeout = \"100ms\"", "");

@@ -63,14 +63,8 @@ const FIRST_WORDS: &[&str] = &[
     "will",
 ];
 
-/// Test programs whose tests still have other names.
-const LATER: &[&str] = &["tests/abuse/", "tests/operation/"];
-
 /// Tests whose names begin with another word than their subject.
 pub fn without_subject(source: &Source) -> Vec<(usize, String)> {
-    if LATER.iter().any(|folder| source.path.starts_with(folder)) {
-        return Vec::new();
-    }
     let tests = source.all.windows(3).enumerate().filter(|(_, at)| {
         let [before, test, after] = at else { return false };
         test.text == "test"

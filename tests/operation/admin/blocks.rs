@@ -63,7 +63,7 @@ fn block_ends_by_its_time() {
 }
 
 #[test]
-fn what_goes_on_ends_with_the_block() {
+fn running_commands_end_with_the_block() {
     let house = AdminState::new("");
     let (mut subscribed, mut waiting, mut queued, mut idle) =
         (house.proxy.client(), house.proxy.client(), house.proxy.client(), house.proxy.client());
@@ -121,7 +121,7 @@ fn monitor_and_replication_end_with_the_block() {
 }
 
 #[test]
-fn everything_is_denied_to_a_user_a_listener_or_a_uid() {
+fn block_of_a_user_a_listener_or_a_uid_denies_every_command() {
     let users =
         "[[user]]\nname = \"app\"\nnopass = true\n[[user]]\nname = \"web\"\nnopass = true\n";
     let house = AdminState::with_listener("auth = \"users\"", users);

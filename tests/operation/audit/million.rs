@@ -48,7 +48,7 @@ fn of_files(files: &[PathBuf]) -> (u64, u64) {
 }
 
 #[test]
-fn what_is_offered_is_written_or_counted_over_a_full_disk_a_dead_syslog_and_rotations() {
+fn offered_events_are_written_or_counted_over_a_full_disk_a_dead_syslog_and_rotations() {
     let commands: u64 =
         if std::env::var_os("RESPGATE_TEST_ALL").is_some() { 1_000_000 } else { 20_000 };
     let (server, directory) = (Server::mutual_tls(Brand::Redis), directory());

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn the_environment_overrides_the_file() {
+fn environment_overrides_the_file() {
     let config = parse(
         MINIMAL,
         "f",

@@ -58,7 +58,7 @@ fn probes_and_figures_of_a_serving_process() {
 
 /// It starts without its server, says so, and serves as soon as the server is there.
 #[test]
-fn the_server_comes_later() {
+fn server_that_comes_later() {
     let mut server = Server::mutual_tls(Brand::Redis);
     server.stop();
     let directory = proxy::directory();
@@ -154,7 +154,7 @@ fn leaving_takes_no_longer_than_the_clients() {
 }
 
 #[test]
-fn the_end_of_patience() {
+fn end_of_patience() {
     let server = Server::mutual_tls(Brand::Redis);
     let mut proxy = Proxy::before(&server, "[drain]\nmax = \"700ms\"\nquiet = \"100ms\"");
     let mut client = proxy.client();

@@ -18,7 +18,7 @@ fn in_both_modes(case: impl Fn(&Server, &Proxy)) {
 }
 
 #[test]
-fn a_session_of_its_own() {
+fn session_of_its_own() {
     let server = Server::mutual_tls(Brand::Redis);
     let proxy = Proxy::before(&server, SESSION_MODE);
     let mut clients: Vec<Client> = (0..5).map(|_| proxy.client()).collect();
@@ -58,7 +58,7 @@ fn a_session_of_its_own() {
 
 /// The connection of an ended session carries its state and serves nobody else.
 #[test]
-fn nothing_is_inherited() {
+fn file_descriptors_are_not_inherited() {
     in_both_modes(|_, proxy| {
         for _ in 0..6 {
             let mut client = proxy.client();
@@ -236,7 +236,7 @@ fn goodbye_ends_the_pipeline() {
 
 /// As `printf … | nc -N` does: everything is sent, then the sending half is closed.
 #[test]
-fn who_closes_its_sending_half_is_answered() {
+fn half_closed_client_is_answered() {
     in_both_modes(|server, proxy| {
         let mut client = proxy.client();
         client.send_raw(b"SET a 1\r\nINCR a\r\nGET a\r\n");

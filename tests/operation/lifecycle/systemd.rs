@@ -123,7 +123,7 @@ fn clients_that_connect_at_the_end_are_served_by_the_next_process() {
 }
 
 #[test]
-fn an_inherited_socket_without_a_listener_ends_the_start() {
+fn inherited_socket_without_a_listener_ends_the_start() {
     let (server, directory) = (Server::mutual_tls(Brand::Redis), proxy::directory());
     let (port, other) = (free_port(), free_port());
     let listeners = proxy::listener(&Target::Tcp(port), "");

@@ -20,7 +20,7 @@ fn applied(proxy: &Proxy) -> f64 {
 
 /// By the watch alone, and for sessions that are open already.
 #[test]
-fn a_policy_by_writing_the_file() {
+fn policy_by_writing_the_file() {
     let (_server, proxy) = stage();
     let mut client = proxy.client();
     assert_eq!(client.ask(&["INCR", "n"]), b":1\r\n");
@@ -77,7 +77,7 @@ fn limits_and_log_level_by_signal() {
 
 /// All or nothing: a good change beside a bad one is not taken up either.
 #[test]
-fn what_is_wrong_changes_nothing() {
+fn invalid_configuration_changes_nothing() {
     let (_server, proxy) = stage();
     let file = proxy.configuration_file();
     let good = std::fs::read_to_string(&file).unwrap();
@@ -123,7 +123,7 @@ fn what_is_wrong_changes_nothing() {
 
 /// A file that says the same in other words is not a change.
 #[test]
-fn the_same_in_other_words() {
+fn equal_configuration_in_other_words() {
     let (server, proxy) = stage();
     serves(&proxy);
     let old = connections_after(&server, &["set", "blpop"]);
@@ -137,7 +137,7 @@ fn the_same_in_other_words() {
 
 /// Whoever is under a policy that stays as it is notices nothing of what else is changed.
 #[test]
-fn a_transaction_across_a_change_of_something_else() {
+fn transaction_across_a_change_of_something_else() {
     let (_server, proxy) = stage();
     let mut client = proxy.client();
     assert_eq!(client.ask(&["MULTI"]), b"+OK\r\n");
@@ -158,7 +158,7 @@ fn a_transaction_across_a_change_of_something_else() {
 
 /// What a pipeline has sent when the policy changes is judged once, by one or the other.
 #[test]
-fn a_pipeline_across_a_change() {
+fn pipeline_across_a_change() {
     let (_server, proxy) = stage();
     let mut client = proxy.client();
     client.send_raw(&encode(&["INCR", "n"]).repeat(20_000));

@@ -99,7 +99,7 @@ fn copied_over_renamed_over_and_torn() {
 
 /// Each fault is named in the log and counted, and the identity in force goes on serving.
 #[test]
-fn what_is_no_good_changes_nothing() {
+fn invalid_identity_changes_nothing() {
     let server = Server::mutual_tls(Brand::Redis);
     let (proxy, files) = flat(&server);
     let pki = server.pki.as_ref().unwrap();
@@ -138,7 +138,7 @@ fn what_is_no_good_changes_nothing() {
 
 /// An authority that the server's certificate does not come from would cut respgate off.
 #[test]
-fn another_authority() {
+fn changed_authority() {
     let server = Server::mutual_tls(Brand::Redis);
     let (proxy, files) = flat(&server);
     let stranger = tempfile::tempdir().unwrap();
@@ -183,7 +183,7 @@ fn told_by_a_signal() {
 
 /// The server is away while the files change: tried again until it is back.
 #[test]
-fn nobody_to_ask() {
+fn unreachable_server_at_a_probe() {
     let mut server = Server::mutual_tls(Brand::Redis);
     let proxy = Proxy::before(&server, "");
     serves(&proxy);

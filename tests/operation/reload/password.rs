@@ -32,7 +32,7 @@ fn applied(proxy: &Proxy) -> f64 {
 
 /// As the server's documentation has it: both passwords, the new one, the old one gone.
 #[test]
-fn a_rotation_with_overlap_loses_nothing() {
+fn rotation_with_overlap_loses_nothing() {
     let (server, proxy, file) = stage();
     under_load(&proxy, || {
         let mut current = "first".to_owned();
@@ -88,7 +88,7 @@ fn new_password_is_said_on_open_connections() {
 }
 
 #[test]
-fn a_wrong_password_changes_nothing() {
+fn wrong_password_changes_nothing() {
     let (server, proxy, file) = stage();
     std::fs::write(&file, "mistyped").unwrap();
     wait_until("it is rejected", || rejections(&proxy, "auth", "probe_failed") > 0.5);
@@ -105,7 +105,7 @@ fn a_wrong_password_changes_nothing() {
 /// The password changes at the server without overlap, after respgate has seen the file and found it
 /// wrong: the first connection that is refused looks into the file again.
 #[test]
-fn a_refused_login_reads_the_file_again() {
+fn refused_login_reads_the_file_again() {
     let (server, proxy, file) = stage();
     serves(&proxy);
     rename_over(&file, "second");
@@ -125,7 +125,7 @@ fn a_refused_login_reads_the_file_again() {
 
 /// Clients that are in stay in; newcomers need the new one.
 #[test]
-fn the_password_of_clients() {
+fn password_of_clients() {
     let server = Server::mutual_tls(Brand::Redis);
     let home = proxy::directory();
     let file = home.path().join("password");

@@ -84,7 +84,7 @@ fn decode(text: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_search_finds_every_form() {
+fn search_finds_every_form() {
     let key = "-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMGByqGSM49AgEGCCqGSM49\n-----END PRIVATE KEY-----\n";
     let search = Search::new(&[key.as_bytes(), b"correct-horse-battery"]);
     let hidden = |text: &str| {

@@ -110,7 +110,7 @@ fn slow_commands_are_kept_with_where_their_time_went() {
 
 /// Without a connection to the server: the time is waiting.
 #[test]
-fn an_outage_is_waiting_and_not_the_servers_time() {
+fn outage_is_waiting_and_not_the_servers_time() {
     let server = FakeServer::start();
     let (directory, target, telemetry) = (directory(), Target::Tcp(free_port()), free_port());
     let socket = directory.path().join("control");
@@ -200,7 +200,7 @@ fn hot_and_big_keys_are_found_by_policy_and_never_shown_plain() {
 }
 
 #[test]
-fn what_is_off_says_how_to_switch_it_on_and_a_reload_does() {
+fn disabled_insight_says_how_to_enable_it_and_a_reload_does() {
     if !Brand::Redis.available() {
         return;
     }

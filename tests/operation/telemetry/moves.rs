@@ -126,7 +126,7 @@ fn count(proxy: &Proxy) -> usize {
 
 /// Junk names, every command, every rule, under many policies and users, denied and observed.
 #[test]
-fn a_hostile_client_cannot_make_many_series_nor_hide_a_denial() {
+fn hostile_client_cannot_make_many_series_nor_hide_a_denial() {
     if !Brand::Redis.available() {
         return;
     }

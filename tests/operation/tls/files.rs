@@ -22,7 +22,7 @@ fn check(tls: &Tls, code: &str, reason: &str, part: &str) {
 }
 
 #[test]
-fn a_good_identity_tells_about_itself() {
+fn good_identity_tells_about_itself() {
     let lab = Lab::new();
     let store = TlsStore::open(&lab.settings()).unwrap();
     let identity = store.current();
@@ -36,7 +36,7 @@ fn a_good_identity_tells_about_itself() {
 }
 
 #[test]
-fn the_chain_counts_to_its_earliest_end() {
+fn chain_counts_to_its_earliest_end() {
     let lab = Lab::new();
     let short = CertRequest { not_after: lab.now + DAY / 4, ..lab.client_order("between") };
     let chain = [lab.make(&lab.client_order("app")), lab.make(&short)];

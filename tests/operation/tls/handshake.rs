@@ -28,20 +28,20 @@ async fn check(server_cert: impl Fn(&Lab) -> Pair, cases: &[(Verify, &str)]) {
 }
 
 #[tokio::test]
-async fn a_good_certificate() {
+async fn good_certificate() {
     let ok = [(Verify::Full, "ok"), (Verify::Ca, "ok"), (Verify::Pin, "ok")];
     check(|lab| lab.pair("server"), &ok).await;
 }
 
 #[tokio::test]
-async fn a_certificate_without_names() {
+async fn certificate_without_names() {
     let make = |lab: &Lab| lab.issue("odd", &CertRequest { names: vec![], ..lab.server_order() });
     let full = (Verify::Full, "bad_name TLS-E105");
     check(make, &[full, (Verify::Ca, "ok"), (Verify::Pin, "ok")]).await;
 }
 
 #[tokio::test]
-async fn an_expired_certificate() {
+async fn expired_certificate() {
     let make = |lab: &Lab| {
         let (not_before, not_after) = (lab.now - 2 * DAY, lab.now - DAY);
         lab.issue("odd", &CertRequest { not_before, not_after, ..lab.server_order() })
@@ -51,7 +51,7 @@ async fn an_expired_certificate() {
 }
 
 #[tokio::test]
-async fn a_certificate_of_tomorrow() {
+async fn certificate_of_tomorrow() {
     let make = |lab: &Lab| {
         lab.issue("odd", &CertRequest { not_before: lab.now + DAY / 2, ..lab.server_order() })
     };
@@ -59,7 +59,7 @@ async fn a_certificate_of_tomorrow() {
 }
 
 #[tokio::test]
-async fn an_authority_as_server() {
+async fn authority_as_server() {
     let make =
         |lab: &Lab| lab.issue("odd", &CertRequest { as_authority: true, ..lab.server_order() });
     let no = "unsupported_cert TLS-E107";
@@ -67,14 +67,14 @@ async fn an_authority_as_server() {
 }
 
 #[tokio::test]
-async fn a_version_1_certificate() {
+async fn version_1_certificate() {
     let make = |lab: &Lab| lab.issue_version_1("odd");
     let no = "unsupported_cert TLS-E106";
     check(make, &[(Verify::Full, no), (Verify::Ca, "ok"), (Verify::Pin, "ok")]).await;
 }
 
 #[tokio::test]
-async fn a_client_certificate_as_server() {
+async fn client_certificate_as_server() {
     let make =
         |lab: &Lab| lab.issue("odd", &CertRequest { role: Role::Client, ..lab.server_order() });
     check(make, &[(Verify::Full, "unsupported_cert TLS-E108")]).await;
@@ -138,7 +138,7 @@ async fn generation_serves_any_target_under_the_name_that_it_must_prove() {
 }
 
 #[tokio::test]
-async fn a_server_that_does_not_want_us() {
+async fn server_that_does_not_want_us() {
     let lab = Lab::new();
     let server = Server::tls(&lab, &lab.pair("server"), &[]);
     let stranger = Authority::new("Strange CA", lab.now, DAY).unwrap();
@@ -200,7 +200,7 @@ async fn each_identity_begins_without_tickets() {
 
 /// A server that knows the hybrid group gets it.
 #[tokio::test]
-async fn the_hybrid_group_is_used_with_a_server_that_knows_it() {
+async fn hybrid_group_is_used_with_a_server_that_knows_it() {
     use rustls::pki_types::pem::PemObject;
     use rustls::pki_types::{CertificateDer, PrivateKeyDer};
     let lab = Lab::new();

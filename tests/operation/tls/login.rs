@@ -28,7 +28,7 @@ const fn database(key: PoolKey, database: u32) -> PoolKey {
 }
 
 #[tokio::test]
-async fn the_key_is_what_the_connection_speaks() {
+async fn key_is_what_the_connection_speaks() {
     let lab = Lab::new();
     let server = Server::plain(&lab, &[]);
     let dialer = plain_dialer(server.port, ServerAuth::default());
@@ -54,7 +54,7 @@ async fn the_key_is_what_the_connection_speaks() {
 }
 
 #[tokio::test]
-async fn a_database_that_is_not_there() {
+async fn database_that_is_not_there() {
     let lab = Lab::new();
     let server = Server::plain(&lab, &[]);
     let dialer = plain_dialer(server.port, ServerAuth::default());
@@ -96,7 +96,7 @@ async fn users_and_passwords() {
 }
 
 #[tokio::test]
-async fn a_new_password_is_probed_and_then_used() {
+async fn new_password_is_probed_and_then_used() {
     let lab = Lab::new();
     let server = Server::plain(&lab, &options("--user app on >apple >pear ~* +@all"));
     let auth = auth(&lab, Some("app"), "apple");
@@ -118,7 +118,7 @@ async fn a_new_password_is_probed_and_then_used() {
 
 /// A user of a shared cache may do next to nothing, and need not leave a trace at every connection.
 #[tokio::test]
-async fn a_user_without_ping_and_select() {
+async fn user_without_ping_and_select() {
     let lab = Lab::new();
     let users = "--user root on >root ~* &* +@all
         --user app on >apple ~app:* +@read +@write -@dangerous -ping -client -select";
@@ -136,7 +136,7 @@ async fn a_user_without_ping_and_select() {
 }
 
 #[tokio::test]
-async fn a_server_without_hello() {
+async fn server_without_hello() {
     let lab = Lab::new();
     let hidden = ["--rename-command", "HELLO", ""];
     let server = Server::plain(&lab, &[&hidden[..], &["--requirepass", "apple"]].concat());
@@ -158,7 +158,7 @@ async fn a_server_without_hello() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_full() {
+async fn server_that_is_full() {
     let lab = Lab::new();
     let server = Server::plain(&lab, &["--maxclients", "1"]);
     let dialer = plain_dialer(server.port, ServerAuth::default());
@@ -174,7 +174,7 @@ async fn a_server_that_is_full() {
 }
 
 #[tokio::test]
-async fn a_server_that_says_nothing_or_nonsense() {
+async fn server_that_says_nothing_or_nonsense() {
     let lab = Lab::new();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();

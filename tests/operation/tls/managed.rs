@@ -28,7 +28,7 @@ async fn no_client_certificate_is_needed_where_the_server_asks_for_none() {
 }
 
 #[tokio::test]
-async fn a_pin_needs_no_authorities() {
+async fn pin_needs_no_authorities() {
     let lab = Lab::new();
     let server = managed(&lab);
     let pins = vec![lab.pin(&lab.path("server.crt"))];
@@ -39,7 +39,7 @@ async fn a_pin_needs_no_authorities() {
 
 /// A variable of the environment is one for all tests: the program is asked, with its own.
 #[test]
-fn the_authorities_of_the_system_are_those_of_its_files() {
+fn authorities_of_the_system_are_those_of_its_files() {
     let lab = Lab::new();
     let server = managed(&lab);
     std::fs::write(lab.path("password"), "token").unwrap();

@@ -67,7 +67,7 @@ fn kubernetes(root: &Path, stamp: &str, ca: &str, new: &Issued) {
 }
 
 #[tokio::test]
-async fn a_kubernetes_secret_twice() {
+async fn kubernetes_secret_twice() {
     let lab = Lab::new();
     let root = lab.path("secret");
     fs::create_dir(&root).unwrap();
@@ -90,7 +90,7 @@ async fn a_kubernetes_secret_twice() {
 
 /// However often the directory is swapped during a reading, certificate and key are of one moment.
 #[test]
-fn a_kubernetes_secret_is_never_read_in_two_halves() {
+fn kubernetes_secret_is_never_read_in_two_halves() {
     let lab = Lab::new();
     let root = lab.path("secret");
     fs::create_dir(&root).unwrap();
@@ -193,7 +193,7 @@ fn put_pair(tls: &Tls, new: &Issued) {
 }
 
 #[tokio::test]
-async fn a_torn_pair_heals_while_it_is_waited_for() {
+async fn torn_pair_heals_while_it_is_waited_for() {
     let lab = Lab::new();
     let tls = lab.settings();
     let store = TlsStore::open(&tls).unwrap();
@@ -208,7 +208,7 @@ async fn a_torn_pair_heals_while_it_is_waited_for() {
 }
 
 #[tokio::test]
-async fn a_pair_that_stays_torn_is_refused_after_two_seconds() {
+async fn pair_that_stays_torn_is_refused_after_two_seconds() {
     let lab = Lab::new();
     let tls = lab.settings();
     let store = TlsStore::open(&tls).unwrap();
@@ -231,7 +231,7 @@ async fn a_pair_that_stays_torn_is_refused_after_two_seconds() {
 }
 
 #[tokio::test]
-async fn the_same_content_written_again_is_nothing_new() {
+async fn content_written_again_is_nothing_new() {
     let lab = Lab::new();
     let tls = lab.settings();
     let mut watch = watch(&tls);
@@ -258,7 +258,7 @@ async fn reading_and_neighbours_do_not_wake_the_watch() {
 }
 
 #[tokio::test]
-async fn a_directory_that_appears_later_is_noticed() {
+async fn directory_that_appears_later_is_noticed() {
     let lab = Lab::new();
     let late = lab.path("late").join("deep").join("password");
     let mut watch = Watch::with_poll(vec![late.clone()], NEVER);
@@ -279,7 +279,7 @@ async fn a_directory_that_appears_later_is_noticed() {
 }
 
 #[tokio::test]
-async fn a_directory_that_is_removed_and_made_again_is_noticed() {
+async fn directory_that_is_removed_and_made_again_is_noticed() {
     let lab = Lab::new();
     let dir = lab.path("secrets");
     let file = dir.join("password");
@@ -304,7 +304,7 @@ async fn a_directory_that_is_removed_and_made_again_is_noticed() {
 }
 
 #[tokio::test]
-async fn a_link_to_the_directory_that_is_replaced_is_noticed() {
+async fn link_to_the_directory_that_is_replaced_is_noticed() {
     let lab = Lab::new();
     let (link, file) = (lab.path("current"), lab.path("current").join("password"));
     for (name, text) in [("v1", "one"), ("v2", "two")] {
@@ -326,7 +326,7 @@ async fn a_link_to_the_directory_that_is_replaced_is_noticed() {
 }
 
 #[tokio::test]
-async fn a_probe_says_whether_the_server_takes_the_candidate() {
+async fn probe_says_whether_the_server_takes_the_candidate() {
     let lab = Lab::new();
     let server = Server::tls(&lab, &lab.pair("server"), &[]);
     let tls = lab.settings();

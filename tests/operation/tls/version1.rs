@@ -26,7 +26,7 @@ fn with_rsa(lab: &Lab, name: &str) -> Pair {
 }
 
 #[tokio::test]
-async fn a_client_certificate_of_version_1_is_shown_and_taken() {
+async fn client_certificate_of_version_1_is_shown_and_taken() {
     let lab = Lab::new();
     let pair = lab.issue_version_1("v1");
     for protocols in ["TLSv1.2", "TLSv1.3"] {
@@ -40,7 +40,7 @@ async fn a_client_certificate_of_version_1_is_shown_and_taken() {
 }
 
 #[tokio::test]
-async fn a_server_certificate_of_version_1_is_judged_by_its_authority_or_by_its_pin() {
+async fn server_certificate_of_version_1_is_judged_by_its_authority_or_by_its_pin() {
     let lab = Lab::new();
     for rsa in [false, true] {
         let pair = if rsa { with_rsa(&lab, "rsa") } else { lab.issue_version_1("ec") };
@@ -63,7 +63,7 @@ async fn a_server_certificate_of_version_1_is_judged_by_its_authority_or_by_its_
 }
 
 #[tokio::test]
-async fn a_server_certificate_of_version_1_from_elsewhere_is_refused() {
+async fn server_certificate_of_version_1_from_elsewhere_is_refused() {
     let lab = Lab::new();
     let pair = lab.issue_version_1("v1");
     let server = Server::tls(&lab, &pair, &[]);
