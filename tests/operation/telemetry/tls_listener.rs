@@ -3,6 +3,11 @@
 //! Owns: the scene. Never knows: which metrics there are besides.
 
 use std::net::TcpStream;
+use std::process::Command;
+use std::time::Duration;
+
+use respgate::internals::base::clock;
+use respgate::internals::tls::dev_certs::{CertRequest, Role};
 
 use super::certs::Lab;
 use super::moves::Moved;
@@ -24,7 +29,9 @@ pub fn tls_listener(moved: &Moved) {
     );
     let listeners = listener(&plain, "") + &listener(&Target::Tcp(port), &tls);
     let text = configuration(&server, &listeners, OPEN_POLICY, telemetry);
-    let proxy = Proxy::configured(directory(), plain, telemetry, &text);
+    let directory = directory();
+    let text = format!("{text}\n[admin]\nsocket = {:?}\n", directory.path().join("admin.sock"));
+    let proxy = Proxy::configured(directory, plain, telemetry, &text);
     let silent = TcpStream::connect(("127.0.0.1", port)).unwrap();
     moved.until(&proxy, &["client_tls_handshakes_in_progress"]);
     let client = config(&lab.path("ca.crt"), Some(&lab.pair("client")));
@@ -61,5 +68,29 @@ pub fn tls_listener(moved: &Moved) {
     attempt("applied");
     std::fs::write(&cert, "nothing").unwrap();
     attempt("rejected");
-    drop((silent, kept));
+    drop(silent);
+    certificates(moved, &proxy, &lab, port);
+    drop(kept);
+}
+
+/// Certificates that end, are revoked and are blocked while their clients are connected.
+fn certificates(moved: &Moved, proxy: &Proxy, lab: &Lab, port: u16) {
+    let socket = proxy.directory().join("admin.sock");
+    let blocked = Command::new(env!("CARGO_BIN_EXE_respgate"))
+        .args(["block", "--certificate", "dns:app", "--socket"])
+        .arg(&socket)
+        .status();
+    assert!(blocked.unwrap().success());
+    moved.until(proxy, &["blocked{what=\"certificate\"}"]);
+    let life = Duration::from_secs(4);
+    let order = CertRequest::new(Role::Client, "short", &["short"], clock::wall(), life);
+    let short = lab.issue("short", &order);
+    let _ended = Secure::connect(port, &config(&lab.path("ca.crt"), Some(&short))).unwrap();
+    moved.until(proxy, &["client_disconnects_total{reason=\"certificate_expired\"}"]);
+    let bad = lab.issue("bad", &lab.client_order("bad"));
+    let _refused = Secure::connect(port, &config(&lab.path("ca.crt"), Some(&bad))).unwrap();
+    // The files of the listener are good again, and its list has grown.
+    lab.issue("server", &lab.server_order());
+    lab.crl("list", Some("bad.crt"), "20990101000000Z");
+    moved.until(proxy, &["client_disconnects_total{reason=\"certificate_refused\"}"]);
 }
