@@ -41,11 +41,14 @@ impl Known {
             self.0.iter().find(|(known, _)| known == address).map(|(_, finding)| *finding)
         };
         addresses.sort_by_key(|address| Finding::rank(found(address)));
+        let ranks = || addresses.iter().map(|address| Finding::rank(found(address)));
+        debug_assert!(ranks().is_sorted(), "the primary comes first");
         addresses
     }
 
     pub(super) fn note(&mut self, address: SocketAddr, finding: Finding) {
         self.0.retain(|(known, _)| *known != address);
+        debug_assert!(self.0.len() <= limits::KNOWN_ADDRESSES_MAX, "it is bounded");
         self.0.push_back((address, finding));
         if self.0.len() > limits::KNOWN_ADDRESSES_MAX {
             self.0.pop_front();

@@ -149,16 +149,20 @@ impl Breaker {
 
     /// An attempt failed.
     pub(crate) fn handle_failed(&mut self, round: Round, now: Instant, entropy: u64) {
+        debug_assert!(round.0 <= self.round.0, "its round has begun");
         if round == self.round {
             self.open(now, entropy);
         }
+        self.check_invariants();
     }
 
     /// An attempt was given up before its end, and says nothing about the server.
     pub(crate) fn handle_cancelled(&mut self, round: Round, now: Instant) {
+        debug_assert!(round.0 <= self.round.0, "its round has begun");
         if round == self.round && self.state == State::HalfOpen {
             self.state = State::Open(now);
         }
+        self.check_invariants();
     }
 
     /// A connection has answered a request: the server works.
@@ -185,6 +189,12 @@ impl Breaker {
         } else {
             self.open(now, entropy);
         }
+    }
+
+    /// What holds whenever a `handle_…` returns.
+    fn check_invariants(&self) {
+        let State::Open(_) = self.state else { return };
+        debug_assert!(self.failures > 0, "only failures open it");
     }
 
     fn open(&mut self, now: Instant, entropy: u64) {

@@ -151,6 +151,7 @@ impl<L> Carrier<L> {
 
     /// The connection was closed or reset, or cannot be written.
     pub fn handle_closed(&mut self, reason: UpstreamDisconnect) {
+        debug_assert!(self.ended.is_none(), "what has ended is not read or written");
         self.connection.handle_closed(reason);
     }
 
@@ -222,6 +223,7 @@ impl<L> Carrier<L> {
             return link;
         }
         self.successor = link;
+        debug_assert!(self.successor.is_some(), "only what was dialed is kept");
         None
     }
 

@@ -314,7 +314,9 @@ impl Connection {
         if self.check_silence(pipeline, around, now) {
             self.check_age(around, now);
         }
-        self.check_patience(now);
+        if self.is_overdue(now) {
+            self.lose(UpstreamDisconnect::Rotation);
+        }
         if now >= self.born + limits::CONNECTION_PROOF {
             self.note_proven();
         }

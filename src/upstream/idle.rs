@@ -128,6 +128,7 @@ impl<C: Pooled> IdleConnections<C> {
         } else {
             self.idle.push(Idle { connection, since: now, checked: now });
         }
+        self.check_invariants();
     }
 
     /// Where one more would be closed at once, one for another key is closed instead: that which has waited
@@ -178,7 +179,16 @@ impl<C: Pooled> IdleConnections<C> {
     ) {
         let before = self.idle.len();
         self.idle.retain(keeps);
+        debug_assert!(self.idle.len() <= before, "none is made");
         closed.extend((self.idle.len()..before).map(|_| reason));
+    }
+
+    /// What holds whenever one was added.
+    fn check_invariants(&self) {
+        debug_assert!(self.idle.len() <= self.timing.max_idle, "no more than may be are idle");
+        let agrees =
+            |idle: &Idle<C>| idle.since <= idle.checked && idle.connection.born() <= idle.since;
+        debug_assert!(self.idle.iter().all(agrees), "made, then idle, then checked");
     }
 
     /// One that was silent for a whole `health_check_interval`.
@@ -205,5 +215,6 @@ impl<C: Pooled> IdleConnections<C> {
         } else {
             self.idle.push(Idle { connection, since, checked: asked_at });
         }
+        self.check_invariants();
     }
 }

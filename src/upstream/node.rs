@@ -98,6 +98,7 @@ impl Node {
         match attempt {
             Attempt::Up => {
                 self.breaker.handle_connected();
+                debug_assert!(!self.breaker.is_open(), "a connection closes the breaker");
                 self.outage.handle_connected(now)
             }
             Attempt::NoDatabase => {
@@ -139,6 +140,7 @@ impl Node {
         now: Instant,
         entropy: u64,
     ) -> Option<Notice> {
+        debug_assert!(born <= now, "it was made before it ended");
         let notice = match next {
             Next::Serve | Next::Rest | Next::Done => return None,
             Next::Fail(_) => self.handle_lost(answered, born, now),

@@ -67,6 +67,8 @@ impl Reached {
 
     /// The next step begins.
     pub(super) fn enter(&mut self, phase: Phase, now: Instant) {
+        debug_assert!(phase >= self.phase, "no step comes back");
+        debug_assert!(now >= self.since, "time passes");
         self.spent.add(self.phase, now.saturating_duration_since(self.since));
         (self.phase, self.since) = (phase, now);
     }

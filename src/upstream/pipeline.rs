@@ -4,9 +4,8 @@
 //! knows: sockets, clocks, what a request asks.
 
 mod delivery;
-mod forget;
-mod overdue;
 mod secret;
+mod unanswered;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -18,6 +17,7 @@ use crate::resp::{Protocol, ReplyScanner};
 use crate::traffic::{Loss, Ticket};
 use delivery::Reason;
 pub(crate) use delivery::{Answered, Broken, Delivery, Note};
+use secret::Secrets;
 
 /// One request in line.
 #[derive(Clone, Debug)]
@@ -54,7 +54,7 @@ pub struct Pipeline<W> {
     /// Entries whose owner waits no longer.
     abandoned: usize,
     /// Entries with a secret.
-    secrets: usize,
+    secrets: Secrets,
     protocol: Protocol,
     scanner: ReplyScanner,
     /// Some of the reply in progress has been handed out.
@@ -74,7 +74,7 @@ impl<W> Pipeline<W> {
             written: 0,
             line: VecDeque::new(),
             abandoned: 0,
-            secrets: 0,
+            secrets: Secrets::default(),
             protocol,
             scanner: ReplyScanner::new(protocol),
             begun: false,
@@ -93,9 +93,7 @@ impl<W> Pipeline<W> {
         retry: bool,
         at: Instant,
     ) {
-        if self.secrets > 0 {
-            self.grow(request.len());
-        }
+        self.secrets.grow(&mut self.bytes, request.len());
         self.bytes.extend_from_slice(request);
         let len = request.len();
         self.line.push_back(Entry {
@@ -137,9 +135,18 @@ impl<W> Pipeline<W> {
         self.bytes.extend_from_slice(before);
         self.push(owner, ticket, request, 0, false, at);
         self.bytes.extend_from_slice(behind);
-        self.wipe(old);
+        self.secrets.wipe(old);
         if let Some(entry) = self.line.pop_back() {
             self.line.insert(index, entry);
+        }
+    }
+
+    /// Puts a request of the proxy's own in line that holds a secret.
+    pub fn push_secret(&mut self, owner: W, ticket: Ticket, request: &[u8], at: Instant) {
+        self.secrets.note_pushed();
+        self.push(owner, ticket, request, 0, false, at);
+        if let Some(entry) = self.line.back_mut() {
+            entry.secret = true;
         }
     }
 
@@ -198,7 +205,7 @@ impl<W> Pipeline<W> {
     /// Notes that `count` bytes of [`Self::unwritten`] were written.
     pub fn wrote(&mut self, count: usize) {
         self.written += count;
-        debug_assert!(self.written <= self.bytes.len());
+        debug_assert!(self.written <= self.bytes.len(), "no more than there is is written");
     }
 
     /// Whose large reply has come in part.
@@ -216,6 +223,14 @@ impl<W> Pipeline<W> {
     #[must_use]
     pub const fn owed(&self) -> bool {
         self.written > 0
+    }
+
+    /// The most that has been heard of one reply when so many more bytes have come, and when the oldest
+    /// request was put in line whose owner `counts`.
+    #[must_use]
+    pub fn extremes(&self, more: usize, counts: impl Fn(&W) -> bool) -> (usize, Option<Instant>) {
+        let oldest = self.line.iter().find(|entry| counts(&entry.owner));
+        (self.begun_bytes + more, oldest.map(|entry| entry.at))
     }
 
     /// Takes bytes from the server and hands out what is in them; `note`, where there is one, gets every
@@ -293,6 +308,7 @@ impl<W> Pipeline<W> {
                 self.retire_front();
             }
         }
+        self.check_invariants();
         Ok(())
     }
 
@@ -301,7 +317,7 @@ impl<W> Pipeline<W> {
         debug_assert!(self.written >= entry.len, "a reply came before its request was written");
         self.abandoned -= usize::from(entry.abandoned);
         if entry.secret {
-            self.wipe_front(entry.len);
+            self.secrets.wipe_front(&mut self.bytes, entry.len);
         }
         self.bytes.advance(entry.len.min(self.bytes.len()));
         self.written = self.written.saturating_sub(entry.len);
@@ -341,7 +357,9 @@ impl<W> Pipeline<W> {
             }
             sent || !moves
         });
-        self.wipe(old);
+        self.secrets.wipe(old);
+        self.check_invariants();
+        moved.check_invariants();
         moved
     }
 
@@ -362,11 +380,6 @@ impl<W> Pipeline<W> {
         bound.sort_unstable();
         bound.dedup();
         bound
-    }
-
-    /// Whether only requests are in line whose owners wait no longer, or the proxy's `own`.
-    pub fn is_given_up(&self, own: impl Fn(&W) -> bool) -> bool {
-        self.line.iter().all(|entry| entry.abandoned || own(&entry.owner))
     }
 
     /// The connection is gone. What was not written, or may be executed twice, stays in line for the
@@ -408,14 +421,15 @@ impl<W> Pipeline<W> {
             }
             start = end;
         }
-        self.wipe(old);
-        self.secrets = 0;
+        self.secrets.wipe(old);
+        self.secrets.clear();
         self.written = 0;
         self.abandoned = 0;
         self.begun = false;
         self.begun_bytes = 0;
         self.reason.clear();
         self.scanner = ReplyScanner::new(self.protocol);
+        self.check_invariants();
         exhausted
     }
 
@@ -449,17 +463,23 @@ impl<W> Pipeline<W> {
             start = end;
             keep
         });
-        self.wipe(old);
+        self.secrets.wipe(old);
     }
 
-    /// Whether a request is written that must not be written again, and whose owner, as `counts` says,
-    /// still waits for it.
-    pub fn owes_writes(&self, counts: impl Fn(&W) -> bool) -> bool {
-        let mut end = 0;
-        self.line.iter().any(|entry| {
-            end += entry.len;
-            end <= self.written && !entry.retry && !entry.abandoned && counts(&entry.owner)
-        })
+    /// What holds whenever a method returns; of long lines it is not looked at.
+    fn check_invariants(&self) {
+        if !cfg!(debug_assertions) || self.line.len() > 64 {
+            return;
+        }
+        let count = |is: fn(&Entry<W>) -> bool| self.line.iter().filter(|entry| is(entry)).count();
+        let bytes: usize = self.line.iter().map(|entry| entry.len).sum();
+        debug_assert_eq!(bytes, self.bytes.len(), "each byte is a request's");
+        debug_assert!(self.written <= bytes, "only what is in line is written");
+        debug_assert_eq!(count(|entry| entry.abandoned), self.abandoned);
+        debug_assert_eq!(count(|entry| entry.secret), self.secrets.count());
+        debug_assert!(!self.begun || self.owed(), "half a reply is to something");
+        debug_assert!(self.begun || self.begun_bytes == 0);
+        debug_assert!(self.line.iter().skip(1).all(|entry| entry.skipped == 0));
     }
 }
 

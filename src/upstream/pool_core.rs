@@ -331,6 +331,7 @@ impl<C: Pooled> PoolCore<C> {
 
     /// An idle connection was checked, from `asked_at` on. Any reply proves that it works.
     pub fn handle_checked(&mut self, checked: Checked<C>, alive: bool, asked_at: Instant) {
+        debug_assert!(checked.connection.born() <= asked_at, "it was made before it was asked");
         if alive {
             self.idle.put_checked(checked, asked_at, &mut self.closed);
         } else {
@@ -354,6 +355,10 @@ impl<C: Pooled> PoolCore<C> {
             let lent = self.claims.values().filter(|claim| claim.state == State::Lent);
             assert_eq!(lent.count(), self.lent, "each that is lent has its claim");
             assert!(self.shares.taken() <= self.max, "no more than there are");
+            let granted =
+                |number: &u64| self.claims.get(number).is_none_or(|c| c.state != State::InLine);
+            assert!(self.granted.iter().all(granted), "who was granted one is out of line");
+            assert!(self.claims.keys().all(|number| *number < self.next), "numbers ascend");
         }
     }
 }

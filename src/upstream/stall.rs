@@ -42,6 +42,7 @@ impl Stall {
 
     /// What follows when nothing has been heard since `silent_since`, although something is owed.
     pub(super) fn advise(&self, now: Instant, silent_since: Instant) -> Advice {
+        debug_assert!(silent_since <= now, "silence has begun");
         let silent = now.saturating_duration_since(silent_since);
         let trip = self.fastest.unwrap_or_default().min(limits::ROUND_TRIP_MAX);
         if silent < limits::STALL_HOLD_MIN.max(trip * HOLD_TRIPS) {

@@ -40,6 +40,8 @@ impl Wait {
     #[must_use]
     pub fn deadline(&self, outage_since: Option<Instant>, patience: Patience) -> Instant {
         debug_assert_eq!(self.out, outage_since.is_some(), "the outage was looked at");
+        debug_assert!(self.start >= self.begun, "its own time begins with it, or later");
+        debug_assert!(self.counted || !self.out, "a wait through an outage is counted");
         let most = self.begun + self.usual * 2 + patience.wait;
         patience.deadline(outage_since, self.start, self.usual).min(most)
     }

@@ -150,13 +150,10 @@ impl Connection {
         self.actions.push_back(Action::LoggedIn(accepted));
     }
 
-    /// A successor that is ready does not wait for ever.
-    pub(super) fn check_patience(&mut self, now: Instant) {
-        if let Succession::Ready(since) = self.succession
-            && now.saturating_duration_since(since) > limits::REPLACED_CONNECTION_TIMEOUT
-        {
-            self.lose(UpstreamDisconnect::Rotation);
-        }
+    /// Whether a successor that is ready has waited for too long.
+    pub(super) fn is_overdue(&self, now: Instant) -> bool {
+        let Succession::Ready(since) = self.succession else { return false };
+        now.saturating_duration_since(since) > limits::REPLACED_CONNECTION_TIMEOUT
     }
 
     /// Looks at how long the head of the line has been silent; `None`: nothing is owed.

@@ -1,10 +1,9 @@
-//! What a [`super::Pipeline`] hands out.
+//! What a pipeline hands out.
 //!
 //! Owns: [`Delivery`], [`Answered`], [`Broken`], [`Reason`]. Never knows: the line, sockets.
 
 use std::time::Instant;
 
-use super::Pipeline;
 use crate::base::limits;
 use crate::resp::ReplyError;
 use crate::traffic::Ticket;
@@ -56,16 +55,6 @@ pub enum Broken {
     Push,
     /// Not RESP.
     Framing(ReplyError),
-}
-
-impl<W> Pipeline<W> {
-    /// The most that has been heard of one reply when so many more bytes have come, and when the oldest
-    /// request was put in line whose owner `counts`.
-    #[must_use]
-    pub fn extremes(&self, more: usize, counts: impl Fn(&W) -> bool) -> (usize, Option<Instant>) {
-        let oldest = self.line.iter().find(|entry| counts(&entry.owner));
-        (self.begun_bytes + more, oldest.map(|entry| entry.at))
-    }
 }
 
 #[derive(Debug, Default)]

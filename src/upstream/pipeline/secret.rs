@@ -1,48 +1,54 @@
 //! Requests that hold a secret: no copy of one is left in memory that is given back.
 //!
-//! Owns: how their bytes are wiped. Never knows: what the secret is.
-
-use std::time::Instant;
+//! Owns: [`Secrets`]: how their bytes are wiped. Never knows: what the secret is, the line.
 
 use bytes::BytesMut;
 use zeroize::Zeroize;
 
-use super::Pipeline;
-use crate::traffic::Ticket;
+/// How many requests in line hold a secret.
+#[derive(Debug, Default)]
+pub(super) struct Secrets(usize);
 
-impl<W> Pipeline<W> {
-    /// Puts a request of the proxy's own in line that holds a secret.
-    pub fn push_secret(&mut self, owner: W, ticket: Ticket, request: &[u8], at: Instant) {
-        self.secrets += 1;
-        self.push(owner, ticket, request, 0, false, at);
-        if let Some(entry) = self.line.back_mut() {
-            entry.secret = true;
-        }
+impl Secrets {
+    pub(super) const fn count(&self) -> usize {
+        self.0
     }
 
-    /// Makes room. A buffer that grows by itself leaves a copy behind.
-    pub(super) fn grow(&mut self, more: usize) {
-        if self.bytes.capacity() - self.bytes.len() >= more {
+    /// A request with a secret is put in line.
+    pub(super) const fn note_pushed(&mut self) {
+        self.0 += 1;
+    }
+
+    /// Makes room in `bytes`. A buffer that grows by itself leaves a copy behind.
+    #[inline]
+    pub(super) fn grow(&self, bytes: &mut BytesMut, more: usize) {
+        if self.0 == 0 || bytes.capacity() - bytes.len() >= more {
             return;
         }
-        let mut bytes = BytesMut::with_capacity((self.bytes.len() + more) * 2);
-        bytes.extend_from_slice(&self.bytes);
-        let old = std::mem::replace(&mut self.bytes, bytes);
-        self.wipe(old);
+        let mut larger = BytesMut::with_capacity((bytes.len() + more) * 2);
+        larger.extend_from_slice(bytes);
+        self.wipe(std::mem::replace(bytes, larger));
     }
 
     /// Wipes bytes that were copied, if any of them may be secret.
     pub(super) fn wipe(&self, mut old: BytesMut) {
-        if self.secrets > 0 {
+        if self.0 > 0 {
             old.zeroize();
         }
     }
 
-    /// The oldest request was answered.
-    pub(super) fn wipe_front(&mut self, len: usize) {
-        self.secrets = self.secrets.saturating_sub(1);
-        if let Some(bytes) = self.bytes.get_mut(..len) {
+    /// The first `len` of `bytes`, a request with a secret, are needed no longer.
+    pub(super) fn wipe_front(&mut self, bytes: &mut BytesMut, len: usize) {
+        debug_assert!(self.0 > 0, "it was counted");
+        debug_assert!(len <= bytes.len(), "it is there as a whole");
+        self.0 = self.0.saturating_sub(1);
+        if let Some(bytes) = bytes.get_mut(..len) {
             bytes.zeroize();
         }
+    }
+
+    /// No request with a secret outlives its connection.
+    pub(super) fn clear(&mut self) {
+        self.0 = 0;
     }
 }
