@@ -15,9 +15,10 @@ pub struct Judged {
     pub command: Option<&'static Spec>,
     /// What came of an attempt to log in.
     pub authentication: Option<Login>,
-    pub denial: Option<Denial>,
+    /// In a box, as most requests have none: what is returned stays small.
+    pub denial: Option<Box<Denial>>,
     /// It passes only because a rule is observed: that rule's refusal.
-    pub observed: Option<Refusal>,
+    pub observed: Option<Box<Refusal>>,
     /// It has an answer of respgate's own: whether that is an error.
     pub answered: Option<bool>,
 }
@@ -47,8 +48,8 @@ impl Judged {
 
     /// The policy's refusal.
     #[must_use]
-    pub const fn refused(&self) -> Option<&Refusal> {
-        match &self.denial {
+    pub fn refused(&self) -> Option<&Refusal> {
+        match self.denial.as_deref() {
             Some(Denial::Refused(refusal)) => Some(refusal),
             Some(Denial::Probe) | None => None,
         }
