@@ -29,7 +29,7 @@ impl Links {
     pub(super) fn count_presented(&self, judged: &Judged) {
         let metrics = &self.worker.metrics;
         metrics.command(judged.command, &self.counts.tally);
-        match (judged.denial.as_deref(), judged.answered) {
+        match (&judged.denial, judged.answered) {
             (Some(Denial::Refused(refusal)), _) => metrics.refused(refusal, &self.counts.tally),
             (Some(Denial::Probe), _) => metrics.answered(true),
             (None, Some(error)) => metrics.answered(error),

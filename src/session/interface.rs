@@ -49,7 +49,7 @@ impl Session {
             command: self.commands.at_hand(),
             authentication: self.user.take_login(),
             denial: ctx.request_scratch.denial.take(),
-            observed: ctx.request_scratch.observed.map(Box::new),
+            observed: ctx.request_scratch.observed.take(),
             answered: self.replies.queue.take_own_error(),
         }
     }

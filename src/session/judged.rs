@@ -15,10 +15,9 @@ pub struct Judged {
     pub command: Option<&'static Spec>,
     /// What came of an attempt to log in.
     pub authentication: Option<Login>,
-    /// In a box, as most requests have none: what is returned stays small.
-    pub denial: Option<Box<Denial>>,
+    pub denial: Option<Denial>,
     /// It passes only because a rule is observed: that rule's refusal.
-    pub observed: Option<Box<Refusal>>,
+    pub observed: Option<Refusal>,
     /// It has an answer of respgate's own: whether that is an error.
     pub answered: Option<bool>,
 }
@@ -48,8 +47,8 @@ impl Judged {
 
     /// The policy's refusal.
     #[must_use]
-    pub fn refused(&self) -> Option<&Refusal> {
-        match self.denial.as_deref() {
+    pub const fn refused(&self) -> Option<&Refusal> {
+        match &self.denial {
             Some(Denial::Refused(refusal)) => Some(refusal),
             Some(Denial::Probe) | None => None,
         }

@@ -66,7 +66,7 @@ pub(super) fn judge_streaming(
     match ctx.policy.permit(spec, request, &moment, &mut ctx.request_scratch.scratch) {
         Ok(_) => pass_on_request(),
         Err(refusal) => {
-            ctx.request_scratch.denial = Some(Box::new(Denial::Refused(refusal)));
+            ctx.request_scratch.denial = Some(Denial::Refused(refusal));
             Step::Close
         }
     }

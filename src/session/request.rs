@@ -164,7 +164,7 @@ fn refuse(
 ) -> Step {
     let probe = refusal.is_probe(request);
     let denial = if probe { Denial::Probe } else { Denial::Refused(refusal) };
-    ctx.request_scratch.denial = Some(Box::new(denial));
+    ctx.request_scratch.denial = Some(denial);
     session.query = None;
     let mut text = BytesMut::new();
     refusal.write_text(request, &mut text);

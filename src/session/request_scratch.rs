@@ -15,7 +15,7 @@ pub struct RequestScratch {
     pub(super) scratch: Scratch,
     pub(super) grant: Grant,
     /// Why the request is not carried out.
-    pub(super) denial: Option<Box<Denial>>,
+    pub(super) denial: Option<Denial>,
     /// What the error of a refused request ends with, so that it is found in the audit log.
     pub(super) reference: Option<u64>,
     /// It passed only because a rule is observed: that rule's refusal.
