@@ -177,7 +177,7 @@ impl<H: Send + Sync + 'static> Control<H> {
             (Some(_), Effect::Shows | Effect::Judges) => Endpoint::Query,
             (Some(_), Effect::Changes) => Endpoint::Change,
         };
-        self.metrics.admin_requests_total[endpoint][class(reply.status)].inc();
+        self.metrics.shard().admin_requests_total[endpoint][class(reply.status)].inc();
         reply.response()
     }
 

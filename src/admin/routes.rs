@@ -35,7 +35,7 @@ pub(super) fn answer(
             Err(e) => (StatusCode::INTERNAL_SERVER_ERROR, PLAIN, format!("{e}\n")),
         },
     };
-    metrics.admin_requests_total[endpoint][class(status)].inc();
+    metrics.shard().admin_requests_total[endpoint][class(status)].inc();
     let mut response = Response::new(body);
     *response.status_mut() = status;
     let headers = response.headers_mut();
@@ -120,7 +120,8 @@ mod tests {
             assert_eq!(ask(method, "/metrics", &health, &metrics).0, 405);
         }
         assert_eq!(ask(Method::HEAD, "/livez", &health, &metrics).0, 200);
-        assert_eq!(metrics.admin_requests_total[Endpoint::Metrics][CodeClass::Client].get(), 5);
-        assert_eq!(metrics.admin_requests_total[Endpoint::Livez][CodeClass::Success].get(), 1);
+        let requests = &metrics.shard().admin_requests_total;
+        assert_eq!(requests[Endpoint::Metrics][CodeClass::Client].get(), 5);
+        assert_eq!(requests[Endpoint::Livez][CodeClass::Success].get(), 1);
     }
 }

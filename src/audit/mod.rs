@@ -89,6 +89,7 @@ impl Audit {
                 queue: Arc::clone(&queue),
                 output: sink::output(sink)?,
                 chain: chain::Chain::new(key.clone()),
+                counted: metrics.shard(),
                 metrics: Arc::clone(metrics),
                 health: Arc::clone(&health),
                 number: 0,
@@ -135,7 +136,7 @@ impl Audit {
         let draft = Arc::new(Draft::new(event, id, at));
         for sink in &self.sinks {
             if !sink.queue.push(&draft, event.event.rank()) {
-                self.metrics.audit_events_total[sink.kind][AuditResult::Dropped].inc();
+                self.metrics.shard().audit_events_total[sink.kind][AuditResult::Dropped].inc();
             }
         }
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);

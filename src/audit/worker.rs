@@ -12,7 +12,7 @@ use super::sink::Output;
 use crate::base::clock;
 use crate::base::limits;
 use crate::base::utc::utc_micros;
-use crate::telemetry::{AuditResult, AuditSinkKind, Metrics};
+use crate::telemetry::{AuditResult, AuditSinkKind, Counted, Metrics, Shard};
 
 /// How a sink is.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +29,7 @@ pub(super) struct Worker {
     pub queue: Arc<Queue>,
     pub output: Box<dyn Output>,
     pub chain: Chain,
+    pub counted: Shard<Counted>,
     pub metrics: Arc<Metrics>,
     pub health: Arc<Mutex<Health>>,
     /// The number of the last entry.
@@ -83,7 +84,7 @@ impl Worker {
         }
         self.queue.written(bytes);
         if written > 0 {
-            self.metrics.audit_events_total[self.kind][AuditResult::Written].add(written);
+            self.counted.audit_events_total[self.kind][AuditResult::Written].add(written);
             self.metrics.audit_last_write_timestamp_seconds.set(clock::wall());
             self.update(|health| health.written += written);
         }
@@ -111,7 +112,7 @@ impl Worker {
             return Ok(());
         }
         let resume = self.output.open()?;
-        self.metrics.audit_rotations_total.add(self.output.rotations());
+        self.counted.audit_rotations_total.add(self.output.rotations());
         // What another process has written goes on by its own numbers.
         if let Some((number, value)) = &resume.last
             && self.number == 0
@@ -174,7 +175,7 @@ impl Worker {
     }
 
     fn note_failure(&self, error: &io::Error) {
-        self.metrics.audit_events_total[self.kind][AuditResult::Failed].inc();
+        self.counted.audit_events_total[self.kind][AuditResult::Failed].inc();
         let text = error.to_string();
         let first = self.update(|health| {
             let since = health.failing.as_ref().map(|(_, since)| *since);
@@ -190,7 +191,7 @@ impl Worker {
         let rest = self.queue.take(Duration::ZERO).items;
         let events = rest.iter().filter(|item| matches!(item, Item::Event(_))).count() as u64;
         let lost = left + events;
-        self.metrics.audit_events_total[self.kind][AuditResult::Dropped].add(lost);
+        self.counted.audit_events_total[self.kind][AuditResult::Dropped].add(lost);
         tracing::error!(code = "AUD-E002", sink = %self.name, lost, "audit entries are lost: the sink did not take them before the process stopped");
     }
 

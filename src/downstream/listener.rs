@@ -486,7 +486,7 @@ mod tests {
                 tokio::task::yield_now().await;
             }
             assert_eq!(worker.clients(), 1);
-            assert_eq!(metrics.client_connections[ListenerKind::Tcp].get(), 1);
+            assert_eq!(metrics.sum(|own| own.client_connections[ListenerKind::Tcp].get()), 1);
             assert_eq!(answer(&mut before, b"CLIENT ID\r\n", 4).await, b":1\r\n");
             let (mut after, other) = duplex(4096);
             admit(other);

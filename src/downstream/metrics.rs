@@ -11,15 +11,16 @@ use crate::policy::{Policy, Refusal, Rule};
 use crate::session::{Cause, Class, Completed};
 use crate::telemetry::number::{Counter, Gauge};
 use crate::telemetry::{
-    ClientAuthResult, ClientDisconnect, ClientRejection, DegradedReply, DenyRule, Family,
+    ClientAuthResult, ClientDisconnect, ClientRejection, Counted, DegradedReply, DenyRule, Family,
     HandshakeFailure, HandshakeResult, ListenerKind, Metrics, ProtocolFault, Refused, ReplyResult,
+    Shard,
 };
 use crate::tls::TlsError;
 use crate::traffic::Loss;
 
 #[derive(Debug)]
 pub(super) struct ClientMetrics {
-    metrics: Arc<Metrics>,
+    counted: Shard<Counted>,
     /// By command number.
     families: Box<[Family]>,
     elapsed: Elapsed,
@@ -50,131 +51,135 @@ pub(super) struct Place {
 }
 
 impl ClientMetrics {
-    pub(super) fn new(metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(metrics: &Metrics) -> Self {
         let mut families = vec![Family::Other; all().len()];
         for spec in all() {
             if let Some(family) = families.get_mut(usize::from(spec.id.0)) {
                 *family = family_of(spec);
             }
         }
-        Self { metrics, families: families.into_boxed_slice(), elapsed: Elapsed::default() }
+        Self {
+            counted: metrics.shard(),
+            families: families.into_boxed_slice(),
+            elapsed: Elapsed::default(),
+        }
     }
 
     pub(super) fn tally(&self, policy: &Policy) -> Tally {
         let section = policy.section();
         Tally {
-            commands: self.metrics.policy_commands_total.of(section),
-            denied: self.metrics.policy_denied_total.of(section),
+            commands: self.counted.policy_commands_total.of(section),
+            denied: self.counted.policy_denied_total.of(section),
         }
     }
 
     pub(super) fn place(&self, address: &str) -> Place {
         Place {
-            clients: self.metrics.listener_connections.of(address),
-            accepted: self.metrics.listener_connections_total.of(address),
+            clients: self.counted.listener_connections.of(address),
+            accepted: self.counted.listener_connections_total.of(address),
         }
     }
 
     pub(super) fn accepted(&self, kind: ListenerKind, place: &Place) {
         place.accepted.inc();
         place.clients.inc();
-        self.metrics.client_connections_total[kind].inc();
-        self.metrics.client_connections[kind].inc();
+        self.counted.client_connections_total[kind].inc();
+        self.counted.client_connections[kind].inc();
     }
 
     pub(super) fn handshake_began(&self) {
-        self.metrics.client_tls_handshakes_in_progress.inc();
+        self.counted.client_tls_handshakes_in_progress.inc();
     }
 
     /// Whatever came of it.
     pub(super) fn handshake_is_over(&self) {
-        self.metrics.client_tls_handshakes_in_progress.dec();
+        self.counted.client_tls_handshakes_in_progress.dec();
     }
 
     pub(super) fn handshake_ended(&self, result: HandshakeResult) {
-        self.metrics.client_tls_handshakes_total[result].inc();
+        self.counted.client_tls_handshakes_total[result].inc();
     }
 
     pub(super) fn handshake_failed(&self, error: &TlsError) {
         self.handshake_ended(HandshakeResult::Failed);
         let reason = HandshakeFailure::of(error.fault.label());
-        self.metrics.client_tls_handshake_failures_total[reason].inc();
+        self.counted.client_tls_handshake_failures_total[reason].inc();
     }
 
     pub(super) fn rejected(&self, why: ClientRejection) {
-        self.metrics.client_connections_rejected_total[why].inc();
+        self.counted.client_connections_rejected_total[why].inc();
     }
 
     pub(super) fn left(&self, kind: ListenerKind, place: &Place, why: ClientDisconnect) {
         place.clients.dec();
-        self.metrics.client_connections[kind].dec();
-        self.metrics.client_disconnects_total[why].inc();
+        self.counted.client_connections[kind].dec();
+        self.counted.client_disconnects_total[why].inc();
     }
 
     pub(super) fn received(&self, bytes: usize, commands: u64) {
-        self.metrics.client_receive_bytes_total.add(bytes as u64);
+        self.counted.client_receive_bytes_total.add(bytes as u64);
         if commands > 0 {
-            self.metrics.pipeline_depth.observe(commands);
+            self.counted.pipeline_depth.observe(commands);
         }
     }
 
     pub(super) fn transmitted(&self, bytes: usize) {
-        self.metrics.client_transmit_bytes_total.add(bytes as u64);
+        self.counted.client_transmit_bytes_total.add(bytes as u64);
     }
 
     pub(super) fn command(&self, spec: Option<&'static Spec>, tally: &Tally) {
         tally.commands.inc();
         let family = spec.and_then(|spec| self.families.get(usize::from(spec.id.0)));
-        self.metrics.commands_total[family.copied().unwrap_or(Family::Other)].inc();
+        self.counted.commands_total[family.copied().unwrap_or(Family::Other)].inc();
     }
 
     pub(super) fn completed(&self, done: Completed, now: Instant) {
         let result = if done.error { ReplyResult::RedisError } else { ReplyResult::Ok };
-        self.metrics.replies_total[result].inc();
-        self.metrics.command_duration_seconds[done.class]
+        self.counted.replies_total[result].inc();
+        self.counted.command_duration_seconds[done.class]
             .observe(self.elapsed.between(done.at, now));
     }
 
     pub(super) fn lost(&self, loss: Loss, count: usize) {
         let timed_out = loss == Loss::TimedOut;
         let result = if timed_out { ReplyResult::Timeout } else { ReplyResult::Unavailable };
-        self.metrics.replies_total[result].add(count as u64);
+        self.counted.replies_total[result].add(count as u64);
     }
 
     /// Answers that an outage has made others.
     pub(super) fn degraded(&self, missed: u32, failed: u32) {
-        self.metrics.degraded_replies_total[DegradedReply::Miss].add(u64::from(missed));
-        self.metrics.degraded_replies_total[DegradedReply::Error].add(u64::from(failed));
+        self.counted.degraded_replies_total[DegradedReply::Miss].add(u64::from(missed));
+        self.counted.degraded_replies_total[DegradedReply::Error].add(u64::from(failed));
     }
 
     /// The client left before its replies came.
     pub(super) fn canceled(&self, count: usize) {
-        self.metrics.replies_total[ReplyResult::Canceled].add(count as u64);
+        self.counted.replies_total[ReplyResult::Canceled].add(count as u64);
     }
 
     /// So many commands of one client are not answered yet.
     pub(super) fn in_flight(&self, before: usize, now: usize) {
         let number = |count| i64::try_from(count).unwrap_or(i64::MAX);
-        self.metrics.commands_in_flight.add(number(now) - number(before));
+        self.counted.commands_in_flight.add(number(now) - number(before));
     }
 
     pub(super) fn refused(&self, refusal: &Refusal, tally: &Tally) {
         tally.denied.inc();
-        self.metrics.replies_total[ReplyResult::Denied].inc();
-        self.metrics.commands_denied_total.inc(deny_rule(refusal.rule), shown(refusal.spec));
+        self.counted.replies_total[ReplyResult::Denied].inc();
+        self.counted.commands_denied_total.inc(deny_rule(refusal.rule), shown(refusal.spec));
     }
 
     /// respgate has answered by itself, at once.
     pub(super) fn answered(&self, error: bool) {
         let result = if error { ReplyResult::RedisError } else { ReplyResult::Ok };
-        self.metrics.replies_total[result].inc();
-        self.metrics.command_duration_seconds[Class::Other].observe(Duration::ZERO);
+        self.counted.replies_total[result].inc();
+        self.counted.command_duration_seconds[Class::Other].observe(Duration::ZERO);
     }
 
     /// It passed, because the rule is only observed.
     pub(super) fn observed(&self, refusal: &Refusal) {
         let (rule, command) = (deny_rule(refusal.rule), shown(refusal.spec));
-        self.metrics.policy_would_deny_total.inc(rule, command);
+        self.counted.policy_would_deny_total.inc(rule, command);
         tracing::info!(
             code = "POL-I001",
             rule = refusal.rule.label(),
@@ -185,7 +190,7 @@ impl ClientMetrics {
 
     pub(super) fn authenticated(&self, ok: bool) {
         let result = if ok { ClientAuthResult::Ok } else { ClientAuthResult::Failed };
-        self.metrics.client_auth_total[result].inc();
+        self.counted.client_auth_total[result].inc();
     }
 
     pub(super) fn malformed(&self, label: &str) {
@@ -195,15 +200,15 @@ impl ClientMetrics {
             "inline" => ProtocolFault::Inline,
             _ => ProtocolFault::Resp,
         };
-        self.metrics.client_protocol_errors_total[fault].inc();
+        self.counted.client_protocol_errors_total[fault].inc();
     }
 
     pub(super) fn pinned(&self, cause: Cause, change: i64) {
-        self.metrics.client_pinned_connections[cause].add(change);
+        self.counted.client_pinned_connections[cause].add(change);
     }
 
     pub(super) fn buffered(&self, bytes: usize) {
-        self.metrics.buffer_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        self.counted.buffer_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 }
 

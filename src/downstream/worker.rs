@@ -104,7 +104,7 @@ impl Worker {
             limits: parts.limits,
             dedicated: parts.mode == PoolMode::Session,
             buffers,
-            metrics: ClientMetrics::new(parts.metrics),
+            metrics: ClientMetrics::new(&parts.metrics),
             auditor: parts.audit.map(|parts| Box::new(Auditor::new(parts))),
             scratch: RefCell::new(vec![0; limits::READ_BYTES].into_boxed_slice()),
             has_heard_password: Cell::new(false),

@@ -369,7 +369,7 @@ impl Reloader {
             Ok(true) => ReloadResult::Applied,
             Ok(false) => ReloadResult::Unchanged,
             Err(rejection) => {
-                metrics.reload_rejections_total[what][rejection.reason].inc();
+                metrics.shard().reload_rejections_total[what][rejection.reason].inc();
                 let label = what.label();
                 tracing::warn!(code = "REL-E001", what = label, cause = %rejection.text, "reload rejected; what was in force stays");
                 ReloadResult::Rejected
@@ -378,7 +378,7 @@ impl Reloader {
         if counted != ReloadResult::Rejected {
             metrics.reload_last_success_timestamp_seconds[what].set(now);
         }
-        metrics.reload_attempts_total[what][counted].inc();
+        metrics.shard().reload_attempts_total[what][counted].inc();
         if let Some(components) =
             self.components.audit.as_ref().filter(|_| counted != ReloadResult::Unchanged)
         {

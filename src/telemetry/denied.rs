@@ -2,12 +2,12 @@
 //!
 //! Owns: [`Denied`], [`Refused`]. Never knows: policy, the command table.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use prometheus::proto::{LabelPair, Metric, MetricType};
 
 use super::label::{By, DenyRule, Label};
-use super::number::{Counter, Lazy, Series, pair};
+use super::number::{Counter, Lazy, Series, Sharded, pair, parts};
 use crate::base::limits;
 
 /// Which command was refused, as it is shown.
@@ -26,7 +26,6 @@ struct Entry {
     rule: DenyRule,
     /// It takes one of the places that are kept.
     kept: bool,
-    count: Counter,
 }
 
 /// One series per pair of command and rule. A command that is kept gets its series when the policy
@@ -34,15 +33,30 @@ struct Entry {
 /// the rest are `other`.
 #[derive(Debug)]
 pub struct Denied<const SHARED: usize> {
-    /// Filled from the front; single writer.
-    entries: Box<[OnceLock<Entry>]>,
+    /// Which pair has which place, for all writers; filled from the front.
+    entries: Arc<[OnceLock<Entry>]>,
+    /// By place.
+    counts: Box<[Counter]>,
     other: By<DenyRule, Lazy<Counter>>,
+}
+
+impl<const SHARED: usize> Denied<SHARED> {
+    fn of(entries: Arc<[OnceLock<Entry>]>) -> Self {
+        let counts = entries.iter().map(|_| Counter::default()).collect();
+        Self { entries, counts, other: By::default() }
+    }
 }
 
 impl<const SHARED: usize> Default for Denied<SHARED> {
     fn default() -> Self {
-        let entries = (0..limits::DENIED_COMMANDS_MAX + SHARED).map(|_| OnceLock::new()).collect();
-        Self { entries, other: By::default() }
+        let places = limits::DENIED_COMMANDS_MAX + SHARED;
+        Self::of((0..places).map(|_| OnceLock::new()).collect())
+    }
+}
+
+impl<const SHARED: usize> Sharded for Denied<SHARED> {
+    fn sibling(&self) -> Self {
+        Self::of(Arc::clone(&self.entries))
     }
 }
 
@@ -56,20 +70,16 @@ impl<const SHARED: usize> Denied<SHARED> {
             Refused::Kept(name) => (name, matches!(rule, DenyRule::Command | DenyRule::Category)),
         };
         let (mut shared, mut kept, mut has_own) = (0, 0, false);
-        for place in &self.entries {
-            let Some(entry) = place.get() else {
-                let own = keeps && !has_own && kept < limits::DENIED_COMMANDS_MAX;
-                if !own && shared >= SHARED {
-                    break;
-                }
-                let count = Counter::default();
-                count.inc();
-                let _ = place.set(Entry { command: name, rule, kept: own, count });
-                return;
-            };
+        for (place, count) in self.entries.iter().zip(&self.counts) {
+            let own = keeps && !has_own && kept < limits::DENIED_COMMANDS_MAX;
+            if place.get().is_none() && !own && shared >= SHARED {
+                break;
+            }
+            // Another writer may take the place first: then the entry is its.
+            let entry = place.get_or_init(|| Entry { command: name, rule, kept: own });
             if entry.command == name {
                 if entry.rule == rule {
-                    return entry.count.inc();
+                    return count.inc();
                 }
                 has_own |= entry.kept;
             }
@@ -83,16 +93,18 @@ impl<const SHARED: usize> Denied<SHARED> {
 impl<const SHARED: usize> Series for Denied<SHARED> {
     const KIND: MetricType = MetricType::COUNTER;
 
-    fn collect(&self, labels: &mut Vec<LabelPair>, out: &mut Vec<Metric>) {
-        for entry in self.entries.iter().map_while(OnceLock::get) {
+    fn collect(all: &[&Self], labels: &mut Vec<LabelPair>, out: &mut Vec<Metric>) {
+        let entries = all.first().into_iter().flat_map(|own| own.entries.iter());
+        for (place, entry) in entries.map_while(OnceLock::get).enumerate() {
             let held = labels.len();
             labels.push(pair("command", entry.command));
             labels.push(pair(DenyRule::NAME, entry.rule.label()));
-            entry.count.collect(labels, out);
+            let counts: Vec<_> = all.iter().filter_map(|own| own.counts.get(place)).collect();
+            Series::collect(&counts, labels, out);
             labels.truncate(held);
         }
         labels.push(pair("command", "other"));
-        self.other.collect(labels, out);
+        Series::collect(&parts(all, |own| &own.other), labels, out);
         labels.pop();
     }
 }
@@ -103,7 +115,7 @@ mod tests {
 
     fn lines<const SHARED: usize>(denied: &Denied<SHARED>) -> Vec<String> {
         let mut out = Vec::new();
-        denied.collect(&mut Vec::new(), &mut out);
+        Series::collect(&[denied], &mut Vec::new(), &mut out);
         let line = |m: &Metric| {
             let labels: Vec<&str> = m.get_label().iter().map(LabelPair::value).collect();
             format!("{} {}", labels.join(" "), m.get_counter().get_value())

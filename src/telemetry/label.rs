@@ -8,7 +8,7 @@ use std::ops::Index;
 
 use prometheus::proto::{LabelPair, Metric, MetricType};
 
-use super::number::{Series, pair};
+use super::number::{Series, Sharded, pair, parts};
 
 /// A label with a fixed set of values. Nothing a user sends can become one.
 pub trait Label: Copy + fmt::Debug + 'static {
@@ -44,13 +44,15 @@ impl<L: Label, S> Index<L> for By<L, S> {
     }
 }
 
+impl<L: Label, S: Default> Sharded for By<L, S> {}
+
 impl<L: Label, S: Series> Series for By<L, S> {
     const KIND: MetricType = S::KIND;
 
-    fn collect(&self, labels: &mut Vec<LabelPair>, out: &mut Vec<Metric>) {
-        for (value, series) in L::ALL.iter().zip(&self.series) {
+    fn collect(all: &[&Self], labels: &mut Vec<LabelPair>, out: &mut Vec<Metric>) {
+        for value in L::ALL {
             labels.push(pair(L::NAME, value.label()));
-            series.collect(labels, out);
+            S::collect(&parts(all, |by| &by[*value]), labels, out);
             labels.pop();
         }
     }
@@ -279,7 +281,7 @@ mod tests {
         let by = By::<Reload, By<ReloadResult, Counter>>::default();
         by[Reload::Auth][ReloadResult::Rejected].inc();
         let mut out = Vec::new();
-        by.collect(&mut Vec::new(), &mut out);
+        Series::collect(&[&by], &mut Vec::new(), &mut out);
         let said: Vec<String> = out
             .iter()
             .filter(|m| m.get_counter().get_value() > 0.0)

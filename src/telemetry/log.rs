@@ -246,7 +246,7 @@ mod tests {
         let again = count("again");
         assert!((50..60).contains(&again), "{again}");
         assert_eq!((count("each"), count("once")), (200, 1));
-        assert_eq!(metrics.log_events_dropped_total.get(), 200 - again as u64);
+        assert_eq!(metrics.shard().log_events_dropped_total.get(), 200 - again as u64);
     }
 
     #[test]

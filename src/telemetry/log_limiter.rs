@@ -41,7 +41,7 @@ impl<S: Subscriber> Layer<S> for LogLimiter {
             .or_insert(Bucket { tokens: limits::LOG_BURST, since: now });
         let passes = bucket.take(now);
         if !passes {
-            self.metrics.log_events_dropped_total.inc();
+            self.metrics.shard().log_events_dropped_total.inc();
         }
         passes
     }

@@ -1,14 +1,17 @@
 //! Every metric: its name, its help, its labels, in one table.
 //!
-//! Owns: [`Metrics`]. Never knows: who counts, who scrapes.
+//! Owns: [`Metrics`], [`Counted`]. Never knows: who counts, who scrapes.
 //!
 //! A field `x` is exposed as `respgate_x`; its doc comment is its help. There is one upstream, so no
 //! metric has a label for it.
+
+use std::sync::Arc;
 
 use prometheus::TextEncoder;
 use prometheus::proto::MetricFamily;
 
 use super::denied::Denied;
+use super::histogram::{Batch, HandshakeTime, Histogram, Latency, Wait};
 use super::label::{
     AuditResult, AuditSinkKind, Blocked, By, CertificateRole, Circuit, ClientAuthResult,
     ClientDisconnect, ClientRejection, CodeClass, CommandClass, ConnectPhase, ConnectResult,
@@ -19,12 +22,12 @@ use super::label::{
 };
 use super::named::{Named, Names};
 use super::number::{
-    Batch, Counter, Flag, Gauge, HandshakeTime, Histogram, Latency, Lazy, Seconds, SecondsTotal,
-    Series, SharedCounter, Timestamp, Wait,
+    Counter, Flag, Gauge, Lazy, Level, Seconds, SecondsTotal, Series, Sharded, Timestamp, parts,
 };
 use super::open_set::{BuildInfo, Certificates, Policies, StateSet};
 use super::process::Process;
 use super::profile::Profile;
+use super::shard::{Shard, Shards};
 
 /// The label of [`Named`] series: where applications connect.
 #[derive(Debug)]
@@ -42,15 +45,52 @@ impl Names for Policy {
     const LABEL: &'static str = "policy";
 }
 
+/// The type of a field in the struct it belongs to, and none in the other.
+macro_rules! field {
+    (process in process: $series:ty) => {
+        $series
+    };
+    (writer in writer: $series:ty) => {
+        $series
+    };
+    ($kind:ident in $other:ident: $series:ty) => {
+        ()
+    };
+}
+
+/// The same series of all who write it.
+macro_rules! all {
+    (process $metrics:ident $counted:ident $name:ident) => {
+        &[&$metrics.$name]
+    };
+    (writer $metrics:ident $counted:ident $name:ident) => {
+        &parts(&$counted, |own| &own.$name)
+    };
+}
+
+/// `process`: one value for the process, which any thread may set. `writer`: each writer has its own.
 macro_rules! metrics {
-    ($( $(#[doc = $help:literal])+ $name:ident: $series:ty, )+) => {
-        /// What is counted. One value per process, shared by `Arc`.
+    ($( $(#[doc = $help:literal])+ $kind:ident $name:ident: $series:ty, )+) => {
+        /// What the process shows. One value per process, shared by `Arc`; what is counted is in shards.
         #[derive(Debug, Default)]
         pub struct Metrics {
-            $( $(#[doc = $help])+ pub $name: $series, )+
+            $( $(#[doc = $help])+ pub $name: field!($kind in process: $series), )+
+            shards: Arc<Shards<Counted>>,
             process: Process,
             /// How much of this a scrape shows.
             pub profile: Profile,
+        }
+
+        /// What one writer counts.
+        #[derive(Debug, Default)]
+        pub struct Counted {
+            $( $(#[doc = $help])+ pub $name: field!($kind in writer: $series), )+
+        }
+
+        impl Sharded for Counted {
+            fn sibling(&self) -> Self {
+                Self { $( $name: self.$name.sibling(), )+ }
+            }
         }
 
         impl Metrics {
@@ -61,9 +101,12 @@ macro_rules! metrics {
             /// The present value of everything that has a value.
             #[must_use]
             pub fn families(&self) -> Vec<MetricFamily> {
+                let shards = self.shards.all();
+                let counted: Vec<&Counted> = shards.iter().map(AsRef::as_ref).collect();
+                let metrics = self;
                 let mut families = Vec::new();
                 let mut catalogue = Self::CATALOGUE.iter();
-                $( append(&mut families, catalogue.next(), &self.$name); )+
+                $( append(&mut families, catalogue.next(), all!($kind metrics counted $name)); )+
                 self.process.collect(&mut families);
                 families
             }
@@ -73,175 +116,187 @@ macro_rules! metrics {
 
 metrics! {
     /// What is running; always 1.
-    build_info: BuildInfo,
+    process build_info: BuildInfo,
     /// What the process is doing: 1 for the present state.
-    state: StateSet<State>,
+    process state: StateSet<State>,
     /// How far the kernel holds the process to the files and ports of its configuration (Landlock): 1 for what is in
     /// force.
-    sandbox_info: StateSet<Landlock>,
+    process sandbox_info: StateSet<Landlock>,
     /// Number made from the effective configuration (53 bits of a hash); differs when it differs.
-    config_hash: Gauge,
+    process config_hash: Level,
     /// Log lines not written: too many of one kind, or the reader of the log too slow.
-    log_events_dropped_total: SharedCounter,
+    writer log_events_dropped_total: Counter,
     /// Bytes in all buffers that count against the memory budget.
-    buffer_bytes: Gauge,
+    writer buffer_bytes: Gauge,
 
     /// Attempts to reload, whatever caused them.
-    reload_attempts_total: By<Reload, By<ReloadResult, SharedCounter>>,
+    writer reload_attempts_total: By<Reload, By<ReloadResult, Counter>>,
     /// Rejected reloads by cause; the former version stays in use.
-    reload_rejections_total: By<Reload, By<ReloadRejection, Lazy<SharedCounter>>>,
+    writer reload_rejections_total: By<Reload, By<ReloadRejection, Lazy<Counter>>>,
     /// Last attempt to reload.
-    reload_last_attempt_timestamp_seconds: By<Reload, Timestamp>,
+    process reload_last_attempt_timestamp_seconds: By<Reload, Timestamp>,
     /// Last successful load, that of the start included.
-    reload_last_success_timestamp_seconds: By<Reload, Timestamp>,
+    process reload_last_success_timestamp_seconds: By<Reload, Timestamp>,
     /// 1 if file changes are noticed at once, 0 if only by polling.
-    reload_watch_up: Flag,
+    process reload_watch_up: Flag,
 
     /// End of validity; the earliest of the role.
-    tls_certificate_not_after_timestamp_seconds: By<CertificateRole, Timestamp>,
+    process tls_certificate_not_after_timestamp_seconds: By<CertificateRole, Timestamp>,
     /// Begin of validity; the latest of the role.
-    tls_certificate_not_before_timestamp_seconds: By<CertificateRole, Timestamp>,
+    process tls_certificate_not_before_timestamp_seconds: By<CertificateRole, Timestamp>,
     /// Certificates in use; always 1.
-    tls_certificate_info: Certificates,
+    process tls_certificate_info: Certificates,
     /// When the first list of revoked certificates should be replaced.
-    tls_crl_next_update_timestamp_seconds: By<TlsSide, Timestamp>,
+    process tls_crl_next_update_timestamp_seconds: By<TlsSide, Timestamp>,
     /// Number of the published identity; grows with each rotation.
-    tls_identity_generation: Gauge,
+    process tls_identity_generation: Level,
     /// TLS handshakes with the server.
-    tls_handshakes_total: By<HandshakeResult, SharedCounter>,
+    writer tls_handshakes_total: By<HandshakeResult, Counter>,
     /// Failed TLS handshakes with the server by cause.
-    tls_handshake_failures_total: By<HandshakeFailure, Lazy<SharedCounter>>,
+    writer tls_handshake_failures_total: By<HandshakeFailure, Lazy<Counter>>,
     /// Time of successful TLS handshakes with the server.
-    tls_handshake_duration_seconds: Histogram<HandshakeTime, SharedCounter>,
+    writer tls_handshake_duration_seconds: Histogram<HandshakeTime>,
 
     /// Connected applications.
-    client_connections: By<ListenerKind, Gauge>,
+    writer client_connections: By<ListenerKind, Gauge>,
     /// Accepted connections.
-    client_connections_total: By<ListenerKind, Counter>,
+    writer client_connections_total: By<ListenerKind, Counter>,
     /// Connected applications by the address they connected to. Addresses beyond the first 8 are
     /// "other".
-    listener_connections: Named<Address, Gauge, 8>,
+    writer listener_connections: Named<Address, Gauge, 8>,
     /// Accepted connections by the address they connected to. Addresses beyond the first 8 are "other".
-    listener_connections_total: Named<Address, Counter, 8>,
+    writer listener_connections_total: Named<Address, Counter, 8>,
     /// Connections refused right after they were accepted.
-    client_connections_rejected_total: By<ClientRejection, Counter>,
+    writer client_connections_rejected_total: By<ClientRejection, Counter>,
     /// Ended connections by cause.
-    client_disconnects_total: By<ClientDisconnect, Counter>,
+    writer client_disconnects_total: By<ClientDisconnect, Counter>,
     /// TLS handshakes with applications.
-    client_tls_handshakes_total: By<HandshakeResult, SharedCounter>,
+    writer client_tls_handshakes_total: By<HandshakeResult, Counter>,
     /// Failed TLS handshakes with applications by cause.
-    client_tls_handshake_failures_total: By<HandshakeFailure, Lazy<SharedCounter>>,
+    writer client_tls_handshake_failures_total: By<HandshakeFailure, Lazy<Counter>>,
     /// TLS handshakes with applications that are in progress.
-    client_tls_handshakes_in_progress: Gauge,
+    writer client_tls_handshakes_in_progress: Gauge,
     /// Bytes read from applications.
-    client_receive_bytes_total: Counter,
+    writer client_receive_bytes_total: Counter,
     /// Bytes written to applications.
-    client_transmit_bytes_total: Counter,
+    writer client_transmit_bytes_total: Counter,
     /// Bytes from applications that are no command.
-    client_protocol_errors_total: By<ProtocolFault, Counter>,
+    writer client_protocol_errors_total: By<ProtocolFault, Counter>,
     /// AUTH and HELLO AUTH of applications, answered by respgate.
-    client_auth_total: By<ClientAuthResult, Counter>,
+    writer client_auth_total: By<ClientAuthResult, Counter>,
     /// Clients that hold a connection to the server of their own.
-    client_pinned_connections: By<PinCause, Gauge>,
+    writer client_pinned_connections: By<PinCause, Gauge>,
 
     /// Commands received.
-    commands_total: By<Family, Counter>,
+    writer commands_total: By<Family, Counter>,
     /// Replies returned, those of respgate's own included; "canceled": the client left before its reply.
-    replies_total: By<ReplyResult, Counter>,
+    writer replies_total: By<ReplyResult, Counter>,
     /// Time from a command to its reply, as the application sees it.
-    command_duration_seconds: By<CommandClass, Histogram<Latency>>,
+    writer command_duration_seconds: By<CommandClass, Histogram<Latency>>,
     /// Commands received and not answered yet.
-    commands_in_flight: Gauge,
+    writer commands_in_flight: Gauge,
     /// Commands found in one read from an application.
-    pipeline_depth: Histogram<Batch>,
+    writer pipeline_depth: Histogram<Batch>,
     /// Commands refused by policy. Each command of the categories admin and dangerous is always named
     /// (those of CLUSTER together); of other commands and rules the first 30 pairs are, and the rest
     /// and unknown commands are "other".
-    commands_denied_total: Denied<30>,
+    writer commands_denied_total: Denied<30>,
     /// Commands received by the policy that judged them. Policies beyond the first 16 are "other".
-    policy_commands_total: Named<Policy, Counter, 16>,
+    writer policy_commands_total: Named<Policy, Counter, 16>,
     /// Commands refused by the policy that refused them. Policies beyond the first 16 are "other".
-    policy_denied_total: Named<Policy, Counter, 16>,
+    writer policy_denied_total: Named<Policy, Counter, 16>,
     /// Policies in force by their sections; mode "observe": it refuses nothing, "partly": some of its
     /// rules refuse nothing. The first 16; always 1.
-    policy_info: Policies,
+    process policy_info: Policies,
     /// Blocks in force that operators have set.
-    blocked: By<Blocked, Gauge>,
+    process blocked: By<Blocked, Level>,
     /// Commands that passed although a rule is against them, because it is only observed. Pairs of
     /// command and rule beyond the first 24, and unknown commands, are "other".
-    policy_would_deny_total: Denied<24>,
+    writer policy_would_deny_total: Denied<24>,
 
     /// Commands that the server describes otherwise than respgate knows them.
-    command_table_differences: Gauge,
+    process command_table_differences: Level,
     /// Commands of the server that respgate's own table does not have.
-    command_table_missing: Gauge,
+    process command_table_missing: Level,
 
     /// 1 if at least one connection to the server is usable.
-    upstream_up: Flag,
+    writer upstream_up: Flag,
     /// Connections to the server.
-    upstream_connections: By<UpstreamState, Gauge>,
+    writer upstream_connections: By<UpstreamState, Gauge>,
     /// Attempts to connect to the server.
-    upstream_connects_total: By<ConnectResult, SharedCounter>,
+    writer upstream_connects_total: By<ConnectResult, Counter>,
     /// Time spent connecting by step, that of failed attempts included.
-    upstream_connect_phase_seconds_total: By<ConnectPhase, SecondsTotal>,
+    writer upstream_connect_phase_seconds_total: By<ConnectPhase, SecondsTotal>,
     /// Ended connections to the server by cause.
-    upstream_disconnects_total: By<UpstreamDisconnect, SharedCounter>,
+    writer upstream_disconnects_total: By<UpstreamDisconnect, Counter>,
     /// Whether the server may be dialed: closed: yes; open: not before the wait is over; half_open: one
     /// attempt is under way that decides. 1 for the present state.
-    circuit_state: StateSet<Circuit>,
+    process circuit_state: StateSet<Circuit>,
     /// Present wait before the next attempt to connect; 0 while connected.
-    upstream_reconnect_backoff_seconds: Seconds,
+    process upstream_reconnect_backoff_seconds: Seconds,
     /// Health checks of connections; any reply is life.
-    upstream_health_checks_total: By<HealthResult, SharedCounter>,
+    writer upstream_health_checks_total: By<HealthResult, Counter>,
     /// Time from sending a command to the end of its reply. Commands that wait for others' writes
     /// (BLPOP) are left out.
-    upstream_command_duration_seconds: Histogram<Latency>,
+    writer upstream_command_duration_seconds: Histogram<Latency>,
     /// Commands that wait to be sent.
-    upstream_queue_depth: Gauge,
+    writer upstream_queue_depth: Gauge,
     /// Time that commands waited to be sent because there was no connection.
-    upstream_queue_wait_seconds: Histogram<Wait>,
+    writer upstream_queue_wait_seconds: Histogram<Wait>,
     /// Bytes of RESP read from the server.
-    upstream_receive_bytes_total: Counter,
+    writer upstream_receive_bytes_total: Counter,
     /// Bytes of RESP written to the server.
-    upstream_transmit_bytes_total: Counter,
+    writer upstream_transmit_bytes_total: Counter,
     /// Commands in one write to a connection that clients share.
-    upstream_batch_commands: Histogram<Batch>,
+    writer upstream_batch_commands: Histogram<Batch>,
     /// Errors of the server by their code.
-    upstream_errors_total: By<ErrorCode, Lazy<Counter>>,
+    writer upstream_errors_total: By<ErrorCode, Lazy<Counter>>,
     /// Commands sent again after a loss; "exhausted": lost again as often as upstream.retry permits; "budget": lost because too many were sent again lately.
-    upstream_retries_total: By<RetryResult, Counter>,
+    writer upstream_retries_total: By<RetryResult, Counter>,
     /// Times that the server failed the test for `scripts.mode = "guarded"`, so that scripts are refused.
-    script_guard_failures_total: By<ScriptGuardFailure, Counter>,
+    writer script_guard_failures_total: By<ScriptGuardFailure, Counter>,
     /// Authentication of respgate to the server.
-    upstream_auth_total: By<UpstreamAuthResult, SharedCounter>,
+    writer upstream_auth_total: By<UpstreamAuthResult, Counter>,
     /// Answers while the server could not be reached, where the policy has `degraded = "miss"`: reads answered as by a
     /// server without data, and errors.
-    degraded_replies_total: By<DegradedReply, Counter>,
+    writer degraded_replies_total: By<DegradedReply, Counter>,
     /// When the password for the server ends, where `password_command` says so.
-    credential_expiry_timestamp_seconds: Timestamp,
+    process credential_expiry_timestamp_seconds: Timestamp,
     /// Commands the server did not answer in time.
-    upstream_timeouts_total: Counter,
+    writer upstream_timeouts_total: Counter,
     /// Places kept for replies that are still owed to commands that timed out.
-    upstream_tombstones: Gauge,
+    writer upstream_tombstones: Gauge,
 
     /// Audit events by sink: written, dropped for want of room, and attempts to write that failed.
-    audit_events_total: By<AuditSinkKind, By<AuditResult, Lazy<SharedCounter>>>,
+    writer audit_events_total: By<AuditSinkKind, By<AuditResult, Lazy<Counter>>>,
     /// Bytes of audit events that wait for a sink.
-    audit_queue_bytes: Gauge,
+    process audit_queue_bytes: Level,
     /// Last time that a sink took audit entries.
-    audit_last_write_timestamp_seconds: Timestamp,
+    process audit_last_write_timestamp_seconds: Timestamp,
     /// Audit files that were rotated.
-    audit_rotations_total: SharedCounter,
+    writer audit_rotations_total: Counter,
 
     /// Requests to the telemetry server and to the admin server.
-    admin_requests_total: By<Endpoint, By<CodeClass, Lazy<SharedCounter>>>,
+    writer admin_requests_total: By<Endpoint, By<CodeClass, Lazy<Counter>>>,
     /// When the drain began.
-    drain_started_timestamp_seconds: Timestamp,
+    process drain_started_timestamp_seconds: Timestamp,
     /// Clients that have not left since the drain began.
-    drain_remaining_connections: Gauge,
+    process drain_remaining_connections: Level,
 }
 
 impl Metrics {
+    /// A set of counters for one writer; what it counts stays when it ends. To be kept where counting is
+    /// frequent: taking one takes a lock.
+    #[must_use]
+    pub fn shard(&self) -> Shard<Counted> {
+        Shards::take(&self.shards)
+    }
+
+    /// The sum of a number over all writers.
+    pub(crate) fn sum(&self, number: impl Fn(&Counted) -> i64) -> i64 {
+        self.shards.all().iter().map(|counted| number(counted)).sum()
+    }
+
     /// Every metric in the text exposition format, version 0.0.4. Takes no lock the data plane waits for.
     ///
     /// # Errors
@@ -268,9 +323,9 @@ impl Metrics {
 }
 
 /// A metric without any series is left out; the exposition has no form for it.
-fn append<S: Series>(families: &mut Vec<MetricFamily>, about: Option<&(&str, &str)>, series: &S) {
+fn append<S: Series>(families: &mut Vec<MetricFamily>, about: Option<&(&str, &str)>, all: &[&S]) {
     let mut metrics = Vec::new();
-    series.collect(&mut Vec::new(), &mut metrics);
+    S::collect(all, &mut Vec::new(), &mut metrics);
     let Some((name, help)) = about.filter(|_| !metrics.is_empty()) else { return };
     let mut family = MetricFamily::default();
     family.set_name((*name).to_owned());
@@ -287,8 +342,9 @@ mod tests {
     #[test]
     fn count_appears_under_its_name_and_labels() {
         let metrics = Metrics::default();
-        metrics.client_connections_total[ListenerKind::Tcp].add(2);
-        metrics.reload_rejections_total[Reload::TlsIdentity][ReloadRejection::Expired].inc();
+        metrics.shard().client_connections_total[ListenerKind::Tcp].add(2);
+        metrics.shard().reload_rejections_total[Reload::TlsIdentity][ReloadRejection::Expired]
+            .inc();
         let text = metrics.render().unwrap();
         for line in [
             "respgate_client_connections_total{listener=\"tcp\"} 2",

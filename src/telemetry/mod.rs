@@ -4,6 +4,7 @@
 
 mod denied;
 mod heavy;
+mod histogram;
 mod hot_keys;
 pub(crate) mod label;
 mod log;
@@ -16,6 +17,7 @@ mod process;
 mod profile;
 mod recent;
 pub(crate) mod redact;
+mod shard;
 mod sink;
 mod slow_log;
 
@@ -38,7 +40,9 @@ pub(crate) use label::{
     UpstreamState,
 };
 pub(crate) use log::{LogError, LogHandle};
+pub(crate) use metrics::Counted;
 pub use metrics::Metrics;
+pub(crate) use shard::Shard;
 pub(crate) use slow_log::{Slow, SlowLog, Times};
 
 /// Both handles in one; cheap to clone.

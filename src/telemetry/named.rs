@@ -4,11 +4,11 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prometheus::proto::{LabelPair, Metric, MetricType};
 
-use super::number::{Series, pair};
+use super::number::{Series, Sharded, pair};
 
 /// What [`Named`] series are named by.
 pub(crate) trait Names {
@@ -18,13 +18,22 @@ pub(crate) trait Names {
 
 /// One `S` for each of the first `MAX` names; all further names share one, `other`.
 pub struct Named<N, S, const MAX: usize> {
-    series: Mutex<Vec<(Box<str>, Arc<S>)>>,
-    names: PhantomData<fn(N)>,
+    /// Which name has which place, for all writers.
+    names: Arc<Mutex<Vec<Box<str>>>>,
+    /// By place.
+    series: Mutex<Vec<Arc<S>>>,
+    label: PhantomData<fn(N)>,
 }
 
 impl<N, S, const MAX: usize> Default for Named<N, S, MAX> {
     fn default() -> Self {
-        Self { series: Mutex::default(), names: PhantomData }
+        Self { names: Arc::default(), series: Mutex::default(), label: PhantomData }
+    }
+}
+
+impl<N, S, const MAX: usize> Sharded for Named<N, S, MAX> {
+    fn sibling(&self) -> Self {
+        Self { names: Arc::clone(&self.names), ..Self::default() }
     }
 }
 
@@ -32,30 +41,42 @@ impl<N, S: Default, const MAX: usize> Named<N, S, MAX> {
     /// The series of `name`, to be kept by the caller: looking it up takes a lock.
     #[must_use]
     pub fn of(&self, name: &str) -> Arc<S> {
-        let mut all = self.series.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = |all: &[(Box<str>, Arc<S>)], name: &str| {
-            all.iter().find(|(known, _)| **known == *name).map(|(_, series)| Arc::clone(series))
-        };
-        if let Some(series) = known(&all, name) {
-            return series;
+        let place = place(&mut lock(&self.names), name, MAX);
+        let mut all = lock(&self.series);
+        if all.len() <= place {
+            all.resize_with(place + 1, Arc::default);
         }
-        let name = if all.len() < MAX { name } else { "other" };
-        known(&all, name).unwrap_or_else(|| {
-            let series = Arc::<S>::default();
-            all.push((name.into(), Arc::clone(&series)));
-            series
-        })
+        all.get(place).map(Arc::clone).unwrap_or_default()
     }
+}
+
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The place of `name`, or of `other` if there are `max` names already.
+fn place(names: &mut Vec<Box<str>>, name: &str, max: usize) -> usize {
+    let find = |names: &[Box<str>], name: &str| names.iter().position(|known| **known == *name);
+    if let Some(place) = find(names, name) {
+        return place;
+    }
+    let name = if names.len() < max { name } else { "other" };
+    find(names, name).unwrap_or_else(|| {
+        names.push(name.into());
+        names.len() - 1
+    })
 }
 
 impl<N: Names, S: Series, const MAX: usize> Series for Named<N, S, MAX> {
     const KIND: MetricType = S::KIND;
 
-    fn collect(&self, labels: &mut Vec<LabelPair>, out: &mut Vec<Metric>) {
-        let all = self.series.lock().unwrap_or_else(PoisonError::into_inner);
-        for (name, series) in all.iter() {
+    fn collect(all: &[&Self], labels: &mut Vec<LabelPair>, out: &mut Vec<Metric>) {
+        let names = all.first().map(|own| lock(&own.names).clone()).unwrap_or_default();
+        for (place, name) in names.iter().enumerate() {
+            let of = |own: &&Self| lock(&own.series).get(place).map(Arc::clone);
+            let series: Vec<Arc<S>> = all.iter().filter_map(of).collect();
             labels.push(pair(N::LABEL, name));
-            series.collect(labels, out);
+            S::collect(&series.iter().map(AsRef::as_ref).collect::<Vec<_>>(), labels, out);
             labels.pop();
         }
     }
@@ -63,7 +84,7 @@ impl<N: Names, S: Series, const MAX: usize> Series for Named<N, S, MAX> {
 
 impl<N, S: fmt::Debug, const MAX: usize> fmt::Debug for Named<N, S, MAX> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&*self.series.lock().unwrap_or_else(PoisonError::into_inner), f)
+        f.debug_map().entries(lock(&self.names).iter().zip(lock(&self.series).iter())).finish()
     }
 }
 
@@ -85,7 +106,7 @@ mod tests {
             named.of(name).inc();
         }
         let mut out = Vec::new();
-        named.collect(&mut Vec::new(), &mut out);
+        Series::collect(&[&named], &mut Vec::new(), &mut out);
         let said: Vec<_> = out
             .iter()
             .map(|m| (m.get_label()[0].value().to_owned(), m.get_counter().get_value()))

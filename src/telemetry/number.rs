@@ -1,13 +1,12 @@
 //! Numbers that one thread writes and another reads at any time, without locks or waiting.
 //!
-//! Owns: counters, gauges, histograms and their form in the exposition. Never knows: a metric's name.
+//! Owns: counters, gauges and their form in the exposition. Never knows: a metric's name.
 //!
-//! [`Counter`], [`Gauge`] and [`Histogram`] have a *single writer*: they are changed by the thread of
-//! the data plane alone, with a plain load and a plain store. A second writer would lose counts,
-//! nothing worse. What several threads count is a [`SharedCounter`].
+//! [`Counter`], [`Gauge`] and what is made of them have a *single writer*, with a plain load and a plain store: a
+//! second one would lose counts. So each writer has its own ([`super::shard`]), and what is shown is the
+//! sum. What any thread may set has one value for the process ([`Level`], [`Timestamp`], [`Seconds`]).
 
 use std::fmt;
-use std::marker::PhantomData;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -15,16 +14,33 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use prometheus::proto::{self, LabelPair, Metric, MetricType};
 
 /// Something the exposition shows as one or more lines.
-pub(crate) trait Series {
+pub(crate) trait Series: Sized {
     const KIND: MetricType;
 
-    /// Appends the current value under the given labels. The caller that pushes a label takes it off again.
-    fn collect(&self, labels: &mut Vec<LabelPair>, out: &mut Vec<Metric>);
+    /// Appends the sum of the same series of all writers under the given labels. The caller that pushes a
+    /// label takes it off again.
+    fn collect(all: &[&Self], labels: &mut Vec<LabelPair>, out: &mut Vec<Metric>);
 
     /// Whether nothing has happened yet.
     fn untouched(&self) -> bool {
         false
     }
+}
+
+/// A series that each writer has for itself.
+pub(crate) trait Sharded: Default {
+    /// The same series for another writer, at zero.
+    fn sibling(&self) -> Self {
+        Self::default()
+    }
+}
+
+/// What one writer does not have.
+impl Sharded for () {}
+
+/// The same part of each.
+pub(super) fn parts<'a, S, T>(all: &[&'a S], part: impl Fn(&'a S) -> &'a T) -> Vec<&'a T> {
+    all.iter().map(|series| part(series)).collect()
 }
 
 /// A label with its value.
@@ -52,14 +68,8 @@ pub(super) fn gauge(labels: &[LabelPair], value: f64) -> Metric {
 }
 
 #[allow(clippy::cast_precision_loss, reason = "the exposition knows only f64")]
-const fn float(value: u64) -> f64 {
+pub(super) const fn float(value: u64) -> f64 {
     value as f64
-}
-
-/// Both kinds of counter, for what may be built on either.
-pub trait Count: Default + fmt::Debug {
-    fn add(&self, n: u64);
-    fn get(&self) -> u64;
 }
 
 /// A number that only grows; single writer.
@@ -83,58 +93,29 @@ impl Counter {
     }
 }
 
-/// A number that only grows; any thread may add.
-#[derive(Default)]
-pub struct SharedCounter(AtomicU64);
+impl Sharded for Counter {}
 
-impl SharedCounter {
-    pub fn inc(&self) {
-        self.add(1);
+impl Series for Counter {
+    const KIND: MetricType = MetricType::COUNTER;
+
+    fn collect(all: &[&Self], labels: &mut Vec<LabelPair>, out: &mut Vec<Metric>) {
+        out.push(counter(labels, float(total(all.iter().copied()))));
     }
 
-    pub fn add(&self, n: u64) {
-        self.0.fetch_add(n, Relaxed);
-    }
-
-    #[must_use]
-    pub fn get(&self) -> u64 {
-        self.0.load(Relaxed)
+    fn untouched(&self) -> bool {
+        self.get() == 0
     }
 }
 
-macro_rules! counters {
-    ($($name:ident)+) => { $(
-        impl Count for $name {
-            #[inline]
-            fn add(&self, n: u64) {
-                self.add(n);
-            }
-
-            fn get(&self) -> u64 {
-                self.get()
-            }
-        }
-
-        impl Series for $name {
-            const KIND: MetricType = MetricType::COUNTER;
-
-            fn collect(&self, labels: &mut Vec<LabelPair>, out: &mut Vec<Metric>) {
-                out.push(counter(labels, float(self.get())));
-            }
-
-            fn untouched(&self) -> bool {
-                self.get() == 0
-            }
-        }
-
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Debug::fmt(&self.get(), f)
-            }
-        }
-    )+ };
+impl fmt::Debug for Counter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.get(), f)
+    }
 }
-counters! { Counter SharedCounter }
+
+pub(super) fn total<'a>(all: impl Iterator<Item = &'a Counter>) -> u64 {
+    all.fold(0, |total, counter| total.wrapping_add(counter.get()))
+}
 
 /// A series that appears with its first event, for label sets that are large and mostly unused.
 #[derive(Debug, Default)]
@@ -148,19 +129,21 @@ impl<S> Deref for Lazy<S> {
     }
 }
 
+impl<S: Default> Sharded for Lazy<S> {}
+
 impl<S: Series> Series for Lazy<S> {
     const KIND: MetricType = S::KIND;
 
-    fn collect(&self, labels: &mut Vec<LabelPair>, out: &mut Vec<Metric>) {
-        if !self.0.untouched() {
-            self.0.collect(labels, out);
+    fn collect(all: &[&Self], labels: &mut Vec<LabelPair>, out: &mut Vec<Metric>) {
+        if !all.iter().all(|series| series.0.untouched()) {
+            S::collect(&parts(all, |series| &series.0), labels, out);
         }
     }
 }
 
-/// Time spent, summed; any thread may add.
+/// Time spent, summed; single writer.
 #[derive(Debug, Default)]
-pub struct SecondsTotal(SharedCounter);
+pub struct SecondsTotal(Counter);
 
 impl SecondsTotal {
     pub fn add(&self, time: Duration) {
@@ -168,11 +151,14 @@ impl SecondsTotal {
     }
 }
 
+impl Sharded for SecondsTotal {}
+
 impl Series for SecondsTotal {
     const KIND: MetricType = MetricType::COUNTER;
 
-    fn collect(&self, labels: &mut Vec<LabelPair>, out: &mut Vec<Metric>) {
-        out.push(counter(labels, float(self.0.get()) / NANOS));
+    fn collect(all: &[&Self], labels: &mut Vec<LabelPair>, out: &mut Vec<Metric>) {
+        let nanos = total(all.iter().map(|series| &series.0));
+        out.push(counter(labels, float(nanos) / NANOS));
     }
 }
 
@@ -207,12 +193,15 @@ impl Gauge {
     }
 }
 
+impl Sharded for Gauge {}
+
 impl Series for Gauge {
     const KIND: MetricType = MetricType::GAUGE;
 
     #[allow(clippy::cast_precision_loss, reason = "the exposition knows only f64")]
-    fn collect(&self, labels: &mut Vec<LabelPair>, out: &mut Vec<Metric>) {
-        out.push(gauge(labels, self.get() as f64));
+    fn collect(all: &[&Self], labels: &mut Vec<LabelPair>, out: &mut Vec<Metric>) {
+        let total = all.iter().fold(0, |total: i64, gauge| total.wrapping_add(gauge.get()));
+        out.push(gauge(labels, total as f64));
     }
 }
 
@@ -222,9 +211,32 @@ impl fmt::Debug for Gauge {
     }
 }
 
-/// Yes or no, as 1 or 0.
+/// A number of the present that any thread may set; the last one holds.
 #[derive(Debug, Default)]
-pub struct Flag(Gauge);
+pub struct Level(Gauge);
+
+impl Level {
+    pub fn set(&self, value: i64) {
+        self.0.set(value);
+    }
+
+    #[must_use]
+    pub fn get(&self) -> i64 {
+        self.0.get()
+    }
+}
+
+impl Series for Level {
+    const KIND: MetricType = MetricType::GAUGE;
+
+    fn collect(all: &[&Self], labels: &mut Vec<LabelPair>, out: &mut Vec<Metric>) {
+        Gauge::collect(&parts(all, |level| &level.0), labels, out);
+    }
+}
+
+/// Yes or no, as 1 or 0; of several writers, whether one says yes.
+#[derive(Debug, Default)]
+pub struct Flag(Level);
 
 impl Flag {
     pub fn set(&self, yes: bool) {
@@ -237,11 +249,14 @@ impl Flag {
     }
 }
 
+impl Sharded for Flag {}
+
 impl Series for Flag {
     const KIND: MetricType = MetricType::GAUGE;
 
-    fn collect(&self, labels: &mut Vec<LabelPair>, out: &mut Vec<Metric>) {
-        self.0.collect(labels, out);
+    fn collect(all: &[&Self], labels: &mut Vec<LabelPair>, out: &mut Vec<Metric>) {
+        let yes = all.iter().any(|flag| flag.get());
+        out.push(gauge(labels, f64::from(u8::from(yes))));
     }
 }
 
@@ -258,14 +273,16 @@ impl Seconds {
 impl Series for Seconds {
     const KIND: MetricType = MetricType::GAUGE;
 
-    fn collect(&self, labels: &mut Vec<LabelPair>, out: &mut Vec<Metric>) {
-        out.push(gauge(labels, float(self.0.load(Relaxed)) / NANOS));
+    fn collect(all: &[&Self], labels: &mut Vec<LabelPair>, out: &mut Vec<Metric>) {
+        for time in all {
+            out.push(gauge(labels, float(time.0.load(Relaxed)) / NANOS));
+        }
     }
 }
 
 /// An instant, in seconds since 1970; absent until it is set, so that no alert takes "never" for 1970.
 #[derive(Debug, Default)]
-pub struct Timestamp(Gauge);
+pub struct Timestamp(Level);
 
 impl Timestamp {
     /// Instants before 1970 count as 1970.
@@ -288,124 +305,17 @@ impl Timestamp {
 impl Series for Timestamp {
     const KIND: MetricType = MetricType::GAUGE;
 
-    fn collect(&self, labels: &mut Vec<LabelPair>, out: &mut Vec<Metric>) {
-        if self.0.get() != 0 {
-            self.0.collect(labels, out);
+    fn collect(all: &[&Self], labels: &mut Vec<LabelPair>, out: &mut Vec<Metric>) {
+        for at in all.iter().filter(|at| at.0.get() != 0) {
+            Level::collect(&[&at.0], labels, out);
         }
     }
 }
 
-const NANOS: f64 = 1e9;
+pub(super) const NANOS: f64 = 1e9;
 
-fn nanos(time: Duration) -> u64 {
+pub(super) fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// What a histogram measures and where its buckets end.
-pub trait Scale: fmt::Debug + Default {
-    /// What is observed.
-    type Value: Copy;
-    /// Upper bounds of the buckets, ascending, as [`Scale::raw`] gives them; the last bucket is open.
-    const BOUNDS: &'static [u64];
-    /// How much of [`Scale::raw`] makes one unit in the exposition.
-    const UNIT: f64;
-
-    fn raw(value: Self::Value) -> u64;
-}
-
-macro_rules! scales {
-    ($( $(#[doc = $doc:literal])+ $name:ident: $value:ty, $raw:expr, $unit:expr, [$($bound:literal)+]; )+) => { $(
-        $(#[doc = $doc])+
-        #[derive(Debug, Default)]
-        pub struct $name;
-
-        impl Scale for $name {
-            type Value = $value;
-            const BOUNDS: &'static [u64] = &[$($bound),+];
-            const UNIT: f64 = $unit;
-
-            #[inline]
-            fn raw(value: $value) -> u64 {
-                $raw(value)
-            }
-        }
-    )+ };
-}
-
-scales! {
-    /// Time of a command: 50 µs to 5 s.
-    Latency: Duration, nanos, NANOS, [
-        50_000 100_000 250_000 500_000 1_000_000 2_500_000 5_000_000 10_000_000 25_000_000
-        50_000_000 100_000_000 250_000_000 1_000_000_000 5_000_000_000
-    ];
-    /// Time of a TLS handshake: 0.5 ms to 10 s.
-    HandshakeTime: Duration, nanos, NANOS, [
-        500_000 1_000_000 2_500_000 5_000_000 10_000_000 25_000_000 50_000_000 100_000_000
-        250_000_000 1_000_000_000 5_000_000_000 10_000_000_000
-    ];
-    /// Time in a queue: 50 µs to 1 s.
-    Wait: Duration, nanos, NANOS, [
-        50_000 100_000 250_000 1_000_000 5_000_000 10_000_000 50_000_000 100_000_000 250_000_000
-        1_000_000_000
-    ];
-    /// How many travelled together: 1 to 1024.
-    Batch: u64, std::convert::identity, 1.0, [1 2 4 8 16 64 256 1024];
-}
-
-/// How often values fell into each range, and their sum; single writer unless made of `SharedCounter`.
-#[derive(Debug)]
-pub struct Histogram<S, C = Counter> {
-    buckets: Box<[C]>,
-    sum: C,
-    scale: PhantomData<S>,
-}
-
-impl<S: Scale, C: Count> Default for Histogram<S, C> {
-    fn default() -> Self {
-        let buckets = (0..=S::BOUNDS.len()).map(|_| C::default()).collect();
-        Self { buckets, sum: C::default(), scale: PhantomData }
-    }
-}
-
-impl<S: Scale, C: Count> Histogram<S, C> {
-    #[inline]
-    pub fn observe(&self, value: S::Value) {
-        self.observe_many(value, 1);
-    }
-
-    /// As `n` times [`Histogram::observe`], for a batch that shares one clock reading.
-    #[inline]
-    pub fn observe_many(&self, value: S::Value, n: u64) {
-        let raw = S::raw(value);
-        let place = S::BOUNDS.iter().position(|bound| raw <= *bound).unwrap_or(S::BOUNDS.len());
-        if let Some(bucket) = self.buckets.get(place) {
-            bucket.add(n);
-        }
-        self.sum.add(raw.saturating_mul(n));
-    }
-}
-
-impl<S: Scale, C: Count> Series for Histogram<S, C> {
-    const KIND: MetricType = MetricType::HISTOGRAM;
-
-    fn collect(&self, labels: &mut Vec<LabelPair>, out: &mut Vec<Metric>) {
-        let counts: Vec<u64> = self.buckets.iter().map(Count::get).collect();
-        let mut histogram = proto::Histogram::default();
-        let mut cumulative = 0;
-        let buckets = S::BOUNDS.iter().zip(&counts).map(|(bound, count)| {
-            cumulative += count;
-            let mut bucket = proto::Bucket::default();
-            bucket.set_upper_bound(float(*bound) / S::UNIT);
-            bucket.set_cumulative_count(cumulative);
-            bucket
-        });
-        histogram.set_bucket(buckets.collect());
-        histogram.set_sample_count(counts.iter().sum());
-        histogram.set_sample_sum(float(self.sum.get()) / S::UNIT);
-        let mut metric = Metric::from_label(labels.clone());
-        metric.set_histogram(histogram);
-        out.push(metric);
-    }
 }
 
 #[cfg(test)]
@@ -414,36 +324,13 @@ mod tests {
 
     fn only(series: &impl Series) -> Metric {
         let mut out = Vec::new();
-        series.collect(&mut Vec::new(), &mut out);
+        Series::collect(&[series], &mut Vec::new(), &mut out);
         assert_eq!(out.len(), 1);
         out.remove(0)
     }
 
     #[test]
-    fn value_on_a_bound_belongs_to_its_bucket() {
-        let h = Histogram::<Batch>::default();
-        for value in [0, 1, 2, 3, 1024] {
-            h.observe(value);
-        }
-        h.observe_many(1025, 2);
-        let metric = only(&h);
-        let h = metric.get_histogram();
-        let buckets: Vec<(f64, u64)> =
-            h.get_bucket().iter().map(|b| (b.upper_bound(), b.cumulative_count())).collect();
-        assert_eq!(buckets[..3], [(1.0, 2), (2.0, 3), (4.0, 4)]);
-        assert_eq!(buckets.last(), Some(&(1024.0, 5)));
-        assert_eq!((h.get_sample_count(), h.get_sample_sum()), (7, 3080.0));
-    }
-
-    #[test]
     fn durations_are_seconds() {
-        let h = Histogram::<Latency, SharedCounter>::default();
-        h.observe(Duration::from_micros(50));
-        h.observe(Duration::from_nanos(50_001));
-        let metric = only(&h);
-        let first = &metric.get_histogram().get_bucket()[0];
-        assert_eq!((first.upper_bound(), first.cumulative_count()), (0.000_05, 1));
-
         let total = SecondsTotal::default();
         total.add(Duration::from_millis(1500));
         assert_eq!(only(&total).get_counter().get_value(), 1.5);
@@ -453,18 +340,11 @@ mod tests {
     }
 
     #[test]
-    fn bounds_ascend() {
-        for bounds in [Latency::BOUNDS, HandshakeTime::BOUNDS, Wait::BOUNDS, Batch::BOUNDS] {
-            assert!(bounds.is_sorted_by(|a, b| a < b), "{bounds:?}");
-        }
-    }
-
-    #[test]
     fn counter_that_never_moved_is_absent() {
         let mut out = Vec::new();
-        let (lazy, at) = (Lazy::<SharedCounter>::default(), Timestamp::default());
-        lazy.collect(&mut Vec::new(), &mut out);
-        at.collect(&mut Vec::new(), &mut out);
+        let (lazy, at) = (Lazy::<Counter>::default(), Timestamp::default());
+        Series::collect(&[&lazy, &Lazy::default()], &mut Vec::new(), &mut out);
+        Series::collect(&[&at], &mut Vec::new(), &mut out);
         assert!(out.is_empty());
         lazy.inc();
         at.set(UNIX_EPOCH + Duration::from_secs(86_400));
@@ -473,13 +353,21 @@ mod tests {
     }
 
     #[test]
-    fn any_thread_may_add_to_a_shared_counter() {
-        let shared = SharedCounter::default();
-        std::thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| (0..10_000).for_each(|_| shared.inc()));
-            }
-        });
-        assert_eq!(shared.get(), 40_000);
+    fn series_of_several_writers_are_summed() {
+        let (one, two) = (Gauge::default(), Gauge::default());
+        one.add(5);
+        two.add(-2);
+        let mut out = Vec::new();
+        Series::collect(&[&one, &two], &mut Vec::new(), &mut out);
+        let (no, yes) = (Flag::default(), Flag::default());
+        yes.set(true);
+        Series::collect(&[&no, &yes], &mut Vec::new(), &mut out);
+        let (one, two) = (SecondsTotal::default(), SecondsTotal::default());
+        one.add(Duration::from_millis(500));
+        two.add(Duration::from_millis(250));
+        Series::collect(&[&one, &two], &mut Vec::new(), &mut out);
+        assert_eq!(out[0].get_gauge().get_value(), 3.0);
+        assert_eq!(out[1].get_gauge().get_value(), 1.0);
+        assert_eq!(out[2].get_counter().get_value(), 0.75);
     }
 }

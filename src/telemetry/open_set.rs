@@ -30,10 +30,10 @@ impl Certificates {
 impl Series for Certificates {
     const KIND: MetricType = MetricType::GAUGE;
 
-    fn collect(&self, labels: &mut Vec<LabelPair>, out: &mut Vec<Metric>) {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for (role, fingerprints) in all.iter() {
-            for fingerprint in fingerprints {
+    fn collect(all: &[&Self], labels: &mut Vec<LabelPair>, out: &mut Vec<Metric>) {
+        let lock = |own: &Self| own.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for (role, fingerprints) in all.iter().flat_map(|own| lock(own)) {
+            for fingerprint in &fingerprints {
                 labels.push(pair(CertificateRole::NAME, role.label()));
                 labels.push(pair("fingerprint", fingerprint));
                 out.push(gauge(labels, 1.0));
@@ -62,11 +62,11 @@ impl<L> Default for StateSet<L> {
 impl<L: Label> Series for StateSet<L> {
     const KIND: MetricType = MetricType::GAUGE;
 
-    fn collect(&self, labels: &mut Vec<LabelPair>, out: &mut Vec<Metric>) {
-        let present = self.0.load(Relaxed);
+    fn collect(all: &[&Self], labels: &mut Vec<LabelPair>, out: &mut Vec<Metric>) {
         for (place, state) in L::ALL.iter().enumerate() {
+            let is_present = all.iter().any(|own| own.0.load(Relaxed) == place);
             labels.push(pair(L::NAME, state.label()));
-            out.push(gauge(labels, f64::from(u8::from(place == present))));
+            out.push(gauge(labels, f64::from(u8::from(is_present))));
             labels.pop();
         }
     }
@@ -93,10 +93,10 @@ impl Policies {
 impl Series for Policies {
     const KIND: MetricType = MetricType::GAUGE;
 
-    fn collect(&self, labels: &mut Vec<LabelPair>, out: &mut Vec<Metric>) {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for (policy, mode) in all.iter() {
-            labels.push(pair("policy", policy));
+    fn collect(all: &[&Self], labels: &mut Vec<LabelPair>, out: &mut Vec<Metric>) {
+        let lock = |own: &Self| own.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for (policy, mode) in all.iter().flat_map(|own| lock(own)) {
+            labels.push(pair("policy", &policy));
             labels.push(pair("mode", mode));
             out.push(gauge(labels, 1.0));
             labels.truncate(labels.len() - 2);
@@ -111,7 +111,7 @@ pub struct BuildInfo;
 impl Series for BuildInfo {
     const KIND: MetricType = MetricType::GAUGE;
 
-    fn collect(&self, labels: &mut Vec<LabelPair>, out: &mut Vec<Metric>) {
+    fn collect(_: &[&Self], labels: &mut Vec<LabelPair>, out: &mut Vec<Metric>) {
         let held = labels.len();
         labels.push(pair("version", env!("CARGO_PKG_VERSION")));
         labels.push(pair("revision", option_env!("RESPGATE_REVISION").unwrap_or("unknown")));
@@ -127,7 +127,7 @@ mod tests {
 
     fn lines(series: &impl Series) -> Vec<String> {
         let mut out = Vec::new();
-        series.collect(&mut Vec::new(), &mut out);
+        Series::collect(&[series], &mut Vec::new(), &mut out);
         let line = |m: &Metric| {
             let labels: Vec<&str> = m.get_label().iter().map(LabelPair::value).collect();
             let value = m.get_counter().get_value() + m.get_gauge().get_value();

@@ -155,11 +155,12 @@ mod tests {
     fn lean_sums_over_labels() {
         let metrics = Metrics::default();
         metrics.profile.set(MetricsProfile::Lean);
-        metrics.client_connections[ListenerKind::Tcp].set(2);
-        metrics.client_connections[ListenerKind::Unix].set(3);
-        metrics.commands_total[Family::String].add(4);
-        metrics.commands_total[Family::Hash].add(5);
-        let durations = &metrics.command_duration_seconds;
+        let shard = metrics.shard();
+        shard.client_connections[ListenerKind::Tcp].set(2);
+        shard.client_connections[ListenerKind::Unix].set(3);
+        shard.commands_total[Family::String].add(4);
+        shard.commands_total[Family::Hash].add(5);
+        let durations = &shard.command_duration_seconds;
         durations[CommandClass::Read].observe(Duration::from_micros(80));
         durations[CommandClass::Write].observe(Duration::from_millis(2));
         durations[CommandClass::Other].observe(Duration::from_secs(6));

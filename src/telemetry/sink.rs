@@ -73,7 +73,7 @@ impl<'a> MakeWriter<'a> for Sink {
 impl Write for &Sink {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         if self.queue.try_send(Message::Line(line.to_vec())).is_err() {
-            self.metrics.log_events_dropped_total.inc();
+            self.metrics.shard().log_events_dropped_total.inc();
         }
         Ok(line.len())
     }
@@ -117,7 +117,7 @@ mod tests {
         drop(go);
         drop(sink);
         let written = lines.iter().count();
-        let dropped = usize::try_from(metrics.log_events_dropped_total.get()).unwrap();
+        let dropped = usize::try_from(metrics.shard().log_events_dropped_total.get()).unwrap();
         assert_eq!(written + dropped, total);
         assert!(
             (limits::LOG_QUEUE_LINES_MAX..=limits::LOG_QUEUE_LINES_MAX + 1).contains(&written),

@@ -11,18 +11,21 @@ use super::fault::Fault;
 use super::phase::{Phase, Spent};
 use crate::policy::guard::Distrust;
 use crate::telemetry::{
-    CertificateRole, Circuit, ConnectPhase, ConnectResult, ErrorCode, HandshakeFailure,
-    HandshakeResult, HealthResult, Metrics, RetryResult, ScriptGuardFailure, UpstreamAuthResult,
-    UpstreamDisconnect, UpstreamState,
+    CertificateRole, Circuit, ConnectPhase, ConnectResult, Counted, ErrorCode, HandshakeFailure,
+    HandshakeResult, HealthResult, Metrics, RetryResult, ScriptGuardFailure, Shard,
+    UpstreamAuthResult, UpstreamDisconnect, UpstreamState,
 };
 use crate::traffic::Unavailable;
 
 #[derive(Debug)]
-pub(super) struct UpstreamMetrics(Arc<Metrics>);
+pub(super) struct UpstreamMetrics {
+    counted: Shard<Counted>,
+    process: Arc<Metrics>,
+}
 
 impl UpstreamMetrics {
     pub(super) fn new(metrics: Arc<Metrics>) -> Self {
-        Self(metrics)
+        Self { counted: metrics.shard(), process: metrics }
     }
 
     /// No script can be guarded on this server.
@@ -32,12 +35,12 @@ impl UpstreamMetrics {
             Distrust::Unprotected => ScriptGuardFailure::Unprotected,
             Distrust::Escaped => ScriptGuardFailure::Escaped,
         };
-        self.0.script_guard_failures_total[reason].inc();
+        self.counted.script_guard_failures_total[reason].inc();
     }
 
     /// An attempt to connect has begun.
     pub(super) fn dialing(&self) -> Dialing<'_> {
-        self.0.upstream_connections[UpstreamState::Connecting].inc();
+        self.counted.upstream_connections[UpstreamState::Connecting].inc();
         Dialing(self)
     }
 
@@ -53,7 +56,7 @@ impl UpstreamMetrics {
                 self.failed(error)
             }
         };
-        self.0.upstream_connects_total[outcome].inc();
+        self.counted.upstream_connects_total[outcome].inc();
     }
 
     fn spent(&self, spent: &Spent) {
@@ -63,18 +66,18 @@ impl UpstreamMetrics {
             (Phase::Tls, ConnectPhase::Tls),
             (Phase::Login, ConnectPhase::Auth),
         ] {
-            self.0.upstream_connect_phase_seconds_total[label].add(spent.of(phase));
+            self.counted.upstream_connect_phase_seconds_total[label].add(spent.of(phase));
         }
     }
 
     /// A connection that is open has logged in again, or was refused.
     pub(super) fn logged_in(&self, accepted: bool) {
         let result = if accepted { UpstreamAuthResult::Ok } else { UpstreamAuthResult::Other };
-        self.0.upstream_auth_total[result].inc();
+        self.counted.upstream_auth_total[result].inc();
     }
 
     fn greeted(&self, link: &ServerConnection) {
-        let metrics = &self.0;
+        let metrics = &self.counted;
         metrics.upstream_auth_total[UpstreamAuthResult::Ok].inc();
         let Some(handshake) = &link.handshake else { return };
         let kind = if handshake.resumed { HandshakeResult::Resumed } else { HandshakeResult::Full };
@@ -82,12 +85,12 @@ impl UpstreamMetrics {
         metrics.tls_handshake_duration_seconds.observe(handshake.duration);
         let role = CertificateRole::UpstreamPeer;
         if let Some(end) = handshake.peer_not_after {
-            metrics.tls_certificate_not_after_timestamp_seconds[role].set(end);
+            self.process.tls_certificate_not_after_timestamp_seconds[role].set(end);
         }
     }
 
     fn failed(&self, error: &DialError) -> ConnectResult {
-        let metrics = &self.0;
+        let metrics = &self.counted;
         let handshake_failed = |reason| {
             metrics.tls_handshakes_total[HandshakeResult::Failed].inc();
             metrics.tls_handshake_failures_total[reason].inc();
@@ -125,86 +128,88 @@ impl UpstreamMetrics {
     }
 
     pub(super) fn circuit(&self, state: Circuit) {
-        self.0.circuit_state.set(state);
+        self.process.circuit_state.set(state);
     }
 
     pub(super) fn received(&self, bytes: usize) {
-        self.0.upstream_receive_bytes_total.add(bytes as u64);
+        self.counted.upstream_receive_bytes_total.add(bytes as u64);
     }
 
     pub(super) fn sent(&self, bytes: usize) {
-        self.0.upstream_transmit_bytes_total.add(bytes as u64);
+        self.counted.upstream_transmit_bytes_total.add(bytes as u64);
     }
 
     /// Commands in one write; none in one of the proxy's own.
     pub(super) fn batch(&self, commands: u64) {
         if commands > 0 {
-            self.0.upstream_batch_commands.observe(commands);
+            self.counted.upstream_batch_commands.observe(commands);
         }
     }
 
     pub(super) fn answered(&self, after: Duration) {
-        self.0.upstream_command_duration_seconds.observe(after);
+        self.counted.upstream_command_duration_seconds.observe(after);
     }
 
     /// An error line of the server, `-` included.
     pub(super) fn error_line(&self, line: &[u8]) {
         let word = line.get(1..).unwrap_or_default().split(|byte| *byte == b' ').next();
-        self.0.upstream_errors_total[ErrorCode::of(word.unwrap_or_default())].inc();
+        self.counted.upstream_errors_total[ErrorCode::of(word.unwrap_or_default())].inc();
     }
 
     /// The wait before the next attempt to connect.
     pub(super) fn backoff(&self, wait: Duration) {
-        self.0.upstream_reconnect_backoff_seconds.set(wait);
+        self.process.upstream_reconnect_backoff_seconds.set(wait);
     }
 
     /// Commands that wait for a shared connection.
     pub(super) fn waiting(&self, change: i64) {
-        self.0.upstream_queue_depth.add(change);
+        self.counted.upstream_queue_depth.add(change);
     }
 
     /// A command has waited for a connection.
     pub(super) fn waited(&self, time: Duration) {
-        self.0.upstream_queue_wait_seconds.observe(time);
+        self.counted.upstream_queue_wait_seconds.observe(time);
     }
 
     pub(super) fn timed_out(&self) {
-        self.0.upstream_timeouts_total.inc();
+        self.counted.upstream_timeouts_total.inc();
     }
 
     /// Places of commands that are awaited no longer, while their replies are still owed.
     pub(super) fn tombstones(&self, change: i64) {
-        self.0.upstream_tombstones.add(change);
+        self.counted.upstream_tombstones.add(change);
     }
 
     /// A command that was sent again is answered.
     pub(super) fn retried(&self) {
-        self.0.upstream_retries_total[RetryResult::Ok].inc();
+        self.counted.upstream_retries_total[RetryResult::Ok].inc();
     }
 
     /// Commands were lost as often as they may be sent again.
     pub(super) fn exhausted(&self, count: usize) {
-        self.0.upstream_retries_total[RetryResult::Exhausted].add(count as u64);
+        self.counted.upstream_retries_total[RetryResult::Exhausted].add(count as u64);
     }
 
     /// A command was lost that could be sent again, but for the budget.
     pub(super) fn over_budget(&self) {
-        self.0.upstream_retries_total[RetryResult::Budget].inc();
+        self.counted.upstream_retries_total[RetryResult::Budget].inc();
     }
 
     pub(super) fn health_check(&self, alive: bool) {
         let result = if alive { HealthResult::Ok } else { HealthResult::Failed };
-        self.0.upstream_health_checks_total[result].inc();
+        self.counted.upstream_health_checks_total[result].inc();
     }
 
     /// A shared connection, or one that was set aside, has begun or ended to serve.
     pub(super) fn serving(&self, aside: bool, change: i64) {
         let state = if aside { UpstreamState::Draining } else { UpstreamState::Shared };
-        self.0.upstream_connections[state].add(change);
+        self.counted.upstream_connections[state].add(change);
         let serving = [UpstreamState::Shared, UpstreamState::Draining];
-        let count =
-            serving.iter().map(|state| self.0.upstream_connections[*state].get()).sum::<i64>();
-        self.0.upstream_up.set(count > 0);
+        let count = serving
+            .iter()
+            .map(|state| self.counted.upstream_connections[*state].get())
+            .sum::<i64>();
+        self.counted.upstream_up.set(count > 0);
     }
 
     /// A shared connection that serves was set aside.
@@ -215,12 +220,12 @@ impl UpstreamMetrics {
 
     pub(super) fn pinned(&self, idle: usize, leased: usize) {
         let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
-        self.0.upstream_connections[UpstreamState::PinnedIdle].set(count(idle));
-        self.0.upstream_connections[UpstreamState::PinnedLeased].set(count(leased));
+        self.counted.upstream_connections[UpstreamState::PinnedIdle].set(count(idle));
+        self.counted.upstream_connections[UpstreamState::PinnedLeased].set(count(leased));
     }
 
     pub(super) fn ended(&self, reason: UpstreamDisconnect) {
-        self.0.upstream_disconnects_total[reason].inc();
+        self.counted.upstream_disconnects_total[reason].inc();
     }
 }
 
@@ -229,6 +234,6 @@ pub(super) struct Dialing<'a>(&'a UpstreamMetrics);
 
 impl Drop for Dialing<'_> {
     fn drop(&mut self) {
-        self.0.0.upstream_connections[UpstreamState::Connecting].dec();
+        self.0.counted.upstream_connections[UpstreamState::Connecting].dec();
     }
 }

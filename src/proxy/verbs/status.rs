@@ -177,7 +177,7 @@ fn upstream(
         screen.wrong(code, format!("{what}{cause}"), fix);
     }
     let metrics = &house.telemetry.metrics;
-    let count = |state| metrics.upstream_connections[state].get();
+    let count = |state| metrics.sum(|own| own.upstream_connections[state].get());
     let counts = [
         ("shared", count(UpstreamState::Shared)),
         ("pinned", count(UpstreamState::PinnedLeased)),

@@ -109,7 +109,7 @@ fn shared_connection_whose_task_panics_loses_its_requests_and_is_made_anew() {
         upstream.buffers().set_cap(1 << 20);
         upstream.warm().await.unwrap();
         let shared = upstream.shared(HOME);
-        let count = |state: UpstreamState| metrics.upstream_connections[state].get();
+        let count = |state: UpstreamState| metrics.sum(|own| own.upstream_connections[state].get());
         assert_eq!(count(UpstreamState::Shared), 1);
 
         let (one, two) =
@@ -122,7 +122,11 @@ fn shared_connection_whose_task_panics_loses_its_requests_and_is_made_anew() {
         let first = arrivals(&one).await;
         assert_eq!(first, [(1, None), (1, Some(Loss::Truncated))], "its reply was under way");
         assert_eq!(count(UpstreamState::Shared), 0);
-        assert_eq!(metrics.upstream_disconnects_total[UpstreamDisconnect::Defect].get(), 1);
+        let defects = metrics.sum(|own| {
+            let count = own.upstream_disconnects_total[UpstreamDisconnect::Defect].get();
+            i64::try_from(count).unwrap()
+        });
+        assert_eq!(defects, 1);
 
         shared.send(&two, request(8, b"*1\r\n$3\r\nGET\r\n")).unwrap();
         assert_eq!(arrivals(&two).await, [(8, None)], "it serves again");

@@ -12,16 +12,17 @@ use respgate::internals::telemetry::{
 
 /// One event of every kind whose series appear with their first event.
 pub fn stir(metrics: &Metrics) {
+    let counted = metrics.shard();
     for what in Reload::ALL {
         for reason in ReloadRejection::ALL {
-            metrics.reload_rejections_total[*what][*reason].inc();
+            counted.reload_rejections_total[*what][*reason].inc();
         }
         metrics.reload_last_attempt_timestamp_seconds[*what].set(clock::wall());
         metrics.reload_last_success_timestamp_seconds[*what].set(clock::wall());
     }
     for reason in HandshakeFailure::ALL {
-        metrics.tls_handshake_failures_total[*reason].inc();
-        metrics.client_tls_handshake_failures_total[*reason].inc();
+        counted.tls_handshake_failures_total[*reason].inc();
+        counted.client_tls_handshake_failures_total[*reason].inc();
     }
     for side in TlsSide::ALL {
         metrics.tls_crl_next_update_timestamp_seconds[*side].set_unix(4_000_000_000);
@@ -33,33 +34,33 @@ pub fn stir(metrics: &Metrics) {
     }
     for sink in AuditSinkKind::ALL {
         for result in AuditResult::ALL {
-            metrics.audit_events_total[*sink][*result].inc();
+            counted.audit_events_total[*sink][*result].inc();
         }
     }
     metrics.audit_last_write_timestamp_seconds.set(clock::wall());
     for code in ErrorCode::ALL {
-        metrics.upstream_errors_total[*code].inc();
+        counted.upstream_errors_total[*code].inc();
     }
     for endpoint in Endpoint::ALL {
         for class in CodeClass::ALL {
-            metrics.admin_requests_total[*endpoint][*class].inc();
+            counted.admin_requests_total[*endpoint][*class].inc();
         }
     }
     metrics.drain_started_timestamp_seconds.set(clock::wall());
     metrics.credential_expiry_timestamp_seconds.set_unix(4_000_000_000);
     for rule in DenyRule::ALL {
-        metrics.commands_denied_total.inc(*rule, Refused::Unknown);
-        metrics.policy_would_deny_total.inc(*rule, Refused::Unknown);
+        counted.commands_denied_total.inc(*rule, Refused::Unknown);
+        counted.policy_would_deny_total.inc(*rule, Refused::Unknown);
     }
-    metrics.commands_denied_total.inc(DenyRule::Command, Refused::Kept("flushall"));
-    metrics.policy_commands_total.of("policy").inc();
-    metrics.policy_denied_total.of("policy").inc();
-    metrics.listener_connections.of("127.0.0.1:6379").inc();
-    metrics.listener_connections_total.of("127.0.0.1:6379").inc();
+    counted.commands_denied_total.inc(DenyRule::Command, Refused::Kept("flushall"));
+    counted.policy_commands_total.of("policy").inc();
+    counted.policy_denied_total.of("policy").inc();
+    counted.listener_connections.of("127.0.0.1:6379").inc();
+    counted.listener_connections_total.of("127.0.0.1:6379").inc();
     metrics.policy_info.set(
         ["enforce", "partly", "observe"].map(|mode| (format!("policies.{mode}"), mode)).to_vec(),
     );
-    metrics.policy_would_deny_total.inc(DenyRule::Command, Refused::Kept("flushall"));
-    metrics.commands_total[Family::String].inc();
-    metrics.command_duration_seconds[CommandClass::Read].observe(Duration::from_micros(80));
+    counted.policy_would_deny_total.inc(DenyRule::Command, Refused::Kept("flushall"));
+    counted.commands_total[Family::String].inc();
+    counted.command_duration_seconds[CommandClass::Read].observe(Duration::from_micros(80));
 }
