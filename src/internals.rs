@@ -89,7 +89,7 @@ pub mod session {
 pub mod telemetry {
     pub use crate::telemetry::{
         AuditResult, AuditSinkKind, CertificateRole, ClientDisconnect, CodeClass, CommandClass,
-        DenyRule, Endpoint, ErrorCode, Family, HandshakeFailure, Label, Metrics, Refused, Reload,
+        Endpoint, ErrorCode, Family, HandshakeFailure, Label, Metrics, Refused, Reload,
         ReloadRejection, Telemetry, TlsSide, UpstreamDisconnect,
     };
 }

@@ -1,7 +1,7 @@
 //! Basic types without knowledge of Redis, usable everywhere.
 //!
-//! Owns: limits, texts for clients, clocks, durations, secrets, password hashes, digests, live values, backoff, entropy, small
-//! files, programs, work that may block. Never knows: any module above.
+//! Owns: limits, texts for clients, clocks, durations, secrets, password hashes, digests, kinds of rule,
+//! live values, backoff, entropy, small files, programs, work that may block. Never knows: any module above.
 
 pub(crate) mod aside;
 pub(crate) mod backoff;
@@ -14,6 +14,7 @@ pub(crate) mod limits;
 pub(crate) mod live;
 pub(crate) mod password;
 pub(crate) mod program;
+pub(crate) mod rule;
 pub(crate) mod secret;
 pub(crate) mod sha1;
 pub(crate) mod small_file;

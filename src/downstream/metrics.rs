@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use crate::base::elapsed::Elapsed;
 use crate::command::{Categories, Spec, all};
-use crate::policy::{Policy, Refusal, Rule};
+use crate::policy::{Policy, Refusal};
 use crate::session::{Cause, Class, Completed};
 use crate::telemetry::number::{Counter, Gauge};
 use crate::telemetry::{
-    ClientAuthResult, ClientDisconnect, ClientRejection, Counted, DegradedReply, DenyRule, Family,
+    ClientAuthResult, ClientDisconnect, ClientRejection, Counted, DegradedReply, Family,
     HandshakeFailure, HandshakeResult, ListenerKind, Metrics, ProtocolFault, Refused, ReplyResult,
     Shard,
 };
@@ -166,7 +166,7 @@ impl ClientMetrics {
     pub(super) fn refused(&self, refusal: &Refusal, tally: &Tally) {
         tally.denied.inc();
         self.counted.replies_total[ReplyResult::Denied].inc();
-        self.counted.commands_denied_total.inc(deny_rule(refusal.rule), shown(refusal.spec));
+        self.counted.commands_denied_total.inc(refusal.rule, shown(refusal.spec));
     }
 
     /// respgate has answered by itself, at once.
@@ -178,7 +178,7 @@ impl ClientMetrics {
 
     /// It passed, because the rule is only observed.
     pub(super) fn observed(&self, refusal: &Refusal) {
-        let (rule, command) = (deny_rule(refusal.rule), shown(refusal.spec));
+        let (rule, command) = (refusal.rule, shown(refusal.spec));
         self.counted.policy_would_deny_total.inc(rule, command);
         tracing::info!(
             code = "POL-I001",
@@ -224,26 +224,6 @@ fn shown(spec: Option<&'static Spec>) -> Refused {
         Refused::Kept(spec.name)
     } else {
         Refused::Named(spec.name)
-    }
-}
-
-const fn deny_rule(rule: Rule) -> DenyRule {
-    match rule {
-        Rule::Unknown => DenyRule::Unknown,
-        Rule::Arity => DenyRule::Arity,
-        Rule::Syntax => DenyRule::Syntax,
-        Rule::Command => DenyRule::Command,
-        Rule::Category => DenyRule::Category,
-        Rule::Namespace => DenyRule::Namespace,
-        Rule::Channel => DenyRule::Channel,
-        Rule::Script => DenyRule::Script,
-        Rule::Rate => DenyRule::Rate,
-        Rule::Concurrency => DenyRule::Concurrency,
-        Rule::Key => DenyRule::Key,
-        Rule::Value => DenyRule::Value,
-        Rule::Ttl => DenyRule::Ttl,
-        Rule::Blocked => DenyRule::Blocked,
-        Rule::Incomplete => DenyRule::Other,
     }
 }
 

@@ -14,7 +14,7 @@ use super::names::Hidden;
 use super::pattern::{Pattern, escape, literal_prefix};
 use super::refusal::{Cause, Refusal};
 use super::request_facts::{ObservedDenials, RequestFacts};
-use super::rule::Rule;
+use crate::base::rule::Rule;
 use crate::command::{
     Categories, Does, Flags, KeyError, KeyKind, KeyPosition, Reach, Script, Spec, Stores,
     find_keys, scan_match,

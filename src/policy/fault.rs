@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
 
-use super::rule::Rule;
+use crate::base::rule::Rule;
 use crate::config::{Charset, Encoding, show_duration};
 
 /// What is wrong with a key or a value. Sizes in bytes, limits included.

@@ -51,7 +51,7 @@ mod refusal;
 mod report;
 mod request_facts;
 mod role;
-mod rule;
+mod rule_set;
 mod script;
 mod server;
 mod shaping;
@@ -61,6 +61,7 @@ mod traffic_profiles;
 mod ttl;
 mod void;
 
+pub use crate::base::rule::Rule;
 pub(crate) use acl_file::AccountError;
 pub use acl_file::{AclUser, read_accounts};
 pub(crate) use block::{Blocked, Blocks, Subject};
@@ -83,8 +84,7 @@ pub use pattern::Pattern;
 pub(crate) use rate::{Bucket, Rate};
 pub(crate) use refusal::Refusal;
 pub use request_facts::EvalContext;
-pub use rule::Rule;
-pub(crate) use rule::RuleSet;
+pub(crate) use rule_set::RuleSet;
 pub(crate) use server::{ServerRole, differences, server_rules};
 pub(crate) use traffic_profiles::TrafficProfiles;
 

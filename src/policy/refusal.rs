@@ -20,7 +20,7 @@ use crate::resp::Request;
 use super::fault::{ContentFault, TtlFault, put};
 use super::guard::Distrust;
 use super::keyspace::does;
-pub(super) use super::rule::Rule;
+pub(super) use crate::base::rule::Rule;
 
 /// A longer name of an unknown command is cut.
 const NAME_BYTES_MAX: usize = 64;

@@ -3,7 +3,8 @@
 //! Owns: [`EvalContext`], [`RequestFacts`], [`ObservedDenials`]. Never knows: any rule.
 
 use super::refusal::{Cause, Refusal};
-use super::rule::{Rule, RuleSet};
+use super::rule_set::RuleSet;
+use crate::base::rule::Rule;
 use crate::command::{KeyError, Spec};
 use crate::resp::Request;
 

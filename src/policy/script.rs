@@ -10,7 +10,7 @@ use std::collections::HashSet;
 
 use super::refusal::{Cause, No, Refusal};
 use super::role::{Role, Selector};
-use super::rule::Rule;
+use crate::base::rule::Rule;
 use crate::base::sha1::Sha1;
 use crate::command::{Access, Script, Spec, all};
 use crate::config::{KeyRules, ScriptMode, ScriptRules};

@@ -16,7 +16,7 @@ use super::fault::TtlFault;
 use super::pattern::Pattern;
 use super::refusal::{Cause, Refusal};
 use super::request_facts::{EvalContext, RequestFacts};
-use super::rule::Rule;
+use crate::base::rule::Rule;
 use crate::command::{
     self, KeyError, KeyKind, KeyPosition, OptionsStart, TimeAt, TimeOption, TtlEffect, Unit,
     WithoutOption, find_keys, restore_time, time_options,

@@ -6,9 +6,10 @@ use std::sync::{Arc, OnceLock};
 
 use prometheus::proto::{LabelPair, Metric, MetricType};
 
-use super::label::{By, DenyRule, Label};
+use super::label::{By, Label};
 use super::number::{Counter, Lazy, Series, Sharded, pair, parts};
 use crate::base::limits;
+use crate::base::rule::Rule;
 
 /// Which command was refused, as it is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +24,7 @@ pub enum Refused {
 #[derive(Debug)]
 struct Entry {
     command: &'static str,
-    rule: DenyRule,
+    rule: Rule,
     /// It takes one of the places that are kept.
     kept: bool,
 }
@@ -37,7 +38,7 @@ pub struct Denied<const SHARED: usize> {
     entries: Arc<[OnceLock<Entry>]>,
     /// By place.
     counts: Box<[Counter]>,
-    other: By<DenyRule, Lazy<Counter>>,
+    other: By<Rule, Lazy<Counter>>,
 }
 
 impl<const SHARED: usize> Denied<SHARED> {
@@ -63,11 +64,11 @@ impl<const SHARED: usize> Sharded for Denied<SHARED> {
 impl<const SHARED: usize> Denied<SHARED> {
     /// Counts a refusal; single writer. Names are those of the command table, never what a client
     /// sent.
-    pub fn inc(&self, rule: DenyRule, command: Refused) {
+    pub fn inc(&self, rule: Rule, command: Refused) {
         let (name, keeps) = match command {
             Refused::Unknown => return self.other[rule].inc(),
             Refused::Named(name) => (name, false),
-            Refused::Kept(name) => (name, matches!(rule, DenyRule::Command | DenyRule::Category)),
+            Refused::Kept(name) => (name, matches!(rule, Rule::Command | Rule::Category)),
         };
         let (mut shared, mut kept, mut has_own) = (0, 0, false);
         for (place, count) in self.entries.iter().zip(&self.counts) {
@@ -98,7 +99,7 @@ impl<const SHARED: usize> Series for Denied<SHARED> {
         for (place, entry) in entries.map_while(OnceLock::get).enumerate() {
             let held = labels.len();
             labels.push(pair("command", entry.command));
-            labels.push(pair(DenyRule::NAME, entry.rule.label()));
+            labels.push(pair(<Rule as Label>::NAME, entry.rule.label()));
             let counts: Vec<_> = all.iter().filter_map(|own| own.counts.get(place)).collect();
             Series::collect(&counts, labels, out);
             labels.truncate(held);
@@ -131,10 +132,10 @@ mod tests {
     fn denial_is_counted_by_command_and_rule() {
         let denied = Denied::<4>::default();
         assert!(lines(&denied).is_empty());
-        denied.inc(DenyRule::Command, Refused::Kept("flushall"));
-        denied.inc(DenyRule::Command, Refused::Kept("flushall"));
-        denied.inc(DenyRule::Arity, Refused::Named("get"));
-        denied.inc(DenyRule::Unknown, Refused::Unknown);
+        denied.inc(Rule::Command, Refused::Kept("flushall"));
+        denied.inc(Rule::Command, Refused::Kept("flushall"));
+        denied.inc(Rule::Arity, Refused::Named("get"));
+        denied.inc(Rule::Unknown, Refused::Unknown);
         assert_eq!(lines(&denied), ["flushall command 2", "get arity 1", "other unknown 1"]);
     }
 
@@ -142,11 +143,11 @@ mod tests {
     fn dangerous_command_is_named_after_any_number_of_others() {
         let denied = Denied::<4>::default();
         for name in leaked("junk", 100) {
-            denied.inc(DenyRule::Command, Refused::Named(name));
-            denied.inc(DenyRule::Arity, Refused::Kept("config|set"));
+            denied.inc(Rule::Command, Refused::Named(name));
+            denied.inc(Rule::Arity, Refused::Kept("config|set"));
         }
-        denied.inc(DenyRule::Category, Refused::Kept("config|set"));
-        denied.inc(DenyRule::Command, Refused::Kept("flushall"));
+        denied.inc(Rule::Category, Refused::Kept("config|set"));
+        denied.inc(Rule::Command, Refused::Kept("flushall"));
         let lines = lines(&denied);
         assert_eq!(lines.len(), 4 + 2 + 1, "{lines:?}");
         for line in ["flushall command 1", "config|set category 1", "config|set arity 100"] {
@@ -159,7 +160,7 @@ mod tests {
     fn series_stay_within_the_cap_and_no_denial_is_lost() {
         let denied = Denied::<4>::default();
         let (kept, named) = (leaked("kept", 300), leaked("named", 300));
-        for rule in DenyRule::ALL {
+        for rule in &Rule::ALL {
             for (kept, named) in kept.iter().zip(&named) {
                 denied.inc(*rule, Refused::Kept(kept));
                 denied.inc(*rule, Refused::Named(named));
@@ -168,12 +169,12 @@ mod tests {
         }
         let lines = lines(&denied);
         assert!(
-            lines.len() <= limits::DENIED_COMMANDS_MAX + 4 + DenyRule::ALL.len(),
+            lines.len() <= limits::DENIED_COMMANDS_MAX + 4 + Rule::ALL.len(),
             "{}",
             lines.len()
         );
         let total: usize =
             lines.iter().map(|l| l.rsplit(' ').next().unwrap().parse::<usize>().unwrap()).sum();
-        assert_eq!(total, 900 * DenyRule::ALL.len());
+        assert_eq!(total, 900 * Rule::ALL.len());
     }
 }

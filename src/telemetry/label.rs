@@ -9,6 +9,7 @@ use std::ops::Index;
 use prometheus::proto::{LabelPair, Metric, MetricType};
 
 use super::number::{Series, Sharded, pair, parts};
+use crate::base::rule::Rule;
 
 /// A label with a fixed set of values. Nothing a user sends can become one.
 pub trait Label: Copy + fmt::Debug + 'static {
@@ -84,6 +85,21 @@ macro_rules! labels {
             }
         }
     )+ };
+}
+
+/// The kind of rule that refused.
+impl Label for Rule {
+    const NAME: &'static str = "rule";
+    const ALL: &'static [Self] = &Self::ALL;
+
+    fn label(self) -> &'static str {
+        self.label()
+    }
+
+    #[inline]
+    fn index(self) -> usize {
+        self as usize
+    }
 }
 
 labels! {
@@ -176,14 +192,6 @@ labels! {
     CommandClass as "class" {
         Read = "read", Write = "write", Blocking = "blocking", Other = "other",
     }
-    /// Which rule of the policy refused a command.
-    DenyRule as "rule" {
-        Command = "command", Category = "category", Namespace = "namespace", Channel = "channel",
-        Arity = "arity", Unknown = "unknown", Syntax = "syntax", Script = "script",
-        Key = "key", Value = "value", Ttl = "ttl", Blocked = "blocked", Rate = "rate", Concurrency = "concurrency",
-        Other = "other",
-    }
-
     /// What a connection to the server is doing.
     UpstreamState as "state" {
         Shared = "shared", PinnedIdle = "pinned_idle", PinnedLeased = "pinned_leased",

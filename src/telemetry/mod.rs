@@ -30,8 +30,8 @@ pub use denied::Refused;
 pub(crate) use hot_keys::{Found, HotKeys};
 pub use label::{
     AuditResult, AuditSinkKind, CertificateRole, ClientDisconnect, CodeClass, CommandClass,
-    DenyRule, Endpoint, ErrorCode, Family, HandshakeFailure, Label, Reload, ReloadRejection,
-    TlsSide, UpstreamDisconnect,
+    Endpoint, ErrorCode, Family, HandshakeFailure, Label, Reload, ReloadRejection, TlsSide,
+    UpstreamDisconnect,
 };
 pub(crate) use label::{
     Blocked, Circuit, ClientAuthResult, ClientRejection, ConnectPhase, ConnectResult,

@@ -85,9 +85,10 @@ mod tests {
     use std::sync::Barrier;
     use std::time::Duration;
 
-    use super::super::label::{CommandClass, DenyRule, Family};
+    use super::super::label::{CommandClass, Family};
     use super::super::{Metrics, Refused};
     use super::*;
+    use crate::base::rule::Rule;
 
     const EACH: u64 = 200_000;
 
@@ -107,7 +108,7 @@ mod tests {
                     shard.commands_in_flight.inc();
                     shard.commands_in_flight.add(-i64::from(n % 4 != 0));
                     section.inc();
-                    shard.commands_denied_total.inc(DenyRule::Command, Refused::Named("get"));
+                    shard.commands_denied_total.inc(Rule::Command, Refused::Named("get"));
                 }
             };
             scope.spawn(write);

@@ -5,9 +5,10 @@
 use std::time::Duration;
 
 use respgate::internals::base::clock;
+use respgate::internals::policy::Rule;
 use respgate::internals::telemetry::{
-    AuditResult, AuditSinkKind, CertificateRole, CodeClass, CommandClass, DenyRule, Endpoint,
-    ErrorCode, Family, HandshakeFailure, Label, Metrics, Refused, Reload, ReloadRejection, TlsSide,
+    AuditResult, AuditSinkKind, CertificateRole, CodeClass, CommandClass, Endpoint, ErrorCode,
+    Family, HandshakeFailure, Label, Metrics, Refused, Reload, ReloadRejection, TlsSide,
 };
 
 /// One event of every kind whose series appear with their first event.
@@ -48,11 +49,12 @@ pub fn stir(metrics: &Metrics) {
     }
     metrics.drain_started_timestamp_seconds.set(clock::wall());
     metrics.credential_expiry_timestamp_seconds.set_unix(4_000_000_000);
-    for rule in DenyRule::ALL {
-        counted.commands_denied_total.inc(*rule, Refused::Unknown);
-        counted.policy_would_deny_total.inc(*rule, Refused::Unknown);
+    // What is incomplete is not refused.
+    for rule in Rule::ALL.into_iter().filter(|rule| *rule != Rule::Incomplete) {
+        counted.commands_denied_total.inc(rule, Refused::Unknown);
+        counted.policy_would_deny_total.inc(rule, Refused::Unknown);
     }
-    counted.commands_denied_total.inc(DenyRule::Command, Refused::Kept("flushall"));
+    counted.commands_denied_total.inc(Rule::Command, Refused::Kept("flushall"));
     counted.policy_commands_total.of("policy").inc();
     counted.policy_denied_total.of("policy").inc();
     counted.listener_connections.of("127.0.0.1:6379").inc();
@@ -60,7 +62,7 @@ pub fn stir(metrics: &Metrics) {
     metrics.policy_info.set(
         ["enforce", "partly", "observe"].map(|mode| (format!("policies.{mode}"), mode)).to_vec(),
     );
-    counted.policy_would_deny_total.inc(DenyRule::Command, Refused::Kept("flushall"));
+    counted.policy_would_deny_total.inc(Rule::Command, Refused::Kept("flushall"));
     counted.commands_total[Family::String].inc();
     counted.command_duration_seconds[CommandClass::Read].observe(Duration::from_micros(80));
 }
