@@ -119,9 +119,9 @@ pub mod upstream {
     pub mod decisions {
         pub use crate::upstream::decisions::{
             ASIDE_MAX, Action, Answer, Around, Ask, Attempt, BUSY_TICK, BreakerRules, Carrier,
-            Checked, Dialed, Ended, HOME, Holder, Line, Need, Next, Node, Overdue, Patience,
-            Pipeline, PoolCore, Pooled, RELOGIN, Relieved, RetryBudget, Round, Served, Standing,
-            Step, TURN, Timing, Turn, Upkeep, Use, WAIT_TICK, Wait, most_for_one_use,
+            Checked, Dialed, Ended, HOME, Holder, Line, Need, Next, Node, Overdue, Owner, Patience,
+            Pipeline, PoolCore, Pooled, Relieved, RetryBudget, Round, Served, Standing, Step, TURN,
+            Timing, Turn, Upkeep, Use, WAIT_TICK, Wait, most_for_one_use,
         };
     }
     pub mod dial {

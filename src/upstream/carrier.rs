@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::connection::{Action, Around, Connection, Relief, Standing, Successor, Timing};
 use super::ended::Ended;
 use super::line::{Line, Next};
+use super::owner::Owner;
 use super::pipeline::{Broken, Delivery, Note, Pipeline};
 use crate::telemetry::UpstreamDisconnect;
 use crate::traffic::{Loss, PoolKey, Ticket};
@@ -51,7 +52,7 @@ pub enum Dialed<L> {
 #[derive(Debug)]
 pub enum Relieved<W, L> {
     /// It serves these requests, and everything new.
-    HandOver(Pipeline<Option<W>>, L),
+    HandOver(Pipeline<Owner<W>>, L),
     /// There is none, or it is not needed.
     Unneeded(Option<L>),
 }
@@ -143,8 +144,8 @@ impl<L> Carrier<L> {
         line: &mut Line<W>,
         bytes: &[u8],
         now: Instant,
-        note: Option<Note<'_, Option<W>>>,
-        deliver: impl FnMut(&W, &Delivery<'_, Option<W>>, Duration),
+        note: Option<Note<'_, Owner<W>>>,
+        deliver: impl FnMut(&W, &Delivery<'_, Owner<W>>, Duration),
     ) -> Result<(), Broken> {
         self.connection.handle_bytes(&mut line.pipeline, bytes, now, note, deliver)
     }
@@ -190,11 +191,13 @@ impl<L> Carrier<L> {
     ) {
         let pipeline = &mut line.pipeline;
         self.connection.handle_timeout(pipeline, around, now, &mut report);
-        let is_gone = |owner: &Option<W>| owner.as_ref().is_some_and(&is_gone);
+        let is_gone = |owner: &Owner<W>| owner.session().is_some_and(&is_gone);
         let Some(before) = self.connection.forgets_before(now) else { return };
         if pipeline.forgets(before, is_gone) {
             pipeline.forget(before, is_gone, |owner, ticket| {
-                owner.iter().for_each(|owner| report(owner, ticket, Loss::Abandoned, &[]));
+                if let Some(session) = owner.session() {
+                    report(session, ticket, Loss::Abandoned, &[]);
+                }
             });
         }
     }
@@ -209,6 +212,12 @@ impl<L> Carrier<L> {
     ) {
         let Line { pipeline, closing, retire, .. } = line;
         self.connection.handle_turn(pipeline, *closing, retire, standing, now);
+    }
+
+    /// Puts the login that [`Action::LogIn`] asks for in line.
+    pub fn push_login<W>(&self, line: &mut Line<W>, request: &[u8], now: Instant) {
+        debug_assert!(self.ended.is_none(), "a login is for this connection alone");
+        line.pipeline.push_secret(Owner::Relogin, Ticket::default(), request, now);
     }
 
     /// The attempt to dial a successor has ended. Returns the connection that is not kept.
@@ -234,7 +243,7 @@ impl<L> Carrier<L> {
         dialed: Dialed<L>,
         aside: bool,
         room: bool,
-        id: impl Fn(&Option<W>) -> Option<usize>,
+        id: impl Fn(&W) -> usize,
         now: Instant,
     ) -> Relieved<W, L> {
         let (relief, link) = match dialed {
@@ -244,7 +253,9 @@ impl<L> Carrier<L> {
         };
         let moves = self.connection.handle_relief(relief, aside, room, now);
         match link {
-            Some(link) if moves => Relieved::HandOver(line.pipeline.move_over(id), link),
+            Some(link) if moves => {
+                Relieved::HandOver(line.pipeline.move_over(|owner| owner.session().map(&id)), link)
+            }
             link => Relieved::Unneeded(link),
         }
     }
@@ -255,12 +266,12 @@ impl<L> Carrier<L> {
     pub fn take_busy<W: Clone>(
         &self,
         line: &mut Line<W>,
-        id: impl Fn(&Option<W>) -> Option<usize>,
+        id: impl Fn(&W) -> usize,
         now: impl FnOnce() -> Instant,
-    ) -> Option<Pipeline<Option<W>>> {
+    ) -> Option<Pipeline<Owner<W>>> {
         let busy =
             self.ended.is_none() && self.connection.may_be_busy() && self.connection.is_busy(now());
-        busy.then(|| line.pipeline.move_over(id))
+        busy.then(|| line.pipeline.move_over(|owner| owner.session().map(&id)))
     }
 
     /// It has ended. What was not written, or may be executed twice, waits for the next connection; everything
@@ -271,7 +282,7 @@ impl<L> Carrier<L> {
         aside: bool,
         may_repeat: impl FnMut(u8) -> bool,
         now: Instant,
-        report: impl FnMut(&Option<W>, Ticket, Loss, &[u8]),
+        report: impl FnMut(&Owner<W>, Ticket, Loss, &[u8]),
     ) -> Served<L> {
         let Self { connection, successor, ended } = self;
         debug_assert!(ended.is_some(), "it serves");

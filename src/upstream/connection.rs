@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::ended::Ended;
 use super::not_primary::{Question, Sign, Suspicion, sign, sign_within};
+use super::owner::Owner;
 use super::pipeline::{Broken, Delivery, Note, Pipeline};
 use super::stall::Stall;
 use crate::base::elapsed::Elapsed;
@@ -22,8 +23,7 @@ use crate::telemetry::UpstreamDisconnect;
 use crate::traffic::{Loss, PoolKey, Ticket};
 use relogin::Relogin;
 pub use relogin::Standing;
-pub use replacement::RELOGIN;
-use replacement::{QUESTION, Succession};
+use replacement::Succession;
 pub(super) use replacement::{Relief, Successor};
 pub use timing::Timing;
 pub(super) use timing::jittered;
@@ -48,7 +48,7 @@ pub struct Around {
 pub enum Action {
     /// Dial the connection that is to take over.
     DialSuccessor,
-    /// Log in with the password in force; the request's ticket is [`RELOGIN`].
+    /// Log in with the password in force.
     LogIn,
     /// The server has accepted that login, or has not.
     LoggedIn(bool),
@@ -64,7 +64,7 @@ pub enum Action {
     Stalled(bool),
     /// The server works.
     Proven,
-    /// A request of the proxy's own was answered, or was not.
+    /// The server has answered a probe, or has not.
     HealthCheck(bool),
     /// The server says that it is no primary.
     Misplaced,
@@ -185,9 +185,9 @@ impl Connection {
     /// What is to be written next: with a successor at hand, or while the server is silent or holds up
     /// the line, no new request, but the rest of one that the server has in part.
     #[must_use]
-    pub(super) fn due<'a, W>(&self, pipeline: &'a Pipeline<Option<W>>) -> &'a [u8] {
+    pub(super) fn due<'a, W>(&self, pipeline: &'a Pipeline<Owner<W>>) -> &'a [u8] {
         if self.silent || self.held || matches!(self.succession, Succession::Ready(_)) {
-            pipeline.unfinished(Option::is_none)
+            pipeline.unfinished(Owner::is_own)
         } else {
             pipeline.unwritten()
         }
@@ -209,30 +209,32 @@ impl Connection {
     /// When the bytes do not fit what was asked; the connection has ended.
     pub(super) fn handle_bytes<W>(
         &mut self,
-        pipeline: &mut Pipeline<Option<W>>,
+        pipeline: &mut Pipeline<Owner<W>>,
         bytes: &[u8],
         now: Instant,
-        note: Option<Note<'_, Option<W>>>,
-        mut deliver: impl FnMut(&W, &Delivery<'_, Option<W>>, Duration),
+        note: Option<Note<'_, Owner<W>>>,
+        mut deliver: impl FnMut(&W, &Delivery<'_, Owner<W>>, Duration),
     ) -> Result<(), Broken> {
         debug_assert!(!self.ended, "nothing is read on a connection that has ended");
         debug_assert!(!bytes.is_empty(), "the end of a connection is no piece of a reply");
         self.last_read = now;
-        let (mut internal, mut answered, mut used) = (false, false, false);
+        let (mut alive, mut answered, mut used) = (false, false, false);
         let mut seen: Option<Sign> = None;
         let mut accepted = None;
         let Self { answer, stall, elapsed, .. } = self;
         let result = pipeline.handle_bytes(bytes, note, |delivery| {
-            let Some(owner) = delivery.owner else {
-                internal |= delivery.done;
-                if delivery.ticket == RELOGIN && delivery.done {
-                    accepted = Some(delivery.kind == b'+');
-                } else if delivery.ticket == QUESTION {
+            let session = match delivery.owner {
+                Owner::Session(session) => session,
+                Owner::Probe => return alive |= delivery.done,
+                Owner::Relogin if delivery.done => {
+                    return accepted = Some(delivery.kind == b'+');
+                }
+                Owner::Relogin => return,
+                Owner::Role => {
                     let room = limits::PROBE_REPLY_BYTES_MAX.saturating_sub(answer.len());
                     answer.extend_from_slice(delivery.bytes.get(..room).unwrap_or(delivery.bytes));
-                    answered |= delivery.done;
+                    return answered |= delivery.done;
                 }
-                return;
             };
             used = true;
             if delivery.kind == b'-' {
@@ -245,12 +247,12 @@ impl Connection {
                 took = elapsed.between(delivery.at, now);
                 stall.note_reply(took);
             }
-            deliver(owner, &delivery, took);
+            deliver(session, &delivery, took);
         });
         if used {
             self.last_use = now;
         }
-        if internal {
+        if alive {
             self.actions.push_back(Action::HealthCheck(true));
         }
         accepted.into_iter().for_each(|accepted| self.handle_relogin(accepted));
@@ -297,7 +299,7 @@ impl Connection {
     /// Looks after time: late replies, silence, the head of the line, idleness, age.
     pub(super) fn handle_timeout<W>(
         &mut self,
-        pipeline: &mut Pipeline<Option<W>>,
+        pipeline: &mut Pipeline<Owner<W>>,
         around: Around,
         now: Instant,
         report: impl FnMut(&W, Ticket, Loss, &[u8]),
@@ -333,7 +335,7 @@ impl Connection {
     /// Gives up what has waited for its reply for `command_timeout`. Returns whether there was any.
     fn expire<W>(
         &self,
-        pipeline: &mut Pipeline<Option<W>>,
+        pipeline: &mut Pipeline<Owner<W>>,
         now: Instant,
         mut report: impl FnMut(&W, Ticket, Loss, &[u8]),
     ) -> bool {
@@ -344,10 +346,10 @@ impl Connection {
         let mut any = false;
         // A slow answer is awaited no longer; a silent server is an outage.
         let loss = if self.silent { Loss::OutcomeUnknown } else { Loss::TimedOut };
-        pipeline.expire(before, |owner, ticket, request| {
-            if let Some(owner) = owner {
+        pipeline.expire(before, Owner::is_own, |owner, ticket, request| {
+            if let Some(session) = owner.session() {
                 any = true;
-                report(owner, ticket, loss, request);
+                report(session, ticket, loss, request);
             }
         });
         any
@@ -357,7 +359,7 @@ impl Connection {
     /// the connection serves on as it did.
     fn check_silence<W>(
         &mut self,
-        pipeline: &mut Pipeline<Option<W>>,
+        pipeline: &mut Pipeline<Owner<W>>,
         around: Around,
         now: Instant,
     ) -> bool {
@@ -367,12 +369,12 @@ impl Connection {
             pipeline.waiting_since().map_or(self.last_read, |since| since.max(self.last_read));
         let silent = now.saturating_duration_since(heard);
         let (busy, owed) = (!pipeline.is_empty(), pipeline.owed());
-        if pipeline.owners().any(Option::is_some) {
+        if !pipeline.owners().all(Owner::is_own) {
             self.last_use = now;
         }
         // Set aside, it is known that the server is well: what waits there waits its own time.
         let waits = self.stalled && !timing.command_timeout.is_zero();
-        let given_up = around.aside && pipeline.is_given_up(Option::is_none);
+        let given_up = around.aside && pipeline.is_given_up(Owner::is_own);
         let health_due = !busy && silent >= timing.health_check_interval;
         let stalled = busy && silent >= timing.stall_timeout;
         if stalled && given_up {
@@ -388,7 +390,7 @@ impl Connection {
         match self.probe {
             Some(since) if now.saturating_duration_since(since) >= timing.connect_timeout => {
                 // What was written and must not be written again is given up at its own time.
-                let owes = pipeline.owes_writes(Option::is_some);
+                let owes = pipeline.owes_writes(|owner| !owner.is_own());
                 self.note_silence(true);
                 if !around.aside && around.room {
                     // What is new finds another way, if there is one.
@@ -402,7 +404,7 @@ impl Connection {
             }
             Some(_) => {}
             None if health_due || (stalled && !waits) => {
-                pipeline.push_next(None, Ticket::default(), Question::Ping.wire(), now);
+                pipeline.push_next(Owner::Probe, Ticket::default(), Question::Ping.wire(), now);
                 self.probe = Some(now);
             }
             None => {}
@@ -415,7 +417,7 @@ impl Connection {
     /// Looks at what others have asked of the connection, and whether its successor may take over.
     pub(super) fn handle_turn<W>(
         &mut self,
-        pipeline: &Pipeline<Option<W>>,
+        pipeline: &Pipeline<Owner<W>>,
         closing: bool,
         retire: &mut bool,
         standing: impl FnOnce() -> Standing,
@@ -466,7 +468,7 @@ impl Connection {
     }
 
     /// What holds whenever a `handle_…` returns.
-    fn check_invariants<W>(&self, pipeline: &Pipeline<Option<W>>) {
+    fn check_invariants<W>(&self, pipeline: &Pipeline<Owner<W>>) {
         if self.ended {
             return;
         }

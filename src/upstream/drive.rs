@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::Sleep;
 
 use super::carrier::{Carrier, Dialed, Relieved, Served, Step, TURN};
-use super::connection::{Action, Around, BUSY_TICK, RELOGIN, Timing};
+use super::connection::{Action, Around, BUSY_TICK, Timing};
 use super::context::UpstreamContext;
 use super::dial::ServerConnection;
 use super::ended::Ended;
@@ -24,9 +24,10 @@ use super::failure::DialError;
 use super::login_script;
 use super::mailbox::Mailbox;
 use super::not_primary::is_primary;
+use super::owner::Owner;
 use super::pipeline::{Answered, Broken, Delivery};
 use super::remarks::{Notable, Remark};
-use super::shared::{Owner, Shared, answer_all};
+use super::shared::{Shared, answer_all};
 use super::yield_to_io::yield_to_io;
 use crate::base::{clock, limits};
 use crate::telemetry::UpstreamDisconnect;
@@ -206,7 +207,7 @@ impl Driver<'_> {
         let login = self.context.login();
         let mut inner = self.shared.inner.borrow_mut();
         let request = login_script::relogin(&login);
-        inner.line.pipeline.push_secret(None, RELOGIN, &request, clock::now());
+        self.carrier.push_login(&mut inner.line, &request, clock::now());
         self.shared.settle_charge(&mut inner);
         drop(inner);
         self.login = Some(login.generation);
@@ -228,11 +229,13 @@ impl Driver<'_> {
     /// on; while others are in line behind the reply, nothing waits and the reader's limit decides.
     fn awaits_reader(&mut self, cx: &Context<'_>) -> bool {
         let inner = self.shared.inner.borrow();
-        let Some(Some(reader)) = inner.line.pipeline.reader() else { return false };
+        let Some(reader) = inner.line.pipeline.reader().and_then(Owner::session) else {
+            return false;
+        };
         if reader.backlog() < limits::SLOW_READER_BYTES {
             return false;
         }
-        let is_reader = |owner: &Owner| owner.as_ref().is_some_and(|it| Rc::ptr_eq(it, reader));
+        let is_reader = |owner: &Owner<_>| owner.session().is_some_and(|it| Rc::ptr_eq(it, reader));
         let waits = inner.line.pipeline.owners().all(is_reader);
         if waits {
             reader.wait_for_reader(cx.waker());
@@ -276,16 +279,17 @@ impl Driver<'_> {
         context.metrics.received(filled);
         let mut inner = self.shared.inner.borrow_mut();
         let line = &mut inner.line;
-        let (largest, oldest) = line.pipeline.extremes(filled, Option::is_some);
+        let (largest, oldest) = line.pipeline.extremes(filled, |owner| !owner.is_own());
         let notes = oldest
             .is_some_and(|oldest| notable.is_met(now.saturating_duration_since(oldest), largest));
-        let mut note = |answered: Answered<'_, Owner>| remark(&notable, &answered, now);
+        let mut note =
+            |answered: Answered<'_, Owner<Rc<Mailbox>>>| remark(&notable, &answered, now);
         let result = self.carrier.handle_bytes(
             line,
             bytes,
             now,
             if notes { Some(&mut note) } else { None },
-            |mailbox, delivery: &Delivery<'_, Owner>, took| {
+            |mailbox, delivery: &Delivery<'_, Owner<Rc<Mailbox>>>, took| {
                 if delivery.kind == b'-' {
                     context.metrics.error_line(delivery.bytes);
                 }
@@ -477,15 +481,16 @@ fn outcome(dialed: Result<ServerConnection, DialError>) -> Dialed<ServerConnecti
     }
 }
 
-/// Tells one owner from another.
-fn id_of(owner: &Owner) -> Option<usize> {
-    owner.as_ref().map(|mailbox| Rc::as_ptr(mailbox).addr())
+/// Tells one session from another.
+fn id_of(mailbox: &Rc<Mailbox>) -> usize {
+    Rc::as_ptr(mailbox).addr()
 }
 
 /// Tells a session what is known of a request that was slow, or has a large reply.
-fn remark(notable: &Notable, answered: &Answered<'_, Owner>, now: Instant) {
+fn remark(notable: &Notable, answered: &Answered<'_, Owner<Rc<Mailbox>>>, now: Instant) {
     let took = now.saturating_duration_since(answered.at);
-    if let Some(mailbox) = answered.owner.as_ref().filter(|_| notable.is_met(took, answered.size)) {
+    if let Some(mailbox) = answered.owner.session().filter(|_| notable.is_met(took, answered.size))
+    {
         let remark =
             Remark { took: Some(took), key: notable.key_of(answered.request), ..Remark::default() };
         mailbox.remark(answered.ticket, remark);

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::ended::Ended;
 use super::outage::{Overdue, Patience};
+use super::owner::Owner;
 use super::pipeline::Pipeline;
 /// How often requests that wait for a connection are looked at.
 pub use crate::base::limits::CONNECT_WAIT_TICK as WAIT_TICK;
@@ -40,10 +41,10 @@ pub enum Need {
     Done,
 }
 
-/// Requests in line and what serves them. The owner of a request is `None` for the proxy's own.
+/// Requests in line and what serves them.
 #[derive(Debug)]
 pub struct Line<W> {
-    pub pipeline: Pipeline<Option<W>>,
+    pub pipeline: Pipeline<Owner<W>>,
     /// There is a connection, logged in.
     up: bool,
     /// Since when there is no connection, or none that has proven itself; `None` before the first.
@@ -128,8 +129,8 @@ impl<W> Line<W> {
     pub fn handle_up(
         &mut self,
         now: Instant,
-        is_gone: impl Fn(&Option<W>) -> bool,
-        waited: impl FnMut(&Option<W>, Ticket, Duration, &[u8]),
+        is_gone: impl Fn(&Owner<W>) -> bool,
+        waited: impl FnMut(&Owner<W>, Ticket, Duration, &[u8]),
     ) {
         self.up = true;
         self.rests = false;
@@ -159,7 +160,7 @@ impl<W> Line<W> {
         aside: bool,
         may_repeat: impl FnMut(u8) -> bool,
         now: Instant,
-        report: impl FnMut(&Option<W>, Ticket, Loss, &[u8]),
+        report: impl FnMut(&Owner<W>, Ticket, Loss, &[u8]),
     ) -> (Next, usize) {
         debug_assert!(self.up, "only what was up ends");
         let next = match ended {
@@ -184,7 +185,7 @@ impl<W> Line<W> {
     }
 
     /// What serves the line has ended by a defect. Returns what was in line; nothing of it is sent again.
-    pub fn handle_defect(&mut self, now: Instant) -> Pipeline<Option<W>> {
+    pub fn handle_defect(&mut self, now: Instant) -> Pipeline<Owner<W>> {
         debug_assert!(self.up || !self.pipeline.owed(), "nothing is owed without a connection");
         self.up = false;
         self.down_since.get_or_insert(now);
@@ -202,7 +203,7 @@ impl<W> Line<W> {
     pub fn give_up(
         &mut self,
         overdue: Overdue,
-        report: impl FnMut(&Option<W>, Ticket, &[u8]),
+        report: impl FnMut(&Owner<W>, Ticket, &[u8]),
     ) -> usize {
         debug_assert!(!self.up, "only without a connection");
         let before = match overdue {

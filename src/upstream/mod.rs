@@ -32,6 +32,7 @@ mod mux;
 mod node;
 mod not_primary;
 mod outage;
+mod owner;
 pub(crate) mod phase;
 mod pipeline;
 mod pool;

@@ -80,7 +80,10 @@ fn handle_defect(shared: &Shared, context: &UpstreamContext) {
     context.note_change();
     // Another one is dialed when the backoff allows it.
     context.note_death(false, now);
-    report_lost(lost.into_losses().collect());
+    let lost = lost.into_losses().filter_map(|(owner, ticket, loss)| {
+        owner.into_session().map(|mailbox| (mailbox, ticket, loss))
+    });
+    report_lost(lost.collect());
 }
 
 /// The life of one logical shared connection.
@@ -126,11 +129,11 @@ fn up(shared: &Shared, context: &UpstreamContext, link: &ServerConnection) {
     inner.up(&link.facts);
     inner.line.handle_up(
         now,
-        |owner| owner.as_ref().is_none_or(|mailbox| mailbox.is_closed()),
+        |owner| owner.session().is_none_or(|mailbox| mailbox.is_closed()),
         |owner, ticket, waited, request| {
             context.metrics.waited(waited);
             let notable = context.notable.get();
-            if let Some(mailbox) = owner.as_ref().filter(|_| notable.is_on()) {
+            if let Some(mailbox) = owner.session().filter(|_| notable.is_on()) {
                 let key = notable.key_of(request);
                 mailbox.remark(ticket, Remark { waited, key, took: None });
             }
@@ -145,8 +148,9 @@ fn give_up(shared: &Shared, context: &UpstreamContext, overdue: Overdue, why: Un
     let mut losses = VecDeque::new();
     let mut inner = shared.inner.borrow_mut();
     let exhausted = inner.line.give_up(overdue, |owner, ticket, request| {
-        owner.iter().for_each(|mailbox| context.remark_lost(mailbox, ticket, request));
-        losses.push_back((owner.clone(), ticket, Loss::Unavailable(why)));
+        let Some(mailbox) = owner.session() else { return };
+        context.remark_lost(mailbox, ticket, request);
+        losses.push_back((Rc::clone(mailbox), ticket, Loss::Unavailable(why)));
     });
     shared.settle_charge(&mut inner);
     drop(inner);

@@ -14,15 +14,13 @@ use super::context::UpstreamContext;
 use super::line::{Line, Need};
 use super::mailbox::Mailbox;
 use super::outage::Patience;
+use super::owner::Owner;
 use super::pipeline::Pipeline;
 use crate::base::client_text;
 use crate::base::clock;
 use crate::base::limits;
 use crate::config::OnOutage;
 use crate::traffic::{Facts, Loss, OpenFailure, PoolKey, Ticket, Unavailable};
-
-/// Whose a request in line is; the owner is `None` for the proxy's own PING.
-pub(super) type Owner = Option<Rc<Mailbox>>;
 
 #[derive(Debug)]
 pub(super) struct Inner {
@@ -198,7 +196,7 @@ impl Shared {
         }
         inner.batch += 1;
         let Request { ticket, bytes, skip, retry, companion, at, .. } = request;
-        inner.line.pipeline.push(Some(Rc::clone(owner)), ticket, bytes, skip, retry, at);
+        inner.line.pipeline.push(Owner::Session(Rc::clone(owner)), ticket, bytes, skip, retry, at);
         if companion {
             inner.line.pipeline.note_companion();
         }
@@ -328,11 +326,11 @@ fn difference(before: usize, after: usize) -> i64 {
 }
 
 /// Answers requests that were not sent as the server answers everybody at this moment.
-pub(super) fn answer_all(line: Pipeline<Owner>, error: &[u8]) {
+pub(super) fn answer_all(line: Pipeline<Owner<Rc<Mailbox>>>, error: &[u8]) {
     let (error, now) = ([b"-", error, b"\r\n"].concat(), clock::now());
     let aborted = format!("-{}\r\n", client_text::EXECABORT);
     for (owner, ticket, block) in line.into_requests() {
-        let Some(mailbox) = owner else { continue };
+        let Some(mailbox) = owner.into_session() else { continue };
         if block {
             mailbox.deliver_refusal(ticket, &error, now);
         }

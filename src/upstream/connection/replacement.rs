@@ -11,13 +11,9 @@ use crate::base::limits;
 use crate::telemetry::UpstreamDisconnect;
 use crate::traffic::Ticket;
 use crate::upstream::not_primary::{Question, Verdict};
+use crate::upstream::owner::Owner;
 use crate::upstream::pipeline::Pipeline;
 use crate::upstream::stall::Advice;
-
-/// The ticket of a question about the server's role; [`Ticket::default`] is that of a PING.
-pub(super) const QUESTION: Ticket = Ticket(1);
-/// That of a login with another password.
-pub const RELOGIN: Ticket = Ticket(2);
 
 /// The next connection in the place of this one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +45,7 @@ pub(in crate::upstream) enum Relief {
 
 impl Connection {
     /// Asks for the server's role when there is reason to.
-    pub(super) fn ask<W>(&mut self, pipeline: &mut Pipeline<Option<W>>, now: Instant) {
+    pub(super) fn ask<W>(&mut self, pipeline: &mut Pipeline<Owner<W>>, now: Instant) {
         if self.succession == Succession::No
             && let Some(question) = self.suspicion.question(now)
         {
@@ -59,15 +55,15 @@ impl Connection {
 
     fn put_question<W>(
         &mut self,
-        pipeline: &mut Pipeline<Option<W>>,
+        pipeline: &mut Pipeline<Owner<W>>,
         question: Question,
         now: Instant,
     ) {
         self.answer.clear();
-        pipeline.push(None, QUESTION, question.wire(), 0, false, now);
+        pipeline.push(Owner::Role, Ticket::default(), question.wire(), 0, false, now);
     }
 
-    pub(super) fn take_answer<W>(&mut self, pipeline: &mut Pipeline<Option<W>>, now: Instant) {
+    pub(super) fn take_answer<W>(&mut self, pipeline: &mut Pipeline<Owner<W>>, now: Instant) {
         let answer = std::mem::take(&mut self.answer);
         match self.suspicion.take_answer(&answer, self.key.protocol, now) {
             Verdict::Ask(question) => self.put_question(pipeline, question, now),

@@ -6,10 +6,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::upstream::dial::ServerConnection;
+use crate::upstream::mailbox::Mailbox;
 use crate::upstream::metrics::UpstreamMetrics;
+use crate::upstream::owner::Owner;
 use crate::upstream::pipeline::Pipeline;
 use crate::upstream::registry::Registry;
-use crate::upstream::shared::{Owner, Shared};
+use crate::upstream::shared::Shared;
 
 /// The other shared connections, and how a further one begins.
 #[derive(Clone, Copy)]
@@ -25,12 +27,12 @@ impl Beside<'_> {
     pub(super) fn hand_over(
         self,
         from: &Rc<Shared>,
-        moved: Pipeline<Owner>,
+        moved: Pipeline<Owner<Rc<Mailbox>>>,
         link: ServerConnection,
         silence: Duration,
     ) {
         let next = from.beside();
-        for mailbox in moved.owners().flatten() {
+        for mailbox in moved.owners().filter_map(Owner::session) {
             mailbox.note_moved(next.number());
         }
         tracing::info!(

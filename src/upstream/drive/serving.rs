@@ -3,13 +3,16 @@
 //! Owns: [`Serving`], how losses are reported. Never knows: how a connection is read and written, why it ends.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 use crate::base::clock;
 use crate::traffic::{Loss, Ticket};
 use crate::upstream::carrier::{Carrier, Served};
 use crate::upstream::context::UpstreamContext;
 use crate::upstream::dial::ServerConnection;
-use crate::upstream::shared::{Owner, Shared};
+use crate::upstream::mailbox::Mailbox;
+use crate::upstream::owner::Owner;
+use crate::upstream::shared::Shared;
 
 /// A connection while it serves; however that ends, it is not counted any more.
 pub(super) struct Serving<'a> {
@@ -52,15 +55,16 @@ pub(super) fn end(
     let may_repeat = |attempts| context.may_repeat(attempts, now);
     let mut losses = VecDeque::new();
     let mut inner = shared.inner.borrow_mut();
-    let report = |owner: &Owner, ticket, loss, request: &[u8]| {
-        owner.iter().for_each(|mailbox| context.remark_lost(mailbox, ticket, request));
-        losses.push_back((owner.clone(), ticket, loss));
+    let report = |owner: &Owner<Rc<Mailbox>>, ticket, loss, request: &[u8]| {
+        let Some(mailbox) = owner.session() else { return };
+        context.remark_lost(mailbox, ticket, request);
+        losses.push_back((Rc::clone(mailbox), ticket, loss));
     };
     let served = carrier.into_end(&mut inner.line, aside, may_repeat, now, report);
     if !inner.line.is_up() {
         inner.down();
         // A client that has left does not know yet that it waits for nothing.
-        inner.line.pipeline.owners().flatten().for_each(|mailbox| mailbox.wake());
+        inner.line.pipeline.owners().filter_map(Owner::session).for_each(|mailbox| mailbox.wake());
     }
     shared.settle_charge(&mut inner);
     drop(inner);
@@ -69,11 +73,9 @@ pub(super) fn end(
     served
 }
 
-/// Tells owners of requests that will get no reply.
-pub(in crate::upstream) fn report_lost(losses: VecDeque<(Owner, Ticket, Loss)>) {
-    for (owner, ticket, loss) in losses {
-        if let Some(mailbox) = owner {
-            mailbox.lose(ticket, loss);
-        }
+/// Tells sessions of requests that will get no reply.
+pub(in crate::upstream) fn report_lost(losses: VecDeque<(Rc<Mailbox>, Ticket, Loss)>) {
+    for (mailbox, ticket, loss) in losses {
+        mailbox.lose(ticket, loss);
     }
 }

@@ -109,7 +109,7 @@ fn companion_is_repeated_only_behind_a_request_whose_outcome_is_known() {
     assert_eq!(p.unwritten(), b"setexpire", "neither was executed");
     let mut p = with_companion();
     write(&mut p, 9);
-    p.expire(at() + Duration::from_secs(1), |_, _, _| {});
+    p.expire(at() + Duration::from_secs(1), |_| false, |_, _, _| {});
     assert!(lose(&mut p, 3).is_empty() && p.is_empty(), "given up before");
 }
 
@@ -127,7 +127,7 @@ fn owes_writes_counts_what_must_not_be_written_again() {
     assert!(!p.owes_writes(|_| true));
     write(&mut p, 8);
     assert!(p.owes_writes(|_| true) && !p.owes_writes(|owner| *owner == "get1"));
-    p.expire(at() + Duration::from_secs(1), |_, _, _| {});
+    p.expire(at() + Duration::from_secs(1), |_| false, |_, _, _| {});
     assert!(!p.owes_writes(|_| true));
 }
 
@@ -147,7 +147,7 @@ fn late_reply_of_an_abandoned_request_goes_nowhere() {
     let mut p = pushed(&[("a", true), ("b", true)]);
     write(&mut p, 2);
     let mut late = Vec::new();
-    p.expire(at() + Duration::from_secs(1), |owner, _, _| late.push(*owner));
+    p.expire(at() + Duration::from_secs(1), |_| false, |owner, _, _| late.push(*owner));
     assert_eq!(late, ["a", "b"]);
     p.push("c", Ticket(2), b"c", 0, true, at());
     write(&mut p, 1);
@@ -293,7 +293,7 @@ fn request_of_the_proxy_goes_before_what_is_not_written() {
 fn line_is_given_up_when_nobody_waits() {
     let mut p = pushed(&[("a1", true), ("own", true)]);
     assert!(!p.is_given_up(|owner| *owner == "own"));
-    p.expire(at() + Duration::from_secs(1), |_, _, _| {});
+    p.expire(at() + Duration::from_secs(1), |_| false, |_, _, _| {});
     assert!(p.is_given_up(|owner| *owner == "own"));
 }
 

@@ -79,8 +79,14 @@ impl<W> Pipeline<W> {
     }
 
     /// Requests put in line before `before` have waited too long: each is reported once, with what was
-    /// asked, and its reply, when it comes, goes nowhere.
-    pub fn expire(&mut self, before: Instant, mut report: impl FnMut(&W, Ticket, &[u8])) {
+    /// asked, and its reply, when it comes, goes nowhere. The reply to what is the proxy's `own` counts
+    /// however late it is.
+    pub fn expire(
+        &mut self,
+        before: Instant,
+        own: impl Fn(&W) -> bool,
+        mut report: impl FnMut(&W, Ticket, &[u8]),
+    ) {
         let mut start = 0;
         for (index, entry) in self.line.iter_mut().enumerate() {
             if entry.at >= before {
@@ -90,7 +96,7 @@ impl<W> Pipeline<W> {
             start += entry.len;
             // Half a reply cannot be taken back: its owner gets the rest, or the loss.
             let begun = index == 0 && self.begun;
-            if !entry.abandoned && !begun {
+            if !entry.abandoned && !begun && !own(&entry.owner) {
                 entry.abandoned = true;
                 self.abandoned += 1;
                 report(&entry.owner, entry.ticket, request);

@@ -35,6 +35,31 @@ pub struct Wire {
     again_at: Option<Instant>,
     /// The connection ends at the first request.
     pub hangs_up: bool,
+    /// What the proxy has asked for itself and was answered, from what it has not judged yet on.
+    own: VecDeque<Own>,
+}
+
+/// A request of the proxy's own, as the server has answered it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Own {
+    /// A PING, or a question about the role, which may be a PING, too.
+    Question,
+    Login(bool),
+}
+
+impl Wire {
+    /// The proxy takes a reply for a sign of life.
+    pub fn check_sign_of_life(&mut self) {
+        let own = self.own.pop_front();
+        assert_eq!(own, Some(Own::Question), "that is taken for the answer to a probe");
+    }
+
+    /// The proxy takes a reply for the server's verdict on a login.
+    pub fn check_login(&mut self, accepted: bool) {
+        // Not each answer to a question is reported.
+        let own = std::iter::from_fn(|| self.own.pop_front()).find(|own| *own != Own::Question);
+        assert_eq!(own, Some(Own::Login(accepted)), "that is taken for the answer to a login");
+    }
 }
 
 /// A write.
@@ -107,6 +132,7 @@ impl Server {
             window: usize::MAX,
             again_at: None,
             hangs_up: self.hangs_up,
+            own: VecDeque::new(),
         });
         self.wires.len() - 1
     }
@@ -231,6 +257,7 @@ impl Server {
             let answer = self.answer_own(own, at);
             self.wires[at].input.drain(..own.len());
             self.wires[at].arrived.drain(..own.len());
+            self.wires[at].own.push_back(Own::Question);
             self.answer(at, answer, now);
             return true;
         }
@@ -288,6 +315,7 @@ impl Server {
         let request: Vec<u8> = wire.input.drain(..=end).collect();
         wire.arrived.drain(..=end);
         let password = String::from_utf8(request[AUTH.len()..end].to_vec()).unwrap();
+        wire.own.push_back(Own::Login(!self.password_is_wrong));
         if self.password_is_wrong {
             self.answer(at, "-WRONGPASS invalid username-password pair\r\n".to_owned(), now);
         } else {

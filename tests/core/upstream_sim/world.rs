@@ -10,7 +10,7 @@ use respgate::internals::telemetry::UpstreamDisconnect;
 use respgate::internals::traffic::{Loss, PoolKey, Ticket, Unavailable};
 use respgate::internals::upstream::decisions::{
     ASIDE_MAX, Action, Around, Ask, Attempt, BUSY_TICK, BreakerRules, Carrier, Dialed, Ended, HOME,
-    Line, Need, Next, Node, Overdue, Patience, Pipeline, RELOGIN, Relieved, RetryBudget, Round,
+    Line, Need, Next, Node, Overdue, Owner, Patience, Pipeline, Relieved, RetryBudget, Round,
     Standing, Step, TURN, Timing, WAIT_TICK,
 };
 
@@ -83,8 +83,6 @@ pub struct World {
     /// Of each session: the place of its key, and of what carries its requests.
     places: Vec<(usize, usize)>,
     pub generation: u64,
-    /// Logins on open connections that were refused, and that were accepted.
-    pub logins: [u64; 2],
     /// The password in force.
     pub password: u64,
     pub asides: usize,
@@ -126,7 +124,6 @@ impl World {
             current: [0, 1],
             places: Vec::new(),
             generation: 1,
-            logins: [0; 2],
             password: 1,
             asides: 0,
             attempts: Vec::new(),
@@ -200,7 +197,14 @@ impl World {
             }
         };
         let (pipeline, retries) = (&mut life.line.pipeline, kind.retries());
-        pipeline.push(Some(session), Ticket(ticket), bytes.as_bytes(), skip, retries, self.now);
+        pipeline.push(
+            Owner::Session(session),
+            Ticket(ticket),
+            bytes.as_bytes(),
+            skip,
+            retries,
+            self.now,
+        );
     }
 
     /// As a new certificate or password has it.
@@ -329,7 +333,7 @@ impl World {
             }
             let Self { model, node, now, .. } = self;
             life.line.give_up(overdue, |owner, ticket, _| {
-                if let Some(session) = owner {
+                if let Some(session) = owner.session() {
                     let loss = Loss::Unavailable(node.last_failure());
                     model.lose(*session, ticket.0, loss, *now);
                 }
@@ -547,9 +551,11 @@ impl World {
                 Action::DialSuccessor => live.dialing = Some(Dial::Asking),
                 Action::LogIn => {
                     let request = [AUTH, self.password.to_string().as_bytes(), b"!"].concat();
-                    life.line.pipeline.push_secret(None, RELOGIN, &request, self.now);
+                    live.carrier.push_login(&mut life.line, &request, self.now);
                 }
-                Action::LoggedIn(accepted) => self.logins[usize::from(accepted)] += 1,
+                Action::LoggedIn(accepted) => {
+                    self.server.wires[live.wire].check_login(accepted);
+                }
                 Action::DialRelief => {
                     assert!(!life.aside, "{at} was set aside: another one carries everything new");
                     live.relief = Some(Dial::Asking);
@@ -565,6 +571,7 @@ impl World {
                     self.node.handle_proven(self.now);
                 }
                 Action::HealthCheck(true) => {
+                    self.server.wires[live.wire].check_sign_of_life();
                     self.node.handle_alive(self.now);
                 }
                 Action::Misplaced => live.misplaced = true,
@@ -618,7 +625,7 @@ impl World {
         let (dialed, room) = (self.dialed(outcome), self.asides < ASIDE_MAX);
         let (line, aside) = (&mut life.line, life.aside);
         let relieved =
-            live.carrier.handle_relief(line, dialed, aside, room, |owner| *owner, self.now);
+            live.carrier.handle_relief(line, dialed, aside, room, |session| *session, self.now);
         self.act(at, life);
         match relieved {
             Relieved::HandOver(moved, wire) => self.hand_over(at, life, moved, wire),
@@ -632,9 +639,11 @@ impl World {
 
     fn answer_busy(&mut self, life: &mut Life) {
         let Life { line, live: Some(live), .. } = life else { return };
-        let Some(moved) = live.carrier.take_busy(line, |owner| *owner, || self.now) else { return };
+        let Some(moved) = live.carrier.take_busy(line, |session| *session, || self.now) else {
+            return;
+        };
         for (owner, ticket, _) in moved.into_requests() {
-            let asked = self.model.of(owner.unwrap(), ticket.0);
+            let asked = self.model.of(owner.into_session().unwrap(), ticket.0);
             assert!(asked.end.is_none() && asked.said.is_empty());
             asked.end = Some((self.now, End::Error));
         }
@@ -644,12 +653,12 @@ impl World {
         &mut self,
         at: usize,
         life: &mut Life,
-        moved: Pipeline<Option<usize>>,
+        moved: Pipeline<Owner<usize>>,
         wire: usize,
     ) {
         let next = self.begin(life.key, life.line.closing);
         self.say(|| format!("{at} hands {} over to {next}", moved.len()));
-        for session in moved.owners().flatten() {
+        for session in moved.owners().filter_map(Owner::session) {
             self.places[*session].1 = next;
         }
         let mut other = self.lives[next].take().unwrap();
@@ -695,7 +704,7 @@ impl World {
             may_repeat,
             *now,
             |owner, ticket, loss, _| {
-                if let Some(session) = owner {
+                if let Some(session) = owner.session() {
                     model.lose(*session, ticket.0, loss, *now);
                 }
             },

@@ -1,0 +1,40 @@
+//! Whose a request in line is, which decides by which rule its reply is judged.
+//!
+//! Owns: [`Owner`]. Never knows: the rules, what is asked, what a session is.
+
+/// The owner of one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner<W> {
+    /// A session, which gets the reply.
+    Session(W),
+    /// The proxy asks for a sign of life. Any reply is one.
+    Probe,
+    /// The proxy asks for the server's role.
+    Role,
+    /// The proxy logs in with another password, which the server accepts or refuses.
+    Relogin,
+}
+
+impl<W> Owner<W> {
+    #[must_use]
+    pub const fn session(&self) -> Option<&W> {
+        match self {
+            Self::Session(session) => Some(session),
+            Self::Probe | Self::Role | Self::Relogin => None,
+        }
+    }
+
+    #[must_use]
+    pub fn into_session(self) -> Option<W> {
+        match self {
+            Self::Session(session) => Some(session),
+            Self::Probe | Self::Role | Self::Relogin => None,
+        }
+    }
+
+    /// Whether the request is the proxy's own.
+    #[must_use]
+    pub const fn is_own(&self) -> bool {
+        self.session().is_none()
+    }
+}
