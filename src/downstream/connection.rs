@@ -382,7 +382,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.conversation.handle_bytes(bytes, &mut self.links);
             }
             Poll::Ready(end) => {
-                self.links.mailbox.note_left();
+                self.links.note_left(self.conversation.session().in_flight() > 0);
                 match end {
                     Ok(()) => self.conversation.handle_eof(),
                     Err(_) => self.conversation.handle_reset(),

@@ -119,11 +119,22 @@ impl Links {
         }
     }
 
+    /// The client has closed its side, with or without replies to come.
+    pub(super) fn note_left(&mut self, waits: bool) {
+        self.mailbox.note_left();
+        if let Some((lease, _)) = self.lease.as_deref_mut().filter(|_| waits) {
+            lease.note_left();
+        }
+    }
+
     /// The pinned connection that was waited for.
     pub(super) fn take_lease(&mut self, lease: Lease, cause: Cause) {
         self.seat.forget_aim();
         self.worker.metrics.pinned(cause, 1);
         self.lease = Some(Box::new((lease, cause)));
+        if self.mailbox.has_left() {
+            self.note_left(true);
+        }
         self.seat.end_want(true);
     }
 

@@ -418,6 +418,9 @@ impl Driver<'_> {
                 mailbox.lose(ticket, loss);
             },
         );
+        if around.aside && relief::holds_back(&inner.line.pipeline) {
+            self.link.stream.drop_unacknowledged();
+        }
         self.shared.settle_charge(&mut inner);
         drop(inner);
         self.act(cx);

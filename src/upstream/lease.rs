@@ -33,7 +33,8 @@ pub(crate) struct Lease {
     outdated: Option<Instant>,
     /// The server has answered a request on this loan.
     answered: bool,
-    /// A push came within a reply: where replies begin is unknown from here on.
+    /// A push came within a reply, so that where replies begin is unknown from here on; or the client has closed,
+    /// and the kernel drops what is not acknowledged.
     doubtful: bool,
     /// What was said on it: the server may not be the primary that is wanted.
     sign: Option<Sign>,
@@ -252,6 +253,14 @@ impl Lease {
     pub(crate) fn abort(&self) {
         if let Some(link) = &self.link {
             link.stream.abort();
+        }
+    }
+
+    /// The client has closed: [`Stream::drop_unacknowledged`](super::stream::Stream::drop_unacknowledged).
+    pub(crate) fn note_left(&mut self) {
+        self.doubtful = true;
+        if let Some(link) = &self.link {
+            link.stream.drop_unacknowledged();
         }
     }
 

@@ -295,7 +295,8 @@ impl Mailbox {
     }
 
     /// Whether the client has closed its side, or is gone.
-    pub(super) fn has_left(&self) -> bool {
+    #[must_use]
+    pub(crate) fn has_left(&self) -> bool {
         self.left.get() || self.is_closed()
     }
 

@@ -13,6 +13,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::client::TlsStream;
 
 use super::read_ahead::ReadAhead;
+use crate::base::limits;
 
 /// Bytes to and from a server.
 #[derive(Debug)]
@@ -41,14 +42,27 @@ impl Stream {
     /// From now on dropping it discards what the kernel has not delivered, and resets the connection:
     /// a request that was given up is not executed behind later ones when the way is free again.
     pub fn abort(&self) {
-        let socket = match &self.0 {
-            Kind::Plain(socket) => socket,
-            // What was written is with the server already.
-            Kind::Unix(_) => return,
-            Kind::Tls(stream) => stream.get_ref().0.socket(),
-        };
         // A socket that refuses is closed already.
-        let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
+        let _ = self.tcp().map(|socket| socket.set_linger(Some(Duration::ZERO)));
+    }
+
+    /// A client that waited for a reply has closed, and may repeat its request on another connection. From now on
+    /// the kernel closes this one where it would retransmit bytes of that age: behind the second try, the first
+    /// one would undo what came later. Bytes that the server's kernel has acknowledged are not affected.
+    pub fn drop_unacknowledged(&self) {
+        // A socket that refuses is closed already.
+        let _ = self
+            .tcp()
+            .map(|socket| socket.set_tcp_user_timeout(Some(limits::ABANDONED_REQUEST_AGE)));
+    }
+
+    /// The TCP socket below; what was written to a Unix socket is with the server already.
+    fn tcp(&self) -> Option<SockRef<'_>> {
+        match &self.0 {
+            Kind::Plain(socket) => Some(SockRef::from(socket)),
+            Kind::Unix(_) => None,
+            Kind::Tls(stream) => Some(SockRef::from(stream.get_ref().0.socket())),
+        }
     }
 
     /// Whether the server is at the other end of TLS.

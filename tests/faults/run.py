@@ -21,6 +21,7 @@ import threading
 import time
 
 from faults import DISHONEST, DRIVERS_GIVE_UP, FAULTS, PRETENDED_CLOCK
+from late import second_try
 from net import Names, Network
 from oracle import Applications
 from report import Table, write_readme
@@ -250,6 +251,17 @@ def perform(options, names, pretended, table):
     return good, bad
 
 
+def late_writes(options):
+    """How many of respgate's, and of the other ways' too where they are asked for; only respgate can fail."""
+    with Scene(options, False) as scene:
+        failed = 0
+        for way in scene.ways:
+            problems = second_try(scene, way)
+            print(f"{way.name}, a write that was given up and repeated: {'; '.join(problems) or 'executed once'}", flush=True)
+            failed += way.name == "respgate" and len(problems) > 0
+        return int(failed == 0), failed
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--ways", default="respgate,HAProxy")
@@ -271,7 +283,7 @@ def main():
             print(f"skipped: {name}: {WAYS[name].missing}")
             options.ways.remove(name)
     print(f"seed {options.seed}", flush=True)
-    table, good, bad = Table(options), 0, 0
+    table, (good, bad) = Table(options), late_writes(options)
     for pretended in (False, True):
         names = [name for name in FAULTS if name in options.faults.split(";") and (name in PRETENDED_CLOCK) == pretended]
         if names:

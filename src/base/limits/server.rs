@@ -28,7 +28,8 @@ pub(crate) const FAIR_SHARE_BYTES: usize = 64 * 1024;
 pub const BUSY_TICK: Duration = Duration::from_millis(25);
 /// Age from which on a connection proves that the server works, for backoff and breaker.
 pub(crate) const CONNECTION_PROOF: Duration = Duration::from_secs(2);
-/// Age of an unsent request whose client has closed from which on it is dropped.
+/// Age from which on a request whose client has closed is dropped: one that was not sent, and one that was sent
+/// and whose bytes the server's kernel has not acknowledged (`TCP_USER_TIMEOUT` of tcp(7)).
 pub(crate) const ABANDONED_REQUEST_AGE: Duration = Duration::from_secs(1);
 /// Bytes kept of the reply to one of respgate's own commands.
 pub(crate) const PROBE_REPLY_BYTES_MAX: usize = 16 * 1024;

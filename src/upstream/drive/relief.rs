@@ -1,6 +1,6 @@
 //! Another connection beside one whose head of line holds it up.
 //!
-//! Owns: [`Beside`]: how it takes over. Never knows: when it is dialed, what moves over to it.
+//! Owns: [`Beside`]: how it takes over; [`holds_back`]. Never knows: when it is dialed, what moves over to it.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -12,6 +12,12 @@ use crate::upstream::owner::Owner;
 use crate::upstream::pipeline::Pipeline;
 use crate::upstream::registry::Registry;
 use crate::upstream::shared::Shared;
+
+/// Whether a client that has left may have repeated, on the connection that carries everything new, a request
+/// that is still on its way on this one.
+pub(super) fn holds_back(pipeline: &Pipeline<Owner>) -> bool {
+    pipeline.owners().flatten().any(|mailbox| mailbox.has_left())
+}
 
 /// The other shared connections, and how a further one begins.
 #[derive(Clone, Copy)]
