@@ -236,7 +236,7 @@ impl Default for Retry {
             budget: 0.2,
             initial: Duration::from_millis(50),
             multiplier: 1.5,
-            max: Duration::from_secs(2),
+            max: Duration::from_secs(1),
         }
     }
 }

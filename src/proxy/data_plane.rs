@@ -212,16 +212,7 @@ async fn serve(
     loop {
         tokio::select! {
             _ = &mut stopped => break,
-            Some(order) = orders.recv() => match order {
-                Control::Rotate => {
-                    upstream.rotate();
-                    worker.recheck_leases();
-                }
-                Control::Limits => worker.apply_limits(),
-                Control::AccessSources => worker.apply_access(),
-                Control::ClientTrust => worker.recheck_certificates(),
-                Control::Ask(ask) => ask(&Hall { worker: &worker, upstream: &upstream }),
-            },
+            Some(order) = orders.recv() => apply(order, &worker, &upstream),
             _ = heartbeat.tick() => {
                 beat(&health, &worker, &upstream);
                 worker.end_expired();
@@ -238,6 +229,20 @@ async fn serve(
     // Closes the sockets: who connects from now on reaches the next process, which may have the same one.
     drop(accepting);
     say_goodbye(&worker, &upstream).await;
+}
+
+/// Does what the control thread asks for.
+fn apply(order: Control, worker: &Rc<Worker>, upstream: &Rc<Upstream>) {
+    match order {
+        Control::Rotate => {
+            upstream.rotate();
+            worker.recheck_leases();
+        }
+        Control::Limits => worker.apply_limits(),
+        Control::AccessSources => worker.apply_access(),
+        Control::ClientTrust => worker.recheck_certificates(),
+        Control::Ask(ask) => ask(&Hall { worker, upstream }),
+    }
 }
 
 /// It is unpredictable, and it ends with the process.
