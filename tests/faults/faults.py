@@ -248,8 +248,6 @@ FAULTS = {
 }
 # Needs programs that were started with a pretended clock.
 PRETENDED_CLOCK = {"clock jumps by hours"}
-# Lasts longer than redis-py waits: it sends a write again, and the first one is on its way still. So with every way.
-DRIVERS_GIVE_UP = {"no packets for 4 s"}
 # The server itself lies: no driver and no proxy can know which reply is the right one, and a wrong one may look like
 # the acknowledgement of a write.
 DISHONEST = {"surplus replies"}

@@ -20,7 +20,7 @@ import tempfile
 import threading
 import time
 
-from faults import DISHONEST, DRIVERS_GIVE_UP, FAULTS, PRETENDED_CLOCK
+from faults import DISHONEST, FAULTS, PRETENDED_CLOCK
 from late import second_try
 from net import Names, Network
 from oracle import Applications
@@ -186,7 +186,7 @@ def verdicts(name, cells, options):
             yield f"wrong replies: {ours['wrong'][:3]}"
         if ours["lost"]:
             yield f"{ours['lost']} acknowledged writes are lost"
-        if ours["late"] and name not in DRIVERS_GIVE_UP:
+        if ours["late"]:
             yield f"{ours['late']} writes that were given up came late"
     if ours["ended"]:
         yield "the process ended"
