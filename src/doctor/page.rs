@@ -27,7 +27,7 @@ The log carries the same codes. This page is made from the tables of the program
 | ping, clock, role | round trip, TIME of the server, replica or not | `UPS-E110`, `UPS-E124`, `UPS-W001`, `UPS-W002` |
 | rules | the rights of the server's user, compared with the policies | `UPS-W003` to `UPS-W005` |
 
-Each step (resolve, connect, TLS, login, PING) shows how many milliseconds it took, which tells a slow DNS server from a distant host, a full handshake or a busy server.
+Each step (resolve, connect, TLS, login, PING) shows how many milliseconds it took, which distinguishes a slow DNS server from a distant host, a full handshake or a busy server.
 ";
 
 /// The page, in Markdown.
