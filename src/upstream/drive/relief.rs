@@ -15,8 +15,8 @@ use crate::upstream::shared::Shared;
 
 /// Whether a client that has left may have repeated, on the connection that carries everything new, a request
 /// that is still on its way on this one.
-pub(super) fn holds_back(pipeline: &Pipeline<Owner>) -> bool {
-    pipeline.owners().flatten().any(|mailbox| mailbox.has_left())
+pub(super) fn holds_back(pipeline: &Pipeline<Owner<Rc<Mailbox>>>) -> bool {
+    pipeline.owners().filter_map(Owner::session).any(|mailbox| mailbox.has_left())
 }
 
 /// The other shared connections, and how a further one begins.
