@@ -28,8 +28,9 @@ use crate::traffic::{Facts, Loss, OpenFailure, Ticket};
 
 /// Requests.
 impl Session {
-    /// One request. May be called again with the same request after [`Step::Wait`],
-    /// [`Step::Pause`] and [`Step::Acquire`]; nothing has changed then.
+    /// One request. May be called again with the same request after [`Step::Wait`](super::step::Step::Wait),
+    /// [`Step::Pause`](super::step::Step::Pause) and [`Step::Acquire`](super::step::Step::Acquire); nothing has
+    /// changed then.
     #[inline(always)]
     pub fn handle_request(
         &mut self,
@@ -141,7 +142,7 @@ impl Session {
         self.refuse_text(&text, out);
     }
 
-    /// The outcome of [`Step::Open`].
+    /// The outcome of [`Step::Open`](super::step::Step::Open).
     pub fn handle_opened(&mut self, opened: Result<Facts, OpenFailure>, out: &mut BytesMut) {
         hello::take_opened(self, opened, out);
     }

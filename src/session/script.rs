@@ -42,7 +42,7 @@ pub(super) fn guarded(ctx: &Context<'_>) -> Result<Option<Guarded>, Option<Distr
 ///
 /// # Errors
 ///
-/// As [`Session::guarded`].
+/// As [`guarded`].
 pub(super) fn guard_script(
     session: &Session,
     what: command::Script,

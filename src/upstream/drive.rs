@@ -26,15 +26,14 @@ use super::mailbox::Mailbox;
 use super::not_primary::is_primary;
 use super::owner::Owner;
 use super::pipeline::{Answered, Broken, Delivery};
-use super::remarks::{Notable, Remark};
 use super::shared::{Shared, answer_all};
 use super::yield_to_io::yield_to_io;
 use crate::base::{clock, limits};
 use crate::telemetry::UpstreamDisconnect;
 use crate::traffic::Loss;
 pub(super) use relief::Beside;
-use serving::Serving;
 pub(super) use serving::report_lost;
+use serving::{Serving, remark};
 
 /// Reads in a row before other tasks get their turn.
 const READS_PER_TURN: u32 = 4;
@@ -487,15 +486,4 @@ fn outcome(dialed: Result<ServerConnection, DialError>) -> Dialed<ServerConnecti
 /// Tells one session from another.
 fn id_of(mailbox: &Rc<Mailbox>) -> usize {
     Rc::as_ptr(mailbox).addr()
-}
-
-/// Tells a session what is known of a request that was slow, or has a large reply.
-fn remark(notable: &Notable, answered: &Answered<'_, Owner<Rc<Mailbox>>>, now: Instant) {
-    let took = now.saturating_duration_since(answered.at);
-    if let Some(mailbox) = answered.owner.session().filter(|_| notable.is_met(took, answered.size))
-    {
-        let remark =
-            Remark { took: Some(took), key: notable.key_of(answered.request), ..Remark::default() };
-        mailbox.remark(answered.ticket, remark);
-    }
 }

@@ -1,9 +1,11 @@
-//! A connection that serves, as others see it, and what its end means for those who wait.
+//! A connection that serves, as others see it, what is noted of its replies, and what its end means for
+//! requests in line.
 //!
-//! Owns: [`Serving`], how losses are reported. Never knows: how a connection is read and written, why it ends.
+//! Owns: [`Serving`], [`remark`], how losses are reported. Never knows: how a connection is read and written, why it ends.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::time::Instant;
 
 use crate::base::clock;
 use crate::traffic::{Loss, Ticket};
@@ -12,6 +14,8 @@ use crate::upstream::context::UpstreamContext;
 use crate::upstream::dial::ServerConnection;
 use crate::upstream::mailbox::Mailbox;
 use crate::upstream::owner::Owner;
+use crate::upstream::pipeline::Answered;
+use crate::upstream::remarks::{Notable, Remark};
 use crate::upstream::shared::Shared;
 
 /// A connection while it serves; however that ends, it is not counted any more.
@@ -77,5 +81,16 @@ pub(super) fn end(
 pub(in crate::upstream) fn report_lost(losses: VecDeque<(Rc<Mailbox>, Ticket, Loss)>) {
     for (mailbox, ticket, loss) in losses {
         mailbox.lose(ticket, loss);
+    }
+}
+
+/// Notes for a session what is known of a request that was slow, or has a large reply.
+pub(super) fn remark(notable: &Notable, answered: &Answered<'_, Owner<Rc<Mailbox>>>, now: Instant) {
+    let took = now.saturating_duration_since(answered.at);
+    if let Some(mailbox) = answered.owner.session().filter(|_| notable.is_met(took, answered.size))
+    {
+        let remark =
+            Remark { took: Some(took), key: notable.key_of(answered.request), ..Remark::default() };
+        mailbox.remark(answered.ticket, remark);
     }
 }
