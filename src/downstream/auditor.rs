@@ -119,7 +119,7 @@ impl Auditor {
         judged: &Judged,
         began: Instant,
     ) {
-        let (refused, observed) = (judged.refused(), judged.observed.as_ref());
+        let (refused, observed) = (judged.refused(), judged.observed());
         let spec = judged.command;
         let kind = if refused.is_some() {
             Kind::Denied

@@ -32,11 +32,14 @@ impl Links {
         match (&judged.denial, judged.answered) {
             (Some(Denial::Refused(refusal)), _) => metrics.refused(refusal, &self.counts.tally),
             (Some(Denial::Probe), _) => metrics.answered(true),
+            (Some(Denial::Observed(refusal)), answered) => {
+                metrics.observed(refusal);
+                if let Some(error) = answered {
+                    metrics.answered(error);
+                }
+            }
             (None, Some(error)) => metrics.answered(error),
             (None, None) => {}
-        }
-        if let Some(refusal) = &judged.observed {
-            metrics.observed(refusal);
         }
     }
 

@@ -162,7 +162,7 @@ impl Links {
             worker.insight.sample(policy, judged.command, request, now);
         }
         if policy.is_observing() {
-            let observed = judged.observed.as_ref();
+            let observed = judged.observed();
             worker.lessons.borrow_mut().note(policy, judged.command, request, observed, refused);
         }
     }

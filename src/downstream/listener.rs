@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener};
 
 use super::auditor::Who;
 use super::connection::Connection;
+use super::guest::Guest;
 use super::handshake_thread::HandshakeThread;
 use super::handshakes::{Established, Handshakes};
 use super::holder::{Holder, holder};
@@ -26,8 +27,8 @@ use crate::base::clock;
 use crate::base::live::Live;
 use crate::base::{client_text, limits};
 use crate::config;
-use crate::session::{LimiterRegistry, ListenerAccess, Origin, Peer, PeerIdentity, Seat};
-use crate::telemetry::{ClientDisconnect, ClientRejection, Label, ListenerKind};
+use crate::session::{LimiterRegistry, ListenerAccess, Origin, Peer, PeerIdentity};
+use crate::telemetry::{ClientRejection, ListenerKind};
 use crate::tls::{Fault, ListenerStore, TlsError};
 
 /// A place where applications connect, bound and ready to accept.
@@ -240,8 +241,9 @@ impl Listener {
                 Ok(Established { stream, identity, shown }) => {
                     peer.identity = identity;
                     let id = this.admit(stream, (ListenerKind::Tls, &place), peer, &worker);
-                    let entered = id.zip(shown);
-                    entered.map(|(id, shown)| worker.certificates.borrow_mut().enter(id, shown));
+                    if let Some((id, shown)) = id.zip(shown) {
+                        worker.certificates.borrow_mut().enter(id, shown);
+                    }
                 }
                 Err(error) => this.refuse_tls(&error, &peer.address, &worker),
             }
@@ -296,47 +298,6 @@ impl Listener {
             guest.leaves(why).await;
         });
         Some(id)
-    }
-}
-
-/// A client that was accepted; dropped, it is gone, however its task ended.
-struct Guest {
-    worker: Rc<Worker>,
-    id: u64,
-    seat: Rc<Seat>,
-    listener: Box<str>,
-    kind: ListenerKind,
-    place: Place,
-    why: Option<ClientDisconnect>,
-}
-
-impl Guest {
-    /// Its connection has ended, and this is why. While its end cannot be written it counts as a client, so
-    /// that their number is bounded.
-    async fn leaves(mut self, why: ClientDisconnect) {
-        self.why = Some(why);
-        if let Some(auditor) = &self.worker.auditor {
-            auditor.await_room(self.id).await;
-        }
-    }
-}
-
-impl Drop for Guest {
-    fn drop(&mut self) {
-        let Self { worker, id, seat, listener, kind, place, why } = self;
-        if std::thread::panicking() {
-            tracing::error!(
-                code = "CLI-E010",
-                client = *id,
-                "client disconnected: an internal error ended its task; other clients are not concerned"
-            );
-        }
-        let why = why.unwrap_or(ClientDisconnect::Reset);
-        worker.unregister(*id);
-        if let Some(auditor) = &worker.auditor {
-            auditor.closed(&Who { seat, listener }, why.label());
-        }
-        worker.metrics.left(*kind, place, why);
     }
 }
 

@@ -13,6 +13,7 @@ pub(crate) mod conversation;
 mod counts;
 mod encrypted;
 mod eviction;
+mod guest;
 mod handshake_thread;
 mod handshakes;
 mod holder;

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::context::Context;
+use super::judged::Denial;
 use super::limiter::{Admission, Limiter, Waiter};
 use crate::command::{Effect, Spec};
 use crate::policy::{Limit, Refusal};
@@ -36,6 +37,8 @@ impl Admissions {
         queued: bool,
         ctx: &mut Context<'_>,
     ) -> Result<(), Halt> {
+        let limits = ctx.policy.limits().len();
+        debug_assert_eq!(ctx.limiters.iter().count(), limits, "limiters of another policy");
         let mut admission = match self.at_hand.take() {
             Some(admission) => admission,
             None => Box::new(self.take_tokens(spec, queued, ctx).map_err(Halt::Refused)?),
@@ -46,7 +49,9 @@ impl Admissions {
             return Err(Halt::Until(until));
         }
         let entered = self.take_slots(&mut admission, spec, queued, ctx);
-        ctx.request_scratch.observed = ctx.request_scratch.observed.or(admission.observed);
+        if let Some(observed) = admission.observed {
+            ctx.request_scratch.denial.get_or_insert(Denial::Observed(observed));
+        }
         if !matches!(entered, Err(Halt::Refused(_))) {
             self.at_hand = Some(admission);
         }

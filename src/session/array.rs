@@ -5,8 +5,8 @@
 use bytes::BytesMut;
 
 use super::exec_reply::ExecReply;
+use super::expect::Expect;
 use super::own::OwnReply;
-use super::queue::Expect;
 use super::queued;
 use super::reply_mode::ReplyMode;
 use super::residue::Residue;

@@ -10,8 +10,9 @@ use super::client_filter::Filter;
 use super::client_info::Form;
 use super::client_line::write_line;
 use super::context::Context;
+use super::expect::Expect;
 use super::pending_query::{Arrived, PendingQuery};
-use super::queue::{Class, Expect};
+use super::queue::Class;
 use super::roster::{Figures, Marks};
 use super::state::{Session, send_wire};
 use super::step::Step;
@@ -26,8 +27,8 @@ pub(super) fn show(session: &Session, figures: &mut Figures) {
     figures.database = session.dialect.database();
     figures.protocol = session.dialect.protocol();
     (figures.channels, figures.patterns, figures.shards) = session.listening.subscriptions.counts();
-    figures.queued =
-        transaction.map_or(session.awaited.commands(), |transaction| Some(transaction.queued()));
+    let queued = transaction.map(|transaction| transaction.queued());
+    figures.queued = queued.or_else(|| session.awaited.commands());
     figures.queued_bytes = transaction.map_or(0, |transaction| transaction.size());
     let Session { listening, watch, .. } = session;
     figures.watched = watch.keys();

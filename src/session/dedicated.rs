@@ -7,10 +7,11 @@ use bytes::BytesMut;
 
 use super::awaited::Awaited;
 use super::context::Context;
+use super::expect::Expect;
 use super::greeted::Greeted;
 use super::own::OwnReply;
 use super::own_queue::Unqueued;
-use super::queue::{Class, Expect};
+use super::queue::Class;
 use super::residue::Residue;
 use super::state::{Session, send_wire};
 use super::step::{Cause, Route, Step};

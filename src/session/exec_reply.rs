@@ -33,6 +33,8 @@ pub(super) struct ExecReply {
 
 impl ExecReply {
     pub(super) fn new(specials: Vec<(u32, ExecFixup)>, reads: Vec<u32>, holds: bool) -> Self {
+        debug_assert!(specials.is_sorted_by_key(|(at, _)| *at), "they are looked for in order");
+        debug_assert!(reads.is_sorted(), "they are looked for in order");
         Self { specials: specials.into(), reads, holds, ..Self::default() }
     }
 

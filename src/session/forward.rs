@@ -3,7 +3,8 @@
 //! Owns: [`forward`]. Never knows: scripts beyond where they are known, other commands.
 
 use super::context::Context;
-use super::queue::{Class, Expect};
+use super::expect::Expect;
+use super::queue::Class;
 use super::script;
 use super::state::Session;
 use super::step::{Cause, Route, Step};

@@ -11,10 +11,11 @@ use bytes::BytesMut;
 use super::access::{ListenerAccess, Login};
 use super::completed::Completed;
 use super::context::Context;
+use super::expect::Expect;
 use super::judged::Judged;
 use super::limiter::{Held, Waiter};
 use super::pinning::Pinning;
-use super::queue::{Class, Expect, Remote};
+use super::queue::{Class, Remote};
 use super::residue::{LeaseFate, Residue};
 use super::roster::Figures;
 use super::script_cache::Resend;
@@ -40,19 +41,20 @@ impl Session {
     ) -> Judged {
         ctx.request_scratch.clear();
         self.commands.begin();
+        let before = self.in_flight();
         let step = request::judge(self, request, ctx, out);
+        debug_assert!(step.puts_in_line(before, self.in_flight()), "{step:?} after {before}");
         if !step.presents_again() {
             self.admissions.forget();
             self.user.end_request();
         }
-        Judged {
-            step,
-            command: self.commands.at_hand(),
-            authentication: self.user.take_login(),
-            denial: ctx.request_scratch.denial.take(),
-            observed: ctx.request_scratch.observed.take(),
-            answered: self.replies.queue.take_own_error(),
+        let mut judged = Judged::only(step);
+        judged.command = self.commands.at_hand();
+        judged.answered = self.replies.queue.take_own_error();
+        if self.user.has_login() || ctx.request_scratch.denial.is_some() {
+            judged.note_rare(self.user.take_login(), ctx.request_scratch.denial);
         }
+        judged
     }
 
     /// A request without arguments: it is no command, but CLIENT REPLY SKIP counts it (redis

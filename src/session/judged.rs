@@ -15,18 +15,19 @@ pub struct Judged {
     pub command: Option<&'static Spec>,
     /// What came of an attempt to log in.
     pub authentication: Option<Login>,
+    /// What the policy has against it.
     pub denial: Option<Denial>,
-    /// It passes only because a rule is observed: that rule's refusal.
-    pub observed: Option<Refusal>,
     /// It has an answer of respgate's own: whether that is an error.
     pub answered: Option<bool>,
 }
 
-/// Why a request is not carried out.
+/// What a policy has against a request.
 #[derive(Clone, Copy, Debug)]
 pub enum Denial {
-    /// The policy refuses it.
+    /// It is refused.
     Refused(Refusal),
+    /// It passes only because a rule is observed: that rule's refusal.
+    Observed(Refusal),
     /// It is a driver's question that no server knows: the answer is an error of the server's own kind.
     Probe,
 }
@@ -35,14 +36,13 @@ impl Judged {
     /// A request of which nothing more is known.
     #[must_use]
     pub const fn only(step: Step) -> Self {
-        Self {
-            step,
-            command: None,
-            authentication: None,
-            denial: None,
-            observed: None,
-            answered: None,
-        }
+        Self { step, command: None, authentication: None, denial: None, answered: None }
+    }
+
+    /// What few requests have: it is copied for them alone.
+    #[cold]
+    pub(super) fn note_rare(&mut self, authentication: Option<Login>, denial: Option<Denial>) {
+        (self.authentication, self.denial) = (authentication, denial);
     }
 
     /// The policy's refusal.
@@ -50,7 +50,30 @@ impl Judged {
     pub const fn refused(&self) -> Option<&Refusal> {
         match &self.denial {
             Some(Denial::Refused(refusal)) => Some(refusal),
-            Some(Denial::Probe) | None => None,
+            Some(Denial::Observed(_) | Denial::Probe) | None => None,
         }
+    }
+
+    /// The refusal of a rule that is observed.
+    #[must_use]
+    pub const fn observed(&self) -> Option<&Refusal> {
+        match &self.denial {
+            Some(Denial::Observed(refusal)) => Some(refusal),
+            Some(Denial::Refused(_) | Denial::Probe) | None => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn judged_request_stays_small() {
+        // It is written and copied for each command.
+        assert_eq!(
+            [size_of::<Judged>(), size_of::<Step>(), size_of::<Denial>(), size_of::<Login>()],
+            [136, 48, 48, 24]
+        );
     }
 }

@@ -7,8 +7,9 @@ use bytes::BytesMut;
 
 use super::client_text;
 use super::context::Context;
+use super::expect::Expect;
 use super::pending_query::{Arrived, PendingQuery};
-use super::queue::{Class, Expect};
+use super::queue::Class;
 use super::state::Session;
 use super::step::Step;
 use crate::policy::{KeyScan, Next, Walk};

@@ -109,8 +109,10 @@ impl Line {
 
     /// One of the line waits no more.
     fn leave(&mut self, turn: &Turn) {
+        debug_assert!(!turn.left.get() && !turn.granted.get(), "it does not wait any more");
         turn.left.set(true);
         self.left += 1;
+        debug_assert!(self.left <= self.turns.len(), "more have left than waited");
         if self.left * 2 > self.turns.len() {
             #[cfg(test)]
             {
@@ -179,6 +181,7 @@ impl Limiter {
 
     /// A slot is free: it is the next one's, without anybody coming between.
     fn leave(&self) {
+        debug_assert!(self.used.get() > 0, "a slot that was never taken is given back");
         let next = self.line.borrow_mut().pop();
         let Some(turn) = next else { return self.used.set(self.used.get().saturating_sub(1)) };
         turn.granted.set(true);

@@ -50,11 +50,8 @@ pub(super) fn hold_login_at_server(
     request: &Request<'_>,
     ctx: &Context<'_>,
 ) -> Option<Step> {
-    let says_who = match spec.effect {
-        Effect::Auth => true,
-        Effect::Hello => request.len() > 2,
-        _ => false,
-    };
+    let says_who =
+        spec.effect == Effect::Auth || (spec.effect == Effect::Hello && request.len() > 2);
     if !says_who || !ctx.auth.is_off() {
         return None;
     }

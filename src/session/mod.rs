@@ -26,6 +26,7 @@ mod dedicated;
 mod degraded;
 mod dialect;
 mod exec_reply;
+mod expect;
 mod forward;
 mod greeted;
 mod hello;

@@ -207,5 +207,8 @@ impl Own {
         self.specials.extend(special.map(|special| (self.queued, *special)));
         self.reads.extend(reads.then_some(self.queued));
         self.queued += 1;
+        let before = |at: u32| at < self.queued;
+        debug_assert!(self.specials.iter().all(|(at, _)| before(*at)), "of another transaction");
+        debug_assert!(self.reads.iter().all(|at| before(*at)), "of another transaction");
     }
 }

@@ -6,8 +6,8 @@ use bytes::BytesMut;
 
 use super::bounds::prefixes;
 use super::context::Context;
+use super::expect::Expect;
 use super::own::{OwnReply, SentCommand};
-use super::queue::Expect;
 use super::state::{Session, send_wire};
 use super::step::Step;
 use super::transaction::ExecFixup;

@@ -4,8 +4,9 @@
 
 use super::client_info::is_valid_name;
 use super::context::Context;
+use super::expect::Expect;
 use super::greeted::Greeted;
-use super::queue::{Class, Expect};
+use super::queue::Class;
 use super::residue::Residue;
 use super::state::Session;
 use super::step::{Cause, Route, Step};

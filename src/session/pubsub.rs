@@ -3,7 +3,8 @@
 //! Owns: what is expected in return. Never knows: frames, channel names.
 
 use super::context::Context;
-use super::queue::{Class, Expect};
+use super::expect::Expect;
+use super::queue::Class;
 use super::state::{Session, send_wire};
 use super::step::{Cause, Route, Step};
 use super::subscriptions::Kind;

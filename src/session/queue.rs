@@ -1,57 +1,18 @@
 //! The replies of one session in the order of its requests, from the server or from respgate.
 //!
-//! Owns: [`ReplyQueue`], [`Expect`]. Never knows: what a reply means, where it comes from.
+//! Owns: [`ReplyQueue`]. Never knows: what a reply means, where it comes from.
 
 use std::collections::VecDeque;
 use std::time::Instant;
 
 use bytes::BytesMut;
 
+use super::expect::Expect;
 use super::limiter::{Admission, Held};
 use crate::base::limits;
 use crate::command::{Blocking, EmptyReply, Flags, Spec};
-use crate::policy::Strip;
 pub(crate) use crate::telemetry::CommandClass as Class;
 use crate::traffic::Ticket;
-
-/// What the session must do when a remote reply has arrived.
-#[derive(Debug)]
-pub(super) enum Expect {
-    /// Pass it on.
-    Plain,
-    /// The answer to EXEC: pass it on, unless MULTI or a queued command was refused.
-    Block,
-    /// It was asked for by the proxy itself; the client never sees it.
-    Hidden,
-    /// The answer to a PING of the proxy's own, on a connection that only listens.
-    Alive,
-    /// The session itself asked for it, for the request that waits: a page of a walk, or another answer.
-    Page,
-    /// Names in it carry the prefix of the policy.
-    Names(Strip),
-    /// Acknowledgements of a SUBSCRIBE or UNSUBSCRIBE; `None` until it is known how many.
-    Acks { named: u32, left: Option<u32>, kind: super::subscriptions::Kind, subscribe: bool },
-    /// `+OK` to WATCH or UNWATCH.
-    Watch,
-    /// The answer to SELECT on a connection of the session's own.
-    Select(u32),
-    /// The answer to EXEC whose array the proxy completes.
-    Exec(Box<super::exec_reply::ExecReply>),
-    /// The answer to a script that the server may not have.
-    Script(Box<super::script_cache::NoscriptRetry>),
-    /// The answer to CLIENT TRACKING; `redirect` is the client that shall receive the invalidations.
-    Tracking { on: bool, broadcast: bool, redirect: i64 },
-    /// The answer to CLIENT GETREDIR or TRACKINGINFO: it names a client by its number at the server.
-    Redirect(Option<Strip>),
-    /// The answer to CLIENT NO-EVICT and the like.
-    Manner { spec: &'static Spec, on: bool },
-    /// The answer to HELLO on a connection of the session's own.
-    Hello(Box<super::greeted::Greeted>),
-    /// The answer to MONITOR.
-    Monitor,
-    /// The answer to what went to the session's own connection.
-    Own(super::own::OwnReply),
-}
 
 impl Class {
     #[inline(always)]
@@ -318,7 +279,9 @@ impl ReplyQueue {
 
     /// The request that was put in line last keeps this until it is answered.
     pub(super) fn keep(&mut self, admission: Box<Admission>) {
-        if let Some(Place { content: Content::Waiting(remote), .. }) = self.places.back_mut() {
+        let newest = self.places.back_mut().map(|place| &mut place.content);
+        debug_assert!(matches!(newest, Some(Content::Waiting(_))), "nothing holds the slots");
+        if let Some(Content::Waiting(remote)) = newest {
             remote.admission = Some(admission);
         }
     }
@@ -394,9 +357,24 @@ impl ReplyQueue {
             "requests on their way are miscounted"
         );
         debug_assert!(!self.withheld || !self.places.is_empty(), "nothing is withheld");
+        debug_assert_eq!(self.held, self.arrived_bytes(), "replies that wait are miscounted");
+        debug_assert!(self.waiting().is_sorted(), "replies would overtake each other");
+        let mut before_last = self.places.iter().rev().skip(1);
+        let cut = |place: &Place| matches!(place.content, Content::Cut);
+        debug_assert!(!before_last.any(cut), "something is in line behind the end");
+        debug_assert!(self.cut || !self.places.back().is_some_and(cut), "the end is not noted");
+    }
+
+    fn arrived_bytes(&self) -> usize {
+        let bytes = |place: &Place| match &place.content {
+            Content::Arrived(bytes) => bytes.len() + size_of::<Place>(),
+            Content::Waiting(_) | Content::Cut => 0,
+        };
+        self.places.iter().map(bytes).sum()
     }
 
     fn uncount(&mut self, bytes: &[u8]) {
+        debug_assert!(self.held >= bytes.len(), "it was not counted");
         self.held = self.held.saturating_sub(bytes.len() + size_of::<Place>());
     }
 

@@ -3,8 +3,9 @@
 //! Owns: what such a client may still say. Never knows: the stream itself, which passes unread.
 
 use super::context::Context;
+use super::expect::Expect;
 use super::judged::Denial;
-use super::queue::{Class, Expect};
+use super::queue::Class;
 use super::residue::Residue;
 use super::state::Session;
 use super::step::{Cause, Route, Step};

@@ -8,7 +8,8 @@ use std::time::Instant;
 use bytes::BytesMut;
 
 use super::completed::Completed;
-use super::queue::{BlockEnd, Class, Expect, Remote, ReplyQueue};
+use super::expect::Expect;
+use super::queue::{BlockEnd, Class, Remote, ReplyQueue};
 use super::step::Route;
 use crate::base::limits;
 use crate::command::Blocking;
@@ -200,6 +201,7 @@ impl Replies {
     pub(super) fn check_invariants(&self) {
         let waits = self.in_flight() > 0 || self.queue.is_cut();
         debug_assert!(waits || !self.begun, "a reply has begun without a request");
+        debug_assert!(!self.begun || self.partial.is_empty(), "two replies at once");
         debug_assert!(self.window >= limits::WINDOW_START, "the window only grows");
         self.queue.check_invariants();
     }

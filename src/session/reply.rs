@@ -7,15 +7,17 @@ use bytes::BytesMut;
 use super::awaited::Awaited;
 use super::completed::Completed;
 use super::exec_reply::ExecReply;
+use super::expect::Expect;
 use super::pending_query::Arrived;
 use super::queue::Class;
-use super::queue::{Expect, Remote};
+use super::queue::Remote;
 use super::replies::completed;
 use super::residue::Residue;
 use super::script_cache::{NoscriptRetry, Resend};
 use super::state::Session;
 use super::step::UnexpectedReply;
 use super::{array, client_text, dedicated, subscriptions, track};
+use crate::command::Spec;
 use crate::resp::encode;
 use crate::traffic::{Loss, Ticket};
 
@@ -313,12 +315,7 @@ fn handle_reply_frame(
             dedicated::take_own_reply(session, reply, kind, frame, silent, out);
             hidden = true;
         }
-        Expect::Manner { spec, on } => {
-            session.residue.note(Residue::Dirty);
-            if ok {
-                session.flags.note(spec, on);
-            }
-        }
+        Expect::Manner { spec, on } => take_manner(session, ok.then_some((spec, on))),
         Expect::Monitor => {
             session.listening.note_monitor(ok);
             session.residue.note(Residue::Dirty);
@@ -329,6 +326,14 @@ fn handle_reply_frame(
     }
     // A question of the proxy's own is no request of the client.
     finish(session, error, out).map(|completed| Completed { own, ..completed })
+}
+
+/// A setting of the connection was asked for; it is switched if the server says so.
+fn take_manner(session: &mut Session, switched: Option<(&'static Spec, bool)>) {
+    session.residue.note(Residue::Dirty);
+    if let Some((spec, on)) = switched {
+        session.flags.note(spec, on);
+    }
 }
 
 fn take_executed(
@@ -426,12 +431,11 @@ pub(super) fn lose(
             .arrive(ticket, out, |out| encode::error(out, client_text::loss(loss)))?
     };
     settle(session);
-    match &remote.expect {
-        Expect::Select(_) | Expect::Hello(_) => session.awaited.end(),
-        Expect::Exec(executed) if executed.holds => session.awaited.end(),
-        Expect::Script(retry) if retry.held => session.awaited.end(),
-        Expect::Page => arrive(session, ticket, || Arrived::Lost(loss)),
-        _ => {}
+    if remote.expect.holds_others() {
+        session.awaited.end();
+    }
+    if matches!(remote.expect, Expect::Page) {
+        arrive(session, ticket, || Arrived::Lost(loss));
     }
     let unopened = loss == Loss::MultiRefused;
     Some(Completed { unopened, ..completed(&remote, !is_miss) })

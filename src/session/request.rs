@@ -6,8 +6,9 @@ use bytes::BytesMut;
 
 use super::admission::Halt;
 use super::context::Context;
+use super::expect::Expect;
 use super::judged::Denial;
-use super::queue::{Class, Expect};
+use super::queue::Class;
 use super::residue::Residue;
 use super::state::Session;
 use super::step::{Cause, Route, Step, WireLayout};
@@ -20,6 +21,7 @@ use crate::policy::guard::Distrust;
 use crate::policy::{self, EvalContext, Grant, Refusal, Rule};
 use crate::resp::{Request, encode};
 
+#[inline(always)]
 pub(super) fn judge(
     session: &mut Session,
     request: &Request<'_>,
@@ -97,7 +99,9 @@ fn permitted(
     ctx: &mut Context<'_>,
     out: &mut BytesMut,
 ) -> Step {
-    ctx.request_scratch.observed = grant.observed;
+    if let Some(observed) = grant.observed {
+        ctx.request_scratch.denial = Some(Denial::Observed(observed));
+    }
     if let Some(text) = bounds::excess(session, spec, request, ctx) {
         return session.refuse_text(text, out);
     }
@@ -143,7 +147,7 @@ fn admit(session: &mut Session, spec: &'static Spec, ctx: &mut Context<'_>) -> R
 fn database_then(session: &Session) -> u32 {
     let queued = session.transaction.as_ref().and_then(|transaction| transaction.database());
     let sent = session.own.as_ref().and_then(|own| own.database());
-    queued.or(sent).unwrap_or(session.dialect.database())
+    queued.or(sent).unwrap_or_else(|| session.dialect.database())
 }
 
 /// Whether the policy puts another prefix before names than when this session subscribed or

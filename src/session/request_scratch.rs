@@ -6,7 +6,7 @@
 use bytes::BytesMut;
 
 use super::judged::Denial;
-use crate::policy::{Grant, Refusal, Scratch};
+use crate::policy::{Grant, Scratch};
 
 /// What is known so far of the request that is judged, and room for what is sent of it.
 #[derive(Debug, Default)]
@@ -14,12 +14,10 @@ pub struct RequestScratch {
     /// Its `wire` is what is sent when that is not what the client sent.
     pub(super) scratch: Scratch,
     pub(super) grant: Grant,
-    /// Why the request is not carried out.
+    /// What the policy has against the request.
     pub(super) denial: Option<Denial>,
     /// What the error of a refused request ends with, so that it is found in the audit log.
     pub(super) reference: Option<u64>,
-    /// It passed only because a rule is observed: that rule's refusal.
-    pub(super) observed: Option<Refusal>,
 }
 
 impl RequestScratch {
@@ -27,7 +25,6 @@ impl RequestScratch {
     pub(super) fn clear(&mut self) {
         self.grant = Grant::default();
         self.denial = None;
-        self.observed = None;
         // A request that was queued, not sent, has left its bytes here.
         self.scratch.trim();
     }

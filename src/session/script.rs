@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use super::awaited::Awaited;
 use super::context::Context;
-use super::queue::{Class, Expect};
+use super::expect::Expect;
+use super::queue::Class;
 use super::script_cache::{NoscriptRetry, Script};
 use super::state::Session;
 use super::step::{Cause, Route, Step};

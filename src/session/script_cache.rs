@@ -104,6 +104,7 @@ impl SeenScripts {
             self.0.remove(0);
         }
         self.0.push(new);
+        debug_assert!(self.0.len() <= limits::SEEN_SCRIPTS_MAX, "too many are remembered");
     }
 }
 
@@ -117,6 +118,7 @@ impl Script {
         }
         let new = digests(Sha1::of(&self.text), Sha1::of(&guarded.write(&self.text)));
         names.truncate(limits::CACHED_SCRIPT_NAMES_MAX - 1);
+        debug_assert!(names.iter().all(|known| known.guard != id), "a guard is known twice");
         names.insert(0, Behind { guard: id, digests: Arc::clone(&new), ran: None, sent: None });
         new
     }
@@ -190,6 +192,8 @@ impl Scripts {
         cache.bytes += text.len();
         let entry = Entry { script: Rc::clone(&script), used: cache.uses };
         cache.known.insert(sha, entry);
+        debug_assert!(cache.known.len() <= limits::CACHED_SCRIPTS_MAX, "too many scripts");
+        debug_assert!(cache.bytes <= limits::CACHED_SCRIPT_BYTES_MAX, "scripts are too long");
         Some(script)
     }
 
@@ -240,6 +244,7 @@ impl NoscriptRetry {
     ) -> Self {
         let sighting = script.sighting(epoch);
         let rest = wire.and_then(behind_two).map(Box::from);
+        debug_assert!(rest.is_none() || count >= 2, "a script without a name");
         let called = false;
         Self { script, guarded, sighting, held, read_only, count, rest, called, strip: None }
     }

@@ -45,6 +45,16 @@ pub enum Step {
 }
 
 impl Step {
+    /// Whether a step may be taken after which so many requests are on their way, where there were `before`:
+    /// what is sent has a place in line, and what has changed nothing has none.
+    pub(super) const fn puts_in_line(&self, before: usize, after: usize) -> bool {
+        match self {
+            Self::Send { .. } | Self::SendWire { .. } | Self::Ask { .. } => after > before,
+            Self::Wait | Self::Pause(_) | Self::Acquire(_) | Self::Collect => after == before,
+            Self::Done | Self::Open(_) | Self::Close => after <= before,
+        }
+    }
+
     /// Whether the same request comes again.
     #[must_use]
     pub const fn presents_again(&self) -> bool {

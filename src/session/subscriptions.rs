@@ -39,6 +39,7 @@ impl Subscriptions {
 
     /// SUBSCRIBE or UNSUBSCRIBE with so many names was sent.
     pub(super) fn ask(&mut self, kind: Kind, subscribe: bool, names: u32) {
+        debug_assert!(!subscribe || names > 0, "a subscription to nothing");
         self.pending += 1;
         if subscribe && kind == Kind::Pattern {
             self.asked = self.asked.saturating_add(u64::from(names));

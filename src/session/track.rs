@@ -9,7 +9,8 @@ use bytes::BytesMut;
 
 use super::bounds::prefixes;
 use super::context::Context;
-use super::queue::{Class, Expect};
+use super::expect::Expect;
+use super::queue::Class;
 use super::residue::Residue;
 use super::roster::Seat;
 use super::state::{Session, send_wire};

@@ -188,6 +188,7 @@ impl Transaction {
     pub(super) fn queued(&self) -> u32 {
         let own = |(_, special): &&(u32, ExecFixup)| matches!(special, ExecFixup::Swallow);
         let own = u32::try_from(self.specials.iter().filter(own).count()).unwrap_or(u32::MAX);
+        debug_assert!(own <= self.count, "a companion without a command");
         self.count.saturating_sub(own)
     }
 
@@ -252,9 +253,9 @@ impl Transaction {
 
     /// Commands that name another client, whose number is looked up when the transaction is sent.
     pub(super) fn late(&self) -> impl Iterator<Item = &RequestBuf> {
-        self.specials.iter().filter_map(|(_, special)| match special {
-            ExecFixup::Late { request, .. } => Some(request),
-            _ => None,
+        self.specials.iter().filter_map(|(_, special)| {
+            let ExecFixup::Late { request, .. } = special else { return None };
+            Some(request)
         })
     }
 

@@ -97,6 +97,12 @@ impl ClientUser {
         std::mem::replace(&mut self.is_new, false)
     }
 
+    /// Whether there was an attempt to log in.
+    #[inline(always)]
+    pub(super) const fn has_login(&self) -> bool {
+        self.login.is_some()
+    }
+
     /// What came of an attempt to log in, once.
     pub(super) const fn take_login(&mut self) -> Option<Login> {
         self.login.take()

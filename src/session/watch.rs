@@ -46,6 +46,7 @@ impl Watch {
     /// WATCH with so many names was sent.
     pub(super) fn add(&mut self, names: usize) {
         debug_assert!(!self.is_stale(), "what is stale would be watched again");
+        debug_assert!(names > 0, "WATCH of nothing");
         let names = u32::try_from(names).unwrap_or(u32::MAX);
         self.watched = Watched::Keys(self.keys().saturating_add(names));
     }

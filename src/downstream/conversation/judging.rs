@@ -1,33 +1,19 @@
 //! The question to the session, what is to be done with a request.
 //!
-//! Owns: [`judge`]. Never knows: what is done, framing.
+//! Owns: [`hold`], [`judge`], [`awaited`], and what follows when it may not be judged.
+//! Never knows: what is done, framing.
+
+use std::time::Instant;
 
 use super::host::{Hold, Host, Moment, PendingStep};
+use super::inbound::Presented;
 use super::state::Conversation;
 use crate::session::{Judged, Step};
 
-/// What the session says of the request at the front of `bytes`, and what that waits for if it is to be
-/// judged again.
+/// What the session says of the request at the front of `bytes`.
 #[inline(always)]
-pub(super) fn judge<H: Host>(
-    of: &mut Conversation,
-    bytes: &[u8],
-    host: &mut H,
-) -> (Judged, PendingStep) {
+pub(super) fn judge<H: Host>(of: &mut Conversation, bytes: &[u8], host: &mut H) -> Judged {
     debug_assert!(of.waiting == PendingStep::No, "judged while it waits");
-    // An answer would be a part of the replication stream.
-    if !of.session.is_streaming() {
-        match host.hold(of.now) {
-            Hold::No => {}
-            Hold::Wait(until) => {
-                return (Judged::only(Step::Pause(until)), PendingStep::Room(until));
-            }
-            Hold::Refuse => {
-                host.lend_buffer(&mut of.out);
-                return (of.session.handle_unaudited(&mut of.out), PendingStep::No);
-            }
-        }
-    }
     host.lend_buffer(&mut of.out);
     let Conversation { session, inbound, out, leased, limits, now, .. } = of;
     let request = inbound.request(bytes);
@@ -35,7 +21,36 @@ pub(super) fn judge<H: Host>(
     let moment = Moment { limits, key, has_lease, now: *now };
     let judged = host.with_context(&moment, |ctx| session.handle_request(&request, ctx, out));
     host.judged(session, &request, &judged, *now);
-    let pending = match judged.step {
+    judged
+}
+
+/// Whether the request at hand may be judged now, for the audit log.
+#[inline(always)]
+pub(super) fn hold<H: Host>(of: &Conversation, host: &mut H) -> Hold {
+    // An answer would be a part of the replication stream.
+    if of.session.is_streaming() { Hold::No } else { host.hold(of.now) }
+}
+
+/// The request at hand is refused, for the audit log has no room for it.
+#[cold]
+pub(super) fn refuse_unaudited<H: Host>(of: &mut Conversation, host: &mut H) -> Judged {
+    host.lend_buffer(&mut of.out);
+    of.session.handle_unaudited(&mut of.out)
+}
+
+/// The request at hand is judged when the audit log has room for it. Nothing of it is consumed: 0 bytes.
+#[cold]
+pub(super) fn wait_for_room(of: &mut Conversation, presented: Presented, until: Instant) -> usize {
+    of.session.note_incomplete(false);
+    of.inbound.argument_max = None;
+    of.inbound.presented = Some(presented);
+    of.waiting = PendingStep::Room(until);
+    0
+}
+
+/// What a request waits for that is to be judged again.
+pub(super) const fn awaited(step: &Step) -> PendingStep {
+    match *step {
         Step::Pause(until) => PendingStep::Pause(until),
         Step::Acquire(cause) => PendingStep::Lease(cause),
         Step::Ask { .. }
@@ -46,6 +61,5 @@ pub(super) fn judge<H: Host>(
         | Step::Close
         | Step::Send { .. }
         | Step::SendWire { .. } => PendingStep::Reply,
-    };
-    (judged, pending)
+    }
 }

@@ -5,9 +5,9 @@
 
 use zeroize::Zeroize;
 
-use super::host::{Host, Notice, PendingStep};
+use super::host::{Hold, Host, Notice, PendingStep};
 use super::inbound::{Body, Presented};
-use super::judging::judge;
+use super::judging::{awaited, hold, judge, refuse_unaudited, wait_for_room};
 use super::loan;
 use super::sending::Way;
 use super::state::Conversation;
@@ -240,7 +240,11 @@ impl Conversation {
         host: &mut H,
     ) -> usize {
         self.session.note_incomplete(head);
-        let (mut judged, pending) = judge(self, bytes, host);
+        let mut judged = match hold(self, host) {
+            Hold::No => judge(self, bytes, host),
+            Hold::Refuse => refuse_unaudited(self, host),
+            Hold::Wait(until) => return wait_for_room(self, Presented { used, head }, until),
+        };
         let step = judged.step;
         if let Some(login) = judged.authentication.take() {
             self.inbound.has_password = true;
@@ -263,7 +267,7 @@ impl Conversation {
         }
         if step.presents_again() {
             self.inbound.presented = Some(Presented { used, head });
-            self.waiting = pending;
+            self.waiting = awaited(&step);
             if let Step::Ask { route, ticket, skip, retry } = step {
                 let whole = WireLayout { skip, retry, split: usize::MAX, ..WireLayout::default() };
                 self.send_scratch((route, ticket), whole, false, host);
