@@ -139,7 +139,7 @@ impl Host for Around {
             unix_ms: 1_700_000_000_000,
             epoch: 0,
             scripts: &self.scripts,
-            multi_permission: &self.multi_permission,
+            multi_permission: &mut self.multi_permission,
             limiters: &self.limiters,
             request_scratch: &mut self.request_scratch,
         })

@@ -202,6 +202,7 @@ impl Host for Links {
         if let Some(auditor) = &worker.auditor {
             auditor.announce(request_scratch);
         }
+        let mut multi_permission = worker.multi_permission.get();
         let mut ctx = Context {
             policy,
             auth: &access.auth,
@@ -216,11 +217,13 @@ impl Host for Links {
             unix_ms: self.unix_ms,
             epoch: worker.upstream.epoch(),
             scripts: &worker.scripts,
-            multi_permission: &worker.multi_permission,
+            multi_permission: &mut multi_permission,
             limiters,
             request_scratch,
         };
-        judge(&mut ctx)
+        let judged = judge(&mut ctx);
+        worker.multi_permission.set(multi_permission);
+        judged
     }
 
     fn take_wire(&mut self) -> BytesMut {

@@ -68,7 +68,7 @@ pub(crate) struct Worker {
     pub(super) lessons: RefCell<TrafficProfiles>,
     pub(super) refusals: RefCell<Refusals>,
     pub(super) scripts: Scripts,
-    pub(super) multi_permission: MultiPermission,
+    pub(super) multi_permission: Cell<MultiPermission>,
     pub(super) roster: Rc<Roster>,
     /// Before then no client is looked for that could make room.
     relieve_from: Cell<Instant>,
@@ -112,7 +112,7 @@ impl Worker {
             lessons: RefCell::default(),
             refusals: RefCell::default(),
             scripts: Scripts::new(guarding),
-            multi_permission: MultiPermission::default(),
+            multi_permission: Cell::default(),
             roster: Roster::new(clock::now()),
             relieve_from: Cell::new(clock::now()),
             certificates: RefCell::default(),
@@ -171,7 +171,9 @@ impl Worker {
     /// A request is answered.
     pub(super) fn completed(&self, done: Completed, now: Instant) {
         if done.unopened {
-            self.multi_permission.note(false);
+            let mut known = self.multi_permission.get();
+            known.note(false);
+            self.multi_permission.set(known);
         }
         if !done.own {
             self.metrics.completed(done, now);

@@ -37,7 +37,7 @@ pub struct Context<'a> {
     /// Another number whenever the server may have been restarted or replaced.
     pub epoch: u64,
     pub scripts: &'a Scripts,
-    pub multi_permission: &'a MultiPermission,
+    pub multi_permission: &'a mut MultiPermission,
     /// What is used of the policy's limits.
     pub limiters: &'a Limiters,
     pub request_scratch: &'a mut RequestScratch,

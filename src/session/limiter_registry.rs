@@ -24,7 +24,7 @@ use crate::policy::{Limit, Policy};
 #[derive(Debug, Default)]
 pub struct Limiters {
     all: Box<[Rc<Limiter>]>,
-    logins: Option<Rc<WrongLogins>>,
+    logins: Option<Rc<Cell<WrongLogins>>>,
     /// Where its own limiters are kept when it ends.
     home: Option<Home>,
 }
@@ -43,7 +43,7 @@ pub(crate) struct LimiterRegistry(Rc<Registered>);
 #[derive(Debug, Default)]
 struct Registered {
     known: RefCell<Vec<Known>>,
-    logins: Rc<WrongLogins>,
+    logins: Rc<Cell<WrongLogins>>,
     /// When a client came last.
     last: Cell<Option<Instant>>,
 }
@@ -86,12 +86,17 @@ impl Limiters {
 
     /// When a login may be sent whose outcome the server says.
     pub(super) fn next_login_at(&self, now: Instant) -> Instant {
-        self.logins.as_ref().map_or(now, |logins| logins.next_at(now))
+        self.logins.as_ref().map_or(now, |logins| logins.get().next_at(now))
     }
 
     /// A login was wrong; when that may be answered.
     pub(crate) fn note_wrong_login(&self, now: Instant) -> Instant {
-        self.logins.as_ref().map_or(now, |logins| logins.answer_at(now))
+        self.logins.as_ref().map_or(now, |logins| {
+            let mut known = logins.get();
+            let at = known.answer_at(now);
+            logins.set(known);
+            at
+        })
     }
 }
 
@@ -135,6 +140,7 @@ impl LimiterRegistry {
         };
         let all = known.take(&client, now);
         let all = all.unwrap_or_else(|| limits.iter().zip(&known.shared).map(limiter).collect());
+        debug_assert_eq!(all.len(), limits.len(), "limits and limiters are of two policies");
         let (house, policy) = (Rc::clone(house), Weak::clone(&known.policy));
         Limiters { all, logins, home: Some(Home { house, policy, client }) }
     }
@@ -167,7 +173,15 @@ impl Known {
         if kept.is_empty() {
             self.kept.remove(client);
         }
+        self.check_invariants();
         found
+    }
+
+    fn check_invariants(&self) {
+        debug_assert!(self.kept_count <= limits::LIMITERS_KEPT_MAX, "too many are kept");
+        let counted = || self.kept.values().map(Vec::len).sum::<usize>();
+        debug_assert_eq!(self.kept_count, counted(), "those kept are miscounted");
+        debug_assert!(self.kept.values().all(|kept| !kept.is_empty()), "a client keeps nothing");
     }
 
     fn keep(&mut self, client: &Client, limiters: Box<[Rc<Limiter>]>, now: Option<Instant>) {
@@ -188,6 +202,7 @@ impl Known {
         }
         self.kept.entry(client.clone()).or_default().push(limiters);
         self.kept_count += 1;
+        self.check_invariants();
     }
 }
 

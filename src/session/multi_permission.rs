@@ -2,21 +2,19 @@
 //!
 //! Owns: [`MultiPermission`]. Never knows: when it is asked.
 
-use std::cell::Cell;
-
 /// What is known of the server's rules for respgate's user; nothing at first. One for all sessions of
 /// a thread.
-#[derive(Debug, Default)]
-pub struct MultiPermission(Cell<Option<bool>>);
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MultiPermission(Option<bool>);
 
 impl MultiPermission {
     /// MULTI was taken, or refused.
-    pub fn note(&self, taken: bool) {
-        self.0.set(Some(taken));
+    pub const fn note(&mut self, taken: bool) {
+        self.0 = Some(taken);
     }
 
-    pub(super) const fn known(&self) -> Option<bool> {
-        self.0.get()
+    pub(super) const fn known(self) -> Option<bool> {
+        self.0
     }
 
     /// What the reply to EXEC says of the MULTI before it.

@@ -19,8 +19,6 @@ const SHARED: &[(&str, &str)] = &[
     ("src/session/limiter.rs", "a slot is handed from one session to the next"),
     ("src/session/limiter_registry.rs", "limits are shared by all sessions of a thread"),
     ("src/session/script_cache.rs", "scripts are shared by all sessions of a thread"),
-    ("src/session/multi_permission.rs", "what the server permits is the same for all sessions"),
-    ("src/session/wrong_logins.rs", "wrong passwords are counted for all sessions of a listener"),
     ("src/policy/guard/globals.rs", "what a server's Lua has is the same for all policies"),
     ("src/session/roster.rs", "CLIENT LIST and CLIENT KILL are about other sessions"),
 ];

@@ -54,7 +54,7 @@ pub struct Surroundings<'a> {
     pub policy: &'a Policy,
     pub auth: &'a Auth,
     pub scripts: &'a Scripts,
-    pub multi_permission: &'a MultiPermission,
+    pub multi_permission: &'a mut MultiPermission,
     pub limiters: &'a Limiters,
     pub request_scratch: &'a mut RequestScratch,
     pub dedicated: bool,

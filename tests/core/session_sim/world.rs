@@ -86,7 +86,7 @@ impl World {
             prefix => before(prefix),
         };
         // Nobody asks for it here.
-        let multi_permission = MultiPermission::default();
+        let mut multi_permission = MultiPermission::default();
         multi_permission.note(true);
         Self {
             model: Model::default(),
@@ -133,7 +133,7 @@ impl World {
             policy: &self.policy,
             auth: &self.auth,
             scripts: &self.scripts,
-            multi_permission: &self.multi_permission,
+            multi_permission: &mut self.multi_permission,
             limiters: &self.limiters,
             request_scratch: &mut self.request_scratch,
             dedicated: self.shape.dedicated,
