@@ -48,13 +48,13 @@ impl Session {
             self.admissions.forget();
             self.user.end_request();
         }
-        let mut judged = Judged::only(step);
-        judged.command = self.commands.at_hand();
-        judged.answered = self.replies.queue.take_own_error();
+        let command = self.commands.at_hand();
+        let answered = self.replies.queue.take_own_error();
+        let usual = Judged { command, answered, ..Judged::only(step) };
         if self.user.has_login() || ctx.request_scratch.denial.is_some() {
-            judged.note_rare(self.user.take_login(), ctx.request_scratch.denial);
+            return usual.with(self.user.take_login(), ctx.request_scratch.denial);
         }
-        judged
+        usual
     }
 
     /// A request without arguments: it is no command, but CLIENT REPLY SKIP counts it (redis

@@ -41,8 +41,9 @@ impl Judged {
 
     /// What few requests have: it is copied for them alone.
     #[cold]
-    pub(super) fn note_rare(&mut self, authentication: Option<Login>, denial: Option<Denial>) {
-        (self.authentication, self.denial) = (authentication, denial);
+    #[inline(never)]
+    pub(super) fn with(self, authentication: Option<Login>, denial: Option<Denial>) -> Self {
+        Self { authentication, denial, ..self }
     }
 
     /// The policy's refusal.
