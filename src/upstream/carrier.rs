@@ -52,7 +52,7 @@ pub enum Dialed<L> {
 #[derive(Debug)]
 pub enum Relieved<W, L> {
     /// It serves these requests, and everything new.
-    HandOver(Pipeline<Owner<W>>, L),
+    HandOver(Box<Pipeline<Owner<W>>>, L),
     /// There is none, or it is not needed.
     Unneeded(Option<L>),
 }
@@ -89,17 +89,16 @@ impl<L> Carrier<L> {
     /// What the driver has to do next. The end of the connection is in [`Self::ended`].
     pub fn poll_action<W>(&mut self, line: &mut Line<W>) -> Option<Action> {
         loop {
-            match self.connection.poll_action()? {
-                Action::End(ended) => {
-                    debug_assert!(self.ended.is_none(), "only the first end counts");
-                    self.ended = Some(ended);
-                }
-                Action::Proven => {
-                    line.handle_proven();
-                    return Some(Action::Proven);
-                }
-                action => return Some(action),
+            let action = self.connection.poll_action()?;
+            if let Action::End(ended) = action {
+                debug_assert!(self.ended.is_none(), "only the first end counts");
+                self.ended = Some(ended);
+                continue;
             }
+            if matches!(action, Action::Proven) {
+                line.handle_proven();
+            }
+            return Some(action);
         }
     }
 
@@ -254,7 +253,8 @@ impl<L> Carrier<L> {
         let moves = self.connection.handle_relief(relief, aside, room, now);
         match link {
             Some(link) if moves => {
-                Relieved::HandOver(line.pipeline.move_over(|owner| owner.session().map(&id)), link)
+                let moved = line.pipeline.move_over(|owner| owner.session().map(&id));
+                Relieved::HandOver(Box::new(moved), link)
             }
             link => Relieved::Unneeded(link),
         }

@@ -457,7 +457,7 @@ impl Driver<'_> {
         self.act(cx);
         match relieved {
             Relieved::HandOver(moved, link) => {
-                self.beside.hand_over(self.shared, moved, link, self.carrier.silence(now));
+                self.beside.hand_over(self.shared, *moved, link, self.carrier.silence(now));
             }
             Relieved::Unneeded(_) => self.answer_busy(),
         }

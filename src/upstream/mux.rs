@@ -166,7 +166,7 @@ async fn demand(shared: &Shared) -> Need {
             shared.inner.borrow_mut().waker = Some(cx.waker().clone());
             std::task::Poll::Pending
         }
-        need => std::task::Poll::Ready(need),
+        need @ (Need::Connection | Need::Done) => std::task::Poll::Ready(need),
     })
     .await
 }

@@ -628,7 +628,7 @@ impl World {
             live.carrier.handle_relief(line, dialed, aside, room, |session| *session, self.now);
         self.act(at, life);
         match relieved {
-            Relieved::HandOver(moved, wire) => self.hand_over(at, life, moved, wire),
+            Relieved::HandOver(moved, wire) => self.hand_over(at, life, *moved, wire),
             Relieved::Unneeded(wire) => {
                 wire.into_iter().for_each(|wire| self.server.close(wire, false));
                 self.answer_busy(life);
