@@ -11,7 +11,7 @@ use super::verb::Verb;
 use super::{ask, examine, exit};
 use crate::base::clock;
 use crate::config::{ConfigSource, Document, Place, Problem, Setting, environment};
-use crate::policy::{self, EvalContext, Policy, Shown, Verdict};
+use crate::policy::{self, EvalContext, Explanation, Policy, Shown, Verdict};
 use crate::resp::{RequestBuf, RequestLimits, RequestScanner, Scan};
 
 impl Verb for Explain {
@@ -46,7 +46,7 @@ fn explain(
             let unix_ms = clock::unix_ms();
             let moment = EvalContext { database, unix_ms };
             let request = request.as_request();
-            let explanation = policy.explain(&request, &moment);
+            let explanation = Explanation::of(&policy, &request, &moment);
             let place =
                 |setting: &str| Some(document.place(&format!("{section}.{setting}")).to_string());
             let shown = Shown::new(&request, &explanation, &section, place);

@@ -20,7 +20,7 @@ pub(super) fn rows(config: &Config) -> Vec<(&'static str, String)> {
         add(rules(own));
         // That every word can be applied is known by now.
         if let Ok(policy) = policy::compile_with(own, &dictionary) {
-            let overview = policy.overview();
+            let overview = Overview::of(&policy);
             overview_rows(own, &overview).into_iter().for_each(&mut add);
             let told = overview.warnings.into_iter();
             warnings.extend(told.map(|(_, words)| ("warning", format!("{section}: {words}"))));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::command::Dictionary;
 use crate::config::{Config, ConfigSource, Document, Problem, environment};
-use crate::policy::{self, Policy};
+use crate::policy::{self, Policy, Void};
 
 /// Everything written that another setting makes void, in the order in which it is written. The
 /// configuration is right otherwise.
@@ -19,7 +19,7 @@ pub(super) fn problems(source: &ConfigSource, config: &Config) -> Vec<Problem> {
     });
     let policies: Vec<(String, Policy)> = compiled.collect();
     for (section, policy) in &policies {
-        problems.extend(policy.void_settings().into_iter().map(|void| {
+        problems.extend(Void::all_of(policy).into_iter().map(|void| {
             let key = format!("{section}.{}", void.setting);
             document.problem(&key, void.why, Some(void.hint.to_owned()))
         }));

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::conversation::Conversation;
 use super::links::Links;
 use crate::command::{self, Effect, Spec};
+use crate::policy::keeps_subscriptions;
 use crate::session::{Marks, Seat};
 use crate::telemetry::ClientDisconnect;
 
@@ -26,7 +27,7 @@ pub(super) fn refresh(conversation: &mut Conversation, links: &mut Links) {
     let session = conversation.session();
     // What is streamed is not asked for any more, so it is not judged again.
     let streams = session.is_streaming();
-    if streams || (session.subscribes() && !links.policy.keeps_subscriptions_of(&old)) {
+    if streams || (session.subscribes() && !keeps_subscriptions(&links.policy, &old)) {
         conversation.end_now(ClientDisconnect::Auth);
     }
 }

@@ -5,10 +5,10 @@
 
 use std::sync::Arc;
 
+use super::Rule;
 use super::acl::{self, Problem, Step};
 use super::refusal::{Cause, Refusal, Whom};
 use super::role::Selector;
-use super::{Policy, Rule};
 use crate::command::{Dictionary, Flags, Spec};
 use crate::config::{CertificatePattern, San};
 
@@ -163,14 +163,6 @@ impl Blocked {
         };
         let block = self.blocks.0.iter().find(denies)?;
         refuse(Whom::Command, block.until)
-    }
-}
-
-impl Policy {
-    /// The commands that words of this policy are about.
-    #[must_use]
-    pub const fn dictionary(&self) -> &Arc<Dictionary> {
-        &self.dictionary
     }
 }
 

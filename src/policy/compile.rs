@@ -12,6 +12,7 @@ use crate::config::{KeyMode, LimitRule, Rules};
 use super::acl::{self, Problem, Step, Word};
 use super::command_set::CommandSet;
 use super::guard;
+use super::judge::RoleRules;
 use super::limit::Limit;
 use super::preset::{DEFAULT, PRESETS, Preset};
 use super::role::{Role, Selector, WordNumber};
@@ -69,7 +70,8 @@ pub(crate) fn compile_with(
         builder.refuse("scripts.mode", word, Problem::Unguardable(rule));
     }
     if builder.errors.is_empty() {
-        let policy = Policy::new(builder.role, builder.words, observed, builder.dictionary);
+        let Builder { role, words, dictionary, .. } = builder;
+        let policy = Policy::new(RoleRules { role, dictionary, words, observed });
         let policy = policy.with_keys(&rules.keys).with_content(rules).with_source(rules);
         Ok(Policy { limits, ..policy.with_scripts(rules) })
     } else {
@@ -435,7 +437,7 @@ mod tests {
             let policy = compile(rules).unwrap();
             ["sort", "sort_ro"].map(|name| {
                 let id = crate::command::by_name(name).unwrap().id;
-                policy.role.iter().any(|selector| selector.allows(id))
+                policy.roles.role.iter().any(|selector| selector.allows(id))
             })
         };
         let rules = |preset: &str, acl: &str| {

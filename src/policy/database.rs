@@ -164,7 +164,11 @@ mod tests {
                     let mut words = bytes::BytesMut::new();
                     refusal.write_text(&request, &mut words);
                     let is_get = line.starts_with("GET");
-                    assert!(is_get || words == text.as_bytes() || policy.role.selectors.len() == 1);
+                    assert!(
+                        is_get
+                            || words == text.as_bytes()
+                            || policy.roles.role.selectors.len() == 1
+                    );
                 }
             }
         }

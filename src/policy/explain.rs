@@ -4,14 +4,16 @@
 
 use bytes::BytesMut;
 
-use super::judge::Evaluation;
+use super::judge::{Evaluation, judge_by};
+use super::misfit::misfits;
+use super::role::RuleWord;
 use super::{EvalContext, Policy, Refusal, RuleSet, Scratch, arity, known};
 use crate::command::{self, KeyKind, KeyPosition, Spec, scan_match};
 use crate::resp::Request;
 
 /// What becomes of one request, and why.
 #[derive(Debug)]
-pub struct Explanation {
+pub(crate) struct Explanation {
     /// `None`: no server of the table knows the command.
     pub spec: Option<&'static Spec>,
     pub verdict: Verdict,
@@ -27,7 +29,7 @@ pub struct Explanation {
 
 /// Whether the request passes.
 #[derive(Debug)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     Passes,
     /// It passes, but the rule of that name would refuse it with these words.
     Observed(&'static str, String),
@@ -35,17 +37,9 @@ pub enum Verdict {
     Refused(&'static str, String),
 }
 
-/// A word of the rules and the setting it is in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RuleWord {
-    /// `preset`, `acl` or `keys.prefix`.
-    pub setting: &'static str,
-    pub text: Box<str>,
-}
-
 /// One key or channel of a request.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Name {
+pub(crate) struct Name {
     /// The number of the argument; the command is 0.
     pub arg: u32,
     pub text: Vec<u8>,
@@ -53,50 +47,52 @@ pub struct Name {
     pub role: String,
 }
 
-impl Policy {
-    /// Decides about a request as [`Self::decide`] does, and says why.
+impl Explanation {
+    /// Decides about a request as [`Policy::decide`] does, and says why.
     #[must_use]
-    pub fn explain(&self, request: &Request<'_>, moment: &EvalContext) -> Explanation {
+    pub(crate) fn of(policy: &Policy, request: &Request<'_>, moment: &EvalContext) -> Self {
         let mut scratch = Scratch::default();
-        let spec = known(self.lookup(request));
+        let spec = known(policy.lookup(request));
         let checked = spec.and_then(|spec| arity(spec, request).map(|()| spec));
-        let decided = checked.and_then(|spec| self.permit(spec, request, moment, &mut scratch));
+        let decided = checked.and_then(|spec| policy.permit(spec, request, moment, &mut scratch));
         let spec = spec.ok();
         let (verdict, word) = match &decided {
             Ok(grant) => (
                 grant.observed.map_or(Verdict::Passes, |refusal| observed(&refusal, request)),
-                spec.and_then(|spec| self.word_that_allows(spec, request, moment)),
+                spec.and_then(|spec| word_that_allows(policy, spec, request, moment)),
             ),
             Err(refusal) => (
                 Verdict::Refused(refusal.rule.label(), text(refusal, request)),
-                self.word_of(refusal).cloned(),
+                policy.word_of(refusal).cloned(),
             ),
         };
         let refusal = match &decided {
             Ok(grant) => grant.observed,
             Err(refusal) => Some(*refusal),
         };
-        let misfits = refusal.zip(spec).map(|(no, spec)| self.misfits(&no, spec, request));
+        let misfits = refusal.zip(spec).map(|(no, spec)| misfits(policy, &no, spec, request));
         let misfits = misfits.unwrap_or_default();
         let changed = decided.is_ok_and(|grant| grant.changed);
         let sent = changed.then(|| scratch.take_wire());
         let names = spec.map(|spec| names(spec, request)).unwrap_or_default();
-        Explanation { spec, verdict, word, names, misfits, sent }
+        Self { spec, verdict, word, names, misfits, sent }
     }
+}
 
-    /// The word by which the first selector that lets a request pass allows its command.
-    fn word_that_allows(
-        &self,
-        spec: &'static Spec,
-        request: &Request<'_>,
-        moment: &EvalContext,
-    ) -> Option<RuleWord> {
-        let (mut scratch, lenient) = (Scratch::default(), RuleSet::default());
-        let (database, scratch) = (moment.database, &mut scratch);
-        let mut case = Evaluation { spec, request, database, scratch, found: None, lenient };
-        let selector = self.role.iter().find(|selector| self.judge(selector, &mut case).is_ok())?;
-        self.word(selector.decision(spec.id).word).cloned()
-    }
+/// The word by which the first selector that lets a request pass allows its command.
+fn word_that_allows(
+    policy: &Policy,
+    spec: &'static Spec,
+    request: &Request<'_>,
+    moment: &EvalContext,
+) -> Option<RuleWord> {
+    let (mut scratch, lenient) = (Scratch::default(), RuleSet::default());
+    let (database, scratch) = (moment.database, &mut scratch);
+    let prefixed = policy.namespace.is_some();
+    let mut case = Evaluation { spec, request, database, scratch, found: None, lenient, prefixed };
+    let mut selectors = policy.roles.role.iter();
+    let selector = selectors.find(|selector| judge_by(selector, &mut case).is_ok())?;
+    policy.roles.word(selector.decision(spec.id).word).cloned()
 }
 
 fn text(refusal: &Refusal, request: &Request<'_>) -> String {
@@ -166,7 +162,7 @@ mod tests {
 
     fn explained(rules: &Rules, line: &str) -> Explanation {
         let request = RequestBuf::from_args(line.split(' '));
-        compile(rules).unwrap().explain(&request.as_request(), &EvalContext::default())
+        Explanation::of(&compile(rules).unwrap(), &request.as_request(), &EvalContext::default())
     }
 
     fn acl(acl: &str) -> Rules {

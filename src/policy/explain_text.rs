@@ -4,6 +4,7 @@
 
 use std::fmt::Write;
 
+use super::misfit::quoted;
 use super::{Explanation, RuleWord, Verdict};
 use crate::command::{Blocking, Effect, Spec, blocking};
 use crate::resp::{Request, RequestLimits, RequestScanner, Scan};
@@ -153,13 +154,4 @@ fn commands(wire: &[u8]) -> Vec<String> {
 
 fn line_of(request: &Request<'_>) -> String {
     request.args().map(quoted).collect::<Vec<_>>().join(" ")
-}
-
-/// An argument as a person would type it.
-pub(super) fn quoted(arg: &[u8]) -> String {
-    let plain = |byte: &u8| byte.is_ascii_graphic() && !b"\"'\\".contains(byte);
-    if !arg.is_empty() && arg.iter().all(plain) {
-        return String::from_utf8_lossy(arg).into_owned();
-    }
-    format!("\"{}\"", arg.escape_ascii())
 }

@@ -1,21 +1,21 @@
 //! Whether a role lets a request pass: databases, commands, keys, channels, and what is reached without a name.
 //!
-//! Owns: [`Evaluation`], the order of a selector's checks. Never knows: rules that change requests.
+//! Owns: [`RoleRules`], [`Evaluation`], the order of a selector's checks. Never knows: rules that change requests.
 
 use std::sync::Arc;
 
 use crate::command::{
-    Access, Effect, Flags, KeyError, KeyKind, KeyPosition, Lookup, Reach, Script, Spec, find_keys,
+    Access, Dictionary, Effect, Flags, KeyError, KeyKind, KeyPosition, Lookup, Reach, Spec,
+    find_keys,
 };
 use crate::resp::Request;
 
 use super::database::Databases;
 use super::keyspace::{may_be_reserved, names_reserved};
-use super::names::{Prefix, Strip};
 use super::pattern::Pattern;
 use super::refusal::Cause;
-use super::role::{Scope, Selector};
-use super::{Policy, Refusal, Rule, RuleSet, Scratch};
+use super::role::{Role, RuleWord, Scope, Selector, WordNumber};
+use super::{Refusal, Rule, RuleSet, Scratch};
 
 /// A request under judgement, and what was found out about it so far.
 pub(super) struct Evaluation<'a, 's> {
@@ -27,20 +27,36 @@ pub(super) struct Evaluation<'a, 's> {
     pub found: Option<Result<(), KeyError>>,
     /// Rules that do not refuse.
     pub lenient: RuleSet,
+    /// Every name carries a prefix at the server.
+    pub prefixed: bool,
 }
 
-impl Policy {
+/// What the role permits, and where that comes from.
+#[derive(Debug)]
+pub(super) struct RoleRules {
+    pub role: Role,
+    /// The commands that its words are about.
+    pub dictionary: Arc<Dictionary>,
+    /// The words it was built from, numbered from 1.
+    pub words: Vec<RuleWord>,
+    /// Rules that report and do not refuse.
+    pub observed: RuleSet,
+}
+
+impl RoleRules {
     /// Whether the role lets it pass; if only because rules are observed, which would refuse it.
-    pub(super) fn judge_roles(
+    pub(super) fn judge(
         &self,
         spec: &'static Spec,
         request: &Request<'_>,
         database: u32,
+        prefixed: bool,
         scratch: &mut Scratch,
     ) -> Result<Option<Refusal>, Refusal> {
         scratch.nameless = false;
         let lenient = RuleSet::default();
-        let mut case = Evaluation { spec, request, database, scratch, found: None, lenient };
+        let mut case =
+            Evaluation { spec, request, database, scratch, found: None, lenient, prefixed };
         let refusal = match self.judge_all(&mut case) {
             Ok(()) => return Ok(None),
             Err(refusal) if !self.observed.has(refusal.rule) => return Err(refusal),
@@ -54,12 +70,12 @@ impl Policy {
     fn judge_all(&self, case: &mut Evaluation<'_, '_>) -> Result<(), Refusal> {
         let mut worst: Option<Refusal> = None;
         for selector in self.role.iter() {
-            match self.judge(selector, case) {
+            match judge_by(selector, case) {
                 // What no role can permit is distinguished from what this one forbids.
                 Ok(()) if case.spec.effect == Effect::Never => {
                     return Err(Refusal::new(Rule::Command, Some(case.spec), Cause::NotCarried));
                 }
-                Ok(()) if !self.lets_replicate(selector, case.spec) => {
+                Ok(()) if !lets_replicate(selector, case) => {
                     worst = Some(Refusal::new(Rule::Command, Some(case.spec), Cause::NotNamed));
                 }
                 Ok(()) => return Ok(()),
@@ -72,77 +88,55 @@ impl Policy {
         worst.map_or(Ok(()), Err)
     }
 
-    /// Replication sends everything that the server has: only where it is named among the commands, and
-    /// nothing else bounds what may be read.
-    fn lets_replicate(&self, selector: &Selector, spec: &Spec) -> bool {
-        !matches!(spec.effect, Effect::Replicate { .. })
-            || (selector.decision(spec.id).named
-                && matches!(selector.keys, Scope::All)
-                && matches!(selector.databases, Databases::All)
-                && self.namespace.is_none())
-    }
-
-    /// One selector's answer: the databases, the command, its keys, its channels, and what it reaches without
-    /// naming it.
-    pub(super) fn judge(
-        &self,
-        selector: &Selector,
-        case: &mut Evaluation<'_, '_>,
-    ) -> Result<(), Refusal> {
-        let spec = case.spec;
-        match selector.databases.hold(spec, case.request, case.database) {
-            Ok(true) => {}
-            Ok(false) => case.refuse(Rule::Namespace, Cause::Database)?,
-            Err(_) => case.refuse(Rule::Incomplete, Cause::Incomplete)?,
-        }
-        let allowed = selector.allows(spec.id)
-            || spec.flags.has(Flags::NO_AUTH)
-            || selector.allows_first(spec.id, case.request.arg(1));
-        if !allowed {
-            let decision = selector.decision(spec.id);
-            let rule = if decision.category { Rule::Category } else { Rule::Command };
-            case.refuse(rule, Cause::Command(decision.word))?;
-        }
-        let keys_are_open = matches!(selector.keys, Scope::All);
-        let names_are_open = keys_are_open
-            && (!spec.flags.has(Flags::PUBSUB)
-                || (matches!(selector.channels, Scope::All) && selector.databases.are_all()));
-        if !names_are_open && !spec.keys.is_empty() {
-            case.find_keys(keys_are_open)?;
-            case.check_keys(selector)?;
-            case.check_channels(selector)?;
-        }
-        if spec.reach == Reach::Named { Ok(()) } else { case.check_reach(selector) }
-    }
-
-    /// Where the policy is bounded, what to leave out of a report about the server.
-    pub(super) fn own_report(&self, spec: &Spec) -> Option<Strip> {
-        let sees_all = |one: &Selector| one.allows(spec.id) && one.is_boundless();
-        let namespace = self.namespace.as_ref().map(|namespace| Arc::clone(namespace.prefix()));
-        if namespace.is_none() && (self.observes(Rule::Namespace) || self.role.iter().any(sees_all))
-        {
-            return None;
-        }
-        Some(Strip::of_report(namespace.unwrap_or_else(|| Arc::new(Prefix::new(b"")))))
-    }
-
     /// Whether a rule permits the command by its name, not as one of many.
     pub(super) fn names(&self, spec: &Spec) -> bool {
         self.role.iter().any(|selector| selector.names(spec.id))
     }
 
-    /// What the rules about scripts say; what a rule permits by name is none of theirs.
-    pub(super) fn judge_script(
-        &self,
-        spec: &'static Spec,
-        request: &Request<'_>,
-    ) -> Result<(), Refusal> {
-        let Some(script) = spec.script else { return Ok(()) };
-        if matches!(script, Script::Shows | Script::Change { .. }) && self.names(spec) {
-            return Ok(());
-        }
-        self.scripts.judge(script, spec, request)
+    /// The word of this number; none has 0.
+    pub(super) fn word(&self, number: WordNumber) -> Option<&RuleWord> {
+        usize::from(number).checked_sub(1).and_then(|at| self.words.get(at))
     }
+}
+
+/// Replication sends everything that the server has: only where it is named among the commands, and
+/// nothing else bounds what may be read.
+fn lets_replicate(selector: &Selector, case: &Evaluation<'_, '_>) -> bool {
+    let spec = case.spec;
+    !matches!(spec.effect, Effect::Replicate { .. })
+        || (selector.decision(spec.id).named
+            && matches!(selector.keys, Scope::All)
+            && matches!(selector.databases, Databases::All)
+            && !case.prefixed)
+}
+
+/// One selector's answer: the databases, the command, its keys, its channels, and what it reaches without
+/// naming it.
+pub(super) fn judge_by(selector: &Selector, case: &mut Evaluation<'_, '_>) -> Result<(), Refusal> {
+    let spec = case.spec;
+    match selector.databases.hold(spec, case.request, case.database) {
+        Ok(true) => {}
+        Ok(false) => case.refuse(Rule::Namespace, Cause::Database)?,
+        Err(_) => case.refuse(Rule::Incomplete, Cause::Incomplete)?,
+    }
+    let allowed = selector.allows(spec.id)
+        || spec.flags.has(Flags::NO_AUTH)
+        || selector.allows_first(spec.id, case.request.arg(1));
+    if !allowed {
+        let decision = selector.decision(spec.id);
+        let rule = if decision.category { Rule::Category } else { Rule::Command };
+        case.refuse(rule, Cause::Command(decision.word))?;
+    }
+    let keys_are_open = matches!(selector.keys, Scope::All);
+    let names_are_open = keys_are_open
+        && (!spec.flags.has(Flags::PUBSUB)
+            || (matches!(selector.channels, Scope::All) && selector.databases.are_all()));
+    if !names_are_open && !spec.keys.is_empty() {
+        case.find_keys(keys_are_open)?;
+        case.check_keys(selector)?;
+        case.check_channels(selector)?;
+    }
+    if spec.reach == Reach::Named { Ok(()) } else { case.check_reach(selector) }
 }
 
 /// The command that was found.

@@ -1,6 +1,7 @@
 //! Which name of a refused request fits which pattern not, for people.
 //!
-//! Owns: the comparison in words. Never knows: where it is shown, how a decision was made.
+//! Owns: the comparison in words, and how a name is written in them. Never knows: where it is shown, how a
+//! decision was made.
 
 use super::pattern::Pattern;
 use super::refusal::Refusal;
@@ -9,72 +10,70 @@ use super::{Policy, Rule};
 use crate::command::{Access, Flags, KeyKind, KeyPosition, Spec, find_keys, scan_match};
 use crate::resp::Request;
 
-impl Policy {
-    /// A line for each name that does not fit, under each selector that permits the command.
-    pub(super) fn misfits(
-        &self,
-        refusal: &Refusal,
-        spec: &'static Spec,
-        request: &Request<'_>,
-    ) -> Vec<String> {
-        let mut keys = Vec::new();
-        if find_keys(spec, request, &mut keys).is_err() {
-            keys.clear();
-        }
-        let by_role = [Rule::Namespace, Rule::Channel].contains(&refusal.rule);
-        let mut lines = if by_role { self.of_roles(spec, request, &keys) } else { Vec::new() };
-        if refusal.rule == Rule::Key {
-            lines = self.of_key_rules(request, &keys);
-        }
-        let mut seen = std::collections::HashSet::new();
-        lines.retain(|line| seen.insert(line.clone()));
-        lines
+/// A line for each name that does not fit, under each selector that permits the command.
+pub(super) fn misfits(
+    policy: &Policy,
+    refusal: &Refusal,
+    spec: &'static Spec,
+    request: &Request<'_>,
+) -> Vec<String> {
+    let mut keys = Vec::new();
+    if find_keys(spec, request, &mut keys).is_err() {
+        keys.clear();
     }
+    let by_role = [Rule::Namespace, Rule::Channel].contains(&refusal.rule);
+    let mut lines = if by_role { of_roles(policy, spec, request, &keys) } else { Vec::new() };
+    if refusal.rule == Rule::Key {
+        lines = of_key_rules(policy, request, &keys);
+    }
+    let mut seen = std::collections::HashSet::new();
+    lines.retain(|line| seen.insert(line.clone()));
+    lines
+}
 
-    fn of_roles(
-        &self,
-        spec: &'static Spec,
-        request: &Request<'_>,
-        keys: &[KeyPosition],
-    ) -> Vec<String> {
-        let permits = |one: &&Selector| {
-            one.allows(spec.id)
-                || spec.flags.has(Flags::NO_AUTH)
-                || one.allows_first(spec.id, request.arg(1))
-        };
-        let mut walked = Vec::new();
-        if scan_match(spec, request, &mut walked).is_err() {
-            walked.clear();
-        }
-        let mut lines = Vec::new();
-        for selector in self.role.iter().filter(permits) {
-            lines.extend(keys.iter().filter_map(|at| misfit(selector, at, at.name(request))));
-            let patterns = walked.iter().filter_map(|arg| request.arg(*arg as usize));
-            lines.extend(patterns.filter_map(|name| {
-                of_keys(&selector.keys, name, Access::READ, |known| known.covers(name))
-            }));
-        }
-        lines
+fn of_roles(
+    policy: &Policy,
+    spec: &'static Spec,
+    request: &Request<'_>,
+    keys: &[KeyPosition],
+) -> Vec<String> {
+    let permits = |one: &&Selector| {
+        one.allows(spec.id)
+            || spec.flags.has(Flags::NO_AUTH)
+            || one.allows_first(spec.id, request.arg(1))
+    };
+    let mut walked = Vec::new();
+    if scan_match(spec, request, &mut walked).is_err() {
+        walked.clear();
     }
+    let mut lines = Vec::new();
+    for selector in policy.roles.role.iter().filter(permits) {
+        lines.extend(keys.iter().filter_map(|at| misfit(selector, at, at.name(request))));
+        let patterns = walked.iter().filter_map(|arg| request.arg(*arg as usize));
+        lines.extend(patterns.filter_map(|name| {
+            of_keys(&selector.keys, name, Access::READ, |known| known.covers(name))
+        }));
+    }
+    lines
+}
 
-    /// `keys.pattern` and `keys.deny`.
-    fn of_key_rules(&self, request: &Request<'_>, keys: &[KeyPosition]) -> Vec<String> {
-        let Some(rules) = self.source.as_deref().map(|rules| &rules.keys) else {
-            return Vec::new();
-        };
-        let fits = |glob: &String, name: &[u8]| Pattern::new(glob.as_bytes()).matches(name);
-        let mut lines = Vec::new();
-        for at in keys.iter().filter(|at| at.kind == KeyKind::Key) {
-            let name = at.name(request);
-            let missed = rules.pattern.iter().filter(|glob| !fits(glob, name));
-            lines.extend(
-                missed.map(|glob| format!("{} does not match {glob} (keys.pattern)", shown(name))),
-            );
-            let denied = rules.deny.iter().filter(|glob| fits(glob, name));
-            lines.extend(denied.map(|glob| format!("{} matches {glob} (keys.deny)", shown(name))));
-        }
-        lines
+/// `keys.pattern` and `keys.deny`.
+fn of_key_rules(policy: &Policy, request: &Request<'_>, keys: &[KeyPosition]) -> Vec<String> {
+    let Some(rules) = policy.source.as_deref().map(|rules| &rules.keys) else {
+        return Vec::new();
+    };
+    let fits = |glob: &String, name: &[u8]| Pattern::new(glob.as_bytes()).matches(name);
+    let mut lines = Vec::new();
+    for at in keys.iter().filter(|at| at.kind == KeyKind::Key) {
+        let name = at.name(request);
+        let missed = rules.pattern.iter().filter(|glob| !fits(glob, name));
+        lines.extend(
+            missed.map(|glob| format!("{} does not match {glob} (keys.pattern)", quoted(name))),
+        );
+        let denied = rules.deny.iter().filter(|glob| fits(glob, name));
+        lines.extend(denied.map(|glob| format!("{} matches {glob} (keys.deny)", quoted(name))));
     }
+    lines
 }
 
 fn misfit(selector: &Selector, at: &KeyPosition, name: &[u8]) -> Option<String> {
@@ -108,7 +107,7 @@ fn of_keys(
     let word = |known: &KeyPattern| known.word(&text(&known.pattern));
     if let Some(near) = known.iter().find(|known| fits(&known.pattern)) {
         let done = if near.access.read { "written" } else { "read" };
-        return Some(format!("{} matches {}, but is {done}", shown(name), word(near)));
+        return Some(format!("{} matches {}, but is {done}", quoted(name), word(near)));
     }
     let words: Vec<String> = known.iter().map(word).collect();
     Some(none_of(name, &words))
@@ -127,21 +126,26 @@ fn of_channels(
 
 fn none_of(name: &[u8], words: &[String]) -> String {
     match words {
-        [] => format!("{}: no name is allowed", shown(name)),
-        [word] => format!("{} does not match {word}", shown(name)),
-        words => format!("{} matches none of {}", shown(name), words.join(" ")),
+        [] => format!("{}: no name is allowed", quoted(name)),
+        [word] => format!("{} does not match {word}", quoted(name)),
+        words => format!("{} matches none of {}", quoted(name), words.join(" ")),
     }
 }
 
-fn shown(name: &[u8]) -> String {
-    super::explain_text::quoted(name)
+/// An argument as a person would type it.
+pub(super) fn quoted(arg: &[u8]) -> String {
+    let plain = |byte: &u8| byte.is_ascii_graphic() && !b"\"'\\".contains(byte);
+    if !arg.is_empty() && arg.iter().all(plain) {
+        return String::from_utf8_lossy(arg).into_owned();
+    }
+    format!("\"{}\"", arg.escape_ascii())
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may crash")]
     use crate::config::{KeyRules, Rules};
-    use crate::policy::{EvalContext, compile};
+    use crate::policy::{EvalContext, Explanation, compile};
     use crate::resp::RequestBuf;
 
     #[test]
@@ -179,7 +183,8 @@ mod tests {
         ] {
             let request = RequestBuf::from_args(line.split(' '));
             let policy = compile(rules).unwrap();
-            let said = policy.explain(&request.as_request(), &EvalContext::default()).misfits;
+            let request = request.as_request();
+            let said = Explanation::of(&policy, &request, &EvalContext::default()).misfits;
             assert_eq!(said, expected, "{line}");
         }
     }

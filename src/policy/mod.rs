@@ -69,7 +69,7 @@ pub(crate) use command_set::CommandSet;
 pub use compile::compile;
 pub(crate) use compile::{RuleError, commands, compile_with};
 pub use edits::Scratch;
-pub(crate) use explain::{Explanation, RuleWord, Verdict};
+pub(crate) use explain::{Explanation, Verdict};
 pub(crate) use explain_text::Shown;
 pub(crate) use grant::Grant;
 pub use guard::Guarded;
@@ -84,23 +84,27 @@ pub use pattern::Pattern;
 pub(crate) use rate::{Bucket, Rate};
 pub(crate) use refusal::Refusal;
 pub use request_facts::EvalContext;
+pub(crate) use role::RuleWord;
 pub(crate) use rule_set::RuleSet;
 pub(crate) use server::{ServerRole, differences, server_rules};
+pub(crate) use subscriptions::keeps_subscriptions;
 pub(crate) use traffic_profiles::TrafficProfiles;
+pub(crate) use void::Void;
 
 use std::sync::Arc;
 
-use crate::command::{self, Dictionary, Lookup, Reach, Spec};
+use crate::command::{self, Dictionary, Lookup, Reach, Script, Spec};
 use crate::config::{Degraded, KeyRules, Rules, ScriptMode};
 use crate::resp::Request;
 
 use content::Content;
 use edits::Edits;
 use guard::Guard;
+use judge::RoleRules;
 use names::{Namespace, Outcome, everything_behind};
 use refusal::Cause;
 use request_facts::{ObservedDenials, RequestFacts};
-use role::{Role, Scope, Selector, WordNumber};
+use role::{Role, Scope, Selector};
 use script::Scripts;
 use ttl::Ttl;
 
@@ -111,11 +115,7 @@ pub struct Policy {
     section: Box<str>,
     /// What it was built from; without it, nothing.
     source: Option<Box<Rules>>,
-    role: Role,
-    /// The commands that its words are about.
-    dictionary: Arc<Dictionary>,
-    /// The words it was built from, numbered from 1.
-    words: Vec<RuleWord>,
+    roles: RoleRules,
     namespace: Option<Namespace>,
     scripts: Scripts,
     /// A script that the server has lost is sent to it again.
@@ -129,23 +129,14 @@ pub struct Policy {
     answers_misses: bool,
     /// No rule looks further into permitted requests, or changes them.
     passes_unchanged: bool,
-    /// Rules that report and do not refuse.
-    observed: RuleSet,
 }
 
 impl Policy {
-    fn new(
-        role: Role,
-        words: Vec<RuleWord>,
-        observed: RuleSet,
-        dictionary: Arc<Dictionary>,
-    ) -> Self {
+    fn new(roles: RoleRules) -> Self {
         Self {
             section: "policy".into(),
             source: None,
-            role,
-            dictionary,
-            words,
+            roles,
             namespace: None,
             scripts: Scripts::default(),
             retries_noscript: false,
@@ -155,7 +146,6 @@ impl Policy {
             content: None,
             ttl: None,
             passes_unchanged: true,
-            observed,
         }
     }
 
@@ -176,15 +166,17 @@ impl Policy {
 
     /// The same with rules about scripts; after those about keys.
     fn with_scripts(mut self, rules: &Rules) -> Self {
-        let bound = script::are_bound(&self.role, &rules.keys);
-        let guardable = guard::obstacle(rules, &self.role, self.is_observing()).is_ok();
+        let bound = script::are_bound(&self.roles.role, &rules.keys);
+        let guardable = guard::obstacle(rules, &self.roles.role, self.is_observing()).is_ok();
         self.scripts = Scripts::new(&rules.scripts, bound, guardable);
-        let runs = self.role.iter().any(script::may_run);
+        let runs = self.roles.role.iter().any(script::may_run);
         if self.scripts.mode() == ScriptMode::Guarded && guardable && runs {
-            self.guard = Some(Arc::new(Guard::new(rules, &self.role, &self.dictionary)));
+            self.guard =
+                Some(Arc::new(Guard::new(rules, &self.roles.role, &self.roles.dictionary)));
         }
         let eval = command::by_name("eval").map(|eval| eval.id);
-        let may_eval = eval.is_some_and(|id| self.role.iter().any(|selector| selector.allows(id)));
+        let may_eval =
+            eval.is_some_and(|id| self.roles.role.iter().any(|selector| selector.allows(id)));
         self.answers_misses = rules.degraded == Degraded::Miss;
         self.retries_noscript = rules.scripts.heal.unwrap_or(true) && may_eval;
         self
@@ -227,7 +219,7 @@ impl Policy {
     /// Whether both say the same of every request: the same rules about the same commands.
     #[must_use]
     pub fn is_same_as(&self, other: &Self) -> bool {
-        self.source == other.source && self.dictionary == other.dictionary
+        self.source == other.source && self.roles.dictionary == other.roles.dictionary
     }
 
     /// The text before every key and channel of the application, if there is one.
@@ -245,19 +237,26 @@ impl Policy {
         // A step that allows all commands cannot fail.
         let _ = root.apply(acl::Step::AllCommands { allow: true }, 1);
         let role = Role { root, selectors: Vec::new() };
-        Self::new(role, Vec::new(), RuleSet::default(), Arc::default())
+        let (dictionary, words, observed) = (Arc::default(), Vec::new(), RuleSet::default());
+        Self::new(RoleRules { role, dictionary, words, observed })
+    }
+
+    /// The commands that words of this policy are about.
+    #[must_use]
+    pub const fn dictionary(&self) -> &Arc<Dictionary> {
+        &self.roles.dictionary
     }
 
     /// The command that a request names, among those that this policy speaks of.
     #[must_use]
     pub fn lookup(&self, request: &Request<'_>) -> Lookup {
-        self.dictionary.lookup(request)
+        self.roles.dictionary.lookup(request)
     }
 
     /// Whether any rule is only observed.
     #[must_use]
     pub const fn is_observing(&self) -> bool {
-        !self.observed.is_empty()
+        !self.roles.observed.is_empty()
     }
 
     /// How often, and how many at once.
@@ -269,7 +268,7 @@ impl Policy {
     /// Whether this rule reports and does not refuse.
     #[must_use]
     pub const fn observes(&self, rule: Rule) -> bool {
-        self.observed.has(rule)
+        self.roles.observed.has(rule)
     }
 
     /// Whether a script that the server has lost is sent to it again: only for a client that could have
@@ -294,7 +293,7 @@ impl Policy {
     /// The longest argument of such a command, bytes, for those that [`Self::permit`] did not see.
     #[must_use]
     pub fn argument_max(&self, spec: &Spec) -> Option<u64> {
-        self.content.as_ref().filter(|_| !self.observed.has(Rule::Value))?.value_bytes(spec)
+        self.content.as_ref().filter(|_| !self.roles.observed.has(Rule::Value))?.value_bytes(spec)
     }
 
     /// The order of all checks, as the server has it (server.c, `processCommand`). The parts are
@@ -328,7 +327,8 @@ impl Policy {
         moment: &EvalContext,
         scratch: &mut Scratch,
     ) -> Result<Grant, Refusal> {
-        let observed = self.judge_roles(spec, request, moment.database, scratch)?;
+        let prefixed = self.namespace.is_some();
+        let observed = self.roles.judge(spec, request, moment.database, prefixed, scratch)?;
         let observed = self.lenient(self.judge_script(spec, request))?.or(observed);
         let strip = if spec.reach == Reach::Report { self.own_report(spec) } else { None };
         if self.passes_unchanged && !scratch.nameless && !scratch.guarded.changes() {
@@ -347,8 +347,30 @@ impl Policy {
         moment: &EvalContext,
         scratch: &mut Scratch,
     ) -> bool {
-        self.judge_roles(spec, request, moment.database, scratch).is_ok()
+        let prefixed = self.namespace.is_some();
+        self.roles.judge(spec, request, moment.database, prefixed, scratch).is_ok()
             && self.lenient(self.judge_script(spec, request)).is_ok()
+    }
+
+    /// What the rules about scripts say; what a rule permits by name is none of theirs.
+    fn judge_script(&self, spec: &'static Spec, request: &Request<'_>) -> Result<(), Refusal> {
+        let Some(script) = spec.script else { return Ok(()) };
+        if matches!(script, Script::Shows | Script::Change { .. }) && self.roles.names(spec) {
+            return Ok(());
+        }
+        self.scripts.judge(script, spec, request)
+    }
+
+    /// Where the policy is bounded, what to leave out of a report about the server.
+    fn own_report(&self, spec: &Spec) -> Option<Strip> {
+        let sees_all = |one: &Selector| one.allows(spec.id) && one.is_boundless();
+        let namespace = self.namespace.as_ref().map(|namespace| Arc::clone(namespace.prefix()));
+        if namespace.is_none()
+            && (self.observes(Rule::Namespace) || self.roles.role.iter().any(sees_all))
+        {
+            return None;
+        }
+        Some(Strip::of_report(namespace.unwrap_or_else(|| Arc::new(Prefix::new(b"")))))
     }
 
     /// A refusal by a rule that is only observed refuses nothing.
@@ -372,7 +394,7 @@ impl Policy {
         scratch.edits.clear();
         let prefix = self.prefix().map_or(&b""[..], Prefix::text);
         let subject = RequestFacts { spec, request, moment, prefix };
-        let mut witness = ObservedDenials::new(self.observed);
+        let mut witness = ObservedDenials::new(self.roles.observed);
         if let Some(content) = &self.content {
             content.check(&subject, &mut scratch.keys, &mut witness)?;
         }
@@ -380,7 +402,7 @@ impl Policy {
         let strip = self.without_denied(strip, spec, request);
         // Inside a guarded script each write gets what is said about its own key.
         if let Some(ttl) = self.ttl.as_ref().filter(|_| !scratch.guarded.changes()) {
-            if self.observed.has(Rule::Ttl) {
+            if self.roles.observed.has(Rule::Ttl) {
                 // Nothing is changed either: what would be is thrown away.
                 let judged = ttl.shape(&subject, &mut scratch.keys, &mut Edits::default());
                 judged.or_else(|refusal| witness.hold(refusal))?;
@@ -409,7 +431,7 @@ impl Policy {
         let Scratch { keys, patterns, edits, nameless, .. } = scratch;
         let named = match &self.namespace {
             Some(namespace) => {
-                namespace.apply(spec, request, self.names(spec), (keys, patterns), edits)
+                namespace.apply(spec, request, self.roles.names(spec), (keys, patterns), edits)
             }
             None if *nameless => {
                 let found = everything_behind(spec, request, keys);
@@ -434,11 +456,7 @@ impl Policy {
     #[must_use]
     pub fn word_of(&self, refusal: &Refusal) -> Option<&RuleWord> {
         let Cause::Command(number) = refusal.cause else { return None };
-        self.word(number)
-    }
-
-    fn word(&self, number: WordNumber) -> Option<&RuleWord> {
-        usize::from(number).checked_sub(1).and_then(|at| self.words.get(at))
+        self.roles.word(number)
     }
 }
 

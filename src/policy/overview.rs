@@ -10,7 +10,7 @@ use crate::config::{KeyMode, Rules, ScriptMode, ScriptRules};
 
 /// Whether a policy refuses what its rules do not permit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
+pub(crate) enum Mode {
     Enforce,
     /// Some of its rules refuse nothing.
     Partly,
@@ -21,7 +21,7 @@ pub enum Mode {
 impl Mode {
     /// The label of the metric and the field of the log.
     #[must_use]
-    pub const fn label(self) -> &'static str {
+    pub(crate) const fn label(self) -> &'static str {
         match self {
             Self::Enforce => "enforce",
             Self::Partly => "partly",
@@ -32,7 +32,7 @@ impl Mode {
 
 /// What operators should know about a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Overview {
+pub(crate) struct Overview {
     pub mode: Mode,
     /// Whether something is refused: `enforce`, `observe: nothing is refused`.
     pub refuses: String,
@@ -58,129 +58,128 @@ const NO_KEY: &str = "acl allows no key, so every command with a key is refused;
 /// Commands that a warning names; the rest are counted.
 const NAMED_MAX: usize = 8;
 
-impl Policy {
-    /// The commands of a bounded policy that reach more than it bounds.
-    fn beyond_bounds(&self) -> Option<String> {
-        let prefixed = self.namespace.is_some();
-        if !prefixed && self.role.root.is_boundless() {
-            return None;
-        }
-        let passes = |spec: &&Spec| {
-            let names = |one: &Selector| one.allows(spec.id) && one.names(spec.id);
-            let open = |one: &Selector| one.allows(spec.id) && one.is_open_to(spec.reach);
-            // Of databases only those can be exchanged that are allowed.
-            if let Reach::Server(does) = spec.reach
-                && does != Does::ExchangesDatabases
-            {
-                let by_name = does.access().is_none() && self.role.iter().any(names);
-                return by_name || (!prefixed && self.role.iter().any(open));
-            }
-            false
-        };
-        let mut names: Vec<&str> = all()
-            .iter()
-            .filter(|spec| !spec.container)
-            .filter(passes)
-            .map(|spec| spec.name)
-            .collect();
-        if names.is_empty() {
-            return None;
-        }
-        let more = names.len().saturating_sub(NAMED_MAX);
-        names.truncate(NAMED_MAX);
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        Some(format!("{}{more}", names.join(", ")))
-    }
-
+impl Overview {
     /// What operators should know about it.
     #[must_use]
-    pub fn overview(&self) -> Overview {
-        let (mode, refuses) = self.refuses();
+    pub(crate) fn of(policy: &Policy) -> Self {
+        let (mode, refuses) = refuses(policy);
         let mut warnings = Vec::new();
         if mode != Mode::Enforce {
             warnings.push(("POL-W002", refuses.clone()));
         }
-        let rules = self.source.as_deref();
+        let rules = policy.source.as_deref();
         let given = rules.map(|rules| rules.scripts.clone()).unwrap_or_default();
-        let may_run = self.role.iter().any(script::may_run);
-        let scripts = may_run.then(|| self.scripts_that_run(&given));
-        if may_run && self.scripts.mode() == ScriptMode::DeclaredKeys && self.scripts.are_bound() {
+        let may_run = policy.roles.role.iter().any(script::may_run);
+        let scripts = may_run.then(|| scripts_that_run(policy, &given));
+        if may_run
+            && policy.scripts.mode() == ScriptMode::DeclaredKeys
+            && policy.scripts.are_bound()
+        {
             let asked = "scripts.mode = \"declared-keys\"";
             warnings.push(("POL-W003", format!("{asked}: {ANY_KEY}")));
         }
-        if let Some(names) = self.beyond_bounds() {
+        if let Some(names) = beyond_bounds(policy) {
             warnings.push(("POL-W004", format!("{names}: {BEYOND_BOUNDS}")));
         }
-        if let Some(words) = self.reaches_nothing() {
+        if let Some(words) = reaches_nothing(policy) {
             warnings.push(("POL-W005", words.to_owned()));
         }
-        Overview { mode, refuses, keys: self.keys_in_words(rules), scripts, warnings }
+        Self { mode, refuses, keys: keys_in_words(policy, rules), scripts, warnings }
     }
+}
 
-    fn refuses(&self) -> (Mode, String) {
-        let observed: Vec<&str> = self.observed.iter().map(Rule::label).collect();
-        if observed.is_empty() {
-            return (Mode::Enforce, "enforce".to_owned());
+/// The commands of a bounded policy that reach more than it bounds.
+fn beyond_bounds(policy: &Policy) -> Option<String> {
+    let prefixed = policy.namespace.is_some();
+    if !prefixed && policy.roles.role.root.is_boundless() {
+        return None;
+    }
+    let passes = |spec: &&Spec| {
+        let names = |one: &Selector| one.allows(spec.id) && one.names(spec.id);
+        let open = |one: &Selector| one.allows(spec.id) && one.is_open_to(spec.reach);
+        // Of databases only those can be exchanged that are allowed.
+        if let Reach::Server(does) = spec.reach
+            && does != Does::ExchangesDatabases
+        {
+            let by_name = does.access().is_none() && policy.roles.role.iter().any(names);
+            return by_name || (!prefixed && policy.roles.role.iter().any(open));
         }
-        if self.observed == RuleSet::OBSERVABLE {
-            let text = "observe: nothing is refused; what would be is counted and logged";
-            return (Mode::Observe, text.to_owned());
+        false
+    };
+    let mut names: Vec<&str> =
+        all().iter().filter(|spec| !spec.container).filter(passes).map(|spec| spec.name).collect();
+    if names.is_empty() {
+        return None;
+    }
+    let more = names.len().saturating_sub(NAMED_MAX);
+    names.truncate(NAMED_MAX);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    Some(format!("{}{more}", names.join(", ")))
+}
+
+fn refuses(policy: &Policy) -> (Mode, String) {
+    let observed: Vec<&str> = policy.roles.observed.iter().map(Rule::label).collect();
+    if observed.is_empty() {
+        return (Mode::Enforce, "enforce".to_owned());
+    }
+    if policy.roles.observed == RuleSet::OBSERVABLE {
+        let text = "observe: nothing is refused; what would be is counted and logged";
+        return (Mode::Observe, text.to_owned());
+    }
+    let text = format!("enforce, but these rules refuse nothing: {}", observed.join(", "));
+    (Mode::Partly, text)
+}
+
+fn scripts_that_run(policy: &Policy, given: &ScriptRules) -> String {
+    match policy.scripts.mode() {
+        ScriptMode::Deny if policy.scripts.is_by_default() => {
+            "none, because keys are bound by rules that cannot be kept inside scripts; scripts.mode permits some"
+                .to_owned()
         }
-        let text = format!("enforce, but these rules refuse nothing: {}", observed.join(", "));
-        (Mode::Partly, text)
-    }
-
-    fn scripts_that_run(&self, given: &ScriptRules) -> String {
-        match self.scripts.mode() {
-            ScriptMode::Deny if self.scripts.is_by_default() => {
-                "none, because keys are bound by rules that cannot be kept inside scripts; scripts.mode permits some"
-                    .to_owned()
-            }
-            ScriptMode::Deny => "none".to_owned(),
-            ScriptMode::Guarded if given.functions.is_empty() => GUARDED.to_owned(),
-            ScriptMode::Guarded => format!("{GUARDED}; {} functions: {NOT_SEEN}", given.functions.len()),
-            ScriptMode::Allowlist => format!("{}; {NOT_SEEN}", listed(given)),
-            ScriptMode::DeclaredKeys if self.scripts.are_bound() => {
-                format!("declared-keys: {ANY_KEY}")
-            }
-            ScriptMode::DeclaredKeys => format!("declared-keys: {BEYOND_RULES}"),
+        ScriptMode::Deny => "none".to_owned(),
+        ScriptMode::Guarded if given.functions.is_empty() => GUARDED.to_owned(),
+        ScriptMode::Guarded => format!("{GUARDED}; {} functions: {NOT_SEEN}", given.functions.len()),
+        ScriptMode::Allowlist => format!("{}; {NOT_SEEN}", listed(given)),
+        ScriptMode::DeclaredKeys if policy.scripts.are_bound() => {
+            format!("declared-keys: {ANY_KEY}")
         }
+        ScriptMode::DeclaredKeys => format!("declared-keys: {BEYOND_RULES}"),
     }
+}
 
-    fn keys_in_words(&self, rules: Option<&Rules>) -> String {
-        let words = self.role.iter().flat_map(Selector::words);
-        let mut keys: Vec<String> = words.filter(|word| !word.starts_with('&')).collect();
-        keys.dedup();
-        if self.allows_no_key() {
-            keys.insert(0, "none".to_owned());
-            return keys.join(" ");
-        }
-        let prefix = rules.and_then(|rules| rules.keys.prefix.as_deref());
-        let rewrites = rules.is_some_and(|rules| rules.keys.mode == KeyMode::Rewrite);
-        let Some(prefix) = prefix.filter(|_| rewrites) else { return keys.join(" ") };
-        let own = keys.iter().map(|word| match word.split_once('~') {
-            // Before the tilde: nothing, or `%R`, `%W`, `%RW`.
-            Some(("", pattern)) => format!("{prefix}{pattern}"),
-            Some((access, pattern)) => format!("{access}~{prefix}{pattern}"),
-            None => word.clone(),
-        });
-        let own = own.collect::<Vec<_>>().join(" ");
-        format!("{own} (rewrite: respgate puts the prefix before every key)")
+fn keys_in_words(policy: &Policy, rules: Option<&Rules>) -> String {
+    let words = policy.roles.role.iter().flat_map(Selector::words);
+    let mut keys: Vec<String> = words.filter(|word| !word.starts_with('&')).collect();
+    keys.dedup();
+    if allows_no_key(policy) {
+        keys.insert(0, "none".to_owned());
+        return keys.join(" ");
     }
+    let prefix = rules.and_then(|rules| rules.keys.prefix.as_deref());
+    let rewrites = rules.is_some_and(|rules| rules.keys.mode == KeyMode::Rewrite);
+    let Some(prefix) = prefix.filter(|_| rewrites) else { return keys.join(" ") };
+    let own = keys.iter().map(|word| match word.split_once('~') {
+        // Before the tilde: nothing, or `%R`, `%W`, `%RW`.
+        Some(("", pattern)) => format!("{prefix}{pattern}"),
+        Some((access, pattern)) => format!("{access}~{prefix}{pattern}"),
+        None => word.clone(),
+    });
+    let own = own.collect::<Vec<_>>().join(" ");
+    format!("{own} (rewrite: respgate puts the prefix before every key)")
+}
 
-    /// Whether no selector allows any key.
-    fn allows_no_key(&self) -> bool {
-        self.role.iter().all(|one| matches!(&one.keys, Scope::Only(known) if known.is_empty()))
-    }
+/// Whether no selector allows any key.
+fn allows_no_key(policy: &Policy) -> bool {
+    policy.roles.role.iter().all(|one| matches!(&one.keys, Scope::Only(known) if known.is_empty()))
+}
 
-    /// The words for a policy that permits commands with keys and allows none of the keys.
-    fn reaches_nothing(&self) -> Option<&'static str> {
-        let permits = |spec: &Spec| {
-            let has_keys = !spec.keys.is_empty() && !spec.flags.has(Flags::PUBSUB);
-            has_keys && self.role.iter().any(|one| one.allows(spec.id))
-        };
-        (self.allows_no_key() && all().iter().any(permits)).then_some(NO_KEY)
-    }
+/// The words for a policy that permits commands with keys and allows none of the keys.
+fn reaches_nothing(policy: &Policy) -> Option<&'static str> {
+    let permits = |spec: &Spec| {
+        let has_keys = !spec.keys.is_empty() && !spec.flags.has(Flags::PUBSUB);
+        has_keys && policy.roles.role.iter().any(|one| one.allows(spec.id))
+    };
+    (allows_no_key(policy) && all().iter().any(permits)).then_some(NO_KEY)
 }
 
 fn listed(rules: &ScriptRules) -> String {
@@ -203,7 +202,7 @@ mod tests {
     use crate::policy::compile;
 
     fn overview(rules: &Rules) -> Overview {
-        compile(rules).unwrap().overview()
+        Overview::of(&compile(rules).unwrap())
     }
 
     fn acl(acl: &str) -> Rules {

@@ -1,4 +1,5 @@
-//! How far a policy reaches: whether it changes requests, whether it bounds what may be seen.
+//! How far a policy reaches: whether it changes requests, whether it bounds what may be seen, whether
+//! it permits a command at all.
 //!
 //! Owns: those questions, and what a list of keys must not show. Never knows: how a request is judged.
 
@@ -21,10 +22,21 @@ impl Policy {
     /// Whether every key of every database is allowed, so that what others do there may be seen.
     #[must_use]
     pub const fn is_unbounded(&self) -> bool {
-        let root = &self.role.root;
+        let root = &self.roles.role.root;
         self.namespace.is_none()
             && matches!(root.keys, Scope::All)
             && matches!(root.databases, Databases::All)
+    }
+
+    /// Whether it permits the command with some arguments.
+    pub(super) fn permits_command(&self, spec: &Spec) -> bool {
+        self.roles.role.iter().any(|one| one.allows(spec.id))
+    }
+
+    /// Whether it permits the command of this name.
+    #[must_use]
+    pub fn permits_named(&self, name: &str) -> bool {
+        self.roles.dictionary.by_name(name).is_some_and(|spec| self.permits_command(spec))
     }
 
     /// What is taken off a reply, with the names that a list must not show.
@@ -34,7 +46,7 @@ impl Policy {
         spec: &Spec,
         request: &Request<'_>,
     ) -> Option<Strip> {
-        let content = self.content.as_ref().filter(|_| !self.observes(Rule::Key));
+        let content = self.content.as_ref().filter(|_| !self.roles.observed.has(Rule::Key));
         let Some(hidden) = content.and_then(|content| content.hides(spec, request)) else {
             return strip;
         };

@@ -1,6 +1,6 @@
 //! What one application may do: a set of commands, patterns of keys and of channels, databases.
 //!
-//! Owns: [`Role`], [`Selector`]. Never knows: the text it came from, passwords, requests.
+//! Owns: [`Role`], [`Selector`], [`RuleWord`]. Never knows: who reads the words, passwords, requests.
 
 use crate::command::{Access, CommandId, IDS};
 
@@ -10,6 +10,14 @@ use super::pattern::Pattern;
 
 /// The number of the word that decided about a command; 0 when none did.
 pub(super) type WordNumber = u16;
+
+/// A word of the rules and the setting it is in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleWord {
+    /// `preset`, `acl` or `keys.prefix`.
+    pub setting: &'static str,
+    pub text: Box<str>,
+}
 
 /// A root and any number of selectors: a request passes when one of them lets it pass whole.
 #[derive(Clone, Debug, Default)]

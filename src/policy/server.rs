@@ -61,9 +61,9 @@ impl ServerRole {
         for word in pieces.iter().flat_map(|(_, text)| acl::words(text)).flatten() {
             role.add(word, prefix.as_deref(), dictionary);
         }
-        role.root.extend(withheld(&policy.role.root, prefix.is_some()));
+        role.root.extend(withheld(&policy.roles.role.root, prefix.is_some()));
         let sets = std::iter::once(&mut role.root).chain(&mut role.selectors);
-        for (words, selector) in sets.zip(policy.role.iter()) {
+        for (words, selector) in sets.zip(policy.roles.role.iter()) {
             let guarded = policy.scripts.mode() == ScriptMode::Guarded;
             let needs = needs(rules, selector, guarded);
             words.extend(needs.into_iter().map(str::to_owned));
@@ -197,7 +197,7 @@ fn on_server(text: &str, prefix: Option<&str>) -> String {
 #[must_use]
 pub(crate) fn differences(wanted: &Policy, live: &Policy) -> Vec<String> {
     let allows = |policy: &Policy, spec: &Spec| {
-        spec.flags.has(Flags::NO_AUTH) || policy.role.iter().any(|one| one.allows(spec.id))
+        spec.flags.has(Flags::NO_AUTH) || policy.roles.role.iter().any(|one| one.allows(spec.id))
     };
     let only = |a: &Policy, b: &Policy| {
         let commands = command::all().iter().filter(|spec| !spec.container);
@@ -206,7 +206,8 @@ pub(crate) fn differences(wanted: &Policy, live: &Policy) -> Vec<String> {
             .map(|spec| spec.name.to_owned())
             .collect::<Vec<_>>()
     };
-    let names = |policy: &Policy| policy.role.iter().flat_map(Selector::words).collect::<Vec<_>>();
+    let names =
+        |policy: &Policy| policy.roles.role.iter().flat_map(Selector::words).collect::<Vec<_>>();
     let (ours, theirs) = (names(wanted), names(live));
     let missing = |a: &[String], b: &[String]| {
         a.iter().filter(|word| !b.contains(word)).cloned().collect::<Vec<_>>()
@@ -229,9 +230,10 @@ fn apart(wanted: &Policy, live: &Policy) -> Vec<String> {
     let counts = |spec: &&Spec| !spec.container && !spec.flags.has(Flags::NO_AUTH);
     let commands: Vec<_> = command::all().iter().filter(counts).map(|spec| spec.id).collect();
     let only = |a: &Policy, b: &Policy, what: &str| {
-        let alone = |one: &&Selector| !b.role.iter().any(|other| one.permits_as(other, &commands));
+        let alone =
+            |one: &&Selector| !b.roles.role.iter().any(|other| one.permits_as(other, &commands));
         let line = |one: &Selector| format!("{what}: {}", one.words().join(" "));
-        a.role.iter().filter(alone).map(line).collect::<Vec<_>>()
+        a.roles.role.iter().filter(alone).map(line).collect::<Vec<_>>()
     };
     let missing = only(wanted, live, "the server permits other commands on");
     let besides = only(live, wanted, "the server has further rules on");

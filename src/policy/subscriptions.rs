@@ -7,41 +7,40 @@ use super::pattern::Pattern;
 use super::role::{Scope, Selector};
 use super::{Policy, Rule};
 
-impl Policy {
-    /// Whether every channel that could be heard under `old` may be heard under this one, and has the
-    /// same name at the server. As the server has it, patterns are compared letter by letter, and a
-    /// command that is taken away ends nothing (acl.c `ACLKillPubsubClientsIfNeeded`).
-    #[must_use]
-    pub fn keeps_subscriptions_of(&self, old: &Self) -> bool {
-        self.prefix() == old.prefix() && old.role.iter().all(|had| self.hears_all_by(had, old))
-    }
+/// Whether every channel that could be heard under `old` may be heard under `policy`, and has the
+/// same name at the server. As the server has it, patterns are compared letter by letter, and a
+/// command that is taken away ends nothing (acl.c `ACLKillPubsubClientsIfNeeded`).
+#[must_use]
+pub(crate) fn keeps_subscriptions(policy: &Policy, old: &Policy) -> bool {
+    policy.prefix() == old.prefix()
+        && old.roles.role.iter().all(|had| hears_all_by(policy, had, old))
+}
 
-    /// The same for what one selector of `old` let be heard.
-    fn hears_all_by(&self, had: &Selector, old: &Self) -> bool {
-        let hears = |pattern: Option<&Pattern>| {
-            let named = pattern.is_some_and(names_reserved);
-            let reserved = pattern.is_none_or(|known| may_be_reserved(known.text(), true))
-                && (named || had.hears_keys() || old.observes(Rule::Namespace));
-            let fits = |has: &Selector| {
-                let (hears, names) = match &has.channels {
-                    Scope::All => (true, false),
-                    Scope::Only(known) => {
-                        let has = pattern.is_some_and(|pattern| known.contains(pattern));
-                        (has, has && named)
-                    }
-                };
-                let events = (names || has.hears_keys()) && has.databases.cover(&had.databases);
-                (hears || self.observes(Rule::Channel))
-                    && (!reserved || events || self.observes(Rule::Namespace))
+/// The same for what one selector of `old` let be heard.
+fn hears_all_by(policy: &Policy, had: &Selector, old: &Policy) -> bool {
+    let hears = |pattern: Option<&Pattern>| {
+        let named = pattern.is_some_and(names_reserved);
+        let reserved = pattern.is_none_or(|known| may_be_reserved(known.text(), true))
+            && (named || had.hears_keys() || old.observes(Rule::Namespace));
+        let fits = |has: &Selector| {
+            let (hears, names) = match &has.channels {
+                Scope::All => (true, false),
+                Scope::Only(known) => {
+                    let has = pattern.is_some_and(|pattern| known.contains(pattern));
+                    (has, has && named)
+                }
             };
-            self.role.iter().any(fits)
+            let events = (names || has.hears_keys()) && has.databases.cover(&had.databases);
+            (hears || policy.observes(Rule::Channel))
+                && (!reserved || events || policy.observes(Rule::Namespace))
         };
-        match &had.channels {
-            Scope::Only(known) if !old.observes(Rule::Channel) => {
-                known.iter().all(|pattern| hears(Some(pattern)))
-            }
-            Scope::Only(_) | Scope::All => hears(None),
+        policy.roles.role.iter().any(fits)
+    };
+    match &had.channels {
+        Scope::Only(known) if !old.observes(Rule::Channel) => {
+            known.iter().all(|pattern| hears(Some(pattern)))
         }
+        Scope::Only(_) | Scope::All => hears(None),
     }
 }
 
@@ -82,7 +81,7 @@ mod tests {
             ("~b &__keyspace@*", "~b &__keyspace@* (~b &*)", true),
         ] {
             let (policy, before) = (compile(&rules(new)).unwrap(), compile(&rules(old)).unwrap());
-            assert_eq!(policy.keeps_subscriptions_of(&before), expected, "{old} -> {new}");
+            assert_eq!(keeps_subscriptions(&policy, &before), expected, "{old} -> {new}");
         }
     }
 
@@ -104,7 +103,7 @@ mod tests {
             (observed("channel"), observed("namespace"), false),
         ] {
             let (old, new) = (compile(&old).unwrap(), compile(&new).unwrap());
-            assert_eq!(new.keeps_subscriptions_of(&old), expected);
+            assert_eq!(keeps_subscriptions(&new, &old), expected);
         }
     }
 
@@ -126,7 +125,7 @@ mod tests {
             let lost = |command| {
                 names.iter().any(|name| may(&old, [command, name]) && !may(&new, [command, name]))
             };
-            if new.keeps_subscriptions_of(&old) {
+            if keeps_subscriptions(&new, &old) {
                 proptest::prop_assert!(!["subscribe", "psubscribe", "ssubscribe"].into_iter().any(lost));
             }
         }

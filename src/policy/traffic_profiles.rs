@@ -75,7 +75,7 @@ impl TrafficProfiles {
             profile.write(section, &mut text);
             let words = if dedicated { profile.words() } else { profile.server_words() };
             let learned = Rules { preset: None, acl: Some(words), ..rules };
-            roles.extend(ServerRole::new(&learned, &policy.dictionary));
+            roles.extend(ServerRole::new(&learned, &policy.roles.dictionary));
         }
         if text.is_empty() {
             return None;

@@ -12,171 +12,155 @@ use crate::config::{Encoding, KeyMode, Rules, ScriptMode};
 
 /// A setting that is written and has no effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Void {
+pub(crate) struct Void {
     /// As `scripts.mode`.
     pub setting: String,
     pub why: String,
     pub hint: &'static str,
 }
 
-impl Policy {
-    /// The settings it was built from that change nothing.
+impl Void {
+    /// The settings the policy was built from that change nothing.
     #[must_use]
-    pub fn void_settings(&self) -> Vec<Void> {
-        let Some(rules) = self.source.as_deref() else { return Vec::new() };
+    pub(crate) fn all_of(policy: &Policy) -> Vec<Self> {
+        let Some(rules) = policy.source.as_deref() else { return Vec::new() };
         let mut found = Found(Vec::new());
-        self.void_scripts(rules, &mut found);
-        self.void_keys(rules, &mut found);
-        self.void_values(rules, &mut found);
-        self.void_observed(rules, &mut found);
-        self.void_limits(rules, &mut found);
+        void_scripts(policy, rules, &mut found);
+        void_keys(policy, rules, &mut found);
+        void_values(policy, rules, &mut found);
+        void_observed(policy, rules, &mut found);
+        void_limits(policy, rules, &mut found);
         found.0
     }
+}
 
-    fn permits(&self, fits: impl Fn(&'static Spec) -> bool) -> bool {
-        self.dictionary.all().any(|spec| fits(spec) && self.permits_command(spec))
-    }
+fn permits(policy: &Policy, fits: impl Fn(&'static Spec) -> bool) -> bool {
+    policy.roles.dictionary.all().any(|spec| fits(spec) && policy.permits_command(spec))
+}
 
-    fn permits_command(&self, spec: &Spec) -> bool {
-        self.role.iter().any(|one| one.allows(spec.id))
-    }
+fn void_scripts(policy: &Policy, rules: &Rules, found: &mut Found) {
+    let scripts = &rules.scripts;
+    let texts =
+        permits(policy, |spec| matches!(spec.script, Some(Script::Text { .. } | Script::Digest)));
+    let functions = permits(policy, |spec| spec.script == Some(Script::Function));
+    let given = matches!(
+        scripts.mode,
+        Some(ScriptMode::Allowlist | ScriptMode::DeclaredKeys | ScriptMode::Guarded)
+    );
+    let hint = "add +eval +evalsha or +fcall to acl, or remove it";
+    let any = texts || functions || policy.roles.role.iter().any(may_run);
+    found.add(given && !any, "scripts.mode", "the rules permit no command that runs scripts", hint);
+    let hint = "add +eval +evalsha to acl, or remove it";
+    let none = any && !texts;
+    let why = "the rules permit no EVAL and no EVALSHA";
+    found.add(none && !scripts.allow.is_empty(), "scripts.allow", why, hint);
+    found.add(none && scripts.directory.is_some(), "scripts.directory", why, hint);
+    let hint = "add +fcall to acl, or remove it";
+    let none = any && !functions && !scripts.functions.is_empty();
+    found.add(none, "scripts.allow_functions", "the rules permit no FCALL", hint);
+    let denied = policy.scripts.mode() == ScriptMode::Deny;
+    let eval = policy.permits_named("eval");
+    let (why, hint) = if denied {
+        ("no script may run", "set scripts.mode, or remove it")
+    } else {
+        ("a script is sent again with EVAL, which the rules do not permit", "remove it")
+    };
+    found.add(scripts.heal.is_some() && (denied || !eval), "scripts.heal", why, hint);
+}
 
-    /// Whether it permits the command of this name.
-    #[must_use]
-    pub fn permits_named(&self, name: &str) -> bool {
-        self.dictionary.by_name(name).is_some_and(|spec| self.permits_command(spec))
-    }
-
-    fn void_scripts(&self, rules: &Rules, found: &mut Found) {
-        let scripts = &rules.scripts;
-        let texts =
-            self.permits(|spec| matches!(spec.script, Some(Script::Text { .. } | Script::Digest)));
-        let functions = self.permits(|spec| spec.script == Some(Script::Function));
-        let given = matches!(
-            scripts.mode,
-            Some(ScriptMode::Allowlist | ScriptMode::DeclaredKeys | ScriptMode::Guarded)
-        );
-        let hint = "add +eval +evalsha or +fcall to acl, or remove it";
-        let any = texts || functions || self.role.iter().any(may_run);
-        found.add(
-            given && !any,
-            "scripts.mode",
-            "the rules permit no command that runs scripts",
-            hint,
-        );
-        let hint = "add +eval +evalsha to acl, or remove it";
-        let none = any && !texts;
-        let why = "the rules permit no EVAL and no EVALSHA";
-        found.add(none && !scripts.allow.is_empty(), "scripts.allow", why, hint);
-        found.add(none && scripts.directory.is_some(), "scripts.directory", why, hint);
-        let hint = "add +fcall to acl, or remove it";
-        let none = any && !functions && !scripts.functions.is_empty();
-        found.add(none, "scripts.allow_functions", "the rules permit no FCALL", hint);
-        let denied = self.scripts.mode() == ScriptMode::Deny;
-        let eval = self.permits_named("eval");
-        let (why, hint) = if denied {
-            ("no script may run", "set scripts.mode, or remove it")
-        } else {
-            ("a script is sent again with EVAL, which the rules do not permit", "remove it")
+fn void_keys(policy: &Policy, rules: &Rules, found: &mut Found) {
+    let keys = &rules.keys;
+    let pieces = pieces(rules).unwrap_or_default();
+    let checked =
+        pieces.iter().any(|(setting, word)| *setting == "keys.prefix" && word.starts_with('~'));
+    found.add(
+        keys.prefix.is_some() && keys.mode == KeyMode::Enforce && !checked,
+        "keys.prefix",
+        "acl names keys, and they count alone",
+        "remove it, or the words of acl about keys (~… %… allkeys resetkeys)",
+    );
+    for (asked, name) in [(keys.flushdb, "flushdb"), (keys.dbsize, "dbsize")] {
+        if !asked || keys.mode != KeyMode::Rewrite {
+            continue;
+        }
+        let setting = if name == "flushdb" { "keys.flushdb" } else { "keys.dbsize" };
+        let denied = acl::words(rules.acl.as_deref().unwrap_or_default());
+        let denied = denied.into_iter().flatten().any(|word| {
+            word.text.strip_prefix('-').is_some_and(|word| word.eq_ignore_ascii_case(name))
+        });
+        if denied {
+            let hint = "remove it, or the word of acl";
+            found.add(true, setting, &format!("acl denies it: -{name}"), hint);
+            continue;
+        }
+        let open = |one: &Selector| {
+            by_name(name).is_some_and(|spec| one.allows(spec.id) && one.is_open_to(spec.reach))
         };
-        found.add(scripts.heal.is_some() && (denied || !eval), "scripts.heal", why, hint);
-    }
-
-    fn void_keys(&self, rules: &Rules, found: &mut Found) {
-        let keys = &rules.keys;
-        let pieces = pieces(rules).unwrap_or_default();
-        let checked =
-            pieces.iter().any(|(setting, word)| *setting == "keys.prefix" && word.starts_with('~'));
         found.add(
-            keys.prefix.is_some() && keys.mode == KeyMode::Enforce && !checked,
-            "keys.prefix",
-            "acl names keys, and they count alone",
-            "remove it, or the words of acl about keys (~… %… allkeys resetkeys)",
+            !policy.roles.role.iter().any(open),
+            setting,
+            "acl names keys, and it is about all that begin with the prefix",
+            "remove it, or write ~* in acl",
         );
-        for (asked, name) in [(keys.flushdb, "flushdb"), (keys.dbsize, "dbsize")] {
-            if !asked || keys.mode != KeyMode::Rewrite {
-                continue;
-            }
-            let setting = if name == "flushdb" { "keys.flushdb" } else { "keys.dbsize" };
-            let denied = acl::words(rules.acl.as_deref().unwrap_or_default());
-            let denied = denied.into_iter().flatten().any(|word| {
-                word.text.strip_prefix('-').is_some_and(|word| word.eq_ignore_ascii_case(name))
-            });
-            if denied {
-                let hint = "remove it, or the word of acl";
-                found.add(true, setting, &format!("acl denies it: -{name}"), hint);
-                continue;
-            }
-            let open = |one: &Selector| {
-                by_name(name).is_some_and(|spec| one.allows(spec.id) && one.is_open_to(spec.reach))
-            };
-            found.add(
-                !self.role.iter().any(open),
-                setting,
-                "acl names keys, and it is about all that begin with the prefix",
-                "remove it, or write ~* in acl",
-            );
-        }
     }
+}
 
-    fn void_values(&self, rules: &Rules, found: &mut Found) {
-        let stores = |spec: &Spec| {
-            let runs = spec.script.is_some() && !spec.flags.has(Flags::READONLY);
-            spec.flags.has(Flags::WRITE) || runs
+fn void_values(policy: &Policy, rules: &Rules, found: &mut Found) {
+    let stores = |spec: &Spec| {
+        let runs = spec.script.is_some() && !spec.flags.has(Flags::READONLY);
+        spec.flags.has(Flags::WRITE) || runs
+    };
+    let hint = "permit a command that writes, or remove it";
+    let why = "the rules permit no command that writes";
+    let none = !permits(policy, stores);
+    let values = &rules.values;
+    found.add(none && values.max_bytes.is_some(), "values.max_bytes", why, hint);
+    found.add(none && values.max_args.is_some(), "values.max_args", why, hint);
+    found.add(none && values.encoding != Encoding::Any, "values.encoding", why, hint);
+    let lives = permits(policy, |spec| spec.lifetime != TtlEffect::Untouched);
+    let none = policy.ttl.is_some() && !lives;
+    let setting = if rules.ttl.max.is_some() { "ttl.max" } else { "ttl.on_missing" };
+    found.add(none, setting, why, hint);
+}
+
+/// Rules that are to be observed, and of which there are none.
+fn void_observed(policy: &Policy, rules: &Rules, found: &mut Found) {
+    let rate = rules.limits.iter().any(|limit| limit.rate.is_some());
+    let concurrency = rules.limits.iter().any(|limit| limit.concurrency.is_some());
+    let keys = &rules.keys;
+    let about_keys = keys.max_bytes.is_some()
+        || keys.pattern.is_some()
+        || keys.charset != crate::config::Charset::Any
+        || !keys.deny.is_empty();
+    let values = &rules.values;
+    let about_values =
+        values.max_bytes.is_some() || values.max_args.is_some() || values.encoding != Encoding::Any;
+    for name in &rules.observe {
+        let rule = Rule::ALL.into_iter().find(|rule| rule.label() == name);
+        let (there, about) = match rule {
+            Some(Rule::Ttl) => (policy.ttl.is_some(), "ttl"),
+            Some(Rule::Key) => (about_keys, "keys"),
+            Some(Rule::Value) => (about_values, "values"),
+            Some(Rule::Rate) => (rate, "a rate"),
+            Some(Rule::Concurrency) => (concurrency, "concurrency"),
+            Some(Rule::Script) => (policy.scripts.mode() != ScriptMode::DeclaredKeys, "scripts"),
+            Some(_) | None => (true, ""),
         };
-        let hint = "permit a command that writes, or remove it";
-        let why = "the rules permit no command that writes";
-        let none = !self.permits(stores);
-        let values = &rules.values;
-        found.add(none && values.max_bytes.is_some(), "values.max_bytes", why, hint);
-        found.add(none && values.max_args.is_some(), "values.max_args", why, hint);
-        found.add(none && values.encoding != Encoding::Any, "values.encoding", why, hint);
-        let lives = self.permits(|spec| spec.lifetime != TtlEffect::Untouched);
-        let none = self.ttl.is_some() && !lives;
-        let setting = if rules.ttl.max.is_some() { "ttl.max" } else { "ttl.on_missing" };
-        found.add(none, setting, why, hint);
+        let why = format!("nothing is said about {about}, so that rule {name} refuses nothing");
+        found.add(!there, "observe", &why, "remove the name, or add the rule");
     }
+}
 
-    /// Rules that are to be observed, and of which there are none.
-    fn void_observed(&self, rules: &Rules, found: &mut Found) {
-        let rate = rules.limits.iter().any(|limit| limit.rate.is_some());
-        let concurrency = rules.limits.iter().any(|limit| limit.concurrency.is_some());
-        let keys = &rules.keys;
-        let about_keys = keys.max_bytes.is_some()
-            || keys.pattern.is_some()
-            || keys.charset != crate::config::Charset::Any
-            || !keys.deny.is_empty();
-        let values = &rules.values;
-        let about_values = values.max_bytes.is_some()
-            || values.max_args.is_some()
-            || values.encoding != Encoding::Any;
-        for name in &rules.observe {
-            let rule = Rule::ALL.into_iter().find(|rule| rule.label() == name);
-            let (there, about) = match rule {
-                Some(Rule::Ttl) => (self.ttl.is_some(), "ttl"),
-                Some(Rule::Key) => (about_keys, "keys"),
-                Some(Rule::Value) => (about_values, "values"),
-                Some(Rule::Rate) => (rate, "a rate"),
-                Some(Rule::Concurrency) => (concurrency, "concurrency"),
-                Some(Rule::Script) => (self.scripts.mode() != ScriptMode::DeclaredKeys, "scripts"),
-                Some(_) | None => (true, ""),
-            };
-            let why = format!("nothing is said about {about}, so that rule {name} refuses nothing");
-            found.add(!there, "observe", &why, "remove the name, or add the rule");
-        }
-    }
-
-    fn void_limits(&self, rules: &Rules, found: &mut Found) {
-        for (index, (limit, rule)) in self.limits.iter().zip(&rules.limits).enumerate() {
-            let limited = rule.rate.is_some() || rule.concurrency.is_some();
-            let covers = self.permits(|spec| limit.covers(spec));
-            found.add(
-                limited && !covers,
-                &format!("limit.{index}.commands"),
-                "the rules permit none of these commands",
-                "name others, or remove this limit",
-            );
-        }
+fn void_limits(policy: &Policy, rules: &Rules, found: &mut Found) {
+    for (index, (limit, rule)) in policy.limits.iter().zip(&rules.limits).enumerate() {
+        let limited = rule.rate.is_some() || rule.concurrency.is_some();
+        let covers = permits(policy, |spec| limit.covers(spec));
+        found.add(
+            limited && !covers,
+            &format!("limit.{index}.commands"),
+            "the rules permit none of these commands",
+            "name others, or remove this limit",
+        );
     }
 }
 
@@ -202,7 +186,7 @@ mod tests {
     use crate::policy::compile;
 
     fn void(rules: &Rules) -> Vec<String> {
-        compile(rules).unwrap().void_settings().into_iter().map(|void| void.setting).collect()
+        Void::all_of(&compile(rules).unwrap()).into_iter().map(|void| void.setting).collect()
     }
 
     fn preset(name: &str) -> Rules {

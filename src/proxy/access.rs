@@ -72,14 +72,14 @@ pub(super) fn warn(config: &Config) {
 pub(super) fn announce(policies: &Policies, metrics: &Metrics) {
     let mut modes = Vec::new();
     for (section, policy) in policies.sections() {
-        let Overview { mode, refuses, keys, scripts, warnings } = policy.overview();
+        let Overview { mode, refuses, keys, scripts, warnings } = Overview::of(policy);
         let scripts = scripts.unwrap_or_else(|| "no command runs any".to_owned());
         tracing::info!(policy = %section, mode = %refuses, %keys, %scripts, "policy in force");
         warn_of(&section, &warnings);
         modes.push((section, mode.label()));
     }
     for (name, policy) in &policies.accounts {
-        let warnings = policy.overview().warnings;
+        let warnings = Overview::of(policy).warnings;
         // That it refuses nothing is said of [policy], which decides that for all of them.
         let own: Vec<_> = warnings.into_iter().filter(|(code, _)| *code == "POL-W003").collect();
         warn_of(&format!("user {name} of users.acl_file"), &own);

@@ -13,7 +13,7 @@ use crate::audit::{self, verify::Verifier};
 use crate::base::clock;
 use crate::command::Dictionary;
 use crate::config::{self, AuditSink, Config};
-use crate::policy::{self, EvalContext, Verdict};
+use crate::policy::{self, EvalContext, Explanation, Verdict};
 use crate::resp::RequestBuf;
 
 /// `None`: there is no audit log. `sinks`: what the sinks of a running respgate fail with.
@@ -41,7 +41,7 @@ fn unrecorded(
         let Ok(policy) = policy::compile_with(rules, dictionary) else { continue };
         for (command, _) in DANGEROUS {
             let request = RequestBuf::from_args(command.split(' '));
-            let explained = policy.explain(&request.as_request(), &moment);
+            let explained = Explanation::of(&policy, &request.as_request(), &moment);
             let passes = matches!(explained.verdict, Verdict::Passes);
             if passes && explained.spec.is_some_and(|spec| !sensitive.has(spec)) {
                 found.push(format!("{command} ({section})"));

@@ -11,7 +11,7 @@ use super::facts::{DANGEROUS, FOREIGN, OwnFacts, PasswordFact, PolicyFacts};
 use crate::base::clock;
 use crate::command::Dictionary;
 use crate::config::{Authorities, Config, ListenAddress, OnMissing, Rules, SecretSource};
-use crate::policy::{self, EvalContext, Mode, Policy, Verdict};
+use crate::policy::{self, EvalContext, Explanation, Mode, Overview, Policy, Verdict};
 use crate::resp::RequestBuf;
 use crate::tls::TlsStore;
 use crate::tls::inspect::Inspection;
@@ -115,7 +115,7 @@ pub(super) fn policies(config: &Config, dictionary: &Arc<Dictionary>) -> Vec<Pol
 
 fn facts(section: String, rules: &Rules, dictionary: &Arc<Dictionary>) -> Option<PolicyFacts> {
     let policy = policy::compile_with(rules, dictionary).ok()?;
-    let overview = policy.overview();
+    let overview = Overview::of(&policy);
     let dangerous = DANGEROUS.iter().map(|(command, _)| *command);
     let scripts = overview.warnings.iter().find(|(code, _)| *code == "POL-W003");
     Some(PolicyFacts {
@@ -141,7 +141,7 @@ pub(super) fn rewrites(rules: &Rules) -> bool {
 fn passes(policy: &Policy, command: &str) -> bool {
     let request = RequestBuf::from_args(command.split(' '));
     let moment = EvalContext { database: 0, unix_ms: clock::unix_ms() };
-    match policy.explain(&request.as_request(), &moment).verdict {
+    match Explanation::of(policy, &request.as_request(), &moment).verdict {
         Verdict::Passes | Verdict::Observed(..) => true,
         Verdict::Refused(..) => false,
     }

@@ -8,7 +8,7 @@ use super::AdminState;
 use crate::admin::{Answer, Argument, Call, Effect, Kind, Refused, Verb};
 use crate::base::clock;
 use crate::base::limits;
-use crate::policy::{EvalContext, Shown, Verdict};
+use crate::policy::{EvalContext, Explanation, Shown, Verdict};
 use crate::resp::{RequestBuf, RequestLimits, RequestScanner, Scan};
 
 pub(crate) const EXPLAIN: Verb<AdminState> = Verb {
@@ -49,7 +49,7 @@ fn answer(house: &Arc<AdminState>, call: &Call) -> Result<Answer, Refused> {
     let policy = in_force.components.policies.get(name);
     let request = command.as_request();
     let moment = EvalContext { database, unix_ms: clock::unix_ms() };
-    let explanation = policy.explain(&request, &moment);
+    let explanation = Explanation::of(&policy, &request, &moment);
     let refused = matches!(explanation.verdict, Verdict::Refused(..));
     let places = &in_force.config.places;
     let place = |setting: &str| places.get(&format!("{section}.{setting}")).map(str::to_owned);

@@ -15,6 +15,7 @@ use crate::base::clock;
 use crate::base::limits;
 use crate::base::utc::utc;
 use crate::config::{self, Config, show_duration};
+use crate::policy::Overview;
 use crate::proxy::admin_state::InForce;
 use crate::session::Choice;
 use crate::telemetry::{Label, UpstreamState};
@@ -316,7 +317,7 @@ fn reloads(house: &AdminState, screen: &mut Screen) {
 fn policies(house: &AdminState, in_force: &InForce, now: u64, screen: &mut Screen) {
     let (mut lines, mut json) = (Vec::new(), Vec::new());
     for (section, policy) in in_force.components.policies.sections() {
-        let overview = policy.overview();
+        let overview = Overview::of(policy);
         let mode = overview.mode.label();
         lines.push(format!("{section}: {mode}; keys {}", overview.keys));
         json.push(json!({ "section": section, "mode": mode, "keys": overview.keys }));

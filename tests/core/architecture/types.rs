@@ -10,10 +10,6 @@ use super::source::{Source, Token, end_of_group, is_test};
 /// Files that may hold the methods of one type.
 const FILES_MAX: usize = 2;
 
-/// Types whose methods are in more files or form circles of files, and why.
-const SPREAD: &[(&str, &str)] =
-    &[("src/policy/mod.rs Policy", "each rule of the policy has its methods in the rule's file")];
-
 /// Files of pure modules that hold wakers or cells, and why.
 const SHARED: &[(&str, &str)] = &[
     ("src/session/limiter.rs", "a slot is handed from one session to the next"),
@@ -97,23 +93,14 @@ fn idle(list: &[(&str, &str)], needed: &BTreeSet<String>) -> Vec<String> {
 }
 
 pub fn spread(sources: &[Source]) -> Vec<String> {
-    let (mut faults, mut needed) = (Vec::new(), BTreeSet::new());
+    let mut faults = Vec::new();
     for (name, blocks) in types(sources) {
         let files: BTreeSet<&str> = blocks.iter().map(|(file, _)| file.path.as_str()).collect();
-        let mut found = Vec::new();
         if files.len() > FILES_MAX {
             let files: Vec<&str> = files.iter().copied().collect();
-            found.push(format!("{name}: methods in {} files: {}", files.len(), files.join(", ")));
+            faults.push(format!("{name}: methods in {} files: {}", files.len(), files.join(", ")));
         }
-        found.extend(circle(&blocks).map(|arrows| format!("{name}: circle of methods: {arrows}")));
-        if !found.is_empty() && excepted(SPREAD, &name) {
-            needed.insert(name);
-        } else {
-            faults.extend(found);
-        }
-    }
-    if sources.len() > 1 {
-        faults.extend(idle(SPREAD, &needed));
+        faults.extend(circle(&blocks).map(|arrows| format!("{name}: circle of methods: {arrows}")));
     }
     faults
 }
