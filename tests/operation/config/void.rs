@@ -130,7 +130,7 @@ fn rules_of_a_policy() {
 }
 
 #[test]
-fn pool_limits_and_drain() {
+fn pool_retry_and_breaker() {
     void(
         "[upstream.pool]\nmax_connections = 8\nmax_idle = 9",
         &[
@@ -167,6 +167,10 @@ fn pool_limits_and_drain() {
     void(open, &[&format!("9:11: upstream.retry.initial: {why}")]);
     void(&format!("{open}max = \"4s\"\n"), &[]);
     void(&open.replace("open_time", "failures = 2\nopen_time"), &[]);
+}
+
+#[test]
+fn health_limits_and_drain() {
     void(
         "[health]\nunready_after = \"1s\"\n",
         &["7:17: health.unready_after: without effect: readiness does not follow the server"],
