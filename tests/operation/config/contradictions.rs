@@ -173,7 +173,7 @@ fn pool_and_retry() {
     );
     check(
         "[upstream.retry]\ninitial = \"3s\"",
-        &["f:7:11: upstream.retry.initial: initial is 3s, more than max, which is 2s"],
+        &["f:7:11: upstream.retry.initial: initial is 3s, more than max, which is 1s"],
     );
 }
 
