@@ -34,6 +34,8 @@ where
         if let Some(address) = race.poll_start(clock::now()) {
             running.push(Box::pin(open(address)));
         }
+        let wakes = !running.is_empty() || race.poll_timeout().is_some();
+        debug_assert!(wakes, "it would wait for nothing");
         let first = poll_fn(|cx| {
             let mut attempts = running.iter_mut().enumerate();
             let ended = attempts.find_map(|(at, attempt)| match attempt.as_mut().poll(cx) {
@@ -66,6 +68,7 @@ where
         };
         race.handle_ended(finding, clock::now());
     }
+    debug_assert!(running.is_empty() || replica.is_some(), "an attempt is given up for nothing");
     replica.ok_or_else(|| failure.unwrap_or_else(|| DialError::of(Fault::NotConnected)))
 }
 
