@@ -32,7 +32,7 @@ impl Session {
     /// One request. May be called again with the same request after [`Step::Wait`](super::step::Step::Wait),
     /// [`Step::Pause`](super::step::Step::Pause) and [`Step::Acquire`](super::step::Step::Acquire); nothing has
     /// changed then.
-    #[inline(always)]
+    #[inline(never)]
     pub fn handle_request(
         &mut self,
         request: &Request<'_>,

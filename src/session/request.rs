@@ -21,6 +21,7 @@ use crate::policy::guard::Distrust;
 use crate::policy::{self, EvalContext, Grant, Refusal, Rule};
 use crate::resp::{Request, encode};
 
+#[inline(always)]
 pub(super) fn judge(
     session: &mut Session,
     request: &Request<'_>,
