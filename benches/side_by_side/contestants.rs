@@ -12,7 +12,6 @@ use serde_json::{Value, json};
 
 use crate::load::Target;
 use crate::process::{Process, find_program, free_port};
-use crate::terminators::TERMINATORS;
 
 /// What stands under `[policy]`: the rules of the example configuration, none, and those that change
 /// every request.
@@ -52,7 +51,7 @@ pub struct Field {
 
 impl Field {
     /// Starts the server, and every contestant that is installed and among the `wanted`.
-    pub fn start(wanted: impl Fn(&str) -> bool) -> Self {
+    pub fn start(terminators: &[(&'static str, Start)], wanted: impl Fn(&str) -> bool) -> Self {
         let directory = tempfile::Builder::new().prefix("respgate-bench-").tempdir().unwrap();
         let now = respgate::internals::base::clock::wall();
         let names = ["localhost", "127.0.0.1"];
@@ -99,7 +98,7 @@ impl Field {
                 None => eprintln!("skipped: {name} is not installed"),
             }
         }
-        for (name, start) in TERMINATORS.into_iter().filter(|(name, _)| wanted(name)) {
+        for &(name, start) in terminators.iter().filter(|(name, _)| wanted(name)) {
             match start(&field) {
                 Some((process, port)) => {
                     let target = field.over_tls(port);
@@ -215,7 +214,8 @@ fn start_redis(directory: &Path, files: &Files, plain_port: u16, tls_port: u16) 
     Process::start(directory, "redis", program.as_os_str(), &args).await_port(tls_port)
 }
 
-type Start = fn(&Field) -> Option<(Process, u16)>;
+/// Starts one, if it is installed.
+pub type Start = fn(&Field) -> Option<(Process, u16)>;
 
 /// Peers, in the order of the table.
 pub const PEERS: [(&str, Start); 5] = [

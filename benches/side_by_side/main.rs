@@ -42,6 +42,7 @@ use clap::Parser;
 use contestants::Field;
 use load::Spec;
 use results::{Results, Window};
+use terminators::TERMINATORS;
 use workloads::{WORKLOADS, Workload};
 
 /// A window in which others kept more processors busy than this is repeated.
@@ -107,7 +108,7 @@ impl<'a> Run<'a> {
         Self {
             options,
             program: std::env::current_exe().unwrap(),
-            field: Field::start(chosen),
+            field: Field::start(&TERMINATORS, chosen),
             rounds: options.rounds.unwrap_or(if options.quick { 1 } else { 3 }),
             window_ms: options.window_ms.unwrap_or(if options.quick { 400 } else { 1_200 }),
             repeats_left: options.repeats,

@@ -4,10 +4,8 @@
 
 use serde_json::{Value, json};
 
-use crate::contestants::{CLIENTS_MAX, Field, RULES, envoy_redis, envoy_tcp, run_envoy};
+use crate::contestants::{CLIENTS_MAX, Field, RULES, Start, envoy_redis, envoy_tcp, run_envoy};
 use crate::process::{Process, find_program, free_port};
-
-type Start = fn(&Field) -> Option<(Process, u16)>;
 
 /// In the order of the table.
 pub const TERMINATORS: [(&str, Start); 5] = [
