@@ -1,6 +1,6 @@
 //! What a session and an upstream connection say to each other, so that neither knows the other.
 //!
-//! Owns: [`Ticket`], [`PoolKey`], [`Loss`] and what a client may make of one. Never knows: sessions, connections.
+//! Owns: [`Ticket`], [`PoolKey`], [`Skips`], [`Loss`] and what a client may make of one. Never knows: sessions, connections.
 
 use crate::resp::Protocol;
 
@@ -36,6 +36,54 @@ impl Ticket {
     #[must_use]
     pub const fn next(self) -> Self {
         Self(self.0.wrapping_add(1))
+    }
+}
+
+/// The replies to one request that come before the one that counts: that to MULTI and those to queued commands, or
+/// to what respgate sends ahead.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Skips {
+    due: u32,
+    seen: u32,
+    refused: bool,
+}
+
+impl Skips {
+    pub(crate) const fn new(due: u32) -> Self {
+        Self { due, seen: 0, refused: false }
+    }
+
+    /// Whether there are any, or were.
+    pub(crate) const fn are_any(self) -> bool {
+        self.due > 0
+    }
+
+    /// Whether the next reply is one of them.
+    #[inline(always)]
+    pub(crate) const fn are_due(self) -> bool {
+        self.seen < self.due
+    }
+
+    pub(crate) const fn have_begun(self) -> bool {
+        self.seen > 0
+    }
+
+    /// One of them has come, or a piece of it; `opens`: the first one answers MULTI.
+    pub(crate) fn take(&mut self, kind: u8, done: bool, opens: bool) {
+        debug_assert!(self.are_due(), "the reply that counts is not skipped");
+        self.refused |= opens && self.seen == 0 && kind != b'+';
+        self.seen += u32::from(done);
+    }
+
+    /// Whether MULTI was refused: what follows did not run as a transaction.
+    #[inline(always)]
+    pub(crate) const fn are_refused(self) -> bool {
+        self.refused
+    }
+
+    /// Those to the same request, sent again.
+    pub(crate) const fn anew(self) -> Self {
+        Self::new(self.due)
     }
 }
 
@@ -209,6 +257,24 @@ pub enum OpenFailure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn skips_are_counted_by_whole_replies_and_only_the_first_can_refuse() {
+        for (opens, first, refused) in
+            [(true, b'+', false), (true, b'-', true), (false, b'-', false)]
+        {
+            let mut skips = Skips::new(2);
+            skips.take(first, false, opens);
+            assert!(!skips.have_begun() && skips.are_refused() == refused, "half a reply");
+            skips.take(first, true, opens);
+            assert!(skips.have_begun() && skips.are_due());
+            skips.take(b'-', true, opens);
+            assert!(!skips.are_due() && skips.are_any());
+            assert_eq!(skips.are_refused(), refused, "a queued command is not MULTI");
+            assert_eq!(skips.anew(), Skips::new(2));
+        }
+        assert!(!Skips::new(0).are_due() && !Skips::new(0).are_any());
+    }
 
     #[test]
     fn outcome_is_unknown_once_all_was_sent_and_an_outage_is_not_a_slow_reply() {

@@ -259,7 +259,7 @@ impl Host for Links {
 
     fn next_piece(&mut self, bytes: &[u8]) -> Option<Piece> {
         let (lease, _) = self.lease.as_deref_mut()?;
-        let (used, kind, done) = lease.next_piece(bytes).ok()?;
+        let (used, kind, done) = lease.next_piece(bytes)?;
         Some(Piece { used, kind, done })
     }
 

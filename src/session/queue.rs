@@ -12,7 +12,7 @@ use super::limiter::{Admission, Held};
 use crate::base::limits;
 use crate::command::{Blocking, EmptyReply, Flags, Spec};
 pub(crate) use crate::telemetry::CommandClass as Class;
-use crate::traffic::Ticket;
+use crate::traffic::{Skips, Ticket};
 
 impl Class {
     #[inline(always)]
@@ -34,9 +34,7 @@ pub(super) struct Remote {
     pub command: Option<&'static Spec>,
     pub expect: Expect,
     /// Replies that come before the one that counts (a connection of the session's own).
-    pub skip: u32,
-    /// Of a transaction: whether MULTI, the first of them, was answered by `+OK`.
-    pub opened: Option<bool>,
+    pub skips: Skips,
     /// The first error that the server answered to a queued command, as far as it is kept.
     pub refusal: Option<Box<[u8]>>,
     pub class: Class,
@@ -260,14 +258,12 @@ impl ReplyQueue {
             // Most sessions ask one thing after the other.
             self.places.reserve_exact(1);
         }
-        let (opened, refusal) = (None, None);
         let remote = Remote {
             ticket,
             command,
             expect,
-            skip,
-            opened,
-            refusal,
+            skips: Skips::new(skip),
+            refusal: None,
             class,
             at,
             admission: None,

@@ -59,7 +59,7 @@ pub(super) fn take_pinned(
 ) -> Result<Option<Completed>, UnexpectedReply> {
     if !session.replies.has_begun()
         && expects_replies_alone(session, kind)
-        && session.replies.queue.peek().is_some_and(|front| front.skip == 0)
+        && session.replies.queue.peek().is_some_and(|front| !front.skips.are_due())
     {
         begin_script(session, kind);
     }
@@ -78,7 +78,7 @@ fn expects_replies_alone(session: &Session, kind: u8) -> bool {
 
 /// Whether what the pinned connection says needs not be looked at as a whole.
 fn is_plain(session: &Session, kind: u8) -> bool {
-    let plain = |front: &Remote| front.passes(kind) && front.skip == 0;
+    let plain = |front: &Remote| front.passes(kind) && !front.skips.are_due();
     session.replies.has_begun()
         || (expects_replies_alone(session, kind) && session.replies.queue.peek().is_some_and(plain))
 }
@@ -151,11 +151,11 @@ fn handle_pinned_frame(
         }
     }
     let Some(front) = session.replies.queue.front() else { return Err(UnexpectedReply) };
-    if front.skip > 0 {
-        front.skip -= 1;
-        if matches!(front.expect, Expect::Block | Expect::Exec(_)) {
-            let opened = *front.opened.get_or_insert(kind == b'+');
-            session.residue.note_if(!opened, Residue::Poisoned);
+    if front.skips.are_due() {
+        let transacts = matches!(front.expect, Expect::Block | Expect::Exec(_));
+        front.skips.take(kind, true, transacts);
+        if transacts {
+            session.residue.note_if(front.skips.are_refused(), Residue::Poisoned);
             front.note_refusal(frame);
         }
         return Ok(None);
@@ -263,7 +263,7 @@ fn handle_reply_frame(
     begin_script(session, kind);
     let front = session.replies.queue.front()?;
     let ticket = front.ticket;
-    if front.opened == Some(false) {
+    if front.skips.are_refused() {
         return end_unopened(session, out);
     }
     let (mut hidden, mut own) = (silent, false);

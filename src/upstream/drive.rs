@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::AsyncWriteExt;
 use tokio::time::Sleep;
 
 use super::carrier::{Carrier, Dialed, Relieved, Served, Step, TURN};
@@ -29,7 +29,6 @@ use super::pipeline::{Answered, Broken, Delivery};
 use super::shared::{Shared, answer_all};
 use super::yield_to_io::yield_to_io;
 use crate::base::{clock, limits};
-use crate::telemetry::UpstreamDisconnect;
 use crate::traffic::Loss;
 pub(super) use relief::Beside;
 pub(super) use serving::report_lost;
@@ -250,18 +249,10 @@ impl Driver<'_> {
             if self.awaits_reader(cx) {
                 return;
             }
-            let mut buf = ReadBuf::new(&mut self.read);
-            match Pin::new(&mut self.link.stream).poll_read(cx, &mut buf) {
+            match self.link.stream.poll_receive(cx, &mut self.read) {
                 Poll::Pending => return,
-                Poll::Ready(Ok(())) if !buf.filled().is_empty() => {
-                    let filled = buf.filled().len();
-                    self.handle_bytes(filled);
-                }
-                Poll::Ready(Ok(())) => self.carrier.handle_closed(UpstreamDisconnect::Eof),
-                Poll::Ready(Err(error)) => {
-                    tracing::debug!(%error, "upstream connection failed");
-                    self.carrier.handle_closed(UpstreamDisconnect::Reset);
-                }
+                Poll::Ready(Ok(filled)) => self.handle_bytes(filled),
+                Poll::Ready(Err(reason)) => self.carrier.handle_closed(reason),
             }
             self.act(cx);
             if self.has_ended() {
@@ -340,20 +331,20 @@ impl Driver<'_> {
         self.write_blocked = false;
         let mut inner = self.shared.inner.borrow_mut();
         let mut wrote = false;
-        let mut broken = false;
+        let mut broken = None;
         loop {
             let bytes = self.carrier.poll_write(&inner.line);
             if bytes.is_empty() {
                 break;
             }
-            match Pin::new(&mut self.link.stream).poll_write(cx, bytes) {
-                Poll::Ready(Ok(count)) if count > 0 => {
+            match self.link.stream.poll_send(cx, bytes) {
+                Poll::Ready(Ok(count)) => {
                     inner.line.pipeline.wrote(count);
                     self.context.metrics.sent(count);
                     wrote = true;
                 }
-                Poll::Ready(_) => {
-                    broken = true;
+                Poll::Ready(Err(reason)) => {
+                    broken = Some(reason);
                     break;
                 }
                 Poll::Pending => {
@@ -367,15 +358,15 @@ impl Driver<'_> {
             self.context.note_batch(std::mem::take(&mut inner.batch));
         }
         drop(inner);
-        if (wrote || self.flush_pending) && !broken {
-            match Pin::new(&mut self.link.stream).poll_flush(cx) {
+        if (wrote || self.flush_pending) && broken.is_none() {
+            match self.link.stream.poll_sent(cx) {
                 Poll::Ready(Ok(())) => self.flush_pending = false,
-                Poll::Ready(Err(_)) => broken = true,
+                Poll::Ready(Err(reason)) => broken = Some(reason),
                 Poll::Pending => self.flush_pending = true,
             }
         }
-        if broken {
-            self.carrier.handle_closed(UpstreamDisconnect::Reset);
+        if let Some(reason) = broken {
+            self.carrier.handle_closed(reason);
             return self.act(cx);
         }
         if (wrote || self.write_blocked) && self.carrier.handle_written(clock::now) {

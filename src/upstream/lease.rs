@@ -2,13 +2,12 @@
 //!
 //! Owns: [`Lease`]. Never knows: why it was lent, what travels on it.
 
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::dial::ServerConnection;
 use super::holder::Holder;
@@ -41,14 +40,6 @@ pub(crate) struct Lease {
     /// Why it is closed, when it is not given back.
     closed_for: UpstreamDisconnect,
     _claim: Claim,
-}
-
-/// Why the connection is of no use any more.
-#[derive(Debug)]
-pub(crate) enum LeaseError {
-    Closed,
-    Io,
-    Framing,
 }
 
 impl Lease {
@@ -118,28 +109,33 @@ impl Lease {
     /// # Errors
     ///
     /// When the connection is gone.
-    pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LeaseError>> {
-        let Some(link) = &mut self.link else { return Poll::Ready(Err(LeaseError::Closed)) };
+    pub(crate) fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), UpstreamDisconnect>> {
+        let written = ready!(self.poll_send(cx));
+        Poll::Ready(written.map_err(|reason| self.die(reason)))
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), UpstreamDisconnect>> {
+        let Self { link: Some(link), out, pool, .. } = self else {
+            return Poll::Ready(Err(UpstreamDisconnect::Eof));
+        };
         let mut wrote = 0;
-        while !self.out.is_empty() {
+        while !out.is_empty() {
             if wrote >= limits::LEASE_WRITE_BYTES_MAX {
                 yield_to_io(cx);
                 return Poll::Pending;
             }
-            match ready!(Pin::new(&mut link.stream).poll_write(cx, &self.out)) {
-                Ok(0) => return Poll::Ready(Err(self.died(LeaseError::Closed))),
-                Ok(count) => {
-                    wrote += count;
-                    self.pool.note_sent(count);
-                    self.out.advance(count);
-                }
-                Err(_) => return Poll::Ready(Err(self.died(LeaseError::Io))),
-            }
+            let count = ready!(link.stream.poll_send(cx, out))?;
+            pool.metrics().sent(count);
+            wrote += count;
+            out.advance(count);
         }
-        if self.out.capacity() > limits::READ_BYTES * 4 {
-            self.out = BytesMut::new();
+        if out.capacity() > limits::READ_BYTES * 4 {
+            *out = BytesMut::new();
         }
-        Pin::new(&mut link.stream).poll_flush(cx).map_err(|_| LeaseError::Io)
+        link.stream.poll_sent(cx)
     }
 
     /// Reads once into `scratch`.
@@ -151,18 +147,13 @@ impl Lease {
         &mut self,
         cx: &mut Context<'_>,
         scratch: &mut [u8],
-    ) -> Poll<Result<usize, LeaseError>> {
-        let Some(link) = &mut self.link else { return Poll::Ready(Err(LeaseError::Closed)) };
-        let mut buf = ReadBuf::new(scratch);
-        let read = ready!(Pin::new(&mut link.stream).poll_read(cx, &mut buf));
-        match (read, buf.filled().len()) {
-            (Err(_), _) => Poll::Ready(Err(self.died(LeaseError::Io))),
-            (Ok(()), 0) => Poll::Ready(Err(self.died(LeaseError::Closed))),
-            (Ok(()), count) => {
-                self.pool.note_received(count);
-                Poll::Ready(Ok(count))
-            }
+    ) -> Poll<Result<usize, UpstreamDisconnect>> {
+        let Some(link) = &mut self.link else { return Poll::Ready(Err(UpstreamDisconnect::Eof)) };
+        let read = ready!(link.stream.poll_receive(cx, scratch));
+        if let Ok(count) = read {
+            self.pool.metrics().received(count);
         }
+        Poll::Ready(read.map_err(|reason| self.die(reason)))
     }
 
     /// Says that nothing more will be asked, and waits until the server has ended the connection: it has carried
@@ -178,37 +169,30 @@ impl Lease {
     }
 
     /// The server, or the way to it, has ended the connection.
-    fn died(&mut self, error: LeaseError) -> LeaseError {
+    fn die(&mut self, reason: UpstreamDisconnect) -> UpstreamDisconnect {
         if let Some(link) = self.link.take() {
             self.pool.note_death(self.answered, link.born);
-            self.pool.note_closed(match &error {
-                LeaseError::Closed => UpstreamDisconnect::Eof,
-                LeaseError::Io | LeaseError::Framing => UpstreamDisconnect::Reset,
-            });
+            self.pool.note_closed(reason);
         }
-        error
+        reason
     }
 
     /// The next piece of a reply at the front of `bytes`: its length, the reply's first byte, and
-    /// whether the reply ends with it.
-    ///
-    /// # Errors
-    ///
-    /// When the bytes are not RESP.
-    pub(crate) fn next_piece(&mut self, bytes: &[u8]) -> Result<(usize, u8, bool), LeaseError> {
+    /// whether the reply ends with it. `None` when the bytes are not RESP.
+    pub(crate) fn next_piece(&mut self, bytes: &[u8]) -> Option<(usize, u8, bool)> {
         let begins = !self.scanner.in_progress();
-        let advance = self.scanner.advance(bytes).map_err(|_| LeaseError::Framing)?;
+        let advance = self.scanner.advance(bytes).ok()?;
         if !std::mem::replace(&mut self.answered, true) {
             self.pool.note_answer();
         }
         self.doubtful |= self.scanner.has_push() && self.scanner.kind() != b'>';
         if self.scanner.kind() == b'-' {
             if begins {
-                self.pool.note_error_line(bytes.get(..advance.used).unwrap_or(bytes));
+                self.pool.metrics().error_line(bytes.get(..advance.used).unwrap_or(bytes));
             }
             self.note_sign(sign(bytes));
         }
-        Ok((advance.used, self.scanner.kind(), advance.done))
+        Some((advance.used, self.scanner.kind(), advance.done))
     }
 
     /// The same for a piece of the array that answers EXEC.
@@ -241,12 +225,12 @@ impl Lease {
 
     /// A request on it was answered after this time.
     pub(crate) fn note_answered(&self, after: Duration) {
-        self.pool.note_answered(after);
+        self.pool.metrics().answered(after);
     }
 
     /// So many requests on it were not answered in time.
     pub(crate) fn note_timeouts(&self, count: usize) {
-        self.pool.note_timeouts(count);
+        (0..count).for_each(|_| self.pool.metrics().timed_out());
     }
 
     /// It is given up while the server owes replies: what the kernel has not delivered is discarded.

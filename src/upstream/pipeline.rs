@@ -14,7 +14,7 @@ use bytes::{Buf, BytesMut};
 
 use crate::base::limits;
 use crate::resp::{Protocol, ReplyScanner};
-use crate::traffic::{Loss, Ticket};
+use crate::traffic::{Loss, Skips, Ticket};
 use delivery::Reason;
 pub(crate) use delivery::{Answered, Broken, Delivery, Note};
 use secret::Secrets;
@@ -27,11 +27,7 @@ struct Entry<W> {
     /// Its bytes in `Pipeline::bytes`.
     len: usize,
     /// Replies that belong to it but that its owner does not want.
-    skip: u32,
-    /// Those that have arrived.
-    skipped: u32,
-    /// The first of them, MULTI's, was not `+OK`: what follows did not run as a transaction.
-    refused: bool,
+    skips: Skips,
     /// May be executed twice without harm.
     retry: bool,
     attempts: u8,
@@ -100,9 +96,7 @@ impl<W> Pipeline<W> {
             owner,
             ticket,
             len,
-            skip,
-            skipped: 0,
-            refused: false,
+            skips: Skips::new(skip),
             retry,
             attempts: 0,
             companion: false,
@@ -256,10 +250,9 @@ impl<W> Pipeline<W> {
             let Some(entry) = self.line.front_mut().filter(|_| self.written > 0) else {
                 return Err(Broken::UnexpectedReply);
             };
-            if entry.skipped < entry.skip {
-                entry.refused |= entry.skipped == 0 && kind != b'+' && !entry.companion;
-                entry.skipped += u32::from(advance.done);
-                let told = entry.refused || entry.abandoned;
+            if entry.skips.are_due() {
+                entry.skips.take(kind, advance.done, !entry.companion);
+                let told = entry.skips.are_refused() || entry.abandoned;
                 if !told && self.reason.note(piece, kind, advance.done) {
                     deliver(Delivery {
                         owner: &entry.owner,
@@ -267,7 +260,7 @@ impl<W> Pipeline<W> {
                         bytes: &self.reason.line,
                         kind,
                         done: false,
-                        refused: entry.refused,
+                        refused: entry.skips.are_refused(),
                         skipped: true,
                         block: true,
                         announced: 0,
@@ -294,9 +287,9 @@ impl<W> Pipeline<W> {
                     bytes: piece,
                     kind,
                     done: advance.done,
-                    refused: entry.refused,
+                    refused: entry.skips.are_refused(),
                     skipped: false,
-                    block: entry.skip > 0,
+                    block: entry.skips.are_any(),
                     announced: self.scanner.announced().unwrap_or(0),
                     again: entry.attempts > 0,
                     at: entry.at,
@@ -347,7 +340,11 @@ impl<W> Pipeline<W> {
             if moves {
                 let attempts = entry.attempts.saturating_add(u8::from(sent));
                 moved.bytes.extend_from_slice(request);
-                moved.line.push_back(Entry { attempts, skipped: 0, ..entry.clone() });
+                moved.line.push_back(Entry {
+                    attempts,
+                    skips: entry.skips.anew(),
+                    ..entry.clone()
+                });
                 // The reply to what is written already goes nowhere.
                 entry.abandoned = true;
                 *abandoned += usize::from(sent);
@@ -410,8 +407,7 @@ impl<W> Pipeline<W> {
                 } else if !entry.secret && (!sent || repeatable && may_repeat(entry.attempts)) {
                     doubtful = false;
                     entry.attempts += u8::from(sent);
-                    entry.skipped = 0;
-                    entry.refused = false;
+                    entry.skips = entry.skips.anew();
                     self.bytes.extend_from_slice(request);
                     self.line.push_back(entry);
                 } else {
@@ -479,7 +475,7 @@ impl<W> Pipeline<W> {
         debug_assert_eq!(count(|entry| entry.secret), self.secrets.count());
         debug_assert!(!self.begun || self.owed(), "half a reply is to something");
         debug_assert!(self.begun || self.begun_bytes == 0);
-        debug_assert!(self.line.iter().skip(1).all(|entry| entry.skipped == 0));
+        debug_assert!(self.line.iter().skip(1).all(|entry| !entry.skips.have_begun()));
     }
 }
 

@@ -9,7 +9,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -20,6 +20,7 @@ use super::context::UpstreamContext;
 use super::dial::ServerConnection;
 use super::holder::Holder;
 use super::idle::{Checked, Pooled};
+use super::metrics::UpstreamMetrics;
 use super::not_primary::{Question, Sign, Verdict};
 use super::pool_core::{Answer, PoolCore, Turn, Upkeep};
 use super::reply_buffer::ReplyBuffer;
@@ -254,24 +255,9 @@ impl Pool {
         self.settle();
     }
 
-    pub(super) fn note_sent(&self, bytes: usize) {
-        self.context.metrics.sent(bytes);
-    }
-
-    pub(super) fn note_received(&self, bytes: usize) {
-        self.context.metrics.received(bytes);
-    }
-
-    pub(super) fn note_error_line(&self, line: &[u8]) {
-        self.context.metrics.error_line(line);
-    }
-
-    pub(super) fn note_answered(&self, after: Duration) {
-        self.context.metrics.answered(after);
-    }
-
-    pub(super) fn note_timeouts(&self, count: usize) {
-        (0..count).for_each(|_| self.context.metrics.timed_out());
+    /// What counts what passes on connections on loan, as on any other.
+    pub(super) fn metrics(&self) -> &UpstreamMetrics {
+        &self.context.metrics
     }
 
     /// Whether a connection may stay with the session that has it.
@@ -396,6 +382,7 @@ async fn reply_to(link: &mut ServerConnection, request: &[u8]) -> std::io::Resul
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::time::Duration;
 
     use super::*;
     use crate::config;

@@ -1,10 +1,10 @@
-//! The kinds of socket to a server, as one.
+//! The kinds of socket to a server, as one: how bytes pass, and why they pass no more.
 //!
 //! Owns: [`Stream`]. Never knows: how it was opened.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use socket2::SockRef;
@@ -14,6 +14,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::read_ahead::ReadAhead;
 use crate::base::limits;
+use crate::telemetry::UpstreamDisconnect;
 
 /// Bytes to and from a server.
 #[derive(Debug)]
@@ -63,6 +64,60 @@ impl Stream {
             Kind::Unix(_) => None,
             Kind::Tls(stream) => Some(SockRef::from(stream.get_ref().0.socket())),
         }
+    }
+
+    /// Reads once; how many bytes have come.
+    ///
+    /// # Errors
+    ///
+    /// Why the connection has ended.
+    #[inline]
+    pub(super) fn poll_receive(
+        &mut self,
+        cx: &mut Context<'_>,
+        into: &mut [u8],
+    ) -> Poll<Result<usize, UpstreamDisconnect>> {
+        let mut buf = ReadBuf::new(into);
+        let read = ready!(Pin::new(self).poll_read(cx, &mut buf));
+        Poll::Ready(match (read, buf.filled().len()) {
+            (Ok(()), 0) => Err(UpstreamDisconnect::Eof),
+            (Ok(()), count) => Ok(count),
+            (Err(error), _) => {
+                tracing::debug!(%error, "upstream connection failed");
+                Err(UpstreamDisconnect::Reset)
+            }
+        })
+    }
+
+    /// Writes once; how many bytes were taken.
+    ///
+    /// # Errors
+    ///
+    /// Why the connection has ended.
+    #[inline]
+    pub(super) fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<Result<usize, UpstreamDisconnect>> {
+        debug_assert!(!bytes.is_empty(), "nothing is written");
+        match ready!(Pin::new(self).poll_write(cx, bytes)) {
+            Ok(count @ 1..) => Poll::Ready(Ok(count)),
+            Ok(0) | Err(_) => Poll::Ready(Err(UpstreamDisconnect::Reset)),
+        }
+    }
+
+    /// Ready when the socket has all that was written: TLS may keep some of it.
+    ///
+    /// # Errors
+    ///
+    /// Why the connection has ended.
+    #[inline]
+    pub(super) fn poll_sent(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), UpstreamDisconnect>> {
+        Pin::new(self).poll_flush(cx).map_err(|_| UpstreamDisconnect::Reset)
     }
 
     /// Whether the server is at the other end of TLS.
@@ -143,5 +198,34 @@ impl AsyncWrite for Stream {
             Kind::Unix(socket) => Pin::new(socket).poll_shutdown(cx),
             Kind::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    #[test]
+    fn end_of_a_connection_has_its_reason() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+        let entered = runtime.enter();
+        let (near, far) = std::os::unix::net::UnixStream::pair().unwrap();
+        near.set_nonblocking(true).unwrap();
+        let mut stream = Stream::unix(UnixStream::from_std(near).unwrap());
+        drop(entered);
+        let send =
+            |stream: &mut Stream| runtime.block_on(poll_fn(|cx| stream.poll_send(cx, b"PING")));
+        let read = |stream: &mut Stream| {
+            runtime.block_on(poll_fn(|cx| stream.poll_receive(cx, &mut [0; 64])))
+        };
+        assert_eq!(send(&mut stream), Ok(4));
+        io::Write::write_all(&mut &far, b"+PONG").unwrap();
+        assert_eq!(read(&mut stream), Ok(5));
+        assert_eq!(io::Read::read(&mut &far, &mut [0; 4]).unwrap(), 4);
+        drop(far);
+        assert_eq!(read(&mut stream), Err(UpstreamDisconnect::Eof));
+        assert_eq!(send(&mut stream), Err(UpstreamDisconnect::Reset));
     }
 }

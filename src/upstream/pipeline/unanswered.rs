@@ -75,7 +75,7 @@ impl<W> Pipeline<W> {
     /// Everything in line, from the oldest on: whose it is, and whether it skips replies.
     pub fn into_requests(self) -> impl Iterator<Item = (W, Ticket, bool)> {
         let waits = self.line.into_iter().filter(|entry| !entry.abandoned);
-        waits.map(|entry| (entry.owner, entry.ticket, entry.skip > 0))
+        waits.map(|entry| (entry.owner, entry.ticket, entry.skips.are_any()))
     }
 
     /// Requests put in line before `before` have waited too long: each is reported once, with what was
