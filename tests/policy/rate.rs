@@ -433,10 +433,10 @@ fn wrong_logins_are_slowed_down_logged_and_counted_once() {
     };
     let mut inside = proxy.client();
     assert_eq!(inside.ask(&["AUTH", "app", "right"]), b"+OK\r\n");
+    let begin = now();
     for _ in 0..10 {
         wrong(&mut proxy.client(), &["AUTH", "app", "secret-1"]);
     }
-    let begin = now();
     let forms: [&[&str]; 5] = [
         &["AUTH", "app", "secret-2"],
         &["AUTH", "nobody-3", "secret-3"],
