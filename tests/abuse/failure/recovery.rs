@@ -81,11 +81,13 @@ fn handshakes_at_once_are_as_many_as_configured() {
     let proxy = before(&server, pool, "");
     let mut first = proxy.client();
     assert_eq!(first.ask_text(&["SET", "k", "1"]), "+OK");
+    // A slow machine may have held the first reply up, for which another connection is dialed.
+    let connecting = "respgate_upstream_connections{state=\"connecting\"}";
+    wait_until("nothing is being made", || metric(&proxy, connecting) == 0);
     server.be_mute(true);
     let accepted = server.accepted();
     let mut clients: Vec<Client> = (0..12).map(|_| proxy.client()).collect();
     clients.iter_mut().for_each(|client| client.send(&["BLPOP", "q", "0"]));
-    let connecting = "respgate_upstream_connections{state=\"connecting\"}";
     wait_until("two are being made", || metric(&proxy, connecting) == 2);
     std::thread::sleep(Duration::from_millis(100));
     assert_eq!((metric(&proxy, connecting), server.accepted() - accepted), (2, 2));
