@@ -71,6 +71,7 @@ impl Buffers {
     }
 
     /// Replaces one holder's share of `before` bytes by `after`. Returns whether all is within the cap.
+    #[inline]
     pub fn adjust(&self, before: usize, after: usize) -> bool {
         let used = (self.used.get() + after).saturating_sub(before);
         self.used.set(used);
@@ -82,6 +83,7 @@ impl Buffers {
     }
 
     /// Reserves what is used and a step more.
+    #[cold]
     fn reserve(&self, used: usize) {
         let after = used.saturating_add(limits::RESERVE_STEP_BYTES);
         self.budget.reserve(self.reserved.replace(after), after);

@@ -59,6 +59,8 @@ pub(super) struct UpstreamContext {
     entropy: RefCell<Entropy>,
     node: RefCell<Node>,
     retries: RefCell<RetryBudget>,
+    /// Commands that were written and are not in it yet.
+    sent: Cell<u64>,
     /// Whether the server may be dialed has changed, perhaps.
     changed: Notify,
     /// An outage has begun or ended.
@@ -94,6 +96,7 @@ impl UpstreamContext {
             entropy: RefCell::new(Entropy::from_seed(seed)),
             node: RefCell::new(Node::new(rules)),
             retries: RefCell::new(RetryBudget::new(budget, clock::now())),
+            sent: Cell::default(),
             changed: Notify::new(),
             turned: Notify::new(),
             last_error: RefCell::default(),
@@ -250,8 +253,15 @@ impl UpstreamContext {
     /// So many commands were written, none in a write of the proxy's own.
     pub(super) fn note_batch(&self, commands: u64) {
         self.metrics.batch(commands);
-        if commands > 0 {
-            self.retries.borrow_mut().note_sent(commands, clock::now());
+        self.sent.set(self.sent.get() + commands);
+    }
+
+    /// Counts for the retry budget what was written since this was called last: at each tick of a busy connection
+    /// rather than at each write, which needs no clock then.
+    pub(super) fn count_sent(&self, now: Instant) {
+        let sent = self.sent.take();
+        if sent > 0 {
+            self.retries.borrow_mut().note_sent(sent, now);
         }
     }
 
@@ -260,6 +270,7 @@ impl UpstreamContext {
         if attempts >= self.settings.retry.max_retries {
             return false;
         }
+        self.count_sent(now);
         let may = self.retries.borrow_mut().take(now);
         if !may {
             self.metrics.over_budget();
@@ -272,7 +283,7 @@ impl UpstreamContext {
         self.note(|node| node.handle_alive(clock::now()), "", "");
     }
 
-    /// Tells what has happened to the server to the log and to those who wait.
+    /// Logs what has happened to the server, and wakes the sessions that wait for it.
     fn note(&self, event: impl FnOnce(&mut Node) -> Option<Notice>, phase: &str, cause: &str) {
         let before = self.outage_since();
         let notice = event(&mut self.node.borrow_mut());

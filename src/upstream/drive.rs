@@ -392,6 +392,7 @@ impl Driver<'_> {
             standing: self.context.standing(&self.link),
         };
         let (context, now) = (self.context, clock::now());
+        context.count_sent(now);
         let mut inner = self.shared.inner.borrow_mut();
         let has_left = |mailbox: &Rc<Mailbox>| mailbox.has_left();
         self.carrier.handle_timeout(

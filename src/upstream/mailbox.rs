@@ -157,7 +157,7 @@ impl Mailbox {
         let before = inner.bytes.len();
         let after = before + bytes.len();
         self.buffers.adjust(before, after);
-        let flooded = self.buffers.is_flooded() && after > limits::FAIR_SHARE_BYTES;
+        let flooded = after > limits::FAIR_SHARE_BYTES && self.buffers.is_flooded();
         if after + self.unread.get() > self.limit.get() || flooded {
             self.buffers.adjust(after, 0);
             self.overflow.set(true);
