@@ -93,7 +93,7 @@ impl<J> Certificates<J> {
         };
         shown.ends.set(Some(ClientDisconnect::CertificateRefused));
         self.any_ends = true;
-        self.clients.values().filter(|own| Rc::ptr_eq(own, shown)).count()
+        shown_by(shown)
     }
 
     /// Finds what has ended at `now`; returns how many clients have shown it.
@@ -102,7 +102,7 @@ impl<J> Certificates<J> {
         for shown in self.chains.values() {
             if shown.not_after < now && shown.ends.get().is_none() {
                 shown.ends.set(Some(ClientDisconnect::CertificateExpired));
-                count += self.clients.values().filter(|own| Rc::ptr_eq(own, shown)).count();
+                count += shown_by(shown);
             }
         }
         self.any_ends |= count > 0;
@@ -117,6 +117,11 @@ impl<J> Certificates<J> {
         let ending = |(client, shown): (&u64, &Rc<Shown<J>>)| Some((*client, shown.ends.get()?));
         self.clients.iter().filter_map(ending).collect()
     }
+}
+
+/// How many clients have shown what `chains` has: each of them has it, too.
+fn shown_by<J>(shown: &Rc<Shown<J>>) -> usize {
+    Rc::strong_count(shown) - 1
 }
 
 #[cfg(test)]
