@@ -179,15 +179,17 @@ fn wait_beyond_max_delay_is_refused_at_once() {
     assert_eq!(passing(&mut proxy.client(), &["INCR", "app:n"], 5, "rate"), 2);
 }
 
+/// One BLPOP or INCR runs at once; a second one is refused.
+fn with_one_slot(server: &Server, mode: &str) -> Proxy {
+    let limits = "@limit = \"blpop incr\"\nconcurrency = 1\non_exceed = \"error\"\n";
+    before(server, &format!("{limits}[upstream.pool]\nmode = {mode:?}\n"))
+}
+
 #[test]
 fn commands_beyond_the_concurrency_are_refused() {
     let server = Server::mutual_tls(Brand::Redis);
     for mode in ["shared", "session"] {
-        let limits = format!(
-            "@limit = \"blpop incr\"\nconcurrency = 1\non_exceed = \"error\"\n\
-             [upstream.pool]\nmode = {mode:?}\n"
-        );
-        let proxy = before(&server, &limits);
+        let proxy = with_one_slot(&server, mode);
         let (mut client, mut other) = (proxy.client(), proxy.client());
         assert_eq!(passing(&mut other, &["INCR", "app:n"], 5, "concurrency"), 5);
         client.send(&["BLPOP", "app:l", "0"]);
@@ -377,11 +379,7 @@ fn slot_of_a_client_that_left_is_taken_while_its_command_runs() {
 fn transaction_takes_the_slots_of_its_commands() {
     let server = Server::mutual_tls(Brand::Redis);
     for mode in ["shared", "session"] {
-        let limits = format!(
-            "@limit = \"blpop incr\"\nconcurrency = 1\non_exceed = \"error\"\n\
-             [upstream.pool]\nmode = {mode:?}\n"
-        );
-        let proxy = before(&server, &limits);
+        let proxy = with_one_slot(&server, mode);
         let (mut client, mut other) = (proxy.client(), proxy.client());
         client.send(&["BLPOP", "app:l", "0"]);
         server.await_blocked(1);
