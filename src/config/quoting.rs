@@ -1,4 +1,4 @@
-//! Which values an error may repeat: a secret that stands in the wrong place is not to be read in a log.
+//! Which values an error may repeat: a secret at the wrong key must not reach a log.
 //!
 //! Owns: [`quoted`], [`is_telling`]. Never knows: what a value is for.
 

@@ -1,4 +1,4 @@
-//! What a session is told of the world when it judges a request.
+//! What judging a request needs besides the session: policy, limits, time, facts about the server.
 //!
 //! Owns: [`Context`]. Never knows: where it comes from, what is decided.
 

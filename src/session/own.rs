@@ -138,7 +138,7 @@ impl Own {
         self.nameless
     }
 
-    /// It is told the client's name, if there is one.
+    /// The client's name was sent on it, if there is one.
     pub(super) const fn note_named(&mut self) {
         self.nameless = false;
     }

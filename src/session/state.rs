@@ -377,7 +377,7 @@ impl Session {
         debug_assert!(self.own.is_none() || self.transaction.is_none(), "two transactions at once");
         debug_assert!(
             !self.watch.is_stale() || self.residue == Residue::Poisoned,
-            "a connection that watches for nobody could be returned"
+            "a connection watches keys that no client has asked for, and is kept"
         );
         self.replies.check_invariants();
     }

@@ -46,7 +46,7 @@ pub(super) fn track(
     }
     let on = turns_on(request);
     let off = request.arg(2).is_some_and(|word| word.eq_ignore_ascii_case(b"off"));
-    // Of the options the server speaks first.
+    // With further options the server answers, which judges those first.
     if !on && !off && request.len() == 3 {
         session.answer(out, |out| encode::error(out, client_text::SYNTAX));
         return Step::Done;

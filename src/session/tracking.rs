@@ -1,4 +1,4 @@
-//! Whether a client is told of keys that change, and which other client receives that.
+//! Whether a client gets invalidations of keys, and which other client receives them instead.
 //!
 //! Owns: [`Tracking`]. Never knows: the commands that begin and end it, connections.
 

@@ -65,7 +65,7 @@ enum State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Round(u64);
 
-/// The answer to someone who wants to dial.
+/// Whether a connection may be dialed now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ask {
     Dial(Round),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 /// For whom a pinned connection is lent. One client never has more than one, and one that frees the server.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Holder {
-    /// `None` where nobody logs in: all clients of the listener are one then.
+    /// `None` where the listener asks for no login: its clients count as one user then.
     pub user: Option<Arc<str>>,
     pub listener: Arc<str>,
 }

@@ -81,7 +81,7 @@ struct Trouble {
     connected: Option<Instant>,
     waited: u64,
     closed: u64,
-    /// Causes that were logged and need someone to act.
+    /// Causes that were logged and that an operator has to remove.
     told: Vec<Unavailable>,
 }
 

@@ -100,7 +100,8 @@ impl Shares {
         self.holders.share_among(listeners);
     }
 
-    /// Whether one is free for this use and nobody waits for it, as far as that does not depend on who wants it.
+    /// Whether a connection is free for this use and no session waits for one. The part that each user and listener
+    /// leaves free is not considered.
     pub(super) fn is_free_for(&self, purpose: Use) -> bool {
         self.of(purpose).lines.is_empty() && self.room_for(purpose) > 0
     }
@@ -207,7 +208,7 @@ mod tests {
         Shares::new(max, PoolMode::Shared)
     }
 
-    /// For a client of the one listener, where nobody logs in.
+    /// A client of the only listener, which asks for no login.
     fn anyone() -> Holder {
         Holder { user: None, listener: "one".into() }
     }
