@@ -117,9 +117,15 @@ impl FakeServer {
         self.stage.lock().unwrap()
     }
 
-    /// The next `times` requests that begin with `line` get something else than an answer.
+    /// The next `times` requests that begin with `line` get something else than an answer; where `line`
+    /// begins with `*`, the next that contain the rest of it.
     pub fn order(&self, line: &str, order: Order, times: usize) {
         self.stage().orders.push((line.to_owned(), order, times));
+    }
+
+    /// Requests that begin with `line` get no other answer than the next order for them says.
+    pub fn withdraw(&self, line: &str) {
+        self.stage().orders.retain(|(about, ..)| about != line);
     }
 
     /// Connections made so far lead to a replica from now on, others to a primary.
@@ -362,7 +368,7 @@ impl Service {
             let found = stage
                 .orders
                 .iter()
-                .position(|(begin, _, times)| *times > 0 && line.starts_with(begin));
+                .position(|(about, _, times)| *times > 0 && is_about(&line, about));
             if let Some(found) = found {
                 stage.orders[found].2 -= 1;
                 answer.apply(&stage.orders[found].1);
@@ -471,6 +477,10 @@ fn parse(input: &[u8]) -> Option<(Vec<String>, usize)> {
         at = end + 2 + length + 2;
     }
     (text.len() >= at).then_some((words, at))
+}
+
+fn is_about(line: &str, about: &str) -> bool {
+    about.strip_prefix('*').map_or_else(|| line.starts_with(about), |part| line.contains(part))
 }
 
 /// The bytes of a request, as respgate sends them.
