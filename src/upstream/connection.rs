@@ -187,7 +187,7 @@ impl Connection {
     #[must_use]
     pub(super) fn due<'a, W>(&self, pipeline: &'a Pipeline<Owner<W>>) -> &'a [u8] {
         if self.silent || self.held || matches!(self.succession, Succession::Ready(_)) {
-            pipeline.unfinished(Owner::is_own)
+            pipeline.unfinished()
         } else {
             pipeline.unwritten()
         }
@@ -346,7 +346,7 @@ impl Connection {
         let mut any = false;
         // A slow answer is awaited no longer; a silent server is an outage.
         let loss = if self.silent { Loss::OutcomeUnknown } else { Loss::TimedOut };
-        pipeline.expire(before, Owner::is_own, |owner, ticket, request| {
+        pipeline.expire(before, |owner, ticket, request| {
             if let Some(session) = owner.session() {
                 any = true;
                 report(session, ticket, loss, request);
@@ -374,7 +374,7 @@ impl Connection {
         }
         // Set aside, it is known that the server is well: what waits there waits its own time.
         let waits = self.stalled && !timing.command_timeout.is_zero();
-        let given_up = around.aside && pipeline.is_given_up(Owner::is_own);
+        let given_up = around.aside && pipeline.is_given_up();
         let health_due = !busy && silent >= timing.health_check_interval;
         let stalled = busy && silent >= timing.stall_timeout;
         if stalled && given_up {
@@ -390,7 +390,7 @@ impl Connection {
         match self.probe {
             Some(since) if now.saturating_duration_since(since) >= timing.connect_timeout => {
                 // What was written and must not be written again is given up at its own time.
-                let owes = pipeline.owes_writes(|owner| !owner.is_own());
+                let owes = pipeline.owes_writes();
                 self.note_silence(true);
                 if !around.aside && around.room {
                     // What is new finds another way, if there is one.

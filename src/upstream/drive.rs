@@ -269,7 +269,7 @@ impl Driver<'_> {
         context.metrics.received(filled);
         let mut inner = self.shared.inner.borrow_mut();
         let line = &mut inner.line;
-        let (largest, oldest) = line.pipeline.extremes(filled, |owner| !owner.is_own());
+        let (largest, oldest) = line.pipeline.extremes(filled);
         let notes = oldest
             .is_some_and(|oldest| notable.is_met(now.saturating_duration_since(oldest), largest));
         let mut note =

@@ -35,7 +35,9 @@ struct Entry<W> {
     companion: bool,
     /// Its owner got a time-out; the late reply is dropped.
     abandoned: bool,
-    /// Its bytes are wiped when it is answered, and it is for this connection alone.
+    /// The proxy's own: it is about this connection and ends with it.
+    own: bool,
+    /// Its bytes are wiped when it is answered.
     secret: bool,
     at: Instant,
 }
@@ -101,9 +103,19 @@ impl<W> Pipeline<W> {
             attempts: 0,
             companion: false,
             abandoned: false,
+            own: false,
             secret: false,
             at,
         });
+    }
+
+    /// Puts a request of the proxy's own in line.
+    pub fn push_own(&mut self, owner: W, ticket: Ticket, request: &[u8], at: Instant) {
+        self.push(owner, ticket, request, 0, false, at);
+        debug_assert!(!self.line.is_empty(), "it is in line");
+        if let Some(entry) = self.line.back_mut() {
+            entry.own = true;
+        }
     }
 
     /// The request put in line last completes the one before it.
@@ -127,7 +139,7 @@ impl<W> Pipeline<W> {
         let (before, behind) = old.split_at_checked(end).unwrap_or((&old, &[]));
         self.bytes.reserve(old.len() + request.len());
         self.bytes.extend_from_slice(before);
-        self.push(owner, ticket, request, 0, false, at);
+        self.push_own(owner, ticket, request, at);
         self.bytes.extend_from_slice(behind);
         self.secrets.wipe(old);
         if let Some(entry) = self.line.pop_back() {
@@ -138,7 +150,7 @@ impl<W> Pipeline<W> {
     /// Puts a request of the proxy's own in line that holds a secret.
     pub fn push_secret(&mut self, owner: W, ticket: Ticket, request: &[u8], at: Instant) {
         self.secrets.note_pushed();
-        self.push(owner, ticket, request, 0, false, at);
+        self.push_own(owner, ticket, request, at);
         if let Some(entry) = self.line.back_mut() {
             entry.secret = true;
         }
@@ -177,12 +189,12 @@ impl<W> Pipeline<W> {
         self.bytes.get(self.written..).unwrap_or_default()
     }
 
-    /// The rest of a request that is written in part, and what is the proxy's `own` right behind it.
+    /// The rest of a request that is written in part, and what is the proxy's own right behind it.
     #[must_use]
-    pub fn unfinished(&self, own: impl Fn(&W) -> bool) -> &[u8] {
+    pub fn unfinished(&self) -> &[u8] {
         let mut end = 0;
         for entry in &self.line {
-            if end >= self.written && !own(&entry.owner) {
+            if end >= self.written && !entry.own {
                 break;
             }
             end += entry.len;
@@ -220,10 +232,10 @@ impl<W> Pipeline<W> {
     }
 
     /// The most that has been heard of one reply when so many more bytes have come, and when the oldest
-    /// request was put in line whose owner `counts`.
+    /// request was put in line that is not the proxy's own.
     #[must_use]
-    pub fn extremes(&self, more: usize, counts: impl Fn(&W) -> bool) -> (usize, Option<Instant>) {
-        let oldest = self.line.iter().find(|entry| counts(&entry.owner));
+    pub fn extremes(&self, more: usize) -> (usize, Option<Instant>) {
+        let oldest = self.line.iter().find(|entry| !entry.own);
         (self.begun_bytes + more, oldest.map(|entry| entry.at))
     }
 
@@ -380,8 +392,8 @@ impl<W> Pipeline<W> {
     }
 
     /// The connection is gone. What was not written, or may be executed twice, stays in line for the
-    /// next connection; everything else is reported lost, with what was asked. Returns how many of these
-    /// were sent as often as they may be.
+    /// next connection; everything else is reported lost, with what was asked, except what is the proxy's
+    /// own. Returns how many of these were sent as often as they may be.
     pub fn handle_loss(
         &mut self,
         mut may_repeat: impl FnMut(u8) -> bool,
@@ -401,10 +413,10 @@ impl<W> Pipeline<W> {
             let started = begun && index == 0;
             let repeatable = entry.retry && !(entry.companion && doubtful);
             doubtful = true;
-            if !entry.abandoned {
+            if !entry.abandoned && !entry.own {
                 if started {
                     report(&entry.owner, entry.ticket, Loss::Truncated, request);
-                } else if !entry.secret && (!sent || repeatable && may_repeat(entry.attempts)) {
+                } else if !sent || repeatable && may_repeat(entry.attempts) {
                     doubtful = false;
                     entry.attempts += u8::from(sent);
                     entry.skips = entry.skips.anew();
@@ -473,6 +485,10 @@ impl<W> Pipeline<W> {
         debug_assert!(self.written <= bytes, "only what is in line is written");
         debug_assert_eq!(count(|entry| entry.abandoned), self.abandoned);
         debug_assert_eq!(count(|entry| entry.secret), self.secrets.count());
+        debug_assert!(
+            self.line.iter().all(|entry| entry.own || !entry.secret),
+            "a secret is its own"
+        );
         debug_assert!(!self.begun || self.owed(), "half a reply is to something");
         debug_assert!(self.begun || self.begun_bytes == 0);
         debug_assert!(self.line.iter().skip(1).all(|entry| !entry.skips.have_begun()));

@@ -60,7 +60,7 @@ impl Connection {
         now: Instant,
     ) {
         self.answer.clear();
-        pipeline.push(Owner::Role, Ticket::default(), question.wire(), 0, false, now);
+        pipeline.push_own(Owner::Role, Ticket::default(), question.wire(), now);
     }
 
     pub(super) fn take_answer<W>(&mut self, pipeline: &mut Pipeline<Owner<W>>, now: Instant) {

@@ -88,6 +88,20 @@ fn loss_keeps_what_is_safe_and_reports_the_rest() {
 }
 
 #[test]
+fn own_requests_end_with_their_connection_whether_they_were_sent_or_not() {
+    let mut p = pushed(&[("get1", true)]);
+    p.push_own("own", Ticket(1), b"PING", at());
+    p.push_own("own", Ticket(2), b"ROLE", at());
+    write(&mut p, 8);
+    assert!(lose(&mut p, 3).is_empty());
+    assert_eq!((p.unwritten(), p.len()), (&b"get1"[..], 1));
+    p.push_own("own", Ticket(3), b"PING", at());
+    write(&mut p, 4);
+    assert_eq!(lose(&mut p, 0), ["get1 OutcomeUnknown"]);
+    assert!(p.is_empty(), "nothing of the proxy's own keeps a line dialed");
+}
+
+#[test]
 fn companion_is_repeated_only_behind_a_request_whose_outcome_is_known() {
     let with_companion = || {
         let mut p = pushed(&[("set", false)]);
@@ -109,7 +123,7 @@ fn companion_is_repeated_only_behind_a_request_whose_outcome_is_known() {
     assert_eq!(p.unwritten(), b"setexpire", "neither was executed");
     let mut p = with_companion();
     write(&mut p, 9);
-    p.expire(at() + Duration::from_secs(1), |_| false, |_, _, _| {});
+    p.expire(at() + Duration::from_secs(1), |_, _, _| {});
     assert!(lose(&mut p, 3).is_empty() && p.is_empty(), "given up before");
 }
 
@@ -124,11 +138,14 @@ fn restart_forgets_what_nobody_waits_for() {
 #[test]
 fn owes_writes_counts_what_must_not_be_written_again() {
     let mut p = pushed(&[("get1", true), ("set2", false)]);
-    assert!(!p.owes_writes(|_| true));
+    p.push_own("own", Ticket(2), b"PING", at());
+    assert!(!p.owes_writes());
+    write(&mut p, 4);
+    assert!(!p.owes_writes());
     write(&mut p, 8);
-    assert!(p.owes_writes(|_| true) && !p.owes_writes(|owner| *owner == "get1"));
-    p.expire(at() + Duration::from_secs(1), |_| false, |_, _, _| {});
-    assert!(!p.owes_writes(|_| true));
+    assert!(p.owes_writes());
+    p.expire(at() + Duration::from_secs(1), |_, _, _| {});
+    assert!(!p.owes_writes());
 }
 
 #[test]
@@ -147,7 +164,7 @@ fn late_reply_of_an_abandoned_request_goes_nowhere() {
     let mut p = pushed(&[("a", true), ("b", true)]);
     write(&mut p, 2);
     let mut late = Vec::new();
-    p.expire(at() + Duration::from_secs(1), |_| false, |owner, _, _| late.push(*owner));
+    p.expire(at() + Duration::from_secs(1), |owner, _, _| late.push(*owner));
     assert_eq!(late, ["a", "b"]);
     p.push("c", Ticket(2), b"c", 0, true, at());
     write(&mut p, 1);
@@ -159,7 +176,7 @@ fn half_a_request_is_not_answered() {
     let mut p = pushed(&[("get1", true), ("get2", true)]);
     write(&mut p, 6);
     assert_eq!(feed(&mut p, "+1\r\n").0, ["get1 \"+1\\r\\n\" true"]);
-    assert_eq!(p.unfinished(|_| false), b"t2");
+    assert_eq!(p.unfinished(), b"t2");
     assert_eq!(feed(&mut p, "+2\r\n").1, Err(Broken::UnexpectedReply));
 }
 
@@ -273,7 +290,7 @@ fn half_a_request_and_the_oldest_stay() {
     write(&mut p, 3);
     let moved = p.move_over(id);
     assert!(moved.is_empty());
-    assert_eq!(p.unfinished(|_| false), b"1");
+    assert_eq!(p.unfinished(), b"1");
     assert_eq!(p.unwritten(), b"1a2b2");
 }
 
@@ -283,7 +300,7 @@ fn request_of_the_proxy_goes_before_what_is_not_written() {
     write(&mut p, 3);
     p.push_next("own", Ticket(9), b"PING", at());
     assert_eq!(p.unwritten(), b"1PINGc1");
-    assert_eq!(p.unfinished(|owner| *owner == "own"), b"1PING");
+    assert_eq!(p.unfinished(), b"1PING");
     write(&mut p, 7);
     let owners = ["a1", "b1", "own", "c1"].map(|name| format!("{name} \"+\\r\\n\" true"));
     assert_eq!(feed(&mut p, "+\r\n+\r\n+\r\n+\r\n").0, owners);
@@ -291,10 +308,11 @@ fn request_of_the_proxy_goes_before_what_is_not_written() {
 
 #[test]
 fn line_is_given_up_when_nobody_waits() {
-    let mut p = pushed(&[("a1", true), ("own", true)]);
-    assert!(!p.is_given_up(|owner| *owner == "own"));
-    p.expire(at() + Duration::from_secs(1), |_| false, |_, _, _| {});
-    assert!(p.is_given_up(|owner| *owner == "own"));
+    let mut p = pushed(&[("a1", true)]);
+    p.push_own("own", Ticket(1), b"PING", at());
+    assert!(!p.is_given_up());
+    p.expire(at() + Duration::from_secs(1), |_, _, _| {});
+    assert!(p.is_given_up());
 }
 
 #[test]

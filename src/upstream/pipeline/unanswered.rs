@@ -79,14 +79,9 @@ impl<W> Pipeline<W> {
     }
 
     /// Requests put in line before `before` have waited too long: each is reported once, with what was
-    /// asked, and its reply, when it comes, goes nowhere. The reply to what is the proxy's `own` counts
+    /// asked, and its reply, when it comes, goes nowhere. The reply to what is the proxy's own counts
     /// however late it is.
-    pub fn expire(
-        &mut self,
-        before: Instant,
-        own: impl Fn(&W) -> bool,
-        mut report: impl FnMut(&W, Ticket, &[u8]),
-    ) {
+    pub fn expire(&mut self, before: Instant, mut report: impl FnMut(&W, Ticket, &[u8])) {
         let mut start = 0;
         for (index, entry) in self.line.iter_mut().enumerate() {
             if entry.at >= before {
@@ -96,7 +91,7 @@ impl<W> Pipeline<W> {
             start += entry.len;
             // Half a reply cannot be taken back: its owner gets the rest, or the loss.
             let begun = index == 0 && self.begun;
-            if !entry.abandoned && !begun && !own(&entry.owner) {
+            if !entry.abandoned && !begun && !entry.own {
                 entry.abandoned = true;
                 self.abandoned += 1;
                 report(&entry.owner, entry.ticket, request);
@@ -124,7 +119,7 @@ impl<W> Pipeline<W> {
             }
             sent += usize::from(entry.attempts > 0);
             self.abandoned -= usize::from(entry.abandoned);
-            debug_assert!(!entry.secret, "a secret is for one connection alone");
+            debug_assert!(!entry.own, "it is about one connection alone");
             self.bytes.advance(entry.len.min(self.bytes.len()));
             self.line.pop_front();
         }
@@ -132,18 +127,17 @@ impl<W> Pipeline<W> {
         sent
     }
 
-    /// Whether only requests are in line whose owners wait no longer, or the proxy's `own`.
-    pub fn is_given_up(&self, own: impl Fn(&W) -> bool) -> bool {
-        self.line.iter().all(|entry| entry.abandoned || own(&entry.owner))
+    /// Whether only requests are in line whose owners wait no longer, or the proxy's own.
+    pub fn is_given_up(&self) -> bool {
+        self.line.iter().all(|entry| entry.abandoned || entry.own)
     }
 
-    /// Whether a request is written that must not be written again, and whose owner, as `counts` says,
-    /// still waits for it.
-    pub fn owes_writes(&self, counts: impl Fn(&W) -> bool) -> bool {
+    /// Whether a request is written that must not be written again, and whose owner still waits for it.
+    pub fn owes_writes(&self) -> bool {
         let mut end = 0;
         self.line.iter().any(|entry| {
             end += entry.len;
-            end <= self.written && !entry.retry && !entry.abandoned && counts(&entry.owner)
+            end <= self.written && !entry.retry && !entry.abandoned && !entry.own
         })
     }
 }
