@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 pub(crate) use event::{Draft, Event, Kind};
 pub(crate) use recent::Since;
@@ -229,7 +229,7 @@ impl Audit {
             let thread = sink.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
             let Some(thread) = thread else { continue };
             while !thread.is_finished() && clock::now() < until {
-                std::thread::sleep(Duration::from_millis(5));
+                std::thread::sleep(limits::AUDIT_STOP_CHECK_INTERVAL);
             }
             if !thread.is_finished() {
                 let waiting = sink.queue.bytes();

@@ -10,6 +10,7 @@ use super::quoting::quoted;
 use super::section::{
     Section, boolean, choice, count, duration, mode, path, size, string, strings, text,
 };
+use crate::base::limits;
 
 /// The audit log of a process; it is on when it has a sink.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -160,7 +161,7 @@ pub(super) fn read(at: &Section<'_>) -> Option<Audit> {
         let hint = "head -c 32 /dev/urandom > FILE makes one; or write keys = \"prefix\"";
         at.report("key_file", ValueError::new("missing: keys = \"hmac\" needs it").hint(hint));
     }
-    if audit.queue_bytes < 64 << 10 {
+    if audit.queue_bytes < limits::AUDIT_QUEUE_BYTES_MIN {
         at.report("queue", ValueError::new("too small").hint("write at least \"64KiB\""));
     }
     if at.list("sink").is_empty() {

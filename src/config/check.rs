@@ -322,7 +322,7 @@ impl Check<'_> {
         self.at_most("slowlog.max_entries", slow.max_entries, limits::SLOW_ENTRIES_MAX, number);
         self.positive("hotkeys.max_keys", hot.max_keys);
         self.at_most("hotkeys.max_keys", hot.max_keys, limits::HOT_KEYS_MAX, number);
-        self.at_most("hotkeys.sample", hot.sample, 1 << 20, |count| count.to_string());
+        self.at_most("hotkeys.sample", hot.sample, limits::HOT_KEYS_SAMPLE_MAX, |n| n.to_string());
     }
 
     fn times(&mut self, config: &Config) {

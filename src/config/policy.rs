@@ -2,8 +2,6 @@
 //!
 //! Owns: the names of the keys under `[policy]`. Never knows: how a rule is applied.
 
-use std::time::Duration;
-
 use super::error::ValueError;
 use super::quoting::quoted;
 use super::rate;
@@ -15,6 +13,7 @@ use super::scripts::{ScriptMode, ScriptRules};
 use super::section::{Section, boolean, choice, count, duration, path, size, string, strings};
 use super::tree::Node;
 use super::units::show_duration;
+use crate::base::limits;
 use crate::base::sha1::Sha1;
 
 /// One policy.
@@ -131,8 +130,7 @@ fn ttl(at: &Section<'_>) -> TtlRules {
         exempt: at.get("exempt", strings).unwrap_or_default(),
     };
     for (key, duration) in [("default", ttl.default), ("max", ttl.max)] {
-        // Commands that count seconds can say no less.
-        if duration.is_some_and(|duration| duration < Duration::from_secs(1)) {
+        if duration.is_some_and(|duration| duration < limits::TTL_MIN) {
             at.report(key, ValueError::new("must be at least 1s"));
         }
     }

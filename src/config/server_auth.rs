@@ -122,7 +122,7 @@ fn timeout(node: &Node) -> Result<Duration, ValueError> {
 
 fn refresh(node: &Node) -> Result<Duration, ValueError> {
     let refresh = duration(node)?;
-    if refresh < Duration::from_secs(1) {
+    if refresh < limits::PASSWORD_REFRESH_MIN {
         return Err(
             ValueError::new("shorter than 1s").hint("write password_command_refresh = \"15m\"")
         );

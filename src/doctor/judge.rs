@@ -15,9 +15,6 @@ use crate::upstream::failure::DialError;
 use crate::upstream::fault::Fault;
 use crate::upstream::phase::Phase;
 
-/// Clocks that differ by less are well.
-const CLOCK_MS: u64 = 1_000;
-
 /// How a step ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Outcome {
@@ -266,7 +263,8 @@ fn judge_server(reached: &Reached) -> Vec<Step> {
     }));
     steps.extend(reached.clock.as_ref().map(|clock| match clock {
         Ok((ahead, doubt)) => {
-            let differs = ahead.unsigned_abs().saturating_sub(*doubt) > CLOCK_MS;
+            let differs =
+                ahead.unsigned_abs().saturating_sub(*doubt) > limits::CLOCK_DIFFERENCE_MS_MAX;
             let side = if *ahead < 0 { "behind" } else { "ahead of" };
             let what = format!("the server's clock is {} ms {side} ours", ahead.unsigned_abs());
             if differs {

@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
@@ -304,7 +303,8 @@ impl Listener {
 /// Redis networking.c `acceptCommonHandler`.
 async fn refuse<S: AsyncWrite + Unpin>(mut stream: S) {
     let words = format!("-{}\r\n", client_text::CLIENTS_FULL);
-    let _ = tokio::time::timeout(Duration::from_secs(1), stream.write_all(words.as_bytes())).await;
+    let _ = tokio::time::timeout(limits::REFUSAL_WRITE_TIMEOUT, stream.write_all(words.as_bytes()))
+        .await;
 }
 
 #[cfg(test)]

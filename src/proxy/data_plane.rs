@@ -6,7 +6,6 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::runtime::LocalOptions;
 use tokio::sync::{mpsc, oneshot};
@@ -298,11 +297,11 @@ async fn say_goodbye(worker: &Worker, upstream: &Upstream) {
     worker.begin_drain();
     let until = clock::now() + limits::EXIT_CLOSE_TIMEOUT;
     while worker.clients() > 0 && clock::now() < until {
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        tokio::time::sleep(limits::EXIT_CHECK_INTERVAL).await;
     }
     upstream.close();
     while upstream.is_up() && clock::now() < until {
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        tokio::time::sleep(limits::EXIT_CHECK_INTERVAL).await;
     }
 }
 
@@ -310,6 +309,7 @@ async fn say_goodbye(worker: &Worker, upstream: &Upstream) {
 mod tests {
     use super::*;
     use crate::proxy::command_sources::CommandSources;
+    use std::time::Duration;
 
     #[test]
     fn panic_of_the_thread_that_serves_clients_is_noticed() {

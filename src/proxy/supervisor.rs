@@ -91,7 +91,7 @@ async fn await_start(health: Arc<Health>) {
 
 /// systemd restarts a service that is silent for its `WatchdogSec=`: half of that is the period.
 async fn watch(period: Duration, health: Arc<Health>) {
-    let mut ticks = tokio::time::interval(period.max(Duration::from_millis(10)));
+    let mut ticks = tokio::time::interval(period.max(limits::WATCHDOG_INTERVAL_MIN));
     loop {
         ticks.tick().await;
         if health.report(Probe::Live, clock::now()).passed() {

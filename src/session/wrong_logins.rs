@@ -8,8 +8,11 @@ use crate::base::limits;
 use crate::config;
 use crate::policy::{Bucket, Rate};
 
-/// So many are answered at once, and so many more in each second.
-const RATE: config::Rate = config::Rate { count: 10, period: Duration::from_secs(1), burst: 10 };
+const RATE: config::Rate = config::Rate {
+    count: limits::WRONG_LOGINS_MAX,
+    period: limits::WRONG_LOGINS_PERIOD,
+    burst: limits::WRONG_LOGINS_MAX,
+};
 
 /// The wrong logins of all clients of a listener: a new connection meets the same.
 #[derive(Clone, Copy, Debug, Default)]

@@ -33,7 +33,8 @@ impl SocketOptions {
         if self.keepalive.is_zero() {
             return Ok(());
         }
-        let interval = (self.keepalive / limits::KEEPALIVE_PROBES).max(Duration::from_secs(1));
+        let interval =
+            (self.keepalive / limits::KEEPALIVE_PROBES).max(limits::KEEPALIVE_INTERVAL_MIN);
         let keepalive = TcpKeepalive::new()
             .with_time(self.keepalive)
             .with_interval(interval)

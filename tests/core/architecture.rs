@@ -91,6 +91,7 @@ const RULES: &[fn(&Source) -> Vec<Fault>] = &[
     leftovers,
     names_of_commands,
     stray_bounds,
+    literal_bounds,
     stray_texts,
     test_names,
 ];
@@ -108,6 +109,7 @@ fn source_tree_keeps_its_rules() {
         .chain(types::shared(&sources, |source| pure(source).is_some()))
         .chain(types::unused(&sources))
         .chain(bounds::outdated(&sources))
+        .chain(bounds::outdated_literals(&sources))
         .collect();
     for source in read(root, "tests", ".rs") {
         let found = [unsafety, skipped_tests, leftovers, test_names].map(|rule| rule(&source));
@@ -141,6 +143,10 @@ impl Fault {
 
 fn stray_bounds(source: &Source) -> Vec<Fault> {
     bounds::stray(source).into_iter().map(|(line, what)| Fault::new(line, what)).collect()
+}
+
+fn literal_bounds(source: &Source) -> Vec<Fault> {
+    bounds::literals(source).into_iter().map(|(line, what)| Fault::new(line, what)).collect()
 }
 
 fn stray_texts(source: &Source) -> Vec<Fault> {
@@ -507,6 +513,16 @@ fn bounds_are_declared_in_one_place() {
     permits(stray_bounds, &[("src/a.rs", "struct A<B, const MAX: usize>(B);")]);
     permits(stray_bounds, &[("src/session/hello.rs", "const DATABASE_MAX: i64 = 1;")]);
     permits(stray_bounds, &[("src/a.rs", "#[cfg(test)] mod tests { const A_MAX: u8 = 1; }")]);
+}
+
+#[test]
+fn durations_and_sizes_have_names() {
+    for text in ["f(Duration::from_secs(5));", "let a = [0; 16 * 1024];", "a < 64 << 20"] {
+        refuses(literal_bounds, &[("src/session/a.rs", text)]);
+        permits(literal_bounds, &[("src/base/limits/a.rs", text)]);
+    }
+    let fine = ["Duration::from_secs(seconds)", "const A: u16 = 1 << 4;", "a * b", "a < 64"];
+    fine.iter().for_each(|text| permits(literal_bounds, &[("src/a.rs", text)]));
 }
 
 #[test]

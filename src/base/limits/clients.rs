@@ -108,3 +108,9 @@ pub(crate) const CLIENT_TLS_SESSIONS_MAX: usize = 1024;
 pub(crate) const PEER_NAMES_MAX: usize = 64;
 /// Bytes of a name in a client's certificate that is compared.
 pub(crate) const PEER_NAME_BYTES_MAX: usize = 2048;
+/// Time to write the error to a client for which there is no place.
+pub(crate) const REFUSAL_WRITE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Wrong passwords that one listener answers at once, and in each [`WRONG_LOGINS_PERIOD`] after that.
+pub(crate) const WRONG_LOGINS_MAX: u32 = 10;
+/// Time in which a listener answers [`WRONG_LOGINS_MAX`] more wrong passwords.
+pub(crate) const WRONG_LOGINS_PERIOD: Duration = Duration::from_secs(1);

@@ -72,3 +72,5 @@ pub(crate) const PATH_LINKS_MAX: u32 = 40;
 pub(crate) const PASSWORD_COMMAND_OUTPUT_BYTES_MAX: usize = 64 << 10;
 /// Nesting of the JSON that `password_command` may print.
 pub(crate) const PASSWORD_COMMAND_JSON_DEPTH_MAX: usize = 32;
+/// Shortest time to live that a policy sets: the least that commands in seconds can express.
+pub(crate) const TTL_MIN: Duration = Duration::from_secs(1);

@@ -73,6 +73,38 @@ const _: () = assert!(shorter(LUA_PROBE_TIMEOUT, LUA_FACTS_TIMEOUT));
 const _: () = assert!(shorter(TRACKING_TARGET_CHECK_INTERVAL, TRACKING_TARGET_TIMEOUT));
 const _: () = assert!(shorter(PEER_BUSY_TIME, EVICTION_IDLE_TIME));
 const _: () = assert!(shorter(TOP_TICK, TOP_TIMEOUT));
+const _: () = assert!(shorter(AUDIT_STOP_CHECK_INTERVAL, AUDIT_STOP_TIMEOUT));
+const _: () = assert!(shorter(EXIT_CHECK_INTERVAL, EXIT_CLOSE_TIMEOUT));
+const _: () = assert!(shorter(EXIT_CLOSE_TIMEOUT, AUDIT_STOP_TIMEOUT));
+const _: () = assert!(shorter(STATUS_TIMEOUT, ADMIN_WORK_TIMEOUT));
+const _: () = assert!(shorter(ADMIN_WORK_TIMEOUT, RELOAD_ANSWER_TIMEOUT));
+const _: () = assert!(!shorter(RELOAD_ANSWER_TIMEOUT, PASSWORD_COMMAND_TIMEOUT_MAX));
+const _: () = assert!(shorter(TOP_INTERVAL_MIN, TOP_INTERVAL_MAX));
+const _: () = assert!(shorter(PASSWORD_RETRY_MIN, PASSWORD_RETRY_MAX));
+const _: () = assert!(!shorter(PASSWORD_RETRY_MIN, PASSWORD_REFRESH_MIN));
+const _: () = assert!(shorter(LUA_FACTS_CHECK_INTERVAL, LUA_FACTS_TIMEOUT));
+const _: () = assert!(shorter(LUA_PROBE_RETRY_INTERVAL, LUA_REFUSED_RETRY_INTERVAL));
+const _: () = assert!(shorter(ADDRESS_STAGGER, PRIMARY_WAIT));
+const _: () = assert!(shorter(POOL_UPKEEP_INTERVAL_MIN, POOL_CHECK_INTERVAL));
+const _: () =
+    assert!(shorter(POOL_CHECK_INTERVAL, BUSY_SCRIPT_TIME), "a busy server is asked again in time");
+const _: () = assert!(!shorter(STALL_RELIEF_MIN, ROUND_TRIP_MAX), "a round trip is no stall");
+const _: () = assert!(shorter(CERTIFICATE_SETTLE_TIME, FILE_WORK_TIMEOUT));
+const _: () =
+    assert!(shorter(FILE_SETTLE_INTERVAL.saturating_mul(FILE_SETTLE_READS_MAX), FILE_READ_TIMEOUT));
+const _: () = assert!(shorter(EVICTION_RETRY_INTERVAL, EVICTION_IDLE_TIME));
+
+// Counts: a part is smaller than the whole, and what is kept for two uses is large enough for both.
+const _: () = assert!(LISTED_CLIENTS_DEFAULT <= LISTED_CLIENTS_MAX);
+const _: () = assert!(LISTED_ENTRIES_DEFAULT <= AUDIT_RECENT_MAX);
+const _: () = assert!(LISTED_ENTRIES_DEFAULT <= LOG_EVENTS_MAX);
+const _: () = assert!(LISTED_HOT_KEYS <= HOT_KEYS_MAX);
+const _: () = assert!(COUNTED_KEYS_MAX <= HOT_KEYS_MAX);
+const _: () = assert!(LEARNED_COMMANDS_MAX + CUSTOM_COMMANDS_MAX <= LEARNED_DEFINITIONS_MAX);
+const _: () = assert!(ASIDE_MAX < SHARED_CONNECTIONS_MAX);
+const _: () = assert!(RELEASE_CONNECTIONS_MAX < RESERVED_CONNECTIONS_MIN);
+const _: () = assert!(WINDOW_START < QUEUE_LEN_MAX);
+const _: () = assert!(AUDIT_NAME_BYTES_MAX < AUDIT_QUEUE_BYTES_MIN);
 
 const fn shorter(one: Duration, other: Duration) -> bool {
     one.as_nanos() < other.as_nanos()

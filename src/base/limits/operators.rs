@@ -198,3 +198,29 @@ pub(crate) const LOG_QUEUE_LINES_MAX: usize = 1024;
 pub(crate) const SLOW_ENTRIES_MAX: usize = 10_000;
 /// Keys of one policy that have a counter of their own, at most.
 pub(crate) const HOT_KEYS_MAX: usize = 1024;
+/// Time between two checks whether the audit sinks have written everything when the process stops.
+pub(crate) const AUDIT_STOP_CHECK_INTERVAL: Duration = Duration::from_millis(5);
+/// Smallest `audit.queue`: many of the longest entries.
+pub(crate) const AUDIT_QUEUE_BYTES_MIN: usize = 64 << 10;
+/// Shortest `top --interval`; each picture is one scrape.
+pub(crate) const TOP_INTERVAL_MIN: Duration = Duration::from_millis(100);
+/// Longest `top --interval`.
+pub(crate) const TOP_INTERVAL_MAX: Duration = Duration::from_secs(3600);
+/// Bytes that the client of the demonstration reads at once.
+pub(crate) const DEMO_READ_BYTES: usize = 16 * 1024;
+/// Greatest `hotkeys.sample`: one command of a million.
+pub(crate) const HOT_KEYS_SAMPLE_MAX: u64 = 1 << 20;
+/// Difference of this machine's clock and the server's from which on `doctor` warns, in milliseconds.
+pub(crate) const CLOCK_DIFFERENCE_MS_MAX: u64 = 1_000;
+/// Time between two checks whether the connections are closed when the process exits.
+pub(crate) const EXIT_CHECK_INTERVAL: Duration = Duration::from_millis(5);
+/// Shortest time between two messages to systemd's watchdog.
+pub(crate) const WATCHDOG_INTERVAL_MIN: Duration = Duration::from_millis(10);
+/// Clients that the verb `clients` lists unless it is asked for another number.
+pub(crate) const LISTED_CLIENTS_DEFAULT: usize = 1000;
+/// Answer to the verb `reload`: files are read, a password command may run, the server is probed.
+pub(crate) const RELOAD_ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+/// Wait of the verb `status` for the data-plane thread; after it the rest is shown without.
+pub(crate) const STATUS_TIMEOUT: Duration = Duration::from_secs(2);
+/// Entries that the verbs `audit recent` and `logs recent` list unless they are asked for another number.
+pub(crate) const LISTED_ENTRIES_DEFAULT: usize = 100;

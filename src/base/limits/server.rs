@@ -131,3 +131,9 @@ pub(crate) const STALL_DIAL_INTERVAL: Duration = Duration::from_secs(1);
 /// Pause before a task that has panicked is started again.
 pub(crate) const TASK_RESTART_PAUSE: Duration =
     Duration::from_millis(if cfg!(test) { 1 } else { 1000 });
+/// Shortest time between two TCP keepalive probes (tcp(7) counts whole seconds).
+pub(crate) const KEEPALIVE_INTERVAL_MIN: Duration = Duration::from_secs(1);
+/// Pause after the first failed run of `password_command`; it doubles.
+pub(crate) const PASSWORD_RETRY_MIN: Duration = Duration::from_secs(2);
+/// Longest pause after a failed run of `password_command`.
+pub(crate) const PASSWORD_RETRY_MAX: Duration = Duration::from_secs(30);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::{Help, Target};
+use crate::base::limits;
 use crate::cli::exit;
 use crate::config::read_duration;
 
@@ -54,7 +55,7 @@ impl Help for Top {
 /// A time between two looks.
 fn interval(text: &str) -> Result<Duration, String> {
     let interval = read_duration(text)?;
-    let allowed = Duration::from_millis(100)..=Duration::from_secs(3600);
+    let allowed = limits::TOP_INTERVAL_MIN..=limits::TOP_INTERVAL_MAX;
     if allowed.contains(&interval) { Ok(interval) } else { Err("not from 100ms to 1h".to_owned()) }
 }
 

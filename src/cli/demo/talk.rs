@@ -128,7 +128,7 @@ impl Client {
                 let reply = self.received.drain(..seen.used).collect::<Vec<_>>();
                 return Value::decode(&reply, self.protocol).map_err(text);
             }
-            let mut chunk = [0; 16 * 1024];
+            let mut chunk = [0; limits::DEMO_READ_BYTES];
             let read = self.stream.read(&mut chunk).map_err(text)?;
             match chunk.get(..read) {
                 None | Some([]) => return Err("connection closed without a reply".to_owned()),

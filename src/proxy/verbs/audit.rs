@@ -9,9 +9,6 @@ use crate::admin::{Answer, Argument, Call, Effect, Kind, Refused, Verb};
 use crate::audit::Since;
 use crate::base::limits;
 
-/// Entries that one answer lists where nothing else is said.
-const LISTED: usize = 100;
-
 pub(crate) const AUDIT_RECENT: Verb<AdminState> = Verb {
     name: "audit recent",
     path: "/audit/recent",
@@ -48,7 +45,8 @@ pub(crate) const AUDIT_RECENT: Verb<AdminState> = Verb {
 
 fn answer(house: &AdminState, call: &Call) -> Result<Answer, Refused> {
     let since: Option<u64> = call.parsed("since")?;
-    let listed = if since.is_some() { limits::AUDIT_RECENT_MAX } else { LISTED };
+    let listed =
+        if since.is_some() { limits::AUDIT_RECENT_MAX } else { limits::LISTED_ENTRIES_DEFAULT };
     let most = call.parsed("most")?.unwrap_or(listed);
     let in_force = house.in_force.get();
     let Some(components) = &in_force.components.audit else {

@@ -14,8 +14,6 @@ use crate::base::limits;
 use crate::config::CertificatePattern;
 use crate::session::{Choice, Listed};
 
-const LISTED: usize = 1000;
-
 const ID: Argument =
     Argument { name: "id", kind: Kind::Option("NUMBER"), help: "The number of a client" };
 const USER: Argument =
@@ -106,7 +104,10 @@ fn choice(call: &Call) -> Result<Choice, Refused> {
 
 async fn list(house: Arc<AdminState>, call: Call) -> Result<Answer, Refused> {
     let choice = choice(&call)?;
-    let most = call.parsed("most")?.unwrap_or(LISTED).min(limits::LISTED_CLIENTS_MAX);
+    let most = call
+        .parsed("most")?
+        .unwrap_or(limits::LISTED_CLIENTS_DEFAULT)
+        .min(limits::LISTED_CLIENTS_MAX);
     let (listed, count) = house.ask_data_plane(move |hall| hall.worker.list(&choice, most)).await?;
     let mut text = String::new();
     let _ = writeln!(

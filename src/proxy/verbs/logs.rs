@@ -10,8 +10,6 @@ use super::AdminState;
 use crate::admin::{Answer, Argument, Call, Effect, Kind, Refused, Verb};
 use crate::base::limits;
 
-/// Events that one answer lists where nothing else is said.
-const LISTED: usize = 100;
 /// Levels, the most important first.
 const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 /// Members that the text shows in its own way.
@@ -55,7 +53,7 @@ pub(crate) const LOGS_RECENT: Verb<AdminState> = Verb {
 
 fn answer(house: &AdminState, call: &Call) -> Result<Answer, Refused> {
     let after: Option<u64> = call.parsed("after")?;
-    let most: usize = call.parsed("most")?.unwrap_or(LISTED);
+    let most: usize = call.parsed("most")?.unwrap_or(limits::LISTED_ENTRIES_DEFAULT);
     let rank = |level: &str| LEVELS.iter().position(|own| own.eq_ignore_ascii_case(level));
     let lowest = call
         .value("level")

@@ -4,12 +4,12 @@
 
 use std::fmt::Write;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::json;
 
 use super::AdminState;
 use crate::admin::{Answer, Call, Effect, Refused, Verb};
+use crate::base::limits;
 use crate::proxy::admin_state::ProcessRequest;
 
 pub(crate) const RELOAD: Verb<AdminState> = Verb {
@@ -25,7 +25,7 @@ pub(crate) const RELOAD: Verb<AdminState> = Verb {
     )],
     done: "what has changed is in force; or nothing has",
     failed: "a part was rejected, and the version before stays in force",
-    patience: Duration::from_secs(60),
+    patience: limits::RELOAD_ANSWER_TIMEOUT,
     answer: |house, call| Box::pin(answer(house, call)),
 };
 

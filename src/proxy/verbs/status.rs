@@ -53,7 +53,7 @@ async fn answer(house: Arc<AdminState>, _: Call) -> Result<Answer, Refused> {
         (addresses.iter().map(count).collect::<Vec<_>>(), hall.upstream.condition())
     });
     // A data plane that is stuck must not keep the rest from being shown.
-    let asked = tokio::time::timeout(std::time::Duration::from_secs(2), asked).await;
+    let asked = tokio::time::timeout(limits::STATUS_TIMEOUT, asked).await;
     let now = unix(clock::wall());
     let mut screen = Screen::default();
     state(&house, &mut screen);

@@ -12,9 +12,12 @@ use crate::base::limits;
 /// chance, so that many proxies do not ask together.
 const EARLIEST: u32 = 700;
 const LATEST: u32 = 800;
-/// After a failure.
-const RETRY: Backoff =
-    Backoff { initial: Duration::from_secs(2), multiplier: 2.0, cap: Duration::from_secs(30) };
+/// Pauses after failures.
+const RETRY: Backoff = Backoff {
+    initial: limits::PASSWORD_RETRY_MIN,
+    multiplier: 2.0,
+    cap: limits::PASSWORD_RETRY_MAX,
+};
 
 /// A time by both clocks; it has come when one of them says so.
 #[derive(Clone, Copy, Debug)]

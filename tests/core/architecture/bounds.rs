@@ -2,7 +2,7 @@
 //!
 //! Owns: the rule and its exceptions. Never knows: the numbers.
 
-use super::source::Source;
+use super::source::{Source, Token};
 
 /// Constants that look like bounds and are none of memory, queues, counts or waiting.
 const EXCEPTIONS: &[(&str, &[&str], &str)] = &[
@@ -48,6 +48,62 @@ const EXCEPTIONS: &[(&str, &[&str], &str)] = &[
     ("src/tls/identity.rs", &["NAMES_MAX"], "the length of a line of text"),
     ("src/tls/inspect/certificate.rs", &["NAMES_MAX", "NAME_CHARS_MAX"], "the length of a text"),
 ];
+
+/// Files with literal durations or sizes that bound nothing.
+const LITERALS: &[(&str, &str)] = &[
+    ("src/cli/certs_dev.rs", "a unit"),
+    ("src/cli/demo/stage.rs", "what the demonstration is made of"),
+    ("src/config/audit.rs", "defaults of settings"),
+    ("src/config/listener.rs", "defaults of settings"),
+    ("src/config/listener_tls.rs", "default of a setting"),
+    ("src/config/rate.rs", "default of a setting"),
+    ("src/config/server_auth.rs", "defaults of settings"),
+    ("src/config/telemetry.rs", "default of a setting"),
+    ("src/config/units.rs", "units"),
+    ("src/config/upstream.rs", "defaults of settings"),
+    ("src/security/copies.rs", "a unit"),
+    ("src/security/judge.rs", "a rule that the security test holds"),
+    ("src/session/client_line.rs", "a figure of Redis that CLIENT LIST repeats"),
+];
+
+/// Durations and sizes that are written where they are used: `from_secs(5)`, `1 << 20`, `64 * 1024`.
+pub fn literals(source: &Source) -> Vec<(usize, String)> {
+    let excepted = LITERALS.iter().any(|(path, _)| *path == source.path);
+    if excepted || source.path.starts_with("src/base/limits/") {
+        return Vec::new();
+    }
+    let number = |text: &str| text.starts_with(|c: char| c.is_ascii_digit());
+    let constructors = ["from_secs", "from_millis", "from_micros", "from_nanos", "from_mins"];
+    let written = |at: &[Token]| {
+        let [a, b, c, d] = [0, 1, 2, 3].map(|i| at.get(i).map_or("", |token| token.text.as_str()));
+        let duration = constructors.contains(&a) && b == "(" && number(c);
+        let shifted = |text: &str| text.parse().is_ok_and(|bits: u32| (16..=40).contains(&bits));
+        let size = number(a) && b == "<" && c == "<" && shifted(d);
+        duration || size || number(a) && b == "*" && c == "1024"
+    };
+    let found = (0..source.live.len()).filter(|at| written(&source.live[*at..]));
+    found
+        .map(|at| {
+            (
+                source.live[at].line,
+                "a literal duration or size; name it in src/base/limits".to_owned(),
+            )
+        })
+        .collect()
+}
+
+/// Exceptions for files without such literals.
+pub fn outdated_literals(sources: &[Source]) -> Vec<String> {
+    let needs = |path: &str| {
+        let source = sources.iter().find(|source| source.path == path);
+        source.is_some_and(|source| {
+            let elsewhere = Source::new("src/elsewhere.rs", &source.text);
+            !literals(&elsewhere).is_empty()
+        })
+    };
+    let idle = LITERALS.iter().filter(|(path, _)| !needs(path));
+    idle.map(|(path, _)| format!("{path}: excepted and has no literal duration or size")).collect()
+}
 
 /// Constants of this file that bound something: by their name, or because they are durations.
 pub fn stray(source: &Source) -> Vec<(usize, String)> {
