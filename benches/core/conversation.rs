@@ -138,7 +138,8 @@ impl Host for Around {
             now: moment.now,
             unix_ms: 1_700_000_000_000,
             epoch: 0,
-            scripts: &self.scripts,
+            globals: None,
+            scripts: &mut self.scripts,
             multi_permission: &mut self.multi_permission,
             limiters: &self.limiters,
             request_scratch: &mut self.request_scratch,
@@ -151,6 +152,10 @@ impl Host for Around {
 
     fn reuse(&mut self, wire: BytesMut) {
         self.request_scratch.reuse(wire);
+    }
+
+    fn with_scripts<R>(&mut self, learn: impl FnOnce(&mut Scripts) -> R) -> R {
+        learn(&mut self.scripts)
     }
 
     fn send(&mut self, route: Route, request: Outgoing<'_>) -> Result<(), Unavailable> {

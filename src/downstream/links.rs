@@ -15,7 +15,7 @@ use super::conversation::{Hold, Host, LeaseEnd, Moment, Notice, Outgoing, Piece,
 use super::insight::first_key;
 use super::metrics::Passed;
 use super::notes::Counts;
-use super::worker::Worker;
+use super::worker::{Judging, Worker};
 use crate::base::clock;
 use crate::base::live::Live;
 use crate::command::Spec;
@@ -23,7 +23,7 @@ use crate::policy::Policy;
 use crate::resp::Request;
 use crate::session::{
     Cause, Completed, Context, Judged, LimiterRegistry, Limiters, ListenerAccess, Login, Peer,
-    Route, Seat, Session, Step,
+    Route, Scripts, Seat, Session, Step,
 };
 use crate::telemetry::{ClientDisconnect, UpstreamDisconnect};
 use crate::traffic::{Facts, Loss, PoolKey, Unavailable};
@@ -198,11 +198,11 @@ impl Host for Links {
         }
         let Self { worker, access, policy, limiters, .. } = self;
         let server = worker.upstream.server();
-        let request_scratch = &mut *worker.request_scratch.borrow_mut();
+        let Judging { request_scratch, scripts, multi_permission } =
+            &mut *worker.judging.borrow_mut();
         if let Some(auditor) = &worker.auditor {
             auditor.announce(request_scratch);
         }
-        let mut multi_permission = worker.multi_permission.get();
         let mut ctx = Context {
             policy,
             auth: &access.auth,
@@ -216,22 +216,25 @@ impl Host for Links {
             now: moment.now,
             unix_ms: self.unix_ms,
             epoch: worker.upstream.epoch(),
-            scripts: &worker.scripts,
-            multi_permission: &mut multi_permission,
+            globals: policy.guard().and_then(|_| worker.upstream.globals()),
+            scripts,
+            multi_permission,
             limiters,
             request_scratch,
         };
-        let judged = judge(&mut ctx);
-        worker.multi_permission.set(multi_permission);
-        judged
+        judge(&mut ctx)
     }
 
     fn take_wire(&mut self) -> BytesMut {
-        self.worker.request_scratch.borrow_mut().take_wire()
+        self.worker.judging.borrow_mut().request_scratch.take_wire()
     }
 
     fn reuse(&mut self, wire: BytesMut) {
-        self.worker.request_scratch.borrow_mut().reuse(wire);
+        self.worker.judging.borrow_mut().request_scratch.reuse(wire);
+    }
+
+    fn with_scripts<R>(&mut self, learn: impl FnOnce(&mut Scripts) -> R) -> R {
+        learn(&mut self.worker.judging.borrow_mut().scripts)
     }
 
     #[inline(always)]

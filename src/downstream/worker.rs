@@ -46,6 +46,14 @@ pub(crate) struct WorkerParts {
     pub audit: Option<AuditParts>,
 }
 
+/// What judging a request changes besides its session: one for all sessions of the thread.
+#[derive(Debug, Default)]
+pub(super) struct Judging {
+    pub request_scratch: RequestScratch,
+    pub scripts: Scripts,
+    pub multi_permission: MultiPermission,
+}
+
 /// Lives on the data plane's thread.
 #[derive(Debug)]
 pub(crate) struct Worker {
@@ -63,12 +71,10 @@ pub(crate) struct Worker {
     pub(super) insight: Insight,
     insight_settings: Live<config::Insight>,
     entropy: RefCell<Entropy>,
-    pub(super) request_scratch: RefCell<RequestScratch>,
+    pub(super) judging: RefCell<Judging>,
     /// What was seen under policies that observe.
     pub(super) lessons: RefCell<TrafficProfiles>,
     pub(super) refusals: RefCell<Refusals>,
-    pub(super) scripts: Scripts,
-    pub(super) multi_permission: Cell<MultiPermission>,
     pub(super) roster: Rc<Roster>,
     /// Before then no client is looked for that could make room.
     relieve_from: Cell<Instant>,
@@ -95,7 +101,6 @@ impl Worker {
             // Its room is taken from the budget once, whether it is used or not.
             buffers.adjust(0, audit.room_bytes());
         }
-        let guarding = parts.upstream.guarding();
         Rc::new(Self {
             insight,
             insight_settings: parts.insight,
@@ -108,11 +113,9 @@ impl Worker {
             auditor: parts.audit.map(|parts| Box::new(Auditor::new(parts))),
             scratch: RefCell::new(vec![0; limits::READ_BYTES].into_boxed_slice()),
             has_heard_password: Cell::new(false),
-            request_scratch: RefCell::default(),
+            judging: RefCell::default(),
             lessons: RefCell::default(),
             refusals: RefCell::default(),
-            scripts: Scripts::new(guarding),
-            multi_permission: Cell::default(),
             roster: Roster::new(clock::now()),
             relieve_from: Cell::new(clock::now()),
             certificates: RefCell::default(),
@@ -171,9 +174,7 @@ impl Worker {
     /// A request is answered.
     pub(super) fn completed(&self, done: Completed, now: Instant) {
         if done.unopened {
-            let mut known = self.multi_permission.get();
-            known.note(false);
-            self.multi_permission.set(known);
+            self.judging.borrow_mut().multi_permission.note(false);
         }
         if !done.own {
             self.metrics.completed(done, now);

@@ -18,7 +18,7 @@ use super::pinning::Pinning;
 use super::queue::{Class, Remote};
 use super::residue::{LeaseFate, Residue};
 use super::roster::Figures;
-use super::script_cache::Resend;
+use super::script_cache::{Resend, Scripts};
 use super::state::Session;
 use super::step::{Cause, Route, UnexpectedReply, WireLayout};
 use super::{client_text, clients, hello, reply, request};
@@ -151,10 +151,20 @@ impl Session {
         hello::take_opened(self, opened, out);
     }
 
-    /// What must be sent at once, in the place of a request that stays in line, and its bytes.
-    #[inline]
-    pub fn take_resend(&mut self) -> Option<(Route, Ticket, WireLayout, BytesMut)> {
-        let Resend { ticket, retry, wire } = self.retries.take_resend()?;
+    /// Whether there was a script, so that replies may have said something of one.
+    #[must_use]
+    #[inline(always)]
+    pub const fn knows_scripts(&self) -> bool {
+        self.retries.has_any()
+    }
+
+    /// What replies have said of scripts is known to all sessions from here on. Returns what must be sent at
+    /// once, in the place of a request that stays in line, and its bytes.
+    pub fn take_resend(
+        &mut self,
+        scripts: &mut Scripts,
+    ) -> Option<(Route, Ticket, WireLayout, BytesMut)> {
+        let Resend { ticket, retry, wire } = self.retries.take_resend(scripts)?;
         let how = WireLayout { retry, split: wire.len(), ..WireLayout::default() };
         Some((self.replies.route(), ticket, how, wire))
     }
@@ -223,10 +233,7 @@ impl Session {
 
     /// The server has refused a queued command of the transaction behind `ticket`.
     pub fn note_refusal(&mut self, ticket: Ticket, line: &[u8]) {
-        let front = self.replies.queue.front();
-        if let Some(front) = front.filter(|front| front.ticket == ticket) {
-            front.note_refusal(line);
-        }
+        self.replies.queue.note_refusal(ticket, line);
     }
 
     /// A reply of at least `limits.large_bytes` came on a shared connection: the next commands of
@@ -366,11 +373,7 @@ impl Session {
     /// Whether a request that would have waited for a pinned connection may do without: it is to be
     /// presented again, and goes on a shared one unless it is large itself.
     pub const fn forgoes_lease(&mut self, cause: Cause) -> bool {
-        let forgoes = self.large_replies.are_likely() && matches!(cause, Cause::Large);
-        if forgoes {
-            self.large_replies.forget();
-        }
-        forgoes
+        matches!(cause, Cause::Large) && self.large_replies.forgo()
     }
 
     /// The pinned connection is given back or closed, with nothing on its way there.

@@ -30,4 +30,9 @@ impl LargeReplies {
     pub(super) const fn forget(&mut self) {
         self.left = 0;
     }
+
+    /// As [`Self::forget`]; whether there was anything to forget.
+    pub(super) const fn forgo(&mut self) -> bool {
+        std::mem::replace(&mut self.left, 0) > 0
+    }
 }

@@ -139,6 +139,13 @@ impl ReplyQueue {
         }
     }
 
+    /// The server has refused a queued command of the transaction behind `ticket`, if that is the oldest.
+    pub(super) fn note_refusal(&mut self, ticket: Ticket, line: &[u8]) {
+        if let Some(front) = self.front().filter(|front| front.ticket == ticket) {
+            front.note_refusal(line);
+        }
+    }
+
     pub(super) fn peek(&self) -> Option<&Remote> {
         match self.places.front().map(|place| &place.content) {
             Some(Content::Waiting(remote)) => Some(remote),

@@ -223,8 +223,11 @@ fn forget_script(
         session.awaited.end();
     }
     let silent = session.replies.queue.front_silent();
+    let lost = retry.lost(frame);
+    let again = lost.is_some().then(|| retry.again(alone)).flatten();
+    lost.into_iter().for_each(|news| session.retries.note_lost(news));
     let front = session.replies.queue.front()?;
-    if let Some(wire) = retry.again(frame, alone) {
+    if let Some(wire) = again {
         let resend = Resend { ticket: front.ticket, retry: front.class == Class::Read, wire };
         front.expect = Expect::Script(retry);
         session.awaited.begin(Awaited::Outcome);

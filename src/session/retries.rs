@@ -4,7 +4,7 @@
 
 use std::time::Instant;
 
-use super::script_cache::{NoscriptRetry, Resend, Script, SeenScripts};
+use super::script_cache::{NoscriptRetry, Resend, Script, ScriptNews, Scripts, SeenScripts};
 use crate::base::limits;
 
 /// How many scripts of a client that does not wait for their answers go with their texts.
@@ -24,6 +24,8 @@ struct Known {
     /// At most so many bytes are kept for those that may have to be sent again.
     kept_bytes: usize,
     resend: Option<Resend>,
+    /// What replies have said of scripts, until it is known to all sessions.
+    news: Vec<ScriptNews>,
     /// `EVAL` is on its way as `EVALSHA`: what comes behind waits.
     calls: bool,
     /// So many more `EVAL` go with their texts, since a request had to wait.
@@ -71,8 +73,8 @@ impl Retries {
     }
 
     /// Whether the session has seen a script run that the server has not lost since.
-    pub(super) fn has_seen(&self, script: &Script, epoch: u64) -> bool {
-        self.known.as_ref().is_some_and(|known| known.seen.holds(script, epoch))
+    pub(super) fn has_seen(&self, script: &Script, scripts: &Scripts, epoch: u64) -> bool {
+        self.known.as_ref().is_some_and(|known| known.seen.holds(script, scripts, epoch))
     }
 
     /// A script went by its name; so many bytes are kept to send it again. `called`: the client sent the text.
@@ -86,7 +88,26 @@ impl Retries {
     pub(super) fn note_run(&mut self, retry: &NoscriptRetry) {
         let known = self.known.get_or_insert_default();
         known.calls &= !retry.held;
-        retry.note_run(&mut known.seen);
+        known.news.push(retry.ran());
+    }
+
+    /// A script was not executed.
+    pub(super) fn note_lost(&mut self, news: ScriptNews) {
+        self.known.get_or_insert_default().news.push(news);
+    }
+
+    /// Whether there was a script, so that replies may have said something of one.
+    #[inline(always)]
+    pub(super) const fn has_any(&self) -> bool {
+        self.known.is_some()
+    }
+
+    /// What replies have said of scripts is known to all sessions from here on.
+    fn share(&mut self, scripts: &mut Scripts) {
+        let Some(known) = &mut self.known else { return };
+        for news in known.news.drain(..) {
+            scripts.learn(&news, &mut known.seen);
+        }
     }
 
     /// A script answers an error.
@@ -103,8 +124,10 @@ impl Retries {
         known.resend = Some(resend);
     }
 
-    /// What must be sent at once, in the place of a request that stays in line.
-    pub(super) fn take_resend(&mut self) -> Option<Resend> {
+    /// What must be sent at once, in the place of a request that stays in line; what replies have said of
+    /// scripts is known to all sessions then.
+    pub(super) fn take_resend(&mut self, scripts: &mut Scripts) -> Option<Resend> {
+        self.share(scripts);
         self.known.as_mut()?.resend.take()
     }
 

@@ -29,12 +29,12 @@ const EVALSHA: &str = "EVALSHA";
 /// With [`None`] when the server has not been asked yet, else why no script may run there.
 pub(super) fn guarded(ctx: &Context<'_>) -> Result<Option<Guarded>, Option<Distrust>> {
     let Some(guard) = ctx.policy.guard() else { return Ok(None) };
-    match ctx.scripts.globals() {
+    match &ctx.globals {
         None => Err(None),
-        Some(Err(why)) => Err(Some(why)),
+        Some(Err(why)) => Err(Some(*why)),
         Some(Ok(globals)) => {
             let repeats = ctx.limits.max_repeated;
-            Ok(Some(Guarded::new(Arc::clone(guard), globals, repeats)))
+            Ok(Some(Guarded::new(Arc::clone(guard), Arc::clone(globals), repeats)))
         }
     }
 }
@@ -50,7 +50,6 @@ pub(super) fn guard_script(
     request: &Request<'_>,
     ctx: &mut Context<'_>,
 ) -> Result<(), Option<Distrust>> {
-    let known = |name: &[u8]| Sha1::parse(name).and_then(|name| ctx.scripts.find(name));
     let shaped = match what {
         command::Script::Text { arg } => {
             let Some(guarded) = guarded(ctx)? else { return Ok(()) };
@@ -60,16 +59,18 @@ pub(super) fn guard_script(
         command::Script::Digest => {
             let Some(guarded) = guarded(ctx)? else { return Ok(()) };
             let Some(named) = request.arg(1) else { return Ok(()) };
-            let script = known(named);
-            script.map_or(Shaped::Named(None), |script| {
-                guard_name(session, &script, &guarded, request, ctx)
-            })
+            match Sha1::parse(named).and_then(|name| ctx.scripts.find(name)) {
+                Some(script) => guard_name(session, &script, &guarded, request, ctx),
+                None => Shaped::Named(None),
+            }
         }
         command::Script::Asks => {
             let Some(guarded) = guarded(ctx)? else { return Ok(()) };
-            let names = request.args().skip(2);
-            let name = |named| known(named).map(|script| script.digests(&guarded));
-            Shaped::Asked(names.map(name).collect())
+            let name = |named| {
+                let script = ctx.scripts.find(Sha1::parse(named)?)?;
+                Some(ctx.scripts.digests(&script, &guarded))
+            };
+            Shaped::Asked(request.args().skip(2).map(name).collect())
         }
         command::Script::Function | command::Script::Shows | command::Script::Change { .. } => {
             return Ok(());
@@ -86,21 +87,21 @@ fn guard_text(
     arg: usize,
     guarded: &Guarded,
     request: &Request<'_>,
-    ctx: &Context<'_>,
+    ctx: &mut Context<'_>,
 ) -> Shaped {
     let script = ctx.scripts.remember(text);
     let loads = arg != 1;
     if let Some(script) = script.as_ref().filter(|_| !loads && may_call(session, request, ctx))
-        && script.is_at_server(guarded, ctx.epoch)
+        && ctx.scripts.has_run(script, guarded, ctx.epoch)
     {
         let read_only = request.arg(0).is_some_and(|word| word.len() > EVAL.len());
-        return Shaped::Called { digests: script.digests(guarded), read_only };
+        return Shaped::Called { digests: ctx.scripts.digests(script, guarded), read_only };
     }
     let written = guarded.write(text);
     let digests = match script {
         Some(script) => {
-            let digests = script.digests(guarded);
-            script.note_sent(guarded, ctx.epoch);
+            let digests = ctx.scripts.digests(&script, guarded);
+            ctx.scripts.note_sent(&script, guarded, ctx.epoch);
             digests
         }
         None => digests(Sha1::of(text), Sha1::of(&written)),
@@ -116,11 +117,14 @@ fn guard_name(
     script: &Script,
     guarded: &Guarded,
     request: &Request<'_>,
-    ctx: &Context<'_>,
+    ctx: &mut Context<'_>,
 ) -> Shaped {
-    let digests = script.digests(guarded);
+    let digests = ctx.scripts.digests(script, guarded);
     let may_spell = ctx.policy.retries_noscript() && request.announced().is_none();
-    if !session.is_in_transaction() || !may_spell || script.note_sent(guarded, ctx.epoch) {
+    if !session.is_in_transaction()
+        || !may_spell
+        || ctx.scripts.note_sent(script, guarded, ctx.epoch)
+    {
         return Shaped::Named(Some(digests));
     }
     let read_only = request.arg(0).is_some_and(|word| word.len() > EVALSHA.len());
@@ -135,7 +139,7 @@ fn may_call(session: &Session, request: &Request<'_>, ctx: &Context<'_>) -> bool
 }
 
 /// The request at hand has been dealt with: what it says about scripts.
-pub(super) fn note_script(spec: &Spec, request: &Request<'_>, ctx: &Context<'_>) {
+pub(super) fn note_script(spec: &Spec, request: &Request<'_>, ctx: &mut Context<'_>) {
     match spec.script {
         // A guarded one is known already.
         Some(command::Script::Text { arg }) if ctx.policy.guard().is_none() => {
@@ -152,7 +156,7 @@ pub(super) fn note_script(spec: &Spec, request: &Request<'_>, ctx: &Context<'_>)
 fn script_of(
     what: command::Script,
     request: &Request<'_>,
-    ctx: &Context<'_>,
+    ctx: &mut Context<'_>,
 ) -> Option<Rc<Script>> {
     match (what, &ctx.request_scratch.scratch.guarded) {
         (_, Shaped::Called { digests, .. } | Shaped::Text { digests, loads: false, .. }) => {
@@ -224,7 +228,7 @@ fn forward_script(
     ctx: &mut Context<'_>,
 ) -> Step {
     let called = matches!(ctx.request_scratch.scratch.guarded, Shaped::Called { .. });
-    let held = called || !session.retries.has_seen(&script, ctx.epoch);
+    let held = called || !session.retries.has_seen(&script, ctx.scripts, ctx.epoch);
     // A large argument passes without being stored as long as the server has the script.
     let streamed = request.announced().is_some();
     if streamed && held {

@@ -5,9 +5,9 @@
 //! executed: while it is unknown whether the server has the script, the session's further requests are
 //! held; and a script that was believed to be there is sent again only when nothing came behind it.
 //!
-//! Owns: [`Scripts`], [`NoscriptRetry`]. Never knows: which scripts may run, connections.
+//! Owns: [`Scripts`], [`NoscriptRetry`]. Never knows: which scripts may run, connections, who shares what is
+//! known.
 
-use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -16,8 +16,8 @@ use bytes::BytesMut;
 
 use crate::base::limits;
 use crate::base::sha1::Sha1;
-use crate::policy::guard::{Digests, Distrust, Globals, digests};
-use crate::policy::{Guarded, Guarding, Strip};
+use crate::policy::guard::{Digests, digests};
+use crate::policy::{Guarded, Strip};
 use crate::resp::{encode, number};
 use crate::traffic::Ticket;
 
@@ -29,13 +29,6 @@ const LOST: &[u8] = b"-NOSCRIPT No matching script.";
 /// of a thread.
 #[derive(Debug, Default)]
 pub struct Scripts {
-    cache: RefCell<Cache>,
-    /// What is known of the server's Lua.
-    guarding: Rc<Guarding>,
-}
-
-#[derive(Debug, Default)]
-struct Cache {
     known: HashMap<Sha1, Entry>,
     bytes: usize,
     uses: u64,
@@ -45,19 +38,22 @@ struct Cache {
 struct Entry {
     script: Rc<Script>,
     used: u64,
-}
-
-#[derive(Debug)]
-pub(super) struct Script {
-    id: u64,
-    text: Box<[u8]>,
     /// How often the server had lost it.
-    losses: Cell<u64>,
+    losses: u64,
     /// What the server calls it behind a guard; those asked for last.
-    names: RefCell<Vec<Behind>>,
+    names: Vec<Behind>,
     /// It always goes with its text: the server permits no `EVALSHA`, or the script itself could answer
     /// what a server does that does not have it.
-    needs_text: Cell<bool>,
+    needs_text: bool,
+}
+
+/// A script that a client has sent.
+#[derive(Debug)]
+pub(super) struct Script {
+    /// Another one for the same text that was given up and sent again.
+    id: u64,
+    sha: Sha1,
+    text: Box<[u8]>,
 }
 
 /// A script behind one guard.
@@ -85,6 +81,23 @@ struct SeenScript {
 #[derive(Debug, Default)]
 pub(super) struct SeenScripts(Vec<SeenScript>);
 
+/// What a reply says of a script, for all sessions.
+#[derive(Debug)]
+pub(super) struct ScriptNews {
+    script: Rc<Script>,
+    /// [`Guarded::id`] of what went before it.
+    guard: Option<u64>,
+    outcome: ScriptOutcome,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ScriptOutcome {
+    /// The server has run it in this epoch.
+    Ran { epoch: u64 },
+    /// The server does not have it, or does not run it by its name.
+    Lost { needs_text: bool },
+}
+
 /// What is to be sent at once, in the place of a request that stays in line.
 #[derive(Debug)]
 pub(super) struct Resend {
@@ -94,8 +107,9 @@ pub(super) struct Resend {
 }
 
 impl SeenScripts {
-    pub(super) fn holds(&self, script: &Script, epoch: u64) -> bool {
-        self.0.contains(&script.sighting(epoch))
+    pub(super) fn holds(&self, script: &Script, scripts: &Scripts, epoch: u64) -> bool {
+        let sighting = |losses| SeenScript { id: script.id, losses, epoch };
+        scripts.losses(script).is_some_and(|losses| self.0.contains(&sighting(losses)))
     }
 
     fn note(&mut self, new: SeenScript) {
@@ -105,68 +119,27 @@ impl SeenScripts {
         }
         self.0.push(new);
         debug_assert!(self.0.len() <= limits::SEEN_SCRIPTS_MAX, "too many are remembered");
+        let same = |seen: &&SeenScript| seen.id == new.id;
+        debug_assert_eq!(self.0.iter().filter(same).count(), 1, "a script is remembered twice");
     }
 }
 
 impl Script {
-    /// Its two names behind this guard.
-    pub(super) fn digests(&self, guarded: &Guarded) -> Arc<Digests> {
-        let names = &mut *self.names.borrow_mut();
-        let id = guarded.id();
-        if let Some(known) = names.iter().find(|known| known.guard == id) {
-            return Arc::clone(&known.digests);
-        }
-        let new = digests(Sha1::of(&self.text), Sha1::of(&guarded.write(&self.text)));
-        names.truncate(limits::CACHED_SCRIPT_NAMES_MAX - 1);
-        debug_assert!(names.iter().all(|known| known.guard != id), "a guard is known twice");
-        names.insert(0, Behind { guard: id, digests: Arc::clone(&new), ran: None, sent: None });
-        new
-    }
-
-    /// Whether the server has run it behind this guard, and still has it as far as is known.
-    pub(super) fn is_at_server(&self, guarded: &Guarded, epoch: u64) -> bool {
-        let ran = |known: &Behind| known.guard == guarded.id() && known.ran == Some(epoch);
-        !self.needs_text.get() && self.names.borrow().iter().any(ran)
-    }
-
-    /// Its text goes to the server behind this guard. Returns whether it has before in this epoch.
-    pub(super) fn note_sent(&self, guarded: &Guarded, epoch: u64) -> bool {
-        let names = &mut *self.names.borrow_mut();
-        let known = names.iter_mut().find(|known| known.guard == guarded.id());
-        known.is_some_and(|known| known.sent.replace(epoch) == Some(epoch))
-    }
-
     /// What goes to the server behind this guard.
     pub(super) fn written(&self, guarded: &Guarded) -> Vec<u8> {
         guarded.write(&self.text)
     }
+}
 
-    fn note_ran(&self, guarded: &Guarded, ran: Option<u64>) {
-        let names = &mut *self.names.borrow_mut();
-        if let Some(known) = names.iter_mut().find(|known| known.guard == guarded.id()) {
-            known.ran = ran;
-            known.sent = ran;
-        }
-    }
-
-    const fn sighting(&self, epoch: u64) -> SeenScript {
-        SeenScript { id: self.id, losses: self.losses.get(), epoch }
+impl Entry {
+    fn behind(&mut self, guard: u64) -> Option<&mut Behind> {
+        self.names.iter_mut().find(|known| known.guard == guard)
     }
 }
 
 impl Scripts {
-    #[must_use]
-    pub fn new(guarding: Rc<Guarding>) -> Self {
-        Self { guarding, ..Self::default() }
-    }
-
-    /// What is known of the server's Lua; `None`: it has not been asked yet.
-    pub(super) fn globals(&self) -> Option<Result<Arc<Globals>, Distrust>> {
-        self.guarding.get()
-    }
-
     /// A client has sent this script. `None`: it is too long to be kept.
-    pub(super) fn remember(&self, text: &[u8]) -> Option<Rc<Script>> {
+    pub(super) fn remember(&mut self, text: &[u8]) -> Option<Rc<Script>> {
         if text.len() > limits::CACHED_SCRIPT_BYTES_MAX {
             return None;
         }
@@ -174,40 +147,104 @@ impl Scripts {
         if let Some(script) = self.find(sha) {
             return Some(script);
         }
-        let cache = &mut *self.cache.borrow_mut();
-        while cache.known.len() >= limits::CACHED_SCRIPTS_MAX
-            || cache.bytes + text.len() > limits::CACHED_SCRIPT_BYTES_MAX
+        while self.known.len() >= limits::CACHED_SCRIPTS_MAX
+            || self.bytes + text.len() > limits::CACHED_SCRIPT_BYTES_MAX
         {
-            let oldest = cache.known.iter().min_by_key(|(_, entry)| entry.used);
+            let oldest = self.known.iter().min_by_key(|(_, entry)| entry.used);
             let Some(oldest) = oldest.map(|(sha, _)| *sha) else { break };
-            let gone = cache.known.remove(&oldest);
-            cache.bytes -= gone.map_or(0, |entry| entry.script.text.len());
+            let gone = self.known.remove(&oldest);
+            self.bytes -= gone.map_or(0, |entry| entry.script.text.len());
         }
-        let losses = Cell::new(0);
-        let names = RefCell::default();
         let tells = |word: &[u8]| memchr::memmem::find(text, word).is_some();
-        let needs_text = Cell::new(tells(b"NOSCRIPT") || tells(b"evalsha"));
-        let script = Script { id: cache.uses, text: text.into(), losses, names, needs_text };
-        let script = Rc::new(script);
-        cache.bytes += text.len();
-        let entry = Entry { script: Rc::clone(&script), used: cache.uses };
-        cache.known.insert(sha, entry);
-        debug_assert!(cache.known.len() <= limits::CACHED_SCRIPTS_MAX, "too many scripts");
-        debug_assert!(cache.bytes <= limits::CACHED_SCRIPT_BYTES_MAX, "scripts are too long");
+        let needs_text = tells(b"NOSCRIPT") || tells(b"evalsha");
+        let script = Rc::new(Script { id: self.uses, sha, text: text.into() });
+        self.bytes += text.len();
+        let entry = Entry {
+            script: Rc::clone(&script),
+            used: self.uses,
+            losses: 0,
+            names: Vec::new(),
+            needs_text,
+        };
+        let before = self.known.insert(sha, entry);
+        debug_assert!(before.is_none(), "a script that is known is remembered again");
+        debug_assert!(self.known.len() <= limits::CACHED_SCRIPTS_MAX, "too many scripts");
+        debug_assert!(self.bytes <= limits::CACHED_SCRIPT_BYTES_MAX, "scripts are too long");
         Some(script)
     }
 
-    pub(super) fn find(&self, sha: Sha1) -> Option<Rc<Script>> {
-        let cache = &mut *self.cache.borrow_mut();
-        cache.uses += 1;
-        let entry = cache.known.get_mut(&sha)?;
-        entry.used = cache.uses;
+    pub(super) fn find(&mut self, sha: Sha1) -> Option<Rc<Script>> {
+        self.uses += 1;
+        let entry = self.known.get_mut(&sha)?;
+        debug_assert!(entry.used < self.uses, "it was used after this");
+        debug_assert!(entry.script.sha == sha, "a script under another's name");
+        entry.used = self.uses;
         Some(Rc::clone(&entry.script))
     }
 
     /// Clients want the server to forget, and to confirm it.
-    pub(super) fn forget(&self) {
-        *self.cache.borrow_mut() = Cache::default();
+    pub(super) fn forget(&mut self) {
+        (self.known, self.bytes) = (HashMap::new(), 0);
+    }
+
+    /// What is known of a script, unless it was given up since.
+    fn entry(&mut self, script: &Script) -> Option<&mut Entry> {
+        self.known.get_mut(&script.sha).filter(|entry| entry.script.id == script.id)
+    }
+
+    fn losses(&self, script: &Script) -> Option<u64> {
+        let entry = self.known.get(&script.sha).filter(|entry| entry.script.id == script.id)?;
+        Some(entry.losses)
+    }
+
+    /// A script's two names behind this guard.
+    pub(super) fn digests(&mut self, script: &Script, guarded: &Guarded) -> Arc<Digests> {
+        let guard = guarded.id();
+        let new = || digests(script.sha, Sha1::of(&guarded.write(&script.text)));
+        let Some(entry) = self.entry(script) else { return new() };
+        if let Some(known) = entry.behind(guard) {
+            return Arc::clone(&known.digests);
+        }
+        let new = new();
+        entry.names.truncate(limits::CACHED_SCRIPT_NAMES_MAX - 1);
+        entry.names.insert(0, Behind { guard, digests: Arc::clone(&new), ran: None, sent: None });
+        let same = |known: &&Behind| known.guard == guard;
+        debug_assert_eq!(entry.names.iter().filter(same).count(), 1, "a guard is known twice");
+        debug_assert!(entry.names.len() <= limits::CACHED_SCRIPT_NAMES_MAX, "too many names");
+        new
+    }
+
+    /// Whether the server has run a script behind this guard, and still has it as far as is known.
+    pub(super) fn has_run(&mut self, script: &Script, guarded: &Guarded, epoch: u64) -> bool {
+        let Some(entry) = self.entry(script).filter(|entry| !entry.needs_text) else {
+            return false;
+        };
+        entry.behind(guarded.id()).is_some_and(|known| known.ran == Some(epoch))
+    }
+
+    /// A script's text goes to the server behind this guard. Returns whether it has before in this epoch.
+    pub(super) fn note_sent(&mut self, script: &Script, guarded: &Guarded, epoch: u64) -> bool {
+        let known = self.entry(script).and_then(|entry| entry.behind(guarded.id()));
+        known.is_some_and(|known| known.sent.replace(epoch) == Some(epoch))
+    }
+
+    /// A session has learned this from a reply; what it has seen run itself is noted in `seen`.
+    pub(super) fn learn(&mut self, news: &ScriptNews, seen: &mut SeenScripts) {
+        let Some(entry) = self.entry(&news.script) else { return };
+        let epoch = match news.outcome {
+            ScriptOutcome::Ran { epoch } => {
+                seen.note(SeenScript { id: news.script.id, losses: entry.losses, epoch });
+                Some(epoch)
+            }
+            ScriptOutcome::Lost { needs_text } => {
+                entry.losses += 1;
+                entry.needs_text |= needs_text;
+                None
+            }
+        };
+        if let Some(known) = news.guard.and_then(|guard| entry.behind(guard)) {
+            (known.ran, known.sent) = (epoch, epoch);
+        }
     }
 }
 
@@ -216,7 +253,7 @@ impl Scripts {
 pub(super) struct NoscriptRetry {
     script: Rc<Script>,
     guarded: Option<Guarded>,
-    sighting: SeenScript,
+    epoch: u64,
     /// Nothing of the session is sent before the answer.
     pub held: bool,
     read_only: bool,
@@ -242,11 +279,10 @@ impl NoscriptRetry {
         count: usize,
         wire: Option<&[u8]>,
     ) -> Self {
-        let sighting = script.sighting(epoch);
         let rest = wire.and_then(behind_two).map(Box::from);
         debug_assert!(rest.is_none() || count >= 2, "a script without a name");
         let called = false;
-        Self { script, guarded, sighting, held, read_only, count, rest, called, strip: None }
+        Self { script, guarded, epoch, held, read_only, count, rest, called, strip: None }
     }
 
     /// A script that goes with its text: that the server has run it is to be known.
@@ -260,39 +296,32 @@ impl NoscriptRetry {
     }
 
     /// The script answers.
-    pub(super) fn note_run(&self, seen: &mut SeenScripts) {
-        seen.note(SeenScript { losses: self.script.losses.get(), ..self.sighting });
-        if let Some(guarded) = &self.guarded {
-            self.script.note_ran(guarded, Some(self.sighting.epoch));
-        }
+    pub(super) fn ran(&self) -> ScriptNews {
+        self.news(ScriptOutcome::Ran { epoch: self.epoch })
     }
 
-    /// Whether the error `line` says that nothing was executed, since the server does not have the script
-    /// or does not run it by its name.
-    fn is_unexecuted(&self, line: &[u8]) -> bool {
+    /// The script answers the error `line`: what that says of it, if it was not executed.
+    pub(super) fn lost(&self, line: &[u8]) -> Option<ScriptNews> {
         if line.starts_with(LOST) {
-            return true;
+            return Some(self.news(ScriptOutcome::Lost { needs_text: false }));
         }
         let about = |word: &[u8]| memchr::memmem::find(line, word).is_some();
         let barred = (line.starts_with(b"-NOPERM") && about(b"'evalsha"))
             || (line.starts_with(b"-ERR unknown command") && about(b"'EVALSHA"));
-        if self.called && barred {
-            self.script.needs_text.set(true);
-        }
-        self.called && barred
+        let needs_text = self.called && barred;
+        needs_text.then(|| self.news(ScriptOutcome::Lost { needs_text }))
     }
 
-    /// The request to send after the error `line`; `None`: the error is the answer. `alone`: nothing
-    /// of the session is on its way behind it.
-    pub(super) fn again(&mut self, line: &[u8], alone: bool) -> Option<BytesMut> {
-        if !self.is_unexecuted(line) {
-            return None;
-        }
-        self.script.losses.set(self.script.losses.get() + 1);
-        if let Some(guarded) = &self.guarded {
-            self.script.note_ran(guarded, None);
-        }
+    fn news(&self, outcome: ScriptOutcome) -> ScriptNews {
+        let guard = self.guarded.as_ref().map(Guarded::id);
+        ScriptNews { script: Rc::clone(&self.script), guard, outcome }
+    }
+
+    /// The request to send again, as the script was not executed; `None`: its error is the answer. `alone`:
+    /// nothing of the session is on its way behind it.
+    pub(super) fn again(&mut self, alone: bool) -> Option<BytesMut> {
         let rest = self.rest.take().filter(|_| alone)?;
+        debug_assert!(self.count >= 2, "a script without a name is sent again");
         self.held = true;
         let written = self.guarded.as_ref().map(|guarded| guarded.write(&self.script.text));
         let text = written.as_deref().unwrap_or(&self.script.text);
@@ -319,46 +348,73 @@ fn behind_two(wire: &[u8]) -> Option<&[u8]> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may crash")]
     use super::*;
 
-    fn keeps(scripts: &Scripts, text: &[u8]) -> bool {
+    fn keeps(scripts: &mut Scripts, text: &[u8]) -> bool {
         scripts.find(Sha1::of(text)).is_some()
     }
 
     #[test]
     fn least_recently_used_goes_first() {
-        let scripts = Scripts::default();
+        let mut scripts = Scripts::default();
         for n in 0..limits::CACHED_SCRIPTS_MAX {
             scripts.remember(format!("return {n}").as_bytes());
         }
-        assert!(keeps(&scripts, b"return 0"));
+        assert!(keeps(&mut scripts, b"return 0"));
         scripts.remember(b"one more");
-        assert!(keeps(&scripts, b"return 0") && keeps(&scripts, b"one more"));
-        assert!(!keeps(&scripts, b"return 1") && keeps(&scripts, b"return 2"));
-        assert_eq!(scripts.cache.borrow().known.len(), limits::CACHED_SCRIPTS_MAX);
+        assert!(keeps(&mut scripts, b"return 0") && keeps(&mut scripts, b"one more"));
+        assert!(!keeps(&mut scripts, b"return 1") && keeps(&mut scripts, b"return 2"));
+        assert_eq!(scripts.known.len(), limits::CACHED_SCRIPTS_MAX);
     }
 
     #[test]
     fn bytes_are_bounded() {
-        let scripts = Scripts::default();
+        let mut scripts = Scripts::default();
         let text = |letter: u8, len| vec![letter; len];
         scripts.remember(&text(b'a', limits::CACHED_SCRIPT_BYTES_MAX / 2));
         scripts.remember(&text(b'b', limits::CACHED_SCRIPT_BYTES_MAX / 2));
-        assert_eq!(scripts.cache.borrow().bytes, limits::CACHED_SCRIPT_BYTES_MAX);
+        assert_eq!(scripts.bytes, limits::CACHED_SCRIPT_BYTES_MAX);
         scripts.remember(b"c");
         assert!(
-            !keeps(&scripts, &text(b'a', limits::CACHED_SCRIPT_BYTES_MAX / 2))
-                && keeps(&scripts, b"c")
+            !keeps(&mut scripts, &text(b'a', limits::CACHED_SCRIPT_BYTES_MAX / 2))
+                && keeps(&mut scripts, b"c")
         );
         scripts.remember(&text(b'd', limits::CACHED_SCRIPT_BYTES_MAX + 1));
         assert!(
-            !keeps(&scripts, &text(b'd', limits::CACHED_SCRIPT_BYTES_MAX + 1))
-                && keeps(&scripts, b"c")
+            !keeps(&mut scripts, &text(b'd', limits::CACHED_SCRIPT_BYTES_MAX + 1))
+                && keeps(&mut scripts, b"c")
         );
-        let bytes: usize = scripts.cache.borrow().known.values().map(|e| e.script.text.len()).sum();
-        assert_eq!(scripts.cache.borrow().bytes, bytes);
+        let bytes: usize = scripts.known.values().map(|e| e.script.text.len()).sum();
+        assert_eq!(scripts.bytes, bytes);
         scripts.forget();
-        assert!(!keeps(&scripts, b"c"));
+        assert!(!keeps(&mut scripts, b"c"));
+    }
+
+    #[test]
+    fn scripts_that_are_forgotten_are_no_others_that_come_after_them() {
+        let (mut scripts, mut seen) = (Scripts::default(), SeenScripts::default());
+        let script = scripts.remember(b"return 1").unwrap();
+        let ran = NoscriptRetry::new((Rc::clone(&script), None), 7, true, false, 3, None).ran();
+        scripts.learn(&ran, &mut seen);
+        assert!(seen.holds(&script, &scripts, 7) && !seen.holds(&script, &scripts, 8));
+        scripts.forget();
+        let other = scripts.remember(b"return 2").unwrap();
+        assert!(!seen.holds(&other, &scripts, 7), "it was never seen to run");
+        scripts.learn(&ran, &mut seen);
+        assert!(!seen.holds(&script, &scripts, 7), "nothing is known of it any more");
+    }
+
+    #[test]
+    fn script_found_lost_by_one_session_is_lost_for_all() {
+        let (mut scripts, mut seen) = (Scripts::default(), SeenScripts::default());
+        let script = scripts.remember(b"return 1").unwrap();
+        let retry = NoscriptRetry::new((Rc::clone(&script), None), 7, true, false, 3, None);
+        scripts.learn(&retry.ran(), &mut seen);
+        let lost = retry.lost(b"-NOSCRIPT No matching script. Please use EVAL.\r\n").unwrap();
+        scripts.learn(&lost, &mut SeenScripts::default());
+        assert!(!seen.holds(&script, &scripts, 7));
+        assert!(retry.lost(b"-NOPERM no permissions to run the 'evalsha' command").is_none());
     }
 
     #[test]

@@ -46,7 +46,7 @@ pub(super) struct UpstreamContext {
     /// Connections that have come or gone.
     pub epoch: Cell<u64>,
     /// What is known of the server's Lua.
-    pub guarding: Rc<Guarding>,
+    pub guarding: RefCell<Guarding>,
     /// It must be asked about it.
     pub guarding_due: Notify,
     /// How long a request may wait for the server.
@@ -87,7 +87,7 @@ impl UpstreamContext {
             server: Cell::default(),
             notable: Cell::new(Notable::NONE),
             epoch: Cell::new(0),
-            guarding: Rc::default(),
+            guarding: RefCell::default(),
             guarding_due: Notify::new(),
             buffers,
             numbers: Cell::new(0),
@@ -222,7 +222,7 @@ impl UpstreamContext {
 
     /// The server, or the way to it, has ended a connection.
     pub(super) fn note_death(&self, answered: bool, born: Instant) {
-        if self.guarding.doubt() {
+        if self.guarding.borrow_mut().doubt() {
             self.guarding_due.notify_one();
         }
         let (now, entropy) = (clock::now(), self.draw());
@@ -237,7 +237,7 @@ impl UpstreamContext {
             Next::Fail(reason) => cause(reason),
             Next::Die => "",
         };
-        if self.guarding.doubt() {
+        if self.guarding.borrow_mut().doubt() {
             self.guarding_due.notify_one();
         }
         let (now, entropy) = (clock::now(), self.draw());

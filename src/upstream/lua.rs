@@ -23,7 +23,7 @@ use crate::traffic::{Server, own};
 pub(super) async fn keep(env: Rc<UpstreamContext>) {
     let (mut attempts, mut refused) = (0, false);
     loop {
-        if !env.guarding.is_due() {
+        if !env.guarding.borrow().is_due() {
             let due = env.guarding_due.notified();
             if !refused {
                 due.await;
@@ -31,7 +31,7 @@ pub(super) async fn keep(env: Rc<UpstreamContext>) {
             }
             let _ = tokio::time::timeout(limits::LUA_REFUSED_RETRY_INTERVAL, due).await;
         }
-        let epoch = env.guarding.epoch();
+        let epoch = env.guarding.borrow().epoch();
         let Ok(mut link) = env.dial(HOME).await else { continue };
         let asked = tokio::time::timeout(limits::LUA_PROBE_TIMEOUT, examine(&mut link))
             .await
@@ -45,7 +45,7 @@ pub(super) async fn keep(env: Rc<UpstreamContext>) {
             found => {
                 attempts = 0;
                 // A server that was lost meanwhile is another one.
-                if env.guarding.epoch() == epoch {
+                if env.guarding.borrow().epoch() == epoch {
                     let found = found.unwrap_or(Err(Distrust::Unlisted));
                     refused = found.is_err();
                     judged(&env, found);
@@ -56,7 +56,7 @@ pub(super) async fn keep(env: Rc<UpstreamContext>) {
 }
 
 fn judged(env: &UpstreamContext, found: Result<Arc<Globals>, Distrust>) {
-    let before = env.guarding.get();
+    let before = env.guarding.borrow().get();
     if before.as_ref() == Some(&found) {
         return;
     }
@@ -71,7 +71,7 @@ fn judged(env: &UpstreamContext, found: Result<Arc<Globals>, Distrust>) {
     } else if before.is_some() {
         tracing::info!("scripts may run again: the server has passed the test for guarded scripts");
     }
-    env.guarding.set(found);
+    env.guarding.borrow_mut().set(found);
 }
 
 /// `None`: no answer, or one that says to ask again.

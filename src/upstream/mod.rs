@@ -74,7 +74,7 @@ pub(crate) use yield_to_io::yield_to_io;
 
 use crate::base::limits;
 use crate::config;
-use crate::policy::Guarding;
+use crate::policy::guard::{Distrust, Globals};
 use crate::telemetry::Metrics;
 use crate::traffic::{Facts, Loss, OpenFailure, PoolKey, Server, Unavailable};
 use context::UpstreamContext;
@@ -299,15 +299,15 @@ impl Upstream {
         self.context.epoch.get()
     }
 
-    /// What is known of the server's Lua.
+    /// What the server's Lua has; `None`: it has not been asked yet.
     #[must_use]
-    pub(crate) fn guarding(&self) -> Rc<Guarding> {
-        Rc::clone(&self.context.guarding)
+    pub(crate) fn globals(&self) -> Option<Result<Arc<Globals>, Distrust>> {
+        self.context.guarding.borrow().get()
     }
 
     /// Scripts are to be guarded.
     pub(crate) fn guard_scripts(&self) {
-        if self.context.guarding.want() {
+        if self.context.guarding.borrow_mut().want() {
             self.context.guarding_due.notify_one();
         }
     }

@@ -9,7 +9,7 @@ use bytes::BytesMut;
 use crate::command::Spec;
 use crate::config::ClientLimits;
 use crate::resp::Request;
-use crate::session::{Cause, Completed, Context, Judged, Login, Route, Session};
+use crate::session::{Cause, Completed, Context, Judged, Login, Route, Scripts, Session};
 use crate::telemetry::ClientDisconnect;
 use crate::traffic::{Facts, Loss, PoolKey, Ticket, Unavailable};
 
@@ -119,6 +119,9 @@ pub trait Host {
     /// What [`Step::SendWire`](crate::session::Step::SendWire) and [`Step::Ask`](crate::session::Step::Ask) send, and the way back for its buffer.
     fn take_wire(&mut self) -> BytesMut;
     fn reuse(&mut self, wire: BytesMut);
+
+    /// Lends the scripts of all sessions.
+    fn with_scripts<R>(&mut self, learn: impl FnOnce(&mut Scripts) -> R) -> R;
 
     /// Puts a request into the line of the shared connection of `route`.
     ///

@@ -36,6 +36,8 @@ pub fn lose_lease<H: Host>(of: &mut Conversation, loss: Loss, host: &mut H) {
 /// The pinned connection has said what belongs to no request.
 pub(super) fn close_untrusted<H: Host>(of: &mut Conversation, host: &mut H) {
     host.notice(Notice::Untrusted);
+    // What was to be sent again is lost with the others.
+    host.with_scripts(|scripts| of.session.take_resend(scripts));
     lose_lease(of, Loss::OutcomeUnknown, host);
 }
 

@@ -343,7 +343,10 @@ impl Conversation {
 
     /// Sends what takes the place of a request already in line.
     fn resend<H: Host>(&mut self, host: &mut H) {
-        if let Some((route, ticket, how, wire)) = self.session.take_resend() {
+        if self.session.knows_scripts()
+            && let Some((route, ticket, how, wire)) =
+                host.with_scripts(|scripts| self.session.take_resend(scripts))
+        {
             let way = Way { route, ticket, now: self.now };
             let from = (&mut self.session, &mut self.out);
             self.sending.send_wire(way, how, &wire, false, from, host);

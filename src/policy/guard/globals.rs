@@ -3,7 +3,6 @@
 //!
 //! Owns: [`Globals`], the questions and how the answers are judged. Never knows: connections.
 
-use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -125,47 +124,48 @@ impl Distrust {
     }
 }
 
-/// What is known of the server's Lua. One for all sessions of a thread.
+/// What is known of the server's Lua. One for all sessions of a thread: who shares it keeps the cell.
 #[derive(Debug, Default)]
-pub struct Guarding {
-    found: RefCell<Option<Result<Arc<Globals>, Distrust>>>,
-    wanted: Cell<bool>,
-    epoch: Cell<u64>,
+pub(crate) struct Guarding {
+    found: Option<Result<Arc<Globals>, Distrust>>,
+    wanted: bool,
+    epoch: u64,
 }
 
 impl Guarding {
     /// What was found out last; `None`: the server has not been asked yet.
     #[must_use]
-    pub fn get(&self) -> Option<Result<Arc<Globals>, Distrust>> {
-        self.found.borrow().clone()
+    pub(crate) fn get(&self) -> Option<Result<Arc<Globals>, Distrust>> {
+        self.found.clone()
     }
 
-    pub fn set(&self, found: Result<Arc<Globals>, Distrust>) {
-        self.found.replace(Some(found));
+    pub(crate) fn set(&mut self, found: Result<Arc<Globals>, Distrust>) {
+        debug_assert!(self.wanted, "it was asked for nobody");
+        self.found = Some(found);
     }
 
     /// Scripts are to be guarded. Returns whether that is new.
-    pub fn want(&self) -> bool {
-        !self.wanted.replace(true)
+    pub(crate) const fn want(&mut self) -> bool {
+        !std::mem::replace(&mut self.wanted, true)
     }
 
     /// The server may be another one. Returns whether it must be asked.
-    pub fn doubt(&self) -> bool {
-        self.epoch.set(self.epoch.get().wrapping_add(1));
-        self.found.replace(None);
-        self.wanted.get()
+    pub(crate) fn doubt(&mut self) -> bool {
+        self.epoch = self.epoch.wrapping_add(1);
+        self.found = None;
+        self.wanted
     }
 
     /// Another number after each [`Self::doubt`].
     #[must_use]
-    pub const fn epoch(&self) -> u64 {
-        self.epoch.get()
+    pub(crate) const fn epoch(&self) -> u64 {
+        self.epoch
     }
 
     /// Whether the server must be asked.
     #[must_use]
-    pub fn is_due(&self) -> bool {
-        self.wanted.get() && self.found.borrow().is_none()
+    pub(crate) const fn is_due(&self) -> bool {
+        self.wanted && self.found.is_none()
     }
 }
 

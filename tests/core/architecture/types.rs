@@ -14,8 +14,6 @@ const FILES_MAX: usize = 2;
 const SHARED: &[(&str, &str)] = &[
     ("src/session/limiter.rs", "a slot is handed from one session to the next"),
     ("src/session/limiter_registry.rs", "limits are shared by all sessions of a thread"),
-    ("src/session/script_cache.rs", "scripts are shared by all sessions of a thread"),
-    ("src/policy/guard/globals.rs", "what a server's Lua has is the same for all policies"),
     ("src/session/roster.rs", "CLIENT LIST and CLIENT KILL are about other sessions"),
 ];
 const CELLS: &[&str] = &["Waker", "Cell", "RefCell", "OnceCell", "Mutex", "RwLock", "UnsafeCell"];

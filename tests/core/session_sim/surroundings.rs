@@ -53,7 +53,7 @@ pub enum Event {
 pub struct Surroundings<'a> {
     pub policy: &'a Policy,
     pub auth: &'a Auth,
-    pub scripts: &'a Scripts,
+    pub scripts: &'a mut Scripts,
     pub multi_permission: &'a mut MultiPermission,
     pub limiters: &'a Limiters,
     pub request_scratch: &'a mut RequestScratch,
@@ -88,6 +88,7 @@ impl Host for Surroundings<'_> {
             now: moment.now,
             unix_ms: 0,
             epoch: 0,
+            globals: None,
             scripts: self.scripts,
             multi_permission: self.multi_permission,
             limiters: self.limiters,
@@ -101,6 +102,10 @@ impl Host for Surroundings<'_> {
 
     fn reuse(&mut self, wire: BytesMut) {
         self.request_scratch.reuse(wire);
+    }
+
+    fn with_scripts<R>(&mut self, learn: impl FnOnce(&mut Scripts) -> R) -> R {
+        learn(self.scripts)
     }
 
     fn send(&mut self, route: Route, request: Outgoing<'_>) -> Result<(), Unavailable> {

@@ -132,7 +132,7 @@ impl World {
         let mut surroundings = Surroundings {
             policy: &self.policy,
             auth: &self.auth,
-            scripts: &self.scripts,
+            scripts: &mut self.scripts,
             multi_permission: &mut self.multi_permission,
             limiters: &self.limiters,
             request_scratch: &mut self.request_scratch,
