@@ -3,6 +3,7 @@
 //! Owns: [`ClientInfo`], [`Form`]. Never knows: the commands that tell and show it, other clients.
 
 use crate::base::limits;
+use crate::command::Local;
 use crate::traffic::Server;
 
 /// What the client has set of itself.
@@ -16,6 +17,22 @@ pub(super) struct ClientInfo {
 }
 
 impl ClientInfo {
+    /// The client says of itself what the server is sent as well: a name, or its library's.
+    pub(super) fn note_said(&mut self, local: Local, option: &[u8], value: &[u8]) {
+        match local {
+            Local::SetName if is_valid_name(option) => self.name = option.to_vec(),
+            Local::SetInfo if !is_valid_name(value) => {}
+            Local::SetInfo if option.eq_ignore_ascii_case(b"lib-name") => {
+                self.lib_name = value.to_vec();
+            }
+            Local::SetInfo if option.eq_ignore_ascii_case(b"lib-ver") => {
+                self.lib_ver = value.to_vec();
+            }
+            _ => {}
+        }
+        debug_assert!(is_valid_name(&self.name), "a name that would break the line about it");
+    }
+
     /// Bytes that are kept of the client's own words.
     pub(super) const fn held_bytes(&self) -> usize {
         self.name.capacity() + self.lib_name.capacity() + self.lib_ver.capacity()

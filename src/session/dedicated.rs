@@ -55,15 +55,15 @@ pub(super) fn dispatch_own(
     if request.announced().is_some() {
         return None;
     }
-    if let Some(step) = login::hold_login_at_server(session, spec, request, ctx) {
+    if let Some(step) = login::hold_at_server(&mut session.user, spec, request, ctx) {
         return Some(step);
     }
     if spec.effect == Effect::Multi {
         Some(own_multi(session, ctx))
     } else if matches!(spec.effect, Effect::Exec | Effect::Discard) {
-        Some(own_state::send_own(session, Expect::Plain, ctx))
+        Some(session.send_own(Expect::Plain, ctx))
     } else if matches!(spec.effect, Effect::Watch | Effect::Unwatch) {
-        let step = own_state::send_own(session, Expect::Watch, ctx);
+        let step = session.send_own(Expect::Watch, ctx);
         if matches!(step, Step::Send { .. }) {
             if spec.effect == Effect::Watch {
                 session.watch.add(request.len() - 1);
@@ -88,9 +88,9 @@ fn send_state(
 ) -> Step {
     let is_login = spec.effect == Effect::Auth;
     let expect = if is_login { Expect::Own(OwnReply::Login) } else { Expect::Plain };
-    let step = own_state::send_own(session, expect, ctx);
+    let step = session.send_own(expect, ctx);
     if matches!(step, Step::Send { .. }) {
-        own_state::note_sent(session, spec, request);
+        session.note_sent_own(spec, request, own_state::binds(spec));
     }
     step
 }
@@ -132,7 +132,7 @@ fn introduce(session: &mut Session, ctx: &mut Context<'_>) -> Option<Step> {
 }
 
 fn own_multi(session: &mut Session, ctx: &mut Context<'_>) -> Step {
-    let step = own_state::send_own(session, Expect::Own(OwnReply::Multi), ctx);
+    let step = session.send_own(Expect::Own(OwnReply::Multi), ctx);
     if matches!(step, Step::Send { .. }) {
         session.own.get_or_insert_default().begin_transaction();
     }
@@ -159,11 +159,11 @@ fn dispatch_queued(
         return Some(Step::Collect);
     }
     if matches!(spec.effect, Effect::Multi | Effect::Watch) {
-        return Some(own_state::send_own(session, Expect::Plain, ctx));
+        return Some(session.send_own(Expect::Plain, ctx));
     } else if spec.effect == Effect::Exec {
         return Some(own_exec(session, request, ctx));
     } else if spec.effect == Effect::Discard {
-        let step = own_state::send_own(session, Expect::Plain, ctx);
+        let step = session.send_own(Expect::Plain, ctx);
         if matches!(step, Step::Send { .. }) {
             end_own_transaction(session);
         }
@@ -219,7 +219,7 @@ fn exec_spoiled(session: &mut Session, request: &Request<'_>, ctx: &mut Context<
 
 /// EXEC of a client that is subscribed: the server refuses it and lets go of what was watched.
 pub(super) fn own_exec_refused(session: &mut Session, ctx: &mut Context<'_>) -> Step {
-    let step = own_state::send_own(session, Expect::Plain, ctx);
+    let step = session.send_own(Expect::Plain, ctx);
     if matches!(step, Step::Send { .. }) {
         end_own_transaction(session);
     }
@@ -312,10 +312,10 @@ pub(super) fn take_own_reply(
         OwnReply::Exec => debug_assert!(false, "taken as that of any transaction"),
         OwnReply::Abort(text) if kind == b'+' => return encode::error(out, text),
         OwnReply::Abort(_) => {}
-        OwnReply::Login => login::note_server_login(session, frame),
+        OwnReply::Login => session.user.note_server_answer(frame),
         OwnReply::Hello(greeted) => {
             session.awaited.end();
-            login::note_server_login(session, frame);
+            session.user.note_server_answer(frame);
             if kind != b'-' {
                 return hello::take_hello(session, *greeted, frame, out);
             }

@@ -36,7 +36,7 @@ pub(super) fn auth(
         Err(text) => encode::error(out, text.as_bytes()),
     });
     if let Err(text) = text {
-        note_refused(session, text);
+        session.user.note_refused(text);
     }
     Step::Done
 }
@@ -94,13 +94,6 @@ pub(super) fn may_become(session: &Session, user: &Name) -> Result<(), &'static 
     if stays && user != own.name() { Err(client_text::USER_STAYS) } else { Ok(()) }
 }
 
-/// A login was refused that was not held: no password is compared here, but there is no user but `default`.
-fn note_refused(session: &mut Session, text: &str) {
-    if text == client_text::WRONGPASS {
-        session.user.note_refused();
-    }
-}
-
 /// Redis networking.c `helloCommand`.
 pub(super) fn hello(
     session: &mut Session,
@@ -112,7 +105,7 @@ pub(super) fn hello(
         Ok(greeted) => greeted,
         Err(text) => {
             session.answer(out, |out| encode::error(out, text.as_bytes()));
-            note_refused(session, &text);
+            session.user.note_refused(&text);
             return Step::Done;
         }
     };

@@ -7,10 +7,8 @@ use std::rc::Rc;
 
 use bytes::BytesMut;
 
-use super::context::Context;
 use super::roster::{Marks, Seat};
 use super::state::Session;
-use super::step::Step;
 use super::track::{Aim, is_broad, turns_on, words_of_request};
 use super::transaction::ExecFixup;
 use super::{client_text, track};
@@ -34,6 +32,12 @@ impl Late {
         }
     }
 
+    /// The client that it names has got no pinned connection in time.
+    pub(super) fn without(target: &Seat) -> Self {
+        let text = client_text::tracking_target(target.id);
+        Self::said(|line| encode::error(line, text))
+    }
+
     fn said(write: impl FnOnce(&mut BytesMut)) -> Self {
         let (mut wire, mut line) = (BytesMut::new(), BytesMut::new());
         encode::request(&mut wire, [own::PING]);
@@ -42,65 +46,30 @@ impl Late {
     }
 }
 
-/// Puts the commands that wait for it into the wire of the transaction.
+/// What is sent of one of them at this moment.
 ///
 /// # Errors
 ///
-/// With the step to take first; nothing has changed then.
-pub(super) fn look_up_late(session: &mut Session, ctx: &mut Context<'_>) -> Result<(), Step> {
-    let Some(mut transaction) = session.transaction.take() else { return Ok(()) };
-    let mut found = Vec::new();
-    let mut first = Ok(());
-    for request in transaction.late() {
-        match look_up(session, &request.as_request(), ctx) {
-            Ok(late) => found.push(late),
-            Err(step) => {
-                first = Err(step);
-                break;
-            }
-        }
-    }
-    if first.is_ok() {
-        found.iter().for_each(|late| late.aim(session));
-        transaction.put_late(found.into_iter().map(|late| (late.wire, late.special)).collect());
-    }
-    session.transaction = Some(transaction);
-    first
-}
-
-/// One of them.
-///
-/// # Errors
-///
-/// With the step to take first.
+/// With the client that it names, which has no pinned connection yet.
 pub(super) fn look_up(
-    session: &mut Session,
+    session: &Session,
     request: &Request<'_>,
-    ctx: &mut Context<'_>,
-) -> Result<Late, Step> {
+    valkey: bool,
+) -> Result<Late, Rc<Seat>> {
     if request.arg(1).is_some_and(|word| word.eq_ignore_ascii_case(b"unblock")) {
-        return Ok(look_up_blocked(session, request, ctx));
+        return Ok(look_up_blocked(session, request, valkey));
     }
-    match track::aim_redirect(session, words_of_request(request)) {
-        Ok(Aim { words, redirect, seat }) => {
-            let (on, broadcast) = (turns_on(request), is_broad(request));
-            let mut wire = BytesMut::new();
-            encode::request(&mut wire, words.iter().map(Vec::as_slice));
-            let special = Some(ExecFixup::Tracking { on, broadcast, redirect });
-            Ok(Late { wire, special, target: seat.filter(|_| on) })
-        }
-        Err(target) => match track::await_target(session, &target, ctx) {
-            Some(step) => Err(step),
-            None => {
-                let text = client_text::tracking_target(target.id);
-                Ok(Late::said(|line| encode::error(line, text)))
-            }
-        },
-    }
+    let words = words_of_request(request);
+    let Aim { words, redirect, seat } = track::aim_redirect(session, words)?;
+    let (on, broadcast) = (turns_on(request), is_broad(request));
+    let mut wire = BytesMut::new();
+    encode::request(&mut wire, words.iter().map(Vec::as_slice));
+    let special = Some(ExecFixup::Tracking { on, broadcast, redirect });
+    Ok(Late { wire, special, target: seat.filter(|_| on) })
 }
 
-fn look_up_blocked(session: &Session, request: &Request<'_>, ctx: &Context<'_>) -> Late {
-    let target = match unblockable(request, ctx.valkey) {
+fn look_up_blocked(session: &Session, request: &Request<'_>, valkey: bool) -> Late {
+    let target = match unblockable(request, valkey) {
         Ok(target) => target,
         Err(text) => return Late::said(|line| encode::error(line, text)),
     };

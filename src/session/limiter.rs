@@ -1,45 +1,28 @@
-//! How much of one limit is used, and who waits for room.
+//! Limits that are shared: a slot is free again when whoever has it drops it, and one that waits is woken.
 //!
-//! Owns: [`Limiter`], [`Slot`], [`Waiter`], [`Admission`], [`Held`]. Never knows: commands, clocks, whose limit it is, what becomes
-//! of those who may not pass.
+//! Owns: [`Limiter`], [`Slot`], [`Waiter`], [`Admission`], [`Held`]. Never knows: commands, clocks, how much of a limit is
+//! used, what becomes of those who may not pass.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::rc::Rc;
 use std::task::Waker;
 use std::time::Instant;
 
-use crate::policy::{Bucket, Limit, Rate, Refusal};
+use super::limit_usage::{LimitUsage, Place};
+use crate::policy::{Limit, Refusal};
 
-/// What is used of one limit.
+/// A limit as its users share it.
 #[derive(Debug)]
 pub(super) struct Limiter {
-    bucket: Option<(Rate, Cell<Bucket>)>,
-    begun: Instant,
+    usage: RefCell<LimitUsage<Rc<Turn>>>,
     /// It counts the commands of one client alone.
     is_own: bool,
-    /// Slots that are taken, or promised to the one at the front of the line.
-    used: Cell<u32>,
-    line: RefCell<Line>,
 }
 
-/// Those who wait for a slot, in their order. To leave costs the same wherever a turn is: it is only
-/// marked, and dropped at the front or when half of the line has left.
-#[derive(Debug, Default)]
-struct Line {
-    turns: VecDeque<Rc<Turn>>,
-    /// Turns in it whose waiter has left.
-    left: usize,
-    /// Turns looked at so far.
-    #[cfg(test)]
-    steps: usize,
-}
-
-/// A place in the line for a slot.
+/// How one that waits for a slot learns that it has one.
 #[derive(Debug, Default)]
 struct Turn {
     granted: Cell<bool>,
-    left: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -52,6 +35,8 @@ pub(super) struct Slot(Rc<Limiter>);
 pub(crate) struct Waiter {
     limiter: Rc<Limiter>,
     turn: Rc<Turn>,
+    /// `None`: it has left the line.
+    place: Cell<Option<Place>>,
 }
 
 /// What the request at hand has been given; kept while it waits for whatever else.
@@ -87,103 +72,49 @@ impl Admission {
     }
 }
 
-impl Line {
-    fn note_step(&mut self) {
-        #[cfg(test)]
-        {
-            self.steps += 1;
-        }
-    }
-
-    /// Takes the one who has waited longest.
-    fn pop(&mut self) -> Option<Rc<Turn>> {
-        loop {
-            let turn = self.turns.pop_front()?;
-            self.note_step();
-            if !turn.left.get() {
-                return Some(turn);
-            }
-            self.left -= 1;
-        }
-    }
-
-    /// One of the line waits no more.
-    fn leave(&mut self, turn: &Turn) {
-        debug_assert!(!turn.left.get() && !turn.granted.get(), "it does not wait any more");
-        turn.left.set(true);
-        self.left += 1;
-        debug_assert!(self.left <= self.turns.len(), "more have left than waited");
-        if self.left * 2 > self.turns.len() {
-            #[cfg(test)]
-            {
-                self.steps += self.turns.len();
-            }
-            self.turns.retain(|turn| !turn.left.get());
-            self.left = 0;
-        }
-        self.note_step();
-    }
-}
-
 impl Limiter {
     pub(super) fn new(limit: &Limit, now: Instant) -> Rc<Self> {
-        let bucket = limit.rate.map(|rate| (rate, Cell::new(Bucket::new(&rate, 0))));
-        let (used, line, is_own) = (Cell::new(0), RefCell::default(), limit.per_client);
-        Rc::new(Self { bucket, begun: now, is_own, used, line })
-    }
-
-    fn since(&self, now: Instant) -> u64 {
-        let passed = now.saturating_duration_since(self.begun);
-        u64::try_from(passed.as_micros()).unwrap_or(u64::MAX)
+        let usage = RefCell::new(LimitUsage::new(limit, now));
+        Rc::new(Self { usage, is_own: limit.per_client })
     }
 
     /// Microseconds until a token is there.
     pub(super) fn wait_us(&self, now: Instant) -> u64 {
-        self.bucket.as_ref().map_or(0, |(rate, bucket)| bucket.get().wait_us(rate, self.since(now)))
+        self.usage.borrow().wait_us(now)
     }
 
     pub(super) fn take_token(&self, now: Instant) {
-        if let Some((rate, cell)) = &self.bucket {
-            let mut bucket = cell.get();
-            bucket.take(rate, self.since(now));
-            cell.set(bucket);
-        }
+        self.usage.borrow_mut().take_token(now);
     }
 
     /// Whether it is one client's own and another one would differ from it: of commands on their way,
     /// and of tokens as they are at `now`, or were when the last one was taken.
     pub(super) fn is_own_and_used(&self, now: Option<Instant>) -> bool {
-        let at = now.map_or(0, |now| self.since(now));
-        let full = |(rate, bucket): &(Rate, Cell<Bucket>)| bucket.get().is_full(rate, at);
-        self.is_own && (self.used.get() > 0 || !self.bucket.as_ref().is_none_or(full))
+        self.is_own && self.usage.borrow().is_any(now)
     }
 
     /// Whether the next request would have to wait.
     pub(super) fn is_full(&self, most: u32) -> bool {
-        self.used.get() >= most
+        self.usage.borrow().is_full(most)
     }
 
     /// A slot, if one is free.
     pub(super) fn enter(self: &Rc<Self>, most: u32) -> Option<Slot> {
-        if self.is_full(most) {
-            return None;
-        }
-        self.used.set(self.used.get() + 1);
-        Some(Slot(Rc::clone(self)))
+        self.usage.borrow_mut().enter(most).then(|| Slot(Rc::clone(self)))
     }
 
     /// The last place in the line.
     pub(super) fn queue(self: &Rc<Self>) -> Waiter {
         let turn = Rc::new(Turn::default());
-        self.line.borrow_mut().turns.push_back(Rc::clone(&turn));
-        Waiter { limiter: Rc::clone(self), turn }
+        let place = self.usage.borrow_mut().queue(Rc::clone(&turn));
+        Waiter { limiter: Rc::clone(self), turn, place: Cell::new(Some(place)) }
     }
 
-    /// A slot is free: it is the next one's, without anybody coming between.
+    /// A slot is free: the next one learns of it.
     fn leave(&self) {
-        debug_assert!(self.used.get() > 0, "a slot that was never taken is given back");
-        let next = self.line.borrow_mut().pop();
-        let Some(turn) = next else { return self.used.set(self.used.get().saturating_sub(1)) };
+        let next = self.usage.borrow_mut().leave();
+        let Some(turn) = next else { return };
+        debug_assert!(!turn.granted.get(), "one gets two slots");
         turn.granted.set(true);
         if let Some(waker) = turn.waker.take() {
             waker.wake();
@@ -201,7 +132,7 @@ impl Waiter {
     /// The slot, when it is this one's turn.
     pub(super) fn take(&self) -> Option<Slot> {
         self.turn.granted.replace(false).then(|| {
-            self.turn.left.set(true);
+            self.place.set(None);
             Slot(Rc::clone(&self.limiter))
         })
     }
@@ -221,8 +152,8 @@ impl Drop for Waiter {
             return self.limiter.leave();
         }
         // Not in the line any more, when it has taken its slot.
-        if !self.turn.left.get() {
-            self.limiter.line.borrow_mut().leave(&self.turn);
+        if let Some(place) = self.place.take() {
+            self.limiter.usage.borrow_mut().give_up(place);
         }
     }
 }
@@ -259,8 +190,8 @@ mod tests {
         // Who leaves without having been given anything is no longer counted.
         drop(c);
         drop((second, third));
-        assert_eq!(limiter.used.get(), 0);
-        assert!(limiter.line.borrow().turns.is_empty());
+        assert_eq!(limiter.usage.borrow().counts().0, 0);
+        assert_eq!(limiter.usage.borrow().counts().1, 0);
     }
 
     #[test]
@@ -284,13 +215,14 @@ mod tests {
             let waiting = (0..WAITERS).map(|_| limiter.queue()).collect();
             for queued in order(waiting) {
                 drop(queued);
-                let line = limiter.line.borrow();
-                assert!(line.left * 2 <= line.turns.len(), "those who left take no room");
+                let (_, places, left, _) = limiter.usage.borrow().counts();
+                assert!(left * 2 <= places, "those who left take no room");
             }
-            let steps = limiter.line.borrow().steps;
+            let (.., steps) = limiter.usage.borrow().counts();
             assert!(steps <= 4 * WAITERS, "{steps} steps for {WAITERS} that leave");
             drop(slots);
-            assert!(limiter.line.borrow().turns.is_empty() && limiter.enter(2).is_some());
+            assert_eq!(limiter.usage.borrow().counts().1, 0);
+            assert!(limiter.enter(2).is_some());
         }
     }
 
@@ -308,6 +240,6 @@ mod tests {
         drop(kept);
         assert!(last.poll(Waker::noop()) && last.take().is_some());
         drop(last);
-        assert_eq!(limiter.used.get(), 0);
+        assert_eq!(limiter.usage.borrow().counts().0, 0);
     }
 }

@@ -1,51 +1,46 @@
 //! Attempts to log in: each is judged once, and a wrong one beyond a few is answered later.
 //!
-//! Owns: when a wrong login is answered. Never knows: how a password is compared, how many others were
+//! Owns: which logins are wrong, and which wait. Never knows: how a password is compared, how many others were
 //! wrong.
 
 use super::context::Context;
 use super::state::Session;
 use super::step::Step;
+use super::user::ClientUser;
+use super::users::Name;
 use super::{client_text, hello};
 use crate::command::{Effect, Spec};
 use crate::resp::Request;
 
-/// The step to be taken before a wrong login is answered. A right one goes on at once. The request that
-/// comes again is wrong still, whatever a reload has changed.
-pub(super) fn hold_login(
-    session: &mut Session,
+/// Whether a request is a login whose password is compared here.
+pub(super) fn is_compared(spec: &Spec, request: &Request<'_>, ctx: &Context<'_>) -> bool {
+    let is_login = matches!(spec.effect, Effect::Auth | Effect::Hello);
+    is_login && ctx.auth.compares() && request.announced().is_none()
+}
+
+/// Whether such a login is wrong: the user that it names, if there is one.
+pub(super) fn wrong_user(
+    session: &Session,
     spec: &Spec,
     request: &Request<'_>,
     ctx: &Context<'_>,
-) -> Option<Step> {
-    let is_login = matches!(spec.effect, Effect::Auth | Effect::Hello);
-    if !is_login || !ctx.auth.compares() || request.announced().is_some() {
-        return None;
-    }
-    let until = match session.user.wrong_until() {
-        Some(until) => until,
-        None => {
-            let wrong =
-                |(user, password): &(&[u8], &[u8])| ctx.auth.admit(user, password).is_none();
-            let refused = if spec.effect == Effect::Hello {
-                hello::judge_hello(session, request, ctx).err()
-            } else {
-                hello::check_auth(session, request, ctx).err().map(str::to_owned)
-            };
-            refused.filter(|text| text == client_text::WRONGPASS)?;
-            let (user, _) = credentials(spec, request, ctx).find(wrong)?;
-            let until = ctx.limiters.note_wrong_login(ctx.now);
-            session.user.hold_wrong(ctx.auth.known(user), until);
-            until
-        }
+) -> Option<Option<Name>> {
+    debug_assert!(is_compared(spec, request, ctx), "no password is compared");
+    let wrong = |(user, password): &(&[u8], &[u8])| ctx.auth.admit(user, password).is_none();
+    let refused = if spec.effect == Effect::Hello {
+        hello::judge_hello(session, request, ctx).err()
+    } else {
+        hello::check_auth(session, request, ctx).err().map(str::to_owned)
     };
-    (ctx.now < until).then_some(Step::Pause(until))
+    refused.filter(|text| text == client_text::WRONGPASS)?;
+    let (user, _) = credentials(spec, request, ctx).find(wrong)?;
+    Some(ctx.auth.known(user))
 }
 
 /// The step to be taken before a login is sent that the server judges: it waits while too many were wrong
 /// lately, on all connections of the listener.
-pub(super) fn hold_login_at_server(
-    session: &mut Session,
+pub(super) fn hold_at_server(
+    user: &mut ClientUser,
     spec: &Spec,
     request: &Request<'_>,
     ctx: &Context<'_>,
@@ -55,15 +50,8 @@ pub(super) fn hold_login_at_server(
     if !says_who || !ctx.auth.is_off() {
         return None;
     }
-    let until = session.user.hold_unjudged(|| ctx.limiters.next_login_at(ctx.now));
+    let until = user.hold_unjudged(|| ctx.limiters.next_login_at(ctx.now));
     (ctx.now < until).then_some(Step::Pause(until))
-}
-
-/// The server has judged a login.
-pub(super) fn note_server_login(session: &mut Session, reply: &[u8]) {
-    if reply.starts_with(b"-WRONGPASS") {
-        session.user.note_wrong_at_server();
-    }
 }
 
 /// What a request says to log in: a user and a password, in HELLO perhaps several.

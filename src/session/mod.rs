@@ -35,6 +35,7 @@ mod judged;
 mod key_scan;
 mod large_replies;
 mod late;
+mod limit_usage;
 mod limiter;
 mod limiter_registry;
 mod listed;

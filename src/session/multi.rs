@@ -12,6 +12,7 @@ use super::bounds::prefixes;
 use super::context::Context;
 use super::exec_reply::ExecReply;
 use super::expect::Expect;
+use super::late::{self, Late};
 use super::multi_permission::MultiPermission;
 use super::pending_query::{Arrived, PendingQuery};
 use super::queue::Class;
@@ -19,7 +20,7 @@ use super::residue::Residue;
 use super::state::{Session, send_wire};
 use super::step::{Cause, Route, Step};
 use super::transaction::{ExecFixup, Transaction};
-use super::{client_text, dedicated, late, queued, track};
+use super::{client_text, dedicated, queued, track};
 use crate::command::{Effect, Spec};
 use crate::policy::Grant;
 use crate::resp::{Protocol, Request, encode};
@@ -171,7 +172,7 @@ pub(super) fn exec(
     if let Err(step) = session.passable(route, cause, ctx) {
         return step;
     }
-    if let Err(step) = late::look_up_late(session, ctx) {
+    if let Err(step) = put_late(session, ctx) {
         return step;
     }
     let Some(transaction) = session.transaction.take() else { return Step::Done };
@@ -193,6 +194,36 @@ pub(super) fn exec(
     }
     block.write(request.arg(0).unwrap_or(b"EXEC"), ctx.request_scratch.fresh_wire());
     send_wire(route, ticket, block.skip)
+}
+
+/// Puts what is sent of commands that name another client into the transaction.
+///
+/// # Errors
+///
+/// With the step to be taken before all of those clients can be named; nothing has changed then.
+fn put_late(session: &mut Session, ctx: &Context<'_>) -> Result<(), Step> {
+    let Some(mut transaction) = session.transaction.take() else { return Ok(()) };
+    let (mut found, mut first) = (Vec::new(), Ok(()));
+    for request in transaction.late() {
+        let late = match late::look_up(session, &request.as_request(), ctx.valkey) {
+            Ok(late) => late,
+            Err(target) => match track::await_target(session, &target, ctx) {
+                None => Late::without(&target),
+                Some(step) => {
+                    first = Err(step);
+                    break;
+                }
+            },
+        };
+        found.push(late);
+    }
+    if first.is_ok() {
+        session.listening.tracking.end_wait();
+        found.iter().for_each(|late| late.aim(session));
+        transaction.put_late(found.into_iter().map(|late| (late.wire, late.special)).collect());
+    }
+    session.transaction = Some(transaction);
+    first
 }
 
 /// EXEC that is itself refused ends the transaction (redis multi.c `execCommandAbort`).

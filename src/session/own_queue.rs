@@ -7,11 +7,12 @@ use bytes::BytesMut;
 use super::bounds::prefixes;
 use super::context::Context;
 use super::expect::Expect;
+use super::late::{self, Late};
 use super::own::{OwnReply, SentCommand};
 use super::state::{Session, send_wire};
 use super::step::Step;
 use super::transaction::ExecFixup;
-use super::{client_text, late, own_state, queued, track};
+use super::{client_text, own_state, queued, track};
 use crate::command::{Cost, Effect, Flags, Local, Spec};
 use crate::resp::{Request, encode};
 use crate::traffic::own;
@@ -56,8 +57,14 @@ pub(super) fn sent_to_own(
     let special = queued::special_of(session, spec, request, ctx);
     match special.map_err(|text| Unqueued::Refused(text.to_owned()))? {
         Some(ExecFixup::Late { request, .. }) => {
-            let late =
-                late::look_up(session, &request.as_request(), ctx).map_err(Unqueued::First)?;
+            let late = match late::look_up(session, &request.as_request(), ctx.valkey) {
+                Ok(late) => late,
+                Err(target) => match track::await_target(session, &target, ctx) {
+                    None => Late::without(&target),
+                    Some(step) => return Err(Unqueued::First(step)),
+                },
+            };
+            session.listening.tracking.end_wait();
             late.aim(session);
             Ok(Sent { special: late.special, wire: Some(late.wire) })
         }
@@ -98,14 +105,13 @@ pub(super) fn queue_own(
     let hears = session.own.as_ref().is_some_and(|own| own.hears());
     let reads = hears && spec.flags.has(Flags::READONLY);
     let special = special.map(Box::new);
-    let mut step =
-        own_state::send_own(session, Expect::Own(OwnReply::Queued { special, reads }), ctx);
+    let mut step = session.send_own(Expect::Own(OwnReply::Queued { special, reads }), ctx);
     let Step::Send { route, ticket, .. } = step else { return step };
     if let Some(wire) = wire {
         *ctx.request_scratch.fresh_wire() = wire;
         step = send_wire(route, ticket, 0);
     } else if matches!(spec.effect, Effect::Auth | Effect::Local(_)) {
-        own_state::note_sent(session, spec, request);
+        session.note_sent_own(spec, request, own_state::binds(spec));
     }
     if spec.effect == Effect::Tracking {
         let tracking = &mut session.listening.tracking;

@@ -2,14 +2,9 @@
 //!
 //! Owns: which commands go there, what they leave there. Never knows: transactions, how a request is dispatched.
 
-use super::client_info::is_valid_name;
 use super::context::Context;
-use super::expect::Expect;
 use super::greeted::Greeted;
-use super::queue::Class;
-use super::residue::Residue;
 use super::state::Session;
-use super::step::{Cause, Route, Step};
 use crate::command::{Effect, Local, Spec};
 use crate::resp::{Protocol, Request};
 
@@ -44,21 +39,9 @@ pub(super) fn goes_to_own(spec: &Spec, ctx: &Context<'_>) -> bool {
     }
 }
 
-/// What it leaves on the connection. Names can be set on another one.
-pub(super) fn note_sent(session: &mut Session, spec: &Spec, request: &Request<'_>) {
-    let option = request.arg(2).unwrap_or_default();
-    let value = request.arg(3).unwrap_or_default();
+/// Whether it leaves on the connection what cannot be made again on another one; names can.
+pub(super) fn binds(spec: &Spec) -> bool {
     match spec.effect.local() {
-        Some(Local::SetName) if is_valid_name(option) => {
-            session.seat.client_info_mut().name = option.to_vec();
-        }
-        Some(Local::SetInfo) if is_valid_name(value) => {
-            if option.eq_ignore_ascii_case(b"lib-name") {
-                session.seat.client_info_mut().lib_name = value.to_vec();
-            } else if option.eq_ignore_ascii_case(b"lib-ver") {
-                session.seat.client_info_mut().lib_ver = value.to_vec();
-            }
-        }
         Some(
             Local::SetName
             | Local::SetInfo
@@ -68,7 +51,7 @@ pub(super) fn note_sent(session: &mut Session, spec: &Spec, request: &Request<'_
             | Local::GetRedirect
             | Local::TrackingInfo
             | Local::WhoAmI,
-        ) => {}
+        ) => false,
         Some(
             Local::Asking
             | Local::ReadOnly
@@ -83,15 +66,8 @@ pub(super) fn note_sent(session: &mut Session, spec: &Spec, request: &Request<'_
             | Local::Reply
             | Local::Unblock,
         )
-        | None => {
-            session.own.get_or_insert_default().bind();
-            session.residue.note(Residue::Dirty);
-        }
+        | None => true,
     }
-}
-
-pub(super) fn send_own(session: &mut Session, expect: Expect, ctx: &mut Context<'_>) -> Step {
-    session.send(Route::Pinned, Cause::Session, expect, Class::Other, ctx)
 }
 
 /// Whether the client's number is that of its connection at the server.

@@ -2,6 +2,8 @@
 //!
 //! Owns: [`judge`]. Never knows: connections, how a command is carried out.
 
+use std::time::Instant;
+
 use bytes::BytesMut;
 
 use super::admission::Halt;
@@ -236,8 +238,11 @@ fn dispatch(
             return reject(session, spec, &text, ctx, out);
         }
     }
-    if let Some(step) = login::hold_login(session, spec, request, ctx) {
-        return step;
+    if login::is_compared(spec, request, ctx)
+        && let Some(until) = hold_wrong(session, spec, request, ctx)
+        && ctx.now < until
+    {
+        return Step::Pause(until);
     }
     if let Some(step) = dedicated::dispatch_own(session, spec, request, ctx, out) {
         return step;
@@ -291,6 +296,23 @@ fn dispatch(
         Effect::Replicate { .. } => replication::replicate(session, spec, request, ctx),
         Effect::Never => session.refuse_text(client_text::NEVER, out),
     }
+}
+
+/// When the login at hand is answered, if it is wrong; a right one goes on at once. The request that comes again
+/// is wrong still, whatever a reload has changed.
+fn hold_wrong(
+    session: &mut Session,
+    spec: &Spec,
+    request: &Request<'_>,
+    ctx: &Context<'_>,
+) -> Option<Instant> {
+    if let Some(until) = session.user.wrong_until() {
+        return Some(until);
+    }
+    let user = login::wrong_user(session, spec, request, ctx)?;
+    let until = ctx.limiters.note_wrong_login(ctx.now);
+    session.user.hold_wrong(user, until);
+    Some(until)
 }
 
 /// A command that frees the server, on a connection that nothing else is asked on: it need not be

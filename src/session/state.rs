@@ -34,8 +34,9 @@ use super::step::{Cause, Route, Step, WireLayout};
 use super::transaction::Transaction;
 use super::user::ClientUser;
 use super::watch::Watch;
+use crate::command::{Local, Spec};
 use crate::config::OnOutage;
-use crate::resp::encode;
+use crate::resp::{Request, encode};
 use crate::traffic::{PoolKey, Ticket};
 
 /// What waits for a shared connection to be opened.
@@ -280,6 +281,22 @@ impl Session {
         match self.enqueue(route, cause, expect, 0, class, ctx) {
             Ok(ticket) => Step::Send { route, ticket, retry: false },
             Err(step) => step,
+        }
+    }
+
+    /// A command goes to the connection that is the session's own.
+    pub(super) fn send_own(&mut self, expect: Expect, ctx: &mut Context<'_>) -> Step {
+        self.send(Route::Pinned, Cause::Session, expect, Class::Other, ctx)
+    }
+
+    /// A command about that connection was sent there; `binds`: another one would not do any more.
+    pub(super) fn note_sent_own(&mut self, spec: &Spec, request: &Request<'_>, binds: bool) {
+        let word = |at| request.arg(at).unwrap_or_default();
+        if binds {
+            self.own.get_or_insert_default().bind();
+            self.residue.note(Residue::Dirty);
+        } else if let Some(local @ (Local::SetName | Local::SetInfo)) = spec.effect.local() {
+            self.seat.client_info_mut().note_said(local, word(2), word(3));
         }
     }
 

@@ -81,7 +81,10 @@ fn track_for_another(
         return step;
     }
     let Aim { words, redirect, seat } = match aim_redirect(session, words_of(request, ctx)) {
-        Ok(aim) => aim,
+        Ok(aim) => {
+            session.listening.tracking.end_wait();
+            aim
+        }
         Err(target) => {
             return match await_target(session, &target, ctx) {
                 Some(step) => step,
@@ -108,7 +111,7 @@ fn track_for_another(
 /// # Errors
 ///
 /// With the client that has none yet.
-pub(super) fn aim_redirect(session: &mut Session, mut words: Words) -> Result<Aim, Rc<Seat>> {
+pub(super) fn aim_redirect(session: &Session, mut words: Words) -> Result<Aim, Rc<Seat>> {
     let (mut redirect, mut seat) = (0, None);
     let mut at = 3;
     while at < words.len() {
@@ -133,7 +136,6 @@ pub(super) fn aim_redirect(session: &mut Session, mut words: Words) -> Result<Ai
         }
         at += step;
     }
-    session.listening.tracking.end_wait();
     Ok(Aim { words, redirect, seat })
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::access::{Auth, ListenerAccess, Login};
+use super::client_text;
 use super::roster::{Roster, Seat};
 use super::users::Name;
 use crate::policy::Policy;
@@ -57,9 +58,10 @@ impl ClientUser {
         self.login = Some(Login::Right);
     }
 
-    /// A login was refused before any password was compared.
-    pub(super) fn note_refused(&mut self) {
-        if self.wrong_until.is_none() {
+    /// A login was refused with this text. One that was not held had no password compared: there is no user but
+    /// `default`.
+    pub(super) fn note_refused(&mut self, text: &str) {
+        if self.wrong_until.is_none() && text == client_text::WRONGPASS {
             self.login = Some(Login::Wrong(None));
         }
     }
@@ -76,9 +78,11 @@ impl ClientUser {
         *self.wrong_until.get_or_insert_with(until)
     }
 
-    /// The server says that a login was wrong.
-    pub(super) fn note_wrong_at_server(&mut self) {
-        self.login = Some(Login::WrongAtServer);
+    /// The server has judged a login.
+    pub(super) fn note_server_answer(&mut self, reply: &[u8]) {
+        if reply.starts_with(b"-WRONGPASS") {
+            self.login = Some(Login::WrongAtServer);
+        }
     }
 
     /// When the login at hand may be answered, if it is wrong.

@@ -148,6 +148,23 @@ fn told_resp3(client: &mut Client, words: &[&str]) -> String {
     }
 }
 
+/// One that has a connection does not begin anew the time that is left for one that gets none.
+#[test]
+fn transaction_waits_no_longer_for_one_client_because_another_is_ready() {
+    let server = Server::plain(Brand::Redis);
+    let proxy = Proxy::before(&server, "[upstream.pool]\nmax_connections = 2");
+    let (_hearing, hearing_id) = listener_of(&proxy);
+    let (mut other, mut client) = (proxy.client(), proxy.client());
+    let other_id = id(&mut other);
+    let redirect = |id| ["CLIENT", "TRACKING", "ON", "REDIRECT", id];
+    assert_eq!(client.ask(&["MULTI"]), b"+OK\r\n");
+    for id in [&hearing_id, &other_id] {
+        assert_eq!(client.ask(&redirect(id)), b"+QUEUED\r\n");
+    }
+    let answer = client.ask(&["EXEC"]);
+    assert!(answer.starts_with(b"*2\r\n+OK\r\n-ERR "), "{}", answer.escape_ascii());
+}
+
 /// What Redis permits between MULTI and EXEC, and what comes of it.
 #[test]
 fn transaction_may_change_the_connection() {
