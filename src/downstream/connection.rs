@@ -293,7 +293,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let (upstream, key) =
                 (Rc::clone(&links.worker.upstream), conversation.lease_key(cause));
             let (purpose, holder) = (purpose_of(cause), links.holder());
-            let lease = Box::pin(async move { upstream.lease(key, purpose, holder).await });
+            let eager = conversation.session().answers_misses();
+            let lease = Box::pin(async move { upstream.lease(key, purpose, holder, eager).await });
             *pending = Some(Pending::Lease(lease));
         }
         let Some(Pending::Lease(lease)) = pending else { return false };

@@ -22,7 +22,7 @@ use super::script_cache::{Resend, Scripts};
 use super::state::Session;
 use super::step::{Cause, Route, UnexpectedReply, WireLayout};
 use super::{client_text, clients, hello, reply, request};
-use crate::command::{Effect, Spec};
+use crate::command::Spec;
 use crate::policy::Policy;
 use crate::resp::{Request, encode};
 use crate::traffic::{Facts, Loss, OpenFailure, Ticket};
@@ -124,26 +124,10 @@ impl Session {
     pub fn handle_unavailable(&mut self, loss: Loss, out: &mut BytesMut) -> Option<&'static Spec> {
         self.query = None;
         self.admissions.forget();
-        self.answer_unavailable(loss, out);
+        request::answer_unavailable(self, loss, out);
         // It is counted as a loss.
         self.replies.queue.take_own_error();
         self.commands.at_hand()
-    }
-
-    fn answer_unavailable(&mut self, loss: Loss, out: &mut BytesMut) {
-        if self.outage.ends_with(loss) {
-            return self.replies.queue.cut();
-        }
-        self.outage.note_failed(loss);
-        let text = client_text::loss(loss);
-        if self.commands.at_hand().is_some_and(|spec| spec.effect == Effect::Exec) {
-            // Redis server.c `rejectCommand`, whether or not MULTI was said. Nothing is watched: what
-            // is watched has its connection at hand.
-            self.transaction = None;
-            let line = [client_text::EXECABORT_BECAUSE, text.trim_start_matches("ERR ")].concat();
-            return self.answer(out, |out| encode::error(out, line));
-        }
-        self.refuse_text(&text, out);
     }
 
     /// The outcome of [`Step::Open`](super::step::Step::Open).

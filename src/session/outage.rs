@@ -9,6 +9,7 @@ use bytes::BytesMut;
 
 use super::degraded::Degraded;
 use super::queue::{Remote, ReplyQueue};
+use crate::command::EmptyReply;
 use crate::config::OnOutage;
 use crate::resp::Protocol;
 use crate::traffic::{Loss, Ticket};
@@ -18,11 +19,13 @@ pub(super) struct Outage {
     /// What the client sees then.
     on_outage: OnOutage,
     degraded: Degraded,
+    /// The reply of a server without data to the request that waits for a connection of its own.
+    miss: Option<EmptyReply>,
 }
 
 impl Outage {
     pub(super) fn new(on_outage: OnOutage) -> Self {
-        Self { on_outage, degraded: Degraded::default() }
+        Self { on_outage, degraded: Degraded::default(), miss: None }
     }
 
     /// Whether reads are answered as by a server without data.
@@ -46,6 +49,19 @@ impl Outage {
         if loss.is_outage() {
             self.degraded.note_failed();
         }
+    }
+
+    /// The request at hand waits for a connection of its own; without one it is answered so.
+    #[cold]
+    pub(super) const fn note_wait(&mut self, miss: Option<EmptyReply>) {
+        self.miss = miss;
+    }
+
+    /// What the request at hand is answered that will get no connection of its own, if that is no error.
+    pub(super) fn take_miss(&mut self, loss: Loss) -> Option<EmptyReply> {
+        let miss = self.miss.take().filter(|_| self.degraded.on && loss.is_outage())?;
+        self.degraded.note_missed();
+        Some(miss)
     }
 
     /// Answers the request behind `ticket` as a server without data would, if it may be.

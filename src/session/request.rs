@@ -22,6 +22,7 @@ use crate::command::{Blocking, Effect, Flags, Local, Spec, blocking};
 use crate::policy::guard::Distrust;
 use crate::policy::{self, EvalContext, Grant, Refusal, Rule};
 use crate::resp::{Request, encode};
+use crate::traffic::Loss;
 
 #[inline(always)]
 pub(super) fn judge(
@@ -129,6 +130,13 @@ fn permitted(
     } else {
         dispatch(session, spec, request, ctx, out)
     };
+    if let Step::Acquire(cause) = step
+        && session.outage.answers_misses()
+    {
+        // What blocks would come again at once.
+        let reads = !matches!(cause, Cause::Blocking) && !session.is_in_transaction();
+        session.outage.note_wait(if reads { spec.miss.reply(request) } else { None });
+    }
     let remembers = ctx.policy.retries_noscript() || ctx.policy.guard().is_some();
     if remembers && !step.presents_again() {
         script::note_script(spec, request, ctx);
@@ -182,6 +190,28 @@ fn refuse(
         Some(spec) if spec.effect == Effect::Exec => multi::abort_exec(session, &text, ctx, out),
         Some(_) | None => session.refuse_text(&text, out),
     }
+}
+
+/// The request at hand gets no connection.
+pub(super) fn answer_unavailable(session: &mut Session, loss: Loss, out: &mut BytesMut) {
+    if session.outage.ends_with(loss) {
+        return session.replies.queue.cut();
+    }
+    if let Some(miss) = session.outage.take_miss(loss) {
+        let protocol = session.dialect.protocol();
+        return session.answer(out, |out| miss.write(out, protocol));
+    }
+    session.outage.note_failed(loss);
+    let text = client_text::loss(loss);
+    if session.commands.at_hand().is_some_and(|spec| spec.effect == Effect::Exec) {
+        // Redis server.c `rejectCommand`, whether or not MULTI was said. Nothing is watched: what
+        // is watched has its connection at hand.
+        session.transaction = None;
+        let reason = text.strip_prefix("ERR ").unwrap_or(&text);
+        let line = [client_text::EXECABORT_BECAUSE, reason].concat();
+        return session.answer(out, |out| encode::error(out, line));
+    }
+    session.refuse_text(&text, out);
 }
 
 /// A command that Redis would not run here.

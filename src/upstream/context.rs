@@ -28,7 +28,7 @@ use super::retry_budget::RetryBudget;
 use super::wait::Wait;
 use crate::base::clock;
 use crate::base::entropy::Entropy;
-use crate::config;
+use crate::config::{self, OnOutage};
 use crate::policy::Guarding;
 use crate::telemetry::Metrics;
 use crate::traffic::{PoolKey, Server, Ticket, Unavailable};
@@ -339,10 +339,17 @@ impl UpstreamContext {
         self.node.borrow().is_silent()
     }
 
+    /// How long a request waits for the server; an `eager` one only while an outage is younger than that.
+    pub(super) const fn patience_of(&self, eager: bool) -> Patience {
+        let Patience { on_outage, wait } = self.patience;
+        Patience { on_outage: if eager { OnOutage::Error } else { on_outage }, wait }
+    }
+
     /// Bounds a wait for the server: by `usual`, or as an outage has it. `None`: it took too long.
     pub(super) async fn bounded<T>(
         &self,
         usual: Duration,
+        patience: Patience,
         work: impl Future<Output = T>,
     ) -> Option<T> {
         let mut wait = Wait::new(clock::now(), usual);
@@ -361,7 +368,7 @@ impl UpstreamContext {
             if wait.handle_outage(since, clock::now()) {
                 self.note_waiting(1);
             }
-            let deadline = wait.deadline(since, self.patience);
+            let deadline = wait.deadline(since, patience);
             tokio::select! {
                 biased;
                 result = &mut work => return Some(result),

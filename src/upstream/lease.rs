@@ -54,8 +54,9 @@ impl Lease {
         key: PoolKey,
         purpose: Use,
         holder: Holder,
+        eager: bool,
     ) -> Result<Self, OpenFailure> {
-        let (claim, link) = pool.obtain(key, purpose, holder).await?;
+        let (claim, link) = pool.obtain(key, purpose, holder, eager).await?;
         Ok(Self {
             link: Some(link),
             out: BytesMut::new(),

@@ -179,9 +179,10 @@ impl Upstream {
         }
         let shared = self.shared(key);
         let usual = self.context.settings.pool.acquire_timeout;
-        let result = self.context.bounded(usual, shared.open()).await.unwrap_or_else(|| {
-            Err(OpenFailure::Loss(Loss::Unavailable(self.context.last_failure())))
-        });
+        let result =
+            self.context.bounded(usual, self.context.patience, shared.open()).await.unwrap_or_else(
+                || Err(OpenFailure::Loss(Loss::Unavailable(self.context.last_failure()))),
+            );
         if matches!(result, Err(OpenFailure::Refused(_))) {
             self.registry.remove(key);
         }
@@ -198,8 +199,9 @@ impl Upstream {
         key: PoolKey,
         purpose: Use,
         holder: Holder,
+        eager: bool,
     ) -> Result<Lease, OpenFailure> {
-        Lease::acquire(Rc::clone(&self.pool), key, purpose, holder).await
+        Lease::acquire(Rc::clone(&self.pool), key, purpose, holder, eager).await
     }
 
     /// Clients come by so many listeners: no one of several takes all pinned connections.

@@ -174,10 +174,12 @@ impl Pool {
         key: PoolKey,
         purpose: Use,
         holder: Holder,
+        eager: bool,
     ) -> Result<(Claim, ServerConnection), OpenFailure> {
         let usual = self.context.settings.pool.acquire_timeout;
+        let patience = self.context.patience_of(eager);
         let claiming = self.claim_and_link(key, purpose, holder.clone());
-        match self.context.bounded(usual, claiming).await {
+        match self.context.bounded(usual, patience, claiming).await {
             Some(result) => result,
             None => Err(OpenFailure::Loss(Loss::Unavailable(self.lack(purpose, &holder)))),
         }

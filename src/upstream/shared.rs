@@ -13,13 +13,11 @@ use tokio::sync::oneshot;
 use super::context::UpstreamContext;
 use super::line::{Line, Need};
 use super::mailbox::Mailbox;
-use super::outage::Patience;
 use super::owner::Owner;
 use super::pipeline::Pipeline;
 use crate::base::client_text;
 use crate::base::clock;
 use crate::base::limits;
-use crate::config::OnOutage;
 use crate::traffic::{Facts, Loss, OpenFailure, PoolKey, Ticket, Unavailable};
 
 #[derive(Debug)]
@@ -166,9 +164,7 @@ impl Shared {
                 return Err(Unavailable::Exhausted);
             }
             let (outage, passable) = (self.context.outage_since(), self.context.may_dial());
-            let on_outage =
-                if request.eager { OnOutage::Error } else { self.context.patience.on_outage };
-            let patience = Patience { on_outage, ..self.context.patience };
+            let patience = self.context.patience_of(request.eager);
             if inner.line.refuses(patience, outage, passable, request.at) {
                 return Err(self.context.last_failure());
             }

@@ -2,6 +2,10 @@
 //!
 //! Owns: the cases; what a miss is, the server itself says. Never knows: how outages are noticed.
 
+use std::time::Duration;
+
+use respgate::internals::base::clock::now;
+
 use super::support::client::{Client, show};
 use super::support::proxy::Proxy;
 use super::support::real_server::{Brand, Server, wait_until};
@@ -27,11 +31,16 @@ const READS: &str = "\
     GEORADIUS_RO k 1 1 1 km|SORT_RO k|XLEN k|XRANGE k - +|XREVRANGE k + -|XREAD STREAMS k 0";
 
 fn degraded(server: &Server, acl: &str) -> Proxy {
+    degraded_after("100ms", server, acl, "")
+}
+
+fn degraded_after(outage_wait: &str, server: &Server, acl: &str, sections: &str) -> Proxy {
     use super::support::proxy::{configuration, directory, listener};
     let (home, telemetry) = (directory(), super::support::real_server::free_port());
     let target = super::support::client::Target::Tcp(super::support::real_server::free_port());
     let text = configuration(server, &listener(&target, ""), acl, telemetry);
-    let text = text.replace("[policy]", "outage_wait = \"100ms\"\n[policy]\ndegraded = \"miss\"");
+    let outage = format!("outage_wait = {outage_wait:?}\n{sections}");
+    let text = text.replace("[policy]", &format!("{outage}\n[policy]\ndegraded = \"miss\""));
     Proxy::configured(home, target, telemetry, &text)
 }
 
@@ -124,7 +133,7 @@ fn reads_on_a_pinned_connection_that_dies_are_misses() {
         client.send(&["SET", "k", "v"]);
         client.send(&["HGETALL", "k"]);
         client.send(&["GET", "k"]);
-        std::thread::sleep(std::time::Duration::from_millis(50));
+        std::thread::sleep(Duration::from_millis(50));
         server.crash();
         let replies: Vec<String> = (0..4).map(|_| show(&client.reply())).collect();
         let (nil, map) = if hello == "2" { ("$-1", "*0") } else { ("_", "%0") };
@@ -140,6 +149,63 @@ fn reads_on_a_pinned_connection_that_dies_are_misses() {
         server.start();
         wait_until("it is served again", || client.ask(&["SET", "k", "v"]) == b"+OK\r\n");
     }
+}
+
+/// In an outage that is older than `outage_wait` they wait for nothing, like those on shared connections.
+#[test]
+fn reads_that_need_a_connection_of_their_own_are_misses_at_once() {
+    let mut server = Server::plain(Brand::Redis);
+    let proxy =
+        degraded_after("1s", &server, "+@all ~* &*", "[upstream.pool]\nmode = \"session\"\n");
+    assert_eq!(proxy.client().ask(&["SET", "k", "v"]), b"+OK\r\n");
+    server.crash();
+    wait_until("the loss is noticed", || proxy.metric("respgate_upstream_up") < 0.5);
+    let begun = now();
+    let mut client = proxy.client();
+    for _ in 0..100 {
+        assert_eq!(client.ask(&["GET", "k"]), b"$-1\r\n");
+    }
+    assert!(begun.elapsed() < Duration::from_secs(1) * 100 / 2, "{:?}", begun.elapsed());
+    let mut other = proxy.client();
+    for words in [&["MGET", "a", "b"][..], &["SET", "k", "w"], &["HGETALL", "k"], &["DBSIZE"]] {
+        other.send(words);
+    }
+    assert_eq!(other.reply(), b"*2\r\n$-1\r\n$-1\r\n");
+    assert!(other.reply().starts_with(b"-LOADING respgate"));
+    assert_eq!(other.reply(), b"*0\r\n");
+    assert_eq!(other.reply(), b":0\r\n");
+    // What would block would come again at once.
+    let blocking = ["XREAD", "BLOCK", "1000", "STREAMS", "s", "0"];
+    assert!(other.ask(&blocking).starts_with(b"-LOADING respgate"));
+    let missed = proxy.metric("respgate_degraded_replies_total{mode=\"miss\"}");
+    assert!((missed - 103.0).abs() < 0.1, "{missed}");
+    assert!(proxy.metric("respgate_degraded_replies_total{mode=\"error\"}") > 1.5);
+    server.start();
+    wait_until("it is served again", || client.ask(&["SET", "k", "v"]) == b"+OK\r\n");
+    assert_eq!(other.ask(&["GET", "k"]), b"$1\r\nv\r\n");
+}
+
+/// They travel on a connection of the client's own, and are answered when all of them has come.
+#[test]
+fn large_reads_are_misses() {
+    let mut server = Server::plain(Brand::Redis);
+    let proxy = degraded(&server, "+@all ~* &*");
+    let mut client = proxy.client();
+    assert_eq!(client.ask(&["SET", "k", "v"]), b"+OK\r\n");
+    server.crash();
+    wait_until("the loss is noticed", || proxy.metric("respgate_upstream_up") < 0.5);
+    let long = "k".repeat(3 << 20);
+    for _ in 0..2 {
+        client.send(&["MGET", "a", &long, "b"]);
+        client.send(&["SET", "k", &long]);
+        client.send(&["GET", "k"]);
+        assert_eq!(client.reply(), b"*3\r\n$-1\r\n$-1\r\n$-1\r\n");
+        assert!(client.reply().starts_with(b"-LOADING respgate"));
+        assert_eq!(client.reply(), b"$-1\r\n");
+    }
+    server.start();
+    wait_until("it is served again", || client.ask(&["SET", "k", "v"]) == b"+OK\r\n");
+    assert_eq!(client.ask(&["MGET", "k", &long]), b"*2\r\n$1\r\nv\r\n$-1\r\n");
 }
 
 /// A policy that does not say so goes by `upstream.on_outage`.
