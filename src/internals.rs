@@ -118,10 +118,11 @@ pub mod upstream {
     }
     pub mod decisions {
         pub use crate::upstream::decisions::{
-            ASIDE_MAX, Action, Answer, Around, Ask, Attempt, BUSY_TICK, BreakerRules, Carrier,
-            Checked, Dialed, Ended, HOME, Holder, Line, Need, Next, Node, Overdue, Owner, Patience,
-            Pipeline, PoolCore, Pooled, Relieved, RetryBudget, Round, Served, Standing, Step, TURN,
-            Timing, Turn, Upkeep, Use, WAIT_TICK, Wait, most_for_one_use,
+            ASIDE_MAX, Action, After, Answer, Around, Ask, Attempt, BUSY_TICK, BreakerRules,
+            Carrier, Checked, ConnectTurn, Connector, Dialed, Ended, HOME, Holder, Line, Next,
+            Node, Outcome, Overdue, Owner, Patience, Pipeline, PoolCore, Pooled, Relieved,
+            RetryBudget, Round, Served, Standing, Step, TURN, Timing, Turn, Upkeep, Use, WAIT_TICK,
+            Wait, most_for_one_use,
         };
     }
     pub mod dial {

@@ -5,10 +5,11 @@
 pub use super::breaker::{Ask, BreakerRules, Round};
 pub use super::carrier::{Carrier, Dialed, Relieved, Served, Step, TURN};
 pub use super::connection::{Action, Around, BUSY_TICK, HOME, Standing, Timing};
+pub use super::connector::{After, Connector, Outcome, Turn as ConnectTurn};
 pub use super::ended::Ended;
 pub use super::holder::Holder;
 pub use super::idle::{Checked, Pooled};
-pub use super::line::{Line, Need, Next, WAIT_TICK};
+pub use super::line::{Line, Next, WAIT_TICK};
 pub use super::node::{Attempt, Node};
 pub use super::outage::{Overdue, Patience};
 pub use super::owner::Owner;

@@ -1,7 +1,7 @@
 //! Asks a server whether scripts can be guarded there: what its Lua has of globals, and whether a
 //! script of respgate's own gets past the guard.
 //!
-//! Owns: when it is asked, on a connection of its own. Never knows: scripts of clients.
+//! Owns: how it is asked, on a connection of its own. Never knows: scripts of clients, when it is asked.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,8 +12,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use super::connection::HOME;
 use super::context::UpstreamContext;
 use super::dial::ServerConnection;
+use super::lua_inquiry::{Answer, Inquiry, Turn};
 use super::reply_buffer::ReplyBuffer;
-use crate::base::limits;
+use crate::base::{clock, limits};
 use crate::policy::guard::{Distrust, Globals, canary, question, seal};
 use crate::resp::{Value, encode};
 use crate::traffic::{Server, own};
@@ -21,36 +22,30 @@ use crate::traffic::{Server, own};
 /// Asks whenever scripts are to be guarded and the server may be another one, and again from time to time
 /// where they are refused: the server may have been busy, or its user may run scripts by now.
 pub(super) async fn keep(env: Rc<UpstreamContext>) {
-    let (mut attempts, mut refused) = (0, false);
+    let mut inquiry = Inquiry::default();
     loop {
-        if !env.guarding.borrow().is_due() {
+        let unknown = env.guarding.borrow().is_due();
+        if let Turn::Wait(until) = inquiry.poll(unknown, clock::now()) {
             let due = env.guarding_due.notified();
-            if !refused {
-                due.await;
-                continue;
+            match until {
+                None => due.await,
+                Some(until) => drop(tokio::time::timeout_at(until.into(), due).await),
             }
-            let _ = tokio::time::timeout(limits::LUA_REFUSED_RETRY_INTERVAL, due).await;
+            continue;
         }
         let epoch = env.guarding.borrow().epoch();
         let Ok(mut link) = env.dial(HOME).await else { continue };
-        let asked = tokio::time::timeout(limits::LUA_PROBE_TIMEOUT, examine(&mut link))
-            .await
-            .ok()
-            .flatten();
-        attempts += 1;
-        match asked {
-            None if attempts < limits::LUA_PROBE_ATTEMPTS_MAX => {
-                tokio::time::sleep(limits::LUA_PROBE_RETRY_INTERVAL).await
-            }
-            found => {
-                attempts = 0;
-                // A server that was lost meanwhile is another one.
-                if env.guarding.borrow().epoch() == epoch {
-                    let found = found.unwrap_or(Err(Distrust::Unlisted));
-                    refused = found.is_err();
-                    judged(&env, found);
-                }
-            }
+        let asked = tokio::time::timeout(limits::LUA_PROBE_TIMEOUT, examine(&mut link)).await;
+        let found = asked.ok().flatten();
+        let outdated = env.guarding.borrow().epoch() != epoch;
+        let answer = match &found {
+            _ if outdated => Answer::Outdated,
+            None => Answer::Nothing,
+            Some(Ok(_)) => Answer::Guards,
+            Some(Err(_)) => Answer::Refuses,
+        };
+        if inquiry.handle_answer(answer, clock::now()) {
+            judged(&env, found.unwrap_or(Err(Distrust::Unlisted)));
         }
     }
 }

@@ -8,6 +8,7 @@ mod buffers;
 mod carrier;
 mod condition;
 mod connection;
+mod connector;
 mod context;
 pub(crate) mod credentials;
 #[doc(hidden)]
@@ -25,6 +26,7 @@ mod lease;
 mod line;
 pub(crate) mod login_script;
 mod lua;
+mod lua_inquiry;
 mod mailbox;
 mod memory_budget;
 mod metrics;

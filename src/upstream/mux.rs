@@ -5,11 +5,15 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use tokio::time::{sleep_until, timeout_at};
+
 use super::connection::HOME;
+use super::connector::{After, Connector, Outcome, Turn};
 use super::context::UpstreamContext;
 use super::dial::ServerConnection;
 use super::drive::{Beside, drive, report_lost};
-use super::line::{Need, Next, WAIT_TICK};
+use super::failure::DialError;
+use super::line::Next;
 use super::outage::Overdue;
 use super::pipeline::Pipeline;
 use super::registry::Registry;
@@ -100,12 +104,9 @@ async fn run(
     loop {
         let link = match successor.take() {
             Some(link) => link,
-            None => match demand(shared).await {
-                Need::Done => return,
-                Need::Connection | Need::Nothing => {
-                    let Some(link) = connect(shared, context).await else { continue };
-                    link
-                }
+            None => match connect(shared, context).await {
+                Some(link) => link,
+                None => return,
             },
         };
         up(shared, context, &link);
@@ -159,56 +160,70 @@ fn give_up(shared: &Shared, context: &UpstreamContext, overdue: Overdue, why: Un
     report_lost(losses);
 }
 
-/// Waits until something needs the connection, or nothing ever will.
-async fn demand(shared: &Shared) -> Need {
-    std::future::poll_fn(|cx| match shared.poll_need() {
-        Need::Nothing => {
-            shared.inner.borrow_mut().waker = Some(cx.waker().clone());
-            std::task::Poll::Pending
-        }
-        need @ (Need::Connection | Need::Done) => std::task::Poll::Ready(need),
-    })
-    .await
-}
-
-/// Dials until there is a connection, while requests that have waited too long are given up. `None`:
-/// it is not needed any more, or the server does not have the database.
+/// Dials whenever something needs a connection, while requests that have waited too long are given up, until
+/// there is one. `None`: nothing will ever need it.
 async fn connect(shared: &Shared, context: &Rc<UpstreamContext>) -> Option<ServerConnection> {
-    // One for all attempts: each may fail at once.
-    let mut looks = tokio::time::interval(WAIT_TICK);
+    let (mut connector, mut dialing) = (Connector::default(), None);
     loop {
-        let dialing = context.dial(shared.key());
-        tokio::pin!(dialing);
-        let result = loop {
-            tokio::select! {
-                link = &mut dialing => break link,
-                _ = looks.tick() => {
-                    let now = clock::now();
-                    let overdue = shared.inner.borrow().line.overdue(context.patience, now);
-                    give_up(shared, context, overdue, context.last_failure());
-                    note_depth(shared, context);
-                    if shared.poll_need() != Need::Connection {
-                        return None;
+        match shared.poll_connector(&mut connector, clock::now()) {
+            Turn::Done => return None,
+            Turn::Dial => dialing = Some(Box::pin(context.dial(shared.key()))),
+            Turn::Cancel => dialing = None,
+            Turn::GiveUp(overdue) => give_up(shared, context, overdue, context.last_failure()),
+            Turn::Wait(until) => {
+                note_depth(shared, context);
+                let ended = match (&mut dialing, until) {
+                    (Some(attempt), Some(until)) => timeout_at(until.into(), attempt).await.ok(),
+                    (Some(attempt), None) => Some(attempt.await),
+                    (None, Some(until)) => {
+                        sleep_until(until.into()).await;
+                        None
                     }
+                    (None, None) => {
+                        shared.changed().await;
+                        None
+                    }
+                };
+                let Some(result) = ended else { continue };
+                dialing = None;
+                if let Some(link) = dialed(shared, context, &mut connector, result) {
+                    return Some(link);
                 }
             }
-        };
-        let error = match result {
-            Ok(link) => return Some(link),
-            Err(error) => error,
-        };
-        if let Some(line) = error.busy_line() {
-            answer_waiting(shared, line);
-            tokio::time::sleep(WAIT_TICK).await;
         }
-        if let Some(line) = error.server_line {
-            let refused = Err(OpenFailure::Refused(line));
-            shared.inner.borrow_mut().answer_openers(&refused);
-            give_up(shared, context, Overdue::All, error.what);
-            return None;
-        }
-        shared.inner.borrow_mut().line.handle_failed(clock::now());
     }
+}
+
+/// An attempt to connect has ended.
+fn dialed(
+    shared: &Shared,
+    context: &UpstreamContext,
+    connector: &mut Connector,
+    result: Result<ServerConnection, DialError>,
+) -> Option<ServerConnection> {
+    let outcome = match &result {
+        Ok(_) => Outcome::Up,
+        Err(error) if error.busy_line().is_some() => Outcome::Busy,
+        Err(error) if error.server_line.is_some() => Outcome::NoDatabase,
+        Err(_) => Outcome::Failed,
+    };
+    let mut inner = shared.inner.borrow_mut();
+    let after = connector.handle_dialed(&mut inner.line, outcome, clock::now());
+    drop(inner);
+    let error = match result {
+        Ok(link) => return Some(link),
+        Err(error) => error,
+    };
+    if after == After::Answer {
+        answer_waiting(shared, error.busy_line().unwrap_or_default());
+    }
+    if let Some(line) = error.server_line {
+        shared.inner.borrow_mut().answer_openers(&Err(OpenFailure::Refused(line)));
+    }
+    if after == After::Refuse {
+        give_up(shared, context, Overdue::All, error.what);
+    }
+    None
 }
 
 /// What waits is answered as the server answers everybody at this moment.

@@ -5,13 +5,14 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::task::Waker;
+use std::task::{Poll, Waker};
 use std::time::Instant;
 
 use tokio::sync::oneshot;
 
+use super::connector::{Connector, Turn};
 use super::context::UpstreamContext;
-use super::line::{Line, Need};
+use super::line::Line;
 use super::mailbox::Mailbox;
 use super::owner::Owner;
 use super::pipeline::Pipeline;
@@ -269,11 +270,24 @@ impl Shared {
     }
 
     /// What is to be done while there is no connection.
-    pub(super) fn poll_need(&self) -> Need {
+    pub(super) fn poll_connector(&self, connector: &mut Connector, now: Instant) -> Turn {
         let mut inner = self.inner.borrow_mut();
         inner.waiters.retain(|opener| !opener.is_closed());
         let asked = !inner.waiters.is_empty();
-        inner.line.poll_need(asked)
+        connector.poll(&mut inner.line, asked, self.context.patience, now)
+    }
+
+    /// Waits until something is asked of the line.
+    pub(super) async fn changed(&self) {
+        let mut waits = true;
+        std::future::poll_fn(|cx| {
+            if !std::mem::take(&mut waits) {
+                return Poll::Ready(());
+            }
+            self.inner.borrow_mut().waker = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
     }
 
     #[must_use]

@@ -201,9 +201,10 @@ enum Accident {
     SlowReader,
     HalfWrite,
     BusyScript,
+    NoDatabase,
 }
 
-const ACCIDENTS: [Accident; 17] = [
+const ACCIDENTS: [Accident; 18] = [
     Accident::Down,
     Accident::Reset,
     Accident::ResetOne,
@@ -221,6 +222,7 @@ const ACCIDENTS: [Accident; 17] = [
     Accident::SlowReader,
     Accident::HalfWrite,
     Accident::BusyScript,
+    Accident::NoDatabase,
 ];
 
 /// What happens when.
@@ -342,6 +344,10 @@ fn begin(accident: Accident, choices: &mut Choices, world: &mut World) {
             world.server.busy_with_script = true;
             world.server.paused = true;
         }
+        Accident::NoDatabase => {
+            world.server.lacks_database = true;
+            hang_up_all(world);
+        }
         Accident::ResetOne | Accident::HalfWrite => {}
     }
 }
@@ -382,6 +388,7 @@ fn heal(accident: Accident, choices: &mut Choices, world: &mut World) {
             world.server.paused = false;
         }
         Accident::Halves => world.server.halves = 0,
+        Accident::NoDatabase => world.server.lacks_database = false,
         Accident::Reset
         | Accident::ResetOne
         | Accident::Failover

@@ -90,6 +90,8 @@ pub struct Server {
     pub loading: bool,
     pub password_is_wrong: bool,
     pub busy_with_script: bool,
+    /// It has only the first database.
+    pub lacks_database: bool,
     /// New connections lead to a replica.
     pub replica: bool,
     pub hangs_up: bool,
@@ -109,11 +111,17 @@ impl Server {
             loading: false,
             password_is_wrong: false,
             busy_with_script: false,
+            lacks_database: false,
             replica: false,
             hangs_up: false,
             paused: false,
             halves: 0,
         }
+    }
+
+    /// Whether it says nothing to a new connection. While it is busy with a script it says so.
+    pub const fn is_silent(&self) -> bool {
+        self.paused && !self.busy_with_script
     }
 
     /// A connection is logged in; its number.

@@ -9,9 +9,9 @@ use respgate::internals::base::backoff::Backoff;
 use respgate::internals::telemetry::UpstreamDisconnect;
 use respgate::internals::traffic::{Loss, PoolKey, Ticket, Unavailable};
 use respgate::internals::upstream::decisions::{
-    ASIDE_MAX, Action, Around, Ask, Attempt, BUSY_TICK, BreakerRules, Carrier, Dialed, Ended, HOME,
-    Line, Need, Next, Node, Overdue, Owner, Patience, Pipeline, Relieved, RetryBudget, Round,
-    Standing, Step, TURN, Timing, WAIT_TICK,
+    ASIDE_MAX, Action, After, Around, Ask, Attempt, BUSY_TICK, BreakerRules, Carrier, ConnectTurn,
+    Connector, Dialed, Ended, HOME, Line, Next, Node, Outcome, Overdue, Owner, Patience, Pipeline,
+    Relieved, RetryBudget, Round, Standing, Step, TURN, Timing, WAIT_TICK,
 };
 
 use super::choices::Choices;
@@ -34,9 +34,10 @@ enum Dial {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Outcome {
+enum Reached {
     Up(usize),
     Busy,
+    NoDatabase,
     Failed(Unavailable),
 }
 
@@ -62,8 +63,12 @@ pub struct Life {
     key: usize,
     pub line: Line<usize>,
     pub live: Option<Live>,
+    connector: Connector,
     dial: Option<Dial>,
-    look_at: Instant,
+    /// When the connector is asked again, at the latest.
+    look_at: Option<Instant>,
+    /// When the server said that it cannot serve this line now.
+    answered: Option<Instant>,
     pub aside: bool,
     stalled: bool,
 }
@@ -153,8 +158,10 @@ impl World {
             key,
             line,
             live: None,
+            connector: Connector::default(),
             dial: None,
-            look_at: self.now,
+            look_at: None,
+            answered: None,
             aside: false,
             stalled: false,
         })));
@@ -256,7 +263,7 @@ impl World {
                 live.and_then(|live| live.dialing.as_ref()).and_then(at),
                 live.and_then(|live| live.relief.as_ref()).and_then(at),
                 life.dial.as_ref().and_then(at),
-                life.dial.as_ref().map(|_| life.look_at),
+                life.look_at.filter(|_| life.live.is_none()),
             ]
         });
         let next = own.flatten().chain(self.server.next()).min();
@@ -304,8 +311,10 @@ impl World {
                 assert!(timer > self.now && timer <= self.now + longest, "{at} has no clock");
                 assert!(live.carrier.ended().is_none(), "{at} has ended and is still there");
             } else if waits {
-                assert!(life.dial.is_some(), "{at} is not dialed for what waits");
-                assert!(life.look_at <= self.now + WAIT_TICK, "{at} is not looked at");
+                let look_at = life.look_at.expect("what waits is looked at");
+                assert!(look_at <= self.now + WAIT_TICK, "{at} is not looked at");
+                let pauses = life.answered.is_some_and(|then| self.now < then + WAIT_TICK);
+                assert!(life.dial.is_some() || pauses, "{at} is not dialed for what waits");
             }
         }
         assert!(self.silent >= 0, "more speak again than were silent");
@@ -317,43 +326,74 @@ impl World {
 
     /// A line without a connection. Returns whether anything has happened, and whether it is done.
     fn connect(&mut self, at: usize, life: &mut Life) -> (bool, bool) {
-        let need = life.line.poll_need(false);
-        if need != Need::Connection {
-            if let Some(dial) = life.dial.take() {
-                self.cancel(dial);
-            }
-            return (need == Need::Done, need == Need::Done);
-        }
-        let mut dial = life.dial.take().unwrap_or(Dial::Asking);
-        if self.now >= life.look_at {
-            life.look_at = self.now + WAIT_TICK;
-            let overdue = life.line.overdue(self.patience, self.now);
-            if overdue != Overdue::Nothing {
-                self.say(|| format!("{at} gives up {overdue:?}"));
-            }
-            let Self { model, node, now, .. } = self;
-            life.line.give_up(overdue, |owner, ticket, _| {
-                if let Some(session) = owner.session() {
-                    let loss = Loss::Unavailable(node.last_failure());
-                    model.lose(*session, ticket.0, loss, *now);
+        let mut progress = false;
+        for _ in 0..8 {
+            let Life { connector, line, .. } = &mut *life;
+            match connector.poll(line, false, self.patience, self.now) {
+                ConnectTurn::Done => {
+                    assert!(life.dial.is_none(), "{at} is dialed for, and done");
+                    return (true, true);
                 }
-            });
+                ConnectTurn::Dial => {
+                    assert!(life.dial.is_none(), "{at} is dialed for already");
+                    life.dial = Some(Dial::Asking);
+                }
+                ConnectTurn::Cancel => {
+                    let dial = life.dial.take().expect("only what was begun ends");
+                    self.cancel(dial);
+                }
+                ConnectTurn::GiveUp(overdue) => self.give_up(at, life, overdue),
+                ConnectTurn::Wait(until) => {
+                    life.look_at = until;
+                    let Some(mut dial) = life.dial.take() else { return (progress, false) };
+                    let Some(reached) = self.dial(&mut dial, life.key, true) else {
+                        life.dial = Some(dial);
+                        return (progress, false);
+                    };
+                    progress = true;
+                    self.connected(at, life, reached);
+                    if life.live.is_some() {
+                        return (true, false);
+                    }
+                }
+            }
         }
-        match self.dial(&mut dial, true) {
-            None => {
-                life.dial = Some(dial);
-                (false, false)
-            }
-            Some(Outcome::Up(wire)) => {
-                self.up(at, life, wire);
-                (true, false)
-            }
-            Some(Outcome::Failed(_) | Outcome::Busy) => {
-                life.line.handle_failed(self.now);
-                life.dial = Some(Dial::Asking);
-                (true, false)
-            }
+        panic!("{at} is asked what to do again and again");
+    }
+
+    /// The server was dialed for a line.
+    fn connected(&mut self, at: usize, life: &mut Life, reached: Reached) {
+        let outcome = match reached {
+            Reached::Up(_) => Outcome::Up,
+            Reached::Busy => Outcome::Busy,
+            Reached::NoDatabase => Outcome::NoDatabase,
+            Reached::Failed(_) => Outcome::Failed,
+        };
+        let after = life.connector.handle_dialed(&mut life.line, outcome, self.now);
+        if matches!(after, After::Answer | After::Refuse) {
+            life.answered = Some(self.now);
         }
+        match (after, reached) {
+            (After::Serve, Reached::Up(wire)) => self.up(at, life, wire),
+            (After::Answer, _) => {
+                let waiting = Pipeline::new(KEYS[life.key].protocol);
+                let waiting = std::mem::replace(&mut life.line.pipeline, waiting);
+                self.answer_all(waiting);
+            }
+            (After::Refuse, _) => self.give_up(at, life, Overdue::All),
+            (after, _) => assert_eq!(after, After::Nothing, "{at} serves without a connection"),
+        }
+    }
+
+    fn give_up(&mut self, at: usize, life: &mut Life, overdue: Overdue) {
+        self.say(|| format!("{at} gives up {overdue:?}"));
+        let Self { model, node, now, .. } = self;
+        life.line.give_up(overdue, |owner, ticket, _| {
+            if let Some(session) = owner.session() {
+                let loss = Loss::Unavailable(node.last_failure());
+                model.lose(*session, ticket.0, loss, *now);
+            }
+        });
     }
 
     fn up(&self, at: usize, life: &mut Life, wire: usize) {
@@ -378,7 +418,7 @@ impl World {
     }
 
     /// Goes on with an attempt to connect; with `turns` it waits for its turn and counts.
-    fn dial(&mut self, dial: &mut Dial, turns: bool) -> Option<Outcome> {
+    fn dial(&mut self, dial: &mut Dial, key: usize, turns: bool) -> Option<Reached> {
         if let Dial::Asking = dial {
             let round = match turns.then(|| self.node.ask(self.now)) {
                 None => None,
@@ -396,29 +436,33 @@ impl World {
             return None;
         }
         let last = *begun + self.timing.connect_timeout;
-        if (self.server.path_is_dead || self.server.paused) && self.now < last {
+        let silent = self.server.path_is_dead || self.server.is_silent();
+        if silent && self.now < last {
             *at = last;
             return None;
         }
         let server = &mut self.server;
-        let dialed = if server.path_is_dead || server.paused {
-            Outcome::Failed(Unavailable::Timeout)
+        let dialed = if silent {
+            Reached::Failed(Unavailable::Timeout)
         } else if server.refuses {
-            Outcome::Failed(Unavailable::Connect)
+            Reached::Failed(Unavailable::Connect)
         } else if server.password_is_wrong {
-            Outcome::Failed(Unavailable::Auth)
+            Reached::Failed(Unavailable::Auth)
         } else if server.loading {
-            Outcome::Failed(Unavailable::Loading)
-        } else if server.busy_with_script && !turns {
-            Outcome::Busy
+            Reached::Failed(Unavailable::Loading)
+        } else if server.busy_with_script && (key > 0 || !turns) {
+            // The first database needs no SELECT.
+            Reached::Busy
+        } else if server.lacks_database && key > 0 {
+            Reached::NoDatabase
         } else {
-            Outcome::Up(server.accept(self.generation, self.password))
+            Reached::Up(server.accept(self.generation, self.password))
         };
         if let Some(round) = *round {
             let attempt = match dialed {
-                Outcome::Up(_) => Attempt::Up,
-                Outcome::Busy => Attempt::NoDatabase,
-                Outcome::Failed(why) => Attempt::Failed(why),
+                Reached::Up(_) => Attempt::Up,
+                Reached::Busy | Reached::NoDatabase => Attempt::NoDatabase,
+                Reached::Failed(why) => Attempt::Failed(why),
             };
             let entropy = self.draw();
             self.node.handle_dialed(round, attempt, self.now, entropy);
@@ -586,12 +630,12 @@ impl World {
             return false;
         };
         let Some(mut dial) = live.dialing.take() else { return false };
-        let Some(outcome) = self.dial(&mut dial, true) else {
+        let Some(outcome) = self.dial(&mut dial, life.key, true) else {
             live.dialing = Some(dial);
             return false;
         };
         let misplaced = std::mem::take(&mut live.misplaced);
-        let primary = matches!(outcome, Outcome::Up(wire) if !self.server.wires[wire].replica);
+        let primary = matches!(outcome, Reached::Up(wire) if !self.server.wires[wire].replica);
         let unneeded = live.carrier.handle_successor(self.dialed(outcome), self.now);
         assert!(
             primary || !misplaced || !live.carrier.has_successor(),
@@ -604,11 +648,11 @@ impl World {
     }
 
     /// In the words of the carrier.
-    fn dialed(&self, outcome: Outcome) -> Dialed<usize> {
+    fn dialed(&self, outcome: Reached) -> Dialed<usize> {
         match outcome {
-            Outcome::Up(link) => Dialed::Up { link, primary: !self.server.wires[link].replica },
-            Outcome::Busy => Dialed::Busy,
-            Outcome::Failed(_) => Dialed::Failed,
+            Reached::Up(link) => Dialed::Up { link, primary: !self.server.wires[link].replica },
+            Reached::Busy => Dialed::Busy,
+            Reached::NoDatabase | Reached::Failed(_) => Dialed::Failed,
         }
     }
 
@@ -618,7 +662,7 @@ impl World {
             return false;
         };
         let Some(mut dial) = live.relief.take() else { return false };
-        let Some(outcome) = self.dial(&mut dial, false) else {
+        let Some(outcome) = self.dial(&mut dial, life.key, false) else {
             live.relief = Some(dial);
             return false;
         };
@@ -642,8 +686,14 @@ impl World {
         let Some(moved) = live.carrier.take_busy(line, |session| *session, || self.now) else {
             return;
         };
-        for (owner, ticket, _) in moved.into_requests() {
-            let asked = self.model.of(owner.into_session().unwrap(), ticket.0);
+        self.answer_all(moved);
+    }
+
+    /// As the server answers everybody at this moment.
+    fn answer_all(&mut self, requests: Pipeline<Owner<usize>>) {
+        for (owner, ticket, _) in requests.into_requests() {
+            let Some(session) = owner.into_session() else { continue };
+            let asked = self.model.of(session, ticket.0);
             assert!(asked.end.is_none() && asked.said.is_empty());
             asked.end = Some((self.now, End::Error));
         }
@@ -721,7 +771,6 @@ impl World {
         }
         let entropy = self.draw();
         self.node.handle_ended(next, served.answered, live.born, self.now, entropy);
-        life.look_at = self.now;
         next == Next::Done
     }
 

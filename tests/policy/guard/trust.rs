@@ -2,7 +2,7 @@
 //!
 //! Owns: servers that answer otherwise than those that exist. Never knows: how the guard is written.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::super::support::client::{Got, PATIENCE, Target};
 use super::super::support::fake_server::{FakeServer, Order};
@@ -52,6 +52,7 @@ fn scripts_are_refused_where_they_cannot_be_guarded() {
         for (line, reply) in answers {
             fake.order(line, Order::Say(reply), usize::MAX);
         }
+        let begin = Instant::now();
         let proxy = before(&fake);
         let mut client = proxy.client();
         let reply = client.ask_text(&["EVAL", "return 1", "0"]);
@@ -69,6 +70,8 @@ fn scripts_are_refused_where_they_cannot_be_guarded() {
         assert_eq!(log.matches("POL-E001").count(), 1, "{log}");
         assert!(log.contains(reason), "{log}");
         assert_eq!(fake.count("EVAL return"), 0, "the client's script is never sent");
+        let times = fake.count(question) as u64;
+        assert!(times <= 1 + begin.elapsed().as_secs() / 5, "the server is asked {times} times");
     }
 }
 
