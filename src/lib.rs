@@ -15,7 +15,7 @@ mod resp;
 // L2: what is known about each command, what is counted and logged.
 mod command;
 mod telemetry;
-// L3: nouns that both sides share, who we are.
+// L3: types that both sides share, TLS identities.
 mod tls;
 mod traffic;
 // L4: may this command pass; what auditors read.

@@ -50,7 +50,7 @@ pub(crate) enum Way {
 /// The server: `H` is what its verbs are answered from.
 #[derive(Debug)]
 pub(crate) struct Control<H: 'static> {
-    pub house: Arc<H>,
+    pub state: Arc<H>,
     pub verbs: &'static [&'static Verb<H>],
     pub metrics: Arc<Metrics>,
     /// Where verbs that change something are written down, if anywhere.
@@ -60,7 +60,7 @@ pub(crate) struct Control<H: 'static> {
 impl<H> Clone for Control<H> {
     fn clone(&self) -> Self {
         Self {
-            house: Arc::clone(&self.house),
+            state: Arc::clone(&self.state),
             verbs: self.verbs,
             metrics: Arc::clone(&self.metrics),
             audit: self.audit.clone(),
@@ -197,7 +197,7 @@ impl<H: Send + Sync + 'static> Control<H> {
     async fn answer(&self, verb: &'static Verb<H>, call: Call, json: bool) -> Reply {
         let (by, arguments) = (call.by, call.shown());
         // In a task of its own, for a client that is gone must not end a change in its middle.
-        let work = tokio::spawn((verb.answer)(Arc::clone(&self.house), call));
+        let work = tokio::spawn((verb.answer)(Arc::clone(&self.state), call));
         let said = match timeout(verb.patience, work).await {
             Ok(Ok(said)) => said,
             Ok(Err(_)) => Err(Refused::Leaving),

@@ -1,4 +1,4 @@
-//! Whether a request to the admin server may be looked at: where it says it goes, and who sends it.
+//! Whether a request to the admin server may be looked at: by its Host header, its origin and its token.
 //!
 //! Owns: [`Gate`], [`Barred`], [`HEADER`]. Never knows: verbs, sockets, where the token is kept.
 
@@ -16,7 +16,7 @@ pub(crate) const HEADER: &str = "x-respgate-admin";
 /// What the way of a request demands of it.
 #[derive(Debug)]
 pub(super) enum Gate {
-    /// The mode of the socket has decided who may open it.
+    /// The mode of the socket decides which users can open it.
     Unix,
     /// Any program of this machine can connect, so it must have the token.
     Loopback(Option<Secret>),

@@ -51,7 +51,7 @@ pub struct AdminHandle {
 }
 
 impl AdminHandle {
-    /// Where it listens; tells the port when 0 was asked for.
+    /// The address it listens on, with the port that the system chose when 0 was configured.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address

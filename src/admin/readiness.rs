@@ -1,6 +1,6 @@
 //! The rules for started, alive and ready, over facts that others report.
 //!
-//! Owns: [`Health`], [`Probe`], [`Report`]. Never knows: HTTP, Kubernetes, who reports.
+//! Owns: [`Health`], [`Probe`], [`Report`]. Never knows: HTTP, Kubernetes, its callers.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -78,7 +78,7 @@ impl Health {
         self.started.store(true, Relaxed);
     }
 
-    /// The process is leaving. There is no way back.
+    /// The process drains, until it exits.
     pub fn set_draining(&self) {
         self.draining.store(true, Relaxed);
     }
@@ -249,7 +249,7 @@ mod tests {
         health.beat(start + Duration::from_secs(60));
         assert!(live(69_999) && !live(70_000));
         health.set_draining();
-        assert!(live(60_000), "leaving is no reason for a restart, nor is a missing server");
+        assert!(live(60_000), "neither a drain nor a missing server is a reason for a restart");
     }
 
     #[test]

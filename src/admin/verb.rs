@@ -95,14 +95,14 @@ pub struct Call {
     pub by: By,
 }
 
-/// Who asks.
+/// The sender of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum By {
     /// A user of the system, over the Unix socket.
     Uid(u32),
     /// The holder of the token, over TCP.
     Token,
-    /// The system does not say who has opened the socket.
+    /// The system does not name the user that opened the socket.
     Unknown,
 }
 
@@ -140,7 +140,7 @@ impl Answer {
     }
 }
 
-/// Why a verb was not carried out, in words for the one who asks.
+/// Why a verb was not carried out, as text for its sender.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refused {
     /// The arguments make no sense.

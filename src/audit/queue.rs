@@ -1,6 +1,6 @@
 //! Events that wait for a sink, bounded in bytes.
 //!
-//! Owns: [`Queue`]. Never knows: who writes them, what happens to a command while it is full.
+//! Owns: [`Queue`]. Never knows: sinks, what happens to a command while it is full.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -14,7 +14,7 @@ use super::room::Room;
 /// From here on commands are held, in sixteenths of the queue: those that are judged already find room.
 const HOLD_SHARE: usize = 12;
 
-/// The way from those who report events to the thread of one sink.
+/// The queue of events between the threads that report them and the thread of one sink.
 #[derive(Debug)]
 pub(super) struct Queue {
     waiting: Mutex<Waiting>,
@@ -52,7 +52,7 @@ pub(super) struct Batch {
 }
 
 impl Queue {
-    /// `room` wakes those who wait for some.
+    /// `room` wakes the clients that wait for free space.
     pub(super) fn new(cap: usize, room: Arc<Room>) -> Self {
         Self {
             waiting: Mutex::default(),

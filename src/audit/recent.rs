@@ -1,6 +1,6 @@
 //! The last entries of the audit log, in memory.
 //!
-//! Owns: [`Recent`], [`Since`]. Never knows: sinks, chain, who asks.
+//! Owns: [`Recent`], [`Since`]. Never knows: sinks, chain, its readers.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

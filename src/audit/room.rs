@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
-/// Who is to be woken, each client once. A client that waits is on any thread, a sink on its own.
+/// The clients to be woken, each once. A client that waits is on any thread, a sink on its own.
 #[derive(Debug, Default)]
 pub(super) struct Room(Mutex<HashMap<u64, Waker>>);
 

@@ -1,7 +1,7 @@
 //! Every line that respgate itself says to a client, besides the denials of the policy.
 //!
 //! Owns: the texts, and what the documentation says of them (`deploy/docs/errors.md` is made from [`OWN`] and
-//! [`REDIS`]). Never knows: who says a text when. Texts of Redis are its own to the byte (redis 7.0: server.c,
+//! [`REDIS`]). Never knows: when a text is sent. Texts of Redis are its own to the byte (redis 7.0: server.c,
 //! networking.c, acl.c, multi.c, pubsub.c, replication.c).
 
 use std::fmt::Display;

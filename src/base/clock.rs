@@ -1,6 +1,6 @@
 //! The only two functions that read a clock; everything else takes time as an argument.
 //!
-//! Owns: the choice of clocks. Never knows: who asks.
+//! Owns: the choice of clocks. Never knows: its callers.
 
 use std::time::{Instant, SystemTime};
 

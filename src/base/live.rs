@@ -35,7 +35,7 @@ impl<T> Live<T> {
         is_new
     }
 
-    /// Replaces the value for everybody who asks from here on.
+    /// Replaces the value; later reads return the new one.
     pub(crate) fn set(&self, value: Arc<T>) {
         self.0.store(value);
     }

@@ -85,13 +85,13 @@ impl Run<'_> {
     }
 }
 
-/// Everything that is printed until all who may print have ended.
+/// Everything that is printed until every process that may print has ended.
 fn read(
     mut stdout: ChildStdout,
     max: usize,
     deadline: Instant,
 ) -> Result<Zeroizing<Vec<u8>>, ProgramError> {
-    // Grown in place, a buffer would leave copies of a secret behind.
+    // Grown in place, a buffer would keep copies of a secret in freed memory.
     let mut bytes = Zeroizing::new(vec![0; max + 1]);
     let mut length = 0;
     loop {

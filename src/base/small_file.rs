@@ -71,7 +71,7 @@ fn read_here(path: &Path, max: u64, kind: Kind) -> Result<Zeroizing<Vec<u8>>, Re
         return Err(ReadError::NotAFile);
     }
     let size = usize::try_from(found.len().min(max)).unwrap_or(0);
-    // Grown in place, a buffer would leave copies of a secret behind.
+    // Grown in place, a buffer would keep copies of a secret in freed memory.
     let mut bytes = Zeroizing::new(Vec::with_capacity(size + 1));
     file.take(max + 1).read_to_end(&mut bytes).map_err(ReadError::Io)?;
     if bytes.len() as u64 > max {

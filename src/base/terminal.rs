@@ -1,4 +1,4 @@
-//! Whether a stream is read by a person at a terminal who wants colours.
+//! Whether a stream is a terminal, and whether it shows colours.
 //!
 //! Owns: [`wants_colours`]. Never knows: what is written.
 

@@ -240,11 +240,11 @@ pub(super) fn server_differences(
     config: &Config,
     dictionary: &Arc<Dictionary>,
 ) -> Result<Vec<String>, String> {
-    let told = |problems: Vec<Problem>| {
+    let numbered = |problems: Vec<Problem>| {
         problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
     };
-    let policies = in_use(document, config, dictionary).map_err(told)?;
-    let roles = roles(document, &policies, dictionary).map_err(told)?;
+    let policies = in_use(document, config, dictionary).map_err(numbered)?;
+    let roles = roles(document, &policies, dictionary).map_err(numbered)?;
     let words = policy::server_rules(&roles)
         .map_err(|word| format!("{word} cannot be in a selector of the server"))?;
     let user = config.upstream.auth.username.as_deref().unwrap_or("default");

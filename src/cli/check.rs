@@ -76,7 +76,7 @@ fn summary(config: &Config, skip_files: bool) -> Vec<Row> {
     rows.extend(policy_rows::rows(config));
     if !skip_files {
         let open = open_files(config);
-        let line = |file: &OpenFile| format!("{file}; {} (FIL-W001)", file.mend());
+        let line = |file: &OpenFile| format!("{file}; {} (FIL-W001)", file.fix());
         rows.extend(open.iter().map(|file| ("warning", line(file))));
     }
     rows.extend(commands(&config.commands).map(|words| ("commands", words)));

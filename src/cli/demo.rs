@@ -44,11 +44,11 @@ fn show(output: Output, arguments: &Demo, interrupt: &Interrupt) -> Result<(), S
     drop(progress);
     let mut stage = stage?;
     introduce(&stage, screen);
-    let told = play(&mut stage, screen, arguments.once, interrupt);
-    let told = told.map_err(|error| format!("{error}\n{}", stage.last_lines()))?;
-    screen.heading(match told {
+    let outcome = play(&mut stage, screen, arguments.once, interrupt);
+    let outcome = outcome.map_err(|error| format!("{error}\n{}", stage.last_lines()))?;
+    screen.heading(match outcome {
         Ending::Finished => "Everything was as it should be.",
-        Ending::Interrupted => "Told to leave.",
+        Ending::Interrupted => "Terminated by a signal.",
     });
     let directory = stage.directory().display().to_string();
     drop(stage);
@@ -85,7 +85,7 @@ fn play(
         stage.check()?;
     }
     let gate = stage.gate()?;
-    gate.tell_to_leave()?;
+    gate.terminate()?;
     gate.await_end()?;
     Ok(Ending::Interrupted)
 }

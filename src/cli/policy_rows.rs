@@ -22,8 +22,8 @@ pub(super) fn rows(config: &Config) -> Vec<(&'static str, String)> {
         if let Ok(policy) = policy::compile_with(own, &dictionary) {
             let overview = Overview::of(&policy);
             overview_rows(own, &overview).into_iter().for_each(&mut add);
-            let told = overview.warnings.into_iter();
-            warnings.extend(told.map(|(_, words)| ("warning", format!("{section}: {words}"))));
+            let warned = overview.warnings.into_iter();
+            warnings.extend(warned.map(|(_, words)| ("warning", format!("{section}: {words}"))));
         }
         own.limits.iter().map(limit).for_each(&mut add);
     }

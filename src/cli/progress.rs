@@ -78,17 +78,17 @@ mod tests {
     }
 
     fn shown(beat: Duration, until: impl FnOnce(&Receiver<String>) -> String) -> String {
-        let (sender, heard) = channel();
+        let (sender, received) = channel();
         let progress = Progress::on(Heard(sender), "waiting", beat);
-        let before = until(&heard);
+        let before = until(&received);
         drop(progress);
-        before + &heard.iter().collect::<String>()
+        before + &received.iter().collect::<String>()
     }
 
     #[test]
     fn progress_counts_and_leaves_an_empty_line() {
-        let line = |heard: &Receiver<String>| {
-            heard.iter().take_while(|text| text != "|").collect::<String>() + "|"
+        let line = |received: &Receiver<String>| {
+            received.iter().take_while(|text| text != "|").collect::<String>() + "|"
         };
         let text = shown(Duration::from_millis(1), line);
         assert!(text.starts_with("\r\x1b[Kwaiting (1 s)|"), "{text:?}");

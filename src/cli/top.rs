@@ -127,7 +127,7 @@ struct Watch<'a> {
     /// `None`: no admin server is asked.
     events: Option<Events>,
     /// Whether events were asked for once.
-    heard: bool,
+    has_events: bool,
     page: Page,
     paused: bool,
 }
@@ -143,7 +143,7 @@ impl<'a> Watch<'a> {
             fault: None,
             history: Vec::new(),
             events: events.then(Events::default),
-            heard: false,
+            has_events: false,
             page: Page::default(),
             paused: false,
         }
@@ -154,7 +154,7 @@ impl<'a> Watch<'a> {
         match news {
             News::Figures(look) => self.take(look, now),
             News::Events(round) => {
-                self.heard = true;
+                self.has_events = true;
                 if let Some(events) = &mut self.events {
                     events.take(&round);
                 }
@@ -245,7 +245,7 @@ fn live(watch: &mut Watch<'_>, source: &Source, interrupt: &Interrupt) -> std::i
 /// Prints one picture as soon as two moments are known.
 fn once(output: Output, watch: &mut Watch<'_>, source: &Source, interrupt: &Interrupt) -> ExitCode {
     let progress = output.progress("looking twice");
-    while !watch.complete || (watch.events.is_some() && !watch.heard) {
+    while !watch.complete || (watch.events.is_some() && !watch.has_events) {
         if interrupt.within(limits::TOP_TICK) {
             return ExitCode::FAILURE;
         }

@@ -116,7 +116,7 @@ fn define(custom: &CustomCommand) -> Result<Definition, Wrong> {
         return fail(Some("keys"), problem, "write access = \"read\", or flags = [\"write\"]");
     }
     if flags.has(Flags::BLOCKING) && !custom.pinned {
-        let problem = "a command that waits would hold up everybody".to_owned();
+        let problem = "a command that waits would hold up every client".to_owned();
         return fail(Some("flags"), problem, "add connection = \"pinned\"");
     }
     let mut categories = implied(flags);
@@ -239,7 +239,11 @@ mod tests {
             (flags(&["read"]), Some("flags"), "'read' is no flag for it"),
             (flags(&["no_auth"]), Some("flags"), "'no_auth' is no flag for it"),
             (flags(&["readonly", "write"]), Some("flags"), "both readonly and write"),
-            (flags(&["blocking"]), Some("flags"), "a command that waits would hold up everybody"),
+            (
+                flags(&["blocking"]),
+                Some("flags"),
+                "a command that waits would hold up every client",
+            ),
             (
                 CustomCommand { keys: Some(vec![writes]), ..flags(&["readonly"]) },
                 Some("keys"),

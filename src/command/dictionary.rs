@@ -150,7 +150,7 @@ impl Dictionary {
         Ok(Self { by_name, grows })
     }
 
-    /// The commands that a configuration declares, for those who look at nothing else.
+    /// The commands that a configuration declares, for callers that need no others.
     ///
     /// # Errors
     ///

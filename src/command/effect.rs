@@ -31,7 +31,7 @@ pub enum Effect {
     Discard,
     Watch,
     Unwatch,
-    /// May wait for others' writes; [`blocking`] tells whether and how long.
+    /// May wait for others' writes; [`blocking`] says whether and how long.
     Block(Timeout),
     /// Waits for replicas or the disk, and counts the connection's own writes.
     Wait,

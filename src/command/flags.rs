@@ -1,6 +1,6 @@
 //! Flags and ACL categories of commands, and their names.
 //!
-//! Owns: [`Flags`], [`Categories`]. Never knows: who may use which.
+//! Owns: [`Flags`], [`Categories`]. Never knows: which clients may use which.
 
 /// A set of names as bits: the type, a constant for each member and its name.
 macro_rules! bit_set {

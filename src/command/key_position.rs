@@ -35,7 +35,7 @@ pub enum KeyKind {
     ShardChannel,
 }
 
-/// One position. Access of a channel: publishing writes, subscribing reads, and leaving or
+/// One position. Access of a channel: publishing writes, subscribing reads, and unsubscribing or
 /// listing does neither (the server's ACL does not ask there).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct KeyPosition {

@@ -57,7 +57,7 @@ pub enum EmptyReply {
     NoType,
     /// So many of them in an array.
     Items(Item, u32),
-    /// The end of a walk, with nothing in it.
+    /// The last page of a scan, without elements.
     Cursor,
 }
 

@@ -110,7 +110,7 @@ pub(super) fn geo_store(
     Ok(())
 }
 
-/// Where the keys of `XREAD` and `XREADGROUP` begin: the argument after `STREAMS`. Tells each
+/// Where the keys of `XREAD` and `XREADGROUP` begin: the argument after `STREAMS`. Passes each
 /// `BLOCK` value on the way (t_stream.c, `xreadCommand`).
 ///
 /// # Errors

@@ -10,7 +10,7 @@ pub enum Reach {
     /// Nothing: the client's own connection, and facts that are the same for every client.
     Named,
     /// Keys whose names fit a pattern: `KEYS`, `SCAN`.
-    Walk(PatternAt),
+    Scan(PatternAt),
     /// Another database, where `DB` says so: `COPY`.
     Copy,
     /// Another database: `MOVE`.
@@ -18,7 +18,7 @@ pub enum Reach {
     /// Another server, which gets keys under their whole names: `MIGRATE`.
     Migrate,
     /// Channels whose names fit a pattern: `PUBSUB CHANNELS`.
-    ChannelWalk,
+    ChannelScan,
     /// How many clients listen to the channels that are named: `PUBSUB NUMSUB`.
     ChannelCount,
     /// Changes of keys, by name and without their database: `CLIENT TRACKING`.

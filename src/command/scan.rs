@@ -1,4 +1,4 @@
-//! Patterns over key names in the commands that walk the keyspace.
+//! Patterns over key names in the commands that iterate over the keyspace.
 //!
 //! Owns: where `KEYS` and `SCAN` hold a pattern. Never knows: what a pattern matches.
 
@@ -20,7 +20,7 @@ pub(crate) fn scan_match(
     out: &mut Vec<u32>,
 ) -> Result<(), KeyError> {
     out.clear();
-    let Reach::Walk(at) = spec.reach else { return Ok(()) };
+    let Reach::Scan(at) = spec.reach else { return Ok(()) };
     if at == PatternAt::Argument {
         present(request, 1)?;
         out.push(1);

@@ -13,7 +13,7 @@ use crate::base::limits;
 use crate::config::ReplyKeys;
 use crate::resp::{Protocol, ReplyScanner, Value};
 
-/// One command or subcommand as the server tells of it.
+/// One command or subcommand as the server's `COMMAND` reply describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ServerCommand {
     name: String,
@@ -77,7 +77,7 @@ fn entry_of(fields: &[Value], container: bool) -> Option<ServerCommand> {
         let known = word.strip_prefix('@').and_then(Categories::from_name);
         categories = categories.with(known.unwrap_or_default());
     }
-    let keys = fields.get(8).map_or(Err("the server tells of no key specifications"), all_keys);
+    let keys = fields.get(8).map_or(Err("the server describes no key specifications"), all_keys);
     Some(ServerCommand { name, arity, flags, categories, strange, keys, container })
 }
 
@@ -99,7 +99,7 @@ fn keys_of(spec: &Value, keys: &mut Vec<KeySpec>) -> Result<(), &'static str> {
     let flags = spec.get("flags").map(words).ok_or("a key specification without flags")?;
     let has = |flag: &str| flags.iter().any(|word| word.eq_ignore_ascii_case(flag));
     if has("incomplete") || has("variable_flags") {
-        return Err("a key specification that does not tell everything");
+        return Err("a key specification that is incomplete");
     }
     if has("not_key") {
         return Err("a key specification of what is no key");

@@ -1,6 +1,6 @@
 //! Addresses between text and types: `127.0.0.1:6379`, `unix:/path`, `rediss://user@host:port`.
 //!
-//! Owns: their spelling. Never knows: who listens or connects.
+//! Owns: their spelling. Never knows: listening, connecting.
 
 use std::fmt;
 use std::net::{Ipv6Addr, SocketAddr};

@@ -1,6 +1,6 @@
 //! Which algorithms TLS may use, by their registered names.
 //!
-//! Owns: [`Algorithms`], [`TlsVersion`], how they are read. Never knows: cryptography, who connects.
+//! Owns: [`Algorithms`], [`TlsVersion`], how they are read. Never knows: cryptography, connections.
 
 use super::error::ValueError;
 use super::section::{Section, boolean, strings};

@@ -117,7 +117,7 @@ impl Check<'_> {
         let Some(tls) = &listener.tls else { return };
         self.hold(tcp, &[&key("")], || {
             ValueError::new("a Unix socket has no TLS")
-                .hint("remove it: mode and group say who may connect, and uids of a user who it is")
+                .hint("remove it: mode and group bound which processes connect, and uids of a user identify them")
         });
         self.positive(&key(".handshake_timeout"), tls.handshake_timeout);
         self.positive(&key(".max_handshakes"), tls.max_handshakes);

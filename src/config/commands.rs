@@ -20,7 +20,7 @@ const NAME_BYTES_MAX: usize = 64;
 /// What is known of commands that respgate's own table does not have.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Commands {
-    /// Takes what the server tells of its commands.
+    /// Adds the commands that the server's `COMMAND` reply describes.
     pub learn: bool,
     pub custom: Vec<CustomCommand>,
 }
@@ -30,7 +30,7 @@ pub struct Commands {
 pub struct CustomCommand {
     /// Lower case; a subcommand is `container|subcommand`.
     pub name: String,
-    /// As `COMMAND` tells it: negative when more arguments may follow.
+    /// As in the reply to `COMMAND`: negative when more arguments may follow.
     pub arity: i16,
     pub flags: Vec<String>,
     pub categories: Vec<String>,

@@ -70,7 +70,7 @@ fn names(rows: &[(&'static str, bool)]) -> Vec<&'static str> {
     rows.iter().filter(|(_, changed)| *changed).map(|(name, _)| *name).collect()
 }
 
-/// Whether both listen at the same places in the same way; who may come and do what is apart.
+/// Whether both listen at the same places in the same way; access and policy are compared apart.
 fn same_listeners(old: &Config, new: &Config) -> bool {
     let place = |listener: &Listener| Listener {
         auth: super::ClientAuth::Off,

@@ -60,7 +60,7 @@ impl ConfigSource {
         Ok(schema::operators(&Section::root(&document.root, &log)))
     }
 
-    /// As [`ConfigSource::load`], for those who want to report more problems of their own.
+    /// As [`ConfigSource::load`], for callers that report further problems of their own.
     ///
     /// # Errors
     ///

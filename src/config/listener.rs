@@ -1,4 +1,4 @@
-//! Settings of the downstream side: addresses, what a client may cost, how the process leaves.
+//! Settings of the downstream side: addresses, what a client may cost, the drain.
 //!
 //! Owns: [`Listener`], [`ClientLimits`], [`Drain`]. Never knows: sockets.
 
@@ -69,7 +69,7 @@ pub struct ClientLimits {
     pub idle_timeout: Duration,
     /// A client that must log in is disconnected when it has not after this long; zero: never.
     pub login_timeout: Duration,
-    /// A client that has sent a part of a request, or leaves replies unread, is disconnected when nothing
+    /// A client that has sent a part of a request, or does not read its replies, is disconnected when nothing
     /// moves for this long; zero: never.
     pub transfer_timeout: Duration,
     pub max_args: u32,
@@ -130,7 +130,7 @@ pub struct Startup {
     pub require_upstream: bool,
 }
 
-/// How the process leaves after SIGTERM.
+/// How the process drains after SIGTERM.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Drain {
     /// Keep serving at least this long.

@@ -1,4 +1,4 @@
-//! Settings of TLS towards applications: who respgate is to them, and whose certificates it accepts.
+//! Settings of TLS towards applications: respgate's certificate, and the certificates that it accepts.
 //!
 //! Owns: [`ListenerTls`], how it is read. Never knows: certificates, sockets.
 

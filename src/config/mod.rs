@@ -86,7 +86,7 @@ pub struct Config {
     pub commands: Commands,
     /// Other policies, that listeners and users select by name.
     pub policies: BTreeMap<String, Rules>,
-    /// Who may log in to listeners with `auth = "users"`.
+    /// The users that may log in to listeners with `auth = "users"`.
     pub users: Vec<User>,
     /// A Redis ACL file with more of them, each with the policy that its line says.
     pub acl_file: Option<PathBuf>,
@@ -102,7 +102,7 @@ pub struct Config {
     pub audit: Option<Audit>,
     /// What the process's readiness depends on.
     pub health: Health,
-    /// How the process leaves.
+    /// How the process drains.
     pub drain: Drain,
     pub startup: Startup,
     /// Bounds that the process sets for itself.

@@ -17,7 +17,7 @@ pub struct Revocation {
 /// What becomes of peers once the authority should have published the next list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum ExpiredCrl {
-    /// None is accepted: who revoked a certificate may have kept the list away.
+    /// None is accepted: an attacker with a revoked certificate may have kept the newer list from arriving.
     #[default]
     Reject,
     /// The last list goes on to be used.

@@ -53,7 +53,7 @@ pub struct KeyRules {
     /// The text before every key and channel: the application writes it, or with
     /// [`KeyMode::Rewrite`] respgate does.
     pub prefix: Option<String>,
-    /// With [`KeyMode::Rewrite`]: `FLUSHDB` and `DBSIZE` walk the application's own keys.
+    /// With [`KeyMode::Rewrite`]: `FLUSHDB` and `DBSIZE` scan the application's own keys.
     pub flushdb: bool,
     pub dbsize: bool,
     /// The longest key, bytes as the application writes it.

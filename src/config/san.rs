@@ -1,6 +1,6 @@
 //! Names in certificates, and the patterns of the configuration that they are compared with.
 //!
-//! Owns: [`San`], [`SanPattern`], their spelling. Never knows: certificates, who they belong to.
+//! Owns: [`San`], [`SanPattern`], their spelling. Never knows: certificates, their owners.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -9,7 +9,7 @@ use super::error::ValueError;
 use super::quoting::quoted;
 use crate::base::limits;
 
-/// Stands for one or more characters of one part of a name.
+/// Matches one or more characters of one part of a name.
 const ANY: char = '*';
 
 /// One name of a certificate.
@@ -52,7 +52,7 @@ impl SanPattern {
         let wrong = |what: &str| {
             ValueError::new(format!("{} {what}", quoted(text))).hint(
                 "write dns:app1.example.com, spiffe://DOMAIN/PATH or another URI, ip:10.0.0.1 or cn:NAME; \
-                 * stands for one part of a DNS name or of a URI's path",
+                 * matches one part of a DNS name or of a URI's path",
             )
         };
         let plain = |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic());

@@ -1,6 +1,6 @@
 //! The shape of a configuration: every key, its type, and the setting it becomes.
 //!
-//! Owns: the names of all keys. Never knows: how settings relate to each other, who uses them.
+//! Owns: the names of all keys. Never knows: how settings relate to each other, their use.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -163,7 +163,7 @@ fn upstream(at: &Section<'_>) -> Upstream {
     let on_socket = matches!(place, ServerEndpoint::Unix(_));
     match (&tls, plaintext, secure) {
         (Some(_), _, _) if on_socket => {
-            let hint = "remove tls: permissions of the file say who may connect";
+            let hint = "remove tls: the permissions of the file bound which users connect";
             at.report("tls", ValueError::new("a Unix socket has no TLS").hint(hint));
         }
         (None, true, _) if on_socket => {

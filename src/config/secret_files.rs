@@ -99,7 +99,7 @@ pub fn open_files(config: &Config) -> Vec<OpenFile> {
 impl OpenFile {
     /// The command that closes it.
     #[must_use]
-    pub fn mend(&self) -> String {
+    pub fn fix(&self) -> String {
         format!("chmod {:04o} {}", self.mode & !0o007, self.path.display())
     }
 }
@@ -154,7 +154,7 @@ mod tests {
         let open = |config: &Config| {
             open_files(config)
                 .iter()
-                .map(|open| format!("{open}; {}", open.mend()))
+                .map(|open| format!("{open}; {}", open.fix()))
                 .collect::<Vec<_>>()
         };
         let line =

@@ -29,7 +29,7 @@ pub(super) struct Section<'a> {
     plain: String,
 }
 
-/// Stands for every name in a table whose names are the writer's own: `policies.NAME.acl`.
+/// A placeholder for every name in a table whose names the operator chooses: `policies.NAME.acl`.
 pub(super) const ANY_NAME: &str = "NAME";
 
 /// The longest path of the system (Linux: `PATH_MAX`).

@@ -22,7 +22,7 @@ pub struct Telemetry {
 pub struct Admin {
     /// A Unix socket that only its owner may open; `None`: none.
     pub socket: Option<PathBuf>,
-    /// On the loopback, for those who cannot open the socket; `None`: nowhere.
+    /// On the loopback, for programs that cannot open the socket; `None`: nowhere.
     pub address: Option<SocketAddr>,
     /// Holds the token that a request to the address must have.
     pub token_file: Option<PathBuf>,

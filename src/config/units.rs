@@ -1,6 +1,6 @@
 //! Sizes and durations between text and numbers: `64MiB`, `250ms`, `0`.
 //!
-//! Owns: the units and their spelling. Never knows: who uses them.
+//! Owns: the units and their spelling. Never knows: settings.
 
 use std::time::Duration;
 

@@ -89,7 +89,7 @@ impl std::fmt::Display for HostPort {
     }
 }
 
-/// TLS: who we are, if the server asks, and whom we trust.
+/// TLS: the client certificate, if the server requires one, and the trusted authorities.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tls {
     /// `None`: the server asks for no certificate, as the managed services do.
@@ -116,7 +116,7 @@ pub struct CertificateFiles {
     pub key: PathBuf,
 }
 
-/// Who may sign the server's certificate.
+/// The authorities that may sign the server's certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Authorities {
     File(PathBuf),

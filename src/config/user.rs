@@ -1,4 +1,4 @@
-//! Settings of local users: who may log in to respgate, and which policy is theirs.
+//! Settings of local users: how they log in to respgate, and their policy.
 //!
 //! Owns: [`User`]. Never knows: AUTH, what a policy says.
 

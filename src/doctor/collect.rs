@@ -84,7 +84,7 @@ fn speaks_tls(facts: &Facts) -> bool {
     }
 }
 
-/// The effective user, which is who `/proc/self` belongs to.
+/// The effective user, which is the owner of `/proc/self`.
 fn own_uid() -> Option<u32> {
     std::fs::metadata("/proc/self").ok().map(|meta| meta.uid())
 }

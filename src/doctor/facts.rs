@@ -19,7 +19,7 @@ pub(crate) struct Facts {
     /// The user that respgate logs in as.
     pub user: String,
     pub files: Vec<FileFact>,
-    /// Who this process runs as.
+    /// The user that this process runs as.
     pub uid: Option<u32>,
     /// Whether changes of the files are noticed at once; `None`: there are no files.
     pub watched: Option<bool>,
@@ -46,7 +46,7 @@ pub(crate) struct FileFact {
     pub path: PathBuf,
     /// Only respgate should read it.
     pub secret: bool,
-    /// It is in a volume of Kubernetes, whose modes say nothing of who has it.
+    /// It is in a volume of Kubernetes, whose modes do not show which containers have it.
     pub in_volume: bool,
     /// How a missing one is logged: the files of TLS have a code of their own.
     pub fault: Option<Fault>,

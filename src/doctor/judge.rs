@@ -108,7 +108,7 @@ fn judge_file(file: &FileFact, uid: Option<u32>) -> Step {
     match file.mode {
         Ok(mode) if file.secret && is_open(mode) && !file.in_volume => {
             let open = OpenFile { key: file.key, path: file.path.clone(), mode };
-            let what = format!("{open}; {}", open.mend());
+            let what = format!("{open}; {}", open.fix());
             Step::trouble("file", Outcome::Warn, Trouble::FileOpen, what)
         }
         Ok(mode) => Step::ok("file", format!("{} {path}, mode {mode:04o}", file.key)),

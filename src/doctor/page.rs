@@ -17,7 +17,7 @@ The log carries the same codes. This page is made from the tables of the program
 
 | step of doctor | what is looked at | codes |
 |---|---|---|
-| file | each file of the configuration: can it be read, who else can, is it a mount of its own | `FIL-E001`, `FIL-W001`, `FIL-W003`, `TLS-E001` |
+| file | each file of the configuration: whether respgate can read it, whether every user can, whether it is a mount of its own | `FIL-E001`, `FIL-W001`, `FIL-W003`, `TLS-E001` |
 | watch | are changes of the files noticed at once | `FIL-W002` |
 | identity | certificate, key and CA: readable, fitting each other, valid, for how long | `TLS-E0…`, `TLS-W001`, `TLS-W003` |
 | resolve, connect | the name, the TCP connection | `UPS-E101` to `UPS-E107` |

@@ -14,7 +14,7 @@ use crate::telemetry::ClientDisconnect;
 /// Takes up what a reload has put in force. Redis cuts off the clients of a deleted user (acl.c
 /// `ACLFreeUserAndKillClients`), and of a changed one those that may no longer receive what they are
 /// subscribed to (`ACLKillPubsubClientsIfNeeded`). Here that is each client that is subscribed to anything,
-/// as soon as anything may no longer be heard.
+/// as soon as one of its channels is denied.
 pub(super) fn refresh(conversation: &mut Conversation, links: &mut Links) {
     if !links.live_access.refresh(&mut links.access) {
         return;

@@ -1,7 +1,7 @@
 //! What a client connection keeps in memory, and what is said of it when that was too much.
 //!
-//! Owns: [`Account`]: the connection's count against its own limit and the budget of all. Never knows: who
-//! else keeps what, which client has to make room.
+//! Owns: [`Account`]: the connection's count against its own limit and the budget of all. Never knows: what
+//! other clients keep, which client has to make room.
 
 use super::conversation::{Conversation, Host};
 use super::links::Links;

@@ -1,6 +1,6 @@
 //! The clients of all threads: how many there are, and the number of the next.
 //!
-//! Owns: [`Clients`]. Never knows: who they are, which thread serves them.
+//! Owns: [`Clients`]. Never knows: their names, which thread serves them.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
@@ -27,7 +27,7 @@ impl Clients {
     /// One that had entered is gone.
     pub(super) fn leave(&self) {
         let before = self.count.fetch_sub(1, Relaxed);
-        debug_assert!(before > 0, "only those who have entered leave");
+        debug_assert!(before > 0, "a client that is removed was added before");
     }
 }
 

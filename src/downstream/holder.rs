@@ -17,7 +17,7 @@ pub(crate) struct Holder {
     pub program: String,
 }
 
-/// Who listens on `address`, if the system lets us see it: processes of other users and of other
+/// The process that listens on `address`, if the system shows it: processes of other users and of other
 /// containers are hidden.
 #[must_use]
 pub(crate) fn holder(address: SocketAddr) -> Option<Holder> {

@@ -1,7 +1,7 @@
 //! Slow commands, hot keys and big keys of one thread: what of the traffic is looked at, and how keys
 //! are shown.
 //!
-//! Owns: [`Insight`], [`first_key`]. Never knows: sockets, who asks for what was found.
+//! Owns: [`Insight`], [`first_key`]. Never knows: sockets, readers of the results.
 
 use std::cell::{Cell, RefCell};
 use std::ops::Range;

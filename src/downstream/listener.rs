@@ -84,7 +84,7 @@ impl BindError {
     }
 }
 
-/// Who has the address, and what to do about it.
+/// The process that has the address, and what to do about it.
 fn in_use(address: SocketAddr) -> (String, Option<String>) {
     let port = address.port();
     match holder(address) {
@@ -101,7 +101,9 @@ fn in_use(address: SocketAddr) -> (String, Option<String>) {
         ),
         None => (
             "the address is in use by a process that respgate cannot see".to_owned(),
-            Some(format!("see who it is with: ss -ltnp 'sport = :{port}'; or choose another port")),
+            Some(format!(
+                "find the process with: ss -ltnp 'sport = :{port}'; or choose another port"
+            )),
         ),
     }
 }
@@ -150,7 +152,7 @@ pub(crate) async fn bind(
             bound.map_err(|problem| {
                 let address = format!("unix:{}", path.display());
                 let hint = (problem == unix::OTHER_PROCESS)
-                    .then(|| format!("see who it is with: ss -lxp src '{}'", path.display()));
+                    .then(|| format!("find the process with: ss -lxp src '{}'", path.display()));
                 BindError { address, problem, hint }
             })
         }

@@ -1,6 +1,6 @@
 //! What others see of a client (`CLIENT LIST`), brought up to date once a turn.
 //!
-//! Owns: the figures that the connection knows. Never knows: who reads them.
+//! Owns: the figures that the connection knows. Never knows: their readers.
 
 use super::conversation::Conversation;
 use super::links::Links;

@@ -1,6 +1,6 @@
 //! Binds a Unix socket atomically, with its final mode and group.
 //!
-//! Owns: [`bind`], [`SocketFile`]. Never knows: who connects.
+//! Owns: [`bind`], [`SocketFile`]. Never knows: connections.
 
 use std::collections::hash_map::RandomState;
 use std::fs::DirBuilder;

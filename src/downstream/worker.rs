@@ -263,7 +263,7 @@ impl Worker {
         self.buffers.set_cap(self.limits.get().memory_budget_bytes);
     }
 
-    /// Who may come and do what has changed; clients that say nothing learn it too.
+    /// The access of listeners has changed; idle clients are checked as well.
     pub(crate) fn apply_access(&self) {
         if let Some(auditor) = &self.auditor {
             auditor.refresh();

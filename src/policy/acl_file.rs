@@ -1,6 +1,6 @@
 //! Redis's ACL file -> users and what each may do (acl.c, `ACLLoadFromFile`).
 //!
-//! Owns: [`AclUser`], [`read_accounts`]. Never knows: files, who is logged in.
+//! Owns: [`AclUser`], [`read_accounts`]. Never knows: files, which users are logged in.
 //!
 //! Two things differ from the server: a file without the user `default` makes none, where the
 //! server makes one that may do everything; and a line may say nothing that has no effect.

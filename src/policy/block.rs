@@ -1,7 +1,7 @@
 //! What an operator has denied for a while, on top of every policy: commands, or everything to a user, a
 //! listener, a uid or a certificate.
 //!
-//! Owns: [`Blocks`], [`Blocked`], [`Subject`]. Never knows: who denied it, clocks, connections.
+//! Owns: [`Blocks`], [`Blocked`], [`Subject`]. Never knows: operators, clocks, connections.
 
 use std::sync::Arc;
 
@@ -147,8 +147,8 @@ pub struct Blocked {
 }
 
 impl Blocked {
-    /// Why the client may not use a command. One to whom everything is denied may still say who it is,
-    /// and leave.
+    /// The block that denies a command to the client. A client to which everything is denied may still log in
+    /// and close.
     #[must_use]
     pub fn refusal(&self, spec: &'static Spec) -> Option<Refusal> {
         let refuse = |whom, until| {

@@ -129,7 +129,7 @@ pub(super) fn pieces(rules: &Rules) -> Result<Vec<(&'static str, String)>, RuleE
     }
     pieces.push(("acl", acl.to_owned()));
     if rules.keys.mode == KeyMode::Rewrite {
-        // Whatever is said of the command before was meant of everybody's keys.
+        // Earlier words about the command meant all keys.
         let walks = [("keys.flushdb", rules.keys.flushdb), ("keys.dbsize", rules.keys.dbsize)];
         let asked = walks.into_iter().filter(|(_, asked)| *asked);
         pieces.extend(asked.map(|(setting, _)| (setting, setting.replace("keys.", "+"))));

@@ -139,12 +139,12 @@ impl Content {
                 does.access().is_some() && does != Does::CountsKeys
             }
             // Denied names are left out of the reply ([`Self::hides`]).
-            Reach::Walk(_)
+            Reach::Scan(_)
             | Reach::Named
             | Reach::Copy
             | Reach::Move
             | Reach::Migrate
-            | Reach::ChannelWalk
+            | Reach::ChannelScan
             | Reach::ChannelCount
             | Reach::Invalidations
             | Reach::Report => false,
@@ -154,7 +154,7 @@ impl Content {
 
     /// What the reply to a request must not show: the denied names, where one may be in it.
     pub(super) fn hides(&self, spec: &Spec, request: &Request<'_>) -> Option<&Arc<Hidden>> {
-        if self.keys_denied.is_empty() || !matches!(spec.reach, Reach::Walk(_)) {
+        if self.keys_denied.is_empty() || !matches!(spec.reach, Reach::Scan(_)) {
             return None;
         }
         let mut patterns = Vec::new();
@@ -204,8 +204,8 @@ impl Content {
         }
     }
 
-    /// The server's own channels tell of keys: only those that name keys which are not denied may be
-    /// heard.
+    /// The server's own channels name keys: only those whose keys are not denied may be
+    /// subscribed to.
     fn channel_fault(&self, name: &[u8], is_pattern: bool) -> Option<ContentFault> {
         if self.keys_denied.is_empty() || !may_be_reserved(name, is_pattern) {
             return None;

@@ -136,7 +136,7 @@ fn travels(spec: &Spec, request: &Request<'_>) -> &'static str {
         | Effect::Reset
         | Effect::Quit
         | Effect::Select => "not at all: respgate answers it itself",
-        Effect::Replicate { .. } => "on a connection of its own until the client leaves",
+        Effect::Replicate { .. } => "on a connection of its own until the client disconnects",
         Effect::Never => "not at all",
     }
 }

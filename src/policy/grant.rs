@@ -2,7 +2,7 @@
 //!
 //! Owns: [`Grant`]. Never knows: why a request is changed, sessions.
 
-use super::names::{Strip, Walk};
+use super::names::{KeyScan, Strip};
 use super::refusal::Refusal;
 
 /// How a permitted request travels.
@@ -19,6 +19,6 @@ pub struct Grant {
     pub strip: Option<Strip>,
     /// It passes only because a rule is observed: that rule's refusal.
     pub observed: Option<Refusal>,
-    /// It is not sent at all: the answer comes from a walk over the application's keys.
-    pub walk: Option<Box<Walk>>,
+    /// It is not sent at all: the answer comes from a scan of the application's keys.
+    pub scan: Option<Box<KeyScan>>,
 }

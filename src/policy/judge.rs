@@ -252,7 +252,7 @@ impl Evaluation<'_, '_> {
                 KeyKind::ChannelPattern => true,
                 KeyKind::Channel | KeyKind::ShardChannel => false,
             };
-            // Leaving a channel is free.
+            // Unsubscribing is always allowed.
             if at.access == Access::NONE {
                 continue;
             }
@@ -294,7 +294,7 @@ impl Evaluation<'_, '_> {
     }
 }
 
-/// Of several selectors' refusals the server tells one: that of a channel before that of a key
+/// Of several selectors' refusals the server reports one: that of a channel before that of a key
 /// before that of the command before that of a database (acl.c, `ACLCheckAllUserCommandPerm`). Its commands check the rest
 /// themselves, later.
 fn weight(refusal: &Refusal) -> u8 {

@@ -34,9 +34,9 @@ impl Selector {
             Reach::Named
             | Reach::Migrate
             | Reach::Report
-            | Reach::ChannelWalk
+            | Reach::ChannelScan
             | Reach::ChannelCount => true,
-            Reach::Walk(_) => self.keys.is_unrestricted(READ),
+            Reach::Scan(_) => self.keys.is_unrestricted(READ),
             Reach::Copy | Reach::Move => self.keys.is_unrestricted(BOTH),
             Reach::Invalidations => self.databases.are_all(),
             // The databases are named: they are looked at by themselves.
@@ -62,7 +62,7 @@ impl Selector {
         database: u32,
         patterns: &mut Vec<u32>,
     ) -> Result<bool, KeyError> {
-        if let Reach::ChannelWalk | Reach::ChannelCount = spec.reach {
+        if let Reach::ChannelScan | Reach::ChannelCount = spec.reach {
             let Scope::Only(channels) = &self.channels else { return Ok(true) };
             return Ok(channels_inside(spec.reach, channels, request));
         }
@@ -70,7 +70,7 @@ impl Selector {
             return Ok(true);
         }
         match spec.reach {
-            Reach::Walk(_) => {
+            Reach::Scan(_) => {
                 scan_match(spec, request, patterns)?;
                 let inside = |at: &u32| {
                     let pattern = usize::try_from(*at).ok().and_then(|at| request.arg(at));
@@ -83,7 +83,7 @@ impl Selector {
             Reach::Named
             | Reach::Move
             | Reach::Migrate
-            | Reach::ChannelWalk
+            | Reach::ChannelScan
             | Reach::ChannelCount
             | Reach::Invalidations
             | Reach::Report
@@ -99,10 +99,10 @@ pub(super) fn leaves_prefix(reach: Reach, named: bool) -> bool {
         Reach::Migrate | Reach::Database(_) => true,
         Reach::Server(does) => does.access().is_some() || !named,
         Reach::Named
-        | Reach::Walk(_)
+        | Reach::Scan(_)
         | Reach::Copy
         | Reach::Move
-        | Reach::ChannelWalk
+        | Reach::ChannelScan
         | Reach::ChannelCount
         | Reach::Invalidations
         | Reach::Report => false,
@@ -112,11 +112,11 @@ pub(super) fn leaves_prefix(reach: Reach, named: bool) -> bool {
 /// What a command does, for the refusal: "'dbsize' counts all keys".
 pub(super) const fn does(reach: Reach) -> &'static str {
     match reach {
-        Reach::Walk(_) => "shows keys outside the allowed patterns",
+        Reach::Scan(_) => "shows keys outside the allowed patterns",
         Reach::Copy | Reach::Move => "writes into another database",
         Reach::Migrate => "sends keys to another server",
-        Reach::ChannelWalk | Reach::ChannelCount => "shows channels outside the allowed patterns",
-        Reach::Invalidations => "tells of keys in all databases",
+        Reach::ChannelScan | Reach::ChannelCount => "shows channels outside the allowed patterns",
+        Reach::Invalidations => "reports keys in all databases",
         Reach::Database(does) | Reach::Server(does) => match does {
             Does::ShowsKeys => "shows keys outside the allowed patterns",
             Does::CountsKeys => "counts all keys",
@@ -138,15 +138,15 @@ pub(super) const fn does(reach: Reach) -> &'static str {
 }
 
 fn channels_inside(reach: Reach, known: &[Pattern], request: &Request<'_>) -> bool {
-    let walks = reach == Reach::ChannelWalk;
+    let scans = reach == Reach::ChannelScan;
     let mut names = (2..request.len()).map(|index| request.arg(index));
     let inside = |name: Option<&[u8]>| {
         name.is_some_and(|name| {
-            known.iter().any(|known| if walks { known.covers(name) } else { known.matches(name) })
+            known.iter().any(|known| if scans { known.covers(name) } else { known.matches(name) })
         })
     };
     // Without a pattern PUBSUB CHANNELS shows all; without a name PUBSUB NUMSUB shows nothing.
-    (!walks || request.len() > 2) && names.all(inside)
+    (!scans || request.len() > 2) && names.all(inside)
 }
 
 /// Whether no `DB` of a `COPY` leads elsewhere. A number that the server would read differently
@@ -166,7 +166,7 @@ fn copies_within(request: &Request<'_>, database: u32) -> Result<bool, KeyError>
     }))
 }
 
-/// What the channels on which the server tells about keys begin with.
+/// The beginnings of the channels on which the server reports keys.
 const RESERVED: [&[u8]; 5] =
     [b"__keyspace@", b"__keyevent@", b"__subkey", b"__redis__:", b"__sentinel__:"];
 

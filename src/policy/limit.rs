@@ -1,6 +1,6 @@
 //! A limit on some commands: how often, and how many at once.
 //!
-//! Owns: [`Limit`]. Never knows: how much of it is used, who waits.
+//! Owns: [`Limit`]. Never knows: how much of it is used, waiting requests.
 
 use std::time::Duration;
 

@@ -82,7 +82,7 @@ fn misfit(selector: &Selector, at: &KeyPosition, name: &[u8]) -> Option<String> 
         KeyKind::KeyPattern | KeyKind::KeyPrefix => {
             of_keys(&selector.keys, name, at.access, |known| known.covers_prefix(name))
         }
-        // Leaving a channel is free.
+        // Unsubscribing is always allowed.
         _ if at.access == Access::NONE => None,
         KeyKind::Channel | KeyKind::ShardChannel => {
             of_channels(&selector.channels, name, |known| known.matches(name))

@@ -76,7 +76,7 @@ pub use guard::Guarded;
 pub(crate) use guard::{Guarding, Shaped};
 pub use judge::{arity, known};
 pub(crate) use limit::Limit;
-pub(crate) use names::{KeyScan, Next, Prefix, Walk};
+pub(crate) use names::{KeyScan, Next, Prefix, ScanAction};
 pub use names::{Strip, Stripper};
 pub(crate) use overlap::overlaps;
 pub(crate) use overview::{Mode, Overview};
@@ -361,7 +361,7 @@ impl Policy {
         self.scripts.judge(script, spec, request)
     }
 
-    /// Where the policy is bounded, what to leave out of a report about the server.
+    /// Where the policy is bounded, what to remove from a report about the server.
     fn own_report(&self, spec: &Spec) -> Option<Strip> {
         let sees_all = |one: &Selector| one.allows(spec.id) && one.is_boundless();
         let namespace = self.namespace.as_ref().map(|namespace| Arc::clone(namespace.prefix()));
@@ -398,7 +398,7 @@ impl Policy {
         if let Some(content) = &self.content {
             content.check(&subject, &mut scratch.keys, &mut witness)?;
         }
-        let Outcome { strip, walk } = self.name(spec, request, scratch)?;
+        let Outcome { strip, key_scan } = self.name(spec, request, scratch)?;
         let strip = self.without_denied(strip, spec, request);
         // Inside a guarded script each write gets what is said about its own key.
         if let Some(ttl) = self.ttl.as_ref().filter(|_| !scratch.guarded.changes()) {
@@ -412,7 +412,7 @@ impl Policy {
         }
         let strip =
             shaping::apply(&scratch.guarded, strip, self.prefix_of_strip(), &mut scratch.edits);
-        let grant = Grant { strip, walk, observed: witness.first(), ..Grant::default() };
+        let grant = Grant { strip, scan: key_scan, observed: witness.first(), ..Grant::default() };
         if scratch.edits.is_empty() {
             return Ok(grant);
         }

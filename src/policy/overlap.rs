@@ -1,6 +1,6 @@
 //! Prefixes that do not keep two policies apart.
 //!
-//! Owns: [`overlaps`]. Never knows: requests, who reads the result.
+//! Owns: [`overlaps`]. Never knows: requests, the use of the result.
 
 use super::compile::pieces;
 use crate::config::{KeyMode, Rules};

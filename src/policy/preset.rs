@@ -19,7 +19,7 @@ const SORTS: &str = "+sort +sort_ro";
 /// nor the server.
 pub(super) const DEFAULT: Preset = Preset {
     name: "default",
-    // Taken away beyond the categories: what stops or empties everybody's scripts and functions,
+    // Taken away beyond the categories: what stops or empties all clients' scripts and functions,
     // and SCRIPT DEBUG, which can stop the server. SORT, KEYS, RESTORE, FLUSHALL, FLUSHDB, SWAPDB,
     // MIGRATE, CONFIG, CLIENT KILL and UNBLOCK go with @dangerous, replication and cluster
     // administration with @admin.

@@ -1,9 +1,9 @@
 //! Token buckets, in whole numbers: what comes in time is exact, however the calls fall.
 //!
 //! A bucket may be in debt: a request that takes a missing token has the next one that comes,
-//! and waits for it. So those who wait are served in the order in which they came.
+//! and waits for it. So waiting requests are served in the order in which they came.
 //!
-//! Owns: [`Rate`], [`Bucket`]. Never knows: clocks, who waits.
+//! Owns: [`Rate`], [`Bucket`]. Never knows: clocks, waiting requests.
 
 use crate::config;
 

@@ -81,13 +81,13 @@ pub(super) enum Cause {
     Reach(Reach),
     /// The same where keys have a prefix: no role permits it, unless by its name.
     OthersKeys(Reach),
-    /// A channel on which the server may tell of keys in other databases.
+    /// A channel on which the server may report keys in other databases.
     OthersEvents,
     /// `SORT … BY` and `GET` put the data where their first `*` is, which would be in the prefix.
     StarInPrefix,
     /// A pattern that may fit the server's own channels, and where the prefix would go is not clear.
     ServerChannels,
-    /// A channel on which the server itself tells about keys.
+    /// A channel on which the server itself reports keys.
     ReservedChannel,
     /// `CLIENT TRACKING … BCAST` over keys outside the patterns.
     Broadcast,
@@ -188,7 +188,7 @@ impl Refusal {
         let is =
             |at, word: &[u8]| request.arg(at).is_some_and(|arg| arg.eq_ignore_ascii_case(word));
         // Neither Redis nor Valkey has these: redis-py, go-redis and node-redis ask it of hosted servers that
-        // tell of their maintenance, StackExchange.Redis whether the server is a sentinel.
+        // announce their maintenance, StackExchange.Redis whether the server is a sentinel.
         let maintenance = is(0, b"client") && is(1, b"maint_notifications");
         let unknown = self.rule == Rule::Unknown && (maintenance || is(0, b"sentinel"));
         // Settings that StackExchange.Redis adapts itself to.
@@ -277,7 +277,7 @@ const OWN: &str = "NOPERM respgate: '";
 const STAR_IN_PREFIX: &str =
     "' with BY or GET cannot have a prefix with a * in it (rule namespace)";
 const SERVER_CHANNELS: &str = "' with this pattern may fit the server's own channels (rule \
-    namespace); write out what stands before the key, as in __keyspace@0__:*, or __key*__:*";
+    namespace); write out what precedes the key, as in __keyspace@0__:*, or __key*__:*";
 const RESERVED_CHANNEL: &str = "' may reach the server's own channels about keys (rule namespace); \
     name them in the ACL, as in &__keyspace@0__:app:*";
 const OTHERS_EVENTS: &str = "' may receive events of keys in other databases (rule namespace); write out the \
@@ -285,7 +285,7 @@ const OTHERS_EVENTS: &str = "' may receive events of keys in other databases (ru
 const NO_DATABASE: &str = "the server's invalidations do not say their database, so those of others \
     cannot be left out; only rules without db= permit it";
 const NAMED: &str = " in the rules would permit it by name";
-const BROADCAST: &str = "' with BCAST tells of keys outside the allowed patterns (rule namespace); \
+const BROADCAST: &str = "' with BCAST reports keys outside the allowed patterns (rule namespace); \
     begin every PREFIX with an allowed prefix";
 
 const NO_SCRIPTS: &str = "is about scripts, and none may run where the policy bounds keys by rules \
@@ -295,12 +295,12 @@ const NO_SCRIPTS: &str = "is about scripts, and none may run where the policy bo
 fn write_reach(reach: Reach, name: &str, out: &mut BytesMut) {
     put(out, &[OWN, name, "' ", does(reach), " (rule namespace); "]);
     match reach {
-        Reach::Walk(PatternAt::Argument) => {
+        Reach::Scan(PatternAt::Argument) => {
             put(out, &["begin every pattern with an allowed prefix"]);
         }
-        Reach::Walk(PatternAt::Option) => put(out, &["begin every MATCH with an allowed prefix"]),
+        Reach::Scan(PatternAt::Option) => put(out, &["begin every MATCH with an allowed prefix"]),
         Reach::Copy => put(out, &["leave DB out"]),
-        Reach::ChannelWalk => put(out, &["give an allowed pattern"]),
+        Reach::ChannelScan => put(out, &["give an allowed pattern"]),
         Reach::ChannelCount => put(out, &["give allowed channels"]),
         Reach::Server(does) if does.access().is_none() => put(out, &["+", name, NAMED]),
         Reach::Invalidations => put(out, &[NO_DATABASE]),

@@ -1,6 +1,6 @@
 //! What one application may do: a set of commands, patterns of keys and of channels, databases.
 //!
-//! Owns: [`Role`], [`Selector`], [`RuleWord`]. Never knows: who reads the words, passwords, requests.
+//! Owns: [`Role`], [`Selector`], [`RuleWord`]. Never knows: the source of the words, passwords, requests.
 
 use crate::command::{Access, CommandId, IDS};
 

@@ -25,10 +25,10 @@ fn reaches_unnamed_keys(spec: &Spec) -> bool {
         Reach::Database(does) | Reach::Server(does) => does.access().is_some(),
         // These name their keys, or stay visible to scripts (see [`ServerRole::new`]).
         Reach::Named
-        | Reach::Walk(_)
+        | Reach::Scan(_)
         | Reach::Copy
         | Reach::Migrate
-        | Reach::ChannelWalk
+        | Reach::ChannelScan
         | Reach::ChannelCount
         | Reach::Invalidations
         | Reach::Report => false,
@@ -148,7 +148,7 @@ fn withheld(selector: &Selector, has_prefix: bool) -> Vec<String> {
     withheld.map(|spec| format!("-{}", spec.name)).collect()
 }
 
-/// What respgate itself says on the keys of a selector: behind a write, and to walk over all keys of
+/// What respgate itself says on the keys of a selector: behind a write, and to scan all keys of
 /// the application. The prologue of `guarded` scripts is tried with EVAL, writes fractional numbers by
 /// ECHO, and looks at times to live.
 fn needs(rules: &Rules, selector: &Selector, guarded: bool) -> Vec<&'static str> {

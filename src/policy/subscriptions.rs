@@ -1,13 +1,13 @@
 //! Whether subscriptions outlive a change of policy.
 //!
-//! Owns: the comparison. Never knows: which subscriptions there are, who ends them.
+//! Owns: the comparison. Never knows: which subscriptions there are, how they end.
 
 use super::keyspace::{may_be_reserved, names_reserved};
 use super::pattern::Pattern;
 use super::role::{Scope, Selector};
 use super::{Policy, Rule};
 
-/// Whether every channel that could be heard under `old` may be heard under `policy`, and has the
+/// Whether every channel that was allowed under `old` is allowed under `policy`, and has the
 /// same name at the server. As the server has it, patterns are compared letter by letter, and a
 /// command that is taken away ends nothing (acl.c `ACLKillPubsubClientsIfNeeded`).
 #[must_use]
@@ -16,7 +16,7 @@ pub(crate) fn keeps_subscriptions(policy: &Policy, old: &Policy) -> bool {
         && old.roles.role.iter().all(|had| hears_all_by(policy, had, old))
 }
 
-/// The same for what one selector of `old` let be heard.
+/// The same for the channels that one selector of `old` allowed.
 fn hears_all_by(policy: &Policy, had: &Selector, old: &Policy) -> bool {
     let hears = |pattern: Option<&Pattern>| {
         let named = pattern.is_some_and(names_reserved);

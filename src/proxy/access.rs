@@ -1,4 +1,4 @@
-//! Settings -> who may come through which listener, and what he may do there.
+//! Builds the access of each listener from settings: its users, and their policies.
 //!
 //! Owns: [`AccessSources`], the files it is read from. Never knows: sessions, when it is read again.
 
@@ -61,7 +61,7 @@ pub(super) fn unapplied(config: &Config, dictionary: &Arc<Dictionary>) -> Vec<St
     errors.map_or_else(Vec::new, |error| error.what.lines().map(str::to_owned).collect())
 }
 
-/// Tells of policies that are allowed, and yet not what one expects.
+/// Logs policies that are valid and perhaps not what the operator expects.
 pub(super) fn warn(config: &Config) {
     for overlap in policy::overlaps(config.sections()) {
         tracing::warn!(code = "POL-W001", %overlap, "two policies are not kept apart by their prefixes");
@@ -109,7 +109,7 @@ pub(super) fn files(config: &Config) -> impl Iterator<Item = PathBuf> {
     passwords.chain(scripts).chain(config.acl_file.clone())
 }
 
-/// All policies by name, and the one for everybody else.
+/// All policies by name, and the one for all other clients.
 #[derive(Clone, Debug)]
 pub(super) struct Policies {
     own: Arc<Policy>,

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::attempt::Attempt;
 use super::blocking::Blocking;
 use super::components::Components;
-use super::data_plane::{Control, Hall};
+use super::data_plane::{Control, PlaneView};
 use super::levels::Levels;
 use crate::admin::{Health, Refused};
 use crate::base::clock;
@@ -49,7 +49,7 @@ pub(super) enum ProcessRequest {
     /// Reload everything, and say what came of each part.
     Reload(oneshot::Sender<Vec<Attempt>>),
     /// Drain and exit; or exit at once.
-    Leave { now: bool, answer: oneshot::Sender<()> },
+    Stop { now: bool, answer: oneshot::Sender<()> },
 }
 
 impl AdminState {
@@ -61,10 +61,11 @@ impl AdminState {
     /// When that thread is gone.
     pub(super) async fn ask_data_plane<T: Send + 'static>(
         &self,
-        question: impl FnOnce(&Hall<'_>) -> T + Send + 'static,
+        question: impl FnOnce(&PlaneView<'_>) -> T + Send + 'static,
     ) -> Result<T, Refused> {
         let (answer, answered) = oneshot::channel();
-        let ask = Control::Ask(Box::new(move |hall: &Hall<'_>| drop(answer.send(question(hall)))));
+        let ask =
+            Control::Ask(Box::new(move |plane: &PlaneView<'_>| drop(answer.send(question(plane)))));
         self.data_plane.send(ask).map_err(|_| Refused::Leaving)?;
         answered.await.map_err(|_| Refused::Leaving)
     }
@@ -84,8 +85,9 @@ impl AdminState {
         let policy = self.in_force.get().components.policies.get(None);
         let now = clock::unix_ms() / 1000;
         let blocks = self.blocking.compile(policy.dictionary(), now, &self.telemetry.metrics);
-        let set =
-            Control::Ask(Box::new(move |hall: &Hall<'_>| hall.worker.set_blocks(&blocks, more)));
+        let set = Control::Ask(Box::new(move |plane: &PlaneView<'_>| {
+            plane.worker.set_blocks(&blocks, more)
+        }));
         let _ = self.data_plane.send(set);
     }
 

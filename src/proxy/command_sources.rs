@@ -75,12 +75,17 @@ impl CommandSources {
         if described == self.described {
             return Answer::Nothing;
         }
-        self.hear(&described, commands, metrics);
+        self.handle_described(&described, commands, metrics);
         self.described = described;
         Answer::News
     }
 
-    fn hear(&mut self, described: &[ServerCommand], commands: &Commands, metrics: &Metrics) {
+    fn handle_described(
+        &mut self,
+        described: &[ServerCommand],
+        commands: &Commands,
+        metrics: &Metrics,
+    ) {
         let differences = command::differences(described);
         metrics.command_table_differences.set(number(differences.len()));
         if !differences.is_empty() {

@@ -38,10 +38,10 @@ pub(super) struct Components {
     pub files: Option<usize>,
     pub insight: Live<config::Insight>,
     /// One per listener, in their order.
-    pub doors: Vec<Live<ListenerAccess>>,
+    pub listeners_access: Vec<Live<ListenerAccess>>,
     pub policies: Policies,
     /// What [`AccessSources::hash`] was when they were built.
-    pub doors_hash: [u8; 32],
+    pub access_hash: [u8; 32],
     pub audit: Option<AuditParts>,
     /// What the process has bound itself to, once it has.
     pub sandbox: Option<Arc<Sandbox>>,
@@ -49,10 +49,10 @@ pub(super) struct Components {
 
 impl Components {
     /// Puts other access rules in force.
-    pub(super) fn replace_doors(&mut self, doors: AccessSources) {
-        self.doors_hash = doors.hash;
-        self.policies = doors.policies;
-        for (live, access) in self.doors.iter().zip(doors.all) {
+    pub(super) fn replace_access(&mut self, listeners_access: AccessSources) {
+        self.access_hash = listeners_access.hash;
+        self.policies = listeners_access.policies;
+        for (live, access) in self.listeners_access.iter().zip(listeners_access.all) {
             live.set(access.into());
         }
     }
@@ -63,7 +63,7 @@ impl Components {
         telemetry: &Telemetry,
     ) -> Result<Self, StartError> {
         let dictionary = command_sources.dictionary(&config.commands, false)?;
-        let doors = AccessSources::build(config, &dictionary, None)?;
+        let listeners_access = AccessSources::build(config, &dictionary, None)?;
         let unusable = |error: TlsError| StartError {
             hint: Some(error.hint().to_owned()),
             ..StartError::new(format!("upstream.tls: {error}"))
@@ -83,8 +83,8 @@ impl Components {
             .map_err(|error| StartError::new(format!("upstream.auth: {error}")))?;
         note_credentials(&credentials, &telemetry.metrics);
         let dialer = Dialer::new(target, &config.upstream, tls.clone(), credentials.clone());
-        let AccessSources { all, policies, hash } = doors;
-        let doors = all.into_iter().map(Live::new).collect();
+        let AccessSources { all, policies, hash } = listeners_access;
+        let listeners_access = all.into_iter().map(Live::new).collect();
         let files = descriptors::raise();
         let limits = Live::new(descriptors::within(files, config));
         let insight = Live::new(config.insight.clone());
@@ -97,9 +97,9 @@ impl Components {
             limits,
             files,
             insight,
-            doors,
+            listeners_access,
             policies,
-            doors_hash: hash,
+            access_hash: hash,
             audit,
             sandbox: None,
         })

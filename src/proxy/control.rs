@@ -58,11 +58,12 @@ impl Bound {
         Ok(bound)
     }
 
-    pub(super) fn serve(self, house: &Arc<AdminState>) -> AdminServer {
-        let metrics = Arc::clone(&house.telemetry.metrics);
+    pub(super) fn serve(self, admin_state: &Arc<AdminState>) -> AdminServer {
+        let metrics = Arc::clone(&admin_state.telemetry.metrics);
         let audit =
-            house.in_force.get().components.audit.as_ref().map(|own| Arc::clone(&own.audit));
-        let control = Control { house: Arc::clone(house), verbs: VERBS, metrics, audit };
+            admin_state.in_force.get().components.audit.as_ref().map(|own| Arc::clone(&own.audit));
+        let control =
+            Control { state: Arc::clone(admin_state), verbs: VERBS, metrics, audit };
         let serve = |way| {
             let control = control.clone();
             tokio::spawn(async move { match control.serve(way).await {} })

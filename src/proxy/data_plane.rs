@@ -28,7 +28,7 @@ pub(super) enum Control {
     Rotate,
     /// New limits are in force.
     Limits,
-    /// Who may come and do what has changed.
+    /// The access of listeners has changed.
     AccessSources,
     /// Other certificates of applications are accepted.
     ClientTrust,
@@ -37,11 +37,11 @@ pub(super) enum Control {
 }
 
 /// Asked on the data plane's thread.
-pub(super) type Question = Box<dyn FnOnce(&Hall<'_>) + Send>;
+pub(super) type Question = Box<dyn FnOnce(&PlaneView<'_>) + Send>;
 
 /// What a question is answered from.
 #[derive(Debug)]
-pub(super) struct Hall<'a> {
+pub(super) struct PlaneView<'a> {
     pub worker: &'a Rc<Worker>,
     pub upstream: &'a Rc<Upstream>,
 }
@@ -63,7 +63,7 @@ impl std::fmt::Debug for Control {
 pub(super) struct DataPlane {
     control: mpsc::UnboundedSender<Control>,
     stop: Option<oneshot::Sender<()>>,
-    /// Tells that a server is there which says otherwise of itself than the one before; closed when the
+    /// Announces a server whose facts differ from those of the one before; closed when the
     /// thread has ended, which only an internal error brings about.
     pub other_server: mpsc::UnboundedReceiver<()>,
     clients: Arc<Clients>,
@@ -94,7 +94,7 @@ impl DataPlane {
         let (control, orders) = mpsc::unbounded_channel();
         let (stop, stopped) = oneshot::channel();
         let (report, bound) = std::sync::mpsc::channel();
-        let (tell_other, other_server) = mpsc::unbounded_channel();
+        let (other_server_found, other_server) = mpsc::unbounded_channel();
         let clients: Arc<Clients> = Arc::default();
         let blueprint = WorkerSpec {
             clients: Arc::clone(&clients),
@@ -103,7 +103,7 @@ impl DataPlane {
             components: components.clone(),
             metrics: Arc::clone(&telemetry.metrics),
             health,
-            other_server: tell_other,
+            other_server: other_server_found,
             seed: RandomState::new().hash_one(std::process::id()),
             inherited: Inherited::take_from_environment().map_err(StartError::new)?,
         };
@@ -127,12 +127,12 @@ impl DataPlane {
         }
     }
 
-    /// The way to tell it something, for others.
+    /// Sends control messages to the data-plane thread.
     pub(super) fn control(&self) -> mpsc::UnboundedSender<Control> {
         self.control.clone()
     }
 
-    pub(super) fn tell(&self, control: Control) {
+    pub(super) fn send(&self, control: Control) {
         let _ = self.control.send(control);
     }
 
@@ -202,7 +202,10 @@ async fn serve(
     for listener in listeners {
         accepting.spawn_local(listener.accept(Rc::clone(&worker)));
     }
-    components.doors.iter().for_each(|access| worker.guard_scripts_of(&access.get().policy));
+    components
+        .listeners_access
+        .iter()
+        .for_each(|access| worker.guard_scripts_of(&access.get().policy));
     let _ = report.send(Ok(()));
     let warm = Rc::clone(&upstream);
     let mut warming = Some(tokio::task::spawn_local(async move { drop(warm.warm().await) }));
@@ -225,9 +228,9 @@ async fn serve(
             let _ = other_server.send(());
         }
     }
-    // Closes the sockets: who connects from now on reaches the next process, which may have the same one.
+    // Closes the sockets: a client that connects from now on reaches the next process, which may have the same one.
     drop(accepting);
-    say_goodbye(&worker, &upstream).await;
+    close_clients(&worker, &upstream).await;
 }
 
 /// Does what the control thread asks for.
@@ -240,7 +243,7 @@ fn apply(order: Control, worker: &Rc<Worker>, upstream: &Rc<Upstream>) {
         Control::Limits => worker.apply_limits(),
         Control::AccessSources => worker.apply_access(),
         Control::ClientTrust => worker.recheck_certificates(),
-        Control::Ask(ask) => ask(&Hall { worker, upstream }),
+        Control::Ask(ask) => ask(&PlaneView { worker, upstream }),
     }
 }
 
@@ -263,7 +266,7 @@ async fn bind_all(
     let thread = any_tls.then(HandshakeThread::start).transpose();
     let thread = thread.map_err(|error| StartError::new(format!("no thread: {error}")))?;
     let thread = thread.map(Rc::new);
-    let places = listeners.iter().zip(&components.doors).zip(&components.listeners.all);
+    let places = listeners.iter().zip(&components.listeners_access).zip(&components.listeners.all);
     for ((listener, access), tls) in places {
         let tls = tls.clone().zip(thread.clone());
         let bound_to = downstream::bind(listener, access.clone(), tls, &mut inherited);
@@ -293,7 +296,7 @@ fn beat(health: &Health, worker: &Worker, upstream: &Upstream) {
 }
 
 /// Clients without a request in flight are disconnected; the others get a moment.
-async fn say_goodbye(worker: &Worker, upstream: &Upstream) {
+async fn close_clients(worker: &Worker, upstream: &Upstream) {
     worker.begin_drain();
     let until = clock::now() + limits::EXIT_CLOSE_TIMEOUT;
     while worker.clients() > 0 && clock::now() < until {
@@ -328,7 +331,7 @@ mod tests {
                 None = plane.other_server.recv() => panic!("it runs"),
                 () = tokio::time::sleep(Duration::from_millis(20)) => {}
             }
-            plane.tell(Control::Ask(Box::new(|_| std::panic::resume_unwind(Box::new("a defect")))));
+            plane.send(Control::Ask(Box::new(|_| std::panic::resume_unwind(Box::new("a defect")))));
             let ended = async { while plane.other_server.recv().await.is_some() {} };
             tokio::time::timeout(Duration::from_secs(10), ended).await.unwrap();
         });

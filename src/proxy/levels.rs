@@ -1,6 +1,6 @@
 //! What is logged at this moment: as the configuration says, or as an operator wants it for a while.
 //!
-//! Owns: [`Levels`]. Never knows: clocks, who asked.
+//! Owns: [`Levels`]. Never knows: clocks, the verb.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

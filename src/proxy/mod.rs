@@ -1,4 +1,4 @@
-//! Assembly: builds the house, watches it, drains it.
+//! Assembly: builds the proxy, supervises it, drains it.
 //!
 //! Owns: [`Proxy`]: the process from start to exit. Never knows: the command line.
 
@@ -63,7 +63,7 @@ pub(crate) struct Proxy {
     reread: ConfigReloader,
     drain: crate::config::Drain,
     orders: mpsc::Receiver<ProcessRequest>,
-    house: Arc<AdminState>,
+    admin_state: Arc<AdminState>,
     /// Dropped with the process: its socket is removed.
     _control: control::AdminServer,
 }
@@ -116,7 +116,7 @@ impl Proxy {
         let in_force = Live::new(InForce { config, components });
         let (give, orders) = mpsc::channel(limits::ADMIN_QUEUE_LEN_MAX);
         let levels = Arc::new(Levels::new(telemetry.log.clone(), &level));
-        let house = Arc::new(AdminState {
+        let admin_state = Arc::new(AdminState {
             telemetry: telemetry.clone(),
             health: Arc::clone(&health),
             started: clock::wall(),
@@ -128,7 +128,7 @@ impl Proxy {
             data_plane: data_plane.control(),
             orders: give,
         });
-        let control = control.serve(&house);
+        let control = control.serve(&admin_state);
         let mut reloader =
             reload::Reloader::new(in_force, command_sources, telemetry.clone(), levels);
         reloader.look_at_secrets().await;
@@ -142,7 +142,7 @@ impl Proxy {
             reread,
             drain,
             orders,
-            house,
+            admin_state,
             _control: control,
         })
     }
@@ -160,7 +160,7 @@ impl Proxy {
     }
 
     /// Serves until a signal or a verb ends it: reloads on [`Signal::Reload`] and when a file changes, asks the
-    /// server for its commands when it is another, leaves politely on the first [`Signal::Leave`] and
+    /// server for its commands when it is another, drains on the first [`Signal::Stop`] and
     /// at once on the second. A server that does not answer delays nothing.
     ///
     /// # Errors
@@ -181,9 +181,9 @@ impl Proxy {
                     break;
                 };
                 let attempts = outcome.attempts.clone();
-                self.house.note_reload(attempts.clone());
+                self.admin_state.note_reload(attempts.clone());
                 for answer in asked {
-                    // The one who asked may be gone.
+                    // The sender may have disconnected.
                     let _ = answer.send(attempts.clone());
                 }
                 self.apply(outcome);
@@ -209,7 +209,7 @@ impl Proxy {
                 tokio::select! {
                     Some(order) = self.orders.recv() => match order {
                         ProcessRequest::Reload(answer) => due.reload_for(answer),
-                        ProcessRequest::Leave { now, answer } => {
+                        ProcessRequest::Stop { now, answer } => {
                             due.leave_now = now;
                             let _ = answer.send(());
                             break;
@@ -217,7 +217,7 @@ impl Proxy {
                     },
                     signal = signals.recv() => match signal {
                         Some(Signal::Reload) => due.all(),
-                        Some(Signal::Leave) | None => break,
+                        Some(Signal::Stop) | None => break,
                     },
                     () = self.watch.changed() => due.reload = true,
                     () = until(retry) => due.reload = true,
@@ -239,22 +239,22 @@ impl Proxy {
 
     fn apply(&mut self, outcome: reload::Outcome) {
         if outcome.rotate {
-            self.data_plane.tell(Control::Rotate);
+            self.data_plane.send(Control::Rotate);
         }
         if outcome.client_trust {
-            self.data_plane.tell(Control::ClientTrust);
+            self.data_plane.send(Control::ClientTrust);
         }
-        if outcome.doors {
-            self.data_plane.tell(Control::AccessSources);
+        if outcome.access {
+            self.data_plane.send(Control::AccessSources);
             // Words of blocks may be about other commands now.
-            self.house.publish_blocks(false);
+            self.admin_state.publish_blocks(false);
         }
         if let Some(watch) = outcome.watch {
             self.watch = watch;
             self.telemetry.metrics.reload_watch_up.set(self.watch.watch_up());
         }
         if outcome.limits {
-            self.data_plane.tell(Control::Limits);
+            self.data_plane.send(Control::Limits);
         }
         if let Some(drain) = outcome.drain {
             self.drain = drain;
@@ -268,7 +268,7 @@ impl Proxy {
         self.telemetry.metrics.drain_started_timestamp_seconds.set(clock::wall());
         tokio::select! {
             () = drain::wait(&self.drain, &self.telemetry.metrics, || self.data_plane.clients()), if !now => {}
-            () = asked_to_exit(&mut self.orders), if !now => tracing::warn!("asked to exit now"),
+            () = exit_requested(&mut self.orders), if !now => tracing::warn!("asked to exit now"),
             () = tokio::time::sleep(limits::EXIT_ANSWER_TIMEOUT), if now => {}
             _ = signals.recv() => tracing::warn!("second signal: exiting now"),
         }
@@ -296,10 +296,10 @@ async fn until(at: Option<Instant>) {
 }
 
 /// Returns when an operator does not want to wait for the end of a drain.
-async fn asked_to_exit(orders: &mut mpsc::Receiver<ProcessRequest>) {
+async fn exit_requested(orders: &mut mpsc::Receiver<ProcessRequest>) {
     while let Some(order) = orders.recv().await {
         // Dropped, another order answers that the process is shutting down.
-        if let ProcessRequest::Leave { now: true, answer } = order {
+        if let ProcessRequest::Stop { now: true, answer } = order {
             let _ = answer.send(());
             tokio::time::sleep(limits::EXIT_ANSWER_TIMEOUT).await;
             return;
@@ -320,7 +320,7 @@ struct Due {
     ask_again: Option<Instant>,
     /// Exit without a drain.
     leave_now: bool,
-    /// Who waits for what comes of the reload.
+    /// Receives the result of the reload.
     answers: Vec<oneshot::Sender<Vec<Attempt>>>,
 }
 
@@ -347,7 +347,7 @@ async fn run_unless_stopped<T>(
             done = &mut work => return Some(done),
             signal = signals.recv() => match signal {
                 Some(Signal::Reload) => due.all(),
-                Some(Signal::Leave) | None => return None,
+                Some(Signal::Stop) | None => return None,
             },
         }
     }

@@ -15,8 +15,8 @@ impl OpenSecrets {
         let config = config.clone();
         let Some(open) = aside(move || config::open_files(&config)).await else { return };
         for file in open.iter().filter(|file| !self.0.contains(file)) {
-            let mend = file.mend();
-            tracing::warn!(code = "FIL-W001", %mend, "{file}");
+            let fix = file.fix();
+            tracing::warn!(code = "FIL-W001", %fix, "{file}");
         }
         self.0 = open;
     }

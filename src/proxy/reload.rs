@@ -43,7 +43,7 @@ impl std::fmt::Debug for ConfigReloader {
 pub(super) struct Outcome {
     pub rotate: bool,
     pub limits: bool,
-    pub doors: bool,
+    pub access: bool,
     /// Certificates of applications that were accepted may not be any more.
     pub client_trust: bool,
     /// The configuration names other files.
@@ -69,7 +69,7 @@ pub(super) struct Reloader {
     probe_failed: bool,
     retry: Retry,
     /// The credentials that the data plane applied last.
-    told: u64,
+    applied_generation: u64,
     open: OpenSecrets,
 }
 
@@ -87,7 +87,7 @@ impl Reloader {
         }
         let InForce { config, components } = in_force.get().as_ref().clone();
         components::note_config(&config, &telemetry.metrics);
-        let told = components.credentials.current().generation;
+        let applied_generation = components.credentials.current().generation;
         Self {
             config,
             components,
@@ -97,7 +97,7 @@ impl Reloader {
             levels,
             probe_failed: false,
             retry: Retry::default(),
-            told,
+            applied_generation,
             open: OpenSecrets::default(),
         }
     }
@@ -185,7 +185,7 @@ impl Reloader {
         end.is_some_and(|end| end <= clock::wall())
     }
 
-    async fn doors(&mut self, config: &Config) -> Result<AccessSources, StartError> {
+    async fn access(&mut self, config: &Config) -> Result<AccessSources, StartError> {
         let dictionary = self.command_sources.dictionary(&config.commands, false)?;
         let (config, before) = (config.clone(), self.components.policies.clone());
         let built = aside(move || AccessSources::build(&config, &dictionary, Some(&before))).await;
@@ -193,15 +193,15 @@ impl Reloader {
     }
 
     /// The same, when the files it is read from do not change.
-    async fn settled_doors(&mut self, config: &Config) -> Result<AccessSources, StartError> {
-        let old = self.components.doors_hash;
+    async fn settled_access(&mut self, config: &Config) -> Result<AccessSources, StartError> {
+        let old = self.components.access_hash;
         let is_old =
-            |read: &Result<AccessSources, _>| read.as_ref().is_ok_and(|doors| doors.hash == old);
+            |read: &Result<AccessSources, _>| read.as_ref().is_ok_and(|access| access.hash == old);
         let said = |read: &Result<AccessSources, StartError>| match read {
-            Ok(doors) => Ok(doors.hash),
+            Ok(access) => Ok(access.hash),
             Err(error) => Err(error.to_string()),
         };
-        settled(async || self.doors(config).await, is_old, |a, b| said(a) == said(b)).await
+        settled(async || self.access(config).await, is_old, |a, b| said(a) == said(b)).await
     }
 
     /// Asks the server for its commands, and puts policies in force that know them. `None`: it could
@@ -215,11 +215,11 @@ impl Reloader {
             Answer::News | Answer::Nothing => return Some(outcome),
         }
         let config = self.config.clone();
-        match self.doors(&config).await {
-            Ok(doors) => {
-                self.components.replace_doors(doors);
+        match self.access(&config).await {
+            Ok(access) => {
+                self.components.replace_access(access);
                 self.publish();
-                outcome.doors = true;
+                outcome.access = true;
             }
             Err(error) => {
                 tracing::warn!(code = "CMD-W002", %error, "commands reported by the server were not applied");
@@ -256,7 +256,7 @@ impl Reloader {
         if changes.is_empty() {
             // Settings may be written in other lines.
             self.replace_audit_rules(rules);
-            return self.reread_doors(&new, outcome).await;
+            return self.reread_access(&new, outcome).await;
         }
         if !changes.restart.is_empty() {
             return Err(invalid(format!(
@@ -275,17 +275,17 @@ impl Reloader {
         }
         // Before the files are read: no change falls between.
         let watch = components::watch(&new, reread.file.as_ref());
-        let doors = self.settled_doors(&new).await.map_err(|error| invalid(error.to_string()))?;
+        let access = self.settled_access(&new).await.map_err(|error| invalid(error.to_string()))?;
         self.levels
             .configure(&new.telemetry.log_level)
             .map_err(|error| invalid(error.to_string()))?;
         self.telemetry.metrics.profile.set(new.telemetry.metrics);
-        self.components.replace_doors(doors);
+        self.components.replace_access(access);
         let limits = descriptors::within(self.components.files, &new);
         self.components.limits.set(limits.into());
         self.components.insight.set(new.insight.clone().into());
         self.replace_audit_rules(rules);
-        outcome.doors = true;
+        outcome.access = true;
         outcome.watch = Some(watch);
         outcome.limits = true;
         outcome.drain = Some(new.drain.clone());
@@ -304,18 +304,19 @@ impl Reloader {
     }
 
     /// The configuration is the same, but the files it names may not be.
-    async fn reread_doors(
+    async fn reread_access(
         &mut self,
         config: &Config,
         outcome: &mut Outcome,
     ) -> Result<bool, Rejection> {
-        let doors = self.settled_doors(config).await;
-        let doors = doors.map_err(|error| Rejection::new(ReloadRejection::InvalidConfig, error))?;
-        if doors.hash == self.components.doors_hash {
+        let access = self.settled_access(config).await;
+        let access =
+            access.map_err(|error| Rejection::new(ReloadRejection::InvalidConfig, error))?;
+        if access.hash == self.components.access_hash {
             return Ok(false);
         }
-        self.components.replace_doors(doors);
-        outcome.doors = true;
+        self.components.replace_access(access);
+        outcome.access = true;
         tracing::info!("new users, passwords of clients and lists of scripts in force");
         Ok(true)
     }
@@ -348,14 +349,14 @@ impl Reloader {
             // A connection whose login was refused may have taken it up before.
             let generation = self.components.credentials.current().generation;
             components::note_credentials(&self.components.credentials, &self.telemetry.metrics);
-            return Ok(std::mem::replace(&mut self.told, generation) != generation);
+            return Ok(std::mem::replace(&mut self.applied_generation, generation) != generation);
         };
         if let Err(error) = self.components.dialer.probe(None, Some(&candidate)).await {
             self.probe_failed = true;
             return Err(Rejection::new(ReloadRejection::ProbeFailed, error));
         }
         let generation = self.components.credentials.publish(candidate);
-        self.told = generation;
+        self.applied_generation = generation;
         components::note_credentials(&self.components.credentials, &self.telemetry.metrics);
         tracing::info!(generation, "new password in force; connections move over to it");
         Ok(true)

@@ -10,8 +10,8 @@ use tokio::sync::mpsc;
 pub(crate) enum Signal {
     /// Read everything again.
     Reload,
-    /// Leave politely; the second time: at once.
-    Leave,
+    /// Drain and exit; the second time: exit at once.
+    Stop,
 }
 
 impl Signal {
@@ -27,12 +27,12 @@ impl Signal {
         let mut interrupt = signal(SignalKind::interrupt())?;
         tokio::spawn(async move {
             loop {
-                let told = tokio::select! {
+                let received = tokio::select! {
                     _ = hangup.recv() => Self::Reload,
-                    _ = terminate.recv() => Self::Leave,
-                    _ = interrupt.recv() => Self::Leave,
+                    _ = terminate.recv() => Self::Stop,
+                    _ = interrupt.recv() => Self::Stop,
                 };
-                if sender.send(told).await.is_err() {
+                if sender.send(received).await.is_err() {
                     return;
                 }
             }

@@ -32,7 +32,7 @@ impl Supervisor {
         } else {
             tokio::spawn(await_start(Arc::clone(health)));
         }
-        Self(watchdog.into_iter().chain([tokio::spawn(tell(Arc::clone(health)))]).collect())
+        Self(watchdog.into_iter().chain([tokio::spawn(report_state(Arc::clone(health)))]).collect())
     }
 
     /// Files are read again; [`Self::reloaded`] ends it.
@@ -63,12 +63,12 @@ fn ready() {
 }
 
 /// Each state of the process, in words for `systemctl status`.
-async fn tell(health: Arc<Health>) {
-    let mut told = None;
+async fn report_state(health: Arc<Health>) {
+    let mut notified = None;
     loop {
         let state = health.state();
-        if told != Some(state) {
-            told = Some(state);
+        if notified != Some(state) {
+            notified = Some(state);
             send(&[NotifyState::Status(match state {
                 State::Starting => "waiting for the server",
                 State::Ready => "serving clients",

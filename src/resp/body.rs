@@ -1,4 +1,4 @@
-//! Walks over the body of a bulk without keeping it, and checks the CRLF behind it.
+//! Skips the body of a bulk without keeping it, and checks the CRLF behind it.
 //!
 //! Owns: [`BulkBody`]. Never knows: headers, what the bytes mean.
 

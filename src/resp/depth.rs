@@ -1,4 +1,4 @@
-//! Measures how deep a reply is nested, for those who would recurse into it.
+//! Measures how deep a reply is nested, for code that would recurse into it.
 //!
 //! Owns: [`depth`]. Never knows: what is done with the reply.
 

@@ -1,6 +1,6 @@
 //! What is wrong with bytes that are not RESP, in the server's own words.
 //!
-//! Owns: [`ProtocolError`], [`ReplyError`]. Never knows: sockets, who reads them.
+//! Owns: [`ProtocolError`], [`ReplyError`]. Never knows: sockets, logs.
 
 use std::borrow::Cow;
 use std::error::Error;

@@ -28,7 +28,7 @@ fn is_space(byte: u8) -> bool {
 
 /// One argument from the front of `text`, and what follows it. A quote may open in its midst.
 fn argument(text: &[u8]) -> Result<(Vec<u8>, &[u8]), ProtocolError> {
-    // Grown in place, it would leave parts of a password behind.
+    // Grown in place, it would keep parts of a password in freed memory.
     let plain = text.iter().position(|&byte| is_space(byte)).unwrap_or(text.len());
     let mut arg = Vec::with_capacity(plain);
     let mut rest = text;

@@ -1,6 +1,6 @@
 //! Finds where each reply of a server ends, without building values and without keeping a byte.
 //!
-//! Owns: [`ReplyScanner`]. Never knows: who asked, what a reply means.
+//! Owns: [`ReplyScanner`]. Never knows: requests, what a reply means.
 
 use super::Protocol;
 use super::body::BulkBody;

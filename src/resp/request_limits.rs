@@ -10,7 +10,7 @@ use crate::base::limits;
 pub struct RequestLimits {
     /// Arguments of a request.
     pub max_args: u32,
-    /// A longer bulk is walked over ([`super::Scan::Oversize`]), not read.
+    /// A longer bulk is skipped ([`super::Scan::Oversize`]), not stored.
     pub max_bulk_bytes: u64,
     /// An inline command or the line of a number, without its end.
     pub max_inline_bytes: usize,

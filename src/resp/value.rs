@@ -1,6 +1,6 @@
 //! Decodes a small reply whose content is needed: `HELLO`, `SENTINEL`, acknowledgements.
 //!
-//! Owns: [`Value`]. Never knows: the hot path, who asked.
+//! Owns: [`Value`]. Never knows: the hot path, requests.
 
 use std::error::Error;
 use std::fmt;

@@ -100,7 +100,7 @@ pub(super) struct PolicyFacts {
     pub ttl_max: bool,
 }
 
-/// What a server shows to everybody.
+/// What a server shows without a login.
 #[derive(Debug)]
 pub(super) struct ServerFacts {
     /// Ports, and whether they answer plaintext.

@@ -39,7 +39,7 @@ pub struct ListenerAccess {
     pub auth: Auth,
     /// Its address, for the log.
     pub listener: Box<str>,
-    /// For everybody whose user has none.
+    /// The policy of users without one of their own.
     pub policy: Arc<Policy>,
 }
 

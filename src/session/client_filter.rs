@@ -211,7 +211,7 @@ impl Condition {
     fn is_met(&self, seat: &Seat, now: Instant) -> bool {
         let figures = seat.figures();
         let client_info = seat.client_info.borrow();
-        let told = |what: fn(&ClientInfo) -> &Vec<u8>, wanted: &[u8]| {
+        let equals = |what: fn(&ClientInfo) -> &Vec<u8>, wanted: &[u8]| {
             client_info.as_deref().map(what).is_some_and(|own| !own.is_empty() && own == wanted)
         };
         let seconds = |since: Instant| {
@@ -223,9 +223,9 @@ impl Condition {
             Self::Address(address) => seat.peer.address.as_bytes() == address,
             Self::LocalAddress(address) => seat.peer.local.as_bytes() == address,
             Self::User(user) => seat.user.borrow().as_str().as_bytes() == user,
-            Self::Name(name) => told(|client_info| &client_info.name, name),
-            Self::LibName(name) => told(|client_info| &client_info.lib_name, name),
-            Self::LibVer(version) => told(|client_info| &client_info.lib_ver, version),
+            Self::Name(name) => equals(|client_info| &client_info.name, name),
+            Self::LibName(name) => equals(|client_info| &client_info.lib_name, name),
+            Self::LibVer(version) => equals(|client_info| &client_info.lib_ver, version),
             Self::Ip(ip) => has_ip(&seat.peer.address, ip),
             Self::Marks(wanted) => {
                 let own: Vec<u8> = figures.marks.letters().collect();

@@ -1,6 +1,6 @@
 //! What a client has set of itself, and which fields a server's line about a client has.
 //!
-//! Owns: [`ClientInfo`], [`Form`]. Never knows: the commands that tell and show it, other clients.
+//! Owns: [`ClientInfo`], [`Form`]. Never knows: the commands that set and show it, other clients.
 
 use crate::base::limits;
 use crate::command::Local;

@@ -35,7 +35,7 @@ fn write_value(
 ) {
     let client_info = seat.client_info.borrow();
     let client_info = client_info.as_deref();
-    let told = |line: &mut String, what: fn(&ClientInfo) -> &[u8]| {
+    let put = |line: &mut String, what: fn(&ClientInfo) -> &[u8]| {
         line.push_str(&String::from_utf8_lossy(client_info.map_or(&b""[..], what)));
     };
     // What does not fit into the room that every client has.
@@ -46,9 +46,9 @@ fn write_value(
         "multi" => return write_number(figures.queued.map_or(-1, i64::from), line),
         "addr" => return line.push_str(&seat.peer.address),
         "laddr" => return line.push_str(&seat.peer.local),
-        "name" => return told(line, |client_info| &client_info.name),
-        "lib-name" => return told(line, |client_info| &client_info.lib_name),
-        "lib-ver" => return told(line, |client_info| &client_info.lib_ver),
+        "name" => return put(line, |client_info| &client_info.name),
+        "lib-name" => return put(line, |client_info| &client_info.lib_name),
+        "lib-ver" => return put(line, |client_info| &client_info.lib_ver),
         "capa" => return line.push_str(client_info.map_or("", |client_info| client_info.capa)),
         "flags" => return line.extend(figures.marks.letters().map(char::from)),
         "cmd" => return line.push_str(figures.command.map_or("NULL", |spec| spec.name)),

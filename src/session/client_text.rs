@@ -1,6 +1,6 @@
 //! Errors whose words depend on more than one text: the table is `base/client_text.rs`.
 //!
-//! Owns: the choice. Never knows: who says a text when.
+//! Owns: the choice. Never knows: when a text is sent.
 
 use bytes::BytesMut;
 

@@ -73,7 +73,7 @@ pub(super) fn learn_form(session: &mut Session, ctx: &mut Context<'_>) -> Result
     if session.roster.form().is_of(ctx.server) || session.pinning().binds() {
         return Ok(());
     }
-    session.query.take_if(|query| query.is_walk());
+    session.query.take_if(|query| query.is_scan());
     let form = match session.query.as_ref().map(|query| query.arrived()) {
         None => return Err(ask_for_form(session, ctx)),
         Some(None) => return Err(Step::Wait),

@@ -95,7 +95,7 @@ fn send_state(
     step
 }
 
-/// Tells a new connection what the client said of itself.
+/// Sends a new connection the name and library that the client has set.
 fn introduce(session: &mut Session, ctx: &mut Context<'_>) -> Option<Step> {
     let own = session.own.as_ref().filter(|own| own.is_nameless())?;
     debug_assert!(!own.transacts(), "a transaction does not move");
@@ -179,15 +179,15 @@ fn dispatch_queued(
 }
 
 fn own_exec(session: &mut Session, request: &Request<'_>, ctx: &mut Context<'_>) -> Step {
-    let (spoiled, special, asked) = session.own.as_ref().map_or((false, false, false), |own| {
-        (own.is_spoiled(), own.changes_session(), own.awaits_multi())
+    let (aborted, special, asked) = session.own.as_ref().map_or((false, false, false), |own| {
+        (own.is_aborted(), own.changes_session(), own.awaits_multi())
     });
-    if spoiled && asked {
+    if aborted && asked {
         // Was MULTI refused, EXEC is answered otherwise.
         return Step::Wait;
     }
-    if spoiled {
-        return exec_spoiled(session, request, ctx);
+    if aborted {
+        return exec_aborted(session, request, ctx);
     }
     let walks = special || session.hears();
     let expect = if walks { Expect::Own(OwnReply::Exec) } else { Expect::Plain };
@@ -203,7 +203,7 @@ fn own_exec(session: &mut Session, request: &Request<'_>, ctx: &mut Context<'_>)
 
 /// EXEC after something was refused here. A command without its argument, which the server refuses,
 /// makes it refuse EXEC as well, in its own words.
-fn exec_spoiled(session: &mut Session, request: &Request<'_>, ctx: &mut Context<'_>) -> Step {
+fn exec_aborted(session: &mut Session, request: &Request<'_>, ctx: &mut Context<'_>) -> Step {
     let expect = Expect::Plain;
     match session.enqueue(Route::Pinned, Cause::Session, expect, 1, Class::Other, ctx) {
         Ok(ticket) => {

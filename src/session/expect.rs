@@ -21,7 +21,7 @@ pub(super) enum Expect {
     Hidden,
     /// The answer to a PING of the proxy's own, on a connection that only listens.
     Alive,
-    /// The session itself asked for it, for the request that waits: a page of a walk, or another answer.
+    /// The session itself asked for it, for the request that waits: a page of a scan, or another answer.
     Page,
     /// Names in it carry the prefix of the policy.
     Names(Strip),

@@ -1,4 +1,4 @@
-//! Who the client is and how it speaks: HELLO, AUTH, SELECT, RESET.
+//! The user, protocol and database of a client: HELLO, AUTH, SELECT, RESET.
 //!
 //! Owns: the session's protocol, database and authentication. Never knows: how the
 //! server is reached; passwords of the upstream.

@@ -198,7 +198,7 @@ impl Session {
     }
 
     /// Whether a piece of what the pinned connection says is for the client as it is:
-    /// [`Self::handle_passed`] then tells of it.
+    /// [`Self::handle_passed`] then reports it.
     #[must_use]
     pub fn passes_pinned(&self, kind: u8) -> bool {
         reply::passes_pinned(self, kind)
@@ -373,7 +373,7 @@ impl Session {
     }
 }
 
-/// The client, and who asks about it.
+/// The client, and its entry in the roster.
 impl Session {
     /// Bytes that this session keeps besides the connection's buffers.
     #[must_use]
@@ -404,7 +404,7 @@ impl Session {
         self.is_streaming() || self.replies.queue.peek().is_some_and(blocks)
     }
 
-    /// Whether the session may be ended politely: no transaction, no watch, no subscription.
+    /// Whether the session may be closed without loss: no transaction, no watch, no subscription.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         let engaged = self.watch.is_on() || self.listening.is_any() || self.transacts_on_own();
@@ -456,7 +456,7 @@ impl Session {
     /// What is queued was judged by rules that are no longer in force (redis multi.c asks its ACL
     /// again at EXEC).
     pub fn handle_new_policy(&mut self) {
-        self.spoil_transaction();
+        self.abort_transaction();
     }
 
     /// Another policy is in force, with limiters of its own.

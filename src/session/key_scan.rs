@@ -12,14 +12,14 @@ use super::pending_query::{Arrived, PendingQuery};
 use super::queue::Class;
 use super::state::Session;
 use super::step::Step;
-use crate::policy::{KeyScan, Next, Walk};
+use crate::policy::{KeyScan, Next, ScanAction};
 use crate::resp::{Request, encode};
 
 /// The request is presented again whenever a reply has arrived. What it asked for is sent by
 /// [`Step::Ask`]; in the end the answer is local.
-pub(super) fn walk(
+pub(super) fn scan(
     session: &mut Session,
-    fresh: Box<Walk>,
+    fresh: Box<KeyScan>,
     request: &Request<'_>,
     ctx: &mut Context<'_>,
     out: &mut BytesMut,
@@ -27,10 +27,10 @@ pub(super) fn walk(
     if session.transaction.is_some() {
         return session.refuse_text(client_text::NOT_IN_MULTI_HERE, out);
     }
-    if !fits(fresh.sweep(), request) {
+    if !fits(fresh.action(), request) {
         return session.refuse_text(client_text::SYNTAX, out);
     }
-    session.query.take_if(|query| !query.is_walk());
+    session.query.take_if(|query| !query.is_scan());
     // A connection must be at hand before anything changes.
     let (route, cause) = (session.usual_route(ctx), session.cause(ctx));
     if session.query.as_ref().is_some_and(|query| query.arrived().is_none()) {
@@ -40,32 +40,32 @@ pub(super) fn walk(
         return step;
     }
     let wire = ctx.request_scratch.fresh_wire();
-    let (next, walk) = match session.query.take() {
+    let (next, scan) = match session.query.take() {
         None => {
-            let mut walk = fresh;
-            walk.ask(wire);
-            (Next::Ask, walk)
+            let mut scan = fresh;
+            scan.ask(wire);
+            (Next::Ask, scan)
         }
         Some(query) => {
-            let (walk, arrived) = query.into_parts();
-            let mut walk = walk.unwrap_or(fresh);
+            let (scan, arrived) = query.into_parts();
+            let mut scan = scan.unwrap_or(fresh);
             match arrived {
-                Some(Arrived::Page(frame)) => (walk.take(&frame, wire), walk),
+                Some(Arrived::Page(frame)) => (scan.take(&frame, wire), scan),
                 Some(Arrived::Lost(loss)) => {
                     let mut line = BytesMut::new();
                     encode::error(&mut line, client_text::loss(loss));
-                    (Next::Failed((*line).into()), walk)
+                    (Next::Failed((*line).into()), scan)
                 }
-                None => (Next::Ask, walk),
+                None => (Next::Ask, scan),
             }
         }
     };
     match next {
         Next::Ask => {}
         Next::Done(found) => {
-            session.answer(out, |out| match walk.sweep() {
-                KeyScan::Count => encode::integer(out, i64::try_from(found).unwrap_or(i64::MAX)),
-                KeyScan::Remove => encode::simple(out, client_text::OK),
+            session.answer(out, |out| match scan.action() {
+                ScanAction::Count => encode::integer(out, i64::try_from(found).unwrap_or(i64::MAX)),
+                ScanAction::Remove => encode::simple(out, client_text::OK),
             });
             return Step::Done;
         }
@@ -76,7 +76,7 @@ pub(super) fn walk(
     }
     match session.enqueue(route, cause, Expect::Page, 0, Class::Other, ctx) {
         Ok(ticket) => {
-            session.query = Some(PendingQuery::page(walk, ticket));
+            session.query = Some(PendingQuery::page(scan, ticket));
             Step::Ask { route, ticket, skip: 0, retry: false }
         }
         Err(step) => {
@@ -87,8 +87,8 @@ pub(super) fn walk(
 }
 
 /// Redis db.c, `getFlushCommandFlags`.
-fn fits(sweep: KeyScan, request: &Request<'_>) -> bool {
+fn fits(action: ScanAction, request: &Request<'_>) -> bool {
     let option = request.arg(1).unwrap_or_default();
     let is_known = option.eq_ignore_ascii_case(b"async") || option.eq_ignore_ascii_case(b"sync");
-    request.len() == 1 || (sweep == KeyScan::Remove && request.len() == 2 && is_known)
+    request.len() == 1 || (action == ScanAction::Remove && request.len() == 2 && is_known)
 }

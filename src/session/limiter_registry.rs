@@ -4,7 +4,7 @@
 //! its own limiters is kept when it ends, and the next connection of the same peer takes it over. As many
 //! connections at once still have as many limiters.
 //!
-//! Owns: [`Limiters`], [`LimiterRegistry`], which peers are one. Never knows: commands, what becomes of those who may
+//! Owns: [`Limiters`], [`LimiterRegistry`], which peers are one. Never knows: commands, what becomes of requests that may
 //! not pass.
 
 use std::cell::{Cell, RefCell};
@@ -31,7 +31,7 @@ pub struct Limiters {
 
 #[derive(Debug)]
 struct Home {
-    house: Rc<Registered>,
+    limiter_registry: Rc<Registered>,
     policy: Weak<Policy>,
     client: Client,
 }
@@ -57,7 +57,7 @@ struct Known {
     kept_count: usize,
 }
 
-/// A peer, as limits tell one from another.
+/// A peer, as limits distinguish peers.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Client {
     Uid(u32),
@@ -103,7 +103,7 @@ impl Limiters {
 impl Drop for Limiters {
     fn drop(&mut self) {
         if let Some(home) = self.home.take() {
-            home.house.keep(&home, std::mem::take(&mut self.all));
+            home.limiter_registry.keep(&home, std::mem::take(&mut self.all));
         }
     }
 }
@@ -112,13 +112,13 @@ impl LimiterRegistry {
     /// For one client with this policy.
     #[must_use]
     pub(crate) fn limiters(&self, policy: &Arc<Policy>, peer: &Peer, now: Instant) -> Limiters {
-        let (house, limits) = (&self.0, policy.limits());
-        let logins = Some(Rc::clone(&house.logins));
+        let (limiter_registry, limits) = (&self.0, policy.limits());
+        let logins = Some(Rc::clone(&limiter_registry.logins));
         if limits.is_empty() {
             return Limiters { all: Box::default(), logins, home: None };
         }
-        house.last.set(Some(now));
-        let mut known = house.known.borrow_mut();
+        limiter_registry.last.set(Some(now));
+        let mut known = limiter_registry.known.borrow_mut();
         // A policy that is no longer in force keeps its address until here.
         let own = |known: &Known| known.policy.as_ptr() == Arc::as_ptr(policy);
         let at = known.iter().position(own).unwrap_or_else(|| {
@@ -141,8 +141,8 @@ impl LimiterRegistry {
         let all = known.take(&client, now);
         let all = all.unwrap_or_else(|| limits.iter().zip(&known.shared).map(limiter).collect());
         debug_assert_eq!(all.len(), limits.len(), "limits and limiters are of two policies");
-        let (house, policy) = (Rc::clone(house), Weak::clone(&known.policy));
-        Limiters { all, logins, home: Some(Home { house, policy, client }) }
+        let (limiter_registry, policy) = (Rc::clone(limiter_registry), Weak::clone(&known.policy));
+        Limiters { all, logins, home: Some(Home { limiter_registry, policy, client }) }
     }
 }
 
@@ -249,26 +249,32 @@ mod tests {
     fn gates_are_shared_or_a_client_s_own() {
         let (now, peer) = (clock::now(), Peer::default());
         for (per, shared) in [(Per::Policy, true), (Per::Client, false)] {
-            let (house, policy) = (LimiterRegistry::default(), policy(per));
-            let (one, two) =
-                (house.limiters(&policy, &peer, now), house.limiters(&policy, &peer, now));
+            let (limiter_registry, policy) = (LimiterRegistry::default(), policy(per));
+            let (one, two) = (
+                limiter_registry.limiters(&policy, &peer, now),
+                limiter_registry.limiters(&policy, &peer, now),
+            );
             assert_eq!(Rc::ptr_eq(&one.all[0], &two.all[0]), shared);
         }
-        let house = LimiterRegistry::default();
+        let limiter_registry = LimiterRegistry::default();
         for per in [Per::Policy, Per::Client] {
             for _ in 0..10 {
-                let limiters = house.limiters(&policy(per), &peer, now);
+                let limiters = limiter_registry.limiters(&policy(per), &peer, now);
                 assert!(limiters.all[0].enter(2).is_some() && tokens(&limiters, now) == 2);
             }
-            assert_eq!(house.0.known.borrow().len(), 1, "policies not in force are forgotten");
+            assert_eq!(
+                limiter_registry.0.known.borrow().len(),
+                1,
+                "policies not in force are forgotten"
+            );
         }
     }
 
     #[test]
     fn connection_takes_over_what_an_ended_one_of_its_peer_has_used() {
         let (now, later) = (clock::now(), clock::now() + Duration::from_secs(20));
-        let (house, policy) = (LimiterRegistry::default(), policy(Per::Client));
-        let limiters = |peer: &Peer, now| house.limiters(&policy, peer, now);
+        let (limiter_registry, policy) = (LimiterRegistry::default(), policy(Per::Client));
+        let limiters = |peer: &Peer, now| limiter_registry.limiters(&policy, peer, now);
         for (one, other, is_same) in [
             (peer(1, None), peer(1, None), true),
             (peer(2, None), peer(3, None), false),
@@ -283,61 +289,74 @@ mod tests {
             assert_eq!(tokens(&limiters(&other, now), now), if is_same { 0 } else { 2 }, "{one:?}");
             // Refilled, it is not kept.
             assert_eq!(tokens(&limiters(&one, later), later), 2);
-            house.0.known.borrow_mut().clear();
+            limiter_registry.0.known.borrow_mut().clear();
         }
     }
 
     #[test]
     fn connections_at_once_have_as_many_gates_and_no_more_by_connecting_again() {
         let (now, peer) = (clock::now(), Peer::default());
-        let (house, policy) = (LimiterRegistry::default(), policy(Per::Client));
-        let both = || (house.limiters(&policy, &peer, now), house.limiters(&policy, &peer, now));
+        let (limiter_registry, policy) = (LimiterRegistry::default(), policy(Per::Client));
+        let both = || {
+            (
+                limiter_registry.limiters(&policy, &peer, now),
+                limiter_registry.limiters(&policy, &peer, now),
+            )
+        };
         let served = |pair: &(Limiters, Limiters)| tokens(&pair.0, now) + tokens(&pair.1, now);
         assert_eq!(served(&both()), 4);
         for _ in 0..5 {
             assert_eq!(served(&both()), 0);
         }
-        // One that has used nothing leaves nothing behind.
+        // One that has used nothing is not kept.
         let other = Peer { identity: PeerIdentity::Uid(7), ..Peer::default() };
-        drop(house.limiters(&policy, &other, now));
-        assert_eq!(house.0.known.borrow()[0].kept_count, 2);
+        drop(limiter_registry.limiters(&policy, &other, now));
+        assert_eq!(limiter_registry.0.known.borrow()[0].kept_count, 2);
     }
 
     #[test]
     fn slot_of_an_ended_connection_is_taken_over_until_it_is_free() {
         let (now, peer) = (clock::now(), Peer::default());
-        let (house, policy) = (LimiterRegistry::default(), policy(Per::Client));
-        let limiters = house.limiters(&policy, &peer, now);
+        let (limiter_registry, policy) = (LimiterRegistry::default(), policy(Per::Client));
+        let limiters = limiter_registry.limiters(&policy, &peer, now);
         let slots = (limiters.all[0].enter(2).unwrap(), limiters.all[0].enter(2).unwrap());
         drop(limiters);
-        let limiters = house.limiters(&policy, &peer, now);
+        let limiters = limiter_registry.limiters(&policy, &peer, now);
         assert!(limiters.all[0].enter(2).is_none());
         drop(slots);
         assert!(limiters.all[0].enter(2).is_some());
         drop(limiters);
-        assert!(house.0.known.borrow()[0].kept.is_empty(), "nothing is kept of what is free");
+        assert!(
+            limiter_registry.0.known.borrow()[0].kept.is_empty(),
+            "nothing is kept of what is free"
+        );
     }
 
     #[test]
     fn kept_limiters_are_bounded_and_the_largest_holder_loses_first() {
         let now = clock::now();
-        let (house, policy) = (LimiterRegistry::default(), policy(Per::Client));
+        let (limiter_registry, policy) = (LimiterRegistry::default(), policy(Per::Client));
         let (many, few) =
             (Peer::default(), Peer { identity: PeerIdentity::Uid(7), ..Peer::default() });
         let used = |peer: &Peer, at: Instant| {
-            let limiters = house.limiters(&policy, peer, at);
+            let limiters = limiter_registry.limiters(&policy, peer, at);
             limiters.all[0].take_token(at);
             limiters
         };
         drop(used(&few, now));
         let all: Vec<_> = (0..limits::LIMITERS_KEPT_MAX + 50).map(|_| used(&many, now)).collect();
         drop(all);
-        let count = || house.0.known.borrow()[0].kept.values().map(Vec::len).sum::<usize>();
+        let count =
+            || limiter_registry.0.known.borrow()[0].kept.values().map(Vec::len).sum::<usize>();
         assert_eq!(
-            (count(), house.0.known.borrow()[0].kept_count),
+            (count(), limiter_registry.0.known.borrow()[0].kept_count),
             (limits::LIMITERS_KEPT_MAX, limits::LIMITERS_KEPT_MAX)
         );
-        assert_eq!(tokens(&house.limiters(&policy, &few, now), now), 1, "the other one's is kept");
+        assert_eq!(
+            tokens(&limiter_registry.limiters(&policy, &few, now), now),
+            1,
+            "the other one's is kept"
+        );
         // Those that are refilled give room.
         let later = now + Duration::from_secs(60);
         let all: Vec<_> = (0..3).map(|_| used(&few, later)).collect();

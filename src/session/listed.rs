@@ -69,7 +69,7 @@ impl Choice {
             && text(&self.user, seat.user.borrow().as_str())
             && (text(&self.address, address) || text(&self.address, host))
             && text(&self.listener, &seat.peer.listener)
-            && text(&self.name, &told(seat).0)
+            && text(&self.name, &display_names(seat).0)
             && self.certificate.as_ref().is_none_or(|wanted| {
                 let own = seat.peer.certificate();
                 own.is_some_and(|own| wanted.fits(&own.names, &own.fingerprint))
@@ -78,7 +78,7 @@ impl Choice {
 }
 
 /// The name of a client, and its library.
-fn told(seat: &Seat) -> (String, String) {
+fn display_names(seat: &Seat) -> (String, String) {
     let client_info = seat.client_info.borrow();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     client_info.as_deref().map_or_else(Default::default, |client_info| {
@@ -116,7 +116,7 @@ impl Roster {
                 continue;
             }
             let figures = seat.figures();
-            let (name, library) = told(&seat);
+            let (name, library) = display_names(&seat);
             listed.push(Listed {
                 id: seat.id,
                 user: seat.user.borrow().as_str().to_owned(),

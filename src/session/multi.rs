@@ -1,7 +1,7 @@
 //! MULTI, EXEC, DISCARD, WATCH: a transaction is queued here and sent as one contiguous block.
 //!
 //! Owns: when a transaction runs and what its answer is. Never knows: connections; policy beyond a
-//! spoiled flag.
+//! aborted flag.
 
 use std::sync::Arc;
 
@@ -60,7 +60,7 @@ pub(super) fn may_transact(session: &mut Session, ctx: &mut Context<'_>) -> Resu
     if known == Some(true) || session.pinning().binds() {
         return Ok(known != Some(false));
     }
-    session.query.take_if(|query| query.is_walk());
+    session.query.take_if(|query| query.is_scan());
     let taken = match session.query.as_ref().map(|query| query.arrived()) {
         None => return Err(ask_for_multi(session, ctx)),
         Some(None) => return Err(Step::Wait),
@@ -101,7 +101,7 @@ pub(super) fn queue_command(
     if request.announced().is_some() {
         return Step::Collect;
     }
-    if ctx.request_scratch.grant.walk.is_some() {
+    if ctx.request_scratch.grant.scan.is_some() {
         return session.refuse_text(client_text::NOT_IN_MULTI_HERE, out);
     }
     let special = match queued::special_of(session, spec, request, ctx) {
@@ -113,7 +113,7 @@ pub(super) fn queue_command(
         tracking.note_prefixes(track::turns_on(request), prefixes(request));
     }
     let Some(transaction) = &mut session.transaction else { return Step::Done };
-    if !transaction.is_spoiled() {
+    if !transaction.is_aborted() {
         let Grant { changed, companions, .. } = ctx.request_scratch.grant;
         let size = if changed { ctx.request_scratch.wire().len() } else { request.raw().len() };
         if transaction.size() + size > ctx.limits.max_transaction_bytes {
@@ -150,7 +150,7 @@ pub(super) fn exec(
         session.answer(out, |out| encode::error(out, client_text::EXEC_ALONE.as_bytes()));
         return Step::Done;
     };
-    if transaction.is_spoiled() {
+    if transaction.is_aborted() {
         return end_without_execution(session, ctx, out, |out, _| {
             encode::error(out, client_text::EXECABORT.as_bytes());
         });

@@ -40,7 +40,7 @@ pub(super) struct Own {
 #[derive(Debug, Default)]
 struct Sent {
     /// Something was refused here: EXEC must not run what the server has queued.
-    spoiled: bool,
+    aborted: bool,
     /// A queued command changes what is known here.
     special: bool,
     /// The database that a queued SELECT goes to: what follows it in the transaction runs there.
@@ -106,8 +106,8 @@ impl Own {
         self.bound = true;
     }
 
-    pub(super) const fn is_spoiled(&self) -> bool {
-        self.sent.spoiled
+    pub(super) const fn is_aborted(&self) -> bool {
+        self.sent.aborted
     }
 
     pub(super) const fn changes_session(&self) -> bool {
@@ -144,8 +144,8 @@ impl Own {
     }
 
     /// A command was refused here.
-    pub(super) fn spoil(&mut self) {
-        self.sent.spoiled |= self.transacts();
+    pub(super) fn mark_aborted(&mut self) {
+        self.sent.aborted |= self.transacts();
     }
 
     /// Another connection takes the place of this one.

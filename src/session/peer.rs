@@ -1,4 +1,4 @@
-//! Who is at the other end of a client's connection, as far as the connection itself proves it.
+//! The peer of a client's connection, as far as the connection itself proves it.
 //!
 //! Owns: [`Peer`], [`PeerIdentity`], [`Origin`]. Never knows: sockets, certificates' bytes, users.
 
@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::config::{San, SanPattern};
 
-/// Where a client comes from, as limits tell one peer from another: a host that can choose among many addresses
+/// Where a client comes from, as limits distinguish peers: a host that can choose among many addresses
 /// is one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Origin {

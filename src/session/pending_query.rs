@@ -4,13 +4,13 @@
 
 use bytes::BytesMut;
 
-use crate::policy::Walk;
+use crate::policy::KeyScan;
 use crate::traffic::{Loss, Ticket};
 
-/// A walk under way, or a question.
+/// A key scan in progress, or a query.
 #[derive(Debug)]
 pub(super) struct PendingQuery {
-    walk: Option<Box<Walk>>,
+    scan: Option<Box<KeyScan>>,
     /// The request on its way.
     ticket: Ticket,
     arrived: Option<Arrived>,
@@ -25,16 +25,16 @@ pub(super) enum Arrived {
 impl PendingQuery {
     /// A question that `ticket` will answer.
     pub(super) fn question(ticket: Ticket) -> Box<Self> {
-        Box::new(Self { walk: None, ticket, arrived: None })
+        Box::new(Self { scan: None, ticket, arrived: None })
     }
 
-    /// A walk whose next page `ticket` will bring.
-    pub(super) fn page(walk: Box<Walk>, ticket: Ticket) -> Box<Self> {
-        Box::new(Self { walk: Some(walk), ticket, arrived: None })
+    /// A key scan whose next page `ticket` will bring.
+    pub(super) fn page(scan: Box<KeyScan>, ticket: Ticket) -> Box<Self> {
+        Box::new(Self { scan: Some(scan), ticket, arrived: None })
     }
 
-    pub(super) const fn is_walk(&self) -> bool {
-        self.walk.is_some()
+    pub(super) const fn is_scan(&self) -> bool {
+        self.scan.is_some()
     }
 
     /// The answer, if it is here.
@@ -42,8 +42,8 @@ impl PendingQuery {
         self.arrived.as_ref()
     }
 
-    pub(super) fn into_parts(self) -> (Option<Box<Walk>>, Option<Arrived>) {
-        (self.walk, self.arrived)
+    pub(super) fn into_parts(self) -> (Option<Box<KeyScan>>, Option<Arrived>) {
+        (self.scan, self.arrived)
     }
 
     /// An answer to `ticket` is here; what asked for it may have been given up.

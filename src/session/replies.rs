@@ -82,7 +82,7 @@ impl Replies {
     }
 
     /// Whether a request may go on `route` now: everything in flight must travel there too, or replies (and
-    /// effects) could overtake each other, and there are no more than the client may leave unread, if the next
+    /// effects) could overtake each other, and there are no more than the client may have unread, if the next
     /// replies are as large as the last.
     #[inline(always)]
     pub(super) fn have_room(&self, route: Route, limits: &ClientLimits) -> bool {

@@ -40,7 +40,7 @@ pub(super) fn judge(
         return Step::Wait;
     }
     if session.farewell {
-        // It was killed within a transaction: nothing more of it is heard.
+        // It was killed within a transaction: nothing more of it is read.
         return Step::Close;
     }
     let known = policy::known(ctx.policy.lookup(request));
@@ -290,8 +290,8 @@ fn dispatch(
     {
         return multi::queue_command(session, spec, request, ctx, out);
     }
-    if let Some(walk) = ctx.request_scratch.grant.walk.take() {
-        return key_scan::walk(session, walk, request, ctx, out);
+    if let Some(scan) = ctx.request_scratch.grant.scan.take() {
+        return key_scan::scan(session, scan, request, ctx, out);
     }
     if request.announced().is_some() && !spec.effect.leaves_nothing() {
         return Step::Collect;

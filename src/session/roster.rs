@@ -74,7 +74,7 @@ pub struct Figures {
     pub watched: u32,
     pub marks: Marks,
     pub command: Option<&'static Spec>,
-    /// When it was heard or something was written to it.
+    /// When bytes of it last arrived or were last written to it.
     pub active: Instant,
     /// Bytes of its requests that wait, room for more, and the arguments of the request at hand.
     pub unread: usize,
@@ -139,7 +139,7 @@ pub struct Seat {
     retired: Cell<Option<(ClientDisconnect, Instant)>>,
     /// Either of both.
     is_to_end: Cell<bool>,
-    /// What an operator has denied to it; the first tells whether there is anything.
+    /// What an operator has denied to it; the first says whether there is anything.
     is_blocked: Cell<bool>,
     blocked: RefCell<Option<Blocked>>,
     /// More is denied to it than before.
@@ -253,7 +253,7 @@ impl Seat {
         self.blocked.borrow().as_ref().and_then(|blocked| blocked.refusal(spec))
     }
 
-    /// An UNBLOCK for its pinned connection is on its way, which must not meet anybody else there.
+    /// An UNBLOCK for its pinned connection is on its way, which must not reach another client there.
     pub(super) fn aim(&self) {
         self.aimed.set(true);
     }

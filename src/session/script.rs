@@ -1,4 +1,4 @@
-//! `EVALSHA` of a script that the server may have lost, and what tells of scripts.
+//! `EVALSHA` of a script that the server may have lost, and the replies that show which scripts it has.
 //!
 //! Owns: when a session's further requests are held for a script. Never knows: which scripts may run,
 //! connections.

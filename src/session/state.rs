@@ -354,18 +354,18 @@ impl Session {
 
     /// An error instead of execution; spoils a transaction as Redis's `rejectCommand` does.
     pub(super) fn refuse_text(&mut self, text: impl AsRef<[u8]>, out: &mut BytesMut) -> Step {
-        self.spoil_transaction();
+        self.abort_transaction();
         self.answer(out, |out| encode::error(out, text));
         Step::Done
     }
 
     /// EXEC must not run what is queued.
-    pub(super) fn spoil_transaction(&mut self) {
+    pub(super) fn abort_transaction(&mut self) {
         if let Some(transaction) = &mut self.transaction {
-            transaction.spoil();
+            transaction.mark_aborted();
         }
         if let Some(own) = &mut self.own {
-            own.spoil();
+            own.mark_aborted();
         }
     }
 

@@ -19,7 +19,7 @@ pub(super) struct Transaction {
     multi: [u8; 5],
     wire: BytesMut,
     count: u32,
-    spoiled: bool,
+    aborted: bool,
     /// One of them may be answered by a push.
     pushes: bool,
     /// One of them may write.
@@ -192,8 +192,8 @@ impl Transaction {
         self.count.saturating_sub(own)
     }
 
-    pub(super) const fn is_spoiled(&self) -> bool {
-        self.spoiled
+    pub(super) const fn is_aborted(&self) -> bool {
+        self.aborted
     }
 
     pub(super) const fn patterns(&self) -> usize {
@@ -224,7 +224,7 @@ impl Transaction {
         wire: &[u8],
         companions: u32,
     ) {
-        debug_assert!(!self.spoiled, "EXEC will not run it");
+        debug_assert!(!self.aborted, "EXEC will not run it");
         match &special {
             Some(ExecFixup::Late { .. }) => self.kept += wire.len(),
             Some(ExecFixup::Hello(greeted)) => greeted.request(&mut self.wire),
@@ -283,7 +283,7 @@ impl Transaction {
 
     /// EXEC: it is sent.
     pub(super) fn into_block(self) -> Block {
-        debug_assert!(!self.spoiled && self.late().next().is_none(), "it cannot be sent");
+        debug_assert!(!self.aborted && self.late().next().is_none(), "it cannot be sent");
         Block {
             queued: self.queued(),
             multi: self.multi,
@@ -296,8 +296,8 @@ impl Transaction {
     }
 
     /// EXEC will answer EXECABORT.
-    pub(super) fn spoil(&mut self) {
-        self.spoiled = true;
+    pub(super) fn mark_aborted(&mut self) {
+        self.aborted = true;
         self.wire = BytesMut::new();
         self.specials = Vec::new();
         self.reads = Vec::new();

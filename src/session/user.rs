@@ -128,7 +128,7 @@ impl ClientUser {
         match users.get(&self.name) {
             Some(user) => Some(Arc::clone(user.policy.as_ref().unwrap_or(&access.policy))),
             None if self.authenticated => None,
-            // Nothing is judged by it: the session may only say who it is.
+            // No policy applies to it: the session may only log in.
             None => Some(Arc::clone(&access.policy)),
         }
     }

@@ -1,4 +1,4 @@
-//! Local users: who may log in with what, and whose policy is whose.
+//! Local users: their credentials and policies.
 //!
 //! Owns: [`Users`], [`User`], [`Name`]. Never knows: AUTH and HELLO, listeners, files.
 
@@ -107,7 +107,7 @@ impl Users {
     }
 
     /// Redis acl.c `ACLCheckUserCredentials`. The password is hashed and compared whatever user is named,
-    /// so that the time taken does not tell which users there are.
+    /// so that the time taken does not show which users exist.
     pub(super) fn admit(&self, name: &[u8], password: &[u8]) -> Option<Name> {
         let hash = PasswordHash::of(password);
         let nobody = Passwords::OneOf(vec![PasswordHash::of(b"")]);

@@ -1,6 +1,6 @@
 //! How fast wrong passwords are answered on one listener.
 //!
-//! Owns: [`WrongLogins`]. Never knows: users, passwords, who waits.
+//! Owns: [`WrongLogins`]. Never knows: users, passwords, connections.
 
 use std::time::{Duration, Instant};
 

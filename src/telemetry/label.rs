@@ -1,6 +1,6 @@
 //! The closed sets of label values, and a number for each value of one.
 //!
-//! Owns: [`Label`], every label enum, [`By`]. Never knows: which metric uses which set, who counts.
+//! Owns: [`Label`], every label enum, [`By`]. Never knows: which metric uses which set, when it counts.
 
 use std::fmt;
 use std::marker::PhantomData;

@@ -1,6 +1,6 @@
 //! Every metric: its name, its help, its labels, in one table.
 //!
-//! Owns: [`Metrics`], [`Counted`]. Never knows: who counts, who scrapes.
+//! Owns: [`Metrics`], [`Counted`]. Never knows: when something is counted, scrapes.
 //!
 //! A field `x` is exposed as `respgate_x`; its doc comment is its help. There is one upstream, so no
 //! metric has a label for it.
@@ -58,7 +58,7 @@ macro_rules! field {
     };
 }
 
-/// The same series of all who write it.
+/// The same series of all its writers.
 macro_rules! all {
     (process $metrics:ident $counted:ident $name:ident) => {
         &[&$metrics.$name]

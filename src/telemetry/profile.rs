@@ -1,6 +1,6 @@
 //! How many of the metrics a scrape shows: all, or those that alerts and a first look need.
 //!
-//! Owns: [`Profile`], which families the lean profile has. Never knows: what is counted, who scrapes.
+//! Owns: [`Profile`], which families the lean profile has. Never knows: what is counted, scrapes.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};

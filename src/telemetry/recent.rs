@@ -1,6 +1,6 @@
-//! The last events of the log, in memory, for operators who cannot read where the log is written.
+//! The last events of the log, in memory, for operators without access to the output.
 //!
-//! Owns: [`Recent`], [`Batch`], the numbers of events. Never knows: which events are logged, who reads.
+//! Owns: [`Recent`], [`Batch`], the numbers of events. Never knows: which events are logged, its readers.
 
 use std::collections::VecDeque;
 use std::fmt::{self, Write as _};

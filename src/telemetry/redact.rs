@@ -1,7 +1,7 @@
-//! Keys as they may leave the process through logs.
+//! Keys as logs may show them.
 //!
 //! Owns: [`KeyMask`]. Never knows: sinks, policy. There is no function for values: they
-//! never leave, and of `AUTH` and `HELLO` nothing but the name does.
+//! are never shown, and of `AUTH` and `HELLO` only the name is.
 
 use std::fmt;
 

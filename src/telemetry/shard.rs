@@ -2,7 +2,7 @@
 //!
 //! Owns: [`Shard`], [`Shards`]. Never knows: what is counted.
 //!
-//! A set that its writer returns keeps its numbers and goes to the next who asks: there are as many sets
+//! A set that its writer returns keeps its numbers and goes to the next writer: there are as many sets
 //! as there were writers at one time, and no count is lost.
 
 use std::cell::Cell;

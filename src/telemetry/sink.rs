@@ -51,7 +51,7 @@ impl Sink {
 fn write_all(messages: &Receiver<Message>, mut output: Box<dyn Write + Send>) {
     for message in messages {
         match message {
-            // There is nowhere left to tell of a failure.
+            // A failure of standard error cannot be reported.
             Message::Line(line) => drop(output.write_all(&line)),
             Message::Flush(done) => {
                 let _ = output.flush();

@@ -1,6 +1,6 @@
 //! The commands that took longest, and where their time went.
 //!
-//! Owns: [`SlowLog`], [`Slow`], [`Times`]. Never knows: clocks, keys as they are, who asks.
+//! Owns: [`SlowLog`], [`Slow`], [`Times`]. Never knows: clocks, keys as they are, its readers.
 
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -15,7 +15,7 @@ use rcgen::{
 
 use crate::base::limits;
 
-/// Who a certificate is for.
+/// The purpose of a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     Server,

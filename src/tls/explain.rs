@@ -279,9 +279,13 @@ mod tests {
             (A::InternalError, "TLS-E118", "other"),
         ] {
             let error = io::Error::new(io::ErrorKind::InvalidData, Error::AlertReceived(alert));
-            let told = explain(&error, "redis:6380", &offer(true));
-            assert_eq!((told.fault.code(), told.fault.label()), (code, label), "{alert:?}");
-            assert!(told.to_string().starts_with("redis:6380: the server "), "{told}");
+            let explained = explain(&error, "redis:6380", &offer(true));
+            assert_eq!(
+                (explained.fault.code(), explained.fault.label()),
+                (code, label),
+                "{alert:?}"
+            );
+            assert!(explained.to_string().starts_with("redis:6380: the server "), "{explained}");
         }
         let reset = io::Error::from(io::ErrorKind::ConnectionReset);
         assert_eq!(explain(&reset, "", &offer(true)).fault, Fault::Closed);
@@ -293,7 +297,7 @@ mod tests {
     #[test]
     fn explanation_knows_what_was_offered() {
         use AlertDescription as A;
-        let told = |alert, offer: &Offer| {
+        let explained = |alert, offer: &Offer| {
             let error = io::Error::new(io::ErrorKind::InvalidData, Error::AlertReceived(alert));
             format!("{:#}", explain(&error, "redis:6380", offer))
         };
@@ -303,13 +307,16 @@ mod tests {
             (A::HandshakeFailure, true, "alert 40 (handshake_failure) (TLS-E118)"),
             (A::BadCertificate, true, "-CAfile CA tls.crt,"),
         ] {
-            let text = told(alert, &offer(certificate));
+            let text = explained(alert, &offer(certificate));
             assert!(text.contains(part), "{text}");
         }
         let oldest = offer(true);
-        assert!(!told(A::ProtocolVersion, &oldest).contains("min_version"), "1.2 is the lowest");
+        assert!(
+            !explained(A::ProtocolVersion, &oldest).contains("min_version"),
+            "1.2 is the lowest"
+        );
         let newest = Offer { min_version: TlsVersion::V1_3, ..oldest };
-        assert!(told(A::ProtocolVersion, &newest).contains("min_version = \"1.2\""));
+        assert!(explained(A::ProtocolVersion, &newest).contains("min_version = \"1.2\""));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Who we are and who the server must be, as the configuration of a TLS client.
+//! respgate's certificate and the names that the server must prove, as the configuration of a TLS client.
 //!
 //! Owns: [`Identity`] and how a server's certificate is judged. Never knows: files, sockets.
 

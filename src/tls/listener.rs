@@ -39,7 +39,7 @@ pub(crate) struct ListenerIdentity {
     pub ca_not_after: Option<SystemTime>,
     /// When the first list of revoked certificates should be replaced.
     pub next_update: Option<SystemTime>,
-    /// Who judges certificates of applications.
+    /// The verifier of applications' certificates.
     verifier: Arc<dyn ClientCertVerifier>,
     content_hash: [u8; 32],
 }

@@ -1,6 +1,6 @@
 //! PEM files into a certificate chain, its key and the authorities to trust, checked.
 //!
-//! Owns: [`Material`], [`OwnCertificate`]. Never knows: who uses it, where the server is.
+//! Owns: [`Material`], [`OwnCertificate`]. Never knows: its use, where the server is.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -72,7 +72,7 @@ pub(super) struct Trusted {
 impl Material {
     /// # Errors
     ///
-    /// The first thing that would keep a server from accepting the identity, as far as files tell.
+    /// The first thing that would keep a server from accepting the identity, as far as files show.
     pub(super) fn from_files(
         files: &FileSet<'_>,
         provider: &CryptoProvider,
@@ -234,7 +234,7 @@ pub(super) fn authorities(pem: &[u8], path: &Path) -> Result<Trusted, TlsError> 
     Ok(Trusted { roots, certificates, not_after })
 }
 
-/// Those of the system that can be read: an odd one among them is not ours to mend.
+/// Those of the system that can be read: an odd one among them is not for respgate to fix.
 fn public_authorities(all: &[CertificateDer<'static>]) -> Trusted {
     let mut roots = RootCertStore::empty();
     let (_, _) = roots.add_parsable_certificates(all.iter().cloned());

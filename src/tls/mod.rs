@@ -1,4 +1,4 @@
-//! Who we are, whom we trust, until when.
+//! TLS: certificates, keys, trusted authorities, and when they expire.
 //!
 //! Owns: identities, their files, their faults; to the server and to applications. Never knows: Redis, connections.
 

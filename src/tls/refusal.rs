@@ -173,9 +173,10 @@ mod tests {
             (Error::AlertReceived(A::HandshakeFailure), "TLS-E210"),
             (Error::General("s3cret".to_owned()), "TLS-E214"),
         ] {
-            let told = refusal(&io::Error::new(io::ErrorKind::InvalidData, error), "10.0.0.1:1");
-            assert_eq!(told.fault.code(), code, "{told:#}");
-            assert!(!format!("{told:#}").contains("s3cret"), "{told:#}");
+            let explained =
+                refusal(&io::Error::new(io::ErrorKind::InvalidData, error), "10.0.0.1:1");
+            assert_eq!(explained.fault.code(), code, "{explained:#}");
+            assert!(!format!("{explained:#}").contains("s3cret"), "{explained:#}");
         }
         let closed = io::Error::from(io::ErrorKind::UnexpectedEof);
         assert_eq!(refusal(&closed, "").fault, Fault::PeerClosed);

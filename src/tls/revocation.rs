@@ -1,6 +1,6 @@
 //! Lists of revoked certificates in force: read, checked, and compared with a chain.
 //!
-//! Owns: [`Revocations`]. Never knows: files, who is asked about.
+//! Owns: [`Revocations`]. Never knows: files, the certificates that are checked.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};

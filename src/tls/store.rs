@@ -1,6 +1,6 @@
 //! The identity in use: validated first, published second, kept when its successor is no good.
 //!
-//! Owns: [`TlsStore`], [`Candidate`]. Never knows: sockets, who probes a candidate.
+//! Owns: [`TlsStore`], [`Candidate`]. Never knows: sockets, how a candidate is probed.
 
 use std::sync::Arc;
 use std::time::SystemTime;

@@ -1,6 +1,6 @@
 //! Notices that files were replaced or written to.
 //!
-//! Owns: [`Watch`]. Never knows: what is in the files, who reads them.
+//! Owns: [`Watch`]. Never knows: what is in the files, their use.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -28,7 +28,7 @@ use crate::base::limits;
 pub struct Watch {
     paths: Vec<PathBuf>,
     poll: Duration,
-    heard: Arc<Notify>,
+    changed: Arc<Notify>,
     watcher: Option<RecommendedWatcher>,
     up: bool,
     /// The directories that are watched. One that was removed and made again is another.
@@ -52,7 +52,7 @@ impl Watch {
         let mut watch = Self {
             paths,
             poll,
-            heard: Arc::new(Notify::new()),
+            changed: Arc::new(Notify::new()),
             watcher: None,
             up: false,
             watched: BTreeMap::new(),
@@ -62,7 +62,7 @@ impl Watch {
         watch
     }
 
-    /// Whether changes are heard at once; otherwise they are found by looking.
+    /// Whether changes are noticed at once; otherwise they are found by polling.
     #[must_use]
     pub const fn watch_up(&self) -> bool {
         self.up
@@ -77,8 +77,8 @@ impl Watch {
                 self.begin();
                 return;
             }
-            let heard = timeout(self.poll, self.heard.notified()).await.is_ok();
-            if (!heard && !self.up) || self.directories() != self.watched {
+            let changed = timeout(self.poll, self.changed.notified()).await.is_ok();
+            if (!changed && !self.up) || self.directories() != self.watched {
                 // A directory may be there by this time, or be another.
                 self.install();
             }
@@ -87,8 +87,9 @@ impl Watch {
 
     /// Waits until the writer seems done.
     async fn settle(&self) {
-        let quiet =
-            async { while timeout(limits::WATCH_DEBOUNCE, self.heard.notified()).await.is_ok() {} };
+        let quiet = async {
+            while timeout(limits::WATCH_DEBOUNCE, self.changed.notified()).await.is_ok() {}
+        };
         // A directory that is never quiet does not hold the change back.
         let _ = timeout(limits::WATCH_DEBOUNCE_MAX, quiet).await;
     }
@@ -105,7 +106,7 @@ impl Watch {
     }
 
     /// Installs the watches anew (what paths lead to may have changed), then takes the state that
-    /// later ones are compared with: a change after that is heard.
+    /// later ones are compared with: a change after that is noticed.
     fn begin(&mut self) {
         self.install();
         self.seen = self.stamps();
@@ -113,13 +114,13 @@ impl Watch {
 
     fn install(&mut self) {
         self.up = false;
-        let heard = Arc::clone(&self.heard);
+        let changed = Arc::clone(&self.changed);
         let handler = move |event: notify::Result<notify::Event>| {
             // Reading the files must not look like a change.
             let written = EventKind::Access(AccessKind::Close(AccessMode::Write));
             let harmless = event.is_ok_and(|e| e.kind.is_access() && e.kind != written);
             if !harmless {
-                heard.notify_one();
+                changed.notify_one();
             }
         };
         let Ok(mut watcher) = notify::recommended_watcher(handler) else {
@@ -134,7 +135,7 @@ impl Watch {
         self.watcher = Some(watcher);
     }
 
-    /// The directories in which a change of a file can be heard.
+    /// The directories in which a change of a file is noticed.
     fn directories(&self) -> BTreeMap<PathBuf, Option<Inode>> {
         let mut found = BTreeSet::new();
         for path in &self.paths {

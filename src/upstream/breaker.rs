@@ -1,7 +1,7 @@
 //! When the server may be dialed: at once while all is well, after an exponential backoff while it is
 //! not, and then by one attempt alone.
 //!
-//! Owns: [`Breaker`], [`BreakerRules`]. Never knows: clocks, sockets, who wants a connection.
+//! Owns: [`Breaker`], [`BreakerRules`]. Never knows: clocks, sockets, sessions.
 
 use std::time::{Duration, Instant};
 
@@ -93,7 +93,7 @@ impl Breaker {
     }
 
     /// Whether no connection was dialed although it was allowed, or all is well.
-    pub(crate) fn is_at_rest(&self, now: Instant) -> bool {
+    pub(crate) fn is_closed(&self, now: Instant) -> bool {
         match self.state {
             State::Closed => true,
             State::Open(until) => now >= until + self.proof,
@@ -233,7 +233,7 @@ mod tests {
     fn dial(breaker: &mut Breaker, now: Instant) -> Round {
         match breaker.ask(now) {
             Ask::Dial(round) => round,
-            Ask::Wait(until) => panic!("told to wait until {until:?}"),
+            Ask::Wait(until) => panic!("has to wait until {until:?}"),
         }
     }
 
@@ -252,7 +252,7 @@ mod tests {
                     end(breaker, round, now);
                     now += Duration::from_millis(1);
                 }
-                Ask::Wait(until) => now = until.expect("nobody else dials"),
+                Ask::Wait(until) => now = until.expect("no other attempt begins"),
             }
         }
         count

@@ -1,6 +1,6 @@
 //! The memory that clients of one thread make respgate keep: how much it is, and whether it may be more.
 //!
-//! Owns: [`Buffers`], its count and its empty buffers. Never knows: who keeps what, who has to leave.
+//! Owns: [`Buffers`], its count and its empty buffers. Never knows: which client keeps what, which one is disconnected.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;

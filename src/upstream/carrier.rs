@@ -114,7 +114,7 @@ impl<L> Carrier<L> {
         self.connection.poll_timeout()
     }
 
-    /// How long nothing has been heard.
+    /// How long nothing has arrived.
     #[must_use]
     pub fn silence(&self, now: Instant) -> Duration {
         self.connection.silence(now)
@@ -261,7 +261,7 @@ impl<L> Carrier<L> {
     }
 
     /// While the server says that it is busy with a script: the requests that another connection could carry, if
-    /// there were one. They are answered as the server answers everybody.
+    /// there were one. They get the answer that the server gives to every client.
     #[inline]
     pub fn take_busy<W: Clone>(
         &self,

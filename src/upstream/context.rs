@@ -157,7 +157,7 @@ impl UpstreamContext {
         self.node.borrow().is_open()
     }
 
-    /// Tells the session of a request that gets no reply which key it names, if anyone wants to know.
+    /// Reports the key of a request without a reply to its session, if the session counts keys.
     pub(super) fn remark_lost(&self, mailbox: &Mailbox, ticket: Ticket, request: &[u8]) {
         let notable = self.notable.get();
         if notable.is_on() {
@@ -334,7 +334,7 @@ impl UpstreamContext {
         self.node.borrow_mut().handle_silence(silent);
     }
 
-    /// Whether nothing is heard of the server, on some connection or on none.
+    /// Whether the server is silent: some connection waits too long, or there is none.
     pub(super) fn is_silent(&self) -> bool {
         self.node.borrow().is_silent()
     }

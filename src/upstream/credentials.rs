@@ -1,6 +1,6 @@
 //! The user and password that connections log in with, and when a program is asked for them again.
 //!
-//! Owns: [`Credentials`], [`Login`]. Never knows: connections, who asks when.
+//! Owns: [`Credentials`], [`Login`]. Never knows: connections, when they log in.
 
 mod answer;
 mod error;

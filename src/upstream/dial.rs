@@ -171,7 +171,7 @@ impl Dialer {
         let identity = identity.map(|c| Arc::clone(c.identity())).or_else(|| self.identity());
         let login = login.map_or_else(|| self.0.credentials.current(), |c| Arc::clone(c.login()));
         let mut link = self.open(PROBE_KEY, identity, login).await?;
-        // The proof is complete; a server that does not say goodbye takes nothing from it.
+        // The proof is complete; a server that does not answer close_notify changes nothing of it.
         let _ = link.stream.shutdown().await;
         Ok(())
     }

@@ -11,7 +11,7 @@ pub enum Ended {
     Replaced(UpstreamDisconnect),
     /// It was not used for `idle_timeout`.
     Idle,
-    /// The proxy leaves.
+    /// The proxy shuts down.
     Closed,
     /// It died or could not be trusted any more.
     Lost(UpstreamDisconnect),

@@ -52,24 +52,24 @@ impl DialError {
             server_line: None,
             spent: Box::default(),
         }
-        .told()
+        .with_text()
     }
 
-    fn told(self) -> Self {
+    fn with_text(self) -> Self {
         Self { text: format!("{} ({}); {}", self.cause, self.code, self.fix).into(), ..self }
     }
 
     /// With another remedy.
     pub(super) fn advise(self, fix: impl Into<Box<str>>) -> Self {
-        Self { fix: fix.into(), ..self }.told()
+        Self { fix: fix.into(), ..self }.with_text()
     }
 
     /// With the server that it is about.
     pub(super) fn at(self, server: impl std::fmt::Display) -> Self {
-        Self { cause: format!("{server}: {}", self.cause).into(), ..self }.told()
+        Self { cause: format!("{server}: {}", self.cause).into(), ..self }.with_text()
     }
 
-    /// The server's line when it is busy with a script: it is well, and says this to everybody.
+    /// The server's line when it is busy with a script: it works, and sends this to every client.
     pub(super) fn busy_line(&self) -> Option<&[u8]> {
         self.server_line.as_deref().filter(|line| line.starts_with(b"BUSY "))
     }
@@ -104,7 +104,7 @@ impl From<&LoginError> for DialError {
             fix: "respgate runs it again by itself".into(),
             ..fault
         }
-        .told()
+        .with_text()
     }
 }
 
@@ -120,7 +120,7 @@ impl From<TlsError> for DialError {
             fix: error.hint().into(),
             ..Self::of(Fault::NotConnected)
         }
-        .told()
+        .with_text()
     }
 }
 

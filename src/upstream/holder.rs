@@ -1,6 +1,6 @@
 //! For whom pinned connections are lent, and how many one user and one listener may have, so that others find some.
 //!
-//! Owns: [`Holder`], [`Holders`]. Never knows: what connections are used for, who waits.
+//! Owns: [`Holder`], [`Holders`]. Never knows: what connections are used for, waiting sessions.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,11 +13,11 @@ pub struct Holder {
     pub listener: Arc<str>,
 }
 
-/// A user leaves free at least one for each so many that it has …
+/// One connection stays free for others for each so many that a user has …
 const USER_PART: usize = 7;
 /// … and a listener, which may have several users, one for each so many.
 const LISTENER_PART: usize = 15;
-const _: () = assert!(USER_PART < LISTENER_PART, "one user leaves room for others of its listener");
+const _: () = assert!(USER_PART < LISTENER_PART, "one user cannot take all of its listener");
 
 /// How many connections each user and each listener has.
 ///

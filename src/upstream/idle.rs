@@ -1,7 +1,7 @@
 //! Pinned connections that are lent to no session: which one is lent next, which are checked, which are
 //! closed.
 //!
-//! Owns: [`IdleConnections`], [`Pooled`], [`IdleTiming`]. Never knows: sockets, clocks, who needs a connection.
+//! Owns: [`IdleConnections`], [`Pooled`], [`IdleTiming`]. Never knows: sockets, clocks, sessions.
 
 use std::time::{Duration, Instant};
 

@@ -113,7 +113,7 @@ impl LoginScript {
         out
     }
 
-    /// Room for all of it: a buffer that grows leaves copies of the password behind.
+    /// Room for all of it: a buffer that grows keeps copies of the password in freed memory.
     fn buffer(&self) -> Zeroizing<Vec<u8>> {
         let name = self.login.username.as_ref().map_or(0, String::len);
         let password = self.login.password.as_ref().map_or(0, |p| p.expose().len());
@@ -254,7 +254,7 @@ impl LoginScript {
     }
 }
 
-/// What the server tells of a module, in its order (`addReplyLoadedModules`, module.c).
+/// What the server reports of a module, in its order (`addReplyLoadedModules`, module.c).
 const MODULE_KEYS: [&str; 4] = ["name", "ver", "path", "args"];
 
 fn encode_modules(modules: &Value, protocol: Protocol) -> Vec<u8> {
@@ -291,7 +291,7 @@ fn user(login: &Login) -> &[u8] {
 pub(super) fn relogin(login: &Login) -> Zeroizing<Vec<u8>> {
     let password = login.password.as_ref().map_or(&b""[..], |password| password.expose());
     let name = login.username.as_ref().map_or(0, String::len);
-    // A buffer that grows leaves copies of the password behind.
+    // A buffer that grows keeps copies of the password in freed memory.
     let mut out = Zeroizing::new(Vec::with_capacity(128 + name + password.len()));
     match &login.username {
         Some(name) => write_command(&mut out, &[own::AUTH, name.as_bytes(), password]),

@@ -1,7 +1,7 @@
 //! The way back from a shared connection to one session: what arrived waits here until the session's
 //! task takes it. It never makes the connection wait.
 //!
-//! Owns: [`Mailbox`], [`Holding`]. Never knows: what a reply means, who reads it.
+//! Owns: [`Mailbox`], [`Holding`]. Never knows: what a reply means, its session.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -214,7 +214,7 @@ impl Mailbox {
     }
 
     /// Hands out everything that has arrived, and asks to be woken by the next arrival. Returns
-    /// whether the session has exceeded what it may leave unread.
+    /// whether the session has more unread than it may.
     pub fn drain(&self, waker: &Waker, mut take: impl FnMut(Delivery, &[u8])) -> bool {
         let mut inner = self.inner.borrow_mut();
         let Inner { bytes, items, waker: known, .. } = &mut *inner;
@@ -265,7 +265,7 @@ impl Mailbox {
         self.holding.set(Some(holding));
     }
 
-    /// All that is kept for the client; `None` when it is nothing, or the client is about to leave.
+    /// All that is kept for the client; `None` when it is nothing, or the client is about to be closed.
     #[must_use]
     pub fn holding(&self) -> Option<Holding> {
         let inner = self.inner.borrow();

@@ -1,4 +1,4 @@
-//! Connections to the server: dial, share, lend, mend.
+//! Connections to the server: dialed, shared, lent, replaced.
 //!
 //! Owns: [`Upstream`], through which all of them are reached. Never knows: sessions, policy, what a request asks.
 
@@ -250,7 +250,7 @@ impl Upstream {
         self.context.outage_since()
     }
 
-    /// Whether nothing is heard of the server: then a late reply is not a slow one.
+    /// Whether the server is silent: then a late reply is not a slow one.
     #[must_use]
     pub(crate) fn is_silent(&self) -> bool {
         self.context.is_silent()
@@ -333,7 +333,7 @@ impl Upstream {
         }
     }
 
-    /// Takes leave of the server: every connection ends when it owes nothing any more.
+    /// Closes each connection once its outstanding replies have arrived.
     pub(crate) fn close(&self) {
         for shared in self.registry.all() {
             shared.close();

@@ -1,6 +1,6 @@
 //! One server, as far as it can be reached: when it may be dialed, since when it cannot be reached, why.
 //!
-//! Owns: [`Node`], [`Attempt`]. Never knows: clocks, sockets, who waits, how a line is logged.
+//! Owns: [`Node`], [`Attempt`]. Never knows: clocks, sockets, waiting sessions, how a line is logged.
 
 use std::time::{Duration, Instant};
 
@@ -81,7 +81,7 @@ impl Node {
         self.last_failure
     }
 
-    /// Whether nothing is heard of the server, on some connection or on none.
+    /// Whether the server is silent: some connection waits too long, or there is none.
     #[must_use]
     pub fn is_silent(&self) -> bool {
         self.silent > 0 || self.breaker.is_open()
@@ -159,7 +159,7 @@ impl Node {
     /// The server has answered a probe. When no connection was attempted for a while, that is the end of
     /// an outage of connections that are wanted no longer.
     pub fn handle_alive(&mut self, now: Instant) -> Option<Notice> {
-        if self.breaker.is_at_rest(now) { self.outage.handle_alive(now) } else { None }
+        if self.breaker.is_closed(now) { self.outage.handle_alive(now) } else { None }
     }
 
     /// A shared connection has become silent, or speaks again, or has ended.

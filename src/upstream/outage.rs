@@ -1,4 +1,4 @@
-//! What is known of a server that cannot be reached: since when, why, what waited, who was closed; and
+//! What is known of a server that cannot be reached: since when, why, what waited, how many clients were closed; and
 //! how long a request may wait for it.
 //!
 //! Owns: [`Outage`], [`Patience`], [`Notice`]. Never knows: clocks, sockets, how a line is logged.
@@ -82,7 +82,7 @@ struct Trouble {
     waited: u64,
     closed: u64,
     /// Causes that were logged and that an operator has to remove.
-    told: Vec<Unavailable>,
+    logged: Vec<Unavailable>,
 }
 
 /// The one outage that there is, or none.
@@ -132,10 +132,10 @@ impl Outage {
             self.begin(now);
         }
         let acts = matches!(why, Unavailable::Auth | Unavailable::Tls | Unavailable::Protocol);
-        let told = &mut self.trouble.as_mut()?.told;
-        let new = acts && !told.contains(&why);
+        let logged = &mut self.trouble.as_mut()?.logged;
+        let new = acts && !logged.contains(&why);
         if new {
-            told.push(why);
+            logged.push(why);
         }
         match (first, new) {
             (true, _) => Some(Notice::Failed),
@@ -172,7 +172,7 @@ impl Outage {
     fn begin(&mut self, since: Instant) {
         debug_assert!(self.trouble.is_none(), "there is one outage at a time");
         self.trouble =
-            Some(Trouble { since, connected: None, waited: 0, closed: 0, told: Vec::new() });
+            Some(Trouble { since, connected: None, waited: 0, closed: 0, logged: Vec::new() });
     }
 
     fn end(&mut self, now: Instant) -> Option<Notice> {

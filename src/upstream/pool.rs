@@ -1,7 +1,7 @@
 //! Pinned connections: carries out what is decided about them, with sockets and tasks.
 //!
 //! Owns: [`Pool`], [`Claim`], the task that looks after idle connections. Never knows: what they are lent
-//! for, who gets one first.
+//! for, which session gets one first.
 
 use std::cell::RefCell;
 use std::collections::HashMap;

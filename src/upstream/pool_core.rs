@@ -1,4 +1,4 @@
-//! Pinned connections, as far as it is decided here: who gets one, who is dialed for, who waits; what is
+//! Pinned connections, as far as it is decided here: which session gets one, is dialed for, or waits; what is
 //! closed, checked and kept warm.
 //!
 //! Owns: [`PoolCore`], [`Turn`], [`Upkeep`]. Never knows: sockets, clocks, tasks, what connections are lent for.
@@ -71,7 +71,7 @@ pub struct PoolCore<C> {
     period: Duration,
     shares: Shares,
     idle: IdleConnections<C>,
-    /// Who waits for one, is dialed for, or has one.
+    /// A session that waits for one, is dialed for, or has one.
     claims: HashMap<u64, Claim>,
     next: u64,
     lent: usize,
@@ -144,7 +144,7 @@ impl<C: Pooled> PoolCore<C> {
         self.shares.share_among(listeners);
     }
 
-    /// Whether a connection for this use could be had without waiting for others, by one who has few.
+    /// Whether a connection for this use could be had without waiting for others, by a holder with few.
     #[must_use]
     pub fn has_room_for(&self, purpose: Use) -> bool {
         self.shares.is_free_for(purpose)
@@ -197,7 +197,7 @@ impl<C: Pooled> PoolCore<C> {
         self.check_invariants();
     }
 
-    /// An attempt to dial for this claim has failed. The session is the last in line now, behind those who
+    /// An attempt to dial for this claim has failed. The session is the last in line now, behind those that
     /// wait; its new number.
     pub fn handle_failed(&mut self, number: u64, key: PoolKey) -> u64 {
         let Some(claim) = self.claims.get(&number).cloned() else { return number };
@@ -226,7 +226,7 @@ impl<C: Pooled> PoolCore<C> {
             let claim = self.claims.get_mut(&number);
             debug_assert!(
                 claim.as_ref().is_some_and(|claim| claim.state == State::InLine),
-                "only who is in line is granted one"
+                "only a session in line is granted one"
             );
             if let Some(claim) = claim {
                 claim.state = State::Granted;
@@ -357,7 +357,10 @@ impl<C: Pooled> PoolCore<C> {
             assert!(self.shares.taken() <= self.max, "no more than there are");
             let granted =
                 |number: &u64| self.claims.get(number).is_none_or(|c| c.state != State::InLine);
-            assert!(self.granted.iter().all(granted), "who was granted one is out of line");
+            assert!(
+                self.granted.iter().all(granted),
+                "a session that was granted one is out of line"
+            );
             assert!(self.claims.keys().all(|number| *number < self.next), "numbers ascend");
         }
     }

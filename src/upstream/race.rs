@@ -15,7 +15,7 @@ use super::fault::Fault;
 use crate::base::clock;
 use crate::traffic::Unavailable;
 
-/// The first connection to a primary, as `is_primary` tells, or one to a replica when there is no primary.
+/// The first connection to a primary, as `is_primary` decides, or one to a replica when there is no primary.
 ///
 /// # Errors
 ///

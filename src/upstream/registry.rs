@@ -91,7 +91,7 @@ impl<M: Member> Registry<M> {
         debug_assert!(all.len() <= self.width, "no more than configured");
     }
 
-    /// Forgets a key. Sessions that know its connections leave them.
+    /// Removes a key. Sessions stop using its connections.
     pub(super) fn remove(&self, key: PoolKey) {
         let removed = self.current.borrow_mut().remove(&key);
         removed.iter().flatten().for_each(|member| member.leave());
@@ -111,7 +111,7 @@ impl<M: Member> Registry<M> {
             Some(member)
         });
         drop(current);
-        // Sessions that know it leave it.
+        // Sessions stop using it.
         forgotten.inspect(|member| member.leave()).is_some()
     }
 

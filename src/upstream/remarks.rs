@@ -1,7 +1,7 @@
 //! What is known of some requests of one session besides their replies: how long they waited for a
 //! connection, how long the server took, which key they name.
 //!
-//! Owns: [`Notable`], [`Remark`], [`Remarks`]. Never knows: what a request asks, who wants to know.
+//! Owns: [`Notable`], [`Remark`], [`Remarks`]. Never knows: what a request asks, the use of remarks.
 
 use std::ops::Range;
 use std::time::Duration;

@@ -16,7 +16,7 @@ pub(super) struct ReplyBuffer {
     seen: usize,
 }
 
-/// What arrived is no reply, or none that anybody would decode.
+/// What arrived is no reply, or one that is not worth decoding.
 #[derive(Debug)]
 pub(super) struct InvalidReply;
 

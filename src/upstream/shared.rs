@@ -1,4 +1,4 @@
-//! One logical shared connection: who waits on it, and whether it is up. It outlives the sockets that
+//! One logical shared connection: the sessions that wait on it, and whether it is up. It outlives the sockets that
 //! serve it.
 //!
 //! Owns: [`Shared`]. Never knows: sockets, sessions, what a request asks.
@@ -81,7 +81,7 @@ impl Shared {
         Self::make(key, keep, false, context)
     }
 
-    /// One that has no task and no connection. Sessions leave it at once, as one that was set aside.
+    /// One that has no task and no connection. Sessions stop using it at once, as one that was set aside.
     pub(super) fn refusing(key: PoolKey, context: Rc<UpstreamContext>) -> Rc<Self> {
         let shared = Self::make(key, false, true, context);
         shared.set_aside();
@@ -119,7 +119,7 @@ impl Shared {
         other
     }
 
-    /// Tells it from every other.
+    /// Distinguishes it from every other.
     pub(super) const fn number(&self) -> u64 {
         self.number
     }
@@ -335,7 +335,7 @@ fn difference(before: usize, after: usize) -> i64 {
     number(after) - number(before)
 }
 
-/// Answers requests that were not sent as the server answers everybody at this moment.
+/// Gives requests that were not sent the answer that the server gives to every client at this moment.
 pub(super) fn answer_all(line: Pipeline<Owner<Rc<Mailbox>>>, error: &[u8]) {
     let (error, now) = ([b"-", error, b"\r\n"].concat(), clock::now());
     let aborted = format!("-{}\r\n", client_text::EXECABORT);

@@ -9,7 +9,7 @@ use super::holder::{Holder, Holders};
 use crate::base::limits;
 use crate::config::PoolMode;
 
-/// What a pinned connection is used for, as far as one use must leave room for the others.
+/// What a pinned connection is used for, as far as one use must not take all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Use {
     /// WATCH, a transaction, any other state of a connection.
@@ -40,15 +40,15 @@ const fn reserve(max: usize) -> usize {
     if max >= limits::RESERVED_CONNECTIONS_MIN { max.div_ceil(RESERVE_PART) } else { 0 }
 }
 
-/// What one use has taken, and who waits for more.
+/// What one use has taken, and the holders that wait for more.
 #[derive(Debug, Default)]
 struct Share {
     taken: usize,
-    /// Those who wait, by number: of each holder the lowest came first.
+    /// The waiting holders, by number: of each holder the lowest came first.
     lines: BTreeMap<Holder, BTreeSet<u64>>,
 }
 
-/// Who has a connection and who waits for one.
+/// The holders that have a connection or wait for one.
 #[derive(Debug)]
 pub(super) struct Shares {
     max: usize,
@@ -127,8 +127,8 @@ impl Shares {
         if purpose == Use::Release { room > 0 } else { self.holders.may_take(holder, room) }
     }
 
-    /// Takes one, if this holder may have it. Those who wait are not passed: [`Self::grant`] has left none of them
-    /// who may have one.
+    /// Takes one, if this holder may have it. It overtakes no waiting one: [`Self::grant`] has left none of them
+    /// that may have one.
     pub(super) fn take(&mut self, purpose: Use, holder: &Holder) -> bool {
         let free = self.is_free_for_holder(purpose, holder);
         if free {
@@ -156,17 +156,17 @@ impl Shares {
     pub(super) fn leave(&mut self, purpose: Use, holder: &Holder, number: u64) {
         let lines = &mut self.of_mut(purpose).lines;
         let Some(line) = lines.get_mut(holder) else {
-            debug_assert!(false, "only who waits leaves the line");
+            debug_assert!(false, "only a waiting holder is removed from the line");
             return;
         };
         let was_in_line = line.remove(&number);
-        debug_assert!(was_in_line, "only who waits leaves the line");
+        debug_assert!(was_in_line, "only a waiting holder is removed from the line");
         if line.is_empty() {
             lines.remove(holder);
         }
     }
 
-    /// A connection is free again. [`Self::grant`] says who gets it.
+    /// A connection is free again. [`Self::grant`] decides which holder gets it.
     pub(super) fn give_back(&mut self, purpose: Use, holder: &Holder) {
         let share = self.of_mut(purpose);
         debug_assert!(share.taken > 0, "only what was taken is given back");
@@ -176,7 +176,7 @@ impl Shares {
         }
     }
 
-    /// Takes one for the first of those who wait and may have one; its number.
+    /// Takes one for the first waiting holder that may have one; its number.
     pub(super) fn grant(&mut self) -> Option<u64> {
         let mut first: Option<(u64, Use, &Holder)> = None;
         for purpose in ALL.into_iter().chain([Use::Release]) {
@@ -194,7 +194,7 @@ impl Shares {
         Some(number)
     }
 
-    /// Whether anybody waits.
+    /// Whether a holder waits.
     pub(super) fn is_waited_for(&self) -> bool {
         ALL.iter().any(|purpose| !self.of(*purpose).lines.is_empty())
     }
@@ -245,7 +245,11 @@ mod tests {
                 || take(&mut shares, Use::Block)
                 || take(&mut shares, Use::Large)
             {}
-            assert_eq!(shares.taken(), max, "nothing is left unused by those who may");
+            assert_eq!(
+                shares.taken(),
+                max,
+                "no free connection is kept from a holder that may have it"
+            );
         }
     }
 
@@ -293,7 +297,7 @@ mod tests {
         assert_eq!(shares.grant(), Some(3));
         assert!(!shares.is_waited_for());
         shares.wait(Use::State, &anyone(), 4);
-        assert!(!take(&mut shares, Use::State), "nobody passes one who waits");
+        assert!(!take(&mut shares, Use::State), "no request overtakes a waiting one");
         shares.leave(Use::State, &anyone(), 4);
     }
 

@@ -1,6 +1,6 @@
 //! How the kernel is to treat a socket to a server: when it gives up a way on which packets vanish.
 //!
-//! Owns: [`SocketOptions`]. Never knows: who connects, what travels.
+//! Owns: [`SocketOptions`]. Never knows: the peer, what is sent.
 
 use std::time::Duration;
 

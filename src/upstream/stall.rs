@@ -40,7 +40,7 @@ impl Stall {
         self.not_before = Some(now + limits::STALL_DIAL_INTERVAL);
     }
 
-    /// What follows when nothing has been heard since `silent_since`, although something is owed.
+    /// What follows when nothing has arrived since `silent_since`, although a reply is outstanding.
     pub(super) fn advise(&self, now: Instant, silent_since: Instant) -> Advice {
         debug_assert!(silent_since <= now, "silence has begun");
         let silent = now.saturating_duration_since(silent_since);

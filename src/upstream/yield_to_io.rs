@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::task::Context;
 
 /// Wakes the task again only after the sockets were looked at. A task that merely wakes itself keeps
-/// everybody waiting whose socket has something: the runtime looks at sockets when no task is ready,
+/// every waiting task whose socket has something: the runtime looks at sockets when no task is ready,
 /// or after dozens of turns.
 pub(crate) fn yield_to_io(cx: &mut Context<'_>) {
     let _ = pin!(tokio::task::yield_now()).poll(cx);

@@ -85,7 +85,7 @@ fn demo_stays_up_until_its_signal() {
     let mut rest = String::new();
     shown.read_to_string(&mut rest).unwrap();
     assert!(child.wait().unwrap().success(), "{rest}");
-    assert!(rest.contains("Told to leave."), "{rest}");
+    assert!(rest.contains("Terminated by a signal."), "{rest}");
     TcpStream::connect(&connect).expect_err("respgate has left");
     assert_eq!(left_in(place.path()), 0);
 }

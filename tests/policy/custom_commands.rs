@@ -315,7 +315,7 @@ fn learned_commands(brand: Brand) {
     });
     assert!(!shown.contains("foreign") && !shown.contains("mod.any"), "{shown}");
     let line = proxy.await_log(&["CMD-I001", "mod.get", "mod.sort"]);
-    assert!(line.contains("mod.set (a key specification that does not tell everything)"), "{line}");
+    assert!(line.contains("mod.set (a key specification that is incomplete)"), "{line}");
     proxy.await_metric(MISSING, |count| (count - 11.0).abs() < 0.1);
     assert!(proxy.metric(DIFFERENCES) < 0.5);
     // Every key is allowed.

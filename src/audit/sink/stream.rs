@@ -1,6 +1,6 @@
 //! The standard output as a sink.
 //!
-//! Owns: [`Stdout`]. Never knows: who reads it.
+//! Owns: [`Stdout`]. Never knows: its reader.
 
 use std::io::{self, Write};
 

@@ -92,7 +92,7 @@ pub(crate) const LEASE_UNREAD_BYTES_MAX: usize = 256 * 1024;
 pub(crate) const LEASE_UNSENT_BYTES_MAX: usize = 128 * 1024;
 /// Bytes from which on a round counts as one of bulk transfer: one TLS record.
 pub(crate) const BULK_ROUND_BYTES: usize = 16 * 1024;
-/// Bytes within one time limit below which a transfer counts as standing still.
+/// Bytes within one time limit below which a transfer counts as stalled.
 pub(crate) const PROGRESS_BYTES_MIN: usize = 16 * 1024;
 /// Silence up to which a peer that takes nothing may be busy with sending.
 pub(crate) const PEER_BUSY_TIME: Duration = Duration::from_millis(50);

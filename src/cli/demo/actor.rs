@@ -21,7 +21,7 @@ impl Actor {
     /// Sends the command, whose reply must be shown as `expected`.
     pub(super) fn ask(&mut self, command: &[&str], expected: &str) -> Result<(), String> {
         self.send(command)?;
-        self.hear(expected)
+        self.receive(expected)
     }
 
     pub(super) fn send(&mut self, command: &[&str]) -> Result<(), String> {
@@ -29,14 +29,14 @@ impl Actor {
         self.client.send(command)
     }
 
-    pub(super) fn hear(&mut self, expected: &str) -> Result<(), String> {
+    pub(super) fn receive(&mut self, expected: &str) -> Result<(), String> {
         let reply = self.client.receive()?;
         self.screen.reply("", &reply);
         as_expected(&reply, expected)
     }
 
-    /// As [`Self::hear`], after another client has sent a command.
-    pub(super) fn hear_late(&mut self, expected: &str) -> Result<(), String> {
+    /// As [`Self::receive`], after another client has sent a command.
+    pub(super) fn receive_late(&mut self, expected: &str) -> Result<(), String> {
         let reply = self.client.receive()?;
         self.screen.reply(&format!("{}< ", self.name), &reply);
         as_expected(&reply, expected)

@@ -51,8 +51,8 @@ impl Process {
         }
     }
 
-    /// Tells the program to leave (SIGTERM).
-    pub(super) fn tell_to_leave(&self) -> Result<(), String> {
+    /// Sends SIGTERM to the program.
+    pub(super) fn terminate(&self) -> Result<(), String> {
         let kill = format!("kill -TERM {}", self.child.id());
         let status = Command::new("sh").args(["-c", &kill]).status();
         match status {

@@ -27,7 +27,7 @@ impl Screen {
         self.output.print(&format!("  {text}"));
     }
 
-    /// A command of the client called `who`.
+    /// A command of the client with this name.
     pub(super) fn command(self, who: &str, command: &[&str]) {
         let words: Vec<_> = command.iter().map(|word| shell_word(word)).collect();
         self.output.print(&format!(

@@ -104,10 +104,10 @@ fn conversations(stage: &mut Stage, screen: Screen) -> Result<(), String> {
             .contains("blocked_clients:1"))
     })?;
     b.ask(&["RPUSH", "app1:queue", "job 1"], "(integer) 1")?;
-    a.hear_late("[\"app1:queue\", \"job 1\"]")?;
+    a.receive_late("[\"app1:queue\", \"job 1\"]")?;
     a.ask(&["SUBSCRIBE", "app1:news"], "[\"subscribe\", \"app1:news\", (integer) 1]")?;
     b.ask(&["PUBLISH", "app1:news", "it works"], "(integer) 1")?;
-    a.hear_late("[\"message\", \"app1:news\", \"it works\"]")?;
+    a.receive_late("[\"message\", \"app1:news\", \"it works\"]")?;
     screen.command("b", &["HELLO", "3"]);
     let hello = b.client.hello3()?;
     screen.reply("", &hello);
@@ -172,7 +172,7 @@ fn await_readiness(stage: &Stage, screen: Screen, wanted: u16) -> Result<(), Str
 fn stop(stage: &mut Stage, screen: Screen) -> Result<(), String> {
     let mut app = Actor::new("app", stage.client()?, screen);
     app.ask(&["PING"], "PONG")?;
-    stage.gate()?.tell_to_leave()?;
+    stage.gate()?.terminate()?;
     await_readiness(stage, screen, 503)?;
     app.ask(&["GET", "app1:greeting"], "\"hello\"")?;
     screen.line("the client hangs up");

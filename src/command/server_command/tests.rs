@@ -64,15 +64,15 @@ const AT_ONE: (&str, &[(&str, i64)]) = ("index", &[("index", 1)]);
 const ONE_KEY: (&str, &[(&str, i64)]) = ("range", &[("lastkey", 0), ("keystep", 1), ("limit", 0)]);
 const TO_END: (&str, &[(&str, i64)]) = ("range", &[("lastkey", -1), ("keystep", 2), ("limit", 0)]);
 
-/// What a server tells that says these entries.
-fn told(entries: &[Value]) -> Vec<ServerCommand> {
+/// The reply of a server that describes these entries.
+fn reply_of(entries: &[Value]) -> Vec<ServerCommand> {
     let mut found = Vec::new();
     entries.iter().for_each(|entry| take_entry(entry, &mut found));
     found
 }
 
 fn learned(entries: Vec<Value>) -> Learned {
-    learn(&told(&entries))
+    learn(&reply_of(&entries))
 }
 
 /// The keys of a command with these specifications, or why it stays unknown.
@@ -112,7 +112,7 @@ fn specifications_that_are_complete() {
 #[test]
 fn commands_described_incompletely_stay_unknown() {
     let unknown = "a key specification that is unknown, or of a form that is not supported";
-    let partial = "a key specification that does not tell everything";
+    let partial = "a key specification that is incomplete";
     let keyword = ("keyword", &[("startfrom", 1)][..]);
     let nothing = ("unknown", &[][..]);
     let half = ("range", &[("lastkey", -1), ("keystep", 1), ("limit", 2)][..]);
@@ -145,7 +145,7 @@ fn commands_described_incompletely_stay_unknown() {
     };
     fields.truncate(7);
     let old = learned(vec![Value::Array(fields)]);
-    assert_eq!(old.refused[..], [("x.y".to_owned(), "the server tells of no key specifications")]);
+    assert_eq!(old.refused[..], [("x.y".to_owned(), "the server describes no key specifications")]);
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn commands_that_change_a_connection_are_never_learned() {
 fn commands_outside_the_table_alone_are_learned() {
     let spec = [("RO access", AT_ONE, ONE_KEY)];
     let sub = |name: &str, flags: &str| entry(name, -3, flags, "", &spec, Vec::new());
-    let described = told(&[
+    let described = reply_of(&[
         entry("GET", 2, "readonly", "", &spec, Vec::new()),
         entry("config", -2, "", "", &[], vec![sub("config|new", "readonly")]),
         entry(
@@ -209,7 +209,7 @@ fn commands_outside_the_table_alone_are_learned() {
 #[test]
 fn differences_from_the_table() {
     let line = |entry: Value| {
-        let found = differences(&told(&[entry]));
+        let found = differences(&reply_of(&[entry]));
         found.first().cloned().unwrap_or_default()
     };
     let get =

@@ -173,12 +173,12 @@ REACH = by_name({
     " object|help ping pubsub pubsub|help quit readonly readwrite reset role script script|debug"
     " script|exists script|help script|load select slowlog slowlog|help time unwatch wait waitaof"
     " xgroup xgroup|help xinfo xinfo|help",
-    "Walk(PatternAt::Argument)": "keys",
-    "Walk(PatternAt::Option)": "scan clusterscan",
+    "Scan(PatternAt::Argument)": "keys",
+    "Scan(PatternAt::Option)": "scan clusterscan",
     "Copy": "copy",
     "Move": "move",
     "Migrate": "migrate",
-    "ChannelWalk": "pubsub|channels pubsub|shardchannels",
+    "ChannelScan": "pubsub|channels pubsub|shardchannels",
     "ChannelCount": "pubsub|numsub pubsub|shardnumsub",
     "Invalidations": "client|tracking",
     "Report": "info",

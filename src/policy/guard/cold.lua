@@ -222,8 +222,8 @@ local pats
 if find(letters,"[KC]") then
 pats=walk(a,n,find(letters,"C",1,true))
 if not pats then if asks then return false end return no(@SYNTAX@) end
-for i=1,#pats do if not mayWalk(a[pats[i]]) then if asks then return false end return no(@KEY@) end end
-if #pats==0 and not mayWalk("*") then if asks then return false end return no(@KEY@) end
+for i=1,#pats do if not mayScan(a[pats[i]]) then if asks then return false end return no(@KEY@) end end
+if #pats==0 and not mayScan("*") then if asks then return false end return no(@KEY@) end
 end
 local own={}
 for i=1,m,3 do
@@ -231,7 +231,7 @@ local at=o[i]
 own[i]=a[at]
 a[at]=@PREFIX@..a[at]
 end
-@WALKS@
+@SCANS@
 if asks then return redis.acl_check_cmd(unpack(a,1,n)) end
 local r=rp(unpack(a,1,n))
 if type(r)=="table" then

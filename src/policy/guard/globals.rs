@@ -124,7 +124,7 @@ impl Distrust {
     }
 }
 
-/// What is known of the server's Lua. One for all sessions of a thread: who shares it keeps the cell.
+/// What is known of the server's Lua. One for all sessions of a thread; its owner keeps the cell.
 #[derive(Debug, Default)]
 pub(crate) struct Guarding {
     found: Option<Result<Arc<Globals>, Distrust>>,
@@ -140,7 +140,7 @@ impl Guarding {
     }
 
     pub(crate) fn set(&mut self, found: Result<Arc<Globals>, Distrust>) {
-        debug_assert!(self.wanted, "it was asked for nobody");
+        debug_assert!(self.wanted, "nothing had asked for it");
         self.found = Some(found);
     }
 

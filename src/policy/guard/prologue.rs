@@ -123,11 +123,11 @@ impl Guard {
             "r=rp(c,@WHOLE@,...)"
         };
         let sends_names = may_key.is_none() && !prefix.is_empty();
-        let walks = if prefix.is_empty() { String::new() } else { rules::walks(prefix) };
+        let scans = if prefix.is_empty() { String::new() } else { rules::scans(prefix) };
         let filled = lua::compact(COLD)
             .replace("@TABLE@", &rows)
             .replace("@RULES@", &rest)
-            .replace("@WALKS@", &walks)
+            .replace("@SCANS@", &scans)
             .replace("@REPEATED@", &lua::quote(client_text::SCRIPT_REPEATED.as_bytes()))
             .replace("@FOREIGN@", &lua::quote(client_text::FOREIGN_NAME.as_bytes()))
             .replace("@SYNTAX@", &lua::quote(client_text::SYNTAX.as_bytes()))

@@ -70,7 +70,7 @@ impl<'a> Names<'a> {
         let mut out = String::new();
         let keyed = self.may_key().is_some();
         let _ = write!(out, "local function mayPattern(k) return {} end ", self.pattern(prefix));
-        let _ = write!(out, "local function mayWalk(k) {} end ", self.walk());
+        let _ = write!(out, "local function mayScan(k) {} end ", self.scan_rule());
         let _ = write!(out, "local function mayChannel(k) return {} end ", self.channel());
         let _ = write!(out, "local function mayDb(v) return {} end ", self.database());
         let key = if keyed { "not mayKey(k,c)" } else { "false" };
@@ -111,7 +111,7 @@ impl<'a> Names<'a> {
     }
 
     /// A pattern of `KEYS` or `SCAN`.
-    fn walk(&self) -> String {
+    fn scan_rule(&self) -> String {
         if !self.rules.keys.deny.is_empty() {
             return "return false".to_owned();
         }
@@ -188,7 +188,7 @@ impl<'a> Names<'a> {
 }
 
 /// `KEYS` and `SCAN` look at the application's keys alone.
-pub(super) fn walks(prefix: &str) -> String {
+pub(super) fn scans(prefix: &str) -> String {
     let prefix = escape(prefix.as_bytes());
     let (glob, all) = (quote(&prefix), quote(&[&*prefix, b"*"].concat()));
     format!(

@@ -65,7 +65,7 @@ fn is_plain(name: &str) -> bool {
 fn row(spec: &Spec) -> Option<String> {
     let in_scripts = matches!(spec.effect, Effect::Shared | Effect::Block(_) | Effect::Select)
         || LOCAL.contains(&spec.name);
-    let stays = matches!(spec.reach, Reach::Named | Reach::Walk(_) | Reach::Copy | Reach::Move);
+    let stays = matches!(spec.reach, Reach::Named | Reach::Scan(_) | Reach::Copy | Reach::Move);
     // How often is always said by the second argument.
     let counted = matches!(spec.cost, Cost::Linear | Cost::Repeats { arg: 2 });
     if !counted || !in_scripts || !stays || spec.flags.has(Flags::NOSCRIPT) || spec.script.is_some()
@@ -130,8 +130,8 @@ fn letters(spec: &Spec) -> String {
     when(matches!(spec.cost, Cost::Repeats { .. }), 'R');
     // Whether its patterns are names is said by what it reaches.
     let names = match (spec.reach, spec.names) {
-        (Reach::Walk(PatternAt::Argument), _) => "K",
-        (Reach::Walk(PatternAt::Option), _) => "C",
+        (Reach::Scan(PatternAt::Argument), _) => "K",
+        (Reach::Scan(PatternAt::Option), _) => "C",
         (_, ReplyNames::Names | ReplyNames::Scan) => "A",
         (_, ReplyNames::First) => "F",
         (_, ReplyNames::Streams) => "Z",

@@ -1,6 +1,6 @@
 //! `DBSIZE` and `FLUSHDB` over one application's keys: page by page, each a short request.
 //!
-//! Owns: [`Walk`], what is asked and what is made of each page. Never knows: sessions, connections.
+//! Owns: [`KeyScan`], what is asked and what is made of each page. Never knows: sessions, connections.
 
 use std::sync::Arc;
 
@@ -16,19 +16,19 @@ const PAGE: &str = "512";
 
 /// What is done to every key of the application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeyScan {
+pub enum ScanAction {
     /// `DBSIZE`
     Count,
     /// `FLUSHDB`
     Remove,
 }
 
-/// One walk over the database. A key that is there all the time is met, one that comes meanwhile
+/// One scan over the database. A key that is there all the time is met, one that comes meanwhile
 /// may be; while the server's table shrinks a key may be counted twice (as `SCAN` has it).
 #[derive(Debug)]
-pub struct Walk {
+pub struct KeyScan {
     prefix: Arc<Prefix>,
-    sweep: KeyScan,
+    action: ScanAction,
     cursor: Box<[u8]>,
     found: u64,
     asked: Asked,
@@ -51,14 +51,14 @@ pub enum Next {
     Failed(Box<[u8]>),
 }
 
-impl Walk {
-    pub(super) fn new(prefix: Arc<Prefix>, sweep: KeyScan) -> Self {
-        Self { prefix, sweep, cursor: (*b"0").into(), found: 0, asked: Asked::Page }
+impl KeyScan {
+    pub(super) fn new(prefix: Arc<Prefix>, action: ScanAction) -> Self {
+        Self { prefix, action, cursor: (*b"0").into(), found: 0, asked: Asked::Page }
     }
 
     #[must_use]
-    pub const fn sweep(&self) -> KeyScan {
-        self.sweep
+    pub const fn action(&self) -> ScanAction {
+        self.action
     }
 
     /// Writes the request for the next page.
@@ -82,7 +82,7 @@ impl Walk {
             };
             self.cursor = cursor.into();
             self.found += names.len() as u64;
-            if self.sweep == KeyScan::Remove && !names.is_empty() {
+            if self.action == ScanAction::Remove && !names.is_empty() {
                 self.asked = Asked::Removal;
                 let mut words: Vec<&[u8]> = vec![b"UNLINK"];
                 words.extend(names);
@@ -118,43 +118,43 @@ impl Walk {
 mod tests {
     use super::*;
 
-    fn take(walk: &mut Walk, frame: &str) -> (Next, String) {
+    fn take(scan: &mut KeyScan, frame: &str) -> (Next, String) {
         let mut out = BytesMut::new();
-        let next = walk.take(frame.replace(' ', "\r\n").as_bytes(), &mut out);
+        let next = scan.take(frame.replace(' ', "\r\n").as_bytes(), &mut out);
         (next, String::from_utf8_lossy(&out).replace("\r\n", " "))
     }
 
-    fn walk(sweep: KeyScan) -> Walk {
-        Walk::new(Arc::new(Prefix::new(b"a*:")), sweep)
+    fn scan(action: ScanAction) -> KeyScan {
+        KeyScan::new(Arc::new(Prefix::new(b"a*:")), action)
     }
 
     const ASK: &str = "*6 $4 SCAN $1 7 $5 MATCH $5 a\\*:* $5 COUNT $3 512 ";
 
     #[test]
     fn counts() {
-        let mut walk = walk(KeyScan::Count);
-        let page = take(&mut walk, "*2 $1 7 *2 $4 a*:k $4 a*:l ");
+        let mut scan = scan(ScanAction::Count);
+        let page = take(&mut scan, "*2 $1 7 *2 $4 a*:k $4 a*:l ");
         assert_eq!(page, (Next::Ask, ASK.to_owned()));
-        let page = take(&mut walk, "*2 $1 7 *0 ");
+        let page = take(&mut scan, "*2 $1 7 *0 ");
         assert_eq!(page, (Next::Ask, ASK.to_owned()));
-        assert_eq!(take(&mut walk, "*2 $1 0 *1 $3 a*: ").0, Next::Done(3));
+        assert_eq!(take(&mut scan, "*2 $1 0 *1 $3 a*: ").0, Next::Done(3));
     }
 
     #[test]
     fn removes() {
-        let mut walk = walk(KeyScan::Remove);
-        let page = take(&mut walk, "*2 $1 7 *2 $4 a*:k $4 a*:l ");
+        let mut scan = scan(ScanAction::Remove);
+        let page = take(&mut scan, "*2 $1 7 *2 $4 a*:k $4 a*:l ");
         assert_eq!(page, (Next::Ask, "*3 $6 UNLINK $4 a*:k $4 a*:l ".to_owned()));
-        assert_eq!(take(&mut walk, ":2 "), (Next::Ask, ASK.to_owned()));
-        assert_eq!(take(&mut walk, "*2 $1 0 *0 ").0, Next::Done(2));
+        assert_eq!(take(&mut scan, ":2 "), (Next::Ask, ASK.to_owned()));
+        assert_eq!(take(&mut scan, "*2 $1 0 *0 ").0, Next::Done(2));
     }
 
     #[test]
     fn fails() {
         let error = Next::Failed((*b"-READONLY\r\n").into());
-        assert_eq!(take(&mut walk(KeyScan::Remove), "-READONLY ").0, error);
+        assert_eq!(take(&mut scan(ScanAction::Remove), "-READONLY ").0, error);
         for wrong in ["*2 $1 0 *1 $3 b:k ", ":1 ", "*2 $1 0 $1 x ", "*2 :0 *0 "] {
-            let next = take(&mut walk(KeyScan::Remove), wrong);
+            let next = take(&mut scan(ScanAction::Remove), wrong);
             assert!(matches!(next, (Next::Failed(_), text) if text.is_empty()), "{wrong}");
         }
     }

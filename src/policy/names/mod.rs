@@ -4,7 +4,7 @@
 //! Owns: [`Namespace`]: the request's side. Never knows: roles, sessions.
 //!
 //! `prefix` knows where the prefix is in a channel, `shape` what is taken off a reply; `hidden` what is left out of a list; `strip` takes
-//! it off replies, `push` off messages, `error_text` off errors; `walk` is `DBSIZE` and `FLUSHDB` over one application's keys.
+//! it off replies, `push` off messages, `error_text` off errors; `key_scan` is `DBSIZE` and `FLUSHDB` over one application's keys.
 
 mod error_text;
 mod hidden;
@@ -15,7 +15,7 @@ mod shape;
 mod strip;
 
 pub(crate) use hidden::Hidden;
-pub(crate) use key_scan::{KeyScan, Next, Walk};
+pub(crate) use key_scan::{KeyScan, Next, ScanAction};
 pub(crate) use prefix::Prefix;
 pub use shape::Strip;
 pub use strip::Stripper;
@@ -46,7 +46,7 @@ pub(super) struct Namespace {
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
     pub strip: Option<Strip>,
-    pub walk: Option<Box<Walk>>,
+    pub key_scan: Option<Box<KeyScan>>,
 }
 
 impl Namespace {
@@ -62,11 +62,11 @@ impl Namespace {
     }
 
     /// What is done over all keys of the application, one after the other.
-    const fn sweep(&self, reach: Reach) -> Option<KeyScan> {
+    const fn action(&self, reach: Reach) -> Option<ScanAction> {
         if self.counts && matches!(reach, Reach::Database(Does::CountsKeys)) {
-            Some(KeyScan::Count)
+            Some(ScanAction::Count)
         } else if self.removes && matches!(reach, Reach::Database(Does::RemovesKeys)) {
-            Some(KeyScan::Remove)
+            Some(ScanAction::Remove)
         } else {
             None
         }
@@ -85,20 +85,20 @@ impl Namespace {
         (keys, patterns): (&mut Vec<KeyPosition>, &mut Vec<u32>),
         edits: &mut Edits,
     ) -> Result<Outcome, Cause> {
-        let sweep = self.sweep(spec.reach);
-        let walks = matches!(spec.reach, Reach::Walk(_));
+        let action = self.action(spec.reach);
+        let scans = matches!(spec.reach, Reach::Scan(_));
         let mut echoed = 0;
         if spec.hides_keys() {
             return Err(Cause::HiddenKeys);
         }
-        if sweep.is_none() && leaves_prefix(spec.reach, named) {
+        if action.is_none() && leaves_prefix(spec.reach, named) {
             return Err(Cause::OthersKeys(spec.reach));
         }
-        if let Some(sweep) = sweep {
-            let walk = Box::new(Walk::new(Arc::clone(&self.prefix), sweep));
-            return Ok(Outcome { walk: Some(walk), strip: None });
+        if let Some(action) = action {
+            let key_scan = Box::new(KeyScan::new(Arc::clone(&self.prefix), action));
+            return Ok(Outcome { key_scan: Some(key_scan), strip: None });
         }
-        if walks {
+        if scans {
             scan_match(spec, request, patterns).map_err(cause)?;
             echoed = self.change_patterns(spec, request, patterns, edits);
         } else if !spec.keys.is_empty() {
@@ -114,7 +114,7 @@ impl Namespace {
         } else {
             keys.clear();
         }
-        if !walks {
+        if !scans {
             for at in &*keys {
                 self.change(spec, request, at, edits)?;
                 echoed |= bit(at.arg);
@@ -127,7 +127,7 @@ impl Namespace {
         let (prefix, names) = (Arc::clone(&self.prefix), spec.names);
         let strip =
             Strip { prefix, echoed, key_bytes, names, hidden: None, digests: None, loaded: false };
-        Ok(Outcome { strip: Some(strip), walk: None })
+        Ok(Outcome { strip: Some(strip), key_scan: None })
     }
 
     /// `KEYS`, `SCAN`: every pattern, and one where there is none. Returns [`Strip::echoed`].
@@ -141,7 +141,7 @@ impl Namespace {
         for arg in patterns {
             edits.insert(*arg, 0, self.prefix.glob());
         }
-        if patterns.is_empty() && spec.reach == Reach::Walk(PatternAt::Option) {
+        if patterns.is_empty() && spec.reach == Reach::Scan(PatternAt::Option) {
             edits.append(b"MATCH");
             edits.append_pieces(&[self.prefix.glob(), b"*"]);
             return u32::try_from(request.len() + 1).map_or(0, bit);
@@ -179,7 +179,7 @@ impl Namespace {
                 place @ (Place::At(_) | Place::Nowhere | Place::Refused) => place,
             },
             KeyKind::ChannelPattern if subscribes => match of_pattern(name.unwrap_or_default()) {
-                // Leaving what was never entered.
+                // Unsubscribing from what was never subscribed to.
                 Place::Refused if at.access == Access::NONE => Place::At(0),
                 place @ (Place::At(_) | Place::Nowhere | Place::Refused) => place,
             },
@@ -199,7 +199,7 @@ impl Namespace {
 
     /// `PUBSUB CHANNELS` without a pattern.
     fn add_default(&self, spec: &Spec, request: &Request<'_>, edits: &mut Edits) {
-        if spec.reach == Reach::ChannelWalk && request.len() == 2 {
+        if spec.reach == Reach::ChannelScan && request.len() == 2 {
             edits.append_pieces(&[self.prefix.glob(), b"*"]);
         }
     }

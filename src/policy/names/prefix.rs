@@ -17,7 +17,7 @@ pub struct Prefix {
 pub(super) enum Place {
     /// Before this byte.
     At(usize),
-    /// Nowhere: the channel tells of keys of every application, and its messages are sorted out.
+    /// Nowhere: the channel reports keys of every application, and its messages are filtered.
     Nowhere,
     /// The pattern may fit the server's own channels in a way that cannot be sorted out.
     Refused,
@@ -97,7 +97,7 @@ fn range_at(name: &[u8], at: usize, text: &[u8]) -> Option<Range<usize>> {
 /// A number of a database has at most ten digits.
 const DATABASE_DIGITS_MAX: usize = 10;
 
-/// Which of the server's own channels this is, if it is one that tells about keys.
+/// Which of the server's own channels this is, if it is one that reports keys.
 pub(super) fn own(name: &[u8]) -> Option<Own> {
     let is_number = |text: &[u8]| {
         (1..=DATABASE_DIGITS_MAX).contains(&text.len()) && text.iter().all(u8::is_ascii_digit)

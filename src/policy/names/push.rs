@@ -1,7 +1,7 @@
 //! Taking the prefix off what a connection says without being asked: messages, acknowledgements of
 //! subscriptions, invalidations.
 //!
-//! Owns: [`Prefix::push`]. Never knows: sessions, who subscribed to what.
+//! Owns: [`Prefix::push`]. Never knows: sessions, subscriptions.
 
 use std::ops::Range;
 
@@ -14,12 +14,12 @@ use crate::resp::{ReplyScanner, encode, number};
 /// Elements of a frame whose names are known; no such frame has more.
 const ELEMENTS_MAX: usize = 4;
 
-/// On which the server tells of keys that another client has read.
+/// On which the server reports keys that another client has read.
 const INVALIDATIONS: &[u8] = b"__redis__:invalidate";
 
 impl Prefix {
     /// Writes a whole frame as the client shall see it: an array of RESP2 or a push of RESP3, which
-    /// its first element tells to be a message, an acknowledgement or an invalidation. Nothing when
+    /// its first element marks as a message, an acknowledgement or an invalidation. Nothing when
     /// it is about another application; anything else as it is.
     pub fn push(&self, frame: &[u8], out: &mut BytesMut) {
         let Some((header, elements)) = split(frame) else { return out.put_slice(frame) };

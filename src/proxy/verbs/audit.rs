@@ -40,15 +40,15 @@ pub(crate) const AUDIT_RECENT: Verb<AdminState> = Verb {
     done: "the entries were shown",
     failed: "respgate has no audit log",
     patience: limits::ADMIN_WORK_TIMEOUT,
-    answer: |house, call| Box::pin(std::future::ready(answer(&house, &call))),
+    answer: |admin_state, call| Box::pin(std::future::ready(answer(&admin_state, &call))),
 };
 
-fn answer(house: &AdminState, call: &Call) -> Result<Answer, Refused> {
+fn answer(admin_state: &AdminState, call: &Call) -> Result<Answer, Refused> {
     let since: Option<u64> = call.parsed("since")?;
     let listed =
         if since.is_some() { limits::AUDIT_RECENT_MAX } else { limits::LISTED_ENTRIES_DEFAULT };
     let most = call.parsed("most")?.unwrap_or(listed);
-    let in_force = house.in_force.get();
+    let in_force = admin_state.in_force.get();
     let Some(components) = &in_force.components.audit else {
         let text = "respgate has no audit log: the configuration has no [[audit.sink]]\n";
         return Ok(Answer::new(Value::Array(Vec::new()), text).no());

@@ -63,7 +63,7 @@ pub(crate) const BLOCK: Verb<AdminState> = Verb {
     done: "it is denied, for connections that exist as well",
     failed: "it is not denied: there is no such listener, or there are too many blocks",
     patience: limits::ADMIN_WORK_TIMEOUT,
-    answer: |house, call| Box::pin(block(house, call)),
+    answer: |admin_state, call| Box::pin(block(admin_state, call)),
 };
 
 pub(crate) const UNBLOCK: Verb<AdminState> = Verb {
@@ -87,21 +87,21 @@ pub(crate) const UNBLOCK: Verb<AdminState> = Verb {
     done: "it was removed",
     failed: "there is no such block",
     patience: limits::ADMIN_WORK_TIMEOUT,
-    answer: |house, call| Box::pin(unblock(house, call)),
+    answer: |admin_state, call| Box::pin(unblock(admin_state, call)),
 };
 
-async fn block(house: Arc<AdminState>, call: Call) -> Result<Answer, Refused> {
-    let (what, choice) = what(&house, &call)?;
+async fn block(admin_state: Arc<AdminState>, call: Call) -> Result<Answer, Refused> {
+    let (what, choice) = what(&admin_state, &call)?;
     let now = clock::unix_ms() / 1000;
     let span = span(&call, "for")?;
     let until = span.map(|span| now + span.as_secs().max(1));
-    let entry = house.blocking.add(what, until, call.by.to_string(), now);
+    let entry = admin_state.blocking.add(what, until, call.by.to_string(), now);
     let entry = entry.map_err(Refused::Conflict)?;
-    house.publish_blocks(true);
+    admin_state.publish_blocks(true);
     if until.is_some() {
-        tokio::spawn(end(Arc::clone(&house), entry.clone()));
+        tokio::spawn(end(Arc::clone(&admin_state), entry.clone()));
     }
-    let count = house.ask_data_plane(move |hall| hall.worker.list(&choice, 0).1).await?;
+    let count = admin_state.ask_data_plane(move |plane| plane.worker.list(&choice, 0).1).await?;
     let mut text = format!("blocked {}\n", line(&entry));
     let _ = writeln!(
         text,
@@ -116,7 +116,7 @@ async fn block(house: Arc<AdminState>, call: Call) -> Result<Answer, Refused> {
 }
 
 /// What is to be blocked, and whom it concerns.
-fn what(house: &AdminState, call: &Call) -> Result<(What, Choice), Refused> {
+fn what(admin_state: &AdminState, call: &Call) -> Result<(What, Choice), Refused> {
     let words: Vec<&str> = call.values("command").collect();
     let (user, listener, uid) = (call.value("user"), call.value("listener"), call.parsed("uid")?);
     let usage = || {
@@ -127,7 +127,7 @@ fn what(house: &AdminState, call: &Call) -> Result<(What, Choice), Refused> {
     match (words.is_empty(), user, listener, uid, certificate) {
         (false, None, None, None, None) => {
             let words = words.join(" ");
-            let policy = house.in_force.get().components.policies.get(None);
+            let policy = admin_state.in_force.get().components.policies.get(None);
             let tried = Blocks::default().add_commands(&words, policy.dictionary(), 0);
             tried.map_err(Refused::Usage)?;
             Ok((What::Commands(words), Choice::default()))
@@ -137,7 +137,7 @@ fn what(house: &AdminState, call: &Call) -> Result<(What, Choice), Refused> {
             Ok((What::User(user.to_owned()), choice))
         }
         (true, None, Some(address), None, None) => {
-            let in_force = house.in_force.get();
+            let in_force = admin_state.in_force.get();
             let all = in_force.config.listeners.iter().map(|one| one.address.to_string());
             let all: Vec<String> = all.collect();
             if !all.iter().any(|one| one == address) {
@@ -159,15 +159,15 @@ fn what(house: &AdminState, call: &Call) -> Result<(What, Choice), Refused> {
 }
 
 /// Ends a block when its time has come, however the clock of the machine is set meanwhile.
-async fn end(house: Arc<AdminState>, entry: Entry) {
+async fn end(admin_state: Arc<AdminState>, entry: Entry) {
     loop {
         let now = clock::unix_ms() / 1000;
         if entry.is_over(now) {
             tracing::info!(code = "ADM-I002", block = %line(&entry), "block has ended");
-            house.publish_blocks(false);
+            admin_state.publish_blocks(false);
             return;
         }
-        if !house.blocking.all(now).contains(&entry) {
+        if !admin_state.blocking.all(now).contains(&entry) {
             return;
         }
         let until = entry.until.unwrap_or(now).saturating_mul(1000);
@@ -176,22 +176,25 @@ async fn end(house: Arc<AdminState>, entry: Entry) {
     }
 }
 
-fn unblock(house: Arc<AdminState>, call: Call) -> std::future::Ready<Result<Answer, Refused>> {
-    std::future::ready(remove(&house, &call))
+fn unblock(
+    admin_state: Arc<AdminState>,
+    call: Call,
+) -> std::future::Ready<Result<Answer, Refused>> {
+    std::future::ready(remove(&admin_state, &call))
 }
 
-fn remove(house: &AdminState, call: &Call) -> Result<Answer, Refused> {
+fn remove(admin_state: &AdminState, call: &Call) -> Result<Answer, Refused> {
     let id = match (call.parsed::<u64>("id")?, call.flag("all")) {
         (Some(id), false) => Some(id),
         (None, true) => None,
         _ => return Err(Refused::Usage("give the number of a block, or --all".to_owned())),
     };
     let now = clock::unix_ms() / 1000;
-    let removed = house.blocking.remove(id, now);
+    let removed = admin_state.blocking.remove(id, now);
     if let (true, Some(id)) = (removed.is_empty(), id) {
         return Err(Refused::NotFound(format!("there is no block {id}; see: respgate status")));
     }
-    house.publish_blocks(false);
+    admin_state.publish_blocks(false);
     let mut text = String::new();
     for entry in &removed {
         let _ = writeln!(text, "unblocked {}", line(entry));

@@ -1,4 +1,4 @@
-//! `clients` and `disconnect`: who is connected, and who is to go.
+//! `clients` and `disconnect`: lists the clients, or disconnects some.
 //!
 //! Owns: [`CLIENTS`], [`DISCONNECT`]. Never knows: how a client is found.
 
@@ -63,7 +63,7 @@ pub(crate) const CLIENTS: Verb<AdminState> = Verb {
     done: "the clients were listed",
     failed: "respgate is shutting down",
     patience: limits::ADMIN_WORK_TIMEOUT,
-    answer: |house, call| Box::pin(list(house, call)),
+    answer: |admin_state, call| Box::pin(list(admin_state, call)),
 };
 
 pub(crate) const DISCONNECT: Verb<AdminState> = Verb {
@@ -80,7 +80,7 @@ pub(crate) const DISCONNECT: Verb<AdminState> = Verb {
     done: "at least one client was disconnected",
     failed: "no client fits",
     patience: limits::ADMIN_WORK_TIMEOUT,
-    answer: |house, call| Box::pin(disconnect(house, call)),
+    answer: |admin_state, call| Box::pin(disconnect(admin_state, call)),
 };
 
 /// What `--certificate` says, if it is given.
@@ -102,13 +102,14 @@ fn choice(call: &Call) -> Result<Choice, Refused> {
     })
 }
 
-async fn list(house: Arc<AdminState>, call: Call) -> Result<Answer, Refused> {
+async fn list(admin_state: Arc<AdminState>, call: Call) -> Result<Answer, Refused> {
     let choice = choice(&call)?;
     let most = call
         .parsed("most")?
         .unwrap_or(limits::LISTED_CLIENTS_DEFAULT)
         .min(limits::LISTED_CLIENTS_MAX);
-    let (listed, count) = house.ask_data_plane(move |hall| hall.worker.list(&choice, most)).await?;
+    let (listed, count) =
+        admin_state.ask_data_plane(move |plane| plane.worker.list(&choice, most)).await?;
     let mut text = String::new();
     let _ = writeln!(
         text,
@@ -165,13 +166,13 @@ fn short(time: Duration) -> String {
     }
 }
 
-async fn disconnect(house: Arc<AdminState>, call: Call) -> Result<Answer, Refused> {
+async fn disconnect(admin_state: Arc<AdminState>, call: Call) -> Result<Answer, Refused> {
     let choice = choice(&call)?;
     if choice.is_all() {
         let text = "give at least one of --id, --user, --uid, --address, --name and --listener";
         return Err(Refused::Usage(text.to_owned()));
     }
-    let count = house.ask_data_plane(move |hall| hall.worker.disconnect(&choice)).await?;
+    let count = admin_state.ask_data_plane(move |plane| plane.worker.disconnect(&choice)).await?;
     let plural = if count == 1 { "" } else { "s" };
     let answer = Answer::new(
         json!({ "disconnected": count }),

@@ -29,7 +29,7 @@ pub(crate) const DRAIN: Verb<AdminState> = Verb {
     done: "the drain has begun",
     failed: "respgate is shutting down already, or is a native sidecar, which is started again",
     patience: limits::ADMIN_WORK_TIMEOUT,
-    answer: |house, call: Call| Box::pin(leave(house, false, call.flag("force"))),
+    answer: |admin_state, call: Call| Box::pin(leave(admin_state, false, call.flag("force"))),
 };
 
 pub(crate) const SHUTDOWN: Verb<AdminState> = Verb {
@@ -53,18 +53,20 @@ pub(crate) const SHUTDOWN: Verb<AdminState> = Verb {
     done: "the shutdown has begun",
     failed: "respgate is shutting down already, or is a native sidecar, which is started again",
     patience: limits::ADMIN_WORK_TIMEOUT,
-    answer: |house, call: Call| Box::pin(leave(house, call.flag("now"), call.flag("force"))),
+    answer: |admin_state, call: Call| {
+        Box::pin(leave(admin_state, call.flag("now"), call.flag("force")))
+    },
 };
 
-async fn leave(house: Arc<AdminState>, now: bool, force: bool) -> Result<Answer, Refused> {
-    if house.in_force.get().config.drain.native_sidecar && !force {
+async fn leave(admin_state: Arc<AdminState>, now: bool, force: bool) -> Result<Answer, Refused> {
+    if admin_state.in_force.get().config.drain.native_sidecar && !force {
         let text = "this is a native sidecar (drain.native_sidecar): Kubernetes starts it again after \
                     each exit, and ends it when the pod ends; delete the pod, or exit all the same \
                     with --force (force=true)";
         return Err(Refused::Conflict(text.to_owned()));
     }
-    house.order(|answer| ProcessRequest::Leave { now, answer }).await?;
-    let max = show_duration(house.in_force.get().config.drain.max);
+    admin_state.order(|answer| ProcessRequest::Stop { now, answer }).await?;
+    let max = show_duration(admin_state.in_force.get().config.drain.max);
     let text = if now {
         "shutting down".to_owned()
     } else {

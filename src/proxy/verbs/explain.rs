@@ -36,15 +36,15 @@ pub(crate) const EXPLAIN: Verb<AdminState> = Verb {
     done: "the command passes",
     failed: "the command is refused",
     patience: limits::ADMIN_WORK_TIMEOUT,
-    answer: |house, call| Box::pin(std::future::ready(answer(&house, &call))),
+    answer: |admin_state, call| Box::pin(std::future::ready(answer(&admin_state, &call))),
 };
 
-fn answer(house: &Arc<AdminState>, call: &Call) -> Result<Answer, Refused> {
+fn answer(admin_state: &Arc<AdminState>, call: &Call) -> Result<Answer, Refused> {
     let command = parse(&call.body);
     let command =
         command.ok_or_else(|| Refused::Usage("the body is not one request in RESP".to_owned()))?;
     let database = call.parsed("database")?.unwrap_or_default();
-    let (in_force, name) = (house.in_force.get(), call.value("policy"));
+    let (in_force, name) = (admin_state.in_force.get(), call.value("policy"));
     let (section, _) = in_force.config.rules(name).map_err(Refused::NotFound)?;
     let policy = in_force.components.policies.get(name);
     let request = command.as_request();

@@ -1,4 +1,4 @@
-//! `health`: the health checks of the telemetry server, for those who cannot ask that.
+//! `health`: the health checks of the telemetry server, for programs that cannot connect to it.
 //!
 //! Owns: [`HEALTH`]. Never knows: what makes a process healthy.
 
@@ -26,10 +26,10 @@ pub(crate) const HEALTH: Verb<AdminState> = Verb {
     done: "every check passes",
     failed: "a check fails",
     patience: limits::ADMIN_WORK_TIMEOUT,
-    answer: |house, call| Box::pin(std::future::ready(answer(&house, &call))),
+    answer: |admin_state, call| Box::pin(std::future::ready(answer(&admin_state, &call))),
 };
 
-fn answer(house: &Arc<AdminState>, call: &Call) -> Result<Answer, Refused> {
+fn answer(admin_state: &Arc<AdminState>, call: &Call) -> Result<Answer, Refused> {
     let probe = match call.value("probe") {
         Some("live") => Probe::Live,
         Some("ready") => Probe::Ready,
@@ -41,7 +41,7 @@ fn answer(house: &Arc<AdminState>, call: &Call) -> Result<Answer, Refused> {
             return Err(Refused::Usage(text));
         }
     };
-    let report = house.health.report(probe, clock::now());
+    let report = admin_state.health.report(probe, clock::now());
     let checks: Map<String, Value> =
         report.checks().iter().map(|(name, ok)| ((*name).to_owned(), json!(ok))).collect();
     let json = json!({ "probe": probe.name(), "ok": report.passed(), "checks": checks });

@@ -32,7 +32,7 @@ pub(crate) const HOTKEYS: Verb<AdminState> = Verb {
     done: "the list was printed",
     failed: "such keys are not looked for",
     patience: limits::ADMIN_WORK_TIMEOUT,
-    answer: |house, call| Box::pin(get(house, call)),
+    answer: |admin_state, call| Box::pin(get(admin_state, call)),
 };
 
 pub(crate) const HOTKEYS_RESET: Verb<AdminState> = Verb {
@@ -46,7 +46,7 @@ pub(crate) const HOTKEYS_RESET: Verb<AdminState> = Verb {
     done: "what was counted is forgotten",
     failed: "such keys are not looked for",
     patience: limits::ADMIN_WORK_TIMEOUT,
-    answer: |house, call| Box::pin(reset(house, call)),
+    answer: |admin_state, call| Box::pin(reset(admin_state, call)),
 };
 
 const NOT_HOT: &str =
@@ -54,18 +54,18 @@ const NOT_HOT: &str =
 const NOT_BIG: &str =
     "Big keys are not looked for; set [hotkeys] big, for example \"1MiB\", and reload.\n";
 
-fn settings(house: &AdminState) -> config::HotKeys {
-    house.in_force.get().config.insight.hot.clone()
+fn settings(admin_state: &AdminState) -> config::HotKeys {
+    admin_state.in_force.get().config.insight.hot.clone()
 }
 
-async fn get(house: Arc<AdminState>, call: Call) -> Result<Answer, Refused> {
-    let (own, big) = (settings(&house), call.flag("big"));
+async fn get(admin_state: Arc<AdminState>, call: Call) -> Result<Answer, Refused> {
+    let (own, big) = (settings(&admin_state), call.flag("big"));
     let off = if big { own.big == 0 } else { own.sample == 0 };
     if off {
         let text = if big { NOT_BIG } else { NOT_HOT };
         return Ok(Answer::new(json!({ "enabled": false, "policies": [] }), text).no());
     }
-    let found = house.ask_data_plane(|hall| hall.worker.hot_keys()).await?;
+    let found = admin_state.ask_data_plane(|plane| plane.worker.hot_keys()).await?;
     let policies: Vec<Value> =
         found.iter().map(|of| if big { big_json(of) } else { hot_json(of, own.sample) }).collect();
     let json = json!({ "enabled": true, "sample": own.sample, "policies": policies });
@@ -75,12 +75,12 @@ async fn get(house: Arc<AdminState>, call: Call) -> Result<Answer, Refused> {
     Ok(Answer::new(json, if text.is_empty() { nothing } else { text }))
 }
 
-async fn reset(house: Arc<AdminState>, _: Call) -> Result<Answer, Refused> {
-    let own = settings(&house);
+async fn reset(admin_state: Arc<AdminState>, _: Call) -> Result<Answer, Refused> {
+    let own = settings(&admin_state);
     if own.sample == 0 && own.big == 0 {
         return Ok(Answer::new(json!({ "enabled": false }), NOT_HOT).no());
     }
-    house.ask_data_plane(|hall| hall.worker.forget_hot_keys()).await?;
+    admin_state.ask_data_plane(|plane| plane.worker.forget_hot_keys()).await?;
     Ok(Answer::new(json!({ "enabled": true }), "Keys are counted from the beginning.\n"))
 }
 

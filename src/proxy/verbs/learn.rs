@@ -24,16 +24,16 @@ pub(crate) const LEARN: Verb<AdminState> = Verb {
     done: "the policy was printed",
     failed: "nothing was observed yet",
     patience: limits::ADMIN_WORK_TIMEOUT,
-    answer: |house, call| Box::pin(answer(house, call)),
+    answer: |admin_state, call| Box::pin(answer(admin_state, call)),
 };
 
 const NOTHING: &str = "# Nothing observed yet: requests are noted under a policy with mode = \"observe\" or with\n\
     # observed rules, and none has come.\n";
 
-async fn answer(house: Arc<AdminState>, _: Call) -> Result<Answer, Refused> {
-    let user = house.in_force.get().config.upstream.auth.username.clone();
+async fn answer(admin_state: Arc<AdminState>, _: Call) -> Result<Answer, Refused> {
+    let user = admin_state.in_force.get().config.upstream.auth.username.clone();
     let user = user.unwrap_or_else(|| "default".to_owned());
-    let learned = house.ask_data_plane(move |hall| hall.worker.learned(&user)).await?;
+    let learned = admin_state.ask_data_plane(move |plane| plane.worker.learned(&user)).await?;
     let json = json!({ "policy": learned });
     Ok(match learned {
         Some(policy) => Answer::new(json, policy),

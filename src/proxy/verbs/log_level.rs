@@ -46,15 +46,15 @@ pub(crate) const LOG_LEVEL: Verb<AdminState> = Verb {
     done: "the level is in force",
     failed: "respgate is shutting down",
     patience: limits::ADMIN_WORK_TIMEOUT,
-    answer: |house, call| Box::pin(std::future::ready(answer(&house, &call))),
+    answer: |admin_state, call| Box::pin(std::future::ready(answer(&admin_state, &call))),
 };
 
-fn answer(house: &Arc<AdminState>, call: &Call) -> Result<Answer, Refused> {
+fn answer(admin_state: &Arc<AdminState>, call: &Call) -> Result<Answer, Refused> {
     let usage = |error: crate::telemetry::LogError| Refused::Usage(error.to_string());
-    let (configured, wanted) = house.levels.now();
+    let (configured, wanted) = admin_state.levels.now();
     let word = call.value("level").unwrap_or_default();
     if word == "default" {
-        house.levels.end(None).map_err(usage)?;
+        admin_state.levels.end(None).map_err(usage)?;
         let json = json!({ "level": configured, "until": null });
         return Ok(Answer::new(
             json,
@@ -70,12 +70,12 @@ fn answer(house: &Arc<AdminState>, call: &Call) -> Result<Answer, Refused> {
     };
     let span = span(call, "for")?;
     let until = span.map(|span| clock::unix_ms() / 1000 + span.as_secs());
-    let number = house.levels.want(&level, until).map_err(usage)?;
+    let number = admin_state.levels.want(&level, until).map_err(usage)?;
     if let Some(span) = span {
-        let house = Arc::clone(house);
+        let admin_state = Arc::clone(admin_state);
         tokio::spawn(async move {
             tokio::time::sleep(span).await;
-            let _ = house.levels.end(Some(number));
+            let _ = admin_state.levels.end(Some(number));
         });
     }
     let until = until.map(utc);

@@ -48,10 +48,10 @@ pub(crate) const LOGS_RECENT: Verb<AdminState> = Verb {
     done: "the events were shown",
     failed: "respgate is shutting down",
     patience: limits::ADMIN_WORK_TIMEOUT,
-    answer: |house, call| Box::pin(std::future::ready(answer(&house, &call))),
+    answer: |admin_state, call| Box::pin(std::future::ready(answer(&admin_state, &call))),
 };
 
-fn answer(house: &AdminState, call: &Call) -> Result<Answer, Refused> {
+fn answer(admin_state: &AdminState, call: &Call) -> Result<Answer, Refused> {
     let after: Option<u64> = call.parsed("after")?;
     let most: usize = call.parsed("most")?.unwrap_or(limits::LISTED_ENTRIES_DEFAULT);
     let rank = |level: &str| LEVELS.iter().position(|own| own.eq_ignore_ascii_case(level));
@@ -59,7 +59,7 @@ fn answer(house: &AdminState, call: &Call) -> Result<Answer, Refused> {
         .value("level")
         .map_or(Some(LEVELS.len()), rank)
         .ok_or_else(|| Refused::Usage(format!("level: write one of {}", LEVELS.join(", "))))?;
-    let batch = house.telemetry.log.recent(after.unwrap_or(0));
+    let batch = admin_state.telemetry.log.recent(after.unwrap_or(0));
     let read = |(number, event): (u64, String)| Some((number, serde_json::from_str(&event).ok()?));
     let is_wanted = |(_, event): &(u64, Map<String, Value>)| {
         let level = event.get("level").and_then(Value::as_str).and_then(rank);

@@ -22,11 +22,11 @@ pub(crate) const METRICS: Verb<AdminState> = Verb {
     done: "the metrics were printed",
     failed: "respgate is shutting down",
     patience: limits::ADMIN_WORK_TIMEOUT,
-    answer: |house, _| Box::pin(std::future::ready(answer(&house))),
+    answer: |admin_state, _| Box::pin(std::future::ready(answer(&admin_state))),
 };
 
-fn answer(house: &AdminState) -> Result<Answer, Refused> {
-    let text = house.telemetry.metrics.render();
+fn answer(admin_state: &AdminState) -> Result<Answer, Refused> {
+    let text = admin_state.telemetry.metrics.render();
     let text = text.map_err(|error| Refused::Conflict(format!("the metrics: {error}")))?;
     Ok(Answer::new(Value::Object(series(&text)), text))
 }

@@ -26,11 +26,11 @@ pub(crate) const RELOAD: Verb<AdminState> = Verb {
     done: "what has changed is in force; or nothing has",
     failed: "a part was rejected, and the version before stays in force",
     patience: limits::RELOAD_ANSWER_TIMEOUT,
-    answer: |house, call| Box::pin(answer(house, call)),
+    answer: |admin_state, call| Box::pin(answer(admin_state, call)),
 };
 
-async fn answer(house: Arc<AdminState>, _: Call) -> Result<Answer, Refused> {
-    let attempts = house.order(ProcessRequest::Reload).await?;
+async fn answer(admin_state: Arc<AdminState>, _: Call) -> Result<Answer, Refused> {
+    let attempts = admin_state.order(ProcessRequest::Reload).await?;
     let mut text = String::new();
     for attempt in &attempts {
         // A String takes every text.

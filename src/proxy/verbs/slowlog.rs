@@ -27,7 +27,7 @@ pub(crate) const SLOWLOG: Verb<AdminState> = Verb {
     done: "the list was printed",
     failed: "the slow log is off",
     patience: limits::ADMIN_WORK_TIMEOUT,
-    answer: |house, call| Box::pin(get(house, call)),
+    answer: |admin_state, call| Box::pin(get(admin_state, call)),
 };
 
 pub(crate) const SLOWLOG_RESET: Verb<AdminState> = Verb {
@@ -41,32 +41,32 @@ pub(crate) const SLOWLOG_RESET: Verb<AdminState> = Verb {
     done: "they are forgotten",
     failed: "the slow log is off",
     patience: limits::ADMIN_WORK_TIMEOUT,
-    answer: |house, call| Box::pin(reset(house, call)),
+    answer: |admin_state, call| Box::pin(reset(admin_state, call)),
 };
 
 const OFF: &str =
     "The slow log is off; set [slowlog] threshold, for example \"10ms\", and reload.\n";
 
-fn is_off(house: &AdminState) -> bool {
-    house.in_force.get().config.insight.slow.threshold.is_zero()
+fn is_off(admin_state: &AdminState) -> bool {
+    admin_state.in_force.get().config.insight.slow.threshold.is_zero()
 }
 
-async fn get(house: Arc<AdminState>, call: Call) -> Result<Answer, Refused> {
-    if is_off(&house) {
+async fn get(admin_state: Arc<AdminState>, call: Call) -> Result<Answer, Refused> {
+    if is_off(&admin_state) {
         return Ok(Answer::new(json!({ "enabled": false, "entries": [] }), OFF).no());
     }
     let count = call.parsed("count")?.unwrap_or(usize::MAX);
-    let mut slow = house.ask_data_plane(|hall| hall.worker.slow()).await?;
+    let mut slow = admin_state.ask_data_plane(|plane| plane.worker.slow()).await?;
     slow.truncate(count);
     let entries: Vec<Value> = slow.iter().map(as_json).collect();
     Ok(Answer::new(json!({ "enabled": true, "entries": entries }), as_text(&slow)))
 }
 
-async fn reset(house: Arc<AdminState>, _: Call) -> Result<Answer, Refused> {
-    if is_off(&house) {
+async fn reset(admin_state: Arc<AdminState>, _: Call) -> Result<Answer, Refused> {
+    if is_off(&admin_state) {
         return Ok(Answer::new(json!({ "enabled": false, "forgotten": 0 }), OFF).no());
     }
-    let count = house.ask_data_plane(|hall| hall.worker.forget_slow()).await?;
+    let count = admin_state.ask_data_plane(|plane| plane.worker.forget_slow()).await?;
     let text = format!("{count} slow commands forgotten\n");
     Ok(Answer::new(json!({ "enabled": true, "forgotten": count }), text))
 }

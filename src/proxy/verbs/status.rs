@@ -38,33 +38,33 @@ pub(crate) const STATUS: Verb<AdminState> = Verb {
     done: "nothing is wrong",
     failed: "something is wrong; the first lines name it",
     patience: limits::ADMIN_WORK_TIMEOUT,
-    answer: |house, call| Box::pin(answer(house, call)),
+    answer: |admin_state, call| Box::pin(answer(admin_state, call)),
 };
 
-async fn answer(house: Arc<AdminState>, _: Call) -> Result<Answer, Refused> {
-    let in_force = house.in_force.get();
+async fn answer(admin_state: Arc<AdminState>, _: Call) -> Result<Answer, Refused> {
+    let in_force = admin_state.in_force.get();
     let addresses: Vec<String> =
         in_force.config.listeners.iter().map(|one| one.address.to_string()).collect();
-    let asked = house.ask_data_plane(move |hall| {
+    let asked = admin_state.ask_data_plane(move |plane| {
         let count = |address: &String| {
             let choice = Choice { listener: Some(address.clone()), ..Choice::default() };
-            (address.clone(), hall.worker.list(&choice, 0).1)
+            (address.clone(), plane.worker.list(&choice, 0).1)
         };
-        (addresses.iter().map(count).collect::<Vec<_>>(), hall.upstream.condition())
+        (addresses.iter().map(count).collect::<Vec<_>>(), plane.upstream.condition())
     });
     // A data plane that is stuck must not keep the rest from being shown.
     let asked = tokio::time::timeout(limits::STATUS_TIMEOUT, asked).await;
     let now = unix(clock::wall());
     let mut screen = Screen::default();
-    state(&house, &mut screen);
-    process(&house, &in_force.config, now, &mut screen);
+    state(&admin_state, &mut screen);
+    process(&admin_state, &in_force.config, now, &mut screen);
     match asked {
         Ok(asked) => {
             let (listeners, condition) = asked?;
             let (limits, stores) =
                 (in_force.components.limits.get(), &in_force.components.listeners);
             status_listeners::show(&limits, &listeners, &stores.all, now, &mut screen);
-            upstream(&house, &in_force.config, &condition, now, &mut screen);
+            upstream(&admin_state, &in_force.config, &condition, now, &mut screen);
         }
         Err(_) => {
             let remedy = "it is stuck in one piece of work; look at the log, and restart it";
@@ -73,16 +73,16 @@ async fn answer(house: Arc<AdminState>, _: Call) -> Result<Answer, Refused> {
     }
     sandbox(&in_force, &mut screen);
     identity(&in_force, now, &mut screen);
-    reloads(&house, &mut screen);
-    policies(&house, &in_force, now, &mut screen);
+    reloads(&admin_state, &mut screen);
+    policies(&admin_state, &in_force, now, &mut screen);
     audit(&in_force, &mut screen);
-    Ok(finish(&house, now, screen))
+    Ok(finish(&admin_state, now, screen))
 }
 
 /// What the process is doing, and whether it counts as ready.
-fn state(house: &AdminState, screen: &mut Screen) {
+fn state(admin_state: &AdminState, screen: &mut Screen) {
     let (state, report) =
-        (house.health.state().label(), house.health.report(Probe::Ready, clock::now()));
+        (admin_state.health.state().label(), admin_state.health.report(Probe::Ready, clock::now()));
     let failed: Vec<&str> =
         report.checks().iter().filter(|(_, ok)| !ok).map(|(name, _)| *name).collect();
     let line = if failed.is_empty() {
@@ -123,26 +123,26 @@ fn audit(in_force: &InForce, screen: &mut Screen) {
     screen.add("audit", lines, Value::Array(json));
 }
 
-fn process(house: &AdminState, config: &Config, now: u64, screen: &mut Screen) {
+fn process(admin_state: &AdminState, config: &Config, now: u64, screen: &mut Screen) {
     let moment = clock::now();
     for (probe, what, remedy) in [
         (Probe::Live, "not live", "restart it; the log shows what it did last"),
         (Probe::Ready, "not ready", "see the failed checks: respgate health ready"),
     ] {
-        let report = house.health.report(probe, moment);
+        let report = admin_state.health.report(probe, moment);
         let failed = report.checks().iter().filter(|(_, ok)| !ok);
         let failed: Vec<&str> = failed.map(|(name, _)| *name).collect();
         if !failed.is_empty() {
             screen.wrong("ADM-E002", format!("{what}: {}", failed.join(", ")), remedy);
         }
     }
-    let file = house.file.as_deref().map(Path::display).map(|path| path.to_string());
+    let file = admin_state.file.as_deref().map(Path::display).map(|path| path.to_string());
     // The number of the metric respgate_config_hash.
     let hash = config::hash(config);
     let from = file.as_deref().unwrap_or("flags and environment");
     let line = format!("{from}, hash {hash}");
     screen.add("configuration", vec![line], json!({ "file": file, "hash": hash }));
-    let (configured, wanted) = house.levels.now();
+    let (configured, wanted) = admin_state.levels.now();
     let level = wanted.as_ref().map_or(&configured, |wanted| &wanted.level);
     let until = wanted.as_ref().and_then(|wanted| wanted.until).map(utc);
     let end = until
@@ -150,13 +150,13 @@ fn process(house: &AdminState, config: &Config, now: u64, screen: &mut Screen) {
         .map_or_else(String::new, |until| format!(" until {until}, then {configured}"));
     let json = json!({ "level": level, "until": until, "configured": configured });
     screen.add("log", vec![format!("{level}{end}")], json);
-    let started = unix(house.started);
+    let started = unix(admin_state.started);
     screen.json.insert("since".to_owned(), json!(utc(started)));
     screen.json.insert("uptime_seconds".to_owned(), json!(now.saturating_sub(started)));
 }
 
 fn upstream(
-    house: &AdminState,
+    admin_state: &AdminState,
     config: &Config,
     condition: &Condition,
     now: u64,
@@ -177,7 +177,7 @@ fn upstream(
         );
         screen.wrong(code, format!("{what}{cause}"), fix);
     }
-    let metrics = &house.telemetry.metrics;
+    let metrics = &admin_state.telemetry.metrics;
     let count = |state| metrics.sum(|own| own.upstream_connections[state].get());
     let counts = [
         ("shared", count(UpstreamState::Shared)),
@@ -293,8 +293,8 @@ fn identity(in_force: &InForce, now: u64, screen: &mut Screen) {
     screen.add("identity", lines, json);
 }
 
-fn reloads(house: &AdminState, screen: &mut Screen) {
-    let Some((at, attempts)) = house.last_reload() else {
+fn reloads(admin_state: &AdminState, screen: &mut Screen) {
+    let Some((at, attempts)) = admin_state.last_reload() else {
         screen.add("last reload", vec!["none since the start".to_owned()], Value::Null);
         return;
     };
@@ -314,7 +314,7 @@ fn reloads(house: &AdminState, screen: &mut Screen) {
     screen.add("last reload", vec![line], json!({ "at": utc(at), "parts": json }));
 }
 
-fn policies(house: &AdminState, in_force: &InForce, now: u64, screen: &mut Screen) {
+fn policies(admin_state: &AdminState, in_force: &InForce, now: u64, screen: &mut Screen) {
     let (mut lines, mut json) = (Vec::new(), Vec::new());
     for (section, policy) in in_force.components.policies.sections() {
         let overview = Overview::of(policy);
@@ -337,7 +337,7 @@ fn policies(house: &AdminState, in_force: &InForce, now: u64, screen: &mut Scree
         "memory_budget": budget,
     });
     screen.add("limits", vec![line], limits);
-    let blocks = house.blocking.all(now);
+    let blocks = admin_state.blocking.all(now);
     let mut lines: Vec<String> = blocks.iter().map(block::line).collect();
     if lines.is_empty() {
         lines.push("none".to_owned());
@@ -346,10 +346,10 @@ fn policies(house: &AdminState, in_force: &InForce, now: u64, screen: &mut Scree
     screen.add("blocks", lines, json!(blocks));
 }
 
-fn finish(house: &AdminState, now: u64, screen: Screen) -> Answer {
+fn finish(admin_state: &AdminState, now: u64, screen: Screen) -> Answer {
     let Screen { problems, sections, mut json } = screen;
     let version = env!("CARGO_PKG_VERSION");
-    let started = unix(house.started);
+    let started = unix(admin_state.started);
     let state = if problems.is_empty() { "all is well" } else { "something is wrong" };
     let mut text = String::new();
     // A String takes every text.

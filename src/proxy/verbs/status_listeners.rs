@@ -20,7 +20,8 @@ pub(super) fn show(
     let all: usize = listeners.iter().map(|(_, count)| count).sum();
     let max = limits.max_clients;
     if all >= max {
-        let remedy = "raise limits.max_clients, or find who connects so often: respgate clients";
+        let remedy =
+            "raise limits.max_clients, or find the clients that connect so often: respgate clients";
         screen.wrong("ADM-E003", format!("all {max} places for clients are taken"), remedy);
     }
     let (mut lines, mut json) = (Vec::new(), Vec::new());

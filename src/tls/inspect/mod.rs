@@ -134,7 +134,7 @@ impl Inspection {
         })
     }
 
-    /// Finds who signed what, and which key is whose.
+    /// Finds the issuer of each certificate, and the certificate of each key.
     fn relate(mut files: Vec<InspectedFile>) -> Self {
         let whole = Self { files: std::mem::take(&mut files) };
         let signers: Vec<Signer> =

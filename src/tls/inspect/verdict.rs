@@ -211,7 +211,7 @@ impl Judge<'_> {
             warnings.push(format!("{}; OpenSSL accepts it here", Recipe::VersionOne.cause()));
         }
         if purpose == Purpose::Client && facts.is_ca() {
-            warnings.push("it is a CA certificate: who has its key can issue others".to_owned());
+            warnings.push("it is a CA certificate: its key can sign others".to_owned());
         }
         if purpose == Purpose::Server
             && !facts.has_usage(&["digitalSignature", "keyEncipherment", "keyAgreement"])

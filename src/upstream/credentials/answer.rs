@@ -145,7 +145,7 @@ impl Reader<'_> {
             return None;
         }
         let rest = self.bytes.get(self.at..)?;
-        // Never shorter than the text: a buffer that grows leaves copies of a secret behind.
+        // Never shorter than the text: a buffer that grows keeps copies of a secret in freed memory.
         let mut text = Zeroizing::new(Vec::with_capacity(rest.len()));
         loop {
             match self.take()? {

@@ -65,7 +65,7 @@ impl Inner {
         if addresses.is_empty() { Err(failed("none found".to_owned())) } else { Ok(addresses) }
     }
 
-    /// Tries the addresses in turn; a silent one leaves the others their share of the time.
+    /// Tries the addresses in turn; a silent one cannot use up the time of the others.
     pub(super) async fn connect(
         &self,
         addresses: &[SocketAddr],

@@ -51,7 +51,7 @@ pub fn check(data: &[u8]) {
         let wire = scratch.take_wire();
         assert_eq!(grant.split, wire.len());
         stays_inside(&wire);
-    } else if grant.walk.is_none() {
+    } else if grant.scan.is_none() {
         stays_inside(request.raw());
     }
     let replies = said.get(2..).unwrap_or_default();

@@ -106,7 +106,7 @@ fn sent_by_script(observer: &mut Client, text: &str, words: &[Vec<u8>]) -> Optio
 /// Commands that a script may not use although the client may: none of them is about the
 /// application's keys alone.
 fn is_kept_out(spec: &Spec) -> bool {
-    let inside = matches!(spec.reach, Reach::Named | Reach::Walk(_) | Reach::Copy | Reach::Move);
+    let inside = matches!(spec.reach, Reach::Named | Reach::Scan(_) | Reach::Copy | Reach::Move);
     let carried = matches!(spec.effect, Effect::Shared | Effect::Block(_));
     spec.flags.has(Flags::NOSCRIPT)
         || spec.script.is_some()
