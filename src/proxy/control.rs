@@ -62,8 +62,7 @@ impl Bound {
         let metrics = Arc::clone(&admin_state.telemetry.metrics);
         let audit =
             admin_state.in_force.get().components.audit.as_ref().map(|own| Arc::clone(&own.audit));
-        let control =
-            Control { state: Arc::clone(admin_state), verbs: VERBS, metrics, audit };
+        let control = Control { state: Arc::clone(admin_state), verbs: VERBS, metrics, audit };
         let serve = |way| {
             let control = control.clone();
             tokio::spawn(async move { match control.serve(way).await {} })
