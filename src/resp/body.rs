@@ -16,6 +16,7 @@ impl BulkBody {
     /// A body of `length` bytes; `length` is at most [`i64::MAX`].
     #[inline]
     pub(super) fn new(length: u64) -> Self {
+        debug_assert!(i64::try_from(length).is_ok(), "no length is so large");
         Self { left: length.saturating_add(2) }
     }
 
@@ -33,6 +34,7 @@ impl BulkBody {
     /// Takes bytes from the front of `buf` and says how many.
     #[inline]
     pub(super) fn feed(&mut self, buf: &[u8]) -> Result<usize, NoLineEnd> {
+        let before = self.left;
         let inside = usize::try_from(self.left.saturating_sub(2)).unwrap_or(usize::MAX);
         let mut used = inside.min(buf.len());
         self.left -= used as u64;
@@ -47,6 +49,7 @@ impl BulkBody {
                 Some(_) => return Err(NoLineEnd),
             }
         }
+        debug_assert_eq!(before - self.left, used as u64, "bytes are miscounted");
         Ok(used)
     }
 }

@@ -37,6 +37,7 @@ pub(super) fn depth(reply: &[u8], limit: usize) -> Option<usize> {
             rest = rest.get(used..).unwrap_or_default();
         }
         while value_ends && let Some(level) = levels.last_mut() {
+            debug_assert!(level.left > 0, "more elements than were announced");
             level.left -= 1;
             if level.left > 0 {
                 break;

@@ -30,6 +30,7 @@ pub fn bulk(out: &mut BytesMut, bytes: impl AsRef<[u8]>) {
     let bytes = bytes.as_ref();
     out.reserve(bytes.len() + 24);
     header(out, b'$', bytes.len());
+    debug_assert!(out.ends_with(LINE_END), "a header is a line");
     out.put_slice(bytes);
     out.put_slice(LINE_END);
 }
@@ -87,6 +88,7 @@ where
     A: AsRef<[u8]>,
 {
     let args = args.into_iter();
+    debug_assert!(args.len() > 0, "a request without a command");
     array(out, args.len());
     for arg in args {
         bulk(out, arg);
@@ -113,6 +115,7 @@ fn header(out: &mut BytesMut, kind: u8, count: usize) {
 }
 
 fn line(out: &mut BytesMut, kind: u8, text: &[u8]) {
+    debug_assert!(matches!(kind, b'+' | b'-'), "a text in one line");
     out.reserve(text.len() + 3);
     out.put_u8(kind);
     for &byte in text {

@@ -28,6 +28,7 @@ fn is_space(byte: u8) -> bool {
 
 /// One argument from the front of `text`, and what follows it. A quote may open in its midst.
 fn argument(text: &[u8]) -> Result<(Vec<u8>, &[u8]), ProtocolError> {
+    debug_assert!(!text.first().is_none_or(|byte| is_space(*byte)), "an argument is there");
     // Grown in place, it would keep parts of a password in freed memory.
     let plain = text.iter().position(|&byte| is_space(byte)).unwrap_or(text.len());
     let mut arg = Vec::with_capacity(plain);
@@ -93,6 +94,7 @@ fn unescape(byte: u8) -> u8 {
 }
 
 fn hex(digit: u8) -> u8 {
+    debug_assert!(digit.is_ascii_hexdigit(), "no digit");
     match digit {
         b'0'..=b'9' => digit - b'0',
         b'a'..=b'f' => digit - b'a' + 10,

@@ -40,6 +40,7 @@ pub(crate) fn write_u64(out: &mut BytesMut, value: u64) {
             break;
         }
     }
+    debug_assert!(rest == 0 && used > 0, "digits are missing");
     out.put_slice(room.get(room.len() - used..).unwrap_or_default());
 }
 
@@ -58,6 +59,7 @@ pub(crate) fn write_line(out: &mut BytesMut, kind: u8, value: u64) {
         *slot = b'0' + u8::try_from(rest % 10).unwrap_or(0);
         rest /= 10;
     }
+    debug_assert!(room.get(begin) == Some(&kind), "the line begins with something else");
     out.extend_from_slice(room.get(begin..).unwrap_or_default());
 }
 
@@ -93,6 +95,7 @@ impl Digits {
         // Nineteen nines fit into 64 bits, so this cannot overflow.
         self.magnitude = self.magnitude * 10 + u64::from(digit);
         self.count += 1;
+        debug_assert!(self.count <= DIGITS_MAX, "a number with too many digits");
         Some(())
     }
 

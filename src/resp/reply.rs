@@ -126,9 +126,14 @@ impl ReplyScanner {
         let mut used = 0;
         loop {
             let rest = buf.get(used..).unwrap_or_default();
-            let Some(&first) = rest.first() else { return Ok(Advance { used, done: false }) };
+            let Some(&first) = rest.first() else {
+                debug_assert_eq!(used, buf.len(), "bytes are left over");
+                self.check_invariants();
+                return Ok(Advance { used, done: false });
+            };
             let complete = match self.state {
                 State::Type if self.left == 0 && self.streams.is_empty() => {
+                    debug_assert!(!self.begun, "a reply begins within another");
                     if let Some((whole, length)) = short(rest) {
                         (self.kind, self.pushed, self.announced) = (first, false, length);
                         return Ok(Advance { used: used + whole, done: true });
@@ -183,6 +188,7 @@ impl ReplyScanner {
                 }
             };
             if complete && self.complete() {
+                self.check_invariants();
                 return Ok(Advance { used, done: true });
             }
         }
@@ -214,6 +220,18 @@ impl ReplyScanner {
     #[must_use]
     pub fn has_push(&self) -> bool {
         self.pushed
+    }
+
+    /// What holds between two pieces.
+    fn check_invariants(&self) {
+        debug_assert!(self.begun || self.left == 0, "values are due after the reply");
+        debug_assert!(self.begun || self.streams.is_empty(), "a stream after the reply");
+        debug_assert!(self.begun || self.state == State::Type, "half a value after the reply");
+        debug_assert!(self.streams.len() <= REPLY_STREAMS_MAX, "the stack is bounded");
+        let ended = matches!(self.state, State::Body(_)) && self.body.done();
+        debug_assert!(!ended, "it waits for more of a body that is here");
+        let due = self.left > 0 || self.streams.last().is_some();
+        debug_assert!(!self.begun || due, "it waits for no value");
     }
 
     /// Begins a value with the byte of its type.
@@ -344,6 +362,7 @@ impl ReplyScanner {
 
     /// The innermost stream ends, which completes a value.
     fn close(&mut self) {
+        debug_assert!(!self.streams.is_empty(), "the end of no stream");
         if let Some(outer) = self.streams.pop() {
             self.left = outer.left;
         }
@@ -352,6 +371,7 @@ impl ReplyScanner {
     /// Counts a complete value; says whether the reply is complete.
     #[inline]
     fn complete(&mut self) -> bool {
+        debug_assert!(self.left > 0, "a value that was not due");
         self.state = State::Type;
         self.left = self.left.saturating_sub(1);
         if self.left > 0 {

@@ -21,6 +21,7 @@ pub(super) struct Span {
 impl Span {
     #[inline]
     pub(super) fn new(start: usize, end: usize) -> Self {
+        debug_assert!(start <= end, "it ends before it begins");
         let narrow = |at| u32::try_from(at).unwrap_or(u32::MAX);
         Self { start: narrow(start), end: narrow(end) }
     }
@@ -64,6 +65,7 @@ impl<'a> Request<'a> {
     #[must_use]
     #[inline]
     pub fn arg(&self, i: usize) -> Option<&'a [u8]> {
+        debug_assert!(self.spans.len() <= self.declared, "more arguments than declared");
         self.spans.get(i).map(|span| span.of(self.frame))
     }
 
@@ -160,11 +162,14 @@ impl RequestBuf {
         self.make_room();
         encode::bulk(&mut self.bytes, arg);
         let end = self.bytes.len() - 2;
-        self.spans.push(Span::new(end - arg.len(), end));
+        let span = Span::new(end - arg.len(), end);
+        debug_assert!(span.of(&self.bytes) == arg, "the span is of something else");
+        self.spans.push(span);
     }
 
     /// Makes it the head of a request of `declared` arguments, whose next one has this length.
     pub(super) fn announce(&mut self, declared: usize, length: u64) {
+        debug_assert!(declared > self.spans.len(), "the large argument was not declared");
         self.make_room();
         number::write_line(&mut self.bytes, b'$', length);
         self.write_count(declared);
@@ -217,6 +222,7 @@ impl RequestBuf {
         line.put_u8(b'*');
         number::write_u64(&mut line, count as u64);
         line.put_slice(b"\r\n");
+        debug_assert!(line.len() <= FIRST_LINE_BYTES, "the first line has no room");
         self.start = FIRST_LINE_BYTES.saturating_sub(line.len());
         if let Some(room) = self.bytes.get_mut(self.start..FIRST_LINE_BYTES) {
             room.copy_from_slice(&line);

@@ -40,6 +40,7 @@ impl RequestLimits {
     /// More arguments than the protocol's own limit are refused where they begin, since the server
     /// reads on until then; a lower limit is known from the count.
     pub(super) fn checked_count(&self, count: i64) -> Result<u32, ProtocolError> {
+        debug_assert!(self.max_args <= limits::REQUEST_ARGS_MAX, "above the protocol's own");
         let Some(count) = u32::try_from(count).ok().filter(|count| *count <= limits::COUNT_MAX)
         else {
             return Err(ProtocolError::new(Violation::MultibulkLength));
@@ -60,6 +61,10 @@ impl RequestLimits {
         else {
             return Err(ProtocolError::new(Violation::BulkLength));
         };
+        debug_assert!(
+            self.max_inline_bytes <= limits::INLINE_BYTES_MAX,
+            "above the protocol's own"
+        );
         if !self.authenticated && length > limits::UNAUTHENTICATED_BULK_BYTES_MAX {
             return Err(ProtocolError::new(Violation::UnauthenticatedBulkLength));
         }

@@ -109,6 +109,7 @@ impl LineFinder {
             self.examined += found.map_or(rest.len(), |at| at + 1);
         }
         let end = from + found.unwrap_or(rest.len());
+        debug_assert!(end - at >= self.searched, "a byte is searched twice");
         self.searched = end - at;
         let behind = usize::from(mark == b'\r');
         (buf.get(end) == Some(&mark) && end + behind < buf.len()).then_some(end)

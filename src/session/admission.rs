@@ -138,6 +138,8 @@ impl Admissions {
                 None => over(Refusal::concurrency(spec), admission, ctx).map_err(Halt::Refused)?,
             }
         }
+        debug_assert!(admission.queued.is_none(), "a request goes on that waits for a slot");
+        debug_assert!(admission.slots.len() <= admission.passed, "more slots than limits");
         Ok(())
     }
 
@@ -171,6 +173,8 @@ impl Admissions {
                 }
             }
         }
+        let limits = ctx.policy.limits().len();
+        debug_assert!(self.queued_limits.len() <= limits, "a limit is noted twice");
     }
 }
 

@@ -29,6 +29,8 @@ impl Awaited {
     /// This was sent.
     pub(super) fn begin(&mut self, what: Self) {
         debug_assert!(!self.is_any(), "something was sent before the outcome of another was known");
+        debug_assert!(what.is_any(), "no outcome is awaited");
+        debug_assert!(what.commands() != Some(0), "EXEC of nothing changes nothing");
         *self = what;
     }
 

@@ -124,6 +124,7 @@ fn introduce(session: &mut Session, ctx: &mut Context<'_>) -> Option<Step> {
             Err(step) => return Some(step),
         };
     session.own.get_or_insert_default().note_named();
+    debug_assert!(words.len() <= 3, "a client says three things of itself");
     let wire = ctx.request_scratch.fresh_wire();
     for request in &words {
         encode::request(wire, request.iter().map(Vec::as_slice));

@@ -17,6 +17,7 @@ pub(super) struct Degraded {
 
 impl Degraded {
     pub(super) const fn note_missed(&mut self) {
+        debug_assert!(self.on, "the policy does not want it");
         self.missed = self.missed.saturating_add(1);
     }
 

@@ -42,6 +42,7 @@ impl Dialect {
 
     /// SELECT has chosen this database.
     pub(super) const fn select(&mut self, database: u32) {
+        debug_assert!(database <= i32::MAX as u32, "no server has so many");
         self.key.database = database;
     }
 }

@@ -45,10 +45,14 @@ impl ExecReply {
 
     pub(super) fn special(&mut self) -> Option<ExecFixup> {
         let index = self.index;
+        let due = |(at, _): &(u32, ExecFixup)| *at >= index;
+        debug_assert!(self.specials.front().is_none_or(due), "one was passed by");
         self.specials.pop_front_if(|(at, _)| *at == index).map(|(_, special)| special)
     }
 
     pub(super) fn put(&mut self, bytes: &[u8]) {
+        debug_assert!(self.left.is_none(), "acknowledgements are still to come");
+        debug_assert!(self.count.is_none_or(|count| self.index < count), "it has no place");
         if !self.muted {
             self.out.extend_from_slice(bytes);
         }

@@ -214,6 +214,7 @@ pub(super) fn judge_hello(
     if !session.user.is_authenticated() && admitted.is_none() {
         return Err(client_text::HELLO_NOAUTH.to_owned());
     }
+    debug_assert!(session.user.is_authenticated() || admitted.is_some(), "nobody has logged in");
     Ok(Greeted { protocol, name, user: admitted, is_numbered: false })
 }
 
@@ -284,6 +285,7 @@ pub(super) fn reset(session: &mut Session, ctx: &mut Context<'_>, out: &mut Byte
     }
     session.answer(out, |out| encode::simple(out, client_text::RESET));
     session.begin_anew(ctx.auth, ctx.has_lease);
+    debug_assert!(session.is_settled() && !session.is_in_transaction(), "something is left");
     Step::Done
 }
 

@@ -76,6 +76,7 @@ pub(super) fn scan(
     }
     match session.enqueue(route, cause, Expect::Page, 0, Class::Other, ctx) {
         Ok(ticket) => {
+            debug_assert!(session.query.is_none(), "two pages are asked for at once");
             session.query = Some(PendingQuery::page(scan, ticket));
             Step::Ask { route, ticket, skip: 0, retry: false }
         }

@@ -76,6 +76,8 @@ impl Listening {
 
     /// Names that arrive from here on have this prefix.
     pub(super) fn set_names(&mut self, prefix: Option<Arc<Prefix>>) {
+        let same = self.names == prefix;
+        debug_assert!(same || !self.brings_names(), "what arrives would have two prefixes");
         self.names = prefix;
     }
 
@@ -86,13 +88,25 @@ impl Listening {
 
     /// The server knows the client's REPLCONF.
     pub(super) fn announce(&mut self) {
+        debug_assert!(!self.is_streaming(), "REPLCONF within a stream is not answered");
         if self.replication == Replication::No {
             self.replication = Replication::Announced;
         }
     }
 
+    pub(super) fn check_invariants(&self) {
+        self.subscriptions.check_invariants();
+        let plain = !self.subscriptions.is_pending();
+        debug_assert!(
+            plain || !self.is_streaming(),
+            "an acknowledgement is looked for in a stream"
+        );
+    }
+
     /// SYNC or PSYNC was sent.
-    pub(super) const fn stream(&mut self) {
+    pub(super) fn stream(&mut self) {
+        debug_assert!(!self.is_streaming(), "a stream within a stream");
+        debug_assert!(!self.subscriptions.is_pending(), "an acknowledgement would be streamed");
         self.replication = Replication::Streaming;
     }
 }

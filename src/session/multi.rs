@@ -68,6 +68,7 @@ pub(super) fn may_transact(session: &mut Session, ctx: &mut Context<'_>) -> Resu
         Some(Some(Arrived::Lost(loss))) => (*loss == Loss::MultiRefused).then_some(false),
     };
     session.query = None;
+    debug_assert!(session.transaction.is_none(), "the answer is of another transaction");
     if let Some(taken) = taken {
         ctx.multi_permission.note(taken);
     }
@@ -186,8 +187,12 @@ pub(super) fn exec(
     };
     let ticket = match session.enqueue(route, cause, expect, block.skip, Class::Write, ctx) {
         Ok(ticket) => ticket,
-        Err(step) => return step,
+        Err(step) => {
+            debug_assert!(false, "it was passable before the transaction was taken");
+            return step;
+        }
     };
+    debug_assert!(route == Route::Pinned || !stateful, "others would meet what it leaves there");
     session.watch.end();
     if changes {
         session.awaited.begin(Awaited::Exec(block.queued));

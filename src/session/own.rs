@@ -164,11 +164,14 @@ impl Own {
         self.sent = Sent::default();
         self.multi = Multi::Asked;
         self.asked += 1;
+        self.check_invariants();
     }
 
     /// A command of the transaction was sent.
     pub(super) fn note_sent(&mut self, command: SentCommand) {
         debug_assert!(self.transacts(), "a command of no transaction");
+        debug_assert!(command.patterns == 0 || command.subscribes, "patterns of no subscription");
+        debug_assert!(command.database.is_none() || command.special, "SELECT changes nothing");
         let sent = &mut self.sent;
         sent.bytes = sent.bytes.saturating_add(command.bytes);
         sent.special |= command.special;
@@ -195,6 +198,17 @@ impl Own {
                 self.end_transaction();
             }
         }
+        self.check_invariants();
+    }
+
+    pub(super) fn check_invariants(&self) {
+        debug_assert!(!self.awaits_multi() || self.asked > 0, "MULTI waits for no reply");
+        debug_assert!(!self.is_aborted() || self.transacts(), "no transaction is aborted");
+        let sent = &self.sent;
+        debug_assert!(self.transacts() || sent.bytes == 0, "bytes of no transaction");
+        debug_assert!(sent.database.is_none() || sent.special, "SELECT changes nothing");
+        debug_assert!(self.specials.len() <= self.queued as usize, "more than were queued");
+        debug_assert!(self.reads.len() <= self.queued as usize, "more than were queued");
     }
 
     /// The transaction whose replies are arriving.

@@ -37,6 +37,11 @@ impl PendingQuery {
         self.scan.is_some()
     }
 
+    /// Whether its answer is still to come, and which.
+    pub(super) fn awaits(&self) -> Option<Ticket> {
+        self.arrived.is_none().then_some(self.ticket)
+    }
+
     /// The answer, if it is here.
     pub(super) const fn arrived(&self) -> Option<&Arrived> {
         self.arrived.as_ref()

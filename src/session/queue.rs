@@ -368,6 +368,15 @@ impl ReplyQueue {
         debug_assert!(self.cut || !self.places.back().is_some_and(cut), "the end is not noted");
     }
 
+    /// Whether a request waits before whose answer nothing is judged.
+    pub(super) fn holds_others(&self) -> bool {
+        let holds = |place: &Place| match &place.content {
+            Content::Waiting(remote) => remote.expect.holds_others(),
+            Content::Arrived(_) | Content::Cut => false,
+        };
+        self.places.iter().any(holds)
+    }
+
     fn arrived_bytes(&self) -> usize {
         let bytes = |place: &Place| match &place.content {
             Content::Arrived(bytes) => bytes.len() + size_of::<Place>(),

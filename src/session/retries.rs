@@ -44,6 +44,7 @@ impl Retries {
             self.waits_since = None;
             return None;
         }
+        debug_assert!(since <= now, "it waits from a later time on");
         Some(now + limits::LUA_FACTS_CHECK_INTERVAL)
     }
 
@@ -121,6 +122,7 @@ impl Retries {
     pub(super) fn resend(&mut self, resend: Resend) {
         let known = self.known.get_or_insert_default();
         debug_assert!(known.resend.is_none(), "two scripts are to be sent at once");
+        debug_assert!(!resend.wire.is_empty(), "nothing of it is sent again");
         known.resend = Some(resend);
     }
 
@@ -135,6 +137,7 @@ impl Retries {
     #[inline(always)]
     pub(super) fn settle(&mut self) {
         if let Some(known) = &mut self.known {
+            debug_assert!(known.resend.is_none(), "a script is to be sent again for no request");
             known.kept_bytes = 0;
         }
     }

@@ -354,7 +354,8 @@ impl Roster {
             names: RefCell::default(),
         });
         self.settle_blocks(&seat, true);
-        self.seats.borrow_mut().insert(id, Rc::clone(&seat));
+        let before = self.seats.borrow_mut().insert(id, Rc::clone(&seat));
+        debug_assert!(before.is_none(), "two clients have one number");
         seat
     }
 
@@ -397,7 +398,8 @@ impl Roster {
 
     /// A client is gone.
     pub fn leave(&self, id: u64) {
-        self.seats.borrow_mut().remove(&id);
+        let seat = self.seats.borrow_mut().remove(&id);
+        debug_assert!(seat.is_some(), "a client leaves twice");
     }
 
     /// What time it is in this turn.
@@ -447,6 +449,7 @@ impl Roster {
 
     /// A client is to be disconnected.
     pub(super) fn kill(&self, seat: &Seat) {
+        debug_assert!(!seat.is_killed(), "a client is killed twice");
         seat.killed.set(true);
         seat.is_to_end.set(true);
         self.due.borrow_mut().push(seat.id);

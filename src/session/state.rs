@@ -151,6 +151,9 @@ impl Session {
             admissions: Admissions::default(),
             farewell: false,
         };
+        debug_assert!(!self.pinning().binds(), "it begins without a connection of its own");
+        debug_assert!(self.key() == Dialect::default().key(), "it speaks as before");
+        self.check_invariants();
     }
 
     /// The shared connections this session's commands belong on.
@@ -210,7 +213,9 @@ impl Session {
         if self.replies.waits_for_pinned() {
             return LeaseFate::Keep;
         }
-        fate(self.residue, self.pinning(), dedicated)
+        let fate = fate(self.residue, self.pinning(), dedicated);
+        debug_assert!(fate == LeaseFate::Keep || !self.hears(), "it ends under what it hears");
+        fate
     }
 
     #[inline(always)]
@@ -315,6 +320,9 @@ impl Session {
         ctx: &mut Context<'_>,
     ) -> Result<Ticket, Step> {
         self.passable(route, cause, ctx)?;
+        debug_assert!(!self.replies.queue.is_cut(), "nothing is sent behind the end");
+        debug_assert!(!self.listening.is_streaming(), "its reply would be lost in the stream");
+        debug_assert!(route != Route::Pinned || ctx.has_lease, "no connection carries it");
         self.replies.take_route(route);
         let page = matches!(expect, Expect::Page);
         let silent = !page && !matches!(expect, Expect::Hidden) && self.reply_mode.silence();
@@ -348,6 +356,7 @@ impl Session {
 
     /// The proxy's own reply, in line.
     pub(super) fn answer(&mut self, out: &mut BytesMut, write: impl FnOnce(&mut BytesMut)) {
+        debug_assert!(!self.listening.is_streaming(), "an answer within a stream");
         let silent = self.reply_mode.silence();
         self.replies.queue.push_local(silent, out, write);
     }
@@ -366,6 +375,7 @@ impl Session {
         }
         if let Some(own) = &mut self.own {
             own.mark_aborted();
+            own.check_invariants();
         }
     }
 
@@ -380,6 +390,8 @@ impl Session {
         if self.in_flight() == 0 || self.replies.is_pinned() {
             self.replies.drop_partial();
         }
+        debug_assert!(!self.watch.is_on(), "it watches on no connection");
+        debug_assert!(self.own.as_ref().is_none_or(|own| !own.is_bound()), "to no connection");
     }
 
     /// What holds after every call from outside; debug builds and the simulation crash where it does not.
@@ -392,6 +404,17 @@ impl Session {
         let acknowledged = !self.listening.subscriptions.is_pending();
         debug_assert!(waits || acknowledged, "nothing is to be acknowledged");
         debug_assert!(self.own.is_none() || self.transaction.is_none(), "two transactions at once");
+        let asked = self.query.as_ref().and_then(|query| query.awaits());
+        debug_assert!(waits || asked.is_none(), "an answer of the server does not come");
+        let streams = self.listening.is_streaming();
+        debug_assert!(!streams || self.in_flight() == 0, "a reply is lost in the stream");
+        debug_assert!(!streams || self.transaction.is_none(), "a replica queues commands");
+        debug_assert!(!streams || self.opening.is_none(), "a replica changes its connection");
+        let holds = self.replies.queue.holds_others();
+        debug_assert!(!holds || self.awaited.is_any(), "what comes behind is judged too early");
+        self.listening.check_invariants();
+        self.watch.check_invariants();
+        self.own.iter().for_each(|own| own.check_invariants());
         debug_assert!(
             !self.watch.is_stale() || self.residue == Residue::Poisoned,
             "a connection watches keys that no client has asked for, and is kept"

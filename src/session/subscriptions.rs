@@ -87,6 +87,10 @@ impl Subscriptions {
         }
     }
 
+    pub(super) fn check_invariants(&self) {
+        debug_assert!(self.pending > 0 || self.asked == 0, "patterns are asked for by nothing");
+    }
+
     /// Whether RESP2 permits the command while subscriptions live or are about to (redis server.c
     /// `processCommand`).
     pub(super) fn allows(&self, spec: &Spec) -> bool {

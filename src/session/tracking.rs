@@ -65,6 +65,7 @@ impl Tracking {
 
     /// The server has done it.
     pub(super) const fn note(&mut self, on: bool, broadcast: bool, redirect: i64) {
+        debug_assert!(redirect >= 0, "no client has such a number");
         self.mode = if on { Mode::On { broadcast, redirect, is_broken: false } } else { Mode::Off };
     }
 
@@ -81,6 +82,7 @@ impl Tracking {
             self.awaits_since = None;
             return None;
         }
+        debug_assert!(since <= now, "it waits from a later time on");
         Some(now + limits::TRACKING_TARGET_CHECK_INTERVAL)
     }
 

@@ -65,6 +65,8 @@ impl Block {
 
     /// MULTI, what is queued, and EXEC in the client's own letters, as MONITOR shows them.
     pub(super) fn write(&self, exec: &[u8], out: &mut BytesMut) {
+        debug_assert!(self.queued < self.skip, "EXEC's reply is behind those to what is queued");
+        debug_assert!(self.queued == 0 || !self.wire.is_empty(), "nothing is sent of them");
         encode::request(out, [self.multi.as_slice()]);
         out.extend_from_slice(&self.wire);
         encode::request(out, [exec]);
@@ -225,6 +227,8 @@ impl Transaction {
         companions: u32,
     ) {
         debug_assert!(!self.aborted, "EXEC will not run it");
+        debug_assert!(!wire.is_empty(), "nothing is sent of it");
+        self.check_invariants();
         match &special {
             Some(ExecFixup::Late { .. }) => self.kept += wire.len(),
             Some(ExecFixup::Hello(greeted)) => greeted.request(&mut self.wire),
@@ -249,6 +253,15 @@ impl Transaction {
             self.specials.push((self.count, ExecFixup::Swallow));
             self.count += 1;
         }
+    }
+
+    /// The places that are noted are of commands that are queued.
+    fn check_invariants(&self) {
+        let queued = |at: u32| at < self.count;
+        debug_assert!(self.specials.last().is_none_or(|(at, _)| queued(*at)), "of no command");
+        debug_assert!(self.reads.last().is_none_or(|at| queued(*at)), "of no command");
+        debug_assert!(self.reads.is_empty() || self.hears, "nothing is mistaken for a message");
+        debug_assert!(!self.aborted || self.size() == 0, "something is kept of what will not run");
     }
 
     /// Commands that name another client, whose number is looked up when the transaction is sent.
@@ -277,13 +290,17 @@ impl Transaction {
             before = at;
             self.specials.extend(special.map(|special| (index, special)));
         }
+        debug_assert!(before <= self.wire.len(), "one of them is behind the end");
         wire.extend_from_slice(self.wire.get(before..).unwrap_or_default());
         self.wire = wire;
+        debug_assert!(found.next().is_none(), "one that was looked up has no place");
+        self.check_invariants();
     }
 
     /// EXEC: it is sent.
     pub(super) fn into_block(self) -> Block {
         debug_assert!(!self.aborted && self.late().next().is_none(), "it cannot be sent");
+        self.check_invariants();
         Block {
             queued: self.queued(),
             multi: self.multi,
@@ -302,6 +319,7 @@ impl Transaction {
         self.specials = Vec::new();
         self.reads = Vec::new();
         self.kept = 0;
+        self.check_invariants();
     }
 
     pub(super) fn held_bytes(&self) -> usize {

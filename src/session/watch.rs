@@ -49,6 +49,7 @@ impl Watch {
         debug_assert!(names > 0, "WATCH of nothing");
         let names = u32::try_from(names).unwrap_or(u32::MAX);
         self.watched = Watched::Keys(self.keys().saturating_add(names));
+        self.check_invariants();
     }
 
     /// EXEC was sent, or DISCARD: the server lets go of all keys.
@@ -60,6 +61,7 @@ impl Watch {
 
     /// UNWATCH was sent on the pinned connection.
     pub(super) const fn unwatch(&mut self) {
+        debug_assert!(!matches!(self.watched, Watched::Nothing), "UNWATCH of nothing");
         *self = Self { watched: Watched::Nothing, is_lost: false };
     }
 
@@ -67,6 +69,11 @@ impl Watch {
     pub(super) fn abandon(&mut self) {
         debug_assert!(self.is_on(), "nothing is watched");
         *self = Self { watched: Watched::Stale, is_lost: false };
+    }
+
+    pub(super) fn check_invariants(self) {
+        debug_assert!(!self.is_on() || self.keys() > 0, "WATCH of nothing");
+        debug_assert!(!self.is_stale() || !self.is_lost, "what the client has ended is lost");
     }
 
     /// Nothing is watched, so nothing was lost.

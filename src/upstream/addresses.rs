@@ -48,11 +48,13 @@ impl Known {
 
     pub(super) fn note(&mut self, address: SocketAddr, finding: Finding) {
         self.0.retain(|(known, _)| *known != address);
-        debug_assert!(self.0.len() <= limits::KNOWN_ADDRESSES_MAX, "it is bounded");
         self.0.push_back((address, finding));
         if self.0.len() > limits::KNOWN_ADDRESSES_MAX {
             self.0.pop_front();
         }
+        debug_assert!(self.0.len() <= limits::KNOWN_ADDRESSES_MAX, "it is bounded");
+        let same = |(known, _): &&(SocketAddr, Finding)| *known == address;
+        debug_assert_eq!(self.0.iter().filter(same).count(), 1, "an address is known twice");
     }
 }
 
@@ -78,6 +80,7 @@ impl Race {
             return None;
         }
         let address = self.left.pop_front()?;
+        debug_assert!(self.settles_at.is_none_or(|at| now < at), "it was over");
         self.running += 1;
         self.next_at = now + limits::ADDRESS_STAGGER;
         Some(address)
@@ -95,6 +98,7 @@ impl Race {
         debug_assert!(finding != Finding::Primary, "a primary ends the race");
         self.running = self.running.saturating_sub(1);
         self.next_at = now;
+        debug_assert!(self.settles_at.is_none_or(|at| at <= now + limits::PRIMARY_WAIT));
         if finding == Finding::Replica {
             self.settles_at.get_or_insert(now + limits::PRIMARY_WAIT);
         }

@@ -157,6 +157,7 @@ impl<L> Carrier<L> {
 
     /// The reader of a long reply must catch up first.
     pub fn handle_slow_reader(&mut self, waits: bool, now: Instant) {
+        debug_assert!(self.ended.is_none(), "what has ended is not read");
         self.connection.handle_slow_reader(waits, now);
     }
 
@@ -251,6 +252,7 @@ impl<L> Carrier<L> {
             Dialed::Failed => (Relief::Failed, None),
         };
         let moves = self.connection.handle_relief(relief, aside, room, now);
+        debug_assert!(!moves || link.is_some(), "a line moves over to nothing");
         match link {
             Some(link) if moves => {
                 let moved = line.pipeline.move_over(|owner| owner.session().map(&id));

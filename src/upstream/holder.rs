@@ -58,6 +58,18 @@ impl Holders {
             *self.users.entry(Arc::clone(name)).or_default() += 1;
         }
         *self.listeners.entry(Arc::clone(&holder.listener)).or_default() += 1;
+        self.check_invariants();
+    }
+
+    /// What holds whenever a `note_…` returns.
+    fn check_invariants(&self) {
+        let sum = |all: &HashMap<Arc<str>, usize>| all.values().sum::<usize>();
+        debug_assert!(!self.users.values().any(|taken| *taken == 0), "one that has none is known");
+        debug_assert!(!self.listeners.values().any(|taken| *taken == 0), "one has none");
+        debug_assert!(
+            sum(&self.users) <= sum(&self.listeners),
+            "what a user has, its listener has as well"
+        );
     }
 
     pub(super) fn note_given_back(&mut self, holder: &Holder) {
@@ -76,5 +88,6 @@ impl Holders {
             less(&mut self.users, name);
         }
         less(&mut self.listeners, &holder.listener);
+        self.check_invariants();
     }
 }

@@ -49,6 +49,7 @@ impl IdleTiming {
         let moment = born.saturating_duration_since(begin).as_nanos();
         let chance = u64::try_from(moment).unwrap_or(0).wrapping_mul(SPREAD) >> 40;
         let max = jittered(self.max_age, chance);
+        debug_assert!(max <= self.max_age, "none is kept longer than configured");
         !max.is_zero() && now.saturating_duration_since(born) >= max
     }
 }
@@ -111,6 +112,8 @@ impl<C: Pooled> IdleConnections<C> {
             } else if !connection.is_silent() {
                 closed.push(UpstreamDisconnect::Eof);
             } else {
+                debug_assert!(connection.key() == key, "another database, or another RESP");
+                self.check_invariants();
                 return Some(connection);
             }
         }
@@ -140,6 +143,9 @@ impl<C: Pooled> IdleConnections<C> {
             self.idle.remove(at);
             closed.push(UpstreamDisconnect::Idle);
         }
+        let others = self.idle.iter().any(|idle| idle.connection.key() != key);
+        debug_assert!(!self.is_full() || !others, "one more would be closed at once");
+        self.check_invariants();
     }
 
     /// Closes those that were made with another identity or password than those in force.
@@ -181,11 +187,14 @@ impl<C: Pooled> IdleConnections<C> {
         self.idle.retain(keeps);
         debug_assert!(self.idle.len() <= before, "none is made");
         closed.extend((self.idle.len()..before).map(|_| reason));
+        self.check_invariants();
     }
 
     /// What holds whenever one was added.
     fn check_invariants(&self) {
         debug_assert!(self.idle.len() <= self.timing.max_idle, "no more than may be are idle");
+        let begun = |idle: &Idle<C>| idle.connection.born() >= self.begin;
+        debug_assert!(self.idle.iter().all(begun), "one was made before the pool");
         let agrees =
             |idle: &Idle<C>| idle.since <= idle.checked && idle.connection.born() <= idle.since;
         debug_assert!(self.idle.iter().all(agrees), "made, then idle, then checked");
@@ -196,7 +205,8 @@ impl<C: Pooled> IdleConnections<C> {
         let interval = self.timing.health_check_interval;
         let due = |idle: &Idle<C>| now.saturating_duration_since(idle.checked) >= interval;
         let at = self.idle.iter().position(due)?;
-        let Idle { connection, since, .. } = self.idle.remove(at);
+        let Idle { connection, since, checked } = self.idle.remove(at);
+        debug_assert!(checked >= since && checked <= now, "idle, then checked");
         Some(Checked { connection, since })
     }
 
@@ -210,6 +220,7 @@ impl<C: Pooled> IdleConnections<C> {
     ) {
         let Checked { connection, since } = checked;
         debug_assert!(since <= asked_at, "it was idle before");
+        debug_assert!(connection.born() <= since, "it was made before it was idle");
         if self.is_full() {
             closed.push(UpstreamDisconnect::Idle);
         } else {

@@ -100,6 +100,7 @@ impl LoginScript {
     pub(crate) fn begin(&mut self) -> Zeroizing<Vec<u8>> {
         let login = Arc::clone(&self.login);
         let version = self.key.protocol.version().to_string();
+        debug_assert!(self.expected.is_empty() && self.void == 0, "a login is begun once");
         let mut hello: Vec<&[u8]> = vec![own::HELLO, version.as_bytes()];
         if let Some(password) = &login.password {
             hello.extend([&b"AUTH"[..], user(&login), password.expose()]);
@@ -108,8 +109,11 @@ impl LoginScript {
             hello.extend([&b"SETNAME"[..], NAME]);
         }
         let mut out = self.buffer();
+        let room = out.capacity();
         self.say(&mut out, Step::Hello, &hello);
         self.send_rest(&mut out);
+        debug_assert_eq!(out.capacity(), room, "a buffer that grows leaves copies behind");
+        self.check_invariants();
         out
     }
 
@@ -151,8 +155,10 @@ impl LoginScript {
         let Some(step) = self.expected.pop_front() else {
             return Err(nonsense("the server answers more than it was asked"));
         };
+        debug_assert!(self.void <= self.expected.len() + 1, "more do not count than come");
         if self.void > 0 {
             self.void -= 1;
+            self.check_invariants();
             return Ok(Progress::More);
         }
         if matches!(reply, Value::Push(_)) {
@@ -195,10 +201,12 @@ impl LoginScript {
                  it is older than Redis 6, or HELLO is renamed or denied by its ACL",
             ));
         }
+        debug_assert_eq!(self.void, 0, "HELLO is refused once");
         self.void = self.expected.len();
         // Without HELLO it is the PING that proves the login.
         self.optional.ping = true;
         let mut out = self.buffer();
+        let room = out.capacity();
         let login = Arc::clone(&self.login);
         match (&login.username, &login.password) {
             (Some(name), Some(password)) => {
@@ -210,7 +218,19 @@ impl LoginScript {
             (_, None) => {}
         }
         self.send_rest(&mut out);
+        debug_assert_eq!(out.capacity(), room, "a buffer that grows leaves copies behind");
+        debug_assert!(self.expected.len() > self.void, "it waits for no answer that counts");
+        self.check_invariants();
         Ok(Progress::Send(out))
+    }
+
+    /// What holds whenever a method returns that does not end the login.
+    fn check_invariants(&self) {
+        debug_assert!(self.void <= self.expected.len(), "more do not count than come");
+        debug_assert!(self.expected.len() <= 10, "a login has two rounds of five commands");
+        let counts = self.expected.iter().skip(self.void);
+        let first = |step: &Step| *step == Step::Hello;
+        debug_assert!(!counts.skip(1).any(first), "HELLO comes first");
     }
 
     fn learn(&mut self, hello: &Value) -> Result<(), DialError> {
@@ -293,10 +313,12 @@ pub(super) fn relogin(login: &Login) -> Zeroizing<Vec<u8>> {
     let name = login.username.as_ref().map_or(0, String::len);
     // A buffer that grows keeps copies of the password in freed memory.
     let mut out = Zeroizing::new(Vec::with_capacity(128 + name + password.len()));
+    let room = out.capacity();
     match &login.username {
         Some(name) => write_command(&mut out, &[own::AUTH, name.as_bytes(), password]),
         None => write_command(&mut out, &[own::AUTH, password]),
     }
+    debug_assert_eq!(out.capacity(), room, "a buffer that grows leaves copies behind");
     out
 }
 

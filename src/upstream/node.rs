@@ -44,7 +44,23 @@ impl Node {
 
     /// Whether the caller may dial; if so it reports how that ended, with the round.
     pub fn ask(&mut self, now: Instant) -> Ask {
-        self.breaker.ask(now)
+        let passable = self.breaker.is_passable(now);
+        let ask = self.breaker.ask(now);
+        debug_assert_eq!(passable, matches!(ask, Ask::Dial(_)), "what it says and what it does");
+        self.check_invariants(now);
+        ask
+    }
+
+    /// What holds whenever a `handle_…` returns.
+    fn check_invariants(&self, now: Instant) {
+        let (open, waits) = (self.breaker.is_open(), self.breaker.waits(now));
+        debug_assert!(open || waits.is_zero(), "attempts wait for a server that is well");
+        debug_assert!(open || self.breaker.is_passable(now), "nothing may be dialed");
+        debug_assert!(
+            open || self.breaker.circuit() == Circuit::Closed,
+            "an operator sees another state"
+        );
+        debug_assert!(self.outage.since().is_none_or(|since| since <= now), "it has not begun");
     }
 
     /// Whether an attempt would be allowed.
@@ -103,11 +119,13 @@ impl Node {
             }
             Attempt::NoDatabase => {
                 self.breaker.handle_connected();
+                debug_assert!(!self.breaker.is_open(), "the server has answered");
                 None
             }
             Attempt::Failed(why) => {
                 self.last_failure = why;
                 self.breaker.handle_failed(round, now, entropy);
+                self.check_invariants(now);
                 self.outage.handle_failed(why, now)
             }
         }
@@ -116,6 +134,7 @@ impl Node {
     /// An attempt was given up before its end, and says nothing about the server.
     pub fn handle_cancelled(&mut self, round: Round, now: Instant) {
         self.breaker.handle_cancelled(round, now);
+        self.check_invariants(now);
     }
 
     /// The server, or the way to it, has ended a connection, shared or pinned.
@@ -123,6 +142,7 @@ impl Node {
         debug_assert!(born <= now, "it was made before it ended");
         let lived = now.saturating_duration_since(born);
         self.breaker.handle_died(answered, lived, now, entropy);
+        self.check_invariants(now);
     }
 
     fn handle_lost(&mut self, answered: bool, born: Instant, now: Instant) -> Option<Notice> {
@@ -153,6 +173,7 @@ impl Node {
     /// A connection has answered a request, or lived for [`limits::CONNECTION_PROOF`].
     pub fn handle_proven(&mut self, now: Instant) -> Option<Notice> {
         self.breaker.handle_proven();
+        self.check_invariants(now);
         self.outage.handle_proven(now)
     }
 

@@ -131,6 +131,7 @@ impl Suspicion {
             return None;
         }
         self.asked = self.waiting.take().map(Question::about);
+        self.check_invariants();
         self.asked
     }
 
@@ -147,6 +148,9 @@ impl Suspicion {
             Verdict::Ask(question) => self.asked = Some(question),
             Verdict::Stay | Verdict::Move => self.rest(now),
         }
+        let asks = matches!(verdict, Verdict::Ask(_));
+        debug_assert_eq!(self.asked.is_some(), asks, "one question at a time");
+        self.check_invariants();
         verdict
     }
 
@@ -154,6 +158,15 @@ impl Suspicion {
     pub(super) fn rest(&mut self, now: Instant) {
         self.not_before = now + self.pause;
         self.pause = (self.pause * 2).min(limits::PRIMARY_CHECK_INTERVAL_MAX);
+        debug_assert!(self.not_before > now, "it asks again at once");
+        self.check_invariants();
+    }
+
+    /// What holds whenever a method returns.
+    fn check_invariants(&self) {
+        debug_assert!(self.pause >= limits::PRIMARY_CHECK_INTERVAL_MIN, "it asks too often");
+        debug_assert!(self.pause <= limits::PRIMARY_CHECK_INTERVAL_MAX, "it asks too seldom");
+        debug_assert!(self.asked.is_none() || self.waiting.is_none(), "a sign waits for none");
     }
 }
 

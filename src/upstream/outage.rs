@@ -119,6 +119,7 @@ impl Outage {
         self.suspect = !proven;
         if let Some(trouble) = &mut self.trouble {
             trouble.connected = None;
+            self.check_invariants();
             return None;
         }
         self.begin(now);
@@ -137,6 +138,7 @@ impl Outage {
         if new {
             logged.push(why);
         }
+        self.check_invariants();
         match (first, new) {
             (true, _) => Some(Notice::Failed),
             (false, true) => Some(Notice::Changed),
@@ -149,6 +151,7 @@ impl Outage {
         if let Some(trouble) = &mut self.trouble {
             trouble.connected.get_or_insert(now);
         }
+        self.check_invariants();
         if self.suspect {
             return None;
         }
@@ -173,12 +176,21 @@ impl Outage {
         debug_assert!(self.trouble.is_none(), "there is one outage at a time");
         self.trouble =
             Some(Trouble { since, connected: None, waited: 0, closed: 0, logged: Vec::new() });
+        self.check_invariants();
+    }
+
+    /// What holds whenever a `handle_…` returns.
+    fn check_invariants(&self) {
+        let Some(Trouble { since, connected, logged, .. }) = &self.trouble else { return };
+        debug_assert!(connected.is_none_or(|at| at >= *since), "it was over before it began");
+        debug_assert!(logged.len() <= 3, "a cause is logged twice in one outage");
     }
 
     fn end(&mut self, now: Instant) -> Option<Notice> {
         let again = std::mem::replace(&mut self.was_connected, true);
         let trouble = self.trouble.take()?;
         debug_assert!(trouble.since <= now, "an outage ends after its begin");
+        debug_assert!(trouble.connected.is_none_or(|at| at <= now), "it ends later");
         let lasted = trouble.connected.unwrap_or(now).saturating_duration_since(trouble.since);
         Some(Notice::Over { lasted, waited: trouble.waited, closed: trouble.closed, again })
     }

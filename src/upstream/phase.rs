@@ -76,6 +76,7 @@ impl Reached {
     /// The attempt has ended.
     pub(super) fn end(&mut self, now: Instant) -> Spent {
         self.enter(self.phase, now);
+        debug_assert!(self.since == now, "time is counted that has not passed");
         self.spent
     }
 }

@@ -63,6 +63,7 @@ impl Remarks {
             self.key_bytes += remark.key.as_ref().map_or(0, |key| key.len());
             self.list.push((ticket, remark));
         }
+        debug_assert!(self.list.len() <= limits::REMARKS_MAX, "it is bounded");
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -85,7 +86,10 @@ impl Remarks {
         }
         if self.list.is_empty() {
             self.list = Vec::new();
+            debug_assert_eq!(self.key_bytes, 0, "keys are miscounted");
         }
+        let earlier = |(of, _): &(Ticket, Remark)| *of <= ticket;
+        debug_assert!(!self.list.first().is_some_and(earlier), "an answered one is known");
         all
     }
 

@@ -42,6 +42,7 @@ impl ReplyBuffer {
 
     /// The same, as it came.
     pub(super) fn take_bytes(&mut self) -> Result<Option<BytesMut>, InvalidReply> {
+        debug_assert!(self.seen <= self.bytes.len(), "it has seen more than there is");
         let fresh = self.bytes.get(self.seen..).unwrap_or_default();
         let advance = self.scanner.advance(fresh).map_err(|_| InvalidReply)?;
         self.seen += advance.used;
@@ -51,6 +52,7 @@ impl ReplyBuffer {
         if !advance.done {
             return Ok(None);
         }
+        debug_assert!(self.seen > 0, "a reply of no bytes");
         let reply = self.bytes.split_to(self.seen);
         self.seen = 0;
         Ok(Some(reply))

@@ -72,7 +72,9 @@ impl RetryBudget {
             if slice.number != number {
                 *slice = Slice { number, ..Slice::default() };
             }
+            debug_assert!(slice.number <= number, "time passes");
             change(slice);
+            debug_assert!(slice.number == number, "it is counted in another tenth");
         }
     }
 }

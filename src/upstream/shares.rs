@@ -131,6 +131,7 @@ impl Shares {
     /// that may have one.
     pub(super) fn take(&mut self, purpose: Use, holder: &Holder) -> bool {
         let free = self.is_free_for_holder(purpose, holder);
+        debug_assert!(!free || self.room_for(purpose) > 0, "one is taken that is not there");
         if free {
             self.note_taken(purpose, holder);
         }
@@ -142,7 +143,18 @@ impl Shares {
         if purpose != Use::Release {
             self.holders.note_taken(holder);
         }
+        self.check_invariants();
+    }
+
+    /// What holds whenever one was taken, given back, or has come into the line or left it.
+    fn check_invariants(&self) {
         debug_assert!(self.taken() <= self.max, "no more than there are");
+        let release = self.release.taken;
+        debug_assert!(release <= limits::RELEASE_CONNECTIONS_MAX, "no more than there are");
+        let most = self.max - (USES - 1) * self.reserve;
+        debug_assert!(ALL.iter().all(|of| self.of(*of).taken <= most), "others find none");
+        let waits = |of: &Use| self.of(*of).lines.values().all(|line| !line.is_empty());
+        debug_assert!(ALL.iter().all(waits), "a holder is in line with nobody");
     }
 
     /// The last place in the line: `number` is higher than any before.
@@ -150,6 +162,7 @@ impl Shares {
         let line = self.of_mut(purpose).lines.entry(holder.clone()).or_default();
         debug_assert!(line.last().is_none_or(|last| *last < number), "the line has an order");
         line.insert(number);
+        self.check_invariants();
     }
 
     /// The owner of this number waits no longer.
@@ -164,6 +177,7 @@ impl Shares {
         if line.is_empty() {
             lines.remove(holder);
         }
+        self.check_invariants();
     }
 
     /// A connection is free again. [`Self::grant`] decides which holder gets it.
@@ -174,6 +188,7 @@ impl Shares {
         if purpose != Use::Release {
             self.holders.note_given_back(holder);
         }
+        self.check_invariants();
     }
 
     /// Takes one for the first waiting holder that may have one; its number.
@@ -189,6 +204,7 @@ impl Shares {
             }
         }
         let (number, purpose, holder) = first.map(|(number, of, who)| (number, of, who.clone()))?;
+        debug_assert!(self.fits(purpose, &holder), "it is granted what it may not have");
         self.leave(purpose, &holder, number);
         self.note_taken(purpose, &holder);
         Some(number)

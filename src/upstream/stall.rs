@@ -32,6 +32,7 @@ impl Stall {
     /// A reply was complete so long after its request was put in line.
     pub(super) fn note_reply(&mut self, took: Duration) {
         self.fastest = Some(self.fastest.map_or(took, |fastest| fastest.min(took)));
+        debug_assert!(self.fastest.is_some_and(|fastest| fastest <= took), "one was faster");
     }
 
     /// Another connection is being dialed.

@@ -10,6 +10,7 @@
     reason = "a test may crash"
 )]
 
+mod assertions;
 mod bounds;
 mod names;
 mod source;
@@ -108,6 +109,9 @@ fn source_tree_keeps_its_rules() {
         .chain(types::spread(&sources, |source| pure(source).is_some()))
         .chain(types::shared(&sources, |source| pure(source).is_some()))
         .chain(types::unused(&sources))
+        .chain(assertions::floors(&sources, |source| {
+            impure(source).is_empty() && !types::shares(source)
+        }))
         .chain(bounds::outdated(&sources))
         .chain(bounds::outdated_literals(&sources))
         .collect();
@@ -254,10 +258,16 @@ fn pure(source: &Source) -> Option<&'static str> {
 
 fn purity(source: &Source) -> Vec<Fault> {
     let Some(own) = pure(source) else { return Vec::new() };
+    let named = impure(source).into_iter();
+    named.map(|(line, path)| Fault::new(line, format!("{own} is pure and names {path}"))).collect()
+}
+
+/// What a file names that a pure module never does, and where.
+fn impure(source: &Source) -> Vec<(usize, &'static str)> {
     let named = source.resolved(&source.live).into_iter().filter_map(|(path, line)| {
         let path = path.join("::") + "::";
         let impure = IMPURE.iter().find(|i| path.starts_with(&format!("{i}::")))?;
-        Some(Fault::new(line, format!("{own} is pure and names {impure}")))
+        Some((line, *impure))
     });
     named.collect()
 }

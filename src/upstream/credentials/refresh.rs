@@ -57,6 +57,7 @@ impl Refresh {
         self.vain = if new { 0 } else { self.vain.saturating_add(1) };
         let span = u64::from(LATEST - EARLIEST);
         let part = EARLIEST + u32::try_from(chance % (span + 1)).unwrap_or(0);
+        debug_assert!((EARLIEST..=LATEST).contains(&part), "it is replaced at another time");
         let wait =
             left.map_or(interval, |left| left / 1000 * part).max(limits::PASSWORD_REFRESH_MIN);
         self.plan(wait, now);
@@ -70,6 +71,7 @@ impl Refresh {
     }
 
     fn plan(&mut self, wait: Duration, (now, wall): (Instant, SystemTime)) {
+        debug_assert!(wait >= limits::PASSWORD_REFRESH_MIN, "the program would run all the time");
         self.plan = wall.checked_add(wait).map(|wall| Plan { at: now + wait, wall });
     }
 

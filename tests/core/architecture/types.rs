@@ -217,13 +217,20 @@ fn circle(blocks: &[(&Source, Block<'_>)]) -> Option<String> {
     (!arrows.is_empty()).then(|| arrows.join(", "))
 }
 
+fn cell(source: &Source) -> Option<&Token> {
+    source.live.iter().find(|token| CELLS.contains(&&*token.text))
+}
+
+/// Whether a file holds wakers or cells.
+pub fn shares(source: &Source) -> bool {
+    cell(source).is_some()
+}
+
 /// A pure module decides by its arguments alone: it wakes nothing and shares nothing that changes.
 pub fn shared(sources: &[Source], is_pure: impl Fn(&Source) -> bool) -> Vec<String> {
     let (mut faults, mut needed) = (Vec::new(), BTreeSet::new());
     for source in sources.iter().filter(|source| is_pure(source)) {
-        let Some(cell) = source.live.iter().find(|token| CELLS.contains(&&*token.text)) else {
-            continue;
-        };
+        let Some(cell) = cell(source) else { continue };
         if excepted(SHARED, &source.path) {
             needed.insert(source.path.clone());
         } else {
