@@ -68,7 +68,7 @@ impl<H> Clone for Control<H> {
     }
 }
 
-/// An answer on its way: its status, its text, whether it is JSON, and the exit code.
+/// An answer to be sent: its status, its text, whether it is JSON, and the exit code.
 struct Reply {
     status: StatusCode,
     text: String,
@@ -225,7 +225,7 @@ impl<H: Send + Sync + 'static> Control<H> {
     }
 }
 
-/// What a request must have on its way; the token is read each time, so that a new one is in force at
+/// What a request must have to be accepted; the token is read each time, so that a new one is in force at
 /// once.
 async fn gate(token: Option<PathBuf>) -> Gate {
     let Some(path) = token else { return Gate::Unix };

@@ -38,8 +38,8 @@ pub struct Health {
 pub enum Probe {
     /// May the next container start? Once yes, always yes.
     Started,
-    /// Is the process worth keeping? Never asks about the server or about certificates: a restart
-    /// mends neither.
+    /// Does the process work? Never depends on the server or on certificates: a restart
+    /// repairs neither.
     Live,
     /// May applications connect?
     Ready,
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn ready_follows_the_server_only_if_it_is_told_to_and_not_at_once() {
+    fn readiness_follows_the_server_only_if_configured_and_not_at_once() {
         let start = clock::now();
         let health = Health::new(start);
         health.set_started();
@@ -295,7 +295,7 @@ mod tests {
         health.set_upstream_out(true, at(10));
         health.set_upstream_out(true, at(20));
         assert!(ready(24) && !ready(25), "the outage began at 10");
-        assert!(health.report(Probe::Live, at(0)).passed(), "no restart mends it");
+        assert!(health.report(Probe::Live, at(0)).passed(), "a restart does not repair it");
         assert!(health.report(Probe::Started, at(25)).passed());
         health.set_upstream_out(false, at(26));
         assert!(ready(26), "at once");

@@ -1,4 +1,4 @@
-//! One event: what happened, to whom, and by which rule.
+//! One event: what happened, to which client, and by which rule.
 //!
 //! Owns: [`Event`], [`Kind`], the members of an entry. Never knows: chain, sinks, which events are wanted.
 

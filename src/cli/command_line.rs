@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn every_verb_has_a_description_an_example_and_exit_codes() {
-        fn walk(command: &clap::Command, path: &str) {
+        fn check(command: &clap::Command, path: &str) {
             for verb in command.get_subcommands().filter(|verb| verb.get_name() != "help") {
                 let path = format!("{path} {}", verb.get_name());
                 let help = verb.clone().render_help().to_string();
@@ -165,12 +165,12 @@ mod tests {
                 assert!(help.contains("\n  2  "), "{path}: {help}");
                 let wide = help.lines().find(|line| line.chars().count() > 100);
                 assert_eq!(wide, None, "{path}");
-                walk(verb, &path);
+                check(verb, &path);
             }
         }
         let mut definition = CommandLine::definition();
         // Gives every verb the flags that all have.
         definition.build();
-        walk(&definition, "respgate");
+        check(&definition, "respgate");
     }
 }

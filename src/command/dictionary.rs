@@ -22,7 +22,7 @@ pub(super) const NAME_BYTES_MAX: usize = 64;
 #[derive(Debug, Default)]
 pub struct CommandInterner(Vec<&'static Spec>);
 
-/// So many definitions have been met that no other is taken up.
+/// The limit of definitions is reached: no other is added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InternerFull;
 

@@ -438,7 +438,7 @@ mod tests {
     }
 
     #[test]
-    fn head_tells_its_keys_when_nothing_missing_decides() {
+    fn head_has_its_keys_when_nothing_missing_decides() {
         let head = |line, len| with_head(line, len, found);
         assert_eq!(head("SET k", 3), "1k:w");
         assert_eq!(head("SET k", 4), "not yet known");

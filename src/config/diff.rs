@@ -7,9 +7,9 @@ use super::{Config, listener::Listener};
 /// Names of keys or sections that differ.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Changes {
-    /// Taken up by a running process.
+    /// Applied by a running process.
     pub live: Vec<&'static str>,
-    /// Taken up by the next start only.
+    /// Applied by the next start only.
     pub restart: Vec<&'static str>,
 }
 

@@ -78,9 +78,9 @@ pub struct ClientLimits {
     pub max_inline_bytes: usize,
     /// Arguments and replies from this size on travel on a pinned connection, unstored.
     pub large_bytes: u64,
-    /// Commands of one session on their way at once.
+    /// Commands of one session in flight at once.
     pub max_in_flight: usize,
-    /// Bytes of one session's requests on their way at once.
+    /// Bytes of one session's requests in flight at once.
     pub max_in_flight_bytes: usize,
     /// Bytes of commands queued by one MULTI.
     pub max_transaction_bytes: usize,

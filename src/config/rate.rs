@@ -17,7 +17,7 @@ pub struct LimitRule {
     /// Words of the ACL language about commands.
     pub commands: String,
     pub rate: Option<Rate>,
-    /// Commands on their way at once.
+    /// Commands in flight at once.
     pub concurrency: Option<u32>,
     pub per: Per,
     pub on_exceed: OnLimit,

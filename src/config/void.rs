@@ -299,14 +299,14 @@ impl Void<'_> {
             "no keys are looked at while hotkeys.sample and hotkeys.big are 0",
             "set hotkeys.sample or hotkeys.big, or remove it",
         );
-        let nobody = config.admin.socket.is_none() && config.admin.address.is_none();
+        let unused = config.admin.socket.is_none() && config.admin.address.is_none();
         let why = "without [admin] socket, nothing can ask for what is found";
         for (is_on, key) in [
             (!no_slow, "slowlog.threshold"),
             (hot.sample > 0, "hotkeys.sample"),
             (hot.big > 0, "hotkeys.big"),
         ] {
-            self.report(is_on && nobody, key, why, "add [admin] socket, or remove it");
+            self.report(is_on && unused, key, why, "add [admin] socket, or remove it");
         }
     }
 

@@ -44,7 +44,7 @@ pub(super) fn notice(conversation: &mut Conversation, links: &mut Links) {
     }
 }
 
-/// The connection is to end: now, if the client was killed, or once it is owed nothing. What was asked once and goes
+/// The connection is to end: now, if the client was killed, or once no reply is outstanding. What was asked once and goes
 /// on ends now as well.
 pub(super) fn end(conversation: &mut Conversation, seat: &Seat) {
     if seat.is_killed() {

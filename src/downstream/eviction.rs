@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn eviction_takes_nobody_for_nothing() {
+    fn eviction_closes_no_client_for_nothing() {
         assert!(choose(vec![holder(1, 9000, 0, true)], 0).is_empty());
     }
 }

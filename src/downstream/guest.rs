@@ -1,6 +1,6 @@
 //! A client from its acceptance to its end.
 //!
-//! Owns: [`Guest`]: what is counted, logged and recorded when a client is gone. Never knows: sockets, what
+//! Owns: [`Guest`]: what is counted, logged and recorded when a client has disconnected. Never knows: sockets, what
 //! the client asks.
 
 use std::rc::Rc;

@@ -18,7 +18,7 @@ use crate::session::{Class, Completed};
 use crate::traffic::Ticket;
 use crate::upstream::{Mailbox, Remark};
 
-/// A command on its way.
+/// A command in flight.
 #[derive(Clone, Copy, Debug)]
 struct Note {
     ticket: Ticket,
@@ -41,7 +41,7 @@ pub(super) struct Late {
     pub error: bool,
 }
 
-/// The commands of one client that are on their way and that no connection knows.
+/// The commands of one client that are in flight and not on a connection yet.
 #[derive(Debug, Default)]
 pub(super) struct Notes {
     line: VecDeque<Note>,
@@ -215,7 +215,7 @@ impl Notes {
         }
     }
 
-    /// Nothing is on its way.
+    /// Nothing is in flight.
     pub(super) fn clear(&mut self) {
         self.line.clear();
         self.keys.clear();

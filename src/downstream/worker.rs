@@ -67,7 +67,7 @@ pub(crate) struct Worker {
     /// Where every connection reads to; only an incomplete request is copied out of it.
     scratch: RefCell<Box<[u8]>>,
     /// A password was read into it.
-    has_heard_password: Cell<bool>,
+    has_seen_password: Cell<bool>,
     pub(super) insight: Insight,
     insight_settings: Live<config::Insight>,
     entropy: RefCell<Entropy>,
@@ -112,7 +112,7 @@ impl Worker {
             metrics: ClientMetrics::new(&parts.metrics),
             auditor: parts.audit.map(|parts| Box::new(Auditor::new(parts))),
             scratch: RefCell::new(vec![0; limits::READ_BYTES].into_boxed_slice()),
-            has_heard_password: Cell::new(false),
+            has_seen_password: Cell::new(false),
             judging: RefCell::default(),
             lessons: RefCell::default(),
             refusals: RefCell::default(),
@@ -134,7 +134,7 @@ impl Worker {
     }
 
     pub(super) fn return_scratch(&self, mut scratch: Box<[u8]>) {
-        if self.has_heard_password.take() {
+        if self.has_seen_password.take() {
             scratch.zeroize();
         }
         *self.scratch.borrow_mut() = scratch;
@@ -142,7 +142,7 @@ impl Worker {
 
     /// A client has said a password: no copy of it stays where connections read to.
     pub(super) fn note_password(&self) {
-        self.has_heard_password.set(true);
+        self.has_seen_password.set(true);
     }
 
     /// The number of one more client; `None` when there are as many as there may be.
@@ -364,7 +364,7 @@ impl Worker {
         self.access_changes.get()
     }
 
-    /// Every client that owes and is owed nothing is sent away, the others when they are answered.
+    /// Closes idle clients now, the others after their last reply.
     pub(crate) fn begin_drain(&self) {
         self.leaving.set(true);
         self.wake_all();
@@ -375,7 +375,7 @@ impl Worker {
         self.wake_all();
     }
 
-    /// Clients whom another one has killed learn it.
+    /// Wakes clients that another one has killed.
     #[inline]
     pub(super) fn wake_due(&self) {
         if self.roster.has_due() {

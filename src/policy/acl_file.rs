@@ -294,7 +294,7 @@ mod tests {
     proptest::proptest! {
         /// Any file is read or rejected, and no error repeats a password.
         #[test]
-        fn any_text_is_told(text in "(user |a |on | [(]{0,2}[>#<!]hunter2[) ]| hunter2 |[-+~%&@()|a-z*\"é ]|get|\n){0,40}") {
+        fn any_text_has_an_answer(text in "(user |a |on | [(]{0,2}[>#<!]hunter2[) ]| hunter2 |[-+~%&@()|a-z*\"é ]|get|\n){0,40}") {
             for error in read_accounts(text.as_bytes(), &Rules::default(), &Arc::default()).err().unwrap_or_default() {
                 assert!(!format!("{error:?}").contains("hunter2"), "{error}");
                 assert!(error.line <= text.split('\n').count());

@@ -130,8 +130,8 @@ pub(super) fn pieces(rules: &Rules) -> Result<Vec<(&'static str, String)>, RuleE
     pieces.push(("acl", acl.to_owned()));
     if rules.keys.mode == KeyMode::Rewrite {
         // Earlier words about the command meant all keys.
-        let walks = [("keys.flushdb", rules.keys.flushdb), ("keys.dbsize", rules.keys.dbsize)];
-        let asked = walks.into_iter().filter(|(_, asked)| *asked);
+        let scans = [("keys.flushdb", rules.keys.flushdb), ("keys.dbsize", rules.keys.dbsize)];
+        let asked = scans.into_iter().filter(|(_, asked)| *asked);
         pieces.extend(asked.map(|(setting, _)| (setting, setting.replace("keys.", "+"))));
     }
     Ok(pieces)
@@ -482,7 +482,7 @@ mod tests {
     proptest::proptest! {
         /// Any configuration is compiled or rejected, with a position within it.
         #[test]
-        fn any_text_is_told(acl in "([-+~%&@()|a-z*\"é ]|get|config\\||RW~){0,40}") {
+        fn any_text_has_an_answer(acl in "([-+~%&@()|a-z*\"é ]|get|config\\||RW~){0,40}") {
             let rules = Rules { acl: Some(acl.clone()), ..Rules::default() };
             for error in compile(&rules).err().unwrap_or_default() {
                 assert!(acl.get(error.at..).unwrap().starts_with(&error.word) || error.word.ends_with('…'));

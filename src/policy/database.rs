@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn channels_that_tell_of_other_databases() {
+    fn channels_that_report_other_databases() {
         let rules =
             |acl: &str| compile(&Rules { acl: Some(acl.to_owned()), ..Rules::default() }).unwrap();
         let some = rules("+@all ~* &* db=0,12");

@@ -1,4 +1,4 @@
-//! What a permitted request becomes on its way: sent as it came, or changed.
+//! How a permitted request is sent: as it came, or changed.
 //!
 //! Owns: [`Grant`]. Never knows: why a request is changed, sessions.
 

@@ -24,7 +24,7 @@ impl Selector {
     }
 
     /// Whether the server's own channels about keys need not be named.
-    pub(crate) fn hears_keys(&self) -> bool {
+    pub(crate) fn reports_keys(&self) -> bool {
         self.keys.is_unrestricted(READ)
     }
 

@@ -13,34 +13,34 @@ use super::{Policy, Rule};
 #[must_use]
 pub(crate) fn keeps_subscriptions(policy: &Policy, old: &Policy) -> bool {
     policy.prefix() == old.prefix()
-        && old.roles.role.iter().all(|had| hears_all_by(policy, had, old))
+        && old.roles.role.iter().all(|had| allows_all_of(policy, had, old))
 }
 
 /// The same for the channels that one selector of `old` allowed.
-fn hears_all_by(policy: &Policy, had: &Selector, old: &Policy) -> bool {
-    let hears = |pattern: Option<&Pattern>| {
+fn allows_all_of(policy: &Policy, had: &Selector, old: &Policy) -> bool {
+    let keeps = |pattern: Option<&Pattern>| {
         let named = pattern.is_some_and(names_reserved);
         let reserved = pattern.is_none_or(|known| may_be_reserved(known.text(), true))
-            && (named || had.hears_keys() || old.observes(Rule::Namespace));
+            && (named || had.reports_keys() || old.observes(Rule::Namespace));
         let fits = |has: &Selector| {
-            let (hears, names) = match &has.channels {
+            let (keeps, names) = match &has.channels {
                 Scope::All => (true, false),
                 Scope::Only(known) => {
                     let has = pattern.is_some_and(|pattern| known.contains(pattern));
                     (has, has && named)
                 }
             };
-            let events = (names || has.hears_keys()) && has.databases.cover(&had.databases);
-            (hears || policy.observes(Rule::Channel))
+            let events = (names || has.reports_keys()) && has.databases.cover(&had.databases);
+            (keeps || policy.observes(Rule::Channel))
                 && (!reserved || events || policy.observes(Rule::Namespace))
         };
         policy.roles.role.iter().any(fits)
     };
     match &had.channels {
         Scope::Only(known) if !old.observes(Rule::Channel) => {
-            known.iter().all(|pattern| hears(Some(pattern)))
+            known.iter().all(|pattern| keeps(Some(pattern)))
         }
-        Scope::Only(_) | Scope::All => hears(None),
+        Scope::Only(_) | Scope::All => keeps(None),
     }
 }
 

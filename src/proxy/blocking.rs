@@ -1,4 +1,4 @@
-//! What operators have blocked, until when, and by whom.
+//! What operators have blocked, until when, and by which operator.
 //!
 //! Owns: [`Blocking`], [`Entry`], when an entry ends. Never knows: clocks, connections, how a command is
 //! refused.

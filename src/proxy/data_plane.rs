@@ -51,7 +51,7 @@ impl std::fmt::Debug for Control {
         f.write_str(match self {
             Self::Rotate => "Rotate",
             Self::Limits => "Limits",
-            Self::AccessSources => "Doors",
+            Self::AccessSources => "AccessSources",
             Self::ClientTrust => "ClientTrust",
             Self::Ask(_) => "Ask(..)",
         })
@@ -64,7 +64,7 @@ pub(super) struct DataPlane {
     control: mpsc::UnboundedSender<Control>,
     stop: Option<oneshot::Sender<()>>,
     /// Announces a server whose facts differ from those of the one before; closed when the
-    /// thread has ended, which only an internal error brings about.
+    /// thread has ended, which only an internal error causes.
     pub other_server: mpsc::UnboundedReceiver<()>,
     clients: Arc<Clients>,
     thread: Option<std::thread::JoinHandle<()>>,

@@ -158,7 +158,7 @@ pub(super) const DANGEROUS: [(&str, bool); 19] = [
     ("CONFIG GET *", true),
     ("CONFIG SET maxmemory 0", true),
     ("CONFIG REWRITE", true),
-    ("ACL SETUSER nobody", true),
+    ("ACL SETUSER stranger", true),
     ("DEBUG SLEEP 0", true),
     ("MODULE LOAD none", true),
     ("REPLICAOF NO ONE", true),

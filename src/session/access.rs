@@ -64,7 +64,7 @@ impl Auth {
         }
     }
 
-    /// As whom a client begins, and whether it is served without AUTH.
+    /// The first user of a client, and whether it is served without AUTH.
     pub(super) fn enter(&self, peer: &PeerIdentity) -> (Name, bool) {
         match self {
             Self::Off | Self::Ignore => (Name::default(), true),
@@ -87,7 +87,7 @@ impl Auth {
         self.known(name).is_some()
     }
 
-    /// As whom a client goes on that said this; `None`: it is wrong (Redis acl.c
+    /// The user of a client that has sent this login; `None`: it is wrong (Redis acl.c
     /// `ACLAuthenticateUser`, for [`Self::Off`] and [`Self::Password`] with the user `default` alone).
     pub(super) fn admit(&self, user: &[u8], password: &[u8]) -> Option<Name> {
         let right = match self {

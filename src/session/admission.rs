@@ -1,7 +1,7 @@
-//! Whether a permitted request may go at this moment, or must wait, or comes too often.
+//! Applies limits of rate and concurrency: a permitted request is admitted, delayed or rejected.
 //!
-//! Owns: [`Admissions`]: the order of tokens and slots. Never knows: how much of a limit is used by
-//! whom, what the request does.
+//! Owns: [`Admissions`]: the order of tokens and slots. Never knows: which clients have used
+//! a limit, what the request does.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};

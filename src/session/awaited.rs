@@ -1,4 +1,4 @@
-//! What is on its way whose answer must be known before the next request is judged.
+//! Requests in flight whose reply must arrive before the next request is judged.
 //!
 //! Owns: [`Awaited`]. Never knows: what is asked, replies.
 

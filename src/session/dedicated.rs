@@ -190,11 +190,11 @@ fn own_exec(session: &mut Session, request: &Request<'_>, ctx: &mut Context<'_>)
     if aborted {
         return exec_aborted(session, request, ctx);
     }
-    let walks = special || session.hears();
-    let expect = if walks { Expect::Own(OwnReply::Exec) } else { Expect::Plain };
+    let follows = special || session.receives_messages();
+    let expect = if follows { Expect::Own(OwnReply::Exec) } else { Expect::Plain };
     let step = session.send(Route::Pinned, Cause::Session, expect, Class::Write, ctx);
     if matches!(step, Step::Send { .. }) {
-        if walks {
+        if follows {
             session.awaited.begin(Awaited::Outcome);
         }
         end_own_transaction(session);
@@ -298,8 +298,8 @@ pub(super) fn take_own_reply(
     silent: bool,
     out: &mut BytesMut,
 ) {
-    let mut unheard = BytesMut::new();
-    let out = if silent { &mut unheard } else { out };
+    let mut discarded = BytesMut::new();
+    let out = if silent { &mut discarded } else { out };
     let own = session.own.get_or_insert_default();
     match reply {
         OwnReply::Multi => {

@@ -1,4 +1,4 @@
-//! What a reply that is on its way is for.
+//! The purpose of each reply that is expected.
 //!
 //! Owns: [`Expect`]. Never knows: its place in line, what it changes in the session.
 

@@ -51,7 +51,7 @@ pub(super) fn judge_auth(
     Ok(())
 }
 
-/// As whom the client goes on.
+/// The user after the command.
 pub(super) fn check_auth(
     session: &Session,
     request: &Request<'_>,

@@ -266,7 +266,7 @@ impl Session {
         self.replies.queue.is_cut()
     }
 
-    /// Whether the client has killed itself, and its last answer is on its way.
+    /// Whether the client has killed itself, and its last answer is not written yet.
     #[must_use]
     pub const fn says_farewell(&self) -> bool {
         self.farewell
@@ -300,7 +300,7 @@ impl Session {
         b"*1\r\n$4\r\npInG\r\n"
     }
 
-    /// Whether requests are on their way that the pinned connection answers.
+    /// Whether requests are in flight on the pinned connection.
     #[must_use]
     pub fn asks_lease(&self) -> bool {
         self.replies.waits_for_pinned()
@@ -337,7 +337,7 @@ impl Session {
         self.pinning().is_fatal()
     }
 
-    /// Whether nothing of this session is on the pinned connection, on its way or kept there.
+    /// Whether the pinned connection has no request and no state of this session.
     #[must_use]
     pub fn has_left_lease(&self) -> bool {
         self.in_flight() == 0 && !self.pinning().binds()
@@ -360,7 +360,7 @@ impl Session {
         matches!(cause, Cause::Large) && self.large_replies.forgo()
     }
 
-    /// The pinned connection is given back or closed, with nothing on its way there.
+    /// The pinned connection is given back or closed, with nothing in flight there.
     pub fn handle_lease_gone(&mut self) {
         debug_assert!(!self.asks_lease(), "requests on it are not answered");
         self.lose_lease();

@@ -1,6 +1,6 @@
-//! How much of one limit is used, and in which order those who wait for room get it.
+//! How much of one limit is used, and the order of the requests that wait for it.
 //!
-//! Owns: [`LimitUsage`]. Never knows: commands, clocks, whose limit it is, how one who waits learns of its turn.
+//! Owns: [`LimitUsage`]. Never knows: commands, clocks, whose limit it is, how a waiting request is woken.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -21,8 +21,8 @@ pub(super) struct LimitUsage<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place(u64);
 
-/// Those who wait for a slot, in their order. To leave costs the same wherever a place is: it is only
-/// emptied, and dropped at the front or when half of the line has left.
+/// The requests that wait for a slot, in their order. Removing one costs the same wherever it is: its place is only
+/// emptied, and dropped at the front or when half of the line is empty.
 #[derive(Debug)]
 struct Line<T> {
     places: VecDeque<(Place, Option<T>)>,
@@ -60,7 +60,7 @@ impl<T> Line<T> {
         place
     }
 
-    /// Takes the one who has waited longest.
+    /// Takes the request that has waited longest.
     fn pop(&mut self) -> Option<T> {
         loop {
             let (_, who) = self.places.pop_front()?;
@@ -68,7 +68,7 @@ impl<T> Line<T> {
             if who.is_some() {
                 return who;
             }
-            debug_assert!(self.left > 0, "one has left who is not counted");
+            debug_assert!(self.left > 0, "an empty place is not counted");
             self.left -= 1;
         }
     }
@@ -88,7 +88,7 @@ impl<T> Line<T> {
             self.left = 0;
         }
         self.note_steps(1);
-        debug_assert!(self.left * 2 <= self.places.len(), "those who left take room");
+        debug_assert!(self.left * 2 <= self.places.len(), "empty places take memory");
     }
 }
 
@@ -115,7 +115,7 @@ impl<T> LimitUsage<T> {
         }
     }
 
-    /// Whether a limiter without use would differ from it: of commands on their way, and of tokens as they are
+    /// Whether a limiter without use would differ from it: of commands in flight, and of tokens as they are
     /// at `now`, or were when the last one was taken.
     pub(super) fn is_any(&self, now: Option<Instant>) -> bool {
         let at = now.map_or(0, |now| self.since(now));
@@ -141,7 +141,7 @@ impl<T> LimitUsage<T> {
         self.line.push(who)
     }
 
-    /// A slot is free: it is the next one's, who is returned, without anybody coming between.
+    /// A slot is free: returns the waiting request that gets it; no later one overtakes it.
     pub(super) fn leave(&mut self) -> Option<T> {
         debug_assert!(self.used > 0, "a slot that was never taken is given back");
         let next = self.line.pop();

@@ -1,7 +1,7 @@
-//! Limits that are shared: a slot is free again when whoever has it drops it, and one that waits is woken.
+//! Limits that are shared: a dropped slot is free again, and a waiting request is woken.
 //!
 //! Owns: [`Limiter`], [`Slot`], [`Waiter`], [`Admission`], [`Held`]. Never knows: commands, clocks, how much of a limit is
-//! used, what becomes of those who may not pass.
+//! used, what becomes of requests that may not pass.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -26,7 +26,7 @@ struct Turn {
     waker: RefCell<Option<Waker>>,
 }
 
-/// One of the commands that may be on their way at once; dropped, it is free for the next.
+/// One of the commands that may be in flight at once; dropped, it is free for the next.
 #[derive(Debug)]
 pub(super) struct Slot(Rc<Limiter>);
 
@@ -87,7 +87,7 @@ impl Limiter {
         self.usage.borrow_mut().take_token(now);
     }
 
-    /// Whether it is one client's own and another one would differ from it: of commands on their way,
+    /// Whether it is one client's own and another one would differ from it: of commands in flight,
     /// and of tokens as they are at `now`, or were when the last one was taken.
     pub(super) fn is_own_and_used(&self, now: Option<Instant>) -> bool {
         self.is_own && self.usage.borrow().is_any(now)
@@ -181,13 +181,13 @@ mod tests {
         assert!(!a.poll(Waker::noop()) && a.take().is_none());
         drop(first);
         assert!(a.poll(Waker::noop()) && !b.poll(Waker::noop()) && limiter.enter(2).is_none());
-        // Who leaves the line without taking what it was given gives it to the next.
+        // A request that is removed without taking its slot gives it to the next.
         drop(a);
         assert!(b.poll(Waker::noop()));
         let third = b.take().unwrap();
         drop(b);
         assert!(!c.poll(Waker::noop()));
-        // Who leaves without having been given anything is no longer counted.
+        // A request that is removed without a slot is no longer counted.
         drop(c);
         drop((second, third));
         assert_eq!(limiter.usage.borrow().counts().0, 0);
@@ -216,7 +216,7 @@ mod tests {
             for queued in order(waiting) {
                 drop(queued);
                 let (_, places, left, _) = limiter.usage.borrow().counts();
-                assert!(left * 2 <= places, "those who left take no room");
+                assert!(left * 2 <= places, "removed requests take no memory");
             }
             let (.., steps) = limiter.usage.borrow().counts();
             assert!(steps <= 4 * WAITERS, "{steps} steps for {WAITERS} that leave");

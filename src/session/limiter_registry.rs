@@ -160,7 +160,7 @@ impl Registered {
 }
 
 impl Known {
-    /// What a connection of this client has left behind, unless that is refilled.
+    /// The limiters of an earlier connection of this client, unless they are refilled.
     fn take(&mut self, client: &Client, now: Instant) -> Option<Box<[Rc<Limiter>]>> {
         let kept = self.kept.get_mut(client)?;
         let mut found = None;

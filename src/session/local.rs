@@ -40,7 +40,7 @@ pub(super) fn answer_local(
             return track::set_manner(session, spec, request, ctx, out);
         }
         Local::ReadOnly | Local::ReadWrite => session.roster.note_server(ctx.server),
-        // What is on its way may change what is shown.
+        // Requests in flight may change what is shown.
         Local::Info | Local::List | Local::Kill
             if session.in_flight() > 0 && session.replies.is_pinned() =>
         {

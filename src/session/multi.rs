@@ -179,7 +179,7 @@ pub(super) fn exec(
     let Some(transaction) = session.transaction.take() else { return Step::Done };
     let mut block = transaction.into_block();
     let changes = block.changes_session();
-    let expect = if block.is_plain() && !session.hears() {
+    let expect = if block.is_plain() && !session.receives_messages() {
         Expect::Block
     } else {
         let (specials, reads) = block.take_specials();

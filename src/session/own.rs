@@ -46,7 +46,7 @@ struct Sent {
     /// The database that a queued SELECT goes to: what follows it in the transaction runs there.
     database: Option<u32>,
     /// A queued command subscribes: what comes behind it may bring messages.
-    hears: bool,
+    receives_messages: bool,
     /// Patterns that EXEC will subscribe to.
     patterns: usize,
     /// Bytes of the commands queued.
@@ -124,8 +124,8 @@ impl Own {
     }
 
     /// Whether messages may come between the replies to what is queued next.
-    pub(super) const fn hears(&self) -> bool {
-        self.sent.hears
+    pub(super) const fn receives_messages(&self) -> bool {
+        self.sent.receives_messages
     }
 
     /// Bytes of the commands queued.
@@ -176,7 +176,7 @@ impl Own {
         sent.bytes = sent.bytes.saturating_add(command.bytes);
         sent.special |= command.special;
         sent.database = command.database.or(sent.database);
-        sent.hears |= command.subscribes;
+        sent.receives_messages |= command.subscribes;
         sent.patterns = sent.patterns.saturating_add(command.patterns);
     }
 

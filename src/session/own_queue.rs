@@ -102,8 +102,8 @@ pub(super) fn queue_own(
         Some(ExecFixup::Select(database)) => Some(*database),
         Some(_) | None => None,
     };
-    let hears = session.own.as_ref().is_some_and(|own| own.hears());
-    let reads = hears && spec.flags.has(Flags::READONLY);
+    let receives_messages = session.own.as_ref().is_some_and(|own| own.receives_messages());
+    let reads = receives_messages && spec.flags.has(Flags::READONLY);
     let special = special.map(Box::new);
     let mut step = session.send_own(Expect::Own(OwnReply::Queued { special, reads }), ctx);
     let Step::Send { route, ticket, .. } = step else { return step };

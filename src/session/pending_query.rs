@@ -11,7 +11,7 @@ use crate::traffic::{Loss, Ticket};
 #[derive(Debug)]
 pub(super) struct PendingQuery {
     scan: Option<Box<KeyScan>>,
-    /// The request on its way.
+    /// The request in flight.
     ticket: Ticket,
     arrived: Option<Arrived>,
 }

@@ -2,7 +2,7 @@
 //!
 //! Owns: [`Replication`]. Never knows: the commands that make it one.
 
-/// How far a session is on its way to being a replica.
+/// How far a session has become a replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub(super) enum Replication {
     #[default]

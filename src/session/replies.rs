@@ -30,7 +30,7 @@ pub(super) struct Replies {
     stripper: Option<Box<Stripper>>,
     /// Some of the oldest reply has gone to the client, not all.
     begun: bool,
-    /// Requests that may be on their way at once; grows with every reply, as it is unknown
+    /// Requests that may be in flight at once; grows with every reply, as it is unknown
     /// beforehand how large they are.
     window: usize,
     /// Bytes of the reply in progress, and of a large one among the last.
@@ -53,7 +53,7 @@ impl Replies {
         }
     }
 
-    /// Requests on their way.
+    /// Requests in flight.
     #[inline(always)]
     pub(super) const fn in_flight(&self) -> usize {
         self.queue.in_flight()
@@ -66,7 +66,7 @@ impl Replies {
             + self.stripper.as_ref().map_or(0, |stripper| stripper.held_bytes())
     }
 
-    /// Where what is on its way travels, or the last of it did.
+    /// The route of the requests in flight, or of the last one.
     pub(super) const fn route(&self) -> Route {
         self.route
     }
@@ -76,7 +76,7 @@ impl Replies {
         self.route == Route::Pinned
     }
 
-    /// Whether requests are on their way that the pinned connection answers.
+    /// Whether requests are in flight on the pinned connection.
     pub(super) fn waits_for_pinned(&self) -> bool {
         self.in_flight() > 0 && self.is_pinned()
     }

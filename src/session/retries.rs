@@ -26,7 +26,7 @@ struct Known {
     resend: Option<Resend>,
     /// What replies have said of scripts, until it is known to all sessions.
     news: Vec<ScriptNews>,
-    /// `EVAL` is on its way as `EVALSHA`: what comes behind waits.
+    /// `EVAL` is in flight as `EVALSHA`: later requests wait.
     calls: bool,
     /// So many more `EVAL` go with their texts, since a request had to wait.
     texts: u8,
@@ -133,7 +133,7 @@ impl Retries {
         self.known.as_mut()?.resend.take()
     }
 
-    /// The last request on its way is answered: nothing is kept to be sent again.
+    /// The last request in flight is answered: nothing is kept to be sent again.
     #[inline(always)]
     pub(super) fn settle(&mut self) {
         if let Some(known) = &mut self.known {

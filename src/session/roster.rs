@@ -159,7 +159,7 @@ impl Seat {
         &self.peer
     }
 
-    /// As whom the client speaks.
+    /// The user of the client.
     #[must_use]
     pub fn user(&self) -> Name {
         self.user.borrow().clone()
@@ -225,7 +225,7 @@ impl Seat {
         self.is_to_end.get()
     }
 
-    /// Why its connection is to end once it is owed nothing, and when in any case.
+    /// Why its connection is to end once no reply is outstanding, and when in any case.
     #[must_use]
     pub const fn retired(&self) -> Option<(ClientDisconnect, Instant)> {
         self.retired.get()
@@ -253,7 +253,7 @@ impl Seat {
         self.blocked.borrow().as_ref().and_then(|blocked| blocked.refusal(spec))
     }
 
-    /// An UNBLOCK for its pinned connection is on its way, which must not reach another client there.
+    /// An UNBLOCK for its pinned connection is in flight, which must not reach another client there.
     pub(super) fn aim(&self) {
         self.aimed.set(true);
     }
@@ -359,7 +359,7 @@ impl Roster {
         seat
     }
 
-    /// The client speaks as this user from here on.
+    /// The client has this user from here on.
     pub(super) fn note_user(&self, seat: &Seat, user: &Name) {
         seat.user.replace(user.clone());
         self.settle_blocks(seat, true);
@@ -455,7 +455,7 @@ impl Roster {
         self.due.borrow_mut().push(seat.id);
     }
 
-    /// The connection of a client is to end: once it is owed nothing, and at `until` in any case. One for which
+    /// The connection of a client is to end: once no reply is outstanding, and at `until` in any case. One for which
     /// that was said before is only woken.
     pub fn retire(&self, id: u64, why: ClientDisconnect, until: Instant) {
         if let Some(seat) = self.seats.borrow().get(&id) {

@@ -155,8 +155,8 @@ impl Scripts {
             let gone = self.known.remove(&oldest);
             self.bytes -= gone.map_or(0, |entry| entry.script.text.len());
         }
-        let tells = |word: &[u8]| memchr::memmem::find(text, word).is_some();
-        let needs_text = tells(b"NOSCRIPT") || tells(b"evalsha");
+        let shows = |word: &[u8]| memchr::memmem::find(text, word).is_some();
+        let needs_text = shows(b"NOSCRIPT") || shows(b"evalsha");
         let script = Rc::new(Script { id: self.uses, sha, text: text.into() });
         self.bytes += text.len();
         let entry = Entry {
@@ -318,7 +318,7 @@ impl NoscriptRetry {
     }
 
     /// The request to send again, as the script was not executed; `None`: its error is the answer. `alone`:
-    /// nothing of the session is on its way behind it.
+    /// nothing of the session is in flight behind it.
     pub(super) fn again(&mut self, alone: bool) -> Option<BytesMut> {
         let rest = self.rest.take().filter(|_| alone)?;
         debug_assert!(self.count >= 2, "a script without a name is sent again");

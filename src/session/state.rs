@@ -162,7 +162,7 @@ impl Session {
         self.dialect.key()
     }
 
-    /// Requests on their way.
+    /// Requests in flight.
     #[must_use]
     #[inline(always)]
     pub const fn in_flight(&self) -> usize {
@@ -203,7 +203,7 @@ impl Session {
     }
 
     /// Whether anything may come that is not asked for.
-    pub(super) fn hears(&self) -> bool {
+    pub(super) fn receives_messages(&self) -> bool {
         self.listening.is_any() || self.seat.is_target()
     }
 

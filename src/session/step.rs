@@ -45,7 +45,7 @@ pub enum Step {
 }
 
 impl Step {
-    /// Whether a step may be taken after which so many requests are on their way, where there were `before`:
+    /// Whether a step may be taken after which so many requests are in flight, where there were `before`:
     /// what is sent has a place in line, and what has changed nothing has none.
     pub(super) const fn puts_in_line(&self, before: usize, after: usize) -> bool {
         match self {

@@ -175,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn frames_are_told_apart() {
+    fn frames_are_distinguished() {
         let check =
             |frame: &str, want: Frame| assert_eq!(classify(frame.as_bytes()), want, "{frame:?}");
         let ack = |kind, subscribe, total| Frame::Ack { kind, subscribe, total };

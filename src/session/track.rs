@@ -51,7 +51,7 @@ pub(super) fn track(
         session.answer(out, |out| encode::error(out, client_text::SYNTAX));
         return Step::Done;
     }
-    // With a connection at hand ON may be on its way.
+    // With a pinned connection ON may be in flight.
     if !on && !session.listening.tracking.is_on() && !ctx.has_lease && request.len() == 3 {
         session.answer(out, |out| encode::simple(out, client_text::OK));
         return Step::Done;

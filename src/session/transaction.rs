@@ -26,7 +26,7 @@ pub(super) struct Transaction {
     writes: bool,
     specials: Vec<(u32, ExecFixup)>,
     /// It subscribes: what comes behind may bring messages.
-    hears: bool,
+    receives_messages: bool,
     /// Commands behind that which only read.
     reads: Vec<u32>,
     /// Bytes of requests that are answered here, or are put into `wire` in the end.
@@ -46,7 +46,7 @@ pub(super) struct Block {
     pub queued: u32,
     specials: Vec<(u32, ExecFixup)>,
     reads: Vec<u32>,
-    hears: bool,
+    receives_messages: bool,
 }
 
 impl Block {
@@ -60,7 +60,7 @@ impl Block {
 
     /// Whether EXEC's array goes to the client as it comes.
     pub(super) fn is_plain(&self) -> bool {
-        self.specials.is_empty() && !self.hears
+        self.specials.is_empty() && !self.receives_messages
     }
 
     /// MULTI, what is queued, and EXEC in the client's own letters, as MONITOR shows them.
@@ -244,10 +244,10 @@ impl Transaction {
         }
         self.writes |= spec.may_write();
         self.pushes |= spec.effect == Effect::Pushes;
-        if self.hears && spec.flags.has(Flags::READONLY) {
+        if self.receives_messages && spec.flags.has(Flags::READONLY) {
             self.reads.push(self.count);
         }
-        self.hears |= spec.effect == Effect::Subscribe;
+        self.receives_messages |= spec.effect == Effect::Subscribe;
         self.count += 1;
         for _ in 0..companions {
             self.specials.push((self.count, ExecFixup::Swallow));
@@ -308,7 +308,7 @@ impl Transaction {
             skip: self.count.saturating_add(1),
             specials: self.specials,
             reads: self.reads,
-            hears: self.hears,
+            receives_messages: self.receives_messages,
         }
     }
 

@@ -12,7 +12,7 @@ use super::roster::{Roster, Seat};
 use super::users::Name;
 use crate::policy::Policy;
 
-/// As whom a client speaks.
+/// The user of a client.
 #[derive(Debug, Default)]
 pub(super) struct ClientUser {
     name: Name,
@@ -26,7 +26,7 @@ pub(super) struct ClientUser {
 }
 
 impl ClientUser {
-    /// As whom a client begins.
+    /// The first user of a client.
     pub(super) fn enter(auth: &Auth, roster: &Roster, seat: &Seat) -> Self {
         let (name, authenticated) = auth.enter(&seat.peer.identity);
         roster.note_user(seat, &name);
@@ -41,7 +41,7 @@ impl ClientUser {
         self.authenticated
     }
 
-    /// The client speaks as this user from here on.
+    /// The client has this user from here on.
     pub(super) fn become_user(
         &mut self,
         (name, authenticated): (Name, bool),

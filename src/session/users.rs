@@ -12,7 +12,7 @@ use crate::policy::Policy;
 
 const DEFAULT: &str = "default";
 
-/// As whom a client speaks; at first as `default`, whether there is such a user or not.
+/// The user of a client; at first `default`, whether there is such a user or not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Name(Option<Arc<str>>);
 
@@ -76,7 +76,7 @@ impl Users {
         user.map(User::name)
     }
 
-    /// As whom a client begins, and whether it need not say more: the user of its uid, the first user whose
+    /// The first user of a client, and whether it need not log in: the user of its uid, the first user whose
     /// names its certificate carries, or `default` when that has `nopass` (Redis networking.c
     /// `clientSetDefaultAuth`).
     pub(super) fn enter(&self, peer: &PeerIdentity) -> (Name, bool) {
@@ -110,9 +110,9 @@ impl Users {
     /// so that the time taken does not show which users exist.
     pub(super) fn admit(&self, name: &[u8], password: &[u8]) -> Option<Name> {
         let hash = PasswordHash::of(password);
-        let nobody = Passwords::OneOf(vec![PasswordHash::of(b"")]);
+        let unknown = Passwords::OneOf(vec![PasswordHash::of(b"")]);
         let user = std::str::from_utf8(name).ok().and_then(|name| self.by_name.get(name));
-        let right = user.map_or(&nobody, |user| &user.passwords).admit(&hash);
+        let right = user.map_or(&unknown, |user| &user.passwords).admit(&hash);
         user.filter(|user| user.enabled & right).map(User::name)
     }
 }
@@ -166,7 +166,7 @@ mod tests {
             ("open", "anything", true),
             ("shut", "anything", false),
             ("mute", "", false),
-            ("nobody", "", false),
+            ("unknown", "", false),
             ("default", "one", false),
         ] {
             let name_in = users.admit(name.as_bytes(), password.as_bytes());

@@ -137,7 +137,7 @@ labels! {
         Client = "client", TrustAnchor = "trust_anchor", UpstreamPeer = "upstream_peer",
         Listener = "listener", ClientCa = "client_ca",
     }
-    /// To whom a TLS connection leads.
+    /// The peer of a TLS connection.
     TlsSide as "side" { Upstream = "upstream", Listener = "listener", }
     /// How a TLS handshake ended.
     HandshakeResult as "result" { Full = "full", Resumed = "resumed", Failed = "failed", }

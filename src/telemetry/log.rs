@@ -197,7 +197,7 @@ mod tests {
     fn json_has_one_object_per_line_with_a_time() {
         let (text, _) = page(LogFormat::Json, "info", |_| {
             info!(node = "a:1", generation = 2, "certificate \"published\"\n");
-            debug!("unheard");
+            debug!("dropped");
         });
         let event: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(event["message"], "certificate \"published\"\n");

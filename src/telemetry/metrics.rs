@@ -264,7 +264,7 @@ metrics! {
     process credential_expiry_timestamp_seconds: Timestamp,
     /// Commands the server did not answer in time.
     writer upstream_timeouts_total: Counter,
-    /// Places kept for replies that are still owed to commands that timed out.
+    /// Places kept for outstanding replies to commands that timed out.
     writer upstream_tombstones: Gauge,
 
     /// Audit events by sink: written, dropped for want of room, and attempts to write that failed.

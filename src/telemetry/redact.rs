@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn marks_tell_keys_apart_and_nothing_more() {
+    fn marks_distinguish_keys_and_show_nothing_more() {
         let (mask, other) = (KeyMask::new([7; 32]), KeyMask::new([8; 32]));
         let mark = mask.mark(b"user:alice").to_string();
         assert_eq!(mark, mask.mark(b"user:alice").to_string());

@@ -36,7 +36,7 @@ pub(super) struct ListFile<'a> {
     pub(super) pem: Zeroizing<Vec<u8>>,
 }
 
-/// Whom to trust.
+/// The trusted authorities.
 pub(super) enum AuthorityFiles<'a> {
     File { path: &'a Path, pem: Zeroizing<Vec<u8>> },
     System(Vec<CertificateDer<'static>>),

@@ -1,4 +1,4 @@
-//! TLS towards applications: what respgate shows them and whom it accepts, replaced while in use.
+//! TLS towards applications: respgate's certificate and the authorities that it accepts, replaced while in use.
 //!
 //! Owns: [`ListenerStore`], [`ListenerIdentity`]. Never knows: sockets, users.
 

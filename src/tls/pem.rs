@@ -276,7 +276,7 @@ mod tests {
         AAAAAAAAAAAAAAAAAAAAAAAAAAE=\n-----END PRIVATE KEY-----\n";
 
     #[test]
-    fn damaged_text_is_told_by_its_kind() {
+    fn damaged_text_is_named_by_its_kind() {
         let body = KEY.lines().nth(1).unwrap_or_default();
         for (text, expected) in [
             (String::new(), "it is empty"),

@@ -377,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn open_breaker_is_asked_as_rarely_as_it_is_told() {
+    fn open_breaker_is_asked_as_rarely_as_it_says() {
         let (mut breaker, now) = with(1, Duration::from_secs(10));
         let count = attempts(&mut breaker, now, LONG, |breaker, round, now| {
             breaker.handle_failed(round, now, 0);

@@ -20,7 +20,7 @@ pub enum Turn {
     /// Waits until this time, or until the attempt that is under way has ended; `None`: until something is asked of
     /// the line.
     Wait(Option<Instant>),
-    /// Nothing any more: the line is closed, and owes nothing.
+    /// Nothing any more: the line is closed, and no reply is outstanding.
     Done,
 }
 

@@ -193,7 +193,7 @@ impl Mailbox {
         }
     }
 
-    /// Notes that a reply of at least `limits.large_bytes` is on its way here.
+    /// Notes that a reply of at least `limits.large_bytes` is arriving here.
     pub fn note_large(&self) {
         self.large.set(true);
     }

@@ -175,7 +175,7 @@ impl UpstreamMetrics {
         self.counted.upstream_timeouts_total.inc();
     }
 
-    /// Places of commands that are awaited no longer, while their replies are still owed.
+    /// Places of commands that have timed out, while their replies are outstanding.
     pub(super) fn tombstones(&self, change: i64) {
         self.counted.upstream_tombstones.add(change);
     }

@@ -226,7 +226,7 @@ fn dialed(
     None
 }
 
-/// What waits is answered as the server answers everybody at this moment.
+/// Waiting requests get the answer that the server gives to every client at this moment.
 fn answer_waiting(shared: &Shared, line: &[u8]) {
     let mut inner = shared.inner.borrow_mut();
     let empty = Pipeline::new(shared.key().protocol);

@@ -232,7 +232,7 @@ mod tests {
         for pause in [1, 2, 4, 8, 8] {
             assert_eq!(suspicion.question(now), Some(Question::Hello));
             suspicion.note_sign(Sign::NotServing);
-            assert_eq!(suspicion.question(now), None, "one is on its way");
+            assert_eq!(suspicion.question(now), None, "one is in flight");
             let forged = b"*2\r\n+role\r\n+master\r\n";
             assert_eq!(suspicion.take_answer(forged, Protocol::Resp2, now), Verdict::Stay);
             suspicion.note_sign(Sign::ReadOnly);

@@ -1,4 +1,4 @@
-//! Which shared connection carries what is new, and which only answer what they owe.
+//! Which shared connection carries new requests, and which only receive outstanding replies.
 //!
 //! Owns: [`Registry`]. Never knows: sockets, sessions, why a connection is replaced.
 
@@ -21,7 +21,7 @@ pub(super) trait Member {
     fn is_stalled(&self) -> bool;
     /// Whether it has no connection and nothing waits for one.
     fn rests(&self) -> bool;
-    /// It takes nothing new, and ends when it has answered what it owes.
+    /// It takes nothing new, and ends after its last outstanding reply.
     fn leave(&self);
 }
 
@@ -136,7 +136,7 @@ impl<M: Member> Registry<M> {
         self.aside.borrow().len() < ASIDE_MAX
     }
 
-    /// `new` takes the place of `old`, which answers what it owes and then ends.
+    /// `new` takes the place of `old`, which ends after its last outstanding reply.
     pub(super) fn replace(&self, old: &Rc<M>, new: &Rc<M>) {
         old.leave();
         self.aside.borrow_mut().push(Rc::clone(old));
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn key_that_nobody_uses_makes_room_for_another() {
+    fn unused_key_makes_room_for_another() {
         let registry = Registry::new(1);
         let members: Vec<Rc<Fake>> = (0..3)
             .map(|database| Rc::new(Fake { database, busy: Cell::new(true), ..Fake::default() }))

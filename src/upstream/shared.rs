@@ -68,7 +68,7 @@ pub(crate) struct Request<'a> {
     pub retry: bool,
     /// It completes the request sent just before, and is repeated only together with it.
     pub companion: bool,
-    /// Bytes that its session has on their way, this request among them.
+    /// Bytes that its session has in flight, this request among them.
     pub share: usize,
     pub at: Instant,
     /// Once an outage has lasted for `upstream.outage_wait` it is refused at once.
@@ -129,7 +129,7 @@ impl Shared {
         self.key
     }
 
-    /// Whether it is taken up by one slow reader or one long command: it answers those in line, and
+    /// Whether it is occupied by one slow reader or one long command: it answers those in line, and
     /// another one has taken its place for everything new, for good.
     #[must_use]
     pub(crate) const fn is_aside(&self) -> bool {

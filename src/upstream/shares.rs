@@ -1,4 +1,4 @@
-//! How pinned connections are shared out among what they are used for and those whom they are lent for, so that no
+//! How pinned connections are shared out among their uses and their holders, so that no
 //! use, user or listener takes them all.
 //!
 //! Owns: [`Use`], [`Shares`]. Never knows: connections, clocks, tasks.

@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answers_are_told_apart_by_their_first_byte() {
+    fn answers_are_distinguished_by_their_first_byte() {
         for (first, resp, tls) in
             [(b'+', true, false), (b'-', true, false), (b'H', false, false), (0x15, false, true)]
         {

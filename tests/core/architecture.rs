@@ -12,6 +12,7 @@
 
 mod assertions;
 mod bounds;
+mod language;
 mod names;
 mod source;
 mod texts;
@@ -95,6 +96,7 @@ const RULES: &[fn(&Source) -> Vec<Fault>] = &[
     literal_bounds,
     stray_texts,
     test_names,
+    plain_words,
 ];
 
 #[test]
@@ -119,9 +121,11 @@ fn source_tree_keeps_its_rules() {
         let found = [unsafety, skipped_tests, leftovers, test_names].map(|rule| rule(&source));
         faults.extend(found.into_iter().flatten().map(|f| f.at(&source)));
     }
-    for place in ["", "docs", "config", "deploy"] {
-        for source in ["md", "toml", "yaml"].iter().flat_map(|kind| read(root, place, kind)) {
-            faults.extend(leftovers(&source).into_iter().map(|f| f.at(&source)));
+    let kinds = [".md", ".toml", ".yaml", ".json", ".py", ".sh", ".service", ".tpl", ".conf"];
+    for place in ["", "config", "deploy", "src"] {
+        for source in kinds.iter().flat_map(|kind| read(root, place, kind)) {
+            let found = [leftovers, plain_words].map(|rule| rule(&source));
+            faults.extend(found.into_iter().flatten().map(|f| f.at(&source)));
         }
     }
     faults.sort();
@@ -159,6 +163,10 @@ fn stray_texts(source: &Source) -> Vec<Fault> {
 
 fn test_names(source: &Source) -> Vec<Fault> {
     names::without_subject(source).into_iter().map(|(line, what)| Fault::new(line, what)).collect()
+}
+
+fn plain_words(source: &Source) -> Vec<Fault> {
+    language::stray(source).into_iter().map(|(line, what)| Fault::new(line, what)).collect()
 }
 
 fn level(module: &str) -> Option<usize> {
@@ -581,6 +589,25 @@ fn test_names_begin_with_their_subject() {
         test_names,
         &[("src/a.rs", &named("reload_keeps_x")), ("src/a.rs", &named("atoms_last"))],
     );
+}
+
+#[test]
+fn words_name_the_thing_and_what_it_does() {
+    let refused = [
+        ("src/a.rs", "/// Whoever waits."),
+        ("src/a.rs", "const A: &str = \"nobody waits\";"),
+        ("src/a.rs", "//! Owns: a. Never knows: b,\n//! who asks."),
+        ("src/a.rs", "fn note_told(&self) {}"),
+        ("README.md", "The server tells its state."),
+        ("README.md", "A request on its way."),
+    ];
+    refuses(plain_words, &refused);
+    let fine = [
+        ("src/a.rs", "/// It says so; the whole. A standalone program."),
+        ("src/a.rs", "fn untold() { bystander() }"),
+        ("README.md", "For those who run it."),
+    ];
+    permits(plain_words, &fine);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::protocol::READ_BYTES;
 /// Time for which the command of a closed client counts as concurrent work where no other limit
 /// ends it.
 pub(crate) const ABANDONED_WORK_TIMEOUT: Duration = Duration::from_secs(300);
-/// A client whose certificate is not good any more has this long to be owed no reply.
+/// A client whose certificate is not good any more has this long until its outstanding replies must have arrived.
 pub(crate) const CERTIFICATE_GRACE: Duration = Duration::from_secs(5);
 /// Bytes that TLS keeps for one client: keys, one record each way, unsent output.
 pub(crate) const CLIENT_TLS_BYTES: usize = 32 * 1024;
@@ -73,7 +73,7 @@ pub(crate) const CACHED_SCRIPT_BYTES_MAX: usize = 1 << 20;
 pub(crate) const CACHED_SCRIPT_NAMES_MAX: usize = 4;
 /// Scripts that a session remembers to have run.
 pub(crate) const SEEN_SCRIPTS_MAX: usize = 16;
-/// Requests of a session that may be on their way to the server before its first reply.
+/// Requests of a session that may be in flight before its first reply.
 pub(crate) const WINDOW_START: usize = 32;
 /// Commands after a large reply for which a session stays on a pinned connection.
 pub(crate) const LARGE_REPLY_COMMANDS: u8 = 64;

@@ -28,16 +28,16 @@ impl Screen {
     }
 
     /// A command of the client with this name.
-    pub(super) fn command(self, who: &str, command: &[&str]) {
+    pub(super) fn command(self, client: &str, command: &[&str]) {
         let words: Vec<_> = command.iter().map(|word| shell_word(word)).collect();
         self.output.print(&format!(
             "  {} {}",
-            self.output.paint(Paint::Faint, &format!("{who}>")),
+            self.output.paint(Paint::Faint, &format!("{client}>")),
             words.join(" ")
         ));
     }
 
-    /// A reply; `to` says to whom, where it is not plain.
+    /// A reply; `to` names its client, where several are shown.
     pub(super) fn reply(self, to: &str, reply: &Value) {
         let text = show(reply);
         let error = matches!(reply, Value::Error(_));

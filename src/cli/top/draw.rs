@@ -36,7 +36,7 @@ const CELL_COLUMNS: usize = 16;
 pub(super) struct View<'a> {
     /// `None`: nothing was read yet.
     pub figures: Option<&'a Figures>,
-    /// Whom is asked.
+    /// The address or socket that is read.
     pub place: &'a str,
     pub interval: Duration,
     /// Seconds since 1970.

@@ -112,7 +112,7 @@ fn entries(answer: &Value) -> Result<Vec<Entry>, String> {
         return Err("off: set [[audit.sink]]".to_owned());
     };
     let entry = |entry: &Value| {
-        // What was done, by whom, and what decided; each entry has some of these.
+        // What was done, by which client, and what decided; each entry has some of these.
         let names = ["command", "result", "rule", "place", "detail", "user", "address"];
         let words = names.iter().map(|name| text(entry, name)).filter(|word| !word.is_empty());
         Entry {

@@ -224,5 +224,5 @@ fn differences_from_the_table() {
     assert!(line(get(2, "readonly", ("RO access", AT_ONE, TO_END))).contains("keys at"));
     // Narrower than the table.
     assert_eq!(line(entry("mget", -3, "readonly", "", &[], Vec::new())), "");
-    assert_eq!(line(entry("nobody.knows", 2, "write", "", &[], Vec::new())), "");
+    assert_eq!(line(entry("never.declared", 2, "write", "", &[], Vec::new())), "");
 }

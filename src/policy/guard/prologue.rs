@@ -113,7 +113,7 @@ impl Guard {
         let rewrites = rules.keys.mode == KeyMode::Rewrite;
         let prefix = rules.keys.prefix.as_deref().filter(|_| rewrites).unwrap_or_default();
         let names = rules::Names::new(rules, &role.root);
-        let (rows, simple) = table::rows(rules, &role.root, dictionary, names.tells_access());
+        let (rows, simple) = table::rows(rules, &role.root, dictionary, names.reports_access());
         let (may_key, rest) = (names.may_key(), names.rest(prefix));
         let text = lua::quote(prefix.as_bytes());
         let fast = if may_key.is_some() {

@@ -30,7 +30,7 @@ impl<'a> Names<'a> {
     }
 
     /// Whether it matters what a command does with a key.
-    pub(super) fn tells_access(&self) -> bool {
+    pub(super) fn reports_access(&self) -> bool {
         let Scope::Only(known) = self.keys else { return false };
         known.iter().any(|key| key.access != Access::READ_WRITE)
     }

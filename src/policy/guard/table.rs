@@ -26,7 +26,7 @@ pub(super) fn rows(
     rules: &Rules,
     root: &Selector,
     dictionary: &Dictionary,
-    tells_access: bool,
+    reports_access: bool,
 ) -> (String, HashMap<&'static str, u8>) {
     let mut rows = String::from(" ");
     let mut simple = HashMap::new();
@@ -49,7 +49,7 @@ pub(super) fn rows(
         let governed = (limits_values && letters.contains('w'))
             || (limits_ttl && letters.contains('t'))
             || letters.contains(|letter: char| "smdMRKCFZEA".contains(letter));
-        if !governed && let Some(code) = code(spec, tells_access) {
+        if !governed && let Some(code) = code(spec, reports_access) {
             simple.insert(spec.name, code);
         }
     }
@@ -151,7 +151,7 @@ fn letters(spec: &Spec) -> String {
 }
 
 /// How the fast way may treat a command, if it may.
-fn code(spec: &Spec, tells_access: bool) -> Option<u8> {
+fn code(spec: &Spec, reports_access: bool) -> Option<u8> {
     let number = |access: Access| match (access.read, access.write) {
         (false, false) => 1,
         (true, false) => 2,
@@ -162,7 +162,7 @@ fn code(spec: &Spec, tells_access: bool) -> Option<u8> {
         [KeySpec::At { arg: 1, kind: KeyKind::Key, access }] if spec.arity.unsigned_abs() > 1 => {
             Some(number(*access))
         }
-        [KeySpec::Set | KeySpec::Bitfield] if !tells_access => Some(4),
+        [KeySpec::Set | KeySpec::Bitfield] if !reports_access => Some(4),
         [KeySpec::Span { first: 1, step: 1, spare: 0, least: 1, kind: KeyKind::Key, access }] => {
             Some(number(*access) + 4)
         }

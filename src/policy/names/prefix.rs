@@ -126,7 +126,7 @@ pub(super) fn of_pattern(name: &[u8]) -> Place {
     if let Some(key) = head(name, b"__keyspace@", is_number) {
         return Place::At(key);
     }
-    if head(name, b"__keyevent@", is_number).is_some() || tells_of_every_key(name) {
+    if head(name, b"__keyevent@", is_number).is_some() || reports_every_key(name) {
         return Place::Nowhere;
     }
     let end = name.iter().position(|byte| b"*?[\\".contains(byte)).unwrap_or(name.len());
@@ -140,7 +140,7 @@ pub(super) fn of_pattern(name: &[u8]) -> Place {
 
 /// `__key*__:*` and its like: every key and every event fit what is behind `__:`, so that the
 /// pattern means the same with and without prefixes.
-fn tells_of_every_key(name: &[u8]) -> bool {
+fn reports_every_key(name: &[u8]) -> bool {
     let middle = name.strip_prefix(b"__key").and_then(|rest| rest.strip_suffix(b"__:*"));
     middle.is_some_and(|middle| {
         middle.iter().all(|byte| byte.is_ascii_alphanumeric() || b"*?[]^-@".contains(byte))

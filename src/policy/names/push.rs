@@ -71,8 +71,8 @@ impl Prefix {
         out: &mut BytesMut,
     ) {
         let Some(found) = self.in_channel(channel) else { return };
-        let tells_key = found.is_empty() && own(channel) == Some(Own::Keyevent);
-        if tells_key && !payload.starts_with(self.text()) {
+        let reports_key = found.is_empty() && own(channel) == Some(Own::Keyevent);
+        if reports_key && !payload.starts_with(self.text()) {
             return;
         }
         out.put_slice(header);
@@ -80,7 +80,7 @@ impl Prefix {
             out.put_slice(element);
         }
         put_without(channel, &found, out);
-        put_without(payload, &(0..if tells_key { self.text().len() } else { 0 }), out);
+        put_without(payload, &(0..if reports_key { self.text().len() } else { 0 }), out);
     }
 
     /// Redis tracking.c, `sendTrackingMessage`: names, or null when everything is invalid.

@@ -119,7 +119,7 @@ enum Step {
     Done,
 }
 
-/// One reply on its way to the client. Its bytes are known to be RESP.
+/// One reply to the client. Its bytes are known to be RESP.
 #[derive(Debug, Default)]
 pub struct Stripper {
     step: Step,

@@ -85,7 +85,7 @@ fn text(traffic: &str) -> String {
 }
 
 #[test]
-fn neither_values_nor_whole_keys_are_told() {
+fn values_and_whole_keys_are_never_shown() {
     let text = text("SET user:4711:mail secret EX 5|APPEND user:4712 hidden");
     for word in ["secret", "hidden", "4711", "4712", "mail"] {
         assert!(!text.contains(word), "{text}");

@@ -115,7 +115,7 @@ async fn block(admin_state: Arc<AdminState>, call: Call) -> Result<Answer, Refus
     Ok(Answer::new(json, text))
 }
 
-/// What is to be blocked, and whom it concerns.
+/// What is to be blocked, and the clients concerned.
 fn what(admin_state: &AdminState, call: &Call) -> Result<(What, Choice), Refused> {
     let words: Vec<&str> = call.values("command").collect();
     let (user, listener, uid) = (call.value("user"), call.value("listener"), call.parsed("uid")?);

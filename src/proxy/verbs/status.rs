@@ -261,7 +261,7 @@ fn identity(in_force: &InForce, now: u64, screen: &mut Screen) {
     };
     let end = unix(client.chain_not_after);
     let days = end.saturating_sub(now) / DAY;
-    let remedy = "renew it; respgate takes it up when the file changes, see: respgate reload";
+    let remedy = "renew it; respgate loads it when the file changes, see: respgate reload";
     if end <= now {
         screen.wrong(
             "ADM-E004",

@@ -46,7 +46,7 @@ fn tls(store: &ListenerStore, address: &str, now: u64, screen: &mut Screen) -> (
     let identity = store.current();
     let (end, generation) = (unix(identity.own.chain_not_after), identity.generation);
     let days = end.saturating_sub(now) / DAY;
-    let remedy = "renew it; respgate takes it up when the file changes, see: respgate reload";
+    let remedy = "renew it; respgate loads it when the file changes, see: respgate reload";
     if end <= now {
         let what = format!("the certificate of listener {address} has ended at {}", utc(end));
         screen.wrong("ADM-E004", what, remedy);

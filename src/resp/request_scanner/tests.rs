@@ -209,7 +209,7 @@ fn announces_a_large_bulk_once() {
 }
 
 #[test]
-fn walks_over_the_rest_in_any_pieces() {
+fn skips_the_rest_in_any_pieces() {
     let text = [large(), b"PING\r\n".to_vec()].concat();
     for size in 1..text.len() {
         let mut scanner = RequestScanner::default();
@@ -235,7 +235,7 @@ fn walks_over_the_rest_in_any_pieces() {
 }
 
 #[test]
-fn walks_over_a_bulk_that_is_too_long() {
+fn skips_a_bulk_that_is_too_long() {
     let text = format!("*3\r\n$3\r\nSET\r\n$1001\r\n{}\r\n$1\r\nv\r\n", "x".repeat(1001));
     let text = text.as_bytes();
     assert_eq!(scan(text, LIMITS), Ok(Scan::Oversize { used: 20, length: 1001 }));

@@ -89,7 +89,7 @@ fn answers_of_a_first_round_do_not_count_for_the_second() {
 }
 
 #[test]
-fn modules_are_told_in_both_protocols() {
+fn modules_are_reported_in_both_protocols() {
     let hello = b"*4\r\n+proto\r\n:2\r\n+modules\r\n*1\r\n*8\r\n$4\r\nname\r\n$2\r\nbf\r\n\
         $3\r\nver\r\n:20\r\n$4\r\npath\r\n$4\r\n/x/y\r\n$4\r\nargs\r\n*1\r\n$1\r\na\r\n";
     let mut login_script = LoginScript {

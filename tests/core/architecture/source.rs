@@ -30,6 +30,8 @@ pub struct Source {
     pub all: Vec<Token>,
     /// Without what is compiled for tests only.
     pub live: Vec<Token>,
+    /// Comments and literals, line by line.
+    pub prose: Vec<Token>,
 }
 
 #[derive(Clone, Debug)]
@@ -41,9 +43,9 @@ pub struct Token {
 impl Source {
     pub fn new(path: &str, text: &str) -> Self {
         let rust = path.ends_with(".rs");
-        let all = if rust { tokens(text) } else { Vec::new() };
+        let (all, prose) = if rust { tokens(text) } else { (Vec::new(), Vec::new()) };
         let live = if is_test(stem(path)) { Vec::new() } else { without_tests(&all) };
-        Self { path: path.to_owned(), text: text.to_owned(), all, live }
+        Self { path: path.to_owned(), text: text.to_owned(), all, live, prose }
     }
 
     /// `src/a/b.rs` is `[a, b]`, `src/a/mod.rs` and `src/a.rs` are `[a]`, `src/lib.rs` is `[]`.
@@ -90,11 +92,12 @@ pub fn is_test(module: &str) -> bool {
     module == "tests" || module.ends_with("_tests")
 }
 
-fn tokens(text: &str) -> Vec<Token> {
+/// Tokens; and comments and literals, line by line.
+fn tokens(text: &str) -> (Vec<Token>, Vec<Token>) {
     let chars: Vec<char> = text.chars().collect();
     let at = |i: usize| chars.get(i).copied().unwrap_or('\0');
     let word = |c: char| c.is_alphanumeric() || c == '_';
-    let (mut tokens, mut i, mut line) = (Vec::new(), 0, 1);
+    let (mut tokens, mut prose, mut i, mut line) = (Vec::new(), Vec::new(), 0, 1);
     while i < chars.len() {
         let (end, counts) = if at(i) == '/' && at(i + 1) == '/' {
             (i + chars[i..].iter().take_while(|c| **c != '\n').count(), false)
@@ -107,13 +110,18 @@ fn tokens(text: &str) -> Vec<Token> {
         } else {
             (i + if at(i) == ':' && at(i + 1) == ':' { 2 } else { 1 }, !at(i).is_whitespace())
         };
+        let text: String = chars[i..end].iter().collect();
         if counts {
-            tokens.push(Token { text: chars[i..end].iter().collect(), line });
+            tokens.push(Token { text, line });
+        } else if end > i + 1 {
+            prose.extend(
+                text.lines().zip(line..).map(|(text, line)| Token { text: text.into(), line }),
+            );
         }
         line += chars[i..end].iter().filter(|c| **c == '\n').count();
         i = end;
     }
-    tokens
+    (tokens, prose)
 }
 
 fn end_of_comment(chars: &[char], start: usize) -> usize {

@@ -1,0 +1,135 @@
+//! Sentences name the thing and what it does: words that name a person where a thing is meant, and pictures, are
+//! refused, in what users read and in the comments, texts and names of the code.
+//!
+//! Owns: the words and their exceptions. Never knows: grammar.
+
+use super::source::Source;
+
+/// A word, or several that follow each other, and what is written instead.
+const BANNED: &[(&str, &str)] = &[
+    ("anybody", "the client, the program, the file that is meant"),
+    ("everybody", "every client, all clients"),
+    ("nobody", "no client, no request, unused"),
+    ("somebody", "the client, the program, the file that is meant"),
+    ("whoever", "a client that, a program that"),
+    ("whomever", "a client that, a program that"),
+    ("goodbye", "closes, sends close_notify"),
+    ("hear", "receive, notice"),
+    ("heard", "received, noticed"),
+    ("hearing", "receiving, noticing"),
+    ("hears", "receives, notices"),
+    ("unheard", "not received"),
+    ("lies", "is"),
+    ("lying", "being"),
+    ("owe", "outstanding replies"),
+    ("owed", "outstanding"),
+    ("owes", "has outstanding replies"),
+    ("polite", "graceful, or what is done"),
+    ("politely", "gracefully, or what is done"),
+    ("stands", "is, precedes, matches"),
+    ("standing", "being, stalled"),
+    ("stood", "was"),
+    ("tell", "send, report, say, show, distinguish"),
+    ("telling", "sending, reporting"),
+    ("tells", "sends, reports, says, shows, distinguishes"),
+    ("told", "sent, reported, shown, distinguished"),
+    ("walk", "scan, skip, path"),
+    ("walked", "scanned, skipped"),
+    ("walking", "scanning, skipping"),
+    ("walks", "scans, skips, paths"),
+    ("mend", "fix, repair"),
+    ("mended", "fixed, repaired"),
+    ("mending", "fixing, repairing"),
+    ("mends", "fixes, repairs"),
+    ("takes leave", "closes, disconnects, shuts down"),
+    ("take leave", "close, disconnect, shut down"),
+    ("client leaves", "the client disconnects, closes"),
+    ("client has left", "the client has disconnected"),
+    ("clients leave", "clients disconnect"),
+    ("clients have left", "clients have disconnected"),
+    ("process leaves", "the process drains, exits"),
+    ("on its way", "in flight, arriving"),
+    ("on their way", "in flight, arriving"),
+    ("taken up", "loaded, applied, used"),
+    ("takes it up", "loads it, applies it"),
+];
+
+/// Words that name a person, where code writes of things.
+const PERSONS: &[(&str, &str)] = &[
+    ("who", "which client, the process that; in `Never knows:` its callers, its readers"),
+    ("whom", "the client, the user"),
+];
+
+/// Banned as a part of a name.
+const NAMES: &[&str] = &[
+    "anybody",
+    "everybody",
+    "goodbye",
+    "hear",
+    "heard",
+    "hears",
+    "nobody",
+    "politely",
+    "somebody",
+    "tell",
+    "tells",
+    "told",
+    "unheard",
+    "walk",
+    "walks",
+    "whoever",
+];
+
+/// Files that the rule does not read yet.
+const NOT_YET: &[&str] = &[
+    "src/downstream/conversation/",
+    "src/downstream/links.rs",
+    "src/session/queue.rs",
+    "src/session/reply.rs",
+    "src/upstream/connection",
+    "src/upstream/delivery.rs",
+    "src/upstream/drive",
+    "src/upstream/lease.rs",
+    "src/upstream/line.rs",
+    "src/upstream/pipeline",
+];
+
+/// Lines with a banned word: in comments and literals of code, or anywhere in another text.
+pub fn stray(source: &Source) -> Vec<(usize, String)> {
+    if NOT_YET.iter().any(|path| source.path.starts_with(path)) {
+        return Vec::new();
+    }
+    let code = source.path.ends_with(".rs");
+    let lines: Vec<(usize, String)> = if code {
+        source.prose.iter().map(|token| (token.line, token.text.clone())).collect()
+    } else {
+        source.text.lines().zip(1..).map(|(text, line)| (line, text.to_owned())).collect()
+    };
+    let persons = if code { PERSONS } else { &[] };
+    let banned = BANNED.iter().chain(persons);
+    let mut found: Vec<(usize, String)> = banned
+        .flat_map(|(banned, instead)| {
+            let hits = lines.iter().filter(|(_, text)| has(text, banned));
+            hits.map(move |(line, _)| {
+                (*line, format!("\"{banned}\"; write for example: {instead}"))
+            })
+        })
+        .collect();
+    for token in &source.all {
+        let mut parts = token.text.split('_').filter(|part| NAMES.contains(part));
+        if let Some(part) = parts.next() {
+            found.push((token.line, format!("{}: a name with \"{part}\"", token.text)));
+        }
+    }
+    found
+}
+
+/// Whether the words of `banned` follow each other in the text.
+fn has(text: &str, banned: &str) -> bool {
+    let lower = text.to_lowercase();
+    let letter = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
+    lower.match_indices(banned).any(|(at, _)| {
+        let (before, after) = (&lower[..at], &lower[at + banned.len()..]);
+        !letter(before.chars().next_back()) && !letter(after.chars().next())
+    })
+}
