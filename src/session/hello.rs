@@ -214,7 +214,10 @@ pub(super) fn judge_hello(
     if !session.user.is_authenticated() && admitted.is_none() {
         return Err(client_text::HELLO_NOAUTH.to_owned());
     }
-    debug_assert!(session.user.is_authenticated() || admitted.is_some(), "nobody has logged in");
+    debug_assert!(
+        session.user.is_authenticated() || admitted.is_some(),
+        "the client has not logged in"
+    );
     Ok(Greeted { protocol, name, user: admitted, is_numbered: false })
 }
 

@@ -399,7 +399,7 @@ impl Roster {
     /// A client is gone.
     pub fn leave(&self, id: u64) {
         let seat = self.seats.borrow_mut().remove(&id);
-        debug_assert!(seat.is_some(), "a client leaves twice");
+        debug_assert!(seat.is_some(), "a client is removed twice");
     }
 
     /// What time it is in this turn.

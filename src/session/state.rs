@@ -214,7 +214,10 @@ impl Session {
             return LeaseFate::Keep;
         }
         let fate = fate(self.residue, self.pinning(), dedicated);
-        debug_assert!(fate == LeaseFate::Keep || !self.hears(), "it ends under what it hears");
+        debug_assert!(
+            fate == LeaseFate::Keep || !self.receives_messages(),
+            "it ends while it has subscriptions"
+        );
         fate
     }
 

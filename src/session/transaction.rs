@@ -260,7 +260,10 @@ impl Transaction {
         let queued = |at: u32| at < self.count;
         debug_assert!(self.specials.last().is_none_or(|(at, _)| queued(*at)), "of no command");
         debug_assert!(self.reads.last().is_none_or(|at| queued(*at)), "of no command");
-        debug_assert!(self.reads.is_empty() || self.hears, "nothing is mistaken for a message");
+        debug_assert!(
+            self.reads.is_empty() || self.receives_messages,
+            "nothing is mistaken for a message"
+        );
         debug_assert!(!self.aborted || self.size() == 0, "something is kept of what will not run");
     }
 

@@ -154,7 +154,7 @@ impl Shares {
         let most = self.max - (USES - 1) * self.reserve;
         debug_assert!(ALL.iter().all(|of| self.of(*of).taken <= most), "others find none");
         let waits = |of: &Use| self.of(*of).lines.values().all(|line| !line.is_empty());
-        debug_assert!(ALL.iter().all(waits), "a holder is in line with nobody");
+        debug_assert!(ALL.iter().all(waits), "a holder has an empty line");
     }
 
     /// The last place in the line: `number` is higher than any before.
