@@ -50,7 +50,6 @@ fn under(server: &mut Server, proxy: &Proxy, disturb: impl FnOnce(&mut Server)) 
         worker::check_list(&mut observer, list, acknowledged, unknown);
     }
     eprintln!("{tally}");
-    assert!(tally.rounds > 5 * WORKERS, "hardly anything was done: {tally}");
     tally
 }
 

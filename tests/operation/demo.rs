@@ -9,12 +9,12 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use support::real_server::{Brand, signal};
+use support::real_server::{Brand, free_port, signal};
 
-/// `respgate demo` on any free port, with its directory below `place`.
+/// `respgate demo` on a free port, with its directory below `place`.
 fn demo(place: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_respgate"));
-    command.args(["demo", "--listen", "127.0.0.1:0"]).args(arguments);
+    command.args(["demo", "--listen", &format!("127.0.0.1:{}", free_port())]).args(arguments);
     command.env("TMPDIR", place).stdin(Stdio::null());
     command
 }

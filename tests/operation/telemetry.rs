@@ -33,6 +33,7 @@ use respgate::internals::base::clock;
 use respgate::internals::config;
 use respgate::internals::telemetry::{Metrics, Telemetry};
 use stir::stir;
+use support::real_server::free_port;
 
 struct House {
     server: AdminHandle,
@@ -43,8 +44,8 @@ struct House {
 fn house() -> House {
     let health = Arc::new(Health::new(clock::now()));
     let metrics = Arc::new(Metrics::default());
-    let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
-    let server = admin::serve(any_port, Arc::clone(&health), Arc::clone(&metrics)).unwrap();
+    let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let server = admin::serve(address, Arc::clone(&health), Arc::clone(&metrics)).unwrap();
     House { server, health, metrics }
 }
 

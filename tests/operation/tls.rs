@@ -10,6 +10,7 @@
 )]
 
 use crate::support::certs;
+use crate::support::real_server::free_port;
 mod doctor;
 mod files;
 mod handshake;
@@ -65,7 +66,7 @@ impl Server {
     fn start(lab: &Lab, port_option: &str, args: &[&str]) -> Self {
         // Another process may take the port between; then the server ends at once.
         for _ in 0..5 {
-            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let port = free_port();
             let child = Command::new("redis-server")
                 .args(args)
                 .args([port_option, &port.to_string(), "--bind", "127.0.0.1", "--save", ""])

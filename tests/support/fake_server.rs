@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use respgate::internals::base::clock::now;
 
 use super::client::encode;
-use super::real_server::wait_until;
+use super::real_server::{free_port, wait_until};
 
 const TICK: Duration = Duration::from_millis(1);
 
@@ -105,8 +105,9 @@ struct Service {
 
 impl FakeServer {
     pub fn start() -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
+        // While it is down nobody gets its port by chance, not even respgate that dials it.
+        let port = free_port();
+        let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
         let stage = Arc::new(Mutex::new(Stage { listening: true, ..Stage::default() }));
         let shared = Arc::clone(&stage);
         let accepting = std::thread::spawn(move || accept(listener, port, &shared));

@@ -28,6 +28,13 @@ impl Proxy {
         line.map_or(0.0, |value| value.parse().unwrap())
     }
 
+    /// The sum of a metric over all its labels.
+    pub fn sum(&self, name: &str) -> f64 {
+        let (_, text) = self.get("/metrics");
+        let own = text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('{'));
+        own.map(|rest| rest.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+    }
+
     pub fn await_metric(&self, series: &str, mut is_right: impl FnMut(f64) -> bool) {
         wait_until(series, || is_right(self.metric(series)));
     }

@@ -2,11 +2,10 @@
 //!
 //! Owns: what is sent again, what never is, what ends a client. Never knows: silence, nonsense.
 
-use std::time::Duration;
-
+use super::support::client::PATIENCE;
 use super::support::fake_server::{FakeServer, Order, length_of};
 use super::support::real_server::wait_until;
-use super::{UNKNOWN, before, client_that_transacts, ends, line, stays_silent};
+use super::{UNKNOWN, before, client_that_transacts, close_noticed, ends, line, stays_silent};
 
 #[test]
 fn write_is_never_sent_twice() {
@@ -84,8 +83,7 @@ fn request_that_was_cut_is_sent_whole() {
         let proxy = before(&server, "", "");
         let mut client = proxy.client();
         let before = server.accepted();
-        server.close_all();
-        std::thread::sleep(Duration::from_millis(20));
+        close_noticed(&server, &proxy);
         server.cut_at(Some(cut));
         client.send(&words);
         // Another connection may be there again by then.
@@ -126,8 +124,8 @@ fn half_a_reply_ends_its_client_alone() {
     server.connection_of("GET k");
     server.release("go");
     assert_eq!(two.reply(), b"$4\r\nwait\r\n");
-    assert_eq!(one.bytes(7, Duration::from_secs(2)), b"$6\r\nabc");
-    let (rest, ended) = one.drain(Duration::from_secs(2));
+    assert_eq!(one.bytes(7, PATIENCE), b"$6\r\nabc");
+    let (rest, ended) = one.drain(PATIENCE);
     assert!(ended && rest.is_empty(), "nothing is put behind half a reply: {rest:?}");
     assert_eq!(two.ask(&["ECHO", "two"]), b"$3\r\ntwo\r\n");
 }
@@ -141,7 +139,7 @@ fn half_a_reply_on_a_pinned_connection_ends_its_client() {
     assert_eq!(client.ask_text(&["WATCH", "k"]), "+OK");
     server.order("GET k", Order::Close(7), 1);
     client.send(&["GET", "k"]);
-    assert_eq!(client.bytes(7, Duration::from_secs(2)), b"$6\r\nabc");
+    assert_eq!(client.bytes(7, PATIENCE), b"$6\r\nabc");
     ends(&mut client);
 }
 
@@ -153,8 +151,7 @@ fn idle_connection_that_dies_is_no_event() {
     for round in 0..5 {
         let word = round.to_string();
         assert_eq!(client.ask_text(&["SET", "k", &word]), "+OK");
-        server.close_all();
-        std::thread::sleep(Duration::from_millis(20));
+        close_noticed(&server, &proxy);
     }
     assert_eq!(server.count("SET k"), 5);
 }

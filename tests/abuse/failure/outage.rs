@@ -105,7 +105,7 @@ fn outage_that_is_long_closes_clients_without_a_word() {
         assert_eq!(client.reply(), b"$-1\r\n", "{words:?}");
         ends(&mut client);
         assert!(asked.elapsed() >= Duration::from_millis(380), "{words:?} waited");
-        assert!(asked.elapsed() < Duration::from_secs(2), "{words:?} waited too long");
+        assert!(asked.elapsed() < Duration::from_secs(15), "{words:?} waited too long");
     }
     server.come_up();
     assert_eq!(idle.ask_text(&["GET", "k"]), "$1\r\nv", "who asked nothing noticed nothing");
@@ -145,7 +145,7 @@ fn request_that_waits_behind_a_lost_one_delays_no_end() {
     server.go_down();
     let start = now();
     ends(&mut client);
-    assert!(start.elapsed() < Duration::from_secs(2), "closed after {:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(15), "closed after {:?}", start.elapsed());
 }
 
 #[test]
@@ -176,6 +176,8 @@ fn state_on_a_pinned_connection_ends_with_it() {
     clients.iter_mut().for_each(ends);
 }
 
+const CLIENTS: &str = "respgate_client_connections{listener=\"tcp\"}";
+
 /// What its driver has given up and repeats elsewhere must not run twice.
 #[test]
 fn waiting_request_is_dropped_when_its_client_closes() {
@@ -188,18 +190,20 @@ fn waiting_request_is_dropped_when_its_client_closes() {
     for half in [false, true] {
         let mut leaving = proxy.client();
         leaving.send(&["INCR", "left"]);
-        std::thread::sleep(Duration::from_millis(100));
+        proxy.await_metric("respgate_commands_in_flight", |count| count > 0.5);
         if half {
             leaving.finish();
             ends(&mut leaving);
         }
         drop(leaving);
+        proxy.await_metric(CLIENTS, |count| count < 1.5);
     }
     let mut leaving = proxy.client();
     leaving.send(&["BLPOP", "left", "0"]);
+    proxy.await_metric(CLIENTS, |count| count > 1.5);
     std::thread::sleep(Duration::from_millis(100));
     drop(leaving);
-    std::thread::sleep(Duration::from_millis(100));
+    proxy.await_metric(CLIENTS, |count| count < 1.5);
     server.come_up();
     assert_eq!(client.ask_text(&["GET", "k"]), "$1\r\nv");
     std::thread::sleep(Duration::from_millis(200));
@@ -225,7 +229,7 @@ fn outage_is_logged_at_its_begin_and_at_its_end_alone() {
     assert_eq!(logged(&proxy, "connection lost: "), 1);
     let mut waiting = proxy.client();
     waiting.send(&["GET", "k"]);
-    std::thread::sleep(Duration::from_millis(50));
+    proxy.await_metric("respgate_commands_in_flight", |count| count > 0.5);
     server.come_up();
     assert_eq!(line(&mut waiting), "$1\r\nv");
     wait_until("the end is logged", || logged(&proxy, "connected again after ") == 1);
@@ -387,7 +391,7 @@ fn memory_budget_holds_while_the_server_does_not_read() {
 #[test]
 fn waiting_requests_count_against_the_memory_budget() {
     let server = FakeServer::start();
-    let proxy = before(&server, "5s");
+    let proxy = before(&server, "60s");
     let mut client = proxy.client();
     assert_eq!(client.ask_text(&["SET", "k", "v"]), "+OK");
     server.go_down();

@@ -16,11 +16,12 @@ fn watch_that_died_fails_its_exec() {
     let proxy = before(&server, "", "");
     let mut client = proxy.client();
     assert_eq!(client.ask_text(&["WATCH", "k"]), "+OK");
+    let watches = "respgate_client_pinned_connections{cause=\"watch\"}";
+    proxy.await_metric(watches, |count| count > 0.5);
     server.close_all();
     assert_eq!(client.ask_text(&["MULTI"]), "+OK");
     assert_eq!(client.ask_text(&["SET", "k", "1"]), "+QUEUED");
-    wait_until("the death is noticed", || server.is_closed(server.connection_of("WATCH")));
-    std::thread::sleep(Duration::from_millis(30));
+    proxy.await_metric(watches, |count| count < 0.5);
     assert_eq!(client.ask_text(&["EXEC"]), "*-1");
     assert_eq!(server.count("SET"), 0);
     assert_eq!(client.ask_text(&["MULTI"]), "+OK");

@@ -89,6 +89,7 @@ fn handshakes_at_once_are_as_many_as_configured() {
     let mut clients: Vec<Client> = (0..12).map(|_| proxy.client()).collect();
     clients.iter_mut().for_each(|client| client.send(&["BLPOP", "q", "0"]));
     wait_until("two are being made", || metric(&proxy, connecting) == 2);
+    wait_until("two are accepted", || server.accepted() >= accepted + 2);
     std::thread::sleep(Duration::from_millis(100));
     assert_eq!((metric(&proxy, connecting), server.accepted() - accepted), (2, 2));
 }

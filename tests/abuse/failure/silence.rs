@@ -6,19 +6,20 @@ use std::time::Duration;
 
 use respgate::internals::base::clock::now;
 
+use super::support::client::PATIENCE;
 use super::support::fake_server::{FakeServer, Order};
 use super::support::real_server::wait_until;
-use super::{LATE, UNKNOWN, before, line, stays_silent};
+use super::{LATE, UNKNOWN, before, client_that_transacts, line, stays_silent};
 
 #[test]
 fn late_reply_goes_nowhere_and_nobody_else_suffers() {
     let server = FakeServer::start();
     server.order("SET late", Order::Gate("late"), 1);
-    let proxy = before(&server, "command_timeout = \"150ms\"", "");
+    let proxy = before(&server, "command_timeout = \"1s\"", "");
     let (mut one, mut two) = (proxy.client(), proxy.client());
     one.send(&["SET", "late", "1"]);
     server.connection_of("SET late");
-    std::thread::sleep(Duration::from_millis(100));
+    std::thread::sleep(Duration::from_millis(700));
     two.send(&["ECHO", "two"]);
     assert_eq!(line(&mut one), LATE);
     server.release("late");
@@ -32,9 +33,10 @@ fn late_reply_goes_nowhere_and_nobody_else_suffers() {
 #[test]
 fn late_block_goes_nowhere_as_a_whole() {
     let server = FakeServer::start();
+    let proxy = before(&server, "command_timeout = \"1s\"", "");
+    let mut client = client_that_transacts(&proxy);
+    // What is asked at the first MULTI is answered by now.
     server.order("EXEC", Order::Gate("late"), 1);
-    let proxy = before(&server, "command_timeout = \"100ms\"", "");
-    let mut client = proxy.client();
     for (words, reply) in
         [(&["MULTI"][..], "+OK"), (&["SET", "k", "1"], "+QUEUED"), (&["EXEC"], LATE)]
     {
@@ -50,17 +52,17 @@ fn late_block_goes_nowhere_as_a_whole() {
 #[test]
 fn reply_that_has_begun_is_awaited() {
     let server = FakeServer::start();
-    let proxy = before(&server, "command_timeout = \"100ms\"", "");
+    let proxy = before(&server, "command_timeout = \"1s\"", "");
     let mut client = proxy.client();
     server.order("GET begun", Order::Say(b"$6\r\nabc".to_vec()), 1);
     server.order("GET second", Order::Gate("second"), 1);
     client.send(&["GET", "begun"]);
     let connection = server.connection_of("GET begun");
-    assert_eq!(client.bytes(7, Duration::from_secs(2)), b"$6\r\nabc");
+    assert_eq!(client.bytes(7, PATIENCE), b"$6\r\nabc");
     client.send(&["GET", "second"]);
-    std::thread::sleep(Duration::from_millis(250));
+    std::thread::sleep(Duration::from_millis(1300));
     server.say(connection, b"def\r\n");
-    assert_eq!(client.bytes(5, Duration::from_secs(2)), b"def\r\n");
+    assert_eq!(client.bytes(5, PATIENCE), b"def\r\n");
     assert_eq!(line(&mut client), LATE);
     server.release("second");
     assert_eq!(client.ask(&["ECHO", "a"]), b"$1\r\na\r\n");
@@ -71,7 +73,7 @@ fn reply_that_has_begun_is_awaited() {
 fn pinned_request_that_is_late_takes_its_connection_along() {
     let server = FakeServer::start();
     server.order("WATCH", Order::Never, 1);
-    let proxy = before(&server, "command_timeout = \"100ms\"", "");
+    let proxy = before(&server, "command_timeout = \"1s\"", "");
     let mut client = proxy.client();
     assert_eq!(client.ask_text(&["WATCH", "k"]), LATE);
     let connection = server.connection_of("WATCH");
@@ -93,12 +95,12 @@ fn blocking_command_ends_by_its_own_time_and_command_timeout() {
     for words in [&["BLPOP", "q", "0.4"][..], &["XREAD", "BLOCK", "400", "STREAMS", "s", "0"]] {
         let server = FakeServer::start();
         server.order(words[0], Order::Never, 1);
-        let proxy = before(&server, "command_timeout = \"200ms\"", "");
+        let proxy = before(&server, "command_timeout = \"1s\"", "");
         let mut client = proxy.client();
         let start = now();
         assert_eq!(client.ask_text(words), LATE);
         let taken = now() - start;
-        assert!(taken >= Duration::from_millis(580), "{words:?}: {taken:?}");
+        assert!(taken >= Duration::from_millis(1380), "{words:?}: {taken:?}");
         let connection = server.connection_of(words[0]);
         wait_until("the connection is reset", || server.is_reset(connection));
         assert_eq!(client.ask(&["ECHO", "a"]), b"$1\r\na\r\n");
@@ -108,11 +110,11 @@ fn blocking_command_ends_by_its_own_time_and_command_timeout() {
 #[test]
 fn command_behind_a_blocking_one_has_its_time_from_that_ones_end() {
     let server = FakeServer::start();
-    let proxy = before(&server, "command_timeout = \"500ms\"", "");
+    let proxy = before(&server, "command_timeout = \"1500ms\"", "");
     let mut client = proxy.client();
     assert_eq!(client.ask_text(&["WATCH", "k"]), "+OK");
-    server.order("BLPOP", Order::Late(Duration::from_millis(800)), 1);
-    server.order("GET k", Order::Late(Duration::from_millis(1000)), 1);
+    server.order("BLPOP", Order::Late(Duration::from_millis(1800)), 1);
+    server.order("GET k", Order::Late(Duration::from_millis(2000)), 1);
     client.send(&["BLPOP", "q", "0"]);
     client.send(&["GET", "k"]);
     assert_eq!(line(&mut client), "+OK", "what the fake server says to BLPOP");
@@ -142,10 +144,10 @@ fn connection_that_stays_silent_is_closed() {
 #[test]
 fn server_that_had_nothing_to_say_was_not_silent() {
     let server = FakeServer::start();
-    let proxy = before(&server, "stall_timeout = \"400ms\"\nconnect_timeout = \"200ms\"", "");
+    let proxy = before(&server, "stall_timeout = \"400ms\"\nconnect_timeout = \"1s\"", "");
     let mut client = proxy.client();
     assert_eq!(client.ask(&["ECHO", "a"]), b"$1\r\na\r\n");
-    std::thread::sleep(Duration::from_millis(600));
-    server.order("SET slow", Order::Late(Duration::from_millis(450)), 1);
-    assert_eq!(client.ask_text(&["SET", "slow", "1"]), "+OK", "450 ms are less than 400 + 200");
+    std::thread::sleep(Duration::from_millis(1200));
+    server.order("SET slow", Order::Late(Duration::from_millis(500)), 1);
+    assert_eq!(client.ask_text(&["SET", "slow", "1"]), "+OK", "500 ms are less than 400 + 1000");
 }

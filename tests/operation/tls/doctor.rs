@@ -17,7 +17,7 @@ use respgate::internals::tls::dev_certs::{Authority, CertRequest};
 
 use super::certs::DAY;
 use super::{Lab, Pair, Server};
-use crate::support::real_server::note_skipped;
+use crate::support::real_server::{free_port, note_skipped};
 
 /// Faults that no server or file shows whenever it is asked, and where they are shown instead.
 const ELSEWHERE: [(&str, &str); 14] = [
@@ -296,8 +296,7 @@ fn crowded() -> Case {
 }
 
 fn of_logins(lab: &Lab) -> Vec<(&'static str, Case)> {
-    let dead = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let (dead, no) = (dead.to_string(), "no");
+    let (dead, no) = (free_port().to_string(), "no");
     let down = ["--replicaof", "127.0.0.1", &dead, "--replica-serve-stale-data", no];
     let full = plain(lab, &["--maxclients", "1"]);
     let port: u16 = full.flags[1].rsplit(':').next().unwrap().parse().unwrap();
@@ -370,7 +369,7 @@ fn of_warnings(lab: &Lab) -> Vec<(&'static str, Case)> {
             _ => "-NOPERM no\r\n".to_owned(),
         })
     });
-    let dead = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let dead = free_port().to_string();
     let besides = {
         let mut case = plain(lab, &[]);
         case.flags.extend(["--prefix".to_owned(), "app1:".to_owned()]);
@@ -484,7 +483,7 @@ fn server_is_connected_to_although_files_are_wrong() {
     let lab = Lab::new();
     let wrong = "--cert client.crt --key server.key --ca ca.crt";
     let server = Server::tls(&lab, &lab.pair("server"), &[]);
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let closed = free_port();
     for (port, connect) in [(server.port, "ok"), (closed, "fail")] {
         let case = Case::new(&format!("--upstream localhost:{port} {wrong}"));
         let (code, report) = case.run(&lab);
