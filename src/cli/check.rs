@@ -176,7 +176,7 @@ fn lists(revocation: Option<&Revocation>) -> Option<String> {
         ExpiredCrl::Reject => "refused",
         ExpiredCrl::Accept => "accepted",
     };
-    Some(format!("revoked certificates in {}, {expired} when it has ended", crl.display()))
+    Some(format!("revoked certificates in {}, {expired} when it has expired", crl.display()))
 }
 
 const fn version(min: TlsVersion) -> &'static str {

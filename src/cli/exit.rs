@@ -4,7 +4,7 @@
 
 /// Everything is as it should be.
 pub(super) const SUCCESS: u8 = 0;
-/// The configuration is invalid, or the answer is no.
+/// The configuration is invalid, or the answer to the question is no.
 pub(super) const FAILURE: u8 = 1;
 /// The command line is invalid.
 pub(super) const USAGE: u8 = 2;

@@ -59,7 +59,7 @@ fn report_panics() {
         let place = panic.location().map(tracing::field::display);
         let thread = std::thread::current();
         let thread = thread.name().unwrap_or("unnamed");
-        tracing::error!(code = "RUN-E002", thread, place, "an internal error was met");
+        tracing::error!(code = "RUN-E002", thread, place, "an internal error occurred");
     }));
 }
 

@@ -109,7 +109,7 @@ fn named_policy((name, at): &(String, Section<'_>)) -> (String, Rules) {
 }
 
 fn user(at: &Section<'_>) -> User {
-    let name = at.need("name", "write name = \"app1\", as clients say it in AUTH", user_name);
+    let name = at.need("name", "write name = \"app1\", as clients send it in AUTH", user_name);
     let hashes = at.get("passwords", password_hashes).unwrap_or_default();
     let nopass = at.get("nopass", boolean).unwrap_or(false);
     let password = secret(at);
@@ -173,7 +173,7 @@ fn upstream(at: &Section<'_>) -> Upstream {
         (None, false, _) if on_socket => {}
         (None, false, _) => {
             let hint = "add tls = { ca = \"FILE\" } under [upstream], or ca = \"system\" for public \
-                        authorities, with cert and key if the server asks for a client certificate; \
+                        authorities, with cert and key if the server requires a client certificate; \
                         or insecure_plaintext = true to do without TLS";
             at.report("tls", ValueError::new("missing").hint(hint));
         }
@@ -241,7 +241,7 @@ fn tls(at: &Section<'_>) -> Tls {
 fn client_certificate(at: &Section<'_>) -> Option<CertificateFiles> {
     let (cert, key) = (at.get("cert", path), at.get("key", path));
     let without =
-        |other: &str| format!("or remove {other}, if the server asks for no client certificate");
+        |other: &str| format!("or remove {other}, if the server requires no client certificate");
     if at.has("cert") && !at.has("key") {
         let hint = format!("name the PEM file with the private key of cert, {}", without("cert"));
         at.report("key", ValueError::new("missing").hint(hint));

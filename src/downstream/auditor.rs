@@ -89,7 +89,7 @@ impl Auditor {
         if hold == Hold::Refuse && !self.refusing.replace(true) {
             tracing::error!(
                 code = "AUD-E003",
-                "commands are refused: the audit log has no room for what they would be recorded as"
+                "commands are refused: the audit log has no room for their entries"
             );
         }
         hold

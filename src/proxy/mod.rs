@@ -268,7 +268,7 @@ impl Proxy {
         self.telemetry.metrics.drain_started_timestamp_seconds.set(clock::wall());
         tokio::select! {
             () = drain::wait(&self.drain, &self.telemetry.metrics, || self.data_plane.clients()), if !now => {}
-            () = exit_requested(&mut self.orders), if !now => tracing::warn!("asked to exit now"),
+            () = exit_requested(&mut self.orders), if !now => tracing::warn!("exit requested by an operator: exiting now"),
             () = tokio::time::sleep(limits::EXIT_ANSWER_TIMEOUT), if now => {}
             _ = signals.recv() => tracing::warn!("second signal: exiting now"),
         }

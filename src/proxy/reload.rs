@@ -169,7 +169,7 @@ impl Reloader {
         if result.is_err() && self.credentials_have_ended() {
             tracing::error!(
                 code = "CRD-E007",
-                "the password in force has ended and no other one is there; new connections are refused"
+                "the password in force has expired and there is no other one; new connections are refused"
             );
         }
         let attempts = vec![self.report(Reload::Auth, result)];
@@ -372,7 +372,7 @@ impl Reloader {
             Err(rejection) => {
                 metrics.shard().reload_rejections_total[what][rejection.reason].inc();
                 let label = what.label();
-                tracing::warn!(code = "REL-E001", what = label, cause = %rejection.text, "reload rejected; what was in force stays");
+                tracing::warn!(code = "REL-E001", what = label, cause = %rejection.text, "reload rejected; the version in force stays");
                 ReloadResult::Rejected
             }
         };

@@ -115,7 +115,7 @@ macro_rules! metrics {
 }
 
 metrics! {
-    /// What is running; always 1.
+    /// The version that is running; always 1.
     process build_info: BuildInfo,
     /// What the process is doing: 1 for the present state.
     process state: StateSet<State>,
@@ -142,7 +142,7 @@ metrics! {
 
     /// End of validity; the earliest of the role.
     process tls_certificate_not_after_timestamp_seconds: By<CertificateRole, Timestamp>,
-    /// Begin of validity; the latest of the role.
+    /// Beginning of validity; the latest of the role.
     process tls_certificate_not_before_timestamp_seconds: By<CertificateRole, Timestamp>,
     /// Certificates in use; always 1.
     process tls_certificate_info: Certificates,
@@ -189,7 +189,7 @@ metrics! {
 
     /// Commands received.
     writer commands_total: By<Family, Counter>,
-    /// Replies returned, those of respgate's own included; "canceled": the client left before its reply.
+    /// Replies returned, those of respgate's own included; "canceled": the client disconnected before its reply.
     writer replies_total: By<ReplyResult, Counter>,
     /// Time from a command to its reply, as the application sees it.
     writer command_duration_seconds: By<CommandClass, Histogram<Latency>>,
@@ -214,7 +214,7 @@ metrics! {
     /// command and rule beyond the first 24, and unknown commands, are "other".
     writer policy_would_deny_total: Denied<24>,
 
-    /// Commands that the server describes otherwise than respgate knows them.
+    /// Commands whose description by the server differs from respgate's table.
     process command_table_differences: Level,
     /// Commands of the server that respgate's own table does not have.
     process command_table_missing: Level,
@@ -234,7 +234,7 @@ metrics! {
     process circuit_state: StateSet<Circuit>,
     /// Present wait before the next attempt to connect; 0 while connected.
     process upstream_reconnect_backoff_seconds: Seconds,
-    /// Health checks of connections; any reply is life.
+    /// Health checks of connections; any reply counts as success.
     writer upstream_health_checks_total: By<HealthResult, Counter>,
     /// Time from sending a command to the end of its reply. Commands that wait for others' writes
     /// (BLPOP) are left out.
@@ -260,14 +260,14 @@ metrics! {
     /// Answers while the server could not be reached, where the policy has `degraded = "miss"`: reads answered as by a
     /// server without data, and errors.
     writer degraded_replies_total: By<DegradedReply, Counter>,
-    /// When the password for the server ends, where `password_command` says so.
+    /// When the password for the server expires, where `password_command` says so.
     process credential_expiry_timestamp_seconds: Timestamp,
     /// Commands the server did not answer in time.
     writer upstream_timeouts_total: Counter,
     /// Places kept for outstanding replies to commands that timed out.
     writer upstream_tombstones: Gauge,
 
-    /// Audit events by sink: written, dropped for want of room, and attempts to write that failed.
+    /// Audit events by sink: written, dropped because the queue was full, and attempts to write that failed.
     writer audit_events_total: By<AuditSinkKind, By<AuditResult, Lazy<Counter>>>,
     /// Bytes of audit events that wait for a sink.
     process audit_queue_bytes: Level,
@@ -280,7 +280,7 @@ metrics! {
     writer admin_requests_total: By<Endpoint, By<CodeClass, Lazy<Counter>>>,
     /// When the drain began.
     process drain_started_timestamp_seconds: Timestamp,
-    /// Clients that have not left since the drain began.
+    /// Clients that are still connected after the drain began.
     process drain_remaining_connections: Level,
 }
 

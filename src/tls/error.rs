@@ -178,7 +178,7 @@ impl Fault {
             Self::Closed => "the connection was closed during the handshake",
             Self::Broken => "the bytes of the handshake are damaged",
             Self::BadList => "a list of revoked certificates cannot be used",
-            Self::ListExpired => "a list of revoked certificates has ended",
+            Self::ListExpired => "a list of revoked certificates has expired",
             Self::ServerRevoked => "the server's certificate is revoked",
             Self::ServerStatusUnknown => "no list says whether the server's certificate is revoked",
             Self::PeerStatusUnknown => "no list says whether an application's certificate is revoked",

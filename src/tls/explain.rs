@@ -154,7 +154,7 @@ fn explain_certificate(reason: &CertificateError, server: &str, offer: &Offer) -
                 .to_owned(),
         ),
         C::ExpiredRevocationList | C::ExpiredRevocationListContext { .. } => {
-            (Fault::ListExpired, "a list of upstream.tls.crl has ended".to_owned())
+            (Fault::ListExpired, "a list of upstream.tls.crl has expired".to_owned())
         }
         C::Other(other) => match other.0.downcast_ref::<TlsError>() {
             Some(known) => {

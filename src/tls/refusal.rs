@@ -95,7 +95,7 @@ fn certificate(reason: &CertificateError, peer: &str) -> TlsError {
                 .to_owned(),
         ),
         C::ExpiredRevocationList | C::ExpiredRevocationListContext { .. } => {
-            (Fault::ListExpired, "a list of listener.tls.crl has ended".to_owned())
+            (Fault::ListExpired, "a list of listener.tls.crl has expired".to_owned())
         }
         C::Revoked => {
             (Fault::PeerRevoked, "the application's certificate is revoked".to_owned())

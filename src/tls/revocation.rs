@@ -68,7 +68,7 @@ impl Revocations {
                 return Err(wrong(format!("list {number} does not say when it ends")));
             };
             if end <= now && expired == ExpiredCrl::Reject {
-                let detail = format!("list {number} has ended at {}", calendar(end));
+                let detail = format!("list {number} has expired at {}", calendar(end));
                 return Err(TlsError::new(Fault::ListExpired, path.display(), detail));
             }
             next_update = Some(next_update.map_or(end, |first| first.min(end)));

@@ -117,7 +117,7 @@ impl Fault {
                 "is it the server's tls-port? the limit is upstream.pool.connect_timeout"),
             Self::LoginSilent => ("UPS-E109", U::Timeout, "no answer to the login",
                 "is the server stopped or overloaded? without TLS: is it a TLS port?"),
-            Self::QuestionSilent => ("UPS-E110", U::Timeout, "no answer to a question",
+            Self::QuestionSilent => ("UPS-E110", U::Timeout, "no answer to a command of respgate",
                 "is the server stopped or overloaded?"),
             Self::WrongPassword => ("UPS-E111", U::Auth, "the server does not accept user name or password (WRONGPASS)",
                 "compare [upstream.auth] with the server's ACL, and check that the user is on"),

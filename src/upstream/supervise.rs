@@ -13,7 +13,7 @@ where
         while tokio::task::spawn_local(task()).await.is_err_and(|error| error.is_panic()) {
             tracing::error!(
                 code = "UPS-E002",
-                "an internal error ended the task that {what}; it begins anew"
+                "an internal error ended the task that {what}; it is started again"
             );
             tokio::time::sleep(limits::TASK_RESTART_PAUSE).await;
         }

@@ -205,7 +205,7 @@ red = 1
 respgate.toml:2:1: listener.0.adress: unknown key
   hint: did you mean address?
 respgate.toml:3:1: upstream.tls: missing
-  hint: add tls = { ca = "FILE" } under [upstream], or ca = "system" for public authorities, with cert and key if the server asks for a client certificate; or insecure_plaintext = true to do without TLS
+  hint: add tls = { ca = "FILE" } under [upstream], or ca = "system" for public authorities, with cert and key if the server requires a client certificate; or insecure_plaintext = true to do without TLS
 respgate.toml:4:13: upstream.address: "redis" has no port
   hint: write "redis:6379", or the server's port
 respgate.toml:6:1: upstream.pool.idel_timeout: unknown key

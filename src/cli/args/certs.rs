@@ -77,7 +77,7 @@ impl Help for Inspect {
         ),
     ];
     const EXIT_CODES: &'static [(u8, &'static str)] = &[
-        (exit::SUCCESS, "every block can be used; with --for: as that"),
+        (exit::SUCCESS, "every block can be used; with --for: in that role"),
         (
             exit::FAILURE,
             "a file or block cannot be used, a key belongs to no certificate of the files, or a signature is wrong",

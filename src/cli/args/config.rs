@@ -34,7 +34,7 @@ impl Help for Run {
     const EXIT_CODES: &'static [(u8, &'static str)] = &[
         (exit::SUCCESS, "a signal ended it, after clients were drained"),
         (exit::FAILURE, "the configuration is invalid, or a listener could not be opened"),
-        (exit::BROKEN, "an internal error ended it; whatever supervises it starts it again"),
+        (exit::BROKEN, "an internal error ended it; its supervisor restarts it"),
     ];
 }
 

@@ -30,7 +30,7 @@ struct Flags {
     /// The server: host:port, or rediss://user@host:port
     #[arg(long, value_name = "ADDRESS", help_heading = SERVER)]
     upstream: Option<String>,
-    /// Client certificate and its chain (PEM), if the server asks for one
+    /// Client certificate and its chain (PEM), if the server requires one
     #[arg(long, value_name = "FILE", help_heading = SERVER, allow_hyphen_values = true, value_hint = ValueHint::FilePath)]
     cert: Option<String>,
     /// Private key of the certificate (PEM)

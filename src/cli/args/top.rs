@@ -19,7 +19,7 @@ pub(in crate::cli) struct Top {
     /// the admin socket, else 127.0.0.1:9465
     #[arg(long, value_name = "ADDRESS")]
     pub telemetry: Option<SocketAddr>,
-    /// Time between two looks: 100ms to 1h
+    /// Time between two readings: 100ms to 1h
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = interval)]
     pub interval: Duration,
     /// Print one picture as text after one interval, and exit

@@ -40,8 +40,8 @@ impl Help for Wait {
         "respgate wait --for upstream --timeout 60s --socket /run/respgate/control.sock && ./job",
     )];
     const EXIT_CODES: &'static [(u8, &'static str)] = &[
-        (exit::SUCCESS, "it is so"),
-        (exit::FAILURE, "it is not so in time"),
+        (exit::SUCCESS, "the condition holds"),
+        (exit::FAILURE, "the condition did not hold in time"),
         (exit::NO_ANSWER, "no respgate answers in time"),
     ];
 }

@@ -31,7 +31,7 @@ const ADDRESS: Argument = Argument {
 const NAME: Argument = Argument {
     name: "name",
     kind: Kind::Option("NAME"),
-    help: "Clients that have given themselves this name (CLIENT SETNAME)",
+    help: "Clients with this name (CLIENT SETNAME)",
 };
 const LISTENER: Argument = Argument {
     name: "listener",

@@ -30,7 +30,7 @@ pub(crate) const HOTKEYS: Verb<AdminState> = Verb {
         ("Print the list for a program", "respgate hotkeys get --json"),
     ],
     done: "the list was printed",
-    failed: "such keys are not looked for",
+    failed: "such keys are not counted: see [hotkeys]",
     patience: limits::ADMIN_WORK_TIMEOUT,
     answer: |admin_state, call| Box::pin(get(admin_state, call)),
 };
@@ -40,11 +40,11 @@ pub(crate) const HOTKEYS_RESET: Verb<AdminState> = Verb {
     path: "/hotkeys/reset",
     also: &[],
     effect: Effect::Changes,
-    about: "Count keys from the beginning, and forget the big ones",
+    about: "Count keys from the beginning, and delete the list of big ones",
     arguments: &[],
     examples: &[("Begin anew before a test", "respgate hotkeys reset")],
-    done: "what was counted is forgotten",
-    failed: "such keys are not looked for",
+    done: "the counts were deleted",
+    failed: "such keys are not counted: see [hotkeys]",
     patience: limits::ADMIN_WORK_TIMEOUT,
     answer: |admin_state, call| Box::pin(reset(admin_state, call)),
 };

@@ -17,7 +17,7 @@ pub(crate) const RELOAD: Verb<AdminState> = Verb {
     path: "/reload",
     also: &[],
     effect: Effect::Changes,
-    about: "Read the configuration and every file that it names again, and say what came of it",
+    about: "Read the configuration and every file that it names again, and print the result",
     arguments: &[],
     examples: &[(
         "Put a changed configuration in force",

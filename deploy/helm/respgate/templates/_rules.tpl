@@ -151,7 +151,7 @@
       expr: 'sum without (command, rule) (increase(respgate_commands_denied_total{rule="namespace"}[10m])) > 20'
       labels: {severity: critical}
       annotations:
-        summary: 'An application behind {{ $labels.instance }} asks for keys of others'
+        summary: 'An application behind {{ $labels.instance }} sends commands on keys of others'
         description: 'More than 20 commands in 10 minutes named keys outside the prefix. None was executed.'
         runbook_url: deploy/docs/runbooks.md#respgatenamespaceescapeattempts
     - alert: RespgateDangerousCommandAttempt
@@ -159,7 +159,7 @@
       labels: {severity: warning}
       annotations:
         summary: '{{ $labels.instance }} denied {{ $labels.command }}'
-        description: 'An application sent a command that administrates or empties the server. It was not executed.'
+        description: 'An application sent a command that administers or empties the server. It was not executed.'
         runbook_url: deploy/docs/runbooks.md#respgatedangerouscommandattempt
     - alert: RespgateLatencyHigh
       expr: 'respgate:latency_seconds:p99_5m{class=~"|read|write"} > 0.02'
@@ -219,14 +219,14 @@
       for: 10m
       labels: {severity: warning}
       annotations:
-        summary: 'Prometheus sees no respgate'
+        summary: 'Prometheus has no metrics of a respgate'
         description: 'No target delivers the metrics of a respgate: none runs, or the scrape fails.'
         runbook_url: deploy/docs/runbooks.md#respgateabsent
     - alert: RespgateRestarting
       expr: 'changes(process_start_time_seconds[30m]) > 2 and on (job, instance) respgate_build_info'
       labels: {severity: warning}
       annotations:
-        summary: '{{ $labels.instance }} restarts again and again'
+        summary: '{{ $labels.instance }} restarts repeatedly'
         description: 'It has started more than twice within 30 minutes: it crashes, is out of memory, or its liveness probe fails.'
         runbook_url: deploy/docs/runbooks.md#respgaterestarting
     - alert: RespgateMemoryNearLimit
