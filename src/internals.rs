@@ -43,8 +43,8 @@ pub mod doctor {
 pub mod downstream {
     pub mod conversation {
         pub use crate::downstream::conversation::{
-            Conversation, Host, LeaseEnd, Moment, Outgoing, PendingStep, Piece, check_invariants,
-            lose_lease, release_if_free,
+            Conversation, Host, LeaseEnd, Moment, PendingStep, Piece, check_invariants, lose_lease,
+            release_if_free,
         };
     }
 }
@@ -109,7 +109,9 @@ pub mod tls {
     }
 }
 pub mod traffic {
-    pub use crate::traffic::{Facts, Loss, OpenFailure, PoolKey, Server, Ticket, Unavailable, own};
+    pub use crate::traffic::{
+        Facts, Loss, OpenFailure, Outgoing, PoolKey, Server, Ticket, Unavailable, own,
+    };
 }
 pub mod upstream {
     pub use crate::upstream::{Buffers, Delivery, Mailbox};

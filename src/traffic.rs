@@ -1,6 +1,8 @@
 //! What a session and an upstream connection say to each other, so that neither knows the other.
 //!
-//! Owns: [`Ticket`], [`PoolKey`], [`Skips`], [`Loss`] and what a client may make of one. Never knows: sessions, connections.
+//! Owns: [`Outgoing`], [`Ticket`], [`PoolKey`], [`Skips`], [`Loss`] and what a client may make of one. Never knows: sessions, connections.
+
+use std::time::Instant;
 
 use crate::resp::Protocol;
 
@@ -26,6 +28,25 @@ pub mod own {
         [ACL, AUTH, CLIENT, COMMAND, EVAL, EXEC, HELLO, MULTI, PING, ROLE, SELECT, UNWATCH]
             .contains(&word)
     }
+}
+
+/// A request for a shared connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Outgoing<'a> {
+    pub ticket: Ticket,
+    pub bytes: &'a [u8],
+    /// Replies that come before the one that counts.
+    pub skip: u32,
+    /// May be executed twice without harm.
+    pub retry: bool,
+    /// It completes the request sent just before, and is repeated only together with it.
+    pub companion: bool,
+    /// Bytes that its session has in flight, this request among them.
+    pub share: usize,
+    pub at: Instant,
+    /// It is answered without the server while that cannot be reached: once an outage has lasted for
+    /// `upstream.outage_wait` it is refused at once.
+    pub eager: bool,
 }
 
 /// The number of a request within its session; replies are matched by it.

@@ -11,15 +11,13 @@ use bytes::BytesMut;
 use respgate::internals::config::{
     ClientLimits, KeyMode, KeyRules, OnMissing, OnOutage, Rules, TtlRules,
 };
-use respgate::internals::downstream::conversation::{
-    Conversation, Host, LeaseEnd, Moment, Outgoing, Piece,
-};
+use respgate::internals::downstream::conversation::{Conversation, Host, LeaseEnd, Moment, Piece};
 use respgate::internals::policy::{Policy, compile};
 use respgate::internals::resp::ReplyScanner;
 use respgate::internals::session::{
     Auth, Context, Limiters, MultiPermission, RequestScratch, Route, Scripts, Session,
 };
-use respgate::internals::traffic::{Facts, Loss, PoolKey, Ticket, Unavailable};
+use respgate::internals::traffic::{Facts, Loss, Outgoing, PoolKey, Ticket, Unavailable};
 use respgate::internals::upstream::{Buffers, Delivery, Mailbox};
 
 type Build = fn() -> Rules;

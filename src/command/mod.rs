@@ -132,19 +132,13 @@ impl Spec {
 }
 
 #[cfg(test)]
-mod testing {
+pub(crate) mod testing {
     use crate::resp::{Request, RequestLimits, RequestScanner, Scan};
 
     /// Calls `look` with the head of a request of `len` arguments: those of `line`, and a large one
     /// that is announced alone.
-    pub(super) fn with_head<T>(line: &str, len: usize, look: impl Fn(&Request<'_>) -> T) -> T {
-        let limits = RequestLimits {
-            max_args: 100,
-            max_bulk_bytes: 1 << 20,
-            max_inline_bytes: 100,
-            large_bytes: 1 << 16,
-            authenticated: true,
-        };
+    pub(crate) fn with_head<T>(line: &str, len: usize, look: impl FnOnce(&Request<'_>) -> T) -> T {
+        let limits = RequestLimits { large_bytes: 1 << 16, ..RequestLimits::NONE };
         let mut bytes = format!("*{len}\r\n");
         for arg in line.split(' ') {
             bytes += &format!("${}\r\n{arg}\r\n", arg.len());
@@ -152,7 +146,7 @@ mod testing {
         bytes += "$65536\r\n";
         let mut scanner = RequestScanner::default();
         let scan = scanner.scan(bytes.as_bytes(), &limits);
-        assert!(matches!(scan, Ok(Scan::Head { .. })), "{scan:?}");
+        assert!(matches!(scan, Ok(Scan::Head { .. })), "{line}: {scan:?}");
         look(&scanner.request(bytes.as_bytes()))
     }
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 
 use super::auditor::Who;
-use super::conversation::{Hold, Host, LeaseEnd, Moment, Notice, Outgoing, Piece, PolicyChange};
+use super::conversation::{Hold, Host, LeaseEnd, Moment, Notice, Piece, PolicyChange};
 use super::insight::first_key;
 use super::metrics::Passed;
 use super::notes::Counts;
@@ -26,8 +26,8 @@ use crate::session::{
     Route, Scripts, Seat, Session, Step,
 };
 use crate::telemetry::{ClientDisconnect, UpstreamDisconnect};
-use crate::traffic::{Facts, Loss, PoolKey, Unavailable};
-use crate::upstream::{self, Holder, Lease, Mailbox, Shared, Use};
+use crate::traffic::{Facts, Loss, Outgoing, PoolKey, Unavailable};
+use crate::upstream::{Holder, Lease, Mailbox, Shared, Use};
 
 pub(super) struct Links {
     pub worker: Rc<Worker>,
@@ -239,10 +239,8 @@ impl Host for Links {
 
     #[inline(always)]
     fn send(&mut self, route: Route, request: Outgoing<'_>) -> Result<(), Unavailable> {
-        let Outgoing { ticket, bytes, skip, retry, companion, share, at, eager } = request;
-        let shared = if companion { self.shared.clone() } else { self.carrier(route) };
+        let shared = if request.companion { self.shared.clone() } else { self.carrier(route) };
         let Some(shared) = shared else { return Err(Unavailable::Connect) };
-        let request = upstream::Request { ticket, bytes, skip, retry, companion, share, at, eager };
         shared.send(&self.mailbox, request)
     }
 

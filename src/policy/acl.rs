@@ -170,6 +170,26 @@ fn plain_words(text: &str, at: usize) -> impl Iterator<Item = Word<'_>> {
     })
 }
 
+/// What a word does that names commands and nothing else.
+///
+/// # Errors
+///
+/// With what is wrong with any other.
+pub(super) fn step_of_commands(word: &str, dictionary: &Dictionary) -> Result<Step, Problem> {
+    let step = step(word, dictionary)?;
+    match step {
+        Step::Commands { .. } | Step::AllCommands { .. } => Ok(step),
+        Step::FirstArgument { .. }
+        | Step::AllKeys
+        | Step::ResetKeys
+        | Step::Keys { .. }
+        | Step::AllChannels
+        | Step::ResetChannels
+        | Step::Channels { .. }
+        | Step::Databases(_) => Err(Problem::NotCommands),
+    }
+}
+
 /// What one word of a root or of a selector says about the commands of `dictionary`.
 ///
 /// # Errors

@@ -59,18 +59,8 @@ impl Blocks {
             let applied = match word {
                 _ if word.starts_with(['+', '-']) => Err(Problem::NotCommands),
                 "@all" | "allcommands" => commands.apply(Step::AllCommands { allow: true }, 0),
-                _ => acl::step(&format!("+{word}"), dictionary).and_then(|step| match step {
-                    Step::Commands { .. } => commands.apply(step, 0),
-                    Step::AllCommands { .. }
-                    | Step::FirstArgument { .. }
-                    | Step::AllKeys
-                    | Step::ResetKeys
-                    | Step::Keys { .. }
-                    | Step::AllChannels
-                    | Step::ResetChannels
-                    | Step::Channels { .. }
-                    | Step::Databases(_) => Err(Problem::NotCommands),
-                }),
+                _ => acl::step_of_commands(&format!("+{word}"), dictionary)
+                    .and_then(|step| commands.apply(step, 0)),
             };
             applied.map_err(|problem| format!("'{}': {problem}", word.escape_debug()))?;
         }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::command::{Categories, Dictionary};
 use crate::config::{KeyMode, LimitRule, Rules};
 
-use super::acl::{self, Problem, Step, Word};
+use super::acl::{self, Problem, Word};
 use super::command_set::CommandSet;
 use super::guard;
 use super::judge::RoleRules;
@@ -211,17 +211,8 @@ impl Builder {
             let word = word.unwrap_or_else(|open| open);
             let sign = if word.text.starts_with(['+', '-']) { "" } else { "+" };
             let signed = format!("{sign}{}", word.text);
-            let applied = acl::step(&signed, &self.dictionary).and_then(|step| match step {
-                Step::Commands { .. } | Step::AllCommands { .. } => commands.apply(step, 0),
-                Step::FirstArgument { .. }
-                | Step::AllKeys
-                | Step::ResetKeys
-                | Step::Keys { .. }
-                | Step::AllChannels
-                | Step::ResetChannels
-                | Step::Channels { .. }
-                | Step::Databases(_) => Err(Problem::NotCommands),
-            });
+            let applied = acl::step_of_commands(&signed, &self.dictionary)
+                .and_then(|step| commands.apply(step, 0));
             if let Err(problem) = applied {
                 self.refuse(setting.to_owned(), Word { at: word.at, text: &signed }, problem);
             }

@@ -213,13 +213,7 @@ mod tests {
 
     #[test]
     fn large_text_is_awaited_only_where_it_decides() {
-        let limits = RequestLimits {
-            max_args: 100,
-            max_bulk_bytes: 1 << 20,
-            max_inline_bytes: 100,
-            large_bytes: 1 << 16,
-            authenticated: true,
-        };
+        let limits = RequestLimits { large_bytes: 1 << 16, ..RequestLimits::NONE };
         for (frame, mode, expected) in [
             ("*3\r\n$4\r\nEVAL\r\n$65536\r\n", ScriptMode::Allowlist, Some(Rule::Incomplete)),
             ("*3\r\n$4\r\nEVAL\r\n$65536\r\n", ScriptMode::Deny, Some(Rule::Script)),

@@ -5,8 +5,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may crash")]
 use super::*;
 use crate::command::lookup;
+use crate::command::testing::with_head;
 use crate::config::Rules;
-use crate::resp::{RequestBuf, RequestLimits, RequestScanner, Scan};
+use crate::resp::RequestBuf;
 
 fn policy(acl: &str) -> Policy {
     compile(&Rules { acl: Some(acl.to_owned()), ..Rules::default() }).unwrap()
@@ -15,23 +16,6 @@ fn policy(acl: &str) -> Policy {
 fn verdict(policy: &Policy, request: &Request<'_>) -> Option<Rule> {
     let decided = policy.decide(lookup(request), request, 0, &mut Scratch::default());
     decided.err().map(|refusal| refusal.rule)
-}
-
-/// A request of `len` arguments, of which only those of `line` are here, and that the next has 65536 bytes.
-pub(super) fn with_head<T>(line: &str, len: usize, judge: impl FnOnce(&Request<'_>) -> T) -> T {
-    let limits = RequestLimits {
-        max_args: 100,
-        max_bulk_bytes: 1 << 20,
-        max_inline_bytes: 100,
-        large_bytes: 1 << 16,
-        authenticated: true,
-    };
-    let args = line.split(' ').map(|arg| format!("${}\r\n{arg}\r\n", arg.len()));
-    let frame = format!("*{len}\r\n{}$65536\r\n", args.collect::<String>());
-    let mut scanner = RequestScanner::default();
-    let scan = scanner.scan(frame.as_bytes(), &limits);
-    assert!(matches!(scan, Ok(Scan::Head { .. })), "{line}: {scan:?}");
-    judge(&scanner.request(frame.as_bytes()))
 }
 
 fn of_head(policy: &Policy, line: &str, len: usize) -> Option<Rule> {

@@ -19,16 +19,14 @@ pub(super) struct ClientInfo {
 impl ClientInfo {
     /// The client says of itself what the server is sent as well: a name, or its library's.
     pub(super) fn note_said(&mut self, local: Local, option: &[u8], value: &[u8]) {
-        match local {
-            Local::SetName if is_valid_name(option) => self.name = option.to_vec(),
-            Local::SetInfo if !is_valid_name(value) => {}
-            Local::SetInfo if option.eq_ignore_ascii_case(b"lib-name") => {
-                self.lib_name = value.to_vec();
-            }
-            Local::SetInfo if option.eq_ignore_ascii_case(b"lib-ver") => {
-                self.lib_ver = value.to_vec();
-            }
-            _ => {}
+        let names = local == Local::SetName && is_valid_name(option);
+        let informs = local == Local::SetInfo && is_valid_name(value);
+        if names {
+            self.name = option.to_vec();
+        } else if informs && option.eq_ignore_ascii_case(b"lib-name") {
+            self.lib_name = value.to_vec();
+        } else if informs && option.eq_ignore_ascii_case(b"lib-ver") {
+            self.lib_ver = value.to_vec();
         }
         debug_assert!(is_valid_name(&self.name), "a name that would break the line about it");
     }

@@ -268,10 +268,7 @@ fn dispatch(
             return reject(session, spec, &text, ctx, out);
         }
     }
-    if login::is_compared(spec, request, ctx)
-        && let Some(until) = hold_wrong(session, spec, request, ctx)
-        && ctx.now < until
-    {
+    if let Some(until) = hold_wrong(session, spec, request, ctx) {
         return Step::Pause(until);
     }
     if let Some(step) = dedicated::dispatch_own(session, spec, request, ctx, out) {
@@ -328,21 +325,27 @@ fn dispatch(
     }
 }
 
-/// When the login at hand is answered, if it is wrong; a right one goes on at once. The request that comes again
-/// is wrong still, whatever a reload has changed.
+/// When the login at hand is answered, if it is wrong and that is later; a right one goes on at once. The request
+/// that comes again is wrong still, whatever a reload has changed.
 fn hold_wrong(
     session: &mut Session,
     spec: &Spec,
     request: &Request<'_>,
     ctx: &Context<'_>,
 ) -> Option<Instant> {
-    if let Some(until) = session.user.wrong_until() {
-        return Some(until);
+    if !login::is_compared(spec, request, ctx) {
+        return None;
     }
-    let user = login::wrong_user(session, spec, request, ctx)?;
-    let until = ctx.limiters.note_wrong_login(ctx.now);
-    session.user.hold_wrong(user, until);
-    Some(until)
+    let until = match session.user.wrong_until() {
+        Some(until) => until,
+        None => {
+            let user = login::wrong_user(session, spec, request, ctx)?;
+            let until = ctx.limiters.note_wrong_login(ctx.now);
+            session.user.hold_wrong(user, until);
+            until
+        }
+    };
+    (ctx.now < until).then_some(until)
 }
 
 /// A command that frees the server, on a connection that nothing else is asked on: it need not be

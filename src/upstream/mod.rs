@@ -70,7 +70,7 @@ pub use mailbox::Mailbox;
 pub(crate) use memory_budget::MemoryBudget;
 pub(crate) use read_ahead::ReadAhead;
 pub(crate) use remarks::{Notable, Remark};
-pub(crate) use shared::{Request, Shared};
+pub(crate) use shared::Shared;
 pub(crate) use shares::{Use, most_for_one_use};
 pub(crate) use yield_to_io::yield_to_io;
 

@@ -19,7 +19,7 @@ use super::pipeline::Pipeline;
 use crate::base::client_text;
 use crate::base::clock;
 use crate::base::limits;
-use crate::traffic::{Facts, Loss, OpenFailure, PoolKey, Ticket, Unavailable};
+use crate::traffic::{Facts, Loss, OpenFailure, Outgoing, PoolKey, Unavailable};
 
 #[derive(Debug)]
 pub(super) struct Inner {
@@ -55,24 +55,6 @@ pub(crate) struct Shared {
     depth: Cell<usize>,
     context: Rc<UpstreamContext>,
     pub(super) inner: RefCell<Inner>,
-}
-
-/// One request for a shared connection.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Request<'a> {
-    pub ticket: Ticket,
-    pub bytes: &'a [u8],
-    /// Replies that come before the one that counts.
-    pub skip: u32,
-    /// May be executed twice without harm.
-    pub retry: bool,
-    /// It completes the request sent just before, and is repeated only together with it.
-    pub companion: bool,
-    /// Bytes that its session has in flight, this request among them.
-    pub share: usize,
-    pub at: Instant,
-    /// Once an outage has lasted for `upstream.outage_wait` it is refused at once.
-    pub eager: bool,
 }
 
 impl Shared {
@@ -157,7 +139,7 @@ impl Shared {
     pub(crate) fn send(
         &self,
         owner: &Rc<Mailbox>,
-        request: Request<'_>,
+        request: Outgoing<'_>,
     ) -> Result<(), Unavailable> {
         let mut inner = self.inner.borrow_mut();
         if !inner.line.is_up() {
@@ -192,7 +174,7 @@ impl Shared {
             inner.batch_owners += 1;
         }
         inner.batch += 1;
-        let Request { ticket, bytes, skip, retry, companion, at, .. } = request;
+        let Outgoing { ticket, bytes, skip, retry, companion, at, .. } = request;
         inner.line.pipeline.push(Owner::Session(Rc::clone(owner)), ticket, bytes, skip, retry, at);
         if companion {
             inner.line.pipeline.note_companion();

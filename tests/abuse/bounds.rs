@@ -1,16 +1,6 @@
 //! What one client may cost: sizes, counts, times, and what it may never cost the others.
 //!
 //! Owns: the bounds as an application and a process table see them. Never knows: how they are kept.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stderr,
-    clippy::wildcard_enum_match_arm,
-    reason = "a test may crash"
-)]
-
 use crate::support;
 mod clocks;
 mod files;

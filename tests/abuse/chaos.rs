@@ -1,16 +1,6 @@
 //! Many clients while the server's side breaks: no reply goes astray, no acknowledged write is lost.
 //!
 //! Owns: the disturbances and what must hold under each. Never knows: how respgate recovers.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stderr,
-    clippy::wildcard_enum_match_arm,
-    reason = "a test may crash"
-)]
-
 use crate::support;
 mod worker;
 

@@ -2,16 +2,6 @@
 //!
 //! Owns: the list of its parts and what they share. Never knows: how a fault is made.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::wildcard_enum_match_arm,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::print_stderr,
-    reason = "a test may crash"
-)]
-
 use crate::support;
 mod addresses;
 mod broken;

@@ -1,16 +1,6 @@
 //! Clients that mean harm: memory stays bounded, and everybody else is served.
 //!
 //! Owns: the attacks and their bounds. Never knows: how respgate defends itself.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stderr,
-    clippy::wildcard_enum_match_arm,
-    reason = "a test may crash"
-)]
-
 use crate::support;
 use std::time::Duration;
 

@@ -1,16 +1,6 @@
 //! What clients of one respgate see of each other, and do to each other: CLIENT LIST, KILL, UNBLOCK.
 //!
 //! Owns: the cases. Never knows: how a session is made.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stderr,
-    clippy::wildcard_enum_match_arm,
-    reason = "a test may crash"
-)]
-
 use crate::support;
 mod redirect;
 

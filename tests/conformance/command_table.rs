@@ -7,15 +7,6 @@
 //! `RESPGATE_TEST_VALKEY`, a path), and every server of `RESPGATE_TEST_SERVERS` (paths, separated
 //! by `:`).
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stderr,
-    reason = "a test may crash"
-)]
-
 mod forms;
 mod server;
 

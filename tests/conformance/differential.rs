@@ -2,16 +2,6 @@
 //!
 //! Owns: how a scenario is played. Never knows: what the replies mean (`tests/conformance/differential/*.txt`
 //! hold the scenarios, `support/allowed.rs` the differences that are right).
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stderr,
-    clippy::wildcard_enum_match_arm,
-    reason = "a test may crash"
-)]
-
 use crate::support;
 mod states;
 

@@ -4,14 +4,6 @@
 //! Owns: how inputs are played, many at once. Never knows: what they are (`malformed/input.rs`).
 //!
 //! `RESPGATE_SEED=7` plays that input alone and shows it; `RESPGATE_SEEDS=20000` plays more.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stderr,
-    reason = "a test may crash"
-)]
-
 use crate::support;
 mod input;
 mod tap;
@@ -21,9 +13,9 @@ use std::time::Duration;
 
 use input::Input;
 use respgate::internals::base::clock::now;
+use support::choices::Choices;
 use support::client::{Client, PATIENCE, Target, show};
 use support::pair::{Pair, Shape};
-use support::prng::Prng;
 use support::proxy::{OPEN_POLICY, Proxy, configuration, directory, listener};
 use support::real_server::{Brand, Server, free_port};
 use support::seeds::number;
@@ -135,8 +127,10 @@ fn play_all(sides: &Sides, seeds: Range<u64>, strangers: bool) {
     };
     let mut differences = Vec::new();
     for batch in seeds.chunks(BATCH) {
-        let inputs: Vec<Input> =
-            batch.iter().map(|seed| Input::new(*seed, strangers, &mut Prng::new(*seed))).collect();
+        let inputs: Vec<Input> = batch
+            .iter()
+            .map(|seed| Input::new(*seed, strangers, &mut Choices::from_seed(*seed)))
+            .collect();
         if seeds.len() == 1 {
             for piece in &inputs[0].pieces {
                 eprintln!("{}: {}", inputs[0].kind, show(piece));

@@ -3,25 +3,15 @@
 //! Owns: how a session is played. Never knows: what may be said (`support/grammar.rs`).
 //!
 //! `RESPGATE_SEED=7` plays that session alone, its actions shown.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stderr,
-    clippy::wildcard_enum_match_arm,
-    reason = "a test may crash"
-)]
-
 use crate::support;
 use std::ops::Range;
 use std::time::Duration;
 
 use support::allowed::normalise;
+use support::choices::Choices;
 use support::client::{Client, Got, PATIENCE, show};
 use support::grammar::{Action, Speaker, Then, Weights};
 use support::pair::{PREFIX_TEXT, Pair, Shape};
-use support::prng::Prng;
 use support::real_server::{Brand, Server, wait_until};
 
 const STEPS: usize = 120;
@@ -77,7 +67,7 @@ struct Both {
 struct Session<'a> {
     pair: &'a Pair,
     seed: u64,
-    random: Prng,
+    random: Choices,
     weights: Weights,
     clients: Vec<Both>,
     history: Vec<String>,
@@ -86,7 +76,7 @@ struct Session<'a> {
 impl<'a> Session<'a> {
     fn new(pair: &'a Pair, seed: u64) -> Self {
         pair.reset();
-        let mut random = Prng::new(seed);
+        let mut random = Choices::from_seed(seed);
         let weights = Weights::draw(&mut random);
         let clients = (0..CLIENTS).map(|_| Both::connect(pair)).collect();
         Self { pair, seed, random, weights, clients, history: Vec::new() }

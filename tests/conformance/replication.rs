@@ -1,16 +1,6 @@
 //! Replicas and backups through respgate: SYNC, PSYNC and REPLCONF, with programs that use them.
 //!
 //! Owns: what passes, for whom, and what it may cost. Never knows: how the stream is carried.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stderr,
-    clippy::wildcard_enum_match_arm,
-    reason = "a test may crash"
-)]
-
 use crate::support;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

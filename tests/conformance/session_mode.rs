@@ -2,16 +2,6 @@
 //!
 //! Owns: what is the server's answer there, and what the rules still hold. Never knows: sessions that
 //! share connections.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stderr,
-    clippy::wildcard_enum_match_arm,
-    reason = "a test may crash"
-)]
-
 use crate::support;
 
 use support::client::{Client, Got, PATIENCE, encode};

@@ -3,16 +3,6 @@
 //!
 //! Owns: the walk over the table of commands, what is wrong in each request. Never knows: keys that are
 //! denied, how a request is judged.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stderr,
-    clippy::wildcard_enum_match_arm,
-    reason = "a test may crash"
-)]
-
 use crate::support;
 use respgate::internals::command::{Categories, Effect, Spec, all};
 use support::client::{Client, encode, show};

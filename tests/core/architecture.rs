@@ -2,14 +2,6 @@
 //!
 //! Owns: levels, purity, the form of a file. Never knows: what the code does. Each rule is a function
 //! over the text of files, and has a made-up case that it must refuse.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test may crash"
-)]
-
 mod assertions;
 mod bounds;
 mod language;

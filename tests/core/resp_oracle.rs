@@ -2,13 +2,6 @@
 //!
 //! Owns: frames made by chance. Never knows: how either side works.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::wildcard_enum_match_arm,
-    reason = "a test may crash"
-)]
-
 use bytes::BytesMut;
 use proptest::collection::vec;
 use proptest::prelude::*;

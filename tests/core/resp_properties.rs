@@ -2,8 +2,6 @@
 //!
 //! Owns: pipelines made by chance. Never knows: how the scanners work.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may crash")]
-
 use bytes::BytesMut;
 use proptest::collection::vec;
 use proptest::prelude::*;

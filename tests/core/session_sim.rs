@@ -4,16 +4,6 @@
 //!
 //! `RESPGATE_SEEDS=10000` runs more seeds, `RESPGATE_SEED=7` one.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::wildcard_enum_match_arm,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::print_stderr,
-    reason = "a test may crash"
-)]
-
 use crate::support;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};

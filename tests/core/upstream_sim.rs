@@ -6,19 +6,8 @@
 //!
 //! `RESPGATE_SEEDS=10000` runs more seeds, `RESPGATE_SEED=7` one, and tells what happens in it.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::wildcard_enum_match_arm,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::print_stderr,
-    clippy::too_many_lines,
-    reason = "a test may crash"
-)]
+#![allow(clippy::too_many_lines, reason = "a test may crash")]
 
-#[path = "session_sim/choices.rs"]
-mod choices;
 mod model;
 mod pool;
 mod scenarios;
@@ -28,7 +17,7 @@ mod world;
 
 use std::time::{Duration, Instant};
 
-use choices::Choices;
+use crate::support::choices::Choices;
 use model::{End, Kind};
 use respgate::internals::base::clock;
 use respgate::internals::config::OnOutage;

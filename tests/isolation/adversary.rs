@@ -5,16 +5,6 @@
 //!
 //! What is listed as an attack comes from the notes on namespaces and from reading the parsers of
 //! the servers; what must hold afterwards is asked of the server itself, past respgate.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stderr,
-    clippy::wildcard_enum_match_arm,
-    reason = "a test may crash"
-)]
-
 use crate::support;
 mod attacks;
 mod disguise;

@@ -1,15 +1,6 @@
 //! Two applications with the same names and different prefixes share one server and never meet.
 //!
 //! Owns: [`app`], what both parts share. Never knows: how a name is rewritten.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stderr,
-    clippy::wildcard_enum_match_arm,
-    reason = "a test may crash"
-)]
-
 use crate::support;
 mod apart;
 mod told;

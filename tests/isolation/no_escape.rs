@@ -1,15 +1,6 @@
 //! Nothing outside a prefix is named, shown or touched: every command of the table is tried.
 //!
 //! Owns: the written list of commands that reach no key. Never knows: how a policy decides.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stderr,
-    clippy::wildcard_enum_match_arm,
-    reason = "a test may crash"
-)]
-
 use crate::support;
 mod bounded;
 mod through;

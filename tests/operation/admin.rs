@@ -1,16 +1,6 @@
 //! The admin server: each verb by its subcommand, over the Unix socket and over TCP, and what is refused.
 //!
 //! Owns: the cases. Never knows: how a verb is answered.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stderr,
-    clippy::wildcard_enum_match_arm,
-    reason = "a test may crash"
-)]
-
 use crate::support;
 mod blocks;
 mod house;

@@ -1,15 +1,6 @@
 //! The audit log of a running respgate: what is written, what never is, and what happens to a sink that fails.
 //!
 //! Owns: the cases. Never knows: how entries are made.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stderr,
-    reason = "a test may crash"
-)]
-
 use crate::support;
 mod follow;
 mod million;

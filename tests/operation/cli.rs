@@ -2,8 +2,6 @@
 //!
 //! Owns: what the command line promises. Never knows: the code behind it.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may crash")]
-
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};

@@ -1,7 +1,5 @@
 //! Configurations right and wrong, and the words for each mistake.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may crash")]
-
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;

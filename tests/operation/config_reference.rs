@@ -2,8 +2,6 @@
 //!
 //! Owns: that comparison. Never knows: how a configuration is read.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may crash")]
-
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 

@@ -1,8 +1,6 @@
 //! What a newcomer meets first: the demonstration as a person starts it, and the page that leads to it.
 //!
 //! Owns: what `respgate demo` and the README promise. Never knows: how it is made.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may crash")]
-
 use crate::support;
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpStream;

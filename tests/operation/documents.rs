@@ -2,8 +2,6 @@
 //!
 //! Owns: that comparison. Never knows: whether a document is understood.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may crash")]
-
 #[path = "telemetry/catalogue.rs"]
 mod catalogue;
 #[path = "admin/page.rs"]

@@ -1,16 +1,6 @@
 //! What an operator reads in the first hour: `check --connect`, the start line, addresses in use.
 //!
 //! Owns: the words and exit codes. Never knows: how they come about.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stderr,
-    clippy::wildcard_enum_match_arm,
-    reason = "a test may crash"
-)]
-
 use crate::support;
 use std::path::Path;
 use std::process::Command;

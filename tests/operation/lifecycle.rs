@@ -2,16 +2,6 @@
 //! tells those who watch it.
 //!
 //! Owns: the life of the process as seen from outside. Never knows: how it is assembled.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stderr,
-    clippy::wildcard_enum_match_arm,
-    reason = "a test may crash"
-)]
-
 use crate::support;
 mod process;
 mod sandbox;

@@ -2,15 +2,6 @@
 //!
 //! Owns: respgate with a TLS listener in front of a plain server, and clients with certificates. Never knows: TLS
 //! towards the server.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stderr,
-    reason = "a test may crash"
-)]
-
 use crate::support;
 use crate::support::certs;
 mod drivers;

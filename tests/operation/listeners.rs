@@ -1,16 +1,6 @@
 //! Where applications connect, who may, and what is said to those who may not.
 //!
 //! Owns: addresses, socket files, client authentication. Never knows: what clients do once admitted.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stderr,
-    clippy::wildcard_enum_match_arm,
-    reason = "a test may crash"
-)]
-
 use crate::support;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixListener;

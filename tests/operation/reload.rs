@@ -2,16 +2,6 @@
 //! without a lost reply, what is not is said and changes nothing.
 //!
 //! Owns: reload as seen by applications, operators and the server. Never knows: how files are read.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stderr,
-    clippy::wildcard_enum_match_arm,
-    reason = "a test may crash"
-)]
-
 use crate::support;
 mod configuration;
 mod identity;

@@ -2,16 +2,6 @@
 //!
 //! Owns: keys, passwords, tokens, users' files and configurations damaged in many ways, and the search
 //! through all that is written. Never knows: the texts themselves.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stderr,
-    clippy::wildcard_enum_match_arm,
-    reason = "a test may crash"
-)]
-
 use crate::support;
 mod damage;
 mod memory;

@@ -2,14 +2,6 @@
 //! changes anything.
 //!
 //! Owns: the scenarios, the table of checks. Never knows: how a check is done.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test may crash"
-)]
-
 #[allow(dead_code, reason = "each test uses the part it needs")]
 use crate::support;
 use crate::support::certs;

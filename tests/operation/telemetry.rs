@@ -1,14 +1,6 @@
 //! The telemetry server as its users see it: over a socket, judged by `promtool`.
 //!
 //! Owns: what the exposition and the probes promise. Never knows: how they are made.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test may crash"
-)]
-
 use crate::support;
 #[path = "../support/certs.rs"]
 #[allow(dead_code, reason = "other tests use the rest")]

@@ -1,14 +1,6 @@
 //! Mutual TLS against a real server: identities, their faults, their replacement, the login.
 //!
 //! Owns: the server of these tests. Never knows: sessions, policy.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test may crash"
-)]
-
 use crate::support::certs;
 use crate::support::real_server::free_port;
 mod doctor;

@@ -1,16 +1,6 @@
 //! Random rules and random requests: a policy says what a server with the same ACL says.
 //!
 //! Owns: the written list of what differs. Never knows: why a rule is right.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stderr,
-    clippy::wildcard_enum_match_arm,
-    reason = "a test may crash"
-)]
-
 use crate::support;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,9 +9,9 @@ use respgate::internals::command::{self, KeyKind, Lookup, Spec, lookup};
 use respgate::internals::config::{Rules, ScriptMode, ScriptRules};
 use respgate::internals::policy::{Pattern, Policy, Scratch, compile};
 use respgate::internals::resp::RequestBuf;
+use support::choices::Choices;
 use support::client::{Client, encode};
 use support::forms::{Form, forms, plain};
-use support::prng::Prng;
 use support::real_server::{Brand, Server};
 
 type Words = Vec<Vec<u8>>;
@@ -46,9 +36,9 @@ fn globs_match_as_the_server_matches() {
     }
     let server = Server::plain(Brand::Redis);
     let mut client = server.observer();
-    let mut prng = Prng::new(7);
+    let mut prng = Choices::from_seed(7);
     let alphabet = ["a", "b", "c", "*", "*", "?", "[", "]", "^", "-", "\\", "\u{e9}"];
-    let text = |prng: &mut Prng, letters: &[&str], most: usize| -> String {
+    let text = |prng: &mut Choices, letters: &[&str], most: usize| -> String {
         (0..prng.below(most + 1)).map(|_| *prng.pick(letters)).collect()
     };
     let mut cases = Vec::new();
@@ -92,7 +82,7 @@ fn rules_mean_what_they_mean_to_the_server() {
     let mut scratch = Scratch::default();
     let mut verdicts = BTreeMap::<&str, usize>::new();
     for seed in 0..RULE_SETS {
-        let mut prng = Prng::new(seed as u64);
+        let mut prng = Choices::from_seed(seed as u64);
         let rules = pool.rules(&mut prng);
         let accepted = set_user(&mut client, &rules);
         let policy = policy(&rules);
@@ -153,7 +143,7 @@ impl Pool {
         Self { names, categories, forms: all }
     }
 
-    fn rules(&self, prng: &mut Prng) -> String {
+    fn rules(&self, prng: &mut Choices) -> String {
         let mut words = Vec::new();
         if prng.chance(70) {
             words.push(
@@ -173,7 +163,7 @@ impl Pool {
         words.join(" ")
     }
 
-    fn word(&self, prng: &mut Prng) -> String {
+    fn word(&self, prng: &mut Choices) -> String {
         let sign = *prng.pick(&["+", "-"]);
         match prng.weighted(&[6, 4, 8, 4, 3, 1, 1]) {
             0 => format!("{sign}{}", prng.pick(&self.names)),
@@ -199,7 +189,7 @@ impl Pool {
         }
     }
 
-    fn request(&self, prng: &mut Prng) -> Words {
+    fn request(&self, prng: &mut Choices) -> Words {
         let form = prng.pick(&self.forms);
         let mut words = form.words.clone();
         for (place, kind) in &form.places {

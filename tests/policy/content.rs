@@ -1,15 +1,6 @@
 //! Keys and values are as the policy says, and what is not is refused without being stored.
 //!
 //! Owns: the cases. Never knows: how the policy decides.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stderr,
-    clippy::wildcard_enum_match_arm,
-    reason = "a test may crash"
-)]
-
 use crate::support;
 use support::client::{Client, encode};
 use support::proxy::Proxy;

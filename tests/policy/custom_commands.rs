@@ -2,16 +2,6 @@
 //! held to the same rules as all others.
 //!
 //! Owns: the cases, before real servers whose commands have other names. Never knows: modules.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stderr,
-    clippy::wildcard_enum_match_arm,
-    reason = "a test may crash"
-)]
-
 use crate::support;
 mod relay;
 

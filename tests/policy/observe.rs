@@ -2,16 +2,6 @@
 //! respgate.
 //!
 //! Owns: the cases. Never knows: how decisions are made.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stderr,
-    clippy::wildcard_enum_match_arm,
-    reason = "a test may crash"
-)]
-
 use crate::support;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output};

@@ -11,16 +11,6 @@
 //! FOO => ERR unknown command …     any other words, to the byte
 //! strict: PFMERGE app2:x => key    the server itself would let this pass
 //! ```
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stderr,
-    clippy::wildcard_enum_match_arm,
-    reason = "a test may crash"
-)]
-
 use crate::support;
 use std::path::Path;
 

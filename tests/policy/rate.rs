@@ -1,16 +1,6 @@
 //! Limits on how often, and how many at once, as applications meet them.
 //!
 //! Owns: those cases. Never knows: how a bucket is kept.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stderr,
-    clippy::wildcard_enum_match_arm,
-    reason = "a test may crash"
-)]
-
 use crate::support;
 use std::time::Duration;
 

@@ -1,16 +1,6 @@
 //! Who a client is decides what it may do: listeners, users, uids, ACL files.
 //!
 //! Owns: roles as seen by applications and operators. Never knows: how a policy decides.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stderr,
-    clippy::wildcard_enum_match_arm,
-    reason = "a test may crash"
-)]
-
 use crate::support;
 mod acl_file;
 mod reload;

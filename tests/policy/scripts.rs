@@ -1,16 +1,6 @@
 //! Scripts through respgate: which may run, and those that the server has lost.
 //!
 //! Owns: scripts as applications and the server see them. Never knows: how they are kept.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stderr,
-    clippy::wildcard_enum_match_arm,
-    reason = "a test may crash"
-)]
-
 use crate::support;
 #[path = "guard/mod.rs"]
 mod guard;

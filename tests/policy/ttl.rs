@@ -1,15 +1,6 @@
 //! Every key lives as long as the policy says: each way to write one is tried on real servers.
 //!
 //! Owns: the ways, and what a server is asked afterwards. Never knows: how the policy decides.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stderr,
-    clippy::wildcard_enum_match_arm,
-    reason = "a test may crash"
-)]
-
 use crate::support;
 mod rules;
 mod walk;

@@ -5,8 +5,8 @@
 //! Every command here has one right answer: nothing depends on a clock, on chance or on the order
 //! of a server's hash table.
 
+use super::choices::Choices;
 use super::client::encode;
-use super::prng::Prng;
 
 /// What one client does in one step.
 #[derive(Clone, Debug)]
@@ -46,7 +46,7 @@ pub struct Speaker {
 #[derive(Clone, Debug)]
 pub struct Weights([usize; KINDS.len()]);
 
-type Kind = fn(&mut Speaker, &mut Prng) -> Action;
+type Kind = fn(&mut Speaker, &mut Choices) -> Action;
 
 const KINDS: [(usize, Kind); 15] = [
     (30, one_command),
@@ -67,13 +67,13 @@ const KINDS: [(usize, Kind); 15] = [
 ];
 
 impl Weights {
-    pub fn draw(random: &mut Prng) -> Self {
+    pub fn draw(random: &mut Choices) -> Self {
         Self(KINDS.map(|(weight, _)| if random.chance(20) { 0 } else { weight * random.below(4) }))
     }
 }
 
 impl Speaker {
-    pub fn next(&mut self, weights: &Weights, random: &mut Prng) -> Action {
+    pub fn next(&mut self, weights: &Weights, random: &mut Choices) -> Action {
         let mut drawn = weights.0;
         drawn[0] += 1;
         (KINDS[random.weighted(&drawn)].1)(self, random)
@@ -106,11 +106,11 @@ fn say(text: &str) -> Vec<String> {
     text.split(' ').map(str::to_owned).collect()
 }
 
-fn one_command(_: &mut Speaker, random: &mut Prng) -> Action {
+fn one_command(_: &mut Speaker, random: &mut Choices) -> Action {
     commands(&[data(random)])
 }
 
-fn pipeline(speaker: &mut Speaker, random: &mut Prng) -> Action {
+fn pipeline(speaker: &mut Speaker, random: &mut Choices) -> Action {
     let most = if random.chance(10) { 200 } else { 12 };
     let count = 2 + random.below(most);
     let mut list: Vec<Vec<String>> = (0..count).map(|_| data(random)).collect();
@@ -126,17 +126,17 @@ fn pipeline(speaker: &mut Speaker, random: &mut Prng) -> Action {
     commands(&list)
 }
 
-fn begin(speaker: &mut Speaker, _: &mut Prng) -> Action {
+fn begin(speaker: &mut Speaker, _: &mut Choices) -> Action {
     speaker.in_transaction = !speaker.subscribed || speaker.resp3;
     commands(&[say("MULTI")])
 }
 
-fn end(speaker: &mut Speaker, random: &mut Prng) -> Action {
+fn end(speaker: &mut Speaker, random: &mut Choices) -> Action {
     speaker.in_transaction = false;
     commands(&[say(if random.chance(75) { "EXEC" } else { "DISCARD" })])
 }
 
-fn watch(speaker: &mut Speaker, random: &mut Prng) -> Action {
+fn watch(speaker: &mut Speaker, random: &mut Choices) -> Action {
     speaker.settled = true;
     let text = match random.below(4) {
         0 => "UNWATCH".to_owned(),
@@ -146,7 +146,7 @@ fn watch(speaker: &mut Speaker, random: &mut Prng) -> Action {
     commands(&[say(&text)])
 }
 
-fn block(_: &mut Speaker, random: &mut Prng) -> Action {
+fn block(_: &mut Speaker, random: &mut Choices) -> Action {
     let (list, other) = (key(random, 'l'), key(random, 'l'));
     let timeout = if random.chance(70) { "0" } else { "0.01" };
     let forever = timeout == "0";
@@ -166,7 +166,7 @@ fn block(_: &mut Speaker, random: &mut Prng) -> Action {
     action
 }
 
-fn subscribe(speaker: &mut Speaker, random: &mut Prng) -> Action {
+fn subscribe(speaker: &mut Speaker, random: &mut Choices) -> Action {
     if speaker.in_transaction {
         return commands(&[data(random)]);
     }
@@ -183,18 +183,18 @@ fn subscribe(speaker: &mut Speaker, random: &mut Prng) -> Action {
     commands(&[say(&text)])
 }
 
-fn publish(_: &mut Speaker, random: &mut Prng) -> Action {
+fn publish(_: &mut Speaker, random: &mut Choices) -> Action {
     let verb = random.pick(&["PUBLISH", "PUBLISH", "SPUBLISH"]);
     let channel = random.below(4);
     commands(&[say(&format!("{verb} c{channel} message{}", random.below(1000)))])
 }
 
-fn select(_: &mut Speaker, random: &mut Prng) -> Action {
+fn select(_: &mut Speaker, random: &mut Choices) -> Action {
     let database = random.pick(&["0", "0", "1", "2", "16", "x"]);
     commands(&[say(&format!("SELECT {database}"))])
 }
 
-fn introduce(speaker: &mut Speaker, random: &mut Prng) -> Action {
+fn introduce(speaker: &mut Speaker, random: &mut Choices) -> Action {
     let text = match random.below(9) {
         0 => "CLIENT SETNAME me".to_owned(),
         1 => "CLIENT GETNAME".to_owned(),
@@ -216,7 +216,7 @@ fn introduce(speaker: &mut Speaker, random: &mut Prng) -> Action {
 }
 
 /// Commands whose replies are dropped, and one whose reply tells that they ran.
-fn silence(speaker: &mut Speaker, random: &mut Prng) -> Action {
+fn silence(speaker: &mut Speaker, random: &mut Choices) -> Action {
     if speaker.in_transaction || speaker.subscribed {
         return commands(&[data(random)]);
     }
@@ -235,7 +235,7 @@ fn silence(speaker: &mut Speaker, random: &mut Prng) -> Action {
     action
 }
 
-fn track(speaker: &mut Speaker, random: &mut Prng) -> Action {
+fn track(speaker: &mut Speaker, random: &mut Choices) -> Action {
     if !speaker.resp3 || speaker.in_transaction {
         return commands(&[data(random)]);
     }
@@ -245,7 +245,7 @@ fn track(speaker: &mut Speaker, random: &mut Prng) -> Action {
     commands(&[say(&format!("CLIENT TRACKING {}", random.pick(&texts)))])
 }
 
-fn break_protocol(_: &mut Speaker, random: &mut Prng) -> Action {
+fn break_protocol(_: &mut Speaker, random: &mut Choices) -> Action {
     let good = data(random);
     let bad = random.pick(&["*x\r\n", "*1\r\n$-1\r\n", "*2\r\n$3\r\nGET\r\n:1\r\n", "SET \"\r\n"]);
     let mut action = commands(&[good]);
@@ -256,7 +256,7 @@ fn break_protocol(_: &mut Speaker, random: &mut Prng) -> Action {
     action
 }
 
-fn large(_: &mut Speaker, random: &mut Prng) -> Action {
+fn large(_: &mut Speaker, random: &mut Choices) -> Action {
     let size = *random.pick(&[60_000, 65_536, 70_000, 200_000]);
     let key = key(random, 's');
     let value = "0123456789abcdef~".repeat(size / 17);
@@ -266,23 +266,23 @@ fn large(_: &mut Speaker, random: &mut Prng) -> Action {
     commands(&list)
 }
 
-fn leave(speaker: &mut Speaker, _: &mut Prng) -> Action {
+fn leave(speaker: &mut Speaker, _: &mut Choices) -> Action {
     speaker.leave()
 }
 
-fn key(random: &mut Prng, family: char) -> String {
+fn key(random: &mut Choices, family: char) -> String {
     format!("{family}{}", random.below(3))
 }
 
 /// Mostly the right type; the wrong one is an answer, too.
-fn any_key(random: &mut Prng) -> String {
+fn any_key(random: &mut Choices) -> String {
     let family = *random.pick(&['s', 'n', 'l', 'h', 'i', 'z', 'x', 'b']);
     key(random, family)
 }
 
 /// A command on data: `@f` stands for a key of the family `f` (sometimes of another), `#` for a
 /// small number.
-fn data(random: &mut Prng) -> Vec<String> {
+fn data(random: &mut Choices) -> Vec<String> {
     let template = *random.pick(DATA);
     let words = template.split(' ').map(|word| match word.strip_prefix('@') {
         Some(_) if random.chance(5) => any_key(random),

@@ -14,6 +14,7 @@
 
 pub mod allowed;
 pub mod certs;
+pub mod choices;
 pub mod client;
 pub mod fake_server;
 pub mod forms;
@@ -22,7 +23,6 @@ pub mod operator;
 pub mod pair;
 pub mod pki;
 pub mod prefixed;
-pub mod prng;
 pub mod proxy;
 pub mod real_server;
 pub mod script;

@@ -11,7 +11,7 @@ use crate::config::ClientLimits;
 use crate::resp::Request;
 use crate::session::{Cause, Completed, Context, Judged, Login, Route, Scripts, Session};
 use crate::telemetry::ClientDisconnect;
-use crate::traffic::{Facts, Loss, PoolKey, Ticket, Unavailable};
+use crate::traffic::{Facts, Loss, Outgoing, PoolKey, Unavailable};
 
 /// What the request at the front of the client's bytes waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,24 +36,6 @@ pub struct Moment<'a> {
     pub key: PoolKey,
     pub has_lease: bool,
     pub now: Instant,
-}
-
-/// A request for a shared connection.
-#[derive(Clone, Copy, Debug)]
-pub struct Outgoing<'a> {
-    pub ticket: Ticket,
-    pub bytes: &'a [u8],
-    /// Replies that come before the one that counts.
-    pub skip: u32,
-    /// May be executed twice without harm.
-    pub retry: bool,
-    /// It completes the request sent just before, on the same connection.
-    pub companion: bool,
-    /// Bytes that the client has on their way, this request among them.
-    pub share: usize,
-    pub at: Instant,
-    /// It is answered without the server while that cannot be reached.
-    pub eager: bool,
 }
 
 /// Whether the audit log has room for what a command is recorded as.

@@ -22,7 +22,7 @@ mod state;
 
 pub(crate) use clocks::{deadline, expire};
 pub(crate) use host::{Hold, Notice, PolicyChange};
-pub use host::{Host, LeaseEnd, Moment, Outgoing, PendingStep, Piece};
+pub use host::{Host, LeaseEnd, Moment, PendingStep, Piece};
 pub use invariants::check_invariants;
 pub use loan::{lose_lease, release_if_free};
 pub(crate) use requests::Through;

@@ -6,9 +6,9 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 
-use super::host::{Host, Outgoing};
+use super::host::Host;
 use crate::session::{Route, Session, WireLayout};
-use crate::traffic::{Loss, Ticket, Unavailable};
+use crate::traffic::{Loss, Outgoing, Ticket, Unavailable};
 
 #[derive(Debug, Default)]
 pub(super) struct Sending {

@@ -8,8 +8,8 @@ use bytes::BytesMut;
 
 use super::*;
 use crate::command::lookup;
+use crate::command::testing::with_head;
 use crate::config::{Rules, ScriptMode, ScriptRules};
-use crate::policy::tests::with_head;
 use crate::policy::{Policy, Rule, Scratch, compile};
 use crate::resp::RequestBuf;
 

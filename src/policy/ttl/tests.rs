@@ -5,9 +5,9 @@
 
 use bytes::BytesMut;
 
+use crate::command::testing::with_head;
 use crate::command::{Lookup, lookup};
 use crate::config::{KeyMode, KeyRules, OnExceed, OnMissing, Rules, TtlRules};
-use crate::policy::tests::with_head;
 use crate::policy::{EvalContext, Policy, Scratch, compile};
 use crate::resp::{Request, RequestBuf};
 

@@ -14,11 +14,10 @@ use tokio::net::{TcpListener, TcpStream};
 use super::*;
 use crate::config;
 use crate::telemetry::{Metrics, UpstreamDisconnect, UpstreamState};
-use crate::traffic::Ticket;
+use crate::traffic::{Outgoing, Ticket};
 use crate::upstream::Upstream;
 use crate::upstream::credentials::Credentials;
 use crate::upstream::dial::Dialer;
-use crate::upstream::shared::Request;
 use crate::upstream::target::Target;
 use crate::upstream::{Delivery, Mailbox};
 
@@ -57,9 +56,9 @@ async fn serve(mut socket: TcpStream) {
     }
 }
 
-fn request(ticket: u64, bytes: &[u8]) -> Request<'_> {
+fn request(ticket: u64, bytes: &[u8]) -> Outgoing<'_> {
     let at = clock::now();
-    Request {
+    Outgoing {
         ticket: Ticket(ticket),
         bytes,
         skip: 0,

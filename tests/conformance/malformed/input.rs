@@ -2,7 +2,7 @@
 //!
 //! Owns: [`Input`]. Never knows: what is answered.
 
-use super::support::prng::Prng;
+use super::support::choices::Choices;
 
 /// What one client sends.
 pub struct Input {
@@ -14,7 +14,7 @@ pub struct Input {
 /// Redis reads an inline line or a header of up to this length.
 const LINE_BYTES: usize = 64 << 10;
 
-type Kind = (&'static str, usize, fn(&mut Prng, &str) -> Vec<u8>);
+type Kind = (&'static str, usize, fn(&mut Choices, &str) -> Vec<u8>);
 
 /// Each with its weight.
 const KINDS: &[Kind] = &[
@@ -37,7 +37,7 @@ const KINDS: &[Kind] = &[
 
 impl Input {
     /// A stranger says a password first, the right one or another, or none.
-    pub fn new(seed: u64, stranger: bool, random: &mut Prng) -> Self {
+    pub fn new(seed: u64, stranger: bool, random: &mut Choices) -> Self {
         let key = name(seed);
         let weights: Vec<usize> = KINDS.iter().map(|kind| kind.1).collect();
         let (kind, _, make) = KINDS[random.weighted(&weights)];
@@ -57,17 +57,17 @@ impl Input {
     }
 }
 
-fn pick<'a>(random: &mut Prng, texts: &[&'a [u8]]) -> &'a [u8] {
+fn pick<'a>(random: &mut Choices, texts: &[&'a [u8]]) -> &'a [u8] {
     texts[random.below(texts.len())]
 }
 
 /// A key that no change of one byte makes another's.
 fn name(seed: u64) -> String {
-    let mut random = Prng::new(!seed);
+    let mut random = Choices::from_seed(!seed);
     (0..10).map(|_| char::from(*random.pick(b"abcdefghijklmnopqrstuvwxyz"))).collect()
 }
 
-fn cut(bytes: &[u8], cuts: usize, random: &mut Prng) -> Vec<Vec<u8>> {
+fn cut(bytes: &[u8], cuts: usize, random: &mut Choices) -> Vec<Vec<u8>> {
     let mut ends: Vec<usize> = (0..cuts).map(|_| random.below(bytes.len() + 1)).collect();
     ends.push(bytes.len());
     ends.sort_unstable();
@@ -83,7 +83,7 @@ fn cut(bytes: &[u8], cuts: usize, random: &mut Prng) -> Vec<Vec<u8>> {
 }
 
 /// Words of one command.
-fn command(random: &mut Prng, key: &str) -> Vec<Vec<u8>> {
+fn command(random: &mut Choices, key: &str) -> Vec<Vec<u8>> {
     let value = value(random);
     let texts: &[&[u8]] = match random.below(12) {
         0 => &[b"PING"],
@@ -102,7 +102,7 @@ fn command(random: &mut Prng, key: &str) -> Vec<Vec<u8>> {
     texts.iter().map(|text| text.to_vec()).collect()
 }
 
-fn value(random: &mut Prng) -> Vec<u8> {
+fn value(random: &mut Choices) -> Vec<u8> {
     let alphabets: [&[u8]; 4] =
         [b"abcxyz", b"\r\n$*0123456789PING", b" \t\r\n\0\x01\x1b\x7f\x80\xff'\"\\", b"0123456789"];
     let alphabet = random.pick(&alphabets);
@@ -114,20 +114,20 @@ fn value(random: &mut Prng) -> Vec<u8> {
     text
 }
 
-fn two(random: &mut Prng, odd: usize) -> Vec<u8> {
+fn two(random: &mut Choices, odd: usize) -> Vec<u8> {
     if !random.chance(odd) {
         return b"\r\n".to_vec();
     }
     (0..2).map(|_| *random.pick(b"\r\n\0 x*$:\xff1")).collect()
 }
 
-fn line_end(random: &mut Prng, odd: usize) -> Vec<u8> {
+fn line_end(random: &mut Choices, odd: usize) -> Vec<u8> {
     let end = two(random, odd);
     vec![b'\r', end[1]]
 }
 
 /// A command as an array; `odd` percent of all line ends are not CRLF.
-fn array(words: &[Vec<u8>], random: &mut Prng, odd: usize) -> Vec<u8> {
+fn array(words: &[Vec<u8>], random: &mut Choices, odd: usize) -> Vec<u8> {
     let mut bytes = format!("*{}", words.len()).into_bytes();
     bytes.extend(line_end(random, odd));
     for word in words {
@@ -139,7 +139,7 @@ fn array(words: &[Vec<u8>], random: &mut Prng, odd: usize) -> Vec<u8> {
     bytes
 }
 
-fn pipeline(random: &mut Prng, key: &str, odd: usize) -> Vec<u8> {
+fn pipeline(random: &mut Choices, key: &str, odd: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     for _ in 0..=random.below(4) {
         let words = command(random, key);
@@ -149,13 +149,13 @@ fn pipeline(random: &mut Prng, key: &str, odd: usize) -> Vec<u8> {
 }
 
 /// A pipeline, then `odd`, then a pipeline.
-fn around(odd: &[u8], random: &mut Prng, key: &str) -> Vec<u8> {
+fn around(odd: &[u8], random: &mut Choices, key: &str) -> Vec<u8> {
     let before = if random.chance(60) { pipeline(random, key, 0) } else { Vec::new() };
     let behind = if random.chance(60) { pipeline(random, key, 0) } else { Vec::new() };
     [before, odd.to_vec(), behind].concat()
 }
 
-fn odd_number(random: &mut Prng) -> Vec<u8> {
+fn odd_number(random: &mut Choices) -> Vec<u8> {
     let texts: [&[u8]; 32] = [
         b"",
         b"+1",
@@ -193,7 +193,7 @@ fn odd_number(random: &mut Prng) -> Vec<u8> {
     random.pick(&texts).to_vec()
 }
 
-fn numbers(random: &mut Prng, key: &str) -> Vec<u8> {
+fn numbers(random: &mut Choices, key: &str) -> Vec<u8> {
     let number = odd_number(random);
     let end = line_end(random, 30);
     let odd = if random.chance(50) {
@@ -204,7 +204,7 @@ fn numbers(random: &mut Prng, key: &str) -> Vec<u8> {
     around(&odd, random, key)
 }
 
-fn counts(random: &mut Prng, key: &str) -> Vec<u8> {
+fn counts(random: &mut Choices, key: &str) -> Vec<u8> {
     let texts = [
         "1048575",
         "1048576",
@@ -239,7 +239,7 @@ const NOTHINGS: [&[u8]; 10] = [
     b"\r \n",
 ];
 
-fn nothing(random: &mut Prng, key: &str) -> Vec<u8> {
+fn nothing(random: &mut Choices, key: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     for _ in 0..=random.below(5) {
         bytes.extend(*random.pick(&NOTHINGS));
@@ -250,7 +250,7 @@ fn nothing(random: &mut Prng, key: &str) -> Vec<u8> {
     bytes
 }
 
-fn no_dollar(random: &mut Prng, key: &str) -> Vec<u8> {
+fn no_dollar(random: &mut Choices, key: &str) -> Vec<u8> {
     let byte = [*random.pick(b":+-*%~>|_#,(!=;.\r\n\0\x01\x80\xffaA0 ")];
     let text: &[u8] = pick(random, &[b"4\r\nPING\r\n", b"1\r\n", b"1\r", b"1", b"\r\n", b"\n\n"]);
     let first: &[u8] = pick(random, &[b"", b"$4\r\nECHO\r\n", b"$0\r\n\r\n"]);
@@ -258,7 +258,7 @@ fn no_dollar(random: &mut Prng, key: &str) -> Vec<u8> {
     around(&odd, random, key)
 }
 
-fn inline(random: &mut Prng, key: &str) -> Vec<u8> {
+fn inline(random: &mut Choices, key: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     for _ in 0..=random.below(4) {
         let word: &[u8] = pick(random, &[b"PING", b"ECHO", b"GET", b"NOSUCH", b"", b"\"PING\""]);
@@ -276,7 +276,7 @@ fn inline(random: &mut Prng, key: &str) -> Vec<u8> {
     bytes
 }
 
-fn nul(random: &mut Prng, key: &str) -> Vec<u8> {
+fn nul(random: &mut Choices, key: &str) -> Vec<u8> {
     let mut bytes = if random.chance(50) { inline(random, key) } else { pipeline(random, key, 20) };
     for _ in 0..=random.below(2) {
         bytes.insert(random.below(bytes.len() + 1), 0);
@@ -284,7 +284,7 @@ fn nul(random: &mut Prng, key: &str) -> Vec<u8> {
     bytes
 }
 
-fn silence(random: &mut Prng, key: &str) -> Vec<u8> {
+fn silence(random: &mut Choices, key: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     for _ in 0..=random.below(6) {
         let modes: [&[u8]; 5] = [
@@ -304,7 +304,7 @@ fn silence(random: &mut Prng, key: &str) -> Vec<u8> {
     bytes
 }
 
-fn http(random: &mut Prng, key: &str) -> Vec<u8> {
+fn http(random: &mut Choices, key: &str) -> Vec<u8> {
     let lines: [&[u8]; 13] = [
         b"POST / HTTP/1.1\r\nHost: x\r\n\r\nPING\r\n",
         b"post\r\n",
@@ -324,7 +324,7 @@ fn http(random: &mut Prng, key: &str) -> Vec<u8> {
     if random.chance(40) { [&pipeline(random, key, 0)[..], line].concat() } else { line.to_vec() }
 }
 
-fn mutated(random: &mut Prng, key: &str) -> Vec<u8> {
+fn mutated(random: &mut Choices, key: &str) -> Vec<u8> {
     let mut bytes = match random.below(4) {
         0 => inline(random, key),
         1 => nothing(random, key),
@@ -345,21 +345,21 @@ fn mutated(random: &mut Prng, key: &str) -> Vec<u8> {
     bytes
 }
 
-fn random_bytes(random: &mut Prng, _key: &str) -> Vec<u8> {
+fn random_bytes(random: &mut Choices, _key: &str) -> Vec<u8> {
     let alphabets: [&[u8]; 3] =
         [b"*$123\r\n", b"*$1\r\nPING \0", b"\0\x01\r\n\t \"'\\ab\x80\xfe\xff*$:"];
     let alphabet = random.pick(&alphabets);
     (0..random.below(40)).map(|_| *random.pick(alphabet)).collect()
 }
 
-fn tls(random: &mut Prng, _key: &str) -> Vec<u8> {
+fn tls(random: &mut Choices, _key: &str) -> Vec<u8> {
     let mut bytes = b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03".to_vec();
-    bytes.extend((0..200).map(|_| random.next().to_le_bytes()[0]));
+    bytes.extend((0..200).map(|_| random.below(256).to_le_bytes()[0]));
     bytes
 }
 
 /// Lines that do not end, up to and beyond the limit; and such as end below it.
-fn long_line(random: &mut Prng, key: &str) -> Vec<u8> {
+fn long_line(random: &mut Choices, key: &str) -> Vec<u8> {
     let begin: &[u8] = pick(random, &[b"*", b"*1\r\n$", b"*1\r\n", b"PING ", b"\"", b"PING\0"]);
     let length =
         *random.pick(&[LINE_BYTES - 50, LINE_BYTES, LINE_BYTES + 1, LINE_BYTES + 50, 100_000]);
@@ -374,7 +374,7 @@ fn long_line(random: &mut Prng, key: &str) -> Vec<u8> {
 }
 
 /// Arguments that respgate does not store, with odd ends and with something broken behind them.
-fn large(random: &mut Prng, key: &str) -> Vec<u8> {
+fn large(random: &mut Choices, key: &str) -> Vec<u8> {
     let value = vec![b'v'; 66_000 + random.below(9000)];
     let words: &[&[u8]] = match random.below(6) {
         0 => &[b"SET", key.as_bytes(), &value],

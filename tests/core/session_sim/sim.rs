@@ -2,6 +2,7 @@
 //!
 //! Owns: the list of its parts. Never knows: how often it is run.
 
+#[path = "../../support/choices.rs"]
 pub mod choices;
 pub mod client;
 mod conversations;

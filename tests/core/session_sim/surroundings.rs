@@ -6,14 +6,14 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 use respgate::internals::command::Spec;
-use respgate::internals::downstream::conversation::{Host, LeaseEnd, Moment, Outgoing, Piece};
+use respgate::internals::downstream::conversation::{Host, LeaseEnd, Moment, Piece};
 use respgate::internals::policy::Policy;
 use respgate::internals::resp::Request;
 use respgate::internals::session::{
     self, Auth, Completed, Context, Limiters, MultiPermission, RequestScratch, Route, Scripts,
     Session, Step,
 };
-use respgate::internals::traffic::{Facts, Loss, PoolKey, Ticket, Unavailable};
+use respgate::internals::traffic::{Facts, Loss, Outgoing, PoolKey, Ticket, Unavailable};
 
 use super::client::Lease;
 use super::reference::show;

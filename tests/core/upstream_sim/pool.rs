@@ -16,7 +16,7 @@ use respgate::internals::upstream::decisions::{
     Round, Turn, Upkeep, Use, Wait, most_for_one_use,
 };
 
-use super::choices::Choices;
+use crate::support::choices::Choices;
 
 const fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)

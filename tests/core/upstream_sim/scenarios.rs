@@ -9,10 +9,10 @@ use respgate::internals::config::OnOutage;
 use respgate::internals::traffic::Loss;
 use respgate::internals::upstream::decisions::{Patience, Timing};
 
-use super::choices::Choices;
 use super::model::{End, Kind};
 use super::world::World;
 use super::{ms, pass};
+use crate::support::choices::Choices;
 
 /// On the first connection, and on the second.
 const SESSION: usize = 1;

@@ -14,9 +14,9 @@ use respgate::internals::upstream::decisions::{
     Relieved, RetryBudget, Round, Standing, Step, TURN, Timing, WAIT_TICK,
 };
 
-use super::choices::Choices;
 use super::model::{End, Kind, Model};
 use super::server::{AUTH, Arrival, Server};
+use crate::support::choices::Choices;
 
 const RETRIES: u8 = 2;
 pub const KEYS: [PoolKey; 2] = [HOME, PoolKey { database: 3, ..HOME }];

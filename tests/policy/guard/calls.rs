@@ -4,8 +4,8 @@
 
 use respgate::internals::command::{self, KeyKind, Spec};
 
+use super::super::support::choices::Choices;
 use super::super::support::forms::{Form, forms, plain};
-use super::super::support::prng::Prng;
 
 /// Shows a value of any kind, names in tables too.
 const SHOW: &str = "local function show(v) if type(v)~='table' then return tostring(v) end \
@@ -56,7 +56,7 @@ const WORDS: [&[u8]; 40] = [
 ];
 
 /// A text as Lua writes it.
-fn quoted(word: &[u8], random: &mut Prng) -> String {
+fn quoted(word: &[u8], random: &mut Choices) -> String {
     let text = std::str::from_utf8(word).ok();
     let number = text.filter(|text| text.parse::<i32>().is_ok_and(|n| n.to_string() == *text));
     if let Some(number) = number.filter(|_| random.chance(40)) {
@@ -74,7 +74,7 @@ fn quoted(word: &[u8], random: &mut Prng) -> String {
 }
 
 /// One command's arguments: a form that it has, with other names, and perhaps changed.
-fn words(specs: &[&'static Spec], names: &[&[u8]], random: &mut Prng) -> Vec<Vec<u8>> {
+fn words(specs: &[&'static Spec], names: &[&[u8]], random: &mut Choices) -> Vec<Vec<u8>> {
     let spec = *random.pick(specs);
     let all = forms(spec, "");
     let form = if all.is_empty() { plain(spec) } else { random.pick(&all).clone() };
@@ -107,7 +107,7 @@ fn words(specs: &[&'static Spec], names: &[&[u8]], random: &mut Prng) -> Vec<Vec
 }
 
 /// One call of it, as an expression.
-fn call(words: &[Vec<u8>], arguments: &mut Vec<Vec<u8>>, random: &mut Prng) -> String {
+fn call(words: &[Vec<u8>], arguments: &mut Vec<Vec<u8>>, random: &mut Choices) -> String {
     let api = random.pick(&["redis", "redis", "server"]);
     let name = random.pick(&["call", "call", "pcall"]);
     let mut list = Vec::new();
@@ -132,7 +132,7 @@ fn call(words: &[Vec<u8>], arguments: &mut Vec<Vec<u8>>, random: &mut Prng) -> S
 }
 
 /// A script with up to six calls, each of whose errors is caught, and its arguments.
-pub(super) fn script(names: &[&[u8]], random: &mut Prng) -> (String, Vec<Vec<u8>>) {
+pub(super) fn script(names: &[&[u8]], random: &mut Choices) -> (String, Vec<Vec<u8>>) {
     let specs: Vec<&Spec> = command::all().iter().filter(|spec| !spec.container).collect();
     let (keyed, keyless): (Vec<&Spec>, Vec<&Spec>) =
         specs.into_iter().partition(|spec| !spec.keys.is_empty());

@@ -6,9 +6,9 @@
 use respgate::internals::command::{self, KeySpec, Lookup};
 use respgate::internals::resp::RequestBuf;
 
+use super::super::support::choices::Choices;
 use super::super::support::client::{Client, encode};
 use super::super::support::forms::{escapes, forms};
-use super::super::support::prng::Prng;
 use super::super::support::proxy::Proxy;
 use super::super::support::real_server::Brand;
 use super::super::support::seeds;
@@ -288,7 +288,7 @@ fn play(brand: Brand, bounds: &Bounds, seed: u64, scripts: usize) -> usize {
     let mut client = proxy.client();
     let before = state(&mut observer, bounds, prefix);
     let mut monitor = Monitor::of(&server);
-    let mut random = Prng::new(seed);
+    let mut random = Choices::from_seed(seed);
     let names = names(prefix);
     let names: Vec<&[u8]> = names.iter().map(Vec::as_slice).collect();
     let mut count = 0;

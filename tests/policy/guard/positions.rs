@@ -10,9 +10,9 @@ use respgate::internals::policy::guard::{Globals, question};
 use respgate::internals::policy::{EvalContext, Guarded, Policy, Scratch, compile};
 use respgate::internals::resp::{RequestBuf, Value};
 
+use super::super::support::choices::Choices;
 use super::super::support::client::Client;
 use super::super::support::forms::{forms, plain};
-use super::super::support::prng::Prng;
 use super::super::support::real_server::Brand;
 use super::server;
 
@@ -125,7 +125,7 @@ fn compare(policy: &Policy, brand: Brand, seed: u64) -> usize {
     let guarded =
         Guarded::new(Arc::clone(policy.guard().unwrap()), globals(&mut observer, brand), 100_000);
     let dynamic = shown(&guarded, "return redis.call(unpack(ARGV))");
-    let mut random = Prng::new(seed);
+    let mut random = Choices::from_seed(seed);
     let mut compared = 0;
     for spec in command::all().iter().filter(|spec| !spec.container) {
         let mut all = forms(spec, "app1:").into_iter().map(|form| form.words).collect::<Vec<_>>();
@@ -221,7 +221,7 @@ fn values_are_measured_as_respgate_measures_them() {
         "-1",
         "x",
     ];
-    let mut random = Prng::new(7);
+    let mut random = Choices::from_seed(7);
     let mut refused = 0;
     for form in forms.iter().cycle().take(700) {
         let words: Vec<Vec<u8>> = form

@@ -1,4 +1,4 @@
-//! Where every decision of a simulation comes from: a seed, or the bytes of a fuzzer.
+//! Where every decision of a test comes from: a seed, or the bytes of a fuzzer.
 //!
 //! Owns: [`Choices`]. Never knows: what is decided.
 
@@ -7,14 +7,14 @@ use std::collections::VecDeque;
 use respgate::internals::base::entropy::Entropy;
 
 /// The same seed, or the same bytes, make the same decisions.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Choices {
     entropy: Entropy,
     /// Taken from the front before chance decides.
     bytes: Option<VecDeque<u8>>,
 }
 
-#[allow(dead_code, reason = "a seed for the simulation, bytes for the fuzzer")]
+#[allow(dead_code, reason = "a seed for tests, bytes for the fuzzer")]
 impl Choices {
     pub fn from_seed(seed: u64) -> Self {
         Self { entropy: Entropy::from_seed(seed), bytes: None }
