@@ -102,7 +102,7 @@ impl Search<'_> {
                  or into a variable and name that with password_env",
             )
         } else if UNVERIFIED.contains(&name) {
-            ValueError::new("unknown key: a server that is not verified can be anyone").hint(
+            ValueError::new("unknown key: a server that is not verified may be an attacker's").hint(
                 "write verify = \"ca\" with ca = \"FILE\" for a certificate without the server's name \
                  (and allowed_sans for the names that it has), server_name = \"NAME\" for one with another \
                  name, or verify = \"pin\" with pins for one that no authority signed",

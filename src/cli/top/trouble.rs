@@ -40,7 +40,7 @@ pub(super) fn troubles(figures: &Figures) -> Vec<Trouble> {
             add(true, format!("the {role} certificate expired {} ago", span(-left)));
         } else if late {
             let critical = share.is_some_and(|share| share < SHARE_CRITICAL);
-            add(critical, format!("the {role} certificate ends in {}", span(*left)));
+            add(critical, format!("the {role} certificate expires in {}", span(*left)));
         }
     }
     for (result, what) in [
@@ -122,9 +122,9 @@ mod tests {
         let expected = [
             "the server cannot be reached, next attempt in 2s; try: respgate check --connect",
             "the upstream peer certificate expired 1m 30s ago",
-            "the client certificate ends in 2d 0h",
+            "the client certificate expires in 2d 0h",
             "12.0/s commands are answered that the server is unavailable",
-            "the trust anchor certificate ends in 2d 0h",
+            "the trust anchor certificate expires in 2d 0h",
             "it drains: clients are being disconnected",
         ];
         assert_eq!(texts(&figures), expected);

@@ -265,11 +265,11 @@ fn identity(in_force: &InForce, now: u64, screen: &mut Screen) {
     if end <= now {
         screen.wrong(
             "ADM-E004",
-            format!("the client certificate has ended at {}", utc(end)),
+            format!("the client certificate has expired at {}", utc(end)),
             remedy,
         );
     } else if days < WARN_DAYS {
-        let what = format!("the client certificate ends in {days} days, at {}", utc(end));
+        let what = format!("the client certificate expires in {days} days, at {}", utc(end));
         screen.wrong("ADM-W003", what, remedy);
     }
     let facts = CertificateFacts::read(&client.leaf, Path::new("")).ok();
@@ -280,7 +280,7 @@ fn identity(in_force: &InForce, now: u64, screen: &mut Screen) {
         lines.push(format!("names {}", names.join(", ")));
     }
     lines.push(format!("issuer {issuer}"));
-    lines.push(format!("ends {} ({days} days); generation {generation}", utc(end)));
+    lines.push(format!("expires {} ({days} days); generation {generation}", utc(end)));
     let json = json!({
         "subject": subject,
         "names": names,
