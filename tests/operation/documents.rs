@@ -67,16 +67,37 @@ fn links_of_the_documents_lead_to_files() {
         let text = read(&document);
         for rest in text.split("](").skip(1) {
             let target = rest.split_once(')').map_or(rest, |(target, _)| target);
-            let target = target.split_once('#').map_or(target, |(file, _)| file);
-            if target.is_empty() || target.contains("://") {
+            let (target, anchor) = target.split_once('#').unwrap_or((target, ""));
+            if target.contains("://") {
                 continue;
             }
             links += 1;
-            let path = document.parent().unwrap().join(target);
+            let path = match target {
+                "" => document.clone(),
+                _ => document.parent().unwrap().join(target),
+            };
             assert!(path.exists(), "{}: no file {target}", document.display());
+            if !anchor.is_empty() && target.ends_with(".md") | target.is_empty() {
+                let headings = read(&path);
+                let found =
+                    headings.lines().any(|line| line.starts_with('#') && slug(line) == anchor);
+                assert!(
+                    found,
+                    "{}: no heading #{anchor} in {}",
+                    document.display(),
+                    path.display()
+                );
+            }
         }
     }
     assert!(links >= 5, "the documents have lost their links");
+}
+
+/// The anchor of a heading, as GitHub makes it.
+fn slug(heading: &str) -> String {
+    let text = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = text.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    kept.map(|c| if c == ' ' { '-' } else { c }).collect()
 }
 
 /// The versions, as 1.2.3, that follow `marker` in `text`.
