@@ -96,7 +96,11 @@ pub(super) fn own(
     now: SystemTime,
 ) -> Result<Own, TlsError> {
     let path = files.paths.cert.as_path();
-    refuse_swapped(files)?;
+    if files.paths.cert == files.paths.key {
+        require_both(files)?;
+    } else {
+        refuse_swapped(files)?;
+    }
     let chain = certificates(&files.cert, path)?;
     let key = private_key(&files.key, &files.paths.key, provider)?;
     require_fit(&chain, key.as_ref(), files.paths)?;
@@ -138,6 +142,26 @@ fn refuse_swapped(files: &OwnFiles<'_>) -> Result<(), TlsError> {
         return Err(TlsError::new(Fault::Swapped, files.paths.key.display(), detail));
     }
     Ok(())
+}
+
+/// One file for both must hold both, whole.
+fn require_both(files: &OwnFiles<'_>) -> Result<(), TlsError> {
+    const FIX: &str = "write certificate and key under another name, and rename that file over this one, so that no \
+        part of it is read alone; a running respgate keeps what is in force, and reads the file again when it changes";
+    let parts = pem::parts(&files.cert);
+    let private = |block: Block| matches!(block, Block::Key | Block::EncryptedKey);
+    let has = |wanted: &dyn Fn(Block) -> bool| parts.iter().any(|(block, _)| wanted(*block));
+    let (key, certificate) = (has(&private), has(&|block| block == Block::Certificate));
+    let cut = parts.iter().find(|(_, bytes)| !pem::is_whole(bytes)).map(|(block, _)| *block);
+    let (fault, detail) = match cut {
+        Some(block) if private(block) => (Fault::BadKey, "its private key is cut off"),
+        Some(Block::Certificate) => (Fault::BadCertificate, "a certificate in it is cut off"),
+        Some(_) | None if certificate && !key => (Fault::NoKey, "it holds no private key"),
+        Some(_) | None if key && !certificate => (Fault::NoCertificate, "it holds no certificate"),
+        Some(_) | None => return Ok(()),
+    };
+    let detail = format!("cert and key are this one file, and a part of it is missing: {detail}");
+    Err(TlsError::new(fault, files.paths.cert.display(), detail).advise(FIX))
 }
 
 /// Why a file does not hold what is `wanted`: of the file itself nothing is repeated.

@@ -1,6 +1,6 @@
 //! In which way a PEM file is not what it should be, in words that hold nothing of the file.
 //!
-//! Owns: [`Block`], [`blocks`], [`parts`], [`damage`]. Never knows: what the blocks are used for.
+//! Owns: [`Block`], [`blocks`], [`parts`], [`is_whole`], [`damage`]. Never knows: what the blocks are used for.
 //!
 //! Every text here is a constant, but for the path: what a file holds may be a private key.
 
@@ -109,6 +109,11 @@ pub(super) fn parts(pem: &[u8]) -> Vec<(Block, &[u8])> {
         open &= label(bare, END).is_none();
     }
     parts.into_iter().filter_map(|(block, from, to)| Some((block, pem.get(from..to)?))).collect()
+}
+
+/// Whether a part ends with its line END.
+pub(super) fn is_whole(part: &[u8]) -> bool {
+    lines(part.trim_ascii_end()).last().is_some_and(|line| label(line, END).is_some())
 }
 
 fn lines(pem: &[u8]) -> impl Iterator<Item = &[u8]> {

@@ -69,7 +69,6 @@ fn files_that_do_not_belong_together() {
     let with = |cert: &Path, key: &Path| Tls { client: client(cert, key), ..good.clone() };
     check(&with(cert(&good), &other.1), "TLS-E009", "key_mismatch", "does not belong to");
     check(&with(key(&good), cert(&good)), "TLS-E005", "parse", "may be exchanged");
-    check(&with(cert(&good), cert(&good)), "TLS-E005", "parse", "client.crt");
     let chain = lab.authority.cert() + &std::fs::read_to_string(cert(&good)).unwrap();
     std::fs::write(lab.path("reversed.crt"), chain).unwrap();
     let reversed = with(&lab.path("reversed.crt"), key(&good));
@@ -80,6 +79,37 @@ fn files_that_do_not_belong_together() {
     std::fs::write(lab.path("all.pem"), all).unwrap();
     let one = with(&lab.path("all.pem"), &lab.path("all.pem"));
     assert!(TlsStore::open(&one).is_ok());
+}
+
+/// The writer of one file for both is not done, wherever it is: that is read again, and said as it is.
+#[test]
+fn half_written_file_for_certificate_and_key_is_not_called_exchanged() {
+    let lab = Lab::new();
+    let good = lab.settings();
+    let [cert, key] = [cert(&good), key(&good)].map(|path| std::fs::read(path).unwrap());
+    let file = lab.path("both.pem");
+    let both = Tls { client: client(&file, &file), ..good.clone() };
+    for (first, second) in [(&cert, &key), (&key, &cert)] {
+        let text = [&first[..], second].concat();
+        for end in 1..text.len() - 1 {
+            std::fs::write(&file, &text[..end]).unwrap();
+            let Err(error) = TlsStore::open(&both) else {
+                assert!(text[..end].ends_with(b"-----"), "{end} of {}", text.len());
+                continue;
+            };
+            let said = format!("{error:#}");
+            assert!(error.fault.is_transient() && !said.contains("exchanged"), "{end}: {said}");
+            if end > first.len() {
+                let what = if second == &key { "private key" } else { "certificate" };
+                assert!(said.contains("a part of it is missing") && said.contains(what), "{said}");
+                assert!(said.contains("keeps what is in force"), "{said}");
+            }
+        }
+    }
+    std::fs::write(&file, &cert).unwrap();
+    check(&both, "TLS-E004", "parse", "it holds no private key");
+    std::fs::write(&file, &key).unwrap();
+    check(&both, "TLS-E003", "parse", "it holds no certificate");
 }
 
 #[test]
