@@ -121,10 +121,10 @@ pub mod upstream {
     pub mod decisions {
         pub use crate::upstream::decisions::{
             ASIDE_MAX, Action, After, Answer, Around, Ask, Attempt, BUSY_TICK, BreakerRules,
-            Carrier, Checked, ConnectTurn, Connector, Dialed, Ended, HOME, Holder, Line, Next,
-            Node, Outcome, Overdue, Owner, Patience, Pipeline, PoolCore, Pooled, Relieved,
-            RetryBudget, Round, Served, Standing, Step, TURN, Timing, Turn, Upkeep, Use, WAIT_TICK,
-            Wait, most_for_one_use,
+            Carrier, Checked, ConnectTurn, Connector, Dialed, Ended, HOME, Holder, Line, Member,
+            Next, Node, Outcome, Overdue, Owner, Patience, Pipeline, Place, PoolCore, Pooled,
+            Registry, Relieved, Repeat, RetryBudget, Round, Served, Standing, Step, TURN, Timing,
+            Turn, Upkeep, Use, WAIT_TICK, Wait, most_for_one_use,
         };
     }
     pub mod dial {

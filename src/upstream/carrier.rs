@@ -10,6 +10,7 @@ use super::ended::Ended;
 use super::line::{Line, Next};
 use super::owner::Owner;
 use super::pipeline::{Broken, Delivery, Note, Pipeline};
+use crate::base::limits;
 use crate::telemetry::UpstreamDisconnect;
 use crate::traffic::{Loss, PoolKey, Ticket};
 
@@ -155,10 +156,25 @@ impl<L> Carrier<L> {
         self.connection.handle_closed(reason);
     }
 
-    /// The reader of a long reply must catch up first.
-    pub fn handle_slow_reader(&mut self, waits: bool, now: Instant) {
+    /// Whether the session that gets the reply under way has `backlog` enough to count as a slow reader. What is new
+    /// goes elsewhere from then on. `Some(true)`: nothing is read until it has caught up; while others are in line
+    /// behind the reply nothing waits, and the reader's own limit decides.
+    pub fn poll_reader<W>(
+        &mut self,
+        line: &Line<W>,
+        backlog: impl FnOnce(&W) -> usize,
+        is_same: impl Fn(&W, &W) -> bool,
+        now: impl FnOnce() -> Instant,
+    ) -> Option<bool> {
         debug_assert!(self.ended.is_none(), "what has ended is not read");
-        self.connection.handle_slow_reader(waits, now);
+        let reader = line.pipeline.reader().and_then(Owner::session)?;
+        if backlog(reader) < limits::SLOW_READER_BYTES {
+            return None;
+        }
+        let is_reader = |owner: &Owner<W>| owner.session().is_some_and(|it| is_same(it, reader));
+        let waits = line.pipeline.owners().all(is_reader);
+        self.connection.handle_slow_reader(waits, now());
+        Some(waits)
     }
 
     /// What is to be written next.

@@ -24,7 +24,7 @@ use super::metrics::UpstreamMetrics;
 use super::node::{self, Node};
 use super::outage::{Notice, Patience, show};
 use super::remarks::{Notable, Remark};
-use super::retry_budget::RetryBudget;
+use super::retry_budget::{Repeat, RetryBudget};
 use super::wait::Wait;
 use crate::base::clock;
 use crate::base::entropy::Entropy;
@@ -78,7 +78,8 @@ impl UpstreamContext {
         seed: u64,
     ) -> Rc<Self> {
         let rules = BreakerRules::of(&settings);
-        let (handshakes, budget) = (settings.pool.max_handshakes, settings.retry.budget);
+        let (handshakes, retry) = (settings.pool.max_handshakes, &settings.retry);
+        let retries = RetryBudget::new(retry.max_retries, retry.budget, clock::now());
         Rc::new(Self {
             patience: Patience { on_outage: settings.on_outage, wait: settings.outage_wait },
             settings,
@@ -95,7 +96,7 @@ impl UpstreamContext {
             handshakes: Semaphore::new(handshakes),
             entropy: RefCell::new(Entropy::from_seed(seed)),
             node: RefCell::new(Node::new(rules)),
-            retries: RefCell::new(RetryBudget::new(budget, clock::now())),
+            retries: RefCell::new(retries),
             sent: Cell::default(),
             changed: Notify::new(),
             turned: Notify::new(),
@@ -267,15 +268,12 @@ impl UpstreamContext {
 
     /// Whether a command that was lost, and sent again so often, may be sent once more; if so, it is counted.
     pub(super) fn may_repeat(&self, attempts: u8, now: Instant) -> bool {
-        if attempts >= self.settings.retry.max_retries {
-            return false;
-        }
         self.count_sent(now);
-        let may = self.retries.borrow_mut().take(now);
-        if !may {
+        let repeat = self.retries.borrow_mut().may_repeat(attempts, now);
+        if repeat == Repeat::OverBudget {
             self.metrics.over_budget();
         }
-        may
+        repeat == Repeat::Yes
     }
 
     /// The server has answered a probe.

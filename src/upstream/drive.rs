@@ -227,19 +227,15 @@ impl Driver<'_> {
     /// on; while others are in line behind the reply, nothing waits and the reader's limit decides.
     fn awaits_reader(&mut self, cx: &Context<'_>) -> bool {
         let inner = self.shared.inner.borrow();
-        let Some(reader) = inner.line.pipeline.reader().and_then(Owner::session) else {
-            return false;
-        };
-        if reader.backlog() < limits::SLOW_READER_BYTES {
-            return false;
-        }
-        let is_reader = |owner: &Owner<_>| owner.session().is_some_and(|it| Rc::ptr_eq(it, reader));
-        let waits = inner.line.pipeline.owners().all(is_reader);
-        if waits {
+        let backlog = |mailbox: &Rc<Mailbox>| mailbox.backlog();
+        let slow = self.carrier.poll_reader(&inner.line, backlog, Rc::ptr_eq, clock::now);
+        let Some(waits) = slow else { return false };
+        if let Some(reader) =
+            inner.line.pipeline.reader().and_then(Owner::session).filter(|_| waits)
+        {
             reader.wait_for_reader(cx.waker());
         }
         drop(inner);
-        self.carrier.handle_slow_reader(waits, clock::now());
         self.act(cx);
         waits
     }

@@ -82,13 +82,13 @@ use crate::traffic::{Facts, Loss, OpenFailure, PoolKey, Server, Unavailable};
 use context::UpstreamContext;
 use dial::Dialer;
 use pool::Pool;
-use registry::Registry;
+use registry::{Place, Registry};
 
 /// The server, as the data plane sees it: shared connections by key, pinned ones on loan.
 #[derive(Debug)]
 pub(crate) struct Upstream {
     context: Rc<UpstreamContext>,
-    registry: Rc<Registry>,
+    registry: Rc<Registry<Shared>>,
     pool: Rc<Pool>,
 }
 
@@ -110,7 +110,8 @@ impl Upstream {
         supervise::keep("looks after idle connections", move || Rc::clone(&kept).keep());
         let asked = Rc::clone(&context);
         supervise::keep("asks the server about its Lua", move || lua::keep(Rc::clone(&asked)));
-        let registry = Rc::new(Registry::new(context.settings.pool.connections));
+        let width = context.settings.pool.connections;
+        let registry = Rc::new(Registry::new(width, limits::SHARED_CONNECTIONS_MAX));
         Rc::new(Self { context, registry, pool })
     }
 
@@ -118,19 +119,14 @@ impl Upstream {
     /// refuses whatever it is asked.
     #[must_use]
     pub(crate) fn shared(&self, key: PoolKey) -> Rc<Shared> {
-        if self.registry.is_complete(key) || !self.has_place() {
-            let shared = self.registry.next(key);
-            return shared.unwrap_or_else(|| Shared::refusing(key, Rc::clone(&self.context)));
-        }
-        let first = self.registry.of(key).is_empty();
+        let first = match self.registry.place(key) {
+            Place::Known(shared) => return shared,
+            Place::New { first } => first,
+            Place::Full => return Shared::refusing(key, Rc::clone(&self.context)),
+        };
         let shared = mux::spawn(key, first, &self.context, &self.registry);
         self.registry.insert(&shared);
         shared
-    }
-
-    /// Whether one more key may be used, if need be in the place of one that is not in use.
-    fn has_place(&self) -> bool {
-        self.registry.len() < limits::SHARED_CONNECTIONS_MAX || self.registry.forget_one_at_rest()
     }
 
     /// Where requests wait that the server holds, while it serves others (`CLIENT PAUSE WRITE`).
@@ -176,7 +172,7 @@ impl Upstream {
     ///
     /// Why it does not; with the server's own line when it has no such database.
     pub(crate) async fn open(&self, key: PoolKey) -> Result<Facts, OpenFailure> {
-        if self.registry.of(key).is_empty() && !self.has_place() {
+        if self.registry.is_empty(key) && !self.registry.has_place() {
             return Err(OpenFailure::Loss(Loss::Unavailable(Unavailable::Exhausted)));
         }
         let shared = self.shared(key);

@@ -28,7 +28,7 @@ pub(super) fn spawn(
     key: PoolKey,
     first: bool,
     context: &Rc<UpstreamContext>,
-    registry: &Rc<Registry>,
+    registry: &Rc<Registry<Shared>>,
 ) -> Rc<Shared> {
     let shared = Shared::new(key, first && key == HOME, Rc::clone(context));
     start(&shared, context, registry, None);
@@ -39,7 +39,7 @@ pub(super) fn spawn(
 fn start(
     shared: &Rc<Shared>,
     context: &Rc<UpstreamContext>,
-    registry: &Rc<Registry>,
+    registry: &Rc<Registry<Shared>>,
     first: Option<ServerConnection>,
 ) {
     let (shared, context, registry) = (Rc::clone(shared), Rc::clone(context), Rc::clone(registry));
@@ -94,7 +94,7 @@ fn handle_defect(shared: &Shared, context: &UpstreamContext) {
 async fn run(
     shared: &Rc<Shared>,
     context: &Rc<UpstreamContext>,
-    registry: &Rc<Registry>,
+    registry: &Rc<Registry<Shared>>,
     first: Option<ServerConnection>,
 ) {
     let begin =

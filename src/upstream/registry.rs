@@ -14,7 +14,7 @@ pub use crate::base::limits::ASIDE_MAX;
 const STALLED_MIN: usize = 2;
 
 /// What is registered, as far as it matters here.
-pub(super) trait Member {
+pub trait Member {
     fn key(&self) -> PoolKey;
     fn number(&self) -> u64;
     /// Whether the server serves others, but has not answered the head of its line for a while.
@@ -48,35 +48,69 @@ impl Member for Shared {
     }
 }
 
+/// What a session gets that has no connection of a key.
 #[derive(Debug)]
-pub(super) struct Registry<M = Shared> {
+pub enum Place<M> {
+    /// One that is there.
+    Known(Rc<M>),
+    /// Another one is made and [registered](Registry::insert); `first`: the key has none yet.
+    New { first: bool },
+    /// All places are taken by keys that are in use.
+    Full,
+}
+
+#[derive(Debug)]
+pub struct Registry<M> {
     /// Connections of each key, `upstream.pool.connections` at most; never none.
     current: RefCell<HashMap<PoolKey, Vec<Rc<M>>>>,
     aside: RefCell<Vec<Rc<M>>>,
     width: usize,
+    /// Of all keys together.
+    max: usize,
     /// Which one of several the next session gets.
     turn: Cell<usize>,
 }
 
 impl<M: Member> Registry<M> {
-    pub(super) fn new(width: usize) -> Self {
-        debug_assert!(width > 0, "a key without a connection carries nothing");
+    #[must_use]
+    pub fn new(width: usize, max: usize) -> Self {
+        debug_assert!(width > 0 && max > 0, "a key without a connection carries nothing");
         let (current, aside) = (RefCell::default(), RefCell::default());
-        Self { current, aside, width, turn: Cell::new(0) }
+        Self { current, aside, width, max, turn: Cell::new(0) }
+    }
+
+    /// What a session gets that has none of this key: as many are made as the key may have, and then each serves in
+    /// turn. If need be, one that is not in use makes room.
+    pub fn place(&self, key: PoolKey) -> Place<M> {
+        if !self.is_complete(key) && self.has_place() {
+            return Place::New { first: self.is_empty(key) };
+        }
+        self.next(key).map_or(Place::Full, Place::Known)
+    }
+
+    /// Whether the key has none.
+    pub(super) fn is_empty(&self, key: PoolKey) -> bool {
+        !self.current.borrow().contains_key(&key)
+    }
+
+    /// Whether one more may be made, if need be in the place of one that is not in use.
+    pub(super) fn has_place(&self) -> bool {
+        self.len() < self.max || self.forget_one_at_rest()
     }
 
     /// Those of one key, the first first.
-    pub(super) fn of(&self, key: PoolKey) -> Vec<Rc<M>> {
+    #[must_use]
+    pub fn of(&self, key: PoolKey) -> Vec<Rc<M>> {
         self.current.borrow().get(&key).cloned().unwrap_or_default()
     }
 
     /// Whether the key has as many as it may have.
-    pub(super) fn is_complete(&self, key: PoolKey) -> bool {
+    fn is_complete(&self, key: PoolKey) -> bool {
         self.current.borrow().get(&key).is_some_and(|all| all.len() >= self.width)
     }
 
     /// The one that a session gets which has none of this key: each in turn.
-    pub(super) fn next(&self, key: PoolKey) -> Option<Rc<M>> {
+    fn next(&self, key: PoolKey) -> Option<Rc<M>> {
         let current = self.current.borrow();
         let all = current.get(&key)?;
         let turn = self.turn.get();
@@ -84,7 +118,7 @@ impl<M: Member> Registry<M> {
         all.get(turn % all.len().max(1)).map(Rc::clone)
     }
 
-    pub(super) fn insert(&self, shared: &Rc<M>) {
+    pub fn insert(&self, shared: &Rc<M>) {
         let mut current = self.current.borrow_mut();
         let all = current.entry(shared.key()).or_default();
         all.push(Rc::clone(shared));
@@ -98,10 +132,14 @@ impl<M: Member> Registry<M> {
     }
 
     /// Forgets one that is not in use. Returns whether there was one.
-    pub(super) fn forget_one_at_rest(&self) -> bool {
+    fn forget_one_at_rest(&self) -> bool {
         let mut current = self.current.borrow_mut();
-        let rests = |all: &Vec<Rc<M>>| all.iter().position(|member| member.rests());
-        let found = current.iter().find_map(|(key, all)| Some((*key, rests(all)?)));
+        // The oldest: a map has no order.
+        let all =
+            current.iter().flat_map(|(key, all)| all.iter().enumerate().map(move |at| (key, at)));
+        let rests = all.filter(|(_, (_, member))| member.rests());
+        let oldest = rests.min_by_key(|(_, (_, member))| member.number());
+        let found = oldest.map(|(key, (at, _))| (*key, at));
         let forgotten = found.and_then(|(key, at)| {
             let all = current.get_mut(&key)?;
             let member = all.remove(at);
@@ -116,7 +154,7 @@ impl<M: Member> Registry<M> {
     }
 
     /// How many there are, of all keys together.
-    pub(super) fn len(&self) -> usize {
+    fn len(&self) -> usize {
         self.current.borrow().values().map(Vec::len).sum()
     }
 
@@ -132,12 +170,13 @@ impl<M: Member> Registry<M> {
     }
 
     /// Whether one more may be set aside.
-    pub(super) fn has_room(&self) -> bool {
+    #[must_use]
+    pub fn has_room(&self) -> bool {
         self.aside.borrow().len() < ASIDE_MAX
     }
 
     /// `new` takes the place of `old`, which ends after its last outstanding reply.
-    pub(super) fn replace(&self, old: &Rc<M>, new: &Rc<M>) {
+    pub fn replace(&self, old: &Rc<M>, new: &Rc<M>) {
         old.leave();
         self.aside.borrow_mut().push(Rc::clone(old));
         let mut current = self.current.borrow_mut();
@@ -149,13 +188,14 @@ impl<M: Member> Registry<M> {
     }
 
     /// Its task has ended.
-    pub(super) fn forget(&self, shared: &Rc<M>) {
+    pub fn forget(&self, shared: &Rc<M>) {
         self.aside.borrow_mut().retain(|aside| !Rc::ptr_eq(aside, shared));
     }
 
     /// Where commands wait that the server holds, if it does: what may write goes behind the others
     /// that wait, instead of stopping one connection after the other.
-    pub(super) fn lane(&self, key: PoolKey) -> Option<Rc<M>> {
+    #[must_use]
+    pub fn lane(&self, key: PoolKey) -> Option<Rc<M>> {
         let aside = self.aside.borrow();
         let mut stalled = aside.iter().filter(|shared| shared.key() == key && shared.is_stalled());
         let last = stalled.next_back()?;
@@ -204,7 +244,7 @@ mod tests {
 
     #[test]
     fn connections_are_set_aside_up_to_the_room() {
-        let registry = Registry::new(1);
+        let registry = Registry::new(1, 8);
         let first = Rc::new(Fake::default());
         registry.insert(&first);
         let mut current = Rc::clone(&first);
@@ -223,7 +263,7 @@ mod tests {
 
     #[test]
     fn unused_key_makes_room_for_another() {
-        let registry = Registry::new(1);
+        let registry = Registry::new(1, 8);
         let members: Vec<Rc<Fake>> = (0..3)
             .map(|database| Rc::new(Fake { database, busy: Cell::new(true), ..Fake::default() }))
             .collect();
@@ -237,7 +277,7 @@ mod tests {
 
     #[test]
     fn sessions_get_each_of_several_in_turn() {
-        let registry = Registry::new(2);
+        let registry = Registry::new(2, 8);
         let fake = || Rc::new(Fake { busy: Cell::new(true), ..Fake::default() });
         let (one, two, three) = (fake(), fake(), fake());
         assert!(registry.next(KEY).is_none() && !registry.is_complete(KEY));
@@ -258,7 +298,7 @@ mod tests {
 
     #[test]
     fn commands_wait_together_once_a_second_connection_is_stalled() {
-        let registry = Registry::new(1);
+        let registry = Registry::new(1, 8);
         let (one, two, three) =
             (Rc::new(Fake::default()), Rc::new(Fake::default()), Rc::new(Fake::default()));
         registry.insert(&one);

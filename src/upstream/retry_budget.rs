@@ -20,9 +20,22 @@ struct Slice {
     again: u64,
 }
 
+/// Whether a command that was lost is sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeat {
+    /// Yes, and it is counted.
+    Yes,
+    /// It was sent again as often as it may be.
+    Exhausted,
+    /// Too many were sent again lately.
+    OverBudget,
+}
+
 /// For one server, all its shared connections together.
 #[derive(Debug)]
 pub struct RetryBudget {
+    /// `upstream.retry.max_retries`.
+    max_retries: u8,
     /// `upstream.retry.budget`.
     part: f64,
     begin: Instant,
@@ -31,8 +44,8 @@ pub struct RetryBudget {
 
 impl RetryBudget {
     #[must_use]
-    pub fn new(part: f64, now: Instant) -> Self {
-        Self { part, begin: now, slices: [Slice::default(); SLICES] }
+    pub fn new(max_retries: u8, part: f64, now: Instant) -> Self {
+        Self { max_retries, part, begin: now, slices: [Slice::default(); SLICES] }
     }
 
     /// So many commands are sent for the first time.
@@ -40,8 +53,19 @@ impl RetryBudget {
         self.change(now, |slice| slice.sent += count);
     }
 
+    /// Whether a command is sent again that was sent again so often before.
+    pub fn may_repeat(&mut self, attempts: u8, now: Instant) -> Repeat {
+        if attempts >= self.max_retries {
+            Repeat::Exhausted
+        } else if self.take(now) {
+            Repeat::Yes
+        } else {
+            Repeat::OverBudget
+        }
+    }
+
     /// Whether one more may be sent again; if so, it is counted.
-    pub fn take(&mut self, now: Instant) -> bool {
+    fn take(&mut self, now: Instant) -> bool {
         let oldest = self.number(now).saturating_sub(SLICES as u64 - 1);
         let within = self.slices.iter().filter(|slice| slice.number >= oldest);
         let (sent, again) =
@@ -92,7 +116,7 @@ mod tests {
     #[test]
     fn retry_budget_always_covers_one_client() {
         let now = crate::base::clock::now();
-        let mut budget = RetryBudget::new(0.0, now);
+        let mut budget = RetryBudget::new(2, 0.0, now);
         assert_eq!(taken(&mut budget, 5_000, now), RETRY_RESERVE);
         assert_eq!(
             taken(&mut budget, 5_000, now + RETRY_BUDGET_TIME - Duration::from_millis(1)),
@@ -106,10 +130,24 @@ mod tests {
     }
 
     #[test]
+    fn command_is_sent_again_as_often_as_it_may_be_and_the_budget_allows() {
+        let now = crate::base::clock::now();
+        let mut budget = RetryBudget::new(2, 0.0, now);
+        for (attempts, repeat) in
+            [(0, Repeat::Yes), (1, Repeat::Yes), (2, Repeat::Exhausted), (3, Repeat::Exhausted)]
+        {
+            assert_eq!(budget.may_repeat(attempts, now), repeat, "{attempts}");
+        }
+        assert_eq!(taken(&mut budget, 5_000, now), RETRY_RESERVE - 2, "only those are counted");
+        assert_eq!(budget.may_repeat(0, now), Repeat::OverBudget);
+        assert_eq!(budget.may_repeat(2, now), Repeat::Exhausted);
+    }
+
+    #[test]
     fn beyond_that_it_is_a_part_of_what_was_sent_within_the_window() {
         let now = crate::base::clock::now();
         let at = |seconds| now + Duration::from_secs(seconds);
-        let mut budget = RetryBudget::new(0.2, now);
+        let mut budget = RetryBudget::new(2, 0.2, now);
         for second in 0..5 {
             budget.note_sent(10_000, at(second));
         }

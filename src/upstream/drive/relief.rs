@@ -22,7 +22,7 @@ pub(super) fn holds_back(pipeline: &Pipeline<Owner<Rc<Mailbox>>>) -> bool {
 /// The other shared connections, and how a further one begins.
 #[derive(Clone, Copy)]
 pub(in crate::upstream) struct Beside<'a> {
-    pub registry: &'a Registry,
+    pub registry: &'a Registry<Shared>,
     pub metrics: &'a UpstreamMetrics,
     /// With a connection that is up, or without.
     pub begin: &'a dyn Fn(&Rc<Shared>, Option<ServerConnection>),

@@ -253,7 +253,7 @@ impl World {
                 client.reference.lose(flying.number, &line);
             }
         }
-        client.reference.lose_state(client.session().key().database);
+        client.reference.lose_state(client.session().key());
         client.reference.receive(&said);
     }
 

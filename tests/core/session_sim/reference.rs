@@ -250,10 +250,11 @@ impl Reference {
     }
 
     /// The connection with the session's state is gone, without the client being sent away.
-    pub fn lose_state(&mut self, database: u32) {
+    pub fn lose_state(&mut self, key: PoolKey) {
         self.messages.clear();
         let connection = &mut self.model.connections[0];
-        connection.database = database;
+        // A HELLO or SELECT within a transaction whose outcome is unknown may have been executed, or not.
+        (connection.database, connection.protocol) = (key.database, key.protocol);
         connection.stop_tracking();
         connection.channels.clear();
         connection.patterns.clear();

@@ -19,6 +19,8 @@ pub enum Kind {
     Error,
     /// A transaction: two replies are skipped.
     Block,
+    /// A read with a large reply.
+    Large,
 }
 
 impl Kind {
@@ -27,7 +29,7 @@ impl Kind {
     }
 
     pub const fn retries(self) -> bool {
-        matches!(self, Self::Read)
+        matches!(self, Self::Read | Self::Large)
     }
 }
 
@@ -51,6 +53,8 @@ pub struct Asked {
 #[derive(Debug, Default)]
 pub struct Model {
     pub sessions: Vec<Vec<Asked>>,
+    /// One that reads nothing for the moment, and what it has not read.
+    slow: Option<(usize, usize)>,
 }
 
 impl Model {
@@ -59,6 +63,20 @@ impl Model {
         let asked = Asked { kind, at, said: Vec::new(), end: None };
         self.sessions[session].push(asked);
         self.sessions[session].len() as u64 - 1
+    }
+
+    /// A session reads nothing until it [reads again](Self::read_all).
+    pub fn stop_reading(&mut self, session: usize) {
+        self.slow = Some((session, 0));
+    }
+
+    pub fn read_all(&mut self) {
+        self.slow = None;
+    }
+
+    /// How many bytes a session has not read.
+    pub fn unread(&self, session: usize) -> usize {
+        self.slow.filter(|(slow, _)| *slow == session).map_or(0, |(_, bytes)| bytes)
     }
 
     pub fn of(&mut self, session: usize, ticket: u64) -> &mut Asked {
@@ -71,6 +89,9 @@ impl Model {
 
     /// A piece of a reply.
     pub fn hear(&mut self, session: usize, ticket: u64, bytes: &[u8], done: bool, now: Instant) {
+        if let Some((_, unread)) = self.slow.as_mut().filter(|(slow, _)| *slow == session) {
+            *unread += bytes.len();
+        }
         let asked = self.of(session, ticket);
         assert!(asked.end.is_none(), "{session}:{ticket} hears more after its end: {asked:?}");
         asked.said.extend_from_slice(bytes);

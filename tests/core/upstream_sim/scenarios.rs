@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use respgate::internals::base::clock;
 use respgate::internals::config::OnOutage;
 use respgate::internals::traffic::Loss;
-use respgate::internals::upstream::decisions::{Patience, Timing};
+use respgate::internals::upstream::decisions::{Patience, Registry, Timing};
 
 use super::model::{End, Kind};
 use super::world::World;
@@ -34,7 +34,8 @@ fn world() -> World {
 
 fn world_with(timing: Timing) -> World {
     let patience = Patience { on_outage: OnOutage::Error, wait: ms(1500) };
-    let mut world = World::new(clock::now(), timing, patience, 6, Choices::from_seed(1));
+    let (registry, chance) = (Registry::new(1, 8), Choices::from_seed(1));
+    let mut world = World::new(clock::now(), timing, patience, 6, registry, chance);
     pass(&mut world, ms(200));
     world
 }
@@ -213,7 +214,62 @@ fn slow_command_holds_up_nobody_else() {
     pass(&mut world, ms(2200));
     check_answered(&world, OTHER, other, 200..300);
     check_answered(&world, SESSION, slow, 2000..2010);
-    assert_eq!(world.asides, 0, "what was set aside has ended");
+    assert_eq!(world.asides(), 0, "what was set aside has ended");
+}
+
+/// A large reply that its session does not read, of a connection on which nothing else is in line.
+#[test]
+fn slow_reader_is_awaited_and_holds_up_nobody_else() {
+    let mut world = world();
+    world.model.stop_reading(SESSION);
+    let large = ask(&mut world, SESSION, Kind::Large);
+    pass(&mut world, ms(50));
+    assert_eq!(end(&world, SESSION, large), None, "it is not read to its end");
+    assert_eq!(world.asides(), 1, "what is new goes elsewhere");
+    let other = ask(&mut world, OTHER, Kind::Write);
+    pass(&mut world, ms(2000));
+    check_answered(&world, OTHER, other, 0..20);
+    assert_eq!(end(&world, SESSION, large), None, "the server is not silent");
+    world.model.read_all();
+    pass(&mut world, ms(50));
+    check_answered(&world, SESSION, large, 2000..2200);
+    assert_eq!(world.asides(), 0, "what was set aside has ended");
+}
+
+/// Others are in line behind a large reply that is not read: they are answered.
+#[test]
+fn slow_reader_is_not_awaited_while_others_are_in_line_behind_it() {
+    let mut world = world();
+    world.model.stop_reading(SESSION);
+    let large = ask(&mut world, SESSION, Kind::Large);
+    let other = ask(&mut world, OTHER, Kind::Write);
+    pass(&mut world, ms(50));
+    check_answered(&world, SESSION, large, 0..20);
+    check_answered(&world, OTHER, other, 0..20);
+}
+
+/// Sessions are spread over several connections, each of which is replaced by itself.
+#[test]
+fn several_connections_of_a_key_carry_sessions_in_turn() {
+    let registry = Registry::new(2, 8);
+    let patience = Patience { on_outage: OnOutage::Error, wait: ms(1500) };
+    let (timing, chance) = (world().timing, Choices::from_seed(1));
+    let mut world = World::new(clock::now(), timing, patience, 6, registry, chance);
+    for session in [1, 2, 4, 5] {
+        ask(&mut world, session, Kind::Read);
+        pass(&mut world, ms(20));
+    }
+    assert_eq!(world.up_of(0), 2);
+    let slow = ask(&mut world, 1, Kind::Slow(500));
+    let others = [2, 4, 5].map(|session| (session, ask(&mut world, session, Kind::Write)));
+    pass(&mut world, ms(100));
+    let answered = others.iter().filter(|(of, ticket)| end(&world, *of, *ticket).is_some()).count();
+    assert_eq!(answered, 2, "those on the other connection");
+    pass(&mut world, ms(1000));
+    check_answered(&world, 1, slow, 500..510);
+    // Unused, the second one is closed; the first one is kept.
+    pass(&mut world, ms(5000));
+    assert!(world.up_of(0) >= 1 && world.current(0).line.is_up());
 }
 
 #[test]

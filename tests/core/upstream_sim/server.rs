@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 
 /// A reply from half of which on it may come later.
 const HALF_PAUSE: Duration = Duration::from_millis(40);
+/// A large reply, and its pieces.
+const LARGE_BYTES: usize = 90_000;
+const PIECE_BYTES: usize = 8_000;
 
 /// Bytes that arrive at a time.
 type Packets = VecDeque<(Instant, Vec<u8>)>;
@@ -96,6 +99,8 @@ pub struct Server {
     pub replica: bool,
     pub hangs_up: bool,
     pub paused: bool,
+    /// As CLIENT PAUSE WRITE has it.
+    pub writes_are_paused: bool,
     /// The next replies come in two halves.
     pub halves: u32,
 }
@@ -115,6 +120,7 @@ impl Server {
             replica: false,
             hangs_up: false,
             paused: false,
+            writes_are_paused: false,
             halves: 0,
         }
     }
@@ -291,6 +297,11 @@ impl Server {
         let writes = matches!(kind, "W" | "S" | "X");
         let answer = if self.loading {
             "-LOADING Redis is loading the dataset in memory\r\n".to_owned()
+        } else if writes && self.writes_are_paused {
+            // Neither is what follows it on this connection executed.
+            wire.input.splice(..0, line.bytes());
+            wire.arrived.splice(..0, std::iter::repeat_n(arrived, line.len()));
+            return false;
         } else if writes && wire.replica {
             "-READONLY You can't write against a read only replica.\r\n".to_owned()
         } else {
@@ -299,6 +310,10 @@ impl Server {
                 "M" => "+OK\r\n".to_owned(),
                 "B" => "+QUEUED\r\n".to_owned(),
                 "E" => format!("-ERR {said}\r\n"),
+                "L" => {
+                    let padded = " ".repeat(LARGE_BYTES) + &said;
+                    format!("${}\r\n{padded}\r\n", padded.len())
+                }
                 "X" => format!("*1\r\n${}\r\n{said}\r\n", said.len()),
                 _ => format!("${}\r\n{said}\r\n", said.len()),
             }
@@ -351,7 +366,10 @@ impl Server {
         let wire = &mut self.wires[at];
         // What is said later arrives later.
         let arrives = wire.to_proxy.back().map_or(arrives, |(last, _)| arrives.max(*last));
-        if self.halves > 0 && first.len() > 2 {
+        if first.len() > LARGE_BYTES {
+            let pieces = first.chunks(PIECE_BYTES).map(|piece| (arrives, piece.to_vec()));
+            wire.to_proxy.extend(pieces);
+        } else if self.halves > 0 && first.len() > 2 {
             self.halves -= 1;
             let second = first.split_off(first.len() / 2);
             wire.to_proxy.push_back((arrives, first));

@@ -3,6 +3,8 @@
 //!
 //! Owns: [`World`]. Never knows: which accidents happen, what a run must end in.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use respgate::internals::base::backoff::Backoff;
@@ -10,8 +12,9 @@ use respgate::internals::telemetry::UpstreamDisconnect;
 use respgate::internals::traffic::{Loss, PoolKey, Ticket, Unavailable};
 use respgate::internals::upstream::decisions::{
     ASIDE_MAX, Action, After, Around, Ask, Attempt, BUSY_TICK, BreakerRules, Carrier, ConnectTurn,
-    Connector, Dialed, Ended, HOME, Line, Next, Node, Outcome, Overdue, Owner, Patience, Pipeline,
-    Relieved, RetryBudget, Round, Standing, Step, TURN, Timing, WAIT_TICK,
+    Connector, Dialed, Ended, HOME, Line, Member, Next, Node, Outcome, Overdue, Owner, Patience,
+    Pipeline, Place, Registry, Relieved, Repeat, RetryBudget, Round, Standing, Step, TURN, Timing,
+    WAIT_TICK,
 };
 
 use super::model::{End, Kind, Model};
@@ -19,7 +22,45 @@ use super::server::{AUTH, Arrival, Server};
 use crate::support::choices::Choices;
 
 const RETRIES: u8 = 2;
-pub const KEYS: [PoolKey; 2] = [HOME, PoolKey { database: 3, ..HOME }];
+pub const KEYS: [PoolKey; 3] =
+    [HOME, PoolKey { database: 3, ..HOME }, PoolKey { database: 5, ..HOME }];
+/// Unread bytes of a session that reads slowly count so often: fewer have to be simulated.
+const UNREAD_WEIGHT: usize = 64;
+
+/// A logical shared connection, as the registry sees it.
+#[derive(Debug)]
+pub struct Seat {
+    /// In [`KEYS`], and in [`World::lives`].
+    key: usize,
+    at: usize,
+    /// It is dialed again whenever it is lost.
+    keep: bool,
+    stalled: Cell<bool>,
+    rests: Cell<bool>,
+    left: Cell<bool>,
+}
+
+impl Member for Seat {
+    fn key(&self) -> PoolKey {
+        KEYS[self.key]
+    }
+
+    fn number(&self) -> u64 {
+        self.at as u64
+    }
+
+    fn is_stalled(&self) -> bool {
+        self.stalled.get()
+    }
+
+    fn rests(&self) -> bool {
+        self.rests.get()
+    }
+
+    fn leave(&self) {
+        self.left.set(true);
+    }
+}
 
 /// An attempt to connect.
 #[derive(Debug)]
@@ -60,7 +101,7 @@ pub struct Live {
 /// One logical shared connection.
 #[derive(Debug)]
 pub struct Life {
-    key: usize,
+    seat: Rc<Seat>,
     pub line: Line<usize>,
     pub live: Option<Live>,
     connector: Connector,
@@ -69,8 +110,13 @@ pub struct Life {
     look_at: Option<Instant>,
     /// When the server said that it cannot serve this line now.
     answered: Option<Instant>,
-    pub aside: bool,
-    stalled: bool,
+}
+
+impl Life {
+    /// Another one takes everything new.
+    pub fn is_aside(&self) -> bool {
+        self.seat.left.get()
+    }
 }
 
 #[derive(Debug)]
@@ -84,13 +130,14 @@ pub struct World {
     pub model: Model,
     /// Those that have ended are `None`.
     pub lives: Vec<Option<Box<Life>>>,
-    current: [usize; 2],
-    /// Of each session: the place of its key, and of what carries its requests.
-    places: Vec<(usize, usize)>,
+    registry: Registry<Seat>,
+    /// Of each session: its key, and what carries its requests.
+    places: Vec<(usize, Option<usize>)>,
+    /// Sessions go to other databases at times.
+    pub wanders: bool,
     pub generation: u64,
     /// The password in force.
     pub password: u64,
-    pub asides: usize,
     /// When the server was dialed, relief apart.
     pub attempts: Vec<Instant>,
     /// Connections that said that they are silent.
@@ -105,6 +152,7 @@ impl World {
         timing: Timing,
         patience: Patience,
         sessions: usize,
+        registry: Registry<Seat>,
         mut chance: Choices,
     ) -> Self {
         let backoff = Backoff {
@@ -122,26 +170,22 @@ impl World {
             timing,
             patience,
             node: Node::new(rules),
-            retries: RetryBudget::new(*chance.pick(&[0.0, 0.2]), now),
+            retries: RetryBudget::new(RETRIES, *chance.pick(&[0.0, 0.2]), now),
             server: Server::new(Duration::from_micros(300)),
             model: Model::default(),
             lives: Vec::new(),
-            current: [0, 1],
-            places: Vec::new(),
+            registry,
+            places: (0..sessions).map(|at| (usize::from(at % 3 == 0), None)).collect(),
+            wanders: false,
             generation: 1,
             password: 1,
-            asides: 0,
             attempts: Vec::new(),
             silent: 0,
             chance,
             loud: false,
         };
         world.model.sessions.resize_with(sessions, Vec::new);
-        for key in 0..KEYS.len() {
-            world.begin(key, false);
-        }
-        world.places =
-            (0..sessions).map(|at| (usize::from(at % 3 == 0), usize::from(at % 3 == 0))).collect();
+        world.place(0);
         world
     }
 
@@ -151,41 +195,97 @@ impl World {
         }
     }
 
-    fn begin(&mut self, key: usize, closing: bool) -> usize {
-        let mut line = Line::new(KEYS[key].protocol, key == 0);
+    fn begin(&mut self, key: usize, keep: bool, closing: bool) -> Rc<Seat> {
+        let mut line = Line::new(KEYS[key].protocol, keep);
         line.closing = closing;
+        let at = self.lives.len();
+        let flag = || Cell::new(false);
+        let (stalled, rests, left) = (flag(), flag(), flag());
+        let seat = Rc::new(Seat { key, at, keep, stalled, rests, left });
         self.lives.push(Some(Box::new(Life {
-            key,
+            seat: Rc::clone(&seat),
             line,
             live: None,
             connector: Connector::default(),
             dial: None,
             look_at: None,
             answered: None,
-            aside: false,
-            stalled: false,
         })));
-        self.lives.len() - 1
+        seat
     }
 
+    /// What a session gets that has no connection of a key.
+    fn place(&mut self, key: usize) -> Option<usize> {
+        for life in self.lives.iter().flatten() {
+            let line = &life.line;
+            life.seat.rests.set(!line.is_up() && !line.is_wanted(false));
+        }
+        let place = self.registry.place(KEYS[key]);
+        self.note_left();
+        match place {
+            Place::Known(seat) => Some(seat.at),
+            Place::New { first } => {
+                let seat = self.begin(key, first && key == 0, false);
+                self.registry.insert(&seat);
+                Some(seat.at)
+            }
+            Place::Full => None,
+        }
+    }
+
+    /// Whoever the registry has made leave ends when it owes nothing.
+    fn note_left(&mut self) {
+        for life in self.lives.iter_mut().flatten() {
+            life.line.closing |= life.is_aside();
+        }
+    }
+
+    /// The first one that carries what is new of a key.
     pub fn current(&self, key: usize) -> &Life {
-        self.lives[self.current[key]].as_ref().unwrap()
+        let at = self.registry.of(KEYS[key])[0].at;
+        self.lives[at].as_ref().unwrap()
+    }
+
+    /// All that carry what is new of a key, and are up.
+    pub fn up_of(&self, key: usize) -> usize {
+        let all = self.registry.of(KEYS[key]);
+        let up =
+            |seat: &&Rc<Seat>| self.lives[seat.at].as_ref().is_some_and(|life| life.line.is_up());
+        all.iter().filter(up).count()
+    }
+
+    /// How many answer what they owe and take nothing new.
+    pub fn asides(&self) -> usize {
+        self.lives.iter().flatten().filter(|life| life.is_aside()).count()
     }
 
     /// A session asks, if it may: what is in flight on a connection that was set aside comes first.
     pub fn ask(&mut self, session: usize, kind: Kind) {
-        let (key, place) = self.places[session];
-        let usable = self.lives[place].as_ref().is_some_and(|life| !life.aside);
-        if !usable {
-            if self.model.in_flight(session) > 0 {
-                return;
-            }
-            self.places[session].1 = self.current[key];
+        let place = self.places[session].1;
+        let mut at = place.filter(|at| self.lives[*at].as_ref().is_some_and(|it| !it.is_aside()));
+        if at.is_none() && self.model.in_flight(session) > 0 {
+            return;
         }
+        if self.wanders && self.model.in_flight(session) == 0 && self.chance.below(30) == 0 {
+            self.places[session].0 = self.chance.below(KEYS.len());
+            at = None;
+        }
+        let key = self.places[session].0;
+        if kind.writes()
+            && self.model.in_flight(session) == 0
+            && let Some(lane) = self.registry.lane(KEYS[key])
+        {
+            at = Some(lane.at);
+        }
+        let at = at.or_else(|| self.place(key));
+        self.places[session].1 = at;
         let ticket = self.model.ask(session, kind, self.now);
         self.retries.note_sent(1, self.now);
-        self.say(|| format!("{session}:{ticket} {kind:?} on {}", self.places[session].1));
-        let life = self.lives[self.places[session].1].as_mut().unwrap();
+        self.say(|| format!("{session}:{ticket} {kind:?} on {at:?}"));
+        let Some(life) = at.map(|at| self.lives[at].as_mut().unwrap()) else {
+            let loss = Loss::Unavailable(Unavailable::Exhausted);
+            return self.model.lose(session, ticket, loss, self.now);
+        };
         if !life.line.is_up() {
             let (outage, passable) = (self.node.outage_since(), self.node.is_passable(self.now));
             if life.line.refuses(self.patience, outage, passable, self.now) {
@@ -199,6 +299,7 @@ impl World {
             Kind::Write => (format!("W {session} {ticket}\n"), 0),
             Kind::Slow(time) => (format!("S {session} {ticket} {time}\n"), 0),
             Kind::Error => (format!("E {session} {ticket}\n"), 0),
+            Kind::Large => (format!("L {session} {ticket}\n"), 0),
             Kind::Block => {
                 (format!("M {session} {ticket}\nB {session} {ticket}\nX {session} {ticket}\n"), 2)
             }
@@ -286,7 +387,7 @@ impl World {
                 progress |= moved;
                 if done {
                     self.say(|| format!("{at} is done"));
-                    self.asides -= usize::from(life.aside);
+                    self.registry.forget(&life.seat);
                 } else {
                     self.lives[at] = Some(life);
                 }
@@ -303,7 +404,9 @@ impl World {
         for (at, life) in self.lives.iter().enumerate() {
             let Some(life) = life else { continue };
             let waits = !life.line.pipeline.is_empty();
-            assert!(life.aside || self.current[life.key] == at, "{at} is known to nobody");
+            let mut known = self.registry.of(life.seat.key()).into_iter();
+            let known = known.any(|seat| Rc::ptr_eq(&seat, &life.seat));
+            assert!(life.is_aside() != known, "{at} is known to nobody, or takes what is new");
             assert_eq!(life.line.is_up(), life.live.is_some());
             if let Some(live) = &life.live {
                 let timer = live.carrier.poll_timeout();
@@ -346,7 +449,7 @@ impl World {
                 ConnectTurn::Wait(until) => {
                     life.look_at = until;
                     let Some(mut dial) = life.dial.take() else { return (progress, false) };
-                    let Some(reached) = self.dial(&mut dial, life.key, true) else {
+                    let Some(reached) = self.dial(&mut dial, life.seat.key, true) else {
                         life.dial = Some(dial);
                         return (progress, false);
                     };
@@ -376,7 +479,7 @@ impl World {
         match (after, reached) {
             (After::Serve, Reached::Up(wire)) => self.up(at, life, wire),
             (After::Answer, _) => {
-                let waiting = Pipeline::new(KEYS[life.key].protocol);
+                let waiting = Pipeline::new(KEYS[life.seat.key].protocol);
                 let waiting = std::mem::replace(&mut life.line.pipeline, waiting);
                 self.answer_all(waiting);
             }
@@ -400,7 +503,7 @@ impl World {
         self.say(|| format!("{at} is up on {wire}"));
         life.line.handle_up(self.now, |_| false, |_, _, _, _| {});
         life.live = Some(Live {
-            carrier: Carrier::new(self.timing, KEYS[life.key], self.now),
+            carrier: Carrier::new(self.timing, KEYS[life.seat.key], self.now),
             wire,
             born: self.now,
             dialing: None,
@@ -507,7 +610,7 @@ impl World {
     }
 
     fn look_at_time(&mut self, life: &mut Life) -> bool {
-        let (aside, room) = (life.aside, self.asides < ASIDE_MAX);
+        let (aside, room) = (life.is_aside(), self.registry.has_room());
         let Life { line, live, .. } = life;
         let Some(live) = live.as_mut().filter(|live| live.carrier.poll_timeout() <= self.now)
         else {
@@ -531,6 +634,17 @@ impl World {
     fn read(&mut self, at: usize, life: &mut Life) -> bool {
         let mut progress = false;
         while let Some(live) = life.live.as_mut().filter(|live| live.carrier.ended().is_none()) {
+            let Self { model, now, .. } = self;
+            let backlog = |session: &usize| model.unread(*session) * UNREAD_WEIGHT;
+            let same = |one: &usize, other: &usize| one == other;
+            let slow = live.carrier.poll_reader(&life.line, backlog, same, || *now);
+            if slow.is_some() {
+                self.act(at, life);
+            }
+            if slow == Some(true) {
+                break;
+            }
+            let Some(live) = &mut life.live else { break };
             let Some(arrival) = self.server.read(live.wire, self.now) else { break };
             progress = true;
             let Self { model, now, .. } = self;
@@ -569,7 +683,7 @@ impl World {
             if due.is_empty() {
                 break;
             }
-            let new = live.whole && b"RWSEM".contains(&due[0]);
+            let new = live.whole && b"RWSEML".contains(&due[0]);
             let rests = live.carrier.is_silent() || live.carrier.has_successor();
             assert!(!(new && rests), "a new request is written on a connection that takes none");
             let count = self.server.write(live.wire, due, self.now);
@@ -601,7 +715,10 @@ impl World {
                     self.server.wires[live.wire].check_login(accepted);
                 }
                 Action::DialRelief => {
-                    assert!(!life.aside, "{at} was set aside: another one carries everything new");
+                    assert!(
+                        !life.seat.left.get(),
+                        "{at} was set aside: another one carries everything new"
+                    );
                     live.relief = Some(Dial::Asking);
                 }
                 Action::DropRelief => live.relief = None,
@@ -610,7 +727,7 @@ impl World {
                     self.node.handle_silence(silent);
                     self.silent += if silent { 1 } else { -1 };
                 }
-                Action::Stalled(stalled) => life.stalled = stalled,
+                Action::Stalled(stalled) => life.seat.stalled.set(stalled),
                 Action::Proven => {
                     self.node.handle_proven(self.now);
                 }
@@ -630,7 +747,7 @@ impl World {
             return false;
         };
         let Some(mut dial) = live.dialing.take() else { return false };
-        let Some(outcome) = self.dial(&mut dial, life.key, true) else {
+        let Some(outcome) = self.dial(&mut dial, life.seat.key, true) else {
             live.dialing = Some(dial);
             return false;
         };
@@ -662,12 +779,12 @@ impl World {
             return false;
         };
         let Some(mut dial) = live.relief.take() else { return false };
-        let Some(outcome) = self.dial(&mut dial, life.key, false) else {
+        let Some(outcome) = self.dial(&mut dial, life.seat.key, false) else {
             live.relief = Some(dial);
             return false;
         };
-        let (dialed, room) = (self.dialed(outcome), self.asides < ASIDE_MAX);
-        let (line, aside) = (&mut life.line, life.aside);
+        let (dialed, room) = (self.dialed(outcome), self.registry.has_room());
+        let (aside, line) = (life.seat.left.get(), &mut life.line);
         let relieved =
             live.carrier.handle_relief(line, dialed, aside, room, |session| *session, self.now);
         self.act(at, life);
@@ -706,31 +823,38 @@ impl World {
         moved: Pipeline<Owner<usize>>,
         wire: usize,
     ) {
-        let next = self.begin(life.key, life.line.closing);
+        let seat = self.beside(life);
+        let next = seat.at;
         self.say(|| format!("{at} hands {} over to {next}", moved.len()));
         for session in moved.owners().filter_map(Owner::session) {
-            self.places[*session].1 = next;
+            self.places[*session].1 = Some(next);
         }
         let mut other = self.lives[next].take().unwrap();
         other.line.pipeline = moved;
         self.up(next, &mut other, wire);
         self.lives[next] = Some(other);
-        self.set_aside(life, next);
+        self.set_aside(life, &seat);
+    }
+
+    /// Another one for the same key, which is to take everything new.
+    fn beside(&mut self, life: &Life) -> Rc<Seat> {
+        self.begin(life.seat.key, life.seat.keep, life.line.closing)
     }
 
     fn step_aside(&mut self, life: &mut Life) {
-        if !life.aside && self.asides < ASIDE_MAX {
-            let next = self.begin(life.key, life.line.closing);
-            self.set_aside(life, next);
+        if !life.is_aside() && self.registry.has_room() {
+            let next = self.beside(life);
+            self.set_aside(life, &next);
         }
     }
 
-    fn set_aside(&mut self, life: &mut Life, next: usize) {
-        assert!(!life.aside, "it is set aside once");
-        life.aside = true;
+    fn set_aside(&mut self, life: &mut Life, next: &Rc<Seat>) {
+        assert!(!life.is_aside(), "it is set aside once");
+        self.registry.replace(&life.seat, next);
+        assert!(life.is_aside(), "it takes nothing new");
         life.line.closing = true;
-        self.asides += 1;
-        self.current[life.key] = next;
+        let asides = self.lives.iter().flatten().filter(|life| life.is_aside()).count();
+        assert!(asides < ASIDE_MAX + KEYS.len() * 4, "{asides} are set aside");
     }
 
     /// The connection has ended. Returns whether its line has, too.
@@ -741,16 +865,17 @@ impl World {
             self.node.handle_silence(false);
             self.silent -= 1;
         }
-        life.stalled = false;
+        life.seat.stalled.set(false);
         self.server.close(live.wire, ended.discards());
         if let Some(dial) = live.dialing.take() {
             self.cancel(dial);
         }
         let Self { model, now, retries, .. } = self;
-        let may_repeat = |attempts| attempts < RETRIES && retries.take(*now);
+        let may_repeat = |attempts| retries.may_repeat(attempts, *now) == Repeat::Yes;
+        let aside = life.is_aside();
         let served = live.carrier.into_end(
             &mut life.line,
-            life.aside,
+            aside,
             may_repeat,
             *now,
             |owner, ticket, loss, _| {
@@ -760,7 +885,7 @@ impl World {
             },
         );
         let next = served.next;
-        let needed = (life.key == 0 && !life.line.closing) || !life.line.pipeline.is_empty();
+        let needed = (life.seat.keep && !life.line.closing) || !life.line.pipeline.is_empty();
         assert!(needed || !matches!(next, Next::Fail(_)), "{at} was of no use: it is no outage");
         assert_eq!(next == Next::Serve, served.successor.is_some(), "{at} is replaced by nothing");
         if let Some(wire) = served.successor {
@@ -772,16 +897,5 @@ impl World {
         let entropy = self.draw();
         self.node.handle_ended(next, served.answered, live.born, self.now, entropy);
         next == Next::Done
-    }
-
-    /// A client reads too slowly.
-    pub fn slow_reader(&mut self, key: usize) {
-        let at = self.current[key];
-        let Some(mut life) = self.lives[at].take() else { return };
-        if let Some(live) = &mut life.live {
-            live.carrier.handle_slow_reader(false, self.now);
-        }
-        self.act(at, &mut life);
-        self.lives[at] = Some(life);
     }
 }
