@@ -15,18 +15,28 @@
 mod conversation;
 
 use std::alloc::System;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use conversation::{RULES, Talk, request};
 use respgate::internals::base::clock::now;
 use respgate::internals::config::{Encoding, KeyRules, OnMissing, Rules, TtlRules, ValueRules};
+use respgate::internals::policy::Rule;
+use respgate::internals::telemetry::{Metrics, Refused};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
+/// The allocator counts the whole process: one test at a time.
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 const TURNS: usize = 1000;
-/// The process counts as a whole; what somebody else allocates is not there every time.
+/// The process counts as a whole; what another thread allocates is not there every time.
 const ATTEMPTS: usize = 5;
 
 /// Allocations of as many turns, at the best attempt.
@@ -48,6 +58,7 @@ fn allocations(rules: &Rules, requests: &[u8], replies: &[u8], commands: usize) 
 
 #[test]
 fn no_command_allocates() {
+    let _alone = alone();
     let value = "v".repeat(64);
     let set = request(&["SET", "app1:key", &value]);
     let get = request(&["GET", "app1:key"]);
@@ -72,6 +83,7 @@ fn no_command_allocates() {
 /// more.
 #[test]
 fn no_rule_allocates() {
+    let _alone = alone();
     let ttl = TtlRules {
         default: Some(Duration::from_secs(60)),
         max: Some(Duration::from_secs(3600)),
@@ -92,4 +104,36 @@ fn no_rule_allocates() {
         let allocations = allocations(&rules, &request(words), replies.as_bytes(), commands);
         assert_eq!(allocations, 0, "{words:?}");
     }
+}
+
+/// What one writer of metrics keeps, whatever clients send: commands are counted by names of the table, in as many
+/// series as there are places, and policies by their first sixteen.
+#[test]
+fn metrics_shard_has_a_bound() {
+    const BYTES_MAX: usize = 12 * 1024;
+    let _alone = alone();
+    let names: Vec<&'static str> = (0..500).map(|n| &*format!("command{n}").leak()).collect();
+    let policies: Vec<String> = (0..1000).map(|n| format!("policy{n}")).collect();
+    let kept = (0..ATTEMPTS).map(|_| {
+        let metrics = Metrics::default();
+        // The first set is made with the process; another writer's is measured.
+        let _first = metrics.shard();
+        let region = Region::new(ALLOCATOR);
+        let shard = metrics.shard();
+        for name in &names {
+            for rule in &Rule::ALL {
+                shard.commands_denied_total.inc(*rule, Refused::Kept(name));
+                shard.policy_would_deny_total.inc(*rule, Refused::Named(name));
+            }
+        }
+        for policy in &policies {
+            shard.policy_commands_total.of(policy).inc();
+            shard.policy_denied_total.of(policy).inc();
+            shard.listener_connections_total.of(policy).inc();
+        }
+        let change = region.change();
+        change.bytes_allocated.saturating_sub(change.bytes_deallocated)
+    });
+    let kept = kept.min().unwrap();
+    assert!(kept > 0 && kept <= BYTES_MAX, "{kept} bytes");
 }
