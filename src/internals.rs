@@ -43,8 +43,8 @@ pub mod doctor {
 pub mod downstream {
     pub mod conversation {
         pub use crate::downstream::conversation::{
-            Conversation, Host, LeaseEnd, Moment, PendingStep, Piece, check_invariants, lose_lease,
-            release_if_free,
+            Arrivals, Conversation, Host, LeaseEnd, Moment, PendingStep, Piece, check_invariants,
+            lose_lease, release_if_free,
         };
     }
 }

@@ -11,7 +11,9 @@ use bytes::BytesMut;
 use respgate::internals::config::{
     ClientLimits, KeyMode, KeyRules, OnMissing, OnOutage, Rules, TtlRules,
 };
-use respgate::internals::downstream::conversation::{Conversation, Host, LeaseEnd, Moment, Piece};
+use respgate::internals::downstream::conversation::{
+    Arrivals, Conversation, Host, LeaseEnd, Moment, Piece,
+};
 use respgate::internals::policy::{Policy, compile};
 use respgate::internals::resp::ReplyScanner;
 use respgate::internals::session::{
@@ -107,10 +109,15 @@ impl Talk {
             mailbox.deliver(ticket, reply, self.replies.kind(), true, now);
         }
         let mut completed = 0;
-        mailbox.drain(Waker::noop(), |item, bytes| {
-            let Delivery::Piece { ticket, kind, done, .. } = item else { return };
-            completed +=
-                usize::from(conversation.handle_reply(ticket, bytes, kind, done).is_some());
+        mailbox.drain(Waker::noop(), |items, bytes| {
+            let mut arrivals = Arrivals::begin(conversation);
+            for item in items {
+                let Delivery::Piece { ticket, len, kind, done } = item else { return };
+                let piece = (ticket, len, kind, done);
+                let done = arrivals.take_piece(conversation, bytes, piece, around);
+                completed += usize::from(done.is_some());
+            }
+            arrivals.end(conversation, bytes);
         });
         conversation.handle_delivered(completed > 0, None, around);
         completed

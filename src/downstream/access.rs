@@ -15,10 +15,14 @@ use crate::telemetry::ClientDisconnect;
 /// `ACLFreeUserAndKillClients`), and of a changed one those that may no longer receive what they are
 /// subscribed to (`ACLKillPubsubClientsIfNeeded`). Here that is each client that is subscribed to anything,
 /// as soon as one of its channels is denied.
+#[inline(always)]
 pub(super) fn refresh(conversation: &mut Conversation, links: &mut Links) {
-    if !links.live_access.refresh(&mut links.access) {
-        return;
+    if links.access.refresh() {
+        take_up(conversation, links);
     }
+}
+
+fn take_up(conversation: &mut Conversation, links: &mut Links) {
     let old = Arc::clone(&links.policy);
     conversation.settle_policy(links);
     if Arc::ptr_eq(&old, &links.policy) {

@@ -14,7 +14,7 @@ use super::conversation::Hold;
 use crate::audit::{Audit, Event, Kind};
 use crate::base::clock;
 use crate::base::limits;
-use crate::base::live::Live;
+use crate::base::live::{Held, Live};
 use crate::command::{self, KeyPosition, Spec};
 use crate::config::{OnOverflow, Places};
 use crate::policy::{CommandSet, Policy, Refusal, Rule};
@@ -39,8 +39,7 @@ pub(crate) struct AuditRules {
 #[derive(Debug)]
 pub(super) struct Auditor {
     audit: Arc<Audit>,
-    live: Live<AuditRules>,
-    rules: RefCell<Arc<AuditRules>>,
+    rules: RefCell<Held<AuditRules>>,
     keys: RefCell<Vec<KeyPosition>>,
     /// The id of the event at hand, when the client's error has it already.
     announced: Cell<Option<u64>>,
@@ -61,9 +60,8 @@ pub(super) struct Who<'a> {
 impl Auditor {
     pub(super) fn new(parts: AuditParts) -> Self {
         Self {
-            rules: RefCell::new(parts.rules.get()),
+            rules: RefCell::new(parts.rules.hold()),
             audit: parts.audit,
-            live: parts.rules,
             keys: RefCell::default(),
             announced: Cell::new(None),
             held: RefCell::default(),
@@ -220,7 +218,7 @@ impl Auditor {
 
     /// The rules may have been replaced.
     pub(super) fn refresh(&self) {
-        self.live.refresh(&mut self.rules.borrow_mut());
+        self.rules.borrow_mut().refresh();
     }
 
     pub(super) fn note_figures(&self) {

@@ -6,13 +6,14 @@
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
 use super::account::{Account, report_end};
 use super::conversation::{
-    Conversation, PendingStep, Through, check_invariants, deadline, expire, lose_lease,
+    Arrivals, Conversation, PendingStep, Through, check_invariants, deadline, expire, lose_lease,
     release_if_free,
 };
 use super::links::{Links, purpose_of};
@@ -166,27 +167,44 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Puts what the shared connection delivered into its places.
+    #[inline(always)]
     fn take_replies(&mut self, cx: &Context<'_>) -> bool {
+        let Self { conversation, links, .. } = self;
+        if !links.mailbox.has_news() && conversation.is_up_to_date() && links.is_up_to_date() {
+            conversation.note_undelivered();
+            return false;
+        }
+        self.take_arrivals(cx)
+    }
+
+    fn take_arrivals(&mut self, cx: &Context<'_>) -> bool {
         let Self { conversation, links, .. } = self;
         let (mailbox, now) = (Rc::clone(&links.mailbox), conversation.now());
         let (mut any, mut look) = (false, links.look());
-        let overflow = mailbox.drain(cx.waker(), |item, bytes| {
+        let overflow = mailbox.drain(cx.waker(), |items, bytes| {
             any = true;
-            conversation.lend_buffer(|| links.worker.buffers.get());
-            match item {
-                Delivery::Piece { ticket, kind, done, .. } => {
-                    if let Some(done) = conversation.handle_reply(ticket, bytes, kind, done) {
-                        links.count_completed(done, &mut look, now);
+            let mut arrivals = Arrivals::begin(conversation);
+            for item in items {
+                match item {
+                    Delivery::Piece { ticket, len, kind, done } => {
+                        let piece = (ticket, len, kind, done);
+                        let done = arrivals.take_piece(conversation, bytes, piece, links);
+                        if let Some(done) = done {
+                            links.count_completed(done, &mut look, now);
+                        }
+                    }
+                    Delivery::Refusal { ticket, len } => {
+                        let line = arrivals.take_bytes(conversation, bytes, len, links);
+                        conversation.session_mut().note_refusal(ticket, line);
+                    }
+                    Delivery::Lost(ticket, loss) => {
+                        arrivals.take_bytes(conversation, bytes, 0, links);
+                        let lost = conversation.handle_loss(ticket, loss);
+                        links.count_lost(lost, loss, now);
                     }
                 }
-                Delivery::Refusal { ticket, .. } => {
-                    conversation.session_mut().note_refusal(ticket, bytes);
-                }
-                Delivery::Lost(ticket, loss) => {
-                    let lost = conversation.handle_loss(ticket, loss);
-                    links.count_lost(lost, loss, now);
-                }
             }
+            arrivals.end(conversation, bytes);
         });
         if let Some(number) = mailbox.take_moved() {
             links.shared = links.worker.upstream.numbered(number);
@@ -424,11 +442,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Waits for the next thing to happen, with the earliest deadline as an end.
+    #[inline(always)]
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<ClientDisconnect> {
         let Some(deadline) = deadline(&self.conversation, &self.links) else {
-            self.timer = None;
+            if self.timer.is_some() {
+                self.timer = None;
+            }
             return Poll::Pending;
         };
+        self.await_deadline(deadline, cx)
+    }
+
+    fn await_deadline(
+        &mut self,
+        deadline: Instant,
+        cx: &mut Context<'_>,
+    ) -> Poll<ClientDisconnect> {
         if self.conversation.now() >= deadline {
             if let Some(why) = expire(&mut self.conversation, &mut self.links) {
                 return Poll::Ready(why);

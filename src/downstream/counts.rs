@@ -130,6 +130,13 @@ impl Links {
         self.report_slow(session);
     }
 
+    /// Whether [`Self::note_delivered`] would change nothing while nothing is delivered.
+    #[inline(always)]
+    pub(super) fn is_up_to_date(&self) -> bool {
+        self.counts.notes.is_empty()
+            && !self.shared.as_ref().is_some_and(|shared| shared.is_aside())
+    }
+
     /// Everything that a shared connection has delivered was counted.
     #[inline(always)]
     pub(super) fn note_delivered(&mut self, conversation: &Conversation) {

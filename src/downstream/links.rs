@@ -17,7 +17,7 @@ use super::metrics::Passed;
 use super::notes::Counts;
 use super::worker::{Judging, Worker};
 use crate::base::clock;
-use crate::base::live::Live;
+use crate::base::live::{Held, Live};
 use crate::command::Spec;
 use crate::policy::Policy;
 use crate::resp::Request;
@@ -33,9 +33,8 @@ pub(super) struct Links {
     pub worker: Rc<Worker>,
     /// Where the client is shown to others.
     pub seat: Rc<Seat>,
-    /// Where the listener's rules of the moment are, and those last seen.
-    pub live_access: Live<ListenerAccess>,
-    pub access: Arc<ListenerAccess>,
+    /// The listener's rules, as last seen.
+    pub access: Held<ListenerAccess>,
     /// How many changes of access rules this connection has applied.
     pub access_seen: u64,
     /// The policy of the session's user.
@@ -62,7 +61,7 @@ impl Links {
         now: Instant,
     ) -> (Self, Session) {
         let (seat, mailbox) = worker.admit(id, peer, now);
-        let access = live_access.get();
+        let access = live_access.hold();
         let outage = worker.upstream.on_outage();
         let roster = Rc::clone(&worker.roster);
         let mut session = Session::enter(roster, Rc::clone(&seat), &access.auth, outage);
@@ -75,7 +74,6 @@ impl Links {
             access_seen: worker.access_changes(),
             worker,
             seat,
-            live_access,
             access,
             policy,
             limiter_registry,
@@ -211,7 +209,7 @@ impl Host for Links {
             valkey: server.valkey,
             server,
             has_lease: moment.has_lease,
-            lends_at_once: worker.upstream.lends_at_once(Use::Large),
+            lends_at_once: moment.prefers_lease && worker.upstream.lends_at_once(Use::Large),
             held: worker.upstream.lane(moment.key).is_some(),
             now: moment.now,
             unix_ms: self.unix_ms,

@@ -22,3 +22,17 @@ pub struct Grant {
     /// It is not sent at all: the answer comes from a scan of the application's keys.
     pub scan: Option<Box<KeyScan>>,
 }
+
+impl Grant {
+    /// Whether it is sent as it came and nothing more is to be known of it: it is [`Self::default`].
+    #[must_use]
+    #[inline]
+    pub(crate) const fn is_plain(&self) -> bool {
+        !self.changed
+            && self.split == 0
+            && self.companions == 0
+            && self.strip.is_none()
+            && self.observed.is_none()
+            && self.scan.is_none()
+    }
+}

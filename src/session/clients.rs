@@ -22,10 +22,20 @@ use crate::resp::{Protocol, Request, encode, number};
 use crate::traffic::own;
 
 /// What of this session is shown; the other figures are the connection's.
+#[inline(always)]
 pub(super) fn show(session: &Session, figures: &mut Figures) {
-    let transaction = session.transaction.as_ref();
     figures.database = session.dialect.database();
     figures.protocol = session.dialect.protocol();
+    let usual = session.is_usual();
+    // Of most clients nothing else changes from one request to the next.
+    if !(usual && figures.usual) {
+        figures.usual = usual;
+        show_state(session, figures);
+    }
+}
+
+fn show_state(session: &Session, figures: &mut Figures) {
+    let transaction = session.transaction.as_ref();
     (figures.channels, figures.patterns, figures.shards) = session.listening.subscriptions.counts();
     let queued = transaction.map(|transaction| transaction.queued());
     figures.queued = queued.or_else(|| session.awaited.commands());

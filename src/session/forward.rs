@@ -37,7 +37,9 @@ pub(super) fn forward(
         }
         return step;
     }
-    let (route, cause) = (session.route(spec.may_write(), ctx), session.cause(ctx));
+    let route = session.route(spec.may_write(), ctx);
+    // Only a pinned connection that is missing is asked for with a cause.
+    let cause = if route == Route::Pinned { session.cause(ctx) } else { Cause::Large };
     match session.enqueue(route, cause, Expect::Plain, 0, class, ctx) {
         Ok(ticket) => {
             if session.outage.answers_misses() {

@@ -131,6 +131,15 @@ impl ReplyQueue {
         self.held
     }
 
+    /// Whether the oldest place waits for the reply to `ticket`, which goes to the client as it comes.
+    #[inline]
+    pub(super) fn front_is_plain(&self, ticket: Ticket) -> bool {
+        self.places.front().is_some_and(|place| {
+            let Content::Waiting(remote) = &place.content else { return false };
+            remote.ticket == ticket && !place.silent && matches!(remote.expect, Expect::Plain)
+        })
+    }
+
     /// The oldest place, if it waits for the server.
     pub(super) fn front(&mut self) -> Option<&mut Remote> {
         match self.places.front_mut().map(|place| &mut place.content) {

@@ -124,7 +124,7 @@ fn permitted(
         }
     }
     let changed = grant.changed;
-    ctx.request_scratch.grant = grant;
+    ctx.request_scratch.set_grant(grant);
     let step = if changed {
         dispatch_changed(session, spec, request, ctx, out)
     } else {

@@ -23,10 +23,18 @@ pub struct RequestScratch {
 impl RequestScratch {
     /// Clears it for the next request.
     pub(super) fn clear(&mut self) {
-        self.grant = Grant::default();
+        self.set_grant(Grant::default());
         self.denial = None;
         // A request that was queued, not sent, has left its bytes here.
         self.scratch.trim();
+    }
+
+    /// What the policy permits. Most grants are plain, as the one before was: those are not copied.
+    #[inline]
+    pub(super) fn set_grant(&mut self, grant: Grant) {
+        if !(grant.is_plain() && self.grant.is_plain()) {
+            self.grant = grant;
+        }
     }
 
     /// A refusal of the next request says that it is the audit event of this id.

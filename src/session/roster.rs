@@ -63,6 +63,8 @@ impl Marks {
 pub struct Figures {
     pub database: u32,
     pub protocol: Protocol,
+    /// The client has no state but those two, and the figures say so.
+    pub usual: bool,
     pub channels: u64,
     pub patterns: u64,
     pub shards: u64,
@@ -99,6 +101,7 @@ impl Figures {
         Self {
             database: 0,
             protocol: Protocol::Resp2,
+            usual: false,
             channels: 0,
             patterns: 0,
             shards: 0,

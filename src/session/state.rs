@@ -23,7 +23,7 @@ use super::own::Own;
 use super::peer::Peer;
 use super::pending_query::PendingQuery;
 use super::pinning::Pinning;
-use super::queue::Class;
+use super::queue::{Class, Remote};
 use super::recent_commands::RecentCommands;
 use super::replies::Replies;
 use super::reply_mode::ReplyMode;
@@ -173,6 +173,33 @@ impl Session {
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.in_flight() == 0 && self.opening.is_none()
+    }
+
+    /// Whether the next piece of the reply to `ticket` goes to the client as it comes, whatever it is:
+    /// [`Self::handle_passed`] is called for it then.
+    #[must_use]
+    #[inline]
+    pub fn passes_unread(&self, ticket: Ticket) -> bool {
+        self.replies.queue.front_is_plain(ticket)
+    }
+
+    /// Whether its next request would rather travel on a pinned connection, but needs none.
+    #[must_use]
+    pub const fn prefers_lease(&self) -> bool {
+        self.large_replies.are_likely()
+    }
+
+    /// Whether the client has no state but its database and protocol: none of what `CLIENT LIST` shows besides.
+    #[inline(always)]
+    pub(super) fn is_usual(&self) -> bool {
+        let blocks = |front: &Remote| front.class == Class::Blocking;
+        self.transaction.is_none()
+            && self.awaited.commands().is_none()
+            && !self.listening.is_any()
+            && !self.watch.is_on()
+            && !self.watch.is_lost()
+            && self.flags == ConnectionFlags::default()
+            && !self.replies.queue.peek().is_some_and(blocks)
     }
 
     /// Whether commands are queued, here or at the server.

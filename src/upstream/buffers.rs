@@ -22,6 +22,8 @@ pub struct Buffers {
     budget: Arc<MemoryBudget>,
     /// Bytes of sessions that end to make room.
     leaving: Cell<usize>,
+    /// The empty buffer that came back last, if it has room.
+    recent: RefCell<BytesMut>,
     spare: RefCell<Vec<BytesMut>>,
     spare_items: RefCell<Vec<Vec<Delivery>>>,
 }
@@ -39,6 +41,7 @@ impl Buffers {
             reserved: Cell::new(0),
             budget,
             leaving: Cell::new(0),
+            recent: RefCell::default(),
             spare: RefCell::default(),
             spare_items: RefCell::default(),
         })
@@ -122,19 +125,33 @@ impl Buffers {
 
     /// An empty buffer, used before if there is one.
     #[must_use]
+    #[inline]
     pub fn get(&self) -> BytesMut {
+        let recent = self.recent.take();
+        if recent.capacity() > 0 { recent } else { self.get_older() }
+    }
+
+    fn get_older(&self) -> BytesMut {
         let spare = self.spare.borrow_mut().pop();
         spare.unwrap_or_else(|| BytesMut::with_capacity(limits::FRESH_BUFFER_BYTES))
     }
 
     /// Takes a buffer back for the next one; an idle session keeps none.
+    #[inline]
     pub fn put(&self, mut buffer: BytesMut) {
         buffer.clear();
+        if (1..=limits::SPARE_BUFFER_BYTES_MAX).contains(&buffer.capacity()) {
+            let older = self.recent.replace(buffer);
+            if older.capacity() > 0 {
+                self.put_older(older);
+            }
+        }
+    }
+
+    fn put_older(&self, older: BytesMut) {
         let mut spare = self.spare.borrow_mut();
-        if (1..=limits::SPARE_BUFFER_BYTES_MAX).contains(&buffer.capacity())
-            && spare.len() < limits::SPARE_BUFFERS_MAX
-        {
-            spare.push(buffer);
+        if spare.len() < limits::SPARE_BUFFERS_MAX {
+            spare.push(older);
         }
     }
 

@@ -40,6 +40,8 @@ pub struct Holding {
 #[derive(Debug)]
 pub struct Mailbox {
     inner: RefCell<Inner>,
+    /// Something has changed since the session's task looked, or it is not to be woken yet.
+    news: Cell<bool>,
     /// Unread bytes at which the session is ended at once.
     limit: Cell<usize>,
     /// Bytes of replies that the session's task has taken but the client has not read.
@@ -68,6 +70,7 @@ impl Mailbox {
     pub fn new(limit: usize, buffers: Rc<Buffers>) -> Rc<Self> {
         Rc::new(Self {
             inner: RefCell::default(),
+            news: Cell::new(true),
             limit: Cell::new(limit),
             unread: Cell::new(0),
             overflow: Cell::new(false),
@@ -146,6 +149,7 @@ impl Mailbox {
     }
 
     fn put(&self, bytes: &[u8], item: Delivery, now: Instant) {
+        self.news.set(true);
         let mut inner = self.inner.borrow_mut();
         if inner.closed {
             drop(inner);
@@ -181,6 +185,7 @@ impl Mailbox {
     }
 
     pub fn lose(&self, ticket: Ticket, loss: Loss) {
+        self.news.set(true);
         let mut inner = self.inner.borrow_mut();
         if inner.closed {
             drop(inner);
@@ -195,11 +200,13 @@ impl Mailbox {
 
     /// Notes that a reply of at least `limits.large_bytes` is arriving here.
     pub fn note_large(&self) {
+        self.news.set(true);
         self.large.set(true);
     }
 
     /// Everything that waits for a reply here is on another connection now.
     pub(super) fn note_moved(&self, to: u64) {
+        self.news.set(true);
         self.moved.set(Some(to));
     }
 
@@ -213,25 +220,32 @@ impl Mailbox {
         self.large.take()
     }
 
-    /// Hands out everything that has arrived, and asks to be woken by the next arrival. Returns
-    /// whether the session has more unread than it may.
-    pub fn drain(&self, waker: &Waker, mut take: impl FnMut(Delivery, &[u8])) -> bool {
+    /// Whether [`Self::drain`] would find anything new. While it would not, an arrival wakes the session's task.
+    #[inline(always)]
+    pub const fn has_news(&self) -> bool {
+        self.news.get()
+    }
+
+    /// Hands out everything that has arrived, if anything has: each item, and the bytes of all in their order,
+    /// which `take` may keep. Asks to be woken by the next arrival. Returns whether the session has more
+    /// unread than it may.
+    #[inline]
+    pub fn drain(
+        &self,
+        waker: &Waker,
+        take: impl FnOnce(std::vec::Drain<'_, Delivery>, &mut BytesMut),
+    ) -> bool {
+        self.news.set(false);
         let mut inner = self.inner.borrow_mut();
         let Inner { bytes, items, waker: known, .. } = &mut *inner;
-        let mut start = 0;
-        for item in items.drain(..) {
-            let len = match item {
-                Delivery::Piece { len, .. } | Delivery::Refusal { len, .. } => len,
-                Delivery::Lost(..) => 0,
-            };
-            take(item, bytes.get(start..start + len).unwrap_or_default());
-            start += len;
+        if !items.is_empty() {
+            self.buffers.adjust(bytes.len(), 0);
+            take(items.drain(..), bytes);
         }
         if items.capacity() > 0 {
             self.buffers.put_items(std::mem::take(items));
         }
-        if !bytes.is_empty() {
-            self.buffers.adjust(bytes.len(), 0);
+        if bytes.capacity() > 0 {
             self.buffers.put(std::mem::take(bytes));
         }
         if !known.as_ref().is_some_and(|known| known.will_wake(waker)) {
@@ -276,6 +290,7 @@ impl Mailbox {
 
     /// Ends the session, because all together keep more than the budget permits.
     pub fn evict(&self) {
+        self.news.set(true);
         let rest = self.holding.get().map_or(0, |holding| holding.bytes);
         self.buffers.note_leaving(0, rest);
         self.evicted.set(Some(rest));
@@ -317,6 +332,7 @@ impl Mailbox {
 
     /// Lets the session's task look around, although nothing has arrived.
     pub fn wake(&self) {
+        self.news.set(true);
         if let Some(waker) = self.inner.borrow_mut().waker.take() {
             waker.wake();
         }

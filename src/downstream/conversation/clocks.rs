@@ -118,10 +118,14 @@ fn transfer_deadline(of: &Conversation) -> Option<Instant> {
     request.into_iter().chain(of.outlet.deadline(limit)).min()
 }
 
+#[inline(always)]
 fn idle_deadline(of: &Conversation) -> Option<Instant> {
     let idle = of.limits.idle_timeout;
+    if idle.is_zero() {
+        return None;
+    }
     let idles = of.session.is_idle() && of.inbound.presented.is_none();
-    (!idle.is_zero() && idles).then(|| of.last_received + idle)
+    idles.then(|| of.last_received + idle)
 }
 
 /// When the client has left its replies unread for too long, while that holds up more than

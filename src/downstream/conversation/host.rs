@@ -35,6 +35,8 @@ pub struct Moment<'a> {
     pub limits: &'a ClientLimits,
     pub key: PoolKey,
     pub has_lease: bool,
+    /// It would rather travel on a pinned connection, if one is to be had at once.
+    pub prefers_lease: bool,
     pub now: Instant,
 }
 

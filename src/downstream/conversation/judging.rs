@@ -18,7 +18,8 @@ pub(super) fn judge<H: Host>(of: &mut Conversation, bytes: &[u8], host: &mut H) 
     let Conversation { session, inbound, out, leased, limits, now, .. } = of;
     let request = inbound.request(bytes);
     let (key, has_lease) = (session.key(), leased.is_here);
-    let moment = Moment { limits, key, has_lease, now: *now };
+    let prefers_lease = session.prefers_lease();
+    let moment = Moment { limits, key, has_lease, prefers_lease, now: *now };
     let judged = host.with_context(&moment, |ctx| session.handle_request(&request, ctx, out));
     host.judged(session, &request, &judged, *now);
     judged

@@ -4,9 +4,10 @@
 //! Owns: the way from bytes to requests, from replies to bytes, and what ends a connection. Never knows:
 //! tokio, sockets, clocks, wakers, connections to the server.
 //!
-//! `requests` begins things, `state` and `loan` end them, `clocks` says when. The task in `downstream::connection`, the
+//! `requests` begins things, `arrivals` answers them, `state` and `loan` end them, `clocks` says when. The task in `downstream::connection`, the
 //! session simulation and the core benchmark drive the same code.
 
+mod arrivals;
 mod bulk_pacer;
 mod clocks;
 mod host;
@@ -20,6 +21,7 @@ mod requests;
 mod sending;
 mod state;
 
+pub use arrivals::Arrivals;
 pub(crate) use clocks::{deadline, expire};
 pub(crate) use host::{Hold, Notice, PolicyChange};
 pub use host::{Host, LeaseEnd, Moment, PendingStep, Piece};

@@ -94,13 +94,15 @@ impl Conversation {
     }
 
     /// Whether the client is to be read: a request under way may grow, one that waits may not.
+    #[inline(always)]
     pub fn wants_bytes<H: Host>(&self, host: &H) -> bool {
-        if self.eof || self.ending.is_some() {
-            return false;
-        }
-        self.inbound.pending.len() < limits::PENDING_BYTES_MAX
-            || (self.inbound.presented.is_none() && self.accepts(host))
-            || self.reads_on(host)
+        !self.eof
+            && self.ending.is_none()
+            && (self.inbound.pending.len() < limits::PENDING_BYTES_MAX || self.wants_more(host))
+    }
+
+    fn wants_more<H: Host>(&self, host: &H) -> bool {
+        (self.inbound.presented.is_none() && self.accepts(host)) || self.reads_on(host)
     }
 
     /// Consumes requests from the front of `bytes`, the first of which is accepted; returns how many bytes
@@ -382,18 +384,6 @@ impl Conversation {
     }
 
     // Replies.
-
-    /// A piece of a reply from a shared connection.
-    #[inline]
-    pub fn handle_reply(
-        &mut self,
-        ticket: Ticket,
-        bytes: &[u8],
-        kind: u8,
-        done: bool,
-    ) -> Option<Completed> {
-        self.session.handle_reply(ticket, bytes, kind, done, &mut self.out)
-    }
 
     /// A request on a shared connection will get no reply, or no more of it.
     pub fn handle_loss(&mut self, ticket: Ticket, loss: Loss) -> Option<Completed> {

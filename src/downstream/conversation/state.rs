@@ -145,6 +145,18 @@ impl Conversation {
         !self.leased.is_here && matches!(self.waiting, PendingStep::No)
     }
 
+    /// Nothing was delivered since [`Self::handle_delivered`]; what else was in flight may be answered.
+    #[inline(always)]
+    pub fn note_undelivered(&mut self) {
+        self.sending.note_reply(&self.session);
+    }
+
+    /// Whether nothing is left to be done about what shared connections have delivered, unless they deliver more.
+    #[inline(always)]
+    pub fn is_up_to_date(&self) -> bool {
+        self.cut_at.is_none() && self.is_simple()
+    }
+
     /// Whether no byte of the client waits.
     pub fn is_consumed(&self) -> bool {
         self.inbound.pending.is_empty()
@@ -398,13 +410,13 @@ impl Conversation {
         {
             self.end(host.leaving_why());
         }
+        if self.ending.is_none() && !self.eof {
+            return None;
+        }
         let settled = self.session.is_settled() || self.cut_at.is_some();
         let finished = settled && self.out.is_empty() && flushed;
         if let Some((why, until)) = self.ending {
             return (finished || self.now >= until).then_some(why);
-        }
-        if !self.eof {
-            return None;
         }
         // A client that left while its blocking command waits gets no reply, and nothing is
         // popped without a receiver: the pinned connection closes with this one. Other replies are still

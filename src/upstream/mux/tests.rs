@@ -74,10 +74,12 @@ fn request(ticket: u64, bytes: &[u8]) -> Outgoing<'_> {
 async fn arrivals(mailbox: &Rc<Mailbox>) -> Vec<(u64, Option<Loss>)> {
     std::future::poll_fn(|cx| {
         let mut arrived = Vec::new();
-        mailbox.drain(cx.waker(), |delivery, _| match delivery {
-            Delivery::Piece { ticket, .. } => arrived.push((ticket.0, None)),
-            Delivery::Lost(ticket, loss) => arrived.push((ticket.0, Some(loss))),
-            Delivery::Refusal { .. } => {}
+        mailbox.drain(cx.waker(), |items, _| {
+            arrived.extend(items.filter_map(|delivery| match delivery {
+                Delivery::Piece { ticket, .. } => Some((ticket.0, None)),
+                Delivery::Lost(ticket, loss) => Some((ticket.0, Some(loss))),
+                Delivery::Refusal { .. } => None,
+            }));
         });
         if arrived.is_empty() { std::task::Poll::Pending } else { std::task::Poll::Ready(arrived) }
     })

@@ -3,11 +3,14 @@
 //!
 //! Owns: execution, delivery, losses. Never knows: how a client decides.
 
+use bytes::{Bytes, BytesMut};
 use respgate::internals::config::OnOutage;
-use respgate::internals::downstream::conversation::{Conversation, PendingStep, lose_lease};
+use respgate::internals::downstream::conversation::{
+    Arrivals, Conversation, PendingStep, lose_lease,
+};
 use respgate::internals::session::Route;
 use respgate::internals::telemetry::ClientDisconnect;
-use respgate::internals::traffic::Loss;
+use respgate::internals::traffic::{Loss, Ticket};
 
 use super::client::OWN;
 use super::model::{Model, Words};
@@ -17,6 +20,16 @@ use super::world::{World, line_of};
 
 /// How often a read may be sent again.
 pub const RETRIES: u8 = 2;
+
+/// A piece of a reply on a shared connection.
+struct Piece {
+    ticket: Ticket,
+    bytes: Bytes,
+    kind: u8,
+    done: bool,
+    /// The reply is a large one.
+    large: bool,
+}
 
 impl World {
     /// Something happens to a name of a client's, at the server and in its reference.
@@ -111,11 +124,13 @@ impl World {
         }
     }
 
-    /// Delivers up to `count` bytes of a shared connection.
+    /// Delivers up to `count` bytes of a shared connection: to each client at once what is behind each other
+    /// for it.
     pub fn deliver_shared(&mut self, at: usize, count: usize) {
         let Some(connection) = self.shared[at].connection else { return };
         let output = &mut self.model.connections[connection].output;
         let mut bytes = output.split_to(count.min(output.len())).freeze();
+        let (mut reader, mut pieces) = (0, Vec::new());
         while !bytes.is_empty() {
             let shared = &mut self.shared[at];
             let advance = shared.scanner.advance(&bytes).expect("the server speaks RESP");
@@ -128,26 +143,52 @@ impl World {
                 continue;
             }
             shared.begun = !advance.done;
-            let (at_client, ticket, abandoned) = (entry.client, entry.ticket, entry.abandoned);
+            let (client, ticket, abandoned) = (entry.client, entry.ticket, entry.abandoned);
             if advance.done {
                 let entry = shared.line.pop_front().unwrap();
                 assert_eq!(entry.executed, entry.commands.len(), "a reply before its request");
             }
-            let client = &mut self.clients[at_client];
-            if abandoned || client.closed {
-                continue;
+            if client != reader {
+                self.hand_out(reader, std::mem::take(&mut pieces));
+                reader = client;
             }
-            let flies = client.flies(ticket);
-            let done = client.conversation.handle_reply(ticket, &piece, kind, advance.done);
-            assert_eq!(done.is_some(), advance.done && flies, "a reply is whole when it is");
-            if announced.is_some_and(|length| length >= self.shape.large_bytes) {
-                client.conversation.session_mut().note_large_reply();
+            if !abandoned {
+                let large = announced.is_some_and(|length| length >= self.shape.large_bytes);
+                pieces.push(Piece { ticket, bytes: piece, kind, done: advance.done, large });
             }
-            if done.is_some() {
-                client.land(Some(ticket));
-            }
-            self.delivered(at_client);
         }
+        self.hand_out(reader, pieces);
+    }
+
+    /// What a shared connection has for one client.
+    fn hand_out(&mut self, at: usize, pieces: Vec<Piece>) {
+        if pieces.is_empty() || self.clients[at].closed {
+            return;
+        }
+        let flies: Vec<bool> =
+            pieces.iter().map(|piece| self.clients[at].flies(piece.ticket)).collect();
+        let completed: Vec<bool> = self.drive(at, false, |talk, around| {
+            let mut arrivals = Arrivals::begin(talk);
+            let mut all: BytesMut = pieces.iter().flat_map(|piece| piece.bytes.clone()).collect();
+            let mut take = |piece: &Piece| {
+                let described = (piece.ticket, piece.bytes.len(), piece.kind, piece.done);
+                arrivals.take_piece(talk, &all, described, around).is_some()
+            };
+            let completed = pieces.iter().map(&mut take).collect();
+            arrivals.end(talk, &mut all);
+            completed
+        });
+        let client = &mut self.clients[at];
+        if pieces.iter().any(|piece| piece.large) {
+            client.conversation.session_mut().note_large_reply();
+        }
+        for ((piece, flies), completed) in pieces.iter().zip(flies).zip(completed) {
+            assert_eq!(completed, piece.done && flies, "a reply is whole when it is");
+            if completed {
+                client.land(Some(piece.ticket));
+            }
+        }
+        self.delivered(at);
     }
 
     /// A client's conversation has taken what shared connections delivered.
