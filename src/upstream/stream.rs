@@ -2,6 +2,7 @@
 //!
 //! Owns: [`Stream`]. Never knows: how it was opened.
 
+use std::cell::Cell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -18,7 +19,11 @@ use crate::telemetry::UpstreamDisconnect;
 
 /// Bytes to and from a server.
 #[derive(Debug)]
-pub struct Stream(Kind);
+pub struct Stream {
+    kind: Kind,
+    /// The kernel knows by now; asked again, it would be one more system call for each turn of a connection.
+    drops_unacknowledged: Cell<bool>,
+}
 
 #[derive(Debug)]
 enum Kind {
@@ -28,16 +33,20 @@ enum Kind {
 }
 
 impl Stream {
+    const fn of(kind: Kind) -> Self {
+        Self { kind, drops_unacknowledged: Cell::new(false) }
+    }
+
     pub(super) const fn plain(socket: TcpStream) -> Self {
-        Self(Kind::Plain(socket))
+        Self::of(Kind::Plain(socket))
     }
 
     pub(super) const fn unix(socket: UnixStream) -> Self {
-        Self(Kind::Unix(socket))
+        Self::of(Kind::Unix(socket))
     }
 
     pub(super) fn tls(stream: TlsStream<ReadAhead<TcpStream>>) -> Self {
-        Self(Kind::Tls(Box::new(stream)))
+        Self::of(Kind::Tls(Box::new(stream)))
     }
 
     /// From now on dropping it discards what the kernel has not delivered, and resets the connection:
@@ -51,6 +60,9 @@ impl Stream {
     /// the kernel closes this one where it would retransmit bytes of that age: behind the second try, the first
     /// one would undo what came later. Bytes that the server's kernel has acknowledged are not affected.
     pub fn drop_unacknowledged(&self) {
+        if self.drops_unacknowledged.replace(true) {
+            return;
+        }
         // A socket that refuses is closed already.
         let _ = self
             .tcp()
@@ -59,7 +71,7 @@ impl Stream {
 
     /// The TCP socket below; what was written to a Unix socket is with the server already.
     fn tcp(&self) -> Option<SockRef<'_>> {
-        match &self.0 {
+        match &self.kind {
             Kind::Plain(socket) => Some(SockRef::from(socket)),
             Kind::Unix(_) => None,
             Kind::Tls(stream) => Some(SockRef::from(stream.get_ref().0.socket())),
@@ -123,7 +135,7 @@ impl Stream {
     /// Whether the server is at the other end of TLS.
     #[must_use]
     pub const fn is_tls(&self) -> bool {
-        matches!(self.0, Kind::Tls(_))
+        matches!(self.kind, Kind::Tls(_))
     }
 }
 
@@ -143,7 +155,7 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().0 {
+        match &mut self.get_mut().kind {
             Kind::Plain(socket) => Pin::new(socket).poll_read(cx, buf),
             Kind::Unix(socket) => Pin::new(socket).poll_read(cx, buf),
             Kind::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
@@ -157,7 +169,7 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().0 {
+        match &mut self.get_mut().kind {
             Kind::Plain(socket) => Pin::new(socket).poll_write(cx, buf),
             Kind::Unix(socket) => Pin::new(socket).poll_write(cx, buf),
             Kind::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
@@ -169,7 +181,7 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().0 {
+        match &mut self.get_mut().kind {
             Kind::Plain(socket) => Pin::new(socket).poll_write_vectored(cx, bufs),
             Kind::Unix(socket) => Pin::new(socket).poll_write_vectored(cx, bufs),
             Kind::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
@@ -177,7 +189,7 @@ impl AsyncWrite for Stream {
     }
 
     fn is_write_vectored(&self) -> bool {
-        match &self.0 {
+        match &self.kind {
             Kind::Plain(socket) => socket.is_write_vectored(),
             Kind::Unix(socket) => socket.is_write_vectored(),
             Kind::Tls(stream) => stream.is_write_vectored(),
@@ -185,7 +197,7 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().0 {
+        match &mut self.get_mut().kind {
             Kind::Plain(socket) => Pin::new(socket).poll_flush(cx),
             Kind::Unix(socket) => Pin::new(socket).poll_flush(cx),
             Kind::Tls(stream) => Pin::new(stream).poll_flush(cx),
@@ -193,7 +205,7 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().0 {
+        match &mut self.get_mut().kind {
             Kind::Plain(socket) => Pin::new(socket).poll_shutdown(cx),
             Kind::Unix(socket) => Pin::new(socket).poll_shutdown(cx),
             Kind::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
@@ -206,6 +218,23 @@ mod tests {
     use std::future::poll_fn;
 
     use super::*;
+
+    #[test]
+    fn unacknowledged_bytes_get_their_limit_once() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+        let _entered = runtime.enter();
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let near = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        near.set_nonblocking(true).unwrap();
+        let stream = Stream::plain(TcpStream::from_std(near).unwrap());
+        let limit = || stream.tcp().unwrap().tcp_user_timeout().unwrap();
+        stream.drop_unacknowledged();
+        assert_eq!(limit(), Some(limits::ABANDONED_REQUEST_AGE));
+        let other = Some(Duration::from_secs(7));
+        stream.tcp().unwrap().set_tcp_user_timeout(other).unwrap();
+        stream.drop_unacknowledged();
+        assert_eq!(limit(), other);
+    }
 
     #[test]
     fn end_of_a_connection_has_its_reason() {
