@@ -16,7 +16,7 @@ pub(crate) fn read(query: &str) -> Option<Vec<(String, String)>> {
         .collect()
 }
 
-/// The same from pairs; empty without any.
+/// Writes pairs as a query; empty without any.
 #[must_use]
 pub(crate) fn write<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
     let mut query = String::new();

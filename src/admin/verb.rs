@@ -1,6 +1,6 @@
 //! A verb of the admin server: one definition, from which its route, its subcommand and its page come.
 //!
-//! Owns: [`Verb`], [`Argument`], [`Call`], [`Answer`], [`Refused`]. Never knows: HTTP, flags, any one verb.
+//! Owns: [`Verb`], [`Argument`], [`Call`], [`Answer`], [`Refused`]. Never knows: sockets, flags, any one verb.
 
 use std::fmt;
 use std::future::Future;
@@ -133,7 +133,7 @@ impl Answer {
         Self { json, text: text.into(), no: false }
     }
 
-    /// The same, as an answer that is no.
+    /// This answer with the exit code for no.
     #[must_use]
     pub fn no(self) -> Self {
         Self { no: true, ..self }

@@ -30,7 +30,7 @@ pub(super) struct Queue {
 #[derive(Clone, Debug)]
 pub(super) enum Item {
     Event(Arc<Draft>),
-    /// So many events were lost at this place.
+    /// A number of events were lost at this place.
     Gap(u64),
 }
 

@@ -116,7 +116,7 @@ fn question(event: Option<&str>, since: u64) -> Question {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Shown {
     Entry(String),
-    /// So many entries, of whatever kind, came and went unread.
+    /// A number of entries, of whatever kind, were replaced unread.
     Missed(u64),
 }
 

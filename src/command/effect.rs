@@ -14,7 +14,7 @@ use crate::resp::{Request, number};
 pub enum Effect {
     /// Nothing: any connection will do.
     Shared,
-    /// The same, but the answer is another while the connection has subscriptions: `PING`.
+    /// Nothing, but the answer is another while the connection has subscriptions: `PING`.
     Ping,
     /// Nothing that stays, but the server may push something along with the reply (`DEBUG PROTOCOL
     /// push`), which no shared connection survives.
@@ -126,7 +126,7 @@ fn milliseconds(value: &[u8]) -> Blocking {
     }
 }
 
-/// The same with `UNIT_SECONDS`: a decimal number, rounded up to milliseconds. Some servers also
+/// Redis timeout.c, `getTimeoutFromObjectOrReply` with `UNIT_SECONDS`: a decimal number, rounded up to milliseconds. Some servers also
 /// read hexadecimal ones (`strtold`).
 fn seconds(value: &[u8]) -> Blocking {
     let Ok(text) = str::from_utf8(value) else { return Blocking::No };

@@ -9,7 +9,7 @@ macro_rules! bit_set {
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
         pub struct $set($repr);
 
-        /// The same members as plain numbers, for the table.
+        /// The members of the set as plain numbers, for the table.
         pub(super) mod $bits {
             $(pub(in crate::command) const $constant: $repr = 1 << $place;)*
         }

@@ -55,7 +55,7 @@ pub enum EmptyReply {
     Integer(i8),
     /// The type of a key that is not there.
     NoType,
-    /// So many of them in an array.
+    /// A number of empty items in an array.
     Items(Item, u32),
     /// The last page of a scan, without elements.
     Cursor,

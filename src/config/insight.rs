@@ -15,7 +15,7 @@ pub struct Insight {
 pub struct SlowLog {
     /// Commands that take at least this long are kept; zero: none.
     pub threshold: Duration,
-    /// So many of them; the oldest make room.
+    /// Slow commands that are kept; a new one replaces the oldest.
     pub max_entries: usize,
 }
 

@@ -25,7 +25,7 @@ pub struct Rules {
     pub acl: Option<String>,
     /// Nothing is refused, what would be is counted and logged.
     pub observe_all: bool,
-    /// The same for the rules of these names alone.
+    /// Rules that refuse nothing and are counted and logged, by name.
     pub observe: Vec<String>,
     pub keys: KeyRules,
     pub values: ValueRules,

@@ -25,7 +25,7 @@ pub(super) struct Section<'a> {
     root: &'a Node,
     log: &'a RefCell<ReadLog>,
     name: String,
-    /// The same without list positions, and with [`ANY_NAME`] for names of the writer's own.
+    /// The path without list positions, and with [`ANY_NAME`] for names of the writer's own.
     plain: String,
 }
 

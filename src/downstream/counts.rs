@@ -63,7 +63,7 @@ impl Links {
         refusals.log_login(now, who.listener, who.seat.peer(), user);
     }
 
-    /// So many misses and errors were answered although the server cannot be reached.
+    /// Counts misses and errors that were answered because the server cannot be reached.
     pub(super) fn count_degraded(&self, session: &mut Session, (missed, failed): (u32, u32)) {
         self.worker.metrics.degraded(missed, failed);
         let since = self.worker.upstream.out_since();

@@ -1,6 +1,6 @@
 //! TLS handshakes of one listener: how many at once, how long each, what came of it.
 //!
-//! Owns: [`Handshakes`]. Never knows: accepting, sessions, files.
+//! Owns: [`Handshakes`]. Never knows: accepting, requests, files.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;

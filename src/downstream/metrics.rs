@@ -152,12 +152,12 @@ impl ClientMetrics {
         self.counted.degraded_replies_total[DegradedReply::Error].add(u64::from(failed));
     }
 
-    /// The client left before its replies came.
+    /// The client disconnected before its replies came.
     pub(super) fn canceled(&self, count: usize) {
         self.counted.replies_total[ReplyResult::Canceled].add(count as u64);
     }
 
-    /// So many commands of one client are not answered yet.
+    /// The number of commands of one client without a reply has changed.
     pub(super) fn in_flight(&self, before: usize, now: usize) {
         let number = |count| i64::try_from(count).unwrap_or(i64::MAX);
         self.counted.commands_in_flight.add(number(now) - number(before));

@@ -149,14 +149,14 @@ impl Policy {
         }
     }
 
-    /// The same with the application's names kept among its own.
+    /// This policy with its keys bound to the application's own.
     fn with_keys(mut self, rules: &KeyRules) -> Self {
         self.namespace = Namespace::new(rules);
         self.passes_unchanged &= self.namespace.is_none();
         self
     }
 
-    /// The same with rules about what permitted requests carry, and how long it lives.
+    /// This policy with rules about values and times to live.
     fn with_content(mut self, rules: &Rules) -> Self {
         self.content = Content::new(&rules.keys, &rules.values);
         self.ttl = Ttl::new(&rules.ttl);
@@ -164,7 +164,7 @@ impl Policy {
         self
     }
 
-    /// The same with rules about scripts; after those about keys.
+    /// This policy with rules about scripts; called after those about keys.
     fn with_scripts(mut self, rules: &Rules) -> Self {
         let bound = script::are_bound(&self.roles.role, &rules.keys);
         let guardable = guard::obstacle(rules, &self.roles.role, self.is_observing()).is_ok();
@@ -193,7 +193,7 @@ impl Policy {
         self.namespace.as_ref().map(Namespace::prefix)
     }
 
-    /// The same, built from these rules, however their words are spaced.
+    /// This policy with the rules that it is built from, however their words are spaced.
     fn with_source(mut self, rules: &Rules) -> Self {
         let acl = rules
             .acl
@@ -203,7 +203,7 @@ impl Policy {
         self
     }
 
-    /// The same, by the name of its section in the configuration.
+    /// This policy with the name of its section in the configuration.
     #[must_use]
     pub fn named(mut self, section: &str) -> Self {
         self.section = section.into();

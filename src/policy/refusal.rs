@@ -79,7 +79,7 @@ pub(super) enum Cause {
     SortPattern(&'static str),
     /// It reaches more than it names.
     Reach(Reach),
-    /// The same where keys have a prefix: no role permits it, unless by its name.
+    /// It reaches more than it names, where keys have a prefix: no role permits it, unless by its name.
     OthersKeys(Reach),
     /// A channel on which the server may report keys in other databases.
     OthersEvents,

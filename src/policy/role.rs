@@ -219,7 +219,7 @@ fn covers(has: Access, wants: Access) -> bool {
     (has.read || !wants.read) && (has.write || !wants.write)
 }
 
-/// The same pattern twice becomes one with the access of both.
+/// Adds a key pattern; a pattern that is there already gets the access of both.
 fn add_key_pattern(patterns: &mut Vec<KeyPattern>, pattern: Pattern, access: Access) {
     match patterns.iter_mut().find(|known| known.pattern == pattern) {
         Some(known) => {

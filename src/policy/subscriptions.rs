@@ -16,7 +16,7 @@ pub(crate) fn keeps_subscriptions(policy: &Policy, old: &Policy) -> bool {
         && old.roles.role.iter().all(|had| allows_all_of(policy, had, old))
 }
 
-/// The same for the channels that one selector of `old` allowed.
+/// Whether every channel that one selector of `old` allowed is allowed under `policy`, with the same prefix.
 fn allows_all_of(policy: &Policy, had: &Selector, old: &Policy) -> bool {
     let keeps = |pattern: Option<&Pattern>| {
         let named = pattern.is_some_and(names_reserved);

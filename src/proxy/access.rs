@@ -193,7 +193,7 @@ impl Read {
         self.0.update(secret.expose());
     }
 
-    /// The same configuration, with the scripts from files on its lists.
+    /// The configuration with the scripts from files on its lists.
     fn scripts(&mut self, config: &Config) -> Result<Config, StartError> {
         let mut config = config.clone();
         let own = std::iter::once(("policy".to_owned(), &mut config.policy));

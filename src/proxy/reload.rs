@@ -192,7 +192,7 @@ impl Reloader {
         built.unwrap_or_else(|| Err(StartError::new(NEVER_READ.to_owned())))
     }
 
-    /// The same, when the files it is read from do not change.
+    /// The access of listeners, once the files it is read from do not change.
     async fn settled_access(&mut self, config: &Config) -> Result<AccessSources, StartError> {
         let old = self.components.access_hash;
         let is_old =

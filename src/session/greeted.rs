@@ -23,7 +23,7 @@ impl Greeted {
         encode::request(wire, [b"HELLO".as_slice(), version]);
     }
 
-    /// The same, with the name.
+    /// The request for the server, with the client's name.
     pub(super) fn request_named(&self, wire: &mut BytesMut) {
         let version: &[u8] = if self.protocol == Protocol::Resp3 { b"3" } else { b"2" };
         match &self.name {

@@ -1,6 +1,6 @@
 //! MULTI, EXEC, DISCARD, WATCH: a transaction is queued here and sent as one contiguous block.
 //!
-//! Owns: when a transaction runs and what its answer is. Never knows: connections; policy beyond a
+//! Owns: when a transaction runs and what its answer is. Never knows: connections; policy beyond an
 //! aborted flag.
 
 use std::sync::Arc;

@@ -27,7 +27,7 @@ impl RecentCommands {
         (self.at_hand, self.shown) = (Some(spec), Some(spec));
     }
 
-    /// The same of a replica, of which nothing is shown.
+    /// A request of a replica, of which nothing is shown, is this command.
     pub(super) const fn note_unshown(&mut self, spec: &'static Spec) {
         self.at_hand = Some(spec);
     }

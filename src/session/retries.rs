@@ -28,7 +28,7 @@ struct Known {
     news: Vec<ScriptNews>,
     /// `EVAL` is in flight as `EVALSHA`: later requests wait.
     calls: bool,
-    /// So many more `EVAL` go with their texts, since a request had to wait.
+    /// Number of further `EVAL` that are sent with their texts, since a request had to wait.
     texts: u8,
 }
 

@@ -150,7 +150,7 @@ pub struct Seat {
     aimed: Cell<bool>,
     /// It receives another client's invalidations, on its pinned connection.
     target: Cell<bool>,
-    /// The same is wanted, and it has no pinned connection yet.
+    /// It is to receive another client's invalidations, and has no pinned connection yet.
     wanted: Cell<bool>,
     /// The prefix of those keys.
     names: RefCell<Option<Arc<Prefix>>>,

@@ -259,7 +259,7 @@ impl Session {
         if ctx.dedicated || pinned { Route::Pinned } else { Route::Shared(self.key()) }
     }
 
-    /// The same for a command that may write, or not.
+    /// The route of a command that may write, or not.
     #[inline(always)]
     pub(super) fn route(&self, writes: bool, ctx: &Context<'_>) -> Route {
         match self.usual_route(ctx) {

@@ -57,7 +57,7 @@ impl Subscriptions {
         usize::try_from(self.patterns.saturating_add(self.asked)).unwrap_or(usize::MAX)
     }
 
-    /// So many names of a request are answered.
+    /// A number of names of a request are answered.
     pub(super) fn settle(&mut self, kind: Kind, subscribe: bool, names: u32) {
         if subscribe && kind == Kind::Pattern {
             self.asked = self.asked.saturating_sub(u64::from(names));

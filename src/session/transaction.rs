@@ -108,7 +108,7 @@ pub(super) enum ExecFixup {
     Mute,
     /// Decided when it was queued; on the wire a PING takes its place.
     Said(Box<[u8]>),
-    /// The same, and the session is this user's.
+    /// Decided when it was queued; a PING takes its place, and the session gets this user.
     Become(Name),
     /// Names in its reply carry the prefix of the policy.
     Names(Strip),

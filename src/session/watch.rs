@@ -7,7 +7,7 @@
 enum Watched {
     #[default]
     Nothing,
-    /// So many keys were named.
+    /// The number of keys that were named.
     Keys(u32),
     /// What the client does not watch any more.
     Stale,

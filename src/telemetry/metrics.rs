@@ -58,7 +58,7 @@ macro_rules! field {
     };
 }
 
-/// The same series of all its writers.
+/// One series of all its writers.
 macro_rules! all {
     (process $metrics:ident $counted:ident $name:ident) => {
         &[&$metrics.$name]

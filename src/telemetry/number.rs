@@ -29,7 +29,7 @@ pub(crate) trait Series: Sized {
 
 /// A series that each writer has for itself.
 pub(crate) trait Sharded: Default {
-    /// The same series for another writer, at zero.
+    /// This series for another writer, at zero.
     fn sibling(&self) -> Self {
         Self::default()
     }
@@ -38,7 +38,7 @@ pub(crate) trait Sharded: Default {
 /// What one writer does not have.
 impl Sharded for () {}
 
-/// The same part of each.
+/// One part of each series.
 pub(super) fn parts<'a, S, T>(all: &[&'a S], part: impl Fn(&'a S) -> &'a T) -> Vec<&'a T> {
     all.iter().map(|series| part(series)).collect()
 }

@@ -63,7 +63,7 @@ pub struct OwnCertificate {
 #[derive(Debug)]
 pub(super) struct Trusted {
     pub(super) roots: RootCertStore,
-    /// The same, whole.
+    /// The certificates of the authorities, whole.
     pub(super) certificates: Vec<CertificateDer<'static>>,
     /// The latest end among them: an old one may be beside its successor.
     pub(super) not_after: SystemTime,

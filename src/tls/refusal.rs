@@ -32,7 +32,7 @@ pub(crate) fn refusal(error: &io::Error, peer: &str) -> TlsError {
     refused(tls, peer)
 }
 
-/// The same of what the library itself says.
+/// What went wrong, from the error of the TLS library.
 #[must_use]
 pub(super) fn refused(error: &Error, peer: &str) -> TlsError {
     let new = |fault: Fault, detail: &str| TlsError::new(fault, peer, detail.to_owned());

@@ -25,7 +25,7 @@ use crate::config::ExpiredCrl;
 #[derive(Debug)]
 pub(super) struct Revocations {
     lists: Vec<CertRevocationList<'static>>,
-    /// The same, for a verifier that reads them itself.
+    /// The lists as DER, for a verifier that reads them itself.
     pub(super) ders: Vec<CertificateRevocationListDer<'static>>,
     /// When the first of them should be replaced.
     pub(super) next_update: Option<SystemTime>,

@@ -14,7 +14,7 @@ use crate::telemetry::Circuit;
 pub struct BreakerRules {
     /// The wait after each failure.
     pub backoff: Backoff,
-    /// So many failures in a row open it: one attempt at a time decides for all.
+    /// Failures in a row that open it: then one attempt at a time decides for all.
     pub failures: u32,
     /// The shortest wait while it is open.
     pub open_time: Duration,
@@ -101,7 +101,7 @@ impl Breaker {
         }
     }
 
-    /// So many failures in a row that one attempt decides for all.
+    /// Whether there were so many failures in a row that one attempt decides for all.
     const fn is_tripped(&self) -> bool {
         self.failures >= self.rules.failures
     }

@@ -251,7 +251,7 @@ impl UpstreamContext {
         self.note(|node| node.handle_proven(clock::now()), "", "");
     }
 
-    /// So many commands were written, none in a write of the proxy's own.
+    /// Counts the commands of one write; none in a write of the proxy's own.
     pub(super) fn note_batch(&self, commands: u64) {
         self.metrics.batch(commands);
         self.sent.set(self.sent.get() + commands);

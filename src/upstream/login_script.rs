@@ -76,7 +76,7 @@ pub(crate) struct LoginScript {
     optional: OptionalCommands,
     /// Answers still to come, in order.
     expected: VecDeque<Step>,
-    /// So many of them answer a first round that did not count.
+    /// Number of replies to ignore: they answer a first round that was rejected.
     void: usize,
     facts: Facts,
     client_id: u64,

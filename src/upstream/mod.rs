@@ -1,6 +1,6 @@
 //! Connections to the server: dialed, shared, lent, replaced.
 //!
-//! Owns: [`Upstream`], through which all of them are reached. Never knows: sessions, policy, what a request asks.
+//! Owns: [`Upstream`], through which all of them are reached. Never knows: sessions, which commands pass, what a request asks.
 
 mod addresses;
 mod breaker;

@@ -10,7 +10,7 @@ use super::shared::Shared;
 use crate::traffic::PoolKey;
 
 pub use crate::base::limits::ASIDE_MAX;
-/// So many stalled at once mean that the server holds a kind of commands (`CLIENT PAUSE WRITE`).
+/// Connections that are stalled at once when the server holds a kind of commands (`CLIENT PAUSE WRITE`).
 const STALLED_MIN: usize = 2;
 
 /// What is registered, as far as it matters here.

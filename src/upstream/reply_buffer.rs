@@ -40,7 +40,7 @@ impl ReplyBuffer {
         Value::decode(&reply, protocol).map(Some).map_err(|_| InvalidReply)
     }
 
-    /// The same, as it came.
+    /// Takes the first reply undecoded, if all of it is there.
     pub(super) fn take_bytes(&mut self) -> Result<Option<BytesMut>, InvalidReply> {
         debug_assert!(self.seen <= self.bytes.len(), "it has seen more than there is");
         let fresh = self.bytes.get(self.seen..).unwrap_or_default();

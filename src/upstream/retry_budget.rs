@@ -48,7 +48,7 @@ impl RetryBudget {
         Self { max_retries, part, begin: now, slices: [Slice::default(); SLICES] }
     }
 
-    /// So many commands are sent for the first time.
+    /// Counts commands that are sent for the first time.
     pub fn note_sent(&mut self, count: u64, now: Instant) {
         self.change(now, |slice| slice.sent += count);
     }

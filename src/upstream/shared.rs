@@ -197,7 +197,7 @@ impl Shared {
         }
     }
 
-    /// So many commands wait for a connection: the change.
+    /// Sets how many commands wait for a connection; returns the change.
     pub(super) fn replace_depth(&self, depth: usize) -> i64 {
         difference(self.depth.replace(depth), depth)
     }

@@ -17,7 +17,7 @@ pub(super) enum Advice {
     Flow,
     /// Write nothing more: what is not written can be sent on another connection.
     Hold,
-    /// The same, and dial another connection, which proves that the server serves others.
+    /// Write nothing more, and dial another connection, which proves that the server serves others.
     Relieve,
 }
 

@@ -341,7 +341,7 @@ fn reply_lines(figures: &Figures, paint: Paint) -> Vec<Line<'static>> {
     lines
 }
 
-/// The same in a line each, for a small terminal.
+/// The figures in a line each, for a small terminal.
 fn list(figures: &Figures, paint: Paint) -> Vec<Line<'static>> {
     let clients: f64 = figures.clients.open.iter().map(|(_, open)| open).sum();
     let server = &figures.server;

@@ -34,7 +34,7 @@ pub(super) fn event_panels(frame: &mut Frame<'_>, area: Rect, events: &Events, p
     panel(lower, "Log", log_lines(events, rows(lower), paint));
 }
 
-/// The same without borders, for a small terminal.
+/// Hot keys, audit entries and log without borders, for a small terminal.
 pub(super) fn event_rows(events: &Events, paint: Paint) -> Vec<Line<'static>> {
     let mut lines = match &events.hot {
         Ok(_) => hot_lines(&events.hot, paint),

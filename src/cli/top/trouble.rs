@@ -8,7 +8,7 @@ use super::number::{per_second, span};
 /// Less than this part of a certificate's lifetime is left: its renewal is late.
 const SHARE_LOW: f64 = 0.2;
 const SHARE_CRITICAL: f64 = 0.05;
-/// The same for a certificate of which only the end is known, in seconds.
+/// Seconds left below which a renewal is late, for a certificate of which only the end is known.
 const LEFT_LOW: f64 = 7.0 * 86_400.0;
 
 /// One thing that is wrong.

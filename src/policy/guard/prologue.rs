@@ -50,7 +50,7 @@ const KEPT: [&str; 22] = [
 pub struct Guard {
     /// Everything that is the same for every script; what differs between servers is marked.
     cold: Box<str>,
-    /// The same in the words of each kind of server.
+    /// The prologue in the words of each kind of server.
     worded: [OnceLock<Box<str>>; globals::DIALECTS],
     fast: Box<str>,
     /// The commands that need no more than their key, in lower case.

@@ -72,7 +72,7 @@ impl Prefix {
         }
     }
 
-    /// The same of a pattern.
+    /// Where the prefix is in a pattern of channels.
     pub(super) fn in_pattern(&self, name: &[u8]) -> Option<Range<usize>> {
         if name.starts_with(&self.glob) {
             return Some(0..self.glob.len());

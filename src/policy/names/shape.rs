@@ -55,13 +55,13 @@ impl Strip {
         }
     }
 
-    /// The same, without some names in the list that the reply is.
+    /// This shape without some names of the list.
     #[must_use]
     pub(in super::super) fn hiding(self, names: ReplyNames, hidden: Arc<Hidden>) -> Self {
         Self { names, hidden: Some(hidden), ..self }
     }
 
-    /// The same where the reply is about a guarded script; `loaded`: it is the script's name.
+    /// This shape for a reply about a guarded script; `loaded`: it is the script's name.
     #[must_use]
     pub fn with_digests(self, digests: Arc<Digests>, loaded: bool) -> Self {
         Self { digests: Some(digests), loaded, ..self }

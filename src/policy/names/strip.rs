@@ -104,9 +104,9 @@ enum Step {
     Header,
     /// In a name of so many bytes, of which the first are not all here.
     Head(u64),
-    /// So many bytes go to the client.
+    /// A number of bytes that are sent to the client.
     Body(u64),
-    /// So many bytes do not.
+    /// A number of bytes that are dropped.
     Drop(u64),
     /// In a value that goes to the client as it is.
     Pass,
