@@ -58,6 +58,27 @@ impl Known {
     }
 }
 
+/// How an attempt at one address ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Attempted {
+    Found(Finding),
+    /// The server refuses the login or the database; so would any other.
+    Refused,
+}
+
+/// What follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// This connection is used.
+    Take,
+    /// It is used when no primary is found.
+    Keep,
+    /// The error is the outcome.
+    Fail,
+    /// The next address is tried; the error counts when none leads anywhere.
+    Next,
+}
+
 /// The attempts at the addresses of one name.
 #[derive(Debug)]
 pub(super) struct Race {
@@ -92,16 +113,21 @@ impl Race {
         [next, self.settles_at].into_iter().flatten().min()
     }
 
-    /// An attempt has led to a replica, or to nothing: the next one does not wait.
-    pub(super) fn handle_ended(&mut self, finding: Finding, now: Instant) {
+    /// An attempt has ended. Unless it decides the race, the next one does not wait.
+    pub(super) fn handle_ended(&mut self, attempted: Attempted, now: Instant) -> Verdict {
         debug_assert!(self.running > 0, "only what was begun ends");
-        debug_assert!(finding != Finding::Primary, "a primary ends the race");
+        let finding = match attempted {
+            Attempted::Refused => return Verdict::Fail,
+            Attempted::Found(Finding::Primary) => return Verdict::Take,
+            Attempted::Found(finding) => finding,
+        };
         self.running = self.running.saturating_sub(1);
         self.next_at = now;
-        debug_assert!(self.settles_at.is_none_or(|at| at <= now + limits::PRIMARY_WAIT));
         if finding == Finding::Replica {
             self.settles_at.get_or_insert(now + limits::PRIMARY_WAIT);
+            return Verdict::Keep;
         }
+        Verdict::Next
     }
 
     /// Whether nothing better is to be expected.
@@ -113,11 +139,16 @@ impl Race {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::base::entropy::Entropy;
 
     fn address(last: u8) -> SocketAddr {
         SocketAddr::from(([10, 0, 0, last], 6379))
     }
+
+    const NOTHING: Attempted = Attempted::Found(Finding::Nothing);
 
     fn race(count: u8) -> (Race, Instant) {
         let now = crate::base::clock::now();
@@ -132,12 +163,12 @@ mod tests {
         assert_eq!(race.poll_timeout(), Some(begin + limits::ADDRESS_STAGGER));
         let slow = begin + limits::ADDRESS_STAGGER;
         assert_eq!(race.poll_start(slow), Some(address(2)));
-        race.handle_ended(Finding::Nothing, slow);
+        race.handle_ended(NOTHING, slow);
         assert_eq!(race.poll_start(slow), Some(address(3)));
         assert_eq!(race.poll_timeout(), None, "there is no further address");
-        race.handle_ended(Finding::Nothing, slow);
+        race.handle_ended(NOTHING, slow);
         assert!(!race.is_over(slow), "the first one may still succeed");
-        race.handle_ended(Finding::Nothing, slow);
+        race.handle_ended(NOTHING, slow);
         assert!(race.is_over(slow));
     }
 
@@ -145,7 +176,7 @@ mod tests {
     fn replica_is_taken_when_no_primary_is_found_in_time() {
         let (mut race, begin) = race(2);
         race.poll_start(begin);
-        race.handle_ended(Finding::Replica, begin);
+        race.handle_ended(Attempted::Found(Finding::Replica), begin);
         assert_eq!(race.poll_start(begin), Some(address(2)));
         assert!(!race.is_over(begin));
         assert_eq!(race.poll_timeout(), Some(begin + limits::PRIMARY_WAIT));
@@ -167,5 +198,97 @@ mod tests {
             known.note(address(last), Finding::Nothing);
         }
         assert_eq!(known.0.len(), limits::KNOWN_ADDRESSES_MAX);
+    }
+
+    /// What an address leads to, and after how long; `None`: it is silent.
+    type Target = (Duration, Option<Finding>);
+
+    const DEADLINE: Duration = Duration::from_secs(5);
+
+    /// Tries the targets in their order. What is used in the end, and when; when each attempt began and ended.
+    fn play(
+        targets: &[Target],
+        begin: Instant,
+    ) -> (Option<Finding>, Instant, Vec<(Instant, Instant)>) {
+        let count = u8::try_from(targets.len()).unwrap();
+        let mut race = Race::new((0..count).map(address).collect(), begin);
+        let (mut now, mut kept, mut times) = (begin, None, Vec::<(Instant, Instant)>::new());
+        let mut running: Vec<usize> = Vec::new();
+        while !race.is_over(now) {
+            if let Some(found) = race.poll_start(now) {
+                let at = times.len();
+                assert_eq!(found, address(u8::try_from(at).unwrap()), "each once, in order");
+                let lasts = targets[at].1.map_or(DEADLINE, |_| targets[at].0);
+                times.push((now, (now + lasts).min(begin + DEADLINE)));
+                running.push(at);
+            }
+            let first = running.iter().copied().min_by_key(|at| times[*at].1);
+            let ends = first.map(|at| times[at].1);
+            let next = ends.into_iter().chain(race.poll_timeout()).min();
+            now = now.max(next.expect("it waits for something"));
+            let Some(at) = first.filter(|at| times[*at].1 <= now) else { continue };
+            running.retain(|other| *other != at);
+            let (lasts, finding) = targets[at];
+            let in_time = times[at].0 + lasts <= begin + DEADLINE;
+            let finding = finding.filter(|_| in_time).unwrap_or(Finding::Nothing);
+            match race.handle_ended(Attempted::Found(finding), now) {
+                Verdict::Take => return (Some(finding), now, times),
+                Verdict::Keep => kept = Some(finding),
+                Verdict::Next => {}
+                Verdict::Fail => panic!("no login was refused"),
+            }
+        }
+        (kept, now, times)
+    }
+
+    #[test]
+    fn primary_is_found_in_time_whatever_the_other_addresses_do() {
+        let begin = crate::base::clock::now();
+        for seed in 0..3000 {
+            let mut chance = Entropy::from_seed(seed);
+            let targets: Vec<Target> = (0..=chance.below(6))
+                .map(|_| {
+                    let finding = match chance.below(6) {
+                        0 => Some(Finding::Primary),
+                        1 | 2 => Some(Finding::Replica),
+                        3 | 4 => Some(Finding::Nothing),
+                        _ => None,
+                    };
+                    let slow = [10, 600, 6000][usize::try_from(chance.below(3)).unwrap()];
+                    (Duration::from_millis(chance.below(slow)), finding)
+                })
+                .collect();
+            let (found, at, times) = play(&targets, begin);
+            let replicas = times.iter().zip(&targets).filter(|((start, _), (lasts, finding))| {
+                *finding == Some(Finding::Replica) && *start + *lasts <= begin + DEADLINE
+            });
+            let settles = replicas.map(|((_, end), _)| *end + limits::PRIMARY_WAIT).min();
+            let last = settles.map_or(begin + DEADLINE, |settles| settles.min(begin + DEADLINE));
+            assert!(at <= last, "{seed}: it ends in time: {targets:?}");
+            for (place, (lasts, finding)) in targets.iter().enumerate() {
+                let latest =
+                    begin + limits::ADDRESS_STAGGER * u32::try_from(place).unwrap() + *lasts;
+                if *finding == Some(Finding::Primary) && latest < last {
+                    assert_eq!(found, Some(Finding::Primary), "{seed}: {targets:?}");
+                    assert!(at <= latest, "{seed}: it is found in time: {targets:?}");
+                }
+            }
+            let ended = |from: Instant, to: Instant| {
+                times.iter().any(|(_, end)| *end >= from && *end <= to)
+            };
+            for pair in times.windows(2) {
+                let (one, next) = (pair[0].0, pair[1].0);
+                let hurried = next < one + limits::ADDRESS_STAGGER;
+                assert!(
+                    !hurried || ended(one, next),
+                    "{seed}: it was tried too early: {targets:?}"
+                );
+                assert!(next <= one + limits::ADDRESS_STAGGER, "{seed}: too late: {targets:?}");
+            }
+            if found.is_none() {
+                assert_eq!(times.len(), targets.len(), "{seed}: each was tried: {targets:?}");
+                assert!(times.iter().all(|(_, end)| *end <= at), "{seed}: none is given up");
+            }
+        }
     }
 }

@@ -229,3 +229,6 @@ impl<C: Pooled> IdleConnections<C> {
         self.check_invariants();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -214,3 +214,6 @@ impl<W> Line<W> {
         self.pipeline.give_up(before, report)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -199,3 +199,6 @@ impl Node {
         self.outage.note_closed();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -416,6 +416,53 @@ mod tests {
     }
 
     #[test]
+    fn answer_of_the_server_decides_about_idle_connections() {
+        for (answer, idle, reasons) in [
+            (Answer::Other, 0, vec![UpstreamDisconnect::Failover; 3]),
+            (Answer::Nothing, 2, vec![UpstreamDisconnect::Health]),
+            (Answer::Primary, 3, vec![]),
+        ] {
+            let (mut pool, now) = pool(2);
+            assert!(pool.doubts(now));
+            pool.handle_answer(Spare(now), answer, now);
+            assert_eq!(pool.sizes(), (idle, 0), "{answer:?}");
+            assert_eq!(std::iter::from_fn(|| pool.poll_closed()).collect::<Vec<_>>(), reasons);
+        }
+    }
+
+    #[test]
+    fn connection_is_kept_warm_where_one_may_be_dialed_and_not_all_are_lent() {
+        let now = crate::base::clock::now();
+        let settings = config::Pool { max_connections: 1, min_idle: 1, ..config::Pool::default() };
+        let mut pool = PoolCore::<Spare>::new(&settings, HOME, now);
+        assert!(matches!(pool.poll_upkeep(false, 0, now), Upkeep::Rest));
+        let retry = now + limits::POOL_RETRY_INTERVAL_MAX;
+        assert_eq!(pool.poll_timeout(), retry.min(now + pool.period), "it is tried again soon");
+        assert!(matches!(pool.poll_upkeep(true, 0, now), Upkeep::Dial(_)));
+        let holder = Holder { user: None, listener: "one".into() };
+        let number = pool.claim(HOME, Use::State, holder);
+        assert!(matches!(pool.poll_upkeep(true, 0, now), Upkeep::Rest), "all are taken");
+        pool.handle_left(number);
+        assert!(matches!(pool.poll_upkeep(true, 0, now), Upkeep::Dial(_)));
+    }
+
+    #[test]
+    fn session_whose_attempt_failed_is_behind_those_that_wait() {
+        let now = crate::base::clock::now();
+        let settings = config::Pool { max_connections: 1, min_idle: 0, ..config::Pool::default() };
+        let mut pool = PoolCore::<Spare>::new(&settings, HOME, now);
+        let holder = || Holder { user: None, listener: "one".into() };
+        let first = pool.claim(HOME, Use::State, holder());
+        let second = pool.claim(HOME, Use::State, holder());
+        assert!(matches!(pool.poll_turn(first, HOME), Turn::Dial));
+        assert!(matches!(pool.poll_turn(second, HOME), Turn::Wait));
+        let first = pool.handle_failed(first, HOME);
+        assert_eq!(pool.poll_granted(), Some(second));
+        assert!(matches!(pool.poll_turn(first, HOME), Turn::Wait));
+        assert!(matches!(pool.poll_turn(second, HOME), Turn::Dial));
+    }
+
+    #[test]
     fn question_about_the_server_that_ends_without_an_answer_can_be_asked_again() {
         let (mut pool, now) = pool(0);
         assert!(pool.doubts(now));

@@ -9,7 +9,7 @@ use std::task::Poll;
 
 use tokio::time::timeout_at;
 
-use super::addresses::{Finding, Race};
+use super::addresses::{Attempted, Finding, Race, Verdict};
 use super::failure::DialError;
 use super::fault::Fault;
 use crate::base::clock;
@@ -50,23 +50,25 @@ where
         };
         let Some((at, result)) = ended else { continue };
         drop(running.swap_remove(at));
-        let finding = match result {
-            Ok(link) if is_primary(&link) => return Ok(link),
-            Ok(link) => {
-                replica.get_or_insert(link);
-                Finding::Replica
-            }
+        let attempted = match &result {
+            Ok(link) if is_primary(link) => Attempted::Found(Finding::Primary),
+            Ok(_) => Attempted::Found(Finding::Replica),
             Err(error) if error.what == Unavailable::Auth || error.server_line.is_some() => {
-                return Err(error);
+                Attempted::Refused
             }
-            Err(error) => {
+            Err(_) => Attempted::Found(Finding::Nothing),
+        };
+        match (race.handle_ended(attempted, clock::now()), result) {
+            (Verdict::Take | Verdict::Fail, result) => return result,
+            (Verdict::Keep | Verdict::Next, Ok(link)) => {
+                replica.get_or_insert(link);
+            }
+            (Verdict::Keep | Verdict::Next, Err(error)) => {
                 if failure.as_ref().is_none_or(|other| error.phase >= other.phase) {
                     failure = Some(error);
                 }
-                Finding::Nothing
             }
-        };
-        race.handle_ended(finding, clock::now());
+        }
     }
     debug_assert!(running.is_empty() || replica.is_some(), "an attempt is given up for nothing");
     replica.ok_or_else(|| failure.unwrap_or_else(|| DialError::of(Fault::NotConnected)))

@@ -233,3 +233,6 @@ impl Connection {
 }
 
 const _: () = assert!(BUSY_TICK.as_millis() < limits::REPLACEMENT_RETRY_INTERVAL.as_millis());
+
+#[cfg(test)]
+mod tests;
