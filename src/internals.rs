@@ -43,8 +43,8 @@ pub mod doctor {
 pub mod downstream {
     pub mod conversation {
         pub use crate::downstream::conversation::{
-            Arrivals, Conversation, Host, LeaseEnd, Moment, PendingStep, Piece, check_invariants,
-            lose_lease, release_if_free,
+            Arrivals, Conversation, Host, LeaseEnd, Moment, PendingStep, check_invariants,
+            handle_pinned, handle_through, lose_lease, release_if_free,
         };
     }
 }
@@ -110,11 +110,11 @@ pub mod tls {
 }
 pub mod traffic {
     pub use crate::traffic::{
-        Facts, Loss, OpenFailure, Outgoing, PoolKey, Server, Ticket, Unavailable, own,
+        Facts, Loss, OpenFailure, Outgoing, PoolKey, Server, Skips, Ticket, Unavailable, own,
     };
 }
 pub mod upstream {
-    pub use crate::upstream::{Buffers, Delivery, Mailbox};
+    pub use crate::upstream::{Buffers, Delivery, Heard, Mailbox, PinnedLine, Reply};
     pub mod credentials {
         pub use crate::upstream::credentials::{Credentials, Reload};
     }

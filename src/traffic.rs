@@ -35,8 +35,7 @@ pub mod own {
 pub struct Outgoing<'a> {
     pub ticket: Ticket,
     pub bytes: &'a [u8],
-    /// Replies that come before the one that counts.
-    pub skip: u32,
+    pub skips: Skips,
     /// May be executed twice without harm.
     pub retry: bool,
     /// It completes the request sent just before, and is repeated only together with it.
@@ -63,20 +62,57 @@ impl Ticket {
 /// The replies to one request that come before the one that counts: that to MULTI and those to queued commands, or
 /// to what respgate sends ahead.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Skips {
+pub struct Skips(u32);
+
+impl Skips {
+    pub(crate) const NONE: Self = Self(0);
+    /// The first one answers MULTI.
+    const TRANSACTS: u32 = !(u32::MAX >> 1);
+
+    /// Those to so many requests that are sent ahead.
+    #[must_use]
+    pub const fn ahead(due: u32) -> Self {
+        debug_assert!(due < Self::TRANSACTS, "no request is so long");
+        Self(due)
+    }
+
+    /// Those to MULTI and to what is queued behind it.
+    #[must_use]
+    pub const fn of_transaction(due: u32) -> Self {
+        debug_assert!(due > 0 && due < Self::TRANSACTS, "a transaction begins with MULTI");
+        Self(due | Self::TRANSACTS)
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub const fn count(self) -> u32 {
+        self.0 & !Self::TRANSACTS
+    }
+
+    const fn transact(self) -> bool {
+        self.0 >= Self::TRANSACTS
+    }
+}
+
+/// How many of [`Skips`] have come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Skipped {
     due: u32,
     seen: u32,
+    transacts: bool,
     refused: bool,
 }
 
-impl Skips {
-    pub(crate) const fn new(due: u32) -> Self {
-        Self { due, seen: 0, refused: false }
+impl Skipped {
+    #[inline(always)]
+    pub(crate) const fn none_of(skips: Skips) -> Self {
+        Self { due: skips.count(), seen: 0, transacts: skips.transact(), refused: false }
     }
 
-    /// Whether there are any, or were.
-    pub(crate) const fn are_any(self) -> bool {
-        self.due > 0
+    /// Whether what counts is the answer to EXEC.
+    #[inline(always)]
+    pub(crate) const fn transacts(self) -> bool {
+        self.transacts
     }
 
     /// Whether the next reply is one of them.
@@ -89,10 +125,10 @@ impl Skips {
         self.seen > 0
     }
 
-    /// One of them has come, or a piece of it; `opens`: the first one answers MULTI.
-    pub(crate) fn take(&mut self, kind: u8, done: bool, opens: bool) {
+    /// One of them has come, or a piece of it.
+    pub(crate) fn take(&mut self, kind: u8, done: bool) {
         debug_assert!(self.are_due(), "the reply that counts is not skipped");
-        self.refused |= opens && self.seen == 0 && kind != b'+';
+        self.refused |= self.transacts && self.seen == 0 && kind != b'+';
         self.seen += u32::from(done);
     }
 
@@ -104,7 +140,7 @@ impl Skips {
 
     /// Those to the same request, sent again.
     pub(crate) const fn anew(self) -> Self {
-        Self::new(self.due)
+        Self { seen: 0, refused: false, ..self }
     }
 }
 
@@ -281,20 +317,22 @@ mod tests {
 
     #[test]
     fn skips_are_counted_by_whole_replies_and_only_the_first_can_refuse() {
-        for (opens, first, refused) in
-            [(true, b'+', false), (true, b'-', true), (false, b'-', false)]
+        let transaction = Skips::of_transaction(2);
+        for (begin, first, refused) in
+            [(transaction, b'+', false), (transaction, b'-', true), (Skips::ahead(2), b'-', false)]
         {
-            let mut skips = Skips::new(2);
-            skips.take(first, false, opens);
+            let mut skips = Skipped::none_of(begin);
+            skips.take(first, false);
             assert!(!skips.have_begun() && skips.are_refused() == refused, "half a reply");
-            skips.take(first, true, opens);
+            skips.take(first, true);
             assert!(skips.have_begun() && skips.are_due());
-            skips.take(b'-', true, opens);
-            assert!(!skips.are_due() && skips.are_any());
+            skips.take(b'-', true);
+            assert!(!skips.are_due() && skips.transacts() == (begin == transaction));
             assert_eq!(skips.are_refused(), refused, "a queued command is not MULTI");
-            assert_eq!(skips.anew(), Skips::new(2));
+            assert_eq!(skips.anew(), Skipped::none_of(begin));
         }
-        assert!(!Skips::new(0).are_due() && !Skips::new(0).are_any());
+        assert!(!Skipped::none_of(Skips::NONE).are_due());
+        assert_eq!(transaction.count(), 2);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use respgate::internals::config::{
     ClientLimits, KeyMode, KeyRules, OnMissing, OnOutage, Rules, TtlRules,
 };
 use respgate::internals::downstream::conversation::{
-    Arrivals, Conversation, Host, LeaseEnd, Moment, Piece,
+    Arrivals, Conversation, Host, LeaseEnd, Moment,
 };
 use respgate::internals::policy::{Policy, compile};
 use respgate::internals::resp::ReplyScanner;
@@ -20,7 +20,7 @@ use respgate::internals::session::{
     Auth, Context, Limiters, MultiPermission, RequestScratch, Route, Scripts, Session,
 };
 use respgate::internals::traffic::{Facts, Loss, Outgoing, PoolKey, Ticket, Unavailable};
-use respgate::internals::upstream::{Buffers, Delivery, Mailbox};
+use respgate::internals::upstream::{Buffers, Delivery, Heard, Mailbox, PinnedLine, Reply};
 
 type Build = fn() -> Rules;
 
@@ -174,20 +174,20 @@ impl Host for Around {
         None
     }
 
-    fn push(&mut self, _: &[u8]) {
-        panic!("nothing is pinned");
+    fn line(&mut self) -> Option<&mut PinnedLine> {
+        None
     }
 
     fn unwritten(&self) -> usize {
         0
     }
 
-    fn next_piece(&mut self, _: &[u8]) -> Option<Piece> {
+    fn frame(&mut self, _: &[u8]) -> Option<Heard> {
         None
     }
 
-    fn announced(&self) -> u64 {
-        0
+    fn match_reply(&mut self, _: (&[u8], u8, bool), _: u64, _: Instant) -> Reply<'_> {
+        Reply::Unexpected
     }
 
     fn end_lease(&mut self, _: LeaseEnd) {}

@@ -13,8 +13,8 @@ use tokio::time::Sleep;
 
 use super::account::{Account, report_end};
 use super::conversation::{
-    Arrivals, Conversation, PendingStep, Through, check_invariants, deadline, expire, lose_lease,
-    release_if_free,
+    Arrivals, Conversation, PendingStep, Through, check_invariants, deadline, expire,
+    handle_pinned, handle_through, lose_lease, release_if_free,
 };
 use super::links::{Links, purpose_of};
 use super::worker::Worker;
@@ -252,7 +252,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 progress = true;
                 let mut rest = scratch.get(..count).unwrap_or_default();
                 while let Some(through) =
-                    self.conversation.handle_pinned(&mut rest, &mut self.links)
+                    handle_pinned(&mut self.conversation, &mut rest, &mut self.links)
                 {
                     self.write_through(cx, &through);
                 }
@@ -276,7 +276,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.unflushed = true;
             self.links.count_written(count);
         }
-        self.conversation.handle_through(through, written, &mut self.links);
+        handle_through(&mut self.conversation, through, written, &mut self.links);
     }
 
     /// What the conversation waits for besides replies. Returns whether its wait is over.

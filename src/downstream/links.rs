@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 
 use super::auditor::Who;
-use super::conversation::{Hold, Host, LeaseEnd, Moment, Notice, Piece, PolicyChange};
+use super::conversation::{Hold, Host, LeaseEnd, Moment, Notice, PolicyChange};
 use super::insight::first_key;
 use super::metrics::Passed;
 use super::notes::Counts;
@@ -27,7 +27,7 @@ use crate::session::{
 };
 use crate::telemetry::{ClientDisconnect, UpstreamDisconnect};
 use crate::traffic::{Facts, Loss, Outgoing, PoolKey, Unavailable};
-use crate::upstream::{Holder, Lease, Mailbox, Shared, Use};
+use crate::upstream::{Heard, Holder, Lease, Mailbox, PinnedLine, Reply, Shared, Use};
 
 pub(super) struct Links {
     pub worker: Rc<Worker>,
@@ -246,29 +246,28 @@ impl Host for Links {
         self.worker.upstream.known(key).and_then(|shared| shared.facts())
     }
 
-    fn push(&mut self, bytes: &[u8]) {
-        if let Some((lease, _)) = self.lease.as_deref_mut() {
-            lease.push(bytes);
-        }
+    fn line(&mut self) -> Option<&mut PinnedLine> {
+        self.lease.as_deref_mut().map(|(lease, _)| lease.line())
     }
 
     fn unwritten(&self) -> usize {
         self.lease.as_ref().map_or(0, |lease| lease.0.unwritten())
     }
 
-    fn next_piece(&mut self, bytes: &[u8]) -> Option<Piece> {
+    fn frame(&mut self, bytes: &[u8]) -> Option<Heard> {
         let (lease, _) = self.lease.as_deref_mut()?;
-        let (used, kind, done) = lease.next_piece(bytes)?;
-        Some(Piece { used, kind, done })
+        lease.frame(bytes)
     }
 
-    fn announced(&self) -> u64 {
-        self.lease.as_ref().map_or(0, |lease| lease.0.announced())
-    }
-
-    fn look_into(&mut self, piece: &[u8]) {
-        if let Some((lease, _)) = self.lease.as_deref_mut() {
-            lease.look_into(piece);
+    fn match_reply(
+        &mut self,
+        piece: (&[u8], u8, bool),
+        large_bytes: u64,
+        now: Instant,
+    ) -> Reply<'_> {
+        match self.lease.as_deref_mut() {
+            Some((lease, _)) => lease.match_reply(piece, large_bytes, now),
+            None => Reply::Unexpected,
         }
     }
 

@@ -156,6 +156,14 @@ impl Edits {
         start..self.text.len()
     }
 
+    /// How much of what is written behind a head are the request's appended arguments; the others are further
+    /// requests. 0 for a whole request.
+    pub(super) fn rest_of(&self, request: &Request<'_>) -> u32 {
+        debug_assert!(self.added > 0 || self.appended.is_empty(), "what is appended is counted");
+        let appended = if request.announced().is_some() { self.appended.len() } else { 0 };
+        u32::try_from(appended).unwrap_or(u32::MAX)
+    }
+
     /// Writes the changed request and what follows it; returns how many bytes are the request
     /// itself, or of a head the head (its appended arguments then belong to what follows).
     pub(super) fn write(&mut self, request: &Request<'_>, out: &mut BytesMut) -> usize {

@@ -10,9 +10,10 @@ use super::refusal::Refusal;
 pub struct Grant {
     /// It is sent as [`Scratch::take_wire`](super::Scratch::take_wire) has it, not as it came.
     pub changed: bool,
-    /// Bytes of that which are the request itself, or of a head the head; what follows goes behind
-    /// the request's last byte.
+    /// Bytes of that which are the request itself, or of a head the head.
     pub split: usize,
+    /// Bytes behind a head that belong to the request: they go behind its last byte.
+    pub rest: u32,
     /// Requests of the proxy's own behind it, whose replies reach no client.
     pub companions: u32,
     /// What to take off the names in its reply.

@@ -418,7 +418,8 @@ impl Policy {
         }
         scratch.wire.clear();
         let split = scratch.edits.write(request, &mut scratch.wire);
-        Ok(Grant { changed: true, split, companions: scratch.edits.companions(), ..grant })
+        let (rest, companions) = (scratch.edits.rest_of(request), scratch.edits.companions());
+        Ok(Grant { changed: true, split, rest, companions, ..grant })
     }
 
     /// Keeps the names of a request among the application's own.

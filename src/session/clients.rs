@@ -19,7 +19,7 @@ use super::step::Step;
 use super::{client_text, late};
 use crate::command::Spec;
 use crate::resp::{Protocol, Request, encode, number};
-use crate::traffic::own;
+use crate::traffic::{Skips, own};
 
 /// What of this session is shown; the other figures are the connection's.
 #[inline(always)]
@@ -99,13 +99,13 @@ pub(super) fn learn_form(session: &mut Session, ctx: &mut Context<'_>) -> Result
 
 fn ask_for_form(session: &mut Session, ctx: &mut Context<'_>) -> Step {
     let (route, cause) = (session.usual_route(ctx), session.cause(ctx));
-    let ticket = match session.enqueue(route, cause, Expect::Page, 0, Class::Other, ctx) {
+    let ticket = match session.enqueue(route, cause, Expect::Page, Class::Other, ctx) {
         Ok(ticket) => ticket,
         Err(step) => return step,
     };
     encode::request(ctx.request_scratch.fresh_wire(), [own::CLIENT, b"INFO"]);
     session.query = Some(PendingQuery::question(ticket));
-    Step::Ask { route, ticket, skip: 0, retry: true }
+    Step::Ask { route, ticket, skips: Skips::NONE, retry: true }
 }
 
 /// Redis networking.c `clientCommand`, INFO.
@@ -210,14 +210,14 @@ pub(super) fn unblock(
         return Step::Done;
     };
     let (route, cause) = (session.usual_route(ctx), session.cause(ctx));
-    let ticket = match session.enqueue(route, cause, Expect::Plain, 0, Class::Other, ctx) {
+    let ticket = match session.enqueue(route, cause, Expect::Plain, Class::Other, ctx) {
         Ok(ticket) => ticket,
         Err(step) => return step,
     };
     let link = link.to_string();
     let words: [&[u8]; 4] = [b"CLIENT", b"UNBLOCK", link.as_bytes(), reason];
     encode::request(ctx.request_scratch.fresh_wire(), words);
-    send_wire(route, ticket, 0)
+    send_wire(route, ticket, Skips::NONE)
 }
 
 /// Text for people: a verbatim string in RESP3 (redis networking.c `addReplyVerbatim`).

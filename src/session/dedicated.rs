@@ -18,7 +18,7 @@ use super::step::{Cause, Route, Step};
 use super::{hello, login, own_queue, own_state};
 use crate::command::{Effect, Spec};
 use crate::resp::{Request, encode};
-use crate::traffic::own;
+use crate::traffic::{Skips, own};
 
 /// Whether the session has a connection of its own to which everything about it goes. Rules that
 /// change requests need a transaction that is queued here.
@@ -118,8 +118,7 @@ fn introduce(session: &mut Session, ctx: &mut Context<'_>) -> Option<Step> {
         return None;
     };
     let ticket =
-        match session.enqueue(Route::Pinned, Cause::Session, Expect::Page, skip, Class::Other, ctx)
-        {
+        match session.enqueue(Route::Pinned, Cause::Session, Expect::Page, Class::Other, ctx) {
             Ok(ticket) => ticket,
             Err(step) => return Some(step),
         };
@@ -129,7 +128,7 @@ fn introduce(session: &mut Session, ctx: &mut Context<'_>) -> Option<Step> {
     for request in &words {
         encode::request(wire, request.iter().map(Vec::as_slice));
     }
-    Some(Step::Ask { route: Route::Pinned, ticket, skip, retry: false })
+    Some(Step::Ask { route: Route::Pinned, ticket, skips: Skips::ahead(skip), retry: false })
 }
 
 fn own_multi(session: &mut Session, ctx: &mut Context<'_>) -> Step {
@@ -206,13 +205,13 @@ fn own_exec(session: &mut Session, request: &Request<'_>, ctx: &mut Context<'_>)
 /// makes it refuse EXEC as well, in its own words.
 fn exec_aborted(session: &mut Session, request: &Request<'_>, ctx: &mut Context<'_>) -> Step {
     let expect = Expect::Plain;
-    match session.enqueue(Route::Pinned, Cause::Session, expect, 1, Class::Other, ctx) {
+    match session.enqueue(Route::Pinned, Cause::Session, expect, Class::Other, ctx) {
         Ok(ticket) => {
             end_own_transaction(session);
             let wire = ctx.request_scratch.fresh_wire();
             encode::request(wire, [b"GET".as_slice()]);
             wire.extend_from_slice(request.raw());
-            send_wire(Route::Pinned, ticket, 1)
+            send_wire(Route::Pinned, ticket, Skips::ahead(1))
         }
         Err(step) => step,
     }
@@ -230,11 +229,11 @@ pub(super) fn own_exec_refused(session: &mut Session, ctx: &mut Context<'_>) -> 
 /// EXEC that the rules refuse, answered with this text. The server drops what it has queued.
 pub(super) fn abort_own(session: &mut Session, text: &[u8], ctx: &mut Context<'_>) -> Step {
     let expect = Expect::Own(OwnReply::Abort(text.into()));
-    match session.enqueue(Route::Pinned, Cause::Session, expect, 0, Class::Other, ctx) {
+    match session.enqueue(Route::Pinned, Cause::Session, expect, Class::Other, ctx) {
         Ok(ticket) => {
             end_own_transaction(session);
             encode::request(ctx.request_scratch.fresh_wire(), [b"DISCARD".as_slice()]);
-            send_wire(Route::Pinned, ticket, 0)
+            send_wire(Route::Pinned, ticket, Skips::NONE)
         }
         Err(step) => step,
     }
@@ -275,8 +274,7 @@ fn own_hello(
         }
     };
     let expect = Expect::Own(OwnReply::Hello(Box::new(greeted)));
-    let ticket = match session.enqueue(Route::Pinned, Cause::Session, expect, 0, Class::Other, ctx)
-    {
+    let ticket = match session.enqueue(Route::Pinned, Cause::Session, expect, Class::Other, ctx) {
         Ok(ticket) => ticket,
         Err(step) => return step,
     };
@@ -286,7 +284,7 @@ fn own_hello(
         return Step::Send { route: Route::Pinned, ticket, retry: false };
     }
     *ctx.request_scratch.fresh_wire() = wire;
-    send_wire(Route::Pinned, ticket, 0)
+    send_wire(Route::Pinned, ticket, Skips::NONE)
 }
 
 /// The server's reply to one of these; what the client gets of it.

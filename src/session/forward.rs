@@ -40,7 +40,7 @@ pub(super) fn forward(
     let route = session.route(spec.may_write(), ctx);
     // Only a pinned connection that is missing is asked for with a cause.
     let cause = if route == Route::Pinned { session.cause(ctx) } else { Cause::Large };
-    match session.enqueue(route, cause, Expect::Plain, 0, class, ctx) {
+    match session.enqueue(route, cause, Expect::Plain, class, ctx) {
         Ok(ticket) => {
             if session.outage.answers_misses() {
                 session.replies.queue.note_miss(ticket, spec.miss.reply(request));

@@ -18,7 +18,7 @@ use super::state::{PendingOpen, Session, send_wire};
 use super::step::{Cause, Route, Step};
 use super::users::Name;
 use crate::resp::{Protocol, Request, encode, number};
-use crate::traffic::{Facts, OpenFailure, PoolKey};
+use crate::traffic::{Facts, OpenFailure, PoolKey, Skips};
 
 /// Databases a request may name at all; the server knows how many there are.
 const DATABASE_MAX: i64 = i32::MAX as i64;
@@ -135,13 +135,13 @@ fn hello_on_lease(session: &mut Session, greeted: Greeted, ctx: &mut Context<'_>
     let mut wire = BytesMut::new();
     greeted.request(&mut wire);
     let expect = Expect::Hello(Box::new(greeted));
-    let ticket = match session.enqueue(Route::Pinned, cause, expect, 0, Class::Other, ctx) {
+    let ticket = match session.enqueue(Route::Pinned, cause, expect, Class::Other, ctx) {
         Ok(ticket) => ticket,
         Err(step) => return step,
     };
     session.awaited.begin(Awaited::Outcome);
     ctx.request_scratch.fresh_wire().unsplit(wire);
-    send_wire(Route::Pinned, ticket, 0)
+    send_wire(Route::Pinned, ticket, Skips::NONE)
 }
 
 /// The server's answer to HELLO on the pinned connection, with the client's own number.

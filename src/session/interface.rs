@@ -16,12 +16,13 @@ use super::judged::Judged;
 use super::limiter::{Held, Waiter};
 use super::pinning::Pinning;
 use super::queue::{Class, Remote};
+use super::reply::{self, Sorted};
 use super::residue::{LeaseFate, Residue};
 use super::roster::Figures;
 use super::script_cache::{Resend, Scripts};
 use super::state::Session;
-use super::step::{Cause, Route, UnexpectedReply, WireLayout};
-use super::{client_text, clients, hello, reply, request};
+use super::step::{Cause, Route, WireLayout};
+use super::{client_text, clients, hello, request};
 use crate::command::Spec;
 use crate::policy::Policy;
 use crate::resp::{Request, encode};
@@ -168,7 +169,7 @@ impl Session {
 
 /// Replies.
 impl Session {
-    /// A piece of the reply to `ticket` from a shared connection. `kind` is the reply's first byte;
+    /// A piece of the reply to `ticket`. `kind` is the reply's first byte;
     /// `done`: the reply ends with this piece. A reply without a waiting request is dropped.
     #[inline]
     pub fn handle_reply(
@@ -182,26 +183,23 @@ impl Session {
         reply::take(self, ticket, chunk, kind, done, out)
     }
 
-    /// A piece of whatever the pinned connection says.
-    ///
-    /// # Errors
-    ///
-    /// When nothing was asked that this could answer: the connection must be closed.
-    pub fn handle_pinned(
+    /// A piece of whatever the pinned connection says: whether it belongs to a reply, which is for
+    /// [`Self::handle_reply`] then.
+    pub fn sort_pinned(
         &mut self,
         chunk: &[u8],
         kind: u8,
         done: bool,
         out: &mut BytesMut,
-    ) -> Result<Option<Completed>, UnexpectedReply> {
-        reply::take_pinned(self, chunk, kind, done, out)
+    ) -> Sorted {
+        reply::sort(self, chunk, kind, done, out)
     }
 
-    /// Whether a piece of what the pinned connection says is for the client as it is:
-    /// [`Self::handle_passed`] then reports it.
+    /// Whether a reply of this kind to the oldest request is for the client as it is: [`Self::handle_passed`] then
+    /// reports each piece.
     #[must_use]
-    pub fn passes_pinned(&self, kind: u8) -> bool {
-        reply::passes_pinned(self, kind)
+    pub fn passes_on(&self, kind: u8) -> bool {
+        reply::passes(self, kind)
     }
 
     /// A piece of `bytes` bytes has gone on to the client.
@@ -293,24 +291,18 @@ impl Session {
     }
 
     /// Asks the pinned connection for a sign of life: what is to be sent. The client sees nothing of it.
-    pub fn ask_alive(&mut self, now: Instant) -> &'static [u8] {
+    pub fn ask_alive(&mut self, now: Instant) -> (Ticket, &'static [u8]) {
         debug_assert!(self.only_listens(), "nothing else is under way");
         self.replies.take_route(Route::Pinned);
-        self.replies.queue.push_remote(None, Expect::Alive, 0, Class::Other, now, false);
-        b"*1\r\n$4\r\npInG\r\n"
+        let queue = &mut self.replies.queue;
+        let ticket = queue.push_remote(None, Expect::Alive, Class::Other, now, false);
+        (ticket, b"*1\r\n$4\r\npInG\r\n")
     }
 
     /// Whether requests are in flight on the pinned connection.
     #[must_use]
     pub fn asks_lease(&self) -> bool {
         self.replies.waits_for_pinned()
-    }
-
-    /// Whether the next reply of the pinned connection answers EXEC.
-    #[must_use]
-    pub fn awaits_exec(&self) -> bool {
-        let exec = |front: &Remote| matches!(front.expect, Expect::Block | Expect::Exec(_));
-        self.replies.is_pinned() && self.replies.queue.peek().is_some_and(exec)
     }
 
     /// Whether some of a reply from the pinned connection, not all, has been handed to the client.

@@ -14,6 +14,7 @@ use super::state::Session;
 use super::step::Step;
 use crate::policy::{KeyScan, Next, ScanAction};
 use crate::resp::{Request, encode};
+use crate::traffic::Skips;
 
 /// The request is presented again whenever a reply has arrived. What it asked for is sent by
 /// [`Step::Ask`]; in the end the answer is local.
@@ -74,11 +75,11 @@ pub(super) fn scan(
             return Step::Done;
         }
     }
-    match session.enqueue(route, cause, Expect::Page, 0, Class::Other, ctx) {
+    match session.enqueue(route, cause, Expect::Page, Class::Other, ctx) {
         Ok(ticket) => {
             debug_assert!(session.query.is_none(), "two pages are asked for at once");
             session.query = Some(PendingQuery::page(scan, ticket));
-            Step::Ask { route, ticket, skip: 0, retry: false }
+            Step::Ask { route, ticket, skips: Skips::NONE, retry: false }
         }
         Err(step) => {
             debug_assert!(false, "it was passable before");

@@ -91,6 +91,7 @@ pub(crate) use listed::{Choice, Listed};
 pub use multi_permission::MultiPermission;
 pub(crate) use peer::{Origin, Peer, PeerCertificate, PeerIdentity};
 pub(crate) use queue::Class;
+pub(crate) use reply::Sorted;
 pub use request_scratch::RequestScratch;
 pub(crate) use residue::LeaseFate;
 pub(crate) use roster::{Marks, Roster, Seat};

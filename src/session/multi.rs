@@ -24,7 +24,7 @@ use super::{client_text, dedicated, queued, track};
 use crate::command::{Effect, Spec};
 use crate::policy::Grant;
 use crate::resp::{Protocol, Request, encode};
-use crate::traffic::{Loss, own};
+use crate::traffic::{Loss, Skips, own};
 
 pub(super) fn multi(
     session: &mut Session,
@@ -78,8 +78,7 @@ pub(super) fn may_transact(session: &mut Session, ctx: &mut Context<'_>) -> Resu
 
 fn ask_for_multi(session: &mut Session, ctx: &mut Context<'_>) -> Step {
     let (route, cause) = (session.usual_route(ctx), session.cause(ctx));
-    // On a shared connection the reply to MULTI is looked at with that to EXEC.
-    let ticket = match session.enqueue(route, cause, Expect::Page, 1, Class::Other, ctx) {
+    let ticket = match session.enqueue(route, cause, Expect::Page, Class::Other, ctx) {
         Ok(ticket) => ticket,
         Err(step) => return step,
     };
@@ -88,7 +87,7 @@ fn ask_for_multi(session: &mut Session, ctx: &mut Context<'_>) -> Step {
     encode::request(block, [own::EXEC]);
     session.query = Some(PendingQuery::question(ticket));
     // An empty transaction changes nothing, however often it runs.
-    Step::Ask { route, ticket, skip: 1, retry: true }
+    Step::Ask { route, ticket, skips: Skips::of_transaction(1), retry: true }
 }
 
 /// A permitted command inside MULTI.
@@ -185,7 +184,7 @@ pub(super) fn exec(
         let (specials, reads) = block.take_specials();
         Expect::Exec(Box::new(ExecReply::new(specials, reads, changes)))
     };
-    let ticket = match session.enqueue(route, cause, expect, block.skip, Class::Write, ctx) {
+    let ticket = match session.enqueue(route, cause, expect, Class::Write, ctx) {
         Ok(ticket) => ticket,
         Err(step) => {
             debug_assert!(false, "it was passable before the transaction was taken");
@@ -198,7 +197,7 @@ pub(super) fn exec(
         session.awaited.begin(Awaited::Exec(block.queued));
     }
     block.write(request.arg(0).unwrap_or(b"EXEC"), ctx.request_scratch.fresh_wire());
-    send_wire(route, ticket, block.skip)
+    send_wire(route, ticket, Skips::of_transaction(block.skip))
 }
 
 /// Puts what is sent of commands that name another client into the transaction.
@@ -327,11 +326,11 @@ fn catch_up(session: &mut Session, ctx: &mut Context<'_>) -> Option<Step> {
         return None;
     }
     let expect = Expect::Page;
-    match session.enqueue(Route::Pinned, Cause::Watch, expect, 0, Class::Other, ctx) {
+    match session.enqueue(Route::Pinned, Cause::Watch, expect, Class::Other, ctx) {
         Ok(ticket) => {
             session.watch.unwatch();
             encode::request(ctx.request_scratch.fresh_wire(), [own::UNWATCH]);
-            Some(Step::Ask { route: Route::Pinned, ticket, skip: 0, retry: false })
+            Some(Step::Ask { route: Route::Pinned, ticket, skips: Skips::NONE, retry: false })
         }
         Err(step) => Some(step),
     }
@@ -343,11 +342,11 @@ fn send_unwatch(
     ctx: &mut Context<'_>,
 ) -> Result<Step, Step> {
     let hidden = matches!(expect, Expect::Hidden);
-    let ticket = session.enqueue(Route::Pinned, Cause::Watch, expect, 0, Class::Other, ctx)?;
+    let ticket = session.enqueue(Route::Pinned, Cause::Watch, expect, Class::Other, ctx)?;
     session.watch.unwatch();
     let word = if hidden { own::UNWATCH } else { b"UNWATCH" };
     encode::request(ctx.request_scratch.fresh_wire(), [word]);
-    Ok(send_wire(Route::Pinned, ticket, 0))
+    Ok(send_wire(Route::Pinned, ticket, Skips::NONE))
 }
 
 /// Whether names that it brings later carry the prefix of the policy of this moment.

@@ -15,7 +15,7 @@ use super::transaction::ExecFixup;
 use super::{client_text, own_state, queued, track};
 use crate::command::{Cost, Effect, Flags, Local, Spec};
 use crate::resp::{Request, encode};
-use crate::traffic::own;
+use crate::traffic::{Skips, own};
 
 /// What the server is sent of a command that it is to queue.
 pub(super) struct Sent {
@@ -109,7 +109,7 @@ pub(super) fn queue_own(
     let Step::Send { route, ticket, .. } = step else { return step };
     if let Some(wire) = wire {
         *ctx.request_scratch.fresh_wire() = wire;
-        step = send_wire(route, ticket, 0);
+        step = send_wire(route, ticket, Skips::NONE);
     } else if matches!(spec.effect, Effect::Auth | Effect::Local(_)) {
         session.note_sent_own(spec, request, own_state::binds(spec));
     }

@@ -10,7 +10,7 @@ use super::step::{Cause, Route, Step};
 use super::subscriptions::Kind;
 use crate::command::{Blocking, Effect, KeyKind, KeySpec, Spec, blocking};
 use crate::resp::{Request, encode};
-use crate::traffic::own;
+use crate::traffic::{Skips, own};
 
 pub(super) fn subscribe(
     session: &mut Session,
@@ -23,7 +23,7 @@ pub(super) fn subscribe(
     let named = u32::try_from(request.len() - 1).unwrap_or(u32::MAX);
     let left = None;
     let expect = Expect::Acks { named, left, kind, subscribe };
-    match session.enqueue(Route::Pinned, Cause::Subscribe, expect, 0, Class::Other, ctx) {
+    match session.enqueue(Route::Pinned, Cause::Subscribe, expect, Class::Other, ctx) {
         Ok(ticket) => {
             session.listening.subscriptions.ask(kind, subscribe, named);
             Step::Send { route: Route::Pinned, ticket, retry: false }
@@ -61,7 +61,6 @@ pub(super) fn wait(
         Route::Pinned,
         Cause::Blocking,
         Expect::Plain,
-        1,
         Class::Blocking,
         ctx,
     ) {
@@ -72,7 +71,7 @@ pub(super) fn wait(
     let wire = ctx.request_scratch.fresh_wire();
     encode::request(wire, [own::PING]);
     wire.extend_from_slice(request.raw());
-    send_wire(Route::Pinned, ticket, 1)
+    send_wire(Route::Pinned, ticket, Skips::ahead(1))
 }
 
 /// The family of subscriptions that a command is about.

@@ -12,7 +12,7 @@ use super::limiter::{Admission, Held};
 use crate::base::limits;
 use crate::command::{Blocking, EmptyReply, Flags, Spec};
 pub(crate) use crate::telemetry::CommandClass as Class;
-use crate::traffic::{Skips, Ticket};
+use crate::traffic::Ticket;
 
 impl Class {
     #[inline(always)]
@@ -33,8 +33,6 @@ pub(super) struct Remote {
     /// The command of the client that it answers.
     pub command: Option<&'static Spec>,
     pub expect: Expect,
-    /// Replies that come before the one that counts (a connection of the session's own).
-    pub skips: Skips,
     /// The first error that the server answered to a queued command, as far as it is kept.
     pub refusal: Option<Box<[u8]>>,
     pub class: Class,
@@ -52,11 +50,10 @@ impl Remote {
             || (matches!(self.expect, Expect::Block) && kind != b'-')
     }
 
-    /// Keeps the first error among the replies before the one that counts.
+    /// The server has refused a queued command first with this line.
     pub(super) fn note_refusal(&mut self, line: &[u8]) {
-        if self.refusal.is_none() && line.starts_with(b"-") {
-            self.refusal = Some(line.get(..limits::QUEUED_ERROR_BYTES_MAX).unwrap_or(line).into());
-        }
+        debug_assert!(line.starts_with(b"-"), "only an error refuses");
+        self.refusal.get_or_insert_with(|| line.into());
     }
 }
 
@@ -262,7 +259,6 @@ impl ReplyQueue {
         &mut self,
         command: Option<&'static Spec>,
         expect: Expect,
-        skip: u32,
         class: Class,
         at: Instant,
         silent: bool,
@@ -278,7 +274,6 @@ impl ReplyQueue {
             ticket,
             command,
             expect,
-            skips: Skips::new(skip),
             refusal: None,
             class,
             at,
@@ -474,8 +469,7 @@ mod tests {
     #[test]
     fn reply_before_its_turn_waits_in_its_place_and_is_counted() {
         let (mut queue, mut out) = (ReplyQueue::default(), BytesMut::new());
-        let mut ask =
-            || queue.push_remote(None, Expect::Plain, 0, Class::Read, clock::now(), false);
+        let mut ask = || queue.push_remote(None, Expect::Plain, Class::Read, clock::now(), false);
         let [first, second, third] = [(); 3].map(|()| ask());
         assert!(queue.arrive(third, &mut out, |out| out.extend_from_slice(b"3")).is_some());
         queue.push_local(false, &mut out, |out| out.extend_from_slice(b"4"));

@@ -26,6 +26,8 @@ pub(super) struct Replies {
     block: BlockEnd,
     /// A reply that is wanted whole, as far as it has come.
     partial: BytesMut,
+    /// Something has come in part from the pinned connection: whether it is a reply.
+    framing: Option<bool>,
     /// Takes a prefix off the reply in progress.
     stripper: Option<Box<Stripper>>,
     /// Some of the oldest reply has gone to the client, not all.
@@ -45,6 +47,7 @@ impl Replies {
             route: Route::Shared(key),
             block: BlockEnd::default(),
             partial: BytesMut::new(),
+            framing: None,
             stripper: None,
             begun: false,
             window: limits::WINDOW_START,
@@ -128,6 +131,22 @@ impl Replies {
     /// Whether some of a reply is kept until it is whole.
     pub(super) fn is_collecting(&self) -> bool {
         !self.partial.is_empty()
+    }
+
+    /// Whether what has come in part from the pinned connection is a reply; `None`: nothing has.
+    pub(super) const fn framing(&self) -> Option<bool> {
+        self.framing
+    }
+
+    /// Nothing more comes from the pinned connection.
+    pub(super) const fn end_framing(&mut self) {
+        self.framing = None;
+    }
+
+    /// A piece of something has come from the pinned connection, the last one if it is `done`.
+    pub(super) fn note_framing(&mut self, is_reply: bool, done: bool) {
+        debug_assert!(self.framing.is_none_or(|before| before == is_reply), "it is either");
+        self.framing = (!done).then_some(is_reply);
     }
 
     /// Keeps a piece of a reply that is wanted whole; returns all of it when it is.

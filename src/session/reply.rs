@@ -15,13 +15,12 @@ use super::replies::completed;
 use super::residue::Residue;
 use super::script_cache::{NoscriptRetry, Resend};
 use super::state::Session;
-use super::step::UnexpectedReply;
 use super::{array, client_text, dedicated, subscriptions, track};
 use crate::command::Spec;
 use crate::resp::encode;
 use crate::traffic::{Loss, Ticket};
 
-/// A piece of the reply to `ticket` from a shared connection. `kind` is the reply's first byte;
+/// A piece of the reply to `ticket`. `kind` is the reply's first byte;
 /// `done`: the reply ends with this piece. A reply without a waiting request is dropped.
 pub(super) fn take(
     session: &mut Session,
@@ -39,58 +38,65 @@ pub(super) fn take(
     begin_script(session, kind);
     let front = session.replies.queue.front()?;
     if !front.passes(kind) {
+        if done && !session.replies.is_collecting() {
+            return handle_reply_frame(session, kind, chunk, out);
+        }
         let frame = session.replies.collect(chunk, done)?;
         return handle_reply_frame(session, kind, &frame, out);
     }
     pass_on(session, chunk, kind, done, out)
 }
 
-/// A piece of whatever the pinned connection says.
-///
-/// # Errors
-///
-/// When nothing was asked that this could answer: the connection must be closed.
-pub(super) fn take_pinned(
+/// What the session makes of a piece of whatever the pinned connection says.
+#[derive(Debug)]
+pub enum Sorted {
+    /// It belongs to a reply.
+    Reply,
+    /// It completes this one, of which it was not known before whether it is a reply.
+    Frame(BytesMut),
+    /// It is kept until that can be known.
+    Kept,
+    /// It is the last of what acknowledges the oldest request.
+    Acknowledged(Completed),
+    /// It is no reply, or belongs to one behind its end, which it may have completed.
+    Unasked(Option<Completed>),
+}
+
+/// Whether a piece of what the pinned connection says belongs to a reply. Messages, acknowledgements and lines of
+/// MONITOR do not, which their whole says.
+pub(super) fn sort(
     session: &mut Session,
     chunk: &[u8],
     kind: u8,
     done: bool,
     out: &mut BytesMut,
-) -> Result<Option<Completed>, UnexpectedReply> {
-    if !session.replies.has_begun()
-        && expects_replies_alone(session, kind)
-        && session.replies.queue.peek().is_some_and(|front| !front.skips.are_due())
-    {
-        begin_script(session, kind);
+) -> Sorted {
+    let replies = &session.replies;
+    if replies.framing().unwrap_or_else(|| expects_replies_alone(session, kind)) {
+        session.replies.note_framing(true, done);
+        return Sorted::Reply;
     }
-    if is_plain(session, kind) {
-        return Ok(pass_on(session, chunk, kind, done, out));
-    }
-    let Some(frame) = session.replies.collect(chunk, done) else { return Ok(None) };
-    handle_pinned_frame(session, kind, &frame, out)
+    session.replies.note_framing(false, done);
+    let Some(frame) = session.replies.collect(chunk, done) else { return Sorted::Kept };
+    take_unasked(session, kind, &frame, out).unwrap_or(Sorted::Frame(frame))
 }
 
 /// Whether nothing but the reply to the oldest request can be what the pinned connection says.
 fn expects_replies_alone(session: &Session, kind: u8) -> bool {
     let confusing = session.listening.confuses_replies() || kind == b'>';
-    !confusing && !session.replies.is_collecting()
+    let continued = |front: &Remote| matches!(&front.expect, Expect::Exec(e) if e.has_begun());
+    !confusing && session.replies.queue.peek().is_some_and(|front| !continued(front))
 }
 
-/// Whether what the pinned connection says needs not be looked at as a whole.
-fn is_plain(session: &Session, kind: u8) -> bool {
-    let plain = |front: &Remote| front.passes(kind) && !front.skips.are_due();
-    session.replies.has_begun()
-        || (expects_replies_alone(session, kind) && session.replies.queue.peek().is_some_and(plain))
-}
-
-/// Whether a piece of what the pinned connection says is for the client as it is:
-/// [`Session::handle_passed`] then tells of it.
+/// Whether the reply to the oldest request is for the client as it is: [`Session::handle_passed`] then tells of
+/// each piece.
 #[must_use]
-pub(super) fn passes_pinned(session: &Session, kind: u8) -> bool {
-    let named = |front: &Remote| matches!(&front.expect, Expect::Names(s) if s.concerns(kind));
-    is_plain(session, kind)
-        && !session.replies.queue.front_silent()
-        && !session.replies.queue.peek().is_some_and(named)
+pub(super) fn passes(session: &Session, kind: u8) -> bool {
+    let passes = |front: &Remote| {
+        let named = matches!(&front.expect, Expect::Names(strip) if strip.concerns(kind));
+        front.passes(kind) && !named
+    };
+    !session.replies.queue.front_silent() && session.replies.queue.peek().is_some_and(passes)
 }
 
 /// A piece of `bytes` bytes has gone on to the client.
@@ -105,62 +111,48 @@ pub(super) fn note_passed(
     if done { finish(session, kind == b'-' || kind == b'!', out) } else { None }
 }
 
-fn handle_pinned_frame(
+/// What the pinned connection says, if it is no reply.
+fn take_unasked(
     session: &mut Session,
     kind: u8,
     frame: &[u8],
     out: &mut BytesMut,
-) -> Result<Option<Completed>, UnexpectedReply> {
+) -> Option<Sorted> {
     if session.farewell && session.in_flight() == 0 {
         // It has killed itself: this reply is the last that it gets.
-        return Ok(None);
+        return Some(Sorted::Unasked(None));
     }
     let continued = |front: &Remote| matches!(&front.expect, Expect::Exec(e) if e.has_begun());
     if session.replies.queue.peek().is_some_and(continued) {
-        return Ok(handle_reply_frame(session, b'*', frame, out));
+        return Some(Sorted::Unasked(handle_reply_frame(session, b'*', frame, out)));
     }
     if session.listening.monitors() && subscriptions::is_monitor_line(frame) {
         if !subscriptions::is_own_line(frame) {
             out.extend_from_slice(frame);
         }
-        return Ok(None);
+        return Some(Sorted::Unasked(None));
     }
     // A reply asked for before the first SUBSCRIBE may look like a message.
     let acknowledges = |front: &mut Remote| matches!(front.expect, Expect::Acks { .. });
     let in_pubsub = session.listening.subscriptions.any()
         || session.replies.queue.front().is_some_and(acknowledges);
-    if kind == b'>' || (kind == b'*' && session.dialect.is_resp2() && in_pubsub) {
-        match subscriptions::classify(frame) {
-            subscriptions::Frame::Ack { kind, subscribe, total } => {
-                return Ok(acknowledge(session, kind, subscribe, total, frame, out));
-            }
-            subscriptions::Frame::Message => {
+    if kind != b'>' && !(kind == b'*' && session.dialect.is_resp2() && in_pubsub) {
+        return None;
+    }
+    match subscriptions::classify(frame) {
+        subscriptions::Frame::Ack { kind, subscribe, total } => {
+            let completed = acknowledge(session, kind, subscribe, total, frame, out);
+            return Some(completed.map_or(Sorted::Unasked(None), Sorted::Acknowledged));
+        }
+        subscriptions::Frame::Message => array::write_push(session, frame, out),
+        subscriptions::Frame::Other if kind != b'>' => return None,
+        subscriptions::Frame::Other => {
+            if !session.listening.tracking.take_broken(frame, out) {
                 array::write_push(session, frame, out);
-                return Ok(None);
             }
-            subscriptions::Frame::Other
-                if kind == b'>' && session.listening.tracking.take_broken(frame, out) =>
-            {
-                return Ok(None);
-            }
-            subscriptions::Frame::Other if kind == b'>' => {
-                array::write_push(session, frame, out);
-                return Ok(None);
-            }
-            subscriptions::Frame::Other => {}
         }
     }
-    let Some(front) = session.replies.queue.front() else { return Err(UnexpectedReply) };
-    if front.skips.are_due() {
-        let transacts = matches!(front.expect, Expect::Block | Expect::Exec(_));
-        front.skips.take(kind, true, transacts);
-        if transacts {
-            session.residue.note_if(front.skips.are_refused(), Residue::Poisoned);
-            front.note_refusal(frame);
-        }
-        return Ok(None);
-    }
-    Ok(handle_reply_frame(session, kind, frame, out))
+    Some(Sorted::Unasked(None))
 }
 
 /// An acknowledgement belongs to the oldest SUBSCRIBE or UNSUBSCRIBE; the server may also end a
@@ -266,9 +258,6 @@ fn handle_reply_frame(
     begin_script(session, kind);
     let front = session.replies.queue.front()?;
     let ticket = front.ticket;
-    if front.skips.are_refused() {
-        return end_unopened(session, out);
-    }
     let (mut hidden, mut own) = (silent, false);
     let told = front.refusal.take().and_then(|line| client_text::aborted(frame, &line));
     let frame = told.as_deref().unwrap_or(frame);
@@ -360,18 +349,6 @@ fn take_executed(
     finish(session, error, out)
 }
 
-/// MULTI was refused: EXEC's own error says less than what has happened.
-fn end_unopened(session: &mut Session, out: &mut BytesMut) -> Option<Completed> {
-    let held = |front: &Remote| matches!(&front.expect, Expect::Exec(e) if e.holds);
-    if session.replies.queue.peek().is_some_and(held) {
-        session.awaited.end();
-    }
-    if !session.replies.queue.front_silent() {
-        encode::error(out, client_text::MULTI_REFUSED);
-    }
-    finish(session, true, out).map(|completed| Completed { unopened: true, ..completed })
-}
-
 /// After an EXEC that failed in any way but one, its connection may still watch or queue.
 fn distrust_exec(session: &mut Session, frame: &[u8]) {
     let failed = frame.starts_with(b"-") && !frame.starts_with(b"-EXECABORT");
@@ -441,6 +418,11 @@ pub(super) fn lose(
         arrive(session, ticket, || Arrived::Lost(loss));
     }
     let unopened = loss == Loss::MultiRefused;
+    // What it watches and queues is unknown.
+    let transacts = matches!(remote.expect, Expect::Block | Expect::Exec(_));
+    session
+        .residue
+        .note_if(unopened && transacts && session.replies.is_pinned(), Residue::Poisoned);
     Some(Completed { unopened, ..completed(&remote, !is_miss) })
 }
 

@@ -22,7 +22,7 @@ use crate::command::{Blocking, Effect, Flags, Local, Spec, blocking};
 use crate::policy::guard::Distrust;
 use crate::policy::{self, EvalContext, Grant, Refusal, Rule};
 use crate::resp::{Request, encode};
-use crate::traffic::Loss;
+use crate::traffic::{Loss, Skips};
 
 #[inline(always)]
 pub(super) fn judge(
@@ -237,10 +237,10 @@ fn dispatch_changed(
     ctx: &mut Context<'_>,
     out: &mut BytesMut,
 ) -> Step {
-    let Grant { split, companions, .. } = ctx.request_scratch.grant;
+    let Grant { split, rest, companions, .. } = ctx.request_scratch.grant;
     let step = dispatch(session, spec, request, ctx, out);
     if let Step::Send { route, ticket, retry } = step {
-        let wire = WireLayout { skip: 0, retry, split, companions };
+        let wire = WireLayout { skips: Skips::NONE, retry, split, rest, companions };
         return Step::SendWire { route, ticket, wire };
     }
     step

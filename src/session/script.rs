@@ -209,7 +209,7 @@ fn forward_text(
     }
     let (route, cause) = (session.route(spec.may_write(), ctx), session.cause(ctx));
     let expect = Expect::Script(Box::new(NoscriptRetry::of_text(script, guarded, ctx.epoch)));
-    Some(match session.enqueue(route, cause, expect, 0, Class::of(spec), ctx) {
+    Some(match session.enqueue(route, cause, expect, Class::of(spec), ctx) {
         Ok(ticket) => {
             session.large_replies.spend();
             session.retries.note_text();
@@ -254,7 +254,7 @@ fn forward_script(
     retry.called = called;
     let kept = retry.kept_bytes();
     let class = Class::of(spec);
-    match session.enqueue(route, cause, Expect::Script(Box::new(retry)), 0, class, ctx) {
+    match session.enqueue(route, cause, Expect::Script(Box::new(retry)), class, ctx) {
         Ok(ticket) => {
             if held {
                 session.awaited.begin(Awaited::Outcome);

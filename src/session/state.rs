@@ -37,7 +37,7 @@ use super::watch::Watch;
 use crate::command::{Local, Spec};
 use crate::config::OnOutage;
 use crate::resp::{Request, encode};
-use crate::traffic::{PoolKey, Ticket};
+use crate::traffic::{PoolKey, Skips, Ticket};
 
 /// What waits for a shared connection to be opened.
 #[derive(Debug)]
@@ -313,7 +313,7 @@ impl Session {
         class: Class,
         ctx: &mut Context<'_>,
     ) -> Step {
-        match self.enqueue(route, cause, expect, 0, class, ctx) {
+        match self.enqueue(route, cause, expect, class, ctx) {
             Ok(ticket) => Step::Send { route, ticket, retry: false },
             Err(step) => step,
         }
@@ -345,7 +345,6 @@ impl Session {
         route: Route,
         cause: Cause,
         expect: Expect,
-        skip: u32,
         class: Class,
         ctx: &mut Context<'_>,
     ) -> Result<Ticket, Step> {
@@ -369,17 +368,14 @@ impl Session {
             }
             (expect, _) => expect,
         };
-        let pinned = |count: u32| if route == Route::Pinned { count } else { 0 };
-        let (command, skip, queue) =
-            (self.commands.at_hand(), pinned(skip), &mut self.replies.queue);
-        let ticket = queue.push_remote(command, expect, skip, class, ctx.now, silent);
+        let (command, queue) = (self.commands.at_hand(), &mut self.replies.queue);
+        let ticket = queue.push_remote(command, expect, class, ctx.now, silent);
         if !page && let Some(admission) = self.admissions.take() {
             queue.keep(admission);
         }
-        if let Some(before) = ctx.request_scratch.grant.companions.checked_sub(1) {
+        if ctx.request_scratch.grant.companions > 0 {
             // Silent: nothing of it reaches the client.
-            let expect = Expect::Plain;
-            queue.push_remote(None, expect, pinned(before), Class::Other, ctx.now, true);
+            queue.push_remote(None, Expect::Plain, Class::Other, ctx.now, true);
         }
         Ok(ticket)
     }
@@ -412,6 +408,7 @@ impl Session {
     /// The pinned connection is not this session's any more.
     pub(super) fn lose_lease(&mut self) {
         self.seat.end_target();
+        self.replies.end_framing();
         self.residue = Residue::Clean;
         if let Some(own) = &mut self.own {
             own.move_on();
@@ -453,8 +450,8 @@ impl Session {
     }
 }
 
-/// All of the scratch's wire, for the reply after `skip` others.
-pub(super) fn send_wire(route: Route, ticket: Ticket, skip: u32) -> Step {
-    let wire = WireLayout { skip, split: usize::MAX, ..WireLayout::default() };
+/// All of the scratch's wire, for the reply after those that are skipped.
+pub(super) fn send_wire(route: Route, ticket: Ticket, skips: Skips) -> Step {
+    let wire = WireLayout { skips, split: usize::MAX, ..WireLayout::default() };
     Step::SendWire { route, ticket, wire }
 }

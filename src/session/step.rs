@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 pub(crate) use crate::telemetry::PinCause as Cause;
-use crate::traffic::{PoolKey, Ticket};
+use crate::traffic::{PoolKey, Skips, Ticket};
 
 /// Which connection carries a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,9 +26,8 @@ pub enum Step {
     /// Send what [`RequestScratch::take_wire`](super::RequestScratch::take_wire) gives.
     SendWire { route: Route, ticket: Ticket, wire: WireLayout },
     /// Send what [`RequestScratch::take_wire`](super::RequestScratch::take_wire) gives, requests of the session's own, and present the same
-    /// request again when a reply has arrived. `skip`: replies before the one that counts. `retry`:
-    /// it may be executed twice without harm.
-    Ask { route: Route, ticket: Ticket, skip: u32, retry: bool },
+    /// request again when a reply has arrived. `retry`: it may be executed twice without harm.
+    Ask { route: Route, ticket: Ticket, skips: Skips, retry: bool },
     /// Nothing has changed: present the same request again when a reply has arrived.
     Wait,
     /// Nothing has changed: present the same request again at this time, or when
@@ -69,14 +68,12 @@ impl Step {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct WireLayout {
     /// Replies that come before the one that counts.
-    pub skip: u32,
+    pub skips: Skips,
     pub retry: bool,
-    /// Where the request itself ends; what follows goes behind its last byte.
+    /// Where the request itself ends, or its head.
     pub split: usize,
-    /// Requests in what follows. Their replies belong to the next ticket, all but the last as `skip`.
+    /// How much behind a head belongs to the request: it goes behind its last byte.
+    pub rest: u32,
+    /// Requests in what follows the whole request. Their replies belong to the next ticket, all but the last as those of requests sent ahead.
     pub companions: u32,
 }
-
-/// The reply does not belong to any request: the connection it came on cannot be trusted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UnexpectedReply;

@@ -19,6 +19,7 @@ use super::{client_text, hello};
 use crate::command::{Effect, Local, Spec, is_word};
 use crate::policy::Strip;
 use crate::resp::{Request, RequestLimits, RequestScanner, Scan, encode, number};
+use crate::traffic::Skips;
 
 /// A number that no client of a server has: of it the server says in its own words, and at its own
 /// moment, that there is no such client.
@@ -94,7 +95,7 @@ fn track_for_another(
     };
     let expect = Expect::Tracking { on, broadcast: is_broad(request), redirect };
     let route = Route::Pinned;
-    let ticket = match session.enqueue(route, Cause::Tracking, expect, 0, Class::Other, ctx) {
+    let ticket = match session.enqueue(route, Cause::Tracking, expect, Class::Other, ctx) {
         Ok(ticket) => ticket,
         Err(step) => return step,
     };
@@ -103,7 +104,7 @@ fn track_for_another(
         seat.become_target(session.listening.names().cloned());
     }
     encode::request(ctx.request_scratch.fresh_wire(), words.iter().map(Vec::as_slice));
-    send_wire(route, ticket, 0)
+    send_wire(route, ticket, Skips::NONE)
 }
 
 /// Puts the numbers at the server into a CLIENT TRACKING.

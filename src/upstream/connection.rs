@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::ended::Ended;
-use super::not_primary::{Question, Sign, Suspicion, sign, sign_within};
+use super::not_primary::{Question, Sign, Suspicion};
 use super::owner::Owner;
 use super::pipeline::{Broken, Delivery, Note, Pipeline};
 use super::stall::Stall;
@@ -237,11 +237,7 @@ impl Connection {
                 }
             };
             used = true;
-            if delivery.kind == b'-' {
-                seen = seen.or_else(|| sign(delivery.bytes));
-            } else if delivery.block && delivery.kind == b'*' {
-                seen = seen.or_else(|| sign_within(delivery.bytes));
-            }
+            seen = seen.or_else(|| delivery.sign());
             let mut took = Duration::ZERO;
             if delivery.done {
                 took = elapsed.between(delivery.at, now);

@@ -127,7 +127,7 @@ mod tests {
     use super::*;
     use crate::config::OnOutage;
     use crate::resp::Protocol;
-    use crate::traffic::Ticket;
+    use crate::traffic::{Skips, Ticket};
     use crate::upstream::owner::Owner;
 
     const PATIENCE: Patience =
@@ -136,7 +136,7 @@ mod tests {
     fn line(waits: bool) -> (Line<u32>, Instant) {
         let (mut line, now) = (Line::new(Protocol::Resp2, false), crate::base::clock::now());
         if waits {
-            line.pipeline.push(Owner::Session(1), Ticket(1), b"a", 0, true, now);
+            line.pipeline.push(Owner::Session(1), Ticket(1), b"a", Skips::NONE, true, now);
         }
         (line, now)
     }

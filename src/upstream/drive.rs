@@ -276,15 +276,13 @@ impl Driver<'_> {
             now,
             if notes { Some(&mut note) } else { None },
             |mailbox, delivery: &Delivery<'_, Owner<Rc<Mailbox>>>, took| {
-                if delivery.kind == b'-' {
+                if delivery.is_error() {
                     context.metrics.error_line(delivery.bytes);
                 }
                 if delivery.skipped {
                     return mailbox.deliver_refusal(delivery.ticket, delivery.bytes, now);
                 }
-                if delivery.announced >= context.large_bytes
-                    || delivery.bytes.len() as u64 >= context.large_bytes
-                {
+                if delivery.is_large(context.large_bytes) {
                     mailbox.note_large();
                 }
                 if delivery.done {

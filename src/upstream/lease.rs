@@ -6,18 +6,15 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::dial::ServerConnection;
 use super::holder::Holder;
-use super::not_primary::{Sign, sign, sign_within};
+use super::pipeline::pinned::{Heard, PinnedLine, Reply};
 use super::pool::{Claim, Pool};
 use super::shares::Use;
 use super::yield_to_io::yield_to_io;
-use crate::base::clock;
 use crate::base::limits;
-use crate::resp::ReplyScanner;
 use crate::telemetry::UpstreamDisconnect;
 use crate::traffic::{OpenFailure, PoolKey};
 
@@ -26,17 +23,9 @@ use crate::traffic::{OpenFailure, PoolKey};
 #[derive(Debug)]
 pub(crate) struct Lease {
     link: Option<ServerConnection>,
-    out: BytesMut,
-    scanner: ReplyScanner,
+    line: PinnedLine,
     pool: Rc<Pool>,
     outdated: Option<Instant>,
-    /// The server has answered a request on this loan.
-    answered: bool,
-    /// A push came within a reply, so that where replies begin is unknown from here on; or the client has closed,
-    /// and the kernel drops what is not acknowledged.
-    doubtful: bool,
-    /// What was said on it: the server may not be the primary that is wanted.
-    sign: Option<Sign>,
     /// Why it is closed, when it is not given back.
     closed_for: UpstreamDisconnect,
     _claim: Claim,
@@ -58,14 +47,10 @@ impl Lease {
     ) -> Result<Self, OpenFailure> {
         let (claim, link) = pool.obtain(key, purpose, holder, eager).await?;
         Ok(Self {
+            line: PinnedLine::new(link.born),
             link: Some(link),
-            out: BytesMut::new(),
-            scanner: ReplyScanner::default(),
             pool,
             outdated: None,
-            answered: false,
-            doubtful: false,
-            sign: None,
             closed_for: UpstreamDisconnect::Dirty,
             _claim: claim,
         })
@@ -77,15 +62,15 @@ impl Lease {
         self.link.as_ref().map_or(0, |link| link.client_id)
     }
 
-    /// Puts bytes in line to be written.
-    pub(crate) fn push(&mut self, bytes: &[u8]) {
-        self.out.extend_from_slice(bytes);
+    /// What was asked on it, and what more is put in line.
+    pub(crate) const fn line(&mut self) -> &mut PinnedLine {
+        &mut self.line
     }
 
     /// Bytes not yet written.
     #[must_use]
     pub(crate) fn unwritten(&self) -> usize {
-        self.out.len()
+        self.line.unwritten().len()
     }
 
     /// Since when it is known that the identity and password in force are others than its own.
@@ -119,11 +104,11 @@ impl Lease {
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), UpstreamDisconnect>> {
-        let Self { link: Some(link), out, pool, .. } = self else {
+        let Self { link: Some(link), line, pool, .. } = self else {
             return Poll::Ready(Err(UpstreamDisconnect::Eof));
         };
         let mut wrote = 0;
-        while !out.is_empty() {
+        while let out @ [_, ..] = line.unwritten() {
             if wrote >= limits::LEASE_WRITE_BYTES_MAX {
                 yield_to_io(cx);
                 return Poll::Pending;
@@ -131,10 +116,7 @@ impl Lease {
             let count = ready!(link.stream.poll_send(cx, out))?;
             pool.metrics().sent(count);
             wrote += count;
-            out.advance(count);
-        }
-        if out.capacity() > limits::READ_BYTES * 4 {
-            *out = BytesMut::new();
+            line.wrote(count);
         }
         link.stream.poll_sent(cx)
     }
@@ -160,7 +142,6 @@ impl Lease {
     /// Says that nothing more will be asked, and waits until the server has ended the connection: it has carried
     /// out what it was asked then, or never will.
     pub(crate) async fn run_out(mut self) {
-        self.out = BytesMut::new();
         let Some(link) = &mut self.link else { return };
         if link.stream.shutdown().await.is_err() {
             return;
@@ -172,56 +153,40 @@ impl Lease {
     /// The server, or the way to it, has ended the connection.
     fn die(&mut self, reason: UpstreamDisconnect) -> UpstreamDisconnect {
         if let Some(link) = self.link.take() {
-            self.pool.note_death(self.answered, link.born);
+            self.pool.note_death(self.line.is_heard(), link.born);
             self.pool.note_closed(reason);
         }
         reason
     }
 
-    /// The next piece of a reply at the front of `bytes`: its length, the reply's first byte, and
-    /// whether the reply ends with it. `None` when the bytes are not RESP.
-    pub(crate) fn next_piece(&mut self, bytes: &[u8]) -> Option<(usize, u8, bool)> {
-        let begins = !self.scanner.in_progress();
-        let advance = self.scanner.advance(bytes).ok()?;
-        if !std::mem::replace(&mut self.answered, true) {
+    /// The next piece of a frame at the front of `bytes`. `None` when that is no frame.
+    pub(crate) fn frame(&mut self, bytes: &[u8]) -> Option<Heard> {
+        let heard = self.line.frame(bytes).ok()?;
+        if heard.first {
             self.pool.note_answer();
         }
-        self.doubtful |= self.scanner.has_push() && self.scanner.kind() != b'>';
-        if self.scanner.kind() == b'-' {
-            if begins {
-                self.pool.metrics().error_line(bytes.get(..advance.used).unwrap_or(bytes));
+        Some(heard)
+    }
+
+    /// What a piece of a reply is to the session; [`PinnedLine::match_reply`].
+    pub(crate) fn match_reply(
+        &mut self,
+        piece: (&[u8], u8, bool),
+        large_bytes: u64,
+        now: Instant,
+    ) -> Reply<'_> {
+        let metrics = self.pool.metrics();
+        self.line.match_reply(piece, large_bytes, now, |delivery| {
+            if delivery.is_error() {
+                metrics.error_line(delivery.bytes);
             }
-            self.note_sign(sign(bytes));
-        }
-        Some((advance.used, self.scanner.kind(), advance.done))
-    }
-
-    /// The same for a piece of the array that answers EXEC.
-    pub(crate) fn look_into(&mut self, piece: &[u8]) {
-        self.note_sign(sign_within(piece));
-    }
-
-    /// While there is no other server, each connection is kept for a while.
-    fn note_sign(&mut self, sign: Option<Sign>) {
-        let Some(sign) = sign else { return };
-        let born = self.link.as_ref().map(|link| link.born);
-        if born.is_some_and(|born| {
-            clock::now().saturating_duration_since(born) >= limits::POOLED_CONNECTION_AGE_MIN
-        }) {
-            self.sign = Some(sign);
-        }
+        })
     }
 
     /// Whether another connection leads to the primary, perhaps.
     #[must_use]
     pub(crate) const fn says_not_primary(&self) -> bool {
-        self.sign.is_some()
-    }
-
-    /// The announced length of the reply in progress, when it is a single string.
-    #[must_use]
-    pub(crate) fn announced(&self) -> u64 {
-        self.scanner.announced().unwrap_or(0)
+        self.line.sign().is_some()
     }
 
     /// A request on it was answered after this time.
@@ -243,7 +208,7 @@ impl Lease {
 
     /// The client has closed: [`Stream::drop_unacknowledged`](super::stream::Stream::drop_unacknowledged).
     pub(crate) fn note_left(&mut self) {
-        self.doubtful = true;
+        self.line.distrust();
         if let Some(link) = &self.link {
             link.stream.drop_unacknowledged();
         }
@@ -256,10 +221,7 @@ impl Lease {
 
     /// Returns the connection for another session: it is as if it had never been lent.
     pub(crate) fn give_back(mut self) {
-        let clean = self.sign.is_none()
-            && !self.doubtful
-            && self.out.is_empty()
-            && !self.scanner.in_progress();
+        let clean = self.line.is_clean();
         if let Some(link) = self.link.take_if(|_| clean) {
             self.pool.put(link);
         }
@@ -269,8 +231,8 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         // A connection on which something is under way cannot be asked.
-        let asks = self.out.is_empty() && !self.scanner.in_progress();
-        match (self.link.take(), self.sign) {
+        let asks = self.line.is_quiet();
+        match (self.link.take(), self.line.sign()) {
             (None, _) => {}
             (Some(link), Some(sign)) if asks => self.pool.doubt(link, sign),
             (Some(_), _) => self.pool.note_closed(self.closed_for),

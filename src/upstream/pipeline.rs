@@ -4,20 +4,31 @@
 //! knows: sockets, clocks, what a request asks.
 
 mod delivery;
+pub(in crate::upstream) mod pinned;
 mod secret;
 mod unanswered;
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::{Buf, BytesMut};
 
 use crate::base::limits;
 use crate::resp::{Protocol, ReplyScanner};
-use crate::traffic::{Loss, Skips, Ticket};
-use delivery::Reason;
+use crate::traffic::{Skipped, Skips, Ticket};
+use delivery::FirstError;
 pub(crate) use delivery::{Answered, Broken, Delivery, Note};
 use secret::Secrets;
+
+/// A piece of a frame at the front of what the server has sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Frame {
+    pub used: usize,
+    /// The frame's first byte.
+    pub kind: u8,
+    /// The frame ends with this piece.
+    pub done: bool,
+}
 
 /// One request in line.
 #[derive(Clone, Debug)]
@@ -27,7 +38,7 @@ struct Entry<W> {
     /// Its bytes in `Pipeline::bytes`.
     len: usize,
     /// Replies that belong to it but that its owner does not want.
-    skips: Skips,
+    skips: Skipped,
     /// May be executed twice without harm.
     retry: bool,
     attempts: u8,
@@ -39,15 +50,24 @@ struct Entry<W> {
     own: bool,
     /// Its bytes are wiped when it is answered.
     secret: bool,
+    /// More of it follows.
+    open: bool,
+    /// Nothing answers it any more, although not all of it is written.
+    answered: bool,
     at: Instant,
 }
 
 /// First in, first out: the order of RESP.
 #[derive(Debug)]
 pub struct Pipeline<W> {
-    /// Every request that is not fully answered, in line; kept until then so that it can be sent again.
+    /// Every request that is not fully answered, in line; kept until then so that it can be sent again, on a
+    /// pinned connection only until it is written.
     bytes: BytesMut,
+    /// Bytes of requests in line that are written, and those of them that are not kept.
     written: usize,
+    dropped: usize,
+    /// One session has the connection: nothing is sent again, and what it says may be no reply.
+    pinned: bool,
     line: VecDeque<Entry<W>>,
     /// Entries whose owner waits no longer.
     abandoned: usize,
@@ -60,16 +80,18 @@ pub struct Pipeline<W> {
     /// Bytes of it that have come.
     begun_bytes: usize,
     /// The first error among the replies that the oldest request skips.
-    reason: Reason,
+    first_error: FirstError,
 }
 
 impl<W> Pipeline<W> {
-    /// For a connection that speaks this version of RESP and no other.
+    /// For a shared connection, which speaks this version of RESP and no other.
     #[must_use]
     pub fn new(protocol: Protocol) -> Self {
         Self {
             bytes: BytesMut::new(),
             written: 0,
+            dropped: 0,
+            pinned: false,
             line: VecDeque::new(),
             abandoned: 0,
             secrets: Secrets::default(),
@@ -77,7 +99,7 @@ impl<W> Pipeline<W> {
             scanner: ReplyScanner::new(protocol),
             begun: false,
             begun_bytes: 0,
-            reason: Reason::default(),
+            first_error: FirstError::default(),
         }
     }
 
@@ -87,7 +109,7 @@ impl<W> Pipeline<W> {
         owner: W,
         ticket: Ticket,
         request: &[u8],
-        skip: u32,
+        skips: Skips,
         retry: bool,
         at: Instant,
     ) {
@@ -98,20 +120,22 @@ impl<W> Pipeline<W> {
             owner,
             ticket,
             len,
-            skips: Skips::new(skip),
+            skips: Skipped::none_of(skips),
             retry,
             attempts: 0,
             companion: false,
             abandoned: false,
             own: false,
             secret: false,
+            open: false,
+            answered: false,
             at,
         });
     }
 
     /// Puts a request of the proxy's own in line.
     pub fn push_own(&mut self, owner: W, ticket: Ticket, request: &[u8], at: Instant) {
-        self.push(owner, ticket, request, 0, false, at);
+        self.push(owner, ticket, request, Skips::NONE, false, at);
         debug_assert!(!self.line.is_empty(), "it is in line");
         if let Some(entry) = self.line.back_mut() {
             entry.own = true;
@@ -186,7 +210,7 @@ impl<W> Pipeline<W> {
     /// What is to be written next.
     #[must_use]
     pub fn unwritten(&self) -> &[u8] {
-        self.bytes.get(self.written..).unwrap_or_default()
+        self.bytes.get(self.written - self.dropped..).unwrap_or_default()
     }
 
     /// The rest of a request that is written in part, and what is the proxy's own right behind it.
@@ -211,7 +235,13 @@ impl<W> Pipeline<W> {
     /// Notes that `count` bytes of [`Self::unwritten`] were written.
     pub fn wrote(&mut self, count: usize) {
         self.written += count;
-        debug_assert!(self.written <= self.bytes.len(), "no more than there is is written");
+        debug_assert!(
+            self.written <= self.dropped + self.bytes.len(),
+            "no more than there is is written"
+        );
+        if self.pinned {
+            self.drop_written(count);
+        }
     }
 
     /// Whose large reply has come in part.
@@ -252,72 +282,97 @@ impl<W> Pipeline<W> {
         mut deliver: impl FnMut(Delivery<'_, W>),
     ) -> Result<(), Broken> {
         while !bytes.is_empty() {
-            let advance = self.scanner.advance(bytes).map_err(Broken::Framing)?;
-            let (piece, rest) = bytes.split_at_checked(advance.used).unwrap_or((bytes, &[]));
+            let Frame { used, kind, done } = self.frame(bytes)?;
+            let (piece, rest) = bytes.split_at_checked(used).unwrap_or((bytes, &[]));
             bytes = rest;
-            let kind = self.scanner.kind();
             if self.scanner.has_push() {
                 return Err(Broken::Push);
             }
-            let Some(entry) = self.line.front_mut().filter(|_| self.written > 0) else {
-                return Err(Broken::UnexpectedReply);
-            };
-            if entry.skips.are_due() {
-                entry.skips.take(kind, advance.done, !entry.companion);
-                let told = entry.skips.are_refused() || entry.abandoned;
-                if !told && self.reason.note(piece, kind, advance.done) {
-                    deliver(Delivery {
-                        owner: &entry.owner,
-                        ticket: entry.ticket,
-                        bytes: &self.reason.line,
-                        kind,
-                        done: false,
-                        refused: entry.skips.are_refused(),
-                        skipped: true,
-                        block: true,
-                        announced: 0,
-                        again: false,
-                        at: entry.at,
-                    });
-                }
-                continue;
-            }
-            if self.written < entry.len {
-                // An answer to half a request is none.
-                return Err(Broken::UnexpectedReply);
-            }
-            let size = self.begun_bytes + piece.len();
-            if let Some(note) = note.as_mut().filter(|_| advance.done) {
-                let Entry { owner, ticket, at, .. } = &*entry;
-                let request = self.bytes.get(..entry.len).unwrap_or_default();
-                note(Answered { owner, ticket: *ticket, request, size, at: *at });
-            }
-            if !entry.abandoned {
-                deliver(Delivery {
-                    owner: &entry.owner,
-                    ticket: entry.ticket,
-                    bytes: piece,
-                    kind,
-                    done: advance.done,
-                    refused: entry.skips.are_refused(),
-                    skipped: false,
-                    block: entry.skips.are_any(),
-                    announced: self.scanner.announced().unwrap_or(0),
-                    again: entry.attempts > 0,
-                    at: entry.at,
-                });
-            }
-            self.begun = !advance.done;
-            self.begun_bytes = if advance.done { 0 } else { size };
-            if advance.done {
-                self.retire_front();
-            }
+            self.take_reply(piece, kind, done, &mut note, &mut deliver)?;
         }
         self.check_invariants();
         Ok(())
     }
 
+    /// The next piece of a frame at the front of `bytes`, which the server has sent.
+    #[inline(always)]
+    fn frame(&mut self, bytes: &[u8]) -> Result<Frame, Broken> {
+        debug_assert!(!bytes.is_empty(), "there is nothing to look at");
+        let advance = self.scanner.advance(bytes).map_err(Broken::Framing)?;
+        Ok(Frame { used: advance.used, kind: self.scanner.kind(), done: advance.done })
+    }
+
+    /// Takes a piece of a reply for the oldest request: of one that is skipped, or of that which counts.
+    #[inline(always)]
+    fn take_reply(
+        &mut self,
+        piece: &[u8],
+        kind: u8,
+        done: bool,
+        note: &mut Option<Note<'_, W>>,
+        mut deliver: impl FnMut(Delivery<'_, W>),
+    ) -> Result<(), Broken> {
+        let Some(entry) = self.line.front_mut().filter(|_| self.written > 0) else {
+            return Err(Broken::UnexpectedReply);
+        };
+        if entry.skips.are_due() {
+            entry.skips.take(kind, done);
+            let wanted = entry.skips.transacts() && !entry.skips.are_refused() && !entry.abandoned;
+            if wanted && self.first_error.note(piece, kind, done) {
+                deliver(Delivery {
+                    owner: &entry.owner,
+                    ticket: entry.ticket,
+                    bytes: self.first_error.line(),
+                    kind,
+                    done: false,
+                    refused: false,
+                    skipped: true,
+                    block: true,
+                    announced: 0,
+                    again: false,
+                    at: entry.at,
+                });
+            }
+            return Ok(());
+        }
+        // An answer to half a request is none, unless the server refuses the rest.
+        if if self.pinned { entry.answered } else { self.written < entry.len } {
+            return Err(Broken::UnexpectedReply);
+        }
+        let size = self.begun_bytes + piece.len();
+        if let Some(note) = note.as_mut().filter(|_| done) {
+            let Entry { owner, ticket, at, .. } = &*entry;
+            let request = self.bytes.get(..entry.len).unwrap_or_default();
+            note(Answered { owner, ticket: *ticket, request, size, at: *at });
+        }
+        if !entry.abandoned {
+            deliver(Delivery {
+                owner: &entry.owner,
+                ticket: entry.ticket,
+                bytes: piece,
+                kind,
+                done,
+                refused: entry.skips.are_refused(),
+                skipped: false,
+                block: entry.skips.transacts(),
+                announced: self.scanner.announced().unwrap_or(0),
+                again: entry.attempts > 0,
+                at: entry.at,
+            });
+        }
+        self.begun = !done;
+        self.begun_bytes = if done { 0 } else { size };
+        if done {
+            self.retire_front();
+        }
+        Ok(())
+    }
+
+    /// The oldest request is answered.
     fn retire_front(&mut self) {
+        if self.pinned {
+            return self.retire_pinned();
+        }
         let Some(entry) = self.line.pop_front() else { return };
         debug_assert!(self.written >= entry.len, "a reply came before its request was written");
         self.abandoned -= usize::from(entry.abandoned);
@@ -326,152 +381,74 @@ impl<W> Pipeline<W> {
         }
         self.bytes.advance(entry.len.min(self.bytes.len()));
         self.written = self.written.saturating_sub(entry.len);
-        self.reason.clear();
+        self.first_error.clear();
         if self.line.is_empty() && self.bytes.capacity() > limits::READ_BYTES {
             self.bytes = BytesMut::new();
         }
     }
 
-    /// Takes out what another connection can carry instead, in its order: what is not written, and
-    /// what may be executed twice, but for the oldest. An owner, as `id` tells one from the other, of
-    /// whom anything else is written keeps all its places: its requests would overtake each other.
-    pub fn move_over(&mut self, id: impl Fn(&W) -> Option<usize>) -> Self
-    where
-        W: Clone,
-    {
-        let bound = self.bound(&id);
-        let old = std::mem::take(&mut self.bytes);
-        let (mut moved, mut start) = (Self::new(self.protocol), 0);
-        let (written, bytes, abandoned) = (self.written, &mut self.bytes, &mut self.abandoned);
-        self.line.retain_mut(|entry| {
-            let (sent, end) = (start < written, start + entry.len);
-            let request = old.get(start..end).unwrap_or_default();
-            start = end;
-            let moves = !entry.abandoned
-                && id(&entry.owner).is_some_and(|id| bound.binary_search(&id).is_err());
-            if moves {
-                let attempts = entry.attempts.saturating_add(u8::from(sent));
-                moved.bytes.extend_from_slice(request);
-                moved.line.push_back(Entry {
-                    attempts,
-                    skips: entry.skips.anew(),
-                    ..entry.clone()
-                });
-                // The reply to what is written already goes nowhere.
-                entry.abandoned = true;
-                *abandoned += usize::from(sent);
-            }
-            if sent || !moves {
-                bytes.extend_from_slice(request);
-            }
-            sent || !moves
-        });
-        self.secrets.wipe(old);
-        self.check_invariants();
-        moved.check_invariants();
-        moved
+    /// Whether more of the newest request follows.
+    fn is_open(&self) -> bool {
+        self.line.back().is_some_and(|entry| entry.open)
     }
 
-    /// Those of whom a request is written that must be answered here; in ascending order.
-    fn bound(&self, id: &impl Fn(&W) -> Option<usize>) -> Vec<usize> {
-        let (mut bound, mut end) = (Vec::new(), 0);
-        for (index, entry) in self.line.iter().enumerate() {
-            if end >= self.written {
-                break;
-            }
-            end += entry.len;
-            let whole = end <= self.written;
-            let elsewhere = entry.retry && whole && index > 0;
-            if !entry.abandoned && !elsewhere {
-                bound.extend(id(&entry.owner));
-            }
+    fn set_open(&mut self, open: bool) {
+        debug_assert!(self.pinned, "a shared connection gets whole requests");
+        if let Some(entry) = self.line.back_mut() {
+            entry.open = open;
         }
-        bound.sort_unstable();
-        bound.dedup();
-        bound
     }
 
-    /// The connection is gone. What was not written, or may be executed twice, stays in line for the
-    /// next connection; everything else is reported lost, with what was asked, except what is the proxy's
-    /// own. Returns how many of these were sent as often as they may be.
-    pub fn handle_loss(
-        &mut self,
-        mut may_repeat: impl FnMut(u8) -> bool,
-        mut report: impl FnMut(&W, Ticket, Loss, &[u8]),
-    ) -> usize {
-        let old = std::mem::take(&mut self.bytes);
-        let line = std::mem::take(&mut self.line);
-        let (written, begun) = (self.written, self.begun);
-        let mut start = 0;
-        let mut exhausted = 0;
-        // Whether the outcome of the request before is unknown.
-        let mut doubtful = false;
-        for (index, mut entry) in line.into_iter().enumerate() {
-            let end = start + entry.len;
-            let request = old.get(start..end).unwrap_or_default();
-            let sent = end <= written;
-            let started = begun && index == 0;
-            let repeatable = entry.retry && !(entry.companion && doubtful);
-            doubtful = true;
-            if !entry.abandoned && !entry.own {
-                if started {
-                    report(&entry.owner, entry.ticket, Loss::Truncated, request);
-                } else if !sent || repeatable && may_repeat(entry.attempts) {
-                    doubtful = false;
-                    entry.attempts += u8::from(sent);
-                    entry.skips = entry.skips.anew();
-                    self.bytes.extend_from_slice(request);
-                    self.line.push_back(entry);
-                } else {
-                    exhausted += usize::from(entry.attempts > 0);
-                    report(&entry.owner, entry.ticket, Loss::OutcomeUnknown, request);
-                }
-            }
-            start = end;
+    fn append(&mut self, bytes: &[u8]) {
+        if let Some(entry) = self.line.back_mut() {
+            entry.len += bytes.len();
+            self.bytes.extend_from_slice(bytes);
         }
-        self.secrets.wipe(old);
-        self.secrets.clear();
-        self.written = 0;
-        self.abandoned = 0;
-        self.begun = false;
-        self.begun_bytes = 0;
-        self.reason.clear();
-        self.scanner = ReplyScanner::new(self.protocol);
-        self.check_invariants();
-        exhausted
     }
 
-    /// A connection is there again, on which nothing is written yet. Requests whose owner is gone are
-    /// forgotten; the others wait for their replies from now on. `waited` gets each one's wait, and what
-    /// was asked.
-    pub fn restart(
-        &mut self,
-        now: Instant,
-        is_gone: impl Fn(&W) -> bool,
-        mut waited: impl FnMut(&W, Ticket, Duration, &[u8]),
-    ) {
-        debug_assert_eq!(self.written, 0, "only on a new connection");
-        let gone = self.line.iter().any(|entry| is_gone(&entry.owner));
-        let old = if gone { std::mem::take(&mut self.bytes) } else { BytesMut::new() };
-        let (mut start, bytes, abandoned) = (0, &mut self.bytes, &mut self.abandoned);
-        self.line.retain_mut(|entry| {
-            let end = start + entry.len;
-            let keep = !is_gone(&entry.owner);
-            *abandoned -= usize::from(entry.abandoned && !keep);
-            if keep {
-                let time = now.saturating_duration_since(entry.at);
-                let from: &[u8] = if gone { &old } else { bytes };
-                let request = from.get(start..end).unwrap_or_default();
-                waited(&entry.owner, entry.ticket, time, request);
-                entry.at = now;
-            }
-            if keep && gone {
-                bytes.extend_from_slice(old.get(start..end).unwrap_or_default());
-            }
-            start = end;
-            keep
-        });
-        self.secrets.wipe(old);
+    /// Nothing answers the request that was put in line last.
+    fn note_answered(&mut self) {
+        debug_assert!(self.pinned, "a shared connection answers everything");
+        if let Some(entry) = self.line.back_mut() {
+            entry.answered = true;
+        }
+    }
+
+    /// What is written is not sent again.
+    fn drop_written(&mut self, count: usize) {
+        self.bytes.advance(count.min(self.bytes.len()));
+        self.dropped += count;
+        debug_assert_eq!(self.dropped, self.written, "nothing of it is kept");
+        self.retire_written();
+        if self.bytes.is_empty() && self.bytes.capacity() > limits::READ_BYTES * 4 {
+            self.bytes = BytesMut::new();
+        }
+    }
+
+    /// Removes what waited for nothing but to be written.
+    fn retire_written(&mut self) {
+        while let Some(entry) = self.line.front()
+            && entry.answered
+            && !entry.open
+            && self.written >= entry.len
+        {
+            self.retire_pinned();
+        }
+        self.check_invariants();
+    }
+
+    /// The oldest request is answered. A server that refuses a large one may say so before it has all of it: then
+    /// the rest is still written.
+    fn retire_pinned(&mut self) {
+        self.first_error.clear();
+        let Some(entry) = self.line.front_mut() else { return };
+        if entry.open || self.written < entry.len {
+            entry.answered = true;
+            return;
+        }
+        self.written -= entry.len;
+        self.dropped -= entry.len;
+        self.line.pop_front();
     }
 
     /// What holds whenever a method returns; of long lines it is not looked at.
@@ -481,7 +458,8 @@ impl<W> Pipeline<W> {
         }
         let count = |is: fn(&Entry<W>) -> bool| self.line.iter().filter(|entry| is(entry)).count();
         let bytes: usize = self.line.iter().map(|entry| entry.len).sum();
-        debug_assert_eq!(bytes, self.bytes.len(), "each byte is a request's");
+        debug_assert_eq!(bytes, self.dropped + self.bytes.len(), "each byte is a request's");
+        debug_assert!(self.dropped == if self.pinned { self.written } else { 0 });
         debug_assert!(self.written <= bytes, "only what is in line is written");
         debug_assert_eq!(count(|entry| entry.abandoned), self.abandoned);
         debug_assert_eq!(count(|entry| entry.secret), self.secrets.count());

@@ -174,8 +174,8 @@ impl Shared {
             inner.batch_owners += 1;
         }
         inner.batch += 1;
-        let Outgoing { ticket, bytes, skip, retry, companion, at, .. } = request;
-        inner.line.pipeline.push(Owner::Session(Rc::clone(owner)), ticket, bytes, skip, retry, at);
+        let Outgoing { ticket, bytes, skips, retry, companion, at, .. } = request;
+        inner.line.pipeline.push(Owner::Session(Rc::clone(owner)), ticket, bytes, skips, retry, at);
         if companion {
             inner.line.pipeline.note_companion();
         }

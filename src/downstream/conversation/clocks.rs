@@ -82,7 +82,8 @@ pub(crate) fn expire<H: Host>(of: &mut Conversation, host: &mut H) -> Option<Cli
         return Some(ClientDisconnect::Stalled);
     }
     if is_over(probe_deadline(of, host)) {
-        host.push(of.session.ask_alive(now));
+        let (ticket, bytes) = of.session.ask_alive(now);
+        of.sending.ask(ticket, bytes, now, host);
     }
     if is_over(rest_deadline(of, host)) {
         of.session.forget_large_reply();

@@ -12,6 +12,7 @@ use crate::resp::Request;
 use crate::session::{Cause, Completed, Context, Judged, Login, Route, Scripts, Session};
 use crate::telemetry::ClientDisconnect;
 use crate::traffic::{Facts, Loss, Outgoing, PoolKey, Unavailable};
+use crate::upstream::{Heard, PinnedLine, Reply};
 
 /// What the request at the front of the client's bytes waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,16 +70,6 @@ pub enum LeaseEnd {
     Replaced,
 }
 
-/// A piece of a reply at the front of what the pinned connection has said.
-#[derive(Clone, Copy, Debug)]
-pub struct Piece {
-    pub used: usize,
-    /// The reply's first byte.
-    pub kind: u8,
-    /// The reply ends with this piece.
-    pub done: bool,
-}
-
 /// What is worth a line in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notice {
@@ -117,18 +108,21 @@ pub trait Host {
     /// What is known of the server behind a shared connection, if that is up.
     fn known(&mut self, key: PoolKey) -> Option<Facts>;
 
-    /// Puts bytes into the line of the pinned connection.
-    fn push(&mut self, bytes: &[u8]);
+    /// The line of the pinned connection.
+    fn line(&mut self) -> Option<&mut PinnedLine>;
     /// Bytes of it that are not written yet.
     fn unwritten(&self) -> usize;
-
-    /// The next piece of a reply at the front of `bytes`, which came on the pinned connection. `None` when that
-    /// is no reply.
-    fn next_piece(&mut self, bytes: &[u8]) -> Option<Piece>;
-    /// The announced length of the reply in progress, when it is a single string.
-    fn announced(&self) -> u64;
-    /// A piece of the array that answers EXEC.
-    fn look_into(&mut self, _piece: &[u8]) {}
+    /// The next piece of a frame at the front of `bytes`, which came on the pinned connection. `None` when that
+    /// is no frame.
+    fn frame(&mut self, bytes: &[u8]) -> Option<Heard>;
+    /// What a piece of a reply is to the session that came on the pinned connection; see
+    /// [`PinnedLine::match_reply`].
+    fn match_reply(
+        &mut self,
+        piece: (&[u8], u8, bool),
+        large_bytes: u64,
+        now: Instant,
+    ) -> Reply<'_>;
 
     /// The pinned connection is not needed any more.
     fn end_lease(&mut self, end: LeaseEnd);

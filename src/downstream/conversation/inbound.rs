@@ -5,6 +5,7 @@
 
 use bytes::{Buf, BytesMut};
 
+use super::sending::Rest;
 use crate::resp::{ProtocolError, Request, RequestLimits, RequestScanner};
 
 /// What becomes of the rest of a large request.
@@ -43,7 +44,7 @@ pub(super) struct Inbound {
     pub presented: Option<Presented>,
     pub body: Body,
     /// What follows the last byte of the body.
-    pub companions: Box<[u8]>,
+    pub rest: Option<Rest>,
     /// No further argument of the request under way may be longer, whatever the limits say.
     pub argument_max: Option<u64>,
     /// A malformed request came while replies were off: nothing more is understood.
@@ -59,7 +60,7 @@ impl Inbound {
             pending: BytesMut::new(),
             presented: None,
             body: Body::No,
-            companions: Box::default(),
+            rest: None,
             argument_max: None,
             is_ignored: false,
             has_password: false,
@@ -106,11 +107,11 @@ impl Inbound {
     }
 
     /// The body has ended. Returns what follows it.
-    pub(super) fn end_body(&mut self) -> Box<[u8]> {
+    pub(super) fn end_body(&mut self) -> Option<Rest> {
         self.argument_max = None;
         self.body = Body::No;
         self.scanner.reset();
-        std::mem::take(&mut self.companions)
+        self.rest.take()
     }
 
     /// The rest of a body that went on goes nowhere.

@@ -1,13 +1,142 @@
-//! How a pinned connection stops being a session's: given back, closed, or lost.
+//! The pinned connection of a conversation: what it says, and how it stops being the session's: given back,
+//! closed, or lost.
 //!
-//! Owns: [`release_if_free`], [`lose_lease`]. Never knows: what travels on it, how one is had.
+//! Owns: [`handle_pinned`], [`release_if_free`], [`lose_lease`]. Never knows: sockets, what a reply means, how a
+//! connection is had.
 
 use super::host::{Host, LeaseEnd, Notice, PendingStep};
 use super::inbound::Body;
 use super::state::Conversation;
-use crate::session::LeaseFate;
+use crate::base::limits;
+use crate::session::{Completed, LeaseFate, Sorted};
 use crate::telemetry::ClientDisconnect;
 use crate::traffic::Loss;
+use crate::upstream::{Heard, PinnedLine, Reply};
+
+/// What of a reply goes to the client as it is, so that it needs no copy.
+#[derive(Clone, Copy, Debug)]
+pub struct Through<'a> {
+    pub bytes: &'a [u8],
+    /// The reply it is a piece of: its first byte, and whether it ends; `None` within a stream.
+    reply: Option<(u8, bool)>,
+}
+
+/// Bytes have come from the pinned connection. Takes from their front until they end, or some are to
+/// go on to the client as they are: the caller then writes what it can of those, says so to
+/// [`handle_through`], and calls again.
+pub fn handle_pinned<'a, H: Host>(
+    of: &mut Conversation,
+    rest: &mut &'a [u8],
+    host: &mut H,
+) -> Option<Through<'a>> {
+    of.leased.read_at = of.now;
+    if of.session.is_streaming() {
+        let bytes = std::mem::take(rest);
+        return (!bytes.is_empty()).then_some(Through { bytes, reply: None });
+    }
+    while !rest.is_empty() {
+        if !of.leased.is_here {
+            return None;
+        }
+        let Some(Heard { used, kind, done, .. }) = host.frame(rest) else {
+            close_untrusted(of, host);
+            return None;
+        };
+        debug_assert!(used > 0 && used <= rest.len(), "a piece is some of it");
+        let (bytes, behind) = rest.split_at_checked(used).unwrap_or((rest, &[]));
+        *rest = behind;
+        match of.session.sort_pinned(bytes, kind, done, &mut of.out) {
+            Sorted::Reply => {
+                let through = take_pinned(of, bytes, kind, done, host);
+                if through.is_some() {
+                    return through;
+                }
+            }
+            Sorted::Frame(frame) => {
+                if let Some(through) = take_pinned(of, &frame, kind, true, host) {
+                    handle_through(of, &through, 0, host);
+                }
+            }
+            Sorted::Kept => {}
+            Sorted::Acknowledged(completed) => {
+                host.line().into_iter().for_each(PinnedLine::acknowledge);
+                complete_pinned(of, Some(completed), host);
+            }
+            Sorted::Unasked(completed) => complete_pinned(of, completed, host),
+        }
+    }
+    of.resend(host);
+    if let Some(login) = of.session.take_login() {
+        host.logged_in(login, of.now);
+    }
+    if matches!(of.waiting, PendingStep::Reply) {
+        of.waiting = PendingStep::No;
+    }
+    of.sending.note_reply(&of.session);
+    None
+}
+
+/// Takes a piece of a reply, unless it is to go on as it is.
+fn take_pinned<'a, H: Host>(
+    of: &mut Conversation,
+    bytes: &'a [u8],
+    kind: u8,
+    done: bool,
+    host: &mut H,
+) -> Option<Through<'a>> {
+    debug_assert!(of.leased.is_here, "no pinned connection answers");
+    let completed = match host.match_reply((bytes, kind, done), of.limits.large_bytes, of.now) {
+        Reply::Unwanted => None,
+        Reply::Wanted { ticket, large } => {
+            if large {
+                of.session.note_large_reply();
+            }
+            if bytes.len() >= limits::BULK_ROUND_BYTES && of.session.passes_on(kind) {
+                return Some(Through { bytes, reply: Some((kind, done)) });
+            }
+            of.session.handle_reply(ticket, bytes, kind, done, &mut of.out)
+        }
+        Reply::Refusal(ticket, line) => {
+            of.session.note_refusal(ticket, line);
+            None
+        }
+        Reply::MultiRefused(ticket) => {
+            of.session.handle_loss(ticket, Loss::MultiRefused, &mut of.out)
+        }
+        Reply::Unexpected => {
+            close_untrusted(of, host);
+            None
+        }
+    };
+    complete_pinned(of, completed, host);
+    None
+}
+
+/// The client has taken `written` of what was to go on to it; the others wait.
+pub fn handle_through<H: Host>(
+    of: &mut Conversation,
+    through: &Through<'_>,
+    written: usize,
+    host: &mut H,
+) {
+    debug_assert!(written <= through.bytes.len(), "no more than there is is written");
+    let rest = through.bytes.get(written..).unwrap_or_default();
+    of.handle_written_through(written > 0, rest);
+    if let Some((kind, done)) = through.reply {
+        let length = through.bytes.len();
+        let completed = of.session.handle_passed(length, kind, done, &mut of.out);
+        complete_pinned(of, completed, host);
+    }
+}
+
+fn complete_pinned<H: Host>(of: &mut Conversation, completed: Option<Completed>, host: &mut H) {
+    if let Some(completed) = completed {
+        of.leased.answered_at = of.now;
+        // A large request was on its way only when the client had sent all of it.
+        let sent = completed.at.max(of.leased.uploaded_at);
+        host.completed(&of.session, completed, sent, of.now);
+    }
+}
 
 /// The pinned connection is gone, or is given up.
 pub fn lose_lease<H: Host>(of: &mut Conversation, loss: Loss, host: &mut H) {

@@ -2,10 +2,11 @@
 //! happen goes to a [`Host`] or is asked for.
 //!
 //! Owns: the way from bytes to requests, from replies to bytes, and what ends a connection. Never knows:
-//! tokio, sockets, clocks, wakers, connections to the server.
+//! tokio, sockets, clocks, wakers, how a connection to the server is had.
 //!
-//! `requests` begins things, `arrivals` answers them, `state` and `loan` end them, `clocks` says when. The task in `downstream::connection`, the
-//! session simulation and the core benchmark drive the same code.
+//! `requests` takes what clients say, `arrivals` and `loan` what shared and pinned connections say, `state` and `loan`
+//! end things, `clocks` says when. The task in `downstream::connection`, the session simulation and the core
+//! benchmark drive the same code.
 
 mod arrivals;
 mod bulk_pacer;
@@ -24,8 +25,8 @@ mod state;
 pub use arrivals::Arrivals;
 pub(crate) use clocks::{deadline, expire};
 pub(crate) use host::{Hold, Notice, PolicyChange};
-pub use host::{Host, LeaseEnd, Moment, PendingStep, Piece};
+pub use host::{Host, LeaseEnd, Moment, PendingStep};
 pub use invariants::check_invariants;
-pub use loan::{lose_lease, release_if_free};
-pub(crate) use requests::Through;
+pub(crate) use loan::Through;
+pub use loan::{handle_pinned, handle_through, lose_lease, release_if_free};
 pub use state::Conversation;

@@ -9,21 +9,14 @@ use super::host::{Hold, Host, Notice, PendingStep};
 use super::inbound::{Body, Presented};
 use super::judging::{awaited, hold, judge, refuse_unaudited, wait_for_room};
 use super::loan;
-use super::sending::Way;
+use super::sending::{Rest, Way, end_body};
 use super::state::Conversation;
 use crate::base::limits;
 use crate::resp::{ProtocolError, RequestLimits, Scan};
 use crate::session::{Completed, Route, Step, WireLayout};
 use crate::telemetry::ClientDisconnect;
 use crate::traffic::{Loss, OpenFailure, PoolKey, Ticket, Unavailable};
-
-/// What of a reply goes to the client as it is, so that it needs no copy.
-#[derive(Clone, Copy, Debug)]
-pub struct Through<'a> {
-    pub bytes: &'a [u8],
-    /// The reply it is a piece of: its first byte, and whether it ends; `None` within a stream.
-    reply: Option<(u8, bool)>,
-}
+use crate::upstream::PinnedLine;
 
 impl Conversation {
     // Bytes of the client.
@@ -186,7 +179,7 @@ impl Conversation {
         let forwards = self.inbound.body == Body::Forward && self.leased.is_here;
         let body = self.inbound.pass(bytes, &limits, |piece| {
             if forwards {
-                host.push(piece);
+                host.line().into_iter().for_each(|line| line.append(piece));
             }
         })?;
         if body.oversize && self.inbound.body == Body::Forward {
@@ -195,9 +188,9 @@ impl Conversation {
         if body.done {
             self.session.handle_whole(&mut self.out);
             let forwarded = self.inbound.body == Body::Forward;
-            let companions = self.inbound.end_body();
+            let rest = self.inbound.end_body();
             if forwarded && self.leased.is_here {
-                host.push(&companions);
+                end_body(rest.as_ref(), self.now, host);
             }
             self.leased.end_upload(self.now);
         }
@@ -217,7 +210,9 @@ impl Conversation {
             return self.end_now(ClientDisconnect::ProtocolError);
         }
         let sent = match self.inbound.body {
-            Body::Forward => 1 + usize::from(!self.inbound.companions.is_empty()),
+            Body::Forward => {
+                1 + usize::from(self.inbound.rest.as_ref().is_some_and(Rest::has_companions))
+            }
             Body::Discard | Body::No => 0,
         };
         self.session.handle_withdrawal(sent);
@@ -270,8 +265,8 @@ impl Conversation {
         if step.presents_again() {
             self.inbound.presented = Some(Presented { used, head });
             self.waiting = awaited(&step);
-            if let Step::Ask { route, ticket, skip, retry } = step {
-                let whole = WireLayout { skip, retry, split: usize::MAX, ..WireLayout::default() };
+            if let Step::Ask { route, ticket, skips, retry } = step {
+                let whole = WireLayout { skips, retry, split: usize::MAX, ..WireLayout::default() };
                 self.send_scratch((route, ticket), whole, false, host);
                 if self.session.in_flight() == 0 && !self.session.is_cut() {
                     // It could not be sent, which the session knows by now.
@@ -316,6 +311,7 @@ impl Conversation {
             | Step::Collect => return,
         }
         if head && self.leased.is_here {
+            host.line().into_iter().for_each(PinnedLine::begin_body);
             self.inbound.body = Body::Forward;
             self.leased.upload.begin(self.now);
         }
@@ -336,15 +332,14 @@ impl Conversation {
         let way = Way { route: way.0, ticket: way.1, now: self.now };
         let wire = host.take_wire();
         let from = (&mut self.session, &mut self.out);
-        let companions = self.sending.send_wire(way, how, &wire, head, from, host);
-        if head {
-            self.inbound.companions = companions;
-        }
+        let rest = self.sending.send_wire(way, how, &wire, head, from, host);
+        debug_assert!(head || rest.is_none(), "only what follows a head has to wait");
+        self.inbound.rest = rest;
         host.reuse(wire);
     }
 
     /// Sends what takes the place of a request already in line.
-    fn resend<H: Host>(&mut self, host: &mut H) {
+    pub(super) fn resend<H: Host>(&mut self, host: &mut H) {
         if self.session.knows_scripts()
             && let Some((route, ticket, how, wire)) =
                 host.with_scripts(|scripts| self.session.take_resend(scripts))
@@ -415,76 +410,5 @@ impl Conversation {
             self.waiting = PendingStep::No;
         }
         self.sending.note_reply(&self.session);
-    }
-
-    /// Bytes have come from the pinned connection. Takes from their front until they end, or some are to
-    /// go on to the client as they are: the caller then writes what it can of those, says so to
-    /// [`Self::handle_through`], and calls again.
-    pub fn handle_pinned<'a, H: Host>(
-        &mut self,
-        rest: &mut &'a [u8],
-        host: &mut H,
-    ) -> Option<Through<'a>> {
-        self.leased.read_at = self.now;
-        if self.session.is_streaming() {
-            let bytes = std::mem::take(rest);
-            return (!bytes.is_empty()).then_some(Through { bytes, reply: None });
-        }
-        while !rest.is_empty() {
-            if !self.leased.is_here {
-                return None;
-            }
-            let Some(piece) = host.next_piece(rest) else {
-                loan::close_untrusted(self, host);
-                return None;
-            };
-            if host.announced() >= self.limits.large_bytes {
-                self.session.note_large_reply();
-            }
-            let (bytes, behind) = rest.split_at_checked(piece.used).unwrap_or((rest, &[]));
-            *rest = behind;
-            if piece.kind == b'*' && self.session.awaits_exec() {
-                host.look_into(bytes);
-            }
-            if bytes.len() >= limits::BULK_ROUND_BYTES && self.session.passes_pinned(piece.kind) {
-                return Some(Through { bytes, reply: Some((piece.kind, piece.done)) });
-            }
-            match self.session.handle_pinned(bytes, piece.kind, piece.done, &mut self.out) {
-                Ok(completed) => self.complete_pinned(completed, host),
-                Err(_) => {
-                    loan::close_untrusted(self, host);
-                    return None;
-                }
-            }
-        }
-        self.resend(host);
-        if let Some(login) = self.session.take_login() {
-            host.logged_in(login, self.now);
-        }
-        if matches!(self.waiting, PendingStep::Reply) {
-            self.waiting = PendingStep::No;
-        }
-        self.sending.note_reply(&self.session);
-        None
-    }
-
-    /// The client has taken `written` of what was to go on to it; the others wait.
-    pub fn handle_through<H: Host>(&mut self, through: &Through<'_>, written: usize, host: &mut H) {
-        let rest = through.bytes.get(written..).unwrap_or_default();
-        self.handle_written_through(written > 0, rest);
-        if let Some((kind, done)) = through.reply {
-            let length = through.bytes.len();
-            let completed = self.session.handle_passed(length, kind, done, &mut self.out);
-            self.complete_pinned(completed, host);
-        }
-    }
-
-    fn complete_pinned<H: Host>(&mut self, completed: Option<Completed>, host: &mut H) {
-        if let Some(completed) = completed {
-            self.leased.answered_at = self.now;
-            // A large request was on its way only when the client had sent all of it.
-            let sent = completed.at.max(self.leased.uploaded_at);
-            host.completed(&self.session, completed, sent, self.now);
-        }
     }
 }

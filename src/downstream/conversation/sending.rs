@@ -8,7 +8,7 @@ use bytes::BytesMut;
 
 use super::host::Host;
 use crate::session::{Route, Session, WireLayout};
-use crate::traffic::{Loss, Outgoing, Ticket, Unavailable};
+use crate::traffic::{Loss, Outgoing, Skips, Ticket, Unavailable};
 
 #[derive(Debug, Default)]
 pub(super) struct Sending {
@@ -36,14 +36,24 @@ impl Sending {
         host: &mut H,
     ) {
         self.bytes += bytes.len();
-        if route == Route::Pinned {
-            return host.push(bytes);
+        if route == Route::Pinned && session.is_streaming() {
+            return host.line().into_iter().for_each(|line| line.pass_on(bytes, at));
         }
-        let (skip, companion, share) = (0, false, self.bytes);
+        let (skips, companion, share) = (Skips::NONE, false, self.bytes);
         let eager = session.answers_misses();
-        let request = Outgoing { ticket, bytes, skip, retry, companion, share, at, eager };
-        let sent = host.send(route, request);
+        let request = Outgoing { ticket, bytes, skips, retry, companion, share, at, eager };
+        let sent = put(route, request, host);
         check(ticket, sent, session, out, host);
+    }
+
+    /// A question of the session's own to the pinned connection.
+    pub(super) fn ask<H: Host>(&mut self, ticket: Ticket, bytes: &[u8], at: Instant, host: &mut H) {
+        self.bytes += bytes.len();
+        let (skips, retry, companion) = (Skips::NONE, false, false);
+        let (share, eager) = (self.bytes, false);
+        let request = Outgoing { ticket, bytes, skips, retry, companion, share, at, eager };
+        let sent = put(Route::Pinned, request, host);
+        debug_assert!(sent.is_ok(), "the pinned connection takes everything");
     }
 
     /// What the session wrote itself, or the policy instead of the client's bytes. Returns what is to follow
@@ -56,30 +66,26 @@ impl Sending {
         head: bool,
         (session, out): (&mut Session, &mut BytesMut),
         host: &mut H,
-    ) -> Box<[u8]> {
+    ) -> Option<Rest> {
         self.bytes += wire.len();
         let (own, behind) = wire.split_at_checked(how.split).unwrap_or((wire, &[]));
-        if route == Route::Pinned {
-            host.push(own);
-            if head {
-                return behind.into();
-            }
-            host.push(behind);
-            return Box::default();
-        }
         let (share, eager) = (self.bytes, session.answers_misses());
-        let (skip, retry, companion) = (how.skip, how.retry, false);
-        let request = Outgoing { ticket, bytes: own, skip, retry, companion, share, at, eager };
-        let mut sent = host.send(route, request);
+        let (skips, retry, companion) = (how.skips, how.retry, false);
+        let request = Outgoing { ticket, bytes: own, skips, retry, companion, share, at, eager };
+        let sent = put(route, request, host);
         check(ticket, sent, session, out, host);
-        if let Some(skip) = how.companions.checked_sub(1) {
-            let (ticket, bytes) = (ticket.next(), behind);
-            let (retry, companion) = (true, true);
-            let request = Outgoing { ticket, bytes, skip, retry, companion, share, at, eager };
-            sent = sent.and_then(|()| host.send(route, request));
-            check(ticket, sent, session, out, host);
+        let before_last = how.companions.checked_sub(1);
+        let skips = before_last.map(Skips::ahead);
+        let ticket = ticket.next();
+        if head && !behind.is_empty() {
+            let rest = usize::try_from(how.rest).unwrap_or(usize::MAX).min(behind.len());
+            return Some(Rest { bytes: behind.into(), rest, ticket, skips });
         }
-        Box::default()
+        let (skips, bytes, retry, companion) = (skips?, behind, true, true);
+        let request = Outgoing { ticket, bytes, skips, retry, companion, share, at, eager };
+        let sent = sent.and_then(|()| put(route, request, host));
+        check(ticket, sent, session, out, host);
+        None
     }
 
     /// A reply came: when it was the last one, nothing is on its way.
@@ -88,6 +94,50 @@ impl Sending {
             self.bytes = 0;
         }
     }
+}
+
+/// What follows behind the last byte of a large request, which the client has not sent yet.
+#[derive(Debug)]
+pub(super) struct Rest {
+    bytes: Box<[u8]>,
+    /// So many of them belong to the request; the others are requests of the proxy's own that complete it.
+    rest: usize,
+    ticket: Ticket,
+    /// The replies to these before the last one; `None`: there are none.
+    skips: Option<Skips>,
+}
+
+impl Rest {
+    /// Whether further requests follow.
+    pub(super) const fn has_companions(&self) -> bool {
+        self.skips.is_some()
+    }
+}
+
+/// The last byte of a large request has come; `rest` follows it.
+pub(super) fn end_body<H: Host>(rest: Option<&Rest>, at: Instant, host: &mut H) {
+    let Some(line) = host.line() else { return };
+    let Some(Rest { bytes, rest, ticket, skips }) = rest else { return line.end_body() };
+    debug_assert!(*rest == bytes.len() || skips.is_some(), "all of it belongs to something");
+    let (own, behind) = bytes.split_at_checked(*rest).unwrap_or((bytes, &[]));
+    line.append(own);
+    line.end_body();
+    if let Some(skips) = skips {
+        line.push(*ticket, behind, *skips, at);
+    }
+}
+
+/// Puts a request into the line of its connection.
+#[inline(always)]
+fn put<H: Host>(route: Route, request: Outgoing<'_>, host: &mut H) -> Result<(), Unavailable> {
+    if route != Route::Pinned {
+        return host.send(route, request);
+    }
+    let Outgoing { ticket, bytes, skips, at, .. } = request;
+    let line = host.line();
+    debug_assert!(line.is_some(), "no pinned connection is here");
+    line.into_iter().for_each(|line| line.push(ticket, bytes, skips, at));
+    Ok(())
 }
 
 /// What could not be sent is answered with an error.

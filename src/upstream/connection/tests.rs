@@ -3,6 +3,7 @@
 //! Owns: its tests. Never knows: sockets.
 
 use super::*;
+use crate::traffic::Skips;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -87,7 +88,7 @@ fn silent_connection_is_given_up_with_the_first_write_whose_outcome_is_unknown()
     let (mut lost, mut ended) = (Vec::new(), None);
     // Two sessions write, one after the other; nothing is answered.
     for (session, at) in [(1, begin), (2, begin + BUSY_TICK)] {
-        pipeline.push(Owner::Session(session), Ticket(1), b"write", 0, false, at);
+        pipeline.push(Owner::Session(session), Ticket(1), b"write", Skips::NONE, false, at);
         pipeline.wrote(connection.due(&pipeline).len());
     }
     while ended.is_none() {
@@ -130,7 +131,7 @@ fn new_password_is_said_on_the_open_connection() {
     assert_eq!(connection.poll_action(), Some(Action::LogIn));
     assert_eq!(connection.poll_action(), None, "it is said once");
     pipeline.push_secret(Owner::Relogin, Ticket::default(), b"secret", now);
-    pipeline.push(Owner::Session(7), Ticket(9), b"request", 0, false, now);
+    pipeline.push(Owner::Session(7), Ticket(9), b"request", Skips::NONE, false, now);
     let actions = answer(&mut connection, &mut pipeline, b"+OK\r\n", now);
     assert!(actions.contains(&Action::LoggedIn(true)) && !actions.contains(&Action::DialSuccessor));
     assert_eq!(pipeline.len(), 1, "the session's own request is not answered by it");
@@ -217,7 +218,7 @@ fn replies_to_probe_and_login_are_each_judged_by_their_own_rule() {
 fn reply_to_a_login_counts_when_it_is_later_than_a_session_would_wait() {
     let (mut connection, mut pipeline, begin) = connection();
     connection.timing.command_timeout = SECOND;
-    pipeline.push(Owner::Session(7), Ticket(9), b"request", 0, false, begin);
+    pipeline.push(Owner::Session(7), Ticket(9), b"request", Skips::NONE, false, begin);
     pipeline.push_secret(Owner::Relogin, Ticket::default(), b"secret", begin);
     pipeline.wrote(connection.due(&pipeline).len());
     let (mut lost, now) = (Vec::new(), begin + 2 * SECOND);
@@ -235,7 +236,7 @@ fn answer_that_the_server_is_no_primary_counts_however_late_it_is() {
     let (mut connection, mut pipeline, begin) = connection();
     connection.timing.command_timeout = SECOND;
     let now = begin + 3 * SECOND;
-    pipeline.push(Owner::Session(7), Ticket(9), b"request", 0, false, now);
+    pipeline.push(Owner::Session(7), Ticket(9), b"request", Skips::NONE, false, now);
     let refusal = b"-READONLY You can't write against a read only replica.\r\n";
     assert_eq!(answer(&mut connection, &mut pipeline, refusal, now), [Action::Proven]);
     pipeline.wrote(connection.due(&pipeline).len());

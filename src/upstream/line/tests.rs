@@ -4,6 +4,7 @@
 
 use super::*;
 use crate::config::OnOutage;
+use crate::traffic::Skips;
 
 const SECOND: Duration = Duration::from_secs(1);
 const PATIENCE: Patience = Patience { on_outage: OnOutage::Error, wait: SECOND };
@@ -58,7 +59,7 @@ fn end_of_a_connection_is_a_failure_of_the_server_where_something_needs_it() {
         let (mut line, now) = line(keep);
         up(&mut line, now);
         if waits {
-            line.pipeline.push(Owner::Session(1), Ticket(1), b"read", 0, true, now);
+            line.pipeline.push(Owner::Session(1), Ticket(1), b"read", Skips::NONE, true, now);
         }
         assert_eq!(lose(&mut line, aside, now), next, "{keep} {waits} {aside}");
     }
@@ -70,7 +71,7 @@ fn line_that_is_to_end_needs_no_connection_without_outstanding_requests() {
     assert_eq!(line.poll_need(false), Need::Connection);
     line.closing = true;
     assert!(!line.is_wanted(true) && line.poll_need(true) == Need::Done);
-    line.pipeline.push(Owner::Session(1), Ticket(1), b"read", 0, true, now);
+    line.pipeline.push(Owner::Session(1), Ticket(1), b"read", Skips::NONE, true, now);
     assert_eq!(line.poll_need(false), Need::Connection, "it has outstanding requests");
 }
 

@@ -61,7 +61,7 @@ fn request(ticket: u64, bytes: &[u8]) -> Outgoing<'_> {
     Outgoing {
         ticket: Ticket(ticket),
         bytes,
-        skip: 0,
+        skips: crate::traffic::Skips::default(),
         retry: false,
         companion: false,
         eager: false,

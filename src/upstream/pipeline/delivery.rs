@@ -1,12 +1,13 @@
 //! What a pipeline hands out.
 //!
-//! Owns: [`Delivery`], [`Answered`], [`Broken`], [`Reason`]. Never knows: the line, sockets.
+//! Owns: [`Delivery`], [`Answered`], [`Broken`], [`FirstError`], and what a delivery says besides. Never knows: the line, sockets.
 
 use std::time::Instant;
 
 use crate::base::limits;
 use crate::resp::ReplyError;
 use crate::traffic::Ticket;
+use crate::upstream::not_primary::{Sign, sign, sign_within};
 
 /// A reply, or a piece of one, and whose it is.
 #[derive(Debug)]
@@ -22,13 +23,33 @@ pub struct Delivery<'a, W> {
     /// Not the reply itself: the first error among the replies before it, cut to
     /// [`limits::QUEUED_ERROR_BYTES_MAX`].
     pub skipped: bool,
-    /// It is the answer to EXEC, or to whatever else skips replies.
+    /// It is the answer to EXEC, or to what was queued for it.
     pub block: bool,
     /// The length that the reply's own header announces, when it is a single string.
     pub announced: u64,
     /// It was sent more than once.
     pub again: bool,
     pub at: Instant,
+}
+
+impl<W> Delivery<'_, W> {
+    /// What it says of the server.
+    pub(in crate::upstream) fn sign(&self) -> Option<Sign> {
+        match self.kind {
+            b'-' => sign(self.bytes),
+            b'*' if self.block => sign_within(self.bytes),
+            _ => None,
+        }
+    }
+
+    pub(in crate::upstream) const fn is_error(&self) -> bool {
+        self.kind == b'-'
+    }
+
+    /// Whether a reply that is so long would hold up others.
+    pub(in crate::upstream) const fn is_large(&self, large_bytes: u64) -> bool {
+        self.announced >= large_bytes || self.bytes.len() as u64 >= large_bytes
+    }
 }
 
 /// A request whose reply is whole, for those who want to know more than the reply.
@@ -57,26 +78,32 @@ pub enum Broken {
     Framing(ReplyError),
 }
 
+/// The first error among the replies that a transaction skips, cut to [`limits::QUEUED_ERROR_BYTES_MAX`].
 #[derive(Debug, Default)]
-pub(super) struct Reason {
-    pub(super) line: Vec<u8>,
-    told: bool,
+pub(super) struct FirstError {
+    line: Vec<u8>,
+    whole: bool,
 }
 
-impl Reason {
+impl FirstError {
     /// Takes a piece of a skipped reply; returns whether the line is whole now, and the first.
     pub(super) fn note(&mut self, piece: &[u8], kind: u8, done: bool) -> bool {
-        if self.told || kind != b'-' {
+        if self.whole || kind != b'-' {
             return false;
         }
         let room = limits::QUEUED_ERROR_BYTES_MAX.saturating_sub(self.line.len());
         self.line.extend_from_slice(piece.get(..room).unwrap_or(piece));
-        self.told = done;
+        debug_assert!(self.line.starts_with(b"-"), "it is an error from its first piece on");
+        self.whole = done;
         done
+    }
+
+    pub(super) fn line(&self) -> &[u8] {
+        &self.line
     }
 
     pub(super) fn clear(&mut self) {
         self.line.clear();
-        self.told = false;
+        self.whole = false;
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Owns: its tests. Never knows: sockets.
 
+use std::time::Duration;
+
 use super::*;
 use crate::base::limits;
 use crate::resp::ReplyError;
@@ -13,7 +15,7 @@ fn at() -> Instant {
 fn pushed(requests: &[(&'static str, bool)]) -> Pipeline<&'static str> {
     let mut pipeline = Pipeline::new(Protocol::Resp3);
     for (i, (name, retry)) in requests.iter().enumerate() {
-        pipeline.push(*name, Ticket(i as u64), name.as_bytes(), 0, *retry, at());
+        pipeline.push(*name, Ticket(i as u64), name.as_bytes(), Skips::NONE, *retry, at());
     }
     pipeline
 }
@@ -65,7 +67,7 @@ fn unexpected_reply_breaks_the_connection() {
     let heard = feed(&mut p, "*2\r\n>1\r\n+x\r\n+1\r\n+2\r\n");
     assert_eq!(heard, (vec![], Err(Broken::Push)), "the end of the array is unknown");
     let mut p = Pipeline::new(Protocol::Resp2);
-    p.push("a", Ticket(0), b"a", 0, true, at());
+    p.push("a", Ticket(0), b"a", Skips::NONE, true, at());
     p.wrote(1);
     assert_eq!(feed(&mut p, "%0\r\n").1, Err(Broken::Framing(ReplyError::Type(b'%'))));
     let mut p = pushed(&[("a", true)]);
@@ -105,7 +107,7 @@ fn own_requests_end_with_their_connection_whether_they_were_sent_or_not() {
 fn companion_is_repeated_only_behind_a_request_whose_outcome_is_known() {
     let with_companion = || {
         let mut p = pushed(&[("set", false)]);
-        p.push("expire", Ticket(1), b"expire", 0, true, at());
+        p.push("expire", Ticket(1), b"expire", Skips::NONE, true, at());
         p.note_companion();
         p
     };
@@ -166,7 +168,7 @@ fn late_reply_of_an_abandoned_request_goes_nowhere() {
     let mut late = Vec::new();
     p.expire(at() + Duration::from_secs(1), |owner, _, _| late.push(*owner));
     assert_eq!(late, ["a", "b"]);
-    p.push("c", Ticket(2), b"c", 0, true, at());
+    p.push("c", Ticket(2), b"c", Skips::NONE, true, at());
     write(&mut p, 1);
     assert_eq!(feed(&mut p, "+1\r\n+2\r\n+3\r\n").0, ["c \"+3\\r\\n\" true"]);
 }
@@ -183,7 +185,7 @@ fn half_a_request_is_not_answered() {
 #[test]
 fn block_that_is_sent_again_swallows_all_its_replies_again() {
     let mut p = Pipeline::new(Protocol::Resp3);
-    p.push("t", Ticket(0), b"MULTI..EXEC", 2, false, at());
+    p.push("t", Ticket(0), b"MULTI..EXEC", Skips::of_transaction(2), false, at());
     p.wrote(7);
     assert_eq!(feed(&mut p, "+OK\r\n+QUEUED\r\n"), (vec![], Ok(())));
     assert!(lose(&mut p, 0).is_empty());
@@ -194,8 +196,8 @@ fn block_that_is_sent_again_swallows_all_its_replies_again() {
 #[test]
 fn block_whose_multi_is_refused_is_marked() {
     let mut p = Pipeline::new(Protocol::Resp3);
-    p.push("t", Ticket(0), b"MULTI..EXEC", 2, false, at());
-    p.push("u", Ticket(1), b"GET", 0, false, at());
+    p.push("t", Ticket(0), b"MULTI..EXEC", Skips::of_transaction(2), false, at());
+    p.push("u", Ticket(1), b"GET", Skips::NONE, false, at());
     p.wrote(14);
     let mut refused = Vec::new();
     for piece in ["-NOPERM no", " MULTI\r\n+OK\r\n-ERR EXEC with", "out MULTI\r\n$-1\r\n"] {
@@ -210,8 +212,8 @@ fn block_whose_multi_is_refused_is_marked() {
 #[test]
 fn reply_that_completes_a_request_is_no_refused_multi() {
     let mut p = Pipeline::new(Protocol::Resp3);
-    p.push("t", Ticket(0), b"MSET", 0, false, at());
-    p.push("t", Ticket(1), b"EXPIRE EXPIRE", 1, false, at());
+    p.push("t", Ticket(0), b"MSET", Skips::NONE, false, at());
+    p.push("t", Ticket(1), b"EXPIRE EXPIRE", Skips::ahead(1), false, at());
     p.note_companion();
     p.wrote(17);
     let mut refused = Vec::new();
@@ -223,8 +225,8 @@ fn reply_that_completes_a_request_is_no_refused_multi() {
 #[test]
 fn first_error_of_a_block_is_told_whole_and_cut() {
     let mut p = Pipeline::new(Protocol::Resp3);
-    p.push("t", Ticket(0), b"MULTI..EXEC", 3, false, at());
-    p.push("u", Ticket(1), b"MULTI..EXEC", 2, false, at());
+    p.push("t", Ticket(0), b"MULTI..EXEC", Skips::of_transaction(3), false, at());
+    p.push("u", Ticket(1), b"MULTI..EXEC", Skips::of_transaction(2), false, at());
     p.wrote(22);
     let mut told = Vec::new();
     let long = format!("-OOM {}\r\n", "x".repeat(1000));
@@ -244,7 +246,7 @@ fn first_error_of_a_block_is_told_whole_and_cut() {
 #[test]
 fn block_swallows_the_replies_nobody_wants() {
     let mut p = Pipeline::new(Protocol::Resp3);
-    p.push("t", Ticket(0), b"MULTI..EXEC", 2, false, at());
+    p.push("t", Ticket(0), b"MULTI..EXEC", Skips::of_transaction(2), false, at());
     p.wrote(11);
     assert_eq!(feed(&mut p, "+OK\r\n+QUEUED\r\n*1\r\n+OK\r\n").0, ["t \"*1\\r\\n+OK\\r\\n\" true"]);
 }
@@ -339,7 +341,7 @@ fn forget_takes_only_what_is_unsent_old_and_given_up() {
 fn forget_keeps_what_belongs_to_a_request_that_is_sent() {
     let mut p: Pipeline<&str> = Pipeline::new(Protocol::Resp3);
     for (number, companion) in [(0, false), (1, true), (2, false), (3, true)] {
-        p.push("gone", Ticket(number), b"ab", 0, companion, at());
+        p.push("gone", Ticket(number), b"ab", Skips::NONE, companion, at());
         if companion {
             p.note_companion();
         }
@@ -356,10 +358,10 @@ fn forget_keeps_what_belongs_to_a_request_that_is_sent() {
 fn secret_is_wiped_and_is_for_one_connection_alone() {
     let now = crate::base::clock::now();
     let mut pipeline: Pipeline<Option<u32>> = Pipeline::new(Protocol::Resp2);
-    pipeline.push(Some(1), Ticket(1), b"before", 0, true, now);
+    pipeline.push(Some(1), Ticket(1), b"before", Skips::NONE, true, now);
     pipeline.push_secret(None, Ticket(2), b"hunter2", now);
     for ticket in 3..2000 {
-        pipeline.push(Some(1), Ticket(ticket), b"behind", 0, true, now);
+        pipeline.push(Some(1), Ticket(ticket), b"behind", Skips::NONE, true, now);
     }
     pipeline.push_next(None, Ticket(0), b"probe!", now);
     assert!(pipeline.bytes.starts_with(b"probe!beforehunter2behindbehind"));

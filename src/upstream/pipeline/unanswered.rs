@@ -1,16 +1,159 @@
-//! Requests that leave the line without a reply: they have waited too long, their clients have given them up, or
-//! the line is dissolved.
+//! Requests that leave the line without a reply: their connection is lost, another one carries them, they have
+//! waited too long, their clients have given them up, or the line is dissolved.
 //!
 //! Owns: how they leave the line. Never knows: when that is right, how long is too long, whose they are.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use bytes::Buf;
+use bytes::{Buf, BytesMut};
 
-use super::Pipeline;
+use super::{Entry, Pipeline};
+use crate::resp::ReplyScanner;
 use crate::traffic::{Loss, Ticket};
 
 impl<W> Pipeline<W> {
+    /// The connection is gone. What was not written, or may be executed twice, stays in line for the
+    /// next connection; everything else is reported lost, with what was asked, except what is the proxy's
+    /// own. Returns how many of these were sent as often as they may be.
+    pub fn handle_loss(
+        &mut self,
+        mut may_repeat: impl FnMut(u8) -> bool,
+        mut report: impl FnMut(&W, Ticket, Loss, &[u8]),
+    ) -> usize {
+        let old = std::mem::take(&mut self.bytes);
+        let line = std::mem::take(&mut self.line);
+        let (written, begun) = (self.written, self.begun);
+        let mut start = 0;
+        let mut exhausted = 0;
+        // Whether the outcome of the request before is unknown.
+        let mut doubtful = false;
+        for (index, mut entry) in line.into_iter().enumerate() {
+            let end = start + entry.len;
+            let request = old.get(start..end).unwrap_or_default();
+            let sent = end <= written;
+            let started = begun && index == 0;
+            let repeatable = entry.retry && !(entry.companion && doubtful);
+            doubtful = true;
+            if !entry.abandoned && !entry.own {
+                if started {
+                    report(&entry.owner, entry.ticket, Loss::Truncated, request);
+                } else if !sent || repeatable && may_repeat(entry.attempts) {
+                    doubtful = false;
+                    entry.attempts += u8::from(sent);
+                    entry.skips = entry.skips.anew();
+                    self.bytes.extend_from_slice(request);
+                    self.line.push_back(entry);
+                } else {
+                    exhausted += usize::from(entry.attempts > 0);
+                    report(&entry.owner, entry.ticket, Loss::OutcomeUnknown, request);
+                }
+            }
+            start = end;
+        }
+        self.secrets.wipe(old);
+        self.secrets.clear();
+        self.written = 0;
+        self.abandoned = 0;
+        self.begun = false;
+        self.begun_bytes = 0;
+        self.first_error.clear();
+        self.scanner = ReplyScanner::new(self.protocol);
+        self.check_invariants();
+        exhausted
+    }
+
+    /// A connection is there again, on which nothing is written yet. Requests whose owner is gone are
+    /// forgotten; the others wait for their replies from now on. `waited` gets each one's wait, and what
+    /// was asked.
+    pub fn restart(
+        &mut self,
+        now: Instant,
+        is_gone: impl Fn(&W) -> bool,
+        mut waited: impl FnMut(&W, Ticket, Duration, &[u8]),
+    ) {
+        debug_assert_eq!(self.written, 0, "only on a new connection");
+        let gone = self.line.iter().any(|entry| is_gone(&entry.owner));
+        let old = if gone { std::mem::take(&mut self.bytes) } else { BytesMut::new() };
+        let (mut start, bytes, abandoned) = (0, &mut self.bytes, &mut self.abandoned);
+        self.line.retain_mut(|entry| {
+            let end = start + entry.len;
+            let keep = !is_gone(&entry.owner);
+            *abandoned -= usize::from(entry.abandoned && !keep);
+            if keep {
+                let time = now.saturating_duration_since(entry.at);
+                let from: &[u8] = if gone { &old } else { bytes };
+                let request = from.get(start..end).unwrap_or_default();
+                waited(&entry.owner, entry.ticket, time, request);
+                entry.at = now;
+            }
+            if keep && gone {
+                bytes.extend_from_slice(old.get(start..end).unwrap_or_default());
+            }
+            start = end;
+            keep
+        });
+        self.secrets.wipe(old);
+    }
+
+    /// Takes out what another connection can carry instead, in its order: what is not written, and
+    /// what may be executed twice, but for the oldest. An owner, as `id` tells one from the other, of
+    /// whom anything else is written keeps all its places: its requests would overtake each other.
+    pub fn move_over(&mut self, id: impl Fn(&W) -> Option<usize>) -> Self
+    where
+        W: Clone,
+    {
+        let bound = self.bound(&id);
+        let old = std::mem::take(&mut self.bytes);
+        let (mut moved, mut start) = (Self::new(self.protocol), 0);
+        let (written, bytes, abandoned) = (self.written, &mut self.bytes, &mut self.abandoned);
+        self.line.retain_mut(|entry| {
+            let (sent, end) = (start < written, start + entry.len);
+            let request = old.get(start..end).unwrap_or_default();
+            start = end;
+            let moves = !entry.abandoned
+                && id(&entry.owner).is_some_and(|id| bound.binary_search(&id).is_err());
+            if moves {
+                let attempts = entry.attempts.saturating_add(u8::from(sent));
+                moved.bytes.extend_from_slice(request);
+                moved.line.push_back(Entry {
+                    attempts,
+                    skips: entry.skips.anew(),
+                    ..entry.clone()
+                });
+                // The reply to what is written already goes nowhere.
+                entry.abandoned = true;
+                *abandoned += usize::from(sent);
+            }
+            if sent || !moves {
+                bytes.extend_from_slice(request);
+            }
+            sent || !moves
+        });
+        self.secrets.wipe(old);
+        self.check_invariants();
+        moved.check_invariants();
+        moved
+    }
+
+    /// Those of whom a request is written that must be answered here; in ascending order.
+    fn bound(&self, id: &impl Fn(&W) -> Option<usize>) -> Vec<usize> {
+        let (mut bound, mut end) = (Vec::new(), 0);
+        for (index, entry) in self.line.iter().enumerate() {
+            if end >= self.written {
+                break;
+            }
+            end += entry.len;
+            let whole = end <= self.written;
+            let elsewhere = entry.retry && whole && index > 0;
+            if !entry.abandoned && !elsewhere {
+                bound.extend(id(&entry.owner));
+            }
+        }
+        bound.sort_unstable();
+        bound.dedup();
+        bound
+    }
+
     /// Forgets what was put in line before `before`, is not written, and whose owner `is_gone`; each is
     /// reported. A request that belongs to one that is written goes with it.
     pub fn forget(
@@ -72,10 +215,10 @@ impl<W> Pipeline<W> {
             .map(|(entry, loss)| (entry.owner, entry.ticket, loss))
     }
 
-    /// Everything in line, from the oldest on: whose it is, and whether it skips replies.
+    /// Everything in line, from the oldest on: whose it is, and whether it is a transaction.
     pub fn into_requests(self) -> impl Iterator<Item = (W, Ticket, bool)> {
         let waits = self.line.into_iter().filter(|entry| !entry.abandoned);
-        waits.map(|entry| (entry.owner, entry.ticket, entry.skips.are_any()))
+        waits.map(|entry| (entry.owner, entry.ticket, entry.skips.transacts()))
     }
 
     /// Requests put in line before `before` have waited too long: each is reported once, with what was

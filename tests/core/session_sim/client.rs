@@ -9,9 +9,9 @@ use std::time::Instant;
 use bytes::BytesMut;
 use respgate::internals::config::{ClientLimits, OnOutage};
 use respgate::internals::downstream::conversation::{Conversation, PendingStep, check_invariants};
-use respgate::internals::resp::ReplyScanner;
 use respgate::internals::session::{Auth, Route, Session};
 use respgate::internals::traffic::{PoolKey, Ticket};
+use respgate::internals::upstream::PinnedLine;
 
 use super::model::Words;
 use super::reference::Reference;
@@ -36,9 +36,7 @@ pub struct Flying {
 pub struct Lease {
     pub connection: usize,
     pub key: PoolKey,
-    pub scanner: ReplyScanner,
-    /// A reply or message has arrived in part.
-    pub begun: bool,
+    pub line: PinnedLine,
     /// Requests of which not all commands were sent.
     pub sending: VecDeque<Sending>,
     /// The beginning of a command.

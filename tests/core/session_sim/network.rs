@@ -6,7 +6,7 @@
 use bytes::{Bytes, BytesMut};
 use respgate::internals::config::OnOutage;
 use respgate::internals::downstream::conversation::{
-    Arrivals, Conversation, PendingStep, lose_lease,
+    Arrivals, Conversation, PendingStep, handle_pinned, handle_through, lose_lease,
 };
 use respgate::internals::session::Route;
 use respgate::internals::telemetry::ClientDisconnect;
@@ -208,8 +208,8 @@ impl World {
 
     fn say_pinned(&mut self, at: usize, mut bytes: &[u8]) {
         self.drive(at, false, |talk, around| {
-            while let Some(through) = talk.handle_pinned(&mut bytes, around) {
-                talk.handle_through(&through, 0, around);
+            while let Some(through) = handle_pinned(talk, &mut bytes, around) {
+                handle_through(talk, &through, 0, around);
             }
         });
     }
@@ -219,14 +219,14 @@ impl World {
         let client = &mut self.clients[at];
         let Some(lease) = &client.lease else { return };
         let quiet = client.flying.is_empty()
-            && !lease.begun
+            && !lease.line.has_begun()
             && self.model.connections[lease.connection].output.is_empty();
         if client.closed || !quiet {
             return;
         }
         self.lease_goes(at, Loss::OutcomeUnknown, |talk, around| {
             let mut bytes: &[u8] = b"+SURPLUS\r\n";
-            assert!(talk.handle_pinned(&mut bytes, around).is_none(), "it was passed on");
+            assert!(handle_pinned(talk, &mut bytes, around).is_none(), "it was passed on");
         });
     }
 
@@ -248,7 +248,7 @@ impl World {
         let reason = self.shape.transparent
             || connection.subscribed()
             || connection.tracking
-            || lease.begun
+            || lease.line.has_begun()
             || client.flying.iter().any(|f| {
                 f.route == Route::Pinned && (f.name.ends_with("subscribe") || f.name == "client")
             })
@@ -256,7 +256,7 @@ impl World {
             || (self.shape.on_outage == OnOutage::Close
                 && loss.is_outage()
                 && !connection.watched.is_empty());
-        assert!(!begun || lease.begun, "a reply has begun and none did");
+        assert!(!begun || lease.line.has_begun(), "a reply has begun and none did");
         client.check();
         self.drive(at, false, go);
         let client = &mut self.clients[at];

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 use respgate::internals::command::Spec;
-use respgate::internals::downstream::conversation::{Host, LeaseEnd, Moment, Piece};
+use respgate::internals::downstream::conversation::{Host, LeaseEnd, Moment};
 use respgate::internals::policy::Policy;
 use respgate::internals::resp::Request;
 use respgate::internals::session::{
@@ -14,6 +14,7 @@ use respgate::internals::session::{
     Session, Step,
 };
 use respgate::internals::traffic::{Facts, Loss, Outgoing, PoolKey, Ticket, Unavailable};
+use respgate::internals::upstream::{Heard, PinnedLine, Reply};
 
 use super::client::Lease;
 use super::reference::show;
@@ -68,6 +69,18 @@ pub struct Surroundings<'a> {
     pub events: Vec<Event>,
 }
 
+impl Surroundings<'_> {
+    /// The pinned connection takes what is in line for it.
+    pub fn write(&mut self) {
+        let Some(lease) = &mut self.lease else { return };
+        let bytes = lease.line.unwritten().to_vec();
+        if !bytes.is_empty() {
+            lease.line.wrote(bytes.len());
+            self.events.push(Event::Pushed(bytes));
+        }
+    }
+}
+
 impl Host for Surroundings<'_> {
     fn with_context<R>(
         &mut self,
@@ -109,10 +122,10 @@ impl Host for Surroundings<'_> {
     }
 
     fn send(&mut self, route: Route, request: Outgoing<'_>) -> Result<(), Unavailable> {
-        let Outgoing { ticket, bytes, skip, retry, companion, .. } = request;
+        let Outgoing { ticket, bytes, skips, retry, companion, .. } = request;
         assert!(!companion, "nothing is completed here");
         let (Route::Shared(key) | Route::Held(key)) = route else { panic!("sent to {route:?}") };
-        let (bytes, refused) = (bytes.to_vec(), self.refuse);
+        let (bytes, skip, refused) = (bytes.to_vec(), skips.count(), self.refuse);
         self.events.push(Event::Sent { key, ticket, bytes, skip, retry, refused });
         if refused { Err(Unavailable::Overloaded) } else { Ok(()) }
     }
@@ -123,32 +136,42 @@ impl Host for Surroundings<'_> {
         known
     }
 
-    fn push(&mut self, bytes: &[u8]) {
-        assert!(self.lease.is_some(), "nowhere to send it");
-        self.events.push(Event::Pushed(bytes.to_vec()));
+    fn line(&mut self) -> Option<&mut PinnedLine> {
+        self.lease.as_mut().map(|lease| &mut lease.line)
     }
 
     fn unwritten(&self) -> usize {
         0
     }
 
-    fn next_piece(&mut self, bytes: &[u8]) -> Option<Piece> {
+    fn frame(&mut self, bytes: &[u8]) -> Option<Heard> {
+        self.write();
         let lease = self.lease.as_mut().expect("a connection is pinned");
-        let advance = lease.scanner.advance(bytes).expect("the server speaks RESP");
-        lease.begun = !advance.done;
-        Some(Piece { used: advance.used, kind: lease.scanner.kind(), done: advance.done })
+        Some(lease.line.frame(bytes).expect("the server speaks RESP"))
     }
 
-    fn announced(&self) -> u64 {
-        self.lease.as_ref().and_then(|lease| lease.scanner.announced()).unwrap_or(0)
+    fn match_reply(
+        &mut self,
+        piece: (&[u8], u8, bool),
+        large_bytes: u64,
+        now: Instant,
+    ) -> Reply<'_> {
+        let lease = self.lease.as_mut().expect("a connection is pinned");
+        lease.line.match_reply(piece, large_bytes, now, |_| ())
     }
 
     fn end_lease(&mut self, end: LeaseEnd) {
-        self.lease.take().expect("there is one");
+        self.write();
+        let lease = self.lease.take().expect("there is one");
+        assert!(
+            end != LeaseEnd::Returned || lease.line.is_clean(),
+            "it was not left as it was lent"
+        );
         self.events.push(Event::LeaseEnded(end));
     }
 
     fn lose_lease(&mut self, _: Loss, _: usize) {
+        self.write();
         self.lease.take().expect("there is one");
         self.events.push(Event::LeaseLost);
     }
@@ -168,10 +191,12 @@ impl Host for Surroundings<'_> {
             Step::Done => Judged::Done,
             Step::Close => Judged::Close,
             Step::Open(_) => Judged::Open,
-            Step::Ask { route, ticket, skip, .. } => Judged::Ask { route, ticket, skip },
+            Step::Ask { route, ticket, skips, .. } => {
+                Judged::Ask { route, ticket, skip: skips.count() }
+            }
             Step::Send { route, ticket, .. } => Judged::Send { route, ticket, skip: 0 },
             Step::SendWire { route, ticket, wire } => {
-                Judged::Send { route, ticket, skip: wire.skip }
+                Judged::Send { route, ticket, skip: wire.skips.count() }
             }
         }));
     }

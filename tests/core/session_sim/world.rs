@@ -21,6 +21,7 @@ use respgate::internals::session::{
 };
 use respgate::internals::telemetry::ClientDisconnect;
 use respgate::internals::traffic::{Facts, Loss, OpenFailure, PoolKey, Ticket, Unavailable};
+use respgate::internals::upstream::PinnedLine;
 
 use super::client::{Client, Flying, Lease, OWN, Sending};
 use super::model::{DATABASES, Model, Words};
@@ -145,6 +146,7 @@ impl World {
             events: Vec::new(),
         };
         let done = act(&mut client.conversation, &mut surroundings);
+        surroundings.write();
         let events = surroundings.events;
         for event in events {
             self.take_up(at, event);
@@ -360,8 +362,7 @@ impl World {
         client.lease = Some(Lease {
             connection,
             key,
-            scanner: respgate::internals::resp::ReplyScanner::default(),
-            begun: false,
+            line: PinnedLine::new(client.conversation.now()),
             sending: VecDeque::new(),
             partial: BytesMut::new(),
         });
@@ -399,7 +400,7 @@ impl World {
             (lease.key.protocol, lease.key.database)
         );
         assert!(
-            connection.output.is_empty() && !lease.begun,
+            connection.output.is_empty() && lease.line.is_quiet(),
             "given back with replies on their way"
         );
         let sent = self.inboxes[lease.connection].is_empty();

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use respgate::internals::base::backoff::Backoff;
 use respgate::internals::telemetry::UpstreamDisconnect;
-use respgate::internals::traffic::{Loss, PoolKey, Ticket, Unavailable};
+use respgate::internals::traffic::{Loss, PoolKey, Skips, Ticket, Unavailable};
 use respgate::internals::upstream::decisions::{
     ASIDE_MAX, Action, After, Around, Ask, Attempt, BUSY_TICK, BreakerRules, Carrier, ConnectTurn,
     Connector, Dialed, Ended, HOME, Line, Member, Next, Node, Outcome, Overdue, Owner, Patience,
@@ -294,22 +294,24 @@ impl World {
             }
             self.node.note_waiting(1);
         }
-        let (bytes, skip) = match kind {
-            Kind::Read => (format!("R {session} {ticket}\n"), 0),
-            Kind::Write => (format!("W {session} {ticket}\n"), 0),
-            Kind::Slow(time) => (format!("S {session} {ticket} {time}\n"), 0),
-            Kind::Error => (format!("E {session} {ticket}\n"), 0),
-            Kind::Large => (format!("L {session} {ticket}\n"), 0),
-            Kind::Block => {
-                (format!("M {session} {ticket}\nB {session} {ticket}\nX {session} {ticket}\n"), 2)
-            }
+        let none = Skips::ahead(0);
+        let (bytes, skips) = match kind {
+            Kind::Read => (format!("R {session} {ticket}\n"), none),
+            Kind::Write => (format!("W {session} {ticket}\n"), none),
+            Kind::Slow(time) => (format!("S {session} {ticket} {time}\n"), none),
+            Kind::Error => (format!("E {session} {ticket}\n"), none),
+            Kind::Large => (format!("L {session} {ticket}\n"), none),
+            Kind::Block => (
+                format!("M {session} {ticket}\nB {session} {ticket}\nX {session} {ticket}\n"),
+                Skips::of_transaction(2),
+            ),
         };
         let (pipeline, retries) = (&mut life.line.pipeline, kind.retries());
         pipeline.push(
             Owner::Session(session),
             Ticket(ticket),
             bytes.as_bytes(),
-            skip,
+            skips,
             retries,
             self.now,
         );

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::resp::Protocol;
+use crate::traffic::Skips;
 use crate::upstream::connection::{HOME, Timing};
 use crate::upstream::ended::Ended;
 
@@ -30,7 +31,7 @@ fn connection(owes: bool) -> (Connection, Line, Instant) {
 }
 
 fn ask(line: &mut Line, now: Instant) {
-    line.push(Owner::Session(1), Ticket(1), b"write", 0, false, now);
+    line.push(Owner::Session(1), Ticket(1), b"write", Skips::NONE, false, now);
     line.wrote(b"write".len());
 }
 

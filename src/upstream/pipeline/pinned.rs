@@ -1,0 +1,310 @@
+//! The requests of one session on a connection of its own: nothing of them is sent again, some are never
+//! answered, and of a large one the rest follows as the client sends it.
+//!
+//! Owns: [`PinnedLine`]. Never knows: sockets, clocks, which frames are replies.
+
+use std::time::Instant;
+
+use super::{Broken, Delivery, Frame, Pipeline};
+use crate::base::limits;
+use crate::resp::{Protocol, ReplyScanner};
+use crate::traffic::{Skips, Ticket};
+use crate::upstream::not_primary::Sign;
+
+/// What the session that has a pinned connection has asked there, and what is known of the server.
+#[derive(Debug)]
+pub struct PinnedLine {
+    pipeline: Pipeline<()>,
+    born: Instant,
+    /// The server has sent a frame.
+    is_heard: bool,
+    /// A push came within a reply, so that where replies begin is unknown from here on; or what was written may
+    /// not arrive.
+    doubtful: bool,
+    /// What was said on it: the server may not be the primary that is wanted.
+    sign: Option<Sign>,
+}
+
+/// A piece of a frame at the front of what the server has sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Heard {
+    pub used: usize,
+    /// The frame's first byte.
+    pub kind: u8,
+    /// The frame ends with this piece.
+    pub done: bool,
+    /// The server had sent nothing before.
+    pub first: bool,
+}
+
+/// What a piece of a reply is to the session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reply<'a> {
+    /// The session does not want it.
+    Unwanted,
+    /// It is the reply to this request; `large`: one of a shared connection would hold up others.
+    Wanted { ticket: Ticket, large: bool },
+    /// The server has refused a command queued for this request first, with this line.
+    Refusal(Ticket, &'a [u8]),
+    /// It ends the reply to a transaction whose MULTI was refused.
+    MultiRefused(Ticket),
+    /// Nothing was asked that it could answer.
+    Unexpected,
+}
+
+impl PinnedLine {
+    /// For a connection that was opened at that time.
+    #[must_use]
+    pub fn new(born: Instant) -> Self {
+        let pipeline = Pipeline {
+            pinned: true,
+            scanner: ReplyScanner::default(),
+            ..Pipeline::new(Protocol::Resp3)
+        };
+        Self { pipeline, born, is_heard: false, doubtful: false, sign: None }
+    }
+
+    /// Puts a request in line.
+    pub fn push(&mut self, ticket: Ticket, request: &[u8], skips: Skips, at: Instant) {
+        debug_assert!(!self.pipeline.is_open(), "half a request is before it");
+        self.pipeline.push((), ticket, request, skips, false, at);
+    }
+
+    /// More of the request that was put in line last follows.
+    pub fn begin_body(&mut self) {
+        debug_assert!(!self.pipeline.is_open(), "its body has begun");
+        self.pipeline.set_open(true);
+    }
+
+    pub fn append(&mut self, bytes: &[u8]) {
+        debug_assert!(self.pipeline.is_open(), "no request goes on");
+        self.pipeline.append(bytes);
+    }
+
+    /// The request that was put in line last is whole.
+    pub fn end_body(&mut self) {
+        debug_assert!(self.pipeline.is_open(), "no request goes on");
+        self.pipeline.set_open(false);
+        self.pipeline.retire_written();
+    }
+
+    /// Puts bytes in line that the server does not answer.
+    pub fn pass_on(&mut self, bytes: &[u8], at: Instant) {
+        debug_assert!(!self.pipeline.is_open(), "half a request is before them");
+        self.pipeline.push((), Ticket::default(), bytes, Skips::NONE, false, at);
+        self.pipeline.note_answered();
+    }
+
+    /// What is to be written next.
+    #[must_use]
+    pub fn unwritten(&self) -> &[u8] {
+        self.pipeline.unwritten()
+    }
+
+    /// Whether the server has sent anything.
+    #[must_use]
+    pub const fn is_heard(&self) -> bool {
+        self.is_heard
+    }
+
+    /// Notes that so many bytes of it were written.
+    pub fn wrote(&mut self, count: usize) {
+        debug_assert!(count > 0, "nothing was written");
+        self.pipeline.wrote(count);
+    }
+
+    /// The next piece of a frame at the front of `bytes`.
+    ///
+    /// # Errors
+    ///
+    /// When that is no frame; the connection must be closed.
+    pub fn frame(&mut self, bytes: &[u8]) -> Result<Heard, Broken> {
+        let Frame { used, kind, done } = self.pipeline.frame(bytes)?;
+        self.doubtful |= self.pipeline.scanner.has_push() && kind != b'>';
+        let first = !std::mem::replace(&mut self.is_heard, true);
+        Ok(Heard { used, kind, done, first })
+    }
+
+    /// What a piece of a reply is to the session, as the frames say that were before it; a frame may also be
+    /// handed in as a whole. `see` is shown what goes to the session.
+    pub fn match_reply(
+        &mut self,
+        (piece, kind, done): (&[u8], u8, bool),
+        large_bytes: u64,
+        now: Instant,
+        mut see: impl FnMut(&Delivery<'_, ()>),
+    ) -> Reply<'_> {
+        debug_assert!(!piece.is_empty(), "nothing is no part of a reply");
+        let (mut reply, mut sign, mut refuses) = (Reply::Unwanted, None, None);
+        let taken = self.pipeline.take_reply(piece, kind, done, &mut None, |delivery| {
+            let ticket = delivery.ticket;
+            sign = delivery.sign();
+            see(&delivery);
+            if delivery.skipped {
+                refuses = Some(ticket);
+            } else if !delivery.refused {
+                reply = Reply::Wanted { ticket, large: delivery.is_large(large_bytes) };
+            } else if done {
+                reply = Reply::MultiRefused(ticket);
+            }
+        });
+        self.pipeline.check_invariants();
+        // While there is no other server, each connection is kept for a while.
+        let age = now.saturating_duration_since(self.born);
+        self.sign = self.sign.or(sign.filter(|_| age >= limits::POOLED_CONNECTION_AGE_MIN));
+        match (taken, refuses) {
+            (Err(_), _) => Reply::Unexpected,
+            (Ok(()), Some(ticket)) => Reply::Refusal(ticket, self.pipeline.first_error.line()),
+            (Ok(()), None) => reply,
+        }
+    }
+
+    /// The oldest request is answered by what is no reply.
+    pub fn acknowledge(&mut self) {
+        debug_assert!(self.pipeline.owed(), "nothing is to be acknowledged");
+        self.pipeline.retire_front();
+    }
+
+    /// What was written may not arrive.
+    pub const fn distrust(&mut self) {
+        self.doubtful = true;
+    }
+
+    /// What the server has said that may make it the wrong one.
+    #[must_use]
+    pub(in crate::upstream) const fn sign(&self) -> Option<Sign> {
+        self.sign
+    }
+
+    /// Whether a frame has come in part.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.pipeline.scanner.in_progress()
+    }
+
+    /// Whether nothing is under way, so that something else can be asked.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.pipeline.is_empty() && !self.has_begun()
+    }
+
+    /// Whether it is as if the connection had never been lent.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.is_quiet() && !self.doubtful && self.sign.is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line() -> (PinnedLine, Instant) {
+        let now = crate::base::clock::now();
+        (PinnedLine::new(now), now)
+    }
+
+    fn write(line: &mut PinnedLine) -> Vec<u8> {
+        let bytes = line.unwritten().to_vec();
+        line.wrote(bytes.len());
+        bytes
+    }
+
+    /// What each piece of a reply in `bytes` is to the session.
+    fn hear(line: &mut PinnedLine, mut bytes: &[u8], now: Instant) -> Vec<String> {
+        let mut replies = Vec::new();
+        while !bytes.is_empty() {
+            let heard = line.frame(bytes).unwrap();
+            let (piece, rest) = bytes.split_at(heard.used);
+            bytes = rest;
+            let reply = line.match_reply((piece, heard.kind, heard.done), 1 << 16, now, |_| ());
+            replies.push(format!("{reply:?}"));
+        }
+        replies
+    }
+
+    #[test]
+    fn pinned_requests_are_kept_until_they_are_written_and_answered_in_their_order() {
+        let (mut line, now) = line();
+        assert!(line.is_clean());
+        line.push(Ticket(1), b"GET", Skips::NONE, now);
+        line.push(Ticket(2), b"PING WAIT", Skips::ahead(1), now);
+        assert_eq!(write(&mut line), b"GETPING WAIT");
+        assert!(line.unwritten().is_empty() && !line.is_quiet());
+        let wanted = |ticket: u64| format!("Wanted {{ ticket: Ticket({ticket}), large: false }}");
+        assert_eq!(
+            hear(&mut line, b"$-1\r\n+PONG\r\n:1", now),
+            [wanted(1), "Unwanted".to_owned(), wanted(2)]
+        );
+        assert!(line.has_begun());
+        assert_eq!(hear(&mut line, b"\r\n", now), [wanted(2)]);
+        assert!(line.is_clean());
+        assert_eq!(hear(&mut line, b"+more\r\n", now), ["Unexpected"]);
+    }
+
+    #[test]
+    fn refused_transaction_is_told_once_it_is_over() {
+        let (mut line, now) = line();
+        line.push(Ticket(1), b"MULTI GET EXEC", Skips::of_transaction(2), now);
+        line.push(Ticket(2), b"MULTI GET EXEC", Skips::of_transaction(2), now);
+        write(&mut line);
+        let heard = hear(&mut line, b"-NOPERM a\r\n+OK\r\n-ERR EXEC with", now);
+        assert_eq!(heard, ["Unwanted", "Unwanted", "Unwanted"]);
+        assert_eq!(hear(&mut line, b"out MULTI\r\n", now), ["MultiRefused(Ticket(1))"]);
+        let heard = hear(&mut line, b"+OK\r\n-OOM a\r\n-EXECABORT\r\n", now);
+        assert_eq!(heard.len(), 3);
+        assert!(heard[1].starts_with("Refusal(Ticket(2), ["), "{heard:?}");
+        assert!(heard[2].starts_with("Wanted { ticket: Ticket(2)"), "{heard:?}");
+    }
+
+    #[test]
+    fn body_that_is_refused_early_is_written_to_its_end_and_not_answered_again() {
+        let (mut line, now) = line();
+        line.push(Ticket(1), b"*3 SET k $9", Skips::NONE, now);
+        line.begin_body();
+        write(&mut line);
+        line.append(b"12345");
+        assert_eq!(write(&mut line), b"12345");
+        assert!(hear(&mut line, b"-ERR too long\r\n", now)[0].starts_with("Wanted"));
+        assert!(!line.is_quiet(), "its rest is to come");
+        assert_eq!(hear(&mut line, b"+OK\r\n", now), ["Unexpected"]);
+        line.append(b"6789");
+        line.end_body();
+        assert!(!line.is_quiet());
+        assert_eq!(write(&mut line), b"6789");
+        assert!(line.is_quiet());
+    }
+
+    #[test]
+    fn stream_is_gone_once_it_is_written() {
+        let (mut line, now) = line();
+        line.pass_on(b"REPLCONF ACK 1", now);
+        line.pass_on(b"REPLCONF ACK 2", now);
+        line.wrote(20);
+        assert!(!line.is_quiet());
+        assert_eq!(write(&mut line), b"NF ACK 2");
+        assert!(line.is_quiet());
+    }
+
+    #[test]
+    fn acknowledged_request_makes_room_for_the_reply_to_the_next() {
+        let (mut line, now) = line();
+        line.push(Ticket(1), b"SUBSCRIBE a b", Skips::NONE, now);
+        line.push(Ticket(2), b"PING", Skips::NONE, now);
+        write(&mut line);
+        line.acknowledge();
+        assert!(hear(&mut line, b"+PONG\r\n", now)[0].contains("Ticket(2)"));
+    }
+
+    #[test]
+    fn replica_is_doubted_once_the_connection_is_old_enough() {
+        let (mut line, now) = line();
+        let later = now + limits::POOLED_CONNECTION_AGE_MIN;
+        for (at, doubted) in [(now, false), (later, true)] {
+            line.push(Ticket(1), b"SET", Skips::NONE, at);
+            write(&mut line);
+            hear(&mut line, b"-READONLY no\r\n", at);
+            assert_eq!((line.sign().is_some(), line.is_clean()), (doubted, !doubted));
+        }
+    }
+}
