@@ -8,6 +8,7 @@
 
 #![allow(clippy::too_many_lines, reason = "a test may crash")]
 
+mod dials;
 mod model;
 mod pool;
 mod scenarios;

@@ -17,6 +17,7 @@ use respgate::internals::upstream::decisions::{
     WAIT_TICK,
 };
 
+use super::dials::Dials;
 use super::model::{End, Kind, Model};
 use super::server::{AUTH, Arrival, Server};
 use crate::support::choices::Choices;
@@ -68,7 +69,8 @@ enum Dial {
     /// It waits for its turn.
     Asking,
     UnderWay {
-        round: Option<Round>,
+        /// Its round, and its number among those that waited for their turn.
+        round: Option<(Round, u64)>,
         begun: Instant,
         at: Instant,
     },
@@ -125,6 +127,7 @@ pub struct World {
     pub timing: Timing,
     pub patience: Patience,
     pub node: Node,
+    dials: Dials,
     retries: RetryBudget,
     pub server: Server,
     pub model: Model,
@@ -170,6 +173,7 @@ impl World {
             timing,
             patience,
             node: Node::new(rules),
+            dials: Dials::new(rules),
             retries: RetryBudget::new(RETRIES, *chance.pick(&[0.0, 0.2]), now),
             server: Server::new(Duration::from_micros(300)),
             model: Model::default(),
@@ -406,6 +410,10 @@ impl World {
         for (at, life) in self.lives.iter().enumerate() {
             let Some(life) = life else { continue };
             let waits = !life.line.pipeline.is_empty();
+            let dials = [&life.dial, life.live.as_ref().map_or(&None, |live| &live.dialing)];
+            if dials.into_iter().flatten().any(|dial| matches!(dial, Dial::Asking)) {
+                self.dials.check_waiting(self.now);
+            }
             let mut known = self.registry.of(life.seat.key()).into_iter();
             let known = known.any(|seat| Rc::ptr_eq(&seat, &life.seat));
             assert!(life.is_aside() != known, "{at} is known to nobody, or takes what is new");
@@ -517,7 +525,8 @@ impl World {
     }
 
     fn cancel(&mut self, dial: Dial) {
-        if let Dial::UnderWay { round: Some(round), .. } = dial {
+        if let Dial::UnderWay { round: Some((round, number)), .. } = dial {
+            self.dials.cancelled(number, self.now);
             self.node.handle_cancelled(round, self.now);
         }
     }
@@ -529,7 +538,7 @@ impl World {
                 None => None,
                 Some(Ask::Dial(round)) => {
                     self.attempts.push(self.now);
-                    Some(round)
+                    Some((round, self.dials.begin(self.now)))
                 }
                 Some(Ask::Wait(_)) => return None,
             };
@@ -563,7 +572,11 @@ impl World {
         } else {
             Reached::Up(server.accept(self.generation, self.password))
         };
-        if let Some(round) = *round {
+        if let Some((round, number)) = *round {
+            match dialed {
+                Reached::Failed(_) => self.dials.failed(number, self.now),
+                Reached::Up(_) | Reached::Busy | Reached::NoDatabase => self.dials.connected(),
+            }
             let attempt = match dialed {
                 Reached::Up(_) => Attempt::Up,
                 Reached::Busy | Reached::NoDatabase => Attempt::NoDatabase,
@@ -605,6 +618,14 @@ impl World {
             self.act(at, life);
         }
         progress |= self.write(life);
+        // A driver whose connection has just asked for another one looks at it at once.
+        let (passable, asks) = (self.node.is_passable(self.now), |dial: &Option<Dial>| {
+            matches!(dial, Some(Dial::Asking))
+        });
+        progress |= life
+            .live
+            .as_ref()
+            .is_some_and(|live| asks(&live.relief) || (passable && asks(&live.dialing)));
         let Some(ended) = life.live.as_ref().and_then(|live| live.carrier.ended()) else {
             return (progress, false);
         };
@@ -731,6 +752,7 @@ impl World {
                 }
                 Action::Stalled(stalled) => life.seat.stalled.set(stalled),
                 Action::Proven => {
+                    self.dials.proven();
                     self.node.handle_proven(self.now);
                 }
                 Action::HealthCheck(true) => {
@@ -897,6 +919,9 @@ impl World {
             self.server.close(wire, false);
         }
         let entropy = self.draw();
+        if matches!(next, Next::Fail(_) | Next::Die) {
+            self.dials.died(served.answered, self.now - live.born, self.now);
+        }
         self.node.handle_ended(next, served.answered, live.born, self.now, entropy);
         next == Next::Done
     }
