@@ -8,10 +8,11 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::ReadBuf;
 use tokio::time::Sleep;
 
 use super::account::{Account, report_end};
+use super::client_stream::ClientStream;
 use super::conversation::{
     Arrivals, Conversation, PendingStep, Through, check_invariants, deadline, expire,
     handle_pinned, handle_through, lose_lease, release_if_free,
@@ -49,7 +50,7 @@ pub(super) struct Connection<S> {
     account: Account,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+impl<S: ClientStream> Connection<S> {
     pub(super) fn new(
         id: u64,
         stream: S,
@@ -414,6 +415,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Writes as much as the client takes.
     fn write(&mut self, cx: &mut Context<'_>) -> Result<bool, ClientDisconnect> {
         let mut wrote = 0;
+        if !self.conversation.output().is_empty() {
+            wrote = self.stream.write_now(self.conversation.output());
+            self.conversation.advance_output(wrote);
+        }
         while !self.conversation.output().is_empty() {
             match Pin::new(&mut self.stream).poll_write(cx, self.conversation.output()) {
                 Poll::Ready(Ok(count)) if count > 0 => {

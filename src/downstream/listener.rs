@@ -8,10 +8,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 
 use super::auditor::Who;
+use super::client_stream::ClientStream;
 use super::connection::Connection;
 use super::guest::Guest;
 use super::handshake_thread::HandshakeThread;
@@ -271,7 +272,7 @@ impl Listener {
         worker: &Rc<Worker>,
     ) -> Option<u64>
     where
-        S: AsyncRead + AsyncWrite + Unpin + 'static,
+        S: ClientStream + 'static,
     {
         let worker = Rc::clone(worker);
         let Some(id) = worker.enter() else {
@@ -315,7 +316,7 @@ mod tests {
     use std::pin::Pin;
     use std::task::{Context, Poll};
 
-    use tokio::io::{AsyncReadExt, DuplexStream, ReadBuf, duplex};
+    use tokio::io::{AsyncRead, AsyncReadExt, DuplexStream, ReadBuf, duplex};
 
     use super::*;
     use crate::downstream::WorkerParts;
@@ -357,12 +358,18 @@ mod tests {
         }
     }
 
+    impl ClientStream for Bomb {}
+
+    impl ClientStream for DuplexStream {}
+
     /// Keeps what is written until it is flushed, and is asked twice, as TLS over a full socket.
     struct Keeping {
         inner: DuplexStream,
         kept: Vec<u8>,
         asked: bool,
     }
+
+    impl ClientStream for Keeping {}
 
     impl AsyncRead for Keeping {
         fn poll_read(

@@ -7,6 +7,7 @@ mod access;
 mod account;
 mod auditor;
 mod certificates;
+mod client_stream;
 mod clients;
 mod connection;
 pub(crate) mod conversation;

@@ -370,6 +370,7 @@ mod tests {
     use std::task::Wake;
 
     use super::*;
+    use crate::base::clock;
 
     #[derive(Default)]
     struct Count(AtomicUsize);
@@ -405,5 +406,29 @@ mod tests {
         assert_eq!(woken(), 2);
         mailbox.lose(Ticket(1), Loss::Truncated);
         assert!(!mailbox.holds_up(), "the connection is gone");
+    }
+    #[test]
+    fn mailbox_has_news_until_it_is_drained() {
+        type Change = fn(&Mailbox);
+        let mailbox = Mailbox::new(1000, Buffers::new(1000));
+        assert!(mailbox.has_news(), "nothing wakes the task yet");
+        let (waker, woken) = count();
+        let changes: [(Change, bool); 7] = [
+            (|own| own.deliver(Ticket(1), b"+OK\r\n", b'+', true, clock::now()), true),
+            (|own| own.deliver_refusal(Ticket(1), b"-ERR\r\n", clock::now()), true),
+            (|own| own.lose(Ticket(1), Loss::Truncated), true),
+            (Mailbox::note_large, false),
+            (|own| own.note_moved(7), false),
+            (Mailbox::wake, true),
+            (Mailbox::evict, true),
+        ];
+        for (change, wakes) in changes {
+            mailbox.drain(&waker, |_, _| {});
+            let before = woken();
+            assert!(!mailbox.has_news());
+            change(&mailbox);
+            assert!(mailbox.has_news());
+            assert_eq!(woken() - before, usize::from(wakes));
+        }
     }
 }
