@@ -63,9 +63,8 @@ pub struct Pipeline<W> {
     /// Every request that is not fully answered, in line; kept until then so that it can be sent again, on a
     /// pinned connection only until it is written.
     bytes: BytesMut,
-    /// Bytes of requests in line that are written, and those of them that are not kept.
+    /// Bytes of requests in line that are written.
     written: usize,
-    dropped: usize,
     /// One session has the connection: nothing is sent again, and what it says may be no reply.
     pinned: bool,
     line: VecDeque<Entry<W>>,
@@ -90,7 +89,6 @@ impl<W> Pipeline<W> {
         Self {
             bytes: BytesMut::new(),
             written: 0,
-            dropped: 0,
             pinned: false,
             line: VecDeque::new(),
             abandoned: 0,
@@ -210,7 +208,8 @@ impl<W> Pipeline<W> {
     /// What is to be written next.
     #[must_use]
     pub fn unwritten(&self) -> &[u8] {
-        self.bytes.get(self.written - self.dropped..).unwrap_or_default()
+        debug_assert!(!self.pinned, "written bytes are dropped there");
+        self.bytes.get(self.written..).unwrap_or_default()
     }
 
     /// The rest of a request that is written in part, and what is the proxy's own right behind it.
@@ -235,13 +234,7 @@ impl<W> Pipeline<W> {
     /// Notes that `count` bytes of [`Self::unwritten`] were written.
     pub fn wrote(&mut self, count: usize) {
         self.written += count;
-        debug_assert!(
-            self.written <= self.dropped + self.bytes.len(),
-            "no more than there is is written"
-        );
-        if self.pinned {
-            self.drop_written(count);
-        }
+        debug_assert!(self.written <= self.bytes.len(), "no more than there is is written");
     }
 
     /// Whose large reply has come in part.
@@ -288,7 +281,7 @@ impl<W> Pipeline<W> {
             if self.scanner.has_push() {
                 return Err(Broken::Push);
             }
-            self.take_reply(piece, kind, done, &mut note, &mut deliver)?;
+            self.take_reply::<false>(piece, kind, done, &mut note, &mut deliver)?;
         }
         self.check_invariants();
         Ok(())
@@ -302,9 +295,10 @@ impl<W> Pipeline<W> {
         Ok(Frame { used: advance.used, kind: self.scanner.kind(), done: advance.done })
     }
 
-    /// Takes a piece of a reply for the oldest request: of one that is skipped, or of that which counts.
+    /// Takes a piece of a reply for the oldest request: of one that is skipped, or of that which counts. `PINNED`:
+    /// the pipeline is that of a pinned connection.
     #[inline(always)]
-    fn take_reply(
+    fn take_reply<const PINNED: bool>(
         &mut self,
         piece: &[u8],
         kind: u8,
@@ -336,7 +330,7 @@ impl<W> Pipeline<W> {
             return Ok(());
         }
         // An answer to half a request is none, unless the server refuses the rest.
-        if if self.pinned { entry.answered } else { self.written < entry.len } {
+        if if PINNED { entry.answered } else { self.written < entry.len } {
             return Err(Broken::UnexpectedReply);
         }
         let size = self.begun_bytes + piece.len();
@@ -362,7 +356,9 @@ impl<W> Pipeline<W> {
         }
         self.begun = !done;
         self.begun_bytes = if done { 0 } else { size };
-        if done {
+        if done && PINNED {
+            self.retire_pinned();
+        } else if done {
             self.retire_front();
         }
         Ok(())
@@ -370,9 +366,7 @@ impl<W> Pipeline<W> {
 
     /// The oldest request is answered.
     fn retire_front(&mut self) {
-        if self.pinned {
-            return self.retire_pinned();
-        }
+        debug_assert!(!self.pinned, "it may go on there");
         let Some(entry) = self.line.pop_front() else { return };
         debug_assert!(self.written >= entry.len, "a reply came before its request was written");
         self.abandoned -= usize::from(entry.abandoned);
@@ -414,11 +408,11 @@ impl<W> Pipeline<W> {
         }
     }
 
-    /// What is written is not sent again.
+    /// Bytes were written that are not sent again.
     fn drop_written(&mut self, count: usize) {
+        debug_assert!(self.pinned && count <= self.bytes.len(), "no more than there is is written");
         self.bytes.advance(count.min(self.bytes.len()));
-        self.dropped += count;
-        debug_assert_eq!(self.dropped, self.written, "nothing of it is kept");
+        self.written += count;
         self.retire_written();
         if self.bytes.is_empty() && self.bytes.capacity() > limits::READ_BYTES * 4 {
             self.bytes = BytesMut::new();
@@ -447,7 +441,6 @@ impl<W> Pipeline<W> {
             return;
         }
         self.written -= entry.len;
-        self.dropped -= entry.len;
         self.line.pop_front();
     }
 
@@ -458,8 +451,8 @@ impl<W> Pipeline<W> {
         }
         let count = |is: fn(&Entry<W>) -> bool| self.line.iter().filter(|entry| is(entry)).count();
         let bytes: usize = self.line.iter().map(|entry| entry.len).sum();
-        debug_assert_eq!(bytes, self.dropped + self.bytes.len(), "each byte is a request's");
-        debug_assert!(self.dropped == if self.pinned { self.written } else { 0 });
+        let dropped = if self.pinned { self.written } else { 0 };
+        debug_assert_eq!(bytes, dropped + self.bytes.len(), "each byte is a request's");
         debug_assert!(self.written <= bytes, "only what is in line is written");
         debug_assert_eq!(count(|entry| entry.abandoned), self.abandoned);
         debug_assert_eq!(count(|entry| entry.secret), self.secrets.count());

@@ -36,24 +36,26 @@ impl Sending {
         host: &mut H,
     ) {
         self.bytes += bytes.len();
-        if route == Route::Pinned && session.is_streaming() {
-            return host.line().into_iter().for_each(|line| line.pass_on(bytes, at));
+        if route == Route::Pinned {
+            let Some(line) = host.line() else { return };
+            return match session.is_streaming() {
+                true => line.pass_on(bytes, at),
+                false => line.push(ticket, bytes, Skips::NONE, at),
+            };
         }
         let (skips, companion, share) = (Skips::NONE, false, self.bytes);
         let eager = session.answers_misses();
         let request = Outgoing { ticket, bytes, skips, retry, companion, share, at, eager };
-        let sent = put(route, request, host);
+        let sent = host.send(route, request);
         check(ticket, sent, session, out, host);
     }
 
     /// A question of the session's own to the pinned connection.
     pub(super) fn ask<H: Host>(&mut self, ticket: Ticket, bytes: &[u8], at: Instant, host: &mut H) {
         self.bytes += bytes.len();
-        let (skips, retry, companion) = (Skips::NONE, false, false);
-        let (share, eager) = (self.bytes, false);
-        let request = Outgoing { ticket, bytes, skips, retry, companion, share, at, eager };
-        let sent = put(Route::Pinned, request, host);
-        debug_assert!(sent.is_ok(), "the pinned connection takes everything");
+        let line = host.line();
+        debug_assert!(line.is_some(), "no pinned connection is here");
+        line.into_iter().for_each(|line| line.push(ticket, bytes, Skips::NONE, at));
     }
 
     /// What the session wrote itself, or the policy instead of the client's bytes. Returns what is to follow

@@ -98,7 +98,7 @@ impl PinnedLine {
     /// What is to be written next.
     #[must_use]
     pub fn unwritten(&self) -> &[u8] {
-        self.pipeline.unwritten()
+        &self.pipeline.bytes
     }
 
     /// Whether the server has sent anything.
@@ -110,7 +110,7 @@ impl PinnedLine {
     /// Notes that so many bytes of it were written.
     pub fn wrote(&mut self, count: usize) {
         debug_assert!(count > 0, "nothing was written");
-        self.pipeline.wrote(count);
+        self.pipeline.drop_written(count);
     }
 
     /// The next piece of a frame at the front of `bytes`.
@@ -136,7 +136,7 @@ impl PinnedLine {
     ) -> Reply<'_> {
         debug_assert!(!piece.is_empty(), "nothing is no part of a reply");
         let (mut reply, mut sign, mut refuses) = (Reply::Unwanted, None, None);
-        let taken = self.pipeline.take_reply(piece, kind, done, &mut None, |delivery| {
+        let taken = self.pipeline.take_reply::<true>(piece, kind, done, &mut None, |delivery| {
             let ticket = delivery.ticket;
             sign = delivery.sign();
             see(&delivery);
@@ -162,7 +162,7 @@ impl PinnedLine {
     /// The oldest request is answered by what is no reply.
     pub fn acknowledge(&mut self) {
         debug_assert!(self.pipeline.owed(), "nothing is to be acknowledged");
-        self.pipeline.retire_front();
+        self.pipeline.retire_pinned();
     }
 
     /// What was written may not arrive.
