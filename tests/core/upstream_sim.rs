@@ -10,6 +10,7 @@
 
 mod dials;
 mod model;
+mod pinned;
 mod pool;
 mod scenarios;
 use crate::support::seeds;
@@ -53,6 +54,25 @@ fn pinned_connections_survive_every_accident() {
         }
         world.quiet();
     });
+}
+
+/// Each reply reaches the request it answers, whatever is skipped, refused, cut in pieces or still being written.
+#[test]
+fn pinned_requests_are_answered_in_their_order_through_every_accident() {
+    let now = clock::now();
+    let (mut answered, mut lost) = (0, 0);
+    seeds::play(PINNED_SEEDS, |seed, _| {
+        let mut world = pinned::World::new(now, 5, Choices::from_seed(seed));
+        for _ in 0..3 {
+            world.pass(ms(2000), true, true);
+            world.heal();
+            world.pass(ms(500), false, true);
+        }
+        world.settle();
+        answered += world.answered;
+        lost += world.lost;
+    });
+    assert!(answered > lost && lost > 0, "{answered} are answered and {lost} lost");
 }
 
 #[test]
