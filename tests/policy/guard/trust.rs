@@ -113,9 +113,10 @@ fn no_answer_to_the_question_lets_a_script_through() {
                 Got::Reply(reply) => {
                     let reply = String::from_utf8_lossy(&reply).into_owned();
                     let refused = reply.starts_with("-NOPERM respgate: 'eval' cannot be guarded");
-                    assert!(refused, "{answer:?}: {reply}");
+                    let late = reply.starts_with("-LOADING respgate: scripts are guarded");
+                    assert!(refused || late, "{answer:?}: {reply}");
                 }
-                // It waits for the rest of the answer.
+                // It waits for the rest of the answer, and on a slow machine it has waited long enough.
                 Got::Silence => {}
                 Got::End => panic!("{answer:?}"),
             }
