@@ -84,12 +84,12 @@ fn connection_that_is_too_old_is_not_put_back_and_those_made_together_do_not_end
     let born = |number: u32| begin + Duration::from_micros(100 * u64::from(number));
     (0..4).for_each(|number| idle.put(fake(number, born(number)), begin + SECOND, &mut closed));
     let mut left = Vec::new();
-    for tenth in 88..=101 {
+    for tenth in [89, 99, 101] {
         idle.close_aged(begin + SECOND / 10 * tenth, &mut closed);
         left.push(idle.len());
     }
-    assert_eq!((left.first(), left.last()), (Some(&4), Some(&0)), "{left:?}");
-    assert!(left.iter().any(|left| (1..4).contains(left)), "they end together: {left:?}");
+    // By chance, which is the moment of birth.
+    assert!(left[0] == 4 && (1..4).contains(&left[1]) && left[2] == 0, "{left:?}");
 }
 
 #[test]
