@@ -168,6 +168,7 @@ impl ReplyQueue {
     pub(super) fn cut(&mut self) {
         self.forget_withheld();
         self.cut_at(self.places.len());
+        debug_assert!(self.is_cut(), "something is put behind the end");
     }
 
     /// The client's connection is to be closed in the place of `ticket`: what is behind it gets no
@@ -200,6 +201,8 @@ impl ReplyQueue {
             self.places.push_back(Place { content: Content::Cut, silent: true });
         }
         self.cut = true;
+        debug_assert!(self.places.len() <= index + 1, "something is left behind the end");
+        self.check_counts();
     }
 
     pub(super) fn front_silent(&self) -> bool {
@@ -230,6 +233,7 @@ impl ReplyQueue {
             self.places.push_back(Place { content: Content::Arrived(Box::from(&*own)), silent });
             self.withheld = withhold;
         }
+        self.check_counts();
     }
 
     /// Whether the proxy's own reply that was put in line last is an error; `None` when there was none
@@ -248,6 +252,7 @@ impl ReplyQueue {
         if std::mem::take(&mut self.withheld) {
             self.flush(out);
         }
+        self.check_counts();
     }
 
     /// Whether anything that waits in line will reach the client.
@@ -280,7 +285,9 @@ impl ReplyQueue {
             admission: None,
             miss: None,
         };
+        debug_assert!(!self.withheld, "a request goes on behind one that is not here as a whole");
         self.places.push_back(Place { content: Content::Waiting(remote), silent });
+        self.check_counts();
         ticket
     }
 
@@ -334,6 +341,7 @@ impl ReplyQueue {
         };
         self.in_flight -= 1;
         self.flush(out);
+        self.check_counts();
         Some(remote)
     }
 
@@ -347,6 +355,15 @@ impl ReplyQueue {
             Some(Content::Arrived(bytes)) => self.uncount(&bytes),
             Some(Content::Cut) | None => {}
         }
+        self.check_counts();
+    }
+
+    /// What holds whenever a place is put in line or leaves it; the rest is looked at once a turn.
+    fn check_counts(&self) {
+        debug_assert!(self.in_flight <= self.places.len(), "more are on their way than in line");
+        let empty = self.places.is_empty();
+        debug_assert!(!empty || self.held == 0, "bytes are kept of no reply");
+        debug_assert!(!empty || !self.withheld, "nothing is withheld");
     }
 
     /// Drops what is withheld.
@@ -390,7 +407,7 @@ impl ReplyQueue {
     }
 
     fn uncount(&mut self, bytes: &[u8]) {
-        debug_assert!(self.held >= bytes.len(), "it was not counted");
+        debug_assert!(self.held >= bytes.len() + size_of::<Place>(), "it was not counted");
         self.held = self.held.saturating_sub(bytes.len() + size_of::<Place>());
     }
 
@@ -412,6 +429,8 @@ impl ReplyQueue {
         if self.places.is_empty() && self.places.capacity() > limits::REPLY_PLACES_KEPT {
             self.places.shrink_to(limits::REPLY_PLACES_KEPT);
         }
+        let due = |place: &Place| matches!(place.content, Content::Arrived(_));
+        debug_assert!(self.withheld || !self.places.front().is_some_and(due), "a reply is kept");
     }
 
     /// The reply to `ticket` is here, wherever its place is: it waits there for its turn. `None` when no request

@@ -109,6 +109,7 @@ impl Replies {
     /// The request that was put in line last blocks for so long; `first`: nothing was before it.
     pub(super) fn note_block(&mut self, time: Blocking, first: bool, now: Instant) {
         debug_assert!(self.is_pinned(), "others would wait");
+        debug_assert!(self.in_flight() > 0, "nothing blocks");
         self.block = self.block.behind(time, first, now);
     }
 
@@ -168,6 +169,7 @@ impl Replies {
 
     /// The rest of the oldest reply will not come.
     pub(super) fn cut_reply(&mut self) {
+        debug_assert!(!self.begun || self.partial.is_empty(), "two replies at once");
         self.partial.clear();
         self.begun = false;
     }
@@ -175,6 +177,8 @@ impl Replies {
     /// A piece of the oldest reply goes to the client as it came, but for a prefix.
     #[inline(always)]
     pub(super) fn pass_on(&mut self, chunk: &[u8], kind: u8, out: &mut BytesMut) {
+        debug_assert!(self.in_flight() > 0, "a reply to nothing");
+        debug_assert!(self.partial.is_empty(), "two replies at once");
         let silent = self.queue.front_silent();
         match self.queue.front().map(|front| &front.expect) {
             _ if silent => {}
@@ -192,6 +196,7 @@ impl Replies {
     /// A piece of the oldest reply has gone to the client.
     #[inline(always)]
     pub(super) const fn note_passed(&mut self, bytes: usize, done: bool) {
+        debug_assert!(self.in_flight() > 0, "a reply to nothing");
         self.bytes += bytes;
         self.begun = !done;
     }
@@ -209,6 +214,8 @@ impl Replies {
         self.window = self.window.saturating_add(1);
         let last = std::mem::take(&mut self.bytes);
         self.usual_bytes = last.max(self.usual_bytes - self.usual_bytes / 8);
+        debug_assert!(self.usual_bytes >= last, "the next one may be as large");
+        debug_assert!(self.window > limits::WINDOW_START, "a reply has come");
         Some(Completed { bytes: last, ..completed(&remote, error) })
     }
 

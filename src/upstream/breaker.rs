@@ -33,7 +33,9 @@ impl BreakerRules {
     /// Up to a tenth longer than `open_time` by chance, so that many proxies never return in step.
     fn open_for(&self, entropy: u64) -> Duration {
         let part = u32::try_from(entropy % 1024).unwrap_or(0);
-        self.open_time + self.open_time / 10_240 * part
+        let time = self.open_time + self.open_time / 10_240 * part;
+        debug_assert!(time >= self.open_time, "it is open for less than configured");
+        time
     }
 }
 
@@ -133,6 +135,7 @@ impl Breaker {
             State::Open(_) => {
                 self.state = State::HalfOpen;
                 self.round.0 += 1;
+                self.check_invariants();
                 Ask::Dial(self.round)
             }
             State::HalfOpen => Ask::Wait(None),
@@ -145,6 +148,8 @@ impl Breaker {
             self.state = State::Closed;
             self.round.0 += 1;
         }
+        debug_assert!(!self.is_open(), "the server has answered");
+        self.check_invariants();
     }
 
     /// An attempt failed.
@@ -153,6 +158,7 @@ impl Breaker {
         if round == self.round {
             self.open(now, entropy);
         }
+        debug_assert!(round != self.round, "a failure ends its round");
         self.check_invariants();
     }
 
@@ -170,6 +176,7 @@ impl Breaker {
         if self.state == State::Closed {
             self.failures = 0;
         }
+        self.check_invariants();
     }
 
     /// The server, or the way to it, ended a connection that was logged in. One that never answered
@@ -189,20 +196,25 @@ impl Breaker {
         } else {
             self.open(now, entropy);
         }
+        self.check_invariants();
     }
 
     /// What holds whenever a `handle_…` returns.
     fn check_invariants(&self) {
-        let State::Open(_) = self.state else { return };
-        debug_assert!(self.failures > 0, "only failures open it");
+        let closed = self.state == State::Closed;
+        debug_assert!(closed || self.failures > 0, "only failures open it");
+        let decides = self.state == State::HalfOpen;
+        debug_assert!(!decides || self.is_tripped(), "one attempt decides after few failures");
     }
 
     fn open(&mut self, now: Instant, entropy: u64) {
         let wait = self.rules.backoff.delay(self.failures, entropy);
         self.failures = self.failures.saturating_add(1);
         let least = if self.is_tripped() { self.rules.open_for(entropy) } else { Duration::ZERO };
+        debug_assert!(wait <= self.rules.backoff.cap, "a longer wait than configured");
         self.state = State::Open(now + wait.max(least));
         self.round.0 += 1;
+        debug_assert!(self.is_open() && self.waits(now) >= least, "it is shorter than configured");
     }
 }
 

@@ -286,6 +286,7 @@ impl Connection {
     /// The reader of a long reply must catch up first: what is new goes elsewhere, and as long as the
     /// server is not read it is not silent.
     pub(super) fn handle_slow_reader(&mut self, waits: bool, now: Instant) {
+        debug_assert!(!self.ended, "nothing is read on a connection that has ended");
         self.actions.push_back(Action::StepAside);
         if waits {
             self.last_read = now;
@@ -303,6 +304,7 @@ impl Connection {
         if self.ended {
             return;
         }
+        debug_assert!(now >= self.born, "it was made later");
         if self.expire(pipeline, now, report) && self.silent {
             // Delivered later, it would be executed behind what its session has asked since.
             self.actions.push_back(Action::HealthCheck(false));
@@ -325,6 +327,7 @@ impl Connection {
         let proof = (self.born + limits::CONNECTION_PROOF).saturating_duration_since(now);
         let rest = if self.proven { check } else { check.min(proof) };
         self.timer_at = now + if self.ticking { BUSY_TICK } else { rest };
+        debug_assert!(self.timer_at > now, "the clocks are looked at without a pause");
         self.check_invariants(pipeline);
     }
 
@@ -387,6 +390,7 @@ impl Connection {
             Some(since) if now.saturating_duration_since(since) >= timing.connect_timeout => {
                 // What was written and must not be written again is given up at its own time.
                 let owes = pipeline.owes_writes();
+                debug_assert!(busy, "a server that owes nothing may be silent");
                 self.note_silence(true);
                 if !around.aside && around.room {
                     // What is new finds another way, if there is one.
@@ -402,6 +406,7 @@ impl Connection {
             None if health_due || (stalled && !waits) => {
                 pipeline.push_next(Owner::Probe, Ticket::default(), Question::Ping.wire(), now);
                 self.probe = Some(now);
+                debug_assert!(!pipeline.is_empty(), "the probe is not in line");
             }
             None => {}
         }
@@ -438,6 +443,7 @@ impl Connection {
         self.note_silence(false);
         self.answered = true;
         self.note_proven();
+        debug_assert!(!self.silent && self.proven, "a server that speaks works");
     }
 
     fn note_silence(&mut self, silent: bool) {
@@ -461,6 +467,7 @@ impl Connection {
         if !std::mem::replace(&mut self.ended, true) {
             self.actions.push_back(Action::End(ended));
         }
+        debug_assert!(self.ended, "it goes on");
     }
 
     /// What holds whenever a `handle_…` returns.

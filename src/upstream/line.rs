@@ -103,6 +103,7 @@ impl<W> Line<W> {
         }
         if !self.is_wanted(asked) {
             self.rests = true;
+            self.check_invariants();
             return Need::Nothing;
         }
         if std::mem::replace(&mut self.rests, false) {
@@ -137,6 +138,7 @@ impl<W> Line<W> {
         self.retire = false;
         debug_assert!(!self.pipeline.owed(), "nothing is written on a new connection");
         self.pipeline.restart(now, is_gone, waited);
+        self.check_invariants();
     }
 
     /// The server works.
@@ -148,6 +150,7 @@ impl<W> Line<W> {
     pub fn handle_failed(&mut self, now: Instant) {
         debug_assert!(!self.up, "there is no dialing while there is a connection");
         self.down_since.get_or_insert(now);
+        self.check_invariants();
     }
 
     /// The connection has ended. What was not written, or may be executed twice, waits for the next one;
@@ -180,6 +183,7 @@ impl<W> Line<W> {
         self.down_since.get_or_insert(now);
         let exhausted = self.pipeline.handle_loss(may_repeat, report);
         debug_assert!(!self.pipeline.owed(), "nothing is owed without a connection");
+        self.check_invariants();
         let unneeded = matches!(next, Next::Fail(_)) && !self.is_wanted(false);
         (if unneeded { Next::Die } else { next }, exhausted)
     }
@@ -191,6 +195,12 @@ impl<W> Line<W> {
         self.down_since.get_or_insert(now);
         let empty = Pipeline::new(self.pipeline.protocol());
         std::mem::replace(&mut self.pipeline, empty)
+    }
+
+    /// What holds whenever a method returns.
+    fn check_invariants(&self) {
+        debug_assert!(!self.up || !self.rests, "a connection is there and none is made");
+        debug_assert!(self.up || !self.pipeline.owed(), "nothing is owed without a connection");
     }
 
     /// What has waited too long for a connection.

@@ -239,6 +239,7 @@ impl<C: Pooled> PoolCore<C> {
     /// A connection that is of use to any session: it is as if it had never been lent.
     pub fn put(&mut self, connection: C, now: Instant) {
         self.idle.put(connection, now, &mut self.closed);
+        self.check_invariants();
     }
 
     /// A connection that was lent is closed.
@@ -260,6 +261,7 @@ impl<C: Pooled> PoolCore<C> {
             self.closed.push(UpstreamDisconnect::Failover);
             return false;
         }
+        debug_assert!(self.doubted.is_none_or(|at| at <= now), "it was doubted later");
         (self.asking, self.doubted) = (true, Some(now));
         true
     }
@@ -279,6 +281,8 @@ impl<C: Pooled> PoolCore<C> {
             Answer::Primary => self.put(connection, now),
             Answer::Nothing => self.closed.push(UpstreamDisconnect::Health),
         }
+        debug_assert!(!self.asking, "the question is answered");
+        self.check_invariants();
     }
 
     /// The question what the server is will not be answered: what asked has ended.
@@ -326,6 +330,7 @@ impl<C: Pooled> PoolCore<C> {
             return Upkeep::Rest;
         }
         self.idle.make_room(self.last_key, &mut self.closed);
+        debug_assert!(self.upkeep_at > now, "idle connections are looked at without a pause");
         Upkeep::Dial(self.last_key)
     }
 

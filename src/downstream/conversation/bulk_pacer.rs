@@ -28,6 +28,7 @@ impl BulkPacer {
     /// the value rests.
     pub(super) fn note_round(&mut self, served: u64, now: Instant) -> bool {
         if self.is_resting(now) {
+            debug_assert!(self.rests_until <= Some(now + limits::BULK_REST), "a rest has an end");
             return true;
         }
         self.rounds += 1;
@@ -36,6 +37,8 @@ impl BulkPacer {
         }
         let busy = std::mem::replace(&mut self.served, served) != served;
         self.rests_until = busy.then(|| now + limits::BULK_REST);
+        debug_assert_eq!(self.is_resting(now), busy, "it rests for others alone");
+        debug_assert!(self.rounds >= FREE_ROUNDS, "a small value rests");
         busy
     }
 

@@ -43,7 +43,8 @@ impl Leased {
     }
 
     /// The last byte of a large request is on its way, or thrown away.
-    pub(super) const fn end_upload(&mut self, now: Instant) {
+    pub(super) fn end_upload(&mut self, now: Instant) {
+        debug_assert!(now >= self.uploaded_at, "one was complete later");
         self.upload.end();
         self.uploaded_at = now;
     }
@@ -58,6 +59,7 @@ impl Leased {
         debug_assert!(self.is_here, "no pinned connection answers");
         let asked = asked.max(self.uploaded_at).max(self.answered_at);
         let since = if begun { asked.max(self.read_at) } else { asked };
+        debug_assert!(since >= asked, "it waits from before it could be answered");
         (!timeout.is_zero()).then(|| since + timeout)
     }
 

@@ -144,12 +144,15 @@ pub fn lose_lease<H: Host>(of: &mut Conversation, loss: Loss, host: &mut H) {
         return;
     }
     let waited = of.session.in_flight();
+    debug_assert!(!matches!(of.waiting, PendingStep::Lease(_)), "it waits for what it has");
     let (begun, said) = (of.session.reply_has_begun(), of.out.len());
     let streamed = of.session.is_streaming();
     let (fatal, lost) = of.session.handle_lease_lost(loss, &mut of.out);
     host.lost(&of.session, &lost, of.leased.uploaded_at, of.now);
     host.lose_lease(loss, waited - of.session.in_flight());
     of.inbound.stop_forwarding();
+    debug_assert!(!of.session.asks_lease(), "a request waits on a connection that is gone");
+    debug_assert!(of.inbound.body != Body::Forward, "a body goes on to no connection");
     if matches!(of.waiting, PendingStep::Reply) {
         of.waiting = PendingStep::No;
     }
@@ -226,6 +229,7 @@ fn end_lease<H: Host>(of: &mut Conversation, end: LeaseEnd, host: &mut H) {
     debug_assert!(!of.session.asks_lease(), "a pinned connection goes under its requests");
     if std::mem::replace(&mut of.leased.is_here, false) {
         of.session.handle_lease_gone();
+        debug_assert!(!of.session.asks_lease() && !of.leased.is_here, "it is still used");
         host.end_lease(end);
     }
 }

@@ -24,10 +24,9 @@ struct Marks {
 
 impl Progress {
     /// There are bytes that wait; measures from here unless it does already.
-    pub(super) const fn begin(&mut self, now: Instant) {
-        if self.marks.is_none() {
-            self.marks = Some(Marks { step: now, byte: now, moved: 0 });
-        }
+    pub(super) fn begin(&mut self, now: Instant) {
+        self.marks.get_or_insert(Marks { step: now, byte: now, moved: 0 });
+        self.check_invariants(now);
     }
 
     /// No byte waits any more.
@@ -36,7 +35,7 @@ impl Progress {
     }
 
     /// This many bytes have moved.
-    pub(super) const fn note(&mut self, bytes: usize, now: Instant) {
+    pub(super) fn note(&mut self, bytes: usize, now: Instant) {
         let Some(marks) = &mut self.marks else { return };
         if bytes == 0 {
             return;
@@ -46,6 +45,14 @@ impl Progress {
         if marks.moved >= limits::PROGRESS_BYTES_MIN {
             (marks.step, marks.moved) = (now, 0);
         }
+        self.check_invariants(now);
+    }
+
+    /// What holds whenever bytes have moved, or begin to wait.
+    fn check_invariants(&self, now: Instant) {
+        let Some(Marks { step, byte, moved }) = self.marks else { return };
+        debug_assert!(step <= byte && byte <= now, "bytes move backwards in time");
+        debug_assert!(moved < limits::PROGRESS_BYTES_MIN, "a step is complete and not noted");
     }
 
     pub(super) const fn is_measured(&self) -> bool {
@@ -65,7 +72,10 @@ impl Progress {
     /// Until when the peer has time, who has until then in any case.
     pub(super) fn prolong(&mut self, until: Instant, now: Instant, limit: Duration) -> Instant {
         self.begin(now);
-        self.deadline(limit).map_or(until, |slow| slow.max(until))
+        debug_assert!(self.is_measured(), "no byte waits");
+        let prolonged = self.deadline(limit).map_or(until, |slow| slow.max(until));
+        debug_assert!(prolonged >= until, "the peer has less time than before");
+        prolonged
     }
 
     /// When the peer will have taken nothing for so long that it may be busy with sending.

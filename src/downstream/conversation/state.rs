@@ -172,7 +172,8 @@ impl Conversation {
     }
 
     /// A turn begins at this time.
-    pub const fn begin_turn(&mut self, now: Instant) {
+    pub fn begin_turn(&mut self, now: Instant) {
+        debug_assert!(now >= self.now, "a turn before the last one");
         self.now = now;
     }
 
@@ -189,6 +190,7 @@ impl Conversation {
 
     /// The client has taken so much of the output.
     pub fn advance_output(&mut self, count: usize) {
+        debug_assert!(count <= self.out.len(), "more was taken than there was");
         self.cut_at = self.cut_at.map(|cut| cut.saturating_sub(count));
         // Emptied, the buffer keeps its room; advanced to its end it would have none.
         if count == self.out.len() {
@@ -196,6 +198,7 @@ impl Conversation {
         } else {
             self.out.advance(count);
         }
+        debug_assert!(self.cut_at.is_none_or(|cut| cut <= self.out.len()), "cut behind the end");
     }
 
     /// The client has taken `wrote` bytes in this turn and can take no more. Returns the buffer when it is
@@ -229,6 +232,7 @@ impl Conversation {
     pub fn lend_buffer(&mut self, lend: impl FnOnce() -> BytesMut) {
         if self.out.capacity() == 0 {
             self.out = lend();
+            debug_assert!(self.out.is_empty(), "another client's replies");
         }
     }
 
@@ -291,6 +295,7 @@ impl Conversation {
         if free {
             self.waiting = PendingStep::Lease(Cause::Tracking);
         }
+        debug_assert!(!free || self.inbound.presented.is_none(), "a request waits for nothing");
         free
     }
 
@@ -326,7 +331,7 @@ impl Conversation {
     }
 
     /// So much was written to the pinned connection.
-    pub const fn handle_uploaded(&mut self, wrote: usize) {
+    pub fn handle_uploaded(&mut self, wrote: usize) {
         self.leased.upload.note(wrote, self.now);
     }
 
@@ -343,11 +348,14 @@ impl Conversation {
             self.ending = Some((why, self.now + limits::LAST_REPLIES_TIMEOUT));
         }
         self.inbound.close();
+        debug_assert!(self.is_consumed(), "bytes are kept of a client that is not read any more");
+        debug_assert!(self.inbound.presented.is_none(), "a request is judged after the end");
     }
 
     /// The connection is to be closed at once.
     pub fn end_now(&mut self, why: ClientDisconnect) {
         self.end(why);
+        debug_assert!(self.is_ending(), "it does not end");
         self.ending = Some((why, self.now));
     }
 
@@ -362,6 +370,7 @@ impl Conversation {
         let Some((ClientDisconnect::UpstreamLost, until)) = &mut self.ending else { return };
         if *until > self.now && !self.out.is_empty() {
             *until = self.outlet.prolong(*until, self.now, self.limits.output_soft_time);
+            debug_assert!(*until > self.now, "the client gets no time for its last replies");
         }
     }
 
@@ -375,6 +384,7 @@ impl Conversation {
     }
 
     fn end_cut(&mut self, outage_wait: Duration) {
+        debug_assert!(self.session.is_cut(), "what comes behind is still answered");
         self.waiting = PendingStep::No;
         self.end(ClientDisconnect::UpstreamLost);
         if !self.session.is_settled() {

@@ -59,6 +59,7 @@ impl Connection {
         question: Question,
         now: Instant,
     ) {
+        debug_assert!(!self.ended, "nothing is asked on a connection that has ended");
         self.answer.clear();
         pipeline.push_own(Owner::Role, Ticket::default(), question.wire(), now);
     }
@@ -80,6 +81,8 @@ impl Connection {
 
     pub(super) fn look_for_successor(&mut self, reason: UpstreamDisconnect) {
         debug_assert!(!matches!(self.succession, Succession::Ready(_)), "there is one");
+        debug_assert!(self.succession != Succession::Dialing, "two are dialed at once");
+        debug_assert!(!self.ended, "the next one is made by its line");
         self.succession = Succession::Dialing;
         self.replaced_for = reason;
         self.actions.push_back(Action::DialSuccessor);
@@ -102,6 +105,8 @@ impl Connection {
             Successor::Failed => Succession::Failed(now + limits::REPLACEMENT_RETRY_INTERVAL),
             Successor::Primary | Successor::Replica => Succession::Ready(now),
         };
+        debug_assert!(!self.elsewhere, "the next one may be any server again");
+        debug_assert!(self.succession != Succession::Dialing, "the attempt has ended");
         matches!(self.succession, Succession::Ready(_))
     }
 
@@ -177,6 +182,8 @@ impl Connection {
             self.relief = true;
             self.actions.push_back(Action::DialRelief);
         }
+        debug_assert!(!self.relief || self.held, "a line that flows needs no relief");
+        debug_assert!(!self.stalled || self.held, "a line that flows is not stalled");
     }
 
     /// The server has said something: it goes on.
@@ -202,6 +209,7 @@ impl Connection {
         room: bool,
         now: Instant,
     ) -> bool {
+        debug_assert!(self.relief || self.ended, "no relief was asked for");
         self.relief = false;
         if self.ended || !self.held {
             return false;

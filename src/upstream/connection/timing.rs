@@ -41,7 +41,9 @@ impl Timing {
 /// An age that is up to a tenth lower by chance.
 pub(crate) fn jittered(max_age: Duration, chance: u64) -> Duration {
     let part = u32::try_from(chance % 1024).unwrap_or(0);
-    max_age - max_age / 10_240 * part
+    let age = max_age - max_age / 10_240 * part;
+    debug_assert!(age <= max_age && age >= max_age - max_age / 10, "more than a tenth lower");
+    age
 }
 
 #[cfg(test)]

@@ -40,7 +40,9 @@ fn counts(source: &Source) -> (usize, usize) {
         functions += usize::from(text(i) == "fn" && word(i + 1));
         let before = i.checked_sub(1).map_or("", text);
         let asserts = ASSERTS.contains(&text(i)) && text(i + 1) == "!" && before != "=";
-        let checks = before == "." && text(i) == "check_invariants" && text(i + 1) == "(";
+        let checks = before == "."
+            && matches!(text(i), "check_invariants" | "check_counts")
+            && text(i + 1) == "(";
         assertions += usize::from(asserts || checks);
         i += 1;
     }
