@@ -168,7 +168,6 @@ impl ReplyQueue {
     pub(super) fn cut(&mut self) {
         self.forget_withheld();
         self.cut_at(self.places.len());
-        debug_assert!(self.is_cut(), "something is put behind the end");
     }
 
     /// The client's connection is to be closed in the place of `ticket`: what is behind it gets no
@@ -177,6 +176,7 @@ impl ReplyQueue {
         let index = self.position(ticket)?;
         let place = self.places.get_mut(index)?;
         let old = std::mem::replace(&mut place.content, Content::Cut);
+        debug_assert!(matches!(old, Content::Waiting(_)), "only a request is cut off");
         self.in_flight -= 1;
         self.cut_at(index);
         self.flush(out);
@@ -429,8 +429,6 @@ impl ReplyQueue {
         if self.places.is_empty() && self.places.capacity() > limits::REPLY_PLACES_KEPT {
             self.places.shrink_to(limits::REPLY_PLACES_KEPT);
         }
-        let due = |place: &Place| matches!(place.content, Content::Arrived(_));
-        debug_assert!(self.withheld || !self.places.front().is_some_and(due), "a reply is kept");
     }
 
     /// The reply to `ticket` is here, wherever its place is: it waits there for its turn. `None` when no request
@@ -453,8 +451,10 @@ impl ReplyQueue {
         }
         self.held += bytes.len() + size_of::<Place>();
         let old = std::mem::replace(&mut place.content, Content::Arrived(Box::from(&*bytes)));
+        debug_assert!(matches!(old, Content::Waiting(_)), "it has its reply");
         self.in_flight -= 1;
         self.flush(out);
+        self.check_counts();
         match old {
             Content::Waiting(remote) => Some(remote),
             Content::Arrived(_) | Content::Cut => None,

@@ -104,6 +104,7 @@ impl Replies {
     pub(super) fn take_route(&mut self, route: Route) {
         debug_assert!(self.in_flight() == 0 || self.route == route, "replies could overtake");
         self.route = route;
+        debug_assert!(self.in_flight() > 0 || !self.begun, "a reply has begun to nothing");
     }
 
     /// The request that was put in line last blocks for so long; `first`: nothing was before it.
@@ -153,6 +154,7 @@ impl Replies {
     /// Keeps a piece of a reply that is wanted whole; returns all of it when it is.
     pub(super) fn collect(&mut self, chunk: &[u8], done: bool) -> Option<BytesMut> {
         debug_assert!(!self.begun, "some of it has gone to the client");
+        debug_assert!(!chunk.is_empty() || done, "a piece of nothing");
         self.partial.extend_from_slice(chunk);
         done.then(|| std::mem::take(&mut self.partial))
     }

@@ -177,6 +177,7 @@ impl LoginScript {
             Step::Select => judge_select(error)?,
             Step::Ping => self.judge_ping(error)?,
         }
+        self.check_invariants();
         Ok(if self.expected.is_empty() {
             Progress::Done { facts: std::mem::take(&mut self.facts), client_id: self.client_id }
         } else {

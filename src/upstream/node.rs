@@ -187,6 +187,7 @@ impl Node {
     pub fn handle_silence(&mut self, silent: bool) {
         debug_assert!(silent || self.silent > 0, "only what was silent speaks again");
         self.silent = if silent { self.silent + 1 } else { self.silent.saturating_sub(1) };
+        debug_assert!(!silent || self.is_silent(), "silence is not noted");
     }
 
     /// Commands have to wait for the server.

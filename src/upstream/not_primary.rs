@@ -119,6 +119,7 @@ impl Suspicion {
         if self.asked.is_none() {
             self.waiting = Some(sign);
         }
+        debug_assert!(self.asked.is_none() || !self.is_waiting(), "a sign waits for none");
     }
 
     pub(super) const fn is_waiting(&self) -> bool {

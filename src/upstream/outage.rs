@@ -112,6 +112,7 @@ impl Outage {
         if let Some(trouble) = &mut self.trouble {
             trouble.closed += 1;
         }
+        self.check_invariants();
     }
 
     /// A shared connection has ended that should not have.
@@ -161,6 +162,7 @@ impl Outage {
     /// A connection has answered a request, or has lived for long enough.
     pub(crate) fn handle_proven(&mut self, now: Instant) -> Option<Notice> {
         self.suspect = false;
+        self.check_invariants();
         // An old connection answers on while new ones fail.
         self.trouble.as_ref()?.connected?;
         self.end(now)
@@ -169,7 +171,9 @@ impl Outage {
     /// The server answers on an old connection, and no further one is wanted.
     pub(crate) fn handle_alive(&mut self, now: Instant) -> Option<Notice> {
         self.suspect = false;
-        self.end(now)
+        let notice = self.end(now);
+        debug_assert!(self.since().is_none(), "the outage goes on");
+        notice
     }
 
     fn begin(&mut self, since: Instant) {

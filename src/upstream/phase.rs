@@ -68,6 +68,8 @@ impl Reached {
     /// The next step begins.
     pub(super) fn enter(&mut self, phase: Phase, now: Instant) {
         debug_assert!(phase >= self.phase, "no step comes back");
+        let counted = self.spent.of(phase);
+        debug_assert!(phase == self.phase || counted.is_zero(), "its time is counted before");
         debug_assert!(now >= self.since, "time passes");
         self.spent.add(self.phase, now.saturating_duration_since(self.since));
         (self.phase, self.since) = (phase, now);

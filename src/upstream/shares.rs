@@ -119,12 +119,15 @@ impl Shares {
         let others = ALL.iter().filter(|other| **other != purpose);
         let kept: usize =
             others.map(|other| self.reserve.saturating_sub(self.of(*other).taken)).sum();
+        debug_assert!(kept <= (USES - 1) * self.reserve, "more is kept free than reserved");
         self.max.saturating_sub(self.taken() + kept)
     }
 
     fn fits(&self, purpose: Use, holder: &Holder) -> bool {
         let room = self.room_for(purpose);
-        if purpose == Use::Release { room > 0 } else { self.holders.may_take(holder, room) }
+        let fits = purpose == Use::Release || self.holders.may_take(holder, room);
+        debug_assert!(room > 0 || purpose == Use::Release || !fits, "there is none");
+        fits && room > 0
     }
 
     /// Takes one, if this holder may have it. It overtakes no waiting one: [`Self::grant`] has left none of them

@@ -64,6 +64,7 @@ pub(crate) fn deadline<H: Host>(of: &Conversation, host: &H) -> Option<Instant> 
 pub(crate) fn expire<H: Host>(of: &mut Conversation, host: &mut H) -> Option<ClientDisconnect> {
     let now = of.now;
     let is_over = |deadline: Option<Instant>| deadline.is_some_and(|deadline| now >= deadline);
+    of.check_invariants();
     if let Some((why, until)) = of.ending
         && now >= until
     {
@@ -102,6 +103,7 @@ pub(crate) fn expire<H: Host>(of: &mut Conversation, host: &mut H) -> Option<Cli
 fn login_deadline(of: &Conversation) -> Option<Instant> {
     let limit = of.limits.login_timeout;
     let waits = !limit.is_zero() && !of.session.is_authenticated();
+    debug_assert!(of.since <= of.now, "the client comes later");
     waits.then(|| of.since + limit)
 }
 
@@ -116,6 +118,7 @@ fn transfer_deadline(of: &Conversation) -> Option<Instant> {
     let request = (sends && awaited && of.session.in_flight() == 0)
         .then(|| of.last_received + limit)
         .filter(|_| of.inbound.body != Body::Forward);
+    debug_assert!(of.last_received <= of.now, "something comes later");
     request.into_iter().chain(of.outlet.deadline(limit)).min()
 }
 
@@ -162,6 +165,7 @@ fn probe_deadline<H: Host>(of: &Conversation, host: &H) -> Option<Instant> {
         && of.inbound.body == Body::No
         && of.inbound.presented.is_none()
         && of.session.only_listens();
+    debug_assert!(!asks || of.session.in_flight() == 0, "a reply is a sign of life as well");
     asks.then(|| of.leased.read_at + host.health_check_interval())
 }
 
@@ -169,11 +173,14 @@ fn probe_deadline<H: Host>(of: &Conversation, host: &H) -> Option<Instant> {
 fn upload_deadline<H: Host>(of: &Conversation, host: &H) -> Option<Instant> {
     let timeout = host.command_timeout();
     let passes = of.inbound.body == Body::Forward && !timeout.is_zero();
-    of.leased.upload.deadline(timeout).filter(|_| passes)
+    let deadline = of.leased.upload.deadline(timeout).filter(|_| passes);
+    debug_assert!(!passes || !of.has_lease() || deadline.is_some(), "an upload waits for ever");
+    deadline
 }
 
 /// When the pinned connection has been kept long enough for replies that do not come.
 fn rest_deadline<H: Host>(of: &Conversation, host: &H) -> Option<Instant> {
     let rests = of.has_lease() && !host.is_dedicated() && of.session.keeps_idle_lease();
+    debug_assert!(!rests || of.session.in_flight() == 0, "it is still used");
     (rests && of.out.is_empty()).then(|| of.last_received + limits::LARGE_REPLY_LEASE_IDLE)
 }

@@ -135,6 +135,14 @@ impl Inbound {
         self.pending.advance(used.min(self.pending.len()));
     }
 
+    /// What holds between two calls.
+    pub(super) fn check_invariants(&self) {
+        let forwards = self.body == Body::Forward;
+        debug_assert!(forwards || self.companions.is_empty(), "something follows on no body");
+        debug_assert!(!self.is_ignored || self.pending.is_empty(), "bytes are kept of nothing");
+        debug_assert!(!self.is_ignored || self.presented.is_none(), "a request is judged");
+    }
+
     /// Nothing more is read as requests.
     pub(super) fn close(&mut self) {
         self.pending = BytesMut::new();

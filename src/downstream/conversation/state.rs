@@ -112,6 +112,25 @@ impl Conversation {
         self.inbound.held_bytes() + self.out.capacity() + self.session.held_bytes()
     }
 
+    /// What holds whenever a call from outside returns, at no cost that grows with what is under way.
+    pub(super) fn check_invariants(&self) {
+        let (session, inbound) = (&self.session, &self.inbound);
+        let (is_here, ends) = (self.leased.is_here, self.ending.is_some());
+        let forwards = inbound.body == Body::Forward;
+        debug_assert!(!forwards || is_here || ends, "a body goes on to no connection");
+        let waits = inbound.presented.is_some();
+        debug_assert!(!waits || inbound.body == Body::No, "a request waits behind half a request");
+        debug_assert!(is_here || !session.asks_lease(), "a request waits on no connection");
+        debug_assert!(!ends || self.is_consumed(), "bytes are kept of a client that is not read");
+        debug_assert!(self.cut_at.is_none_or(|at| at <= self.out.len()), "cut behind the end");
+        debug_assert!(ends || is_here || !session.state_lost_with_lease(), "its state is lost");
+        debug_assert!(
+            self.last_received <= self.now && self.last_sent <= self.now,
+            "in the future"
+        );
+        inbound.check_invariants();
+    }
+
     /// When anything last came from the client or went to it.
     #[must_use]
     pub fn active_at(&self) -> Instant {
@@ -186,6 +205,7 @@ impl Conversation {
     pub fn handle_reset(&mut self) {
         self.eof = true;
         self.end_now(ClientDisconnect::Reset);
+        self.check_invariants();
     }
 
     /// The client has taken so much of the output.
@@ -198,7 +218,7 @@ impl Conversation {
         } else {
             self.out.advance(count);
         }
-        debug_assert!(self.cut_at.is_none_or(|cut| cut <= self.out.len()), "cut behind the end");
+        self.check_invariants();
     }
 
     /// The client has taken `wrote` bytes in this turn and can take no more. Returns the buffer when it is
@@ -212,9 +232,11 @@ impl Conversation {
         }
         if self.out.is_empty() {
             self.outlet.end();
+            debug_assert!(!self.outlet.is_measured(), "no reply waits");
             (self.out.capacity() > 0).then(|| std::mem::take(&mut self.out))
         } else {
             self.outlet.begin(self.now);
+            self.check_invariants();
             None
         }
     }
@@ -225,6 +247,7 @@ impl Conversation {
             self.last_sent = self.now;
         }
         self.out.extend_from_slice(rest);
+        self.check_invariants();
     }
 
     /// Room for output, where there is none.
@@ -276,6 +299,11 @@ impl Conversation {
         self.session.handle_opened(opened, &mut self.out);
         self.count_own_answer(host);
         self.settle_user(host);
+        debug_assert!(
+            !matches!(self.waiting, PendingStep::Open(_)),
+            "it waits for what is decided"
+        );
+        self.check_invariants();
     }
 
     pub(super) fn count_own_answer<H: Host>(&mut self, host: &mut H) {
@@ -316,6 +344,7 @@ impl Conversation {
         debug_assert!(matches!(self.waiting, PendingStep::Lease(_)), "no lease was asked for");
         self.waiting = PendingStep::No;
         self.leased.is_here = true;
+        self.check_invariants();
     }
 
     /// Whether the pinned connection is to be read.
@@ -333,6 +362,7 @@ impl Conversation {
     /// So much was written to the pinned connection.
     pub fn handle_uploaded(&mut self, wrote: usize) {
         self.leased.upload.note(wrote, self.now);
+        self.check_invariants();
     }
 
     /// A round is over; `served`: requests of all clients so far. `None`: it moved no large value; else
@@ -357,6 +387,7 @@ impl Conversation {
         self.end(why);
         debug_assert!(self.is_ending(), "it does not end");
         self.ending = Some((why, self.now));
+        self.check_invariants();
     }
 
     /// The server is gone, and the connection ends with it. What was said before may be read as slowly as ever.
@@ -364,6 +395,8 @@ impl Conversation {
         let end = if self.out.is_empty() { Self::end_now } else { Self::end };
         end(self, ClientDisconnect::UpstreamLost);
         self.allow_slow_end();
+        debug_assert!(self.is_ending(), "a client goes on whose state is lost");
+        self.check_invariants();
     }
 
     fn allow_slow_end(&mut self) {
@@ -380,7 +413,9 @@ impl Conversation {
     pub fn notice_cut<H: Host>(&mut self, host: &H) {
         if self.session.is_cut() && self.ending.is_none() {
             self.end_cut(host.outage_wait());
+            debug_assert!(self.is_ending(), "it waits for an answer that does not come");
         }
+        self.check_invariants();
     }
 
     fn end_cut(&mut self, outage_wait: Duration) {

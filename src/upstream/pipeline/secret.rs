@@ -28,6 +28,7 @@ impl Secrets {
         let mut larger = BytesMut::with_capacity((bytes.len() + more) * 2);
         larger.extend_from_slice(bytes);
         self.wipe(std::mem::replace(bytes, larger));
+        debug_assert!(bytes.capacity() - bytes.len() >= more, "it would grow by itself");
     }
 
     /// Wipes bytes that were copied, if any of them may be secret.
