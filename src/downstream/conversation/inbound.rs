@@ -118,6 +118,7 @@ impl Inbound {
     pub(super) fn stop_forwarding(&mut self) {
         if self.body == Body::Forward {
             self.body = Body::Discard;
+            self.rest = None;
         }
     }
 
@@ -138,7 +139,7 @@ impl Inbound {
     /// What holds between two calls.
     pub(super) fn check_invariants(&self) {
         let forwards = self.body == Body::Forward;
-        debug_assert!(forwards || self.companions.is_empty(), "something follows on no body");
+        debug_assert!(forwards || self.rest.is_none(), "something follows on no body");
         debug_assert!(!self.is_ignored || self.pending.is_empty(), "bytes are kept of nothing");
         debug_assert!(!self.is_ignored || self.presented.is_none(), "a request is judged");
     }
