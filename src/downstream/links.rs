@@ -136,7 +136,7 @@ impl Links {
         self.seat.end_want(true);
     }
 
-    /// For whom a pinned connection is lent.
+    /// The user and listener to which a pinned connection is lent.
     pub(super) fn holder(&self) -> Holder {
         let user = (!self.access.auth.is_off()).then(|| self.seat.user().into());
         Holder { user, listener: Arc::clone(&self.seat.peer().listener) }
@@ -146,7 +146,7 @@ impl Links {
         Who { seat: &self.seat, listener: &self.access.listener }
     }
 
-    /// What was found out about the request just judged, for those who read it later.
+    /// What was found out about the request just judged, for code that reads it later.
     #[inline(always)]
     fn observe(&self, session: &Session, request: &Request<'_>, judged: &Judged, now: Instant) {
         let (worker, policy, refused) = (&self.worker, &self.policy, judged.refused());
@@ -275,7 +275,7 @@ impl Host for Links {
         let Some((mut lease, cause)) = self.lease.take().map(|lease| *lease) else { return };
         self.worker.metrics.pinned(cause, -1);
         match end {
-            // An UNBLOCK that is on its way to it must not meet another session.
+            // An UNBLOCK in flight to it must not reach another session.
             LeaseEnd::Returned if self.seat.is_aimed_at() => {}
             LeaseEnd::Returned => lease.give_back(),
             LeaseEnd::Dropped => {}

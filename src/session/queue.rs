@@ -118,7 +118,7 @@ pub(super) struct ReplyQueue {
 }
 
 impl ReplyQueue {
-    /// Requests on their way to the server.
+    /// Requests in flight.
     pub(super) const fn in_flight(&self) -> usize {
         self.in_flight
     }
@@ -318,7 +318,7 @@ impl ReplyQueue {
         }
     }
 
-    /// What the requests on their way hold of limits.
+    /// What the requests in flight hold of limits.
     pub(super) fn take_held(&mut self) -> Vec<(Ticket, Held)> {
         let held = |place: &mut Place| match &mut place.content {
             Content::Waiting(remote) => {
@@ -358,7 +358,7 @@ impl ReplyQueue {
 
     /// What holds whenever a place is put in line or leaves it; the rest is looked at once a turn.
     fn check_counts(&self) {
-        debug_assert!(self.in_flight <= self.places.len(), "more are on their way than in line");
+        debug_assert!(self.in_flight <= self.places.len(), "more are in flight than in line");
         let empty = self.places.is_empty();
         debug_assert!(!empty || self.held == 0, "bytes are kept of no reply");
     }
@@ -375,7 +375,7 @@ impl ReplyQueue {
         debug_assert_eq!(
             self.in_flight,
             self.places.iter().filter(remote).count(),
-            "requests on their way are miscounted"
+            "requests in flight are miscounted"
         );
         debug_assert!(!self.withheld || !self.places.is_empty(), "nothing is withheld");
         debug_assert_eq!(self.held, self.arrived_bytes(), "replies that wait are miscounted");

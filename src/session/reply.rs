@@ -88,7 +88,7 @@ fn expects_replies_alone(session: &Session, kind: u8) -> bool {
     !confusing && session.replies.queue.peek().is_some_and(|front| !continued(front))
 }
 
-/// Whether the reply to the oldest request is for the client as it is: [`Session::handle_passed`] then tells of
+/// Whether the reply to the oldest request is for the client as it is: [`Session::handle_passed`] then reports
 /// each piece.
 #[must_use]
 pub(super) fn passes(session: &Session, kind: u8) -> bool {
@@ -259,8 +259,8 @@ fn handle_reply_frame(
     let front = session.replies.queue.front()?;
     let ticket = front.ticket;
     let (mut hidden, mut own) = (silent, false);
-    let told = front.refusal.take().and_then(|line| client_text::aborted(frame, &line));
-    let frame = told.as_deref().unwrap_or(frame);
+    let written = front.refusal.take().and_then(|line| client_text::aborted(frame, &line));
+    let frame = written.as_deref().unwrap_or(frame);
     if let Some(executed) = array::awaited_exec(session) {
         return take_executed(session, executed, frame, silent, out);
     }
@@ -341,7 +341,7 @@ fn take_executed(
         session.replies.queue.front()?.expect = Expect::Exec(executed);
         return None;
     }
-    // Another one may be on its way behind one that changes nothing.
+    // Another one may be in flight behind one that changes nothing.
     if executed.holds {
         session.awaited.end();
     }
@@ -376,7 +376,7 @@ fn finish(session: &mut Session, error: bool, out: &mut BytesMut) -> Option<Comp
     Some(completed)
 }
 
-/// When nothing is on its way, nothing is kept to be sent again.
+/// When nothing is in flight, nothing is kept to be sent again.
 #[inline(always)]
 fn settle(session: &mut Session) {
     if session.in_flight() == 0 {

@@ -30,7 +30,7 @@ pub(super) use timing::jittered;
 
 pub use crate::base::limits::BUSY_TICK;
 
-/// The connection that tells whether the server is there is never idle.
+/// The connection that shows whether the server is reachable is never idle.
 pub const HOME: PoolKey = PoolKey { protocol: Protocol::Resp2, database: 0 };
 
 /// What is true of a connection without being its own doing.
@@ -176,7 +176,7 @@ impl Connection {
         self.silent
     }
 
-    /// How long nothing has been heard.
+    /// How long nothing has arrived.
     #[must_use]
     pub(super) fn silence(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.last_read)
@@ -252,7 +252,7 @@ impl Connection {
             self.actions.push_back(Action::HealthCheck(true));
         }
         accepted.into_iter().for_each(|accepted| self.handle_relogin(accepted));
-        self.note_heard();
+        self.note_arrival();
         self.note_flow();
         if result.is_err() {
             self.lose(UpstreamDisconnect::Protocol);
@@ -363,10 +363,10 @@ impl Connection {
         now: Instant,
     ) -> bool {
         let timing = self.timing;
-        // A server that owes nothing may be silent as long as it likes.
-        let heard =
+        // A server without outstanding replies may be silent for any time.
+        let arrived =
             pipeline.waiting_since().map_or(self.last_read, |since| since.max(self.last_read));
-        let silent = now.saturating_duration_since(heard);
+        let silent = now.saturating_duration_since(arrived);
         let (busy, owed) = (!pipeline.is_empty(), pipeline.owed());
         if !pipeline.owners().all(Owner::is_own) {
             self.last_use = now;
@@ -390,7 +390,7 @@ impl Connection {
             Some(since) if now.saturating_duration_since(since) >= timing.connect_timeout => {
                 // What was written and must not be written again is given up at its own time.
                 let owes = pipeline.owes_writes();
-                debug_assert!(busy, "a server that owes nothing may be silent");
+                debug_assert!(busy, "a server without outstanding replies may be silent");
                 self.note_silence(true);
                 if !around.aside && around.room {
                     // What is new finds another way, if there is one.
@@ -411,7 +411,7 @@ impl Connection {
             None => {}
         }
         self.ask(pipeline, now);
-        self.watch_stall(around, owed.then_some(heard), now);
+        self.watch_stall(around, owed.then_some(arrived), now);
         true
     }
 
@@ -438,7 +438,7 @@ impl Connection {
     }
 
     /// The server has said something.
-    fn note_heard(&mut self) {
+    fn note_arrival(&mut self) {
         self.probe = None;
         self.note_silence(false);
         self.answered = true;
@@ -477,7 +477,7 @@ impl Connection {
         }
         debug_assert!(self.probe.is_none() || !pipeline.is_empty(), "a probe is in line");
         debug_assert!(!self.silent || self.probe.is_some(), "only a probe proves silence");
-        debug_assert!(!self.held || pipeline.owed(), "only what is owed holds up a line");
+        debug_assert!(!self.held || pipeline.owed(), "only outstanding replies hold up a line");
         debug_assert!(self.busy_since.is_none() || self.held, "a busy server holds up the line");
         debug_assert!(self.last_use >= self.born && self.last_read >= self.born);
         debug_assert!(self.actions.len() < 64, "actions are carried out at once");

@@ -1,6 +1,6 @@
 //! What a shared connection delivers to one session.
 //!
-//! Owns: [`Delivery`]. Never knows: where it waits, who takes it.
+//! Owns: [`Delivery`]. Never knows: where it waits, its session.
 
 use crate::traffic::{Loss, Ticket};
 

@@ -108,7 +108,7 @@ impl Driver<'_> {
             if self.has_ended() {
                 return;
             }
-            // Others may be about to add to this write: after a batch, or while replies are owed,
+            // Others may be about to add to this write: after a batch, or while replies are outstanding,
             // every task that is ready gets one turn first. A lone client pays nothing.
             if self.may_write() && (self.last_batch_owners > 1 || self.owed()) {
                 tokio::task::yield_now().await;
@@ -469,7 +469,7 @@ fn outcome(dialed: Result<ServerConnection, DialError>) -> Dialed<ServerConnecti
     }
 }
 
-/// Tells one session from another.
+/// Distinguishes one session from another.
 fn id_of(mailbox: &Rc<Mailbox>) -> usize {
     Rc::as_ptr(mailbox).addr()
 }

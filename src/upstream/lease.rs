@@ -153,7 +153,7 @@ impl Lease {
     /// The server, or the way to it, has ended the connection.
     fn die(&mut self, reason: UpstreamDisconnect) -> UpstreamDisconnect {
         if let Some(link) = self.link.take() {
-            self.pool.note_death(self.line.is_heard(), link.born);
+            self.pool.note_death(self.line.has_replied(), link.born);
             self.pool.note_closed(reason);
         }
         reason
@@ -161,11 +161,11 @@ impl Lease {
 
     /// The next piece of a frame at the front of `bytes`. `None` when that is no frame.
     pub(crate) fn frame(&mut self, bytes: &[u8]) -> Option<Heard> {
-        let heard = self.line.frame(bytes).ok()?;
-        if heard.first {
+        let received = self.line.frame(bytes).ok()?;
+        if received.first {
             self.pool.note_answer();
         }
-        Some(heard)
+        Some(received)
     }
 
     /// What a piece of a reply is to the session; [`PinnedLine::match_reply`].
@@ -199,7 +199,7 @@ impl Lease {
         (0..count).for_each(|_| self.pool.metrics().timed_out());
     }
 
-    /// It is given up while the server owes replies: what the kernel has not delivered is discarded.
+    /// It is given up while replies are outstanding: what the kernel has not delivered is discarded.
     pub(crate) fn abort(&self) {
         if let Some(link) = &self.link {
             link.stream.abort();

@@ -1,7 +1,7 @@
 //! The line of one logical shared connection: it outlives the connections that serve it.
 //!
 //! Owns: [`Line`]: whether a connection is wanted, what becomes of requests when one is lost or cannot be
-//! had. Never knows: clocks, sockets, who owns a request.
+//! had. Never knows: clocks, sockets, the owners of requests.
 
 use std::time::{Duration, Instant};
 
@@ -120,7 +120,7 @@ impl<W> Line<W> {
         !self.pipeline.is_empty() || (!self.closing && (self.keep || asked))
     }
 
-    /// Whether it is to end and owes nothing.
+    /// Whether it is to end and no reply is outstanding.
     fn is_done(&self) -> bool {
         self.closing && self.pipeline.is_empty()
     }
@@ -169,7 +169,10 @@ impl<W> Line<W> {
         let next = match ended {
             Ended::Replaced(_) => return (Next::Serve, 0),
             Ended::Closed | Ended::Idle => {
-                debug_assert!(self.pipeline.is_empty(), "a connection ends when it owes nothing");
+                debug_assert!(
+                    self.pipeline.is_empty(),
+                    "a connection ends when no reply is outstanding"
+                );
                 self.up = false;
                 let next = if ended == Ended::Closed { Next::Done } else { Next::Rest };
                 return (next, 0);
@@ -182,7 +185,7 @@ impl<W> Line<W> {
         self.up = false;
         self.down_since.get_or_insert(now);
         let exhausted = self.pipeline.handle_loss(may_repeat, report);
-        debug_assert!(!self.pipeline.owed(), "nothing is owed without a connection");
+        debug_assert!(!self.pipeline.owed(), "no reply is outstanding without a connection");
         self.check_invariants();
         let unneeded = matches!(next, Next::Fail(_)) && !self.is_wanted(false);
         (if unneeded { Next::Die } else { next }, exhausted)
@@ -190,7 +193,10 @@ impl<W> Line<W> {
 
     /// What serves the line has ended by a defect. Returns what was in line; nothing of it is sent again.
     pub fn handle_defect(&mut self, now: Instant) -> Pipeline<Owner<W>> {
-        debug_assert!(self.up || !self.pipeline.owed(), "nothing is owed without a connection");
+        debug_assert!(
+            self.up || !self.pipeline.owed(),
+            "no reply is outstanding without a connection"
+        );
         self.up = false;
         self.down_since.get_or_insert(now);
         let empty = Pipeline::new(self.pipeline.protocol());
@@ -200,7 +206,10 @@ impl<W> Line<W> {
     /// What holds whenever a method returns.
     fn check_invariants(&self) {
         debug_assert!(!self.up || !self.rests, "a connection is there and none is made");
-        debug_assert!(self.up || !self.pipeline.owed(), "nothing is owed without a connection");
+        debug_assert!(
+            self.up || !self.pipeline.owed(),
+            "no reply is outstanding without a connection"
+        );
     }
 
     /// What has waited too long for a connection.

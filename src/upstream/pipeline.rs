@@ -1,6 +1,6 @@
-//! The requests of many sessions on one connection, and which reply belongs to whom.
+//! The requests of many sessions on one connection, and which reply belongs to which.
 //!
-//! Owns: [`Pipeline`]: the bytes to write, the line of those who wait, the framing of replies. Never
+//! Owns: [`Pipeline`]: the bytes to write, the line of waiting requests, the framing of replies. Never
 //! knows: sockets, clocks, what a request asks.
 
 mod delivery;
@@ -243,18 +243,18 @@ impl<W> Pipeline<W> {
         self.line.front().filter(|entry| large && !entry.abandoned).map(|entry| &entry.owner)
     }
 
-    /// Everybody in line.
+    /// The owners of the requests in line.
     pub fn owners(&self) -> impl Iterator<Item = &W> {
         self.line.iter().map(|entry| &entry.owner)
     }
 
-    /// Whether the server owes a reply.
+    /// Whether a reply is outstanding.
     #[must_use]
     pub const fn owed(&self) -> bool {
         self.written > 0
     }
 
-    /// The most that has been heard of one reply when so many more bytes have come, and when the oldest
+    /// The most that has arrived of one reply when so many more bytes have come, and when the oldest
     /// request was put in line that is not the proxy's own.
     #[must_use]
     pub fn extremes(&self, more: usize) -> (usize, Option<Instant>) {

@@ -596,7 +596,7 @@ fn words_name_the_thing_and_what_it_does() {
     refuses(plain_words, &refused);
     let fine = [
         ("src/a.rs", "/// It says so; the whole. A standalone program."),
-        ("src/a.rs", "fn untold() { bystander() }"),
+        ("src/a.rs", "fn untold() { bystander() } /// Owns: [`Standing`]."),
         ("README.md", "For those who run it."),
     ];
     permits(plain_words, &fine);

@@ -1,4 +1,4 @@
-//! Replies of a shared connection that arrived together, on their way to the output of a conversation.
+//! Replies of a shared connection that arrived together, before they are output of a conversation.
 //!
 //! Owns: [`Arrivals`]: as long as all of them go to the client as they came, their bytes are not copied but
 //! become the output. Never knows: where they wait, sockets.

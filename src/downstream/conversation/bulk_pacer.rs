@@ -1,4 +1,4 @@
-//! How a very large value gives precedence to those who ask for small ones.
+//! How the transfer of a very large value gives precedence to small ones.
 //!
 //! Owns: [`BulkPacer`]. Never knows: sockets, clocks, whose value it is.
 

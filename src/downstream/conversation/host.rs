@@ -169,7 +169,7 @@ pub trait Host {
     fn is_silent(&self) -> bool {
         false
     }
-    /// Whether the connection is to end once the client is owed nothing: respgate drains its clients, or this one.
+    /// Whether the connection is to end once no reply is outstanding: respgate drains its clients, or this one.
     fn is_leaving(&self) -> bool {
         false
     }

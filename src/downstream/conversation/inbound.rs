@@ -1,7 +1,7 @@
 //! The client's bytes that are not consumed, and the request they are a part of.
 //!
-//! Owns: [`Inbound`], [`Body`], [`Rooms`]: which phase the request at the front is in. Never knows: what it asks, who
-//! wants it.
+//! Owns: [`Inbound`], [`Body`], [`Rooms`]: which phase the request at the front is in. Never knows: what it asks, what
+//! sends it.
 
 use bytes::{Buf, BytesMut};
 
@@ -122,7 +122,7 @@ impl Inbound {
         }
     }
 
-    /// What a piece of memory held of the client leaves when `used` bytes of it are consumed.
+    /// Keeps what is left of a piece of memory when `used` bytes of it are consumed.
     pub(super) fn keep(&mut self, mut kept: BytesMut, used: usize) {
         debug_assert!(self.pending.is_empty(), "bytes are kept before others");
         if used < kept.len() {

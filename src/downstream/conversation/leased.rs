@@ -42,7 +42,7 @@ impl Leased {
         }
     }
 
-    /// The last byte of a large request is on its way, or thrown away.
+    /// The last byte of a large request is sent, or discarded.
     pub(super) fn end_upload(&mut self, now: Instant) {
         debug_assert!(now >= self.uploaded_at, "one was complete later");
         self.upload.end();
@@ -68,7 +68,7 @@ impl Leased {
         !self.is_here || host.unwritten() < limits::LEASE_UNSENT_BYTES_MAX
     }
 
-    /// Whether it is to be read, while the client leaves so much unread.
+    /// Whether it is to be read, while the client has so much unread.
     pub(super) const fn reads(&self, unread: usize) -> bool {
         self.is_here && unread < limits::LEASE_UNREAD_BYTES_MAX
     }
@@ -88,7 +88,7 @@ impl Leased {
         None
     }
 
-    /// When it must be let go, if its identity or password was replaced. Clients leave over the last
+    /// When it must be let go, if its identity or password was replaced. Clients are closed over the last
     /// quarter of the grace, each at its own time.
     pub(super) fn grace_end<H: Host>(&self, host: &H) -> Option<Instant> {
         let since = if self.is_here { host.lease_outdated()? } else { return None };

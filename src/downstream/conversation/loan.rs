@@ -132,7 +132,7 @@ pub fn handle_through<H: Host>(
 fn complete_pinned<H: Host>(of: &mut Conversation, completed: Option<Completed>, host: &mut H) {
     if let Some(completed) = completed {
         of.leased.answered_at = of.now;
-        // A large request was on its way only when the client had sent all of it.
+        // A large request was in flight only when the client had sent all of it.
         let sent = completed.at.max(of.leased.uploaded_at);
         host.completed(&of.session, completed, sent, of.now);
     }

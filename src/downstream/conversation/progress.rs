@@ -69,7 +69,7 @@ impl Progress {
         self.marks.map(|marks| marks.step + limit)
     }
 
-    /// Until when the peer has time, who has until then in any case.
+    /// Until when the peer has time: until the argument in any case.
     pub(super) fn prolong(&mut self, until: Instant, now: Instant, limit: Duration) -> Instant {
         self.begin(now);
         debug_assert!(self.is_measured(), "no byte waits");

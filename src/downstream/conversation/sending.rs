@@ -1,6 +1,6 @@
 //! From a session's steps to lines of connections: what is sent, and what becomes of what cannot be.
 //!
-//! Owns: [`Sending`]: how much one client has on its way. Never knows: why something is sent, sockets.
+//! Owns: [`Sending`]: how much one client has in flight. Never knows: why something is sent, sockets.
 
 use std::time::Instant;
 
@@ -90,7 +90,7 @@ impl Sending {
         None
     }
 
-    /// A reply came: when it was the last one, nothing is on its way.
+    /// A reply came: when it was the last one, nothing is in flight.
     pub(super) const fn note_reply(&mut self, session: &Session) {
         if session.in_flight() == 0 {
             self.bytes = 0;

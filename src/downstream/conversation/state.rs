@@ -89,7 +89,7 @@ impl Conversation {
         &self.out
     }
 
-    /// Whether the client leaves more unread than it ever may.
+    /// Whether the client has more unread than it ever may.
     #[must_use]
     pub fn is_over_limit(&self) -> bool {
         self.out.len() > self.limits.output_hard_bytes
@@ -281,7 +281,7 @@ impl Conversation {
                     self.waiting = PendingStep::No;
                 }
             }
-            // Who waits for others' writes, or is in the middle of a request, would wait for ever.
+            // A client that waits for others' writes, or is in the middle of a request, would wait for ever.
             PolicyChange::NoUser
                 if self.session.is_blocked() || self.inbound.body == Body::Forward =>
             {
@@ -332,7 +332,7 @@ impl Conversation {
     pub const fn lease_key(&self, cause: Cause) -> PoolKey {
         let mut key = self.session.key();
         if matches!(cause, Cause::Release) {
-            // A server that is busy does not let everybody select another one.
+            // A busy server cannot be asked for another database.
             key.database = 0;
         }
         key
@@ -442,7 +442,7 @@ impl Conversation {
         }
     }
 
-    /// Why the connection is to be closed now, if it is; `flushed`: what was written is on its way.
+    /// Why the connection is to be closed now, if it is; `flushed`: what was written is sent.
     #[inline(always)]
     pub fn poll_end<H: Host>(&mut self, flushed: bool, host: &H) -> Option<ClientDisconnect> {
         if self.session.says_farewell() {

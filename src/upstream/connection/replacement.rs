@@ -20,7 +20,7 @@ use crate::upstream::stall::Advice;
 pub(super) enum Succession {
     No,
     Dialing,
-    /// Since then; nothing is written any more, and it takes over when everything owed is answered.
+    /// Since then; nothing is written any more, and it takes over when every outstanding reply has arrived.
     Ready(Instant),
     /// An attempt failed; the next one not before then.
     Failed(Instant),
@@ -38,7 +38,7 @@ pub(in crate::upstream) enum Successor {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::upstream) enum Relief {
     Up,
-    /// The server is busy with a script, and says so to everybody.
+    /// The server is busy with a script, and answers so to every client.
     Busy,
     Failed,
 }
@@ -157,7 +157,7 @@ impl Connection {
         now.saturating_duration_since(since) > limits::REPLACED_CONNECTION_TIMEOUT
     }
 
-    /// Looks at how long the head of the line has been silent; `None`: nothing is owed.
+    /// Looks at how long the head of the line has been silent; `None`: no reply is outstanding.
     pub(super) fn watch_stall(
         &mut self,
         around: Around,
@@ -200,7 +200,7 @@ impl Connection {
     }
 
     /// The attempt to dial another connection beside this one has ended. Returns whether what another
-    /// connection can carry moves over to it; the server was slow for everybody, or cannot be reached,
+    /// connection can carry moves over to it; the server was slow for every client, or cannot be reached,
     /// when it does not. Another connection may have taken this one's place meanwhile: it needs no third.
     pub(in crate::upstream) fn handle_relief(
         &mut self,
@@ -227,7 +227,7 @@ impl Connection {
         }
     }
 
-    /// Whether what could move over is answered as the server answers everybody at this moment.
+    /// Whether requests that could move over get the answer that the server gives to every client at this moment.
     #[must_use]
     pub(in crate::upstream) fn is_busy(&self, now: Instant) -> bool {
         self.busy_since.is_some_and(|since| now < since + limits::BUSY_SCRIPT_TIME)

@@ -14,7 +14,7 @@ use crate::upstream::registry::Registry;
 use crate::upstream::shared::Shared;
 
 /// Whether a client that has left may have repeated, on the connection that carries everything new, a request
-/// that is still on its way on this one.
+/// that is still in flight on this one.
 pub(super) fn holds_back(pipeline: &Pipeline<Owner<Rc<Mailbox>>>) -> bool {
     pipeline.owners().filter_map(Owner::session).any(|mailbox| mailbox.has_left())
 }

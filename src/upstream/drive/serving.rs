@@ -77,7 +77,7 @@ pub(super) fn end(
     served
 }
 
-/// Tells sessions of requests that will get no reply.
+/// Reports to sessions the requests that will get no reply.
 pub(in crate::upstream) fn report_lost(losses: VecDeque<(Rc<Mailbox>, Ticket, Loss)>) {
     for (mailbox, ticket, loss) in losses {
         mailbox.lose(ticket, loss);

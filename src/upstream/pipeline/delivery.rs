@@ -52,7 +52,7 @@ impl<W> Delivery<'_, W> {
     }
 }
 
-/// A request whose reply is whole, for those who want to know more than the reply.
+/// A request whose reply is whole, for callers that need more than the reply.
 #[derive(Debug)]
 pub struct Answered<'a, W> {
     pub owner: &'a W,

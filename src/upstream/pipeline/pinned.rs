@@ -17,7 +17,7 @@ pub struct PinnedLine {
     pipeline: Pipeline<()>,
     born: Instant,
     /// The server has sent a frame.
-    is_heard: bool,
+    has_replied: bool,
     /// A push came within a reply, so that where replies begin is unknown from here on; or what was written may
     /// not arrive.
     doubtful: bool,
@@ -61,7 +61,7 @@ impl PinnedLine {
             scanner: ReplyScanner::default(),
             ..Pipeline::new(Protocol::Resp3)
         };
-        Self { pipeline, born, is_heard: false, doubtful: false, sign: None }
+        Self { pipeline, born, has_replied: false, doubtful: false, sign: None }
     }
 
     /// Puts a request in line.
@@ -103,8 +103,8 @@ impl PinnedLine {
 
     /// Whether the server has sent anything.
     #[must_use]
-    pub const fn is_heard(&self) -> bool {
-        self.is_heard
+    pub const fn has_replied(&self) -> bool {
+        self.has_replied
     }
 
     /// Notes that so many bytes of it were written.
@@ -121,7 +121,7 @@ impl PinnedLine {
     pub fn frame(&mut self, bytes: &[u8]) -> Result<Heard, Broken> {
         let Frame { used, kind, done } = self.pipeline.frame(bytes)?;
         self.doubtful |= self.pipeline.scanner.has_push() && kind != b'>';
-        let first = !std::mem::replace(&mut self.is_heard, true);
+        let first = !std::mem::replace(&mut self.has_replied, true);
         Ok(Heard { used, kind, done, first })
     }
 
@@ -211,13 +211,14 @@ mod tests {
     }
 
     /// What each piece of a reply in `bytes` is to the session.
-    fn hear(line: &mut PinnedLine, mut bytes: &[u8], now: Instant) -> Vec<String> {
+    fn receive(line: &mut PinnedLine, mut bytes: &[u8], now: Instant) -> Vec<String> {
         let mut replies = Vec::new();
         while !bytes.is_empty() {
-            let heard = line.frame(bytes).unwrap();
-            let (piece, rest) = bytes.split_at(heard.used);
+            let received = line.frame(bytes).unwrap();
+            let (piece, rest) = bytes.split_at(received.used);
             bytes = rest;
-            let reply = line.match_reply((piece, heard.kind, heard.done), 1 << 16, now, |_| ());
+            let reply =
+                line.match_reply((piece, received.kind, received.done), 1 << 16, now, |_| ());
             replies.push(format!("{reply:?}"));
         }
         replies
@@ -233,28 +234,28 @@ mod tests {
         assert!(line.unwritten().is_empty() && !line.is_quiet());
         let wanted = |ticket: u64| format!("Wanted {{ ticket: Ticket({ticket}), large: false }}");
         assert_eq!(
-            hear(&mut line, b"$-1\r\n+PONG\r\n:1", now),
+            receive(&mut line, b"$-1\r\n+PONG\r\n:1", now),
             [wanted(1), "Unwanted".to_owned(), wanted(2)]
         );
         assert!(line.has_begun());
-        assert_eq!(hear(&mut line, b"\r\n", now), [wanted(2)]);
+        assert_eq!(receive(&mut line, b"\r\n", now), [wanted(2)]);
         assert!(line.is_clean());
-        assert_eq!(hear(&mut line, b"+more\r\n", now), ["Unexpected"]);
+        assert_eq!(receive(&mut line, b"+more\r\n", now), ["Unexpected"]);
     }
 
     #[test]
-    fn refused_transaction_is_told_once_it_is_over() {
+    fn refused_transaction_is_reported_once_it_is_over() {
         let (mut line, now) = line();
         line.push(Ticket(1), b"MULTI GET EXEC", Skips::of_transaction(2), now);
         line.push(Ticket(2), b"MULTI GET EXEC", Skips::of_transaction(2), now);
         write(&mut line);
-        let heard = hear(&mut line, b"-NOPERM a\r\n+OK\r\n-ERR EXEC with", now);
-        assert_eq!(heard, ["Unwanted", "Unwanted", "Unwanted"]);
-        assert_eq!(hear(&mut line, b"out MULTI\r\n", now), ["MultiRefused(Ticket(1))"]);
-        let heard = hear(&mut line, b"+OK\r\n-OOM a\r\n-EXECABORT\r\n", now);
-        assert_eq!(heard.len(), 3);
-        assert!(heard[1].starts_with("Refusal(Ticket(2), ["), "{heard:?}");
-        assert!(heard[2].starts_with("Wanted { ticket: Ticket(2)"), "{heard:?}");
+        let received = receive(&mut line, b"-NOPERM a\r\n+OK\r\n-ERR EXEC with", now);
+        assert_eq!(received, ["Unwanted", "Unwanted", "Unwanted"]);
+        assert_eq!(receive(&mut line, b"out MULTI\r\n", now), ["MultiRefused(Ticket(1))"]);
+        let received = receive(&mut line, b"+OK\r\n-OOM a\r\n-EXECABORT\r\n", now);
+        assert_eq!(received.len(), 3);
+        assert!(received[1].starts_with("Refusal(Ticket(2), ["), "{received:?}");
+        assert!(received[2].starts_with("Wanted { ticket: Ticket(2)"), "{received:?}");
     }
 
     #[test]
@@ -265,9 +266,9 @@ mod tests {
         write(&mut line);
         line.append(b"12345");
         assert_eq!(write(&mut line), b"12345");
-        assert!(hear(&mut line, b"-ERR too long\r\n", now)[0].starts_with("Wanted"));
+        assert!(receive(&mut line, b"-ERR too long\r\n", now)[0].starts_with("Wanted"));
         assert!(!line.is_quiet(), "its rest is to come");
-        assert_eq!(hear(&mut line, b"+OK\r\n", now), ["Unexpected"]);
+        assert_eq!(receive(&mut line, b"+OK\r\n", now), ["Unexpected"]);
         line.append(b"6789");
         line.end_body();
         assert!(!line.is_quiet());
@@ -293,7 +294,7 @@ mod tests {
         line.push(Ticket(2), b"PING", Skips::NONE, now);
         write(&mut line);
         line.acknowledge();
-        assert!(hear(&mut line, b"+PONG\r\n", now)[0].contains("Ticket(2)"));
+        assert!(receive(&mut line, b"+PONG\r\n", now)[0].contains("Ticket(2)"));
     }
 
     #[test]
@@ -303,7 +304,7 @@ mod tests {
         for (at, doubted) in [(now, false), (later, true)] {
             line.push(Ticket(1), b"SET", Skips::NONE, at);
             write(&mut line);
-            hear(&mut line, b"-READONLY no\r\n", at);
+            receive(&mut line, b"-READONLY no\r\n", at);
             assert_eq!((line.sign().is_some(), line.is_clean()), (doubted, !doubted));
         }
     }

@@ -64,8 +64,8 @@ fn unexpected_reply_breaks_the_connection() {
     assert_eq!(feed(&mut p, ">1\r\n+x\r\n").1, Err(Broken::Push));
     let mut p = pushed(&[("a", true), ("b", true)]);
     write(&mut p, 2);
-    let heard = feed(&mut p, "*2\r\n>1\r\n+x\r\n+1\r\n+2\r\n");
-    assert_eq!(heard, (vec![], Err(Broken::Push)), "the end of the array is unknown");
+    let replies = feed(&mut p, "*2\r\n>1\r\n+x\r\n+1\r\n+2\r\n");
+    assert_eq!(replies, (vec![], Err(Broken::Push)), "the end of the array is unknown");
     let mut p = Pipeline::new(Protocol::Resp2);
     p.push("a", Ticket(0), b"a", Skips::NONE, true, at());
     p.wrote(1);
@@ -130,7 +130,7 @@ fn companion_is_repeated_only_behind_a_request_whose_outcome_is_known() {
 }
 
 #[test]
-fn restart_forgets_what_nobody_waits_for() {
+fn restart_drops_requests_without_a_client() {
     let mut p = pushed(&[("get1", true), ("set2", false), ("get3", true)]);
     let mut waits = 0;
     p.restart(at(), |owner| *owner == "set2", |_, _, _, _| waits += 1);
@@ -223,28 +223,28 @@ fn reply_that_completes_a_request_is_no_refused_multi() {
 }
 
 #[test]
-fn first_error_of_a_block_is_told_whole_and_cut() {
+fn first_error_of_a_block_is_delivered_whole_and_cut() {
     let mut p = Pipeline::new(Protocol::Resp3);
     p.push("t", Ticket(0), b"MULTI..EXEC", Skips::of_transaction(3), false, at());
     p.push("u", Ticket(1), b"MULTI..EXEC", Skips::of_transaction(2), false, at());
     p.wrote(22);
-    let mut told = Vec::new();
+    let mut delivered = Vec::new();
     let long = format!("-OOM {}\r\n", "x".repeat(1000));
     for piece in ["+OK\r\n-READ", "ONLY a\r\n-OOM b\r\n-EXECABORT\r\n+OK\r\n", &long, "*0\r\n"] {
         let taken = p.handle_bytes(piece.as_bytes(), None, |delivery| {
             if delivery.skipped {
-                told.push((*delivery.owner, delivery.bytes.to_vec()));
+                delivered.push((*delivery.owner, delivery.bytes.to_vec()));
             }
         });
         assert_eq!(taken, Ok(()));
     }
     let cut = long.as_bytes()[..limits::QUEUED_ERROR_BYTES_MAX].to_vec();
-    assert_eq!(told, [("t", b"-READONLY a\r\n".to_vec()), ("u", cut)]);
+    assert_eq!(delivered, [("t", b"-READONLY a\r\n".to_vec()), ("u", cut)]);
     assert!(p.is_empty());
 }
 
 #[test]
-fn block_swallows_the_replies_nobody_wants() {
+fn block_skips_replies_without_an_owner() {
     let mut p = Pipeline::new(Protocol::Resp3);
     p.push("t", Ticket(0), b"MULTI..EXEC", Skips::of_transaction(2), false, at());
     p.wrote(11);
@@ -263,7 +263,7 @@ fn id(owner: &&'static str) -> Option<usize> {
 
 #[test]
 fn requests_that_may_be_sent_elsewhere_move_in_their_order() {
-    // The first letter tells the owner.
+    // The first letter is the owner.
     let mut p = pushed(&[
         ("a1", false),
         ("b1", true),
@@ -281,8 +281,8 @@ fn requests_that_may_be_sent_elsewhere_move_in_their_order() {
     assert_eq!(rest(&p), (vec!["a1", "c1", "c2", "a2"], "a2".to_owned()));
     assert!(p.owed() && !moved.owed());
     write(&mut p, 2);
-    let heard = ["a1", "c1", "c2", "a2"].map(|name| format!("{name} \"+\\r\\n\" true"));
-    assert_eq!(feed(&mut p, "+\r\n+\r\n+\r\n+\r\n+\r\n+\r\n").0, heard);
+    let replies = ["a1", "c1", "c2", "a2"].map(|name| format!("{name} \"+\\r\\n\" true"));
+    assert_eq!(feed(&mut p, "+\r\n+\r\n+\r\n+\r\n+\r\n+\r\n").0, replies);
     assert!(p.is_empty());
 }
 
@@ -309,7 +309,7 @@ fn request_of_the_proxy_goes_before_what_is_not_written() {
 }
 
 #[test]
-fn line_is_given_up_when_nobody_waits() {
+fn line_is_given_up_when_no_client_waits() {
     let mut p = pushed(&[("a1", true)]);
     p.push_own("own", Ticket(1), b"PING", at());
     assert!(!p.is_given_up());

@@ -96,8 +96,8 @@ impl<W> Pipeline<W> {
     }
 
     /// Takes out what another connection can carry instead, in its order: what is not written, and
-    /// what may be executed twice, but for the oldest. An owner, as `id` tells one from the other, of
-    /// whom anything else is written keeps all its places: its requests would overtake each other.
+    /// what may be executed twice, but for the oldest. An owner (`id` distinguishes them) of
+    /// which anything else is written keeps all its places: its requests would overtake each other.
     pub fn move_over(&mut self, id: impl Fn(&W) -> Option<usize>) -> Self
     where
         W: Clone,
@@ -135,7 +135,7 @@ impl<W> Pipeline<W> {
         moved
     }
 
-    /// Those of whom a request is written that must be answered here; in ascending order.
+    /// The owners with a request that is written and must be answered here; in ascending order.
     fn bound(&self, id: &impl Fn(&W) -> Option<usize>) -> Vec<usize> {
         let (mut bound, mut end) = (Vec::new(), 0);
         for (index, entry) in self.line.iter().enumerate() {

@@ -45,7 +45,12 @@ fn look(connection: &mut Connection, line: &mut Line, around: Around, now: Insta
     actions(connection)
 }
 
-fn hear(connection: &mut Connection, line: &mut Line, reply: &[u8], now: Instant) -> Vec<Action> {
+fn receive(
+    connection: &mut Connection,
+    line: &mut Line,
+    reply: &[u8],
+    now: Instant,
+) -> Vec<Action> {
     connection.handle_bytes(line, reply, now, None, |_, _, _| {}).unwrap();
     actions(connection)
 }
@@ -66,7 +71,7 @@ fn successor_that_failed_is_dialed_again_after_a_pause() {
         look(connection, line, OUTDATED, now).contains(&Action::DialSuccessor)
     };
     assert!(dials(&mut connection, &mut line, now));
-    assert!(!dials(&mut connection, &mut line, now), "one is on its way");
+    assert!(!dials(&mut connection, &mut line, now), "one is in flight");
     assert!(!connection.handle_successor(Successor::Failed, now));
     let again = now + limits::REPLACEMENT_RETRY_INTERVAL;
     assert!(!dials(&mut connection, &mut line, again - MOMENT));
@@ -103,13 +108,13 @@ fn primary_is_looked_for_ever_more_rarely_while_only_replicas_are_found() {
     let replica = b"*2\r\n$4\r\nrole\r\n$7\r\nreplica\r\n";
     let (mut connection, mut line, begin) = connection(true);
     let now = begin + limits::PRIMARY_CHECK_INTERVAL_MIN;
-    hear(&mut connection, &mut line, refusal, now);
+    receive(&mut connection, &mut line, refusal, now);
     line.wrote(connection.due(&line).len());
-    let moved = hear(&mut connection, &mut line, replica, now);
+    let moved = receive(&mut connection, &mut line, replica, now);
     assert!(moved.contains(&Action::DialSuccessor), "{moved:?}");
     assert!(!connection.handle_successor(Successor::Replica, now), "it is no better");
     ask(&mut line, now);
-    hear(&mut connection, &mut line, refusal, now);
+    receive(&mut connection, &mut line, refusal, now);
     let again = now + limits::PRIMARY_CHECK_INTERVAL_MIN * 2;
     look(&mut connection, &mut line, AROUND, again - MOMENT);
     assert!(line.is_empty(), "it is not asked yet");
@@ -145,7 +150,7 @@ fn relief_is_not_dialed_beside_a_successor() {
 #[test]
 fn relief_is_dropped_when_the_server_goes_on() {
     let (mut connection, mut line, now) = held();
-    hear(&mut connection, &mut line, b"+OK\r\n", now);
+    receive(&mut connection, &mut line, b"+OK\r\n", now);
     assert_eq!(look(&mut connection, &mut line, AROUND, now), [Action::DropRelief]);
     assert_eq!(look(&mut connection, &mut line, AROUND, now), [], "once");
 }
