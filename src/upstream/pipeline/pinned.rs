@@ -149,9 +149,11 @@ impl PinnedLine {
             }
         });
         self.pipeline.check_invariants();
-        // While there is no other server, each connection is kept for a while.
-        let age = now.saturating_duration_since(self.born);
-        self.sign = self.sign.or(sign.filter(|_| age >= limits::POOLED_CONNECTION_AGE_MIN));
+        if sign.is_some() {
+            // While there is no other server, each connection is kept for a while.
+            let age = now.saturating_duration_since(self.born);
+            self.sign = self.sign.or(sign.filter(|_| age >= limits::POOLED_CONNECTION_AGE_MIN));
+        }
         match (taken, refuses) {
             (Err(_), _) => Reply::Unexpected,
             (Ok(()), Some(ticket)) => Reply::Refusal(ticket, self.pipeline.first_error.line()),
