@@ -43,6 +43,7 @@ impl Relogin {
 
     /// The server has answered.
     pub(super) const fn handle_reply(&mut self, accepted: bool) {
+        debug_assert!(self.asked.is_some(), "the answer to no login");
         self.asked = None;
         self.refused |= !accepted;
     }

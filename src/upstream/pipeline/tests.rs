@@ -138,6 +138,15 @@ fn restart_drops_requests_without_a_client() {
 }
 
 #[test]
+fn restart_forgets_what_was_about_the_connection_before() {
+    let mut p = pushed(&[("get1", true)]);
+    p.push_secret("own", Ticket(2), b"AUTH", at());
+    p.push_own("own", Ticket(3), b"PING", at());
+    p.restart(at(), |_| false, |_, _, _, _| {});
+    assert_eq!((p.unwritten(), p.len(), p.secrets.count()), (&b"get1"[..], 1, 0));
+}
+
+#[test]
 fn owes_writes_counts_what_must_not_be_written_again() {
     let mut p = pushed(&[("get1", true), ("set2", false)]);
     p.push_own("own", Ticket(2), b"PING", at());

@@ -72,12 +72,14 @@ impl<W> Pipeline<W> {
         mut waited: impl FnMut(&W, Ticket, Duration, &[u8]),
     ) {
         debug_assert_eq!(self.written, 0, "only on a new connection");
-        let gone = self.line.iter().any(|entry| is_gone(&entry.owner));
+        // What is the proxy's own is about one connection alone.
+        let is_gone = |entry: &Entry<W>| entry.own || is_gone(&entry.owner);
+        let gone = self.line.iter().any(is_gone);
         let old = if gone { std::mem::take(&mut self.bytes) } else { BytesMut::new() };
         let (mut start, bytes, abandoned) = (0, &mut self.bytes, &mut self.abandoned);
         self.line.retain_mut(|entry| {
             let end = start + entry.len;
-            let keep = !is_gone(&entry.owner);
+            let keep = !is_gone(entry);
             *abandoned -= usize::from(entry.abandoned && !keep);
             if keep {
                 let time = now.saturating_duration_since(entry.at);
@@ -93,6 +95,7 @@ impl<W> Pipeline<W> {
             keep
         });
         self.secrets.wipe(old);
+        self.secrets.clear();
     }
 
     /// Takes out what another connection can carry instead, in its order: what is not written, and
