@@ -1,7 +1,7 @@
 //! Basic types without knowledge of Redis, usable everywhere.
 //!
 //! Owns: limits, texts for clients, clocks, durations, secrets, password hashes, digests, kinds of rule,
-//! live values, backoff, entropy, small files, programs, work that may block. Never knows: any module above.
+//! live values, backoff, late wakes, entropy, small files, programs, work that may block. Never knows: any module above.
 
 pub(crate) mod aside;
 pub(crate) mod backoff;
@@ -10,6 +10,7 @@ pub(crate) mod clock;
 pub(crate) mod elapsed;
 pub(crate) mod entropy;
 pub(crate) mod hex;
+pub(crate) mod late_wake;
 pub(crate) mod limits;
 pub(crate) mod live;
 pub(crate) mod password;

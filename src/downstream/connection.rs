@@ -21,6 +21,7 @@ use super::links::{Links, purpose_of};
 use super::worker::Worker;
 use super::{access, shown};
 use crate::base::clock;
+use crate::base::late_wake::LateWake;
 use crate::base::live::Live;
 use crate::session::{Cause, LimiterRegistry, ListenerAccess, Peer, Seat};
 use crate::telemetry::ClientDisconnect;
@@ -47,6 +48,7 @@ pub(super) struct Connection<S> {
     /// The socket had nothing more when it was asked in this turn, and will wake the task.
     socket_empty: bool,
     timer: Option<Pin<Box<Sleep>>>,
+    late_wake: LateWake,
     account: Account,
 }
 
@@ -70,6 +72,7 @@ impl<S: ClientStream> Connection<S> {
             unflushed: false,
             socket_empty: false,
             timer: None,
+            late_wake: LateWake::default(),
             account: Account::default(),
         });
         connection.show();
@@ -453,6 +456,7 @@ impl<S: ClientStream> Connection<S> {
             if self.timer.is_some() {
                 self.timer = None;
             }
+            self.late_wake.is_in_time();
             return Poll::Pending;
         };
         self.await_deadline(deadline, cx)
@@ -463,7 +467,13 @@ impl<S: ClientStream> Connection<S> {
         deadline: Instant,
         cx: &mut Context<'_>,
     ) -> Poll<ClientDisconnect> {
-        if self.conversation.now() >= deadline {
+        let now = self.conversation.now();
+        let mut wake_at = deadline;
+        if now < deadline {
+            self.late_wake.is_in_time();
+        } else if let Some(until) = self.late_wake.defers(deadline, now) {
+            wake_at = until;
+        } else {
             if let Some(why) = expire(&mut self.conversation, &mut self.links) {
                 return Poll::Ready(why);
             }
@@ -471,9 +481,9 @@ impl<S: ClientStream> Connection<S> {
             return Poll::Pending;
         }
         let timer =
-            self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
-        if timer.deadline() != deadline.into() {
-            timer.as_mut().reset(deadline.into());
+            self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(wake_at.into())));
+        if timer.deadline() != wake_at.into() {
+            timer.as_mut().reset(wake_at.into());
         }
         if timer.as_mut().poll(cx).is_ready() {
             cx.waker().wake_by_ref();

@@ -28,6 +28,7 @@ use super::owner::Owner;
 use super::pipeline::{Answered, Broken, Delivery};
 use super::shared::{Shared, answer_all};
 use super::yield_to_io::yield_to_io;
+use crate::base::late_wake::LateWake;
 use crate::base::{clock, limits};
 use crate::traffic::Loss;
 pub(super) use relief::Beside;
@@ -49,6 +50,7 @@ struct Driver<'a> {
     read: Box<[u8]>,
     timer: Pin<Box<Sleep>>,
     timer_at: Instant,
+    late_wake: LateWake,
     write_blocked: bool,
     flush_pending: bool,
     last_batch_owners: u32,
@@ -79,6 +81,7 @@ pub(super) async fn drive(
         read: vec![0; limits::READ_BYTES].into_boxed_slice(),
         timer: Box::pin(tokio::time::sleep(BUSY_TICK)),
         timer_at: now + BUSY_TICK,
+        late_wake: LateWake::default(),
         write_blocked: false,
         flush_pending: false,
         last_batch_owners: 0,
@@ -380,12 +383,20 @@ impl Driver<'_> {
         if self.timer.as_mut().poll(cx).is_pending() || self.has_ended() {
             return;
         }
+        let now = clock::now();
+        if let Some(until) = self.late_wake.defers(self.timer_at.min(now), now) {
+            self.timer.as_mut().reset(until.into());
+            if self.timer.as_mut().poll(cx).is_ready() {
+                cx.waker().wake_by_ref();
+            }
+            return;
+        }
         let around = Around {
             aside: self.shared.is_aside(),
             room: self.beside.registry.has_room(),
             standing: self.context.standing(&self.link),
         };
-        let (context, now) = (self.context, clock::now());
+        let context = self.context;
         context.count_sent(now);
         let mut inner = self.shared.inner.borrow_mut();
         let has_left = |mailbox: &Rc<Mailbox>| mailbox.has_left();

@@ -26,6 +26,11 @@ pub(crate) const FRESH_BUFFER_BYTES: usize = 1024;
 pub(crate) const FAIR_SHARE_BYTES: usize = 64 * 1024;
 /// Time between two checks of a busy connection.
 pub const BUSY_TICK: Duration = Duration::from_millis(25);
+/// A task that wakes so long after its deadline reads its sockets before it judges. Above what a busy thread needs
+/// for one turn of all its tasks; below every timeout that an operator sets.
+pub(crate) const LATE_WAKE: Duration = Duration::from_millis(100);
+/// How long it sleeps for that: the runtime's shortest timer is one millisecond.
+pub(crate) const LATE_WAKE_PAUSE: Duration = Duration::from_millis(2);
 /// Age from which on a connection proves that the server works, for backoff and breaker.
 pub(crate) const CONNECTION_PROOF: Duration = Duration::from_secs(2);
 /// Age from which on a request whose client has closed is dropped: one that was not sent, and one that was sent

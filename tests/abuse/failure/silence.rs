@@ -8,7 +8,7 @@ use respgate::internals::base::clock::now;
 
 use super::support::client::PATIENCE;
 use super::support::fake_server::{FakeServer, Order};
-use super::support::real_server::wait_until;
+use super::support::real_server::{signal, wait_until};
 use super::{LATE, UNKNOWN, before, client_that_transacts, line, stays_silent};
 
 #[test]
@@ -47,6 +47,31 @@ fn late_block_goes_nowhere_as_a_whole() {
     server.release("late");
     assert_eq!(client.reply(), b"$4\r\nnext\r\n");
     stays_silent(&mut client);
+}
+
+/// respgate is suspended for longer than the timeout, while the replies come.
+#[test]
+fn reply_that_came_during_a_suspension_is_no_late_one() {
+    let server = FakeServer::start();
+    let proxy = before(&server, "command_timeout = \"2s\"", "");
+    let (mut shared, mut pinned) = (proxy.client(), proxy.client());
+    assert_eq!(pinned.ask(&["WATCH", "k"]), b"+OK\r\n");
+    for round in 0..2 {
+        let (gate, value) = (["first", "second"][round], round.to_string());
+        server.order("SET", Order::Gate(gate), 2);
+        shared.send(&["SET", "shared", &value]);
+        pinned.send(&["SET", "pinned", &value]);
+        for line in ["SET shared", "SET pinned"] {
+            server.connection_of(&format!("{line} {value}"));
+        }
+        signal("STOP", proxy.pid());
+        server.release(gate);
+        std::thread::sleep(Duration::from_millis(2300));
+        signal("CONT", proxy.pid());
+        assert_eq!((line(&mut shared), line(&mut pinned)), ("+OK".to_owned(), "+OK".to_owned()));
+        // What was late is judged by now.
+        std::thread::sleep(Duration::from_millis(200));
+    }
 }
 
 #[test]
