@@ -67,6 +67,8 @@ pub struct Client {
     pub closed: bool,
     /// The server cannot be reached: the connection is closed in the place of this request.
     pub cut: Option<usize>,
+    /// It was leaving before that.
+    pub left: bool,
     /// The last of its requests that the server executed.
     pub last_executed: Option<usize>,
 }
@@ -91,6 +93,7 @@ impl Client {
             leaving: false,
             closed: false,
             cut: None,
+            left: false,
             last_executed: None,
         }
     }
@@ -133,6 +136,7 @@ impl Client {
     /// Nothing of request `number`, nor of any behind it, will be answered.
     pub fn cut(&mut self, number: usize) {
         self.flying.retain(|flying| flying.number < number && flying.number != OWN);
+        self.left |= self.leaving && self.cut.is_none();
         self.leave();
         self.cut = Some(number);
     }

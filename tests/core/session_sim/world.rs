@@ -311,6 +311,10 @@ impl World {
         if self.clients[at].closed {
             return;
         }
+        if self.clients[at].cut.is_some() {
+            // A request before it has closed the connection: what comes of it means nothing any more.
+            return self.drive(at, false, |talk, around| talk.handle_opened(Ok(facts()), around));
+        }
         let missing = key.database >= DATABASES;
         if !missing && denied.is_none() {
             let shared = self.shared_for(key);
@@ -480,7 +484,10 @@ impl World {
                         talk.notice_cut(around);
                         talk.poll_end(true, around)
                     });
-                    assert_eq!(why, Some(ClientDisconnect::UpstreamLost), "it stays");
+                    // The first reason for its end stays.
+                    let lost = ClientDisconnect::UpstreamLost;
+                    let first = if self.clients[at].left { ClientDisconnect::Client } else { lost };
+                    assert_eq!(why, Some(first), "it stays");
                 }
                 self.close(at);
             }
