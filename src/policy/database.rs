@@ -51,7 +51,7 @@ impl Databases {
         }
     }
 
-    /// Whether a channel of the server's own, or all that such a pattern matches, report keys in these
+    /// Whether a channel of the server's own, or every one that such a pattern matches, reports keys in these
     /// databases alone: `__keyspace@0__:…`, the number written out.
     pub(super) fn hold_channel(&self, name: &[u8]) -> bool {
         let Self::Only(known) = self else { return true };
