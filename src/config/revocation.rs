@@ -9,7 +9,7 @@ use super::section::{Section, choice, path};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Revocation {
-    /// PEM; a list of each authority of a chain but the root.
+    /// PEM; a list of each authority of a chain, the root included.
     pub crl: PathBuf,
     pub expired: ExpiredCrl,
 }

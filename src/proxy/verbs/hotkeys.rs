@@ -50,9 +50,9 @@ pub(crate) const HOTKEYS_RESET: Verb<AdminState> = Verb {
 };
 
 const NOT_HOT: &str =
-    "Hot keys are not looked for; set [hotkeys] sample, for example 64, and reload.\n";
+    "Hot keys are not counted; set [hotkeys] sample, for example 64, and reload.\n";
 const NOT_BIG: &str =
-    "Big keys are not looked for; set [hotkeys] big, for example \"1MiB\", and reload.\n";
+    "Big keys are not counted; set [hotkeys] big, for example \"1MiB\", and reload.\n";
 
 fn settings(admin_state: &AdminState) -> config::HotKeys {
     admin_state.in_force.get().config.insight.hot.clone()
