@@ -9,6 +9,8 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use respgate::internals::base::clock;
+use respgate::internals::config::OnOutage;
+use respgate::internals::downstream::conversation::PendingStep;
 
 #[path = "session_sim/sim.rs"]
 mod sim;
@@ -18,6 +20,7 @@ use sim::choices::Choices;
 use sim::grammar::Grammar;
 use sim::model::{DATABASES, Model};
 use sim::reference::{frames, show};
+use sim::world::{Shape, World, facts};
 use support::client::{Client, Got, encode};
 use support::real_server::{Brand, Server};
 use support::seeds;
@@ -37,6 +40,36 @@ fn every_conversation_is_one_with_redis() {
         }));
         assert!(held.is_ok(), "step {step}");
     });
+}
+
+/// A request is lost in an outage while SELECT behind it waits for a connection, which may open in the same turn.
+#[test]
+fn connection_that_opens_behind_a_lost_request_keeps_no_client() {
+    for opens in [false, true] {
+        let shape = Shape {
+            clients: 1,
+            dedicated: false,
+            transparent: false,
+            on_outage: OnOutage::Close,
+            max_in_flight: 4,
+            large_bytes: 1 << 16,
+            prefix: "",
+            loud: false,
+        };
+        let mut world = World::new(shape, clock::now());
+        let words = |words: &[&str]| words.iter().map(|word| word.as_bytes().to_vec()).collect();
+        let requests = [words(&["SET", "c0:k", "v"]), words(&["SELECT", "1"])];
+        world.clients[0].pending.extend(requests);
+        world.turn(0, 2, usize::MAX, false);
+        world.write(0, 1);
+        assert!(matches!(world.clients[0].waiting(), PendingStep::Open(_)), "SELECT waits");
+        world.lose_shared(0);
+        if opens {
+            world.drive(0, false, |talk, around| talk.handle_opened(Ok(facts()), around));
+        }
+        world.check();
+        assert!(world.clients[0].closed, "opens: {opens}");
+    }
 }
 
 /// The simulation can be no truer than its server.

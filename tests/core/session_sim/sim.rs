@@ -13,4 +13,4 @@ mod network;
 pub mod reference;
 mod shared;
 mod surroundings;
-mod world;
+pub mod world;

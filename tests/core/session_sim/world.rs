@@ -311,10 +311,6 @@ impl World {
         if self.clients[at].closed {
             return;
         }
-        if self.clients[at].cut.is_some() {
-            // A request before it has closed the connection: what comes of it means nothing any more.
-            return self.drive(at, false, |talk, around| talk.handle_opened(Ok(facts()), around));
-        }
         let missing = key.database >= DATABASES;
         if !missing && denied.is_none() {
             let shared = self.shared_for(key);
@@ -476,19 +472,19 @@ impl World {
     pub fn check(&mut self) {
         self.clients.iter_mut().for_each(Client::check);
         for at in 0..self.clients.len() {
+            if self.clients[at].closed {
+                continue;
+            }
+            // A turn ends so: what the client waits for is given up.
+            self.drive(at, false, |talk, around| talk.notice_cut(around));
             let client = &self.clients[at];
             if let Some(number) = client.cut.filter(|_| client.session().is_settled()) {
-                if !client.closed {
-                    client.reference.finish_before(number);
-                    let why = self.drive(at, false, |talk, around| {
-                        talk.notice_cut(around);
-                        talk.poll_end(true, around)
-                    });
-                    // The first reason for its end stays.
-                    let lost = ClientDisconnect::UpstreamLost;
-                    let first = if self.clients[at].left { ClientDisconnect::Client } else { lost };
-                    assert_eq!(why, Some(first), "it stays");
-                }
+                client.reference.finish_before(number);
+                let why = self.drive(at, false, |talk, around| talk.poll_end(true, around));
+                // The first reason for its end stays.
+                let lost = ClientDisconnect::UpstreamLost;
+                let first = if self.clients[at].left { ClientDisconnect::Client } else { lost };
+                assert_eq!(why, Some(first), "it stays");
                 self.close(at);
             }
         }
