@@ -41,6 +41,8 @@ pub struct Lease {
     pub sending: VecDeque<Sending>,
     /// The beginning of a command.
     pub partial: BytesMut,
+    /// The server has refused the UNWATCH that takes the place of DISCARD.
+    pub keeps_watch: bool,
 }
 
 /// A request of which some commands are still to be put on a pinned connection.

@@ -111,6 +111,14 @@ impl World {
             client.leave();
             client.conversation.end(ClientDisconnect::Client);
         }
+        if let Some(lease) = &mut client.lease {
+            lease.keeps_watch |= forbidden && sent.hidden;
+            let exec = sent.words[0].eq_ignore_ascii_case(b"exec") && sent.number != OWN;
+            if lease.keeps_watch && exec && self.model.connections[connection].touched {
+                // It was in line behind that UNWATCH: nil, which changes nothing, is all that can be had.
+                client.reference.touch();
+            }
+        }
         if forbidden {
             self.model.reject(connection, "", FORBIDDEN);
         } else {

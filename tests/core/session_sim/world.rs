@@ -365,6 +365,7 @@ impl World {
             line: PinnedLine::new(client.conversation.now()),
             sending: VecDeque::new(),
             partial: BytesMut::new(),
+            keeps_watch: false,
         });
         client.conversation.handle_lease();
     }
