@@ -170,13 +170,8 @@ async fn serve(
         seed,
         inherited,
     } = blueprint;
-    let listeners = match bind_all(&config.listeners, &components, inherited).await {
-        Ok(listeners) => listeners,
-        Err(error) => {
-            let _ = report.send(Err(error));
-            return;
-        }
-    };
+    let bound = bind_all(&config.listeners, &components, inherited).await;
+    let Ok(listeners) = bound.map_err(|error| report.send(Err(error))) else { return };
     let mode = config.upstream.pool.mode;
     let upstream = Upstream::start(
         config.upstream,
@@ -202,10 +197,9 @@ async fn serve(
     for listener in listeners {
         accepting.spawn_local(listener.accept(Rc::clone(&worker)));
     }
-    components
-        .listeners_access
-        .iter()
-        .for_each(|access| worker.guard_scripts_of(&access.get().policy));
+    for access in &components.listeners_access {
+        worker.guard_scripts_of(&access.get().policy);
+    }
     let _ = report.send(Ok(()));
     let warm = Rc::clone(&upstream);
     let mut warming = Some(tokio::task::spawn_local(async move { drop(warm.warm().await) }));

@@ -152,7 +152,8 @@ impl PinnedLine {
         if sign.is_some() {
             // While there is no other server, each connection is kept for a while.
             let age = now.saturating_duration_since(self.born);
-            self.sign = self.sign.or(sign.filter(|_| age >= limits::POOLED_CONNECTION_AGE_MIN));
+            let old = age >= limits::POOLED_CONNECTION_AGE_MIN;
+            self.sign = self.sign.or_else(|| sign.filter(|_| old));
         }
         match (taken, refuses) {
             (Err(_), _) => Reply::Unexpected,
