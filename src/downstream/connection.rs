@@ -365,8 +365,8 @@ impl<S: ClientStream> Connection<S> {
     fn read_client(&mut self, cx: &mut Context<'_>) -> bool {
         // A transaction or HELLO that is answered may have made the client another user.
         self.conversation.settle_user(&mut self.links);
-        let mut progress = self.links.seat.is_wanted() && self.serve_want();
-        progress |= self.conversation.handle_pending(&mut self.links);
+        let mut progress = self.conversation.handle_pending(&mut self.links);
+        progress |= self.links.seat.is_wanted() && self.serve_want();
         if self.reads() {
             let mut scratch = self.links.worker.take_scratch();
             // A read that did not fill the buffer has emptied the socket: the second one finds

@@ -132,6 +132,8 @@ fn complete_element(session: &mut Session, executed: &mut ExecReply, element: &[
     if pushed {
         return write_push(session, element, &mut executed.out);
     }
+    // A server that has acknowledged some of the names answers with all of them.
+    executed.left = None;
     match executed.special() {
         Some(ExecFixup::Reply(talk)) => complete_reply(session, executed, talk),
         Some(special) => {

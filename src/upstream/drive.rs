@@ -372,6 +372,7 @@ impl Driver<'_> {
     }
 
     fn set_timer(&mut self, cx: &mut Context<'_>) {
+        self.late_wake.is_in_time();
         self.timer_at = self.carrier.poll_timeout();
         self.timer.as_mut().reset(self.timer_at.into());
         if self.timer.as_mut().poll(cx).is_ready() {

@@ -381,6 +381,11 @@ impl<W> Pipeline<W> {
         }
     }
 
+    /// Whether the oldest request is not answered.
+    fn awaits_reply(&self) -> bool {
+        self.line.front().is_some_and(|entry| !entry.answered)
+    }
+
     /// Whether more of the newest request follows.
     fn is_open(&self) -> bool {
         self.line.back().is_some_and(|entry| entry.open)

@@ -132,7 +132,7 @@ fn idle_deadline(of: &Conversation) -> Option<Instant> {
     idles.then(|| of.last_received + idle)
 }
 
-/// When the client has disconnected its replies unread for too long, while that holds up more than
+/// When the client has not read its replies for too long, while that holds up more than
 /// itself: buffers, a connection to the server, or its own requests, which nothing else would end.
 fn outlet_deadline<H: Host>(of: &Conversation, host: &H) -> Option<Instant> {
     let holds_lease = of.has_lease()

@@ -59,8 +59,12 @@ pub fn handle_pinned<'a, H: Host>(
             }
             Sorted::Kept => {}
             Sorted::Acknowledged(completed) => {
-                host.line().into_iter().for_each(PinnedLine::acknowledge);
+                let is_asked = host.line().is_some_and(PinnedLine::acknowledge);
                 complete_pinned(of, Some(completed), host);
+                if !is_asked {
+                    close_untrusted(of, host);
+                    return None;
+                }
             }
             Sorted::Unasked(completed) => complete_pinned(of, completed, host),
         }

@@ -317,9 +317,12 @@ impl Conversation {
         self.waiting = PendingStep::No;
     }
 
-    /// Another client waits for this one to have a pinned connection. Returns whether it asks for one now.
+    /// Another client waits for this one to have a pinned connection. Returns whether it asks for one now: not
+    /// while a request of its own is to be judged again, which would get the error if there is none.
     pub const fn want_lease(&mut self) -> bool {
-        let free = matches!(self.waiting, PendingStep::No) && self.ending.is_none();
+        let free = matches!(self.waiting, PendingStep::No)
+            && self.inbound.presented.is_none()
+            && self.ending.is_none();
         if free {
             self.waiting = PendingStep::Lease(Cause::Tracking);
         }

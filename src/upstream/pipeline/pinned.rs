@@ -162,10 +162,15 @@ impl PinnedLine {
         }
     }
 
-    /// The oldest request is answered by what is no reply.
-    pub fn acknowledge(&mut self) {
-        debug_assert!(self.pipeline.owed(), "nothing is to be acknowledged");
-        self.pipeline.retire_pinned();
+    /// The oldest request is answered by what is no reply. Returns whether it was not answered before: else the
+    /// connection must be closed.
+    #[must_use]
+    pub fn acknowledge(&mut self) -> bool {
+        let waits = self.pipeline.awaits_reply();
+        if waits {
+            self.pipeline.retire_pinned();
+        }
+        waits
     }
 
     /// What was written may not arrive.
@@ -296,8 +301,21 @@ mod tests {
         line.push(Ticket(1), b"SUBSCRIBE a b", Skips::NONE, now);
         line.push(Ticket(2), b"PING", Skips::NONE, now);
         write(&mut line);
-        line.acknowledge();
+        assert!(line.acknowledge());
         assert!(receive(&mut line, b"+PONG\r\n", now)[0].contains("Ticket(2)"));
+        assert!(!line.acknowledge(), "nothing is asked");
+    }
+
+    #[test]
+    fn request_is_acknowledged_once_although_not_all_of_it_is_written() {
+        let (mut line, now) = line();
+        line.push(Ticket(1), b"SUBSCRIBE a", Skips::NONE, now);
+        line.push(Ticket(2), b"SUBSCRIBE b", Skips::NONE, now);
+        assert!(line.acknowledge(), "the server may end a subscription by itself");
+        line.wrote(4);
+        assert!(!line.acknowledge(), "the other one is not asked yet");
+        write(&mut line);
+        assert!(line.acknowledge() && line.is_clean());
     }
 
     #[test]

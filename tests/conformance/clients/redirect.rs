@@ -111,6 +111,33 @@ fn client_without_subscription_can_be_told_too() {
     }
 }
 
+/// It needs no connection of its own for its next request, which is not answered with the error that there is none.
+#[test]
+fn request_of_the_other_client_that_waits_for_a_reply_is_answered() {
+    for brand in brands() {
+        let server = Server::plain(brand);
+        let proxy = Proxy::before(&server, "[upstream.pool]\nmax_connections = 2");
+        let (_hearing, _) = listener_of(&proxy);
+        let (mut waiting, mut client) = (proxy.client(), proxy.client());
+        let waiting_id = id(&mut waiting);
+        assert_eq!(client.ask(&["WATCH", "x"]), b"+OK\r\n", "it has a connection of its own");
+        let mut observer = server.observer();
+        assert_eq!(observer.ask(&["CLIENT", "PAUSE", "60000", "WRITE"]), b"+OK\r\n");
+        waiting.send(&["SET", "k", "1"]);
+        waiting.send(&["HELLO", "3"]);
+        client.send(&["CLIENT", "TRACKING", "ON", "REDIRECT", &waiting_id]);
+        let mut third = proxy.client();
+        wait_until("the request to redirect is judged", || {
+            told(&mut third, &["CLIENT", "LIST"]).contains("cmd=client|tracking")
+        });
+        assert_eq!(observer.ask(&["CLIENT", "UNPAUSE"]), b"+OK\r\n");
+        assert_eq!(waiting.reply(), b"+OK\r\n");
+        let hello = waiting.reply();
+        assert!(hello.starts_with(b"%"), "{brand:?}: {}", hello.escape_ascii());
+        assert!(client.reply().starts_with(b"-ERR "), "no connection is left");
+    }
+}
+
 /// With a prefix before the keys, both see their own names alone.
 #[test]
 fn redirected_invalidations_have_the_clients_own_names() {
