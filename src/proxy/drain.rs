@@ -65,7 +65,7 @@ mod tests {
         let (mut drain, mut now) = (Quiet::new(begin), begin);
         loop {
             let at = (now - begin).as_secs();
-            let clients = clients.get(usize::try_from(at).unwrap()).or(clients.last());
+            let clients = clients.get(usize::try_from(at).unwrap()).or_else(|| clients.last());
             match drain.poll(&settings, *clients.unwrap(), now) {
                 None => return (now - begin).as_secs(),
                 Some(wait) => now += wait,

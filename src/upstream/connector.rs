@@ -144,10 +144,9 @@ mod tests {
     /// What is to be done but to give up what is overdue.
     fn poll(connector: &mut Connector, line: &mut Line<u32>, now: Instant) -> Turn {
         loop {
-            match connector.poll(line, false, PATIENCE, now) {
-                Turn::GiveUp(overdue) => drop(line.give_up(overdue, |_, _, _| {})),
-                turn => return turn,
-            }
+            let turn = connector.poll(line, false, PATIENCE, now);
+            let Turn::GiveUp(overdue) = turn else { return turn };
+            drop(line.give_up(overdue, |_, _, _| {}));
         }
     }
 

@@ -63,7 +63,8 @@ class Place:
 
     def __init__(self, respgate, work):
         self.respgate, self.work, self.processes = respgate, work, {}
-        self.port, self.redis_port, self.listen, self.telemetry = (free_port() for _ in range(4))
+        # OpenBao binds the port behind its own, too.
+        self.port, _, self.redis_port, self.listen, self.telemetry = (free_port() for _ in range(5))
         self.address = f"http://127.0.0.1:{self.port}"
         self.environment = {"PATH": os.environ["PATH"], "HOME": str(work), "VAULT_ADDR": self.address,
                             "BAO_ADDR": self.address, "VAULT_PROGRAM": str(BAO)}

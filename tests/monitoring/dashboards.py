@@ -20,7 +20,10 @@ import urllib.parse
 import urllib.request
 
 import rules
-from ports import free_port
+
+sys.path.insert(0, str(rules.ROOT / "tests/tools"))
+
+from ports import free_port  # noqa: E402
 
 FOLDER = rules.ROOT / "deploy/grafana"
 PASSWORD = "aPasswordOfTheTest"
