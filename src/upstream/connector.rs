@@ -146,7 +146,7 @@ mod tests {
         loop {
             let turn = connector.poll(line, false, PATIENCE, now);
             let Turn::GiveUp(overdue) = turn else { return turn };
-            drop(line.give_up(overdue, |_, _, _| {}));
+            line.give_up(overdue, |_, _, _| {});
         }
     }
 

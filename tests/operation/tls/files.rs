@@ -88,7 +88,7 @@ fn half_written_file_for_certificate_and_key_is_not_called_exchanged() {
     let good = lab.settings();
     let [cert, key] = [cert(&good), key(&good)].map(|path| std::fs::read(path).unwrap());
     let file = lab.path("both.pem");
-    let both = Tls { client: client(&file, &file), ..good.clone() };
+    let both = Tls { client: client(&file, &file), ..good };
     for (first, second) in [(&cert, &key), (&key, &cert)] {
         let text = [&first[..], second].concat();
         for end in 1..text.len() - 1 {

@@ -2,7 +2,9 @@
 //!
 //! Owns: servers that answer otherwise than those that exist. Never knows: how the guard is written.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use respgate::internals::base::clock::now;
 
 use super::super::support::client::{Got, PATIENCE, Target};
 use super::super::support::fake_server::{FakeServer, Order};
@@ -52,7 +54,7 @@ fn scripts_are_refused_where_they_cannot_be_guarded() {
         for (line, reply) in answers {
             fake.order(line, Order::Say(reply), usize::MAX);
         }
-        let begin = Instant::now();
+        let begin = now();
         let proxy = before(&fake);
         let mut client = proxy.client();
         let reply = client.ask_text(&["EVAL", "return 1", "0"]);
