@@ -386,6 +386,11 @@ impl<W> Pipeline<W> {
         self.line.front().is_some_and(|entry| !entry.answered)
     }
 
+    /// Whether nothing answers what was put in line last, and not all of it is written.
+    fn ends_answered(&self) -> bool {
+        self.line.back().is_some_and(|entry| entry.answered)
+    }
+
     /// Whether more of the newest request follows.
     fn is_open(&self) -> bool {
         self.line.back().is_some_and(|entry| entry.open)

@@ -91,6 +91,10 @@ impl PinnedLine {
     /// Puts bytes in line that the server does not answer.
     pub fn pass_on(&mut self, bytes: &[u8], at: Instant) {
         debug_assert!(!self.pipeline.is_open(), "half a request is before them");
+        // However much of it waits takes one place, as only its bytes are counted.
+        if self.pipeline.ends_answered() {
+            return self.pipeline.append(bytes);
+        }
         self.pipeline.push((), Ticket::default(), bytes, Skips::NONE, false, at);
         self.pipeline.note_answered();
     }
@@ -289,6 +293,7 @@ mod tests {
         let (mut line, now) = line();
         line.pass_on(b"REPLCONF ACK 1", now);
         line.pass_on(b"REPLCONF ACK 2", now);
+        assert_eq!(line.pipeline.len(), 1, "it takes one place");
         line.wrote(20);
         assert!(!line.is_quiet());
         assert_eq!(write(&mut line), b"NF ACK 2");
