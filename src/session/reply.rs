@@ -443,6 +443,10 @@ pub(super) fn lose_pinned(
     let tickets = if pinned { session.replies.queue.waiting() } else { Vec::new() };
     let lost = tickets.into_iter().filter_map(|ticket| lose(session, ticket, loss, out));
     let lost = lost.collect();
+    if fatal {
+        // HELLO behind it will not be answered either.
+        session.opening = None;
+    }
     session.large_replies.forget();
     session.lose_lease();
     (fatal, lost)
