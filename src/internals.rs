@@ -114,7 +114,7 @@ pub mod traffic {
     };
 }
 pub mod upstream {
-    pub use crate::upstream::{Buffers, Delivery, Heard, Mailbox, PinnedLine, Reply};
+    pub use crate::upstream::{Buffers, Delivery, FramePiece, Mailbox, PinnedLine, Reply};
     pub mod credentials {
         pub use crate::upstream::credentials::{Credentials, Reload};
     }

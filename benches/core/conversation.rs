@@ -20,7 +20,7 @@ use respgate::internals::session::{
     Auth, Context, Limiters, MultiPermission, RequestScratch, Route, Scripts, Session,
 };
 use respgate::internals::traffic::{Facts, Loss, Outgoing, PoolKey, Ticket, Unavailable};
-use respgate::internals::upstream::{Buffers, Delivery, Heard, Mailbox, PinnedLine, Reply};
+use respgate::internals::upstream::{Buffers, Delivery, FramePiece, Mailbox, PinnedLine, Reply};
 
 type Build = fn() -> Rules;
 
@@ -182,7 +182,7 @@ impl Host for Around {
         0
     }
 
-    fn frame(&mut self, _: &[u8]) -> Option<Heard> {
+    fn frame(&mut self, _: &[u8]) -> Option<FramePiece> {
         None
     }
 

@@ -63,9 +63,9 @@ mod tests {
     use super::*;
 
     /// A stream that passes on what is written.
-    struct Heard(Sender<String>);
+    struct Written(Sender<String>);
 
-    impl Write for Heard {
+    impl Write for Written {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
             let _ = self.0.send(String::from_utf8_lossy(bytes).into_owned());
             Ok(bytes.len())
@@ -79,7 +79,7 @@ mod tests {
 
     fn shown(beat: Duration, until: impl FnOnce(&Receiver<String>) -> String) -> String {
         let (sender, received) = channel();
-        let progress = Progress::on(Heard(sender), "waiting", beat);
+        let progress = Progress::on(Written(sender), "waiting", beat);
         let before = until(&received);
         drop(progress);
         before + &received.iter().collect::<String>()

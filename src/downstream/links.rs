@@ -27,7 +27,7 @@ use crate::session::{
 };
 use crate::telemetry::{ClientDisconnect, UpstreamDisconnect};
 use crate::traffic::{Facts, Loss, Outgoing, PoolKey, Unavailable};
-use crate::upstream::{Heard, Holder, Lease, Mailbox, PinnedLine, Reply, Shared, Use};
+use crate::upstream::{FramePiece, Holder, Lease, Mailbox, PinnedLine, Reply, Shared, Use};
 
 pub(super) struct Links {
     pub worker: Rc<Worker>,
@@ -254,7 +254,7 @@ impl Host for Links {
         self.lease.as_ref().map_or(0, |lease| lease.0.unwritten())
     }
 
-    fn frame(&mut self, bytes: &[u8]) -> Option<Heard> {
+    fn frame(&mut self, bytes: &[u8]) -> Option<FramePiece> {
         let (lease, _) = self.lease.as_deref_mut()?;
         lease.frame(bytes)
     }

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::dial::ServerConnection;
 use super::holder::Holder;
-use super::pipeline::pinned::{Heard, PinnedLine, Reply};
+use super::pipeline::pinned::{FramePiece, PinnedLine, Reply};
 use super::pool::{Claim, Pool};
 use super::shares::Use;
 use super::yield_to_io::yield_to_io;
@@ -160,7 +160,7 @@ impl Lease {
     }
 
     /// The next piece of a frame at the front of `bytes`. `None` when that is no frame.
-    pub(crate) fn frame(&mut self, bytes: &[u8]) -> Option<Heard> {
+    pub(crate) fn frame(&mut self, bytes: &[u8]) -> Option<FramePiece> {
         let received = self.line.frame(bytes).ok()?;
         if received.first {
             self.pool.note_answer();

@@ -68,7 +68,7 @@ pub(crate) use lease::Lease;
 pub(crate) use mailbox::Holding;
 pub use mailbox::Mailbox;
 pub(crate) use memory_budget::MemoryBudget;
-pub use pipeline::pinned::{Heard, PinnedLine, Reply};
+pub use pipeline::pinned::{FramePiece, PinnedLine, Reply};
 pub(crate) use read_ahead::ReadAhead;
 pub(crate) use remarks::{Notable, Remark};
 pub(crate) use shared::Shared;

@@ -12,7 +12,7 @@ use crate::resp::Request;
 use crate::session::{Cause, Completed, Context, Judged, Login, Route, Scripts, Session};
 use crate::telemetry::ClientDisconnect;
 use crate::traffic::{Facts, Loss, Outgoing, PoolKey, Unavailable};
-use crate::upstream::{Heard, PinnedLine, Reply};
+use crate::upstream::{FramePiece, PinnedLine, Reply};
 
 /// What the request at the front of the client's bytes waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,7 +114,7 @@ pub trait Host {
     fn unwritten(&self) -> usize;
     /// The next piece of a frame at the front of `bytes`, which came on the pinned connection. `None` when that
     /// is no frame.
-    fn frame(&mut self, bytes: &[u8]) -> Option<Heard>;
+    fn frame(&mut self, bytes: &[u8]) -> Option<FramePiece>;
     /// What a piece of a reply is to the session that came on the pinned connection; see
     /// [`PinnedLine::match_reply`].
     fn match_reply(

@@ -11,7 +11,7 @@ use crate::base::limits;
 use crate::session::{Completed, LeaseFate, Sorted};
 use crate::telemetry::ClientDisconnect;
 use crate::traffic::Loss;
-use crate::upstream::{Heard, PinnedLine, Reply};
+use crate::upstream::{FramePiece, PinnedLine, Reply};
 
 /// What of a reply goes to the client as it is, so that it needs no copy.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +38,7 @@ pub fn handle_pinned<'a, H: Host>(
         if !of.leased.is_here {
             return None;
         }
-        let Some(Heard { used, kind, done, .. }) = host.frame(rest) else {
+        let Some(FramePiece { used, kind, done, .. }) = host.frame(rest) else {
             close_untrusted(of, host);
             return None;
         };

@@ -21,13 +21,13 @@ pub struct PinnedLine {
     /// A push came within a reply, so that where replies begin is unknown from here on; or what was written may
     /// not arrive.
     doubtful: bool,
-    /// What was said on it: the server may not be the primary that is wanted.
+    /// An answer of the server says that it is no primary, or not ready.
     sign: Option<Sign>,
 }
 
 /// A piece of a frame at the front of what the server has sent.
 #[derive(Clone, Copy, Debug)]
-pub struct Heard {
+pub struct FramePiece {
     pub used: usize,
     /// The frame's first byte.
     pub kind: u8,
@@ -122,11 +122,11 @@ impl PinnedLine {
     /// # Errors
     ///
     /// When that is no frame; the connection must be closed.
-    pub fn frame(&mut self, bytes: &[u8]) -> Result<Heard, Broken> {
+    pub fn frame(&mut self, bytes: &[u8]) -> Result<FramePiece, Broken> {
         let Frame { used, kind, done } = self.pipeline.frame(bytes)?;
         self.doubtful |= self.pipeline.scanner.has_push() && kind != b'>';
         let first = !std::mem::replace(&mut self.has_replied, true);
-        Ok(Heard { used, kind, done, first })
+        Ok(FramePiece { used, kind, done, first })
     }
 
     /// What a piece of a reply is to the session, as the frames say that were before it; a frame may also be

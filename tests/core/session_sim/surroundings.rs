@@ -14,7 +14,7 @@ use respgate::internals::session::{
     Session, Step,
 };
 use respgate::internals::traffic::{Facts, Loss, Outgoing, PoolKey, Ticket, Unavailable};
-use respgate::internals::upstream::{Heard, PinnedLine, Reply};
+use respgate::internals::upstream::{FramePiece, PinnedLine, Reply};
 
 use super::client::Lease;
 use super::reference::show;
@@ -144,7 +144,7 @@ impl Host for Surroundings<'_> {
         0
     }
 
-    fn frame(&mut self, bytes: &[u8]) -> Option<Heard> {
+    fn frame(&mut self, bytes: &[u8]) -> Option<FramePiece> {
         self.write();
         let lease = self.lease.as_mut().expect("a connection is pinned");
         Some(lease.line.frame(bytes).expect("the server speaks RESP"))
