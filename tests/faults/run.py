@@ -136,7 +136,7 @@ def play(scene, name, seconds):
                     peaks[way.name] = max(peaks.get(way.name, 0), figures["MiB"])
             time.sleep(0.1)
 
-    watcher = threading.Thread(target=watch)
+    watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
     end = fault(scene, seconds)
     sessions = {}

@@ -164,9 +164,13 @@ class Servers:
     def fail_over(self, old_stays):
         """The spare server takes the primary's place without loss; the old one ends or becomes its replica."""
         old, new = self.primary, self.spare
+        until = time.monotonic() + 30
         if old_stays:
-            if (reply := old.ask("FAILOVER", "TO", new.address, str(PLAIN))) != b"+OK\r\n":
-                raise RuntimeError(f"no failover: {reply}")
+            # A replica whose link is up is online for its primary only a moment later.
+            while (reply := old.ask("FAILOVER", "TO", new.address, str(PLAIN))) != b"+OK\r\n":
+                if b"not online" not in reply or time.monotonic() > until:
+                    raise RuntimeError(f"no failover: {reply}")
+                time.sleep(0.02)
         else:
             old.ask("CLIENT", "PAUSE", "5000", "WRITE")
             wanted = int(old.figures()["master_repl_offset"])
@@ -174,7 +178,6 @@ class Servers:
                 time.sleep(0.005)
             new.ask("REPLICAOF", "NO", "ONE")
             old.end()
-        until = time.monotonic() + 30
         while new.figures()["role"] != "master":
             if time.monotonic() > until:
                 raise RuntimeError("the replica does not become the primary")
