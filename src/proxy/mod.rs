@@ -92,6 +92,7 @@ impl Proxy {
         components.sandbox = Some(Arc::new(sandbox));
         access::warn(&config);
         access::announce(&components.policies, &telemetry.metrics);
+        let data_plane = DataPlane::start(&config, &components, &telemetry, Arc::clone(&health))?;
         let admin = match config.telemetry.address {
             None => None,
             Some(address) => {
@@ -101,8 +102,6 @@ impl Proxy {
             }
         };
         let control = control::Bound::open(&config).await?;
-        // Last: it accepts clients.
-        let data_plane = DataPlane::start(&config, &components, &telemetry, Arc::clone(&health))?;
         health.set_listeners_bound(true);
         if config.startup.require_upstream {
             health.require_upstream();
