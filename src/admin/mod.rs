@@ -70,18 +70,17 @@ impl Drop for AdminHandle {
     }
 }
 
-/// Serves `/metrics`, `/livez`, `/readyz`, `/startupz` and `/healthz/upstream` until the handle is
+/// Serves `/metrics`, `/livez`, `/readyz`, `/startupz` and `/healthz/upstream` on `listener` until the handle is
 /// dropped. Any address is allowed: nothing can be changed here.
 ///
 /// # Errors
 ///
-/// When the address cannot be bound, or the system gives no thread.
+/// When the system gives no thread.
 pub fn serve(
-    address: SocketAddr,
+    listener: TcpListener,
     health: Arc<Health>,
     metrics: Arc<Metrics>,
 ) -> io::Result<AdminHandle> {
-    let listener = TcpListener::bind(address)?;
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -23,6 +23,7 @@ mod signals;
 mod supervisor;
 pub(crate) mod verbs;
 
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -92,16 +93,19 @@ impl Proxy {
         components.sandbox = Some(Arc::new(sandbox));
         access::warn(&config);
         access::announce(&components.policies, &telemetry.metrics);
-        let data_plane = DataPlane::start(&config, &components, &telemetry, Arc::clone(&health))?;
-        let admin = match config.telemetry.address {
-            None => None,
-            Some(address) => {
-                let served =
-                    admin::serve(address, Arc::clone(&health), Arc::clone(&telemetry.metrics));
-                Some(served.map_err(|error| StartError::telemetry(address, &error))?)
-            }
-        };
+        let bound = config.telemetry.address.map(|address| {
+            TcpListener::bind(address).map_err(|error| StartError::telemetry(address, &error))
+        });
+        let bound = bound.transpose()?;
         let control = control::Bound::open(&config).await?;
+        // Accepts clients: all other addresses are bound by now, and served from now on.
+        let data_plane = DataPlane::start(&config, &components, &telemetry, Arc::clone(&health))?;
+        let serve = |listener| {
+            let (health, metrics) = (Arc::clone(&health), Arc::clone(&telemetry.metrics));
+            admin::serve(listener, health, metrics)
+                .map_err(|error| StartError::new(format!("no thread: {error}")))
+        };
+        let admin = bound.map(serve).transpose()?;
         health.set_listeners_bound(true);
         if config.startup.require_upstream {
             health.require_upstream();

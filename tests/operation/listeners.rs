@@ -211,6 +211,36 @@ fn addresses_that_cannot_be() {
     assert_eq!(proxy.client().ask(&["PING"]), b"+PONG\r\n");
 }
 
+/// What fails at the start fails before a client is served.
+#[test]
+fn no_client_is_accepted_before_the_addresses_for_operators_are_bound() {
+    let server = Server::mutual_tls(Brand::Redis);
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().port();
+    let home = directory();
+    std::fs::write(home.path().join("token"), "a-token-of-32-characters-or-more-0").unwrap();
+    let admin = format!("[admin]\naddress = \"127.0.0.1:{taken}\"\ntoken_file = \"token\"\n");
+    for (telemetry, admin) in [(taken, String::new()), (free_port(), admin)] {
+        let port = free_port();
+        let listener = listener(&Target::Tcp(port), "");
+        let text = configuration(&server, &listener, OPEN_POLICY, telemetry) + &admin;
+        let (ended, mut accepted) = (AtomicBool::new(false), false);
+        std::thread::scope(|scope| {
+            let start = scope.spawn(|| {
+                let refused = Proxy::refused(home.path(), &text);
+                ended.store(true, Ordering::Relaxed);
+                refused
+            });
+            while !ended.load(Ordering::Relaxed) {
+                accepted |= std::net::TcpStream::connect(("127.0.0.1", port)).is_ok();
+            }
+            let (status, log) = start.join().unwrap();
+            assert!(status.code() == Some(1) && log.contains("in use"), "{log}");
+        });
+        assert!(!accepted, "a client is accepted by a process that ends at its start");
+    }
+}
+
 #[test]
 fn max_clients_refuses_one_more() {
     let server = Server::mutual_tls(Brand::Redis);

@@ -2,6 +2,7 @@
 //!
 //! Owns: [`Proxy`]. Never knows: what travels through it.
 
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -111,7 +112,7 @@ impl Proxy {
             if let Some(status) = proxy.child.try_wait().unwrap() {
                 panic!("respgate ended at its start: {status}\n{}", proxy.log());
             }
-            TcpStream::connect(("127.0.0.1", telemetry_port)).is_ok()
+            answers_livez(telemetry_port)
         });
         proxy
     }
@@ -228,6 +229,16 @@ impl Drop for Proxy {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Whether the telemetry server answers, which it does once the listeners are bound.
+fn answers_livez(port: u16) -> bool {
+    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return false };
+    stream.set_read_timeout(Some(super::client::PATIENCE)).unwrap();
+    let mut answer = String::new();
+    stream.write_all(b"GET /livez HTTP/1.0\r\n\r\n").is_ok()
+        && stream.read_to_string(&mut answer).is_ok()
+        && !answer.is_empty()
 }
 
 /// A directory for one test.
