@@ -53,22 +53,49 @@ fn rare_conversations_are_ones_with_redis() {
     }
 }
 
+/// One client, and an outage that closes connections.
+fn lone_client() -> World {
+    let shape = Shape {
+        clients: 1,
+        dedicated: false,
+        transparent: false,
+        on_outage: OnOutage::Close,
+        max_in_flight: 4,
+        large_bytes: 1 << 16,
+        prefix: "",
+        loud: false,
+    };
+    World::new(shape, clock::now())
+}
+
+fn words(words: &[&str]) -> Vec<Vec<u8>> {
+    words.iter().map(|word| word.as_bytes().to_vec()).collect()
+}
+
+/// Another client's CLIENT TRACKING asks for a connection of this one, whose own request is to be judged again.
+#[test]
+fn connection_is_not_wanted_for_another_client_while_a_request_is_to_be_judged_again() {
+    let mut world = lone_client();
+    world.clients[0].pending.extend([words(&["SET", "c0:k", "v"]), words(&["WATCH", "c0:k"])]);
+    world.turn(0, 2, usize::MAX, false);
+    let key = world.shared[0].key;
+    let connection = world.connect(key);
+    world.shared[0].connection = Some(connection);
+    world.write(0, usize::MAX);
+    world.serve_shared(0);
+    assert_eq!(world.clients[0].waiting(), PendingStep::Reply);
+    world.deliver_shared(0, usize::MAX);
+    assert_eq!(world.clients[0].waiting(), PendingStep::No);
+    assert!(!world.clients[0].conversation.want_lease(), "WATCH would get the error for it");
+    world.turn(0, 1, usize::MAX, false);
+    assert!(matches!(world.clients[0].waiting(), PendingStep::Lease(_)), "its own");
+}
+
 /// A request is lost in an outage while SELECT behind it waits for a connection, which may open in the same turn.
 #[test]
 fn connection_that_opens_behind_a_lost_request_keeps_no_client() {
     for opens in [false, true] {
-        let shape = Shape {
-            clients: 1,
-            dedicated: false,
-            transparent: false,
-            on_outage: OnOutage::Close,
-            max_in_flight: 4,
-            large_bytes: 1 << 16,
-            prefix: "",
-            loud: false,
-        };
-        let mut world = World::new(shape, clock::now());
-        let words = |words: &[&str]| words.iter().map(|word| word.as_bytes().to_vec()).collect();
+        let mut world = lone_client();
         let requests = [words(&["SET", "c0:k", "v"]), words(&["SELECT", "1"])];
         world.clients[0].pending.extend(requests);
         world.turn(0, 2, usize::MAX, false);
