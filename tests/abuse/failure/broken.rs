@@ -4,7 +4,7 @@
 //! Owns: surplus replies, pushes, nonsense. Never knows: dead connections.
 
 use super::support::fake_server::{FakeServer, Order};
-use super::{UNKNOWN, before, line, stays_silent};
+use super::{QUIET, UNKNOWN, before, line, stays_silent};
 
 /// `order` is what the server does to `SET bad 1`; `first` is what its client hears.
 fn check(order: Order, first: &str) {
@@ -104,4 +104,42 @@ fn surplus_reply_on_a_pinned_connection() {
     assert_eq!(server.count("SET"), 0);
     let lost = proxy.metric("respgate_upstream_disconnects_total{reason=\"protocol\"}");
     assert!((lost - 1.0).abs() < 0.1, "{lost}");
+}
+
+/// A server that puts something else between the acknowledgements of a SUBSCRIBE in EXEC's array, ends the array
+/// amid them, or acknowledges too much.
+#[test]
+fn acknowledgements_of_a_transaction_that_are_wrong_cost_its_client_at_most() {
+    let name = |name: &str| format!("*3\r\n$9\r\nsubscribe\r\n$1\r\n{name}\r\n:1\r\n");
+    let (a, b) = (name("a"), name("b"));
+    for array in [
+        format!("*2\r\n{a}+odd\r\n"),
+        format!("*2\r\n{a}-ERR odd\r\n{b}"),
+        format!("*2\r\n+odd\r\n{a}{b}"),
+        format!("*2\r\n{a}{b}{a}{b}+PONG\r\n"),
+        format!("*1\r\n{a}"),
+        "*0\r\n".to_owned(),
+        format!("*3\r\n{a}:1\r\n:2\r\n"),
+    ] {
+        let server = FakeServer::start();
+        server.order("EXEC", Order::Say(array.clone().into_bytes()), 1);
+        let proxy = before(&server, "", "");
+        let (mut client, mut other) = (proxy.client(), proxy.client());
+        for (words, reply) in [
+            (&["MULTI"][..], "+OK"),
+            (&["SUBSCRIBE", "a", "b"], "+QUEUED"),
+            (&["SET", "k", "v"], "+QUEUED"),
+        ] {
+            assert_eq!(client.ask_text(words), reply);
+        }
+        client.send(&["EXEC"]);
+        server.connection_of("EXEC");
+        // Whatever becomes of the client: it is no defect of respgate, and the others have their own replies.
+        let _ = client.next(QUIET);
+        for word in ["one", "two"] {
+            assert_eq!(other.ask(&["ECHO", word]), format!("$3\r\n{word}\r\n").as_bytes());
+        }
+        let log = proxy.log();
+        assert!(!log.contains("RUN-E002") && !log.contains("CLI-E010"), "{array:?}: {log}");
+    }
 }
