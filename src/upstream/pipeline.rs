@@ -306,6 +306,7 @@ impl<W> Pipeline<W> {
         note: &mut Option<Note<'_, W>>,
         mut deliver: impl FnMut(Delivery<'_, W>),
     ) -> Result<(), Broken> {
+        debug_assert_eq!(PINNED, self.pinned, "the reply to another kind of connection");
         let Some(entry) = self.line.front_mut().filter(|_| self.written > 0) else {
             return Err(Broken::UnexpectedReply);
         };
@@ -330,7 +331,8 @@ impl<W> Pipeline<W> {
             return Ok(());
         }
         // An answer to half a request is none, unless the server refuses the rest.
-        if if PINNED { entry.answered } else { self.written < entry.len } {
+        let too_early = if PINNED { entry.answered } else { self.written < entry.len };
+        if too_early {
             return Err(Broken::UnexpectedReply);
         }
         let size = self.begun_bytes + piece.len();
