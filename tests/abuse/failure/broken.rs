@@ -84,7 +84,7 @@ fn surplus_reply_on_a_connection_at_rest() {
     assert_eq!(client.ask(&["BLPOP", "q", "0"]), b"*-1\r\n");
     assert_eq!(server.connection_of("BLPOP"), connection, "it is lent again");
     server.say(connection, b"+SURPLUS\r\n");
-    std::thread::sleep(super::QUIET);
+    std::thread::sleep(QUIET);
     assert_eq!(client.ask(&["BLPOP", "q", "0"]), b"*-1\r\n");
     assert_ne!(server.connection_of("BLPOP"), connection, "it cannot be trusted");
 }
