@@ -121,9 +121,9 @@ pub mod upstream {
     pub mod decisions {
         pub use crate::upstream::decisions::{
             ASIDE_MAX, Action, After, Answer, Around, Ask, Attempt, BUSY_TICK, BreakerRules,
-            Carrier, Checked, ConnectTurn, Connector, Dialed, Ended, HOME, Holder, Line, Member,
-            Next, Node, Outcome, Overdue, Owner, Patience, Pipeline, Place, PoolCore, Pooled,
-            Registry, Relieved, Repeat, RetryBudget, Round, Served, Standing, Step, TURN, Timing,
+            Carrier, Checked, ConnectTurn, Connector, Dialed, Ended, Freshness, HOME, Holder, Line,
+            Member, Next, Node, Outcome, Overdue, Owner, Patience, Pipeline, Place, PoolCore,
+            Pooled, Registry, Relieved, Repeat, RetryBudget, Round, Served, Step, TURN, Timing,
             Turn, Upkeep, Use, WAIT_TICK, Wait, most_for_one_use,
         };
     }

@@ -139,7 +139,7 @@ impl Host for Around {
             server: respgate::internals::traffic::Server::default(),
             has_lease: moment.has_lease,
             lends_at_once: true,
-            held: false,
+            server_holds_writes: false,
             now: moment.now,
             unix_ms: 1_700_000_000_000,
             epoch: 0,

@@ -87,12 +87,13 @@ impl<H: Send + Sync + 'static> Control<H> {
                 Way::Unix(listener) => listener.accept().await.map(|(stream, _)| {
                     let uid = stream.peer_cred().ok().map(|peer| peer.uid());
                     let by = uid.map_or(By::Unknown, By::Uid);
-                    let serve = self.clone().converse(stream, by, None, Arc::clone(&busy));
+                    let serve = self.clone().serve_connection(stream, by, None, Arc::clone(&busy));
                     tokio::spawn(serve)
                 }),
                 Way::Loopback(listener, file) => listener.accept().await.map(|(stream, _)| {
                     let file = Some(file.clone());
-                    let serve = self.clone().converse(stream, By::Token, file, Arc::clone(&busy));
+                    let serve =
+                        self.clone().serve_connection(stream, By::Token, file, Arc::clone(&busy));
                     tokio::spawn(serve)
                 }),
             };
@@ -115,8 +116,13 @@ impl<H: Send + Sync + 'static> Control<H> {
         }
     }
 
-    async fn converse<S>(self, stream: S, by: By, token: Option<PathBuf>, busy: Arc<AtomicBool>)
-    where
+    async fn serve_connection<S>(
+        self,
+        stream: S,
+        by: By,
+        token: Option<PathBuf>,
+        busy: Arc<AtomicBool>,
+    ) where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let patience = self.verbs.iter().map(|verb| verb.patience).max().unwrap_or_default();

@@ -115,7 +115,7 @@ async fn accept(
                 }
                 let (health, metrics) = (Arc::clone(&health), Arc::clone(&metrics));
                 open.push_back(tokio::spawn(async move {
-                    converse(stream, &health, &metrics).await;
+                    serve_connection(stream, &health, &metrics).await;
                 }));
             }
             Err(e) => {
@@ -127,7 +127,7 @@ async fn accept(
 }
 
 /// Answers one request and closes.
-async fn converse(stream: TcpStream, health: &Health, metrics: &Metrics) {
+async fn serve_connection(stream: TcpStream, health: &Health, metrics: &Metrics) {
     let respond = |request: Request<Incoming>| {
         let answer = routes::answer(request.method(), request.uri(), health, metrics, clock::now());
         std::future::ready(Ok::<Response<String>, Infallible>(answer))

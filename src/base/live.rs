@@ -1,6 +1,6 @@
 //! A value that may be replaced while it is read.
 //!
-//! Owns: [`Live`], [`Held`]. Never knows: what it holds.
+//! Owns: [`Live`], [`Cached`]. Never knows: what it holds.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -35,10 +35,10 @@ impl<T> Live<T> {
 
     /// The version of this moment, until the holder looks for a newer one.
     #[must_use]
-    pub(crate) fn hold(&self) -> Held<T> {
+    pub(crate) fn cache(&self) -> Cached<T> {
         // Counted before it is read: a replacement in between is found by the next look.
         let replaced = self.0.replaced.load(Ordering::Acquire);
-        Held { live: self.clone(), version: self.get(), replaced }
+        Cached { live: self.clone(), version: self.get(), replaced }
     }
 
     /// Replaces the value; later reads return the new one.
@@ -56,13 +56,13 @@ impl<T> Clone for Live<T> {
 
 /// One reader's version of a [`Live`] value.
 #[derive(Debug)]
-pub(crate) struct Held<T> {
+pub(crate) struct Cached<T> {
     live: Live<T>,
     version: Arc<T>,
     replaced: u64,
 }
 
-impl<T> Held<T> {
+impl<T> Cached<T> {
     /// Takes the current version and says whether it is another; one load while nothing has changed.
     #[inline(always)]
     pub(crate) fn refresh(&mut self) -> bool {
@@ -71,14 +71,14 @@ impl<T> Held<T> {
 
     #[cold]
     fn renew(&mut self) -> bool {
-        let current = self.live.hold();
+        let current = self.live.cache();
         let is_new = !Arc::ptr_eq(&current.version, &self.version);
         *self = current;
         is_new
     }
 }
 
-impl<T> Deref for Held<T> {
+impl<T> Deref for Cached<T> {
     type Target = T;
 
     #[inline]
@@ -92,16 +92,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn held_version_changes_only_when_its_holder_looks() {
+    fn cached_version_changes_only_when_its_holder_looks() {
         let live = Live::new(1);
-        let mut held = live.hold();
-        assert!(!held.refresh());
+        let mut cached = live.cache();
+        assert!(!cached.refresh());
         live.set(Arc::new(2));
-        assert_eq!((*held, *live.get()), (1, 2));
-        assert!(held.refresh() && *held == 2);
-        assert!(!held.refresh());
+        assert_eq!((*cached, *live.get()), (1, 2));
+        assert!(cached.refresh() && *cached == 2);
+        assert!(!cached.refresh());
         live.set(Arc::new(3));
         live.set(live.get());
-        assert!(held.refresh() && *held == 3, "two replacements at once");
+        assert!(cached.refresh() && *cached == 3, "two replacements at once");
     }
 }

@@ -8,7 +8,7 @@ use super::conversation::Conversation;
 use super::links::Links;
 use crate::command::{self, Effect, Spec};
 use crate::policy::keeps_subscriptions;
-use crate::session::{Marks, Seat};
+use crate::session::{ClientEntry, Marks};
 use crate::telemetry::ClientDisconnect;
 
 /// Takes up what a reload has put in force. Redis cuts off the clients of a deleted user (acl.c
@@ -43,20 +43,20 @@ pub(super) fn notice(conversation: &mut Conversation, links: &mut Links) {
     if std::mem::replace(&mut links.access_seen, changes) != changes {
         refresh(conversation, links);
     }
-    if links.seat.take_newly_blocked() {
+    if links.entry.take_newly_blocked() {
         notice_block(conversation, links);
     }
 }
 
 /// The connection is to end: now, if the client was killed, or once no reply is outstanding. What was asked once and goes
 /// on ends now as well.
-pub(super) fn end(conversation: &mut Conversation, seat: &Seat) {
-    if seat.is_killed() {
+pub(super) fn end(conversation: &mut Conversation, entry: &ClientEntry) {
+    if entry.is_killed() {
         return conversation.end_now(ClientDisconnect::Killed);
     }
-    let Some((why, until)) = seat.retired() else { return };
+    let Some((why, until)) = entry.retired() else { return };
     let session = conversation.session();
-    let monitors = seat.figures().marks.has(Marks::MONITOR);
+    let monitors = entry.figures().marks.has(Marks::MONITOR);
     let goes_on =
         session.subscribes() || session.is_blocked() || session.is_streaming() || monitors;
     if goes_on || conversation.now() >= until {
@@ -69,9 +69,9 @@ pub(super) fn end(conversation: &mut Conversation, seat: &Seat) {
 fn notice_block(conversation: &mut Conversation, links: &Links) {
     conversation.session_mut().handle_new_policy();
     let session = conversation.session();
-    let denied = |spec: &'static Spec| links.seat.block_of(spec).is_some();
+    let denied = |spec: &'static Spec| links.entry.block_of(spec).is_some();
     let any = |effect| command::all().iter().filter(|spec| spec.effect == effect).any(denied);
-    let monitors = links.seat.figures().marks.has(Marks::MONITOR);
+    let monitors = links.entry.figures().marks.has(Marks::MONITOR);
     let goes_on = (session.subscribes() && any(Effect::Subscribe))
         || (monitors && any(Effect::Monitor))
         || (session.is_streaming() && any(Effect::Replicate { streams: true }))

@@ -14,12 +14,12 @@ use super::conversation::Hold;
 use crate::audit::{Audit, Event, Kind};
 use crate::base::clock;
 use crate::base::limits;
-use crate::base::live::{Held, Live};
+use crate::base::live::{Cached, Live};
 use crate::command::{self, KeyPosition, Spec};
 use crate::config::{OnOverflow, Places};
 use crate::policy::{CommandSet, Policy, Refusal, Rule};
 use crate::resp::Request;
-use crate::session::{Judged, RequestScratch, Seat, Session};
+use crate::session::{ClientEntry, Judged, RequestScratch, Session};
 
 /// The audit log as the data plane uses it, and what of it a reload replaces.
 #[derive(Clone, Debug)]
@@ -39,7 +39,7 @@ pub(crate) struct AuditRules {
 #[derive(Debug)]
 pub(super) struct Auditor {
     audit: Arc<Audit>,
-    rules: RefCell<Held<AuditRules>>,
+    rules: RefCell<Cached<AuditRules>>,
     keys: RefCell<Vec<KeyPosition>>,
     /// The id of the event at hand, when the client's error has it already.
     announced: Cell<Option<u64>>,
@@ -53,14 +53,14 @@ pub(super) struct Auditor {
 
 /// A client, as events say it.
 pub(super) struct Who<'a> {
-    pub seat: &'a Seat,
+    pub entry: &'a ClientEntry,
     pub listener: &'a str,
 }
 
 impl Auditor {
     pub(super) fn new(parts: AuditParts) -> Self {
         Self {
-            rules: RefCell::new(parts.rules.hold()),
+            rules: RefCell::new(parts.rules.cache()),
             audit: parts.audit,
             keys: RefCell::default(),
             announced: Cell::new(None),
@@ -82,7 +82,7 @@ impl Auditor {
             self.write_opened(who);
             return Hold::No;
         }
-        let since = *self.held.borrow_mut().entry(who.seat.id).or_insert(now);
+        let since = *self.held.borrow_mut().entry(who.entry.id).or_insert(now);
         let hold = hold(settings.on_overflow, since, now, settings.wait);
         if hold == Hold::Refuse && !self.refusing.replace(true) {
             tracing::error!(
@@ -176,7 +176,7 @@ impl Auditor {
     /// While there is no room the event waits: the client's commands are held as well.
     pub(super) fn opened(&self, who: &Who<'_>) {
         if self.audit.settings().connections {
-            self.unwritten.borrow_mut().insert(who.seat.id, clock::wall());
+            self.unwritten.borrow_mut().insert(who.entry.id, clock::wall());
             if !self.audit.holds_commands() {
                 self.write_opened(who);
             }
@@ -186,7 +186,7 @@ impl Auditor {
     fn write_opened(&self, who: &Who<'_>) {
         let mut unwritten = self.unwritten.borrow_mut();
         if !unwritten.is_empty()
-            && let Some(at) = unwritten.remove(&who.seat.id)
+            && let Some(at) = unwritten.remove(&who.entry.id)
         {
             self.audit.record_at(&of(Kind::ConnectionOpened, who), self.audit.next_id(), at);
         }
@@ -206,8 +206,8 @@ impl Auditor {
     }
 
     pub(super) fn closed(&self, who: &Who<'_>, why: &str) {
-        self.held.borrow_mut().remove(&who.seat.id);
-        self.audit.forget_wait(who.seat.id);
+        self.held.borrow_mut().remove(&who.entry.id);
+        self.audit.forget_wait(who.entry.id);
         if self.audit.settings().connections {
             self.write_opened(who);
             let mut event = of(Kind::ConnectionClosed, who);
@@ -263,17 +263,17 @@ fn hold(on_overflow: OnOverflow, since: Instant, now: Instant, wait: Duration) -
 
 fn of<'a>(kind: Kind, who: &Who<'a>) -> Event<'a> {
     let mut event = Event::new(kind);
-    let peer = who.seat.peer();
+    let peer = who.entry.peer();
     event.listener = Some(who.listener);
-    event.client = Some(who.seat.id);
+    event.client = Some(who.entry.id);
     event.address = (!peer.is_unix).then_some(&*peer.address);
-    event.user = Some(who.seat.user().as_str().to_owned());
+    event.user = Some(who.entry.user().as_str().to_owned());
     event.uid = peer.uid();
     if let Some(certificate) = peer.certificate() {
         event.certificate = Some(&certificate.name);
         event.fingerprint = (kind == Kind::ConnectionOpened).then_some(&*certificate.fingerprint);
     }
-    event.name = who.seat.name().map(shortened);
+    event.name = who.entry.name().map(shortened);
     event
 }
 

@@ -69,7 +69,7 @@ impl<J> Certificates<J> {
     }
 
     /// A client is gone.
-    pub(super) fn leave(&mut self, client: u64) {
+    pub(super) fn remove(&mut self, client: u64) {
         let Some(shown) = self.clients.remove(&client) else { return };
         let key = shown.key();
         // The last two: this one, and that of the map.
@@ -153,8 +153,8 @@ mod tests {
         assert_eq!(all.note_time(at(12)), 0, "they are known");
         let why = ClientDisconnect::CertificateExpired;
         assert_eq!(all.ending(), [(1, why), (2, why)]);
-        all.leave(1);
-        all.leave(2);
+        all.remove(1);
+        all.remove(2);
         assert!(all.ending().is_empty() && all.all().count() == 1);
     }
 
@@ -171,7 +171,7 @@ mod tests {
         all.enter(3, shown("a", b"x", 10));
         assert_eq!(all.ending(), ending);
         for client in [1, 3, 2] {
-            all.leave(client);
+            all.remove(client);
         }
         assert!(all.all().next().is_none() && all.clients.is_empty() && !all.any_ends);
     }

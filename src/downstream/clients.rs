@@ -25,7 +25,7 @@ impl Clients {
     }
 
     /// One that had entered is gone.
-    pub(super) fn leave(&self) {
+    pub(super) fn remove(&self) {
         let before = self.count.fetch_sub(1, Relaxed);
         debug_assert!(before > 0, "a client that is removed was added before");
     }
@@ -48,7 +48,7 @@ mod tests {
         assert_eq!((numbers.len(), clients.count()), (1500, 1500));
         let distinct: HashSet<u64> = numbers.iter().copied().collect();
         assert_eq!(distinct.len(), numbers.len());
-        clients.leave();
+        clients.remove();
         assert_eq!(clients.enter(1500), Some(1501));
         assert_eq!(clients.enter(1500), None);
     }

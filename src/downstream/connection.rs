@@ -23,7 +23,7 @@ use super::{access, shown};
 use crate::base::clock;
 use crate::base::late_wake::LateWake;
 use crate::base::live::Live;
-use crate::session::{Cause, LimiterRegistry, ListenerAccess, Peer, Seat};
+use crate::session::{Cause, ClientEntry, LimiterRegistry, ListenerAccess, Peer};
 use crate::telemetry::ClientDisconnect;
 use crate::traffic::{Facts, Loss, OpenFailure, PoolKey};
 use crate::upstream::{Delivery, Lease, yield_to_io};
@@ -66,7 +66,7 @@ impl<S: ClientStream> Connection<S> {
         let (links, session) = Links::new(id, worker, live_access, limiter_registry, peer, now);
         let connection = Box::new(Self {
             stream,
-            conversation: Conversation::new(links.seat.id, session, limits, now),
+            conversation: Conversation::new(links.entry.id, session, limits, now),
             links,
             pending: None,
             unflushed: false,
@@ -80,14 +80,14 @@ impl<S: ClientStream> Connection<S> {
     }
 
     /// Where the client is shown, and the listener's address.
-    pub(super) fn who(&self) -> (Rc<Seat>, Box<str>) {
-        (Rc::clone(&self.links.seat), self.links.access.listener.clone())
+    pub(super) fn who(&self) -> (Rc<ClientEntry>, Box<str>) {
+        (Rc::clone(&self.links.entry), self.links.access.listener.clone())
     }
 
     /// Serves the client until it is gone; says why it went.
     pub(super) async fn serve(mut self: Box<Self>) -> ClientDisconnect {
         let why = std::future::poll_fn(|cx| self.poll(cx)).await;
-        report_end(why, self.links.seat.id, self.account.bytes, self.conversation.output().len());
+        report_end(why, self.links.entry.id, self.account.bytes, self.conversation.output().len());
         if why == ClientDisconnect::UpstreamLost {
             self.links.worker.upstream.note_client_closed();
         }
@@ -109,8 +109,8 @@ impl<S: ClientStream> Connection<S> {
         self.links.unix_ms = 0;
         self.socket_empty = false;
         access::notice(&mut self.conversation, &mut self.links);
-        if self.links.seat.is_to_end() {
-            access::end(&mut self.conversation, &self.links.seat);
+        if self.links.entry.is_to_end() {
+            access::end(&mut self.conversation, &self.links.entry);
         }
         for _ in 0..ROUNDS_PER_TURN {
             let mut progress = self.take_replies(cx);
@@ -227,7 +227,7 @@ impl<S: ClientStream> Connection<S> {
 
     /// Writes and reads the pinned connection. Returns whether anything happened.
     fn poll_lease(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.conversation.rests() {
+        if self.conversation.is_paused() {
             return false;
         }
         let mut progress = false;
@@ -296,7 +296,7 @@ impl<S: ClientStream> Connection<S> {
                 now >= until || turn.is_some_and(|turn| turn.poll(cx.waker()))
             }
             PendingStep::Room(until) => {
-                let (auditor, id) = (self.links.worker.auditor.as_ref(), self.links.seat.id);
+                let (auditor, id) = (self.links.worker.auditor.as_ref(), self.links.entry.id);
                 let room = auditor.is_none_or(|own| own.poll_room(id, cx.waker()));
                 now >= until || room
             }
@@ -329,7 +329,7 @@ impl<S: ClientStream> Connection<S> {
                 self.show();
             }
             Err(failure) => {
-                links.seat.end_want(false);
+                links.entry.end_want(false);
                 conversation.handle_lease_failed(&failure, links);
             }
         }
@@ -354,7 +354,7 @@ impl<S: ClientStream> Connection<S> {
     fn serve_want(&mut self) -> bool {
         if self.conversation.has_lease() {
             self.show();
-            self.links.seat.end_want(true);
+            self.links.entry.end_want(true);
             return true;
         }
         self.conversation.want_lease()
@@ -366,7 +366,7 @@ impl<S: ClientStream> Connection<S> {
         // A transaction or HELLO that is answered may have made the client another user.
         self.conversation.settle_user(&mut self.links);
         let mut progress = self.conversation.handle_pending(&mut self.links);
-        progress |= self.links.seat.is_wanted() && self.serve_want();
+        progress |= self.links.entry.is_wanted() && self.serve_want();
         if self.reads() {
             let mut scratch = self.links.worker.take_scratch();
             // A read that did not fill the buffer has emptied the socket: the second one finds

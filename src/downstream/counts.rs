@@ -11,7 +11,7 @@ use super::worker::Worker;
 use crate::base::clock;
 use crate::base::limits;
 use crate::command::Spec;
-use crate::session::{Class, Completed, Denial, Held, Judged, Login, Session};
+use crate::session::{Class, Completed, Denial, HeldSlot, Judged, Login, Session};
 use crate::telemetry::{Slow, Times, UpstreamDisconnect};
 use crate::traffic::{Loss, Ticket};
 use crate::upstream::Lease;
@@ -60,7 +60,7 @@ impl Links {
             }
         };
         let mut refusals = worker.refusals.borrow_mut();
-        refusals.log_login(now, who.listener, who.seat.peer(), user);
+        refusals.log_login(now, who.listener, who.entry.peer(), user);
     }
 
     /// Counts misses and errors that were answered because the server cannot be reached.
@@ -167,7 +167,7 @@ impl Links {
                 policy: self.policy.section().into(),
                 listener: self.access.listener.clone(),
                 user: session.user_name().into(),
-                client: self.seat.id,
+                client: self.entry.id,
                 database: session.key().database,
                 times,
                 error: late.error,
@@ -236,7 +236,7 @@ impl Links {
 
 /// What the server may be at work on still holds its places in the limits: until the server has ended the
 /// connection, which it does behind the last command, or the time of a command has passed.
-fn outlive(worker: &Worker, lease: Lease, held: Vec<(Ticket, Held)>) {
+fn outlive(worker: &Worker, lease: Lease, held: Vec<(Ticket, HeldSlot)>) {
     let timeout = worker.upstream.command_timeout();
     let timeout = if timeout.is_zero() { limits::ABANDONED_WORK_TIMEOUT } else { timeout };
     tokio::task::spawn_local(async move {

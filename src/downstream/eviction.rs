@@ -60,7 +60,7 @@ mod tests {
     fn eviction_takes_the_largest_that_moves_least() {
         let busy = holder(1, 3000, 0, true);
         let still = holder(2, 1000, 1000, true);
-        assert_eq!(choose(vec![busy, still], 1), [2], "a third of the size, but it rests");
+        assert_eq!(choose(vec![busy, still], 1), [2], "a third of the size, but idle");
         assert_eq!(choose(vec![busy, holder(2, 10, 1000, true)], 1), [1], "too small to matter");
         assert_eq!(choose(vec![busy, still], 2000 * 1024), [2, 1]);
     }

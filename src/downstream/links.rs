@@ -17,13 +17,13 @@ use super::metrics::Passed;
 use super::notes::Counts;
 use super::worker::{Judging, Worker};
 use crate::base::clock;
-use crate::base::live::{Held, Live};
+use crate::base::live::{Cached, Live};
 use crate::command::Spec;
 use crate::policy::Policy;
 use crate::resp::Request;
 use crate::session::{
-    Cause, Completed, Context, Judged, LimiterRegistry, Limiters, ListenerAccess, Login, Peer,
-    Route, Scripts, Seat, Session, Step,
+    Cause, ClientEntry, Completed, Context, Judged, LimiterRegistry, Limiters, ListenerAccess,
+    Login, Peer, Route, Scripts, Session, Step,
 };
 use crate::telemetry::{ClientDisconnect, UpstreamDisconnect};
 use crate::traffic::{Facts, Loss, Outgoing, PoolKey, Unavailable};
@@ -32,9 +32,9 @@ use crate::upstream::{FramePiece, Holder, Lease, Mailbox, PinnedLine, Reply, Sha
 pub(super) struct Links {
     pub worker: Rc<Worker>,
     /// Where the client is shown to others.
-    pub seat: Rc<Seat>,
+    pub entry: Rc<ClientEntry>,
     /// The listener's rules, as last seen.
-    pub access: Held<ListenerAccess>,
+    pub access: Cached<ListenerAccess>,
     /// How many changes of access rules this connection has applied.
     pub access_seen: u64,
     /// The policy of the session's user.
@@ -60,20 +60,20 @@ impl Links {
         peer: Peer,
         now: Instant,
     ) -> (Self, Session) {
-        let (seat, mailbox) = worker.admit(id, peer, now);
-        let access = live_access.hold();
+        let (entry, mailbox) = worker.admit(id, peer, now);
+        let access = live_access.cache();
         let outage = worker.upstream.on_outage();
         let roster = Rc::clone(&worker.roster);
-        let mut session = Session::enter(roster, Rc::clone(&seat), &access.auth, outage);
+        let mut session = Session::enter(roster, Rc::clone(&entry), &access.auth, outage);
         let policy = session.policy(&access).unwrap_or_else(|| Arc::clone(&access.policy));
-        seat.note_policy(&policy);
+        entry.note_policy(&policy);
         worker.guard_scripts_of(&policy);
-        let limiters = limiter_registry.limiters(&policy, seat.peer(), now);
+        let limiters = limiter_registry.limiters(&policy, entry.peer(), now);
         let counts = Counts::new(worker.metrics.tally(&policy));
         let links = Self {
             access_seen: worker.access_changes(),
             worker,
-            seat,
+            entry,
             access,
             policy,
             limiter_registry,
@@ -94,7 +94,7 @@ impl Links {
         match route {
             Route::Pinned => None,
             Route::Shared(key) => Some(self.shared(key)),
-            Route::Held(key) => {
+            Route::Stalled(key) => {
                 let Some(lane) = self.worker.upstream.lane(key) else {
                     return Some(self.shared(key));
                 };
@@ -127,23 +127,23 @@ impl Links {
 
     /// The pinned connection that was waited for.
     pub(super) fn take_lease(&mut self, lease: Lease, cause: Cause) {
-        self.seat.forget_aim();
+        self.entry.forget_aim();
         self.worker.metrics.pinned(cause, 1);
         self.lease = Some(Box::new((lease, cause)));
         if self.mailbox.has_left() {
             self.note_left(true);
         }
-        self.seat.end_want(true);
+        self.entry.end_want(true);
     }
 
     /// The user and listener to which a pinned connection is lent.
     pub(super) fn holder(&self) -> Holder {
-        let user = (!self.access.auth.is_off()).then(|| self.seat.user().into());
-        Holder { user, listener: Arc::clone(&self.seat.peer().listener) }
+        let user = (!self.access.auth.is_off()).then(|| self.entry.user().into());
+        Holder { user, listener: Arc::clone(&self.entry.peer().listener) }
     }
 
     pub(super) fn who(&self) -> Who<'_> {
-        Who { seat: &self.seat, listener: &self.access.listener }
+        Who { entry: &self.entry, listener: &self.access.listener }
     }
 
     /// What was found out about the request just judged, for code that reads it later.
@@ -210,7 +210,7 @@ impl Host for Links {
             server,
             has_lease: moment.has_lease,
             lends_at_once: moment.prefers_lease && worker.upstream.lends_at_once(Use::Large),
-            held: worker.upstream.lane(moment.key).is_some(),
+            server_holds_writes: worker.upstream.lane(moment.key).is_some(),
             now: moment.now,
             unix_ms: self.unix_ms,
             epoch: worker.upstream.epoch(),
@@ -276,7 +276,7 @@ impl Host for Links {
         self.worker.metrics.pinned(cause, -1);
         match end {
             // An UNBLOCK in flight to it must not reach another session.
-            LeaseEnd::Returned if self.seat.is_aimed_at() => {}
+            LeaseEnd::Returned if self.entry.is_aimed_at() => {}
             LeaseEnd::Returned => lease.give_back(),
             LeaseEnd::Dropped => {}
             LeaseEnd::Replaced => lease.close_for(UpstreamDisconnect::Rotation),
@@ -334,12 +334,12 @@ impl Host for Links {
         self.worker.upstream.is_silent()
     }
 
-    fn is_leaving(&self) -> bool {
-        self.worker.is_leaving() || self.seat.is_to_end()
+    fn is_to_end(&self) -> bool {
+        self.worker.is_draining() || self.entry.is_to_end()
     }
 
-    fn leaving_why(&self) -> ClientDisconnect {
-        self.seat.retired().map_or(ClientDisconnect::Drain, |(why, _)| why)
+    fn end_reason(&self) -> ClientDisconnect {
+        self.entry.retired().map_or(ClientDisconnect::Drain, |(why, _)| why)
     }
 
     fn is_over_budget(&self) -> bool {
@@ -396,8 +396,8 @@ impl Host for Links {
             return PolicyChange::Same;
         }
         // What it has used of its own limits is kept for when it comes back to that policy.
-        self.limiters = self.limiter_registry.limiters(&policy, self.seat.peer(), now);
-        self.seat.note_policy(&policy);
+        self.limiters = self.limiter_registry.limiters(&policy, self.entry.peer(), now);
+        self.entry.note_policy(&policy);
         self.worker.guard_scripts_of(&policy);
         self.counts.tally = self.worker.metrics.tally(&policy);
         self.policy = policy;
@@ -467,7 +467,7 @@ impl Host for Links {
             ),
             Notice::CrossProtocol => tracing::warn!(
                 code = "CLI-E005",
-                client = self.seat.id,
+                client = self.entry.id,
                 "client disconnected: it sent the command POST or Host:, as a browser does in a cross-protocol attack"
             ),
             Notice::Untrusted => {

@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener};
 use super::auditor::Who;
 use super::client_stream::ClientStream;
 use super::connection::Connection;
-use super::guest::Guest;
+use super::disconnect_guard::DisconnectGuard;
 use super::handshake_thread::HandshakeThread;
 use super::handshakes::{Established, Handshakes};
 use super::holder::{Holder, holder};
@@ -290,14 +290,14 @@ impl Listener {
             Rc::clone(&self.limiter_registry),
             peer,
         );
-        let (seat, listener) = connection.who();
+        let (entry, listener) = connection.who();
         if let Some(auditor) = &worker.auditor {
-            auditor.opened(&Who { seat: &seat, listener: &listener });
+            auditor.opened(&Who { entry: &entry, listener: &listener });
         }
-        let guest = Guest { worker, id, seat, listener, kind, place, why: None };
+        let guard = DisconnectGuard { worker, id, entry, listener, kind, place, why: None };
         tokio::task::spawn_local(async move {
             let why = connection.serve().await;
-            guest.leaves(why).await;
+            guard.finish(why).await;
         });
         Some(id)
     }

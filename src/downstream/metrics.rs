@@ -110,7 +110,7 @@ impl ClientMetrics {
         self.counted.client_connections_rejected_total[why].inc();
     }
 
-    pub(super) fn left(&self, kind: ListenerKind, place: &Place, why: ClientDisconnect) {
+    pub(super) fn disconnected(&self, kind: ListenerKind, place: &Place, why: ClientDisconnect) {
         place.clients.dec();
         self.counted.client_connections[kind].dec();
         self.counted.client_disconnects_total[why].inc();

@@ -9,7 +9,7 @@ use crate::session::Marks;
 /// `held`: bytes of memory that the connection keeps.
 #[inline(always)]
 pub(super) fn show(conversation: &Conversation, links: &Links, held: usize) {
-    links.seat.show(|figures| {
+    links.entry.show(|figures| {
         let session = conversation.session();
         session.show(figures);
         if let Some(spec) = session.shown_command() {

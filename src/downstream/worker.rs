@@ -23,7 +23,7 @@ use crate::base::{clock, limits};
 use crate::config::{self, ClientLimits, PoolMode};
 use crate::policy::{Blocks, Policy, TrafficProfiles};
 use crate::session::{
-    Choice, Completed, Listed, MultiPermission, Peer, RequestScratch, Roster, Scripts, Seat,
+    Choice, ClientEntry, Completed, Listed, MultiPermission, Peer, RequestScratch, Roster, Scripts,
 };
 use crate::telemetry::redact::KeyMask;
 use crate::telemetry::{Found, Metrics, Slow};
@@ -83,7 +83,7 @@ pub(crate) struct Worker {
     clients: RefCell<HashMap<u64, Weak<Mailbox>>>,
     /// Those of all threads.
     all_clients: Arc<Clients>,
-    leaving: Cell<bool>,
+    draining: Cell<bool>,
     access_changes: Cell<u64>,
     shared_requests: Cell<u64>,
 }
@@ -121,7 +121,7 @@ impl Worker {
             certificates: RefCell::default(),
             clients: RefCell::default(),
             all_clients: parts.clients,
-            leaving: Cell::new(false),
+            draining: Cell::new(false),
             access_changes: Cell::new(0),
             shared_requests: Cell::new(0),
         })
@@ -150,7 +150,12 @@ impl Worker {
         self.all_clients.enter(self.limits.get().max_clients)
     }
 
-    pub(super) fn admit(&self, id: u64, peer: Peer, now: Instant) -> (Rc<Seat>, Rc<Mailbox>) {
+    pub(super) fn admit(
+        &self,
+        id: u64,
+        peer: Peer,
+        now: Instant,
+    ) -> (Rc<ClientEntry>, Rc<Mailbox>) {
         let limit = self.limits.get().output_hard_bytes;
         let mailbox = Mailbox::new(limit, Rc::clone(&self.buffers));
         self.clients.borrow_mut().insert(id, Rc::downgrade(&mailbox));
@@ -165,10 +170,10 @@ impl Worker {
     }
 
     pub(super) fn unregister(&self, id: u64) {
-        self.roster.leave(id);
-        self.certificates.borrow_mut().leave(id);
+        self.roster.remove(id);
+        self.certificates.borrow_mut().remove(id);
         self.clients.borrow_mut().remove(&id);
-        self.all_clients.leave();
+        self.all_clients.remove();
     }
 
     /// A request is answered.
@@ -366,7 +371,7 @@ impl Worker {
 
     /// Closes idle clients now, the others after their last reply.
     pub(crate) fn begin_drain(&self) {
-        self.leaving.set(true);
+        self.draining.set(true);
         self.wake_all();
     }
 
@@ -398,7 +403,7 @@ impl Worker {
         }
     }
 
-    pub(super) const fn is_leaving(&self) -> bool {
-        self.leaving.get()
+    pub(super) const fn is_draining(&self) -> bool {
+        self.draining.get()
     }
 }

@@ -18,7 +18,7 @@ use crate::command::{Does, PatternAt, Reach, Script, Spec};
 use crate::resp::Request;
 
 use super::fault::{ContentFault, TtlFault, put};
-use super::guard::Distrust;
+use super::guard::GuardFailure;
 use super::keyspace::does;
 pub(super) use crate::base::rule::Rule;
 
@@ -59,7 +59,7 @@ pub(super) enum No {
     /// It would show that.
     Shows,
     /// On this server no script stays inside.
-    Unguarded(Distrust),
+    Unguarded(GuardFailure),
 }
 
 /// What the text speaks of.
@@ -117,7 +117,7 @@ impl Refusal {
 
     /// No script can be guarded on this server.
     #[must_use]
-    pub const fn unguarded(spec: &'static Spec, why: Distrust) -> Self {
+    pub const fn unguarded(spec: &'static Spec, why: GuardFailure) -> Self {
         Self::new(Rule::Script, Some(spec), Cause::Script(No::Unguarded(why)))
     }
 

@@ -214,7 +214,7 @@ impl Proxy {
                     Some(order) = self.orders.recv() => match order {
                         ProcessRequest::Reload(answer) => due.reload_for(answer),
                         ProcessRequest::Stop { now, answer } => {
-                            due.leave_now = now;
+                            due.exit_now = now;
                             let _ = answer.send(());
                             break;
                         }
@@ -235,9 +235,9 @@ impl Proxy {
             }
         }
         supervisor.stopping();
-        let now = due.leave_now;
+        let now = due.exit_now;
         drop(due);
-        self.leave(signals, now).await;
+        self.shut_down(signals, now).await;
         Ok(())
     }
 
@@ -265,7 +265,7 @@ impl Proxy {
         }
     }
 
-    async fn leave(mut self, mut signals: mpsc::Receiver<Signal>, now: bool) {
+    async fn shut_down(mut self, mut signals: mpsc::Receiver<Signal>, now: bool) {
         tracing::info!("shutting down: draining clients");
         self.health.set_draining();
         self.telemetry.metrics.state.set(self.health.state());
@@ -323,7 +323,7 @@ struct Due {
     /// It could not be asked, and is asked again then.
     ask_again: Option<Instant>,
     /// Exit without a drain.
-    leave_now: bool,
+    exit_now: bool,
     /// Receives the result of the reload.
     answers: Vec<oneshot::Sender<Vec<Attempt>>>,
 }

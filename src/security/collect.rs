@@ -188,7 +188,7 @@ async fn tls(config: &Config, address: SocketAddr, limit: Duration) -> Known<Tls
 /// What the server answers to respgate's user, and the plaintext port that its settings name.
 async fn login(config: &Config, limit: Duration) -> (LoginFacts, Option<u16>) {
     let user = config.upstream.auth.username.as_deref().unwrap_or("default");
-    let mut conversation = match converse(config, limit).await {
+    let mut conversation = match open_conversation(config, limit).await {
         Ok(conversation) => conversation,
         Err(why) => return (unknown(user, &why), None),
     };
@@ -229,7 +229,7 @@ async fn login(config: &Config, limit: Duration) -> (LoginFacts, Option<u16>) {
     (facts, port.ok().and_then(|port| port.parse().ok()))
 }
 
-async fn converse(config: &Config, limit: Duration) -> Known<Conversation> {
+async fn open_conversation(config: &Config, limit: Duration) -> Known<Conversation> {
     let unusable = |error: TlsError| error.to_string();
     let store = config.upstream.tls.as_ref().map(TlsStore::open).transpose().map_err(unusable)?;
     let target = Server::of(&config.upstream).map_err(unusable)?;

@@ -71,7 +71,7 @@ pub(super) fn complete_exec(
 
 /// A message without a request, with the client's own names.
 pub(super) fn write_push(session: &Session, frame: &[u8], out: &mut BytesMut) {
-    match session.listening.names().cloned().or_else(|| session.seat.names()) {
+    match session.listening.names().cloned().or_else(|| session.entry.names()) {
         Some(prefix) => prefix.push(frame, out),
         None => out.extend_from_slice(frame),
     }

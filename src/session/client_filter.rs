@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::access::Auth;
 use super::client_info::ClientInfo;
 use super::client_text;
-use super::roster::{Marks, Seat};
+use super::roster::{ClientEntry, Marks};
 use crate::resp::{Request, encode, number};
 use crate::traffic::Server;
 
@@ -202,15 +202,15 @@ impl Filter {
         Ok(())
     }
 
-    pub(super) fn fits(&self, seat: &Seat, now: Instant) -> bool {
-        self.conditions.iter().all(|(condition, not)| condition.is_met(seat, now) != *not)
+    pub(super) fn fits(&self, entry: &ClientEntry, now: Instant) -> bool {
+        self.conditions.iter().all(|(condition, not)| condition.is_met(entry, now) != *not)
     }
 }
 
 impl Condition {
-    fn is_met(&self, seat: &Seat, now: Instant) -> bool {
-        let figures = seat.figures();
-        let client_info = seat.client_info.borrow();
+    fn is_met(&self, entry: &ClientEntry, now: Instant) -> bool {
+        let figures = entry.figures();
+        let client_info = entry.client_info.borrow();
         let equals = |what: fn(&ClientInfo) -> &Vec<u8>, wanted: &[u8]| {
             client_info.as_deref().map(what).is_some_and(|own| !own.is_empty() && own == wanted)
         };
@@ -218,15 +218,15 @@ impl Condition {
             i64::try_from(now.saturating_duration_since(since).as_secs()).unwrap_or(i64::MAX)
         };
         match self {
-            Self::Ids(ids) => ids.iter().any(|id| u64::try_from(*id) == Ok(seat.id)),
-            Self::Kind(kind) => *kind == kind_of(seat),
-            Self::Address(address) => seat.peer.address.as_bytes() == address,
-            Self::LocalAddress(address) => seat.peer.local.as_bytes() == address,
-            Self::User(user) => seat.user.borrow().as_str().as_bytes() == user,
+            Self::Ids(ids) => ids.iter().any(|id| u64::try_from(*id) == Ok(entry.id)),
+            Self::Kind(kind) => *kind == kind_of(entry),
+            Self::Address(address) => entry.peer.address.as_bytes() == address,
+            Self::LocalAddress(address) => entry.peer.local.as_bytes() == address,
+            Self::User(user) => entry.user.borrow().as_str().as_bytes() == user,
             Self::Name(name) => equals(|client_info| &client_info.name, name),
             Self::LibName(name) => equals(|client_info| &client_info.lib_name, name),
             Self::LibVer(version) => equals(|client_info| &client_info.lib_ver, version),
-            Self::Ip(ip) => has_ip(&seat.peer.address, ip),
+            Self::Ip(ip) => has_ip(&entry.peer.address, ip),
             Self::Marks(wanted) => {
                 let own: Vec<u8> = figures.marks.letters().collect();
                 wanted.iter().all(|letter| own.contains(letter))
@@ -236,7 +236,7 @@ impl Condition {
                 wanted.iter().all(|letter| own.as_bytes().contains(letter))
             }
             Self::Database(database) => i64::from(figures.database) == *database,
-            Self::Age(least) => seconds(seat.since) >= *least,
+            Self::Age(least) => seconds(entry.since) >= *least,
             Self::Idle(least) => seconds(figures.active) >= *least,
         }
     }
@@ -263,8 +263,8 @@ fn kind_named(word: &[u8], server: Server) -> Result<Kind, Line> {
 }
 
 /// Redis networking.c `getClientType`.
-fn kind_of(seat: &Seat) -> Kind {
-    let marks = seat.figures().marks;
+fn kind_of(entry: &ClientEntry) -> Kind {
+    let marks = entry.figures().marks;
     if marks.has(Marks::REPLICA) {
         Kind::Replica
     } else if marks.has(Marks::PUBSUB) {

@@ -6,21 +6,21 @@ use std::fmt::Write as _;
 use std::time::Instant;
 
 use super::client_info::{ClientInfo, Form};
-use super::roster::{Figures, Seat};
+use super::roster::{ClientEntry, Figures};
 
 /// What Redis allots to every client for its replies before it has any.
 const REPLY_ROOM: usize = 16 * 1024;
 
 /// Redis networking.c `catClientInfoString`, and the end of the line.
-pub(super) fn write_line(form: &Form, seat: &Seat, now: Instant, line: &mut String) {
-    let figures = seat.figures();
+pub(super) fn write_line(form: &Form, entry: &ClientEntry, now: Instant, line: &mut String) {
+    let figures = entry.figures();
     for (at, (name, other)) in form.fields().enumerate() {
         if at > 0 {
             line.push(' ');
         }
         line.push_str(name);
         line.push('=');
-        write_value(name, other, seat, &figures, now, line);
+        write_value(name, other, entry, &figures, now, line);
     }
     line.push('\n');
 }
@@ -28,12 +28,12 @@ pub(super) fn write_line(form: &Form, seat: &Seat, now: Instant, line: &mut Stri
 fn write_value(
     name: &str,
     other: &str,
-    seat: &Seat,
+    entry: &ClientEntry,
     figures: &Figures,
     now: Instant,
     line: &mut String,
 ) {
-    let client_info = seat.client_info.borrow();
+    let client_info = entry.client_info.borrow();
     let client_info = client_info.as_deref();
     let put = |line: &mut String, what: fn(&ClientInfo) -> &[u8]| {
         line.push_str(&String::from_utf8_lossy(client_info.map_or(&b""[..], what)));
@@ -41,21 +41,21 @@ fn write_value(
     // What does not fit into the room that every client has.
     let beyond = figures.unwritten.saturating_sub(REPLY_ROOM);
     let number: u64 = match name {
-        "fd" => return write_number(seat.peer.fd, line),
+        "fd" => return write_number(entry.peer.fd, line),
         "redir" => return write_number(figures.redirect, line),
         "multi" => return write_number(figures.queued.map_or(-1, i64::from), line),
-        "addr" => return line.push_str(&seat.peer.address),
-        "laddr" => return line.push_str(&seat.peer.local),
+        "addr" => return line.push_str(&entry.peer.address),
+        "laddr" => return line.push_str(&entry.peer.local),
         "name" => return put(line, |client_info| &client_info.name),
         "lib-name" => return put(line, |client_info| &client_info.lib_name),
         "lib-ver" => return put(line, |client_info| &client_info.lib_ver),
         "capa" => return line.push_str(client_info.map_or("", |client_info| client_info.capa)),
         "flags" => return line.extend(figures.marks.letters().map(char::from)),
         "cmd" => return line.push_str(figures.command.map_or("NULL", |spec| spec.name)),
-        "user" => return line.push_str(seat.user.borrow().as_str()),
+        "user" => return line.push_str(entry.user.borrow().as_str()),
         "events" => return line.push_str(if figures.unwritten > 0 { "rw" } else { "r" }),
-        "id" => seat.id,
-        "age" => now.saturating_duration_since(seat.since).as_secs(),
+        "id" => entry.id,
+        "age" => now.saturating_duration_since(entry.since).as_secs(),
         "idle" => now.saturating_duration_since(figures.active).as_secs(),
         "db" => figures.database.into(),
         "sub" => figures.channels,

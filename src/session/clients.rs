@@ -54,13 +54,13 @@ fn show_state(session: &Session, figures: &mut Figures) {
     marks.set(Marks::BROKEN_REDIRECT, listening.tracking.is_broken());
     session.flags.mark(&mut marks);
     marks.set(Marks::DIRTY, watch.is_lost());
-    marks.set(Marks::UNIX, session.seat.peer.is_unix);
+    marks.set(Marks::UNIX, session.entry.peer.is_unix);
     figures.marks = marks;
 }
 
 /// The session's own line shows the request at hand.
 fn show_request(session: &Session, spec: &'static Spec, request: &Request<'_>) {
-    session.seat.show(|figures| {
+    session.entry.show(|figures| {
         show(session, figures);
         // Within a transaction it is EXEC that runs.
         figures.command = if session.awaited.commands().is_some() {
@@ -117,7 +117,7 @@ pub(super) fn write_info(
 ) {
     show_request(session, spec, request);
     let mut text = String::new();
-    with_form(session, |form| write_line(form, &session.seat, session.roster.now(), &mut text));
+    with_form(session, |form| write_line(form, &session.entry, session.roster.now(), &mut text));
     write_text(out, text.as_bytes(), session.dialect.protocol());
 }
 
@@ -143,17 +143,20 @@ pub(super) fn write_list(
         Ok(found) => found,
         Err(line) => return encode::error(out, line),
     };
-    let (own, now) = (&session.seat, session.roster.now());
-    let seats = match found {
+    let (own, now) = (&session.entry, session.roster.now());
+    let entries = match found {
         Ok(filter) => {
-            let mut seats = session.roster.all(own);
-            seats.retain(|seat| filter.fits(seat, now) && !(filter.skip_me && seat.id == own.id));
-            seats
+            let mut entries = session.roster.all(own);
+            entries
+                .retain(|entry| filter.fits(entry, now) && !(filter.skip_me && entry.id == own.id));
+            entries
         }
         Err(ids) => ids.into_iter().filter_map(|id| session.roster.find(own, id)).collect(),
     };
     let mut text = String::new();
-    with_form(session, |form| seats.iter().for_each(|seat| write_line(form, seat, now, &mut text)));
+    with_form(session, |form| {
+        entries.iter().for_each(|entry| write_line(form, entry, now, &mut text))
+    });
     write_text(out, text.as_bytes(), session.dialect.protocol());
 }
 
@@ -170,17 +173,17 @@ pub(super) fn write_kill(
         Ok(filter) => filter,
         Err(line) => return encode::error(out, line),
     };
-    let (own, now) = (session.seat.id, session.roster.now());
+    let (own, now) = (session.entry.id, session.roster.now());
     let mut killed = 0;
-    for seat in session.roster.all(&session.seat) {
-        if !filter.fits(&seat, now) || (filter.skip_me && seat.id == own) {
+    for entry in session.roster.all(&session.entry) {
+        if !filter.fits(&entry, now) || (filter.skip_me && entry.id == own) {
             continue;
         }
         killed += 1;
-        if seat.id == own {
+        if entry.id == own {
             session.farewell = true;
         } else {
-            session.roster.kill(&seat);
+            session.roster.kill(&entry);
         }
     }
     match (request.len(), killed) {

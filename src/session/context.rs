@@ -12,7 +12,7 @@ use super::request_scratch::RequestScratch;
 use super::script_cache::Scripts;
 use crate::config::ClientLimits;
 use crate::policy::Policy;
-use crate::policy::guard::{Distrust, Globals};
+use crate::policy::guard::{Globals, GuardFailure};
 use crate::traffic::Server;
 
 /// What a session needs to know of the world to judge one request.
@@ -31,15 +31,15 @@ pub struct Context<'a> {
     pub has_lease: bool,
     /// A pinned connection for large values could be had at once.
     pub lends_at_once: bool,
-    /// The server serves, but holds what may write.
-    pub held: bool,
+    /// The server answers reads, but holds what may write (`CLIENT PAUSE WRITE`).
+    pub server_holds_writes: bool,
     pub now: Instant,
     /// Milliseconds since 1970, if the policy wants them.
     pub unix_ms: u64,
     /// Another number whenever the server may have been restarted or replaced.
     pub epoch: u64,
     /// What the server's Lua has, where the policy guards scripts; `None`: it has not been asked yet.
-    pub globals: Option<Result<Arc<Globals>, Distrust>>,
+    pub globals: Option<Result<Arc<Globals>, GuardFailure>>,
     pub scripts: &'a mut Scripts,
     pub multi_permission: &'a mut MultiPermission,
     /// What is used of the policy's limits.

@@ -47,7 +47,7 @@ pub(super) fn judge_auth(
     ctx: &mut Context<'_>,
 ) -> Result<(), &'static str> {
     let name = check_auth(session, request, ctx)?;
-    session.user.log_in(name, &session.roster, &session.seat);
+    session.user.log_in(name, &session.roster, &session.entry);
     Ok(())
 }
 
@@ -163,7 +163,7 @@ pub(super) fn take_hello(
     let Some((head, tail)) = found else { return out.extend_from_slice(frame) };
     let digits = tail.iter().take_while(|byte| byte.is_ascii_digit()).count();
     out.extend_from_slice(head);
-    number::write_u64(out, session.seat.id);
+    number::write_u64(out, session.entry.id);
     out.extend_from_slice(tail.get(digits..).unwrap_or_default());
 }
 
@@ -171,10 +171,10 @@ pub(super) fn become_greeted(session: &mut Session, greeted: Greeted) {
     let Greeted { protocol, name, user, .. } = greeted;
     session.dialect.speak(protocol);
     if let Some(user) = user {
-        session.user.log_in(user, &session.roster, &session.seat);
+        session.user.log_in(user, &session.roster, &session.entry);
     }
     if let Some(name) = name {
-        session.seat.client_info_mut().name = name;
+        session.entry.client_info_mut().name = name;
     }
 }
 
@@ -260,7 +260,7 @@ pub(super) fn take_opened(
             session.answer(out, |out| encode::simple(out, client_text::OK));
         }
         (PendingOpen::Hello(greeted), Ok(facts)) => {
-            let (protocol, id) = (greeted.protocol, session.seat.id);
+            let (protocol, id) = (greeted.protocol, session.entry.id);
             become_greeted(session, greeted);
             session.answer(out, |out| write_hello(out, protocol, id, &facts));
         }

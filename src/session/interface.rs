@@ -13,7 +13,7 @@ use super::completed::Completed;
 use super::context::Context;
 use super::expect::Expect;
 use super::judged::Judged;
-use super::limiter::{Held, Waiter};
+use super::limiter::{HeldSlot, Waiter};
 use super::pinning::Pinning;
 use super::queue::{Class, Remote};
 use super::reply::{self, Sorted};
@@ -162,7 +162,7 @@ impl Session {
 
     /// The concurrency slots of the requests in flight. When the client disconnects before they are answered, the
     /// caller keeps the slots until then.
-    pub fn take_held(&mut self) -> Vec<(Ticket, Held)> {
+    pub fn take_held(&mut self) -> Vec<(Ticket, HeldSlot)> {
         self.replies.queue.take_held()
     }
 }
@@ -375,7 +375,7 @@ impl Session {
             + self.retries.held_bytes()
             + self.transaction.as_ref().map_or(0, |transaction| transaction.held_bytes())
             + self.own.as_ref().map_or(0, |own| own.held_bytes())
-            + self.seat.held_bytes()
+            + self.entry.held_bytes()
     }
 
     /// The last command that was one, as others are shown it.
@@ -442,7 +442,7 @@ impl Session {
 
     /// The policy of this session's user at `access`; `None`: there is no such user any more.
     pub fn policy(&mut self, access: &ListenerAccess) -> Option<Arc<Policy>> {
-        self.user.policy(access, &self.roster, &self.seat)
+        self.user.policy(access, &self.roster, &self.entry)
     }
 
     /// What is queued was judged by rules that are no longer in force (redis multi.c asks its ACL

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use bytes::BytesMut;
 
-use super::roster::{Marks, Seat};
+use super::roster::{ClientEntry, Marks};
 use super::state::Session;
 use super::track::{Aim, is_broad, turns_on, words_of_request};
 use super::transaction::ExecFixup;
@@ -21,7 +21,7 @@ pub(super) struct Late {
     /// What is special about its reply.
     pub special: Option<ExecFixup>,
     /// The client that receives invalidations from now on.
-    target: Option<Rc<Seat>>,
+    target: Option<Rc<ClientEntry>>,
 }
 
 impl Late {
@@ -33,7 +33,7 @@ impl Late {
     }
 
     /// The client that it names has got no pinned connection in time.
-    pub(super) fn without(target: &Seat) -> Self {
+    pub(super) fn without(target: &ClientEntry) -> Self {
         let text = client_text::tracking_target(target.id);
         Self::said(|line| encode::error(line, text))
     }
@@ -55,17 +55,17 @@ pub(super) fn look_up(
     session: &Session,
     request: &Request<'_>,
     valkey: bool,
-) -> Result<Late, Rc<Seat>> {
+) -> Result<Late, Rc<ClientEntry>> {
     if request.arg(1).is_some_and(|word| word.eq_ignore_ascii_case(b"unblock")) {
         return Ok(look_up_blocked(session, request, valkey));
     }
     let words = words_of_request(request);
-    let Aim { words, redirect, seat } = track::aim_redirect(session, words)?;
+    let Aim { words, redirect, entry } = track::aim_redirect(session, words)?;
     let (on, broadcast) = (turns_on(request), is_broad(request));
     let mut wire = BytesMut::new();
     encode::request(&mut wire, words.iter().map(Vec::as_slice));
     let special = Some(ExecFixup::Tracking { on, broadcast, redirect });
-    Ok(Late { wire, special, target: seat.filter(|_| on) })
+    Ok(Late { wire, special, target: entry.filter(|_| on) })
 }
 
 fn look_up_blocked(session: &Session, request: &Request<'_>, valkey: bool) -> Late {
@@ -90,12 +90,12 @@ pub(super) fn blocked<'a>(
     id: i64,
     request: &Request<'a>,
 ) -> Option<(u64, &'a [u8])> {
-    let seat = session.roster.find(&session.seat, id)?;
-    let figures = seat.figures();
+    let entry = session.roster.find(&session.entry, id)?;
+    let figures = entry.figures();
     if !figures.marks.has(Marks::BLOCKED) || figures.link == 0 {
         return None;
     }
-    seat.aim();
+    entry.aim();
     let reason = request.arg(3).filter(|_| request.len() == 4).unwrap_or(b"TIMEOUT");
     Some((figures.link, reason))
 }

@@ -27,7 +27,7 @@ pub(super) struct Place(u64);
 struct Line<T> {
     places: VecDeque<(Place, Option<T>)>,
     /// Places in it that are empty.
-    left: usize,
+    removed: usize,
     next: u64,
     /// Places looked at so far.
     #[cfg(test)]
@@ -38,7 +38,7 @@ impl<T> Line<T> {
     const fn new() -> Self {
         Self {
             places: VecDeque::new(),
-            left: 0,
+            removed: 0,
             next: 0,
             #[cfg(test)]
             steps: 0,
@@ -68,27 +68,27 @@ impl<T> Line<T> {
             if who.is_some() {
                 return who;
             }
-            debug_assert!(self.left > 0, "an empty place is not counted");
-            self.left -= 1;
+            debug_assert!(self.removed > 0, "an empty place is not counted");
+            self.removed -= 1;
         }
     }
 
     /// One of the line waits no more.
-    fn leave(&mut self, place: Place) {
+    fn remove(&mut self, place: Place) {
         let at = self.places.binary_search_by_key(&place, |(place, _)| *place);
         let who = at.ok().and_then(|at| self.places.get_mut(at)?.1.take());
         debug_assert!(who.is_some(), "it does not wait any more");
         if who.is_none() {
             return;
         }
-        self.left += 1;
-        if self.left * 2 > self.places.len() {
+        self.removed += 1;
+        if self.removed * 2 > self.places.len() {
             self.note_steps(self.places.len());
             self.places.retain(|(_, who)| who.is_some());
-            self.left = 0;
+            self.removed = 0;
         }
         self.note_steps(1);
-        debug_assert!(self.left * 2 <= self.places.len(), "empty places take memory");
+        debug_assert!(self.removed * 2 <= self.places.len(), "empty places take memory");
     }
 }
 
@@ -142,7 +142,7 @@ impl<T> LimitUsage<T> {
     }
 
     /// A slot is free: returns the waiting request that gets it; no later one overtakes it.
-    pub(super) fn leave(&mut self) -> Option<T> {
+    pub(super) fn release(&mut self) -> Option<T> {
         debug_assert!(self.used > 0, "a slot that was never taken is given back");
         let next = self.line.pop();
         if next.is_none() {
@@ -154,7 +154,7 @@ impl<T> LimitUsage<T> {
 
     /// One that waits gives up its place before it got a slot.
     pub(super) fn give_up(&mut self, place: Place) {
-        self.line.leave(place);
+        self.line.remove(place);
     }
 }
 
@@ -162,6 +162,6 @@ impl<T> LimitUsage<T> {
 impl<T> LimitUsage<T> {
     /// Slots that are taken, places in the line, those of them that are empty, places looked at so far.
     pub(super) fn counts(&self) -> (u32, usize, usize, usize) {
-        (self.used, self.line.places.len(), self.line.left, self.line.steps)
+        (self.used, self.line.places.len(), self.line.removed, self.line.steps)
     }
 }

@@ -1,6 +1,6 @@
 //! Limits that are shared: a dropped slot is free again, and a waiting request is woken.
 //!
-//! Owns: [`Limiter`], [`Slot`], [`Waiter`], [`Admission`], [`Held`]. Never knows: commands, clocks, how much of a limit is
+//! Owns: [`Limiter`], [`Slot`], [`Waiter`], [`Admission`], [`HeldSlot`]. Never knows: commands, clocks, how much of a limit is
 //! used, what becomes of requests that may not pass.
 
 use std::cell::{Cell, RefCell};
@@ -56,9 +56,9 @@ pub(super) struct Admission {
 
 /// What a request holds of limits whose client is gone before its reply. Dropped, others may take it.
 #[derive(Debug)]
-pub struct Held(#[allow(dead_code, reason = "given back when dropped")] Box<Admission>);
+pub struct HeldSlot(#[allow(dead_code, reason = "given back when dropped")] Box<Admission>);
 
-impl Held {
+impl HeldSlot {
     /// `None`: it holds nothing that others wait for.
     pub(super) fn of(admission: Box<Admission>) -> Option<Self> {
         (!admission.slots.is_empty()).then_some(Self(admission))
@@ -111,8 +111,8 @@ impl Limiter {
     }
 
     /// A slot is free: the next one learns of it.
-    fn leave(&self) {
-        let next = self.usage.borrow_mut().leave();
+    fn release(&self) {
+        let next = self.usage.borrow_mut().release();
         let Some(turn) = next else { return };
         debug_assert!(!turn.granted.get(), "one gets two slots");
         turn.granted.set(true);
@@ -124,7 +124,7 @@ impl Limiter {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.0.leave();
+        self.0.release();
     }
 }
 
@@ -149,7 +149,7 @@ impl Waiter {
 impl Drop for Waiter {
     fn drop(&mut self) {
         if self.turn.granted.get() {
-            return self.limiter.leave();
+            return self.limiter.release();
         }
         // Not in the line any more, when it has taken its slot.
         if let Some(place) = self.place.take() {
@@ -215,8 +215,8 @@ mod tests {
             let waiting = (0..WAITERS).map(|_| limiter.queue()).collect();
             for queued in order(waiting) {
                 drop(queued);
-                let (_, places, left, _) = limiter.usage.borrow().counts();
-                assert!(left * 2 <= places, "removed requests take no memory");
+                let (_, places, removed, _) = limiter.usage.borrow().counts();
+                assert!(removed * 2 <= places, "removed requests take no memory");
             }
             let (.., steps) = limiter.usage.borrow().counts();
             assert!(steps <= 4 * WAITERS, "{steps} steps for {WAITERS} that leave");

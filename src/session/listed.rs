@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::roster::{Marks, Roster, Seat};
+use super::roster::{ClientEntry, Marks, Roster};
 use crate::config::CertificatePattern;
 
 /// One client.
@@ -57,29 +57,29 @@ impl Choice {
             && certificate.is_none()
     }
 
-    fn fits(&self, seat: &Seat) -> bool {
+    fn fits(&self, entry: &ClientEntry) -> bool {
         let text = |wanted: &Option<String>, own: &str| {
             wanted.as_deref().is_none_or(|wanted| wanted == own)
         };
-        let address = &*seat.peer.address;
+        let address = &*entry.peer.address;
         let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
         let host = host.strip_prefix('[').and_then(|ip| ip.strip_suffix(']')).unwrap_or(host);
-        self.id.is_none_or(|id| id == seat.id)
-            && self.uid.is_none_or(|uid| seat.peer.uid() == Some(uid))
-            && text(&self.user, seat.user.borrow().as_str())
+        self.id.is_none_or(|id| id == entry.id)
+            && self.uid.is_none_or(|uid| entry.peer.uid() == Some(uid))
+            && text(&self.user, entry.user.borrow().as_str())
             && (text(&self.address, address) || text(&self.address, host))
-            && text(&self.listener, &seat.peer.listener)
-            && text(&self.name, &display_names(seat).0)
+            && text(&self.listener, &entry.peer.listener)
+            && text(&self.name, &display_names(entry).0)
             && self.certificate.as_ref().is_none_or(|wanted| {
-                let own = seat.peer.certificate();
+                let own = entry.peer.certificate();
                 own.is_some_and(|own| wanted.fits(&own.names, &own.fingerprint))
             })
     }
 }
 
 /// The name of a client, and its library.
-fn display_names(seat: &Seat) -> (String, String) {
-    let client_info = seat.client_info.borrow();
+fn display_names(entry: &ClientEntry) -> (String, String) {
+    let client_info = entry.client_info.borrow();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     client_info.as_deref().map_or_else(Default::default, |client_info| {
         let version = if client_info.lib_ver.is_empty() { "" } else { " " };
@@ -89,8 +89,8 @@ fn display_names(seat: &Seat) -> (String, String) {
     })
 }
 
-fn state(seat: &Seat) -> &'static str {
-    let marks = seat.figures().marks;
+fn state(entry: &ClientEntry) -> &'static str {
+    let marks = entry.figures().marks;
     let words = [
         (Marks::CLOSING, "closing"),
         (Marks::REPLICA, "replica"),
@@ -110,30 +110,30 @@ impl Roster {
     pub fn list(&self, choice: &Choice, most: usize, now: Instant) -> (Vec<Listed>, usize) {
         let mut listed = Vec::new();
         let mut count = 0;
-        for seat in self.chosen(choice) {
+        for entry in self.chosen(choice) {
             count += 1;
             if listed.len() >= most {
                 continue;
             }
-            let figures = seat.figures();
-            let (name, library) = display_names(&seat);
+            let figures = entry.figures();
+            let (name, library) = display_names(&entry);
             listed.push(Listed {
-                id: seat.id,
-                user: seat.user.borrow().as_str().to_owned(),
-                uid: seat.peer.uid(),
-                certificate: seat.peer.certificate().map(|own| own.name.to_string()),
-                address: seat.peer.address.to_string(),
-                listener: seat.peer.listener.to_string(),
+                id: entry.id,
+                user: entry.user.borrow().as_str().to_owned(),
+                uid: entry.peer.uid(),
+                certificate: entry.peer.certificate().map(|own| own.name.to_string()),
+                address: entry.peer.address.to_string(),
+                listener: entry.peer.listener.to_string(),
                 name,
                 library,
-                age: now.saturating_duration_since(seat.since),
+                age: now.saturating_duration_since(entry.since),
                 idle: now.saturating_duration_since(figures.active),
                 database: figures.database,
                 commands: figures.commands,
                 received: figures.received,
                 sent: figures.sent,
-                state: state(&seat),
-                blocked: seat.is_blocked(),
+                state: state(&entry),
+                blocked: entry.is_blocked(),
             });
         }
         (listed, count)
@@ -142,11 +142,14 @@ impl Roster {
     /// Disconnects the clients that are meant; says how many.
     pub fn disconnect(&self, choice: &Choice) -> usize {
         let chosen = self.chosen(choice);
-        chosen.iter().for_each(|seat| self.kill(seat));
+        chosen.iter().for_each(|entry| self.kill(entry));
         chosen.len()
     }
 
-    fn chosen(&self, choice: &Choice) -> Vec<std::rc::Rc<Seat>> {
-        self.seats().into_iter().filter(|seat| !seat.is_killed() && choice.fits(seat)).collect()
+    fn chosen(&self, choice: &Choice) -> Vec<std::rc::Rc<ClientEntry>> {
+        self.entries()
+            .into_iter()
+            .filter(|entry| !entry.is_killed() && choice.fits(entry))
+            .collect()
     }
 }

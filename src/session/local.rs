@@ -96,15 +96,15 @@ pub(super) fn write_local(
     let Effect::Local(local) = spec.effect else { return error(out, client_text::NEVER) };
     match local {
         Local::WhoAmI => encode::bulk(out, session.user.name().as_str().as_bytes()),
-        Local::Id => encode::integer(out, i64::try_from(session.seat.id).unwrap_or(i64::MAX)),
-        Local::GetName => match &*session.seat.client_info.borrow() {
+        Local::Id => encode::integer(out, i64::try_from(session.entry.id).unwrap_or(i64::MAX)),
+        Local::GetName => match &*session.entry.client_info.borrow() {
             Some(client_info) if !client_info.name.is_empty() => {
                 encode::bulk(out, &client_info.name)
             }
             _ => encode::null(out, session.dialect.protocol()),
         },
         Local::SetName if is_valid_name(option) => {
-            session.seat.client_info_mut().name = option.to_vec();
+            session.entry.client_info_mut().name = option.to_vec();
             encode::simple(out, client_text::OK);
         }
         Local::SetName => error(out, client_text::BAD_NAME),
@@ -115,7 +115,7 @@ pub(super) fn write_local(
         Local::Capa => {
             // Valkey networking.c `clientCapaCommand`: what it does not know does no harm.
             if request.args().skip(2).any(|word| word.eq_ignore_ascii_case(b"redirect")) {
-                session.seat.client_info_mut().capa = "r";
+                session.entry.client_info_mut().capa = "r";
             }
             encode::simple(out, client_text::OK);
         }
@@ -148,7 +148,7 @@ fn set_info(session: &mut Session, option: &[u8], value: &[u8], out: &mut BytesM
         let text = client_text::bad_client_info(encode::echo(option));
         return encode::error(out, text.as_bytes());
     }
-    let mut client_info = session.seat.client_info_mut();
+    let mut client_info = session.entry.client_info_mut();
     if lib_name {
         client_info.lib_name = value.to_vec();
     } else {

@@ -8,7 +8,7 @@ use std::time::Instant;
 use bytes::BytesMut;
 
 use super::expect::Expect;
-use super::limiter::{Admission, Held};
+use super::limiter::{Admission, HeldSlot};
 use crate::base::limits;
 use crate::command::{Blocking, EmptyReply, Flags, Spec};
 pub(crate) use crate::telemetry::CommandClass as Class;
@@ -319,10 +319,10 @@ impl ReplyQueue {
     }
 
     /// What the requests in flight hold of limits.
-    pub(super) fn take_held(&mut self) -> Vec<(Ticket, Held)> {
+    pub(super) fn take_held(&mut self) -> Vec<(Ticket, HeldSlot)> {
         let held = |place: &mut Place| match &mut place.content {
             Content::Waiting(remote) => {
-                let held = remote.admission.take().and_then(Held::of)?;
+                let held = remote.admission.take().and_then(HeldSlot::of)?;
                 Some((remote.ticket, held))
             }
             Content::Arrived(_) | Content::Cut => None,

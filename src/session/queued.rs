@@ -139,7 +139,7 @@ pub(super) fn complete_special(
         ExecFixup::Become(name) => {
             return match hello::may_become(session, &name) {
                 Ok(()) => {
-                    session.user.log_in(name, &session.roster, &session.seat);
+                    session.user.log_in(name, &session.roster, &session.entry);
                     encode::simple(out, client_text::OK);
                 }
                 Err(text) => encode::error(out, text.as_bytes()),

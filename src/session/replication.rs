@@ -60,7 +60,7 @@ pub(super) fn judge_streaming(
     if request.announced().is_some() {
         return Step::Collect;
     }
-    if session.seat.block_of(spec).is_some() {
+    if session.entry.block_of(spec).is_some() {
         return Step::Close;
     }
     let moment = EvalContext { database: session.dialect.database(), unix_ms: ctx.unix_ms };

@@ -19,7 +19,7 @@ use super::{
     replication, script, subscriptions, track,
 };
 use crate::command::{Blocking, Effect, Flags, Local, Spec, blocking};
-use crate::policy::guard::Distrust;
+use crate::policy::guard::GuardFailure;
 use crate::policy::{self, EvalContext, Grant, Refusal, Rule};
 use crate::resp::{Request, encode};
 use crate::traffic::{Loss, Skips};
@@ -64,7 +64,7 @@ pub(super) fn judge(
     if !session.user.is_authenticated() && !spec.flags.has(Flags::NO_AUTH) {
         return reject(session, spec, client_text::NOAUTH, ctx, out);
     }
-    if let Some(refusal) = session.seat.block_of(spec) {
+    if let Some(refusal) = session.entry.block_of(spec) {
         return refuse(session, refusal, request, ctx, out);
     }
     let own_words = !ctx.valkey
@@ -97,7 +97,7 @@ fn permitted(
     session: &mut Session,
     spec: &'static Spec,
     grant: Grant,
-    guarded: Result<(), Option<Distrust>>,
+    guarded: Result<(), Option<GuardFailure>>,
     request: &Request<'_>,
     ctx: &mut Context<'_>,
     out: &mut BytesMut,

@@ -1,6 +1,6 @@
 //! All clients that are connected to this respgate, and what each shows of itself.
 //!
-//! Owns: [`Roster`], [`Seat`], [`Figures`]. Never knows: sockets, commands, how a client is described.
+//! Owns: [`Roster`], [`ClientEntry`], [`Figures`]. Never knows: sockets, commands, how a client is described.
 
 use std::cell::{Cell, Ref, RefCell, RefMut};
 use std::collections::BTreeMap;
@@ -128,7 +128,7 @@ impl Figures {
 
 /// One client's place on the roster.
 #[derive(Debug)]
-pub struct Seat {
+pub struct ClientEntry {
     pub id: u64,
     pub(super) peer: Peer,
     pub(super) since: Instant,
@@ -156,7 +156,7 @@ pub struct Seat {
     names: RefCell<Option<Arc<Prefix>>>,
 }
 
-impl Seat {
+impl ClientEntry {
     #[must_use]
     pub const fn peer(&self) -> &Peer {
         &self.peer
@@ -274,7 +274,7 @@ impl Seat {
 }
 
 /// Redirected invalidations.
-impl Seat {
+impl ClientEntry {
     /// From now on its pinned connection stays: it receives another client's invalidations.
     pub(super) fn become_target(&self, names: Option<Arc<Prefix>>) {
         self.target.set(true);
@@ -312,7 +312,7 @@ impl Seat {
 /// All clients of one thread, in the order in which they came.
 #[derive(Debug)]
 pub struct Roster {
-    seats: RefCell<BTreeMap<u64, Rc<Seat>>>,
+    entries: RefCell<BTreeMap<u64, Rc<ClientEntry>>>,
     now: Cell<Instant>,
     server: Cell<Server>,
     form: RefCell<Form>,
@@ -325,7 +325,7 @@ impl Roster {
     #[must_use]
     pub fn new(now: Instant) -> Rc<Self> {
         Rc::new(Self {
-            seats: RefCell::default(),
+            entries: RefCell::default(),
             now: Cell::new(now),
             server: Cell::default(),
             form: RefCell::default(),
@@ -336,8 +336,8 @@ impl Roster {
 
     /// A client comes in.
     #[must_use]
-    pub fn enter(&self, id: u64, peer: Peer, now: Instant) -> Rc<Seat> {
-        let seat = Rc::new(Seat {
+    pub fn enter(&self, id: u64, peer: Peer, now: Instant) -> Rc<ClientEntry> {
+        let entry = Rc::new(ClientEntry {
             id,
             peer,
             since: now,
@@ -356,36 +356,36 @@ impl Roster {
             wanted: Cell::new(false),
             names: RefCell::default(),
         });
-        self.settle_blocks(&seat, true);
-        let before = self.seats.borrow_mut().insert(id, Rc::clone(&seat));
+        self.settle_blocks(&entry, true);
+        let before = self.entries.borrow_mut().insert(id, Rc::clone(&entry));
         debug_assert!(before.is_none(), "two clients have one number");
-        seat
+        entry
     }
 
     /// The client has this user from here on.
-    pub(super) fn note_user(&self, seat: &Seat, user: &Name) {
-        seat.user.replace(user.clone());
-        self.settle_blocks(seat, true);
+    pub(super) fn note_user(&self, entry: &ClientEntry, user: &Name) {
+        entry.user.replace(user.clone());
+        self.settle_blocks(entry, true);
     }
 
     /// An operator denies this from here on, and nothing else; `more`: something was added.
     pub fn note_blocks(&self, blocks: &Arc<Blocks>, more: bool) {
         self.blocks.replace(Arc::clone(blocks));
-        self.seats().iter().for_each(|seat| self.settle_blocks(seat, more));
+        self.entries().iter().for_each(|entry| self.settle_blocks(entry, more));
     }
 
-    fn settle_blocks(&self, seat: &Seat, more: bool) {
-        let user = seat.user.borrow();
+    fn settle_blocks(&self, entry: &ClientEntry, more: bool) {
+        let user = entry.user.borrow();
         let client = Subject {
             user: user.as_str(),
-            listener: &seat.peer.listener,
-            uid: seat.peer.uid(),
-            certificate: seat.peer.certificate().map(|own| (&*own.names, &*own.fingerprint)),
+            listener: &entry.peer.listener,
+            uid: entry.peer.uid(),
+            certificate: entry.peer.certificate().map(|own| (&*own.names, &*own.fingerprint)),
         };
         let blocked = self.blocks.borrow().of(client);
-        seat.is_blocked.set(blocked.is_some());
-        seat.newly_blocked.set(more && blocked.is_some());
-        seat.blocked.replace(blocked);
+        entry.is_blocked.set(blocked.is_some());
+        entry.newly_blocked.set(more && blocked.is_some());
+        entry.blocked.replace(blocked);
     }
 
     /// Whether an operator has denied everything to those that show this certificate.
@@ -395,14 +395,14 @@ impl Roster {
     }
 
     /// All clients, in the order in which they came.
-    pub(super) fn seats(&self) -> Vec<Rc<Seat>> {
-        self.seats.borrow().values().map(Rc::clone).collect()
+    pub(super) fn entries(&self) -> Vec<Rc<ClientEntry>> {
+        self.entries.borrow().values().map(Rc::clone).collect()
     }
 
     /// A client is gone.
-    pub fn leave(&self, id: u64) {
-        let seat = self.seats.borrow_mut().remove(&id);
-        debug_assert!(seat.is_some(), "a client is removed twice");
+    pub fn remove(&self, id: u64) {
+        let entry = self.entries.borrow_mut().remove(&id);
+        debug_assert!(entry.is_some(), "a client is removed twice");
     }
 
     /// What time it is in this turn.
@@ -431,39 +431,39 @@ impl Roster {
     }
 
     /// The client of this number, if `own` may know of it.
-    pub(super) fn find(&self, own: &Seat, id: i64) -> Option<Rc<Seat>> {
-        let seats = self.seats.borrow();
-        let seat = seats.get(&u64::try_from(id).ok()?)?;
-        is_known(own, seat).then(|| Rc::clone(seat))
+    pub(super) fn find(&self, own: &ClientEntry, id: i64) -> Option<Rc<ClientEntry>> {
+        let entries = self.entries.borrow();
+        let entry = entries.get(&u64::try_from(id).ok()?)?;
+        is_known(own, entry).then(|| Rc::clone(entry))
     }
 
     /// All clients of which `own` may know, in the order in which they came.
-    pub(super) fn all(&self, own: &Seat) -> Vec<Rc<Seat>> {
-        let seats = self.seats.borrow();
-        seats.values().filter(|seat| is_known(own, seat)).map(Rc::clone).collect()
+    pub(super) fn all(&self, own: &ClientEntry) -> Vec<Rc<ClientEntry>> {
+        let entries = self.entries.borrow();
+        entries.values().filter(|entry| is_known(own, entry)).map(Rc::clone).collect()
     }
 
     /// A client is to get a pinned connection.
-    pub(super) fn want(&self, seat: &Seat) {
-        if !seat.wanted.replace(true) {
-            self.due.borrow_mut().push(seat.id);
+    pub(super) fn want(&self, entry: &ClientEntry) {
+        if !entry.wanted.replace(true) {
+            self.due.borrow_mut().push(entry.id);
         }
     }
 
     /// A client is to be disconnected.
-    pub(super) fn kill(&self, seat: &Seat) {
-        debug_assert!(!seat.is_killed(), "a client is killed twice");
-        seat.killed.set(true);
-        seat.is_to_end.set(true);
-        self.due.borrow_mut().push(seat.id);
+    pub(super) fn kill(&self, entry: &ClientEntry) {
+        debug_assert!(!entry.is_killed(), "a client is killed twice");
+        entry.killed.set(true);
+        entry.is_to_end.set(true);
+        self.due.borrow_mut().push(entry.id);
     }
 
     /// The connection of a client is to end: once no reply is outstanding, and at `until` in any case. One for which
     /// that was said before is only woken.
     pub fn retire(&self, id: u64, why: ClientDisconnect, until: Instant) {
-        if let Some(seat) = self.seats.borrow().get(&id) {
-            seat.retired.set(seat.retired.get().or(Some((why, until))));
-            seat.is_to_end.set(true);
+        if let Some(entry) = self.entries.borrow().get(&id) {
+            entry.retired.set(entry.retired.get().or(Some((why, until))));
+            entry.is_to_end.set(true);
             self.due.borrow_mut().push(id);
         }
     }
@@ -479,6 +479,6 @@ impl Roster {
     }
 }
 
-fn is_known(own: &Seat, seat: &Seat) -> bool {
-    seat.policy.get() == own.policy.get() && !seat.is_killed()
+fn is_known(own: &ClientEntry, entry: &ClientEntry) -> bool {
+    entry.policy.get() == own.policy.get() && !entry.is_killed()
 }

@@ -15,7 +15,7 @@ use super::state::Session;
 use super::step::{Cause, Route, Step};
 use crate::base::sha1::Sha1;
 use crate::command::{self, Flags, Spec};
-use crate::policy::guard::{Distrust, digests};
+use crate::policy::guard::{GuardFailure, digests};
 use crate::policy::{EvalContext, Grant, Guarded, Shaped};
 use crate::resp::Request;
 
@@ -27,7 +27,7 @@ const EVALSHA: &str = "EVALSHA";
 /// # Errors
 ///
 /// With [`None`] when the server has not been asked yet, else why no script may run there.
-pub(super) fn guarded(ctx: &Context<'_>) -> Result<Option<Guarded>, Option<Distrust>> {
+pub(super) fn guarded(ctx: &Context<'_>) -> Result<Option<Guarded>, Option<GuardFailure>> {
     let Some(guard) = ctx.policy.guard() else { return Ok(None) };
     match &ctx.globals {
         None => Err(None),
@@ -49,7 +49,7 @@ pub(super) fn guard_script(
     what: command::Script,
     request: &Request<'_>,
     ctx: &mut Context<'_>,
-) -> Result<(), Option<Distrust>> {
+) -> Result<(), Option<GuardFailure>> {
     let shaped = match what {
         command::Script::Text { arg } => {
             let Some(guarded) = guarded(ctx)? else { return Ok(()) };

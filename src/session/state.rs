@@ -29,7 +29,7 @@ use super::replies::Replies;
 use super::reply_mode::ReplyMode;
 use super::residue::{LeaseFate, Residue, fate};
 use super::retries::Retries;
-use super::roster::{Roster, Seat};
+use super::roster::{ClientEntry, Roster};
 use super::step::{Cause, Route, Step, WireLayout};
 use super::transaction::Transaction;
 use super::user::ClientUser;
@@ -50,7 +50,7 @@ pub(super) enum PendingOpen {
 #[derive(Debug)]
 pub struct Session {
     /// Where it is shown to others.
-    pub(super) seat: Rc<Seat>,
+    pub(super) entry: Rc<ClientEntry>,
     pub(super) roster: Rc<Roster>,
     pub(super) user: ClientUser,
     pub(super) dialect: Dialect,
@@ -82,18 +82,23 @@ impl Session {
     #[must_use]
     pub fn new(id: u64, auth: &Auth, now: Instant, on_outage: OnOutage) -> Self {
         let roster = Roster::new(now);
-        let seat = roster.enter(id, Peer::default(), now);
-        Self::enter(roster, seat, auth, on_outage)
+        let entry = roster.enter(id, Peer::default(), now);
+        Self::enter(roster, entry, auth, on_outage)
     }
 
     /// A client that has just connected. `on_outage` is what it sees when the server cannot be
     /// reached.
     #[must_use]
-    pub fn enter(roster: Rc<Roster>, seat: Rc<Seat>, auth: &Auth, on_outage: OnOutage) -> Self {
+    pub fn enter(
+        roster: Rc<Roster>,
+        entry: Rc<ClientEntry>,
+        auth: &Auth,
+        on_outage: OnOutage,
+    ) -> Self {
         let dialect = Dialect::default();
         Self {
-            user: ClientUser::enter(auth, &roster, &seat),
-            seat,
+            user: ClientUser::enter(auth, &roster, &entry),
+            entry,
             roster,
             outage: Outage::new(on_outage),
             replies: Replies::new(dialect.key()),
@@ -119,17 +124,17 @@ impl Session {
     /// As if the client had just connected: what is not named here begins anew.
     pub(super) fn begin_anew(&mut self, auth: &Auth, has_lease: bool) {
         debug_assert!(self.in_flight() == 0 && !self.awaited.is_any(), "a reply would be lost");
-        self.seat.end_target();
-        self.seat.forget_name();
+        self.entry.end_target();
+        self.entry.forget_name();
         let mut user = std::mem::take(&mut self.user);
-        user.become_user(auth.enter(&self.seat.peer.identity), &self.roster, &self.seat);
+        user.become_user(auth.enter(&self.entry.peer.identity), &self.roster, &self.entry);
         let mut own = self.own.take();
         own.iter_mut().for_each(|own| own.move_on());
         let mut residue = self.residue;
         residue.note_if(has_lease, Residue::Poisoned);
         let dialect = Dialect::default();
         *self = Self {
-            seat: Rc::clone(&self.seat),
+            entry: Rc::clone(&self.entry),
             roster: Rc::clone(&self.roster),
             user,
             outage: self.outage,
@@ -216,7 +221,7 @@ impl Session {
     #[inline(always)]
     pub(super) fn pinning(&self) -> Pinning {
         let own = |own: &Own| own.is_bound() || self.watch.is_on();
-        if self.listening.is_any() || self.seat.is_target() {
+        if self.listening.is_any() || self.entry.is_target() {
             Pinning::Living(self.listening.cause())
         } else if self.flags.any() || self.own.as_deref().is_some_and(own) {
             Pinning::Living(Cause::Session)
@@ -231,7 +236,7 @@ impl Session {
 
     /// Whether anything may come that is not asked for.
     pub(super) fn receives_messages(&self) -> bool {
-        self.listening.is_any() || self.seat.is_target()
+        self.listening.is_any() || self.entry.is_target()
     }
 
     /// What shall become of the pinned connection, if there is one.
@@ -263,8 +268,8 @@ impl Session {
     #[inline(always)]
     pub(super) fn route(&self, writes: bool, ctx: &Context<'_>) -> Route {
         match self.usual_route(ctx) {
-            Route::Shared(key) if writes && ctx.held => Route::Held(key),
-            route @ (Route::Shared(_) | Route::Held(_) | Route::Pinned) => route,
+            Route::Shared(key) if writes && ctx.server_holds_writes => Route::Stalled(key),
+            route @ (Route::Shared(_) | Route::Stalled(_) | Route::Pinned) => route,
         }
     }
 
@@ -331,7 +336,7 @@ impl Session {
             self.own.get_or_insert_default().bind();
             self.residue.note(Residue::Dirty);
         } else if let Some(local @ (Local::SetName | Local::SetInfo)) = spec.effect.local() {
-            self.seat.client_info_mut().note_said(local, word(2), word(3));
+            self.entry.client_info_mut().note_said(local, word(2), word(3));
         }
     }
 
@@ -407,7 +412,7 @@ impl Session {
 
     /// The pinned connection is not this session's any more.
     pub(super) fn lose_lease(&mut self) {
-        self.seat.end_target();
+        self.entry.end_target();
         self.replies.end_framing();
         self.residue = Residue::Clean;
         if let Some(own) = &mut self.own {

@@ -11,8 +11,8 @@ use crate::traffic::{PoolKey, Skips, Ticket};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
     Shared(PoolKey),
-    /// Behind the others that the server holds.
-    Held(PoolKey),
+    /// Behind other commands that the server holds, on the stalled connection.
+    Stalled(PoolKey),
     Pinned,
 }
 

@@ -12,7 +12,7 @@ use super::context::Context;
 use super::expect::Expect;
 use super::queue::Class;
 use super::residue::Residue;
-use super::roster::Seat;
+use super::roster::ClientEntry;
 use super::state::{Session, send_wire};
 use super::step::{Cause, Route, Step};
 use super::{client_text, hello};
@@ -32,7 +32,7 @@ pub(super) struct Aim {
     pub words: Words,
     /// The client that shall receive the invalidations, by its number here.
     pub redirect: i64,
-    pub seat: Option<Rc<Seat>>,
+    pub entry: Option<Rc<ClientEntry>>,
 }
 
 pub(super) fn track(
@@ -81,7 +81,7 @@ fn track_for_another(
     if let Err(step) = session.passable(Route::Pinned, Cause::Tracking, ctx) {
         return step;
     }
-    let Aim { words, redirect, seat } = match aim_redirect(session, words_of(request, ctx)) {
+    let Aim { words, redirect, entry } = match aim_redirect(session, words_of(request, ctx)) {
         Ok(aim) => {
             session.listening.tracking.end_wait();
             aim
@@ -100,8 +100,8 @@ fn track_for_another(
         Err(step) => return step,
     };
     session.listening.tracking.note_prefixes(on, prefixes(request));
-    if let Some(seat) = seat.filter(|_| on) {
-        seat.become_target(session.listening.names().cloned());
+    if let Some(entry) = entry.filter(|_| on) {
+        entry.become_target(session.listening.names().cloned());
     }
     encode::request(ctx.request_scratch.fresh_wire(), words.iter().map(Vec::as_slice));
     send_wire(route, ticket, Skips::NONE)
@@ -112,22 +112,22 @@ fn track_for_another(
 /// # Errors
 ///
 /// With the client that has none yet.
-pub(super) fn aim_redirect(session: &Session, mut words: Words) -> Result<Aim, Rc<Seat>> {
-    let (mut redirect, mut seat) = (0, None);
+pub(super) fn aim_redirect(session: &Session, mut words: Words) -> Result<Aim, Rc<ClientEntry>> {
+    let (mut redirect, mut entry) = (0, None);
     let mut at = 3;
     while at < words.len() {
         let is = |name: &[u8]| words.get(at).is_some_and(|word| is_word(word, name));
         let step = if is(b"redirect") || is(b"prefix") { 2 } else { 1 };
         let value = words.get(at + 1).and_then(|word| number::parse_i64(word));
         if let (true, Some(id)) = (is(b"redirect"), value) {
-            let there = match session.roster.find(&session.seat, id) {
+            let there = match session.roster.find(&session.entry, id) {
                 None => NOBODY,
                 Some(target) => {
                     let link = target.figures().link;
                     if link == 0 {
                         return Err(target);
                     }
-                    (redirect, seat) = (id, Some(target));
+                    (redirect, entry) = (id, Some(target));
                     i64::try_from(link).unwrap_or(NOBODY)
                 }
             };
@@ -137,13 +137,13 @@ pub(super) fn aim_redirect(session: &Session, mut words: Words) -> Result<Aim, R
         }
         at += step;
     }
-    Ok(Aim { words, redirect, seat })
+    Ok(Aim { words, redirect, entry })
 }
 
 /// The other client gets a pinned connection first; `None`: it has got none in time.
 pub(super) fn await_target(
     session: &mut Session,
-    target: &Seat,
+    target: &ClientEntry,
     ctx: &Context<'_>,
 ) -> Option<Step> {
     let Some(again) = session.listening.tracking.await_target(ctx.now) else {

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use super::access::{Auth, ListenerAccess, Login};
 use super::client_text;
-use super::roster::{Roster, Seat};
+use super::roster::{ClientEntry, Roster};
 use super::users::Name;
 use crate::policy::Policy;
 
@@ -27,9 +27,9 @@ pub(super) struct ClientUser {
 
 impl ClientUser {
     /// The first user of a client.
-    pub(super) fn enter(auth: &Auth, roster: &Roster, seat: &Seat) -> Self {
-        let (name, authenticated) = auth.enter(&seat.peer.identity);
-        roster.note_user(seat, &name);
+    pub(super) fn enter(auth: &Auth, roster: &Roster, entry: &ClientEntry) -> Self {
+        let (name, authenticated) = auth.enter(&entry.peer.identity);
+        roster.note_user(entry, &name);
         Self { name, authenticated, is_new: false, login: None, wrong_until: None }
     }
 
@@ -46,15 +46,15 @@ impl ClientUser {
         &mut self,
         (name, authenticated): (Name, bool),
         roster: &Roster,
-        seat: &Seat,
+        entry: &ClientEntry,
     ) {
-        roster.note_user(seat, &name);
+        roster.note_user(entry, &name);
         (self.name, self.authenticated, self.is_new) = (name, authenticated, true);
     }
 
     /// The client has said the right password of this user.
-    pub(super) fn log_in(&mut self, name: Name, roster: &Roster, seat: &Seat) {
-        self.become_user((name, true), roster, seat);
+    pub(super) fn log_in(&mut self, name: Name, roster: &Roster, entry: &ClientEntry) {
+        self.become_user((name, true), roster, entry);
         self.login = Some(Login::Right);
     }
 
@@ -118,11 +118,11 @@ impl ClientUser {
         &mut self,
         access: &ListenerAccess,
         roster: &Roster,
-        seat: &Seat,
+        entry: &ClientEntry,
     ) -> Option<Arc<Policy>> {
         let Auth::Users(users) = &access.auth else {
             self.name = Name::default();
-            roster.note_user(seat, &self.name);
+            roster.note_user(entry, &self.name);
             return Some(Arc::clone(&access.policy));
         };
         match users.get(&self.name) {

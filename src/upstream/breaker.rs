@@ -181,7 +181,7 @@ impl Breaker {
 
     /// The server, or the way to it, ended a connection that was logged in. One that never answered
     /// and did not live for long counts as a failed attempt.
-    pub(crate) fn handle_died(
+    pub(crate) fn handle_connection_lost(
         &mut self,
         answered: bool,
         lived: Duration,
@@ -322,7 +322,7 @@ mod tests {
         let (mut breaker, now) = breaker();
         let count = attempts(&mut breaker, now, LONG, |breaker, _, now| {
             breaker.handle_connected();
-            breaker.handle_died(false, Duration::from_millis(3), now, MOST);
+            breaker.handle_connection_lost(false, Duration::from_millis(3), now, MOST);
         });
         assert!((25..=40).contains(&count), "{count} attempts in a minute");
     }
@@ -333,11 +333,11 @@ mod tests {
             let (mut breaker, now) = breaker();
             for _ in 0..3 {
                 breaker.handle_connected();
-                breaker.handle_died(false, Duration::ZERO, now, MOST);
+                breaker.handle_connection_lost(false, Duration::ZERO, now, MOST);
             }
             let round = dial(&mut breaker, now + LONG);
             breaker.handle_connected();
-            breaker.handle_died(answered, lived, now + LONG, MOST);
+            breaker.handle_connection_lost(answered, lived, now + LONG, MOST);
             assert_ne!(round, dial(&mut breaker, now + LONG));
             assert_eq!(breaker.failures, 0);
         }
@@ -401,7 +401,7 @@ mod tests {
     fn many_connections_that_die_together_are_one_failure() {
         let (mut breaker, now) = breaker();
         for _ in 0..100 {
-            breaker.handle_died(false, Duration::ZERO, now, MOST);
+            breaker.handle_connection_lost(false, Duration::ZERO, now, MOST);
         }
         assert_eq!(breaker.failures, 1);
         assert!(breaker.waits(now) <= Duration::from_millis(100));

@@ -21,7 +21,7 @@ pub struct Buffers {
     reserved: Cell<usize>,
     budget: Arc<MemoryBudget>,
     /// Bytes of sessions that end to make room.
-    leaving: Cell<usize>,
+    ending: Cell<usize>,
     /// The empty buffer that came back last, if it has room.
     recent: RefCell<BytesMut>,
     spare: RefCell<Vec<BytesMut>>,
@@ -40,7 +40,7 @@ impl Buffers {
             used: Cell::new(0),
             reserved: Cell::new(0),
             budget,
-            leaving: Cell::new(0),
+            ending: Cell::new(0),
             recent: RefCell::default(),
             spare: RefCell::default(),
             spare_items: RefCell::default(),
@@ -108,9 +108,9 @@ impl Buffers {
     /// cap. Each thread gives up what it uses beyond its part.
     #[must_use]
     pub fn excess(&self) -> usize {
-        let (cap, leaving) = (self.cap(), self.leaving.get());
+        let (cap, ending) = (self.cap(), self.ending.get());
         let (total, used) =
-            (self.total().saturating_sub(leaving), self.used().saturating_sub(leaving));
+            (self.total().saturating_sub(ending), self.used().saturating_sub(ending));
         if total <= cap {
             return 0;
         }
@@ -119,8 +119,8 @@ impl Buffers {
     }
 
     /// A session's share of what becomes free with the end of sessions: it was `before`, and is `after`.
-    pub(super) fn note_leaving(&self, before: usize, after: usize) {
-        self.leaving.set((self.leaving.get() + after).saturating_sub(before));
+    pub(super) fn note_ending(&self, before: usize, after: usize) {
+        self.ending.set((self.ending.get() + after).saturating_sub(before));
     }
 
     /// An empty buffer, used before if there is one.

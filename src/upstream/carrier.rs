@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::connection::{Action, Around, Connection, Relief, Standing, Successor, Timing};
+use super::connection::{Action, Around, Connection, Freshness, Relief, Successor, Timing};
 use super::ended::Ended;
 use super::line::{Line, Next};
 use super::owner::Owner;
@@ -188,11 +188,11 @@ impl<L> Carrier<L> {
     /// now.
     #[inline]
     pub fn handle_written(&mut self, now: impl FnOnce() -> Instant) -> bool {
-        let rests = !self.connection.is_ticking();
-        if rests {
+        let idle = !self.connection.is_ticking();
+        if idle {
             self.connection.handle_written(now());
         }
-        rests
+        idle
     }
 
     /// Looks after time. What was never sent, and whose client has given it up as `is_gone` says, is reported
@@ -223,11 +223,11 @@ impl<L> Carrier<L> {
     pub fn handle_turn<W>(
         &mut self,
         line: &mut Line<W>,
-        standing: impl FnOnce() -> Standing,
+        freshness: impl FnOnce() -> Freshness,
         now: impl FnOnce() -> Instant,
     ) {
         let Line { pipeline, closing, retire, .. } = line;
-        self.connection.handle_turn(pipeline, *closing, retire, standing, now);
+        self.connection.handle_turn(pipeline, *closing, retire, freshness, now);
     }
 
     /// Puts the login that [`Action::LogIn`] asks for in line.

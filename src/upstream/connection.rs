@@ -21,8 +21,8 @@ use crate::base::limits;
 use crate::resp::Protocol;
 use crate::telemetry::UpstreamDisconnect;
 use crate::traffic::{Loss, PoolKey, Ticket};
+pub use relogin::Freshness;
 use relogin::Relogin;
-pub use relogin::Standing;
 use replacement::Succession;
 pub(super) use replacement::{Relief, Successor};
 pub use timing::Timing;
@@ -40,7 +40,7 @@ pub struct Around {
     pub aside: bool,
     /// One more connection may be set aside.
     pub room: bool,
-    pub standing: Standing,
+    pub freshness: Freshness,
 }
 
 /// What the driver has to do.
@@ -77,7 +77,7 @@ pub enum Action {
 pub(super) struct Connection {
     timing: Timing,
     key: PoolKey,
-    born: Instant,
+    opened_at: Instant,
     last_read: Instant,
     /// When a session's request was last put in line or answered.
     last_use: Instant,
@@ -122,7 +122,7 @@ impl Connection {
         Self {
             timing,
             key,
-            born: now,
+            opened_at: now,
             last_read: now,
             last_use: now,
             timer_at: now + BUSY_TICK,
@@ -304,7 +304,7 @@ impl Connection {
         if self.ended {
             return;
         }
-        debug_assert!(now >= self.born, "it was made later");
+        debug_assert!(now >= self.opened_at, "it was made later");
         if self.expire(pipeline, now, report) && self.silent {
             // Delivered later, it would be executed behind what its session has asked since.
             self.actions.push_back(Action::HealthCheck(false));
@@ -317,14 +317,14 @@ impl Connection {
         if self.is_overdue(now) {
             self.lose(UpstreamDisconnect::Rotation);
         }
-        if now >= self.born + limits::CONNECTION_PROOF {
+        if now >= self.opened_at + limits::CONNECTION_PROOF {
             self.note_proven();
         }
         self.ticking = !pipeline.is_empty()
             || !matches!(self.succession, Succession::No)
             || self.suspicion.is_waiting();
         let check = self.timing.health_check_interval.min(self.timing.idle_timeout).max(BUSY_TICK);
-        let proof = (self.born + limits::CONNECTION_PROOF).saturating_duration_since(now);
+        let proof = (self.opened_at + limits::CONNECTION_PROOF).saturating_duration_since(now);
         let rest = if self.proven { check } else { check.min(proof) };
         self.timer_at = now + if self.ticking { BUSY_TICK } else { rest };
         debug_assert!(self.timer_at > now, "the clocks are looked at without a pause");
@@ -367,7 +367,7 @@ impl Connection {
         let arrived =
             pipeline.waiting_since().map_or(self.last_read, |since| since.max(self.last_read));
         let silent = now.saturating_duration_since(arrived);
-        let (busy, owed) = (!pipeline.is_empty(), pipeline.owed());
+        let (busy, outstanding) = (!pipeline.is_empty(), pipeline.has_outstanding_replies());
         if !pipeline.owners().all(Owner::is_own) {
             self.last_use = now;
         }
@@ -389,14 +389,14 @@ impl Connection {
         match self.probe {
             Some(since) if now.saturating_duration_since(since) >= timing.connect_timeout => {
                 // What was written and must not be written again is given up at its own time.
-                let owes = pipeline.owes_writes();
+                let outstanding_writes = pipeline.has_outstanding_writes();
                 debug_assert!(busy, "a server without outstanding replies may be silent");
                 self.note_silence(true);
                 if !around.aside && around.room {
                     // What is new finds another way, if there is one.
                     self.actions.push_back(Action::StepAside);
                 }
-                if timing.command_timeout.is_zero() || !owes {
+                if timing.command_timeout.is_zero() || !outstanding_writes {
                     self.actions.push_back(Action::HealthCheck(false));
                     self.lose(UpstreamDisconnect::Health);
                 }
@@ -411,7 +411,7 @@ impl Connection {
             None => {}
         }
         self.ask(pipeline, now);
-        self.watch_stall(around, owed.then_some(arrived), now);
+        self.watch_stall(around, outstanding.then_some(arrived), now);
         true
     }
 
@@ -421,19 +421,19 @@ impl Connection {
         pipeline: &Pipeline<Owner<W>>,
         closing: bool,
         retire: &mut bool,
-        standing: impl FnOnce() -> Standing,
+        freshness: impl FnOnce() -> Freshness,
         now: impl FnOnce() -> Instant,
     ) {
         if self.ended {
             return;
         }
-        if matches!(self.succession, Succession::Ready(_)) && !pipeline.owed() {
+        if matches!(self.succession, Succession::Ready(_)) && !pipeline.has_outstanding_replies() {
             self.end(Ended::Replaced(self.replaced_for));
         } else if closing && pipeline.is_empty() {
             self.end(Ended::Closed);
         } else if *retire && matches!(self.succession, Succession::No) {
             *retire = false;
-            self.check_standing(standing(), now());
+            self.check_freshness(freshness(), now());
         }
     }
 
@@ -477,9 +477,12 @@ impl Connection {
         }
         debug_assert!(self.probe.is_none() || !pipeline.is_empty(), "a probe is in line");
         debug_assert!(!self.silent || self.probe.is_some(), "only a probe proves silence");
-        debug_assert!(!self.held || pipeline.owed(), "only outstanding replies hold up a line");
+        debug_assert!(
+            !self.held || pipeline.has_outstanding_replies(),
+            "only outstanding replies hold up a line"
+        );
         debug_assert!(self.busy_since.is_none() || self.held, "a busy server holds up the line");
-        debug_assert!(self.last_use >= self.born && self.last_read >= self.born);
+        debug_assert!(self.last_use >= self.opened_at && self.last_read >= self.opened_at);
         debug_assert!(self.actions.len() < 64, "actions are carried out at once");
     }
 }

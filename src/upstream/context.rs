@@ -13,7 +13,7 @@ use tokio::sync::{Notify, Semaphore};
 use super::breaker::{Ask, BreakerRules, Round};
 use super::buffers::Buffers;
 use super::condition::LastError;
-use super::connection::Standing;
+use super::connection::Freshness;
 use super::credentials::Login;
 use super::dial::{Dialer, ServerConnection};
 use super::ended::cause;
@@ -222,27 +222,27 @@ impl UpstreamContext {
     }
 
     /// The server, or the way to it, has ended a connection.
-    pub(super) fn note_death(&self, answered: bool, born: Instant) {
+    pub(super) fn note_connection_lost(&self, answered: bool, opened_at: Instant) {
         if self.guarding.borrow_mut().doubt() {
             self.guarding_due.notify_one();
         }
         let (now, entropy) = (clock::now(), self.draw());
-        self.node.borrow_mut().handle_death(answered, born, now, entropy);
+        self.node.borrow_mut().handle_connection_lost(answered, opened_at, now, entropy);
         self.note_breaker();
     }
 
     /// A shared connection has ended.
-    pub(super) fn note_ended(&self, next: Next, answered: bool, born: Instant) {
+    pub(super) fn note_ended(&self, next: Next, answered: bool, opened_at: Instant) {
         let cause = match next {
-            Next::Serve | Next::Rest | Next::Done => return,
+            Next::Serve | Next::Idle | Next::Done => return,
             Next::Fail(reason) => cause(reason),
-            Next::Die => "",
+            Next::Unneeded => "",
         };
         if self.guarding.borrow_mut().doubt() {
             self.guarding_due.notify_one();
         }
         let (now, entropy) = (clock::now(), self.draw());
-        self.note(|node| node.handle_ended(next, answered, born, now, entropy), "", cause);
+        self.note(|node| node.handle_ended(next, answered, opened_at, now, entropy), "", cause);
         self.note_breaker();
     }
 
@@ -383,21 +383,21 @@ impl UpstreamContext {
 
     /// Whether the connection was made with the identity and password in force.
     pub(super) fn is_current(&self, link: &ServerConnection) -> bool {
-        self.standing(link) == Standing::Current
+        self.freshness(link) == Freshness::Current
     }
 
     /// How what the connection was made with relates to what is in force.
-    pub(super) fn standing(&self, link: &ServerConnection) -> Standing {
-        self.dialer.standing(link)
+    pub(super) fn freshness(&self, link: &ServerConnection) -> Freshness {
+        self.dialer.freshness(link)
     }
 
     /// Whether a connection may stay with the session that has it: tokens change every few minutes, and the server
     /// itself ends the connections that it wants to end.
     pub(super) fn may_stay(&self, link: &ServerConnection) -> bool {
-        match self.standing(link) {
-            Standing::Current => true,
-            Standing::NewPassword => self.dialer.credentials().has_program(),
-            Standing::Outdated => false,
+        match self.freshness(link) {
+            Freshness::Current => true,
+            Freshness::NewPassword => self.dialer.credentials().has_program(),
+            Freshness::Outdated => false,
         }
     }
 

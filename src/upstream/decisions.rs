@@ -4,7 +4,7 @@
 
 pub use super::breaker::{Ask, BreakerRules, Round};
 pub use super::carrier::{Carrier, Dialed, Relieved, Served, Step, TURN};
-pub use super::connection::{Action, Around, BUSY_TICK, HOME, Standing, Timing};
+pub use super::connection::{Action, Around, BUSY_TICK, Freshness, HOME, Timing};
 pub use super::connector::{After, Connector, Outcome, Turn as ConnectTurn};
 pub use super::ended::Ended;
 pub use super::holder::Holder;

@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{timeout, timeout_at};
 
 use super::addresses::{Finding, Known, Race};
-use super::connection::Standing;
+use super::connection::Freshness;
 use super::credentials::{Credentials, Login, LoginCandidate};
 use super::failure::DialError;
 use super::fault::Fault;
@@ -148,9 +148,9 @@ impl Dialer {
 
     /// How what a connection was opened with relates to what is in force.
     #[must_use]
-    pub(super) fn standing(&self, link: &ServerConnection) -> Standing {
+    pub(super) fn freshness(&self, link: &ServerConnection) -> Freshness {
         let identity = self.0.tls.as_ref().map_or(0, |tls| tls.current().generation);
-        link.standing(identity, &self.0.credentials.current())
+        link.freshness(identity, &self.0.credentials.current())
     }
 
     pub(super) fn credentials(&self) -> &Credentials {
@@ -314,7 +314,7 @@ impl Inner {
         Ok(ServerConnection {
             stream,
             key,
-            born: clock::now(),
+            opened_at: clock::now(),
             generation: identity.map_or(0, |identity| identity.generation),
             credentials_generation: login.generation,
             username: login.username.clone(),

@@ -113,7 +113,7 @@ impl Driver<'_> {
             }
             // Others may be about to add to this write: after a batch, or while replies are outstanding,
             // every task that is ready gets one turn first. A lone client pays nothing.
-            if self.may_write() && (self.last_batch_owners > 1 || self.owed()) {
+            if self.may_write() && (self.last_batch_owners > 1 || self.has_outstanding_replies()) {
                 tokio::task::yield_now().await;
             }
             poll_fn(|cx| {
@@ -131,8 +131,8 @@ impl Driver<'_> {
         self.carrier.ended().is_some()
     }
 
-    fn owed(&self) -> bool {
-        self.shared.inner.borrow().line.pipeline.owed()
+    fn has_outstanding_replies(&self) -> bool {
+        self.shared.inner.borrow().line.pipeline.has_outstanding_replies()
     }
 
     fn may_write(&self) -> bool {
@@ -158,7 +158,7 @@ impl Driver<'_> {
     fn look(&mut self, cx: &Context<'_>) {
         let mut inner = self.shared.inner.borrow_mut();
         let (context, link) = (self.context, &self.link);
-        self.carrier.handle_turn(&mut inner.line, || context.standing(link), clock::now);
+        self.carrier.handle_turn(&mut inner.line, || context.freshness(link), clock::now);
         inner.waker = Some(cx.waker().clone());
         drop(inner);
         self.act(cx);
@@ -395,7 +395,7 @@ impl Driver<'_> {
         let around = Around {
             aside: self.shared.is_aside(),
             room: self.beside.registry.has_room(),
-            standing: self.context.standing(&self.link),
+            freshness: self.context.freshness(&self.link),
         };
         let context = self.context;
         context.count_sent(now);

@@ -13,7 +13,7 @@ pub enum Ended {
     Idle,
     /// The proxy shuts down.
     Closed,
-    /// It died or could not be trusted any more.
+    /// The connection was lost, or could not be trusted any more.
     Lost(UpstreamDisconnect),
 }
 

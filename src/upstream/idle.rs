@@ -14,7 +14,7 @@ use crate::traffic::PoolKey;
 pub trait Pooled {
     fn key(&self) -> PoolKey;
     /// When it was made.
-    fn born(&self) -> Instant;
+    fn opened_at(&self) -> Instant;
     /// Whether it was made with the identity and the password in force.
     fn is_current(&self) -> bool;
     /// Whether the server has said nothing unasked, and has not closed it.
@@ -45,12 +45,12 @@ impl IdleTiming {
 
     /// Whether a connection is to be replaced. It counts as up to a tenth older, by the moment at which it was
     /// made, so that connections made together are not replaced together.
-    fn is_over(&self, born: Instant, begin: Instant, now: Instant) -> bool {
-        let moment = born.saturating_duration_since(begin).as_nanos();
+    fn is_over(&self, opened_at: Instant, begin: Instant, now: Instant) -> bool {
+        let moment = opened_at.saturating_duration_since(begin).as_nanos();
         let chance = u64::try_from(moment).unwrap_or(0).wrapping_mul(SPREAD) >> 40;
         let max = jittered(self.max_age, chance);
         debug_assert!(max <= self.max_age, "none is kept longer than configured");
-        !max.is_zero() && now.saturating_duration_since(born) >= max
+        !max.is_zero() && now.saturating_duration_since(opened_at) >= max
     }
 }
 
@@ -121,10 +121,10 @@ impl<C: Pooled> IdleConnections<C> {
 
     /// One that is as if never lent, or new; beyond `max_idle` it is closed.
     pub(super) fn put(&mut self, connection: C, now: Instant, closed: &mut Closed) {
-        debug_assert!(connection.born() <= now, "it was made before");
+        debug_assert!(connection.opened_at() <= now, "it was made before");
         if !connection.is_current() {
             closed.push(UpstreamDisconnect::Rotation);
-        } else if self.timing.is_over(connection.born(), self.begin, now) {
+        } else if self.timing.is_over(connection.opened_at(), self.begin, now) {
             closed.push(UpstreamDisconnect::MaxAge);
         } else if self.is_full() {
             closed.push(UpstreamDisconnect::Idle);
@@ -155,13 +155,17 @@ impl<C: Pooled> IdleConnections<C> {
 
     /// Closes those made until then: they lead to a server that is no primary.
     pub(super) fn close_older(&mut self, then: Instant, closed: &mut Closed) {
-        self.retain(UpstreamDisconnect::Failover, |idle| idle.connection.born() > then, closed);
+        self.retain(
+            UpstreamDisconnect::Failover,
+            |idle| idle.connection.opened_at() > then,
+            closed,
+        );
     }
 
     /// Closes those that have reached `max_age`.
     pub(super) fn close_aged(&mut self, now: Instant, closed: &mut Closed) {
         let (timing, begin) = (self.timing, self.begin);
-        let keeps = |idle: &Idle<C>| !timing.is_over(idle.connection.born(), begin, now);
+        let keeps = |idle: &Idle<C>| !timing.is_over(idle.connection.opened_at(), begin, now);
         self.retain(UpstreamDisconnect::MaxAge, keeps, closed);
     }
 
@@ -193,10 +197,11 @@ impl<C: Pooled> IdleConnections<C> {
     /// What holds whenever one was added.
     fn check_invariants(&self) {
         debug_assert!(self.idle.len() <= self.timing.max_idle, "no more than may be are idle");
-        let begun = |idle: &Idle<C>| idle.connection.born() >= self.begin;
+        let begun = |idle: &Idle<C>| idle.connection.opened_at() >= self.begin;
         debug_assert!(self.idle.iter().all(begun), "one was made before the pool");
-        let agrees =
-            |idle: &Idle<C>| idle.since <= idle.checked && idle.connection.born() <= idle.since;
+        let agrees = |idle: &Idle<C>| {
+            idle.since <= idle.checked && idle.connection.opened_at() <= idle.since
+        };
         debug_assert!(self.idle.iter().all(agrees), "made, then idle, then checked");
     }
 
@@ -220,7 +225,7 @@ impl<C: Pooled> IdleConnections<C> {
     ) {
         let Checked { connection, since } = checked;
         debug_assert!(since <= asked_at, "it was idle before");
-        debug_assert!(connection.born() <= since, "it was made before it was idle");
+        debug_assert!(connection.opened_at() <= since, "it was made before it was idle");
         if self.is_full() {
             closed.push(UpstreamDisconnect::Idle);
         } else {

@@ -47,7 +47,7 @@ impl Lease {
     ) -> Result<Self, OpenFailure> {
         let (claim, link) = pool.obtain(key, purpose, holder, eager).await?;
         Ok(Self {
-            line: PinnedLine::new(link.born),
+            line: PinnedLine::new(link.opened_at),
             link: Some(link),
             pool,
             outdated: None,
@@ -153,7 +153,7 @@ impl Lease {
     /// The server, or the way to it, has ended the connection.
     fn die(&mut self, reason: UpstreamDisconnect) -> UpstreamDisconnect {
         if let Some(link) = self.link.take() {
-            self.pool.note_death(self.line.has_replied(), link.born);
+            self.pool.note_connection_lost(self.line.has_replied(), link.opened_at);
             self.pool.note_closed(reason);
         }
         reason
@@ -208,7 +208,7 @@ impl Lease {
 
     /// The client has closed: [`Stream::drop_unacknowledged`](super::stream::Stream::drop_unacknowledged).
     pub(crate) fn note_left(&mut self) {
-        self.line.distrust();
+        self.line.mark_doubtful();
         if let Some(link) = &self.link {
             link.stream.drop_unacknowledged();
         }

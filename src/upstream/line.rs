@@ -21,11 +21,11 @@ pub enum Next {
     /// Its successor serves at once.
     Serve,
     /// Another one is made when it is wanted.
-    Rest,
+    Idle,
     /// The same, and the end is the server's failure.
     Fail(UpstreamDisconnect),
     /// The same, but nothing waits: it is no outage.
-    Die,
+    Unneeded,
     /// Nothing: the line is closed.
     Done,
 }
@@ -35,7 +35,7 @@ pub enum Next {
 pub enum Need {
     /// A connection: the server is dialed.
     Connection,
-    /// Nothing: it rests.
+    /// Nothing: the line is idle.
     Nothing,
     /// Nothing any more: it is closed.
     Done,
@@ -50,7 +50,7 @@ pub struct Line<W> {
     /// Since when there is no connection, or none that has proven itself; `None` before the first.
     down_since: Option<Instant>,
     /// There is no connection, and none is made.
-    rests: bool,
+    idle: bool,
     /// A connection is made again whenever it is lost, although nothing waits for it.
     keep: bool,
     /// The connection is to be replaced by a new one.
@@ -66,7 +66,7 @@ impl<W> Line<W> {
             pipeline,
             up: false,
             down_since: None,
-            rests: true,
+            idle: true,
             keep,
             retire: false,
             closing: false,
@@ -79,7 +79,7 @@ impl<W> Line<W> {
     }
 
     /// Whether a request that comes at `now` is refused at once, because there is no connection and none
-    /// is expected. While the line rests, it is the outage of the server that counts, if it is not even
+    /// is expected. While the line is idle, it is the outage of the server that counts, if it is not even
     /// `passable` to dial.
     #[must_use]
     pub fn refuses(
@@ -90,7 +90,7 @@ impl<W> Line<W> {
         now: Instant,
     ) -> bool {
         let outage_since = outage_since.filter(|_| !passable);
-        let since = if self.rests { outage_since } else { self.down_since };
+        let since = if self.idle { outage_since } else { self.down_since };
         !self.up && patience.refuses(since, now)
     }
 
@@ -102,12 +102,12 @@ impl<W> Line<W> {
             return Need::Done;
         }
         if !self.is_wanted(asked) {
-            self.rests = true;
+            self.idle = true;
             self.check_invariants();
             return Need::Nothing;
         }
-        if std::mem::replace(&mut self.rests, false) {
-            // What has come to a line that rested waits its own time.
+        if std::mem::replace(&mut self.idle, false) {
+            // What has come to an idle line waits its own time.
             self.down_since = None;
         }
         Need::Connection
@@ -134,9 +134,12 @@ impl<W> Line<W> {
         waited: impl FnMut(&Owner<W>, Ticket, Duration, &[u8]),
     ) {
         self.up = true;
-        self.rests = false;
+        self.idle = false;
         self.retire = false;
-        debug_assert!(!self.pipeline.owed(), "nothing is written on a new connection");
+        debug_assert!(
+            !self.pipeline.has_outstanding_replies(),
+            "nothing is written on a new connection"
+        );
         self.pipeline.restart(now, is_gone, waited);
         self.check_invariants();
     }
@@ -174,27 +177,30 @@ impl<W> Line<W> {
                     "a connection ends when no reply is outstanding"
                 );
                 self.up = false;
-                let next = if ended == Ended::Closed { Next::Done } else { Next::Rest };
+                let next = if ended == Ended::Closed { Next::Done } else { Next::Idle };
                 return (next, 0);
             }
             // It was replaced too slowly, or held up too long; the server is well.
-            Ended::Lost(UpstreamDisconnect::Rotation) => Next::Rest,
-            Ended::Lost(_) if aside => Next::Rest,
+            Ended::Lost(UpstreamDisconnect::Rotation) => Next::Idle,
+            Ended::Lost(_) if aside => Next::Idle,
             Ended::Lost(reason) => Next::Fail(reason),
         };
         self.up = false;
         self.down_since.get_or_insert(now);
         let exhausted = self.pipeline.handle_loss(may_repeat, report);
-        debug_assert!(!self.pipeline.owed(), "no reply is outstanding without a connection");
+        debug_assert!(
+            !self.pipeline.has_outstanding_replies(),
+            "no reply is outstanding without a connection"
+        );
         self.check_invariants();
         let unneeded = matches!(next, Next::Fail(_)) && !self.is_wanted(false);
-        (if unneeded { Next::Die } else { next }, exhausted)
+        (if unneeded { Next::Unneeded } else { next }, exhausted)
     }
 
     /// What serves the line has ended by a defect. Returns what was in line; nothing of it is sent again.
     pub fn handle_defect(&mut self, now: Instant) -> Pipeline<Owner<W>> {
         debug_assert!(
-            self.up || !self.pipeline.owed(),
+            self.up || !self.pipeline.has_outstanding_replies(),
             "no reply is outstanding without a connection"
         );
         self.up = false;
@@ -205,9 +211,9 @@ impl<W> Line<W> {
 
     /// What holds whenever a method returns.
     fn check_invariants(&self) {
-        debug_assert!(!self.up || !self.rests, "a connection is there and none is made");
+        debug_assert!(!self.up || !self.idle, "a connection is there and none is made");
         debug_assert!(
-            self.up || !self.pipeline.owed(),
+            self.up || !self.pipeline.has_outstanding_replies(),
             "no reply is outstanding without a connection"
         );
     }

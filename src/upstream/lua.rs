@@ -15,7 +15,7 @@ use super::dial::ServerConnection;
 use super::lua_inquiry::{Answer, Inquiry, Turn};
 use super::reply_buffer::ReplyBuffer;
 use crate::base::{clock, limits};
-use crate::policy::guard::{Distrust, Globals, canary, question, seal};
+use crate::policy::guard::{Globals, GuardFailure, canary, question, seal};
 use crate::resp::{Value, encode};
 use crate::traffic::{Server, own};
 
@@ -45,12 +45,12 @@ pub(super) async fn keep(env: Rc<UpstreamContext>) {
             Some(Err(_)) => Answer::Refuses,
         };
         if inquiry.handle_answer(answer, clock::now()) {
-            judged(&env, found.unwrap_or(Err(Distrust::Unlisted)));
+            judged(&env, found.unwrap_or(Err(GuardFailure::Unlisted)));
         }
     }
 }
 
-fn judged(env: &UpstreamContext, found: Result<Arc<Globals>, Distrust>) {
+fn judged(env: &UpstreamContext, found: Result<Arc<Globals>, GuardFailure>) {
     let before = env.guarding.borrow().get();
     if before.as_ref() == Some(&found) {
         return;
@@ -70,10 +70,10 @@ fn judged(env: &UpstreamContext, found: Result<Arc<Globals>, Distrust>) {
 }
 
 /// `None`: no answer, or one that says to ask again.
-async fn examine(link: &mut ServerConnection) -> Option<Result<Arc<Globals>, Distrust>> {
+async fn examine(link: &mut ServerConnection) -> Option<Result<Arc<Globals>, GuardFailure>> {
     let names = eval(link, question().as_bytes()).await?;
     let Some(names) = names.elements() else {
-        return (!is_transient(&names)).then_some(Err(Distrust::Unlisted));
+        return (!is_transient(&names)).then_some(Err(GuardFailure::Unlisted));
     };
     let names: Vec<&[u8]> = names.iter().filter_map(Value::as_bytes).collect();
     let Server { valkey, major, minor } = link.facts.product();
@@ -86,14 +86,14 @@ async fn examine(link: &mut ServerConnection) -> Option<Result<Arc<Globals>, Dis
         return None;
     }
     if tried.as_bytes() != Some(b"kept") {
-        return Some(Err(Distrust::Escaped));
+        return Some(Err(GuardFailure::Escaped));
     }
     let sealed = eval(link, &seal(&globals)).await?;
     let is_refused = matches!(sealed, Value::Error(_));
     if is_transient(&sealed) {
         return None;
     }
-    Some(if is_refused { Ok(globals) } else { Err(Distrust::Escaped) })
+    Some(if is_refused { Ok(globals) } else { Err(GuardFailure::Escaped) })
 }
 
 /// Whether the server says that it cannot answer now.

@@ -292,7 +292,7 @@ impl Mailbox {
     pub fn evict(&self) {
         self.news.set(true);
         let rest = self.holding.get().map_or(0, |holding| holding.bytes);
-        self.buffers.note_leaving(0, rest);
+        self.buffers.note_ending(0, rest);
         self.evicted.set(Some(rest));
         self.overflow.set(true);
         let mut inner = self.inner.borrow_mut();
@@ -359,7 +359,7 @@ impl Mailbox {
 impl Drop for Mailbox {
     fn drop(&mut self) {
         self.buffers.adjust(self.inner.get_mut().bytes.len(), 0);
-        self.buffers.note_leaving(self.evicted.get().unwrap_or_default(), 0);
+        self.buffers.note_ending(self.evicted.get().unwrap_or_default(), 0);
     }
 }
 

@@ -9,7 +9,7 @@ use super::dial::ServerConnection;
 use super::failure::DialError;
 use super::fault::Fault;
 use super::phase::{Phase, Spent};
-use crate::policy::guard::Distrust;
+use crate::policy::guard::GuardFailure;
 use crate::telemetry::{
     CertificateRole, Circuit, ConnectPhase, ConnectResult, Counted, ErrorCode, HandshakeFailure,
     HandshakeResult, HealthResult, Metrics, RetryResult, ScriptGuardFailure, Shard,
@@ -29,11 +29,11 @@ impl UpstreamMetrics {
     }
 
     /// No script can be guarded on this server.
-    pub(super) fn unguarded(&self, why: Distrust) {
+    pub(super) fn unguarded(&self, why: GuardFailure) {
         let reason = match why {
-            Distrust::Unlisted => ScriptGuardFailure::Unlisted,
-            Distrust::Unprotected => ScriptGuardFailure::Unprotected,
-            Distrust::Escaped => ScriptGuardFailure::Escaped,
+            GuardFailure::Unlisted => ScriptGuardFailure::Unlisted,
+            GuardFailure::Unprotected => ScriptGuardFailure::Unprotected,
+            GuardFailure::Escaped => ScriptGuardFailure::Escaped,
         };
         self.counted.script_guard_failures_total[reason].inc();
     }

@@ -77,7 +77,7 @@ pub(crate) use yield_to_io::yield_to_io;
 
 use crate::base::limits;
 use crate::config;
-use crate::policy::guard::{Distrust, Globals};
+use crate::policy::guard::{Globals, GuardFailure};
 use crate::telemetry::Metrics;
 use crate::traffic::{Facts, Loss, OpenFailure, PoolKey, Server, Unavailable};
 use context::UpstreamContext;
@@ -302,7 +302,7 @@ impl Upstream {
 
     /// What the server's Lua has; `None`: it has not been asked yet.
     #[must_use]
-    pub(crate) fn globals(&self) -> Option<Result<Arc<Globals>, Distrust>> {
+    pub(crate) fn globals(&self) -> Option<Result<Arc<Globals>, GuardFailure>> {
         self.context.guarding.borrow().get()
     }
 

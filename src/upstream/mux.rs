@@ -83,7 +83,7 @@ fn handle_defect(shared: &Shared, context: &UpstreamContext) {
     context.metrics.waiting(shared.replace_depth(0));
     context.note_change();
     // Another one is dialed when the backoff allows it.
-    context.note_death(false, now);
+    context.note_connection_lost(false, now);
     let lost = lost.into_losses().filter_map(|(owner, ticket, loss)| {
         owner.into_session().map(|mailbox| (mailbox, ticket, loss))
     });
@@ -110,9 +110,9 @@ async fn run(
             },
         };
         up(shared, context, &link);
-        let born = link.born;
+        let opened_at = link.opened_at;
         let served = drive(shared, context, beside, link).await;
-        context.note_ended(served.next, served.answered, born);
+        context.note_ended(served.next, served.answered, opened_at);
         if served.next == Next::Done {
             return;
         }

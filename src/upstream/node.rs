@@ -138,35 +138,42 @@ impl Node {
     }
 
     /// The server, or the way to it, has ended a connection, shared or pinned.
-    pub fn handle_death(&mut self, answered: bool, born: Instant, now: Instant, entropy: u64) {
-        debug_assert!(born <= now, "it was made before it ended");
-        let lived = now.saturating_duration_since(born);
-        self.breaker.handle_died(answered, lived, now, entropy);
+    pub fn handle_connection_lost(
+        &mut self,
+        answered: bool,
+        opened_at: Instant,
+        now: Instant,
+        entropy: u64,
+    ) {
+        debug_assert!(opened_at <= now, "it was made before it ended");
+        let lived = now.saturating_duration_since(opened_at);
+        self.breaker.handle_connection_lost(answered, lived, now, entropy);
         self.check_invariants(now);
     }
 
-    fn handle_lost(&mut self, answered: bool, born: Instant, now: Instant) -> Option<Notice> {
-        let proven = answered || now.saturating_duration_since(born) >= limits::CONNECTION_PROOF;
+    fn handle_lost(&mut self, answered: bool, opened_at: Instant, now: Instant) -> Option<Notice> {
+        let proven =
+            answered || now.saturating_duration_since(opened_at) >= limits::CONNECTION_PROOF;
         self.outage.handle_lost(proven, now)
     }
 
-    /// A shared connection has ended, and what follows for its line is known. The death of one that nothing waits
+    /// A shared connection has ended, and what follows for its line is known. The loss of one that nothing waits
     /// for is no outage.
     pub fn handle_ended(
         &mut self,
         next: Next,
         answered: bool,
-        born: Instant,
+        opened_at: Instant,
         now: Instant,
         entropy: u64,
     ) -> Option<Notice> {
-        debug_assert!(born <= now, "it was made before it ended");
+        debug_assert!(opened_at <= now, "it was made before it ended");
         let notice = match next {
-            Next::Serve | Next::Rest | Next::Done => return None,
-            Next::Fail(_) => self.handle_lost(answered, born, now),
-            Next::Die => None,
+            Next::Serve | Next::Idle | Next::Done => return None,
+            Next::Fail(_) => self.handle_lost(answered, opened_at, now),
+            Next::Unneeded => None,
         };
-        self.handle_death(answered, born, now, entropy);
+        self.handle_connection_lost(answered, opened_at, now, entropy);
         notice
     }
 

@@ -106,11 +106,11 @@ pub(super) struct Suspicion {
 
 impl Suspicion {
     /// While there is no other server, each one is kept for a while.
-    pub(super) fn new(born: Instant) -> Self {
+    pub(super) fn new(opened_at: Instant) -> Self {
         Self {
             asked: None,
             waiting: None,
-            not_before: born + limits::PRIMARY_CHECK_INTERVAL_MIN,
+            not_before: opened_at + limits::PRIMARY_CHECK_INTERVAL_MIN,
             pause: limits::PRIMARY_CHECK_INTERVAL_MIN,
         }
     }
@@ -147,7 +147,7 @@ impl Suspicion {
         let verdict = question.judge(reply, protocol);
         match verdict {
             Verdict::Ask(question) => self.asked = Some(question),
-            Verdict::Stay | Verdict::Move => self.rest(now),
+            Verdict::Stay | Verdict::Move => self.back_off(now),
         }
         let asks = matches!(verdict, Verdict::Ask(_));
         debug_assert_eq!(self.asked.is_some(), asks, "one question at a time");
@@ -156,7 +156,7 @@ impl Suspicion {
     }
 
     /// There is nothing better, for the time being.
-    pub(super) fn rest(&mut self, now: Instant) {
+    pub(super) fn back_off(&mut self, now: Instant) {
         self.not_before = now + self.pause;
         self.pause = (self.pause * 2).min(limits::PRIMARY_CHECK_INTERVAL_MAX);
         debug_assert!(self.not_before > now, "it asks again at once");
@@ -224,12 +224,12 @@ mod tests {
 
     #[test]
     fn primary_is_asked_for_one_at_a_time_and_ever_less_often() {
-        let born = crate::base::clock::now();
-        let mut suspicion = Suspicion::new(born);
+        let opened_at = crate::base::clock::now();
+        let mut suspicion = Suspicion::new(opened_at);
         suspicion.note_sign(Sign::ReadOnly);
-        assert_eq!(suspicion.question(born), None, "too early");
+        assert_eq!(suspicion.question(opened_at), None, "too early");
         assert!(suspicion.is_waiting());
-        let mut now = born + limits::PRIMARY_CHECK_INTERVAL_MIN;
+        let mut now = opened_at + limits::PRIMARY_CHECK_INTERVAL_MIN;
         for pause in [1, 2, 4, 8, 8] {
             assert_eq!(suspicion.question(now), Some(Question::Hello));
             suspicion.note_sign(Sign::NotServing);

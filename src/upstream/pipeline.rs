@@ -250,7 +250,7 @@ impl<W> Pipeline<W> {
 
     /// Whether a reply is outstanding.
     #[must_use]
-    pub const fn owed(&self) -> bool {
+    pub const fn has_outstanding_replies(&self) -> bool {
         self.written > 0
     }
 
@@ -472,7 +472,10 @@ impl<W> Pipeline<W> {
             self.line.iter().all(|entry| entry.own || !entry.secret),
             "a secret is its own"
         );
-        debug_assert!(!self.begun || self.owed(), "half a reply is to something");
+        debug_assert!(
+            !self.begun || self.has_outstanding_replies(),
+            "half a reply is to something"
+        );
         debug_assert!(self.begun || self.begun_bytes == 0);
         debug_assert!(self.line.iter().skip(1).all(|entry| !entry.skips.have_begun()));
     }

@@ -41,8 +41,8 @@ impl Pooled for Spare {
         self.link.key
     }
 
-    fn born(&self) -> Instant {
-        self.link.born
+    fn opened_at(&self) -> Instant {
+        self.link.opened_at
     }
 
     fn is_current(&self) -> bool {
@@ -247,8 +247,8 @@ impl Pool {
     }
 
     /// The server, or the way to it, has ended a connection on loan.
-    pub(super) fn note_death(&self, answered: bool, born: Instant) {
-        self.context.note_death(answered, born);
+    pub(super) fn note_connection_lost(&self, answered: bool, opened_at: Instant) {
+        self.context.note_connection_lost(answered, opened_at);
     }
 
     /// A connection is closed.
@@ -319,11 +319,11 @@ impl Pool {
                     }
                     Err(_) => self.core.borrow_mut().handle_fill_failed(clock::now()),
                 },
-                Upkeep::Rest => {}
+                Upkeep::Idle => {}
             }
-            let rests_until = self.core.borrow().poll_timeout();
+            let idle_until = self.core.borrow().poll_timeout();
             tokio::select! {
-                () = tokio::time::sleep_until(rests_until.into()) => {}
+                () = tokio::time::sleep_until(idle_until.into()) => {}
                 () = self.hurried.notified() => {}
                 () = checks.next_end() => {}
             }

@@ -33,7 +33,7 @@ pub enum Upkeep<C> {
     /// Dial one more; [`PoolCore::handle_answer`] takes it.
     Dial(PoolKey),
     /// Nothing until [`PoolCore::poll_timeout`], or until a check has ended.
-    Rest,
+    Idle,
 }
 
 /// What the server has answered to the question what it is.
@@ -214,7 +214,7 @@ impl<C: Pooled> PoolCore<C> {
     pub fn handle_left(&mut self, number: u64) {
         let Some(Claim { purpose, holder, state }) = self.claims.remove(&number) else { return };
         match state {
-            State::InLine => self.shares.leave(purpose, &holder, number),
+            State::InLine => self.shares.remove(purpose, &holder, number),
             State::Granted => self.shares.give_back(purpose, &holder),
             State::Lent => {
                 debug_assert!(self.lent > 0, "it is counted");
@@ -305,7 +305,7 @@ impl<C: Pooled> PoolCore<C> {
     }
 
     /// What is next to be done about idle connections, while so many `checks` are under way; called again
-    /// until it is [`Upkeep::Rest`].
+    /// until it is [`Upkeep::Idle`].
     pub fn poll_upkeep(&mut self, may_dial: bool, checks: usize, now: Instant) -> Upkeep<C> {
         debug_assert!(checks <= limits::POOL_CHECKS_MAX, "no more are begun");
         self.hurried = false;
@@ -320,14 +320,14 @@ impl<C: Pooled> PoolCore<C> {
         }
         if checks > 0 {
             // Those that are checked are missing only for the moment.
-            return Upkeep::Rest;
+            return Upkeep::Idle;
         }
         if !self.idle.lacks(self.last_key) || self.shares.taken() >= self.max {
-            return Upkeep::Rest;
+            return Upkeep::Idle;
         }
         if !may_dial {
             self.handle_fill_failed(now);
-            return Upkeep::Rest;
+            return Upkeep::Idle;
         }
         self.idle.make_room(self.last_key, &mut self.closed);
         debug_assert!(self.upkeep_at > now, "idle connections are looked at without a pause");
@@ -336,7 +336,10 @@ impl<C: Pooled> PoolCore<C> {
 
     /// An idle connection was checked, from `asked_at` on. Any reply proves that it works.
     pub fn handle_checked(&mut self, checked: Checked<C>, alive: bool, asked_at: Instant) {
-        debug_assert!(checked.connection.born() <= asked_at, "it was made before it was asked");
+        debug_assert!(
+            checked.connection.opened_at() <= asked_at,
+            "it was made before it was asked"
+        );
         if alive {
             self.idle.put_checked(checked, asked_at, &mut self.closed);
         } else {
@@ -384,7 +387,7 @@ mod tests {
             HOME
         }
 
-        fn born(&self) -> Instant {
+        fn opened_at(&self) -> Instant {
             self.0
         }
 
@@ -440,13 +443,13 @@ mod tests {
         let now = crate::base::clock::now();
         let settings = config::Pool { max_connections: 1, min_idle: 1, ..config::Pool::default() };
         let mut pool = PoolCore::<Spare>::new(&settings, HOME, now);
-        assert!(matches!(pool.poll_upkeep(false, 0, now), Upkeep::Rest));
+        assert!(matches!(pool.poll_upkeep(false, 0, now), Upkeep::Idle));
         let retry = now + limits::POOL_RETRY_INTERVAL_MAX;
         assert_eq!(pool.poll_timeout(), retry.min(now + pool.period), "it is tried again soon");
         assert!(matches!(pool.poll_upkeep(true, 0, now), Upkeep::Dial(_)));
         let holder = Holder { user: None, listener: "one".into() };
         let number = pool.claim(HOME, Use::State, holder);
-        assert!(matches!(pool.poll_upkeep(true, 0, now), Upkeep::Rest), "all are taken");
+        assert!(matches!(pool.poll_upkeep(true, 0, now), Upkeep::Idle), "all are taken");
         pool.handle_left(number);
         assert!(matches!(pool.poll_upkeep(true, 0, now), Upkeep::Dial(_)));
     }

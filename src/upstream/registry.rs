@@ -19,10 +19,10 @@ pub trait Member {
     fn number(&self) -> u64;
     /// Whether the server serves others, but has not answered the head of its line for a while.
     fn is_stalled(&self) -> bool;
-    /// Whether it has no connection and nothing waits for one.
-    fn rests(&self) -> bool;
-    /// It takes nothing new, and ends after its last outstanding reply.
-    fn leave(&self);
+    /// Whether there is no connection and nothing waits for one.
+    fn is_idle(&self) -> bool;
+    /// Takes nothing new, and ends after the last outstanding reply.
+    fn retire(&self);
 }
 
 impl Member for Shared {
@@ -38,11 +38,11 @@ impl Member for Shared {
         self.is_stalled()
     }
 
-    fn rests(&self) -> bool {
+    fn is_idle(&self) -> bool {
         !self.is_up() && !self.wanted()
     }
 
-    fn leave(&self) {
+    fn retire(&self) {
         self.set_aside();
         self.close();
     }
@@ -95,7 +95,7 @@ impl<M: Member> Registry<M> {
 
     /// Whether one more may be made, if need be in the place of one that is not in use.
     pub(super) fn has_place(&self) -> bool {
-        self.len() < self.max || self.forget_one_at_rest()
+        self.len() < self.max || self.forget_idle()
     }
 
     /// Those of one key, the first first.
@@ -128,17 +128,17 @@ impl<M: Member> Registry<M> {
     /// Removes a key. Sessions stop using its connections.
     pub(super) fn remove(&self, key: PoolKey) {
         let removed = self.current.borrow_mut().remove(&key);
-        removed.iter().flatten().for_each(|member| member.leave());
+        removed.iter().flatten().for_each(|member| member.retire());
     }
 
     /// Forgets one that is not in use. Returns whether there was one.
-    fn forget_one_at_rest(&self) -> bool {
+    fn forget_idle(&self) -> bool {
         let mut current = self.current.borrow_mut();
         // The oldest: a map has no order.
         let all =
             current.iter().flat_map(|(key, all)| all.iter().enumerate().map(move |at| (key, at)));
-        let rests = all.filter(|(_, (_, member))| member.rests());
-        let oldest = rests.min_by_key(|(_, (_, member))| member.number());
+        let idle = all.filter(|(_, (_, member))| member.is_idle());
+        let oldest = idle.min_by_key(|(_, (_, member))| member.number());
         let found = oldest.map(|(key, (at, _))| (*key, at));
         let forgotten = found.and_then(|(key, at)| {
             let all = current.get_mut(&key)?;
@@ -150,7 +150,7 @@ impl<M: Member> Registry<M> {
         });
         drop(current);
         // Sessions stop using it.
-        forgotten.inspect(|member| member.leave()).is_some()
+        forgotten.inspect(|member| member.retire()).is_some()
     }
 
     /// How many there are, of all keys together.
@@ -177,7 +177,7 @@ impl<M: Member> Registry<M> {
 
     /// `new` takes the place of `old`, which ends after its last outstanding reply.
     pub fn replace(&self, old: &Rc<M>, new: &Rc<M>) {
-        old.leave();
+        old.retire();
         self.aside.borrow_mut().push(Rc::clone(old));
         let mut current = self.current.borrow_mut();
         let all = current.entry(old.key()).or_default();
@@ -215,7 +215,7 @@ mod tests {
         database: u32,
         stalled: Cell<bool>,
         busy: Cell<bool>,
-        left: Cell<bool>,
+        retired: Cell<bool>,
     }
 
     impl Member for Fake {
@@ -231,12 +231,12 @@ mod tests {
             self.stalled.get()
         }
 
-        fn rests(&self) -> bool {
+        fn is_idle(&self) -> bool {
             !self.busy.get()
         }
 
-        fn leave(&self) {
-            self.left.set(true);
+        fn retire(&self) {
+            self.retired.set(true);
         }
     }
 
@@ -252,7 +252,7 @@ mod tests {
             assert!(registry.has_room());
             let next = Rc::new(Fake::default());
             registry.replace(&current, &next);
-            assert!(current.left.get() && !next.left.get());
+            assert!(current.retired.get() && !next.retired.get());
             current = next;
         }
         assert!(!registry.has_room());
@@ -268,10 +268,10 @@ mod tests {
             .map(|database| Rc::new(Fake { database, busy: Cell::new(true), ..Fake::default() }))
             .collect();
         members.iter().for_each(|member| registry.insert(member));
-        assert!(!registry.forget_one_at_rest(), "all are in use");
+        assert!(!registry.forget_idle(), "all are in use");
         members[1].busy.set(false);
-        assert!(registry.forget_one_at_rest());
-        assert!(members[1].left.get() && registry.of(members[1].key()).is_empty());
+        assert!(registry.forget_idle());
+        assert!(members[1].retired.get() && registry.of(members[1].key()).is_empty());
         assert_eq!(registry.len(), 2);
     }
 
@@ -291,9 +291,9 @@ mod tests {
         registry.replace(&one, &three);
         assert_eq!((count(&one), count(&two), count(&three)), (0, 5, 5));
         two.busy.set(false);
-        assert!(registry.forget_one_at_rest() && two.left.get() && registry.len() == 1);
+        assert!(registry.forget_idle() && two.retired.get() && registry.len() == 1);
         registry.remove(KEY);
-        assert!(three.left.get() && registry.of(KEY).is_empty() && registry.len() == 0);
+        assert!(three.retired.get() && registry.of(KEY).is_empty() && registry.len() == 0);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use std::time::Instant;
 
-use super::connection::Standing;
+use super::connection::Freshness;
 use super::credentials::Login;
 use super::handshake::Handshake;
 use super::phase::Spent;
@@ -16,7 +16,7 @@ use crate::traffic::{Facts, PoolKey};
 pub struct ServerConnection {
     pub stream: Stream,
     pub key: PoolKey,
-    pub born: Instant,
+    pub opened_at: Instant,
     /// Of the identity it was opened with; 0 without TLS.
     pub generation: u64,
     /// Of the credentials it is logged in with.
@@ -32,15 +32,15 @@ pub struct ServerConnection {
 
 impl ServerConnection {
     /// How what it was opened with relates to the identity and the login in force.
-    pub(super) fn standing(&self, identity: u64, login: &Login) -> Standing {
+    pub(super) fn freshness(&self, identity: u64, login: &Login) -> Freshness {
         if self.generation != identity {
-            Standing::Outdated
+            Freshness::Outdated
         } else if self.credentials_generation == login.generation {
-            Standing::Current
+            Freshness::Current
         } else if self.username == login.username && login.password.is_some() {
-            Standing::NewPassword
+            Freshness::NewPassword
         } else {
-            Standing::Outdated
+            Freshness::Outdated
         }
     }
 }

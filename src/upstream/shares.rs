@@ -169,7 +169,7 @@ impl Shares {
     }
 
     /// The owner of this number waits no longer.
-    pub(super) fn leave(&mut self, purpose: Use, holder: &Holder, number: u64) {
+    pub(super) fn remove(&mut self, purpose: Use, holder: &Holder, number: u64) {
         let lines = &mut self.of_mut(purpose).lines;
         let Some(line) = lines.get_mut(holder) else {
             debug_assert!(false, "only a waiting holder is removed from the line");
@@ -208,7 +208,7 @@ impl Shares {
         }
         let (number, purpose, holder) = first.map(|(number, of, who)| (number, of, who.clone()))?;
         debug_assert!(self.fits(purpose, &holder), "it is granted what it may not have");
-        self.leave(purpose, &holder, number);
+        self.remove(purpose, &holder, number);
         self.note_taken(purpose, &holder);
         Some(number)
     }
@@ -311,13 +311,13 @@ mod tests {
         shares.give_back(Use::Block, &anyone());
         assert_eq!(shares.grant(), Some(1));
         assert_eq!(shares.grant(), None);
-        shares.leave(Use::Block, &anyone(), 2);
+        shares.remove(Use::Block, &anyone(), 2);
         shares.give_back(Use::Block, &anyone());
         assert_eq!(shares.grant(), Some(3));
         assert!(!shares.is_waited_for());
         shares.wait(Use::State, &anyone(), 4);
         assert!(!take(&mut shares, Use::State), "no request overtakes a waiting one");
-        shares.leave(Use::State, &anyone(), 4);
+        shares.remove(Use::State, &anyone(), 4);
     }
 
     #[test]

@@ -16,7 +16,7 @@ fn field<'a>(line: &'a str, name: &str) -> &'a str {
 }
 
 /// The text of a bulk string.
-fn told(client: &mut Client, words: &[&str]) -> String {
+fn reply_text(client: &mut Client, words: &[&str]) -> String {
     let reply = client.ask_text(words);
     assert!(reply.starts_with('$'), "{reply}");
     reply.split_once("\r\n").map_or("", |(_, body)| body).to_owned()
@@ -37,7 +37,7 @@ fn id(client: &mut Client) -> String {
 
 /// The line of a client, as another one sees it.
 fn line_of(client: &mut Client, id: &str) -> String {
-    let list = told(client, &["CLIENT", "LIST"]);
+    let list = reply_text(client, &["CLIENT", "LIST"]);
     let line = list.lines().find(|line| line.starts_with(&format!("id={id} ")));
     line.unwrap_or_else(|| panic!("no {id} in {list}")).to_owned()
 }
@@ -47,13 +47,13 @@ fn client_info_has_the_fields_of_the_server() {
     for brand in brands() {
         let server = Server::plain(brand);
         let proxy = Proxy::before(&server, "");
-        let straight = told(&mut server.observer(), &["CLIENT", "INFO"]);
+        let straight = reply_text(&mut server.observer(), &["CLIENT", "INFO"]);
         let mut client = proxy.client();
-        let through = told(&mut client, &["CLIENT", "INFO"]);
+        let through = reply_text(&mut client, &["CLIENT", "INFO"]);
         assert_eq!(names(&straight), names(&through));
         assert_eq!(field(&through, "cmd"), "client|info");
         assert_eq!(field(&through, "qbuf"), "26");
-        let list = told(&mut client, &["CLIENT", "LIST"]);
+        let list = reply_text(&mut client, &["CLIENT", "LIST"]);
         assert_eq!(names(&straight), names(&list));
     }
 }
@@ -79,18 +79,18 @@ fn client_list_shows_state_and_real_addresses() {
     let inside = other.ask_text(&["EXEC"]);
     let shown = ["flags", "multi", "cmd"].map(|name| field(&inside, name));
     assert_eq!(shown, ["x", "2", "exec"], "{inside}");
-    let after = told(&mut other, &["CLIENT", "INFO"]);
+    let after = reply_text(&mut other, &["CLIENT", "INFO"]);
     assert_eq!((field(&after, "flags"), field(&after, "multi")), ("N", "-1"), "{after}");
     assert!(other.ask(&["SUBSCRIBE", "a"]).starts_with(b"*3"));
     let line = line_of(&mut asking, &other_id);
     assert_eq!((field(&line, "flags"), field(&line, "sub")), ("P", "1"), "{line}");
-    let pubsub = told(&mut asking, &["CLIENT", "LIST", "TYPE", "pubsub"]);
+    let pubsub = reply_text(&mut asking, &["CLIENT", "LIST", "TYPE", "pubsub"]);
     assert_eq!(pubsub.lines().count(), 1, "{pubsub}");
-    let by_id = told(&mut asking, &["CLIENT", "LIST", "ID", &other_id, "99999", &other_id]);
+    let by_id = reply_text(&mut asking, &["CLIENT", "LIST", "ID", &other_id, "99999", &other_id]);
     assert_eq!(by_id.lines().count(), 2, "{by_id}");
     drop(other);
     wait_until("the client is gone from the list", || {
-        told(&mut asking, &["CLIENT", "LIST"]).lines().count() == 1
+        reply_text(&mut asking, &["CLIENT", "LIST"]).lines().count() == 1
     });
 }
 
@@ -99,7 +99,7 @@ fn client_list_of_a_unix_socket_names_its_path() {
     let server = Server::plain(Brand::Redis);
     let proxy = Proxy::on_unix_socket(&server, "");
     let Target::Unix(path) = proxy.target().clone() else { panic!("a socket") };
-    let line = told(&mut proxy.client(), &["CLIENT", "INFO"]);
+    let line = reply_text(&mut proxy.client(), &["CLIENT", "INFO"]);
     assert_eq!(field(&line, "addr"), format!("{}:0", path.display()));
     assert_eq!(field(&line, "flags"), "U");
 }
@@ -117,12 +117,12 @@ fn clients_of_another_policy_are_out_of_sight_and_reach() {
     let (mut own, mut twin) = (proxy.client(), proxy.client());
     let mut foreign = Client::connect(&two).unwrap();
     let foreign_id = id(&mut foreign);
-    let address = told(&mut foreign, &["CLIENT", "INFO"]);
+    let address = reply_text(&mut foreign, &["CLIENT", "INFO"]);
     let address = field(&address, "addr").to_owned();
     assert_eq!(twin.ask(&["PING"]), b"+PONG\r\n");
     foreign.send(&["BLPOP", "list", "0"]);
     server.await_blocked(1);
-    let list = told(&mut own, &["CLIENT", "LIST"]);
+    let list = reply_text(&mut own, &["CLIENT", "LIST"]);
     assert_eq!(list.lines().count(), 2, "{list}");
     assert_eq!(own.ask(&["CLIENT", "LIST", "ID", &foreign_id]), b"$0\r\n\r\n");
     assert_eq!(own.ask(&["CLIENT", "KILL", "ID", &foreign_id]), b":0\r\n");
@@ -151,7 +151,7 @@ fn client_kill_ends_clients_and_answers_before_it_ends_itself() {
         server.await_blocked(0);
         assert_eq!(own.ask(&["RPUSH", "list", "x"]), b":1\r\n");
         assert_eq!(own.ask(&["LLEN", "list"]), b":1\r\n");
-        let line = told(&mut own, &["CLIENT", "INFO"]);
+        let line = reply_text(&mut own, &["CLIENT", "INFO"]);
         own.send(&["CLIENT", "KILL", field(&line, "addr")]);
         own.send(&["INCR", "never"]);
         assert_eq!(own.reply(), b"+OK\r\n");
@@ -205,7 +205,7 @@ fn default_policy_shows_clients_and_spares_them() {
     let text = text.replace("acl = \"ACL\"", "preset = \"default\"");
     let proxy = Proxy::configured(directory(), target, telemetry, &text);
     let mut client = proxy.client();
-    assert!(told(&mut client, &["CLIENT", "LIST"]).starts_with("id="));
+    assert!(reply_text(&mut client, &["CLIENT", "LIST"]).starts_with("id="));
     for words in [&["CLIENT", "KILL", "ID", "1"][..], &["CLIENT", "UNBLOCK", "1"]] {
         assert!(client.ask(words).starts_with(b"-NOPERM"), "{words:?}");
     }
@@ -223,7 +223,7 @@ fn reset_keeps_what_the_library_said_of_itself() {
         client.ask(&["CLIENT", "SETINFO", "lib-name", "mine"]);
         client.ask(&["CLIENT", "SETNAME", "me"]);
         assert_eq!(client.ask(&["RESET"]), b"+RESET\r\n");
-        let line = told(client, &["CLIENT", "INFO"]);
+        let line = reply_text(client, &["CLIENT", "INFO"]);
         assert_eq!((field(&line, "lib-name"), field(&line, "name")), ("mine", ""), "{line}");
     }
 }
@@ -357,7 +357,7 @@ fn exec_says_why_the_server_refuses() {
         observer.ask(begin);
         if code == "MISCONF" {
             wait_until("the save has failed", || {
-                told(&mut observer, &["INFO", "persistence"]).contains("bgsave_status:err")
+                reply_text(&mut observer, &["INFO", "persistence"]).contains("bgsave_status:err")
             });
         }
         let replies = clients.each_mut().map(|client| {

@@ -156,7 +156,7 @@ fn keys(server: &mut Server, version: &str, forms: &[Args]) {
             .collect();
         let answers = server.call_all(&questions);
         for (form, answer) in batch.iter().zip(answers) {
-            let theirs = told_keys(answer);
+            let theirs = reported_keys(answer);
             let ours = our_keys(form);
             if !agree(form, ours.as_deref(), theirs.as_deref()) && !refused(server, form) {
                 let text = form.iter().map(|arg| arg.escape_ascii().to_string());
@@ -168,7 +168,7 @@ fn keys(server: &mut Server, version: &str, forms: &[Args]) {
 }
 
 /// The server's keys; nothing when it finds none or cannot tell.
-fn told_keys(answer: Reply) -> Option<Vec<Key>> {
+fn reported_keys(answer: Reply) -> Option<Vec<Key>> {
     let Reply::Array(keys) = answer else { return None };
     let mut keys: Vec<Key> = keys
         .into_iter()

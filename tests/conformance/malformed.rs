@@ -152,7 +152,7 @@ struct Said {
 }
 
 impl Said {
-    fn hear(&mut self, client: &mut Client, quiet: Duration) {
+    fn receive(&mut self, client: &mut Client, quiet: Duration) {
         if !self.ended {
             let (bytes, ended) = client.drain(quiet);
             self.bytes.extend(bytes);
@@ -172,9 +172,9 @@ impl Side {
         Self { clients, said: (0..count).map(|_| Said::default()).collect() }
     }
 
-    fn hear(&mut self) {
+    fn receive(&mut self) {
         for (client, said) in self.clients.iter_mut().zip(&mut self.said) {
-            said.hear(client, Duration::ZERO);
+            said.receive(client, Duration::ZERO);
         }
     }
 }
@@ -201,12 +201,12 @@ fn play(sides: &Sides, inputs: &[Input]) -> Vec<String> {
     };
     let (mut one, mut other) = (connect(&sides.straight), connect(&sides.through));
     barrier(&mut one);
-    straight.hear();
+    straight.receive();
     let deadline = now() + PATIENCE;
     loop {
         barrier(&mut other);
-        behind.hear();
-        straight.hear();
+        behind.receive();
+        straight.receive();
         if straight.said == behind.said || now() >= deadline {
             break;
         }
@@ -222,7 +222,7 @@ fn play(sides: &Sides, inputs: &[Input]) -> Vec<String> {
     for side in [&mut straight, &mut behind] {
         side.clients.iter().for_each(Client::finish);
         for (client, said) in side.clients.iter_mut().zip(&mut side.said) {
-            said.hear(client, PATIENCE);
+            said.receive(client, PATIENCE);
         }
     }
     let mut differences = Vec::new();

@@ -90,7 +90,7 @@ impl<'a> Session<'a> {
                 continue;
             }
             let action = if client.blocked {
-                client.speaker.leave()
+                client.speaker.disconnect()
             } else {
                 client.speaker.next(&self.weights, &mut self.random)
             };

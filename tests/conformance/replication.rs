@@ -60,8 +60,8 @@ fn redis_cli_copies_the_data_set() {
             .unwrap();
         assert!(copied.status.success(), "{copied:?}");
         let checked = Command::new("redis-check-rdb").arg(&file).output().unwrap();
-        let told = String::from_utf8_lossy(&checked.stdout).into_owned();
-        assert!(checked.status.success() && told.contains("100 keys read"), "{told}");
+        let output = String::from_utf8_lossy(&checked.stdout).into_owned();
+        assert!(checked.status.success() && output.contains("100 keys read"), "{output}");
         proxy.await_metric(STREAMS, |streams| streams < 0.5);
         assert_eq!(proxy.client().ask(&["PING"]), b"+PONG\r\n");
     }

@@ -72,10 +72,10 @@ fn number_of_keys_is_wrong_before_the_names_are() {
             }
             behind.observer().ask(&["ECHO", "the end"]);
             loop {
-                let heard = show(&monitor.reply());
-                let outside = heard.contains("secret") && !heard.contains("app1:secret");
-                assert!(!outside, "{heard}");
-                if heard.contains("the end") {
+                let received = show(&monitor.reply());
+                let outside = received.contains("secret") && !received.contains("app1:secret");
+                assert!(!outside, "{received}");
+                if received.contains("the end") {
                     break;
                 }
             }

@@ -159,19 +159,20 @@ fn compare(server: &Server, seed: u64) {
         }
         let bytes = model.connections[0].output.split();
         let mut expected: Vec<String> = frames(&bytes).0.into_iter().map(show).collect();
-        let mut heard: Vec<String> = expected.iter().map(|_| hear(&mut client)).collect();
+        let mut received: Vec<String> = expected.iter().map(|_| receive(&mut client)).collect();
         if words.len() == 1 && words[0].ends_with(b"UNSUBSCRIBE") {
             // All channels, in no order.
-            (expected, heard) = (vec![expected.len().to_string()], vec![heard.len().to_string()]);
+            (expected, received) =
+                (vec![expected.len().to_string()], vec![received.len().to_string()]);
         }
         // The keys of invalidations have no order either.
         expected.sort();
-        heard.sort();
-        assert_eq!(heard, expected, "seed {seed}: {said:#?}");
+        received.sort();
+        assert_eq!(received, expected, "seed {seed}: {said:#?}");
     }
 }
 
-fn hear(client: &mut Client) -> String {
+fn receive(client: &mut Client) -> String {
     match client.next(support::client::PATIENCE) {
         Got::Reply(reply) => show(&reply),
         other @ (Got::Silence | Got::End) => format!("{other:?}"),

@@ -164,7 +164,7 @@ fn finish(world: &mut World) {
     assert_eq!(world.asides(), 0, "something is still set aside");
     assert_eq!(world.silent, 0, "somebody is still silent");
     assert_eq!(world.node.outage_since(), None, "there is still an outage");
-    world.check_standing();
+    world.check_freshness();
     assert!(world.current(0).line.is_up(), "the first connection is kept");
     assert_eq!(world.up_of(1) + world.up_of(2), 0, "one that nobody uses is closed");
     for session in 0..SESSIONS {
@@ -377,7 +377,7 @@ fn begin(accident: Accident, choices: &mut Choices, world: &mut World) {
     }
 }
 
-/// Only where nothing is owed, and it arrives at once: what nobody asked for cannot be told from a reply otherwise.
+/// Only where nothing is outstanding, and it arrives at once: what nobody asked for cannot be told from a reply otherwise.
 fn surplus(world: &mut World) {
     let now = world.now;
     if world.server.path_is_dead {

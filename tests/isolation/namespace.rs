@@ -3,7 +3,7 @@
 //! Owns: [`app`], what both parts share. Never knows: how a name is rewritten.
 use crate::support;
 mod apart;
-mod told;
+mod messages;
 mod walked;
 
 use support::proxy::Proxy;

@@ -257,8 +257,8 @@ fn script_error_after_its_reply_is_reported() {
     // The second may be held already, when the first one's answer came before it.
     assert!(replies[0].starts_with("-NOSCRIPT") || replies[0] == ":3", "{replies:?}");
     assert_eq!(replies[1], "+OK", "{replies:?}");
-    let told = replies[2].starts_with("-NOSCRIPT") && replies[3] == "$1 0";
-    assert!(told || (replies[2] == ":1" && replies[3] == "$1 1"), "{replies:?}");
+    let is_reported = replies[2].starts_with("-NOSCRIPT") && replies[3] == "$1 0";
+    assert!(is_reported || (replies[2] == ":1" && replies[3] == "$1 1"), "{replies:?}");
     // From there on it is held, and sent again.
     let replies = pipeline(&mut client, &[&["SET", "n", "5"], evalsha, &["INCR", "n"]]);
     assert_eq!(replies, ["+OK", ":6", ":7"]);
@@ -326,8 +326,8 @@ fn large_ones() {
         }
         let reply = client.ask(&["EVALSHA", &sha(echo), "0", &value]);
         // Believed to be there, it was not kept; from there on it is.
-        let told = round == 3 && reply == NOSCRIPT;
-        assert!(told || reply == expected.as_bytes(), "{round}: {}", show(&reply));
+        let is_reported = round == 3 && reply == NOSCRIPT;
+        assert!(is_reported || reply == expected.as_bytes(), "{round}: {}", show(&reply));
         assert_eq!(client.ask(&["PING"]), b"+PONG\r\n");
     }
     let bytes = [encode(&["EVALSHA", &sha(echo), "0", &value]), encode(&["PING"])].concat();

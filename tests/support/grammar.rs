@@ -63,7 +63,7 @@ const KINDS: [(usize, Kind); 15] = [
     (4, track),
     (2, break_protocol),
     (4, large),
-    (3, leave),
+    (3, disconnect),
 ];
 
 impl Weights {
@@ -80,7 +80,7 @@ impl Speaker {
     }
 
     /// The client goes away, whatever it waits for.
-    pub fn leave(&mut self) -> Action {
+    pub fn disconnect(&mut self) -> Action {
         *self = Self::default();
         let (text, bytes) = ("(leaves)".to_owned(), Vec::new());
         Action { text, bytes, replies: 0, may_block: false, then: Then::Leave }
@@ -266,8 +266,8 @@ fn large(_: &mut Speaker, random: &mut Choices) -> Action {
     commands(&list)
 }
 
-fn leave(speaker: &mut Speaker, _: &mut Choices) -> Action {
-    speaker.leave()
+fn disconnect(speaker: &mut Speaker, _: &mut Choices) -> Action {
+    speaker.disconnect()
 }
 
 fn key(random: &mut Choices, family: char) -> String {

@@ -66,7 +66,7 @@ async fn window(spec: &Spec, load: Rc<Load>) -> Report {
             let permit = opening.acquire().await;
             let stream = load.dialer.dial().await;
             drop(permit);
-            load.converse(stream, &script, Some(&opened)).await;
+            load.drive_connection(stream, &script, Some(&opened)).await;
         }));
     }
     if let Some(value_bytes) = spec.bulk_bytes {
@@ -74,7 +74,7 @@ async fn window(spec: &Spec, load: Rc<Load>) -> Report {
         let script = Script::new(Talk { value_bytes, pipeline: 1, ..Talk::default() }, connections);
         tasks.push(tokio::task::spawn_local(async move {
             let stream = load.dialer.dial().await;
-            load.converse(stream, &script, None).await;
+            load.drive_connection(stream, &script, None).await;
         }));
     }
     let patience = now() + PATIENCE;
@@ -104,7 +104,7 @@ impl Load {
 
     /// Talks on one connection until the window closes. With `opened`, what it does is counted, and
     /// the window opens once it and all others have been answered.
-    async fn converse(
+    async fn drive_connection(
         &self,
         stream: io::Result<Pin<Box<dyn Duplex>>>,
         script: &Script,

@@ -78,7 +78,7 @@ impl File {
 
     /// Finishes with the open file: rotates it if it is in its place, or takes along what it could not take
     /// if it is not.
-    fn leave(&mut self) -> io::Result<()> {
+    fn close(&mut self) -> io::Result<()> {
         let Some(inode) = self.open.as_ref().map(|open| open.inode) else { return Ok(()) };
         let path = &self.settings.path;
         let in_place = fs::metadata(path).is_ok_and(|found| identity(&found) == inode);
@@ -129,7 +129,7 @@ impl Output for File {
 
     fn open(&mut self) -> io::Result<Resume> {
         let first = self.open.is_none();
-        self.leave()?;
+        self.close()?;
         let path = &self.settings.path;
         let mut options = fs::OpenOptions::new();
         options.read(true).append(true).mode(self.settings.mode);

@@ -101,7 +101,7 @@ pub(crate) const PENDING_BYTES_MAX: usize = READ_BYTES;
 /// Time that a closing client has to read its last replies.
 pub(crate) const LAST_REPLIES_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause of a bulk transfer between its rounds.
-pub(crate) const BULK_REST: Duration = Duration::from_millis(1);
+pub(crate) const BULK_PAUSE: Duration = Duration::from_millis(1);
 /// TLS sessions of applications that a listener can resume.
 pub(crate) const CLIENT_TLS_SESSIONS_MAX: usize = 1024;
 /// Names of a client's certificate that are compared.

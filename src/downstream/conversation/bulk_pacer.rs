@@ -9,8 +9,8 @@ use crate::base::limits;
 /// Rounds, of up to [`READ_BYTES`](crate::base::limits::READ_BYTES) each, that a value moves like any
 /// other.
 const FREE_ROUNDS: u32 = 16;
-/// Rounds of a larger one between two rests.
-const ROUNDS_BETWEEN_RESTS: u32 = 2;
+/// Rounds of a larger one between two pauses.
+const ROUNDS_BETWEEN_PAUSES: u32 = 2;
 
 /// A value of many megabytes costs the thread and the server as much as thousands of small commands:
 /// while there are any, it moves in steps.
@@ -18,27 +18,30 @@ const ROUNDS_BETWEEN_RESTS: u32 = 2;
 pub(super) struct BulkPacer {
     /// Those in a row that moved a large value.
     rounds: u32,
-    rests_until: Option<Instant>,
-    /// Requests of others at the last rest.
+    paused_until: Option<Instant>,
+    /// Requests of others at the last pause.
     served: u64,
 }
 
 impl BulkPacer {
     /// A round that moved a large value is over; `served`: requests of others so far. Returns whether
-    /// the value rests.
+    /// the value pauses.
     pub(super) fn note_round(&mut self, served: u64, now: Instant) -> bool {
-        if self.is_resting(now) {
-            debug_assert!(self.rests_until <= Some(now + limits::BULK_REST), "a rest has an end");
+        if self.is_paused(now) {
+            debug_assert!(
+                self.paused_until <= Some(now + limits::BULK_PAUSE),
+                "a pause has an end"
+            );
             return true;
         }
         self.rounds += 1;
-        if self.rounds < FREE_ROUNDS || !self.rounds.is_multiple_of(ROUNDS_BETWEEN_RESTS) {
+        if self.rounds < FREE_ROUNDS || !self.rounds.is_multiple_of(ROUNDS_BETWEEN_PAUSES) {
             return false;
         }
         let busy = std::mem::replace(&mut self.served, served) != served;
-        self.rests_until = busy.then(|| now + limits::BULK_REST);
-        debug_assert_eq!(self.is_resting(now), busy, "it rests for others alone");
-        debug_assert!(self.rounds >= FREE_ROUNDS, "a small value rests");
+        self.paused_until = busy.then(|| now + limits::BULK_PAUSE);
+        debug_assert_eq!(self.is_paused(now), busy, "it pauses for others alone");
+        debug_assert!(self.rounds >= FREE_ROUNDS, "a small value pauses");
         busy
     }
 
@@ -47,13 +50,13 @@ impl BulkPacer {
         self.rounds = 0;
     }
 
-    pub(super) fn is_resting(&self, now: Instant) -> bool {
-        self.rests_until.is_some_and(|until| now < until)
+    pub(super) fn is_paused(&self, now: Instant) -> bool {
+        self.paused_until.is_some_and(|until| now < until)
     }
 
-    /// When the rest ends, or ended.
-    pub(super) const fn rests_until(&self) -> Option<Instant> {
-        self.rests_until
+    /// When the pause ends, or ended.
+    pub(super) const fn paused_until(&self) -> Option<Instant> {
+        self.paused_until
     }
 }
 
@@ -62,34 +65,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn very_large_values_alone_rest_and_only_for_others() {
+    fn very_large_values_alone_pause_and_only_for_others() {
         let mut now = crate::base::clock::now();
         let mut pacer = BulkPacer::default();
-        // Those of some rounds after which the value rests.
-        let mut rests = |pacer: &mut BulkPacer, rounds: u32, served: fn(u32) -> u64| -> Vec<u32> {
-            let rests = (1..=rounds).filter(|n| {
-                now += limits::BULK_REST;
+        // Those of some rounds after which the value pauses.
+        let mut pauses = |pacer: &mut BulkPacer, rounds: u32, served: fn(u32) -> u64| -> Vec<u32> {
+            let pauses = (1..=rounds).filter(|n| {
+                now += limits::BULK_PAUSE;
                 pacer.note_round(served(*n), now)
             });
-            rests.collect()
+            pauses.collect()
         };
         let nowhere: [u32; 0] = [];
-        assert_eq!(rests(&mut pacer, 22, u64::from), [16, 18, 20, 22]);
-        assert_eq!(rests(&mut pacer, 22, |_| 22), nowhere, "no other client asks for anything");
+        assert_eq!(pauses(&mut pacer, 22, u64::from), [16, 18, 20, 22]);
+        assert_eq!(pauses(&mut pacer, 22, |_| 22), nowhere, "no other client asks for anything");
         pacer.note_end();
-        assert_eq!(rests(&mut pacer, 15, u64::from), nowhere, "a megabyte moves like any value");
+        assert_eq!(pauses(&mut pacer, 15, u64::from), nowhere, "a megabyte moves like any value");
     }
 
     #[test]
-    fn bulk_rest_has_an_end() {
+    fn bulk_pause_has_an_end() {
         let now = crate::base::clock::now();
         let mut pacer = BulkPacer::default();
         assert!((1..=16).any(|served| pacer.note_round(served, now)));
-        assert!(pacer.is_resting(now) && pacer.note_round(17, now));
-        assert_eq!(pacer.rests_until(), Some(now + limits::BULK_REST));
+        assert!(pacer.is_paused(now) && pacer.note_round(17, now));
+        assert_eq!(pacer.paused_until(), Some(now + limits::BULK_PAUSE));
         assert!(
-            !pacer.is_resting(now + limits::BULK_REST)
-                && !pacer.note_round(17, now + limits::BULK_REST)
+            !pacer.is_paused(now + limits::BULK_PAUSE)
+                && !pacer.note_round(17, now + limits::BULK_PAUSE)
         );
     }
 }

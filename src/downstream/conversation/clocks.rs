@@ -45,10 +45,10 @@ pub(crate) fn deadline<H: Host>(of: &Conversation, host: &H) -> Option<Instant> 
     let later = |moment: &Instant| *moment > of.now;
     let grace = of.leased.grace_end(host).filter(later);
     let last = of.leased.grace_last(host).filter(later);
-    let rest = of.leased.pacer.rests_until().filter(later);
+    let rest = of.leased.pacer.paused_until().filter(later);
     let quiet = of.outlet.quiet_at().filter(later);
     let lease =
-        [lease_deadline(of, host), upload_deadline(of, host), rest_deadline(of, host), grace];
+        [lease_deadline(of, host), upload_deadline(of, host), idle_lease_deadline(of, host), grace];
     let lease = lease.into_iter().chain([probe_deadline(of, host)]);
     let rest = [last, rest, quiet, outlet_deadline(of, host)];
     let pause = match of.waiting {
@@ -86,7 +86,7 @@ pub(crate) fn expire<H: Host>(of: &mut Conversation, host: &mut H) -> Option<Cli
         let (ticket, bytes) = of.session.ask_alive(now);
         of.sending.ask(ticket, bytes, now, host);
     }
-    if is_over(rest_deadline(of, host)) {
+    if is_over(idle_lease_deadline(of, host)) {
         of.session.forget_large_reply();
     }
     if is_over(upload_deadline(of, host)) {
@@ -179,8 +179,8 @@ fn upload_deadline<H: Host>(of: &Conversation, host: &H) -> Option<Instant> {
 }
 
 /// When the pinned connection has been kept long enough for replies that do not come.
-fn rest_deadline<H: Host>(of: &Conversation, host: &H) -> Option<Instant> {
-    let rests = of.has_lease() && !host.is_dedicated() && of.session.keeps_idle_lease();
-    debug_assert!(!rests || of.session.in_flight() == 0, "it is still used");
-    (rests && of.out.is_empty()).then(|| of.last_received + limits::LARGE_REPLY_LEASE_IDLE)
+fn idle_lease_deadline<H: Host>(of: &Conversation, host: &H) -> Option<Instant> {
+    let is_idle = of.has_lease() && !host.is_dedicated() && of.session.keeps_idle_lease();
+    debug_assert!(!is_idle || of.session.in_flight() == 0, "it is still used");
+    (is_idle && of.out.is_empty()).then(|| of.last_received + limits::LARGE_REPLY_LEASE_IDLE)
 }

@@ -170,11 +170,11 @@ pub trait Host {
         false
     }
     /// Whether the connection is to end once no reply is outstanding: respgate drains its clients, or this one.
-    fn is_leaving(&self) -> bool {
+    fn is_to_end(&self) -> bool {
         false
     }
     /// Why, if it is.
-    fn leaving_why(&self) -> ClientDisconnect {
+    fn end_reason(&self) -> ClientDisconnect {
         ClientDisconnect::Drain
     }
     /// Whether all clients together keep more than they may.

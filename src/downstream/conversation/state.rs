@@ -359,8 +359,8 @@ impl Conversation {
 
     /// Whether a large value under way lets others pass.
     #[must_use]
-    pub fn rests(&self) -> bool {
-        self.leased.pacer.is_resting(self.now)
+    pub fn is_paused(&self) -> bool {
+        self.leased.pacer.is_paused(self.now)
     }
 
     /// So much was written to the pinned connection.
@@ -370,7 +370,7 @@ impl Conversation {
     }
 
     /// A round is over; `served`: requests of all clients so far. `None`: it moved no large value; else
-    /// whether that rests.
+    /// whether that pauses.
     pub fn note_round<H: Host>(&mut self, served: u64, host: &H) -> Option<bool> {
         let moves = self.session.reply_has_begun() || self.out.len() >= limits::BULK_ROUND_BYTES;
         self.leased.note_round(moves, served, self.now, host)
@@ -453,11 +453,11 @@ impl Conversation {
             self.end(ClientDisconnect::Killed);
         }
         if self.ending.is_none()
-            && host.is_leaving()
+            && host.is_to_end()
             && self.session.is_idle()
             && self.inbound.pending.is_empty()
         {
-            self.end(host.leaving_why());
+            self.end(host.end_reason());
         }
         if self.ending.is_none() && !self.eof {
             return None;

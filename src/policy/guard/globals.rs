@@ -91,7 +91,7 @@ pub struct Globals {
 
 /// Why no script can be kept inside its namespace on a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Distrust {
+pub enum GuardFailure {
     /// It does not say what its Lua has.
     Unlisted,
     /// Scripts can change what others use.
@@ -100,7 +100,7 @@ pub enum Distrust {
     Escaped,
 }
 
-impl Distrust {
+impl GuardFailure {
     pub const ALL: [Self; 3] = [Self::Unlisted, Self::Unprotected, Self::Escaped];
 
     /// For metrics and logs.
@@ -127,7 +127,7 @@ impl Distrust {
 /// What is known of the server's Lua. One for all sessions of a thread; its owner keeps the cell.
 #[derive(Debug, Default)]
 pub(crate) struct Guarding {
-    found: Option<Result<Arc<Globals>, Distrust>>,
+    found: Option<Result<Arc<Globals>, GuardFailure>>,
     wanted: bool,
     epoch: u64,
 }
@@ -135,11 +135,11 @@ pub(crate) struct Guarding {
 impl Guarding {
     /// What was found out last; `None`: the server has not been asked yet.
     #[must_use]
-    pub(crate) fn get(&self) -> Option<Result<Arc<Globals>, Distrust>> {
+    pub(crate) fn get(&self) -> Option<Result<Arc<Globals>, GuardFailure>> {
         self.found.clone()
     }
 
-    pub(crate) fn set(&mut self, found: Result<Arc<Globals>, Distrust>) {
+    pub(crate) fn set(&mut self, found: Result<Arc<Globals>, GuardFailure>) {
         debug_assert!(self.wanted, "nothing had asked for it");
         self.found = Some(found);
     }
@@ -185,17 +185,17 @@ impl Globals {
         names: &[&[u8]],
         valkey: bool,
         (major, minor): (u16, u16),
-    ) -> Result<Self, Distrust> {
+    ) -> Result<Self, GuardFailure> {
         let names: Vec<&str> =
             names.iter().filter_map(|name| std::str::from_utf8(name).ok()).collect();
         if !["redis", "_G", "pcall"]
             .iter()
             .all(|known| names.iter().any(|name| name.trim_end_matches('!') == *known))
         {
-            return Err(Distrust::Unlisted);
+            return Err(GuardFailure::Unlisted);
         }
         if names.iter().any(|name| name.ends_with('!')) {
-            return Err(Distrust::Unprotected);
+            return Err(GuardFailure::Unprotected);
         }
         let names: BTreeSet<Box<str>> = names.into_iter().map(Box::from).collect();
         let older = !valkey && (major, minor) < (7, 2) && major > 0;

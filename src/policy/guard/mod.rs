@@ -17,8 +17,8 @@ mod shaped;
 mod table;
 mod words;
 
-pub(crate) use globals::{Distrust, Guarding};
 pub use globals::{Globals, question};
+pub(crate) use globals::{GuardFailure, Guarding};
 pub(crate) use probe::{canary, seal};
 pub(crate) use prologue::Guard;
 pub use prologue::Guarded;

@@ -29,7 +29,7 @@ pub(crate) const DRAIN: Verb<AdminState> = Verb {
     done: "the drain has begun",
     failed: "respgate is shutting down already, or is a native sidecar, which is started again",
     patience: limits::ADMIN_WORK_TIMEOUT,
-    answer: |admin_state, call: Call| Box::pin(leave(admin_state, false, call.flag("force"))),
+    answer: |admin_state, call: Call| Box::pin(shut_down(admin_state, false, call.flag("force"))),
 };
 
 pub(crate) const SHUTDOWN: Verb<AdminState> = Verb {
@@ -54,11 +54,15 @@ pub(crate) const SHUTDOWN: Verb<AdminState> = Verb {
     failed: "respgate is shutting down already, or is a native sidecar, which is started again",
     patience: limits::ADMIN_WORK_TIMEOUT,
     answer: |admin_state, call: Call| {
-        Box::pin(leave(admin_state, call.flag("now"), call.flag("force")))
+        Box::pin(shut_down(admin_state, call.flag("now"), call.flag("force")))
     },
 };
 
-async fn leave(admin_state: Arc<AdminState>, now: bool, force: bool) -> Result<Answer, Refused> {
+async fn shut_down(
+    admin_state: Arc<AdminState>,
+    now: bool,
+    force: bool,
+) -> Result<Answer, Refused> {
     if admin_state.in_force.get().config.drain.native_sidecar && !force {
         let text = "this is a native sidecar (drain.native_sidecar): Kubernetes starts it again after \
                     each exit, and ends it when the pod ends; delete the pod, or exit all the same \

@@ -1,7 +1,7 @@
 //! A login with a new password on a connection that is open: when it is tried, and when the connection must be
 //! replaced instead.
 //!
-//! Owns: [`Relogin`], [`Standing`]. Never knows: passwords, what is sent.
+//! Owns: [`Relogin`], [`Freshness`]. Never knows: passwords, what is sent.
 
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use crate::base::limits;
 
 /// How the identity and the credentials of a connection relate to those in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum Freshness {
     Current,
     /// The password alone is another: the connection can log in again as it is.
     NewPassword,

@@ -6,7 +6,7 @@
 
 use std::time::Instant;
 
-use super::{Action, Around, BUSY_TICK, Connection, Standing};
+use super::{Action, Around, BUSY_TICK, Connection, Freshness};
 use crate::base::limits;
 use crate::telemetry::UpstreamDisconnect;
 use crate::traffic::Ticket;
@@ -99,7 +99,7 @@ impl Connection {
         self.succession = match successor {
             // No better than this one.
             Successor::Replica | Successor::Failed if elsewhere => {
-                self.suspicion.rest(now);
+                self.suspicion.back_off(now);
                 Succession::No
             }
             Successor::Failed => Succession::Failed(now + limits::REPLACEMENT_RETRY_INTERVAL),
@@ -114,7 +114,7 @@ impl Connection {
     /// password it logs in again.
     pub(super) fn check_age(&mut self, around: Around, now: Instant) {
         let max = self.timing.max_age;
-        let old = !max.is_zero() && now.saturating_duration_since(self.born) >= max;
+        let old = !max.is_zero() && now.saturating_duration_since(self.opened_at) >= max;
         let looks = match self.succession {
             Succession::No => true,
             Succession::Failed(until) => now >= until,
@@ -126,20 +126,20 @@ impl Connection {
         if old {
             self.look_for_successor(UpstreamDisconnect::MaxAge);
         } else {
-            self.check_standing(around.standing, now);
+            self.check_freshness(around.freshness, now);
         }
     }
 
     /// Logs in again where the password alone is another, or looks for a successor.
-    pub(super) fn check_standing(&mut self, standing: Standing, now: Instant) {
-        match standing {
-            Standing::Current => {}
-            Standing::NewPassword if !self.relogin.has_failed(now) => {
+    pub(super) fn check_freshness(&mut self, freshness: Freshness, now: Instant) {
+        match freshness {
+            Freshness::Current => {}
+            Freshness::NewPassword if !self.relogin.has_failed(now) => {
                 if self.relogin.asks(now) {
                     self.actions.push_back(Action::LogIn);
                 }
             }
-            Standing::NewPassword | Standing::Outdated => {
+            Freshness::NewPassword | Freshness::Outdated => {
                 self.look_for_successor(UpstreamDisconnect::Rotation);
             }
         }

@@ -22,7 +22,7 @@ fn connection() -> (Connection, Pipeline<Owner<u32>>, Instant) {
     (Connection::new(timing(), key, now), Pipeline::new(Protocol::Resp2), now)
 }
 
-const AROUND: Around = Around { aside: false, room: true, standing: Standing::Current };
+const AROUND: Around = Around { aside: false, room: true, freshness: Freshness::Current };
 
 /// Lets time pass to `until`; the server answers whatever is written after `trip`. Returns the end.
 fn pass(
@@ -125,9 +125,9 @@ fn answer(
 #[test]
 fn new_password_is_said_on_the_open_connection() {
     let (mut connection, mut pipeline, now) = connection();
-    let standing = Around { standing: Standing::NewPassword, ..AROUND };
-    connection.handle_timeout(&mut pipeline, standing, now, |_, _, _, _| {});
-    connection.handle_timeout(&mut pipeline, standing, now, |_, _, _, _| {});
+    let around = Around { freshness: Freshness::NewPassword, ..AROUND };
+    connection.handle_timeout(&mut pipeline, around, now, |_, _, _, _| {});
+    connection.handle_timeout(&mut pipeline, around, now, |_, _, _, _| {});
     assert_eq!(connection.poll_action(), Some(Action::LogIn));
     assert_eq!(connection.poll_action(), None, "it is said once");
     pipeline.push_secret(Owner::Relogin, Ticket::default(), b"secret", now);
@@ -140,17 +140,17 @@ fn new_password_is_said_on_the_open_connection() {
     assert_eq!(connection.poll_action(), None);
     // Another one later.
     let mut retire = true;
-    let (standing, now) = (|| Standing::NewPassword, now + SECOND);
-    connection.handle_turn(&pipeline, false, &mut retire, standing, || now);
+    let (freshness, now) = (|| Freshness::NewPassword, now + SECOND);
+    connection.handle_turn(&pipeline, false, &mut retire, freshness, || now);
     assert_eq!((connection.poll_action(), retire), (Some(Action::LogIn), false));
 }
 
 #[test]
 fn refused_or_unanswered_login_replaces_the_connection() {
-    let standing = Around { standing: Standing::NewPassword, ..AROUND };
+    let around = Around { freshness: Freshness::NewPassword, ..AROUND };
     let asked = || {
         let (mut connection, mut pipeline, now) = connection();
-        connection.handle_timeout(&mut pipeline, standing, now, |_, _, _, _| {});
+        connection.handle_timeout(&mut pipeline, around, now, |_, _, _, _| {});
         assert_eq!(connection.poll_action(), Some(Action::LogIn));
         pipeline.push_secret(Owner::Relogin, Ticket::default(), b"secret", now);
         (connection, pipeline, now)
@@ -158,10 +158,10 @@ fn refused_or_unanswered_login_replaces_the_connection() {
     let (mut connection, mut pipeline, now) = asked();
     let actions = answer(&mut connection, &mut pipeline, REFUSAL, now);
     assert!(actions.contains(&Action::LoggedIn(false)), "{actions:?}");
-    connection.handle_timeout(&mut pipeline, standing, now, |_, _, _, _| {});
+    connection.handle_timeout(&mut pipeline, around, now, |_, _, _, _| {});
     assert_eq!(connection.poll_action(), Some(Action::DialSuccessor));
     let (mut connection, mut pipeline, now) = asked();
-    connection.handle_timeout(&mut pipeline, standing, now + 31 * SECOND, |_, _, _, _| {});
+    connection.handle_timeout(&mut pipeline, around, now + 31 * SECOND, |_, _, _, _| {});
     let mut actions = std::iter::from_fn(|| connection.poll_action());
     assert!(actions.any(|action| action == Action::DialSuccessor));
 }
@@ -179,8 +179,8 @@ fn probed_and_asked(login_first: bool) -> (Connection, Pipeline<Owner<u32>>, Ins
     let timing = connection.timing;
     let wait = if login_first { timing.stall_timeout } else { timing.health_check_interval };
     let now = begin + wait;
-    let standing = Around { standing: Standing::NewPassword, ..AROUND };
-    connection.handle_timeout(&mut pipeline, standing, now, |_, _, _, _| {});
+    let around = Around { freshness: Freshness::NewPassword, ..AROUND };
+    connection.handle_timeout(&mut pipeline, around, now, |_, _, _, _| {});
     if !login_first {
         pipeline.wrote(connection.due(&pipeline).len());
         push(&mut pipeline, now);

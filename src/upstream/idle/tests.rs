@@ -12,7 +12,7 @@ const OTHER: PoolKey = PoolKey { database: 7, ..HOME };
 struct Fake {
     number: u32,
     key: PoolKey,
-    born: Instant,
+    opened_at: Instant,
     current: bool,
     silent: bool,
 }
@@ -22,8 +22,8 @@ impl Pooled for Fake {
         self.key
     }
 
-    fn born(&self) -> Instant {
-        self.born
+    fn opened_at(&self) -> Instant {
+        self.opened_at
     }
 
     fn is_current(&self) -> bool {
@@ -35,8 +35,8 @@ impl Pooled for Fake {
     }
 }
 
-fn fake(number: u32, born: Instant) -> Fake {
-    Fake { number, key: HOME, born, current: true, silent: true }
+fn fake(number: u32, opened_at: Instant) -> Fake {
+    Fake { number, key: HOME, opened_at, current: true, silent: true }
 }
 
 fn idle(max_age: Duration) -> (IdleConnections<Fake>, Closed, Instant) {
@@ -81,8 +81,9 @@ fn connection_that_is_too_old_is_not_put_back_and_those_made_together_do_not_end
     let (mut idle, mut closed, begin) = idle(10 * SECOND);
     idle.put(fake(1, begin), begin + 11 * SECOND, &mut closed);
     assert_eq!(std::mem::take(&mut closed), [UpstreamDisconnect::MaxAge]);
-    let born = |number: u32| begin + Duration::from_micros(100 * u64::from(number));
-    (0..4).for_each(|number| idle.put(fake(number, born(number)), begin + SECOND, &mut closed));
+    let opened_at = |number: u32| begin + Duration::from_micros(100 * u64::from(number));
+    (0..4)
+        .for_each(|number| idle.put(fake(number, opened_at(number)), begin + SECOND, &mut closed));
     let mut left = Vec::new();
     for tenth in [89, 99, 101] {
         idle.close_aged(begin + SECOND / 10 * tenth, &mut closed);
@@ -96,8 +97,8 @@ fn connection_that_is_too_old_is_not_put_back_and_those_made_together_do_not_end
 fn connections_made_since_a_failover_was_noticed_stay() {
     let (mut idle, mut closed, now) = idle(Duration::ZERO);
     let then = now + SECOND;
-    for (number, born) in [now, then, then + SECOND].into_iter().enumerate() {
-        idle.put(fake(u32::try_from(number).unwrap(), born), then + SECOND, &mut closed);
+    for (number, opened_at) in [now, then, then + SECOND].into_iter().enumerate() {
+        idle.put(fake(u32::try_from(number).unwrap(), opened_at), then + SECOND, &mut closed);
     }
     idle.close_older(then, &mut closed);
     assert_eq!(closed, [UpstreamDisconnect::Failover; 2]);

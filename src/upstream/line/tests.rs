@@ -53,8 +53,8 @@ fn end_of_a_connection_is_a_failure_of_the_server_where_something_needs_it() {
     for (keep, waits, aside, next) in [
         (true, false, false, Next::Fail(UpstreamDisconnect::Reset)),
         (false, true, false, Next::Fail(UpstreamDisconnect::Reset)),
-        (false, false, false, Next::Die),
-        (true, true, true, Next::Rest),
+        (false, false, false, Next::Unneeded),
+        (true, true, true, Next::Idle),
     ] {
         let (mut line, now) = line(keep);
         up(&mut line, now);

@@ -28,10 +28,10 @@ fn probe_that_is_answered_ends_no_outage_while_attempts_fail() {
     assert_eq!(node.last_failure(), Unavailable::Tls);
     assert!(!node.is_passable(begin) && node.is_passable(begin + SECOND));
     // The time of the next attempt, and the time after which none seems to be wanted.
-    let rests = begin + SECOND + limits::CONNECTION_PROOF;
+    let proven_at = begin + SECOND + limits::CONNECTION_PROOF;
     assert_eq!(node.handle_alive(begin + SECOND), None);
-    assert_eq!(node.handle_alive(rests - Duration::from_millis(1)), None);
-    assert!(matches!(node.handle_alive(rests), Some(Notice::Over { .. })));
+    assert_eq!(node.handle_alive(proven_at - Duration::from_millis(1)), None);
+    assert!(matches!(node.handle_alive(proven_at), Some(Notice::Over { .. })));
     assert_eq!(node.outage_since(), None);
 }
 
@@ -40,7 +40,7 @@ fn missing_database_and_the_end_of_an_unneeded_connection_are_no_outage() {
     let (mut node, now) = node();
     assert_eq!(dial(&mut node, Attempt::Up, now), None);
     assert_eq!(dial(&mut node, Attempt::NoDatabase, now), None);
-    for next in [Next::Serve, Next::Rest, Next::Die, Next::Done] {
+    for next in [Next::Serve, Next::Idle, Next::Unneeded, Next::Done] {
         assert_eq!(node.handle_ended(next, true, now, now, 0), None);
     }
     assert_eq!(node.outage_since(), None);

@@ -15,7 +15,7 @@ use crate::upstream::not_primary::Sign;
 #[derive(Debug)]
 pub struct PinnedLine {
     pipeline: Pipeline<()>,
-    born: Instant,
+    opened_at: Instant,
     /// The server has sent a frame.
     has_replied: bool,
     /// A push came within a reply, so that where replies begin is unknown from here on; or what was written may
@@ -55,13 +55,13 @@ pub enum Reply<'a> {
 impl PinnedLine {
     /// For a connection that was opened at that time.
     #[must_use]
-    pub fn new(born: Instant) -> Self {
+    pub fn new(opened_at: Instant) -> Self {
         let pipeline = Pipeline {
             pinned: true,
             scanner: ReplyScanner::default(),
             ..Pipeline::new(Protocol::Resp3)
         };
-        Self { pipeline, born, has_replied: false, doubtful: false, sign: None }
+        Self { pipeline, opened_at, has_replied: false, doubtful: false, sign: None }
     }
 
     /// Puts a request in line.
@@ -155,7 +155,7 @@ impl PinnedLine {
         self.pipeline.check_invariants();
         if sign.is_some() {
             // While there is no other server, each connection is kept for a while.
-            let age = now.saturating_duration_since(self.born);
+            let age = now.saturating_duration_since(self.opened_at);
             let old = age >= limits::POOLED_CONNECTION_AGE_MIN;
             self.sign = self.sign.or_else(|| sign.filter(|_| old));
         }
@@ -178,7 +178,7 @@ impl PinnedLine {
     }
 
     /// What was written may not arrive.
-    pub const fn distrust(&mut self) {
+    pub const fn mark_doubtful(&mut self) {
         self.doubtful = true;
     }
 

@@ -48,7 +48,7 @@ fn replies_go_to_their_owners_in_order_and_in_pieces() {
     write(&mut p, 2);
     assert_eq!(feed(&mut p, "+1\r\n$3\r\nx").0, ["a \"+1\\r\\n\" true", "b \"$3\\r\\nx\" false"]);
     assert_eq!(feed(&mut p, "yz\r\n").0, ["b \"yz\\r\\n\" true"]);
-    assert!(p.is_empty() && !p.owed());
+    assert!(p.is_empty() && !p.has_outstanding_replies());
 }
 
 #[test]
@@ -147,16 +147,16 @@ fn restart_forgets_what_was_about_the_connection_before() {
 }
 
 #[test]
-fn owes_writes_counts_what_must_not_be_written_again() {
+fn outstanding_writes_are_those_that_must_not_be_written_again() {
     let mut p = pushed(&[("get1", true), ("set2", false)]);
     p.push_own("own", Ticket(2), b"PING", at());
-    assert!(!p.owes_writes());
+    assert!(!p.has_outstanding_writes());
     write(&mut p, 4);
-    assert!(!p.owes_writes());
+    assert!(!p.has_outstanding_writes());
     write(&mut p, 8);
-    assert!(p.owes_writes());
+    assert!(p.has_outstanding_writes());
     p.expire(at() + Duration::from_secs(1), |_, _, _| {});
-    assert!(!p.owes_writes());
+    assert!(!p.has_outstanding_writes());
 }
 
 #[test]
@@ -288,7 +288,7 @@ fn requests_that_may_be_sent_elsewhere_move_in_their_order() {
     let moved = p.move_over(id);
     assert_eq!(rest(&moved), (vec!["b1", "b2", "d1", "b3", "d2"], "b1b2d1b3d2".to_owned()));
     assert_eq!(rest(&p), (vec!["a1", "c1", "c2", "a2"], "a2".to_owned()));
-    assert!(p.owed() && !moved.owed());
+    assert!(p.has_outstanding_replies() && !moved.has_outstanding_replies());
     write(&mut p, 2);
     let replies = ["a1", "c1", "c2", "a2"].map(|name| format!("{name} \"+\\r\\n\" true"));
     assert_eq!(feed(&mut p, "+\r\n+\r\n+\r\n+\r\n+\r\n+\r\n").0, replies);

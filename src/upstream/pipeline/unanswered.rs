@@ -279,7 +279,7 @@ impl<W> Pipeline<W> {
     }
 
     /// Whether a request is written that must not be written again, and whose owner still waits for it.
-    pub fn owes_writes(&self) -> bool {
+    pub fn has_outstanding_writes(&self) -> bool {
         let mut end = 0;
         self.line.iter().any(|entry| {
             end += entry.len;

@@ -91,8 +91,8 @@ fn request_that_was_cut_is_sent_whole() {
             (before..server.accepted()).any(|at| server.is_closed(at))
         });
         server.cut_at(None);
-        let heard = line(&mut client);
-        assert!(["+OK", UNKNOWN].contains(&heard.as_str()), "cut after {cut}: {heard}");
+        let received = line(&mut client);
+        assert!(["+OK", UNKNOWN].contains(&received.as_str()), "cut after {cut}: {received}");
         assert!(server.count("SET key") <= 1, "cut after {cut}");
     }
 }

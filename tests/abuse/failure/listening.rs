@@ -66,8 +66,8 @@ fn client_that_caches_sees_nothing_of_the_probes_on_its_connection() {
     wait_until("the server is asked", || is_probed(&mut observer));
     stays_silent(&mut client);
     other.ask(&["SET", "k", "v"]);
-    let told = b">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n".to_vec();
-    assert_eq!(client.next(PATIENCE), Got::Reply(told));
+    let invalidation = b">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n".to_vec();
+    assert_eq!(client.next(PATIENCE), Got::Reply(invalidation));
 }
 
 #[test]

@@ -109,13 +109,13 @@ fn transaction_finds_the_new_primary() {
         } else {
             server.order("EXEC", Order::Say(within.clone().into_bytes()), 1);
         }
-        let heard = transact(&mut client, &["SET", "k", "1"]);
+        let received = transact(&mut client, &["SET", "k", "1"]);
         if queued {
             let reason = MISPLACED[0].trim_start_matches('-');
             let line = format!("-EXECABORT Transaction discarded because of: {reason}");
-            assert_eq!(heard, line);
+            assert_eq!(received, line);
         } else {
-            assert_eq!(heard, within.trim_end());
+            assert_eq!(received, within.trim_end());
         }
         wait_until("the connection is replaced", || server.is_closed(old));
         assert_eq!(transact(&mut client, &["SET", "k", "1"]), "*1\r\n+OK", "{queued}");
@@ -186,9 +186,9 @@ fn exec_says_why_it_was_refused() {
             if watch {
                 assert_eq!(client.ask_text(&["WATCH", "k"]), "+OK");
             }
-            let heard = transact(&mut client, &["INCR", "n"]);
+            let received = transact(&mut client, &["INCR", "n"]);
             let line = format!("-EXECABORT Transaction discarded because of: {reason}");
-            assert_eq!(heard, line, "{watch}");
+            assert_eq!(received, line, "{watch}");
         }
         assert_eq!(observer.ask_text(end), "+OK");
     }

@@ -242,9 +242,9 @@ fn replies_on_a_pinned_connection() {
         one.send(&["BLPOP", &key, "0"]);
         let connection = scene.server.connection_of(&format!("BLPOP {key}"));
         if legal {
-            let heard = one.bytes(said.len(), PATIENCE);
+            let received = one.bytes(said.len(), PATIENCE);
             assert_eq!(
-                heard.escape_ascii().to_string(),
+                received.escape_ascii().to_string(),
                 said.as_bytes().escape_ascii().to_string()
             );
             assert_eq!(one.ask(&["ECHO", "a"]), b"$1\r\na\r\n", "{said:?}");
@@ -291,13 +291,13 @@ fn push_that_was_asked_for() {
             sent.extend(encode(&["ECHO", "end"]));
             let until_end = |client: &mut Client| {
                 client.send_raw(&sent);
-                let mut heard = Vec::new();
-                while !heard.ends_with(b"$3\r\nend\r\n") {
+                let mut received = Vec::new();
+                while !received.ends_with(b"$3\r\nend\r\n") {
                     let byte = client.bytes(1, PATIENCE);
-                    assert!(!byte.is_empty(), "{form}: {}", heard.escape_ascii());
-                    heard.extend(byte);
+                    assert!(!byte.is_empty(), "{form}: {}", received.escape_ascii());
+                    received.extend(byte);
                 }
-                heard.escape_ascii().to_string()
+                received.escape_ascii().to_string()
             };
             assert_eq!(
                 until_end(&mut through),

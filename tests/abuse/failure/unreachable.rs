@@ -48,8 +48,8 @@ fn server_that_says_nothing_is_not_waited_for_for_ever() {
     server.close_all();
     let start = now();
     // It may still be written to the connection that has just ended.
-    let heard = client.ask_text(&["SET", "k", "1"]);
-    assert!(is_unavailable(&heard) || heard.contains("outcome unknown"), "{heard}");
+    let received = client.ask_text(&["SET", "k", "1"]);
+    assert!(is_unavailable(&received) || received.contains("outcome unknown"), "{received}");
     assert!(now() - start < Duration::from_secs(10));
     assert_eq!(server.count("SET k"), 0);
     server.be_mute(false);
@@ -68,8 +68,11 @@ fn pinned_connections_end_at_the_limit() {
     let start = now();
     three.send(&["BLPOP", "q", "0"]);
     three.send(&["ECHO", "a"]);
-    let heard = line(&mut three);
-    assert!(heard.contains("unavailable (exhausted)") && is_unavailable(&heard), "{heard}");
+    let received = line(&mut three);
+    assert!(
+        received.contains("unavailable (exhausted)") && is_unavailable(&received),
+        "{received}"
+    );
     assert!(now() - start >= Duration::from_millis(980), "it was waited for");
     assert_eq!(three.reply(), b"$1\r\na\r\n", "shared connections are another matter");
     assert_eq!(two.ask_text(&["UNWATCH"]), "+OK");
@@ -98,10 +101,10 @@ fn exec_that_gets_no_connection_ends_its_transaction() {
     server.connection_of("BLPOP");
     assert_eq!(two.ask_text(&["MULTI"]), "+OK");
     assert_eq!(two.ask_text(&["SELECT", "1"]), "+QUEUED");
-    let heard = two.ask_text(&["EXEC"]);
+    let received = two.ask_text(&["EXEC"]);
     assert!(
-        heard.starts_with("-EXECABORT ") && heard.contains("unavailable (exhausted)"),
-        "{heard}"
+        received.starts_with("-EXECABORT ") && received.contains("unavailable (exhausted)"),
+        "{received}"
     );
     assert_eq!(two.ask(&["ECHO", "a"]), b"$1\r\na\r\n");
     assert_eq!(server.count("SELECT 1"), 0);
@@ -120,12 +123,12 @@ fn databases_selected_on_pinned_connections_have_the_limit_of_others() {
         assert_eq!(client.ask_text(&["UNWATCH"]), "+OK");
         client.send(&["ECHO", "a"]);
         client.send(&["ECHO", "b"]);
-        let heard = line(&mut client);
-        if heard.contains("unavailable (exhausted)") {
+        let received = line(&mut client);
+        if received.contains("unavailable (exhausted)") {
             refused += 1;
             assert!(line(&mut client).contains("unavailable (exhausted)"), "the next one, too");
         } else {
-            assert_eq!((heard.as_str(), line(&mut client).as_str()), ("$1\r\na", "$1\r\nb"));
+            assert_eq!((received.as_str(), line(&mut client).as_str()), ("$1\r\na", "$1\r\nb"));
         }
     }
     assert_eq!(refused, 80 - 64);

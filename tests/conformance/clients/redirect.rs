@@ -16,20 +16,20 @@ fn invalidations_arrive_at_the_other_client() {
     for brand in brands() {
         let server = Server::plain(brand);
         let proxy = Proxy::before(&server, "");
-        let (mut hearing, hearing_id) = listener_of(&proxy);
+        let (mut subscriber, subscriber_id) = listener_of(&proxy);
         let mut client = proxy.client();
-        let reply = client.ask(&["CLIENT", "TRACKING", "ON", "REDIRECT", &hearing_id]);
+        let reply = client.ask(&["CLIENT", "TRACKING", "ON", "REDIRECT", &subscriber_id]);
         assert_eq!(reply, b"+OK\r\n");
-        let number = format!(":{hearing_id}\r\n");
+        let number = format!(":{subscriber_id}\r\n");
         assert_eq!(client.ask_text(&["CLIENT", "GETREDIR"]), number.trim_end());
         let info = client.ask_text(&["CLIENT", "TRACKINGINFO"]);
         assert!(info.contains(&format!("redirect\r\n{number}")), "{info}");
-        let line = told(&mut client, &["CLIENT", "INFO"]);
-        assert_eq!((field(&line, "redir"), field(&line, "flags")), (&*hearing_id, "t"));
+        let line = reply_text(&mut client, &["CLIENT", "INFO"]);
+        assert_eq!((field(&line, "redir"), field(&line, "flags")), (&*subscriber_id, "t"));
         assert_eq!(client.ask(&["GET", "k"]), b"$-1\r\n");
         assert_eq!(proxy.client().ask(&["SET", "k", "1"]), b"+OK\r\n");
         let message = b"*3\r\n$7\r\nmessage\r\n$20\r\n__redis__:invalidate\r\n*1\r\n$1\r\nk\r\n";
-        assert_eq!(hearing.reply(), message);
+        assert_eq!(subscriber.reply(), message);
         assert_eq!(client.ask(&["CLIENT", "TRACKING", "OFF"]), b"+OK\r\n");
         assert_eq!(client.ask(&["CLIENT", "GETREDIR"]), b":-1\r\n");
     }
@@ -40,15 +40,15 @@ fn client_is_told_when_the_other_one_is_gone() {
     for brand in brands() {
         let server = Server::plain(brand);
         let proxy = Proxy::before(&server, "");
-        let (hearing, hearing_id) = listener_of(&proxy);
+        let (subscriber, subscriber_id) = listener_of(&proxy);
         let mut client = proxy.client();
         assert!(client.ask(&["HELLO", "3"]).starts_with(b"%"));
-        let reply = client.ask(&["CLIENT", "TRACKING", "ON", "REDIRECT", &hearing_id]);
+        let reply = client.ask(&["CLIENT", "TRACKING", "ON", "REDIRECT", &subscriber_id]);
         assert_eq!(reply, b"+OK\r\n");
         assert_eq!(client.ask(&["GET", "k"]), b"_\r\n");
-        drop(hearing);
+        drop(subscriber);
         wait_until("the other client is gone", || {
-            told_resp3(&mut client, &["CLIENT", "LIST"]).matches("id=").count() == 1
+            reply_text_resp3(&mut client, &["CLIENT", "LIST"]).matches("id=").count() == 1
         });
         // The server has to notice it, too.
         let mut push = None;
@@ -62,7 +62,7 @@ fn client_is_told_when_the_other_one_is_gone() {
             }
             push.is_some()
         });
-        let broken = format!(">2\r\n$21\r\ntracking-redir-broken\r\n:{hearing_id}\r\n");
+        let broken = format!(">2\r\n$21\r\ntracking-redir-broken\r\n:{subscriber_id}\r\n");
         assert_eq!(push.unwrap(), broken.as_bytes());
     }
 }
@@ -99,15 +99,15 @@ fn client_without_subscription_can_be_told_too() {
     for brand in brands() {
         let server = Server::plain(brand);
         let proxy = Proxy::before(&server, "");
-        let (mut hearing, mut client) = (proxy.client(), proxy.client());
-        assert!(hearing.ask(&["HELLO", "3"]).starts_with(b"%"));
-        let hearing_id = id(&mut hearing);
-        let reply = client.ask(&["CLIENT", "TRACKING", "ON", "REDIRECT", &hearing_id]);
+        let (mut subscriber, mut client) = (proxy.client(), proxy.client());
+        assert!(subscriber.ask(&["HELLO", "3"]).starts_with(b"%"));
+        let subscriber_id = id(&mut subscriber);
+        let reply = client.ask(&["CLIENT", "TRACKING", "ON", "REDIRECT", &subscriber_id]);
         assert_eq!(reply, b"+OK\r\n");
         assert_eq!(client.ask(&["GET", "k"]), b"$-1\r\n");
         assert_eq!(client.ask(&["SET", "k", "1"]), b"+OK\r\n");
-        assert_eq!(hearing.reply(), b">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n");
-        assert_eq!(hearing.ask(&["GET", "k"]), b"$1\r\n1\r\n");
+        assert_eq!(subscriber.reply(), b">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n");
+        assert_eq!(subscriber.ask(&["GET", "k"]), b"$1\r\n1\r\n");
     }
 }
 
@@ -117,7 +117,7 @@ fn request_of_the_other_client_that_waits_for_a_reply_is_answered() {
     for brand in brands() {
         let server = Server::plain(brand);
         let proxy = Proxy::before(&server, "[upstream.pool]\nmax_connections = 2");
-        let (_hearing, _) = listener_of(&proxy);
+        let (_subscriber, _) = listener_of(&proxy);
         let (mut waiting, mut client) = (proxy.client(), proxy.client());
         let waiting_id = id(&mut waiting);
         assert_eq!(client.ask(&["WATCH", "x"]), b"+OK\r\n", "it has a connection of its own");
@@ -128,7 +128,7 @@ fn request_of_the_other_client_that_waits_for_a_reply_is_answered() {
         client.send(&["CLIENT", "TRACKING", "ON", "REDIRECT", &waiting_id]);
         let mut third = proxy.client();
         wait_until("the request to redirect is judged", || {
-            told(&mut third, &["CLIENT", "LIST"]).contains("cmd=client|tracking")
+            reply_text(&mut third, &["CLIENT", "LIST"]).contains("cmd=client|tracking")
         });
         assert_eq!(observer.ask(&["CLIENT", "UNPAUSE"]), b"+OK\r\n");
         assert_eq!(waiting.reply(), b"+OK\r\n");
@@ -147,25 +147,25 @@ fn redirected_invalidations_have_the_clients_own_names() {
     let text =
         text.replace("[policy]", "[policy]\nkeys = { prefix = \"app1:\", mode = \"rewrite\" }");
     let proxy = Proxy::configured(directory(), target, telemetry, &text);
-    let (mut hearing, hearing_id) = listener_of(&proxy);
+    let (mut subscriber, subscriber_id) = listener_of(&proxy);
     let mut third = proxy.client();
     assert!(third.ask(&["HELLO", "3"]).starts_with(b"%"));
     let third_id = id(&mut third);
     let mut client = proxy.client();
     let message = b"*3\r\n$7\r\nmessage\r\n$20\r\n__redis__:invalidate\r\n*1\r\n$1\r\nk\r\n";
     let push = b">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n";
-    for (hearing, id, expected) in
-        [(&mut hearing, hearing_id, &message[..]), (&mut third, third_id, push)]
+    for (subscriber, id, expected) in
+        [(&mut subscriber, subscriber_id, &message[..]), (&mut third, third_id, push)]
     {
         let reply = client.ask(&["CLIENT", "TRACKING", "ON", "REDIRECT", &id]);
         assert_eq!(reply, b"+OK\r\n");
         client.ask(&["GET", "k"]);
         assert_eq!(client.ask(&["SET", "k", "1"]), b"+OK\r\n");
-        assert_eq!(hearing.reply(), expected);
+        assert_eq!(subscriber.reply(), expected);
     }
 }
 
-fn told_resp3(client: &mut Client, words: &[&str]) -> String {
+fn reply_text_resp3(client: &mut Client, words: &[&str]) -> String {
     client.send(words);
     loop {
         let reply = client.reply();
@@ -180,12 +180,12 @@ fn told_resp3(client: &mut Client, words: &[&str]) -> String {
 fn transaction_waits_no_longer_for_one_client_because_another_is_ready() {
     let server = Server::plain(Brand::Redis);
     let proxy = Proxy::before(&server, "[upstream.pool]\nmax_connections = 2");
-    let (_hearing, hearing_id) = listener_of(&proxy);
+    let (_subscriber, subscriber_id) = listener_of(&proxy);
     let (mut other, mut client) = (proxy.client(), proxy.client());
     let other_id = id(&mut other);
     let redirect = |id| ["CLIENT", "TRACKING", "ON", "REDIRECT", id];
     assert_eq!(client.ask(&["MULTI"]), b"+OK\r\n");
-    for id in [&hearing_id, &other_id] {
+    for id in [&subscriber_id, &other_id] {
         assert_eq!(client.ask(&redirect(id)), b"+QUEUED\r\n");
     }
     let answer = client.ask(&["EXEC"]);
@@ -251,13 +251,13 @@ fn client_that_is_not_to_touch_keys_does_not() {
     let proxy = Proxy::before(&server, "");
     let (mut own, mut client) = (proxy.client(), proxy.client());
     assert_eq!(client.ask(&["CLIENT", "NO-TOUCH", "ON"]), b"+OK\r\n");
-    let line = told(&mut client, &["CLIENT", "INFO"]);
+    let line = reply_text(&mut client, &["CLIENT", "INFO"]);
     assert_eq!(field(&line, "flags"), "T");
     let at_server = server.observer().ask_text(&["CLIENT", "LIST"]);
     assert_eq!(at_server.lines().filter(|line| line.contains("flags=T")).count(), 1, "{at_server}");
     assert_eq!(client.ask(&["CLIENT", "NO-TOUCH", "OFF"]), b"+OK\r\n");
     assert_eq!(client.ask(&["CLIENT", "NO-EVICT", "ON"]), b"+OK\r\n");
-    assert_eq!(field(&told(&mut client, &["CLIENT", "INFO"]), "flags"), "e");
+    assert_eq!(field(&reply_text(&mut client, &["CLIENT", "INFO"]), "flags"), "e");
     let at_server = server.observer().ask_text(&["CLIENT", "LIST"]);
     assert!(!at_server.lines().any(|line| line.contains("flags=T")), "{at_server}");
     assert_eq!(client.ask(&["CLIENT", "NO-EVICT", "OFF"]), b"+OK\r\n");

@@ -302,7 +302,7 @@ impl<'a> Side<'a> {
         format!("{}{ending}{aside}", self.own(&read))
     }
 
-    /// What the other clients have heard; they are as before then.
+    /// What the other clients have received; they are as before then.
     fn aside(&mut self) -> String {
         let mut said = String::new();
         let server = if self.is_through { &self.pair.behind } else { &self.pair.straight };

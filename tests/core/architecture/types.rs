@@ -19,7 +19,7 @@ const SHARED: &[(&str, &str)] = &[
     ),
     (
         "src/session/roster.rs",
-        "a client's task reads its own seat for each command, and others write to it: a seat that \
+        "a client's task reads its own entry for each command, and others write to it: an entry that \
          belonged to the roster alone would be looked up by number there",
     ),
 ];

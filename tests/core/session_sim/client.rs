@@ -65,12 +65,12 @@ pub struct Client {
     pub flying: VecDeque<Flying>,
     pub lease: Option<Lease>,
     /// It said QUIT.
-    pub leaving: bool,
+    pub disconnecting: bool,
     pub closed: bool,
     /// The server cannot be reached: the connection is closed in the place of this request.
     pub cut: Option<usize>,
     /// It was leaving before that.
-    pub left: bool,
+    pub disconnected: bool,
     /// The last of its requests that the server executed.
     pub last_executed: Option<usize>,
 }
@@ -92,10 +92,10 @@ impl Client {
             unsent: BytesMut::new(),
             flying: VecDeque::new(),
             lease: None,
-            leaving: false,
+            disconnecting: false,
             closed: false,
             cut: None,
-            left: false,
+            disconnected: false,
             last_executed: None,
         }
     }
@@ -115,10 +115,10 @@ impl Client {
     }
 
     /// It says nothing more.
-    pub fn leave(&mut self) {
+    pub fn disconnect(&mut self) {
         self.pending.clear();
         self.unsent.clear();
-        (self.said, self.leaving) = (false, true);
+        (self.said, self.disconnecting) = (false, true);
     }
 
     /// Takes the request out of the air whose reply is complete.
@@ -138,8 +138,8 @@ impl Client {
     /// Nothing of request `number`, nor of any behind it, will be answered.
     pub fn cut(&mut self, number: usize) {
         self.flying.retain(|flying| flying.number < number && flying.number != OWN);
-        self.left |= self.leaving && self.cut.is_none();
-        self.leave();
+        self.disconnected |= self.disconnecting && self.cut.is_none();
+        self.disconnect();
         self.cut = Some(number);
     }
 

@@ -165,7 +165,7 @@ impl Grammar {
                 for _ in 0..=choices.below(4) {
                     let requests = self.requests(choices, client);
                     let client = &mut world.clients[client];
-                    if !client.closed && !client.leaving && client.pending.len() < 50 {
+                    if !client.closed && !client.disconnecting && client.pending.len() < 50 {
                         client.pending.extend(requests);
                     }
                 }

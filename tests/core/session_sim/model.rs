@@ -150,14 +150,14 @@ impl Model {
     /// Every key and channel that is stored, watched, tracked, waited for or subscribed to.
     pub fn names(&self) -> impl Iterator<Item = &[u8]> {
         let keys = self.data.keys().map(|(_, key)| key);
-        let heard = self.connections.iter().flat_map(|connection| {
+        let subscribed = self.connections.iter().flat_map(|connection| {
             let blocked = connection.blocked.iter().flat_map(|(_, keys)| keys);
             let watched = connection.watched.iter().map(|(_, key)| key);
             let sets = [&connection.channels, &connection.patterns, &connection.shards];
             let sets = sets.into_iter().chain([&connection.tracked]).flatten();
             blocked.chain(watched).chain(sets)
         });
-        keys.chain(heard).map(Vec::as_slice)
+        keys.chain(subscribed).map(Vec::as_slice)
     }
 
     /// Executes one command; what is said goes to the connections' outputs.

@@ -108,7 +108,7 @@ impl World {
         if forbidden && sent.words[0] == b"UNWATCH" && !sent.hidden {
             // What it watched stays watched, and no later EXEC on that connection is any more what
             // it should be: this client says nothing more, and the connection must go.
-            client.leave();
+            client.disconnect();
             client.conversation.end(ClientDisconnect::Client);
         }
         if let Some(lease) = &mut client.lease {

@@ -97,7 +97,7 @@ impl Host for Surroundings<'_> {
             server: respgate::internals::traffic::Server::default(),
             has_lease: moment.has_lease,
             lends_at_once: self.lends_at_once,
-            held: false,
+            server_holds_writes: false,
             now: moment.now,
             unix_ms: 0,
             epoch: 0,
@@ -124,7 +124,7 @@ impl Host for Surroundings<'_> {
     fn send(&mut self, route: Route, request: Outgoing<'_>) -> Result<(), Unavailable> {
         let Outgoing { ticket, bytes, skips, retry, companion, .. } = request;
         assert!(!companion, "nothing is completed here");
-        let (Route::Shared(key) | Route::Held(key)) = route else { panic!("sent to {route:?}") };
+        let (Route::Shared(key) | Route::Stalled(key)) = route else { panic!("sent to {route:?}") };
         let (bytes, skip, refused) = (bytes.to_vec(), skips.count(), self.refuse);
         self.events.push(Event::Sent { key, ticket, bytes, skip, retry, refused });
         if refused { Err(Unavailable::Overloaded) } else { Ok(()) }

@@ -161,7 +161,7 @@ impl World {
         self.settle(at);
         for _ in 0..count {
             let client = &mut self.clients[at];
-            if client.closed || client.leaving {
+            if client.closed || client.disconnecting {
                 break;
             }
             if !client.conversation.is_consumed() {
@@ -243,7 +243,7 @@ impl World {
             Judged::Close => {
                 let words = client.pop();
                 client.reference.ask(&words, Fate::Executed);
-                client.leave();
+                client.disconnect();
             }
             // What the session asks for itself; the client's request comes again after the reply.
             Judged::Ask { route, ticket, skip } => {
@@ -484,7 +484,8 @@ impl World {
                 let why = self.drive(at, false, |talk, around| talk.poll_end(true, around));
                 // The first reason for its end stays.
                 let lost = ClientDisconnect::UpstreamLost;
-                let first = if self.clients[at].left { ClientDisconnect::Client } else { lost };
+                let first =
+                    if self.clients[at].disconnected { ClientDisconnect::Client } else { lost };
                 assert_eq!(why, Some(first), "it stays");
                 self.close(at);
             }

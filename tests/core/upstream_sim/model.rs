@@ -88,7 +88,7 @@ impl Model {
     }
 
     /// A piece of a reply.
-    pub fn hear(&mut self, session: usize, ticket: u64, bytes: &[u8], done: bool, now: Instant) {
+    pub fn receive(&mut self, session: usize, ticket: u64, bytes: &[u8], done: bool, now: Instant) {
         if let Some((_, unread)) = self.slow.as_mut().filter(|(slow, _)| *slow == session) {
             *unread += bytes.len();
         }

@@ -152,10 +152,10 @@ impl World {
             let Arrival::Bytes(bytes) = arrival else { return self.lose(at) };
             let mut rest = bytes.as_slice();
             while !rest.is_empty() {
-                let heard = self.sessions[at].line.frame(rest).expect("the server speaks RESP");
-                let (piece, behind) = rest.split_at(heard.used);
+                let received = self.sessions[at].line.frame(rest).expect("the server speaks RESP");
+                let (piece, behind) = rest.split_at(received.used);
                 rest = behind;
-                if !self.take(at, (piece, heard.kind, heard.done)) {
+                if !self.take(at, (piece, received.kind, received.done)) {
                     return self.lose(at);
                 }
             }

@@ -50,7 +50,7 @@ fn holder(at: usize) -> Holder {
 
 #[derive(Debug)]
 struct Wire {
-    born: Instant,
+    opened_at: Instant,
     /// The server, or the way to it, has ended it.
     ended: bool,
     open: bool,
@@ -77,7 +77,7 @@ impl Server {
 struct Connection {
     number: usize,
     key: PoolKey,
-    born: Instant,
+    opened_at: Instant,
     generation: u64,
     server: Rc<RefCell<Server>>,
 }
@@ -93,8 +93,8 @@ impl Pooled for Connection {
         self.key
     }
 
-    fn born(&self) -> Instant {
-        self.born
+    fn opened_at(&self) -> Instant {
+        self.opened_at
     }
 
     fn is_current(&self) -> bool {
@@ -114,7 +114,7 @@ enum Dial {
 
 #[derive(Debug)]
 enum Session {
-    Rests(Instant),
+    Idle(Instant),
     Claims(Box<Claim>),
     Holds { claim: u64, purpose: Use, holder: usize, until: Instant, connection: Connection },
 }
@@ -132,13 +132,13 @@ struct Claim {
     /// The server was well all the time.
     well: bool,
     /// The client goes before it has a connection.
-    leaves: Instant,
+    gives_up_at: Instant,
 }
 
 /// What is done about idle connections.
 #[derive(Debug)]
 enum Work {
-    Rests,
+    Idle,
     Fills(PoolKey, Dial),
 }
 
@@ -168,7 +168,7 @@ pub struct World {
     choices: Choices,
     /// How long sessions hold and rest, at most.
     holds: usize,
-    rests: usize,
+    idles: usize,
     dirty: usize,
     /// Of [`HOLDERS`], those who ask.
     holders: &'static [usize],
@@ -211,8 +211,8 @@ impl World {
             patience: Patience { on_outage, wait: OUTAGE_WAIT },
             node: Node::new(rules),
             server: Rc::default(),
-            sessions: (0..sessions).map(|_| Session::Rests(now)).collect(),
-            work: Work::Rests,
+            sessions: (0..sessions).map(|_| Session::Idle(now)).collect(),
+            work: Work::Idle,
             checks: Vec::new(),
             looks: false,
             question: None,
@@ -221,7 +221,7 @@ impl World {
             loans: Vec::new(),
             under_way: 0,
             holds: *choices.pick(&[30, 300, 2000]),
-            rests: *choices.pick(&[30, 1000]),
+            idles: *choices.pick(&[30, 1000]),
             dirty: *choices.pick(&[0, 30]),
             holders,
             listeners,
@@ -245,7 +245,7 @@ impl World {
             };
             self.upkeep();
             for at in 0..self.sessions.len() {
-                let session = std::mem::replace(&mut self.sessions[at], Session::Rests(self.now));
+                let session = std::mem::replace(&mut self.sessions[at], Session::Idle(self.now));
                 self.sessions[at] = self.turn(session);
             }
             self.check();
@@ -315,10 +315,10 @@ impl World {
         Some(failure.map_or_else(
             || {
                 let replica = server.replica;
-                server.wires.push(Wire { born: self.now, ended: false, open: true, replica });
+                server.wires.push(Wire { opened_at: self.now, ended: false, open: true, replica });
                 let (number, generation) = (server.wires.len() - 1, server.generation);
                 let server = Rc::clone(&self.server);
-                Ok(Connection { number, key, born: self.now, generation, server })
+                Ok(Connection { number, key, opened_at: self.now, generation, server })
             },
             Err,
         ))
@@ -334,8 +334,8 @@ impl World {
 
     fn turn(&mut self, session: Session) -> Session {
         match session {
-            Session::Rests(until) if self.now < until => Session::Rests(until),
-            Session::Rests(_) => self.claim(),
+            Session::Idle(until) if self.now < until => Session::Idle(until),
+            Session::Idle(_) => self.claim(),
             Session::Claims(claim) => self.claimed(claim),
             holds @ Session::Holds { until, .. } if self.now < until => holds,
             Session::Holds { claim, connection, .. } => {
@@ -347,7 +347,7 @@ impl World {
     }
 
     fn rest(&mut self) -> Session {
-        Session::Rests(self.now + ms(self.choices.below(self.rests) as u64))
+        Session::Idle(self.now + ms(self.choices.below(self.idles) as u64))
     }
 
     fn claim(&mut self) -> Session {
@@ -366,7 +366,7 @@ impl World {
             wait: Wait::new(self.now, usual),
             dial: None,
             well: true,
-            leaves: self.now + ms(leaves),
+            gives_up_at: self.now + ms(leaves),
         }))
     }
 
@@ -388,7 +388,7 @@ impl World {
         }
         let outage = self.node.outage_since();
         claim.wait.handle_outage(outage, self.now);
-        if self.now < claim.wait.deadline(outage, self.patience) && self.now < claim.leaves {
+        if self.now < claim.wait.deadline(outage, self.patience) && self.now < claim.gives_up_at {
             return Session::Claims(claim);
         }
         self.cancel(claim.dial.take());
@@ -474,8 +474,8 @@ impl World {
         }
         for _ in 0..60 {
             self.end_checks();
-            match std::mem::replace(&mut self.work, Work::Rests) {
-                Work::Rests => {
+            match std::mem::replace(&mut self.work, Work::Idle) {
+                Work::Idle => {
                     let due = self.now >= self.core.poll_timeout() || self.core.is_hurried();
                     if !due && !self.looks {
                         return;
@@ -483,7 +483,7 @@ impl World {
                     self.looks = true;
                     let may_dial = self.node.is_passable(self.now);
                     match self.core.poll_upkeep(may_dial, self.checks.len(), self.now) {
-                        Upkeep::Rest => {
+                        Upkeep::Idle => {
                             self.looks = false;
                             return;
                         }
@@ -538,7 +538,7 @@ impl World {
         let mut first_waiting = [[u64::MAX; 4]; 5];
         for session in &self.sessions {
             match session {
-                Session::Rests(_) => {}
+                Session::Idle(_) => {}
                 Session::Claims(claim) => {
                     let (at, who) = (claim.purpose as usize, claim.holder);
                     if granted.contains(&claim.number) {
@@ -625,18 +625,18 @@ impl World {
 
     /// All sessions end what they do, ask once more, and are then at rest.
     pub fn quiet(&mut self) {
-        (self.rests, self.holds) = (1 << 40, 1);
+        (self.idles, self.holds) = (1 << 40, 1);
         self.pass(ms(4000), false);
         for session in &mut self.sessions {
-            if let Session::Rests(until) = session {
+            if let Session::Idle(until) = session {
                 *until = self.now;
             }
         }
         self.pass(ms(1000), false);
-        let done = self.sessions.iter().all(|session| matches!(session, Session::Rests(_)));
+        let done = self.sessions.iter().all(|session| matches!(session, Session::Idle(_)));
         assert!(done, "a session still waits");
         self.pass(self.settings.idle_timeout * 3, false);
-        while !matches!(self.work, Work::Rests) || !self.checks.is_empty() {
+        while !matches!(self.work, Work::Idle) || !self.checks.is_empty() {
             self.pass(TICK, false);
         }
         let (idle, lent) = self.core.sizes();
@@ -675,14 +675,14 @@ impl World {
     /// Without loans, none is older than its age and the time between two looks; those made together do not
     /// end together.
     pub fn check_ages(&mut self) {
-        self.rests = 1 << 40;
+        self.idles = 1 << 40;
         self.pass(ms(5000), false);
         let max = self.settings.max_age;
         for _ in 0..max.as_millis() * 3 / TICK.as_millis() {
             self.pass(TICK, false);
             let server = self.server.borrow();
             let open = server.wires.iter().filter(|wire| wire.open);
-            let oldest = open.map(|wire| self.now - wire.born).max().unwrap_or_default();
+            let oldest = open.map(|wire| self.now - wire.opened_at).max().unwrap_or_default();
             assert!(oldest <= max + max / 4, "{oldest:?} is older than {max:?}");
         }
         assert_eq!(self.core.sizes(), (self.settings.min_idle, 0), "others took their places");
@@ -691,9 +691,9 @@ impl World {
     /// Every session asks, and keeps whatever it gets.
     pub fn ask_all(&mut self) {
         self.holds = 1 << 40;
-        self.rests = 1 << 40;
+        self.idles = 1 << 40;
         for session in &mut self.sessions {
-            *session = Session::Rests(self.now);
+            *session = Session::Idle(self.now);
         }
     }
 
@@ -712,7 +712,7 @@ impl World {
     pub fn leave_all(&mut self) {
         for session in &mut self.sessions {
             if let Session::Claims(claim) = session {
-                claim.leaves = self.now;
+                claim.gives_up_at = self.now;
             }
         }
     }

@@ -187,7 +187,7 @@ fn retired_connection_answers_what_it_owes_and_takes_nothing_new() {
     check_answered(&world, SESSION, slow, 200..220);
     check_answered(&world, OTHER, new, 150..220);
     assert_ne!(wire(&world, 0), first);
-    world.check_standing();
+    world.check_freshness();
 }
 
 #[test]

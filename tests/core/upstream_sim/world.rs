@@ -12,8 +12,8 @@ use respgate::internals::telemetry::UpstreamDisconnect;
 use respgate::internals::traffic::{Loss, PoolKey, Skips, Ticket, Unavailable};
 use respgate::internals::upstream::decisions::{
     ASIDE_MAX, Action, After, Around, Ask, Attempt, BUSY_TICK, BreakerRules, Carrier, ConnectTurn,
-    Connector, Dialed, Ended, HOME, Line, Member, Next, Node, Outcome, Overdue, Owner, Patience,
-    Pipeline, Place, Registry, Relieved, Repeat, RetryBudget, Round, Standing, Step, TURN, Timing,
+    Connector, Dialed, Ended, Freshness, HOME, Line, Member, Next, Node, Outcome, Overdue, Owner,
+    Patience, Pipeline, Place, Registry, Relieved, Repeat, RetryBudget, Round, Step, TURN, Timing,
     WAIT_TICK,
 };
 
@@ -30,18 +30,18 @@ const UNREAD_WEIGHT: usize = 64;
 
 /// A logical shared connection, as the registry sees it.
 #[derive(Debug)]
-pub struct Seat {
+pub struct Entry {
     /// In [`KEYS`], and in [`World::lives`].
     key: usize,
     at: usize,
     /// It is dialed again whenever it is lost.
     keep: bool,
     stalled: Cell<bool>,
-    rests: Cell<bool>,
-    left: Cell<bool>,
+    is_idle: Cell<bool>,
+    retired: Cell<bool>,
 }
 
-impl Member for Seat {
+impl Member for Entry {
     fn key(&self) -> PoolKey {
         KEYS[self.key]
     }
@@ -54,12 +54,12 @@ impl Member for Seat {
         self.stalled.get()
     }
 
-    fn rests(&self) -> bool {
-        self.rests.get()
+    fn is_idle(&self) -> bool {
+        self.is_idle.get()
     }
 
-    fn leave(&self) {
-        self.left.set(true);
+    fn retire(&self) {
+        self.retired.set(true);
     }
 }
 
@@ -89,7 +89,7 @@ enum Reached {
 pub struct Live {
     pub carrier: Carrier<usize>,
     pub wire: usize,
-    born: Instant,
+    opened_at: Instant,
     dialing: Option<Dial>,
     relief: Option<Dial>,
     /// The server has said that it is no primary: a successor must be one.
@@ -103,7 +103,7 @@ pub struct Live {
 /// One logical shared connection.
 #[derive(Debug)]
 pub struct Life {
-    seat: Rc<Seat>,
+    entry: Rc<Entry>,
     pub line: Line<usize>,
     pub live: Option<Live>,
     connector: Connector,
@@ -117,7 +117,7 @@ pub struct Life {
 impl Life {
     /// Another one takes everything new.
     pub fn is_aside(&self) -> bool {
-        self.seat.left.get()
+        self.entry.retired.get()
     }
 }
 
@@ -133,7 +133,7 @@ pub struct World {
     pub model: Model,
     /// Those that have ended are `None`.
     pub lives: Vec<Option<Box<Life>>>,
-    registry: Registry<Seat>,
+    registry: Registry<Entry>,
     /// Of each session: its key, and what carries its requests.
     places: Vec<(usize, Option<usize>)>,
     /// Sessions go to other databases at times.
@@ -155,7 +155,7 @@ impl World {
         timing: Timing,
         patience: Patience,
         sessions: usize,
-        registry: Registry<Seat>,
+        registry: Registry<Entry>,
         mut chance: Choices,
     ) -> Self {
         let backoff = Backoff {
@@ -199,15 +199,15 @@ impl World {
         }
     }
 
-    fn begin(&mut self, key: usize, keep: bool, closing: bool) -> Rc<Seat> {
+    fn begin(&mut self, key: usize, keep: bool, closing: bool) -> Rc<Entry> {
         let mut line = Line::new(KEYS[key].protocol, keep);
         line.closing = closing;
         let at = self.lives.len();
         let flag = || Cell::new(false);
-        let (stalled, rests, left) = (flag(), flag(), flag());
-        let seat = Rc::new(Seat { key, at, keep, stalled, rests, left });
+        let (stalled, is_idle, retired) = (flag(), flag(), flag());
+        let entry = Rc::new(Entry { key, at, keep, stalled, is_idle, retired });
         self.lives.push(Some(Box::new(Life {
-            seat: Rc::clone(&seat),
+            entry: Rc::clone(&entry),
             line,
             live: None,
             connector: Connector::default(),
@@ -215,29 +215,29 @@ impl World {
             look_at: None,
             answered: None,
         })));
-        seat
+        entry
     }
 
     /// What a session gets that has no connection of a key.
     fn place(&mut self, key: usize) -> Option<usize> {
         for life in self.lives.iter().flatten() {
             let line = &life.line;
-            life.seat.rests.set(!line.is_up() && !line.is_wanted(false));
+            life.entry.is_idle.set(!line.is_up() && !line.is_wanted(false));
         }
         let place = self.registry.place(KEYS[key]);
         self.note_left();
         match place {
-            Place::Known(seat) => Some(seat.at),
+            Place::Known(entry) => Some(entry.at),
             Place::New { first } => {
-                let seat = self.begin(key, first && key == 0, false);
-                self.registry.insert(&seat);
-                Some(seat.at)
+                let entry = self.begin(key, first && key == 0, false);
+                self.registry.insert(&entry);
+                Some(entry.at)
             }
             Place::Full => None,
         }
     }
 
-    /// Whoever the registry has made leave ends when it owes nothing.
+    /// A connection that the registry has retired ends with its last reply.
     fn note_left(&mut self) {
         for life in self.lives.iter_mut().flatten() {
             life.line.closing |= life.is_aside();
@@ -253,8 +253,9 @@ impl World {
     /// All that carry what is new of a key, and are up.
     pub fn up_of(&self, key: usize) -> usize {
         let all = self.registry.of(KEYS[key]);
-        let up =
-            |seat: &&Rc<Seat>| self.lives[seat.at].as_ref().is_some_and(|life| life.line.is_up());
+        let up = |entry: &&Rc<Entry>| {
+            self.lives[entry.at].as_ref().is_some_and(|life| life.line.is_up())
+        };
         all.iter().filter(up).count()
     }
 
@@ -338,20 +339,20 @@ impl World {
     }
 
     /// Every connection that is up has the identity and the password in force.
-    pub fn check_standing(&self) {
+    pub fn check_freshness(&self) {
         for live in self.lives.iter().flatten().filter_map(|life| life.live.as_ref()) {
-            assert_eq!(self.standing(live.wire), Standing::Current, "wire {}", live.wire);
+            assert_eq!(self.freshness(live.wire), Freshness::Current, "wire {}", live.wire);
         }
     }
 
-    fn standing(&self, wire: usize) -> Standing {
+    fn freshness(&self, wire: usize) -> Freshness {
         let wire = &self.server.wires[wire];
         if wire.generation != self.generation {
-            Standing::Outdated
+            Freshness::Outdated
         } else if wire.password == self.password {
-            Standing::Current
+            Freshness::Current
         } else {
-            Standing::NewPassword
+            Freshness::NewPassword
         }
     }
 
@@ -393,7 +394,7 @@ impl World {
                 progress |= moved;
                 if done {
                     self.say(|| format!("{at} is done"));
-                    self.registry.forget(&life.seat);
+                    self.registry.forget(&life.entry);
                 } else {
                     self.lives[at] = Some(life);
                 }
@@ -414,8 +415,8 @@ impl World {
             if dials.into_iter().flatten().any(|dial| matches!(dial, Dial::Asking)) {
                 self.dials.check_waiting(self.now);
             }
-            let mut known = self.registry.of(life.seat.key()).into_iter();
-            let known = known.any(|seat| Rc::ptr_eq(&seat, &life.seat));
+            let mut known = self.registry.of(life.entry.key()).into_iter();
+            let known = known.any(|entry| Rc::ptr_eq(&entry, &life.entry));
             assert!(life.is_aside() != known, "{at} is known to nobody, or takes what is new");
             assert_eq!(life.line.is_up(), life.live.is_some());
             if let Some(live) = &life.live {
@@ -459,7 +460,7 @@ impl World {
                 ConnectTurn::Wait(until) => {
                     life.look_at = until;
                     let Some(mut dial) = life.dial.take() else { return (progress, false) };
-                    let Some(reached) = self.dial(&mut dial, life.seat.key, true) else {
+                    let Some(reached) = self.dial(&mut dial, life.entry.key, true) else {
                         life.dial = Some(dial);
                         return (progress, false);
                     };
@@ -489,7 +490,7 @@ impl World {
         match (after, reached) {
             (After::Serve, Reached::Up(wire)) => self.up(at, life, wire),
             (After::Answer, _) => {
-                let waiting = Pipeline::new(KEYS[life.seat.key].protocol);
+                let waiting = Pipeline::new(KEYS[life.entry.key].protocol);
                 let waiting = std::mem::replace(&mut life.line.pipeline, waiting);
                 self.answer_all(waiting);
             }
@@ -513,9 +514,9 @@ impl World {
         self.say(|| format!("{at} is up on {wire}"));
         life.line.handle_up(self.now, |_| false, |_, _, _, _| {});
         life.live = Some(Live {
-            carrier: Carrier::new(self.timing, KEYS[life.seat.key], self.now),
+            carrier: Carrier::new(self.timing, KEYS[life.entry.key], self.now),
             wire,
-            born: self.now,
+            opened_at: self.now,
             dialing: None,
             relief: None,
             misplaced: false,
@@ -609,8 +610,8 @@ impl World {
                 Step::Look => {
                     let Life { line, live, .. } = &mut *life;
                     if let Some(live) = live {
-                        let (standing, now) = (self.standing(live.wire), self.now);
-                        live.carrier.handle_turn(line, || standing, || now);
+                        let (freshness, now) = (self.freshness(live.wire), self.now);
+                        live.carrier.handle_turn(line, || freshness, || now);
                     }
                     false
                 }
@@ -642,7 +643,7 @@ impl World {
         if live.carrier.ended().is_some() {
             return false;
         }
-        let around = Around { aside, room, standing: self.standing(live.wire) };
+        let around = Around { aside, room, freshness: self.freshness(live.wire) };
         let Self { model, now, .. } = self;
         live.carrier.handle_timeout(
             line,
@@ -684,7 +685,13 @@ impl World {
                             let ticket = delivery.ticket.0;
                             if delivery.skipped {
                             } else if !delivery.refused {
-                                model.hear(*session, ticket, delivery.bytes, delivery.done, *now);
+                                model.receive(
+                                    *session,
+                                    ticket,
+                                    delivery.bytes,
+                                    delivery.done,
+                                    *now,
+                                );
                             } else if delivery.done {
                                 model.lose(*session, ticket, Loss::MultiRefused, *now);
                             }
@@ -707,8 +714,11 @@ impl World {
                 break;
             }
             let new = live.whole && b"RWSEML".contains(&due[0]);
-            let rests = live.carrier.is_silent() || live.carrier.has_successor();
-            assert!(!(new && rests), "a new request is written on a connection that takes none");
+            let takes_none = live.carrier.is_silent() || live.carrier.has_successor();
+            assert!(
+                !(new && takes_none),
+                "a new request is written on a connection that takes none"
+            );
             let count = self.server.write(live.wire, due, self.now);
             live.whole = count.checked_sub(1).map_or(live.whole, |last| due[last] == b'\n');
             if count == 0 {
@@ -739,7 +749,7 @@ impl World {
                 }
                 Action::DialRelief => {
                     assert!(
-                        !life.seat.left.get(),
+                        !life.entry.retired.get(),
                         "{at} was set aside: another one carries everything new"
                     );
                     live.relief = Some(Dial::Asking);
@@ -750,7 +760,7 @@ impl World {
                     self.node.handle_silence(silent);
                     self.silent += if silent { 1 } else { -1 };
                 }
-                Action::Stalled(stalled) => life.seat.stalled.set(stalled),
+                Action::Stalled(stalled) => life.entry.stalled.set(stalled),
                 Action::Proven => {
                     self.dials.proven();
                     self.node.handle_proven(self.now);
@@ -771,7 +781,7 @@ impl World {
             return false;
         };
         let Some(mut dial) = live.dialing.take() else { return false };
-        let Some(outcome) = self.dial(&mut dial, life.seat.key, true) else {
+        let Some(outcome) = self.dial(&mut dial, life.entry.key, true) else {
             live.dialing = Some(dial);
             return false;
         };
@@ -803,12 +813,12 @@ impl World {
             return false;
         };
         let Some(mut dial) = live.relief.take() else { return false };
-        let Some(outcome) = self.dial(&mut dial, life.seat.key, false) else {
+        let Some(outcome) = self.dial(&mut dial, life.entry.key, false) else {
             live.relief = Some(dial);
             return false;
         };
         let (dialed, room) = (self.dialed(outcome), self.registry.has_room());
-        let (aside, line) = (life.seat.left.get(), &mut life.line);
+        let (aside, line) = (life.entry.retired.get(), &mut life.line);
         let relieved =
             live.carrier.handle_relief(line, dialed, aside, room, |session| *session, self.now);
         self.act(at, life);
@@ -847,8 +857,8 @@ impl World {
         moved: Pipeline<Owner<usize>>,
         wire: usize,
     ) {
-        let seat = self.beside(life);
-        let next = seat.at;
+        let entry = self.beside(life);
+        let next = entry.at;
         self.say(|| format!("{at} hands {} over to {next}", moved.len()));
         for session in moved.owners().filter_map(Owner::session) {
             self.places[*session].1 = Some(next);
@@ -857,12 +867,12 @@ impl World {
         other.line.pipeline = moved;
         self.up(next, &mut other, wire);
         self.lives[next] = Some(other);
-        self.set_aside(life, &seat);
+        self.set_aside(life, &entry);
     }
 
     /// Another one for the same key, which is to take everything new.
-    fn beside(&mut self, life: &Life) -> Rc<Seat> {
-        self.begin(life.seat.key, life.seat.keep, life.line.closing)
+    fn beside(&mut self, life: &Life) -> Rc<Entry> {
+        self.begin(life.entry.key, life.entry.keep, life.line.closing)
     }
 
     fn step_aside(&mut self, life: &mut Life) {
@@ -872,9 +882,9 @@ impl World {
         }
     }
 
-    fn set_aside(&mut self, life: &mut Life, next: &Rc<Seat>) {
+    fn set_aside(&mut self, life: &mut Life, next: &Rc<Entry>) {
         assert!(!life.is_aside(), "it is set aside once");
-        self.registry.replace(&life.seat, next);
+        self.registry.replace(&life.entry, next);
         assert!(life.is_aside(), "it takes nothing new");
         life.line.closing = true;
         let asides = self.lives.iter().flatten().filter(|life| life.is_aside()).count();
@@ -889,7 +899,7 @@ impl World {
             self.node.handle_silence(false);
             self.silent -= 1;
         }
-        life.seat.stalled.set(false);
+        life.entry.stalled.set(false);
         self.server.close(live.wire, ended.discards());
         if let Some(dial) = live.dialing.take() {
             self.cancel(dial);
@@ -909,7 +919,7 @@ impl World {
             },
         );
         let next = served.next;
-        let needed = (life.seat.keep && !life.line.closing) || !life.line.pipeline.is_empty();
+        let needed = (life.entry.keep && !life.line.closing) || !life.line.pipeline.is_empty();
         assert!(needed || !matches!(next, Next::Fail(_)), "{at} was of no use: it is no outage");
         assert_eq!(next == Next::Serve, served.successor.is_some(), "{at} is replaced by nothing");
         if let Some(wire) = served.successor {
@@ -919,10 +929,10 @@ impl World {
             self.server.close(wire, false);
         }
         let entropy = self.draw();
-        if matches!(next, Next::Fail(_) | Next::Die) {
-            self.dials.died(served.answered, self.now - live.born, self.now);
+        if matches!(next, Next::Fail(_) | Next::Unneeded) {
+            self.dials.died(served.answered, self.now - live.opened_at, self.now);
         }
-        self.node.handle_ended(next, served.answered, live.born, self.now, entropy);
+        self.node.handle_ended(next, served.answered, live.opened_at, self.now, entropy);
         next == Next::Done
     }
 }

@@ -205,13 +205,21 @@ fn prefix_is_no_pattern() {
         assert_eq!(client.ask(&["DBSIZE"]), b":0\r\n");
         assert_eq!(observer.ask(&["DBSIZE"]), b":10\r\n", "{prefix}");
         listener.send(&["ECHO", "end"]);
-        let mut heard = Vec::new();
-        while !heard.ends_with(b"$3\r\nend\r\n") {
+        let mut received = Vec::new();
+        while !received.ends_with(b"$3\r\nend\r\n") {
             let Got::Reply(frame) = listener.next(PATIENCE) else { panic!("{prefix}") };
-            heard.extend(frame);
+            received.extend(frame);
         }
-        assert!(has(&heard, "m1") && has(&heard, "__keyspace@0__:k1"), "{}", heard.escape_ascii());
-        assert!(!has(&heard, SECRET) && !has(&heard, "hidden9"), "{}", heard.escape_ascii());
+        assert!(
+            has(&received, "m1") && has(&received, "__keyspace@0__:k1"),
+            "{}",
+            received.escape_ascii()
+        );
+        assert!(
+            !has(&received, SECRET) && !has(&received, "hidden9"),
+            "{}",
+            received.escape_ascii()
+        );
     }
 }
 

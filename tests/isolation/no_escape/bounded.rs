@@ -1,5 +1,5 @@
 //! Every command of the table under every kind of bound, beside a neighbour on the same server: nothing
-//! of the neighbour is told, and nothing of it or of the server is changed.
+//! of the neighbour is disclosed, and nothing of it or of the server is changed.
 //!
 //! Owns: the neighbour, what it must keep, what is said. Never knows: how a policy decides.
 
@@ -247,8 +247,8 @@ fn apart_in(pool: &str, (acl, keys, database): &(&'static str, &'static str, &'s
         }
         for (resp3, queued) in [(false, false), (true, false), (false, true)] {
             let reply = say(&app, &words, resp3, queued);
-            let told = tells(&reply);
-            assert_eq!(told, None, "{acl} {keys} {pool}: {text}: {}", reply.escape_ascii());
+            let disclosed = tells(&reply);
+            assert_eq!(disclosed, None, "{acl} {keys} {pool}: {text}: {}", reply.escape_ascii());
         }
     }
     assert!(neighbour.state() == before, "{acl} {keys}: something of the neighbour has changed");
@@ -364,11 +364,11 @@ fn listener_hears_its_own() {
         assert_eq!(neighbour.observer().ask(&["SET", name, "1"]), b"+OK\r\n");
         let mut same = neighbour.server.observer();
         assert_eq!(same.ask(&["SET", "app1:last", "1"]), b"+OK\r\n");
-        let heard = client.reply();
+        let received = client.reply();
         assert!(
-            heard.windows(9).any(|text| text == b"app1:last"),
+            received.windows(9).any(|text| text == b"app1:last"),
             "{acl}: {}",
-            heard.escape_ascii()
+            received.escape_ascii()
         );
         assert!(matches!(client.next(Duration::from_millis(50)), Got::Silence));
     }

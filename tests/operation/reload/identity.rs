@@ -244,8 +244,9 @@ fn subscribers_hear_everything() {
         }
         let text = number.to_string();
         assert_eq!(publisher.ask(&["PUBLISH", "news", &text]), b":1\r\n");
-        let heard = format!("*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n${}\r\n{text}\r\n", text.len());
-        assert_eq!(subscriber.next(PATIENCE), Got::Reply(heard.into_bytes()));
+        let received =
+            format!("*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n${}\r\n{text}\r\n", text.len());
+        assert_eq!(subscriber.next(PATIENCE), Got::Reply(received.into_bytes()));
     }
 }
 

@@ -26,8 +26,8 @@ fn watch(tls: &Tls) -> Watch {
 /// Makes a change while the watch is waited for; whatever it sees, it must have heard of.
 async fn noticed(watch: &mut Watch, change: impl FnOnce()) {
     let wait = timeout(Duration::from_secs(10), watch.changed());
-    let (heard, ()) = tokio::join!(biased; wait, async { change() });
-    heard.expect("a change is noticed");
+    let (received, ()) = tokio::join!(biased; wait, async { change() });
+    received.expect("a change is noticed");
 }
 
 fn put(dir: &Path, new: &Issued) {

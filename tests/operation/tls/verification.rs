@@ -202,8 +202,8 @@ fn keys_that_do_without_verification_are_answered_with_what_to_use() {
         format!("{}\n{hint}", problems[0])
     };
     for key in ["verify_hostname", "check_hostname", "insecure_skip_verify", "verify_mode"] {
-        let told = read(&format!("{key} = false"));
-        assert!(told.contains("verify = \"ca\"") && told.contains("server_name"), "{told}");
+        let output = read(&format!("{key} = false"));
+        assert!(output.contains("verify = \"ca\"") && output.contains("server_name"), "{output}");
     }
     for (line, part) in [
         ("verify = \"none\"", "\"full\""),
@@ -218,8 +218,8 @@ fn keys_that_do_without_verification_are_answered_with_what_to_use() {
         ("crl_expired = \"accept\"", "there is no crl"),
         ("allowed_sans = [\"redis\"]", "which kind"),
     ] {
-        let told = read(line);
-        assert!(told.contains(part), "{line}: {told}");
+        let output = read(line);
+        assert!(output.contains(part), "{line}: {output}");
     }
     let pinned = "verify = \"pin\"\npins = [\"";
     let text = format!(

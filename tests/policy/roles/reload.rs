@@ -43,7 +43,7 @@ fn subscription_that_is_no_longer_allowed_ends() {
     let channels = "&news:* &__keyspace@0__:two:*";
     let stage = Stage::new("auth = \"users\"", &two_users().replace("&*", channels));
     let mut writer = logged_in(&stage, "app2", "sesame-2");
-    let mut hearing: Vec<Client> =
+    let mut subscribers: Vec<Client> =
         [vec!["SUBSCRIBE", "news:a"], vec!["PSUBSCRIBE", "news:*"], vec!["SSUBSCRIBE", "news:s"]]
             .iter()
             .map(|words| {
@@ -60,11 +60,11 @@ fn subscription_that_is_no_longer_allowed_ends() {
     stage.proxy.reconfigure(channels, &format!("{channels} &more -subscribe ~zwei:*"));
     wait_until("it is in force", || writer.ask(&["SET", "zwei:k", "v"]) == OK);
     assert_eq!(writer.ask(&["PUBLISH", "news:a", "x"]), b":2\r\n");
-    for client in &mut hearing[..2] {
+    for client in &mut subscribers[..2] {
         assert!(client.reply().ends_with(b"x\r\n"));
     }
     stage.proxy.reconfigure("&news:* &__", "&news:a &__");
-    for client in &mut hearing {
+    for client in &mut subscribers {
         ended(client);
     }
     for client in [&mut gone, &mut other, &mut writer] {

@@ -12,19 +12,19 @@ use crate::upstream::ended::Ended;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MOMENT: Duration = Duration::from_millis(1);
-const AROUND: Around = Around { aside: false, room: true, standing: Standing::Current };
-const OUTDATED: Around = Around { standing: Standing::Outdated, ..AROUND };
+const AROUND: Around = Around { aside: false, room: true, freshness: Freshness::Current };
+const OUTDATED: Around = Around { freshness: Freshness::Outdated, ..AROUND };
 
 type Line = Pipeline<Owner<u32>>;
 
-/// A connection without `command_timeout`, with one request that was written if it `owes`.
-fn connection(owes: bool) -> (Connection, Line, Instant) {
+/// A connection without `command_timeout`, with one request that was written if there are `outstanding_writes`.
+fn connection(outstanding_writes: bool) -> (Connection, Line, Instant) {
     let pool = crate::config::Pool::default();
     let timing = Timing { command_timeout: Duration::ZERO, ..Timing::of(&pool) };
     let now = crate::base::clock::now();
     let (connection, mut line) =
         (Connection::new(timing, HOME, now), Pipeline::new(Protocol::Resp2));
-    if owes {
+    if outstanding_writes {
         ask(&mut line, now);
     }
     (connection, line, now)

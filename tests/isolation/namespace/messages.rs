@@ -29,15 +29,15 @@ fn say(client: &mut Client, lines: &[&str]) {
 
 /// What `listener`, which hears every channel of `own` by PSUBSCRIBE *, is told up to a message that is
 /// published now. The server tells it in the order in which it carries out commands.
-fn heard_until_mark(own: &Proxy, listener: &mut Client) -> String {
+fn messages_until_mark(own: &Proxy, listener: &mut Client) -> String {
     say(&mut own.client(), &["PUBLISH mark end"]);
-    let mut heard = String::new();
+    let mut received = String::new();
     loop {
         let part = String::from_utf8(listener.reply()).unwrap();
         if part.contains("mark") {
-            return heard;
+            return received;
         }
-        heard.push_str(&part);
+        received.push_str(&part);
     }
 }
 
@@ -123,24 +123,28 @@ fn nobody_hears_the_other(brand: Brand, tls: bool) {
         listen(&mut listener, "SSUBSCRIBE c");
         let mut speaker = other.client();
         say(&mut speaker, NOISE);
-        assert_eq!(heard_until_mark(&own, &mut listener), "");
+        assert_eq!(messages_until_mark(&own, &mut listener), "");
         assert!(speaker.ask(&["PUBSUB", "CHANNELS"]) == b"*0\r\n");
         assert_eq!(
             speaker.ask(&["PUBSUB", "NUMSUB", "c", "qa:c", "__keyevent@0__:set"]),
             b"*6\r\n$1\r\nc\r\n:0\r\n$4\r\nqa:c\r\n:0\r\n$18\r\n__keyevent@0__:set\r\n:0\r\n"
         );
-        // The same of its own is heard, and with the own names.
+        // The same of its own is received, and with the own names.
         let mut speaker = own.client();
         say(&mut speaker, &["SET k v"]);
-        let heard = heard_until_mark(&own, &mut listener);
+        let received = messages_until_mark(&own, &mut listener);
         for part in ["__keyspace@0__:k\r\n$3\r\nset", "__keyevent@0__:set\r\n$1\r\nk\r\n"] {
-            assert_eq!(heard.matches(part).count(), 3, "{heard}");
+            assert_eq!(received.matches(part).count(), 3, "{received}");
         }
-        assert_eq!(heard.matches("invalidate").count(), usize::from(protocol == "3"), "{heard}");
+        assert_eq!(
+            received.matches("invalidate").count(),
+            usize::from(protocol == "3"),
+            "{received}"
+        );
         say(&mut speaker, &["PUBLISH c m"]);
-        let heard = heard_until_mark(&own, &mut listener);
-        assert_eq!(heard.matches("$1\r\nc\r\n$1\r\nm\r\n").count(), 2, "{heard}");
-        assert!(!heard.contains("qa:"), "{heard}");
+        let received = messages_until_mark(&own, &mut listener);
+        assert_eq!(received.matches("$1\r\nc\r\n$1\r\nm\r\n").count(), 2, "{received}");
+        assert!(!received.contains("qa:"), "{received}");
         say(&mut own.client(), &["DEL k"]);
     }
 }

@@ -1,6 +1,6 @@
 //! A client from its acceptance to its end.
 //!
-//! Owns: [`Guest`]: what is counted, logged and recorded when a client has disconnected. Never knows: sockets, what
+//! Owns: [`DisconnectGuard`]: what is counted, logged and recorded at the end of a client. Never knows: sockets, what
 //! the client asks.
 
 use std::rc::Rc;
@@ -8,24 +8,24 @@ use std::rc::Rc;
 use super::auditor::Who;
 use super::metrics::Place;
 use super::worker::Worker;
-use crate::session::Seat;
+use crate::session::ClientEntry;
 use crate::telemetry::{ClientDisconnect, Label, ListenerKind};
 
 /// A client that was accepted; dropped, it is gone, however its task ended.
-pub(super) struct Guest {
+pub(super) struct DisconnectGuard {
     pub worker: Rc<Worker>,
     pub id: u64,
-    pub seat: Rc<Seat>,
+    pub entry: Rc<ClientEntry>,
     pub listener: Box<str>,
     pub kind: ListenerKind,
     pub place: Place,
     pub why: Option<ClientDisconnect>,
 }
 
-impl Guest {
+impl DisconnectGuard {
     /// Its connection has ended, and this is why. While its end cannot be written it counts as a client, so
     /// that their number is bounded.
-    pub(super) async fn leaves(mut self, why: ClientDisconnect) {
+    pub(super) async fn finish(mut self, why: ClientDisconnect) {
         self.why = Some(why);
         if let Some(auditor) = &self.worker.auditor {
             auditor.await_room(self.id).await;
@@ -33,9 +33,9 @@ impl Guest {
     }
 }
 
-impl Drop for Guest {
+impl Drop for DisconnectGuard {
     fn drop(&mut self) {
-        let Self { worker, id, seat, listener, kind, place, why } = self;
+        let Self { worker, id, entry, listener, kind, place, why } = self;
         if std::thread::panicking() {
             tracing::error!(
                 code = "CLI-E010",
@@ -46,8 +46,8 @@ impl Drop for Guest {
         let why = why.unwrap_or(ClientDisconnect::Reset);
         worker.unregister(*id);
         if let Some(auditor) = &worker.auditor {
-            auditor.closed(&Who { seat, listener }, why.label());
+            auditor.closed(&Who { entry, listener }, why.label());
         }
-        worker.metrics.left(*kind, place, why);
+        worker.metrics.disconnected(*kind, place, why);
     }
 }
