@@ -209,7 +209,7 @@ impl UpstreamContext {
         let (attempt, phase, cause) = match result {
             Ok(_) => (node::Attempt::Up, "", ""),
             Err(error) if error.server_line.is_some() => {
-                tracing::debug!(cause = %error.text, "no such database");
+                tracing::debug!(cause = %error.text, "the server answers and refuses the connection");
                 (node::Attempt::NoDatabase, "", "")
             }
             Err(error) => {

@@ -26,8 +26,8 @@ pub struct DialError {
     pub fix: Box<str>,
     /// Cause, code and fix in one line.
     pub text: Box<str>,
-    /// What the server answered to `SELECT`, when it is that which failed: the client that asked for
-    /// the database gets this line.
+    /// What the server answered to `SELECT`, when it is that which failed, or that it is busy with a script: the client
+    /// that asked for the connection gets this line.
     pub server_line: Option<Vec<u8>>,
     /// The time the attempt took, by step.
     pub spent: Box<Spent>,

@@ -35,11 +35,12 @@ pub(crate) enum Fault {
     NoCertificateUser,
     OtherUser,
     DefaultUser,
+    Busy,
 }
 
 impl Fault {
     /// All of them, in the order of their codes.
-    pub(crate) const ALL: [Self; 27] = [
+    pub(crate) const ALL: [Self; 28] = [
         Self::NameUnknown,
         Self::Refused,
         Self::Unreachable,
@@ -67,6 +68,7 @@ impl Fault {
         Self::NoCertificateUser,
         Self::OtherUser,
         Self::DefaultUser,
+        Self::Busy,
     ];
 
     /// The stable name under which a fault is documented and logged.
@@ -153,6 +155,8 @@ impl Fault {
                 "compare the certificate's name (respgate certs inspect) with upstream.auth.username and the server's tls-auth-clients-user"),
             Self::DefaultUser => ("UPS-E127", U::Auth, "the server takes the client certificate for the user default",
                 "give the server a user with the name in the certificate (tls-auth-clients-user CN), or set allow_default = true under [upstream.auth]"),
+            Self::Busy => ("UPS-E128", U::Loading, "the server executes a script that takes long (BUSY)",
+                "wait, or end the script: SCRIPT KILL, FUNCTION KILL"),
         }
     }
 }

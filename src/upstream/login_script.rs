@@ -173,7 +173,7 @@ impl LoginScript {
             },
             Step::Auth => judge_auth(error)?,
             Step::WhoAmI => self.optional.whoami = judge_user(&self.login, reply)?,
-            Step::SetInfo => self.optional.setinfo = error.is_none(),
+            Step::SetInfo => self.optional.setinfo = !error.is_some_and(is_refusal),
             Step::Select => judge_select(error)?,
             Step::Ping => self.judge_ping(error)?,
         }
@@ -327,12 +327,15 @@ fn judge_auth(error: Option<&[u8]>) -> Result<(), DialError> {
     error.map_or(Ok(()), |line| Err(login_refused(line)))
 }
 
-/// Which user the server has taken from the certificate. Returns whether it says so.
+/// Which user the server has taken from the certificate. Returns whether it says so; a server that cannot say it at
+/// this moment is no server that does not say it.
 fn judge_user(login: &Login, reply: &Value) -> Result<bool, DialError> {
     let name = match (reply, reply.as_bytes()) {
         (Value::Error(line), _) if code(line) == "NOAUTH" => {
             return Err(DialError::of(Fault::NoCertificateUser));
         }
+        (Value::Error(line), _) if code(line) == "BUSY" => return Err(busy(line)),
+        (Value::Error(line), _) if !is_refusal(line) => return Err(login_refused(line)),
         (Value::Error(_), _) | (_, None) => return Ok(false),
         (_, Some(name)) => name,
     };
@@ -349,12 +352,24 @@ fn judge_user(login: &Login, reply: &Value) -> Result<bool, DialError> {
 
 fn judge_select(error: Option<&[u8]>) -> Result<(), DialError> {
     let Some(line) = error else { return Ok(()) };
-    if matches!(code(line), "NOAUTH" | "LOADING" | "MASTERDOWN") {
-        return Err(login_refused(line));
+    match code(line) {
+        "NOAUTH" | "LOADING" | "MASTERDOWN" => return Err(login_refused(line)),
+        "BUSY" => return Err(busy(line)),
+        _ => {}
     }
     let text = format!("the server refuses the database: {}", String::from_utf8_lossy(line));
     let server_line = Some(line.to_vec());
     Err(DialError { server_line, ..DialError::new(Fault::NoDatabase, text) })
+}
+
+/// Whether the server refuses a command as such, and not for what it is doing at this moment.
+fn is_refusal(line: &[u8]) -> bool {
+    matches!(code(line), "NOPERM" | "ERR")
+}
+
+/// The server works, and sends this line to every client until its script has ended.
+fn busy(line: &[u8]) -> DialError {
+    DialError { server_line: Some(line.to_vec()), ..DialError::of(Fault::Busy) }
 }
 
 /// The login failed. Of the server's line only the first word is repeated: it may quote the password
@@ -366,6 +381,7 @@ fn login_refused(line: &[u8]) -> DialError {
         "NOPERM" => Fault::LoginDenied,
         "LOADING" => Fault::Loading,
         "MASTERDOWN" => Fault::PrimaryDown,
+        "BUSY" => Fault::Busy,
         "NOPROTO" => Fault::NoProtocol,
         "DENIED" => Fault::ProtectedMode,
         "ERR" if is_full(line) => Fault::Full,

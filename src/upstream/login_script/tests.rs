@@ -66,6 +66,16 @@ fn says_all_at_once_and_refused_courtesies_only_once() {
     assert!(feed(&mut second, &[OK]).is_err(), "nothing more is expected");
 }
 
+/// A command that the server refuses while a script runs is tried with the next connection.
+#[test]
+fn courtesy_that_comes_at_a_bad_moment_is_said_again() {
+    let mut busy = LoginScript { key: PoolKey { database: 0, ..KEY }, ..login_script(None, None) };
+    let _ = busy.begin();
+    let line = b"-BUSY Redis is busy running a script.\r\n";
+    assert!(matches!(feed(&mut busy, &[HELLO, line, line]), Ok(Progress::Done { .. })));
+    assert_eq!(busy.optional(), OptionalCommands::default());
+}
+
 #[test]
 fn answers_of_a_first_round_do_not_count_for_the_second() {
     let unknown = b"-ERR unknown command 'HELLO', with args beginning with: 'AUTH' 'apple'\r\n";
@@ -133,6 +143,9 @@ fn certificate_names_the_user_and_nothing_is_sent_for_it() {
         (Some("default"), false, "+default", None),
         (Some("app1"), false, "-NOPERM no permissions", None),
         (Some("app1"), false, "-NOAUTH Authentication required.", Some("UPS-E125")),
+        (None, false, "-BUSY Redis is busy", Some("UPS-E128")),
+        (None, false, "-LOADING Redis is loading", Some("UPS-E115")),
+        (None, false, "-MASTERDOWN Link is down", Some("UPS-E116")),
     ] {
         let mut script = script(username, allow_default);
         drop(script.begin());

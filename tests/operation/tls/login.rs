@@ -239,3 +239,35 @@ async fn certificate_login_is_checked_with_the_server() {
     let silent = Server::plain(&lab, &options("--user default on nopass ~* +@all -acl"));
     assert_eq!(code(&silent, certificate(None, false)).await, ["ok"; 2], "where it may be asked");
 }
+
+/// While a script runs, the server does not say which user it has taken, and serves that one none the less when the
+/// script has ended: it is asked again.
+#[tokio::test]
+async fn certificate_login_is_checked_with_a_server_that_was_busy() {
+    let lab = Lab::new();
+    let server = Server::plain(&lab, &["--busy-reply-threshold", "1"]);
+    let auth = ServerAuth {
+        certificate: Some(CertificateLogin { allow_default: false }),
+        ..ServerAuth::default()
+    };
+    let dialer = plain_dialer(server.port, auth);
+    let mut script = tokio::net::TcpStream::connect(("127.0.0.1", server.port)).await.unwrap();
+    script.write_all(b"EVAL 'while true do end' 0\r\n").await.unwrap();
+    let mut operator = tokio::net::TcpStream::connect(("127.0.0.1", server.port)).await.unwrap();
+    let mut said = [0; 64];
+    while !said.starts_with(b"-BUSY") {
+        operator.write_all(b"PING\r\n").await.unwrap();
+        let _ = operator.read(&mut said).await.unwrap();
+    }
+    for key in [RESP2, RESP3, database(RESP2, 3)] {
+        let error = dialer.dial(key).await.unwrap_err();
+        assert_eq!(error.code, "UPS-E128", "{error}");
+        let line = String::from_utf8(error.server_line.unwrap()).unwrap();
+        assert!(line.starts_with("BUSY "), "a client gets the server's words: {line}");
+    }
+    operator.write_all(b"SCRIPT KILL\r\n").await.unwrap();
+    let _ = script.read(&mut said).await.unwrap();
+    for key in [RESP2, RESP3] {
+        assert_eq!(dialer.dial(key).await.unwrap_err().code, "UPS-E127");
+    }
+}
