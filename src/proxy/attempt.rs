@@ -2,7 +2,10 @@
 //!
 //! Owns: [`Attempt`], [`Rejection`]. Never knows: how a reload is done.
 
+use super::retry::Hindrance;
 use crate::telemetry::{Label, Reload, ReloadRejection, ReloadResult};
+use crate::tls;
+use crate::upstream::credentials::LoginError;
 
 /// What came of reloading one part.
 #[derive(Clone, Debug)]
@@ -38,16 +41,31 @@ impl Attempt {
 pub(super) struct Rejection {
     pub reason: ReloadRejection,
     pub text: String,
+    /// What may pass although no file changes.
+    pub hindrance: Option<Hindrance>,
 }
 
 impl Rejection {
-    /// With the kind that has this label.
-    pub(super) fn of(label: &str, text: impl std::fmt::Display) -> Self {
-        let known = ReloadRejection::ALL.iter().find(|known| known.label() == label);
-        Self::new(known.copied().unwrap_or(ReloadRejection::Parse), text)
+    pub(super) fn new(reason: ReloadRejection, text: impl std::fmt::Display) -> Self {
+        Self { reason, text: text.to_string(), hindrance: None }
     }
 
-    pub(super) fn new(reason: ReloadRejection, text: impl std::fmt::Display) -> Self {
-        Self { reason, text: text.to_string() }
+    /// Certificates, keys or lists that cannot be used.
+    pub(super) fn of_files(fault: tls::Fault, text: impl std::fmt::Display) -> Self {
+        let known = ReloadRejection::ALL.iter().find(|known| known.label() == fault.reason());
+        let hindrance = fault.may_pass().then_some(Hindrance::Surroundings);
+        Self { hindrance, ..Self::new(known.copied().unwrap_or(ReloadRejection::Parse), text) }
+    }
+
+    /// A password that cannot be read. When a program prints it, that is run again by a plan of its own.
+    pub(super) fn of_login(error: &LoginError) -> Self {
+        let hindrance = error.is_of_files().then_some(Hindrance::Surroundings);
+        Self { hindrance, ..Self::new(error.reason(), error) }
+    }
+
+    /// What was probed, and is not published.
+    pub(super) fn of_probe(error: impl std::fmt::Display) -> Self {
+        let hindrance = Some(Hindrance::Server);
+        Self { hindrance, ..Self::new(ReloadRejection::ProbeFailed, error) }
     }
 }

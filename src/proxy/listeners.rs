@@ -84,5 +84,5 @@ fn announce(identity: &ListenerIdentity, listener: &str) {
 
 fn refused(error: &TlsError, listener: &str) -> Rejection {
     let text = format!("listener {listener}: {error}; {}", error.hint());
-    Rejection::of(error.fault.reason(), text)
+    Rejection::of_files(error.fault, text)
 }

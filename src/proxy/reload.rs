@@ -14,7 +14,7 @@ use super::descriptors;
 use super::error::StartError;
 use super::levels::Levels;
 use super::open_secrets::OpenSecrets;
-use super::retry::Retry;
+use super::retry::{Hindrance, Retry};
 use crate::audit::{Event, Kind};
 use crate::base::aside::aside;
 use crate::base::clock;
@@ -53,6 +53,14 @@ pub(super) struct Outcome {
     pub attempts: Vec<Attempt>,
 }
 
+impl Outcome {
+    /// What may pass although no file changes, and is to be looked at first.
+    fn hindrance(&self) -> Option<Hindrance> {
+        let rejections = self.attempts.iter().filter_map(|attempt| attempt.rejection.as_ref());
+        rejections.filter_map(|rejection| rejection.hindrance).max()
+    }
+}
+
 /// A file that the configuration names, or its own, is on a file system that is gone.
 const NEVER_READ: &str = "a file is not read in time; is its file system gone?";
 
@@ -66,7 +74,6 @@ pub(super) struct Reloader {
     command_sources: CommandSources,
     telemetry: Telemetry,
     levels: Arc<Levels>,
-    probe_failed: bool,
     retry: Retry,
     /// The credentials that the data plane applied last.
     applied_generation: u64,
@@ -95,7 +102,6 @@ impl Reloader {
             command_sources,
             telemetry,
             levels,
-            probe_failed: false,
             retry: Retry::default(),
             applied_generation,
             open: OpenSecrets::default(),
@@ -123,7 +129,6 @@ impl Reloader {
     /// each listener, the password.
     pub(super) async fn reload(&mut self, reread: &ConfigReloader) -> Outcome {
         let mut outcome = Outcome::default();
-        self.probe_failed = false;
         let result = Box::pin(self.reload_config(reread, &mut outcome)).await;
         outcome.attempts.push(self.report(Reload::Config, result));
         let result = self.reload_identity().await;
@@ -136,10 +141,9 @@ impl Reloader {
         let result = self.reload_credentials().await;
         outcome.rotate |= matches!(result, Ok(true));
         outcome.attempts.push(self.report(Reload::Auth, result));
-        if self.probe_failed {
-            self.retry.failed(clock::now());
-        } else {
-            self.retry.succeeded();
+        match outcome.hindrance() {
+            Some(hindrance) => self.retry.failed(hindrance, clock::now()),
+            None => self.retry.succeeded(),
         }
         self.publish();
         self.look_at_secrets().await;
@@ -163,7 +167,6 @@ impl Reloader {
 
     /// Replaces the password alone.
     pub(super) async fn refresh_credentials(&mut self) -> Outcome {
-        self.probe_failed = false;
         let result = self.reload_credentials().await;
         let rotate = matches!(result, Ok(true));
         if result.is_err() && self.credentials_have_ended() {
@@ -173,11 +176,12 @@ impl Reloader {
             );
         }
         let attempts = vec![self.report(Reload::Auth, result)];
-        if self.probe_failed {
-            self.retry.failed(clock::now());
+        let outcome = Outcome { rotate, attempts, ..Outcome::default() };
+        if let Some(hindrance) = outcome.hindrance() {
+            self.retry.failed(hindrance, clock::now());
         }
         self.publish();
-        Outcome { rotate, attempts, ..Outcome::default() }
+        outcome
     }
 
     fn credentials_have_ended(&self) -> bool {
@@ -325,12 +329,11 @@ impl Reloader {
         let Some(store) = &self.components.tls else { return Ok(false) };
         let candidate = store.candidate_settled().await.map_err(|error| {
             let text = format!("{error}; {}", error.hint());
-            Rejection::of(error.fault.reason(), text)
+            Rejection::of_files(error.fault, text)
         })?;
         let Some(candidate) = candidate else { return Ok(false) };
         if let Err(error) = self.components.dialer.probe(Some(&candidate), None).await {
-            self.probe_failed = true;
-            return Err(Rejection::new(ReloadRejection::ProbeFailed, error));
+            return Err(Rejection::of_probe(error));
         }
         let identity = store.publish(candidate);
         components::note_identity(&identity, &self.telemetry.metrics);
@@ -344,7 +347,7 @@ impl Reloader {
 
     async fn reload_credentials(&mut self) -> Result<bool, Rejection> {
         let read = self.components.credentials.read_again().await;
-        let candidate = read.map_err(|error| Rejection::new(error.reason(), error))?;
+        let candidate = read.map_err(|error| Rejection::of_login(&error))?;
         let Some(candidate) = candidate else {
             // A connection whose login was refused may have taken it up before.
             let generation = self.components.credentials.current().generation;
@@ -352,8 +355,7 @@ impl Reloader {
             return Ok(std::mem::replace(&mut self.applied_generation, generation) != generation);
         };
         if let Err(error) = self.components.dialer.probe(None, Some(&candidate)).await {
-            self.probe_failed = true;
-            return Err(Rejection::new(ReloadRejection::ProbeFailed, error));
+            return Err(Rejection::of_probe(error));
         }
         let generation = self.components.credentials.publish(candidate);
         self.applied_generation = generation;

@@ -133,6 +133,20 @@ impl Fault {
         )
     }
 
+    /// Whether the fault may pass although no file changes: a clock is set, a file system is there again.
+    #[must_use]
+    pub const fn may_pass(self) -> bool {
+        matches!(
+            self,
+            Self::Unreadable
+                | Self::Unstable
+                | Self::NoSystem
+                | Self::Expired
+                | Self::NotYetValid
+                | Self::ListExpired
+        )
+    }
+
     /// What is wrong, in words for the documents; a [`TlsError`] says it of the case at hand.
     #[must_use]
     #[rustfmt::skip]

@@ -152,6 +152,8 @@ pub(crate) const ADMIN_QUEUE_LEN_MAX: usize = 16;
 pub(crate) const RELOAD_RETRY_MIN: Duration = Duration::from_millis(500);
 /// Longest pause between two attempts of a failed reload.
 pub(crate) const RELOAD_RETRY_MAX: Duration = Duration::from_secs(10);
+/// Longest pause between two attempts of a reload that the clock or a file system has kept from succeeding.
+pub(crate) const RELOAD_RECHECK_MAX: Duration = Duration::from_secs(60);
 /// Time between two checks whether the start is complete.
 pub(crate) const START_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 /// Milliseconds between two readings of the wall clock while a block waits for its end.

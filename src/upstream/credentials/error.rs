@@ -37,6 +37,12 @@ impl LoginError {
         })
     }
 
+    /// Whether files or variables are the cause, and no program.
+    #[must_use]
+    pub const fn is_of_files(&self) -> bool {
+        matches!(self, Self::Source(_) | Self::Stuck(_))
+    }
+
     /// As metrics count it.
     #[must_use]
     pub const fn reason(&self) -> ReloadRejection {

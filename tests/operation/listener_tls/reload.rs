@@ -1,8 +1,12 @@
 //! The certificate and the authorities of a listener, replaced while clients come and go.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
-use super::certs::Lab;
+use respgate::internals::base::clock;
+use respgate::internals::tls::dev_certs::{CertRequest, Role};
+
+use super::certs::{self, Lab};
 use super::support::real_server::wait_until;
 use super::{Bench, Secure, client};
 
@@ -71,6 +75,21 @@ fn bad_files_keep_the_certificate_in_force() {
     assert!(bench.proxy.metric(end) > 1e9);
     let end = "respgate_tls_certificate_not_after_timestamp_seconds{role=\"client_ca\"}";
     assert!(bench.proxy.metric(end) > 1e9);
+}
+
+/// The clock of this machine is behind that of the issuer: no file changes any more when it is right.
+#[test]
+fn certificate_that_is_not_valid_yet_is_in_force_when_it_is() {
+    let bench = Bench::new("", "", "");
+    // The tolerance of the order, that of respgate, and three seconds.
+    let begin = clock::wall() + Duration::from_secs(123);
+    let order = CertRequest::new(Role::Server, "redis", &["localhost"], begin, certs::DAY);
+    let (cert, key) = bench.lab.issue("early", &order);
+    std::fs::rename(key, bench.lab.path("server.key")).unwrap();
+    std::fs::rename(cert, bench.lab.path("server.crt")).unwrap();
+    bench.proxy.await_metric(&REJECTED.replace("key_mismatch", "not_yet_valid"), |n| n >= 1.0);
+    bench.proxy.await_log(&["REL-E001", "tls_listener", "TLS-E012"]);
+    bench.proxy.await_metric(RELOADS, |count| count == 1.0);
 }
 
 #[test]
