@@ -147,6 +147,10 @@ fn build(
     };
     let ca_not_after = trusted.as_ref().map(|trusted| trusted.not_after);
     let lists = material::lists(files, clock::wall())?;
+    if let (Some(lists), Some(trusted), Some(file)) = (&lists, &trusted, &files.lists) {
+        let algorithms = &provider.signature_verification_algorithms;
+        lists.require_authority(&trusted.certificates, &file.settings.crl, algorithms)?;
+    }
     let next_update = lists.as_ref().and_then(|lists| lists.next_update);
     let roots = trusted.map_or_else(RootCertStore::empty, |trusted| trusted.roots);
     let resolver = Arc::new(SingleCertAndKey::from(own.certified));

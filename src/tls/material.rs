@@ -12,7 +12,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SigningKey};
 use sha2::{Digest, Sha256};
-use x509_parser::prelude::{ASN1Time, FromDer, X509Certificate};
+use x509_parser::prelude::{ASN1Time, FromDer, X509Certificate, X509Version};
 
 use super::error::{Fault, TlsError};
 use super::expiry::calendar;
@@ -246,16 +246,30 @@ pub(crate) fn roots(from: &Authorities) -> Result<RootCertStore, TlsError> {
 pub(super) fn authorities(pem: &[u8], path: &Path) -> Result<Trusted, TlsError> {
     let mut roots = RootCertStore::empty();
     let mut not_after = SystemTime::UNIX_EPOCH;
+    let mut any_signs = false;
     let certificates = certificates(pem, path)?;
     for (number, der) in (1..).zip(&certificates) {
         let parsed = parse(der, path)?;
+        any_signs |= may_sign(&parsed);
         not_after = not_after.max(period(&parsed).1);
         roots.add(der.clone()).map_err(|_| {
             let detail = format!("certificate {number} cannot serve as a trust anchor");
             TlsError::new(Fault::BadAnchor, path.display(), detail)
         })?;
     }
+    if !any_signs {
+        let detail = "none of its certificates is that of an authority (CA:TRUE)";
+        let fix = "name the certificate of the authority, not one that it has signed";
+        return Err(TlsError::new(Fault::BadAnchor, path.display(), detail).advise(fix));
+    }
     Ok(Trusted { roots, certificates, not_after })
+}
+
+/// Whether other certificates may be signed with the key of this one; version 1 does not say. What has signed itself
+/// can be trusted alone.
+fn may_sign(certificate: &X509Certificate<'_>) -> bool {
+    let signs_itself = certificate.subject().as_raw() == certificate.issuer().as_raw();
+    certificate.version() != X509Version::V3 || certificate.is_ca() || signs_itself
 }
 
 /// Those of the system that can be read: an odd one among them is not for respgate to fix.

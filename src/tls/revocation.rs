@@ -8,12 +8,14 @@ use std::time::{Duration, SystemTime};
 use rustls::CertificateError;
 use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, TrustAnchor, UnixTime};
+use rustls::pki_types::{
+    CertificateDer, CertificateRevocationListDer, SubjectPublicKeyInfoDer, TrustAnchor, UnixTime,
+};
 use webpki::{
     CertRevocationList, EndEntityCert, Error, ExpirationPolicy, KeyUsage, OwnedCertRevocationList,
-    RevocationCheckDepth, RevocationOptionsBuilder, UnknownStatusPolicy,
+    RawPublicKeyEntity, RevocationCheckDepth, RevocationOptionsBuilder, UnknownStatusPolicy,
 };
-use x509_parser::prelude::{CertificateRevocationList, FromDer};
+use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 
 use super::error::{Fault, TlsError};
 use super::expiry::calendar;
@@ -76,6 +78,43 @@ impl Revocations {
         Ok(Self { lists, ders, next_update, expired })
     }
 
+    /// Lists that say nothing of any authority would refuse every certificate: of one at least there must be a list,
+    /// and one by the name of an authority must be signed by it.
+    ///
+    /// # Errors
+    ///
+    /// When that is not so.
+    pub(super) fn require_authority(
+        &self,
+        authorities: &[CertificateDer<'_>],
+        path: &Path,
+        algorithms: &WebPkiSupportedAlgorithms,
+    ) -> Result<(), TlsError> {
+        let wrong = |detail: String| TlsError::new(Fault::BadList, path.display(), detail);
+        let authorities = authorities.iter().filter_map(|der| X509Certificate::from_der(der).ok());
+        let authorities: Vec<_> = authorities.map(|(_, certificate)| certificate).collect();
+        let mut covered = false;
+        for (number, der) in (1..).zip(&self.ders) {
+            let Ok((_, list)) = CertificateRevocationList::from_der(der) else { continue };
+            let name = list.issuer().as_raw();
+            let mut named = authorities.iter().filter(|one| one.subject().as_raw() == name);
+            let mut known = named.clone();
+            if known.next().is_none() {
+                continue;
+            }
+            if !named.any(|one| has_signed(one, &list, algorithms)) {
+                let detail = format!("list {number} is not signed by the authority that it names");
+                return Err(wrong(detail).advise(OF_EACH));
+            }
+            covered = true;
+        }
+        if covered {
+            return Ok(());
+        }
+        let detail = "none of its lists is by an authority of listener.tls.client_ca: every certificate would be refused";
+        Err(wrong(detail.to_owned()).advise(OF_EACH))
+    }
+
     /// Whether a server's chain, which is good otherwise, is on a list.
     pub(super) fn check_server(
         &self,
@@ -115,4 +154,18 @@ impl Revocations {
             Err(_) => Err(CertificateError::UnknownRevocationStatus),
         }
     }
+}
+
+const OF_EACH: &str = "put a list of each authority of listener.tls.client_ca into it, and replace both files together";
+
+/// Whether the signature of a list is by the key of an authority.
+fn has_signed(
+    authority: &X509Certificate<'_>,
+    list: &CertificateRevocationList<'_>,
+    algorithms: &WebPkiSupportedAlgorithms,
+) -> bool {
+    let key = SubjectPublicKeyInfoDer::from(authority.public_key().raw);
+    let Ok(key) = RawPublicKeyEntity::try_from(&key) else { return false };
+    let (signed, signature) = (list.tbs_cert_list.as_ref(), &list.signature_value.data);
+    algorithms.all.iter().any(|one| key.verify_signature(*one, signed, signature).is_ok())
 }

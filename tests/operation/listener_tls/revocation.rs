@@ -1,5 +1,7 @@
 //! Lists of revoked certificates of applications.
 
+use respgate::internals::tls::dev_certs::Authority;
+
 use super::certs::Lab;
 use super::support::real_server::wait_until;
 use super::{Bench, Secure, client};
@@ -37,7 +39,55 @@ fn application_of_which_no_list_says_anything_cannot_connect() {
     let (lab, stranger) = (Lab::new(), Lab::new());
     stranger.crl("strange", None, FOREVER);
     let crl = format!("crl = {:?}", stranger.path("strange.crl"));
+    let both = format!("{}{}", lab.authority.cert(), stranger.authority.cert());
+    std::fs::write(lab.path("ca.crt"), both).unwrap();
     let bench = Bench::with(lab, &crl, "", "");
     assert!(bench.connect(Some(&bench.lab.pair("client"))).is_err());
     bench.proxy.await_log(&["TLS-E215"]);
+}
+
+/// Lists that would refuse every application, as after a copy of the wrong file.
+#[test]
+fn list_of_no_authority_of_the_listener_is_not_put_in_force() {
+    let (lab, stranger) = (Lab::new(), Lab::new());
+    lab.crl("list", None, FOREVER);
+    let list = std::fs::read(lab.path("list.crl")).unwrap();
+    let crl = format!("crl = {:?}", lab.path("list.crl"));
+    let bench = Bench::with(lab, &crl, "", "");
+    let lab = &bench.lab;
+    let mut open = bench.connect(Some(&lab.pair("client"))).unwrap();
+    let rejected = "respgate_reload_rejections_total{what=\"tls_listener\",reason=\"parse\"}";
+    let foreign = {
+        let other = Authority::new("Other CA", lab.now, super::certs::DAY).unwrap();
+        let other = Lab { authority: other, ..Lab::new() };
+        other.crl("other", None, FOREVER);
+        std::fs::read(other.path("other.crl")).unwrap()
+    };
+    // The labs' authorities have the same name, and each its own key.
+    stranger.crl("forged", None, FOREVER);
+    let forged = std::fs::read(stranger.path("forged.crl")).unwrap();
+    for (count, (bytes, words)) in [
+        (foreign, "none of its lists is by an authority"),
+        (forged, "list 1 is not signed by the authority that it names"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        std::fs::write(lab.path("list.crl"), bytes).unwrap();
+        wait_until(words, || bench.proxy.metric(rejected) > count as f64);
+        bench.proxy.await_log(&["REL-E001", "tls_listener", "TLS-E020", words]);
+        assert_eq!(open.ask(&["PING"]), "+PONG\r\n", "it stays");
+        bench.connect(Some(&lab.pair("client"))).unwrap();
+    }
+    std::fs::write(lab.path("list.crl"), list).unwrap();
+    wait_until("it is the one in force", || {
+        let unchanged =
+            "respgate_reload_attempts_total{what=\"tls_listener\",result=\"unchanged\"}";
+        bench.proxy.metric(unchanged) > 0.5
+    });
+    // As authority a certificate that can sign none.
+    std::fs::copy(lab.path("client.crt"), lab.path("next.crt")).unwrap();
+    std::fs::rename(lab.path("next.crt"), lab.path("ca.crt")).unwrap();
+    bench.proxy.await_log(&["REL-E001", "tls_listener", "TLS-E017", "CA:TRUE"]);
+    assert_eq!(open.ask(&["PING"]), "+PONG\r\n", "it stays");
 }
