@@ -73,7 +73,7 @@ fn serve(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("no event loop: {error}"))?;
     let served = runtime.block_on(async {
-        let signals = Signal::listen().map_err(|error| format!("no signals: {error}"))?;
+        let mut signals = Signal::listen().map_err(|error| format!("no signals: {error}"))?;
         for problem in void::problems(&source, &config) {
             let Problem { place, key, problem, .. } = problem;
             tracing::warn!(code = "CFG-W001", %place, setting = %key, "{problem}");
@@ -83,10 +83,17 @@ fn serve(
             file: source.path.clone(),
             load: Arc::new(move || source.load(environment())),
         };
-        let proxy = Box::pin(Proxy::start(config, reread, telemetry, sandbox)).await;
+        let mut reload = false;
+        let proxy = tokio::select! {
+            proxy = Box::pin(Proxy::start(config, reread, telemetry, sandbox)) => proxy,
+            () = Signal::stop(&mut signals, &mut reload) => {
+                tracing::info!("stopped before any client was served");
+                return Ok(Ok(()));
+            }
+        };
         let proxy = proxy.map_err(|error| error.to_string())?;
         start.log(&proxy);
-        Ok(Box::pin(proxy.run(signals)).await)
+        Ok(Box::pin(proxy.run(signals, reload)).await)
     });
     // A file that cannot be read to its end holds up nothing.
     runtime.shutdown_background();

@@ -87,8 +87,7 @@ impl Proxy {
         telemetry.metrics.reload_watch_up.set(watch.watch_up());
         let health = Arc::new(Health::new(clock::now()));
         telemetry.metrics.state.set(State::Starting);
-        let mut command_sources = CommandSources::default();
-        let mut components = Components::build(&config, &mut command_sources, &telemetry)?;
+        let (mut components, command_sources) = build(&config, &telemetry).await?;
         telemetry.metrics.sandbox_info.set(sandbox.confinement);
         components.sandbox = Some(Arc::new(sandbox));
         access::warn(&config);
@@ -165,7 +164,8 @@ impl Proxy {
 
     /// Serves until a signal or a verb ends it: reloads on [`Signal::Reload`] and when a file changes, asks the
     /// server for its commands when it is another, drains on the first [`Signal::Stop`] and
-    /// at once on the second. A server that does not answer delays nothing.
+    /// at once on the second. A server that does not answer delays nothing. `reload`: that was asked for while the
+    /// proxy started.
     ///
     /// # Errors
     ///
@@ -173,8 +173,9 @@ impl Proxy {
     pub(crate) async fn run(
         mut self,
         mut signals: mpsc::Receiver<Signal>,
+        reload: bool,
     ) -> Result<(), DataPlaneEnded> {
-        let mut due = Due::default();
+        let mut due = Due { reload, ..Due::default() };
         let supervisor = Supervisor::begin(&self.health);
         loop {
             if std::mem::take(&mut due.reload) {
@@ -280,6 +281,21 @@ impl Proxy {
         self.reloader.stop_audit();
         tracing::info!("stopped");
     }
+}
+
+/// Reads files, and runs the program that prints the password, on another thread: signals are taken meanwhile.
+async fn build(
+    config: &Config,
+    telemetry: &Telemetry,
+) -> Result<(Components, CommandSources), StartError> {
+    let (config, telemetry) = (config.clone(), telemetry.clone());
+    let build = move || {
+        let mut command_sources = CommandSources::default();
+        let built = Components::build(&config, &mut command_sources, &telemetry);
+        built.map(|components| (components, command_sources))
+    };
+    let built = tokio::task::spawn_blocking(build).await;
+    built.unwrap_or_else(|_| Err(StartError::new("an internal error ended the start".to_owned())))
 }
 
 /// Bounds the process to what `config` names, before it has other threads.

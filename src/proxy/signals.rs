@@ -39,4 +39,11 @@ impl Signal {
         });
         Ok(receiver)
     }
+
+    /// Returns at the first signal to exit, and notes whether a reload is asked for until then.
+    pub(crate) async fn stop(signals: &mut mpsc::Receiver<Self>, reload: &mut bool) {
+        while let Some(Self::Reload) = signals.recv().await {
+            *reload = true;
+        }
+    }
 }

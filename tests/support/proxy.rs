@@ -117,6 +117,17 @@ impl Proxy {
         proxy
     }
 
+    /// As [`Proxy::configured`], without a wait.
+    pub fn starting(
+        directory: tempfile::TempDir,
+        target: Target,
+        telemetry_port: u16,
+        configuration: &str,
+    ) -> Self {
+        let child = spawn(directory.path(), configuration);
+        Self { telemetry_port, target, directory, child }
+    }
+
     /// Starts with a configuration that cannot be served: how it ended, and what it said.
     pub fn refused(directory: &Path, configuration: &str) -> (ExitStatus, String) {
         let mut child = spawn(directory, configuration);

@@ -2,6 +2,7 @@
 //!
 //! Owns: the cases. Never knows: sessions' state.
 
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use respgate::internals::base::clock::now;
@@ -247,4 +248,26 @@ fn start_waits_for_the_server_when_it_is_required() {
     assert_eq!((proxy.get("/startupz").0, proxy.get("/readyz").0), (200, 200));
     server.start();
     wait_until("it is ready again", || state("ready"));
+}
+
+/// A start takes as long as the program that prints the password.
+#[test]
+fn stop_during_the_start_is_not_waited_for() {
+    let server = Server::plain(Brand::Redis);
+    let (home, target, telemetry) = (proxy::directory(), Target::Tcp(free_port()), free_port());
+    let (program, began) = (home.path().join("program"), home.path().join("began"));
+    std::fs::write(&program, "#!/bin/sh\necho > \"$1\"\nexec sleep 50\n").unwrap();
+    std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
+    let listener = proxy::listener(&target, "");
+    let text = proxy::configuration(&server, &listener, proxy::OPEN_POLICY, telemetry);
+    let auth = format!(
+        "{text}\n[upstream.auth]\npassword_command = [{program:?}, {began:?}]\npassword_command_timeout = \"60s\"\n"
+    );
+    let mut proxy = Proxy::starting(home, target, telemetry, &auth);
+    wait_until("the program runs", || began.exists());
+    signal("HUP", proxy.pid());
+    signal("TERM", proxy.pid());
+    let status = proxy.ended_within(LONG).expect("it exits");
+    assert!(status.success(), "{status}");
+    proxy.await_log(&["stopped before any client was served"]);
 }
