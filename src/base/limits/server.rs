@@ -55,6 +55,8 @@ pub(crate) const RETRY_BUDGET_TIME: Duration = Duration::from_secs(10);
 /// Commands that may be sent again within that time however few were sent: as many as one client may have
 /// outstanding by default.
 pub(crate) const RETRY_RESERVE: u64 = 1024;
+/// The end of the year 9999, in seconds since 1970, after which no password ends.
+pub(crate) const PASSWORD_END_MAX: Duration = Duration::from_secs(253_402_300_800);
 /// Shortest time between two runs of `password_command`.
 pub(crate) const PASSWORD_REFRESH_MIN: Duration = Duration::from_secs(1);
 /// Time between two checks of the wall clock while a password waits for its replacement.

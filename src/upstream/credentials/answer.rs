@@ -126,6 +126,12 @@ impl Reader<'_> {
         let word = self.word();
         let seconds: f64 = str::from_utf8(word).ok().and_then(|n| n.parse().ok()).ok_or(FAULT)?;
         let since = Duration::try_from_secs_f64(seconds).map_err(|_| FAULT)?;
+        // Taken at its word, a password that ends in a quarter of an hour would not be replaced ahead of its end.
+        if since >= limits::PASSWORD_END_MAX {
+            return Err(
+                "\"expires_at\" is after the year 9999; it is in seconds since 1970, not in milliseconds",
+            );
+        }
         SystemTime::UNIX_EPOCH.checked_add(since).map(Some).ok_or(FAULT)
     }
 
@@ -236,7 +242,11 @@ mod tests {
         assert_eq!(answer.username.as_deref(), Some("app1"));
         assert!(answer.password.matches("a\"b\\/&ä😀\n".as_bytes()));
         assert_eq!(answer.expires_at, parse_utc("2026-11-29T05:27:00Z"));
-        for (end, seconds) in [("1764393000", 1_764_393_000), ("1.764393e9", 1_764_393_000)] {
+        for (end, seconds) in [
+            ("1764393000", 1_764_393_000),
+            ("1.764393e9", 1_764_393_000),
+            ("253402300799", 253_402_300_799),
+        ] {
             let text = format!("{{\"expires_at\":{end},\"password\":\"x\",\"username\":null}}");
             let answer = Answer::read(text.as_bytes()).unwrap();
             let moment = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
@@ -266,6 +276,8 @@ mod tests {
             "{\"password\":\"x\",\"expires_at\":\"soon\"}",
             "{\"password\":\"x\",\"expires_at\":-1}",
             "{\"password\":\"x\",\"expires_at\":1e300}",
+            "{\"password\":\"x\",\"expires_at\":1764393000000}",
+            "{\"password\":\"x\",\"expires_at\":253402300800}",
             "{\"password\":\"x\",\"other\":}",
             "{\"password\":\"x\",\"other\":[}",
             "{password:\"x\"}",
