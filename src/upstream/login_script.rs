@@ -364,11 +364,13 @@ fn judge_select(error: Option<&[u8]>) -> Result<(), DialError> {
 
 /// Whether the server refuses a command as such, and not for what it is doing at this moment.
 fn is_refusal(line: &[u8]) -> bool {
+    debug_assert!(!line.starts_with(b"-"), "the line has no mark of its kind any more");
     matches!(code(line), "NOPERM" | "ERR")
 }
 
 /// The server works, and sends this line to every client until its script has ended.
 fn busy(line: &[u8]) -> DialError {
+    debug_assert_eq!(code(line), "BUSY", "another error is no sign of a script");
     DialError { server_line: Some(line.to_vec()), ..DialError::of(Fault::Busy) }
 }
 
