@@ -219,6 +219,18 @@ impl Loss {
         }
     }
 
+    /// What becomes of a request that was not sent whole, on the connection of one session, when one that was is
+    /// lost so: it was not executed.
+    #[must_use]
+    pub const fn of_unsent(self) -> Self {
+        match self {
+            Self::OutcomeUnknown | Self::Truncated => Self::Unavailable(Unavailable::Connect),
+            // The server is slow, or the client: it is no outage.
+            Self::TimedOut | Self::MultiRefused => Self::Abandoned,
+            Self::Unavailable(_) | Self::Abandoned => self,
+        }
+    }
+
     /// Whether the server could not be reached, or not any more: with `on_outage = "close"` the
     /// client's connection ends, as it would at a server that dies.
     #[must_use]
@@ -333,6 +345,23 @@ mod tests {
         }
         assert!(!Skipped::none_of(Skips::NONE).are_due());
         assert_eq!(transaction.count(), 2);
+    }
+
+    #[test]
+    fn outcome_of_what_was_not_sent_is_never_unknown() {
+        for (loss, outage) in [
+            (Loss::OutcomeUnknown, true),
+            (Loss::Truncated, true),
+            (Loss::TimedOut, false),
+            (Loss::Abandoned, false),
+            (Loss::MultiRefused, false),
+            (Loss::Unavailable(Unavailable::Loading), true),
+        ] {
+            let unsent = loss.of_unsent();
+            assert_ne!(unsent.outcome(), Outcome::Unknown, "{loss:?}");
+            assert_ne!(unsent, Loss::TimedOut, "it does not run any more");
+            assert_eq!(unsent.is_outage(), outage, "{loss:?}");
+        }
     }
 
     #[test]

@@ -68,7 +68,7 @@ own! {
             "perhaps", "Retry only what may run twice";
         NO_REPLY_IN_TIME = "ERR respgate: no reply within upstream.pool.command_timeout; the command may still run",
             "perhaps", "Raise the limit for slow commands, or look at the server's `SLOWLOG`";
-        REQUEST_ABORTED = "ERR respgate: the request was aborted: an argument exceeds limits.max_bulk or policy.values.max_bytes, its framing is invalid, or no more of it arrived within upstream.pool.command_timeout; it was not executed",
+        REQUEST_ABORTED = "ERR respgate: the request was aborted before all of it was sent: an argument exceeds limits.max_bulk or policy.values.max_bytes, its framing is invalid, or no more of it arrived, or an earlier command got no reply, within upstream.pool.command_timeout; it was not executed",
             "no", "Send the whole request, or raise the limit";
         SCRIPTS_NOT_YET = "LOADING respgate: scripts are guarded, and the server has not been reached yet",
             "no", "Retry: respgate asks the server for its Lua when it connects first";

@@ -119,12 +119,13 @@ impl Links {
     pub(super) fn count_lost_pinned(
         &mut self,
         session: &Session,
-        lost: &[Completed],
+        lost: &[(Completed, Loss)],
         sent: Instant,
         now: Instant,
     ) {
         let Self { counts, worker, policy, .. } = self;
-        for done in lost {
+        for (done, loss) in lost {
+            worker.metrics.lost(*loss, 1);
             counts.notes.end_pinned(&worker.insight, policy, done, now, done.at.max(sent));
         }
         self.report_slow(session);

@@ -26,7 +26,7 @@ use crate::session::{
     Login, Peer, Route, Scripts, Session, Step,
 };
 use crate::telemetry::{ClientDisconnect, UpstreamDisconnect};
-use crate::traffic::{Facts, Loss, Outgoing, PoolKey, Unavailable};
+use crate::traffic::{Facts, Loss, Outgoing, PoolKey, Ticket, Unavailable};
 use crate::upstream::{FramePiece, Holder, Lease, Mailbox, PinnedLine, Reply, Shared, Use};
 
 pub(super) struct Links {
@@ -283,13 +283,16 @@ impl Host for Links {
         }
     }
 
-    fn lose_lease(&mut self, loss: Loss, lost: usize) {
+    fn take_losses(&mut self, why: Loss) -> Vec<(Ticket, Loss)> {
+        self.lease.as_deref_mut().map_or_else(Vec::new, |(lease, _)| lease.take_losses(why))
+    }
+
+    fn lose_lease(&mut self, why: Loss, lost: usize) {
         let Some((mut lease, cause)) = self.lease.take().map(|lease| *lease) else { return };
         self.worker.metrics.pinned(cause, -1);
         lease.abort();
-        self.worker.metrics.lost(loss, lost);
-        if loss == Loss::TimedOut {
-            lease.note_timeouts(lost);
+        self.worker.metrics.lost(why, lost);
+        if why == Loss::TimedOut {
             lease.close_for(UpstreamDisconnect::Timeout);
         }
     }
@@ -439,7 +442,7 @@ impl Host for Links {
         self.count_pinned(session, done, sent, now);
     }
 
-    fn lost(&mut self, session: &Session, lost: &[Completed], sent: Instant, now: Instant) {
+    fn lost(&mut self, session: &Session, lost: &[(Completed, Loss)], sent: Instant, now: Instant) {
         self.count_lost_pinned(session, lost, sent, now);
     }
 

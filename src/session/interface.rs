@@ -98,7 +98,7 @@ impl Session {
         limit: u64,
         out: &mut BytesMut,
     ) {
-        self.admissions.forget();
+        self.forget_at_hand();
         let text = match policy.filter(|max| *max < limit) {
             Some(max) => client_text::too_long(length, max),
             None => client_text::oversize(length, limit),
@@ -114,7 +114,7 @@ impl Session {
     /// The request at hand is not judged: the audit log could not take it.
     pub fn handle_unaudited(&mut self, out: &mut BytesMut) -> Judged {
         self.query = None;
-        self.admissions.forget();
+        self.forget_at_hand();
         self.commands.begin();
         let step = self.refuse_text(client_text::UNAUDITED, out);
         Judged { answered: self.replies.queue.take_own_error(), ..Judged::only(step) }
@@ -124,7 +124,7 @@ impl Session {
     /// command it is.
     pub fn handle_unavailable(&mut self, loss: Loss, out: &mut BytesMut) -> Option<&'static Spec> {
         self.query = None;
-        self.admissions.forget();
+        self.forget_at_hand();
         request::answer_unavailable(self, loss, out);
         // It is counted as a loss.
         self.replies.queue.take_own_error();
@@ -311,6 +311,24 @@ impl Session {
         self.replies.has_begun() && self.replies.is_pinned()
     }
 
+    /// Whether some of the reply to `ticket`, not all, has been handed to the client.
+    #[must_use]
+    pub fn has_begun_reply(&self, ticket: Ticket) -> bool {
+        self.reply_has_begun()
+            && self.replies.queue.peek().is_some_and(|front| front.ticket == ticket)
+    }
+
+    /// The pinned connection has half a request of which the rest will not come.
+    pub fn note_half_request(&mut self) {
+        self.residue.note(Residue::Poisoned);
+    }
+
+    /// Whether the session ends with the pinned connection.
+    #[must_use]
+    pub fn ends_with_lease(&self) -> bool {
+        self.own.is_some() || self.pinning().is_fatal()
+    }
+
     /// Whether the pinned connection must go before the next request.
     #[must_use]
     pub fn closes_lease(&self, dedicated: bool) -> bool {
@@ -360,8 +378,14 @@ impl Session {
 
     /// The pinned connection is gone with everything on it. Returns whether the session must end,
     /// because state of it was there that cannot be had again, and the requests that will get no reply.
-    pub fn handle_lease_lost(&mut self, loss: Loss, out: &mut BytesMut) -> (bool, Vec<Completed>) {
-        reply::lose_pinned(self, loss, out)
+    /// `losses`: what becomes of each request on it; of one that is not named this is `why`.
+    pub fn handle_lease_lost(
+        &mut self,
+        why: Loss,
+        losses: &[(Ticket, Loss)],
+        out: &mut BytesMut,
+    ) -> (bool, Vec<(Completed, Loss)>) {
+        reply::lose_pinned(self, why, losses, out)
     }
 }
 
@@ -451,9 +475,9 @@ impl Session {
         self.abort_transaction();
     }
 
-    /// Another policy is in force, with limiters of its own.
+    /// Another policy is in force, with limiters of its own: the request at hand is judged as if it had just come.
     pub fn forget_admission(&mut self) {
-        self.admissions.forget();
+        self.forget_at_hand();
     }
 
     /// Whether reads are answered as by a server without data.

@@ -430,18 +430,22 @@ pub(super) fn lose(
 /// because state of it was there that cannot be had again, and the requests that will get no reply.
 pub(super) fn lose_pinned(
     session: &mut Session,
-    loss: Loss,
+    why: Loss,
+    losses: &[(Ticket, Loss)],
     out: &mut BytesMut,
-) -> (bool, Vec<Completed>) {
-    let close = session.outage.ends_with(loss);
+) -> (bool, Vec<(Completed, Loss)>) {
+    let close = session.outage.ends_with(why);
     array::end_exec(session, out);
-    let fatal = session.own.is_some()
-        || session.pinning().is_fatal()
+    let fatal = session.ends_with_lease()
         || (session.replies.is_collecting() && session.replies.is_pinned())
         || (close && session.watch.is_on());
     let pinned = session.replies.is_pinned();
     let tickets = if pinned { session.replies.queue.waiting() } else { Vec::new() };
-    let lost = tickets.into_iter().filter_map(|ticket| lose(session, ticket, loss, out));
+    let lost = tickets.into_iter().filter_map(|ticket| {
+        let at = losses.binary_search_by_key(&ticket, |(ticket, _)| *ticket);
+        let loss = at.ok().and_then(|at| losses.get(at)).map_or(why, |(_, loss)| *loss);
+        lose(session, ticket, loss, out).map(|completed| (completed, loss))
+    });
     let lost = lost.collect();
     if fatal {
         // HELLO behind it will not be answered either.

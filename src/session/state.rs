@@ -399,6 +399,13 @@ impl Session {
         Step::Done
     }
 
+    /// What the request at hand was given, and has waited for, is not the next one's.
+    pub(super) fn forget_at_hand(&mut self) {
+        self.admissions.forget();
+        self.retries.end_wait();
+        self.listening.tracking.end_wait();
+    }
+
     /// EXEC must not run what is queued.
     pub(super) fn abort_transaction(&mut self) {
         if let Some(transaction) = &mut self.transaction {
@@ -459,4 +466,27 @@ impl Session {
 pub(super) fn send_wire(route: Route, ticket: Ticket, skips: Skips) -> Step {
     let wire = WireLayout { skips, split: usize::MAX, ..WireLayout::default() };
     Step::SendWire { route, ticket, wire }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{clock, limits};
+
+    #[test]
+    fn wait_for_another_client_ends_with_the_request_that_waits() {
+        let later = clock::now() + limits::TRACKING_TARGET_TIMEOUT;
+        let end: [fn(&mut Session); 3] = [
+            Session::forget_admission,
+            |session| _ = session.handle_unaudited(&mut BytesMut::new()),
+            |session| session.handle_oversize(2, None, 1, &mut BytesMut::new()),
+        ];
+        for end in end {
+            let mut session = Session::new(1, &Auth::Off, clock::now(), OnOutage::Error);
+            let waits = |session: &mut Session, at| session.listening.tracking.await_target(at);
+            assert!(waits(&mut session, later - limits::TRACKING_TARGET_TIMEOUT).is_some());
+            end(&mut session);
+            assert!(waits(&mut session, later).is_some(), "the next one has no time left");
+        }
+    }
 }

@@ -16,7 +16,7 @@ use super::shares::Use;
 use super::yield_to_io::yield_to_io;
 use crate::base::limits;
 use crate::telemetry::UpstreamDisconnect;
-use crate::traffic::{OpenFailure, PoolKey};
+use crate::traffic::{Loss, OpenFailure, PoolKey, Ticket};
 
 /// The right to a pinned connection. Dropped, it closes the connection; [`Lease::give_back`] is for
 /// one that provably carries no state.
@@ -194,9 +194,12 @@ impl Lease {
         self.pool.metrics().answered(after);
     }
 
-    /// So many requests on it were not answered in time.
-    pub(crate) fn note_timeouts(&self, count: usize) {
-        (0..count).for_each(|_| self.pool.metrics().timed_out());
+    /// It is given up: what becomes of each request on it, by [`PinnedLine::take_losses`].
+    pub(crate) fn take_losses(&mut self, why: Loss) -> Vec<(Ticket, Loss)> {
+        let losses = self.line.take_losses(why);
+        let late = losses.iter().filter(|(_, loss)| *loss == Loss::TimedOut);
+        late.for_each(|_| self.pool.metrics().timed_out());
+        losses
     }
 
     /// It is given up while replies are outstanding: what the kernel has not delivered is discarded.
@@ -231,7 +234,7 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         // A connection on which something is under way cannot be asked.
-        let asks = self.line.is_quiet();
+        let asks = self.line.is_askable();
         match (self.link.take(), self.line.sign()) {
             (None, _) => {}
             (Some(link), Some(sign)) if asks => self.pool.doubt(link, sign),

@@ -393,9 +393,13 @@ impl<W> Pipeline<W> {
         self.line.back().is_some_and(|entry| entry.answered)
     }
 
-    /// Whether more of the newest request follows.
+    /// The newest request, if more of it follows.
+    fn open_ticket(&self) -> Option<Ticket> {
+        self.line.back().filter(|entry| entry.open).map(|entry| entry.ticket)
+    }
+
     fn is_open(&self) -> bool {
-        self.line.back().is_some_and(|entry| entry.open)
+        self.open_ticket().is_some()
     }
 
     fn set_open(&mut self, open: bool) {

@@ -16,6 +16,7 @@ mod silence;
 mod stalled;
 mod types;
 mod unreachable;
+mod unsent;
 
 use std::time::Duration;
 
@@ -45,14 +46,17 @@ fn before(server: &FakeServer, pool: &str, retry: &str) -> Proxy {
 
 /// The same, as it is by default: an outage closes connections. `outage` is lines of `[upstream]`.
 fn with_outage(server: &FakeServer, outage: &str, pool: &str, retry: &str) -> Proxy {
+    at_port(server.port, outage, pool, retry)
+}
+
+fn at_port(server: u16, outage: &str, pool: &str, retry: &str) -> Proxy {
     let directory = tempfile::Builder::new().prefix("respgate-").tempdir().unwrap();
     let (port, telemetry) = (free_port(), free_port());
     let configuration = format!(
         "[[listener]]\naddress = \"127.0.0.1:{port}\"\n\n\
-         [upstream]\naddress = \"127.0.0.1:{}\"\ninsecure_plaintext = true\n{outage}\n\n\
+         [upstream]\naddress = \"127.0.0.1:{server}\"\ninsecure_plaintext = true\n{outage}\n\n\
          [upstream.pool]\nmin_idle = 0\n{pool}\n\n[upstream.retry]\n{retry}\n\n\
-         [policy]\nacl = \"+@all ~* &*\"\n\n[telemetry]\naddress = \"127.0.0.1:{telemetry}\"\n",
-        server.port
+         [policy]\nacl = \"+@all ~* &*\"\n\n[telemetry]\naddress = \"127.0.0.1:{telemetry}\"\n"
     );
     Proxy::configured(directory, Target::Tcp(port), telemetry, &configuration)
 }

@@ -23,7 +23,7 @@ use std::time::Instant;
 
 use super::host::{Host, Notice, PendingStep};
 use super::inbound::Body;
-use super::loan::lose_lease;
+use super::loan::{abandon_upload, lose_lease};
 use super::state::Conversation;
 use crate::base::limits;
 use crate::telemetry::ClientDisconnect;
@@ -91,7 +91,7 @@ pub(crate) fn expire<H: Host>(of: &mut Conversation, host: &mut H) -> Option<Cli
     }
     if is_over(upload_deadline(of, host)) {
         host.notice(Notice::UploadTimedOut);
-        lose_lease(of, Loss::Abandoned, host);
+        abandon_upload(of, Loss::TimedOut, host);
     }
     if is_over(lease_deadline(of, host)) {
         let loss = if host.is_silent() { Loss::OutcomeUnknown } else { Loss::TimedOut };

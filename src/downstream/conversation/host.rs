@@ -11,7 +11,7 @@ use crate::config::ClientLimits;
 use crate::resp::Request;
 use crate::session::{Cause, Completed, Context, Judged, Login, Route, Scripts, Session};
 use crate::telemetry::ClientDisconnect;
-use crate::traffic::{Facts, Loss, Outgoing, PoolKey, Unavailable};
+use crate::traffic::{Facts, Loss, Outgoing, PoolKey, Ticket, Unavailable};
 use crate::upstream::{FramePiece, PinnedLine, Reply};
 
 /// What the request at the front of the client's bytes waits for.
@@ -126,8 +126,12 @@ pub trait Host {
 
     /// The pinned connection is not needed any more.
     fn end_lease(&mut self, end: LeaseEnd);
-    /// The pinned connection is given up, and `lost` requests on it with it.
-    fn lose_lease(&mut self, loss: Loss, lost: usize);
+    /// What becomes of each request on the pinned connection that is given up: [`PinnedLine::take_losses`].
+    fn take_losses(&mut self, why: Loss) -> Vec<(Ticket, Loss)> {
+        self.line().map_or_else(Vec::new, |line| line.take_losses(why))
+    }
+    /// It is closed, and `lost` more requests are lost with it.
+    fn lose_lease(&mut self, why: Loss, lost: usize);
     /// Whether others wait for a pinned connection.
     fn lease_is_waited_for(&self) -> bool {
         false
@@ -231,7 +235,7 @@ pub trait Host {
     /// The pinned connection has answered a request, all of which the client had sent at `sent`.
     fn completed(&mut self, _session: &Session, _done: Completed, _sent: Instant, _now: Instant) {}
     /// Requests on the pinned connection get no reply; the client had sent all of them at `sent`.
-    fn lost(&mut self, _session: &Session, _lost: &[Completed], _sent: Instant, _now: Instant) {}
+    fn lost(&mut self, _: &Session, _lost: &[(Completed, Loss)], _sent: Instant, _now: Instant) {}
     /// A request could not be sent.
     fn not_sent(&mut self, _loss: Loss) {}
     /// No pinned connection was to be had for the request that was presented.

@@ -6,6 +6,7 @@
 
 use super::host::{Host, LeaseEnd, Notice, PendingStep};
 use super::inbound::Body;
+use super::sending::Rest;
 use super::state::Conversation;
 use crate::base::limits;
 use crate::session::{Completed, LeaseFate, Sorted};
@@ -142,8 +143,8 @@ fn complete_pinned<H: Host>(of: &mut Conversation, completed: Option<Completed>,
     }
 }
 
-/// The pinned connection is gone, or is given up.
-pub fn lose_lease<H: Host>(of: &mut Conversation, loss: Loss, host: &mut H) {
+/// The pinned connection is gone, or is given up: `why` is what becomes of what was sent whole.
+pub fn lose_lease<H: Host>(of: &mut Conversation, why: Loss, host: &mut H) {
     if !std::mem::replace(&mut of.leased.is_here, false) {
         return;
     }
@@ -151,9 +152,11 @@ pub fn lose_lease<H: Host>(of: &mut Conversation, loss: Loss, host: &mut H) {
     debug_assert!(!matches!(of.waiting, PendingStep::Lease(_)), "it waits for what it has");
     let (begun, said) = (of.session.reply_has_begun(), of.out.len());
     let streamed = of.session.is_streaming();
-    let (fatal, lost) = of.session.handle_lease_lost(loss, &mut of.out);
+    let losses = host.take_losses(why);
+    let (fatal, lost) = of.session.handle_lease_lost(why, &losses, &mut of.out);
     host.lost(&of.session, &lost, of.leased.uploaded_at, of.now);
-    host.lose_lease(loss, waited - of.session.in_flight());
+    // The end of the client's connection takes what is behind it along.
+    host.lose_lease(why, waited - of.session.in_flight() - lost.len());
     of.inbound.stop_forwarding();
     debug_assert!(!of.session.asks_lease(), "a request waits on a connection that is gone");
     debug_assert!(of.inbound.body != Body::Forward, "a body goes on to no connection");
@@ -167,6 +170,30 @@ pub fn lose_lease<H: Host>(of: &mut Conversation, loss: Loss, host: &mut H) {
     if fatal || begun {
         of.end_lost();
     }
+}
+
+/// No more of the large request under way goes on to the pinned connection: it was not executed. What was asked
+/// before is answered, then the connection goes; at once where the session ends with it: `why` is what becomes of
+/// those then.
+pub(super) fn abandon_upload<H: Host>(of: &mut Conversation, why: Loss, host: &mut H) {
+    debug_assert!(of.inbound.body == Body::Forward, "no request goes on");
+    let completed = of.inbound.rest.as_ref().is_some_and(Rest::has_companions);
+    let Some(ticket) = host.line().and_then(|line| line.open_ticket()) else { return };
+    of.inbound.stop_forwarding();
+    if of.session.has_begun_reply(ticket) {
+        return lose_lease(of, why, host);
+    }
+    let mut lost = Vec::new();
+    for ticket in [Some(ticket), completed.then(|| ticket.next())].into_iter().flatten() {
+        let request = of.session.handle_loss(ticket, Loss::Abandoned, &mut of.out);
+        lost.extend(request.map(|completed| (completed, Loss::Abandoned)));
+    }
+    of.session.note_half_request();
+    host.lost(&of.session, &lost, of.leased.uploaded_at, of.now);
+    if of.session.ends_with_lease() {
+        return lose_lease(of, why, host);
+    }
+    release_if_free(of, host);
 }
 
 /// The pinned connection has said what belongs to no request.

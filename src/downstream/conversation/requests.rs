@@ -183,7 +183,7 @@ impl Conversation {
             }
         })?;
         if body.oversize && self.inbound.body == Body::Forward {
-            loan::lose_lease(self, Loss::Abandoned, host);
+            loan::abandon_upload(self, Loss::OutcomeUnknown, host);
         }
         if body.done {
             self.session.handle_whole(&mut self.out);

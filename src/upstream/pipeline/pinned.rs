@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::{Broken, Delivery, Frame, Pipeline};
 use crate::base::limits;
 use crate::resp::{Protocol, ReplyScanner};
-use crate::traffic::{Skips, Ticket};
+use crate::traffic::{Loss, Skips, Ticket};
 use crate::upstream::not_primary::Sign;
 
 /// What the session that has a pinned connection has asked there, and what is known of the server.
@@ -86,6 +86,12 @@ impl PinnedLine {
         debug_assert!(self.pipeline.is_open(), "no request goes on");
         self.pipeline.set_open(false);
         self.pipeline.retire_written();
+    }
+
+    /// The request of which more follows.
+    #[must_use]
+    pub fn open_ticket(&self) -> Option<Ticket> {
+        self.pipeline.open_ticket()
     }
 
     /// Puts bytes in line that the server does not answer.
@@ -177,6 +183,13 @@ impl PinnedLine {
         waits
     }
 
+    /// The connection is gone, or is given up. Returns what becomes of each request that is not answered, oldest
+    /// first: of those that were sent whole this is `why`, the others were not executed.
+    pub fn take_losses(&mut self, why: Loss) -> Vec<(Ticket, Loss)> {
+        self.doubtful |= !self.is_quiet();
+        self.pipeline.take_losses(why)
+    }
+
     /// What was written may not arrive.
     pub const fn mark_doubtful(&mut self) {
         self.doubtful = true;
@@ -200,10 +213,16 @@ impl PinnedLine {
         self.pipeline.is_empty() && !self.has_begun()
     }
 
+    /// Whether the server can be asked something else there, if it is to be asked.
+    #[must_use]
+    pub(in crate::upstream) fn is_askable(&self) -> bool {
+        self.is_quiet() && !self.doubtful
+    }
+
     /// Whether it is as if the connection had never been lent.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.is_quiet() && !self.doubtful && self.sign.is_none()
+        self.is_askable() && self.sign.is_none()
     }
 }
 
@@ -286,6 +305,54 @@ mod tests {
         assert!(!line.is_quiet());
         assert_eq!(write(&mut line), b"6789");
         assert!(line.is_quiet());
+    }
+
+    #[test]
+    fn losses_are_unknown_only_of_what_was_sent_whole() {
+        let unsent = Loss::OutcomeUnknown.of_unsent();
+        for (wrote, begun, expected) in [
+            (0, false, [unsent, unsent, unsent]),
+            (2, false, [unsent, unsent, unsent]),
+            (3, false, [Loss::OutcomeUnknown, unsent, unsent]),
+            (3, true, [Loss::Truncated, unsent, unsent]),
+            (20, true, [Loss::Truncated, unsent, unsent]),
+            (21, false, [Loss::OutcomeUnknown, Loss::OutcomeUnknown, unsent]),
+            (30, false, [Loss::OutcomeUnknown, Loss::OutcomeUnknown, unsent]),
+        ] {
+            let (mut line, now) = line();
+            line.push(Ticket(1), b"GET", Skips::NONE, now);
+            line.push(Ticket(2), b"MULTI INCR k EXEC\n", Skips::of_transaction(2), now);
+            line.push(Ticket(3), b"*3 SET k ", Skips::NONE, now);
+            line.begin_body();
+            if wrote > 0 {
+                line.wrote(wrote);
+            }
+            if begun {
+                receive(&mut line, b"$9\r\nhal", now);
+            }
+            let lost = line.take_losses(Loss::OutcomeUnknown);
+            let tickets = (1..).map(Ticket);
+            assert_eq!(lost, tickets.zip(expected).collect::<Vec<_>>(), "{wrote} bytes were sent");
+            assert!(line.unwritten().is_empty() && !line.is_clean());
+        }
+    }
+
+    #[test]
+    fn losses_by_time_leave_out_what_was_not_sent_and_what_is_answered() {
+        let (mut line, now) = line();
+        line.push(Ticket(1), b"GET", Skips::NONE, now);
+        line.push(Ticket(2), b"*3 SET k $9", Skips::NONE, now);
+        line.begin_body();
+        write(&mut line);
+        line.append(b"12345");
+        receive(&mut line, b"$-1\r\n-ERR too long\r\n", now);
+        assert_eq!(line.take_losses(Loss::TimedOut), [], "both are answered");
+        for at in 3..5 {
+            line.push(Ticket(at), b"GET", Skips::NONE, now);
+        }
+        line.wrote(5);
+        let lost = line.take_losses(Loss::TimedOut);
+        assert_eq!(lost, [(Ticket(3), Loss::TimedOut), (Ticket(4), Loss::Abandoned)]);
     }
 
     #[test]

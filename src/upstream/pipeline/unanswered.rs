@@ -218,6 +218,33 @@ impl<W> Pipeline<W> {
             .map(|(entry, loss)| (entry.owner, entry.ticket, loss))
     }
 
+    /// The connection of one session is gone, or is given up. Returns what becomes of each request that waits for
+    /// an answer, oldest first: of those that were sent whole this is `why`, the others were not executed.
+    pub(super) fn take_losses(&mut self, why: Loss) -> Vec<(Ticket, Loss)> {
+        debug_assert!(self.pinned, "a shared connection has a successor");
+        let (written, begun) = (std::mem::take(&mut self.written), std::mem::take(&mut self.begun));
+        let (mut end, mut losses) = (0, Vec::new());
+        for (index, entry) in std::mem::take(&mut self.line).into_iter().enumerate() {
+            end += entry.len;
+            let is_whole = end <= written && !entry.open;
+            let is_cut = begun && index == 0 && why == Loss::OutcomeUnknown;
+            let loss = match (is_whole, is_cut) {
+                (false, _) => why.of_unsent(),
+                (true, true) => Loss::Truncated,
+                (true, false) => why,
+            };
+            if !entry.answered {
+                losses.push((entry.ticket, loss));
+            }
+        }
+        self.bytes = BytesMut::new();
+        self.begun_bytes = 0;
+        self.first_error.clear();
+        self.scanner = ReplyScanner::new(self.protocol);
+        self.check_invariants();
+        losses
+    }
+
     /// Everything in line, from the oldest on: whose it is, and whether it is a transaction.
     pub fn into_requests(self) -> impl Iterator<Item = (W, Ticket, bool)> {
         let waits = self.line.into_iter().filter(|entry| !entry.abandoned);

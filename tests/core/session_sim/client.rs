@@ -41,6 +41,8 @@ pub struct Lease {
     pub sending: VecDeque<Sending>,
     /// The beginning of a command.
     pub partial: BytesMut,
+    /// Bytes that the connection still takes.
+    pub takes: usize,
     /// The server has refused the UNWATCH that takes the place of DISCARD.
     pub keeps_watch: bool,
 }

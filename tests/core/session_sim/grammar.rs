@@ -15,7 +15,7 @@ use super::model::Words;
 use super::world::{Shape, World};
 
 /// What may happen, in the order of [`Grammar::actions`].
-const ACTIONS: usize = 13;
+const ACTIONS: usize = 14;
 const NAMES: [&str; ACTIONS] = [
     "ask",
     "turn",
@@ -30,6 +30,7 @@ const NAMES: [&str; ACTIONS] = [
     "expire shared",
     "surplus",
     "close",
+    "hold back",
 ];
 /// Kinds of requests, in the order of [`Grammar::request`].
 const REQUESTS: usize = 16;
@@ -199,6 +200,10 @@ impl Grammar {
             10 if shared > 0 => world.expire_shared(choices.below(shared), choices.below(6)),
             11 => world.surplus(client),
             12 if choices.chance(5) => world.close(client),
+            13 => {
+                let bytes = if choices.chance(70) { choices.below(120) } else { usize::MAX };
+                world.hold_back(client, bytes);
+            }
             _ => {}
         }
     }

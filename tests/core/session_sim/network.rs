@@ -251,7 +251,9 @@ impl World {
     ) {
         let client = &mut self.clients[at];
         let Some(lease) = &client.lease else { return };
-        let (begun, line) = (client.session().reply_has_begun(), line_of(loss));
+        let begun = client.session().reply_has_begun();
+        let (sent, unsent) = (line_of(loss), line_of(loss.of_unsent()));
+        let some_unsent: Vec<usize> = lease.sending.iter().map(|sending| sending.number).collect();
         let connection = &self.model.connections[lease.connection];
         let reason = self.shape.transparent
             || connection.subscribed()
@@ -299,7 +301,8 @@ impl World {
             if flying.hidden {
                 client.reference.note(flying.number, Fate::Executed);
             } else {
-                client.reference.lose(flying.number, &line);
+                let whole = !some_unsent.contains(&flying.number);
+                client.reference.lose(flying.number, if whole { &sent } else { &unsent });
             }
         }
         client.reference.lose_state(client.session().key());

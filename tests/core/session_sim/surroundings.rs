@@ -70,12 +70,14 @@ pub struct Surroundings<'a> {
 }
 
 impl Surroundings<'_> {
-    /// The pinned connection takes what is in line for it.
+    /// The pinned connection takes what is in line for it, or some of it.
     pub fn write(&mut self) {
         let Some(lease) = &mut self.lease else { return };
-        let bytes = lease.line.unwritten().to_vec();
+        let unwritten = lease.line.unwritten();
+        let bytes = unwritten[..unwritten.len().min(lease.takes)].to_vec();
         if !bytes.is_empty() {
             lease.line.wrote(bytes.len());
+            lease.takes -= bytes.len();
             self.events.push(Event::Pushed(bytes));
         }
     }
@@ -141,7 +143,7 @@ impl Host for Surroundings<'_> {
     }
 
     fn unwritten(&self) -> usize {
-        0
+        self.lease.as_ref().map_or(0, |lease| lease.line.unwritten().len())
     }
 
     fn frame(&mut self, bytes: &[u8]) -> Option<FramePiece> {

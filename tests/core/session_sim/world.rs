@@ -365,9 +365,17 @@ impl World {
             line: PinnedLine::new(client.conversation.now()),
             sending: VecDeque::new(),
             partial: BytesMut::new(),
+            takes: usize::MAX,
             keeps_watch: false,
         });
         client.conversation.handle_lease();
+    }
+
+    /// A client's pinned connection takes only so many bytes more.
+    pub fn hold_back(&mut self, at: usize, bytes: usize) {
+        if let Some(lease) = &mut self.clients[at].lease {
+            lease.takes = bytes;
+        }
     }
 
     /// Lets a client's conversation look around: it gives the pinned connection back as soon as nothing of
@@ -425,6 +433,7 @@ impl World {
             for at in 0..self.clients.len() {
                 self.grant(at, None);
                 self.open(at, None);
+                self.hold_back(at, usize::MAX);
                 self.turn(at, 10, usize::MAX, false);
                 self.serve_pinned(at, false);
                 self.time_out(at);
@@ -528,7 +537,7 @@ pub fn line_of(loss: Loss) -> String {
         Loss::OutcomeUnknown | Loss::Truncated => "ERR respgate: upstream connection lost, outcome unknown; the command may have been executed".to_owned(),
         Loss::TimedOut => "ERR respgate: no reply within upstream.pool.command_timeout; the command may still run".to_owned(),
         Loss::MultiRefused => panic!("no MULTI is refused"),
-        Loss::Abandoned => panic!("no request is half sent"),
+        Loss::Abandoned => "ERR respgate: the request was aborted before all of it was sent: an argument exceeds limits.max_bulk or policy.values.max_bytes, its framing is invalid, or no more of it arrived, or an earlier command got no reply, within upstream.pool.command_timeout; it was not executed".to_owned(),
     }
 }
 
@@ -549,7 +558,8 @@ fn split(wire: &mut BytesMut) -> Vec<Words> {
     let limits = respgate::internals::resp::RequestLimits {
         max_args: 1 << 20,
         max_bulk_bytes: 1 << 20,
-        max_inline_bytes: 0,
+        // The beginning of a line counts as one.
+        max_inline_bytes: 64,
         large_bytes: 1 << 20,
         authenticated: true,
     };

@@ -6,7 +6,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use respgate::internals::traffic::{Skips, Ticket};
+use respgate::internals::traffic::{Loss, Skips, Ticket};
 use respgate::internals::upstream::{PinnedLine, Reply};
 
 use super::server::{Arrival, Server};
@@ -45,16 +45,30 @@ pub struct World {
     sessions: Vec<Session>,
     choices: Choices,
     acknowledged: HashSet<(usize, u64)>,
+    /// The session was told that it was not executed.
+    not_executed: HashSet<(usize, u64)>,
     pub answered: usize,
     pub lost: usize,
+    /// Those of the lost that were not executed.
+    pub unsent: usize,
 }
 
 impl World {
     pub fn new(now: Instant, sessions: usize, choices: Choices) -> Self {
         let mut server = Server::new(Duration::from_millis(1));
         let sessions = (0..sessions).map(|_| Session::begin(&mut server, 0, now)).collect();
-        let acknowledged = HashSet::new();
-        Self { now, server, sessions, choices, acknowledged, answered: 0, lost: 0 }
+        let (acknowledged, not_executed) = (HashSet::new(), HashSet::new());
+        Self {
+            now,
+            server,
+            sessions,
+            choices,
+            acknowledged,
+            not_executed,
+            answered: 0,
+            lost: 0,
+            unsent: 0,
+        }
     }
 
     /// Lets time pass; with `accidents` things go wrong, and `asks`: the sessions ask for more.
@@ -208,7 +222,29 @@ impl World {
     fn lose(&mut self, at: usize) {
         let session = &mut self.sessions[at];
         self.server.close(session.wire, true);
-        self.lost += session.asked.len();
+        let why = *self.choices.pick(&[Loss::OutcomeUnknown, Loss::TimedOut]);
+        let (begun, whole) = (!session.reply.is_empty(), session.body.is_empty());
+        let losses = session.line.take_losses(why);
+        let tickets: Vec<u64> = losses.iter().map(|(ticket, _)| ticket.0).collect();
+        let asked: Vec<u64> = session.asked.iter().map(|asked| asked.ticket).collect();
+        assert_eq!(tickets, asked, "each that waits is lost, and no other");
+        let unknown = losses.iter().take_while(|(_, loss)| *loss != why.of_unsent()).count();
+        for (index, (ticket, loss)) in losses.iter().enumerate() {
+            if index >= unknown {
+                assert_eq!(*loss, why.of_unsent(), "it was sent behind what was not");
+                self.not_executed.insert((at, ticket.0));
+            } else if begun && index == 0 && why == Loss::OutcomeUnknown {
+                assert_eq!(*loss, Loss::Truncated);
+            } else {
+                assert_eq!(*loss, why);
+            }
+        }
+        assert!(
+            whole || losses.len() > unknown || losses.is_empty(),
+            "half a request was sent whole"
+        );
+        self.lost += losses.len();
+        self.unsent += losses.len() - unknown;
         *session = Session::begin(&mut self.server, session.next, self.now);
     }
 
@@ -237,6 +273,10 @@ impl World {
             assert!(new, "{executed:?} was executed twice");
         }
         assert!(self.acknowledged.is_subset(&done), "what is acknowledged was executed");
+        assert!(
+            self.not_executed.is_disjoint(&done),
+            "it was executed, and its session does not know"
+        );
         for session in &self.sessions {
             assert!(session.asked.is_empty() && session.line.is_quiet(), "{session:?}");
         }
