@@ -1,9 +1,9 @@
-//! respgate: a sidecar proxy between applications that speak plain RESP and a Redis or Valkey
+//! respgate: a sidecar proxy between applications with plain RESP and a Redis or Valkey
 //! that accepts only mutual TLS.
 //!
 //! The modules are on levels; imports go down only and two modules of one level never meet
 //! (`tests/core/architecture.rs` holds this). A command meets them in this order: `downstream` reads it,
-//! `resp` frames it, `command` knows it, `policy` judges it, `session` says where it goes,
+//! `resp` frames it, `command` knows it, `policy` judges it, `session` decides where it goes,
 //! `upstream` carries it and matches the reply, `session` puts the reply in its place.
 #![warn(unreachable_pub)]
 

@@ -38,12 +38,12 @@ pub struct Outgoing<'a> {
     pub skips: Skips,
     /// May be executed twice without harm.
     pub retry: bool,
-    /// It completes the request sent just before, and is repeated only together with it.
+    /// The request completes the one sent just before, and is repeated only together with it.
     pub companion: bool,
     /// Bytes that its session has in flight, this request among them.
     pub share: usize,
     pub at: Instant,
-    /// It is answered without the server while that cannot be reached: once an outage has lasted for
+    /// The request is answered without the server while that cannot be reached: once an outage has lasted for
     /// `upstream.outage_wait` it is refused at once.
     pub eager: bool,
 }
@@ -69,14 +69,14 @@ impl Skips {
     /// The first one answers MULTI.
     const TRANSACTS: u32 = !(u32::MAX >> 1);
 
-    /// Those to so many requests that are sent ahead.
+    /// The replies to so many requests that are sent ahead.
     #[must_use]
     pub const fn ahead(due: u32) -> Self {
         debug_assert!(due < Self::TRANSACTS, "no request is so long");
         Self(due)
     }
 
-    /// Those to MULTI and to what is queued behind it.
+    /// The replies to MULTI and to what is queued behind it.
     #[must_use]
     pub const fn of_transaction(due: u32) -> Self {
         debug_assert!(due > 0 && due < Self::TRANSACTS, "a transaction begins with MULTI");
@@ -138,7 +138,7 @@ impl Skipped {
         self.refused
     }
 
-    /// Those to the same request, sent again.
+    /// The replies to skip when the same request is sent again.
     pub(crate) const fn anew(self) -> Self {
         Self { seen: 0, refused: false, ..self }
     }
@@ -151,7 +151,7 @@ pub struct PoolKey {
     pub database: u32,
 }
 
-/// Which server, as far as it says so; all zero where it does not.
+/// The kind and version of the server, as far as the server reports them; all zero where it does not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Server {
     pub valkey: bool,
@@ -182,7 +182,7 @@ impl Server {
 pub enum Loss {
     /// Nothing of it was sent; the reason is why the server cannot be reached.
     Unavailable(Unavailable),
-    /// It was sent and the connection ended: it may have been executed.
+    /// The request was sent and the connection ended: it may have been executed.
     OutcomeUnknown,
     /// The server did not answer in time: it may still be executed.
     TimedOut,
@@ -247,7 +247,7 @@ pub enum Unavailable {
     Tls,
     Auth,
     Timeout,
-    /// The server speaks, but not what it should.
+    /// The server answers, but not as it should.
     Protocol,
     /// The server is there and reads its data, or waits for its primary.
     Loading,
@@ -275,7 +275,7 @@ impl Unavailable {
     }
 }
 
-/// What the server says of itself in its answer to HELLO; empty where it does not.
+/// What the server reports of itself in its answer to HELLO; empty where it does not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
     /// `redis`, `valkey`.
@@ -289,7 +289,7 @@ pub struct Facts {
     pub modules_resp2: Vec<u8>,
     /// … and in RESP3.
     pub modules_resp3: Vec<u8>,
-    /// Where it is; Valkey says it when that is configured.
+    /// Where it is; Valkey reports it when that is configured.
     pub availability_zone: Option<String>,
 }
 
@@ -308,7 +308,7 @@ impl Default for Facts {
 }
 
 impl Facts {
-    /// Which server it is.
+    /// The server that has answered.
     #[must_use]
     pub fn product(&self) -> Server {
         Server::named(&self.server, &self.version)

@@ -52,7 +52,7 @@ def by_managed_identity():
 
 
 def claims(token):
-    """What the token says of itself. The server verifies it, not this program."""
+    """What the token contains about itself. The server verifies it, not this program."""
     part = token.split(".")[1]
     return json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
 

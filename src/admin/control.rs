@@ -206,7 +206,7 @@ impl<H: Send + Sync + 'static> Control<H> {
         let work = tokio::spawn((verb.answer)(Arc::clone(&self.state), call));
         let said = match timeout(verb.patience, work).await {
             Ok(Ok(said)) => said,
-            Ok(Err(_)) => Err(Refused::Leaving),
+            Ok(Err(_)) => Err(Refused::ShuttingDown),
             Err(_) => Err(Refused::Late),
         };
         if verb.effect == Effect::Changes {
@@ -286,7 +286,7 @@ const fn status(refused: &Refused) -> StatusCode {
         Refused::Usage(_) => StatusCode::BAD_REQUEST,
         Refused::NotFound(_) => StatusCode::NOT_FOUND,
         Refused::Conflict(_) => StatusCode::CONFLICT,
-        Refused::Leaving => StatusCode::SERVICE_UNAVAILABLE,
+        Refused::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
         Refused::Late => StatusCode::GATEWAY_TIMEOUT,
     }
 }

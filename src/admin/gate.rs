@@ -53,7 +53,7 @@ impl Barred {
                 "the token is wrong; give the file that [admin] token_file names, as it is now"
             }
             Self::TokenUnreadable => {
-                "respgate cannot read its [admin] token_file, or the token in it is too short; respgate check says why"
+                "respgate cannot read its [admin] token_file, or the token in it is too short; respgate check reports why"
             }
         }
     }

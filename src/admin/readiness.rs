@@ -29,7 +29,7 @@ pub struct Health {
     out_max: AtomicU64,
     /// The start is over only when the server was reached.
     needs_upstream: AtomicBool,
-    /// It was, at some time.
+    /// The server was reached at least once since the start.
     upstream_seen: AtomicBool,
 }
 
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_like_kubernetes() {
+    fn readiness_text_has_the_form_of_kubernetes() {
         let start = clock::now();
         let health = Health::new(start);
         health.set_started();

@@ -20,7 +20,7 @@ pub(crate) type Answering = Pin<Box<dyn Future<Output = Result<Answer, Refused>>
 /// One verb, answered from an `H`.
 #[derive(Debug)]
 pub struct Verb<H> {
-    /// As the command line calls it: `audit recent`.
+    /// The name on the command line, such as `audit recent`.
     pub name: &'static str,
     /// Where it is asked: `/audit/recent`.
     pub path: &'static str,
@@ -66,7 +66,7 @@ impl Effect {
 pub struct Argument {
     pub name: &'static str,
     pub kind: Kind,
-    /// As the help shows it.
+    /// The text of the help.
     pub help: &'static str,
 }
 
@@ -116,7 +116,7 @@ impl fmt::Display for By {
     }
 }
 
-/// What a verb says.
+/// The answer of a verb.
 #[derive(Debug, Default)]
 pub struct Answer {
     /// For a program.
@@ -147,11 +147,11 @@ pub enum Refused {
     Usage(String),
     /// There is no such thing.
     NotFound(String),
-    /// It cannot be done now.
+    /// The verb cannot be carried out now.
     Conflict(String),
     /// The process is about to exit.
-    Leaving,
-    /// It has taken too long.
+    ShuttingDown,
+    /// The verb has taken too long.
     Late,
 }
 
@@ -159,7 +159,7 @@ impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Usage(text) | Self::NotFound(text) | Self::Conflict(text) => f.write_str(text),
-            Self::Leaving => f.write_str("respgate is shutting down"),
+            Self::ShuttingDown => f.write_str("respgate is shutting down"),
             Self::Late => {
                 f.write_str("no answer in time; the log of respgate shows what it is doing")
             }

@@ -1,6 +1,6 @@
 //! The chain of hashes that ties every entry to the one before.
 //!
-//! Owns: [`Chain`], the form of a line. Never knows: what an entry says, where it is written.
+//! Owns: [`Chain`], the form of a line. Never knows: the content of an entry, where it is written.
 //!
 //! A line is a JSON object whose last member is `"chain"`: the SHA-256 over the chain value before and the
 //! text of the line up to that member. With a key it is HMAC-SHA-256, so that only the owner of the key can

@@ -16,7 +16,7 @@ use crate::base::utc::utc_micros;
 pub(crate) enum Kind {
     /// A command was refused by a rule of the policy.
     Denied,
-    /// It passed, because the rule is only observed.
+    /// A command passed that a rule would have refused if it were enforced.
     WouldBeDenied,
     /// A command of `audit.sensitive` passed.
     Sensitive,
@@ -24,7 +24,7 @@ pub(crate) enum Kind {
     Sampled,
     /// AUTH, or HELLO with AUTH.
     Authentication,
-    /// The server cannot be reached, and a client is answered as its policy says (`degraded`).
+    /// The server cannot be reached, and a client is answered according to its policy (`degraded`).
     Degraded,
     /// An operator changed something by an admin verb.
     Administration,
@@ -56,7 +56,7 @@ pub(crate) struct Event<'a> {
     pub result: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listener: Option<&'a str>,
-    /// The number of the client on this respgate, as CLIENT ID says it.
+    /// The number of the client on this respgate, as CLIENT ID returns it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -80,7 +80,7 @@ pub(crate) struct Event<'a> {
     /// Arguments behind the command's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub arguments: Option<usize>,
-    /// In the form that `audit.keys` says; at most eight.
+    /// In the form of `audit.keys`; at most eight.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub keys: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]

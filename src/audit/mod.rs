@@ -126,12 +126,12 @@ impl Audit {
         self.record_as(event, self.next_id());
     }
 
-    /// As [`Self::record`], for an event whose id is known already.
+    /// Like [`Self::record`], for an event whose id is known already.
     pub(crate) fn record_as(&self, event: &Event<'_>, id: u64) {
         self.record_at(event, id, clock::wall());
     }
 
-    /// As [`Self::record_as`], for an event that happened before.
+    /// Like [`Self::record_as`], for an event that happened before.
     pub(crate) fn record_at(&self, event: &Event<'_>, id: u64, at: SystemTime) {
         let draft = Arc::new(Draft::new(event, id, at));
         for sink in &self.sinks {
@@ -263,7 +263,7 @@ pub(crate) fn read_key(path: &Path) -> Result<Secret, String> {
 ///
 /// # Errors
 ///
-/// As [`read_key`].
+/// The errors of [`read_key`].
 pub(crate) fn hash_key(path: &Path, name: &[u8]) -> Result<String, String> {
     Ok(Redaction::new(KeyForm::Hmac, Some(read_key(path)?)).hash(name))
 }

@@ -1,4 +1,4 @@
-//! Which events have room in a queue when it is short.
+//! The ranks of events: which of them have room in a queue when it is short.
 //!
 //! Owns: [`Rank`]. Never knows: events, queues.
 

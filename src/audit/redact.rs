@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_are_shown_as_the_form_says() {
+    fn keys_are_shown_in_the_configured_form() {
         let key = || Some(Secret::new(vec![7; 32]));
         let show = |form, name: &[u8]| Redaction::new(form, key()).show(name);
         assert_eq!(show(KeyForm::Drop, b"user:1"), None);

@@ -15,7 +15,7 @@ impl Room {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Wakes this client when a queue has room again. It asks afterwards whether all have.
+    /// Wakes this client when a queue has room again. The client checks afterwards whether all have.
     pub(super) fn wait(&self, client: u64, waker: &Waker) {
         self.lock().entry(client).or_insert_with(|| waker.clone()).clone_from(waker);
     }

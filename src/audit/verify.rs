@@ -14,7 +14,7 @@ use crate::base::secret::Secret;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Report {
     pub entries: u64,
-    /// Events that the log itself says it lost.
+    /// Events that were lost according to the log itself.
     pub lost: u64,
     /// Entries that a sink sent again on another connection; they are not counted twice.
     pub repeated: u64,
@@ -78,7 +78,7 @@ impl Verifier {
         report.entries += 1;
         report.lost += entry.get("lost").and_then(serde_json::Value::as_u64).unwrap_or(0);
         if before.is_none() {
-            // Older files may be gone: the first entry says what came before.
+            // Older files may be gone: the first entry shows what came before.
             let previous = entry.get("previous").and_then(serde_json::Value::as_str);
             report.begins_within = number > 1;
             if previous.is_none_or(|previous| !self.chain.resume(previous)) {

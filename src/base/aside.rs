@@ -14,7 +14,7 @@ pub(crate) async fn aside<T: Send + 'static>(
     aside_for(limits::FILE_WORK_TIMEOUT, work).await
 }
 
-/// As [`aside`], with a deadline of the caller's.
+/// Like [`aside`], with a deadline of the caller's.
 pub(crate) async fn aside_for<T: Send + 'static>(
     patience: Duration,
     work: impl FnOnce() -> T + Send + 'static,

@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn grows_to_the_cap_and_never_past_it() {
+    fn backoff_grows_to_the_cap_and_never_past_it() {
         let b = Backoff {
             initial: Duration::from_millis(100),
             multiplier: 1.5,

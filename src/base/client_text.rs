@@ -1,6 +1,6 @@
-//! Every line that respgate itself says to a client, besides the denials of the policy.
+//! Every line that respgate itself sends to a client, besides the denials of the policy.
 //!
-//! Owns: the texts, and what the documentation says of them (`deploy/docs/errors.md` is made from [`OWN`] and
+//! Owns: the texts, and what the documentation contains about them (`deploy/docs/errors.md` is made from [`OWN`] and
 //! [`REDIS`]). Never knows: when a text is sent. Texts of Redis are its own to the byte (redis 7.0: server.c,
 //! networking.c, acl.c, multi.c, pubsub.c, replication.c).
 
@@ -71,7 +71,7 @@ own! {
         REQUEST_ABORTED = "ERR respgate: the request was aborted before all of it was sent: an argument exceeds limits.max_bulk or policy.values.max_bytes, its framing is invalid, or no more of it arrived, or an earlier command got no reply, within upstream.pool.command_timeout; it was not executed",
             "no", "Send the whole request, or raise the limit";
         SCRIPTS_NOT_YET = "LOADING respgate: scripts are guarded, and the server has not been reached yet",
-            "no", "Retry: respgate asks the server for its Lua when it connects first";
+            "no", "Retry: respgate examines the server's Lua when it connects first";
     }
     "Limits" {
         oversize(length, limit) = "ERR respgate: an argument of {length} bytes is larger than limits.max_bulk ({limit} bytes); the command was not executed",
@@ -79,33 +79,33 @@ own! {
         too_long(length, limit) = "NOPERM respgate: an argument has {length} bytes (rule value); at most {limit} are allowed",
             "no", "Send less, or raise `policy.values.max_bytes`";
         MULTI_TOO_LARGE = "ERR respgate: the transaction is larger than limits.max_transaction; send it in smaller parts or raise the limit",
-            "no", "As the text says";
+            "no", "As the text describes";
         too_many_watched(keys, limit) = "ERR respgate: this client would watch {keys} keys, and limits.max_watched is {limit}; watch fewer, or send UNWATCH before",
-            "no", "As the text says";
-        too_many_repeated(command, count, limit) = "ERR respgate: '{command}' asks for {count} elements that may repeat, and limits.max_repeated is {limit}; ask several times for fewer",
-            "no", "As the text says";
+            "no", "As the text describes";
+        too_many_repeated(command, count, limit) = "ERR respgate: '{command}' would return {count} elements that may repeat, and limits.max_repeated is {limit}; ask several times for fewer",
+            "no", "As the text describes";
         too_many_patterns(count, what, limit) = "ERR respgate: this client would have {count} {what}, and limits.max_patterns is {limit}; use fewer that are wider",
-            "no", "As the text says; patterns of PSUBSCRIBE or prefixes of CLIENT TRACKING";
+            "no", "As the text describes; patterns of PSUBSCRIBE or prefixes of CLIENT TRACKING";
         LONG_LIST = "ERR respgate: this list of keys is longer than 4 MiB, too long to leave denied keys out of it (rule key); use SCAN with a smaller COUNT",
-            "yes, it reads only", "As the text says";
+            "yes, it reads only", "As the text describes";
         UNAUDITED = "ERR respgate: the audit log has no room for this command (AUD-E003); it was not executed",
             "no", "See [the audit log](audit.md), `audit.on_overflow`";
     }
     "Sessions" {
         USER_STAYS = "ERR respgate: the user cannot change while SUBSCRIBE or CLIENT TRACKING is in force, because channels and keys carry the prefix of its policy; send RESET first",
-            "no", "As the text says";
+            "no", "As the text describes";
         PREFIX_CHANGED = "ERR respgate: keys.prefix has changed while SUBSCRIBE or CLIENT TRACKING is in force; connect again",
-            "no", "As the text says";
+            "no", "As the text describes";
         HELLO_OF_REPLICA = "ERR respgate: HELLO cannot change the protocol of a replication stream",
             "no", "Use another connection";
         MULTI_DENIED = "NOPERM this user has no permissions to run the 'multi' command (grant +@transaction to respgate's server user)",
-            "no", "As the text says";
+            "no", "As the text describes";
         MULTI_REFUSED = "ERR respgate: the server refused MULTI, so the queued commands ran without a transaction; grant +@transaction to respgate's server user",
-            "yes, one by one", "As the text says";
+            "yes, one by one", "As the text describes";
         NOT_IN_MULTI_HERE = "ERR respgate: this command inside MULTI is not available through respgate",
             "no", "Send it before MULTI";
         NEVER = "ERR respgate: this command starts a replication or debugging stream, which is not supported through respgate; connect to the server directly",
-            "no", "As the text says";
+            "no", "As the text describes";
         tracking_target(id) = "ERR respgate: client {id} got no connection of its own to the server in time, so it cannot receive invalidations; try again",
             "no", "Retry; `upstream.pool.max_connections`";
     }
@@ -124,10 +124,10 @@ own! {
             "not that command", "Send several commands";
         SCRIPT_VALUE = "ERR respgate: a value of the script is longer than values.max_bytes",
             "not that command", "Write less";
-        SCRIPT_REPEATED = "ERR respgate: a command of the script asks for more elements that may repeat than limits.max_repeated",
+        SCRIPT_REPEATED = "ERR respgate: a command of the script would return more elements that may repeat than limits.max_repeated",
             "not that command", "Ask several times for fewer";
         SCRIPT_UNTIMED = "ERR respgate: a key of the script was written and its time to live could not be set; grant +pttl +pexpire to respgate's user at the server",
-            "yes, the key has no time to live", "As the text says";
+            "yes, the key has no time to live", "As the text describes";
     }
 }
 

@@ -63,7 +63,7 @@ pub(crate) struct Cached<T> {
 }
 
 impl<T> Cached<T> {
-    /// Takes the current version and says whether it is another; one load while nothing has changed.
+    /// Takes the current version and returns whether it is another; one load while nothing has changed.
     #[inline(always)]
     pub(crate) fn refresh(&mut self) -> bool {
         self.live.0.replaced.load(Ordering::Acquire) != self.replaced && self.renew()

@@ -48,7 +48,7 @@ pub enum Passwords {
 }
 
 impl Default for Passwords {
-    /// As a user that Redis has just made.
+    /// The passwords of a user that Redis has just made.
     fn default() -> Self {
         Self::OneOf(Vec::new())
     }

@@ -32,15 +32,15 @@ pub(crate) struct Run<'a> {
 /// Why a program has printed nothing that counts.
 #[derive(Debug)]
 pub enum ProgramError {
-    /// It could not be started.
+    /// The program could not be started.
     Start(io::Error),
     /// Every user of the machine may replace what it does.
     WritableByAll,
-    /// It ended with this exit status; without one, by a signal.
+    /// The program ended with this exit status; without one, by a signal.
     Exit(Option<i32>),
-    /// It was killed after this time.
+    /// The program was killed after this time.
     TooSlow(Duration),
-    /// It printed more bytes than this, and was killed.
+    /// The program printed more bytes than this, and was killed.
     TooMuch(usize),
     /// Its output could not be read.
     Output(io::Error),

@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn known_digests() {
+    fn digests_are_the_known_ones() {
         for (bytes, digits) in [
             ("", "da39a3ee5e6b4b0d3255bfef95601890afd80709"),
             ("return 1", "e0e1f9fabfc9d4800c877a703b823ac0578ff8db"),

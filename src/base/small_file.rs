@@ -26,9 +26,9 @@ pub(crate) enum Kind {
 pub(crate) enum ReadError {
     Io(io::Error),
     NotAFile,
-    /// It has more bytes than this.
+    /// The file has more bytes than this.
     TooLarge(u64),
-    /// It was not read in this time.
+    /// The file was not read in this time.
     TooSlow(Duration),
 }
 
@@ -120,7 +120,7 @@ mod tests {
         let short = Duration::from_millis(20);
         let read = within(short, &path, 9, Kind::Stream);
         assert!(matches!(read, Err(ReadError::TooSlow(_))), "{read:?}");
-        // The thread that waits for it takes what the first writer says.
+        // The thread that waits for it takes what the first writer writes.
         File::options().write(true).open(&path).unwrap().write_all(b"x").unwrap();
     }
 }

@@ -218,7 +218,7 @@ fn reply(config: &Config, question: &RequestBuf) -> Result<Value, String> {
     Value::decode(&reply, Protocol::Resp2).map_err(|_| "the answer is no RESP".to_owned())
 }
 
-/// What the server says to `ACL LIST`, a user in each line.
+/// The server's reply to `ACL LIST`, a user in each line.
 fn ask(config: &Config) -> Result<String, String> {
     let reply = reply(config, &RequestBuf::from_args(["ACL", "LIST"]))?;
     let Some(lines) = reply.elements() else {
@@ -230,7 +230,7 @@ fn ask(config: &Config) -> Result<String, String> {
     Ok(lines.collect::<Vec<_>>().join("\n"))
 }
 
-/// What the server's user lacks or has besides the rules of the policies, as `acl --diff` asks it.
+/// What the server's user lacks or has besides the rules of the policies, as `acl --diff` shows it.
 ///
 /// # Errors
 ///
@@ -255,7 +255,7 @@ pub(super) fn server_differences(
 ///
 /// # Errors
 ///
-/// Which file cannot be read, and why.
+/// The file that cannot be read, and why.
 pub(super) fn dialer(config: &Config) -> Result<Dialer, String> {
     let unusable = |error: TlsError| format!("upstream.tls: {error}; {}", error.hint());
     let tls = config.upstream.tls.as_ref().map(TlsStore::open).transpose().map_err(unusable)?;

@@ -186,7 +186,7 @@ impl Said {
     }
 }
 
-/// Asks, and waits for the answer.
+/// Sends a request, and waits for the answer.
 pub(super) fn ask(way: &Way, question: Question) -> Said {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = match runtime {
@@ -198,7 +198,7 @@ pub(super) fn ask(way: &Way, question: Question) -> Said {
         let asked = tokio::time::timeout(patience, send(way, question)).await;
         let late = || {
             let seconds = patience.as_secs();
-            Err(format!("no answer within {seconds} s; what respgate does is in its log, and curl /livez says whether it is stuck"))
+            Err(format!("no answer within {seconds} s; what respgate does is in its log, and curl /livez shows whether it is stuck"))
         };
         match asked.unwrap_or_else(|_| late()) {
             Ok(said) => said,

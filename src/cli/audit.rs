@@ -93,7 +93,7 @@ fn show(output: Output, file: &Path, report: &Report) {
         output.print(&format!("{place}: {repeated} entries are there twice: they were sent again"));
     }
     if *lost > 0 {
-        output.print(&format!("{place}: the log says that it lost {lost} events for want of room"));
+        output.print(&format!("{place}: {lost} events were lost for want of room"));
     }
 }
 

@@ -29,7 +29,7 @@ struct File {
     mode: u32,
 }
 
-/// Makes them and says how to use them.
+/// Makes them and prints how to use them.
 pub(super) fn make(arguments: &Dev, output: Output) -> ExitCode {
     let output = output.with_json(arguments.answer.json);
     let done = files(arguments)

@@ -1,4 +1,4 @@
-//! `check`: every problem with a configuration, or one screen that says what it means.
+//! `check`: every problem with a configuration, or one screen that shows what it means.
 //!
 //! Owns: the summary. Never knows: a runtime, how problems are found.
 

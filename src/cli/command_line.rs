@@ -14,7 +14,7 @@ use super::{insight, logs, verbs, version};
 
 const EXAMPLES: &str = "\
 Examples:
-  Serve as a configuration file says, after checking it:
+  Serve with a configuration file, after checking it:
     respgate check --config /etc/respgate/respgate.toml
     respgate run --config /etc/respgate/respgate.toml
 
@@ -39,11 +39,11 @@ Exit codes:
   0  success
   1  the configuration is invalid, or the answer is no
   2  the command line is invalid
-  The help of each verb says what they mean there, and which others it has.";
+  The help of each verb explains what they mean there, and which others it has.";
 
 /// The verbs of one level: an enum for `clap`, and the two things that are done with every verb. Adding
 /// a verb takes a line in such a table and a type that is [`clap::Args`], [`Help`] and [`Verb`]; its doc
-/// comment is what the help says of it.
+/// comment is the help for it.
 macro_rules! verbs {
     ($(#[$about:meta])* $name:ident { $($verb:ident($type:ty),)* }) => {
         $(#[$about])*
@@ -59,7 +59,7 @@ macro_rules! verbs {
                 }
             }
 
-            /// Adds to the definition of each verb what its type says in [`Help`].
+            /// Adds to the definition of each verb what its type has in [`Help`].
             pub(super) fn extend(command: clap::Command) -> clap::Command {
                 $(let command = command.mut_subcommand(
                     $crate::cli::command_line::kebab(stringify!($verb)),

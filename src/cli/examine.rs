@@ -189,7 +189,7 @@ pub(super) fn accounts(
         .map_err(|errors| errors.into_iter().map(problem).collect())
 }
 
-/// As [`tls_problems`], for a listener.
+/// Like [`tls_problems`], for a listener.
 fn listener_problems(document: &Document, tls: &ListenerTls, index: usize) -> Vec<Problem> {
     let key = |key: &str| format!("listener.{index}.tls.{key}");
     let mut files = vec![("cert", &tls.own.cert), ("key", &tls.own.key)];

@@ -1,6 +1,6 @@
 //! Exit codes that more than one verb returns.
 //!
-//! Owns: their numbers. Never knows: which verb returns one when (its help says so).
+//! Owns: their numbers. Never knows: which verb returns one when (its help lists them).
 
 /// Everything is as it should be.
 pub(super) const SUCCESS: u8 = 0;

@@ -1,6 +1,6 @@
 //! `audit recent --follow`: entries of the audit log as they come.
 //!
-//! Owns: [`Follower`], how often it asks. Never knows: how one is asked, what an entry says.
+//! Owns: [`Follower`], its interval. Never knows: how a respgate is reached, the content of an entry.
 
 use std::process::ExitCode;
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! `man`: the help of respgate and of each verb as manual pages.
 //!
-//! Owns: names and sections of the pages. Never knows: what the help says.
+//! Owns: names and sections of the pages. Never knows: the content of the help.
 
 use std::io::{self, Write};
 use std::process::ExitCode;

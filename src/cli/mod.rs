@@ -45,7 +45,7 @@ use crate::base::limits;
 use crate::config;
 use crate::telemetry::{LogHandle, Telemetry};
 
-/// Does what the command line says, and returns the exit code that the help of the verb names.
+/// Carries out the command line, and returns the exit code that the help of the verb names.
 #[must_use]
 pub fn main() -> ExitCode {
     match CommandLine::read(std::env::args_os()) {

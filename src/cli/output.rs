@@ -1,4 +1,4 @@
-//! What a command says, on which stream, how it looks, and with which exit code.
+//! What a command prints, on which stream, how it looks, and with which exit code.
 //!
 //! Owns: [`Output`], [`Paint`]. Never knows: what is said.
 
@@ -90,7 +90,7 @@ impl Output {
         }
     }
 
-    /// Says why there is no answer: to standard error, and as JSON where that is asked for.
+    /// Reports why there is no answer: to standard error, and as JSON where that is asked for.
     pub(super) fn fail(self, code: u8, problem: &str) -> ExitCode {
         self.print_error(&format!("respgate: {problem}"));
         self.json(|| json!({ "error": problem }));
@@ -112,7 +112,7 @@ impl Output {
         painted(self.colours.1, paint, text)
     }
 
-    /// Says what is waited for from the first second on, while the result is held; only to a person at
+    /// Shows what is waited for from the first second on, while the result is held; only to a person at
     /// a terminal, and not between lines of a log.
     pub(super) fn progress(self, what: &str) -> Progress {
         let Global { quiet, verbose } = self.global;

@@ -30,7 +30,7 @@ impl Verb for Run {
     }
 }
 
-/// Serves as `config` says; `source` is where a reload finds the next configuration.
+/// Serves with `config`; `source` is where a reload finds the next configuration.
 fn run(output: Output, config: Config, source: ConfigSource) -> ExitCode {
     let fail = |text: &str| output.fail(exit::FAILURE, text);
     // Before there are other threads.
@@ -63,7 +63,7 @@ fn report_panics() {
     }));
 }
 
-/// Serves until the process is to exit; the inner result says whether that was asked for.
+/// Serves until the process is to exit; the inner result is whether that was requested.
 fn serve(
     config: Config,
     source: ConfigSource,
@@ -100,7 +100,7 @@ fn serve(
     served
 }
 
-/// What the start line says of the configuration: the policies have lines of their own.
+/// What the start line shows of the configuration: the policies have lines of their own.
 struct Start {
     listen: String,
     server: String,

@@ -9,6 +9,6 @@ use super::output::Output;
 
 /// A verb with its flags read.
 pub(super) trait Verb: Help {
-    /// Does it; the help says which codes can be returned.
+    /// Carries the verb out; the help lists the codes that can be returned.
     fn run(self, output: Output) -> ExitCode;
 }

@@ -1,4 +1,4 @@
-//! `wait`: asks a respgate for its health until it is good, or time is over.
+//! `wait`: checks the health of a respgate until it is good, or time is over.
 //!
 //! Owns: the repetition. Never knows: what makes a process healthy.
 

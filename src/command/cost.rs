@@ -14,7 +14,7 @@ pub enum Cost {
     /// Each prefix is compared with every other of the connection, and each write on the server with
     /// all of them: `CLIENT TRACKING`.
     Prefixes,
-    /// A negative number in argument `arg` asks for as many elements, however few there are:
+    /// A negative number in argument `arg` returns as many elements, however few there are:
     /// `SRANDMEMBER`.
     Repeats { arg: usize },
 }

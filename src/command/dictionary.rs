@@ -171,7 +171,7 @@ impl Dictionary {
         self.grows
     }
 
-    /// As [`super::lookup()`], with these commands behind the table.
+    /// Like [`super::lookup()`], with these commands behind the table.
     #[must_use]
     pub fn lookup(&self, request: &Request<'_>) -> Lookup {
         let found = super::lookup::lookup(request);
@@ -202,7 +202,7 @@ impl Dictionary {
         self.by_name.get(&(parent, &*letters)).copied()
     }
 
-    /// As [`super::by_name`], with these commands behind the table.
+    /// Like [`super::by_name`], with these commands behind the table.
     #[must_use]
     pub fn by_name(&self, name: &str) -> Option<&'static Spec> {
         by_name(name).or_else(|| match name.split_once('|') {
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn behind_the_table_and_the_declared_first() {
+    fn dictionary_is_behind_the_table_and_has_the_declared_first() {
         let declared = ["json.get", "ft.config|get", "ts.x"].map(|name| definition(name, -3));
         let learned = ["json.get", "json.set", "ft.config", "ft.config|set", "ts.x|y", "get"]
             .map(|name| definition(name, -4));

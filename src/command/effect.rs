@@ -9,7 +9,7 @@ use super::options::streams_begin;
 use super::{Local, Spec};
 use crate::resp::{Request, number};
 
-/// What a command asks of the connection it travels on.
+/// What a command needs of the connection it travels on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Effect {
     /// Nothing: any connection will do.
@@ -31,18 +31,18 @@ pub enum Effect {
     Discard,
     Watch,
     Unwatch,
-    /// May wait for others' writes; [`blocking`] says whether and how long.
+    /// May wait for others' writes; [`blocking`] finds whether and how long.
     Block(Timeout),
     /// Waits for replicas or the disk, and counts the connection's own writes.
     Wait,
     Subscribe,
     Unsubscribe,
     Monitor,
-    /// Asks for invalidations.
+    /// Turns invalidations on.
     Tracking,
     /// Prepares the next command for them.
     Caching,
-    /// Ends what holds up the server, or says what does: it goes where nothing waits before it.
+    /// Ends what holds up the server, or shows what does: it goes where nothing waits before it.
     Release,
     /// Makes the client a replica: SYNC and PSYNC turn the connection into a stream of all data,
     /// REPLCONF prepares it.
@@ -54,7 +54,7 @@ pub enum Effect {
     Never,
 }
 
-/// Where a request says how long it may wait.
+/// Where a request has the time that it may wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Timeout {
     /// In seconds, in this argument.
@@ -74,7 +74,7 @@ impl Effect {
         matches!(self, Self::Shared | Self::Ping | Self::Pushes)
     }
 
-    /// Which of the commands that the proxy answers it is.
+    /// The local command, if the proxy answers it.
     #[must_use]
     pub const fn local(self) -> Option<Local> {
         if let Self::Local(local) = self { Some(local) } else { None }
@@ -135,7 +135,7 @@ fn seconds(value: &[u8]) -> Blocking {
         let hexadecimal = digits.starts_with("0x") || digits.starts_with("0X");
         return if hexadecimal { Blocking::Forever } else { Blocking::No };
     };
-    // The server rounds up to milliseconds before it asks for the sign, in other numbers than ours:
+    // The server rounds up to milliseconds before it looks at the sign, in other numbers than ours:
     // what little is below zero counts as zero.
     if seconds > -0.002 && seconds <= 0.0 {
         return Blocking::Forever;
@@ -245,7 +245,7 @@ mod tests {
         }
     }
 
-    /// Those of the commands that do not read data which may be sent again.
+    /// Commands that may be sent again although they do not read data.
     #[test]
     fn commands_besides_reads_that_may_be_executed_twice() {
         let other = all().iter().filter(|spec| {

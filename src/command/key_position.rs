@@ -4,7 +4,7 @@
 
 use crate::resp::Request;
 
-/// What a command does with a key, as the server's ACL asks for it: reading is `%R~`, writing is
+/// What a command does with a key, as the server's ACL checks it: reading is `%R~`, writing is
 /// `%W~`. With neither (`EXISTS`, `TYPE`) any permission on the key is enough (acl.c,
 /// `ACLSelectorCheckKey`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -39,7 +39,7 @@ pub enum KeyKind {
 /// listing does neither (the server's ACL does not ask there).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct KeyPosition {
-    /// Which argument; the command's name is 0.
+    /// The number of the argument; the command's name is 0.
     pub arg: u32,
     /// Bytes of the argument before the name.
     pub start: u32,

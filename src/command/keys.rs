@@ -19,7 +19,7 @@ pub enum KeySpec {
     At { arg: usize, kind: KeyKind, access: Access },
     /// Every `step`-th argument from `first` on, but the last `spare` arguments; at least `least`.
     Span { first: usize, step: usize, spare: usize, least: usize, kind: KeyKind, access: Access },
-    /// The argument `count` says how many follow it, each with `step - 1` values; at least `least`.
+    /// The argument `count` is how many follow it, each with `step - 1` values; at least `least`.
     Counted { count: usize, step: usize, least: usize, access: Access },
     /// `SET`: read too when `GET` is among the options.
     Set,
@@ -115,7 +115,7 @@ impl KeySpec {
         }
     }
 
-    /// What the names are, where a specification says where they are.
+    /// What the names are, where a specification locates them.
     #[must_use]
     pub const fn kind(&self) -> Option<KeyKind> {
         match *self {
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn counted_keys() {
+    fn keys_are_found_by_their_count() {
         check("EVAL s 2 a b c", "3a:rw 4b:rw");
         check("EVAL_RO s 1 a", "3a:r");
         check("FCALL f 0 a", "");

@@ -1,4 +1,4 @@
-//! Which commands about the client's own connection the proxy answers.
+//! The commands about the client's own connection that the proxy answers.
 //!
 //! Owns: [`Local`]. Never knows: the answers, sessions.
 

@@ -21,7 +21,7 @@ const NONE: u16 = u16::MAX;
 
 const _: () = assert!(COMMANDS * 4 <= PLACES);
 
-/// What a request asks for.
+/// The command that a request names.
 #[derive(Clone, Copy, Debug)]
 pub enum Lookup {
     Command(&'static Spec),

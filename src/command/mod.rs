@@ -70,7 +70,7 @@ pub struct Spec {
     pub effect: Effect,
     /// What it reaches beyond them.
     pub reach: Reach,
-    /// Which of its arguments become values.
+    /// The arguments that become values.
     pub stores: Stores,
     /// What becomes of the time to live of the keys that it writes.
     pub lifetime: TtlEffect,
@@ -110,7 +110,7 @@ impl Spec {
             || (unknown && !self.flags.has(Flags::READONLY))
     }
 
-    /// Whether it may be executed twice without harm: it reads, or says something about the server.
+    /// Whether it may be executed twice without harm: it reads, or reports something about the server.
     #[must_use]
     pub fn may_repeat(&self) -> bool {
         let harmful = Flags::WRITE

@@ -34,7 +34,7 @@ pub enum ReplyNames {
 }
 
 impl ReplyNames {
-    /// As a configuration declares it of a command that the table does not have.
+    /// The names in replies of a command that a configuration declares.
     pub(super) const fn declared(keys: ReplyKeys) -> Self {
         match keys {
             ReplyKeys::None => Self::Errors,

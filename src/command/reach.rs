@@ -11,7 +11,7 @@ pub enum Reach {
     Named,
     /// Keys whose names fit a pattern: `KEYS`, `SCAN`.
     Scan(PatternAt),
-    /// Another database, where `DB` says so: `COPY`.
+    /// Another database, where `DB` names one: `COPY`.
     Copy,
     /// Another database: `MOVE`.
     Move,

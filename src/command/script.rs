@@ -12,7 +12,7 @@ pub enum Script {
     /// `FCALL` and similar: its first argument is the name of a function that the server has.
     Function,
     /// `SCRIPT EXISTS`: its arguments from the second on are SHA-1s of scripts.
-    Asks,
+    Exists,
     /// What the server keeps of all applications is shown.
     Shows,
     /// What the server keeps, or runs for others, is replaced, removed or stopped. `forgets`: every
@@ -21,12 +21,12 @@ pub enum Script {
 }
 
 impl Script {
-    /// The argument that says which script.
+    /// The argument that names the script.
     #[must_use]
     pub const fn argument(self) -> usize {
         match self {
             Self::Text { arg } => arg,
-            Self::Asks => 2,
+            Self::Exists => 2,
             Self::Digest | Self::Function | Self::Shows | Self::Change { .. } => 1,
         }
     }

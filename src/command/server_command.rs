@@ -19,7 +19,7 @@ pub(crate) struct ServerCommand {
     name: String,
     arity: i16,
     flags: Flags,
-    /// Those that rules can name.
+    /// The categories that rules can name.
     categories: Categories,
     /// A flag that respgate does not know.
     strange: bool,
@@ -205,7 +205,7 @@ fn definition(command: &ServerCommand) -> Result<Definition, &'static str> {
     let keys = keys.clone()?;
     let counted = |key: &KeySpec| matches!(key, KeySpec::Counted { .. });
     if flags.has(Flags::MOVABLEKEYS) && !keys.iter().any(counted) {
-        return Err("its keys can be where no specification says");
+        return Err("its keys can be where no specification has them");
     }
     let keys = if keys.is_empty() { vec![KeySpec::Unknown] } else { keys };
     Ok(Definition {

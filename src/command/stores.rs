@@ -1,4 +1,4 @@
-//! Which arguments a command stores as values.
+//! The arguments that a command stores as values.
 //!
 //! Owns: [`Stores`] and its reading. Never knows: what values may look like.
 //!
@@ -17,7 +17,7 @@ pub enum Stores {
     At(usize),
     /// Every `step`-th argument from `first` on.
     Each { first: usize, step: usize },
-    /// `MSETEX`: behind each of as many keys as argument 1 says.
+    /// `MSETEX`: behind each of so many keys as argument 1 is.
     CountedPairs,
     /// `HSETEX`: each second argument behind `FIELDS` and a number.
     Fields,
@@ -29,7 +29,7 @@ pub enum Stores {
     Attribute,
     /// `APPEND`: argument 2 goes behind what is there.
     Appended,
-    /// `SETRANGE`: argument 3 goes into what is there, at the byte that argument 2 says.
+    /// `SETRANGE`: argument 3 goes into what is there, from the byte of argument 2 on.
     Overwritten,
     /// `SETBIT`: one bit, the number of which is argument 2.
     Bit,
@@ -72,7 +72,7 @@ impl Stores {
         (first..len).step_by(step).take(count)
     }
 
-    /// How many bytes the value at its key has afterwards at least, where the request asks for bytes
+    /// How many bytes the value at its key has afterwards at least, where the request needs bytes
     /// that it does not bring; 0: no more than it brings.
     #[must_use]
     pub fn reaches(self, request: &Request<'_>) -> u64 {

@@ -343,7 +343,7 @@ pub(super) const ROWS: &[Row] = &[
     row("scard", 2, f::FAST | f::READONLY, c::FAST | c::READ | c::SET, &[at(1, N)], Shared, Named, S::Nothing, T::Untouched, In::Errors, None, L, ZERO, true),
     row("script", -2, 0, c::SLOW, &[], Shared, Named, S::Nothing, T::Untouched, In::Errors, None, L, Miss::No, true),
     row("script|debug", -3, f::NOSCRIPT, c::SCRIPTING | c::SLOW, &[], Never, Named, S::Nothing, T::Untouched, In::Errors, None, L, Miss::No, true),
-    row("script|exists", -3, f::NOSCRIPT | f::STALE, c::SCRIPTING | c::SLOW, &[], Shared, Named, S::Nothing, T::Untouched, In::Errors, Some(Script::Asks), L, Miss::No, true),
+    row("script|exists", -3, f::NOSCRIPT | f::STALE, c::SCRIPTING | c::SLOW, &[], Shared, Named, S::Nothing, T::Untouched, In::Errors, Some(Script::Exists), L, Miss::No, true),
     row("script|flush", -2, f::NOSCRIPT | f::STALE, c::SCRIPTING | c::SLOW, &[], Shared, Server(ChangesScripts), S::Nothing, T::Untouched, In::Errors, Some(Script::Change { forgets: true }), L, Miss::No, true),
     row("script|help", 2, f::LOADING | f::STALE, c::SCRIPTING | c::SLOW, &[], Shared, Named, S::Nothing, T::Untouched, In::Errors, None, L, Miss::No, true),
     row("script|kill", 2, f::ALLOW_BUSY | f::NOSCRIPT, c::SCRIPTING | c::SLOW, &[], Release, Server(ChangesScripts), S::Nothing, T::Untouched, In::Errors, Some(Script::Change { forgets: false }), L, Miss::No, true),

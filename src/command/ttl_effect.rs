@@ -1,4 +1,4 @@
-//! What a command does to how long its keys live, and where a request says it.
+//! What a command does to the time to live of its keys, and where a request has it.
 //!
 //! Owns: [`TtlEffect`], [`time_options`], [`restore_time`]. Never knows: how long keys should live.
 
@@ -9,11 +9,11 @@ use crate::resp::{Request, number};
 /// What becomes of the time to live of the keys that a command writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TtlEffect {
-    /// It names no key that it writes, or only removes, or moves a key away with all it has.
+    /// The command writes no key that it names, or only removes keys, or moves a key with its time to live.
     Untouched,
-    /// It changes keys that are there, and makes none.
+    /// The command changes existing keys and makes none.
     Kept,
-    /// It may make a key, which then lives for ever.
+    /// The command may make a key, which then lives for ever.
     NoTtl,
     /// The key takes over what another has, that of argument 1.
     Inherited,
@@ -21,7 +21,7 @@ pub enum TtlEffect {
     Unknowable,
     /// `PERSIST`.
     Ended,
-    /// Argument 2 says it.
+    /// Argument 2 is the time to live.
     Argument { unit: Unit, absolute: bool },
     /// `RESTORE`: argument 2 and its options say it.
     Restore,
@@ -37,7 +37,7 @@ pub enum OptionsStart {
     BehindPairs,
 }
 
-/// What becomes of the keys when no option speaks of their life.
+/// What becomes of the keys when no option is about their time to live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WithoutOption {
     /// They live for ever.
@@ -62,7 +62,7 @@ pub(crate) struct TimeAt {
     pub absolute: bool,
 }
 
-/// What one option says.
+/// The meaning of one option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TimeOption {
     At(TimeAt),
@@ -78,7 +78,7 @@ impl TtlEffect {
     }
 }
 
-/// The options of [`TtlEffect::Options`] that speak of a time to live, in the order of the request.
+/// The options of [`TtlEffect::Options`] that are about a time to live, in the order of the request.
 ///
 /// Every word has the same number of values in each command that knows it (t_string.c,
 /// `parseExtendedStringArgumentsOrReply`; `increxCommand`). Where the server would refuse two
@@ -183,9 +183,9 @@ mod tests {
     use crate::command::{all, by_name};
     use crate::resp::RequestBuf;
 
-    /// What writes a key says what becomes of its time to live, and nothing else does.
+    /// A command that writes a key has an effect on its time to live, and no other one has.
     #[test]
-    fn every_command_that_writes_keys_says_what_becomes_of_their_life() {
+    fn command_that_writes_keys_has_an_effect_on_their_time_to_live() {
         let mut covered = 0;
         for spec in all() {
             let writes = spec.keys.iter().any(KeySpec::may_write);
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn restored() {
+    fn restore_has_its_time_to_live_in_an_argument() {
         for (line, expected) in [
             ("RESTORE k 5 x", Ok(false)),
             ("RESTORE k 5 x REPLACE absttl", Ok(true)),

@@ -17,11 +17,11 @@ const HOST_BYTES_MAX: usize = 253;
 /// The longest part of a host name between two dots.
 const LABEL_BYTES_MAX: usize = 63;
 
-/// Where the server is, and what a URL says beyond that.
+/// Where the server is, and what a URL contains beyond that.
 pub(super) struct ServerAddress {
     pub place: ServerEndpoint,
     pub username: Option<String>,
-    /// `rediss` says true, `redis` false, no scheme nothing.
+    /// True with `rediss`, false with `redis`, nothing without a scheme.
     pub tls: Option<bool>,
 }
 

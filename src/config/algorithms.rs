@@ -1,4 +1,4 @@
-//! Which algorithms TLS may use, by their registered names.
+//! The algorithms that TLS may use, by their registered names.
 //!
 //! Owns: [`Algorithms`], [`TlsVersion`], how they are read. Never knows: cryptography, connections.
 

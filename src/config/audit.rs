@@ -52,7 +52,7 @@ pub enum KeyForm {
 pub enum OnOverflow {
     /// Commands wait for room, at most [`Audit::wait`]; then they are refused.
     Block,
-    /// Events are dropped and counted, and the sink gets an entry that says how many.
+    /// Events are dropped and counted, and the sink gets an entry with their number.
     #[default]
     Drop,
     /// Commands are refused until there is room.

@@ -1,4 +1,4 @@
-//! Which certificates are meant: by a name that they carry, or one by its fingerprint.
+//! A pattern of certificates: a name that they carry, or the fingerprint of one.
 //!
 //! Owns: [`CertificatePattern`], its spelling. Never knows: certificates' bytes, why they are meant.
 

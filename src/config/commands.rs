@@ -30,18 +30,18 @@ pub struct Commands {
 pub struct CustomCommand {
     /// Lower case; a subcommand is `container|subcommand`.
     pub name: String,
-    /// As in the reply to `COMMAND`: negative when more arguments may follow.
+    /// The number of arguments as in the reply to `COMMAND`: negative when more may follow.
     pub arity: i16,
     pub flags: Vec<String>,
     pub categories: Vec<String>,
     /// None: its key positions are unknown. Empty: it has none.
     pub keys: Option<Vec<KeyPlace>>,
-    /// It may wait: it travels on a connection of its own until it is answered.
+    /// The command may block: a connection is leased for it until it is answered.
     pub pinned: bool,
     pub reply_keys: ReplyKeys,
 }
 
-/// Which parts of a reply are keys.
+/// The parts of a reply that are keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum ReplyKeys {
     #[default]
@@ -72,7 +72,7 @@ pub enum KeySpan {
         step: usize,
         spare: usize,
     },
-    /// The argument `count` says how many follow it, each with `step - 1` values.
+    /// The argument `count` is how many follow it, each with `step - 1` values.
     Counted {
         count: usize,
         step: usize,

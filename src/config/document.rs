@@ -60,7 +60,7 @@ impl ConfigSource {
         Ok(schema::operators(&Section::root(&document.root, &log)))
     }
 
-    /// As [`ConfigSource::load`], for callers that report further problems of their own.
+    /// Like [`ConfigSource::load`], for callers that report further problems of their own.
     ///
     /// # Errors
     ///

@@ -35,7 +35,7 @@ impl Listener {
 
     /// Whether an application can show a certificate.
     #[must_use]
-    pub fn asks_for_certificate(&self) -> bool {
+    pub fn requests_certificate(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.client_auth != AskClient::Off)
     }
 }
@@ -50,14 +50,14 @@ pub enum ListenAddress {
 /// Authentication of applications towards respgate.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub enum ClientAuth {
-    /// As a Redis whose default user has no password.
+    /// Clients need no login, as at a Redis whose default user has no password.
     #[default]
     Off,
     /// Any `AUTH` is answered `+OK` and changes nothing.
     Ignore,
-    /// As a Redis with `requirepass`.
+    /// Clients log in with one password, as at a Redis with `requirepass`.
     Password(SecretSource),
-    /// As one of the users of the configuration.
+    /// Clients log in as one of the users of the configuration.
     Users,
 }
 
@@ -65,7 +65,7 @@ pub enum ClientAuth {
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClientLimits {
     pub max_clients: usize,
-    /// A client that says nothing for this long is disconnected; zero: never.
+    /// A client that sends nothing for this long is disconnected; zero: never.
     pub idle_timeout: Duration,
     /// A client that must log in is disconnected when it has not after this long; zero: never.
     pub login_timeout: Duration,

@@ -88,7 +88,7 @@ pub struct Config {
     pub policies: BTreeMap<String, Rules>,
     /// The users that may log in to listeners with `auth = "users"`.
     pub users: Vec<User>,
-    /// A Redis ACL file with more of them, each with the policy that its line says.
+    /// A Redis ACL file with more of them, each with the policy that its line names.
     pub acl_file: Option<PathBuf>,
     /// What one client, and all together, may cost.
     pub limits: ClientLimits,
@@ -116,7 +116,7 @@ pub struct Config {
 #[derive(Clone, Default)]
 pub struct Places(BTreeMap<String, String>);
 
-/// Shows nothing: places are no part of what a configuration says.
+/// Shows nothing: places are no part of the meaning of a configuration.
 impl std::fmt::Debug for Places {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Places(..)")

@@ -46,7 +46,7 @@ mod tests {
     }
 
     #[test]
-    fn finds_what_was_meant_and_nothing_else() {
+    fn nearest_name_is_what_was_meant_and_nothing_else() {
         let known = ["idle_timeout", "max_idle", "min_idle", "mode"];
         assert_eq!(nearest("idel_timeout", known.into_iter()), Some("idle_timeout"));
         assert_eq!(nearest("maxidle", known.into_iter()), Some("max_idle"));

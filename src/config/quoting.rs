@@ -1,4 +1,4 @@
-//! Which values an error may repeat: a secret at the wrong key must not reach a log.
+//! The values that an error may repeat: a secret at the wrong key must not reach a log.
 //!
 //! Owns: [`quoted`], [`is_telling`]. Never knows: what a value is for.
 

@@ -49,7 +49,7 @@ pub struct Rate {
 /// Whose commands are counted together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Per {
-    /// Those of all clients that have the policy on one listener.
+    /// The commands of all clients that have the policy on one listener.
     #[default]
     Policy,
     Client,
@@ -58,7 +58,7 @@ pub enum Per {
 /// What becomes of a command over the limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum OnLimit {
-    /// It waits, and its client behind it.
+    /// The command waits, and its client behind it.
     #[default]
     Delay,
     Error,

@@ -28,7 +28,7 @@ pub(super) fn read(at: &Section<'_>) -> Option<Revocation> {
     let words = [("reject", ExpiredCrl::Reject), ("accept", ExpiredCrl::Accept)];
     let expired = at.get("crl_expired", choice(&words)).unwrap_or_default();
     let crl = at.get("crl", path);
-    // A default that is written says nothing else than its absence.
+    // A default that is written means the same as its absence.
     if crl.is_none() && expired == ExpiredCrl::Accept {
         let hint = "name the list with crl, or remove it";
         at.report("crl_expired", ValueError::new("without effect: there is no crl").hint(hint));

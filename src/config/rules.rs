@@ -16,7 +16,7 @@ use super::scripts::ScriptRules;
 /// | some | some | those rules, then `acl` |
 /// | none | some | `acl` alone, on a role that may nothing: no commands, no keys, no channels |
 ///
-/// A preset speaks of commands: all keys and all channels are allowed unless `acl` names some.
+/// A preset has rules of commands: all keys and all channels are allowed unless `acl` names some.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Rules {
     /// Named starting point that expands to ACL rules; one of [`Rules::PRESETS`].
@@ -39,7 +39,7 @@ pub struct Rules {
 /// What commands are answered while the server cannot be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Degraded {
-    /// As `upstream.on_outage` says.
+    /// Commands wait or fail, according to `upstream.on_outage`.
     #[default]
     Error,
     /// Reads are answered as by a server without data, writes with errors.
@@ -120,7 +120,7 @@ pub struct TtlRules {
 pub enum OnMissing {
     #[default]
     Allow,
-    /// It gets `default`.
+    /// The key gets the time to live `default`.
     Inject,
     Reject,
 }

@@ -11,7 +11,7 @@ use crate::base::limits;
 use crate::base::sha1::Sha1;
 use crate::base::small_file::{self, Kind, ReadError};
 
-/// Which scripts and functions may run.
+/// The scripts and functions that may run.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct ScriptRules {
     /// Without it, [`ScriptMode::Guarded`] where the policy bounds keys or databases, else
@@ -34,7 +34,7 @@ pub enum ScriptMode {
     DeclaredKeys,
     /// All that the ACL permits; inside a script the same rules hold for every command.
     Guarded,
-    /// Those on the list.
+    /// Only the scripts on the list.
     Allowlist,
     /// None.
     Deny,

@@ -1,4 +1,4 @@
-//! Which files of a configuration hold secrets, and which of them others may read.
+//! The files of a configuration that hold secrets, and those of them that others may read.
 //!
 //! Owns: [`SecretFile`], [`OpenFile`], [`is_open`]. Never knows: what is in a file, how it is reported.
 
@@ -30,7 +30,7 @@ pub const fn is_open(mode: u32) -> bool {
     mode & 0o006 != 0
 }
 
-/// Whether a volume of Kubernetes holds the file: the link `..data` leads to it. Whatever its mode says, only
+/// Whether a volume of Kubernetes holds the file: the link `..data` leads to it. Whatever its mode, only
 /// containers that mount the volume have it.
 #[must_use]
 pub fn is_in_volume(path: &Path) -> bool {
@@ -83,7 +83,7 @@ pub fn secret_files(config: &Config) -> Vec<SecretFile> {
     files
 }
 
-/// Those that others may read or change. A file that cannot be looked at is another problem.
+/// The files that others may read or change. A file that cannot be looked at is another problem.
 #[must_use]
 pub fn open_files(config: &Config) -> Vec<OpenFile> {
     let open = |SecretFile { key, path }: SecretFile| {

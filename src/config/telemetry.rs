@@ -28,7 +28,7 @@ pub struct Admin {
     pub token_file: Option<PathBuf>,
 }
 
-/// What `/readyz` says.
+/// What `/readyz` answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Health {
     pub readiness: Readiness,
@@ -63,7 +63,7 @@ pub enum MetricsProfile {
     /// Every metric.
     #[default]
     Full,
-    /// Those that alerts and a first look need.
+    /// The metrics that alerts and a first look need.
     Lean,
 }
 

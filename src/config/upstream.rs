@@ -92,7 +92,7 @@ impl std::fmt::Display for HostPort {
 /// TLS: the client certificate, if the server requires one, and the trusted authorities.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tls {
-    /// `None`: the server asks for no certificate, as the managed services do.
+    /// `None`: the server needs no client certificate, like the managed services.
     pub client: Option<CertificateFiles>,
     /// `None` only with [`Verify::Pin`].
     pub ca: Option<Authorities>,

@@ -1,6 +1,6 @@
 //! Settings of local users: how they log in to respgate, and their policy.
 //!
-//! Owns: [`User`]. Never knows: AUTH, what a policy says.
+//! Owns: [`User`]. Never knows: AUTH, the rules of a policy.
 
 use super::{SanPattern, SecretSource};
 use crate::base::password::Passwords;

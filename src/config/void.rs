@@ -87,7 +87,7 @@ impl Void<'_> {
         let asking = || config.listeners.iter().filter(|one| one.auth == ClientAuth::Users);
         let asked = asking().next().is_some();
         let on_socket = asking().any(|one| matches!(one.address, ListenAddress::Unix(_)));
-        let on_tls = asking().any(Listener::asks_for_certificate);
+        let on_tls = asking().any(Listener::requests_certificate);
         let hint = "add auth = \"users\" to a listener, or remove it";
         self.report(!asked, "users.acl_file", "no listener has auth = \"users\"", hint);
         for (index, user) in config.users.iter().enumerate() {
@@ -102,7 +102,7 @@ impl Void<'_> {
             self.report(
                 asked && !on_tls && !user.certificates.is_empty(),
                 &key("certificates"),
-                "no listener with auth = \"users\" asks for certificates",
+                "no listener with auth = \"users\" uses client certificates",
                 "add [listener.tls] with client_ca to a listener with auth = \"users\", or remove it",
             );
         }

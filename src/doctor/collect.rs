@@ -1,4 +1,4 @@
-//! Looks at the files, goes the way to the server as `run` would, and asks it a few questions.
+//! Looks at the files, connects to the server as `run` would, and sends a few commands.
 //!
 //! Owns: [`collect`]. Never knows: what follows from what is seen.
 
@@ -70,14 +70,14 @@ pub(crate) async fn collect(config: &Config) -> Facts {
         let dialer = Dialer::new(nameless, upstream, None, nothing);
         facts.connected = Some(dialer.reach().await.map_err(Box::new));
     }
-    if let Some(store) = known.filter(|_| upstream.tls.is_some() && speaks_tls(&facts)) {
+    if let Some(store) = known.filter(|_| upstream.tls.is_some() && answers_tls(&facts)) {
         facts.shown = shown(config, store.as_ref()).await;
     }
     facts
 }
 
 /// Whether it is worth a handshake to see what the server shows.
-fn speaks_tls(facts: &Facts) -> bool {
+fn answers_tls(facts: &Facts) -> bool {
     match &facts.dialed {
         Some(Err(error)) => error.phase >= Phase::Tls && error.code != Fault::Plaintext.code(),
         Some(Ok(_)) | None => true,
@@ -201,7 +201,7 @@ async fn reached(link: ServerConnection, limit: Duration) -> Reached {
     reached
 }
 
-/// What `TIME` says: seconds and microseconds.
+/// The reply to `TIME`: seconds and microseconds.
 fn milliseconds(value: &Value) -> Option<i64> {
     let number = |value: &Value| std::str::from_utf8(value.as_bytes()?).ok()?.parse::<i64>().ok();
     let [seconds, micros] = value.elements()? else { return None };

@@ -46,13 +46,13 @@ pub(crate) struct FileFact {
     pub path: PathBuf,
     /// Only respgate should read it.
     pub secret: bool,
-    /// It is in a volume of Kubernetes, whose modes do not show which containers have it.
+    /// The file is in a volume of Kubernetes, whose modes do not show which containers have it.
     pub in_volume: bool,
     /// How a missing one is logged: the files of TLS have a code of their own.
     pub fault: Option<Fault>,
     /// Permission bits, or why it cannot be read.
     pub mode: Result<u32, &'static str>,
-    /// It is a mount of its own, of which a new version never arrives.
+    /// The file is a mount of its own, of which a new version never arrives.
     pub mounted: bool,
     /// Bits and owner as far as they can be seen of one that cannot be read.
     pub owner: Option<(u32, u32)>,

@@ -1,4 +1,4 @@
-//! Which files are mounts of their own, as `/proc/self/mountinfo` says.
+//! The files that are mounts of their own, according to `/proc/self/mountinfo`.
 //!
 //! Owns: [`mount_points`]. Never knows: files, what follows from a mount.
 

@@ -1,6 +1,6 @@
-//! Which policy is in force for a client: its user's, under the listener's current access rules.
+//! The policy in force for a client: its user's, under the listener's current access rules.
 //!
-//! Owns: when it is looked up again. Never knows: users, what a policy says.
+//! Owns: when it is looked up again. Never knows: users, the rules of a policy.
 
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ fn take_up(conversation: &mut Conversation, links: &mut Links) {
     }
 }
 
-/// As [`refresh`], for a client that says nothing.
+/// Like [`refresh`], for a client that sends nothing.
 #[inline(always)]
 pub(super) fn notice(conversation: &mut Conversation, links: &mut Links) {
     let changes = links.worker.access_changes();

@@ -42,7 +42,7 @@ impl Account {
     }
 }
 
-/// Says in the log why the client was disconnected, where a limit or an operator's setting did it.
+/// Logs why the client was disconnected, where a limit or an operator's setting did it.
 pub(super) fn report_end(why: ClientDisconnect, client: u64, held: usize, unread: usize) {
     let (code, words) = match why {
         ClientDisconnect::OutputLimit => (

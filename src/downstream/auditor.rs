@@ -1,6 +1,6 @@
-//! Which of what happens on the application's side becomes an audit event.
+//! Audit events: what of the application's side becomes one.
 //!
-//! Owns: [`Auditor`], what an event says of a client and a command. Never knows: sinks, values: no argument but
+//! Owns: [`Auditor`], what an event contains of a client and a command. Never knows: sinks, values: no argument but
 //! the names of keys is ever read here.
 
 use std::cell::{Cell, RefCell};
@@ -45,7 +45,7 @@ pub(super) struct Auditor {
     announced: Cell<Option<u64>>,
     /// Clients that had a command while there was no room, each since when.
     held: RefCell<HashMap<u64, Instant>>,
-    /// Clients that connected while there was no room, each when: no event says it yet.
+    /// Clients that connected while there was no room, each when: no event of them is written yet.
     unwritten: RefCell<HashMap<u64, SystemTime>>,
     /// Commands are refused for want of room.
     refusing: Cell<bool>,
@@ -296,7 +296,7 @@ fn word<'a>(
     let word = policy.word_of(refusal);
     let named = word.map(|word| format!("{section}.{}", word.setting));
     let candidates = || settings(refusal.rule).iter().map(|key| format!("{section}.{key}"));
-    // Without a word the rule speaks of several settings: the first one that is written.
+    // Without a word the rule is about several settings: the first one that is written.
     let setting = named.or_else(|| candidates().find(|setting| places.get(setting).is_some()));
     let place = setting.as_ref().and_then(|setting| places.get(setting)).map(str::to_owned);
     (setting, word.map(|word| &*word.text), place)

@@ -22,7 +22,7 @@ pub(super) struct Shown<J> {
     pub(super) listener: Arc<str>,
     pub(super) chain: Chain,
     pub(super) not_after: SystemTime,
-    /// What says whether the chain is accepted now.
+    /// What decides whether the chain is accepted now.
     pub(super) judge: J,
     /// Why the connections of those that have shown it are to end.
     ends: Cell<Option<ClientDisconnect>>,

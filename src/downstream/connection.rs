@@ -84,7 +84,7 @@ impl<S: ClientStream> Connection<S> {
         (Rc::clone(&self.links.entry), self.links.access.listener.clone())
     }
 
-    /// Serves the client until it is gone; says why it went.
+    /// Serves the client until it is gone; returns the reason.
     pub(super) async fn serve(mut self: Box<Self>) -> ClientDisconnect {
         let why = std::future::poll_fn(|cx| self.poll(cx)).await;
         report_end(why, self.links.entry.id, self.account.bytes, self.conversation.output().len());

@@ -215,7 +215,7 @@ impl Links {
     /// The connection ends, by a panic of its task, too: its pinned connection closes, and what it waited
     /// for is not answered.
     pub(super) fn close(&mut self, session: &mut Session) {
-        let (held, asks_lease) = (session.take_held(), session.asks_lease());
+        let (held, has_pinned_requests) = (session.take_held(), session.has_pinned_requests());
         self.mailbox.close();
         let mut lease = self.lease.take().map(|lease| *lease);
         if let Some((lease, cause)) = &mut lease {
@@ -223,7 +223,7 @@ impl Links {
             self.worker.metrics.pinned(*cause, -1);
         }
         match lease {
-            Some((lease, _)) if asks_lease && !held.is_empty() => {
+            Some((lease, _)) if has_pinned_requests && !held.is_empty() => {
                 outlive(&self.worker, lease, held)
             }
             _ => held.into_iter().for_each(|(ticket, held)| {

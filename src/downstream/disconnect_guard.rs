@@ -1,7 +1,7 @@
 //! A client from its acceptance to its end.
 //!
 //! Owns: [`DisconnectGuard`]: what is counted, logged and recorded at the end of a client. Never knows: sockets, what
-//! the client asks.
+//! the client sends.
 
 use std::rc::Rc;
 

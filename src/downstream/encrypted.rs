@@ -68,7 +68,7 @@ impl AsyncRead for Encrypted {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         Pin::new(&mut *self.stream).poll_read(cx, buf).map(|read| {
-            // RESP says itself where a request ends: half of one is never taken for a whole.
+            // RESP itself shows where a request ends: half of one is never taken for a whole.
             read.or_else(
                 |error| {
                     if error.kind() == ErrorKind::UnexpectedEof { Ok(()) } else { Err(error) }

@@ -1,4 +1,4 @@
-//! Which clients have to make room when all together keep more than the budget permits.
+//! The choice of clients that make room when all together keep more than the budget permits.
 //!
 //! Owns: [`Holder`], [`choose`]. Never knows: connections, how a client is ended.
 

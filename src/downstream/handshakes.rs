@@ -24,8 +24,8 @@ use crate::telemetry::HandshakeResult;
 use crate::tls::{self, ListenerStore, TlsError};
 use crate::upstream::ReadAhead;
 
-/// Those in progress, the oldest first. An application completes its own within a few round trips: with too many
-/// in progress, the oldest is one that is not going to.
+/// The handshakes in progress, the oldest first. An application completes its own within a few round trips: with too
+/// many in progress, the oldest is the one that is not going to be completed.
 #[derive(Debug)]
 pub(super) struct Handshakes {
     store: ListenerStore,

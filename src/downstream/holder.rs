@@ -1,4 +1,4 @@
-//! Which process of this machine listens on an address that is in use.
+//! The process of this machine that listens on an address that is in use.
 //!
 //! Owns: [`holder`], [`Holder`]. Never knows: sockets of ours, what is done about it.
 

@@ -51,7 +51,7 @@ pub(super) struct Links {
 }
 
 impl Links {
-    /// Those of a client that has just connected, and its session.
+    /// The links of a client that has just connected, and its session.
     pub(super) fn new(
         id: u64,
         worker: Rc<Worker>,
@@ -309,8 +309,8 @@ impl Host for Links {
         self.lease.as_ref()?.0.outdated()
     }
 
-    fn lease_says_not_primary(&self) -> bool {
-        self.lease.as_ref().is_some_and(|lease| lease.0.says_not_primary())
+    fn lease_reports_not_primary(&self) -> bool {
+        self.lease.as_ref().is_some_and(|lease| lease.0.reports_not_primary())
     }
 
     fn is_dedicated(&self) -> bool {

@@ -39,7 +39,7 @@ pub(crate) struct Listener {
     tls: Option<Rc<Handshakes>>,
     access: Live<ListenerAccess>,
     limiter_registry: Rc<LimiterRegistry>,
-    /// As the configuration has it.
+    /// The address as the configuration has it.
     address: Arc<str>,
 }
 

@@ -176,7 +176,7 @@ impl ClientMetrics {
         self.counted.command_duration_seconds[Class::Other].observe(Duration::ZERO);
     }
 
-    /// It passed, because the rule is only observed.
+    /// A command passed that a rule would have refused if it were enforced.
     pub(super) fn observed(&self, refusal: &Refusal) {
         let (rule, command) = (refusal.rule, shown(refusal.spec));
         self.counted.policy_would_deny_total.inc(rule, command);

@@ -3,7 +3,7 @@
 //!
 //! Owns: [`Notes`], [`Late`], [`Counts`]. Never knows: sockets, which time is slow, which reply is large.
 //!
-//! A shared connection keeps every request until it is answered, and says which key a slow one names. Here
+//! A shared connection keeps every request until it is answered, and reports which key a slow one names. Here
 //! are the others: requests on pinned connections, and those that waited before they were sent.
 
 use std::collections::VecDeque;

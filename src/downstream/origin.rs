@@ -1,4 +1,4 @@
-//! Which addresses are one peer.
+//! The addresses that count as one peer.
 //!
 //! Owns: [`origin_of`]. Never knows: what is counted by peer.
 

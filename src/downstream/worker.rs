@@ -41,7 +41,7 @@ pub(crate) struct WorkerParts {
     /// How keys are shown.
     pub mask: KeyMask,
     pub seed: u64,
-    /// Those of all threads.
+    /// The clients of all threads.
     pub clients: Arc<Clients>,
     pub audit: Option<AuditParts>,
 }
@@ -81,7 +81,7 @@ pub(crate) struct Worker {
     /// What clients have shown that are connected over TLS.
     pub(super) certificates: RefCell<Certificates<ListenerStore>>,
     clients: RefCell<HashMap<u64, Weak<Mailbox>>>,
-    /// Those of all threads.
+    /// The clients of all threads.
     all_clients: Arc<Clients>,
     draining: Cell<bool>,
     access_changes: Cell<u64>,
@@ -347,7 +347,7 @@ impl Worker {
         self.roster.list(choice, most, clock::now())
     }
 
-    /// Disconnects the clients that are meant; says how many.
+    /// Disconnects the clients that are meant; returns how many.
     pub(crate) fn disconnect(&self, choice: &Choice) -> usize {
         let count = self.roster.disconnect(choice);
         self.wake_due();

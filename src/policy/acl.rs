@@ -190,11 +190,11 @@ pub(super) fn step_of_commands(word: &str, dictionary: &Dictionary) -> Result<St
     }
 }
 
-/// What one word of a root or of a selector says about the commands of `dictionary`.
+/// The effect of one word of a root or of a selector on the commands of `dictionary`.
 ///
 /// # Errors
 ///
-/// When the word says nothing that a policy can do.
+/// When the word means nothing that a policy can do.
 pub(super) fn step(word: &str, dictionary: &Dictionary) -> Result<Step, Problem> {
     if let Some(step) = keyword(word) {
         return step;
@@ -273,7 +273,7 @@ fn command(name: &str, allow: bool, dictionary: &Dictionary) -> Result<Step, Pro
         return Ok(Step::Commands { allow, category: false, ids });
     }
     let unknown = || {
-        // Until the server describes it, it is refused whatever the rule says.
+        // Until the server describes it, it is refused whatever the rule is.
         let later = Step::Commands { allow, category: false, ids: Vec::new() };
         if dictionary.grows() && !name.is_empty() {
             Ok(later)

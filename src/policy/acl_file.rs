@@ -47,7 +47,7 @@ impl fmt::Display for AccountError {
 
 impl std::error::Error for AccountError {}
 
-/// The users of an ACL file. Of what its language does not speak (keys, values, time to live, what is
+/// The users of an ACL file. Of what its language does not cover (keys, values, time to live, what is
 /// only observed) `base` decides.
 ///
 /// # Errors
@@ -92,7 +92,7 @@ impl Reader {
         let mut words = line.split_ascii_whitespace();
         let Some(first) = words.next() else { return };
         let Some(name) = words.next().filter(|_| first == "user") else {
-            return self.refuse(number, 1, "a line says user, a name and rules");
+            return self.refuse(number, 1, "a line has the word user, a name and rules");
         };
         let behind = name.as_ptr().addr() - line.as_ptr().addr() + name.len();
         if !self.names.insert(name.to_owned()) {
@@ -151,7 +151,7 @@ fn shown(word: &str, problem: &Problem) -> String {
     }
 }
 
-/// Does what a word says about the user itself; `false`: it speaks of the policy (acl.c,
+/// Applies a word about the user itself; `false`: the word is about the policy (acl.c,
 /// `ACLSetUser`).
 fn apply(word: &str, enabled: &mut bool, passwords: &mut Passwords) -> Result<bool, &'static str> {
     const NO_HASH: &str = "a hash is # and 64 lower-case hexadecimal digits";
@@ -260,19 +260,19 @@ mod tests {
         let mut base = Rules { acl: Some("+nonsense".to_owned()), ..Rules::default() };
         base.keys.prefix = Some("app1:".to_owned());
         let all = read_accounts(b"user a +get", &base, &Arc::default()).unwrap();
-        assert!(!passes(&all[0], "GET app1:x"), "the file alone says which keys");
+        assert!(!passes(&all[0], "GET app1:x"), "the file alone decides about keys");
     }
 
     #[test]
-    fn every_problem_at_its_place_and_no_password() {
+    fn problems_of_an_acl_file_are_at_their_place_and_without_a_password() {
         let text = "usr a\nuser\nuser a on\nuser a off\nuser é on +gett hunter2 (+get\n\
                     user b >hunter2 #hunter2 <hunter3 !hunter3 (>hunter2)\nuser c ~* ~a";
         let found = errors(text);
         assert_eq!(
             found,
             [
-                "1:1: a line says user, a name and rules",
-                "2:1: a line says user, a name and rules",
+                "1:1: a line has the word user, a name and rules",
+                "2:1: a line has the word user, a name and rules",
                 "4:1: a line above has this user already",
                 "5:11: '+gett': unknown command; nearest: get",
                 "5:17: 'h…': not a word of the ACL language",

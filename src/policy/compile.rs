@@ -43,7 +43,7 @@ impl std::error::Error for RuleError {}
 
 /// Builds the table that decides. Without a preset `acl` begins from nothing, as a new user of the
 /// server does; with one, the preset's words come first. All keys and all channels are then allowed,
-/// or with `keys.prefix` those that begin with it, unless `acl` says something about
+/// or with `keys.prefix` those that begin with it, unless `acl` has rules about
 /// them. Neither: the safe default.
 ///
 /// # Errors
@@ -53,7 +53,7 @@ pub fn compile(rules: &Rules) -> Result<Policy, Vec<RuleError>> {
     compile_with(rules, &Arc::default())
 }
 
-/// As [`compile`], for the commands of the table and those of `dictionary`.
+/// Like [`compile`], for the commands of the table and those of `dictionary`.
 pub(crate) fn compile_with(
     rules: &Rules,
     dictionary: &Arc<Dictionary>,
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn every_problem_with_its_word_and_place() {
+    fn problems_of_an_acl_have_their_word_and_place() {
         assert_eq!(
             errors("+gett  -@dangrous ~* ~a:* &* &x (+get ~a:* foo"),
             [
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn each_problem() {
+    fn problems_of_single_words() {
         for (word, problem) in [
             ("+config|gets", Problem::UnknownSubcommand),
             ("-select|0", Problem::FirstArgumentDenied),

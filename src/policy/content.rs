@@ -101,7 +101,7 @@ impl Content {
                 Err(KeyError::Syntax) if !self.judges_keys() || witness.observes(Rule::Key) => {
                     keys.clear();
                 }
-                // The server says what is wrong, and looks at no key.
+                // The server reports what is wrong, and looks at no key.
                 Err(KeyError::Refused) => keys.clear(),
                 Err(error) => {
                     keys.clear();

@@ -1,4 +1,4 @@
-//! Which databases a request reaches, and whether a role may reach them (Valkey 9.1: `db=…`, acl.c).
+//! The databases that a request reaches, and whether a role may reach them (Valkey 9.1: `db=…`, acl.c).
 //!
 //! Owns: [`Databases`]. Never knows: which one a session has selected, keys.
 
@@ -27,7 +27,7 @@ impl Databases {
         Some(known)
     }
 
-    /// As a word of the ACL language; none where all are allowed.
+    /// The databases as a word of the ACL language; none where all are allowed.
     pub(super) fn word(&self) -> Option<String> {
         let Self::Only(known) = self else { return None };
         if known.is_empty() {
@@ -70,7 +70,7 @@ impl Databases {
     ///
     /// # Errors
     ///
-    /// When not all of the request is there that says which.
+    /// When the request is not complete enough to show which.
     pub(super) fn hold(
         &self,
         spec: &Spec,

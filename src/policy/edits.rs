@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn several_texts_in_one_argument() {
+    fn edits_of_one_argument_are_several() {
         let (text, _) = written("X abc", |edits| {
             edits.insert(1, 3, b"3");
             edits.insert(1, 0, b"0");

@@ -31,9 +31,9 @@ pub(crate) struct Explanation {
 #[derive(Debug)]
 pub(crate) enum Verdict {
     Passes,
-    /// It passes, but the rule of that name would refuse it with these words.
+    /// The request passes, but the rule of that name would refuse it with these words.
     Observed(&'static str, String),
-    /// The rule of that name refuses it with these words.
+    /// The rule of that name refuses the request with these words.
     Refused(&'static str, String),
 }
 
@@ -48,7 +48,7 @@ pub(crate) struct Name {
 }
 
 impl Explanation {
-    /// Decides about a request as [`Policy::decide`] does, and says why.
+    /// Decides about a request as [`Policy::decide`] does, and returns the reasons.
     #[must_use]
     pub(crate) fn of(policy: &Policy, request: &Request<'_>, moment: &EvalContext) -> Self {
         let mut scratch = Scratch::default();

@@ -26,7 +26,7 @@ type Row = (&'static str, String);
 const LISTS: [&str; 3] = ["pattern", "names", "sent"];
 
 impl Shown {
-    /// `section` is the policy's, `place` says where a setting of it was written.
+    /// `section` is the policy's, `place` is where a setting of it was written.
     #[must_use]
     pub(crate) fn new(
         request: &Request<'_>,
@@ -110,7 +110,7 @@ fn because(word: &RuleWord, section: &str, place: impl Fn(&str) -> Option<String
     }
 }
 
-/// Which kind of connection carries it, outside MULTI and while nothing is watched or subscribed.
+/// The kind of connection that carries the request, outside MULTI and while nothing is watched or subscribed.
 fn travels(spec: &Spec, request: &Request<'_>) -> &'static str {
     match spec.effect {
         Effect::Shared | Effect::Ping => {

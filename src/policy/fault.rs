@@ -48,7 +48,7 @@ pub(super) enum TtlFault {
     Missing,
     /// The command cannot give one.
     NoTtlOption,
-    /// It would be taken away.
+    /// The time to live would be removed.
     Ended,
     /// Another key's is taken over, which may have none.
     Inherited,
@@ -82,7 +82,7 @@ impl ContentFault {
                 ("a key of '", (is, format!("at most {max} are allowed")))
             }
             Self::KeyPattern => {
-                ("a key of '", own("does not match", "policy.keys.pattern says which do"))
+                ("a key of '", own("does not match", "policy.keys.pattern has those that do"))
             }
             Self::KeyCharset(Charset::Utf8) => {
                 ("a key of '", own("is not UTF-8", "write its text in UTF-8"))
@@ -92,7 +92,7 @@ impl ContentFault {
                 own("has bytes besides visible ASCII", "use printable ASCII without spaces"),
             ),
             Self::KeyDenied => {
-                ("a key of '", own("is denied", "policy.keys.deny says which names are"))
+                ("a key of '", own("is denied", "policy.keys.deny has the names that are"))
             }
             Self::ReachesDenied => (
                 "'",
@@ -144,7 +144,7 @@ impl TtlFault {
             Self::Missing => ("leaves a key without a time to live", "add EX with seconds"),
             Self::NoTtlOption => (
                 "may leave a key without a time to live",
-                "use a command that says how long, as SET key value EX seconds",
+                "use a command that sets one, as SET key value EX seconds",
             ),
             Self::Ended => ("removes the time to live of a key", "use EXPIRE to set a longer one"),
             Self::Inherited => (
@@ -155,9 +155,7 @@ impl TtlFault {
                 "makes a key in another database, where it may have no time to live",
                 "leave out DB",
             ),
-            Self::TooLong(_) => {
-                ("asks for a time to live that is too long", "the longest allowed is ")
-            }
+            Self::TooLong(_) => ("has a time to live that is too long", "the longest allowed is "),
         };
         put(out, &["NOPERM respgate: '", name, "' ", is, " (rule ttl); ", advice]);
         if let Self::TooLong(max) = self {

@@ -8,7 +8,7 @@ use super::refusal::Refusal;
 /// How a permitted request travels.
 #[derive(Debug, Default)]
 pub struct Grant {
-    /// It is sent as [`Scratch::take_wire`](super::Scratch::take_wire) has it, not as it came.
+    /// The request is sent as [`Scratch::take_wire`](super::Scratch::take_wire) has it, not as it came.
     pub changed: bool,
     /// Bytes of that which are the request itself, or of a head the head.
     pub split: usize,
@@ -18,9 +18,9 @@ pub struct Grant {
     pub companions: u32,
     /// What to take off the names in its reply.
     pub strip: Option<Strip>,
-    /// It passes only because a rule is observed: that rule's refusal.
+    /// The refusal of a rule that is only observed, if there is one.
     pub observed: Option<Refusal>,
-    /// It is not sent at all: the answer comes from a scan of the application's keys.
+    /// The request is not sent: the answer comes from a scan of the application's keys.
     pub scan: Option<Box<KeyScan>>,
 }
 

@@ -1,6 +1,6 @@
 //! Whether bytes are one JSON text (RFC 8259).
 //!
-//! Owns: [`is_json`]. Never knows: what the text says.
+//! Owns: [`is_json`]. Never knows: the meaning of the text.
 
 use crate::base::limits;
 
@@ -220,7 +220,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn agrees_with_another_reader(text in "([\\[\\]{}:, ]|\"a\"|\"\\\\[nux\"]|1|-|0|\\.|e|true|null|\"){0,12}") {
+        fn json_is_judged_as_by_another_reader(text in "([\\[\\]{}:, ]|\"a\"|\"\\\\[nux\"]|1|-|0|\\.|e|true|null|\"){0,12}") {
             let other = serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok();
             proptest::prop_assert_eq!(is_json(text.as_bytes()), other);
         }

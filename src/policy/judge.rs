@@ -185,7 +185,7 @@ impl Evaluation<'_, '_> {
         match found {
             Ok(()) => Ok(()),
             Err(KeyError::NotYetKnown) => self.refuse(Rule::Incomplete, Cause::Incomplete),
-            // The server says what is wrong, and its commands look at no key.
+            // The server reports what is wrong, and its commands look at no key.
             Err(KeyError::Refused) => {
                 self.scratch.nameless |= !keys_are_open;
                 Ok(())

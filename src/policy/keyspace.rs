@@ -180,7 +180,7 @@ pub(super) fn may_be_reserved(channel: &[u8], is_pattern: bool) -> bool {
     })
 }
 
-/// Whether an allowed channel pattern speaks of the server's own channels by name.
+/// Whether an allowed channel pattern names the server's own channels.
 pub(super) fn names_reserved(known: &Pattern) -> bool {
     RESERVED.iter().any(|reserved| literal_prefix(known.text()).starts_with(reserved))
 }

@@ -1,4 +1,4 @@
-//! Which name of a refused request fits which pattern not, for people.
+//! The names of a refused request and the patterns that they do not match, for people.
 //!
 //! Owns: the comparison in words, and how a name is written in them. Never knows: where it is shown, how a
 //! decision was made.
@@ -149,7 +149,7 @@ mod tests {
     use crate::resp::RequestBuf;
 
     #[test]
-    fn each_name_that_does_not_fit() {
+    fn names_that_do_not_fit_are_listed() {
         let keys = KeyRules {
             pattern: Some("user:*".to_owned()),
             deny: vec!["*:secret".to_owned()],

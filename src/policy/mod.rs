@@ -18,7 +18,7 @@
 //!
 //! Scripts and functions may build key names and run any command, which no proxy sees in a request. So
 //! where keys or databases are bound scripts are guarded ([`guard`]): the same rules hold inside. Where
-//! the configuration asks for `declared-keys` instead, only an ACL of the server's own user holds them
+//! the configuration sets `declared-keys` instead, only an ACL of the server's own user holds them
 //! back.
 
 mod acl;
@@ -247,7 +247,7 @@ impl Policy {
         &self.roles.dictionary
     }
 
-    /// The command that a request names, among those that this policy speaks of.
+    /// The command that a request names, among those that this policy knows.
     #[must_use]
     pub fn lookup(&self, request: &Request<'_>) -> Lookup {
         self.roles.dictionary.lookup(request)
@@ -297,7 +297,7 @@ impl Policy {
     }
 
     /// The order of all checks, as the server has it (server.c, `processCommand`). The parts are
-    /// alone for the session, which asks for authentication between the second and the third.
+    /// alone for the session, which checks authentication between the second and the third.
     ///
     /// # Errors
     ///
@@ -319,7 +319,7 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// As [`Self::decide`].
+    /// The errors of [`Self::decide`].
     pub fn permit(
         &self,
         spec: &'static Spec,

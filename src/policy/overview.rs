@@ -14,7 +14,7 @@ pub(crate) enum Mode {
     Enforce,
     /// Some of its rules refuse nothing.
     Partly,
-    /// It refuses nothing but what respgate cannot carry.
+    /// The policy refuses nothing but what respgate cannot carry.
     Observe,
 }
 
@@ -36,9 +36,9 @@ pub(crate) struct Overview {
     pub mode: Mode,
     /// Whether something is refused: `enforce`, `observe: nothing is refused`.
     pub refuses: String,
-    /// Which keys: `app1:* (rewrite: …)`.
+    /// The keys: `app1:* (rewrite: …)`.
     pub keys: String,
-    /// Which scripts may run, and what of them is not seen; none where no command runs any.
+    /// The scripts that may run, and what of them is not seen; none where no command runs any.
     pub scripts: Option<String>,
     /// What is allowed, and yet not what one may expect of a policy: a code and a sentence.
     pub warnings: Vec<(&'static str, String)>,

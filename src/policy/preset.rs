@@ -2,7 +2,7 @@
 //!
 //! Owns: the table of presets and the safe default. Never knows: how rules are applied.
 
-/// Rules under a name. They speak of commands alone: keys and channels are all allowed unless the
+/// Rules under a name. They are about commands alone: keys and channels are all allowed unless the
 /// rules that follow name some.
 #[derive(Debug)]
 pub(super) struct Preset {

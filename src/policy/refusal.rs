@@ -28,7 +28,7 @@ const NAME_BYTES_MAX: usize = 64;
 const HIDDEN: &str = "NOPERM respgate: the key positions of '";
 const HIDDEN_INSTEAD: &str = "' are unknown (rule namespace); declare them in commands.custom";
 
-/// What a block is about, as its refusal says.
+/// What a block is about, as its refusal names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Whom {
     Command,
@@ -50,19 +50,19 @@ pub struct Refusal {
 /// Why a script may not run.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum No {
-    /// None may; by default, because the policy bounds keys or databases, or because it says so.
+    /// None may; by default, because the policy bounds keys or databases, or because its rules do.
     Denied { by_default: bool },
     /// This one may not.
     Unlisted(Script),
-    /// It would change what all applications of the server share.
+    /// The script would change what all applications of the server share.
     Change,
-    /// It would show that.
+    /// The script would show what all applications of the server share.
     Shows,
     /// On this server no script stays inside.
     Unguarded(GuardFailure),
 }
 
-/// What the text speaks of.
+/// What the text is about.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Cause {
     UnknownCommand,
@@ -71,15 +71,15 @@ pub(super) enum Cause {
     Syntax,
     /// The number of the word that decided.
     Command(u16),
-    /// A database, which the server says as Valkey does.
+    /// A database, in the words of Valkey.
     Database,
     Key,
     Channel,
     /// A pattern of `SORT`, after the option `BY` or `GET`.
     SortPattern(&'static str),
-    /// It reaches more than it names.
+    /// The command reaches more than it names.
     Reach(Reach),
-    /// It reaches more than it names, where keys have a prefix: no role permits it, unless by its name.
+    /// The command reaches more than it names, where keys have a prefix: no role permits it, unless by its name.
     OthersKeys(Reach),
     /// A channel on which the server may report keys in other databases.
     OthersEvents,
@@ -181,7 +181,7 @@ impl Refusal {
         }
     }
 
-    /// Whether a driver asks by it what the server is, at the beginning of a connection, and takes the error
+    /// Whether a driver sends it to find out what the server is, at the beginning of a connection, and takes the error
     /// for an answer.
     #[must_use]
     pub fn is_probe(&self, request: &Request<'_>) -> bool {
@@ -289,7 +289,7 @@ const BROADCAST: &str = "' with BCAST reports keys outside the allowed patterns 
     begin every PREFIX with an allowed prefix";
 
 const NO_SCRIPTS: &str = "is about scripts, and none may run where the policy bounds keys by rules \
-    that cannot be kept inside scripts (rule script); scripts.mode = \"guarded\" says which, \
+    that cannot be kept inside scripts (rule script); scripts.mode = \"guarded\" names them, \
     \"allowlist\" permits named ones, \"declared-keys\" all of them";
 
 fn write_reach(reach: Reach, name: &str, out: &mut BytesMut) {
@@ -356,7 +356,7 @@ fn write_concurrency(name: &str, out: &mut BytesMut) {
     put(out, &["ERR respgate: concurrency limit reached for '", name, words]);
 }
 
-/// Which script it is, where that helps to allow it.
+/// Writes why a script may not run, with its name where that helps to allow it.
 fn write_script(no: No, name: &str, request: &Request<'_>, out: &mut BytesMut) {
     let words = match no {
         No::Denied { by_default: true } => NO_SCRIPTS,
@@ -381,7 +381,7 @@ fn write_script(no: No, name: &str, request: &Request<'_>, out: &mut BytesMut) {
     let sha = match what {
         Script::Text { .. } => Some(Sha1::of(named)),
         Script::Digest => Sha1::parse(named),
-        Script::Function | Script::Asks | Script::Shows | Script::Change { .. } => None,
+        Script::Function | Script::Exists | Script::Shows | Script::Change { .. } => None,
     };
     if let Some(sha) = sha {
         put(out, &["; its SHA-1 is ", &sha.to_string()]);

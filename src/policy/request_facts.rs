@@ -62,7 +62,7 @@ impl ObservedDenials {
         self.first
     }
 
-    /// A rule says no.
+    /// A rule refuses the request.
     ///
     /// # Errors
     ///

@@ -27,7 +27,7 @@ pub(super) struct Role {
 }
 
 impl Role {
-    /// The root first, as the server asks them.
+    /// The root first, in the order in which the server checks them.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Selector> {
         std::iter::once(&self.root).chain(&self.selectors)
     }
@@ -45,7 +45,7 @@ pub(super) struct Selector {
     pub databases: Databases,
 }
 
-/// Which word allowed or denied a command.
+/// The word that allowed or denied a command.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Decision {
     pub word: WordNumber,
@@ -85,7 +85,7 @@ impl Default for Selector {
 }
 
 impl Selector {
-    /// Does what one word says; later words win.
+    /// Applies one word; later words win.
     ///
     /// # Errors
     ///

@@ -1,8 +1,8 @@
-//! Which scripts and functions may run.
+//! The scripts and functions that may run.
 //!
 //! A script may build the names of keys and run any command that the server's user may: what it
 //! declares is all that a proxy sees of it. So where a policy bounds keys or databases, scripts are
-//! guarded, or do not run, unless the configuration says which may run as they are.
+//! guarded, or do not run, unless the configuration lists those that may run as they are.
 //!
 //! Owns: [`Scripts`]. Never knows: files, what a script does.
 
@@ -51,7 +51,7 @@ impl Scripts {
         self.mode
     }
 
-    /// Whether no setting says it.
+    /// Whether no setting decides it.
     pub(super) const fn is_by_default(&self) -> bool {
         self.by_default
     }
@@ -78,10 +78,10 @@ impl Scripts {
         if what == Script::Shows {
             return refuse(No::Shows);
         }
-        let is_script = matches!(what, Script::Text { .. } | Script::Digest | Script::Asks);
+        let is_script = matches!(what, Script::Text { .. } | Script::Digest | Script::Exists);
         if self.mode == ScriptMode::Guarded && is_script {
             // What is not all here could not be changed.
-            let needed = if what == Script::Asks { request.len() } else { what.argument() + 1 };
+            let needed = if what == Script::Exists { request.len() } else { what.argument() + 1 };
             if request.available() < needed {
                 return Err(Refusal::new(Rule::Incomplete, Some(spec), Cause::Incomplete));
             }
@@ -97,7 +97,7 @@ impl Scripts {
             Script::Text { .. } => self.allowed.contains(&Sha1::of(named)),
             Script::Digest => Sha1::parse(named).is_some_and(|sha| self.allowed.contains(&sha)),
             Script::Function => self.functions.contains(named),
-            Script::Asks => request
+            Script::Exists => request
                 .args()
                 .skip(what.argument())
                 .all(|named| Sha1::parse(named).is_some_and(|sha| self.allowed.contains(&sha))),
@@ -121,7 +121,7 @@ pub(super) fn are_bound(role: &Role, keys: &KeyRules) -> bool {
 /// Whether a selector permits a command that runs a script or a function, or could change one.
 pub(super) fn may_run(selector: &Selector) -> bool {
     let runs = |spec: &&Spec| {
-        spec.script.is_some_and(|what| !matches!(what, Script::Asks | Script::Shows))
+        spec.script.is_some_and(|what| !matches!(what, Script::Exists | Script::Shows))
     };
     all().iter().filter(runs).any(|spec| selector.allows(spec.id))
 }

@@ -12,7 +12,7 @@ use super::{Policy, RuleError, compile_with};
 use crate::command::{self, Dictionary, Does, Flags, Reach, Script, Spec, TtlEffect};
 use crate::config::{KeyMode, OnMissing, Rules, ScriptMode};
 
-/// What respgate itself says to a server, whatever the application may.
+/// What respgate itself sends to a server, whatever the application may.
 const OWN: &str =
     "+hello +auth +ping +select +client|setname +client|info +command +multi +exec +unwatch";
 
@@ -148,7 +148,7 @@ fn withheld(selector: &Selector, has_prefix: bool) -> Vec<String> {
     withheld.map(|spec| format!("-{}", spec.name)).collect()
 }
 
-/// What respgate itself says on the keys of a selector: behind a write, and to scan all keys of
+/// What respgate itself sends on the keys of a selector: behind a write, and to scan all keys of
 /// the application. The prologue of `guarded` scripts is tried with EVAL, writes fractional numbers by
 /// ECHO, and looks at times to live.
 fn needs(rules: &Rules, selector: &Selector, guarded: bool) -> Vec<&'static str> {

@@ -1,7 +1,7 @@
 //! From observed traffic to the smallest policy that would pass it.
 //!
 //! Owns: [`TrafficProfile`]: what was seen under one policy. Never knows: values, whole keys where a prefix
-//! says enough, sockets.
+//! is enough, sockets.
 
 mod names;
 mod scripts;
@@ -25,7 +25,7 @@ use scripts::SeenScripts;
 #[derive(Debug, Default)]
 pub(crate) struct TrafficProfile {
     commands: BTreeMap<&'static str, u64>,
-    /// Those that reach names beyond the ones they give.
+    /// Commands that reach names beyond their arguments.
     whole: BTreeSet<&'static str>,
     keys: Names,
     channels: Names,

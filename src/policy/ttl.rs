@@ -1,6 +1,6 @@
 //! How long keys live: what is missing is added, what is too long is cut, or either is refused.
 //!
-//! Owns: [`Ttl`]. Never knows: where a command says how long its keys live, the form of the wire.
+//! Owns: [`Ttl`]. Never knows: where a command has the time to live of its keys, the form of the wire.
 //!
 //! A time to live that the command itself can carry is written into it, so that the key never
 //! exists without. For every other command that may make a key, a request of the proxy's own
@@ -161,8 +161,8 @@ impl Ttl {
 }
 
 impl<'a> Keys<'a> {
-    /// Those that are written and to which the rules apply. Where a key is only written, one that is
-    /// also read is a source that a command of the table moves elements or names away from.
+    /// The keys that are written and to which the rules apply. Where a key is only written, one that is also read is a
+    /// source that a command of the table moves elements or names away from.
     fn governed(self) -> impl Iterator<Item = &'a KeyPosition> {
         let written = |at: &&KeyPosition| at.kind == KeyKind::Key && at.access.write;
         let target = self.moves && self.all.iter().any(|at| written(&at) && !at.access.read);
@@ -272,8 +272,8 @@ impl Case<'_> {
         Ok(())
     }
 
-    /// It carries the time to live in milliseconds, 0 for none. What it says of the key's last use must
-    /// stay, so that no request follows.
+    /// `RESTORE` carries the time to live in milliseconds, 0 for none. Its options about the key's last use must stay,
+    /// so that no request follows.
     fn restore(&mut self) -> Judged {
         let request = self.subject.request;
         let time = match restore_time(request) {

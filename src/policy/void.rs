@@ -13,7 +13,7 @@ use crate::config::{Encoding, KeyMode, Rules, ScriptMode};
 /// A setting that is written and has no effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Void {
-    /// As `scripts.mode`.
+    /// The key of the setting, such as `scripts.mode`.
     pub setting: String,
     pub why: String,
     pub hint: &'static str,

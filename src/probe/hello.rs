@@ -1,5 +1,5 @@
 //! Whether a server accepts a version of TLS that is not safe any more: a hello made by hand, since no
-//! library of this program speaks those versions.
+//! library of this program supports those versions.
 //!
 //! Owns: [`OldVersion`], the bytes of the hello, the reading of the answer. Never knows: what follows.
 
@@ -45,7 +45,7 @@ const POINT_FORMATS: [u8; 6] = [0, 11, 0, 2, 1, 0];
 /// Content type, version, length, and the type of the first handshake message.
 const HEAD: usize = 11;
 
-/// Whether the server goes on with a handshake of this version; `None`: it says nothing in time, or
+/// Whether the server goes on with a handshake of this version; `None`: it sends nothing in time, or
 /// cannot be connected to.
 pub(crate) async fn accepts(
     address: SocketAddr,

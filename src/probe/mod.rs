@@ -8,4 +8,4 @@ mod reach;
 
 pub(crate) use hello::{OldVersion, accepts};
 pub(crate) use question::{Asked, Conversation, Question};
-pub(crate) use reach::{Exchange, addresses, exchange, speaks_at_socket, speaks_plaintext};
+pub(crate) use reach::{Exchange, addresses, exchange, probe_plaintext, probe_socket};

@@ -77,7 +77,7 @@ impl Asked {
     }
 }
 
-/// Asks over one connection, one question after the other.
+/// Sends questions over one connection, one after the other.
 #[derive(Debug)]
 pub(crate) struct Conversation {
     link: ServerConnection,

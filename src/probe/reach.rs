@@ -47,7 +47,7 @@ pub(crate) async fn addresses(host: &HostPort, limit: Duration) -> Vec<SocketAdd
 }
 
 /// Whether `address` answers `PING` in plaintext; with the first line of the answer. `None`: no.
-pub(crate) async fn speaks_plaintext(address: SocketAddr, limit: Duration) -> Option<String> {
+pub(crate) async fn probe_plaintext(address: SocketAddr, limit: Duration) -> Option<String> {
     let ask = async {
         let mut socket = TcpStream::connect(address).await.ok()?;
         first_line(&mut socket).await
@@ -57,7 +57,7 @@ pub(crate) async fn speaks_plaintext(address: SocketAddr, limit: Duration) -> Op
 }
 
 /// What the server at a Unix socket answers to `PING`: the first line. `None`: nothing.
-pub(crate) async fn speaks_at_socket(path: &Path, limit: Duration) -> Option<String> {
+pub(crate) async fn probe_socket(path: &Path, limit: Duration) -> Option<String> {
     let ask = async {
         let mut socket = UnixStream::connect(path).await.ok()?;
         first_line(&mut socket).await
@@ -65,7 +65,7 @@ pub(crate) async fn speaks_at_socket(path: &Path, limit: Duration) -> Option<Str
     timeout(limit, ask).await.ok().flatten()
 }
 
-/// Speaks TLS with `address` and asks `PING`.
+/// Connects to `address` with TLS and sends `PING`.
 pub(crate) async fn exchange(
     address: SocketAddr,
     name: &ServerName<'static>,

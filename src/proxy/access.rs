@@ -28,7 +28,7 @@ pub(super) struct AccessSources {
 }
 
 impl AccessSources {
-    /// Compiles all policies and reads all passwords and users. A policy that says what that of the
+    /// Compiles all policies and reads all passwords and users. A policy with the rules of that of the
     /// same name said `before` is that one still: clients under it are not disturbed.
     ///
     /// # Errors
@@ -68,7 +68,7 @@ pub(super) fn warn(config: &Config) {
     }
 }
 
-/// Says what each policy in force is: in the metrics, and in the log.
+/// Shows what each policy in force is: in the metrics, and in the log.
 pub(super) fn announce(policies: &Policies, metrics: &Metrics) {
     let mut modes = Vec::new();
     for (section, policy) in policies.sections() {

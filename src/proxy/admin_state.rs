@@ -53,7 +53,7 @@ pub(super) enum ProcessRequest {
 }
 
 impl AdminState {
-    /// Asks something of the thread on which commands travel; the question must be answered at once,
+    /// Sends a question to the thread on which commands travel; the question must be answered at once,
     /// for no command is served meanwhile.
     ///
     /// # Errors
@@ -66,8 +66,8 @@ impl AdminState {
         let (answer, answered) = oneshot::channel();
         let ask =
             Control::Ask(Box::new(move |plane: &PlaneView<'_>| drop(answer.send(question(plane)))));
-        self.data_plane.send(ask).map_err(|_| Refused::Leaving)?;
-        answered.await.map_err(|_| Refused::Leaving)
+        self.data_plane.send(ask).map_err(|_| Refused::ShuttingDown)?;
+        answered.await.map_err(|_| Refused::ShuttingDown)
     }
 
     pub(super) fn note_reload(&self, attempts: Vec<Attempt>) {
@@ -101,7 +101,7 @@ impl AdminState {
         order: impl FnOnce(oneshot::Sender<T>) -> ProcessRequest,
     ) -> Result<T, Refused> {
         let (answer, answered) = oneshot::channel();
-        self.orders.send(order(answer)).await.map_err(|_| Refused::Leaving)?;
-        answered.await.map_err(|_| Refused::Leaving)
+        self.orders.send(order(answer)).await.map_err(|_| Refused::ShuttingDown)?;
+        answered.await.map_err(|_| Refused::ShuttingDown)
     }
 }

@@ -77,7 +77,7 @@ impl Blocking {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a block. One that says the same of the same is replaced.
+    /// Adds a block. One with the same meaning for the same subject is replaced.
     ///
     /// # Errors
     ///
@@ -113,7 +113,7 @@ impl Blocking {
         gone
     }
 
-    /// Those in force at `now`.
+    /// The entries in force at `now`.
     pub(super) fn all(&self, now: u64) -> Vec<Entry> {
         let mut list = self.list();
         list.entries.retain(|entry| !entry.is_over(now));

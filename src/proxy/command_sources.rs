@@ -52,7 +52,7 @@ impl CommandSources {
         built.map(Arc::new).map_err(|error| StartError::new(format!("commands: {error}")))
     }
 
-    /// Asks the server for its commands.
+    /// Reads the server's commands.
     pub(super) async fn ask(
         &mut self,
         dialer: &Dialer,

@@ -14,7 +14,7 @@ use crate::admin::{Control, Way, read_token};
 use crate::config::Config;
 use crate::downstream::{BindError, SocketFile, bind_unix};
 
-/// Only the owner asks.
+/// Only the owner calls it.
 const MODE: u32 = 0o600;
 
 /// Bound and served until dropped.

@@ -32,7 +32,7 @@ pub(super) enum Control {
     AccessSources,
     /// Other certificates of applications are accepted.
     ClientTrust,
-    /// Something that an operator asks.
+    /// A question of an operator.
     Ask(Question),
 }
 
@@ -227,7 +227,7 @@ async fn serve(
     close_clients(&worker, &upstream).await;
 }
 
-/// Does what the control thread asks for.
+/// Carries out an order of the control thread.
 fn apply(order: Control, worker: &Rc<Worker>, upstream: &Rc<Upstream>) {
     match order {
         Control::Rotate => {
@@ -241,7 +241,7 @@ fn apply(order: Control, worker: &Rc<Worker>, upstream: &Rc<Upstream>) {
     }
 }
 
-/// It is unpredictable, and it ends with the process.
+/// An unpredictable value, which ends with the process.
 fn salt() -> [u8; 32] {
     let mut salt = [0; 32];
     for (number, part) in salt.chunks_exact_mut(8).enumerate() {

@@ -53,7 +53,7 @@ pub(super) fn within(files: Option<usize>, config: &Config) -> ClientLimits {
             max_clients = most,
             configured = wanted,
             open_files = files,
-            "fewer clients are accepted than limits.max_clients says: the process may not open enough files"
+            "fewer clients are accepted than limits.max_clients: the process may not open enough files"
         );
     }
     ClientLimits { max_clients: wanted.min(most), ..limits.clone() }

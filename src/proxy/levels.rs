@@ -1,4 +1,4 @@
-//! What is logged at this moment: as the configuration says, or as an operator wants it for a while.
+//! What is logged at this moment: as configured, or as an operator wants it for a while.
 //!
 //! Owns: [`Levels`]. Never knows: clocks, the verb.
 
@@ -38,13 +38,13 @@ impl Levels {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the configuration says, and what an operator wants instead.
+    /// The configured level, and what an operator wants instead.
     pub(super) fn now(&self) -> (String, Option<Wanted>) {
         let state = self.state();
         (state.configured.clone(), state.wanted.clone())
     }
 
-    /// The configuration says this from here on; what an operator wants stays in force.
+    /// This is configured from here on; what an operator wants stays in force.
     ///
     /// # Errors
     ///

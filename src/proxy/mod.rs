@@ -162,7 +162,7 @@ impl Proxy {
         self.admin.as_ref().map(AdminHandle::address)
     }
 
-    /// Serves until a signal or a verb ends it: reloads on [`Signal::Reload`] and when a file changes, asks the
+    /// Serves until a signal or a verb ends it: reloads on [`Signal::Reload`] and when a file changes, questions to the
     /// server for its commands when it is another, drains on the first [`Signal::Stop`] and
     /// at once on the second. A server that does not answer delays nothing. `reload`: that was asked for while the
     /// proxy started.
@@ -336,7 +336,7 @@ struct Due {
     credentials: bool,
     /// Ask the server for its commands.
     ask: bool,
-    /// It could not be asked, and is asked again then.
+    /// When the server is asked again, if it could not be asked.
     ask_again: Option<Instant>,
     /// Exit without a drain.
     exit_now: bool,

@@ -5,7 +5,7 @@
 use crate::base::aside::aside;
 use crate::config::{self, Config, OpenFile};
 
-/// Those reported.
+/// The files reported so far.
 #[derive(Debug, Default)]
 pub(super) struct OpenSecrets(Vec<OpenFile>);
 

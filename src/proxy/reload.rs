@@ -1,6 +1,6 @@
 //! Reload: validate, probe, publish; any fault keeps what is in force.
 //!
-//! Owns: [`Reloader`]. Never knows: how connections move over, what a policy says.
+//! Owns: [`Reloader`]. Never knows: how connections move over, the rules of a policy.
 
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -208,7 +208,7 @@ impl Reloader {
         settled(async || self.access(config).await, is_old, |a, b| said(a) == said(b)).await
     }
 
-    /// Asks the server for its commands, and puts policies in force that know them. `None`: it could
+    /// Reads the server's commands, and puts policies in force that know them. `None`: it could
     /// not be asked.
     pub(super) async fn ask_for_commands(&mut self) -> Option<Outcome> {
         let mut outcome = Outcome::default();

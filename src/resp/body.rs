@@ -31,7 +31,7 @@ impl BulkBody {
         self.left == 0
     }
 
-    /// Takes bytes from the front of `buf` and says how many.
+    /// Takes bytes from the front of `buf` and returns how many.
     #[inline]
     pub(super) fn feed(&mut self, buf: &[u8]) -> Result<usize, NoLineEnd> {
         let before = self.left;
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ends_where_the_line_ends_however_it_is_cut() {
+    fn body_ends_where_the_line_ends_however_it_is_cut() {
         let text = b"ab\r\nc\r\nrest";
         for size in 1..=text.len() {
             let mut body = BulkBody::new(5);
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_any_other_end() {
+    fn body_with_another_end_is_refused() {
         assert_eq!(BulkBody::new(1).feed(b"a\n\r"), Err(NoLineEnd));
         assert_eq!(BulkBody::new(1).feed(b"a\rX"), Err(NoLineEnd));
         assert_eq!(BulkBody::new(0).feed(b"X"), Err(NoLineEnd));

@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counts_open_aggregates() {
+    fn depth_counts_open_aggregates() {
         let cases: &[(&[u8], usize)] = &[
             (b":1\r\n", 0),
             (b"+*1\n*1\r\n", 0),

@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn spells_each_type() {
+    fn encoder_spells_each_type() {
         check(|o, _| error(o, "ERR no"), "-ERR no\r\n", "-ERR no\r\n");
         check(|o, _| simple(o, "OK"), "+OK\r\n", "+OK\r\n");
         check(|o, _| integer(o, -5), ":-5\r\n", ":-5\r\n");

@@ -37,7 +37,7 @@ pub enum Violation {
     TooBigInline,
     /// An inline command whose quotes do not match.
     UnbalancedQuotes,
-    /// `POST` or `Host:`: a browser was made to speak to this port (Redis: `securityWarningCommand`).
+    /// `POST` or `Host:`: a browser was made to connect to this port (Redis: `securityWarningCommand`).
     /// The connection closes without a reply.
     CrossProtocol,
 }
@@ -76,7 +76,7 @@ impl ProtocolError {
         })
     }
 
-    /// Whether a browser was made to speak to this port: it gets no answer.
+    /// Whether a browser was made to connect to this port: it gets no answer.
     #[must_use]
     pub fn is_cross_protocol(&self) -> bool {
         self.kind == Violation::CrossProtocol

@@ -114,7 +114,7 @@ mod tests {
 
     /// Every line was answered the same by redis-server 7.0.15.
     #[test]
-    fn splits_as_the_server_does() {
+    fn inline_request_is_split_as_by_the_server() {
         check(b"", &[]);
         check(b" \t\r\x0b\x0c", &[]);
         check(b"SET a 1", &[b"SET", b"a", b"1"]);
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_quotes_that_do_not_match() {
+    fn inline_quotes_that_do_not_match_are_refused() {
         let lines: [&[u8]; 7] =
             [b"set \"a", b"set 'a", b"set \"a\"b", b"set 'a'b", b"\"", b"\"a\\", b"\"a\\\""];
         for line in lines {

@@ -24,7 +24,7 @@ pub(crate) use request_scanner::Body;
 pub use request_scanner::{RequestScanner, Scan};
 pub use value::Value;
 
-/// The version of RESP that one side of a connection speaks.
+/// The version of RESP that one side of a connection uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Protocol {
     #[default]

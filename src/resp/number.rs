@@ -192,7 +192,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_one_spelling_per_value() {
+    fn number_has_one_spelling() {
         let good: &[(&[u8], i64)] = &[
             (b"0", 0),
             (b"7", 7),
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn prints_what_it_reads() {
+    fn number_is_written_as_it_is_read() {
         for value in [0, 1, 9, 10, 99, 100, -1, -10, i64::MAX, i64::MIN] {
             let mut out = BytesMut::new();
             write_i64(&mut out, value);
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_lines_cut_anywhere() {
+    fn number_is_read_from_lines_cut_anywhere() {
         assert_eq!(line(b"5\r\nrest"), Ok(Some(5)));
         assert_eq!(line(b"1234567\r\nrest"), Ok(Some(1_234_567)));
         assert_eq!(line(b"-1\r\n"), Ok(Some(-1)));

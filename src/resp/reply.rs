@@ -283,7 +283,7 @@ impl ReplyScanner {
         }
     }
 
-    /// Acts on the number behind the type's byte; says whether the value is complete.
+    /// Acts on the number behind the type's byte; returns whether the value is complete.
     fn number(&mut self, number: i64) -> Result<bool, ReplyError> {
         if self.value == b':' || (number == -1 && matches!(self.value, b'$' | b'*')) {
             return Ok(true);
@@ -368,7 +368,7 @@ impl ReplyScanner {
         }
     }
 
-    /// Counts a complete value; says whether the reply is complete.
+    /// Counts a complete value; returns whether the reply is complete.
     #[inline]
     fn complete(&mut self) -> bool {
         debug_assert!(self.left > 0, "a value that was not due");

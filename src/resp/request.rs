@@ -126,7 +126,7 @@ const FIRST_LINE_BYTES: usize = 16;
 
 /// An owned request in canonical form: for inline commands, queued commands and tests.
 ///
-/// It is a request only once it has an argument.
+/// Without an argument the bytes are no request.
 #[derive(Clone, Default)]
 pub struct RequestBuf {
     bytes: BytesMut,

@@ -23,7 +23,7 @@ pub(super) struct Header {
     pub number: i64,
     /// Its bytes, with the two that end it.
     pub used: usize,
-    /// It ends with CRLF; a number has one spelling anyway.
+    /// The line ends with CRLF; a number has one spelling anyway.
     pub canonical: bool,
 }
 

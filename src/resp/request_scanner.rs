@@ -99,7 +99,7 @@ pub struct RequestScanner {
 impl RequestScanner {
     /// Looks at what `buf` gained since the last call.
     ///
-    /// `buf` begins at the first byte of the frame: the caller drops nothing before a result says so,
+    /// `buf` begins at the first byte of the frame: the caller drops nothing before a result allows it,
     /// and drops exactly the bytes used before the next frame. After [`Scan::Request`] and
     /// [`Scan::Ignored`] the next call begins a new frame by itself; [`Self::reset`] between
     /// them gives memory back earlier.
@@ -385,7 +385,7 @@ impl RequestScanner {
         Err(ProtocolError::new(Violation::TooManyArguments(limits.max_args)))
     }
 
-    /// Steps over a bulk once it is there with the two bytes behind it; says whether it is.
+    /// Steps over a bulk once it is there with the two bytes behind it; returns whether it is.
     #[inline]
     fn collect_bulk(&mut self, buf: &[u8]) -> Result<bool, ProtocolError> {
         let length = usize::try_from(self.length).unwrap_or(usize::MAX);

@@ -216,7 +216,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn decodes_both_protocols() {
+    fn value_decodes_both_protocols() {
         let resp2 = b"*4\r\n$5\r\nproto\r\n:2\r\n$2\r\nid\r\n$2\r\n12\r\n";
         let hello = Value::decode(resp2, Protocol::Resp2).unwrap();
         assert_eq!(hello.get("proto"), Some(&Value::Integer(2)));
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_before_it_builds() {
+    fn value_is_refused_before_it_is_built() {
         let decode = |text: &[u8]| Value::decode(text, Protocol::Resp3);
         assert_eq!(decode(b":1\r\n:2\r\n"), Err(ValueError::Malformed));
         assert_eq!(decode(b":1\r"), Err(ValueError::Malformed));

@@ -65,14 +65,14 @@ pub(crate) async fn collect(target: Target<'_>) -> Result<Facts, String> {
     let anonymous = match (&tls, &way) {
         (Ok(TlsFacts { own: Exchange::Answered { line, .. }, .. }), _) => Ok(line.clone()),
         (Ok(_), _) => {
-            Err("no connection with respgate's own certificate; respgate doctor says why"
+            Err("no connection with respgate's own certificate; respgate doctor shows why"
                 .to_owned())
         }
         (Err(_), Way::Tcp(address)) => {
-            probe::speaks_plaintext(*address, limit).await.ok_or_else(|| "no answer".to_owned())
+            probe::probe_plaintext(*address, limit).await.ok_or_else(|| "no answer".to_owned())
         }
         (Err(_), Way::Unix(path)) => {
-            probe::speaks_at_socket(path, limit).await.ok_or_else(|| "no answer".to_owned())
+            probe::probe_socket(path, limit).await.ok_or_else(|| "no answer".to_owned())
         }
     };
     Ok(Facts {
@@ -105,17 +105,17 @@ async fn way(endpoint: &ServerEndpoint, limit: Duration) -> Result<Way, String> 
             let connected = timeout(limit, tokio::net::UnixStream::connect(path)).await;
             return match connected {
                 Ok(Ok(_)) => Ok(Way::Unix(path.clone())),
-                _ => Err(format!("{endpoint} does not answer; respgate doctor says more")),
+                _ => Err(format!("{endpoint} does not answer; respgate doctor shows more")),
             };
         }
     };
     let addresses = probe::addresses(host, limit).await;
     let address = *addresses.first().ok_or_else(|| {
-        format!("the name {} has no address; respgate doctor says more", endpoint.host())
+        format!("the name {} has no address; respgate doctor shows more", endpoint.host())
     })?;
     match timeout(limit, tokio::net::TcpStream::connect(address)).await {
         Ok(Ok(_)) => Ok(Way::Tcp(address)),
-        _ => Err(format!("{address} does not answer; respgate doctor says more")),
+        _ => Err(format!("{address} does not answer; respgate doctor shows more")),
     }
 }
 
@@ -152,7 +152,7 @@ async fn plaintext(
     let mut seen = Vec::new();
     for port in ports {
         let there = SocketAddr::new(address.ip(), port);
-        seen.push((port, probe::speaks_plaintext(there, limit).await.is_some()));
+        seen.push((port, probe::probe_plaintext(there, limit).await.is_some()));
     }
     Ok(seen)
 }
@@ -259,7 +259,7 @@ async fn dry_run(conversation: &mut Conversation, user: &str, command: &str) -> 
     let command: Vec<String> = command.split(' ').map(str::to_owned).collect();
     let asked = conversation.ask(&Question::DryRun { user: user.to_owned(), command }).await;
     match (asked.value(), asked.error()) {
-        // Allowed: OK; refused: a text that says so.
+        // Allowed: OK; refused: a text with the reason.
         (Some(value), _) => Ok(value.as_bytes() == Some(b"OK")),
         // A command that this server does not have cannot hurt.
         (None, Some(line)) if line.contains("not found") => Ok(false),

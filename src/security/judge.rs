@@ -20,7 +20,7 @@ const LIFETIME_MAX: Duration = Duration::from_secs(398 * 86_400);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Outcome {
     Pass,
-    /// It could not be done; the detail says why.
+    /// The check could not be done; the detail has the reason.
     Skip,
     Warn,
     Fail,
@@ -169,7 +169,7 @@ fn agreed(exchange: &Exchange, judge: impl Fn(&str, &str) -> (bool, String)) -> 
     match exchange {
         Exchange::Answered { version, group, .. } => Ok(judge(version, group)),
         Exchange::Unreachable | Exchange::Refused | Exchange::Silent => {
-            Err("no handshake with respgate's own certificate succeeded; respgate doctor says why"
+            Err("no handshake with respgate's own certificate succeeded; respgate doctor shows why"
                 .to_owned())
         }
     }
@@ -232,7 +232,7 @@ fn lasts(certificate: &CertificateFacts, now: SystemTime) -> Answer {
     })
 }
 
-/// What one check finds wrong with a certificate that is used as `purpose` says.
+/// What one check finds wrong with a certificate that is used for `purpose`.
 fn faults_of(id: &str, certificate: &CertificateFacts, purpose: &str) -> Vec<String> {
     let mut wrong = Vec::new();
     match id {
@@ -378,7 +378,7 @@ fn policies(id: &str, facts: &Facts) -> Answer {
         "NS-02" => Ok(none_of(&facts.overlaps, "no prefix begins another")),
         "TTL-01" => each(
             &|p| (!p.ttl_enforced).then(|| "keys may live for ever".to_owned()),
-            "every policy asks for a time to live",
+            "every policy has a rule about times to live",
         ),
         "TTL-02" => {
             each(&|p| (!p.ttl_max).then(|| "no ttl.max".to_owned()), "every policy has ttl.max")

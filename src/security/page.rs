@@ -9,7 +9,7 @@ use super::table::{CHECKS, Feature, Severity};
 const HEAD: &str = "\
 # Security test
 
-`respgate test redis-security --config respgate.toml` looks at the server, at the path through a running respgate and at respgate's own configuration. It changes nothing: it makes handshakes, reads, and asks `ACL DRYRUN`; dangerous commands are sent to respgate only inside a `MULTI` that is discarded. What respgate refuses is counted and logged as for any client.
+`respgate test redis-security --config respgate.toml` looks at the server, at the path through a running respgate and at respgate's own configuration. It changes nothing: it makes handshakes, reads, and sends `ACL DRYRUN`; dangerous commands are sent to respgate only inside a `MULTI` that is discarded. What respgate refuses is counted and logged as for any client.
 
 | | |
 |---|---|

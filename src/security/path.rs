@@ -21,7 +21,7 @@ const KEYLESS: [&str; 3] = ["RANDOMKEY", "DBSIZE", "SCAN 0"];
 trait Socket: AsyncRead + AsyncWrite + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Unpin> Socket for T {}
 
-/// Asks the first listener that this program can log in to.
+/// Sends commands to the first listener that this program can log in to.
 pub(super) async fn look(config: &Config) -> Known<PathFacts> {
     let fits = |listener: &&Listener| listener.auth != ClientAuth::Users && listener.tls.is_none();
     let listener = config.listeners.iter().find(fits);
@@ -93,7 +93,7 @@ impl Client {
     }
 
     async fn send(&mut self, request: &RequestBuf) {
-        // What the other side made of it, the answer says.
+        // The answer shows what the other side made of it.
         let _ = self.0.write_all(request.as_request().raw()).await;
     }
 

@@ -28,7 +28,7 @@ pub(super) fn revoked(
             }
         };
         if certificates.iter().any(|(_, certificate)| list.concerns(certificate))
-            && let Some(why) = distrust(list, list.authenticity(&at_hand))
+            && let Some(why) = objection(list, list.authenticity(&at_hand))
         {
             wrong.push(why);
             continue;
@@ -68,7 +68,7 @@ fn believed(facts: &Facts) -> Vec<&CertificateFacts> {
 }
 
 /// Why a list is not believed.
-fn distrust(list: &RevocationList, found: Authenticity) -> Option<String> {
+fn objection(list: &RevocationList, found: Authenticity) -> Option<String> {
     let ca = &list.issuer;
     match found {
         Authenticity::Genuine => None,

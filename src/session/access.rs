@@ -12,14 +12,14 @@ use crate::policy::Policy;
 /// What an application must say before it is served.
 #[derive(Debug, Default)]
 pub enum Auth {
-    /// As a Redis whose default user has no password.
+    /// Clients need no login, as at a Redis whose default user has no password.
     #[default]
     Off,
     /// Any AUTH is welcome and changes nothing.
     Ignore,
-    /// As a Redis with `requirepass`.
+    /// Clients log in with one password, as at a Redis with `requirepass`.
     Password(Secret),
-    /// As a Redis with these users.
+    /// Clients log in as one of these users.
     Users(Arc<Users>),
 }
 
@@ -29,7 +29,7 @@ pub enum Login {
     Right,
     /// The user that was named, if there is one.
     Wrong(Option<Name>),
-    /// The server says so: it was asked, for the listener asks for no password.
+    /// The server has decided it: the login was sent there, for the listener needs no password.
     WrongAtServer,
 }
 
@@ -44,7 +44,7 @@ pub struct ListenerAccess {
 }
 
 impl Auth {
-    /// Whether respgate asks for nothing, so that AUTH is the server's to answer.
+    /// Whether respgate needs no login, so that AUTH is the server's to answer.
     pub const fn is_off(&self) -> bool {
         matches!(self, Self::Off)
     }

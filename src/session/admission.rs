@@ -15,7 +15,7 @@ use crate::policy::{Limit, Refusal};
 /// Why a request does not go at this moment.
 #[derive(Debug)]
 pub(super) enum Halt {
-    /// It is presented again then, or when [`Admissions::turn`] has a slot.
+    /// The request is presented again then, or when [`Admissions::turn`] has a slot.
     Until(Instant),
     Refused(Refusal),
 }

@@ -34,7 +34,7 @@ impl Awaited {
         *self = what;
     }
 
-    /// It is answered, or will not be.
+    /// What was sent is answered, or will not be.
     pub(super) const fn end(&mut self) {
         *self = Self::Nothing;
     }

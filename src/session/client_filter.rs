@@ -38,7 +38,7 @@ enum Condition {
     Idle(i64),
 }
 
-/// Which clients are meant: those that meet every condition.
+/// A filter of clients: those that meet every condition.
 #[derive(Debug, Default)]
 pub(super) struct Filter {
     /// Each with whether it must not be met.

@@ -17,7 +17,7 @@ pub(super) struct ClientInfo {
 }
 
 impl ClientInfo {
-    /// The client says of itself what the server is sent as well: a name, or its library's.
+    /// The client has set what the server is sent as well: a name, or its library's.
     pub(super) fn note_said(&mut self, local: Local, option: &[u8], value: &[u8]) {
         let names = local == Local::SetName && is_valid_name(option);
         let informs = local == Local::SetInfo && is_valid_name(value);
@@ -60,7 +60,7 @@ pub(super) struct Form {
 }
 
 impl Form {
-    /// As the server describes a connection of respgate's own; `None` when it does not.
+    /// The form in which the server describes a connection of respgate's own; `None` when it does not.
     pub(super) fn learn(server: Server, line: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(line)
             .ok()
@@ -76,7 +76,7 @@ impl Form {
             .then_some(Self { server: Some(server), fields })
     }
 
-    /// As it is known of the versions, where the server may not be asked.
+    /// The form that is known of the server's version, where the server may not be asked.
     pub(super) fn of(server: Server) -> Self {
         let Server { valkey, major, minor } = server;
         let names = match (valkey, major, minor) {

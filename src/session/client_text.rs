@@ -10,7 +10,7 @@ use crate::resp::encode;
 use crate::traffic::{Loss, Unavailable};
 
 /// EXEC's reply with the reason, in the words of redis multi.c `execCommandAbort`: `exec` is the
-/// server's own, `line` its refusal of a queued command, perhaps cut. `None` when it says more itself.
+/// server's own, `line` its refusal of a queued command, perhaps cut. `None` when the line itself is clearer.
 pub(super) fn aborted(exec: &[u8], line: &[u8]) -> Option<BytesMut> {
     let own = exec.strip_prefix(b"-")?.strip_suffix(b"\r\n")?;
     if own != EXECABORT.as_bytes() {
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn exec_says_why_in_the_words_of_the_server() {
+    fn exec_fails_in_the_words_of_the_server() {
         let exec = b"-EXECABORT Transaction discarded because of previous errors.\r\n".as_slice();
         let cases = [
             (

@@ -36,7 +36,7 @@ impl ConnectionFlags {
         self.reads_only = on;
     }
 
-    /// As CLIENT LIST shows them.
+    /// Sets the marks that CLIENT LIST shows.
     pub(super) const fn mark(self, marks: &mut Marks) {
         marks.set(Marks::READS_ONLY, self.reads_only);
         marks.set(Marks::NO_EVICT, self.no_evict);

@@ -25,7 +25,7 @@ pub struct Context<'a> {
     pub dedicated: bool,
     /// The server is a Valkey, whose words differ here and there.
     pub valkey: bool,
-    /// Which one.
+    /// The kind and version of the server.
     pub server: Server,
     /// A pinned connection is at hand.
     pub has_lease: bool,

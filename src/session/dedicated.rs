@@ -1,4 +1,4 @@
-//! `pool.mode = "session"`: what a client says of its connection, and its transactions, go to the
+//! `pool.mode = "session"`: what a client sets on its connection, and its transactions, go to the
 //! connection that is its own at the server.
 //!
 //! Owns: which commands go there and what they change here. Never knows: sessions that share connections.
@@ -123,7 +123,7 @@ fn introduce(session: &mut Session, ctx: &mut Context<'_>) -> Option<Step> {
             Err(step) => return Some(step),
         };
     session.own.get_or_insert_default().note_named();
-    debug_assert!(words.len() <= 3, "a client says three things of itself");
+    debug_assert!(words.len() <= 3, "a client sets three things of itself");
     let wire = ctx.request_scratch.fresh_wire();
     for request in &words {
         encode::request(wire, request.iter().map(Vec::as_slice));
@@ -139,7 +139,7 @@ fn own_multi(session: &mut Session, ctx: &mut Context<'_>) -> Step {
     step
 }
 
-/// A command between MULTI and EXEC. The server says of most whether they are queued.
+/// A command between MULTI and EXEC. The server reports of most whether they are queued.
 fn dispatch_queued(
     session: &mut Session,
     spec: &'static Spec,
@@ -246,7 +246,7 @@ fn end_own_transaction(session: &mut Session) {
     }
 }
 
-/// HELLO changes the protocol of the connection itself. A password that respgate asks for is not
+/// HELLO changes the protocol of the connection itself. A password for respgate's own login is not
 /// the server's to see.
 fn own_hello(
     session: &mut Session,
@@ -256,8 +256,8 @@ fn own_hello(
 ) -> Step {
     let mut wire = BytesMut::new();
     let greeted = if ctx.auth.is_off() {
-        let (greeted, says_who) = own_state::read_hello(session, request, ctx);
-        if says_who {
+        let (greeted, has_login) = own_state::read_hello(session, request, ctx);
+        if has_login {
             session.own.get_or_insert_default().bind();
         }
         greeted

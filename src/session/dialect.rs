@@ -1,4 +1,4 @@
-//! How a client speaks: the version of RESP and the database, which choose the shared connection for it.
+//! The dialect of a client: the version of RESP and the database, which choose the shared connection for it.
 //!
 //! Owns: [`Dialect`]. Never knows: HELLO and SELECT, connections.
 
@@ -36,7 +36,7 @@ impl Dialect {
     }
 
     /// HELLO has chosen this version.
-    pub(super) const fn speak(&mut self, protocol: Protocol) {
+    pub(super) const fn set_protocol(&mut self, protocol: Protocol) {
         self.key.protocol = protocol;
     }
 

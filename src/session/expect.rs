@@ -17,7 +17,7 @@ pub(super) enum Expect {
     Plain,
     /// The answer to EXEC: pass it on, unless MULTI or a queued command was refused.
     Block,
-    /// It was asked for by the proxy itself; the client never sees it.
+    /// The proxy itself asked for the reply; the client never sees it.
     Hidden,
     /// The answer to a PING of the proxy's own, on a connection that only listens.
     Alive,

@@ -1,4 +1,4 @@
-//! What a permitted HELLO asks for.
+//! The settings of a permitted HELLO.
 //!
 //! Owns: [`Greeted`]. Never knows: how it is granted.
 
@@ -17,7 +17,7 @@ pub(super) struct Greeted {
 }
 
 impl Greeted {
-    /// As the server is asked; the password is not sent to it.
+    /// Writes the HELLO for the server, without the password.
     pub(super) fn request(&self, wire: &mut BytesMut) {
         let version: &[u8] = if self.protocol == Protocol::Resp3 { b"3" } else { b"2" };
         encode::request(wire, [b"HELLO".as_slice(), version]);

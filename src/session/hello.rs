@@ -169,7 +169,7 @@ pub(super) fn take_hello(
 
 pub(super) fn become_greeted(session: &mut Session, greeted: Greeted) {
     let Greeted { protocol, name, user, .. } = greeted;
-    session.dialect.speak(protocol);
+    session.dialect.set_protocol(protocol);
     if let Some(user) = user {
         session.user.log_in(user, &session.roster, &session.entry);
     }

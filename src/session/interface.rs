@@ -44,7 +44,7 @@ impl Session {
         self.commands.begin();
         let before = self.in_flight();
         let step = request::judge(self, request, ctx, out);
-        // Nothing waits for replies to what a replica says.
+        // Nothing waits for replies to what a replica sends.
         let holds = self.listening.replicates() || step.puts_in_line(before, self.in_flight());
         debug_assert!(holds, "{step:?} after {before}");
         if !step.presents_again() {
@@ -183,7 +183,7 @@ impl Session {
         reply::take(self, ticket, chunk, kind, done, out)
     }
 
-    /// A piece of whatever the pinned connection says: whether it belongs to a reply, which is for
+    /// A piece of what arrives on the pinned connection: whether it belongs to a reply, which is for
     /// [`Self::handle_reply`] then.
     pub fn sort_pinned(
         &mut self,
@@ -253,7 +253,7 @@ impl Session {
     /// Whether no byte will be written any more, whatever follows.
     #[must_use]
     pub fn is_mute(&self) -> bool {
-        !self.reply_mode.is_on() && !self.replies.queue.will_speak()
+        !self.reply_mode.is_on() && !self.replies.queue.will_reply()
     }
 
     /// Whether the client's connection is to be closed, once what is before in line is answered: the
@@ -266,7 +266,7 @@ impl Session {
 
     /// Whether the client has killed itself, and its last answer is not written yet.
     #[must_use]
-    pub const fn says_farewell(&self) -> bool {
+    pub const fn has_killed_itself(&self) -> bool {
         self.farewell
     }
 }
@@ -274,7 +274,7 @@ impl Session {
 /// The pinned connection.
 impl Session {
     /// Since when the oldest request on the pinned connection waits for its reply; one that blocks does
-    /// not before the time is over that it asks for, which may be in the future. `None` when it may for ever.
+    /// not before the time is over that it waits for, which may be in the future. `None` when it may for ever.
     #[must_use]
     pub fn pinned_since(&self) -> Option<Instant> {
         self.replies.pinned_since()
@@ -290,7 +290,7 @@ impl Session {
         listens && quiet && !self.is_in_transaction() && !listening.replicates()
     }
 
-    /// Asks the pinned connection for a sign of life: what is to be sent. The client sees nothing of it.
+    /// Returns the PING that is to be sent on the pinned connection. The client sees nothing of it.
     pub fn ask_alive(&mut self, now: Instant) -> (Ticket, &'static [u8]) {
         debug_assert!(self.only_listens(), "nothing else is under way");
         self.replies.take_route(Route::Pinned);
@@ -301,7 +301,7 @@ impl Session {
 
     /// Whether requests are in flight on the pinned connection.
     #[must_use]
-    pub fn asks_lease(&self) -> bool {
+    pub fn has_pinned_requests(&self) -> bool {
         self.replies.waits_for_pinned()
     }
 
@@ -372,7 +372,7 @@ impl Session {
 
     /// The pinned connection is given back or closed, with nothing in flight there.
     pub fn handle_lease_gone(&mut self) {
-        debug_assert!(!self.asks_lease(), "requests on it are not answered");
+        debug_assert!(!self.has_pinned_requests(), "requests on it are not answered");
         self.lose_lease();
     }
 
@@ -433,7 +433,7 @@ impl Session {
         self.listening.subscribes()
     }
 
-    /// Whether what the pinned connection says passes unread.
+    /// Whether what arrives on the pinned connection passes unread.
     #[must_use]
     #[inline(always)]
     pub fn is_streaming(&self) -> bool {
@@ -469,7 +469,7 @@ impl Session {
         self.user.policy(access, &self.roster, &self.entry)
     }
 
-    /// What is queued was judged by rules that are no longer in force (redis multi.c asks its ACL
+    /// What is queued was judged by rules that are no longer in force (redis multi.c checks its ACL
     /// again at EXEC).
     pub fn handle_new_policy(&mut self) {
         self.abort_transaction();

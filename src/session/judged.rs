@@ -1,4 +1,4 @@
-//! What a session says of a request.
+//! A session's judgement of a request.
 //!
 //! Owns: [`Judged`], [`Denial`]. Never knows: how it is judged, what becomes of it.
 
@@ -11,24 +11,24 @@ use crate::policy::Refusal;
 #[derive(Clone, Debug)]
 pub struct Judged {
     pub step: Step,
-    /// Which command it is, if it is one.
+    /// The command, if the request is one.
     pub command: Option<&'static Spec>,
     /// What came of an attempt to log in.
     pub authentication: Option<Login>,
     /// What the policy has against it.
     pub denial: Option<Denial>,
-    /// It has an answer of respgate's own: whether that is an error.
+    /// Whether respgate's own answer is an error, if respgate answers.
     pub answered: Option<bool>,
 }
 
 /// What a policy has against a request.
 #[derive(Clone, Copy, Debug)]
 pub enum Denial {
-    /// It is refused.
+    /// The request is refused.
     Refused(Refusal),
-    /// It passes only because a rule is observed: that rule's refusal.
+    /// The request passes because the rule of this refusal is only observed.
     Observed(Refusal),
-    /// It is a driver's question that no server knows: the answer is an error of the server's own kind.
+    /// The request is a driver's probe that no server knows: the answer is an error of the server's own kind.
     Probe,
 }
 

@@ -31,7 +31,7 @@ impl LargeReplies {
         self.left = 0;
     }
 
-    /// As [`Self::forget`]; whether there was anything to forget.
+    /// Like [`Self::forget`]; returns whether there was anything to forget.
     pub(super) const fn forgo(&mut self) -> bool {
         std::mem::replace(&mut self.left, 0) > 0
     }

@@ -25,7 +25,7 @@ pub(super) struct Late {
 }
 
 impl Late {
-    /// It is sent: the client that it names receives invalidations.
+    /// The command is sent: the client that it names receives invalidations.
     pub(super) fn aim(&self, session: &Session) {
         if let Some(target) = &self.target {
             target.become_target(session.listening.names().cloned());

@@ -15,7 +15,7 @@ use crate::policy::{Limit, Refusal};
 #[derive(Debug)]
 pub(super) struct Limiter {
     usage: RefCell<LimitUsage<Rc<Turn>>>,
-    /// It counts the commands of one client alone.
+    /// The limiter counts the commands of one client alone.
     is_own: bool,
 }
 
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn leaving_the_line_costs_the_same_wherever_a_turn_is() {
+    fn place_given_up_costs_the_same_wherever_it_is() {
         const WAITERS: usize = 20_000;
         let orders: [fn(Vec<Waiter>) -> Vec<Waiter>; 3] = [
             |all| all,

@@ -1,4 +1,4 @@
-//! Which limiters apply to a client: those that it shares, and its own, which are kept when it disconnects.
+//! The limiters that apply to a client: those that it shares, and its own, which are kept when it disconnects.
 //!
 //! A limit per client would be none if a new connection brought a new bucket. So what a connection has used of
 //! its own limiters is kept when it ends, and the next connection of the same peer takes it over. As many
@@ -84,7 +84,7 @@ impl Limiters {
         self.all.iter()
     }
 
-    /// When a login may be sent whose outcome the server says.
+    /// When a login may be sent whose outcome the server decides.
     pub(super) fn next_login_at(&self, now: Instant) -> Instant {
         self.logins.as_ref().map_or(now, |logins| logins.get().next_at(now))
     }

@@ -30,7 +30,7 @@ pub struct Listed {
     pub blocked: bool,
 }
 
-/// Which clients are meant: those that meet every condition.
+/// A choice of clients: those that meet every condition.
 #[derive(Clone, Debug, Default)]
 pub struct Choice {
     pub id: Option<u64>,
@@ -139,7 +139,7 @@ impl Roster {
         (listed, count)
     }
 
-    /// Disconnects the clients that are meant; says how many.
+    /// Disconnects the clients that are meant; returns how many.
     pub fn disconnect(&self, choice: &Choice) -> usize {
         let chosen = self.chosen(choice);
         chosen.iter().for_each(|entry| self.kill(entry));

@@ -55,7 +55,7 @@ impl Listening {
         self.replication != Replication::No
     }
 
-    /// Whether what the pinned connection says passes unread.
+    /// Whether what arrives on the pinned connection passes unread.
     pub(super) fn is_streaming(&self) -> bool {
         self.replication == Replication::Streaming
     }

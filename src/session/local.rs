@@ -1,7 +1,7 @@
 //! Commands that respgate answers itself, because the answer is about the client's connection and
 //! the client's connection is respgate's.
 //!
-//! Owns: what CLIENT says of this session. Never knows: upstream connections, other sessions.
+//! Owns: what CLIENT answers about this session. Never knows: upstream connections, other sessions.
 
 use bytes::BytesMut;
 

@@ -45,16 +45,16 @@ pub(super) fn hold_at_server(
     request: &Request<'_>,
     ctx: &Context<'_>,
 ) -> Option<Step> {
-    let says_who =
+    let has_login =
         spec.effect == Effect::Auth || (spec.effect == Effect::Hello && request.len() > 2);
-    if !says_who || !ctx.auth.is_off() {
+    if !has_login || !ctx.auth.is_off() {
         return None;
     }
     let until = user.hold_unjudged(|| ctx.limiters.next_login_at(ctx.now));
     (ctx.now < until).then_some(Step::Pause(until))
 }
 
-/// What a request says to log in: a user and a password, in HELLO perhaps several.
+/// What a request contains to log in: a user and a password, in HELLO perhaps several.
 fn credentials<'a>(
     spec: &Spec,
     request: &'a Request<'a>,

@@ -3,7 +3,7 @@
 //! Owns: the way of a request through the files below. Never knows: tokio, sockets, connections,
 //! clocks; time and the outcome of every wait are arguments.
 //!
-//! `interface` is what the shell calls. `request` asks everything that is to be asked and sends each kind of
+//! `interface` is what the shell calls. `request` checks everything that is to be checked and sends each kind of
 //! command to its file: `forward`, `hello`, `local`, `multi`, `pubsub`, `script`, `key_scan`, `track`; `dedicated` those of a
 //! client with a connection of its own. `reply` takes what the server answers. `state` is what they share: the
 //! parts of a session, each a type with a file of its own (`user`, `dialect`, `watch`, `listening`, `replies`,

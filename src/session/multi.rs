@@ -72,7 +72,7 @@ pub(super) fn may_transact(session: &mut Session, ctx: &mut Context<'_>) -> Resu
     if let Some(taken) = taken {
         ctx.multi_permission.note(taken);
     }
-    // Where it is unknown, the reply of the transaction says it.
+    // Where it is unknown, the reply of the transaction shows it.
     Ok(taken != Some(false))
 }
 

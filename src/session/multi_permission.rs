@@ -17,7 +17,7 @@ impl MultiPermission {
         self.0
     }
 
-    /// What the reply to EXEC says of the MULTI before it.
+    /// What the reply to EXEC shows of the MULTI before it.
     pub(super) fn said(exec: &[u8]) -> Option<bool> {
         let refused = exec.starts_with(b"-NOPERM") || exec.starts_with(b"-ERR EXEC without MULTI");
         if refused { Some(false) } else { exec.starts_with(b"*").then_some(true) }

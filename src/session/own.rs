@@ -19,7 +19,7 @@ enum Multi {
 /// What is known of a session's own connection besides what every session has.
 #[derive(Debug, Default)]
 pub(super) struct Own {
-    /// It carries what cannot be made again on another connection.
+    /// The connection carries what cannot be made again on another one.
     bound: bool,
     multi: Multi,
     /// MULTI that are not answered yet.
@@ -30,7 +30,7 @@ pub(super) struct Own {
     /// them that change what is known here.
     queued: u32,
     specials: Vec<(u32, ExecFixup)>,
-    /// Those that only read.
+    /// Queued commands that only read.
     reads: Vec<u32>,
     /// A new connection does not know the client's name yet.
     nameless: bool,
@@ -57,11 +57,11 @@ struct Sent {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct SentCommand {
     pub bytes: u64,
-    /// It changes what is known here.
+    /// The command changes what is known here.
     pub special: bool,
     /// Where it goes, if it is a SELECT.
     pub database: Option<u32>,
-    /// It subscribes, to so many patterns.
+    /// The command subscribes, to so many patterns.
     pub subscribes: bool,
     pub patterns: usize,
 }
@@ -73,7 +73,7 @@ pub(super) enum OwnReply {
     /// `+QUEUED`, or why not.
     Queued {
         special: Option<Box<ExecFixup>>,
-        /// It only reads, behind a command that subscribes.
+        /// The command only reads, behind one that subscribes.
         reads: bool,
     },
     /// EXEC's, when a queued command changes what is known here.

@@ -44,8 +44,8 @@ pub(super) fn sent_to_own(
         return as_it_is(None);
     }
     if spec.effect == Effect::Hello && ctx.auth.is_off() {
-        let (greeted, says_who) = own_state::read_hello(session, request, ctx);
-        if says_who {
+        let (greeted, has_login) = own_state::read_hello(session, request, ctx);
+        if has_login {
             session.own.get_or_insert_default().bind();
         }
         return as_it_is(Some(ExecFixup::Hello(greeted)));

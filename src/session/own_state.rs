@@ -1,4 +1,4 @@
-//! What a client says of its connection, where that is its own at the server.
+//! What a client sets on its connection, where that is its own at the server.
 //!
 //! Owns: which commands go there, what they leave there. Never knows: transactions, how a request is dispatched.
 
@@ -75,7 +75,7 @@ pub(super) fn is_numbered(session: &Session, ctx: &Context<'_>) -> bool {
     session.own.is_some() && ctx.policy.is_unbounded()
 }
 
-/// What HELLO asks for, where the server judges it: the protocol, a name, whether as another user.
+/// The settings of a HELLO, where the server judges it: the protocol, a name, whether as another user.
 pub(super) fn read_hello(
     session: &Session,
     request: &Request<'_>,
@@ -86,10 +86,10 @@ pub(super) fn read_hello(
         Some(b"3") => Protocol::Resp3,
         Some(_) | None => session.dialect.protocol(),
     };
-    let (mut name, mut says_who, mut at) = (None, false, 2);
+    let (mut name, mut has_login, mut at) = (None, false, 2);
     while let Some(option) = request.arg(at) {
         if option.eq_ignore_ascii_case(b"auth") {
-            says_who = true;
+            has_login = true;
             at += 3;
         } else if option.eq_ignore_ascii_case(b"setname") {
             name = request.arg(at + 1).map(<[u8]>::to_vec);
@@ -99,5 +99,5 @@ pub(super) fn read_hello(
         }
     }
     let is_numbered = is_numbered(session, ctx);
-    (Greeted { protocol, name, user: None, is_numbered }, says_who)
+    (Greeted { protocol, name, user: None, is_numbered }, has_login)
 }

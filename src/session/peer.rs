@@ -17,7 +17,7 @@ pub enum Origin {
     Network([u8; 8]),
 }
 
-/// What the connection proves of a client before it says anything.
+/// What the connection proves of a client before it sends anything.
 #[derive(Clone, Debug, Default)]
 pub enum PeerIdentity {
     #[default]
@@ -28,7 +28,7 @@ pub enum PeerIdentity {
     Certificate(Arc<PeerCertificate>),
 }
 
-/// A certificate, as far as it says whose it is.
+/// A certificate, as far as it shows whose it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerCertificate {
     pub names: Vec<San>,
@@ -58,7 +58,7 @@ impl PeerCertificate {
 /// A client as it comes in.
 #[derive(Clone, Debug)]
 pub struct Peer {
-    /// Where its connection begins and where it ends, as CLIENT LIST says it (redis networking.c
+    /// Where its connection begins and where it ends, as CLIENT LIST shows it (redis networking.c
     /// `genClientAddrString`).
     pub address: Box<str>,
     pub local: Box<str>,

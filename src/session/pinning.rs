@@ -11,7 +11,7 @@ pub(super) enum Pinning {
     No,
     /// Its replies are large: a pinned connection is welcome, not needed.
     Large,
-    /// It watches keys there. Without the connection they may change unseen, and EXEC says so.
+    /// The session watches keys there. Without the connection they may change unseen, and EXEC fails.
     Watching,
     /// State is there that cannot be had again: the session ends with the connection.
     Living(Cause),

@@ -86,7 +86,7 @@ impl BlockEnd {
 enum Content {
     /// The whole reply, from respgate or before its turn: it goes when those before it are gone.
     Arrived(Box<[u8]>),
-    /// It waits for the server.
+    /// The reply is expected from the server.
     Waiting(Remote),
     /// The client's connection is closed here.
     Cut,
@@ -254,7 +254,7 @@ impl ReplyQueue {
     }
 
     /// Whether anything that waits in line will reach the client.
-    pub(super) fn will_speak(&self) -> bool {
+    pub(super) fn will_reply(&self) -> bool {
         self.places.iter().any(|place| !place.silent)
     }
 

@@ -1,6 +1,6 @@
-//! Which command a client has sent last.
+//! The command that a client has sent last.
 //!
-//! Owns: [`RecentCommands`]. Never knows: what it asks.
+//! Owns: [`RecentCommands`]. Never knows: its arguments.
 
 use crate::command::Spec;
 

@@ -9,6 +9,6 @@ pub(super) enum Replication {
     No,
     /// The server knows the client's REPLCONF.
     Announced,
-    /// After SYNC or PSYNC: what the server says passes as it comes.
+    /// After SYNC or PSYNC: what the server sends passes as it comes.
     Streaming,
 }

@@ -115,7 +115,7 @@ impl Replies {
     }
 
     /// Since when the oldest request on the pinned connection waits for its reply; one that blocks does
-    /// not before the time is over that it asks for, which may be in the future. `None` when it may for ever.
+    /// not before the time is over that it waits for, which may be in the future. `None` when it may for ever.
     pub(super) fn pinned_since(&self) -> Option<Instant> {
         let front = self.queue.peek().filter(|_| self.is_pinned())?;
         match (front.class, self.block) {

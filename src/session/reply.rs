@@ -47,23 +47,23 @@ pub(super) fn take(
     pass_on(session, chunk, kind, done, out)
 }
 
-/// What the session makes of a piece of whatever the pinned connection says.
+/// How the session sorts a piece of what arrives on the pinned connection.
 #[derive(Debug)]
 pub enum Sorted {
-    /// It belongs to a reply.
+    /// The piece belongs to a reply.
     Reply,
-    /// It completes this one, of which it was not known before whether it is a reply.
+    /// The piece completes this frame, of which it was not known before whether it is a reply.
     Frame(BytesMut),
-    /// It is kept until that can be known.
+    /// The piece is kept until it is known whether the frame is a reply.
     Kept,
-    /// It is the last of what acknowledges the oldest request.
+    /// The piece is the last of what acknowledges the oldest request.
     Acknowledged(Completed),
-    /// It is no reply, or belongs to one behind its end, which it may have completed.
+    /// The piece is no reply, or belongs to one behind its end, which it may have completed.
     Unasked(Option<Completed>),
 }
 
-/// Whether a piece of what the pinned connection says belongs to a reply. Messages, acknowledgements and lines of
-/// MONITOR do not, which their whole says.
+/// Whether a piece of what arrives on the pinned connection belongs to a reply. Messages, acknowledgements and lines of
+/// MONITOR do not, which only the whole frame shows.
 pub(super) fn sort(
     session: &mut Session,
     chunk: &[u8],
@@ -81,7 +81,7 @@ pub(super) fn sort(
     take_unasked(session, kind, &frame, out).unwrap_or(Sorted::Frame(frame))
 }
 
-/// Whether nothing but the reply to the oldest request can be what the pinned connection says.
+/// Whether nothing but the reply to the oldest request can be what arrives on the pinned connection.
 fn expects_replies_alone(session: &Session, kind: u8) -> bool {
     let confusing = session.listening.confuses_replies() || kind == b'>';
     let continued = |front: &Remote| matches!(&front.expect, Expect::Exec(e) if e.has_begun());
@@ -111,7 +111,7 @@ pub(super) fn note_passed(
     if done { finish(session, kind == b'-' || kind == b'!', out) } else { None }
 }
 
-/// What the pinned connection says, if it is no reply.
+/// What arrives on the pinned connection, if it is no reply.
 fn take_unasked(
     session: &mut Session,
     kind: u8,
@@ -267,7 +267,7 @@ fn handle_reply_frame(
     let front = session.replies.queue.front()?;
     match std::mem::replace(&mut front.expect, Expect::Plain) {
         Expect::Plain | Expect::Exec(_) => {}
-        Expect::Block => distrust_exec(session, frame),
+        Expect::Block => note_exec_failure(session, frame),
         Expect::Hidden => {
             (hidden, own) = (true, true);
             // It still watches: a later EXEC there would answer nil without a reason.
@@ -320,7 +320,7 @@ fn handle_reply_frame(
     finish(session, error, out).map(|completed| Completed { own, ..completed })
 }
 
-/// A setting of the connection was asked for; it is switched if the server says so.
+/// A setting of the connection was asked for; it is switched if the server accepts it.
 fn take_manner(session: &mut Session, switched: Option<(&'static Spec, bool)>) {
     session.residue.note(Residue::Dirty);
     if let Some((spec, on)) = switched {
@@ -335,7 +335,7 @@ fn take_executed(
     silent: bool,
     out: &mut BytesMut,
 ) -> Option<Completed> {
-    distrust_exec(session, frame);
+    note_exec_failure(session, frame);
     if !array::complete_exec(session, &mut executed, frame, silent, out) {
         // What did not fit into the array follows behind it.
         session.replies.queue.front()?.expect = Expect::Exec(executed);
@@ -350,7 +350,7 @@ fn take_executed(
 }
 
 /// After an EXEC that failed in any way but one, its connection may still watch or queue.
-fn distrust_exec(session: &mut Session, frame: &[u8]) {
+fn note_exec_failure(session: &mut Session, frame: &[u8]) {
     let failed = frame.starts_with(b"-") && !frame.starts_with(b"-EXECABORT");
     session
         .residue

@@ -37,7 +37,7 @@ impl RequestScratch {
         }
     }
 
-    /// A refusal of the next request says that it is the audit event of this id.
+    /// A refusal of the next request carries the id of this audit event.
     pub const fn refer_to(&mut self, event: Option<u64>) {
         self.reference = event;
     }

@@ -8,7 +8,7 @@ use super::pinning::Pinning;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Residue {
     #[default]
-    /// It is as if it had never been lent.
+    /// The connection is as if it had never been lent.
     Clean,
     /// State that another session must not meet: it is closed once it is not needed.
     Dirty,
@@ -32,9 +32,9 @@ impl Residue {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LeaseFate {
     Keep,
-    /// It is as if it had never been lent.
+    /// The connection is as if it had never been lent.
     Return,
-    /// It carries state of this session.
+    /// The connection carries state of this session.
     Drop,
 }
 

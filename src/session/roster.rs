@@ -17,7 +17,7 @@ use crate::resp::Protocol;
 use crate::telemetry::ClientDisconnect;
 use crate::traffic::Server;
 
-/// What `flags=` says of a client, in the order of the letters (redis networking.c
+/// What `flags=` shows of a client, in the order of the letters (redis networking.c
 /// `catClientInfoString`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Marks(u16);
@@ -135,22 +135,22 @@ pub struct ClientEntry {
     figures: RefCell<Figures>,
     pub(super) client_info: RefCell<Option<Box<ClientInfo>>>,
     pub(super) user: RefCell<Name>,
-    /// Which policy is in force for it; only clients of the same one know of each other.
+    /// The policy in force for the client; only clients of the same one see each other.
     policy: Cell<usize>,
     killed: Cell<bool>,
     /// Why its connection is to end at the next boundary between replies, and when at the latest.
     retired: Cell<Option<(ClientDisconnect, Instant)>>,
     /// Either of both.
     is_to_end: Cell<bool>,
-    /// What an operator has denied to it; the first says whether there is anything.
+    /// What an operator has denied to it; the first is whether there is anything.
     is_blocked: Cell<bool>,
     blocked: RefCell<Option<Blocked>>,
     /// More is denied to it than before.
     newly_blocked: Cell<bool>,
     aimed: Cell<bool>,
-    /// It receives another client's invalidations, on its pinned connection.
+    /// The client receives another one's invalidations, on its pinned connection.
     target: Cell<bool>,
-    /// It is to receive another client's invalidations, and has no pinned connection yet.
+    /// The client is to receive another one's invalidations, and has no pinned connection yet.
     wanted: Cell<bool>,
     /// The prefix of those keys.
     names: RefCell<Option<Arc<Prefix>>>,
@@ -267,7 +267,7 @@ impl ClientEntry {
         self.aimed.get()
     }
 
-    /// It has another pinned connection.
+    /// The client has another pinned connection.
     pub fn forget_aim(&self) {
         self.aimed.set(false);
     }
@@ -289,7 +289,7 @@ impl ClientEntry {
         self.wanted.get()
     }
 
-    /// It has one, which stays, or cannot have any.
+    /// The client has a pinned connection, which stays, or cannot have any.
     pub fn end_want(&self, stays: bool) {
         if self.wanted.take() {
             self.target.set(stays);

@@ -43,7 +43,7 @@ pub(super) fn guarded(ctx: &Context<'_>) -> Result<Option<Guarded>, Option<Guard
 ///
 /// # Errors
 ///
-/// As [`guarded`].
+/// The errors of [`guarded`].
 pub(super) fn guard_script(
     session: &Session,
     what: command::Script,
@@ -64,7 +64,7 @@ pub(super) fn guard_script(
                 None => Shaped::Named(None),
             }
         }
-        command::Script::Asks => {
+        command::Script::Exists => {
             let Some(guarded) = guarded(ctx)? else { return Ok(()) };
             let name = |named| {
                 let script = ctx.scripts.find(Sha1::parse(named)?)?;
@@ -138,7 +138,7 @@ fn may_call(session: &Session, request: &Request<'_>, ctx: &Context<'_>) -> bool
     !queued && !pipelines && request.announced().is_none() && !is_large(request, ctx)
 }
 
-/// The request at hand has been dealt with: what it says about scripts.
+/// The request at hand has been dealt with: what it shows about scripts.
 pub(super) fn note_script(spec: &Spec, request: &Request<'_>, ctx: &mut Context<'_>) {
     match spec.script {
         // A guarded one is known already.

@@ -42,8 +42,8 @@ struct Entry {
     losses: u64,
     /// What the server calls it behind a guard; those asked for last.
     names: Vec<Behind>,
-    /// It always goes with its text: the server permits no `EVALSHA`, or the script itself could answer
-    /// what a server does that does not have it.
+    /// The script is always sent with its text: the server permits no `EVALSHA`, or the script itself could answer like
+    /// a server that does not have it.
     needs_text: bool,
 }
 
@@ -68,8 +68,8 @@ struct Behind {
     sent: Option<u64>,
 }
 
-/// That a session has seen a script run: true as long as no session finds it lost and the server is the
-/// same ([`super::Context::epoch`]).
+/// A script that a session has seen run: valid as long as no session finds it lost and the server is the same
+/// ([`super::Context::epoch`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct SeenScript {
     id: u64,
@@ -81,7 +81,7 @@ struct SeenScript {
 #[derive(Debug, Default)]
 pub(super) struct SeenScripts(Vec<SeenScript>);
 
-/// What a reply says of a script, for all sessions.
+/// What a reply shows of a script, for all sessions.
 #[derive(Debug)]
 pub(super) struct ScriptNews {
     script: Rc<Script>,
@@ -300,7 +300,7 @@ impl NoscriptRetry {
         self.news(ScriptOutcome::Ran { epoch: self.epoch })
     }
 
-    /// The script answers the error `line`: what that says of it, if it was not executed.
+    /// The script answers the error `line`: what that shows of it, if it was not executed.
     pub(super) fn lost(&self, line: &[u8]) -> Option<ScriptNews> {
         if line.starts_with(LOST) {
             return Some(self.news(ScriptOutcome::Lost { needs_text: false }));

@@ -121,7 +121,7 @@ impl Session {
         }
     }
 
-    /// As if the client had just connected: what is not named here begins anew.
+    /// Resets the session to that of a client that has just connected: what is not named here begins anew.
     pub(super) fn begin_anew(&mut self, auth: &Auth, has_lease: bool) {
         debug_assert!(self.in_flight() == 0 && !self.awaited.is_any(), "a reply would be lost");
         self.entry.end_target();
@@ -157,7 +157,7 @@ impl Session {
             farewell: false,
         };
         debug_assert!(!self.pinning().binds(), "it begins without a connection of its own");
-        debug_assert!(self.key() == Dialect::default().key(), "it speaks as before");
+        debug_assert!(self.key() == Dialect::default().key(), "it has the protocol of before");
         self.check_invariants();
     }
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 pub(crate) use crate::telemetry::PinCause as Cause;
 use crate::traffic::{PoolKey, Skips, Ticket};
 
-/// Which connection carries a request.
+/// The connection that carries a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
     Shared(PoolKey),
@@ -19,7 +19,7 @@ pub enum Route {
 /// What the connection must do with the request just presented.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// It is dealt with: its reply is in its place, or none will come.
+    /// The request is dealt with: its reply is in its place, or none will come.
     Done,
     /// Send the request as it is.
     Send { route: Route, ticket: Ticket, retry: bool },

@@ -21,7 +21,7 @@ use crate::policy::Strip;
 use crate::resp::{Request, RequestLimits, RequestScanner, Scan, encode, number};
 use crate::traffic::Skips;
 
-/// A number that no client of a server has: of it the server says in its own words, and at its own
+/// A number that no client of a server has: of it the server reports in its own words, and at its own
 /// moment, that there is no such client.
 const NOBODY: i64 = i64::MAX;
 
@@ -230,12 +230,12 @@ pub(super) fn redirects(request: &Request<'_>) -> bool {
     request.args().skip(3).any(|option| is_word(option, b"redirect"))
 }
 
-/// Whether a CLIENT TRACKING asks for it.
+/// Whether a CLIENT TRACKING turns it on.
 pub(super) fn turns_on(request: &Request<'_>) -> bool {
     request.arg(2).is_some_and(|word| word.eq_ignore_ascii_case(b"on"))
 }
 
-/// Whether it asks for all keys, read or not.
+/// Whether CLIENT TRACKING is for all keys, read or not.
 pub(super) fn is_broad(request: &Request<'_>) -> bool {
     request.args().skip(3).any(|word| is_word(word, b"bcast"))
 }

@@ -29,11 +29,11 @@ enum Mode {
     #[default]
     Off,
     On {
-        /// It receives invalidations of all keys, read or not.
+        /// The client receives invalidations of all keys, read or not.
         broadcast: bool,
         /// The client that receives its invalidations; 0 is itself.
         redirect: i64,
-        /// That client is gone.
+        /// The client that receives the invalidations has disconnected.
         is_broken: bool,
     },
 }
@@ -113,7 +113,7 @@ impl Tracking {
         out.extend_from_slice(rest);
     }
 
-    /// Takes a push that says that the client which received the invalidations is gone.
+    /// Takes a push that reports that the client which received the invalidations is gone.
     pub(super) fn take_broken(&mut self, frame: &[u8], out: &mut BytesMut) -> bool {
         if !frame.starts_with(BROKEN) {
             return false;

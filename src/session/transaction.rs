@@ -25,7 +25,7 @@ pub(super) struct Transaction {
     /// One of them may write.
     writes: bool,
     specials: Vec<(u32, ExecFixup)>,
-    /// It subscribes: what comes behind may bring messages.
+    /// A queued command subscribes: what comes behind it may bring messages.
     receives_messages: bool,
     /// Commands behind that which only read.
     reads: Vec<u32>,
@@ -91,7 +91,7 @@ pub(super) enum ExecFixup {
     /// Executed there; on success the session tracks keys, or not any more. `redirect` is the client
     /// that shall receive them.
     Tracking { on: bool, broadcast: bool, redirect: i64 },
-    /// Executed there; on success the session is another user's, or speaks another protocol.
+    /// Executed there; on success the session is another user's, or uses another protocol.
     Hello(Greeted),
     /// Executed there; on success a setting of the connection is switched.
     Manner(&'static Spec, bool),
@@ -99,12 +99,12 @@ pub(super) enum ExecFixup {
     Announced,
     /// Executed there; the answer names a client by its number, and perhaps keys.
     Renamed(Option<Strip>),
-    /// It names another client, whose number at the server is looked up when the transaction is sent:
-    /// it is at this place of the wire.
+    /// The command names another client, whose number at the server is looked up when the transaction is sent; the
+    /// number is at this place of the wire.
     Late { at: usize, request: RequestBuf },
     /// CLIENT REPLY; on the wire a PING takes its place.
     Reply(Talk),
-    /// It is not answered; on the wire a PING takes its place.
+    /// The command is not answered; on the wire a PING takes its place.
     Mute,
     /// Decided when it was queued; on the wire a PING takes its place.
     Said(Box<[u8]>),
@@ -116,7 +116,7 @@ pub(super) enum ExecFixup {
     Swallow,
 }
 
-/// What CLIENT REPLY asks for.
+/// The setting of CLIENT REPLY.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Talk {
     On,

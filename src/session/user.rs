@@ -17,7 +17,7 @@ use crate::policy::Policy;
 pub(super) struct ClientUser {
     name: Name,
     authenticated: bool,
-    /// It may have changed since [`Self::take_is_new`] was last called.
+    /// The user may have changed since [`Self::take_is_new`] was last called.
     is_new: bool,
     /// Outcome of the last login, until it is read.
     login: Option<Login>,

@@ -1,4 +1,4 @@
-//! Which keys a client watches, and whether one of them may have changed unseen.
+//! The keys that a client watches, and whether one of them may have changed unseen.
 //!
 //! Owns: [`Watch`]. Never knows: WATCH and EXEC, connections.
 

@@ -11,7 +11,7 @@ use super::number::{Counter, Lazy, Series, Sharded, pair, parts};
 use crate::base::limits;
 use crate::base::rule::Rule;
 
-/// Which command was refused, as it is shown.
+/// The refused command, as it is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
     /// A command that is never shown as another one.
@@ -25,7 +25,7 @@ pub enum Refused {
 struct Entry {
     command: &'static str,
     rule: Rule,
-    /// It takes one of the places that are kept.
+    /// The pair takes one of the places that are kept.
     kept: bool,
 }
 
@@ -34,7 +34,7 @@ struct Entry {
 /// the rest are `other`.
 #[derive(Debug)]
 pub struct Denied<const SHARED: usize> {
-    /// Which pair has which place, for all writers; filled from the front.
+    /// The places of pairs, for all writers; filled from the front.
     entries: Arc<[OnceLock<Entry>]>,
     /// By place.
     counts: Box<[Counter]>,

@@ -84,7 +84,7 @@ impl<S: Scale> Histogram<S> {
         self.observe_many(value, 1);
     }
 
-    /// As `n` times [`Histogram::observe`], for a batch that shares one clock reading.
+    /// Counts like `n` calls of [`Histogram::observe`], for a batch that shares one clock reading.
     #[inline]
     pub fn observe_many(&self, value: S::Value, n: u64) {
         let raw = S::raw(value);

@@ -1,4 +1,4 @@
-//! Which keys are used most, and which hold the most, by policy.
+//! The keys that are used most, and those that hold the most, by policy.
 //!
 //! Owns: [`HotKeys`]: what is sampled, for how long it counts. Never knows: clocks, how keys are shown.
 

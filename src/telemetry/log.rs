@@ -85,7 +85,7 @@ impl fmt::Display for LogError {
 impl std::error::Error for LogError {}
 
 /// Installs the log of the process, to standard error. Colours only for people: on a terminal, and
-/// unless `NO_COLOR` says otherwise.
+/// unless `NO_COLOR` is set.
 pub(super) fn install(
     settings: &config::Telemetry,
     metrics: &Arc<Metrics>,

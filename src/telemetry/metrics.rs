@@ -260,7 +260,7 @@ metrics! {
     /// Answers while the server could not be reached, where the policy has `degraded = "miss"`: reads answered as by a
     /// server without data, and errors.
     writer degraded_replies_total: By<DegradedReply, Counter>,
-    /// When the password for the server expires, where `password_command` says so.
+    /// When the password for the server expires, where `password_command` prints it.
     process credential_expiry_timestamp_seconds: Timestamp,
     /// Commands the server did not answer in time.
     writer upstream_timeouts_total: Counter,
@@ -306,11 +306,11 @@ impl Metrics {
         TextEncoder::new().encode_to_string(&self.families())
     }
 
-    /// As [`Metrics::render`], of the metrics that the profile shows.
+    /// Like [`Metrics::render`], of the metrics that the profile shows.
     ///
     /// # Errors
     ///
-    /// None in practice, as there.
+    /// None in practice, as of [`Metrics::render`].
     pub fn scrape(&self) -> Result<String, prometheus::Error> {
         TextEncoder::new().encode_to_string(&self.scraped())
     }

@@ -69,7 +69,7 @@ impl Telemetry {
     ///
     /// # Errors
     ///
-    /// As [`Telemetry::start`].
+    /// The errors of [`Telemetry::start`].
     pub fn silent(settings: &config::Telemetry) -> Result<Self, LogError> {
         let metrics = Arc::new(Metrics::default());
         metrics.profile.set(settings.metrics);

@@ -18,7 +18,7 @@ pub(crate) trait Names {
 
 /// One `S` for each of the first `MAX` names; all further names share one, `other`.
 pub struct Named<N, S, const MAX: usize> {
-    /// Which name has which place, for all writers.
+    /// The places of names, for all writers.
     names: Arc<Mutex<Vec<Box<str>>>>,
     /// By place.
     series: Mutex<Vec<Arc<S>>>,

@@ -234,7 +234,7 @@ impl Series for Level {
     }
 }
 
-/// Yes or no, as 1 or 0; of several writers, whether one says yes.
+/// Yes or no, as 1 or 0; of several writers, whether one has set it.
 #[derive(Debug, Default)]
 pub struct Flag(Level);
 

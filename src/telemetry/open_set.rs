@@ -43,7 +43,7 @@ impl Series for Certificates {
     }
 }
 
-/// Which of several states is the present one: 1 for it, 0 for the others.
+/// The present one of several states: 1 for it, 0 for the others.
 pub struct StateSet<L>(AtomicUsize, PhantomData<fn(L)>);
 
 impl<L: Label> StateSet<L> {

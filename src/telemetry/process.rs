@@ -1,4 +1,4 @@
-//! What the kernel says about this process, in the names every Prometheus client uses.
+//! What the kernel reports about this process, in the names every Prometheus client uses.
 //!
 //! Owns: [`Process`]. Never knows: respgate. Off Linux, or without `/proc`, it is silent.
 

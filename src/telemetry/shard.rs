@@ -43,7 +43,7 @@ pub(crate) struct Shards<C>(Mutex<Sets<C>>);
 #[derive(Debug)]
 struct Sets<C> {
     all: Vec<Arc<C>>,
-    /// Those without a writer.
+    /// The sets without a writer.
     free: Vec<Arc<C>>,
 }
 

@@ -1,7 +1,7 @@
 //! Carries finished log lines to their output on a thread of its own, so that a slow reader of the
 //! log never stops the proxy.
 //!
-//! Owns: [`Sink`]. Never knows: what a line says.
+//! Owns: [`Sink`]. Never knows: the content of a line.
 
 use std::io::{self, Write};
 use std::sync::Arc;

@@ -70,7 +70,7 @@ impl std::fmt::Debug for Issued {
 }
 
 impl Issued {
-    /// Writes `NAME.crt` (mode 0644) and `NAME.key` (mode 0600) and says where they are.
+    /// Writes `NAME.crt` (mode 0644) and `NAME.key` (mode 0600) and returns where they are.
     ///
     /// # Errors
     ///

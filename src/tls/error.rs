@@ -147,7 +147,7 @@ impl Fault {
         )
     }
 
-    /// What is wrong, in words for the documents; a [`TlsError`] says it of the case at hand.
+    /// What is wrong, in words for the documents; a [`TlsError`] has it for the case at hand.
     #[must_use]
     #[rustfmt::skip]
     pub const fn cause(self) -> &'static str {
@@ -194,8 +194,8 @@ impl Fault {
             Self::BadList => "a list of revoked certificates cannot be used",
             Self::ListExpired => "a list of revoked certificates has expired",
             Self::ServerRevoked => "the server's certificate is revoked",
-            Self::ServerStatusUnknown => "no list says whether the server's certificate is revoked",
-            Self::PeerStatusUnknown => "no list says whether an application's certificate is revoked",
+            Self::ServerStatusUnknown => "no list shows whether the server's certificate is revoked",
+            Self::PeerStatusUnknown => "no list shows whether an application's certificate is revoked",
             Self::PeerBlocked => "an operator has blocked the application's certificate",
             Self::PeerWithout => "an application shows no certificate",
             Self::PeerUntrusted => "an application's certificate is signed by an unknown CA",
@@ -204,7 +204,7 @@ impl Fault {
             Self::PeerName => "an application's certificate has none of the permitted names",
             Self::PeerCertificate => "an application's certificate cannot be used",
             Self::PeerRevoked => "an application's certificate is revoked",
-            Self::PeerPlaintext => "an application speaks without TLS to a listener with TLS",
+            Self::PeerPlaintext => "an application connects without TLS to a listener with TLS",
             Self::PeerIncompatible => "an application and the listener have no TLS version or cipher suite in common",
             Self::PeerAlert => "an application ended the handshake",
             Self::PeerSlow => "an application did not complete the handshake in time",
@@ -230,7 +230,7 @@ impl Fault {
             Self::Swapped => ("TLS-E005", "parse", "other",
                 "cert and key may be exchanged"),
             Self::EncryptedKey => ("TLS-E006", "unsupported", "other",
-                "respgate asks for no passphrase; decrypt it with: openssl pkey -in FILE -out FILE.plain, and protect the file by its mode"),
+                "respgate takes no passphrase; decrypt it with: openssl pkey -in FILE -out FILE.plain, and protect the file by its mode"),
             Self::BadCertificate => ("TLS-E007", "parse", "unsupported_cert",
                 "look at it with: openssl x509 -in FILE -noout -text"),
             Self::BadKey => ("TLS-E008", "parse", "other",
@@ -292,7 +292,7 @@ impl Fault {
             Self::ClientRevoked => ("TLS-E117", "probe_failed", "revoked",
                 "issue a new client certificate"),
             Self::Alert => ("TLS-E118", "probe_failed", "other",
-                "the server's log says why it refused the handshake"),
+                "the server's log has the reason"),
             Self::Closed => ("TLS-E119", "probe_failed", "io",
                 "check that the address is the server's tls-port and that no proxy between ends TLS"),
             Self::Broken => ("TLS-E120", "probe_failed", "other",
@@ -330,7 +330,7 @@ impl Fault {
             Self::PeerAlert => ("TLS-E210", "unsupported", "alert",
                 "give the application the CA of listener.tls.cert, and connect by a name of that certificate"),
             Self::PeerSlow => ("TLS-E211", "unsupported", "timeout",
-                "look for connections that send nothing; listener.tls.handshake_timeout says how long they may"),
+                "look for connections that send nothing; listener.tls.handshake_timeout is how long they may"),
             Self::PeerCrowded => ("TLS-E212", "unsupported", "overload",
                 "raise listener.tls.max_handshakes if so many applications connect at once"),
             Self::PeerClosed => ("TLS-E213", "io", "io",
@@ -360,7 +360,7 @@ impl TlsError {
         self.advice.as_deref().unwrap_or_else(|| self.fault.hint())
     }
 
-    /// Says what to do; FILE in a command to type is the file at hand.
+    /// What to do; FILE in a command to type is the file at hand.
     pub(super) fn advise(self, advice: impl Into<Cow<'static, str>>) -> Self {
         let mut advice = advice.into();
         let is_file = |path: &str| !path.is_empty() && !path.contains([' ', ':', '\'', '"']);
@@ -414,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn prints_on_one_line_and_the_hint_on_another() {
+    fn tls_error_is_on_one_line_and_its_hint_on_another() {
         let error = TlsError::new(Fault::Expired, "/a/tls.crt", "expired on Monday");
         assert_eq!(error.to_string(), "/a/tls.crt: expired on Monday (TLS-E011)");
         assert!(format!("{error:#}").contains("(TLS-E011)\n  hint: issue a new certificate"));

@@ -13,13 +13,13 @@ const EXPIRING_SHARE: u32 = 5;
 /// The state of a validity period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Expiry {
-    /// It begins after this time.
+    /// The period begins after this time.
     NotYet(Duration),
     /// Most of it is left.
     Fresh(Duration),
     /// Less than a fifth of it is left, and how much.
     Expiring(Duration),
-    /// It ended this long ago.
+    /// The period ended this long ago.
     Expired(Duration),
 }
 

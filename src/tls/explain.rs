@@ -12,7 +12,7 @@ use super::error::{Fault, TlsError};
 use super::expiry::calendar;
 use crate::config::{self, Authorities, TlsVersion};
 
-/// What our side of a handshake offers and asks for, as far as it explains a failure.
+/// What our side of a handshake offers and requires, as far as it explains a failure.
 #[derive(Clone, Debug)]
 pub struct Offer {
     /// The file of the client certificate, if there is one.
@@ -85,7 +85,7 @@ fn explain_tls(error: &Error, server: &str, offer: &Offer) -> TlsError {
         | Error::InappropriateMessage { .. }
         | Error::InappropriateHandshakeMessage { .. }
         | Error::PeerSentOversizedRecord => {
-            new(Fault::Broken, "the server answers otherwise than TLS says")
+            new(Fault::Broken, "the server does not answer according to TLS")
         }
         _ => new(Fault::Broken, "the TLS handshake failed"),
     }
@@ -100,15 +100,15 @@ pub(crate) fn plaintext(server: &str) -> TlsError {
 fn too_old(server: &str, offer: &Offer) -> TlsError {
     match offer.min_version {
         TlsVersion::V1_2 => {
-            let detail = "the server speaks neither TLS 1.3 nor TLS 1.2";
+            let detail = "the server supports neither TLS 1.3 nor TLS 1.2";
             TlsError::new(Fault::Incompatible, server, detail).advise(
                 "let the server offer TLS 1.2 or 1.3 (tls-protocols \"TLSv1.2 TLSv1.3\"); \
-                 respgate speaks no older version",
+                 respgate supports no older version",
             )
         }
         TlsVersion::V1_3 => {
             let detail =
-                "the server does not speak TLS 1.3, and upstream.tls.min_version asks for it";
+                "the server does not support TLS 1.3, and upstream.tls.min_version requires it";
             TlsError::new(Fault::Incompatible, server, detail).advise(
                 "let the server offer TLS 1.3 (tls-protocols), or set upstream.tls.min_version = \"1.2\"",
             )
@@ -207,14 +207,14 @@ fn explain_alert(alert: AlertDescription, server: &str, offer: &Offer) -> TlsErr
             (Fault::ClientRefused, "the server does not accept our certificate")
         }
         A::CertificateExpired => {
-            (Fault::ClientExpired, "the server says our certificate is expired or not yet valid")
+            (Fault::ClientExpired, "the server reports our certificate as expired or not yet valid")
         }
         A::CertificateRevoked => {
-            (Fault::ClientRevoked, "the server says our certificate is revoked")
+            (Fault::ClientRevoked, "the server reports our certificate as revoked")
         }
         A::ProtocolVersion => return too_old(server, offer),
         A::InsufficientSecurity => {
-            (Fault::Incompatible, "the server speaks no TLS suite that respgate does")
+            (Fault::Incompatible, "the server supports no TLS suite that respgate does")
         }
         A::UnrecognisedName => (Fault::ServerName, "the server does not know the name we ask for"),
         _ => {
@@ -236,7 +236,7 @@ fn explain_alert(alert: AlertDescription, server: &str, offer: &Offer) -> TlsErr
     }
 }
 
-/// As the registry of TLS calls it (RFC 8446, 6).
+/// The name of the alert in the registry of TLS (RFC 8446, 6).
 pub(super) fn alert_name(alert: AlertDescription) -> &'static str {
     use AlertDescription as A;
     match alert {

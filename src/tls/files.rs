@@ -57,7 +57,7 @@ fn settled<S: PartialEq, T>(
     Ok(None)
 }
 
-/// Which files make one set.
+/// The files that make one set.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Paths<'a> {
     pub(super) own: Option<&'a CertificateFiles>,
@@ -150,7 +150,7 @@ pub(super) fn system() -> Result<Vec<CertificateDer<'static>>, TlsError> {
         let detail = "this system has no certificates of public authorities";
         return Err(TlsError::new(Fault::NoSystem, "ca = \"system\"", detail));
     }
-    // They come in the order of the directory, which says nothing.
+    // They come in the order of the directory, which means nothing.
     found.sort_unstable_by(|a, b| a.as_ref().cmp(b.as_ref()));
     Ok(found)
 }

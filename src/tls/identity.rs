@@ -68,7 +68,7 @@ impl Identity {
         });
         let builder = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(provider::versions(settings.min_version))
-            .map_err(|_| TlsError::new(Fault::Refused, "", "no TLS version is left to speak"))?
+            .map_err(|_| TlsError::new(Fault::Refused, "", "no TLS version is left to use"))?
             .dangerous()
             .with_custom_certificate_verifier(verifier);
         let (mut config, client) = match client {

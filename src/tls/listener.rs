@@ -25,7 +25,7 @@ use crate::base::limits;
 use crate::base::live::Live;
 use crate::config::{AskClient, ListenerTls};
 
-/// Tickets after a handshake: an application that opens a connection asks with one.
+/// Tickets after a handshake: an application that opens a connection uses one.
 const TICKETS: usize = 1;
 
 /// One generation: certificate, key, accepted authorities and the sessions begun with them.
@@ -157,7 +157,7 @@ fn build(
     let verifier = verifier(settings, roots, lists, &provider)?;
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(provider::versions(settings.min_version))
-        .map_err(|_| TlsError::new(Fault::Refused, "", "no TLS version is left to speak"))?
+        .map_err(|_| TlsError::new(Fault::Refused, "", "no TLS version is left to use"))?
         .with_client_cert_verifier(Arc::clone(&verifier))
         .with_cert_resolver(resolver);
     // Of this generation only: what the one before has accepted is asked for anew.

@@ -212,7 +212,7 @@ pub(super) fn private_key(
     }
     let der = key.secret_der();
     let certificate = X509Certificate::from_der(der).is_ok();
-    // A key of another form than its BEGIN line says.
+    // A key of another form than that of its BEGIN line.
     let other = PrivateKeyDer::try_from(der).ok().map(|key| key.clone_key());
     match provider.key_provider.load_private_key(key) {
         Ok(key) => Ok(key),
@@ -272,7 +272,7 @@ fn may_sign(certificate: &X509Certificate<'_>) -> bool {
     certificate.version() != X509Version::V3 || certificate.is_ca() || signs_itself
 }
 
-/// Those of the system that can be read: an odd one among them is not for respgate to fix.
+/// The authorities of the system that can be read; an invalid one among them is skipped.
 fn public_authorities(all: &[CertificateDer<'static>]) -> Trusted {
     let mut roots = RootCertStore::empty();
     let (_, _) = roots.add_parsable_certificates(all.iter().cloned());

@@ -79,7 +79,7 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
     }
 }
 
-/// Asks for the chain first, then for the names.
+/// Checks the chain first, then the names.
 #[derive(Debug)]
 pub(super) struct ClientVerifier {
     chain: Arc<dyn Verifier>,

@@ -1,4 +1,4 @@
-//! Which cryptography is used: decided once, for every connection.
+//! The cryptography in use: decided once, for every connection.
 //!
 //! Owns: the provider, the order of suites, the protocol versions. Never knows: files.
 

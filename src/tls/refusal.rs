@@ -63,10 +63,11 @@ pub(super) fn refused(error: &Error, peer: &str) -> TlsError {
         Error::InvalidMessage(
             InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion,
         ) => new(Fault::PeerPlaintext, "the first bytes are not TLS"),
-        Error::PeerIncompatible(_) => {
-            new(Fault::PeerIncompatible, "there is no TLS version and cipher suite that both speak")
-        }
-        _ => new(Fault::PeerBroken, "what was sent is not what TLS says"),
+        Error::PeerIncompatible(_) => new(
+            Fault::PeerIncompatible,
+            "there is no TLS version and cipher suite that both support",
+        ),
+        _ => new(Fault::PeerBroken, "what was sent is not what TLS prescribes"),
     }
 }
 

@@ -74,7 +74,7 @@ impl TlsStore {
     ///
     /// # Errors
     ///
-    /// As [`Self::candidate`].
+    /// The errors of [`Self::candidate`].
     pub async fn candidate_settled(&self) -> Result<Option<Candidate>, TlsError> {
         let store = self.clone();
         settled("upstream.tls", move || store.candidate()).await

@@ -1,4 +1,4 @@
-//! Which of the addresses behind a name is tried next, and when: the primary first, and the next one as
+//! The order of the addresses behind a name, and when each is tried: the primary first, and the next one as
 //! soon as one fails or is slow (as RFC 8305 has it for address families).
 //!
 //! Owns: [`Known`], [`Race`]. Never knows: sockets, clocks, how an attempt is made.
@@ -71,7 +71,7 @@ pub(super) enum Attempted {
 pub(super) enum Verdict {
     /// This connection is used.
     Take,
-    /// It is used when no primary is found.
+    /// The connection is used when no primary is found.
     Keep,
     /// The error is the outcome.
     Fail,

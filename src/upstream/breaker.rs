@@ -21,7 +21,7 @@ pub struct BreakerRules {
 }
 
 impl BreakerRules {
-    /// As in the configuration.
+    /// The rules of the configuration.
     #[must_use]
     pub const fn of(settings: &config::Upstream) -> Self {
         let (retry, breaker) = (&settings.retry, &settings.breaker);
@@ -162,7 +162,7 @@ impl Breaker {
         self.check_invariants();
     }
 
-    /// An attempt was given up before its end, and says nothing about the server.
+    /// An attempt was given up before its end, and shows nothing about the server.
     pub(crate) fn handle_cancelled(&mut self, round: Round, now: Instant) {
         debug_assert!(round.0 <= self.round.0, "its round has begun");
         if round == self.round && self.state == State::HalfOpen {
@@ -249,7 +249,7 @@ mod tests {
         }
     }
 
-    /// Dials as often as allowed for `time`; each attempt ends at once as `end` says.
+    /// Dials as often as allowed for `time`; each attempt ends at once with `end`.
     fn attempts(
         breaker: &mut Breaker,
         start: Instant,
@@ -294,7 +294,7 @@ mod tests {
         assert_eq!(breaker.ask(later), Ask::Wait(None));
         assert!(!breaker.is_passable(later));
         breaker.handle_failed(round, later, MOST);
-        assert_eq!(breaker.ask(later), Ask::Wait(None), "an attempt of before says nothing");
+        assert_eq!(breaker.ask(later), Ask::Wait(None), "an attempt of before decides nothing");
         breaker.handle_cancelled(probe, later);
         let probe = dial(&mut breaker, later);
         breaker.handle_failed(probe, later, MOST);
@@ -389,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn open_breaker_is_asked_as_rarely_as_it_says() {
+    fn open_breaker_is_asked_as_rarely_as_it_announces() {
         let (mut breaker, now) = with(1, Duration::from_secs(10));
         let count = attempts(&mut breaker, now, LONG, |breaker, round, now| {
             breaker.handle_failed(round, now, 0);

@@ -34,7 +34,7 @@ impl Buffers {
         Self::within(Arc::new(MemoryBudget::new(cap)))
     }
 
-    /// Those of one more thread.
+    /// The buffers of one more thread.
     pub(super) fn within(budget: Arc<MemoryBudget>) -> Rc<Self> {
         Rc::new(Self {
             used: Cell::new(0),

@@ -44,7 +44,7 @@ pub enum Dialed<L> {
         link: L,
         primary: bool,
     },
-    /// The server says that it is busy with a script.
+    /// The server reports that it is busy with a script.
     Busy,
     Failed,
 }
@@ -52,7 +52,7 @@ pub enum Dialed<L> {
 /// What is done with a connection that was dialed beside one that is held up.
 #[derive(Debug)]
 pub enum Relieved<W, L> {
-    /// It serves these requests, and everything new.
+    /// The new connection serves these requests, and everything new.
     HandOver(Box<Pipeline<Owner<W>>>, L),
     /// There is none, or it is not needed.
     Unneeded(Option<L>),
@@ -103,7 +103,7 @@ impl<L> Carrier<L> {
         }
     }
 
-    /// How it has ended. Nothing is read or written then, and [`Self::into_end`] says what follows.
+    /// How it has ended. Nothing is read or written then, and [`Self::into_end`] returns what follows.
     #[must_use]
     pub const fn ended(&self) -> Option<Ended> {
         self.ended
@@ -195,7 +195,7 @@ impl<L> Carrier<L> {
         idle
     }
 
-    /// Looks after time. What was never sent, and whose client has given it up as `is_gone` says, is reported
+    /// Looks after time. What was never sent, and whose client has given it up according to `is_gone`, is reported
     /// as [`Loss::Abandoned`].
     pub fn handle_timeout<W>(
         &mut self,
@@ -230,7 +230,7 @@ impl<L> Carrier<L> {
         self.connection.handle_turn(pipeline, *closing, retire, freshness, now);
     }
 
-    /// Puts the login that [`Action::LogIn`] asks for in line.
+    /// Puts the login of [`Action::LogIn`] in line.
     pub fn push_login<W>(&self, line: &mut Line<W>, request: &[u8], now: Instant) {
         debug_assert!(self.ended.is_none(), "a login is for this connection alone");
         line.pipeline.push_secret(Owner::Relogin, Ticket::default(), request, now);
@@ -278,7 +278,7 @@ impl<L> Carrier<L> {
         }
     }
 
-    /// While the server says that it is busy with a script: the requests that another connection could carry, if
+    /// While the server reports that it is busy with a script: the requests that another connection could carry, if
     /// there were one. They get the answer that the server gives to every client.
     #[inline]
     pub fn take_busy<W: Clone>(
@@ -292,8 +292,8 @@ impl<L> Carrier<L> {
         busy.then(|| line.pipeline.move_over(|owner| owner.session().map(&id)))
     }
 
-    /// It has ended. What was not written, or may be executed twice, waits for the next connection; everything
-    /// else is reported.
+    /// Handles the end of the connection. What was not written, or may be executed twice, waits for the next
+    /// connection; everything else is reported.
     pub fn into_end<W>(
         self,
         line: &mut Line<W>,

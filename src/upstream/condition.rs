@@ -8,7 +8,7 @@ use std::time::Instant;
 #[derive(Clone, Debug)]
 pub(crate) struct Condition {
     pub up: bool,
-    /// Which it is, and its version.
+    /// The kind of the server, and its version.
     pub server: Option<String>,
     pub out_since: Option<Instant>,
     /// The last attempt to connect that failed: when, its code, its text, and what to do.

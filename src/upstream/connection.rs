@@ -36,7 +36,7 @@ pub const HOME: PoolKey = PoolKey { protocol: Protocol::Resp2, database: 0 };
 /// What is true of a connection without being its own doing.
 #[derive(Clone, Copy, Debug)]
 pub struct Around {
-    /// It was set aside: another one takes everything new.
+    /// The connection was set aside: another one takes everything new.
     pub aside: bool,
     /// One more connection may be set aside.
     pub room: bool,
@@ -58,7 +58,7 @@ pub enum Action {
     DropRelief,
     /// Let another connection take everything new, if one more may be set aside.
     StepAside,
-    /// The server has become silent, or speaks again.
+    /// The server has become silent, or answers again.
     Silent(bool),
     /// The server serves others but not the head of this line, or does so again.
     Stalled(bool),
@@ -66,7 +66,7 @@ pub enum Action {
     Proven,
     /// The server has answered a probe, or has not.
     HealthCheck(bool),
-    /// The server says that it is no primary.
+    /// The server reports that it is no primary.
     Misplaced,
     End(Ended),
 }
@@ -83,16 +83,16 @@ pub(super) struct Connection {
     last_use: Instant,
     /// When the clocks are to be looked at.
     timer_at: Instant,
-    /// That is within [`BUSY_TICK`].
+    /// The timer is due within [`BUSY_TICK`].
     ticking: bool,
     /// A PING of the proxy's own is in line since then.
     probe: Option<Instant>,
-    /// That PING was not answered in time: nothing more is written, and requests that cannot be sent
-    /// again are given up at their own time.
+    /// The PING was not answered in time: nothing more is written, and requests that cannot be sent again are given up
+    /// at their own time.
     silent: bool,
     /// The server has answered a request.
     answered: bool,
-    /// It has answered, or the connection has lived for long enough: the server works.
+    /// The server has answered, or the connection has lived for long enough: the server works.
     proven: bool,
     /// Whether the server is the primary that is wanted.
     suspicion: Suspicion,
@@ -194,7 +194,7 @@ impl Connection {
     }
 
     /// While nothing new is written, requests of clients that have left before are no longer meant: a driver
-    /// that timed out asks again on another connection, and both would be executed. Requests put in line
+    /// that timed out sends it again on another connection, and both would be executed. Requests put in line
     /// before this time are [forgotten](Pipeline::forget) then.
     #[must_use]
     pub(super) fn forgets_before(&self, now: Instant) -> Option<Instant> {
@@ -443,7 +443,7 @@ impl Connection {
         self.note_silence(false);
         self.answered = true;
         self.note_proven();
-        debug_assert!(!self.silent && self.proven, "a server that speaks works");
+        debug_assert!(!self.silent && self.proven, "a server that answers works");
     }
 
     fn note_silence(&mut self, silent: bool) {

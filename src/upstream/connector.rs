@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::line::{Line, Need, WAIT_TICK};
 use super::outage::{Overdue, Patience};
 
-/// What a driver does next. It asks [`Connector::poll`] again behind each step.
+/// What a driver does next. It calls [`Connector::poll`] again after each step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
     /// Begins an attempt to connect.
@@ -29,14 +29,14 @@ pub enum Turn {
 pub enum Outcome {
     /// With a connection that is logged in.
     Up,
-    /// The server says that it is busy with a script.
+    /// The server reports that it is busy with a script.
     Busy,
     /// The server does not have the database.
     NoDatabase,
     Failed,
 }
 
-/// What a driver does about it, before it asks [`Connector::poll`] again.
+/// What a driver does about it, before it calls [`Connector::poll`] again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum After {
     /// The connection serves the line.
@@ -182,6 +182,10 @@ mod tests {
             connector.poll(&mut line, true, PATIENCE, now),
             Turn::GiveUp(line.overdue(PATIENCE, now))
         );
-        assert_eq!(connector.poll(&mut line, true, PATIENCE, now), Turn::Dial, "a session asks");
+        assert_eq!(
+            connector.poll(&mut line, true, PATIENCE, now),
+            Turn::Dial,
+            "a session waits for one"
+        );
     }
 }

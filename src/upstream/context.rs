@@ -47,7 +47,7 @@ pub(super) struct UpstreamContext {
     pub epoch: Cell<u64>,
     /// What is known of the server's Lua.
     pub guarding: RefCell<Guarding>,
-    /// It must be asked about it.
+    /// The server must be asked about its Lua.
     pub guarding_due: Notify,
     /// How long a request may wait for the server.
     pub patience: Patience,
@@ -127,7 +127,7 @@ impl UpstreamContext {
         link
     }
 
-    /// Dials beside a connection that is up: whether that works says nothing about an outage.
+    /// Dials beside a connection that is up: whether that works is no sign of an outage.
     pub(super) async fn dial_beside(&self, key: PoolKey) -> Result<ServerConnection, DialError> {
         let _permit = self.handshakes.acquire().await;
         let dialing = self.metrics.dialing();
@@ -327,7 +327,7 @@ impl UpstreamContext {
         self.node.borrow_mut().note_client_closed();
     }
 
-    /// A shared connection has become silent, or speaks again.
+    /// A shared connection has become silent, or answers again.
     pub(super) fn note_silence(&self, silent: bool) {
         self.node.borrow_mut().handle_silence(silent);
     }
@@ -418,7 +418,7 @@ impl UpstreamContext {
     }
 }
 
-/// One attempt to connect. Dropped before its end, it says nothing about the server.
+/// One attempt to connect. Dropped before its end, it is no sign of the server's state.
 struct Attempt<'a> {
     context: &'a UpstreamContext,
     round: Option<Round>,

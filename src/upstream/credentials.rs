@@ -33,7 +33,7 @@ pub struct Login {
     pub certificate: Option<CertificateLogin>,
     /// Why there is no password yet, where a program is to print one: nothing can log in.
     pub missing: Option<Arc<LoginError>>,
-    /// When the password ends, if its source says so.
+    /// When the password ends, if its source gives a time.
     pub expires_at: Option<SystemTime>,
     /// Counts published credentials from 1.
     pub generation: u64,
@@ -130,7 +130,7 @@ impl Credentials {
         Ok(Self::with(auth, Login::read(auth, 1)?))
     }
 
-    /// As [`Self::open`], but a program that fails is run again later: until then nothing can log in.
+    /// Like [`Self::open`], but a program that fails is run again later: until then nothing can log in.
     ///
     /// # Errors
     ///
@@ -220,8 +220,8 @@ impl Credentials {
         self.read()
     }
 
-    /// As [`Self::candidate`], when the server has refused the credentials of a generation. `None` also when
-    /// others are in force by now, or a program was run a moment ago.
+    /// Like [`Self::candidate`], when the server has refused the credentials of a generation. `None` also when others
+    /// are in force by now, or a program was run a moment ago.
     fn candidate_after(&self, refused: u64) -> Result<Option<LoginCandidate>, LoginError> {
         let _one = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         let may = !self.has_program() || self.refresh().0.may_run_after_refusal(clock::now());
@@ -260,11 +260,11 @@ impl Credentials {
         limits::FILE_WORK_TIMEOUT + run * 2
     }
 
-    /// As [`Self::candidate`], on another thread.
+    /// Like [`Self::candidate`], on another thread.
     ///
     /// # Errors
     ///
-    /// As [`Self::candidate`], and when reading does not end.
+    /// The errors of [`Self::candidate`], and when reading does not end.
     pub async fn read_again(&self) -> Result<Option<LoginCandidate>, LoginError> {
         let (own, patience) = (self.clone(), self.patience());
         let read = aside_for(patience, move || own.candidate()).await;
@@ -275,20 +275,20 @@ impl Credentials {
     ///
     /// # Errors
     ///
-    /// As [`Self::read_again`].
+    /// The errors of [`Self::read_again`].
     pub async fn read_after(&self, refused: u64) -> Result<Option<LoginCandidate>, LoginError> {
         let (own, patience) = (self.clone(), self.patience());
         let read = aside_for(patience, move || own.candidate_after(refused)).await;
         read.unwrap_or(Err(LoginError::Stuck(patience)))
     }
 
-    /// Makes a candidate what every connection logs in with from here on, and says its generation.
+    /// Makes a candidate what every connection logs in with from here on, and returns its generation.
     pub fn publish(&self, candidate: LoginCandidate) -> u64 {
         let _one = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
         self.replace(candidate)
     }
 
-    /// As [`Self::publish`], unless what is in use is not of this generation any more.
+    /// Like [`Self::publish`], unless what is in use is not of this generation any more.
     pub fn publish_after(&self, generation: u64, candidate: LoginCandidate) -> Option<u64> {
         let _one = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
         (self.current().generation == generation).then(|| self.replace(candidate))
@@ -308,7 +308,7 @@ impl Credentials {
     ///
     /// # Errors
     ///
-    /// As [`Self::candidate`].
+    /// The errors of [`Self::candidate`].
     pub fn reload(&self) -> Result<Reload, LoginError> {
         Ok(match self.candidate()? {
             None => Reload::Unchanged,

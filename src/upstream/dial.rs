@@ -157,7 +157,7 @@ impl Dialer {
         &self.0.credentials
     }
 
-    /// Opens one connection with an identity or credentials (or both) that are not in use yet, asks
+    /// Opens one connection with an identity or credentials (or both) that are not in use yet, sends
     /// for a sign of life, and closes it.
     ///
     /// # Errors
@@ -180,7 +180,7 @@ impl Dialer {
     ///
     /// # Errors
     ///
-    /// Which of both failed, and why.
+    /// What failed, the resolution of the name or the connection, and why.
     pub async fn reach(&self) -> Result<(), DialError> {
         let mut phase = Phase::Resolve;
         let attempt = async {
@@ -200,7 +200,7 @@ impl Dialer {
             .map_err(|error| DialError { phase, ..error })
     }
 
-    /// Asks the server for its commands, on a connection of its own. The reply may be an error.
+    /// Reads the server's commands, on a connection of its own. The reply may be an error.
     ///
     /// # Errors
     ///
@@ -209,7 +209,7 @@ impl Dialer {
         self.reply_to(COMMAND).await
     }
 
-    /// Asks the server once, on a connection of its own: `request` is one request in RESP, and so is
+    /// Sends one question to the server, on a connection of its own: `request` is one request in RESP, and so is
     /// the reply (RESP2).
     ///
     /// # Errors
@@ -343,10 +343,10 @@ impl Inner {
                 {
                     return Err(self.wants_tls());
                 }
-                Err(InvalidReply) => return Err(self.nonsense("does not speak RESP")),
+                Err(InvalidReply) => return Err(self.nonsense("does not answer in RESP")),
                 Ok(Some(reply)) => reply,
                 Ok(None) => {
-                    // A server that refuses us says why before it closes, and only then does a
+                    // A server that refuses a connection sends the reason before it closes, and only then does a
                     // write fail: what can be read counts more.
                     match (stream.read_buf(replies.bytes_mut()).await, sent) {
                         (Ok(0), Ok(())) => return Err(self.broken(&EOF.into(), offer)),
@@ -393,7 +393,7 @@ impl Inner {
         }
     }
 
-    /// A connection that ended at the login without TLS: the port may speak TLS.
+    /// A connection that ended at the login without TLS: the port may expect TLS.
     async fn look_closer(&self, error: DialError, tls: bool, at: &Reached) -> DialError {
         let ended = error.what == Unavailable::Connect && at.phase() == Phase::Login;
         match at.peer.filter(|_| ended && !tls) {
@@ -423,7 +423,7 @@ impl Inner {
                 return tls::explain(error, &self.target.to_string(), offer).into();
             }
             Some(_) => {
-                "it may not accept our certificate, or have reached its maxclients; its log says which"
+                "it may not accept our certificate, or have reached its maxclients; its log has the reason"
             }
             None => "it may be a TLS port, or have reached its maxclients",
         };

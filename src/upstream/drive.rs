@@ -1,6 +1,6 @@
 //! Drives one connection that is up: reads and writes together, sleeps, and carries out what is decided.
 //!
-//! Owns: the order of writing, reading and waiting. Never knows: sessions, what a request asks, how a
+//! Owns: the order of writing, reading and waiting. Never knows: sessions, the meaning of a request, how a
 //! connection is made, when it is given up.
 
 mod relief;

@@ -7,9 +7,9 @@ use crate::telemetry::UpstreamDisconnect;
 /// How the time of one connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// It answered everything and its successor takes over, for this reason.
+    /// The connection has no outstanding replies and its successor takes over, for this reason.
     Replaced(UpstreamDisconnect),
-    /// It was not used for `idle_timeout`.
+    /// The connection was not used for `idle_timeout`.
     Idle,
     /// The proxy shuts down.
     Closed,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 /// The user and listener to which a pinned connection is lent. One client never has more than one, and one that frees the server.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Holder {
-    /// `None` where the listener asks for no login: its clients count as one user then.
+    /// `None` where the listener needs no login: its clients count as one user then.
     pub user: Option<Arc<str>>,
     pub listener: Arc<str>,
 }

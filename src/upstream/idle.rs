@@ -215,8 +215,8 @@ impl<C: Pooled> IdleConnections<C> {
         Some(Checked { connection, since })
     }
 
-    /// It was checked and has answered. `asked_at` is when that began; others may have taken its place
-    /// meanwhile.
+    /// Takes back a connection that was checked and has answered. `asked_at` is when the check began; others may have
+    /// taken its place meanwhile.
     pub(super) fn put_checked(
         &mut self,
         checked: Checked<C>,

@@ -83,7 +83,7 @@ impl Lease {
         self.outdated
     }
 
-    /// As [`Self::outdated_since`] said last.
+    /// The last result of [`Self::outdated_since`].
     #[must_use]
     pub(crate) const fn outdated(&self) -> Option<Instant> {
         self.outdated
@@ -139,7 +139,7 @@ impl Lease {
         Poll::Ready(read.map_err(|reason| self.die(reason)))
     }
 
-    /// Says that nothing more will be asked, and waits until the server has ended the connection: it has carried
+    /// Closes the sending side, and waits until the server has ended the connection: it has carried
     /// out what it was asked then, or never will.
     pub(crate) async fn run_out(mut self) {
         let Some(link) = &mut self.link else { return };
@@ -185,7 +185,7 @@ impl Lease {
 
     /// Whether another connection leads to the primary, perhaps.
     #[must_use]
-    pub(crate) const fn says_not_primary(&self) -> bool {
+    pub(crate) const fn reports_not_primary(&self) -> bool {
         self.line.sign().is_some()
     }
 
@@ -194,7 +194,7 @@ impl Lease {
         self.pool.metrics().answered(after);
     }
 
-    /// It is given up: what becomes of each request on it, by [`PinnedLine::take_losses`].
+    /// Gives the connection up: what becomes of each request on it, by [`PinnedLine::take_losses`].
     pub(crate) fn take_losses(&mut self, why: Loss) -> Vec<(Ticket, Loss)> {
         let losses = self.line.take_losses(why);
         let late = losses.iter().filter(|(_, loss)| *loss == Loss::TimedOut);
@@ -202,7 +202,7 @@ impl Lease {
         losses
     }
 
-    /// It is given up while replies are outstanding: what the kernel has not delivered is discarded.
+    /// Closes the connection while replies are outstanding: what the kernel has not delivered is discarded.
     pub(crate) fn abort(&self) {
         if let Some(link) = &self.link {
             link.stream.abort();
@@ -234,10 +234,10 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         // A connection on which something is under way cannot be asked.
-        let asks = self.line.is_askable();
+        let is_askable = self.line.is_askable();
         match (self.link.take(), self.line.sign()) {
             (None, _) => {}
-            (Some(link), Some(sign)) if asks => self.pool.doubt(link, sign),
+            (Some(link), Some(sign)) if is_askable => self.pool.doubt(link, sign),
             (Some(_), _) => self.pool.note_closed(self.closed_for),
         }
     }

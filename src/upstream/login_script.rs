@@ -1,4 +1,4 @@
-//! What a new connection says first, and how the server's answers are judged.
+//! What is sent first on a new connection, and how the server's answers are judged.
 //!
 //! Owns: [`LoginScript`], [`OptionalCommands`]. Never knows: sockets, how the answers arrived.
 
@@ -17,15 +17,15 @@ use crate::traffic::{Facts, PoolKey, own};
 /// How the server's `CLIENT LIST` names our connections.
 const NAME: &[u8] = b"respgate";
 
-/// Which optional commands a server lets us say. Refused ones are not said again: each would be an
+/// The optional commands that a server permits. Refused ones are not sent again: each would be an
 /// entry in the server's `ACL LOG`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct OptionalCommands {
-    /// The connection has a name that says whose it is.
+    /// The connection has a name that shows whose it is.
     pub name: bool,
     pub setinfo: bool,
     pub ping: bool,
-    /// Which user the server has taken from the client certificate.
+    /// The user that the server has taken from the client certificate.
     pub whoami: bool,
 }
 
@@ -41,7 +41,7 @@ pub(crate) enum Progress {
     More,
     /// Send this, then wait.
     Send(Zeroizing<Vec<u8>>),
-    /// The connection is ready; it speaks the protocol and uses the database of its key.
+    /// The connection is ready; it uses the protocol and the database of its key.
     /// `client_id`: the connection's number at the server; 0 when that is not known.
     Done { facts: Facts, client_id: u64 },
 }
@@ -259,7 +259,7 @@ impl LoginScript {
         Ok(())
     }
 
-    /// Any answer proves that the connection works, unless it says that the login is missing, or that
+    /// Any answer proves that the connection works, unless it reports that the login is missing, or that
     /// the server is not ready yet: then commands wait as for one that is down.
     fn judge_ping(&mut self, error: Option<&[u8]>) -> Result<(), DialError> {
         match error {

@@ -1,4 +1,4 @@
-//! Asks a server whether scripts can be guarded there: what its Lua has of globals, and whether a
+//! Examines whether scripts can be guarded on a server: what its Lua has of globals, and whether a
 //! script of respgate's own gets past the guard.
 //!
 //! Owns: how it is asked, on a connection of its own. Never knows: scripts of clients, when it is asked.
@@ -19,7 +19,7 @@ use crate::policy::guard::{Globals, GuardFailure, canary, question, seal};
 use crate::resp::{Value, encode};
 use crate::traffic::{Server, own};
 
-/// Asks whenever scripts are to be guarded and the server may be another one, and again from time to time
+/// Examines the server whenever scripts are to be guarded and the server may be another one, and again from time to time
 /// where they are refused: the server may have been busy, or its user may run scripts by now.
 pub(super) async fn keep(env: Rc<UpstreamContext>) {
     let mut inquiry = Inquiry::default();
@@ -69,7 +69,7 @@ fn judged(env: &UpstreamContext, found: Result<Arc<Globals>, GuardFailure>) {
     env.guarding.borrow_mut().set(found);
 }
 
-/// `None`: no answer, or one that says to ask again.
+/// `None`: no answer, or one after which the question is repeated.
 async fn examine(link: &mut ServerConnection) -> Option<Result<Arc<Globals>, GuardFailure>> {
     let names = eval(link, question().as_bytes()).await?;
     let Some(names) = names.elements() else {
@@ -96,7 +96,7 @@ async fn examine(link: &mut ServerConnection) -> Option<Result<Arc<Globals>, Gua
     Some(if is_refused { Ok(globals) } else { Err(GuardFailure::Escaped) })
 }
 
-/// Whether the server says that it cannot answer now.
+/// Whether the server reports that it cannot answer now.
 fn is_transient(answer: &Value) -> bool {
     let codes: [&[u8]; 4] = [b"LOADING", b"BUSY", b"MASTERDOWN", b"TRYAGAIN"];
     matches!(answer, Value::Error(line) if codes.iter().any(|code| line.starts_with(code)))

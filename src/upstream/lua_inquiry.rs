@@ -12,7 +12,7 @@ use crate::base::limits;
 pub(super) enum Turn {
     /// The server is asked now.
     Ask,
-    /// It is asked at this time, or as soon as nothing is known of it; `None`: only then.
+    /// The server is asked at this time, or as soon as nothing is known of it; `None`: only then.
     Wait(Option<Instant>),
 }
 
@@ -23,7 +23,7 @@ pub(super) enum Answer {
     Guards,
     /// They cannot.
     Refuses,
-    /// There is no answer, or one that says to ask again.
+    /// There is no answer, or one after which the question is repeated.
     Nothing,
     /// Whatever the answer, a connection to the server was lost meanwhile: it may be another one.
     Outdated,

@@ -227,7 +227,7 @@ impl Mailbox {
     }
 
     /// Hands out everything that has arrived, if anything has: each item, and the bytes of all in their order,
-    /// which `take` may keep. Asks to be woken by the next arrival. Returns whether the session has more
+    /// which `take` may keep. Registers a waker for the next arrival. Returns whether the session has more
     /// unread than it may.
     #[inline]
     pub fn drain(
@@ -260,7 +260,7 @@ impl Mailbox {
         if inner.closed { 0 } else { inner.bytes.len() + self.unread.get() }
     }
 
-    /// Asks to be woken when the client has read some. The session's task looks at its time limits.
+    /// Registers a waker for when the client has read some. The session's task looks at its time limits.
     pub(super) fn wait_for_reader(&self, waker: &Waker) {
         let first = self.inner.borrow_mut().backpressure_waker.replace(waker.clone()).is_none();
         if first {

@@ -1,6 +1,6 @@
 //! Connections to the server: dialed, shared, lent, replaced.
 //!
-//! Owns: [`Upstream`], through which all of them are reached. Never knows: sessions, which commands pass, what a request asks.
+//! Owns: [`Upstream`], through which all of them are reached. Never knows: sessions, which commands pass, the meaning of a request.
 
 mod addresses;
 mod breaker;
@@ -110,7 +110,7 @@ impl Upstream {
         let kept = Rc::clone(&pool);
         supervise::keep("looks after idle connections", move || Rc::clone(&kept).keep());
         let asked = Rc::clone(&context);
-        supervise::keep("asks the server about its Lua", move || lua::keep(Rc::clone(&asked)));
+        supervise::keep("examination of the server's Lua", move || lua::keep(Rc::clone(&asked)));
         let width = context.settings.pool.connections;
         let registry = Rc::new(Registry::new(width, limits::SHARED_CONNECTIONS_MAX));
         Rc::new(Self { context, registry, pool })
@@ -281,13 +281,13 @@ impl Upstream {
         self.registry.all().iter().any(|shared| shared.is_up())
     }
 
-    /// What the server says of itself, while any shared connection to it is up.
+    /// What the server reports of itself, while any shared connection to it is up.
     #[must_use]
     pub(crate) fn facts(&self) -> Option<Facts> {
         self.registry.all().iter().find_map(|shared| shared.facts())
     }
 
-    /// Which server it is, as far as it is known yet.
+    /// The kind and version of the server, as far as they are known yet.
     #[must_use]
     pub(crate) fn server(&self) -> Server {
         self.context.server.get()
@@ -313,7 +313,7 @@ impl Upstream {
         }
     }
 
-    /// Connects before the first client asks.
+    /// Connects before the first client sends a command.
     pub(crate) async fn warm(&self) -> Result<Facts, OpenFailure> {
         self.open(connection::HOME).await
     }

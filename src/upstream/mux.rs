@@ -1,6 +1,6 @@
 //! The life of one shared connection: dial when it is needed, drive, replace, dial again.
 //!
-//! Owns: the task behind each [`Shared`]. Never knows: policy, sessions, what a request asks.
+//! Owns: the task behind each [`Shared`]. Never knows: policy, sessions, the meaning of a request.
 
 use std::collections::VecDeque;
 use std::rc::Rc;

@@ -46,7 +46,7 @@ impl Node {
     pub fn ask(&mut self, now: Instant) -> Ask {
         let passable = self.breaker.is_passable(now);
         let ask = self.breaker.ask(now);
-        debug_assert_eq!(passable, matches!(ask, Ask::Dial(_)), "what it says and what it does");
+        debug_assert_eq!(passable, matches!(ask, Ask::Dial(_)), "passability and the answer agree");
         self.check_invariants(now);
         ask
     }
@@ -131,7 +131,7 @@ impl Node {
         }
     }
 
-    /// An attempt was given up before its end, and says nothing about the server.
+    /// An attempt was given up before its end, and shows nothing about the server.
     pub fn handle_cancelled(&mut self, round: Round, now: Instant) {
         self.breaker.handle_cancelled(round, now);
         self.check_invariants(now);
@@ -190,9 +190,9 @@ impl Node {
         if self.breaker.is_closed(now) { self.outage.handle_alive(now) } else { None }
     }
 
-    /// A shared connection has become silent, or speaks again, or has ended.
+    /// A shared connection has become silent, or answers again, or has ended.
     pub fn handle_silence(&mut self, silent: bool) {
-        debug_assert!(silent || self.silent > 0, "only what was silent speaks again");
+        debug_assert!(silent || self.silent > 0, "only what was silent answers again");
         self.silent = if silent { self.silent + 1 } else { self.silent.saturating_sub(1) };
         debug_assert!(!silent || self.is_silent(), "silence is not noted");
     }

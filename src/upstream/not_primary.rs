@@ -8,19 +8,19 @@ use std::time::{Duration, Instant};
 use crate::base::limits;
 use crate::resp::{Protocol, Value};
 
-/// What an error says about the server (Redis server.c `processCommand`). A script can say the same.
+/// What an error shows about the server (Redis server.c `processCommand`). A script can send the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sign {
-    /// It is a replica.
+    /// The server is a replica.
     ReadOnly,
-    /// It has lost its primary, or reads its data after a start.
+    /// The server has lost its primary, or reads its data after a start.
     NotServing,
 }
 
 /// What the server is asked before a sign counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Question {
-    /// `HELLO` without arguments changes nothing and says the role.
+    /// `HELLO` without arguments changes nothing and returns the role.
     Hello,
     /// The role, where the server's rules forbid HELLO.
     Role,
@@ -55,7 +55,7 @@ pub(super) fn sign_within(array: &[u8]) -> Option<Sign> {
     memchr::memchr_iter(b'\n', array).find_map(|at| sign(array.get(at + 1..)?))
 }
 
-/// Whether a role, as HELLO says it, is that of a primary; in doubt it is.
+/// Whether a role in the reply to HELLO is that of a primary; in doubt it is.
 pub(super) fn is_primary(role: &[u8]) -> bool {
     !matches!(role, b"replica" | b"slave")
 }
@@ -149,8 +149,8 @@ impl Suspicion {
             Verdict::Ask(question) => self.asked = Some(question),
             Verdict::Stay | Verdict::Move => self.back_off(now),
         }
-        let asks = matches!(verdict, Verdict::Ask(_));
-        debug_assert_eq!(self.asked.is_some(), asks, "one question at a time");
+        let is_asked = matches!(verdict, Verdict::Ask(_));
+        debug_assert_eq!(self.asked.is_some(), is_asked, "one question at a time");
         self.check_invariants();
         verdict
     }
@@ -159,14 +159,20 @@ impl Suspicion {
     pub(super) fn back_off(&mut self, now: Instant) {
         self.not_before = now + self.pause;
         self.pause = (self.pause * 2).min(limits::PRIMARY_CHECK_INTERVAL_MAX);
-        debug_assert!(self.not_before > now, "it asks again at once");
+        debug_assert!(self.not_before > now, "the question is repeated at once");
         self.check_invariants();
     }
 
     /// What holds whenever a method returns.
     fn check_invariants(&self) {
-        debug_assert!(self.pause >= limits::PRIMARY_CHECK_INTERVAL_MIN, "it asks too often");
-        debug_assert!(self.pause <= limits::PRIMARY_CHECK_INTERVAL_MAX, "it asks too seldom");
+        debug_assert!(
+            self.pause >= limits::PRIMARY_CHECK_INTERVAL_MIN,
+            "the question comes too often"
+        );
+        debug_assert!(
+            self.pause <= limits::PRIMARY_CHECK_INTERVAL_MAX,
+            "the question comes too seldom"
+        );
         debug_assert!(self.asked.is_none() || self.waiting.is_none(), "a sign waits for none");
     }
 }

@@ -16,11 +16,11 @@ pub struct Patience {
     pub wait: Duration,
 }
 
-/// Which of the requests in line have waited long enough.
+/// The requests in line that have waited long enough.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Overdue {
     Nothing,
-    /// Those put in line before then.
+    /// The requests put in line before then.
     Before(Instant),
     All,
 }

@@ -7,9 +7,9 @@
 pub enum Owner<W> {
     /// A session, which gets the reply.
     Session(W),
-    /// The proxy asks for a sign of life. Any reply is one.
+    /// A question of the proxy whether the server is alive. Any reply proves it.
     Probe,
-    /// The proxy asks for the server's role.
+    /// A question of the proxy for the server's role.
     Role,
     /// The proxy logs in with another password, which the server accepts or refuses.
     Relogin,

@@ -1,7 +1,7 @@
 //! The requests of many sessions on one connection, and which reply belongs to which.
 //!
 //! Owns: [`Pipeline`]: the bytes to write, the line of waiting requests, the framing of replies. Never
-//! knows: sockets, clocks, what a request asks.
+//! knows: sockets, clocks, the meaning of a request.
 
 mod delivery;
 pub(in crate::upstream) mod pinned;
@@ -42,7 +42,7 @@ struct Entry<W> {
     /// May be executed twice without harm.
     retry: bool,
     attempts: u8,
-    /// It completes the request before it, and is repeated only if that one's outcome is known.
+    /// The request completes the one before it, and is repeated only if that one's outcome is known.
     companion: bool,
     /// Its owner got a time-out; the late reply is dropped.
     abandoned: bool,
@@ -65,7 +65,7 @@ pub struct Pipeline<W> {
     bytes: BytesMut,
     /// Bytes of requests in line that are written.
     written: usize,
-    /// One session has the connection: nothing is sent again, and what it says may be no reply.
+    /// One session has the connection: nothing is sent again, and what arrives may be no reply.
     pinned: bool,
     line: VecDeque<Entry<W>>,
     /// Entries whose owner waits no longer.
@@ -83,7 +83,7 @@ pub struct Pipeline<W> {
 }
 
 impl<W> Pipeline<W> {
-    /// For a shared connection, which speaks this version of RESP and no other.
+    /// For a shared connection, which uses this version of RESP and no other.
     #[must_use]
     pub fn new(protocol: Protocol) -> Self {
         Self {

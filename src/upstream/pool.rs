@@ -283,12 +283,12 @@ impl Pool {
         self.settle();
     }
 
-    /// A connection on whose server something was said that only a server says that is no primary, or
+    /// A connection on which an error arrived that only a server sends that is no primary, or
     /// a script: the server is asked, and its answer decides about the idle connections.
     pub(super) fn doubt(self: &Rc<Self>, mut link: ServerConnection, sign: Sign) {
-        let asks = self.core.borrow_mut().doubts(clock::now());
+        let is_due = self.core.borrow_mut().doubts(clock::now());
         self.settle();
-        if !asks {
+        if !is_due {
             return;
         }
         let asking = Asking { pool: Rc::clone(self), answered: false };
@@ -330,7 +330,7 @@ impl Pool {
         }
     }
 
-    /// Asks an idle connection for a sign of life.
+    /// Sends PING on an idle connection.
     async fn check(&self, mut checked: Checked<Spare>) {
         let asked_at = clock::now();
         let alive = self.answers(&mut checked.connection.link).await;

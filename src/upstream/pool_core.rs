@@ -19,9 +19,9 @@ use crate::traffic::PoolKey;
 pub enum Turn<C> {
     /// All that its use, its user or its listener may have are taken: it waits until it is [woken](PoolCore::poll_granted).
     Wait,
-    /// It has this one.
+    /// The session has this connection.
     Lend(C),
-    /// It may have one more; there is none that is idle.
+    /// The session may have one more connection; there is none that is idle.
     Dial,
 }
 
@@ -51,7 +51,7 @@ pub enum Answer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     InLine,
-    /// It counts among those taken, and is to be lent or dialed.
+    /// The connection counts among those taken, and is to be lent or dialed.
     Granted,
     Lent,
 }
@@ -252,7 +252,7 @@ impl<C: Pooled> PoolCore<C> {
         self.idle.retire(&mut self.closed);
     }
 
-    /// On a connection something was said that only a server says that is no primary, or a script.
+    /// On a connection an error arrived that only a server sends that is no primary, or a script.
     /// Returns whether the server is to be asked on it; [`Self::handle_answer`] takes the answer. If it is
     /// not, the connection is closed.
     pub fn doubts(&mut self, now: Instant) -> bool {

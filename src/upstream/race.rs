@@ -19,7 +19,7 @@ use crate::traffic::Unavailable;
 ///
 /// # Errors
 ///
-/// That of the attempt that came farthest; at once when a server refuses the login or the database.
+/// The error of the attempt that came farthest; at once when a server refuses the login or the database.
 pub(super) async fn run<T, F>(
     mut race: Race,
     open: impl Fn(SocketAddr) -> F,

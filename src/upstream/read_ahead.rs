@@ -1,4 +1,4 @@
-//! Reads a socket in large pieces for a reader that asks for small ones.
+//! Reads a socket in large pieces for a reader of small ones.
 //!
 //! Owns: [`ReadAhead`]. Never knows: TLS.
 
@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use crate::base::limits;
 use crate::base::limits::READ_BYTES;
 
-/// A socket that is read [`READ_BYTES`] at a time. rustls asks for 4 KiB, which under load is a
+/// A socket that is read [`READ_BYTES`] at a time. rustls reads 4 KiB at a time, which under load is a
 /// system call for every quarter of a TLS record; a connection whose reads are small never gets a
 /// buffer.
 #[derive(Debug)]
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
     use tokio::io::AsyncWriteExt;
 
-    /// Reads `sizes` bytes in turn and says how many bytes were left ahead after each.
+    /// Reads `sizes` bytes in turn and returns how many bytes were left ahead after each.
     async fn read(io: &mut ReadAhead<tokio::io::DuplexStream>, sizes: &[usize]) -> Vec<u8> {
         let mut all = Vec::new();
         for &size in sizes {

@@ -1,4 +1,4 @@
-//! Which shared connection carries new requests, and which only receive outstanding replies.
+//! The shared connections: those that carry new requests, and those that only receive outstanding replies.
 //!
 //! Owns: [`Registry`]. Never knows: sockets, sessions, why a connection is replaced.
 
@@ -67,7 +67,7 @@ pub struct Registry<M> {
     width: usize,
     /// Of all keys together.
     max: usize,
-    /// Which one of several the next session gets.
+    /// The number of the one that the next session gets.
     turn: Cell<usize>,
 }
 
@@ -98,7 +98,7 @@ impl<M: Member> Registry<M> {
         self.len() < self.max || self.forget_idle()
     }
 
-    /// Those of one key, the first first.
+    /// The connections of one key, in the order of their registration.
     #[must_use]
     pub fn of(&self, key: PoolKey) -> Vec<Rc<M>> {
         self.current.borrow().get(&key).cloned().unwrap_or_default()

@@ -1,7 +1,7 @@
 //! What is known of some requests of one session besides their replies: how long they waited for a
 //! connection, how long the server took, which key they name.
 //!
-//! Owns: [`Notable`], [`Remark`], [`Remarks`]. Never knows: what a request asks, the use of remarks.
+//! Owns: [`Notable`], [`Remark`], [`Remarks`]. Never knows: the meaning of a request, the use of remarks.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::traffic::Ticket;
 /// Of which requests anything is kept.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Notable {
-    /// Those that took at least so long,
+    /// Requests that took at least so long,
     pub slow: Duration,
     /// and those whose replies have at least so many bytes.
     pub large: usize,

@@ -14,7 +14,7 @@ const _: () = assert!(RETRY_BUDGET_TIME.as_secs() == SLICES as u64);
 /// Commands that were sent, and sent again, within one tenth of the window.
 #[derive(Clone, Copy, Debug, Default)]
 struct Slice {
-    /// Which tenth, counted from the beginning.
+    /// The number of the tenth, counted from the beginning.
     number: u64,
     sent: u64,
     again: u64,
@@ -25,7 +25,7 @@ struct Slice {
 pub enum Repeat {
     /// Yes, and it is counted.
     Yes,
-    /// It was sent again as often as it may be.
+    /// The command was sent again as often as it may be.
     Exhausted,
     /// Too many were sent again lately.
     OverBudget,
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn beyond_that_it_is_a_part_of_what_was_sent_within_the_window() {
+    fn retry_budget_is_a_part_of_what_was_sent_within_the_window() {
         let now = crate::base::clock::now();
         let at = |seconds| now + Duration::from_secs(seconds);
         let mut budget = RetryBudget::new(2, 0.2, now);

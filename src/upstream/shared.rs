@@ -1,7 +1,7 @@
 //! One logical shared connection: the sessions that wait on it, and whether it is up. It outlives the sockets that
 //! serve it.
 //!
-//! Owns: [`Shared`]. Never knows: sockets, sessions, what a request asks.
+//! Owns: [`Shared`]. Never knows: sockets, sessions, the meaning of a request.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -45,7 +45,7 @@ pub(super) struct Inner {
 pub(crate) struct Shared {
     key: PoolKey,
     number: u64,
-    /// It is dialed again whenever it is lost, although nothing waits for it.
+    /// The connection is dialed again whenever it is lost, although nothing waits for it.
     keep: bool,
     /// There is no place for its key: it refuses whatever it is asked.
     refuses: bool,
@@ -299,7 +299,7 @@ impl Inner {
         self.answer_openers(&Ok(facts.clone()));
     }
 
-    /// It is gone.
+    /// The connection is gone.
     pub(super) fn down(&mut self) {
         self.facts = None;
     }

@@ -227,7 +227,7 @@ mod tests {
         Shares::new(max, PoolMode::Shared)
     }
 
-    /// A client of the only listener, which asks for no login.
+    /// A client of the only listener, which needs no login.
     fn anyone() -> Holder {
         Holder { user: None, listener: "one".into() }
     }

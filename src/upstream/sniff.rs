@@ -1,4 +1,4 @@
-//! Asks a port in the other way of speaking: whether it is plaintext where TLS is configured, or TLS
+//! Tries the other protocol on a port: whether it is plaintext where TLS is configured, or TLS
 //! where plaintext is.
 //!
 //! Owns: the two questions, what counts as an answer. Never knows: logins, retries.
@@ -14,17 +14,17 @@ use crate::base::limits;
 
 /// Needs no login: without one, the answer is an error, which will do.
 const PING: &[u8] = b"pInG\r\n";
-/// A TLS record with a hello that is cut off. A server that speaks TLS answers with an alert.
+/// A TLS record with a hello that is cut off. A server with TLS answers with an alert.
 const CUT_HELLO: &[u8] = &[0x16, 3, 1, 0, 5, 1, 0, 0, 1, 0];
 
-/// Waits until a server that answers a TLS handshake would have, then asks whether it speaks RESP in
+/// Waits until a server that answers a TLS handshake would have, then examines whether it answers RESP in
 /// plaintext. `limit` is the time for the whole attempt.
 pub(super) async fn silent_and_plaintext(address: SocketAddr, limit: Duration) -> bool {
     tokio::time::sleep(limits::SNIFF_SILENCE.min(limit / 3)).await;
     ask(address, PING).await.is_some_and(is_resp)
 }
 
-/// Whether a port that ended a plaintext connection speaks TLS.
+/// Whether a port that ended a plaintext connection expects TLS.
 pub(super) async fn is_tls(address: SocketAddr) -> bool {
     ask(address, CUT_HELLO).await.is_some_and(is_alert)
 }

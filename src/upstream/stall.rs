@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn silence_first_holds_back_and_then_asks_for_relief() {
+    fn silence_first_holds_back_and_then_requests_relief() {
         let since = crate::base::clock::now();
         let mut stall = Stall::default();
         for (silent, advice) in [

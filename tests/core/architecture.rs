@@ -89,6 +89,7 @@ const RULES: &[fn(&Source) -> Vec<Fault>] = &[
     stray_texts,
     test_names,
     plain_words,
+    doc_openings,
 ];
 
 #[test]
@@ -159,6 +160,10 @@ fn test_names(source: &Source) -> Vec<Fault> {
 
 fn plain_words(source: &Source) -> Vec<Fault> {
     language::stray(source).into_iter().map(|(line, what)| Fault::new(line, what)).collect()
+}
+
+fn doc_openings(source: &Source) -> Vec<Fault> {
+    language::openings(source).into_iter().map(|(line, what)| Fault::new(line, what)).collect()
 }
 
 fn level(module: &str) -> Option<usize> {
@@ -592,14 +597,30 @@ fn words_name_the_thing_and_what_it_does() {
         ("src/a.rs", "fn note_told(&self) {}"),
         ("README.md", "The server tells its state."),
         ("README.md", "A request on its way."),
+        ("README.md", "The log says why."),
+        ("src/a.rs", "fn seat_of() {}"),
     ];
     refuses(plain_words, &refused);
     let fine = [
-        ("src/a.rs", "/// It says so; the whole. A standalone program."),
+        ("src/a.rs", "/// The log has it; the whole. A standalone program."),
         ("src/a.rs", "fn untold() { bystander() } /// Owns: [`Standing`]."),
         ("README.md", "For those who run it."),
     ];
     permits(plain_words, &fine);
+}
+
+#[test]
+fn doc_comments_begin_with_the_thing() {
+    for word in ["It", "As", "Those", "That", "Which"] {
+        let line = format!("/// {word} is kept.");
+        let field = format!("struct A {{\n    /// {word} is kept.\n    a: bool }}");
+        let later = format!("/// A request.\n///\n/// {word} is kept.");
+        for text in [line, field, later, format!("//! {word} is kept.")] {
+            refuses(doc_openings, &[("src/a.rs", &text)]);
+        }
+        let within = format!("/// A request.\n/// {word} is kept.");
+        permits(doc_openings, &[("src/a.rs", &within), ("src/a.rs", "/// Items. // It is.")]);
+    }
 }
 
 #[test]

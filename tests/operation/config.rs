@@ -110,7 +110,7 @@ fn smallest_file_means_the_defaults() {
 }
 
 #[test]
-fn every_kind_of_value() {
+fn values_of_every_kind_are_read() {
     let config = good(
         r#"
 [[listener]]
@@ -181,7 +181,7 @@ max = "1m"
 }
 
 #[test]
-fn every_problem_at_its_place_and_in_its_order() {
+fn problems_are_at_their_place_and_in_their_order() {
     let text = r#"[[listener]]
 adress = "127.0.0.1:6379"
 [upstream]
@@ -331,7 +331,7 @@ fn file_that_cannot_be_read_or_is_none() {
 }
 
 #[test]
-fn later_problem_stands_where_its_key_does() {
+fn problem_found_later_is_at_the_place_of_its_key() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("x.toml");
     std::fs::write(&path, format!("{MINIMAL}[policy]\nacl = '+nothing'")).unwrap();

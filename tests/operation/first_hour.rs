@@ -91,7 +91,7 @@ fn step_that_fails_names_cause_and_fix() {
             &at(plain.port),
             &["tls        FAILED", "plaintext", "tls-port", "login      not tried"][..],
         ),
-        (&plain, &at(secure.port), &["login      FAILED", "speaks TLS", "upstream.tls"]),
+        (&plain, &at(secure.port), &["login      FAILED", "expects TLS", "upstream.tls"]),
         (&secure, &closed, &["connect    FAILED", "is the server running", "tls        not tried"]),
         (&secure, &"nosuch.invalid:1".to_owned(), &["resolve    FAILED", "nosuch.invalid", "DNS"]),
         (

@@ -82,7 +82,7 @@ fn socket_is_never_open_to_more_than_its_mode_says() {
 }
 
 #[test]
-fn several_at_once() {
+fn listeners_serve_beside_each_other() {
     let server = Server::mutual_tls(Brand::Redis);
     let directory = directory();
     let path = |name: &str| directory.path().join(name);
@@ -372,7 +372,7 @@ fn strangers_may_not_say_much() {
 
 /// Without a password there is nothing to say, as in Redis; "ignore" takes anything.
 #[test]
-fn no_password_and_any_password() {
+fn listener_without_a_password_and_one_with_any() {
     let server = Server::mutual_tls(Brand::Redis);
     let (off, ignore) = (Target::Tcp(free_port()), Target::Tcp(free_port()));
     let listeners = [(&off, "auth = \"off\""), (&ignore, "auth = \"ignore\"")];

@@ -333,12 +333,12 @@ fn transaction_with_a_command_that_the_server_lacks_runs_nothing() {
 }
 
 #[test]
-fn learned_from_redis() {
+fn commands_learned_from_redis() {
     learned_commands(Brand::Redis);
 }
 
 #[test]
-fn learned_from_valkey() {
+fn commands_learned_from_valkey() {
     learned_commands(Brand::Valkey);
 }
 

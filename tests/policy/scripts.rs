@@ -43,7 +43,7 @@ fn text(reply: &[u8]) -> String {
 }
 
 #[test]
-fn none_may_run() {
+fn scripts_are_denied() {
     let server = Server::mutual_tls(Brand::Redis);
     let proxy = Proxy::before(&server, "[policy.scripts]\nmode = \"deny\"\n");
     let mut client = proxy.client();

@@ -1,6 +1,6 @@
 //! A file as a sink: rotation by size and age, reopening after another program has moved it away.
 //!
-//! Owns: [`File`]. Never knows: what a line says.
+//! Owns: [`File`]. Never knows: the content of a line.
 
 use std::fs;
 use std::io::{self, Read, Seek, SeekFrom, Write};

@@ -1,6 +1,6 @@
 //! Places where audit entries are written.
 //!
-//! Owns: which output a sink of the configuration is, and its name. Never knows: what an entry says.
+//! Owns: which output a sink of the configuration is, and its name. Never knows: the content of an entry.
 
 mod file;
 mod output;

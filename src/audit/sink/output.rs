@@ -1,6 +1,6 @@
 //! What a place for audit entries can do.
 //!
-//! Owns: [`Output`], [`Resume`]. Never knows: what an entry says, queues, chain.
+//! Owns: [`Output`], [`Resume`]. Never knows: the content of an entry, queues, chain.
 
 use std::io;
 
@@ -15,7 +15,7 @@ pub(in crate::audit) struct Resume {
     pub resent: u64,
 }
 
-/// A place for lines. An error says that the line at hand is not written, so that it is given again.
+/// A place for lines. An error means that the line at hand is not written, so that it is given again.
 pub(in crate::audit) trait Output: Send {
     /// Whether [`Self::open`] comes before a line of so many bytes: nothing is open, or another file is due.
     fn needs_open(&mut self, bytes: usize) -> bool;

@@ -1,9 +1,9 @@
 //! A syslog server as a sink: RFC 5424 over a Unix datagram socket, UDP, TCP with octet counting (RFC 6587),
 //! or TLS (RFC 5425).
 //!
-//! Owns: [`Server`], the form of a message, what is sent again. Never knows: what a line says.
+//! Owns: [`Server`], the form of a message, what is sent again. Never knows: the content of a line.
 //!
-//! Nothing says what a receiver keeps: it finds a gap by the numbers and the chain. But what its system did not
+//! Nothing shows what a receiver keeps: it finds a gap by the numbers and the chain. But what its system did not
 //! take before a connection ended is known to be among the last [`limits::SYSLOG_KEPT_BYTES`], and is sent again.
 
 use std::collections::VecDeque;

@@ -73,7 +73,7 @@ pub(crate) const SERVER_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 pub(crate) const LEASE_WRITE_BYTES_MAX: usize = 64 * 1024;
 /// Bytes read at once of replies whose client has closed.
 pub(crate) const ABANDONED_READ_BYTES: usize = 4096;
-/// Age below which what a server says does not close a pooled connection.
+/// Age below which what a server answers does not close a pooled connection.
 pub(crate) const POOLED_CONNECTION_AGE_MIN: Duration = Duration::from_secs(1);
 /// All answers of the server about its Lua together.
 pub(crate) const LUA_PROBE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -32,7 +32,7 @@ pub(in crate::cli) struct Target {
     pub token_file: Option<PathBuf>,
 }
 
-/// Which verb of the table a subcommand is.
+/// The verb of the table that a subcommand is.
 pub(in crate::cli) trait OfTable {
     const VERB: &'static Verb<AdminState>;
 }

@@ -20,7 +20,7 @@ pub(in crate::cli) struct Run {
 
 impl Help for Run {
     const EXAMPLES: &'static [(&'static str, &'static str)] = &[
-        ("Serve as a file says", "respgate run --config /etc/respgate/respgate.toml"),
+        ("Serve with a configuration file", "respgate run --config /etc/respgate/respgate.toml"),
         (
             "Serve without a file, and permit only keys with the prefix app1: to the application",
             "respgate run --upstream rediss://app1@redis.example.com:6380 \\\n  \

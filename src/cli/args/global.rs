@@ -25,7 +25,7 @@ pub(in crate::cli) struct Answer {
 }
 
 impl Global {
-    /// What is logged instead of what the configuration says.
+    /// What is logged instead of what is configured.
     pub(in crate::cli) fn log_level(self) -> Option<&'static str> {
         match (self.verbose, self.quiet) {
             (0, false) => None,

@@ -159,7 +159,7 @@ fn prefix(text: &str) -> Result<String, String> {
     Ok(text.chars().flat_map(|c| special(c).then_some('\\').into_iter().chain([c])).collect())
 }
 
-/// A problem of a configuration without a file, with a hint that speaks of flags.
+/// A problem of a configuration without a file, with a hint about flags.
 pub(in crate::cli) fn for_flags(source: &ConfigSource, mut problem: Problem) -> Problem {
     if source.path.is_some() || matches!(problem.place, Place::Variable(_)) {
         return problem;
@@ -171,7 +171,7 @@ pub(in crate::cli) fn for_flags(source: &ConfigSource, mut problem: Problem) -> 
         }
         ("upstream.tls", _) => Some(
             "give --ca FILE, or --ca system for public authorities, with --cert and --key if \
-                 the server asks for a client certificate; or --insecure-plaintext to do without"
+                 the server needs a client certificate; or --insecure-plaintext to do without"
                 .to_owned(),
         ),
         (_, Some(flag)) if problem.problem == "missing" => Some(format!("give {flag}")),
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn hints_speak_of_flags() {
+    fn hints_name_flags() {
         for (flags, expected) in [
             ("--listen 0.0.0.0:1", "--allow-remote"),
             ("--cert c", "--upstream HOST:PORT"),

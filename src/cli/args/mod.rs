@@ -1,4 +1,4 @@
-//! Flags of the command line: a file for each group of verbs, and what the help says besides flags.
+//! Flags of the command line: a file for each group of verbs, and what the help contains besides flags.
 //!
 //! Owns: [`Help`], the form of examples and exit codes. Never knows: effects.
 
@@ -35,7 +35,7 @@ pub(super) use wait::{Goal, Wait};
 
 use super::exit;
 
-/// What the help of a verb says after its flags.
+/// What the help of a verb contains after its flags.
 pub(super) trait Help {
     /// What an example does, and what to type for it.
     const EXAMPLES: &'static [(&'static str, &'static str)];

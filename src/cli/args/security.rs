@@ -23,7 +23,7 @@ pub(in crate::cli) struct Test {
     pub wanted: Wanted,
 }
 
-/// Which checks, and how they are reported.
+/// The checks to be done, and how they are reported.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Wanted {
     /// Only the checks about these features; may be repeated, or a list with commas
@@ -79,7 +79,7 @@ impl Help for Test {
         ),
     ];
     const EXIT_CODES: &'static [(u8, &'static str)] = &[
-        (exit::SUCCESS, "every check passed, or could not be done (the report says why)"),
+        (exit::SUCCESS, "every check passed, or could not be done (the report has the reason)"),
         (exit::FAILURE, "a check failed"),
         (
             exit::USAGE,

@@ -35,7 +35,7 @@ impl Actor {
         as_expected(&reply, expected)
     }
 
-    /// As [`Self::receive`], after another client has sent a command.
+    /// Like [`Self::receive`], after another client has sent a command.
     pub(super) fn receive_late(&mut self, expected: &str) -> Result<(), String> {
         let reply = self.client.receive()?;
         self.screen.reply(&format!("{}< ", self.name), &reply);

@@ -21,7 +21,7 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Starts `command`; what it says goes to the end of the file `log`. The child is in a process
+    /// Starts `command`; its output goes to the end of the file `log`. The child is in a process
     /// group of its own, so that Ctrl-C reaches the demonstration alone.
     pub(super) fn start(name: &str, command: &mut Command, log: &Path) -> Result<Self, String> {
         let mut start = || {
@@ -33,7 +33,7 @@ impl Process {
         Ok(Self { name: name.to_owned(), child, log: log.to_owned() })
     }
 
-    /// Asks until the answer is yes, the program has ended or the time is over.
+    /// Checks until the answer is yes, the program has ended or the time is over.
     pub(super) fn await_ready(&mut self, mut ready: impl FnMut() -> bool) -> Result<(), String> {
         wait_until(&format!("{} to answer", self.name), || {
             self.check()?;

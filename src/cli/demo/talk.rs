@@ -93,7 +93,7 @@ impl Client {
         Ok(Self::new(tcp(address)?))
     }
 
-    /// Speaks TLS; the handshake happens with the first command.
+    /// Connects with TLS; the handshake happens with the first command.
     pub(super) fn over_tls(
         address: SocketAddr,
         settings: Arc<ClientConfig>,

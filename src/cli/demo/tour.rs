@@ -14,7 +14,7 @@ pub(super) type Chapter = fn(&mut Stage, Screen) -> Result<(), String>;
 
 /// Every chapter with its title; each fails with the first thing that is not as it should be.
 pub(super) const CHAPTERS: [(&str, Chapter); 9] = [
-    ("1. An application speaks plain Redis", plain),
+    ("1. An application uses plain Redis", plain),
     ("2. The server itself accepts mutual TLS and nothing else", locked),
     ("3. What could hurt is refused and never reaches the server", refused),
     ("4. Transactions", transactions),

@@ -18,7 +18,7 @@ const BORDER: u16 = 2;
 
 /// Draws all three.
 pub(super) fn event_panels(frame: &mut Frame<'_>, area: Rect, events: &Events, paint: Paint) {
-    // A panel that only says why it is empty needs one row.
+    // A panel that only shows why it is empty needs one row.
     let is_short = events.hot.is_err() && events.audit.is_err();
     let upper = BORDER + if is_short { 1 } else { UPPER_ROWS.max(area.height / 2 - BORDER) };
     let [upper, lower] =

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::base::limits;
 
-/// The last state of each; what is `Err` is not there, and the text says why.
+/// The last state of each; what is `Err` is not there, and the text is the reason.
 #[derive(Clone, Debug)]
 pub(super) struct Events {
     pub hot: Result<Vec<HotKey>, String>,
@@ -20,7 +20,7 @@ pub(super) struct Events {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct HotKey {
     pub per_second: f64,
-    /// As the redaction in force shows it.
+    /// The key in the form of the redaction in force.
     pub key: String,
     /// The policy, if there are several.
     pub policy: Option<String>,
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_added_and_bounded_and_a_fault_says_what_it_is() {
+    fn lines_are_added_and_bounded_and_a_fault_is_shown() {
         let mut events = Events::default();
         let off = || Ok(json!({ "enabled": false, "policies": [] }));
         let mut take = |log| {

@@ -1,6 +1,6 @@
 //! What the view shows, worked out of the metrics of two moments.
 //!
-//! Owns: [`Figures`], which metric says what. Never knows: clocks, how it looks.
+//! Owns: [`Figures`], which metric is used for what. Never knows: clocks, how it looks.
 
 use super::exposition::Exposition;
 use super::window::{Quantile, Rate, Window};
@@ -86,7 +86,7 @@ pub(super) struct End {
     pub role: String,
     /// Seconds until then; negative when it has ended.
     pub left: f64,
-    /// Which part of its lifetime that is.
+    /// The part of its lifetime until then.
     pub share: Option<f64>,
 }
 

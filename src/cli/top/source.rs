@@ -1,4 +1,4 @@
-//! Asks a running respgate again and again: for its metrics, and over its admin server for events.
+//! Reads from a running respgate again and again: its metrics, and over its admin server for events.
 //!
 //! Owns: [`Source`], the threads that ask. Never knows: what metrics and events mean.
 
@@ -48,7 +48,7 @@ pub(super) enum News {
     Events(Round),
 }
 
-/// Asks at once and then at each interval, until it is dropped.
+/// Reads at once and then at each interval, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Source {
     news: Receiver<News>,

@@ -53,13 +53,15 @@ pub(super) fn troubles(figures: &Figures) -> Vec<Trouble> {
     }
     match figures.state.as_str() {
         "draining" => add(false, "it drains: clients are being disconnected".to_owned()),
-        "starting" => add(false, "it is starting: /readyz?verbose says what is missing".to_owned()),
+        "starting" => {
+            add(false, "it is starting: /readyz?verbose shows what is missing".to_owned())
+        }
         "degraded" => add(false, "it is degraded: the server cannot be reached".to_owned()),
         _ => {}
     }
     for what in &figures.reloads.outdated {
         let what = what.replace('_', " ");
-        add(false, format!("the last reload of {what} was rejected; the log says why"));
+        add(false, format!("the last reload of {what} was rejected; the log has the reason"));
     }
     if let Some(rate) = figures.clients.rejected.filter(|rate| *rate > 0.0) {
         add(false, format!("{} connections of clients are rejected", per_second(Some(rate))));

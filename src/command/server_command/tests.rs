@@ -136,7 +136,7 @@ fn commands_described_incompletely_stay_unknown() {
         assert_eq!(keys("readonly", &[spec]), Err(why), "{spec:?}");
         assert_eq!(keys("readonly", &[("RO access", AT_ONE, ONE_KEY), spec]), Err(why), "{spec:?}");
     }
-    let moves = "its keys can be where no specification says";
+    let moves = "its keys can be where no specification has them";
     assert_eq!(keys("readonly movablekeys", &[("RO access", AT_ONE, ONE_KEY)]), Err(moves));
     assert_eq!(keys("readonly movablekeys", &[]), Err(moves));
     // A server older than Redis 7 ends before them.

@@ -1,4 +1,4 @@
-"""What COMMAND does not say of a command, or says incompletely: one list for each column of src/command/table.rs.
+"""What COMMAND does not report of a command, or reports incompletely: one list for each column of src/command/table.rs.
 
 Each function answers in the words of the table, and stops with an error where the fact is not written
 down: a command of a later server has to be put into every list that concerns it.
@@ -11,7 +11,7 @@ def by_name(table):
 
 # Every command, so that a new one is looked at for each column that has a usual value: what it reaches
 # beyond its keys, the names in its replies, its cost. Those of Redis 7.0 are in every later server of
-# either kind (`tests/conformance/command_table.rs` asks one).
+# either kind (`tests/conformance/command_table.rs` compares with one).
 EVERYWHERE = set((
     "acl acl|cat acl|deluser acl|dryrun acl|genpass acl|getuser acl|help acl|list acl|load"
     " acl|log acl|save acl|setuser acl|users acl|whoami append asking auth bgrewriteaof bgsave"
@@ -294,7 +294,7 @@ SCRIPT = by_name({
     "Some(Script::Text { arg: 2 })": "script|load",
     "Some(Script::Digest)": "evalsha evalsha_ro",
     "Some(Script::Function)": "fcall fcall_ro",
-    "Some(Script::Asks)": "script|exists",
+    "Some(Script::Exists)": "script|exists",
     "Some(Script::Shows)": "function|dump function|list function|stats script|show",
     "Some(Script::Change { forgets: false })": "function|delete function|flush function|kill"
     " function|load function|restore script|kill",
@@ -310,7 +310,7 @@ COST = by_name({
 })
 
 
-# What a command that reads answers without data; tests/abuse/failure/degraded.rs asks servers.
+# What a command that reads answers without data; tests/abuse/failure/degraded.rs compares with servers.
 MISS = by_name({
     "NIL": "get digest hget lindex geodist dump randomkey zscore memory|usage object|encoding"
            " object|freq object|idletime object|refcount",

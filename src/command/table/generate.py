@@ -136,7 +136,7 @@ WRITTEN = re.compile(
 
 
 def line(name, arity, flags, categories, specs):
-    """A row: what the server says of a command, then what facts.py says of it."""
+    """A row: what the server reports of a command, then what facts.py has of it."""
     facts.known(name)
     flag = flags.split(" | ")
     category = categories.split(" | ")

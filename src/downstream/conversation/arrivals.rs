@@ -15,7 +15,7 @@ use crate::traffic::Ticket;
 pub struct Arrivals {
     /// Bytes of the items so far.
     end: usize,
-    /// Those are the output, although they are not in its place yet.
+    /// The bytes of the items so far are the output, although they are not in its place yet.
     whole: bool,
 }
 

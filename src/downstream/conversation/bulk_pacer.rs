@@ -16,7 +16,7 @@ const ROUNDS_BETWEEN_PAUSES: u32 = 2;
 /// while there are any, it moves in steps.
 #[derive(Debug, Default)]
 pub(super) struct BulkPacer {
-    /// Those in a row that moved a large value.
+    /// Rounds in a row that moved a large value.
     rounds: u32,
     paused_until: Option<Instant>,
     /// Requests of others at the last pause.
@@ -78,7 +78,7 @@ mod tests {
         };
         let nowhere: [u32; 0] = [];
         assert_eq!(pauses(&mut pacer, 22, u64::from), [16, 18, 20, 22]);
-        assert_eq!(pauses(&mut pacer, 22, |_| 22), nowhere, "no other client asks for anything");
+        assert_eq!(pauses(&mut pacer, 22, |_| 22), nowhere, "no other client sends anything");
         pacer.note_end();
         assert_eq!(pauses(&mut pacer, 15, u64::from), nowhere, "a megabyte moves like any value");
     }

@@ -1,6 +1,6 @@
 //! How long a client connection may rest in each of its states.
 //!
-//! Owns: the deadlines and what follows when one has passed. Never knows: what a request asks, sockets.
+//! Owns: the deadlines and what follows when one has passed. Never knows: the meaning of a request, sockets.
 //!
 //! | A client that | has until |
 //! |---|---|
@@ -159,14 +159,14 @@ fn lease_deadline<H: Host>(of: &Conversation, host: &H) -> Option<Instant> {
 
 /// When the server is asked for a sign of life, on a connection that only listens and has been silent.
 fn probe_deadline<H: Host>(of: &Conversation, host: &H) -> Option<Instant> {
-    let asks = of.has_lease()
+    let is_due = of.has_lease()
         && !host.command_timeout().is_zero()
         && matches!(of.waiting, PendingStep::No)
         && of.inbound.body == Body::No
         && of.inbound.presented.is_none()
         && of.session.only_listens();
-    debug_assert!(!asks || of.session.in_flight() == 0, "a reply is a sign of life as well");
-    asks.then(|| of.leased.read_at + host.health_check_interval())
+    debug_assert!(!is_due || of.session.in_flight() == 0, "a reply is a sign of life as well");
+    is_due.then(|| of.leased.read_at + host.health_check_interval())
 }
 
 /// When the rest of a large request has failed to come, or to go on to the server, for too long.

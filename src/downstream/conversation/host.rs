@@ -36,7 +36,7 @@ pub struct Moment<'a> {
     pub limits: &'a ClientLimits,
     pub key: PoolKey,
     pub has_lease: bool,
-    /// It would rather travel on a pinned connection, if one is to be had at once.
+    /// The request is better sent on a pinned connection, if one is free.
     pub prefers_lease: bool,
     pub now: Instant,
 }
@@ -64,9 +64,9 @@ pub enum PolicyChange {
 pub enum LeaseEnd {
     /// Another session may have it.
     Returned,
-    /// It is closed: it carries state.
+    /// The connection is closed: it carries state.
     Dropped,
-    /// It is closed: its identity was replaced.
+    /// The connection is closed: its identity was replaced.
     Replaced,
 }
 
@@ -75,7 +75,7 @@ pub enum LeaseEnd {
 pub enum Notice {
     /// No more of a large request moved in time.
     UploadTimedOut,
-    /// A browser speaks.
+    /// The client is a browser.
     CrossProtocol,
     /// The pinned connection said what belongs to no request: it must be closed as such.
     Untrusted,
@@ -145,7 +145,7 @@ pub trait Host {
         None
     }
     /// Whether the pinned connection has said that its server is no primary.
-    fn lease_says_not_primary(&self) -> bool {
+    fn lease_reports_not_primary(&self) -> bool {
         false
     }
 

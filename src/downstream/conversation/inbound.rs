@@ -1,6 +1,6 @@
 //! The client's bytes that are not consumed, and the request they are a part of.
 //!
-//! Owns: [`Inbound`], [`Body`], [`Rooms`]: which phase the request at the front is in. Never knows: what it asks, what
+//! Owns: [`Inbound`], [`Body`], [`Rooms`]: which phase the request at the front is in. Never knows: its meaning, what
 //! sends it.
 
 use bytes::{Buf, BytesMut};
@@ -13,9 +13,9 @@ use crate::resp::{ProtocolError, Request, RequestLimits, RequestScanner};
 pub(crate) enum Body {
     /// No such request is under way.
     No,
-    /// It goes on to the pinned connection.
+    /// The rest goes on to the pinned connection.
     Forward,
-    /// It is read and thrown away.
+    /// The rest is read and discarded.
     Discard,
 }
 
@@ -24,7 +24,7 @@ pub(crate) enum Body {
 pub(super) struct Presented {
     /// Its length.
     pub used: usize,
-    /// It is only a head: its body follows.
+    /// The request is only a head: its body follows.
     pub head: bool,
 }
 

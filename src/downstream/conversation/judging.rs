@@ -10,7 +10,7 @@ use super::inbound::Presented;
 use super::state::Conversation;
 use crate::session::{Judged, Step};
 
-/// What the session says of the request at the front of `bytes`.
+/// The session's judgement of the request at the front of `bytes`.
 #[inline(always)]
 pub(super) fn judge<H: Host>(of: &mut Conversation, bytes: &[u8], host: &mut H) -> Judged {
     debug_assert!(of.waiting == PendingStep::No, "judged while it waits");

@@ -73,7 +73,7 @@ impl Leased {
         self.is_here && unread < limits::LEASE_UNREAD_BYTES_MAX
     }
 
-    /// As [`Conversation::note_round`](super::Conversation::note_round); `moves`: a large reply goes on.
+    /// Like [`Conversation::note_round`](super::Conversation::note_round); `moves`: a large reply goes on.
     pub(super) fn note_round<H: Host>(
         &mut self,
         moves: bool,

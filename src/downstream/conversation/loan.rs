@@ -1,7 +1,7 @@
-//! The pinned connection of a conversation: what it says, and how it stops being the session's: given back,
+//! The pinned connection of a conversation: what arrives on it, and how it stops being the session's: given back,
 //! closed, or lost.
 //!
-//! Owns: [`handle_pinned`], [`release_if_free`], [`lose_lease`]. Never knows: sockets, what a reply means, how a
+//! Owns: [`handle_pinned`], [`Through`], [`handle_through`], [`release_if_free`], [`lose_lease`]. Never knows: sockets, what a reply means, how a
 //! connection is had.
 
 use super::host::{Host, LeaseEnd, Notice, PendingStep};
@@ -23,7 +23,7 @@ pub struct Through<'a> {
 }
 
 /// Bytes have come from the pinned connection. Takes from their front until they end, or some are to
-/// go on to the client as they are: the caller then writes what it can of those, says so to
+/// go on to the client as they are: the caller then writes what it can of those, reports it to
 /// [`handle_through`], and calls again.
 pub fn handle_pinned<'a, H: Host>(
     of: &mut Conversation,
@@ -158,7 +158,10 @@ pub fn lose_lease<H: Host>(of: &mut Conversation, why: Loss, host: &mut H) {
     // The end of the client's connection takes what is behind it along.
     host.lose_lease(why, waited - of.session.in_flight() - lost.len());
     of.inbound.stop_forwarding();
-    debug_assert!(!of.session.asks_lease(), "a request waits on a connection that is gone");
+    debug_assert!(
+        !of.session.has_pinned_requests(),
+        "a request waits on a connection that is gone"
+    );
     debug_assert!(of.inbound.body != Body::Forward, "a body goes on to no connection");
     if matches!(of.waiting, PendingStep::Reply) {
         of.waiting = PendingStep::No;
@@ -233,7 +236,7 @@ pub fn release_if_free<H: Host>(of: &mut Conversation, host: &mut H) {
 /// grace, and its client is disconnected as by a server that restarts; any other is answered first, in its
 /// own time. A connection to a server that is no primary goes, too, but state stays on it.
 fn release_outdated<H: Host>(of: &mut Conversation, host: &mut H) {
-    if host.lease_outdated_since(of.now).is_none() && !host.lease_says_not_primary() {
+    if host.lease_outdated_since(of.now).is_none() && !host.lease_reports_not_primary() {
         return;
     }
     if of.inbound.body == Body::Forward {
@@ -257,10 +260,10 @@ fn release_outdated<H: Host>(of: &mut Conversation, host: &mut H) {
 
 /// The pinned connection is this session's no more.
 fn end_lease<H: Host>(of: &mut Conversation, end: LeaseEnd, host: &mut H) {
-    debug_assert!(!of.session.asks_lease(), "a pinned connection goes under its requests");
+    debug_assert!(!of.session.has_pinned_requests(), "a pinned connection goes under its requests");
     if std::mem::replace(&mut of.leased.is_here, false) {
         of.session.handle_lease_gone();
-        debug_assert!(!of.session.asks_lease() && !of.leased.is_here, "it is still used");
+        debug_assert!(!of.session.has_pinned_requests() && !of.leased.is_here, "it is still used");
         host.end_lease(end);
     }
 }

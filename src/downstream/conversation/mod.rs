@@ -5,7 +5,7 @@
 //! tokio, sockets, clocks, wakers, how a connection to the server is had.
 //!
 //! `requests` takes what clients say, `arrivals` and `loan` what shared and pinned connections say, `state` and `loan`
-//! end things, `clocks` says when. The task in `downstream::connection`, the session simulation and the core
+//! end things, `clocks` decides when. The task in `downstream::connection`, the session simulation and the core
 //! benchmark drive the same code.
 
 mod arrivals;

@@ -227,7 +227,7 @@ impl Conversation {
 
     // Requests.
 
-    /// Shows a request to the session and does what it says.
+    /// Presents a request to the session and carries out its step.
     fn present<H: Host>(
         &mut self,
         bytes: &[u8],

@@ -1,6 +1,6 @@
 //! The state of a client's connection, and what ends it.
 //!
-//! Owns: [`Conversation`]. Never knows: framing, what a request asks, sockets.
+//! Owns: [`Conversation`]. Never knows: framing, the meaning of a request, sockets.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -120,7 +120,10 @@ impl Conversation {
         debug_assert!(!forwards || is_here || ends, "a body goes on to no connection");
         let waits = inbound.presented.is_some();
         debug_assert!(!waits || inbound.body == Body::No, "a request waits behind half a request");
-        debug_assert!(is_here || !session.asks_lease(), "a request waits on no connection");
+        debug_assert!(
+            is_here || !session.has_pinned_requests(),
+            "a request waits on no connection"
+        );
         debug_assert!(!ends || self.is_consumed(), "bytes are kept of a client that is not read");
         debug_assert!(self.cut_at.is_none_or(|at| at <= self.out.len()), "cut behind the end");
         // A HELLO that names a user binds a connection of its own before it has one.
@@ -318,7 +321,7 @@ impl Conversation {
         self.waiting = PendingStep::No;
     }
 
-    /// Another client waits for this one to have a pinned connection. Returns whether it asks for one now: not
+    /// Another client waits for this one to have a pinned connection. Returns whether it needs one now: not
     /// while a request of its own is to be judged again, which would get the error if there is none.
     pub const fn want_lease(&mut self) -> bool {
         let free = matches!(self.waiting, PendingStep::No)
@@ -449,7 +452,7 @@ impl Conversation {
     /// Why the connection is to be closed now, if it is; `flushed`: what was written is sent.
     #[inline(always)]
     pub fn poll_end<H: Host>(&mut self, flushed: bool, host: &H) -> Option<ClientDisconnect> {
-        if self.session.says_farewell() {
+        if self.session.has_killed_itself() {
             self.end(ClientDisconnect::Killed);
         }
         if self.ending.is_none()

@@ -56,10 +56,12 @@ fn keys() {
     let policy = policy(keys, ValueRules::default());
     let long = "a key of 'get' has 9 bytes (rule key); at most 8 are allowed";
     let pattern = |name: &str| {
-        format!("a key of '{name}' does not match (rule key); policy.keys.pattern says which do")
+        format!(
+            "a key of '{name}' does not match (rule key); policy.keys.pattern has those that do"
+        )
     };
     let denied = |name: &str| {
-        format!("a key of '{name}' is denied (rule key); policy.keys.deny says which names are")
+        format!("a key of '{name}' is denied (rule key); policy.keys.deny has the names that are")
     };
     let charset = "a key of 'get' has bytes besides visible ASCII (rule key); use printable \
                    ASCII without spaces";
@@ -216,7 +218,7 @@ fn sizes_and_numbers_of_values() {
                 "'mset' has 7 arguments (rule value); at most 5 are allowed, send several commands",
             ),
             ("MGET a b c d e f g", "="),
-            // Whatever the server says of it.
+            // Whatever the server's reply to it is.
             (
                 "MSETEX x longkey 12345",
                 "an argument of 'msetex' has 7 bytes (rule value); at most 4 \
@@ -373,7 +375,7 @@ fn large_argument_is_judged_by_its_announcement() {
     assert_eq!(of_head(&policy(KeyRules::default(), utf8), "APPEND k", 3), incomplete);
 }
 
-/// An observed rule about keys does not hide what a rule about values says.
+/// An observed rule about keys does not hide a fault of a rule about values.
 #[test]
 fn observed_contents_pass() {
     let keys = KeyRules { max_bytes: Some(3), ..KeyRules::default() };

@@ -53,7 +53,7 @@ const HARMLESS: [&str; 30] = [
     "getmetatable",
     "collectgarbage",
 ];
-/// Hidden whether or not the server speaks of them.
+/// Hidden whether or not the server lists them.
 const HIDDEN: [&str; 17] = [
     "_ENV",
     "_G",
@@ -74,7 +74,7 @@ const HIDDEN: [&str; 17] = [
     "valkey",
 ];
 
-/// Asks for every global name; `!` behind it: the table can be changed, by any script for all others.
+/// Returns every global name; `!` behind it: the table can be changed, by any script for all others.
 const QUESTION: &str = "local t={} for k,v in pairs(_G) do local s=tostring(k) \
      if type(v)=='table' and k~='KEYS' and k~='ARGV' and pcall(rawset,v,'respgate',nil) then s=s..'!' end \
      t[#t+1]=s end return t";
@@ -84,7 +84,7 @@ const QUESTION: &str = "local t={} for k,v in pairs(_G) do local s=tostring(k) \
 pub struct Globals {
     names: BTreeSet<Box<str>>,
     valkey: bool,
-    /// The server speaks of the ACL's refusals as Redis 7.0 does.
+    /// The server words the ACL's refusals as Redis 7.0 does.
     older: bool,
     id: u64,
 }
@@ -92,7 +92,7 @@ pub struct Globals {
 /// Why no script can be kept inside its namespace on a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GuardFailure {
-    /// It does not say what its Lua has.
+    /// The server does not list the globals of its Lua.
     Unlisted,
     /// Scripts can change what others use.
     Unprotected,
@@ -169,7 +169,7 @@ impl Guarding {
     }
 }
 
-/// The script that asks for the globals.
+/// The script that returns the globals.
 #[must_use]
 pub const fn question() -> &'static str {
     QUESTION
@@ -208,7 +208,7 @@ impl Globals {
         self.id
     }
 
-    /// Which of the kinds of servers that word their errors differently, below [`DIALECTS`].
+    /// The kind of server, of those that word their errors differently; below [`DIALECTS`].
     pub(super) const fn dialect(&self) -> usize {
         match (self.valkey, self.older) {
             (true, _) => 0,

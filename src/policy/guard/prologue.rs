@@ -97,7 +97,7 @@ pub(in crate::policy) fn obstacle(
     }
 }
 
-/// What keeps a configuration from having what it asks for.
+/// What keeps a configuration from taking effect.
 pub(in crate::policy) fn unguardable(
     rules: &Rules,
     role: &Role,
@@ -157,7 +157,7 @@ impl Guard {
         known.map_or("", |known| known.get_or_init(|| globals.worded(&self.cold).into_boxed_str()))
     }
 
-    /// Which of `redis`'s members the text names, as a table.
+    /// The members of `redis` that the text names, as a table.
     fn members(&self, words: &words::Words<'_>) -> String {
         let mut members = String::from("{call=call");
         for name in KEPT.into_iter().filter(|name| words.has(name)) {

@@ -35,7 +35,7 @@ impl<'a> Names<'a> {
         known.iter().any(|key| key.access != Access::READ_WRITE)
     }
 
-    /// `mayKey(k,c)`: whether key `k` may be used as `c` says (1 is neither, 2 reads, 3 writes, 4 both);
+    /// `mayKey(k,c)`: whether key `k` may be used according to `c` (1 is neither, 2 reads, 3 writes, 4 both);
     /// `None`: every key may.
     pub(super) fn may_key(&self) -> Option<String> {
         let mut conditions = Vec::new();

@@ -45,7 +45,7 @@ enum Asked {
 pub enum Next {
     /// The request that was written.
     Ask,
-    /// That was all: so many keys.
+    /// The scan is complete, and found so many keys.
     Done(u64),
     /// The error line for the client, from its `-` to its line end.
     Failed(Box<[u8]>),
@@ -131,7 +131,7 @@ mod tests {
     const ASK: &str = "*6 $4 SCAN $1 7 $5 MATCH $5 a\\*:* $5 COUNT $3 512 ";
 
     #[test]
-    fn counts() {
+    fn key_scan_counts() {
         let mut scan = scan(ScanAction::Count);
         let page = take(&mut scan, "*2 $1 7 *2 $4 a*:k $4 a*:l ");
         assert_eq!(page, (Next::Ask, ASK.to_owned()));
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn removes() {
+    fn key_scan_removes() {
         let mut scan = scan(ScanAction::Remove);
         let page = take(&mut scan, "*2 $1 7 *2 $4 a*:k $4 a*:l ");
         assert_eq!(page, (Next::Ask, "*3 $6 UNLINK $4 a*:k $4 a*:l ".to_owned()));
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn fails() {
+    fn key_scan_fails_with_the_error_of_the_server() {
         let error = Next::Failed((*b"-READONLY\r\n").into());
         assert_eq!(take(&mut scan(ScanAction::Remove), "-READONLY ").0, error);
         for wrong in ["*2 $1 0 *1 $3 b:k ", ":1 ", "*2 $1 0 $1 x ", "*2 :0 *0 "] {

@@ -97,7 +97,7 @@ fn range_at(name: &[u8], at: usize, text: &[u8]) -> Option<Range<usize>> {
 /// A number of a database has at most ten digits.
 const DATABASE_DIGITS_MAX: usize = 10;
 
-/// Which of the server's own channels this is, if it is one that reports keys.
+/// The kind of the server's own channel, if it is one that reports keys.
 pub(super) fn own(name: &[u8]) -> Option<Own> {
     let is_number = |text: &[u8]| {
         (1..=DATABASE_DIGITS_MAX).contains(&text.len()) && text.iter().all(u8::is_ascii_digit)
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn found_again() {
+    fn prefix_is_found_in_names_and_patterns() {
         let prefix = Prefix::new(b"a*:");
         assert_eq!(prefix.glob(), b"a\\*:");
         assert_eq!(prefix.in_channel(b"a*:news"), Some(0..3));
@@ -247,7 +247,7 @@ mod tests {
 
         /// What a subscription puts in, an acknowledgement takes out.
         #[test]
-        fn subscribed_and_acknowledged(name in "(__keyspace@[0-9*]{1,2}__:|__keyevent@0__:|__key)?[a:_*]{0,4}") {
+        fn prefix_of_a_subscription_is_removed_from_its_acknowledgement(name in "(__keyspace@[0-9*]{1,2}__:|__keyevent@0__:|__key)?[a:_*]{0,4}") {
             let own = Prefix::new(b"a*:");
             let insert = |at: usize, text: &[u8]| {
                 let (head, tail) = name.as_bytes().split_at(at);

@@ -1,4 +1,4 @@
-//! Taking the prefix off what a connection says without being asked: messages, acknowledgements of
+//! Taking the prefix off what a server sends unasked: messages, acknowledgements of
 //! subscriptions, invalidations.
 //!
 //! Owns: [`Prefix::push`]. Never knows: sessions, subscriptions.
@@ -25,7 +25,7 @@ impl Prefix {
         let Some((header, elements)) = split(frame) else { return out.put_slice(frame) };
         let [word, first, second, third] = elements;
         match (text(word), text(first), text(second), text(third)) {
-            // Redirected, to a client that speaks RESP2.
+            // Redirected, to a client with RESP2.
             (Some(b"message"), Some(INVALIDATIONS), None, _) => {
                 self.invalidation(header, &[word, first], second, out);
             }

@@ -141,7 +141,7 @@ fn tracking() {
     check("CLIENT TRACKINGINFO", "CLIENT TRACKINGINFO", ReplyNames::Tracking);
 }
 
-/// The server says what is wrong; whatever it takes for a key has the prefix.
+/// The server reports what is wrong; whatever it takes for a key has the prefix.
 #[test]
 fn numbers_of_keys_that_do_not_fit() {
     check("EVAL x 5 k", "EVAL x 5 a:k", ReplyNames::Errors);
@@ -154,7 +154,7 @@ fn numbers_of_keys_that_do_not_fit() {
     refused("GEORADIUS g 1 2 3 km STORE", "-syntax ");
 }
 
-/// Whatever the role says.
+/// Whatever the role permits.
 #[test]
 fn commands_that_reach_keys_of_others() {
     for line in [
@@ -181,7 +181,7 @@ fn commands_that_reach_keys_of_others() {
 }
 
 #[test]
-fn role_speaks_of_names_without_prefix() {
+fn role_has_names_without_prefix() {
     let policy = policy("+@all ~x* &y*", "a:");
     assert_eq!(sent(&policy, "GET x").0, "GET a:x");
     assert_eq!(sent(&policy, "KEYS x*").0, "KEYS a:x*");
@@ -192,7 +192,7 @@ fn role_speaks_of_names_without_prefix() {
 }
 
 #[test]
-fn without_keys_nothing_changes() {
+fn request_without_keys_is_unchanged() {
     let policy = policy("+@all allkeys &*", "a:");
     for line in ["PING", "COMMAND GETKEYS GET k", "OBJECT HELP", "CLIENT LIST"] {
         assert_eq!(sent(&policy, line), (line.to_owned(), None));
@@ -202,7 +202,7 @@ fn without_keys_nothing_changes() {
 
 /// What is missing of a request is asked for where it decides.
 #[test]
-fn heads() {
+fn head_of_a_request_is_not_yet_known_where_more_decides() {
     let policy = policy("+@all allkeys &*", "a:");
     let judge = |line: &str, len: usize| {
         with_head(line, len, |request| {

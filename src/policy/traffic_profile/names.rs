@@ -1,6 +1,6 @@
 //! The names of keys or of channels that were seen, as patterns.
 //!
-//! Owns: [`Names`]. Never knows: commands, values, whole keys where a prefix says enough.
+//! Owns: [`Names`]. Never knows: commands, values, whole keys where a prefix is enough.
 
 use std::collections::BTreeMap;
 

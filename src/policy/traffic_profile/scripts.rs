@@ -21,7 +21,7 @@ pub(super) struct SeenScripts {
 impl SeenScripts {
     pub(crate) fn note(&mut self, spec: &'static Spec, request: &Request<'_>) {
         let Some(what) = spec.script else { return };
-        if matches!(what, Script::Asks | Script::Shows) {
+        if matches!(what, Script::Exists | Script::Shows) {
             return;
         }
         let changes = matches!(what, Script::Change { .. });
@@ -39,7 +39,7 @@ impl SeenScripts {
                 }
                 _ => false,
             },
-            Script::Change { .. } | Script::Asks | Script::Shows => false,
+            Script::Change { .. } | Script::Exists | Script::Shows => false,
         };
         self.unlisted |= !listed;
     }

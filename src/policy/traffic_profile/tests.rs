@@ -169,7 +169,7 @@ fn refused_commands_are_listed_all_the_same() {
 /// Each policy by itself, in the names of its application; for the server with what goes before them
 /// and with what respgate sends itself.
 #[test]
-fn each_policy_by_itself() {
+fn profile_is_of_one_policy() {
     let mut profiles = TrafficProfiles::default();
     let with = |prefix: &str| {
         let keys = KeyRules {

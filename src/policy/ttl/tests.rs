@@ -219,7 +219,7 @@ fn refusals() {
     let cannot = |name: &str| {
         format!(
             "NOPERM respgate: '{name}' may leave a key without a time to live (rule ttl); use a \
-             command that says how long, as SET key value EX seconds"
+             command that sets one, as SET key value EX seconds"
         )
     };
     let ended = |name: &str| {
@@ -230,7 +230,7 @@ fn refusals() {
     };
     let long = |name: &str| {
         format!(
-            "NOPERM respgate: '{name}' asks for a time to live that is too long (rule ttl); the \
+            "NOPERM respgate: '{name}' has a time to live that is too long (rule ttl); the \
              longest allowed is 1h"
         )
     };

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::config::{AuditSink, Config, ListenAddress, SyslogAddress, secret_files};
 
 /// What a program of this system reads to run at all: libraries, names, time zones, authorities, and what the
-/// kernel says of this process and this machine.
+/// kernel reports of this process and this machine.
 const SYSTEM: [&str; 16] = [
     "/etc",
     "/usr",

@@ -83,7 +83,7 @@ pub(crate) const DISCONNECT: Verb<AdminState> = Verb {
     answer: |admin_state, call| Box::pin(disconnect(admin_state, call)),
 };
 
-/// What `--certificate` says, if it is given.
+/// The value of `--certificate`, if it is given.
 pub(super) fn certificate(call: &Call) -> Result<Option<CertificatePattern>, Refused> {
     let wrong = |problem| Refused::Usage(format!("--certificate: {problem}"));
     call.value("certificate").map(|text| text.parse().map_err(wrong)).transpose()

@@ -22,7 +22,7 @@ pub(crate) const LOG_LEVEL: Verb<AdminState> = Verb {
         Argument {
             name: "level",
             kind: Kind::Word("LEVEL"),
-            help: "error, warn, info, debug, trace, a filter such as info,respgate::tls=debug, or default: as the configuration says",
+            help: "error, warn, info, debug, trace, a filter such as info,respgate::tls=debug, or default: as configured",
         },
         Argument {
             name: "target",
@@ -32,7 +32,7 @@ pub(crate) const LOG_LEVEL: Verb<AdminState> = Verb {
         Argument {
             name: "for",
             kind: Kind::Option("TIME"),
-            help: "How long, as 10m; then as the configuration says",
+            help: "How long, as 10m; then as configured",
         },
     ],
     examples: &[
@@ -41,7 +41,7 @@ pub(crate) const LOG_LEVEL: Verb<AdminState> = Verb {
             "Only what concerns the server",
             "respgate log-level debug --target respgate::upstream --for 10m",
         ),
-        ("As the configuration says", "respgate log-level default"),
+        ("As configured", "respgate log-level default"),
     ],
     done: "the level is in force",
     failed: "respgate is shutting down",
@@ -56,10 +56,7 @@ fn answer(admin_state: &Arc<AdminState>, call: &Call) -> Result<Answer, Refused>
     if word == "default" {
         admin_state.levels.end(None).map_err(usage)?;
         let json = json!({ "level": configured, "until": null });
-        return Ok(Answer::new(
-            json,
-            format!("log level: {configured}, as the configuration says"),
-        ));
+        return Ok(Answer::new(json, format!("log level: {configured}, as configured")));
     }
     let level = match call.value("target") {
         None => word.to_owned(),

@@ -125,7 +125,7 @@ mod tests {
     use crate::telemetry::Times;
 
     #[test]
-    fn line_says_where_the_time_went() {
+    fn line_shows_where_the_time_went() {
         let ms = Duration::from_millis;
         let slow = Slow {
             id: 7,

@@ -54,17 +54,17 @@ fn tls(store: &ListenerStore, address: &str, now: u64, screen: &mut Screen) -> (
         let what = format!("the certificate of listener {address} ends in {days} days");
         screen.wrong("ADM-W003", what, remedy);
     }
-    let asks = match store.settings().client_auth {
+    let client_auth = match store.settings().client_auth {
         AskClient::Require => "require",
         AskClient::Request => "request",
         AskClient::Off => "off",
     };
     let words = format!(
-        "TLS, client certificates: {asks}; own ends {} ({days} days); generation {generation}",
+        "TLS, client certificates: {client_auth}; own ends {} ({days} days); generation {generation}",
         utc(end)
     );
     let json = json!({
-        "client_auth": asks,
+        "client_auth": client_auth,
         "fingerprint": identity.own.fingerprint,
         "not_after": utc(end),
         "days_left": days,

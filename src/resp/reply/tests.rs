@@ -30,7 +30,7 @@ fn end(text: &[u8]) -> Result<Option<(usize, u8)>, ReplyError> {
 }
 
 #[test]
-fn finds_the_end_of_every_type() {
+fn reply_scanner_finds_the_end_of_every_type() {
     let replies: &[&[u8]] = &[
         b"+OK\r\n",
         b"+\r\n",
@@ -83,7 +83,7 @@ fn attribute_belongs_to_what_follows() {
 }
 
 #[test]
-fn refuses_what_is_no_reply() {
+fn reply_scanner_refuses_what_is_no_reply() {
     use ReplyError as E;
     let cases: &[(&[u8], E)] = &[
         (b"OK\r\n", E::Type(b'O')),
@@ -144,7 +144,7 @@ fn bounds_nothing_but_streams() {
 }
 
 #[test]
-fn knows_whether_a_push_is_part_of_a_reply() {
+fn reply_scanner_knows_whether_a_push_is_part_of_a_reply() {
     let cases: &[(&[u8], bool)] = &[
         (b"*1\r\n:1\r\n", false),
         (b">1\r\n:1\r\n", true),
@@ -178,7 +178,7 @@ fn resp2_has_five_types() {
 }
 
 #[test]
-fn announces_the_length_of_a_single_string() {
+fn reply_scanner_announces_the_length_of_a_single_string() {
     let cases: &[(&[u8], Option<u64>)] = &[
         (b"$5\r\nhello\r\n", Some(5)),
         (b"+OK\r\n", None),

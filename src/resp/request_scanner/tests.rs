@@ -31,7 +31,7 @@ fn scan(text: &[u8], limits: RequestLimits) -> Result<Scan, Violation> {
 }
 
 #[test]
-fn refuses_in_the_words_of_the_server() {
+fn request_scanner_refuses_in_the_words_of_the_server() {
     use Violation as V;
     let cases: &[(&[u8], V)] = &[
         (b"*01\r\n", V::MultibulkLength),
@@ -70,7 +70,7 @@ fn refuses_in_the_words_of_the_server() {
 }
 
 #[test]
-fn waits_while_the_server_waits() {
+fn request_scanner_waits_while_the_server_waits() {
     let cases: &[&[u8]] = &[
         b"*",
         b"*abc",
@@ -94,7 +94,7 @@ fn waits_while_the_server_waits() {
 }
 
 #[test]
-fn writes_odd_spellings_anew() {
+fn request_scanner_writes_odd_spellings_anew() {
     let cases: &[(&[u8], &[u8])] = &[
         (b"*1\r\n$4\r\nPINGXX", b"*1\r\n$4\r\nPING\r\n"),
         (b"*1\rX$4\r*PING\n\r", b"*1\r\n$4\r\nPING\r\n"),
@@ -123,7 +123,7 @@ fn writes_odd_spellings_anew() {
 }
 
 #[test]
-fn counts_arguments_where_they_begin() {
+fn request_scanner_counts_arguments_where_they_begin() {
     let all = RequestLimits { max_args: limits::REQUEST_ARGS_MAX, ..LIMITS };
     let mut text = b"*1048577\r\n".to_vec();
     for _ in 0..limits::REQUEST_ARGS_MAX {
@@ -150,7 +150,7 @@ fn bounds_what_a_stranger_may_send() {
 }
 
 #[test]
-fn ignores_what_the_server_ignores() {
+fn request_scanner_ignores_what_the_server_ignores() {
     let cases: &[(&[u8], usize)] = &[
         (b"*0\r\n", 4),
         (b"*-1\r\n", 5),
@@ -165,7 +165,7 @@ fn ignores_what_the_server_ignores() {
 }
 
 #[test]
-fn finds_requests_and_nothing_behind_them() {
+fn request_scanner_finds_requests_and_nothing_behind_them() {
     let text = b"*2\r\n$3\r\nGET\r\n$0\r\n\r\n*1\r\n";
     let mut scanner = RequestScanner::default();
     assert_eq!(scanner.scan(text, &LIMITS), Ok(Scan::Request { used: 19 }));
@@ -188,7 +188,7 @@ fn large() -> Vec<u8> {
 }
 
 #[test]
-fn announces_a_large_bulk_once() {
+fn request_scanner_announces_a_large_bulk_once() {
     let text = large();
     let head = Scan::Head { used: 27 };
     assert_eq!(scan(&text, LIMITS), Ok(head));
@@ -209,7 +209,7 @@ fn announces_a_large_bulk_once() {
 }
 
 #[test]
-fn skips_the_rest_in_any_pieces() {
+fn request_scanner_skips_the_rest_in_any_pieces() {
     let text = [large(), b"PING\r\n".to_vec()].concat();
     for size in 1..text.len() {
         let mut scanner = RequestScanner::default();
@@ -235,7 +235,7 @@ fn skips_the_rest_in_any_pieces() {
 }
 
 #[test]
-fn skips_a_bulk_that_is_too_long() {
+fn request_scanner_skips_a_bulk_that_is_too_long() {
     let text = format!("*3\r\n$3\r\nSET\r\n$1001\r\n{}\r\n$1\r\nv\r\n", "x".repeat(1001));
     let text = text.as_bytes();
     assert_eq!(scan(text, LIMITS), Ok(Scan::Oversize { used: 20, length: 1001 }));
@@ -249,7 +249,7 @@ fn skips_a_bulk_that_is_too_long() {
 }
 
 #[test]
-fn checks_what_it_passes() {
+fn request_scanner_checks_what_it_passes() {
     let begin = |text: &[u8]| {
         let mut scanner = RequestScanner::default();
         scanner.scan(text, &LIMITS).unwrap();
@@ -281,7 +281,7 @@ fn checks_what_it_passes() {
 }
 
 #[test]
-fn examines_no_byte_over_and_over() {
+fn request_scanner_examines_no_byte_over_and_over() {
     let mut multibulk = b"*2000\r\n".to_vec();
     for _ in 0..2000 {
         multibulk.extend_from_slice(b"$12\r\nxxxxxxxxxxxx\r\n");

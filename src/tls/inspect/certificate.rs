@@ -19,7 +19,7 @@ const NAMES_MAX: usize = 32;
 /// Characters that are repeated of one name.
 const NAME_CHARS_MAX: usize = 256;
 
-/// What a certificate says.
+/// The contents of a certificate.
 #[derive(Clone, Debug)]
 pub struct CertificateFacts {
     pub subject: String,
@@ -60,7 +60,7 @@ pub struct CertificateFacts {
 pub struct KeyFacts {
     /// `ECDSA P-256`.
     pub kind: String,
-    /// That of the public key.
+    /// The pin of the public key.
     pub pin: Option<String>,
 }
 

@@ -34,11 +34,11 @@ impl Relogin {
     }
 
     /// Whether the login is to be sent now.
-    pub(super) fn asks(&mut self, now: Instant) -> bool {
+    pub(super) fn is_due(&mut self, now: Instant) -> bool {
         debug_assert!(!self.refused, "the server is not asked again");
-        let asks = self.asked.is_none();
+        let is_due = self.asked.is_none();
         self.asked.get_or_insert(now);
-        asks
+        is_due
     }
 
     /// The server has answered.

@@ -1,4 +1,4 @@
-//! Which connection carries on in the place of one, or beside it: when it is looked for, and when it
+//! The connection that carries on in the place of one, or beside it: when it is looked for, and when it
 //! takes over.
 //!
 //! Owns: [`Succession`], the questions about the server's role, relief from a line that is held up. Never
@@ -44,7 +44,7 @@ pub(in crate::upstream) enum Relief {
 }
 
 impl Connection {
-    /// Asks for the server's role when there is reason to.
+    /// Sends the question for the server's role when there is reason to.
     pub(super) fn ask<W>(&mut self, pipeline: &mut Pipeline<Owner<W>>, now: Instant) {
         if self.succession == Succession::No
             && let Some(question) = self.suspicion.question(now)
@@ -135,7 +135,7 @@ impl Connection {
         match freshness {
             Freshness::Current => {}
             Freshness::NewPassword if !self.relogin.has_failed(now) => {
-                if self.relogin.asks(now) {
+                if self.relogin.is_due(now) {
                     self.actions.push_back(Action::LogIn);
                 }
             }

@@ -219,7 +219,7 @@ fn reply_to_a_login_counts_when_it_is_later_than_a_session_would_wait() {
     let (mut connection, mut pipeline, begin) = connection();
     connection.timing.command_timeout = SECOND;
     pipeline.push(Owner::Session(7), Ticket(9), b"request", Skips::NONE, false, begin);
-    assert!(connection.relogin.asks(begin));
+    assert!(connection.relogin.is_due(begin));
     pipeline.push_secret(Owner::Relogin, Ticket::default(), b"secret", begin);
     pipeline.wrote(connection.due(&pipeline).len());
     let (mut lost, now) = (Vec::new(), begin + 2 * SECOND);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::config;
 
-/// As they are configured; zero means never where that is allowed.
+/// The times of the configuration; zero means never where that is allowed.
 #[derive(Clone, Copy, Debug)]
 pub struct Timing {
     pub command_timeout: Duration,

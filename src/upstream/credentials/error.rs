@@ -43,7 +43,7 @@ impl LoginError {
         matches!(self, Self::Source(_) | Self::Stuck(_))
     }
 
-    /// As metrics count it.
+    /// The label under which metrics count the error.
     #[must_use]
     pub const fn reason(&self) -> ReloadRejection {
         match self {

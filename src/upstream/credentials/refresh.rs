@@ -19,7 +19,7 @@ const RETRY: Backoff = Backoff {
     cap: limits::PASSWORD_RETRY_MAX,
 };
 
-/// A time by both clocks; it has come when one of them says so.
+/// A time by both clocks; it has come when one of them has reached it.
 #[derive(Clone, Copy, Debug)]
 struct Plan {
     at: Instant,
@@ -43,8 +43,8 @@ impl Refresh {
         self.ran = Some(now);
     }
 
-    /// It has printed a password that holds for `left`, or for an unknown time: then the next run follows
-    /// after `interval`. `new`: it is another password than before.
+    /// The program has printed a password that holds for `left`, or for an unknown time: then the next run follows
+    /// after `interval`. `new`: the password is another than before.
     pub(super) fn handle_password(
         &mut self,
         left: Option<Duration>,

@@ -1,4 +1,4 @@
-//! Which idle connections are lent, kept and closed, case by case; `tests/core/upstream_sim.rs` has the histories.
+//! Idle connections that are lent, kept and closed, case by case; `tests/core/upstream_sim.rs` has the histories.
 //!
 //! Owns: its tests. Never knows: sockets.
 

@@ -27,7 +27,7 @@ fn words(bytes: &[u8]) -> String {
     words.map(|w| if w.starts_with('*') { ";" } else { w }).collect::<Vec<_>>().join(" ")
 }
 
-/// Feeds answers and says how it ended.
+/// Feeds answers and returns how the login ended.
 fn feed(login_script: &mut LoginScript, answers: &[&[u8]]) -> Result<Progress, DialError> {
     let mut last = Ok(Progress::More);
     for answer in answers {
@@ -44,7 +44,7 @@ const NO: &[u8] = b"-NOPERM no\r\n";
 const OK: &[u8] = b"+OK\r\n";
 
 #[test]
-fn says_all_at_once_and_refused_courtesies_only_once() {
+fn login_is_sent_at_once_and_a_refused_optional_command_only_once() {
     let mut first = login_script(Some("app"), Some("apple"));
     assert_eq!(
         words(&first.begin()),

@@ -50,7 +50,7 @@ fn missing_database_and_the_end_of_an_unneeded_connection_are_no_outage() {
 }
 
 #[test]
-fn server_is_silent_until_each_silent_connection_speaks_again() {
+fn server_is_silent_until_each_silent_connection_answers_again() {
     let (mut node, _) = node();
     node.handle_silence(true);
     node.handle_silence(true);

@@ -1,6 +1,6 @@
 //! What a pipeline hands out.
 //!
-//! Owns: [`Delivery`], [`Answered`], [`Broken`], [`FirstError`], and what a delivery says besides. Never knows: the line, sockets.
+//! Owns: [`Delivery`], [`Answered`], [`Broken`], [`FirstError`], and what a delivery shows besides. Never knows: the line, sockets.
 
 use std::time::Instant;
 
@@ -23,17 +23,17 @@ pub struct Delivery<'a, W> {
     /// Not the reply itself: the first error among the replies before it, cut to
     /// [`limits::QUEUED_ERROR_BYTES_MAX`].
     pub skipped: bool,
-    /// It is the answer to EXEC, or to what was queued for it.
+    /// The reply is that to EXEC, or to what was queued for it.
     pub block: bool,
     /// The length that the reply's own header announces, when it is a single string.
     pub announced: u64,
-    /// It was sent more than once.
+    /// The request was sent more than once.
     pub again: bool,
     pub at: Instant,
 }
 
 impl<W> Delivery<'_, W> {
-    /// What it says of the server.
+    /// What the reply shows of the server.
     pub(in crate::upstream) fn sign(&self) -> Option<Sign> {
         match self.kind {
             b'-' => sign(self.bytes),

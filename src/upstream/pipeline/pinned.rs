@@ -21,7 +21,7 @@ pub struct PinnedLine {
     /// A push came within a reply, so that where replies begin is unknown from here on; or what was written may
     /// not arrive.
     doubtful: bool,
-    /// An answer of the server says that it is no primary, or not ready.
+    /// An answer of the server shows that it is no primary, or not ready.
     sign: Option<Sign>,
 }
 
@@ -42,11 +42,11 @@ pub struct FramePiece {
 pub enum Reply<'a> {
     /// The session does not want it.
     Unwanted,
-    /// It is the reply to this request; `large`: one of a shared connection would hold up others.
+    /// The piece is of the reply to this request; `large`: on a shared connection it would hold up others.
     Wanted { ticket: Ticket, large: bool },
     /// The server has refused a command queued for this request first, with this line.
     Refusal(Ticket, &'a [u8]),
-    /// It ends the reply to a transaction whose MULTI was refused.
+    /// The piece ends the reply to a transaction whose MULTI was refused.
     MultiRefused(Ticket),
     /// Nothing was asked that it could answer.
     Unexpected,

@@ -327,7 +327,7 @@ fn line_is_given_up_when_no_client_waits() {
 }
 
 #[test]
-fn forget_takes_only_what_is_unsent_old_and_given_up() {
+fn pipeline_forgets_only_what_is_unsent_old_and_given_up() {
     let mut p = pushed(&[("sent", false), ("gone", false), ("stays", false), ("gone", true)]);
     let later = at() + Duration::from_secs(1);
     write(&mut p, 4);
@@ -347,7 +347,7 @@ fn forget_takes_only_what_is_unsent_old_and_given_up() {
 }
 
 #[test]
-fn forget_keeps_what_belongs_to_a_request_that_is_sent() {
+fn pipeline_keeps_what_belongs_to_a_request_that_is_sent() {
     let mut p: Pipeline<&str> = Pipeline::new(Protocol::Resp3);
     for (number, companion) in [(0, false), (1, true), (2, false), (3, true)] {
         p.push("gone", Ticket(number), b"ab", Skips::NONE, companion, at());

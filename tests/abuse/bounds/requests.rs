@@ -77,7 +77,7 @@ fn oversize_argument_spoils_a_transaction() {
 
 /// On both sides of the border where requests and replies begin to be streamed.
 #[test]
-fn around_the_border_of_large() {
+fn requests_and_replies_around_the_border_of_large_are_whole() {
     let (server, proxy) = stage("");
     for hello in ["2", "3"] {
         let mut client = proxy.client();

@@ -8,6 +8,7 @@ use super::source::Source;
 /// A word, or several that follow each other, and what is written instead.
 const BANNED: &[(&str, &str)] = &[
     ("anybody", "the client, the program, the file that is meant"),
+    ("asks", "sends, needs, requires, checks"),
     ("everybody", "every client, all clients"),
     ("nobody", "no client, no request, unused"),
     ("somebody", "the client, the program, the file that is meant"),
@@ -41,6 +42,13 @@ const BANNED: &[(&str, &str)] = &[
     ("mended", "fixed, repaired"),
     ("mending", "fixing, repairing"),
     ("mends", "fixes, repairs"),
+    ("says", "reports, shows, returns, lists"),
+    ("speaks", "uses, supports, answers, is about"),
+    ("converse", "serve"),
+    ("converses", "serves"),
+    ("distrust", "reject, a failure"),
+    ("leaving", "closing, draining, ending"),
+    ("rests", "is idle, pauses"),
     ("takes leave", "closes, disconnects, shuts down"),
     ("take leave", "close, disconnect, shut down"),
     ("client leaves", "the client disconnects, closes"),
@@ -60,17 +68,33 @@ const PERSONS: &[(&str, &str)] = &[
     ("whom", "the client, the user"),
 ];
 
+/// A doc comment that begins so has its subject in the name behind it, and makes no sense alone.
+const OPENINGS: &[&str] = &["As", "It", "That", "Those", "Which"];
+
 /// Banned as a part of a name.
 const NAMES: &[&str] = &[
     "anybody",
+    "asks",
+    "born",
+    "converse",
+    "distrust",
     "everybody",
     "goodbye",
     "hear",
     "heard",
     "hears",
+    "leaving",
     "nobody",
+    "owed",
+    "owes",
     "politely",
+    "rests",
+    "says",
+    "seat",
+    "seats",
     "somebody",
+    "speaks",
+    "standing",
     "tell",
     "tells",
     "told",
@@ -103,6 +127,25 @@ pub fn stray(source: &Source) -> Vec<(usize, String)> {
         if let Some(part) = parts.next() {
             found.push((token.line, format!("{}: a name with \"{part}\"", token.text)));
         }
+    }
+    found
+}
+
+/// Doc comments of Rust whose first word, or that of a paragraph, is one of [`OPENINGS`].
+pub fn openings(source: &Source) -> Vec<(usize, String)> {
+    let lines = source.text.lines().map(|line| {
+        let line = line.trim_start();
+        line.strip_prefix("///").or_else(|| line.strip_prefix("//!"))
+    });
+    let mut found = Vec::new();
+    let mut begins = true;
+    for (doc, line) in lines.zip(1..) {
+        let first = doc.and_then(|text| text.split_whitespace().next());
+        if let Some(word) = first.filter(|word| begins && OPENINGS.contains(word)) {
+            let what = format!("a doc comment begins with \"{word}\"; begin with the thing");
+            found.push((line, what));
+        }
+        begins = first.is_none();
     }
     found
 }

@@ -20,7 +20,7 @@ fn count(server: &Server) -> Vec<u8> {
 }
 
 #[test]
-fn among_many_keys_of_others() {
+fn scan_finds_own_keys_among_many_of_others() {
     for (brand, pool) in [
         (Brand::Redis, ""),
         (Brand::Redis, "[upstream.pool]\nmode = \"session\""),
@@ -97,7 +97,7 @@ fn refused() {
 
 /// The server's refusal of a page or of a removal is the client's answer.
 #[test]
-fn walk_that_the_server_refuses() {
+fn scan_that_the_server_refuses_is_an_error() {
     let server = Server::mutual_tls(Brand::Redis);
     let own = app(&server, "qa:", WALKS);
     populate(&server, "qa:", 2000);

@@ -42,7 +42,7 @@ connection = "pinned"
 }
 
 #[test]
-fn from_a_variable() {
+fn declared_commands_come_from_a_variable() {
     let value = "{ \"JSON.GET\" = { arity = -2, keys = [{ at = 1 }] } }";
     let variables = env(&[("RESPGATE__COMMANDS__CUSTOM", value)]);
     let config = parse(MINIMAL, "f", variables).unwrap();
@@ -50,7 +50,7 @@ fn from_a_variable() {
 }
 
 #[test]
-fn each_mistake_at_its_place() {
+fn mistakes_of_declared_commands_are_at_their_place() {
     let keys = |keys: &str| format!("[commands.custom.\"X.Y\"]\narity = 2\nkeys = {keys}");
     let at = |column: usize, key: &str, problem: &str| {
         vec![format!("f:8:{column}: commands.custom.\"X.Y\".{key}: {problem}")]

@@ -222,7 +222,7 @@ fn check_upstream(upstream: &str, expected: &[&str]) {
 }
 
 #[test]
-fn way_to_the_server() {
+fn contradictions_about_the_server() {
     let check = check_upstream;
     let tls = "tls = { cert = 'c', key = 'k', ca = 'a' }";
     check("address = 'h:1'", &["f:2:1: upstream.tls: missing"]);

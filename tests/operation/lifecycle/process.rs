@@ -126,7 +126,7 @@ fn readiness_follows_the_server_where_that_is_configured() {
 }
 
 #[test]
-fn leaving_takes_no_longer_than_the_clients() {
+fn drain_takes_no_longer_than_the_clients() {
     let server = Server::mutual_tls(Brand::Redis);
     let mut proxy = Proxy::before(&server, "[drain]\nquiet = \"100ms\"");
     let mut client = proxy.client();
@@ -155,7 +155,7 @@ fn leaving_takes_no_longer_than_the_clients() {
 }
 
 #[test]
-fn end_of_patience() {
+fn drain_ends_at_its_maximum() {
     let server = Server::mutual_tls(Brand::Redis);
     let mut proxy = Proxy::before(&server, "[drain]\nmax = \"700ms\"\nquiet = \"100ms\"");
     let mut client = proxy.client();
@@ -178,7 +178,7 @@ fn end_of_patience() {
 }
 
 #[test]
-fn told_a_second_time() {
+fn second_signal_ends_a_drain() {
     let server = Server::mutual_tls(Brand::Redis);
     for (first, second) in [("TERM", "TERM"), ("INT", "TERM")] {
         let mut proxy = Proxy::before(&server, "");
@@ -195,7 +195,7 @@ fn told_a_second_time() {
 
 /// The server hangs and a reload is asking it: the process is told to leave nevertheless.
 #[test]
-fn leaving_while_a_reload_waits_for_the_server() {
+fn drain_ends_while_a_reload_waits_for_the_server() {
     let mut server = Server::mutual_tls(Brand::Redis);
     let pool = "[upstream.pool]\nconnect_timeout = \"60s\"\nacquire_timeout = \"60s\"";
     let mut proxy = Proxy::before(&server, &format!("[drain]\nquiet = \"50ms\"\n{pool}"));
@@ -210,7 +210,7 @@ fn leaving_while_a_reload_waits_for_the_server() {
 
 /// Nobody is connected: nothing to wait for but the quiet time, and no less than the minimum.
 #[test]
-fn leaving_an_empty_house() {
+fn drain_without_clients_takes_its_quiet_time() {
     let server = Server::mutual_tls(Brand::Redis);
     let cases = [("quiet = \"50ms\"", 0), ("quiet = \"50ms\"\nmin = \"600ms\"", 600)];
     for (drain, least) in cases {

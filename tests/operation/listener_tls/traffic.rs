@@ -51,7 +51,7 @@ fn reply_reaches_a_client_that_reads_late() {
 }
 
 #[test]
-fn end_of_a_session_is_said_by_tls() {
+fn session_ends_with_close_notify() {
     let bench = Bench::new("", "", "");
     let mut client = bench.connect(Some(&bench.lab.pair("client"))).unwrap();
     client.0.write_all(&encode(&["QUIT"])).unwrap();

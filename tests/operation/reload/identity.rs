@@ -169,7 +169,7 @@ fn changed_authority() {
 }
 
 #[test]
-fn told_by_a_signal() {
+fn reload_by_a_signal() {
     let mut server = Server::mutual_tls(Brand::Redis);
     let proxy = Proxy::before(&server, "");
     let before = attempts(&proxy, "tls_identity", "unchanged");

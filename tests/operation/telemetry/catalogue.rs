@@ -17,7 +17,7 @@ const HEAD: &str = "\
 # Metrics
 
 `GET /metrics` on `[telemetry] address` answers in the Prometheus text format 0.0.4. This page is written by
-a test from what the program itself says; after a change of a metric,
+a test from the program itself; after a change of a metric,
 `RESPGATE_WRITE_DOCUMENTS=1 cargo test --test operation documents::catalogue` writes it anew.
 
 * Every metric moves: a test produces each one before real servers and fails for one that stays as it was.

@@ -22,7 +22,7 @@ fn check(tls: &Tls, code: &str, reason: &str, part: &str) {
 }
 
 #[test]
-fn good_identity_tells_about_itself() {
+fn identity_has_its_facts() {
     let lab = Lab::new();
     let store = TlsStore::open(&lab.settings()).unwrap();
     let identity = store.current();

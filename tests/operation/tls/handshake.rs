@@ -247,7 +247,7 @@ async fn ports_that_are_not_what_they_should_be() {
     assert_eq!(verdict(dial_tls(secret.port).await), "other TLS-E111");
 
     let error = plain_dialer(tls.port, ServerAuth::default()).dial(RESP2).await.unwrap_err();
-    assert!(error.text.contains("speaks TLS on this port"), "{}", error.text);
+    assert!(error.text.contains("expects TLS on this port"), "{}", error.text);
 
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();

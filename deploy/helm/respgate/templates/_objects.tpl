@@ -98,7 +98,7 @@ spec:
 {{- $values := .root.Values.respgate -}}
 respgate runs beside the application, which connects to {{ include "respgate.url" .root }}. Check next:
 
-1. The sidecar has started. If not, its last line says why:
+1. The sidecar has started. If not, its last line has the reason:
      kubectl -n {{ $namespace }} rollout status {{ .workload }}
      kubectl -n {{ $namespace }} logs {{ .workload }} -c respgate
 2. The server accepts it, step by step:

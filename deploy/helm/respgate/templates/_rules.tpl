@@ -98,7 +98,7 @@
       labels: {severity: critical}
       annotations:
         summary: '{{ $labels.instance }} has no connection to its server'
-        description: 'Commands wait, then clients are closed or answered with an error, as upstream.on_outage says.'
+        description: 'Commands wait, then clients are closed or answered with an error, according to upstream.on_outage.'
         runbook_url: deploy/docs/runbooks.md#respgateupstreamdown
     - alert: RespgateCircuitOpen
       expr: 'respgate_circuit_state{state="open"} == 1'

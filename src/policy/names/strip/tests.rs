@@ -71,7 +71,7 @@ fn report_in_pieces() {
 }
 
 #[test]
-fn by_position() {
+fn names_are_stripped_by_position() {
     check(ReplyNames::Names, "*2 $4 a*:k $3 a*: ", "*2 $1 k $0  ");
     check(ReplyNames::Names, "*0 ", "*0 ");
     check(ReplyNames::Names, "~1 $6 a*:a*: ", "~1 $3 a*: ");
