@@ -327,8 +327,8 @@ fn judge_auth(error: Option<&[u8]>) -> Result<(), DialError> {
     error.map_or(Ok(()), |line| Err(login_refused(line)))
 }
 
-/// Which user the server has taken from the certificate. Returns whether it says so; a server that cannot say it at
-/// this moment is no server that does not say it.
+/// Checks the user that the server has taken from the certificate. Returns whether the reply names one; a server that
+/// cannot name it at this moment is no server that never does.
 fn judge_user(login: &Login, reply: &Value) -> Result<bool, DialError> {
     let name = match (reply, reply.as_bytes()) {
         (Value::Error(line), _) if code(line) == "NOAUTH" => {

@@ -575,7 +575,8 @@ fn texts_for_clients_are_in_one_table() {
 fn test_names_begin_with_their_subject() {
     let named =
         |name: &str| format!("#[tokio::test(flavor = \"x\")]\n#[allow(x)]\nasync fn {name}() {{}}");
-    for name in ["a_reload_keeps_x", "it_works", "what_is_kept", "the_pool"] {
+    for name in ["a_reload_keeps_x", "it_works", "what_is_kept", "the_pool", "finds_x", "told_by_y"]
+    {
         refuses(
             test_names,
             &[("src/a.rs", &named(name)), ("tests/a.rs", &format!("#[test] fn {name}() {{}}"))],

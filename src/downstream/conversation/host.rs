@@ -130,7 +130,7 @@ pub trait Host {
     fn take_losses(&mut self, why: Loss) -> Vec<(Ticket, Loss)> {
         self.line().map_or_else(Vec::new, |line| line.take_losses(why))
     }
-    /// It is closed, and `lost` more requests are lost with it.
+    /// Closes the pinned connection, and `lost` more requests are lost with it.
     fn lose_lease(&mut self, why: Loss, lost: usize);
     /// Whether others wait for a pinned connection.
     fn lease_is_waited_for(&self) -> bool {

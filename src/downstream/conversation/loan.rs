@@ -1,8 +1,8 @@
 //! The pinned connection of a conversation: what arrives on it, and how it stops being the session's: given back,
 //! closed, or lost.
 //!
-//! Owns: [`handle_pinned`], [`Through`], [`handle_through`], [`release_if_free`], [`lose_lease`]. Never knows: sockets, what a reply means, how a
-//! connection is had.
+//! Owns: [`handle_pinned`], [`Through`], [`handle_through`], [`release_if_free`], [`lose_lease`]. Never knows: sockets,
+//! what a reply means, how a connection is had.
 
 use super::host::{Host, LeaseEnd, Notice, PendingStep};
 use super::inbound::Body;
