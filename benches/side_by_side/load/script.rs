@@ -98,7 +98,7 @@ impl Script {
     }
 
     fn of_lua(text: &str, talk: Talk, connection: usize) -> Self {
-        let names = [0, 1].map(|key| format!("app1:{connection}:{key}"));
+        let names = ["0", "count"].map(|key| format!("app1:{connection}:{key}"));
         let sha = Sha1::of(text.as_bytes()).to_string();
         let turn = |turn| {
             let value = value(connection, 0, turn, talk.value_bytes);
