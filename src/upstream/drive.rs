@@ -111,11 +111,7 @@ impl Driver<'_> {
             if self.has_ended() {
                 return;
             }
-            // Others may be about to add to this write: after a batch, or while replies are outstanding,
-            // every task that is ready gets one turn first. A lone client pays nothing.
-            if self.may_write() && (self.last_batch_owners > 1 || self.has_outstanding_replies()) {
-                tokio::task::yield_now().await;
-            }
+            tokio::task::yield_now().await;
             poll_fn(|cx| {
                 self.write(cx);
                 Poll::Ready(())
@@ -139,7 +135,15 @@ impl Driver<'_> {
         !self.write_blocked && !self.carrier.poll_write(&self.shared.inner.borrow().line).is_empty()
     }
 
-    /// One turn; ready when there is something to write or the connection has ended.
+    /// Others may be about to add to what is written next: after a batch, or while replies are outstanding, every
+    /// task that is ready gets one turn first. A lone client pays nothing.
+    fn awaits_others(&self) -> bool {
+        self.last_batch_owners > 1 || self.has_outstanding_replies()
+    }
+
+    /// One turn; ready when the connection has ended, or when others get a turn before the rest is written.
+    /// What is written at once needs no further turn: the steps before have registered every event that can wake
+    /// the task.
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         for step in TURN {
             match step {
@@ -151,6 +155,9 @@ impl Driver<'_> {
                 Step::Relieve => self.poll_relief(cx),
                 Step::Look => self.look(cx),
             }
+        }
+        if self.may_write() && !self.awaits_others() {
+            self.write(cx);
         }
         if self.has_ended() || self.may_write() { Poll::Ready(()) } else { Poll::Pending }
     }
