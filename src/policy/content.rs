@@ -317,13 +317,15 @@ fn first_value(spec: &Spec) -> usize {
     }
 }
 
-/// The length of the first value above `max`.
-fn long_value(subject: &RequestFacts<'_>, keys: &[KeyPosition], max: u64) -> Option<u64> {
+/// The length of the first value above `max`. Of `keys` those that are keys stay, in their order.
+fn long_value(subject: &RequestFacts<'_>, keys: &mut Vec<KeyPosition>, max: u64) -> Option<u64> {
+    keys.retain(|at| at.kind == KeyKind::Key);
+    keys.sort_unstable_by_key(|at| at.arg);
+    let names = |arg: u32| keys.binary_search_by_key(&arg, |at| at.arg).is_ok();
     let mut args = (0u32..).zip(subject.request.args()).skip(first_value(subject.spec));
     args.find_map(|(arg, value)| {
         let bytes = value.len() as u64;
-        let names = || keys.iter().any(|at| at.arg == arg && at.kind == KeyKind::Key);
-        (bytes > max && !names()).then_some(bytes)
+        (bytes > max && !names(arg)).then_some(bytes)
     })
 }
 

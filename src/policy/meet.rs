@@ -2,7 +2,7 @@
 //!
 //! Owns: [`Glob`]. Never knows: what the patterns are for.
 
-use super::pattern::one;
+use super::pattern::class_ranges;
 use crate::base::limits;
 
 /// A pattern taken apart.
@@ -13,9 +13,12 @@ pub(super) struct Glob(Vec<Element>);
 enum Element {
     /// `*`
     Any,
-    /// One byte of these: a bit for each.
-    One([u64; 4]),
+    /// One byte of these.
+    One(Bytes),
 }
+
+/// Bytes: a bit for each.
+type Bytes = [u64; 4];
 
 impl Glob {
     pub(super) fn new(pattern: &[u8]) -> Self {
@@ -31,15 +34,7 @@ impl Glob {
                 rest = rest.get(1..).unwrap_or_default();
                 continue;
             }
-            let (mut set, mut behind) = ([0; 4], &[][..]);
-            for byte in 0..=u8::MAX {
-                if let Some(left) = one(rest, Some(byte)) {
-                    if let Some(word) = set.get_mut(usize::from(byte / 64)) {
-                        *word |= 1_u64 << (byte % 64);
-                    }
-                    behind = left;
-                }
-            }
+            let (set, behind) = one_byte(rest);
             elements.push(Element::One(set));
             rest = behind;
         }
@@ -92,10 +87,56 @@ impl Glob {
     }
 }
 
+/// The bytes that fit the first element of a pattern that does not begin with `*`, and what follows it.
+fn one_byte(pattern: &[u8]) -> (Bytes, &[u8]) {
+    let mut set = Bytes::default();
+    let rest = match pattern {
+        [b'?', rest @ ..] => {
+            set = [u64::MAX; 4];
+            rest
+        }
+        [b'[', class @ ..] => {
+            // How many ranges are open: one more where one begins, one fewer behind its end.
+            let mut steps = [0_i32; 257];
+            let (negated, rest) = class_ranges(class, |from, to| {
+                add(&mut steps, from, 0, 1);
+                add(&mut steps, to, 1, -1);
+            });
+            let mut open = 0;
+            for (byte, step) in (i8::MIN..=i8::MAX).zip(steps) {
+                open += step;
+                if (open > 0) != negated {
+                    insert(&mut set, byte.cast_unsigned());
+                }
+            }
+            rest
+        }
+        [b'\\', literal, rest @ ..] | [literal, rest @ ..] => {
+            insert(&mut set, *literal);
+            rest
+        }
+        [] => pattern,
+    };
+    (set, rest)
+}
+
+fn add(steps: &mut [i32; 257], byte: i8, behind: usize, step: i32) {
+    let at = usize::from(byte.cast_unsigned().wrapping_add(128)) + behind;
+    if let Some(place) = steps.get_mut(at) {
+        *place += step;
+    }
+}
+
+fn insert(set: &mut Bytes, byte: u8) {
+    if let Some(word) = set.get_mut(usize::from(byte / 64)) {
+        *word |= 1 << (byte % 64);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::pattern::matches;
+    use crate::policy::pattern::{matches, one};
 
     fn meet(a: &str, b: &str) -> bool {
         Glob::new(a.as_bytes()).meets(&Glob::new(b.as_bytes()))
@@ -123,6 +164,24 @@ mod tests {
     }
 
     proptest::proptest! {
+        /// The bytes of an element are those that fit it one by one.
+        #[test]
+        fn element_has_the_bytes_that_fit_it(
+            pattern in proptest::collection::vec(
+                proptest::prop_oneof![proptest::sample::select(b"[]^-?\\".to_vec()), 0..=u8::MAX],
+                1..9,
+            ),
+        ) {
+            proptest::prop_assume!(pattern[0] != b'*');
+            let (set, behind) = one_byte(&pattern);
+            for byte in 0..=u8::MAX {
+                let fits = set[usize::from(byte / 64)] >> (byte % 64) & 1 == 1;
+                let rest = one(&pattern, Some(byte));
+                assert_eq!(rest.is_some(), fits, "{byte}");
+                assert!(rest.is_none_or(|rest| rest == behind), "{byte}");
+            }
+        }
+
         /// A name that fits both is never overlooked.
         #[test]
         fn no_name_is_overlooked(

@@ -153,37 +153,42 @@ pub(super) fn one(pattern: &[u8], byte: Option<u8>) -> Option<&[u8]> {
     }
 }
 
-/// A class `[...]`, entered behind its bracket. A missing end is the end of the pattern; a range may
-/// be the wrong way round, may swallow the closing bracket, and compares signed bytes.
+/// A class `[...]`, entered behind its bracket.
 fn class(pattern: &[u8], byte: u8) -> Option<&[u8]> {
+    let mut found = false;
+    let (negated, rest) = class_ranges(pattern, |from, to| {
+        found |= (from..=to).contains(&byte.cast_signed());
+    });
+    (found != negated).then_some(rest)
+}
+
+/// The ranges of a class `[...]`, entered behind its bracket; whether it is negated, and what follows it. A missing
+/// end is the end of the pattern; a range may be the wrong way round, may swallow the closing bracket, and compares
+/// signed bytes.
+pub(super) fn class_ranges(pattern: &[u8], mut range: impl FnMut(i8, i8)) -> (bool, &[u8]) {
     let (negated, mut rest) = match pattern.strip_prefix(b"^") {
         Some(rest) => (true, rest),
         None => (false, pattern),
     };
-    let mut found = false;
     loop {
         match rest {
-            [b'\\', escaped, tail @ ..] => {
-                found |= *escaped == byte;
+            [b'\\', member, tail @ ..] => {
+                range(member.cast_signed(), member.cast_signed());
                 rest = tail;
             }
-            [b']', tail @ ..] => {
-                rest = tail;
-                break;
-            }
-            [] => break,
+            [b']', tail @ ..] => return (negated, tail),
+            [] => return (negated, rest),
             [from, b'-', to, tail @ ..] => {
                 let (from, to) = (from.cast_signed(), to.cast_signed());
-                found |= (from.min(to)..=from.max(to)).contains(&byte.cast_signed());
+                range(from.min(to), from.max(to));
                 rest = tail;
             }
             [member, tail @ ..] => {
-                found |= *member == byte;
+                range(member.cast_signed(), member.cast_signed());
                 rest = tail;
             }
         }
     }
-    (found != negated).then_some(rest)
 }
 
 #[cfg(test)]

@@ -128,7 +128,7 @@ fn complete_element(session: &mut Session, executed: &mut ExecReply, element: &[
         || (session.dialect.is_resp2()
             && session.listening.subscriptions.any()
             && frame == Frame::Message
-            && !executed.reads.contains(&executed.index));
+            && executed.reads.binary_search(&executed.index).is_err());
     if pushed {
         return write_push(session, element, &mut executed.out);
     }

@@ -33,6 +33,10 @@ pub(super) struct Transaction {
     kept: usize,
     /// Patterns that EXEC will subscribe to.
     patterns: usize,
+    /// The database of the newest SELECT.
+    database: Option<u32>,
+    /// Requests of the proxy's own.
+    own: u32,
 }
 
 /// A transaction as it is sent.
@@ -165,33 +169,15 @@ impl Transaction {
         Self { multi, ..Self::default() }
     }
 
-    /// Where the commands queued so far lead.
-    pub(super) fn database(&self) -> Option<u32> {
-        self.specials.iter().rev().find_map(|(_, special)| match special {
-            ExecFixup::Select(database) => Some(*database),
-            ExecFixup::Local(..)
-            | ExecFixup::Acknowledged { .. }
-            | ExecFixup::Tracking { .. }
-            | ExecFixup::Hello(_)
-            | ExecFixup::Manner(..)
-            | ExecFixup::Announced
-            | ExecFixup::Renamed(_)
-            | ExecFixup::Late { .. }
-            | ExecFixup::Reply(_)
-            | ExecFixup::Mute
-            | ExecFixup::Said(_)
-            | ExecFixup::Become(_)
-            | ExecFixup::Names(_)
-            | ExecFixup::Swallow => None,
-        })
+    /// The database that the commands queued so far lead to.
+    pub(super) const fn database(&self) -> Option<u32> {
+        self.database
     }
 
     /// How many commands the client has queued.
-    pub(super) fn queued(&self) -> u32 {
-        let own = |(_, special): &&(u32, ExecFixup)| matches!(special, ExecFixup::Swallow);
-        let own = u32::try_from(self.specials.iter().filter(own).count()).unwrap_or(u32::MAX);
-        debug_assert!(own <= self.count, "a companion without a command");
-        self.count.saturating_sub(own)
+    pub(super) const fn queued(&self) -> u32 {
+        debug_assert!(self.own <= self.count, "a companion without a command");
+        self.count.saturating_sub(self.own)
     }
 
     pub(super) const fn is_aborted(&self) -> bool {
@@ -238,6 +224,9 @@ impl Transaction {
             }
             Some(_) | None => self.wire.extend_from_slice(wire),
         }
+        if let Some(ExecFixup::Select(database)) = &special {
+            self.database = Some(*database);
+        }
         self.specials.extend(special.map(|special| (self.count, special)));
         if spec.cost == Cost::Patterns && spec.effect == Effect::Subscribe {
             self.patterns += request.len() - 1;
@@ -253,6 +242,7 @@ impl Transaction {
             self.specials.push((self.count, ExecFixup::Swallow));
             self.count += 1;
         }
+        self.own += companions;
     }
 
     /// The places that are noted are of commands that are queued.
@@ -322,6 +312,7 @@ impl Transaction {
         self.specials = Vec::new();
         self.reads = Vec::new();
         self.kept = 0;
+        self.database = None;
         self.check_invariants();
     }
 

@@ -10,6 +10,7 @@ mod requests;
 mod together;
 mod turns;
 mod unread;
+mod work;
 
 use support::client::{Client, Got, encode, show};
 use support::proxy::Proxy;

@@ -227,6 +227,14 @@ impl Proxy {
         let line = text.lines().find(|line| line.starts_with(field)).unwrap();
         line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
     }
+
+    /// Time on a processor that the process has had (`/proc/PID/stat`: hundredths of a second).
+    pub fn cpu_time(&self) -> Duration {
+        let text = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
+        let (_, fields) = text.rsplit_once(')').unwrap();
+        let ticks = fields.split_whitespace().skip(11).take(2);
+        ticks.map(|ticks| Duration::from_millis(ticks.parse::<u64>().unwrap() * 10)).sum()
+    }
 }
 
 impl Drop for Proxy {
