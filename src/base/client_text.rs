@@ -88,6 +88,8 @@ own! {
             "no", "As the text describes; patterns of PSUBSCRIBE or prefixes of CLIENT TRACKING";
         LONG_LIST = "ERR respgate: this list of keys is longer than 4 MiB, too long to leave denied keys out of it (rule key); use SCAN with a smaller COUNT",
             "yes, it reads only", "As the text describes";
+        LONG_ANSWER = "ERR respgate: the answers about clients to this request, or this transaction, are longer than 32 MiB; ask for fewer",
+            "yes, it reads only", "As the text describes; CLIENT LIST, CLIENT INFO, CLIENT GETNAME";
         UNAUDITED = "ERR respgate: the audit log has no room for this command (AUD-E003); it was not executed",
             "no", "See [the audit log](audit.md), `audit.on_overflow`";
     }

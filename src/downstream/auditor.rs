@@ -273,17 +273,8 @@ fn of<'a>(kind: Kind, who: &Who<'a>) -> Event<'a> {
         event.certificate = Some(&certificate.name);
         event.fingerprint = (kind == Kind::ConnectionOpened).then_some(&*certificate.fingerprint);
     }
-    event.name = who.entry.name().map(shortened);
+    event.name = who.entry.name();
     event
-}
-
-/// A client may call itself anything.
-fn shortened(mut name: String) -> String {
-    if let Some((end, _)) = name.char_indices().nth(limits::AUDIT_NAME_CHARS_MAX) {
-        name.truncate(end);
-        name.push('…');
-    }
-    name
 }
 
 /// The setting that decided, its word, and where it is written.

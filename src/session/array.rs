@@ -138,7 +138,11 @@ fn complete_element(session: &mut Session, executed: &mut ExecReply, element: &[
         Some(ExecFixup::Reply(talk)) => complete_reply(session, executed, talk),
         Some(special) => {
             let mut own = BytesMut::new();
-            queued::complete_special(session, special, element, &mut own);
+            let here = special.stays_here();
+            queued::complete_special(session, special, element, executed.room(), &mut own);
+            if here {
+                executed.note_answered(&own);
+            }
             executed.put(&own);
             // Nothing follows the answer to a client that has killed itself.
             executed.muted |= session.farewell;

@@ -22,6 +22,7 @@ enum Kind {
 
 #[derive(Debug)]
 enum Condition {
+    /// In ascending order.
     Ids(Vec<i64>),
     Kind(Kind),
     Address(Vec<u8>),
@@ -134,6 +135,14 @@ impl Filter {
             filter.take(word, not, value, server, auth)?;
             at += 2;
         }
+        // They are looked up once for each client.
+        for (condition, _) in &mut filter.conditions {
+            if let Condition::Ids(ids) = condition {
+                ids.sort_unstable();
+                ids.dedup();
+                debug_assert!(ids.first().is_none_or(|id| *id > 0), "no client has such a number");
+            }
+        }
         Ok(filter)
     }
 
@@ -218,7 +227,9 @@ impl Condition {
             i64::try_from(now.saturating_duration_since(since).as_secs()).unwrap_or(i64::MAX)
         };
         match self {
-            Self::Ids(ids) => ids.iter().any(|id| u64::try_from(*id) == Ok(entry.id)),
+            Self::Ids(ids) => {
+                i64::try_from(entry.id).is_ok_and(|id| ids.binary_search(&id).is_ok())
+            }
             Self::Kind(kind) => *kind == kind_of(entry),
             Self::Address(address) => entry.peer.address.as_bytes() == address,
             Self::LocalAddress(address) => entry.peer.local.as_bytes() == address,

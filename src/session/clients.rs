@@ -130,14 +130,17 @@ fn with_form(session: &Session, write: impl FnOnce(&Form)) {
     }
 }
 
-/// LIST: the clients of the same policy.
+/// LIST: the clients of the same policy, if their lines have room.
 pub(super) fn write_list(
     session: &Session,
     spec: &'static Spec,
     request: &Request<'_>,
-    auth: Option<&Auth>,
+    (auth, room): (Option<&Auth>, usize),
     out: &mut BytesMut,
 ) {
+    if room == 0 {
+        return encode::error(out, client_text::LONG_ANSWER);
+    }
     show_request(session, spec, request);
     let found = match Filter::of_list(request, session.roster.server(), auth) {
         Ok(found) => found,
@@ -153,11 +156,23 @@ pub(super) fn write_list(
         }
         Err(ids) => ids.into_iter().filter_map(|id| session.roster.find(own, id)).collect(),
     };
-    let mut text = String::new();
+    let (mut text, mut fits) = (String::new(), true);
     with_form(session, |form| {
-        entries.iter().for_each(|entry| write_line(form, entry, now, &mut text))
+        fits = entries.iter().all(|entry| {
+            // A name may be as long as all lines together.
+            let has_room = text.len() + entry.held_bytes() < room;
+            if has_room {
+                write_line(form, entry, now, &mut text);
+            }
+            has_room && text.len() <= room
+        });
     });
-    write_text(out, text.as_bytes(), session.dialect.protocol());
+    debug_assert!(!fits || text.len() <= room, "what has no room is sent");
+    if fits {
+        write_text(out, text.as_bytes(), session.dialect.protocol());
+    } else {
+        encode::error(out, client_text::LONG_ANSWER);
+    }
 }
 
 /// KILL. A client that kills itself reads the answer first.

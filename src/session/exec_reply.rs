@@ -6,7 +6,9 @@ use std::collections::VecDeque;
 
 use bytes::BytesMut;
 
+use super::client_text;
 use super::transaction::ExecFixup;
+use crate::base::limits;
 
 /// What is left to do of EXEC's array. An array has a place for every command, and a server puts more
 /// into it: an acknowledgement for each name of SUBSCRIBE, messages, lines of MONITOR. What does not fit
@@ -27,6 +29,8 @@ pub(super) struct ExecReply {
     /// Nothing but messages and acknowledgements reaches the client.
     pub muted: bool,
     pub skips_next: bool,
+    /// Bytes of the commands that respgate itself has answered.
+    answered: usize,
     /// The client gets all of it at once.
     pub out: BytesMut,
 }
@@ -48,6 +52,22 @@ impl ExecReply {
         let due = |(at, _): &(u32, ExecFixup)| *at >= index;
         debug_assert!(self.specials.front().is_none_or(due), "one was passed by");
         self.specials.pop_front_if(|(at, _)| *at == index).map(|(_, special)| special)
+    }
+
+    /// How long the answer to a command that respgate itself answers may be.
+    pub(super) const fn room(&self) -> usize {
+        debug_assert!(self.count.is_some(), "nothing is answered before the array has begun");
+        limits::CLIENT_ANSWER_BYTES_MAX.saturating_sub(self.answered)
+    }
+
+    /// Respgate has answered a command itself. One for which there was no room is the last that is tried.
+    pub(super) fn note_answered(&mut self, answer: &[u8]) {
+        let is_full = answer
+            .strip_prefix(b"-")
+            .is_some_and(|text| text.starts_with(client_text::LONG_ANSWER.as_bytes()));
+        let bytes = if is_full { limits::CLIENT_ANSWER_BYTES_MAX } else { answer.len() };
+        self.answered = self.answered.saturating_add(bytes);
+        debug_assert!(!is_full || self.room() == 0, "another is tried");
     }
 
     pub(super) fn put(&mut self, bytes: &[u8]) {

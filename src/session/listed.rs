@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::roster::{ClientEntry, Marks, Roster};
+use super::roster::{ClientEntry, Marks, Roster, shown};
 use crate::config::CertificatePattern;
 
 /// One client.
@@ -69,7 +69,7 @@ impl Choice {
             && text(&self.user, entry.user.borrow().as_str())
             && (text(&self.address, address) || text(&self.address, host))
             && text(&self.listener, &entry.peer.listener)
-            && text(&self.name, &display_names(entry).0)
+            && self.name.as_deref().is_none_or(|name| entry.is_named(name))
             && self.certificate.as_ref().is_none_or(|wanted| {
                 let own = entry.peer.certificate();
                 own.is_some_and(|own| wanted.fits(&own.names, &own.fingerprint))
@@ -80,12 +80,11 @@ impl Choice {
 /// The name of a client, and its library.
 fn display_names(entry: &ClientEntry) -> (String, String) {
     let client_info = entry.client_info.borrow();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     client_info.as_deref().map_or_else(Default::default, |client_info| {
         let version = if client_info.lib_ver.is_empty() { "" } else { " " };
         let library =
-            format!("{}{version}{}", text(&client_info.lib_name), text(&client_info.lib_ver));
-        (text(&client_info.name), library)
+            format!("{}{version}{}", shown(&client_info.lib_name), shown(&client_info.lib_ver));
+        (shown(&client_info.name), library)
     })
 }
 

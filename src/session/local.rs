@@ -14,6 +14,7 @@ use super::reply_mode::ReplyMode;
 use super::state::Session;
 use super::step::{Cause, Route, Step};
 use super::{client_text, clients, forward, track};
+use crate::base::limits;
 use crate::command::{Effect, Local, Spec};
 use crate::resp::{Request, encode};
 use crate::traffic::Server;
@@ -62,7 +63,8 @@ pub(super) fn answer_local(
         | Local::TrackingInfo => {}
     }
     let mut reply = BytesMut::new();
-    write_local(session, spec, request, Some(ctx.auth), &mut reply);
+    let room = limits::CLIENT_ANSWER_BYTES_MAX;
+    write_local(session, spec, request, (Some(ctx.auth), room), &mut reply);
     session.answer(out, |out| out.extend_from_slice(&reply));
     if session.farewell { Step::Close } else { Step::Done }
 }
@@ -83,12 +85,13 @@ fn client_reply(session: &mut Session, request: &Request<'_>, out: &mut BytesMut
     Step::Done
 }
 
-/// The answer itself; also for places inside EXEC's array, where `auth` is not at hand.
+/// The answer itself, of no more than `room` bytes unless it is short; also for places inside EXEC's array, where
+/// `auth` is not at hand.
 pub(super) fn write_local(
     session: &mut Session,
     spec: &'static Spec,
     request: &Request<'_>,
-    auth: Option<&Auth>,
+    (auth, room): (Option<&Auth>, usize),
     out: &mut BytesMut,
 ) {
     let error = |out: &mut BytesMut, text: &str| encode::error(out, text.as_bytes());
@@ -97,6 +100,9 @@ pub(super) fn write_local(
     match local {
         Local::WhoAmI => encode::bulk(out, session.user.name().as_str().as_bytes()),
         Local::Id => encode::integer(out, i64::try_from(session.entry.id).unwrap_or(i64::MAX)),
+        Local::GetName | Local::Info if session.entry.held_bytes() >= room => {
+            error(out, client_text::LONG_ANSWER);
+        }
         Local::GetName => match &*session.entry.client_info.borrow() {
             Some(client_info) if !client_info.name.is_empty() => {
                 encode::bulk(out, &client_info.name)
@@ -110,7 +116,7 @@ pub(super) fn write_local(
         Local::SetName => error(out, client_text::BAD_NAME),
         Local::SetInfo => set_info(session, option, request.arg(3).unwrap_or_default(), out),
         Local::Info => clients::write_info(session, spec, request, out),
-        Local::List => clients::write_list(session, spec, request, auth, out),
+        Local::List => clients::write_list(session, spec, request, (auth, room), out),
         Local::Kill => clients::write_kill(session, spec, request, auth, out),
         Local::Capa => {
             // Valkey networking.c `clientCapaCommand`: what it does not know does no harm.

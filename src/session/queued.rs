@@ -123,17 +123,18 @@ fn late(session: &Session, words: &[Vec<u8>]) -> ExecFixup {
     ExecFixup::Late { at, request: RequestBuf::from_args(words) }
 }
 
-/// What the server answered in the place of a special command.
+/// What the server answered in the place of a special command. One that is answered here has so much room.
 pub(super) fn complete_special(
     session: &mut Session,
     special: ExecFixup,
     element: &[u8],
+    room: usize,
     out: &mut BytesMut,
 ) {
     let ok = element.starts_with(b"+");
     match special {
         ExecFixup::Local(spec, request) => {
-            return local::write_local(session, spec, &request.as_request(), None, out);
+            return local::write_local(session, spec, &request.as_request(), (None, room), out);
         }
         ExecFixup::Said(reply) => return out.extend_from_slice(&reply),
         ExecFixup::Become(name) => {

@@ -11,6 +11,7 @@ use std::time::Instant;
 use super::client_info::{ClientInfo, Form};
 use super::peer::{Peer, PeerCertificate};
 use super::users::Name;
+use crate::base::limits;
 use crate::command::Spec;
 use crate::policy::{Blocked, Blocks, Policy, Prefix, Refusal, Subject};
 use crate::resp::Protocol;
@@ -168,7 +169,7 @@ impl ClientEntry {
         self.user.borrow().clone()
     }
 
-    /// What the client calls itself, if it does.
+    /// What the client calls itself, if it does, as far as operators are shown it.
     #[must_use]
     pub fn name(&self) -> Option<String> {
         let client_info = self.client_info.borrow();
@@ -176,7 +177,13 @@ impl ClientEntry {
             .as_ref()
             .map(|client_info| &client_info.name)
             .filter(|name| !name.is_empty())?;
-        Some(String::from_utf8_lossy(name).into_owned())
+        Some(shown(name))
+    }
+
+    /// Whether the client calls itself so.
+    pub(super) fn is_named(&self, name: &str) -> bool {
+        let client_info = self.client_info.borrow();
+        client_info.as_ref().map_or(&[][..], |client_info| &client_info.name) == name.as_bytes()
     }
 
     /// RESET: what the client's library said of itself stays (redis networking.c
@@ -477,6 +484,15 @@ impl Roster {
     pub fn take_due(&self) -> Vec<u64> {
         std::mem::take(&mut *self.due.borrow_mut())
     }
+}
+
+/// What a client has set of itself, as far as operators are shown it: a name may be as long as an argument.
+pub(super) fn shown(text: &[u8]) -> String {
+    let most = limits::SHOWN_NAME_BYTES_MAX;
+    let begin = text.get(..most).unwrap_or(text);
+    debug_assert!(begin.len() <= most, "a name is shown as a whole however long it is");
+    let end = if text.len() > most { "…" } else { "" };
+    format!("{}{end}", String::from_utf8_lossy(begin))
 }
 
 fn is_known(own: &ClientEntry, entry: &ClientEntry) -> bool {

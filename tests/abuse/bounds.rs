@@ -2,6 +2,7 @@
 //!
 //! Owns: the bounds as an application and a process table see them. Never knows: how they are kept.
 use crate::support;
+mod answers;
 mod clocks;
 mod files;
 mod memory;

@@ -52,6 +52,8 @@ pub(crate) const HIDDEN_LIST_BYTES_MAX: usize = 4 << 20;
 pub(crate) const SERVER_REPORT_BYTES_MAX: usize = 1 << 20;
 /// Bytes of one line of a server's CLIENT LIST.
 pub(crate) const CLIENT_LINE_BYTES_MAX: usize = 4096;
+/// Bytes of what respgate itself answers about clients to one request, and to all of one transaction.
+pub(crate) const CLIENT_ANSWER_BYTES_MAX: usize = 32 << 20;
 /// Fields of one line of a server's CLIENT LIST.
 pub(crate) const CLIENT_LINE_FIELDS_MAX: usize = 96;
 /// Limiters of closed connections that are kept for each listener and policy until they are

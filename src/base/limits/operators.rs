@@ -112,8 +112,8 @@ pub(crate) const DOCTOR_CERTIFICATE_TIMEOUT: Duration = Duration::from_secs(2);
 pub(crate) const DOCTOR_NAMES_MAX: usize = 24;
 /// Keys that one audit event names.
 pub(crate) const AUDIT_KEYS_MAX: usize = 8;
-/// Characters of a client's name in one audit event.
-pub(crate) const AUDIT_NAME_CHARS_MAX: usize = 128;
+/// Bytes of a client's name, and of its library's, that operators are shown.
+pub(crate) const SHOWN_NAME_BYTES_MAX: usize = 128;
 /// Time between two log lines about refusals of the same kind.
 pub(crate) const REFUSAL_LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// Kinds of refusals that the log distinguishes.
