@@ -1,13 +1,60 @@
 //! Work that may block (a file on a network that is gone), on a thread of its own and with a deadline.
 //!
-//! Owns: [`aside`], [`aside_for`]. Never knows: what the work is.
+//! Owns: [`aside`], [`aside_for`], [`Work`]. Never knows: what the work is.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::base::limits;
 
+/// Threads that stay with work which was given up.
+#[derive(Debug)]
+struct Stuck(AtomicUsize);
+
+/// Those of this process.
+static STUCK: Stuck = Stuck(AtomicUsize::new(0));
+
+/// One work on a thread that may stay with it.
+#[derive(Clone, Debug)]
+pub(crate) struct Work {
+    stuck: &'static Stuck,
+    /// What has happened to it.
+    state: Arc<AtomicUsize>,
+}
+
+const GIVEN_UP: usize = 1;
+const ENDED: usize = 2;
+
+impl Work {
+    /// `None`: too many threads stay with other work, and no further one is begun.
+    pub(crate) fn begin() -> Option<Self> {
+        STUCK.begin()
+    }
+
+    pub(crate) fn give_up(&self) {
+        if self.state.fetch_add(GIVEN_UP, Ordering::Relaxed) == 0 {
+            self.stuck.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Its thread is free, perhaps after it was given up.
+    pub(crate) fn end(&self) {
+        if self.state.fetch_add(ENDED, Ordering::Relaxed) == GIVEN_UP {
+            self.stuck.0.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Stuck {
+    fn begin(&'static self) -> Option<Work> {
+        let few = self.0.load(Ordering::Relaxed) < limits::STUCK_THREADS_MAX;
+        few.then(|| Work { stuck: self, state: Arc::default() })
+    }
+}
+
 /// Does `work` on another thread and waits for it; `None` when it does not end in time. Then the
-/// thread stays with it, and everything else goes on.
+/// thread stays with it, and everything else goes on. When many threads stay so, nothing is begun.
 pub(crate) async fn aside<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Option<T> {
@@ -19,7 +66,17 @@ pub(crate) async fn aside_for<T: Send + 'static>(
     patience: Duration,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Option<T> {
+    let begun = Work::begin()?;
+    let own = begun.clone();
+    let work = move || {
+        let done = work();
+        own.end();
+        done
+    };
     let done = tokio::time::timeout(patience, tokio::task::spawn_blocking(work)).await;
+    if done.is_err() {
+        begun.give_up();
+    }
     done.ok().and_then(Result::ok)
 }
 
@@ -34,5 +91,23 @@ mod tests {
         let patience = Duration::from_millis(10);
         assert_eq!(aside_for(patience, move || never.recv().is_ok()).await, None);
         drop(end);
+    }
+
+    #[test]
+    fn threads_that_stay_with_their_work_are_bounded() {
+        static OWN: Stuck = Stuck(AtomicUsize::new(0));
+        let mut all = Vec::new();
+        while let Some(work) = OWN.begin() {
+            work.give_up();
+            all.push(work);
+        }
+        assert_eq!(all.len(), limits::STUCK_THREADS_MAX);
+        all[0].end();
+        let other = OWN.begin().unwrap();
+        other.end();
+        other.give_up();
+        assert!(OWN.begin().is_some(), "it had ended before it was given up");
+        all.iter().skip(1).for_each(Work::end);
+        assert_eq!(OWN.0.load(Ordering::Relaxed), 0);
     }
 }

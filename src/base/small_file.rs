@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
+use crate::base::aside::Work;
 use crate::base::limits;
 
 /// What a path may lead to.
@@ -48,14 +49,20 @@ fn within(
     max: u64,
     kind: Kind,
 ) -> Result<Zeroizing<Vec<u8>>, ReadError> {
+    let Some(begun) = Work::begin() else { return Err(ReadError::TooSlow(patience)) };
+    let own = begun.clone();
     let (send, receive) = sync_channel(1);
     let path: PathBuf = path.to_owned();
     let work = move || {
         let _ = send.send(read_here(&path, max, kind));
+        own.end();
     };
     std::thread::Builder::new().name("file".to_owned()).spawn(work).map_err(ReadError::Io)?;
     receive.recv_timeout(patience).unwrap_or_else(|error| match error {
-        RecvTimeoutError::Timeout => Err(ReadError::TooSlow(patience)),
+        RecvTimeoutError::Timeout => {
+            begun.give_up();
+            Err(ReadError::TooSlow(patience))
+        }
         RecvTimeoutError::Disconnected => Err(ReadError::Io(io::ErrorKind::Other.into())),
     })
 }

@@ -82,12 +82,11 @@ impl Proxy {
         telemetry: Telemetry,
         sandbox: Sandbox,
     ) -> Result<Self, StartError> {
-        // Before the files are read: no change falls between.
-        let watch = components::watch(&config, reread.file.as_ref());
-        telemetry.metrics.reload_watch_up.set(watch.watch_up());
         let health = Arc::new(Health::new(clock::now()));
         telemetry.metrics.state.set(State::Starting);
-        let (mut components, command_sources) = build(&config, &telemetry).await?;
+        let built = build(&config, reread.file.clone(), &telemetry).await?;
+        let (watch, mut components, command_sources) = built;
+        telemetry.metrics.reload_watch_up.set(watch.watch_up());
         telemetry.metrics.sandbox_info.set(sandbox.confinement);
         components.sandbox = Some(Arc::new(sandbox));
         access::warn(&config);
@@ -286,13 +285,16 @@ impl Proxy {
 /// Reads files, and runs the program that prints the password, on another thread: signals are taken meanwhile.
 async fn build(
     config: &Config,
+    file: Option<PathBuf>,
     telemetry: &Telemetry,
-) -> Result<(Components, CommandSources), StartError> {
+) -> Result<(Watch, Components, CommandSources), StartError> {
     let (config, telemetry) = (config.clone(), telemetry.clone());
     let build = move || {
+        // Before the files are read: no change falls between.
+        let watch = components::watch(&config, file.as_ref());
         let mut command_sources = CommandSources::default();
         let built = Components::build(&config, &mut command_sources, &telemetry);
-        built.map(|components| (components, command_sources))
+        built.map(|components| (watch, components, command_sources))
     };
     let built = tokio::task::spawn_blocking(build).await;
     built.unwrap_or_else(|_| Err(StartError::new("an internal error ended the start".to_owned())))

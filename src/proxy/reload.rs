@@ -268,17 +268,23 @@ impl Reloader {
                 changes.restart.join(", ")
             )));
         }
-        let files = components::files(&new, reread.file.as_ref());
-        let sandbox = self.components.sandbox.as_ref();
-        if let Some(path) = sandbox.and_then(|sandbox| sandbox.lacks(&new, &files).pop()) {
+        // Before the files are read: no change falls between.
+        let (watched, sandbox) = (new.clone(), self.components.sandbox.clone());
+        let file = reread.file.clone();
+        let look = move || {
+            let files = components::files(&watched, file.as_ref());
+            let lacking = sandbox.and_then(|sandbox| sandbox.lacks(&watched, &files).pop());
+            (lacking, components::watch(&watched, file.as_ref()))
+        };
+        let looked = aside(look).await.ok_or_else(|| invalid(NEVER_READ.to_owned()))?;
+        let (lacking, watch) = looked;
+        if let Some(path) = lacking {
             let path = path.display();
             return Err(invalid(format!(
                 "{path} is out of reach of the sandbox, which was set at the start; restart respgate, or keep the file \
                  where others are"
             )));
         }
-        // Before the files are read: no change falls between.
-        let watch = components::watch(&new, reread.file.as_ref());
         let access = self.settled_access(&new).await.map_err(|error| invalid(error.to_string()))?;
         self.levels
             .configure(&new.telemetry.log_level)

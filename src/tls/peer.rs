@@ -53,7 +53,7 @@ fn names(certificate: &X509Certificate<'_>) -> Vec<San> {
     #[allow(clippy::wildcard_enum_match_arm, reason = "others identify nothing here")]
     let one = |name: &GeneralName<'_>| match name {
         GeneralName::DNSName(name) if plain(name) => Some(San::Dns((*name).to_owned())),
-        GeneralName::URI(uri) if plain(uri) => Some(San::Uri((*uri).to_owned())),
+        GeneralName::URI(uri) if plain(uri) && is_sound(uri) => Some(San::Uri((*uri).to_owned())),
         GeneralName::IPAddress(bytes) => address(bytes).map(San::Ip),
         _ => None,
     };
@@ -70,6 +70,20 @@ fn names(certificate: &X509Certificate<'_>) -> Vec<San> {
         names.push(San::CommonName(name.to_owned()));
     }
     names
+}
+
+/// Whether a SPIFFE ID is one (SPIFFE-ID, section 2): with `..` or `%2F` in it, a program that resolves it as a URI sees
+/// another path than one that compares it. Other URIs have rules of their own.
+fn is_sound(uri: &str) -> bool {
+    let Some((scheme, rest)) = uri.split_once("://") else { return true };
+    if !scheme.eq_ignore_ascii_case("spiffe") {
+        return true;
+    }
+    let part = |part: &str| {
+        let letters = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        !matches!(part, "" | "." | "..") && part.bytes().all(letters)
+    };
+    scheme == "spiffe" && rest.split('/').all(part)
 }
 
 fn address(bytes: &[u8]) -> Option<IpAddr> {
@@ -207,4 +221,30 @@ impl Verifier for ClientVerifier {
 /// Whether a session that is resumed is by a certificate that has ended since: nothing else looks at it again.
 pub(super) fn has_ended(peer: &Peer, now: SystemTime) -> bool {
     now.duration_since(peer.not_after).is_ok_and(|since| since > Duration::ZERO)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spiffe_id_that_is_none_is_no_name() {
+        for (uri, sound) in [
+            ("spiffe://prod", true),
+            ("spiffe://prod/ns/a/sa/app-1_x.y", true),
+            ("spiffe://prod/ns/../sa/app", false),
+            ("spiffe://prod/ns/./sa/app", false),
+            ("spiffe://prod/ns//sa/app", false),
+            ("spiffe://prod/ns/%2f/sa/app", false),
+            ("spiffe://prod/ns/a/sa/app/", false),
+            ("spiffe://prod/ns/a/sa/app?x", false),
+            ("spiffe://prod:443/a", false),
+            ("spiffe://user@prod/a", false),
+            ("SPIFFE://prod/a", false),
+            ("https://prod/a/../b?c", true),
+            ("urn:uuid:1", true),
+        ] {
+            assert_eq!(is_sound(uri), sound, "{uri}");
+        }
+    }
 }

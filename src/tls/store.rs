@@ -101,8 +101,8 @@ pub(super) async fn settled<T: Send + 'static>(
 ) -> Result<T, TlsError> {
     let mut tries = 1;
     loop {
-        let never = || Err(never_read(what));
-        match aside(read.clone()).await.unwrap_or_else(never) {
+        let Some(done) = aside(read.clone()).await else { return Err(never_read(what)) };
+        match done {
             Err(error)
                 if error.fault.is_transient() && tries < limits::CERTIFICATE_SETTLE_READS_MAX =>
             {

@@ -12,7 +12,8 @@ use std::time::Duration;
 use notify::event::{AccessKind, AccessMode, EventKind};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
-use tokio::time::timeout;
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::{sleep, timeout};
 
 use super::file_state::FileState;
 use crate::base::limits;
@@ -26,21 +27,34 @@ use crate::base::limits;
 /// Make the watch first and read the files afterwards; then no change falls between.
 #[derive(Debug)]
 pub struct Watch {
-    paths: Vec<PathBuf>,
+    paths: Arc<[PathBuf]>,
     poll: Duration,
     changed: Arc<Notify>,
     watcher: Option<RecommendedWatcher>,
     up: bool,
-    /// The directories that are watched. One that was removed and made again is another.
-    watched: BTreeMap<PathBuf, Option<Inode>>,
+    watched: Directories,
     seen: Vec<Option<FileState>>,
+    /// A look at the files that is under way: where their file system is gone, it does not end, and no other begins.
+    looking: Option<JoinHandle<Sight>>,
 }
 
 /// Device and number of a directory.
 type Inode = (u64, u64);
 
+/// The directories that are watched. One that was removed and made again is another.
+type Directories = BTreeMap<PathBuf, Option<Inode>>;
+
+/// What a look at the files has found.
+#[derive(Debug)]
+struct Sight {
+    stamps: Vec<Option<FileState>>,
+    directories: Directories,
+    /// Watches that were installed with it, and whether all directories are watched.
+    installed: Option<(Option<RecommendedWatcher>, bool)>,
+}
+
 impl Watch {
-    /// Begins to watch `paths`; a path need not exist.
+    /// Begins to watch `paths`; a path need not exist. Blocks on files.
     #[must_use]
     pub fn new(paths: Vec<PathBuf>) -> Self {
         Self::with_poll(paths, limits::WATCH_POLL_INTERVAL)
@@ -50,15 +64,18 @@ impl Watch {
     #[must_use]
     pub fn with_poll(paths: Vec<PathBuf>, poll: Duration) -> Self {
         let mut watch = Self {
-            paths,
+            paths: paths.into(),
             poll,
             changed: Arc::new(Notify::new()),
             watcher: None,
             up: false,
             watched: BTreeMap::new(),
             seen: Vec::new(),
+            looking: None,
         };
-        watch.begin();
+        let mut sight = Sight::with_watches(&watch.paths, &watch.changed);
+        watch.take(&mut sight);
+        watch.seen = sight.stamps;
         watch
     }
 
@@ -71,18 +88,52 @@ impl Watch {
     /// Waits until a file is another than at the last return (or at the beginning). What it holds may
     /// be the same; the reader compares. Cancelling loses nothing.
     pub async fn changed(&mut self) {
+        let mut install = false;
         loop {
-            if self.stamps() != self.seen {
+            let mut sight = self.look(install).await;
+            let installed = self.take(&mut sight);
+            if !installed && sight.directories != self.watched {
+                // A directory is there by this time, or is another.
+                install = true;
+                continue;
+            }
+            if sight.stamps != self.seen {
                 self.settle().await;
-                self.begin();
+                // What paths lead to may have changed. A change after this look is noticed.
+                let mut sight = self.look(true).await;
+                self.take(&mut sight);
+                self.seen = sight.stamps;
                 return;
             }
             let changed = timeout(self.poll, self.changed.notified()).await.is_ok();
-            if (!changed && !self.up) || self.directories() != self.watched {
-                // A directory may be there by this time, or be another.
-                self.install();
+            install = !changed && !self.up;
+        }
+    }
+
+    /// Looks at the files on another thread. What a cancelled call has begun is waited for first.
+    async fn look(&mut self, install: bool) -> Sight {
+        loop {
+            let (paths, changed) = (Arc::clone(&self.paths), Arc::clone(&self.changed));
+            let look = move || match install {
+                true => Sight::with_watches(&paths, &changed),
+                false => Sight::of(&paths),
+            };
+            let looked = self.looking.get_or_insert_with(|| spawn_blocking(look)).await;
+            self.looking = None;
+            match looked {
+                Ok(sight) if sight.installed.is_some() || !install => return sight,
+                Ok(_) => {}
+                Err(_) => sleep(self.poll).await,
             }
         }
+    }
+
+    /// Takes the watches that were installed, if any were.
+    fn take(&mut self, sight: &mut Sight) -> bool {
+        let Some((watcher, up)) = sight.installed.take() else { return false };
+        (self.watcher, self.up) = (watcher, up);
+        self.watched = sight.directories.clone();
+        true
     }
 
     /// Waits until the writer seems done.
@@ -93,60 +144,61 @@ impl Watch {
         // A directory that is never quiet does not hold the change back.
         let _ = timeout(limits::WATCH_DEBOUNCE_MAX, quiet).await;
     }
+}
 
-    fn stamps(&self) -> Vec<Option<FileState>> {
-        let mut stamps = Vec::new();
-        for path in &self.paths {
-            stamps.push(FileState::of(path).ok());
-            let mut entries = entries(path);
-            entries.sort();
-            stamps.extend(entries.iter().map(|entry| FileState::of(entry).ok()));
+impl Sight {
+    fn of(paths: &[PathBuf]) -> Self {
+        Self { stamps: stamps(paths), directories: directories(paths), installed: None }
+    }
+
+    /// Installs watches first: what changes after the look is noticed.
+    fn with_watches(paths: &[PathBuf], changed: &Arc<Notify>) -> Self {
+        let directories = directories(paths);
+        let installed = Some(watch(&directories, Arc::clone(changed)));
+        Self { stamps: stamps(paths), directories, installed }
+    }
+}
+
+/// Watches directories; and whether all of them are watched.
+fn watch(directories: &Directories, changed: Arc<Notify>) -> (Option<RecommendedWatcher>, bool) {
+    let handler = move |event: notify::Result<notify::Event>| {
+        // Reading the files must not look like a change.
+        let written = EventKind::Access(AccessKind::Close(AccessMode::Write));
+        let harmless = event.is_ok_and(|e| e.kind.is_access() && e.kind != written);
+        if !harmless {
+            changed.notify_one();
         }
-        stamps
+    };
+    let Ok(mut watcher) = notify::recommended_watcher(handler) else { return (None, false) };
+    let mut up = true;
+    for directory in directories.keys() {
+        up &= watcher.watch(directory, RecursiveMode::NonRecursive).is_ok();
     }
+    (Some(watcher), up)
+}
 
-    /// Installs the watches anew (what paths lead to may have changed), then takes the state that
-    /// later ones are compared with: a change after that is noticed.
-    fn begin(&mut self) {
-        self.install();
-        self.seen = self.stamps();
+fn stamps(paths: &[PathBuf]) -> Vec<Option<FileState>> {
+    let mut stamps = Vec::new();
+    for path in paths {
+        stamps.push(FileState::of(path).ok());
+        let mut entries = entries(path);
+        entries.sort();
+        stamps.extend(entries.iter().map(|entry| FileState::of(entry).ok()));
     }
+    stamps
+}
 
-    fn install(&mut self) {
-        self.up = false;
-        let changed = Arc::clone(&self.changed);
-        let handler = move |event: notify::Result<notify::Event>| {
-            // Reading the files must not look like a change.
-            let written = EventKind::Access(AccessKind::Close(AccessMode::Write));
-            let harmless = event.is_ok_and(|e| e.kind.is_access() && e.kind != written);
-            if !harmless {
-                changed.notify_one();
-            }
-        };
-        let Ok(mut watcher) = notify::recommended_watcher(handler) else {
-            self.watcher = None;
-            return;
-        };
-        self.up = true;
-        self.watched = self.directories();
-        for directory in self.watched.keys() {
-            self.up &= watcher.watch(directory, RecursiveMode::NonRecursive).is_ok();
+/// The directories in which a change of a file is noticed.
+fn directories(paths: &[PathBuf]) -> Directories {
+    let mut found = BTreeSet::new();
+    for path in paths {
+        if path.is_dir() {
+            found.insert(path.clone());
         }
-        self.watcher = Some(watcher);
+        add_directories(path, &mut found);
     }
-
-    /// The directories in which a change of a file is noticed.
-    fn directories(&self) -> BTreeMap<PathBuf, Option<Inode>> {
-        let mut found = BTreeSet::new();
-        for path in &self.paths {
-            if path.is_dir() {
-                found.insert(path.clone());
-            }
-            add_directories(path, &mut found);
-        }
-        let inode = |path: &PathBuf| path.metadata().ok().map(|it| (it.dev(), it.ino()));
-        found.into_iter().map(|path| (path.clone(), inode(&path))).collect()
-    }
+    let inode = |path: &PathBuf| path.metadata().ok().map(|it| (it.dev(), it.ino()));
+    found.into_iter().map(|path| (path.clone(), inode(&path))).collect()
 }
 
 /// The directories of `path` and of all links on the way to it, as far as there is a way.

@@ -4,6 +4,7 @@
 //! Owns: reload as seen by applications, operators and the server. Never knows: how files are read.
 use crate::support;
 mod configuration;
+mod gone;
 mod identity;
 mod load;
 mod password;

@@ -117,6 +117,20 @@ impl Proxy {
         proxy
     }
 
+    /// As [`Proxy::configured`], by a command that runs respgate.
+    pub fn run_by(
+        command: Command,
+        directory: tempfile::TempDir,
+        target: Target,
+        telemetry_port: u16,
+        configuration: &str,
+    ) -> Self {
+        let child = spawn_by(command, directory.path(), configuration);
+        let mut proxy = Self { telemetry_port, target, directory, child };
+        proxy.await_ready(|reply| matches!(reply, Got::Reply(_)));
+        proxy
+    }
+
     /// As [`Proxy::configured`], without a wait.
     pub fn starting(
         directory: tempfile::TempDir,

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 /// Reading a set of files on a thread of its own.
 pub(crate) const FILE_WORK_TIMEOUT: Duration = Duration::from_secs(5);
+/// Threads that stay with work on files that does not end; with so many, no other is begun.
+pub(crate) const STUCK_THREADS_MAX: usize = 32;
 /// Time between two checks whether a program has exited.
 pub(crate) const PROGRAM_EXIT_TICK: Duration = Duration::from_millis(2);
 /// Reading one small file; a pipe without a writer and a lost network mount never answer.
