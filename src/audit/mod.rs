@@ -4,6 +4,7 @@
 
 pub(crate) mod chain;
 pub(crate) mod event;
+mod pace;
 mod queue;
 mod rank;
 mod recent;
@@ -31,6 +32,7 @@ use crate::base::secret::Secret;
 use crate::config::{self, AuditSink, KeyForm, OnOverflow, SecretSource};
 use crate::telemetry::{AuditResult, AuditSinkKind, Metrics};
 use event::Ids;
+use pace::Pace;
 use queue::Queue;
 use recent::Recent;
 use room::Room;
@@ -93,7 +95,7 @@ impl Audit {
                 metrics: Arc::clone(metrics),
                 health: Arc::clone(&health),
                 number: 0,
-                stopping: None,
+                pace: Pace::default(),
             };
             let (name, kind) = (worker.name.clone(), worker.kind);
             let builder = std::thread::Builder::new().name("respgate-audit".to_owned());

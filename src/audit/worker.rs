@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::chain::Chain;
+use super::pace::{Pace, Retry};
 use super::queue::{Batch, Item, Queue};
 use super::sink::Output;
 use crate::base::clock;
@@ -34,17 +35,17 @@ pub(super) struct Worker {
     pub health: Arc<Mutex<Health>>,
     /// The number of the last entry.
     pub number: u64,
-    /// Since when the process stops.
-    pub stopping: Option<Instant>,
+    pub pace: Pace,
 }
 
 impl Worker {
     /// Until the queue is closed and empty, or the sink takes nothing any more while the process stops.
     pub(super) fn run(mut self) {
         loop {
-            let batch = self.queue.take(limits::AUDIT_IDLE_INTERVAL);
+            let patience = self.pace.patience(self.output.due(), clock::now());
+            let batch = self.queue.take(patience);
             if batch.last {
-                self.stopping.get_or_insert_with(clock::now);
+                self.pace.handle_stop(clock::now());
             }
             if let Err(left) = self.write_all(&batch) {
                 return self.give_up(left);
@@ -156,14 +157,14 @@ impl Worker {
                 }
                 Err(error) => self.note_failure(&error),
             }
+            let now = clock::now();
             if self.queue.is_closed() {
-                let since = *self.stopping.get_or_insert_with(clock::now);
-                if clock::now().saturating_duration_since(since) >= limits::AUDIT_LAST_RETRY_TIMEOUT
-                {
-                    return false;
-                }
+                self.pace.handle_stop(now);
             }
-            std::thread::sleep(limits::AUDIT_RETRY_INTERVAL);
+            match self.pace.handle_failure(now) {
+                Retry::At(at) => std::thread::sleep(at.saturating_duration_since(now)),
+                Retry::GiveUp => return false,
+            }
         }
     }
 

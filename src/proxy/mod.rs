@@ -4,6 +4,7 @@
 
 mod access;
 mod admin_state;
+mod agenda;
 mod attempt;
 mod blocking;
 mod command_sources;
@@ -19,6 +20,7 @@ mod open_secrets;
 mod reload;
 mod retry;
 mod sandbox;
+mod schedule;
 mod signals;
 mod supervisor;
 pub(crate) mod verbs;
@@ -28,7 +30,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use crate::admin::{self, AdminHandle, Health};
 use crate::base::clock;
@@ -38,12 +40,13 @@ use crate::config::{Config, Readiness};
 use crate::telemetry::{State, Telemetry};
 use crate::tls::watch::Watch;
 use admin_state::{InForce, ProcessRequest};
-use attempt::Attempt;
+use agenda::{Agenda, End, Sources};
 use blocking::Blocking;
 use command_sources::CommandSources;
 use components::Components;
 use data_plane::{Control, DataPlane};
 use levels::Levels;
+use schedule::{Job, Next, Timers};
 use supervisor::Supervisor;
 
 pub use admin_state::AdminState;
@@ -174,70 +177,77 @@ impl Proxy {
         mut signals: mpsc::Receiver<Signal>,
         reload: bool,
     ) -> Result<(), DataPlaneEnded> {
-        let mut due = Due { reload, ..Due::default() };
         let supervisor = Supervisor::begin(&self.health);
-        loop {
-            if std::mem::take(&mut due.reload) {
+        let mut agenda = Agenda::default();
+        if reload {
+            agenda.schedule.request(Job::Reload);
+        }
+        let end = loop {
+            let step = self.step(&mut agenda, &mut signals, &supervisor);
+            if let Err(end) = step.await {
+                break end;
+            }
+        };
+        let now = match end {
+            End::DataPlane => return Err(DataPlaneEnded),
+            End::Stop { now } => now,
+        };
+        supervisor.stopping();
+        drop(agenda);
+        self.shut_down(signals, now).await;
+        Ok(())
+    }
+
+    /// Does the next job, or waits until there is one.
+    async fn step(
+        &mut self,
+        agenda: &mut Agenda,
+        signals: &mut mpsc::Receiver<Signal>,
+        supervisor: &Supervisor,
+    ) -> Result<(), End> {
+        let timers = Timers {
+            reload: self.reloader.retry_at(),
+            credentials: self.reloader.credentials_look_at(),
+        };
+        let next = agenda.schedule.next(timers, clock::now());
+        let mut sources = Sources {
+            signals,
+            orders: &mut self.orders,
+            watch: &mut self.watch,
+            other_server: &mut self.data_plane.other_server,
+        };
+        match next {
+            Next::Wait(at) => tokio::select! {
+                event = sources.next() => agenda.note(event)?,
+                () = until(at) => {}
+            },
+            Next::Run(Job::Reload) => {
                 supervisor.reloading();
-                let asked = std::mem::take(&mut due.answers);
+                let answers = agenda.take_answers();
                 let reload = self.reloader.reload(&self.reread);
-                let Some(outcome) = run_unless_stopped(reload, &mut signals, &mut due).await else {
-                    break;
-                };
+                let outcome = sources.run(reload, agenda).await?;
                 let attempts = outcome.attempts.clone();
                 self.admin_state.note_reload(attempts.clone());
-                for answer in asked {
+                for answer in answers {
                     // The sender may have disconnected.
                     let _ = answer.send(attempts.clone());
                 }
                 self.apply(outcome);
                 supervisor.reloaded();
-            } else if std::mem::take(&mut due.credentials) {
+            }
+            Next::Run(Job::Credentials) if !self.reloader.credentials_are_due() => {}
+            Next::Run(Job::Credentials) => {
                 let refresh = self.reloader.refresh_credentials();
-                let Some(outcome) = run_unless_stopped(refresh, &mut signals, &mut due).await
-                else {
-                    break;
-                };
+                let outcome = sources.run(refresh, agenda).await?;
                 self.apply(outcome);
-            } else if std::mem::take(&mut due.ask) {
+            }
+            Next::Run(Job::Commands) => {
                 let ask = self.reloader.ask_for_commands();
-                let Some(answered) = run_unless_stopped(ask, &mut signals, &mut due).await else {
-                    break;
-                };
-                due.ask_again =
-                    answered.is_none().then(|| clock::now() + limits::COMMANDS_RETRY_INTERVAL);
+                let answered = sources.run(ask, agenda).await?;
+                agenda.schedule.handle_commands(answered.is_some(), clock::now());
                 self.apply(answered.unwrap_or_default());
-            } else {
-                let retry = self.reloader.retry_at();
-                let look = self.reloader.credentials_look_at();
-                tokio::select! {
-                    Some(order) = self.orders.recv() => match order {
-                        ProcessRequest::Reload(answer) => due.reload_for(answer),
-                        ProcessRequest::Stop { now, answer } => {
-                            due.exit_now = now;
-                            let _ = answer.send(());
-                            break;
-                        }
-                    },
-                    signal = signals.recv() => match signal {
-                        Some(Signal::Reload) => due.all(),
-                        Some(Signal::Stop) | None => break,
-                    },
-                    () = self.watch.changed() => due.reload = true,
-                    () = until(retry) => due.reload = true,
-                    () = until(look) => due.credentials = self.reloader.credentials_are_due(),
-                    other = self.data_plane.other_server.recv() => match other {
-                        Some(()) => due.ask = true,
-                        None => return Err(DataPlaneEnded),
-                    },
-                    () = until(due.ask_again) => due.ask = true,
-                }
             }
         }
-        supervisor.stopping();
-        let now = due.exit_now;
-        drop(due);
-        self.shut_down(signals, now).await;
         Ok(())
     }
 
@@ -328,49 +338,4 @@ async fn exit_requested(orders: &mut mpsc::Receiver<ProcessRequest>) {
         }
     }
     std::future::pending().await
-}
-
-/// What is to be done next.
-#[derive(Debug, Default)]
-struct Due {
-    reload: bool,
-    /// Replace the password ahead of its end.
-    credentials: bool,
-    /// Ask the server for its commands.
-    ask: bool,
-    /// When the server is asked again, if it could not be asked.
-    ask_again: Option<Instant>,
-    /// Exit without a drain.
-    exit_now: bool,
-    /// Receives the result of the reload.
-    answers: Vec<oneshot::Sender<Vec<Attempt>>>,
-}
-
-impl Due {
-    const fn all(&mut self) {
-        (self.reload, self.ask) = (true, true);
-    }
-
-    fn reload_for(&mut self, answer: oneshot::Sender<Vec<Attempt>>) {
-        self.answers.push(answer);
-        self.all();
-    }
-}
-
-/// Does the work, and notes it when asked to reload meanwhile. `None`: asked to exit.
-async fn run_unless_stopped<T>(
-    work: impl Future<Output = T>,
-    signals: &mut mpsc::Receiver<Signal>,
-    due: &mut Due,
-) -> Option<T> {
-    let mut work = std::pin::pin!(work);
-    loop {
-        tokio::select! {
-            done = &mut work => return Some(done),
-            signal = signals.recv() => match signal {
-                Some(Signal::Reload) => due.all(),
-                Some(Signal::Stop) | None => return None,
-            },
-        }
-    }
 }

@@ -199,10 +199,16 @@ impl<W> Pipeline<W> {
         self.abandoned
     }
 
-    /// Bytes kept for requests in line.
+    /// Bytes of requests in line.
+    #[must_use]
+    pub fn request_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Memory for requests in line: their bytes, and what is known of each.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
-        self.bytes.len()
+        self.bytes.len() + self.line.len() * size_of::<Entry<W>>()
     }
 
     /// What is to be written next.
@@ -380,6 +386,9 @@ impl<W> Pipeline<W> {
         self.first_error.clear();
         if self.line.is_empty() && self.bytes.capacity() > limits::READ_BYTES {
             self.bytes = BytesMut::new();
+        }
+        if self.line.is_empty() && self.line.capacity() > limits::EMPTY_LINE_ENTRIES_MAX {
+            self.line = VecDeque::new();
         }
     }
 

@@ -153,11 +153,13 @@ impl Shared {
             }
             self.context.note_waiting(1);
         }
-        let held = inner.line.pipeline.held_bytes();
-        if held > limits::QUEUE_BYTES_MAX || inner.line.pipeline.len() > limits::QUEUE_LEN_MAX {
+        let pipeline = &inner.line.pipeline;
+        if pipeline.request_bytes() > limits::QUEUE_BYTES_MAX
+            || pipeline.len() > limits::QUEUE_LEN_MAX
+        {
             return Err(Unavailable::Overloaded);
         }
-        let after = held + request.bytes.len();
+        let after = pipeline.held_bytes() + request.bytes.len();
         if after >= inner.charged + limits::CHARGE_STEP_BYTES {
             let within = self.context.buffers.adjust(inner.charged, after);
             inner.charged = after;

@@ -2,7 +2,7 @@
 //!
 //! Owns: which seeds are run. Never knows: what happens in a run.
 //!
-//! `RESPGATE_SEEDS=10000` runs more seeds, `RESPGATE_SEED=7` one.
+//! `RESPGATE_SEEDS=10000` or `RESPGATE_SEEDS=5000..9000` runs other seeds, `RESPGATE_SEED=7` one.
 
 use crate::support;
 use std::collections::VecDeque;

@@ -4,7 +4,8 @@
 //! Owns: which seeds are run, which accidents happen, what a run ends in. Never knows: how respgate
 //! decides.
 //!
-//! `RESPGATE_SEEDS=10000` runs more seeds, `RESPGATE_SEED=7` one, and tells what happens in it.
+//! `RESPGATE_SEEDS=10000` or `RESPGATE_SEEDS=5000..9000` runs other seeds, `RESPGATE_SEED=7` one, and prints what happens
+//! in it.
 
 #![allow(clippy::too_many_lines, reason = "a test may crash")]
 
@@ -35,6 +36,13 @@ const QUIET: Duration = Duration::from_secs(20);
 const SESSIONS: usize = 6;
 /// Within 5 s, by up to two dozen lines.
 const DIALS_MAX: usize = 400;
+
+#[test]
+fn seeds_are_so_many_or_a_range() {
+    assert_eq!((seeds::parse("7"), seeds::parse("5000..9000")), (0..7, 5000..9000));
+    let command = seeds::command(5003);
+    assert!(command.starts_with("RESPGATE_SEED=5003 cargo test --locked --test core"), "{command}");
+}
 
 #[test]
 fn upstream_half_survives_every_accident() {

@@ -15,6 +15,8 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
 
 use house::{AdminState, TOKEN};
 
@@ -54,6 +56,32 @@ fn reload_says_what_came_of_each_part() {
     std::fs::write(&file, text).unwrap();
     assert_eq!(house.ask(&["reload"]).0, 0);
     house.proxy.await_log(&["ADM-I001", "verb=\"reload\"", "by=uid"]);
+}
+
+/// The server is silent, and before one reload has ended the next is requested.
+#[test]
+fn verbs_are_answered_while_signals_request_reloads_without_end() {
+    let mut house = AdminState::new("[upstream.pool]\nconnect_timeout = \"1s\"");
+    house.server.hold();
+    house.server.pki.as_mut().unwrap().rotate();
+    let ended = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !ended.load(Relaxed) {
+                house.proxy.hang_up();
+                std::thread::sleep(Duration::from_millis(200));
+            }
+        });
+        std::thread::sleep(Duration::from_millis(1500));
+        let reloaded = house.ask(&["reload"]);
+        let stopped = house.ask(&["shutdown"]);
+        ended.store(true, Relaxed);
+        assert!(reloaded.0 == 1 && reloaded.1.contains("tls_identity  rejected"), "{reloaded:?}");
+        assert_eq!(stopped.0, 0, "{stopped:?}");
+    });
+    house.server.release();
+    let status = house.proxy.ended_within(Duration::from_secs(30)).expect("it exits");
+    assert!(status.success(), "{status}");
 }
 
 #[test]
@@ -292,7 +320,7 @@ fn native_sidecar_exits_only_by_force() {
     assert!(answer.starts_with("HTTP/1.1 409 "), "{answer}");
     assert_eq!(house.proxy.client().ask_text(&["PING"]), "+PONG");
     assert_eq!(house.ask(&["shutdown", "--force"]).0, 0);
-    let ended = house.proxy.ended_within(std::time::Duration::from_secs(10)).unwrap();
+    let ended = house.proxy.ended_within(Duration::from_secs(10)).unwrap();
     assert!(ended.success());
 }
 
@@ -318,7 +346,7 @@ fn health_and_wait_answer_by_their_exit_codes() {
     let (code, said) = house.ask(&["drain"]);
     assert!(code == 1 && said.contains("shutting down"), "{said}");
     assert_eq!(house.ask(&["shutdown", "--now"]).0, 0);
-    let ended = house.proxy.ended_within(std::time::Duration::from_secs(10)).unwrap();
+    let ended = house.proxy.ended_within(Duration::from_secs(10)).unwrap();
     assert!(ended.success());
     assert!(!std::path::Path::new(&house.socket).exists());
 }

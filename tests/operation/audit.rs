@@ -7,12 +7,13 @@ mod million;
 mod overflow;
 mod rsyslog;
 
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::Value;
 use support::client::{Client, PATIENCE};
@@ -98,6 +99,29 @@ fn entries_say_who_did_what_and_which_line_of_the_configuration_decided() {
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
     let (whole, said) = verify(&[], &[&path]);
     assert!(whole, "{said}");
+}
+
+/// A pipe has no disk behind it.
+#[test]
+fn pipe_takes_entries_whatever_is_to_be_synced() {
+    for fsync in ["second", "batch"] {
+        let (server, directory) = (Server::mutual_tls(Brand::Redis), proxy::directory());
+        let path = directory.path().join("audit.pipe");
+        assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+        let mut options = std::fs::OpenOptions::new();
+        let mut pipe = BufReader::new(options.read(true).write(true).open(&path).unwrap()).lines();
+        let mut proxy = proxy(&server, &file_sink(&path).replace("never", fsync));
+        let mut client = proxy.client();
+        for _ in 0..3 {
+            client.ask(&["FLUSHALL"]);
+            let denied = |line: String| line.contains("\"event\":\"denied\"");
+            assert!(pipe.any(|line| denied(line.unwrap())));
+            std::thread::sleep(Duration::from_millis(600));
+        }
+        assert!(proxy.terminate().success());
+        let log = proxy.log();
+        assert!(!log.contains("AUD-E001"), "{fsync}: {log}");
+    }
 }
 
 #[test]
@@ -236,9 +260,7 @@ fn full_disk_costs_events_with_drop_and_refuses_commands_with_fail_closed() {
     let mut client = blocking.client();
     let began = respgate::internals::base::clock::now();
     wait_until("there is no room", || refused(&client.ask_text(&["FLUSHALL"])));
-    assert!(
-        respgate::internals::base::clock::now() - began >= std::time::Duration::from_millis(200)
-    );
+    assert!(respgate::internals::base::clock::now() - began >= Duration::from_millis(200));
 }
 
 #[test]

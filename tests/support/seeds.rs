@@ -1,7 +1,8 @@
-//! Which seeds a simulation plays: those of the test, more of them, or one again with its events.
+//! Which seeds a simulation plays: those of the test, more or other ones, or one again with its events.
 //!
 //! Owns: `RESPGATE_SEEDS` and `RESPGATE_SEED`. Never knows: what is simulated.
 
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// The number in a variable of the environment, if it is set.
@@ -9,16 +10,42 @@ pub fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap())
 }
 
-/// Plays `usual` seeds, or as many as `RESPGATE_SEEDS` says; with `RESPGATE_SEED` that one alone, and `play` is
+/// The first `usual` seeds, or those of `RESPGATE_SEEDS`: so many (`10000`), or from one to before another
+/// (`5000..9000`).
+pub fn range(usual: u64) -> Range<u64> {
+    match std::env::var("RESPGATE_SEEDS") {
+        Ok(text) => parse(&text),
+        Err(_) => 0..usual,
+    }
+}
+
+/// Panics where the text is neither.
+pub fn parse(text: &str) -> Range<u64> {
+    let seed = |text: &str| {
+        text.parse().unwrap_or_else(|_| panic!("RESPGATE_SEEDS=10000 or 5000..9000, not {text:?}"))
+    };
+    match text.split_once("..") {
+        Some((from, to)) => seed(from)..seed(to),
+        None => 0..seed(text),
+    }
+}
+
+/// What runs one seed of this test alone.
+pub fn command(seed: u64) -> String {
+    let thread = std::thread::current();
+    // With one thread for all tests it has no test's name.
+    let test = thread.name().filter(|name| *name != "main").unwrap_or_default().to_owned();
+    format!("RESPGATE_SEED={seed} cargo test --locked --test {} {test}", env!("CARGO_CRATE_NAME"))
+}
+
+/// Plays `usual` seeds, or those of `RESPGATE_SEEDS`; with `RESPGATE_SEED` that one alone, and `play` is
 /// to show its events.
 pub fn play(usual: u64, mut play: impl FnMut(u64, bool)) {
     let one = number("RESPGATE_SEED");
-    let seeds = match one {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("RESPGATE_SEEDS").unwrap_or(usual),
-    };
+    let seeds = one.map_or_else(|| range(usual), |seed| seed..seed + 1);
+    assert!(!seeds.is_empty(), "there is no seed to play");
     for seed in seeds {
         let held = catch_unwind(AssertUnwindSafe(|| play(seed, one.is_some())));
-        assert!(held.is_ok(), "run it alone, with its events: RESPGATE_SEED={seed}");
+        assert!(held.is_ok(), "seed {seed}; with its events: {}", command(seed));
     }
 }

@@ -10,9 +10,10 @@ use std::time::{Instant, SystemTime};
 
 use super::output::{Output, Resume};
 use crate::audit::chain;
+use crate::audit::pace::{Interval, Syncing};
 use crate::base::clock;
 use crate::base::limits;
-use crate::config::{AuditFile, Fsync};
+use crate::config::AuditFile;
 
 pub(super) struct File {
     settings: AuditFile,
@@ -28,10 +29,10 @@ struct Open {
     inode: (u64, u64),
     bytes: u64,
     begun: SystemTime,
-    looked: Instant,
+    look: Interval,
     /// The path leads elsewhere since it was looked at.
     moved: bool,
-    synced: Instant,
+    syncing: Syncing,
 }
 
 impl File {
@@ -42,9 +43,7 @@ impl File {
     /// Whether another program has moved the file away.
     fn is_moved(&mut self) -> bool {
         let Some(open) = &mut self.open else { return false };
-        let now = clock::now();
-        if now.saturating_duration_since(open.looked) >= limits::AUDIT_PATH_CHECK_INTERVAL {
-            open.looked = now;
+        if open.look.poll(clock::now()) {
             let found = fs::metadata(&self.settings.path);
             open.moved = found.map_or(true, |found| identity(&found) != open.inode);
         }
@@ -106,17 +105,13 @@ impl File {
 
     fn sync(&mut self) -> io::Result<()> {
         let Some(open) = &mut self.open else { return Ok(()) };
-        let now = clock::now();
-        let due = match self.settings.fsync {
-            Fsync::Never => false,
-            Fsync::Second => {
-                now.saturating_duration_since(open.synced) >= limits::AUDIT_FSYNC_INTERVAL
+        if open.syncing.due().is_some_and(|due| due <= clock::now()) {
+            match open.file.sync_data() {
+                // A pipe or device, which has no disk behind it.
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => {}
+                synced => synced?,
             }
-            Fsync::Batch => true,
-        };
-        if due {
-            open.synced = now;
-            open.file.sync_data()?;
+            open.syncing.handle_synced();
         }
         Ok(())
     }
@@ -157,15 +152,15 @@ impl Output for File {
             let before = fs::File::open(numbered(path, 1)).and_then(|mut file| tail(&mut file));
             resume.last = before.ok().and_then(|before| before.last);
         }
-        let (found, now) = (file.metadata()?, clock::now());
+        let found = file.metadata()?;
         self.open = Some(Open {
             inode: identity(&found),
             bytes: found.len(),
             begun: found.created().unwrap_or_else(|_| clock::wall()),
             file,
-            looked: now,
+            look: Interval::new(limits::AUDIT_PATH_CHECK_INTERVAL, clock::now()),
             moved: false,
-            synced: now,
+            syncing: Syncing::new(self.settings.fsync),
         });
         Ok(resume)
     }
@@ -186,6 +181,7 @@ impl Output for File {
                 Ok(more) => {
                     self.sent += more;
                     open.bytes += more as u64;
+                    open.syncing.handle_written(clock::now());
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
@@ -194,6 +190,10 @@ impl Output for File {
         self.buffer.clear();
         self.sent = 0;
         self.sync()
+    }
+
+    fn due(&self) -> Option<Instant> {
+        self.open.as_ref().and_then(|open| open.syncing.due())
     }
 
     fn held(&self) -> u64 {

@@ -3,6 +3,7 @@
 //! Owns: [`Output`], [`Resume`]. Never knows: the content of an entry, queues, chain.
 
 use std::io;
+use std::time::Instant;
 
 /// Where a sink goes on.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -40,6 +41,11 @@ pub(in crate::audit) trait Output: Send {
     ///
     /// When some of it is kept still.
     fn flush(&mut self) -> io::Result<()>;
+
+    /// When [`Self::flush`] is to be called although no line has come.
+    fn due(&self) -> Option<Instant> {
+        None
+    }
 
     /// Lines that [`Self::send`] has kept and no flush has written.
     fn held(&self) -> u64 {

@@ -12,13 +12,13 @@ use std::net::{TcpStream, ToSocketAddrs, UdpSocket};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
 
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use socket2::SockRef;
 
 use super::output::{Output, Resume};
+use crate::audit::pace::Interval;
 use crate::base::clock;
 use crate::base::limits;
 use crate::base::utc::utc_micros;
@@ -38,7 +38,7 @@ pub(super) struct Server {
     kept: VecDeque<String>,
     kept_bytes: usize,
     /// When it was last asked whether the server has closed the connection.
-    looked: Instant,
+    look: Interval,
 }
 
 enum Transport {
@@ -64,7 +64,7 @@ impl Server {
             open: None,
             kept: VecDeque::new(),
             kept_bytes: 0,
-            looked: clock::now(),
+            look: Interval::new(limits::AUDIT_PATH_CHECK_INTERVAL, clock::now()),
         })
     }
 
@@ -117,12 +117,10 @@ impl Server {
 
 impl Output for Server {
     fn needs_open(&mut self, _: usize) -> bool {
-        let now = clock::now();
-        if now.saturating_duration_since(self.looked) >= limits::AUDIT_PATH_CHECK_INTERVAL {
-            self.looked = now;
-            if self.open.as_ref().is_some_and(Transport::is_closed_by_peer) {
-                self.open = None;
-            }
+        if self.look.poll(clock::now())
+            && self.open.as_ref().is_some_and(Transport::is_closed_by_peer)
+        {
+            self.open = None;
         }
         self.open.is_none()
     }

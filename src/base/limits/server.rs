@@ -113,6 +113,8 @@ pub(crate) const REMARKS_MAX: usize = 1024;
 pub(crate) const QUEUE_BYTES_MAX: usize = 64 << 20;
 /// Requests that wait for one shared connection.
 pub(crate) const QUEUE_LEN_MAX: usize = 1 << 20;
+/// Requests for which an empty queue of a connection keeps memory.
+pub(crate) const EMPTY_LINE_ENTRIES_MAX: usize = 4096;
 /// Change of a queue's bytes from which on it is entered in the account of `memory_budget`.
 pub(crate) const CHARGE_STEP_BYTES: usize = 16 * 1024;
 /// Bytes of `memory_budget` that a thread reserves beyond what it uses, and gives back by as many.

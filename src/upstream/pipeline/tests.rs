@@ -52,6 +52,20 @@ fn replies_go_to_their_owners_in_order_and_in_pieces() {
 }
 
 #[test]
+fn memory_of_a_long_line_is_counted_and_returned_with_its_last_reply() {
+    const COUNT: usize = 20_000;
+    let mut p = pushed(&[("a", true); COUNT]);
+    let entries = COUNT * size_of::<Entry<&'static str>>();
+    assert_eq!((p.request_bytes(), p.held_bytes()), (COUNT, COUNT + entries));
+    let taken = p.line.capacity() * size_of::<Entry<&'static str>>();
+    assert!((entries..=2 * entries).contains(&taken), "{taken} bytes are taken");
+    write(&mut p, COUNT);
+    assert_eq!(feed(&mut p, &"+1\r\n".repeat(COUNT)).1, Ok(()));
+    assert_eq!(p.held_bytes(), 0);
+    assert!(p.line.capacity() <= limits::EMPTY_LINE_ENTRIES_MAX && p.bytes.capacity() < COUNT);
+}
+
+#[test]
 fn unexpected_reply_breaks_the_connection() {
     assert_eq!(feed(&mut pushed(&[]), "+1\r\n").1, Err(Broken::UnexpectedReply));
     assert_eq!(
