@@ -15,7 +15,8 @@ use super::expect::Expect;
 use super::judged::Judged;
 use super::limiter::{HeldSlot, Waiter};
 use super::pinning::Pinning;
-use super::queue::{Class, Remote};
+use super::queue::Class;
+use super::remote::Remote;
 use super::reply::{self, Sorted};
 use super::residue::{LeaseFate, Residue};
 use super::roster::Figures;
@@ -469,8 +470,7 @@ impl Session {
         self.user.policy(access, &self.roster, &self.entry)
     }
 
-    /// What is queued was judged by rules that are no longer in force (redis multi.c checks its ACL
-    /// again at EXEC).
+    /// What is queued was judged by rules that are no longer in force (redis multi.c checks its ACL again at EXEC).
     pub fn handle_new_policy(&mut self) {
         self.abort_transaction();
     }

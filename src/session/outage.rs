@@ -8,7 +8,8 @@ use std::time::Instant;
 use bytes::BytesMut;
 
 use super::degraded::Degraded;
-use super::queue::{Remote, ReplyQueue};
+use super::queue::ReplyQueue;
+use super::remote::Remote;
 use crate::command::EmptyReply;
 use crate::config::OnOutage;
 use crate::resp::Protocol;

@@ -9,8 +9,9 @@ use bytes::BytesMut;
 
 use super::expect::Expect;
 use super::limiter::{Admission, HeldSlot};
+use super::remote::Remote;
 use crate::base::limits;
-use crate::command::{Blocking, EmptyReply, Flags, Spec};
+use crate::command::{EmptyReply, Flags, Spec};
 pub(crate) use crate::telemetry::CommandClass as Class;
 use crate::traffic::Ticket;
 
@@ -24,61 +25,6 @@ impl Class {
         } else {
             Self::Other
         }
-    }
-}
-
-#[derive(Debug)]
-pub(super) struct Remote {
-    pub ticket: Ticket,
-    /// The command of the client that it answers.
-    pub command: Option<&'static Spec>,
-    pub expect: Expect,
-    /// The first error that the server answered to a queued command, as far as it is kept.
-    pub refusal: Option<Box<[u8]>>,
-    pub class: Class,
-    pub at: Instant,
-    /// Its share of the limits on how many there are at once; given back when dropped.
-    admission: Option<Box<Admission>>,
-    /// The answer while the server cannot be reached, where the policy wants one.
-    miss: Option<EmptyReply>,
-}
-
-impl Remote {
-    /// Whether a reply of this kind goes on to the client piece by piece.
-    pub(super) const fn passes(&self, kind: u8) -> bool {
-        matches!(self.expect, Expect::Plain | Expect::Names(_))
-            || (matches!(self.expect, Expect::Block) && kind != b'-')
-    }
-
-    /// The server has refused a queued command first with this line.
-    pub(super) fn note_refusal(&mut self, line: &[u8]) {
-        debug_assert!(line.starts_with(b"-"), "only an error refuses");
-        self.refusal.get_or_insert_with(|| line.into());
-    }
-}
-
-/// When the commands that block on the pinned connection are all over by themselves.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) enum BlockEnd {
-    #[default]
-    Never,
-    At(Instant),
-}
-
-impl BlockEnd {
-    /// One more blocks for `time`: the first in line, or one behind others.
-    pub(super) fn behind(self, time: Blocking, first: bool, now: Instant) -> Self {
-        let begin = match self {
-            _ if first => Some(now),
-            Self::At(end) => Some(end.max(now)),
-            Self::Never => None,
-        };
-        let end = match time {
-            Blocking::No => begin,
-            Blocking::For(time) => begin.and_then(|begin| begin.checked_add(time)),
-            Blocking::Forever => None,
-        };
-        end.map_or(Self::Never, Self::At)
     }
 }
 
@@ -176,9 +122,11 @@ impl ReplyQueue {
         let index = self.position(ticket)?;
         let place = self.places.get_mut(index)?;
         let old = std::mem::replace(&mut place.content, Content::Cut);
+        debug_assert!(self.in_flight > 0, "a request in flight is not counted");
         self.in_flight -= 1;
         self.cut_at(index);
         self.flush(out);
+        self.check_counts();
         match old {
             Content::Waiting(remote) => Some(remote),
             Content::Arrived(_) | Content::Cut => None,
@@ -189,9 +137,7 @@ impl ReplyQueue {
         for place in self.places.drain(index..) {
             match place.content {
                 Content::Waiting(_) => self.in_flight -= 1,
-                Content::Arrived(bytes) => {
-                    self.held = self.held.saturating_sub(bytes.len() + size_of::<Place>());
-                }
+                Content::Arrived(bytes) => uncount(&mut self.held, &bytes),
                 Content::Cut => {}
             }
             self.withheld = false;
@@ -201,6 +147,7 @@ impl ReplyQueue {
         }
         self.cut = true;
         debug_assert!(self.places.len() <= index + 1, "something is left behind the end");
+        debug_assert!(!self.withheld, "an answer is withheld behind the end");
         self.check_counts();
     }
 
@@ -217,16 +164,19 @@ impl ReplyQueue {
         write: impl FnOnce(&mut BytesMut),
     ) {
         let withhold = self.incomplete;
+        debug_assert!(!self.withheld, "a request is answered behind half a request");
         if silent || self.cut {
             return;
         }
         if self.places.is_empty() && !withhold {
             let begin = out.len();
             write(out);
+            debug_assert!(out.len() > begin, "an answer of no byte");
             self.own_error = Some(out.get(begin) == Some(&b'-'));
         } else {
             let mut own = BytesMut::new();
             write(&mut own);
+            debug_assert!(!own.is_empty(), "an answer of no byte");
             self.own_error = Some(own.first() == Some(&b'-'));
             self.held += own.len() + size_of::<Place>();
             self.places.push_back(Place { content: Content::Arrived(Box::from(&*own)), silent });
@@ -243,6 +193,7 @@ impl ReplyQueue {
 
     /// Whether the request that is judged next has not arrived as a whole.
     pub(super) const fn note_incomplete(&mut self, incomplete: bool) {
+        debug_assert!(!incomplete || !self.withheld, "a request begins within another one");
         self.incomplete = incomplete;
     }
 
@@ -250,6 +201,7 @@ impl ReplyQueue {
     pub(super) fn release(&mut self, out: &mut BytesMut) {
         if std::mem::take(&mut self.withheld) {
             self.flush(out);
+            self.check_counts();
         }
     }
 
@@ -294,8 +246,10 @@ impl ReplyQueue {
         let newest = self.places.back_mut().map(|place| &mut place.content);
         debug_assert!(matches!(newest, Some(Content::Waiting(_))), "nothing holds the slots");
         if let Some(Content::Waiting(remote)) = newest {
+            debug_assert!(remote.admission.is_none(), "one request has two shares");
             remote.admission = Some(admission);
         }
+        self.check_counts();
     }
 
     /// The request put in line is answered so while the server cannot be reached.
@@ -305,7 +259,9 @@ impl ReplyQueue {
             Content::Waiting(remote) => Some(remote),
             Content::Arrived(_) | Content::Cut => None,
         });
-        if let Some(remote) = remotes.find(|remote| remote.ticket == ticket) {
+        let remote = remotes.find(|remote| remote.ticket == ticket);
+        debug_assert!(remote.is_some(), "a request that is not in line has an answer");
+        if let Some(remote) = remote {
             remote.miss = miss;
         }
     }
@@ -337,6 +293,7 @@ impl ReplyQueue {
             debug_assert!(false, "only remote places are popped");
             return None;
         };
+        debug_assert!(self.in_flight > 0, "a request in flight is not counted");
         self.in_flight -= 1;
         self.flush(out);
         self.check_counts();
@@ -350,7 +307,7 @@ impl ReplyQueue {
         }
         match self.places.pop_back().map(|place| place.content) {
             Some(Content::Waiting(_)) => self.in_flight -= 1,
-            Some(Content::Arrived(bytes)) => self.uncount(&bytes),
+            Some(Content::Arrived(bytes)) => uncount(&mut self.held, &bytes),
             Some(Content::Cut) | None => {}
         }
         self.check_counts();
@@ -359,13 +316,21 @@ impl ReplyQueue {
     /// What holds whenever a place is put in line or leaves it; the rest is looked at once a turn.
     fn check_counts(&self) {
         debug_assert!(self.in_flight <= self.places.len(), "more are in flight than in line");
-        let empty = self.places.is_empty();
-        debug_assert!(!empty || self.held == 0, "bytes are kept of no reply");
+        let others = self.places.len().saturating_sub(self.in_flight);
+        debug_assert!(others > 0 || self.held == 0, "bytes are kept of no reply");
+        // At most one of them is the end.
+        let arrived = others.saturating_sub(usize::from(self.cut));
+        debug_assert!(self.held >= arrived * size_of::<Place>(), "a reply is not counted");
+        debug_assert!(others > 0 || !self.withheld, "nothing is withheld");
+        let front = self.places.front().map(|place| &place.content);
+        let first = matches!(front, Some(Content::Arrived(_) | Content::Cut));
+        debug_assert!(!first || self.withheld, "a reply waits that nothing is before");
     }
 
     /// Drops what is withheld.
     pub(super) fn forget_withheld(&mut self) {
         if std::mem::take(&mut self.withheld) {
+            debug_assert!(!self.cut, "an answer is withheld behind the end");
             self.withdraw();
         }
     }
@@ -377,13 +342,19 @@ impl ReplyQueue {
             self.places.iter().filter(remote).count(),
             "requests in flight are miscounted"
         );
-        debug_assert!(!self.withheld || !self.places.is_empty(), "nothing is withheld");
+        let back = self.places.back().map(|place| &place.content);
+        let answered = matches!(back, Some(Content::Arrived(_)));
+        debug_assert!(!self.withheld || answered, "what is withheld is not the newest");
         debug_assert_eq!(self.held, self.arrived_bytes(), "replies that wait are miscounted");
-        debug_assert!(self.waiting().is_sorted(), "replies would overtake each other");
+        let tickets = self.waiting();
+        debug_assert!(tickets.is_sorted_by(|a, b| a < b), "replies would overtake each other");
+        debug_assert!(tickets.last().is_none_or(|last| *last < self.next), "a ticket comes twice");
         let mut before_last = self.places.iter().rev().skip(1);
         let cut = |place: &Place| matches!(place.content, Content::Cut);
         debug_assert!(!before_last.any(cut), "something is in line behind the end");
-        debug_assert!(self.cut || !self.places.back().is_some_and(cut), "the end is not noted");
+        let ends = self.places.back().is_some_and(cut);
+        debug_assert!(self.cut || !ends, "the end is not noted");
+        debug_assert!(!self.cut || ends || self.places.is_empty(), "something is behind the end");
     }
 
     /// Whether a request waits before whose answer nothing is judged.
@@ -403,11 +374,6 @@ impl ReplyQueue {
         self.places.iter().map(bytes).sum()
     }
 
-    fn uncount(&mut self, bytes: &[u8]) {
-        debug_assert!(self.held >= bytes.len() + size_of::<Place>(), "it was not counted");
-        self.held = self.held.saturating_sub(bytes.len() + size_of::<Place>());
-    }
-
     /// Lets every local reply go that has nothing before it.
     pub(super) fn flush(&mut self, out: &mut BytesMut) {
         while self.places.len() > usize::from(self.withheld)
@@ -417,7 +383,7 @@ impl ReplyQueue {
                 Content::Waiting(_) => break,
                 Content::Arrived(bytes) => {
                     out.extend_from_slice(bytes);
-                    self.held = self.held.saturating_sub(bytes.len() + size_of::<Place>());
+                    uncount(&mut self.held, bytes);
                 }
                 Content::Cut => {}
             }
@@ -449,6 +415,7 @@ impl ReplyQueue {
         self.held += bytes.len() + size_of::<Place>();
         let old = std::mem::replace(&mut place.content, Content::Arrived(Box::from(&*bytes)));
         debug_assert!(matches!(old, Content::Waiting(_)), "it has its reply");
+        debug_assert!(self.in_flight > 0, "a request in flight is not counted");
         self.in_flight -= 1;
         self.flush(out);
         self.check_counts();
@@ -475,6 +442,13 @@ impl ReplyQueue {
             })
             .collect()
     }
+}
+
+/// A reply waits no longer.
+fn uncount(held: &mut usize, bytes: &[u8]) {
+    let size = bytes.len() + size_of::<Place>();
+    debug_assert!(*held >= size, "a reply that waits was not counted");
+    *held = held.saturating_sub(size);
 }
 
 #[cfg(test)]

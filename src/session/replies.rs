@@ -7,9 +7,11 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 
+use super::block_end::BlockEnd;
 use super::completed::Completed;
 use super::expect::Expect;
-use super::queue::{BlockEnd, Class, Remote, ReplyQueue};
+use super::queue::{Class, ReplyQueue};
+use super::remote::Remote;
 use super::step::Route;
 use crate::base::limits;
 use crate::command::Blocking;
@@ -148,7 +150,9 @@ impl Replies {
     /// A piece of something has come from the pinned connection, the last one if it is `done`.
     pub(super) fn note_framing(&mut self, is_reply: bool, done: bool) {
         debug_assert!(self.framing.is_none_or(|before| before == is_reply), "it is either");
+        debug_assert!(!is_reply || self.in_flight() > 0, "a reply to nothing");
         self.framing = (!done).then_some(is_reply);
+        self.check_counts();
     }
 
     /// Keeps a piece of a reply that is wanted whole; returns all of it when it is.
@@ -156,16 +160,20 @@ impl Replies {
         debug_assert!(!self.begun, "some of it has gone to the client");
         debug_assert!(!chunk.is_empty() || done, "a piece of nothing");
         self.partial.extend_from_slice(chunk);
-        done.then(|| std::mem::take(&mut self.partial))
+        let whole = done.then(|| std::mem::take(&mut self.partial));
+        self.check_counts();
+        whole
     }
 
     /// What has been collected, although it is not whole.
     pub(super) fn take_partial(&mut self) -> BytesMut {
+        self.check_counts();
         std::mem::take(&mut self.partial)
     }
 
     /// Half a message, of a connection that is not read any more.
     pub(super) fn drop_partial(&mut self) {
+        debug_assert!(self.framing.is_none(), "more of it comes");
         self.partial.clear();
     }
 
@@ -174,6 +182,7 @@ impl Replies {
         debug_assert!(!self.begun || self.partial.is_empty(), "two replies at once");
         self.partial.clear();
         self.begun = false;
+        self.check_counts();
     }
 
     /// A piece of the oldest reply goes to the client as it came, but for a prefix.
@@ -197,14 +206,17 @@ impl Replies {
 
     /// A piece of the oldest reply has gone to the client.
     #[inline(always)]
-    pub(super) const fn note_passed(&mut self, bytes: usize, done: bool) {
+    pub(super) fn note_passed(&mut self, bytes: usize, done: bool) {
         debug_assert!(self.in_flight() > 0, "a reply to nothing");
-        self.bytes += bytes;
+        // What came of a reply that was lost, or that is asked for again, is not counted.
+        self.bytes = if self.begun { self.bytes + bytes } else { bytes };
         self.begun = !done;
+        self.check_counts();
     }
 
     /// The oldest reply is here as a whole.
     pub(super) const fn note_frame(&mut self, bytes: usize) {
+        debug_assert!(!self.begun && bytes > 0, "some of it has gone to the client");
         self.bytes = bytes;
     }
 
@@ -218,6 +230,7 @@ impl Replies {
         self.usual_bytes = last.max(self.usual_bytes - self.usual_bytes / 8);
         debug_assert!(self.usual_bytes >= last, "the next one may be as large");
         debug_assert!(self.window > limits::WINDOW_START, "a reply has come");
+        self.check_counts();
         Some(Completed { bytes: last, ..completed(&remote, error) })
     }
 
@@ -226,10 +239,19 @@ impl Replies {
         self.window = limits::WINDOW_START;
     }
 
+    /// What holds whenever a piece of a reply is taken.
+    fn check_counts(&self) {
+        debug_assert!(!self.begun || self.partial.is_empty(), "two replies at once");
+        debug_assert!(!self.begun || self.bytes > 0, "none of a reply has gone to the client");
+    }
+
     pub(super) fn check_invariants(&self) {
         let waits = self.in_flight() > 0 || self.queue.is_cut();
         debug_assert!(waits || !self.begun, "a reply has begun without a request");
-        debug_assert!(!self.begun || self.partial.is_empty(), "two replies at once");
+        let message = self.framing == Some(false);
+        debug_assert!(waits || message || self.partial.is_empty(), "half of nothing is kept");
+        debug_assert!(!message || !self.begun, "a message comes within a reply");
+        self.check_counts();
         debug_assert!(self.window >= limits::WINDOW_START, "the window only grows");
         self.queue.check_invariants();
     }

@@ -10,7 +10,7 @@ use super::exec_reply::ExecReply;
 use super::expect::Expect;
 use super::pending_query::Arrived;
 use super::queue::Class;
-use super::queue::Remote;
+use super::remote::Remote;
 use super::replies::completed;
 use super::residue::Residue;
 use super::script_cache::{NoscriptRetry, Resend};

@@ -23,8 +23,9 @@ use super::own::Own;
 use super::peer::Peer;
 use super::pending_query::PendingQuery;
 use super::pinning::Pinning;
-use super::queue::{Class, Remote};
+use super::queue::Class;
 use super::recent_commands::RecentCommands;
+use super::remote::Remote;
 use super::replies::Replies;
 use super::reply_mode::ReplyMode;
 use super::residue::{LeaseFate, Residue, fate};
@@ -331,6 +332,7 @@ impl Session {
 
     /// A command about that connection was sent there; `binds`: another one would not do any more.
     pub(super) fn note_sent_own(&mut self, spec: &Spec, request: &Request<'_>, binds: bool) {
+        debug_assert!(self.replies.is_pinned(), "it was sent on another connection");
         let word = |at| request.arg(at).unwrap_or_default();
         if binds {
             self.own.get_or_insert_default().bind();

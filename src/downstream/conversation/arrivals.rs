@@ -38,6 +38,7 @@ impl Arrivals {
         host: &mut H,
     ) -> Option<Completed> {
         if self.whole && of.session.passes_unread(ticket) {
+            debug_assert!(self.end + len <= bytes.len(), "a piece of more than has arrived");
             self.end += len;
             let completed = of.session.handle_passed(len, kind, done, &mut of.out);
             if !of.out.is_empty() {
@@ -66,6 +67,7 @@ impl Arrivals {
         }
         let begin = self.end;
         self.end += len;
+        debug_assert!(self.end <= bytes.len(), "a piece of more than has arrived");
         bytes.get(begin..self.end).unwrap_or_default()
     }
 
@@ -74,7 +76,9 @@ impl Arrivals {
         debug_assert!(self.whole && of.out.is_empty(), "something else goes first");
         self.whole = false;
         host.lend_buffer(&mut of.out);
+        debug_assert!(of.out.is_empty(), "another client's replies");
         of.out.extend_from_slice(bytes.get(..self.end).unwrap_or_default());
+        debug_assert_eq!(of.out.len(), self.end, "what has arrived is lost");
     }
 
     /// All is dealt with. What goes to the client as it came becomes the output; `bytes` is of no more use.
@@ -82,6 +86,7 @@ impl Arrivals {
     pub fn end(self, of: &mut Conversation, bytes: &mut BytesMut) {
         debug_assert_eq!(self.end, bytes.len(), "something was left out");
         if self.whole {
+            debug_assert!(of.out.is_empty(), "what respgate itself has answered is lost");
             std::mem::swap(&mut of.out, bytes);
         }
     }

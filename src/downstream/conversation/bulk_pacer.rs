@@ -27,11 +27,9 @@ impl BulkPacer {
     /// A round that moved a large value is over; `served`: requests of others so far. Returns whether
     /// the value pauses.
     pub(super) fn note_round(&mut self, served: u64, now: Instant) -> bool {
+        debug_assert!(served >= self.served, "requests that were served are counted no more");
+        self.check_invariants(now);
         if self.is_paused(now) {
-            debug_assert!(
-                self.paused_until <= Some(now + limits::BULK_PAUSE),
-                "a pause has an end"
-            );
             return true;
         }
         self.rounds += 1;
@@ -43,6 +41,14 @@ impl BulkPacer {
         debug_assert_eq!(self.is_paused(now), busy, "it pauses for others alone");
         debug_assert!(self.rounds >= FREE_ROUNDS, "a small value pauses");
         busy
+    }
+
+    /// What holds whenever a round is over.
+    pub(super) fn check_invariants(&self, now: Instant) {
+        let most = now + limits::BULK_PAUSE;
+        debug_assert!(self.paused_until.is_none_or(|until| until <= most), "a pause has an end");
+        let due = self.rounds < FREE_ROUNDS || self.rounds.is_multiple_of(ROUNDS_BETWEEN_PAUSES);
+        debug_assert!(due || !self.is_paused(now), "a pause begins between two pauses");
     }
 
     /// A round that moved none is over: the next large value is another one.
@@ -80,7 +86,11 @@ mod tests {
         assert_eq!(pauses(&mut pacer, 22, u64::from), [16, 18, 20, 22]);
         assert_eq!(pauses(&mut pacer, 22, |_| 22), nowhere, "no other client sends anything");
         pacer.note_end();
-        assert_eq!(pauses(&mut pacer, 15, u64::from), nowhere, "a megabyte moves like any value");
+        assert_eq!(
+            pauses(&mut pacer, 15, |n| 22 + u64::from(n)),
+            nowhere,
+            "a megabyte moves like any value"
+        );
     }
 
     #[test]

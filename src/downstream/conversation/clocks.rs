@@ -39,13 +39,20 @@ pub(crate) fn deadline<H: Host>(of: &Conversation, host: &H) -> Option<Instant> 
         && of.inbound.is_idle()
         && of.session.is_authenticated()
     {
-        return idle_deadline(of);
+        let idle = idle_deadline(of);
+        debug_assert_eq!(idle, earliest(of, host), "the short way leads to another time");
+        return idle;
     }
+    earliest(of, host)
+}
+
+/// The earliest of all deadlines.
+fn earliest<H: Host>(of: &Conversation, host: &H) -> Option<Instant> {
     let ending = of.ending.map(|(_, until)| until);
     let later = |moment: &Instant| *moment > of.now;
     let grace = of.leased.grace_end(host).filter(later);
     let last = of.leased.grace_last(host).filter(later);
-    let rest = of.leased.pacer.paused_until().filter(later);
+    let rest = of.leased.pacer.paused_until().filter(|at| of.has_lease() && later(at));
     let quiet = of.outlet.quiet_at().filter(later);
     let lease =
         [lease_deadline(of, host), upload_deadline(of, host), idle_lease_deadline(of, host), grace];
@@ -85,9 +92,11 @@ pub(crate) fn expire<H: Host>(of: &mut Conversation, host: &mut H) -> Option<Cli
     if is_over(probe_deadline(of, host)) {
         let (ticket, bytes) = of.session.ask_alive(now);
         of.sending.ask(ticket, bytes, now, host);
+        debug_assert!(probe_deadline(of, host).is_none(), "two signs of life are asked for");
     }
     if is_over(idle_lease_deadline(of, host)) {
         of.session.forget_large_reply();
+        debug_assert!(!of.session.keeps_idle_lease(), "the pinned connection is kept for ever");
     }
     if is_over(upload_deadline(of, host)) {
         host.notice(Notice::UploadTimedOut);
@@ -97,6 +106,7 @@ pub(crate) fn expire<H: Host>(of: &mut Conversation, host: &mut H) -> Option<Cli
         let loss = if host.is_silent() { Loss::OutcomeUnknown } else { Loss::TimedOut };
         lose_lease(of, loss, host);
     }
+    of.check_invariants();
     None
 }
 
@@ -154,6 +164,7 @@ fn lease_deadline<H: Host>(of: &Conversation, host: &H) -> Option<Instant> {
         return None;
     }
     let begun = of.session.reply_has_begun();
+    debug_assert!(!begun || of.session.asks_lease(), "some of a reply to nothing has come");
     of.leased.reply_deadline(of.session.pinned_since()?, begun, host.command_timeout())
 }
 

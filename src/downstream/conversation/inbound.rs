@@ -93,6 +93,7 @@ impl Inbound {
         } else {
             self.scanner.reset();
         }
+        self.check_invariants();
     }
 
     /// The rest of a large request; `emit` gets it. Returns how much of `bytes` belongs to it.
@@ -103,15 +104,20 @@ impl Inbound {
         emit: impl FnMut(&[u8]),
     ) -> Result<crate::resp::Body, ProtocolError> {
         debug_assert!(self.body != Body::No && self.presented.is_none(), "no body is under way");
-        self.scanner.body(bytes, limits, emit)
+        let body = self.scanner.body(bytes, limits, emit)?;
+        debug_assert!(body.used <= bytes.len(), "more belongs to a body than there is");
+        Ok(body)
     }
 
     /// The body has ended. Returns what follows it.
     pub(super) fn end_body(&mut self) -> Option<Rest> {
+        debug_assert!(self.body != Body::No, "no body is under way");
         self.argument_max = None;
         self.body = Body::No;
         self.scanner.reset();
-        self.rest.take()
+        let rest = self.rest.take();
+        self.check_invariants();
+        rest
     }
 
     /// The rest of a body that went on goes nowhere.
@@ -120,19 +126,23 @@ impl Inbound {
             self.body = Body::Discard;
             self.rest = None;
         }
+        self.check_invariants();
     }
 
     /// Keeps what is left of a piece of memory when `used` bytes of it are consumed.
     pub(super) fn keep(&mut self, mut kept: BytesMut, used: usize) {
         debug_assert!(self.pending.is_empty(), "bytes are kept before others");
+        debug_assert!(used <= kept.len(), "more is consumed than there is");
         if used < kept.len() {
             kept.advance(used);
             self.pending = kept;
         }
+        self.check_invariants();
     }
 
     /// Consumes what is in front of the next request.
     pub(super) fn skip(&mut self, used: usize) {
+        debug_assert!(used <= self.pending.len(), "more is skipped than is kept");
         self.pending.advance(used.min(self.pending.len()));
     }
 
@@ -142,6 +152,11 @@ impl Inbound {
         debug_assert!(forwards || self.rest.is_none(), "something follows on no body");
         debug_assert!(!self.is_ignored || self.pending.is_empty(), "bytes are kept of nothing");
         debug_assert!(!self.is_ignored || self.presented.is_none(), "a request is judged");
+        debug_assert!(!self.is_ignored || self.scanner.is_idle(), "half of nothing is kept");
+        let empty = |it: &Presented| it.used == 0;
+        debug_assert!(!self.presented.as_ref().is_some_and(empty), "an empty request waits");
+        let bounded = self.presented.is_some() || self.is_ignored || !self.is_idle();
+        debug_assert!(bounded || self.argument_max.is_none(), "a bound on no request");
     }
 
     /// Nothing more is read as requests.
@@ -149,13 +164,32 @@ impl Inbound {
         self.pending = BytesMut::new();
         self.presented = None;
         self.body = Body::Discard;
+        self.rest = None;
+        self.check_invariants();
     }
 
     /// Nothing more is read as requests, and the client stays.
     pub(super) fn ignore(&mut self) {
+        debug_assert!(!self.is_ignored, "what is ignored is malformed");
         self.close();
         self.is_ignored = true;
         self.body = Body::No;
         self.scanner.reset();
+        self.check_invariants();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn request_that_is_under_way_at_the_end_is_not_completed() {
+        let mut inbound = Inbound::new();
+        (inbound.body, inbound.rest) = (Body::Forward, Some(Rest::of(b"EXPIRE")));
+        inbound.pending.extend_from_slice(b"half a value");
+        inbound.close();
+        assert!(inbound.rest.is_none() && inbound.pending.is_empty());
+        assert_eq!(inbound.body, Body::Discard);
     }
 }

@@ -6,7 +6,7 @@
 use std::time::Instant;
 
 use super::host::{Hold, Host, Moment, PendingStep};
-use super::inbound::Presented;
+use super::inbound::{Body, Presented};
 use super::state::Conversation;
 use crate::session::{Judged, Step};
 
@@ -14,6 +14,8 @@ use crate::session::{Judged, Step};
 #[inline(always)]
 pub(super) fn judge<H: Host>(of: &mut Conversation, bytes: &[u8], host: &mut H) -> Judged {
     debug_assert!(of.waiting == PendingStep::No, "judged while it waits");
+    debug_assert!(of.ending.is_none() && !of.session.is_cut(), "a request behind the end");
+    debug_assert!(of.inbound.body == Body::No, "a request within another one");
     host.lend_buffer(&mut of.out);
     let Conversation { session, inbound, out, leased, limits, now, .. } = of;
     let request = inbound.request(bytes);
@@ -21,6 +23,11 @@ pub(super) fn judge<H: Host>(of: &mut Conversation, bytes: &[u8], host: &mut H) 
     let prefers_lease = session.prefers_lease();
     let moment = Moment { limits, key, has_lease, prefers_lease, now: *now };
     let judged = host.with_context(&moment, |ctx| session.handle_request(&request, ctx, out));
+    // A request may have a companion.
+    debug_assert!(
+        session.in_flight() <= limits.max_in_flight + 1,
+        "more are in flight than may be"
+    );
     host.judged(session, &request, &judged, *now);
     judged
 }
@@ -42,6 +49,8 @@ pub(super) fn refuse_unaudited<H: Host>(of: &mut Conversation, host: &mut H) -> 
 /// The request at hand is judged when the audit log has room for it. Nothing of it is consumed: 0 bytes.
 #[cold]
 pub(super) fn wait_for_room(of: &mut Conversation, presented: Presented, until: Instant) -> usize {
+    debug_assert!(until >= of.now, "a wait is over before it begins");
+    debug_assert!(presented.used > 0, "an empty request waits");
     of.session.note_incomplete(false);
     of.inbound.argument_max = None;
     of.inbound.presented = Some(presented);
@@ -51,6 +60,7 @@ pub(super) fn wait_for_room(of: &mut Conversation, presented: Presented, until: 
 
 /// What a request waits for that is to be judged again.
 pub(super) const fn awaited(step: &Step) -> PendingStep {
+    debug_assert!(step.presents_again(), "a request that is dealt with waits");
     match *step {
         Step::Pause(until) => PendingStep::Pause(until),
         Step::Acquire(cause) => PendingStep::Lease(cause),

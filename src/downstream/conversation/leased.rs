@@ -47,6 +47,16 @@ impl Leased {
         debug_assert!(now >= self.uploaded_at, "one was complete later");
         self.upload.end();
         self.uploaded_at = now;
+        self.check_invariants(now);
+    }
+
+    /// What holds whenever a method of its conversation returns.
+    pub(super) fn check_invariants(&self, now: Instant) {
+        debug_assert!(self.uploaded_at <= now, "a request will be complete later");
+        debug_assert!(self.answered_at <= now, "a request will be answered later");
+        debug_assert!(self.read_at <= now, "something will be read later");
+        self.upload.check_invariants(now);
+        self.pacer.check_invariants(now);
     }
 
     /// When the reply to a request that waits since `asked` has taken too long; `begun`: some of it came.
@@ -81,6 +91,7 @@ impl Leased {
         now: Instant,
         host: &H,
     ) -> Option<bool> {
+        debug_assert!(self.is_here || host.unwritten() == 0, "bytes wait on no connection");
         if self.is_here && (moves || host.unwritten() >= limits::BULK_ROUND_BYTES) {
             return Some(self.pacer.note_round(served, now));
         }
@@ -91,6 +102,7 @@ impl Leased {
     /// When it must be let go, if its identity or password was replaced. Clients are closed over the last
     /// quarter of the grace, each at its own time.
     pub(super) fn grace_end<H: Host>(&self, host: &H) -> Option<Instant> {
+        debug_assert!(self.is_here || host.lease_outdated().is_none(), "no connection is outdated");
         let since = if self.is_here { host.lease_outdated()? } else { return None };
         let grace = host.pinned_grace();
         let step = grace / 4 / (GRACE_STEPS - 1);

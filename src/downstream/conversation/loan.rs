@@ -78,6 +78,7 @@ pub fn handle_pinned<'a, H: Host>(
         of.waiting = PendingStep::No;
     }
     of.sending.note_reply(&of.session);
+    of.check_invariants();
     None
 }
 
@@ -131,11 +132,14 @@ pub fn handle_through<H: Host>(
         let length = through.bytes.len();
         let completed = of.session.handle_passed(length, kind, done, &mut of.out);
         complete_pinned(of, completed, host);
+        debug_assert_eq!(of.session.reply_has_begun(), !done, "a reply ends in its middle");
+        of.check_invariants();
     }
 }
 
 fn complete_pinned<H: Host>(of: &mut Conversation, completed: Option<Completed>, host: &mut H) {
     if let Some(completed) = completed {
+        debug_assert!(completed.at <= of.now, "a reply comes before its request");
         of.leased.answered_at = of.now;
         // A large request was in flight only when the client had sent all of it.
         let sent = completed.at.max(of.leased.uploaded_at);
@@ -170,9 +174,11 @@ pub fn lose_lease<H: Host>(of: &mut Conversation, why: Loss, host: &mut H) {
         // Whatever followed half a reply would be taken for its rest.
         of.out.truncate(said);
     }
+    of.sending.note_reply(&of.session);
     if fatal || begun {
         of.end_lost();
     }
+    of.check_invariants();
 }
 
 /// No more of the large request under way goes on to the pinned connection: it was not executed. What was asked
@@ -229,6 +235,7 @@ pub fn release_if_free<H: Host>(of: &mut Conversation, host: &mut H) {
         LeaseFate::Return => end_lease(of, LeaseEnd::Returned, host),
         LeaseFate::Drop => end_lease(of, LeaseEnd::Dropped, host),
     }
+    of.check_invariants();
 }
 
 /// Lets go of a pinned connection whose identity or password was replaced: at once when nothing of this
@@ -265,5 +272,6 @@ fn end_lease<H: Host>(of: &mut Conversation, end: LeaseEnd, host: &mut H) {
         of.session.handle_lease_gone();
         debug_assert!(!of.session.has_pinned_requests() && !of.leased.is_here, "it is still used");
         host.end_lease(end);
+        of.check_invariants();
     }
 }

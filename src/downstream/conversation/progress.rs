@@ -40,6 +40,7 @@ impl Progress {
         if bytes == 0 {
             return;
         }
+        debug_assert!(now >= marks.byte, "bytes move before the last ones");
         marks.byte = now;
         marks.moved = marks.moved.saturating_add(bytes);
         if marks.moved >= limits::PROGRESS_BYTES_MIN {
@@ -49,7 +50,7 @@ impl Progress {
     }
 
     /// What holds whenever bytes have moved, or begin to wait.
-    fn check_invariants(&self, now: Instant) {
+    pub(super) fn check_invariants(&self, now: Instant) {
         let Some(Marks { step, byte, moved }) = self.marks else { return };
         debug_assert!(step <= byte && byte <= now, "bytes move backwards in time");
         debug_assert!(moved < limits::PROGRESS_BYTES_MIN, "a step is complete and not noted");

@@ -26,23 +26,28 @@ impl Conversation {
         if self.ending.is_some() || self.inbound.is_ignored {
             return;
         }
+        debug_assert!(!bytes.is_empty() && !self.eof, "nothing comes behind the end");
         if self.inbound.pending.is_empty() && self.accepts(host) {
             let used = self.consume(bytes, host);
+            debug_assert!(self.inbound.pending.is_empty(), "bytes are kept before these");
             if let Some(rest) = bytes.get(used..).filter(|rest| !rest.is_empty())
                 && self.listens()
             {
                 self.inbound.pending.extend_from_slice(rest);
             }
+            self.check_invariants();
             return;
         }
         self.inbound.pending.extend_from_slice(bytes);
         if self.accepts(host) {
             self.consume_pending(host);
         }
+        self.check_invariants();
     }
 
     /// Something was received from the client in this turn.
     pub const fn note_received(&mut self) {
+        debug_assert!(!self.eof, "something comes behind the end");
         self.last_received = self.now;
     }
 
@@ -52,6 +57,7 @@ impl Conversation {
             return false;
         }
         let used = self.consume_pending(host);
+        self.check_invariants();
         // What it waits for has to be asked once more before the task may sleep.
         used > 0 || !matches!(self.waiting, PendingStep::No)
     }
@@ -59,6 +65,7 @@ impl Conversation {
     fn consume_pending<H: Host>(&mut self, host: &mut H) -> usize {
         let mut kept = std::mem::take(&mut self.inbound.pending);
         let used = self.consume(&kept, host);
+        debug_assert!(used <= kept.len(), "more is consumed than is kept");
         if std::mem::take(&mut self.inbound.has_password) {
             kept.get_mut(..used).unwrap_or_default().zeroize();
         }
@@ -115,6 +122,7 @@ impl Conversation {
                 Ok(used) => done += used,
                 Err(error) => {
                     self.handle_malformed(&error, host);
+                    debug_assert!(!self.listens(), "bytes behind what is malformed are requests");
                     break;
                 }
             }
@@ -122,6 +130,7 @@ impl Conversation {
                 break;
             }
         }
+        debug_assert!(commands <= done as u64, "a command of no byte");
         host.consumed(done, commands);
         done
     }
@@ -140,6 +149,7 @@ impl Conversation {
         match self.inbound.scanner.scan(bytes, &limits)? {
             Scan::More => Ok(0),
             Scan::Ignored { used } => {
+                debug_assert!(used > 0, "nothing is ignored for ever");
                 self.session.handle_nothing();
                 Ok(used)
             }
@@ -193,12 +203,14 @@ impl Conversation {
                 end_body(rest.as_ref(), self.now, host);
             }
             self.leased.end_upload(self.now);
+            debug_assert!(self.inbound.is_idle(), "the next request begins within a body");
         }
         Ok(body.used)
     }
 
     /// The client's last request is no request.
     fn handle_malformed<H: Host>(&mut self, error: &ProtocolError, host: &mut H) {
+        debug_assert!(self.listens(), "what is not read is malformed");
         host.malformed(error.label());
         if error.is_cross_protocol() {
             host.notice(Notice::CrossProtocol);
@@ -236,6 +248,7 @@ impl Conversation {
         commands: &mut u64,
         host: &mut H,
     ) -> usize {
+        debug_assert!(used > 0 && used <= bytes.len(), "a request of more than there is");
         self.session.note_incomplete(head);
         let mut judged = match hold(self, host) {
             Hold::No => judge(self, bytes, host),
@@ -254,6 +267,7 @@ impl Conversation {
             self.inbound.presented = None;
             self.inbound.scanner.collect();
             // The scanner goes on behind the head; nothing is consumed.
+            debug_assert!(head, "a whole request is collected");
             return match self.next(bytes, commands, host) {
                 Ok(used) => used,
                 Err(error) => {
@@ -267,6 +281,7 @@ impl Conversation {
             self.waiting = awaited(&step);
             if let Step::Ask { route, ticket, skips, retry } = step {
                 let whole = WireLayout { skips, retry, split: usize::MAX, ..WireLayout::default() };
+                debug_assert!(self.session.in_flight() > 0, "a question has no place in line");
                 self.send_scratch((route, ticket), whole, false, host);
                 if self.session.in_flight() == 0 && !self.session.is_cut() {
                     // It could not be sent, which the session knows by now.
@@ -286,6 +301,8 @@ impl Conversation {
         *commands += 1;
         host.presented(&judged);
         self.inbound.finish(head);
+        let follows = !self.inbound.is_idle();
+        debug_assert!(follows == head || self.is_ending(), "a body follows a head alone");
         used
     }
 
@@ -311,6 +328,8 @@ impl Conversation {
             | Step::Collect => return,
         }
         if head && self.leased.is_here {
+            debug_assert!(self.session.asks_lease(), "a body follows a request to elsewhere");
+            debug_assert!(self.inbound.body == Body::No, "a body within a body");
             host.line().into_iter().for_each(PinnedLine::begin_body);
             self.inbound.body = Body::Forward;
             self.leased.upload.begin(self.now);
@@ -334,6 +353,7 @@ impl Conversation {
         let from = (&mut self.session, &mut self.out);
         let rest = self.sending.send_wire(way, how, &wire, head, from, host);
         debug_assert!(head || rest.is_none(), "only what follows a head has to wait");
+        debug_assert!(self.inbound.rest.is_none(), "what completes another request is lost");
         self.inbound.rest = rest;
         host.reuse(wire);
     }
@@ -344,6 +364,7 @@ impl Conversation {
             && let Some((route, ticket, how, wire)) =
                 host.with_scripts(|scripts| self.session.take_resend(scripts))
         {
+            debug_assert!(self.session.in_flight() > 0, "what is not in line is sent again");
             let way = Way { route, ticket, now: self.now };
             let from = (&mut self.session, &mut self.out);
             self.sending.send_wire(way, how, &wire, false, from, host);
@@ -355,12 +376,14 @@ impl Conversation {
             Some(facts) => self.handle_opened(Ok(facts), host),
             None => self.waiting = PendingStep::Open(key),
         }
+        self.check_invariants();
     }
 
     /// The pinned connection that was waited for cannot be had.
     pub fn handle_lease_failed<H: Host>(&mut self, failure: &OpenFailure, host: &mut H) {
         let PendingStep::Lease(cause) = self.waiting else { return };
         self.waiting = PendingStep::No;
+        debug_assert!(!self.leased.is_here, "it has what cannot be had");
         if self.session.forgoes_lease(cause) {
             // The request can do without: it is judged again.
             return;
@@ -376,6 +399,7 @@ impl Conversation {
         host.unavailable(command);
         self.inbound.skip(used);
         self.inbound.finish(head);
+        self.check_invariants();
     }
 
     // Replies.
@@ -385,7 +409,9 @@ impl Conversation {
         if loss == Loss::Truncated {
             self.cut_at = self.cut_at.or(Some(self.out.len()));
         }
-        self.session.handle_loss(ticket, loss, &mut self.out)
+        let lost = self.session.handle_loss(ticket, loss, &mut self.out);
+        self.check_invariants();
+        lost
     }
 
     /// Everything that a shared connection had delivered was taken; `any`: it was something. `overflow`: it
@@ -410,5 +436,6 @@ impl Conversation {
             self.waiting = PendingStep::No;
         }
         self.sending.note_reply(&self.session);
+        self.check_invariants();
     }
 }

@@ -36,7 +36,9 @@ impl Sending {
         host: &mut H,
     ) {
         self.bytes += bytes.len();
+        debug_assert!(session.is_streaming() || session.in_flight() > 0, "it has no place in line");
         if route == Route::Pinned {
+            debug_assert!(host.line().is_some(), "no pinned connection is here");
             let Some(line) = host.line() else { return };
             return match session.is_streaming() {
                 true => line.pass_on(bytes, at),
@@ -47,7 +49,7 @@ impl Sending {
         let eager = session.answers_misses();
         let request = Outgoing { ticket, bytes, skips, retry, companion, share, at, eager };
         let sent = host.send(route, request);
-        check(ticket, sent, session, out, host);
+        self.check(ticket, sent, (session, out), host);
     }
 
     /// A question of the session's own to the pinned connection.
@@ -71,23 +73,54 @@ impl Sending {
     ) -> Option<Rest> {
         self.bytes += wire.len();
         let (own, behind) = wire.split_at_checked(how.split).unwrap_or((wire, &[]));
+        debug_assert!(!own.is_empty(), "an empty request");
+        debug_assert!(head || (how.companions > 0) != behind.is_empty(), "bytes of no request");
+        debug_assert!(session.in_flight() > usize::from(how.companions > 0), "it has no place");
         let (share, eager) = (self.bytes, session.answers_misses());
         let (skips, retry, companion) = (how.skips, how.retry, false);
         let request = Outgoing { ticket, bytes: own, skips, retry, companion, share, at, eager };
         let sent = put(route, request, host);
-        check(ticket, sent, session, out, host);
+        self.check(ticket, sent, (session, out), host);
         let before_last = how.companions.checked_sub(1);
         let skips = before_last.map(Skips::ahead);
         let ticket = ticket.next();
         if head && !behind.is_empty() {
+            debug_assert!(
+                usize::try_from(how.rest).is_ok_and(|rest| rest <= behind.len()),
+                "more completes it than there is"
+            );
             let rest = usize::try_from(how.rest).unwrap_or(usize::MAX).min(behind.len());
             return Some(Rest { bytes: behind.into(), rest, ticket, skips });
         }
         let (skips, bytes, retry, companion) = (skips?, behind, true, true);
         let request = Outgoing { ticket, bytes, skips, retry, companion, share, at, eager };
         let sent = sent.and_then(|()| put(route, request, host));
-        check(ticket, sent, session, out, host);
+        self.check(ticket, sent, (session, out), host);
         None
+    }
+
+    /// What could not be sent is answered with an error.
+    #[inline(always)]
+    fn check<H: Host>(
+        &mut self,
+        ticket: Ticket,
+        sent: Result<(), Unavailable>,
+        (session, out): (&mut Session, &mut BytesMut),
+        host: &mut H,
+    ) {
+        if let Err(why) = sent {
+            let before = session.in_flight();
+            session.handle_loss(ticket, Loss::Unavailable(why), out);
+            debug_assert!(session.in_flight() < before, "what is not sent waits for its reply");
+            host.not_sent(Loss::Unavailable(why));
+            self.note_reply(session);
+        }
+    }
+
+    /// What holds whenever a method of its conversation returns.
+    pub(super) fn check_invariants(&self, session: &Session) {
+        let sends = session.in_flight() > 0 || session.is_streaming();
+        debug_assert!(sends || self.bytes == 0, "bytes are in flight without a request");
     }
 
     /// A reply came: when it was the last one, nothing is in flight.
@@ -110,6 +143,11 @@ pub(super) struct Rest {
 }
 
 impl Rest {
+    #[cfg(test)]
+    pub(super) fn of(bytes: &[u8]) -> Self {
+        Self { bytes: bytes.into(), rest: 0, ticket: Ticket::default(), skips: Some(Skips::NONE) }
+    }
+
     /// Whether further requests follow.
     pub(super) const fn has_companions(&self) -> bool {
         self.skips.is_some()
@@ -120,6 +158,7 @@ impl Rest {
 pub(super) fn end_body<H: Host>(rest: Option<&Rest>, at: Instant, host: &mut H) {
     let Some(line) = host.line() else { return };
     let Some(Rest { bytes, rest, ticket, skips }) = rest else { return line.end_body() };
+    debug_assert!(*rest <= bytes.len(), "more completes it than there is");
     debug_assert!(*rest == bytes.len() || skips.is_some(), "all of it belongs to something");
     let (own, behind) = bytes.split_at_checked(*rest).unwrap_or((bytes, &[]));
     line.append(own);
@@ -140,19 +179,4 @@ fn put<H: Host>(route: Route, request: Outgoing<'_>, host: &mut H) -> Result<(),
     debug_assert!(line.is_some(), "no pinned connection is here");
     line.into_iter().for_each(|line| line.push(ticket, bytes, skips, at));
     Ok(())
-}
-
-/// What could not be sent is answered with an error.
-#[inline(always)]
-fn check<H: Host>(
-    ticket: Ticket,
-    sent: Result<(), Unavailable>,
-    session: &mut Session,
-    out: &mut BytesMut,
-    host: &mut H,
-) {
-    if let Err(why) = sent {
-        session.handle_loss(ticket, Loss::Unavailable(why), out);
-        host.not_sent(Loss::Unavailable(why));
-    }
 }

@@ -132,7 +132,15 @@ impl Conversation {
             self.last_received <= self.now && self.last_sent <= self.now,
             "in the future"
         );
+        let waits_for = |asks: bool| asks && !ends;
+        let asks_lease = matches!(self.waiting, PendingStep::Lease(_));
+        debug_assert!(!waits_for(asks_lease) || !is_here, "it waits for what it has");
+        let opens = waits_for(matches!(self.waiting, PendingStep::Open(_)));
+        debug_assert!(!opens || session.is_cut() || !session.is_settled(), "nothing is opened");
+        debug_assert!(self.since <= self.last_received, "a client says something before it comes");
         inbound.check_invariants();
+        self.leased.check_invariants(self.now);
+        self.outlet.check_invariants(self.now);
     }
 
     /// When anything last came from the client or went to it.
@@ -198,11 +206,14 @@ impl Conversation {
     pub fn begin_turn(&mut self, now: Instant) {
         debug_assert!(now >= self.now, "a turn before the last one");
         self.now = now;
+        self.check_invariants();
     }
 
     /// The client has closed its side.
-    pub const fn handle_eof(&mut self) {
+    pub fn handle_eof(&mut self) {
+        debug_assert!(!self.eof, "a client closes its side once");
         self.eof = true;
+        self.check_invariants();
     }
 
     /// Reading from the client failed.
@@ -259,7 +270,8 @@ impl Conversation {
     pub fn lend_buffer(&mut self, lend: impl FnOnce() -> BytesMut) {
         if self.out.capacity() == 0 {
             self.out = lend();
-            debug_assert!(self.out.is_empty(), "another client's replies");
+            // The task that would write them ends, and with it the client's connection.
+            assert!(self.out.is_empty(), "another client's replies");
         }
     }
 
@@ -293,6 +305,7 @@ impl Conversation {
             }
             PolicyChange::NoUser => self.end(ClientDisconnect::Auth),
         }
+        self.check_invariants();
     }
 
     /// What the session waited for is decided.
@@ -317,8 +330,11 @@ impl Conversation {
     }
 
     /// What the request waits for has an end: it is judged again.
-    pub const fn handle_pause_over(&mut self) {
+    pub fn handle_pause_over(&mut self) {
+        let waits = matches!(self.waiting, PendingStep::Pause(_) | PendingStep::Room(_));
+        debug_assert!(waits, "a wait ends that has another end");
         self.waiting = PendingStep::No;
+        self.check_invariants();
     }
 
     /// Another client waits for this one to have a pinned connection. Returns whether it needs one now: not
@@ -375,6 +391,10 @@ impl Conversation {
     /// A round is over; `served`: requests of all clients so far. `None`: it moved no large value; else
     /// whether that pauses.
     pub fn note_round<H: Host>(&mut self, served: u64, host: &H) -> Option<bool> {
+        debug_assert!(
+            self.leased.is_here || !self.session.reply_has_begun(),
+            "half a reply is cut"
+        );
         let moves = self.session.reply_has_begun() || self.out.len() >= limits::BULK_ROUND_BYTES;
         self.leased.note_round(moves, served, self.now, host)
     }
