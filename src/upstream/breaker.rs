@@ -203,6 +203,7 @@ impl Breaker {
     fn check_invariants(&self) {
         let closed = self.state == State::Closed;
         debug_assert!(closed || self.failures > 0, "only failures open it");
+        debug_assert!(!closed || !self.is_tripped() || self.round.0 > 0, "it was never open");
         let decides = self.state == State::HalfOpen;
         debug_assert!(!decides || self.is_tripped(), "one attempt decides after few failures");
     }
@@ -215,6 +216,8 @@ impl Breaker {
         self.state = State::Open(now + wait.max(least));
         self.round.0 += 1;
         debug_assert!(self.is_open() && self.waits(now) >= least, "it is shorter than configured");
+        let most = self.rules.open_time + self.rules.open_time / 10;
+        debug_assert!(self.waits(now) <= self.rules.backoff.cap.max(most), "it is open too long");
     }
 }
 

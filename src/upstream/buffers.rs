@@ -128,7 +128,10 @@ impl Buffers {
     #[inline]
     pub fn get(&self) -> BytesMut {
         let recent = self.recent.take();
-        if recent.capacity() > 0 { recent } else { self.get_older() }
+        let buffer = if recent.capacity() > 0 { recent } else { self.get_older() };
+        // The task that would hand them out ends, and with it its connection.
+        assert!(buffer.is_empty(), "a buffer holds another client's bytes");
+        buffer
     }
 
     fn get_older(&self) -> BytesMut {

@@ -99,6 +99,7 @@ impl<L> Carrier<L> {
             if matches!(action, Action::Proven) {
                 line.handle_proven();
             }
+            self.check_invariants();
             return Some(action);
         }
     }
@@ -147,6 +148,8 @@ impl<L> Carrier<L> {
         note: Option<Note<'_, Owner<W>>>,
         deliver: impl FnMut(&W, &Delivery<'_, Owner<W>>, Duration),
     ) -> Result<(), Broken> {
+        debug_assert!(line.is_up(), "a line without a connection is answered");
+        self.check_invariants();
         self.connection.handle_bytes(&mut line.pipeline, bytes, now, note, deliver)
     }
 
@@ -154,6 +157,7 @@ impl<L> Carrier<L> {
     pub fn handle_closed(&mut self, reason: UpstreamDisconnect) {
         debug_assert!(self.ended.is_none(), "what has ended is not read or written");
         self.connection.handle_closed(reason);
+        self.check_invariants();
     }
 
     /// Whether the session that gets the reply under way has `backlog` enough to count as a slow reader. What is new
@@ -181,6 +185,10 @@ impl<L> Carrier<L> {
     #[must_use]
     #[inline]
     pub fn poll_write<'a, W>(&self, line: &'a Line<W>) -> &'a [u8] {
+        debug_assert!(
+            self.ended.is_some() || line.is_up(),
+            "a line without a connection is written"
+        );
         if self.ended.is_some() { &[] } else { self.connection.due(&line.pipeline) }
     }
 
@@ -192,6 +200,7 @@ impl<L> Carrier<L> {
         if idle {
             self.connection.handle_written(now());
         }
+        self.check_invariants();
         idle
     }
 
@@ -205,8 +214,10 @@ impl<L> Carrier<L> {
         is_gone: impl Fn(&W) -> bool,
         mut report: impl FnMut(&W, Ticket, Loss, &[u8]),
     ) {
+        debug_assert!(line.is_up(), "a line without a connection is looked after");
         let pipeline = &mut line.pipeline;
         self.connection.handle_timeout(pipeline, around, now, &mut report);
+        self.check_invariants();
         let is_gone = |owner: &Owner<W>| owner.session().is_some_and(&is_gone);
         let Some(before) = self.connection.forgets_before(now) else { return };
         if pipeline.forgets(before, is_gone) {
@@ -215,6 +226,7 @@ impl<L> Carrier<L> {
                     report(session, ticket, Loss::Abandoned, &[]);
                 }
             });
+            debug_assert!(!pipeline.forgets(before, is_gone), "what is given up is still in line");
         }
     }
 
@@ -228,12 +240,15 @@ impl<L> Carrier<L> {
     ) {
         let Line { pipeline, closing, retire, .. } = line;
         self.connection.handle_turn(pipeline, *closing, retire, freshness, now);
+        self.check_invariants();
     }
 
     /// Puts the login of [`Action::LogIn`] in line.
     pub fn push_login<W>(&self, line: &mut Line<W>, request: &[u8], now: Instant) {
         debug_assert!(self.ended.is_none(), "a login is for this connection alone");
         line.pipeline.push_secret(Owner::Relogin, Ticket::default(), request, now);
+        let logins = line.pipeline.owners().filter(|owner| matches!(owner, Owner::Relogin));
+        debug_assert_eq!(logins.count(), 1, "two logins are in line");
     }
 
     /// The attempt to dial a successor has ended. Returns the connection that is not kept.
@@ -249,7 +264,17 @@ impl<L> Carrier<L> {
         }
         self.successor = link;
         debug_assert!(self.successor.is_some(), "only what was dialed is kept");
+        self.check_invariants();
         None
+    }
+
+    /// What holds whenever a method returns.
+    fn check_invariants(&self) {
+        let ready = self.connection.has_successor();
+        debug_assert_eq!(ready, self.successor.is_some(), "what takes over is not at hand");
+        let replaced = matches!(self.ended, Some(Ended::Replaced(_)));
+        debug_assert!(!replaced || self.successor.is_some(), "it is replaced by nothing");
+        debug_assert!(self.ended.is_none() || self.connection.has_ended(), "what has ended serves");
     }
 
     /// The attempt to dial another connection beside this one has ended.
@@ -269,6 +294,7 @@ impl<L> Carrier<L> {
         };
         let moves = self.connection.handle_relief(relief, aside, room, now);
         debug_assert!(!moves || link.is_some(), "a line moves over to nothing");
+        self.check_invariants();
         match link {
             Some(link) if moves => {
                 let moved = line.pipeline.move_over(|owner| owner.session().map(&id));
@@ -287,6 +313,7 @@ impl<L> Carrier<L> {
         id: impl Fn(&W) -> usize,
         now: impl FnOnce() -> Instant,
     ) -> Option<Pipeline<Owner<W>>> {
+        debug_assert!(self.ended.is_some() || line.is_up(), "a line without a connection is busy");
         let busy =
             self.ended.is_none() && self.connection.may_be_busy() && self.connection.is_busy(now());
         busy.then(|| line.pipeline.move_over(|owner| owner.session().map(&id)))
@@ -307,6 +334,8 @@ impl<L> Carrier<L> {
         let ended = ended.unwrap_or(Ended::Lost(UpstreamDisconnect::Defect));
         let (next, exhausted) = line.handle_ended(ended, aside, may_repeat, now, report);
         debug_assert!(next != Next::Serve || successor.is_some(), "it is replaced by something");
+        let outstanding = line.pipeline.has_outstanding_replies();
+        debug_assert!(!outstanding, "replies of a connection that has ended are waited for");
         let serves = next == Next::Serve;
         let (successor, unneeded) = if serves { (successor, None) } else { (None, successor) };
         Served { next, successor, unneeded, answered: connection.has_answered(), exhausted }

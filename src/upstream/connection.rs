@@ -4,6 +4,7 @@
 //! Owns: [`Connection`], [`Action`]. Never knows: sockets, clocks, sessions, how a connection
 //! is made.
 
+mod action;
 mod relogin;
 mod replacement;
 mod timing;
@@ -21,6 +22,7 @@ use crate::base::limits;
 use crate::resp::Protocol;
 use crate::telemetry::UpstreamDisconnect;
 use crate::traffic::{Loss, PoolKey, Ticket};
+pub use action::Action;
 pub use relogin::Freshness;
 use relogin::Relogin;
 use replacement::Succession;
@@ -41,34 +43,6 @@ pub struct Around {
     /// One more connection may be set aside.
     pub room: bool,
     pub freshness: Freshness,
-}
-
-/// What the driver has to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Dial the connection that is to take over.
-    DialSuccessor,
-    /// Log in with the password in force.
-    LogIn,
-    /// The server has accepted that login, or has not.
-    LoggedIn(bool),
-    /// Dial another connection beside this one.
-    DialRelief,
-    /// Nothing comes of that any more.
-    DropRelief,
-    /// Let another connection take everything new, if one more may be set aside.
-    StepAside,
-    /// The server has become silent, or answers again.
-    Silent(bool),
-    /// The server serves others but not the head of this line, or does so again.
-    Stalled(bool),
-    /// The server works.
-    Proven,
-    /// The server has answered a probe, or has not.
-    HealthCheck(bool),
-    /// The server reports that it is no primary.
-    Misplaced,
-    End(Ended),
 }
 
 /// The clocks and the state of one shared connection, from its login to its end. Its line outlives it
@@ -176,6 +150,17 @@ impl Connection {
         self.silent
     }
 
+    /// Whether a successor is at hand.
+    #[must_use]
+    pub(super) const fn has_successor(&self) -> bool {
+        matches!(self.succession, Succession::Ready(_))
+    }
+
+    #[must_use]
+    pub(super) const fn has_ended(&self) -> bool {
+        self.ended
+    }
+
     /// How long nothing has arrived.
     #[must_use]
     pub(super) fn silence(&self, now: Instant) -> Duration {
@@ -272,6 +257,7 @@ impl Connection {
     /// The connection was closed or reset, or cannot be written.
     pub(super) fn handle_closed(&mut self, reason: UpstreamDisconnect) {
         self.lose(reason);
+        debug_assert!(self.ended, "a connection that is closed serves");
     }
 
     /// Something in line was written, or could not be for the moment. Needed only while the timer
@@ -281,6 +267,7 @@ impl Connection {
             self.timer_at = now + BUSY_TICK;
         }
         self.ticking = true;
+        debug_assert!(self.timer_at <= now + BUSY_TICK * 2, "what is in line is not looked after");
     }
 
     /// The reader of a long reply must catch up first: what is new goes elsewhere, and as long as the
@@ -289,6 +276,7 @@ impl Connection {
         debug_assert!(!self.ended, "nothing is read on a connection that has ended");
         self.actions.push_back(Action::StepAside);
         if waits {
+            debug_assert!(now >= self.last_read, "something was read later");
             self.last_read = now;
         }
     }
@@ -363,6 +351,7 @@ impl Connection {
         now: Instant,
     ) -> bool {
         let timing = self.timing;
+        debug_assert!(self.last_read <= now && self.last_use <= now, "it will be used");
         // A server without outstanding replies may be silent for any time.
         let arrived =
             pipeline.waiting_since().map_or(self.last_read, |since| since.max(self.last_read));
@@ -435,6 +424,7 @@ impl Connection {
             *retire = false;
             self.check_freshness(freshness(), now());
         }
+        self.check_invariants(pipeline);
     }
 
     /// The server has said something.
@@ -467,7 +457,8 @@ impl Connection {
         if !std::mem::replace(&mut self.ended, true) {
             self.actions.push_back(Action::End(ended));
         }
-        debug_assert!(self.ended, "it goes on");
+        let ends = self.actions.iter().filter(|action| matches!(action, Action::End(_)));
+        debug_assert!(ends.count() <= 1, "a connection ends twice");
     }
 
     /// What holds whenever a `handle_…` returns.
@@ -475,7 +466,6 @@ impl Connection {
         if self.ended {
             return;
         }
-        debug_assert!(self.probe.is_none() || !pipeline.is_empty(), "a probe is in line");
         debug_assert!(!self.silent || self.probe.is_some(), "only a probe proves silence");
         debug_assert!(
             !self.held || pipeline.has_outstanding_replies(),
@@ -484,6 +474,17 @@ impl Connection {
         debug_assert!(self.busy_since.is_none() || self.held, "a busy server holds up the line");
         debug_assert!(self.last_use >= self.opened_at && self.last_read >= self.opened_at);
         debug_assert!(self.actions.len() < 64, "actions are carried out at once");
+        debug_assert!(!self.answered || self.proven, "a server that has answered works");
+        let overlong = self.answer.len() > limits::PROBE_REPLY_BYTES_MAX;
+        debug_assert!(!overlong, "an answer is longer than what is kept of it");
+        if pipeline.len() > 64 {
+            return;
+        }
+        let probes = pipeline.owners().filter(|owner| matches!(owner, Owner::Probe)).count();
+        debug_assert!(self.probe.is_none() || probes > 0, "a probe is not in line");
+        let roles = pipeline.owners().filter(|owner| matches!(owner, Owner::Role)).count();
+        debug_assert!(roles <= 1, "the server is asked for its role twice at once");
+        debug_assert_eq!(roles > 0, self.suspicion.is_asking(), "a question is in line or is not");
     }
 }
 

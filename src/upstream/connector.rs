@@ -85,13 +85,23 @@ impl Connector {
         }
         let pauses = self.pause.is_some_and(|until| now < until);
         if self.dialing || pauses {
-            debug_assert!(!(self.dialing && pauses), "it is dialed after the pause");
+            self.check_invariants(now);
             return Turn::Wait(
                 [self.look_at, self.pause.filter(|_| pauses)].into_iter().flatten().min(),
             );
         }
         self.dialing = true;
+        self.check_invariants(now);
         Turn::Dial
+    }
+
+    /// What holds whenever a method returns.
+    fn check_invariants(&self, now: Instant) {
+        let most = now + WAIT_TICK;
+        debug_assert!(self.look_at.is_none_or(|at| at <= most), "what waits is looked at too late");
+        debug_assert!(self.pause.is_none_or(|until| until <= most), "an answer holds for too long");
+        let pauses = self.pause.is_some_and(|until| now < until);
+        debug_assert!(!self.dialing || !pauses, "a server is dialed that has just answered");
     }
 
     /// The attempt has ended.
@@ -110,10 +120,12 @@ impl Connector {
             }
             Outcome::Busy | Outcome::NoDatabase => {
                 self.pause = Some(now + WAIT_TICK);
+                self.check_invariants(now);
                 if outcome == Outcome::Busy { After::Answer } else { After::Refuse }
             }
             Outcome::Failed => {
                 line.handle_failed(now);
+                self.check_invariants(now);
                 After::Nothing
             }
         }

@@ -14,3 +14,13 @@ pub enum Delivery {
     /// No reply to `ticket` will come, or no more of it.
     Lost(Ticket, Loss),
 }
+
+impl Delivery {
+    /// Bytes that arrived with it.
+    pub(super) const fn size(&self) -> usize {
+        match self {
+            Self::Piece { len, .. } | Self::Refusal { len, .. } => *len,
+            Self::Lost(..) => 0,
+        }
+    }
+}

@@ -286,7 +286,7 @@ impl Driver<'_> {
             now,
             if notes { Some(&mut note) } else { None },
             |mailbox, delivery: &Delivery<'_, Owner<Rc<Mailbox>>>, took| {
-                if delivery.is_error() {
+                if delivery.begins_error() {
                     context.metrics.error_line(delivery.bytes);
                 }
                 if delivery.skipped {

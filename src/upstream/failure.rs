@@ -56,6 +56,7 @@ impl DialError {
     }
 
     fn with_text(self) -> Self {
+        debug_assert!(!self.cause.is_empty() && !self.fix.is_empty(), "an error without a remedy");
         Self { text: format!("{} ({}); {}", self.cause, self.code, self.fix).into(), ..self }
     }
 
@@ -75,6 +76,7 @@ impl DialError {
     }
 
     pub(super) fn timed_out(server: impl std::fmt::Display, after: Duration, fault: Fault) -> Self {
+        debug_assert!(fault.what() == Unavailable::Timeout, "what has failed has timed out");
         Self::new(fault, format!("timed out after {after:?}: {}", fault.cause())).at(server)
     }
 }

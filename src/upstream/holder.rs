@@ -61,6 +61,11 @@ impl Holders {
         self.check_invariants();
     }
 
+    /// How many all of them have.
+    pub(super) fn taken(&self) -> usize {
+        self.listeners.values().sum()
+    }
+
     /// What holds whenever a `note_…` returns.
     fn check_invariants(&self) {
         let sum = |all: &HashMap<Arc<str>, usize>| all.values().sum::<usize>();

@@ -172,13 +172,16 @@ impl<C: Pooled> IdleConnections<C> {
     /// Closes those that were not used for `idle_timeout`, the oldest first; `min_idle` stay.
     pub(super) fn close_old(&mut self, now: Instant, closed: &mut Closed) {
         let timeout = self.timing.idle_timeout;
-        let mut spare = self.idle.len().saturating_sub(self.timing.min_idle);
+        let before = self.idle.len();
+        let mut spare = before.saturating_sub(self.timing.min_idle);
         let keeps = |idle: &Idle<C>| {
             let close = spare > 0 && now.saturating_duration_since(idle.since) >= timeout;
             spare -= usize::from(close);
             !close
         };
         self.retain(UpstreamDisconnect::Idle, keeps, closed);
+        let least = self.timing.min_idle.min(before);
+        debug_assert!(self.idle.len() >= least, "fewer are kept than configured");
     }
 
     fn retain(
@@ -212,6 +215,7 @@ impl<C: Pooled> IdleConnections<C> {
         let at = self.idle.iter().position(due)?;
         let Idle { connection, since, checked } = self.idle.remove(at);
         debug_assert!(checked >= since && checked <= now, "idle, then checked");
+        self.check_invariants();
         Some(Checked { connection, since })
     }
 
@@ -226,6 +230,7 @@ impl<C: Pooled> IdleConnections<C> {
         let Checked { connection, since } = checked;
         debug_assert!(since <= asked_at, "it was idle before");
         debug_assert!(connection.opened_at() <= since, "it was made before it was idle");
+        debug_assert!(asked_at >= self.begin, "it was checked before the pool was there");
         if self.is_full() {
             closed.push(UpstreamDisconnect::Idle);
         } else {

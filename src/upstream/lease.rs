@@ -177,7 +177,7 @@ impl Lease {
     ) -> Reply<'_> {
         let metrics = self.pool.metrics();
         self.line.match_reply(piece, large_bytes, now, |delivery| {
-            if delivery.is_error() {
+            if delivery.begins_error() {
                 metrics.error_line(delivery.bytes);
             }
         })

@@ -110,6 +110,7 @@ impl<W> Line<W> {
             // What has come to an idle line waits its own time.
             self.down_since = None;
         }
+        self.check_invariants();
         Need::Connection
     }
 
@@ -133,6 +134,7 @@ impl<W> Line<W> {
         is_gone: impl Fn(&Owner<W>) -> bool,
         waited: impl FnMut(&Owner<W>, Ticket, Duration, &[u8]),
     ) {
+        debug_assert!(self.down_since.is_none_or(|since| since <= now), "the line will be lost");
         self.up = true;
         self.idle = false;
         self.retire = false;
@@ -146,13 +148,15 @@ impl<W> Line<W> {
 
     /// The server works.
     pub const fn handle_proven(&mut self) {
+        debug_assert!(self.up, "a server without a connection is proven");
         self.down_since = None;
     }
 
     /// An attempt to connect has failed.
     pub fn handle_failed(&mut self, now: Instant) {
         debug_assert!(!self.up, "there is no dialing while there is a connection");
-        self.down_since.get_or_insert(now);
+        let since = *self.down_since.get_or_insert(now);
+        debug_assert!(since <= now, "the line will be lost");
         self.check_invariants();
     }
 
@@ -177,6 +181,7 @@ impl<W> Line<W> {
                     "a connection ends when no reply is outstanding"
                 );
                 self.up = false;
+                self.check_invariants();
                 let next = if ended == Ended::Closed { Next::Done } else { Next::Idle };
                 return (next, 0);
             }
@@ -206,7 +211,9 @@ impl<W> Line<W> {
         self.up = false;
         self.down_since.get_or_insert(now);
         let empty = Pipeline::new(self.pipeline.protocol());
-        std::mem::replace(&mut self.pipeline, empty)
+        let lost = std::mem::replace(&mut self.pipeline, empty);
+        self.check_invariants();
+        lost
     }
 
     /// What holds whenever a method returns.
@@ -236,7 +243,9 @@ impl<W> Line<W> {
             Overdue::Before(before) => Some(before),
             Overdue::All => None,
         };
-        self.pipeline.give_up(before, report)
+        let sent = self.pipeline.give_up(before, report);
+        self.check_invariants();
+        sent
     }
 }
 

@@ -125,6 +125,7 @@ impl LoginScript {
     }
 
     fn say(&mut self, out: &mut Vec<u8>, step: Step, args: &[&[u8]]) {
+        debug_assert!(args.first().is_some_and(|word| own::begins(word)), "a client's letters");
         write_command(out, args);
         self.expected.push_back(step);
     }
@@ -155,7 +156,6 @@ impl LoginScript {
         let Some(step) = self.expected.pop_front() else {
             return Err(nonsense("the server answers more than it was asked"));
         };
-        debug_assert!(self.void <= self.expected.len() + 1, "more do not count than come");
         if self.void > 0 {
             self.void -= 1;
             self.check_invariants();
@@ -163,6 +163,7 @@ impl LoginScript {
         }
         if matches!(reply, Value::Push(_)) {
             self.expected.push_front(step);
+            self.check_invariants();
             return Ok(Progress::More);
         }
         let error = if let Value::Error(line) = reply { Some(line.as_slice()) } else { None };
@@ -203,6 +204,7 @@ impl LoginScript {
             ));
         }
         debug_assert_eq!(self.void, 0, "HELLO is refused once");
+        debug_assert_eq!(self.client_id, 0, "a server that has greeted knows HELLO");
         self.void = self.expected.len();
         // Without HELLO it is the PING that proves the login.
         self.optional.ping = true;
@@ -232,6 +234,12 @@ impl LoginScript {
         let counts = self.expected.iter().skip(self.void);
         let first = |step: &Step| *step == Step::Hello;
         debug_assert!(!counts.skip(1).any(first), "HELLO comes first");
+        let selects = self.expected.iter().filter(|step| **step == Step::Select).count();
+        debug_assert!(selects <= 2, "a database is selected once a round");
+        let chosen = self.key.database != 0;
+        debug_assert!(chosen || selects == 0, "another database is selected");
+        let password = self.login.password.is_some();
+        debug_assert!(password || !self.expected.contains(&Step::Auth), "no password is sent");
     }
 
     fn learn(&mut self, hello: &Value) -> Result<(), DialError> {
@@ -243,6 +251,7 @@ impl LoginScript {
         if number("proto") != Some(self.key.protocol.version().into()) {
             return Err(nonsense("the server's answer to HELLO is not what Redis answers"));
         }
+        debug_assert_eq!(self.client_id, 0, "a server greets once");
         self.client_id = number("id").and_then(|id| u64::try_from(id).ok()).unwrap_or(0);
         self.facts = Facts {
             server: text("server"),
@@ -410,6 +419,7 @@ fn code(line: &[u8]) -> &str {
 }
 
 fn write_command(out: &mut Vec<u8>, args: &[&[u8]]) {
+    debug_assert!(!args.is_empty(), "a command of no word");
     out.extend(format!("*{}\r\n", args.len()).bytes());
     for arg in args {
         out.extend(format!("${}\r\n", arg.len()).bytes());

@@ -41,7 +41,9 @@ pub(super) struct Inquiry {
 impl Inquiry {
     /// What to do now. `due`: nothing is known of the server. Being woken for no reason changes nothing.
     pub(super) fn poll(&self, due: bool, now: Instant) -> Turn {
-        debug_assert!(self.failures < limits::LUA_PROBE_ATTEMPTS_MAX, "so many are an answer");
+        self.check_invariants();
+        let latest = now + limits::LUA_REFUSED_RETRY_INTERVAL;
+        debug_assert!(self.again_at.is_none_or(|at| at <= latest), "it is asked too late");
         let retries = self.failures > 0;
         match self.again_at {
             None if due => Turn::Ask,
@@ -53,8 +55,16 @@ impl Inquiry {
         }
     }
 
+    /// What holds whenever the server is, or was asked.
+    fn check_invariants(&self) {
+        let few = self.failures < limits::LUA_PROBE_ATTEMPTS_MAX;
+        debug_assert!(few, "so many questions without an answer are an answer");
+        debug_assert!(self.failures == 0 || self.again_at.is_some(), "there is no next question");
+    }
+
     /// The server was asked. Returns whether what was found is to be believed; no answer, often enough, is one.
     pub(super) fn handle_answer(&mut self, answer: Answer, now: Instant) -> bool {
+        self.check_invariants();
         let failures = std::mem::take(&mut self.failures);
         self.again_at = None;
         match answer {

@@ -176,6 +176,7 @@ impl Mailbox {
                 inner.items = self.buffers.get_items();
                 self.arrived.set(Some(now));
             }
+            debug_assert_eq!(item.size(), bytes.len(), "each byte is an item's");
             inner.bytes.extend_from_slice(bytes);
             inner.items.push(item);
         }
@@ -240,6 +241,8 @@ impl Mailbox {
         let Inner { bytes, items, waker: known, .. } = &mut *inner;
         if !items.is_empty() {
             self.buffers.adjust(bytes.len(), 0);
+            let sizes = items.iter().map(Delivery::size);
+            debug_assert_eq!(sizes.sum::<usize>(), bytes.len(), "each byte is an item's");
             take(items.drain(..), bytes);
         }
         if items.capacity() > 0 {

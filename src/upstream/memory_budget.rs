@@ -33,7 +33,8 @@ impl MemoryBudget {
     /// A thread that had reserved `before` bytes reserves `after`.
     pub(super) fn reserve(&self, before: usize, after: usize) {
         if after > before {
-            self.reserved.fetch_add(after - before, Relaxed);
+            let all = self.reserved.fetch_add(after - before, Relaxed);
+            debug_assert!(all.checked_add(after - before).is_some(), "more than there can be");
         } else {
             let all = self.reserved.fetch_sub(before - after, Relaxed);
             debug_assert!(all >= before - after, "only what was reserved is given back");

@@ -90,6 +90,8 @@ impl UpstreamMetrics {
     }
 
     fn failed(&self, error: &DialError) -> ConnectResult {
+        let own = matches!(error.what, Unavailable::Exhausted | Unavailable::Overloaded);
+        debug_assert!(!own, "a bound of respgate is no failure of the server");
         let metrics = &self.counted;
         let handshake_failed = |reason| {
             metrics.tls_handshakes_total[HandshakeResult::Failed].inc();
@@ -132,6 +134,7 @@ impl UpstreamMetrics {
     }
 
     pub(super) fn received(&self, bytes: usize) {
+        debug_assert!(bytes > 0, "the end of a connection is counted as bytes");
         self.counted.upstream_receive_bytes_total.add(bytes as u64);
     }
 
@@ -152,6 +155,7 @@ impl UpstreamMetrics {
 
     /// An error line of the server, `-` included.
     pub(super) fn error_line(&self, line: &[u8]) {
+        debug_assert!(line.starts_with(b"-"), "an error has another first byte");
         let word = line.get(1..).unwrap_or_default().split(|byte| *byte == b' ').next();
         self.counted.upstream_errors_total[ErrorCode::of(word.unwrap_or_default())].inc();
     }
@@ -164,6 +168,7 @@ impl UpstreamMetrics {
     /// Commands that wait for a shared connection.
     pub(super) fn waiting(&self, change: i64) {
         self.counted.upstream_queue_depth.add(change);
+        debug_assert!(self.counted.upstream_queue_depth.get() >= 0, "fewer than none wait");
     }
 
     /// A command has waited for a connection.
@@ -178,6 +183,10 @@ impl UpstreamMetrics {
     /// Places of commands that have timed out, while their replies are outstanding.
     pub(super) fn tombstones(&self, change: i64) {
         self.counted.upstream_tombstones.add(change);
+        debug_assert!(
+            self.counted.upstream_tombstones.get() >= 0,
+            "fewer than none are outstanding"
+        );
     }
 
     /// A command that was sent again is answered.
@@ -204,6 +213,8 @@ impl UpstreamMetrics {
     pub(super) fn serving(&self, aside: bool, change: i64) {
         let state = if aside { UpstreamState::Draining } else { UpstreamState::Shared };
         self.counted.upstream_connections[state].add(change);
+        let left = self.counted.upstream_connections[state].get();
+        debug_assert!(left >= 0, "more connections have ended than begun");
         let serving = [UpstreamState::Shared, UpstreamState::Draining];
         let count = serving
             .iter()
@@ -234,6 +245,8 @@ pub(super) struct Dialing<'a>(&'a UpstreamMetrics);
 
 impl Drop for Dialing<'_> {
     fn drop(&mut self) {
-        self.0.counted.upstream_connections[UpstreamState::Connecting].dec();
+        let connecting = &self.0.counted.upstream_connections[UpstreamState::Connecting];
+        debug_assert!(connecting.get() > 0, "an attempt ends that has not begun");
+        connecting.dec();
     }
 }

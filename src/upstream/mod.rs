@@ -121,7 +121,10 @@ impl Upstream {
     #[must_use]
     pub(crate) fn shared(&self, key: PoolKey) -> Rc<Shared> {
         let first = match self.registry.place(key) {
-            Place::Known(shared) => return shared,
+            Place::Known(shared) => {
+                debug_assert!(shared.key() == key, "another database, or another RESP");
+                return shared;
+            }
             Place::New { first } => first,
             Place::Full => return Shared::refusing(key, Rc::clone(&self.context)),
         };
@@ -321,6 +324,7 @@ impl Upstream {
     /// What an operator may want to know of the server and the way to it.
     #[must_use]
     pub(crate) fn condition(&self) -> Condition {
+        debug_assert_eq!(self.is_up(), self.facts().is_some(), "a server that is up is known");
         Condition {
             up: self.is_up(),
             server: self.facts().map(|facts| format!("{} {}", facts.server, facts.version)),

@@ -114,12 +114,12 @@ impl Node {
         match attempt {
             Attempt::Up => {
                 self.breaker.handle_connected();
-                debug_assert!(!self.breaker.is_open(), "a connection closes the breaker");
+                self.check_invariants(now);
                 self.outage.handle_connected(now)
             }
             Attempt::NoDatabase => {
                 self.breaker.handle_connected();
-                debug_assert!(!self.breaker.is_open(), "the server has answered");
+                self.check_invariants(now);
                 None
             }
             Attempt::Failed(why) => {
@@ -187,6 +187,7 @@ impl Node {
     /// The server has answered a probe. When no connection was attempted for a while, that is the end of
     /// an outage of connections that are wanted no longer.
     pub fn handle_alive(&mut self, now: Instant) -> Option<Notice> {
+        self.check_invariants(now);
         if self.breaker.is_closed(now) { self.outage.handle_alive(now) } else { None }
     }
 
@@ -195,6 +196,8 @@ impl Node {
         debug_assert!(silent || self.silent > 0, "only what was silent answers again");
         self.silent = if silent { self.silent + 1 } else { self.silent.saturating_sub(1) };
         debug_assert!(!silent || self.is_silent(), "silence is not noted");
+        let most = limits::SHARED_CONNECTIONS_MAX + limits::ASIDE_MAX;
+        debug_assert!(self.silent as usize <= most, "more are silent than there may be");
     }
 
     /// Commands have to wait for the server.

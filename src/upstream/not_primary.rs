@@ -126,8 +126,15 @@ impl Suspicion {
         self.waiting.is_some()
     }
 
+    /// Whether an answer is outstanding.
+    pub(super) const fn is_asking(&self) -> bool {
+        self.asked.is_some()
+    }
+
     /// What to ask now.
     pub(super) fn question(&mut self, now: Instant) -> Option<Question> {
+        let latest = now + limits::PRIMARY_CHECK_INTERVAL_MAX;
+        debug_assert!(self.not_before <= latest, "the server is asked too late");
         if now < self.not_before || self.asked.is_some() {
             return None;
         }
@@ -143,6 +150,7 @@ impl Suspicion {
         protocol: Protocol,
         now: Instant,
     ) -> Verdict {
+        debug_assert!(self.asked.is_some(), "the answer to no question");
         let Some(question) = self.asked.take() else { return Verdict::Stay };
         let verdict = question.judge(reply, protocol);
         match verdict {

@@ -36,6 +36,7 @@ impl Patience {
     /// What is given up at `now` while the connection is down. The wait of a request begins when
     /// there is no connection for it: at the loss, or when it comes.
     pub fn overdue(&self, down_since: Option<Instant>, now: Instant) -> Overdue {
+        debug_assert!(down_since.is_none_or(|since| since <= now), "it will be down");
         if self.refuses(down_since, now) {
             return Overdue::All;
         }
@@ -104,6 +105,7 @@ impl Outage {
     pub(crate) fn note_waiting(&mut self, count: u64) {
         if let Some(trouble) = &mut self.trouble {
             trouble.waited += count;
+            self.check_invariants();
         }
     }
 
@@ -119,6 +121,7 @@ impl Outage {
     pub(crate) fn handle_lost(&mut self, proven: bool, now: Instant) -> Option<Notice> {
         self.suspect = !proven;
         if let Some(trouble) = &mut self.trouble {
+            debug_assert!(trouble.since <= now, "an outage goes on that has not begun");
             trouble.connected = None;
             self.check_invariants();
             return None;
@@ -133,6 +136,7 @@ impl Outage {
         if first {
             self.begin(now);
         }
+        debug_assert!(self.since().is_some_and(|since| since <= now), "a failure is no outage");
         let acts = matches!(why, Unavailable::Auth | Unavailable::Tls | Unavailable::Protocol);
         let logged = &mut self.trouble.as_mut()?.logged;
         let new = acts && !logged.contains(&why);
@@ -150,6 +154,7 @@ impl Outage {
     /// A connection is there and logged in.
     pub(crate) fn handle_connected(&mut self, now: Instant) -> Option<Notice> {
         if let Some(trouble) = &mut self.trouble {
+            debug_assert!(trouble.since <= now, "a connection ends an outage that has not begun");
             trouble.connected.get_or_insert(now);
         }
         self.check_invariants();
@@ -187,7 +192,8 @@ impl Outage {
     fn check_invariants(&self) {
         let Some(Trouble { since, connected, logged, .. }) = &self.trouble else { return };
         debug_assert!(connected.is_none_or(|at| at >= *since), "it was over before it began");
-        debug_assert!(logged.len() <= 3, "a cause is logged twice in one outage");
+        let twice = |(at, why): (usize, &Unavailable)| logged.iter().take(at).any(|it| it == why);
+        debug_assert!(!logged.iter().enumerate().any(twice), "a cause is logged twice");
     }
 
     fn end(&mut self, now: Instant) -> Option<Notice> {

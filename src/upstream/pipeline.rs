@@ -4,6 +4,7 @@
 //! knows: sockets, clocks, the meaning of a request.
 
 mod delivery;
+mod entry;
 pub(in crate::upstream) mod pinned;
 mod secret;
 mod unanswered;
@@ -15,9 +16,10 @@ use bytes::{Buf, BytesMut};
 
 use crate::base::limits;
 use crate::resp::{Protocol, ReplyScanner};
-use crate::traffic::{Skipped, Skips, Ticket};
+use crate::traffic::{Skips, Ticket};
 use delivery::FirstError;
 pub(crate) use delivery::{Answered, Broken, Delivery, Note};
+use entry::Entry;
 use secret::Secrets;
 
 /// A piece of a frame at the front of what the server has sent.
@@ -28,33 +30,6 @@ pub(super) struct Frame {
     pub kind: u8,
     /// The frame ends with this piece.
     pub done: bool,
-}
-
-/// One request in line.
-#[derive(Clone, Debug)]
-struct Entry<W> {
-    owner: W,
-    ticket: Ticket,
-    /// Its bytes in `Pipeline::bytes`.
-    len: usize,
-    /// Replies that belong to it but that its owner does not want.
-    skips: Skipped,
-    /// May be executed twice without harm.
-    retry: bool,
-    attempts: u8,
-    /// The request completes the one before it, and is repeated only if that one's outcome is known.
-    companion: bool,
-    /// Its owner got a time-out; the late reply is dropped.
-    abandoned: bool,
-    /// The proxy's own: it is about this connection and ends with it.
-    own: bool,
-    /// Its bytes are wiped when it is answered.
-    secret: bool,
-    /// More of it follows.
-    open: bool,
-    /// Nothing answers it any more, although not all of it is written.
-    answered: bool,
-    at: Instant,
 }
 
 /// First in, first out: the order of RESP.
@@ -114,27 +89,14 @@ impl<W> Pipeline<W> {
         self.secrets.grow(&mut self.bytes, request.len());
         self.bytes.extend_from_slice(request);
         let len = request.len();
-        self.line.push_back(Entry {
-            owner,
-            ticket,
-            len,
-            skips: Skipped::none_of(skips),
-            retry,
-            attempts: 0,
-            companion: false,
-            abandoned: false,
-            own: false,
-            secret: false,
-            open: false,
-            answered: false,
-            at,
-        });
+        self.line.push_back(Entry::new(owner, ticket, len, skips, retry, at));
+        self.check_counts();
     }
 
     /// Puts a request of the proxy's own in line.
     pub fn push_own(&mut self, owner: W, ticket: Ticket, request: &[u8], at: Instant) {
         self.push(owner, ticket, request, Skips::NONE, false, at);
-        debug_assert!(!self.line.is_empty(), "it is in line");
+        debug_assert!(!self.pinned, "nothing is the proxy's own on a pinned connection");
         if let Some(entry) = self.line.back_mut() {
             entry.own = true;
         }
@@ -142,7 +104,9 @@ impl<W> Pipeline<W> {
 
     /// The request put in line last completes the one before it.
     pub fn note_companion(&mut self) {
+        debug_assert!(self.line.len() > 1, "it completes no request");
         if let Some(entry) = self.line.back_mut() {
+            debug_assert!(entry.retry, "what completes another one cannot be repeated with it");
             entry.companion = true;
         }
     }
@@ -157,7 +121,9 @@ impl<W> Pipeline<W> {
             end += entry.len;
             index += 1;
         }
+        debug_assert!(end >= self.written, "it is put in before what is written");
         let old = std::mem::take(&mut self.bytes);
+        debug_assert!(end <= old.len(), "a request is longer than what is kept of it");
         let (before, behind) = old.split_at_checked(end).unwrap_or((&old, &[]));
         self.bytes.reserve(old.len() + request.len());
         self.bytes.extend_from_slice(before);
@@ -167,6 +133,7 @@ impl<W> Pipeline<W> {
         if let Some(entry) = self.line.pop_back() {
             self.line.insert(index, entry);
         }
+        self.check_invariants();
     }
 
     /// Puts a request of the proxy's own in line that holds a secret.
@@ -176,6 +143,7 @@ impl<W> Pipeline<W> {
         if let Some(entry) = self.line.back_mut() {
             entry.secret = true;
         }
+        self.check_invariants();
     }
 
     #[must_use]
@@ -228,6 +196,7 @@ impl<W> Pipeline<W> {
             }
             end += entry.len;
         }
+        debug_assert!(end >= self.written, "what is written is not in line");
         self.bytes.get(self.written..end).unwrap_or_default()
     }
 
@@ -241,6 +210,8 @@ impl<W> Pipeline<W> {
     pub fn wrote(&mut self, count: usize) {
         self.written += count;
         debug_assert!(self.written <= self.bytes.len(), "no more than there is is written");
+        debug_assert!(!self.pinned, "written bytes are dropped there");
+        self.check_counts();
     }
 
     /// Whose large reply has come in part.
@@ -298,6 +269,7 @@ impl<W> Pipeline<W> {
     fn frame(&mut self, bytes: &[u8]) -> Result<Frame, Broken> {
         debug_assert!(!bytes.is_empty(), "there is nothing to look at");
         let advance = self.scanner.advance(bytes).map_err(Broken::Framing)?;
+        debug_assert!(advance.used > 0 && advance.used <= bytes.len(), "a piece is some of it");
         Ok(Frame { used: advance.used, kind: self.scanner.kind(), done: advance.done })
     }
 
@@ -317,6 +289,7 @@ impl<W> Pipeline<W> {
             return Err(Broken::UnexpectedReply);
         };
         if entry.skips.are_due() {
+            debug_assert!(!self.begun, "a reply is skipped within the one that counts");
             entry.skips.take(kind, done);
             let wanted = entry.skips.transacts() && !entry.skips.are_refused() && !entry.abandoned;
             if wanted && self.first_error.note(piece, kind, done) {
@@ -325,6 +298,7 @@ impl<W> Pipeline<W> {
                     ticket: entry.ticket,
                     bytes: self.first_error.line(),
                     kind,
+                    first: true,
                     done: false,
                     refused: false,
                     skipped: true,
@@ -353,6 +327,7 @@ impl<W> Pipeline<W> {
                 ticket: entry.ticket,
                 bytes: piece,
                 kind,
+                first: !self.begun,
                 done,
                 refused: entry.skips.are_refused(),
                 skipped: false,
@@ -390,6 +365,7 @@ impl<W> Pipeline<W> {
         if self.line.is_empty() && self.line.capacity() > limits::EMPTY_LINE_ENTRIES_MAX {
             self.line = VecDeque::new();
         }
+        self.check_counts();
     }
 
     /// Whether the oldest request is not answered.
@@ -413,21 +389,25 @@ impl<W> Pipeline<W> {
 
     fn set_open(&mut self, open: bool) {
         debug_assert!(self.pinned, "a shared connection gets whole requests");
+        debug_assert!(!self.line.is_empty(), "no request goes on");
         if let Some(entry) = self.line.back_mut() {
             entry.open = open;
         }
     }
 
     fn append(&mut self, bytes: &[u8]) {
+        debug_assert!(!self.line.is_empty(), "bytes of no request");
         if let Some(entry) = self.line.back_mut() {
             entry.len += bytes.len();
             self.bytes.extend_from_slice(bytes);
         }
+        self.check_counts();
     }
 
     /// Nothing answers the request that was put in line last.
     fn note_answered(&mut self) {
         debug_assert!(self.pinned, "a shared connection answers everything");
+        debug_assert!(!self.line.is_empty(), "no request is in line");
         if let Some(entry) = self.line.back_mut() {
             entry.answered = true;
         }
@@ -438,6 +418,7 @@ impl<W> Pipeline<W> {
         debug_assert!(self.pinned && count <= self.bytes.len(), "no more than there is is written");
         self.bytes.advance(count.min(self.bytes.len()));
         self.written += count;
+        debug_assert!(!self.line.is_empty(), "bytes of no request were written");
         self.retire_written();
         if self.bytes.is_empty() && self.bytes.capacity() > limits::READ_BYTES * 4 {
             self.bytes = BytesMut::new();
@@ -465,8 +446,20 @@ impl<W> Pipeline<W> {
             entry.answered = true;
             return;
         }
+        debug_assert!(!entry.skips.are_due() || entry.answered, "the reply that counts is to come");
         self.written -= entry.len;
         self.line.pop_front();
+        self.check_counts();
+    }
+
+    /// What holds whenever a request comes into the line or goes, or bytes of one.
+    fn check_counts(&self) {
+        debug_assert!(self.abandoned <= self.line.len(), "more are given up than are in line");
+        debug_assert!(self.secrets.count() <= self.line.len(), "more are secret than are in line");
+        let empty = self.line.is_empty();
+        debug_assert!(!empty || self.bytes.is_empty(), "bytes are kept of no request");
+        debug_assert!(!empty || self.written == 0, "bytes of no request are written");
+        debug_assert!(self.pinned || self.written <= self.bytes.len(), "more is written than is");
     }
 
     /// What holds whenever a method returns; of long lines it is not looked at.
@@ -479,18 +472,20 @@ impl<W> Pipeline<W> {
         let dropped = if self.pinned { self.written } else { 0 };
         debug_assert_eq!(bytes, dropped + self.bytes.len(), "each byte is a request's");
         debug_assert!(self.written <= bytes, "only what is in line is written");
-        debug_assert_eq!(count(|entry| entry.abandoned), self.abandoned);
-        debug_assert_eq!(count(|entry| entry.secret), self.secrets.count());
-        debug_assert!(
-            self.line.iter().all(|entry| entry.own || !entry.secret),
-            "a secret is its own"
-        );
+        debug_assert_eq!(count(|entry| entry.abandoned), self.abandoned, "given up and counted");
+        debug_assert_eq!(count(|entry| entry.secret), self.secrets.count(), "secret and counted");
+        self.line.iter().for_each(|entry| entry.check_invariants());
+        let early = |entry: &Entry<W>| entry.open || (!self.pinned && entry.answered);
+        let newest = self.line.len().saturating_sub(1);
+        debug_assert!(!self.line.iter().take(newest).any(early), "a request is behind half of one");
         debug_assert!(
             !self.begun || self.has_outstanding_replies(),
             "half a reply is to something"
         );
-        debug_assert!(self.begun || self.begun_bytes == 0);
-        debug_assert!(self.line.iter().skip(1).all(|entry| !entry.skips.have_begun()));
+        debug_assert!(self.begun || self.begun_bytes == 0, "bytes of no reply are counted");
+        let mut behind = self.line.iter().skip(1);
+        debug_assert!(behind.all(|entry| !entry.skips.have_begun()), "two are answered at once");
+        self.check_counts();
     }
 }
 

@@ -180,6 +180,7 @@ impl<C: Pooled> PoolCore<C> {
         if state != Some(State::Granted) {
             return Turn::Wait;
         }
+        self.check_invariants();
         let Some(connection) = self.idle.take(key, &mut self.closed) else { return Turn::Dial };
         self.handle_lent(number);
         Turn::Lend(connection)
@@ -250,6 +251,7 @@ impl<C: Pooled> PoolCore<C> {
     /// Another identity or password is in force.
     pub fn retire(&mut self) {
         self.idle.retire(&mut self.closed);
+        self.check_invariants();
     }
 
     /// On a connection an error arrived that only a server sends that is no primary, or a script.
@@ -263,6 +265,7 @@ impl<C: Pooled> PoolCore<C> {
         }
         debug_assert!(self.doubted.is_none_or(|at| at <= now), "it was doubted later");
         (self.asking, self.doubted) = (true, Some(now));
+        self.check_invariants();
         true
     }
 
@@ -290,6 +293,7 @@ impl<C: Pooled> PoolCore<C> {
         debug_assert!(self.asking, "it was asked");
         self.asking = false;
         self.closed.push(UpstreamDisconnect::Defect);
+        self.check_invariants();
     }
 
     /// When [`Self::poll_upkeep`] is to be called, unless it [is to be called at once](Self::is_hurried).
@@ -308,6 +312,7 @@ impl<C: Pooled> PoolCore<C> {
     /// until it is [`Upkeep::Idle`].
     pub fn poll_upkeep(&mut self, may_dial: bool, checks: usize, now: Instant) -> Upkeep<C> {
         debug_assert!(checks <= limits::POOL_CHECKS_MAX, "no more are begun");
+        self.check_invariants();
         self.hurried = false;
         self.upkeep_at = now + self.period.max(limits::POOL_UPKEEP_INTERVAL_MIN);
         self.idle.retire(&mut self.closed);
@@ -345,11 +350,13 @@ impl<C: Pooled> PoolCore<C> {
         } else {
             self.closed.push(UpstreamDisconnect::Health);
         }
+        self.check_invariants();
     }
 
     /// No connection could be made to be kept warm.
     pub fn handle_fill_failed(&mut self, now: Instant) {
         self.upkeep_at = now + limits::POOL_RETRY_INTERVAL_MAX.min(self.period);
+        debug_assert!(self.upkeep_at > now, "idle connections are looked at without a pause");
     }
 
     /// What holds whenever a `handle_…` returns.
@@ -370,6 +377,11 @@ impl<C: Pooled> PoolCore<C> {
                 "a session that was granted one is out of line"
             );
             assert!(self.claims.keys().all(|number| *number < self.next), "numbers ascend");
+            let waits = self.claims.values().filter(|claim| claim.state == State::InLine);
+            assert_eq!(waits.count(), self.shares.waiting(), "each in line has its claim");
+            assert!(self.lent <= self.claims.len(), "more are lent than are claimed");
+            let asked = !self.asking || self.doubted.is_some();
+            assert!(asked, "the server is asked without a doubt");
         }
     }
 }

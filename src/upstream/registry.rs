@@ -123,12 +123,28 @@ impl<M: Member> Registry<M> {
         let all = current.entry(shared.key()).or_default();
         all.push(Rc::clone(shared));
         debug_assert!(all.len() <= self.width, "no more than configured");
+        drop(current);
+        self.check_invariants();
+    }
+
+    /// What holds whenever one has come or gone.
+    fn check_invariants(&self) {
+        let (current, aside) = (self.current.borrow(), self.aside.borrow());
+        debug_assert!(current.values().all(|all| !all.is_empty()), "a key has none");
+        let own = |(key, all): (&PoolKey, &Vec<Rc<M>>)| all.iter().all(|one| one.key() == *key);
+        debug_assert!(current.iter().all(own), "a connection serves another key");
+        let is_aside = |one: &Rc<M>| aside.iter().any(|other| Rc::ptr_eq(one, other));
+        debug_assert!(
+            !current.values().flatten().any(is_aside),
+            "what is set aside takes new ones"
+        );
     }
 
     /// Removes a key. Sessions stop using its connections.
     pub(super) fn remove(&self, key: PoolKey) {
         let removed = self.current.borrow_mut().remove(&key);
         removed.iter().flatten().for_each(|member| member.retire());
+        self.check_invariants();
     }
 
     /// Forgets one that is not in use. Returns whether there was one.
@@ -150,7 +166,9 @@ impl<M: Member> Registry<M> {
         });
         drop(current);
         // Sessions stop using it.
-        forgotten.inspect(|member| member.retire()).is_some()
+        let forgotten = forgotten.inspect(|member| member.retire()).is_some();
+        self.check_invariants();
+        forgotten
     }
 
     /// How many there are, of all keys together.
@@ -185,11 +203,14 @@ impl<M: Member> Registry<M> {
             Some(member) => *member = Rc::clone(new),
             None => all.push(Rc::clone(new)),
         }
+        drop(current);
+        self.check_invariants();
     }
 
     /// Its task has ended.
     pub fn forget(&self, shared: &Rc<M>) {
         self.aside.borrow_mut().retain(|aside| !Rc::ptr_eq(aside, shared));
+        self.check_invariants();
     }
 
     /// Where commands wait that the server holds, if it does: what may write goes behind the others

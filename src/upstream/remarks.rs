@@ -35,7 +35,9 @@ impl Notable {
     }
 
     pub(super) fn key_of(&self, request: &[u8]) -> Option<Box<[u8]>> {
-        Some(request.get((self.key)(request)?)?.into())
+        let range = (self.key)(request)?;
+        debug_assert!(range.end <= request.len(), "a key is behind the end of its request");
+        Some(request.get(range)?.into())
     }
 }
 
@@ -64,6 +66,7 @@ impl Remarks {
             self.list.push((ticket, remark));
         }
         debug_assert!(self.list.len() <= limits::REMARKS_MAX, "it is bounded");
+        self.check_counts();
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -86,11 +89,18 @@ impl Remarks {
         }
         if self.list.is_empty() {
             self.list = Vec::new();
-            debug_assert_eq!(self.key_bytes, 0, "keys are miscounted");
         }
+        self.check_counts();
         let earlier = |(of, _): &(Ticket, Remark)| *of <= ticket;
         debug_assert!(!self.list.first().is_some_and(earlier), "an answered one is known");
         all
+    }
+
+    /// What holds whenever something was added or taken.
+    fn check_counts(&self) {
+        let keys = self.list.iter().filter_map(|(_, remark)| remark.key.as_ref());
+        let bytes = keys.map(|key| key.len()).sum::<usize>();
+        debug_assert_eq!(self.key_bytes, bytes, "keys are miscounted");
     }
 
     pub(super) fn held_bytes(&self) -> usize {

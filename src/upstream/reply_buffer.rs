@@ -46,6 +46,7 @@ impl ReplyBuffer {
         let fresh = self.bytes.get(self.seen..).unwrap_or_default();
         let advance = self.scanner.advance(fresh).map_err(|_| InvalidReply)?;
         self.seen += advance.used;
+        debug_assert!(advance.done || self.seen == self.bytes.len(), "some of it is not looked at");
         if self.seen > DECODED_REPLY_BYTES_MAX {
             return Err(InvalidReply);
         }
@@ -55,6 +56,7 @@ impl ReplyBuffer {
         debug_assert!(self.seen > 0, "a reply of no bytes");
         let reply = self.bytes.split_to(self.seen);
         self.seen = 0;
+        debug_assert!(!self.scanner.in_progress(), "the next reply begins within this one");
         Ok(Some(reply))
     }
 }

@@ -45,12 +45,23 @@ pub struct RetryBudget {
 impl RetryBudget {
     #[must_use]
     pub fn new(max_retries: u8, part: f64, now: Instant) -> Self {
+        debug_assert!(part >= 0.0 && part.is_finite(), "a part of what is sent");
         Self { max_retries, part, begin: now, slices: [Slice::default(); SLICES] }
     }
 
     /// Counts commands that are sent for the first time.
     pub fn note_sent(&mut self, count: u64, now: Instant) {
         self.change(now, |slice| slice.sent += count);
+        self.check_invariants(now);
+    }
+
+    /// What holds whenever something is counted.
+    fn check_invariants(&self, now: Instant) {
+        let present = self.number(now);
+        debug_assert!(self.slices.iter().all(|slice| slice.number <= present), "time passes");
+        let place =
+            |(at, of): (usize, &Slice)| of.number == 0 || of.number % SLICES as u64 == at as u64;
+        debug_assert!(self.slices.iter().enumerate().all(place), "a tenth has another one's place");
     }
 
     /// Whether a command is sent again that was sent again so often before.
@@ -80,6 +91,7 @@ impl RetryBudget {
         let fits = again < part.saturating_add(RETRY_RESERVE);
         if fits {
             self.change(now, |slice| slice.again += 1);
+            self.check_invariants(now);
         }
         fits
     }

@@ -66,6 +66,7 @@ impl Shares {
     pub(super) fn new(max: usize, mode: PoolMode) -> Self {
         let reserve = if mode == PoolMode::Shared { reserve(max) } else { 0 };
         debug_assert!(reserve * USES <= max, "the reserves fit");
+        debug_assert!(max == 0 || most_for_one_use(max) > 0, "a use has none");
         let [state, block, listen, large, release] = std::array::from_fn(|_| Share::default());
         let holders = Holders::new(max < limits::RESERVED_CONNECTIONS_MIN);
         Self { max, reserve, state, block, listen, large, release, holders }
@@ -152,12 +153,15 @@ impl Shares {
     /// What holds whenever one was taken, given back, or has come into the line or left it.
     fn check_invariants(&self) {
         debug_assert!(self.taken() <= self.max, "no more than there are");
+        let held = self.taken();
+        debug_assert_eq!(held, self.holders.taken(), "a connection has no holder");
         let release = self.release.taken;
         debug_assert!(release <= limits::RELEASE_CONNECTIONS_MAX, "no more than there are");
         let most = self.max - (USES - 1) * self.reserve;
         debug_assert!(ALL.iter().all(|of| self.of(*of).taken <= most), "others find none");
         let waits = |of: &Use| self.of(*of).lines.values().all(|line| !line.is_empty());
         debug_assert!(ALL.iter().all(waits), "a holder has an empty line");
+        debug_assert!(waits(&Use::Release), "a holder has an empty line");
     }
 
     /// The last place in the line: `number` is higher than any before.
@@ -207,10 +211,18 @@ impl Shares {
             }
         }
         let (number, purpose, holder) = first.map(|(number, of, who)| (number, of, who.clone()))?;
+        let passed = |of: &Use| self.of(*of).lines.get(&holder).and_then(|line| line.first());
+        debug_assert!(passed(&purpose) == Some(&number), "it overtakes one of its own");
         debug_assert!(self.fits(purpose, &holder), "it is granted what it may not have");
         self.remove(purpose, &holder, number);
         self.note_taken(purpose, &holder);
         Some(number)
+    }
+
+    /// How many wait, for any use.
+    pub(super) fn waiting(&self) -> usize {
+        let all = ALL.iter().chain([&Use::Release]);
+        all.flat_map(|purpose| self.of(*purpose).lines.values()).map(BTreeSet::len).sum()
     }
 
     /// Whether a holder waits.

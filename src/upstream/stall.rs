@@ -44,6 +44,8 @@ impl Stall {
     /// What follows when nothing has arrived since `silent_since`, although a reply is outstanding.
     pub(super) fn advise(&self, now: Instant, silent_since: Instant) -> Advice {
         debug_assert!(silent_since <= now, "silence has begun");
+        let latest = now + limits::STALL_DIAL_INTERVAL;
+        debug_assert!(self.not_before.is_none_or(|at| at <= latest), "relief is put off too long");
         let silent = now.saturating_duration_since(silent_since);
         let trip = self.fastest.unwrap_or_default().min(limits::ROUND_TRIP_MAX);
         if silent < limits::STALL_HOLD_MIN.max(trip * HOLD_TRIPS) {

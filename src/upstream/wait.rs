@@ -27,7 +27,9 @@ impl Wait {
 
     /// Whether there is an outage has been looked at. Returns whether the wait is now, for the first time,
     /// one for the server.
-    pub const fn handle_outage(&mut self, since: Option<Instant>, now: Instant) -> bool {
+    pub fn handle_outage(&mut self, since: Option<Instant>, now: Instant) -> bool {
+        debug_assert!(now >= self.start, "a wait is looked at before it begins");
+        debug_assert!(since.is_none_or(|since| since <= now), "an outage has not begun");
         if self.out && since.is_none() {
             // What waited through an outage has its usual time from now on.
             self.start = now;

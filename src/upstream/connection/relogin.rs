@@ -37,7 +37,8 @@ impl Relogin {
     pub(super) fn is_due(&mut self, now: Instant) -> bool {
         debug_assert!(!self.refused, "the server is not asked again");
         let is_due = self.asked.is_none();
-        self.asked.get_or_insert(now);
+        let asked = *self.asked.get_or_insert(now);
+        debug_assert!(asked <= now, "the server is asked later");
         is_due
     }
 

@@ -60,6 +60,7 @@ impl Connection {
         now: Instant,
     ) {
         debug_assert!(!self.ended, "nothing is asked on a connection that has ended");
+        debug_assert!(self.suspicion.is_asking(), "a question that is not expected");
         self.answer.clear();
         pipeline.push_own(Owner::Role, Ticket::default(), question.wire(), now);
     }
@@ -83,6 +84,7 @@ impl Connection {
         debug_assert!(!matches!(self.succession, Succession::Ready(_)), "there is one");
         debug_assert!(self.succession != Succession::Dialing, "two are dialed at once");
         debug_assert!(!self.ended, "the next one is made by its line");
+        debug_assert!(!self.elsewhere, "the attempt before is not over");
         self.succession = Succession::Dialing;
         self.replaced_for = reason;
         self.actions.push_back(Action::DialSuccessor);
@@ -154,6 +156,7 @@ impl Connection {
     /// Whether a successor that is ready has waited for too long.
     pub(super) fn is_overdue(&self, now: Instant) -> bool {
         let Succession::Ready(since) = self.succession else { return false };
+        debug_assert!(since <= now && since >= self.opened_at, "it is ready at another time");
         now.saturating_duration_since(since) > limits::REPLACED_CONNECTION_TIMEOUT
     }
 
@@ -220,6 +223,7 @@ impl Connection {
                 true
             }
             Relief::Busy => {
+                debug_assert!(self.busy_since.is_none_or(|at| at <= now), "it will be busy");
                 self.busy_since = Some(now);
                 false
             }

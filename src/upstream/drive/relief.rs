@@ -47,6 +47,9 @@ impl Beside<'_> {
             seconds = silence.as_secs_f32(),
             "a command holds up a shared connection; another one carries the rest"
         );
+        debug_assert!(next.number() != from.number(), "a line moves over to itself");
+        debug_assert!(next.inner.borrow().line.pipeline.is_empty(), "requests in line are lost");
+        debug_assert!(!moved.has_outstanding_replies(), "replies come on another connection");
         next.inner.borrow_mut().line.pipeline = moved;
         (self.begin)(&next, Some(link));
         self.set_aside(from, &next);
@@ -62,7 +65,9 @@ impl Beside<'_> {
     }
 
     fn set_aside(self, from: &Rc<Shared>, next: &Rc<Shared>) {
+        debug_assert!(from.key() == next.key(), "another database, or another RESP");
         self.registry.replace(from, next);
+        debug_assert!(from.is_aside() && !next.is_aside(), "what is new goes to the old one");
         self.metrics.set_aside();
     }
 }

@@ -17,6 +17,8 @@ pub struct Delivery<'a, W> {
     pub bytes: &'a [u8],
     /// The reply's first byte.
     pub kind: u8,
+    /// Nothing of the reply was handed out before.
+    pub first: bool,
     pub done: bool,
     /// The MULTI before it was refused.
     pub refused: bool,
@@ -35,6 +37,10 @@ pub struct Delivery<'a, W> {
 impl<W> Delivery<'_, W> {
     /// What the reply shows of the server.
     pub(in crate::upstream) fn sign(&self) -> Option<Sign> {
+        debug_assert!(
+            !self.skipped || self.kind == b'-',
+            "what is handed out of those is an error"
+        );
         match self.kind {
             b'-' => sign(self.bytes),
             b'*' if self.block => sign_within(self.bytes),
@@ -42,12 +48,14 @@ impl<W> Delivery<'_, W> {
         }
     }
 
-    pub(in crate::upstream) const fn is_error(&self) -> bool {
-        self.kind == b'-'
+    /// Whether an error begins with it: a long one comes in pieces, and is one error.
+    pub(in crate::upstream) const fn begins_error(&self) -> bool {
+        self.kind == b'-' && self.first
     }
 
     /// Whether a reply that is so long would hold up others.
     pub(in crate::upstream) const fn is_large(&self, large_bytes: u64) -> bool {
+        debug_assert!(!self.skipped, "a reply that is skipped goes to nothing");
         self.announced >= large_bytes || self.bytes.len() as u64 >= large_bytes
     }
 }
@@ -91,14 +99,17 @@ impl FirstError {
         if self.whole || kind != b'-' {
             return false;
         }
+        debug_assert!(!piece.is_empty(), "nothing is no part of a reply");
         let room = limits::QUEUED_ERROR_BYTES_MAX.saturating_sub(self.line.len());
         self.line.extend_from_slice(piece.get(..room).unwrap_or(piece));
         debug_assert!(self.line.starts_with(b"-"), "it is an error from its first piece on");
+        debug_assert!(self.line.len() <= limits::QUEUED_ERROR_BYTES_MAX, "an error is not cut");
         self.whole = done;
         done
     }
 
     pub(super) fn line(&self) -> &[u8] {
+        debug_assert!(self.whole, "half an error is handed out");
         &self.line
     }
 

@@ -68,11 +68,13 @@ impl PinnedLine {
     pub fn push(&mut self, ticket: Ticket, request: &[u8], skips: Skips, at: Instant) {
         debug_assert!(!self.pipeline.is_open(), "half a request is before it");
         self.pipeline.push((), ticket, request, skips, false, at);
+        self.pipeline.check_invariants();
     }
 
     /// More of the request that was put in line last follows.
     pub fn begin_body(&mut self) {
         debug_assert!(!self.pipeline.is_open(), "its body has begun");
+        debug_assert!(!self.pipeline.ends_answered(), "what is not answered has no body");
         self.pipeline.set_open(true);
     }
 
@@ -103,6 +105,7 @@ impl PinnedLine {
         }
         self.pipeline.push((), Ticket::default(), bytes, Skips::NONE, false, at);
         self.pipeline.note_answered();
+        debug_assert!(self.pipeline.ends_answered(), "it waits for a reply that does not come");
     }
 
     /// What is to be written next.
@@ -131,6 +134,7 @@ impl PinnedLine {
     pub fn frame(&mut self, bytes: &[u8]) -> Result<FramePiece, Broken> {
         let Frame { used, kind, done } = self.pipeline.frame(bytes)?;
         self.doubtful |= self.pipeline.scanner.has_push() && kind != b'>';
+        debug_assert!(done != self.has_begun(), "a frame ends and goes on");
         let first = !std::mem::replace(&mut self.has_replied, true);
         Ok(FramePiece { used, kind, done, first })
     }
@@ -159,6 +163,8 @@ impl PinnedLine {
             }
         });
         self.pipeline.check_invariants();
+        debug_assert!(refuses.is_none() || reply == Reply::Unwanted, "two replies in one piece");
+        debug_assert!(now >= self.opened_at, "it was opened later");
         if sign.is_some() {
             // While there is no other server, each connection is kept for a while.
             let age = now.saturating_duration_since(self.opened_at);
@@ -176,10 +182,12 @@ impl PinnedLine {
     /// connection must be closed.
     #[must_use]
     pub fn acknowledge(&mut self) -> bool {
+        debug_assert!(!self.has_begun(), "half a message acknowledges");
         let waits = self.pipeline.awaits_reply();
         if waits {
             self.pipeline.retire_pinned();
         }
+        self.pipeline.check_invariants();
         waits
     }
 
@@ -210,7 +218,9 @@ impl PinnedLine {
     /// Whether nothing is under way, so that something else can be asked.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
-        self.pipeline.is_empty() && !self.has_begun()
+        let quiet = self.pipeline.is_empty() && !self.has_begun();
+        debug_assert!(!quiet || !self.pipeline.begun, "half a reply has come to nothing");
+        quiet
     }
 
     /// Whether the server can be asked something else there, if it is to be asked.
@@ -222,7 +232,11 @@ impl PinnedLine {
     /// Whether it is as if the connection had never been lent.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.is_askable() && self.sign.is_none()
+        let clean = self.is_askable() && self.sign.is_none();
+        let written = self.pipeline.bytes.is_empty();
+        debug_assert!(!clean || written, "bytes of no request are still to be written");
+        // What the next session gets has none of them, whatever has happened.
+        clean && written
     }
 }
 

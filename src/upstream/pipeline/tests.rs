@@ -236,7 +236,7 @@ fn block_whose_multi_is_refused_is_marked() {
 fn reply_that_completes_a_request_is_no_refused_multi() {
     let mut p = Pipeline::new(Protocol::Resp3);
     p.push("t", Ticket(0), b"MSET", Skips::NONE, false, at());
-    p.push("t", Ticket(1), b"EXPIRE EXPIRE", Skips::ahead(1), false, at());
+    p.push("t", Ticket(1), b"EXPIRE EXPIRE", Skips::ahead(1), true, at());
     p.note_companion();
     p.wrote(17);
     let mut refused = Vec::new();
@@ -397,4 +397,18 @@ fn secret_is_wiped_and_is_for_one_connection_alone() {
     let lost = pipeline.handle_loss(|attempts| attempts < 3, |_, _, _, _| {});
     assert_eq!((lost, pipeline.secrets.count(), pipeline.len()), (0, 0, 1997));
     assert!(!pipeline.bytes.windows(7).any(|window| window == b"hunter2"));
+}
+
+#[test]
+fn long_error_that_comes_in_pieces_is_one_error() {
+    let mut p = pushed(&[("a", true), ("b", true)]);
+    write(&mut p, 2);
+    let mut errors = Vec::new();
+    for piece in ["-ERR it is", " -ERR long\r\n", "-ERR\r\n"] {
+        let taken = p.handle_bytes(piece.as_bytes(), None, |delivery| {
+            errors.push((*delivery.owner, delivery.begins_error()));
+        });
+        assert_eq!(taken, Ok(()));
+    }
+    assert_eq!(errors, [("a", true), ("a", false), ("b", true)]);
 }

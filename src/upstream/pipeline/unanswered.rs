@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
 
-use super::{Entry, Pipeline};
+use super::Pipeline;
+use super::entry::Entry;
 use crate::resp::ReplyScanner;
 use crate::traffic::{Loss, Ticket};
 
@@ -22,9 +23,11 @@ impl<W> Pipeline<W> {
     ) -> usize {
         let old = std::mem::take(&mut self.bytes);
         let line = std::mem::take(&mut self.line);
+        debug_assert!(!self.pinned, "nothing is sent again on a pinned connection");
         let (written, begun) = (self.written, self.begun);
+        let kept = line.len();
         let mut start = 0;
-        let mut exhausted = 0;
+        let (mut exhausted, mut gone) = (0, 0);
         // Whether the outcome of the request before is unknown.
         let mut doubtful = false;
         for (index, mut entry) in line.into_iter().enumerate() {
@@ -36,6 +39,7 @@ impl<W> Pipeline<W> {
             doubtful = true;
             if !entry.abandoned && !entry.own {
                 if started {
+                    gone += 1;
                     report(&entry.owner, entry.ticket, Loss::Truncated, request);
                 } else if !sent || repeatable && may_repeat(entry.attempts) {
                     doubtful = false;
@@ -44,12 +48,18 @@ impl<W> Pipeline<W> {
                     self.bytes.extend_from_slice(request);
                     self.line.push_back(entry);
                 } else {
+                    gone += 1;
                     exhausted += usize::from(entry.attempts > 0);
                     report(&entry.owner, entry.ticket, Loss::OutcomeUnknown, request);
                 }
+            } else {
+                gone += 1;
             }
             start = end;
         }
+        debug_assert_eq!(gone + self.line.len(), kept, "each request is lost or kept");
+        let own = |entry: &Entry<W>| entry.own || entry.abandoned;
+        debug_assert!(!self.line.iter().any(own), "what ends with its connection is sent again");
         self.secrets.wipe(old);
         self.secrets.clear();
         self.written = 0;
@@ -71,7 +81,9 @@ impl<W> Pipeline<W> {
         is_gone: impl Fn(&W) -> bool,
         mut waited: impl FnMut(&W, Ticket, Duration, &[u8]),
     ) {
-        debug_assert_eq!(self.written, 0, "only on a new connection");
+        // Replies would be those to other requests, perhaps of other clients. What crashes here is closed.
+        assert_eq!(self.written, 0, "only on a new connection");
+        debug_assert!(!self.begun, "half a reply of another connection");
         // What is the proxy's own is about one connection alone.
         let is_gone = |entry: &Entry<W>| entry.own || is_gone(&entry.owner);
         let gone = self.line.iter().any(is_gone);
@@ -82,6 +94,7 @@ impl<W> Pipeline<W> {
             let keep = !is_gone(entry);
             *abandoned -= usize::from(entry.abandoned && !keep);
             if keep {
+                debug_assert!(entry.at <= now, "a request was put in line later");
                 let time = now.saturating_duration_since(entry.at);
                 let from: &[u8] = if gone { &old } else { bytes };
                 let request = from.get(start..end).unwrap_or_default();
@@ -96,6 +109,7 @@ impl<W> Pipeline<W> {
         });
         self.secrets.wipe(old);
         self.secrets.clear();
+        self.check_invariants();
     }
 
     /// Takes out what another connection can carry instead, in its order: what is not written, and
@@ -106,6 +120,7 @@ impl<W> Pipeline<W> {
         W: Clone,
     {
         let bound = self.bound(&id);
+        let before = (self.line.len(), self.abandoned);
         let old = std::mem::take(&mut self.bytes);
         let (mut moved, mut start) = (Self::new(self.protocol), 0);
         let (written, bytes, abandoned) = (self.written, &mut self.bytes, &mut self.abandoned);
@@ -133,6 +148,10 @@ impl<W> Pipeline<W> {
             sent || !moves
         });
         self.secrets.wipe(old);
+        let doubled = self.abandoned - before.1;
+        debug_assert_eq!(self.line.len() + moved.line.len(), before.0 + doubled, "one is missing");
+        debug_assert!(moved.written == 0 && moved.abandoned == 0, "what has moved is not new");
+        debug_assert!(!moved.line.iter().any(|entry| entry.own), "what is about one has moved");
         self.check_invariants();
         moved.check_invariants();
         moved
@@ -152,6 +171,7 @@ impl<W> Pipeline<W> {
                 bound.extend(id(&entry.owner));
             }
         }
+        debug_assert!(end >= self.written, "what is written is not in line");
         bound.sort_unstable();
         bound.dedup();
         bound
@@ -178,6 +198,7 @@ impl<W> Pipeline<W> {
                 bytes.extend_from_slice(request);
                 return true;
             }
+            debug_assert!(!entry.own, "what is the proxy's own is given up");
             if entry.abandoned {
                 *abandoned -= 1;
             } else {
@@ -290,12 +311,14 @@ impl<W> Pipeline<W> {
                 let request = self.bytes.get(..entry.len).unwrap_or_default();
                 report(&entry.owner, entry.ticket, request);
             }
+            debug_assert!(entry.len <= self.bytes.len(), "a request is longer than what is kept");
             sent += usize::from(entry.attempts > 0);
             self.abandoned -= usize::from(entry.abandoned);
             debug_assert!(!entry.own, "it is about one connection alone");
             self.bytes.advance(entry.len.min(self.bytes.len()));
             self.line.pop_front();
         }
+        debug_assert!(before.is_some() || self.line.is_empty(), "not all of it is given up");
         self.check_invariants();
         sent
     }

@@ -1,0 +1,33 @@
+//! What one shared connection has decided.
+//!
+//! Owns: [`Action`]. Never knows: why, how it is carried out.
+
+use crate::upstream::ended::Ended;
+
+/// What the driver has to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Dial the connection that is to take over.
+    DialSuccessor,
+    /// Log in with the password in force.
+    LogIn,
+    /// The server has accepted that login, or has not.
+    LoggedIn(bool),
+    /// Dial another connection beside this one.
+    DialRelief,
+    /// Nothing comes of that any more.
+    DropRelief,
+    /// Let another connection take everything new, if one more may be set aside.
+    StepAside,
+    /// The server has become silent, or answers again.
+    Silent(bool),
+    /// The server serves others but not the head of this line, or does so again.
+    Stalled(bool),
+    /// The server works.
+    Proven,
+    /// The server has answered a probe, or has not.
+    HealthCheck(bool),
+    /// The server reports that it is no primary.
+    Misplaced,
+    End(Ended),
+}
