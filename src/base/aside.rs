@@ -12,7 +12,7 @@ use crate::base::limits;
 #[derive(Debug)]
 struct Stuck(AtomicUsize);
 
-/// Those of this process.
+/// Threads of this process that are stuck.
 static STUCK: Stuck = Stuck(AtomicUsize::new(0));
 
 /// One work on a thread that may stay with it.

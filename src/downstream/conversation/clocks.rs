@@ -164,7 +164,10 @@ fn lease_deadline<H: Host>(of: &Conversation, host: &H) -> Option<Instant> {
         return None;
     }
     let begun = of.session.reply_has_begun();
-    debug_assert!(!begun || of.session.asks_lease(), "some of a reply to nothing has come");
+    debug_assert!(
+        !begun || of.session.has_pinned_requests(),
+        "some of a reply to nothing has come"
+    );
     of.leased.reply_deadline(of.session.pinned_since()?, begun, host.command_timeout())
 }
 

@@ -328,7 +328,10 @@ impl Conversation {
             | Step::Collect => return,
         }
         if head && self.leased.is_here {
-            debug_assert!(self.session.asks_lease(), "a body follows a request to elsewhere");
+            debug_assert!(
+                self.session.has_pinned_requests(),
+                "a body follows a request to elsewhere"
+            );
             debug_assert!(self.inbound.body == Body::No, "a body within a body");
             host.line().into_iter().for_each(PinnedLine::begin_body);
             self.inbound.body = Body::Forward;

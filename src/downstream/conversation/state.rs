@@ -132,12 +132,11 @@ impl Conversation {
             self.last_received <= self.now && self.last_sent <= self.now,
             "in the future"
         );
-        let waits_for = |asks: bool| asks && !ends;
-        let asks_lease = matches!(self.waiting, PendingStep::Lease(_));
-        debug_assert!(!waits_for(asks_lease) || !is_here, "it waits for what it has");
-        let opens = waits_for(matches!(self.waiting, PendingStep::Open(_)));
+        let wants_lease = !ends && matches!(self.waiting, PendingStep::Lease(_));
+        debug_assert!(!wants_lease || !is_here, "it waits for what it has");
+        let opens = !ends && matches!(self.waiting, PendingStep::Open(_));
         debug_assert!(!opens || session.is_cut() || !session.is_settled(), "nothing is opened");
-        debug_assert!(self.since <= self.last_received, "a client says something before it comes");
+        debug_assert!(self.since <= self.last_received, "bytes precede the connection");
         inbound.check_invariants();
         self.leased.check_invariants(self.now);
         self.outlet.check_invariants(self.now);

@@ -7,20 +7,22 @@ use super::source::{Source, end_of_group};
 /// Where, and how many assertions a hundred functions there have at least. To be raised, never lowered. Of
 /// `upstream` the files count that decide and never wait.
 const FLOORS: &[(&str, &[&str], usize)] = &[
-    ("session", &["src/session/"], 26),
-    ("conversation", &["src/downstream/conversation/"], 45),
-    ("upstream", &["src/upstream/"], 55),
+    ("session", &["src/session/"], 33),
+    ("conversation", &["src/downstream/conversation/"], 120),
+    ("upstream", &["src/upstream/"], 91),
     ("resp", &["src/resp/"], 28),
     (
         "the core of connections",
         &[
             "src/downstream/conversation/",
+            "src/session/block_end.rs",
             "src/session/queue.rs",
+            "src/session/remote.rs",
             "src/session/replies.rs",
             "src/session/state.rs",
             "src/upstream/",
         ],
-        55,
+        100,
     ),
 ];
 const ASSERTS: &[&str] =
