@@ -207,27 +207,33 @@ pub(super) fn exec(
 /// With the step to be taken before all of those clients can be named; nothing has changed then.
 fn put_late(session: &mut Session, ctx: &Context<'_>) -> Result<(), Step> {
     let Some(mut transaction) = session.transaction.take() else { return Ok(()) };
-    let (mut found, mut first) = (Vec::new(), Ok(()));
+    // All clients that it names have the same time to get a pinned connection.
+    let (mut found, mut pause, mut is_over) = (Vec::new(), None, false);
     for request in transaction.late() {
         let late = match late::look_up(session, &request.as_request(), ctx.valkey) {
             Ok(late) => late,
-            Err(target) => match track::await_target(session, &target, ctx) {
-                None => Late::without(&target),
-                Some(step) => {
-                    first = Err(step);
-                    break;
+            Err(target) => {
+                if is_over {
+                    target.end_want(false);
+                } else {
+                    match track::await_target(session, &target, ctx) {
+                        None => is_over = true,
+                        waits => pause = waits,
+                    }
                 }
-            },
+                Late::without(&target)
+            }
         };
         found.push(late);
     }
-    if first.is_ok() {
+    debug_assert!(pause.is_none() || !is_over, "one client has more time than another");
+    if pause.is_none() {
         session.listening.tracking.end_wait();
         found.iter().for_each(|late| late.aim(session));
         transaction.put_late(found.into_iter().map(|late| (late.wire, late.special)).collect());
     }
     session.transaction = Some(transaction);
-    first
+    pause.map_or(Ok(()), Err)
 }
 
 /// EXEC that is itself refused ends the transaction (redis multi.c `execCommandAbort`).

@@ -266,3 +266,24 @@ fn client_that_is_not_to_touch_keys_does_not() {
     assert_eq!(own.ask_text(&["CLIENT", "IMPORT-SOURCE", "ON"]), text);
     assert_eq!(own.ask_text(&["CLIENT", "IMPORT-SOURCE", "OFF"]), "+OK");
 }
+
+/// The clients that a transaction names are waited for together: each would begin anew what the one before it ended.
+#[test]
+fn transaction_that_names_two_clients_without_connections_is_answered() {
+    for brand in brands() {
+        let server = Server::plain(brand);
+        let proxy = Proxy::before(&server, "[upstream.pool]\nmax_connections = 2");
+        let (_subscriber, _) = listener_of(&proxy);
+        let mut client = proxy.client();
+        assert_eq!(client.ask(&["WATCH", "x"]), b"+OK\r\n", "it has a connection of its own");
+        let mut targets = [proxy.client(), proxy.client()];
+        assert_eq!(client.ask(&["MULTI"]), b"+OK\r\n");
+        for target in &mut targets {
+            assert!(target.ask(&["HELLO", "3"]).starts_with(b"%"));
+            let redirect = ["CLIENT", "TRACKING", "ON", "REDIRECT", &id(target)];
+            assert_eq!(client.ask(&redirect), b"+QUEUED\r\n");
+        }
+        let reply = client.ask_text(&["EXEC"]);
+        assert!(reply.starts_with("*2\r\n-ERR "), "{brand:?}: {reply}");
+    }
+}
