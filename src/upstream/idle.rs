@@ -206,6 +206,8 @@ impl<C: Pooled> IdleConnections<C> {
             idle.since <= idle.checked && idle.connection.opened_at() <= idle.since
         };
         debug_assert!(self.idle.iter().all(agrees), "made, then idle, then checked");
+        let sorted = self.idle.is_sorted_by_key(|idle| idle.since);
+        debug_assert!(sorted, "the last one was used last");
     }
 
     /// One that was silent for a whole `health_check_interval`.
@@ -234,7 +236,8 @@ impl<C: Pooled> IdleConnections<C> {
         if self.is_full() {
             closed.push(UpstreamDisconnect::Idle);
         } else {
-            self.idle.push(Idle { connection, since, checked: asked_at });
+            let at = self.idle.partition_point(|idle| idle.since <= since);
+            self.idle.insert(at, Idle { connection, since, checked: asked_at });
         }
         self.check_invariants();
     }

@@ -67,6 +67,22 @@ fn connection_that_was_used_last_is_lent_unless_it_has_ended() {
 }
 
 #[test]
+fn check_does_not_count_as_use() {
+    let (mut idle, mut closed, now) = idle(Duration::ZERO);
+    for number in 1..=3 {
+        idle.put(fake(number, now), now + number * SECOND / 10, &mut closed);
+    }
+    let asked_at = now + SECOND + SECOND / 10;
+    let checked = idle.take_unchecked(asked_at).unwrap();
+    assert_eq!(checked.connection.number, 1);
+    idle.put_checked(checked, asked_at, &mut closed);
+    idle.close_old(now + 20 * SECOND, &mut closed);
+    assert_eq!(closed, [UpstreamDisconnect::Idle], "two stay");
+    let lent = [(); 2].map(|()| idle.take(HOME, &mut closed).map(|one| one.number));
+    assert_eq!(lent, [Some(3), Some(2)], "the one that was used last comes first");
+}
+
+#[test]
 fn connections_not_used_for_their_time_are_closed_and_a_few_stay() {
     let (mut idle, mut closed, now) = idle(Duration::ZERO);
     (0..4).for_each(|number| idle.put(fake(number, now), now, &mut closed));
@@ -113,7 +129,7 @@ fn connection_of_another_key_that_waited_longest_makes_room() {
     }
     idle.make_room(OTHER, &mut closed);
     assert_eq!((idle.len(), closed.len()), (3, 0), "there is room");
-    idle.put(Fake { key: OTHER, ..fake(3, now) }, now, &mut closed);
+    idle.put(Fake { key: OTHER, ..fake(3, now) }, now + 3 * SECOND, &mut closed);
     idle.make_room(OTHER, &mut closed);
     let left: Vec<u32> = idle.idle.iter().map(|idle| idle.connection.number).collect();
     assert_eq!((left, closed), (vec![1, 2, 3], vec![UpstreamDisconnect::Idle]));
