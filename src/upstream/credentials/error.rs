@@ -96,7 +96,12 @@ impl std::fmt::Display for LoginError {
                 write!(f, "{program}: its output cannot be read: {}", io_cause(error))
             }
             Self::Program(program, ProgramError::TooSlow(after)) => {
-                write!(f, "{program} did not end within {} ms and was killed", after.as_millis())
+                write!(
+                    f,
+                    "{program}, or a process that it has started and that keeps its output open, did not end within \
+                     {} ms and was killed",
+                    after.as_millis()
+                )
             }
             Self::Program(program, ProgramError::TooMuch(max)) => {
                 write!(f, "{program} printed more than {} KiB and was killed", max >> 10)
