@@ -198,6 +198,7 @@ pub(super) fn abandon_upload<H: Host>(of: &mut Conversation, why: Loss, host: &m
         lost.extend(request.map(|completed| (completed, Loss::Abandoned)));
     }
     of.session.note_half_request();
+    of.sending.note_reply(&of.session);
     host.lost(&of.session, &lost, of.leased.uploaded_at, of.now);
     if of.session.ends_with_lease() {
         return lose_lease(of, why, host);
