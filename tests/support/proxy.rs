@@ -92,8 +92,7 @@ impl Proxy {
         telemetry_port: u16,
         configuration: &str,
     ) -> Self {
-        let child = spawn(directory.path(), configuration);
-        let mut proxy = Self { telemetry_port, target, directory, child };
+        let mut proxy = Self::starting(directory, target, telemetry_port, configuration);
         proxy.await_ready(|reply| matches!(reply, Got::Reply(_)));
         proxy
     }
@@ -106,8 +105,7 @@ impl Proxy {
         telemetry_port: u16,
         configuration: &str,
     ) -> Self {
-        let child = spawn(directory.path(), configuration);
-        let mut proxy = Self { telemetry_port, target, directory, child };
+        let mut proxy = Self::starting(directory, target, telemetry_port, configuration);
         wait_until("respgate serves its metrics", || {
             if let Some(status) = proxy.child.try_wait().unwrap() {
                 panic!("respgate ended at its start: {status}\n{}", proxy.log());
