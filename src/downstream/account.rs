@@ -3,7 +3,7 @@
 //! Owns: [`Account`]: the connection's count against its own limit and the budget of all. Never knows: what
 //! other clients keep, which client has to make room.
 
-use super::conversation::{Conversation, Host};
+use super::conversation::Conversation;
 use super::links::Links;
 use crate::telemetry::ClientDisconnect;
 use crate::upstream::Holding;
@@ -22,7 +22,8 @@ impl Account {
         conversation: &Conversation,
         links: &Links,
     ) -> Option<ClientDisconnect> {
-        let held = links.counts.notes.held_bytes() + conversation.held_bytes() + links.unwritten();
+        let in_line = links.lease.as_ref().map_or(0, |lease| lease.0.held_bytes());
+        let held = links.counts.notes.held_bytes() + conversation.held_bytes() + in_line;
         if held == self.bytes {
             return None;
         }

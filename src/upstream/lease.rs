@@ -73,6 +73,12 @@ impl Lease {
         self.line.unwritten().len()
     }
 
+    /// Memory for what is in its line.
+    #[must_use]
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.line.held_bytes()
+    }
+
     /// Since when it is known that the identity and password in force are others than its own.
     #[must_use]
     pub(crate) fn outdated_since(&mut self, now: Instant) -> Option<Instant> {

@@ -449,6 +449,9 @@ impl<W> Pipeline<W> {
         debug_assert!(!entry.skips.are_due() || entry.answered, "the reply that counts is to come");
         self.written -= entry.len;
         self.line.pop_front();
+        if self.line.is_empty() && self.line.capacity() > limits::EMPTY_LINE_ENTRIES_MAX {
+            self.line = VecDeque::new();
+        }
         self.check_counts();
     }
 

@@ -114,6 +114,12 @@ impl PinnedLine {
         &self.pipeline.bytes
     }
 
+    /// Memory for requests in line: what is not written of them, and what is known of each.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.pipeline.held_bytes()
+    }
+
     /// Whether the server has sent anything.
     #[must_use]
     pub const fn has_replied(&self) -> bool {

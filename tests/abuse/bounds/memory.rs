@@ -2,6 +2,8 @@
 //!
 //! Owns: the cases. Never knows: single bounds of one client.
 
+use std::time::Duration;
+
 use super::support::client::{PATIENCE, Target};
 use super::support::proxy::{configuration, directory, listener};
 use super::support::real_server::{free_port, wait_until};
@@ -104,4 +106,30 @@ fn memory_budget_counts_the_names_that_clients_give_themselves() {
     assert!(proxy.metric("respgate_buffer_bytes") <= 18e6);
     drop((clients, more));
     proxy.await_metric("respgate_buffer_bytes", |bytes| bytes < 1e5);
+}
+
+/// What is known of a request until it is answered counts, whichever connection carries it.
+#[test]
+fn memory_budget_counts_requests_on_pinned_connections_as_on_shared_ones() {
+    const CLIENTS: usize = 40;
+    const REQUESTS: usize = 32;
+    let server = Server::plain(Brand::Redis);
+    let proxy = Proxy::before(&server, "");
+    let held_by = |asked: &[&str]| {
+        let mut clients: Vec<Client> = (0..CLIENTS).map(|_| proxy.client()).collect();
+        clients.iter_mut().for_each(|client| drop(client.ask(asked)));
+        proxy.await_metric("respgate_buffer_bytes", |bytes| bytes < 20_000.0);
+        server.hold();
+        let requests = encode(&["GET", "k"]).repeat(REQUESTS);
+        clients.iter_mut().for_each(|client| client.send_raw(&requests));
+        let count = (CLIENTS * REQUESTS) as f64;
+        proxy.await_metric("respgate_commands_in_flight", |in_flight| in_flight >= count);
+        // The figure is brought up to date once a second.
+        std::thread::sleep(Duration::from_millis(1500));
+        let held = proxy.metric("respgate_buffer_bytes");
+        server.release();
+        held
+    };
+    let (shared, pinned) = (held_by(&["PING"]), held_by(&["WATCH", "k"]));
+    assert!(pinned > shared / 2.0, "{pinned} bytes on pinned connections, {shared} on shared ones");
 }
