@@ -86,6 +86,8 @@ own! {
             "no", "As the text describes";
         too_many_patterns(count, what, limit) = "ERR respgate: this client would have {count} {what}, and limits.max_patterns is {limit}; use fewer that are wider",
             "no", "As the text describes; patterns of PSUBSCRIBE or prefixes of CLIENT TRACKING";
+        too_many_compared(named, held, limit) = "ERR respgate: the server would compare each of {named} patterns with {held} of this client, and limits.max_patterns ({limit}) bounds that; name fewer, or none to end all",
+            "no", "As the text describes; PUNSUBSCRIBE";
         LONG_LIST = "ERR respgate: this list of keys is longer than 4 MiB, too long to leave denied keys out of it (rule key); use SCAN with a smaller COUNT",
             "yes, it reads only", "As the text describes";
         LONG_ANSWER = "ERR respgate: the answers about clients to this request, or this transaction, are longer than 32 MiB; ask for fewer",

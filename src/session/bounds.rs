@@ -41,8 +41,11 @@ fn excess_of(
             let sent = session.own.as_ref().map_or(0, |own| own.patterns());
             let queued = queued.saturating_add(sent);
             let held = session.listening.subscriptions.patterns_at_most().saturating_add(queued);
-            let held = if spec.effect == Effect::Subscribe { held } else { 0 };
-            over_patterns(names, held, "patterns", ctx.limits)
+            if spec.effect == Effect::Subscribe {
+                over_patterns(names, held, "patterns", ctx.limits)
+            } else {
+                over_comparisons(names, held, ctx.limits)
+            }
         }
         Cost::Prefixes => over_patterns(
             prefixes(request),
@@ -68,6 +71,13 @@ fn excess_of(
 fn over_patterns(more: usize, held: usize, what: &str, limits: &ClientLimits) -> Option<String> {
     let (all, max) = (held.saturating_add(more), limits.max_patterns);
     (all > max).then(|| client_text::too_many_patterns(all, what, max))
+}
+
+/// UNSUBSCRIBE adds nothing: what is bounded is how often the server compares two patterns.
+fn over_comparisons(named: usize, held: usize, limits: &ClientLimits) -> Option<String> {
+    let max = limits.max_patterns;
+    let many = named.saturating_mul(held) > max.saturating_mul(max);
+    many.then(|| client_text::too_many_compared(named, held, max))
 }
 
 /// How many prefixes a `CLIENT TRACKING` names, or a few more.

@@ -224,8 +224,8 @@ fn patterns_that_one_client_hears_are_bounded() {
         assert!(client.reply().starts_with(b"*3\r\n$10\r\npsubscribe"));
     }
     expect_error(&mut client, &["would have 11 patterns", "limits.max_patterns is 10"]);
-    client.send_raw(&words("PUNSUBSCRIBE", 0..11));
-    expect_error(&mut client, &["would have 11 patterns"]);
+    client.send_raw(&words("PUNSUBSCRIBE", 0..17));
+    expect_error(&mut client, &["each of 17 patterns with 6 of", "limits.max_patterns (10)"]);
     client.send_raw(&words("PUNSUBSCRIBE", 0..3));
     for _ in 0..3 {
         assert!(client.reply().starts_with(b"*3\r\n$12\r\npunsubscribe"));
@@ -250,6 +250,26 @@ fn patterns_that_one_client_hears_are_bounded() {
     client.send_raw(&[words("PSUBSCRIBE", 10..11), encode(&["EXEC"])].concat());
     expect_error(&mut client, &["would have 11 patterns"]);
     expect_error(&mut client, &["EXECABORT"]);
+}
+
+/// There is nothing that the server compares them with.
+#[test]
+fn names_to_unsubscribe_from_are_not_bounded_where_the_client_has_no_pattern() {
+    let (_server, proxy) = stage("max_patterns = 10");
+    for (command, hello) in [("UNSUBSCRIBE", "2"), ("PUNSUBSCRIBE", "2"), ("PUNSUBSCRIBE", "3")] {
+        let mut client = proxy.client();
+        client.send(&["HELLO", hello]);
+        client.reply();
+        let names = (0..20_000).map(|number| format!("name:{number}"));
+        let words: Vec<String> = std::iter::once(command.to_owned()).chain(names).collect();
+        client.send_raw(&encode(&words));
+        for name in &words[1..] {
+            let reply = show(&client.reply());
+            assert!(reply.contains(name.as_str()), "{command}: {reply}");
+        }
+        client.send(&["PING"]);
+        expect(&mut client, b"+PONG\r\n");
+    }
 }
 
 #[test]
