@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 logs=$(mktemp -d)
 trap 'rm -rf "$logs"' EXIT
 passed=0 failed=0 began=$SECONDS
-summary=()
+summary=() failures=()
 
 # stage NAME COMMAND...: runs it, keeps its output, and counts by its own figures or as one.
 stage() {
@@ -25,7 +25,9 @@ stage() {
     # What failed within cargo's long output, and the end of any other.
     awk '/^failures:$/, /^test result/' "$logs/log" | head -n 400
     tail -n 60 "$logs/log"
-  else 
+    local named='^(FAIL .*|\[(err|exception)\].*|test .* \.\.\. FAILED)$'
+    mapfile -t -O "${#failures[@]}" failures < <(sed -nE "s/$named/$name: \1/p" "$logs/log")
+  else
     grep -E '^(ok  |skipped)' "$logs/log"
   fi
   passed=$((passed + good)) failed=$((failed + bad))
@@ -37,6 +39,7 @@ finish() {
   printf '\n'
   printf '%s\n' "${summary[@]}"
   printf '%-26s %36d s\n\n' 'in all' $((SECONDS - began))
+  ((${#failures[@]} == 0)) || printf '%s\n' "${failures[@]}" ''
   echo "$passed passed, $failed failed"
   exit $((failed > 0))
 }

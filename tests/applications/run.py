@@ -125,6 +125,8 @@ def main():
             if "direct" in ways and "respgate" in ways:
                 failed = worse(table[fault]["respgate"][name], table[fault]["direct"][name])
                 good, bad = good + (not failed), bad + failed
+                if failed:
+                    print(f"FAIL {name} ({fault}): {table[fault]['respgate'][name]['sample']}", flush=True)
         print(flush=True)
     if options.json:
         pathlib.Path(options.json).write_text(json.dumps(table, indent=1))
