@@ -17,7 +17,7 @@ said=$(systemd-analyze security --offline=true --no-pager "$folder/respgate.serv
 mapfile -t settings < <(sed -nE 's/^Environment=(RESPGATE__[A-Z_]+)=.*/\1/p' deploy/systemd/credentials.conf)
 for setting in "${settings[@]}"; do
   # A path that cannot be read is another error than an unknown setting.
-  if env "$setting=/nonexistent" "$RESPGATE_BIN" check --skip-files --config config/minimal.toml 2>&1 | grep -qi 'unknown'; then
+  if env "$setting=/nonexistent" "$RESPGATE_BIN" check --skip-files --config config/minimal.toml 2>&1 | grep -i 'unknown' > /dev/null; then
     echo "respgate does not know $setting"; exit 1
   fi
 done

@@ -8,7 +8,7 @@ here=tests/applications
 need redis-server=redis-server python3=python3-venv openssl=openssl haproxy=haproxy node=nodejs npm=npm \
   php=php-cli sidekiq=ruby-sidekiq || exit 1
 # The extension has no program of its own, so the word before = names none.
-php -m | grep -qx redis || need php-redis-extension=php-redis || exit 1
+php -m | grep -x redis > /dev/null || need php-redis-extension=php-redis || exit 1
 [[ -e /usr/share/php/Illuminate/Redis/autoload.php && -e /usr/share/php/Predis/autoload.php ]] ||
   need laravel-cache=php-illuminate-cache laravel-queue=php-illuminate-queue laravel-redis=php-illuminate-redis \
     predis=php-predis || exit 1
