@@ -1,6 +1,6 @@
 //! One command's way through the pure core, there and back: a conversation without sockets.
 //!
-//! Owns: [`Talk`]. Never knows: clocks, how often it is walked, what is counted.
+//! Owns: [`Talk`]. Never knows: clocks, how often it runs, what is counted.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -199,7 +199,7 @@ impl Host for Around {
     }
 }
 
-/// As many as one turn may have, without an allocation.
+/// The tickets of one turn, without an allocation.
 #[derive(Default)]
 struct Tickets {
     all: [Ticket; 32],

@@ -1,7 +1,7 @@
-//! Who takes part: the server itself, respgate, and the proxies it is compared with, each a process
+//! What is measured: the server itself, respgate, and the proxies it is compared with, each a process
 //! with a configuration as its manual recommends.
 //!
-//! Owns: [`Field`], [`Contestant`]. Never knows: what they are asked.
+//! Owns: [`Field`], [`Contestant`]. Never knows: the requests they receive.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::load::Target;
 use crate::process::{Process, find_program, free_port};
 
-/// What stands under `[policy]`: the rules of the example configuration, none, and those that change
+/// Contents of `[policy]`: the rules of the example configuration, none, and those that change
 /// every request.
 pub const RULES: &str = "acl = \"+@all -@dangerous ~app1:*\"";
 const NO_RULES: &str = "acl = \"+@all ~* &*\"";
@@ -38,7 +38,7 @@ pub struct Contestant {
     pub processes: Vec<Process>,
 }
 
-/// The server and everybody who stands before it.
+/// The server and all proxies in front of it.
 #[derive(Debug)]
 pub struct Field {
     pub directory: tempfile::TempDir,

@@ -116,7 +116,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Everything once, everybody in turn.
+    /// Every workload once, with all its contestants in turn.
     fn round(&mut self, round: usize) {
         for workload in WORKLOADS.iter().filter(|workload| self.options.wants(workload.id)) {
             for name in workload.contestants {

@@ -1,4 +1,4 @@
-//! The processes of one run: starting, waiting for, and what the system says they cost.
+//! The processes of one run: starting, waiting for, and the cost that the system reports.
 //!
 //! Owns: [`Process`], the readers of `/proc`. Never knows: what a process does.
 
@@ -41,7 +41,7 @@ impl Process {
         self.child.id()
     }
 
-    /// Waits until somebody listens on the port.
+    /// Waits until the process listens on the port.
     pub fn await_port(mut self, port: u16) -> Self {
         let deadline = now() + START_PATIENCE;
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
@@ -49,7 +49,7 @@ impl Process {
                 let log = std::fs::read_to_string(&self.log).unwrap_or_default();
                 panic!("a process ended at its start: {status}\n{log}");
             }
-            assert!(now() < deadline, "nobody listens: {}", self.log.display());
+            assert!(now() < deadline, "no process listens: {}", self.log.display());
             std::thread::sleep(Duration::from_millis(5));
         }
         self
@@ -63,7 +63,7 @@ impl Drop for Process {
     }
 }
 
-/// A port that nobody listens on at this moment.
+/// A port on which no process listens at this moment.
 pub fn free_port() -> u16 {
     TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::load::Report;
 
-/// One window: who, doing what, and what came out.
+/// One window: the contestant, its workload, and the results.
 #[derive(Clone, Debug, Serialize)]
 pub struct Window {
     pub workload: &'static str,

@@ -88,7 +88,7 @@ fn note(results: &mut Results, name: &'static str, value: f64) {
     results.single.entry(name).or_default().push(value);
 }
 
-/// Asks for a key that does not exist.
+/// Sends `GET` for a key that does not exist.
 fn get(client: &mut TcpStream) {
     client.set_nodelay(true).unwrap();
     client.write_all(b"*2\r\n$3\r\nGET\r\n$12\r\napp1:nothing\r\n").unwrap();

@@ -1,6 +1,6 @@
-//! Who ends mutual TLS in front of a plaintext Redis: respgate's `[listener.tls]`, and its peers.
+//! What terminates mutual TLS in front of a plaintext Redis: respgate's `[listener.tls]`, and its peers.
 //!
-//! Owns: [`TERMINATORS`]. Never knows: what they are asked. Redis's own TLS is the contestant `direct TLS`.
+//! Owns: [`TERMINATORS`]. Never knows: the requests they receive. Redis's own TLS is the contestant `direct TLS`.
 
 use serde_json::{Value, json};
 

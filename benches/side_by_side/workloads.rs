@@ -1,4 +1,4 @@
-//! What is asked of whom.
+//! The workloads: requests, load, and the contestants that serve them.
 //!
 //! Owns: [`WORKLOADS`]. Never knows: results.
 

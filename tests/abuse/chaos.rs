@@ -122,7 +122,7 @@ fn server_is_restarted() {
         }
         sleep(Duration::from_millis(1500));
     });
-    assert!(tally.ends > 0, "no request was on its way at a crash: {tally}");
+    assert!(tally.ends > 0, "no request was in flight at a crash: {tally}");
     assert_eq!(tally.errors, 0, "a restart is no error of the application: {tally}");
     let tally = under(&mut server, &proxy, |_| sleep(Duration::from_secs(1)));
     assert_eq!((tally.errors, tally.ends), (0, 0), "afterwards all is well: {tally}");

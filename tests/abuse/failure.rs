@@ -1,4 +1,4 @@
-//! What clients hear, and what they do not, when the server or the way to it misbehaves.
+//! What clients receive, and what they do not, when the server or the network misbehaves.
 //!
 //! Owns: the list of its parts and what they share. Never knows: how a fault is made.
 
@@ -25,7 +25,7 @@ use support::fake_server::FakeServer;
 use support::proxy::Proxy;
 use support::real_server::{free_port, wait_until};
 
-/// What a client hears when nobody knows whether its command was executed.
+/// The reply to a command of which it is unknown whether it was executed.
 const UNKNOWN: &str =
     "-ERR respgate: upstream connection lost, outcome unknown; the command may have been executed";
 const LATE: &str =

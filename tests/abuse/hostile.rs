@@ -1,4 +1,4 @@
-//! Clients that mean harm: memory stays bounded, and everybody else is served.
+//! Clients that mean harm: memory stays bounded, and all other clients are served.
 //!
 //! Owns: the attacks and their bounds. Never knows: how respgate defends itself.
 use crate::support;
@@ -172,7 +172,7 @@ fn slow_readers() {
     scene.assert_growth_below(200 * MIB);
 }
 
-/// As [`slow_readers`], with replies small enough for the shared connections.
+/// Slow readers of replies that are small enough for the shared connections.
 #[test]
 fn slow_readers_of_small_replies() {
     let scene = Scene::new("[limits]\noutput_hard = \"4MiB\"\noutput_soft = \"1MiB\"\n");
@@ -276,7 +276,7 @@ fn connection_churn() {
         }
     }
     scene.assert_others_are_served();
-    wait_until("nobody is blocked any more", || {
+    wait_until("no client is blocked any more", || {
         scene.server.info("clients", "blocked_clients") == 0
     });
     wait_until("pinned connections are given back", || {

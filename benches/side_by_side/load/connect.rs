@@ -92,7 +92,7 @@ fn server_name() -> ServerName<'static> {
     ServerName::try_from("localhost").unwrap()
 }
 
-/// As respgate itself speaks TLS.
+/// The TLS settings that respgate uses itself.
 fn client_config(ca: &Path, cert: &Path, key: &Path) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(ca).unwrap() {

@@ -1,7 +1,7 @@
 //! A lean load generator that checks every byte of every reply. It runs as a process of its own, so
-//! that its processor time can be told apart.
+//! that its processor time can be measured apart.
 //!
-//! Owns: the phases of a window, the account of what happened. Never knows: who serves the target.
+//! Owns: the phases of a window, the account of what happened. Never knows: which program is the target.
 
 mod closed;
 mod connect;

@@ -1,4 +1,4 @@
-//! A Unix socket as lean clients use it: they hear what they can read, and never of room.
+//! A Unix socket as lean clients use it: they are woken when data can be read, and never for room to write.
 //!
 //! Owns: [`Quiet`]. Never knows: what is read and written.
 
@@ -10,9 +10,9 @@ use std::task::{Context, Poll, ready};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 
-/// Linux tells a Unix socket's writer of room whenever the reader has taken something (net/unix
-/// `unix_write_space`). Tokio's own stream asks for that, and would be woken twice for every reply;
-/// libuv, hiredis and redis-benchmark ask only when they have something left to write.
+/// Linux wakes the writer of a Unix socket whenever its reader has taken something (net/unix
+/// `unix_write_space`). Tokio's own stream registers for that, and would be woken twice for every reply;
+/// libuv, hiredis and redis-benchmark register only when they have something left to write.
 pub struct Quiet(AsyncFd<UnixStream>);
 
 impl Quiet {
@@ -36,7 +36,7 @@ impl AsyncRead for Quiet {
             let Ok(read) = guard.try_io(|socket| socket.get_ref().read(room)) else { continue };
             let read = read?;
             if (1..wanted).contains(&read) {
-                // Less than was asked for: the socket is empty, and says so when it is not.
+                // A short read: the socket is empty, and reports when it no longer is.
                 guard.clear_ready();
             }
             buf.advance(read);

@@ -1,4 +1,4 @@
-//! What the generator is told, and what it tells: both travel between processes as JSON.
+//! What the generator receives and what it reports: both travel between processes as JSON.
 //!
 //! Owns: [`Spec`], [`Report`]. Never knows: how either is made.
 
@@ -15,7 +15,7 @@ pub enum Target {
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Shape {
-    /// Each connection asks again when it is answered.
+    /// Each connection sends its next request when the last one is answered.
     Closed { connections: usize },
     /// So many requests per second, whatever becomes of them.
     Open { connections: usize, per_second: u32 },
@@ -23,7 +23,7 @@ pub enum Shape {
     Churn { connections: usize },
 }
 
-/// What each connection says.
+/// The requests of each connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Talk {
     pub value_bytes: usize,
@@ -35,7 +35,7 @@ pub struct Talk {
     pub expires: bool,
     /// Instead of either: a script with so many calls.
     pub calls: Option<usize>,
-    /// It is asked for by its name.
+    /// Whether scripts are called by their digest.
     pub by_name: bool,
 }
 
@@ -67,7 +67,7 @@ pub struct Report {
     pub client_cpu: f64,
     /// Processor seconds of the watched processes.
     pub cpu: Vec<f64>,
-    /// Processors kept busy by everybody else.
+    /// Processors kept busy by all other processes.
     pub foreign: f64,
 }
 

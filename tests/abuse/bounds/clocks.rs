@@ -10,7 +10,7 @@ use super::*;
 const TIMES: &str = "[limits]\nlogin_timeout = \"400ms\"\ntransfer_timeout = \"500ms\"\n\
      [upstream.pool]\ncommand_timeout = \"1s\"\nacquire_timeout = \"1s\"\nmax_connections = 8\n";
 
-/// Leaves a client in some state, in which it says nothing more.
+/// Brings a client into some state, in which it sends nothing more.
 type Rest = fn(&mut Client);
 
 fn half_a_large_value(client: &mut Client) {

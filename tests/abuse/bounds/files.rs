@@ -33,7 +33,7 @@ fn open_files_are_left_for_the_server_and_telemetry_when_clients_take_all_they_c
     proxy.await_metric(rejected, |count| count > 200.0);
     assert!(telemetry(&proxy, "/livez").contains("200"));
     // The heartbeat brings readiness up to date once a second.
-    wait_until("/readyz says that no more clients are accepted", || {
+    wait_until("/readyz reports that no more clients are accepted", || {
         telemetry(&proxy, "/readyz").contains("503")
     });
     // New connections to the server can be had, too.

@@ -36,7 +36,7 @@ fn memory_budget_ends_those_before_login_before_all_others() {
     let server = Server::mutual_tls(Brand::Redis);
     let proxy = with_password(&server, "memory_budget = \"4MiB\"");
     let mut honest = log_in(&proxy);
-    // Half of a transaction is kept, and this client rests.
+    // Half of a transaction is kept, and this client is idle.
     honest.ask(&["MULTI"]);
     for _ in 0..16 {
         honest.ask(&["SET", "k", &"v".repeat(20_000)]);
@@ -67,7 +67,7 @@ fn memory_budget_ends_the_largest_that_moves_least() {
     for hog in &mut hogs {
         hog.send_raw(&gets.repeat(90));
     }
-    // While the budget is exceeded again and again, who reads what was asked is served.
+    // While the budget is exceeded again and again, clients that read their replies are served.
     let value = bulk(&[vec![0; 59_999], vec![b'x']].concat());
     for _ in 0..20 {
         for client in &mut polite {

@@ -42,7 +42,7 @@ fn huge_value_takes_little_memory() {
     assert!(after - before < 24 << 20, "{before} {written} {after}");
 }
 
-/// Many large replies that nobody reads stay at the server.
+/// Many large replies that no client reads stay at the server.
 #[test]
 fn unread_large_replies_stay_at_the_server() {
     let (server, proxy) = stage("");
@@ -97,7 +97,7 @@ fn client_that_reads_nothing_is_disconnected() {
     proxy.await_log(&["CLI-E001"]);
 }
 
-/// A slow reader takes what it is owed, in its own time.
+/// A slow reader takes its outstanding replies at its own pace.
 #[test]
 fn slow_reader_is_served() {
     let (server, proxy) = stage(SMALL_OUTPUT);

@@ -6,7 +6,7 @@ use super::*;
 
 const SMALL_BULKS: &str = "max_bulk = \"1MiB\"";
 
-/// Answered in its place; whatever stands before and behind in the same write is served.
+/// The error is in the request's place; requests before and behind it in the same write are served.
 #[test]
 fn oversize_argument_is_answered_in_its_place() {
     let (server, proxy) = stage(SMALL_BULKS);
@@ -34,7 +34,7 @@ fn oversize_argument_is_answered_in_its_place() {
     assert!(proxy.metric("respgate_client_protocol_errors_total{kind=\"too_large\"}") >= 3.0);
 }
 
-/// The first part of the request is on its way to the server when the oversize argument shows.
+/// The first part of the request has been sent to the server when the oversize argument shows.
 #[test]
 fn oversize_argument_inside_a_streamed_request() {
     let (server, proxy) = stage(SMALL_BULKS);
@@ -170,7 +170,7 @@ fn large_commands_in_a_transaction() {
     client.send_raw(&[encode(&["MULTI"]), sets, encode(&["EXEC"]), encode(&["PING"])].concat());
     expect(&mut client, b"+OK\r\n");
     let answers: Vec<Vec<u8>> = (0..7).map(|_| client.reply()).collect();
-    // Behind the error the transaction is lost, and says QUEUED as Redis does.
+    // Behind the error the transaction is lost, and its commands are answered with QUEUED as Redis does.
     assert_eq!(answers.iter().filter(|answer| **answer == b"+QUEUED\r\n").count(), 6);
     assert!(answers[5].starts_with(b"-ERR") && show(&answers[5]).contains("max_transaction"));
     expect_error(&mut client, &["EXECABORT"]);
@@ -211,7 +211,7 @@ fn watch_beyond_the_bound(limits: &str) {
 }
 
 #[test]
-fn patterns_that_one_client_hears_are_bounded() {
+fn patterns_that_one_client_subscribes_to_are_bounded() {
     let (_server, proxy) = stage("max_patterns = 10");
     let words = |command: &str, patterns: std::ops::Range<usize>| {
         let names = patterns.map(|n| format!("p{n}*"));

@@ -23,8 +23,8 @@ fn deep_pipeline_through_a_narrow_window() {
     }
 }
 
-/// What all clients leave unfinished or unread stays within the budget; who asks for little is
-/// served all the while.
+/// All that clients leave unfinished or unread stays within the budget; a client that needs little
+/// is served all the while.
 #[test]
 fn all_buffers_together_stay_within_the_budget() {
     const BUDGET: f64 = 8.0 * 1024.0 * 1024.0;
@@ -76,9 +76,9 @@ fn announcements_are_not_believed() {
     assert!(after.saturating_sub(before) < 12 << 20, "{before} {after}");
 }
 
-/// One client sends and reads without end; another's questions are answered in between.
+/// One client sends and reads without end; another's requests are answered in between.
 #[test]
-fn endless_pipeline_starves_nobody() {
+fn endless_pipeline_starves_no_other_client() {
     let (server, proxy) = stage("");
     server.observer().ask(&["SETRANGE", "large", "299999", "x"]);
     let done = AtomicBool::new(false);

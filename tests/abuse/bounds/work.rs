@@ -22,7 +22,7 @@ struct Kind {
 const ONE: fn(usize) -> usize = |_| 1;
 /// MULTI, so many commands, EXEC.
 const BLOCK: fn(usize) -> usize = |parts| parts + 2;
-/// As many parts again: quadratic work is sixteen times as much, linear work four times.
+/// How many times more parts: quadratic work is sixteen times as much, linear work four times.
 const MORE: usize = 4;
 
 fn key(number: usize) -> String {

@@ -116,7 +116,7 @@ impl Worker {
                 (&["GET", &key], echo()),
                 (&["ECHO", value], echo()),
             ],
-            // Reads after a write that failed tell nothing.
+            // Reads after a write that failed prove nothing.
             &[3, 4],
         );
         self.note(value, replies.get(2));

@@ -9,7 +9,7 @@ use super::support::real_server::{Brand, Server};
 
 /// In this order: the system sorts them so.
 const BOTH: &str = "127.0.0.1 localhost\n127.0.0.2 localhost\n";
-/// Whoever waits for one attempt to end waits for longer than a test does.
+/// A single attempt to connect takes longer than a test may.
 const SLOW: &str = "[upstream.pool]\nconnect_timeout = \"2m\"\nacquire_timeout = \"2m\"\n";
 
 /// The primary, at the second address.
@@ -25,7 +25,7 @@ fn is_served(proxy: &Proxy) {
 }
 
 #[test]
-fn address_that_accepts_and_says_nothing_is_passed_by() {
+fn address_that_accepts_and_never_answers_is_skipped() {
     let server = second();
     let silent = TcpListener::bind(("127.0.0.1", server.port)).unwrap();
     let Some(proxy) = Proxy::with_hosts(&server, BOTH, SLOW) else { return };

@@ -1,4 +1,4 @@
-//! A server that says what nobody asked for: the connection goes, its requests are answered with an
+//! A server that sends what was not requested: the connection closes, its requests are answered with an
 //! error, and no reply ever reaches another request.
 //!
 //! Owns: surplus replies, pushes, nonsense. Never knows: dead connections.
@@ -6,7 +6,7 @@
 use super::support::fake_server::{FakeServer, Order};
 use super::{QUIET, UNKNOWN, before, line, stays_silent};
 
-/// `order` is what the server does to `SET bad 1`; `first` is what its client hears.
+/// `order` is what the server does to `SET bad 1`; `first` is the reply to its client.
 fn check(order: Order, first: &str) {
     let server = FakeServer::start();
     server.order("SET bad", order, 1);

@@ -42,7 +42,7 @@ fn read_is_not_sent_again_for_ever() {
 }
 
 #[test]
-fn read_is_not_sent_again_when_nobody_wants_it() {
+fn read_is_not_sent_again_without_retries() {
     let server = FakeServer::start();
     server.order("GET k", Order::Close(0), 100);
     let proxy = before(&server, "", "max_retries = 0");
@@ -73,7 +73,7 @@ fn each_of_many_gets_its_own_fate() {
 }
 
 /// The connection is closed after each number of bytes of the request: the server has executed it,
-/// and then nobody may send it again, or it has not.
+/// and then it may not be sent again, or it has not.
 #[test]
 fn request_that_was_cut_is_sent_whole() {
     let words = ["SET", "key", "value"];

@@ -1,6 +1,6 @@
 //! `degraded = "miss"`: reads of a cache while the server is down.
 //!
-//! Owns: the cases; what a miss is, the server itself says. Never knows: how outages are noticed.
+//! Owns: the cases; what a miss is, the server itself shows. Never knows: how outages are noticed.
 
 use std::time::Duration;
 
@@ -119,7 +119,7 @@ fn writes_are_errors_and_clients_stay_until_the_server_is_back() {
     assert_eq!(client.ask(&["GET", "k"]), b"$1\r\nv\r\n");
 }
 
-/// Reads that are on their way on a connection of the client's own when it is lost.
+/// Reads that are in flight on a connection of the client's own when it is lost.
 #[test]
 fn reads_on_a_pinned_connection_that_dies_are_misses() {
     let mut server = Server::plain(Brand::Redis);

@@ -1,4 +1,4 @@
-//! Clients that are subscribed and hear nothing: whether the server is still there.
+//! Clients that are subscribed and receive nothing: whether the server is still there.
 //!
 //! Owns: the probes on their connections. Never knows: commands that wait for a reply.
 

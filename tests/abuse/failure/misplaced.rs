@@ -11,7 +11,7 @@ use super::support::fake_server::{FakeServer, Order};
 use super::support::proxy::Proxy;
 use super::support::real_server::{Brand, Server, wait_until};
 
-/// What a server says that is not the primary, or not yet.
+/// Replies of a server that is not the primary, or not yet.
 const MISPLACED: [&str; 3] = [
     "-READONLY You can't write against a read only replica.",
     "-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
@@ -57,7 +57,7 @@ fn pinned_connections_leave_it_too() {
 }
 
 #[test]
-fn server_that_loads_is_passed_on_as_it_speaks() {
+fn loading_error_of_the_server_is_passed_on() {
     let server = FakeServer::start();
     let loading = b"-LOADING Redis is loading the dataset in memory\r\n".to_vec();
     server.order("GET k", Order::Say(loading), 2);
@@ -90,7 +90,7 @@ fn transact(client: &mut Client, words: &[&str]) -> String {
 
 const ABORTED: &str = "-EXECABORT Transaction discarded because of previous errors.\r\n";
 
-/// Who writes by transactions alone finds the new primary too, wherever the sign stands.
+/// A client that writes by transactions alone finds the new primary too, whichever reply has the error.
 #[test]
 fn transaction_finds_the_new_primary() {
     let refused = format!("{}\r\n", MISPLACED[0]);
@@ -122,9 +122,9 @@ fn transaction_finds_the_new_primary() {
     }
 }
 
-/// A script can say what it likes: the server is asked, and nobody's connection is replaced.
+/// A script can return any error: the server's role is checked, and no connection is replaced.
 #[test]
-fn script_that_says_so_replaces_no_connection() {
+fn error_returned_by_a_script_replaces_no_connection() {
     for line in MISPLACED {
         let server = FakeServer::start();
         server.order("EVAL", Order::Say(format!("{line}\r\n").into_bytes()), usize::MAX);
@@ -149,9 +149,9 @@ fn script_that_says_so_replaces_no_connection() {
     }
 }
 
-/// What the server would have said while queueing stands in EXEC's answer, in its own words.
+/// The error that the server would have sent while queueing is in EXEC's reply, word for word.
 #[test]
-fn exec_says_why_it_was_refused() {
+fn exec_reports_why_it_was_refused() {
     if !Brand::Redis.available() {
         return;
     }

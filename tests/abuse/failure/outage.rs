@@ -1,6 +1,6 @@
 //! A server that goes away and comes back, before clients that know what a lost connection means.
 //!
-//! Owns: `on_outage = "close"`: what waits, who is closed, what is logged. Never knows: faults of one
+//! Owns: `on_outage = "close"`: what waits, which clients are closed, what is logged. Never knows: faults of one
 //! connection, `on_outage = "error"`.
 
 use std::time::Duration;
@@ -69,7 +69,7 @@ fn check_short_outage(mode: &str) {
     assert!(line(&mut clients[3]).starts_with("%7"));
     assert_eq!(line(&mut clients[4]), "+OK");
     assert!(line(&mut clients[5]).starts_with("*3"));
-    assert_eq!(line(&mut clients[6]), "+OK", "what the fake server says to BLPOP");
+    assert_eq!(line(&mut clients[6]), "+OK", "the fake server's reply to BLPOP");
     assert_eq!(line(&mut clients[7]), "+OK");
     assert_eq!(line(&mut late), "+OK", "a client that came during the outage");
     assert!(asked.elapsed() >= Duration::from_millis(450));
@@ -108,7 +108,7 @@ fn outage_that_is_long_closes_clients_without_a_word() {
         assert!(asked.elapsed() < Duration::from_secs(15), "{words:?} waited too long");
     }
     server.come_up();
-    assert_eq!(idle.ask_text(&["GET", "k"]), "$1\r\nv", "who asked nothing noticed nothing");
+    assert_eq!(idle.ask_text(&["GET", "k"]), "$1\r\nv", "an idle client notices nothing");
     assert_eq!(server.count("SET k 1"), 0, "what was given up is never sent");
     assert!(proxy.metric("respgate_client_disconnects_total{reason=\"upstream_lost\"}") > 8.5);
 }
@@ -129,7 +129,7 @@ fn write_of_unknown_outcome_closes_its_client_after_the_replies_due_before() {
     assert_eq!(line(&mut client), "$1\r\n1");
     ends(&mut client);
     assert_eq!(server.count("SET b"), 1);
-    assert_eq!(other.ask_text(&["GET", "x"]), "$1\r\n1", "nobody else is closed");
+    assert_eq!(other.ask_text(&["GET", "x"]), "$1\r\n1", "no other client is closed");
 }
 
 /// HELLO waits for a connection of its own while the write before it is lost.
@@ -161,7 +161,7 @@ fn transaction_of_unknown_outcome_closes_its_client() {
     assert_eq!(server.count("EXEC"), 2, "one asked whether MULTI is allowed");
 }
 
-/// As a server does that restarts.
+/// The server closes the connection, as a restart does.
 #[test]
 fn state_on_a_pinned_connection_ends_with_it() {
     let server = FakeServer::start();
@@ -188,21 +188,21 @@ fn waiting_request_is_dropped_when_its_client_closes() {
     server.go_down();
     noticed(&proxy);
     for half in [false, true] {
-        let mut leaving = proxy.client();
-        leaving.send(&["INCR", "left"]);
+        let mut closing = proxy.client();
+        closing.send(&["INCR", "left"]);
         proxy.await_metric("respgate_commands_in_flight", |count| count > 0.5);
         if half {
-            leaving.finish();
-            ends(&mut leaving);
+            closing.finish();
+            ends(&mut closing);
         }
-        drop(leaving);
+        drop(closing);
         proxy.await_metric(CLIENTS, |count| count < 1.5);
     }
-    let mut leaving = proxy.client();
-    leaving.send(&["BLPOP", "left", "0"]);
+    let mut closing = proxy.client();
+    closing.send(&["BLPOP", "left", "0"]);
     proxy.await_metric(CLIENTS, |count| count > 1.5);
     std::thread::sleep(Duration::from_millis(100));
-    drop(leaving);
+    drop(closing);
     proxy.await_metric(CLIENTS, |count| count < 1.5);
     server.come_up();
     assert_eq!(client.ask_text(&["GET", "k"]), "$1\r\nv");
@@ -239,7 +239,7 @@ fn outage_is_logged_at_its_begin_and_at_its_end_alone() {
     assert_eq!(proxy.log().lines().count(), quiet + 2, "{}", proxy.log());
 }
 
-/// Nobody asks anything, and still it is known within moments that the server is back.
+/// No request arrives, and still the return of the server is noticed within moments.
 #[test]
 fn connection_lost_in_a_quiet_moment_is_made_again() {
     let server = FakeServer::start();
@@ -353,7 +353,7 @@ fn acquire_timeout_is_not_the_patience_of_an_outage() {
     std::thread::sleep(Duration::from_millis(1200));
     server.come_up();
     for client in &mut clients {
-        assert_eq!(line(client), "+OK", "what the fake server says to BLPOP");
+        assert_eq!(line(client), "+OK", "the fake server's reply to BLPOP");
     }
 }
 
@@ -438,7 +438,7 @@ fn password_changed_at_the_server_is_an_outage_without_a_storm() {
 
 /// Longer than it takes to notice, shorter than it takes to give up.
 #[test]
-fn server_that_stalls_costs_nobody_anything() {
+fn server_that_stalls_costs_no_client_a_request() {
     if !Brand::Redis.available() {
         return;
     }
@@ -467,7 +467,8 @@ fn server_that_stalls_costs_nobody_anything() {
     assert_eq!(clients[5].ask_text(&["GET", "n"]), "$1\r\n3");
 }
 
-/// A driver whose time is up asks again on another connection: what it gave up unsent is not executed, too.
+/// A driver whose time limit is reached sends its request again on another connection: what it gave up unsent is
+/// not executed, too.
 #[test]
 fn requests_that_were_given_up_unsent_are_not_executed_when_the_server_goes_on() {
     if !Brand::Redis.available() {
@@ -513,7 +514,7 @@ fn client_that_has_said_all_is_served_by_a_connection_that_is_still_being_made()
 }
 
 #[test]
-fn real_restart_of_a_second_closes_nobody_and_answers_no_error() {
+fn real_restart_of_a_second_closes_no_client_and_answers_no_error() {
     if !Brand::Redis.available() {
         return;
     }

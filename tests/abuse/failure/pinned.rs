@@ -108,7 +108,7 @@ fn client_that_leaves_takes_its_blocked_connection_along() {
 }
 
 #[test]
-fn no_element_is_popped_for_nobody() {
+fn no_element_is_popped_for_a_client_that_disconnected() {
     if !Brand::Redis.available() {
         return;
     }
@@ -123,7 +123,7 @@ fn no_element_is_popped_for_nobody() {
             observer.ask_text(&["INFO", "clients"]).contains("blocked_clients:1")
         });
         drop(client);
-        wait_until("nobody blocks", || {
+        wait_until("no client is blocked", || {
             observer.ask_text(&["INFO", "clients"]).contains("blocked_clients:0")
         });
         observer.ask(&["RPUSH", &key, "job"]);
@@ -180,9 +180,9 @@ fn multi_that_the_server_refuses_is_refused() {
 }
 
 /// Where it is refused from one moment to the next, the server runs what was queued, and goes on
-/// watching: whoever comes next must not notice.
+/// watching: the next client must not notice.
 #[test]
-fn multi_that_the_server_refuses_is_told() {
+fn multi_that_the_server_refuses_is_reported() {
     if !Brand::Redis.available() {
         return;
     }
@@ -200,7 +200,7 @@ fn multi_that_the_server_refuses_is_told() {
     }
 }
 
-/// Nobody knows what such a connection still watches or queues.
+/// What such a connection still watches or queues is unknown.
 #[test]
 fn connection_on_which_exec_failed_is_not_used_again() {
     let server = FakeServer::start();
@@ -219,7 +219,7 @@ fn connection_on_which_exec_failed_is_not_used_again() {
     }
 }
 
-/// Whoever takes the last spare connection is followed by another at once.
+/// A new spare connection is opened at once when the last one is taken.
 #[test]
 fn spares_are_made_up_for_at_once() {
     if !Brand::Redis.available() {

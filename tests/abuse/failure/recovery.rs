@@ -1,7 +1,7 @@
 //! What bounds the load that recovery puts on a server: commands sent again, attempts to connect, handshakes at
 //! once, the age of connections.
 //!
-//! Owns: the settings for it, each with its metric. Never knows: what clients hear.
+//! Owns: the settings for it, each with its metric. Never knows: what clients receive.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::support::fake_server::{FakeServer, Order};
 use super::support::proxy::Proxy;
 use super::support::real_server::{Brand, Server, wait_until};
 
-/// Clients, and reads of each: fewer than a client that has just come may have on its way.
+/// Clients, and reads of each: fewer than a client that has just connected may have in flight.
 const CLIENTS: usize = 40;
 const READS: usize = 30;
 const ALL: usize = CLIENTS * READS;

@@ -12,7 +12,7 @@ use super::support::real_server::{signal, wait_until};
 use super::{LATE, UNKNOWN, before, client_that_transacts, line, stays_silent};
 
 #[test]
-fn late_reply_goes_nowhere_and_nobody_else_suffers() {
+fn late_reply_is_discarded_and_no_other_client_suffers() {
     let server = FakeServer::start();
     server.order("SET late", Order::Gate("late"), 1);
     let proxy = before(&server, "command_timeout = \"1s\"", "");
@@ -142,7 +142,7 @@ fn command_behind_a_blocking_one_has_its_time_from_that_ones_end() {
     server.order("GET k", Order::Late(Duration::from_millis(2000)), 1);
     client.send(&["BLPOP", "q", "0"]);
     client.send(&["GET", "k"]);
-    assert_eq!(line(&mut client), "+OK", "what the fake server says to BLPOP");
+    assert_eq!(line(&mut client), "+OK", "the fake server's reply to BLPOP");
     assert_eq!(line(&mut client), "$-1", "200 ms after it");
 }
 

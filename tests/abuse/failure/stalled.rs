@@ -1,7 +1,7 @@
 //! A command that the server does not answer while it serves others.
 //!
 //! Owns: shared connections that are held up, what goes on another one, what waits. Never knows: dead
-//! connections, servers that are silent to everybody.
+//! connections, servers that answer no client.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ fn soon(client: &mut Client, words: &[&str]) -> String {
 }
 
 #[test]
-fn endless_script_holds_up_nobody_else() {
+fn endless_script_delays_no_other_client() {
     for (brand, database) in brands().flat_map(|brand| [(brand, "0"), (brand, "9")]) {
         let server = Server::new(brand, false, &["--busy-reply-threshold", "300"]);
         let proxy = Proxy::before(&server, "");
@@ -118,7 +118,7 @@ fn reads_are_served_while_writes_are_paused() {
     }
 }
 
-/// Whoever has a write behind the command that is not answered waits for it with everything.
+/// A client with a write behind the command that is not answered waits with all its requests.
 #[test]
 fn order_of_each_client_is_kept() {
     let server = FakeServer::start();
@@ -144,9 +144,9 @@ fn order_of_each_client_is_kept() {
     wait_until("the old connection goes", || server.is_closed(old));
 }
 
-/// A server that is slow for everybody answers no new connection either: nothing moves, nothing is lost.
+/// A server that is slow for all clients answers no new connection either: nothing moves, nothing is lost.
 #[test]
-fn server_that_stands_still_costs_no_connections() {
+fn server_that_stalls_costs_no_connections() {
     let server = Server::plain(Brand::Redis);
     if !Brand::Redis.available() {
         return;

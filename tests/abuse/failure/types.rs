@@ -1,5 +1,5 @@
-//! Every type of reply in every place, legal and not: it reaches the client that asked and nobody
-//! else, or the connection goes and nobody hears it.
+//! Every type of reply in every place, legal and not: it reaches the client that sent the request and no
+//! other, or the connection closes and no client receives it.
 //!
 //! Owns: the list of types and places. Never knows: what the types mean.
 
@@ -11,7 +11,7 @@ use super::support::fake_server::{FakeServer, Order};
 use super::support::proxy::Proxy;
 use super::support::real_server::{Brand, Server, wait_until};
 
-/// Values whose end nobody doubts in either version.
+/// Values whose end is certain in either version.
 const RESP2: &[&str] = &[
     "+x\r\n",
     "+a\nb\rc\r\r\n",
@@ -74,7 +74,7 @@ const NEVER: &[&str] = &[
 /// is silent for 25 ms.
 const IN_LINE: Duration = Duration::from_millis(100);
 
-/// What stands before and behind a value, in both versions and in RESP3 alone.
+/// What precedes and follows a value, in both versions and in RESP3 alone.
 const PLACES2: &[(&str, &str)] = &[("", ""), ("*2\r\n", ":1\r\n"), ("*1\r\n*2\r\n:1\r\n", "")];
 const PLACES3: &[(&str, &str)] = &[
     ("%1\r\n+k\r\n", ""),
@@ -170,7 +170,7 @@ impl Scene {
             assert!(!self.server.is_closed(connection), "{said:?}");
             assert_eq!(one.ask(&["ECHO", "a"]), b"$1\r\na\r\n", "{said:?}");
         } else {
-            // The one hears nothing of it, the other its own answer, or that there is none.
+            // The one client receives nothing of it, the other its own reply, or an error.
             for client in [&mut *one, &mut *two] {
                 match client.next(PATIENCE) {
                     Got::End => {}
@@ -214,7 +214,7 @@ fn replies_on_a_shared_connection() {
     let counted = scene.proxy.metric("respgate_upstream_disconnects_total{reason=\"protocol\"}");
     assert!(counted > 10.0, "{counted}");
     scene.proxy.await_log(&["UPS-E001", "push"]);
-    // Where an aggregate of RESP3 stands in RESP2 it is what is refused.
+    // An aggregate of RESP3 within RESP2 is itself refused.
     for (before, behind) in PLACES3 {
         scene.shared(2, &format!("{before}:7\r\n{behind}"), false);
     }
@@ -230,7 +230,7 @@ fn replies_within_a_transaction() {
     }
 }
 
-/// A connection of one client carries whatever has an end; nobody else gets it once a push was part
+/// A connection of one client carries whatever has an end; no other client gets it once a push was part
 /// of a reply.
 #[test]
 fn replies_on_a_pinned_connection() {
@@ -258,8 +258,8 @@ fn replies_on_a_pinned_connection() {
     }
 }
 
-/// A server that pushes and describes what it says although nobody subscribed to anything: the client
-/// that asked hears all of it, and nobody else's connection ends.
+/// A server that pushes and describes its replies although no client is subscribed: the client that sent
+/// the request receives all of it, and no other connection ends.
 #[test]
 fn push_that_was_asked_for() {
     let server = Server::new(Brand::Redis, false, &["--enable-debug-command", "yes"]);
@@ -277,7 +277,7 @@ fn push_that_was_asked_for() {
         for form in forms {
             let mut sent = encode(&["DEBUG", "PROTOCOL", form]);
             if form == "push" {
-                // Within a transaction the server itself counts it wrongly; it harms nobody else.
+                // Within a transaction the server itself counts it wrongly; it harms no other client.
                 let mut wrong = proxy.client();
                 for words in [&["HELLO", version][..], &["MULTI"], &["DEBUG", "PROTOCOL", form]] {
                     wrong.ask(words);

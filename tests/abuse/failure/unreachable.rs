@@ -18,7 +18,7 @@ fn is_unavailable(line: &str) -> bool {
 }
 
 #[test]
-fn server_that_is_down_is_told_at_once_and_found_again() {
+fn server_that_is_down_is_reported_at_once_and_found_again() {
     let server = FakeServer::start();
     let proxy = before(&server, "acquire_timeout = \"200ms\"", "");
     let mut client = proxy.client();
@@ -30,7 +30,7 @@ fn server_that_is_down_is_told_at_once_and_found_again() {
     for _ in 0..100 {
         assert!(is_unavailable(&client.ask_text(&["GET", "k"])));
     }
-    assert!(now() - start < Duration::from_secs(10), "nobody waits for what will not come");
+    assert!(now() - start < Duration::from_secs(10), "no client waits for what will not come");
     assert!(is_unavailable(&client.ask_text(&["WATCH", "k"])));
     assert!(is_unavailable(&client.ask_text(&["SELECT", "3"])));
     assert_eq!(client.ask_text(&["CLIENT", "GETNAME"]), "$-1", "respgate itself is well");
@@ -40,7 +40,7 @@ fn server_that_is_down_is_told_at_once_and_found_again() {
 }
 
 #[test]
-fn server_that_says_nothing_is_not_waited_for_for_ever() {
+fn server_that_never_answers_is_waited_for_with_a_limit() {
     let server = FakeServer::start();
     let proxy = before(&server, "acquire_timeout = \"150ms\"\nconnect_timeout = \"200ms\"", "");
     let mut client = proxy.client();
@@ -110,7 +110,7 @@ fn exec_that_gets_no_connection_ends_its_transaction() {
     assert_eq!(server.count("SELECT 1"), 0);
 }
 
-/// A pinned connection selects whatever database it is told, and each needs a shared connection afterwards.
+/// A pinned connection selects whatever database its client names, and each needs a shared connection afterwards.
 #[test]
 fn databases_selected_on_pinned_connections_have_the_limit_of_others() {
     let server = FakeServer::start();
