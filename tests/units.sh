@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The systemd units: read by systemd itself, and as closed as their guide says.
+# The systemd units: read by systemd itself, and as closed as their guide promises.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 folder=$(mktemp -d)

@@ -1,7 +1,7 @@
 """Real applications as processes that say what they do.
 
 Each is a few processes that share a directory: a producer appends the number of each accepted piece of work to
-`accepted`, whoever does the work appends it to `done`, and an error that reaches the application's own code is
+`accepted`, the worker that does it appends it to `done`, and an error that reaches the application's own code is
 a line in `errors`. The numbers follow FIRST_NUMBER.
 """
 
@@ -15,7 +15,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 
 
 def programs(options):
-    """Name of each application, and its processes by role; `work` is told to stop first."""
+    """Name of each application, and its processes by role; those of `work` are stopped first."""
     python, older, code = options.python, options.older_python, HERE / "python"
     module = lambda *words: [python, "-m", *words]
     yield "redis-py", {"work": [python, code / "plain.py"]}

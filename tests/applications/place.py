@@ -1,4 +1,4 @@
-"""A server that can be restarted, stopped and told to disconnect, and three ways to reach it.
+"""A server that can be restarted, stopped and made to disconnect, and three ways to reach it.
 
 `Server` accepts plaintext (the way "direct") and mutual TLS; `way_to(name)` gives the port of that
 way: "direct", "HAProxy" or "respgate". Everything ends with the `with` block.

@@ -4,7 +4,7 @@
         [--only APP,...] [--faults NAME,...] [--ways direct,HAProxy,respgate] [--json FILE]
 
 What is counted: errors, processes that ended by themselves, accepted work that was never done, and the
-longest time without progress; application.py says what an application is.
+longest time without progress; application.py defines what an application is.
 The last line is `N passed, N failed`: respgate passes where it is not worse than direct.
 """
 
@@ -112,7 +112,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--python", default=sys.executable)
     parser.add_argument("--older-python", default=sys.executable,
-                        help="one whose package redis is of version 5, as arq asks for")
+                        help="one whose package redis is of version 5, as arq requires")
     parser.add_argument("--node")
     parser.add_argument("--only", default="")
     parser.add_argument("--faults", default=",".join(FAULTS))

@@ -196,7 +196,7 @@ fn client_unblock_is_the_servers_own() {
     }
 }
 
-/// The default policy lets job queues find their workers, and nobody end them.
+/// The default policy lets job queues find their workers, and no client end them.
 #[test]
 fn default_policy_shows_clients_and_spares_them() {
     let server = Server::plain(Brand::Redis);
@@ -252,7 +252,7 @@ fn drivers_question_about_the_server_is_no_denial() {
     }
 }
 
-/// Respgate asks the server from time to time whether it is there; a client that looks on does not see it.
+/// Respgate sends the server a PING from time to time; a client in MONITOR mode does not see it.
 #[test]
 fn monitor_shows_no_health_checks() {
     for mode in ["shared", "session"] {
@@ -270,7 +270,7 @@ fn monitor_shows_no_health_checks() {
     }
 }
 
-/// Respgate asks the server for more than its clients do; a client that looks on does not see it.
+/// Respgate sends the server requests of its own; a client in MONITOR mode does not see them.
 #[test]
 fn monitor_shows_the_words_of_clients_alone() {
     for mode in ["shared", "session"] {
@@ -322,9 +322,9 @@ fn monitor_shows_the_words_of_clients_alone() {
 /// A code, what makes the server answer it to a write, and what ends that.
 type Refusal<'a> = (&'a str, &'a [&'a str], &'a [&'a str]);
 
-/// The server says why it refuses a queued command, and EXEC repeats it where respgate holds the queue.
+/// The server reports why it refuses a queued command, and EXEC repeats it where respgate holds the queue.
 #[test]
-fn exec_says_why_the_server_refuses() {
+fn exec_reports_why_the_server_refuses() {
     let place = directory();
     let data = place.path().join("data");
     std::fs::create_dir(&data).unwrap();

@@ -167,7 +167,7 @@ fn keys(server: &mut Server, version: &str, forms: &[Args]) {
     }
 }
 
-/// The server's keys; nothing when it finds none or cannot tell.
+/// The server's keys; nothing when it finds none or cannot find them.
 fn reported_keys(answer: Reply) -> Option<Vec<Key>> {
     let Reply::Array(keys) = answer else { return None };
     let mut keys: Vec<Key> = keys
@@ -214,7 +214,7 @@ fn agree(form: &Args, ours: Option<&[Key]>, theirs: Option<&[Key]>) -> bool {
     match (ours, name.as_str()) {
         (None, _) => false,
         (Some(ours), _) if ours == theirs => true,
-        // The server tells the last STORE alone; each is one that it may touch.
+        // The server reports the last STORE alone; each is one that it may touch.
         (Some(ours), "sort" | "georadius" | "georadiusbymember") => {
             theirs.iter().all(|key| ours.contains(key))
                 && ours.iter().all(|(_, read, write)| *read != *write)

@@ -1,4 +1,4 @@
-//! Says the same to a server and to a respgate before such a server, and compares byte for byte.
+//! Sends the same to a server and to a respgate before such a server, and compares the replies byte for byte.
 //!
 //! Owns: how a scenario is played. Never knows: what the replies mean (`tests/conformance/differential/*.txt`
 //! hold the scenarios, `support/allowed.rs` the differences that are right).
@@ -19,10 +19,10 @@ use support::script::{Line, Scenario, Step, parse};
 /// How long silence is watched before it is believed.
 const QUIET: Duration = Duration::from_millis(40);
 
-/// As [`QUIET`], for what nobody asked for, after every scenario.
+/// How long unrequested data is waited for after every scenario.
 const QUIET_AT_END: Duration = Duration::from_millis(4);
 
-/// A run that finds this many tells enough.
+/// A run ends once it has found this many.
 const DIFFERENCES_MAX: usize = 40;
 
 /// Between the two halves of a request that is cut: long enough to be two reads for the other side.

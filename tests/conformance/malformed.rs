@@ -28,7 +28,7 @@ const BATCH: usize = 100;
 const CUT_PAUSE: Duration = Duration::from_micros(150);
 /// Rounds of a client of its own, after which the server has read what others have sent before.
 const BARRIER_ROUNDS: usize = 12;
-/// A run that finds this many tells enough.
+/// A run ends once it has found this many.
 const DIFFERENCES_MAX: usize = 20;
 
 /// A server, and a respgate before another of its kind.

@@ -17,7 +17,7 @@ use support::real_server::{Brand, Server, wait_until};
 const STEPS: usize = 120;
 const CLIENTS: usize = 4;
 
-/// After the last step, for what nobody asked for.
+/// How long unrequested data is waited for after the last step.
 const QUIET_AT_END: Duration = Duration::from_millis(5);
 
 /// What reaches keys of others: refused with a prefix, or only outside of a transaction.
@@ -127,7 +127,7 @@ impl<'a> Session<'a> {
         }
         match action.then {
             Then::Stay if action.may_block => {
-                // What the server counts as blocked tells whether a reply is still to come.
+                // The server's count of blocked clients shows whether a reply is still to come.
                 let before = u64::try_from(self.blocked()).unwrap();
                 let client = &mut self.clients[index];
                 let straight = &self.pair.straight;

@@ -1,6 +1,6 @@
 //! Replicas and backups through respgate: SYNC, PSYNC and REPLCONF, with programs that use them.
 //!
-//! Owns: what passes, for whom, and what it may cost. Never knows: how the stream is carried.
+//! Owns: what passes, for which clients, and what it may cost. Never knows: how the stream is carried.
 use crate::support;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -133,7 +133,7 @@ fn copy_whose_reader_pauses_at_its_end_is_whole() {
 }
 
 #[test]
-fn redis_cli_shows_what_a_replica_is_told() {
+fn redis_cli_shows_the_replication_stream() {
     let (server, proxy) = stage(NAMED, "");
     let mut command = Command::new("redis-cli");
     command.args(["-p", &port(&proxy), "--replica"]).stdin(Stdio::null());
@@ -214,7 +214,7 @@ fn replication_is_refused_unless_it_is_named_and_nothing_is_bounded() {
     assert_eq!(server.info("stats", "sync_full"), 0);
 }
 
-/// The server would carry out whatever a replica says.
+/// The server would execute whatever a replica sends.
 #[test]
 fn stream_is_no_way_around_the_rules() {
     let (server, proxy) = stage("+ping +get +sync +psync +replconf ~* &*", "");

@@ -1,4 +1,4 @@
-//! `pool.mode = "session"`: what a client says of its connection goes to the server's own.
+//! `pool.mode = "session"`: what a client sets on its connection is set on the server's connection.
 //!
 //! Owns: what is the server's answer there, and what the rules still hold. Never knows: sessions that
 //! share connections.
@@ -197,7 +197,7 @@ fn password_for_respgate_is_not_shown_to_the_server() {
     assert!(server.observer().ask_text(&["ACL", "LOG"]).starts_with("*0"), "no failed login there");
 }
 
-/// Names go along to a connection of the new identity; what cannot be told again is let go.
+/// Names are set again on a connection of the new identity; sessions whose state cannot be set again are closed.
 #[test]
 fn rotation_moves_the_session_with_its_names() {
     let (mut server, proxy) = stage(OPEN_POLICY, "pinned_grace = \"1s\"\n");

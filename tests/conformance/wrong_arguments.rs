@@ -1,7 +1,7 @@
 //! Requests that a server refuses because of their arguments: the words are the server's own, whatever
 //! rules stand before it.
 //!
-//! Owns: the walk over the table of commands, what is wrong in each request. Never knows: keys that are
+//! Owns: the loop over the table of commands, what is wrong in each request. Never knows: keys that are
 //! denied, how a request is judged.
 use crate::support;
 use respgate::internals::command::{Categories, Effect, Spec, all};
@@ -35,14 +35,14 @@ const DIFFERENT: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn redis_says_what_is_wrong() {
-    walk(Brand::Redis);
+fn redis_reports_what_is_wrong() {
+    compare_all(Brand::Redis);
 }
 
 #[test]
-fn valkey_says_what_is_wrong() {
+fn valkey_reports_what_is_wrong() {
     if Brand::Valkey.available() {
-        walk(Brand::Valkey);
+        compare_all(Brand::Valkey);
     }
 }
 
@@ -128,14 +128,14 @@ fn wrong_numbers() -> Vec<String> {
     lines
 }
 
-fn walk(brand: Brand) {
+fn compare_all(brand: Brand) {
     let mut differences = Vec::new();
     for (acl, more) in RULES {
         let (straight, behind) = (Server::plain(brand), Server::plain(brand));
         let proxy = Proxy::with_policy(&behind, acl, &format!("{SCRIPTS}{more}"));
         let mut clients = [Client::connect(&straight.target()).unwrap(), proxy.client()];
         let mut requests = 0;
-        for spec in all().iter().filter(|spec| is_walked(spec)) {
+        for spec in all().iter().filter(|spec| is_compared(spec)) {
             for server in [&straight, &behind] {
                 server.observer().ask(&["FLUSHALL"]);
             }
@@ -167,8 +167,8 @@ fn walk(brand: Brand) {
     assert!(count == 0, "{brand:?}: {count} differences\n{}", differences.join("\n"));
 }
 
-/// Those about keys that travel like any other.
-fn is_walked(spec: &Spec) -> bool {
+/// Whether a command names keys and is forwarded like most others.
+fn is_compared(spec: &Spec) -> bool {
     let travels =
         spec.effect.leaves_nothing() || matches!(spec.effect, Effect::Block(_) | Effect::Watch);
     travels && !spec.container && !spec.keys.is_empty() && !spec.categories.has(Categories::ADMIN)

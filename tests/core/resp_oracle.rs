@@ -1,4 +1,4 @@
-//! Asks the redis-protocol crate whether the scanners are right.
+//! Compares the scanners with the redis-protocol crate.
 //!
 //! Owns: frames made by chance. Never knows: how either side works.
 
@@ -167,7 +167,7 @@ proptest! {
     }
 
     #[test]
-    fn replies_of_resp2_end_where_the_crate_says(
+    fn replies_of_resp2_end_where_the_crate_ends_them(
         frame in frame2(),
         edits in edits(),
         size in 1_usize..50,
@@ -187,7 +187,7 @@ proptest! {
     }
 
     #[test]
-    fn replies_of_resp3_end_where_the_crate_says(
+    fn replies_of_resp3_end_where_the_crate_ends_them(
         frame in frame3(),
         edits in edits(),
         size in 1_usize..50,

@@ -72,7 +72,8 @@ fn words(words: &[&str]) -> Vec<Vec<u8>> {
     words.iter().map(|word| word.as_bytes().to_vec()).collect()
 }
 
-/// Another client's CLIENT TRACKING asks for a connection of this one, whose own request is to be judged again.
+/// Another client's CLIENT TRACKING requires a pinned connection for this one, whose own request is to be judged
+/// again.
 #[test]
 fn connection_is_not_wanted_for_another_client_while_a_request_is_to_be_judged_again() {
     let mut world = lone_client();
@@ -112,14 +113,14 @@ fn connection_that_opens_behind_a_lost_request_keeps_no_client() {
 
 /// The simulation can be no truer than its server.
 #[test]
-fn model_speaks_as_redis() {
+fn model_answers_as_redis() {
     if !Brand::Redis.available() {
         return;
     }
     let databases = DATABASES.to_string();
     let server = Server::new(Brand::Redis, false, &["--databases", &databases]);
     if !server.observer().ask_text(&["INFO", "server"]).contains("redis_version:7.0.") {
-        return eprintln!("skipped: the model speaks as Redis 7.0");
+        return eprintln!("skipped: the model is of Redis 7.0");
     }
     seeds::play(MODEL_SEEDS, |seed, _| compare(&server, seed));
 }

@@ -113,7 +113,10 @@ fn silent_path_keeps_no_session_waiting_for_a_pinned_connection() {
         world.pass(ms(20), false);
         world.leave_all();
         world.pass(ms(20), false);
-        assert!(world.waiting().0 == 0 && world.waiting().1 <= 2, "{seed}: somebody is dialed for");
+        assert!(
+            world.waiting().0 == 0 && world.waiting().1 <= 2,
+            "{seed}: a connection is still being made"
+        );
     }
 }
 
@@ -172,11 +175,11 @@ fn finish(world: &mut World) {
         assert_eq!(world.model.in_flight(session), 0, "session {session} still waits");
     }
     assert_eq!(world.asides(), 0, "something is still set aside");
-    assert_eq!(world.silent, 0, "somebody is still silent");
+    assert_eq!(world.silent, 0, "a server is still silent");
     assert_eq!(world.node.outage_since(), None, "there is still an outage");
     world.check_freshness();
     assert!(world.current(0).line.is_up(), "the first connection is kept");
-    assert_eq!(world.up_of(1) + world.up_of(2), 0, "one that nobody uses is closed");
+    assert_eq!(world.up_of(1) + world.up_of(2), 0, "an unused one is closed");
     for session in 0..SESSIONS {
         for kind in [Kind::Read, Kind::Write] {
             // A server that turns out to be a replica is left after its first refusal.
@@ -387,7 +390,8 @@ fn begin(accident: Accident, choices: &mut Choices, world: &mut World) {
     }
 }
 
-/// Only where nothing is outstanding, and it arrives at once: what nobody asked for cannot be told from a reply otherwise.
+/// Only where nothing is outstanding, and it arrives at once: an unrequested reply cannot be distinguished from one
+/// that is due otherwise.
 fn surplus(world: &mut World) {
     let now = world.now;
     if world.server.path_is_dead {
@@ -395,7 +399,7 @@ fn surplus(world: &mut World) {
     }
     for life in world.lives.iter().flatten() {
         if let Some(live) = life.live.as_ref().filter(|_| life.line.pipeline.is_empty())
-            && world.server.owes_nothing(live.wire)
+            && world.server.has_nothing_outstanding(live.wire)
         {
             return world.server.say(live.wire, b"+surplus\r\n", now);
         }

@@ -2,8 +2,8 @@
 
     tests/drivers/run.py [--straight] [--only NAME] [--node DIRECTORY] [--rust PROGRAM] [--older PYTHON]...
 
---straight asks the server without respgate. The policy is the default: nothing that a driver sends may be
-refused, of its questions at the beginning of a connection above all, with pool.mode = "shared" and "session".
+--straight sends to the server without respgate. The policy is the default: nothing that a driver sends may be
+refused, of its requests at the beginning of a connection above all, with pool.mode = "shared" and "session".
 Then their help with scripts, by two applications on one server, each behind a prefix and guarded.
 The last line is `N passed, N failed`.
 """
@@ -31,7 +31,7 @@ def drivers(options):
         for script in ("ioredis", "node-redis"):
             for protocol in ("2", "3"):
                 if script == "ioredis" and protocol == "3":
-                    continue  # this ioredis speaks RESP2 alone
+                    continue  # this ioredis supports RESP2 alone
                 yield f"{script}, RESP{protocol}", ["node", HERE / "node" / f"{script}.js", protocol]
     if options.rust:
         for protocol in ("2", "3"):
@@ -70,7 +70,7 @@ def run(name, command, stage, *ports):
         good, output = result.returncode == 0, result.stdout
     except subprocess.TimeoutExpired as late:
         good, output = False, (late.stdout or b"") + b"\nno end in time"
-    # redis-benchmark asks for CONFIG GET and goes on without; redis-cli.sh tries what is refused.
+    # redis-benchmark sends CONFIG GET and goes on without; redis-cli.sh tries what is refused.
     if good and not name.startswith("redis-cli") and not name.startswith("redis-benchmark"):
         good = denied(stage) == before
         output = b"a command was refused, see the log of respgate"

@@ -163,8 +163,8 @@ address = "127.0.0.1:{self.telemetry_port}"
 
     def metric(self, name):
         """The value of one of respgate's metrics, its labels included in the name."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.telemetry_port}/metrics", timeout=5) as told:
-            lines = told.read().decode().splitlines()
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.telemetry_port}/metrics", timeout=5) as response:
+            lines = response.read().decode().splitlines()
         return next(float(line.split()[-1]) for line in lines if line.startswith(name + " "))
 
     def spawn(self, name, command):

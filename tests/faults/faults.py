@@ -41,14 +41,14 @@ def stall(scene, seconds):
 
 
 def half_open(scene, seconds):
-    """No packet reaches the other side, and neither is told."""
+    """No packet reaches the other side, and neither side is notified."""
     scene.network.forward(False)
     time.sleep(seconds)
     scene.network.forward(True)
     return time.monotonic()
 
 
-def lying(mode):
+def dishonest(mode):
     def fault(scene, seconds):
         scene.servers.primary.lie(mode, scene.random.randrange(1 << 30))
         time.sleep(seconds)
@@ -67,7 +67,7 @@ def certificate(name):
 
 
 def password(scene, seconds):
-    """The server asks for a password that nobody has, and closes all connections."""
+    """The server requires a password that no client has, and closes all connections."""
     server = scene.servers.primary
     right = server.ask("CONFIG", "GET", "requirepass").split(b"\r\n")[-2].decode()
     server.ask("CONFIG", "SET", "requirepass", "another")
@@ -176,7 +176,7 @@ def hostile(scene, seconds):
 
 
 def cycles(scene, seconds):
-    """Clients come and go, politely and not, and the server closes every connection again and again."""
+    """Clients connect and disconnect, by FIN and by RST, and the server closes every connection again and again."""
     end = time.monotonic() + seconds
 
     def come_and_go(way):
@@ -226,12 +226,12 @@ FAULTS = {
     "killed, back in 1 s": (kill, 1),
     "stopped, back in 2 s": (stop, 2),
     "stalled for 3 s": (stall, 3),
-    "resets for 3 s": (lying("reset"), 3),
+    "resets for 3 s": (dishonest("reset"), 3),
     "no packets for 4 s": (half_open, 4),
-    "replies 0.3 s late, in pieces": (lying("slow"), 3),
-    "half replies": (lying("short"), 3),
-    "garbage among replies": (lying("garbage"), 3),
-    "surplus replies": (lying("surplus"), 3),
+    "replies 0.3 s late, in pieces": (dishonest("slow"), 3),
+    "half replies": (dishonest("short"), 3),
+    "garbage among replies": (dishonest("garbage"), 3),
+    "surplus replies": (dishonest("surplus"), 3),
     "certificate of another authority": (certificate("other"), 3),
     "expired certificate": (certificate("past"), 3),
     "another password": (password, 3),
@@ -248,6 +248,6 @@ FAULTS = {
 }
 # Needs programs that were started with a pretended clock.
 PRETENDED_CLOCK = {"clock jumps by hours"}
-# The server itself lies: no driver and no proxy can know which reply is the right one, and a wrong one may look like
+# The server itself is wrong: no driver and no proxy can know which reply is the right one, and a wrong one may look like
 # the acknowledgement of a write.
 DISHONEST = {"surplus replies"}

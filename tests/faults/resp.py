@@ -1,4 +1,4 @@
-"""The little of RESP that the suite itself speaks: questions past every proxy, and sessions that probe.
+"""The little of RESP that the suite itself needs: requests past every proxy, and sessions that probe.
 
 Values are read by the length that they announce; nothing is interpreted.
 """

@@ -1,6 +1,6 @@
 """Two servers behind one name, of which one is the primary; and what can happen to them.
 
-Owns: their processes, certificates and roles. Never knows: who stands before them.
+Owns: their processes, certificates and roles. Never knows: what is in front of them.
 """
 
 import pathlib

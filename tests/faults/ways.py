@@ -1,4 +1,4 @@
-"""Who is between an application and the server: nobody, respgate, HAProxy, Envoy, stunnel.
+"""What is between an application and the server: nothing, respgate, HAProxy, Envoy, stunnel.
 
 Owns: their processes and configurations, each as its manual recommends. Never knows: faults.
 """

@@ -3,8 +3,8 @@
 //! Owns: [`app`], what both parts share. Never knows: how a name is rewritten.
 use crate::support;
 mod apart;
+mod key_scan;
 mod messages;
-mod walked;
 
 use support::proxy::Proxy;
 use support::real_server::Server;
@@ -16,7 +16,7 @@ fn app(server: &Server, prefix: &str, keys: &str) -> Proxy {
     Proxy::before(server, &keys)
 }
 
-const WALKS: &str = "flushdb = true\ndbsize = true";
+const KEY_SCANS: &str = "flushdb = true\ndbsize = true";
 
 fn contains(bytes: &[u8], text: &str) -> bool {
     bytes.windows(text.len()).any(|window| window == text.as_bytes())

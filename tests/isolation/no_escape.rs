@@ -68,7 +68,7 @@ const REACHES_NO_KEY: &[&str] = &[
     "wait", "waitaof", "xgroup|help", "xinfo|help",
 ];
 
-/// A command without keys is refused, or stands in the list: a new one asks for a decision. It is the
+/// A command without keys is refused, or is in the list: a new one needs a decision. It is the
 /// same list whatever bounds the policy, but for what a database has alone.
 #[test]
 fn commands_without_keys_reach_none() {

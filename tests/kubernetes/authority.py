@@ -47,6 +47,6 @@ class Authority:
         return self.issue(subject, ExtendedKeyUsageOID.CLIENT_AUTH)
 
     def server(self, certificate):
-        """For what a Certificate of cert-manager asks."""
+        """A server certificate as a Certificate of cert-manager specifies it."""
         spec = certificate["spec"]
         return self.issue(spec["commonName"], ExtendedKeyUsageOID.SERVER_AUTH, spec["dnsNames"])

@@ -59,7 +59,7 @@ def charts(renderings):
 
 
 def shapes():
-    """A component says the same of the pods of a CronJob as of all others."""
+    """A component changes the pods of a CronJob as it changes all others."""
     for file in sorted(KUSTOMIZE.glob("components/*/cronjob.yaml")):
         cron = yaml.safe_load(file.read_text())["spec"]["jobTemplate"]["spec"]["template"]
         other = yaml.safe_load((file.parent / "pod.yaml").read_text())["spec"]["template"]

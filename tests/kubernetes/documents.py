@@ -1,4 +1,4 @@
-"""What deploy/docs says about Kubernetes and Vault exists: commands with their flags, keys, files, manifests.
+"""What deploy/docs describes of Kubernetes and Vault exists: commands with their flags, keys, files, manifests.
 
 Owns: that comparison. Never knows: a cluster.
 """
@@ -50,7 +50,7 @@ def helm_names():
 
 
 class Commands:
-    """Asks each program whether it has a verb and its flags."""
+    """Checks that each program has a verb and its flags."""
 
     def __init__(self, respgate, kubectl, helm):
         self.programs = {"respgate": respgate, "kubectl": kubectl, "helm": helm, "vault": BAO}

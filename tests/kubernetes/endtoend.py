@@ -122,7 +122,7 @@ class Place:
 
 
 def result(pod):
-    """What the application says at its end; no error is permitted."""
+    """What the application reports at its end; no error is permitted."""
     said = json.loads(pod["app"].log.read_text().splitlines()[-1])
     if said["errors"] or said["commands"] < 200:
         raise Failure(f"{said['commands']} commands, {len(said['errors'])} errors: {said['errors'][:5]}\n{pod['respgate'].text()}")

@@ -38,7 +38,7 @@ for (const resource of JSON.parse(readFileSync(0, "utf8"))) {
   }
 }
 
-// The models permit unknown fields, but look at every field that they know: `seen` says which.
+// The models permit unknown fields, but look at every field that they know: `seen` lists those.
 function watched(value, seen) {
   if (value === null || typeof value !== "object") return value;
   if (!seen.has(value)) seen.set(value, new Set());

@@ -179,7 +179,7 @@ def probes(rendering):
         for probe, path in PROBES.items():
             get = container.get(probe, {}).get("httpGet", {})
             if get.get("path") != path or ports.get(get.get("port"), get.get("port")) != 9465:
-                yield f"{where}: {probe} asks {get}"
+                yield f"{where}: {probe} requests {get}"
     for workload, _, spec in rendering.pods():
         names = [port["name"] for each in containers(spec) for port in each.get("ports", [])]
         if any(len(name) > 15 for name in names) or len(set(names)) != len(names):

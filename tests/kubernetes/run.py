@@ -49,7 +49,7 @@ def strict(renderings):
             for version in versions(rendering.name):
                 try:
                     kubernetes_validate.validate(each, version, strict=True)
-                except Exception as error:  # noqa: BLE001: whatever it raises says what is wrong
+                except Exception as error:  # noqa: BLE001: any exception names what is wrong
                     text = str(error).splitlines()[0]
                     yield f"{rendering.name}, {each['kind']} {each['metadata']['name']}, {version}: {text}"
 

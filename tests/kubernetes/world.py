@@ -66,7 +66,7 @@ def accepted(rendering, respgate):
 
 
 def files(rendering):
-    """Every path of the configuration lies in a mount of the sidecar; telemetry answers probes of the kubelet."""
+    """Every path of the configuration is in a mount of the sidecar; telemetry answers probes of the kubelet."""
     for workload, spec, container, text in configured(rendering):
         where = workload["metadata"]["name"]
         if text is None:

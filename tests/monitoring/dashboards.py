@@ -161,7 +161,7 @@ class World:
         waiter = threading.Thread(target=self.wait_for_the_server)
         waiter.start()
         self.ended.callback(waiter.join)
-        time.sleep(1.5)  # Two more scrapes, that a rate can be told.
+        time.sleep(1.5)  # Two more scrapes, which a rate needs.
         self.serve("own")
         self.moved("respgate_upstream_up")
         self.moved("respgate_upstream_queue_wait_seconds_count")
@@ -200,7 +200,7 @@ def answered(program):
         for alert in ("RespgateDangerousCommandAttempt", "RespgateNamespaceEscapeAttempts"):
             alarm = f'ALERTS{{alertname="{alert}",alertstate="firing"}}'
             if not json.loads(world.query("query", query=alarm))["data"]["result"]:
-                yield f"{alert} does not fire, although the load asks for it"
+                yield f"{alert} does not fire, although the load meets its condition"
         if count < 50:
             yield f"only {count} expressions were found"
         if filled(json.loads(world.query("query_range", query="respgate_nothing", start=begin, end=time.time(), step="0.5"))["data"]["result"]):

@@ -39,7 +39,7 @@ def runbooks():
 
 
 def snippets(text):
-    """What stands in backticks or in a block of the shell."""
+    """The text in backticks and in blocks of the shell."""
     blocks = re.findall(r"^```sh\n(.*?)^```", text, re.M | re.S)
     yield from (line for block in blocks for line in block.replace("\\\n", " ").splitlines())
     yield from re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S))

@@ -35,7 +35,7 @@ fn socket_belongs_to_its_owner_and_leaves_nothing_behind() {
 }
 
 #[test]
-fn reload_says_what_came_of_each_part() {
+fn reload_reports_the_result_of_each_part() {
     let house = AdminState::new("");
     let (code, said) = house.ask(&["reload"]);
     assert_eq!(code, 0, "{said}");
@@ -225,7 +225,7 @@ fn clients_are_listed_and_disconnected() {
     let id = json["clients"][0]["id"].as_u64().unwrap().to_string();
     let (code, said) = house.ask(&["disconnect"]);
     assert!(code == 2 && said.contains("--user"), "{said}");
-    assert_eq!(house.ask(&["disconnect", "--id", &id, "--user", "nobody"]).0, 1);
+    assert_eq!(house.ask(&["disconnect", "--id", &id, "--user", "stranger"]).0, 1);
     let (code, said) = house.ask(&["disconnect", "--name", "worker"]);
     assert!(code == 0 && said.contains("disconnected 1 client"), "{said}");
     house::await_end(&mut one);
@@ -250,7 +250,7 @@ fn log_level_changes_for_a_while() {
     assert_eq!(house.json(&["status"])["log"]["level"], "info,respgate::internals::tls=trace");
     assert_eq!(house.ask(&["log-level", "default"]).0, 0);
     assert_eq!(house.json(&["status"])["log"]["level"], "info");
-    // Over reloads it lasts until its end; then what the configuration says by now is in force.
+    // Over reloads it lasts until its end; then what the configuration has by now is in force.
     assert_eq!(house.ask(&["log-level", "trace", "--for", "2s"]).0, 0);
     let file = house.proxy.configuration_file();
     let text = std::fs::read_to_string(&file).unwrap();

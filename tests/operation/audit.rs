@@ -331,7 +331,7 @@ fn syslog_server_that_was_away_gets_what_waited() {
     wait_until("the end of the failure is logged", || proxy.log().contains("AUD-I001"));
 }
 
-/// What an operator does is written down with who did it; the last entries are shown without a file.
+/// Every verb of an operator is an entry that names the operator; the last entries are shown without a file.
 #[test]
 fn verbs_of_operators_are_entries_and_the_last_entries_are_shown() {
     let (server, directory) = (Server::mutual_tls(Brand::Redis), proxy::directory());
@@ -425,7 +425,7 @@ fn sensitive_commands_that_are_not_executed_say_so() {
     let mut proxy = proxy(&server, &audit);
     let mut client = proxy.client();
     client.ask(&["GET", "app1:k"]);
-    // respgate asks nothing of the server for a driver's question, and it is no event.
+    // respgate sends the server nothing for a driver's probe, and the probe is no event.
     let probe = client.ask_text(&["CLIENT", "MAINT_NOTIFICATIONS", "ON"]);
     assert!(probe.starts_with('-') && !probe.contains("(event"), "{probe}");
     client.ask(&["MULTI"]);

@@ -73,7 +73,7 @@ fn wrong_command_line_is_2() {
 }
 
 #[test]
-fn check_says_every_problem_and_is_1() {
+fn check_lists_every_problem_and_exits_with_1() {
     let directory = tempfile::tempdir().unwrap();
     let file = write(
         directory.path(),
@@ -105,7 +105,7 @@ fn check_says_every_problem_and_is_1() {
 }
 
 #[test]
-fn check_says_what_a_configuration_means() {
+fn check_explains_a_configuration() {
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
     let file = write(
@@ -154,7 +154,7 @@ fn check_says_what_a_configuration_means() {
 }
 
 #[test]
-fn check_says_who_may_do_what() {
+fn check_lists_what_each_user_may_do() {
     let directory = tempfile::tempdir().unwrap();
     let hash = format!("#{}", "0f".repeat(32));
     let accounts = write(directory.path(), "users.acl", "user a on >hunter2 ~a:* +get\nuser b\n");
@@ -198,7 +198,7 @@ fn check_says_who_may_do_what() {
     let unused = ":22:12: users.acl_file: without effect: no listener has auth = \"users\"";
     assert!(code == 1 && err.contains(&format!("{file}{unused}")), "{err}");
 
-    // What is wrong stands at its place, in whichever file.
+    // Every problem has its place, in whichever file.
     write(
         directory.path(),
         "respgate.toml",
@@ -227,7 +227,7 @@ fn check_says_who_may_do_what() {
 }
 
 #[test]
-fn check_says_which_scripts_run_and_how_often_commands_do() {
+fn check_lists_permitted_scripts_and_rate_limits() {
     let directory = tempfile::tempdir().unwrap();
     let text = format!(
         "[[listener]]\naddress = \"127.0.0.1:6379\"\n\
@@ -323,7 +323,7 @@ fn check_finds_settings_without_effect() {
 
 /// What a policy lets through, and that it refuses nothing, is said.
 #[test]
-fn check_says_what_a_policy_does_not_hold() {
+fn check_lists_what_a_policy_does_not_refuse() {
     let directory = tempfile::tempdir().unwrap();
     let check = |policy: &str| {
         let text = format!(

@@ -53,7 +53,7 @@ fn every_file_is_a_configuration_without_void_settings() {
     assert!(files >= 4);
 }
 
-/// It is the same in both places, so that what was tried is what is copied.
+/// The configuration is the same in both places, so that what was tried is what is copied.
 #[test]
 fn smallest_configuration_is_that_of_the_readme() {
     let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
@@ -177,7 +177,7 @@ fn each_key_without_a_default_can_be_uncommented() {
                 Some(own) if own.contains(":9466") && setting.starts_with("token_file") => own,
                 Some(_) | None => other,
             })
-            // A client's password replaces auth, as the reference says.
+            // A client's password replaces auth, as the reference states.
             .filter(|other| {
                 !(setting.contains("/client") || setting.contains("CLIENT"))
                     || *other != "auth = \"off\""

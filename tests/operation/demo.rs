@@ -89,7 +89,7 @@ fn demo_stays_up_until_its_signal() {
 }
 
 #[test]
-fn demo_that_cannot_begin_says_why_and_cleans_up() {
+fn demo_that_cannot_begin_reports_why_and_cleans_up() {
     let place = tempfile::tempdir().unwrap();
     for (arguments, expected) in [
         (["--server", "/bin/false"], "/bin/false has ended: exit status: 1"),

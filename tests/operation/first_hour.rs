@@ -118,7 +118,7 @@ fn step_that_fails_names_cause_and_fix() {
 }
 
 #[test]
-fn start_line_says_what_serves_whom() {
+fn start_line_names_listeners_and_server() {
     let server = Server::mutual_tls(Brand::Redis);
     let proxy = Proxy::with_policy(&server, "+@all -@dangerous ~app1:*", "");
     let log = proxy.log();

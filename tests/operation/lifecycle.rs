@@ -1,5 +1,5 @@
-//! From start to exit: what a process answers while its server is away, while it leaves, and what it
-//! tells those who watch it.
+//! From start to exit: what a process answers while its server is away, while it drains, and what it
+//! reports to the programs that watch it.
 //!
 //! Owns: the life of the process as seen from outside. Never knows: how it is assembled.
 use crate::support;

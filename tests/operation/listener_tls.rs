@@ -1,4 +1,4 @@
-//! TLS towards applications: who may connect, as whom, and what becomes of certificates that change.
+//! TLS towards applications: which may connect, as which user, and what becomes of certificates that change.
 //!
 //! Owns: respgate with a TLS listener in front of a plain server, and clients with certificates. Never knows: TLS
 //! towards the server.

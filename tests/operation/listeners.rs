@@ -1,4 +1,4 @@
-//! Where applications connect, who may, and what is said to those who may not.
+//! Where applications connect, which may, and the error that the others get.
 //!
 //! Owns: addresses, socket files, client authentication. Never knows: what clients do once admitted.
 use crate::support;
@@ -34,9 +34,9 @@ fn mode(path: &Path) -> u32 {
     path.metadata().unwrap().mode() & 0o7777
 }
 
-/// With a umask that takes nothing away: as long as a socket has not its mode, nobody can reach it.
+/// With a umask that takes nothing away: as long as a socket has not its mode, no other user can reach it.
 #[test]
-fn socket_is_never_open_to_more_than_its_mode_says() {
+fn socket_is_never_open_to_more_than_its_mode_permits() {
     let home = directory();
     let path = |name: &str| home.path().join(name);
     let (own, admin) = (path("own.sock"), path("admin.sock"));
@@ -62,7 +62,7 @@ fn socket_is_never_open_to_more_than_its_mode_says() {
         };
         wait_until("both are there", || {
             for entry in seen() {
-                // Gone again, it is open to nobody.
+                // A file that is gone again is open to no process.
                 let Ok(meta) = entry.symlink_metadata() else { continue };
                 let file = meta.file_type();
                 let closed = meta.mode() & 0o077 == 0;
@@ -119,7 +119,7 @@ fn listeners_serve_beside_each_other() {
     }
 }
 
-/// Whoever looks, however often, never sees the name with another mode.
+/// The name of the socket never has another mode, however often it is looked at.
 #[test]
 fn socket_appears_with_its_mode() {
     let server = Server::mutual_tls(Brand::Redis);
@@ -292,7 +292,7 @@ fn changed_password() {
         encode(&["HELLO", "3", "AUTH", "default", "wrong"]),
         encode(&["AUTH", "open sesame"]),
         encode(&["GET", "k"]),
-        // A wrong password leaves who was somebody what it was.
+        // A wrong password leaves a client the user that it was.
         encode(&["AUTH", "wrong"]),
         encode(&["GET", "k"]),
         encode(&["RESET"]),

@@ -1,5 +1,5 @@
-//! Replaced while it serves: certificates, passwords, the configuration. What is good is taken up
-//! without a lost reply, what is not is said and changes nothing.
+//! Replaced while it serves: certificates, passwords, the configuration. What is good is applied
+//! without a lost reply, what is not is reported and changes nothing.
 //!
 //! Owns: reload as seen by applications, operators and the server. Never knows: how files are read.
 use crate::support;
@@ -46,7 +46,7 @@ fn connections(server: &Server) -> Vec<String> {
     connections_after(server, &[""])
 }
 
-/// The same of those that sent one of these commands last. (Once there is one that asks for the
+/// The same of those that sent one of these commands last. (Once there is one that requests the
 /// server's commands, and goes.)
 fn connections_after(server: &Server, commands: &[&str]) -> Vec<String> {
     let list = server.observer().ask_text(&["CLIENT", "LIST"]);

@@ -88,7 +88,7 @@ fn said(directory: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Str
     String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned()
 }
 
-/// Whether the program refuses to run, and what it says.
+/// Asserts that the program refuses to run, and that its output has no secret.
 fn refused(stage: &Stage, what: &str) {
     let configuration = stage.configuration(free_port(), free_port());
     stage.write("respgate.toml", configuration);
@@ -133,7 +133,7 @@ fn damaged_password_or_user_is_not_repeated_at_check_and_start() {
     refused(&stage, "users nowhere");
 }
 
-/// It would wait for somebody who writes.
+/// Reading a pipe would wait for a writer.
 #[test]
 fn pipe_is_not_waited_for() {
     let stage = Stage::new();
@@ -168,7 +168,7 @@ fn configuration_from_a_pipe_is_read_or_given_up() {
     writer.join().unwrap();
 }
 
-/// A reload that cannot read its files goes on with those in force, and holds up nobody: no client, no end.
+/// A reload that cannot read its files goes on with those in force, and delays nothing: no client, no exit.
 #[test]
 fn reload_that_reads_a_pipe_holds_nothing_up() {
     let server = Server::mutual_tls(Brand::Redis);
@@ -188,7 +188,7 @@ fn reload_that_reads_a_pipe_holds_nothing_up() {
     assert!(begin.elapsed() < Duration::from_millis(2500), "{:?}", begin.elapsed());
 }
 
-/// Each is reported once, with what mends it, and again only when it has changed.
+/// Each file is reported once, with what repairs it, and again only when it has changed.
 #[test]
 fn secret_that_others_may_read_is_reported() {
     let stage = Stage::new();
@@ -218,7 +218,7 @@ fn secret_that_others_may_read_is_reported() {
     let proxy = Proxy::configured(home, Target::Tcp(port), telemetry, &text);
     wait_until("both are reported", || lines(&proxy.log()) == 2);
     proxy.await_log(&["FIL-W001", "chmod 0600", "tls.key"]);
-    // Another reload says nothing of the same, but of what is open now.
+    // Another reload reports nothing of the same, but what is open now.
     mode("tls.key", 0o600);
     mode("password", 0o444);
     proxy.hang_up();

@@ -157,7 +157,7 @@ impl Good {
 
 type Results = BTreeMap<String, (String, String)>;
 
-/// As `good`, seen by an administrator: what an application's user cannot ask.
+/// The checks of `good` run by an administrator: what an application's user cannot request.
 fn administrator(good: &Good) -> Results {
     write(&good.lab, "admin-password", "secret", 0o600);
     let config = good_config(good.port, free_port())
@@ -238,7 +238,7 @@ fn loose() -> Results {
     results(&lab, &["--config", "test.toml"])
 }
 
-/// As `good`, where the system gives no watch; `None` where a process may have no user namespace.
+/// The checks of `good` where the system gives no watch; `None` where a process may have no user namespace.
 fn unwatched(good: &Good) -> Option<Results> {
     let none = "echo 0 > /proc/sys/user/max_inotify_instances; exec \"$@\"";
     let unshare = |words: &[&str]| {
@@ -397,7 +397,7 @@ fn test_changes_nothing_on_the_server() {
     let good = Good::new();
     let mut administrator = good.administrator();
     assert_eq!(administrator.ask(&["SET", "app1:kept", "value"]), b"+OK\r\n");
-    // The respgate that runs asks three times about the server's Lua.
+    // The respgate that runs examines the server's Lua with three scripts.
     wait_until("respgate knows the server's Lua", || {
         administrator.ask_text(&["INFO", "commandstats"]).contains("cmdstat_eval:calls=3")
     });
@@ -501,8 +501,8 @@ fn features_profiles_and_formats_choose_what_is_said() {
 
     let (code, _, error) = said(&["--feature", "nosuch"]);
     assert_eq!(code, 2, "{error}");
-    let nobody = ["test", "--upstream", "127.0.0.1:1", "--insecure-plaintext"];
-    let (code, _, error) = respgate(&good.lab, &nobody);
+    let unreachable = ["test", "--upstream", "127.0.0.1:1", "--insecure-plaintext"];
+    let (code, _, error) = respgate(&good.lab, &unreachable);
     assert_eq!(code, 2, "{error}");
     assert!(error.contains("respgate doctor"), "{error}");
 }
@@ -542,7 +542,7 @@ fn server_behind_a_unix_socket_is_looked_at() {
             "{id}: {results:#?}"
         );
     }
-    // No port answers in plaintext, and everyone who may open the socket is served.
+    // No port answers in plaintext, and every process that may open the socket is served.
     assert_eq!(result("TLS-01"), "pass", "{results:#?}");
     assert_eq!(result("AUTH-01"), "fail", "{results:#?}");
     let (code, text, error) = respgate(&lab, &["doctor", "--json", "--config", "unix.toml"]);

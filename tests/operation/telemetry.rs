@@ -49,7 +49,7 @@ impl House {
         stream
     }
 
-    /// Everything the server says to `request` until it closes.
+    /// Everything the server answers to `request` until it closes.
     fn say(&self, request: &str) -> String {
         let mut stream = self.connect();
         stream.write_all(request.as_bytes()).unwrap();

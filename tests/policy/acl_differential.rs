@@ -1,4 +1,4 @@
-//! Random rules and random requests: a policy says what a server with the same ACL says.
+//! Random rules and random requests: a policy decides as a server with the same ACL does.
 //!
 //! Owns: the written list of what differs. Never knows: why a rule is right.
 use crate::support;
@@ -102,7 +102,7 @@ fn rules_mean_what_they_mean_to_the_server() {
             let ours = ours.as_deref().map_or("pass", reason_of);
             *verdicts.entry(ours).or_default() += 1;
             let same = match ours {
-                // The server would let it pass: its ACL does not ask, or asks later.
+                // The server would let it pass: its ACL does not check, or checks later.
                 "own" | "sort" => server == "pass",
                 "key" if UNSEEN.contains(&spec_of(words).name) => server == "pass",
                 _ => server == ours,

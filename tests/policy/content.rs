@@ -1,4 +1,4 @@
-//! Keys and values are as the policy says, and what is not is refused without being stored.
+//! Keys and values are as the policy requires; others are refused and not stored.
 //!
 //! Owns: the cases. Never knows: how the policy decides.
 use crate::support;
@@ -25,7 +25,7 @@ fn filler(length: usize) -> Vec<u8> {
     (0..length).map(|at| b'a' + u8::try_from(at % 23).unwrap()).collect()
 }
 
-/// Every name that `SCAN` tells until its cursor is 0 again.
+/// Every name that `SCAN` returns until its cursor is 0 again.
 fn scanned(client: &mut Client) -> Vec<String> {
     let (mut cursor, mut names) = ("0".to_owned(), Vec::new());
     loop {
@@ -149,7 +149,7 @@ fn long_value_is_refused_and_not_kept() {
         &[&b"SET"[..], b"k", &long][..],
         &[b"SET", b"k", &long, b"EX", b"5"],
         &[b"MSET", b"a", b"1", b"k", &long, b"b", b"2"],
-        // The first long one would pass: the second is on its way behind it.
+        // The first long one would pass: the second is in flight behind it.
         &[b"RPUSH", b"l", &fits, &long],
         &[b"SETEX", b"k", b"5", &long],
     ] {

@@ -12,7 +12,7 @@ use support::client::{Client, Target};
 use support::proxy::{Proxy, configuration, directory, listener};
 use support::real_server::{Brand, Server, free_port, wait_until};
 
-/// Former names, and those under which nobody knows the commands.
+/// Former names, and those that hide the commands.
 const RENAMED: [(&str, &str); 11] = [
     ("get", "mod.get"),
     ("mget", "mod.mget"),
@@ -161,7 +161,7 @@ fn rules_speak_of_declared_commands() {
     wait_until("it is unknown", || client.ask(&["mod.get", "a"]).starts_with(b"-ERR unknown"));
 }
 
-/// Names are put before their keys, times to live behind what they write; where nobody says which
+/// Names are put before their keys, times to live behind what they write; where no declaration names which
 /// arguments are keys, neither is possible.
 #[test]
 fn rules_know_declared_commands() {
@@ -184,7 +184,7 @@ fn rules_know_declared_commands() {
     assert!(!shown.contains("foreign"), "{shown}");
 }
 
-/// Whatever a declaration says of the other keys: nobody knows that one of them is a source only.
+/// A time to live is required whatever a declaration has for the other keys: it cannot mark one as a source only.
 #[test]
 fn every_key_that_a_declared_command_writes_has_a_time_to_live() {
     let server = renamed(Brand::Redis);
@@ -205,7 +205,7 @@ fn every_key_that_a_declared_command_writes_has_a_time_to_live() {
     }
 }
 
-/// The prefix comes off where a declaration says that a reply has keys; one of others is not shown.
+/// The prefix comes off where a declaration states that a reply has keys; one of others is not shown.
 #[test]
 fn keys_in_the_replies_of_declared_commands() {
     let server = renamed(Brand::Redis);
@@ -242,7 +242,7 @@ fn keys_in_the_replies_of_declared_commands() {
     proxy.await_log(&["REL-E001", "reply_keys"]);
 }
 
-/// Who waits on a connection of its own keeps nobody waiting.
+/// A client that waits on a pinned connection delays no other client.
 #[test]
 fn pinned_command() {
     let server = renamed(Brand::Redis);
@@ -261,7 +261,7 @@ fn pinned_command() {
     }
 }
 
-/// Through a relay that lets the server tell the names under which its commands can be run.
+/// Through a relay that lets the server list the names under which its commands can be run.
 fn learning(server: &Server, relay: &Relay, acl: &str, sections: &str) -> Proxy {
     let (target, telemetry) = (Target::Tcp(free_port()), free_port());
     let text = configuration(server, &listener(&target, ""), acl, telemetry);
@@ -292,7 +292,7 @@ fn learned_commands(brand: Brand) {
         refused(&mut client, "mod.zunion 2 app1:a foreign", NOKEY);
         refused(&mut client, "mod.zunion 3 app1:a foreign", "-ERR syntax error");
         refused(&mut client, "mod.any", "-NOPERM respgate: the key positions of 'mod.any'");
-        // Keys that depend on options, or cannot be told; waiting, watching, scripts.
+        // Keys that depend on options, or are unknown; waiting, watching, scripts.
         for line in [
             "mod.set app1:foreign x",
             "mod.sort app1:foreign BY foreign*",
@@ -315,7 +315,7 @@ fn learned_commands(brand: Brand) {
     refused(&mut client, "mod.set a b", "-ERR unknown command");
 }
 
-/// A transaction with a command of the table that this server does not have runs nothing, and says why.
+/// A transaction with a command of the table that this server does not have runs nothing, and reports why.
 #[test]
 fn transaction_with_a_command_that_the_server_lacks_runs_nothing() {
     let server = Server::new(Brand::Redis, false, &["--rename-command", "GETDEL", ""]);
@@ -342,7 +342,7 @@ fn commands_learned_from_valkey() {
     learned_commands(Brand::Valkey);
 }
 
-/// What is declared stands before what is learned; a reload forgets nothing; without the setting
+/// What is declared precedes what is learned; a reload forgets nothing; without the setting
 /// nothing is learned.
 #[test]
 fn declared_before_learned_and_off_again() {
@@ -426,7 +426,7 @@ fn servers_as_they_are_agree_with_the_table() {
             continue;
         }
         let server = Server::plain(brand);
-        // The relay tells when the question has been answered.
+        // The relay reports when the request has been answered.
         let relay = Relay::new(server.port);
         relay.exchange(&[("getdel", "mod.getdel")]);
         let proxy = learning(&server, &relay, ACL, "");
@@ -439,7 +439,7 @@ fn servers_as_they_are_agree_with_the_table() {
 
 /// Nothing depends on the answer.
 #[test]
-fn server_that_does_not_tell() {
+fn server_without_the_command_command() {
     let server = Server::new(Brand::Redis, false, &["--rename-command", "COMMAND", ""]);
     let proxy = Proxy::before(&server, LEARN);
     proxy.await_log(&["CMD-I002", "unknown command"]);
@@ -448,7 +448,7 @@ fn server_that_does_not_tell() {
 
 /// Every mistake with its place, by `check` and by `run`.
 #[test]
-fn mistakes_are_told_with_their_place() {
+fn mistakes_are_reported_with_their_place() {
     let directory = directory();
     let file = directory.path().join("respgate.toml");
     let text = "[[listener]]\naddress = \"127.0.0.1:0\"\n[upstream]\naddress = \"localhost:1\"\n\
@@ -505,7 +505,7 @@ fn explained() {
     }
 }
 
-/// A reply larger than any holds nobody up.
+/// A reply larger than any delays no client.
 #[test]
 fn answer_without_end() {
     let server = renamed(Brand::Redis);

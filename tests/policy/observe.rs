@@ -10,7 +10,7 @@ use support::client::Target;
 use support::proxy::{Proxy, configuration, directory, listener};
 use support::real_server::{Brand, Server, free_port};
 
-/// What a program of the operator's says: its exit code and standard output.
+/// Runs respgate as an operator does: its exit code and standard output.
 fn respgate(arguments: &[&str]) -> (i32, String) {
     let Output { status, stdout, stderr } =
         Command::new(env!("CARGO_BIN_EXE_respgate")).args(arguments).output().unwrap();
@@ -360,7 +360,7 @@ fn server_takes_the_rules_of_several_policies() {
     }
 }
 
-/// What the server's user has otherwise is told; after the printed command nothing is.
+/// Differences of the server's user are reported; after the printed command there is none.
 #[test]
 fn rules_of_the_servers_user_are_compared() {
     let server = Server::mutual_tls(Brand::Redis);
@@ -378,7 +378,7 @@ fn rules_of_the_servers_user_are_compared() {
     assert!(said.contains("names the server has besides: ~* &*"), "{said}");
     assert!(!said.contains("the server refuses"), "{said}");
 
-    // Another user, who may not ask; what an operator may see is compared.
+    // Another user, which may not read its rules; what an operator may see is compared.
     let mut operator = server.observer();
     let (_, rules) = respgate(&["acl", "--config", file]);
     let mut words: Vec<&str> = rules.split_whitespace().collect();

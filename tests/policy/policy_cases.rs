@@ -48,7 +48,7 @@ fn verdicts() {
 }
 
 #[test]
-fn server_says_the_same() {
+fn server_decides_the_same() {
     if !Brand::Redis.available() {
         return;
     }

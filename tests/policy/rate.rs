@@ -189,7 +189,7 @@ fn commands_beyond_the_concurrency_are_refused() {
         server.observer().ask(&["RPUSH", "app:l", "x"]);
         assert!(client.reply().starts_with(b"*2"));
         assert_eq!(passing(&mut other, &["INCR", "app:n"], 5, "concurrency"), 5);
-        // Who leaves makes room.
+        // A client that disconnects makes room.
         client.send(&["BLPOP", "app:l", "0"]);
         server.await_blocked(1);
         drop(client);
@@ -209,7 +209,7 @@ fn commands_beyond_the_concurrency_wait_for_room() {
     third.send(&["INCR", "app:n"]);
     assert!(is_quiet(&mut other) && is_quiet(&mut third));
     assert_eq!(proxy.client().ask(&["GET", "app:n"]), b"$-1\r\n");
-    // One who waits and leaves is not waited for.
+    // A client that disconnects while it waits is not waited for.
     drop(third);
     server.observer().ask(&["RPUSH", "app:l", "x"]);
     assert!(client.reply().starts_with(b"*2"));
@@ -319,7 +319,7 @@ fn limit_per_client_holds_over_connections() {
     assert!((0..=3).contains(&passed), "{passed} of 3 that the two had left");
 }
 
-/// A command that is at work at the server counts although its client has left, on whatever connection
+/// A command that is at work at the server counts although its client is gone, on whatever connection
 /// it travels; the server is held meanwhile, so that nothing is answered.
 #[test]
 fn slot_of_a_client_that_left_is_taken_while_its_command_runs() {
@@ -351,9 +351,9 @@ fn slot_of_a_client_that_left_is_taken_while_its_command_runs() {
         let in_flight = || proxy.metric("respgate_commands_in_flight");
         server.hold();
         client.send_raw(&sent);
-        wait_until("it is on its way", || in_flight() > 0.5);
+        wait_until("it is in flight", || in_flight() > 0.5);
         client.reset();
-        wait_until("its client has left", || in_flight() < 0.5);
+        wait_until("its client is gone", || in_flight() < 0.5);
         if per == "client" {
             other = proxy.client();
         }
@@ -364,7 +364,7 @@ fn slot_of_a_client_that_left_is_taken_while_its_command_runs() {
     }
 }
 
-/// As many run at once as are permitted, with commands of transactions among them.
+/// The commands that run at once are as many as are permitted, those of transactions among them.
 #[test]
 fn transaction_takes_the_slots_of_its_commands() {
     let server = Server::mutual_tls(Brand::Redis);
@@ -392,15 +392,15 @@ fn transaction_takes_the_slots_of_its_commands() {
     }
 }
 
-/// As a configuration has it.
+/// The hash of a password, as a configuration has it.
 fn hash(password: &str) -> String {
     let digits: String =
         Sha256::digest(password).iter().map(|byte| format!("{byte:02x}")).collect();
     format!("#{digits}")
 }
 
-/// Wrong passwords are answered at a rate that no new connection escapes; right ones, and whoever is
-/// logged in, wait for nothing.
+/// Wrong passwords are answered at a rate that no new connection escapes; right ones, and clients that
+/// are logged in, wait for nothing.
 #[test]
 fn wrong_logins_are_slowed_down_logged_and_counted_once() {
     let server = Server::plain(Brand::Redis);
@@ -427,7 +427,7 @@ fn wrong_logins_are_slowed_down_logged_and_counted_once() {
     }
     let forms: [&[&str]; 5] = [
         &["AUTH", "app", "secret-2"],
-        &["AUTH", "nobody-3", "secret-3"],
+        &["AUTH", "stranger-3", "secret-3"],
         &["AUTH", "secret-4"],
         &["HELLO", "3", "AUTH", "app", "secret-5"],
         &["HELLO", "2", "SETNAME", "x", "AUTH", "app", "secret-6"],
@@ -446,7 +446,7 @@ fn wrong_logins_are_slowed_down_logged_and_counted_once() {
     assert_eq!(proxy.client().ask(&["AUTH", "app", "right"]), b"+OK\r\n");
     assert_eq!(inside.ask(&["PING"]), b"+PONG\r\n");
     assert!(begin.elapsed() < Duration::from_millis(500), "{:?}", begin.elapsed());
-    // One who leaves has tried all the same.
+    // The attempt of a client that disconnects counts all the same.
     drop(waiting.pop());
     for client in &mut waiting {
         assert!(client.reply().starts_with(b"-WRONGPASS"));
@@ -471,7 +471,7 @@ fn wrong_logins_are_slowed_down_logged_and_counted_once() {
     assert_eq!(lines.len(), 2, "{lines:?}");
     assert!(lines[0].contains("app") && lines[1].contains("unknown user"), "{lines:?}");
     for text in [&log, &events()] {
-        assert!(!text.contains("secret-") && !text.contains("nobody-3"), "{text}");
+        assert!(!text.contains("secret-") && !text.contains("stranger-3"), "{text}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! Who a client is decides what it may do: listeners, users, uids, ACL files.
+//! A client's identity decides what it may do: listeners, users, uids, ACL files.
 //!
 //! Owns: roles as seen by applications and operators. Never knows: how a policy decides.
 use crate::support;
@@ -18,7 +18,7 @@ const OK: &[u8] = b"+OK\r\n";
 const WRONGPASS: &[u8] = b"-WRONGPASS invalid username-password pair or user is disabled.\r\n";
 const NOAUTH: &[u8] = b"-NOAUTH Authentication required.\r\n";
 
-/// As a configuration and an ACL file have it.
+/// The hash of a password, as a configuration and an ACL file have it.
 fn hash(password: &str) -> String {
     let digits: String =
         Sha256::digest(password).iter().map(|byte| format!("{byte:02x}")).collect();
@@ -58,7 +58,7 @@ fn is_noperm(reply: &[u8]) -> bool {
     reply.starts_with(b"-NOPERM")
 }
 
-fn who(client: &mut Client) -> String {
+fn user_of(client: &mut Client) -> String {
     let reply = client.ask_text(&["ACL", "WHOAMI"]);
     reply.split("\r\n").last().unwrap().to_owned()
 }
@@ -97,7 +97,7 @@ fn listener_has_a_policy() {
     // Whatever it calls itself, it is the listener's client.
     assert_eq!(reader.ask(&["AUTH", "admin", "x"]), OK);
     assert!(is_noperm(&reader.ask(&["SET", "k", "w"])));
-    assert_eq!(who(&mut reader), "default");
+    assert_eq!(user_of(&mut reader), "default");
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn user_decides_at_once() {
         let reply = client.reply();
         assert!(reply.starts_with(expected), "{words:?}: {}", reply.escape_ascii());
     }
-    // HELLO waits for a connection that nobody had before, and all behind it for HELLO.
+    // HELLO waits for a connection that no session had before, and all behind it for HELLO.
     let hello = |user, password| encode(&["HELLO", "3", "AUTH", user, password]);
     let mut all = hello("app2", "sesame-2");
     all.extend(encode(&set("one:k")));
@@ -139,7 +139,7 @@ fn user_decides_at_once() {
     assert!(client.reply().starts_with(b"%7\r\n"));
     assert_eq!(client.reply(), OK);
     assert_eq!(client.ask(&["HELLO", "2", "AUTH", "app2", "no"]), WRONGPASS);
-    assert_eq!(who(&mut client), "app1");
+    assert_eq!(user_of(&mut client), "app1");
     assert!(client.ask_text(&["CLIENT", "INFO"]).contains(" user=app1 "));
 }
 
@@ -180,7 +180,7 @@ fn prefix_is_that_of_the_user() {
     assert!(client.ask(&two).starts_with(stays));
     assert!(client.ask(&["HELLO", "3", "AUTH", "app2", "sesame-2"]).starts_with(stays));
     assert_eq!(client.ask(&["AUTH", "app1", "sesame-1b"]), OK, "still the same");
-    assert_eq!(who(&mut client), "app1");
+    assert_eq!(user_of(&mut client), "app1");
     let mut other = stage.client();
     assert_eq!(other.ask(&two), OK);
     assert_eq!(other.ask(&["PUBLISH", "ch", "to two"]), b":0\r\n");
@@ -221,18 +221,18 @@ fn peer_needs_no_password() {
     let mut local = stage.local();
     assert_eq!(local.ask(&["SET", "two:k", "v"]), OK);
     assert!(is_noperm(&local.ask(&["SET", "one:k", "v"])));
-    assert_eq!(who(&mut local), "app2");
+    assert_eq!(user_of(&mut local), "app2");
     assert_eq!(local.ask(&["AUTH", "app1", "sesame-1"]), OK);
     assert_eq!(local.ask(&["SET", "one:k", "v"]), OK);
     assert_eq!(local.ask(&["RESET"]), b"+RESET\r\n");
-    assert_eq!(who(&mut local), "app2");
+    assert_eq!(user_of(&mut local), "app2");
     assert_eq!(local.ask(&["SET", "two:k", "v"]), OK);
-    // Nobody knows who is at the other end of TCP.
+    // The uid at the other end of TCP is unknown.
     assert_eq!(stage.client().ask(&["GET", "two:k"]), NOAUTH);
 }
 
 #[test]
-fn uid_of_somebody_else() {
+fn uid_of_another_user() {
     let uid = std::fs::metadata("/proc/self").unwrap().uid() + 1;
     let users =
         two_users().replace("policy = \"two\"\n", &format!("policy = \"two\"\nuids = [{uid}]\n"));

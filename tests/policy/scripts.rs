@@ -18,7 +18,7 @@ fn sha(text: &str) -> String {
     Sha1::of(text.as_bytes()).to_string()
 }
 
-/// As a restart or another application does.
+/// Deletes the server's scripts, as a restart or another application does.
 fn flush_scripts(server: &Server) {
     assert_eq!(server.observer().ask(&["SCRIPT", "FLUSH"]), b"+OK\r\n");
 }
@@ -138,10 +138,10 @@ fn files_are_on_the_list_and_read_again() {
         client.ask(&["EVAL", "return 10", "0"]) == b":10\r\n"
     });
     assert!(client.ask(&["EVAL", "return 1", "0"]).starts_with(b"-NOPERM"));
-    // A directory that is gone changes nothing, and is told of.
+    // A directory that is gone changes nothing, and is reported.
     std::fs::rename(directory.path(), directory.path().with_extension("away")).unwrap();
     proxy.hang_up();
-    wait_until("it is told", || proxy.log().contains("policy.scripts"));
+    wait_until("it is reported", || proxy.log().contains("policy.scripts"));
     assert_eq!(client.ask(&["EVAL", "return 2", "0"]), b":2\r\n");
     std::fs::rename(directory.path().with_extension("away"), directory.path()).unwrap();
 }
@@ -187,13 +187,13 @@ fn script_that_the_server_has_lost_is_sent_again() {
 }
 
 #[test]
-fn script_that_nobody_has_seen_is_the_servers_to_miss() {
+fn unknown_script_is_answered_with_the_servers_noscript() {
     let server = Server::mutual_tls(Brand::Redis);
     let proxy = Proxy::before(&server, "");
     let mut client = proxy.client();
     assert_eq!(client.ask(&["EVALSHA", &sha("return 5"), "0"]), NOSCRIPT);
     assert_eq!(client.ask(&["EVALSHA", "x", "0"]), NOSCRIPT);
-    // Who flushes through respgate wants it gone.
+    // A client that flushes through respgate wants it deleted.
     assert_eq!(client.ask(&["EVAL", "return 5", "0"]), b":5\r\n");
     assert_eq!(client.ask(&["SCRIPT", "FLUSH"]), b"+OK\r\n");
     assert_eq!(client.ask(&["EVALSHA", &sha("return 5"), "0"]), NOSCRIPT);
@@ -290,7 +290,7 @@ fn restart_of_the_server_goes_unnoticed() {
     }
 }
 
-/// Inside MULTI nothing is sent again: the error stands in the array.
+/// Inside MULTI nothing is sent again: the error is in the array.
 #[test]
 fn in_a_transaction_the_error_stands() {
     let server = Server::mutual_tls(Brand::Redis);

@@ -1,9 +1,9 @@
-//! Every key lives as long as the policy says: each way to write one is tried on real servers.
+//! Every key lives as long as the policy requires: each way to write one is tried on real servers.
 //!
 //! Owns: the ways, and what a server is asked afterwards. Never knows: how the policy decides.
 use crate::support;
+mod commands;
 mod rules;
-mod walk;
 
 use support::client::Client;
 use support::real_server::Server;
@@ -26,7 +26,7 @@ const OFFENDERS: &str = "
     end
     return table.concat(found, ' ')";
 
-/// Asks the server itself.
+/// The keys that live too long, counted by a script on the server itself.
 fn offenders(observer: &mut Client) -> String {
     let max = (MAX * 1000).to_string();
     let reply = observer.ask_text(&["EVAL", OFFENDERS, "0", &max]);

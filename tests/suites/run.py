@@ -5,7 +5,7 @@
 A test that passes directly must pass through respgate (plaintext to it, mutual TLS from it, a policy that
 allows everything), or be in a list beside this file with its reason: NAME.txt for pool.mode = "shared",
 NAME-session.txt for "session", where there is no list when all pass. What passes once in three tries passes:
-the suites wait for fixed times. The last line is `N passed, N failed`, and the end's status says the same.
+the suites wait for fixed times. The last line is `N passed, N failed`, and the exit status is 0 when none failed.
 
 The source is fetched into the cache of tests/setup.sh (pip, git), or is a checkout that --source names; the
 suite runs in a network of its own, so that its fixed ports are free. Needs redis-server, git, npm, cargo.
@@ -81,8 +81,8 @@ class Suite:
 
     def surroundings(self, through, directory):
         """For server.py."""
-        told = {"SUITE_CERTIFICATES": str(directory / "certificates"), "SUITE_SERVERS": str(directory / "servers")}
-        return told | ({"SUITE_THROUGH": self.upstream} if through else {})
+        environment = {"SUITE_CERTIFICATES": str(directory / "certificates"), "SUITE_SERVERS": str(directory / "servers")}
+        return environment | ({"SUITE_THROUGH": self.upstream} if through else {})
 
 
 class RedisPy(Suite):
@@ -149,9 +149,9 @@ class Mocha(Suite):
                          cwd=source, env=os.environ | environment)
             if not report.exists():
                 raise RuntimeError(output[-3000:])
-            told = json.loads(report.read_text())
+            outcome = json.loads(report.read_text())
             # What every test begins or ends with: when that fails, mocha plays none of the rest.
-            hooks = [test for test in told["failures"] if re.match('"(before|after) (each|all)" hook', test["title"])]
+            hooks = [test for test in outcome["failures"] if re.match('"(before|after) (each|all)" hook', test["title"])]
             if not hooks:
                 break
             for hook in hooks:
@@ -159,8 +159,8 @@ class Mocha(Suite):
         else:
             raise RuntimeError("it was not played to its end")
         results, seen = {}, collections.Counter()
-        skipped = {(test["fullTitle"], test["file"]) for test in told["pending"]}
-        for test in told["tests"]:
+        skipped = {(test["fullTitle"], test["file"]) for test in outcome["pending"]}
+        for test in outcome["tests"]:
             if (test["fullTitle"], test["file"]) in skipped:
                 continue
             name = " ".join(test["fullTitle"].split())
@@ -235,11 +235,11 @@ class RedisRs(Suite):
     def prepare(self, source):
         environment = {"CARGO_PROFILE_TEST_DEBUG": "0", "CARGO_PROFILE_DEV_DEBUG": "0",
                        "CARGO_TARGET_DIR": str(CACHE / "redis-rs-target")}
-        told = subprocess.run(
+        messages = subprocess.run(
             ["cargo", "test", "--locked", "--quiet", "-p", "redis", "--no-default-features", "--features",
              self.FEATURES, "--tests", "--no-run", "--message-format=json"], cwd=source, check=True,
             env=os.environ | environment, stdout=subprocess.PIPE).stdout
-        built = [json.loads(line) for line in told.splitlines()]
+        built = [json.loads(line) for line in messages.splitlines()]
         self.programs = {item["target"]["name"]: item["executable"] for item in built
                          if item.get("executable") and item["profile"]["test"]}
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Stands for redis-server, and for docker, where a driver's suite starts servers itself.
+"""A substitute for redis-server, and for docker, where a driver's suite starts servers itself.
 
-As redis-server it takes the arguments of that and starts one, with respgate before it on the port that was
-asked for when SUITE_THROUGH is set: what its [upstream] has besides. As docker it knows `run -e PORT=N IMAGE ARGUMENTS...` and `rm -f ID`.
+As redis-server it takes its arguments and starts one, with respgate before it on the port that was
+requested when SUITE_THROUGH is set: what its [upstream] has besides. As docker it knows `run -e PORT=N IMAGE ARGUMENTS...` and `rm -f ID`.
 Everything ends with this process, however that ends. tests/suites/run.py uses it.
 """
 

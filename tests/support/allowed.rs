@@ -39,7 +39,7 @@ pub const ALLOWED: &[Allowed] = &[
         Keep::ClientFields,
         "ids, ports, ages, buffers are the connection's own",
     ),
-    allowed("CLIENT LIST", Keep::Kind, "who is connected differs on both sides"),
+    allowed("CLIENT LIST", Keep::Kind, "the connected clients differ on both sides"),
     allowed("CLIENT GETREDIR", Keep::Kind, "may be an id"),
     allowed("INFO", Keep::InfoNames, "figures of two processes"),
     allowed("TIME", Keep::Kind, "a clock"),
@@ -174,7 +174,7 @@ fn info_names(reply: &[u8]) -> Vec<u8> {
     [&reply[..1], names.collect::<Vec<_>>().join("\n").as_bytes()].concat()
 }
 
-/// What stands after the header of a bulk or verbatim string.
+/// The bytes after the header of a bulk or verbatim string.
 fn body(reply: &[u8]) -> &[u8] {
     let head = reply.windows(2).position(|pair| pair == b"\r\n").map_or(0, |at| at + 2);
     &reply[head..]

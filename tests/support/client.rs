@@ -40,7 +40,7 @@ pub struct Client {
     received: Vec<u8>,
     taken: usize,
     writer: Option<JoinHandle<()>>,
-    /// It ends by a reset.
+    /// Whether the connection ends by a reset.
     resets: bool,
 }
 
@@ -100,7 +100,7 @@ impl Stream {
 impl Client {
     /// # Errors
     ///
-    /// When nobody listens.
+    /// When no process listens.
     pub fn connect(target: &Target) -> std::io::Result<Self> {
         let stream = match target {
             Target::Tcp(port) => {
@@ -143,7 +143,7 @@ impl Client {
         self.reply()
     }
 
-    /// As [`Client::ask`], as text without its last line break.
+    /// The reply to a request, as text without its last line break.
     pub fn ask_text(&mut self, words: &[&str]) -> String {
         String::from_utf8_lossy(&self.ask(words)).trim_end().to_owned()
     }
@@ -210,7 +210,7 @@ impl Client {
         bytes
     }
 
-    /// Says that nothing more will be sent, and goes on reading.
+    /// Shuts down the sending half, and goes on reading.
     pub fn finish(&self) {
         self.stream.shutdown(Shutdown::Write);
     }

@@ -1,4 +1,4 @@
-//! A server that speaks RESP and misbehaves on order.
+//! A RESP server that misbehaves on order.
 //!
 //! Owns: [`FakeServer`], [`Order`]. Never knows: respgate, what a test asserts.
 
@@ -24,7 +24,7 @@ pub enum Order {
     /// Say this before, or behind, the proper answer.
     Before(Vec<u8>),
     Behind(Vec<u8>),
-    /// Answer properly once the test lets the gate of this name go; until then nobody behind is answered.
+    /// Answer properly once the test lets the gate of this name go; until then no request behind is answered.
     Gate(&'static str),
     /// Answer properly after this time.
     Late(Duration),
@@ -60,7 +60,7 @@ struct Stage {
     streams: Vec<Option<TcpStream>>,
     /// Connections that the other side has reset.
     resets: BTreeSet<usize>,
-    /// Connections before this one lead to a server that says it is a replica.
+    /// Connections before this one lead to a server that reports that it is a replica.
     demoted: usize,
 }
 
@@ -105,7 +105,7 @@ struct Service {
 
 impl FakeServer {
     pub fn start() -> Self {
-        // While it is down nobody gets its port by chance, not even respgate that dials it.
+        // While it is down no program gets its port by chance, not even respgate that dials it.
         let port = free_port();
         let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
         let stage = Arc::new(Mutex::new(Stage { listening: true, ..Stage::default() }));
@@ -124,7 +124,7 @@ impl FakeServer {
         self.stage().orders.push((line.to_owned(), order, times));
     }
 
-    /// Requests that begin with `line` get no other answer than the next order for them says.
+    /// Requests that begin with `line` get no other answer than that of the next order for them.
     pub fn withdraw(&self, line: &str) {
         self.stage().orders.retain(|(about, ..)| about != line);
     }
@@ -145,7 +145,7 @@ impl FakeServer {
         self.stage().cut = bytes;
     }
 
-    /// Accepts connections and never says a word on them.
+    /// Accepts connections and sends nothing on them.
     pub fn be_mute(&self, mute: bool) {
         self.stage().mute = mute;
     }
@@ -177,7 +177,7 @@ impl FakeServer {
         }
     }
 
-    /// Says something on a connection that nobody asked for.
+    /// Sends unrequested bytes on a connection.
     pub fn say(&self, connection: usize, bytes: &[u8]) {
         let stage = self.stage();
         stage.streams[connection].as_ref().unwrap().write_all_of(bytes);
@@ -323,7 +323,7 @@ impl Service {
         cut.is_none_or(|cut| self.received + self.input.len() < cut)
     }
 
-    /// Says what is due. `false`: the connection ends here.
+    /// Sends what is due. `false`: the connection ends here.
     fn answer(&mut self) -> bool {
         while let Some(answer) = self.answers.front() {
             let stage = self.stage.lock().unwrap();

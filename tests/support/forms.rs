@@ -8,7 +8,7 @@
 use respgate::internals::command::{KeyKind, KeySpec, Lookup, Spec, lookup};
 use respgate::internals::resp::RequestBuf;
 
-/// A request whose every key and channel lies within a prefix.
+/// A request whose every key and channel begins with a prefix.
 #[derive(Clone, Debug)]
 pub struct Form {
     pub spec: &'static Spec,
@@ -75,7 +75,7 @@ const TEMPLATES: &[&str] = &[
 ];
 
 /// Every form of a command, with names that begin with `prefix`. None when the command has neither
-/// keys nor channels, or only such as a template must tell.
+/// keys nor channels, or only such as a template must give.
 pub fn forms(spec: &'static Spec, prefix: &str) -> Vec<Form> {
     let written: Vec<Form> = TEMPLATES
         .iter()

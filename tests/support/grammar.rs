@@ -215,7 +215,7 @@ fn introduce(speaker: &mut Speaker, random: &mut Choices) -> Action {
     commands(&[say(&text)])
 }
 
-/// Commands whose replies are dropped, and one whose reply tells that they ran.
+/// Commands whose replies are dropped, and one whose reply shows that they ran.
 fn silence(speaker: &mut Speaker, random: &mut Choices) -> Action {
     if speaker.in_transaction || speaker.subscribed {
         return commands(&[data(random)]);
@@ -228,7 +228,7 @@ fn silence(speaker: &mut Speaker, random: &mut Choices) -> Action {
     } else {
         list.push(say("CLIENT REPLY SKIP"));
         list.push(data(random));
-        list.push(say("PING heard"));
+        list.push(say("PING done"));
     }
     let mut action = commands(&list);
     action.replies = 1;
@@ -280,7 +280,7 @@ fn any_key(random: &mut Choices) -> String {
     key(random, family)
 }
 
-/// A command on data: `@f` stands for a key of the family `f` (sometimes of another), `#` for a
+/// A command on data: `@f` means a key of the family `f` (sometimes of another), `#` for a
 /// small number.
 fn data(random: &mut Choices) -> Vec<String> {
     let template = *random.pick(DATA);

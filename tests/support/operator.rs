@@ -42,7 +42,7 @@ impl Proxy {
     /// Waits until the log has a line with all of these words, and returns it.
     pub fn await_log(&self, words: &[&str]) -> String {
         let mut found = None;
-        wait_until(&format!("the log says {words:?}"), || {
+        wait_until(&format!("the log has {words:?}"), || {
             let log = self.log();
             found = log
                 .lines()

@@ -17,7 +17,7 @@ pub struct Pair {
     version: String,
 }
 
-/// How respgate stands before its server.
+/// How respgate is connected to its client and its server.
 #[derive(Clone, Copy, Debug)]
 pub enum Shape {
     /// TCP, shared connections.

@@ -1,6 +1,6 @@
 //! A certificate authority, a server and a client, as PEM files in one directory.
 //!
-//! Owns: [`Pki`]. Never knows: who uses the files.
+//! Owns: [`Pki`]. Never knows: which programs use the files.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use rcgen::{
     KeyUsagePurpose, date_time_ymd,
 };
 
-/// An authority and what it signed; the client's set lies behind a `..data` link, as Kubernetes
+/// An authority and what it signed; the client's set is behind a `..data` link, as Kubernetes
 /// mounts secrets.
 #[derive(Debug)]
 pub struct Pki {

@@ -3,7 +3,7 @@
 //!
 //! Owns: [`NOT_PLAYED`], [`PLAYED_AS`], [`SCENARIOS`], [`NOT_SAID`]. Never knows: where replies come from.
 
-/// Commands that reach keys of others, so that with a prefix nobody may say them.
+/// Commands that reach keys of others, so that with a prefix no client may send them.
 pub const NOT_PLAYED: &[(&str, &str)] = &[
     ("RANDOMKEY", "refused: shows any key"),
     ("SWAPDB", "refused: exchanges the keys of all"),
@@ -33,9 +33,9 @@ pub const NOT_SAID: &[(&str, &str)] = &[
     ("MONITOR, MIGRATE, CLUSTER GETKEYSINSLOT and the like", "refused: they reach keys of others"),
     ("DBSIZE, FLUSHDB within MULTI", "refused: they are many requests"),
     ("DBSIZE while the server's table shrinks", "a key may be counted twice, as SCAN has it"),
-    ("PSUBSCRIBE *", "hears the application's channels, not the server's own about keys"),
+    ("PSUBSCRIBE *", "receives the application's channels, not the server's own about keys"),
     ("PSUBSCRIBE __key*, __*, __redis__:*", "refused: where the prefix goes is not clear"),
-    ("PUBLISH __keyspace@0__:k", "nobody but the server tells about keys"),
+    ("PUBLISH __keyspace@0__:k", "the server alone publishes events about keys"),
     ("PUBSUB CHANNELS", "lists the application's channels, not the server's own about keys"),
     ("PUBSUB NUMPAT, INFO keyspace", "count for the whole server"),
     ("CLIENT TRACKING ON BCAST twice", "the second is an overlap: the prefix with itself"),

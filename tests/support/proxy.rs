@@ -31,7 +31,7 @@ impl Proxy {
         Self::start(server, None, OPEN_POLICY, sections)
     }
 
-    /// As [`Proxy::before`], on a Unix socket.
+    /// Starts respgate before a server, on a Unix socket.
     pub fn on_unix_socket(server: &Server, sections: &str) -> Self {
         Self::start(server, Some("respgate.sock"), OPEN_POLICY, sections)
     }
@@ -40,7 +40,7 @@ impl Proxy {
         Self::start(server, None, acl, sections)
     }
 
-    /// As [`Proxy::before`], in a process that may open at most so many files.
+    /// Starts respgate before a server, in a process that may open at most so many files.
     pub fn with_open_files(server: &Server, files: u32, sections: &str) -> Self {
         let (directory, target) = (directory(), Target::Tcp(free_port()));
         let telemetry_port = free_port();
@@ -55,8 +55,8 @@ impl Proxy {
         proxy
     }
 
-    /// As [`Proxy::before`], where names have these addresses (`/etc/hosts`). `None`: this system lets the test have
-    /// no view of its own of the files.
+    /// Starts respgate before a server, where names have these addresses (`/etc/hosts`). `None`: this system lets
+    /// the test have no view of its own of the files.
     pub fn with_hosts(server: &Server, hosts: &str, sections: &str) -> Option<Self> {
         let may = |flag: &&str| {
             let tried = Command::new("unshare").args([flag, "true"]).stderr(Stdio::null()).status();
@@ -97,7 +97,7 @@ impl Proxy {
         proxy
     }
 
-    /// As [`Proxy::configured`], while the server cannot be reached: ready means that the telemetry
+    /// Starts a configured respgate while the server cannot be reached: ready means that the telemetry
     /// server is.
     pub fn serving(
         directory: tempfile::TempDir,
@@ -115,7 +115,7 @@ impl Proxy {
         proxy
     }
 
-    /// As [`Proxy::configured`], by a command that runs respgate.
+    /// Starts a configured respgate, by a command that runs it.
     pub fn run_by(
         command: Command,
         directory: tempfile::TempDir,
@@ -129,7 +129,7 @@ impl Proxy {
         proxy
     }
 
-    /// As [`Proxy::configured`], without a wait.
+    /// Starts a configured respgate without waiting for it.
     pub fn starting(
         directory: tempfile::TempDir,
         target: Target,
@@ -210,12 +210,12 @@ impl Proxy {
         std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
     }
 
-    /// Asks for a reload.
+    /// Requests a reload by SIGHUP.
     pub fn hang_up(&self) {
         signal("HUP", self.pid());
     }
 
-    /// Asks the process to leave and waits until it has.
+    /// Ends the process by SIGTERM and waits until it has exited.
     pub fn terminate(&mut self) -> ExitStatus {
         signal("TERM", self.pid());
         self.child.wait().unwrap()

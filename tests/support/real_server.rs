@@ -39,7 +39,7 @@ impl Brand {
         std::env::split_paths(&path).map(|entry| entry.join(&file)).find(|path| path.is_file())
     }
 
-    /// As [`Brand::program`], and says on standard error what is skipped without it.
+    /// Whether the program is installed; if not, standard error shows what is skipped.
     pub fn available(self) -> bool {
         let found = self.program().is_some();
         if !found {
@@ -49,7 +49,7 @@ impl Brand {
     }
 }
 
-/// Says what this machine cannot try, also where the test harness keeps what a test prints.
+/// Reports what this machine cannot try, also where the test harness captures what a test prints.
 pub fn note_skipped(what: &str) {
     let _ = writeln!(std::io::stderr(), "skipped: {what}");
 }
@@ -187,7 +187,7 @@ impl Drop for Server {
     }
 }
 
-/// A port that nobody listens on, below those that the system gives to whoever connects: nobody
+/// A port on which no process listens, below those that the system gives to clients: no program
 /// gets it by chance before the test's process has bound it.
 pub fn free_port() -> u16 {
     static COUNT: AtomicU16 = AtomicU16::new(0);
@@ -206,11 +206,11 @@ pub fn signal(name: &str, pid: u32) {
     assert!(status.unwrap().success(), "kill -{name} {pid}");
 }
 
-/// Asks until the answer is yes.
+/// Waits until the condition is true.
 ///
 /// # Panics
 ///
-/// When it stays no for [`PATIENCE`].
+/// When it stays false for [`PATIENCE`].
 pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = now() + PATIENCE;
     while !is_so() {

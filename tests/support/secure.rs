@@ -1,6 +1,6 @@
 //! A client over TLS, which may show a certificate.
 //!
-//! Owns: [`Secure`]. Never knows: who signed what.
+//! Owns: [`Secure`]. Never knows: which authority signed a certificate.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

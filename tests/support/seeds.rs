@@ -1,4 +1,4 @@
-//! Which seeds a simulation plays: those of the test, more or other ones, or one again with its events.
+//! The seeds that a simulation plays: those of the test, more or other ones, or one again with its events.
 //!
 //! Owns: `RESPGATE_SEEDS` and `RESPGATE_SEED`. Never knows: what is simulated.
 

@@ -2,7 +2,7 @@
 
     tests/tcl/run.py SUITE [--mode MODE] [--straight] [--short | --only UNIT]...
 
-SUITE is the directory tests/tcl/fetch.sh prints. --straight asks the server without respgate. Each mode has
+SUITE is the directory tests/tcl/fetch.sh prints. --straight sends to the server without respgate. Each mode has
 a list of its own of what is not played, beside excluded-server.txt:
 
     shared   pool.mode = "shared", every command allowed       excluded.txt
@@ -110,7 +110,7 @@ def excluded(mode):
 
 
 def for_a_tenant(suite, directory, functions):
-    """A copy of the suite whose client leaves the administration of the server to its administrator."""
+    """A copy of the suite in which the administrator, not the client, administers the server."""
     copy = pathlib.Path(directory) / "suite"
     copy.mkdir()
     shutil.copytree(suite / "tests", copy / "tests", symlinks=True)

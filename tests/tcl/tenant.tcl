@@ -9,7 +9,7 @@ namespace eval ::tenant {
         debug {reload loadaof set-active-expire sleep jmap change-repl-id quicklist-packed-threshold
                set-disable-deny-scripts replybuffer pause-cron object digest-value listpack}
         script {flush kill} function {flush kill stats}}
-    # Without a prefix nothing tells a tenant's keys from others, and they are removed with these.
+    # Without a prefix a tenant's keys cannot be distinguished from others, and they are removed with these.
     if {$::env(TENANT_PREFIX) eq {}} {dict set administration flushall *; dict set administration flushdb *}
     # Of these, the ones whose argument 1 is a key.
     variable keyed {object digest-value listpack}

@@ -2,7 +2,7 @@
 
 
 class Skipped(Exception):
-    """This machine cannot do the check; the text says why."""
+    """This machine cannot do the check; the text gives the reason."""
 
 
 class Stages:

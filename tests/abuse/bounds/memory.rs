@@ -61,7 +61,7 @@ fn memory_budget_ends_the_largest_that_moves_least() {
     let server = Server::mutual_tls(Brand::Redis);
     let proxy = Proxy::before(&server, "[limits]\nmemory_budget = \"8MiB\"");
     server.observer().ask(&["SETRANGE", "k", "59999", "x"]);
-    let mut polite: Vec<Client> = (0..8).map(|_| proxy.client()).collect();
+    let mut readers: Vec<Client> = (0..8).map(|_| proxy.client()).collect();
     let gets = encode(&["GET", "k"]);
     let mut hogs: Vec<Client> = (0..6).map(|_| proxy.client()).collect();
     for hog in &mut hogs {
@@ -70,13 +70,13 @@ fn memory_budget_ends_the_largest_that_moves_least() {
     // While the budget is exceeded again and again, clients that read their replies are served.
     let value = bulk(&[vec![0; 59_999], vec![b'x']].concat());
     for _ in 0..20 {
-        for client in &mut polite {
+        for client in &mut readers {
             client.send_raw(&gets);
             assert!(client.bytes(value.len(), PATIENCE) == value);
         }
     }
     assert!(proxy.metric("respgate_buffer_bytes") <= 9e6);
-    for client in &mut polite {
+    for client in &mut readers {
         client.send_raw(&gets);
         assert!(client.bytes(value.len(), PATIENCE) == value);
     }

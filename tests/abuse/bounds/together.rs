@@ -23,7 +23,7 @@ fn deep_pipeline_through_a_narrow_window() {
     }
 }
 
-/// All that clients leave unfinished or unread stays within the budget; a client that needs little
+/// All unfinished requests and unread replies stay within the budget; a client that needs little
 /// is served all the while.
 #[test]
 fn all_buffers_together_stay_within_the_budget() {

@@ -1,4 +1,4 @@
-// Bottleneck with its counters in Redis: as many jobs pass as it says, whatever another application does under the
+// Bottleneck with its counters in Redis: as many jobs pass as its limit permits, whatever another application does under the
 // same name.
 const Bottleneck = require('bottleneck');
 const { error, first, last, note, port, produce } = require('./ledger');

@@ -1,4 +1,4 @@
-// What an application says of itself: files in APP_DIRECTORY, one line each.
+// What an application reports: files in APP_DIRECTORY, one line for each piece of work or error.
 const fs = require('node:fs');
 const path = require('node:path');
 

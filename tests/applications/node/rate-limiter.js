@@ -1,4 +1,4 @@
-// rate-limiter-flexible with ioredis and node-redis: a limit lets as much pass as it says, whatever another
+// rate-limiter-flexible with ioredis and node-redis: a limit lets as much pass as it permits, whatever another
 // application does under the same names.
 const Redis = require('ioredis');
 const { createClient } = require('redis');

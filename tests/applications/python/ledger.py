@@ -1,4 +1,4 @@
-"""What an application tells of itself: files in APP_DIRECTORY, one line each."""
+"""What an application reports: files in APP_DIRECTORY, one line for each piece of work or error."""
 
 import os
 import time
@@ -27,7 +27,7 @@ def stopping():
 
 
 def produce(add, pause):
-    """Adds a number every `pause` seconds until told to stop or at the last; stays until it is ended."""
+    """Adds a number every `pause` seconds until a signal stops it or the numbers end; stays until it is ended."""
     number = FIRST
     while True:
         if not stopping() and number < LAST:

@@ -1,6 +1,6 @@
-//! CLIENT TRACKING with REDIRECT: one client's keys are told to another one's connection.
+//! CLIENT TRACKING with REDIRECT: invalidations of one client's keys go to another one's connection.
 //!
-//! Owns: the cases. Never knows: who is on the list of clients.
+//! Owns: the cases. Never knows: which clients are listed.
 
 use super::*;
 
@@ -36,7 +36,7 @@ fn invalidations_arrive_at_the_other_client() {
 }
 
 #[test]
-fn client_is_told_when_the_other_one_is_gone() {
+fn client_is_notified_when_the_target_of_its_redirect_is_gone() {
     for brand in brands() {
         let server = Server::plain(brand);
         let proxy = Proxy::before(&server, "");
@@ -68,7 +68,7 @@ fn client_is_told_when_the_other_one_is_gone() {
 }
 
 #[test]
-fn redirect_to_nobody_is_refused_in_the_servers_words() {
+fn redirect_to_no_client_is_refused_in_the_servers_words() {
     for brand in brands() {
         let server = Server::plain(brand);
         let proxy = Proxy::before(&server, "");
@@ -93,9 +93,9 @@ fn redirect_to_nobody_is_refused_in_the_servers_words() {
     }
 }
 
-/// A client that speaks RESP3 need not be subscribed; it gets a connection of its own for this.
+/// A client of RESP3 receives invalidations without a subscription, on a pinned connection.
 #[test]
-fn client_without_subscription_can_be_told_too() {
+fn client_without_subscription_can_receive_invalidations() {
     for brand in brands() {
         let server = Server::plain(brand);
         let proxy = Proxy::before(&server, "");
@@ -111,7 +111,7 @@ fn client_without_subscription_can_be_told_too() {
     }
 }
 
-/// It needs no connection of its own for its next request, which is not answered with the error that there is none.
+/// The other client's next request needs no pinned connection, and is not answered with the error that none is free.
 #[test]
 fn request_of_the_other_client_that_waits_for_a_reply_is_answered() {
     for brand in brands() {
@@ -234,7 +234,7 @@ fn transaction_may_change_the_connection() {
     }
 }
 
-/// HELLO says which connection it is.
+/// The reply to HELLO without the id of the connection.
 fn without_id(reply: &[u8]) -> String {
     let text = String::from_utf8_lossy(reply).into_owned();
     let Some((head, tail)) = text.split_once("$2\r\nid\r\n:") else { return text };

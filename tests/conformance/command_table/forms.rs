@@ -6,7 +6,7 @@ use respgate::internals::command::Spec;
 
 use crate::command_table::server::Args;
 
-/// Requests whose keys are easily got wrong. `''` stands for an empty argument.
+/// Requests whose keys are easily got wrong. `''` means an empty argument.
 pub(crate) const TRICKY: &[&str] = &[
     "SORT l BY STORE STORE k",
     "SORT l STORE a STORE b",
@@ -63,7 +63,7 @@ pub(crate) const TRICKY: &[&str] = &[
 ];
 
 /// Commands whose options name keys or hide them: how a request begins, the options that may
-/// follow in any number and order, and how it ends. `K` stands for a name, often one that looks
+/// follow in any number and order, and how it ends. `K` means a name, often one that looks
 /// like an option; `N` for one that does not (the server's own answer takes the value of `STORE`
 /// for the next option).
 pub(crate) const OPTIONS: &[(&str, &[&str], &[&str])] = &[

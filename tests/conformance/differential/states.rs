@@ -82,11 +82,11 @@ const COMMANDS: &[&str] = &[
     "HELLO 3 AUTH default x",
     "HELLO 2 AUTH default x SETNAME me",
     "HELLO 3 SETNAME me AUTH default x",
-    "HELLO 3 AUTH nobody x",
+    "HELLO 3 AUTH stranger x",
     "HELLO 3 AUTH default",
     "AUTH x",
     "AUTH default x",
-    "AUTH nobody x",
+    "AUTH stranger x",
     "AUTH a b c",
     "ACL WHOAMI",
     "ASKING",
@@ -189,7 +189,7 @@ const FENCE: &str = "the end";
 
 const INVALIDATION: &str = ">2\\r\\n$10\\r\\ninvalidate\\r\\n*1\\r\\n$1\\r\\nk\\r\\n";
 
-/// As many as tell enough.
+/// A run ends once it has found this many.
 const DIFFERENCES_MAX: usize = 60;
 
 /// One side of the comparison.
@@ -197,7 +197,7 @@ struct Side<'a> {
     pair: &'a Pair,
     is_through: bool,
     observer: Client,
-    /// Blocked, and one that hears invalidations.
+    /// A blocked client, and one that receives invalidations.
     other: Client,
     _hearer: Client,
     numbers: BTreeMap<&'static str, String>,
@@ -243,8 +243,8 @@ impl<'a> Side<'a> {
         server.await_blocked(1);
     }
 
-    /// What a client reads that says all this, and what the blocked one reads meanwhile. `expected` is
-    /// waited for; without it, the server's word that there is nothing more.
+    /// What a client that sends all this reads, and what the blocked one reads meanwhile. `expected` is
+    /// waited for; without it, the server's report that no client is left.
     fn play(
         &mut self,
         protocol: &str,
@@ -379,7 +379,7 @@ impl<'a> Side<'a> {
                 .find(|(_, number)| name == "redir" && *number == value)
                 .map_or(value, |(mark, _)| mark);
             if (name, value) == ("multi", "0") {
-                // Valkey says so of a client that had a transaction before, too.
+                // Valkey also reports -1 for a client that had a transaction before.
                 kept.push("multi=-1".to_owned());
                 continue;
             }
@@ -429,9 +429,10 @@ fn compare(brand: Brand, shape: Shape) {
                         // When these are sent, and in which order, the server itself does not say.
                         // Nor does respgate, of an answer of its own beside them.
                         let own = matches!(*command, "EXEC" | "DISCARD");
-                        let hears = command.contains("BCAST") || own;
+                        let receives = command.contains("BCAST") || own;
                         let leaves = *command == "UNSUBSCRIBE";
-                        let stream = if hears { stream.replace(INVALIDATION, "") } else { stream };
+                        let stream =
+                            if receives { stream.replace(INVALIDATION, "") } else { stream };
                         if leaves { stream.replace("$1\\r\\nd", "$1\\r\\nc") } else { stream }
                     };
                     let expected = straight.play(protocol, &requests, whole, None);
@@ -451,10 +452,10 @@ fn compare(brand: Brand, shape: Shape) {
                     );
                     differences += 1;
                     if differences < DIFFERENCES_MAX {
-                        // The other way to send it tells no more.
+                        // The other way to send it shows no more.
                         break;
                     }
-                    panic!("more streams differ than tell anything ({})", pair.version());
+                    panic!("too many streams differ to go on ({})", pair.version());
                 }
             }
         }

@@ -36,7 +36,7 @@ const KINDS: &[Kind] = &[
 ];
 
 impl Input {
-    /// A stranger says a password first, the right one or another, or none.
+    /// A stranger sends a password first, the right one or another, or none.
     pub fn new(seed: u64, stranger: bool, random: &mut Choices) -> Self {
         let key = name(seed);
         let weights: Vec<usize> = KINDS.iter().map(|kind| kind.1).collect();

@@ -1,4 +1,4 @@
-//! Stands before a server and writes down what it is sent.
+//! A listener in front of a server that records the bytes sent to it.
 //!
 //! Owns: [`Tap`]. Never knows: what the bytes mean.
 

@@ -16,17 +16,17 @@ use respgate::internals::upstream::PinnedLine;
 use super::model::Words;
 use super::reference::Reference;
 
-/// The number of what a session asks for itself.
+/// The number of a request that a session sends for itself.
 pub const OWN: usize = usize::MAX;
 
-/// A request on its way to the server.
+/// A request in flight to the server.
 #[derive(Debug)]
 pub struct Flying {
     pub ticket: Ticket,
     /// Its number among the client's requests, or [`OWN`].
     pub number: usize,
     pub route: Route,
-    /// The client hears nothing of it: its own reply is the proxy's.
+    /// The client does not receive the reply: its own one is the proxy's.
     pub hidden: bool,
     pub name: String,
 }
@@ -66,12 +66,12 @@ pub struct Client {
     pub unsent: BytesMut,
     pub flying: VecDeque<Flying>,
     pub lease: Option<Lease>,
-    /// It said QUIT.
+    /// The client has sent QUIT.
     pub disconnecting: bool,
     pub closed: bool,
     /// The server cannot be reached: the connection is closed in the place of this request.
     pub cut: Option<usize>,
-    /// It was leaving before that.
+    /// Whether the client had disconnected before that.
     pub disconnected: bool,
     /// The last of its requests that the server executed.
     pub last_executed: Option<usize>,
@@ -112,11 +112,11 @@ impl Client {
 
     /// The request that was said is dealt with.
     pub fn pop(&mut self) -> Words {
-        assert!(std::mem::replace(&mut self.said, false), "a request that nobody said");
+        assert!(std::mem::replace(&mut self.said, false), "a request that was not sent");
         self.pending.pop_front().unwrap()
     }
 
-    /// It says nothing more.
+    /// The client sends nothing more.
     pub fn disconnect(&mut self) {
         self.pending.clear();
         self.unsent.clear();
@@ -169,7 +169,7 @@ impl Client {
         }
         self.read();
         check_invariants(&self.conversation);
-        assert_eq!(self.session().in_flight(), self.flying.len(), "requests on their way");
+        assert_eq!(self.session().in_flight(), self.flying.len(), "requests in flight");
         if let Some(first) = self.flying.front() {
             assert!(
                 self.flying.iter().all(|f| f.route == first.route),

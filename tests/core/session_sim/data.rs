@@ -163,7 +163,7 @@ impl Model {
         self.touch(database, key);
     }
 
-    /// Gives elements to those who wait for them.
+    /// Gives elements to the connections that wait for them.
     fn serve_blocked(&mut self) {
         for at in 0..self.connections.len() {
             let Some((database, keys)) = self.connections[at].blocked.clone() else { continue };
@@ -195,21 +195,21 @@ impl Model {
         self.unblock(at, &reply);
     }
 
-    /// Somebody else writes a key.
+    /// Another client writes a key.
     pub fn set_from_outside(&mut self, database: u32, key: &[u8], value: &[u8]) {
         self.data.insert((database, key.to_vec()), Value::Text(value.to_vec()));
         self.touch(database, key);
         self.invalidate();
     }
 
-    /// Somebody else appends to a list.
+    /// Another client appends to a list.
     pub fn push_from_outside(&mut self, database: u32, key: &[u8], element: &[u8]) {
         self.append(database, key, &[element.to_vec()]);
         self.serve_blocked();
         self.invalidate();
     }
 
-    /// Somebody else publishes.
+    /// Another client publishes.
     pub fn publish(&mut self, channel: &[u8], payload: &[u8], shard: bool) {
         for connection in &mut self.connections {
             let direct = if shard { &connection.shards } else { &connection.channels };
@@ -252,12 +252,12 @@ impl Model {
             "punsubscribe" => &mut connection.patterns,
             _ => &mut connection.shards,
         };
-        let leaving: Vec<Vec<u8>> =
+        let removed: Vec<Vec<u8>> =
             if names.is_empty() { set.iter().cloned().collect() } else { names.to_vec() };
-        if leaving.is_empty() {
+        if removed.is_empty() {
             return self.acknowledge(at, name, None);
         }
-        for channel in &leaving {
+        for channel in &removed {
             let connection = &mut self.connections[at];
             match name {
                 "unsubscribe" => connection.channels.remove(channel),

@@ -40,7 +40,7 @@ const REQUESTS: usize = 16;
 pub struct Grammar {
     actions: [usize; ACTIONS],
     requests: [usize; REQUESTS],
-    /// Connections die, and the server says no.
+    /// Connections are lost, and the server refuses requests.
     faults: bool,
     forbids: usize,
     /// Percent of what is said in conversations, and of what is delivered in small pieces.
@@ -208,7 +208,7 @@ impl Grammar {
         }
     }
 
-    /// Somebody else writes, pushes, publishes, or time passes.
+    /// Another client writes, pushes or publishes, or time passes.
     fn outside(&mut self, world: &mut World, choices: &mut Choices, client: usize) {
         self.tag += 1;
         let value = self.tag.to_string().into_bytes();
@@ -242,7 +242,7 @@ fn words(words: &[&str]) -> Words {
     words.iter().map(|word| word.as_bytes().to_vec()).collect()
 }
 
-/// One run; `report` hears of each step before it is taken.
+/// One run; `report` is called with each step before it is taken.
 pub fn run(
     choices: &mut Choices,
     steps: usize,

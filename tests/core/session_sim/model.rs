@@ -1,4 +1,4 @@
-//! A Redis of forty commands: its data, its connections and every byte it says.
+//! A Redis of forty commands: its data, its connections and every byte it sends.
 //!
 //! Owns: [`Model`]: the order of checks and the commands that keep state. Never knows: respgate. It is
 //! the server behind the sessions, and once more, asked by one connection alone, the reference.
@@ -57,7 +57,7 @@ pub struct Connection {
     pub shards: BTreeSet<Vec<u8>>,
     pub tracking: bool,
     tracked: BTreeSet<Vec<u8>>,
-    /// Written to by others, and not told yet.
+    /// Keys written by others, and not yet invalidated.
     stale: Vec<Vec<u8>>,
     /// The lists it waits for, in this database.
     pub blocked: Option<(u32, Vec<Vec<u8>>)>,
@@ -96,7 +96,7 @@ impl Connection {
         !(self.channels.is_empty() && self.patterns.is_empty() && self.shards.is_empty())
     }
 
-    /// Whether nobody can tell it from a new one of the same database and protocol.
+    /// Whether it is equal to a new one of the same database and protocol.
     pub fn is_clean(&self) -> bool {
         self.transaction.is_none()
             && self.watched.is_empty()
@@ -106,7 +106,7 @@ impl Connection {
             && self.blocked.is_none()
     }
 
-    /// What the same transaction has written to before is still told of behind EXEC's reply.
+    /// Keys that the same transaction has written before are still invalidated behind EXEC's reply.
     pub fn stop_tracking(&mut self) {
         self.tracking = false;
         self.tracked.clear();
@@ -128,7 +128,7 @@ impl Connection {
     }
 }
 
-/// The data and whoever is connected.
+/// The data and the connections.
 #[derive(Debug, Default)]
 pub struct Model {
     pub(super) data: BTreeMap<(u32, Vec<u8>), Value>,
@@ -405,14 +405,14 @@ impl Model {
         }
     }
 
-    /// A key was read; who tracks will hear of the next write (tracking knows no databases).
+    /// A key was read; a tracking connection receives the next write's invalidation (tracking knows no databases).
     pub(super) fn note_read(&mut self, at: usize, key: &[u8]) {
         if self.connections[at].tracking {
             self.connections[at].tracked.insert(key.to_vec());
         }
     }
 
-    /// Tells of the writes of a command after its reply.
+    /// Sends the invalidations of a command's writes after its reply.
     pub(super) fn invalidate(&mut self) {
         for connection in &mut self.connections {
             for key in std::mem::take(&mut connection.stale) {
@@ -427,7 +427,7 @@ impl Model {
     }
 }
 
-/// As in Redis: negative means at least so many. `None`: no such command.
+/// The arity in Redis: negative means at least so many. `None`: no such command.
 fn arity(name: &str) -> Option<isize> {
     Some(match name {
         "get" | "incr" | "echo" | "select" | "llen" => 2,

@@ -38,7 +38,7 @@ impl World {
         self.clients[at].reference.outside(|model| happen(model, name.as_bytes()));
     }
 
-    /// What a client said, of what the server has heard.
+    /// The commands as the client sent them, from those that the server received.
     pub fn said(&self, commands: &[Words]) -> Vec<Words> {
         let prefix = self.shape.prefix.as_bytes();
         let word = |word: &Vec<u8>| word.strip_prefix(prefix).unwrap_or(word).to_vec();
@@ -107,7 +107,7 @@ impl World {
         let forbidden = forbid && !in_block && sent.last && may_be_forbidden(&sent.words, alone);
         if forbidden && sent.words[0] == b"UNWATCH" && !sent.hidden {
             // What it watched stays watched, and no later EXEC on that connection is any more what
-            // it should be: this client says nothing more, and the connection must go.
+            // it should be: this client sends nothing more, and the connection must go.
             client.disconnect();
             client.conversation.end(ClientDisconnect::Client);
         }
@@ -141,11 +141,11 @@ impl World {
         let (mut reader, mut pieces) = (0, Vec::new());
         while !bytes.is_empty() {
             let shared = &mut self.shared[at];
-            let advance = shared.scanner.advance(&bytes).expect("the server speaks RESP");
+            let advance = shared.scanner.advance(&bytes).expect("the server sends RESP");
             let piece = bytes.split_to(advance.used);
             let (kind, announced) = (shared.scanner.kind(), shared.scanner.announced());
             assert_ne!(kind, b'>', "a push on a shared connection");
-            let entry = shared.line.front_mut().expect("somebody asked for it");
+            let entry = shared.line.front_mut().expect("the reply has a request");
             if entry.skip > 0 {
                 entry.skip -= u32::from(advance.done);
                 continue;
@@ -222,7 +222,7 @@ impl World {
         });
     }
 
-    /// The server says something on a pinned connection that nobody asked for.
+    /// The server sends an unrequested reply on a pinned connection.
     pub fn surplus(&mut self, at: usize) {
         let client = &mut self.clients[at];
         let Some(lease) = &client.lease else { return };
@@ -270,7 +270,7 @@ impl World {
         client.check();
         self.drive(at, false, go);
         let client = &mut self.clients[at];
-        assert!(client.lease.is_none(), "a reply that nobody asked for was taken for something");
+        assert!(client.lease.is_none(), "an unrequested reply was taken for another");
         let early = self.drive(at, false, |talk, around| talk.poll_end(true, around));
         let said = self.clients[at].take_output();
         assert!(early.is_none() || said.is_empty(), "what was answered before is dropped");
@@ -323,7 +323,7 @@ impl World {
                 client.read();
             }
             if !client.flies(entry.ticket) {
-                assert!(client.cut.is_some(), "nobody waits for a reply");
+                assert!(client.cut.is_some(), "no client waits for a reply");
                 continue;
             }
             client.conversation.handle_loss(entry.ticket, loss).expect("it waits");
@@ -355,7 +355,7 @@ impl World {
                 continue;
             }
             if !client.flies(entry.ticket) {
-                assert!(client.cut.is_some(), "nobody waits for a reply");
+                assert!(client.cut.is_some(), "no client waits for a reply");
                 continue;
             }
             entry.abandoned = true;

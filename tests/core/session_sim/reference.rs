@@ -1,4 +1,4 @@
-//! What one client would hear from a Redis of its own, and whether that is what it heard.
+//! What one client would receive from a Redis of its own, and whether it received that.
 //!
 //! Owns: [`Reference`]: the expected replies, one by one. Never knows: sessions, connections between.
 
@@ -12,7 +12,7 @@ use super::model::{Mode, Model, Queued, Words};
 /// What has become of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// It was sent and the server has not executed it.
+    /// A request that was sent and that the server has not executed.
     Open,
     /// The server has executed it, or the proxy answers it.
     Executed,
@@ -20,7 +20,7 @@ pub enum Fate {
     Forbidden,
     /// The proxy would not send it, with this line.
     Refused(String),
-    /// It was sent, or half sent, and the client was told this instead of the reply.
+    /// A request that was sent, or half sent, and answered with this line instead of the reply.
     Lost(String),
 }
 
@@ -54,9 +54,9 @@ pub struct Reference {
     silent: BTreeSet<usize>,
     /// The latest EXEC, and how the client was called and answered before it, where that changes.
     executed: Option<(usize, Before)>,
-    /// Messages may be lost from here on: the client said RESET while some were on their way.
+    /// Messages may be lost from here on: the client sent RESET while some were in flight.
     pub forgetful: bool,
-    /// Nobody could tell its replies apart any more.
+    /// The replies could not be distinguished from messages any more.
     is_confused: bool,
     received: Vec<u8>,
 }
@@ -177,7 +177,7 @@ impl Reference {
     fn collect(&mut self, number: usize) {
         let bytes = self.model.connections[0].output.split();
         let (whole, rest) = frames(&bytes);
-        // CLIENT REPLY OFF within a transaction: its array has less than it says.
+        // CLIENT REPLY OFF within a transaction: its array has fewer elements than announced.
         self.is_confused |= !rest.is_empty();
         for frame in whole {
             if is_message(frame) {
@@ -202,7 +202,7 @@ impl Reference {
         self.advance();
     }
 
-    /// The client is told `line` instead of the reply to `number`.
+    /// The client receives `line` instead of the reply to `number`.
     pub fn lose(&mut self, number: usize, line: &str) {
         if number >= self.next {
             return self.note(number, Fate::Lost(line.to_owned()));
@@ -228,7 +228,7 @@ impl Reference {
         self.replace(number, reply);
     }
 
-    /// Commands whose replies nobody waits for any more are executed after all.
+    /// Commands whose replies are no longer awaited are executed after all.
     pub fn aside(&mut self, commands: &[Words], key: PoolKey) -> Vec<u8> {
         let at = self.model.connect(0, key.protocol, key.database);
         for words in commands {

@@ -149,7 +149,7 @@ impl Host for Surroundings<'_> {
     fn frame(&mut self, bytes: &[u8]) -> Option<FramePiece> {
         self.write();
         let lease = self.lease.as_mut().expect("a connection is pinned");
-        Some(lease.line.frame(bytes).expect("the server speaks RESP"))
+        Some(lease.line.frame(bytes).expect("the server sends RESP"))
     }
 
     fn match_reply(

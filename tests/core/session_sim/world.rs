@@ -44,14 +44,14 @@ pub struct Sent {
 pub struct Shape {
     pub clients: usize,
     pub dedicated: bool,
-    /// Dedicated, and what a client says of its connection goes to the server, transactions too.
+    /// Dedicated, and what a client sets on its connection goes to the server, transactions too.
     pub transparent: bool,
     pub on_outage: OnOutage,
     pub max_in_flight: usize,
     pub large_bytes: u64,
-    /// What stands before every name at the server, and no client sees; it may be nothing.
+    /// The prefix of every name at the server, which no client sees; it may be empty.
     pub prefix: &'static str,
-    /// Says on standard error what happens.
+    /// Reports on standard error what happens.
     pub loud: bool,
 }
 
@@ -86,7 +86,7 @@ impl World {
             "" => Policy::open(),
             prefix => before(prefix),
         };
-        // Nobody asks for it here.
+        // The permission is never requested here.
         let mut multi_permission = MultiPermission::default();
         multi_permission.note(true);
         Self {
@@ -154,7 +154,7 @@ impl World {
         done
     }
 
-    /// Says up to `count` pieces of requests, then gives back what is not needed: one turn of a client's
+    /// Sends up to `count` pieces of requests, then gives back what is not needed: one turn of a client's
     /// task.
     pub fn turn(&mut self, at: usize, count: usize, piece: usize, refuse: bool) {
         // What the replies have made of the pinned connection comes before the next request.
@@ -245,7 +245,7 @@ impl World {
                 client.reference.ask(&words, Fate::Executed);
                 client.disconnect();
             }
-            // What the session asks for itself; the client's request comes again after the reply.
+            // A request of the session's own; the client's request comes again after the reply.
             Judged::Ask { route, ticket, skip } => {
                 assert_eq!((route, skip), (Route::Pinned, 0), "MULTI is not to be asked for");
                 let (number, hidden, name) = (OWN, true, String::new());
@@ -286,7 +286,7 @@ impl World {
         let lease = self.clients[at].lease.as_mut().expect("a lease is at hand");
         lease.partial.extend_from_slice(bytes);
         for words in split(&mut lease.partial) {
-            let sending = lease.sending.front_mut().expect("a request of somebody's");
+            let sending = lease.sending.front_mut().expect("a request in the line");
             sending.commands -= 1;
             let (number, hidden, last) = (sending.number, sending.hidden, sending.commands == 0);
             if last {
@@ -356,7 +356,7 @@ impl World {
         };
         let client = &mut self.clients[at];
         if self.shape.transparent {
-            // The client is told the number of its connection: here it is that of its reference.
+            // The client receives the number of its connection: here it is that of its reference.
             self.model.connections[connection].id = client.reference.model.connections[0].id;
         }
         client.lease = Some(Lease {
@@ -410,10 +410,10 @@ impl World {
         );
         assert!(
             connection.output.is_empty() && lease.line.is_quiet(),
-            "given back with replies on their way"
+            "given back with replies in flight"
         );
         let sent = self.inboxes[lease.connection].is_empty();
-        assert!(sent && lease.partial.is_empty(), "given back with requests on their way");
+        assert!(sent && lease.partial.is_empty(), "given back with requests in flight");
         self.idle.push((lease.key, lease.connection));
     }
 
@@ -452,7 +452,7 @@ impl World {
         }
     }
 
-    /// Nobody keeps a connection without need.
+    /// No client keeps a connection without need.
     pub fn check_leases(&self) {
         if self.shape.dedicated || self.shape.large_bytes < 1 << 16 {
             return;
@@ -527,7 +527,7 @@ fn queued_here() -> Policy {
     compile(&Rules { acl, ttl, ..Rules::default() }).expect("the rules are right")
 }
 
-/// What a client hears when its request gets no reply.
+/// What a client receives when its request gets no reply.
 pub fn line_of(loss: Loss) -> String {
     match loss {
         Loss::Unavailable(why) => {

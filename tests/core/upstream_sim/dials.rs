@@ -76,7 +76,7 @@ impl Dials {
         self.counts_from = self.begun + 1;
     }
 
-    /// Nobody waits for the attempt any more.
+    /// The attempt is not awaited any more.
     pub fn cancelled(&mut self, number: u64, now: Instant) {
         if self.alone == Some(number) {
             (self.alone, self.failed) = (None, Some((now, true)));

@@ -1,4 +1,4 @@
-//! What sessions have asked and what they have heard; what must be true of it.
+//! The requests of sessions and the replies they have received; what must be true of them.
 //!
 //! Owns: [`Model`]. Never knows: connections.
 
@@ -58,7 +58,7 @@ pub struct Model {
 }
 
 impl Model {
-    /// A session asks; the ticket.
+    /// A session sends a request; the ticket.
     pub fn ask(&mut self, session: usize, kind: Kind, at: Instant) -> u64 {
         let asked = Asked { kind, at, said: Vec::new(), end: None };
         self.sessions[session].push(asked);
@@ -93,7 +93,7 @@ impl Model {
             *unread += bytes.len();
         }
         let asked = self.of(session, ticket);
-        assert!(asked.end.is_none(), "{session}:{ticket} hears more after its end: {asked:?}");
+        assert!(asked.end.is_none(), "{session}:{ticket} receives more after its end: {asked:?}");
         asked.said.extend_from_slice(bytes);
         if !done {
             return;
@@ -103,7 +103,7 @@ impl Model {
         let refused = error && !asked.said.starts_with(b"-ERR ");
         assert!(
             refused || asked.said.ends_with(own.as_bytes()),
-            "{session}:{ticket} hears another's reply: {:?}",
+            "{session}:{ticket} receives another's reply: {:?}",
             String::from_utf8_lossy(&asked.said)
         );
         asked.end = Some((now, if error { End::Error } else { End::Answered }));
@@ -137,7 +137,7 @@ impl Model {
         }
     }
 
-    /// Holds what the server has executed against what the sessions have heard.
+    /// Compares what the server has executed with what the sessions have received.
     pub fn check_executions(&self, executed: &[Executed]) {
         for (session, asked) in self.sessions.iter().enumerate() {
             let mut places = vec![Vec::new(); asked.len()];

@@ -1,5 +1,5 @@
-//! What sessions ask on pinned connections in make-believe time, and a server that refuses, answers in halves, is
-//! silent, closes, says what nobody has asked for.
+//! Requests of sessions on pinned connections in simulated time, and a server that refuses, answers in halves, is
+//! silent, closes, sends unrequested replies.
 //!
 //! Owns: [`World`], and what must be true in it. Never knows: how a connection is had.
 
@@ -13,7 +13,7 @@ use super::server::{Arrival, Server};
 use crate::support::choices::Choices;
 
 const TICK: Duration = Duration::from_millis(5);
-/// More than a session asks at once.
+/// More requests than a session has in flight.
 const ASKED_MAX: usize = 6;
 
 /// A request that is not answered.
@@ -45,11 +45,11 @@ pub struct World {
     sessions: Vec<Session>,
     choices: Choices,
     acknowledged: HashSet<(usize, u64)>,
-    /// The session was told that it was not executed.
+    /// Requests that were reported to the session as not executed.
     not_executed: HashSet<(usize, u64)>,
     pub answered: usize,
     pub lost: usize,
-    /// Those of the lost that were not executed.
+    /// Lost requests that were not executed.
     pub unsent: usize,
 }
 
@@ -71,8 +71,8 @@ impl World {
         }
     }
 
-    /// Lets time pass; with `accidents` things go wrong, and `asks`: the sessions ask for more.
-    pub fn pass(&mut self, time: Duration, accidents: bool, asks: bool) {
+    /// Lets time pass; with `accidents` things go wrong; with `requests` the sessions send more.
+    pub fn pass(&mut self, time: Duration, accidents: bool, requests: bool) {
         let end = self.now + time;
         while self.now < end {
             self.now += TICK;
@@ -80,7 +80,7 @@ impl World {
                 self.accident();
             }
             for at in 0..self.sessions.len() {
-                if asks && self.choices.below(4) == 0 {
+                if requests && self.choices.below(4) == 0 {
                     self.ask(at);
                 }
                 self.write(at);
@@ -103,7 +103,7 @@ impl World {
             5 => self.server.wires[wire].replica = true,
             _ => self.heal(),
         }
-        let quiet = self.sessions[at].asked.is_empty() && self.server.owes_nothing(wire);
+        let quiet = self.sessions[at].asked.is_empty() && self.server.has_nothing_outstanding(wire);
         if quiet && self.sessions[at].body.is_empty() {
             // Behind a request it would be taken for the reply.
             self.server.say(wire, b"+SURPLUS\r\n", self.now);
@@ -166,7 +166,7 @@ impl World {
             let Arrival::Bytes(bytes) = arrival else { return self.lose(at) };
             let mut rest = bytes.as_slice();
             while !rest.is_empty() {
-                let received = self.sessions[at].line.frame(rest).expect("the server speaks RESP");
+                let received = self.sessions[at].line.frame(rest).expect("the server sends RESP");
                 let (piece, behind) = rest.split_at(received.used);
                 rest = behind;
                 if !self.take(at, (piece, received.kind, received.done)) {
@@ -252,7 +252,7 @@ impl World {
         for (at, session) in self.sessions.iter().enumerate() {
             let waits = !session.asked.is_empty();
             assert_eq!(session.line.is_quiet(), !waits && !session.line.has_begun(), "{at}");
-            assert!(waits || session.line.unwritten().is_empty(), "{at}: written for nobody");
+            assert!(waits || session.line.unwritten().is_empty(), "{at}: written for no request");
         }
     }
 

@@ -30,10 +30,10 @@ const OUTAGE_WAIT: Duration = ms(700);
 const LATE: Duration = ms(20);
 const KEYS: [PoolKey; 2] = [HOME, PoolKey { database: 3, ..HOME }];
 const USES: [Use; 5] = [Use::State, Use::Block, Use::Listen, Use::Large, Use::Release];
-/// Users, by listener: where nobody logs in, two of one listener, and one of them elsewhere.
+/// Users, by listener: where no user logs in, two of one listener, and one of them elsewhere.
 const HOLDERS: [(Option<&str>, &str); 4] =
     [(None, "one"), (Some("a"), "one"), (Some("b"), "one"), (Some("b"), "two")];
-/// Listeners, and who of [`HOLDERS`] asks, the more often the more often he is here.
+/// Listeners, and the users of [`HOLDERS`] that need connections, in proportion to how often they are listed.
 const ASKING: [(usize, &[usize]); 3] = [(1, &[0]), (1, &[1, 1, 1, 2]), (2, &[0, 0, 1, 2, 3])];
 /// From so many connections on, users and listeners leave some to others: for each so many that they have, one.
 const SHARED_OUT_MIN: usize = 8;
@@ -170,7 +170,7 @@ pub struct World {
     holds: usize,
     idles: usize,
     dirty: usize,
-    /// Of [`HOLDERS`], those who ask.
+    /// The users of [`HOLDERS`] that need connections.
     holders: &'static [usize],
     listeners: usize,
     troubled: bool,
@@ -324,7 +324,7 @@ impl World {
         ))
     }
 
-    /// Nobody waits for an attempt any more.
+    /// An attempt is not awaited any more.
     fn cancel(&mut self, dial: Option<Dial>) {
         if let Some(Dial::UnderWay { round, .. }) = dial {
             self.under_way -= 1;
@@ -540,15 +540,15 @@ impl World {
             match session {
                 Session::Idle(_) => {}
                 Session::Claims(claim) => {
-                    let (at, who) = (claim.purpose as usize, claim.holder);
+                    let (at, holder) = (claim.purpose as usize, claim.holder);
                     if granted.contains(&claim.number) {
-                        last_granted[at][who] = claim.number.max(last_granted[at][who]);
+                        last_granted[at][holder] = claim.number.max(last_granted[at][holder]);
                     }
                     if claim.dial.is_some() || granted.contains(&claim.number) {
-                        taken[at][who] += 1;
+                        taken[at][holder] += 1;
                     } else {
-                        waits[at][who] += 1;
-                        first_waiting[at][who] = claim.number.min(first_waiting[at][who]);
+                        waits[at][holder] += 1;
+                        first_waiting[at][holder] = claim.number.min(first_waiting[at][holder]);
                     }
                 }
                 Session::Holds { purpose, holder, .. } => {
@@ -576,7 +576,7 @@ impl World {
         assert!(fills <= most, "{fills} are dialed to be kept warm, {loans} were lent");
     }
 
-    /// No use, user or listener takes what is kept for others, and nobody waits for what he may have.
+    /// No use, user or listener takes what is kept for others, and no user waits for what it may have.
     fn check_shares(&self, waits: &Counts, taken: &Counts) {
         let max = self.settings.max_connections;
         let used: Vec<usize> = taken[..4].iter().map(|of| of.iter().sum()).collect();
@@ -586,12 +586,13 @@ impl World {
         let reserve = (max - most) / 3;
         assert!(used.iter().all(|taken| *taken <= most), "one use has too many: {taken:?}");
         let had_by = |same: &dyn Fn(usize) -> bool| -> usize {
-            let of_use =
-                |of: &[usize; 4]| (0..4).filter(|who| same(*who)).map(|who| of[who]).sum::<usize>();
+            let of_use = |of: &[usize; 4]| {
+                (0..4).filter(|holder| same(*holder)).map(|holder| of[holder]).sum::<usize>()
+            };
             taken[..4].iter().map(of_use).sum()
         };
-        for who in 0..4 {
-            let (user, listener) = HOLDERS[who];
+        for holder in 0..4 {
+            let (user, listener) = HOLDERS[holder];
             let user_has = had_by(&|other| HOLDERS[other].0 == user);
             let listener_has = had_by(&|other| HOLDERS[other].1 == listener);
             let mut leaves = 0;
@@ -610,10 +611,10 @@ impl World {
                 leaves = leaves.max(listener_has.div_ceil(LISTENER_PART));
                 assert!(listener_has < max, "{listener} has all");
             }
-            for at in (0..4).filter(|at| waits[*at][who] > 0) {
+            for at in (0..4).filter(|at| waits[*at][holder] > 0) {
                 let kept: usize =
                     (0..4).filter(|o| *o != at).map(|o| reserve.saturating_sub(used[o])).sum();
-                let why = format!("{:?} of {:?} waits: {taken:?}", USES[at], HOLDERS[who]);
+                let why = format!("{:?} of {:?} waits: {taken:?}", USES[at], HOLDERS[holder]);
                 assert!(all + kept + leaves >= max, "{why}");
                 assert!(leaves > 0 || used[at] >= reserve, "{why}");
             }
@@ -640,10 +641,10 @@ impl World {
             self.pass(TICK, false);
         }
         let (idle, lent) = self.core.sizes();
-        assert_eq!(lent, 0, "something is lent to nobody");
+        assert_eq!(lent, 0, "a connection is lent to no session");
         assert_eq!(self.node.outage_since(), None, "there is still an outage");
         assert_eq!(idle, self.settings.min_idle, "so many are kept warm");
-        assert_eq!(self.under_way, 0, "somebody is still dialed for");
+        assert_eq!(self.under_way, 0, "a connection is still being made");
         self.warm_another_key();
     }
 
@@ -688,7 +689,7 @@ impl World {
         assert_eq!(self.core.sizes(), (self.settings.min_idle, 0), "others took their places");
     }
 
-    /// Every session asks, and keeps whatever it gets.
+    /// Every session requests a connection, and keeps what it gets.
     pub fn ask_all(&mut self) {
         self.holds = 1 << 40;
         self.idles = 1 << 40;
@@ -708,7 +709,7 @@ impl World {
         self.settings.acquire_timeout.max(CONNECT_TIMEOUT + TICK * 2 + OUTAGE_WAIT) + LATE
     }
 
-    /// All clients leave at once.
+    /// All clients disconnect at once.
     pub fn leave_all(&mut self) {
         for session in &mut self.sessions {
             if let Session::Claims(claim) = session {

@@ -1,4 +1,4 @@
-//! Single accidents, each with its exact consequence: who is noticed when, and what becomes of requests.
+//! Single accidents, each with its exact consequence: what is noticed when, and what becomes of requests.
 //!
 //! Owns: these scenarios. Never knows: how respgate decides.
 
@@ -172,7 +172,7 @@ fn connection_is_replaced_at_its_age_and_not_before() {
 }
 
 #[test]
-fn retired_connection_answers_what_it_owes_and_takes_nothing_new() {
+fn retired_connection_answers_its_outstanding_requests_and_takes_no_new_ones() {
     let mut world = world();
     let first = wire(&world, 0);
     let slow = ask(&mut world, SESSION, Kind::Slow(200));
@@ -181,7 +181,7 @@ fn retired_connection_answers_what_it_owes_and_takes_nothing_new() {
     pass(&mut world, ms(20));
     let new = ask(&mut world, OTHER, Kind::Write);
     pass(&mut world, ms(100));
-    assert_eq!(wire(&world, 0), first, "it owes a reply");
+    assert_eq!(wire(&world, 0), first, "a reply is outstanding");
     assert_eq!(end(&world, OTHER, new), None, "it waits for the successor");
     pass(&mut world, ms(200));
     check_answered(&world, SESSION, slow, 200..220);
@@ -206,7 +206,7 @@ fn closing_line_answers_what_is_in_it_and_ends() {
 }
 
 #[test]
-fn slow_command_holds_up_nobody_else() {
+fn slow_command_delays_no_other_session() {
     let mut world = world();
     let slow = ask(&mut world, SESSION, Kind::Slow(2000));
     pass(&mut world, ms(50));
@@ -219,7 +219,7 @@ fn slow_command_holds_up_nobody_else() {
 
 /// A large reply that its session does not read, of a connection on which nothing else is in line.
 #[test]
-fn slow_reader_is_awaited_and_holds_up_nobody_else() {
+fn slow_reader_is_awaited_and_delays_no_other_session() {
     let mut world = world();
     world.model.stop_reading(SESSION);
     let large = ask(&mut world, SESSION, Kind::Large);

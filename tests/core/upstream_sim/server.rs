@@ -29,7 +29,7 @@ pub struct Wire {
     arrived: Vec<Instant>,
     /// The server works on a slow command until then.
     busy_until: Option<Instant>,
-    /// The server has closed it: what the proxy hears after the last packet.
+    /// The server has closed it: the proxy notices after the last packet.
     closed: bool,
     pub open: bool,
     /// Bytes that the kernel takes until the server reads again.
@@ -93,13 +93,13 @@ pub struct Server {
     pub loading: bool,
     pub password_is_wrong: bool,
     pub busy_with_script: bool,
-    /// It has only the first database.
+    /// Whether the server has only the first database.
     pub lacks_database: bool,
     /// New connections lead to a replica.
     pub replica: bool,
     pub hangs_up: bool,
     pub paused: bool,
-    /// As CLIENT PAUSE WRITE has it.
+    /// Whether writes wait, as after CLIENT PAUSE WRITE.
     pub writes_are_paused: bool,
     /// The next replies come in two halves.
     pub halves: u32,
@@ -125,7 +125,7 @@ impl Server {
         }
     }
 
-    /// Whether it says nothing to a new connection. While it is busy with a script it says so.
+    /// Whether it sends nothing on a new connection. While it is busy with a script it answers with an error.
     pub const fn is_silent(&self) -> bool {
         self.paused && !self.busy_with_script
     }
@@ -194,13 +194,13 @@ impl Server {
         self.wires[wire].arrived.clear();
     }
 
-    /// A reply that nobody asked for.
+    /// Sends an unrequested reply.
     pub fn say(&mut self, wire: usize, bytes: &[u8], now: Instant) {
         self.wires[wire].to_proxy.push_back((now, bytes.to_vec()));
     }
 
-    /// Whether what it says arrives, and cannot be taken for an answer.
-    pub fn owes_nothing(&self, wire: usize) -> bool {
+    /// Whether an unrequested reply arrives now, and cannot be taken for that to a request.
+    pub fn has_nothing_outstanding(&self, wire: usize) -> bool {
         let wire = &self.wires[wire];
         let arrives = !self.path_is_dead && wire.again_at.is_none();
         arrives && wire.to_server.is_empty() && wire.to_proxy.is_empty() && wire.input.is_empty()

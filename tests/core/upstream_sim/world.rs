@@ -34,7 +34,7 @@ pub struct Entry {
     /// In [`KEYS`], and in [`World::lives`].
     key: usize,
     at: usize,
-    /// It is dialed again whenever it is lost.
+    /// Whether it is dialed again when it is lost.
     keep: bool,
     stalled: Cell<bool>,
     is_idle: Cell<bool>,
@@ -66,7 +66,7 @@ impl Member for Entry {
 /// An attempt to connect.
 #[derive(Debug)]
 enum Dial {
-    /// It waits for its turn.
+    /// The attempt waits for its turn.
     Asking,
     UnderWay {
         /// Its round, and its number among those that waited for their turn.
@@ -131,7 +131,7 @@ pub struct World {
     retries: RetryBudget,
     pub server: Server,
     pub model: Model,
-    /// Those that have ended are `None`.
+    /// The connections; those that have ended are `None`.
     pub lives: Vec<Option<Box<Life>>>,
     registry: Registry<Entry>,
     /// Of each session: its key, and what carries its requests.
@@ -259,12 +259,12 @@ impl World {
         all.iter().filter(up).count()
     }
 
-    /// How many answer what they owe and take nothing new.
+    /// How many answer their outstanding requests and take no new ones.
     pub fn asides(&self) -> usize {
         self.lives.iter().flatten().filter(|life| life.is_aside()).count()
     }
 
-    /// A session asks, if it may: what is in flight on a connection that was set aside comes first.
+    /// A session sends a request, if it may: what is in flight on a connection that was set aside comes first.
     pub fn ask(&mut self, session: usize, kind: Kind) {
         let place = self.places[session].1;
         let mut at = place.filter(|at| self.lives[*at].as_ref().is_some_and(|it| !it.is_aside()));
@@ -322,7 +322,7 @@ impl World {
         );
     }
 
-    /// As a new certificate or password has it.
+    /// Retires all connections, as a new certificate or password does.
     pub fn rotate(&mut self) {
         self.generation += 1;
         for life in self.lives.iter_mut().flatten() {
@@ -330,7 +330,7 @@ impl World {
         }
     }
 
-    /// As a new password alone has it.
+    /// Retires all connections, as a new password alone does.
     pub fn change_password(&mut self) {
         self.password += 1;
         for life in self.lives.iter_mut().flatten() {
@@ -417,7 +417,7 @@ impl World {
             }
             let mut known = self.registry.of(life.entry.key()).into_iter();
             let known = known.any(|entry| Rc::ptr_eq(&entry, &life.entry));
-            assert!(life.is_aside() != known, "{at} is known to nobody, or takes what is new");
+            assert!(life.is_aside() != known, "{at} is not registered, or takes new requests");
             assert_eq!(life.line.is_up(), life.live.is_some());
             if let Some(live) = &life.live {
                 let timer = live.carrier.poll_timeout();
@@ -620,13 +620,13 @@ impl World {
         }
         progress |= self.write(life);
         // A driver whose connection has just asked for another one looks at it at once.
-        let (passable, asks) = (self.node.is_passable(self.now), |dial: &Option<Dial>| {
+        let (passable, is_asking) = (self.node.is_passable(self.now), |dial: &Option<Dial>| {
             matches!(dial, Some(Dial::Asking))
         });
         progress |= life
             .live
             .as_ref()
-            .is_some_and(|live| asks(&live.relief) || (passable && asks(&live.dialing)));
+            .is_some_and(|live| is_asking(&live.relief) || (passable && is_asking(&live.dialing)));
         let Some(ended) = life.live.as_ref().and_then(|live| live.carrier.ended()) else {
             return (progress, false);
         };
@@ -840,7 +840,7 @@ impl World {
         self.answer_all(moved);
     }
 
-    /// As the server answers everybody at this moment.
+    /// Answers all requests as the server does at this moment.
     fn answer_all(&mut self, requests: Pipeline<Owner<usize>>) {
         for (owner, ticket, _) in requests.into_requests() {
             let Some(session) = owner.into_session() else { continue };

@@ -22,7 +22,7 @@ async function commands(r) {
   assert.deepEqual(await r.lrange("n:log", 0, -1), ["2", "5"]);
 }
 
-// A connection's first pipeline asks SCRIPT EXISTS for its scripts, and loads what the server lacks.
+// A connection's first pipeline sends SCRIPT EXISTS for its scripts, and loads what the server lacks.
 async function pipelines(port) {
   for (const begin of ["pipeline", "multi"]) {
     await server.script("FLUSH");
@@ -36,7 +36,7 @@ async function pipelines(port) {
   }
 }
 
-// The driver's own prefix stands within respgate's.
+// The driver's own prefix comes after respgate's.
 async function prefixed(port) {
   const r = connect(port, { keyPrefix: "inner:" });
   r.defineCommand("add", { numberOfKeys: 1, lua });

@@ -40,7 +40,7 @@ def helpers(r):
 
 
 def pipelines(r):
-    """A pipeline asks SCRIPT EXISTS for its scripts, and loads what the server lacks."""
+    """A pipeline sends SCRIPT EXISTS for its scripts, and loads what the server lacks."""
     add = r.register_script(ADD + " -- in pipelines")
     for transaction in (False, True):
         for _ in range(2):

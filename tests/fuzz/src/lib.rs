@@ -1,6 +1,6 @@
 //! What must hold for any bytes; each check panics when it does not.
 //!
-//! Owns: the list of checks. Never knows: who makes the bytes.
+//! Owns: the list of checks. Never knows: where the bytes come from.
 
 pub mod acl_rule;
 pub mod config;

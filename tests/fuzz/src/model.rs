@@ -124,7 +124,7 @@ fn is_blank(byte: u8) -> bool {
     [b' ', b'\t', b'\n', 0x0b, 0x0c, b'\r'].contains(&byte)
 }
 
-/// The arguments of a line, which holds no NUL: one stands for its end.
+/// The arguments of a line, which has no NUL: index past its end gives one.
 fn words(line: &[u8]) -> Result<Vec<Vec<u8>>, Violation> {
     let at = |index: usize| line.get(index).copied().unwrap_or(0);
     let (mut all, mut p) = (Vec::new(), 0);

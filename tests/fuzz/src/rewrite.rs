@@ -1,7 +1,7 @@
 //! Any request that gets a prefix before its names stays within that prefix; any reply to it, in pieces
 //! of any size, loses the prefix to the same bytes.
 //!
-//! Owns: [`check`]. Never knows: where a name stands.
+//! Owns: [`check`]. Never knows: where the names of a request are.
 
 use std::sync::LazyLock;
 
@@ -33,7 +33,7 @@ static ENFORCING: LazyLock<Policy> = LazyLock::new(|| {
     policy("+@all ~app:* &app:* &__keyspace@*__:app:* &__keyevent@*", KeyRules::default())
 });
 
-/// The lines up to an empty one are a request, what follows is what the server says to it.
+/// The lines up to an empty one are a request, what follows is the server's reply to it.
 pub fn check(data: &[u8]) {
     let at = data.windows(2).position(|two| two == b"\n\n").unwrap_or(data.len());
     let (head, said) = data.split_at(at);
@@ -81,7 +81,7 @@ fn stays_inside(wire: &[u8]) {
     let request = scanner.request(wire);
     let Ok(spec) = known(lookup(&request)) else { panic!("another command was sent") };
     if matches!(spec.name, "psubscribe" | "punsubscribe") {
-        // Only a pattern that stands in an ACL word for word is permitted by it.
+        // Only a pattern that is in an ACL word for word is permitted by it.
         return names(&request).for_each(|name| assert!(is_own(name), "{}", name.escape_ascii()));
     }
     if spec.effect == Effect::Never || matches!(spec.name, "copy" | "move") {
@@ -90,7 +90,7 @@ fn stays_inside(wire: &[u8]) {
     }
     let decided = ENFORCING.decide(lookup(&request), &request, 0, &mut Scratch::default());
     if let Err(refusal) = decided {
-        // The server says what is wrong with it.
+        // The server reports what is wrong with it.
         assert_eq!(refusal.rule, Rule::Syntax, "{}", wire.escape_ascii());
     }
 }

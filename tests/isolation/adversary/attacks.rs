@@ -1,4 +1,4 @@
-//! What the attacker says.
+//! The requests of the attacker.
 //!
 //! Owns: [`ATTACKS`], [`SCRIPTS`]. Never knows: servers, how words are written.
 //!
@@ -207,9 +207,9 @@ pub const ATTACKS: &[Attack] = &[
     attack("failover: FAILOVER TO 127.0.0.1 1 FORCE EXTRA", &[r"FAILOVER TO 127.0.0.1 1 FORCE EXTRA"], Answer::Refused),
     attack("flushdb", &[r"SET {a}f1 v", r"FLUSHDB EXTRA"], Answer::Refused),
     attack("select and read", &[r"SELECT 1", r"GET {x}str", r"SELECT 0"], Answer::Foreign),
-    attack("select and walk", &[r"SELECT 1", r"KEYS *", r"SCAN 0", r"SELECT 0"], Answer::Foreign),
+    attack("select and scan", &[r"SELECT 1", r"KEYS *", r"SCAN 0", r"SELECT 0"], Answer::Foreign),
     attack("select and copy back", &[r"SELECT 1", r"COPY {a}s1 {a}c1 DB 0", r"SELECT 0"], Answer::Foreign),
-    // Who the connection is.
+    // The user of the connection.
     attack("auth", &[r"AUTH vZ9", r"AUTH default", r"HELLO 3 AUTH default vZ9", r"HELLO 2 AUTH default"], Answer::Refused),
     attack("hello with more", &[r"HELLO 3 AUTH app2 x1 SETNAME n1 GET {x}str"], Answer::Refused),
     attack("reset and read", &[r"RESET", r"GET {x}str", r"KEYS *"], Answer::Foreign),
@@ -269,7 +269,7 @@ pub const ATTACKS: &[Attack] = &[
     attack("object: OBJECT HELP", &[r"OBJECT HELP"], Answer::Any),
     attack("xinfo: XINFO HELP", &[r"XINFO HELP"], Answer::Any),
     attack("pubsub: PUBSUB NUMPAT", &[r"PUBSUB NUMPAT"], Answer::Any),
-    // Channels: others' own, and those on which the server tells about keys.
+    // Channels: others' own, and those on which the server publishes events about keys.
     attack("subscribe other news", &[r"SUBSCRIBE {x}news"], Answer::Foreign),
     attack("subscribe own ch1 other news", &[r"SUBSCRIBE {a}ch1 {x}news"], Answer::Foreign),
     attack("ssubscribe other shard", &[r"SSUBSCRIBE {x}shard"], Answer::Foreign),
@@ -387,7 +387,7 @@ pub const SCRIPTS: &[Attack] = &[
     attack("script: read only", &[r"EVAL_RO return\sredis.call('get','app2:str') 0"], Answer::Refused),
     attack("script: write", &[r"EVAL return\sredis.call('set','app2:str','x') 0"], Answer::Refused),
     attack("script: delete", &[r"EVAL return\sredis.call('del','app2:str') 0"], Answer::Refused),
-    attack("script: walk", &[r"EVAL return\sredis.call('scan','0','match','ap[p]2:*','count','1000') 0"], Answer::Refused),
+    attack("script: scan", &[r"EVAL return\sredis.call('scan','0','match','ap[p]2:*','count','1000') 0"], Answer::Refused),
     attack("script: keys", &[r"EVAL return\sredis.call('keys','*') 0"], Answer::Refused),
     attack("script: publish", &[r"EVAL return\sredis.call('publish','app2:news','forged') 0"], Answer::Refused),
     attack("script: sort", &[r"EVAL return\sredis.call('sort',ARGV[1],'by','nosort','get','*') 0 app1:l1"], Answer::Refused),

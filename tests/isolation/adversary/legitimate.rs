@@ -9,7 +9,7 @@ use super::support::real_server::{Brand, Server};
 use super::world::{Mode, Words, policy};
 use respgate::internals::command::{self, Effect};
 
-/// Replies that are not the same twice, or tell of the server itself; a second that may pass meanwhile.
+/// Replies that are not the same twice, or describe the server itself; a second that may pass meanwhile.
 const VARY: &[&str] = &[
     "srandmember",
     "spop",
@@ -124,7 +124,7 @@ fn say(client: &mut Client, words: &Words) -> Vec<u8> {
     all
 }
 
-/// Both sides say the same words: in the prefixed mode the plain server hears them without a prefix.
+/// Both sides receive the same requests: in the prefixed mode the plain server receives them without a prefix.
 fn compare(brand: Brand, mode: Mode, resp3: bool) {
     let (plain, behind) = (Server::plain(brand), Server::plain(brand));
     let text = policy(mode, "+@all");

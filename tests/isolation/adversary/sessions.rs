@@ -1,4 +1,4 @@
-//! Attacks that need more than words: what is cut, watched, held, or said by somebody else meanwhile.
+//! Attacks that need more than words: what is cut, watched, held, or sent by another client meanwhile.
 //!
 //! Owns: these conversations. Never knows: the list of attacks.
 
@@ -21,9 +21,9 @@ fn has(bytes: &[u8], text: &str) -> bool {
     bytes.windows(text.len()).any(|part| part == text.as_bytes())
 }
 
-/// EXEC's nil tells that a watched key has changed: of one's own alone.
+/// EXEC's nil shows that a watched key has changed, of an application's own keys alone.
 #[test]
-fn watch_tells_nothing_of_others_keys() {
+fn watch_discloses_nothing_of_others_keys() {
     let server = Server::plain(Brand::Redis);
     for mode in [Mode::Enforce, Mode::Rewrite] {
         let proxy = before(&server, mode, "");
@@ -95,7 +95,7 @@ fn value_that_looks_like_a_message_is_a_value() {
     }
 }
 
-/// A session that has said RESET hears nothing more, in whatever state it was.
+/// A session that has sent RESET receives nothing more, in whatever state it was.
 #[test]
 fn reset_ends_all_messages() {
     let server = Server::new(Brand::Redis, false, &["--notify-keyspace-events", "KEA"]);
@@ -280,7 +280,7 @@ fn replies_stay_in_their_order() {
     }
 }
 
-/// Refused requests of a client that hears nothing leave no reply behind.
+/// Refused requests of a client that has turned replies off leave no reply behind.
 #[test]
 fn silence_hides_refusals_too() {
     let server = Server::plain(Brand::Redis);
@@ -358,9 +358,9 @@ fn own_answers_do_not_fill_the_memory() {
     }
 }
 
-/// A request with many arguments costs its own client time, and nobody else.
+/// A request with many arguments costs its own client time, and no other.
 #[test]
-fn many_arguments_hold_up_nobody() {
+fn many_arguments_delay_no_other_client() {
     let server = Server::plain(Brand::Redis);
     for mode in [Mode::Enforce, Mode::Rewrite] {
         let proxy = before(&server, mode, "");

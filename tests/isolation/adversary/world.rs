@@ -26,7 +26,7 @@ pub enum Mode {
 
 /// In every value of the other application.
 pub const SECRET: &str = "vZ9secret";
-/// In names of the other application that no attack says.
+/// In names of the other application that no attack uses.
 pub const HIDDEN: &str = "hidden9";
 /// What the attacker's keys begin with on the server.
 pub const OWN: &str = "app1:";
@@ -229,7 +229,7 @@ impl World {
         }
     }
 
-    /// The other application goes on: what the attacker listens to would hear it.
+    /// The other application goes on: the attacker's subscriptions would receive it.
     fn live(&mut self, mark: &str) {
         for line in [
             format!("PUBLISH app2:news {SECRET}"),
@@ -242,7 +242,7 @@ impl World {
         }
     }
 
-    /// What the server tells, past respgate, after an attack in every disguise.
+    /// Checks the server, past respgate, after an attack in every disguise.
     pub fn look_around(&mut self, name: &str) {
         self.check_monitor(name);
         let after = self.dump();
@@ -275,7 +275,7 @@ impl World {
         }
     }
 
-    /// Everything that is the other application's, and how it stands.
+    /// Everything that is the other application's, with its state.
     fn dump(&mut self) -> Vec<Vec<u8>> {
         let observer = &mut self.observer;
         let mut seen = Vec::new();
@@ -303,18 +303,18 @@ impl World {
         seen
     }
 
-    /// The other's listeners heard only what the other said.
+    /// The other's listeners received only what the other sent.
     fn check_listeners(&mut self, name: &str) {
         for listener in &mut self.listeners {
-            listener.send(&["PING", "heard"]);
+            listener.send(&["PING", "mark"]);
             loop {
                 let Got::Reply(frame) = listener.next(PATIENCE) else { panic!("{name}") };
                 let has = |text: &str| frame.windows(text.len()).any(|w| w == text.as_bytes());
-                if has("heard") {
+                if has("mark") {
                     break;
                 }
                 let right = has(SECRET) || has("last") || has("setrange");
-                assert!(right, "{name}: the other heard {}", frame.escape_ascii());
+                assert!(right, "{name}: the other received {}", frame.escape_ascii());
             }
         }
     }
@@ -332,7 +332,7 @@ fn names_other(line: &str) -> bool {
     let arguments = line.split_once("] ").unwrap().1;
     let mut words = arguments.split("\" \"").map(|word| word.trim_matches(['"', '\r', '\n']));
     let command = words.next().unwrap().to_ascii_lowercase();
-    // One tells about the words of its arguments alone; leaving a channel is free.
+    // COMMAND describes the names in its arguments alone; UNSUBSCRIBE is free.
     if command == "command" || command.ends_with("unsubscribe") {
         return false;
     }

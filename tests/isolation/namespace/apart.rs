@@ -17,7 +17,7 @@ use super::*;
 const MARK: &str = "zq7foreign";
 const LAST: &str = "zend";
 
-/// Commands without keys that end the server, change its configuration or hold up everybody.
+/// Commands without keys that end the server, change its configuration or block all clients.
 const TOO_MUCH: &[&str] = &[
     "acl|deluser",
     "acl|load",
@@ -96,7 +96,7 @@ enum Way {
     Transaction,
 }
 
-/// Says it on a connection of its own; everything that is answered.
+/// Sends a request on a new connection; returns everything that is answered.
 fn say(app: &Proxy, way: Way, words: &[Vec<u8>]) -> Vec<u8> {
     let mut client = app.client();
     if matches!(way, Way::Resp3) {
@@ -147,10 +147,10 @@ fn check_reply(what: &str, reply: &[u8]) {
     }
 }
 
-/// Whatever one application says, nothing of the other is read or changed.
+/// No request of one application reads or changes anything of the other.
 fn keep_apart(brand: Brand, tls: bool, ways: &[Way]) {
     let server = Server::new(brand, tls, &[]);
-    let (own, other) = (app(&server, "qa:", WALKS), app(&server, "qb:", WALKS));
+    let (own, other) = (app(&server, "qa:", KEY_SCANS), app(&server, "qb:", KEY_SCANS));
     furnish(&mut other.client());
     let before = snapshot(&server, "qb:");
     assert!(before.len() >= 10);
@@ -228,7 +228,7 @@ fn every_place_has_the_prefix() {
     }
 }
 
-/// Reads what the server was told up to the last PING; says whether the form was there.
+/// Reads the requests that the server received up to the last PING; returns whether the form was among them.
 fn check_arrived(monitor: &mut Client, form: &Form) -> bool {
     let (mut arrived, deadline) = (false, now() + PATIENCE);
     loop {
@@ -256,10 +256,10 @@ fn check_arrived(monitor: &mut Client, form: &Form) -> bool {
 }
 
 fn check_name(kind: KeyKind, name: &[u8], words: &[Vec<u8>]) {
-    let is_walk = ["keys", "scan", "clusterscan"]
+    let scans = ["keys", "scan", "clusterscan"]
         .iter()
         .any(|word| words[0].eq_ignore_ascii_case(word.as_bytes()));
-    let is_glob = kind == KeyKind::ChannelPattern || (kind == KeyKind::KeyPattern && is_walk);
+    let is_glob = kind == KeyKind::ChannelPattern || (kind == KeyKind::KeyPattern && scans);
     let prefix: &[u8] = if is_glob { b"q\\[a\\]:" } else { b"q[a]:" };
     assert!(name.starts_with(prefix), "{}", line(words));
     assert!(!name[prefix.len()..].starts_with(prefix), "twice: {}", line(words));

@@ -1,6 +1,6 @@
-//! Messages, events, invalidations: an application hears of itself alone.
+//! Messages, events, invalidations: an application receives its own alone.
 //!
-//! Owns: who listens to what, and what a changed prefix does to listeners. Never knows: frames.
+//! Owns: which client listens to what, and what a changed prefix does to listeners. Never knows: frames.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::support::client::{Client, Got, PATIENCE, show};
 use super::support::real_server::{Brand, Server, wait_until};
 use super::*;
 
-/// Long enough for a message on its way.
+/// Long enough for a message in flight.
 const QUIET: Duration = Duration::from_millis(100);
 
 fn listen(client: &mut Client, line: &str) {
@@ -27,8 +27,8 @@ fn say(client: &mut Client, lines: &[&str]) {
     }
 }
 
-/// What `listener`, which hears every channel of `own` by PSUBSCRIBE *, is told up to a message that is
-/// published now. The server tells it in the order in which it carries out commands.
+/// What `listener`, which receives every channel of `own` by PSUBSCRIBE *, gets up to a message that is
+/// published now. The server sends messages in the order in which it executes commands.
 fn messages_until_mark(own: &Proxy, listener: &mut Client) -> String {
     say(&mut own.client(), &["PUBLISH mark end"]);
     let mut received = String::new();
@@ -88,7 +88,7 @@ fn replies_in_a_transaction_have_the_names_of_replies_outside() {
     }
 }
 
-/// Everything that makes a server tell something.
+/// Everything that makes a server publish something.
 const NOISE: &[&str] = &[
     "SET k v",
     "SET k w",
@@ -108,9 +108,9 @@ const NOISE: &[&str] = &[
     "FLUSHDB",
 ];
 
-fn nobody_hears_the_other(brand: Brand, tls: bool) {
+fn applications_do_not_receive_each_others_messages(brand: Brand, tls: bool) {
     let server = Server::new(brand, tls, &["--notify-keyspace-events", "KEA"]);
-    let (own, other) = (app(&server, "qa:", WALKS), app(&server, "qb:", WALKS));
+    let (own, other) = (app(&server, "qa:", KEY_SCANS), app(&server, "qb:", KEY_SCANS));
     for protocol in ["2", "3"] {
         let mut listener = own.client();
         listener.ask(&["HELLO", protocol]);
@@ -151,13 +151,13 @@ fn nobody_hears_the_other(brand: Brand, tls: bool) {
 
 #[test]
 fn redis() {
-    nobody_hears_the_other(Brand::Redis, true);
+    applications_do_not_receive_each_others_messages(Brand::Redis, true);
 }
 
 #[test]
 fn valkey() {
     if Brand::Valkey.available() {
-        nobody_hears_the_other(Brand::Valkey, false);
+        applications_do_not_receive_each_others_messages(Brand::Valkey, false);
     }
 }
 
@@ -192,7 +192,7 @@ fn blocked_clients_wait_for_their_own() {
     assert_eq!(client.reply(), b"*2\r\n$1\r\nl\r\n$3\r\nown\r\n");
 }
 
-/// With another prefix in force nobody hears the channels of the old one, and a session that tracks
+/// With another prefix in force no client receives the channels of the old one, and a session that tracks
 /// keys under it may not mix them.
 #[test]
 fn changed_prefix() {
@@ -210,7 +210,7 @@ fn changed_prefix() {
     assert_eq!(subscriber.next(PATIENCE), Got::End);
     let reply = tracker.ask(&["GET", "k"]);
     assert!(contains(&reply, "keys.prefix has changed"), "{}", show(&reply));
-    wait_until("nobody hears it", || {
+    wait_until("no client is subscribed to it", || {
         server.observer().ask(&["PUBLISH", "qa:c", "old"]) == b":0\r\n"
     });
     let mut subscriber = proxy.client();

@@ -23,7 +23,7 @@ const BOUNDS: &[(&str, &str, &str)] = &[
     ("+@all ~* &*", "[policy.keys]\ndeny = [\"*zq7mark*\"]\n", "0"),
 ];
 
-/// What the neighbour has in its database, besides what [`Neighbour::new`] says.
+/// What the neighbour has in its database, besides what [`Neighbour::new`] writes.
 const FOREIGN: &[&str] = &[
     "SET zq7mark:string zq7mark",
     "RPUSH zq7mark:list zq7mark b",
@@ -163,7 +163,7 @@ impl Neighbour {
     }
 }
 
-/// Says it on a connection of its own; everything that is answered.
+/// Sends a request on a new connection; returns everything that is answered.
 fn say(app: &Proxy, words: &[Vec<u8>], resp3: bool, queued: bool) -> Vec<u8> {
     let mut client = app.client();
     if resp3 {
@@ -192,8 +192,8 @@ fn say(app: &Proxy, words: &[Vec<u8>], resp3: bool, queued: bool) -> Vec<u8> {
     }
 }
 
-/// Text that tells of others: the mark, and what `INFO` counts over all clients.
-fn tells(reply: &[u8]) -> Option<&'static str> {
+/// Text that discloses something of others: the mark, and what `INFO` counts over all clients.
+fn disclosure(reply: &[u8]) -> Option<&'static str> {
     let forbidden = [
         MARK,
         "db0:keys",
@@ -240,14 +240,14 @@ fn apart_in(pool: &str, (acl, keys, database): &(&'static str, &'static str, &'s
             && (administers.contains(&&*name)
                 || ["bgsave", "save", "bgrewriteaof", "module", "pubsub", "latency", "cluster"]
                     .contains(&&*name));
-        // Whoever may hear every channel may know them.
-        let hears_all = acl.contains("&*") && !keys.contains("rewrite") && name == "pubsub";
-        if administers || hears_all || (only_denies && name == "info") {
+        // A client that may receive every channel may know their names.
+        let receives_all = acl.contains("&*") && !keys.contains("rewrite") && name == "pubsub";
+        if administers || receives_all || (only_denies && name == "info") {
             continue;
         }
         for (resp3, queued) in [(false, false), (true, false), (false, true)] {
             let reply = say(&app, &words, resp3, queued);
-            let disclosed = tells(&reply);
+            let disclosed = disclosure(&reply);
             assert_eq!(disclosed, None, "{acl} {keys} {pool}: {text}: {}", reply.escape_ascii());
         }
     }
@@ -335,7 +335,7 @@ fn invalidations_do_not_say_their_database() {
 
 /// Events and invalidations of other databases and of denied keys do not arrive.
 #[test]
-fn listener_hears_its_own() {
+fn listener_receives_its_own_messages() {
     for bound in [&BOUNDS[3], &BOUNDS[4]] {
         let (acl, keys, database) = bound;
         let neighbour = Neighbour::new(database);

@@ -195,7 +195,7 @@ fn storm(proxy: &Proxy) {
 
 /// Mutual TLS; seen by MONITOR and by the server's own count of commands.
 #[test]
-fn server_never_hears_a_foreign_name() {
+fn server_never_receives_a_foreign_name() {
     let server = Server::mutual_tls(Brand::Redis);
     let proxy = Proxy::with_policy(&server, ACL, "");
     let mut monitor = server.observer();

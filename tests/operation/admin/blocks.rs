@@ -132,7 +132,7 @@ fn block_of_a_user_a_listener_or_a_uid_denies_every_command() {
     assert_eq!(house.ask(&["block", "--user", "app", "--for", "1m"]).0, 0);
     assert!(blocked(&app.ask_text(&["GET", "a"])));
     assert_eq!(web.ask_text(&["GET", "a"]), "$-1");
-    // One who becomes another user is that user, and the other way round.
+    // A client that logs in as another user is that user, and the other way round.
     assert_eq!(app.ask_text(&["AUTH", "web", "x"]), "+OK");
     assert_eq!(app.ask_text(&["GET", "a"]), "$-1");
     assert_eq!(web.ask_text(&["AUTH", "app", "x"]), "+OK");

@@ -21,7 +21,7 @@ pub struct AdminState {
     pub server: Server,
 }
 
-/// Exit code and all that the program says.
+/// Exit code and all output of the program.
 pub fn respgate(arguments: &[&str], variables: &[(&str, &str)]) -> (i32, String) {
     let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_respgate"))
         .args(arguments)
@@ -33,7 +33,7 @@ pub fn respgate(arguments: &[&str], variables: &[(&str, &str)]) -> (i32, String)
     (status.code().unwrap(), String::from_utf8(said).unwrap())
 }
 
-/// As Redis's ACL writes it.
+/// The hash of a password, as Redis's ACL writes it.
 pub fn sha256(password: &str) -> String {
     Sha256::digest(password).iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -128,7 +128,7 @@ impl AdminState {
         });
     }
 
-    /// Asks this respgate.
+    /// Runs a verb on this respgate.
     pub fn ask(&self, words: &[&str]) -> (i32, String) {
         self.ask_at(&[words, &["--socket", &self.socket]].concat())
     }

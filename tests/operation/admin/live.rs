@@ -72,7 +72,7 @@ fn top_over_the_socket_shows_keys_entries_and_the_log() {
             assert!(said.contains(words), "{words}\n{said}");
         }
         assert!(said.lines().all(|line| line.chars().count() <= 80), "{said}");
-        assert!(!said.contains("popular"), "keys are shown as audit.keys says: {said}");
+        assert!(!said.contains("popular"), "keys are shown as audit.keys requires: {said}");
     }
     let lost = [&once[..], &["--socket", "/nonexistent/x.sock"]].concat();
     let (code, said) = house::respgate(&lost, &[]);

@@ -27,9 +27,9 @@ fn query(verb: &str) -> Option<(&'static str, &'static str)> {
     Some(match verb {
         "health" => ("?probe=ready", "200"),
         "log-level" => ("?level=info&for=10s", "200"),
-        "block" => ("?user=nobody&for=10s", "200"),
+        "block" => ("?user=stranger&for=10s", "200"),
         "unblock" => ("?all=true", "200"),
-        "disconnect" => ("?name=nobody", "200"),
+        "disconnect" => ("?name=stranger", "200"),
         "explain" => ("", "200"),
         "drain" | "shutdown" => return None,
         _ => ("", "200"),

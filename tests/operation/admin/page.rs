@@ -1,4 +1,4 @@
-//! The page about the verbs of a running respgate is what their table says.
+//! The page about the verbs of a running respgate is that of their table.
 //!
 //! Owns: that part of `deploy/docs/admin.md`. Never knows: what a verb does.
 
@@ -54,7 +54,7 @@ fn section(page: &mut String, verb: &Verb<AdminState>) {
 }
 
 #[test]
-fn verbs_page_is_what_the_table_of_verbs_says() {
+fn verbs_page_lists_the_table_of_verbs() {
     let mut page = "\n| verb | route | what it does |\n|---|---|---|\n".to_owned();
     for verb in VERBS {
         let anchor = verb.name.replace(' ', "-");

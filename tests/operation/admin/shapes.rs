@@ -34,7 +34,7 @@ impl Answers {
     /// Takes in an answer; `verb` as it is documented.
     fn note(&mut self, verb: &str, answer: &Value) {
         let members = self.0.entry(verb.to_owned()).or_default();
-        walk(verb, "", answer, members);
+        collect(verb, "", answer, members);
     }
 
     fn page(&self) -> String {
@@ -53,7 +53,7 @@ impl Answers {
     }
 }
 
-fn walk(
+fn collect(
     verb: &str,
     path: &str,
     value: &Value,
@@ -66,13 +66,13 @@ fn walk(
                 let own = ["time", "level", "target", "message"].contains(&name.as_str());
                 let name = if named && !own { "*" } else { name };
                 let path = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
-                walk(verb, &path, value, into);
+                collect(verb, &path, value, into);
             }
             return;
         }
         Value::Array(elements) if !elements.is_empty() => {
             let path = format!("{path}[]");
-            elements.iter().for_each(|element| walk(verb, &path, element, into));
+            elements.iter().for_each(|element| collect(verb, &path, element, into));
             return;
         }
         // Other answers show what is in it.
@@ -102,7 +102,7 @@ impl Scene {
     /// The answer of a verb that needs no running respgate.
     fn run(&mut self, verb: &str, words: &[&str]) {
         let (_, said) = respgate(words, &[]);
-        // What stands on standard error comes after the answer.
+        // Standard error comes after the answer.
         let mut answers = serde_json::Deserializer::from_str(&said).into_iter::<Value>();
         let answer = answers.next().unwrap_or_else(|| panic!("{words:?}: {said}"));
         let answer = answer.unwrap_or_else(|error| panic!("{words:?}: {error}: {said}"));
@@ -120,7 +120,7 @@ impl Scene {
     }
 }
 
-/// Verbs of a respgate that has something to tell about each of its parts.
+/// Verbs of a respgate that has something to report about each of its parts.
 fn ask_while_all_is_well(scene: &mut Scene) {
     let mut client = scene.house.proxy.client();
     assert_eq!(client.ask_text(&["CLIENT", "SETNAME", "worker"]), "+OK");
@@ -136,7 +136,7 @@ fn ask_while_all_is_well(scene: &mut Scene) {
     assert_eq!(other.ask_text(&["PING"]), "+PONG");
     scene.ask("status", &["status"]);
     scene.ask("block", &["block", "--command", "lpush", "--for", "1h"]);
-    scene.ask("block", &["block", "--user", "nobody"]);
+    scene.ask("block", &["block", "--user", "stranger"]);
     scene.ask("log-level", &["log-level", "debug", "--for", "1h"]);
     scene.ask("log-level", &["log-level", "default"]);
     scene.ask("log-level", &["log-level", "debug", "--for", "1h"]);
@@ -236,7 +236,7 @@ fn writes() -> bool {
     std::env::var_os("RESPGATE_WRITE_DOCUMENTS").is_some()
 }
 
-/// Compares a part of `deploy/docs/command-line.md` with what the program says.
+/// Compares a part of `deploy/docs/command-line.md` with what the program prints.
 fn compare(part: &str, page: &str, test: &str) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/docs/command-line.md");
     let text = std::fs::read_to_string(&file).unwrap();

@@ -1,6 +1,6 @@
 //! `respgate audit recent --follow` beside a running respgate.
 //!
-//! Owns: the cases. Never knows: how the follower asks.
+//! Owns: the cases. Never knows: how the follower gets entries.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -51,7 +51,7 @@ fn deny(proxy: &Proxy, count: usize) {
 }
 
 #[test]
-fn follower_shows_each_entry_over_a_reload_and_says_what_it_missed() {
+fn follower_shows_each_entry_over_a_reload_and_reports_what_it_missed() {
     let (server, directory) = (Server::mutual_tls(Brand::Redis), directory());
     let socket = directory.path().join("admin.sock");
     let sink = file_sink(&directory.path().join("audit.log"));
@@ -75,7 +75,7 @@ fn follower_shows_each_entry_over_a_reload_and_says_what_it_missed() {
     follower.signal("-STOP");
     deny(&proxy, 1500);
     follower.signal("-CONT");
-    wait_until("it says what it missed", || follower.count("missed") == 1);
+    wait_until("it reports what it missed", || follower.count("missed") == 1);
     let missed = |line: &Value| line["entries"].as_u64().filter(|_| line["event"] == "missed");
     wait_until("every entry is shown or missed", || {
         let lines = follower.lines.lock().unwrap();

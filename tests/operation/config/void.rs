@@ -34,9 +34,9 @@ fn listeners_and_users() {
         ],
     );
     void("[[listener]]\naddress = \"0.0.0.0:1\"\nallow_remote = true", &[]);
-    let nobody = "without effect: no listener has auth = \"users\"";
-    void("[[user]]\nname = \"a\"", &[&format!("7:8: user.0.name: {nobody}")]);
-    void("[users]\nacl_file = \"x\"", &[&format!("7:12: users.acl_file: {nobody}")]);
+    let unused = "without effect: no listener has auth = \"users\"";
+    void("[[user]]\nname = \"a\"", &[&format!("7:8: user.0.name: {unused}")]);
+    void("[users]\nacl_file = \"x\"", &[&format!("7:12: users.acl_file: {unused}")]);
     let tcp = "[[listener]]\naddress = \"127.0.0.1:1\"\nauth = \"users\"\n";
     let unix = "[[listener]]\naddress = \"unix:x\"\nauth = \"users\"\n";
     let user = "[[user]]\nname = \"a\"\nuids = [1]\n";
@@ -62,8 +62,8 @@ fn listeners_and_users() {
 
 #[test]
 fn policies_that_no_client_has() {
-    let nobody = "without effect: no listener and no user has this policy";
-    void("[policies.a]\npreset = \"cache\"", &[&format!("6:1: policies.a: {nobody}")]);
+    let unused = "without effect: no listener and no user has this policy";
+    void("[policies.a]\npreset = \"cache\"", &[&format!("6:1: policies.a: {unused}")]);
     let listener = "[[listener]]\naddress = \"unix:x\"\npolicy = \"a\"\n[policies.a]\n";
     void(listener, &[]);
     let user = "[[listener]]\naddress = \"unix:x\"\nauth = \"users\"\n[[user]]\nname = \"u\"\n";
@@ -222,13 +222,13 @@ fn slow_commands_and_hot_keys() {
         ],
     );
     let on = "[slowlog]\nthreshold = \"1s\"\n[hotkeys]\nsample = 8\nbig = \"1MiB\"\n";
-    let nobody = "without effect: without [admin] socket, nothing can ask for what is found";
+    let unused = "without effect: without [admin] socket, nothing can ask for what is found";
     void(
         on,
         &[
-            &format!("7:13: slowlog.threshold: {nobody}"),
-            &format!("9:10: hotkeys.sample: {nobody}"),
-            &format!("10:7: hotkeys.big: {nobody}"),
+            &format!("7:13: slowlog.threshold: {unused}"),
+            &format!("9:10: hotkeys.sample: {unused}"),
+            &format!("10:7: hotkeys.big: {unused}"),
         ],
     );
     void(&format!("{on}{admin}"), &[]);

@@ -1,4 +1,4 @@
-//! Start, probes, leaving.
+//! Start, probes, drain, exit.
 //!
 //! Owns: the cases. Never knows: sessions' state.
 
@@ -59,7 +59,7 @@ fn probes_and_figures_of_a_serving_process() {
     is("client_connections{listener=\"tcp\"}", 0.0);
 }
 
-/// It starts without its server, says so, and serves as soon as the server is there.
+/// respgate starts without its server, reports that, and serves as soon as the server is there.
 #[test]
 fn server_that_comes_later() {
     let mut server = Server::mutual_tls(Brand::Redis);
@@ -193,7 +193,7 @@ fn second_signal_ends_a_drain() {
     }
 }
 
-/// The server hangs and a reload is asking it: the process is told to leave nevertheless.
+/// The server hangs while a reload waits for it: a drain ends the process nevertheless.
 #[test]
 fn drain_ends_while_a_reload_waits_for_the_server() {
     let mut server = Server::mutual_tls(Brand::Redis);
@@ -208,7 +208,7 @@ fn drain_ends_while_a_reload_waits_for_the_server() {
     assert!(status.success(), "{status}");
 }
 
-/// Nobody is connected: nothing to wait for but the quiet time, and no less than the minimum.
+/// No client is connected: nothing to wait for but the quiet time, and no less than the minimum.
 #[test]
 fn drain_without_clients_takes_its_quiet_time() {
     let server = Server::mutual_tls(Brand::Redis);

@@ -80,7 +80,7 @@ fn files_elsewhere_are_out_of_reach_and_renewed_ones_are_not() {
     std::fs::write(at("..2/password"), "second").unwrap();
     symlink("..2/password", at("next")).unwrap();
     std::fs::rename(at("next"), at("password")).unwrap();
-    wait_until("the renewed password is taken up", || series("applied") > 0.5);
+    wait_until("the renewed password is loaded", || series("applied") > 0.5);
     let elsewhere = proxy::directory();
     std::fs::write(elsewhere.path().join("password"), "first").unwrap();
     symlink(elsewhere.path().join("password"), at("next")).unwrap();

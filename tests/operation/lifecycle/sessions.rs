@@ -56,7 +56,7 @@ fn session_of_its_own() {
     assert!(pinned >= 5.0, "{pinned}");
 }
 
-/// The connection of an ended session carries its state and serves nobody else.
+/// The connection of an ended session carries its state and serves no other session.
 #[test]
 fn file_descriptors_are_not_inherited() {
     in_both_modes(|_, proxy| {
@@ -181,7 +181,7 @@ fn protocols_switched_within_a_pipeline() {
     });
 }
 
-/// Behind RESET stands a client that has just connected.
+/// After RESET a client is as one that has just connected.
 #[test]
 fn reset_leaves_nothing() {
     in_both_modes(|server, proxy| {
@@ -219,7 +219,7 @@ fn reset_leaves_nothing() {
 }
 
 #[test]
-fn goodbye_ends_the_pipeline() {
+fn quit_ends_the_pipeline() {
     in_both_modes(|server, proxy| {
         let mut client = proxy.client();
         let sent = [
@@ -234,7 +234,7 @@ fn goodbye_ends_the_pipeline() {
     });
 }
 
-/// As `printf … | nc -N` does: everything is sent, then the sending half is closed.
+/// The client sends everything, then closes the sending half, as `printf … | nc -N` does.
 #[test]
 fn half_closed_client_is_answered() {
     in_both_modes(|server, proxy| {

@@ -54,7 +54,7 @@ fn refused_handshake_is_counted_and_named_in_the_log() {
     let _ = plain.read(&mut [0; 64]);
     wait_until("plaintext is counted", || bench.failures("plaintext") == 1.0);
     bench.proxy.await_log(&["TLS-E208"]);
-    // Who only looks whether the port is open is counted, and is no line of the log.
+    // A client that only checks whether the port is open is counted, and is no line of the log.
     drop(TcpStream::connect(("127.0.0.1", bench.port)).unwrap());
     wait_until("a look is counted", || bench.failures("io") == 1.0);
     assert!(!bench.proxy.log().contains("TLS-E213"));

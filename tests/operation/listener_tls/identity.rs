@@ -1,4 +1,4 @@
-//! Which user a certificate is, and what it may do.
+//! The user that a certificate is, and what it may do.
 
 use super::certs::{DAY, Lab, Pair};
 use super::support::proxy::{Proxy, directory};

@@ -21,7 +21,7 @@ fn pair(lab: &Lab, name: &str) -> super::certs::Pair {
     lab.issue(name, &lab.client_order(name))
 }
 
-/// Says goodbye in TLS, after nothing more than these bytes.
+/// Asserts that the connection ends with close_notify, after nothing more than these bytes.
 fn ends_after(client: &mut Secure, expected: &str) {
     let mut rest = Vec::new();
     client.0.read_to_end(&mut rest).unwrap();

@@ -14,7 +14,7 @@ const RELOADS: &str = "respgate_reload_attempts_total{what=\"tls_listener\",resu
 const REJECTED: &str =
     "respgate_reload_rejections_total{what=\"tls_listener\",reason=\"key_mismatch\"}";
 
-/// As a writer does that replaces whole files.
+/// Replaces a certificate as a writer of whole files does.
 fn replace(lab: &Lab, name: &str) {
     lab.issue("next", &lab.server_order());
     for end in ["key", "crt"] {

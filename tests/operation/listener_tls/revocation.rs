@@ -35,7 +35,7 @@ fn revoked_application_cannot_connect_even_by_resumption() {
 }
 
 #[test]
-fn application_of_which_no_list_says_anything_cannot_connect() {
+fn application_that_no_revocation_list_covers_cannot_connect() {
     let (lab, stranger) = (Lab::new(), Lab::new());
     stranger.crl("strange", None, FOREVER);
     let crl = format!("crl = {:?}", stranger.path("strange.crl"));

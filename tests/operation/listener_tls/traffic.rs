@@ -111,7 +111,7 @@ fn max_clients_is_said_over_tls() {
     assert_eq!(said, b"-ERR max number of clients reached\r\n");
 }
 
-/// The server listens on its socket alone: nobody reaches it past the certificates.
+/// The server listens on its socket alone: no client reaches it past the certificates.
 #[test]
 fn server_behind_a_unix_socket_is_reached_by_certificate() {
     let lab = Lab::new();

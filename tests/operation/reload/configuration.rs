@@ -27,7 +27,7 @@ fn policy_by_writing_the_file() {
     assert_eq!(client.ask(&["MULTI"]), b"+OK\r\n");
     assert_eq!(client.ask(&["INCR", "n"]), b"+QUEUED\r\n");
     proxy.reconfigure(OPEN_POLICY, "+@all -incr ~app1:* &*");
-    wait_until("it is taken up", || applied(&proxy) > 0.5);
+    wait_until("it is applied", || applied(&proxy) > 0.5);
     // What was queued was permitted; what comes is not.
     assert!(client.ask(&["INCR", "n"]).starts_with(b"-NOPERM"));
     assert!(client.ask(&["EXEC"]).starts_with(b"-EXECABORT"));
@@ -56,26 +56,26 @@ fn limits_and_log_level_by_signal() {
         kept.push(proxy.client());
         kept.last_mut().unwrap().ask(&["PING"]) == b"-ERR max number of clients reached\r\n"
     });
-    assert_eq!(kept[0].ask(&["PING"]), b"+PONG\r\n", "who is in stays in");
+    assert_eq!(kept[0].ask(&["PING"]), b"+PONG\r\n", "a connected client stays connected");
     drop(kept);
 
     let telemetry = "[telemetry]\n";
     proxy.reconfigure(telemetry, "[telemetry]\nlog_level = \"error\"\n");
     let before = applied(&proxy);
     proxy.hang_up();
-    wait_until("it is taken up", || applied(&proxy) > before);
+    wait_until("it is applied", || applied(&proxy) > before);
     proxy.reconfigure(telemetry, "[telemetry]\nnonsense = 1\n");
     wait_until("it is rejected", || rejections(&proxy, "config", "invalid_config") > 0.5);
     assert!(!proxy.log().contains("REL-E001"), "warnings are not written: {}", proxy.log());
     proxy.reconfigure("[telemetry]\nnonsense = 1\nlog_level = \"error\"\n", telemetry);
     let before = applied(&proxy);
     proxy.hang_up();
-    wait_until("it is taken up", || applied(&proxy) > before);
+    wait_until("it is applied", || applied(&proxy) > before);
     proxy.reconfigure(telemetry, "[telemetry]\nnonsense = 1\n");
     proxy.await_log(&["REL-E001", "nonsense"]);
 }
 
-/// All or nothing: a good change beside a bad one is not taken up either.
+/// All or nothing: a good change beside a bad one is not applied either.
 #[test]
 fn invalid_configuration_changes_nothing() {
     let (_server, proxy) = stage();
@@ -118,10 +118,10 @@ fn invalid_configuration_changes_nothing() {
     wait_until("it is missed", || attempts(&proxy, "config", "rejected") > before);
     assert!(client.ask(&["INCR", "n"]).starts_with(b":"));
     rename_over(&file, &stricter);
-    wait_until("it is taken up", || client.ask(&["INCR", "n"]).starts_with(b"-NOPERM"));
+    wait_until("it is applied", || client.ask(&["INCR", "n"]).starts_with(b"-NOPERM"));
 }
 
-/// A file that says the same in other words is not a change.
+/// A file with the same settings in other words is not a change.
 #[test]
 fn equal_configuration_in_other_words() {
     let (server, proxy) = stage();
@@ -135,7 +135,7 @@ fn equal_configuration_in_other_words() {
     assert!(old.iter().all(|id| connections(&server).contains(id)));
 }
 
-/// Whoever is under a policy that stays as it is notices nothing of what else is changed.
+/// A client under a policy that stays as it is notices nothing of what else is changed.
 #[test]
 fn transaction_across_a_change_of_something_else() {
     let (_server, proxy) = stage();

@@ -129,7 +129,7 @@ fn invalid_identity_changes_nothing() {
         let mut subscriber = proxy.client();
         assert!(subscriber.ask(&["SUBSCRIBE", "c"]).starts_with(b"*3\r\n"));
     }
-    // And what heals is taken up.
+    // And what is repaired is applied.
     std::fs::write(&key, &one.1).unwrap();
     std::fs::write(&cert, &one.0).unwrap();
     await_generation(&proxy, 2);
@@ -149,7 +149,7 @@ fn changed_authority() {
     wait_until("it is rejected", || rejections(&proxy, "tls_identity", "probe_failed") > 0.5);
     serves(&proxy);
 
-    // Both, then the server moves, then the new one alone: nobody notices.
+    // Both, then the server moves, then the new one alone: no client notices.
     std::fs::write(files.join("ca.crt"), format!("{ours}{theirs}")).unwrap();
     await_generation(&proxy, 2);
     let bundle = files.join("bundle");
@@ -197,7 +197,7 @@ fn unreachable_server_at_a_probe() {
     wait_until("it serves", || proxy.client().ask(&["SET", "k", "v"]) == b"+OK\r\n");
 }
 
-/// As fast as they can follow each other, with shared and pinned connections in use;
+/// Rotations as fast as they can follow each other, with shared and pinned connections in use;
 /// `RESPGATE_ROTATIONS=10000` makes more of them.
 #[test]
 fn hundred_rotations_under_load_lose_nothing() {
@@ -230,7 +230,7 @@ fn hundred_rotations_under_load_lose_nothing() {
 
 /// Subscribers keep their connection: nothing published is lost by a rotation.
 #[test]
-fn subscribers_hear_everything() {
+fn subscribers_receive_everything() {
     let mut server = Server::mutual_tls(Brand::Redis);
     let proxy = Proxy::before(&server, "");
     let mut subscriber = proxy.client();
@@ -308,7 +308,11 @@ fn pinned_connections_have_a_grace() {
     assert_eq!(watcher.ask(&["EXEC"]), b"*-1\r\n");
     await_gone(&server, &old);
     server.observer().ask(&["RPUSH", "q", "job"]);
-    assert_eq!(server.observer().ask(&["LLEN", "q"]), b":1\r\n", "nothing is popped for nobody");
+    assert_eq!(
+        server.observer().ask(&["LLEN", "q"]),
+        b":1\r\n",
+        "nothing is popped for a client that is gone"
+    );
 }
 
 /// A session that has a connection of its own moves over between two replies, busy or idle.

@@ -31,7 +31,7 @@ pub fn under_load(proxy: &Proxy, meanwhile: impl FnOnce()) {
         let clients: Vec<_> = (0..CLIENTS)
             .map(|number| {
                 let done = &done;
-                scope.spawn(move || converse(proxy, number, done))
+                scope.spawn(move || exchange(proxy, number, done))
             })
             .collect();
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(meanwhile));
@@ -50,7 +50,7 @@ pub fn under_load(proxy: &Proxy, meanwhile: impl FnOnce()) {
     }
 }
 
-fn converse(proxy: &Proxy, number: usize, done: &AtomicBool) -> Count {
+fn exchange(proxy: &Proxy, number: usize, done: &AtomicBool) -> Count {
     let mut client = proxy.client();
     if number % 2 == 1 {
         client.ask(&["HELLO", "3"]);

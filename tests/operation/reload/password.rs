@@ -30,7 +30,7 @@ fn applied(proxy: &Proxy) -> f64 {
     attempts(proxy, "auth", "applied")
 }
 
-/// As the server's documentation has it: both passwords, the new one, the old one gone.
+/// A rotation as the server's documentation describes it: both passwords, the new one, the old one gone.
 #[test]
 fn rotation_with_overlap_loses_nothing() {
     let (server, proxy, file) = stage();
@@ -41,7 +41,7 @@ fn rotation_with_overlap_loses_nothing() {
             let before = applied(&proxy);
             server.observer().ask(&["ACL", "SETUSER", "app", &format!(">{next}")]);
             rename_over(&file, &next);
-            wait_until("the password is taken up", || applied(&proxy) > before);
+            wait_until("the password is applied", || applied(&proxy) > before);
             server.observer().ask(&["ACL", "SETUSER", "app", &format!("<{current}")]);
             current = next;
         }
@@ -69,7 +69,7 @@ fn new_password_is_said_on_open_connections() {
     let before = applied(&proxy);
     server.observer().ask(&["ACL", "SETUSER", "app", ">second"]);
     rename_over(&file, "second");
-    wait_until("the password is taken up", || applied(&proxy) > before);
+    wait_until("the password is applied", || applied(&proxy) > before);
     wait_until("both log in", || connections_after(&server, &["auth"]).len() == 2);
     assert_eq!((shared.len(), &connections_after(&server, &["auth"])), (2, &shared));
     // The old password is gone; the connections stay logged in.

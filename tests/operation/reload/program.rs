@@ -115,7 +115,11 @@ fn password_command_that_fails_at_the_start_is_run_again() {
     proxy.await_log(&["WARN", "CRD-E002", "UPS-E003"]);
     proxy.await_metric("respgate_state{state=\"degraded\"}", |now| now > 0.5);
     assert_eq!(proxy.get("/healthz/upstream").0, 503);
-    assert_eq!(server.info("clients", "connected_clients"), 1, "nobody logs in without a password");
+    assert_eq!(
+        server.info("clients", "connected_clients"),
+        1,
+        "no connection logs in without a password"
+    );
     print(proxy.directory(), "first-password", None);
     proxy.await_metric("respgate_state{state=\"ready\"}", |now| now > 0.5);
     serves(&proxy);

@@ -1,4 +1,4 @@
-//! Every writer of certificate files with every content: what is good is taken up, anything else is named,
+//! Every writer of certificate files with every content: what is good is applied, anything else is named,
 //! counted and shown, and changes nothing.
 //!
 //! Owns: the writers, the contents, what follows of each. Never knows: how files are read.
@@ -107,7 +107,7 @@ impl Writer {
     }
 }
 
-/// As kubelet and the CSI drivers do: a new directory, one rename, and the old one is removed.
+/// Swaps files as kubelet and the CSI drivers do: a new directory, one rename, and the old one is removed.
 fn swap(files: &Path, set: &Set, number: usize, mode: u32) {
     let version = format!("..{number}");
     std::fs::create_dir(files.join(&version)).unwrap();
@@ -196,7 +196,7 @@ impl Bench {
         Self { writer, proxy, files, socket }
     }
 
-    /// What `respgate status` says of the last reload of the identity.
+    /// What `respgate status` reports of the last reload of the identity.
     fn status(&self) -> (String, String) {
         let output = std::process::Command::new(env!("CARGO_BIN_EXE_respgate"))
             .args(["status", "--json", "--socket", self.socket.to_str().unwrap()])
@@ -211,7 +211,7 @@ impl Bench {
     }
 
     /// Writes a content and waits for what must follow of it.
-    fn walk(&self, server: &Server, number: usize, name: &str, set: &Set, outcome: Outcome) {
+    fn apply(&self, server: &Server, number: usize, name: &str, set: &Set, outcome: Outcome) {
         let proxy = &self.proxy;
         let what = format!("{:?}: {name}", self.writer);
         let generation = proxy.metric(GENERATION);
@@ -258,7 +258,7 @@ impl Bench {
     }
 }
 
-fn walk(writer: Writer) {
+fn apply_all(writer: Writer) {
     let server = Server::mutual_tls(Brand::Redis);
     let bench = Bench::start(writer, &server);
     let stranger = tempfile::tempdir().unwrap();
@@ -266,41 +266,41 @@ fn walk(writer: Writer) {
     serves(&bench.proxy);
     let contents = contents(server.pki.as_ref().unwrap(), &stranger);
     for (index, (name, set, outcome)) in contents.iter().enumerate() {
-        bench.walk(&server, index + 1, name, set, *outcome);
+        bench.apply(&server, index + 1, name, set, *outcome);
     }
 }
 
 #[test]
 fn kubelet_swaps_a_secret() {
-    walk(Writer::Kubelet);
+    apply_all(Writer::Kubelet);
 }
 
 #[test]
 fn cert_manager_swaps_files_that_few_may_read() {
-    walk(Writer::CertManager);
+    apply_all(Writer::CertManager);
 }
 
 #[test]
 fn vault_agent_renders_one_template() {
-    walk(Writer::VaultOneTemplate);
+    apply_all(Writer::VaultOneTemplate);
 }
 
 #[test]
 fn vault_agent_renders_two_templates() {
-    walk(Writer::VaultTwoTemplates);
+    apply_all(Writer::VaultTwoTemplates);
 }
 
 #[test]
 fn spiffe_helper_truncates_in_place() {
-    walk(Writer::SpiffeHelper);
+    apply_all(Writer::SpiffeHelper);
 }
 
 #[test]
 fn files_are_copied_over() {
-    walk(Writer::Copy);
+    apply_all(Writer::Copy);
 }
 
-/// Nothing changes where respgate reads: it goes on with what it has, and says when that ends.
+/// Nothing changes where respgate reads: it goes on with what it has, and reports when that ends.
 #[test]
 fn subpath_never_changes() {
     let server = Server::mutual_tls(Brand::Redis);

@@ -92,7 +92,7 @@ pub const USERS: &[(&str, &str)] = &[
     ("a database", "user u on db=SECRET"),
 ];
 
-/// A secret in the configuration itself: what stands there, and what instead.
+/// A secret in the configuration itself: the text that is replaced, and the text instead of it.
 pub const INLINE: &[(&str, &str, &str)] = &[
     ("a password", "[policy]", "[upstream.x]\npassword = \"SECRET\"\n[policy]"),
     ("in the address", "localhost:", "rediss://app:SECRET@localhost:"),

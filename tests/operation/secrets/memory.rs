@@ -1,6 +1,6 @@
 //! What the memory of a running respgate holds of secrets, those in force and those that were replaced.
 //!
-//! Owns: the reading of another process's memory, the cases. Never knows: who keeps what.
+//! Owns: the reading of another process's memory, the cases. Never knows: which code keeps what.
 
 use std::io::{Read, Seek, SeekFrom};
 

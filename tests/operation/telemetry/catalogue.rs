@@ -1,4 +1,4 @@
-//! The page that lists every metric is what the program says of them.
+//! The page that lists every metric describes each as the program does.
 //!
 //! Owns: the form of `deploy/docs/metrics.md`. Never knows: what a metric means.
 
@@ -82,7 +82,7 @@ fn page() -> String {
 }
 
 #[test]
-fn catalogue_page_is_what_the_program_says() {
+fn catalogue_page_describes_each_metric_as_the_program_does() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/docs/metrics.md");
     let page = page();
     if std::env::var_os("RESPGATE_WRITE_DOCUMENTS").is_some() {

@@ -1,7 +1,7 @@
 //! Reloads and failures that move metrics.
 //!
 //! Owns: the scenes. Never knows: which metrics there are besides.
-#![allow(clippy::too_many_lines, reason = "a scene is told from its begin to its end")]
+#![allow(clippy::too_many_lines, reason = "a scene is one sequence from its begin to its end")]
 
 use std::io::{Read, Write};
 use std::net::TcpListener;

@@ -201,7 +201,7 @@ fn hot_and_big_keys_are_found_by_policy_and_never_shown_plain() {
 }
 
 #[test]
-fn disabled_insight_says_how_to_enable_it_and_a_reload_does() {
+fn disabled_insight_names_its_setting_and_a_reload_enables_it() {
     if !Brand::Redis.available() {
         return;
     }

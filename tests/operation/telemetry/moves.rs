@@ -30,7 +30,7 @@ fn values(exposition: &str) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Which series have had another value than in a fresh process.
+/// The series that have had another value than in a fresh process.
 pub struct Moved {
     fresh: BTreeMap<String, String>,
     moved: Mutex<BTreeSet<String>>,

@@ -1,7 +1,7 @@
 //! Traffic that moves metrics, before a server that is well.
 //!
 //! Owns: the scenes. Never knows: which metrics there are besides.
-#![allow(clippy::too_many_lines, reason = "a scene is told from its begin to its end")]
+#![allow(clippy::too_many_lines, reason = "a scene is one sequence from its begin to its end")]
 
 use std::process::Command;
 
@@ -199,7 +199,7 @@ pub fn pinned_traffic(moved: &Moved) {
     client.send(&["SYNC"]);
     moved.until(&proxy, &[&pinned("replication")]);
     drop(client);
-    // Half a large value, on its way.
+    // Half a large value, in flight.
     let mut client = proxy.client();
     client.send_raw(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$900000\r\nxxxx");
     moved.until(&proxy, &[&pinned("large")]);
@@ -289,7 +289,7 @@ pub fn blocks(moved: &Moved) {
     client.ask(&["SUBSCRIBE", "c"]);
     let listener = format!("unix:{}", path.display());
     for (what, value) in
-        [("command", "flushall"), ("user", "nobody"), ("uid", "54321"), ("listener", &*listener)]
+        [("command", "flushall"), ("user", "stranger"), ("uid", "54321"), ("listener", &*listener)]
     {
         let mut ask = Command::new(env!("CARGO_BIN_EXE_respgate"));
         ask.args(["block", &format!("--{what}"), value, "--for", "10m", "--socket"]).arg(&socket);

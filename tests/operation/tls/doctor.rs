@@ -117,7 +117,7 @@ fn fake(serve: impl Fn(std::net::TcpStream) + Send + Sync + 'static) -> u16 {
     port
 }
 
-/// Answers every command by its first words; `None`: says nothing.
+/// Answers every command by its first words; `None`: sends nothing.
 fn answering(answer: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Case {
     let port = fake(move |mut stream| {
         let mut buffer = [0; 4096];
@@ -139,7 +139,7 @@ fn always(line: &'static str) -> Case {
     answering(move |_| Some(format!("{line}\r\n")))
 }
 
-/// A server that accepts the login and answers no question: it says nothing, or hangs up.
+/// A server that accepts the login and answers no request: it sends nothing, or closes the connection.
 fn after_login(hangs_up: bool) -> Case {
     let port = fake(move |mut stream| {
         let mut buffer = [0; 4096];
@@ -165,7 +165,7 @@ fn after_login(hangs_up: bool) -> Case {
     Case::new(&format!("--upstream 127.0.0.1:{port} --insecure-plaintext"))
 }
 
-/// The name of the server is asked of a DNS server that says nothing.
+/// The name of the server is looked up at a DNS server that does not answer.
 fn silent_dns(lab: &Lab) -> Case {
     std::fs::write(lab.path("resolv.conf"), "nameserver 127.0.0.1\noptions timeout:9\n").unwrap();
     let python = "import socket, subprocess, sys; s = socket.socket(2, 2); \

@@ -186,7 +186,7 @@ fn every_common_kind_of_key_is_taken() {
 }
 
 #[test]
-fn settings_that_trust_nothing_or_name_nobody() {
+fn settings_that_trust_nothing_or_name_no_server() {
     let lab = Lab::new();
     let good = lab.settings();
     let pin = Tls { verify: Verify::Pin, ..good.clone() };

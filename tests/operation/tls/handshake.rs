@@ -1,4 +1,4 @@
-//! Which servers are accepted, which are not, and what is said about them.
+//! The servers that are accepted, those that are not, and the errors about them.
 //!
 //! Owns: the cases. Never knows: files that change.
 
@@ -152,7 +152,7 @@ async fn server_that_does_not_want_us() {
     let error = dialer(server.port, &nothing).dial(RESP2).await.unwrap_err();
     assert!(error.text.contains("none is configured"), "{}", error.text);
     assert_eq!(verdict(Err(error)), "cert_required TLS-E121");
-    // In TLS 1.2 the server says less.
+    // In TLS 1.2 the server sends a less precise alert.
     let old = ["--tls-protocols", "TLSv1.2"];
     let old = Server::tls(&lab, &lab.pair("server"), &old);
     let got = verdict(dialer(old.port, &nothing).dial(RESP2).await);

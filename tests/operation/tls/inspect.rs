@@ -105,7 +105,7 @@ fn openssl_judges_client_certificates_alike() {
 }
 
 #[test]
-fn recipes_of_tutorials_are_told_by_name() {
+fn recipes_of_tutorials_are_recognised_by_name() {
     let lab = Lab::new();
     lab.issue_version_1("v1");
     openssl(
@@ -212,7 +212,7 @@ fn keys_and_damaged_files_are_never_repeated() {
 }
 
 #[test]
-fn json_says_what_the_text_says() {
+fn json_has_what_the_text_has() {
     let lab = Lab::new();
     let (code, text) = respgate(lab.dir.path(), &["certs", "inspect", "--json", "server.crt"]);
     assert_eq!(code, 0, "{text}");

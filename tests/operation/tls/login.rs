@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::certs::Lab;
 use super::*;
 
-/// Asks on an open connection and gives the answer as it comes.
+/// Sends a command on an open connection and returns the answer as it comes.
 async fn ask(link: &mut ServerConnection, command: &str) -> String {
     link.stream.write_all(format!("{command}\r\n").as_bytes()).await.unwrap();
     link.stream.flush().await.unwrap();
@@ -28,7 +28,7 @@ const fn database(key: PoolKey, database: u32) -> PoolKey {
 }
 
 #[tokio::test]
-async fn key_is_what_the_connection_speaks() {
+async fn key_has_the_protocol_of_the_connection() {
     let lab = Lab::new();
     let server = Server::plain(&lab, &[]);
     let dialer = plain_dialer(server.port, ServerAuth::default());
@@ -90,7 +90,7 @@ async fn users_and_passwords() {
     check(auth(&lab, None, "master"), "ok", "").await;
     check(auth(&lab, Some("default"), "master"), "ok", "").await;
     check(auth(&lab, Some("app"), "wrong-one"), "auth", "WRONGPASS").await;
-    check(auth(&lab, Some("nobody"), "apple"), "auth", "WRONGPASS").await;
+    check(auth(&lab, Some("stranger"), "apple"), "auth", "WRONGPASS").await;
     check(auth(&lab, Some("off"), "offside"), "auth", "WRONGPASS").await;
     check(ServerAuth::default(), "auth", "NOAUTH").await;
 }
@@ -162,7 +162,7 @@ async fn server_that_is_full() {
     let lab = Lab::new();
     let server = Server::plain(&lab, &["--maxclients", "1"]);
     let dialer = plain_dialer(server.port, ServerAuth::default());
-    // The server may not have seen yet that whoever waited for its start has left.
+    // The server may not have noticed yet that the connection of the wait for its start is closed.
     let _one = loop {
         if let Ok(link) = dialer.dial(RESP2).await {
             break link;
@@ -174,7 +174,7 @@ async fn server_that_is_full() {
 }
 
 #[tokio::test]
-async fn server_that_says_nothing_or_nonsense() {
+async fn server_that_sends_nothing_or_nonsense() {
     let lab = Lab::new();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();

@@ -5,13 +5,13 @@
 use super::certs::{DAY, Lab};
 use super::*;
 
-/// As [`Server::tls`], and asks for no certificate.
+/// A server over TLS that requires no client certificate.
 fn managed(lab: &Lab) -> Server {
     Server::tls(lab, &lab.pair("server"), &["--tls-auth-clients", "no", "--requirepass", "token"])
 }
 
 #[tokio::test]
-async fn no_client_certificate_is_needed_where_the_server_asks_for_none() {
+async fn no_client_certificate_is_needed_where_the_server_requires_none() {
     let lab = Lab::new();
     let server = managed(&lab);
     let tls = Tls { client: None, ..lab.settings() };

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::certs::{DAY, Lab};
 use super::*;
 
-/// Longer than any test: what is noticed was heard, not found by looking.
+/// Longer than any test: a change that is noticed was notified, not found by polling.
 const NEVER: Duration = Duration::from_secs(3600);
 
 fn watch(tls: &Tls) -> Watch {
@@ -23,7 +23,7 @@ fn watch(tls: &Tls) -> Watch {
     watch
 }
 
-/// Makes a change while the watch is waited for; whatever it sees, it must have heard of.
+/// Makes a change while the watch is waited for; whatever it sees, it must have been notified of.
 async fn noticed(watch: &mut Watch, change: impl FnOnce()) {
     let wait = timeout(Duration::from_secs(10), watch.changed());
     let (received, ()) = tokio::join!(biased; wait, async { change() });
@@ -326,7 +326,7 @@ async fn link_to_the_directory_that_is_replaced_is_noticed() {
 }
 
 #[tokio::test]
-async fn probe_says_whether_the_server_takes_the_candidate() {
+async fn probe_reports_whether_the_server_accepts_the_candidate() {
     let lab = Lab::new();
     let server = Server::tls(&lab, &lab.pair("server"), &[]);
     let tls = lab.settings();

@@ -1,6 +1,6 @@
-//! Stands before a server and lets it tell of its commands under other names.
+//! A relay in front of a server that replaces the names of its commands in the reply to COMMAND.
 //!
-//! A server whose commands are renamed goes on telling their former names; with this between, it is one
+//! A server whose commands are renamed goes on listing their former names; with this between, it is one
 //! with commands that respgate does not know and that can be run.
 //!
 //! Owns: [`Relay`]. Never knows: RESP, respgate.
@@ -17,7 +17,7 @@ struct State {
     open: Vec<TcpStream>,
 }
 
-/// Passes everything on, but for some texts in what the server says.
+/// Passes everything on, but for some texts in what the server sends.
 #[derive(Debug)]
 pub struct Relay {
     pub port: u16,

@@ -99,7 +99,7 @@ fn bounds_of_keys() -> Vec<Bounds> {
         },
         Bounds {
             may: |named| {
-                // Walks have the prefix's own glob characters escaped.
+                // Scans have the prefix's own glob characters escaped.
                 let escaped = b"a\\*b\\[c\\]\\?\\\\\\^%d-@PREFIX@\"':";
                 begins(named, ODD) || (named.is_pattern && named.name.starts_with(escaped))
             },

@@ -63,7 +63,7 @@ impl Monitor {
         }
     }
 
-    /// The keys and channels that the server finds in a command, and those that it does not tell of.
+    /// The keys and channels that the server finds in a command, and those that it does not report.
     pub fn names(&mut self, words: &[Vec<u8>]) -> Vec<Named> {
         let mut names = self.listed(words);
         let key = |name: &[u8], reads, writes, is_pattern| Named {

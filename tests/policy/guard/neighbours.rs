@@ -1,7 +1,7 @@
 //! Two applications behind one respgate, which the server takes for one user: none runs what was guarded for
 //! the other.
 //!
-//! Owns: scripts by names that the application was never told. Never knows: how the guard is written.
+//! Owns: scripts by names that the application has never received. Never knows: how the guard is written.
 
 use super::super::sha;
 use super::super::support::client::{Client, Target, encode};
@@ -33,7 +33,7 @@ fn gate(server: &Server) -> (Proxy, [Client; 3]) {
     (proxy, clients)
 }
 
-/// The text that the server was sent for one of a client's, as MONITOR shows it to whoever may read it.
+/// The guarded text that the server received for a client's script, as MONITOR shows it.
 fn guarded_text(server: &Server, client: &mut Client, words: &[&str]) -> String {
     let mut monitor = server.observer();
     assert_eq!(monitor.ask(&["MONITOR"]), b"+OK\r\n");
@@ -92,7 +92,7 @@ fn none_runs_what_was_guarded_for_another() {
         assert_eq!(two.ask(&["EVALSHA", &own, "1", "app2:k", "two"]), b"$3\r\ntwo\r\n");
         let refused = two.ask_text(&["EVALSHA", &own, "0"]);
         assert!(refused.starts_with("-ERR"), "{refused}");
-        // Who sends the prologue of another runs it behind the own one.
+        // A client that sends the prologue of another runs it behind its own one.
         assert_eq!(three.ask(&["EVAL", &written, "1", "app1:k", "x"]), b"$1\r\nx\r\n");
         let refused = two.ask_text(&["EVAL", &written, "1", "app2:k", "x"]);
         assert!(refused.starts_with("-ERR"), "{refused}");

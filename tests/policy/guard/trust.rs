@@ -67,7 +67,7 @@ fn scripts_are_refused_where_they_cannot_be_guarded() {
         assert_eq!(client.ask(&["PING"]), b"+PONG\r\n");
         let series = format!("respgate_script_guard_failures_total{{reason=\"{reason}\"}}");
         assert!(proxy.metric(&series) >= 1.0, "{series}");
-        wait_until("the log says so", || proxy.log().contains("POL-E001"));
+        wait_until("the log has POL-E001", || proxy.log().contains("POL-E001"));
         let log = proxy.log();
         assert_eq!(log.matches("POL-E001").count(), 1, "{log}");
         assert!(log.contains(reason), "{log}");
@@ -77,7 +77,7 @@ fn scripts_are_refused_where_they_cannot_be_guarded() {
     }
 }
 
-/// Whatever a server says to the question: no script runs, and everything else does.
+/// No answer of a server to the guard's question lets a script run; everything else runs.
 #[test]
 fn no_answer_to_the_question_lets_a_script_through() {
     let good = list(&GOOD);

@@ -28,7 +28,7 @@ const ROLES: [(&str, &str); 14] = [
     ("unset", "on nopass ~* +@all resetkeys ~b:* resetchannels &b:* -@all +@list"),
 ];
 
-/// Those that only Valkey knows, since 9.1.
+/// Rules that only Valkey knows, since 9.1.
 const DATABASES: [(&str, &str); 5] = [
     ("first database", "on nopass ~* &* +@all db=0"),
     ("other databases", "on nopass ~* &* +@all db=2,1"),
@@ -51,7 +51,7 @@ fn saved(brand: Brand) -> (Server, Vec<AclUser>) {
     for (name, rules) in roles(brand) {
         let words: Vec<&str> =
             ["ACL", "SETUSER", &name].into_iter().chain(rules.split_whitespace()).collect();
-        // What stands in parentheses is one word to the server.
+        // The text in parentheses is one word to the server.
         let mut merged: Vec<String> = Vec::new();
         for word in words {
             match merged.last_mut() {

@@ -34,10 +34,11 @@ fn policy_changes_under_its_users() {
     // Another policy of the same user.
     stage.proxy.reconfigure("policy = \"one\"", "policy = \"two\"");
     wait_until("the policy is another", || client.ask(&["SET", "two:k", "v"]) == OK);
-    assert_eq!(who(&mut client), "app1");
+    assert_eq!(user_of(&mut client), "app1");
 }
 
-/// As after Redis's ACL SETUSER; whoever hears something goes as soon as anything may no longer be heard.
+/// The connection of a subscriber ends as soon as one of its channels is no longer allowed, as after Redis's ACL
+/// SETUSER.
 #[test]
 fn subscription_that_is_no_longer_allowed_ends() {
     let channels = "&news:* &__keyspace@0__:two:*";
@@ -56,7 +57,7 @@ fn subscription_that_is_no_longer_allowed_ends() {
     gone.ask(&["SUBSCRIBE", "news:a"]);
     assert!(gone.ask(&["UNSUBSCRIBE"]).ends_with(b":0\r\n"));
     let mut other = logged_in(&stage, "app1", "sesame-1");
-    // More may be heard, and all of it with other keys and without the command.
+    // More channels are allowed, with other keys and without the command.
     stage.proxy.reconfigure(channels, &format!("{channels} &more -subscribe ~zwei:*"));
     wait_until("it is in force", || writer.ask(&["SET", "zwei:k", "v"]) == OK);
     assert_eq!(writer.ask(&["PUBLISH", "news:a", "x"]), b":2\r\n");
@@ -75,7 +76,7 @@ fn subscription_that_is_no_longer_allowed_ends() {
     assert!((cut - 3.0).abs() < 0.1, "{cut}");
 }
 
-/// As after Redis's ACL SETUSER and ACL DELUSER.
+/// Changed passwords, disabled users and removed users take effect as after Redis's ACL SETUSER and ACL DELUSER.
 #[test]
 fn passwords_states_and_ends() {
     let stage = Stage::new("auth = \"users\"", &two_users());
@@ -111,7 +112,7 @@ fn passwords_states_and_ends() {
 }
 
 #[test]
-fn listener_that_asks_and_one_that_no_longer_does() {
+fn listener_that_requires_users_and_no_longer_does() {
     let stage = Stage::new("auth = \"off\"", &two_users());
     let mut early = stage.client();
     assert_eq!(early.ask(&["SET", "any", "v"]), OK);
@@ -122,10 +123,10 @@ fn listener_that_asks_and_one_that_no_longer_does() {
     assert!(is_noperm(&client.ask(&["SET", "any", "v"])));
     stage.proxy.reconfigure("auth = \"users\"", "auth = \"off\"");
     wait_until("it is open", || client.ask(&["SET", "any", "v"]) == OK);
-    assert_eq!(who(&mut client), "default");
+    assert_eq!(user_of(&mut client), "default");
 }
 
-/// Files beside the configuration: taken up when they change, in whole or not at all.
+/// Files beside the configuration: loaded when they change, in whole or not at all.
 #[test]
 fn acl_file_changes() {
     let home = proxy::directory();
@@ -160,7 +161,7 @@ fn acl_file_changes() {
     assert!(!stage.proxy.log().contains("sesame"), "{}", stage.proxy.log());
 }
 
-/// The configuration may name a file that nobody watched before.
+/// The configuration may name a file that was not watched before.
 #[test]
 fn file_that_is_named_later() {
     let stage = Stage::new("auth = \"users\"", &two_users());
@@ -172,7 +173,7 @@ fn file_that_is_named_later() {
         &format!("[[user]]\nname = \"app2\"\npassword_file = {file:?}"),
     );
     let admits = |password: &str| stage.client().ask(&["AUTH", "app2", password]) == OK;
-    wait_until("it is taken up", || admits("sesame-3"));
+    wait_until("it is loaded", || admits("sesame-3"));
     std::fs::write(&file, "sesame-4").unwrap();
     wait_until("it is read again", || admits("sesame-4"));
     assert!(!admits("sesame-3"));

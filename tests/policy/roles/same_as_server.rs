@@ -1,6 +1,6 @@
 //! AUTH, HELLO, RESET: what a server with these users answers, respgate answers.
 //!
-//! Owns: the scripts. Never knows: what is right; the server says it.
+//! Owns: the scripts. Never knows: what is right; the server shows it.
 
 use super::*;
 
@@ -29,7 +29,7 @@ const SCRIPT: &[&[&str]] = &[
     &["SET", "a:1", "x"],
     &["GET", "b:1"],
     &["CONFIG", "GET", "port"],
-    &["AUTH", "nobody", "one"],
+    &["AUTH", "stranger", "one"],
     &["AUTH", "gone", "one"],
     &["AUTH", "mute", ""],
     &["AUTH", "app2", "two"],
@@ -61,7 +61,7 @@ const SCRIPT: &[&[&str]] = &[
     &["HELLO", "2", "AUTH", "default", "one"],
     &["AUTH", "app1", "one"],
     &["ACL", "WHOAMI"],
-    // Who exists only where roles have databases.
+    // A user that exists only where roles have databases.
     &["AUTH", "dbs", "x"],
     &["GET", "a:1"],
     &["SET", "a:1", "x"],

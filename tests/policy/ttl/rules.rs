@@ -57,7 +57,7 @@ fn transaction_may_begin_after_several_keys_were_given_times_to_live() {
     assert!(has_default(&server, "a") && has_default(&server, "b"));
 }
 
-/// `RESTORE` carries its time to live itself: what it says of the key's last use stays.
+/// `RESTORE` carries its time to live itself: the key's last use in its payload stays.
 #[test]
 fn restored_key_keeps_its_idle_time() {
     let (server, proxy) = behind_proxy(&inject());

@@ -7,7 +7,7 @@ redis.call('RPUSH', KEYS[1] .. ':log', n)
 redis.call('SET', 'last', KEYS[1])
 return {n, KEYS[1]}";
 
-/// As another application with the right to, or a restart of the server does.
+/// Deletes all scripts, as another application with the right to, or a restart of the server does.
 fn flush(server: &Client) -> RedisResult<()> {
     cmd("SCRIPT").arg("FLUSH").query(&mut server.get_connection()?)
 }

@@ -119,7 +119,7 @@ redis.register_function('make', function(keys)
     return 'made'
 end)";
 
-/// Every key given becomes what the first argument says, with a time to live.
+/// Every key given becomes of the type of the first argument, with a time to live.
 const PREPARE: &str = "
     local kind = ARGV[1]
     redis.call('FLUSHALL')
@@ -203,8 +203,8 @@ fn ask(client: &mut Client, words: &Words, how: How) -> Vec<Vec<u8>> {
     }
 }
 
-/// `prefix` stands before every key on the server.
-fn walk(brand: Brand, protocol: &str, how: How, prefix: &str, sections: &str) {
+/// Runs every write command; `prefix` precedes every key on the server.
+fn run_all(brand: Brand, protocol: &str, how: How, prefix: &str, sections: &str) {
     let straight = Server::plain(brand);
     let behind = Server::new(brand, brand == Brand::Redis, &[]);
     let proxy = Proxy::before(&behind, &(inject() + sections));
@@ -249,36 +249,36 @@ fn walk(brand: Brand, protocol: &str, how: How, prefix: &str, sections: &str) {
 
 #[test]
 fn redis() {
-    walk(Brand::Redis, "2", How::Alone, "", "");
+    run_all(Brand::Redis, "2", How::Alone, "", "");
 }
 
 #[test]
 fn redis_in_transactions() {
-    walk(Brand::Redis, "3", How::InMulti, "", "");
+    run_all(Brand::Redis, "3", How::InMulti, "", "");
 }
 
 #[test]
 fn redis_with_a_prefix_before_keys() {
     let sections = "[policy.keys]\nmode = 'rewrite'\nprefix = 'app1:'\n";
-    walk(Brand::Redis, "2", How::Alone, "app1:", sections);
-    walk(Brand::Redis, "3", How::InMulti, "app1:", sections);
+    run_all(Brand::Redis, "2", How::Alone, "app1:", sections);
+    run_all(Brand::Redis, "3", How::InMulti, "app1:", sections);
 }
 
 #[test]
 fn redis_with_a_connection_for_each_session() {
-    walk(Brand::Redis, "3", How::Alone, "", "[upstream.pool]\nmode = 'session'\n");
+    run_all(Brand::Redis, "3", How::Alone, "", "[upstream.pool]\nmode = 'session'\n");
 }
 
 #[test]
 fn valkey() {
     if Brand::Valkey.available() {
-        walk(Brand::Valkey, "3", How::Alone, "", "");
+        run_all(Brand::Valkey, "3", How::Alone, "", "");
     }
 }
 
 #[test]
 fn valkey_in_transactions() {
     if Brand::Valkey.available() {
-        walk(Brand::Valkey, "2", How::InMulti, "", "");
+        run_all(Brand::Valkey, "2", How::InMulti, "", "");
     }
 }

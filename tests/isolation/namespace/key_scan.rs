@@ -30,7 +30,7 @@ fn scan_finds_own_keys_among_many_of_others() {
             continue;
         }
         let server = Server::new(brand, brand == Brand::Redis, &[]);
-        let own = app(&server, "q*:", &format!("{WALKS}\n{pool}"));
+        let own = app(&server, "q*:", &format!("{KEY_SCANS}\n{pool}"));
         populate(&server, "q*:", 7000);
         populate(&server, "qx:", 9000);
         populate(&server, "", 100);
@@ -48,11 +48,11 @@ fn scan_finds_own_keys_among_many_of_others() {
     }
 }
 
-/// Each request of a walk is short, and others pass between them.
+/// Each request of a scan is short, and others pass between them.
 #[test]
-fn clients_are_served_during_a_walk() {
+fn clients_are_served_during_a_scan() {
     let server = Server::mutual_tls(Brand::Redis);
-    let own = app(&server, "qa:", WALKS);
+    let own = app(&server, "qa:", KEY_SCANS);
     populate(&server, "qa:", 100_000);
     assert_eq!(server.observer().ask(&["CONFIG", "RESETSTAT"]), b"+OK\r\n");
     let (mut walker, mut other) = (own.client(), own.client());
@@ -78,7 +78,7 @@ fn clients_are_served_during_a_walk() {
 #[test]
 fn refused() {
     let server = Server::mutual_tls(Brand::Redis);
-    let with = app(&server, "qa:", WALKS);
+    let with = app(&server, "qa:", KEY_SCANS);
     let mut client = with.client();
     for name in ["DBSIZE", "FLUSHDB"] {
         assert_eq!(client.ask(&["MULTI"]), b"+OK\r\n");
@@ -99,7 +99,7 @@ fn refused() {
 #[test]
 fn scan_that_the_server_refuses_is_an_error() {
     let server = Server::mutual_tls(Brand::Redis);
-    let own = app(&server, "qa:", WALKS);
+    let own = app(&server, "qa:", KEY_SCANS);
     populate(&server, "qa:", 2000);
     let mut client = own.client();
     assert_eq!(server.observer().ask(&["ACL", "SETUSER", "default", "-unlink"]), b"+OK\r\n");
@@ -110,11 +110,11 @@ fn scan_that_the_server_refuses_is_an_error() {
     assert_eq!(client.ask(&["GET", "1"]), b"$1\r\n1\r\n");
 }
 
-/// A client that leaves, and a server that goes, in the middle of a walk.
+/// A client that disconnects, and a server that crashes, in the middle of a scan.
 #[test]
 fn broken_off() {
     let mut server = Server::mutual_tls(Brand::Redis);
-    let own = app(&server, "qa:", WALKS);
+    let own = app(&server, "qa:", KEY_SCANS);
     populate(&server, "qa:", 100_000);
     let mut leaver = own.client();
     leaver.send(&["FLUSHDB"]);
@@ -125,7 +125,7 @@ fn broken_off() {
     populate(&server, "qa:", 100_000);
     client.send(&["DBSIZE"]);
     server.crash();
-    // As the server's own connection would, the client's ends in the middle of the walk.
+    // As the server's own connection would, the client's ends in the middle of the scan.
     assert_eq!(client.next(PATIENCE), Got::End);
     server.start();
     let mut client = own.client();
